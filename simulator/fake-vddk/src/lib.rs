@@ -1,0 +1,1 @@
+//! libvixDiskLib.so over the simulator's disks.

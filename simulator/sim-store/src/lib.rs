@@ -1,0 +1,1 @@
+//! Disks, snapshots and change tracking of the vSphere simulator.

@@ -1,0 +1,1 @@
+//! A vSphere that holds real disks.

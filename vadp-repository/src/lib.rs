@@ -1,0 +1,1 @@
+//! Content-addressed, encrypted backup repository for block devices.

@@ -1,0 +1,1 @@
+//! VMware vSphere backup and restore workflows.

@@ -1,0 +1,1 @@
+//! The whole vSphere SOAP API, typed, with a client.

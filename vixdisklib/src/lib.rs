@@ -1,0 +1,1 @@
+//! Safe VMware VDDK disks, loaded at run time.

@@ -1,0 +1,1 @@
+//! Turns the vSphere WSDL into the Rust of vim-api.
