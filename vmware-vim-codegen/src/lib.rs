@@ -1,4 +1,23 @@
 //! Turns the vSphere WSDL into the Rust of vim-api.
+//!
+//! ```text
+//! vim.wsdl, *.xsd ──┐
+//!                   ├─ load ─> Model ─ emit ─> Rust
+//! vim-sidecar.json ─┘
+//! ```
+//!
+//! A tool, never a build dependency: what it writes is committed. The WSDL says what travels; the sidecar adds what a
+//! WSDL cannot say (which managed object owns an operation, managed properties, what a reference points to, since
+//! when). `input/PROVENANCE.md` tells where both come from.
 #![forbid(unsafe_code)]
 
 pub mod model;
+
+mod error;
+mod load;
+mod schema;
+mod sidecar;
+mod wsdl;
+
+pub use error::{Error, ErrorKind, Result};
+pub use load::load;

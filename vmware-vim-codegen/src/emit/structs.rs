@@ -1,0 +1,110 @@
+//! Data objects, faults and events.
+
+use super::files::Item;
+use super::names;
+use super::rust_types::Context;
+use crate::model::{DataType, Field};
+
+pub(super) fn items(context: &Context<'_>) -> Vec<Item> {
+    context.model.types.values().map(|ty| item(context, ty)).collect()
+}
+
+fn item(context: &Context<'_>, ty: &DataType) -> Item {
+    let rust = names::data_type(&ty.name);
+    let mut text = String::new();
+    let mut line = |s: String| {
+        text.push_str(&s);
+        text.push('\n');
+    };
+    line(format!("/// {}", describe(context, ty)));
+    line("#[derive(Clone, Default)]".into());
+    line(format!("pub struct {rust} {{"));
+    match &ty.base {
+        Some(base) => {
+            let base = names::data_type(base);
+            line(format!("    /// The fields of [`{base}`](t::{base})."));
+            line(format!("    pub base: t::{base},"));
+        }
+        None => line("    /// What the server sent beyond the known fields.\n    pub extra: d::Extra,".into()),
+    }
+    for field in &ty.fields {
+        line(format!("    /// {}", describe_field(context, ty.since, field)));
+        line(format!("    pub {}: {},", names::field(&field.name), context.field(&field.ty, field.card)));
+    }
+    line("}".into());
+    match &ty.base {
+        Some(base) => line(format!("d::object!({rust}: {}, {:?}, {}, [", names::data_type(base), ty.name, ty.since)),
+        None => line(format!("d::root_object!({rust}, {:?}, {}, [", ty.name, ty.since)),
+    }
+    for (index, field) in ty.fields.iter().enumerate() {
+        line(format!(
+            "    {index} {} {:?} {} {},",
+            names::field(&field.name),
+            field.name,
+            field.since,
+            field.secret
+        ));
+    }
+    line("]);".into());
+    for base in std::iter::once(ty.name.as_str()).chain(context.ancestors(&ty.name)) {
+        if context.polymorphic.contains(base) {
+            line(format!("impl d::IsA<t::{}> for {rust} {{}}", names::data_type(base)));
+        }
+    }
+    Item { area: area(context, ty), name: ty.name.clone(), text }
+}
+
+fn describe(context: &Context<'_>, ty: &DataType) -> String {
+    let kind = if is_a(context, ty, "MethodFault") {
+        "Fault"
+    } else if is_a(context, ty, "Event") {
+        "Event"
+    } else {
+        "Data object"
+    };
+    let mut text = format!("{kind} `{}`", ty.vmodl.as_deref().unwrap_or(&ty.name));
+    if let Some(base) = &ty.base {
+        let base = names::data_type(base);
+        text.push_str(&format!(", which extends [`{base}`](t::{base})"));
+    }
+    text.push_str(&format!(". Since API {}.", context.version(ty.since)));
+    text
+}
+
+fn describe_field(context: &Context<'_>, owner_since: u8, field: &Field) -> String {
+    let mut text = format!("`{}`.", field.name);
+    if field.since > owner_since {
+        text.push_str(&format!(" Since API {}.", context.version(field.since)));
+    }
+    if field.secret {
+        text.push_str(" A secret: never printed.");
+    }
+    if let Some(privilege) = &field.privilege {
+        text.push_str(&format!(" Setting it takes the privilege `{privilege}`."));
+    }
+    text
+}
+
+fn is_a(context: &Context<'_>, ty: &DataType, base: &str) -> bool {
+    ty.name == base || context.ancestors(&ty.name).contains(&base)
+}
+
+/// Faults and events have areas of their own; the rest follows the namespaces of the API.
+fn area(context: &Context<'_>, ty: &DataType) -> String {
+    if is_a(context, ty, "MethodFault") {
+        return "fault".into();
+    }
+    if is_a(context, ty, "Event") {
+        return "event".into();
+    }
+    by_namespace(ty.vmodl.as_deref())
+}
+
+/// `vim.vm.device.VirtualDisk` belongs to `vm`, `vim.Description` to `general`.
+pub(super) fn by_namespace(vmodl: Option<&str>) -> String {
+    let parts: Vec<&str> = vmodl.unwrap_or_default().split('.').collect();
+    match parts.as_slice() {
+        [_, area, _, ..] => names::field(area).trim_start_matches("r#").to_owned(),
+        _ => "general".into(),
+    }
+}

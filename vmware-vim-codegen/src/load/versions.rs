@@ -1,0 +1,101 @@
+//! The order of the API versions, and what a `since` in the sidecar means in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::ApiVersion;
+use crate::sidecar::Sidecar;
+
+pub(super) struct Versions {
+    list: Vec<ApiVersion>,
+    index: BTreeMap<String, u8>,
+}
+
+impl Versions {
+    /// With a sidecar: its versions, oldest first. Without: only `fallback`, the version of the WSDL.
+    pub(super) fn new(sidecar: Option<&Sidecar>, fallback: &str) -> Result<Self> {
+        let Some(sidecar) = sidecar else {
+            let only = ApiVersion { id: fallback.to_owned(), internal: String::new() };
+            return Ok(Self { list: vec![only], index: BTreeMap::new() });
+        };
+        let order = total_order(&sidecar.versions)?;
+        let mut index = BTreeMap::new();
+        for (position, id) in order.iter().enumerate() {
+            let position = u8::try_from(position)
+                .map_err(|_| Error::new(ErrorKind::Versions, "there are more than 256 API versions"))?;
+            index.insert((*id).clone(), position);
+        }
+        if !index.contains_key(&sidecar.version) {
+            let message =
+                format!("the sidecar's own version {:?} is not among its versions", sidecar.version);
+            return Err(Error::new(ErrorKind::Versions, message));
+        }
+        for (alias, id) in &sidecar.aliases {
+            let target = *index.get(id).ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Versions,
+                    format!("the alias {alias:?} stands for the unknown version {id:?}"),
+                )
+            })?;
+            if index.insert(alias.clone(), target).is_some() {
+                return Err(Error::new(ErrorKind::Duplicate, format!("version {alias:?} has two meanings")));
+            }
+        }
+        if let Some(id) = sidecar.internal.keys().find(|id| !sidecar.versions.contains_key(*id)) {
+            return Err(Error::new(
+                ErrorKind::Versions,
+                format!("an inner name is given to the unknown version {id:?}"),
+            ));
+        }
+        let list = order
+            .into_iter()
+            .map(|id| ApiVersion {
+                id: id.clone(),
+                internal: sidecar.internal.get(id).cloned().unwrap_or_default(),
+            })
+            .collect();
+        Ok(Self { list, index })
+    }
+
+    /// Index of the version a sidecar names.
+    pub(super) fn since(&self, user: &str, version: &str) -> Result<u8> {
+        self.index.get(version).copied().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Versions,
+                format!("{user:?} is said to be there since the unknown version {version:?}"),
+            )
+        })
+    }
+
+    /// Like [`Self::since`], for something that cannot be older than what contains it.
+    pub(super) fn since_within(&self, user: &str, version: &str, container: u8) -> Result<u8> {
+        let since = self.since(user, version)?;
+        if since < container {
+            return Err(Error::new(ErrorKind::Versions, format!("{user:?} is older than what contains it")));
+        }
+        Ok(since)
+    }
+
+    pub(super) fn into_list(self) -> Vec<ApiVersion> {
+        self.list
+    }
+}
+
+/// Sorts by the number of ancestors and then demands that everyone's ancestors are exactly those before it: this is what
+/// makes "newer than" a comparison of two numbers.
+fn total_order(ancestors: &BTreeMap<String, Vec<String>>) -> Result<Vec<&String>> {
+    let mut order: Vec<&String> = ancestors.keys().collect();
+    order.sort_by_key(|id| ancestors[*id].len());
+    let mut before = BTreeSet::new();
+    for id in &order {
+        if ancestors[*id].iter().collect::<BTreeSet<_>>() != before {
+            let message = format!("version {id:?} does not build on exactly the versions older than it");
+            return Err(Error::new(ErrorKind::Versions, message));
+        }
+        before.insert(*id);
+    }
+    if order.is_empty() {
+        return Err(Error::new(ErrorKind::Versions, "the sidecar lists no versions"));
+    }
+    Ok(order)
+}
