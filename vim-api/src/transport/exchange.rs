@@ -1,0 +1,189 @@
+//! One request over one connection: sending, waiting for the head, reading the body, and naming what went wrong.
+
+use std::error::Error as StdError;
+use std::io;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
+use tokio::time::timeout;
+
+use super::connect::{Connection, rustls_error};
+use super::error::{TransportError, TransportErrorKind as Kind};
+use super::limits::Limits;
+use super::message::Response;
+
+/// A failed attempt, with what decides about another one.
+pub(super) struct Failure {
+    pub(super) error: TransportError,
+    pub(super) progress: Progress,
+}
+
+/// How far an attempt came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Not a byte of the request was sent.
+    NotSent,
+    /// The connection ended before a byte of the answer. The server may have acted all the same.
+    NoAnswer,
+    /// There was an answer, or the failure says nothing about the connection.
+    Final,
+}
+
+/// Sends `request` and reads the whole answer. `head_timeout` is `None` where the caller bounds the exchange as a whole.
+pub(super) async fn exchange(
+    connection: &mut Connection,
+    request: http::Request<Full<Bytes>>,
+    host: &str,
+    limits: &Limits,
+    head_timeout: Option<Duration>,
+) -> Result<Response, Failure> {
+    let head = send(connection, request, host);
+    let response = match head_timeout {
+        None => head.await?,
+        Some(limit) => timeout(limit, head).await.unwrap_or_else(|_| {
+            let error = TransportError::timeout(host, "the server did not begin to answer", limit);
+            Err(Failure { error, progress: Progress::Final })
+        })?,
+    };
+    let (head, body) = response.into_parts();
+    let body =
+        read_body(body, host, limits).await.map_err(|error| Failure { error, progress: Progress::Final })?;
+    connection.busy = false;
+    Ok(Response { status: head.status.as_u16(), headers: head.headers, body })
+}
+
+async fn send(
+    connection: &mut Connection,
+    request: http::Request<Full<Bytes>>,
+    host: &str,
+) -> Result<http::Response<Incoming>, Failure> {
+    // A connection from the pool may still have to notice that the server has closed it.
+    connection
+        .sender
+        .ready()
+        .await
+        .map_err(|source| Failure { error: head_error(host, source), progress: Progress::NotSent })?;
+    let received = connection.received();
+    connection.busy = true;
+    connection.sender.try_send_request(request).await.map_err(|mut failed| {
+        let not_sent = failed.take_message().is_some();
+        let error = head_error(host, failed.into_error());
+        let progress = match error.kind() {
+            Kind::Closed if not_sent => Progress::NotSent,
+            Kind::Closed if connection.received() == received => Progress::NoAnswer,
+            _ => Progress::Final,
+        };
+        Failure { error, progress }
+    })
+}
+
+async fn read_body(mut body: Incoming, host: &str, limits: &Limits) -> Result<Bytes, TransportError> {
+    let announced = body.size_hint().exact();
+    if announced.is_some_and(|announced| announced > limits.max_response_bytes) {
+        return Err(too_large(host, limits));
+    }
+    // The first piece is kept as it is: most answers consist of one.
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    let mut length: u64 = 0;
+    loop {
+        let Ok(next) = timeout(limits.read_timeout, body.frame()).await else {
+            let what =
+                format!("the answer stalled after {} of its body: no more came", progress(length, announced));
+            return Err(TransportError::timeout(host, &what, limits.read_timeout));
+        };
+        let frame = match next {
+            None => break,
+            Some(frame) => frame.map_err(|source| body_error(host, source, length, announced))?,
+        };
+        // Trailers carry nothing that vSphere's API uses.
+        let Ok(data) = frame.into_data() else { continue };
+        length = length.saturating_add(data.len() as u64);
+        if length > limits.max_response_bytes {
+            return Err(too_large(host, limits));
+        }
+        if first.is_empty() {
+            first = data;
+            continue;
+        }
+        if rest.is_empty() {
+            // The announced length is the server's word; trust it for a modest reservation only.
+            let expected = announced.unwrap_or(0).min(64 << 20);
+            rest.reserve(usize::try_from(expected).unwrap_or(0).max(first.len()));
+            rest.extend_from_slice(&first);
+        }
+        rest.extend_from_slice(&data);
+    }
+    Ok(if rest.is_empty() { first } else { rest.freeze() })
+}
+
+fn too_large(host: &str, limits: &Limits) -> TransportError {
+    let message = format!(
+        "the answer's body is larger than the limit of {} bytes: ask for less at a time, or raise \
+         Limits::max_response_bytes",
+        limits.max_response_bytes
+    );
+    TransportError::new(Kind::TooLarge, host, message)
+}
+
+fn progress(length: u64, announced: Option<u64>) -> String {
+    match announced {
+        Some(announced) => format!("{length} of {announced} bytes"),
+        None => format!("{length} bytes"),
+    }
+}
+
+/// Names a failure before the head of the answer was complete.
+fn head_error(host: &str, source: hyper::Error) -> TransportError {
+    let (kind, message) = if source.is_parse_too_large() {
+        (
+            Kind::TooLarge,
+            "the answer's headers are larger than Limits::max_header_bytes, or there are too many",
+        )
+    } else if source.is_parse() {
+        (Kind::Protocol, "the answer is not valid HTTP/1.1: is this the API port of a vCenter or ESXi?")
+    } else if broken_tls(&source) {
+        (Kind::Tls, "the encrypted connection broke while waiting for the answer")
+    } else {
+        (
+            Kind::Closed,
+            "the server closed the connection instead of answering; it may have acted on the request",
+        )
+    };
+    TransportError::new(kind, host, message).with_source(source)
+}
+
+/// Names a failure in the body of the answer, of which `length` bytes had come.
+fn body_error(host: &str, source: hyper::Error, length: u64, announced: Option<u64>) -> TransportError {
+    let so_far = progress(length, announced);
+    let (kind, message) = match io_kind(&source) {
+        _ if broken_tls(&source) => {
+            (Kind::Tls, format!("the encrypted connection broke after {so_far} of the answer's body"))
+        }
+        Some(io::ErrorKind::UnexpectedEof) => {
+            (Kind::Truncated, format!("the answer's body ends after {so_far}"))
+        }
+        Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => {
+            (Kind::Protocol, format!("the answer's body is not valid HTTP/1.1 chunked coding after {so_far}"))
+        }
+        None if source.is_incomplete_message() => {
+            (Kind::Truncated, format!("the answer's body ends after {so_far}"))
+        }
+        _ => (Kind::Closed, format!("the connection was lost after {so_far} of the answer's body")),
+    };
+    TransportError::new(kind, host, message).with_source(source)
+}
+
+fn broken_tls(error: &hyper::Error) -> bool {
+    io_error(error).and_then(rustls_error).is_some()
+}
+
+fn io_kind(error: &hyper::Error) -> Option<io::ErrorKind> {
+    io_error(error).map(io::Error::kind)
+}
+
+fn io_error(error: &hyper::Error) -> Option<&io::Error> {
+    error.source()?.downcast_ref()
+}
