@@ -30,6 +30,8 @@ pub enum ErrorKind {
     Contradiction,
     /// The API versions are not a total order, or a `since` names an unknown version.
     Versions,
+    /// A file that was not generated is in the way of a generated one.
+    NotOurs,
     /// `--check` found generated files that differ from what the input gives.
     Stale,
 }

@@ -11,13 +11,16 @@
 //! when). `input/PROVENANCE.md` tells where both come from.
 #![forbid(unsafe_code)]
 
+pub mod emit;
 pub mod model;
 
 mod error;
+mod generate;
 mod load;
 mod schema;
 mod sidecar;
 mod wsdl;
 
 pub use error::{Error, ErrorKind, Result};
+pub use generate::{Options, Report, generate};
 pub use load::load;

@@ -102,5 +102,5 @@ fn read_file(path: &Path) -> Result<String> {
 }
 
 fn unreadable(path: &Path, source: std::io::Error) -> Error {
-    Error::new(ErrorKind::Io, "cannot be read as UTF-8 text").with_source(source).in_file(path)
+    Error::new(ErrorKind::Io, "cannot be read").with_source(source).in_file(path)
 }
