@@ -81,8 +81,8 @@ impl HttpTransport {
     /// Sends a request and reads the whole answer, whatever its status. Redirects are not followed.
     ///
     /// # Errors
-    /// Every kind but `Dns`..`Certificate` may mean that the server has acted on the request; see
-    /// [`TransportError::is_connect`].
+    /// Any kind. Unless the kind is `Input` or [`TransportError::is_connect`] holds, the server may have acted on the
+    /// request.
     pub(crate) async fn send(&self, request: Request) -> Result<Response, TransportError> {
         let span = tracing::debug_span!(
             "http",

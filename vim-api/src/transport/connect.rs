@@ -107,9 +107,8 @@ impl Connector {
             last = match timeout(share, open(*address)).await {
                 Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(source)) => self.tcp_error(*address, source),
-                Err(_) => {
-                    self.timed_out("the server did not answer a TCP connection: check address and firewalls;")
-                }
+                Err(_) => self
+                    .timed_out("no TCP connection came about (check the address, and firewalls on the way)"),
             };
         }
         Err(last)

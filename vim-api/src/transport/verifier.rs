@@ -174,6 +174,9 @@ fn chain_problem(source: &rustls::Error) -> &'static str {
         rustls::Error::InvalidCertificate(E::UnknownIssuer) => {
             "the server's certificate was not issued by a trusted authority"
         }
+        rustls::Error::InvalidCertificate(E::BadSignature) => {
+            "the server's certificate was issued by an authority that only bears the name of a trusted one"
+        }
         rustls::Error::InvalidCertificate(E::NotValidForName | E::NotValidForNameContext { .. }) => {
             "the server's certificate was issued for another name"
         }
@@ -192,6 +195,10 @@ fn chain_advice(source: &rustls::Error) -> &'static str {
     match source {
         rustls::Error::InvalidCertificate(E::UnknownIssuer) => {
             "Trust the authority that issued it (a vCenter offers its own at https://<vcenter>/certs/download.zip)"
+        }
+        // The authorities of all vCenters bear one name, so this is what the certificate file of another vCenter gives.
+        rustls::Error::InvalidCertificate(E::BadSignature) => {
+            "Trust the authority of this very vCenter (https://<vcenter>/certs/download.zip); another one's is not enough"
         }
         rustls::Error::InvalidCertificate(E::NotValidForName | E::NotValidForNameContext { .. }) => {
             "Connect by a name that the certificate carries"
