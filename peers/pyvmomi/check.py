@@ -1,0 +1,299 @@
+#!/usr/bin/env python3
+"""A third party against vsphere-sim: VMware's own Python client, unmodified.
+
+Starts the simulator, and goes the way of an incremental backup with nothing but pyvmomi's public calls: log in, find
+the machines, switch change tracking on, take a snapshot, let the guest write, take another snapshot, and page
+QueryChangedDiskAreas until the pages cover the disk. What comes back is compared with what was written. Any
+disagreement is an exception, and the exit status is then 1.
+
+pyvmomi's parser is strict: a missing required field, an empty enum or a wrong xsi:type in any answer fails the run.
+
+usage: check.py PATH-OF-VSPHERE-SIM        (pip install -r requirements.txt)
+"""
+
+import json
+import os
+import secrets
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import urllib.parse
+import urllib.request
+
+from pyVim.connect import Disconnect, SmartConnect
+from pyVim.task import WaitForTask
+from pyVmomi import vim, vmodl
+
+USER = "peer@vsphere.local"
+MACHINES = 2
+SECTOR = 512
+# More areas than one answer of QueryChangedDiskAreas may hold, so that the paging is exercised.
+WRITES = 2100
+START_SECONDS = 120
+
+
+def main():
+    if len(sys.argv) != 2:
+        raise SystemExit(__doc__.splitlines()[-1])
+    with tempfile.TemporaryDirectory() as data, Simulator(sys.argv[1], data) as simulator:
+        refuses_a_wrong_password(simulator)
+        service = log_in(simulator, simulator.password)
+        try:
+            content = service.RetrieveContent()
+            machine = list_machines(content)[0]
+            power_on(machine)
+            enable_change_tracking(machine)
+            follow_changes(simulator, content, machine)
+        finally:
+            Disconnect(service)
+        logged_out(service)
+    print("pyvmomi: agrees with vsphere-sim")
+
+
+class Simulator:
+    """The simulator as a child process. Its output names where it listens."""
+
+    KEYS = ("url", "control", "sha1", "sha256")
+
+    def __init__(self, program, data):
+        self.password = secrets.token_hex(12)
+        command = [program, "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--vms", str(MACHINES)]
+        command += ["--data", data, "--user", USER, "--password-env", "PEER_PASSWORD"]
+        environment = dict(os.environ, PEER_PASSWORD=self.password)
+        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+    def __enter__(self):
+        timer = threading.Timer(START_SECONDS, self.process.kill)
+        timer.start()
+        said = {}
+        for line in self.process.stdout:
+            key, _, value = line.strip().partition(" ")
+            said[key] = value
+            if all(key in said for key in self.KEYS):
+                break
+        timer.cancel()
+        missing = [key for key in self.KEYS if key not in said]
+        if missing:
+            self.__exit__()
+            raise RuntimeError(f"vsphere-sim did not say its {', '.join(missing)} within {START_SECONDS} s")
+        self.url, self.control = urllib.parse.urlsplit(said["url"]), said["control"]
+        self.sha256 = said["sha256"]
+        # Whatever it says later is of no interest, but the pipe must not fill up.
+        threading.Thread(target=self.process.stdout.read, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+    def guest_write(self, machine, key, offset, length, seed):
+        body = {"vm": machine._moId, "disk": key, "offset": offset, "length": length, "seed": seed}
+        request = urllib.request.Request(
+            self.control + "/v1/guest-write",
+            data=json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+            method="POST",
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            expect(200 <= answer.status < 300, f"guest-write answered {answer.status}")
+
+
+def log_in(simulator, password):
+    """pyvmomi pins the certificate itself when it is told the thumbprint; its own chain check has no root for it."""
+    return SmartConnect(
+        host=simulator.url.hostname,
+        port=simulator.url.port,
+        user=USER,
+        pwd=password,
+        thumbprint=simulator.sha256,
+        sslContext=ssl._create_unverified_context(),
+    )
+
+
+def refuses_a_wrong_password(simulator):
+    expect_fault(vim.fault.InvalidLogin, lambda: log_in(simulator, "not " + simulator.password))
+
+
+def list_machines(content):
+    """By attribute access (one Fetch for each attribute), by RetrieveContents and by RetrievePropertiesEx."""
+    expect(content.about.apiType == "VirtualCenter", f"apiType is {content.about.apiType}")
+    view = content.viewManager.CreateContainerView(content.rootFolder, [vim.VirtualMachine], True)
+    machines = list(view.view)
+    by_attribute = sorted(machine.name for machine in machines)
+    expect(len(by_attribute) == MACHINES, f"{MACHINES} machines were asked for, listed are {by_attribute}")
+
+    collector = vmodl.query.PropertyCollector
+    walk = collector.TraversalSpec(name="view", path="view", skip=False, type=vim.view.ContainerView)
+    spec = collector.FilterSpec(
+        objectSet=[collector.ObjectSpec(obj=view, skip=True, selectSet=[walk])],
+        propSet=[collector.PropertySpec(type=vim.VirtualMachine, pathSet=["name", "runtime.powerState"], all=False)],
+    )
+    retrieved = content.propertyCollector.RetrieveContents([spec])
+    expect(names_of(retrieved) == by_attribute, "RetrieveContents lists other machines than attribute access")
+
+    paged, pages = [], 1
+    result = content.propertyCollector.RetrievePropertiesEx([spec], collector.RetrieveOptions(maxObjects=1))
+    paged += result.objects
+    while result.token:
+        result = content.propertyCollector.ContinueRetrievePropertiesEx(result.token)
+        paged += result.objects
+        pages += 1
+    expect(names_of(paged) == by_attribute, "RetrievePropertiesEx lists other machines than attribute access")
+    expect(pages == MACHINES, f"one object a page was asked for, {pages} pages came")
+    view.Destroy()
+    for machine in machines:
+        # Reads every nested object there is, so that the strict parser sees the whole configuration.
+        expect(machine.config.uuid and machine.config.instanceUuid, f"{machine.name} has no uuids")
+        expect(machine.summary.config.name == machine.name, "summary and object disagree on the name")
+        expect(machine.snapshot is None, f"{machine.name} has a snapshot from the start")
+    print(f"pyvmomi: machines {by_attribute}")
+    return machines
+
+
+def names_of(objects):
+    return sorted(prop.val for found in objects for prop in found.propSet if prop.name == "name")
+
+
+def power_on(machine):
+    if machine.runtime.powerState != vim.VirtualMachine.PowerState.poweredOn:
+        WaitForTask(machine.PowerOnVM_Task())
+    expect(machine.runtime.powerState == vim.VirtualMachine.PowerState.poweredOn, "the machine is not on")
+
+
+def enable_change_tracking(machine):
+    expect(machine.capability.changeTrackingSupported, "change tracking is not supported")
+    WaitForTask(machine.ReconfigVM_Task(vim.vm.ConfigSpec(changeTrackingEnabled=True)))
+    expect(machine.config.changeTrackingEnabled, "change tracking was switched on and is off")
+    # Tracking begins when the machine is next stunned, for which a snapshot is enough.
+    remove(take_snapshot(machine, "stun"))
+
+
+def follow_changes(simulator, content, machine):
+    first = take_snapshot(machine, "first")
+    before = disks_of(first)
+    key, disk = next(iter(before.items()))
+    grain_step = disk.capacityInBytes // WRITES // SECTOR * SECTOR
+    written = [(number * grain_step, SECTOR) for number in range(WRITES)]
+    for number, (offset, length) in enumerate(written):
+        simulator.guest_write(machine, key, offset, length, seed=number)
+
+    second = take_snapshot(machine, "second")
+    after = disks_of(second)
+    expect(list(before) == list(after), "the snapshots have different disks")
+    changed = query_all(machine, second, after[key], before[key].backing.changeId)
+    check_cover(changed, written, disk.capacityInBytes, grain_step)
+    for other in [k for k in before if k != key]:
+        untouched = query_all(machine, second, after[other], before[other].backing.changeId)
+        expect(untouched == [], f"disk {other} was not written and has {len(untouched)} changed areas")
+    nothing = query_all(machine, second, after[key], after[key].backing.changeId)
+    expect(nothing == [], "a snapshot differs from itself")
+    allocated = query_all(machine, second, after[key], "*")
+    check_inside(written, allocated)
+    refuses_bad_ids(machine, second, after[key])
+    remove(first)
+    remove(second)
+    expect(machine.snapshot is None, "a snapshot is left")
+    expect(not machine.runtime.consolidationNeeded, "the disks need consolidation")
+    tasks = [task.info.state for task in content.taskManager.recentTask]
+    expect(all(state == vim.TaskInfo.State.success for state in tasks), f"a task did not succeed: {tasks}")
+
+
+def take_snapshot(machine, name):
+    task = machine.CreateSnapshot_Task(name=name, description="peer check", memory=False, quiesce=False)
+    WaitForTask(task)
+    snapshot = task.info.result
+    expect(isinstance(snapshot, vim.vm.Snapshot), f"the task's result is {snapshot!r}")
+    return snapshot
+
+
+def remove(snapshot):
+    WaitForTask(snapshot.RemoveSnapshot_Task(removeChildren=False))
+
+
+def disks_of(snapshot):
+    disks = {d.key: d for d in snapshot.config.hardware.device if isinstance(d, vim.vm.device.VirtualDisk)}
+    expect(disks, "the snapshot has no disks")
+    for key, disk in disks.items():
+        expect(disk.backing.changeId, f"disk {key} of the snapshot has no changeId")
+    return disks
+
+
+def query_all(machine, snapshot, disk, change_id):
+    """All areas, page by page. A page must begin where it was asked to, move on, and keep its areas inside."""
+    areas, offset, pages = [], 0, 0
+    while offset < disk.capacityInBytes:
+        page = machine.QueryChangedDiskAreas(snapshot, disk.key, offset, change_id)
+        expect(page.startOffset == offset, f"asked for {offset}, the page begins at {page.startOffset}")
+        expect(page.length > 0, f"the page at {offset} is empty")
+        end = page.startOffset + page.length
+        for area in page.changedArea:
+            expect(area.length > 0 and offset <= area.start and area.start + area.length <= end,
+                   f"area {area.start}+{area.length} lies outside its page {page.startOffset}+{page.length}")
+            expect(not areas or areas[-1][0] + areas[-1][1] <= area.start, "the areas are not in order")
+            areas.append((area.start, area.length))
+        offset, pages = end, pages + 1
+    expect(offset == disk.capacityInBytes, f"the pages end at {offset}, the disk at {disk.capacityInBytes}")
+    print(f"pyvmomi: disk {disk.key} since {change_id}: {len(areas)} areas in {pages} pages")
+    if len(areas) > 2000:
+        expect(pages > 1, f"{len(areas)} areas came in one page")
+    return areas
+
+
+def check_cover(changed, written, capacity, step):
+    expect(changed, "the guest wrote and nothing changed")
+    check_inside(written, changed)
+    total = sum(length for _, length in changed)
+    # An area may be wider than what was written, but a disk of which one sector in many was written is not all new.
+    expect(total < capacity, "every byte of the disk is said to have changed")
+    print(f"pyvmomi: {sum(l for _, l in written)} bytes written every {step}, {total} of {capacity} said to be changed")
+
+
+def check_inside(wanted, areas):
+    """Both lists are sorted; each wanted range must lie inside one area or a run of touching ones."""
+    merged = []
+    for start, length in areas:
+        if merged and merged[-1][1] == start:
+            merged[-1][1] = start + length
+        else:
+            merged.append([start, start + length])
+    position = 0
+    for start, length in wanted:
+        while position < len(merged) and merged[position][1] <= start:
+            position += 1
+        inside = position < len(merged) and merged[position][0] <= start and start + length <= merged[position][1]
+        expect(inside, f"{start}+{length} was written and is in no area")
+
+
+def refuses_bad_ids(machine, snapshot, disk):
+    def query(change_id, key=disk.key, offset=0):
+        return lambda: machine.QueryChangedDiskAreas(snapshot, key, offset, change_id)
+
+    good = disk.backing.changeId
+    foreign = ("00" if not good.startswith("00") else "11") + good[2:]
+    expect_fault(vim.fault.FileFault, query(foreign))
+    expect_fault(vmodl.fault.InvalidArgument, query("no such id"))
+    expect_fault(vmodl.fault.InvalidArgument, query(good, key=1))
+    expect_fault(vmodl.fault.InvalidArgument, query(good, offset=disk.capacityInBytes))
+
+
+def logged_out(service):
+    expect_fault(vim.fault.NotAuthenticated, lambda: service.CurrentTime())
+
+
+def expect(holds, otherwise):
+    if not holds:
+        raise AssertionError(otherwise)
+
+
+def expect_fault(kind, call):
+    try:
+        call()
+    except kind:
+        return
+    raise AssertionError(f"{kind.__name__} was expected, and the call succeeded")
+
+
+if __name__ == "__main__":
+    main()

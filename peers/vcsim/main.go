@@ -1,0 +1,111 @@
+// A vCenter made by govmomi's simulator library: the server that vim-api must get along with and did not grow up with.
+//
+// It builds from Debian's packages alone (golang-go, golang-github-vmware-govmomi-dev), see the script `run`. Once it
+// listens it prints three lines, "url", "sha1" and "sha256", each followed by a blank and the value, and then serves
+// until standard input ends: a parent that dies takes it along.
+package main
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/vmware/govmomi/simulator"
+)
+
+func main() {
+	listen := flag.String("listen", "127.0.0.1:0", "address and port; port 0 lets the system choose")
+	user := flag.String("user", "", "the only user that may log in")
+	passwordEnv := flag.String("password-env", "", "environment variable that holds the password")
+	machines := flag.Int("vms", 2, "virtual machines per resource pool")
+	// The library's own default is 6.5, which makes clients hide everything that is newer.
+	apiVersion := flag.String("api-version", "8.0.3.0", "the API version to announce")
+	flag.Parse()
+	if *user == "" || os.Getenv(*passwordEnv) == "" {
+		log.Fatal("give -user, and -password-env with the name of a variable that is set")
+	}
+
+	model := simulator.VPX()
+	model.Machine = *machines
+	model.ServiceContent.About.ApiVersion = *apiVersion
+	if err := model.Create(); err != nil {
+		log.Fatal(err)
+	}
+	defer model.Remove()
+
+	certificate, err := newCertificate()
+	if err != nil {
+		log.Fatal(err)
+	}
+	model.Service.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
+	model.Service.ServeMux = http.NewServeMux()
+	model.Service.Listen = &url.URL{Host: *listen, User: url.UserPassword(*user, os.Getenv(*passwordEnv))}
+	server := model.Service.NewServer()
+	defer server.Close()
+
+	leaf := certificate.Certificate[0]
+	address := *server.URL
+	address.User = nil
+	fmt.Printf("url %s\n", address.String())
+	short, long := sha1.Sum(leaf), sha256.Sum256(leaf)
+	fmt.Printf("sha1 %s\n", thumbprint(short[:]))
+	fmt.Printf("sha256 %s\n", thumbprint(long[:]))
+
+	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
+		log.Print(err)
+	}
+}
+
+// newCertificate makes a leaf that strict TLS libraries take: RSA of 2048 bits, not an authority, valid for the
+// loopback address. The library's built-in one has 1024 bits and calls itself an authority.
+func newCertificate() (tls.Certificate, error) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	template := x509.Certificate{
+		SerialNumber:          serial,
+		Subject:               pkix.Name{CommonName: "vcsim"},
+		NotBefore:             time.Now().Add(-time.Hour),
+		NotAfter:              time.Now().Add(24 * time.Hour),
+		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		BasicConstraintsValid: true,
+		IsCA:                  false,
+		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
+		DNSNames:              []string{"localhost"},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &template, &template, &key.PublicKey, key)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
+}
+
+// thumbprint writes a digest the way people compare it: upper-case pairs with colons.
+func thumbprint(digest []byte) string {
+	pairs := make([]string, len(digest))
+	for i, b := range digest {
+		pairs[i] = fmt.Sprintf("%02X", b)
+	}
+	return strings.Join(pairs, ":")
+}
