@@ -1,0 +1,163 @@
+//! A chain of links, top first, and reading through it.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use crate::descriptor::{Cid, LinkKind};
+use crate::files::{self, FolderLock};
+use crate::link::{Link, LinkData};
+use crate::{Error, ErrorKind, Result};
+
+/// Most links a chain may have. ESXi supports 32; the rest is room for tests of long chains.
+pub const MAX_LINKS: usize = 255;
+
+pub(crate) struct Chain {
+    links: Vec<Link>,
+    /// Links that reads and allocation see: all, or only the top one.
+    visible: usize,
+}
+
+impl Chain {
+    /// Opens all links from `top` down to its base, the top one for writing if `write`.
+    ///
+    /// With `top_only`, reads see the top link alone, and a parent that cannot be opened is no error as long as
+    /// no write needs its bytes.
+    pub(crate) fn open(top: &Path, write: bool, top_only: bool) -> Result<Self> {
+        let _held = FolderLock::shared(files::folder_of(top))?;
+        let mut links = vec![Link::open(top, write)?];
+        while let Some(child) = links.last()
+            && child.descriptor.kind == LinkKind::Delta
+        {
+            match open_parent(&links) {
+                Ok(parent) => links.push(parent),
+                Err(_) if top_only => break,
+                Err(error) => return Err(error),
+            }
+        }
+        let visible = if top_only { 1 } else { links.len() };
+        Ok(Self { links, visible })
+    }
+
+    pub(crate) fn top(&self) -> &Link {
+        // `open` starts with one link and only adds to them.
+        &self.links[0]
+    }
+
+    pub(crate) fn links(&self) -> &[Link] {
+        &self.links
+    }
+
+    pub(crate) fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.read_from(0, self.visible, offset, buffer)
+    }
+
+    pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        match &self.top().data {
+            LinkData::Flat(flat) => flat.write(offset, bytes),
+            LinkData::Delta(delta) => delta.write(offset, bytes, &|at, buffer| self.read_below(at, buffer)),
+        }
+    }
+
+    pub(crate) fn zero(&self, offset: u64, length: u64) -> Result<()> {
+        match &self.top().data {
+            LinkData::Flat(flat) => flat.zero(offset, length),
+            LinkData::Delta(delta) => delta.zero(offset, length, &|at, buffer| self.read_below(at, buffer)),
+        }
+    }
+
+    /// Visits the allocated runs of `start..end`, ascending; neighbours may touch.
+    pub(crate) fn allocated(
+        &self,
+        start: u64,
+        end: u64,
+        visit: &mut dyn FnMut(u64, u64) -> Result<ControlFlow<()>>,
+    ) -> Result<ControlFlow<()>> {
+        self.allocated_from(0, start, end, visit)
+    }
+
+    fn allocated_from(
+        &self,
+        index: usize,
+        start: u64,
+        end: u64,
+        visit: &mut dyn FnMut(u64, u64) -> Result<ControlFlow<()>>,
+    ) -> Result<ControlFlow<()>> {
+        let link = match self.links.get(index) {
+            Some(link) if index < self.visible => link,
+            _ => return Ok(ControlFlow::Continue(())),
+        };
+        match &link.data {
+            LinkData::Flat(flat) => flat.allocated(start, end, visit),
+            // A held grain without data was zeroed: it hides what the parents have there.
+            LinkData::Delta(delta) => delta.runs(start, end, &mut |from, to, held| {
+                if held {
+                    files::data_ranges(delta.file(), from, to, visit)
+                } else {
+                    self.allocated_from(index + 1, from, to, visit)
+                }
+            }),
+        }
+    }
+
+    fn read_from(&self, index: usize, end: usize, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        let link = match self.links.get(index) {
+            Some(link) if index < end => link,
+            _ => {
+                buffer.fill(0);
+                return Ok(());
+            }
+        };
+        match &link.data {
+            LinkData::Flat(flat) => flat.read(offset, buffer),
+            LinkData::Delta(delta) => {
+                let stop = offset + buffer.len() as u64;
+                let mut visit = |from: u64, to: u64, held| {
+                    let part = &mut buffer[(from - offset) as usize..(to - offset) as usize];
+                    if held {
+                        delta.read_held(from, part)?;
+                    } else {
+                        self.read_from(index + 1, end, from, part)?;
+                    }
+                    Ok(ControlFlow::Continue(()))
+                };
+                delta.runs(offset, stop, &mut visit).map(|_| ())
+            }
+        }
+    }
+
+    /// The bytes below the top link, whether reads see them or not.
+    fn read_below(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        if self.links.last().is_some_and(|last| last.descriptor.kind == LinkKind::Delta) {
+            let what = "the write covers a grain in part and the parent that has the rest cannot be opened";
+            return Err(Error::new(ErrorKind::ChainBroken, what).at(&self.top().path));
+        }
+        self.read_from(1, self.links.len(), offset, buffer)
+    }
+}
+
+/// Opens the parent of the last link, and checks that it is the one the link was made over.
+fn open_parent(links: &[Link]) -> Result<Link> {
+    let broken = |child: &Link, what: &str| Error::new(ErrorKind::ChainBroken, what).at(&child.path);
+    let Some(child) = links.last() else {
+        return Err(Error::new(ErrorKind::ChainBroken, "a chain without links has no parent"));
+    };
+    let Some(hint) = &child.descriptor.parent_hint else {
+        return Err(broken(child, "the child disk does not name its parent"));
+    };
+    let path = files::sibling(&child.path, hint);
+    if links.iter().any(|link| link.path == path) {
+        return Err(broken(child, "the disk's parents form a loop"));
+    }
+    if links.len() == MAX_LINKS {
+        return Err(broken(child, "the disk's chain has more links than are allowed"));
+    }
+    let parent = Link::open(&path, false)
+        .map_err(|error| broken(child, "the disk's parent cannot be opened").because(error))?;
+    if parent.descriptor.cid != child.descriptor.parent_cid || child.descriptor.parent_cid == Cid::NO_PARENT {
+        return Err(broken(child, "the parent disk has been changed since the child was made over it"));
+    }
+    if parent.descriptor.sectors != child.descriptor.sectors {
+        return Err(broken(child, "the capacity of the disk's links differs"));
+    }
+    Ok(parent)
+}

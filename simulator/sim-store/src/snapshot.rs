@@ -1,0 +1,312 @@
+//! Snapshots as far as disks go: new child links, reverting, and merging links away.
+//!
+//! A snapshot owns the link that was on top when it was taken; the guest goes on in a new child. All functions
+//! take descriptors of links; which snapshot owns which link is the caller's to know.
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use crate::chain::{Chain, MAX_LINKS};
+use crate::descriptor::{Cid, Descriptor, LinkKind, Provisioning};
+use crate::files::{self, FolderLock};
+use crate::link::delta::Delta;
+use crate::link::{Link, LinkData};
+use crate::tracking::{self, ChangeId};
+use crate::{Error, ErrorKind, Result};
+
+/// The outcome of [`create`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewLink {
+    /// The frozen link, which the snapshot owns: the former top.
+    pub frozen: PathBuf,
+    /// The new top.
+    pub child: PathBuf,
+    /// The change id of the frozen link; `None` while tracking is off or broken.
+    pub change_id: Option<ChangeId>,
+}
+
+/// The outcome of [`remove_link`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removal {
+    /// The link's only child was merged into it: whoever used `child` must use `survivor` from now on.
+    Merged {
+        /// The path that is gone.
+        child: PathBuf,
+        /// The path that has the child's content now.
+        survivor: PathBuf,
+    },
+    /// Nothing was built over the link, and it is gone.
+    Deleted,
+    /// Several links are built over this one, so it stays; [`consolidate`] may merge it later.
+    Shared,
+}
+
+/// Freezes the top link and puts a new, empty child over it, numbered one above the highest number in use.
+///
+/// # Errors
+/// `Locked` if the top is open for writing; `InUse` if it is no top; `InvalidArgument` if the chain is at
+/// [`MAX_LINKS`]; those of opening the chain.
+pub fn create(top: &Path) -> Result<NewLink> {
+    let chain = Chain::open(top, true, false)?;
+    if chain.links().len() >= MAX_LINKS {
+        let what = format!("the disk's chain has {MAX_LINKS} links already; remove snapshots first");
+        return Err(Error::new(ErrorKind::InvalidArgument, what).at(top));
+    }
+    let held = FolderLock::exclusive(files::folder_of(top))?;
+    if !children(top)?.is_empty() {
+        return Err(
+            Error::new(ErrorKind::InUse, "a snapshot is taken of the top link, and this is none").at(top)
+        );
+    }
+    let parent = chain.top();
+    let change_id = tracking::map::Map::open_for(parent, false).ok().map(|map| map.change_id());
+    let child = next_child_path(&chain)?;
+    add_child(parent, &child, &held, tracking::continue_in_child)?;
+    Ok(NewLink { frozen: top.to_owned(), child, change_id })
+}
+
+/// Drops the current top link and puts a new, empty child over `target`, a snapshot's frozen link. Where the
+/// target is tracked, the child's tracking starts under a new uuid. Links that only the dropped top needed go
+/// too, unless they are in `owned` (all links that snapshots own) or are base disks.
+///
+/// # Errors
+/// `Locked` if the current top is open for writing; `InvalidArgument` if it is the target itself or no top.
+pub fn revert(current_top: &Path, target: &Path, owned: &[PathBuf]) -> Result<PathBuf> {
+    let top = Link::open(current_top, true)?;
+    let chain = Chain::open(target, false, false)?;
+    let held = FolderLock::exclusive(files::folder_of(target))?;
+    if current_top == target || !children(current_top)?.is_empty() {
+        let what = "only a top link that is not the snapshot's own can be dropped by a revert";
+        return Err(Error::new(ErrorKind::InvalidArgument, what).at(current_top));
+    }
+    let child = next_child_path(&chain)?;
+    add_child(chain.top(), &child, &held, tracking::restart_in_child)?;
+    let mut doomed = top;
+    loop {
+        let parent = doomed.descriptor.parent_hint.as_ref().map(|hint| files::sibling(&doomed.path, hint));
+        remove_files(&doomed, &held)?;
+        match parent {
+            Some(parent) if !owned.contains(&parent) && children(&parent)?.is_empty() => {
+                doomed = Link::open(&parent, true)?;
+                if doomed.descriptor.kind == LinkKind::Flat {
+                    return Ok(child);
+                }
+            }
+            _ => return Ok(child),
+        }
+    }
+}
+
+/// Removes a link which no snapshot owns any more. `progress(done, total)` in bytes is called as data moves.
+///
+/// The bytes of every disk that can be opened stay the same. If it fails or is killed midway, calling it again
+/// finishes the work.
+///
+/// # Errors
+/// `Locked` if the link, or the child that would be merged into it, is open for writing; `InUse` for a base disk
+/// without children.
+pub fn remove_link(path: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Removal> {
+    let link = Link::open(path, true)?;
+    let over = {
+        let held = FolderLock::exclusive(files::folder_of(path))?;
+        let over = children(path)?;
+        if over.is_empty() {
+            if link.descriptor.kind == LinkKind::Flat {
+                return Err(
+                    Error::new(ErrorKind::InUse, "the base of a disk is no snapshot's to remove").at(path)
+                );
+            }
+            remove_files(&link, &held)?;
+            return Ok(Removal::Deleted);
+        }
+        over
+    };
+    // A merge that died while links were being renamed left the child's content id here: finish it.
+    let half_merged = over
+        .iter()
+        .find(|child| Descriptor::load(child).is_ok_and(|descriptor| descriptor.cid == link.descriptor.cid));
+    let child = match (half_merged, over.as_slice()) {
+        (Some(child), _) | (None, [child]) => child,
+        _ => return Ok(Removal::Shared),
+    };
+    merge(&link, child, progress)?;
+    Ok(Removal::Merged { child: child.clone(), survivor: path.to_owned() })
+}
+
+/// Merges away every link below `top` that is not in `owned` and has a single child. Answers what was merged, in
+/// order; the last survivor that `top` turned into, if any, is found by following them.
+///
+/// # Errors
+/// As for [`remove_link`]; what was merged before stays merged.
+pub fn consolidate(
+    top: &Path,
+    owned: &[PathBuf],
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Vec<Removal>> {
+    let mut merged = Vec::new();
+    let below: Vec<PathBuf> =
+        Chain::open(top, false, false)?.links().iter().skip(1).map(|link| link.path.clone()).collect();
+    for path in below.iter().filter(|path| !owned.contains(path)) {
+        match remove_link(path, progress)? {
+            Removal::Shared => {}
+            removal => merged.push(removal),
+        }
+    }
+    Ok(merged)
+}
+
+/// Whether any link below `top` awaits [`consolidate`]: it has a single child and no snapshot owns it.
+///
+/// # Errors
+/// Those of opening the chain.
+pub fn needs_consolidation(top: &Path, owned: &[PathBuf]) -> Result<bool> {
+    let chain = Chain::open(top, false, false)?;
+    for link in chain.links().iter().skip(1).filter(|link| !owned.contains(&link.path)) {
+        if children(&link.path)?.len() == 1 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The descriptors in the same folder that name `path` as their parent, sorted.
+pub(crate) fn children(path: &Path) -> Result<Vec<PathBuf>> {
+    let name = files::file_name(path)?;
+    let folder = files::folder_of(path);
+    let unreadable = |source| Error::io("the disk's folder cannot be listed", source).at(folder);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let is_candidate = entry.file_name().to_str().is_some_and(is_descriptor_name);
+        if !is_candidate {
+            continue;
+        }
+        let candidate = files::sibling(path, &entry.file_name().to_string_lossy());
+        // A broken or vanished descriptor is nobody's child: no chain can be opened through it.
+        if let Ok(descriptor) = Descriptor::load(&candidate)
+            && descriptor.parent_hint.as_deref() == Some(name)
+        {
+            found.push(candidate);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Removes the link's files, the descriptor first: without it the rest is litter, with it and no data it is a lie.
+pub(crate) fn remove_files(link: &Link, _held: &FolderLock) -> Result<()> {
+    files::remove(&link.path)?;
+    files::remove(&files::sibling(&link.path, &link.descriptor.extent_file))?;
+    match &link.descriptor.change_track {
+        Some(name) => files::remove(&files::sibling(&link.path, name)),
+        None => Ok(()),
+    }
+}
+
+/// Copies what the child holds into its parent, then makes the parent take the child's place.
+///
+/// While data moves, the child and all above it read the same as before: what is copied is what the child hides.
+fn merge(parent: &Link, child_path: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+    let child = Link::open(child_path, true)?;
+    let LinkData::Delta(delta) = &child.data else {
+        return Err(
+            Error::new(ErrorKind::Corrupt, "a link with a parent has a base disk's data").at(child_path)
+        );
+    };
+    // The chain below is needed where a run of the child ends inside the parent's grain, which cannot happen with
+    // equal grains, except that the last grain of a disk is short: there the run covers all that exists.
+    let unreachable = |_: u64, _: &mut [u8]| {
+        Err(Error::new(ErrorKind::Corrupt, "a merge met a grain that is held in part").at(child_path))
+    };
+    let capacity = child.descriptor.capacity();
+    let mut buffer = vec![0; 1 << 20];
+    let _: ControlFlow<()> = delta.runs(0, capacity, &mut |from, to, held| {
+        let mut at = from;
+        while held && at < to {
+            let count = (to - at).min(buffer.len() as u64);
+            let bytes = &mut buffer[..count as usize];
+            delta.read_held(at, bytes)?;
+            let zero = bytes.iter().all(|&byte| byte == 0);
+            match (&parent.data, zero) {
+                (LinkData::Flat(flat), false) => flat.write(at, bytes)?,
+                (LinkData::Flat(flat), true) => flat.zero(at, count)?,
+                (LinkData::Delta(below), false) => below.write(at, bytes, &unreachable)?,
+                (LinkData::Delta(below), true) => below.zero(at, count, &unreachable)?,
+            }
+            at += count;
+        }
+        progress(to, capacity);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    let held = FolderLock::exclusive(files::folder_of(child_path))?;
+    let grandchildren = children(child_path)?;
+    let mut descriptor = Descriptor::load(&parent.path)?;
+    if descriptor.cid != child.descriptor.cid {
+        descriptor.adopt_content(&child.descriptor);
+        tracking::adopt(&mut descriptor, &parent.path, &child, &held)?;
+        descriptor.store(&parent.path, &held)?;
+    }
+    let name = files::file_name(&parent.path)?;
+    for path in grandchildren {
+        let mut grandchild = Descriptor::load(&path)?;
+        grandchild.parent_hint = Some(name.to_owned());
+        grandchild.store(&path, &held)?;
+    }
+    remove_files(&child, &held)
+}
+
+/// Makes an empty child link over `parent`, tracked as `track` decides.
+fn add_child(
+    parent: &Link,
+    child: &Path,
+    held: &FolderLock,
+    track: fn(&Link, &Path) -> Result<Option<String>>,
+) -> Result<()> {
+    let mut descriptor = Descriptor {
+        cid: Cid::NO_PARENT,
+        parent_cid: parent.descriptor.cid,
+        parent_hint: Some(files::file_name(&parent.path)?.to_owned()),
+        change_track: None,
+        kind: LinkKind::Delta,
+        sectors: parent.descriptor.sectors,
+        extent_file: format!("{}-delta.vmdk", crate::disk::stem(child)?),
+        provisioning: Provisioning::Thin,
+        ddb: Default::default(),
+        other: Vec::new(),
+    };
+    descriptor.renew_content()?;
+    Delta::create(&files::sibling(child, &descriptor.extent_file), descriptor.capacity())?;
+    descriptor.change_track = track(parent, child)?;
+    descriptor.store(child, held)
+}
+
+/// `vm-00000N.vmdk` beside the base disk `vm.vmdk`, N one above the highest that any file there uses.
+fn next_child_path(chain: &Chain) -> Result<PathBuf> {
+    let base = chain.links().last().map_or(&chain.top().path, |base| &base.path);
+    let stem = crate::disk::stem(base)?;
+    let folder = files::folder_of(base);
+    let unreadable = |source| Error::io("the disk's folder cannot be listed", source).at(folder);
+    let mut highest = 0;
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let name = entry.map_err(unreadable)?.file_name();
+        let number = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(stem)?.strip_prefix('-')?.strip_suffix(".vmdk"))
+            .and_then(|rest| rest.split('-').next())
+            .filter(|digits| digits.len() >= 6 && digits.bytes().all(|byte| byte.is_ascii_digit()))
+            .and_then(|digits| digits.parse::<u32>().ok());
+        highest = highest.max(number.unwrap_or(0));
+    }
+    let next = highest.checked_add(1).ok_or_else(|| {
+        Error::new(ErrorKind::InvalidArgument, "the numbers of child disks are used up").at(base)
+    })?;
+    Ok(files::sibling(base, &format!("{stem}-{next:06}.vmdk")))
+}
+
+/// Data files share the suffix of descriptors; reading them all to find out would be slow.
+fn is_descriptor_name(name: &str) -> bool {
+    name.ends_with(".vmdk")
+        && !name.starts_with('.')
+        && !["-flat.vmdk", "-delta.vmdk", "-ctk.vmdk"].iter().any(|data| name.ends_with(data))
+}

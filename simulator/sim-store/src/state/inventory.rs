@@ -1,0 +1,191 @@
+//! The part of the server's inventory that other processes need.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{CookieHash, PasswordHash, load_json, store_json};
+use crate::{Datastore, DatastorePath, Error, ErrorKind, Result};
+
+/// Everything in `inventory.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Inventory {
+    /// `about.instanceUuid` of the server.
+    pub server_uuid: String,
+    /// Who may log in.
+    pub users: Vec<UserRecord>,
+    /// Who is logged in now.
+    pub sessions: Vec<SessionRecord>,
+    /// The datastores.
+    pub datastores: Vec<Datastore>,
+    /// The machines.
+    pub vms: Vec<VmRecord>,
+}
+
+/// A user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserRecord {
+    /// Login name, compared exactly.
+    pub name: String,
+    /// The password's hash.
+    pub password: PasswordHash,
+}
+
+/// A live session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionRecord {
+    /// Hash of the cookie's value.
+    pub cookie: CookieHash,
+    /// Whose session it is.
+    pub user: String,
+}
+
+/// A machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmRecord {
+    /// Managed object id, such as `vm-101`.
+    pub moref: String,
+    /// `config.instanceUuid`.
+    pub instance_uuid: String,
+    /// Display name.
+    pub name: String,
+    /// Whether the machine is powered on.
+    pub power_on: bool,
+    /// The `.vmx` file.
+    pub vmx: DatastorePath,
+    /// The disks with their live top links.
+    pub disks: Vec<VmDisk>,
+    /// The snapshots with their frozen links, in the order of creation.
+    pub snapshots: Vec<SnapshotRecord>,
+    /// What `DisableMethods` forbids, and who asked for it.
+    #[serde(default)]
+    pub disabled_methods: Vec<DisabledMethod>,
+}
+
+/// A disk of a machine, or of a snapshot of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmDisk {
+    /// Device key, such as 2000.
+    pub key: i32,
+    /// Descriptor of the link.
+    pub path: DatastorePath,
+}
+
+/// A snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotRecord {
+    /// Managed object id, such as `snapshot-102`.
+    pub moref: String,
+    /// The disks with the links that the snapshot owns.
+    pub disks: Vec<VmDisk>,
+}
+
+/// A method that must not be called on a machine for now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DisabledMethod {
+    /// Method name, such as `RelocateVM_Task`.
+    pub method: String,
+    /// Identity of who disabled it.
+    pub source: String,
+}
+
+impl Inventory {
+    /// Path of the file in a server's data folder.
+    pub fn path(data_dir: &Path) -> PathBuf {
+        data_dir.join("inventory.json")
+    }
+
+    /// Reads the inventory of a data folder.
+    ///
+    /// # Errors
+    /// `NotFound`, `Corrupt`, `Io`.
+    pub fn load(data_dir: &Path) -> Result<Self> {
+        load_json(&Self::path(data_dir))
+    }
+
+    /// Replaces the inventory of a data folder in one step.
+    ///
+    /// # Errors
+    /// `Io`, `NoSpace`.
+    pub fn store(&self, data_dir: &Path) -> Result<()> {
+        store_json(&Self::path(data_dir), self)
+    }
+
+    /// Checks user name and password. The answer does not tell which of them is wrong.
+    ///
+    /// # Errors
+    /// `Denied`.
+    pub fn authenticate(&self, user: &str, password: &str) -> Result<&UserRecord> {
+        let record = self.users.iter().find(|record| record.name == user);
+        record.filter(|record| record.password.verify(password)).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Denied,
+                format!("the password of user {user:?} is wrong, or there is no such user"),
+            )
+        })
+    }
+
+    /// The live session of a cookie's value.
+    ///
+    /// # Errors
+    /// `Denied` if there is none.
+    pub fn session(&self, cookie: &str) -> Result<&SessionRecord> {
+        let denied =
+            || Error::new(ErrorKind::Denied, "the session cookie is unknown or has expired; log in again");
+        let hash = CookieHash::new(cookie).map_err(|_| denied())?;
+        self.sessions.iter().find(|session| session.cookie.matches(&hash)).ok_or_else(denied)
+    }
+
+    /// A machine by its managed object id.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn vm(&self, moref: &str) -> Result<&VmRecord> {
+        let mut vms = self.vms.iter();
+        vms.find(|vm| vm.moref == moref)
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no machine {moref:?}")))
+    }
+
+    /// The machine that has this `.vmx` file.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn vm_by_vmx(&self, vmx: &DatastorePath) -> Result<&VmRecord> {
+        let mut vms = self.vms.iter();
+        vms.find(|vm| vm.vmx == *vmx)
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("no machine has the file {vmx}")))
+    }
+
+    /// A datastore by name.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn datastore(&self, name: &str) -> Result<&Datastore> {
+        let mut datastores = self.datastores.iter();
+        datastores
+            .find(|datastore| datastore.name() == name)
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no datastore {name:?}")))
+    }
+
+    /// The host path of a datastore path.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such datastore, `BadPath` if the path leads out of it.
+    pub fn resolve(&self, path: &DatastorePath) -> Result<PathBuf> {
+        self.datastore(path.datastore())?.resolve(path)
+    }
+}
+
+impl VmRecord {
+    /// A snapshot by its managed object id.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn snapshot(&self, moref: &str) -> Result<&SnapshotRecord> {
+        let mut snapshots = self.snapshots.iter();
+        snapshots.find(|snapshot| snapshot.moref == moref).ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("the machine {:?} has no snapshot {moref:?}", self.name))
+        })
+    }
+}
