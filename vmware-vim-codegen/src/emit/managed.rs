@@ -21,7 +21,7 @@ fn item(context: &Context<'_>, ty: &ManagedType, order: &[&str]) -> Item {
         Some(base) => {
             let base = names::data_type(base);
             text.push_str(&format!("pub struct {rust}(m::{base});\n"));
-            text.push_str(&format!("d::managed_object!({rust}: {base}, {:?}, [\n", ty.name));
+            text.push_str(&format!("d::managed_object!({rust}: m::{base}, {:?}, [\n", ty.name));
         }
         None => {
             text.push_str(&format!("pub struct {rust}(crate::mo::Handle);\n"));
@@ -105,7 +105,7 @@ fn stub(context: &Context<'_>, method: &Method, order: &[&str], text: &mut Strin
         (false, _, None) => "()".into(),
     };
     let index = order.iter().position(|name| *name == method.name).unwrap_or_default();
-    text.push_str(&format!(") -> c::Call<{result}> {{\n        c::Call::to(self, &METHODS[{index}])"));
+    text.push_str(&format!(") -> c::Call<{result}> {{\n        c::CallBuilder::to(self, &METHODS[{index}])"));
     for param in &method.params {
         text.push_str(&format!(".arg({})", names::field(&param.name)));
     }

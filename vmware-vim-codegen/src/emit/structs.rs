@@ -33,7 +33,7 @@ fn item(context: &Context<'_>, ty: &DataType) -> Item {
     }
     line("}".into());
     match &ty.base {
-        Some(base) => line(format!("d::object!({rust}: {}, {:?}, {}, [", names::data_type(base), ty.name, ty.since)),
+        Some(base) => line(format!("d::object!({rust}: t::{}, {:?}, {}, [", names::data_type(base), ty.name, ty.since)),
         None => line(format!("d::root_object!({rust}, {:?}, {}, [", ty.name, ty.since)),
     }
     for (index, field) in ty.fields.iter().enumerate() {

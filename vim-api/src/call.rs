@@ -1,0 +1,198 @@
+//! Calls of methods: thin stubs give a [`Call`], which is sent when it is awaited.
+
+use std::future::IntoFuture;
+use std::marker::PhantomData;
+use std::pin::Pin;
+
+use crate::client::Client;
+use crate::dynamic::{Element, MethodInfo};
+use crate::error::Error;
+use crate::mo::Handle;
+use crate::moref::MoRef;
+use crate::xml::{Reader, Writer, XmlError};
+
+pub use crate::task::Task;
+
+/// A method call with its arguments, not yet sent. Await it to send it.
+///
+/// Dropping the future while the call is on its way gives up the answer, not the effect: the server may carry it out.
+#[must_use = "a call is sent when it is awaited"]
+pub struct Call<R> {
+    client: Client,
+    request: Result<Request, Error>,
+    returns: PhantomData<fn() -> R>,
+}
+
+/// A call as it goes into an envelope.
+pub(crate) struct Request {
+    pub(crate) method: &'static MethodInfo,
+    pub(crate) this: MoRef,
+    pub(crate) arguments: zeroize::Zeroizing<String>,
+}
+
+/// A call whose arguments are still being added.
+pub struct CallBuilder {
+    client: Client,
+    method: &'static MethodInfo,
+    this: MoRef,
+    writer: Writer,
+    next: usize,
+    refused: Option<Error>,
+}
+
+impl CallBuilder {
+    pub(crate) fn to(object: &Handle, method: &'static MethodInfo) -> Self {
+        let client = object.client().clone();
+        let version = client.version();
+        let refused = (method.since() > version).then(|| Error::not_in_version(method.name, method.since(), version));
+        Self {
+            writer: Writer::new(version),
+            client,
+            method,
+            this: object.reference().clone(),
+            next: 0,
+            refused,
+        }
+    }
+
+    /// The next argument, in the order of the method's parameters. One that is set and newer than the server's version
+    /// refuses the call: leaving it out would do something else than was asked for.
+    pub(crate) fn arg(mut self, argument: impl Argument) -> Self {
+        if let Some(param) = self.method.params.get(self.next) {
+            let before = self.writer.len();
+            argument.write(param.name, &mut self.writer);
+            let written = self.writer.len() > before;
+            if written && param.since() > self.writer.version() && self.refused.is_none() {
+                let name = format!("{}({})", self.method.name, param.name);
+                self.refused = Some(Error::not_in_version(&name, param.since(), self.writer.version()));
+            }
+        }
+        self.next += 1;
+        self
+    }
+
+    pub(crate) fn end<R>(self) -> Call<R> {
+        let request = match self.refused {
+            Some(error) => Err(error),
+            None => {
+                Ok(Request { method: self.method, this: self.this, arguments: self.writer.finish().into() })
+            }
+        };
+        Call { client: self.client, request, returns: PhantomData }
+    }
+}
+
+impl<R: Returned> IntoFuture for Call<R> {
+    type Output = Result<R, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let request = self.request?;
+            let name = request.method.name;
+            let reply = self.client.execute(&request).await?;
+            let value = reply.read(|reader| R::read(reader, &self.client));
+            value.map_err(|e| Error::protocol(format!("the answer to {name}"), e))
+        })
+    }
+}
+
+/// What a method can return.
+pub trait Returned: Sized + Send + 'static {
+    /// Reads the children of the response element.
+    ///
+    /// # Errors
+    /// When the XML is broken or a value that has to be there is missing.
+    fn read(reader: &mut Reader<'_>, client: &Client) -> Result<Self, XmlError>;
+}
+
+impl Returned for () {
+    fn read(reader: &mut Reader<'_>, _: &Client) -> Result<Self, XmlError> {
+        while reader.next_child()?.is_some() {
+            reader.skip()?;
+        }
+        Ok(())
+    }
+}
+
+impl<T: Element> Returned for T {
+    fn read(reader: &mut Reader<'_>, client: &Client) -> Result<Self, XmlError> {
+        match Option::<T>::read(reader, client)? {
+            Some(value) => Ok(value),
+            None => Err(reader.unexpected("an answer without <returnval>".into())),
+        }
+    }
+}
+
+impl<T: Element> Returned for Option<T> {
+    fn read(reader: &mut Reader<'_>, client: &Client) -> Result<Self, XmlError> {
+        let mut values = Vec::<T>::read(reader, client)?;
+        Ok(values.pop())
+    }
+}
+
+impl<T: Element> Returned for Vec<T> {
+    fn read(reader: &mut Reader<'_>, _: &Client) -> Result<Self, XmlError> {
+        let mut values = Vec::new();
+        while let Some(start) = reader.next_child()? {
+            if start.local() == "returnval" {
+                values.push(T::decode(reader, &start)?);
+            } else {
+                reader.skip()?;
+            }
+        }
+        Ok(values)
+    }
+}
+
+impl<R: crate::dynamic::FromValue + Send + 'static> Returned for Task<R> {
+    fn read(reader: &mut Reader<'_>, client: &Client) -> Result<Self, XmlError> {
+        MoRef::read(reader, client).map(|moref| Task::new(client.clone(), moref))
+    }
+}
+
+/// What a stub takes as an argument.
+pub(crate) trait Argument {
+    fn write(&self, name: &str, writer: &mut Writer);
+}
+
+impl Argument for &str {
+    fn write(&self, name: &str, writer: &mut Writer) {
+        writer.open(name);
+        writer.text(self);
+        writer.close(name);
+    }
+}
+
+macro_rules! by_value {
+    ($($type:ty)*) => { $(
+        impl Argument for $type {
+            fn write(&self, name: &str, writer: &mut Writer) {
+                self.encode(name, writer);
+            }
+        }
+    )* };
+}
+by_value!(bool i8 i16 i32 i64 f32 f64);
+
+impl<T: Element> Argument for &T {
+    fn write(&self, name: &str, writer: &mut Writer) {
+        (**self).encode(name, writer);
+    }
+}
+
+impl<T: Element> Argument for &[T] {
+    fn write(&self, name: &str, writer: &mut Writer) {
+        for item in *self {
+            item.encode(name, writer);
+        }
+    }
+}
+
+impl<A: Argument> Argument for Option<A> {
+    fn write(&self, name: &str, writer: &mut Writer) {
+        if let Some(argument) = self {
+            argument.write(name, writer);
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! The one engine behind three thousand generated types.
+//!
+//! A generated type is a plain struct plus a table of its fields ([`TypeInfo`]) and a way to reach each field as a
+//! [`Slot`]. Decoding, encoding, printing and walking a property path are written once, here, over those tables.
+//!
+//! Polymorphism is open. A value of a declared type `T` that may be a subtype is a [`Poly<T>`]. What this crate does
+//! not know (a type, an enum value or an element that a newer server sends) never fails a parse: the known base is
+//! filled, the rest is kept in [`Extra`] as XML, and is written back under its own names.
+
+mod element;
+mod engine;
+mod extra;
+mod path;
+mod poly;
+mod primitive;
+mod registry;
+mod slot;
+mod value;
+
+pub use element::{ArrayOf, Element, FromValue};
+pub(crate) use engine::{decode_object, encode_object, fmt_object};
+pub use extra::{Extra, RawElement};
+pub use path::{PathError, get_path};
+pub use poly::{IsA, Poly};
+pub use primitive::{Binary, DateTime};
+pub use registry::{managed_type, method, type_info};
+pub use slot::Slot;
+pub use value::{Array, Value};
+
+use std::any::Any;
+use std::fmt;
+
+use crate::version::ApiVersion;
+
+/// A data object of the API: any generated struct.
+pub trait Object: Any + Send + Sync + fmt::Debug {
+    /// The table of the type.
+    fn type_info(&self) -> &'static TypeInfo;
+    /// The part of the value that belongs to the type it extends.
+    fn base(&self) -> Option<&dyn Object>;
+    /// The part of the value that belongs to the type it extends.
+    fn base_mut(&mut self) -> Option<&mut dyn Object>;
+    /// The type's own field at `index` of [`TypeInfo::fields`].
+    fn slot(&self, index: usize) -> Option<&dyn Slot>;
+    /// The type's own field at `index` of [`TypeInfo::fields`].
+    fn slot_mut(&mut self, index: usize) -> Option<&mut dyn Slot>;
+    /// What the server sent beyond the known fields.
+    fn extra(&self) -> &Extra;
+    /// What the server sent beyond the known fields.
+    fn extra_mut(&mut self) -> &mut Extra;
+    /// A copy.
+    fn boxed_clone(&self) -> Box<dyn Object>;
+}
+
+impl dyn Object {
+    /// The value as a `T`, when it is one or extends it.
+    pub fn downcast_ref<T: DataObject>(&self) -> Option<&T> {
+        let mut at = self;
+        loop {
+            if let Some(found) = (at as &dyn Any).downcast_ref::<T>() {
+                return Some(found);
+            }
+            at = at.base()?;
+        }
+    }
+
+    /// The value as a `T`, when it is one or extends it.
+    pub fn downcast_mut<T: DataObject>(&mut self) -> Option<&mut T> {
+        if (self as &dyn Any).is::<T>() {
+            return (self as &mut dyn Any).downcast_mut::<T>();
+        }
+        self.base_mut()?.downcast_mut::<T>()
+    }
+
+    /// Whether the value is a `T` or extends it.
+    pub fn is<T: DataObject>(&self) -> bool {
+        self.type_info().is_a(T::INFO)
+    }
+
+    /// The name of the type as it stands on the wire: for a type that this crate does not know, the server's.
+    pub fn type_name(&self) -> &str {
+        self.extra().type_name().unwrap_or(self.type_info().name)
+    }
+}
+
+impl Clone for Box<dyn Object> {
+    fn clone(&self) -> Self {
+        self.boxed_clone()
+    }
+}
+
+/// A generated struct, as a compile-time type.
+pub trait DataObject: Object + Element {
+    /// The table of the type.
+    const INFO: &'static TypeInfo;
+}
+
+/// The table of a data object type.
+#[derive(Debug)]
+pub struct TypeInfo {
+    /// Wire name.
+    pub name: &'static str,
+    /// The type it extends.
+    pub base: Option<&'static TypeInfo>,
+    /// Its own fields in schema order, without the inherited ones.
+    pub fields: &'static [FieldInfo],
+    pub(crate) since: u8,
+    pub(crate) new: fn() -> Box<dyn Object>,
+}
+
+impl TypeInfo {
+    /// Whether this is `other` or extends it.
+    pub fn is_a(&self, other: &TypeInfo) -> bool {
+        let mut at = Some(self);
+        while let Some(info) = at {
+            if std::ptr::eq(info, other) || info.name == other.name {
+                return true;
+            }
+            at = info.base;
+        }
+        false
+    }
+
+    /// The version that introduced the type.
+    pub fn since(&self) -> ApiVersion {
+        ApiVersion::from_index(self.since)
+    }
+
+    /// A value with every field at its default.
+    pub fn instantiate(&self) -> Box<dyn Object> {
+        (self.new)()
+    }
+}
+
+/// The table entry of one field.
+#[derive(Debug)]
+pub struct FieldInfo {
+    /// Wire name.
+    pub name: &'static str,
+    /// Whether the value is a secret, which is never printed.
+    pub secret: bool,
+    pub(crate) since: u8,
+}
+
+impl FieldInfo {
+    /// The version that introduced the field.
+    pub fn since(&self) -> ApiVersion {
+        ApiVersion::from_index(self.since)
+    }
+}
+
+/// The table of a managed object type.
+#[derive(Debug)]
+pub struct ManagedInfo {
+    /// Wire name, as in the `type` attribute of a reference.
+    pub name: &'static str,
+    /// The type it extends.
+    pub base: Option<&'static ManagedInfo>,
+    /// Its own properties: name, and the name of the value's type (`[]` behind it for arrays).
+    pub properties: &'static [PropertyInfo],
+}
+
+impl ManagedInfo {
+    /// Whether this is the type called `name` or extends it.
+    pub fn is_a(&self, name: &str) -> bool {
+        let mut at = Some(self);
+        while let Some(info) = at {
+            if info.name == name {
+                return true;
+            }
+            at = info.base;
+        }
+        false
+    }
+
+    /// The property of this name, inherited ones included.
+    pub fn property(&self, name: &str) -> Option<&'static PropertyInfo> {
+        let mut at = Some(self);
+        while let Some(info) = at {
+            if let Some(found) = info.properties.iter().find(|p| p.name == name) {
+                return Some(found);
+            }
+            at = info.base;
+        }
+        None
+    }
+}
+
+/// The table entry of a managed object's property.
+#[derive(Debug)]
+pub struct PropertyInfo {
+    /// Wire name.
+    pub name: &'static str,
+    /// Wire name of the value's type, `[]` behind it for arrays.
+    pub type_name: &'static str,
+    /// Privilege needed to read it, if it takes one.
+    pub privilege: Option<&'static str>,
+    pub(crate) since: u8,
+}
+
+impl PropertyInfo {
+    /// The version that introduced the property.
+    pub fn since(&self) -> ApiVersion {
+        ApiVersion::from_index(self.since)
+    }
+}
+
+/// The table of a method.
+#[derive(Debug)]
+pub struct MethodInfo {
+    /// Wire name, such as `CreateSnapshotEx_Task`.
+    pub name: &'static str,
+    /// Its parameters, `_this` left out.
+    pub params: &'static [FieldInfo],
+    /// The faults that it declares, beside the `RuntimeFault` that every method may throw.
+    pub faults: &'static [&'static str],
+    /// Privilege needed to call it, if it takes one.
+    pub privilege: Option<&'static str>,
+    /// Whether it returns a task.
+    pub is_task: bool,
+    pub(crate) since: u8,
+}
+
+impl MethodInfo {
+    /// The version that introduced the method.
+    pub fn since(&self) -> ApiVersion {
+        ApiVersion::from_index(self.since)
+    }
+}
+
+/// A value of an enumeration: generated, and open for values that a newer server may send.
+pub trait EnumValue: Sized {
+    /// Wire name of the enumeration.
+    const NAME: &'static str;
+    /// The value as it stands on the wire.
+    fn as_str(&self) -> &str;
+    /// From the wire; never fails.
+    fn from_wire(text: &str) -> Self;
+}
+
+/// What the generator writes for each struct beside the struct itself. `object!` is for a type that extends another,
+/// `root_object!` for one that does not.
+macro_rules! object {
+    ($type:ident: $base:ty, $name:literal, $since:literal, [$($index:literal $field:ident $wire:literal $fsince:literal $secret:literal,)*]) => {
+        impl $crate::dynamic::Object for $type {
+            fn base(&self) -> Option<&dyn $crate::dynamic::Object> { Some(&self.base) }
+            fn base_mut(&mut self) -> Option<&mut dyn $crate::dynamic::Object> { Some(&mut self.base) }
+            fn extra(&self) -> &$crate::dynamic::Extra { self.base.extra() }
+            fn extra_mut(&mut self) -> &mut $crate::dynamic::Extra { self.base.extra_mut() }
+            $crate::dynamic::object!(@slots [$($index $field,)*]);
+        }
+        impl std::ops::Deref for $type {
+            type Target = $base;
+            fn deref(&self) -> &$base { &self.base }
+        }
+        impl std::ops::DerefMut for $type {
+            fn deref_mut(&mut self) -> &mut $base { &mut self.base }
+        }
+        $crate::dynamic::object!(@data $type, Some(<$base as $crate::dynamic::DataObject>::INFO), $name, $since, [$($wire $fsince $secret,)*]);
+    };
+    (@slots [$($index:literal $field:ident,)*]) => {
+        fn type_info(&self) -> &'static $crate::dynamic::TypeInfo { <Self as $crate::dynamic::DataObject>::INFO }
+        #[allow(unused_variables, clippy::match_single_binding)]
+        fn slot(&self, index: usize) -> Option<&dyn $crate::dynamic::Slot> {
+            match index { $($index => Some(&self.$field),)* _ => None }
+        }
+        #[allow(unused_variables, clippy::match_single_binding)]
+        fn slot_mut(&mut self, index: usize) -> Option<&mut dyn $crate::dynamic::Slot> {
+            match index { $($index => Some(&mut self.$field),)* _ => None }
+        }
+        fn boxed_clone(&self) -> Box<dyn $crate::dynamic::Object> { Box::new(self.clone()) }
+    };
+    (@data $type:ident, $base:expr, $name:literal, $since:literal, [$($wire:literal $fsince:literal $secret:literal,)*]) => {
+        impl $crate::dynamic::DataObject for $type {
+            const INFO: &'static $crate::dynamic::TypeInfo = &$crate::dynamic::TypeInfo {
+                name: $name,
+                base: $base,
+                fields: &[$($crate::dynamic::FieldInfo { name: $wire, since: $fsince, secret: $secret },)*],
+                since: $since,
+                new: || Box::new(<$type>::default()),
+            };
+        }
+        impl $crate::dynamic::Element for $type {
+            const NAME: &'static str = $name;
+            fn decode(reader: &mut $crate::xml::Reader<'_>, start: &$crate::xml::Start<'_>) -> Result<Self, $crate::xml::XmlError> {
+                let mut value = Self::default();
+                $crate::dynamic::decode_object(&mut value, reader, start)?;
+                Ok(value)
+            }
+            fn encode(&self, name: &str, writer: &mut $crate::xml::Writer) {
+                $crate::dynamic::encode_object(self, name, Some(<Self as $crate::dynamic::DataObject>::INFO), writer);
+            }
+            fn to_value(&self) -> $crate::dynamic::Value { $crate::dynamic::Value::Object(Box::new(self.clone())) }
+            fn from_value(value: $crate::dynamic::Value) -> Result<Self, $crate::dynamic::Value> { value.into_object::<Self>() }
+            fn as_object(&self) -> Option<&dyn $crate::dynamic::Object> { Some(self) }
+        }
+        impl std::fmt::Debug for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { $crate::dynamic::fmt_object(self, f) }
+        }
+    };
+}
+pub(crate) use object;
+
+macro_rules! root_object {
+    ($type:ident, $name:literal, $since:literal, [$($index:literal $field:ident $wire:literal $fsince:literal $secret:literal,)*]) => {
+        impl $crate::dynamic::Object for $type {
+            fn base(&self) -> Option<&dyn $crate::dynamic::Object> { None }
+            fn base_mut(&mut self) -> Option<&mut dyn $crate::dynamic::Object> { None }
+            fn extra(&self) -> &$crate::dynamic::Extra { &self.extra }
+            fn extra_mut(&mut self) -> &mut $crate::dynamic::Extra { &mut self.extra }
+            $crate::dynamic::object!(@slots [$($index $field,)*]);
+        }
+        $crate::dynamic::object!(@data $type, None, $name, $since, [$($wire $fsince $secret,)*]);
+    };
+}
+pub(crate) use root_object;
+
+/// What the generator writes for each enumeration: the enum itself, open at its end.
+macro_rules! enumeration {
+    ($(#[$doc:meta])* $type:ident, $name:literal, [$first:ident $first_wire:literal, $($variant:ident $wire:literal,)*]) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+        pub enum $type {
+            #[doc = concat!("`", $first_wire, "`.")]
+            #[default]
+            $first,
+            $(#[doc = concat!("`", $wire, "`.")] $variant,)*
+            /// A value that this crate does not know, as the server sent it.
+            Unrecognized(Box<str>),
+        }
+        impl $crate::dynamic::EnumValue for $type {
+            const NAME: &'static str = $name;
+            fn as_str(&self) -> &str {
+                match self { Self::$first => $first_wire, $(Self::$variant => $wire,)* Self::Unrecognized(text) => text }
+            }
+            fn from_wire(text: &str) -> Self {
+                match text { $first_wire => Self::$first, $($wire => Self::$variant,)* _ => Self::Unrecognized(text.into()) }
+            }
+        }
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str($crate::dynamic::EnumValue::as_str(self))
+            }
+        }
+        $crate::dynamic::enum_element!($type);
+    };
+}
+pub(crate) use enumeration;
+
+macro_rules! enum_element {
+    ($type:ident) => {
+        impl $crate::dynamic::Element for $type {
+            const NAME: &'static str = <$type as $crate::dynamic::EnumValue>::NAME;
+            fn decode(reader: &mut $crate::xml::Reader<'_>, _: &$crate::xml::Start<'_>) -> Result<Self, $crate::xml::XmlError> {
+                Ok(<Self as $crate::dynamic::EnumValue>::from_wire(&reader.text()?))
+            }
+            fn encode(&self, name: &str, writer: &mut $crate::xml::Writer) {
+                writer.open(name);
+                writer.text($crate::dynamic::EnumValue::as_str(self));
+                writer.close(name);
+            }
+            fn to_value(&self) -> $crate::dynamic::Value {
+                $crate::dynamic::Value::Enum {
+                    type_name: <Self as $crate::dynamic::EnumValue>::NAME.into(),
+                    value: $crate::dynamic::EnumValue::as_str(self).into(),
+                }
+            }
+            fn from_value(value: $crate::dynamic::Value) -> Result<Self, $crate::dynamic::Value> {
+                match value {
+                    $crate::dynamic::Value::Enum { type_name, value } if &*type_name == Self::NAME => {
+                        Ok(<Self as $crate::dynamic::EnumValue>::from_wire(&value))
+                    }
+                    other => Err(other),
+                }
+            }
+        }
+    };
+}
+pub(crate) use enum_element;
+
+/// What the generator writes for each managed object type beside its methods.
+macro_rules! managed_object {
+    ($type:ident: $base:ty, $name:literal, [$($property:literal $ptype:literal $psince:literal $privilege:expr,)*]) => {
+        impl std::ops::Deref for $type {
+            type Target = $base;
+            fn deref(&self) -> &$base { &self.0 }
+        }
+        $crate::dynamic::managed_object!(@info $type, Some(<$base as $crate::mo::Managed>::INFO), $name, [$($property $ptype $psince $privilege,)*]);
+    };
+    (@info $type:ident, $base:expr, $name:literal, [$($property:literal $ptype:literal $psince:literal $privilege:expr,)*]) => {
+        impl $crate::mo::Managed for $type {
+            const INFO: &'static $crate::dynamic::ManagedInfo = &$crate::dynamic::ManagedInfo {
+                name: $name,
+                base: $base,
+                properties: &[$($crate::dynamic::PropertyInfo { name: $property, type_name: $ptype, since: $psince, privilege: $privilege },)*],
+            };
+            fn handle(&self) -> &$crate::mo::Handle { self }
+        }
+        impl From<$crate::mo::Handle> for $type {
+            fn from(handle: $crate::mo::Handle) -> Self { Self(handle.into()) }
+        }
+    };
+}
+pub(crate) use managed_object;

@@ -1,0 +1,148 @@
+//! References to managed objects.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
+
+use crate::dynamic::{Element, Value, managed_type};
+use crate::mo::{self, Managed};
+use crate::xml::{Reader, Start, Writer, XmlError};
+
+/// A managed object reference ("moRef"): the server's name for an object, such as `VirtualMachine:vm-101`.
+///
+/// `T` is the declared type of the object; the reference itself says which type it really is. A moRef is valid on one
+/// server and may change when a machine is registered anew: it is never an identity to store.
+pub struct MoRef<T = mo::ManagedObject> {
+    type_name: Cow<'static, str>,
+    value: Box<str>,
+    server_guid: Option<Box<str>>,
+    declared: PhantomData<fn() -> T>,
+}
+
+impl<T: Managed> MoRef<T> {
+    /// The reference `value` to an object of type `T`.
+    pub fn new(value: impl Into<Box<str>>) -> Self {
+        Self { type_name: Cow::Borrowed(T::INFO.name), value: value.into(), server_guid: None, declared: PhantomData }
+    }
+}
+
+impl<T> MoRef<T> {
+    /// The reference `value` to an object of the type called `type_name`.
+    pub fn of_type(type_name: &str, value: impl Into<Box<str>>) -> Self {
+        let type_name = match managed_type(type_name) {
+            Some(info) => Cow::Borrowed(info.name),
+            None => Cow::Owned(type_name.to_owned()),
+        };
+        Self { type_name, value: value.into(), server_guid: None, declared: PhantomData }
+    }
+
+    /// The server's name for the object, such as `vm-101`.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// Wire name of the object's real type, such as `VirtualMachine`.
+    pub fn type_name(&self) -> &str {
+        &self.type_name
+    }
+
+    /// The same reference under another declared type, unchecked.
+    pub fn cast<U>(&self) -> MoRef<U> {
+        MoRef {
+            type_name: self.type_name.clone(),
+            value: self.value.clone(),
+            server_guid: self.server_guid.clone(),
+            declared: PhantomData,
+        }
+    }
+
+    /// The same reference as one to a `U`, if the object's type is `U` or extends it.
+    pub fn downcast<U: Managed>(&self) -> Option<MoRef<U>> {
+        let is_a = self.type_name == U::INFO.name || managed_type(&self.type_name)?.is_a(U::INFO.name);
+        is_a.then(|| self.cast())
+    }
+
+    /// Written as an `anyType`: with `xsi:type`.
+    pub(crate) fn encode_any(&self, name: &str, writer: &mut Writer) {
+        self.write(name, &[("xsi:type", "ManagedObjectReference")], writer);
+    }
+
+    fn write(&self, name: &str, before: &[(&str, &str)], writer: &mut Writer) {
+        let mut attributes = before.to_vec();
+        if !self.type_name.is_empty() {
+            attributes.push(("type", &*self.type_name));
+        }
+        if let Some(guid) = &self.server_guid {
+            attributes.push(("serverGuid", guid));
+        }
+        writer.open_with(name, &attributes);
+        writer.text(&self.value);
+        writer.close(name);
+    }
+}
+
+impl<T: 'static> Element for MoRef<T> {
+    const NAME: &'static str = "ManagedObjectReference";
+
+    fn decode(reader: &mut Reader<'_>, start: &Start<'_>) -> Result<Self, XmlError> {
+        let type_name = start.attribute("type")?.unwrap_or_default();
+        let server_guid = start.attribute("serverGuid")?.map(Into::into);
+        let value = reader.text()?;
+        Ok(Self { server_guid, ..Self::of_type(&type_name, value) })
+    }
+
+    fn encode(&self, name: &str, writer: &mut Writer) {
+        self.write(name, &[], writer);
+    }
+
+    fn to_value(&self) -> Value {
+        Value::MoRef(self.cast())
+    }
+
+    fn from_value(value: Value) -> Result<Self, Value> {
+        match value {
+            Value::MoRef(moref) => Ok(moref.cast()),
+            other => Err(other),
+        }
+    }
+}
+
+impl<T> Clone for MoRef<T> {
+    fn clone(&self) -> Self {
+        self.cast()
+    }
+}
+
+impl<T> Default for MoRef<T> {
+    fn default() -> Self {
+        Self { type_name: Cow::Borrowed(""), value: "".into(), server_guid: None, declared: PhantomData }
+    }
+}
+
+impl<T, U> PartialEq<MoRef<U>> for MoRef<T> {
+    fn eq(&self, other: &MoRef<U>) -> bool {
+        self.value == other.value && self.type_name == other.type_name
+    }
+}
+
+impl<T> Eq for MoRef<T> {}
+
+impl<T> Hash for MoRef<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.value.hash(state);
+        self.type_name.hash(state);
+    }
+}
+
+impl<T> fmt::Display for MoRef<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.type_name, self.value)
+    }
+}
+
+impl<T> fmt::Debug for MoRef<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

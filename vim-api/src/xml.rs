@@ -1,0 +1,22 @@
+//! Reading and writing the XML of the vSphere wire, hardened: the peer is not trusted.
+//!
+//! [`Reader`] is a pull parser over one complete document. It never resolves anything outside the document: a
+//! `DOCTYPE` is refused, only the five predefined entities and character references are known, and depth and size
+//! are bounded by [`Limits`]. Namespace prefixes are resolved by their declarations, never by their spelling.
+
+mod error;
+mod reader;
+mod writer;
+
+pub use error::{XmlError, XmlErrorKind};
+pub use reader::{Limits, Reader, Start, TypeName, TypeSpace};
+pub use writer::Writer;
+
+/// Namespace of `xsi:type` and `xsi:nil`.
+pub const NS_XSI: &str = "http://www.w3.org/2001/XMLSchema-instance";
+/// Namespace of the schema's built-in types.
+pub const NS_XSD: &str = "http://www.w3.org/2001/XMLSchema";
+/// Namespace of the vSphere API.
+pub const NS_VIM: &str = "urn:vim25";
+/// Namespace of a SOAP 1.1 envelope.
+pub const NS_SOAP: &str = "http://schemas.xmlsoap.org/soap/envelope/";

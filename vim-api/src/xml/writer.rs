@@ -1,0 +1,138 @@
+use std::fmt::Write as _;
+
+use zeroize::Zeroize;
+
+use crate::version::ApiVersion;
+
+/// Writes elements for one API version: a field that is newer is left out, as a server of that version would not
+/// know it.
+///
+/// The buffer is wiped when the writer is dropped unfinished; a request may hold a password.
+pub struct Writer {
+    buffer: String,
+    version: ApiVersion,
+}
+
+impl Writer {
+    /// An empty writer for `version`.
+    pub fn new(version: ApiVersion) -> Self {
+        Self { buffer: String::new(), version }
+    }
+
+    /// The version that is written for.
+    pub fn version(&self) -> ApiVersion {
+        self.version
+    }
+
+    /// What was written.
+    pub fn finish(mut self) -> String {
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// Bytes written so far.
+    pub fn len(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Whether nothing was written yet.
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    /// `<name>`.
+    pub fn open(&mut self, name: &str) {
+        self.buffer.push('<');
+        self.buffer.push_str(name);
+        self.buffer.push('>');
+    }
+
+    /// `<name xsi:type="type_name">`; `xsd` puts the built-in prefix before the type.
+    pub fn open_typed(&mut self, name: &str, xsd: bool, type_name: &str) {
+        self.buffer.push('<');
+        self.buffer.push_str(name);
+        self.buffer.push_str(if xsd { " xsi:type=\"xsd:" } else { " xsi:type=\"" });
+        escape_attribute(type_name, &mut self.buffer);
+        self.buffer.push_str("\">");
+    }
+
+    /// `<name attribute="value" ..>`.
+    pub fn open_with(&mut self, name: &str, attributes: &[(&str, &str)]) {
+        self.buffer.push('<');
+        self.buffer.push_str(name);
+        for (key, value) in attributes {
+            self.buffer.push(' ');
+            self.buffer.push_str(key);
+            self.buffer.push_str("=\"");
+            escape_attribute(value, &mut self.buffer);
+            self.buffer.push('"');
+        }
+        self.buffer.push('>');
+    }
+
+    /// `</name>`.
+    pub fn close(&mut self, name: &str) {
+        self.buffer.push_str("</");
+        self.buffer.push_str(name);
+        self.buffer.push('>');
+    }
+
+    /// Text, escaped.
+    pub fn text(&mut self, text: &str) {
+        escape_text(text, &mut self.buffer);
+    }
+
+    /// A value that needs no escaping, such as a number.
+    pub fn display(&mut self, value: impl std::fmt::Display) {
+        // Writing into a String cannot fail.
+        let _ = write!(self.buffer, "{value}");
+    }
+
+    /// XML that a [`Reader`](super::Reader) captured.
+    pub fn raw(&mut self, xml: &str) {
+        self.buffer.push_str(xml);
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.buffer.zeroize();
+    }
+}
+
+pub(crate) fn escape_text(text: &str, out: &mut String) {
+    escape(text, out, |c| match c {
+        '&' => Some("&amp;"),
+        '<' => Some("&lt;"),
+        '>' => Some("&gt;"),
+        '\r' => Some("&#13;"),
+        _ => None,
+    });
+}
+
+pub(crate) fn escape_attribute(text: &str, out: &mut String) {
+    escape(text, out, |c| match c {
+        '&' => Some("&amp;"),
+        '<' => Some("&lt;"),
+        '"' => Some("&quot;"),
+        '\n' => Some("&#10;"),
+        '\r' => Some("&#13;"),
+        '\t' => Some("&#9;"),
+        _ => None,
+    });
+}
+
+/// Characters that XML 1.0 cannot hold at all become U+FFFD: a stray control byte in a VM's name must not make the
+/// whole request unreadable.
+fn escape(text: &str, out: &mut String, replace: impl Fn(char) -> Option<&'static str>) {
+    let mut from = 0;
+    for (at, c) in text.char_indices() {
+        let forbidden = (c < ' ' && !matches!(c, '\t' | '\n' | '\r')) || matches!(c, '\u{fffe}' | '\u{ffff}');
+        let replacement = if forbidden { Some("\u{fffd}") } else { replace(c) };
+        if let Some(replacement) = replacement {
+            out.push_str(&text[from..at]);
+            out.push_str(replacement);
+            from = at + c.len_utf8();
+        }
+    }
+    out.push_str(&text[from..]);
+}
