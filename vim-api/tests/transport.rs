@@ -492,7 +492,11 @@ mod answers {
         let server = Server::start(&Identity::self_signed("a.example"), |_, mut peer: Peer| async move {
             peer.request().await;
             peer.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
-            while peer.write("5\r\nabcde\r\n").await {}
+            // Far more than the limit, but an end all the same, so that a missing limit fails and does not hang.
+            for _ in 0..10_000 {
+                peer.write("5\r\nabcde\r\n").await;
+            }
+            peer.close().await;
         })
         .await;
         let error = accepting(&server, limits.clone()).send(get("/")).await.unwrap_err();
@@ -703,6 +707,30 @@ mod pool {
             let response = timeout(Duration::from_secs(5), client.send(get("/fast"))).await;
             assert_eq!(&response.expect("a place is free").unwrap().body[..], b"fast");
         }
+    }
+
+    #[tokio::test]
+    async fn a_dropped_upload_is_not_finished_in_the_background() {
+        let (dropped, counted) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+        let done = Arc::new(Notify::new());
+        let (d, c, signal) = (dropped.clone(), counted.clone(), done.clone());
+        let server = Server::start(&Identity::self_signed("a.example"), move |_, peer: Peer| {
+            let (dropped, counted, done) = (d.clone(), c.clone(), signal.clone());
+            async move {
+                dropped.notified().await;
+                counted.store(peer.drain().await, Ordering::SeqCst);
+                done.notify_one();
+            }
+        })
+        .await;
+        let body = vec![0; 64 << 20];
+        let length = body.len();
+        let request = Request { body: body.into(), ..Request::new(Method::PUT, "/folder/x") };
+        let client = accepting(&server, Limits::default());
+        assert!(timeout(Duration::from_millis(300), client.send(request)).await.is_err());
+        dropped.notify_one();
+        timeout(Duration::from_secs(20), done.notified()).await.expect("the server sees the connection end");
+        assert!(counted.load(Ordering::SeqCst) < length);
     }
 
     #[tokio::test]

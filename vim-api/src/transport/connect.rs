@@ -237,8 +237,8 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // An idle driver says goodbye and ends by itself once its sender is gone. A busy one would go on waiting for an
-        // answer that nobody wants any more.
+        // An idle driver says goodbye and ends by itself once its sender is gone. A busy one would first write the rest of
+        // its request, for as long as the server takes to read it.
         if self.busy {
             self.driver.abort();
         }

@@ -178,6 +178,16 @@ impl Peer {
         }
     }
 
+    /// Reads until the client ends the connection, however it does that, and counts the bytes.
+    pub(crate) async fn drain(mut self) -> usize {
+        let mut total = 0;
+        let mut buffer = vec![0; 1 << 16];
+        while let Ok(count @ 1..) = self.stream.read(&mut buffer).await {
+            total += count;
+        }
+        total
+    }
+
     /// Sends bytes at once. Errors are the client's business here.
     pub(crate) async fn write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).await.is_ok() && self.stream.flush().await.is_ok()
