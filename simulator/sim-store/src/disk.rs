@@ -253,6 +253,14 @@ impl Disk {
         Ok(collector.finish().0)
     }
 
+    /// Visits the allocated runs of the whole disk, ascending; neighbours may touch.
+    pub(crate) fn visit_allocated(
+        &self,
+        visit: &mut dyn FnMut(u64, u64) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        self.chain.allocated(0, self.capacity, visit).map(|_| ())
+    }
+
     /// Waits until everything written is on the host's disk.
     ///
     /// # Errors

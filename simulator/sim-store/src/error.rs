@@ -104,6 +104,19 @@ impl Error {
         self.source = Some(source.into());
         self
     }
+
+    /// The error as an `io::Error`, for traits of the standard library that allow no other.
+    pub(crate) fn into_io(self) -> io::Error {
+        let kind = match self.kind {
+            ErrorKind::NotFound => io::ErrorKind::NotFound,
+            ErrorKind::OutOfRange | ErrorKind::InvalidArgument => io::ErrorKind::InvalidInput,
+            ErrorKind::Truncated => io::ErrorKind::UnexpectedEof,
+            ErrorKind::NoSpace => io::ErrorKind::StorageFull,
+            ErrorKind::ReadOnly | ErrorKind::Denied => io::ErrorKind::PermissionDenied,
+            _ => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, self)
+    }
 }
 
 impl fmt::Display for Error {
