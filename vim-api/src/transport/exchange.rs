@@ -121,8 +121,7 @@ async fn read_body(mut body: Incoming, host: &str, limits: &Limits) -> Result<By
 
 fn too_large(host: &str, limits: &Limits) -> TransportError {
     let message = format!(
-        "the answer's body is larger than the limit of {} bytes: ask for less at a time, or raise \
-         Limits::max_response_bytes",
+        "the answer's body is larger than the limit of {} bytes: ask for less at a time, or raise max_response_bytes",
         limits.max_response_bytes
     );
     TransportError::new(Kind::TooLarge, host, message)
@@ -140,7 +139,7 @@ fn head_error(host: &str, source: hyper::Error) -> TransportError {
     let (kind, message) = if source.is_parse_too_large() {
         (
             Kind::TooLarge,
-            "the answer's headers are larger than Limits::max_header_bytes, or there are too many",
+            "the answer's headers are larger than the limit (max_header_bytes), or there are too many",
         )
     } else if source.is_parse() {
         (Kind::Protocol, "the answer is not valid HTTP/1.1: is this the API port of a vCenter or ESXi?")
