@@ -19,9 +19,12 @@ pub(crate) fn run(check: bool) -> anyhow::Result<()> {
     if !check {
         return fs::write(&target, wanted).with_context(|| format!("could not write {}", target.display()));
     }
-    let found = fs::read_to_string(&target).with_context(|| format!("could not read {}", target.display()))?;
+    let found =
+        fs::read_to_string(&target).with_context(|| format!("could not read {}", target.display()))?;
     if found != wanted {
-        bail!("vixdisklib/src/ffi/bindings.rs is not what vddk.h gives; run `cargo xtask bindings` and commit the result");
+        bail!(
+            "vixdisklib/src/ffi/bindings.rs is not what vddk.h gives; run `cargo xtask bindings` and commit the result"
+        );
     }
     Ok(())
 }

@@ -1,0 +1,136 @@
+//! Open disks.
+
+mod blocks;
+mod info;
+mod io;
+mod metadata;
+mod options;
+mod worker;
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use crate::connection::{Connection, c_string};
+use crate::control;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ffi::{CallError, RawDisk};
+use crate::library::Library;
+use crate::log;
+use crate::transport::TransportMode;
+use crate::units::Sectors;
+
+pub use blocks::AllocatedBlocks;
+pub use info::{Adapter, DiskInfo, Geometry};
+pub use options::{Compression, IoMode, OpenOptions};
+
+use worker::Worker;
+
+/// An open virtual disk.
+///
+/// All calls on the handle are made by one worker thread, in the order in which they were submitted; this value only hands
+/// them over, so it is `Send` and `Sync` and its methods take `&self`. Opening and closing happen on the control thread.
+///
+/// Dropping a disk finishes what is under way, closes, and logs a failure; [`Disk::close`] reports it instead. Both block,
+/// so asynchronous programs do it on a thread that may wait.
+pub struct Disk {
+    worker: Worker,
+    info: DiskInfo,
+    transport: TransportMode,
+    options: OpenOptions,
+    /// Whether allocation can be asked for; found out once.
+    allocation: OnceLock<bool>,
+    library: Arc<Library>,
+}
+
+impl Disk {
+    pub(crate) fn open(connection: &Connection, path: &str, options: OpenOptions) -> Result<Disk> {
+        const OPERATION: &str = "open the disk";
+        let fail_here = |kind, text: &str| Error::new(kind, OPERATION, text).with_subject(path);
+        if !options.is_read_only() && connection.options().is_read_only() {
+            return Err(fail_here(ErrorKind::InvalidArgument, "the connection allows reading only"));
+        }
+        let c_path = c_string(OPERATION, path)?;
+        let library = Arc::clone(connection.library());
+        let api = library.api();
+        let raw_connection = Arc::clone(connection.raw());
+        let flags = options.flags();
+        let has_sector_sizes = library.version().has_sector_sizes();
+        let mark = log::mark();
+        let opened = control::run(move || -> std::result::Result<_, CallError> {
+            let mut raw = RawDisk::open(raw_connection, &c_path, flags)?;
+            let described = raw.transport_mode().and_then(|mode| Ok((mode, raw.info(has_sector_sizes)?)));
+            match described {
+                Ok((mode, info)) => Ok((raw, mode, info)),
+                Err(error) => {
+                    raw.close()?;
+                    Err(error)
+                }
+            }
+        })?;
+        let (raw, mode, info) =
+            opened.map_err(|error| api.error(OPERATION, error, mark).with_subject(path))?;
+        let transport = TransportMode::from_name(&mode.unwrap_or_default());
+        let worker = Worker::start(raw, api, path, &options)?;
+        let allocation = OnceLock::new();
+        let disk = Disk { worker, info: DiskInfo::from_raw(info), transport, options, allocation, library };
+        if !connection.options().accepts(&disk.transport) {
+            let asked: Vec<&str> =
+                connection.options().asked_transports().iter().map(TransportMode::as_str).collect();
+            let text = format!("the library took {}, not {}", disk.transport, asked.join(" or "));
+            return Err(fail_here(ErrorKind::TransportMismatch, &text).with_log_lines(log::since(mark)));
+        }
+        tracing::debug!(path, transport = %disk.transport, capacity = %disk.info.capacity, "disk opened");
+        Ok(disk)
+    }
+
+    /// What kind of disk this is; read once, when it was opened.
+    #[must_use]
+    pub fn info(&self) -> &DiskInfo {
+        &self.info
+    }
+
+    /// The disk's size in sectors of 512 bytes.
+    #[must_use]
+    pub fn capacity(&self) -> Sectors {
+        self.info.capacity
+    }
+
+    /// The transport that the library took.
+    #[must_use]
+    pub fn transport_mode(&self) -> &TransportMode {
+        &self.transport
+    }
+
+    /// How the disk was opened.
+    #[must_use]
+    pub fn options(&self) -> &OpenOptions {
+        &self.options
+    }
+
+    /// Finishes what is under way, asynchronous requests whose futures were dropped included, and closes the disk.
+    ///
+    /// Futures of this disk that were not polled yet end with [`ErrorKind::Closed`].
+    ///
+    /// # Errors
+    /// What the library reports about waiting and closing. The handle is gone all the same.
+    pub fn close(self) -> Result<()> {
+        self.worker.close()
+    }
+
+    /// The library it belongs to.
+    #[must_use]
+    pub fn library(&self) -> &Arc<Library> {
+        &self.library
+    }
+}
+
+impl fmt::Debug for Disk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Disk")
+            .field("path", &self.worker.path())
+            .field("transport", &self.transport)
+            .field("info", &self.info)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,249 @@
+//! Where and as whom to connect. What cannot be built here cannot crash VixDiskLib: it falls over null pointers.
+
+use std::fmt;
+use std::str::FromStr;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::error::{Error, ErrorKind, Result};
+
+const OPERATION: &str = "build connection parameters";
+
+/// Parameters of a connection: local disk files, or a virtual machine on a server.
+#[derive(Debug, Clone)]
+pub struct ConnectParams {
+    remote: Option<Box<Remote>>,
+}
+
+/// How to log in. Secrets are wiped from memory when dropped and never printed.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Credentials {
+    /// A user's name and password. Each connection opens a vCenter session of its own.
+    Password {
+        /// The user, such as `administrator@vsphere.local`.
+        user: String,
+        /// The password.
+        password: SecretString,
+    },
+    /// The cookie of a SOAP session that exists already: no further login, no further session.
+    SessionCookie {
+        /// The value of the cookie `vmware_soap_session`.
+        cookie: SecretString,
+        /// The user of that session.
+        user: String,
+        /// The user's password.
+        key: SecretString,
+    },
+}
+
+/// The virtual machine whose disks are meant, in the form that VixDiskLib wants.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct VmSpec(String);
+
+/// SHA-1 thumbprint of a server certificate: 20 bytes, written as hexadecimal pairs with colons between.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Thumbprint(String);
+
+/// Builder of remote parameters; from [`ConnectParams::remote`].
+#[derive(Debug)]
+pub struct RemoteBuilder {
+    remote: Remote,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Remote {
+    pub(crate) server: String,
+    pub(crate) port: u16,
+    pub(crate) nfc_port: u16,
+    pub(crate) vm: VmSpec,
+    pub(crate) credentials: Credentials,
+    pub(crate) thumbprint: Option<Thumbprint>,
+}
+
+impl ConnectParams {
+    /// Disk files on this machine.
+    #[must_use]
+    pub fn local() -> ConnectParams {
+        ConnectParams { remote: None }
+    }
+
+    /// The disks of `vm` on `server`, a vCenter or an ESXi host given by name or address without a port.
+    #[must_use]
+    pub fn remote(server: impl Into<String>, vm: VmSpec, credentials: Credentials) -> RemoteBuilder {
+        let remote =
+            Remote { server: server.into(), port: 0, nfc_port: 0, vm, credentials, thumbprint: None };
+        RemoteBuilder { remote }
+    }
+
+    /// Whether these are for files on this machine.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.remote.is_none()
+    }
+
+    pub(crate) fn server(&self) -> Option<&Remote> {
+        self.remote.as_deref()
+    }
+
+    /// Names the place in errors, without secrets.
+    pub(crate) fn place(&self) -> String {
+        match self.server() {
+            Some(remote) => format!("{} ({})", remote.server, remote.vm.as_str()),
+            None => "local disks".into(),
+        }
+    }
+}
+
+impl RemoteBuilder {
+    /// The port of the SOAP service; 443 unless set, and 0 means 443.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> RemoteBuilder {
+        self.remote.port = port;
+        self
+    }
+
+    /// The port of the NFC data service; 902 unless set, and 0 means 902.
+    #[must_use]
+    pub fn nfc_port(mut self, port: u16) -> RemoteBuilder {
+        self.remote.nfc_port = port;
+        self
+    }
+
+    /// The thumbprint that the certificate of `server` must have. VixDiskLib has verified certificates since 6.0: without a
+    /// thumbprint it accepts only what this machine trusts.
+    #[must_use]
+    pub fn thumbprint(mut self, thumbprint: Thumbprint) -> RemoteBuilder {
+        self.remote.thumbprint = Some(thumbprint);
+        self
+    }
+
+    /// Checks what was given.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] when the server, the user or a secret is empty or holds a zero byte.
+    pub fn build(self) -> Result<ConnectParams> {
+        let remote = self.remote;
+        check("the server", &remote.server)?;
+        match &remote.credentials {
+            Credentials::Password { user, password } => {
+                check("the user", user)?;
+                check("the password", password.expose_secret())?;
+            }
+            Credentials::SessionCookie { cookie, user, key } => {
+                check("the cookie", cookie.expose_secret())?;
+                check("the user", user)?;
+                check("the key", key.expose_secret())?;
+            }
+        }
+        Ok(ConnectParams { remote: Some(Box::new(remote)) })
+    }
+}
+
+impl VmSpec {
+    /// The machine with this managed object id, such as `vm-16` on a vCenter or `2` on an ESXi host.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] when it is empty or holds something other than letters, digits, `-`, `_` and `.`.
+    pub fn moref(moref: &str) -> Result<VmSpec> {
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if moref.is_empty() || !moref.chars().all(fits) {
+            return Err(invalid(format!("{moref:?} is not a managed object id such as vm-16")));
+        }
+        Ok(VmSpec(format!("moref={moref}")))
+    }
+
+    /// The text that VixDiskLib gets: `moref=vm-16`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Thumbprint {
+    /// From the bytes of the SHA-1 digest of the certificate in DER form.
+    #[must_use]
+    pub fn from_sha1(digest: [u8; 20]) -> Thumbprint {
+        let pairs: Vec<String> = digest.iter().map(|byte| format!("{byte:02X}")).collect();
+        Thumbprint(pairs.join(":"))
+    }
+
+    /// Upper-case pairs with colons between.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Thumbprint {
+    type Err = Error;
+
+    /// Reads 40 hexadecimal digits of either case, with or without colons between the pairs.
+    fn from_str(text: &str) -> Result<Thumbprint> {
+        let digits: Vec<u32> = text.chars().filter(|c| *c != ':').map_while(|c| c.to_digit(16)).collect();
+        let colons = text.chars().filter(|c| *c == ':').count();
+        if digits.len() != 40 || text.len() != digits.len() + colons || !matches!(colons, 0 | 19) {
+            return Err(invalid(format!(
+                "{text:?} is not a SHA-1 thumbprint: 20 pairs of hexadecimal digits"
+            )));
+        }
+        let mut digest = [0u8; 20];
+        for (byte, pair) in digest.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = pair.iter().fold(0u8, |byte, digit| (byte << 4) | u8::try_from(*digit).unwrap_or(0));
+        }
+        Ok(Thumbprint::from_sha1(digest))
+    }
+}
+
+impl fmt::Display for Thumbprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn check(what: &str, text: &str) -> Result<()> {
+    if text.is_empty() {
+        return Err(invalid(format!("{what} is empty")));
+    }
+    if text.contains('\0') {
+        return Err(invalid(format!("{what} holds a zero byte")));
+    }
+    Ok(())
+}
+
+fn invalid(text: String) -> Error {
+    Error::new(ErrorKind::InvalidArgument, OPERATION, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn password(text: &str) -> Credentials {
+        Credentials::Password { user: "root".into(), password: SecretString::from(text) }
+    }
+
+    #[test]
+    fn nothing_null_or_empty_can_be_built() {
+        let vm = || VmSpec::moref("vm-16").unwrap();
+        assert!(ConnectParams::remote("", vm(), password("x")).build().is_err());
+        assert!(ConnectParams::remote("esx\0", vm(), password("x")).build().is_err());
+        assert!(ConnectParams::remote("esx", vm(), password("")).build().is_err());
+        assert!(VmSpec::moref("").is_err());
+        assert!(VmSpec::moref("vm 16").is_err());
+        let params = ConnectParams::remote("esx", vm(), password("hush")).build().unwrap();
+        assert_eq!(params.place(), "esx (moref=vm-16)");
+        assert!(!format!("{params:?}").contains("hush"));
+    }
+
+    #[test]
+    fn thumbprints_are_normalised() {
+        let plain = "aa".repeat(20);
+        let colons = vec!["AA"; 20].join(":");
+        assert_eq!(plain.parse::<Thumbprint>().unwrap().as_str(), colons);
+        assert_eq!(colons.parse::<Thumbprint>().unwrap().as_str(), colons);
+        for wrong in ["", "zz", &"a".repeat(39), &"a".repeat(64), &format!("{plain} ")] {
+            assert!(wrong.parse::<Thumbprint>().is_err(), "{wrong}");
+        }
+    }
+}

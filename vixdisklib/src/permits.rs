@@ -1,0 +1,110 @@
+//! A counted number of places, waited for by threads and by futures alike: the bound on requests under way.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+/// A fixed number of permits.
+pub(crate) struct Permits {
+    state: Mutex<State>,
+    freed: Condvar,
+}
+
+struct State {
+    free: usize,
+    wakers: VecDeque<Waker>,
+}
+
+/// The right to one request; given back on drop.
+pub(crate) struct Permit {
+    permits: Arc<Permits>,
+}
+
+impl Permits {
+    /// `count` permits, at least one.
+    pub(crate) fn new(count: usize) -> Arc<Permits> {
+        let state = State { free: count.max(1), wakers: VecDeque::new() };
+        Arc::new(Permits { state: Mutex::new(state), freed: Condvar::new() })
+    }
+
+    /// Waits on this thread for a permit.
+    pub(crate) fn acquire_blocking(self: &Arc<Self>) -> Permit {
+        let mut state = self.lock();
+        while state.free == 0 {
+            state = self.freed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.free -= 1;
+        Permit { permits: Arc::clone(self) }
+    }
+
+    /// Waits as a future for a permit. Dropping the future loses nothing.
+    pub(crate) async fn acquire(self: &Arc<Self>) -> Permit {
+        poll_fn(|context| self.poll_acquire(context)).await
+    }
+
+    fn poll_acquire(self: &Arc<Self>, context: &mut Context<'_>) -> Poll<Permit> {
+        let mut state = self.lock();
+        if state.free == 0 {
+            if !state.wakers.iter().any(|waker| waker.will_wake(context.waker())) {
+                state.wakers.push_back(context.waker().clone());
+            }
+            return Poll::Pending;
+        }
+        state.free -= 1;
+        Poll::Ready(Permit { permits: Arc::clone(self) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let wakers = {
+            let mut state = self.permits.lock();
+            state.free += 1;
+            self.permits.freed.notify_one();
+            // All of them: a waker may belong to a future that was dropped, and waking only that one would strand the
+            // rest. There are as many as transfers under way, so this is a handful.
+            std::mem::take(&mut state.wakers)
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::executor::block_on;
+    use futures::future::join;
+
+    #[test]
+    fn a_dropped_waiter_strands_nobody() {
+        let permits = Permits::new(1);
+        let held = permits.acquire_blocking();
+        let mut dropped = Box::pin(permits.acquire());
+        block_on(poll_fn(|context| {
+            assert!(dropped.as_mut().poll(context).is_pending());
+            Poll::Ready(())
+        }));
+        drop(dropped);
+        let releasing = async { drop(held) };
+        block_on(join(permits.acquire(), releasing));
+    }
+
+    #[test]
+    fn threads_wait_for_their_turn() {
+        let permits = Permits::new(1);
+        let held = permits.acquire_blocking();
+        let other = {
+            let permits = Arc::clone(&permits);
+            std::thread::spawn(move || drop(permits.acquire_blocking()))
+        };
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        assert!(!other.is_finished());
+        drop(held);
+        other.join().unwrap();
+    }
+}
