@@ -4,6 +4,8 @@
 //! the base's name: a type's own elements are the ones after the base's. And identifiers carry the number of the
 //! schema file they came from, so that they are compared by namespace, name and kind only.
 
+mod written;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -80,9 +82,12 @@ pub(crate) fn read(source: Source, service_ns: &str) -> Result<Schema> {
     };
     let schemas = exec_parser(ParserConfig { schemas: vec![input], ..ParserConfig::default() })
         .map_err(|e| refused("the XML schema cannot be read", e))?;
+    let member_counts = written::member_counts(&schemas, service_ns)?;
     let meta = exec_interpreter(InterpreterConfig::default(), &schemas)
         .map_err(|e| refused("the XML schema contradicts itself", e))?;
-    Reader::new(&meta, service_ns)?.read()
+    let schema = Reader::new(&meta, service_ns)?.read()?;
+    schema.lost_nothing(&member_counts)?;
+    Ok(schema)
 }
 
 /// xsd-parser's errors are neither small nor guaranteed to be `Send`, so only their text is kept.
@@ -95,6 +100,22 @@ fn refused(message: &str, error: xsd_parser::Error) -> Error {
         _ => ErrorKind::Schema,
     };
     Error::new(kind, message).with_source(error.to_string())
+}
+
+impl Schema {
+    /// Given two elements or values of one name, the interpreter makes one of them, even if one is inherited.
+    fn lost_nothing(&self, member_counts: &BTreeMap<String, usize>) -> Result<()> {
+        let elements = self.complex.iter().map(|(name, complex)| (name, complex.own.len()));
+        let values = self.enums.iter().map(|(name, values)| (name, values.len()));
+        for (name, count) in elements.chain(values) {
+            if member_counts.get(name).is_some_and(|written| *written != count) {
+                let message =
+                    format!("{name:?} repeats one of its elements or values, or an inherited element");
+                return Err(Error::new(ErrorKind::Duplicate, message));
+            }
+        }
+        Ok(())
+    }
 }
 
 struct Reader<'a> {

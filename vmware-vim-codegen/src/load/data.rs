@@ -60,13 +60,6 @@ pub(super) fn enums(
         return Err(unknown("enumeration", name));
     }
     let build = |(name, values): (&String, &Vec<String>)| {
-        let mut seen = BTreeSet::new();
-        if let Some(value) = values.iter().find(|value| !seen.insert(value.as_str())) {
-            return Err(Error::new(
-                ErrorKind::Duplicate,
-                format!("enumeration {name:?} has the value {value:?} twice"),
-            ));
-        }
         let stated = sidecar.and_then(|s| s.enums.get(name));
         let since = stated.map_or(Ok(0), |s| versions.since(name, &s.since))?;
         let vmodl = stated.map(|s| s.vmodl.clone());
