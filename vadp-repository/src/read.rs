@@ -1,0 +1,79 @@
+//! Reading: from a chunk id to verified bytes, see docs/repository-format.md, "Reading".
+
+mod disk;
+mod list;
+mod map;
+mod point;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::codec;
+use crate::crypto::Content;
+use crate::error::{Error, Result};
+use crate::format::pack;
+use crate::ids::ChunkId;
+use crate::index::Place;
+use crate::repository::{Shared, pack_name};
+
+pub use disk::{Chunk, DiskReader};
+pub use list::{DamagedPoint, PointInfo, PointListing};
+pub use map::{AllocatedChunks, DiskMap, MapEntry};
+pub use point::{PointDisk, RestorePoint};
+
+impl Shared {
+    /// The verified bytes of a chunk or page that is not zero. When several packs hold it, any good copy will do.
+    pub(crate) async fn fetch(self: &Arc<Self>, content: Content, id: ChunkId) -> Result<Bytes> {
+        let places: Vec<Place> = self.index().places(content, &id).collect();
+        let mut first_error = None;
+        for place in places {
+            match self.fetch_at(content, place).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => _ = first_error.get_or_insert(error),
+            }
+        }
+        Err(first_error.unwrap_or_else(|| self.not_indexed(content, id)))
+    }
+
+    /// The error for a chunk that no usable index object names.
+    pub(crate) fn not_indexed(&self, content: Content, id: ChunkId) -> Error {
+        let what = match content {
+            Content::Data => "a chunk",
+            Content::Page => "a map page",
+        };
+        let damaged = self.index().damaged().len();
+        let why = match damaged {
+            0 => String::new(),
+            _ => format!(" ({damaged} index objects are damaged)"),
+        };
+        Error::damaged(format!("{what} is missing: the index names no pack that holds it{why}")).at_chunk(id)
+    }
+
+    async fn fetch_at(self: &Arc<Self>, content: Content, place: Place) -> Result<Bytes> {
+        let Place { pack, entry, .. } = place;
+        let range = u64::from(entry.offset)..entry.end();
+        let sealed = self.store.get_range(&pack_name(pack)?, range).await.map_err(|error| {
+            let error = match error.is_not_found() {
+                true => Error::damaged("a pack is missing").with_source(error),
+                false => error,
+            };
+            error.at_pack(pack).at_chunk(entry.id)
+        })?;
+        self.compute(move |shared| shared.verify(content, &place, &sealed)).await
+    }
+
+    /// Opens, decodes and verifies a sealed chunk.
+    pub(crate) fn verify(&self, content: Content, place: &Place, sealed: &[u8]) -> Result<Bytes> {
+        let Place { pack, header, entry } = place;
+        let encoded = pack::open_chunk(*pack, header, &self.keyring, entry, sealed)?;
+        let plain = codec::decode(entry.encoding, encoded, entry.plain as usize)
+            .map_err(|error| error.at_pack(*pack).at_chunk(entry.id))?;
+        match self.digests.id(content, &plain) == entry.id {
+            true => Ok(plain),
+            false => Err(Error::damaged("the bytes of a chunk do not have its digest")
+                .at_pack(*pack)
+                .at_chunk(entry.id)),
+        }
+    }
+}

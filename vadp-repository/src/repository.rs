@@ -1,0 +1,224 @@
+//! An open repository, and what its parts share.
+
+mod keys;
+pub(crate) mod load;
+mod names;
+mod open;
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use tokio::sync::Semaphore;
+
+use crate::codec::Codec;
+use crate::crypto::{Digests, Keyring, random};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::config::Config;
+use crate::format::header::{ObjectHeader, ObjectKind};
+use crate::ids::{KeySlotId, RepositoryId};
+use crate::index::Index;
+use crate::secret::Secret;
+use crate::store::{ChunkStore, LocalStore};
+
+pub(crate) use names::*;
+
+/// How much memory and how many threads a repository may use in this process. Not stored.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Most bytes of chunks on their way into packs, over all writers of this repository: 4 MiB to 1 GiB, 64 MiB by
+    /// default. To this comes one open data pack and one open page pack for each [`PointWriter`](crate::PointWriter).
+    pub in_flight_bytes: u32,
+    /// Most threads that hash, compress and decompress at a time; the number of cores by default, at least 1.
+    pub workers: usize,
+    /// Size at which a data pack is closed: 1 MiB to 1 GiB, 64 MiB by default.
+    pub pack_bytes: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let workers = std::thread::available_parallelism().map_or(2, usize::from);
+        Self { in_flight_bytes: 64 << 20, workers, pack_bytes: 64 << 20 }
+    }
+}
+
+/// What is fixed when a repository is made.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InitOptions {
+    /// Bytes of a chunk: a power of two from 256 KiB to 4 MiB, 1 MiB by default.
+    pub chunk_size: u32,
+    /// Memory and threads of the repository that `init` returns.
+    pub limits: Limits,
+}
+
+impl Default for InitOptions {
+    fn default() -> Self {
+        Self { chunk_size: 1 << 20, limits: Limits::default() }
+    }
+}
+
+impl InitOptions {
+    /// The defaults with another chunk size.
+    pub fn with_chunk_size(chunk_size: u32) -> Self {
+        Self { chunk_size, ..Self::default() }
+    }
+}
+
+/// An open repository. Clones are cheap and share the index, the memory budget and the workers.
+///
+/// All methods need a tokio runtime. Any number of tasks, processes and machines may read and write at the same time.
+#[derive(Clone)]
+pub struct Repository {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Repository {
+    /// Makes a repository in an empty store.
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists) when the store holds a repository or foreign objects;
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a bad chunk size or limit.
+    pub async fn init(store: Arc<dyn ChunkStore>, secret: &Secret, options: InitOptions) -> Result<Self> {
+        open::init(store, secret, options).await
+    }
+
+    /// Opens a repository with the default [`Limits`].
+    ///
+    /// # Errors
+    /// [`NotARepository`](ErrorKind::NotARepository), [`WrongKey`](ErrorKind::WrongKey),
+    /// [`UnsupportedFormat`](ErrorKind::UnsupportedFormat), or [`Damaged`](ErrorKind::Damaged) when config, key slot or an index object
+    /// cannot be trusted.
+    pub async fn open(store: Arc<dyn ChunkStore>, secret: &Secret) -> Result<Self> {
+        Self::open_with(store, secret, Limits::default()).await
+    }
+
+    /// Opens a repository; errors as in [`open`](Self::open).
+    pub async fn open_with(store: Arc<dyn ChunkStore>, secret: &Secret, limits: Limits) -> Result<Self> {
+        open::open(store, secret, limits).await
+    }
+
+    /// Makes a repository in a local directory, which is created if need be and must be empty; errors as in
+    /// [`init`](Self::init).
+    pub async fn init_local(path: impl AsRef<Path>, secret: &Secret, options: InitOptions) -> Result<Self> {
+        Self::init(Arc::new(LocalStore::create(path)?), secret, options).await
+    }
+
+    /// Opens a repository in a local directory; errors as in [`open`](Self::open), and
+    /// [`NotARepository`](ErrorKind::NotARepository) when the directory does not exist.
+    pub async fn open_local(path: impl AsRef<Path>, secret: &Secret) -> Result<Self> {
+        let store = LocalStore::open(&path).map_err(|error| match error.is_not_found() {
+            true => {
+                let message = format!("{} does not exist, so it is no repository", path.as_ref().display());
+                Error::new(ErrorKind::NotARepository, message).with_source(error)
+            }
+            false => error,
+        })?;
+        Self::open(Arc::new(store), secret).await
+    }
+
+    /// Adds a key slot, so that `secret` opens the repository too.
+    ///
+    /// # Errors
+    /// [`KeyProvider`](ErrorKind::KeyProvider) or [`Store`](ErrorKind::Store).
+    pub async fn add_key(&self, secret: &Secret) -> Result<KeySlotId> {
+        keys::add_slot(&*self.shared.store, self.id(), &self.shared.keyring, secret).await
+    }
+
+    /// The repository's name for ever.
+    pub fn id(&self) -> RepositoryId {
+        self.shared.config.repository
+    }
+
+    /// Bytes of a chunk.
+    pub fn chunk_size(&self) -> u32 {
+        self.shared.config.chunk_size
+    }
+
+    /// When the repository was made, by the clock of its maker.
+    pub fn created(&self) -> SystemTime {
+        crate::time::from_micros(self.shared.config.created)
+    }
+
+    /// Where the repository is, for messages.
+    pub fn location(&self) -> String {
+        self.shared.store.describe()
+    }
+}
+
+/// What everything that works on an open repository shares.
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn ChunkStore>,
+    pub(crate) config: Config,
+    pub(crate) keyring: Keyring,
+    pub(crate) digests: Digests,
+    pub(crate) codec: Codec,
+    pub(crate) limits: Limits,
+    /// Bytes on their way into packs.
+    pub(crate) in_flight: Arc<Semaphore>,
+    workers: Arc<Semaphore>,
+    index: RwLock<Index>,
+}
+
+impl Shared {
+    fn new(store: Arc<dyn ChunkStore>, config: Config, keyring: Keyring, limits: Limits) -> Self {
+        Self {
+            store,
+            config,
+            digests: keyring.digests(),
+            keyring,
+            codec: Codec::new(),
+            limits,
+            in_flight: Arc::new(Semaphore::new(limits.in_flight_bytes as usize)),
+            workers: Arc::new(Semaphore::new(limits.workers)),
+            index: RwLock::new(Index::default()),
+        }
+    }
+
+    /// Reads the index. The guard must not be held over an await.
+    pub(crate) fn index(&self) -> std::sync::RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn index_mut(&self) -> std::sync::RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The header of a new object.
+    pub(crate) fn new_header(&self, kind: ObjectKind) -> Result<ObjectHeader> {
+        let (epoch, repository) = (self.keyring.current_epoch(), self.config.repository);
+        Ok(ObjectHeader { kind, epoch, repository, salt: random()? })
+    }
+
+    /// Runs processor work on one of a bounded number of threads.
+    pub(crate) async fn compute<T, F>(self: &Arc<Self>, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Self) -> Result<T> + Send + 'static,
+    {
+        let permit = Arc::clone(&self.workers).acquire_owned().await.map_err(closed)?;
+        let shared = Arc::clone(self);
+        blocking(move || {
+            // The permit lives as long as the work, even when nobody waits for it any more.
+            let _permit = permit;
+            work(&shared)
+        })
+        .await
+    }
+}
+
+/// Runs work on a thread that may block.
+pub(crate) async fn blocking<T, F>(work: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T> + Send + 'static,
+{
+    tokio::task::spawn_blocking(work).await.map_err(|source| {
+        Error::new(ErrorKind::Internal, "a worker thread was stopped before its end").with_source(source)
+    })?
+}
+
+pub(crate) fn closed(source: tokio::sync::AcquireError) -> Error {
+    Error::new(ErrorKind::Internal, "the repository's workers are gone").with_source(source)
+}

@@ -1,0 +1,90 @@
+//! Loading index objects, see docs/repository-format.md, "Index" and "Reading".
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt};
+
+use super::{INDEX, Shared, id_of, index_name};
+use crate::error::{Error, Result};
+use crate::format::index::{IndexObject, MAX_BYTES};
+use crate::ids::IndexId;
+use crate::index::Index;
+
+/// Index objects that are read at a time.
+const READ_AHEAD: usize = 4;
+
+/// Loads the index objects that have appeared since the last time.
+pub(crate) async fn refresh(shared: &Arc<Shared>) -> Result<()> {
+    let listed = list(shared).await?;
+    let unseen: Vec<IndexId> = {
+        let index = shared.index();
+        listed.iter().copied().filter(|id| !index.has_object(id)).collect()
+    };
+    let new = load(shared, unseen).await?;
+    if superseded(&new).is_empty() {
+        let mut index = shared.index_mut();
+        return new.iter().try_for_each(|(id, object)| match index.has_object(id) {
+            true => Ok(()),
+            false => index.add(*id, object.as_ref()),
+        });
+    }
+    // Entries of superseded objects must go, so the index is built anew.
+    let all = load(shared, listed).await?;
+    let superseded = superseded(&all);
+    let mut index = Index::default();
+    for (id, object) in &all {
+        match superseded.contains(id) {
+            true => index.skip(*id),
+            false => index.add(*id, object.as_ref())?,
+        }
+    }
+    *shared.index_mut() = index;
+    Ok(())
+}
+
+fn superseded(objects: &[(IndexId, Loaded)]) -> HashSet<IndexId> {
+    objects
+        .iter()
+        .filter_map(|(_, object)| object.as_ref().ok())
+        .flat_map(|o| o.supersedes.iter().copied())
+        .collect()
+}
+
+async fn list(shared: &Shared) -> Result<Vec<IndexId>> {
+    let objects = shared.store.list(INDEX).await?;
+    let mut ids: Vec<_> =
+        objects.iter().filter_map(|object| IndexId::parse(id_of(INDEX, &object.name)?).ok()).collect();
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+async fn load(shared: &Arc<Shared>, ids: Vec<IndexId>) -> Result<Vec<(IndexId, Loaded)>> {
+    futures::stream::iter(ids).map(|id| load_one(shared, id)).buffered(READ_AHEAD).try_collect().await
+}
+
+/// An index object, or why it is of no use.
+type Loaded = Result<IndexObject, String>;
+
+/// A damaged index object must not lock out what the others name: it is noted, every miss says so, `check` reports it, and writers
+/// store again what only it named.
+async fn load_one(shared: &Arc<Shared>, id: IndexId) -> Result<(IndexId, Loaded)> {
+    let name = index_name(id)?;
+    let opened = match shared.store.get(&name, MAX_BYTES).await {
+        Ok(object) => {
+            let open = move |shared: &Shared| {
+                IndexObject::open(id, shared.config.repository, &shared.keyring, &object)
+            };
+            shared.compute(open).await
+        }
+        Err(error) => Err(error),
+    };
+    match opened {
+        Ok(object) => Ok((id, Ok(object))),
+        Err(error) if error.is_damage() => {
+            tracing::warn!(index = %id, %error, "an index object is damaged; run a check");
+            Ok((id, Err(error.to_string())))
+        }
+        Err(error) => Err(Error::new(error.kind(), format!("cannot read {name}")).with_source(error)),
+    }
+}

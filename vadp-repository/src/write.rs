@@ -1,0 +1,10 @@
+//! Writing restore points, see docs/repository-format.md, "Write order".
+
+mod baseline;
+mod disk;
+mod packer;
+mod point;
+mod run;
+
+pub use disk::{DiskSpec, DiskWriter};
+pub use point::{PointDraft, PointWriter};

@@ -1,0 +1,185 @@
+//! What the writers of one restore point share: deduplication, packs, and the index objects that name them.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use super::baseline;
+use super::packer::Packer;
+use crate::crypto::{Content, random};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::bytes::u32_of;
+use crate::format::header::ObjectKind;
+use crate::format::index::IndexObject;
+use crate::format::pack::{Encoded, PackRecord};
+use crate::ids::{ChunkId, IndexId, PackId};
+use crate::index::Place;
+use crate::repository::{Shared, index_name, load};
+
+/// Page packs are closed at this size, in bytes.
+const PAGE_PACK_BYTES: usize = 16 << 20;
+/// Entries after which packs that are already stored get an index object, so that an interrupted backup of many terabytes can
+/// be resumed, and their entries need not be kept twice. About 0.7 MB an object.
+const ENTRIES_PER_INDEX: usize = 16 * 1024;
+
+/// The writing of one restore point.
+pub(super) struct Run {
+    pub(super) shared: Arc<Shared>,
+    unusable: HashSet<PackId>,
+    data: Arc<tokio::sync::Mutex<Packer>>,
+    pages: Arc<tokio::sync::Mutex<Packer>>,
+    /// Chunks of this run that the index does not name yet.
+    claims: Mutex<HashSet<ChunkId>>,
+    /// Packs of earlier runs that this point builds on.
+    reused: Mutex<HashSet<PackId>>,
+    /// Packs that are stored and not named by an index object yet.
+    unindexed: tokio::sync::Mutex<Vec<PackRecord>>,
+    failure: Mutex<Option<String>>,
+}
+
+/// What became of a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stored {
+    /// It is new and takes these bytes in a pack.
+    New(u32),
+    /// The repository, or this run, already had it.
+    Known,
+}
+
+impl Run {
+    pub(super) async fn begin(shared: Arc<Shared>) -> Result<Arc<Self>> {
+        load::refresh(&shared).await?;
+        let unusable = baseline::unusable_packs(&shared).await?;
+        let pack_bytes = shared.limits.pack_bytes as usize;
+        Ok(Arc::new(Self {
+            shared,
+            unusable,
+            data: Packer::new(ObjectKind::DataPack, pack_bytes),
+            pages: Packer::new(ObjectKind::PagePack, PAGE_PACK_BYTES.min(pack_bytes)),
+            claims: Mutex::default(),
+            reused: Mutex::default(),
+            unindexed: tokio::sync::Mutex::default(),
+            failure: Mutex::default(),
+        }))
+    }
+
+    /// Stores a chunk or page unless it is there already. The caller has computed its id and knows that it is not zero.
+    pub(super) async fn store(
+        self: &Arc<Self>,
+        content: Content,
+        id: ChunkId,
+        plain: Bytes,
+    ) -> Result<Stored> {
+        if self.claim(content, id) {
+            return Ok(Stored::Known);
+        }
+        let stored = self.store_new(content, id, plain).await;
+        // Others may have relied on the claim already, so the run as a whole has failed.
+        stored.map(Stored::New).inspect_err(|error| self.fail(error.to_string()))
+    }
+
+    /// Notes that the point builds on a stored chunk or page.
+    ///
+    /// # Errors
+    /// `Damaged` when no pack that can be relied on holds it.
+    pub(super) fn reuse(&self, content: Content, id: ChunkId) -> Result<Place> {
+        let place = self.usable_place(content, id).ok_or_else(|| self.shared.not_indexed(content, id))?;
+        lock(&self.reused).insert(place.pack);
+        Ok(place)
+    }
+
+    /// Makes the commit impossible. The first reason is kept.
+    pub(super) fn fail(&self, reason: String) {
+        lock(&self.failure).get_or_insert(reason);
+    }
+
+    /// Stores what is still open, and names everything in the index. Afterwards the point may be written.
+    pub(super) async fn flush(self: &Arc<Self>) -> Result<()> {
+        for packer in [&self.data, &self.pages] {
+            if let Some(record) = Packer::flush(packer, &self.shared).await? {
+                self.unindexed.lock().await.push(record);
+            }
+        }
+        self.write_index(1).await?;
+        let reused = lock(&self.reused).clone();
+        baseline::verify_reused(&self.shared, &reused).await?;
+        match lock(&self.failure).as_ref() {
+            None => Ok(()),
+            Some(reason) => Err(Error::new(
+                ErrorKind::Incomplete,
+                format!("the restore point is not committed, since a part of it failed: {reason}"),
+            )),
+        }
+    }
+
+    /// Whether the chunk is there, or on its way, already. If not, the caller must store it.
+    fn claim(&self, content: Content, id: ChunkId) -> bool {
+        let mut claims = lock(&self.claims);
+        if claims.contains(&id) {
+            return true;
+        }
+        // Claims end after their chunks have come into the index, so looking there second misses nothing.
+        match self.usable_place(content, id) {
+            Some(place) => {
+                lock(&self.reused).insert(place.pack);
+                true
+            }
+            None => {
+                claims.insert(id);
+                false
+            }
+        }
+    }
+
+    fn usable_place(&self, content: Content, id: ChunkId) -> Option<Place> {
+        self.shared.index().places(content, &id).find(|place| !self.unusable.contains(&place.pack))
+    }
+
+    async fn store_new(self: &Arc<Self>, content: Content, id: ChunkId, plain: Bytes) -> Result<u32> {
+        let encode = move |shared: &Shared| {
+            let length = u32_of(plain.len())?;
+            let (encoding, bytes) = shared.codec.encode(&plain)?;
+            Ok(Encoded { id, plain: length, encoding, bytes })
+        };
+        let chunk = self.shared.compute(encode).await?;
+        let packer = match content {
+            Content::Data => &self.data,
+            Content::Page => &self.pages,
+        };
+        let (bytes, record) = Packer::append(packer, &self.shared, chunk).await?;
+        if let Some(record) = record {
+            self.unindexed.lock().await.push(record);
+            self.write_index(ENTRIES_PER_INDEX).await?;
+        }
+        Ok(bytes)
+    }
+
+    /// Names the stored packs in index objects, once they have at least `threshold` entries.
+    async fn write_index(self: &Arc<Self>, threshold: usize) -> Result<()> {
+        let mut unindexed = self.unindexed.lock().await;
+        let entries: usize = unindexed.iter().map(|pack| pack.entries.len()).sum();
+        if entries < threshold {
+            return Ok(());
+        }
+        let id = IndexId::from_bytes(random()?);
+        let object = IndexObject { supersedes: Vec::new(), packs: std::mem::take(&mut *unindexed) };
+        let (object, sealed) = self
+            .shared
+            .compute(move |shared| {
+                let header = shared.new_header(ObjectKind::Index)?;
+                let sealed = object.seal(id, &header, &shared.keyring)?;
+                Ok((object, sealed))
+            })
+            .await?;
+        self.shared.store.create(&index_name(id)?, sealed.into()).await?;
+        self.shared.index_mut().add(id, Ok(&object))?;
+        let mut claims = lock(&self.claims);
+        object.packs.iter().flat_map(|pack| &pack.entries).for_each(|entry| _ = claims.remove(&entry.id));
+        Ok(())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
