@@ -283,8 +283,7 @@ impl Disk {
     /// `NotFound` if no link has the key.
     pub fn metadata(&self, key: &str) -> Result<String> {
         for link in self.chain.links() {
-            // Read afresh: another process may have changed it since this disk was opened.
-            if let Some(value) = Descriptor::load(&link.path)?.ddb.remove(key) {
+            if let Some(value) = current(link)?.ddb.remove(key) {
                 return Ok(value);
             }
         }
@@ -298,7 +297,7 @@ impl Disk {
     pub fn metadata_keys(&self) -> Result<Vec<String>> {
         let mut keys = BTreeSet::new();
         for link in self.chain.links() {
-            keys.extend(Descriptor::load(&link.path)?.ddb.into_keys());
+            keys.extend(current(link)?.ddb.into_keys());
         }
         Ok(keys.into_iter().collect())
     }
@@ -403,6 +402,14 @@ pub fn delete(path: &Path) -> Result<()> {
         );
     }
     snapshot::remove_files(&link, &held)
+}
+
+/// The descriptor as it is now, since another process may have changed it; as it was, if the link was merged away.
+fn current(link: &Link) -> Result<Descriptor> {
+    match Descriptor::load(&link.path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(link.descriptor.clone()),
+        loaded => loaded,
+    }
 }
 
 /// `vm` of `vm.vmdk`.

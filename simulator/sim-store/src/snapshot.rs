@@ -82,23 +82,13 @@ pub fn revert(current_top: &Path, target: &Path, owned: &[PathBuf]) -> Result<Pa
     }
     let child = next_child_path(&chain)?;
     add_child(chain.top(), &child, &held, tracking::restart_in_child)?;
-    let mut doomed = top;
-    loop {
-        let parent = doomed.descriptor.parent_hint.as_ref().map(|hint| files::sibling(&doomed.path, hint));
-        remove_files(&doomed, &held)?;
-        match parent {
-            Some(parent) if !owned.contains(&parent) && children(&parent)?.is_empty() => {
-                doomed = Link::open(&parent, true)?;
-                if doomed.descriptor.kind == LinkKind::Flat {
-                    return Ok(child);
-                }
-            }
-            _ => return Ok(child),
-        }
-    }
+    drop_with_orphans(top, owned, &held)?;
+    Ok(child)
 }
 
-/// Removes a link which no snapshot owns any more. `progress(done, total)` in bytes is called as data moves.
+/// Removes a link which no snapshot owns any more. `owned` are the links that snapshots still own; where the link
+/// had nothing over it, links below that only it needed go too. `progress(done, total)` in bytes is called as data
+/// moves.
 ///
 /// The bytes of every disk that can be opened stay the same. If it fails or is killed midway, calling it again
 /// finishes the work.
@@ -106,7 +96,7 @@ pub fn revert(current_top: &Path, target: &Path, owned: &[PathBuf]) -> Result<Pa
 /// # Errors
 /// `Locked` if the link, or the child that would be merged into it, is open for writing; `InUse` for a base disk
 /// without children.
-pub fn remove_link(path: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Removal> {
+pub fn remove_link(path: &Path, owned: &[PathBuf], progress: &mut dyn FnMut(u64, u64)) -> Result<Removal> {
     let link = Link::open(path, true)?;
     let over = {
         let held = FolderLock::exclusive(files::folder_of(path))?;
@@ -117,7 +107,7 @@ pub fn remove_link(path: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Re
                     Error::new(ErrorKind::InUse, "the base of a disk is no snapshot's to remove").at(path)
                 );
             }
-            remove_files(&link, &held)?;
+            drop_with_orphans(link, owned, &held)?;
             return Ok(Removal::Deleted);
         }
         over
@@ -148,7 +138,7 @@ pub fn consolidate(
     let below: Vec<PathBuf> =
         Chain::open(top, false, false)?.links().iter().skip(1).map(|link| link.path.clone()).collect();
     for path in below.iter().filter(|path| !owned.contains(path)) {
-        match remove_link(path, progress)? {
+        match remove_link(path, owned, progress)? {
             Removal::Shared => {}
             removal => merged.push(removal),
         }
@@ -201,6 +191,25 @@ pub(crate) fn remove_files(link: &Link, _held: &FolderLock) -> Result<()> {
     match &link.descriptor.change_track {
         Some(name) => files::remove(&files::sibling(&link.path, name)),
         None => Ok(()),
+    }
+}
+
+/// Removes a link that has no children, then each parent that is left without children and that no snapshot owns,
+/// down to the base, which stays.
+fn drop_with_orphans(link: Link, owned: &[PathBuf], held: &FolderLock) -> Result<()> {
+    let mut doomed = link;
+    loop {
+        let parent = doomed.descriptor.parent_hint.as_ref().map(|hint| files::sibling(&doomed.path, hint));
+        remove_files(&doomed, held)?;
+        match parent {
+            Some(parent) if !owned.contains(&parent) && children(&parent)?.is_empty() => {
+                doomed = Link::open(&parent, true)?;
+                if doomed.descriptor.kind == LinkKind::Flat {
+                    return Ok(());
+                }
+            }
+            _ => return Ok(()),
+        }
     }
 }
 

@@ -253,16 +253,17 @@ fn removing_the_only_snapshot_leaves_the_base() {
     let top = rw(&taken.child);
     top.write_at(0, b"new").unwrap();
     top.zero_at(MIB, 65_536).unwrap();
-    assert_eq!(snapshot::remove_link(&path, &mut nothing).unwrap_err().kind(), ErrorKind::Locked);
+    assert_eq!(snapshot::remove_link(&path, &[], &mut nothing).unwrap_err().kind(), ErrorKind::Locked);
     drop(top);
     let content_id = ro(&taken.child).metadata("longContentID").unwrap();
     let reader = ro(&taken.child);
     let mut steps = Vec::new();
-    let removal = snapshot::remove_link(&path, &mut |done, total| steps.push((done, total))).unwrap();
+    let removal = snapshot::remove_link(&path, &[], &mut |done, total| steps.push((done, total))).unwrap();
     assert_eq!(removal, Removal::Merged { child: taken.child.clone(), survivor: path.clone() });
     assert_eq!(steps.last(), Some(&(4 * MIB, 4 * MIB)));
     // Who had the chain open still reads it.
     assert_eq!(byte_at(&reader, 0), b'n');
+    assert_eq!(reader.metadata("longContentID").unwrap(), content_id);
     assert!(!taken.child.exists() && !folder.path().join("vm-000001-delta.vmdk").exists());
     let disk = ro(&path);
     let mut text = [0; 7];
@@ -271,7 +272,7 @@ fn removing_the_only_snapshot_leaves_the_base() {
     assert_eq!(byte_at(&disk, MIB), 0);
     assert_eq!(disk.metadata("longContentID").unwrap(), content_id);
     assert_eq!(disk.allocated(MIB, 65_536).unwrap(), []);
-    assert_eq!(snapshot::remove_link(&path, &mut nothing).unwrap_err().kind(), ErrorKind::InUse);
+    assert_eq!(snapshot::remove_link(&path, &[], &mut nothing).unwrap_err().kind(), ErrorKind::InUse);
 }
 
 #[test]
@@ -289,12 +290,12 @@ fn a_tree_of_snapshots() {
     assert_eq!(byte_at(&ro(&live), 0), b'1');
     rw(&live).write_at(0, b"3").unwrap();
     // The first snapshot's link has two children: the second snapshot's and the live one.
-    assert_eq!(snapshot::remove_link(&s1, &mut nothing).unwrap(), Removal::Shared);
+    assert_eq!(snapshot::remove_link(&s1, &[], &mut nothing).unwrap(), Removal::Shared);
     assert!(!snapshot::needs_consolidation(&live, &owned[1..]).unwrap());
     assert_eq!(snapshot::consolidate(&live, &owned[1..], &mut nothing).unwrap(), []);
     assert_eq!((byte_at(&ro(&s2), 0), byte_at(&ro(&live), 0)), (b'2', b'3'));
     // Without the second snapshot the first link has one child, which is merged into it.
-    assert_eq!(snapshot::remove_link(&s2, &mut nothing).unwrap(), Removal::Deleted);
+    assert_eq!(snapshot::remove_link(&s2, &[], &mut nothing).unwrap(), Removal::Deleted);
     assert!(snapshot::needs_consolidation(&live, &[]).unwrap());
     let merged = snapshot::consolidate(&live, &[], &mut nothing).unwrap();
     assert_eq!(merged, [Removal::Merged { child: live, survivor: s1.clone() }]);
@@ -310,7 +311,7 @@ fn merging_in_the_middle_keeps_an_open_writer_right() {
     rw(&s2).write_at(1, b"2").unwrap();
     let live = snapshot::create(&s2).unwrap().child;
     let writer = rw(&live);
-    let merged = snapshot::remove_link(&s1, &mut nothing).unwrap();
+    let merged = snapshot::remove_link(&s1, &[], &mut nothing).unwrap();
     assert_eq!(merged, Removal::Merged { child: s2.clone(), survivor: s1.clone() });
     assert!(!s2.exists());
     writer.write_at(2, b"3").unwrap();
@@ -336,7 +337,7 @@ fn a_merge_that_died_between_renames_is_finished() {
     fs::write(&s1, text.replace(&format!("{:08x}", cid(&s1)), &format!("{:08x}", cid(&s2)))).unwrap();
     let error = Disk::open(&live, Access::ReadOnly, Scope::WholeChain).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ChainBroken);
-    snapshot::remove_link(&s1, &mut nothing).unwrap();
+    snapshot::remove_link(&s1, &[], &mut nothing).unwrap();
     assert_eq!(byte_at(&ro(&live), 0), b'2');
 }
 
@@ -397,6 +398,6 @@ fn a_tebibyte_costs_next_to_nothing() {
     let id = taken.change_id.unwrap().to_string();
     let window = sim_store::tracking::query(&taken.child, &id, 0, 10).unwrap();
     assert_eq!((window.length, window.extents.len()), (capacity, 1));
-    snapshot::remove_link(&path, &mut nothing).unwrap();
+    snapshot::remove_link(&path, &[], &mut nothing).unwrap();
     assert_eq!(byte_at(&ro(&path), capacity - 1), b'z');
 }

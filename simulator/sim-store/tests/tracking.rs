@@ -54,12 +54,12 @@ fn an_id_outlives_its_snapshot() {
     let base = tracked(folder.path(), MIB);
     let x = snapshot::create(&base).unwrap();
     write(&x.child, GRAIN, b"after X");
-    snapshot::remove_link(&base, &mut nothing).unwrap();
+    snapshot::remove_link(&base, &[], &mut nothing).unwrap();
     assert_eq!(Descriptor::load(&base).unwrap().change_track.as_deref(), Some("vm-ctk.vmdk"));
     write(&base, 9 * GRAIN, b"after the removal");
     let s = snapshot::create(&base).unwrap();
     assert_eq!(grains(&s.frozen, x.change_id.unwrap()), [1, 9]);
-    snapshot::remove_link(&base, &mut nothing).unwrap();
+    snapshot::remove_link(&base, &[], &mut nothing).unwrap();
     assert_eq!(grains(&base, s.change_id.unwrap()), [] as [u64; 0]);
 }
 

@@ -119,7 +119,9 @@ pub fn populate<T: Read + Write + Seek>(disk: &mut T, plan: &ImagePlan) -> Resul
         let record = write_new(&volume, &path, &content::bytes(plan.seed, index as u64, size))?;
         manifest.files.insert(path, record);
     }
+    volume.count_free()?;
     volume.unmount()?;
+    volume::tidy_folders(disk)?;
     Ok(manifest)
 }
 
@@ -185,6 +187,7 @@ pub fn mutate<T: Read + Write + Seek>(
         step += 1;
     }
     volume.unmount()?;
+    volume::tidy_folders(disk)?;
     Ok(manifest)
 }
 

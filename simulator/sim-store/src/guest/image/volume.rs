@@ -1,5 +1,7 @@
 //! The partition table and the FAT32 volume, with the few file operations that the guest needs.
 
+mod dots;
+
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use fatfs::{Date, DateTime, Dir, FatType, FileSystem, FormatVolumeOptions, FsOptions, Time, TimeProvider};
@@ -72,20 +74,17 @@ pub(super) fn create<T: Read + Write + Seek>(disk: &mut T, length: u64, plan: &I
     Ok(partition)
 }
 
+/// Puts right what fatfs leaves behind in new folders; the volume must be unmounted.
+pub(super) fn tidy_folders<T: Read + Write + Seek>(disk: &mut T) -> Result<()> {
+    dots::tidy(&mut first_partition(disk)?).map_err(|source| write_failed("the folders", source))
+}
+
 impl<'a, T: Read + Write + Seek> Volume<'a, T> {
     pub(super) fn mount(disk: &'a mut T) -> Result<Self> {
-        let unreadable = || Error::new(ErrorKind::Corrupt, "the disk has no readable partition table");
-        let table = GPT::read_from(disk, SECTOR).map_err(|source| unreadable().because(source))?;
-        let (_, entry) = table.iter().find(|(_, entry)| entry.is_used()).ok_or_else(unreadable)?;
-        let end =
-            entry.ending_lba.checked_add(1).and_then(|end| end.checked_mul(SECTOR)).ok_or_else(unreadable)?;
-        let start =
-            entry.starting_lba.checked_mul(SECTOR).filter(|start| *start < end).ok_or_else(unreadable)?;
         let options = FsOptions::new().time_provider(&MIDNIGHT);
-        let system =
-            FileSystem::new(Partition::new(disk, start, end - start), options).map_err(|source| {
-                Error::new(ErrorKind::Corrupt, "the partition holds no readable file system").because(source)
-            })?;
+        let system = FileSystem::new(first_partition(disk)?, options).map_err(|source| {
+            Error::new(ErrorKind::Corrupt, "the partition holds no readable file system").because(source)
+        })?;
         Ok(Self { system })
     }
 
@@ -147,9 +146,24 @@ impl<'a, T: Read + Write + Seek> Volume<'a, T> {
         })
     }
 
+    /// Counts the free clusters, so that the summary that guests trust is written at [`Volume::unmount`].
+    pub(super) fn count_free(&self) -> Result<()> {
+        self.system.stats().map(|_| ()).map_err(|source| write_failed("the file system's summary", source))
+    }
+
     pub(super) fn unmount(self) -> Result<()> {
         self.system.unmount().map_err(|source| write_failed("the file system's summary", source))
     }
+}
+
+fn first_partition<T: Read + Seek>(disk: &mut T) -> Result<Partition<'_, T>> {
+    let unreadable = || Error::new(ErrorKind::Corrupt, "the disk has no readable partition table");
+    let table = GPT::read_from(disk, SECTOR).map_err(|source| unreadable().because(source))?;
+    let (_, entry) = table.iter().find(|(_, entry)| entry.is_used()).ok_or_else(unreadable)?;
+    let end =
+        entry.ending_lba.checked_add(1).and_then(|end| end.checked_mul(SECTOR)).ok_or_else(unreadable)?;
+    let start = entry.starting_lba.checked_mul(SECTOR).filter(|start| *start < end).ok_or_else(unreadable)?;
+    Ok(Partition::new(disk, start, end - start))
 }
 
 /// Keeps to a partition of the disk below it.
