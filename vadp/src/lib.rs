@@ -1,1 +1,62 @@
-//! VMware vSphere backup and restore workflows.
+//! Backup and restore of VMware vSphere machines: the workflows that a backup product embeds.
+//!
+//! ```text
+//! Backup ── journal ─► snapshot ─► decide: Incremental | Full(reason) ─► copy ─► commit ─► snapshot gone, journal settled
+//!                                        │                                │
+//!                                   ChangedMap                        pipeline: DiskSource ─► repository
+//!                              (complete, or an error)                 (bounded bytes in flight)
+//!
+//! Restore ── plan: disks matched by key and uuid ─► compare, write what differs ─► read everything back
+//! ```
+//!
+//! A backup is either visible and complete, or invisible. A snapshot that was taken is removed, or stands in the
+//! [`Journal`], and the next run removes it, even after `kill -9`. A restore reports success only for bytes that it has read
+//! back.
+//!
+//! ```no_run
+//! use vadp::{Backup, Journal, ProtectedVm, Restore, Vddk, VddkCredentials, VmSelector};
+//! # async fn example(
+//! #     client: vim_api::Client,
+//! #     library: std::sync::Arc<vixdisklib::Library>,
+//! #     repository: vadp_repository::Repository,
+//! #     password: secrecy::SecretString,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! let vm = ProtectedVm::resolve(&client, &VmSelector::Name("web-01".into())).await?;
+//! let vddk = Vddk::new(library, VddkCredentials::password("backup@vsphere.local", password));
+//! let journal = Journal::open("/var/lib/my-backup/journal")?;
+//! let done = Backup::incremental(&vm, &repository, &vddk, &journal).run(|event| println!("{event:?}")).await?;
+//! for disk in &done.disks {
+//!     println!("disk {}: {}, {} bytes read", disk.key, disk.decision, disk.read);
+//! }
+//! Restore::revert(&done.point, &vm, &vddk).plan().await?.run(|_| ()).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! All futures are `Send` and want a tokio runtime with threads: VixDiskLib blocks.
+#![forbid(unsafe_code)]
+
+pub mod cbt;
+pub mod transport;
+
+mod backup;
+mod error;
+mod extent;
+mod journal;
+mod machine;
+mod pipeline;
+mod progress;
+mod restore;
+mod snapshot;
+mod stored;
+
+pub use backup::{Backup, BackupOutcome, DiskOutcome};
+pub use error::{Error, ErrorKind};
+pub use extent::{ByteRange, Extents};
+pub use journal::{Entry, Intent, Journal};
+pub use machine::{ProtectedVm, VmIdentity, VmSelector};
+pub use progress::{Event, Phase};
+pub use restore::{Restore, RestoreOutcome, RestorePlan, RestoredDisk};
+pub use snapshot::{Sweeper, Swept};
+pub use stored::{DiskMetadata, MachineMetadata};
+pub use transport::{Vddk, VddkCredentials};

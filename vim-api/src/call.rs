@@ -145,7 +145,7 @@ impl<T: Element> Returned for Vec<T> {
     }
 }
 
-impl<R: crate::dynamic::FromValue + Send + 'static> Returned for Task<R> {
+impl<R: 'static> Returned for Task<R> {
     fn read(reader: &mut Reader<'_>, client: &Client) -> Result<Self, XmlError> {
         MoRef::read(reader, client).map(|moref| Task::new(client.clone(), moref))
     }

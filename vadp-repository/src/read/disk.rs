@@ -76,6 +76,27 @@ impl DiskReader {
         }
     }
 
+    /// Whether `bytes` are the content of a chunk, without reading it: told by their keyed digest.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) beyond the end; otherwise those of reading the map.
+    pub async fn matches(&self, chunk: u64, bytes: &Bytes) -> Result<bool> {
+        if bytes.len() != self.map.geometry().len_of(chunk)? {
+            return Ok(false);
+        }
+        let entry = self.map.entry(chunk).await?;
+        let bytes = bytes.clone();
+        self.map
+            .shared()
+            .compute(move |shared| {
+                Ok(match entry {
+                    MapEntry::Zero => crate::codec::is_zero(&bytes),
+                    MapEntry::Data(id) => shared.digests.id(Content::Data, &bytes) == id,
+                })
+            })
+            .await
+    }
+
     /// Fills `buf` with the bytes from `offset` on. Reads within one chunk in a row fetch it once.
     ///
     /// # Errors

@@ -78,9 +78,9 @@ impl Connect {
     }
 
     async fn establish(self) -> Result<Client, Error> {
-        let endpoint: Endpoint = self.url.parse().map_err(|e: transport::TransportError| {
-            Error::invalid_input(format!("the address \"{}\": {e}", self.url.trim()))
-        })?;
+        // The error quotes the address where that is safe; one with a password in it is not repeated.
+        let endpoint: Endpoint =
+            self.url.parse().map_err(|e: transport::TransportError| Error::invalid_input(e.to_string()))?;
         let host = endpoint.host().to_owned();
         let transport = HttpTransport::new(endpoint, TlsSettings::new(self.trust?), self.limits)
             .map_err(|e| Error::transport(format!("preparing the connection to {host}"), e))?;

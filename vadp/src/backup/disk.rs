@@ -1,0 +1,105 @@
+use bytes::Bytes;
+use vadp_repository::{DiskReader, DiskSpec, PointWriter, RestorePoint};
+use vim_api::mo::{Managed, VirtualMachineSnapshot};
+
+use super::{Backup, DiskOutcome};
+use crate::cbt::{self, Answer, ChangedMap, Decision, Facts, ParentFacts, Reason};
+use crate::error::{Error, ErrorKind};
+use crate::machine::DiskConfig;
+use crate::pipeline::{self, Scope};
+use crate::progress::{Event, Report};
+use crate::stored::{self, DiskMetadata};
+
+/// What the disks of a backup have in common.
+pub(super) struct Work<'a> {
+    pub(super) backup: &'a Backup<'a>,
+    pub(super) snapshot: &'a VirtualMachineSnapshot,
+    pub(super) parent: Option<&'a RestorePoint>,
+    pub(super) writer: &'a PointWriter,
+    pub(super) report: &'a Report<'a>,
+}
+
+impl Work<'_> {
+    /// Backs up one disk: decide, open, copy, finish.
+    pub(super) async fn run(&self, disk: &DiskConfig) -> Result<(DiskOutcome, Bytes), Error> {
+        let parent = self.parent_disk(disk)?;
+        let (decision, changed) = self.decide(disk, parent.as_ref().map(|(_, metadata)| metadata)).await?;
+        let spec = DiskSpec { key: stored::disk_key(disk.key), capacity_bytes: disk.capacity };
+        let parent_map = match (&decision, &parent) {
+            (Decision::Incremental(_), Some((reader, _))) => Some(reader.map()),
+            _ => None,
+        };
+        let context = || format!("backing up {}", disk.label);
+        let mut writer = self.writer.disk(spec, parent_map).map_err(|e| Error::repository(context(), e))?;
+        let snapshot = self.snapshot.moref();
+        let source = self.backup.transport.open_source(self.backup.vm, snapshot.value(), &disk.file_name).await?;
+        if source.capacity() != disk.capacity {
+            let found = source.capacity();
+            let context = format!("{} has {} bytes in the snapshot, and the transport sees {found}", disk.label, disk.capacity);
+            return Err(Error::new(ErrorKind::ShortRead, context));
+        }
+        let scope = match changed {
+            Some(map) => Scope::Changed(map.changed().clone()),
+            None => Scope::Allocated,
+        };
+        let to_read = scope.to_read(&*source, u64::from(writer.chunk_size())).await?;
+        self.report.tell(Event::DiskPlanned {
+            key: disk.key,
+            label: &disk.label,
+            capacity: disk.capacity,
+            decision: &decision,
+            to_read,
+        });
+        let copied = pipeline::copy(&*source, &scope, &mut writer, disk.key, to_read, self.report).await?;
+        let summary = writer.finish().await.map_err(|e| Error::repository(context(), e))?;
+        let transport = source.transport().to_owned();
+        source.close().await?;
+        self.report.tell(Event::DiskDone { key: disk.key });
+        let metadata = stored::encode(&DiskMetadata::new(disk, &decision, &transport))?;
+        let (key, capacity) = (disk.key, disk.capacity);
+        Ok((DiskOutcome { key, capacity, decision, read: copied.read, transport, summary }, metadata))
+    }
+
+    /// The disk in the latest restore point, if it has it.
+    fn parent_disk(&self, disk: &DiskConfig) -> Result<Option<(DiskReader, DiskMetadata)>, Error> {
+        let Some(point) = self.parent else { return Ok(None) };
+        let key = stored::disk_key(disk.key);
+        if !point.disks().iter().any(|d| d.key == key) {
+            return Ok(None);
+        }
+        let reader = point.disk(&key).map_err(|e| Error::repository(format!("reading the parent of {}", disk.label), e))?;
+        let metadata = DiskMetadata::from_bytes(reader.metadata())?;
+        Ok(Some((reader, metadata)))
+    }
+
+    async fn decide(
+        &self,
+        disk: &DiskConfig,
+        parent: Option<&DiskMetadata>,
+    ) -> Result<(Decision, Option<ChangedMap>), Error> {
+        if self.backup.full {
+            return Ok((Decision::Full(Reason::Requested), None));
+        }
+        let parent_id = parent.and_then(DiskMetadata::parsed_change_id);
+        let parent_capacity = self.parent.and_then(|point| {
+            let key = stored::disk_key(disk.key);
+            point.disks().iter().find(|d| d.key == key).map(|d| d.capacity_bytes)
+        });
+        let facts = Facts {
+            parent: parent.zip(parent_capacity).map(|(metadata, capacity)| ParentFacts {
+                change_id: parent_id.as_ref(),
+                capacity,
+                backing_uuid: metadata.backing_uuid.as_deref(),
+            }),
+            snapshot_change_id: disk.change_id.as_ref(),
+            capacity: disk.capacity,
+            backing_uuid: disk.backing_uuid.as_deref(),
+        };
+        let decision = cbt::decide(facts);
+        let Decision::Incremental(since) = &decision else { return Ok((decision, None)) };
+        match cbt::query(self.backup.vm.vm(), self.snapshot, disk.key, disk.capacity, since).await? {
+            Answer::Map(map) => Ok((decision, Some(map))),
+            Answer::Refused(fault) => Ok((Decision::Full(Reason::Refused { fault }), None)),
+        }
+    }
+}

@@ -1,0 +1,145 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::ChangeId;
+
+/// How a disk is to be backed up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Only what changed since this id, which the parent restore point carries.
+    Incremental(ChangeId),
+    /// Everything that is allocated.
+    Full(Reason),
+}
+
+/// Why a disk is backed up in full.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Reason {
+    /// It was asked for.
+    Requested,
+    /// There is no earlier restore point with this disk.
+    NoParent,
+    /// The earlier restore point carries no changeId for this disk.
+    ParentWithoutChangeId,
+    /// The snapshot carries no changeId: changed block tracking is off, or does not cover this disk.
+    NotTracked,
+    /// Tracking began anew since the earlier restore point.
+    TrackingRestarted,
+    /// The snapshot's id is older than the earlier restore point's: the disk went back in time.
+    WentBack,
+    /// The disk's size differs from the earlier restore point's.
+    CapacityChanged {
+        /// Bytes then.
+        before: u64,
+        /// Bytes now.
+        now: u64,
+    },
+    /// The disk at this device key is another one: its backing uuid differs.
+    DiskReplaced,
+    /// The server refused to tell the changes.
+    Refused {
+        /// The server's fault.
+        fault: String,
+    },
+}
+
+/// What the decision rests on.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// What the latest restore point says of the disk, if it has it.
+    pub parent: Option<ParentFacts<'a>>,
+    /// The changeId of the disk in the snapshot that is to be backed up.
+    pub snapshot_change_id: Option<&'a ChangeId>,
+    /// The disk's size in bytes in that snapshot.
+    pub capacity: u64,
+    /// The backing uuid of the disk in that snapshot.
+    pub backing_uuid: Option<&'a str>,
+}
+
+/// What a restore point says of a disk.
+#[derive(Debug, Clone, Copy)]
+pub struct ParentFacts<'a> {
+    /// Its changeId.
+    pub change_id: Option<&'a ChangeId>,
+    /// Its size in bytes.
+    pub capacity: u64,
+    /// Its backing uuid.
+    pub backing_uuid: Option<&'a str>,
+}
+
+/// The one decision table. A server may still refuse the id afterwards: that is [`Reason::Refused`].
+pub fn decide(facts: Facts<'_>) -> Decision {
+    let Some(parent) = facts.parent else { return Decision::Full(Reason::NoParent) };
+    if parent.backing_uuid != facts.backing_uuid {
+        return Decision::Full(Reason::DiskReplaced);
+    }
+    if parent.capacity != facts.capacity {
+        return Decision::Full(Reason::CapacityChanged { before: parent.capacity, now: facts.capacity });
+    }
+    let Some(before) = parent.change_id else { return Decision::Full(Reason::ParentWithoutChangeId) };
+    let Some(now) = facts.snapshot_change_id else { return Decision::Full(Reason::NotTracked) };
+    if !before.is_comparable_to(now) {
+        return Decision::Full(Reason::TrackingRestarted);
+    }
+    if now.sequence() < before.sequence() {
+        return Decision::Full(Reason::WentBack);
+    }
+    Decision::Incremental(before.clone())
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Incremental(since) => write!(f, "incremental since {since}"),
+            Self::Full(reason) => write!(f, "full: {reason}"),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Requested => f.write_str("it was asked for"),
+            Self::NoParent => f.write_str("there is no earlier restore point with this disk"),
+            Self::ParentWithoutChangeId => f.write_str("the earlier restore point has no changeId for this disk"),
+            Self::NotTracked => f.write_str("the snapshot has no changeId: changed block tracking is off for this disk"),
+            Self::TrackingRestarted => f.write_str("changed block tracking began anew since the earlier restore point"),
+            Self::WentBack => f.write_str("the disk went back to a state before the earlier restore point"),
+            Self::CapacityChanged { before, now } => write!(f, "the disk had {before} bytes and has {now}"),
+            Self::DiskReplaced => f.write_str("the disk is another one than in the earlier restore point"),
+            Self::Refused { fault } => write!(f, "the server refused to tell the changes: {fault}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table() {
+        let id = |epoch: &str, n: u32| -> ChangeId {
+            format!("{epoch} de c0 d9 b9 43 9d 10-61 d5 4c 1b e9 7b 65 63/{n}").parse().unwrap()
+        };
+        let (old, new, other) = (id("52", 5), id("52", 9), id("53", 9));
+        let parent = ParentFacts { change_id: Some(&old), capacity: 100, backing_uuid: Some("a") };
+        let facts = Facts { parent: Some(parent), snapshot_change_id: Some(&new), capacity: 100, backing_uuid: Some("a") };
+        assert_eq!(decide(facts), Decision::Incremental(old.clone()));
+        let full = |facts: Facts<'_>| match decide(facts) {
+            Decision::Full(reason) => reason,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(full(Facts { parent: None, ..facts }), Reason::NoParent);
+        assert_eq!(full(Facts { snapshot_change_id: None, ..facts }), Reason::NotTracked);
+        assert_eq!(full(Facts { snapshot_change_id: Some(&other), ..facts }), Reason::TrackingRestarted);
+        assert_eq!(full(Facts { backing_uuid: Some("b"), ..facts }), Reason::DiskReplaced);
+        assert_eq!(full(Facts { capacity: 101, ..facts }), Reason::CapacityChanged { before: 100, now: 101 });
+        let silent = ParentFacts { change_id: None, ..parent };
+        assert_eq!(full(Facts { parent: Some(silent), ..facts }), Reason::ParentWithoutChangeId);
+        let later = ParentFacts { change_id: Some(&new), ..parent };
+        assert_eq!(full(Facts { parent: Some(later), snapshot_change_id: Some(&old), ..facts }), Reason::WentBack);
+    }
+}

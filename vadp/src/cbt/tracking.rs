@@ -1,0 +1,116 @@
+use vim_api::mo::{Managed, VirtualMachine, VirtualMachineSnapshot};
+use vim_api::types::{
+    FileFault, InvalidArgument, NotFound, SystemError, VirtualMachineConfigSpec, VirtualMachinePowerState,
+};
+
+use super::{ChangedMap, ChangeId, MapBuilder, Window};
+use crate::error::{Error, ErrorKind};
+
+/// What the server said to a query of changes.
+pub(crate) enum Answer {
+    /// The proof.
+    Map(ChangedMap),
+    /// The server cannot tell the changes since this id. The text is its fault.
+    Refused(String),
+}
+
+/// Asks for all areas of the disk at `device_key` that changed since `since`, up to `snapshot`.
+///
+/// # Errors
+/// [`ErrorKind::IncompleteChanges`] when the answers do not cover the disk exactly; otherwise that of the call.
+pub(crate) async fn query(
+    vm: &VirtualMachine,
+    snapshot: &VirtualMachineSnapshot,
+    device_key: i32,
+    capacity: u64,
+    since: &ChangeId,
+) -> Result<Answer, Error> {
+    let context = || format!("asking which blocks of disk {device_key} changed since {since}");
+    let mut map = MapBuilder::new(capacity);
+    while let Some(offset) = map.next_offset() {
+        let start = i64::try_from(offset).map_err(|e| Error::new(ErrorKind::IncompleteChanges, context()).because(e))?;
+        let answer =
+            vm.query_changed_disk_areas(Some(&snapshot.moref()), device_key, start, since.as_str()).await;
+        let info = match answer {
+            Ok(info) => info,
+            Err(error) if offset == 0 && is_refusal(&error) => return Ok(Answer::Refused(error.to_string())),
+            Err(error) => return Err(Error::api(context(), error)),
+        };
+        let window = Window {
+            start: info.start_offset,
+            length: info.length,
+            areas: info.changed_area.iter().map(|a| (a.start, a.length)).collect(),
+        };
+        map.add(&window).map_err(|e| Error::new(ErrorKind::IncompleteChanges, context()).because(e))?;
+    }
+    map.finish().map(Answer::Map).map_err(|e| Error::new(ErrorKind::IncompleteChanges, context()).because(e))
+}
+
+/// The faults with which a server says that it does not know the id (any more): tracking is off or broken
+/// (`FileFault`), the id is foreign or malformed (`InvalidArgument` on it). Everything else is an error.
+fn is_refusal(error: &vim_api::Error) -> bool {
+    let argument = error.fault::<InvalidArgument>();
+    error.fault::<FileFault>().is_some()
+        || error.fault::<NotFound>().is_some()
+        || error.fault::<SystemError>().is_some()
+        || argument.is_some_and(|a| a.invalid_property.as_deref().is_none_or(|p| p.contains("changeId")))
+}
+
+/// Whether changed block tracking is switched on for the machine.
+///
+/// # Errors
+/// When the property cannot be read.
+pub async fn is_enabled(vm: &VirtualMachine) -> Result<bool, Error> {
+    let config = vm.require(VirtualMachine::CONFIG).await;
+    let config = config.map_err(|e| Error::api("reading the machine's configuration", e))?;
+    Ok(config.change_tracking_enabled.unwrap_or(false))
+}
+
+/// Switches changed block tracking on. It begins with the next power-on or snapshot; a snapshot of a backup serves.
+///
+/// # Errors
+/// [`ErrorKind::NotEligible`] when the machine or its hardware version cannot track, or when it has snapshots:
+/// tracking that is switched on under a snapshot is not trustworthy (KB 1020128).
+pub async fn enable(vm: &VirtualMachine) -> Result<(), Error> {
+    let context = || format!("switching on changed block tracking of {:?}", vm.moref());
+    let capability =
+        vm.require(VirtualMachine::CAPABILITY).await.map_err(|e| Error::api(context(), e))?;
+    if !capability.change_tracking_supported.unwrap_or(false) {
+        let hint = format!("{}: the machine does not support it (hardware version 7 or later is needed)", context());
+        return Err(Error::new(ErrorKind::NotEligible, hint));
+    }
+    if is_enabled(vm).await? {
+        return Ok(());
+    }
+    if vm.get(VirtualMachine::SNAPSHOT).await.map_err(|e| Error::api(context(), e))?.is_some() {
+        let hint = format!("{}: remove its snapshots first; what changed below them would not be tracked", context());
+        return Err(Error::new(ErrorKind::NotEligible, hint));
+    }
+    set(vm, true).await?;
+    if is_enabled(vm).await? {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Api, format!("{}: the server accepted it, and it is still off", context())))
+}
+
+/// Ends the epoch of the tracking, so that no id from before is accepted any more: off and on again. To be done on a
+/// machine that is powered off, after its disks were written from outside.
+///
+/// # Errors
+/// [`ErrorKind::NotEligible`] when the machine is powered on; otherwise those of [`enable`].
+pub async fn reset(vm: &VirtualMachine) -> Result<(), Error> {
+    let context = || format!("resetting changed block tracking of {:?}", vm.moref());
+    let runtime = vm.require(VirtualMachine::RUNTIME).await.map_err(|e| Error::api(context(), e))?;
+    if runtime.power_state != VirtualMachinePowerState::PoweredOff {
+        return Err(Error::new(ErrorKind::NotEligible, format!("{}: power it off first", context())));
+    }
+    set(vm, false).await?;
+    set(vm, true).await
+}
+
+async fn set(vm: &VirtualMachine, on: bool) -> Result<(), Error> {
+    let context = || format!("setting changeTrackingEnabled={on} on {:?}", vm.moref());
+    let spec = VirtualMachineConfigSpec { change_tracking_enabled: Some(on), ..Default::default() };
+    let task = vm.reconfig_vm_task(&spec).await.map_err(|e| Error::api(context(), e))?;
+    task.wait().await.map_err(|e| Error::api(context(), e))
+}

@@ -1,0 +1,287 @@
+//! The write-ahead journal of what we take from a vSphere: an intent is on disk before the thing exists.
+//!
+//! A journal is a folder. Each process that uses it holds an operating-system lock on a file of its own, `run-<id>.lock`;
+//! the lock ends with the process, however that ends. Each intent is a file `<run>-<n>.json` that is written and
+//! synced before the call, and deleted after the thing is known to be gone. An intent whose run holds no lock belongs to
+//! a process that died: [`Sweeper`](crate::Sweeper) settles it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::machine::VmIdentity;
+
+/// A journal folder, in use by this process. Cloning it is cheap.
+#[derive(Clone, Debug)]
+pub struct Journal(Arc<Run>);
+
+#[derive(Debug)]
+struct Run {
+    folder: PathBuf,
+    id: String,
+    next: AtomicU64,
+    /// Held for the life of the run; `None` only while it is being dropped.
+    lock: File,
+}
+
+/// Something that we are about to take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+#[non_exhaustive]
+pub enum Intent {
+    /// A snapshot of a machine. Its name is unique, so that it is found again even when the call's answer was lost.
+    Snapshot {
+        /// The machine.
+        vm: VmIdentity,
+        /// The snapshot's name.
+        name: String,
+    },
+}
+
+/// An intent in the journal. It stays there until [`settle`](Self::settle): dropping it does not remove it.
+#[derive(Debug)]
+#[must_use = "an entry that is not settled stays in the journal"]
+pub struct Entry {
+    path: PathBuf,
+    folder: PathBuf,
+    intent: Intent,
+}
+
+impl Journal {
+    /// Opens the journal in `folder`, which is created if need be. Several processes may use one folder.
+    ///
+    /// # Errors
+    /// When the folder cannot be created, written or locked.
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self, Error> {
+        let folder = folder.as_ref();
+        let context = || format!("opening the journal in {}", folder.display());
+        Self::start(folder).map_err(|e| Error::journal(context(), e))
+    }
+
+    fn start(folder: &Path) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let mut attempt = 0_u32;
+        loop {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+            let id = format!("{:x}-{:x}-{attempt}", now.as_nanos(), std::process::id());
+            let path = folder.join(format!("run-{id}.lock"));
+            match OpenOptions::new().write(true).create_new(true).open(&path) {
+                Ok(lock) => {
+                    lock.lock()?;
+                    sync_folder(folder)?;
+                    let run = Run { folder: folder.to_owned(), id, next: AtomicU64::new(0), lock };
+                    return Ok(Self(Arc::new(run)));
+                }
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists && attempt < 1000 => attempt += 1,
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// The name of this run: unique among all that use the folder.
+    pub fn run_id(&self) -> &str {
+        &self.0.id
+    }
+
+    /// Writes an intent down. When this returns, it survives the death of the process and of the machine.
+    ///
+    /// # Errors
+    /// When it cannot be written: then nothing may be taken.
+    pub fn record(&self, intent: Intent) -> Result<Entry, Error> {
+        let number = self.0.next.fetch_add(1, Ordering::Relaxed);
+        let path = self.0.folder.join(format!("{}-{number}.json", self.0.id));
+        let write = || -> io::Result<()> {
+            let text = serde_json::to_vec_pretty(&intent)?;
+            let temporary = path.with_extension("tmp");
+            let mut file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
+            file.write_all(&text)?;
+            file.sync_all()?;
+            fs::rename(&temporary, &path)?;
+            sync_folder(&self.0.folder)
+        };
+        write().map_err(|e| Error::journal(format!("writing the intent {intent:?}"), e))?;
+        Ok(Entry { path, folder: self.0.folder.clone(), intent })
+    }
+
+    /// The intents of all runs, this one and dead ones included.
+    ///
+    /// # Errors
+    /// When the folder cannot be read, or an intent in it is damaged; it is named, and has to be looked at by a person.
+    pub fn entries(&self) -> Result<Vec<Entry>, Error> {
+        Ok(self.files()?.into_iter().map(|(_, entry)| entry).collect())
+    }
+
+    /// The intents of runs that ended without settling them.
+    ///
+    /// # Errors
+    /// As [`entries`](Self::entries).
+    pub fn orphans(&self) -> Result<Vec<Entry>, Error> {
+        let mut orphans = Vec::new();
+        for (run, entry) in self.files()? {
+            if run != self.0.id && self.is_dead(&run)? {
+                orphans.push(entry);
+            }
+        }
+        Ok(orphans)
+    }
+
+    /// Removes the lock files of runs that ended and left nothing behind.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or written.
+    pub(crate) fn tidy(&self) -> Result<(), Error> {
+        let busy: Vec<String> = self.files()?.into_iter().map(|(run, _)| run).collect();
+        let context = || format!("tidying the journal in {}", self.0.folder.display());
+        for name in self.names().map_err(|e| Error::journal(context(), e))? {
+            let run = name.strip_prefix("run-").and_then(|n| n.strip_suffix(".lock"));
+            let Some(run) = run.filter(|run| *run != self.0.id && !busy.iter().any(|b| b == run)) else { continue };
+            if self.is_dead(run)? {
+                remove(&self.0.folder.join(&name)).map_err(|e| Error::journal(context(), e))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn files(&self) -> Result<Vec<(String, Entry)>, Error> {
+        let context = || format!("reading the journal in {}", self.0.folder.display());
+        let mut found = Vec::new();
+        for name in self.names().map_err(|e| Error::journal(context(), e))? {
+            let Some((run, _)) = name.strip_suffix(".json").and_then(|n| n.rsplit_once('-')) else { continue };
+            let path = self.0.folder.join(&name);
+            let text = match fs::read(&path) {
+                Ok(text) => text,
+                // Settled by its own run meanwhile.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) => return Err(Error::journal(context(), e)),
+            };
+            let intent = serde_json::from_slice(&text)
+                .map_err(|e| Error::journal(format!("{}: the intent {name} is damaged", context()), e.into()))?;
+            found.push((run.to_owned(), Entry { path, folder: self.0.folder.clone(), intent }));
+        }
+        Ok(found)
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        let mut names: Vec<String> = fs::read_dir(&self.0.folder)?
+            .map(|entry| entry.map(|e| e.file_name().to_string_lossy().into_owned()))
+            .collect::<io::Result<_>>()?;
+        names.sort();
+        Ok(names)
+    }
+
+    /// A run is dead when its lock can be had. One without a lock file has ended in order, or was tidied away.
+    fn is_dead(&self, run: &str) -> Result<bool, Error> {
+        let path = self.0.folder.join(format!("run-{run}.lock"));
+        let context = || format!("looking whether the run {run} is alive");
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(true),
+            Err(e) => return Err(Error::journal(context(), e)),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(true),
+            Err(fs::TryLockError::WouldBlock) => Ok(false),
+            Err(fs::TryLockError::Error(e)) => Err(Error::journal(context(), e)),
+        }
+    }
+}
+
+impl Drop for Run {
+    /// A run that ends in order takes its lock file along, unless it left intents.
+    fn drop(&mut self) {
+        let prefix = format!("{}-", self.id);
+        let left = fs::read_dir(&self.folder).map(|entries| {
+            entries.flatten().any(|e| {
+                let name = e.file_name().to_string_lossy().into_owned();
+                name.starts_with(&prefix) && name.ends_with(".json")
+            })
+        });
+        let unlocked = self.lock.unlock();
+        if matches!(left, Ok(false)) && unlocked.is_ok() {
+            let path = self.folder.join(format!("run-{}.lock", self.id));
+            if let Err(error) = remove(&path) {
+                tracing::debug!(%error, "a lock file of the journal stays");
+            }
+        }
+    }
+}
+
+impl Entry {
+    /// What was intended.
+    pub fn intent(&self) -> &Intent {
+        &self.intent
+    }
+
+    /// Removes the entry: the thing is known not to exist (any more).
+    ///
+    /// # Errors
+    /// When the file cannot be removed. The intent then stays, which does no harm: it will be swept.
+    pub fn settle(self) -> Result<(), Error> {
+        remove(&self.path)
+            .and_then(|()| sync_folder(&self.folder))
+            .map_err(|e| Error::journal(format!("settling the intent {:?}", self.intent), e))
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// A new or removed name is only safe when the folder itself was synced.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn intent(name: &str) -> Intent {
+        let vm = VmIdentity { vcenter: Some("v".into()), instance_uuid: "i".into(), moref: "vm-1".into() };
+        Intent::Snapshot { vm, name: name.into() }
+    }
+
+    #[test]
+    fn an_intent_of_a_living_run_is_no_orphan_and_that_of_an_ended_one_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let mine = Journal::open(folder.path()).unwrap();
+        let other = Journal::open(folder.path()).unwrap();
+        let _mine = mine.record(intent("a")).unwrap();
+        let _other = other.record(intent("b")).unwrap();
+        assert_eq!(mine.entries().unwrap().len(), 2);
+        assert!(mine.orphans().unwrap().is_empty());
+        drop(other);
+        let orphans = mine.orphans().unwrap();
+        assert_eq!(orphans.iter().map(Entry::intent).collect::<Vec<_>>(), [&intent("b")]);
+        orphans.into_iter().for_each(|entry| entry.settle().unwrap());
+        assert!(mine.orphans().unwrap().is_empty());
+        mine.tidy().unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "our lock and our intent");
+    }
+
+    #[test]
+    fn a_damaged_intent_is_reported_and_not_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(folder.path()).unwrap();
+        fs::write(folder.path().join("dead-0.json"), b"{\"kind\":\"snap").unwrap();
+        let error = journal.orphans().unwrap_err();
+        assert!(error.to_string().contains("dead-0.json"), "{error}");
+    }
+
+    #[test]
+    fn a_run_that_settled_everything_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(folder.path()).unwrap();
+        journal.record(intent("a")).unwrap().settle().unwrap();
+        drop(journal);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}

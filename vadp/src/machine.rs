@@ -1,0 +1,178 @@
+//! The machine that is protected: named by what stays true, not by a moRef.
+
+use serde::{Deserialize, Serialize};
+use vim_api::mo::{Managed, VirtualMachine};
+use vim_api::types::{
+    VirtualDevice, VirtualDisk, VirtualDiskFlatVer2BackingInfo, VirtualMachineConfigInfo, VirtualMachinePowerState,
+};
+use vim_api::{Client, MoRef};
+
+use crate::cbt::ChangeId;
+use crate::error::{Error, ErrorKind};
+
+/// What names a machine for good: its server and its instanceUuid. The moRef is a hint that saves a search.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmIdentity {
+    /// instanceUuid of the vCenter; `None` for a host alone.
+    pub vcenter: Option<String>,
+    /// instanceUuid of the machine.
+    pub instance_uuid: String,
+    /// Where it was last seen.
+    pub moref: String,
+}
+
+/// How a caller names a machine.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum VmSelector {
+    /// By name, which has to be unique on the server.
+    Name(String),
+    /// By instanceUuid.
+    InstanceUuid(String),
+    /// By reference, as it was just read from the server.
+    MoRef(MoRef<VirtualMachine>),
+}
+
+/// A machine on a server, with its identity.
+#[derive(Debug, Clone)]
+pub struct ProtectedVm {
+    vm: VirtualMachine,
+    name: String,
+    identity: VmIdentity,
+}
+
+/// A disk as a machine's or a snapshot's configuration shows it.
+#[derive(Debug, Clone)]
+pub(crate) struct DiskConfig {
+    pub(crate) key: i32,
+    pub(crate) label: String,
+    pub(crate) capacity: u64,
+    pub(crate) file_name: String,
+    pub(crate) backing_uuid: Option<String>,
+    pub(crate) change_id: Option<ChangeId>,
+}
+
+impl ProtectedVm {
+    /// Finds the machine.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Machine`] when there is none, or more than one, or it has no instanceUuid.
+    pub async fn resolve(client: &Client, selector: &VmSelector) -> Result<Self, Error> {
+        let paths = ["name", "config.instanceUuid"];
+        let context = || format!("looking for the machine {selector:?}");
+        let mut found = match selector {
+            VmSelector::MoRef(moref) => client.properties(std::slice::from_ref(moref), &paths).await,
+            _ => client.list::<VirtualMachine>(&client.content().root_folder.cast(), &paths).await,
+        }
+        .map_err(|e| Error::api(context(), e))?
+        .into_iter()
+        .map(|mut vm| {
+            let name: String = vm.take_required("name")?;
+            Ok((vm.object().clone(), name, vm.take::<String>("config.instanceUuid")?))
+        })
+        .collect::<Result<Vec<_>, vim_api::Error>>()
+        .map_err(|e| Error::api(context(), e))?;
+        found.retain(|(_, name, uuid)| match selector {
+            VmSelector::Name(wanted) => name == wanted,
+            VmSelector::InstanceUuid(wanted) => uuid.as_ref() == Some(wanted),
+            VmSelector::MoRef(_) => true,
+        });
+        let (moref, name, uuid) = match (found.pop(), found.is_empty()) {
+            (Some(one), true) => one,
+            (None, _) => return Err(Error::new(ErrorKind::Machine, format!("{}: there is none", context()))),
+            (Some(_), false) => {
+                let hint = format!("{}: there are several; name it by its instanceUuid", context());
+                return Err(Error::new(ErrorKind::Machine, hint));
+            }
+        };
+        let Some(instance_uuid) = uuid.filter(|u| !u.is_empty()) else {
+            let hint = format!("{}: it has no instanceUuid (its configuration may be unreadable)", context());
+            return Err(Error::new(ErrorKind::Machine, hint));
+        };
+        let identity = VmIdentity {
+            vcenter: client.content().about.instance_uuid.clone(),
+            instance_uuid,
+            moref: moref.value().to_owned(),
+        };
+        Ok(Self { vm: client.bind(&moref), name, identity })
+    }
+
+    /// Finds the machine of a stored identity, wherever it is now.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve), and when the client speaks to another server.
+    pub async fn find(client: &Client, identity: &VmIdentity) -> Result<Self, Error> {
+        let server = &client.content().about.instance_uuid;
+        if identity.vcenter != *server {
+            let hint = format!(
+                "the machine {} belongs to the server {}, and this is {}",
+                identity.instance_uuid,
+                identity.vcenter.as_deref().unwrap_or("without uuid"),
+                server.as_deref().unwrap_or("a server without uuid")
+            );
+            return Err(Error::new(ErrorKind::Machine, hint));
+        }
+        Self::resolve(client, &VmSelector::InstanceUuid(identity.instance_uuid.clone())).await
+    }
+
+    /// The handle, to call methods on.
+    pub fn vm(&self) -> &VirtualMachine {
+        &self.vm
+    }
+
+    /// The client it was found through.
+    pub fn client(&self) -> &Client {
+        self.vm.client()
+    }
+
+    /// Its name when it was found.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its identity.
+    pub fn identity(&self) -> &VmIdentity {
+        &self.identity
+    }
+
+    pub(crate) async fn config(&self) -> Result<VirtualMachineConfigInfo, Error> {
+        let config = self.vm.require(VirtualMachine::CONFIG).await;
+        config.map_err(|e| Error::api(format!("reading the configuration of {}", self.name), e))
+    }
+
+    pub(crate) async fn is_powered_off(&self) -> Result<bool, Error> {
+        let runtime = self.vm.require(VirtualMachine::RUNTIME).await;
+        let runtime = runtime.map_err(|e| Error::api(format!("reading the state of {}", self.name), e))?;
+        Ok(runtime.power_state == VirtualMachinePowerState::PoweredOff)
+    }
+}
+
+/// The disks of a configuration. A disk whose backing cannot be protected is an error, not left out.
+pub(crate) fn disks(config: &VirtualMachineConfigInfo) -> Result<Vec<DiskConfig>, Error> {
+    let devices = config.hardware.device.iter();
+    devices.filter_map(|device| device.downcast_ref::<VirtualDisk>().map(|disk| (device, disk))).map(|(device, disk)| disk_config(device, disk)).collect()
+}
+
+fn disk_config(device: &VirtualDevice, disk: &VirtualDisk) -> Result<DiskConfig, Error> {
+    let label = device.device_info.as_ref().map_or_else(|| format!("disk {}", disk.key), |info| info.label.clone());
+    let not_eligible = |why: String| Error::new(ErrorKind::NotEligible, format!("{label}: {why}"));
+    let Some(backing) =
+        device.backing.as_ref().and_then(|b| b.downcast_ref::<VirtualDiskFlatVer2BackingInfo>())
+    else {
+        let found = device.backing.as_ref().map_or("no backing", |b| b.type_name()).to_owned();
+        return Err(not_eligible(format!("its backing is {found}, and only flat disks are supported so far")));
+    };
+    let capacity = match disk.capacity_in_bytes {
+        Some(bytes) => u64::try_from(bytes).ok(),
+        None => u64::try_from(disk.capacity_in_kb).ok().and_then(|kb| kb.checked_mul(1024)),
+    };
+    let change_id = backing.change_id.as_deref().filter(|id| !id.is_empty()).map(str::parse::<ChangeId>).transpose();
+    Ok(DiskConfig {
+        key: disk.key,
+        capacity: capacity.filter(|c| *c > 0).ok_or_else(|| not_eligible("its capacity is not known".into()))?,
+        file_name: backing.file_name.clone(),
+        backing_uuid: backing.uuid.clone(),
+        change_id: change_id.map_err(|e| not_eligible(e.to_string()))?,
+        label,
+    })
+}

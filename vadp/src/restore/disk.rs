@@ -1,0 +1,155 @@
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use vadp_repository::{Chunk, DiskReader};
+
+use super::{DiskPlan, Restore, RestoredDisk};
+use crate::error::{Error, ErrorKind};
+use crate::extent::{ByteRange, Extents};
+use crate::pipeline::{READ_AHEAD, chunk_range, read_pieces, windows};
+use crate::progress::{Event, Phase, Report};
+use crate::transport::{DiskSink, DiskSource};
+
+/// Brings one disk back, and proves it.
+pub(super) async fn revert(
+    restore: &Restore<'_>,
+    plan: &DiskPlan,
+    report: &Report<'_>,
+) -> Result<RestoredDisk, Error> {
+    let (key, path) = (plan.current.key, &plan.current.file_name);
+    let sink = restore.transport.open_sink(restore.vm, path).await?;
+    let capacity = sink.capacity();
+    if capacity != plan.reader.capacity() {
+        let context = format!("{path} has {capacity} bytes, and the restore point {}", plan.reader.capacity());
+        return Err(Error::new(ErrorKind::NotEligible, context));
+    }
+    report.tell(Event::DiskOpened { key, capacity });
+    let written = write(&*sink, &plan.reader, key, report).await?;
+    sink.flush().await?;
+    (sink as Box<dyn DiskSource>).close().await?;
+    // Read back over another connection: what comes cannot be out of a buffer of the one that wrote.
+    let source = restore.transport.open_for_verification(restore.vm, path).await?;
+    let verified = verify(&*source, &plan.reader, key, report).await?;
+    source.close().await?;
+    if verified != capacity {
+        let context = format!("{verified} of {capacity} bytes of {path} were verified");
+        return Err(Error::new(ErrorKind::Verification, context));
+    }
+    report.tell(Event::DiskDone { key });
+    Ok(RestoredDisk { key, capacity, written, verified })
+}
+
+/// Compares every chunk with the restore point and writes those that differ.
+async fn write(sink: &dyn DiskSink, reader: &DiskReader, key: i32, report: &Report<'_>) -> Result<u64, Error> {
+    let mut written = 0;
+    let total = sink.capacity();
+    for window in windows(total) {
+        let (allocated, chunks) = chunks_of_interest(sink, reader, window).await?;
+        let compared = futures::stream::iter(chunks).map(|chunk| {
+            let allocated = &allocated;
+            async move { difference(sink, reader, allocated, chunk).await }
+        });
+        let mut compared = compared.buffered(READ_AHEAD);
+        while let Some((range, difference)) = compared.try_next().await? {
+            if let Some(data) = difference {
+                sink.write(range.start(), data).await?;
+                written += range.length();
+            }
+            report.tell(Event::DiskProgress { key, phase: Phase::Write, done: range.end(), total });
+        }
+    }
+    report.tell(Event::DiskProgress { key, phase: Phase::Write, done: total, total });
+    Ok(written)
+}
+
+/// The bytes that have to be written to a chunk, or `None` when it is right as it is.
+async fn difference(
+    sink: &dyn DiskSink,
+    reader: &DiskReader,
+    allocated: &Extents,
+    chunk: u64,
+) -> Result<(ByteRange, Option<Bytes>), Error> {
+    let (range, current) = current(sink, reader, allocated, chunk).await?;
+    if matches(reader, chunk, current.as_ref()).await? {
+        return Ok((range, None));
+    }
+    let wanted = reader.read_chunk(chunk).await;
+    let wanted = match wanted.map_err(|e| Error::repository(format!("reading chunk {chunk} of the restore point"), e))? {
+        Chunk::Data(data) => data,
+        Chunk::Zero => Bytes::from(vec![0; usize::try_from(range.length()).unwrap_or(0)]),
+    };
+    Ok((range, Some(wanted)))
+}
+
+/// Reads everything back. Returns the number of bytes that are known to be right.
+async fn verify(source: &dyn DiskSource, reader: &DiskReader, key: i32, report: &Report<'_>) -> Result<u64, Error> {
+    let mut verified = 0;
+    let total = source.capacity();
+    for window in windows(total) {
+        let (allocated, chunks) = chunks_of_interest(source, reader, window).await?;
+        let read_back = futures::stream::iter(chunks).map(|chunk| {
+            let allocated = &allocated;
+            async move {
+                let (range, current) = current(source, reader, allocated, chunk).await?;
+                Ok::<_, Error>((chunk, range, matches(reader, chunk, current.as_ref()).await?))
+            }
+        });
+        let mut read_back = read_back.buffered(READ_AHEAD);
+        // Between the chunks that were read lie chunks that the disk does not hold and the restore point has as zeros.
+        while let Some((chunk, range, right)) = read_back.try_next().await? {
+            if !right {
+                let context = format!(
+                    "chunk {chunk} of disk {key} ({range:?}) does not read back as it was written: the disk is not restored"
+                );
+                return Err(Error::new(ErrorKind::Verification, context));
+            }
+            report.tell(Event::DiskProgress { key, phase: Phase::Verify, done: range.end(), total });
+        }
+        verified += window.length();
+    }
+    report.tell(Event::DiskProgress { key, phase: Phase::Verify, done: total, total });
+    Ok(verified)
+}
+
+/// What is allocated in the window now, and the chunks of it that either the disk or the restore point holds. All others
+/// are zero on both sides.
+async fn chunks_of_interest(
+    disk: &dyn DiskSource,
+    reader: &DiskReader,
+    window: ByteRange,
+) -> Result<(Extents, Vec<u64>), Error> {
+    let chunk_size = u64::from(reader.chunk_size());
+    let allocated = disk.allocated(window).await?;
+    let mut chunks: Vec<u64> = allocated.chunks(chunk_size).collect();
+    let context = |e| Error::repository("reading the map of the restore point", e);
+    for chunk in window.start() / chunk_size..window.end().div_ceil(chunk_size) {
+        if matches!(reader.map().entry(chunk).await.map_err(context)?, vadp_repository::MapEntry::Data(_)) {
+            chunks.push(chunk);
+        }
+    }
+    chunks.sort_unstable();
+    chunks.dedup();
+    Ok((allocated, chunks))
+}
+
+/// The chunk as it is on the disk; `None` when nothing of it is allocated.
+async fn current(
+    disk: &dyn DiskSource,
+    reader: &DiskReader,
+    allocated: &Extents,
+    chunk: u64,
+) -> Result<(ByteRange, Option<Bytes>), Error> {
+    let range = chunk_range(chunk, u64::from(reader.chunk_size()), reader.capacity())
+        .ok_or_else(|| Error::new(ErrorKind::RestorePoint, format!("chunk {chunk} is behind the disk")))?;
+    let pieces: Vec<ByteRange> = allocated.within(range).collect();
+    let read = read_pieces(disk, range, &pieces).await?;
+    Ok((range, read.map(|(data, _)| data)))
+}
+
+/// Whether the bytes are those of the restore point, by their keyed digest. `None` stands for zeros.
+async fn matches(reader: &DiskReader, chunk: u64, current: Option<&Bytes>) -> Result<bool, Error> {
+    let context = |e| Error::repository(format!("comparing chunk {chunk} with the restore point"), e);
+    match current {
+        Some(data) => reader.matches(chunk, data).await.map_err(context),
+        None => Ok(reader.map().entry(chunk).await.map_err(context)? == vadp_repository::MapEntry::Zero),
+    }
+}
