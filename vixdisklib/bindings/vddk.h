@@ -187,6 +187,19 @@ typedef struct {
     char *certificate;
 } VddkConnectParams;
 
+/** The beginning of the connection parameters: what every version from 6.5 on has. */
+typedef struct {
+    char *vm;
+    char *server;
+    char *thumbprint;
+    int64_t unused;
+    enum VddkCredentialType credential_type;
+    VddkCredentials credentials;
+    uint32_t port;
+    uint32_t nfc_port;
+    char *api_version;
+} VddkConnectParamsHead;
+
 /** Cylinders, heads and sectors. */
 typedef struct {
     uint32_t cylinders;
@@ -216,6 +229,17 @@ typedef struct {
     uint32_t logical_sector_bytes;
     uint32_t physical_sector_bytes;
 } VddkInfo;
+
+/** The beginning of the information on a disk: what every version has. */
+typedef struct {
+    VddkGeometry bios_geometry;
+    VddkGeometry physical_geometry;
+    VddkSectors capacity;
+    enum VddkAdapterType adapter_type;
+    int32_t links;
+    char *parent_hint;
+    char *uuid;
+} VddkInfoHead;
 
 /** A run of sectors at an absolute place. */
 typedef struct {

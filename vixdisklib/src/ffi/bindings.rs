@@ -254,6 +254,43 @@ const _: () = {
     ["Offset of field: VddkConnectParams::certificate"]
         [::core::mem::offset_of!(VddkConnectParams, certificate) - 128usize];
 };
+#[doc = " The beginning of the connection parameters: what every version from 6.5 on has."]
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct VddkConnectParamsHead {
+    pub vm: *mut ::core::ffi::c_char,
+    pub server: *mut ::core::ffi::c_char,
+    pub thumbprint: *mut ::core::ffi::c_char,
+    pub unused: i64,
+    pub credential_type: VddkCredentialType,
+    pub credentials: VddkCredentials,
+    pub port: u32,
+    pub nfc_port: u32,
+    pub api_version: *mut ::core::ffi::c_char,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of VddkConnectParamsHead"][::core::mem::size_of::<VddkConnectParamsHead>() - 80usize];
+    ["Alignment of VddkConnectParamsHead"][::core::mem::align_of::<VddkConnectParamsHead>() - 8usize];
+    ["Offset of field: VddkConnectParamsHead::vm"]
+        [::core::mem::offset_of!(VddkConnectParamsHead, vm) - 0usize];
+    ["Offset of field: VddkConnectParamsHead::server"]
+        [::core::mem::offset_of!(VddkConnectParamsHead, server) - 8usize];
+    ["Offset of field: VddkConnectParamsHead::thumbprint"]
+        [::core::mem::offset_of!(VddkConnectParamsHead, thumbprint) - 16usize];
+    ["Offset of field: VddkConnectParamsHead::unused"]
+        [::core::mem::offset_of!(VddkConnectParamsHead, unused) - 24usize];
+    ["Offset of field: VddkConnectParamsHead::credential_type"]
+        [::core::mem::offset_of!(VddkConnectParamsHead, credential_type) - 32usize];
+    ["Offset of field: VddkConnectParamsHead::credentials"]
+        [::core::mem::offset_of!(VddkConnectParamsHead, credentials) - 40usize];
+    ["Offset of field: VddkConnectParamsHead::port"]
+        [::core::mem::offset_of!(VddkConnectParamsHead, port) - 64usize];
+    ["Offset of field: VddkConnectParamsHead::nfc_port"]
+        [::core::mem::offset_of!(VddkConnectParamsHead, nfc_port) - 68usize];
+    ["Offset of field: VddkConnectParamsHead::api_version"]
+        [::core::mem::offset_of!(VddkConnectParamsHead, api_version) - 72usize];
+};
 #[doc = " Cylinders, heads and sectors."]
 #[repr(C)]
 #[derive(Copy, Clone)]
@@ -328,6 +365,34 @@ const _: () = {
         [::core::mem::offset_of!(VddkInfo, logical_sector_bytes) - 56usize];
     ["Offset of field: VddkInfo::physical_sector_bytes"]
         [::core::mem::offset_of!(VddkInfo, physical_sector_bytes) - 60usize];
+};
+#[doc = " The beginning of the information on a disk: what every version has."]
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct VddkInfoHead {
+    pub bios_geometry: VddkGeometry,
+    pub physical_geometry: VddkGeometry,
+    pub capacity: VddkSectors,
+    pub adapter_type: VddkAdapterType,
+    pub links: i32,
+    pub parent_hint: *mut ::core::ffi::c_char,
+    pub uuid: *mut ::core::ffi::c_char,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of VddkInfoHead"][::core::mem::size_of::<VddkInfoHead>() - 56usize];
+    ["Alignment of VddkInfoHead"][::core::mem::align_of::<VddkInfoHead>() - 8usize];
+    ["Offset of field: VddkInfoHead::bios_geometry"]
+        [::core::mem::offset_of!(VddkInfoHead, bios_geometry) - 0usize];
+    ["Offset of field: VddkInfoHead::physical_geometry"]
+        [::core::mem::offset_of!(VddkInfoHead, physical_geometry) - 12usize];
+    ["Offset of field: VddkInfoHead::capacity"][::core::mem::offset_of!(VddkInfoHead, capacity) - 24usize];
+    ["Offset of field: VddkInfoHead::adapter_type"]
+        [::core::mem::offset_of!(VddkInfoHead, adapter_type) - 32usize];
+    ["Offset of field: VddkInfoHead::links"][::core::mem::offset_of!(VddkInfoHead, links) - 36usize];
+    ["Offset of field: VddkInfoHead::parent_hint"]
+        [::core::mem::offset_of!(VddkInfoHead, parent_hint) - 40usize];
+    ["Offset of field: VddkInfoHead::uuid"][::core::mem::offset_of!(VddkInfoHead, uuid) - 48usize];
 };
 #[doc = " A run of sectors at an absolute place."]
 #[repr(C)]

@@ -7,8 +7,8 @@ use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use super::bindings::{
-    VDDK_CREDENTIALS_PASSWORD, VDDK_CREDENTIALS_SESSION, VddkConnectParams, VddkConnection,
-    VddkCredentialType, VddkCredentials, VddkPasswordCredentials, VddkSessionCredentials,
+    VDDK_CREDENTIALS_PASSWORD, VDDK_CREDENTIALS_SESSION, VddkConnectParams, VddkConnectParamsHead,
+    VddkConnection, VddkCredentials, VddkPasswordCredentials, VddkSessionCredentials,
 };
 use super::library::{Api, CallError, check};
 use crate::control;
@@ -17,27 +17,6 @@ use crate::params::{ConnectParams, Credentials, Remote};
 
 /// A run of sectors as the library reports it.
 pub(crate) use super::bindings::VddkBlock as Block;
-
-/// The bytes of the parameters that every version from 6.5 on has. The rest exists only in newer libraries, may be
-/// shorter than our header says, and stays as the library's allocator left it.
-#[repr(C)]
-struct Head {
-    vm: *mut c_char,
-    server: *mut c_char,
-    thumbprint: *mut c_char,
-    unused: i64,
-    credential_type: VddkCredentialType,
-    credentials: VddkCredentials,
-    port: u32,
-    nfc_port: u32,
-    api_version: *mut c_char,
-}
-
-const _: () = {
-    assert!(size_of::<Head>() == std::mem::offset_of!(VddkConnectParams, reserved));
-    assert!(std::mem::offset_of!(Head, credentials) == std::mem::offset_of!(VddkConnectParams, credentials));
-    assert!(std::mem::offset_of!(Head, nfc_port) == std::mem::offset_of!(VddkConnectParams, nfc_port));
-};
 
 /// A parameter block and the strings that it points to. The strings are wiped when it goes.
 pub(crate) struct ParamsBlock {
@@ -133,10 +112,12 @@ impl ParamsBlock {
         self.keep(secret.expose_secret())
     }
 
-    fn head(&mut self) -> &mut Head {
+    /// The bytes that every version from 6.5 on has. The rest exists only in newer libraries, may be shorter than our header
+    /// says, and stays as the library's allocator left it.
+    fn head(&mut self) -> &mut VddkConnectParamsHead {
         // SAFETY: the block is at least as large as the head, aligned, initialised by its allocator, and only this
         // value refers to it while no call is under way.
-        unsafe { &mut *self.block.cast::<Head>() }
+        unsafe { &mut *self.block.cast::<VddkConnectParamsHead>() }
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::batch::{Direction, Piece};
 use super::bindings::{
     VDDK_ASYNC_QUEUED, VDDK_E_BUFFER_TOO_SMALL, VDDK_E_FAIL, VddkAdapterType, VddkBlock, VddkBlockList,
-    VddkDisk, VddkGeometry, VddkInfo,
+    VddkDisk, VddkGeometry, VddkInfo, VddkInfoHead,
 };
 use super::connection::RawConnection;
 use super::library::{Api, CallError, check, copy_string};
@@ -126,7 +126,7 @@ impl RawDisk {
             return Err(CallError::Code(VDDK_E_FAIL.into()));
         }
         // SAFETY: the library filled it; the head is what every version has.
-        let head = unsafe { info.cast::<InfoHead>().read() };
+        let head = unsafe { info.cast::<VddkInfoHead>().read() };
         let sector_bytes = has_sector_sizes.then(|| {
             // SAFETY: the library's version says that its structure reaches this far.
             let whole = unsafe { info.read() };
@@ -236,23 +236,6 @@ fn close(api: &'static Api, handle: Handle) -> Result<(), CallError> {
     // SAFETY: the handle is open and given up here.
     check(unsafe { api.calls.close(handle.0) }?)
 }
-
-/// The part of the disk information that every version has.
-#[repr(C)]
-struct InfoHead {
-    bios_geometry: VddkGeometry,
-    physical_geometry: VddkGeometry,
-    capacity: u64,
-    adapter_type: VddkAdapterType,
-    links: i32,
-    parent_hint: *mut c_char,
-    uuid: *mut c_char,
-}
-
-const _: () = {
-    assert!(size_of::<InfoHead>() == std::mem::offset_of!(VddkInfo, logical_sector_bytes));
-    assert!(std::mem::offset_of!(InfoHead, uuid) == std::mem::offset_of!(VddkInfo, uuid));
-};
 
 /// Asks for the size first, then for the bytes. Another writer may make the value grow in between: then it asks again.
 fn two_calls(

@@ -5,9 +5,10 @@
 use std::mem::{align_of, offset_of, size_of};
 
 use super::bindings::{
-    VddkBlock, VddkBlockList, VddkChangeInfo, VddkChangedAreaParams, VddkConnectParams, VddkCreateParams,
-    VddkCredentials, VddkDatastoreSpec, VddkGeometry, VddkInfo, VddkOpenParams, VddkPasswordCredentials,
-    VddkSessionCredentials, VddkSpec, VddkStorageObjectSpec,
+    VddkBlock, VddkBlockList, VddkChangeInfo, VddkChangedAreaParams, VddkConnectParams,
+    VddkConnectParamsHead, VddkCreateParams, VddkCredentials, VddkDatastoreSpec, VddkGeometry, VddkInfo,
+    VddkInfoHead, VddkOpenParams, VddkPasswordCredentials, VddkSessionCredentials, VddkSpec,
+    VddkStorageObjectSpec,
 };
 
 macro_rules! layout {
@@ -23,6 +24,10 @@ macro_rules! layout {
 layout!(VddkConnectParams, 136, {
     vm @ 0, server @ 8, thumbprint @ 16, unused @ 24, credential_type @ 32, credentials @ 40, port @ 64, nfc_port @ 68,
     api_version @ 72, reserved @ 80, state @ 88, spec @ 96, spec_type @ 120, certificate @ 128,
+});
+layout!(VddkConnectParamsHead, 80, {
+    vm @ 0, server @ 8, thumbprint @ 16, unused @ 24, credential_type @ 32, credentials @ 40, port @ 64, nfc_port @ 68,
+    api_version @ 72,
 });
 // 2.2
 layout!(VddkCredentials, 24, { password @ 0, session @ 0, ticket @ 0 });
@@ -42,6 +47,9 @@ layout!(VddkGeometry, 12, { cylinders @ 0, heads @ 4, sectors @ 8 });
 layout!(VddkInfo, 64, {
     bios_geometry @ 0, physical_geometry @ 12, capacity @ 24, adapter_type @ 32, links @ 36, parent_hint @ 40,
     uuid @ 48, logical_sector_bytes @ 56, physical_sector_bytes @ 60,
+});
+layout!(VddkInfoHead, 56, {
+    bios_geometry @ 0, physical_geometry @ 12, capacity @ 24, adapter_type @ 32, links @ 36, parent_hint @ 40, uuid @ 48,
 });
 // 2.6
 layout!(VddkBlock, 16, { offset @ 0, length @ 8 });
