@@ -114,7 +114,7 @@ impl Keyring {
 }
 
 /// Which of the two kinds of content-addressed bytes: their ids come from different keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Content {
     /// A chunk of a disk.
     Data,

@@ -58,10 +58,6 @@ impl Index {
         self.objects.contains(id)
     }
 
-    pub(crate) fn object_count(&self) -> usize {
-        self.objects.len()
-    }
-
     /// Index objects that cannot be used, and why.
     pub(crate) fn damaged(&self) -> &BTreeMap<IndexId, String> {
         &self.damaged
@@ -102,13 +98,11 @@ impl Index {
         &self.packs
     }
 
-    pub(crate) fn pack(&self, id: &PackId) -> Option<&IndexedPack> {
-        self.pack_numbers.get(id).and_then(|&number| self.packs.get(number as usize))
-    }
-
-    /// Every chunk and page once, with its first place.
+    /// Every copy of every chunk and page.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&IndexedPack, PackEntry)> {
-        self.chunks.iter().filter_map(|(id, spot)| {
+        let firsts = self.chunks.iter();
+        let copies = self.copies.iter().flat_map(|(id, spots)| spots.iter().map(move |spot| (id, spot)));
+        firsts.chain(copies).filter_map(|(id, spot)| {
             let Spot { offset, stored, plain, encoding, .. } = *spot;
             let entry = PackEntry { id: *id, offset, stored, plain, encoding };
             Some((self.packs.get(spot.pack as usize)?, entry))
@@ -141,6 +135,9 @@ impl Index {
 /// Chunk ids are keyed digests, so their first bytes are a hash that nobody outside can steer.
 #[derive(Default)]
 pub(crate) struct DigestHasher(u64);
+
+/// A set of chunk ids.
+pub(crate) type ChunkSet = HashSet<ChunkId, BuildHasherDefault<DigestHasher>>;
 
 impl Hasher for DigestHasher {
     fn finish(&self) -> u64 {

@@ -18,6 +18,7 @@ use crate::index::Place;
 use crate::repository::{Shared, pack_name};
 
 pub use disk::{Chunk, DiskReader};
+pub(crate) use list::point_ids;
 pub use list::{DamagedPoint, PointInfo, PointListing};
 pub use map::{AllocatedChunks, DiskMap, MapEntry};
 pub use point::{PointDisk, RestorePoint};

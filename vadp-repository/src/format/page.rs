@@ -13,8 +13,6 @@ pub(crate) struct MapPage {
 }
 
 impl MapPage {
-    pub(crate) const BYTES: usize = PAGE_SLOTS * 32;
-
     pub(crate) fn zero() -> Self {
         Self { ids: vec![ChunkId::ZERO; PAGE_SLOTS] }
     }

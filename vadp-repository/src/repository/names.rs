@@ -12,6 +12,9 @@ pub(crate) const POINTS: &str = "points";
 pub(crate) const TOMBSTONES: &str = "tombstones";
 pub(crate) const LOCKS: &str = "locks";
 
+/// Top-level names that belong to the format.
+pub(crate) const FOLDERS: [&str; 6] = [KEYS, PACKS, INDEX, POINTS, TOMBSTONES, LOCKS];
+
 pub(crate) fn config_name() -> Result<ObjectName> {
     ObjectName::new(CONFIG)
 }

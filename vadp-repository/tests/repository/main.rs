@@ -1,4 +1,10 @@
 //! The repository from outside: what is written is read back, what is damaged is found, what crashes leaves no trace.
 
+// Helpers of tests may panic like the tests themselves; the lint's own exception covers only test functions.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod crash;
+mod damage;
+mod keys;
 mod round_trip;
 mod support;

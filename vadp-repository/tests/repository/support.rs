@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 use vadp_repository::{
     Chunk, ChunkStore, DiskMap, DiskReader, DiskSpec, Error, ErrorKind, InitOptions, Limits, MachineId,
     ObjectName, PointDraft, Repository, RestorePoint, Result, Secret, StoreFuture, StoredObject,
@@ -19,19 +20,33 @@ pub struct MemoryStore {
     objects: Mutex<BTreeMap<String, Bytes>>,
     creates: AtomicUsize,
     /// Creates from this number on (from 0) fail.
-    pub fail_from: AtomicUsize,
-    /// Whether the first failing create reaches the store all the same: its answer is lost.
-    pub lose_answer: bool,
+    fail_from: usize,
+    failure: Failure,
+    /// Signalled when a create hangs.
+    pub hung: Notify,
+}
+
+/// How creates fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// They answer with an error and store nothing.
+    Refuse,
+    /// The first one stores its object and answers with an error all the same.
+    LoseAnswer,
+    /// They never answer and store nothing, as when the machine stops.
+    Hang,
+    /// The first one stores its object, and none ever answers.
+    HangAfterStore,
 }
 
 impl MemoryStore {
     pub fn new() -> Arc<Self> {
-        Self::with(BTreeMap::new(), usize::MAX, false)
+        Self::failing(BTreeMap::new(), usize::MAX, Failure::Refuse)
     }
 
-    pub fn with(objects: BTreeMap<String, Bytes>, fail_from: usize, lose_answer: bool) -> Arc<Self> {
-        let (objects, fail_from) = (Mutex::new(objects), AtomicUsize::new(fail_from));
-        Arc::new(Self { objects, creates: AtomicUsize::new(0), fail_from, lose_answer })
+    pub fn failing(objects: BTreeMap<String, Bytes>, fail_from: usize, failure: Failure) -> Arc<Self> {
+        let (objects, creates, hung) = (Mutex::new(objects), AtomicUsize::new(0), Notify::new());
+        Arc::new(Self { objects, creates, fail_from, failure, hung })
     }
 
     pub fn objects(&self) -> MutexGuard<'_, BTreeMap<String, Bytes>> {
@@ -64,15 +79,19 @@ impl ChunkStore for MemoryStore {
         Box::pin(async move {
             tokio::task::yield_now().await;
             let number = self.creates.fetch_add(1, Ordering::SeqCst);
-            let fail_from = self.fail_from.load(Ordering::SeqCst);
-            let mut objects = self.objects();
-            if number < fail_from || (number == fail_from && self.lose_answer) {
+            let stores_and_fails = matches!(self.failure, Failure::LoseAnswer | Failure::HangAfterStore);
+            if number < self.fail_from || (number == self.fail_from && stores_and_fails) {
+                let mut objects = self.objects();
                 if objects.contains_key(name.as_str()) {
                     return Err(Error::new(ErrorKind::AlreadyExists, format!("{name} exists")));
                 }
                 objects.insert(name.as_str().to_owned(), data);
             }
-            match number < fail_from {
+            if number >= self.fail_from && matches!(self.failure, Failure::Hang | Failure::HangAfterStore) {
+                self.hung.notify_one();
+                std::future::pending::<()>().await;
+            }
+            match number < self.fail_from {
                 true => Ok(()),
                 false => Err(Error::new(ErrorKind::Store, "the power has gone")),
             }
