@@ -401,3 +401,43 @@ fn a_tebibyte_costs_next_to_nothing() {
     snapshot::remove_link(&path, &[], &mut nothing).unwrap();
     assert_eq!(byte_at(&ro(&path), capacity - 1), b'z');
 }
+
+#[test]
+fn long_runs_of_grains_are_told_apart() {
+    const GRAIN: u64 = 64 << 10;
+    let folder = tempfile::tempdir().unwrap();
+    let path = base(folder.path(), 300 * GRAIN);
+    let mut held = [false; 300];
+    // Runs of lengths that end in every bit of a byte, over more than one byte.
+    let mut grain = 0;
+    for length in 1..24 {
+        grain += length;
+        held[grain - length / 2..grain].fill(true);
+    }
+    rw(&path).write_at(0, &vec![1; 300 * GRAIN as usize]).unwrap();
+    let top = snapshot::create(&path).unwrap().child;
+    let disk = rw(&top);
+    for grain in (0..300).filter(|grain| held[*grain]) {
+        disk.zero_at(grain as u64 * GRAIN, GRAIN).unwrap();
+    }
+    for (grain, &held) in held.iter().enumerate() {
+        assert_eq!(byte_at(&disk, grain as u64 * GRAIN), u8::from(!held), "grain {grain}");
+    }
+    for start in [0, 1, 100] {
+        let mut expected: Vec<Extent> = Vec::new();
+        for grain in (start..300).filter(|grain| !held[*grain]) {
+            let extent = Extent { offset: grain as u64 * GRAIN, length: GRAIN };
+            match expected.last_mut() {
+                Some(last) if last.end() == extent.offset => last.length += GRAIN,
+                _ => expected.push(extent),
+            }
+        }
+        let from = start as u64 * GRAIN;
+        assert_eq!(disk.allocated(from, 300 * GRAIN - from).unwrap(), expected);
+        let mut bytes = vec![9; (300 * GRAIN - from) as usize];
+        disk.read_at(from, &mut bytes).unwrap();
+        for (index, part) in bytes.chunks_exact(GRAIN as usize).enumerate() {
+            assert!(part.iter().all(|&byte| byte == u8::from(!held[start + index])));
+        }
+    }
+}

@@ -172,6 +172,15 @@ fn damage_is_reported_not_fatal() {
         }
     }
     assert!(found > 5, "{found}");
+    // A boot sector whose numbers overflow in the file system's reader.
+    let kept = good[MIB as usize + 16..MIB as usize + 40].to_vec();
+    good[MIB as usize + 16..MIB as usize + 40].fill(0xff);
+    let differences = verify(&mut Cursor::new(&mut good), &manifest).unwrap_err();
+    assert!(matches!(differences.as_slice(), [Difference::Unreadable(_)]));
+    let error = mutate(&mut Cursor::new(&mut good), &manifest, 1, 4096).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    good[MIB as usize + 16..MIB as usize + 40].copy_from_slice(&kept);
+    verify(&mut Cursor::new(&mut good), &manifest).unwrap();
     let differences = verify(&mut Cursor::new(vec![0; 4096]), &manifest).unwrap_err();
     assert!(matches!(differences.as_slice(), [Difference::Unreadable(_)]));
 }

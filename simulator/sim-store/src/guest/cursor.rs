@@ -1,6 +1,7 @@
 //! A disk as a stream with a write-back cache.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use crate::{Disk, Error, Result};
@@ -77,21 +78,21 @@ impl<'a> DiskCursor<'a> {
 
     /// The block with this number; loaded from the disk unless it is about to be overwritten as a whole.
     fn block(&mut self, number: u64, overwritten: bool) -> Result<&mut Block> {
-        if !self.blocks.contains_key(&number) {
-            if self.blocks.len() >= MAX_BLOCKS {
-                self.write_back()?;
-                self.blocks.clear();
-            }
-            let offset = number * BLOCK;
-            let mut bytes = vec![0; (self.disk.capacity() - offset).min(BLOCK) as usize];
-            if !overwritten {
-                self.disk.read_at(offset, &mut bytes)?;
-            }
-            self.blocks.insert(number, Block { bytes, dirty: 0 });
+        if self.blocks.len() >= MAX_BLOCKS && !self.blocks.contains_key(&number) {
+            self.write_back()?;
+            self.blocks.clear();
         }
-        self.blocks.get_mut(&number).ok_or_else(|| {
-            Error::new(crate::ErrorKind::Io, "a cached block vanished between two lines of one thread")
-        })
+        match self.blocks.entry(number) {
+            Entry::Occupied(slot) => Ok(slot.into_mut()),
+            Entry::Vacant(slot) => {
+                let offset = number * BLOCK;
+                let mut bytes = vec![0; (self.disk.capacity() - offset).min(BLOCK) as usize];
+                if !overwritten {
+                    self.disk.read_at(offset, &mut bytes)?;
+                }
+                Ok(slot.insert(Block { bytes, dirty: 0 }))
+            }
+        }
     }
 
     /// How many of `wanted` bytes at the position lie in one block and on the disk.

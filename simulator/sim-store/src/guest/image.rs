@@ -11,6 +11,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::{Deserialize, Serialize};
 
@@ -137,6 +138,24 @@ pub fn mutate<T: Read + Write + Seek>(
     seed: u64,
     about_bytes: u64,
 ) -> Result<Manifest> {
+    guarded(|| work(disk, before, seed, about_bytes))?
+}
+
+/// Reads the partition table, mounts the volume, reads every file and compares.
+///
+/// # Errors
+/// All differences found, sorted by path.
+pub fn verify<T: Read + Seek>(disk: &mut T, manifest: &Manifest) -> std::result::Result<(), Vec<Difference>> {
+    let unreadable = |error: Error| vec![Difference::Unreadable(chain_of(&error))];
+    guarded(|| compare(disk, manifest)).map_err(unreadable)?
+}
+
+fn work<T: Read + Write + Seek>(
+    disk: &mut T,
+    before: &Manifest,
+    seed: u64,
+    about_bytes: u64,
+) -> Result<Manifest> {
     let volume = Volume::mount(disk)?;
     let mut manifest = before.clone();
     let mut random = Random::keyed(seed, &[0x6d75_7461]);
@@ -191,11 +210,7 @@ pub fn mutate<T: Read + Write + Seek>(
     Ok(manifest)
 }
 
-/// Reads the partition table, mounts the volume, reads every file and compares.
-///
-/// # Errors
-/// All differences found, sorted by path.
-pub fn verify<T: Read + Seek>(disk: &mut T, manifest: &Manifest) -> std::result::Result<(), Vec<Difference>> {
+fn compare<T: Read + Seek>(disk: &mut T, manifest: &Manifest) -> std::result::Result<(), Vec<Difference>> {
     let unreadable = |error: Error| vec![Difference::Unreadable(chain_of(&error))];
     let mut disk = ReadOnly(disk);
     let volume = Volume::mount(&mut disk).map_err(unreadable)?;
@@ -221,6 +236,14 @@ pub fn verify<T: Read + Seek>(disk: &mut T, manifest: &Manifest) -> std::result:
         }
     }
     if differences.is_empty() { Ok(()) } else { Err(differences) }
+}
+
+/// fatfs 0.3 panics at some damaged file systems, by unchecked arithmetic. A damaged disk is an expected finding
+/// here, so the panic ends at this line and becomes an error.
+fn guarded<R>(work: impl FnOnce() -> R) -> Result<R> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| {
+        Error::new(ErrorKind::Corrupt, "the file system is damaged beyond what its reader can take")
+    })
 }
 
 fn write_new<T: Read + Write + Seek>(volume: &Volume<'_, T>, path: &str, bytes: &[u8]) -> Result<FileRecord> {
