@@ -71,7 +71,12 @@ pub struct DiskOutcome {
 
 impl<'a> Backup<'a> {
     /// Backs up all that is allocated.
-    pub fn full(vm: &'a ProtectedVm, repository: &'a Repository, transport: &'a Vddk, journal: &'a Journal) -> Self {
+    pub fn full(
+        vm: &'a ProtectedVm,
+        repository: &'a Repository,
+        transport: &'a Vddk,
+        journal: &'a Journal,
+    ) -> Self {
         Self { vm, repository, transport, journal, full: true, quiesce: false, track: true }
     }
 
@@ -135,7 +140,9 @@ impl<'a> Backup<'a> {
     async fn latest(&self) -> Result<Option<RestorePoint>, Error> {
         let machine = stored::machine_id(self.vm.identity())?;
         let latest = self.repository.latest(&machine).await;
-        latest.map_err(|e| Error::repository(format!("looking for the latest restore point of {}", self.vm.name()), e))
+        latest.map_err(|e| {
+            Error::repository(format!("looking for the latest restore point of {}", self.vm.name()), e)
+        })
     }
 
     /// Without tracking the backup is a full one, which is no failure; so this only tries.
@@ -153,13 +160,21 @@ impl<'a> Backup<'a> {
         report: &Report<'_>,
     ) -> Result<(RestorePoint, Vec<DiskOutcome>), Error> {
         let config = snapshot.require(VirtualMachineSnapshot::CONFIG).await;
-        let config = config.map_err(|e| Error::api(format!("reading the configuration of the snapshot {name}"), e))?;
+        let config =
+            config.map_err(|e| Error::api(format!("reading the configuration of the snapshot {name}"), e))?;
         let disks = machine::disks(&config)?;
         let draft = PointDraft::new(stored::machine_id(self.vm.identity())?).tag("name", self.vm.name());
-        let writer = self.repository.begin(draft).await.map_err(|e| Error::repository("beginning a restore point", e))?;
+        let writer = self
+            .repository
+            .begin(draft)
+            .await
+            .map_err(|e| Error::repository("beginning a restore point", e))?;
         let work = disk::Work { backup: self, snapshot, parent, writer: &writer, report };
-        let done: Vec<(DiskOutcome, bytes::Bytes)> =
-            futures::stream::iter(&disks).map(|disk| work.run(disk)).buffered(PARALLEL_DISKS).try_collect().await?;
+        let done: Vec<(DiskOutcome, bytes::Bytes)> = futures::stream::iter(&disks)
+            .map(|disk| work.run(disk))
+            .buffered(PARALLEL_DISKS)
+            .try_collect()
+            .await?;
         let metadata = self.metadata(&config, name)?;
         let mut disk_metadata = BTreeMap::new();
         let mut outcomes = Vec::new();

@@ -12,5 +12,5 @@ mod tracking;
 pub use change_id::{ChangeId, ChangeIdError};
 pub use changed_map::{ChangedMap, CoverageError, MapBuilder, Window};
 pub use decision::{Decision, Facts, ParentFacts, Reason, decide};
-pub use tracking::{enable, is_enabled, reset};
 pub(crate) use tracking::{Answer, query};
+pub use tracking::{enable, is_enabled, reset};

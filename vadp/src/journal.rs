@@ -25,7 +25,7 @@ struct Run {
     folder: PathBuf,
     id: String,
     next: AtomicU64,
-    /// Held for the life of the run; `None` only while it is being dropped.
+    /// Held for the life of the run.
     lock: File,
 }
 
@@ -88,13 +88,17 @@ impl Journal {
         &self.0.id
     }
 
+    /// A name that nothing else has, in this run or another.
+    pub(crate) fn unique_name(&self) -> String {
+        format!("{}-{}", self.0.id, self.0.next.fetch_add(1, Ordering::Relaxed))
+    }
+
     /// Writes an intent down. When this returns, it survives the death of the process and of the machine.
     ///
     /// # Errors
     /// When it cannot be written: then nothing may be taken.
     pub fn record(&self, intent: Intent) -> Result<Entry, Error> {
-        let number = self.0.next.fetch_add(1, Ordering::Relaxed);
-        let path = self.0.folder.join(format!("{}-{number}.json", self.0.id));
+        let path = self.0.folder.join(format!("{}.json", self.unique_name()));
         let write = || -> io::Result<()> {
             let text = serde_json::to_vec_pretty(&intent)?;
             let temporary = path.with_extension("tmp");
@@ -139,7 +143,9 @@ impl Journal {
         let context = || format!("tidying the journal in {}", self.0.folder.display());
         for name in self.names().map_err(|e| Error::journal(context(), e))? {
             let run = name.strip_prefix("run-").and_then(|n| n.strip_suffix(".lock"));
-            let Some(run) = run.filter(|run| *run != self.0.id && !busy.iter().any(|b| b == run)) else { continue };
+            let Some(run) = run.filter(|run| *run != self.0.id && !busy.iter().any(|b| b == run)) else {
+                continue;
+            };
             if self.is_dead(run)? {
                 remove(&self.0.folder.join(&name)).map_err(|e| Error::journal(context(), e))?;
             }
@@ -151,7 +157,9 @@ impl Journal {
         let context = || format!("reading the journal in {}", self.0.folder.display());
         let mut found = Vec::new();
         for name in self.names().map_err(|e| Error::journal(context(), e))? {
-            let Some((run, _)) = name.strip_suffix(".json").and_then(|n| n.rsplit_once('-')) else { continue };
+            let Some((run, _)) = name.strip_suffix(".json").and_then(|n| n.rsplit_once('-')) else {
+                continue;
+            };
             let path = self.0.folder.join(&name);
             let text = match fs::read(&path) {
                 Ok(text) => text,
@@ -159,8 +167,9 @@ impl Journal {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 Err(e) => return Err(Error::journal(context(), e)),
             };
-            let intent = serde_json::from_slice(&text)
-                .map_err(|e| Error::journal(format!("{}: the intent {name} is damaged", context()), e.into()))?;
+            let intent = serde_json::from_slice(&text).map_err(|e| {
+                Error::journal(format!("{}: the intent {name} is damaged", context()), e.into())
+            })?;
             found.push((run.to_owned(), Entry { path, folder: self.0.folder.clone(), intent }));
         }
         Ok(found)

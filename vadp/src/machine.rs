@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use vim_api::mo::{Managed, VirtualMachine};
 use vim_api::types::{
-    VirtualDevice, VirtualDisk, VirtualDiskFlatVer2BackingInfo, VirtualMachineConfigInfo, VirtualMachinePowerState,
+    VirtualDevice, VirtualDisk, VirtualDiskFlatVer2BackingInfo, VirtualMachineConfigInfo,
+    VirtualMachinePowerState,
 };
 use vim_api::{Client, MoRef};
 
@@ -150,26 +151,35 @@ impl ProtectedVm {
 /// The disks of a configuration. A disk whose backing cannot be protected is an error, not left out.
 pub(crate) fn disks(config: &VirtualMachineConfigInfo) -> Result<Vec<DiskConfig>, Error> {
     let devices = config.hardware.device.iter();
-    devices.filter_map(|device| device.downcast_ref::<VirtualDisk>().map(|disk| (device, disk))).map(|(device, disk)| disk_config(device, disk)).collect()
+    devices
+        .filter_map(|device| device.downcast_ref::<VirtualDisk>().map(|disk| (device, disk)))
+        .map(|(device, disk)| disk_config(device, disk))
+        .collect()
 }
 
 fn disk_config(device: &VirtualDevice, disk: &VirtualDisk) -> Result<DiskConfig, Error> {
-    let label = device.device_info.as_ref().map_or_else(|| format!("disk {}", disk.key), |info| info.label.clone());
+    let label =
+        device.device_info.as_ref().map_or_else(|| format!("disk {}", disk.key), |info| info.label.clone());
     let not_eligible = |why: String| Error::new(ErrorKind::NotEligible, format!("{label}: {why}"));
     let Some(backing) =
         device.backing.as_ref().and_then(|b| b.downcast_ref::<VirtualDiskFlatVer2BackingInfo>())
     else {
         let found = device.backing.as_ref().map_or("no backing", |b| b.type_name()).to_owned();
-        return Err(not_eligible(format!("its backing is {found}, and only flat disks are supported so far")));
+        return Err(not_eligible(format!(
+            "its backing is {found}, and only flat disks are supported so far"
+        )));
     };
     let capacity = match disk.capacity_in_bytes {
         Some(bytes) => u64::try_from(bytes).ok(),
         None => u64::try_from(disk.capacity_in_kb).ok().and_then(|kb| kb.checked_mul(1024)),
     };
-    let change_id = backing.change_id.as_deref().filter(|id| !id.is_empty()).map(str::parse::<ChangeId>).transpose();
+    let change_id =
+        backing.change_id.as_deref().filter(|id| !id.is_empty()).map(str::parse::<ChangeId>).transpose();
     Ok(DiskConfig {
         key: disk.key,
-        capacity: capacity.filter(|c| *c > 0).ok_or_else(|| not_eligible("its capacity is not known".into()))?,
+        capacity: capacity
+            .filter(|c| *c > 0)
+            .ok_or_else(|| not_eligible("its capacity is not known".into()))?,
         file_name: backing.file_name.clone(),
         backing_uuid: backing.uuid.clone(),
         change_id: change_id.map_err(|e| not_eligible(e.to_string()))?,

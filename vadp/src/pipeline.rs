@@ -132,13 +132,19 @@ async fn read_exactly(source: &dyn DiskSource, range: ByteRange) -> Result<Bytes
     if data.len() as u64 == range.length() {
         return Ok(data);
     }
-    let context = format!("{} bytes came where {} were asked for, at byte {}", data.len(), range.length(), range.start());
+    let context = format!(
+        "{} bytes came where {} were asked for, at byte {}",
+        data.len(),
+        range.length(),
+        range.start()
+    );
     Err(Error::new(ErrorKind::ShortRead, context))
 }
 
 /// The windows of a disk.
 pub(crate) fn windows(capacity: u64) -> impl Iterator<Item = ByteRange> + Send {
-    (0..capacity.div_ceil(WINDOW)).filter_map(move |n| ByteRange::new(n * WINDOW, ((n + 1) * WINDOW).min(capacity)))
+    (0..capacity.div_ceil(WINDOW))
+        .filter_map(move |n| ByteRange::new(n * WINDOW, ((n + 1) * WINDOW).min(capacity)))
 }
 
 /// The bytes of a chunk; the last may be shorter.
@@ -148,5 +154,6 @@ pub(crate) fn chunk_range(chunk: u64, chunk_size: u64, capacity: u64) -> Option<
 }
 
 fn usize_of(length: u64) -> Result<usize, Error> {
-    usize::try_from(length).map_err(|e| Error::new(ErrorKind::ShortRead, "a chunk beyond the address space").because(e))
+    usize::try_from(length)
+        .map_err(|e| Error::new(ErrorKind::ShortRead, "a chunk beyond the address space").because(e))
 }

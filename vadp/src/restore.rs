@@ -92,7 +92,9 @@ impl<'a> Restore<'a> {
         let mut disks = Vec::new();
         for disk in self.point.disks() {
             let reader = self.point.disk(&disk.key);
-            let reader = reader.map_err(|e| Error::repository(format!("opening disk {} of the restore point", disk.key), e))?;
+            let reader = reader.map_err(|e| {
+                Error::repository(format!("opening disk {} of the restore point", disk.key), e)
+            })?;
             let wanted = DiskMetadata::from_bytes(reader.metadata())?;
             disks.push(DiskPlan { current: take_match(&mut current, &wanted, reader.capacity())?, reader });
         }
@@ -104,7 +106,10 @@ impl<'a> Restore<'a> {
         if self.vm.is_powered_off().await? {
             return Ok(());
         }
-        let hint = format!("{} is not powered off: shut it down first, its disks cannot be written while it runs", self.vm.name());
+        let hint = format!(
+            "{} is not powered off: shut it down first, its disks cannot be written while it runs",
+            self.vm.name()
+        );
         Err(Error::new(ErrorKind::NotEligible, hint))
     }
 }
@@ -142,7 +147,11 @@ impl RestorePlan<'_> {
     }
 }
 
-fn take_match(current: &mut Vec<DiskConfig>, wanted: &DiskMetadata, capacity: u64) -> Result<DiskConfig, Error> {
+fn take_match(
+    current: &mut Vec<DiskConfig>,
+    wanted: &DiskMetadata,
+    capacity: u64,
+) -> Result<DiskConfig, Error> {
     let refuse = |why: String| Err(Error::new(ErrorKind::NotEligible, format!("{}: {why}", wanted.label)));
     let Some(at) = current.iter().position(|disk| disk.key == wanted.key) else {
         return refuse(format!("the machine has no disk with the device key {} any more", wanted.key));

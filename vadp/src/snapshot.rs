@@ -27,7 +27,7 @@ pub(crate) struct SnapshotGuard {
     entry: Entry,
 }
 
-/// Settles what runs that died have left behind.
+/// What was settled of runs that died.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Swept {
     /// Names of the snapshots that were removed.
@@ -57,8 +57,7 @@ impl SnapshotGuard {
         quiesce: bool,
         report: &Report<'_>,
     ) -> Result<Self, Error> {
-        let number = journal.entries()?.len();
-        let name = format!("{NAME_PREFIX}{}-{number}", journal.run_id());
+        let name = format!("{NAME_PREFIX}{}", journal.unique_name());
         let entry = journal.record(Intent::Snapshot { vm: vm.identity().clone(), name: name.clone() })?;
         let description = "Taken for a backup; removed when it is done.";
         report.tell(Event::SnapshotStarted { name: &name });
@@ -181,7 +180,10 @@ async fn remove(vm: &ProtectedVm, name: &str) -> Result<bool, Error> {
 }
 
 /// The snapshot of this name, wherever it is in the machine's tree.
-async fn find(vm: &VirtualMachine, name: &str) -> Result<Option<MoRef<VirtualMachineSnapshot>>, vim_api::Error> {
+async fn find(
+    vm: &VirtualMachine,
+    name: &str,
+) -> Result<Option<MoRef<VirtualMachineSnapshot>>, vim_api::Error> {
     let tree = vm.get(VirtualMachine::SNAPSHOT).await?;
     Ok(tree.and_then(|info| search(&info.root_snapshot_list, name)))
 }

@@ -53,7 +53,14 @@ pub struct DiskMetadata {
 }
 
 impl MachineMetadata {
-    pub(crate) fn new(vm: VmIdentity, name: &str, snapshot: &str, quiesced: bool, api_version: &str, config_xml: String) -> Self {
+    pub(crate) fn new(
+        vm: VmIdentity,
+        name: &str,
+        snapshot: &str,
+        quiesced: bool,
+        api_version: &str,
+        config_xml: String,
+    ) -> Self {
         Self {
             version: VERSION,
             vm,
@@ -134,6 +141,8 @@ fn check_version(version: u32) -> Result<(), Error> {
     if version <= VERSION {
         return Ok(());
     }
-    let context = format!("the metadata has version {version}, and this program reads up to {VERSION}: use a newer one");
+    let context = format!(
+        "the metadata has version {version}, and this program reads up to {VERSION}: use a newer one"
+    );
     Err(Error::new(ErrorKind::RestorePoint, context))
 }

@@ -19,11 +19,12 @@
 //! use vim_api::mo::Managed;
 //!
 //! # async fn example() -> Result<(), vim_api::Error> {
-//! let pin = "5C:…:01".parse().map_err(|_| ()).unwrap();
+//! # let pin: vim_api::Thumbprint = todo!();
 //! let vc = Client::connect("https://vcenter.example.org/sdk").thumbprint(pin).await?;
 //! vc.login("administrator@vsphere.local", &SecretString::from("secret")).await?;
 //! for mut vm in vc.list::<mo::VirtualMachine>(&vc.content().root_folder.cast(), &["name"]).await? {
-//!     println!("{} {}", vm.object(), vm.take_required::<String>("name")?);
+//!     let name: String = vm.take_required("name")?;
+//!     println!("{} {name}", vm.object());
 //! }
 //! vc.logout().await
 //! # }

@@ -32,10 +32,14 @@ impl Work<'_> {
         let context = || format!("backing up {}", disk.label);
         let mut writer = self.writer.disk(spec, parent_map).map_err(|e| Error::repository(context(), e))?;
         let snapshot = self.snapshot.moref();
-        let source = self.backup.transport.open_source(self.backup.vm, snapshot.value(), &disk.file_name).await?;
+        let source =
+            self.backup.transport.open_source(self.backup.vm, snapshot.value(), &disk.file_name).await?;
         if source.capacity() != disk.capacity {
             let found = source.capacity();
-            let context = format!("{} has {} bytes in the snapshot, and the transport sees {found}", disk.label, disk.capacity);
+            let context = format!(
+                "{} has {} bytes in the snapshot, and the transport sees {found}",
+                disk.label, disk.capacity
+            );
             return Err(Error::new(ErrorKind::ShortRead, context));
         }
         let scope = match changed {
@@ -67,7 +71,9 @@ impl Work<'_> {
         if !point.disks().iter().any(|d| d.key == key) {
             return Ok(None);
         }
-        let reader = point.disk(&key).map_err(|e| Error::repository(format!("reading the parent of {}", disk.label), e))?;
+        let reader = point
+            .disk(&key)
+            .map_err(|e| Error::repository(format!("reading the parent of {}", disk.label), e))?;
         let metadata = DiskMetadata::from_bytes(reader.metadata())?;
         Ok(Some((reader, metadata)))
     }

@@ -45,8 +45,12 @@ impl FromStr for ChangeId {
     fn from_str(text: &str) -> Result<Self, ChangeIdError> {
         let refuse = || ChangeIdError(text.chars().take(80).collect());
         let (uuid, number) = text.trim().split_once('/').ok_or_else(refuse)?;
-        let digits: Vec<u8> =
-            uuid.bytes().filter(|b| !matches!(b, b' ' | b'-')).map(hex).collect::<Option<_>>().ok_or_else(refuse)?;
+        let digits: Vec<u8> = uuid
+            .bytes()
+            .filter(|b| !matches!(b, b' ' | b'-'))
+            .map(hex)
+            .collect::<Option<_>>()
+            .ok_or_else(refuse)?;
         if digits.len() != 32 || !number.bytes().all(|b| b.is_ascii_digit()) {
             return Err(refuse());
         }
@@ -97,7 +101,17 @@ mod tests {
 
     #[test]
     fn refuses_everything_else() {
-        for text in ["", "*", "/1", "52 de/1", "52 de c0 d9 b9 43 9d 10-61 d5 4c 1b e9 7b 65 63", "52 de c0 d9 b9 43 9d 10-61 d5 4c 1b e9 7b 65 63/", "52 de c0 d9 b9 43 9d 10-61 d5 4c 1b e9 7b 65 63/-1", "52 de c0 d9 b9 43 9d 10-61 d5 4c 1b e9 7b 65 63/99999999999999999999", "zz de c0 d9 b9 43 9d 10-61 d5 4c 1b e9 7b 65 63/8"] {
+        for text in [
+            "",
+            "*",
+            "/1",
+            "52 de/1",
+            "52 de c0 d9 b9 43 9d 10-61 d5 4c 1b e9 7b 65 63",
+            "52 de c0 d9 b9 43 9d 10-61 d5 4c 1b e9 7b 65 63/",
+            "52 de c0 d9 b9 43 9d 10-61 d5 4c 1b e9 7b 65 63/-1",
+            "52 de c0 d9 b9 43 9d 10-61 d5 4c 1b e9 7b 65 63/99999999999999999999",
+            "zz de c0 d9 b9 43 9d 10-61 d5 4c 1b e9 7b 65 63/8",
+        ] {
             let parsed = text.parse::<ChangeId>();
             assert!(parsed.is_err() || text.ends_with('/') && parsed.is_err(), "{text} was accepted");
         }

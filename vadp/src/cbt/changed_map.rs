@@ -142,12 +142,17 @@ impl fmt::Display for CoverageError {
             Self::Discontinuous { expected, found } => {
                 write!(f, "the answer begins at byte {found}, and byte {expected} was asked for")
             }
-            Self::Stalled { at, length } => write!(f, "the answer at byte {at} covers {length} bytes: no progress"),
+            Self::Stalled { at, length } => {
+                write!(f, "the answer at byte {at} covers {length} bytes: no progress")
+            }
             Self::Overrun { end, capacity } => {
                 write!(f, "the answer ends at byte {end}, behind the disk's {capacity} bytes")
             }
             Self::BadArea { start, length } => {
-                write!(f, "the area at byte {start} with {length} bytes is outside its window or out of order")
+                write!(
+                    f,
+                    "the area at byte {start} with {length} bytes is outside its window or out of order"
+                )
             }
             Self::Incomplete { covered, capacity } => {
                 write!(f, "the answers cover {covered} of {capacity} bytes")

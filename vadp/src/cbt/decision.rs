@@ -104,9 +104,15 @@ impl fmt::Display for Reason {
         match self {
             Self::Requested => f.write_str("it was asked for"),
             Self::NoParent => f.write_str("there is no earlier restore point with this disk"),
-            Self::ParentWithoutChangeId => f.write_str("the earlier restore point has no changeId for this disk"),
-            Self::NotTracked => f.write_str("the snapshot has no changeId: changed block tracking is off for this disk"),
-            Self::TrackingRestarted => f.write_str("changed block tracking began anew since the earlier restore point"),
+            Self::ParentWithoutChangeId => {
+                f.write_str("the earlier restore point has no changeId for this disk")
+            }
+            Self::NotTracked => {
+                f.write_str("the snapshot has no changeId: changed block tracking is off for this disk")
+            }
+            Self::TrackingRestarted => {
+                f.write_str("changed block tracking began anew since the earlier restore point")
+            }
             Self::WentBack => f.write_str("the disk went back to a state before the earlier restore point"),
             Self::CapacityChanged { before, now } => write!(f, "the disk had {before} bytes and has {now}"),
             Self::DiskReplaced => f.write_str("the disk is another one than in the earlier restore point"),
@@ -126,7 +132,12 @@ mod tests {
         };
         let (old, new, other) = (id("52", 5), id("52", 9), id("53", 9));
         let parent = ParentFacts { change_id: Some(&old), capacity: 100, backing_uuid: Some("a") };
-        let facts = Facts { parent: Some(parent), snapshot_change_id: Some(&new), capacity: 100, backing_uuid: Some("a") };
+        let facts = Facts {
+            parent: Some(parent),
+            snapshot_change_id: Some(&new),
+            capacity: 100,
+            backing_uuid: Some("a"),
+        };
         assert_eq!(decide(facts), Decision::Incremental(old.clone()));
         let full = |facts: Facts<'_>| match decide(facts) {
             Decision::Full(reason) => reason,
@@ -140,6 +151,9 @@ mod tests {
         let silent = ParentFacts { change_id: None, ..parent };
         assert_eq!(full(Facts { parent: Some(silent), ..facts }), Reason::ParentWithoutChangeId);
         let later = ParentFacts { change_id: Some(&new), ..parent };
-        assert_eq!(full(Facts { parent: Some(later), snapshot_change_id: Some(&old), ..facts }), Reason::WentBack);
+        assert_eq!(
+            full(Facts { parent: Some(later), snapshot_change_id: Some(&old), ..facts }),
+            Reason::WentBack
+        );
     }
 }

@@ -3,7 +3,7 @@ use vim_api::types::{
     FileFault, InvalidArgument, NotFound, SystemError, VirtualMachineConfigSpec, VirtualMachinePowerState,
 };
 
-use super::{ChangedMap, ChangeId, MapBuilder, Window};
+use super::{ChangeId, ChangedMap, MapBuilder, Window};
 use crate::error::{Error, ErrorKind};
 
 /// What the server said to a query of changes.
@@ -28,7 +28,8 @@ pub(crate) async fn query(
     let context = || format!("asking which blocks of disk {device_key} changed since {since}");
     let mut map = MapBuilder::new(capacity);
     while let Some(offset) = map.next_offset() {
-        let start = i64::try_from(offset).map_err(|e| Error::new(ErrorKind::IncompleteChanges, context()).because(e))?;
+        let start = i64::try_from(offset)
+            .map_err(|e| Error::new(ErrorKind::IncompleteChanges, context()).because(e))?;
         let answer =
             vm.query_changed_disk_areas(Some(&snapshot.moref()), device_key, start, since.as_str()).await;
         let info = match answer {
@@ -73,17 +74,20 @@ pub async fn is_enabled(vm: &VirtualMachine) -> Result<bool, Error> {
 /// tracking that is switched on under a snapshot is not trustworthy (KB 1020128).
 pub async fn enable(vm: &VirtualMachine) -> Result<(), Error> {
     let context = || format!("switching on changed block tracking of {:?}", vm.moref());
-    let capability =
-        vm.require(VirtualMachine::CAPABILITY).await.map_err(|e| Error::api(context(), e))?;
+    let capability = vm.require(VirtualMachine::CAPABILITY).await.map_err(|e| Error::api(context(), e))?;
     if !capability.change_tracking_supported.unwrap_or(false) {
-        let hint = format!("{}: the machine does not support it (hardware version 7 or later is needed)", context());
+        let hint =
+            format!("{}: the machine does not support it (hardware version 7 or later is needed)", context());
         return Err(Error::new(ErrorKind::NotEligible, hint));
     }
     if is_enabled(vm).await? {
         return Ok(());
     }
     if vm.get(VirtualMachine::SNAPSHOT).await.map_err(|e| Error::api(context(), e))?.is_some() {
-        let hint = format!("{}: remove its snapshots first; what changed below them would not be tracked", context());
+        let hint = format!(
+            "{}: remove its snapshots first; what changed below them would not be tracked",
+            context()
+        );
         return Err(Error::new(ErrorKind::NotEligible, hint));
     }
     set(vm, true).await?;

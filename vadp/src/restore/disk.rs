@@ -19,7 +19,8 @@ pub(super) async fn revert(
     let sink = restore.transport.open_sink(restore.vm, path).await?;
     let capacity = sink.capacity();
     if capacity != plan.reader.capacity() {
-        let context = format!("{path} has {capacity} bytes, and the restore point {}", plan.reader.capacity());
+        let context =
+            format!("{path} has {capacity} bytes, and the restore point {}", plan.reader.capacity());
         return Err(Error::new(ErrorKind::NotEligible, context));
     }
     report.tell(Event::DiskOpened { key, capacity });
@@ -39,7 +40,12 @@ pub(super) async fn revert(
 }
 
 /// Compares every chunk with the restore point and writes those that differ.
-async fn write(sink: &dyn DiskSink, reader: &DiskReader, key: i32, report: &Report<'_>) -> Result<u64, Error> {
+async fn write(
+    sink: &dyn DiskSink,
+    reader: &DiskReader,
+    key: i32,
+    report: &Report<'_>,
+) -> Result<u64, Error> {
     let mut written = 0;
     let total = sink.capacity();
     for window in windows(total) {
@@ -73,7 +79,9 @@ async fn difference(
         return Ok((range, None));
     }
     let wanted = reader.read_chunk(chunk).await;
-    let wanted = match wanted.map_err(|e| Error::repository(format!("reading chunk {chunk} of the restore point"), e))? {
+    let wanted = match wanted
+        .map_err(|e| Error::repository(format!("reading chunk {chunk} of the restore point"), e))?
+    {
         Chunk::Data(data) => data,
         Chunk::Zero => Bytes::from(vec![0; usize::try_from(range.length()).unwrap_or(0)]),
     };
@@ -81,7 +89,12 @@ async fn difference(
 }
 
 /// Reads everything back. Returns the number of bytes that are known to be right.
-async fn verify(source: &dyn DiskSource, reader: &DiskReader, key: i32, report: &Report<'_>) -> Result<u64, Error> {
+async fn verify(
+    source: &dyn DiskSource,
+    reader: &DiskReader,
+    key: i32,
+    report: &Report<'_>,
+) -> Result<u64, Error> {
     let mut verified = 0;
     let total = source.capacity();
     for window in windows(total) {

@@ -6,8 +6,8 @@ use futures::future::BoxFuture;
 use secrecy::SecretString;
 use vim_api::mo::Managed;
 use vixdisklib::{
-    AlignedBuf, ConnectOptions, ConnectParams, Connection, Credentials, Disk, IoMode, Library, OpenOptions, SectorRange,
-    Sectors, Thumbprint, TransportMode, VmSpec,
+    AlignedBuf, ConnectOptions, ConnectParams, Connection, Credentials, Disk, IoMode, Library, OpenOptions,
+    SectorRange, Sectors, Thumbprint, TransportMode, VmSpec,
 };
 
 use super::{DiskSink, DiskSource};
@@ -75,7 +75,11 @@ impl Vddk {
     ///
     /// # Errors
     /// [`ErrorKind::Disk`], with the library's error.
-    pub async fn open_for_verification(&self, vm: &ProtectedVm, path: &str) -> Result<Box<dyn DiskSource>, Error> {
+    pub async fn open_for_verification(
+        &self,
+        vm: &ProtectedVm,
+        path: &str,
+    ) -> Result<Box<dyn DiskSource>, Error> {
         let options = ConnectOptions::new().read_only(true);
         Ok(Box::new(self.open(vm, options, path, OpenOptions::read_only()).await?))
     }
@@ -108,7 +112,8 @@ impl Vddk {
         let client = vm.client();
         let context = || format!("preparing the disk connection to {}", client.host());
         let seen = client.thumbprints().await.map_err(|e| Error::api(context(), e))?;
-        let digest: [u8; 20] = seen.sha1.as_bytes().try_into().map_err(|e| Error::new(ErrorKind::Disk, context()).because(e))?;
+        let digest: [u8; 20] =
+            seen.sha1.as_bytes().try_into().map_err(|e| Error::new(ErrorKind::Disk, context()).because(e))?;
         let spec = VmSpec::moref(vm.vm().moref().value()).map_err(|e| Error::disk(context(), e))?;
         let credentials = Credentials::Password {
             user: self.credentials.user.clone(),
@@ -169,7 +174,8 @@ impl DiskSource for VddkDisk {
             let Some(sectors) = SectorRange::between(start, end) else { return Ok(Extents::new()) };
             let disk = Arc::clone(&self.disk);
             let answer = blocking(move || disk.allocated_blocks(sectors)).await?;
-            let blocks = answer.map_err(|e| Error::disk(format!("asking what is allocated in {range:?}"), e))?;
+            let blocks =
+                answer.map_err(|e| Error::disk(format!("asking what is allocated in {range:?}"), e))?;
             Ok(blocks
                 .ranges
                 .iter()

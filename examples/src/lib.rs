@@ -1,1 +1,0 @@
-//! Short runnable programs; quickstart first.

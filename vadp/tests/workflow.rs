@@ -1,0 +1,12 @@
+//! The workflows through every real seam: SOAP over TLS on a socket, the disk library through `dlopen`, a repository in
+//! files. The simulator's own reading of its disks is the judge.
+
+#[path = "workflow/harness.rs"]
+mod harness;
+
+#[path = "workflow/bad_input.rs"]
+mod bad_input;
+#[path = "workflow/crash.rs"]
+mod crash;
+#[path = "workflow/journey.rs"]
+mod journey;
