@@ -1,1 +1,48 @@
-//! libvixDiskLib.so over the simulator's disks.
+//! A `libvixDiskLib.so` over the simulator's disks.
+//!
+//! The shared library that this crate builds exports the whole VixDiskLib interface, so that the production path (`dlopen`,
+//! C structures, foreign threads, log callbacks with real `va_list`s) runs without VMware's kit. It is a stand-in for tests
+//! and demonstrations, not a VDDK: it knows only the machines of this project's simulator and local disks in its format.
+//!
+//! ```text
+//!   KIT/lib64/libvixDiskLib.so.8     this library, put there by install()
+//!   KIT/servers/HOST_PORT.json       which data folder stands behind host:port (written by the simulated server)
+//!   KIT/faults.json                  failures to play for local disks and InitEx
+//!   DATA/inventory.json              users, sessions, machines, snapshots, datastores
+//!   DATA/faults.json                 failures to play for this server
+//!   DATA/access.json                 machines prepared with PrepareForAccess, by whom
+//! ```
+//!
+//! # What it does
+//! - Logs in with a password or a session cookie (wrong: 35), checks the thumbprint when a disk is opened (wrong or missing:
+//!   1), resolves machine, snapshot and `[datastore] path` (unknown: 25 or 4), refuses a second writer and writing to a
+//!   running machine's disk or a snapshot's (15).
+//! - Reads and writes, synchronously or on a thread of its own, and refuses both on one handle (26000); queries of allocated
+//!   blocks with the strict alignment rules (3); information, metadata, transport modes, access, texts of errors.
+//! - Creates, grows and deletes local disks. Functions that are not built answer 6.
+//! - Writes log lines like the real library's, the two that other programs parse among them.
+//!
+//! # Faults
+//! Rules of [`sim_store::state::FaultRule`] name a function without its prefix (`Read`, `ReadAsync`, `Open`, ...). A rule with
+//! `partial` fills the first half of a read, or writes the first half, before it answers its code: the short read.
+//!
+//! # Limits
+//! One process may start it once. All data goes through the files of `sim-store`; the library holds no state that another
+//! process could not see, except open handles.
+
+#![deny(unsafe_code)]
+
+mod access;
+mod allocated;
+mod code;
+mod connection;
+mod disk;
+mod ffi;
+mod install;
+mod library;
+mod local;
+mod open;
+mod queue;
+mod transport;
+
+pub use install::{install, library_file};

@@ -1,0 +1,41 @@
+//! Queries of allocated blocks, with the strict rules of the real library.
+
+use sim_store::SECTOR;
+
+use crate::code::{Answer, Code};
+use crate::disk::OpenDisk;
+
+const CHUNK_MIN: u64 = 128;
+const CHUNK_MAX: u64 = 131_072;
+const CHUNKS: u64 = 524_288;
+
+/// The allocated runs of a window, (start, length) in sectors, whole chunks, ascending, joined.
+///
+/// Start and count must be multiples of the chunk, the chunk lie within its bounds, and the window be neither too long nor
+/// past the disk's end.
+pub(crate) fn query(disk: &OpenDisk, start: u64, count: u64, chunk: u64) -> Answer<Vec<(u64, u64)>> {
+    disk.faults().suffer("QueryAllocatedBlocks", &disk.path)?.settle()?;
+    let fits = (CHUNK_MIN..=CHUNK_MAX).contains(&chunk)
+        && start.is_multiple_of(chunk)
+        && count.is_multiple_of(chunk)
+        && count > 0
+        && count / chunk <= CHUNKS;
+    if !fits {
+        return Err(Code::INVALID_ARG);
+    }
+    if start.checked_add(count).is_none_or(|end| end > disk.sectors()) {
+        return Err(Code::OUT_OF_RANGE);
+    }
+    let extents = disk.told("QueryAllocatedBlocks", disk.disk.allocated(start * SECTOR, count * SECTOR))?;
+    let step = chunk * SECTOR;
+    let mut runs: Vec<(u64, u64)> = Vec::new();
+    for extent in extents {
+        let from = extent.offset / step * chunk;
+        let to = extent.end().div_ceil(step) * chunk;
+        match runs.last_mut() {
+            Some((last, length)) if from <= *last + *length => *length = (to - *last).max(*length),
+            _ => runs.push((from, to - from)),
+        }
+    }
+    Ok(runs)
+}

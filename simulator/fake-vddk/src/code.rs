@@ -1,0 +1,89 @@
+//! Result codes, and which of them a failure of the store becomes.
+
+use sim_store::{Error, ErrorKind};
+
+/// A result word other than success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Code(pub(crate) u64);
+
+/// A result of this library's inner functions.
+pub(crate) type Answer<T> = Result<T, Code>;
+
+impl Code {
+    pub(crate) const FAIL: Code = Code(1);
+    pub(crate) const INVALID_ARG: Code = Code(3);
+    pub(crate) const FILE_NOT_FOUND: Code = Code(4);
+    pub(crate) const OBJECT_IS_BUSY: Code = Code(5);
+    pub(crate) const NOT_SUPPORTED: Code = Code(6);
+    pub(crate) const FILE_ERROR: Code = Code(7);
+    pub(crate) const DISK_FULL: Code = Code(8);
+    pub(crate) const FILE_READ_ONLY: Code = Code(11);
+    pub(crate) const FILE_ALREADY_EXISTS: Code = Code(12);
+    pub(crate) const FILE_ACCESS_ERROR: Code = Code(13);
+    pub(crate) const FILE_ALREADY_LOCKED: Code = Code(15);
+    pub(crate) const NOT_SUPPORTED_ON_REMOTE_OBJECT: Code = Code(20);
+    pub(crate) const FILE_NAME_INVALID: Code = Code(22);
+    pub(crate) const BUFFER_TOO_SMALL: Code = Code(24);
+    pub(crate) const OBJECT_NOT_FOUND: Code = Code(25);
+    pub(crate) const OPERATION_ALREADY_IN_PROGRESS: Code = Code(31);
+    pub(crate) const AUTHENTICATION_FAIL: Code = Code(35);
+    pub(crate) const INVALID_HANDLE: Code = Code(1000);
+    pub(crate) const END_OF_FILE: Code = Code(14005);
+    pub(crate) const NOT_INITIALISED: Code = Code(16001);
+    pub(crate) const OUT_OF_RANGE: Code = Code(16007);
+    pub(crate) const CID_MISMATCH: Code = Code(16008);
+    pub(crate) const TYPE_NOT_SUPPORTED: Code = Code(16013);
+    pub(crate) const KEY_NOT_FOUND: Code = Code(16052);
+    pub(crate) const INVALID_CONNECTION: Code = Code(16054);
+    pub(crate) const INVALID_DISK: Code = Code(16063);
+    pub(crate) const CANNOT_CONNECT: Code = Code(18000);
+    pub(crate) const OPERATION_DISABLED: Code = Code(20005);
+    pub(crate) const ASYNC_QUEUED: Code = Code(25000);
+    pub(crate) const MIXED_MODE: Code = Code(26000);
+
+    /// The code for a failure of the store.
+    pub(crate) fn of(error: &Error) -> Code {
+        match error.kind() {
+            ErrorKind::NotFound => Code::FILE_NOT_FOUND,
+            ErrorKind::AlreadyExists => Code::FILE_ALREADY_EXISTS,
+            ErrorKind::Locked => Code::FILE_ALREADY_LOCKED,
+            ErrorKind::ReadOnly => Code::FILE_READ_ONLY,
+            ErrorKind::OutOfRange => Code::OUT_OF_RANGE,
+            ErrorKind::Truncated => Code::END_OF_FILE,
+            ErrorKind::Corrupt => Code::INVALID_DISK,
+            ErrorKind::ChainBroken => Code::CID_MISMATCH,
+            ErrorKind::InUse => Code::OBJECT_IS_BUSY,
+            ErrorKind::InvalidArgument => Code::INVALID_ARG,
+            ErrorKind::BadPath => Code::FILE_NAME_INVALID,
+            ErrorKind::Denied => Code::AUTHENTICATION_FAIL,
+            ErrorKind::NoSpace => Code::DISK_FULL,
+            ErrorKind::Io => Code::FILE_ERROR,
+            _ => Code::FAIL,
+        }
+    }
+}
+
+/// The word that the caller gets.
+pub(crate) fn word(answer: Answer<()>) -> u64 {
+    answer.map_or_else(|code| code.0, |()| 0)
+}
+
+/// What the library says of a result word.
+pub(crate) fn text(word: u64) -> String {
+    match u16::try_from(word & 0xFFFF).ok().and_then(vixdisklib::lookup) {
+        Some(info) => info.meaning.to_owned(),
+        None => format!("Unknown error 0x{word:x}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_follow_the_table_and_ignore_the_upper_bits() {
+        assert_eq!(text(0xABCD_0000_0000_0023), "the server refused the login");
+        assert_eq!(text(3001), "Unknown error 0xbb9");
+        assert_eq!(word(Err(Code::MIXED_MODE)), 26000);
+    }
+}

@@ -1,0 +1,186 @@
+//! Open disks.
+
+use std::sync::{Mutex, OnceLock};
+
+use sim_store::{Disk, ErrorKind, SECTOR, Scope};
+
+use crate::code::{Answer, Code};
+use crate::ffi::log;
+use crate::library::{Faults, lock};
+use crate::queue::{Job, Queue};
+
+/// An open disk.
+pub(crate) struct OpenDisk {
+    pub(crate) disk: Disk,
+    /// The path as the client gave it.
+    pub(crate) path: String,
+    pub(crate) transport: &'static str,
+    scope: Scope,
+    faults: Faults,
+    /// The family of calls that the first transfer used; the other one is refused from then on.
+    mode: Mutex<Option<Mode>>,
+    queue: OnceLock<Queue>,
+}
+
+/// A family of transfers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Sync,
+    Async,
+}
+
+/// What GetInfo tells.
+pub(crate) struct Info {
+    pub(crate) sectors: u64,
+    pub(crate) adapter: u32,
+    pub(crate) links: i32,
+    pub(crate) geometry: [u32; 3],
+    pub(crate) bios_geometry: [u32; 3],
+    pub(crate) parent: Option<String>,
+    pub(crate) uuid: Option<String>,
+}
+
+impl OpenDisk {
+    pub(crate) fn new(
+        disk: Disk,
+        path: String,
+        transport: &'static str,
+        scope: Scope,
+        faults: Faults,
+    ) -> OpenDisk {
+        OpenDisk { disk, path, transport, scope, faults, mode: Mutex::new(None), queue: OnceLock::new() }
+    }
+
+    /// Settles whether this family of calls may be used, and whether the sectors exist; gives the byte offset.
+    pub(crate) fn admit(&self, mode: Mode, start: u64, count: u64) -> Answer<u64> {
+        let mut settled = lock(&self.mode);
+        if *settled.get_or_insert(mode) != mode {
+            log::warn("synchronous and asynchronous transfers were mixed on one handle");
+            return Err(Code::MIXED_MODE);
+        }
+        drop(settled);
+        if count == 0 {
+            return Err(Code::INVALID_ARG);
+        }
+        match start.checked_add(count) {
+            Some(end) if end <= self.sectors() => Ok(start * SECTOR),
+            _ => Err(Code::OUT_OF_RANGE),
+        }
+    }
+
+    /// Reads; a fault rule for `function` may let it fail, perhaps after half of the bytes.
+    pub(crate) fn read(&self, function: &str, offset: u64, buffer: &mut [u8]) -> Answer<()> {
+        let suffering = self.faults.suffer(function, &self.path)?;
+        let length = if suffering.is_partial() { buffer.len() / 2 } else { buffer.len() };
+        if suffering.is_partial() || suffering.settle().is_ok() {
+            self.told(function, self.disk.read_at(offset, &mut buffer[..length]))?;
+        }
+        suffering.settle()
+    }
+
+    /// Writes; otherwise like [`OpenDisk::read`].
+    pub(crate) fn write(&self, function: &str, offset: u64, buffer: &[u8]) -> Answer<()> {
+        let suffering = self.faults.suffer(function, &self.path)?;
+        let length = if suffering.is_partial() { buffer.len() / 2 } else { buffer.len() };
+        if suffering.is_partial() || suffering.settle().is_ok() {
+            self.told(function, self.disk.write_at(offset, &buffer[..length]))?;
+        }
+        suffering.settle()
+    }
+
+    /// Hands a request to the thread of this disk.
+    pub(crate) fn submit(&self, job: Job) -> Answer<()> {
+        if self.queue.get().is_none() {
+            // A second one, made by a client that races itself, ends at once.
+            let _: Result<(), Queue> = self.queue.set(Queue::start()?);
+        }
+        self.queue.get().ok_or(Code::FAIL)?.submit(job)
+    }
+
+    pub(crate) fn wait(&self) -> Answer<()> {
+        self.faults.suffer("Wait", &self.path)?.settle()?;
+        self.drain();
+        Ok(())
+    }
+
+    pub(crate) fn flush(&self) -> Answer<()> {
+        self.faults.suffer("Flush", &self.path)?.settle()?;
+        self.told("Flush", self.disk.flush())
+    }
+
+    /// Before the handle goes: the real library wants no request under way here.
+    pub(crate) fn close(&self) -> Answer<()> {
+        let pending = self.queue.get().map_or(0, Queue::pending);
+        if pending > 0 {
+            log::warn(&format!("Close was called with {pending} requests under way; call Wait first"));
+        }
+        self.drain();
+        self.faults.suffer("Close", &self.path)?.settle()
+    }
+
+    pub(crate) fn info(&self) -> Answer<Info> {
+        self.faults.suffer("GetInfo", &self.path)?.settle()?;
+        let links = self.disk.links();
+        let number =
+            |key: &str| self.disk.metadata(key).ok().and_then(|value| value.parse().ok()).unwrap_or(0);
+        let adapter = match self.disk.metadata("adapterType").as_deref() {
+            Ok("ide") => 1,
+            Ok("buslogic") => 2,
+            Ok("lsilogic") => 3,
+            _ => 256,
+        };
+        let geometry = [number("geometry.cylinders"), number("geometry.heads"), number("geometry.sectors")];
+        let bios = ["geometry.biosCylinders", "geometry.biosHeads", "geometry.biosSectors"].map(number);
+        let parent = links.get(1).map(|parent| parent.descriptor.display().to_string());
+        let visible = if self.scope == Scope::TopLink { 1 } else { links.len() };
+        Ok(Info {
+            sectors: self.sectors(),
+            adapter,
+            links: i32::try_from(visible).unwrap_or(i32::MAX),
+            geometry,
+            bios_geometry: if bios.contains(&0) { geometry } else { bios },
+            parent,
+            uuid: self.disk.uuid().ok().map(|uuid| uuid.to_string()),
+        })
+    }
+
+    pub(crate) fn metadata(&self, key: &str) -> Answer<String> {
+        self.faults.suffer("ReadMetadata", &self.path)?.settle()?;
+        self.disk.metadata(key).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Code::KEY_NOT_FOUND,
+            _ => Code::of(&error),
+        })
+    }
+
+    pub(crate) fn metadata_keys(&self) -> Answer<Vec<String>> {
+        self.faults.suffer("GetMetadataKeys", &self.path)?.settle()?;
+        self.told("GetMetadataKeys", self.disk.metadata_keys())
+    }
+
+    pub(crate) fn set_metadata(&self, key: &str, value: &str) -> Answer<()> {
+        self.faults.suffer("WriteMetadata", &self.path)?.settle()?;
+        self.told("WriteMetadata", self.disk.set_metadata(key, value))
+    }
+
+    pub(crate) fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    pub(crate) fn sectors(&self) -> u64 {
+        self.disk.capacity() / SECTOR
+    }
+
+    /// Turns a failure of the store into its code, and says in the log what it was.
+    pub(crate) fn told<T>(&self, function: &str, result: sim_store::Result<T>) -> Answer<T> {
+        result.map_err(|error| {
+            log::warn(&format!("{function} on {} failed: {error}", self.path));
+            Code::of(&error)
+        })
+    }
+
+    fn drain(&self) {
+        if let Some(queue) = self.queue.get() {
+            queue.wait();
+        }
+    }
+}

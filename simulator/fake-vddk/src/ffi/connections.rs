@@ -1,0 +1,154 @@
+//! Parameters, connections, access.
+
+use std::ffi::c_char;
+use std::ptr;
+
+use vixdisklib::ffi::bindings::{VddkBool, VddkConnectParams, VddkConnection, VddkDisk};
+
+use super::arguments::{caught, guarded, params, required, store, string};
+use super::memory;
+use crate::code::{Answer, Code};
+use crate::connection::Connection;
+use crate::{access, library};
+
+/// At least 136 zeroed bytes: what the newest clients know.
+#[unsafe(no_mangle)]
+pub extern "C" fn VixDiskLib_AllocateConnectParams() -> *mut VddkConnectParams {
+    caught(ptr::null_mut(), || memory::connect_params().unwrap_or(ptr::null_mut()))
+}
+
+/// Frees the block; the strings in it are the client's.
+///
+/// # Safety
+/// `params` must be null or come from the function above, and not be used again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn VixDiskLib_FreeConnectParams(params: *mut VddkConnectParams) {
+    // SAFETY: the caller's promise.
+    unsafe { memory::free(params.cast()) };
+}
+
+/// # Safety
+/// As the interface says: `parameters` is null or a block of the client's version, `connection` takes a handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn VixDiskLib_Connect(
+    parameters: *const VddkConnectParams,
+    connection: *mut VddkConnection,
+) -> u64 {
+    // SAFETY: the caller's promise; null is legal for both strings.
+    unsafe { VixDiskLib_ConnectEx(parameters, 0, ptr::null(), ptr::null(), connection) }
+}
+
+/// # Safety
+/// As for [`VixDiskLib_Connect`]; strings end with a zero byte or are null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn VixDiskLib_ConnectEx(
+    parameters: *const VddkConnectParams,
+    read_only: VddkBool,
+    snapshot: *const c_char,
+    modes: *const c_char,
+    connection: *mut VddkConnection,
+) -> u64 {
+    guarded(|| {
+        // SAFETY: the caller's promise. Null is what a client sees when this fails.
+        unsafe { store(connection, ptr::null_mut()) }?;
+        let library = library::current()?;
+        // SAFETY: as above.
+        let parameters = unsafe { params(parameters) }?;
+        // SAFETY: as above.
+        let snapshot = unsafe { string(snapshot) }?;
+        // SAFETY: as above.
+        let modes = unsafe { string(modes) }?;
+        let opened = Connection::open(
+            &library,
+            parameters.as_ref(),
+            read_only != 0,
+            snapshot.as_deref(),
+            modes.as_deref(),
+        )?;
+        let handle = library.add_connection(opened);
+        // SAFETY: as above.
+        unsafe { store(connection, handle as VddkConnection) }
+    })
+}
+
+/// Any pointer is safe to pass: handles are numbers that are looked up.
+#[unsafe(no_mangle)]
+pub extern "C" fn VixDiskLib_Disconnect(connection: VddkConnection) -> u64 {
+    guarded(|| {
+        let connection = library::current()?.take_connection(connection as usize)?;
+        connection.faults.suffer("Disconnect", "")?.settle()
+    })
+}
+
+/// # Safety
+/// As for [`VixDiskLib_Connect`]; `identity` ends with a zero byte or is null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn VixDiskLib_PrepareForAccess(
+    parameters: *const VddkConnectParams,
+    identity: *const c_char,
+) -> u64 {
+    guarded(|| {
+        // SAFETY: the caller's promise.
+        let parameters = unsafe { params(parameters) }?.ok_or(Code::INVALID_ARG)?;
+        // SAFETY: as above.
+        let identity = unsafe { required(identity) }?;
+        access::prepare(&*library::current()?, &parameters, &identity)
+    })
+}
+
+/// # Safety
+/// As for [`VixDiskLib_PrepareForAccess`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn VixDiskLib_EndAccess(
+    parameters: *const VddkConnectParams,
+    identity: *const c_char,
+) -> u64 {
+    guarded(|| {
+        // SAFETY: the caller's promise.
+        let parameters = unsafe { params(parameters) }?.ok_or(Code::INVALID_ARG)?;
+        // SAFETY: as above.
+        let identity = unsafe { required(identity) }?;
+        access::end(&*library::current()?, &parameters, &identity)
+    })
+}
+
+/// # Safety
+/// As for [`VixDiskLib_Connect`]; both numbers may be null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn VixDiskLib_Cleanup(
+    parameters: *const VddkConnectParams,
+    cleaned: *mut u32,
+    remaining: *mut u32,
+) -> u64 {
+    guarded(|| {
+        // SAFETY: the caller's promise.
+        unsafe { store_zero(cleaned) }?;
+        // SAFETY: as above.
+        unsafe { store_zero(remaining) }?;
+        // SAFETY: as above.
+        let parameters = unsafe { params(parameters) }?.ok_or(Code::INVALID_ARG)?;
+        access::cleanup(&*library::current()?, &parameters)
+    })
+}
+
+/// Not built.
+#[unsafe(no_mangle)]
+pub extern "C" fn VixDiskLib_GetConnectParams(_: VddkConnection, _: *mut *mut VddkConnectParams) -> u64 {
+    Code::NOT_SUPPORTED.0
+}
+
+/// Not built.
+#[unsafe(no_mangle)]
+pub extern "C" fn VixDiskLib_GetConnectionFromDisk(_: VddkDisk, _: *mut VddkConnection) -> u64 {
+    Code::NOT_SUPPORTED.0
+}
+
+/// # Safety
+/// `place` must be null or valid for writing.
+unsafe fn store_zero(place: *mut u32) -> Answer<()> {
+    if place.is_null() {
+        return Ok(());
+    }
+    // SAFETY: the caller's promise.
+    unsafe { store(place, 0) }
+}

@@ -1,0 +1,206 @@
+//! Opening and closing disks, and asking about them.
+
+use std::ffi::{CStr, c_char};
+use std::ptr;
+
+use vixdisklib::ffi::bindings::{
+    VddkBlockList, VddkChangeInfo, VddkChangedAreaParams, VddkConnection, VddkDisk, VddkInfo, VddkOpenParams,
+    VddkSectors,
+};
+
+use super::arguments::{caught, guarded, required, store};
+use super::memory;
+use crate::code::{Answer, Code};
+use crate::{allocated, library, open};
+
+/// # Safety
+/// As the interface says: `path` ends with a zero byte, `disk` takes a handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn VixDiskLib_Open(
+    connection: VddkConnection,
+    path: *const c_char,
+    flags: u32,
+    disk: *mut VddkDisk,
+) -> u64 {
+    guarded(|| {
+        // SAFETY: the caller's promise. Null is what a client sees when this fails.
+        unsafe { store(disk, ptr::null_mut()) }?;
+        let library = library::current()?;
+        let connection = library.connection(connection as usize)?;
+        // SAFETY: as above.
+        let path = unsafe { required(path) }?;
+        let handle = library.add_disk(open::open(&connection, &path, flags)?);
+        // SAFETY: as above.
+        unsafe { store(disk, handle as VddkDisk) }
+    })
+}
+
+/// Not built.
+#[unsafe(no_mangle)]
+pub extern "C" fn VixDiskLib_OpenEx(_: VddkConnection, _: *const VddkOpenParams, _: *mut VddkDisk) -> u64 {
+    Code::NOT_SUPPORTED.0
+}
+
+/// The handle is gone even when this fails.
+#[unsafe(no_mangle)]
+pub extern "C" fn VixDiskLib_Close(disk: VddkDisk) -> u64 {
+    guarded(|| library::current()?.take_disk(disk as usize)?.close())
+}
+
+/// # Safety
+/// `info` must take a pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn VixDiskLib_GetInfo(disk: VddkDisk, info: *mut *mut VddkInfo) -> u64 {
+    guarded(|| {
+        // SAFETY: the caller's promise.
+        unsafe { store(info, ptr::null_mut()) }?;
+        let found = library::current()?.disk(disk as usize)?.info()?;
+        // SAFETY: as above.
+        unsafe { store(info, memory::info(&found)?) }
+    })
+}
+
+/// # Safety
+/// `info` must be null or come from [`VixDiskLib_GetInfo`], and not be used again. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn VixDiskLib_FreeInfo(info: *mut VddkInfo) {
+    // SAFETY: the caller's promise.
+    unsafe { memory::free_info(info) };
+}
+
+/// A static string; null for a handle that is none.
+#[unsafe(no_mangle)]
+pub extern "C" fn VixDiskLib_GetTransportMode(disk: VddkDisk) -> *const c_char {
+    caught(ptr::null(), || {
+        let transport =
+            library::current().and_then(|library| library.disk(disk as usize)).map(|disk| disk.transport);
+        let name: Option<&'static CStr> = match transport {
+            Ok("file") => Some(c"file"),
+            Ok("nbd") => Some(c"nbd"),
+            Ok(_) => Some(c"nbdssl"),
+            Err(_) => None,
+        };
+        name.map_or(ptr::null(), CStr::as_ptr)
+    })
+}
+
+/// # Safety
+/// `list` must take a pointer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn VixDiskLib_QueryAllocatedBlocks(
+    disk: VddkDisk,
+    start: VddkSectors,
+    count: VddkSectors,
+    chunk: VddkSectors,
+    list: *mut *mut VddkBlockList,
+) -> u64 {
+    guarded(|| {
+        // SAFETY: the caller's promise.
+        unsafe { store(list, ptr::null_mut()) }?;
+        let disk = library::current()?.disk(disk as usize)?;
+        let runs = allocated::query(&disk, start, count, chunk)?;
+        // SAFETY: as above.
+        unsafe { store(list, memory::block_list(&runs)?) }
+    })
+}
+
+/// # Safety
+/// `list` must be null or come from [`VixDiskLib_QueryAllocatedBlocks`], and not be used again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn VixDiskLib_FreeBlockList(list: *mut VddkBlockList) -> u64 {
+    // SAFETY: the caller's promise.
+    unsafe { memory::free(list.cast()) };
+    0
+}
+
+/// Not built.
+#[unsafe(no_mangle)]
+pub extern "C" fn VixDiskLib_QueryChangedAreas(
+    _: VddkDisk,
+    _: *const VddkChangedAreaParams,
+    _: *mut *mut VddkChangeInfo,
+) -> u64 {
+    Code::NOT_SUPPORTED.0
+}
+
+/// There is never anything to free.
+#[unsafe(no_mangle)]
+pub extern "C" fn VixDiskLib_FreeChangedAreas(_: *mut VddkChangeInfo) {}
+
+/// # Safety
+/// `key` ends with a zero byte, `buffer` is null or has `size` bytes, `needed` is null or takes a number.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn VixDiskLib_ReadMetadata(
+    disk: VddkDisk,
+    key: *const c_char,
+    buffer: *mut c_char,
+    size: usize,
+    needed: *mut usize,
+) -> u64 {
+    guarded(|| {
+        let disk = library::current()?.disk(disk as usize)?;
+        // SAFETY: the caller's promise.
+        let key = unsafe { required(key) }?;
+        let mut value = disk.metadata(&key)?.into_bytes();
+        value.push(0);
+        // SAFETY: as above.
+        unsafe { fill(&value, buffer, size, needed) }
+    })
+}
+
+/// # Safety
+/// Both strings end with a zero byte.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn VixDiskLib_WriteMetadata(
+    disk: VddkDisk,
+    key: *const c_char,
+    value: *const c_char,
+) -> u64 {
+    guarded(|| {
+        let disk = library::current()?.disk(disk as usize)?;
+        // SAFETY: the caller's promise.
+        let key = unsafe { required(key) }?;
+        // SAFETY: as above.
+        let value = unsafe { required(value) }?;
+        disk.set_metadata(&key, &value)
+    })
+}
+
+/// # Safety
+/// As for [`VixDiskLib_ReadMetadata`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn VixDiskLib_GetMetadataKeys(
+    disk: VddkDisk,
+    keys: *mut c_char,
+    size: usize,
+    needed: *mut usize,
+) -> u64 {
+    guarded(|| {
+        let disk = library::current()?.disk(disk as usize)?;
+        let mut list = Vec::new();
+        for key in disk.metadata_keys()? {
+            list.extend_from_slice(key.as_bytes());
+            list.push(0);
+        }
+        list.push(0);
+        // SAFETY: the caller's promise.
+        unsafe { fill(&list, keys, size, needed) }
+    })
+}
+
+/// Tells how much room is needed, and fills the buffer if it has that: otherwise it stays as it is.
+///
+/// # Safety
+/// `buffer` must be null or have `size` bytes, `needed` be null or take a number.
+unsafe fn fill(bytes: &[u8], buffer: *mut c_char, size: usize, needed: *mut usize) -> Answer<()> {
+    if !needed.is_null() {
+        // SAFETY: the caller's promise.
+        unsafe { store(needed, bytes.len()) }?;
+    }
+    if buffer.is_null() || size < bytes.len() {
+        return Err(Code::BUFFER_TOO_SMALL);
+    }
+    // SAFETY: the buffer has at least this many bytes.
+    unsafe { memory::copy_out(bytes, buffer) };
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! Putting the shared library where a kit would have it.
+
+use std::env;
+use std::fs;
+use std::io::{Error, ErrorKind, Result};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::library::VERSION;
+
+const BUILT: &str = "libfake_vddk.so";
+const OVERRIDE: &str = "FAKE_VDDK_LIBRARY";
+
+/// Makes `kit_dir` a kit: puts this library into `kit_dir/lib64`, with the names and links of a real one. A library that is
+/// there already is replaced in one step, so running programs keep theirs.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] when the built library cannot be found (see [`library_file`]); otherwise what the file system says.
+pub fn install(kit_dir: &Path) -> Result<()> {
+    let built = library_file()?;
+    let folder = kit_dir.join("lib64");
+    fs::create_dir_all(&folder)?;
+    let name = format!("libvixDiskLib.so.{VERSION}");
+    let temporary = temporary(&folder, &name);
+    // A copy, not a link: a rebuild must not change a library that a running program has loaded.
+    fs::copy(&built, &temporary)
+        .map_err(|error| Error::new(error.kind(), format!("cannot copy {}: {error}", built.display())))?;
+    fs::rename(&temporary, folder.join(&name))?;
+    link(&folder, "libvixDiskLib.so.8", &name)?;
+    link(&folder, "libvixDiskLib.so", "libvixDiskLib.so.8")
+}
+
+/// The shared library that cargo built of this crate: what the environment variable `FAKE_VDDK_LIBRARY` names, or else the
+/// file `libfake_vddk.so` near the running program, where cargo puts it for programs, examples and tests that depend on this
+/// crate.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`], naming the places that were looked at.
+pub fn library_file() -> Result<PathBuf> {
+    if let Some(given) = env::var_os(OVERRIDE) {
+        let given = PathBuf::from(given);
+        if given.is_file() {
+            return Ok(given);
+        }
+        let text = format!("{OVERRIDE} names {}, which is not a file", given.display());
+        return Err(Error::new(ErrorKind::NotFound, text));
+    }
+    let program = env::current_exe()?;
+    let places = places(&program);
+    places.iter().find(|place| place.is_file()).cloned().ok_or_else(|| {
+        let looked: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
+        let text = format!(
+            "the fake VDDK was not found; build it with `cargo build -p fake-vddk` or name it in {OVERRIDE}; looked at {}",
+            looked.join(", ")
+        );
+        Error::new(ErrorKind::NotFound, text)
+    })
+}
+
+/// Tests run in `PROFILE/deps`, examples in `PROFILE/examples`, programs in `PROFILE`. The library of a dependency is in
+/// `PROFILE/deps`; only that of a package named on the command line is put into `PROFILE` too, where it may be stale.
+fn places(program: &Path) -> Vec<PathBuf> {
+    let Some(folder) = program.parent() else { return Vec::new() };
+    let mut places = vec![folder.join("deps").join(BUILT), folder.join(BUILT)];
+    if let Some(above) = folder.parent() {
+        places.push(above.join("deps").join(BUILT));
+        places.push(above.join(BUILT));
+    }
+    places
+}
+
+/// A name that no other installation uses, in this process or another.
+fn temporary(folder: &Path, name: &str) -> PathBuf {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    folder.join(format!(".{name}.{}-{number}", std::process::id()))
+}
+
+#[cfg(unix)]
+fn link(folder: &Path, name: &str, target: &str) -> Result<()> {
+    let temporary = temporary(folder, name);
+    std::os::unix::fs::symlink(target, &temporary)?;
+    fs::rename(&temporary, folder.join(name))
+}
+
+#[cfg(not(unix))]
+fn link(_: &Path, _: &str, _: &str) -> Result<()> {
+    Err(Error::new(ErrorKind::Unsupported, "VDDK kits exist for Linux only"))
+}

@@ -1,0 +1,52 @@
+//! Loading: what is found, what is refused, what is reported.
+
+use vixdisklib::{ErrorKind, Library, LibraryOptions, TransportMode};
+
+use crate::world::{World, library};
+
+#[test]
+fn the_library_is_loaded_once_and_says_what_it_is() {
+    let first = library();
+    let second = library();
+    assert!(std::sync::Arc::ptr_eq(&first, &second));
+    assert_eq!(first.version().to_string(), "8.0.3");
+    assert!(first.file().ends_with("lib64/libvixDiskLib.so.8.0.3"), "{}", first.file().display());
+    assert!(first.capabilities().iter().all(|capability| capability.present));
+    assert_eq!(
+        first.transport_modes().unwrap(),
+        [TransportMode::File, TransportMode::NbdSsl, TransportMode::Nbd]
+    );
+}
+
+#[test]
+fn another_folder_is_refused_while_the_library_runs() {
+    let running = library();
+    let empty = tempfile::tempdir().unwrap();
+    // While one runs, even a good folder is refused: the reason given is the one that counts.
+    let error = Library::open(LibraryOptions::new(empty.path())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LibraryInUse);
+    assert!(error.to_string().contains(running.directory().to_str().unwrap()), "{error}");
+}
+
+#[test]
+fn other_settings_for_a_running_library_are_refused() {
+    let running = library();
+    let options = LibraryOptions::new(running.directory()).config("vixDiskLib.transport.LogLevel", "6");
+    assert_eq!(Library::open(options).unwrap_err().kind(), ErrorKind::LibraryInUse);
+}
+
+#[test]
+fn calls_are_counted() {
+    let calls = |name: &str| {
+        let statistics = library().statistics();
+        statistics.iter().find(|row| row.name == name).map_or((0, 0), |row| (row.calls, row.failures))
+    };
+    let before = calls("VixDiskLib_Open");
+    let world = World::new();
+    let connection = world.connect_to_snapshot();
+    connection.open(crate::world::FROZEN, vixdisklib::OpenOptions::read_only()).unwrap().close().unwrap();
+    connection.open("[ds] none/none.vmdk", vixdisklib::OpenOptions::read_only()).unwrap_err();
+    let after = calls("VixDiskLib_Open");
+    // Other tests of this process count too.
+    assert!(after.0 >= before.0 + 2 && after.1 > before.1, "{before:?} {after:?}");
+}

@@ -1,0 +1,175 @@
+//! A simulated server with two machines, written by hand as the SOAP server would.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use secrecy::SecretString;
+use sim_store::state::{
+    CookieHash, FaultRule, Inventory, PasswordHash, ServerRecord, SessionRecord, SnapshotRecord, UserRecord,
+    VmDisk, VmRecord, store_faults,
+};
+use sim_store::{Access, Datastore, Disk, DiskSpec, Scope, snapshot};
+use tempfile::TempDir;
+use vixdisklib::{
+    ConnectOptions, ConnectParams, Connection, Credentials, Library, LibraryOptions, OpenOptions, Thumbprint,
+    VmSpec,
+};
+
+pub(crate) const PASSWORD: &str = "correct horse";
+pub(crate) const COOKIE: &str = "52ab99cc";
+/// The disk under the snapshot of the running machine `vm-101`.
+pub(crate) const FROZEN: &str = "[ds] on/on.vmdk";
+/// The live disk of the running machine.
+pub(crate) const LIVE: &str = "[ds] on/on-000001.vmdk";
+/// The disk of `vm-201`, which is off.
+pub(crate) const OFF: &str = "[ds] off/off.vmdk";
+/// 8 MiB and a tail of 5 sectors that fills no chunk.
+pub(crate) const CAPACITY: u64 = (8 << 20) + 5 * 512;
+
+const HOST: &str = "127.0.0.1";
+
+pub(crate) struct World {
+    pub(crate) data: TempDir,
+    port: u16,
+}
+
+/// The one library of this process.
+pub(crate) fn library() -> Arc<Library> {
+    Library::open(LibraryOptions::new(kit()).temp_directory(kit().join("tmp"))).unwrap()
+}
+
+pub(crate) fn kit() -> PathBuf {
+    static KIT: OnceLock<TempDir> = OnceLock::new();
+    let kit = KIT.get_or_init(|| {
+        let kit = tempfile::tempdir().unwrap();
+        fake_vddk::install(kit.path()).unwrap();
+        kit
+    });
+    kit.path().to_owned()
+}
+
+/// Bytes that differ from sector to sector.
+pub(crate) fn pattern(seed: u8, length: usize) -> Vec<u8> {
+    (0..length).map(|at| (at / 512) as u8 ^ (at % 251) as u8 ^ seed).collect()
+}
+
+impl World {
+    pub(crate) fn new() -> World {
+        static PORT: AtomicU16 = AtomicU16::new(20_000);
+        let world = World { data: tempfile::tempdir().unwrap(), port: PORT.fetch_add(1, Ordering::Relaxed) };
+        for name in ["on", "off"] {
+            std::fs::create_dir_all(world.data.path().join("ds").join(name)).unwrap();
+            let disk = Disk::create(world.host_path(name), &DiskSpec::thin(CAPACITY)).unwrap();
+            disk.write_at(1 << 20, &pattern(1, 1 << 20)).unwrap();
+        }
+        snapshot::create(&world.host_path("on")).unwrap();
+        world.inventory().store(world.data.path()).unwrap();
+        let record = ServerRecord {
+            data_dir: world.data.path().to_owned(),
+            thumbprint_sha1: thumbprint().as_str().to_owned(),
+            thumbprint_sha256: "00".to_owned(),
+        };
+        record.store(&kit(), HOST, world.port).unwrap();
+        world
+    }
+
+    /// The descriptor of a machine's base disk.
+    pub(crate) fn host_path(&self, name: &str) -> PathBuf {
+        self.data.path().join("ds").join(name).join(format!("{name}.vmdk"))
+    }
+
+    /// What the store itself reads from a machine's base disk.
+    pub(crate) fn stored(&self, name: &str, offset: u64, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        let disk = Disk::open(self.host_path(name), Access::ReadOnly, Scope::WholeChain).unwrap();
+        disk.read_at(offset, &mut bytes).unwrap();
+        bytes
+    }
+
+    pub(crate) fn faults(&self, rules: &[FaultRule]) {
+        store_faults(self.data.path(), rules).unwrap();
+    }
+
+    pub(crate) fn params(&self, vm: &str) -> ConnectParams {
+        self.params_with(vm, password(PASSWORD), thumbprint())
+    }
+
+    pub(crate) fn params_with(
+        &self,
+        vm: &str,
+        credentials: Credentials,
+        thumbprint: Thumbprint,
+    ) -> ConnectParams {
+        let vm = VmSpec::moref(vm).unwrap();
+        ConnectParams::remote(HOST, vm, credentials).port(self.port).thumbprint(thumbprint).build().unwrap()
+    }
+
+    pub(crate) fn connect(&self, vm: &str) -> Connection {
+        library().connect(&self.params(vm), ConnectOptions::new()).unwrap()
+    }
+
+    /// Over the snapshot of the running machine, as a backup does.
+    pub(crate) fn connect_to_snapshot(&self) -> Connection {
+        let options = ConnectOptions::new().read_only(true).snapshot("snapshot-102");
+        library().connect(&self.params("vm-101"), options).unwrap()
+    }
+
+    /// The disk of the machine that is off, for writing.
+    pub(crate) fn open_off(&self, options: OpenOptions) -> vixdisklib::Disk {
+        self.connect("vm-201").open(OFF, options).unwrap()
+    }
+
+    fn inventory(&self) -> Inventory {
+        let disk = |path: &str| vec![VmDisk { key: 2000, path: path.parse().unwrap() }];
+        let vm = |moref: &str, name: &str, power_on, path: &str, snapshots| VmRecord {
+            moref: moref.to_owned(),
+            instance_uuid: moref.to_owned(),
+            name: name.to_owned(),
+            power_on,
+            vmx: format!("[ds] {name}/{name}.vmx").parse().unwrap(),
+            disks: disk(path),
+            snapshots,
+            disabled_methods: Vec::new(),
+        };
+        let frozen = SnapshotRecord { moref: "snapshot-102".to_owned(), disks: disk(FROZEN) };
+        Inventory {
+            server_uuid: "0".to_owned(),
+            users: vec![UserRecord {
+                name: "root".to_owned(),
+                password: PasswordHash::new(PASSWORD).unwrap(),
+            }],
+            sessions: vec![SessionRecord {
+                cookie: CookieHash::new(COOKIE).unwrap(),
+                user: "root".to_owned(),
+            }],
+            datastores: vec![Datastore::new("ds", self.data.path().join("ds")).unwrap()],
+            vms: vec![
+                vm("vm-101", "on", true, LIVE, vec![frozen]),
+                vm("vm-201", "off", false, OFF, Vec::new()),
+            ],
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        ServerRecord::remove(&kit(), HOST, self.port).unwrap();
+    }
+}
+
+pub(crate) fn password(password: &str) -> Credentials {
+    Credentials::Password { user: "root".to_owned(), password: SecretString::from(password) }
+}
+
+pub(crate) fn cookie(cookie: &str) -> Credentials {
+    Credentials::SessionCookie {
+        cookie: SecretString::from(cookie),
+        user: "root".to_owned(),
+        key: SecretString::from(PASSWORD),
+    }
+}
+
+pub(crate) fn thumbprint() -> Thumbprint {
+    Thumbprint::from_sha1([0xA7; 20])
+}
