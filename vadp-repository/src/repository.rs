@@ -5,6 +5,7 @@ pub(crate) mod load;
 mod names;
 mod open;
 
+use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
@@ -144,6 +145,13 @@ impl Repository {
     /// Where the repository is, for messages.
     pub fn location(&self) -> String {
         self.shared.store.describe()
+    }
+}
+
+impl fmt::Debug for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (id, location) = (self.id(), self.location());
+        f.debug_struct("Repository").field("id", &id).field("location", &location).finish_non_exhaustive()
     }
 }
 

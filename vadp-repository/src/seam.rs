@@ -126,7 +126,11 @@ impl Fixed {
             Parse::Pack => {
                 parse_pack(PackId::from_bytes(self.object), repository, &self.keyring(), bytes).map(drop)
             }
-            Parse::Entries => parse_entries(&mut ByteReader::new(bytes)).map(drop),
+            Parse::Entries => {
+                let mut reader = ByteReader::new(bytes);
+                parse_entries(&mut reader)?;
+                reader.finish()
+            }
             Parse::Page => MapPage::parse(bytes).map(drop),
             Parse::Index => {
                 IndexObject::open(IndexId::from_bytes(self.object), repository, &self.keyring(), bytes)

@@ -46,7 +46,7 @@ impl LocalStore {
     /// [`Store`](ErrorKind::Store) when it cannot be created or opened.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        std::fs::create_dir_all(path).map_err(|source| {
+        create_durably(path).map_err(|source| {
             Error::new(ErrorKind::Store, format!("cannot create the directory {}", path.display()))
                 .with_source(source)
         })?;
@@ -124,4 +124,20 @@ impl ChunkStore for LocalStore {
 
 fn location(name: &ObjectName) -> object_store::path::Path {
     object_store::path::Path::from(name.as_str())
+}
+
+/// Creates a directory and its parents, and flushes the directories that got a new entry: else a power failure could
+/// take away the whole repository, however well its files are flushed.
+fn create_durably(path: &Path) -> std::io::Result<()> {
+    let path = std::path::absolute(path)?;
+    let existing = path.ancestors().find(|ancestor| ancestor.is_dir()).map(Path::to_owned);
+    std::fs::create_dir_all(&path)?;
+    #[cfg(unix)]
+    for parent in path.ancestors().skip(1) {
+        if existing.as_ref().is_none_or(|existing| !parent.starts_with(existing)) {
+            break;
+        }
+        std::fs::File::open(parent)?.sync_all()?;
+    }
+    Ok(())
 }

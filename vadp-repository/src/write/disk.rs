@@ -1,6 +1,7 @@
 //! Writing one disk of a restore point.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -230,6 +231,15 @@ impl Drop for DiskWriter {
         if !self.finished {
             self.run.fail(format!("disk {:?} was not finished", self.spec.key));
         }
+    }
+}
+
+impl fmt::Debug for DiskWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DiskWriter")
+            .field("spec", &self.spec)
+            .field("parent", &self.parent)
+            .finish_non_exhaustive()
     }
 }
 

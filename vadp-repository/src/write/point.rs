@@ -1,6 +1,7 @@
 //! Writing a restore point: disks first, the point itself last. That last write is the commit.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -140,6 +141,15 @@ impl PointWriter {
             .await?;
         run.shared.store.create(&point_name(id)?, object.into()).await?;
         Ok(RestorePoint::new(Arc::clone(&run.shared), id, head, body))
+    }
+}
+
+impl fmt::Debug for PointWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PointWriter")
+            .field("id", &self.id)
+            .field("draft", &self.draft)
+            .finish_non_exhaustive()
     }
 }
 

@@ -94,8 +94,13 @@ impl Run {
         lock(&self.failure).get_or_insert(reason);
     }
 
-    /// Stores what is still open, and names everything in the index. Afterwards the point may be written.
+    /// Stores what is still open, and names everything in the index. Afterwards the point may be written. The caller has seen
+    /// that all disks are finished, so nothing can fail beside it.
     pub(super) async fn flush(self: &Arc<Self>) -> Result<()> {
+        if let Some(reason) = lock(&self.failure).as_ref() {
+            let message = format!("the restore point is not committed, since a part of it failed: {reason}");
+            return Err(Error::new(ErrorKind::Incomplete, message));
+        }
         for packer in [&self.data, &self.pages] {
             if let Some(record) = Packer::flush(packer, &self.shared).await? {
                 self.unindexed.lock().await.push(record);
@@ -103,14 +108,7 @@ impl Run {
         }
         self.write_index(1).await?;
         let reused = lock(&self.reused).clone();
-        baseline::verify_reused(&self.shared, &reused).await?;
-        match lock(&self.failure).as_ref() {
-            None => Ok(()),
-            Some(reason) => Err(Error::new(
-                ErrorKind::Incomplete,
-                format!("the restore point is not committed, since a part of it failed: {reason}"),
-            )),
-        }
+        baseline::verify_reused(&self.shared, &reused).await
     }
 
     /// Whether the chunk is there, or on its way, already. If not, the caller must store it.
