@@ -29,7 +29,7 @@ pub(super) fn measure(tree: &Tree) -> Figures {
         ),
         examples: Spread::of(
             sources()
-                .filter(|file| file.path.starts_with("examples/examples/"))
+                .filter(|file| file.path.starts_with("examples/"))
                 .map(|file| file.line_count()),
         ),
         generated: Spread::of(
