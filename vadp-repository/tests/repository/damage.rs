@@ -252,6 +252,7 @@ async fn a_backup_does_not_build_on_a_pack_that_is_being_pruned() {
     store.objects().insert(tombstone, Bytes::new());
     let error = writer.commit(Bytes::new(), BTreeMap::new()).await.unwrap_err();
     assert_eq!((error.kind(), error.location().pack), (ErrorKind::Conflict, Some(pack_id(&data[0]))));
+    assert_eq!(store.names("points").len(), 1);
 
     let point = back_up(&repo, "web", CAPACITY, &image(), None).await.unwrap();
     assert!(point.disks()[0].summary.new_chunks > 0, "chunks of a tombstoned pack are stored again");
