@@ -6,7 +6,7 @@ use sim_store::{Disk, ErrorKind, SECTOR, Scope};
 
 use crate::code::{Answer, Code};
 use crate::ffi::log;
-use crate::library::{Faults, lock};
+use crate::library::{Faults, Suffering, lock};
 use crate::queue::{Job, Queue};
 
 /// An open disk.
@@ -70,7 +70,7 @@ impl OpenDisk {
 
     /// Reads; a fault rule for `function` may let it fail, perhaps after half of the bytes.
     pub(crate) fn read(&self, function: &str, offset: u64, buffer: &mut [u8]) -> Answer<()> {
-        let suffering = self.faults.suffer(function, &self.path)?;
+        let suffering = self.suffer_transfer(function, "Read")?;
         let length = if suffering.is_partial() { buffer.len() / 2 } else { buffer.len() };
         if suffering.is_partial() || suffering.settle().is_ok() {
             self.told(function, self.disk.read_at(offset, &mut buffer[..length]))?;
@@ -80,7 +80,7 @@ impl OpenDisk {
 
     /// Writes; otherwise like [`OpenDisk::read`].
     pub(crate) fn write(&self, function: &str, offset: u64, buffer: &[u8]) -> Answer<()> {
-        let suffering = self.faults.suffer(function, &self.path)?;
+        let suffering = self.suffer_transfer(function, "Write")?;
         let length = if suffering.is_partial() { buffer.len() / 2 } else { buffer.len() };
         if suffering.is_partial() || suffering.settle().is_ok() {
             self.told(function, self.disk.write_at(offset, &buffer[..length]))?;
@@ -176,6 +176,16 @@ impl OpenDisk {
             log::warn(&format!("{function} on {} failed: {error}", self.path));
             Code::of(&error)
         })
+    }
+
+    /// Rules for `Read` and `Write` mean transfers of either family, so that a rule need not know how its client reads;
+    /// those for `ReadAsync` and `WriteAsync` mean that family alone, and come first.
+    fn suffer_transfer(&self, function: &str, either: &str) -> Answer<Suffering> {
+        let suffering = self.faults.suffer(function, &self.path)?;
+        if function == either || suffering.settle().is_err() {
+            return Ok(suffering);
+        }
+        self.faults.suffer(either, &self.path)
     }
 
     fn drain(&self) {

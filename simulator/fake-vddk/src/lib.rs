@@ -23,7 +23,8 @@
 //! - Writes log lines like the real library's, the two that other programs parse among them.
 //!
 //! # Faults
-//! Rules of [`sim_store::state::FaultRule`] name a function without its prefix (`Read`, `ReadAsync`, `Open`, ...). A rule with
+//! Rules of [`sim_store::state::FaultRule`] name a function without its prefix (`Open`, `Flush`, ...). `Read` and `Write` mean
+//! transfers of either family, `ReadAsync` and `WriteAsync` the asynchronous ones alone. A rule with
 //! `partial` fills the first half of a read, or writes the first half, before it answers its code: the short read.
 //!
 //! # Limits

@@ -90,7 +90,7 @@ fn open(file: &Path) -> std::result::Result<libloading::Library, libloading::Err
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]
 mod tests {
     use super::*;
 

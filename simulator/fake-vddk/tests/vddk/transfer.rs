@@ -69,7 +69,7 @@ fn bad_requests_are_refused_on_this_side() {
 #[test]
 fn a_short_read_is_an_error_and_not_a_success() {
     let world = World::new();
-    for (mode, function) in [(IoMode::Sync, "Read"), (IoMode::Async, "ReadAsync")] {
+    for (mode, function) in [(IoMode::Sync, "Read"), (IoMode::Async, "Read"), (IoMode::Async, "ReadAsync")] {
         let disk = world.open_off(OpenOptions::read_only().io_mode(mode).max_request(4096).queue_depth(1));
         let rule = FaultRule {
             function: function.to_owned(),
