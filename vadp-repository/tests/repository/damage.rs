@@ -184,6 +184,7 @@ async fn a_missing_or_damaged_index_is_no_hole_and_heals_by_a_full_backup() {
 #[tokio::test(flavor = "multi_thread")]
 async fn objects_under_each_others_names_are_noticed() {
     let (store, first) = filled().await;
+    let (data, _) = packs(&store);
     let repo = open(&store).await.unwrap();
     let second = back_up(&repo, "db", CAPACITY, &[(0, noise(50, CHUNK))].into(), None).await.unwrap().id();
     let name = |id: PointId| format!("points/{id}");
@@ -195,7 +196,6 @@ async fn objects_under_each_others_names_are_noticed() {
     assert_eq!(repo.points(None).await.unwrap_err().kind(), ErrorKind::Damaged);
     store.objects().insert(name(first), before);
 
-    let (data, _) = packs(&store);
     let other = store.objects()[&data[1]].clone();
     store.objects().insert(data[0].clone(), other);
     assert!(!check(&store, CheckDepth::Deep).await.is_ok());
