@@ -1,0 +1,132 @@
+//! `QueryChangedDiskAreas`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sim_store::tracking::{self, DEFAULT_MAX_EXTENTS, Window};
+use vim_api::types as t;
+use vim_api::{MoRef, mo};
+
+use crate::fault::{Fault, Outcome, describe, fault, from_store, invalid_argument, not_found};
+use crate::faults::Mutation;
+use crate::machine::Power;
+use crate::wire::{Answer, Call};
+use crate::world::Shared;
+
+/// `VirtualMachine.QueryChangedDiskAreas`.
+pub(crate) async fn query(shared: &Arc<Shared>, call: &Call) -> Outcome<Answer> {
+    let snapshot: Option<MoRef<mo::VirtualMachineSnapshot>> = call.optional("snapshot")?;
+    let key: i32 = call.required("deviceKey")?;
+    let start: i64 = call.required("startOffset")?;
+    let change_id: String = call.required("changeId")?;
+    let disk = find(shared, call, snapshot.as_ref(), key)?;
+    let start = u64::try_from(start)
+        .ok()
+        .filter(|start| *start < disk.capacity)
+        .ok_or_else(|| invalid_argument("startOffset", "The start is not inside the disk."))?;
+    let (host, since) = (disk.host.clone(), change_id.clone());
+    let job = move || tracking::query(&host, &since, start, DEFAULT_MAX_EXTENTS);
+    let window = match tokio::task::spawn_blocking(job).await {
+        Ok(Ok(window)) => window,
+        Ok(Err(error)) => return Err(refused(&error, &disk.file)),
+        Err(error) => return Err(fault(t::SystemError::default(), format!("The query died: {error}"))),
+    };
+    let mut info = to_info(&window);
+    if let Some(mutation) = shared.faults.strike_areas(call.this.value()) {
+        spoil(&mut info, mutation, disk.capacity);
+    }
+    Ok(Answer::one(call, &info))
+}
+
+struct Target {
+    host: PathBuf,
+    file: String,
+    capacity: u64,
+}
+
+fn find(
+    shared: &Shared,
+    call: &Call,
+    snapshot: Option<&MoRef<mo::VirtualMachineSnapshot>>,
+    key: i32,
+) -> Outcome<Target> {
+    shared.read(|world| {
+        let machine = world.machine(call.this.value()).ok_or_else(|| not_found(&call.this))?;
+        let settings = match snapshot {
+            Some(snapshot) => match (machine.snapshot(snapshot.value()), world.snapshot(snapshot.value())) {
+                (Some(own), _) => &own.settings,
+                (None, Some(_)) => {
+                    return Err(invalid_argument("snapshotId", "The snapshot is of another machine."));
+                }
+                (None, None) => return Err(not_found(&snapshot.cast())),
+            },
+            None if machine.power == Power::On => {
+                let message = "Without a snapshot only a machine that is powered off can be asked.";
+                return Err(invalid_argument("snapshotId", message));
+            }
+            None => &machine.settings,
+        };
+        let disk = settings.disks.iter().find(|disk| disk.key == key);
+        let disk = disk.ok_or_else(|| invalid_argument("deviceKey", format!("There is no disk {key}.")))?;
+        let file = disk.path.to_string();
+        let host = world.resolve(&disk.path).map_err(|error| from_store(&error, &file))?;
+        Ok(Target { host, file, capacity: disk.capacity })
+    })
+}
+
+fn refused(error: &sim_store::Error, file: &str) -> Fault {
+    if error.is_file_fault() {
+        let value = t::FileFault { file: file.to_owned(), ..Default::default() };
+        return fault(value, format!("Error caused by file {file}: {}", describe(error)));
+    }
+    if error.kind() == sim_store::ErrorKind::InvalidArgument {
+        return invalid_argument("changeId", describe(error));
+    }
+    from_store(error, file)
+}
+
+fn to_info(window: &Window) -> t::DiskChangeInfo {
+    let area = |extent: &sim_store::Extent| t::DiskChangeExtent {
+        start: signed(extent.offset),
+        length: signed(extent.length),
+        ..Default::default()
+    };
+    t::DiskChangeInfo {
+        start_offset: signed(window.start),
+        length: signed(window.length),
+        changed_area: window.extents.iter().map(area).collect(),
+        ..Default::default()
+    }
+}
+
+/// Makes an answer wrong in a way that a client has to notice.
+fn spoil(info: &mut t::DiskChangeInfo, mutation: Mutation, capacity: u64) {
+    let capacity = signed(capacity);
+    let area = |start, length| t::DiskChangeExtent { start, length, ..Default::default() };
+    match mutation {
+        Mutation::Stall => {
+            info.length = 0;
+            info.changed_area.clear();
+        }
+        Mutation::Gap => {
+            let shift = (info.length / 2).max(512);
+            info.start_offset += shift;
+            info.length = (info.length - shift).max(1);
+            info.changed_area.retain(|area| area.start >= shift);
+        }
+        Mutation::ShortSum if info.start_offset == 0 => {
+            info.length = (info.length / 2).max(1);
+            info.changed_area.retain(|area| area.start + area.length <= info.length);
+        }
+        Mutation::ShortSum => info.length = capacity - info.start_offset + 65_536,
+        Mutation::Overlap => {
+            let first = info.changed_area.first().cloned().unwrap_or_else(|| area(info.start_offset, 1024));
+            info.changed_area = vec![first.clone(), area(first.start + first.length / 2, first.length)];
+        }
+        Mutation::BeyondCapacity => info.changed_area.push(area(capacity - 512, 65_536)),
+    }
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

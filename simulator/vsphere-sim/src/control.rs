@@ -1,0 +1,215 @@
+//! The control port: plain HTTP on loopback, for programs that are not written in Rust.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use sim_store::state;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::faults::FaultRule;
+use crate::sim::SimVm;
+use crate::world::Shared;
+use crate::{Error, ErrorKind, Result};
+
+/// Largest request in bytes.
+const MAX_REQUEST: usize = 1 << 20;
+
+/// Serves until it is dropped.
+pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    let shared = Arc::clone(&shared);
+                    let service = service_fn(move |request| answer(Arc::clone(&shared), request));
+                    connections.spawn(async move {
+                        let served = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                        if let Err(error) = served {
+                            tracing::debug!(%error, "a control connection ended early");
+                        }
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a control connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// Adds a rule for the fake VDDK.
+pub(crate) fn add_vddk_fault(shared: &Shared, rule: state::FaultRule) -> Result<()> {
+    let failed = |error| Error::store("writing the rules of the fake VDDK", error);
+    let mut rules = state::load_faults(&shared.settings.data_dir).map_err(failed)?;
+    rules.push(rule);
+    state::store_faults(&shared.settings.data_dir, &rules).map_err(failed)
+}
+
+/// Drops all rules, those of the fake VDDK too.
+pub(crate) fn clear_faults(shared: &Shared) -> Result<()> {
+    shared.faults.clear();
+    state::store_faults(&shared.settings.data_dir, &[])
+        .map_err(|error| Error::store("writing the rules of the fake VDDK", error))
+}
+
+async fn answer(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+) -> std::result::Result<Response<Full<Bytes>>, Infallible> {
+    let (head, body) = request.into_parts();
+    let (path, query) = (head.uri.path().to_owned(), head.uri.query().unwrap_or_default().to_owned());
+    let outcome = match Limited::new(body, MAX_REQUEST).collect().await {
+        Ok(body) => {
+            let body = body.to_bytes();
+            let job = move || route(&shared, &head.method, &path, &query, &body);
+            match tokio::task::spawn_blocking(job).await {
+                Ok(outcome) => outcome,
+                Err(error) => Err(Error::caused(ErrorKind::Store, "carrying out the request", error)),
+            }
+        }
+        Err(error) => Err(Error::caused(ErrorKind::InvalidArgument, "reading the request", error)),
+    };
+    let (status, json) = match outcome {
+        Ok(json) => (StatusCode::OK, json),
+        Err(error) => {
+            let status = match error.kind() {
+                ErrorKind::InvalidArgument => StatusCode::BAD_REQUEST,
+                ErrorKind::NotFound => StatusCode::NOT_FOUND,
+                ErrorKind::InvalidState => StatusCode::CONFLICT,
+                _ => StatusCode::INTERNAL_SERVER_ERROR,
+            };
+            (status, serde_json::json!({ "error": crate::fault::describe(&error) }))
+        }
+    };
+    let mut response = Response::new(Full::new(Bytes::from(format!("{json}\n"))));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+fn route(
+    shared: &Arc<Shared>,
+    method: &Method,
+    path: &str,
+    query: &str,
+    body: &[u8],
+) -> Result<serde_json::Value> {
+    match (method, path) {
+        (&Method::POST, "/v1/guest-write") => guest_write(shared, &parse(body)?),
+        (&Method::GET, "/v1/disk-extents") => disk_extents(shared, query),
+        (&Method::POST, "/v1/faults") => add_fault(shared, body),
+        (&Method::DELETE, "/v1/faults") => clear_faults(shared).map(|()| serde_json::json!({})),
+        (&Method::POST, "/v1/sessions/expire") => {
+            let wish: Expire = parse(body)?;
+            let expired = shared.update(|world| world.expire_sessions(wish.user.as_deref()));
+            Ok(serde_json::json!({ "expired": expired }))
+        }
+        (&Method::POST, "/v1/clock/advance") => {
+            let wish: Advance = parse(body)?;
+            shared.update(|world| {
+                world.clock.advance(Duration::from_secs(wish.seconds));
+                world.expire_idle();
+            });
+            Ok(serde_json::json!({}))
+        }
+        _ => Err(Error::new(ErrorKind::NotFound, format!("there is no {method} {path}"))),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GuestWrite {
+    vm: String,
+    disk: i32,
+    offset: u64,
+    length: u64,
+    seed: u64,
+    #[serde(default)]
+    force: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Expire {
+    user: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Advance {
+    seconds: u64,
+}
+
+fn guest_write(shared: &Arc<Shared>, wish: &GuestWrite) -> Result<serde_json::Value> {
+    let vm = find(shared, &wish.vm)?;
+    if !wish.force && !vm.is_powered_on() {
+        let what = format!(
+            "{} is off, so it has no guest that writes; pass \"force\": true to write anyway",
+            wish.vm
+        );
+        return Err(Error::new(ErrorKind::InvalidState, what));
+    }
+    vm.with_live_disk(wish.disk, |disk| {
+        sim_store::guest::write_pattern(disk, wish.offset, wish.length, wish.seed, 0)
+    })?
+    .map_err(|error| Error::store("writing as the guest", error))?;
+    Ok(serde_json::json!({ "written": wish.length }))
+}
+
+fn disk_extents(shared: &Arc<Shared>, query: &str) -> Result<serde_json::Value> {
+    let parameter = |name: &str| {
+        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).next_back()
+    };
+    let missing =
+        |name: &str| Error::new(ErrorKind::InvalidArgument, format!("the parameter {name} is missing"));
+    let vm = find(shared, parameter("vm").ok_or_else(|| missing("vm"))?)?;
+    let key = parameter("disk").and_then(|key| key.parse().ok()).ok_or_else(|| missing("disk"))?;
+    let snapshot = parameter("snapshot").filter(|snapshot| !snapshot.is_empty());
+    let allocated = vm.disk_allocated(key, snapshot)?;
+    let allocated: Vec<_> = allocated.iter().map(|extent| [extent.offset, extent.length]).collect();
+    Ok(serde_json::json!({ "sha256": vm.disk_sha256(key, snapshot)?, "allocated": allocated }))
+}
+
+/// A rule with a `method` is the server's, one with a `function` the fake VDDK's.
+fn add_fault(shared: &Shared, body: &[u8]) -> Result<serde_json::Value> {
+    let rule: serde_json::Value = parse(body)?;
+    if rule.get("function").is_some() {
+        add_vddk_fault(shared, parse(body)?)?;
+    } else {
+        shared.faults.add(parse::<FaultRule>(body)?)?;
+    }
+    Ok(serde_json::json!({}))
+}
+
+/// A machine by its managed object id, or by its name.
+fn find(shared: &Arc<Shared>, vm: &str) -> Result<SimVm> {
+    let id = shared.read(|world| {
+        let mut machines = world.stored.machines.values();
+        machines
+            .find(|machine| machine.id == vm || machine.settings.name == vm)
+            .map(|machine| machine.id.clone())
+    });
+    let id = id.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no machine {vm:?}")))?;
+    Ok(SimVm::new(Arc::clone(shared), id))
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
+    serde_json::from_slice(body)
+        .map_err(|error| Error::caused(ErrorKind::InvalidArgument, "reading the request's JSON", error))
+}

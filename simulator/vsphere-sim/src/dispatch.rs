@@ -1,0 +1,143 @@
+//! From a method call to the function that carries it out.
+
+use std::sync::Arc;
+
+use vim_api::dynamic::method;
+use vim_api::types as t;
+
+use crate::fault::{Outcome, fault, invalid_request, not_authenticated, not_found};
+use crate::faults::FaultPlace;
+use crate::inventory::{self, search, views};
+use crate::property_collector as pc;
+use crate::session::{self, Caller};
+use crate::wire::{Answer, Call};
+use crate::world::Shared;
+use crate::{cbt, power, reconfigure, snapshots, tasks};
+
+/// Carries a call out.
+pub(crate) async fn dispatch(shared: &Arc<Shared>, caller: &Caller, call: &Call) -> Outcome<Answer> {
+    let name = call.method.as_str();
+    if method(name).is_none() && name != "Fetch" {
+        return Err(invalid_request(format!("Unable to resolve WSDL method name {name}")));
+    }
+    if let Some(rule) = shared.faults.strike(FaultPlace::Call, name, call.this.value())
+        && let Some(fault) = rule.to_fault(&call.this)
+    {
+        return Err(fault);
+    }
+    let cookie = shared.read_mut(|world| {
+        let cookie = caller.cookie.as_deref().filter(|cookie| world.sessions.get(cookie).is_some())?;
+        world.note_activity(cookie);
+        Some(cookie.to_owned())
+    });
+    if let Some(answer) = anonymous(shared, caller, cookie.as_deref(), call)? {
+        return Ok(answer);
+    }
+    let Some(cookie) = cookie else { return Err(not_authenticated(&call.this)) };
+    let known = shared.read(|world| {
+        world.sessions.get(&cookie).map(|session| world.node(&call.this, Some(session)).is_some())
+    });
+    match known {
+        None => return Err(not_authenticated(&call.this)),
+        Some(false) => return Err(not_found(&call.this)),
+        Some(true) => {}
+    }
+    let answer = authenticated(shared, &cookie, call).await;
+    // A long wait counts as activity until its end.
+    shared.read_mut(|world| world.note_activity(&cookie));
+    answer
+}
+
+/// What works without a session. `None` if the call is not of that kind.
+fn anonymous(shared: &Shared, caller: &Caller, cookie: Option<&str>, call: &Call) -> Outcome<Option<Answer>> {
+    let public = |object: &vim_api::MoRef| matches!(object.type_name(), "ServiceInstance" | "SessionManager");
+    Ok(Some(match (call.this.type_name(), call.method.as_str()) {
+        ("ServiceInstance", "RetrieveServiceContent") => {
+            let content = shared.read(|world| inventory::service_content(&world.stored.instance_uuid));
+            Answer::one(call, &content)
+        }
+        ("SessionManager", "Login") => session::login(shared, caller, call)?,
+        (_, "Fetch") if public(&call.this) => pc::fetch(shared, cookie, call)?,
+        ("PropertyCollector", "RetrieveProperties" | "RetrievePropertiesEx") if cookie.is_none() => {
+            let specs: Vec<t::PropertyFilterSpec> = call.list("specSet")?;
+            let mut starts = specs.iter().flat_map(|spec| &spec.object_set);
+            if !starts.all(|start| public(&start.obj) && start.select_set.is_empty()) {
+                return Err(not_authenticated(&call.this));
+            }
+            match call.method.as_str() {
+                "RetrieveProperties" => pc::retrieve_plain(shared, None, call)?,
+                _ => pc::retrieve(shared, None, call)?,
+            }
+        }
+        _ => return Ok(None),
+    }))
+}
+
+async fn authenticated(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outcome<Answer> {
+    match (call.this.type_name(), call.method.as_str()) {
+        (_, "Fetch") => pc::fetch(shared, Some(cookie), call),
+        ("ServiceInstance", "CurrentTime") => {
+            Ok(Answer::one(call, &shared.read(|world| world.clock.now().date_time())))
+        }
+        ("SessionManager", "Logout") => Ok(session::logout(shared, cookie)),
+        ("SessionManager", "SessionIsActive") => session::is_active(shared, call),
+        ("SessionManager", "TerminateSession") => session::terminate(shared, cookie, call),
+        ("PropertyCollector", _) => property_collector(shared, cookie, call).await,
+        ("PropertyFilter", "DestroyPropertyFilter") => pc::destroy_filter(shared, cookie, call),
+        ("ViewManager", "CreateContainerView") => views::create(shared, cookie, call),
+        ("ContainerView", "DestroyView") => views::destroy(shared, cookie, call),
+        ("SearchIndex", "FindByUuid") => search::by_uuid(shared, call),
+        ("SearchIndex", "FindByInventoryPath") => search::by_inventory_path(shared, call),
+        ("SearchIndex", "FindChild") => search::child(shared, call),
+        ("Task", "CancelTask") => tasks::cancel(shared, call),
+        ("VirtualMachine" | "VirtualMachineSnapshot", _) => machine(shared, cookie, call).await,
+        _ => Err(method_not_found(call)),
+    }
+}
+
+async fn property_collector(shared: &Shared, cookie: &str, call: &Call) -> Outcome<Answer> {
+    match call.method.as_str() {
+        "RetrievePropertiesEx" => pc::retrieve(shared, Some(cookie), call),
+        "RetrieveProperties" => pc::retrieve_plain(shared, Some(cookie), call),
+        "ContinueRetrievePropertiesEx" => pc::continue_page(shared, cookie, call),
+        "CancelRetrievePropertiesEx" => pc::cancel_page(shared, cookie, call),
+        "CreateFilter" => pc::create_filter(shared, cookie, call),
+        "CreatePropertyCollector" => pc::create(shared, cookie, call),
+        "DestroyPropertyCollector" => pc::destroy(shared, cookie, call),
+        "WaitForUpdatesEx" => pc::wait_ex(shared, cookie, call).await,
+        "WaitForUpdates" => pc::wait(shared, cookie, call).await,
+        "CheckForUpdates" => pc::check(shared, cookie, call).await,
+        "CancelWaitForUpdates" => pc::cancel_wait(shared, cookie, call),
+        _ => Err(method_not_found(call)),
+    }
+}
+
+async fn machine(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outcome<Answer> {
+    let user = shared.read(|world| world.sessions.get(cookie).map(|session| session.user.clone()));
+    let user = user.unwrap_or_default();
+    match (call.this.type_name(), call.method.as_str()) {
+        ("VirtualMachine", "CreateSnapshot_Task" | "CreateSnapshotEx_Task") => {
+            snapshots::create(shared, call, &user)
+        }
+        ("VirtualMachine", "RemoveAllSnapshots_Task") => snapshots::remove_all(shared, call, &user),
+        ("VirtualMachine", "RevertToCurrentSnapshot_Task") => {
+            snapshots::revert_to_current(shared, call, &user)
+        }
+        ("VirtualMachine", "ConsolidateVMDisks_Task") => snapshots::consolidate(shared, call, &user),
+        ("VirtualMachineSnapshot", "RemoveSnapshot_Task") => snapshots::remove(shared, call, &user),
+        ("VirtualMachineSnapshot", "RevertToSnapshot_Task") => snapshots::revert(shared, call, &user),
+        ("VirtualMachineSnapshot", "RenameSnapshot") => snapshots::rename(shared, call),
+        ("VirtualMachine", "PowerOnVM_Task") => power::on(shared, call, &user),
+        ("VirtualMachine", "PowerOffVM_Task") => power::off(shared, call, &user),
+        ("VirtualMachine", "ShutdownGuest") => power::shutdown_guest(shared, call),
+        ("VirtualMachine", "ReconfigVM_Task") => reconfigure::start(shared, call, &user),
+        ("VirtualMachine", "QueryChangedDiskAreas") => cbt::query(shared, call).await,
+        _ => Err(method_not_found(call)),
+    }
+}
+
+fn method_not_found(call: &Call) -> crate::fault::Fault {
+    let value =
+        t::MethodNotFound { receiver: call.this.clone(), method: call.method.clone(), ..Default::default() };
+    fault(value, format!("The method {} is not supported on {} here.", call.method, call.this))
+}

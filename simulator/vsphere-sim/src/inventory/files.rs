@@ -1,0 +1,146 @@
+//! The files of a machine, as `layoutEx` and `storage` list them.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use sim_store::{Access, DatastorePath, Disk, Scope};
+use vim_api::mo;
+use vim_api::types as t;
+
+use super::devices::signed;
+use super::moref;
+use super::vm::snapshot_ref;
+use crate::machine::{DiskState, Machine};
+use crate::world::World;
+
+/// Bytes that a machine takes on its datastore, and may take beyond.
+pub(super) struct Usage {
+    pub(super) committed: u64,
+    pub(super) uncommitted: u64,
+}
+
+impl World {
+    pub(super) fn usage(&self, machine: &Machine) -> Usage {
+        let files = self.files(machine);
+        let committed = files.iter().map(|file| u64::try_from(file.size).unwrap_or(0)).sum();
+        let capacity: u64 = machine.settings.disks.iter().map(|disk| disk.capacity).sum();
+        Usage { committed, uncommitted: capacity.saturating_sub(committed) }
+    }
+
+    pub(super) fn storage(&self, machine: &Machine) -> t::VirtualMachineStorageInfo {
+        let usage = self.usage(machine);
+        let name = machine.vmx.datastore();
+        let datastore = self.stored.datastores.iter().find(|store| store.files.name() == name);
+        let usage = t::VirtualMachineUsageOnDatastore {
+            datastore: datastore.map(|store| moref::<mo::Datastore>(&store.id)).unwrap_or_default(),
+            committed: signed(usage.committed),
+            uncommitted: signed(usage.uncommitted),
+            unshared: signed(usage.committed),
+            ..Default::default()
+        };
+        t::VirtualMachineStorageInfo {
+            per_datastore_usage: vec![usage],
+            timestamp: self.clock.now().date_time(),
+            ..Default::default()
+        }
+    }
+
+    pub(super) fn layout_ex(&self, machine: &Machine) -> t::VirtualMachineFileLayoutEx {
+        let files = self.files(machine);
+        let key_of = |path: &str| files.iter().find(|file| file.name == path).map_or(-1, |file| file.key);
+        let layout = |disk: &DiskState| t::VirtualMachineFileLayoutExDiskLayout {
+            key: disk.key,
+            chain: self
+                .chain(disk)
+                .into_iter()
+                .map(|unit| t::VirtualMachineFileLayoutExDiskUnit {
+                    file_key: unit
+                        .iter()
+                        .map(|path| key_of(&path.to_string()))
+                        .filter(|key| *key >= 0)
+                        .collect(),
+                    ..Default::default()
+                })
+                .collect(),
+            ..Default::default()
+        };
+        let snapshots =
+            machine.snapshots.iter().map(|snapshot| t::VirtualMachineFileLayoutExSnapshotLayout {
+                key: snapshot_ref(snapshot),
+                data_key: machine.vmsn(snapshot.number).map_or(-1, |path| key_of(&path.to_string())),
+                disk: snapshot.settings.disks.iter().map(layout).collect(),
+                ..Default::default()
+            });
+        t::VirtualMachineFileLayoutEx {
+            snapshot: snapshots.collect(),
+            disk: machine.settings.disks.iter().map(layout).collect(),
+            timestamp: self.clock.now().date_time(),
+            file: files,
+            ..Default::default()
+        }
+    }
+
+    /// What is in the machine's folder, sorted by name.
+    fn files(&self, machine: &Machine) -> Vec<t::VirtualMachineFileLayoutExFileInfo> {
+        let folder = self.resolve(&machine.vmx).ok().and_then(|path| path.parent().map(ToOwned::to_owned));
+        // Files come and go while a task runs: one that is gone again is not listed.
+        let Some(Ok(entries)) = folder.map(fs::read_dir) else { return Vec::new() };
+        let mut found: Vec<(String, u64)> = entries
+            .flatten()
+            .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.metadata().ok()?)))
+            .filter(|(name, metadata)| metadata.is_file() && !name.starts_with('.'))
+            .map(|(name, metadata)| (name, metadata.blocks() * 512))
+            .collect();
+        found.sort();
+        let info = |(key, (name, size)): (usize, (String, u64))| {
+            let path = machine.vmx.sibling(&name).ok()?;
+            Some(t::VirtualMachineFileLayoutExFileInfo {
+                key: i32::try_from(key).ok()?,
+                name: path.to_string(),
+                r#type: kind(&name).to_owned(),
+                size: signed(size),
+                unique_size: Some(signed(size)),
+                accessible: Some(true),
+                ..Default::default()
+            })
+        };
+        found.into_iter().enumerate().filter_map(info).collect()
+    }
+
+    /// The files of each link, the base first.
+    fn chain(&self, disk: &DiskState) -> Vec<Vec<DatastorePath>> {
+        let opened =
+            self.resolve(&disk.path).and_then(|path| Disk::open(path, Access::ReadOnly, Scope::WholeChain));
+        let Ok(opened) = opened else { return Vec::new() };
+        let name = |path: &std::path::Path| {
+            path.file_name().and_then(|name| name.to_str()).and_then(|name| disk.path.sibling(name).ok())
+        };
+        let unit = |link: sim_store::LinkInfo| {
+            let files = [Some(link.descriptor), Some(link.extent), link.change_track];
+            files.into_iter().flatten().filter_map(|path| name(&path)).collect()
+        };
+        opened.links().into_iter().rev().map(unit).collect()
+    }
+}
+
+impl Machine {
+    /// The file that a snapshot's state is in.
+    pub(crate) fn vmsn(&self, number: u32) -> Option<DatastorePath> {
+        let stem = self.vmx.file_name().strip_suffix(".vmx")?;
+        self.vmx.sibling(&format!("{stem}-Snapshot{number}.vmsn")).ok()
+    }
+}
+
+fn kind(name: &str) -> &'static str {
+    let data = ["-flat.vmdk", "-delta.vmdk", "-ctk.vmdk"];
+    match name.rsplit_once('.').map_or("", |(_, suffix)| suffix) {
+        "vmx" => "config",
+        "vmxf" => "extendedConfig",
+        "vmsd" => "snapshotList",
+        "vmsn" => "snapshotData",
+        "nvram" => "nvram",
+        "vmdk" if data.iter().any(|suffix| name.ends_with(suffix)) => "diskExtent",
+        "vmdk" => "diskDescriptor",
+        _ => "log",
+    }
+}

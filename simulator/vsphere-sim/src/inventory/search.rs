@@ -1,0 +1,49 @@
+//! SearchIndex: finding machines and inventory objects.
+
+use vim_api::{MoRef, mo};
+
+use super::{ids, machine_ref, moref};
+use crate::fault::{Outcome, not_found};
+use crate::wire::{Answer, Call};
+use crate::world::Shared;
+
+/// `FindByUuid`, for machines: by BIOS uuid, or with `instanceUuid` by that.
+pub(crate) fn by_uuid(shared: &Shared, call: &Call) -> Outcome<Answer> {
+    let uuid: String = call.required("uuid")?;
+    let machines: bool = call.required("vmSearch")?;
+    let by_instance = call.optional::<bool>("instanceUuid")?.unwrap_or(false);
+    let found = shared.read(|world| {
+        let mut all = world.stored.machines.values().filter(|_| machines);
+        let matching = all.find(|machine| {
+            let own = if by_instance { &machine.instance_uuid } else { &machine.bios_uuid };
+            own.eq_ignore_ascii_case(&uuid)
+        });
+        matching.map(machine_ref)
+    });
+    Ok(Answer::maybe(call, found.as_ref()))
+}
+
+/// `FindByInventoryPath`, such as `DC0/vm/name`.
+pub(crate) fn by_inventory_path(shared: &Shared, call: &Call) -> Outcome<Answer> {
+    let path: String = call.required("inventoryPath")?;
+    let found = shared.read(|world| {
+        let mut at: MoRef = moref::<mo::Folder>(ids::ROOT).cast();
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            at = world.child_named(&at, name)?;
+        }
+        Some(at)
+    });
+    Ok(Answer::maybe(call, found.as_ref()))
+}
+
+/// `FindChild`.
+pub(crate) fn child(shared: &Shared, call: &Call) -> Outcome<Answer> {
+    let parent: MoRef = call.required("entity")?;
+    let name: String = call.required("name")?;
+    shared.read(|world| {
+        if world.node(&parent, None).is_none() {
+            return Err(not_found(&parent));
+        }
+        Ok(Answer::maybe(call, world.child_named(&parent, &name).as_ref()))
+    })
+}

@@ -1,0 +1,128 @@
+//! The service instance and the managers that exist here.
+
+use vim_api::dynamic::{Element, Value};
+use vim_api::types as t;
+use vim_api::{ApiVersion, MoRef};
+
+use super::{ids, moref, refs, strings};
+use crate::session::Session;
+use crate::world::World;
+
+/// The objects of which a server has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manager {
+    ServiceInstance,
+    PropertyCollector,
+    SessionManager,
+    ViewManager,
+    SearchIndex,
+    TaskManager,
+}
+
+impl Manager {
+    const ALL: [(Self, &'static str, &'static str); 6] = [
+        (Self::ServiceInstance, "ServiceInstance", "ServiceInstance"),
+        (Self::PropertyCollector, "PropertyCollector", "propertyCollector"),
+        (Self::SessionManager, "SessionManager", "SessionManager"),
+        (Self::ViewManager, "ViewManager", "ViewManager"),
+        (Self::SearchIndex, "SearchIndex", "SearchIndex"),
+        (Self::TaskManager, "TaskManager", "TaskManager"),
+    ];
+
+    pub(super) fn of(object: &MoRef) -> Option<Self> {
+        let named = |(_, type_name, id): &&(Self, &str, &str)| {
+            *type_name == object.type_name() && *id == object.value()
+        };
+        Self::ALL.iter().find(named).map(|(manager, ..)| *manager)
+    }
+}
+
+impl World {
+    pub(super) fn service_property(
+        &self,
+        manager: Manager,
+        name: &str,
+        session: Option<&Session>,
+    ) -> Option<Value> {
+        Some(match (manager, name) {
+            (Manager::ServiceInstance, "content") => service_content(&self.stored.instance_uuid).to_value(),
+            (Manager::ServiceInstance, "serverClock") => self.clock.now().date_time().to_value(),
+            (Manager::ServiceInstance, "capability") => t::Capability {
+                provisioning_supported: true,
+                multi_host_supported: true,
+                ..Default::default()
+            }
+            .to_value(),
+            (Manager::SessionManager, "currentSession") => session?.info().to_value(),
+            (Manager::SessionManager, "sessionList") => {
+                let sessions = self.sessions.iter().map(|(_, session)| session.info().to_value());
+                Value::array("UserSession", sessions.collect())
+            }
+            (Manager::SessionManager, "message") => Value::String(String::new()),
+            (Manager::SessionManager, "defaultLocale") => Value::String("en".to_owned()),
+            (Manager::SessionManager, "messageLocaleList" | "supportedLocaleList") => strings(["en"]),
+            (Manager::ViewManager, "viewList") => {
+                refs(session?.views.keys().map(|id| moref::<vim_api::mo::ContainerView>(id)))
+            }
+            (Manager::TaskManager, "recentTask") => refs(self.tasks.recent()),
+            (Manager::TaskManager, "maxCollector") => Value::Int(32),
+            _ => return None,
+        })
+    }
+}
+
+/// What the server says about itself. Managers that are not simulated are left out.
+pub(crate) fn service_content(instance_uuid: &str) -> t::ServiceContent {
+    t::ServiceContent {
+        root_folder: moref(ids::ROOT),
+        property_collector: moref("propertyCollector"),
+        view_manager: Some(moref("ViewManager")),
+        session_manager: Some(moref("SessionManager")),
+        search_index: Some(moref("SearchIndex")),
+        task_manager: Some(moref("TaskManager")),
+        about: about(instance_uuid),
+        ..Default::default()
+    }
+}
+
+/// The newest version that is spoken unless the builder says otherwise.
+pub(crate) fn default_version() -> ApiVersion {
+    ApiVersion::parse("8.0.3.0").unwrap_or(ApiVersion::LATEST)
+}
+
+fn about(instance_uuid: &str) -> t::AboutInfo {
+    t::AboutInfo {
+        name: "VMware vCenter Server".to_owned(),
+        full_name: "VMware vCenter Server 8.0.3 build-24022515 (vsphere-sim)".to_owned(),
+        vendor: "VMware, Inc.".to_owned(),
+        version: "8.0.3".to_owned(),
+        patch_level: Some("00000".to_owned()),
+        build: "24022515".to_owned(),
+        locale_version: Some("INTL".to_owned()),
+        locale_build: Some("000".to_owned()),
+        os_type: "linux-x64".to_owned(),
+        product_line_id: "vpx".to_owned(),
+        api_type: "VirtualCenter".to_owned(),
+        api_version: default_version().id().to_owned(),
+        instance_uuid: Some(instance_uuid.to_owned()),
+        license_product_name: Some("VMware VirtualCenter Server".to_owned()),
+        license_product_version: Some("8.0".to_owned()),
+        ..Default::default()
+    }
+}
+
+/// What a host says about itself.
+pub(super) fn about_host() -> t::AboutInfo {
+    t::AboutInfo {
+        name: "VMware ESXi".to_owned(),
+        full_name: "VMware ESXi 8.0.3 build-24022510 (vsphere-sim)".to_owned(),
+        vendor: "VMware, Inc.".to_owned(),
+        version: "8.0.3".to_owned(),
+        build: "24022510".to_owned(),
+        os_type: "vmnix-x86".to_owned(),
+        product_line_id: "embeddedEsx".to_owned(),
+        api_type: "HostAgent".to_owned(),
+        api_version: default_version().id().to_owned(),
+        ..Default::default()
+    }
+}

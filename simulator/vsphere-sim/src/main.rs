@@ -1,0 +1,90 @@
+//! `vsphere-sim`: a vSphere to try a backup program on.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use secrecy::SecretString;
+use tokio::signal::unix::{SignalKind, signal};
+use vsphere_sim::{DiskSpec, Sim, VmSpec};
+
+/// A vSphere that holds real disks. It prints its URL, its control port and its thumbprints, and runs until it is
+/// told to stop.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Where to listen for SOAP over TLS.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Where to open the control port: plain HTTP without login, loopback only.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    control: SocketAddr,
+    /// How many machines there shall be, each with two thin disks of 1 GiB and 256 MiB.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=1000))]
+    vms: u16,
+    /// The folder for state and datastores; one that was used before is taken up again.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Who may log in.
+    #[arg(long, default_value = "administrator@vsphere.local")]
+    user: String,
+    /// Name of the environment variable with the user's password.
+    #[arg(long, default_value = "VSPHERE_SIM_PASSWORD")]
+    password_env: String,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprint!("vsphere-sim: {error}");
+            let mut at = error.source();
+            while let Some(cause) = at {
+                eprint!(": {cause}");
+                at = cause.source();
+            }
+            eprintln!();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let password = std::env::var(&arguments.password_env).map_err(|_| {
+        format!(
+            "set the environment variable {} to the password of {}",
+            arguments.password_env, arguments.user
+        )
+    })?;
+    let mut builder = Sim::builder()
+        .listen(arguments.listen)
+        .control(arguments.control)
+        .user(&arguments.user, SecretString::from(password));
+    if let Some(data) = arguments.data {
+        builder = builder.data_dir(data);
+    }
+    for number in 1..=arguments.vms {
+        let vm = VmSpec::new(&format!("vm-{number}"))
+            .disk(DiskSpec::empty(1 << 30))
+            .disk(DiskSpec::empty(256 << 20));
+        builder = builder.vm(vm);
+    }
+    // Listened for before anything is printed: who reads the lines may stop the program at once.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let sim = builder.start().await?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "url {}", sim.url())?;
+    writeln!(out, "control {}", sim.control_url().unwrap_or_default())?;
+    writeln!(out, "sha1 {}", sim.thumbprint_sha1())?;
+    writeln!(out, "sha256 {}", sim.thumbprint_sha256())?;
+    out.flush()?;
+    drop(out);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+    }
+    Ok(())
+}

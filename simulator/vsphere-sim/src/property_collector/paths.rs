@@ -1,0 +1,112 @@
+//! Property paths: which are valid, and what they lead to.
+
+use std::collections::HashSet;
+
+use vim_api::dynamic::{ManagedInfo, Value, get_path, managed_type};
+use vim_api::types as t;
+use vim_api::{ApiVersion, MoRef};
+
+use crate::fault::{Outcome, invalid_argument, invalid_property};
+use crate::session::Session;
+use crate::world::World;
+
+/// Checks the types and the paths of a filter as far as the schema tells.
+pub(super) fn check(spec: &t::PropertyFilterSpec, version: ApiVersion) -> Outcome<()> {
+    for set in &spec.prop_set {
+        let Some(info) = managed_type(&set.r#type) else {
+            let message = format!("There is no managed object type \"{}\".", set.r#type);
+            return Err(invalid_argument("specSet.propSet.type", message));
+        };
+        for path in &set.path_set {
+            first_name(info, path, version)?;
+        }
+    }
+    Ok(())
+}
+
+/// The paths that a filter asks of an object, each once. Specs of several types may be about the same object.
+pub(super) fn wanted(spec: &t::PropertyFilterSpec, object: &MoRef, version: ApiVersion) -> Vec<String> {
+    let Some(info) = managed_type(object.type_name()) else { return Vec::new() };
+    let mut paths = Vec::new();
+    let mut seen = HashSet::new();
+    let mut add = |path: &str| {
+        if seen.insert(path.to_owned()) {
+            paths.push(path.to_owned());
+        }
+    };
+    for set in spec.prop_set.iter().filter(|set| info.is_a(&set.r#type)) {
+        if set.all == Some(true) {
+            let mut at = Some(info);
+            while let Some(level) = at {
+                let known = level.properties.iter().filter(|property| property.since() <= version);
+                known.for_each(|property| add(property.name));
+                at = level.base;
+            }
+        }
+        set.path_set.iter().for_each(|path| add(path));
+    }
+    paths
+}
+
+/// The value at a path; `None` if it is not set.
+pub(super) fn read(
+    world: &World,
+    session: Option<&Session>,
+    object: &MoRef,
+    path: &str,
+    version: ApiVersion,
+) -> Outcome<Option<Value>> {
+    let Some(info) = managed_type(object.type_name()) else { return Err(invalid_property(path)) };
+    let (name, key, rest) = first_name(info, path, version)?;
+    let Some(value) = world.node(object, session).and_then(|node| world.property(node, name, session)) else {
+        return Ok(None);
+    };
+    let value = match key {
+        None => value,
+        Some(key) => match keyed(value, key) {
+            Some(item) => item,
+            None => return Ok(None),
+        },
+    };
+    match (rest, value.as_object()) {
+        (None, _) => Ok(Some(value)),
+        (Some(rest), Some(found)) => get_path(found, rest).map_err(|_| invalid_property(path)),
+        (Some(_), None) => Err(invalid_property(path)),
+    }
+}
+
+/// The first name of a path, the key in brackets behind it, and what follows the dot.
+fn first_name<'p>(
+    info: &ManagedInfo,
+    path: &'p str,
+    version: ApiVersion,
+) -> Outcome<(&'p str, Option<&'p str>, Option<&'p str>)> {
+    let end = path.find(['.', '[']).unwrap_or(path.len());
+    let (name, tail) = path.split_at(end);
+    let known = info.property(name).is_some_and(|property| property.since() <= version);
+    if !known {
+        return Err(invalid_property(path));
+    }
+    let (key, tail) = match tail.strip_prefix('[') {
+        Some(rest) => {
+            let (key, tail) = rest.split_once(']').ok_or_else(|| invalid_property(path))?;
+            (Some(key.trim_matches('"')), tail)
+        }
+        None => (None, tail),
+    };
+    match tail.strip_prefix('.') {
+        Some("") => Err(invalid_property(path)),
+        Some(rest) => Ok((name, key, Some(rest))),
+        None if tail.is_empty() => Ok((name, key, None)),
+        None => Err(invalid_property(path)),
+    }
+}
+
+fn keyed(value: Value, key: &str) -> Option<Value> {
+    let Value::Array(array) = value else { return None };
+    array.into_items().into_iter().find(|item| match item.as_object().map(|object| get_path(object, "key")) {
+        Some(Ok(Some(Value::Int(found)))) => found.to_string() == key,
+        Some(Ok(Some(Value::String(found)))) => found == key,
+        _ => false,
+    })
+}

@@ -1,0 +1,139 @@
+//! HTTP: routes, cookies, and the shapes of answers.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, Limited, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, RETRY_AFTER, SET_COOKIE, USER_AGENT};
+use hyper::{Method, Request, Response, StatusCode};
+use vim_api::ApiVersion;
+
+use crate::dispatch::dispatch;
+use crate::fault::invalid_request;
+use crate::faults::FaultPlace;
+use crate::session::{self, Caller};
+use crate::wire::{self, Call, MAX_REQUEST};
+use crate::world::Shared;
+
+type Body = BoxBody<Bytes, io::Error>;
+type Answered = Result<Response<Body>, io::Error>;
+
+/// Versions before the newest that a server says it understands, where they are older than that.
+const OLDER: [&str; 14] = [
+    "8.0.2.0", "8.0.1.0", "8.0.0.1", "8.0.0.0", "7.0.3.2", "7.0.3.0", "7.0.2.0", "7.0.1.0", "7.0.0.0",
+    "6.7.3", "6.7", "6.5", "6.0", "5.5",
+];
+
+/// Answers one request. An error closes the connection without an answer.
+pub(super) async fn answer(shared: Arc<Shared>, address: SocketAddr, request: Request<Incoming>) -> Answered {
+    let path = request.uri().path().trim_end_matches('/');
+    match (request.method(), path) {
+        (&Method::GET, "/sdk/vimServiceVersions.xml") => {
+            Ok(plain(StatusCode::OK, "text/xml", versions(shared.settings.version)))
+        }
+        (&Method::POST, "/sdk" | "/sdk/vimService") => soap(&shared, address, request).await,
+        (_, "/sdk" | "/sdk/vimService") => Ok(plain(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "text/plain",
+            "This is a SOAP service: use POST.".to_owned(),
+        )),
+        _ => Ok(plain(StatusCode::NOT_FOUND, "text/plain", "404 Not Found".to_owned())),
+    }
+}
+
+async fn soap(shared: &Arc<Shared>, address: SocketAddr, request: Request<Incoming>) -> Answered {
+    let (head, body) = request.into_parts();
+    let action = head.headers.get("soapaction").and_then(|value| value.to_str().ok());
+    let version = wire::version_of(action, shared.settings.version);
+    shared.update_if(|world| world.expire_idle());
+    let parsed = match Limited::new(body, MAX_REQUEST).collect().await {
+        Ok(collected) => Call::parse(collected.to_bytes(), version),
+        Err(error) => Err(invalid_request(format!("The request cannot be read: {error}"))),
+    };
+    let call = match parsed {
+        Ok(call) => call,
+        Err(fault) => {
+            return Ok(xml(StatusCode::INTERNAL_SERVER_ERROR, wire::fault_envelope(&fault, version)));
+        }
+    };
+    if let Some(rule) = shared.faults.strike(FaultPlace::Http, &call.method, call.this.value()) {
+        let Some(status) = rule.status.and_then(|status| StatusCode::from_u16(status).ok()) else {
+            return Err(io::Error::other("a fault rule closes the connection"));
+        };
+        let mut response = plain(status, "text/plain", rule.message.unwrap_or_default());
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, hyper::header::HeaderValue::from_static("1"));
+        }
+        return Ok(response);
+    }
+    let caller = caller(&head.headers, address);
+    let response = match dispatch(shared, &caller, &call).await {
+        Ok(answer) => {
+            let mut response = xml(StatusCode::OK, answer.envelope(&call.method));
+            if let Some(cookie) = answer.set_cookie.and_then(|cookie| cookie.parse().ok()) {
+                response.headers_mut().insert(SET_COOKIE, cookie);
+            }
+            response
+        }
+        Err(fault) => xml(StatusCode::INTERNAL_SERVER_ERROR, wire::fault_envelope(&fault, version)),
+    };
+    // A rule without a place to cut is for the method itself, which has struck already.
+    if let Some(after) = shared.faults.strike_cut(&call.method, call.this.value()) {
+        return cut(response, after).await;
+    }
+    Ok(response)
+}
+
+/// The same answer, of which only the first bytes arrive before the connection is closed.
+async fn cut(response: Response<Body>, after: usize) -> Answered {
+    let (mut head, body) = response.into_parts();
+    let bytes = body.collect().await?.to_bytes();
+    head.headers.insert(CONTENT_LENGTH, bytes.len().into());
+    let part = bytes.slice(..after.min(bytes.len()));
+    let frames = [Ok(Frame::data(part)), Err(io::Error::other("a fault rule cuts the answer"))];
+    Ok(Response::from_parts(head, StreamBody::new(stream::iter(frames)).boxed()))
+}
+
+/// Cookie, address and program of the client. Some send the cookie's attributes back, or an empty header.
+fn caller(headers: &HeaderMap, address: SocketAddr) -> Caller {
+    let pairs = headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|text| text.split(';'));
+    let cookie = pairs
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(name, _)| name.trim() == session::COOKIE)
+        .map(|(_, value)| value.trim().trim_matches('"').to_owned())
+        .filter(|value| !value.is_empty());
+    let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    Caller { cookie, address: address.ip().to_string(), agent }
+}
+
+fn versions(newest: ApiVersion) -> String {
+    let older = OLDER.iter().filter(|id| ApiVersion::parse(id).is_some_and(|version| version < newest));
+    let older: String = older.map(|id| format!("<version>{id}</version>")).collect();
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\" ?>\n<namespaces version=\"1.0\"><namespace>\
+         <name>urn:vim25</name><version>{newest}</version><priorVersions>{older}</priorVersions>\
+         </namespace></namespaces>\n"
+    )
+}
+
+fn xml(status: StatusCode, body: String) -> Response<Body> {
+    plain(status, "text/xml; charset=utf-8", body)
+}
+
+fn plain(status: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
+    let body = Full::new(Bytes::from(body)).map_err(|never: Infallible| match never {}).boxed();
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
+    response
+}

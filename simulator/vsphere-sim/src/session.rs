@@ -1,0 +1,225 @@
+//! Who is logged in, and what belongs to each session.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use vim_api::types as t;
+
+use crate::clock::Moment;
+use crate::fault::{Outcome, fault};
+use crate::inventory::views::View;
+use crate::property_collector::Collector;
+use crate::random;
+use crate::wire::{Answer, Call};
+use crate::world::{Shared, World};
+
+/// A session that is idle for longer is forgotten, as on a vCenter.
+pub(crate) const IDLE_LIMIT: Duration = Duration::from_secs(30 * 60);
+
+/// The name of the cookie.
+pub(crate) const COOKIE: &str = "vmware_soap_session";
+
+/// The live sessions, by the value of their cookie.
+#[derive(Default)]
+pub(crate) struct Sessions(BTreeMap<String, Session>);
+
+/// One session.
+pub(crate) struct Session {
+    /// `UserSession.key`, which is not the cookie.
+    pub(crate) key: String,
+    pub(crate) user: String,
+    login: Moment,
+    last_active: Moment,
+    address: String,
+    agent: String,
+    calls: i64,
+    /// How the session ended, for those who still hold on to it.
+    pub(crate) end: Arc<OnceLock<End>>,
+    /// The PropertyCollectors, the one that every session has included.
+    pub(crate) collectors: BTreeMap<String, Collector>,
+    pub(crate) views: BTreeMap<String, View>,
+    /// What `ContinueRetrievePropertiesEx` has yet to give out.
+    pub(crate) pages: BTreeMap<String, Vec<t::ObjectContent>>,
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    LoggedOut,
+    Expired,
+}
+
+/// Where a call came from.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Caller {
+    /// The cookie's value, if the call brought one.
+    pub(crate) cookie: Option<String>,
+    /// Address of the client.
+    pub(crate) address: String,
+    /// Its `User-Agent`.
+    pub(crate) agent: String,
+}
+
+impl Sessions {
+    /// All of them, with their cookies.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &Session)> {
+        self.0.iter()
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The session of a cookie.
+    pub(crate) fn get(&self, cookie: &str) -> Option<&Session> {
+        self.0.get(cookie)
+    }
+
+    /// The session of a cookie.
+    pub(crate) fn get_mut(&mut self, cookie: &str) -> Option<&mut Session> {
+        self.0.get_mut(cookie)
+    }
+
+    fn end(&mut self, cookie: &str, how: End) -> bool {
+        let ended = self.0.remove(cookie);
+        if let Some(session) = &ended {
+            let _ = session.end.set(how);
+        }
+        ended.is_some()
+    }
+}
+
+impl Session {
+    /// As the API shows it.
+    pub(crate) fn info(&self) -> t::UserSession {
+        t::UserSession {
+            key: self.key.clone(),
+            user_name: self.user.clone(),
+            full_name: self.user.clone(),
+            login_time: self.login.date_time(),
+            last_active_time: self.last_active.date_time(),
+            locale: "en".to_owned(),
+            message_locale: "en".to_owned(),
+            extension_session: Some(false),
+            ip_address: Some(self.address.clone()),
+            user_agent: Some(self.agent.clone()),
+            call_count: Some(self.calls),
+            ..Default::default()
+        }
+    }
+}
+
+impl World {
+    /// Ends the sessions that were idle for too long. Answers whether there was one.
+    pub(crate) fn expire_idle(&mut self) -> bool {
+        let now = self.clock.now();
+        let idle = |session: &Session| now.since(session.last_active) > IDLE_LIMIT;
+        let due: Vec<String> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| idle(session))
+            .map(|(cookie, _)| cookie.clone())
+            .collect();
+        due.iter().for_each(|cookie| self.end_session(cookie, End::Expired));
+        !due.is_empty()
+    }
+
+    /// Ends all sessions of a user, or with `None` of everybody. Answers how many.
+    pub(crate) fn expire_sessions(&mut self, user: Option<&str>) -> usize {
+        let of_user = |session: &Session| user.is_none_or(|user| session.user == user);
+        let due: Vec<String> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| of_user(session))
+            .map(|(cookie, _)| cookie.clone())
+            .collect();
+        due.iter().for_each(|cookie| self.end_session(cookie, End::Expired));
+        due.len()
+    }
+
+    /// Notes that a session is in use.
+    pub(crate) fn note_activity(&mut self, cookie: &str) {
+        let now = self.clock.now();
+        if let Some(session) = self.sessions.get_mut(cookie) {
+            session.last_active = now;
+            session.calls += 1;
+        }
+    }
+
+    fn end_session(&mut self, cookie: &str, how: End) {
+        if self.sessions.end(cookie, how) {
+            self.touch();
+        }
+    }
+}
+
+/// `SessionManager.Login`.
+pub(crate) fn login(shared: &Shared, caller: &Caller, call: &Call) -> Outcome<Answer> {
+    let user: String = call.required("userName")?;
+    let password: String = call.required("password")?;
+    let refused = || {
+        fault(t::InvalidLogin::default(), "Cannot complete login due to an incorrect user name or password.")
+    };
+    let cookie = random::hex(20);
+    shared.update(|world| {
+        let live = caller.cookie.as_deref().is_some_and(|cookie| world.sessions.get(cookie).is_some());
+        let known = world.stored.users.iter().find(|record| record.name == user);
+        if live || !known.is_some_and(|record| record.password.verify(&password)) {
+            return Err(refused());
+        }
+        let now = world.clock.now();
+        let session = Session {
+            key: random::uuid(),
+            user,
+            login: now,
+            last_active: now,
+            address: caller.address.clone(),
+            agent: caller.agent.clone(),
+            calls: 1,
+            end: Arc::default(),
+            collectors: BTreeMap::from([(Collector::DEFAULT.to_owned(), Collector::default())]),
+            views: BTreeMap::new(),
+            pages: BTreeMap::new(),
+        };
+        let mut answer = Answer::one(call, &session.info());
+        answer.set_cookie = Some(format!("{COOKIE}=\"{cookie}\"; Path=/; HttpOnly; Secure"));
+        world.sessions.0.insert(cookie, session);
+        world.touch();
+        Ok(answer)
+    })
+}
+
+/// `SessionManager.Logout`.
+pub(crate) fn logout(shared: &Shared, cookie: &str) -> Answer {
+    shared.update(|world| world.end_session(cookie, End::LoggedOut));
+    Answer::void()
+}
+
+/// `SessionManager.SessionIsActive`.
+pub(crate) fn is_active(shared: &Shared, call: &Call) -> Outcome<Answer> {
+    let key: String = call.required("sessionID")?;
+    let user: String = call.required("userName")?;
+    let active = shared
+        .read(|world| world.sessions.iter().any(|(_, session)| session.key == key && session.user == user));
+    Ok(Answer::one(call, &active))
+}
+
+/// `SessionManager.TerminateSession`. A session cannot end itself.
+pub(crate) fn terminate(shared: &Shared, cookie: &str, call: &Call) -> Outcome<Answer> {
+    let keys: Vec<String> = call.list("sessionId")?;
+    shared.update(|world| {
+        for key in keys {
+            let found = world.sessions.iter().find(|(_, session)| session.key == key);
+            let Some(found) = found.map(|(cookie, _)| cookie.clone()) else {
+                return Err(fault(t::NotFound::default(), format!("There is no session \"{key}\".")));
+            };
+            if found == cookie {
+                return Err(crate::fault::invalid_argument("sessionId", "A session cannot end itself."));
+            }
+            world.end_session(&found, End::Expired);
+        }
+        Ok(Answer::void())
+    })
+}

@@ -1,0 +1,175 @@
+//! What a simulator is to be.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use sim_store::guest::image::ImagePlan;
+use vim_api::ApiVersion;
+
+use super::{Sim, setup};
+use crate::Result;
+
+/// A simulator that is being described.
+#[must_use = "nothing runs until it is started"]
+pub struct Builder {
+    pub(super) vms: Vec<VmSpec>,
+    pub(super) user: String,
+    pub(super) password: Option<SecretString>,
+    pub(super) data_dir: Option<PathBuf>,
+    pub(super) listen: SocketAddr,
+    pub(super) control: Option<SocketAddr>,
+    pub(super) version: ApiVersion,
+    pub(super) task_duration: Duration,
+}
+
+/// A machine to be made.
+#[derive(Debug, Clone)]
+pub struct VmSpec {
+    /// Display name.
+    pub name: String,
+    /// Its disks; the first gets the device key 2000.
+    pub disks: Vec<DiskSpec>,
+    /// Whether it is on.
+    pub powered_on: bool,
+    /// Whether change tracking is on from the start.
+    pub cbt: bool,
+}
+
+/// A disk to be made.
+#[derive(Debug, Clone)]
+pub struct DiskSpec {
+    /// Capacity in bytes, a multiple of 512. Not looked at for a raw image, which has its own.
+    pub capacity_bytes: u64,
+    /// Whether it takes space only where it was written.
+    pub thin: bool,
+    /// What is on it.
+    pub content: Content,
+}
+
+/// What is on a new disk.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// Nothing.
+    Empty,
+    /// A partition with a file system and files, made from a plan; see [`SimVm::image_manifest`](super::SimVm).
+    Image(ImagePlan),
+    /// A copy of a raw image, as large as that and thin; runs of zeros are left unallocated.
+    RawFile(PathBuf),
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            vms: Vec::new(),
+            user: "administrator@vsphere.local".to_owned(),
+            password: None,
+            data_dir: None,
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            control: None,
+            version: crate::inventory::default_version(),
+            task_duration: Duration::from_millis(30),
+        }
+    }
+}
+
+impl Builder {
+    /// Adds a machine. With a data folder that is in use already, machines that it has by that name are kept as
+    /// they are.
+    pub fn vm(mut self, spec: VmSpec) -> Self {
+        self.vms.push(spec);
+        self
+    }
+
+    /// Who may log in; by default `administrator@vsphere.local` with a random password.
+    pub fn user(mut self, name: &str, password: SecretString) -> Self {
+        name.clone_into(&mut self.user);
+        self.password = Some(password);
+        self
+    }
+
+    /// Where state and datastores are kept; by default a temporary folder that goes when the simulator stops.
+    pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(path.into());
+        self
+    }
+
+    /// Where to listen; by default on a free port of 127.0.0.1.
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen = address;
+        self
+    }
+
+    /// Opens the control port, plain HTTP without any login. The address must be a loopback one.
+    pub fn control(mut self, address: SocketAddr) -> Self {
+        self.control = Some(address);
+        self
+    }
+
+    /// The newest API version that the server speaks, 8.0.3.0 by default.
+    pub fn api_version(mut self, version: ApiVersion) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// How long a task takes at least, 30 ms by default.
+    pub fn task_duration(mut self, duration: Duration) -> Self {
+        self.task_duration = duration;
+        self
+    }
+
+    /// Makes the disks and starts to listen.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for machines that cannot be; `Store` when a file cannot be read or written; `Network` when
+    /// no socket can be bound.
+    pub async fn start(self) -> Result<Sim> {
+        setup::start(self).await
+    }
+}
+
+impl VmSpec {
+    /// A machine without disks that is on.
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), disks: Vec::new(), powered_on: true, cbt: false }
+    }
+
+    /// Adds a disk.
+    #[must_use]
+    pub fn disk(mut self, disk: DiskSpec) -> Self {
+        self.disks.push(disk);
+        self
+    }
+
+    /// Change tracking is on from the start.
+    #[must_use]
+    pub fn cbt(mut self) -> Self {
+        self.cbt = true;
+        self
+    }
+
+    /// The machine is off.
+    #[must_use]
+    pub fn powered_off(mut self) -> Self {
+        self.powered_on = false;
+        self
+    }
+}
+
+impl DiskSpec {
+    /// An empty thin disk of `capacity_bytes`.
+    pub fn empty(capacity_bytes: u64) -> Self {
+        Self { capacity_bytes, thin: true, content: Content::Empty }
+    }
+
+    /// A thin disk of `capacity_bytes` with a partition, a file system and files.
+    pub fn image(capacity_bytes: u64, plan: ImagePlan) -> Self {
+        Self { capacity_bytes, thin: true, content: Content::Image(plan) }
+    }
+
+    /// A thin disk with a copy of a raw image, as large as the image.
+    pub fn raw_file(path: impl Into<PathBuf>) -> Self {
+        Self { capacity_bytes: 0, thin: true, content: Content::RawFile(path.into()) }
+    }
+}

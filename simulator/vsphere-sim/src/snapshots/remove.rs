@@ -1,0 +1,196 @@
+//! Removing snapshots, and merging the links that nobody owns any more.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+
+use sim_store::snapshot::{self, Removal};
+
+use crate::chain::{self, Held};
+use crate::fault::{Outcome, from_store, not_found};
+use crate::inventory::machine_ref;
+use crate::machine::{DiskState, Machine};
+use crate::tasks::Progress;
+use crate::world::Shared;
+
+/// Which snapshots go.
+pub(super) enum Doomed {
+    One(String),
+    Subtree(String),
+    All,
+}
+
+/// Removes snapshots from the tree at once, then merges their links unless `merge` is false. If merging fails, the
+/// snapshots are gone all the same and the machine needs consolidation, as on a real server.
+pub(super) fn remove(
+    shared: &Shared,
+    id: &str,
+    doomed: &Doomed,
+    merge: bool,
+    progress: &mut Progress<'_>,
+) -> Outcome<()> {
+    let Held { machine, stun } = Held::take(shared, id)?;
+    let stunned = stun.lock().unwrap_or_else(PoisonError::into_inner);
+    let ids = match doomed {
+        Doomed::All => machine.snapshots.iter().map(|snapshot| snapshot.id.clone()).collect(),
+        Doomed::One(one) => HashSet::from([one.clone()]),
+        Doomed::Subtree(root) => subtree(&machine, root),
+    };
+    let gone: Vec<_> = machine.snapshots.iter().filter(|snapshot| ids.contains(&snapshot.id)).collect();
+    if let (Doomed::One(one) | Doomed::Subtree(one), true) = (doomed, gone.is_empty()) {
+        return Err(not_found(
+            &vim_api::MoRef::<vim_api::mo::VirtualMachineSnapshot>::new(one.as_str()).cast(),
+        ));
+    }
+    shared.update(|world| world.machine_mut(id).map(|machine| prune(machine, &ids)));
+    let disks: Vec<DiskState> = gone.iter().flat_map(|snapshot| snapshot.settings.disks.clone()).collect();
+    let merged = if merge { merge_links(shared, id, &disks, progress) } else { Ok(()) };
+    let settled = settle(shared, id);
+    for path in gone.iter().filter_map(|snapshot| machine.vmsn(snapshot.number)) {
+        if let Ok(host) = shared.read(|world| world.resolve(&path))
+            && let Err(error) = fs::remove_file(&host)
+        {
+            tracing::warn!(%error, %path, "the state of a removed snapshot is left behind");
+        }
+    }
+    drop(stunned);
+    merged.and(settled)
+}
+
+/// Merges the links that nobody owns.
+pub(super) fn consolidate(shared: &Shared, id: &str, progress: &mut Progress<'_>) -> Outcome<()> {
+    let Held { stun, .. } = Held::take(shared, id)?;
+    let _stunned = stun.lock().unwrap_or_else(PoisonError::into_inner);
+    merge_links(shared, id, &[], progress).and(settle(shared, id))
+}
+
+/// Merges the links of the disks that removed snapshots had, then whatever else nobody owns below the live links.
+fn merge_links(shared: &Shared, id: &str, disks: &[DiskState], progress: &mut Progress<'_>) -> Outcome<()> {
+    let mut links = Held::links(shared, disks)?;
+    let total = links.len() as u64 + 1;
+    progress.step(0, total)?;
+    for at in 0..links.len() {
+        let (path, host) = (links[at].path.to_string(), links[at].host.clone());
+        if !host.exists() {
+            // Merged already, as the parent of another.
+            continue;
+        }
+        let owned = Held::owned(shared, &Held::take(shared, id)?.machine)?;
+        let mut told = Ok(());
+        let removal = snapshot::remove_link(&host, &owned, &mut |done, of| {
+            // A fault that is due stops the work after this link: a merge cannot stop in its middle.
+            if told.is_ok() {
+                told = progress.step((at as u64 * of).saturating_add(done), total.saturating_mul(of));
+            }
+        })
+        .map_err(|error| from_store(&error, &path))?;
+        follow(shared, id, std::slice::from_ref(&removal))?;
+        if let Removal::Merged { child, survivor } = &removal {
+            for link in links.iter_mut().filter(|link| link.host == *child) {
+                link.host.clone_from(survivor);
+            }
+        }
+        told?;
+    }
+    merge_unowned(shared, id)
+}
+
+fn merge_unowned(shared: &Shared, id: &str) -> Outcome<()> {
+    let machine = Held::take(shared, id)?.machine;
+    for link in Held::links(shared, &machine.settings.disks)? {
+        let owned = Held::owned(shared, &Held::take(shared, id)?.machine)?;
+        let merged = snapshot::consolidate(&link.host, &owned, &mut |_, _| {})
+            .map_err(|error| from_store(&error, &link.path.to_string()))?;
+        follow(shared, id, &merged)?;
+    }
+    Ok(())
+}
+
+/// Writes down what links are called after merges.
+fn follow(shared: &Shared, id: &str, merged: &[Removal]) -> Outcome<()> {
+    let moved = |removal: &Removal| match removal {
+        Removal::Merged { child, survivor } => Some((child.clone(), survivor.clone())),
+        _ => None,
+    };
+    let moves: Vec<(PathBuf, PathBuf)> = merged.iter().filter_map(moved).collect();
+    if moves.is_empty() {
+        return Ok(());
+    }
+    let machine = Held::take(shared, id)?.machine;
+    let resolved = |disk: &DiskState| shared.read(|world| world.resolve(&disk.path)).ok();
+    let rename = |disk: &mut DiskState| -> Outcome<()> {
+        let Some(mut host) = resolved(disk) else { return Ok(()) };
+        let old = host.clone();
+        for (child, survivor) in &moves {
+            if host == *child {
+                host.clone_from(survivor);
+            }
+        }
+        if host != old {
+            disk.path = chain::beside(&disk.path, &host)?;
+        }
+        Ok(())
+    };
+    let mut settings = machine.settings;
+    settings.disks.iter_mut().try_for_each(rename)?;
+    let mut snapshots = machine.snapshots;
+    snapshots.iter_mut().flat_map(|snapshot| &mut snapshot.settings.disks).try_for_each(rename)?;
+    shared.update(|world| {
+        if let Some(machine) = world.machine_mut(id) {
+            machine.settings.disks = settings.disks;
+            machine.snapshots = snapshots;
+        }
+    });
+    Ok(())
+}
+
+/// What is due after every removal: whether more has to be merged, pending change tracking, the text files.
+fn settle(shared: &Shared, id: &str) -> Outcome<()> {
+    let machine = Held::take(shared, id)?.machine;
+    let owned = Held::owned(shared, &machine)?;
+    let mut needed = false;
+    for link in Held::links(shared, &machine.settings.disks)? {
+        needed |= needs(&link.host, &owned).map_err(|error| from_store(&error, &link.path.to_string()))?;
+    }
+    shared.update(|world| {
+        let machine = world.machine_mut(id).ok_or_else(|| not_found(&machine_ref(&machine).cast()))?;
+        machine.consolidation_needed = needed;
+        Ok(())
+    })?;
+    chain::apply_tracking(shared, &machine.settings)?;
+    chain::write_text_files(shared, id)
+}
+
+fn needs(top: &Path, owned: &[PathBuf]) -> sim_store::Result<bool> {
+    snapshot::needs_consolidation(top, owned)
+}
+
+/// A snapshot and all that were taken over it.
+fn subtree(machine: &Machine, root: &str) -> HashSet<String> {
+    let mut found = HashSet::from([root.to_owned()]);
+    // Parents come before their children.
+    for snapshot in &machine.snapshots {
+        if snapshot.parent.as_ref().is_some_and(|parent| found.contains(parent)) {
+            found.insert(snapshot.id.clone());
+        }
+    }
+    found
+}
+
+/// Takes snapshots out of the tree. Their children, and the current state, move to the next parent that stays.
+fn prune(machine: &mut Machine, ids: &HashSet<String>) {
+    let parents: Vec<(String, Option<String>)> =
+        machine.snapshots.iter().map(|snapshot| (snapshot.id.clone(), snapshot.parent.clone())).collect();
+    let staying = |mut at: Option<String>| {
+        while let Some(id) = at.as_ref().filter(|id| ids.contains(*id)) {
+            at = parents.iter().find(|(known, _)| known == id).and_then(|(_, parent)| parent.clone());
+        }
+        at
+    };
+    machine.current_snapshot = staying(machine.current_snapshot.take());
+    machine.snapshots.retain(|snapshot| !ids.contains(&snapshot.id));
+    for snapshot in &mut machine.snapshots {
+        snapshot.parent = staying(snapshot.parent.take());
+    }
+}

@@ -1,0 +1,269 @@
+//! Tasks: work that goes on after its call was answered.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use vim_api::dynamic::{Poly, Value};
+use vim_api::types as t;
+use vim_api::{MoRef, mo};
+
+use crate::fault::{Fault, Outcome, fault, localized, not_found, task_in_progress};
+use crate::faults::FaultPlace;
+use crate::inventory::{machine_ref, moref};
+use crate::wire::{Answer, Call};
+use crate::world::{Shared, World};
+
+/// `TaskManager.recentTask` is no longer than this.
+const MAX_RECENT: usize = 200;
+
+/// How far a task says it is before its work begins, and after: the rest is the work itself.
+const BEFORE: [i32; 3] = [5, 20, 40];
+const AFTER: i32 = 95;
+
+/// The tasks of the recent past.
+#[derive(Default)]
+pub(crate) struct Tasks {
+    list: VecDeque<TaskState>,
+    last: u32,
+}
+
+/// A task.
+pub(crate) struct TaskState {
+    info: t::TaskInfo,
+    canceled: bool,
+}
+
+/// What a task does: called on a thread that may block, it tells how far it is and what comes of it.
+pub(crate) type Work = Box<dyn FnOnce(&Shared, &mut Progress<'_>) -> Outcome<Option<Value>> + Send>;
+
+/// How a running task says how far it is, and learns that it shall fail.
+pub(crate) struct Progress<'a> {
+    shared: &'a Shared,
+    task: &'a str,
+    planned: &'a Option<Planned>,
+    told: i32,
+}
+
+/// A fault that a rule wants a task to end with.
+struct Planned {
+    at: i32,
+    fault: Fault,
+}
+
+impl Tasks {
+    /// A task by its id.
+    pub(crate) fn get(&self, id: &str) -> Option<&TaskState> {
+        self.list.iter().find(|task| task.info.key == id)
+    }
+
+    /// The recent tasks, the oldest first.
+    pub(crate) fn recent(&self) -> impl Iterator<Item = MoRef<mo::Task>> {
+        self.list.iter().map(|task| task.info.task.clone())
+    }
+
+    /// The recent tasks of an entity.
+    pub(crate) fn of_entity(&self, entity: &MoRef) -> impl Iterator<Item = MoRef<mo::Task>> {
+        let of_it = move |task: &&TaskState| task.info.entity.as_ref().is_some_and(|other| other == entity);
+        self.list.iter().filter(of_it).map(|task| task.info.task.clone())
+    }
+
+    fn get_mut(&mut self, id: &str) -> Option<&mut TaskState> {
+        self.list.iter_mut().find(|task| task.info.key == id)
+    }
+
+    fn add(&mut self, make: impl FnOnce(&str) -> t::TaskInfo) -> String {
+        self.last += 1;
+        let id = format!("task-{}", self.last);
+        self.list.push_back(TaskState { info: make(&id), canceled: false });
+        while self.list.len() > MAX_RECENT {
+            self.list.pop_front();
+        }
+        id
+    }
+}
+
+impl TaskState {
+    /// `Task.info`.
+    pub(crate) fn info(&self) -> &t::TaskInfo {
+        &self.info
+    }
+}
+
+impl Progress<'_> {
+    /// Says that `done` of `total` of the work is behind.
+    ///
+    /// # Errors
+    /// The fault that the task shall end with, once it has got that far.
+    pub(crate) fn step(&mut self, done: u64, total: u64) -> Outcome<()> {
+        let from = BEFORE[BEFORE.len() - 1];
+        let span = u64::from((AFTER - from).unsigned_abs());
+        let part = i32::try_from(done.saturating_mul(span) / total.max(1)).unwrap_or(0);
+        let percent = (from + part).min(AFTER);
+        if percent > self.told {
+            self.told = percent;
+            self.shared.update(|world| world.set_progress(self.task, percent));
+        }
+        strike(self.planned, percent)
+    }
+}
+
+/// Starts a task on a machine and answers its reference. The machine is held until the task ends.
+pub(crate) fn start(
+    shared: &Arc<Shared>,
+    machine: &str,
+    call: &Call,
+    user: &str,
+    description_id: &str,
+    work: Work,
+) -> Outcome<Answer> {
+    let id = shared.update(|world| {
+        let now = world.clock.now();
+        let Some(found) = world.machine(machine) else { return Err(not_found(&call.this)) };
+        if let Some(task) = &found.busy {
+            return Err(task_in_progress(task));
+        }
+        let (entity, name) = (machine_ref(found).cast(), found.settings.name.clone());
+        let id = world.tasks.add(|id| t::TaskInfo {
+            key: id.to_owned(),
+            task: moref(id),
+            name: Some(call.method.clone()),
+            description_id: description_id.to_owned(),
+            entity: Some(entity),
+            entity_name: Some(name),
+            state: t::TaskInfoState::Queued,
+            cancelled: false,
+            cancelable: true,
+            reason: Poly::new(t::TaskReasonUser { user_name: user.to_owned(), ..Default::default() }),
+            queue_time: now.date_time(),
+            event_chain_id: i32::try_from(world_chain(id)).unwrap_or(0),
+            ..Default::default()
+        });
+        if let Some(found) = world.machine_mut(machine) {
+            found.busy = Some(id.clone());
+        }
+        Ok(id)
+    })?;
+    let planned = shared.faults.strike(FaultPlace::Task, &call.method, machine).and_then(|rule| {
+        rule.to_fault(&call.this).map(|fault| Planned { at: rule.progress.unwrap_or(0), fault })
+    });
+    let answer = Answer::one(call, &moref::<mo::Task>(&id));
+    tokio::spawn(run(Arc::clone(shared), machine.to_owned(), id, planned, work));
+    Ok(answer)
+}
+
+/// `Task.CancelTask`. A task whose work has begun ends by itself.
+pub(crate) fn cancel(shared: &Shared, call: &Call) -> Outcome<Answer> {
+    shared.update(|world| {
+        let task = world.tasks.get_mut(call.this.value()).ok_or_else(|| not_found(&call.this))?;
+        let ended = matches!(task.info.state, t::TaskInfoState::Success | t::TaskInfoState::Error);
+        if ended || !task.info.cancelable {
+            return Err(fault(t::NotSupported::default(), "The task cannot be canceled (any more)."));
+        }
+        task.canceled = true;
+        Ok(Answer::void())
+    })
+}
+
+async fn run(shared: Arc<Shared>, machine: String, id: String, planned: Option<Planned>, work: Work) {
+    let pause = shared.settings.task_duration / 5;
+    tokio::time::sleep(pause).await;
+    let outcome = match prepare(&shared, &id, &planned, pause).await {
+        Ok(()) => {
+            let (worker, task) = (Arc::clone(&shared), id.clone());
+            let job = tokio::task::spawn_blocking(move || {
+                let mut progress = Progress { shared: &worker, task: &task, planned: &planned, told: 0 };
+                let outcome = work(&worker, &mut progress);
+                let after = strike(&planned, 100);
+                outcome.and_then(|value| after.map(|()| value))
+            });
+            match job.await {
+                Ok(outcome) => outcome,
+                Err(error) => Err(fault(t::SystemError::default(), format!("The task died: {error}"))),
+            }
+        }
+        Err(fault) => Err(fault),
+    };
+    if outcome.is_ok() {
+        shared.update(|world| world.set_progress(&id, AFTER));
+        tokio::time::sleep(pause).await;
+    }
+    shared.update(|world| world.finish(&machine, &id, outcome));
+}
+
+/// The steps before the work, during which the task can still be canceled.
+async fn prepare(
+    shared: &Shared,
+    id: &str,
+    planned: &Option<Planned>,
+    pause: std::time::Duration,
+) -> Outcome<()> {
+    shared.update(|world| {
+        let now = world.clock.now();
+        if let Some(task) = world.tasks.get_mut(id) {
+            task.info.state = t::TaskInfoState::Running;
+            task.info.start_time = Some(now.date_time());
+            task.info.progress = Some(0);
+        }
+    });
+    strike(planned, 0)?;
+    for percent in BEFORE {
+        tokio::time::sleep(pause).await;
+        let canceled = shared.update(|world| {
+            world.set_progress(id, percent);
+            world.tasks.get_mut(id).is_some_and(|task| {
+                // With the last of these steps the work begins, and cannot be called back.
+                task.info.cancelable = percent != BEFORE[BEFORE.len() - 1] && !task.canceled;
+                task.canceled
+            })
+        });
+        if canceled {
+            return Err(fault(t::RequestCanceled::default(), "The task was canceled by a user."));
+        }
+        strike(planned, percent)?;
+    }
+    Ok(())
+}
+
+fn strike(planned: &Option<Planned>, percent: i32) -> Outcome<()> {
+    match planned {
+        Some(planned) if percent >= planned.at => Err(planned.fault.clone()),
+        _ => Ok(()),
+    }
+}
+
+/// A number that differs from task to task.
+fn world_chain(id: &str) -> u32 {
+    id.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+impl World {
+    fn set_progress(&mut self, id: &str, percent: i32) {
+        if let Some(task) = self.tasks.get_mut(id) {
+            task.info.progress = Some(percent);
+        }
+    }
+
+    fn finish(&mut self, machine: &str, id: &str, outcome: Outcome<Option<Value>>) {
+        let now = self.clock.now();
+        if let Some(task) = self.tasks.get_mut(id) {
+            let info = &mut task.info;
+            info.complete_time = Some(now.date_time());
+            info.cancelable = false;
+            info.progress = None;
+            match outcome {
+                Ok(result) => {
+                    info.state = t::TaskInfoState::Success;
+                    info.result = result;
+                }
+                Err(fault) => {
+                    info.cancelled = task.canceled;
+                    info.state = t::TaskInfoState::Error;
+                    info.error = Some(Box::new(localized(&fault)));
+                }
+            }
+        }
+        if let Some(machine) = self.machine_mut(machine) {
+            machine.busy = None;
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Requests and answers as SOAP: the server's side of `vim_api::soap`.
+
+use bytes::Bytes;
+use vim_api::dynamic::{Element, Value};
+use vim_api::soap::{self, Message};
+use vim_api::xml::{Limits, NS_SOAP, NS_VIM, NS_XSD, NS_XSI, Reader, Writer, XmlError};
+use vim_api::{ApiVersion, MoRef};
+
+use crate::fault::{Fault, Outcome, invalid_argument, invalid_request};
+
+/// Largest request, in bytes. The largest honest one is a filter with some thousand objects.
+pub(crate) const MAX_REQUEST: usize = 4 << 20;
+
+/// Deepest nesting in a request: a filter's traversal specs nest, but by name, not by depth.
+const MAX_DEPTH: usize = 64;
+
+/// A method call, its arguments still as XML. Not `Debug`: an argument may be a password.
+pub(crate) struct Call {
+    /// Method name, such as `CreateSnapshot_Task`.
+    pub(crate) method: String,
+    /// The object that is called.
+    pub(crate) this: MoRef,
+    /// The version that the client speaks, at most the server's.
+    pub(crate) version: ApiVersion,
+    arguments: Vec<(String, String)>,
+}
+
+/// The children of a response element, and the cookie that goes with them.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    /// XML, empty for a null result.
+    pub(crate) xml: String,
+    /// Value of a `Set-Cookie` header.
+    pub(crate) set_cookie: Option<String>,
+}
+
+impl Call {
+    /// Reads an envelope.
+    pub(crate) fn parse(body: Bytes, version: ApiVersion) -> Outcome<Self> {
+        let message = Message::new(body, limits());
+        let parsed = message.read(|start, reader| {
+            let method = start.local().to_owned();
+            let mut arguments = Vec::new();
+            let mut this = None;
+            while let Some(child) = reader.next_child()? {
+                if child.local() == "_this" {
+                    this = Some(MoRef::decode(reader, &child)?);
+                } else {
+                    let name = child.local().to_owned();
+                    arguments.push((name, reader.capture(&child)?));
+                }
+            }
+            Ok((method, this, arguments))
+        });
+        let (method, this, arguments) =
+            parsed.map_err(|error| invalid_request(format!("The request cannot be read: {error}")))?;
+        match this {
+            Some(this) if !this.value().is_empty() => Ok(Self { method, this, version, arguments }),
+            _ => Err(invalid_request("The request names no object in \"_this\".")),
+        }
+    }
+
+    /// An argument that has to be there.
+    pub(crate) fn required<T: Element>(&self, name: &str) -> Outcome<T> {
+        self.optional(name)?
+            .ok_or_else(|| invalid_request(format!("{}: the parameter \"{name}\" is missing.", self.method)))
+    }
+
+    /// An argument that may be left out.
+    pub(crate) fn optional<T: Element>(&self, name: &str) -> Outcome<Option<T>> {
+        Ok(self.list(name)?.into_iter().next())
+    }
+
+    /// An argument that may stand several times.
+    pub(crate) fn list<T: Element>(&self, name: &str) -> Outcome<Vec<T>> {
+        let found = self.arguments.iter().filter(|(argument, _)| argument == name);
+        found.map(|(_, xml)| decode(xml).map_err(|error| invalid_argument(name, error.to_string()))).collect()
+    }
+}
+
+impl Answer {
+    /// A null result.
+    pub(crate) fn void() -> Self {
+        Self::default()
+    }
+
+    /// One value of the method's declared type.
+    pub(crate) fn one(call: &Call, value: &impl Element) -> Self {
+        Self::many(call, std::slice::from_ref(value))
+    }
+
+    /// A value, or null.
+    pub(crate) fn maybe(call: &Call, value: Option<&impl Element>) -> Self {
+        value.map_or_else(Self::void, |value| Self::one(call, value))
+    }
+
+    /// Any number of values.
+    pub(crate) fn many(call: &Call, values: &[impl Element]) -> Self {
+        let mut writer = Writer::new(call.version);
+        for value in values {
+            value.encode("returnval", &mut writer);
+        }
+        Self { xml: writer.finish(), set_cookie: None }
+    }
+
+    /// The whole envelope.
+    pub(crate) fn envelope(&self, method: &str) -> String {
+        soap::envelope(&format!("{method}Response"), &[&self.xml])
+    }
+}
+
+/// The envelope of a fault. The detail is named by the type and `Fault`, and carries the type.
+pub(crate) fn fault_envelope(fault: &Fault, version: ApiVersion) -> String {
+    let mut text = Writer::new(version);
+    text.text(&fault.message);
+    let mut detail = Writer::new(version);
+    let name = format!("{}Fault", fault.fault.type_name());
+    // As an anyType, so that the type stands on the element even where it is the declared one.
+    fault.fault.to_value().encode(&name, &mut detail);
+    // The detail belongs to the API's namespace, the fault around it to SOAP's.
+    let detail = detail.finish().replacen(&name, &format!("{name} xmlns=\"{NS_VIM}\""), 1);
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<soapenv:Envelope xmlns:soapenv=\"{NS_SOAP}\" \
+         xmlns:xsi=\"{NS_XSI}\" xmlns:xsd=\"{NS_XSD}\"><soapenv:Body><soapenv:Fault>\
+         <faultcode>ServerFaultCode</faultcode><faultstring>{}</faultstring><detail>{detail}</detail>\
+         </soapenv:Fault></soapenv:Body></soapenv:Envelope>",
+        text.finish()
+    )
+}
+
+/// A value as text, to tell whether it changed.
+pub(crate) fn fingerprint(value: &Value) -> String {
+    let mut writer = Writer::new(ApiVersion::LATEST);
+    value.encode("v", &mut writer);
+    writer.finish()
+}
+
+/// The version in `SOAPAction: "urn:vim25/8.0.3.0"`, quoted or not; `server` if it is absent, unknown or newer.
+pub(crate) fn version_of(soap_action: Option<&str>, server: ApiVersion) -> ApiVersion {
+    let asked = soap_action.and_then(|action| action.trim().trim_matches('"').rsplit('/').next());
+    asked.and_then(ApiVersion::parse).map_or(server, |asked| asked.min(server))
+}
+
+fn decode<T: Element>(xml: &str) -> Result<T, XmlError> {
+    let mut reader = Reader::fragment(xml, limits())?;
+    match reader.next_child()? {
+        Some(start) => T::decode(&mut reader, &start),
+        None => Err(reader.unexpected("an argument without an element".to_owned())),
+    }
+}
+
+fn limits() -> Limits {
+    Limits { max_depth: MAX_DEPTH, max_bytes: MAX_REQUEST }
+}

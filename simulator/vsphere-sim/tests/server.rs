@@ -1,0 +1,53 @@
+//! The simulator over real TLS, asked by the client of this project.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed test may panic, in its helpers too"
+)]
+
+#[path = "server/changed_areas.rs"]
+mod changed_areas;
+#[path = "server/control.rs"]
+mod control;
+#[path = "server/faults.rs"]
+mod faults;
+#[path = "server/properties.rs"]
+mod properties;
+#[path = "server/raw.rs"]
+mod raw;
+#[path = "server/sessions.rs"]
+mod sessions;
+#[path = "server/snapshots.rs"]
+mod snapshots;
+#[path = "server/updates.rs"]
+mod updates;
+
+use vim_api::{Client, mo};
+use vsphere_sim::{DiskSpec, Sim, VmSpec};
+
+const MIB: u64 = 1 << 20;
+
+/// A simulator with `count` machines `vm-1` .. of one 64 MiB disk, tracked from the start.
+async fn start(count: usize) -> Sim {
+    let mut builder = Sim::builder();
+    for number in 1..=count {
+        builder = builder.vm(VmSpec::new(&format!("vm-{number}")).disk(DiskSpec::empty(64 * MIB)).cbt());
+    }
+    builder.start().await.unwrap()
+}
+
+async fn connect(sim: &Sim) -> Client {
+    Client::connect(&sim.url()).thumbprint(sim.thumbprint_sha256().parse().unwrap()).await.unwrap()
+}
+
+async fn log_in(sim: &Sim) -> Client {
+    let client = connect(sim).await;
+    client.login(sim.user(), sim.password()).await.unwrap();
+    client
+}
+
+fn machine(client: &Client, sim: &Sim) -> mo::VirtualMachine {
+    client.bind(&sim.vm("vm-1").unwrap().moref())
+}
