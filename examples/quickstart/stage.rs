@@ -11,7 +11,7 @@ use vadp::ProtectedVm;
 use vadp_repository::{InitOptions, Repository, Secret};
 use vim_api::Client;
 use vixdisklib::{Library, LibraryOptions};
-use vsphere_sim::{DiskContent, DiskSpec, Sim, VmSpec};
+use vsphere_sim::{DiskSpec, Sim, VmSpec};
 
 use crate::guest::{self, Content};
 use crate::show::Show;
@@ -47,10 +47,10 @@ impl Stage {
         };
         show.headline("a vSphere with one machine");
         let disks = match images {
-            [] => DISKS.iter().map(|(capacity, ..)| DiskSpec::thin(*capacity, DiskContent::Empty)).collect(),
+            [] => DISKS.iter().map(|(capacity, ..)| DiskSpec::empty(*capacity)).collect(),
             images => images.iter().map(|path| raw_disk(path)).collect::<anyhow::Result<Vec<_>>>()?,
         };
-        let vm = VmSpec::new(VM).disks(disks).powered_on(true).cbt(false);
+        let vm = disks.into_iter().fold(VmSpec::new(VM), VmSpec::disk);
         let sim = Sim::builder().vm(vm).data_dir(folder.join("vsphere")).start().await?;
         show.line(&format!("   {} (SHA-256 {})", sim.url(), sim.thumbprint_sha256()));
         let kit = folder.join("vddk");
@@ -63,7 +63,7 @@ impl Stage {
 
     fn fill(&mut self, built_in: bool) -> anyhow::Result<()> {
         let vm = self.sim.vm(VM)?;
-        for (n, disk) in vm.disks().into_iter().enumerate() {
+        for (n, disk) in vm.disks()?.into_iter().enumerate() {
             let files = match DISKS.get(n) {
                 Some((_, files, bytes)) if built_in => {
                     Some(vm.with_live_disk(disk.key, |d| guest::install(d, n as u64 + 1, *files, *bytes))??)
@@ -84,7 +84,7 @@ impl Stage {
     }
 
     pub(crate) fn password(&self) -> SecretString {
-        SecretString::from(self.sim.password())
+        self.sim.password().clone()
     }
 
     /// Connects with the pinned thumbprint, and logs in.
@@ -191,7 +191,7 @@ fn raw_disk(path: &Path) -> anyhow::Result<DiskSpec> {
     if size == 0 || size % 512 != 0 {
         bail!("{} has {size} bytes: a raw disk image has whole sectors of 512 bytes", path.display());
     }
-    Ok(DiskSpec::thin(size, DiskContent::RawFile(path.to_owned())))
+    Ok(DiskSpec::raw_file(path))
 }
 
 fn empty_folder(folder: &Path) -> anyhow::Result<PathBuf> {

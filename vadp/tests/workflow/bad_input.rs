@@ -1,10 +1,10 @@
 //! What goes wrong: a clear error, and nothing lost.
 
 use secrecy::SecretString;
-use serde_json::json;
 use vadp::ErrorKind;
 use vadp::cbt::{Decision, Reason};
 use vim_api::Client;
+use vsphere_sim::{FaultRule, Mutation};
 
 use crate::harness::{MIB, World, story, vddk};
 
@@ -21,7 +21,7 @@ async fn a_wrong_password() {
     assert!(!format!("{error:?} {}", story(&error)).contains("hunter2"));
 
     // The same for the disk library: its own login fails, the snapshot goes, nothing is committed.
-    let wrong = vddk(world.sim.user(), "hunter2-wrong");
+    let wrong = vddk(world.sim.user(), &SecretString::from("hunter2-wrong"));
     let backup = vadp::Backup::full(&world.vm, &world.repository, &wrong, &world.journal);
     let Err(error) = backup.run(|_| ()).await else { panic!("a backup with a wrong password") };
     assert_eq!(error.kind(), ErrorKind::Disk);
@@ -38,7 +38,7 @@ async fn a_wrong_thumbprint() {
     let error = Client::connect(&world.sim.url()).thumbprint(pin.parse().unwrap()).await.unwrap_err();
     assert_eq!(error.kind(), vim_api::ErrorKind::Certificate);
     let story = story(&error);
-    assert!(story.contains(&world.sim.thumbprint_sha256()), "the presented one: {story}");
+    assert!(story.contains(world.sim.thumbprint_sha256()), "the presented one: {story}");
     assert!(story.contains("AB:AB:AB"), "the expected one: {story}");
 }
 
@@ -71,10 +71,7 @@ async fn a_change_id_that_is_refused_means_a_full_backup_with_the_reason() {
     let world = World::new(&[16 * MIB]).await;
     world.write(0, 0, 4 * MIB, 1);
     world.full().await.unwrap();
-    world.sim.add_fault(
-        json!({"method": "QueryChangedDiskAreas", "where": "call", "fault": "FileFault", "count": 1,
-        "message": "Error caused by file web-01.vmdk"}),
-    );
+    world.fault(FaultRule::call("QueryChangedDiskAreas", "FileFault").times(1, 1));
     let next = world.incremental().await.unwrap();
     let Decision::Full(Reason::Refused { fault }) = &next.disks[0].decision else {
         panic!("{:?}", next.disks)
@@ -94,15 +91,17 @@ async fn an_answer_that_does_not_cover_the_disk_commits_nothing() {
     world.write(0, 0, 4 * MIB, 1);
     world.full().await.unwrap();
     world.write(0, 0, MIB, 2);
-    for mutation in ["stall", "gap", "overlap", "short_sum", "beyond_capacity"] {
-        world.sim.clear_faults();
-        world.sim.add_fault(json!({"method": "QueryChangedDiskAreas", "where": "body", "mutate": mutation}));
-        let Err(error) = world.incremental().await else { panic!("{mutation} was taken for an answer") };
-        assert_eq!(error.kind(), ErrorKind::IncompleteChanges, "{mutation}: {}", story(&error));
-        assert_eq!(world.points().await, 1, "{mutation}");
+    for mutation in
+        [Mutation::Stall, Mutation::Gap, Mutation::Overlap, Mutation::ShortSum, Mutation::BeyondCapacity]
+    {
+        world.sim.clear_faults().unwrap();
+        world.fault(FaultRule::changed_areas(mutation));
+        let Err(error) = world.incremental().await else { panic!("{mutation:?} was taken for an answer") };
+        assert_eq!(error.kind(), ErrorKind::IncompleteChanges, "{mutation:?}: {}", story(&error));
+        assert_eq!(world.points().await, 1, "{mutation:?}");
         world.assert_clean();
     }
-    world.sim.clear_faults();
+    world.sim.clear_faults().unwrap();
     let good = world.incremental().await.unwrap();
     assert!(matches!(good.disks[0].decision, Decision::Incremental(_)));
 }
@@ -112,15 +111,21 @@ async fn a_read_that_breaks_off_commits_nothing() {
     let world = World::new(&[32 * MIB]).await;
     world.write(0, 0, 16 * MIB, 1);
     // Two requests go well; the third fills half of its buffer and fails with "end of file".
-    world.sim.add_vddk_fault(
-        json!({"function": "ReadAsync", "nth": 3, "count": 1, "code": 14005, "partial": true}),
-    );
+    let cut = sim_store::state::FaultRule {
+        function: "Read".into(),
+        nth: Some(3),
+        count: Some(1),
+        code: 14005,
+        partial: true,
+        ..Default::default()
+    };
+    world.sim.add_vddk_fault(cut).unwrap();
     let Err(error) = world.full().await else { panic!("a short read was taken for data") };
     assert_eq!(error.kind(), ErrorKind::Disk, "{}", story(&error));
     assert_eq!(error.disk_error().unwrap().code(), Some(14005));
     assert_eq!(world.points().await, 0);
     world.assert_clean();
-    world.sim.clear_faults();
+    world.sim.clear_faults().unwrap();
     world.full().await.unwrap();
     assert_eq!(world.points().await, 1);
 }
@@ -153,10 +158,7 @@ async fn a_flipped_byte_in_the_repository_is_named_and_nothing_is_reported_resto
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_that_fails_leaves_nothing() {
     let world = World::new(&[8 * MIB]).await;
-    world.sim.add_fault(
-        json!({"method": "CreateSnapshot_Task", "where": "task", "progress": 40, "fault": "SnapshotFault",
-        "message": "An error occurred while saving the snapshot"}),
-    );
+    world.fault(FaultRule::task("CreateSnapshot_Task", "SnapshotFault", 40));
     let Err(error) = world.full().await else { panic!("a backup without a snapshot") };
     assert!(
         error.api_error().unwrap().fault::<vim_api::types::SnapshotFault>().is_some(),
@@ -171,8 +173,7 @@ async fn a_snapshot_that_fails_leaves_nothing() {
 async fn a_snapshot_that_cannot_be_removed_now_is_removed_by_the_next_run() {
     let world = World::new(&[8 * MIB]).await;
     world.write(0, 0, MIB, 1);
-    world.sim.add_fault(json!({"method": "RemoveSnapshot_Task", "where": "task", "progress": 10, "fault": "GenericVmConfigFault",
-        "count": 1, "message": "consolidation failed"}));
+    world.fault(FaultRule::task("RemoveSnapshot_Task", "GenericVmConfigFault", 10).times(1, 1));
     let outcome = world.full().await.unwrap();
     assert!(outcome.cleanup_error.is_some(), "the commit stands, and the failure is told");
     assert_eq!(world.points().await, 1);

@@ -14,7 +14,7 @@ use vadp::{
 use vadp_repository::{InitOptions, Repository, RestorePoint, Secret};
 use vim_api::Client;
 use vixdisklib::{Library, LibraryOptions};
-use vsphere_sim::{DiskContent, DiskSpec, Sim, VmSpec};
+use vsphere_sim::{DiskSpec, FaultRule, Sim, VmSpec};
 
 pub(crate) const MIB: u64 = 1 << 20;
 pub(crate) const KEY: [u8; 32] = [7; 32];
@@ -52,9 +52,8 @@ pub(crate) fn library() -> Arc<Library> {
 impl World {
     /// A machine with disks of these sizes, powered on, tracked.
     pub(crate) async fn new(sizes: &[u64]) -> Self {
-        let disks = sizes.iter().map(|size| DiskSpec::thin(*size, DiskContent::Empty)).collect();
         let folder = TempDir::new().unwrap();
-        let vm = VmSpec::new(VM).disks(disks).powered_on(true).cbt(true);
+        let vm = sizes.iter().fold(VmSpec::new(VM).cbt(), |vm, size| vm.disk(DiskSpec::empty(*size)));
         let sim = Sim::builder().vm(vm).data_dir(folder.path().join("vsphere")).start().await.unwrap();
         sim.install_vddk_entry(kit()).unwrap();
         let secret = Secret::raw_key(KEY);
@@ -63,14 +62,14 @@ impl World {
                 .await
                 .unwrap();
         let journal = Journal::open(folder.path().join("journal")).unwrap();
-        let client = connect(&sim.url(), &sim.thumbprint_sha256(), sim.user(), sim.password()).await;
+        let client = connect(&sim.url(), sim.thumbprint_sha256(), sim.user(), sim.password()).await;
         let vm = ProtectedVm::resolve(&client, &VmSelector::Name(VM.into())).await.unwrap();
         let vddk = vddk(sim.user(), sim.password());
         Self { sim, client, vm, vddk, repository, journal, folder }
     }
 
     pub(crate) fn keys(&self) -> Vec<i32> {
-        self.sim.vm(VM).unwrap().disks().iter().map(|disk| disk.key).collect()
+        self.sim.vm(VM).unwrap().disks().unwrap().iter().map(|disk| disk.key).collect()
     }
 
     pub(crate) fn disk<T>(&self, n: usize, look: impl FnOnce(&Disk) -> T) -> T {
@@ -106,6 +105,10 @@ impl World {
         Restore::revert(point, &self.vm, &self.vddk).plan().await?.run(|_| ()).await
     }
 
+    pub(crate) fn fault(&self, rule: FaultRule) {
+        self.sim.add_fault(rule).unwrap();
+    }
+
     pub(crate) async fn points(&self) -> usize {
         self.repository.points(None).await.unwrap().len()
     }
@@ -117,14 +120,14 @@ impl World {
     }
 }
 
-pub(crate) async fn connect(url: &str, thumbprint: &str, user: &str, password: &str) -> Client {
+pub(crate) async fn connect(url: &str, thumbprint: &str, user: &str, password: &SecretString) -> Client {
     let client = Client::connect(url).thumbprint(thumbprint.parse().unwrap()).await.unwrap();
-    client.login(user, &SecretString::from(password)).await.unwrap();
+    client.login(user, password).await.unwrap();
     client
 }
 
-pub(crate) fn vddk(user: &str, password: &str) -> Vddk {
-    Vddk::new(library(), VddkCredentials::password(user, SecretString::from(password)))
+pub(crate) fn vddk(user: &str, password: &SecretString) -> Vddk {
+    Vddk::new(library(), VddkCredentials::password(user, password.clone()))
 }
 
 /// The whole chain of causes, as a person would see it.
