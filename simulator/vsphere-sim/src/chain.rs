@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use sim_store::{DatastorePath, tracking};
+use vim_api::types as t;
 
 use crate::fault::{Fault, Outcome, fault, from_store, not_found};
 use crate::inventory::machine_ref;
@@ -85,8 +86,7 @@ pub(crate) fn write_text_files(shared: &Shared, id: &str) -> Outcome<()> {
 
 fn write(path: &Path, text: &str, machine: &Machine) -> Outcome<()> {
     fs::write(path, text).map_err(|error| {
-        let mut value = vim_api::types::FileFault::default();
-        value.file = machine.vmx.to_string();
+        let value = t::FileFault { file: machine.vmx.to_string(), ..Default::default() };
         fault(value, format!("The files of {} cannot be written: {error}", machine_ref(machine)))
     })
 }

@@ -39,10 +39,12 @@ pub(crate) fn not_found(obj: &MoRef) -> Fault {
 
 /// A call without a live session.
 pub(crate) fn not_authenticated(obj: &MoRef) -> Fault {
-    let mut value = t::NotAuthenticated::default();
-    value.object = Some(obj.clone());
-    value.privilege_id = Some("System.View".to_owned());
-    fault(value, "The session is not authenticated.")
+    let base = t::NoPermission {
+        object: Some(obj.clone()),
+        privilege_id: Some("System.View".to_owned()),
+        ..Default::default()
+    };
+    fault(t::NotAuthenticated { base }, "The session is not authenticated.")
 }
 
 /// Another operation holds the machine.
@@ -82,25 +84,13 @@ pub(crate) fn localized(fault: &Fault) -> t::LocalizedMethodFault {
 pub(crate) fn from_store(error: &sim_store::Error, file: &str) -> Fault {
     use sim_store::ErrorKind as Kind;
     let message = describe(error);
-    let named = || file.to_owned();
+    let base = t::FileFault { file: file.to_owned(), ..Default::default() };
     match error.kind() {
-        Kind::Locked => {
-            let mut value = t::FileLocked::default();
-            value.file = named();
-            fault(value, message)
-        }
-        Kind::NotFound => {
-            let mut value = t::FileNotFound::default();
-            value.file = named();
-            fault(value, message)
-        }
-        Kind::NoSpace => {
-            let mut value = t::NoDiskSpace::default();
-            value.file = named();
-            fault(value, message)
-        }
+        Kind::Locked => fault(t::FileLocked { base }, message),
+        Kind::NotFound => fault(t::FileNotFound { base }, message),
+        Kind::NoSpace => fault(t::NoDiskSpace { base, ..Default::default() }, message),
         Kind::InvalidArgument => invalid_argument("disk", message),
-        _ => fault(t::FileFault { file: named(), ..Default::default() }, message),
+        _ => fault(base, message),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Properties are made when they are asked for, out of the state, as typed structs of `vim_api`.
 
 mod compute;
+mod defaults;
 mod devices;
 mod entity;
 mod files;
@@ -45,7 +46,7 @@ pub(crate) mod ids {
 #[derive(Clone, Copy)]
 pub(crate) enum Node<'w> {
     /// The service instance and the managers.
-    Service(service::Manager),
+    Service(service::Singleton),
     Folder(entity::Folder),
     Datacenter,
     Cluster,
@@ -83,13 +84,13 @@ impl World {
             "ContainerView" => session?.views.get(id).map(Node::View),
             "PropertyCollector" => match session {
                 Some(session) => session.collectors.get(id).map(Node::Collector),
-                None => service::Manager::of(object).map(Node::Service),
+                None => service::Singleton::of(object).map(Node::Service),
             },
             "PropertyFilter" => {
                 let mut collectors = session?.collectors.values();
                 collectors.find_map(|collector| collector.filter(id)).map(Node::Filter)
             }
-            _ => service::Manager::of(object).map(Node::Service),
+            _ => service::Singleton::of(object).map(Node::Service),
         }
     }
 

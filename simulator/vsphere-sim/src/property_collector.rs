@@ -1,5 +1,6 @@
 //! The PropertyCollector: reading properties of many objects, and being told of their changes.
 
+mod difference;
 mod paths;
 mod retrieve;
 mod select;

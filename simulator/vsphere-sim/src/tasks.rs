@@ -90,11 +90,31 @@ impl TaskState {
 }
 
 impl Progress<'_> {
+    /// For work that cannot stop in its middle: where the task shall fail during the work, it fails here.
+    ///
+    /// # Errors
+    /// The fault that the task shall end with.
+    pub(crate) fn fail_early(&mut self) -> Outcome<()> {
+        match self.planned {
+            Some(planned) if planned.at <= AFTER => {
+                self.shared.update(|world| world.set_progress(self.task, planned.at));
+                Err(planned.fault.clone())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Says that `done` of `total` of the work is behind.
     ///
     /// # Errors
     /// The fault that the task shall end with, once it has got that far.
     pub(crate) fn step(&mut self, done: u64, total: u64) -> Outcome<()> {
+        let percent = self.tell(done, total);
+        strike(self.planned, percent)
+    }
+
+    /// Says that `done` of `total` of the work is behind, and answers what that is in percent of the whole task.
+    pub(crate) fn tell(&mut self, done: u64, total: u64) -> i32 {
         let from = BEFORE[BEFORE.len() - 1];
         let span = u64::from((AFTER - from).unsigned_abs());
         let part = i32::try_from(done.saturating_mul(span) / total.max(1)).unwrap_or(0);
@@ -103,7 +123,7 @@ impl Progress<'_> {
             self.told = percent;
             self.shared.update(|world| world.set_progress(self.task, percent));
         }
-        strike(self.planned, percent)
+        percent
     }
 }
 

@@ -10,23 +10,23 @@ use crate::world::World;
 
 /// The objects of which a server has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Manager {
-    ServiceInstance,
-    PropertyCollector,
-    SessionManager,
-    ViewManager,
-    SearchIndex,
-    TaskManager,
+pub(crate) enum Singleton {
+    Instance,
+    Properties,
+    Sessions,
+    Views,
+    Search,
+    Tasks,
 }
 
-impl Manager {
+impl Singleton {
     const ALL: [(Self, &'static str, &'static str); 6] = [
-        (Self::ServiceInstance, "ServiceInstance", "ServiceInstance"),
-        (Self::PropertyCollector, "PropertyCollector", "propertyCollector"),
-        (Self::SessionManager, "SessionManager", "SessionManager"),
-        (Self::ViewManager, "ViewManager", "ViewManager"),
-        (Self::SearchIndex, "SearchIndex", "SearchIndex"),
-        (Self::TaskManager, "TaskManager", "TaskManager"),
+        (Self::Instance, "ServiceInstance", "ServiceInstance"),
+        (Self::Properties, "PropertyCollector", "propertyCollector"),
+        (Self::Sessions, "SessionManager", "SessionManager"),
+        (Self::Views, "ViewManager", "ViewManager"),
+        (Self::Search, "SearchIndex", "SearchIndex"),
+        (Self::Tasks, "TaskManager", "TaskManager"),
     ];
 
     pub(super) fn of(object: &MoRef) -> Option<Self> {
@@ -40,32 +40,32 @@ impl Manager {
 impl World {
     pub(super) fn service_property(
         &self,
-        manager: Manager,
+        manager: Singleton,
         name: &str,
         session: Option<&Session>,
     ) -> Option<Value> {
         Some(match (manager, name) {
-            (Manager::ServiceInstance, "content") => service_content(&self.stored.instance_uuid).to_value(),
-            (Manager::ServiceInstance, "serverClock") => self.clock.now().date_time().to_value(),
-            (Manager::ServiceInstance, "capability") => t::Capability {
+            (Singleton::Instance, "content") => service_content(&self.stored.instance_uuid).to_value(),
+            (Singleton::Instance, "serverClock") => self.clock.now().date_time().to_value(),
+            (Singleton::Instance, "capability") => t::Capability {
                 provisioning_supported: true,
                 multi_host_supported: true,
                 ..Default::default()
             }
             .to_value(),
-            (Manager::SessionManager, "currentSession") => session?.info().to_value(),
-            (Manager::SessionManager, "sessionList") => {
+            (Singleton::Sessions, "currentSession") => session?.info().to_value(),
+            (Singleton::Sessions, "sessionList") => {
                 let sessions = self.sessions.iter().map(|(_, session)| session.info().to_value());
                 Value::array("UserSession", sessions.collect())
             }
-            (Manager::SessionManager, "message") => Value::String(String::new()),
-            (Manager::SessionManager, "defaultLocale") => Value::String("en".to_owned()),
-            (Manager::SessionManager, "messageLocaleList" | "supportedLocaleList") => strings(["en"]),
-            (Manager::ViewManager, "viewList") => {
+            (Singleton::Sessions, "message") => Value::String(String::new()),
+            (Singleton::Sessions, "defaultLocale") => Value::String("en".to_owned()),
+            (Singleton::Sessions, "messageLocaleList" | "supportedLocaleList") => strings(["en"]),
+            (Singleton::Views, "viewList") => {
                 refs(session?.views.keys().map(|id| moref::<vim_api::mo::ContainerView>(id)))
             }
-            (Manager::TaskManager, "recentTask") => refs(self.tasks.recent()),
-            (Manager::TaskManager, "maxCollector") => Value::Int(32),
+            (Singleton::Tasks, "recentTask") => refs(self.tasks.recent()),
+            (Singleton::Tasks, "maxCollector") => Value::Int(32),
             _ => return None,
         })
     }

@@ -84,7 +84,9 @@ fn first_name<'p>(
     let end = path.find(['.', '[']).unwrap_or(path.len());
     let (name, tail) = path.split_at(end);
     let known = info.property(name).is_some_and(|property| property.since() <= version);
-    if !known {
+    // Deeper brackets are checked here too, as a walk may end before it reaches them.
+    let balanced = path.split('[').skip(1).all(|part| part.contains(']'));
+    if !known || !balanced {
         return Err(invalid_property(path));
     }
     let (key, tail) = match tail.strip_prefix('[') {

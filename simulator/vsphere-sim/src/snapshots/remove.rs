@@ -69,7 +69,7 @@ pub(super) fn consolidate(shared: &Shared, id: &str, progress: &mut Progress<'_>
 fn merge_links(shared: &Shared, id: &str, disks: &[DiskState], progress: &mut Progress<'_>) -> Outcome<()> {
     let mut links = Held::links(shared, disks)?;
     let total = links.len() as u64 + 1;
-    progress.step(0, total)?;
+    progress.fail_early()?;
     for at in 0..links.len() {
         let (path, host) = (links[at].path.to_string(), links[at].host.clone());
         if !host.exists() {
@@ -77,12 +77,8 @@ fn merge_links(shared: &Shared, id: &str, disks: &[DiskState], progress: &mut Pr
             continue;
         }
         let owned = Held::owned(shared, &Held::take(shared, id)?.machine)?;
-        let mut told = Ok(());
         let removal = snapshot::remove_link(&host, &owned, &mut |done, of| {
-            // A fault that is due stops the work after this link: a merge cannot stop in its middle.
-            if told.is_ok() {
-                told = progress.step((at as u64 * of).saturating_add(done), total.saturating_mul(of));
-            }
+            progress.tell((at as u64 * of).saturating_add(done), total.saturating_mul(of));
         })
         .map_err(|error| from_store(&error, &path))?;
         follow(shared, id, std::slice::from_ref(&removal))?;
@@ -91,7 +87,6 @@ fn merge_links(shared: &Shared, id: &str, disks: &[DiskState], progress: &mut Pr
                 link.host.clone_from(survivor);
             }
         }
-        told?;
     }
     merge_unowned(shared, id)
 }

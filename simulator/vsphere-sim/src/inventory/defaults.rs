@@ -1,0 +1,83 @@
+//! Settings of a machine that are the same for all of them here.
+
+use vim_api::types as t;
+
+pub(super) fn guest_name(guest_id: &str) -> &'static str {
+    match guest_id {
+        "debian12_64Guest" => "Debian GNU/Linux 12 (64-bit)",
+        _ => "Other Linux (64-bit)",
+    }
+}
+
+pub(super) fn allocation(shares: i32) -> t::ResourceAllocationInfo {
+    t::ResourceAllocationInfo {
+        reservation: Some(0),
+        expandable_reservation: Some(false),
+        limit: Some(-1),
+        shares: Some(Box::new(t::SharesInfo { shares, level: t::SharesLevel::Normal, ..Default::default() })),
+        ..Default::default()
+    }
+}
+
+pub(super) fn tools() -> t::ToolsConfigInfo {
+    t::ToolsConfigInfo {
+        tools_version: Some(12_352),
+        tools_install_type: Some("guestToolsTypeOpenVMTools".to_owned()),
+        after_power_on: Some(true),
+        after_resume: Some(true),
+        before_guest_standby: Some(true),
+        before_guest_shutdown: Some(true),
+        tools_upgrade_policy: Some("manual".to_owned()),
+        sync_time_with_host_allowed: Some(true),
+        sync_time_with_host: Some(false),
+        ..Default::default()
+    }
+}
+
+pub(super) fn flags() -> t::VirtualMachineFlagInfo {
+    t::VirtualMachineFlagInfo {
+        disable_acceleration: Some(false),
+        enable_logging: Some(true),
+        use_toe: Some(false),
+        run_with_debug_info: Some(false),
+        monitor_type: Some("release".to_owned()),
+        ht_sharing: Some("any".to_owned()),
+        snapshot_disabled: Some(false),
+        snapshot_locked: Some(false),
+        disk_uuid_enabled: Some(true),
+        snapshot_power_off_behavior: Some("powerOff".to_owned()),
+        record_replay_enabled: Some(false),
+        fault_tolerance_type: Some("unset".to_owned()),
+        ..Default::default()
+    }
+}
+
+pub(super) fn power_operations() -> t::VirtualMachineDefaultPowerOpInfo {
+    let soft = || Some("soft".to_owned());
+    t::VirtualMachineDefaultPowerOpInfo {
+        power_off_type: soft(),
+        suspend_type: Some("hard".to_owned()),
+        reset_type: soft(),
+        default_power_off_type: soft(),
+        default_suspend_type: Some("hard".to_owned()),
+        default_reset_type: soft(),
+        standby_action: Some("checkpoint".to_owned()),
+        ..Default::default()
+    }
+}
+
+pub(super) fn capability() -> t::VirtualMachineCapability {
+    t::VirtualMachineCapability {
+        snapshot_operations_supported: true,
+        multiple_snapshots_supported: true,
+        snapshot_config_supported: true,
+        powered_off_snapshots_supported: true,
+        memory_snapshots_supported: false,
+        revert_to_snapshot_supported: true,
+        quiesced_snapshots_supported: true,
+        boot_options_supported: true,
+        disk_shares_supported: true,
+        change_tracking_supported: Some(true),
+        ..Default::default()
+    }
+}
