@@ -5,7 +5,8 @@ use std::hash::{DefaultHasher, Hasher};
 
 use anyhow::Context;
 use sim_store::Disk;
-use sim_store::guest::{DiskCursor, ImagePlan, Manifest, mutate, populate, verify, write_pattern};
+use sim_store::guest::image::{ImagePlan, Manifest, mutate, populate, verify};
+use sim_store::guest::{DiskCursor, write_pattern};
 
 /// Changes are counted in blocks of this size, as a file system makes them.
 const BLOCK: u64 = 4096;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use secrecy::SecretString;
-use sim_store::{Disk, guest::Manifest};
+use sim_store::Disk;
+use sim_store::guest::image::Manifest;
 use tempfile::TempDir;
 use vadp::ProtectedVm;
 use vadp_repository::{InitOptions, Repository, Secret};
