@@ -7,7 +7,7 @@ use vim_api::types as t;
 
 use crate::fault::{Outcome, fault, invalid_request, not_authenticated, not_found};
 use crate::faults::FaultPlace;
-use crate::inventory::{self, search, views};
+use crate::inventory::{search, views};
 use crate::property_collector as pc;
 use crate::session::{self, Caller};
 use crate::wire::{Answer, Call};
@@ -53,7 +53,7 @@ fn anonymous(shared: &Shared, caller: &Caller, cookie: Option<&str>, call: &Call
     let public = |object: &vim_api::MoRef| matches!(object.type_name(), "ServiceInstance" | "SessionManager");
     Ok(Some(match (call.this.type_name(), call.method.as_str()) {
         ("ServiceInstance", "RetrieveServiceContent") => {
-            let content = shared.read(|world| inventory::service_content(&world.stored.instance_uuid));
+            let content = shared.read(|world| world.service_content());
             Answer::one(call, &content)
         }
         ("SessionManager", "Login") => session::login(shared, caller, call)?,

@@ -24,7 +24,7 @@ use crate::tasks::TaskState;
 use crate::world::{DatastoreState, World};
 
 pub(crate) use devices::{FIRST_DISK, SCSI_OWN_UNIT};
-pub(crate) use service::{default_version, service_content};
+pub(crate) use service::default_version;
 pub(crate) use vm::power_state;
 
 /// Ids of the objects that every server has.

@@ -45,6 +45,8 @@ pub(crate) struct Settings {
 /// Everything that changes.
 pub(crate) struct World {
     pub(crate) clock: Clock,
+    /// The newest API version that is spoken.
+    pub(crate) version: ApiVersion,
     pub(crate) stored: Stored,
     pub(crate) sessions: Sessions,
     pub(crate) tasks: Tasks,
@@ -79,6 +81,7 @@ impl Shared {
     pub(crate) fn new(stored: Stored, settings: Settings, faults: FaultBook) -> Self {
         let world = World {
             clock: Clock::default(),
+            version: settings.version,
             stored,
             sessions: Sessions::default(),
             tasks: Tasks::default(),

@@ -110,7 +110,7 @@ impl World {
         let config = t::HostConfigSummary {
             name: "127.0.0.1".to_owned(),
             port: 443,
-            product: Some(Box::new(super::service::about_host())),
+            product: Some(Box::new(super::service::about_host(self.version))),
             vmotion_enabled: false,
             fault_tolerance_enabled: Some(false),
             ..Default::default()

@@ -38,6 +38,20 @@ impl Singleton {
 }
 
 impl World {
+    /// What the server says about itself. Managers that are not simulated are left out.
+    pub(crate) fn service_content(&self) -> t::ServiceContent {
+        t::ServiceContent {
+            root_folder: moref(ids::ROOT),
+            property_collector: moref("propertyCollector"),
+            view_manager: Some(moref("ViewManager")),
+            session_manager: Some(moref("SessionManager")),
+            search_index: Some(moref("SearchIndex")),
+            task_manager: Some(moref("TaskManager")),
+            about: about(&self.stored.instance_uuid, self.version),
+            ..Default::default()
+        }
+    }
+
     pub(super) fn service_property(
         &self,
         manager: Singleton,
@@ -45,7 +59,7 @@ impl World {
         session: Option<&Session>,
     ) -> Option<Value> {
         Some(match (manager, name) {
-            (Singleton::Instance, "content") => service_content(&self.stored.instance_uuid).to_value(),
+            (Singleton::Instance, "content") => self.service_content().to_value(),
             (Singleton::Instance, "serverClock") => self.clock.now().date_time().to_value(),
             (Singleton::Instance, "capability") => t::Capability {
                 provisioning_supported: true,
@@ -71,26 +85,12 @@ impl World {
     }
 }
 
-/// What the server says about itself. Managers that are not simulated are left out.
-pub(crate) fn service_content(instance_uuid: &str) -> t::ServiceContent {
-    t::ServiceContent {
-        root_folder: moref(ids::ROOT),
-        property_collector: moref("propertyCollector"),
-        view_manager: Some(moref("ViewManager")),
-        session_manager: Some(moref("SessionManager")),
-        search_index: Some(moref("SearchIndex")),
-        task_manager: Some(moref("TaskManager")),
-        about: about(instance_uuid),
-        ..Default::default()
-    }
-}
-
 /// The newest version that is spoken unless the builder says otherwise.
 pub(crate) fn default_version() -> ApiVersion {
     ApiVersion::parse("8.0.3.0").unwrap_or(ApiVersion::LATEST)
 }
 
-fn about(instance_uuid: &str) -> t::AboutInfo {
+fn about(instance_uuid: &str, version: ApiVersion) -> t::AboutInfo {
     t::AboutInfo {
         name: "VMware vCenter Server".to_owned(),
         full_name: "VMware vCenter Server 8.0.3 build-24022515 (vsphere-sim)".to_owned(),
@@ -103,7 +103,7 @@ fn about(instance_uuid: &str) -> t::AboutInfo {
         os_type: "linux-x64".to_owned(),
         product_line_id: "vpx".to_owned(),
         api_type: "VirtualCenter".to_owned(),
-        api_version: default_version().id().to_owned(),
+        api_version: version.id().to_owned(),
         instance_uuid: Some(instance_uuid.to_owned()),
         license_product_name: Some("VMware VirtualCenter Server".to_owned()),
         license_product_version: Some("8.0".to_owned()),
@@ -112,7 +112,7 @@ fn about(instance_uuid: &str) -> t::AboutInfo {
 }
 
 /// What a host says about itself.
-pub(super) fn about_host() -> t::AboutInfo {
+pub(super) fn about_host(version: ApiVersion) -> t::AboutInfo {
     t::AboutInfo {
         name: "VMware ESXi".to_owned(),
         full_name: "VMware ESXi 8.0.3 build-24022510 (vsphere-sim)".to_owned(),
@@ -122,7 +122,7 @@ pub(super) fn about_host() -> t::AboutInfo {
         os_type: "vmnix-x86".to_owned(),
         product_line_id: "embeddedEsx".to_owned(),
         api_type: "HostAgent".to_owned(),
-        api_version: default_version().id().to_owned(),
+        api_version: version.id().to_owned(),
         ..Default::default()
     }
 }

@@ -74,3 +74,12 @@ async fn live_sessions_are_on_file_as_hashes() {
     let inventory = sim_store::state::Inventory::load(sim.data_dir()).unwrap();
     assert!(inventory.session(cookie).is_err());
 }
+
+#[tokio::test]
+async fn the_version_is_the_builders_to_choose() {
+    let version = vim_api::ApiVersion::parse("7.0.3.0").unwrap();
+    let sim = vsphere_sim::Sim::builder().api_version(version).start().await.unwrap();
+    let client = log_in(&sim).await;
+    assert_eq!(client.version(), version);
+    assert_eq!(client.content().about.api_version, "7.0.3.0");
+}
