@@ -1,4 +1,5 @@
 //! `vsphere-sim`: a vSphere to try a backup program on.
+#![forbid(unsafe_code)]
 
 use std::io::Write as _;
 use std::net::SocketAddr;
