@@ -92,8 +92,10 @@ async fn run(options: Options) -> anyhow::Result<bool> {
     let steps = [("first", &full.point, &first_moment), ("second", &incremental.point, &second_moment)];
     for (name, point, moment) in steps {
         show.headline(&format!("restore of the {name} restore point"));
-        let plan =
-            Restore::revert(point, &vm, &vddk).plan().await.context("the restore cannot be planned")?;
+        let plan = Restore::revert(point, &vm, &vddk, &journal)
+            .plan()
+            .await
+            .context("the restore cannot be planned")?;
         let (outcome, seconds) = timed(plan.run(show.events())).await;
         let outcome = outcome.with_context(|| format!("the restore of the {name} restore point failed"))?;
         // The bytes are compared by the simulator's own reading of its disks, not by anything that wrote them.

@@ -147,7 +147,7 @@ impl<'a> Backup<'a> {
 
     /// Without tracking the backup is a full one, which is no failure; so this only tries.
     async fn switch_tracking_on(&self) {
-        if let Err(error) = cbt::enable(self.vm.vm()).await {
+        if let Err(error) = cbt::enable(self.vm, self.journal).await {
             tracing::warn!(%error, "changed block tracking stays off");
         }
     }

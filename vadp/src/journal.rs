@@ -5,11 +5,12 @@
 //! synced before the call, and deleted after the thing is known to be gone. An intent whose run holds no lock belongs to
 //! a process that died: [`Sweeper`](crate::Sweeper) settles it.
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,9 @@ struct Run {
     folder: PathBuf,
     id: String,
     next: AtomicU64,
+    /// Intents of this run that somebody still works on. One that was dropped unsettled is an orphan like those of a dead
+    /// run: a program that runs for months must not wait for its own death.
+    held: Mutex<HashSet<PathBuf>>,
     /// Held for the life of the run.
     lock: File,
 }
@@ -43,13 +47,15 @@ pub enum Intent {
     },
 }
 
-/// An intent in the journal. It stays there until [`settle`](Self::settle): dropping it does not remove it.
+/// An intent in the journal. It stays there until [`settle`](Self::settle): dropping it does not remove it, and leaves it
+/// to the next sweep.
 #[derive(Debug)]
 #[must_use = "an entry that is not settled stays in the journal"]
 pub struct Entry {
     path: PathBuf,
     folder: PathBuf,
     intent: Intent,
+    holder: Option<Arc<Run>>,
 }
 
 impl Journal {
@@ -74,7 +80,8 @@ impl Journal {
                 Ok(lock) => {
                     lock.lock()?;
                     sync_folder(folder)?;
-                    let run = Run { folder: folder.to_owned(), id, next: AtomicU64::new(0), lock };
+                    let (folder, next, held) = (folder.to_owned(), AtomicU64::new(0), Mutex::default());
+                    let run = Run { folder, id, next, held, lock };
                     return Ok(Self(Arc::new(run)));
                 }
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists && attempt < 1000 => attempt += 1,
@@ -99,8 +106,8 @@ impl Journal {
     /// When it cannot be written: then nothing may be taken.
     pub fn record(&self, intent: Intent) -> Result<Entry, Error> {
         let path = self.0.folder.join(format!("{}.json", self.unique_name()));
-        let write = || -> io::Result<()> {
-            let text = serde_json::to_vec_pretty(&intent)?;
+        let write = |intent: &Intent| -> io::Result<()> {
+            let text = serde_json::to_vec_pretty(intent)?;
             let temporary = path.with_extension("tmp");
             let mut file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
             file.write_all(&text)?;
@@ -108,8 +115,17 @@ impl Journal {
             fs::rename(&temporary, &path)?;
             sync_folder(&self.0.folder)
         };
-        write().map_err(|e| Error::journal(format!("writing the intent {intent:?}"), e))?;
-        Ok(Entry { path, folder: self.0.folder.clone(), intent })
+        self.0.held().insert(path.clone());
+        let entry = Entry {
+            folder: self.0.folder.clone(),
+            holder: Some(Arc::clone(&self.0)),
+            path: path.clone(),
+            intent,
+        };
+        match write(&entry.intent) {
+            Ok(()) => Ok(entry),
+            Err(e) => Err(Error::journal(format!("writing the intent {:?}", entry.intent), e)),
+        }
     }
 
     /// The intents of all runs, this one and dead ones included.
@@ -120,14 +136,18 @@ impl Journal {
         Ok(self.files()?.into_iter().map(|(_, entry)| entry).collect())
     }
 
-    /// The intents of runs that ended without settling them.
+    /// The intents that nobody works on any more: of runs that ended, and of this one where they were dropped unsettled.
     ///
     /// # Errors
     /// As [`entries`](Self::entries).
     pub fn orphans(&self) -> Result<Vec<Entry>, Error> {
         let mut orphans = Vec::new();
         for (run, entry) in self.files()? {
-            if run != self.0.id && self.is_dead(&run)? {
+            let abandoned = match run == self.0.id {
+                true => !self.0.held().contains(&entry.path),
+                false => self.is_dead(&run)?,
+            };
+            if abandoned {
                 orphans.push(entry);
             }
         }
@@ -170,7 +190,7 @@ impl Journal {
             let intent = serde_json::from_slice(&text).map_err(|e| {
                 Error::journal(format!("{}: the intent {name} is damaged", context()), e.into())
             })?;
-            found.push((run.to_owned(), Entry { path, folder: self.0.folder.clone(), intent }));
+            found.push((run.to_owned(), Entry { path, folder: self.0.folder.clone(), intent, holder: None }));
         }
         Ok(found)
     }
@@ -197,6 +217,12 @@ impl Journal {
             Err(fs::TryLockError::WouldBlock) => Ok(false),
             Err(fs::TryLockError::Error(e)) => Err(Error::journal(context(), e)),
         }
+    }
+}
+
+impl Run {
+    fn held(&self) -> std::sync::MutexGuard<'_, HashSet<PathBuf>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -237,6 +263,14 @@ impl Entry {
     }
 }
 
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if let Some(run) = &self.holder {
+            run.held().remove(&self.path);
+        }
+    }
+}
+
 fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -263,17 +297,27 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mine = Journal::open(folder.path()).unwrap();
         let other = Journal::open(folder.path()).unwrap();
-        let _mine = mine.record(intent("a")).unwrap();
-        let _other = other.record(intent("b")).unwrap();
+        let _held = mine.record(intent("a")).unwrap();
+        let theirs = other.record(intent("b")).unwrap();
         assert_eq!(mine.entries().unwrap().len(), 2);
         assert!(mine.orphans().unwrap().is_empty());
-        drop(other);
+        drop((theirs, other));
         let orphans = mine.orphans().unwrap();
         assert_eq!(orphans.iter().map(Entry::intent).collect::<Vec<_>>(), [&intent("b")]);
         orphans.into_iter().for_each(|entry| entry.settle().unwrap());
         assert!(mine.orphans().unwrap().is_empty());
         mine.tidy().unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "our lock and our intent");
+    }
+
+    #[test]
+    fn an_intent_that_its_own_run_gave_up_is_an_orphan() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(folder.path()).unwrap();
+        drop(journal.record(intent("a")).unwrap());
+        let other = Journal::open(folder.path()).unwrap();
+        assert!(other.orphans().unwrap().is_empty(), "the run is alive, and its business is its own");
+        assert_eq!(journal.orphans().unwrap().len(), 1);
     }
 
     #[test]

@@ -28,7 +28,7 @@
 //! for disk in &done.disks {
 //!     println!("disk {}: {}, {} bytes read", disk.key, disk.decision, disk.read);
 //! }
-//! Restore::revert(&done.point, &vm, &vddk).plan().await?.run(|_| ()).await?;
+//! Restore::revert(&done.point, &vm, &vddk, &journal).plan().await?.run(|_| ()).await?;
 //! # Ok(())
 //! # }
 //! ```

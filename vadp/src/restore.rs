@@ -7,6 +7,7 @@ use vadp_repository::{DiskReader, RestorePoint};
 
 use crate::cbt;
 use crate::error::{Error, ErrorKind};
+use crate::journal::Journal;
 use crate::machine::{self, DiskConfig, ProtectedVm};
 use crate::progress::{Event, Report};
 use crate::stored::{DiskMetadata, MachineMetadata};
@@ -21,6 +22,7 @@ pub struct Restore<'a> {
     point: &'a RestorePoint,
     vm: &'a ProtectedVm,
     transport: &'a Vddk,
+    journal: &'a Journal,
 }
 
 /// What a restore will do. Nothing was touched yet.
@@ -65,8 +67,13 @@ pub struct RestoredDisk {
 
 impl<'a> Restore<'a> {
     /// Brings the machine's disks back to the restore point, where they are. The machine has to be powered off.
-    pub fn revert(point: &'a RestorePoint, vm: &'a ProtectedVm, transport: &'a Vddk) -> Self {
-        Self { point, vm, transport }
+    pub fn revert(
+        point: &'a RestorePoint,
+        vm: &'a ProtectedVm,
+        transport: &'a Vddk,
+        journal: &'a Journal,
+    ) -> Self {
+        Self { point, vm, transport, journal }
     }
 
     /// Matches the disks of the restore point with those of the machine, by device key and backing uuid, and checks that
@@ -135,7 +142,7 @@ impl RestorePlan<'_> {
         // What is written from here on is not what the tracking of the machine has seen. Its epoch is ended first, so that a
         // restore that dies in the middle cannot be followed by an incremental backup.
         let tracking_error = match cbt::is_enabled(restore.vm.vm()).await? {
-            true => cbt::reset(restore.vm.vm()).await.err().map(|e| e.to_string()),
+            true => cbt::reset(restore.vm, restore.journal).await.err().map(|e| e.to_string()),
             false => None,
         };
         let disks = futures::stream::iter(&self.disks)

@@ -6,7 +6,5 @@ mod harness;
 
 #[path = "workflow/bad_input.rs"]
 mod bad_input;
-#[path = "workflow/crash.rs"]
-mod crash;
 #[path = "workflow/journey.rs"]
 mod journey;

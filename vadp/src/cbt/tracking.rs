@@ -1,10 +1,12 @@
 use vim_api::mo::{Managed, VirtualMachine, VirtualMachineSnapshot};
-use vim_api::types::{
-    FileFault, InvalidArgument, NotFound, SystemError, VirtualMachineConfigSpec, VirtualMachinePowerState,
-};
+use vim_api::types::{FileFault, InvalidArgument, NotFound, SystemError, VirtualMachineConfigSpec};
 
 use super::{ChangeId, ChangedMap, MapBuilder, Window};
 use crate::error::{Error, ErrorKind};
+use crate::journal::Journal;
+use crate::machine::ProtectedVm;
+use crate::progress::Report;
+use crate::snapshot::SnapshotGuard;
 
 /// What the server said to a query of changes.
 pub(crate) enum Answer {
@@ -67,13 +69,15 @@ pub async fn is_enabled(vm: &VirtualMachine) -> Result<bool, Error> {
     Ok(config.change_tracking_enabled.unwrap_or(false))
 }
 
-/// Switches changed block tracking on. It begins with the next power-on or snapshot; a snapshot of a backup serves.
+/// Switches changed block tracking on where it is off, and takes and removes a snapshot, which makes it begin.
 ///
 /// # Errors
 /// [`ErrorKind::NotEligible`] when the machine or its hardware version cannot track, or when it has snapshots:
-/// tracking that is switched on under a snapshot is not trustworthy (KB 1020128).
-pub async fn enable(vm: &VirtualMachine) -> Result<(), Error> {
-    let context = || format!("switching on changed block tracking of {:?}", vm.moref());
+/// tracking that is switched on under a snapshot is not trustworthy (KB 1020128). Otherwise those of the calls and of the
+/// journal.
+pub async fn enable(machine: &ProtectedVm, journal: &Journal) -> Result<(), Error> {
+    let vm = machine.vm();
+    let context = || format!("switching on changed block tracking of {}", machine.name());
     let capability = vm.require(VirtualMachine::CAPABILITY).await.map_err(|e| Error::api(context(), e))?;
     if !capability.change_tracking_supported.unwrap_or(false) {
         let hint =
@@ -91,25 +95,39 @@ pub async fn enable(vm: &VirtualMachine) -> Result<(), Error> {
         return Err(Error::new(ErrorKind::NotEligible, hint));
     }
     set(vm, true).await?;
-    if is_enabled(vm).await? {
-        return Ok(());
+    if !is_enabled(vm).await? {
+        let hint = format!("{}: the server accepted it, and it is still off", context());
+        return Err(Error::new(ErrorKind::Api, hint));
     }
-    Err(Error::new(ErrorKind::Api, format!("{}: the server accepted it, and it is still off", context())))
+    stun(machine, journal).await
 }
 
-/// Ends the epoch of the tracking, so that no id from before is accepted any more: off and on again. To be done on a
-/// machine that is powered off, after its disks were written from outside.
+/// Ends the epoch of the tracking, so that no id from before is accepted any more (KB 2139574): off, a snapshot that makes
+/// it so, on again, and another snapshot. To be done on a machine that is powered off, before its disks are written from
+/// outside.
 ///
 /// # Errors
-/// [`ErrorKind::NotEligible`] when the machine is powered on; otherwise those of [`enable`].
-pub async fn reset(vm: &VirtualMachine) -> Result<(), Error> {
-    let context = || format!("resetting changed block tracking of {:?}", vm.moref());
-    let runtime = vm.require(VirtualMachine::RUNTIME).await.map_err(|e| Error::api(context(), e))?;
-    if runtime.power_state != VirtualMachinePowerState::PoweredOff {
+/// [`ErrorKind::NotEligible`] when the machine is powered on, or has snapshots: then tracking is left as it is, since it
+/// must not be switched on under a snapshot. Otherwise those of the calls and of the journal.
+pub async fn reset(vm: &ProtectedVm, journal: &Journal) -> Result<(), Error> {
+    let context = || format!("resetting changed block tracking of {}", vm.name());
+    if !vm.is_powered_off().await? {
         return Err(Error::new(ErrorKind::NotEligible, format!("{}: power it off first", context())));
     }
-    set(vm, false).await?;
-    set(vm, true).await
+    if vm.vm().get(VirtualMachine::SNAPSHOT).await.map_err(|e| Error::api(context(), e))?.is_some() {
+        let hint = format!("{}: remove its snapshots first", context());
+        return Err(Error::new(ErrorKind::NotEligible, hint));
+    }
+    set(vm.vm(), false).await?;
+    stun(vm, journal).await?;
+    set(vm.vm(), true).await?;
+    stun(vm, journal).await
+}
+
+/// Stuns the machine for a moment: what was set for its tracking takes effect.
+async fn stun(vm: &ProtectedVm, journal: &Journal) -> Result<(), Error> {
+    let silent = Report(&|_| ());
+    SnapshotGuard::take(vm, journal, false, &silent).await?.release(&silent).await
 }
 
 async fn set(vm: &VirtualMachine, on: bool) -> Result<(), Error> {

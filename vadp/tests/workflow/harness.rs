@@ -102,7 +102,7 @@ impl World {
     }
 
     pub(crate) async fn revert(&self, point: &RestorePoint) -> Result<RestoreOutcome, Error> {
-        Restore::revert(point, &self.vm, &self.vddk).plan().await?.run(|_| ()).await
+        Restore::revert(point, &self.vm, &self.vddk, &self.journal).plan().await?.run(|_| ()).await
     }
 
     pub(crate) fn fault(&self, rule: FaultRule) {

@@ -1,5 +1,9 @@
 //! What a process leaves behind that is killed, and how much memory one takes: both are seen on a child process.
 
+#[allow(dead_code)]
+#[path = "workflow/harness.rs"]
+mod harness;
+
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -8,7 +12,10 @@ use secrecy::{ExposeSecret, SecretString};
 use vadp::{Backup, Event, Journal, ProtectedVm, VmSelector};
 use vadp_repository::{CheckDepth, Repository, Secret};
 
-use crate::harness::{KEY, MIB, VM, World, connect, kit, vddk};
+use harness::{KEY, MIB, VM, World, connect, kit, vddk};
+
+/// One test at a time: between its fork and its exec, a child holds the file locks of whoever runs beside it.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// Not a test of its own: the part that runs in the child. It says each event on a line.
 #[tokio::test(flavor = "multi_thread")]
@@ -42,7 +49,7 @@ fn first_word(event: &Event<'_>) -> String {
 
 fn spawn(world: &World) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "crash::child", "--ignored", "--nocapture", "--test-threads=1"])
+        .args(["--exact", "child", "--ignored", "--nocapture", "--test-threads=1"])
         .env("VADP_TEST_KIT", kit())
         .env("CHILD_URL", world.sim.url())
         .env("CHILD_PIN", world.sim.thumbprint_sha256())
@@ -54,14 +61,15 @@ fn spawn(world: &World) -> Child {
         .unwrap()
 }
 
-/// Reads the child's lines until one begins with `word`.
+/// Reads the child's lines until one has `word`. The first event stands behind what the test runner writes.
 fn read_until(child: &mut Child, word: &str) -> Option<String> {
     let lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
-    lines.map_while(Result::ok).find(|line| line.starts_with(word))
+    lines.map_while(Result::ok).find(|line| line.contains(word))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_moment_it_leaves_nothing_that_the_next_run_does_not_mend() {
+    let _alone = ALONE.lock().await;
     let world = World::new(&[128 * MIB]).await;
     world.write(0, 0, 96 * MIB, 1);
     let before = world.full().await.unwrap();
@@ -101,7 +109,10 @@ async fn peak_of(size: u64, pieces: u64, piece: u64) -> (u64, u64) {
             let line = lines.find(|line| line.starts_with(word)).unwrap();
             line.rsplit(' ').next().unwrap().parse().unwrap()
         };
-        (number("read "), number("peak_kib "))
+        let found = (number("read "), number("peak_kib "));
+        // The runner has more to say, and dies when nobody listens.
+        lines.for_each(drop);
+        found
     });
     assert!(child.wait().unwrap().success());
     assert_eq!(read, pieces * piece, "only what is allocated was read");
@@ -110,6 +121,7 @@ async fn peak_of(size: u64, pieces: u64, piece: u64) -> (u64, u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_does_not_grow_with_the_disk() {
+    let _alone = ALONE.lock().await;
     let (_, peak) = peak_of(2 << 30, 64, 4 * MIB).await;
     assert!(peak < 256 * 1024, "2 GiB: {peak} KiB");
     let (_, peak) = peak_of(1 << 40, 64, 4 * MIB).await;
