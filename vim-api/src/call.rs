@@ -9,6 +9,7 @@ use crate::dynamic::{Element, MethodInfo};
 use crate::error::Error;
 use crate::mo::Handle;
 use crate::moref::MoRef;
+use crate::soap::Outcome;
 use crate::xml::{Reader, Writer, XmlError};
 
 pub use crate::task::Task;
@@ -44,7 +45,8 @@ impl CallBuilder {
     pub(crate) fn to(object: &Handle, method: &'static MethodInfo) -> Self {
         let client = object.client().clone();
         let version = client.version();
-        let refused = (method.since() > version).then(|| Error::not_in_version(method.name, method.since(), version));
+        let refused =
+            (method.since() > version).then(|| Error::not_in_version(method.name, method.since(), version));
         Self {
             writer: Writer::new(version),
             client,
@@ -91,8 +93,13 @@ impl<R: Returned> IntoFuture for Call<R> {
             let request = self.request?;
             let name = request.method.name;
             let reply = self.client.execute(&request).await?;
-            let value = reply.read(|reader| R::read(reader, &self.client));
-            value.map_err(|e| Error::protocol(format!("the answer to {name}"), e))
+            match reply.read(|reader| R::read(reader, &self.client)) {
+                Ok(Outcome::Returned(value)) => Ok(value),
+                Ok(Outcome::Fault(fault)) => {
+                    Err(Error::from_fault(format!("calling {name} on {}", request.this), fault))
+                }
+                Err(e) => Err(Error::protocol(format!("the answer to {name}"), e)),
+            }
         })
     }
 }

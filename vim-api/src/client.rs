@@ -39,15 +39,16 @@ struct Inner {
     calls: AtomicU64,
 }
 
-/// A reply that carried no fault.
+/// A reply of which the status says that it carries no fault.
 pub(crate) struct Reply(Message);
 
 impl Reply {
+    /// Reads it; a fault counts whatever the status said.
     pub(crate) fn read<T>(
         &self,
         read: impl FnOnce(&mut Reader<'_>) -> Result<T, XmlError>,
-    ) -> Result<T, XmlError> {
-        self.0.read(|_, reader| read(reader))
+    ) -> Result<Outcome<T>, XmlError> {
+        soap::reply(&self.0, read)
     }
 }
 
@@ -142,7 +143,8 @@ impl Client {
         if let Some(cookie) = self.0.session.cookie_header() {
             http.headers.insert(http::header::COOKIE, cookie);
         }
-        http.replayable = name.starts_with("Retrieve") || name.starts_with("Query") || name.starts_with("WaitFor");
+        http.replayable =
+            name.starts_with("Retrieve") || name.starts_with("Query") || name.starts_with("WaitFor");
         self.0.calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let context = || format!("calling {name} on {}", request.this);
         let response = self.0.transport.send(http).await.map_err(|e| Error::transport(context(), e))?;
@@ -153,9 +155,11 @@ impl Client {
         }
         match soap::reply(&message, |reader| reader.skip()) {
             Ok(Outcome::Fault(fault)) => Err(Error::from_fault(context(), fault)),
-            Ok(Outcome::Returned(())) => {
-                Err(Error::broken_protocol(format!("{}: HTTP {} with an answer that is no fault", context(), response.status)))
-            }
+            Ok(Outcome::Returned(())) => Err(Error::broken_protocol(format!(
+                "{}: HTTP {} with an answer that is no fault",
+                context(),
+                response.status
+            ))),
             Err(_) => Err(Error::not_vsphere(format!(
                 "{}: {} answered HTTP {} with something that is no SOAP: is it a vCenter or ESXi, and does the path end in /sdk?",
                 context(),
@@ -168,6 +172,9 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("host", &self.host()).field("version", &self.version()).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("host", &self.host())
+            .field("version", &self.version())
+            .finish_non_exhaustive()
     }
 }

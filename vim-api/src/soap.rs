@@ -47,7 +47,7 @@ impl Message {
     }
 
     /// Reads the one element in the envelope's body: `read` is given its start and a reader inside of it, which `read` has
-    /// to take to the element's end. What follows the body is checked for being well-formed.
+    /// to take to the element's end. What follows is read too: a document that is cut or goes on behind its end is refused.
     ///
     /// # Errors
     /// When it is no SOAP envelope, its XML is broken or cut, or `read` fails.
@@ -66,12 +66,12 @@ impl Message {
                 return Err(reader.unexpected("an empty SOAP body".into()));
             };
             let value = read(&start, &mut reader)?;
-            while reader.next_child()?.is_some() {
-                reader.skip()?;
+            for _ in ["Body", "Envelope"] {
+                while reader.next_child()?.is_some() {
+                    reader.skip()?;
+                }
             }
-            while reader.next_child()?.is_some() {
-                reader.skip()?;
-            }
+            reader.finish()?;
             return Ok(value);
         }
         Err(reader.unexpected("a SOAP envelope without a body".into()))
@@ -111,20 +111,25 @@ pub(crate) fn this_argument(this: &MoRef, version: crate::version::ApiVersion) -
 }
 
 /// `<faultcode>`, `<faultstring>`, `<detail>` with one element that names the fault's type in `xsi:type`. Where that is
-/// missing, the element's name says it: servers call it by the type and `Fault`.
+/// missing, the element's name says it: servers call it by the type and `Fault`. Further elements are not the fault.
 fn fault(reader: &mut Reader<'_>) -> Result<Fault, XmlError> {
     let mut message = String::new();
-    let mut fault = Poly::<MethodFault>::default();
+    let mut fault = None;
     while let Some(part) = reader.next_child()? {
         match part.local() {
             "faultstring" => message = reader.text()?.into_owned(),
             "detail" => {
                 while let Some(detail) = reader.next_child()? {
-                    fault = Poly::decode_as(reader, &detail, detail.local().strip_suffix("Fault"))?;
+                    if fault.is_some() {
+                        reader.skip()?;
+                        continue;
+                    }
+                    let name = detail.local().strip_suffix("Fault").filter(|name| !name.is_empty());
+                    fault = Some(Poly::<MethodFault>::decode_as(reader, &detail, name)?);
                 }
             }
             _ => reader.skip()?,
         }
     }
-    Ok(Fault { fault, message })
+    Ok(Fault { fault: fault.unwrap_or_default(), message })
 }

@@ -2,14 +2,21 @@
 //!
 //! [`Reader`] is a pull parser over one complete document. It never resolves anything outside the document: a
 //! `DOCTYPE` is refused, only the five predefined entities and character references are known, and depth and size
-//! are bounded by [`Limits`]. Namespace prefixes are resolved by their declarations, never by their spelling.
+//! are bounded by [`Limits`]. The prefixes of attributes and of types are resolved by their declarations, never by their
+//! spelling; elements go by their local name, in whatever namespace a server puts them.
+//!
+//! In one point it is more lenient than XML: control characters in text are taken as they are (NUL excepted), because
+//! servers pass on strings that a guest made up.
 
+mod attributes;
 mod error;
 mod reader;
+mod start;
 mod writer;
 
 pub use error::{XmlError, XmlErrorKind};
-pub use reader::{Limits, Reader, Start, TypeName, TypeSpace};
+pub use reader::{Limits, Reader};
+pub use start::{Start, TypeName, TypeSpace};
 pub use writer::Writer;
 
 /// Namespace of `xsi:type` and `xsi:nil`.

@@ -2,7 +2,10 @@ use std::borrow::Cow;
 
 use quick_xml::events::Event;
 
-use super::{NS_XSD, NS_XSI, XmlError, XmlErrorKind};
+use super::attributes::{self, Attribute};
+use super::{NS_XSD, NS_XSI, Start, TypeName, TypeSpace, XmlError, XmlErrorKind};
+
+mod capture;
 
 /// Bounds on what a document may make the reader do.
 #[derive(Debug, Clone, Copy)]
@@ -19,69 +22,15 @@ impl Default for Limits {
     }
 }
 
-/// The namespace of an `xsi:type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TypeSpace {
-    /// A built-in type of XML Schema.
-    Xsd,
-    /// Any other: the API's own types.
-    Api,
-}
-
-/// The value of an `xsi:type`, with its prefix resolved.
-#[derive(Debug, Clone)]
-pub struct TypeName<'a> {
-    /// Where the type comes from.
-    pub space: TypeSpace,
-    /// Its local name.
-    pub local: Cow<'a, str>,
-}
-
-/// A start tag.
-#[derive(Debug, Clone)]
-pub struct Start<'a> {
-    local: &'a str,
-    attributes: &'a str,
-    xsi_type: Option<TypeName<'a>>,
-    nil: bool,
-}
-
-impl<'a> Start<'a> {
-    /// Element name without its prefix.
-    pub fn local(&self) -> &'a str {
-        self.local
-    }
-
-    /// `xsi:type`, if the tag has one.
-    pub fn xsi_type(&self) -> Option<&TypeName<'a>> {
-        self.xsi_type.as_ref()
-    }
-
-    /// Whether the tag says `xsi:nil="true"`.
-    pub fn is_nil(&self) -> bool {
-        self.nil
-    }
-
-    /// An attribute without a prefix, such as the `type` of a managed object reference.
-    ///
-    /// # Errors
-    /// When the tag's attributes are malformed.
-    pub fn attribute(&self, name: &str) -> Result<Option<Cow<'a, str>>, XmlError> {
-        for attribute in Attributes(self.attributes) {
-            let (key, raw) = attribute?;
-            if key == name {
-                return unescape(raw).map(Some);
-            }
-        }
-        Ok(None)
-    }
-}
+/// More namespace declarations than this in force at one place are refused: each is looked at to resolve a prefix. Some
+/// servers declare a prefix on every element, so it is above the usual depth.
+const MAX_DECLARATIONS: usize = 512;
 
 /// A pull parser over one document. See the [module docs](super).
 ///
 /// It is driven by recursive descent: after [`next_child`](Self::next_child) has returned a tag, that element is the
 /// current one, and must be consumed by [`text`](Self::text), [`skip`](Self::skip), [`capture`](Self::capture) or by
-/// further calls of `next_child` until `None`.
+/// further calls of `next_child` until `None`. After the root element, [`finish`](Self::finish) looks at what follows it.
 pub struct Reader<'a> {
     inner: quick_xml::Reader<&'a [u8]>,
     input: &'a str,
@@ -89,32 +38,60 @@ pub struct Reader<'a> {
     depth: usize,
     /// The current element was written `<a/>`: its end is due without a further token.
     empty: bool,
-    /// Prefix declarations in force: depth of the declaring element, prefix, is it xsi, is it xsd.
+    /// The root element has begun.
+    rooted: bool,
+    /// A carriage return stands somewhere in the document.
+    has_cr: bool,
+    /// Prefix declarations in force, the innermost last.
     scopes: Vec<Scope<'a>>,
+    /// The attributes of the tag that is being read; kept for its memory.
+    attributes: Vec<Attribute<'a>>,
 }
 
-#[derive(Clone)]
+/// A prefix declaration.
 struct Scope<'a> {
+    /// Depth of the element that carries it.
     depth: usize,
     prefix: &'a str,
-    uri: Cow<'a, str>,
+    space: Space,
+}
+
+/// The namespaces that make a difference.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Space {
+    Xsi,
+    Xsd,
+    Other,
 }
 
 impl<'a> Reader<'a> {
     /// A reader at the start of `input`.
     ///
     /// # Errors
-    /// When `input` is larger than the limit or not UTF-8.
+    /// When `input` is larger than the limit, is not UTF-8, or holds a NUL.
     pub fn new(input: &'a [u8], limits: Limits) -> Result<Self, XmlError> {
         if input.len() > limits.max_bytes {
             let detail = format!("{} bytes, at most {} are accepted", input.len(), limits.max_bytes);
             return Err(XmlError::new(XmlErrorKind::TooLarge, 0, detail));
         }
-        let text = std::str::from_utf8(input)
-            .map_err(|e| XmlError::new(XmlErrorKind::Malformed, e.valid_up_to(), "not UTF-8"))?;
-        let mut inner = quick_xml::Reader::from_str(text);
-        inner.config_mut().check_comments = false;
-        Ok(Self { inner, input: text, limits, depth: 0, empty: false, scopes: Vec::new() })
+        // The tokenizer would pass over the mark without counting it, and all positions would be off.
+        let input = input.strip_prefix(b"\xef\xbb\xbf").unwrap_or(input);
+        let text = std::str::from_utf8(input).map_err(|e| not_utf8(&e))?;
+        if input.contains(&0) {
+            let at = input.iter().take_while(|b| **b != 0).count();
+            return Err(XmlError::new(XmlErrorKind::Malformed, at, "a NUL"));
+        }
+        Ok(Self {
+            inner: quick_xml::Reader::from_str(text),
+            input: text,
+            limits,
+            depth: 0,
+            empty: false,
+            rooted: false,
+            has_cr: input.contains(&b'\r'),
+            scopes: Vec::new(),
+            attributes: Vec::new(),
+        })
     }
 
     /// The next child of the current element, or `None` at its end. Text between the children is passed over.
@@ -143,13 +120,9 @@ impl<'a> Reader<'a> {
                     self.leave();
                     return Ok(None);
                 }
-                Ok(Event::Text(_) | Event::CData(_) | Event::Comment(_) | Event::PI(_) | Event::Decl(_)) => {}
-                Ok(Event::GeneralRef(r)) => {
-                    self.entity(&r)?;
-                }
-                Ok(Event::DocType(_)) => return Err(self.doctype()),
+                Ok(Event::Text(text)) if self.depth > 0 || text.chars().all(attributes::is_space) => {}
                 Ok(Event::Eof) if self.depth == 0 => return Ok(None),
-                Ok(Event::Eof) => return Err(self.truncated()),
+                Ok(other) => self.aside(&other)?,
                 Err(e) => return Err(self.syntax(&e)),
             }
         }
@@ -163,48 +136,40 @@ impl<'a> Reader<'a> {
         match self.next_child()? {
             Some(start) if start.local == local => Ok(start),
             Some(start) => Err(self.unexpected(format!("<{}> where <{local}> was expected", start.local))),
+            None if !self.rooted => Err(self.truncated()),
             None => Err(self.unexpected(format!("no <{local}>"))),
         }
     }
 
-    /// The text of the current element, which ends with it.
+    /// The text of the current element, which ends with it. Line ends come as `\n`, however they were written.
     ///
     /// # Errors
     /// Also when the element has a child element.
     #[inline]
     pub fn text(&mut self) -> Result<Cow<'a, str>, XmlError> {
+        let mut text = Cow::Borrowed("");
         if self.empty {
             self.empty = false;
             self.leave();
-            return Ok(Cow::Borrowed(""));
+            return Ok(text);
         }
-        let mut text = Cow::Borrowed("");
         loop {
             let before = self.position();
             match self.inner.read_event() {
-                Ok(Event::Text(_)) => {
-                    let piece = self.slice(before, self.position());
-                    append(&mut text, piece);
-                }
-                Ok(Event::CData(data)) => {
-                    let end = self.position() - 3;
-                    let piece = self.slice(end - data.len(), end);
-                    append(&mut text, piece);
-                }
-                Ok(Event::GeneralRef(r)) => {
-                    let c = self.entity(&r)?;
-                    text.to_mut().push(c);
-                }
+                Ok(Event::Text(_)) => append(&mut text, self.piece(before, self.position())),
                 Ok(Event::End(_)) => {
                     self.leave();
                     return Ok(text);
                 }
-                Ok(Event::Comment(_) | Event::PI(_) | Event::Decl(_)) => {}
+                Ok(Event::CData(data)) => {
+                    let end = self.position() - 3;
+                    append(&mut text, self.piece(end - data.len(), end));
+                }
+                Ok(Event::GeneralRef(name)) => text.to_mut().push(self.reference(&name)?),
                 Ok(Event::Start(_) | Event::Empty(_)) => {
                     return Err(self.unexpected("an element where text was expected".into()));
                 }
-                Ok(Event::DocType(_)) => return Err(self.doctype()),
-                Ok(Event::Eof) => return Err(self.truncated()),
+                Ok(other) => self.aside(&other)?,
                 Err(e) => return Err(self.syntax(&e)),
             }
         }
@@ -216,31 +181,25 @@ impl<'a> Reader<'a> {
     /// On malformed, forbidden, too deep or truncated XML.
     pub fn skip(&mut self) -> Result<(), XmlError> {
         let target = self.depth;
-        while self.depth >= target {
+        while self.depth >= target && self.depth > 0 {
             self.next_child()?;
         }
         Ok(())
     }
 
-    /// The current element with all it holds, as XML of our own writing: names without prefixes, `xsi:type` under the
-    /// prefixes `xsi` and `xsd`, everything else as text. What is captured can be written into any envelope of ours.
+    /// Makes sure that the root element was read to its end and that nothing but blanks and comments follows it.
     ///
     /// # Errors
-    /// On malformed, forbidden, too deep or truncated XML.
-    pub fn capture(&mut self, start: &Start<'a>) -> Result<String, XmlError> {
-        let mut out = String::new();
-        self.capture_into(start, &mut out)?;
-        Ok(out)
-    }
-
-    /// Like [`capture`](Self::capture), without the element's own tags.
-    ///
-    /// # Errors
-    /// On malformed, forbidden, too deep or truncated XML.
-    pub fn capture_content(&mut self) -> Result<String, XmlError> {
-        let mut out = String::new();
-        self.content_into(&mut out)?;
-        Ok(out)
+    /// When something else follows, or elements are still open.
+    pub fn finish(mut self) -> Result<(), XmlError> {
+        if self.depth > 0 {
+            return Err(self.unexpected(format!("{} elements were not read to their end", self.depth)));
+        }
+        match self.next_child()? {
+            None if self.rooted => Ok(()),
+            None => Err(self.truncated()),
+            Some(start) => Err(self.unexpected(format!("the root element <{}> was not read", start.local))),
+        }
     }
 
     /// A reader of `content` that was captured before: one element, in our own writing.
@@ -249,15 +208,17 @@ impl<'a> Reader<'a> {
     /// See [`Reader::new`].
     pub fn fragment(content: &'a str, limits: Limits) -> Result<Self, XmlError> {
         let mut reader = Self::new(content.as_bytes(), limits)?;
-        for (prefix, uri) in [("xsi", NS_XSI), ("xsd", NS_XSD)] {
-            reader.scopes.push(Scope { depth: 0, prefix, uri: Cow::Borrowed(uri) });
+        for (prefix, space) in [("xsi", Space::Xsi), ("xsd", Space::Xsd)] {
+            reader.scopes.push(Scope { depth: 0, prefix, space });
         }
         Ok(reader)
     }
 
-    /// Byte offset of the next token.
+    /// Byte offset of the next token, counted without a byte order mark.
+    #[inline]
     pub fn position(&self) -> usize {
-        usize::try_from(self.inner.buffer_position()).unwrap_or(usize::MAX)
+        // The reader works on a slice, so its offsets fit.
+        self.inner.buffer_position() as usize
     }
 
     /// An error about a value at the current place.
@@ -270,47 +231,98 @@ impl<'a> Reader<'a> {
         XmlError::new(XmlErrorKind::Unexpected, self.position(), detail)
     }
 
+    /// What is neither tag nor text, or stands outside of the root element.
+    #[cold]
+    fn aside(&self, event: &Event<'_>) -> Result<(), XmlError> {
+        let at = self.position();
+        let refuse = |kind, detail: &str| Err(XmlError::new(kind, at, detail));
+        match event {
+            Event::Comment(_) | Event::PI(_) => Ok(()),
+            // Blanks in front of it would be harmless, but then it is no declaration: XML reserves the name.
+            Event::Decl(decl) if at != decl.len() + "<??>".len() => {
+                refuse(XmlErrorKind::Malformed, "an XML declaration that is not at the start")
+            }
+            Event::Decl(decl) => match decl.encoding() {
+                Some(Ok(name)) if !is_utf8(&name) => {
+                    refuse(XmlErrorKind::Forbidden, "an encoding other than UTF-8")
+                }
+                Some(Err(_)) => refuse(XmlErrorKind::Malformed, "a malformed XML declaration"),
+                _ => Ok(()),
+            },
+            Event::DocType(_) => refuse(XmlErrorKind::Forbidden, "a DOCTYPE"),
+            Event::Eof => Err(self.truncated()),
+            Event::GeneralRef(name) if self.depth > 0 => self.reference(name).map(|_| ()),
+            Event::CData(_) if self.depth > 0 => Ok(()),
+            _ => refuse(XmlErrorKind::Malformed, "text outside of the root element"),
+        }
+    }
+
+    #[inline]
     fn enter(&mut self, from: usize, to: usize, name_len: usize) -> Result<Start<'a>, XmlError> {
+        if self.depth == 0 && std::mem::replace(&mut self.rooted, true) {
+            return Err(XmlError::new(XmlErrorKind::Malformed, from, "a second root element"));
+        }
         self.depth += 1;
         if self.depth > self.limits.max_depth {
             let detail = format!("more than {} levels deep", self.limits.max_depth);
             return Err(XmlError::new(XmlErrorKind::TooLarge, from, detail));
         }
-        let name = self.slice(from, from + name_len);
-        let local = name.rsplit_once(':').map_or(name, |(_, local)| local);
+        let Some((_, local)) = attributes::split_name(self.slice(from, from + name_len)) else {
+            return Err(XmlError::new(XmlErrorKind::Malformed, from, "a tag without a proper name"));
+        };
         let attributes = self.slice(from + name_len, to);
         let mut start = Start { local, attributes, xsi_type: None, nil: false };
         if !attributes.is_empty() {
-            self.attributes(&mut start)?;
+            let mut found = std::mem::take(&mut self.attributes);
+            let read = attributes::split(attributes, &mut found)
+                .and_then(|()| self.namespaces(&found, &mut start))
+                .map_err(|e| e.at(from));
+            self.attributes = found;
+            read?;
         }
         Ok(start)
     }
 
     /// Declarations first: they hold for the tag that carries them, whatever the order.
-    fn attributes(&mut self, start: &mut Start<'a>) -> Result<(), XmlError> {
-        let at = self.position();
-        let relocate = |e: XmlError| e.at(at);
-        for attribute in Attributes(start.attributes) {
-            let (key, raw) = attribute.map_err(relocate)?;
-            if let Some(rest) = key.strip_prefix("xmlns") {
-                let prefix = match rest.strip_prefix(':') {
-                    Some(prefix) => prefix,
-                    None if rest.is_empty() => "",
-                    None => continue,
-                };
-                let uri = unescape(raw).map_err(relocate)?;
-                self.scopes.push(Scope { depth: self.depth, prefix, uri });
+    fn namespaces(&mut self, found: &[Attribute<'a>], start: &mut Start<'a>) -> Result<(), XmlError> {
+        let mut prefixed = 0;
+        for (key, raw) in found {
+            let prefix = match key.split_once(':') {
+                None if *key == "xmlns" => "",
+                Some(("xmlns", prefix)) => prefix,
+                None => continue,
+                Some(_) => {
+                    prefixed += 1;
+                    continue;
+                }
+            };
+            if self.scopes.len() == MAX_DECLARATIONS {
+                let detail = format!("more than {MAX_DECLARATIONS} namespace declarations in force");
+                return Err(XmlError::new(XmlErrorKind::TooLarge, 0, detail));
             }
+            let space = match &*attributes::value(raw)? {
+                NS_XSI => Space::Xsi,
+                NS_XSD => Space::Xsd,
+                _ => Space::Other,
+            };
+            self.scopes.push(Scope { depth: self.depth, prefix, space });
         }
-        for attribute in Attributes(start.attributes) {
-            let (key, raw) = attribute.map_err(relocate)?;
-            let Some((prefix, local)) = key.split_once(':') else { continue };
-            if prefix == "xmlns" || self.resolve(prefix) != Some(NS_XSI) {
+        if prefixed == 0 {
+            return Ok(());
+        }
+        for (key, raw) in found {
+            let Some((prefix, local)) = key.split_once(':').filter(|(prefix, _)| *prefix != "xmlns") else {
+                continue;
+            };
+            if self.resolve(prefix)? != Space::Xsi {
                 continue;
             }
             match local {
+                "type" if start.xsi_type.is_some() => {
+                    return Err(XmlError::new(XmlErrorKind::Malformed, 0, "two types on one tag"));
+                }
                 "type" => start.xsi_type = Some(self.type_name(raw)?),
-                "nil" => start.nil = matches!(raw, "true" | "1"),
+                "nil" => start.nil = matches!(raw.trim_matches(attributes::is_space), "true" | "1"),
                 _ => {}
             }
         }
@@ -318,28 +330,35 @@ impl<'a> Reader<'a> {
     }
 
     fn type_name(&self, raw: &'a str) -> Result<TypeName<'a>, XmlError> {
-        let value = match unescape(raw)? {
-            Cow::Borrowed(v) => Cow::Borrowed(v.trim()),
-            Cow::Owned(v) => Cow::Owned(v.trim().to_owned()),
+        let value = match attributes::value(raw)? {
+            Cow::Borrowed(v) => Cow::Borrowed(v.trim_matches(attributes::is_space)),
+            Cow::Owned(v) => Cow::Owned(v.trim_matches(attributes::is_space).to_owned()),
         };
-        let Some(colon) = value.find(':') else {
-            return Ok(TypeName { space: TypeSpace::Api, local: value });
+        let Some((prefix, local)) = attributes::split_name(&value) else {
+            return Err(XmlError::new(XmlErrorKind::Malformed, 0, "a type without a proper name"));
         };
-        let prefix = &value[..colon];
-        let Some(uri) = self.resolve(prefix) else {
-            let detail = format!("the prefix of the type \"{value}\" is not declared");
-            return Err(XmlError::new(XmlErrorKind::Malformed, self.position(), detail));
+        // Without a default namespace the API's own is meant: there is no other type without a prefix.
+        let space = match self.resolve(prefix) {
+            Ok(Space::Xsd) => TypeSpace::Xsd,
+            Err(e) if !prefix.is_empty() => return Err(e),
+            _ => TypeSpace::Api,
         };
-        let space = if uri == NS_XSD { TypeSpace::Xsd } else { TypeSpace::Api };
+        let from = value.len() - local.len();
         let local = match value {
-            Cow::Borrowed(v) => Cow::Borrowed(&v[colon + 1..]),
-            Cow::Owned(v) => Cow::Owned(v[colon + 1..].to_owned()),
+            Cow::Borrowed(v) => Cow::Borrowed(&v[from..]),
+            Cow::Owned(v) => Cow::Owned(v[from..].to_owned()),
         };
         Ok(TypeName { space, local })
     }
 
-    fn resolve(&self, prefix: &str) -> Option<&str> {
-        self.scopes.iter().rev().find(|s| s.prefix == prefix).map(|s| &*s.uri)
+    fn resolve(&self, prefix: &str) -> Result<Space, XmlError> {
+        if let Some(scope) = self.scopes.iter().rev().find(|s| s.prefix == prefix) {
+            return Ok(scope.space);
+        }
+        if prefix == "xml" {
+            return Ok(Space::Other);
+        }
+        Err(XmlError::new(XmlErrorKind::Malformed, 0, "a prefix that is not declared"))
     }
 
     #[inline]
@@ -350,179 +369,68 @@ impl<'a> Reader<'a> {
         self.depth = self.depth.saturating_sub(1);
     }
 
-    fn capture_into(&mut self, start: &Start<'a>, out: &mut String) -> Result<(), XmlError> {
-        out.push('<');
-        out.push_str(start.local);
-        if let Some(t) = &start.xsi_type {
-            out.push_str(" xsi:type=\"");
-            if t.space == TypeSpace::Xsd {
-                out.push_str("xsd:");
-            }
-            super::writer::escape_attribute(&t.local, out);
-            out.push('"');
-        }
-        for attribute in Attributes(start.attributes) {
-            let (key, raw) = attribute?;
-            if !key.contains(':') && key != "xmlns" {
-                out.push(' ');
-                out.push_str(key);
-                out.push_str("=\"");
-                super::writer::escape_attribute(&unescape(raw)?, out);
-                out.push('"');
-            }
-        }
-        out.push('>');
-        self.content_into(out)?;
-        out.push_str("</");
-        out.push_str(start.local);
-        out.push('>');
-        Ok(())
-    }
-
-    fn content_into(&mut self, out: &mut String) -> Result<(), XmlError> {
-        if self.empty {
-            self.empty = false;
-            self.leave();
-            return Ok(());
-        }
-        loop {
-            let before = self.position();
-            match self.inner.read_event() {
-                Ok(Event::Start(tag)) => {
-                    let end = self.position() - 1;
-                    let start = self.enter(end - tag.len(), end, tag.name().0.len())?;
-                    self.capture_into(&start, out)?;
-                }
-                Ok(Event::Empty(tag)) => {
-                    let end = self.position() - 2;
-                    self.empty = true;
-                    let start = self.enter(end - tag.len(), end, tag.name().0.len())?;
-                    self.capture_into(&start, out)?;
-                }
-                Ok(Event::End(_)) => {
-                    self.leave();
-                    return Ok(());
-                }
-                Ok(Event::Text(_)) => super::writer::escape_text(self.slice(before, self.position()), out),
-                Ok(Event::CData(data)) => {
-                    let end = self.position() - 3;
-                    super::writer::escape_text(self.slice(end - data.len(), end), out);
-                }
-                Ok(Event::GeneralRef(r)) => {
-                    let mut buffer = [0; 4];
-                    let c = self.entity(&r)?;
-                    super::writer::escape_text(c.encode_utf8(&mut buffer), out);
-                }
-                Ok(Event::Comment(_) | Event::PI(_) | Event::Decl(_)) => {}
-                Ok(Event::DocType(_)) => return Err(self.doctype()),
-                Ok(Event::Eof) => return Err(self.truncated()),
-                Err(e) => return Err(self.syntax(&e)),
-            }
-        }
-    }
-
     #[inline]
     fn slice(&self, from: usize, to: usize) -> &'a str {
         self.input.get(from..to).unwrap_or("")
     }
 
-    fn entity(&self, name: &str) -> Result<char, XmlError> {
-        resolve_entity(name).ok_or_else(|| {
-            XmlError::new(XmlErrorKind::Forbidden, self.position(), format!("the entity &{name};"))
+    /// A piece of text as XML wants it taken: a line ends with `\n`.
+    #[inline]
+    fn piece(&self, from: usize, to: usize) -> Cow<'a, str> {
+        let text = self.slice(from, to);
+        if self.has_cr && text.contains('\r') {
+            return Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n"));
+        }
+        Cow::Borrowed(text)
+    }
+
+    fn reference(&self, name: &str) -> Result<char, XmlError> {
+        attributes::reference(name).ok_or_else(|| {
+            XmlError::new(XmlErrorKind::Forbidden, self.position(), attributes::unknown_reference(name))
         })
     }
 
-    fn doctype(&self) -> XmlError {
-        XmlError::new(XmlErrorKind::Forbidden, self.position(), "a DOCTYPE")
-    }
-
+    #[cold]
     fn truncated(&self) -> XmlError {
-        XmlError::new(XmlErrorKind::Truncated, self.position(), format!("{} elements are open", self.depth))
+        let open = self.depth;
+        XmlError::new(XmlErrorKind::Truncated, self.position(), format!("{open} elements are open"))
     }
 
+    #[cold]
     fn syntax(&self, e: &quick_xml::Error) -> XmlError {
+        // The tokenizer stops at the end of the input when it looked for the end of a tag or reference in vain. A lone
+        // `<` or `<!` is left standing.
+        let left = self.input.get(self.position()..).unwrap_or("");
+        let is_cut = matches!(left, "" | "<" | "<!");
+        let kind = if is_cut { XmlErrorKind::Truncated } else { XmlErrorKind::Malformed };
         let at = usize::try_from(self.inner.error_position()).unwrap_or(usize::MAX);
-        let kind = match e {
-            quick_xml::Error::Syntax(_) if at >= self.input.len() => XmlErrorKind::Truncated,
-            _ => XmlErrorKind::Malformed,
-        };
-        XmlError::new(kind, at, e.to_string())
+        XmlError::new(kind, at, shorten(e.to_string()))
     }
 }
 
-fn append<'a>(text: &mut Cow<'a, str>, piece: &'a str) {
+#[inline]
+fn append<'a>(text: &mut Cow<'a, str>, piece: Cow<'a, str>) {
     if text.is_empty() {
-        *text = Cow::Borrowed(piece);
+        *text = piece;
     } else {
-        text.to_mut().push_str(piece);
+        text.to_mut().push_str(&piece);
     }
 }
 
-fn resolve_entity(name: &str) -> Option<char> {
-    match name {
-        "amp" => Some('&'),
-        "lt" => Some('<'),
-        "gt" => Some('>'),
-        "quot" => Some('"'),
-        "apos" => Some('\''),
-        _ => {
-            let digits = name.strip_prefix('#')?;
-            let code = match digits.strip_prefix('x') {
-                Some(hex) => u32::from_str_radix(hex, 16).ok()?,
-                None => digits.parse().ok()?,
-            };
-            char::from_u32(code).filter(|c| *c != '\0')
-        }
-    }
+fn is_utf8(name: &str) -> bool {
+    ["UTF-8", "UTF8", "US-ASCII"].iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
-fn unescape(raw: &str) -> Result<Cow<'_, str>, XmlError> {
-    if !raw.contains('&') {
-        return Ok(Cow::Borrowed(raw));
-    }
-    let mut out = String::with_capacity(raw.len());
-    let mut rest = raw;
-    while let Some((before, after)) = rest.split_once('&') {
-        out.push_str(before);
-        let (name, tail) = after
-            .split_once(';')
-            .ok_or_else(|| XmlError::new(XmlErrorKind::Malformed, 0, "an & without ; in an attribute"))?;
-        let c = resolve_entity(name)
-            .ok_or_else(|| XmlError::new(XmlErrorKind::Forbidden, 0, format!("the entity &{name};")))?;
-        out.push(c);
-        rest = tail;
-    }
-    out.push_str(rest);
-    Ok(Cow::Owned(out))
+fn not_utf8(e: &std::str::Utf8Error) -> XmlError {
+    // Without a length the last character is incomplete, not wrong.
+    let kind = if e.error_len().is_some() { XmlErrorKind::Malformed } else { XmlErrorKind::Truncated };
+    XmlError::new(kind, e.valid_up_to(), "not UTF-8")
 }
 
-/// The attributes of a tag: names as written, values as written.
-struct Attributes<'a>(&'a str);
-
-impl<'a> Iterator for Attributes<'a> {
-    type Item = Result<(&'a str, &'a str), XmlError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let rest = self.0.trim_start();
-        if rest.is_empty() {
-            return None;
-        }
-        let parsed = (|| {
-            let (key, after) = rest.split_once('=')?;
-            let after = after.trim_start();
-            let quote = after.chars().next().filter(|c| matches!(c, '"' | '\''))?;
-            let (value, tail) = after[1..].split_once(quote)?;
-            Some((key.trim_end(), value, tail))
-        })();
-        match parsed {
-            Some((key, value, tail)) => {
-                self.0 = tail;
-                Some(Ok((key, value)))
-            }
-            None => {
-                self.0 = "";
-                Some(Err(XmlError::new(XmlErrorKind::Malformed, 0, "a malformed attribute")))
-            }
-        }
+/// The tokenizer quotes names, which are as long as the sender likes.
+fn shorten(text: String) -> String {
+    match text.char_indices().nth(200) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text,
     }
 }

@@ -1,0 +1,102 @@
+use quick_xml::events::Event;
+
+use super::super::attributes::{self, Attributes};
+use super::super::writer::{escape_attribute, escape_text};
+use super::super::{Start, TypeSpace, XmlError};
+use super::Reader;
+
+impl<'a> Reader<'a> {
+    /// The current element with all it holds, as XML of our own writing: names without prefixes, `xsi:type` and `xsi:nil`
+    /// under the prefixes `xsi` and `xsd`, other attributes with a prefix left out, everything else as text. What is
+    /// captured can be written into any envelope of ours.
+    ///
+    /// # Errors
+    /// On malformed, forbidden, too deep or truncated XML.
+    pub fn capture(&mut self, start: &Start<'a>) -> Result<String, XmlError> {
+        let mut out = String::new();
+        self.element_into(start, &mut out)?;
+        Ok(out)
+    }
+
+    /// Like [`capture`](Self::capture), without the element's own tags.
+    ///
+    /// # Errors
+    /// On malformed, forbidden, too deep or truncated XML.
+    pub fn capture_content(&mut self) -> Result<String, XmlError> {
+        let mut out = String::new();
+        self.content_into(&mut out)?;
+        Ok(out)
+    }
+
+    fn element_into(&mut self, start: &Start<'a>, out: &mut String) -> Result<(), XmlError> {
+        out.push('<');
+        out.push_str(start.local);
+        if let Some(sent) = &start.xsi_type {
+            out.push_str(" xsi:type=\"");
+            if sent.space == TypeSpace::Xsd {
+                out.push_str("xsd:");
+            }
+            escape_attribute(&sent.local, out);
+            out.push('"');
+        }
+        if start.nil {
+            out.push_str(" xsi:nil=\"true\"");
+        }
+        for attribute in Attributes(start.attributes) {
+            let (key, raw) = attribute?;
+            if !key.contains(':') && key != "xmlns" {
+                out.push(' ');
+                out.push_str(key);
+                out.push_str("=\"");
+                escape_attribute(&attributes::value(raw)?, out);
+                out.push('"');
+            }
+        }
+        out.push('>');
+        self.content_into(out)?;
+        out.push_str("</");
+        out.push_str(start.local);
+        out.push('>');
+        Ok(())
+    }
+
+    /// Goes as deep as the elements do, which the reader's limit bounds.
+    fn content_into(&mut self, out: &mut String) -> Result<(), XmlError> {
+        if self.empty {
+            self.empty = false;
+            self.leave();
+            return Ok(());
+        }
+        loop {
+            let before = self.position();
+            match self.inner.read_event() {
+                Ok(Event::Start(tag)) => {
+                    let end = self.position() - 1;
+                    let start = self.enter(end - tag.len(), end, tag.name().0.len())?;
+                    self.element_into(&start, out)?;
+                }
+                Ok(Event::Empty(tag)) => {
+                    let end = self.position() - 2;
+                    self.empty = true;
+                    let start = self.enter(end - tag.len(), end, tag.name().0.len())?;
+                    self.element_into(&start, out)?;
+                }
+                Ok(Event::End(_)) => {
+                    self.leave();
+                    return Ok(());
+                }
+                Ok(Event::Text(_)) => escape_text(&self.piece(before, self.position()), out),
+                Ok(Event::CData(data)) => {
+                    let end = self.position() - 3;
+                    escape_text(&self.piece(end - data.len(), end), out);
+                }
+                Ok(Event::GeneralRef(name)) => {
+                    let mut buffer = [0; 4];
+                    escape_text(self.reference(&name)?.encode_utf8(&mut buffer), out);
+                }
+                Ok(other) => self.aside(&other)?,
+                Err(e) => return Err(self.syntax(&e)),
+            }
+        }
+    }
+}

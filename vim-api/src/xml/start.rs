@@ -1,0 +1,66 @@
+use std::borrow::Cow;
+
+use super::XmlError;
+use super::attributes::{self, Attributes};
+
+/// A start tag.
+#[derive(Debug, Clone)]
+pub struct Start<'a> {
+    pub(super) local: &'a str,
+    /// Checked when the tag was read.
+    pub(super) attributes: &'a str,
+    pub(super) xsi_type: Option<TypeName<'a>>,
+    pub(super) nil: bool,
+}
+
+/// The namespace of an `xsi:type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TypeSpace {
+    /// A built-in type of XML Schema.
+    Xsd,
+    /// Any other: the API's own types.
+    Api,
+}
+
+/// The value of an `xsi:type`, with its prefix resolved.
+#[derive(Debug, Clone)]
+pub struct TypeName<'a> {
+    /// Where the type comes from.
+    pub space: TypeSpace,
+    /// Its local name.
+    pub local: Cow<'a, str>,
+}
+
+impl<'a> Start<'a> {
+    /// Element name without its prefix.
+    #[inline]
+    pub fn local(&self) -> &'a str {
+        self.local
+    }
+
+    /// `xsi:type`, if the tag has one.
+    #[inline]
+    pub fn xsi_type(&self) -> Option<&TypeName<'a>> {
+        self.xsi_type.as_ref()
+    }
+
+    /// Whether the tag says `xsi:nil="true"`.
+    #[inline]
+    pub fn is_nil(&self) -> bool {
+        self.nil
+    }
+
+    /// An attribute without a prefix, such as the `type` of a managed object reference.
+    ///
+    /// # Errors
+    /// When the attribute's value is malformed.
+    pub fn attribute(&self, name: &str) -> Result<Option<Cow<'a, str>>, XmlError> {
+        for attribute in Attributes(self.attributes) {
+            let (key, raw) = attribute?;
+            if key == name {
+                return attributes::value(raw).map(Some);
+            }
+        }
+        Ok(None)
+    }
+}
