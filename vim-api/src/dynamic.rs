@@ -7,6 +7,8 @@
 //! not know (a type, an enum value or an element that a newer server sends) never fails a parse: the known base is
 //! filled, the rest is kept in [`Extra`] as XML, and is written back under its own names.
 
+mod array;
+mod calendar;
 mod element;
 mod engine;
 mod extra;
@@ -14,18 +16,20 @@ mod path;
 mod poly;
 mod primitive;
 mod registry;
+mod secrets;
 mod slot;
 mod value;
 
+pub use array::Array;
 pub use element::{ArrayOf, Element, FromValue};
 pub(crate) use engine::{decode_object, encode_object, fmt_object};
 pub use extra::{Extra, RawElement};
 pub use path::{PathError, get_path};
 pub use poly::{IsA, Poly};
 pub use primitive::{Binary, DateTime};
-pub use registry::{managed_type, method, type_info};
+pub use registry::{managed_type, method, type_info, type_infos};
 pub use slot::Slot;
-pub use value::{Array, Value};
+pub use value::Value;
 
 use std::any::Any;
 use std::fmt;
@@ -33,26 +37,74 @@ use std::fmt;
 use crate::version::ApiVersion;
 
 /// A data object of the API: any generated struct.
-pub trait Object: Any + Send + Sync + fmt::Debug {
+///
+/// A value is made of levels: its own fields, those of the type that its type extends, and so on. What a generated struct
+/// implements is kept to what only it can know; the rest is on `dyn Object`.
+pub trait Object: Any + Send + Sync {
     /// The table of the type.
     fn type_info(&self) -> &'static TypeInfo;
-    /// The part of the value that belongs to the type it extends.
-    fn base(&self) -> Option<&dyn Object>;
-    /// The part of the value that belongs to the type it extends.
-    fn base_mut(&mut self) -> Option<&mut dyn Object>;
+    /// What lies below the type's own fields.
+    fn below(&self) -> Below<'_>;
+    /// What lies below the type's own fields.
+    fn below_mut(&mut self) -> BelowMut<'_>;
     /// The type's own field at `index` of [`TypeInfo::fields`].
     fn slot(&self, index: usize) -> Option<&dyn Slot>;
     /// The type's own field at `index` of [`TypeInfo::fields`].
     fn slot_mut(&mut self, index: usize) -> Option<&mut dyn Slot>;
-    /// What the server sent beyond the known fields.
-    fn extra(&self) -> &Extra;
-    /// What the server sent beyond the known fields.
-    fn extra_mut(&mut self) -> &mut Extra;
     /// A copy.
     fn boxed_clone(&self) -> Box<dyn Object>;
 }
 
+/// What lies below the own fields of a type.
+#[derive(Clone, Copy)]
+pub enum Below<'a> {
+    /// The part of the value that belongs to the type it extends.
+    Base(&'a dyn Object),
+    /// The type extends none. What the server sent beyond the fields of all levels.
+    Root(&'a Extra),
+}
+
+/// As [`Below`], to change it.
+pub enum BelowMut<'a> {
+    /// The part of the value that belongs to the type it extends.
+    Base(&'a mut dyn Object),
+    /// The type extends none. What the server sent beyond the fields of all levels.
+    Root(&'a mut Extra),
+}
+
 impl dyn Object {
+    /// The part of the value that belongs to the type it extends.
+    pub fn base(&self) -> Option<&dyn Object> {
+        match self.below() {
+            Below::Base(base) => Some(base),
+            Below::Root(_) => None,
+        }
+    }
+
+    /// The part of the value that belongs to the type it extends.
+    pub fn base_mut(&mut self) -> Option<&mut dyn Object> {
+        match self.below_mut() {
+            BelowMut::Base(base) => Some(base),
+            BelowMut::Root(_) => None,
+        }
+    }
+
+    /// What the server sent beyond the known fields.
+    pub fn extra(&self) -> &Extra {
+        match self.below() {
+            Below::Base(base) => base.extra(),
+            Below::Root(extra) => extra,
+        }
+    }
+
+    /// What the server sent beyond the known fields.
+    pub fn extra_mut(&mut self) -> &mut Extra {
+        match self.below_mut() {
+            BelowMut::Base(base) => base.extra_mut(),
+            BelowMut::Root(extra) => extra,
+        }
+    }
+
     /// The value as a `T`, when it is one or extends it.
     pub fn downcast_ref<T: DataObject>(&self) -> Option<&T> {
         let mut at = self;
@@ -80,6 +132,12 @@ impl dyn Object {
     /// The name of the type as it stands on the wire: for a type that this crate does not know, the server's.
     pub fn type_name(&self) -> &str {
         self.extra().type_name().unwrap_or(self.type_info().name)
+    }
+}
+
+impl fmt::Debug for dyn Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_object(self, f)
     }
 }
 
@@ -137,7 +195,7 @@ impl TypeInfo {
 pub struct FieldInfo {
     /// Wire name.
     pub name: &'static str,
-    /// Whether the value is a secret, which is never printed.
+    /// Whether the API marks the value as a secret. It is never printed, and neither are a few that the API forgot to mark.
     pub secret: bool,
     pub(crate) since: u8,
 }
@@ -240,20 +298,22 @@ pub trait EnumValue: Sized {
 
 /// What the generator writes for each struct beside the struct itself. `object!` is for a type that extends another,
 /// `root_object!` for one that does not.
+///
+/// Each line here is compiled three thousand times: what a generic function can do stands in one.
 macro_rules! object {
     ($type:ident: $base:ty, $name:literal, $since:literal, [$($index:literal $field:ident $wire:literal $fsince:literal $secret:literal,)*]) => {
         impl $crate::dynamic::Object for $type {
-            fn base(&self) -> Option<&dyn $crate::dynamic::Object> { Some(&self.base) }
-            fn base_mut(&mut self) -> Option<&mut dyn $crate::dynamic::Object> { Some(&mut self.base) }
-            fn extra(&self) -> &$crate::dynamic::Extra { self.base.extra() }
-            fn extra_mut(&mut self) -> &mut $crate::dynamic::Extra { self.base.extra_mut() }
+            fn below(&self) -> $crate::dynamic::Below<'_> { $crate::dynamic::Below::Base(&self.base) }
+            fn below_mut(&mut self) -> $crate::dynamic::BelowMut<'_> { $crate::dynamic::BelowMut::Base(&mut self.base) }
             $crate::dynamic::object!(@slots [$($index $field,)*]);
         }
         impl std::ops::Deref for $type {
             type Target = $base;
+            #[inline]
             fn deref(&self) -> &$base { &self.base }
         }
         impl std::ops::DerefMut for $type {
+            #[inline]
             fn deref_mut(&mut self) -> &mut $base { &mut self.base }
         }
         $crate::dynamic::object!(@data $type, Some(<$base as $crate::dynamic::DataObject>::INFO), $name, $since, [$($wire $fsince $secret,)*]);
@@ -268,33 +328,33 @@ macro_rules! object {
         fn slot_mut(&mut self, index: usize) -> Option<&mut dyn $crate::dynamic::Slot> {
             match index { $($index => Some(&mut self.$field),)* _ => None }
         }
+        #[inline(never)]
         fn boxed_clone(&self) -> Box<dyn $crate::dynamic::Object> { Box::new(self.clone()) }
     };
     (@data $type:ident, $base:expr, $name:literal, $since:literal, [$($wire:literal $fsince:literal $secret:literal,)*]) => {
         impl $crate::dynamic::DataObject for $type {
-            const INFO: &'static $crate::dynamic::TypeInfo = &$crate::dynamic::TypeInfo {
-                name: $name,
-                base: $base,
-                fields: &[$($crate::dynamic::FieldInfo { name: $wire, since: $fsince, secret: $secret },)*],
-                since: $since,
-                new: || Box::new(<$type>::default()),
+            // A static behind the constant: as a constant alone, the table would be written out wherever it is used.
+            const INFO: &'static $crate::dynamic::TypeInfo = {
+                static INFO: $crate::dynamic::TypeInfo = $crate::dynamic::TypeInfo {
+                    name: $name,
+                    base: $base,
+                    fields: &[$($crate::dynamic::FieldInfo { name: $wire, since: $fsince, secret: $secret },)*],
+                    since: $since,
+                    new: $crate::dynamic::instantiate::<$type>,
+                };
+                &INFO
             };
         }
         impl $crate::dynamic::Element for $type {
             const NAME: &'static str = $name;
-            fn decode(reader: &mut $crate::xml::Reader<'_>, start: &$crate::xml::Start<'_>) -> Result<Self, $crate::xml::XmlError> {
-                let mut value = Self::default();
-                $crate::dynamic::decode_object(&mut value, reader, start)?;
-                Ok(value)
-            }
-            fn encode(&self, name: &str, writer: &mut $crate::xml::Writer) {
-                $crate::dynamic::encode_object(self, name, Some(<Self as $crate::dynamic::DataObject>::INFO), writer);
-            }
-            fn to_value(&self) -> $crate::dynamic::Value { $crate::dynamic::Value::Object(Box::new(self.clone())) }
-            fn from_value(value: $crate::dynamic::Value) -> Result<Self, $crate::dynamic::Value> { value.into_object::<Self>() }
+            const STRUCT: Option<&'static $crate::dynamic::TypeInfo> = Some(<Self as $crate::dynamic::DataObject>::INFO);
+            #[inline]
             fn as_object(&self) -> Option<&dyn $crate::dynamic::Object> { Some(self) }
+            #[inline]
+            fn as_object_mut(&mut self) -> Option<&mut dyn $crate::dynamic::Object> { Some(self) }
         }
         impl std::fmt::Debug for $type {
+            #[inline]
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { $crate::dynamic::fmt_object(self, f) }
         }
     };
@@ -304,16 +364,19 @@ pub(crate) use object;
 macro_rules! root_object {
     ($type:ident, $name:literal, $since:literal, [$($index:literal $field:ident $wire:literal $fsince:literal $secret:literal,)*]) => {
         impl $crate::dynamic::Object for $type {
-            fn base(&self) -> Option<&dyn $crate::dynamic::Object> { None }
-            fn base_mut(&mut self) -> Option<&mut dyn $crate::dynamic::Object> { None }
-            fn extra(&self) -> &$crate::dynamic::Extra { &self.extra }
-            fn extra_mut(&mut self) -> &mut $crate::dynamic::Extra { &mut self.extra }
+            fn below(&self) -> $crate::dynamic::Below<'_> { $crate::dynamic::Below::Root(&self.extra) }
+            fn below_mut(&mut self) -> $crate::dynamic::BelowMut<'_> { $crate::dynamic::BelowMut::Root(&mut self.extra) }
             $crate::dynamic::object!(@slots [$($index $field,)*]);
         }
         $crate::dynamic::object!(@data $type, None, $name, $since, [$($wire $fsince $secret,)*]);
     };
 }
 pub(crate) use root_object;
+
+/// What [`TypeInfo::instantiate`] calls.
+pub(crate) fn instantiate<T: DataObject>() -> Box<dyn Object> {
+    Box::new(T::default())
+}
 
 /// What the generator writes for each enumeration: the enum itself, open at its end.
 macro_rules! enumeration {
@@ -333,6 +396,7 @@ macro_rules! enumeration {
             fn as_str(&self) -> &str {
                 match self { Self::$first => $first_wire, $(Self::$variant => $wire,)* Self::Unrecognized(text) => text }
             }
+            #[inline(never)]
             fn from_wire(text: &str) -> Self {
                 match text { $first_wire => Self::$first, $($wire => Self::$variant,)* _ => Self::Unrecognized(text.into()) }
             }
@@ -351,7 +415,10 @@ macro_rules! enum_element {
     ($type:ident) => {
         impl $crate::dynamic::Element for $type {
             const NAME: &'static str = <$type as $crate::dynamic::EnumValue>::NAME;
-            fn decode(reader: &mut $crate::xml::Reader<'_>, _: &$crate::xml::Start<'_>) -> Result<Self, $crate::xml::XmlError> {
+            fn decode(
+                reader: &mut $crate::xml::Reader<'_>,
+                _: &$crate::xml::Start<'_>,
+            ) -> Result<Self, $crate::xml::XmlError> {
                 Ok(<Self as $crate::dynamic::EnumValue>::from_wire(&reader.text()?))
             }
             fn encode(&self, name: &str, writer: &mut $crate::xml::Writer) {
@@ -360,18 +427,15 @@ macro_rules! enum_element {
                 writer.close(name);
             }
             fn to_value(&self) -> $crate::dynamic::Value {
-                $crate::dynamic::Value::Enum {
-                    type_name: <Self as $crate::dynamic::EnumValue>::NAME.into(),
-                    value: $crate::dynamic::EnumValue::as_str(self).into(),
-                }
+                $crate::dynamic::Value::enumeration(
+                    <Self as $crate::dynamic::EnumValue>::NAME,
+                    $crate::dynamic::EnumValue::as_str(self),
+                )
             }
             fn from_value(value: $crate::dynamic::Value) -> Result<Self, $crate::dynamic::Value> {
-                match value {
-                    $crate::dynamic::Value::Enum { type_name, value } if &*type_name == Self::NAME => {
-                        Ok(<Self as $crate::dynamic::EnumValue>::from_wire(&value))
-                    }
-                    other => Err(other),
-                }
+                value
+                    .into_enumeration(Self::NAME)
+                    .map(|text| <Self as $crate::dynamic::EnumValue>::from_wire(&text))
             }
         }
     };

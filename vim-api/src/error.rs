@@ -75,7 +75,8 @@ impl Error {
 
     /// Whether the object that was called does not exist (any more).
     pub fn is_not_found(&self) -> bool {
-        self.fault::<crate::types::ManagedObjectNotFound>().is_some() || self.fault::<crate::types::NotFound>().is_some()
+        self.fault::<crate::types::ManagedObjectNotFound>().is_some()
+            || self.fault::<crate::types::NotFound>().is_some()
     }
 
     /// Whether the same call may work later, without anyone changing anything.

@@ -23,7 +23,12 @@ pub struct MoRef<T = mo::ManagedObject> {
 impl<T: Managed> MoRef<T> {
     /// The reference `value` to an object of type `T`.
     pub fn new(value: impl Into<Box<str>>) -> Self {
-        Self { type_name: Cow::Borrowed(T::INFO.name), value: value.into(), server_guid: None, declared: PhantomData }
+        Self {
+            type_name: Cow::Borrowed(T::INFO.name),
+            value: value.into(),
+            server_guid: None,
+            declared: PhantomData,
+        }
     }
 }
 

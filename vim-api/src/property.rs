@@ -5,12 +5,15 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use crate::client::Client;
+use crate::dynamic::Poly;
 use crate::dynamic::{FromValue, Value};
 use crate::error::{Error, Fault};
 use crate::mo::{self, Managed};
 use crate::moref::MoRef;
-use crate::types::{ObjectContent, ObjectSpec, PropertyFilterSpec, PropertySpec, RetrieveOptions, RetrieveResult, SelectionSpec, TraversalSpec};
-use crate::dynamic::Poly;
+use crate::types::{
+    ObjectContent, ObjectSpec, PropertyFilterSpec, PropertySpec, RetrieveOptions, RetrieveResult,
+    SelectionSpec, TraversalSpec,
+};
 
 /// The path of a property of `M` whose value is a `T`: `VirtualMachine::CONFIG`.
 pub struct Property<M, T> {
@@ -67,9 +70,9 @@ impl<M> Properties<M> {
             return Err(Error::from_fault(context, fault.clone()));
         }
         let Some(value) = self.values.remove(path) else { return Ok(None) };
-        T::from_value(value).map(Some).map_err(|other| {
-            Error::wrong_type(&self.object.cast(), path, &describe(&other))
-        })
+        T::from_value(value)
+            .map(Some)
+            .map_err(|other| Error::wrong_type(&self.object.cast(), path, &describe(&other)))
     }
 
     /// Takes the value at `path`, which has to be there.
@@ -175,7 +178,11 @@ impl Client {
         Ok(found)
     }
 
-    pub(crate) async fn read_property<T: FromValue>(&self, object: &MoRef, path: &str) -> Result<Option<T>, Error> {
+    pub(crate) async fn read_property<T: FromValue>(
+        &self,
+        object: &MoRef,
+        path: &str,
+    ) -> Result<Option<T>, Error> {
         let spec = PropertyFilterSpec {
             prop_set: vec![PropertySpec {
                 r#type: object.type_name().to_owned(),

@@ -8,8 +8,8 @@ use crate::error::Error;
 use crate::mo::{self, Managed};
 use crate::moref::MoRef;
 use crate::types::{
-    InvalidCollectorVersion, ObjectSpec, ObjectUpdateKind, PropertyFilterSpec, PropertySpec, TaskInfo, TaskInfoState, UpdateSet,
-    WaitOptions,
+    InvalidCollectorVersion, ObjectSpec, ObjectUpdateKind, PropertyFilterSpec, PropertySpec, TaskInfo,
+    TaskInfoState, UpdateSet, WaitOptions,
 };
 
 /// How long the server holds back one answer when nothing happens. Kept well under the idle limits of proxies.
@@ -167,12 +167,14 @@ impl<R: TaskResult> Task<R> {
                 None => Error::broken_protocol(format!("{context} failed without saying why")),
             });
         }
-        R::from_result(info.result)
-            .map_err(|found| Error::broken_protocol(format!("the task {} ({name}) ended with {found}", self.moref)))
+        R::from_result(info.result).map_err(|found| {
+            Error::broken_protocol(format!("the task {} ({name}) ended with {found}", self.moref))
+        })
     }
 
     fn vanished(&self, source: Option<Error>) -> Error {
-        let context = format!("the task {} is no longer known to the server: look at the object's state", self.moref);
+        let context =
+            format!("the task {} is no longer known to the server: look at the object's state", self.moref);
         Error::outcome_unknown(context, source)
     }
 }

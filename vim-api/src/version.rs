@@ -33,11 +33,33 @@ impl ApiVersion {
         Self(index)
     }
 
-    /// The newest version that both sides know, out of the ids that a server offers. A server that offers none we
-    /// know, but something that looks newer than all we know, accepts ours: servers keep their old versions.
+    /// The newest known version that is not above `id`, which may be one that this crate does not know: servers keep their
+    /// old versions, so one that is newer than all we know takes our newest.
+    pub(crate) fn not_above(id: &str) -> Option<Self> {
+        let wanted = numbers(id)?;
+        Self::parse(id).or_else(|| {
+            VERSIONS
+                .iter()
+                .filter(|known| numbers(known).is_some_and(|known| known <= wanted))
+                .filter_map(|known| Self::parse(known))
+                .max()
+        })
+    }
+
+    /// The newest version that both sides know, out of the ids that a server offers.
     pub(crate) fn negotiate<'a>(offered: impl IntoIterator<Item = &'a str>) -> Option<Self> {
         offered.into_iter().filter_map(Self::parse).max()
     }
+}
+
+/// `8.0.3` as numbers; `None` for ids of another form, such as milestones.
+fn numbers(id: &str) -> Option<[u16; 4]> {
+    let mut out = [0; 4];
+    let mut parts = id.split('.');
+    for (field, part) in out.iter_mut().zip(&mut parts) {
+        *field = part.parse().ok()?;
+    }
+    parts.next().is_none().then_some(out)
 }
 
 impl fmt::Display for ApiVersion {
@@ -49,5 +71,39 @@ impl fmt::Display for ApiVersion {
 impl fmt::Debug for ApiVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ApiVersion({})", self.id())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_id_falls_back_to_the_next_older() {
+        for (id, known) in [
+            ("8.0.3.0", Some("8.0.3.0")),
+            ("8.0.1.7", Some("8.0.1.0")),
+            ("6.0.0", Some("6.0")),
+            ("99.0", Some(ApiVersion::LATEST.id())),
+            ("2.0", None),
+            ("", None),
+            ("eight", None),
+            ("8.0.0.0.0", None),
+        ] {
+            assert_eq!(ApiVersion::not_above(id).map(ApiVersion::id), known, "{id}");
+        }
+    }
+
+    #[test]
+    fn the_newest_common_version_wins() {
+        let offered = ["99.0", "7.0.3.0", "8.0.0.0", "6.5"];
+        assert_eq!(ApiVersion::negotiate(offered).map(ApiVersion::id), Some("8.0.0.0"));
+        assert_eq!(ApiVersion::negotiate(["99.0"]), None);
+    }
+
+    #[test]
+    fn ids_are_in_the_order_of_their_numbers() {
+        let known: Vec<_> = VERSIONS.iter().filter_map(|id| numbers(id)).collect();
+        assert!(known.len() > 30 && known.is_sorted(), "{known:?}");
     }
 }

@@ -11,7 +11,9 @@ use super::{Client, Inner};
 use crate::error::Error;
 use crate::mo;
 use crate::moref::MoRef;
-use crate::transport::{self, Endpoint, HttpTransport, Thumbprint, TlsSettings, Trust, parse_certificates_pem};
+use crate::transport::{
+    self, Endpoint, HttpTransport, Thumbprint, TlsSettings, Trust, parse_certificates_pem,
+};
 use crate::types::ServiceContent;
 use crate::version::ApiVersion;
 use crate::xml::{Limits, Reader, XmlError};
@@ -92,7 +94,7 @@ impl Connect {
             Some(_) => client,
             // Without the list, the product's own version tells; every server understands the oldest one meanwhile.
             None => {
-                let told = ApiVersion::parse(&content.about.api_version).unwrap_or(ApiVersion::OLDEST);
+                let told = ApiVersion::not_above(&content.about.api_version).unwrap_or(ApiVersion::OLDEST);
                 self::client(transport, told, self.xml)
             }
         };

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::{Object, Value};
+use super::{Object, TypeInfo, Value, decode_object, encode_object};
 use crate::xml::{Reader, Start, Writer, XmlError};
 
 /// A value that stands in one XML element: a generated struct, an enum, a primitive, a reference, a [`Poly`](super::Poly) or a
@@ -9,32 +9,68 @@ pub trait Element: Sized + Default + Clone + fmt::Debug + Send + Sync + 'static 
     /// Wire name of the type, as it stands behind `ArrayOf` and on an array's elements.
     const NAME: &'static str;
 
-    /// Reads the element that `start` began.
-    ///
-    /// # Errors
-    /// When the XML is broken, or the text is not of the type. What is merely unknown is kept, not refused.
-    fn decode(reader: &mut Reader<'_>, start: &Start<'_>) -> Result<Self, XmlError>;
-
-    /// Writes it as an element called `name`.
-    fn encode(&self, name: &str, writer: &mut Writer);
-
-    /// As a value whose type is only known at run time.
-    fn to_value(&self) -> Value;
-
-    /// From such a value.
-    ///
-    /// # Errors
-    /// Gives the value back when it is of another type.
-    fn from_value(value: Value) -> Result<Self, Value>;
+    /// The table of the type, when it is a generated struct. Such a type gives [`as_object`](Self::as_object) and
+    /// [`as_object_mut`](Self::as_object_mut), and needs nothing else; every other type gives the methods below them.
+    const STRUCT: Option<&'static TypeInfo> = None;
 
     /// As an object, when it is one.
     fn as_object(&self) -> Option<&dyn Object> {
         None
     }
+
+    /// As an object to fill, when it is a generated struct.
+    fn as_object_mut(&mut self) -> Option<&mut dyn Object> {
+        None
+    }
+
+    /// Reads the element that `start` began.
+    ///
+    /// # Errors
+    /// When the XML is broken, or the text is not of the type. What is merely unknown is kept, not refused.
+    #[inline]
+    fn decode(reader: &mut Reader<'_>, start: &Start<'_>) -> Result<Self, XmlError> {
+        let mut value = Self::default();
+        if let Some(object) = value.as_object_mut() {
+            decode_object(object, reader, start)?;
+        }
+        Ok(value)
+    }
+
+    /// Writes it as an element called `name`.
+    #[inline]
+    fn encode(&self, name: &str, writer: &mut Writer) {
+        if let Some(object) = self.as_object() {
+            encode_object(object, name, Self::STRUCT, writer);
+        }
+    }
+
+    /// As a value whose type is only known at run time.
+    #[inline]
+    fn to_value(&self) -> Value {
+        self.as_object().map_or(Value::Null, |object| Value::Object(object.boxed_clone()))
+    }
+
+    /// From such a value.
+    ///
+    /// # Errors
+    /// Gives the value back when it is of another type.
+    #[inline]
+    fn from_value(value: Value) -> Result<Self, Value> {
+        value.into_struct()
+    }
 }
 
 impl<T: Element> Element for Box<T> {
     const NAME: &'static str = T::NAME;
+    const STRUCT: Option<&'static TypeInfo> = T::STRUCT;
+
+    fn as_object(&self) -> Option<&dyn Object> {
+        (**self).as_object()
+    }
+
+    fn as_object_mut(&mut self) -> Option<&mut dyn Object> {
+        (**self).as_object_mut()
+    }
 
     fn decode(reader: &mut Reader<'_>, start: &Start<'_>) -> Result<Self, XmlError> {
         T::decode(reader, start).map(Box::new)
@@ -50,10 +86,6 @@ impl<T: Element> Element for Box<T> {
 
     fn from_value(value: Value) -> Result<Self, Value> {
         T::from_value(value).map(Box::new)
-    }
-
-    fn as_object(&self) -> Option<&dyn Object> {
-        (**self).as_object()
     }
 }
 

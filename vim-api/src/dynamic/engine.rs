@@ -1,41 +1,73 @@
 use std::fmt;
 
-use super::{Object, TypeInfo};
+use super::{Object, TypeInfo, secrets};
 use crate::xml::{Reader, Start, Writer, XmlError};
 
-/// Longest chain of types, each extending the next. The schema's longest has 7.
-const MAX_LEVELS: usize = 16;
-
-/// Fills `object` from the current element.
+/// Fills `object`, which is new, from the current element.
 pub(crate) fn decode_object(
     object: &mut dyn Object,
     reader: &mut Reader<'_>,
     start: &Start<'_>,
 ) -> Result<(), XmlError> {
-    let info = object.type_info();
     if let Some(sent) = start.xsi_type()
-        && sent.local != info.name
+        && sent.local != object.type_info().name
     {
         object.extra_mut().set_type_name(&sent.local);
     }
-    let fields = Fields::of(info);
-    let mut cursor = Cursor { level: 0, index: 0 };
-    while let Some(child) = reader.next_child()? {
-        match fields.find(cursor, child.local()) {
-            Some(found) => {
-                cursor = found;
-                let Some(slot) = slot_mut(object, fields.hops(found), found.index) else {
-                    return Err(reader.unexpected(format!("no slot for <{}>", child.local())));
-                };
-                slot.decode(reader, &child)?;
-            }
-            None => {
-                let xml = reader.capture(&child)?;
-                object.extra_mut().push(child.local(), xml);
-            }
+    let mut child = reader.next_child()?;
+    loop {
+        child = decode_in_order(object, reader, child)?;
+        let Some(stray) = child else { return Ok(()) };
+        if !decode_anywhere(object, reader, &stray)? {
+            let xml = reader.capture(&stray)?;
+            object.extra_mut().push(stray.local(), xml);
         }
+        child = reader.next_child()?;
     }
-    Ok(())
+}
+
+/// Takes children as long as they come in the order of the schema, which servers keep to: the fields of the base first,
+/// then the type's own. Gives back the first child that does not.
+fn decode_in_order<'a>(
+    object: &mut dyn Object,
+    reader: &mut Reader<'a>,
+    child: Option<Start<'a>>,
+) -> Result<Option<Start<'a>>, XmlError> {
+    let mut child = match object.base_mut() {
+        Some(base) => decode_in_order(base, reader, child)?,
+        None => child,
+    };
+    let mut fields = object.type_info().fields.iter().enumerate().peekable();
+    while let Some(start) = &child {
+        // A list has several children of one name, so the field that was found is looked at again.
+        while fields.next_if(|(_, field)| !is_same(field.name, start.local())).is_some() {}
+        let Some(slot) = fields.peek().and_then(|(index, _)| object.slot_mut(*index)) else { break };
+        slot.decode(reader, start)?;
+        child = reader.next_child()?;
+    }
+    Ok(child)
+}
+
+/// Whether two names are the same. Most that are not differ in length or in the last byte, which spares a call.
+#[inline]
+fn is_same(a: &str, b: &str) -> bool {
+    a.len() == b.len() && a.as_bytes().last() == b.as_bytes().last() && a == b
+}
+
+/// Takes a child by its name alone. `false` when no level has such a field.
+fn decode_anywhere(
+    object: &mut dyn Object,
+    reader: &mut Reader<'_>,
+    start: &Start<'_>,
+) -> Result<bool, XmlError> {
+    let index = object.type_info().fields.iter().position(|field| is_same(field.name, start.local()));
+    if let Some(slot) = index.and_then(|index| object.slot_mut(index)) {
+        return slot.decode(reader, start).map(|()| true);
+    }
+    match object.base_mut() {
+        Some(base) => decode_anywhere(base, reader, start),
+        None => Ok(false),
+    }
 }
 
 /// Writes `object` as an element. `xsi:type` stands on it unless the type is just the declared one.
@@ -77,7 +109,7 @@ pub(crate) fn fmt_object(object: &dyn Object, f: &mut fmt::Formatter<'_>) -> fmt
     let mut out = f.debug_struct(object.type_name());
     fmt_fields(object, &mut out);
     for element in object.extra().elements() {
-        out.field(element.name(), &element.xml());
+        out.field(element.name(), element);
     }
     out.finish()
 }
@@ -88,75 +120,10 @@ fn fmt_fields(object: &dyn Object, out: &mut fmt::DebugStruct<'_, '_>) {
     }
     for (index, field) in object.type_info().fields.iter().enumerate() {
         let Some(slot) = object.slot(index).filter(|slot| slot.is_set()) else { continue };
-        if field.secret {
+        if field.secret || secrets::is_secret(object.type_info().name, field.name) {
             out.field(field.name, &format_args!("[secret]"));
         } else {
             out.field(field.name, &slot);
         }
-    }
-}
-
-fn slot_mut(object: &mut dyn Object, hops: usize, index: usize) -> Option<&mut dyn super::Slot> {
-    let mut at = object;
-    for _ in 0..hops {
-        at = at.base_mut()?;
-    }
-    at.slot_mut(index)
-}
-
-/// The fields of a type and of all it extends, the root's first, as they come on the wire.
-struct Fields {
-    levels: [Option<&'static TypeInfo>; MAX_LEVELS],
-    count: usize,
-}
-
-/// A field: which level counted from the root, and which field of that level.
-#[derive(Clone, Copy)]
-struct Cursor {
-    level: usize,
-    index: usize,
-}
-
-impl Fields {
-    fn of(info: &'static TypeInfo) -> Self {
-        let mut levels = [None; MAX_LEVELS];
-        let mut count = 0;
-        let mut at = Some(info);
-        while let Some(level) = at {
-            if count == MAX_LEVELS {
-                break;
-            }
-            levels[count] = Some(level);
-            count += 1;
-            at = level.base;
-        }
-        levels[..count].reverse();
-        Self { levels, count }
-    }
-
-    /// Elements come in schema order, so the search goes on from the last one found, and only then from the start:
-    /// some servers send another order.
-    fn find(&self, from: Cursor, name: &str) -> Option<Cursor> {
-        self.scan(from, Cursor { level: self.count, index: 0 }, name)
-            .or_else(|| self.scan(Cursor { level: 0, index: 0 }, from, name))
-    }
-
-    fn scan(&self, from: Cursor, to: Cursor, name: &str) -> Option<Cursor> {
-        for level in from.level..=to.level.min(self.count.saturating_sub(1)) {
-            let fields = self.levels[level]?.fields;
-            let first = if level == from.level { from.index } else { 0 };
-            let last = if level == to.level { to.index } else { fields.len() };
-            for (offset, field) in fields.get(first..last)?.iter().enumerate() {
-                if field.name == name {
-                    return Some(Cursor { level, index: first + offset });
-                }
-            }
-        }
-        None
-    }
-
-    /// How many bases lie between the object itself and the field's owner.
-    fn hops(&self, at: Cursor) -> usize {
-        self.count - 1 - at.level
     }
 }

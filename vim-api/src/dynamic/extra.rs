@@ -1,3 +1,5 @@
+use std::fmt;
+
 /// What a server sent for an object beyond the fields that this crate knows. Kept so that it can be written back.
 #[derive(Clone, Default)]
 pub struct Extra(Option<Box<Inner>>);
@@ -8,8 +10,9 @@ struct Inner {
     elements: Vec<RawElement>,
 }
 
-/// An element that this crate has no field for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An element that this crate has no field for. `Debug` tells its name and size and not its content: nothing says
+/// whether that is a secret.
+#[derive(Clone, PartialEq, Eq)]
 pub struct RawElement {
     name: Box<str>,
     xml: Box<str>,
@@ -49,5 +52,11 @@ impl RawElement {
     /// The whole element as XML: without prefixes on names, `xsi` and `xsd` as prefixes of types.
     pub fn xml(&self) -> &str {
         &self.xml
+    }
+}
+
+impl fmt::Debug for RawElement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<{}> ({} bytes of XML)", self.name, self.xml.len())
     }
 }

@@ -20,47 +20,52 @@ impl fmt::Display for PathError {
 impl std::error::Error for PathError {}
 
 /// The value at a property path below `object`, such as `hardware.device[2000].backing.fileName`. A key in brackets picks
-/// the item whose field `key` has that value, with or without quotes. `None` when some field on the way is not set.
+/// the item whose field `key` has that value; in quotes it may hold any character but `"`. `None` when some field on the
+/// way is not set, or no item has that key.
 ///
 /// # Errors
-/// When a segment is no field of the type that is met there.
+/// When a segment is no field of the type that is met there, or the brackets are not closed.
 pub fn get_path(object: &dyn Object, path: &str) -> Result<Option<Value>, PathError> {
-    let (segment, rest) = split_segment(path);
-    let (name, key) = match segment.split_once('[') {
-        Some((name, key)) => (name, Some(key.trim_end_matches(']').trim_matches('"'))),
-        None => (segment, None),
-    };
-    let slot = find_slot(object, name).ok_or_else(|| PathError {
-        segment: name.to_owned(),
-        type_name: object.type_name().to_owned(),
-    })?;
-    if let Some(key) = key {
+    let no_field =
+        |name: &str| PathError { segment: name.to_owned(), type_name: object.type_name().to_owned() };
+    let segment = Segment::first_of(path).ok_or_else(|| no_field(path))?;
+    let slot = find_slot(object, segment.name).ok_or_else(|| no_field(segment.name))?;
+    if let Some(key) = segment.key {
         let Some(Value::Array(array)) = slot.value() else { return Ok(None) };
         let item = array.into_items().into_iter().find(|item| key_of(item).as_deref() == Some(key));
-        return match (item, rest) {
+        return match (item, segment.rest) {
             (Some(item), None) => Ok(Some(item)),
             (Some(item), Some(rest)) => item.as_object().map_or(Ok(None), |object| get_path(object, rest)),
             (None, _) => Ok(None),
         };
     }
-    match rest {
+    match segment.rest {
         None => Ok(slot.value()),
         Some(rest) => slot.object().map_or(Ok(None), |object| get_path(object, rest)),
     }
 }
 
-/// The first segment, and what follows its dot. A dot inside of brackets belongs to the key.
-fn split_segment(path: &str) -> (&str, Option<&str>) {
-    let mut in_key = false;
-    for (at, c) in path.char_indices() {
-        match c {
-            '[' => in_key = true,
-            ']' => in_key = false,
-            '.' if !in_key => return (&path[..at], Some(&path[at + 1..])),
-            _ => {}
-        }
+/// `name`, `name[key]` or `name["key"]`, and what follows behind a dot.
+struct Segment<'a> {
+    name: &'a str,
+    key: Option<&'a str>,
+    rest: Option<&'a str>,
+}
+
+impl<'a> Segment<'a> {
+    fn first_of(path: &'a str) -> Option<Self> {
+        let (name, tail) = path.split_at(path.find(['.', '[']).unwrap_or(path.len()));
+        let (key, tail) = match (tail.strip_prefix("[\""), tail.strip_prefix('[')) {
+            (Some(quoted), _) => quoted.split_once("\"]").map(|(key, tail)| (Some(key), tail))?,
+            (None, Some(plain)) => plain.split_once(']').map(|(key, tail)| (Some(key), tail))?,
+            (None, None) => (None, tail),
+        };
+        let rest = match tail {
+            "" => None,
+            _ => Some(tail.strip_prefix('.')?),
+        };
+        Some(Self { name, key, rest })
     }
-    (path, None)
 }
 
 fn find_slot<'a>(object: &'a dyn Object, name: &str) -> Option<&'a dyn Slot> {

@@ -84,11 +84,14 @@ impl<T: DataObject> Poly<T> {
         start: &Start<'_>,
         otherwise: Option<&str>,
     ) -> Result<Self, XmlError> {
-        if start.xsi_type().is_some() {
+        let Some(name) = otherwise.filter(|_| start.xsi_type().is_none()) else {
             return Self::decode(reader, start);
+        };
+        let info = registry::type_info(name).filter(|info| info.is_a(T::INFO));
+        let mut inner = info.unwrap_or(T::INFO).instantiate();
+        if info.is_none() {
+            inner.extra_mut().set_type_name(name);
         }
-        let info = otherwise.and_then(registry::type_info).filter(|info| info.is_a(T::INFO)).unwrap_or(T::INFO);
-        let mut inner = info.instantiate();
         decode_object(&mut *inner, reader, start)?;
         Ok(Self { inner, declared: PhantomData })
     }
@@ -135,6 +138,10 @@ impl<T: DataObject> fmt::Debug for Poly<T> {
 impl<T: DataObject> Element for Poly<T> {
     const NAME: &'static str = T::NAME;
 
+    fn as_object(&self) -> Option<&dyn Object> {
+        Some(&*self.inner)
+    }
+
     fn decode(reader: &mut Reader<'_>, start: &Start<'_>) -> Result<Self, XmlError> {
         let inner = decode_declared(T::INFO, reader, start)?;
         Ok(Self { inner, declared: PhantomData })
@@ -151,17 +158,13 @@ impl<T: DataObject> Element for Poly<T> {
     fn from_value(value: Value) -> Result<Self, Value> {
         match value {
             Value::Object(object) => Self::try_from_object(object).map_err(Value::Object),
-            other => Err(other),
+            other => other.decode_unknown(T::INFO).map(|inner| Self { inner, declared: PhantomData }),
         }
-    }
-
-    fn as_object(&self) -> Option<&dyn Object> {
-        Some(&*self.inner)
     }
 }
 
 /// Reads an object of the type that the element names, as long as it extends `declared`; as `declared` otherwise.
-fn decode_declared(
+pub(super) fn decode_declared(
     declared: &'static TypeInfo,
     reader: &mut Reader<'_>,
     start: &Start<'_>,

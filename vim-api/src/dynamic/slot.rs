@@ -1,11 +1,12 @@
 use std::fmt;
 
-use super::{Element, Object, Value};
+use super::{Element, Object, Value, decode_object};
 use crate::xml::{Reader, Start, Writer, XmlError};
 
 /// A field of a generated struct, seen without its type.
-pub trait Slot: fmt::Debug {
-    /// Takes the element that `start` began into the field: a list grows by it, anything else is replaced.
+pub trait Slot {
+    /// Takes the element that `start` began into the field: a list grows by it, anything else is replaced. An element
+    /// that says `xsi:nil` unsets an optional field, and stands for a default elsewhere.
     ///
     /// # Errors
     /// See [`Element::decode`].
@@ -22,12 +23,32 @@ pub trait Slot: fmt::Debug {
 
     /// Whether the field has a value. A required field always has one.
     fn is_set(&self) -> bool;
+
+    /// Prints the value.
+    ///
+    /// # Errors
+    /// When the formatter fails.
+    fn debug(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
+}
+
+impl fmt::Debug for dyn Slot + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.debug(f)
+    }
 }
 
 impl<T: Element> Slot for T {
     fn decode(&mut self, reader: &mut Reader<'_>, start: &Start<'_>) -> Result<(), XmlError> {
-        *self = T::decode(reader, start)?;
-        Ok(())
+        if start.is_nil() {
+            *self = T::default();
+            return reader.skip();
+        }
+        if T::STRUCT.is_none() {
+            *self = T::decode(reader, start)?;
+            return Ok(());
+        }
+        clear(self);
+        fill(self, reader, start)
     }
 
     fn encode(&self, name: &str, writer: &mut Writer) {
@@ -45,12 +66,27 @@ impl<T: Element> Slot for T {
     fn is_set(&self) -> bool {
         true
     }
+
+    fn debug(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt(f)
+    }
 }
 
 impl<T: Element> Slot for Option<T> {
     fn decode(&mut self, reader: &mut Reader<'_>, start: &Start<'_>) -> Result<(), XmlError> {
-        *self = Some(T::decode(reader, start)?);
-        Ok(())
+        if start.is_nil() {
+            *self = None;
+            return reader.skip();
+        }
+        if T::STRUCT.is_none() {
+            *self = Some(T::decode(reader, start)?);
+            return Ok(());
+        }
+        renew(self);
+        match self {
+            Some(new) => fill(new, reader, start),
+            None => reader.skip(),
+        }
     }
 
     fn encode(&self, name: &str, writer: &mut Writer) {
@@ -70,12 +106,30 @@ impl<T: Element> Slot for Option<T> {
     fn is_set(&self) -> bool {
         self.is_some()
     }
+
+    fn debug(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Some(value) => value.fmt(f),
+            None => f.write_str("None"),
+        }
+    }
 }
 
 impl<T: Element> Slot for Vec<T> {
     fn decode(&mut self, reader: &mut Reader<'_>, start: &Start<'_>) -> Result<(), XmlError> {
-        self.push(T::decode(reader, start)?);
-        Ok(())
+        if start.is_nil() {
+            self.push(T::default());
+            return reader.skip();
+        }
+        if T::STRUCT.is_none() {
+            self.push(T::decode(reader, start)?);
+            return Ok(());
+        }
+        grow(self);
+        match self.last_mut() {
+            Some(new) => fill(new, reader, start),
+            None => reader.skip(),
+        }
     }
 
     fn encode(&self, name: &str, writer: &mut Writer) {
@@ -95,4 +149,35 @@ impl<T: Element> Slot for Vec<T> {
     fn is_set(&self) -> bool {
         !self.is_empty()
     }
+
+    fn debug(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut list = f.debug_list();
+        for item in self {
+            list.entry(item);
+        }
+        list.finish()
+    }
+}
+
+/// Reads a generated struct into its place, without a copy on the way.
+#[inline]
+fn fill<T: Element>(place: &mut T, reader: &mut Reader<'_>, start: &Start<'_>) -> Result<(), XmlError> {
+    match place.as_object_mut() {
+        Some(object) => decode_object(object, reader, start),
+        None => reader.skip(),
+    }
+}
+
+// Functions of their own, so that the new value, which may have kilobytes, is off the stack before the descent into it.
+
+fn clear<T: Default>(place: &mut T) {
+    *place = T::default();
+}
+
+fn renew<T: Default>(place: &mut Option<T>) {
+    *place = Some(T::default());
+}
+
+fn grow<T: Default>(list: &mut Vec<T>) {
+    list.push(T::default());
 }

@@ -1,10 +1,15 @@
+use std::fmt;
+
+use super::array::Items;
+use super::poly::decode_declared;
+use super::primitive::write_float;
 use super::registry;
-use super::{Binary, DataObject, DateTime, Element, Object, encode_object};
+use super::{Array, Binary, DateTime, Element, Object, TypeInfo, encode_object};
 use crate::moref::MoRef;
-use crate::xml::{Reader, Start, TypeSpace, Writer, XmlError};
+use crate::xml::{Limits, Reader, Start, TypeSpace, Writer, XmlError};
 
 /// An `xsd:anyType`: a value whose type is only known from the document.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub enum Value {
     /// `xsi:nil`, or nothing at all.
     #[default]
@@ -46,39 +51,27 @@ pub enum Value {
     Unknown {
         /// Wire name of the type; empty when the server named none.
         type_name: Box<str>,
-        /// The content of the element as XML.
+        /// The content of the element as XML. `Debug` does not show it: nothing says whether it is a secret.
         xml: Box<str>,
     },
-}
-
-/// The items of an `ArrayOf…`.
-#[derive(Clone, Debug, Default)]
-pub struct Array {
-    item_name: Box<str>,
-    items: Vec<Value>,
-}
-
-impl Array {
-    /// Wire name of the items' declared type, which is also their element name.
-    pub fn item_name(&self) -> &str {
-        &self.item_name
-    }
-
-    /// The items.
-    pub fn items(&self) -> &[Value] {
-        &self.items
-    }
-
-    /// The items.
-    pub fn into_items(self) -> Vec<Value> {
-        self.items
-    }
 }
 
 impl Value {
     /// An array of items whose declared type is called `item_name`.
     pub fn array(item_name: &str, items: Vec<Value>) -> Self {
-        Self::Array(Array { item_name: item_name.into(), items })
+        Self::Array(Array::new(item_name, items))
+    }
+
+    /// A value of the enumeration called `type_name`.
+    pub(crate) fn enumeration(type_name: &str, value: &str) -> Self {
+        Self::Enum { type_name: type_name.into(), value: value.into() }
+    }
+
+    pub(crate) fn into_enumeration(self, wanted: &str) -> Result<Box<str>, Self> {
+        match self {
+            Self::Enum { type_name, value } if &*type_name == wanted => Ok(value),
+            other => Err(other),
+        }
     }
 
     /// The value as an object.
@@ -89,21 +82,45 @@ impl Value {
         }
     }
 
-    /// The value as a `T`; only the type itself, not one that extends it.
-    pub(crate) fn into_object<T: DataObject>(self) -> Result<T, Self> {
+    /// The value as a generated struct; only that type itself, not one that extends it.
+    pub(super) fn into_struct<T: Element>(self) -> Result<T, Self> {
+        let Some(declared) = T::STRUCT else { return Err(self) };
+        let object: Box<dyn std::any::Any> = self.into_exactly(declared)?;
+        object.downcast::<T>().map(|value| *value).map_err(|_| Self::Null)
+    }
+
+    fn into_exactly(self, declared: &'static TypeInfo) -> Result<Box<dyn Object>, Self> {
         match self {
-            Self::Object(object) => {
-                if (&*object as &dyn std::any::Any).is::<T>() {
-                    let any: Box<dyn std::any::Any> = object;
-                    return any.downcast::<T>().map(|value| *value).map_err(|_| Self::Null);
-                }
-                Err(Self::Object(object))
-            }
-            other => Err(other),
+            Self::Object(object) if std::ptr::eq(object.type_info(), declared) => Ok(object),
+            Self::Object(object) => Err(Self::Object(object)),
+            other => other.decode_unknown(declared),
         }
     }
 
-    fn decode_named(
+    /// A value of an unknown type where a `declared` one belongs: its fields with what else was sent, as when it stands
+    /// in a field of that type.
+    pub(super) fn decode_unknown(self, declared: &'static TypeInfo) -> Result<Box<dyn Object>, Self> {
+        let Self::Unknown { type_name, xml } = &self else { return Err(self) };
+        // Text without elements is a value of some simple type.
+        let is_object = xml.trim_start().is_empty() || xml.trim_start().starts_with('<');
+        if !is_object || type_name.is_empty() || type_name.starts_with("xsd:") {
+            return Err(self);
+        }
+        let mut element = Writer::new(crate::ApiVersion::LATEST);
+        element.open_typed("value", false, type_name);
+        element.raw(xml);
+        element.close("value");
+        let element = element.finish();
+        // It was within the limits as a part of the whole.
+        let limits = Limits { max_depth: usize::MAX, max_bytes: usize::MAX };
+        let decoded = Reader::fragment(&element, limits).and_then(|mut reader| {
+            let start = reader.expect_child("value")?;
+            decode_declared(declared, &mut reader, &start)
+        });
+        decoded.map_err(|_| self)
+    }
+
+    pub(super) fn decode_named(
         type_name: &str,
         space: TypeSpace,
         reader: &mut Reader<'_>,
@@ -123,15 +140,17 @@ impl Value {
         if registry::is_enum(type_name) {
             return Ok(Self::Enum { type_name: type_name.into(), value: reader.text()?.into() });
         }
-        if let Some(item) = type_name.strip_prefix("ArrayOf")
-            && Self::is_item(item)
-        {
-            return Self::decode_array(item, reader);
+        if let Some(items) = type_name.strip_prefix("ArrayOf").and_then(Items::named) {
+            return items.decode(reader).map(Self::Array);
         }
         Ok(Self::Unknown { type_name: type_name.into(), xml: reader.capture_content()?.into() })
     }
 
-    fn decode_builtin(name: &str, reader: &mut Reader<'_>, start: &Start<'_>) -> Result<Self, XmlError> {
+    pub(super) fn decode_builtin(
+        name: &str,
+        reader: &mut Reader<'_>,
+        start: &Start<'_>,
+    ) -> Result<Self, XmlError> {
         Ok(match name {
             "boolean" => Self::Bool(bool::decode(reader, start)?),
             "byte" => Self::Byte(i8::decode(reader, start)?),
@@ -150,92 +169,74 @@ impl Value {
         })
     }
 
-    /// The items' type as it stands behind `ArrayOf`: built-in types begin with a capital there.
-    fn is_item(name: &str) -> bool {
-        builtin_item(name).is_some()
-            || matches!(name, "AnyType" | "ManagedObjectReference")
-            || registry::type_info(name).is_some()
-            || registry::is_enum(name)
-    }
-
-    fn decode_array(item: &str, reader: &mut Reader<'_>) -> Result<Self, XmlError> {
-        let builtin = builtin_item(item);
-        let mut items = Vec::new();
-        while let Some(start) = reader.next_child()? {
-            let value = match (start.xsi_type().cloned(), builtin) {
-                (Some(sent), _) => Self::decode_named(&sent.local, sent.space, reader, &start)?,
-                (None, Some(name)) => Self::decode_builtin(name, reader, &start)?,
-                (None, None) if item == "AnyType" => Self::decode(reader, &start)?,
-                (None, None) => Self::decode_named(item, TypeSpace::Api, reader, &start)?,
-            };
-            items.push(value);
-        }
-        let item_name = builtin.unwrap_or(if item == "AnyType" { "anyType" } else { item });
-        Ok(Self::array(item_name, items))
-    }
-
+    /// Writes the value, with `xsi:type` unless the reader of the element knows that it is a `declared`.
     fn encode_typed(&self, name: &str, declared: Option<&str>, writer: &mut Writer) {
-        let builtin = |writer: &mut Writer, type_name: &str, text: &dyn std::fmt::Display| {
-            if declared == Some(type_name) {
-                writer.open(name);
-            } else {
-                writer.open_typed(name, true, type_name);
-            }
-            writer.display(text);
-            writer.close(name);
-        };
         match self {
             Self::Null => {
                 writer.open_with(name, &[("xsi:nil", "true")]);
                 writer.close(name);
+                return;
             }
-            Self::Bool(v) => builtin(writer, "boolean", v),
-            Self::Byte(v) => builtin(writer, "byte", v),
-            Self::Short(v) => builtin(writer, "short", v),
-            Self::Int(v) => builtin(writer, "int", v),
-            Self::Long(v) => builtin(writer, "long", v),
-            Self::Float(v) => builtin(writer, "float", v),
-            Self::Double(v) => builtin(writer, "double", v),
-            Self::DateTime(v) => builtin(writer, "dateTime", &v.as_str()),
-            Self::Binary(v) => builtin(writer, "base64Binary", &v.to_base64()),
-            Self::String(v) => {
-                if declared == Some("string") {
-                    writer.open(name);
-                } else {
-                    writer.open_typed(name, true, "string");
-                }
-                writer.text(v);
-                writer.close(name);
+            Self::MoRef(v) if declared == Some("ManagedObjectReference") => return v.encode(name, writer),
+            Self::MoRef(v) => return v.encode_any(name, writer),
+            Self::Object(v) => {
+                return encode_object(&**v, name, declared.and_then(registry::type_info), writer);
             }
-            Self::Enum { type_name, value } => {
-                if declared == Some(type_name) {
-                    writer.open(name);
-                } else {
-                    writer.open_typed(name, false, type_name);
-                }
-                writer.text(value);
-                writer.close(name);
-            }
-            Self::MoRef(v) if declared == Some("ManagedObjectReference") => v.encode(name, writer),
-            Self::MoRef(v) => v.encode_any(name, writer),
-            Self::Object(v) => encode_object(&**v, name, declared.and_then(registry::type_info), writer),
-            Self::Array(v) => {
-                writer.open_typed(name, false, &format!("ArrayOf{}", capitalised(&v.item_name)));
-                for item in &v.items {
-                    item.encode_typed(&v.item_name, Some(&v.item_name), writer);
-                }
-                writer.close(name);
-            }
-            Self::Unknown { type_name, xml } => {
-                match type_name.strip_prefix("xsd:") {
-                    Some(local) => writer.open_typed(name, true, local),
-                    None if type_name.is_empty() => writer.open(name),
-                    None => writer.open_typed(name, false, type_name),
-                }
-                writer.raw(xml);
-                writer.close(name);
-            }
+            _ => {}
         }
+        let builtin = self.builtin();
+        match (builtin, self) {
+            (Some(builtin), _) if declared == Some(builtin) => writer.open(name),
+            (_, Self::String(_)) if declared == Some("anyURI") => writer.open(name),
+            (Some(builtin), _) => writer.open_typed(name, true, builtin),
+            (_, Self::Enum { type_name, .. }) if declared == Some(type_name) => writer.open(name),
+            (_, Self::Enum { type_name, .. }) => writer.open_typed(name, false, type_name),
+            (_, Self::Array(v)) => writer.open_typed(name, false, &v.type_name()),
+            (_, Self::Unknown { type_name, .. }) => match type_name.strip_prefix("xsd:") {
+                Some(local) => writer.open_typed(name, true, local),
+                None if type_name.is_empty() => writer.open(name),
+                None => writer.open_typed(name, false, type_name),
+            },
+            _ => writer.open(name),
+        }
+        match self {
+            Self::Bool(v) => writer.display(v),
+            Self::Byte(v) => writer.display(v),
+            Self::Short(v) => writer.display(v),
+            Self::Int(v) => writer.display(v),
+            Self::Long(v) => writer.display(v),
+            Self::Float(v) => write_float(*v, writer),
+            Self::Double(v) => write_float(*v, writer),
+            Self::String(v) => writer.text(v),
+            Self::DateTime(v) => writer.text(v.as_str()),
+            Self::Binary(v) => writer.raw(&v.to_base64()),
+            Self::Enum { value, .. } => writer.text(value),
+            Self::Array(v) => {
+                for item in v.items() {
+                    item.encode_typed(v.item_name(), Some(v.item_name()), writer);
+                }
+            }
+            Self::Unknown { xml, .. } => writer.raw(xml),
+            Self::Null | Self::MoRef(_) | Self::Object(_) => {}
+        }
+        writer.close(name);
+    }
+
+    /// The name of the value's type, when that is one of XML Schema's own.
+    fn builtin(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Bool(_) => "boolean",
+            Self::Byte(_) => "byte",
+            Self::Short(_) => "short",
+            Self::Int(_) => "int",
+            Self::Long(_) => "long",
+            Self::Float(_) => "float",
+            Self::Double(_) => "double",
+            Self::String(_) => "string",
+            Self::DateTime(_) => "dateTime",
+            Self::Binary(_) => "base64Binary",
+            _ => return None,
+        })
     }
 }
 
@@ -270,31 +271,25 @@ impl Element for Value {
     }
 }
 
-/// The built-in type whose name stands capitalised behind `ArrayOf`.
-fn builtin_item(name: &str) -> Option<&'static str> {
-    Some(match name {
-        "Boolean" => "boolean",
-        "Byte" => "byte",
-        "Short" => "short",
-        "Int" => "int",
-        "Long" => "long",
-        "Float" => "float",
-        "Double" => "double",
-        "String" => "string",
-        "AnyURI" => "anyURI",
-        "DateTime" => "dateTime",
-        "Base64Binary" => "base64Binary",
-        _ => return None,
-    })
-}
-
-/// Only built-in types are capitalised: `ArrayOfvslmInfrastructureObjectPolicy` keeps its small letter.
-fn capitalised(item: &str) -> String {
-    let mut chars = item.chars();
-    match chars.next() {
-        Some(first) if item == "anyType" || builtin_item(&format!("{}{}", first.to_ascii_uppercase(), chars.as_str())).is_some() => {
-            format!("{}{}", first.to_ascii_uppercase(), chars.as_str())
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("Null"),
+            Self::Bool(v) => v.fmt(f),
+            Self::Byte(v) => v.fmt(f),
+            Self::Short(v) => v.fmt(f),
+            Self::Int(v) => v.fmt(f),
+            Self::Long(v) => v.fmt(f),
+            Self::Float(v) => v.fmt(f),
+            Self::Double(v) => v.fmt(f),
+            Self::String(v) => v.fmt(f),
+            Self::DateTime(v) => v.fmt(f),
+            Self::Binary(v) => v.fmt(f),
+            Self::Enum { type_name, value } => write!(f, "{type_name}::{value}"),
+            Self::MoRef(v) => v.fmt(f),
+            Self::Object(v) => v.fmt(f),
+            Self::Array(v) => v.fmt(f),
+            Self::Unknown { type_name, xml } => write!(f, "{type_name} ({} bytes of XML)", xml.len()),
         }
-        _ => item.to_owned(),
     }
 }
