@@ -28,9 +28,7 @@ pub(super) fn measure(tree: &Tree) -> Figures {
             sources().filter(|file| file.name() == "lib.rs").map(|file| file.line_count()),
         ),
         examples: Spread::of(
-            sources()
-                .filter(|file| file.path.starts_with("examples/"))
-                .map(|file| file.line_count()),
+            sources().filter(|file| file.path.starts_with("examples/")).map(|file| file.line_count()),
         ),
         generated: Spread::of(
             tree.files().iter().filter(|file| file.is_generated()).map(|file| file.line_count()),
