@@ -86,6 +86,18 @@ pub(crate) fn differences(disk: &Disk, then: &Content) -> anyhow::Result<Vec<Str
     Ok(out)
 }
 
+/// Bytes in blocks of 64 KiB that hold anything: as sharp as VixDiskLib tells it.
+pub(crate) fn allocated(disk: &Disk) -> anyhow::Result<u64> {
+    const GRAIN: u64 = 64 << 10;
+    let (mut total, mut counted) = (0, 0);
+    for extent in disk.allocated(0, disk.capacity())? {
+        let first = (extent.offset / GRAIN * GRAIN).max(counted);
+        counted = ((extent.offset + extent.length).div_ceil(GRAIN) * GRAIN).min(disk.capacity());
+        total += counted.saturating_sub(first);
+    }
+    Ok(total)
+}
+
 /// A hash of every block that holds anything.
 pub(crate) fn blocks(disk: &Disk) -> anyhow::Result<BTreeMap<u64, u64>> {
     let mut out = BTreeMap::new();

@@ -114,9 +114,7 @@ impl Stage {
     }
 
     pub(crate) fn allocated(&self) -> anyhow::Result<u64> {
-        let sizes = self
-            .each(|_, disk| Ok(disk.allocated(0, disk.capacity())?.iter().map(|e| e.length).sum::<u64>()))?;
-        Ok(sizes.iter().sum())
+        Ok(self.each(|_, disk| guest::allocated(disk))?.iter().sum())
     }
 
     /// What all disks hold now.
