@@ -1,5 +1,8 @@
 //! What a process leaves behind that is killed, and how much memory one takes: both are seen on a child process.
 
+// Helpers of tests fail as tests do.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 #[allow(dead_code)]
 #[path = "workflow/harness.rs"]
 mod harness;

@@ -1,6 +1,9 @@
 //! The workflows through every real seam: SOAP over TLS on a socket, the disk library through `dlopen`, a repository in
 //! files. The simulator's own reading of its disks is the judge.
 
+// Helpers of tests fail as tests do.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 #[path = "workflow/harness.rs"]
 mod harness;
 
