@@ -11,6 +11,7 @@
 mod attributes;
 mod error;
 mod reader;
+mod scanner;
 mod start;
 mod writer;
 

@@ -82,7 +82,7 @@ fn begins_name(name: &str) -> bool {
 
 /// Bytes that can stand in a name: letters, digits, `_-.:`, and all outside of ASCII.
 #[inline]
-fn name_length(text: &str) -> usize {
+pub(super) fn name_length(text: &str) -> usize {
     const IN_NAME: [bool; 256] = {
         let mut table = [false; 256];
         let mut byte = 0;
@@ -101,7 +101,7 @@ pub(super) fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r')
 }
 
-fn trim_start(text: &str) -> &str {
+pub(super) fn trim_start(text: &str) -> &str {
     text.trim_start_matches(is_space)
 }
 

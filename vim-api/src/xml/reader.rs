@@ -1,8 +1,7 @@
 use std::borrow::Cow;
 
-use quick_xml::events::Event;
-
-use super::attributes::{self, Attribute};
+use super::attributes::{self, Attribute, Attributes};
+use super::scanner::{Scanner, Token};
 use super::{NS_XSD, NS_XSI, Start, TypeName, TypeSpace, XmlError, XmlErrorKind};
 
 mod capture;
@@ -32,8 +31,7 @@ const MAX_DECLARATIONS: usize = 512;
 /// current one, and must be consumed by [`text`](Self::text), [`skip`](Self::skip), [`capture`](Self::capture) or by
 /// further calls of `next_child` until `None`. After the root element, [`finish`](Self::finish) looks at what follows it.
 pub struct Reader<'a> {
-    inner: quick_xml::Reader<&'a [u8]>,
-    input: &'a str,
+    scanner: Scanner<'a>,
     limits: Limits,
     depth: usize,
     /// The current element was written `<a/>`: its end is due without a further token.
@@ -74,7 +72,7 @@ impl<'a> Reader<'a> {
             let detail = format!("{} bytes, at most {} are accepted", input.len(), limits.max_bytes);
             return Err(XmlError::new(XmlErrorKind::TooLarge, 0, detail));
         }
-        // The tokenizer would pass over the mark without counting it, and all positions would be off.
+        // A byte order mark is no part of the text.
         let input = input.strip_prefix(b"\xef\xbb\xbf").unwrap_or(input);
         let text = std::str::from_utf8(input).map_err(|e| not_utf8(&e))?;
         if input.contains(&0) {
@@ -82,8 +80,7 @@ impl<'a> Reader<'a> {
             return Err(XmlError::new(XmlErrorKind::Malformed, at, "a NUL"));
         }
         Ok(Self {
-            inner: quick_xml::Reader::from_str(text),
-            input: text,
+            scanner: Scanner::new(text),
             limits,
             depth: 0,
             empty: false,
@@ -106,24 +103,18 @@ impl<'a> Reader<'a> {
             return Ok(None);
         }
         loop {
-            match self.inner.read_event() {
-                Ok(Event::Start(tag)) => {
-                    let end = self.position() - 1;
-                    return self.enter(end - tag.len(), end, tag.name().0.len()).map(Some);
+            let from = self.scanner.position();
+            match self.scanner.next()? {
+                Token::Start { name, attributes, empty } => {
+                    return self.enter(from, name, attributes, empty).map(Some);
                 }
-                Ok(Event::Empty(tag)) => {
-                    let end = self.position() - 2;
-                    self.empty = true;
-                    return self.enter(end - tag.len(), end, tag.name().0.len()).map(Some);
-                }
-                Ok(Event::End(_)) => {
+                Token::End => {
                     self.leave();
                     return Ok(None);
                 }
-                Ok(Event::Text(text)) if self.depth > 0 || text.chars().all(attributes::is_space) => {}
-                Ok(Event::Eof) if self.depth == 0 => return Ok(None),
-                Ok(other) => self.aside(&other)?,
-                Err(e) => return Err(self.syntax(&e)),
+                Token::Text(text) if self.depth > 0 || text.chars().all(attributes::is_space) => {}
+                Token::Eof => return Ok(None),
+                other => self.aside(&other)?,
             }
         }
     }
@@ -147,30 +138,31 @@ impl<'a> Reader<'a> {
     /// Also when the element has a child element.
     #[inline]
     pub fn text(&mut self) -> Result<Cow<'a, str>, XmlError> {
-        let mut text = Cow::Borrowed("");
         if self.empty {
             self.empty = false;
+            self.leave();
+            return Ok(Cow::Borrowed(""));
+        }
+        let plain = self.scanner.plain();
+        let mut text = self.lines(plain);
+        // Nearly always the end follows.
+        if self.depth > 0 && self.scanner.try_end() {
             self.leave();
             return Ok(text);
         }
         loop {
-            let before = self.position();
-            match self.inner.read_event() {
-                Ok(Event::Text(_)) => append(&mut text, self.piece(before, self.position())),
-                Ok(Event::End(_)) => {
+            match self.scanner.next()? {
+                Token::Text(more) => append(&mut text, self.lines(more)),
+                Token::CData(more) => append(&mut text, self.lines(more)),
+                Token::Reference(name) => text.to_mut().push(self.reference(name)?),
+                Token::End => {
                     self.leave();
                     return Ok(text);
                 }
-                Ok(Event::CData(data)) => {
-                    let end = self.position() - 3;
-                    append(&mut text, self.piece(end - data.len(), end));
-                }
-                Ok(Event::GeneralRef(name)) => text.to_mut().push(self.reference(&name)?),
-                Ok(Event::Start(_) | Event::Empty(_)) => {
+                Token::Start { .. } => {
                     return Err(self.unexpected("an element where text was expected".into()));
                 }
-                Ok(other) => self.aside(&other)?,
-                Err(e) => return Err(self.syntax(&e)),
+                other => self.aside(&other)?,
             }
         }
     }
@@ -217,8 +209,7 @@ impl<'a> Reader<'a> {
     /// Byte offset of the next token, counted without a byte order mark.
     #[inline]
     pub fn position(&self) -> usize {
-        // The reader works on a slice, so its offsets fit.
-        self.inner.buffer_position() as usize
+        self.scanner.position()
     }
 
     /// An error about a value at the current place.
@@ -233,44 +224,46 @@ impl<'a> Reader<'a> {
 
     /// What is neither tag nor text, or stands outside of the root element.
     #[cold]
-    fn aside(&self, event: &Event<'_>) -> Result<(), XmlError> {
-        let at = self.position();
-        let refuse = |kind, detail: &str| Err(XmlError::new(kind, at, detail));
-        match event {
-            Event::Comment(_) | Event::PI(_) => Ok(()),
-            // Blanks in front of it would be harmless, but then it is no declaration: XML reserves the name.
-            Event::Decl(decl) if at != decl.len() + "<??>".len() => {
-                refuse(XmlErrorKind::Malformed, "an XML declaration that is not at the start")
-            }
-            Event::Decl(decl) => match decl.encoding() {
-                Some(Ok(name)) if !is_utf8(&name) => {
-                    refuse(XmlErrorKind::Forbidden, "an encoding other than UTF-8")
+    fn aside(&self, token: &Token<'a>) -> Result<(), XmlError> {
+        let refuse = |kind, detail: &str| Err(XmlError::new(kind, self.position(), detail));
+        match token {
+            Token::Declaration(content) => {
+                for attribute in Attributes(content) {
+                    let (key, value) = attribute.map_err(|e| e.at(self.position()))?;
+                    if key == "encoding" && !is_utf8(value) {
+                        return refuse(XmlErrorKind::Forbidden, "an encoding other than UTF-8");
+                    }
                 }
-                Some(Err(_)) => refuse(XmlErrorKind::Malformed, "a malformed XML declaration"),
-                _ => Ok(()),
-            },
-            Event::DocType(_) => refuse(XmlErrorKind::Forbidden, "a DOCTYPE"),
-            Event::Eof => Err(self.truncated()),
-            Event::GeneralRef(name) if self.depth > 0 => self.reference(name).map(|_| ()),
-            Event::CData(_) if self.depth > 0 => Ok(()),
+                Ok(())
+            }
+            Token::Doctype => refuse(XmlErrorKind::Forbidden, "a DOCTYPE"),
+            Token::Reference(name) if self.depth > 0 => self.reference(name).map(|_| ()),
+            Token::CData(_) if self.depth > 0 => Ok(()),
+            Token::Eof => Err(self.truncated()),
             _ => refuse(XmlErrorKind::Malformed, "text outside of the root element"),
         }
     }
 
     #[inline]
-    fn enter(&mut self, from: usize, to: usize, name_len: usize) -> Result<Start<'a>, XmlError> {
+    fn enter(
+        &mut self,
+        from: usize,
+        name: &'a str,
+        attributes: &'a str,
+        empty: bool,
+    ) -> Result<Start<'a>, XmlError> {
         if self.depth == 0 && std::mem::replace(&mut self.rooted, true) {
             return Err(XmlError::new(XmlErrorKind::Malformed, from, "a second root element"));
         }
         self.depth += 1;
+        self.empty = empty;
         if self.depth > self.limits.max_depth {
             let detail = format!("more than {} levels deep", self.limits.max_depth);
             return Err(XmlError::new(XmlErrorKind::TooLarge, from, detail));
         }
-        let Some((_, local)) = attributes::split_name(self.slice(from, from + name_len)) else {
+        let Some((_, local)) = attributes::split_name(name) else {
             return Err(XmlError::new(XmlErrorKind::Malformed, from, "a tag without a proper name"));
         };
-        let attributes = self.slice(from + name_len, to);
         let mut start = Start { local, attributes, xsi_type: None, nil: false };
         if !attributes.is_empty() {
             let mut found = std::mem::take(&mut self.attributes);
@@ -369,15 +362,9 @@ impl<'a> Reader<'a> {
         self.depth = self.depth.saturating_sub(1);
     }
 
+    /// Text as XML wants it taken: a line ends with `\n`.
     #[inline]
-    fn slice(&self, from: usize, to: usize) -> &'a str {
-        self.input.get(from..to).unwrap_or("")
-    }
-
-    /// A piece of text as XML wants it taken: a line ends with `\n`.
-    #[inline]
-    fn piece(&self, from: usize, to: usize) -> Cow<'a, str> {
-        let text = self.slice(from, to);
+    fn lines(&self, text: &'a str) -> Cow<'a, str> {
         if self.has_cr && text.contains('\r') {
             return Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n"));
         }
@@ -392,19 +379,7 @@ impl<'a> Reader<'a> {
 
     #[cold]
     fn truncated(&self) -> XmlError {
-        let open = self.depth;
-        XmlError::new(XmlErrorKind::Truncated, self.position(), format!("{open} elements are open"))
-    }
-
-    #[cold]
-    fn syntax(&self, e: &quick_xml::Error) -> XmlError {
-        // The tokenizer stops at the end of the input when it looked for the end of a tag or reference in vain. A lone
-        // `<` or `<!` is left standing.
-        let left = self.input.get(self.position()..).unwrap_or("");
-        let is_cut = matches!(left, "" | "<" | "<!");
-        let kind = if is_cut { XmlErrorKind::Truncated } else { XmlErrorKind::Malformed };
-        let at = usize::try_from(self.inner.error_position()).unwrap_or(usize::MAX);
-        XmlError::new(kind, at, shorten(e.to_string()))
+        XmlError::new(XmlErrorKind::Truncated, self.position(), "it ends before it has begun")
     }
 }
 
@@ -425,12 +400,4 @@ fn not_utf8(e: &std::str::Utf8Error) -> XmlError {
     // Without a length the last character is incomplete, not wrong.
     let kind = if e.error_len().is_some() { XmlErrorKind::Malformed } else { XmlErrorKind::Truncated };
     XmlError::new(kind, e.valid_up_to(), "not UTF-8")
-}
-
-/// The tokenizer quotes names, which are as long as the sender likes.
-fn shorten(text: String) -> String {
-    match text.char_indices().nth(200) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text,
-    }
 }

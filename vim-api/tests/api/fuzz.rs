@@ -2,6 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use quick_xml::events::Event;
 use vim_api::dynamic::{DateTime, Element, Poly, Value, get_path};
 use vim_api::soap::{self, Message};
 use vim_api::types::{RetrieveResult, UpdateSet, VirtualDevice, VirtualMachineConfigInfo};
@@ -60,6 +61,42 @@ fn piece() -> impl Strategy<Value = String> {
     ]
 }
 
+/// A good document.
+fn tree() -> impl Strategy<Value = String> {
+    let name = prop::sample::select(vec!["a", "b:c", "key", "x-1", "_", "\u{e4}"]);
+    let blank = prop::sample::select(vec!["", " ", "\n", "\t "]);
+    let text = prop::sample::select(vec![
+        "",
+        "t",
+        " a b ",
+        "&amp;",
+        "&#10;x",
+        "<![CDATA[<&]]>",
+        "<![CDATA[]]>",
+        "<!-- - -->",
+        "<?pi x?>",
+        "a\r\nb",
+        "\u{1f600}",
+        ">",
+    ]);
+    let attributes =
+        prop::sample::select(vec!["", " a='\"'", " a=\"x>y\" b = '1'", "\n a=\"&lt;\"", " xml:lang=\"e\""]);
+    let leaf = (name.clone(), attributes.clone(), blank.clone(), text.clone()).prop_map(
+        |(name, attributes, blank, text)| match text {
+            "" => format!("<{name}{attributes}{blank}/>"),
+            text => format!("<{name}{attributes}{blank}>{text}</{name}{blank}>"),
+        },
+    );
+    leaf.prop_recursive(5, 60, 6, move |inner| {
+        (name.clone(), attributes.clone(), vec((inner, text.clone()), 0..6)).prop_map(
+            |(name, attributes, children)| {
+                let content: String = children.into_iter().map(|(child, text)| child + text).collect();
+                format!("<{name}{attributes}>{content}</{name}>")
+            },
+        )
+    })
+}
+
 /// Reads the bytes in every way there is. What was understood has to survive being written.
 fn read_in_every_way(bytes: &[u8]) {
     if let Ok(value) = decode::<Value>(bytes) {
@@ -88,6 +125,65 @@ fn read_in_every_way(bytes: &[u8]) {
     });
 }
 
+/// The names of the elements in a document, an empty one for each end, with the text before each.
+type Outline = Vec<(String, String)>;
+
+/// By our reader; `None` when it refuses the document.
+fn outline(document: &str) -> Option<Outline> {
+    let mut reader = Reader::new(document.as_bytes(), Limits::default()).ok()?;
+    let start = reader.next_child().ok()??;
+    let written = reader.capture(&start).ok()?;
+    reader.finish().ok()?;
+    // What was captured is of our own writing, so little is left that the other parser could see in another way.
+    outline_by_quick_xml(&written)
+}
+
+/// By a parser that others wrote; `None` when it refuses the document.
+fn outline_by_quick_xml(document: &str) -> Option<Outline> {
+    let mut reader = quick_xml::Reader::from_str(document.trim_start_matches('\u{feff}'));
+    let mut out = Outline::new();
+    let mut text = String::new();
+    loop {
+        let name = match reader.read_event().ok()? {
+            Event::Start(tag) => tag.local_name().as_ref().to_owned(),
+            Event::Empty(tag) => {
+                out.push((tag.local_name().as_ref().to_owned(), std::mem::take(&mut text)));
+                String::new()
+            }
+            Event::End(_) => String::new(),
+            Event::Text(more) => {
+                text.push_str(&more.replace("\r\n", "\n").replace('\r', "\n"));
+                continue;
+            }
+            Event::CData(more) => {
+                text.push_str(&more.replace("\r\n", "\n").replace('\r', "\n"));
+                continue;
+            }
+            Event::GeneralRef(name) => {
+                match (name.resolve_char_ref().ok()?, quick_xml::escape::resolve_xml_entity(&name)) {
+                    (Some(c), _) => text.push(c),
+                    (None, known) => text.push_str(known?),
+                }
+                continue;
+            }
+            Event::Eof => return Some(out),
+            _ => continue,
+        };
+        // Blanks before and behind the root are no text of it.
+        let is_around = out.is_empty();
+        out.push((name, if is_around { String::new() } else { std::mem::take(&mut text) }));
+        text.clear();
+    }
+}
+
+/// What our scanner takes, another parser takes too, and sees the same in it.
+fn compare_with_quick_xml(document: &str) -> Result<(), TestCaseError> {
+    if let Some(ours) = outline(document) {
+        prop_assert_eq!(outline_by_quick_xml(document), Some(ours), "{}", document);
+    }
+    Ok(())
+}
+
 fn assert_stays<T: Element>(value: &T) {
     let written = encode(value);
     let again: T = reread(&written);
@@ -109,6 +205,8 @@ proptest! {
         read_in_every_way(element("", &content).as_bytes());
         read_in_every_way(element("xsi:type=\"VirtualDisk\"", &content).as_bytes());
         read_in_every_way(soap::envelope("R", &["<returnval>", &content, "</returnval>"]).as_bytes());
+        compare_with_quick_xml(&content)?;
+        compare_with_quick_xml(&element("", &content))?;
     }
 
     #[test]
@@ -132,6 +230,16 @@ proptest! {
             document.splice(at..end, piece.into_bytes());
         }
         read_in_every_way(&document);
+        if let Ok(document) = std::str::from_utf8(&document) {
+            compare_with_quick_xml(document)?;
+        }
+    }
+
+    /// Here most documents are good ones, so that the comparison has something to compare.
+    #[test]
+    fn a_tree_is_seen_as_another_parser_sees_it(tree in tree()) {
+        prop_assert!(outline(&tree).is_some(), "{}", tree);
+        compare_with_quick_xml(&tree)?;
     }
 
     #[test]

@@ -1,6 +1,5 @@
-use quick_xml::events::Event;
-
 use super::super::attributes::{self, Attributes};
+use super::super::scanner::Token;
 use super::super::writer::{escape_attribute, escape_text};
 use super::super::{Start, TypeSpace, XmlError};
 use super::Reader;
@@ -68,34 +67,22 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         loop {
-            let before = self.position();
-            match self.inner.read_event() {
-                Ok(Event::Start(tag)) => {
-                    let end = self.position() - 1;
-                    let start = self.enter(end - tag.len(), end, tag.name().0.len())?;
+            let from = self.position();
+            match self.scanner.next()? {
+                Token::Start { name, attributes, empty } => {
+                    let start = self.enter(from, name, attributes, empty)?;
                     self.element_into(&start, out)?;
                 }
-                Ok(Event::Empty(tag)) => {
-                    let end = self.position() - 2;
-                    self.empty = true;
-                    let start = self.enter(end - tag.len(), end, tag.name().0.len())?;
-                    self.element_into(&start, out)?;
-                }
-                Ok(Event::End(_)) => {
+                Token::End => {
                     self.leave();
                     return Ok(());
                 }
-                Ok(Event::Text(_)) => escape_text(&self.piece(before, self.position()), out),
-                Ok(Event::CData(data)) => {
-                    let end = self.position() - 3;
-                    escape_text(&self.piece(end - data.len(), end), out);
-                }
-                Ok(Event::GeneralRef(name)) => {
+                Token::Text(text) | Token::CData(text) => escape_text(&self.lines(text), out),
+                Token::Reference(name) => {
                     let mut buffer = [0; 4];
-                    escape_text(self.reference(&name)?.encode_utf8(&mut buffer), out);
+                    escape_text(self.reference(name)?.encode_utf8(&mut buffer), out);
                 }
-                Ok(other) => self.aside(&other)?,
-                Err(e) => return Err(self.syntax(&e)),
+                other => self.aside(&other)?,
             }
         }
     }
