@@ -1,5 +1,7 @@
 //! Calls of methods: thin stubs give a [`Call`], which is sent when it is awaited.
 
+mod argument;
+
 use std::future::IntoFuture;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -12,6 +14,8 @@ use crate::moref::MoRef;
 use crate::soap::Outcome;
 use crate::xml::{Reader, Writer, XmlError};
 
+pub(crate) use argument::Argument;
+
 pub use crate::task::Task;
 
 /// A method call with its arguments, not yet sent. Await it to send it.
@@ -19,8 +23,7 @@ pub use crate::task::Task;
 /// Dropping the future while the call is on its way gives up the answer, not the effect: the server may carry it out.
 #[must_use = "a call is sent when it is awaited"]
 pub struct Call<R> {
-    client: Client,
-    request: Result<Request, Error>,
+    pending: Box<Pending>,
     returns: PhantomData<fn() -> R>,
 }
 
@@ -32,7 +35,10 @@ pub(crate) struct Request {
 }
 
 /// A call whose arguments are still being added.
-pub struct CallBuilder {
+pub struct CallBuilder(Box<Pending>);
+
+/// What a call is made of, whatever it takes and returns: a thousand stubs are compiled, and this once.
+struct Pending {
     client: Client,
     method: &'static MethodInfo,
     this: MoRef,
@@ -47,19 +53,30 @@ impl CallBuilder {
         let version = client.version();
         let refused =
             (method.since() > version).then(|| Error::not_in_version(method.name, method.since(), version));
-        Self {
+        Self(Box::new(Pending {
             writer: Writer::new(version),
             client,
             method,
             this: object.reference().clone(),
             next: 0,
             refused,
-        }
+        }))
     }
 
     /// The next argument, in the order of the method's parameters. One that is set and newer than the server's version
     /// refuses the call: leaving it out would do something else than was asked for.
     pub(crate) fn arg(mut self, argument: impl Argument) -> Self {
+        self.0.add(&argument);
+        self
+    }
+
+    pub(crate) fn end<R>(self) -> Call<R> {
+        Call { pending: self.0, returns: PhantomData }
+    }
+}
+
+impl Pending {
+    fn add(&mut self, argument: &dyn Argument) {
         if let Some(param) = self.method.params.get(self.next) {
             let before = self.writer.len();
             argument.write(param.name, &mut self.writer);
@@ -70,17 +87,16 @@ impl CallBuilder {
             }
         }
         self.next += 1;
-        self
     }
 
-    pub(crate) fn end<R>(self) -> Call<R> {
-        let request = match self.refused {
+    fn into_request(self) -> Result<(Client, Request), Error> {
+        match self.refused {
             Some(error) => Err(error),
             None => {
-                Ok(Request { method: self.method, this: self.this, arguments: self.writer.finish().into() })
+                let arguments = self.writer.finish().into();
+                Ok((self.client, Request { method: self.method, this: self.this, arguments }))
             }
-        };
-        Call { client: self.client, request, returns: PhantomData }
+        }
     }
 }
 
@@ -90,10 +106,10 @@ impl<R: Returned> IntoFuture for Call<R> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let request = self.request?;
+            let (client, request) = self.pending.into_request()?;
             let name = request.method.name;
-            let reply = self.client.execute(&request).await?;
-            match reply.read(|reader| R::read(reader, &self.client)) {
+            let reply = client.execute(&request).await?;
+            match reply.read(|reader| R::read(reader, &client)) {
                 Ok(Outcome::Returned(value)) => Ok(value),
                 Ok(Outcome::Fault(fault)) => {
                     Err(Error::from_fault(format!("calling {name} on {}", request.this), fault))
@@ -155,51 +171,5 @@ impl<T: Element> Returned for Vec<T> {
 impl<R: 'static> Returned for Task<R> {
     fn read(reader: &mut Reader<'_>, client: &Client) -> Result<Self, XmlError> {
         MoRef::read(reader, client).map(|moref| Task::new(client.clone(), moref))
-    }
-}
-
-/// What a stub takes as an argument.
-pub(crate) trait Argument {
-    fn write(&self, name: &str, writer: &mut Writer);
-}
-
-impl Argument for &str {
-    fn write(&self, name: &str, writer: &mut Writer) {
-        writer.open(name);
-        writer.text(self);
-        writer.close(name);
-    }
-}
-
-macro_rules! by_value {
-    ($($type:ty)*) => { $(
-        impl Argument for $type {
-            fn write(&self, name: &str, writer: &mut Writer) {
-                self.encode(name, writer);
-            }
-        }
-    )* };
-}
-by_value!(bool i8 i16 i32 i64 f32 f64);
-
-impl<T: Element> Argument for &T {
-    fn write(&self, name: &str, writer: &mut Writer) {
-        (**self).encode(name, writer);
-    }
-}
-
-impl<T: Element> Argument for &[T] {
-    fn write(&self, name: &str, writer: &mut Writer) {
-        for item in *self {
-            item.encode(name, writer);
-        }
-    }
-}
-
-impl<A: Argument> Argument for Option<A> {
-    fn write(&self, name: &str, writer: &mut Writer) {
-        if let Some(argument) = self {
-            argument.write(name, writer);
-        }
     }
 }

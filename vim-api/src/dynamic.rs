@@ -16,13 +16,13 @@ mod path;
 mod poly;
 mod primitive;
 mod registry;
-mod secrets;
+pub(crate) mod secrets;
 mod slot;
 mod value;
 
 pub use array::Array;
 pub use element::{ArrayOf, Element, FromValue};
-pub(crate) use engine::{decode_object, encode_object, fmt_object};
+pub(crate) use engine::{copy_object, decode_object, encode_object, fmt_object};
 pub use extra::{Extra, RawElement};
 pub use path::{PathError, get_path};
 pub use poly::{IsA, Poly};
@@ -51,8 +51,6 @@ pub trait Object: Any + Send + Sync {
     fn slot(&self, index: usize) -> Option<&dyn Slot>;
     /// The type's own field at `index` of [`TypeInfo::fields`].
     fn slot_mut(&mut self, index: usize) -> Option<&mut dyn Slot>;
-    /// A copy.
-    fn boxed_clone(&self) -> Box<dyn Object>;
 }
 
 /// What lies below the own fields of a type.
@@ -95,6 +93,13 @@ impl dyn Object {
             Below::Base(base) => base.extra(),
             Below::Root(extra) => extra,
         }
+    }
+
+    /// A copy.
+    pub fn boxed_clone(&self) -> Box<dyn Object> {
+        let mut copy = self.type_info().instantiate();
+        copy_object(self, &mut *copy);
+        copy
     }
 
     /// What the server sent beyond the known fields.
@@ -328,8 +333,6 @@ macro_rules! object {
         fn slot_mut(&mut self, index: usize) -> Option<&mut dyn $crate::dynamic::Slot> {
             match index { $($index => Some(&mut self.$field),)* _ => None }
         }
-        #[inline(never)]
-        fn boxed_clone(&self) -> Box<dyn $crate::dynamic::Object> { Box::new(self.clone()) }
     };
     (@data $type:ident, $base:expr, $name:literal, $since:literal, [$($wire:literal $fsince:literal $secret:literal,)*]) => {
         impl $crate::dynamic::DataObject for $type {
@@ -352,6 +355,10 @@ macro_rules! object {
             fn as_object(&self) -> Option<&dyn $crate::dynamic::Object> { Some(self) }
             #[inline]
             fn as_object_mut(&mut self) -> Option<&mut dyn $crate::dynamic::Object> { Some(self) }
+        }
+        impl Clone for $type {
+            #[inline]
+            fn clone(&self) -> Self { $crate::dynamic::copy(self) }
         }
         impl std::fmt::Debug for $type {
             #[inline]
@@ -376,6 +383,13 @@ pub(crate) use root_object;
 /// What [`TypeInfo::instantiate`] calls.
 pub(crate) fn instantiate<T: DataObject>() -> Box<dyn Object> {
     Box::new(T::default())
+}
+
+/// `Clone` of every generated type. A derived one would be as large as all the rest of a type's code.
+pub(crate) fn copy<T: DataObject>(from: &T) -> T {
+    let mut copy = T::default();
+    copy_object(from, &mut copy);
+    copy
 }
 
 /// What the generator writes for each enumeration: the enum itself, open at its end.

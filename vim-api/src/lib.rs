@@ -50,6 +50,9 @@ mod task;
 mod transport;
 mod version;
 
+#[cfg(test)]
+mod tests;
+
 /// Data objects, faults, events and enumerations: generated from the WSDL.
 pub mod types {
     pub use crate::generated::types::*;

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::{Object, TypeInfo, secrets};
+use super::{Below, BelowMut, Object, Slot, TypeInfo, secrets};
 use crate::xml::{Reader, Start, Writer, XmlError};
 
 /// Fills `object`, which is new, from the current element.
@@ -42,7 +42,7 @@ fn decode_in_order<'a>(
         // A list has several children of one name, so the field that was found is looked at again.
         while fields.next_if(|(_, field)| !is_same(field.name, start.local())).is_some() {}
         let Some(slot) = fields.peek().and_then(|(index, _)| object.slot_mut(*index)) else { break };
-        slot.decode(reader, start)?;
+        decode_slot(slot, reader, start)?;
         child = reader.next_child()?;
     }
     Ok(child)
@@ -62,11 +62,36 @@ fn decode_anywhere(
 ) -> Result<bool, XmlError> {
     let index = object.type_info().fields.iter().position(|field| is_same(field.name, start.local()));
     if let Some(slot) = index.and_then(|index| object.slot_mut(index)) {
-        return slot.decode(reader, start).map(|()| true);
+        return decode_slot(slot, reader, start).map(|()| true);
     }
     match object.base_mut() {
         Some(base) => decode_anywhere(base, reader, start),
         None => Ok(false),
+    }
+}
+
+#[inline]
+fn decode_slot(slot: &mut dyn Slot, reader: &mut Reader<'_>, start: &Start<'_>) -> Result<(), XmlError> {
+    if start.is_nil() {
+        slot.set_nil();
+        return reader.skip();
+    }
+    slot.decode(reader, start)
+}
+
+/// Makes `to`, which is new and of the same type, equal to `from`.
+pub(crate) fn copy_object(from: &dyn Object, to: &mut dyn Object) {
+    for index in 0..from.type_info().fields.len() {
+        if let (Some(from), Some(to)) = (from.slot(index), to.slot_mut(index))
+            && from.is_set()
+        {
+            to.copy_from(from);
+        }
+    }
+    match (from.below(), to.below_mut()) {
+        (Below::Base(from), BelowMut::Base(to)) => copy_object(from, to),
+        (Below::Root(from), BelowMut::Root(to)) => to.clone_from(from),
+        _ => {}
     }
 }
 

@@ -1,16 +1,22 @@
+use std::any::Any;
 use std::fmt;
 
 use super::{Element, Object, Value, decode_object};
 use crate::xml::{Reader, Start, Writer, XmlError};
 
 /// A field of a generated struct, seen without its type.
-pub trait Slot {
-    /// Takes the element that `start` began into the field: a list grows by it, anything else is replaced. An element
-    /// that says `xsi:nil` unsets an optional field, and stands for a default elsewhere.
+pub trait Slot: Any {
+    /// Takes the element that `start` began into the field: a list grows by it, anything else is replaced.
     ///
     /// # Errors
     /// See [`Element::decode`].
     fn decode(&mut self, reader: &mut Reader<'_>, start: &Start<'_>) -> Result<(), XmlError>;
+
+    /// Takes an element that says `xsi:nil`: it unsets an optional field, and stands for a default elsewhere.
+    fn set_nil(&mut self);
+
+    /// Makes the field equal to `other`, which is the same field of another value of the type.
+    fn copy_from(&mut self, other: &dyn Slot);
 
     /// Writes the field under `name`: nothing, one element, or one for each item.
     fn encode(&self, name: &str, writer: &mut Writer);
@@ -39,16 +45,20 @@ impl fmt::Debug for dyn Slot + '_ {
 
 impl<T: Element> Slot for T {
     fn decode(&mut self, reader: &mut Reader<'_>, start: &Start<'_>) -> Result<(), XmlError> {
-        if start.is_nil() {
-            *self = T::default();
-            return reader.skip();
-        }
         if T::STRUCT.is_none() {
             *self = T::decode(reader, start)?;
             return Ok(());
         }
         clear(self);
         fill(self, reader, start)
+    }
+
+    fn set_nil(&mut self) {
+        clear(self);
+    }
+
+    fn copy_from(&mut self, other: &dyn Slot) {
+        copy(self, other);
     }
 
     fn encode(&self, name: &str, writer: &mut Writer) {
@@ -74,10 +84,6 @@ impl<T: Element> Slot for T {
 
 impl<T: Element> Slot for Option<T> {
     fn decode(&mut self, reader: &mut Reader<'_>, start: &Start<'_>) -> Result<(), XmlError> {
-        if start.is_nil() {
-            *self = None;
-            return reader.skip();
-        }
         if T::STRUCT.is_none() {
             *self = Some(T::decode(reader, start)?);
             return Ok(());
@@ -87,6 +93,14 @@ impl<T: Element> Slot for Option<T> {
             Some(new) => fill(new, reader, start),
             None => reader.skip(),
         }
+    }
+
+    fn set_nil(&mut self) {
+        *self = None;
+    }
+
+    fn copy_from(&mut self, other: &dyn Slot) {
+        copy(self, other);
     }
 
     fn encode(&self, name: &str, writer: &mut Writer) {
@@ -117,10 +131,6 @@ impl<T: Element> Slot for Option<T> {
 
 impl<T: Element> Slot for Vec<T> {
     fn decode(&mut self, reader: &mut Reader<'_>, start: &Start<'_>) -> Result<(), XmlError> {
-        if start.is_nil() {
-            self.push(T::default());
-            return reader.skip();
-        }
         if T::STRUCT.is_none() {
             self.push(T::decode(reader, start)?);
             return Ok(());
@@ -130,6 +140,14 @@ impl<T: Element> Slot for Vec<T> {
             Some(new) => fill(new, reader, start),
             None => reader.skip(),
         }
+    }
+
+    fn set_nil(&mut self) {
+        grow(self);
+    }
+
+    fn copy_from(&mut self, other: &dyn Slot) {
+        copy(self, other);
     }
 
     fn encode(&self, name: &str, writer: &mut Writer) {
@@ -180,4 +198,12 @@ fn renew<T: Default>(place: &mut Option<T>) {
 
 fn grow<T: Default>(list: &mut Vec<T>) {
     list.push(T::default());
+}
+
+#[allow(clippy::assigning_clones)]
+fn copy<S: Clone + 'static>(to: &mut S, from: &dyn Slot) {
+    if let Some(from) = (from as &dyn Any).downcast_ref::<S>() {
+        // Not clone_from: there is nothing to reuse, and it is compiled into far more.
+        *to = from.clone();
+    }
 }

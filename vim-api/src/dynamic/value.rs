@@ -6,6 +6,7 @@ use super::primitive::write_float;
 use super::registry;
 use super::{Array, Binary, DateTime, Element, Object, TypeInfo, encode_object};
 use crate::moref::MoRef;
+use crate::version::ApiVersion;
 use crate::xml::{Limits, Reader, Start, TypeSpace, Writer, XmlError};
 
 /// An `xsd:anyType`: a value whose type is only known from the document.
@@ -106,7 +107,7 @@ impl Value {
         if !is_object || type_name.is_empty() || type_name.starts_with("xsd:") {
             return Err(self);
         }
-        let mut element = Writer::new(crate::ApiVersion::LATEST);
+        let mut element = Writer::new(ApiVersion::LATEST);
         element.open_typed("value", false, type_name);
         element.raw(xml);
         element.close("value");

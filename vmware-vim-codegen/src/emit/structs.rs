@@ -17,7 +17,7 @@ fn item(context: &Context<'_>, ty: &DataType) -> Item {
         text.push('\n');
     };
     line(format!("/// {}", describe(context, ty)));
-    line("#[derive(Clone, Default)]".into());
+    line("#[derive(Default)]".into());
     line(format!("pub struct {rust} {{"));
     match &ty.base {
         Some(base) => {
@@ -25,7 +25,9 @@ fn item(context: &Context<'_>, ty: &DataType) -> Item {
             line(format!("    /// The fields of [`{base}`](t::{base})."));
             line(format!("    pub base: t::{base},"));
         }
-        None => line("    /// What the server sent beyond the known fields.\n    pub extra: d::Extra,".into()),
+        None => {
+            line("    /// What the server sent beyond the known fields.\n    pub extra: d::Extra,".into())
+        }
     }
     for field in &ty.fields {
         line(format!("    /// {}", describe_field(context, ty.since, field)));
@@ -33,7 +35,9 @@ fn item(context: &Context<'_>, ty: &DataType) -> Item {
     }
     line("}".into());
     match &ty.base {
-        Some(base) => line(format!("d::object!({rust}: t::{}, {:?}, {}, [", names::data_type(base), ty.name, ty.since)),
+        Some(base) => {
+            line(format!("d::object!({rust}: t::{}, {:?}, {}, [", names::data_type(base), ty.name, ty.since))
+        }
         None => line(format!("d::root_object!({rust}, {:?}, {}, [", ty.name, ty.since)),
     }
     for (index, field) in ty.fields.iter().enumerate() {
@@ -67,14 +71,15 @@ fn describe(context: &Context<'_>, ty: &DataType) -> String {
         let base = names::data_type(base);
         text.push_str(&format!(", which extends [`{base}`](t::{base})"));
     }
-    text.push_str(&format!(". Since API {}.", context.version(ty.since)));
+    text.push('.');
+    text.push_str(&context.since(ty.since));
     text
 }
 
 fn describe_field(context: &Context<'_>, owner_since: u8, field: &Field) -> String {
     let mut text = format!("`{}`.", field.name);
     if field.since > owner_since {
-        text.push_str(&format!(" Since API {}.", context.version(field.since)));
+        text.push_str(&context.since(field.since));
     }
     if field.secret {
         text.push_str(" A secret: never printed.");

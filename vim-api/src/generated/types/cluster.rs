@@ -28,7 +28,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.cluster.Action`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterAction {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -44,7 +44,7 @@ d::object!(ClusterAction: t::DynamicData, "ClusterAction", 0, [
 impl d::IsA<t::ClusterAction> for ClusterAction {}
 
 /// Data object `vim.cluster.ActionHistory`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterActionHistory {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -59,7 +59,7 @@ d::object!(ClusterActionHistory: t::DynamicData, "ClusterActionHistory", 0, [
 ]);
 
 /// Data object `vim.cluster.AffinityRuleSpec`, which extends [`ClusterRuleInfo`](t::ClusterRuleInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterAffinityRuleSpec {
     /// The fields of [`ClusterRuleInfo`](t::ClusterRuleInfo).
     pub base: t::ClusterRuleInfo,
@@ -72,7 +72,7 @@ d::object!(ClusterAffinityRuleSpec: t::ClusterRuleInfo, "ClusterAffinityRuleSpec
 impl d::IsA<t::ClusterRuleInfo> for ClusterAffinityRuleSpec {}
 
 /// Data object `vim.cluster.AntiAffinityRuleSpec`, which extends [`ClusterRuleInfo`](t::ClusterRuleInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterAntiAffinityRuleSpec {
     /// The fields of [`ClusterRuleInfo`](t::ClusterRuleInfo).
     pub base: t::ClusterRuleInfo,
@@ -85,7 +85,7 @@ d::object!(ClusterAntiAffinityRuleSpec: t::ClusterRuleInfo, "ClusterAntiAffinity
 impl d::IsA<t::ClusterRuleInfo> for ClusterAntiAffinityRuleSpec {}
 
 /// Data object `vim.cluster.AttemptedVmInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterAttemptedVmInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -100,7 +100,7 @@ d::object!(ClusterAttemptedVmInfo: t::DynamicData, "ClusterAttemptedVmInfo", 0, 
 ]);
 
 /// Data object `vim.cluster.ClusterInitialPlacementAction`, which extends [`ClusterAction`](t::ClusterAction). Since API 8.0.0.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterClusterInitialPlacementAction {
     /// The fields of [`ClusterAction`](t::ClusterAction).
     pub base: t::ClusterAction,
@@ -122,7 +122,7 @@ d::object!(ClusterClusterInitialPlacementAction: t::ClusterAction, "ClusterClust
 impl d::IsA<t::ClusterAction> for ClusterClusterInitialPlacementAction {}
 
 /// Data object `vim.cluster.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -146,7 +146,7 @@ d::object!(ClusterConfigInfo: t::DynamicData, "ClusterConfigInfo", 0, [
 ]);
 
 /// Data object `vim.cluster.ConfigInfoEx`, which extends [`ComputeResourceConfigInfo`](t::ComputeResourceConfigInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterConfigInfoEx {
     /// The fields of [`ComputeResourceConfigInfo`](t::ComputeResourceConfigInfo).
     pub base: t::ComputeResourceConfigInfo,
@@ -207,7 +207,7 @@ d::object!(ClusterConfigInfoEx: t::ComputeResourceConfigInfo, "ClusterConfigInfo
 impl d::IsA<t::ComputeResourceConfigInfo> for ClusterConfigInfoEx {}
 
 /// Data object `vim.cluster.ConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -231,7 +231,7 @@ d::object!(ClusterConfigSpec: t::DynamicData, "ClusterConfigSpec", 0, [
 ]);
 
 /// Data object `vim.cluster.ConfigSpecEx`, which extends [`ComputeResourceConfigSpec`](t::ComputeResourceConfigSpec). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterConfigSpecEx {
     /// The fields of [`ComputeResourceConfigSpec`](t::ComputeResourceConfigSpec).
     pub base: t::ComputeResourceConfigSpec,
@@ -295,7 +295,7 @@ d::object!(ClusterConfigSpecEx: t::ComputeResourceConfigSpec, "ClusterConfigSpec
 impl d::IsA<t::ComputeResourceConfigSpec> for ClusterConfigSpecEx {}
 
 /// Data object `vim.cluster.CryptoConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterCryptoConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -318,7 +318,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.cluster.DasAamHostInfo`, which extends [`ClusterDasHostInfo`](t::ClusterDasHostInfo). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDasAamHostInfo {
     /// The fields of [`ClusterDasHostInfo`](t::ClusterDasHostInfo).
     pub base: t::ClusterDasHostInfo,
@@ -334,7 +334,7 @@ d::object!(ClusterDasAamHostInfo: t::ClusterDasHostInfo, "ClusterDasAamHostInfo"
 impl d::IsA<t::ClusterDasHostInfo> for ClusterDasAamHostInfo {}
 
 /// Data object `vim.cluster.DasAamNodeState`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDasAamNodeState {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -369,7 +369,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.cluster.DasAdmissionControlInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDasAdmissionControlInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -379,7 +379,7 @@ d::object!(ClusterDasAdmissionControlInfo: t::DynamicData, "ClusterDasAdmissionC
 impl d::IsA<t::ClusterDasAdmissionControlInfo> for ClusterDasAdmissionControlInfo {}
 
 /// Data object `vim.cluster.DasAdmissionControlPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDasAdmissionControlPolicy {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -395,7 +395,7 @@ d::object!(ClusterDasAdmissionControlPolicy: t::DynamicData, "ClusterDasAdmissio
 impl d::IsA<t::ClusterDasAdmissionControlPolicy> for ClusterDasAdmissionControlPolicy {}
 
 /// Data object `vim.cluster.DasAdvancedRuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDasAdvancedRuntimeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -414,7 +414,7 @@ d::object!(ClusterDasAdvancedRuntimeInfo: t::DynamicData, "ClusterDasAdvancedRun
 impl d::IsA<t::ClusterDasAdvancedRuntimeInfo> for ClusterDasAdvancedRuntimeInfo {}
 
 /// Data object `vim.cluster.DasAdvancedRuntimeInfo.VmcpCapabilityInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDasAdvancedRuntimeInfoVmcpCapabilityInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -429,7 +429,7 @@ d::object!(ClusterDasAdvancedRuntimeInfoVmcpCapabilityInfo: t::DynamicData, "Clu
 ]);
 
 /// Data object `vim.cluster.DasConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDasConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -497,7 +497,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.cluster.DasData`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDasData {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -507,7 +507,7 @@ d::object!(ClusterDasData: t::DynamicData, "ClusterDasData", 5, [
 impl d::IsA<t::ClusterDasData> for ClusterDasData {}
 
 /// Data object `vim.cluster.DasDataSummary`, which extends [`ClusterDasData`](t::ClusterDasData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDasDataSummary {
     /// The fields of [`ClusterDasData`](t::ClusterDasData).
     pub base: t::ClusterDasData,
@@ -526,7 +526,7 @@ d::object!(ClusterDasDataSummary: t::ClusterDasData, "ClusterDasDataSummary", 5,
 impl d::IsA<t::ClusterDasData> for ClusterDasDataSummary {}
 
 /// Data object `vim.cluster.DasFailoverLevelAdvancedRuntimeInfo`, which extends [`ClusterDasAdvancedRuntimeInfo`](t::ClusterDasAdvancedRuntimeInfo). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDasFailoverLevelAdvancedRuntimeInfo {
     /// The fields of [`ClusterDasAdvancedRuntimeInfo`](t::ClusterDasAdvancedRuntimeInfo).
     pub base: t::ClusterDasAdvancedRuntimeInfo,
@@ -563,7 +563,7 @@ d::object!(ClusterDasFailoverLevelAdvancedRuntimeInfo: t::ClusterDasAdvancedRunt
 impl d::IsA<t::ClusterDasAdvancedRuntimeInfo> for ClusterDasFailoverLevelAdvancedRuntimeInfo {}
 
 /// Data object `vim.cluster.DasFailoverLevelAdvancedRuntimeInfo.HostSlots`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDasFailoverLevelAdvancedRuntimeInfoHostSlots {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -578,7 +578,7 @@ d::object!(ClusterDasFailoverLevelAdvancedRuntimeInfoHostSlots: t::DynamicData, 
 ]);
 
 /// Data object `vim.cluster.DasFailoverLevelAdvancedRuntimeInfo.SlotInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDasFailoverLevelAdvancedRuntimeInfoSlotInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -596,7 +596,7 @@ d::object!(ClusterDasFailoverLevelAdvancedRuntimeInfoSlotInfo: t::DynamicData, "
 ]);
 
 /// Data object `vim.cluster.DasFailoverLevelAdvancedRuntimeInfo.VmSlots`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDasFailoverLevelAdvancedRuntimeInfoVmSlots {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -628,7 +628,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.cluster.DasFdmHostState`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDasFdmHostState {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -643,7 +643,7 @@ d::object!(ClusterDasFdmHostState: t::DynamicData, "ClusterDasFdmHostState", 5, 
 ]);
 
 /// Data object `vim.cluster.DasHostInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDasHostInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -653,7 +653,7 @@ d::object!(ClusterDasHostInfo: t::DynamicData, "ClusterDasHostInfo", 3, [
 impl d::IsA<t::ClusterDasHostInfo> for ClusterDasHostInfo {}
 
 /// Data object `vim.cluster.DasHostRecommendation`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDasHostRecommendation {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -668,7 +668,7 @@ d::object!(ClusterDasHostRecommendation: t::DynamicData, "ClusterDasHostRecommen
 ]);
 
 /// Data object `vim.cluster.DasVmConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDasVmConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -689,7 +689,7 @@ d::object!(ClusterDasVmConfigInfo: t::DynamicData, "ClusterDasVmConfigInfo", 0, 
 ]);
 
 /// Data object `vim.cluster.DasVmConfigSpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDasVmConfigSpec {
     /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
     pub base: t::ArrayUpdateSpec,
@@ -701,7 +701,7 @@ d::object!(ClusterDasVmConfigSpec: t::ArrayUpdateSpec, "ClusterDasVmConfigSpec",
 ]);
 
 /// Data object `vim.cluster.DasVmSettings`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDasVmSettings {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -748,7 +748,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.cluster.DatastoreUpdateSpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 7.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDatastoreUpdateSpec {
     /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
     pub base: t::ArrayUpdateSpec,
@@ -760,7 +760,7 @@ d::object!(ClusterDatastoreUpdateSpec: t::ArrayUpdateSpec, "ClusterDatastoreUpda
 ]);
 
 /// Data object `vim.cluster.DependencyRuleInfo`, which extends [`ClusterRuleInfo`](t::ClusterRuleInfo). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDependencyRuleInfo {
     /// The fields of [`ClusterRuleInfo`](t::ClusterRuleInfo).
     pub base: t::ClusterRuleInfo,
@@ -776,7 +776,7 @@ d::object!(ClusterDependencyRuleInfo: t::ClusterRuleInfo, "ClusterDependencyRule
 impl d::IsA<t::ClusterRuleInfo> for ClusterDependencyRuleInfo {}
 
 /// Data object `vim.cluster.DpmConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDpmConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -797,7 +797,7 @@ d::object!(ClusterDpmConfigInfo: t::DynamicData, "ClusterDpmConfigInfo", 0, [
 ]);
 
 /// Data object `vim.cluster.DpmHostConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDpmHostConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -815,7 +815,7 @@ d::object!(ClusterDpmHostConfigInfo: t::DynamicData, "ClusterDpmHostConfigInfo",
 ]);
 
 /// Data object `vim.cluster.DpmHostConfigSpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDpmHostConfigSpec {
     /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
     pub base: t::ArrayUpdateSpec,
@@ -827,7 +827,7 @@ d::object!(ClusterDpmHostConfigSpec: t::ArrayUpdateSpec, "ClusterDpmHostConfigSp
 ]);
 
 /// Data object `vim.cluster.DrsConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDrsConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -854,7 +854,7 @@ d::object!(ClusterDrsConfigInfo: t::DynamicData, "ClusterDrsConfigInfo", 0, [
 ]);
 
 /// Data object `vim.cluster.DrsFaults`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDrsFaults {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -869,7 +869,7 @@ d::object!(ClusterDrsFaults: t::DynamicData, "ClusterDrsFaults", 3, [
 ]);
 
 /// Data object `vim.cluster.DrsFaults.FaultsByVirtualDisk`, which extends [`ClusterDrsFaultsFaultsByVm`](t::ClusterDrsFaultsFaultsByVm). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDrsFaultsFaultsByVirtualDisk {
     /// The fields of [`ClusterDrsFaultsFaultsByVm`](t::ClusterDrsFaultsFaultsByVm).
     pub base: t::ClusterDrsFaultsFaultsByVm,
@@ -882,7 +882,7 @@ d::object!(ClusterDrsFaultsFaultsByVirtualDisk: t::ClusterDrsFaultsFaultsByVm, "
 impl d::IsA<t::ClusterDrsFaultsFaultsByVm> for ClusterDrsFaultsFaultsByVirtualDisk {}
 
 /// Data object `vim.cluster.DrsFaults.FaultsByVm`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDrsFaultsFaultsByVm {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -898,7 +898,7 @@ d::object!(ClusterDrsFaultsFaultsByVm: t::DynamicData, "ClusterDrsFaultsFaultsBy
 impl d::IsA<t::ClusterDrsFaultsFaultsByVm> for ClusterDrsFaultsFaultsByVm {}
 
 /// Data object `vim.cluster.DrsMigration`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDrsMigration {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -940,7 +940,7 @@ d::object!(ClusterDrsMigration: t::DynamicData, "ClusterDrsMigration", 0, [
 ]);
 
 /// Data object `vim.cluster.DrsRecommendation`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDrsRecommendation {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -964,7 +964,7 @@ d::object!(ClusterDrsRecommendation: t::DynamicData, "ClusterDrsRecommendation",
 ]);
 
 /// Data object `vim.cluster.DrsVmConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDrsVmConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -982,7 +982,7 @@ d::object!(ClusterDrsVmConfigInfo: t::DynamicData, "ClusterDrsVmConfigInfo", 0, 
 ]);
 
 /// Data object `vim.cluster.DrsVmConfigSpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDrsVmConfigSpec {
     /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
     pub base: t::ArrayUpdateSpec,
@@ -994,7 +994,7 @@ d::object!(ClusterDrsVmConfigSpec: t::ArrayUpdateSpec, "ClusterDrsVmConfigSpec",
 ]);
 
 /// Data object `vim.cluster.EVCManager.CheckResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterEVCManagerCheckResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1012,7 +1012,7 @@ d::object!(ClusterEVCManagerCheckResult: t::DynamicData, "ClusterEVCManagerCheck
 ]);
 
 /// Data object `vim.cluster.EVCManager.EVCState`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterEVCManagerEVCState {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1039,7 +1039,7 @@ d::object!(ClusterEVCManagerEVCState: t::DynamicData, "ClusterEVCManagerEVCState
 ]);
 
 /// Data object `vim.cluster.EnterMaintenanceResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterEnterMaintenanceResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1054,7 +1054,7 @@ d::object!(ClusterEnterMaintenanceResult: t::DynamicData, "ClusterEnterMaintenan
 ]);
 
 /// Data object `vim.cluster.FailoverHostAdmissionControlInfo`, which extends [`ClusterDasAdmissionControlInfo`](t::ClusterDasAdmissionControlInfo). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterFailoverHostAdmissionControlInfo {
     /// The fields of [`ClusterDasAdmissionControlInfo`](t::ClusterDasAdmissionControlInfo).
     pub base: t::ClusterDasAdmissionControlInfo,
@@ -1067,7 +1067,7 @@ d::object!(ClusterFailoverHostAdmissionControlInfo: t::ClusterDasAdmissionContro
 impl d::IsA<t::ClusterDasAdmissionControlInfo> for ClusterFailoverHostAdmissionControlInfo {}
 
 /// Data object `vim.cluster.FailoverHostAdmissionControlInfo.HostStatus`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterFailoverHostAdmissionControlInfoHostStatus {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1082,7 +1082,7 @@ d::object!(ClusterFailoverHostAdmissionControlInfoHostStatus: t::DynamicData, "C
 ]);
 
 /// Data object `vim.cluster.FailoverHostAdmissionControlPolicy`, which extends [`ClusterDasAdmissionControlPolicy`](t::ClusterDasAdmissionControlPolicy). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterFailoverHostAdmissionControlPolicy {
     /// The fields of [`ClusterDasAdmissionControlPolicy`](t::ClusterDasAdmissionControlPolicy).
     pub base: t::ClusterDasAdmissionControlPolicy,
@@ -1098,7 +1098,7 @@ d::object!(ClusterFailoverHostAdmissionControlPolicy: t::ClusterDasAdmissionCont
 impl d::IsA<t::ClusterDasAdmissionControlPolicy> for ClusterFailoverHostAdmissionControlPolicy {}
 
 /// Data object `vim.cluster.FailoverLevelAdmissionControlInfo`, which extends [`ClusterDasAdmissionControlInfo`](t::ClusterDasAdmissionControlInfo). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterFailoverLevelAdmissionControlInfo {
     /// The fields of [`ClusterDasAdmissionControlInfo`](t::ClusterDasAdmissionControlInfo).
     pub base: t::ClusterDasAdmissionControlInfo,
@@ -1111,7 +1111,7 @@ d::object!(ClusterFailoverLevelAdmissionControlInfo: t::ClusterDasAdmissionContr
 impl d::IsA<t::ClusterDasAdmissionControlInfo> for ClusterFailoverLevelAdmissionControlInfo {}
 
 /// Data object `vim.cluster.FailoverLevelAdmissionControlPolicy`, which extends [`ClusterDasAdmissionControlPolicy`](t::ClusterDasAdmissionControlPolicy). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterFailoverLevelAdmissionControlPolicy {
     /// The fields of [`ClusterDasAdmissionControlPolicy`](t::ClusterDasAdmissionControlPolicy).
     pub base: t::ClusterDasAdmissionControlPolicy,
@@ -1127,7 +1127,7 @@ d::object!(ClusterFailoverLevelAdmissionControlPolicy: t::ClusterDasAdmissionCon
 impl d::IsA<t::ClusterDasAdmissionControlPolicy> for ClusterFailoverLevelAdmissionControlPolicy {}
 
 /// Data object `vim.cluster.FailoverResourcesAdmissionControlInfo`, which extends [`ClusterDasAdmissionControlInfo`](t::ClusterDasAdmissionControlInfo). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterFailoverResourcesAdmissionControlInfo {
     /// The fields of [`ClusterDasAdmissionControlInfo`](t::ClusterDasAdmissionControlInfo).
     pub base: t::ClusterDasAdmissionControlInfo,
@@ -1146,7 +1146,7 @@ d::object!(ClusterFailoverResourcesAdmissionControlInfo: t::ClusterDasAdmissionC
 impl d::IsA<t::ClusterDasAdmissionControlInfo> for ClusterFailoverResourcesAdmissionControlInfo {}
 
 /// Data object `vim.cluster.FailoverResourcesAdmissionControlPolicy`, which extends [`ClusterDasAdmissionControlPolicy`](t::ClusterDasAdmissionControlPolicy). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterFailoverResourcesAdmissionControlPolicy {
     /// The fields of [`ClusterDasAdmissionControlPolicy`](t::ClusterDasAdmissionControlPolicy).
     pub base: t::ClusterDasAdmissionControlPolicy,
@@ -1174,7 +1174,7 @@ d::object!(ClusterFailoverResourcesAdmissionControlPolicy: t::ClusterDasAdmissio
 impl d::IsA<t::ClusterDasAdmissionControlPolicy> for ClusterFailoverResourcesAdmissionControlPolicy {}
 
 /// Data object `vim.cluster.FixedSizeSlotPolicy`, which extends [`ClusterSlotPolicy`](t::ClusterSlotPolicy). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterFixedSizeSlotPolicy {
     /// The fields of [`ClusterSlotPolicy`](t::ClusterSlotPolicy).
     pub base: t::ClusterSlotPolicy,
@@ -1190,7 +1190,7 @@ d::object!(ClusterFixedSizeSlotPolicy: t::ClusterSlotPolicy, "ClusterFixedSizeSl
 impl d::IsA<t::ClusterSlotPolicy> for ClusterFixedSizeSlotPolicy {}
 
 /// Data object `vim.cluster.FtVmHostRuleInfo`, which extends [`ClusterRuleInfo`](t::ClusterRuleInfo). Since API 8.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterFtVmHostRuleInfo {
     /// The fields of [`ClusterRuleInfo`](t::ClusterRuleInfo).
     pub base: t::ClusterRuleInfo,
@@ -1206,7 +1206,7 @@ d::object!(ClusterFtVmHostRuleInfo: t::ClusterRuleInfo, "ClusterFtVmHostRuleInfo
 impl d::IsA<t::ClusterRuleInfo> for ClusterFtVmHostRuleInfo {}
 
 /// Data object `vim.cluster.GroupInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterGroupInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1225,7 +1225,7 @@ d::object!(ClusterGroupInfo: t::DynamicData, "ClusterGroupInfo", 4, [
 impl d::IsA<t::ClusterGroupInfo> for ClusterGroupInfo {}
 
 /// Data object `vim.cluster.GroupSpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterGroupSpec {
     /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
     pub base: t::ArrayUpdateSpec,
@@ -1237,7 +1237,7 @@ d::object!(ClusterGroupSpec: t::ArrayUpdateSpec, "ClusterGroupSpec", 4, [
 ]);
 
 /// Data object `vim.cluster.HostGroup`, which extends [`ClusterGroupInfo`](t::ClusterGroupInfo). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterHostGroup {
     /// The fields of [`ClusterGroupInfo`](t::ClusterGroupInfo).
     pub base: t::ClusterGroupInfo,
@@ -1250,7 +1250,7 @@ d::object!(ClusterHostGroup: t::ClusterGroupInfo, "ClusterHostGroup", 4, [
 impl d::IsA<t::ClusterGroupInfo> for ClusterHostGroup {}
 
 /// Data object `vim.cluster.HostInfraUpdateHaModeAction`, which extends [`ClusterAction`](t::ClusterAction). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterHostInfraUpdateHaModeAction {
     /// The fields of [`ClusterAction`](t::ClusterAction).
     pub base: t::ClusterAction,
@@ -1272,7 +1272,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.cluster.HostPowerAction`, which extends [`ClusterAction`](t::ClusterAction). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterHostPowerAction {
     /// The fields of [`ClusterAction`](t::ClusterAction).
     pub base: t::ClusterAction,
@@ -1294,7 +1294,7 @@ d::object!(ClusterHostPowerAction: t::ClusterAction, "ClusterHostPowerAction", 0
 impl d::IsA<t::ClusterAction> for ClusterHostPowerAction {}
 
 /// Data object `vim.cluster.HostRecommendation`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterHostRecommendation {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1309,7 +1309,7 @@ d::object!(ClusterHostRecommendation: t::DynamicData, "ClusterHostRecommendation
 ]);
 
 /// Data object `vim.cluster.InfraUpdateHaConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterInfraUpdateHaConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1349,7 +1349,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.cluster.InitialPlacementAction`, which extends [`ClusterAction`](t::ClusterAction). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterInitialPlacementAction {
     /// The fields of [`ClusterAction`](t::ClusterAction).
     pub base: t::ClusterAction,
@@ -1365,7 +1365,7 @@ d::object!(ClusterInitialPlacementAction: t::ClusterAction, "ClusterInitialPlace
 impl d::IsA<t::ClusterAction> for ClusterInitialPlacementAction {}
 
 /// Data object `vim.cluster.MigrationAction`, which extends [`ClusterAction`](t::ClusterAction). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterMigrationAction {
     /// The fields of [`ClusterAction`](t::ClusterAction).
     pub base: t::ClusterAction,
@@ -1378,7 +1378,7 @@ d::object!(ClusterMigrationAction: t::ClusterAction, "ClusterMigrationAction", 0
 impl d::IsA<t::ClusterAction> for ClusterMigrationAction {}
 
 /// Data object `vim.cluster.NotAttemptedVmInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterNotAttemptedVmInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1393,7 +1393,7 @@ d::object!(ClusterNotAttemptedVmInfo: t::DynamicData, "ClusterNotAttemptedVmInfo
 ]);
 
 /// Data object `vim.cluster.OrchestrationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterOrchestrationInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1413,7 +1413,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.cluster.PowerOnVmResult`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterPowerOnVmResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1431,7 +1431,7 @@ d::object!(ClusterPowerOnVmResult: t::DynamicData, "ClusterPowerOnVmResult", 0, 
 ]);
 
 /// Data object `vim.cluster.PreemptibleVmPairInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterPreemptibleVmPairInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1449,7 +1449,7 @@ d::object!(ClusterPreemptibleVmPairInfo: t::DynamicData, "ClusterPreemptibleVmPa
 ]);
 
 /// Data object `vim.cluster.PreemptibleVmPairSpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 8.0.0.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterPreemptibleVmPairSpec {
     /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
     pub base: t::ArrayUpdateSpec,
@@ -1461,7 +1461,7 @@ d::object!(ClusterPreemptibleVmPairSpec: t::ArrayUpdateSpec, "ClusterPreemptible
 ]);
 
 /// Data object `vim.cluster.ProactiveDrsConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterProactiveDrsConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1473,7 +1473,7 @@ d::object!(ClusterProactiveDrsConfigInfo: t::DynamicData, "ClusterProactiveDrsCo
 ]);
 
 /// Data object `vim.cluster.Recommendation`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterRecommendation {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1515,7 +1515,7 @@ d::object!(ClusterRecommendation: t::DynamicData, "ClusterRecommendation", 0, [
 ]);
 
 /// Data object `vim.cluster.ResourceUsageSummary`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterResourceUsageSummary {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1548,7 +1548,7 @@ d::object!(ClusterResourceUsageSummary: t::DynamicData, "ClusterResourceUsageSum
 ]);
 
 /// Data object `vim.cluster.RuleInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterRuleInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1582,7 +1582,7 @@ d::object!(ClusterRuleInfo: t::DynamicData, "ClusterRuleInfo", 0, [
 impl d::IsA<t::ClusterRuleInfo> for ClusterRuleInfo {}
 
 /// Data object `vim.cluster.RuleSpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterRuleSpec {
     /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
     pub base: t::ArrayUpdateSpec,
@@ -1594,7 +1594,7 @@ d::object!(ClusterRuleSpec: t::ArrayUpdateSpec, "ClusterRuleSpec", 0, [
 ]);
 
 /// Data object `vim.cluster.SlotPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterSlotPolicy {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1604,7 +1604,7 @@ d::object!(ClusterSlotPolicy: t::DynamicData, "ClusterSlotPolicy", 6, [
 impl d::IsA<t::ClusterSlotPolicy> for ClusterSlotPolicy {}
 
 /// Data object `vim.cluster.SystemVMsConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterSystemVMsConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1633,7 +1633,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.cluster.SystemVMsConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterSystemVMsConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1654,7 +1654,7 @@ d::object!(ClusterSystemVMsConfigSpec: t::DynamicData, "ClusterSystemVMsConfigSp
 ]);
 
 /// Data object `vim.cluster.TagCategoryUpdateSpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 7.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterTagCategoryUpdateSpec {
     /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
     pub base: t::ArrayUpdateSpec,
@@ -1666,7 +1666,7 @@ d::object!(ClusterTagCategoryUpdateSpec: t::ArrayUpdateSpec, "ClusterTagCategory
 ]);
 
 /// Data object `vim.cluster.UsageSummary`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterUsageSummary {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1723,7 +1723,7 @@ d::object!(ClusterUsageSummary: t::DynamicData, "ClusterUsageSummary", 8, [
 ]);
 
 /// Data object `vim.cluster.VmComponentProtectionSettings`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterVmComponentProtectionSettings {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1767,7 +1767,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.cluster.VmGroup`, which extends [`ClusterGroupInfo`](t::ClusterGroupInfo). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterVmGroup {
     /// The fields of [`ClusterGroupInfo`](t::ClusterGroupInfo).
     pub base: t::ClusterGroupInfo,
@@ -1780,7 +1780,7 @@ d::object!(ClusterVmGroup: t::ClusterGroupInfo, "ClusterVmGroup", 4, [
 impl d::IsA<t::ClusterGroupInfo> for ClusterVmGroup {}
 
 /// Data object `vim.cluster.VmHostRuleInfo`, which extends [`ClusterRuleInfo`](t::ClusterRuleInfo). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterVmHostRuleInfo {
     /// The fields of [`ClusterRuleInfo`](t::ClusterRuleInfo).
     pub base: t::ClusterRuleInfo,
@@ -1799,7 +1799,7 @@ d::object!(ClusterVmHostRuleInfo: t::ClusterRuleInfo, "ClusterVmHostRuleInfo", 4
 impl d::IsA<t::ClusterRuleInfo> for ClusterVmHostRuleInfo {}
 
 /// Data object `vim.cluster.VmOrchestrationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterVmOrchestrationInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1814,7 +1814,7 @@ d::object!(ClusterVmOrchestrationInfo: t::DynamicData, "ClusterVmOrchestrationIn
 ]);
 
 /// Data object `vim.cluster.VmOrchestrationSpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterVmOrchestrationSpec {
     /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
     pub base: t::ArrayUpdateSpec,
@@ -1826,7 +1826,7 @@ d::object!(ClusterVmOrchestrationSpec: t::ArrayUpdateSpec, "ClusterVmOrchestrati
 ]);
 
 /// Data object `vim.cluster.VmReadiness`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterVmReadiness {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1852,7 +1852,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.cluster.VmToolsMonitoringSettings`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterVmToolsMonitoringSettings {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1882,7 +1882,7 @@ d::object!(ClusterVmToolsMonitoringSettings: t::DynamicData, "ClusterVmToolsMoni
 ]);
 
 /// Data object `vim.cluster.DasAdvancedRuntimeInfo.HeartbeatDatastoreInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DasHeartbeatDatastoreInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1943,7 +1943,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.cluster.PlacementAction`, which extends [`ClusterAction`](t::ClusterAction). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PlacementAction {
     /// The fields of [`ClusterAction`](t::ClusterAction).
     pub base: t::ClusterAction,
@@ -1962,7 +1962,7 @@ d::object!(PlacementAction: t::ClusterAction, "PlacementAction", 8, [
 impl d::IsA<t::ClusterAction> for PlacementAction {}
 
 /// Data object `vim.cluster.PlacementResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PlacementResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1977,7 +1977,7 @@ d::object!(PlacementResult: t::DynamicData, "PlacementResult", 8, [
 ]);
 
 /// Data object `vim.cluster.PlacementSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PlacementSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,

@@ -7,7 +7,7 @@ use crate::generated::types as t;
 use crate::moref::MoRef;
 
 /// Data object `vim.dvs.DistributedVirtualPort.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVPortConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -31,7 +31,7 @@ d::object!(DVPortConfigInfo: t::DynamicData, "DVPortConfigInfo", 3, [
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualPort.ConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVPortConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -61,7 +61,7 @@ d::object!(DVPortConfigSpec: t::DynamicData, "DVPortConfigSpec", 3, [
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualPort.Setting`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVPortSetting {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -92,7 +92,7 @@ d::object!(DVPortSetting: t::DynamicData, "DVPortSetting", 3, [
 impl d::IsA<t::DVPortSetting> for DVPortSetting {}
 
 /// Data object `vim.dvs.DistributedVirtualPort.State`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVPortState {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -110,7 +110,7 @@ d::object!(DVPortState: t::DynamicData, "DVPortState", 3, [
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualPort.RuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVPortStatus {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -173,7 +173,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.DistributedVirtualPortgroup.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVPortgroupConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -248,7 +248,7 @@ d::object!(DVPortgroupConfigInfo: t::DynamicData, "DVPortgroupConfigInfo", 3, [
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualPortgroup.ConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVPortgroupConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -314,7 +314,7 @@ d::object!(DVPortgroupConfigSpec: t::DynamicData, "DVPortgroupConfigSpec", 3, [
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualPortgroup.NsxConfig`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVPortgroupNsxConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -332,7 +332,7 @@ d::object!(DVPortgroupNsxConfig: t::DynamicData, "DVPortgroupNsxConfig", 33, [
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualPortgroup.SubnetAddressInfo`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVPortgroupNsxSubnetAddressInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -344,7 +344,7 @@ d::object!(DVPortgroupNsxSubnetAddressInfo: t::DynamicData, "DVPortgroupNsxSubne
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualPortgroup.PortgroupPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVPortgroupPolicy {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -375,7 +375,7 @@ d::object!(DVPortgroupPolicy: t::DynamicData, "DVPortgroupPolicy", 3, [
 impl d::IsA<t::DVPortgroupPolicy> for DVPortgroupPolicy {}
 
 /// Data object `vim.dvs.DistributedVirtualPortgroupSelection`, which extends [`SelectionSet`](t::SelectionSet). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVPortgroupSelection {
     /// The fields of [`SelectionSet`](t::SelectionSet).
     pub base: t::SelectionSet,
@@ -391,7 +391,7 @@ d::object!(DVPortgroupSelection: t::SelectionSet, "DVPortgroupSelection", 5, [
 impl d::IsA<t::SelectionSet> for DVPortgroupSelection {}
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.FailureCriteria`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSFailureCriteria {
     /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
     pub base: t::InheritablePolicy,
@@ -421,7 +421,7 @@ d::object!(DVSFailureCriteria: t::InheritablePolicy, "DVSFailureCriteria", 3, [
 ]);
 
 /// Data object `vim.dvs.FilterSpec.ConnecteeSpec`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSFilterSpecConnecteeSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -446,7 +446,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.FilterSpec.PnicConnecteeSpec`, which extends [`DVSFilterSpecConnecteeSpec`](t::DVSFilterSpecConnecteeSpec). Since API 8.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSFilterSpecPnicConnecteeSpec {
     /// The fields of [`DVSFilterSpecConnecteeSpec`](t::DVSFilterSpecConnecteeSpec).
     pub base: t::DVSFilterSpecConnecteeSpec,
@@ -458,7 +458,7 @@ d::object!(DVSFilterSpecPnicConnecteeSpec: t::DVSFilterSpecConnecteeSpec, "DVSFi
 ]);
 
 /// Data object `vim.dvs.FilterSpec.PvlanSpec`, which extends [`DVSFilterSpecVlanSpec`](t::DVSFilterSpecVlanSpec). Since API 8.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSFilterSpecPvlanSpec {
     /// The fields of [`DVSFilterSpecVlanSpec`](t::DVSFilterSpecVlanSpec).
     pub base: t::DVSFilterSpecVlanSpec,
@@ -470,7 +470,7 @@ d::object!(DVSFilterSpecPvlanSpec: t::DVSFilterSpecVlanSpec, "DVSFilterSpecPvlan
 ]);
 
 /// Data object `vim.dvs.FilterSpec.TrunkVlanSpec`, which extends [`DVSFilterSpecVlanSpec`](t::DVSFilterSpecVlanSpec). Since API 8.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSFilterSpecTrunkVlanSpec {
     /// The fields of [`DVSFilterSpecVlanSpec`](t::DVSFilterSpecVlanSpec).
     pub base: t::DVSFilterSpecVlanSpec,
@@ -482,7 +482,7 @@ d::object!(DVSFilterSpecTrunkVlanSpec: t::DVSFilterSpecVlanSpec, "DVSFilterSpecT
 ]);
 
 /// Data object `vim.dvs.FilterSpec.VlanIdSpec`, which extends [`DVSFilterSpecVlanSpec`](t::DVSFilterSpecVlanSpec). Since API 8.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSFilterSpecVlanIdSpec {
     /// The fields of [`DVSFilterSpecVlanSpec`](t::DVSFilterSpecVlanSpec).
     pub base: t::DVSFilterSpecVlanSpec,
@@ -494,7 +494,7 @@ d::object!(DVSFilterSpecVlanIdSpec: t::DVSFilterSpecVlanSpec, "DVSFilterSpecVlan
 ]);
 
 /// Data object `vim.dvs.FilterSpec.VlanSpec`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSFilterSpecVlanSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -503,7 +503,7 @@ d::object!(DVSFilterSpecVlanSpec: t::DynamicData, "DVSFilterSpecVlanSpec", 30, [
 ]);
 
 /// Data object `vim.dvs.FilterSpec.VmConnecteeSpec`, which extends [`DVSFilterSpecConnecteeSpec`](t::DVSFilterSpecConnecteeSpec). Since API 8.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSFilterSpecVmConnecteeSpec {
     /// The fields of [`DVSFilterSpecConnecteeSpec`](t::DVSFilterSpecConnecteeSpec).
     pub base: t::DVSFilterSpecConnecteeSpec,
@@ -515,7 +515,7 @@ d::object!(DVSFilterSpecVmConnecteeSpec: t::DVSFilterSpecConnecteeSpec, "DVSFilt
 ]);
 
 /// Data object `vim.dvs.FilterSpec.VmknicConnecteeSpec`, which extends [`DVSFilterSpecConnecteeSpec`](t::DVSFilterSpecConnecteeSpec). Since API 8.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSFilterSpecVmknicConnecteeSpec {
     /// The fields of [`DVSFilterSpecConnecteeSpec`](t::DVSFilterSpecConnecteeSpec).
     pub base: t::DVSFilterSpecConnecteeSpec,
@@ -527,7 +527,7 @@ d::object!(DVSFilterSpecVmknicConnecteeSpec: t::DVSFilterSpecConnecteeSpec, "DVS
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualPort.HostLocalPortInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSHostLocalPortInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -548,7 +548,7 @@ d::object!(DVSHostLocalPortInfo: t::DynamicData, "DVSHostLocalPortInfo", 6, [
 ]);
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.MacLearningPolicy`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSMacLearningPolicy {
     /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
     pub base: t::InheritablePolicy,
@@ -577,7 +577,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.MacManagementPolicy`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSMacManagementPolicy {
     /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
     pub base: t::InheritablePolicy,
@@ -598,7 +598,7 @@ d::object!(DVSMacManagementPolicy: t::InheritablePolicy, "DVSMacManagementPolicy
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualSwitchManager.DvsConfigTarget`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSManagerDvsConfigTarget {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -613,7 +613,7 @@ d::object!(DVSManagerDvsConfigTarget: t::DynamicData, "DVSManagerDvsConfigTarget
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualSwitchManager.PhysicalNicsList`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSManagerPhysicalNicsList {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -628,7 +628,7 @@ d::object!(DVSManagerPhysicalNicsList: t::DynamicData, "DVSManagerPhysicalNicsLi
 ]);
 
 /// Data object `vim.dvs.NetworkResourcePool`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSNetworkResourcePool {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -652,7 +652,7 @@ d::object!(DVSNetworkResourcePool: t::DynamicData, "DVSNetworkResourcePool", 4, 
 ]);
 
 /// Data object `vim.dvs.NetworkResourcePool.AllocationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSNetworkResourcePoolAllocationInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -670,7 +670,7 @@ d::object!(DVSNetworkResourcePoolAllocationInfo: t::DynamicData, "DVSNetworkReso
 ]);
 
 /// Data object `vim.dvs.NetworkResourcePool.ConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSNetworkResourcePoolConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -694,7 +694,7 @@ d::object!(DVSNetworkResourcePoolConfigSpec: t::DynamicData, "DVSNetworkResource
 ]);
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.SecurityPolicy`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSSecurityPolicy {
     /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
     pub base: t::InheritablePolicy,
@@ -712,7 +712,7 @@ d::object!(DVSSecurityPolicy: t::InheritablePolicy, "DVSSecurityPolicy", 3, [
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualSwitchSelection`, which extends [`SelectionSet`](t::SelectionSet). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSSelection {
     /// The fields of [`SelectionSet`](t::SelectionSet).
     pub base: t::SelectionSet,
@@ -725,7 +725,7 @@ d::object!(DVSSelection: t::SelectionSet, "DVSSelection", 5, [
 impl d::IsA<t::SelectionSet> for DVSSelection {}
 
 /// Data object `vim.dvs.DistributedVirtualPort.TrafficShapingPolicy`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSTrafficShapingPolicy {
     /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
     pub base: t::InheritablePolicy,
@@ -746,7 +746,7 @@ d::object!(DVSTrafficShapingPolicy: t::InheritablePolicy, "DVSTrafficShapingPoli
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualPort.VendorSpecificConfig`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSVendorSpecificConfig {
     /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
     pub base: t::InheritablePolicy,
@@ -758,7 +758,7 @@ d::object!(DVSVendorSpecificConfig: t::InheritablePolicy, "DVSVendorSpecificConf
 ]);
 
 /// Data object `vim.dvs.VmVnicNetworkResourcePool`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSVmVnicNetworkResourcePool {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -782,7 +782,7 @@ d::object!(DVSVmVnicNetworkResourcePool: t::DynamicData, "DVSVmVnicNetworkResour
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualPort`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DistributedVirtualPort {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -841,7 +841,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.DistributedVirtualPortgroupInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DistributedVirtualPortgroupInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -895,7 +895,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.DistributedVirtualPortgroup.NsxPortgroupOperationResult`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DistributedVirtualPortgroupNsxPortgroupOperationResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -919,7 +919,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.DistributedVirtualPortgroup.Problem`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DistributedVirtualPortgroupProblem {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -934,7 +934,7 @@ d::object!(DistributedVirtualPortgroupProblem: t::DynamicData, "DistributedVirtu
 ]);
 
 /// Data object `vim.dvs.HostMember`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DistributedVirtualSwitchHostMember {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -961,7 +961,7 @@ d::object!(DistributedVirtualSwitchHostMember: t::DynamicData, "DistributedVirtu
 ]);
 
 /// Data object `vim.dvs.HostMember.Backing`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DistributedVirtualSwitchHostMemberBacking {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -971,7 +971,7 @@ d::object!(DistributedVirtualSwitchHostMemberBacking: t::DynamicData, "Distribut
 impl d::IsA<t::DistributedVirtualSwitchHostMemberBacking> for DistributedVirtualSwitchHostMemberBacking {}
 
 /// Data object `vim.dvs.HostMember.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DistributedVirtualSwitchHostMemberConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1013,7 +1013,7 @@ d::object!(DistributedVirtualSwitchHostMemberConfigInfo: t::DynamicData, "Distri
 ]);
 
 /// Data object `vim.dvs.HostMember.ConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DistributedVirtualSwitchHostMemberConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1049,7 +1049,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.HostMember.HostPerfNicOffloadState`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DistributedVirtualSwitchHostMemberHostPerfNicOffloadState {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1076,7 +1076,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.HostMember.HostUplinkState`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DistributedVirtualSwitchHostMemberHostUplinkState {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1099,7 +1099,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.HostMember.PnicBacking`, which extends [`DistributedVirtualSwitchHostMemberBacking`](t::DistributedVirtualSwitchHostMemberBacking). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DistributedVirtualSwitchHostMemberPnicBacking {
     /// The fields of [`DistributedVirtualSwitchHostMemberBacking`](t::DistributedVirtualSwitchHostMemberBacking).
     pub base: t::DistributedVirtualSwitchHostMemberBacking,
@@ -1112,7 +1112,7 @@ d::object!(DistributedVirtualSwitchHostMemberPnicBacking: t::DistributedVirtualS
 impl d::IsA<t::DistributedVirtualSwitchHostMemberBacking> for DistributedVirtualSwitchHostMemberPnicBacking {}
 
 /// Data object `vim.dvs.HostMember.PnicSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DistributedVirtualSwitchHostMemberPnicSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1133,7 +1133,7 @@ d::object!(DistributedVirtualSwitchHostMemberPnicSpec: t::DynamicData, "Distribu
 ]);
 
 /// Data object `vim.dvs.HostMember.RuntimeState`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DistributedVirtualSwitchHostMemberRuntimeState {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1145,7 +1145,7 @@ d::object!(DistributedVirtualSwitchHostMemberRuntimeState: t::DynamicData, "Dist
 ]);
 
 /// Data object `vim.dvs.HostMember.TransportZoneInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DistributedVirtualSwitchHostMemberTransportZoneInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1168,7 +1168,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.HostProductSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DistributedVirtualSwitchHostProductSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1183,7 +1183,7 @@ d::object!(DistributedVirtualSwitchHostProductSpec: t::DynamicData, "Distributed
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualSwitchInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DistributedVirtualSwitchInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1204,7 +1204,7 @@ d::object!(DistributedVirtualSwitchInfo: t::DynamicData, "DistributedVirtualSwit
 ]);
 
 /// Data object `vim.dvs.KeyedOpaqueBlob`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DistributedVirtualSwitchKeyedOpaqueBlob {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1219,7 +1219,7 @@ d::object!(DistributedVirtualSwitchKeyedOpaqueBlob: t::DynamicData, "Distributed
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualSwitchManager.CompatibilityResult`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DistributedVirtualSwitchManagerCompatibilityResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1234,7 +1234,7 @@ d::object!(DistributedVirtualSwitchManagerCompatibilityResult: t::DynamicData, "
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualSwitchManager.DvsProductSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DistributedVirtualSwitchManagerDvsProductSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1249,7 +1249,7 @@ d::object!(DistributedVirtualSwitchManagerDvsProductSpec: t::DynamicData, "Distr
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualSwitchManager.HostArrayFilter`, which extends [`DistributedVirtualSwitchManagerHostDvsFilterSpec`](t::DistributedVirtualSwitchManagerHostDvsFilterSpec). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DistributedVirtualSwitchManagerHostArrayFilter {
     /// The fields of [`DistributedVirtualSwitchManagerHostDvsFilterSpec`](t::DistributedVirtualSwitchManagerHostDvsFilterSpec).
     pub base: t::DistributedVirtualSwitchManagerHostDvsFilterSpec,
@@ -1262,7 +1262,7 @@ d::object!(DistributedVirtualSwitchManagerHostArrayFilter: t::DistributedVirtual
 impl d::IsA<t::DistributedVirtualSwitchManagerHostDvsFilterSpec> for DistributedVirtualSwitchManagerHostArrayFilter {}
 
 /// Data object `vim.dvs.DistributedVirtualSwitchManager.HostContainer`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DistributedVirtualSwitchManagerHostContainer {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1277,7 +1277,7 @@ d::object!(DistributedVirtualSwitchManagerHostContainer: t::DynamicData, "Distri
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualSwitchManager.HostContainerFilter`, which extends [`DistributedVirtualSwitchManagerHostDvsFilterSpec`](t::DistributedVirtualSwitchManagerHostDvsFilterSpec). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DistributedVirtualSwitchManagerHostContainerFilter {
     /// The fields of [`DistributedVirtualSwitchManagerHostDvsFilterSpec`](t::DistributedVirtualSwitchManagerHostDvsFilterSpec).
     pub base: t::DistributedVirtualSwitchManagerHostDvsFilterSpec,
@@ -1290,7 +1290,7 @@ d::object!(DistributedVirtualSwitchManagerHostContainerFilter: t::DistributedVir
 impl d::IsA<t::DistributedVirtualSwitchManagerHostDvsFilterSpec> for DistributedVirtualSwitchManagerHostContainerFilter {}
 
 /// Data object `vim.dvs.DistributedVirtualSwitchManager.HostDvsFilterSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DistributedVirtualSwitchManagerHostDvsFilterSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1303,7 +1303,7 @@ d::object!(DistributedVirtualSwitchManagerHostDvsFilterSpec: t::DynamicData, "Di
 impl d::IsA<t::DistributedVirtualSwitchManagerHostDvsFilterSpec> for DistributedVirtualSwitchManagerHostDvsFilterSpec {}
 
 /// Data object `vim.dvs.DistributedVirtualSwitchManager.HostDvsMembershipFilter`, which extends [`DistributedVirtualSwitchManagerHostDvsFilterSpec`](t::DistributedVirtualSwitchManagerHostDvsFilterSpec). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DistributedVirtualSwitchManagerHostDvsMembershipFilter {
     /// The fields of [`DistributedVirtualSwitchManagerHostDvsFilterSpec`](t::DistributedVirtualSwitchManagerHostDvsFilterSpec).
     pub base: t::DistributedVirtualSwitchManagerHostDvsFilterSpec,
@@ -1316,7 +1316,7 @@ d::object!(DistributedVirtualSwitchManagerHostDvsMembershipFilter: t::Distribute
 impl d::IsA<t::DistributedVirtualSwitchManagerHostDvsFilterSpec> for DistributedVirtualSwitchManagerHostDvsMembershipFilter {}
 
 /// Data object `vim.dvs.DistributedVirtualSwitchManager.ImportResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DistributedVirtualSwitchManagerImportResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1334,7 +1334,7 @@ d::object!(DistributedVirtualSwitchManagerImportResult: t::DynamicData, "Distrib
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualSwitchManager.SpanInfo`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DistributedVirtualSwitchManagerSpanInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1352,7 +1352,7 @@ d::object!(DistributedVirtualSwitchManagerSpanInfo: t::DynamicData, "Distributed
 ]);
 
 /// Data object `vim.dvs.NetworkOffloadSpec`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DistributedVirtualSwitchNetworkOffloadSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1373,7 +1373,7 @@ d::object!(DistributedVirtualSwitchNetworkOffloadSpec: t::DynamicData, "Distribu
 ]);
 
 /// Data object `vim.dvs.PortConnectee`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DistributedVirtualSwitchPortConnectee {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1405,7 +1405,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.PortConnection`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DistributedVirtualSwitchPortConnection {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1426,7 +1426,7 @@ d::object!(DistributedVirtualSwitchPortConnection: t::DynamicData, "DistributedV
 ]);
 
 /// Data object `vim.dvs.PortCriteria`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DistributedVirtualSwitchPortCriteria {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1462,7 +1462,7 @@ d::object!(DistributedVirtualSwitchPortCriteria: t::DynamicData, "DistributedVir
 ]);
 
 /// Data object `vim.dvs.PortStatistics`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DistributedVirtualSwitchPortStatistics {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1525,7 +1525,7 @@ d::object!(DistributedVirtualSwitchPortStatistics: t::DynamicData, "DistributedV
 ]);
 
 /// Data object `vim.dvs.ProductSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DistributedVirtualSwitchProductSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1555,7 +1555,7 @@ d::object!(DistributedVirtualSwitchProductSpec: t::DynamicData, "DistributedVirt
 ]);
 
 /// Data object `vim.dvs.TrafficRule.AcceptAction`, which extends [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsAcceptNetworkRuleAction {
     /// The fields of [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction).
     pub base: t::DvsNetworkRuleAction,
@@ -1565,7 +1565,7 @@ d::object!(DvsAcceptNetworkRuleAction: t::DvsNetworkRuleAction, "DvsAcceptNetwor
 impl d::IsA<t::DvsNetworkRuleAction> for DvsAcceptNetworkRuleAction {}
 
 /// Data object `vim.dvs.TrafficRule.CopyAction`, which extends [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsCopyNetworkRuleAction {
     /// The fields of [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction).
     pub base: t::DvsNetworkRuleAction,
@@ -1575,7 +1575,7 @@ d::object!(DvsCopyNetworkRuleAction: t::DvsNetworkRuleAction, "DvsCopyNetworkRul
 impl d::IsA<t::DvsNetworkRuleAction> for DvsCopyNetworkRuleAction {}
 
 /// Data object `vim.dvs.TrafficRule.DropAction`, which extends [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsDropNetworkRuleAction {
     /// The fields of [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction).
     pub base: t::DvsNetworkRuleAction,
@@ -1585,7 +1585,7 @@ d::object!(DvsDropNetworkRuleAction: t::DvsNetworkRuleAction, "DvsDropNetworkRul
 impl d::IsA<t::DvsNetworkRuleAction> for DvsDropNetworkRuleAction {}
 
 /// Data object `vim.dvs.DistributedVirtualPort.FilterConfig`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsFilterConfig {
     /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
     pub base: t::InheritablePolicy,
@@ -1610,7 +1610,7 @@ d::object!(DvsFilterConfig: t::InheritablePolicy, "DvsFilterConfig", 7, [
 impl d::IsA<t::DvsFilterConfig> for DvsFilterConfig {}
 
 /// Data object `vim.dvs.DistributedVirtualPort.FilterConfigSpec`, which extends [`DvsFilterConfig`](t::DvsFilterConfig). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsFilterConfigSpec {
     /// The fields of [`DvsFilterConfig`](t::DvsFilterConfig).
     pub base: t::DvsFilterConfig,
@@ -1631,7 +1631,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.DistributedVirtualPort.FilterParameter`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsFilterParameter {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1643,7 +1643,7 @@ d::object!(DvsFilterParameter: t::DynamicData, "DvsFilterParameter", 7, [
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualPort.FilterPolicy`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsFilterPolicy {
     /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
     pub base: t::InheritablePolicy,
@@ -1655,7 +1655,7 @@ d::object!(DvsFilterPolicy: t::InheritablePolicy, "DvsFilterPolicy", 7, [
 ]);
 
 /// Data object `vim.dvs.TrafficRule.GreAction`, which extends [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsGreEncapNetworkRuleAction {
     /// The fields of [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction).
     pub base: t::DvsNetworkRuleAction,
@@ -1668,7 +1668,7 @@ d::object!(DvsGreEncapNetworkRuleAction: t::DvsNetworkRuleAction, "DvsGreEncapNe
 impl d::IsA<t::DvsNetworkRuleAction> for DvsGreEncapNetworkRuleAction {}
 
 /// Data object `vim.dvs.TrafficRule.IpQualifier`, which extends [`DvsNetworkRuleQualifier`](t::DvsNetworkRuleQualifier). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsIpNetworkRuleQualifier {
     /// The fields of [`DvsNetworkRuleQualifier`](t::DvsNetworkRuleQualifier).
     pub base: t::DvsNetworkRuleQualifier,
@@ -1696,7 +1696,7 @@ d::object!(DvsIpNetworkRuleQualifier: t::DvsNetworkRuleQualifier, "DvsIpNetworkR
 impl d::IsA<t::DvsNetworkRuleQualifier> for DvsIpNetworkRuleQualifier {}
 
 /// Data object `vim.dvs.TrafficRule.IpPort`, which extends [`NegatableExpression`](t::NegatableExpression). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsIpPort {
     /// The fields of [`NegatableExpression`](t::NegatableExpression).
     pub base: t::NegatableExpression,
@@ -1706,7 +1706,7 @@ d::object!(DvsIpPort: t::NegatableExpression, "DvsIpPort", 7, [
 impl d::IsA<t::DvsIpPort> for DvsIpPort {}
 
 /// Data object `vim.dvs.TrafficRule.IpPortRange`, which extends [`DvsIpPort`](t::DvsIpPort). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsIpPortRange {
     /// The fields of [`DvsIpPort`](t::DvsIpPort).
     pub base: t::DvsIpPort,
@@ -1722,7 +1722,7 @@ d::object!(DvsIpPortRange: t::DvsIpPort, "DvsIpPortRange", 7, [
 impl d::IsA<t::DvsIpPort> for DvsIpPortRange {}
 
 /// Data object `vim.dvs.TrafficRule.LogAction`, which extends [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsLogNetworkRuleAction {
     /// The fields of [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction).
     pub base: t::DvsNetworkRuleAction,
@@ -1732,7 +1732,7 @@ d::object!(DvsLogNetworkRuleAction: t::DvsNetworkRuleAction, "DvsLogNetworkRuleA
 impl d::IsA<t::DvsNetworkRuleAction> for DvsLogNetworkRuleAction {}
 
 /// Data object `vim.dvs.TrafficRule.MacQualifier`, which extends [`DvsNetworkRuleQualifier`](t::DvsNetworkRuleQualifier). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsMacNetworkRuleQualifier {
     /// The fields of [`DvsNetworkRuleQualifier`](t::DvsNetworkRuleQualifier).
     pub base: t::DvsNetworkRuleQualifier,
@@ -1754,7 +1754,7 @@ d::object!(DvsMacNetworkRuleQualifier: t::DvsNetworkRuleQualifier, "DvsMacNetwor
 impl d::IsA<t::DvsNetworkRuleQualifier> for DvsMacNetworkRuleQualifier {}
 
 /// Data object `vim.dvs.TrafficRule.MacRewriteAction`, which extends [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsMacRewriteNetworkRuleAction {
     /// The fields of [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction).
     pub base: t::DvsNetworkRuleAction,
@@ -1767,7 +1767,7 @@ d::object!(DvsMacRewriteNetworkRuleAction: t::DvsNetworkRuleAction, "DvsMacRewri
 impl d::IsA<t::DvsNetworkRuleAction> for DvsMacRewriteNetworkRuleAction {}
 
 /// Data object `vim.dvs.TrafficRule.Action`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsNetworkRuleAction {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1786,7 +1786,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.TrafficRule.Qualifier`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsNetworkRuleQualifier {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1799,7 +1799,7 @@ d::object!(DvsNetworkRuleQualifier: t::DynamicData, "DvsNetworkRuleQualifier", 7
 impl d::IsA<t::DvsNetworkRuleQualifier> for DvsNetworkRuleQualifier {}
 
 /// Data object `vim.dvs.TrafficRule.PuntAction`, which extends [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsPuntNetworkRuleAction {
     /// The fields of [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction).
     pub base: t::DvsNetworkRuleAction,
@@ -1809,7 +1809,7 @@ d::object!(DvsPuntNetworkRuleAction: t::DvsNetworkRuleAction, "DvsPuntNetworkRul
 impl d::IsA<t::DvsNetworkRuleAction> for DvsPuntNetworkRuleAction {}
 
 /// Data object `vim.dvs.TrafficRule.RateLimitAction`, which extends [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsRateLimitNetworkRuleAction {
     /// The fields of [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction).
     pub base: t::DvsNetworkRuleAction,
@@ -1822,7 +1822,7 @@ d::object!(DvsRateLimitNetworkRuleAction: t::DvsNetworkRuleAction, "DvsRateLimit
 impl d::IsA<t::DvsNetworkRuleAction> for DvsRateLimitNetworkRuleAction {}
 
 /// Data object `vim.dvs.TrafficRule.SingleIpPort`, which extends [`DvsIpPort`](t::DvsIpPort). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsSingleIpPort {
     /// The fields of [`DvsIpPort`](t::DvsIpPort).
     pub base: t::DvsIpPort,
@@ -1835,7 +1835,7 @@ d::object!(DvsSingleIpPort: t::DvsIpPort, "DvsSingleIpPort", 7, [
 impl d::IsA<t::DvsIpPort> for DvsSingleIpPort {}
 
 /// Data object `vim.dvs.TrafficRule.SystemTrafficQualifier`, which extends [`DvsNetworkRuleQualifier`](t::DvsNetworkRuleQualifier). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsSystemTrafficNetworkRuleQualifier {
     /// The fields of [`DvsNetworkRuleQualifier`](t::DvsNetworkRuleQualifier).
     pub base: t::DvsNetworkRuleQualifier,
@@ -1848,7 +1848,7 @@ d::object!(DvsSystemTrafficNetworkRuleQualifier: t::DvsNetworkRuleQualifier, "Dv
 impl d::IsA<t::DvsNetworkRuleQualifier> for DvsSystemTrafficNetworkRuleQualifier {}
 
 /// Data object `vim.dvs.DistributedVirtualPort.TrafficFilterConfig`, which extends [`DvsFilterConfig`](t::DvsFilterConfig). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsTrafficFilterConfig {
     /// The fields of [`DvsFilterConfig`](t::DvsFilterConfig).
     pub base: t::DvsFilterConfig,
@@ -1861,7 +1861,7 @@ d::object!(DvsTrafficFilterConfig: t::DvsFilterConfig, "DvsTrafficFilterConfig",
 impl d::IsA<t::DvsFilterConfig> for DvsTrafficFilterConfig {}
 
 /// Data object `vim.dvs.DistributedVirtualPort.TrafficFilterConfigSpec`, which extends [`DvsTrafficFilterConfig`](t::DvsTrafficFilterConfig). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsTrafficFilterConfigSpec {
     /// The fields of [`DvsTrafficFilterConfig`](t::DvsTrafficFilterConfig).
     pub base: t::DvsTrafficFilterConfig,
@@ -1874,7 +1874,7 @@ d::object!(DvsTrafficFilterConfigSpec: t::DvsTrafficFilterConfig, "DvsTrafficFil
 impl d::IsA<t::DvsFilterConfig> for DvsTrafficFilterConfigSpec {}
 
 /// Data object `vim.dvs.TrafficRule`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsTrafficRule {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1901,7 +1901,7 @@ d::object!(DvsTrafficRule: t::DynamicData, "DvsTrafficRule", 7, [
 ]);
 
 /// Data object `vim.dvs.TrafficRuleset`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsTrafficRuleset {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1922,7 +1922,7 @@ d::object!(DvsTrafficRuleset: t::DynamicData, "DvsTrafficRuleset", 7, [
 ]);
 
 /// Data object `vim.dvs.TrafficRule.UpdateTagAction`, which extends [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsUpdateTagNetworkRuleAction {
     /// The fields of [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction).
     pub base: t::DvsNetworkRuleAction,
@@ -1938,7 +1938,7 @@ d::object!(DvsUpdateTagNetworkRuleAction: t::DvsNetworkRuleAction, "DvsUpdateTag
 impl d::IsA<t::DvsNetworkRuleAction> for DvsUpdateTagNetworkRuleAction {}
 
 /// Data object `vim.dvs.VmVnicNetworkResourcePool.RuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsVmVnicNetworkResourcePoolRuntimeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1968,7 +1968,7 @@ d::object!(DvsVmVnicNetworkResourcePoolRuntimeInfo: t::DynamicData, "DvsVmVnicNe
 ]);
 
 /// Data object `vim.dvs.VmVnicNetworkResourcePool.ResourceAllocation`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsVmVnicResourceAllocation {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1980,7 +1980,7 @@ d::object!(DvsVmVnicResourceAllocation: t::DynamicData, "DvsVmVnicResourceAlloca
 ]);
 
 /// Data object `vim.dvs.VmVnicNetworkResourcePool.ConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsVmVnicResourcePoolConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2007,7 +2007,7 @@ d::object!(DvsVmVnicResourcePoolConfigSpec: t::DynamicData, "DvsVmVnicResourcePo
 ]);
 
 /// Data object `vim.dvs.VmVnicNetworkResourcePool.VnicAllocatedResource`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsVnicAllocatedResource {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2025,7 +2025,7 @@ d::object!(DvsVnicAllocatedResource: t::DynamicData, "DvsVnicAllocatedResource",
 ]);
 
 /// Data object `vim.dvs.EntityBackup`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EntityBackup {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2034,7 +2034,7 @@ d::object!(EntityBackup: t::DynamicData, "EntityBackup", 6, [
 ]);
 
 /// Data object `vim.dvs.EntityBackup.Config`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EntityBackupConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2102,7 +2102,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.HostMember.HealthCheckResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostMemberHealthCheckResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2115,7 +2115,7 @@ d::object!(HostMemberHealthCheckResult: t::DynamicData, "HostMemberHealthCheckRe
 impl d::IsA<t::HostMemberHealthCheckResult> for HostMemberHealthCheckResult {}
 
 /// Data object `vim.dvs.HostMember.RuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostMemberRuntimeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2148,7 +2148,7 @@ d::object!(HostMemberRuntimeInfo: t::DynamicData, "HostMemberRuntimeInfo", 6, [
 ]);
 
 /// Data object `vim.dvs.HostMember.UplinkHealthCheckResult`, which extends [`HostMemberHealthCheckResult`](t::HostMemberHealthCheckResult). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostMemberUplinkHealthCheckResult {
     /// The fields of [`HostMemberHealthCheckResult`](t::HostMemberHealthCheckResult).
     pub base: t::HostMemberHealthCheckResult,
@@ -2161,7 +2161,7 @@ d::object!(HostMemberUplinkHealthCheckResult: t::HostMemberHealthCheckResult, "H
 impl d::IsA<t::HostMemberHealthCheckResult> for HostMemberUplinkHealthCheckResult {}
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.ConfigInfo`, which extends [`DVSConfigInfo`](t::DVSConfigInfo). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMwareDVSConfigInfo {
     /// The fields of [`DVSConfigInfo`](t::DVSConfigInfo).
     pub base: t::DVSConfigInfo,
@@ -2204,7 +2204,7 @@ d::object!(VMwareDVSConfigInfo: t::DVSConfigInfo, "VMwareDVSConfigInfo", 3, [
 impl d::IsA<t::DVSConfigInfo> for VMwareDVSConfigInfo {}
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.ConfigSpec`, which extends [`DVSConfigSpec`](t::DVSConfigSpec). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMwareDVSConfigSpec {
     /// The fields of [`DVSConfigSpec`](t::DVSConfigSpec).
     pub base: t::DVSConfigSpec,
@@ -2244,7 +2244,7 @@ d::object!(VMwareDVSConfigSpec: t::DVSConfigSpec, "VMwareDVSConfigSpec", 3, [
 impl d::IsA<t::DVSConfigSpec> for VMwareDVSConfigSpec {}
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.FeatureCapability`, which extends [`DVSFeatureCapability`](t::DVSFeatureCapability). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMwareDVSFeatureCapability {
     /// The fields of [`DVSFeatureCapability`](t::DVSFeatureCapability).
     pub base: t::DVSFeatureCapability,
@@ -2293,7 +2293,7 @@ d::object!(VMwareDVSFeatureCapability: t::DVSFeatureCapability, "VMwareDVSFeatur
 impl d::IsA<t::DVSFeatureCapability> for VMwareDVSFeatureCapability {}
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.VmwareHealthCheckFeatureCapability`, which extends [`DVSHealthCheckCapability`](t::DVSHealthCheckCapability). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMwareDVSHealthCheckCapability {
     /// The fields of [`DVSHealthCheckCapability`](t::DVSHealthCheckCapability).
     pub base: t::DVSHealthCheckCapability,
@@ -2309,7 +2309,7 @@ d::object!(VMwareDVSHealthCheckCapability: t::DVSHealthCheckCapability, "VMwareD
 impl d::IsA<t::DVSHealthCheckCapability> for VMwareDVSHealthCheckCapability {}
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.VmwareHealthCheckConfig`, which extends [`DVSHealthCheckConfig`](t::DVSHealthCheckConfig). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMwareDVSHealthCheckConfig {
     /// The fields of [`DVSHealthCheckConfig`](t::DVSHealthCheckConfig).
     pub base: t::DVSHealthCheckConfig,
@@ -2319,7 +2319,7 @@ d::object!(VMwareDVSHealthCheckConfig: t::DVSHealthCheckConfig, "VMwareDVSHealth
 impl d::IsA<t::DVSHealthCheckConfig> for VMwareDVSHealthCheckConfig {}
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.MtuHealthCheckResult`, which extends [`HostMemberUplinkHealthCheckResult`](t::HostMemberUplinkHealthCheckResult). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMwareDVSMtuHealthCheckResult {
     /// The fields of [`HostMemberUplinkHealthCheckResult`](t::HostMemberUplinkHealthCheckResult).
     pub base: t::HostMemberUplinkHealthCheckResult,
@@ -2338,7 +2338,7 @@ d::object!(VMwareDVSMtuHealthCheckResult: t::HostMemberUplinkHealthCheckResult, 
 impl d::IsA<t::HostMemberHealthCheckResult> for VMwareDVSMtuHealthCheckResult {}
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.VmwarePortConfigPolicy`, which extends [`DVPortSetting`](t::DVPortSetting). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMwareDVSPortSetting {
     /// The fields of [`DVPortSetting`](t::DVPortSetting).
     pub base: t::DVPortSetting,
@@ -2375,7 +2375,7 @@ d::object!(VMwareDVSPortSetting: t::DVPortSetting, "VMwareDVSPortSetting", 3, [
 impl d::IsA<t::DVPortSetting> for VMwareDVSPortSetting {}
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.VMwarePortgroupPolicy`, which extends [`DVPortgroupPolicy`](t::DVPortgroupPolicy). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMwareDVSPortgroupPolicy {
     /// The fields of [`DVPortgroupPolicy`](t::DVPortgroupPolicy).
     pub base: t::DVPortgroupPolicy,
@@ -2400,7 +2400,7 @@ d::object!(VMwareDVSPortgroupPolicy: t::DVPortgroupPolicy, "VMwareDVSPortgroupPo
 impl d::IsA<t::DVPortgroupPolicy> for VMwareDVSPortgroupPolicy {}
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.PvlanConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMwareDVSPvlanConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2415,7 +2415,7 @@ d::object!(VMwareDVSPvlanConfigSpec: t::DynamicData, "VMwareDVSPvlanConfigSpec",
 ]);
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.PvlanMapEntry`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMwareDVSPvlanMapEntry {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2433,7 +2433,7 @@ d::object!(VMwareDVSPvlanMapEntry: t::DynamicData, "VMwareDVSPvlanMapEntry", 3, 
 ]);
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.TeamingHealthCheckConfig`, which extends [`VMwareDVSHealthCheckConfig`](t::VMwareDVSHealthCheckConfig). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMwareDVSTeamingHealthCheckConfig {
     /// The fields of [`VMwareDVSHealthCheckConfig`](t::VMwareDVSHealthCheckConfig).
     pub base: t::VMwareDVSHealthCheckConfig,
@@ -2443,7 +2443,7 @@ d::object!(VMwareDVSTeamingHealthCheckConfig: t::VMwareDVSHealthCheckConfig, "VM
 impl d::IsA<t::DVSHealthCheckConfig> for VMwareDVSTeamingHealthCheckConfig {}
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.TeamingHealthCheckResult`, which extends [`HostMemberHealthCheckResult`](t::HostMemberHealthCheckResult). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMwareDVSTeamingHealthCheckResult {
     /// The fields of [`HostMemberHealthCheckResult`](t::HostMemberHealthCheckResult).
     pub base: t::HostMemberHealthCheckResult,
@@ -2466,7 +2466,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.VlanHealthCheckResult`, which extends [`HostMemberUplinkHealthCheckResult`](t::HostMemberUplinkHealthCheckResult). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMwareDVSVlanHealthCheckResult {
     /// The fields of [`HostMemberUplinkHealthCheckResult`](t::HostMemberUplinkHealthCheckResult).
     pub base: t::HostMemberUplinkHealthCheckResult,
@@ -2482,7 +2482,7 @@ d::object!(VMwareDVSVlanHealthCheckResult: t::HostMemberUplinkHealthCheckResult,
 impl d::IsA<t::HostMemberHealthCheckResult> for VMwareDVSVlanHealthCheckResult {}
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.VlanMtuHealthCheckConfig`, which extends [`VMwareDVSHealthCheckConfig`](t::VMwareDVSHealthCheckConfig). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMwareDVSVlanMtuHealthCheckConfig {
     /// The fields of [`VMwareDVSHealthCheckConfig`](t::VMwareDVSHealthCheckConfig).
     pub base: t::VMwareDVSHealthCheckConfig,
@@ -2492,7 +2492,7 @@ d::object!(VMwareDVSVlanMtuHealthCheckConfig: t::VMwareDVSHealthCheckConfig, "VM
 impl d::IsA<t::DVSHealthCheckConfig> for VMwareDVSVlanMtuHealthCheckConfig {}
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.VspanFeatureCapability`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMwareDVSVspanCapability {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2522,7 +2522,7 @@ d::object!(VMwareDVSVspanCapability: t::DynamicData, "VMwareDVSVspanCapability",
 ]);
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.VspanConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMwareDVSVspanConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2557,7 +2557,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.DpuFeatureCapability`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMwareDvsDpuCapability {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2572,7 +2572,7 @@ d::object!(VMwareDvsDpuCapability: t::DynamicData, "VMwareDvsDpuCapability", 26,
 ]);
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.IpfixFeatureCapability`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMwareDvsIpfixCapability {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2598,7 +2598,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.LacpFeatureCapability`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMwareDvsLacpCapability {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2616,7 +2616,7 @@ d::object!(VMwareDvsLacpCapability: t::DynamicData, "VMwareDvsLacpCapability", 6
 ]);
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.LacpGroupConfig`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMwareDvsLacpGroupConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2655,7 +2655,7 @@ d::object!(VMwareDvsLacpGroupConfig: t::DynamicData, "VMwareDvsLacpGroupConfig",
 ]);
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.LacpGroupSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMwareDvsLacpGroupSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2696,7 +2696,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.LagIpfixConfig`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMwareDvsLagIpfixConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2708,7 +2708,7 @@ d::object!(VMwareDvsLagIpfixConfig: t::DynamicData, "VMwareDvsLagIpfixConfig", 7
 ]);
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.LagVlanConfig`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMwareDvsLagVlanConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2720,7 +2720,7 @@ d::object!(VMwareDvsLagVlanConfig: t::DynamicData, "VMwareDvsLagVlanConfig", 7, 
 ]);
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.MtuCapability`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.2.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMwareDvsMtuCapability {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2743,7 +2743,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.PerfNicOffloadFeatureCapability`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMwareDvsPerfNicOffloadCapability {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2755,7 +2755,7 @@ d::object!(VMwareDvsPerfNicOffloadCapability: t::DynamicData, "VMwareDvsPerfNicO
 ]);
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.SystemTrafficCapabilities`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMwareDvsSystemTrafficCapabilities {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2767,7 +2767,7 @@ d::object!(VMwareDvsSystemTrafficCapabilities: t::DynamicData, "VMwareDvsSystemT
 ]);
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.IpfixConfig`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMwareIpfixConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2805,7 +2805,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.UplinkLacpPolicy`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMwareUplinkLacpPolicy {
     /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
     pub base: t::InheritablePolicy,
@@ -2828,7 +2828,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.UplinkPortOrderPolicy`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMwareUplinkPortOrderPolicy {
     /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
     pub base: t::InheritablePolicy,
@@ -2843,7 +2843,7 @@ d::object!(VMwareUplinkPortOrderPolicy: t::InheritablePolicy, "VMwareUplinkPortO
 ]);
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.VspanPorts`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMwareVspanPort {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2867,7 +2867,7 @@ d::object!(VMwareVspanPort: t::DynamicData, "VMwareVspanPort", 5, [
 ]);
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.VspanSession`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMwareVspanSession {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2930,7 +2930,7 @@ d::object!(VMwareVspanSession: t::DynamicData, "VMwareVspanSession", 5, [
 ]);
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.DpuFailoverPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmwareDistributedVirtualSwitchDpuFailoverPolicy {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2945,7 +2945,7 @@ d::object!(VmwareDistributedVirtualSwitchDpuFailoverPolicy: t::DynamicData, "Vmw
 ]);
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.NetworkOffloadConfig`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmwareDistributedVirtualSwitchNetworkOffloadConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2966,7 +2966,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.PvlanSpec`, which extends [`VmwareDistributedVirtualSwitchVlanSpec`](t::VmwareDistributedVirtualSwitchVlanSpec). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmwareDistributedVirtualSwitchPvlanSpec {
     /// The fields of [`VmwareDistributedVirtualSwitchVlanSpec`](t::VmwareDistributedVirtualSwitchVlanSpec).
     pub base: t::VmwareDistributedVirtualSwitchVlanSpec,
@@ -2979,7 +2979,7 @@ d::object!(VmwareDistributedVirtualSwitchPvlanSpec: t::VmwareDistributedVirtualS
 impl d::IsA<t::VmwareDistributedVirtualSwitchVlanSpec> for VmwareDistributedVirtualSwitchPvlanSpec {}
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.RealTimeConfig`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmwareDistributedVirtualSwitchRealTimeConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,

@@ -7,7 +7,7 @@ use crate::generated::types as t;
 use crate::moref::MoRef;
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.RealTimeLanAnnotation`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmwareDistributedVirtualSwitchRealTimeLanAnnotation {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -22,7 +22,7 @@ d::object!(VmwareDistributedVirtualSwitchRealTimeLanAnnotation: t::DynamicData, 
 ]);
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.TrunkVlanSpec`, which extends [`VmwareDistributedVirtualSwitchVlanSpec`](t::VmwareDistributedVirtualSwitchVlanSpec). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmwareDistributedVirtualSwitchTrunkVlanSpec {
     /// The fields of [`VmwareDistributedVirtualSwitchVlanSpec`](t::VmwareDistributedVirtualSwitchVlanSpec).
     pub base: t::VmwareDistributedVirtualSwitchVlanSpec,
@@ -35,7 +35,7 @@ d::object!(VmwareDistributedVirtualSwitchTrunkVlanSpec: t::VmwareDistributedVirt
 impl d::IsA<t::VmwareDistributedVirtualSwitchVlanSpec> for VmwareDistributedVirtualSwitchTrunkVlanSpec {}
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.VlanIdSpec`, which extends [`VmwareDistributedVirtualSwitchVlanSpec`](t::VmwareDistributedVirtualSwitchVlanSpec). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmwareDistributedVirtualSwitchVlanIdSpec {
     /// The fields of [`VmwareDistributedVirtualSwitchVlanSpec`](t::VmwareDistributedVirtualSwitchVlanSpec).
     pub base: t::VmwareDistributedVirtualSwitchVlanSpec,
@@ -48,7 +48,7 @@ d::object!(VmwareDistributedVirtualSwitchVlanIdSpec: t::VmwareDistributedVirtual
 impl d::IsA<t::VmwareDistributedVirtualSwitchVlanSpec> for VmwareDistributedVirtualSwitchVlanIdSpec {}
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.VlanSpec`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmwareDistributedVirtualSwitchVlanSpec {
     /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
     pub base: t::InheritablePolicy,
@@ -58,7 +58,7 @@ d::object!(VmwareDistributedVirtualSwitchVlanSpec: t::InheritablePolicy, "Vmware
 impl d::IsA<t::VmwareDistributedVirtualSwitchVlanSpec> for VmwareDistributedVirtualSwitchVlanSpec {}
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.UplinkPortTeamingPolicy`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmwareUplinkPortTeamingPolicy {
     /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
     pub base: t::InheritablePolicy,

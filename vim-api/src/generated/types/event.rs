@@ -7,7 +7,7 @@ use crate::generated::types as t;
 use crate::moref::MoRef;
 
 /// Event `vim.event.AccountCreatedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AccountCreatedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -23,7 +23,7 @@ d::object!(AccountCreatedEvent: t::HostEvent, "AccountCreatedEvent", 0, [
 impl d::IsA<t::Event> for AccountCreatedEvent {}
 
 /// Event `vim.event.AccountRemovedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AccountRemovedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -39,7 +39,7 @@ d::object!(AccountRemovedEvent: t::HostEvent, "AccountRemovedEvent", 0, [
 impl d::IsA<t::Event> for AccountRemovedEvent {}
 
 /// Event `vim.event.AccountUpdatedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AccountUpdatedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -58,7 +58,7 @@ d::object!(AccountUpdatedEvent: t::HostEvent, "AccountUpdatedEvent", 0, [
 impl d::IsA<t::Event> for AccountUpdatedEvent {}
 
 /// Event `vim.event.AdminPasswordNotChangedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AdminPasswordNotChangedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -68,7 +68,7 @@ d::object!(AdminPasswordNotChangedEvent: t::HostEvent, "AdminPasswordNotChangedE
 impl d::IsA<t::Event> for AdminPasswordNotChangedEvent {}
 
 /// Event `vim.event.AlarmAcknowledgedEvent`, which extends [`AlarmEvent`](t::AlarmEvent). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AlarmAcknowledgedEvent {
     /// The fields of [`AlarmEvent`](t::AlarmEvent).
     pub base: t::AlarmEvent,
@@ -84,7 +84,7 @@ d::object!(AlarmAcknowledgedEvent: t::AlarmEvent, "AlarmAcknowledgedEvent", 5, [
 impl d::IsA<t::Event> for AlarmAcknowledgedEvent {}
 
 /// Event `vim.event.AlarmActionTriggeredEvent`, which extends [`AlarmEvent`](t::AlarmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AlarmActionTriggeredEvent {
     /// The fields of [`AlarmEvent`](t::AlarmEvent).
     pub base: t::AlarmEvent,
@@ -100,7 +100,7 @@ d::object!(AlarmActionTriggeredEvent: t::AlarmEvent, "AlarmActionTriggeredEvent"
 impl d::IsA<t::Event> for AlarmActionTriggeredEvent {}
 
 /// Event `vim.event.AlarmClearedEvent`, which extends [`AlarmEvent`](t::AlarmEvent). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AlarmClearedEvent {
     /// The fields of [`AlarmEvent`](t::AlarmEvent).
     pub base: t::AlarmEvent,
@@ -119,7 +119,7 @@ d::object!(AlarmClearedEvent: t::AlarmEvent, "AlarmClearedEvent", 5, [
 impl d::IsA<t::Event> for AlarmClearedEvent {}
 
 /// Event `vim.event.AlarmCreatedEvent`, which extends [`AlarmEvent`](t::AlarmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AlarmCreatedEvent {
     /// The fields of [`AlarmEvent`](t::AlarmEvent).
     pub base: t::AlarmEvent,
@@ -132,7 +132,7 @@ d::object!(AlarmCreatedEvent: t::AlarmEvent, "AlarmCreatedEvent", 0, [
 impl d::IsA<t::Event> for AlarmCreatedEvent {}
 
 /// Event `vim.event.AlarmEmailCompletedEvent`, which extends [`AlarmEvent`](t::AlarmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AlarmEmailCompletedEvent {
     /// The fields of [`AlarmEvent`](t::AlarmEvent).
     pub base: t::AlarmEvent,
@@ -148,7 +148,7 @@ d::object!(AlarmEmailCompletedEvent: t::AlarmEvent, "AlarmEmailCompletedEvent", 
 impl d::IsA<t::Event> for AlarmEmailCompletedEvent {}
 
 /// Event `vim.event.AlarmEmailFailedEvent`, which extends [`AlarmEvent`](t::AlarmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AlarmEmailFailedEvent {
     /// The fields of [`AlarmEvent`](t::AlarmEvent).
     pub base: t::AlarmEvent,
@@ -167,7 +167,7 @@ d::object!(AlarmEmailFailedEvent: t::AlarmEvent, "AlarmEmailFailedEvent", 0, [
 impl d::IsA<t::Event> for AlarmEmailFailedEvent {}
 
 /// Event `vim.event.AlarmEvent`, which extends [`Event`](t::Event). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AlarmEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
@@ -180,7 +180,7 @@ d::object!(AlarmEvent: t::Event, "AlarmEvent", 0, [
 impl d::IsA<t::Event> for AlarmEvent {}
 
 /// Data object `vim.event.AlarmEventArgument`, which extends [`EntityEventArgument`](t::EntityEventArgument). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AlarmEventArgument {
     /// The fields of [`EntityEventArgument`](t::EntityEventArgument).
     pub base: t::EntityEventArgument,
@@ -193,7 +193,7 @@ d::object!(AlarmEventArgument: t::EntityEventArgument, "AlarmEventArgument", 0, 
 impl d::IsA<t::EntityEventArgument> for AlarmEventArgument {}
 
 /// Event `vim.event.AlarmReconfiguredEvent`, which extends [`AlarmEvent`](t::AlarmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AlarmReconfiguredEvent {
     /// The fields of [`AlarmEvent`](t::AlarmEvent).
     pub base: t::AlarmEvent,
@@ -209,7 +209,7 @@ d::object!(AlarmReconfiguredEvent: t::AlarmEvent, "AlarmReconfiguredEvent", 0, [
 impl d::IsA<t::Event> for AlarmReconfiguredEvent {}
 
 /// Event `vim.event.AlarmRemovedEvent`, which extends [`AlarmEvent`](t::AlarmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AlarmRemovedEvent {
     /// The fields of [`AlarmEvent`](t::AlarmEvent).
     pub base: t::AlarmEvent,
@@ -222,7 +222,7 @@ d::object!(AlarmRemovedEvent: t::AlarmEvent, "AlarmRemovedEvent", 0, [
 impl d::IsA<t::Event> for AlarmRemovedEvent {}
 
 /// Event `vim.event.AlarmScriptCompleteEvent`, which extends [`AlarmEvent`](t::AlarmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AlarmScriptCompleteEvent {
     /// The fields of [`AlarmEvent`](t::AlarmEvent).
     pub base: t::AlarmEvent,
@@ -238,7 +238,7 @@ d::object!(AlarmScriptCompleteEvent: t::AlarmEvent, "AlarmScriptCompleteEvent", 
 impl d::IsA<t::Event> for AlarmScriptCompleteEvent {}
 
 /// Event `vim.event.AlarmScriptFailedEvent`, which extends [`AlarmEvent`](t::AlarmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AlarmScriptFailedEvent {
     /// The fields of [`AlarmEvent`](t::AlarmEvent).
     pub base: t::AlarmEvent,
@@ -257,7 +257,7 @@ d::object!(AlarmScriptFailedEvent: t::AlarmEvent, "AlarmScriptFailedEvent", 0, [
 impl d::IsA<t::Event> for AlarmScriptFailedEvent {}
 
 /// Event `vim.event.AlarmSnmpCompletedEvent`, which extends [`AlarmEvent`](t::AlarmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AlarmSnmpCompletedEvent {
     /// The fields of [`AlarmEvent`](t::AlarmEvent).
     pub base: t::AlarmEvent,
@@ -270,7 +270,7 @@ d::object!(AlarmSnmpCompletedEvent: t::AlarmEvent, "AlarmSnmpCompletedEvent", 0,
 impl d::IsA<t::Event> for AlarmSnmpCompletedEvent {}
 
 /// Event `vim.event.AlarmSnmpFailedEvent`, which extends [`AlarmEvent`](t::AlarmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AlarmSnmpFailedEvent {
     /// The fields of [`AlarmEvent`](t::AlarmEvent).
     pub base: t::AlarmEvent,
@@ -286,7 +286,7 @@ d::object!(AlarmSnmpFailedEvent: t::AlarmEvent, "AlarmSnmpFailedEvent", 0, [
 impl d::IsA<t::Event> for AlarmSnmpFailedEvent {}
 
 /// Event `vim.event.AlarmStatusChangedEvent`, which extends [`AlarmEvent`](t::AlarmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AlarmStatusChangedEvent {
     /// The fields of [`AlarmEvent`](t::AlarmEvent).
     pub base: t::AlarmEvent,
@@ -308,7 +308,7 @@ d::object!(AlarmStatusChangedEvent: t::AlarmEvent, "AlarmStatusChangedEvent", 0,
 impl d::IsA<t::Event> for AlarmStatusChangedEvent {}
 
 /// Event `vim.event.AllVirtualMachinesLicensedEvent`, which extends [`LicenseEvent`](t::LicenseEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AllVirtualMachinesLicensedEvent {
     /// The fields of [`LicenseEvent`](t::LicenseEvent).
     pub base: t::LicenseEvent,
@@ -318,7 +318,7 @@ d::object!(AllVirtualMachinesLicensedEvent: t::LicenseEvent, "AllVirtualMachines
 impl d::IsA<t::Event> for AllVirtualMachinesLicensedEvent {}
 
 /// Event `vim.event.AlreadyAuthenticatedSessionEvent`, which extends [`SessionEvent`](t::SessionEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AlreadyAuthenticatedSessionEvent {
     /// The fields of [`SessionEvent`](t::SessionEvent).
     pub base: t::SessionEvent,
@@ -328,7 +328,7 @@ d::object!(AlreadyAuthenticatedSessionEvent: t::SessionEvent, "AlreadyAuthentica
 impl d::IsA<t::Event> for AlreadyAuthenticatedSessionEvent {}
 
 /// Event `vim.event.AuthorizationEvent`, which extends [`Event`](t::Event). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AuthorizationEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
@@ -338,7 +338,7 @@ d::object!(AuthorizationEvent: t::Event, "AuthorizationEvent", 0, [
 impl d::IsA<t::Event> for AuthorizationEvent {}
 
 /// Event `vim.event.BadUsernameSessionEvent`, which extends [`SessionEvent`](t::SessionEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct BadUsernameSessionEvent {
     /// The fields of [`SessionEvent`](t::SessionEvent).
     pub base: t::SessionEvent,
@@ -351,7 +351,7 @@ d::object!(BadUsernameSessionEvent: t::SessionEvent, "BadUsernameSessionEvent", 
 impl d::IsA<t::Event> for BadUsernameSessionEvent {}
 
 /// Event `vim.event.CanceledHostOperationEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CanceledHostOperationEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -361,7 +361,7 @@ d::object!(CanceledHostOperationEvent: t::HostEvent, "CanceledHostOperationEvent
 impl d::IsA<t::Event> for CanceledHostOperationEvent {}
 
 /// Data object `vim.event.ChangesInfoEventArgument`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ChangesInfoEventArgument {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -379,7 +379,7 @@ d::object!(ChangesInfoEventArgument: t::DynamicData, "ChangesInfoEventArgument",
 ]);
 
 /// Event `vim.event.ClusterComplianceCheckedEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterComplianceCheckedEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
@@ -392,7 +392,7 @@ d::object!(ClusterComplianceCheckedEvent: t::ClusterEvent, "ClusterComplianceChe
 impl d::IsA<t::Event> for ClusterComplianceCheckedEvent {}
 
 /// Event `vim.event.ClusterCreatedEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterCreatedEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
@@ -405,7 +405,7 @@ d::object!(ClusterCreatedEvent: t::ClusterEvent, "ClusterCreatedEvent", 0, [
 impl d::IsA<t::Event> for ClusterCreatedEvent {}
 
 /// Event `vim.event.ClusterDestroyedEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterDestroyedEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
@@ -415,7 +415,7 @@ d::object!(ClusterDestroyedEvent: t::ClusterEvent, "ClusterDestroyedEvent", 0, [
 impl d::IsA<t::Event> for ClusterDestroyedEvent {}
 
 /// Event `vim.event.ClusterEvent`, which extends [`Event`](t::Event). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
@@ -425,7 +425,7 @@ d::object!(ClusterEvent: t::Event, "ClusterEvent", 0, [
 impl d::IsA<t::Event> for ClusterEvent {}
 
 /// Event `vim.event.ClusterOvercommittedEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterOvercommittedEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
@@ -435,7 +435,7 @@ d::object!(ClusterOvercommittedEvent: t::ClusterEvent, "ClusterOvercommittedEven
 impl d::IsA<t::Event> for ClusterOvercommittedEvent {}
 
 /// Event `vim.event.ClusterReconfiguredEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterReconfiguredEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
@@ -448,7 +448,7 @@ d::object!(ClusterReconfiguredEvent: t::ClusterEvent, "ClusterReconfiguredEvent"
 impl d::IsA<t::Event> for ClusterReconfiguredEvent {}
 
 /// Event `vim.event.ClusterStatusChangedEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterStatusChangedEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
@@ -464,7 +464,7 @@ d::object!(ClusterStatusChangedEvent: t::ClusterEvent, "ClusterStatusChangedEven
 impl d::IsA<t::Event> for ClusterStatusChangedEvent {}
 
 /// Data object `vim.event.ComputeResourceEventArgument`, which extends [`EntityEventArgument`](t::EntityEventArgument). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ComputeResourceEventArgument {
     /// The fields of [`EntityEventArgument`](t::EntityEventArgument).
     pub base: t::EntityEventArgument,
@@ -477,7 +477,7 @@ d::object!(ComputeResourceEventArgument: t::EntityEventArgument, "ComputeResourc
 impl d::IsA<t::EntityEventArgument> for ComputeResourceEventArgument {}
 
 /// Event `vim.event.CustomFieldDefAddedEvent`, which extends [`CustomFieldDefEvent`](t::CustomFieldDefEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomFieldDefAddedEvent {
     /// The fields of [`CustomFieldDefEvent`](t::CustomFieldDefEvent).
     pub base: t::CustomFieldDefEvent,
@@ -487,7 +487,7 @@ d::object!(CustomFieldDefAddedEvent: t::CustomFieldDefEvent, "CustomFieldDefAdde
 impl d::IsA<t::Event> for CustomFieldDefAddedEvent {}
 
 /// Event `vim.event.CustomFieldDefEvent`, which extends [`CustomFieldEvent`](t::CustomFieldEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomFieldDefEvent {
     /// The fields of [`CustomFieldEvent`](t::CustomFieldEvent).
     pub base: t::CustomFieldEvent,
@@ -503,7 +503,7 @@ d::object!(CustomFieldDefEvent: t::CustomFieldEvent, "CustomFieldDefEvent", 0, [
 impl d::IsA<t::Event> for CustomFieldDefEvent {}
 
 /// Event `vim.event.CustomFieldDefRemovedEvent`, which extends [`CustomFieldDefEvent`](t::CustomFieldDefEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomFieldDefRemovedEvent {
     /// The fields of [`CustomFieldDefEvent`](t::CustomFieldDefEvent).
     pub base: t::CustomFieldDefEvent,
@@ -513,7 +513,7 @@ d::object!(CustomFieldDefRemovedEvent: t::CustomFieldDefEvent, "CustomFieldDefRe
 impl d::IsA<t::Event> for CustomFieldDefRemovedEvent {}
 
 /// Event `vim.event.CustomFieldDefRenamedEvent`, which extends [`CustomFieldDefEvent`](t::CustomFieldDefEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomFieldDefRenamedEvent {
     /// The fields of [`CustomFieldDefEvent`](t::CustomFieldDefEvent).
     pub base: t::CustomFieldDefEvent,
@@ -526,7 +526,7 @@ d::object!(CustomFieldDefRenamedEvent: t::CustomFieldDefEvent, "CustomFieldDefRe
 impl d::IsA<t::Event> for CustomFieldDefRenamedEvent {}
 
 /// Event `vim.event.CustomFieldEvent`, which extends [`Event`](t::Event). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomFieldEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
@@ -536,7 +536,7 @@ d::object!(CustomFieldEvent: t::Event, "CustomFieldEvent", 0, [
 impl d::IsA<t::Event> for CustomFieldEvent {}
 
 /// Event `vim.event.CustomFieldValueChangedEvent`, which extends [`CustomFieldEvent`](t::CustomFieldEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomFieldValueChangedEvent {
     /// The fields of [`CustomFieldEvent`](t::CustomFieldEvent).
     pub base: t::CustomFieldEvent,
@@ -561,7 +561,7 @@ d::object!(CustomFieldValueChangedEvent: t::CustomFieldEvent, "CustomFieldValueC
 impl d::IsA<t::Event> for CustomFieldValueChangedEvent {}
 
 /// Event `vim.event.CustomizationEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -574,7 +574,7 @@ d::object!(CustomizationEvent: t::VmEvent, "CustomizationEvent", 0, [
 impl d::IsA<t::Event> for CustomizationEvent {}
 
 /// Event `vim.event.CustomizationFailed`, which extends [`CustomizationEvent`](t::CustomizationEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationFailed {
     /// The fields of [`CustomizationEvent`](t::CustomizationEvent).
     pub base: t::CustomizationEvent,
@@ -597,7 +597,7 @@ d::enumeration!(
 );
 
 /// Event `vim.event.CustomizationLinuxIdentityFailed`, which extends [`CustomizationFailed`](t::CustomizationFailed). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationLinuxIdentityFailed {
     /// The fields of [`CustomizationFailed`](t::CustomizationFailed).
     pub base: t::CustomizationFailed,
@@ -607,7 +607,7 @@ d::object!(CustomizationLinuxIdentityFailed: t::CustomizationFailed, "Customizat
 impl d::IsA<t::Event> for CustomizationLinuxIdentityFailed {}
 
 /// Event `vim.event.CustomizationNetworkSetupFailed`, which extends [`CustomizationFailed`](t::CustomizationFailed). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationNetworkSetupFailed {
     /// The fields of [`CustomizationFailed`](t::CustomizationFailed).
     pub base: t::CustomizationFailed,
@@ -617,7 +617,7 @@ d::object!(CustomizationNetworkSetupFailed: t::CustomizationFailed, "Customizati
 impl d::IsA<t::Event> for CustomizationNetworkSetupFailed {}
 
 /// Event `vim.event.CustomizationStartedEvent`, which extends [`CustomizationEvent`](t::CustomizationEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationStartedEvent {
     /// The fields of [`CustomizationEvent`](t::CustomizationEvent).
     pub base: t::CustomizationEvent,
@@ -627,7 +627,7 @@ d::object!(CustomizationStartedEvent: t::CustomizationEvent, "CustomizationStart
 impl d::IsA<t::Event> for CustomizationStartedEvent {}
 
 /// Event `vim.event.CustomizationSucceeded`, which extends [`CustomizationEvent`](t::CustomizationEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationSucceeded {
     /// The fields of [`CustomizationEvent`](t::CustomizationEvent).
     pub base: t::CustomizationEvent,
@@ -637,7 +637,7 @@ d::object!(CustomizationSucceeded: t::CustomizationEvent, "CustomizationSucceede
 impl d::IsA<t::Event> for CustomizationSucceeded {}
 
 /// Event `vim.event.CustomizationSysprepFailed`, which extends [`CustomizationFailed`](t::CustomizationFailed). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationSysprepFailed {
     /// The fields of [`CustomizationFailed`](t::CustomizationFailed).
     pub base: t::CustomizationFailed,
@@ -653,7 +653,7 @@ d::object!(CustomizationSysprepFailed: t::CustomizationFailed, "CustomizationSys
 impl d::IsA<t::Event> for CustomizationSysprepFailed {}
 
 /// Event `vim.event.CustomizationUnknownFailure`, which extends [`CustomizationFailed`](t::CustomizationFailed). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationUnknownFailure {
     /// The fields of [`CustomizationFailed`](t::CustomizationFailed).
     pub base: t::CustomizationFailed,
@@ -663,7 +663,7 @@ d::object!(CustomizationUnknownFailure: t::CustomizationFailed, "CustomizationUn
 impl d::IsA<t::Event> for CustomizationUnknownFailure {}
 
 /// Event `vim.event.DVPortgroupCreatedEvent`, which extends [`DVPortgroupEvent`](t::DVPortgroupEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVPortgroupCreatedEvent {
     /// The fields of [`DVPortgroupEvent`](t::DVPortgroupEvent).
     pub base: t::DVPortgroupEvent,
@@ -673,7 +673,7 @@ d::object!(DVPortgroupCreatedEvent: t::DVPortgroupEvent, "DVPortgroupCreatedEven
 impl d::IsA<t::Event> for DVPortgroupCreatedEvent {}
 
 /// Event `vim.event.DVPortgroupDestroyedEvent`, which extends [`DVPortgroupEvent`](t::DVPortgroupEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVPortgroupDestroyedEvent {
     /// The fields of [`DVPortgroupEvent`](t::DVPortgroupEvent).
     pub base: t::DVPortgroupEvent,
@@ -683,7 +683,7 @@ d::object!(DVPortgroupDestroyedEvent: t::DVPortgroupEvent, "DVPortgroupDestroyed
 impl d::IsA<t::Event> for DVPortgroupDestroyedEvent {}
 
 /// Event `vim.event.DVPortgroupEvent`, which extends [`Event`](t::Event). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVPortgroupEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
@@ -693,7 +693,7 @@ d::object!(DVPortgroupEvent: t::Event, "DVPortgroupEvent", 3, [
 impl d::IsA<t::Event> for DVPortgroupEvent {}
 
 /// Event `vim.event.DVPortgroupReconfiguredEvent`, which extends [`DVPortgroupEvent`](t::DVPortgroupEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVPortgroupReconfiguredEvent {
     /// The fields of [`DVPortgroupEvent`](t::DVPortgroupEvent).
     pub base: t::DVPortgroupEvent,
@@ -709,7 +709,7 @@ d::object!(DVPortgroupReconfiguredEvent: t::DVPortgroupEvent, "DVPortgroupReconf
 impl d::IsA<t::Event> for DVPortgroupReconfiguredEvent {}
 
 /// Event `vim.event.DVPortgroupRenamedEvent`, which extends [`DVPortgroupEvent`](t::DVPortgroupEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVPortgroupRenamedEvent {
     /// The fields of [`DVPortgroupEvent`](t::DVPortgroupEvent).
     pub base: t::DVPortgroupEvent,
@@ -725,7 +725,7 @@ d::object!(DVPortgroupRenamedEvent: t::DVPortgroupEvent, "DVPortgroupRenamedEven
 impl d::IsA<t::Event> for DVPortgroupRenamedEvent {}
 
 /// Event `vim.event.DasAdmissionControlDisabledEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DasAdmissionControlDisabledEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
@@ -735,7 +735,7 @@ d::object!(DasAdmissionControlDisabledEvent: t::ClusterEvent, "DasAdmissionContr
 impl d::IsA<t::Event> for DasAdmissionControlDisabledEvent {}
 
 /// Event `vim.event.DasAdmissionControlEnabledEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DasAdmissionControlEnabledEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
@@ -745,7 +745,7 @@ d::object!(DasAdmissionControlEnabledEvent: t::ClusterEvent, "DasAdmissionContro
 impl d::IsA<t::Event> for DasAdmissionControlEnabledEvent {}
 
 /// Event `vim.event.DasAgentFoundEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DasAgentFoundEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
@@ -755,7 +755,7 @@ d::object!(DasAgentFoundEvent: t::ClusterEvent, "DasAgentFoundEvent", 0, [
 impl d::IsA<t::Event> for DasAgentFoundEvent {}
 
 /// Event `vim.event.DasAgentUnavailableEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DasAgentUnavailableEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
@@ -765,7 +765,7 @@ d::object!(DasAgentUnavailableEvent: t::ClusterEvent, "DasAgentUnavailableEvent"
 impl d::IsA<t::Event> for DasAgentUnavailableEvent {}
 
 /// Event `vim.event.DasClusterIsolatedEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DasClusterIsolatedEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
@@ -775,7 +775,7 @@ d::object!(DasClusterIsolatedEvent: t::ClusterEvent, "DasClusterIsolatedEvent", 
 impl d::IsA<t::Event> for DasClusterIsolatedEvent {}
 
 /// Event `vim.event.DasDisabledEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DasDisabledEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
@@ -785,7 +785,7 @@ d::object!(DasDisabledEvent: t::ClusterEvent, "DasDisabledEvent", 0, [
 impl d::IsA<t::Event> for DasDisabledEvent {}
 
 /// Event `vim.event.DasEnabledEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DasEnabledEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
@@ -795,7 +795,7 @@ d::object!(DasEnabledEvent: t::ClusterEvent, "DasEnabledEvent", 0, [
 impl d::IsA<t::Event> for DasEnabledEvent {}
 
 /// Event `vim.event.DasHostFailedEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DasHostFailedEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
@@ -808,7 +808,7 @@ d::object!(DasHostFailedEvent: t::ClusterEvent, "DasHostFailedEvent", 0, [
 impl d::IsA<t::Event> for DasHostFailedEvent {}
 
 /// Event `vim.event.DasHostIsolatedEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DasHostIsolatedEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
@@ -821,7 +821,7 @@ d::object!(DasHostIsolatedEvent: t::ClusterEvent, "DasHostIsolatedEvent", 0, [
 impl d::IsA<t::Event> for DasHostIsolatedEvent {}
 
 /// Event `vim.event.DatacenterCreatedEvent`, which extends [`DatacenterEvent`](t::DatacenterEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatacenterCreatedEvent {
     /// The fields of [`DatacenterEvent`](t::DatacenterEvent).
     pub base: t::DatacenterEvent,
@@ -834,7 +834,7 @@ d::object!(DatacenterCreatedEvent: t::DatacenterEvent, "DatacenterCreatedEvent",
 impl d::IsA<t::Event> for DatacenterCreatedEvent {}
 
 /// Event `vim.event.DatacenterEvent`, which extends [`Event`](t::Event). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatacenterEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
@@ -844,7 +844,7 @@ d::object!(DatacenterEvent: t::Event, "DatacenterEvent", 0, [
 impl d::IsA<t::Event> for DatacenterEvent {}
 
 /// Data object `vim.event.DatacenterEventArgument`, which extends [`EntityEventArgument`](t::EntityEventArgument). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatacenterEventArgument {
     /// The fields of [`EntityEventArgument`](t::EntityEventArgument).
     pub base: t::EntityEventArgument,
@@ -857,7 +857,7 @@ d::object!(DatacenterEventArgument: t::EntityEventArgument, "DatacenterEventArgu
 impl d::IsA<t::EntityEventArgument> for DatacenterEventArgument {}
 
 /// Event `vim.event.DatacenterRenamedEvent`, which extends [`DatacenterEvent`](t::DatacenterEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatacenterRenamedEvent {
     /// The fields of [`DatacenterEvent`](t::DatacenterEvent).
     pub base: t::DatacenterEvent,
@@ -873,7 +873,7 @@ d::object!(DatacenterRenamedEvent: t::DatacenterEvent, "DatacenterRenamedEvent",
 impl d::IsA<t::Event> for DatacenterRenamedEvent {}
 
 /// Event `vim.event.DatastoreCapacityIncreasedEvent`, which extends [`DatastoreEvent`](t::DatastoreEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatastoreCapacityIncreasedEvent {
     /// The fields of [`DatastoreEvent`](t::DatastoreEvent).
     pub base: t::DatastoreEvent,
@@ -889,7 +889,7 @@ d::object!(DatastoreCapacityIncreasedEvent: t::DatastoreEvent, "DatastoreCapacit
 impl d::IsA<t::Event> for DatastoreCapacityIncreasedEvent {}
 
 /// Event `vim.event.DatastoreDestroyedEvent`, which extends [`DatastoreEvent`](t::DatastoreEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatastoreDestroyedEvent {
     /// The fields of [`DatastoreEvent`](t::DatastoreEvent).
     pub base: t::DatastoreEvent,
@@ -899,7 +899,7 @@ d::object!(DatastoreDestroyedEvent: t::DatastoreEvent, "DatastoreDestroyedEvent"
 impl d::IsA<t::Event> for DatastoreDestroyedEvent {}
 
 /// Event `vim.event.DatastoreDiscoveredEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatastoreDiscoveredEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -912,7 +912,7 @@ d::object!(DatastoreDiscoveredEvent: t::HostEvent, "DatastoreDiscoveredEvent", 0
 impl d::IsA<t::Event> for DatastoreDiscoveredEvent {}
 
 /// Event `vim.event.DatastoreDuplicatedEvent`, which extends [`DatastoreEvent`](t::DatastoreEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatastoreDuplicatedEvent {
     /// The fields of [`DatastoreEvent`](t::DatastoreEvent).
     pub base: t::DatastoreEvent,
@@ -922,7 +922,7 @@ d::object!(DatastoreDuplicatedEvent: t::DatastoreEvent, "DatastoreDuplicatedEven
 impl d::IsA<t::Event> for DatastoreDuplicatedEvent {}
 
 /// Event `vim.event.DatastoreEvent`, which extends [`Event`](t::Event). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatastoreEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
@@ -935,7 +935,7 @@ d::object!(DatastoreEvent: t::Event, "DatastoreEvent", 0, [
 impl d::IsA<t::Event> for DatastoreEvent {}
 
 /// Data object `vim.event.DatastoreEventArgument`, which extends [`EntityEventArgument`](t::EntityEventArgument). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatastoreEventArgument {
     /// The fields of [`EntityEventArgument`](t::EntityEventArgument).
     pub base: t::EntityEventArgument,
@@ -948,7 +948,7 @@ d::object!(DatastoreEventArgument: t::EntityEventArgument, "DatastoreEventArgume
 impl d::IsA<t::EntityEventArgument> for DatastoreEventArgument {}
 
 /// Event `vim.event.DatastoreFileCopiedEvent`, which extends [`DatastoreFileEvent`](t::DatastoreFileEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatastoreFileCopiedEvent {
     /// The fields of [`DatastoreFileEvent`](t::DatastoreFileEvent).
     pub base: t::DatastoreFileEvent,
@@ -964,7 +964,7 @@ d::object!(DatastoreFileCopiedEvent: t::DatastoreFileEvent, "DatastoreFileCopied
 impl d::IsA<t::Event> for DatastoreFileCopiedEvent {}
 
 /// Event `vim.event.DatastoreFileDeletedEvent`, which extends [`DatastoreFileEvent`](t::DatastoreFileEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatastoreFileDeletedEvent {
     /// The fields of [`DatastoreFileEvent`](t::DatastoreFileEvent).
     pub base: t::DatastoreFileEvent,
@@ -974,7 +974,7 @@ d::object!(DatastoreFileDeletedEvent: t::DatastoreFileEvent, "DatastoreFileDelet
 impl d::IsA<t::Event> for DatastoreFileDeletedEvent {}
 
 /// Event `vim.event.DatastoreFileEvent`, which extends [`DatastoreEvent`](t::DatastoreEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatastoreFileEvent {
     /// The fields of [`DatastoreEvent`](t::DatastoreEvent).
     pub base: t::DatastoreEvent,
@@ -993,7 +993,7 @@ d::object!(DatastoreFileEvent: t::DatastoreEvent, "DatastoreFileEvent", 3, [
 impl d::IsA<t::Event> for DatastoreFileEvent {}
 
 /// Event `vim.event.DatastoreFileMovedEvent`, which extends [`DatastoreFileEvent`](t::DatastoreFileEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatastoreFileMovedEvent {
     /// The fields of [`DatastoreFileEvent`](t::DatastoreFileEvent).
     pub base: t::DatastoreFileEvent,
@@ -1009,7 +1009,7 @@ d::object!(DatastoreFileMovedEvent: t::DatastoreFileEvent, "DatastoreFileMovedEv
 impl d::IsA<t::Event> for DatastoreFileMovedEvent {}
 
 /// Event `vim.event.DatastoreIORMReconfiguredEvent`, which extends [`DatastoreEvent`](t::DatastoreEvent). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatastoreIORMReconfiguredEvent {
     /// The fields of [`DatastoreEvent`](t::DatastoreEvent).
     pub base: t::DatastoreEvent,
@@ -1019,7 +1019,7 @@ d::object!(DatastoreIORMReconfiguredEvent: t::DatastoreEvent, "DatastoreIORMReco
 impl d::IsA<t::Event> for DatastoreIORMReconfiguredEvent {}
 
 /// Event `vim.event.DatastorePrincipalConfigured`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatastorePrincipalConfigured {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -1032,7 +1032,7 @@ d::object!(DatastorePrincipalConfigured: t::HostEvent, "DatastorePrincipalConfig
 impl d::IsA<t::Event> for DatastorePrincipalConfigured {}
 
 /// Event `vim.event.DatastoreRemovedOnHostEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatastoreRemovedOnHostEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -1045,7 +1045,7 @@ d::object!(DatastoreRemovedOnHostEvent: t::HostEvent, "DatastoreRemovedOnHostEve
 impl d::IsA<t::Event> for DatastoreRemovedOnHostEvent {}
 
 /// Event `vim.event.DatastoreRenamedEvent`, which extends [`DatastoreEvent`](t::DatastoreEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatastoreRenamedEvent {
     /// The fields of [`DatastoreEvent`](t::DatastoreEvent).
     pub base: t::DatastoreEvent,
@@ -1061,7 +1061,7 @@ d::object!(DatastoreRenamedEvent: t::DatastoreEvent, "DatastoreRenamedEvent", 0,
 impl d::IsA<t::Event> for DatastoreRenamedEvent {}
 
 /// Event `vim.event.DatastoreRenamedOnHostEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatastoreRenamedOnHostEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -1077,7 +1077,7 @@ d::object!(DatastoreRenamedOnHostEvent: t::HostEvent, "DatastoreRenamedOnHostEve
 impl d::IsA<t::Event> for DatastoreRenamedOnHostEvent {}
 
 /// Event `vim.event.DrsDisabledEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DrsDisabledEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
@@ -1087,7 +1087,7 @@ d::object!(DrsDisabledEvent: t::ClusterEvent, "DrsDisabledEvent", 0, [
 impl d::IsA<t::Event> for DrsDisabledEvent {}
 
 /// Event `vim.event.DrsEnabledEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DrsEnabledEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
@@ -1100,7 +1100,7 @@ d::object!(DrsEnabledEvent: t::ClusterEvent, "DrsEnabledEvent", 0, [
 impl d::IsA<t::Event> for DrsEnabledEvent {}
 
 /// Event `vim.event.DrsEnteredStandbyModeEvent`, which extends [`EnteredStandbyModeEvent`](t::EnteredStandbyModeEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DrsEnteredStandbyModeEvent {
     /// The fields of [`EnteredStandbyModeEvent`](t::EnteredStandbyModeEvent).
     pub base: t::EnteredStandbyModeEvent,
@@ -1110,7 +1110,7 @@ d::object!(DrsEnteredStandbyModeEvent: t::EnteredStandbyModeEvent, "DrsEnteredSt
 impl d::IsA<t::Event> for DrsEnteredStandbyModeEvent {}
 
 /// Event `vim.event.DrsEnteringStandbyModeEvent`, which extends [`EnteringStandbyModeEvent`](t::EnteringStandbyModeEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DrsEnteringStandbyModeEvent {
     /// The fields of [`EnteringStandbyModeEvent`](t::EnteringStandbyModeEvent).
     pub base: t::EnteringStandbyModeEvent,
@@ -1120,7 +1120,7 @@ d::object!(DrsEnteringStandbyModeEvent: t::EnteringStandbyModeEvent, "DrsEnterin
 impl d::IsA<t::Event> for DrsEnteringStandbyModeEvent {}
 
 /// Event `vim.event.DrsExitStandbyModeFailedEvent`, which extends [`ExitStandbyModeFailedEvent`](t::ExitStandbyModeFailedEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DrsExitStandbyModeFailedEvent {
     /// The fields of [`ExitStandbyModeFailedEvent`](t::ExitStandbyModeFailedEvent).
     pub base: t::ExitStandbyModeFailedEvent,
@@ -1130,7 +1130,7 @@ d::object!(DrsExitStandbyModeFailedEvent: t::ExitStandbyModeFailedEvent, "DrsExi
 impl d::IsA<t::Event> for DrsExitStandbyModeFailedEvent {}
 
 /// Event `vim.event.DrsExitedStandbyModeEvent`, which extends [`ExitedStandbyModeEvent`](t::ExitedStandbyModeEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DrsExitedStandbyModeEvent {
     /// The fields of [`ExitedStandbyModeEvent`](t::ExitedStandbyModeEvent).
     pub base: t::ExitedStandbyModeEvent,
@@ -1140,7 +1140,7 @@ d::object!(DrsExitedStandbyModeEvent: t::ExitedStandbyModeEvent, "DrsExitedStand
 impl d::IsA<t::Event> for DrsExitedStandbyModeEvent {}
 
 /// Event `vim.event.DrsExitingStandbyModeEvent`, which extends [`ExitingStandbyModeEvent`](t::ExitingStandbyModeEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DrsExitingStandbyModeEvent {
     /// The fields of [`ExitingStandbyModeEvent`](t::ExitingStandbyModeEvent).
     pub base: t::ExitingStandbyModeEvent,
@@ -1150,7 +1150,7 @@ d::object!(DrsExitingStandbyModeEvent: t::ExitingStandbyModeEvent, "DrsExitingSt
 impl d::IsA<t::Event> for DrsExitingStandbyModeEvent {}
 
 /// Event `vim.event.DrsInvocationFailedEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DrsInvocationFailedEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
@@ -1160,7 +1160,7 @@ d::object!(DrsInvocationFailedEvent: t::ClusterEvent, "DrsInvocationFailedEvent"
 impl d::IsA<t::Event> for DrsInvocationFailedEvent {}
 
 /// Event `vim.event.DrsRecoveredFromFailureEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DrsRecoveredFromFailureEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
@@ -1170,7 +1170,7 @@ d::object!(DrsRecoveredFromFailureEvent: t::ClusterEvent, "DrsRecoveredFromFailu
 impl d::IsA<t::Event> for DrsRecoveredFromFailureEvent {}
 
 /// Event `vim.event.DrsResourceConfigureFailedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DrsResourceConfigureFailedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -1183,7 +1183,7 @@ d::object!(DrsResourceConfigureFailedEvent: t::HostEvent, "DrsResourceConfigureF
 impl d::IsA<t::Event> for DrsResourceConfigureFailedEvent {}
 
 /// Event `vim.event.DrsResourceConfigureSyncedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DrsResourceConfigureSyncedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -1193,7 +1193,7 @@ d::object!(DrsResourceConfigureSyncedEvent: t::HostEvent, "DrsResourceConfigureS
 impl d::IsA<t::Event> for DrsResourceConfigureSyncedEvent {}
 
 /// Event `vim.event.DrsRuleComplianceEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DrsRuleComplianceEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -1203,7 +1203,7 @@ d::object!(DrsRuleComplianceEvent: t::VmEvent, "DrsRuleComplianceEvent", 4, [
 impl d::IsA<t::Event> for DrsRuleComplianceEvent {}
 
 /// Event `vim.event.DrsRuleViolationEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DrsRuleViolationEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -1213,7 +1213,7 @@ d::object!(DrsRuleViolationEvent: t::VmEvent, "DrsRuleViolationEvent", 4, [
 impl d::IsA<t::Event> for DrsRuleViolationEvent {}
 
 /// Event `vim.event.DrsSoftRuleViolationEvent`, which extends [`VmEvent`](t::VmEvent). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DrsSoftRuleViolationEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -1223,7 +1223,7 @@ d::object!(DrsSoftRuleViolationEvent: t::VmEvent, "DrsSoftRuleViolationEvent", 8
 impl d::IsA<t::Event> for DrsSoftRuleViolationEvent {}
 
 /// Event `vim.event.DrsVmMigratedEvent`, which extends [`VmMigratedEvent`](t::VmMigratedEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DrsVmMigratedEvent {
     /// The fields of [`VmMigratedEvent`](t::VmMigratedEvent).
     pub base: t::VmMigratedEvent,
@@ -1233,7 +1233,7 @@ d::object!(DrsVmMigratedEvent: t::VmMigratedEvent, "DrsVmMigratedEvent", 0, [
 impl d::IsA<t::Event> for DrsVmMigratedEvent {}
 
 /// Event `vim.event.DrsVmPoweredOnEvent`, which extends [`VmPoweredOnEvent`](t::VmPoweredOnEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DrsVmPoweredOnEvent {
     /// The fields of [`VmPoweredOnEvent`](t::VmPoweredOnEvent).
     pub base: t::VmPoweredOnEvent,
@@ -1243,7 +1243,7 @@ d::object!(DrsVmPoweredOnEvent: t::VmPoweredOnEvent, "DrsVmPoweredOnEvent", 0, [
 impl d::IsA<t::Event> for DrsVmPoweredOnEvent {}
 
 /// Event `vim.event.DuplicateIpDetectedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DuplicateIpDetectedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -1259,7 +1259,7 @@ d::object!(DuplicateIpDetectedEvent: t::HostEvent, "DuplicateIpDetectedEvent", 0
 impl d::IsA<t::Event> for DuplicateIpDetectedEvent {}
 
 /// Event `vim.event.DvpgImportEvent`, which extends [`DVPortgroupEvent`](t::DVPortgroupEvent). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvpgImportEvent {
     /// The fields of [`DVPortgroupEvent`](t::DVPortgroupEvent).
     pub base: t::DVPortgroupEvent,
@@ -1272,7 +1272,7 @@ d::object!(DvpgImportEvent: t::DVPortgroupEvent, "DvpgImportEvent", 6, [
 impl d::IsA<t::Event> for DvpgImportEvent {}
 
 /// Event `vim.event.DvpgRestoreEvent`, which extends [`DVPortgroupEvent`](t::DVPortgroupEvent). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvpgRestoreEvent {
     /// The fields of [`DVPortgroupEvent`](t::DVPortgroupEvent).
     pub base: t::DVPortgroupEvent,
@@ -1282,7 +1282,7 @@ d::object!(DvpgRestoreEvent: t::DVPortgroupEvent, "DvpgRestoreEvent", 6, [
 impl d::IsA<t::Event> for DvpgRestoreEvent {}
 
 /// Event `vim.event.DvsCreatedEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsCreatedEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -1295,7 +1295,7 @@ d::object!(DvsCreatedEvent: t::DvsEvent, "DvsCreatedEvent", 3, [
 impl d::IsA<t::Event> for DvsCreatedEvent {}
 
 /// Event `vim.event.DvsDestroyedEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsDestroyedEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -1305,7 +1305,7 @@ d::object!(DvsDestroyedEvent: t::DvsEvent, "DvsDestroyedEvent", 3, [
 impl d::IsA<t::Event> for DvsDestroyedEvent {}
 
 /// Event `vim.event.DvsEvent`, which extends [`Event`](t::Event). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
@@ -1315,7 +1315,7 @@ d::object!(DvsEvent: t::Event, "DvsEvent", 3, [
 impl d::IsA<t::Event> for DvsEvent {}
 
 /// Data object `vim.event.DvsEventArgument`, which extends [`EntityEventArgument`](t::EntityEventArgument). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsEventArgument {
     /// The fields of [`EntityEventArgument`](t::EntityEventArgument).
     pub base: t::EntityEventArgument,
@@ -1338,7 +1338,7 @@ d::enumeration!(
 );
 
 /// Event `vim.event.DvsHealthStatusChangeEvent`, which extends [`HostEvent`](t::HostEvent). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsHealthStatusChangeEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -1354,7 +1354,7 @@ d::object!(DvsHealthStatusChangeEvent: t::HostEvent, "DvsHealthStatusChangeEvent
 impl d::IsA<t::Event> for DvsHealthStatusChangeEvent {}
 
 /// Event `vim.event.DvsHostBackInSyncEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsHostBackInSyncEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -1367,7 +1367,7 @@ d::object!(DvsHostBackInSyncEvent: t::DvsEvent, "DvsHostBackInSyncEvent", 3, [
 impl d::IsA<t::Event> for DvsHostBackInSyncEvent {}
 
 /// Event `vim.event.DvsHostJoinedEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsHostJoinedEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -1380,7 +1380,7 @@ d::object!(DvsHostJoinedEvent: t::DvsEvent, "DvsHostJoinedEvent", 3, [
 impl d::IsA<t::Event> for DvsHostJoinedEvent {}
 
 /// Event `vim.event.DvsHostLeftEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsHostLeftEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -1393,7 +1393,7 @@ d::object!(DvsHostLeftEvent: t::DvsEvent, "DvsHostLeftEvent", 3, [
 impl d::IsA<t::Event> for DvsHostLeftEvent {}
 
 /// Event `vim.event.DvsHostStatusUpdated`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsHostStatusUpdated {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -1418,7 +1418,7 @@ d::object!(DvsHostStatusUpdated: t::DvsEvent, "DvsHostStatusUpdated", 4, [
 impl d::IsA<t::Event> for DvsHostStatusUpdated {}
 
 /// Event `vim.event.DvsHostWentOutOfSyncEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsHostWentOutOfSyncEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -1431,7 +1431,7 @@ d::object!(DvsHostWentOutOfSyncEvent: t::DvsEvent, "DvsHostWentOutOfSyncEvent", 
 impl d::IsA<t::Event> for DvsHostWentOutOfSyncEvent {}
 
 /// Event `vim.event.DvsImportEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsImportEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -1444,7 +1444,7 @@ d::object!(DvsImportEvent: t::DvsEvent, "DvsImportEvent", 6, [
 impl d::IsA<t::Event> for DvsImportEvent {}
 
 /// Event `vim.event.DvsMergedEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsMergedEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -1460,7 +1460,7 @@ d::object!(DvsMergedEvent: t::DvsEvent, "DvsMergedEvent", 3, [
 impl d::IsA<t::Event> for DvsMergedEvent {}
 
 /// Data object `vim.event.DvsOutOfSyncHostArgument`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsOutOfSyncHostArgument {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1475,7 +1475,7 @@ d::object!(DvsOutOfSyncHostArgument: t::DynamicData, "DvsOutOfSyncHostArgument",
 ]);
 
 /// Event `vim.event.DvsPortBlockedEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsPortBlockedEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -1497,7 +1497,7 @@ d::object!(DvsPortBlockedEvent: t::DvsEvent, "DvsPortBlockedEvent", 3, [
 impl d::IsA<t::Event> for DvsPortBlockedEvent {}
 
 /// Event `vim.event.DvsPortConnectedEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsPortConnectedEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -1513,7 +1513,7 @@ d::object!(DvsPortConnectedEvent: t::DvsEvent, "DvsPortConnectedEvent", 3, [
 impl d::IsA<t::Event> for DvsPortConnectedEvent {}
 
 /// Event `vim.event.DvsPortCreatedEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsPortCreatedEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -1526,7 +1526,7 @@ d::object!(DvsPortCreatedEvent: t::DvsEvent, "DvsPortCreatedEvent", 3, [
 impl d::IsA<t::Event> for DvsPortCreatedEvent {}
 
 /// Event `vim.event.DvsPortDeletedEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsPortDeletedEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -1539,7 +1539,7 @@ d::object!(DvsPortDeletedEvent: t::DvsEvent, "DvsPortDeletedEvent", 3, [
 impl d::IsA<t::Event> for DvsPortDeletedEvent {}
 
 /// Event `vim.event.DvsPortDisconnectedEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsPortDisconnectedEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -1555,7 +1555,7 @@ d::object!(DvsPortDisconnectedEvent: t::DvsEvent, "DvsPortDisconnectedEvent", 3,
 impl d::IsA<t::Event> for DvsPortDisconnectedEvent {}
 
 /// Event `vim.event.DvsPortEnteredPassthruEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsPortEnteredPassthruEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -1571,7 +1571,7 @@ d::object!(DvsPortEnteredPassthruEvent: t::DvsEvent, "DvsPortEnteredPassthruEven
 impl d::IsA<t::Event> for DvsPortEnteredPassthruEvent {}
 
 /// Event `vim.event.DvsPortExitedPassthruEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsPortExitedPassthruEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -1587,7 +1587,7 @@ d::object!(DvsPortExitedPassthruEvent: t::DvsEvent, "DvsPortExitedPassthruEvent"
 impl d::IsA<t::Event> for DvsPortExitedPassthruEvent {}
 
 /// Event `vim.event.DvsPortJoinPortgroupEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsPortJoinPortgroupEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -1606,7 +1606,7 @@ d::object!(DvsPortJoinPortgroupEvent: t::DvsEvent, "DvsPortJoinPortgroupEvent", 
 impl d::IsA<t::Event> for DvsPortJoinPortgroupEvent {}
 
 /// Event `vim.event.DvsPortLeavePortgroupEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsPortLeavePortgroupEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -1625,7 +1625,7 @@ d::object!(DvsPortLeavePortgroupEvent: t::DvsEvent, "DvsPortLeavePortgroupEvent"
 impl d::IsA<t::Event> for DvsPortLeavePortgroupEvent {}
 
 /// Event `vim.event.DvsPortLinkDownEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsPortLinkDownEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -1641,7 +1641,7 @@ d::object!(DvsPortLinkDownEvent: t::DvsEvent, "DvsPortLinkDownEvent", 3, [
 impl d::IsA<t::Event> for DvsPortLinkDownEvent {}
 
 /// Event `vim.event.DvsPortLinkUpEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsPortLinkUpEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -1657,7 +1657,7 @@ d::object!(DvsPortLinkUpEvent: t::DvsEvent, "DvsPortLinkUpEvent", 3, [
 impl d::IsA<t::Event> for DvsPortLinkUpEvent {}
 
 /// Event `vim.event.DvsPortReconfiguredEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsPortReconfiguredEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -1673,7 +1673,7 @@ d::object!(DvsPortReconfiguredEvent: t::DvsEvent, "DvsPortReconfiguredEvent", 3,
 impl d::IsA<t::Event> for DvsPortReconfiguredEvent {}
 
 /// Event `vim.event.DvsPortRuntimeChangeEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsPortRuntimeChangeEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -1689,7 +1689,7 @@ d::object!(DvsPortRuntimeChangeEvent: t::DvsEvent, "DvsPortRuntimeChangeEvent", 
 impl d::IsA<t::Event> for DvsPortRuntimeChangeEvent {}
 
 /// Event `vim.event.DvsPortUnblockedEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsPortUnblockedEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -1708,7 +1708,7 @@ d::object!(DvsPortUnblockedEvent: t::DvsEvent, "DvsPortUnblockedEvent", 3, [
 impl d::IsA<t::Event> for DvsPortUnblockedEvent {}
 
 /// Event `vim.event.DvsPortVendorSpecificStateChangeEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsPortVendorSpecificStateChangeEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -1721,7 +1721,7 @@ d::object!(DvsPortVendorSpecificStateChangeEvent: t::DvsEvent, "DvsPortVendorSpe
 impl d::IsA<t::Event> for DvsPortVendorSpecificStateChangeEvent {}
 
 /// Event `vim.event.DvsReconfiguredEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsReconfiguredEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -1737,7 +1737,7 @@ d::object!(DvsReconfiguredEvent: t::DvsEvent, "DvsReconfiguredEvent", 3, [
 impl d::IsA<t::Event> for DvsReconfiguredEvent {}
 
 /// Event `vim.event.DvsRenamedEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsRenamedEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -1753,7 +1753,7 @@ d::object!(DvsRenamedEvent: t::DvsEvent, "DvsRenamedEvent", 3, [
 impl d::IsA<t::Event> for DvsRenamedEvent {}
 
 /// Event `vim.event.DvsRestoreEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsRestoreEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -1763,7 +1763,7 @@ d::object!(DvsRestoreEvent: t::DvsEvent, "DvsRestoreEvent", 6, [
 impl d::IsA<t::Event> for DvsRestoreEvent {}
 
 /// Event `vim.event.DvsUpgradeAvailableEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsUpgradeAvailableEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -1776,7 +1776,7 @@ d::object!(DvsUpgradeAvailableEvent: t::DvsEvent, "DvsUpgradeAvailableEvent", 3,
 impl d::IsA<t::Event> for DvsUpgradeAvailableEvent {}
 
 /// Event `vim.event.DvsUpgradeInProgressEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsUpgradeInProgressEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -1789,7 +1789,7 @@ d::object!(DvsUpgradeInProgressEvent: t::DvsEvent, "DvsUpgradeInProgressEvent", 
 impl d::IsA<t::Event> for DvsUpgradeInProgressEvent {}
 
 /// Event `vim.event.DvsUpgradeRejectedEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsUpgradeRejectedEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -1802,7 +1802,7 @@ d::object!(DvsUpgradeRejectedEvent: t::DvsEvent, "DvsUpgradeRejectedEvent", 3, [
 impl d::IsA<t::Event> for DvsUpgradeRejectedEvent {}
 
 /// Event `vim.event.DvsUpgradedEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsUpgradedEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -1815,7 +1815,7 @@ d::object!(DvsUpgradedEvent: t::DvsEvent, "DvsUpgradedEvent", 3, [
 impl d::IsA<t::Event> for DvsUpgradedEvent {}
 
 /// Event `vim.event.EnteredMaintenanceModeEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EnteredMaintenanceModeEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -1825,7 +1825,7 @@ d::object!(EnteredMaintenanceModeEvent: t::HostEvent, "EnteredMaintenanceModeEve
 impl d::IsA<t::Event> for EnteredMaintenanceModeEvent {}
 
 /// Event `vim.event.EnteredStandbyModeEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EnteredStandbyModeEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -1835,7 +1835,7 @@ d::object!(EnteredStandbyModeEvent: t::HostEvent, "EnteredStandbyModeEvent", 0, 
 impl d::IsA<t::Event> for EnteredStandbyModeEvent {}
 
 /// Event `vim.event.EnteringMaintenanceModeEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EnteringMaintenanceModeEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -1845,7 +1845,7 @@ d::object!(EnteringMaintenanceModeEvent: t::HostEvent, "EnteringMaintenanceModeE
 impl d::IsA<t::Event> for EnteringMaintenanceModeEvent {}
 
 /// Event `vim.event.EnteringStandbyModeEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EnteringStandbyModeEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -1855,7 +1855,7 @@ d::object!(EnteringStandbyModeEvent: t::HostEvent, "EnteringStandbyModeEvent", 0
 impl d::IsA<t::Event> for EnteringStandbyModeEvent {}
 
 /// Data object `vim.event.EntityEventArgument`, which extends [`EventArgument`](t::EventArgument). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EntityEventArgument {
     /// The fields of [`EventArgument`](t::EventArgument).
     pub base: t::EventArgument,
@@ -1868,7 +1868,7 @@ d::object!(EntityEventArgument: t::EventArgument, "EntityEventArgument", 0, [
 impl d::IsA<t::EntityEventArgument> for EntityEventArgument {}
 
 /// Event `vim.event.ErrorUpgradeEvent`, which extends [`UpgradeEvent`](t::UpgradeEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ErrorUpgradeEvent {
     /// The fields of [`UpgradeEvent`](t::UpgradeEvent).
     pub base: t::UpgradeEvent,
@@ -1878,7 +1878,7 @@ d::object!(ErrorUpgradeEvent: t::UpgradeEvent, "ErrorUpgradeEvent", 0, [
 impl d::IsA<t::Event> for ErrorUpgradeEvent {}
 
 /// Event `vim.event.Event`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Event {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1933,7 +1933,7 @@ d::object!(Event: t::DynamicData, "Event", 0, [
 impl d::IsA<t::Event> for Event {}
 
 /// Data object `vim.event.EventDescription.EventArgDesc`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EventArgDesc {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1951,7 +1951,7 @@ d::object!(EventArgDesc: t::DynamicData, "EventArgDesc", 3, [
 ]);
 
 /// Data object `vim.event.EventArgument`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EventArgument {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1970,7 +1970,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.event.EventDescription`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EventDescription {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1988,7 +1988,7 @@ d::object!(EventDescription: t::DynamicData, "EventDescription", 0, [
 ]);
 
 /// Data object `vim.event.EventDescription.EventDetail`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EventDescriptionEventDetail {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2034,7 +2034,7 @@ d::enumeration!(
 );
 
 /// Event `vim.event.EventEx`, which extends [`Event`](t::Event). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EventEx {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
@@ -2068,7 +2068,7 @@ d::object!(EventEx: t::Event, "EventEx", 3, [
 impl d::IsA<t::Event> for EventEx {}
 
 /// Data object `vim.event.EventFilterSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EventFilterSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2122,7 +2122,7 @@ d::object!(EventFilterSpec: t::DynamicData, "EventFilterSpec", 0, [
 ]);
 
 /// Data object `vim.event.EventFilterSpec.ByEntity`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EventFilterSpecByEntity {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2137,7 +2137,7 @@ d::object!(EventFilterSpecByEntity: t::DynamicData, "EventFilterSpecByEntity", 0
 ]);
 
 /// Data object `vim.event.EventFilterSpec.ByTime`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EventFilterSpecByTime {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2152,7 +2152,7 @@ d::object!(EventFilterSpecByTime: t::DynamicData, "EventFilterSpecByTime", 0, [
 ]);
 
 /// Data object `vim.event.EventFilterSpec.ByUsername`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EventFilterSpecByUsername {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2176,7 +2176,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.event.EventManager.EventViewSpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EventManagerEventViewSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2186,7 +2186,7 @@ d::object!(EventManagerEventViewSpec: t::DynamicData, "EventManagerEventViewSpec
 impl d::IsA<t::EventManagerEventViewSpec> for EventManagerEventViewSpec {}
 
 /// Data object `vim.event.EventManager.ViewByStartId`, which extends [`EventManagerEventViewSpec`](t::EventManagerEventViewSpec). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EventManagerViewByStartId {
     /// The fields of [`EventManagerEventViewSpec`](t::EventManagerEventViewSpec).
     pub base: t::EventManagerEventViewSpec,
@@ -2202,7 +2202,7 @@ d::object!(EventManagerViewByStartId: t::EventManagerEventViewSpec, "EventManage
 impl d::IsA<t::EventManagerEventViewSpec> for EventManagerViewByStartId {}
 
 /// Event `vim.event.ExitMaintenanceModeEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ExitMaintenanceModeEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2212,7 +2212,7 @@ d::object!(ExitMaintenanceModeEvent: t::HostEvent, "ExitMaintenanceModeEvent", 0
 impl d::IsA<t::Event> for ExitMaintenanceModeEvent {}
 
 /// Event `vim.event.ExitStandbyModeFailedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ExitStandbyModeFailedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2222,7 +2222,7 @@ d::object!(ExitStandbyModeFailedEvent: t::HostEvent, "ExitStandbyModeFailedEvent
 impl d::IsA<t::Event> for ExitStandbyModeFailedEvent {}
 
 /// Event `vim.event.ExitedStandbyModeEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ExitedStandbyModeEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2232,7 +2232,7 @@ d::object!(ExitedStandbyModeEvent: t::HostEvent, "ExitedStandbyModeEvent", 0, [
 impl d::IsA<t::Event> for ExitedStandbyModeEvent {}
 
 /// Event `vim.event.ExitingStandbyModeEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ExitingStandbyModeEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2242,7 +2242,7 @@ d::object!(ExitingStandbyModeEvent: t::HostEvent, "ExitingStandbyModeEvent", 3, 
 impl d::IsA<t::Event> for ExitingStandbyModeEvent {}
 
 /// Event `vim.event.ExtendedEvent`, which extends [`GeneralEvent`](t::GeneralEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ExtendedEvent {
     /// The fields of [`GeneralEvent`](t::GeneralEvent).
     pub base: t::GeneralEvent,
@@ -2261,7 +2261,7 @@ d::object!(ExtendedEvent: t::GeneralEvent, "ExtendedEvent", 0, [
 impl d::IsA<t::Event> for ExtendedEvent {}
 
 /// Data object `vim.event.ExtendedEvent.Pair`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ExtendedEventPair {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2276,7 +2276,7 @@ d::object!(ExtendedEventPair: t::DynamicData, "ExtendedEventPair", 0, [
 ]);
 
 /// Event `vim.event.FailoverLevelRestored`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FailoverLevelRestored {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
@@ -2286,7 +2286,7 @@ d::object!(FailoverLevelRestored: t::ClusterEvent, "FailoverLevelRestored", 0, [
 impl d::IsA<t::Event> for FailoverLevelRestored {}
 
 /// Data object `vim.event.FolderEventArgument`, which extends [`EntityEventArgument`](t::EntityEventArgument). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FolderEventArgument {
     /// The fields of [`EntityEventArgument`](t::EntityEventArgument).
     pub base: t::EntityEventArgument,
@@ -2299,7 +2299,7 @@ d::object!(FolderEventArgument: t::EntityEventArgument, "FolderEventArgument", 0
 impl d::IsA<t::EntityEventArgument> for FolderEventArgument {}
 
 /// Event `vim.event.GeneralEvent`, which extends [`Event`](t::Event). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GeneralEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
@@ -2312,7 +2312,7 @@ d::object!(GeneralEvent: t::Event, "GeneralEvent", 0, [
 impl d::IsA<t::Event> for GeneralEvent {}
 
 /// Event `vim.event.GeneralHostErrorEvent`, which extends [`GeneralEvent`](t::GeneralEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GeneralHostErrorEvent {
     /// The fields of [`GeneralEvent`](t::GeneralEvent).
     pub base: t::GeneralEvent,
@@ -2322,7 +2322,7 @@ d::object!(GeneralHostErrorEvent: t::GeneralEvent, "GeneralHostErrorEvent", 0, [
 impl d::IsA<t::Event> for GeneralHostErrorEvent {}
 
 /// Event `vim.event.GeneralHostInfoEvent`, which extends [`GeneralEvent`](t::GeneralEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GeneralHostInfoEvent {
     /// The fields of [`GeneralEvent`](t::GeneralEvent).
     pub base: t::GeneralEvent,
@@ -2332,7 +2332,7 @@ d::object!(GeneralHostInfoEvent: t::GeneralEvent, "GeneralHostInfoEvent", 0, [
 impl d::IsA<t::Event> for GeneralHostInfoEvent {}
 
 /// Event `vim.event.GeneralHostWarningEvent`, which extends [`GeneralEvent`](t::GeneralEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GeneralHostWarningEvent {
     /// The fields of [`GeneralEvent`](t::GeneralEvent).
     pub base: t::GeneralEvent,
@@ -2342,7 +2342,7 @@ d::object!(GeneralHostWarningEvent: t::GeneralEvent, "GeneralHostWarningEvent", 
 impl d::IsA<t::Event> for GeneralHostWarningEvent {}
 
 /// Event `vim.event.GeneralUserEvent`, which extends [`GeneralEvent`](t::GeneralEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GeneralUserEvent {
     /// The fields of [`GeneralEvent`](t::GeneralEvent).
     pub base: t::GeneralEvent,
@@ -2355,7 +2355,7 @@ d::object!(GeneralUserEvent: t::GeneralEvent, "GeneralUserEvent", 0, [
 impl d::IsA<t::Event> for GeneralUserEvent {}
 
 /// Event `vim.event.GeneralVmErrorEvent`, which extends [`GeneralEvent`](t::GeneralEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GeneralVmErrorEvent {
     /// The fields of [`GeneralEvent`](t::GeneralEvent).
     pub base: t::GeneralEvent,
@@ -2365,7 +2365,7 @@ d::object!(GeneralVmErrorEvent: t::GeneralEvent, "GeneralVmErrorEvent", 0, [
 impl d::IsA<t::Event> for GeneralVmErrorEvent {}
 
 /// Event `vim.event.GeneralVmInfoEvent`, which extends [`GeneralEvent`](t::GeneralEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GeneralVmInfoEvent {
     /// The fields of [`GeneralEvent`](t::GeneralEvent).
     pub base: t::GeneralEvent,
@@ -2375,7 +2375,7 @@ d::object!(GeneralVmInfoEvent: t::GeneralEvent, "GeneralVmInfoEvent", 0, [
 impl d::IsA<t::Event> for GeneralVmInfoEvent {}
 
 /// Event `vim.event.GeneralVmWarningEvent`, which extends [`GeneralEvent`](t::GeneralEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GeneralVmWarningEvent {
     /// The fields of [`GeneralEvent`](t::GeneralEvent).
     pub base: t::GeneralEvent,
@@ -2385,7 +2385,7 @@ d::object!(GeneralVmWarningEvent: t::GeneralEvent, "GeneralVmWarningEvent", 0, [
 impl d::IsA<t::Event> for GeneralVmWarningEvent {}
 
 /// Event `vim.event.GhostDvsProxySwitchDetectedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GhostDvsProxySwitchDetectedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2398,7 +2398,7 @@ d::object!(GhostDvsProxySwitchDetectedEvent: t::HostEvent, "GhostDvsProxySwitchD
 impl d::IsA<t::Event> for GhostDvsProxySwitchDetectedEvent {}
 
 /// Event `vim.event.GhostDvsProxySwitchRemovedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GhostDvsProxySwitchRemovedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2411,7 +2411,7 @@ d::object!(GhostDvsProxySwitchRemovedEvent: t::HostEvent, "GhostDvsProxySwitchRe
 impl d::IsA<t::Event> for GhostDvsProxySwitchRemovedEvent {}
 
 /// Event `vim.event.GlobalMessageChangedEvent`, which extends [`SessionEvent`](t::SessionEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GlobalMessageChangedEvent {
     /// The fields of [`SessionEvent`](t::SessionEvent).
     pub base: t::SessionEvent,
@@ -2427,7 +2427,7 @@ d::object!(GlobalMessageChangedEvent: t::SessionEvent, "GlobalMessageChangedEven
 impl d::IsA<t::Event> for GlobalMessageChangedEvent {}
 
 /// Event `vim.event.HealthStatusChangedEvent`, which extends [`Event`](t::Event). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HealthStatusChangedEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
@@ -2452,7 +2452,7 @@ d::object!(HealthStatusChangedEvent: t::Event, "HealthStatusChangedEvent", 3, [
 impl d::IsA<t::Event> for HealthStatusChangedEvent {}
 
 /// Event `vim.event.HostAddFailedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostAddFailedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2465,7 +2465,7 @@ d::object!(HostAddFailedEvent: t::HostEvent, "HostAddFailedEvent", 0, [
 impl d::IsA<t::Event> for HostAddFailedEvent {}
 
 /// Event `vim.event.HostAddedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostAddedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2475,7 +2475,7 @@ d::object!(HostAddedEvent: t::HostEvent, "HostAddedEvent", 0, [
 impl d::IsA<t::Event> for HostAddedEvent {}
 
 /// Event `vim.event.HostAdminDisableEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostAdminDisableEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2485,7 +2485,7 @@ d::object!(HostAdminDisableEvent: t::HostEvent, "HostAdminDisableEvent", 0, [
 impl d::IsA<t::Event> for HostAdminDisableEvent {}
 
 /// Event `vim.event.HostAdminEnableEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostAdminEnableEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2495,7 +2495,7 @@ d::object!(HostAdminEnableEvent: t::HostEvent, "HostAdminEnableEvent", 0, [
 impl d::IsA<t::Event> for HostAdminEnableEvent {}
 
 /// Event `vim.event.HostCnxFailedAccountFailedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostCnxFailedAccountFailedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2505,7 +2505,7 @@ d::object!(HostCnxFailedAccountFailedEvent: t::HostEvent, "HostCnxFailedAccountF
 impl d::IsA<t::Event> for HostCnxFailedAccountFailedEvent {}
 
 /// Event `vim.event.HostCnxFailedAlreadyManagedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostCnxFailedAlreadyManagedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2518,7 +2518,7 @@ d::object!(HostCnxFailedAlreadyManagedEvent: t::HostEvent, "HostCnxFailedAlready
 impl d::IsA<t::Event> for HostCnxFailedAlreadyManagedEvent {}
 
 /// Event `vim.event.HostCnxFailedBadCcagentEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostCnxFailedBadCcagentEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2528,7 +2528,7 @@ d::object!(HostCnxFailedBadCcagentEvent: t::HostEvent, "HostCnxFailedBadCcagentE
 impl d::IsA<t::Event> for HostCnxFailedBadCcagentEvent {}
 
 /// Event `vim.event.HostCnxFailedBadUsernameEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostCnxFailedBadUsernameEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2538,7 +2538,7 @@ d::object!(HostCnxFailedBadUsernameEvent: t::HostEvent, "HostCnxFailedBadUsernam
 impl d::IsA<t::Event> for HostCnxFailedBadUsernameEvent {}
 
 /// Event `vim.event.HostCnxFailedBadVersionEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostCnxFailedBadVersionEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2548,7 +2548,7 @@ d::object!(HostCnxFailedBadVersionEvent: t::HostEvent, "HostCnxFailedBadVersionE
 impl d::IsA<t::Event> for HostCnxFailedBadVersionEvent {}
 
 /// Event `vim.event.HostCnxFailedCcagentUpgradeEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostCnxFailedCcagentUpgradeEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2558,7 +2558,7 @@ d::object!(HostCnxFailedCcagentUpgradeEvent: t::HostEvent, "HostCnxFailedCcagent
 impl d::IsA<t::Event> for HostCnxFailedCcagentUpgradeEvent {}
 
 /// Event `vim.event.HostCnxFailedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostCnxFailedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2568,7 +2568,7 @@ d::object!(HostCnxFailedEvent: t::HostEvent, "HostCnxFailedEvent", 0, [
 impl d::IsA<t::Event> for HostCnxFailedEvent {}
 
 /// Event `vim.event.HostCnxFailedNetworkErrorEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostCnxFailedNetworkErrorEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2578,7 +2578,7 @@ d::object!(HostCnxFailedNetworkErrorEvent: t::HostEvent, "HostCnxFailedNetworkEr
 impl d::IsA<t::Event> for HostCnxFailedNetworkErrorEvent {}
 
 /// Event `vim.event.HostCnxFailedNoAccessEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostCnxFailedNoAccessEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2588,7 +2588,7 @@ d::object!(HostCnxFailedNoAccessEvent: t::HostEvent, "HostCnxFailedNoAccessEvent
 impl d::IsA<t::Event> for HostCnxFailedNoAccessEvent {}
 
 /// Event `vim.event.HostCnxFailedNoConnectionEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostCnxFailedNoConnectionEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2598,7 +2598,7 @@ d::object!(HostCnxFailedNoConnectionEvent: t::HostEvent, "HostCnxFailedNoConnect
 impl d::IsA<t::Event> for HostCnxFailedNoConnectionEvent {}
 
 /// Event `vim.event.HostCnxFailedNoLicenseEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostCnxFailedNoLicenseEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2608,7 +2608,7 @@ d::object!(HostCnxFailedNoLicenseEvent: t::HostEvent, "HostCnxFailedNoLicenseEve
 impl d::IsA<t::Event> for HostCnxFailedNoLicenseEvent {}
 
 /// Event `vim.event.HostCnxFailedNotFoundEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostCnxFailedNotFoundEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2618,7 +2618,7 @@ d::object!(HostCnxFailedNotFoundEvent: t::HostEvent, "HostCnxFailedNotFoundEvent
 impl d::IsA<t::Event> for HostCnxFailedNotFoundEvent {}
 
 /// Event `vim.event.HostCnxFailedTimeoutEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostCnxFailedTimeoutEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2628,7 +2628,7 @@ d::object!(HostCnxFailedTimeoutEvent: t::HostEvent, "HostCnxFailedTimeoutEvent",
 impl d::IsA<t::Event> for HostCnxFailedTimeoutEvent {}
 
 /// Event `vim.event.HostComplianceCheckedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostComplianceCheckedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2641,7 +2641,7 @@ d::object!(HostComplianceCheckedEvent: t::HostEvent, "HostComplianceCheckedEvent
 impl d::IsA<t::Event> for HostComplianceCheckedEvent {}
 
 /// Event `vim.event.HostCompliantEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostCompliantEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2651,7 +2651,7 @@ d::object!(HostCompliantEvent: t::HostEvent, "HostCompliantEvent", 3, [
 impl d::IsA<t::Event> for HostCompliantEvent {}
 
 /// Event `vim.event.HostConfigAppliedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostConfigAppliedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2661,7 +2661,7 @@ d::object!(HostConfigAppliedEvent: t::HostEvent, "HostConfigAppliedEvent", 3, [
 impl d::IsA<t::Event> for HostConfigAppliedEvent {}
 
 /// Event `vim.event.HostConnectedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostConnectedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2671,7 +2671,7 @@ d::object!(HostConnectedEvent: t::HostEvent, "HostConnectedEvent", 0, [
 impl d::IsA<t::Event> for HostConnectedEvent {}
 
 /// Event `vim.event.HostConnectionLostEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostConnectionLostEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2681,7 +2681,7 @@ d::object!(HostConnectionLostEvent: t::HostEvent, "HostConnectionLostEvent", 0, 
 impl d::IsA<t::Event> for HostConnectionLostEvent {}
 
 /// Event `vim.event.HostDasDisabledEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDasDisabledEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2691,7 +2691,7 @@ d::object!(HostDasDisabledEvent: t::HostEvent, "HostDasDisabledEvent", 0, [
 impl d::IsA<t::Event> for HostDasDisabledEvent {}
 
 /// Event `vim.event.HostDasDisablingEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDasDisablingEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2701,7 +2701,7 @@ d::object!(HostDasDisablingEvent: t::HostEvent, "HostDasDisablingEvent", 0, [
 impl d::IsA<t::Event> for HostDasDisablingEvent {}
 
 /// Event `vim.event.HostDasEnabledEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDasEnabledEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2711,7 +2711,7 @@ d::object!(HostDasEnabledEvent: t::HostEvent, "HostDasEnabledEvent", 0, [
 impl d::IsA<t::Event> for HostDasEnabledEvent {}
 
 /// Event `vim.event.HostDasEnablingEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDasEnablingEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2721,7 +2721,7 @@ d::object!(HostDasEnablingEvent: t::HostEvent, "HostDasEnablingEvent", 0, [
 impl d::IsA<t::Event> for HostDasEnablingEvent {}
 
 /// Event `vim.event.HostDasErrorEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDasErrorEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2751,7 +2751,7 @@ d::enumeration!(
 );
 
 /// Event `vim.event.HostDasEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDasEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2761,7 +2761,7 @@ d::object!(HostDasEvent: t::HostEvent, "HostDasEvent", 0, [
 impl d::IsA<t::Event> for HostDasEvent {}
 
 /// Event `vim.event.HostDasOkEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDasOkEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2771,7 +2771,7 @@ d::object!(HostDasOkEvent: t::HostEvent, "HostDasOkEvent", 0, [
 impl d::IsA<t::Event> for HostDasOkEvent {}
 
 /// Event `vim.event.HostDisconnectedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDisconnectedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2799,7 +2799,7 @@ d::enumeration!(
 );
 
 /// Event `vim.event.HostEnableAdminFailedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostEnableAdminFailedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2812,7 +2812,7 @@ d::object!(HostEnableAdminFailedEvent: t::HostEvent, "HostEnableAdminFailedEvent
 impl d::IsA<t::Event> for HostEnableAdminFailedEvent {}
 
 /// Event `vim.event.HostEvent`, which extends [`Event`](t::Event). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
@@ -2822,7 +2822,7 @@ d::object!(HostEvent: t::Event, "HostEvent", 0, [
 impl d::IsA<t::Event> for HostEvent {}
 
 /// Data object `vim.event.HostEventArgument`, which extends [`EntityEventArgument`](t::EntityEventArgument). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostEventArgument {
     /// The fields of [`EntityEventArgument`](t::EntityEventArgument).
     pub base: t::EntityEventArgument,
@@ -2835,7 +2835,7 @@ d::object!(HostEventArgument: t::EntityEventArgument, "HostEventArgument", 0, [
 impl d::IsA<t::EntityEventArgument> for HostEventArgument {}
 
 /// Event `vim.event.HostExtraNetworksEvent`, which extends [`HostDasEvent`](t::HostDasEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostExtraNetworksEvent {
     /// The fields of [`HostDasEvent`](t::HostDasEvent).
     pub base: t::HostDasEvent,
@@ -2848,7 +2848,7 @@ d::object!(HostExtraNetworksEvent: t::HostDasEvent, "HostExtraNetworksEvent", 3,
 impl d::IsA<t::Event> for HostExtraNetworksEvent {}
 
 /// Event `vim.event.HostGetShortNameFailedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostGetShortNameFailedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2858,7 +2858,7 @@ d::object!(HostGetShortNameFailedEvent: t::HostEvent, "HostGetShortNameFailedEve
 impl d::IsA<t::Event> for HostGetShortNameFailedEvent {}
 
 /// Event `vim.event.HostInAuditModeEvent`, which extends [`HostEvent`](t::HostEvent). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostInAuditModeEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2868,7 +2868,7 @@ d::object!(HostInAuditModeEvent: t::HostEvent, "HostInAuditModeEvent", 5, [
 impl d::IsA<t::Event> for HostInAuditModeEvent {}
 
 /// Event `vim.event.HostInventoryFullEvent`, which extends [`LicenseEvent`](t::LicenseEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostInventoryFullEvent {
     /// The fields of [`LicenseEvent`](t::LicenseEvent).
     pub base: t::LicenseEvent,
@@ -2881,7 +2881,7 @@ d::object!(HostInventoryFullEvent: t::LicenseEvent, "HostInventoryFullEvent", 0,
 impl d::IsA<t::Event> for HostInventoryFullEvent {}
 
 /// Event `vim.event.HostInventoryUnreadableEvent`, which extends [`Event`](t::Event). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostInventoryUnreadableEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
@@ -2891,7 +2891,7 @@ d::object!(HostInventoryUnreadableEvent: t::Event, "HostInventoryUnreadableEvent
 impl d::IsA<t::Event> for HostInventoryUnreadableEvent {}
 
 /// Event `vim.event.HostIpChangedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostIpChangedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2907,7 +2907,7 @@ d::object!(HostIpChangedEvent: t::HostEvent, "HostIpChangedEvent", 0, [
 impl d::IsA<t::Event> for HostIpChangedEvent {}
 
 /// Event `vim.event.HostIpInconsistentEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostIpInconsistentEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2923,7 +2923,7 @@ d::object!(HostIpInconsistentEvent: t::HostEvent, "HostIpInconsistentEvent", 0, 
 impl d::IsA<t::Event> for HostIpInconsistentEvent {}
 
 /// Event `vim.event.HostIpToShortNameFailedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostIpToShortNameFailedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -2933,7 +2933,7 @@ d::object!(HostIpToShortNameFailedEvent: t::HostEvent, "HostIpToShortNameFailedE
 impl d::IsA<t::Event> for HostIpToShortNameFailedEvent {}
 
 /// Event `vim.event.HostIsolationIpPingFailedEvent`, which extends [`HostDasEvent`](t::HostDasEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostIsolationIpPingFailedEvent {
     /// The fields of [`HostDasEvent`](t::HostDasEvent).
     pub base: t::HostDasEvent,
@@ -2946,7 +2946,7 @@ d::object!(HostIsolationIpPingFailedEvent: t::HostDasEvent, "HostIsolationIpPing
 impl d::IsA<t::Event> for HostIsolationIpPingFailedEvent {}
 
 /// Event `vim.event.HostLicenseExpiredEvent`, which extends [`LicenseEvent`](t::LicenseEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostLicenseExpiredEvent {
     /// The fields of [`LicenseEvent`](t::LicenseEvent).
     pub base: t::LicenseEvent,
@@ -2956,7 +2956,7 @@ d::object!(HostLicenseExpiredEvent: t::LicenseEvent, "HostLicenseExpiredEvent", 
 impl d::IsA<t::Event> for HostLicenseExpiredEvent {}
 
 /// Event `vim.event.HostLocalPortCreatedEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostLocalPortCreatedEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -2969,7 +2969,7 @@ d::object!(HostLocalPortCreatedEvent: t::DvsEvent, "HostLocalPortCreatedEvent", 
 impl d::IsA<t::Event> for HostLocalPortCreatedEvent {}
 
 /// Event `vim.event.HostMissingNetworksEvent`, which extends [`HostDasEvent`](t::HostDasEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostMissingNetworksEvent {
     /// The fields of [`HostDasEvent`](t::HostDasEvent).
     pub base: t::HostDasEvent,
@@ -2982,7 +2982,7 @@ d::object!(HostMissingNetworksEvent: t::HostDasEvent, "HostMissingNetworksEvent"
 impl d::IsA<t::Event> for HostMissingNetworksEvent {}
 
 /// Event `vim.event.HostMonitoringStateChangedEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostMonitoringStateChangedEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,

@@ -7,7 +7,7 @@ use crate::generated::types as t;
 use crate::moref::MoRef;
 
 /// Event `vim.event.HostNoAvailableNetworksEvent`, which extends [`HostDasEvent`](t::HostDasEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNoAvailableNetworksEvent {
     /// The fields of [`HostDasEvent`](t::HostDasEvent).
     pub base: t::HostDasEvent,
@@ -20,7 +20,7 @@ d::object!(HostNoAvailableNetworksEvent: t::HostDasEvent, "HostNoAvailableNetwor
 impl d::IsA<t::Event> for HostNoAvailableNetworksEvent {}
 
 /// Event `vim.event.HostNoHAEnabledPortGroupsEvent`, which extends [`HostDasEvent`](t::HostDasEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNoHAEnabledPortGroupsEvent {
     /// The fields of [`HostDasEvent`](t::HostDasEvent).
     pub base: t::HostDasEvent,
@@ -30,7 +30,7 @@ d::object!(HostNoHAEnabledPortGroupsEvent: t::HostDasEvent, "HostNoHAEnabledPort
 impl d::IsA<t::Event> for HostNoHAEnabledPortGroupsEvent {}
 
 /// Event `vim.event.HostNoRedundantManagementNetworkEvent`, which extends [`HostDasEvent`](t::HostDasEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNoRedundantManagementNetworkEvent {
     /// The fields of [`HostDasEvent`](t::HostDasEvent).
     pub base: t::HostDasEvent,
@@ -40,7 +40,7 @@ d::object!(HostNoRedundantManagementNetworkEvent: t::HostDasEvent, "HostNoRedund
 impl d::IsA<t::Event> for HostNoRedundantManagementNetworkEvent {}
 
 /// Event `vim.event.HostNonCompliantEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNonCompliantEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -50,7 +50,7 @@ d::object!(HostNonCompliantEvent: t::HostEvent, "HostNonCompliantEvent", 3, [
 impl d::IsA<t::Event> for HostNonCompliantEvent {}
 
 /// Event `vim.event.HostNotInClusterEvent`, which extends [`HostDasEvent`](t::HostDasEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNotInClusterEvent {
     /// The fields of [`HostDasEvent`](t::HostDasEvent).
     pub base: t::HostDasEvent,
@@ -60,7 +60,7 @@ d::object!(HostNotInClusterEvent: t::HostDasEvent, "HostNotInClusterEvent", 0, [
 impl d::IsA<t::Event> for HostNotInClusterEvent {}
 
 /// Event `vim.event.HostOvercommittedEvent`, which extends [`ClusterOvercommittedEvent`](t::ClusterOvercommittedEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostOvercommittedEvent {
     /// The fields of [`ClusterOvercommittedEvent`](t::ClusterOvercommittedEvent).
     pub base: t::ClusterOvercommittedEvent,
@@ -70,7 +70,7 @@ d::object!(HostOvercommittedEvent: t::ClusterOvercommittedEvent, "HostOvercommit
 impl d::IsA<t::Event> for HostOvercommittedEvent {}
 
 /// Event `vim.event.HostPrimaryAgentNotShortNameEvent`, which extends [`HostDasEvent`](t::HostDasEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPrimaryAgentNotShortNameEvent {
     /// The fields of [`HostDasEvent`](t::HostDasEvent).
     pub base: t::HostDasEvent,
@@ -83,7 +83,7 @@ d::object!(HostPrimaryAgentNotShortNameEvent: t::HostDasEvent, "HostPrimaryAgent
 impl d::IsA<t::Event> for HostPrimaryAgentNotShortNameEvent {}
 
 /// Event `vim.event.HostProfileAppliedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostProfileAppliedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -96,7 +96,7 @@ d::object!(HostProfileAppliedEvent: t::HostEvent, "HostProfileAppliedEvent", 3, 
 impl d::IsA<t::Event> for HostProfileAppliedEvent {}
 
 /// Event `vim.event.HostReconnectionFailedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostReconnectionFailedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -106,7 +106,7 @@ d::object!(HostReconnectionFailedEvent: t::HostEvent, "HostReconnectionFailedEve
 impl d::IsA<t::Event> for HostReconnectionFailedEvent {}
 
 /// Event `vim.event.HostRemovedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostRemovedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -116,7 +116,7 @@ d::object!(HostRemovedEvent: t::HostEvent, "HostRemovedEvent", 0, [
 impl d::IsA<t::Event> for HostRemovedEvent {}
 
 /// Event `vim.event.HostShortNameInconsistentEvent`, which extends [`HostDasEvent`](t::HostDasEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostShortNameInconsistentEvent {
     /// The fields of [`HostDasEvent`](t::HostDasEvent).
     pub base: t::HostDasEvent,
@@ -132,7 +132,7 @@ d::object!(HostShortNameInconsistentEvent: t::HostDasEvent, "HostShortNameIncons
 impl d::IsA<t::Event> for HostShortNameInconsistentEvent {}
 
 /// Event `vim.event.HostShortNameToIpFailedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostShortNameToIpFailedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -145,7 +145,7 @@ d::object!(HostShortNameToIpFailedEvent: t::HostEvent, "HostShortNameToIpFailedE
 impl d::IsA<t::Event> for HostShortNameToIpFailedEvent {}
 
 /// Event `vim.event.HostShutdownEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostShutdownEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -158,7 +158,7 @@ d::object!(HostShutdownEvent: t::HostEvent, "HostShutdownEvent", 0, [
 impl d::IsA<t::Event> for HostShutdownEvent {}
 
 /// Event `vim.event.HostSpecificationChangedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSpecificationChangedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -168,7 +168,7 @@ d::object!(HostSpecificationChangedEvent: t::HostEvent, "HostSpecificationChange
 impl d::IsA<t::Event> for HostSpecificationChangedEvent {}
 
 /// Event `vim.event.HostSpecificationRequireEvent`, which extends [`HostEvent`](t::HostEvent). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSpecificationRequireEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -178,7 +178,7 @@ d::object!(HostSpecificationRequireEvent: t::HostEvent, "HostSpecificationRequir
 impl d::IsA<t::Event> for HostSpecificationRequireEvent {}
 
 /// Event `vim.event.HostSpecificationUpdateEvent`, which extends [`HostEvent`](t::HostEvent). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSpecificationUpdateEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -191,7 +191,7 @@ d::object!(HostSpecificationUpdateEvent: t::HostEvent, "HostSpecificationUpdateE
 impl d::IsA<t::Event> for HostSpecificationUpdateEvent {}
 
 /// Event `vim.event.HostStatusChangedEvent`, which extends [`ClusterStatusChangedEvent`](t::ClusterStatusChangedEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostStatusChangedEvent {
     /// The fields of [`ClusterStatusChangedEvent`](t::ClusterStatusChangedEvent).
     pub base: t::ClusterStatusChangedEvent,
@@ -201,7 +201,7 @@ d::object!(HostStatusChangedEvent: t::ClusterStatusChangedEvent, "HostStatusChan
 impl d::IsA<t::Event> for HostStatusChangedEvent {}
 
 /// Event `vim.event.HostSubSpecificationDeleteEvent`, which extends [`HostEvent`](t::HostEvent). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSubSpecificationDeleteEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -214,7 +214,7 @@ d::object!(HostSubSpecificationDeleteEvent: t::HostEvent, "HostSubSpecificationD
 impl d::IsA<t::Event> for HostSubSpecificationDeleteEvent {}
 
 /// Event `vim.event.HostSubSpecificationUpdateEvent`, which extends [`HostEvent`](t::HostEvent). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSubSpecificationUpdateEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -227,7 +227,7 @@ d::object!(HostSubSpecificationUpdateEvent: t::HostEvent, "HostSubSpecificationU
 impl d::IsA<t::Event> for HostSubSpecificationUpdateEvent {}
 
 /// Event `vim.event.HostSyncFailedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSyncFailedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -240,7 +240,7 @@ d::object!(HostSyncFailedEvent: t::HostEvent, "HostSyncFailedEvent", 3, [
 impl d::IsA<t::Event> for HostSyncFailedEvent {}
 
 /// Event `vim.event.HostUpgradeFailedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostUpgradeFailedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -250,7 +250,7 @@ d::object!(HostUpgradeFailedEvent: t::HostEvent, "HostUpgradeFailedEvent", 0, [
 impl d::IsA<t::Event> for HostUpgradeFailedEvent {}
 
 /// Event `vim.event.HostUserWorldSwapNotEnabledEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostUserWorldSwapNotEnabledEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -260,7 +260,7 @@ d::object!(HostUserWorldSwapNotEnabledEvent: t::HostEvent, "HostUserWorldSwapNot
 impl d::IsA<t::Event> for HostUserWorldSwapNotEnabledEvent {}
 
 /// Event `vim.event.HostVnicConnectedToCustomizedDVPortEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVnicConnectedToCustomizedDVPortEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -276,7 +276,7 @@ d::object!(HostVnicConnectedToCustomizedDVPortEvent: t::HostEvent, "HostVnicConn
 impl d::IsA<t::Event> for HostVnicConnectedToCustomizedDVPortEvent {}
 
 /// Event `vim.event.HostWwnChangedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostWwnChangedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -298,7 +298,7 @@ d::object!(HostWwnChangedEvent: t::HostEvent, "HostWwnChangedEvent", 0, [
 impl d::IsA<t::Event> for HostWwnChangedEvent {}
 
 /// Event `vim.event.HostWwnConflictEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostWwnConflictEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -317,7 +317,7 @@ d::object!(HostWwnConflictEvent: t::HostEvent, "HostWwnConflictEvent", 0, [
 impl d::IsA<t::Event> for HostWwnConflictEvent {}
 
 /// Event `vim.event.iScsiBootFailureEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IScsiBootFailureEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -327,7 +327,7 @@ d::object!(IScsiBootFailureEvent: t::HostEvent, "IScsiBootFailureEvent", 4, [
 impl d::IsA<t::Event> for IScsiBootFailureEvent {}
 
 /// Event `vim.event.IncorrectHostInformationEvent`, which extends [`LicenseEvent`](t::LicenseEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IncorrectHostInformationEvent {
     /// The fields of [`LicenseEvent`](t::LicenseEvent).
     pub base: t::LicenseEvent,
@@ -337,7 +337,7 @@ d::object!(IncorrectHostInformationEvent: t::LicenseEvent, "IncorrectHostInforma
 impl d::IsA<t::Event> for IncorrectHostInformationEvent {}
 
 /// Event `vim.event.InfoUpgradeEvent`, which extends [`UpgradeEvent`](t::UpgradeEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InfoUpgradeEvent {
     /// The fields of [`UpgradeEvent`](t::UpgradeEvent).
     pub base: t::UpgradeEvent,
@@ -347,7 +347,7 @@ d::object!(InfoUpgradeEvent: t::UpgradeEvent, "InfoUpgradeEvent", 0, [
 impl d::IsA<t::Event> for InfoUpgradeEvent {}
 
 /// Event `vim.event.InsufficientFailoverResourcesEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InsufficientFailoverResourcesEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
@@ -357,7 +357,7 @@ d::object!(InsufficientFailoverResourcesEvent: t::ClusterEvent, "InsufficientFai
 impl d::IsA<t::Event> for InsufficientFailoverResourcesEvent {}
 
 /// Event `vim.event.InvalidEditionEvent`, which extends [`LicenseEvent`](t::LicenseEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidEditionEvent {
     /// The fields of [`LicenseEvent`](t::LicenseEvent).
     pub base: t::LicenseEvent,
@@ -370,7 +370,7 @@ d::object!(InvalidEditionEvent: t::LicenseEvent, "InvalidEditionEvent", 0, [
 impl d::IsA<t::Event> for InvalidEditionEvent {}
 
 /// Event `vim.event.LicenseEvent`, which extends [`Event`](t::Event). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LicenseEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
@@ -380,7 +380,7 @@ d::object!(LicenseEvent: t::Event, "LicenseEvent", 0, [
 impl d::IsA<t::Event> for LicenseEvent {}
 
 /// Event `vim.event.LicenseExpiredEvent`, which extends [`Event`](t::Event). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LicenseExpiredEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
@@ -393,7 +393,7 @@ d::object!(LicenseExpiredEvent: t::Event, "LicenseExpiredEvent", 0, [
 impl d::IsA<t::Event> for LicenseExpiredEvent {}
 
 /// Event `vim.event.LicenseNonComplianceEvent`, which extends [`LicenseEvent`](t::LicenseEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LicenseNonComplianceEvent {
     /// The fields of [`LicenseEvent`](t::LicenseEvent).
     pub base: t::LicenseEvent,
@@ -406,7 +406,7 @@ d::object!(LicenseNonComplianceEvent: t::LicenseEvent, "LicenseNonComplianceEven
 impl d::IsA<t::Event> for LicenseNonComplianceEvent {}
 
 /// Event `vim.event.LicenseRestrictedEvent`, which extends [`LicenseEvent`](t::LicenseEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LicenseRestrictedEvent {
     /// The fields of [`LicenseEvent`](t::LicenseEvent).
     pub base: t::LicenseEvent,
@@ -416,7 +416,7 @@ d::object!(LicenseRestrictedEvent: t::LicenseEvent, "LicenseRestrictedEvent", 0,
 impl d::IsA<t::Event> for LicenseRestrictedEvent {}
 
 /// Event `vim.event.LicenseServerAvailableEvent`, which extends [`LicenseEvent`](t::LicenseEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LicenseServerAvailableEvent {
     /// The fields of [`LicenseEvent`](t::LicenseEvent).
     pub base: t::LicenseEvent,
@@ -429,7 +429,7 @@ d::object!(LicenseServerAvailableEvent: t::LicenseEvent, "LicenseServerAvailable
 impl d::IsA<t::Event> for LicenseServerAvailableEvent {}
 
 /// Event `vim.event.LicenseServerUnavailableEvent`, which extends [`LicenseEvent`](t::LicenseEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LicenseServerUnavailableEvent {
     /// The fields of [`LicenseEvent`](t::LicenseEvent).
     pub base: t::LicenseEvent,
@@ -442,7 +442,7 @@ d::object!(LicenseServerUnavailableEvent: t::LicenseEvent, "LicenseServerUnavail
 impl d::IsA<t::Event> for LicenseServerUnavailableEvent {}
 
 /// Event `vim.event.LocalDatastoreCreatedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LocalDatastoreCreatedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -458,7 +458,7 @@ d::object!(LocalDatastoreCreatedEvent: t::HostEvent, "LocalDatastoreCreatedEvent
 impl d::IsA<t::Event> for LocalDatastoreCreatedEvent {}
 
 /// Event `vim.event.LocalTSMEnabledEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LocalTSMEnabledEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -468,7 +468,7 @@ d::object!(LocalTSMEnabledEvent: t::HostEvent, "LocalTSMEnabledEvent", 4, [
 impl d::IsA<t::Event> for LocalTSMEnabledEvent {}
 
 /// Event `vim.event.LockerMisconfiguredEvent`, which extends [`Event`](t::Event). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LockerMisconfiguredEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
@@ -481,7 +481,7 @@ d::object!(LockerMisconfiguredEvent: t::Event, "LockerMisconfiguredEvent", 0, [
 impl d::IsA<t::Event> for LockerMisconfiguredEvent {}
 
 /// Event `vim.event.LockerReconfiguredEvent`, which extends [`Event`](t::Event). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LockerReconfiguredEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
@@ -497,7 +497,7 @@ d::object!(LockerReconfiguredEvent: t::Event, "LockerReconfiguredEvent", 0, [
 impl d::IsA<t::Event> for LockerReconfiguredEvent {}
 
 /// Data object `vim.event.ManagedEntityEventArgument`, which extends [`EntityEventArgument`](t::EntityEventArgument). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ManagedEntityEventArgument {
     /// The fields of [`EntityEventArgument`](t::EntityEventArgument).
     pub base: t::EntityEventArgument,
@@ -510,7 +510,7 @@ d::object!(ManagedEntityEventArgument: t::EntityEventArgument, "ManagedEntityEve
 impl d::IsA<t::EntityEventArgument> for ManagedEntityEventArgument {}
 
 /// Event `vim.event.MigrationErrorEvent`, which extends [`MigrationEvent`](t::MigrationEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MigrationErrorEvent {
     /// The fields of [`MigrationEvent`](t::MigrationEvent).
     pub base: t::MigrationEvent,
@@ -520,7 +520,7 @@ d::object!(MigrationErrorEvent: t::MigrationEvent, "MigrationErrorEvent", 0, [
 impl d::IsA<t::Event> for MigrationErrorEvent {}
 
 /// Event `vim.event.MigrationEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MigrationEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -533,7 +533,7 @@ d::object!(MigrationEvent: t::VmEvent, "MigrationEvent", 0, [
 impl d::IsA<t::Event> for MigrationEvent {}
 
 /// Event `vim.event.MigrationHostErrorEvent`, which extends [`MigrationEvent`](t::MigrationEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MigrationHostErrorEvent {
     /// The fields of [`MigrationEvent`](t::MigrationEvent).
     pub base: t::MigrationEvent,
@@ -546,7 +546,7 @@ d::object!(MigrationHostErrorEvent: t::MigrationEvent, "MigrationHostErrorEvent"
 impl d::IsA<t::Event> for MigrationHostErrorEvent {}
 
 /// Event `vim.event.MigrationHostWarningEvent`, which extends [`MigrationEvent`](t::MigrationEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MigrationHostWarningEvent {
     /// The fields of [`MigrationEvent`](t::MigrationEvent).
     pub base: t::MigrationEvent,
@@ -559,7 +559,7 @@ d::object!(MigrationHostWarningEvent: t::MigrationEvent, "MigrationHostWarningEv
 impl d::IsA<t::Event> for MigrationHostWarningEvent {}
 
 /// Event `vim.event.MigrationResourceErrorEvent`, which extends [`MigrationEvent`](t::MigrationEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MigrationResourceErrorEvent {
     /// The fields of [`MigrationEvent`](t::MigrationEvent).
     pub base: t::MigrationEvent,
@@ -575,7 +575,7 @@ d::object!(MigrationResourceErrorEvent: t::MigrationEvent, "MigrationResourceErr
 impl d::IsA<t::Event> for MigrationResourceErrorEvent {}
 
 /// Event `vim.event.MigrationResourceWarningEvent`, which extends [`MigrationEvent`](t::MigrationEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MigrationResourceWarningEvent {
     /// The fields of [`MigrationEvent`](t::MigrationEvent).
     pub base: t::MigrationEvent,
@@ -591,7 +591,7 @@ d::object!(MigrationResourceWarningEvent: t::MigrationEvent, "MigrationResourceW
 impl d::IsA<t::Event> for MigrationResourceWarningEvent {}
 
 /// Event `vim.event.MigrationWarningEvent`, which extends [`MigrationEvent`](t::MigrationEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MigrationWarningEvent {
     /// The fields of [`MigrationEvent`](t::MigrationEvent).
     pub base: t::MigrationEvent,
@@ -601,7 +601,7 @@ d::object!(MigrationWarningEvent: t::MigrationEvent, "MigrationWarningEvent", 0,
 impl d::IsA<t::Event> for MigrationWarningEvent {}
 
 /// Event `vim.event.MtuMatchEvent`, which extends [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MtuMatchEvent {
     /// The fields of [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent).
     pub base: t::DvsHealthStatusChangeEvent,
@@ -611,7 +611,7 @@ d::object!(MtuMatchEvent: t::DvsHealthStatusChangeEvent, "MtuMatchEvent", 6, [
 impl d::IsA<t::Event> for MtuMatchEvent {}
 
 /// Event `vim.event.MtuMismatchEvent`, which extends [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MtuMismatchEvent {
     /// The fields of [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent).
     pub base: t::DvsHealthStatusChangeEvent,
@@ -621,7 +621,7 @@ d::object!(MtuMismatchEvent: t::DvsHealthStatusChangeEvent, "MtuMismatchEvent", 
 impl d::IsA<t::Event> for MtuMismatchEvent {}
 
 /// Event `vim.event.NASDatastoreCreatedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NASDatastoreCreatedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -637,7 +637,7 @@ d::object!(NASDatastoreCreatedEvent: t::HostEvent, "NASDatastoreCreatedEvent", 0
 impl d::IsA<t::Event> for NASDatastoreCreatedEvent {}
 
 /// Data object `vim.event.NetworkEventArgument`, which extends [`EntityEventArgument`](t::EntityEventArgument). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NetworkEventArgument {
     /// The fields of [`EntityEventArgument`](t::EntityEventArgument).
     pub base: t::EntityEventArgument,
@@ -650,7 +650,7 @@ d::object!(NetworkEventArgument: t::EntityEventArgument, "NetworkEventArgument",
 impl d::IsA<t::EntityEventArgument> for NetworkEventArgument {}
 
 /// Event `vim.event.NetworkRollbackEvent`, which extends [`Event`](t::Event). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NetworkRollbackEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
@@ -666,7 +666,7 @@ d::object!(NetworkRollbackEvent: t::Event, "NetworkRollbackEvent", 6, [
 impl d::IsA<t::Event> for NetworkRollbackEvent {}
 
 /// Event `vim.event.NoAccessUserEvent`, which extends [`SessionEvent`](t::SessionEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NoAccessUserEvent {
     /// The fields of [`SessionEvent`](t::SessionEvent).
     pub base: t::SessionEvent,
@@ -679,7 +679,7 @@ d::object!(NoAccessUserEvent: t::SessionEvent, "NoAccessUserEvent", 0, [
 impl d::IsA<t::Event> for NoAccessUserEvent {}
 
 /// Event `vim.event.NoDatastoresConfiguredEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NoDatastoresConfiguredEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -689,7 +689,7 @@ d::object!(NoDatastoresConfiguredEvent: t::HostEvent, "NoDatastoresConfiguredEve
 impl d::IsA<t::Event> for NoDatastoresConfiguredEvent {}
 
 /// Event `vim.event.NoLicenseEvent`, which extends [`LicenseEvent`](t::LicenseEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NoLicenseEvent {
     /// The fields of [`LicenseEvent`](t::LicenseEvent).
     pub base: t::LicenseEvent,
@@ -702,7 +702,7 @@ d::object!(NoLicenseEvent: t::LicenseEvent, "NoLicenseEvent", 0, [
 impl d::IsA<t::Event> for NoLicenseEvent {}
 
 /// Event `vim.event.NoMaintenanceModeDrsRecommendationForVM`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NoMaintenanceModeDrsRecommendationForVM {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -712,7 +712,7 @@ d::object!(NoMaintenanceModeDrsRecommendationForVM: t::VmEvent, "NoMaintenanceMo
 impl d::IsA<t::Event> for NoMaintenanceModeDrsRecommendationForVM {}
 
 /// Event `vim.event.NonVIWorkloadDetectedOnDatastoreEvent`, which extends [`DatastoreEvent`](t::DatastoreEvent). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NonVIWorkloadDetectedOnDatastoreEvent {
     /// The fields of [`DatastoreEvent`](t::DatastoreEvent).
     pub base: t::DatastoreEvent,
@@ -722,7 +722,7 @@ d::object!(NonVIWorkloadDetectedOnDatastoreEvent: t::DatastoreEvent, "NonVIWorkl
 impl d::IsA<t::Event> for NonVIWorkloadDetectedOnDatastoreEvent {}
 
 /// Event `vim.event.NotEnoughResourcesToStartVmEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NotEnoughResourcesToStartVmEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -735,7 +735,7 @@ d::object!(NotEnoughResourcesToStartVmEvent: t::VmEvent, "NotEnoughResourcesToSt
 impl d::IsA<t::Event> for NotEnoughResourcesToStartVmEvent {}
 
 /// Event `vim.event.OutOfSyncDvsHost`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OutOfSyncDvsHost {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -748,7 +748,7 @@ d::object!(OutOfSyncDvsHost: t::DvsEvent, "OutOfSyncDvsHost", 3, [
 impl d::IsA<t::Event> for OutOfSyncDvsHost {}
 
 /// Event `vim.event.PermissionAddedEvent`, which extends [`PermissionEvent`](t::PermissionEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PermissionAddedEvent {
     /// The fields of [`PermissionEvent`](t::PermissionEvent).
     pub base: t::PermissionEvent,
@@ -764,7 +764,7 @@ d::object!(PermissionAddedEvent: t::PermissionEvent, "PermissionAddedEvent", 0, 
 impl d::IsA<t::Event> for PermissionAddedEvent {}
 
 /// Event `vim.event.PermissionEvent`, which extends [`AuthorizationEvent`](t::AuthorizationEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PermissionEvent {
     /// The fields of [`AuthorizationEvent`](t::AuthorizationEvent).
     pub base: t::AuthorizationEvent,
@@ -783,7 +783,7 @@ d::object!(PermissionEvent: t::AuthorizationEvent, "PermissionEvent", 0, [
 impl d::IsA<t::Event> for PermissionEvent {}
 
 /// Event `vim.event.PermissionRemovedEvent`, which extends [`PermissionEvent`](t::PermissionEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PermissionRemovedEvent {
     /// The fields of [`PermissionEvent`](t::PermissionEvent).
     pub base: t::PermissionEvent,
@@ -793,7 +793,7 @@ d::object!(PermissionRemovedEvent: t::PermissionEvent, "PermissionRemovedEvent",
 impl d::IsA<t::Event> for PermissionRemovedEvent {}
 
 /// Event `vim.event.PermissionUpdatedEvent`, which extends [`PermissionEvent`](t::PermissionEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PermissionUpdatedEvent {
     /// The fields of [`PermissionEvent`](t::PermissionEvent).
     pub base: t::PermissionEvent,
@@ -815,7 +815,7 @@ d::object!(PermissionUpdatedEvent: t::PermissionEvent, "PermissionUpdatedEvent",
 impl d::IsA<t::Event> for PermissionUpdatedEvent {}
 
 /// Event `vim.event.ProfileAssociatedEvent`, which extends [`ProfileEvent`](t::ProfileEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfileAssociatedEvent {
     /// The fields of [`ProfileEvent`](t::ProfileEvent).
     pub base: t::ProfileEvent,
@@ -825,7 +825,7 @@ d::object!(ProfileAssociatedEvent: t::ProfileEvent, "ProfileAssociatedEvent", 3,
 impl d::IsA<t::Event> for ProfileAssociatedEvent {}
 
 /// Event `vim.event.ProfileChangedEvent`, which extends [`ProfileEvent`](t::ProfileEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfileChangedEvent {
     /// The fields of [`ProfileEvent`](t::ProfileEvent).
     pub base: t::ProfileEvent,
@@ -835,7 +835,7 @@ d::object!(ProfileChangedEvent: t::ProfileEvent, "ProfileChangedEvent", 3, [
 impl d::IsA<t::Event> for ProfileChangedEvent {}
 
 /// Event `vim.event.ProfileCreatedEvent`, which extends [`ProfileEvent`](t::ProfileEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfileCreatedEvent {
     /// The fields of [`ProfileEvent`](t::ProfileEvent).
     pub base: t::ProfileEvent,
@@ -845,7 +845,7 @@ d::object!(ProfileCreatedEvent: t::ProfileEvent, "ProfileCreatedEvent", 3, [
 impl d::IsA<t::Event> for ProfileCreatedEvent {}
 
 /// Event `vim.event.ProfileDissociatedEvent`, which extends [`ProfileEvent`](t::ProfileEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfileDissociatedEvent {
     /// The fields of [`ProfileEvent`](t::ProfileEvent).
     pub base: t::ProfileEvent,
@@ -855,7 +855,7 @@ d::object!(ProfileDissociatedEvent: t::ProfileEvent, "ProfileDissociatedEvent", 
 impl d::IsA<t::Event> for ProfileDissociatedEvent {}
 
 /// Event `vim.event.ProfileEvent`, which extends [`Event`](t::Event). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfileEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
@@ -868,7 +868,7 @@ d::object!(ProfileEvent: t::Event, "ProfileEvent", 3, [
 impl d::IsA<t::Event> for ProfileEvent {}
 
 /// Data object `vim.event.ProfileEventArgument`, which extends [`EventArgument`](t::EventArgument). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfileEventArgument {
     /// The fields of [`EventArgument`](t::EventArgument).
     pub base: t::EventArgument,
@@ -883,7 +883,7 @@ d::object!(ProfileEventArgument: t::EventArgument, "ProfileEventArgument", 3, [
 ]);
 
 /// Event `vim.event.ProfileReferenceHostChangedEvent`, which extends [`ProfileEvent`](t::ProfileEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfileReferenceHostChangedEvent {
     /// The fields of [`ProfileEvent`](t::ProfileEvent).
     pub base: t::ProfileEvent,
@@ -902,7 +902,7 @@ d::object!(ProfileReferenceHostChangedEvent: t::ProfileEvent, "ProfileReferenceH
 impl d::IsA<t::Event> for ProfileReferenceHostChangedEvent {}
 
 /// Event `vim.event.ProfileRemovedEvent`, which extends [`ProfileEvent`](t::ProfileEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfileRemovedEvent {
     /// The fields of [`ProfileEvent`](t::ProfileEvent).
     pub base: t::ProfileEvent,
@@ -912,7 +912,7 @@ d::object!(ProfileRemovedEvent: t::ProfileEvent, "ProfileRemovedEvent", 3, [
 impl d::IsA<t::Event> for ProfileRemovedEvent {}
 
 /// Event `vim.event.RecoveryEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct RecoveryEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -934,7 +934,7 @@ d::object!(RecoveryEvent: t::DvsEvent, "RecoveryEvent", 6, [
 impl d::IsA<t::Event> for RecoveryEvent {}
 
 /// Event `vim.event.RemoteTSMEnabledEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct RemoteTSMEnabledEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -944,7 +944,7 @@ d::object!(RemoteTSMEnabledEvent: t::HostEvent, "RemoteTSMEnabledEvent", 4, [
 impl d::IsA<t::Event> for RemoteTSMEnabledEvent {}
 
 /// Event `vim.event.ResourcePoolCreatedEvent`, which extends [`ResourcePoolEvent`](t::ResourcePoolEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ResourcePoolCreatedEvent {
     /// The fields of [`ResourcePoolEvent`](t::ResourcePoolEvent).
     pub base: t::ResourcePoolEvent,
@@ -957,7 +957,7 @@ d::object!(ResourcePoolCreatedEvent: t::ResourcePoolEvent, "ResourcePoolCreatedE
 impl d::IsA<t::Event> for ResourcePoolCreatedEvent {}
 
 /// Event `vim.event.ResourcePoolDestroyedEvent`, which extends [`ResourcePoolEvent`](t::ResourcePoolEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ResourcePoolDestroyedEvent {
     /// The fields of [`ResourcePoolEvent`](t::ResourcePoolEvent).
     pub base: t::ResourcePoolEvent,
@@ -967,7 +967,7 @@ d::object!(ResourcePoolDestroyedEvent: t::ResourcePoolEvent, "ResourcePoolDestro
 impl d::IsA<t::Event> for ResourcePoolDestroyedEvent {}
 
 /// Event `vim.event.ResourcePoolEvent`, which extends [`Event`](t::Event). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ResourcePoolEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
@@ -980,7 +980,7 @@ d::object!(ResourcePoolEvent: t::Event, "ResourcePoolEvent", 0, [
 impl d::IsA<t::Event> for ResourcePoolEvent {}
 
 /// Data object `vim.event.ResourcePoolEventArgument`, which extends [`EntityEventArgument`](t::EntityEventArgument). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ResourcePoolEventArgument {
     /// The fields of [`EntityEventArgument`](t::EntityEventArgument).
     pub base: t::EntityEventArgument,
@@ -993,7 +993,7 @@ d::object!(ResourcePoolEventArgument: t::EntityEventArgument, "ResourcePoolEvent
 impl d::IsA<t::EntityEventArgument> for ResourcePoolEventArgument {}
 
 /// Event `vim.event.ResourcePoolMovedEvent`, which extends [`ResourcePoolEvent`](t::ResourcePoolEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ResourcePoolMovedEvent {
     /// The fields of [`ResourcePoolEvent`](t::ResourcePoolEvent).
     pub base: t::ResourcePoolEvent,
@@ -1009,7 +1009,7 @@ d::object!(ResourcePoolMovedEvent: t::ResourcePoolEvent, "ResourcePoolMovedEvent
 impl d::IsA<t::Event> for ResourcePoolMovedEvent {}
 
 /// Event `vim.event.ResourcePoolReconfiguredEvent`, which extends [`ResourcePoolEvent`](t::ResourcePoolEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ResourcePoolReconfiguredEvent {
     /// The fields of [`ResourcePoolEvent`](t::ResourcePoolEvent).
     pub base: t::ResourcePoolEvent,
@@ -1022,7 +1022,7 @@ d::object!(ResourcePoolReconfiguredEvent: t::ResourcePoolEvent, "ResourcePoolRec
 impl d::IsA<t::Event> for ResourcePoolReconfiguredEvent {}
 
 /// Event `vim.event.ResourceViolatedEvent`, which extends [`ResourcePoolEvent`](t::ResourcePoolEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ResourceViolatedEvent {
     /// The fields of [`ResourcePoolEvent`](t::ResourcePoolEvent).
     pub base: t::ResourcePoolEvent,
@@ -1032,7 +1032,7 @@ d::object!(ResourceViolatedEvent: t::ResourcePoolEvent, "ResourceViolatedEvent",
 impl d::IsA<t::Event> for ResourceViolatedEvent {}
 
 /// Event `vim.event.RoleAddedEvent`, which extends [`RoleEvent`](t::RoleEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct RoleAddedEvent {
     /// The fields of [`RoleEvent`](t::RoleEvent).
     pub base: t::RoleEvent,
@@ -1045,7 +1045,7 @@ d::object!(RoleAddedEvent: t::RoleEvent, "RoleAddedEvent", 0, [
 impl d::IsA<t::Event> for RoleAddedEvent {}
 
 /// Event `vim.event.RoleEvent`, which extends [`AuthorizationEvent`](t::AuthorizationEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct RoleEvent {
     /// The fields of [`AuthorizationEvent`](t::AuthorizationEvent).
     pub base: t::AuthorizationEvent,
@@ -1058,7 +1058,7 @@ d::object!(RoleEvent: t::AuthorizationEvent, "RoleEvent", 0, [
 impl d::IsA<t::Event> for RoleEvent {}
 
 /// Data object `vim.event.RoleEventArgument`, which extends [`EventArgument`](t::EventArgument). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct RoleEventArgument {
     /// The fields of [`EventArgument`](t::EventArgument).
     pub base: t::EventArgument,
@@ -1073,7 +1073,7 @@ d::object!(RoleEventArgument: t::EventArgument, "RoleEventArgument", 0, [
 ]);
 
 /// Event `vim.event.RoleRemovedEvent`, which extends [`RoleEvent`](t::RoleEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct RoleRemovedEvent {
     /// The fields of [`RoleEvent`](t::RoleEvent).
     pub base: t::RoleEvent,
@@ -1083,7 +1083,7 @@ d::object!(RoleRemovedEvent: t::RoleEvent, "RoleRemovedEvent", 0, [
 impl d::IsA<t::Event> for RoleRemovedEvent {}
 
 /// Event `vim.event.RoleUpdatedEvent`, which extends [`RoleEvent`](t::RoleEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct RoleUpdatedEvent {
     /// The fields of [`RoleEvent`](t::RoleEvent).
     pub base: t::RoleEvent,
@@ -1105,7 +1105,7 @@ d::object!(RoleUpdatedEvent: t::RoleEvent, "RoleUpdatedEvent", 0, [
 impl d::IsA<t::Event> for RoleUpdatedEvent {}
 
 /// Event `vim.event.RollbackEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct RollbackEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -1121,7 +1121,7 @@ d::object!(RollbackEvent: t::DvsEvent, "RollbackEvent", 6, [
 impl d::IsA<t::Event> for RollbackEvent {}
 
 /// Event `vim.event.ScheduledTaskCompletedEvent`, which extends [`ScheduledTaskEvent`](t::ScheduledTaskEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ScheduledTaskCompletedEvent {
     /// The fields of [`ScheduledTaskEvent`](t::ScheduledTaskEvent).
     pub base: t::ScheduledTaskEvent,
@@ -1131,7 +1131,7 @@ d::object!(ScheduledTaskCompletedEvent: t::ScheduledTaskEvent, "ScheduledTaskCom
 impl d::IsA<t::Event> for ScheduledTaskCompletedEvent {}
 
 /// Event `vim.event.ScheduledTaskCreatedEvent`, which extends [`ScheduledTaskEvent`](t::ScheduledTaskEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ScheduledTaskCreatedEvent {
     /// The fields of [`ScheduledTaskEvent`](t::ScheduledTaskEvent).
     pub base: t::ScheduledTaskEvent,
@@ -1141,7 +1141,7 @@ d::object!(ScheduledTaskCreatedEvent: t::ScheduledTaskEvent, "ScheduledTaskCreat
 impl d::IsA<t::Event> for ScheduledTaskCreatedEvent {}
 
 /// Event `vim.event.ScheduledTaskEmailCompletedEvent`, which extends [`ScheduledTaskEvent`](t::ScheduledTaskEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ScheduledTaskEmailCompletedEvent {
     /// The fields of [`ScheduledTaskEvent`](t::ScheduledTaskEvent).
     pub base: t::ScheduledTaskEvent,
@@ -1154,7 +1154,7 @@ d::object!(ScheduledTaskEmailCompletedEvent: t::ScheduledTaskEvent, "ScheduledTa
 impl d::IsA<t::Event> for ScheduledTaskEmailCompletedEvent {}
 
 /// Event `vim.event.ScheduledTaskEmailFailedEvent`, which extends [`ScheduledTaskEvent`](t::ScheduledTaskEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ScheduledTaskEmailFailedEvent {
     /// The fields of [`ScheduledTaskEvent`](t::ScheduledTaskEvent).
     pub base: t::ScheduledTaskEvent,
@@ -1170,7 +1170,7 @@ d::object!(ScheduledTaskEmailFailedEvent: t::ScheduledTaskEvent, "ScheduledTaskE
 impl d::IsA<t::Event> for ScheduledTaskEmailFailedEvent {}
 
 /// Event `vim.event.ScheduledTaskEvent`, which extends [`Event`](t::Event). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ScheduledTaskEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
@@ -1186,7 +1186,7 @@ d::object!(ScheduledTaskEvent: t::Event, "ScheduledTaskEvent", 0, [
 impl d::IsA<t::Event> for ScheduledTaskEvent {}
 
 /// Data object `vim.event.ScheduledTaskEventArgument`, which extends [`EntityEventArgument`](t::EntityEventArgument). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ScheduledTaskEventArgument {
     /// The fields of [`EntityEventArgument`](t::EntityEventArgument).
     pub base: t::EntityEventArgument,
@@ -1199,7 +1199,7 @@ d::object!(ScheduledTaskEventArgument: t::EntityEventArgument, "ScheduledTaskEve
 impl d::IsA<t::EntityEventArgument> for ScheduledTaskEventArgument {}
 
 /// Event `vim.event.ScheduledTaskFailedEvent`, which extends [`ScheduledTaskEvent`](t::ScheduledTaskEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ScheduledTaskFailedEvent {
     /// The fields of [`ScheduledTaskEvent`](t::ScheduledTaskEvent).
     pub base: t::ScheduledTaskEvent,
@@ -1212,7 +1212,7 @@ d::object!(ScheduledTaskFailedEvent: t::ScheduledTaskEvent, "ScheduledTaskFailed
 impl d::IsA<t::Event> for ScheduledTaskFailedEvent {}
 
 /// Event `vim.event.ScheduledTaskReconfiguredEvent`, which extends [`ScheduledTaskEvent`](t::ScheduledTaskEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ScheduledTaskReconfiguredEvent {
     /// The fields of [`ScheduledTaskEvent`](t::ScheduledTaskEvent).
     pub base: t::ScheduledTaskEvent,
@@ -1225,7 +1225,7 @@ d::object!(ScheduledTaskReconfiguredEvent: t::ScheduledTaskEvent, "ScheduledTask
 impl d::IsA<t::Event> for ScheduledTaskReconfiguredEvent {}
 
 /// Event `vim.event.ScheduledTaskRemovedEvent`, which extends [`ScheduledTaskEvent`](t::ScheduledTaskEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ScheduledTaskRemovedEvent {
     /// The fields of [`ScheduledTaskEvent`](t::ScheduledTaskEvent).
     pub base: t::ScheduledTaskEvent,
@@ -1235,7 +1235,7 @@ d::object!(ScheduledTaskRemovedEvent: t::ScheduledTaskEvent, "ScheduledTaskRemov
 impl d::IsA<t::Event> for ScheduledTaskRemovedEvent {}
 
 /// Event `vim.event.ScheduledTaskStartedEvent`, which extends [`ScheduledTaskEvent`](t::ScheduledTaskEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ScheduledTaskStartedEvent {
     /// The fields of [`ScheduledTaskEvent`](t::ScheduledTaskEvent).
     pub base: t::ScheduledTaskEvent,
@@ -1245,7 +1245,7 @@ d::object!(ScheduledTaskStartedEvent: t::ScheduledTaskEvent, "ScheduledTaskStart
 impl d::IsA<t::Event> for ScheduledTaskStartedEvent {}
 
 /// Event `vim.event.ServerLicenseExpiredEvent`, which extends [`LicenseEvent`](t::LicenseEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ServerLicenseExpiredEvent {
     /// The fields of [`LicenseEvent`](t::LicenseEvent).
     pub base: t::LicenseEvent,
@@ -1258,7 +1258,7 @@ d::object!(ServerLicenseExpiredEvent: t::LicenseEvent, "ServerLicenseExpiredEven
 impl d::IsA<t::Event> for ServerLicenseExpiredEvent {}
 
 /// Event `vim.event.ServerStartedSessionEvent`, which extends [`SessionEvent`](t::SessionEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ServerStartedSessionEvent {
     /// The fields of [`SessionEvent`](t::SessionEvent).
     pub base: t::SessionEvent,
@@ -1268,7 +1268,7 @@ d::object!(ServerStartedSessionEvent: t::SessionEvent, "ServerStartedSessionEven
 impl d::IsA<t::Event> for ServerStartedSessionEvent {}
 
 /// Event `vim.event.SessionEvent`, which extends [`Event`](t::Event). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SessionEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
@@ -1278,7 +1278,7 @@ d::object!(SessionEvent: t::Event, "SessionEvent", 0, [
 impl d::IsA<t::Event> for SessionEvent {}
 
 /// Event `vim.event.SessionTerminatedEvent`, which extends [`SessionEvent`](t::SessionEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SessionTerminatedEvent {
     /// The fields of [`SessionEvent`](t::SessionEvent).
     pub base: t::SessionEvent,
@@ -1294,7 +1294,7 @@ d::object!(SessionTerminatedEvent: t::SessionEvent, "SessionTerminatedEvent", 0,
 impl d::IsA<t::Event> for SessionTerminatedEvent {}
 
 /// Event `vim.event.TaskEvent`, which extends [`Event`](t::Event). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TaskEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
@@ -1307,7 +1307,7 @@ d::object!(TaskEvent: t::Event, "TaskEvent", 0, [
 impl d::IsA<t::Event> for TaskEvent {}
 
 /// Event `vim.event.TaskTimeoutEvent`, which extends [`TaskEvent`](t::TaskEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TaskTimeoutEvent {
     /// The fields of [`TaskEvent`](t::TaskEvent).
     pub base: t::TaskEvent,
@@ -1317,7 +1317,7 @@ d::object!(TaskTimeoutEvent: t::TaskEvent, "TaskTimeoutEvent", 0, [
 impl d::IsA<t::Event> for TaskTimeoutEvent {}
 
 /// Event `vim.event.TeamingMatchEvent`, which extends [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TeamingMatchEvent {
     /// The fields of [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent).
     pub base: t::DvsHealthStatusChangeEvent,
@@ -1327,7 +1327,7 @@ d::object!(TeamingMatchEvent: t::DvsHealthStatusChangeEvent, "TeamingMatchEvent"
 impl d::IsA<t::Event> for TeamingMatchEvent {}
 
 /// Event `vim.event.TeamingMisMatchEvent`, which extends [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TeamingMisMatchEvent {
     /// The fields of [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent).
     pub base: t::DvsHealthStatusChangeEvent,
@@ -1337,7 +1337,7 @@ d::object!(TeamingMisMatchEvent: t::DvsHealthStatusChangeEvent, "TeamingMisMatch
 impl d::IsA<t::Event> for TeamingMisMatchEvent {}
 
 /// Event `vim.event.TemplateBeingUpgradedEvent`, which extends [`TemplateUpgradeEvent`](t::TemplateUpgradeEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TemplateBeingUpgradedEvent {
     /// The fields of [`TemplateUpgradeEvent`](t::TemplateUpgradeEvent).
     pub base: t::TemplateUpgradeEvent,
@@ -1347,7 +1347,7 @@ d::object!(TemplateBeingUpgradedEvent: t::TemplateUpgradeEvent, "TemplateBeingUp
 impl d::IsA<t::Event> for TemplateBeingUpgradedEvent {}
 
 /// Event `vim.event.TemplateUpgradeEvent`, which extends [`Event`](t::Event). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TemplateUpgradeEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
@@ -1360,7 +1360,7 @@ d::object!(TemplateUpgradeEvent: t::Event, "TemplateUpgradeEvent", 0, [
 impl d::IsA<t::Event> for TemplateUpgradeEvent {}
 
 /// Event `vim.event.TemplateUpgradeFailedEvent`, which extends [`TemplateUpgradeEvent`](t::TemplateUpgradeEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TemplateUpgradeFailedEvent {
     /// The fields of [`TemplateUpgradeEvent`](t::TemplateUpgradeEvent).
     pub base: t::TemplateUpgradeEvent,
@@ -1373,7 +1373,7 @@ d::object!(TemplateUpgradeFailedEvent: t::TemplateUpgradeEvent, "TemplateUpgrade
 impl d::IsA<t::Event> for TemplateUpgradeFailedEvent {}
 
 /// Event `vim.event.TemplateUpgradedEvent`, which extends [`TemplateUpgradeEvent`](t::TemplateUpgradeEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TemplateUpgradedEvent {
     /// The fields of [`TemplateUpgradeEvent`](t::TemplateUpgradeEvent).
     pub base: t::TemplateUpgradeEvent,
@@ -1383,7 +1383,7 @@ d::object!(TemplateUpgradedEvent: t::TemplateUpgradeEvent, "TemplateUpgradedEven
 impl d::IsA<t::Event> for TemplateUpgradedEvent {}
 
 /// Data object `vim.event.TgwEventArgument`, which extends [`EntityEventArgument`](t::EntityEventArgument). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TgwEventArgument {
     /// The fields of [`EntityEventArgument`](t::EntityEventArgument).
     pub base: t::EntityEventArgument,
@@ -1396,7 +1396,7 @@ d::object!(TgwEventArgument: t::EntityEventArgument, "TgwEventArgument", 33, [
 impl d::IsA<t::EntityEventArgument> for TgwEventArgument {}
 
 /// Event `vim.event.TimedOutHostOperationEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TimedOutHostOperationEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -1406,7 +1406,7 @@ d::object!(TimedOutHostOperationEvent: t::HostEvent, "TimedOutHostOperationEvent
 impl d::IsA<t::Event> for TimedOutHostOperationEvent {}
 
 /// Event `vim.event.UnlicensedVirtualMachinesEvent`, which extends [`LicenseEvent`](t::LicenseEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UnlicensedVirtualMachinesEvent {
     /// The fields of [`LicenseEvent`](t::LicenseEvent).
     pub base: t::LicenseEvent,
@@ -1422,7 +1422,7 @@ d::object!(UnlicensedVirtualMachinesEvent: t::LicenseEvent, "UnlicensedVirtualMa
 impl d::IsA<t::Event> for UnlicensedVirtualMachinesEvent {}
 
 /// Event `vim.event.UnlicensedVirtualMachinesFoundEvent`, which extends [`LicenseEvent`](t::LicenseEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UnlicensedVirtualMachinesFoundEvent {
     /// The fields of [`LicenseEvent`](t::LicenseEvent).
     pub base: t::LicenseEvent,
@@ -1435,7 +1435,7 @@ d::object!(UnlicensedVirtualMachinesFoundEvent: t::LicenseEvent, "UnlicensedVirt
 impl d::IsA<t::Event> for UnlicensedVirtualMachinesFoundEvent {}
 
 /// Event `vim.event.UpdatedAgentBeingRestartedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UpdatedAgentBeingRestartedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -1445,7 +1445,7 @@ d::object!(UpdatedAgentBeingRestartedEvent: t::HostEvent, "UpdatedAgentBeingRest
 impl d::IsA<t::Event> for UpdatedAgentBeingRestartedEvent {}
 
 /// Event `vim.event.UpgradeEvent`, which extends [`Event`](t::Event). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UpgradeEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
@@ -1458,7 +1458,7 @@ d::object!(UpgradeEvent: t::Event, "UpgradeEvent", 0, [
 impl d::IsA<t::Event> for UpgradeEvent {}
 
 /// Event `vim.event.UplinkPortMtuNotSupportEvent`, which extends [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UplinkPortMtuNotSupportEvent {
     /// The fields of [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent).
     pub base: t::DvsHealthStatusChangeEvent,
@@ -1468,7 +1468,7 @@ d::object!(UplinkPortMtuNotSupportEvent: t::DvsHealthStatusChangeEvent, "UplinkP
 impl d::IsA<t::Event> for UplinkPortMtuNotSupportEvent {}
 
 /// Event `vim.event.UplinkPortMtuSupportEvent`, which extends [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UplinkPortMtuSupportEvent {
     /// The fields of [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent).
     pub base: t::DvsHealthStatusChangeEvent,
@@ -1478,7 +1478,7 @@ d::object!(UplinkPortMtuSupportEvent: t::DvsHealthStatusChangeEvent, "UplinkPort
 impl d::IsA<t::Event> for UplinkPortMtuSupportEvent {}
 
 /// Event `vim.event.UplinkPortVlanTrunkedEvent`, which extends [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UplinkPortVlanTrunkedEvent {
     /// The fields of [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent).
     pub base: t::DvsHealthStatusChangeEvent,
@@ -1488,7 +1488,7 @@ d::object!(UplinkPortVlanTrunkedEvent: t::DvsHealthStatusChangeEvent, "UplinkPor
 impl d::IsA<t::Event> for UplinkPortVlanTrunkedEvent {}
 
 /// Event `vim.event.UplinkPortVlanUntrunkedEvent`, which extends [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UplinkPortVlanUntrunkedEvent {
     /// The fields of [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent).
     pub base: t::DvsHealthStatusChangeEvent,
@@ -1498,7 +1498,7 @@ d::object!(UplinkPortVlanUntrunkedEvent: t::DvsHealthStatusChangeEvent, "UplinkP
 impl d::IsA<t::Event> for UplinkPortVlanUntrunkedEvent {}
 
 /// Event `vim.event.UserAssignedToGroup`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UserAssignedToGroup {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -1514,7 +1514,7 @@ d::object!(UserAssignedToGroup: t::HostEvent, "UserAssignedToGroup", 0, [
 impl d::IsA<t::Event> for UserAssignedToGroup {}
 
 /// Event `vim.event.UserLoginSessionEvent`, which extends [`SessionEvent`](t::SessionEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UserLoginSessionEvent {
     /// The fields of [`SessionEvent`](t::SessionEvent).
     pub base: t::SessionEvent,
@@ -1536,7 +1536,7 @@ d::object!(UserLoginSessionEvent: t::SessionEvent, "UserLoginSessionEvent", 0, [
 impl d::IsA<t::Event> for UserLoginSessionEvent {}
 
 /// Event `vim.event.UserLogoutSessionEvent`, which extends [`SessionEvent`](t::SessionEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UserLogoutSessionEvent {
     /// The fields of [`SessionEvent`](t::SessionEvent).
     pub base: t::SessionEvent,
@@ -1561,7 +1561,7 @@ d::object!(UserLogoutSessionEvent: t::SessionEvent, "UserLogoutSessionEvent", 0,
 impl d::IsA<t::Event> for UserLogoutSessionEvent {}
 
 /// Event `vim.event.UserPasswordChanged`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UserPasswordChanged {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -1574,7 +1574,7 @@ d::object!(UserPasswordChanged: t::HostEvent, "UserPasswordChanged", 0, [
 impl d::IsA<t::Event> for UserPasswordChanged {}
 
 /// Event `vim.event.UserUnassignedFromGroup`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UserUnassignedFromGroup {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -1590,7 +1590,7 @@ d::object!(UserUnassignedFromGroup: t::HostEvent, "UserUnassignedFromGroup", 0, 
 impl d::IsA<t::Event> for UserUnassignedFromGroup {}
 
 /// Event `vim.event.UserUpgradeEvent`, which extends [`UpgradeEvent`](t::UpgradeEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UserUpgradeEvent {
     /// The fields of [`UpgradeEvent`](t::UpgradeEvent).
     pub base: t::UpgradeEvent,
@@ -1600,7 +1600,7 @@ d::object!(UserUpgradeEvent: t::UpgradeEvent, "UserUpgradeEvent", 0, [
 impl d::IsA<t::Event> for UserUpgradeEvent {}
 
 /// Event `vim.event.VMFSDatastoreCreatedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMFSDatastoreCreatedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -1616,7 +1616,7 @@ d::object!(VMFSDatastoreCreatedEvent: t::HostEvent, "VMFSDatastoreCreatedEvent",
 impl d::IsA<t::Event> for VMFSDatastoreCreatedEvent {}
 
 /// Event `vim.event.VMFSDatastoreExpandedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMFSDatastoreExpandedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -1629,7 +1629,7 @@ d::object!(VMFSDatastoreExpandedEvent: t::HostEvent, "VMFSDatastoreExpandedEvent
 impl d::IsA<t::Event> for VMFSDatastoreExpandedEvent {}
 
 /// Event `vim.event.VMFSDatastoreExtendedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMFSDatastoreExtendedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -1642,7 +1642,7 @@ d::object!(VMFSDatastoreExtendedEvent: t::HostEvent, "VMFSDatastoreExtendedEvent
 impl d::IsA<t::Event> for VMFSDatastoreExtendedEvent {}
 
 /// Event `vim.event.VMotionLicenseExpiredEvent`, which extends [`LicenseEvent`](t::LicenseEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMotionLicenseExpiredEvent {
     /// The fields of [`LicenseEvent`](t::LicenseEvent).
     pub base: t::LicenseEvent,
@@ -1652,7 +1652,7 @@ d::object!(VMotionLicenseExpiredEvent: t::LicenseEvent, "VMotionLicenseExpiredEv
 impl d::IsA<t::Event> for VMotionLicenseExpiredEvent {}
 
 /// Event `vim.event.VcAgentUninstallFailedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VcAgentUninstallFailedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -1665,7 +1665,7 @@ d::object!(VcAgentUninstallFailedEvent: t::HostEvent, "VcAgentUninstallFailedEve
 impl d::IsA<t::Event> for VcAgentUninstallFailedEvent {}
 
 /// Event `vim.event.VcAgentUninstalledEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VcAgentUninstalledEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -1675,7 +1675,7 @@ d::object!(VcAgentUninstalledEvent: t::HostEvent, "VcAgentUninstalledEvent", 3, 
 impl d::IsA<t::Event> for VcAgentUninstalledEvent {}
 
 /// Event `vim.event.VcAgentUpgradeFailedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VcAgentUpgradeFailedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -1688,7 +1688,7 @@ d::object!(VcAgentUpgradeFailedEvent: t::HostEvent, "VcAgentUpgradeFailedEvent",
 impl d::IsA<t::Event> for VcAgentUpgradeFailedEvent {}
 
 /// Event `vim.event.VcAgentUpgradedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VcAgentUpgradedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -1698,7 +1698,7 @@ d::object!(VcAgentUpgradedEvent: t::HostEvent, "VcAgentUpgradedEvent", 0, [
 impl d::IsA<t::Event> for VcAgentUpgradedEvent {}
 
 /// Event `vim.event.VimAccountPasswordChangedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VimAccountPasswordChangedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
@@ -1708,7 +1708,7 @@ d::object!(VimAccountPasswordChangedEvent: t::HostEvent, "VimAccountPasswordChan
 impl d::IsA<t::Event> for VimAccountPasswordChangedEvent {}
 
 /// Event `vim.event.VmAcquiredMksTicketEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmAcquiredMksTicketEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -1718,7 +1718,7 @@ d::object!(VmAcquiredMksTicketEvent: t::VmEvent, "VmAcquiredMksTicketEvent", 0, 
 impl d::IsA<t::Event> for VmAcquiredMksTicketEvent {}
 
 /// Event `vim.event.VmAcquiredTicketEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmAcquiredTicketEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -1731,7 +1731,7 @@ d::object!(VmAcquiredTicketEvent: t::VmEvent, "VmAcquiredTicketEvent", 4, [
 impl d::IsA<t::Event> for VmAcquiredTicketEvent {}
 
 /// Event `vim.event.VmAutoRenameEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmAutoRenameEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -1747,7 +1747,7 @@ d::object!(VmAutoRenameEvent: t::VmEvent, "VmAutoRenameEvent", 0, [
 impl d::IsA<t::Event> for VmAutoRenameEvent {}
 
 /// Event `vim.event.VmBeingClonedEvent`, which extends [`VmCloneEvent`](t::VmCloneEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmBeingClonedEvent {
     /// The fields of [`VmCloneEvent`](t::VmCloneEvent).
     pub base: t::VmCloneEvent,
@@ -1766,7 +1766,7 @@ d::object!(VmBeingClonedEvent: t::VmCloneEvent, "VmBeingClonedEvent", 0, [
 impl d::IsA<t::Event> for VmBeingClonedEvent {}
 
 /// Event `vim.event.VmBeingClonedNoFolderEvent`, which extends [`VmCloneEvent`](t::VmCloneEvent). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmBeingClonedNoFolderEvent {
     /// The fields of [`VmCloneEvent`](t::VmCloneEvent).
     pub base: t::VmCloneEvent,
@@ -1782,7 +1782,7 @@ d::object!(VmBeingClonedNoFolderEvent: t::VmCloneEvent, "VmBeingClonedNoFolderEv
 impl d::IsA<t::Event> for VmBeingClonedNoFolderEvent {}
 
 /// Event `vim.event.VmBeingCreatedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmBeingCreatedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -1795,7 +1795,7 @@ d::object!(VmBeingCreatedEvent: t::VmEvent, "VmBeingCreatedEvent", 0, [
 impl d::IsA<t::Event> for VmBeingCreatedEvent {}
 
 /// Event `vim.event.VmBeingDeployedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmBeingDeployedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -1808,7 +1808,7 @@ d::object!(VmBeingDeployedEvent: t::VmEvent, "VmBeingDeployedEvent", 0, [
 impl d::IsA<t::Event> for VmBeingDeployedEvent {}
 
 /// Event `vim.event.VmBeingHotMigratedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmBeingHotMigratedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -1827,7 +1827,7 @@ d::object!(VmBeingHotMigratedEvent: t::VmEvent, "VmBeingHotMigratedEvent", 0, [
 impl d::IsA<t::Event> for VmBeingHotMigratedEvent {}
 
 /// Event `vim.event.VmBeingMigratedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmBeingMigratedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -1846,7 +1846,7 @@ d::object!(VmBeingMigratedEvent: t::VmEvent, "VmBeingMigratedEvent", 0, [
 impl d::IsA<t::Event> for VmBeingMigratedEvent {}
 
 /// Event `vim.event.VmBeingRelocatedEvent`, which extends [`VmRelocateSpecEvent`](t::VmRelocateSpecEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmBeingRelocatedEvent {
     /// The fields of [`VmRelocateSpecEvent`](t::VmRelocateSpecEvent).
     pub base: t::VmRelocateSpecEvent,
@@ -1865,7 +1865,7 @@ d::object!(VmBeingRelocatedEvent: t::VmRelocateSpecEvent, "VmBeingRelocatedEvent
 impl d::IsA<t::Event> for VmBeingRelocatedEvent {}
 
 /// Event `vim.event.VmCloneEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmCloneEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -1875,7 +1875,7 @@ d::object!(VmCloneEvent: t::VmEvent, "VmCloneEvent", 0, [
 impl d::IsA<t::Event> for VmCloneEvent {}
 
 /// Event `vim.event.VmCloneFailedEvent`, which extends [`VmCloneEvent`](t::VmCloneEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmCloneFailedEvent {
     /// The fields of [`VmCloneEvent`](t::VmCloneEvent).
     pub base: t::VmCloneEvent,
@@ -1897,7 +1897,7 @@ d::object!(VmCloneFailedEvent: t::VmCloneEvent, "VmCloneFailedEvent", 0, [
 impl d::IsA<t::Event> for VmCloneFailedEvent {}
 
 /// Event `vim.event.VmClonedEvent`, which extends [`VmCloneEvent`](t::VmCloneEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmClonedEvent {
     /// The fields of [`VmCloneEvent`](t::VmCloneEvent).
     pub base: t::VmCloneEvent,
@@ -1910,7 +1910,7 @@ d::object!(VmClonedEvent: t::VmCloneEvent, "VmClonedEvent", 0, [
 impl d::IsA<t::Event> for VmClonedEvent {}
 
 /// Event `vim.event.VmConfigMissingEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmConfigMissingEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -1920,7 +1920,7 @@ d::object!(VmConfigMissingEvent: t::VmEvent, "VmConfigMissingEvent", 0, [
 impl d::IsA<t::Event> for VmConfigMissingEvent {}
 
 /// Event `vim.event.VmConnectedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmConnectedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -1930,7 +1930,7 @@ d::object!(VmConnectedEvent: t::VmEvent, "VmConnectedEvent", 0, [
 impl d::IsA<t::Event> for VmConnectedEvent {}
 
 /// Event `vim.event.VmCreatedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmCreatedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -1940,7 +1940,7 @@ d::object!(VmCreatedEvent: t::VmEvent, "VmCreatedEvent", 0, [
 impl d::IsA<t::Event> for VmCreatedEvent {}
 
 /// Event `vim.event.VmDasBeingResetEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmDasBeingResetEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -1964,7 +1964,7 @@ d::enumeration!(
 );
 
 /// Event `vim.event.VmDasBeingResetWithScreenshotEvent`, which extends [`VmDasBeingResetEvent`](t::VmDasBeingResetEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmDasBeingResetWithScreenshotEvent {
     /// The fields of [`VmDasBeingResetEvent`](t::VmDasBeingResetEvent).
     pub base: t::VmDasBeingResetEvent,
@@ -1977,7 +1977,7 @@ d::object!(VmDasBeingResetWithScreenshotEvent: t::VmDasBeingResetEvent, "VmDasBe
 impl d::IsA<t::Event> for VmDasBeingResetWithScreenshotEvent {}
 
 /// Event `vim.event.VmDasResetFailedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmDasResetFailedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -1987,7 +1987,7 @@ d::object!(VmDasResetFailedEvent: t::VmEvent, "VmDasResetFailedEvent", 3, [
 impl d::IsA<t::Event> for VmDasResetFailedEvent {}
 
 /// Event `vim.event.VmDasUpdateErrorEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmDasUpdateErrorEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -1997,7 +1997,7 @@ d::object!(VmDasUpdateErrorEvent: t::VmEvent, "VmDasUpdateErrorEvent", 0, [
 impl d::IsA<t::Event> for VmDasUpdateErrorEvent {}
 
 /// Event `vim.event.VmDasUpdateOkEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmDasUpdateOkEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2007,7 +2007,7 @@ d::object!(VmDasUpdateOkEvent: t::VmEvent, "VmDasUpdateOkEvent", 0, [
 impl d::IsA<t::Event> for VmDasUpdateOkEvent {}
 
 /// Event `vim.event.VmDateRolledBackEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmDateRolledBackEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2017,7 +2017,7 @@ d::object!(VmDateRolledBackEvent: t::VmEvent, "VmDateRolledBackEvent", 0, [
 impl d::IsA<t::Event> for VmDateRolledBackEvent {}
 
 /// Event `vim.event.VmDeployFailedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmDeployFailedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2033,7 +2033,7 @@ d::object!(VmDeployFailedEvent: t::VmEvent, "VmDeployFailedEvent", 0, [
 impl d::IsA<t::Event> for VmDeployFailedEvent {}
 
 /// Event `vim.event.VmDeployedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmDeployedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2046,7 +2046,7 @@ d::object!(VmDeployedEvent: t::VmEvent, "VmDeployedEvent", 0, [
 impl d::IsA<t::Event> for VmDeployedEvent {}
 
 /// Event `vim.event.VmDisconnectedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmDisconnectedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2056,7 +2056,7 @@ d::object!(VmDisconnectedEvent: t::VmEvent, "VmDisconnectedEvent", 0, [
 impl d::IsA<t::Event> for VmDisconnectedEvent {}
 
 /// Event `vim.event.VmDiscoveredEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmDiscoveredEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2066,7 +2066,7 @@ d::object!(VmDiscoveredEvent: t::VmEvent, "VmDiscoveredEvent", 0, [
 impl d::IsA<t::Event> for VmDiscoveredEvent {}
 
 /// Event `vim.event.VmDiskFailedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmDiskFailedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2082,7 +2082,7 @@ d::object!(VmDiskFailedEvent: t::VmEvent, "VmDiskFailedEvent", 0, [
 impl d::IsA<t::Event> for VmDiskFailedEvent {}
 
 /// Event `vim.event.VmEmigratingEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmEmigratingEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2092,7 +2092,7 @@ d::object!(VmEmigratingEvent: t::VmEvent, "VmEmigratingEvent", 0, [
 impl d::IsA<t::Event> for VmEmigratingEvent {}
 
 /// Event `vim.event.VmEndRecordingEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmEndRecordingEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2102,7 +2102,7 @@ d::object!(VmEndRecordingEvent: t::VmEvent, "VmEndRecordingEvent", 3, [
 impl d::IsA<t::Event> for VmEndRecordingEvent {}
 
 /// Event `vim.event.VmEndReplayingEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmEndReplayingEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2112,7 +2112,7 @@ d::object!(VmEndReplayingEvent: t::VmEvent, "VmEndReplayingEvent", 3, [
 impl d::IsA<t::Event> for VmEndReplayingEvent {}
 
 /// Event `vim.event.VmEvent`, which extends [`Event`](t::Event). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
@@ -2125,7 +2125,7 @@ d::object!(VmEvent: t::Event, "VmEvent", 0, [
 impl d::IsA<t::Event> for VmEvent {}
 
 /// Data object `vim.event.VmEventArgument`, which extends [`EntityEventArgument`](t::EntityEventArgument). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmEventArgument {
     /// The fields of [`EntityEventArgument`](t::EntityEventArgument).
     pub base: t::EntityEventArgument,
@@ -2138,7 +2138,7 @@ d::object!(VmEventArgument: t::EntityEventArgument, "VmEventArgument", 0, [
 impl d::IsA<t::EntityEventArgument> for VmEventArgument {}
 
 /// Event `vim.event.VmFailedMigrateEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmFailedMigrateEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2160,7 +2160,7 @@ d::object!(VmFailedMigrateEvent: t::VmEvent, "VmFailedMigrateEvent", 0, [
 impl d::IsA<t::Event> for VmFailedMigrateEvent {}
 
 /// Event `vim.event.VmFailedRelayoutEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmFailedRelayoutEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2173,7 +2173,7 @@ d::object!(VmFailedRelayoutEvent: t::VmEvent, "VmFailedRelayoutEvent", 0, [
 impl d::IsA<t::Event> for VmFailedRelayoutEvent {}
 
 /// Event `vim.event.VmFailedRelayoutOnVmfs2DatastoreEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmFailedRelayoutOnVmfs2DatastoreEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2183,7 +2183,7 @@ d::object!(VmFailedRelayoutOnVmfs2DatastoreEvent: t::VmEvent, "VmFailedRelayoutO
 impl d::IsA<t::Event> for VmFailedRelayoutOnVmfs2DatastoreEvent {}
 
 /// Event `vim.event.VmFailedStartingSecondaryEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmFailedStartingSecondaryEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2206,7 +2206,7 @@ d::enumeration!(
 );
 
 /// Event `vim.event.VmFailedToPowerOffEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmFailedToPowerOffEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2219,7 +2219,7 @@ d::object!(VmFailedToPowerOffEvent: t::VmEvent, "VmFailedToPowerOffEvent", 0, [
 impl d::IsA<t::Event> for VmFailedToPowerOffEvent {}
 
 /// Event `vim.event.VmFailedToPowerOnEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmFailedToPowerOnEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2232,7 +2232,7 @@ d::object!(VmFailedToPowerOnEvent: t::VmEvent, "VmFailedToPowerOnEvent", 0, [
 impl d::IsA<t::Event> for VmFailedToPowerOnEvent {}
 
 /// Event `vim.event.VmFailedToRebootGuestEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmFailedToRebootGuestEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2245,7 +2245,7 @@ d::object!(VmFailedToRebootGuestEvent: t::VmEvent, "VmFailedToRebootGuestEvent",
 impl d::IsA<t::Event> for VmFailedToRebootGuestEvent {}
 
 /// Event `vim.event.VmFailedToResetEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmFailedToResetEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2258,7 +2258,7 @@ d::object!(VmFailedToResetEvent: t::VmEvent, "VmFailedToResetEvent", 0, [
 impl d::IsA<t::Event> for VmFailedToResetEvent {}
 
 /// Event `vim.event.VmFailedToShutdownGuestEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmFailedToShutdownGuestEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2271,7 +2271,7 @@ d::object!(VmFailedToShutdownGuestEvent: t::VmEvent, "VmFailedToShutdownGuestEve
 impl d::IsA<t::Event> for VmFailedToShutdownGuestEvent {}
 
 /// Event `vim.event.VmFailedToStandbyGuestEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmFailedToStandbyGuestEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2284,7 +2284,7 @@ d::object!(VmFailedToStandbyGuestEvent: t::VmEvent, "VmFailedToStandbyGuestEvent
 impl d::IsA<t::Event> for VmFailedToStandbyGuestEvent {}
 
 /// Event `vim.event.VmFailedToSuspendEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmFailedToSuspendEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2297,7 +2297,7 @@ d::object!(VmFailedToSuspendEvent: t::VmEvent, "VmFailedToSuspendEvent", 0, [
 impl d::IsA<t::Event> for VmFailedToSuspendEvent {}
 
 /// Event `vim.event.VmFailedUpdatingSecondaryConfig`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmFailedUpdatingSecondaryConfig {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2307,7 +2307,7 @@ d::object!(VmFailedUpdatingSecondaryConfig: t::VmEvent, "VmFailedUpdatingSeconda
 impl d::IsA<t::Event> for VmFailedUpdatingSecondaryConfig {}
 
 /// Event `vim.event.VmFailoverFailed`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmFailoverFailed {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2320,7 +2320,7 @@ d::object!(VmFailoverFailed: t::VmEvent, "VmFailoverFailed", 0, [
 impl d::IsA<t::Event> for VmFailoverFailed {}
 
 /// Event `vim.event.VmFaultToleranceStateChangedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmFaultToleranceStateChangedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2336,7 +2336,7 @@ d::object!(VmFaultToleranceStateChangedEvent: t::VmEvent, "VmFaultToleranceState
 impl d::IsA<t::Event> for VmFaultToleranceStateChangedEvent {}
 
 /// Event `vim.event.VmFaultToleranceTurnedOffEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmFaultToleranceTurnedOffEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2346,7 +2346,7 @@ d::object!(VmFaultToleranceTurnedOffEvent: t::VmEvent, "VmFaultToleranceTurnedOf
 impl d::IsA<t::Event> for VmFaultToleranceTurnedOffEvent {}
 
 /// Event `vim.event.VmFaultToleranceVmTerminatedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmFaultToleranceVmTerminatedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2359,7 +2359,7 @@ d::object!(VmFaultToleranceVmTerminatedEvent: t::VmEvent, "VmFaultToleranceVmTer
 impl d::IsA<t::Event> for VmFaultToleranceVmTerminatedEvent {}
 
 /// Event `vim.event.VmGuestOSCrashedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmGuestOSCrashedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2369,7 +2369,7 @@ d::object!(VmGuestOSCrashedEvent: t::VmEvent, "VmGuestOSCrashedEvent", 8, [
 impl d::IsA<t::Event> for VmGuestOSCrashedEvent {}
 
 /// Event `vim.event.VmGuestRebootEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmGuestRebootEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2379,7 +2379,7 @@ d::object!(VmGuestRebootEvent: t::VmEvent, "VmGuestRebootEvent", 0, [
 impl d::IsA<t::Event> for VmGuestRebootEvent {}
 
 /// Event `vim.event.VmGuestShutdownEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmGuestShutdownEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2389,7 +2389,7 @@ d::object!(VmGuestShutdownEvent: t::VmEvent, "VmGuestShutdownEvent", 0, [
 impl d::IsA<t::Event> for VmGuestShutdownEvent {}
 
 /// Event `vim.event.VmGuestStandbyEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmGuestStandbyEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2399,7 +2399,7 @@ d::object!(VmGuestStandbyEvent: t::VmEvent, "VmGuestStandbyEvent", 0, [
 impl d::IsA<t::Event> for VmGuestStandbyEvent {}
 
 /// Event `vim.event.VmHealthMonitoringStateChangedEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmHealthMonitoringStateChangedEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
@@ -2415,7 +2415,7 @@ d::object!(VmHealthMonitoringStateChangedEvent: t::ClusterEvent, "VmHealthMonito
 impl d::IsA<t::Event> for VmHealthMonitoringStateChangedEvent {}
 
 /// Event `vim.event.VmInstanceUuidAssignedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmInstanceUuidAssignedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2428,7 +2428,7 @@ d::object!(VmInstanceUuidAssignedEvent: t::VmEvent, "VmInstanceUuidAssignedEvent
 impl d::IsA<t::Event> for VmInstanceUuidAssignedEvent {}
 
 /// Event `vim.event.VmInstanceUuidChangedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmInstanceUuidChangedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2444,7 +2444,7 @@ d::object!(VmInstanceUuidChangedEvent: t::VmEvent, "VmInstanceUuidChangedEvent",
 impl d::IsA<t::Event> for VmInstanceUuidChangedEvent {}
 
 /// Event `vim.event.VmInstanceUuidConflictEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmInstanceUuidConflictEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2460,7 +2460,7 @@ d::object!(VmInstanceUuidConflictEvent: t::VmEvent, "VmInstanceUuidConflictEvent
 impl d::IsA<t::Event> for VmInstanceUuidConflictEvent {}
 
 /// Event `vim.event.VmMacAssignedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmMacAssignedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2476,7 +2476,7 @@ d::object!(VmMacAssignedEvent: t::VmEvent, "VmMacAssignedEvent", 0, [
 impl d::IsA<t::Event> for VmMacAssignedEvent {}
 
 /// Event `vim.event.VmMacChangedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmMacChangedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2495,7 +2495,7 @@ d::object!(VmMacChangedEvent: t::VmEvent, "VmMacChangedEvent", 0, [
 impl d::IsA<t::Event> for VmMacChangedEvent {}
 
 /// Event `vim.event.VmMacConflictEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmMacConflictEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2511,7 +2511,7 @@ d::object!(VmMacConflictEvent: t::VmEvent, "VmMacConflictEvent", 0, [
 impl d::IsA<t::Event> for VmMacConflictEvent {}
 
 /// Event `vim.event.VmMaxFTRestartCountReached`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmMaxFTRestartCountReached {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2521,7 +2521,7 @@ d::object!(VmMaxFTRestartCountReached: t::VmEvent, "VmMaxFTRestartCountReached",
 impl d::IsA<t::Event> for VmMaxFTRestartCountReached {}
 
 /// Event `vim.event.VmMaxRestartCountReached`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmMaxRestartCountReached {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2531,7 +2531,7 @@ d::object!(VmMaxRestartCountReached: t::VmEvent, "VmMaxRestartCountReached", 3, 
 impl d::IsA<t::Event> for VmMaxRestartCountReached {}
 
 /// Event `vim.event.VmMessageErrorEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmMessageErrorEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2547,7 +2547,7 @@ d::object!(VmMessageErrorEvent: t::VmEvent, "VmMessageErrorEvent", 3, [
 impl d::IsA<t::Event> for VmMessageErrorEvent {}
 
 /// Event `vim.event.VmMessageEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmMessageEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2563,7 +2563,7 @@ d::object!(VmMessageEvent: t::VmEvent, "VmMessageEvent", 0, [
 impl d::IsA<t::Event> for VmMessageEvent {}
 
 /// Event `vim.event.VmMessageWarningEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmMessageWarningEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2579,7 +2579,7 @@ d::object!(VmMessageWarningEvent: t::VmEvent, "VmMessageWarningEvent", 3, [
 impl d::IsA<t::Event> for VmMessageWarningEvent {}
 
 /// Event `vim.event.VmMigratedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmMigratedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2598,7 +2598,7 @@ d::object!(VmMigratedEvent: t::VmEvent, "VmMigratedEvent", 0, [
 impl d::IsA<t::Event> for VmMigratedEvent {}
 
 /// Event `vim.event.VmNoCompatibleHostForSecondaryEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmNoCompatibleHostForSecondaryEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2608,7 +2608,7 @@ d::object!(VmNoCompatibleHostForSecondaryEvent: t::VmEvent, "VmNoCompatibleHostF
 impl d::IsA<t::Event> for VmNoCompatibleHostForSecondaryEvent {}
 
 /// Event `vim.event.VmNoNetworkAccessEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmNoNetworkAccessEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2621,7 +2621,7 @@ d::object!(VmNoNetworkAccessEvent: t::VmEvent, "VmNoNetworkAccessEvent", 0, [
 impl d::IsA<t::Event> for VmNoNetworkAccessEvent {}
 
 /// Event `vim.event.VmOrphanedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmOrphanedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2631,7 +2631,7 @@ d::object!(VmOrphanedEvent: t::VmEvent, "VmOrphanedEvent", 0, [
 impl d::IsA<t::Event> for VmOrphanedEvent {}
 
 /// Event `vim.event.VmPowerOffOnIsolationEvent`, which extends [`VmPoweredOffEvent`](t::VmPoweredOffEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmPowerOffOnIsolationEvent {
     /// The fields of [`VmPoweredOffEvent`](t::VmPoweredOffEvent).
     pub base: t::VmPoweredOffEvent,
@@ -2644,7 +2644,7 @@ d::object!(VmPowerOffOnIsolationEvent: t::VmPoweredOffEvent, "VmPowerOffOnIsolat
 impl d::IsA<t::Event> for VmPowerOffOnIsolationEvent {}
 
 /// Event `vim.event.VmPoweredOffEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmPoweredOffEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2654,7 +2654,7 @@ d::object!(VmPoweredOffEvent: t::VmEvent, "VmPoweredOffEvent", 0, [
 impl d::IsA<t::Event> for VmPoweredOffEvent {}
 
 /// Event `vim.event.VmPoweredOnEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmPoweredOnEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2664,7 +2664,7 @@ d::object!(VmPoweredOnEvent: t::VmEvent, "VmPoweredOnEvent", 0, [
 impl d::IsA<t::Event> for VmPoweredOnEvent {}
 
 /// Event `vim.event.VmPoweringOnWithCustomizedDVPortEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmPoweringOnWithCustomizedDVPortEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2677,7 +2677,7 @@ d::object!(VmPoweringOnWithCustomizedDVPortEvent: t::VmEvent, "VmPoweringOnWithC
 impl d::IsA<t::Event> for VmPoweringOnWithCustomizedDVPortEvent {}
 
 /// Event `vim.event.VmPrimaryFailoverEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmPrimaryFailoverEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2690,7 +2690,7 @@ d::object!(VmPrimaryFailoverEvent: t::VmEvent, "VmPrimaryFailoverEvent", 3, [
 impl d::IsA<t::Event> for VmPrimaryFailoverEvent {}
 
 /// Event `vim.event.VmReconfiguredEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmReconfiguredEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2706,7 +2706,7 @@ d::object!(VmReconfiguredEvent: t::VmEvent, "VmReconfiguredEvent", 0, [
 impl d::IsA<t::Event> for VmReconfiguredEvent {}
 
 /// Event `vim.event.VmRegisteredEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmRegisteredEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2716,7 +2716,7 @@ d::object!(VmRegisteredEvent: t::VmEvent, "VmRegisteredEvent", 0, [
 impl d::IsA<t::Event> for VmRegisteredEvent {}
 
 /// Event `vim.event.VmRelayoutSuccessfulEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmRelayoutSuccessfulEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2726,7 +2726,7 @@ d::object!(VmRelayoutSuccessfulEvent: t::VmEvent, "VmRelayoutSuccessfulEvent", 0
 impl d::IsA<t::Event> for VmRelayoutSuccessfulEvent {}
 
 /// Event `vim.event.VmRelayoutUpToDateEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmRelayoutUpToDateEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2736,7 +2736,7 @@ d::object!(VmRelayoutUpToDateEvent: t::VmEvent, "VmRelayoutUpToDateEvent", 0, [
 impl d::IsA<t::Event> for VmRelayoutUpToDateEvent {}
 
 /// Event `vim.event.VmReloadFromPathEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmReloadFromPathEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2749,7 +2749,7 @@ d::object!(VmReloadFromPathEvent: t::VmEvent, "VmReloadFromPathEvent", 4, [
 impl d::IsA<t::Event> for VmReloadFromPathEvent {}
 
 /// Event `vim.event.VmReloadFromPathFailedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmReloadFromPathFailedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2762,7 +2762,7 @@ d::object!(VmReloadFromPathFailedEvent: t::VmEvent, "VmReloadFromPathFailedEvent
 impl d::IsA<t::Event> for VmReloadFromPathFailedEvent {}
 
 /// Event `vim.event.VmRelocateFailedEvent`, which extends [`VmRelocateSpecEvent`](t::VmRelocateSpecEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmRelocateFailedEvent {
     /// The fields of [`VmRelocateSpecEvent`](t::VmRelocateSpecEvent).
     pub base: t::VmRelocateSpecEvent,
@@ -2784,7 +2784,7 @@ d::object!(VmRelocateFailedEvent: t::VmRelocateSpecEvent, "VmRelocateFailedEvent
 impl d::IsA<t::Event> for VmRelocateFailedEvent {}
 
 /// Event `vim.event.VmRelocateSpecEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmRelocateSpecEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2794,7 +2794,7 @@ d::object!(VmRelocateSpecEvent: t::VmEvent, "VmRelocateSpecEvent", 0, [
 impl d::IsA<t::Event> for VmRelocateSpecEvent {}
 
 /// Event `vim.event.VmRelocatedEvent`, which extends [`VmRelocateSpecEvent`](t::VmRelocateSpecEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmRelocatedEvent {
     /// The fields of [`VmRelocateSpecEvent`](t::VmRelocateSpecEvent).
     pub base: t::VmRelocateSpecEvent,
@@ -2813,7 +2813,7 @@ d::object!(VmRelocatedEvent: t::VmRelocateSpecEvent, "VmRelocatedEvent", 0, [
 impl d::IsA<t::Event> for VmRelocatedEvent {}
 
 /// Event `vim.event.VmRemoteConsoleConnectedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmRemoteConsoleConnectedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2823,7 +2823,7 @@ d::object!(VmRemoteConsoleConnectedEvent: t::VmEvent, "VmRemoteConsoleConnectedE
 impl d::IsA<t::Event> for VmRemoteConsoleConnectedEvent {}
 
 /// Event `vim.event.VmRemoteConsoleDisconnectedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmRemoteConsoleDisconnectedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2833,7 +2833,7 @@ d::object!(VmRemoteConsoleDisconnectedEvent: t::VmEvent, "VmRemoteConsoleDisconn
 impl d::IsA<t::Event> for VmRemoteConsoleDisconnectedEvent {}
 
 /// Event `vim.event.VmRemovedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmRemovedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2843,7 +2843,7 @@ d::object!(VmRemovedEvent: t::VmEvent, "VmRemovedEvent", 0, [
 impl d::IsA<t::Event> for VmRemovedEvent {}
 
 /// Event `vim.event.VmRenamedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmRenamedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2859,7 +2859,7 @@ d::object!(VmRenamedEvent: t::VmEvent, "VmRenamedEvent", 0, [
 impl d::IsA<t::Event> for VmRenamedEvent {}
 
 /// Event `vim.event.VmRequirementsExceedCurrentEVCModeEvent`, which extends [`VmEvent`](t::VmEvent). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmRequirementsExceedCurrentEVCModeEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2869,7 +2869,7 @@ d::object!(VmRequirementsExceedCurrentEVCModeEvent: t::VmEvent, "VmRequirementsE
 impl d::IsA<t::Event> for VmRequirementsExceedCurrentEVCModeEvent {}
 
 /// Event `vim.event.VmResettingEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmResettingEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2879,7 +2879,7 @@ d::object!(VmResettingEvent: t::VmEvent, "VmResettingEvent", 0, [
 impl d::IsA<t::Event> for VmResettingEvent {}
 
 /// Event `vim.event.VmResourcePoolMovedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmResourcePoolMovedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2895,7 +2895,7 @@ d::object!(VmResourcePoolMovedEvent: t::VmEvent, "VmResourcePoolMovedEvent", 0, 
 impl d::IsA<t::Event> for VmResourcePoolMovedEvent {}
 
 /// Event `vim.event.VmResourceReallocatedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmResourceReallocatedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2908,7 +2908,7 @@ d::object!(VmResourceReallocatedEvent: t::VmEvent, "VmResourceReallocatedEvent",
 impl d::IsA<t::Event> for VmResourceReallocatedEvent {}
 
 /// Event `vim.event.VmRestartedOnAlternateHostEvent`, which extends [`VmPoweredOnEvent`](t::VmPoweredOnEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmRestartedOnAlternateHostEvent {
     /// The fields of [`VmPoweredOnEvent`](t::VmPoweredOnEvent).
     pub base: t::VmPoweredOnEvent,
@@ -2921,7 +2921,7 @@ d::object!(VmRestartedOnAlternateHostEvent: t::VmPoweredOnEvent, "VmRestartedOnA
 impl d::IsA<t::Event> for VmRestartedOnAlternateHostEvent {}
 
 /// Event `vim.event.VmResumingEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmResumingEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2931,7 +2931,7 @@ d::object!(VmResumingEvent: t::VmEvent, "VmResumingEvent", 0, [
 impl d::IsA<t::Event> for VmResumingEvent {}
 
 /// Event `vim.event.VmSecondaryAddedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmSecondaryAddedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2941,7 +2941,7 @@ d::object!(VmSecondaryAddedEvent: t::VmEvent, "VmSecondaryAddedEvent", 3, [
 impl d::IsA<t::Event> for VmSecondaryAddedEvent {}
 
 /// Event `vim.event.VmSecondaryDisabledBySystemEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmSecondaryDisabledBySystemEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2954,7 +2954,7 @@ d::object!(VmSecondaryDisabledBySystemEvent: t::VmEvent, "VmSecondaryDisabledByS
 impl d::IsA<t::Event> for VmSecondaryDisabledBySystemEvent {}
 
 /// Event `vim.event.VmSecondaryDisabledEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmSecondaryDisabledEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2964,7 +2964,7 @@ d::object!(VmSecondaryDisabledEvent: t::VmEvent, "VmSecondaryDisabledEvent", 3, 
 impl d::IsA<t::Event> for VmSecondaryDisabledEvent {}
 
 /// Event `vim.event.VmSecondaryEnabledEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmSecondaryEnabledEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2974,7 +2974,7 @@ d::object!(VmSecondaryEnabledEvent: t::VmEvent, "VmSecondaryEnabledEvent", 3, [
 impl d::IsA<t::Event> for VmSecondaryEnabledEvent {}
 
 /// Event `vim.event.VmSecondaryStartedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmSecondaryStartedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -2984,7 +2984,7 @@ d::object!(VmSecondaryStartedEvent: t::VmEvent, "VmSecondaryStartedEvent", 3, [
 impl d::IsA<t::Event> for VmSecondaryStartedEvent {}
 
 /// Event `vim.event.VmShutdownOnIsolationEvent`, which extends [`VmPoweredOffEvent`](t::VmPoweredOffEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmShutdownOnIsolationEvent {
     /// The fields of [`VmPoweredOffEvent`](t::VmPoweredOffEvent).
     pub base: t::VmPoweredOffEvent,

@@ -15,7 +15,7 @@ d::enumeration!(
 );
 
 /// Event `vim.event.VmStartRecordingEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmStartRecordingEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -25,7 +25,7 @@ d::object!(VmStartRecordingEvent: t::VmEvent, "VmStartRecordingEvent", 3, [
 impl d::IsA<t::Event> for VmStartRecordingEvent {}
 
 /// Event `vim.event.VmStartReplayingEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmStartReplayingEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -35,7 +35,7 @@ d::object!(VmStartReplayingEvent: t::VmEvent, "VmStartReplayingEvent", 3, [
 impl d::IsA<t::Event> for VmStartReplayingEvent {}
 
 /// Event `vim.event.VmStartingEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmStartingEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -45,7 +45,7 @@ d::object!(VmStartingEvent: t::VmEvent, "VmStartingEvent", 0, [
 impl d::IsA<t::Event> for VmStartingEvent {}
 
 /// Event `vim.event.VmStartingSecondaryEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmStartingSecondaryEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -55,7 +55,7 @@ d::object!(VmStartingSecondaryEvent: t::VmEvent, "VmStartingSecondaryEvent", 3, 
 impl d::IsA<t::Event> for VmStartingSecondaryEvent {}
 
 /// Event `vim.event.VmStaticMacConflictEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmStaticMacConflictEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -71,7 +71,7 @@ d::object!(VmStaticMacConflictEvent: t::VmEvent, "VmStaticMacConflictEvent", 0, 
 impl d::IsA<t::Event> for VmStaticMacConflictEvent {}
 
 /// Event `vim.event.VmStoppingEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmStoppingEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -81,7 +81,7 @@ d::object!(VmStoppingEvent: t::VmEvent, "VmStoppingEvent", 0, [
 impl d::IsA<t::Event> for VmStoppingEvent {}
 
 /// Event `vim.event.VmSuspendedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmSuspendedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -91,7 +91,7 @@ d::object!(VmSuspendedEvent: t::VmEvent, "VmSuspendedEvent", 0, [
 impl d::IsA<t::Event> for VmSuspendedEvent {}
 
 /// Event `vim.event.VmSuspendingEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmSuspendingEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -101,7 +101,7 @@ d::object!(VmSuspendingEvent: t::VmEvent, "VmSuspendingEvent", 0, [
 impl d::IsA<t::Event> for VmSuspendingEvent {}
 
 /// Event `vim.event.VmTimedoutStartingSecondaryEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmTimedoutStartingSecondaryEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -114,7 +114,7 @@ d::object!(VmTimedoutStartingSecondaryEvent: t::VmEvent, "VmTimedoutStartingSeco
 impl d::IsA<t::Event> for VmTimedoutStartingSecondaryEvent {}
 
 /// Event `vim.event.VmUnsupportedStartingEvent`, which extends [`VmStartingEvent`](t::VmStartingEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmUnsupportedStartingEvent {
     /// The fields of [`VmStartingEvent`](t::VmStartingEvent).
     pub base: t::VmStartingEvent,
@@ -127,7 +127,7 @@ d::object!(VmUnsupportedStartingEvent: t::VmStartingEvent, "VmUnsupportedStartin
 impl d::IsA<t::Event> for VmUnsupportedStartingEvent {}
 
 /// Event `vim.event.VmUpgradeCompleteEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmUpgradeCompleteEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -140,7 +140,7 @@ d::object!(VmUpgradeCompleteEvent: t::VmEvent, "VmUpgradeCompleteEvent", 0, [
 impl d::IsA<t::Event> for VmUpgradeCompleteEvent {}
 
 /// Event `vim.event.VmUpgradeFailedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmUpgradeFailedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -150,7 +150,7 @@ d::object!(VmUpgradeFailedEvent: t::VmEvent, "VmUpgradeFailedEvent", 0, [
 impl d::IsA<t::Event> for VmUpgradeFailedEvent {}
 
 /// Event `vim.event.VmUpgradingEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmUpgradingEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -163,7 +163,7 @@ d::object!(VmUpgradingEvent: t::VmEvent, "VmUpgradingEvent", 0, [
 impl d::IsA<t::Event> for VmUpgradingEvent {}
 
 /// Event `vim.event.VmUuidAssignedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmUuidAssignedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -176,7 +176,7 @@ d::object!(VmUuidAssignedEvent: t::VmEvent, "VmUuidAssignedEvent", 0, [
 impl d::IsA<t::Event> for VmUuidAssignedEvent {}
 
 /// Event `vim.event.VmUuidChangedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmUuidChangedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -192,7 +192,7 @@ d::object!(VmUuidChangedEvent: t::VmEvent, "VmUuidChangedEvent", 0, [
 impl d::IsA<t::Event> for VmUuidChangedEvent {}
 
 /// Event `vim.event.VmUuidConflictEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmUuidConflictEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -208,7 +208,7 @@ d::object!(VmUuidConflictEvent: t::VmEvent, "VmUuidConflictEvent", 0, [
 impl d::IsA<t::Event> for VmUuidConflictEvent {}
 
 /// Event `vim.event.VmVnicPoolReservationViolationClearEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmVnicPoolReservationViolationClearEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -224,7 +224,7 @@ d::object!(VmVnicPoolReservationViolationClearEvent: t::DvsEvent, "VmVnicPoolRes
 impl d::IsA<t::Event> for VmVnicPoolReservationViolationClearEvent {}
 
 /// Event `vim.event.VmVnicPoolReservationViolationRaiseEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmVnicPoolReservationViolationRaiseEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
@@ -240,7 +240,7 @@ d::object!(VmVnicPoolReservationViolationRaiseEvent: t::DvsEvent, "VmVnicPoolRes
 impl d::IsA<t::Event> for VmVnicPoolReservationViolationRaiseEvent {}
 
 /// Event `vim.event.VmWwnAssignedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmWwnAssignedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -256,7 +256,7 @@ d::object!(VmWwnAssignedEvent: t::VmEvent, "VmWwnAssignedEvent", 0, [
 impl d::IsA<t::Event> for VmWwnAssignedEvent {}
 
 /// Event `vim.event.VmWwnChangedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmWwnChangedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -278,7 +278,7 @@ d::object!(VmWwnChangedEvent: t::VmEvent, "VmWwnChangedEvent", 0, [
 impl d::IsA<t::Event> for VmWwnChangedEvent {}
 
 /// Event `vim.event.VmWwnConflictEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmWwnConflictEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
@@ -297,7 +297,7 @@ d::object!(VmWwnConflictEvent: t::VmEvent, "VmWwnConflictEvent", 0, [
 impl d::IsA<t::Event> for VmWwnConflictEvent {}
 
 /// Data object `vim.event.VnicPortArgument`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VnicPortArgument {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -312,7 +312,7 @@ d::object!(VnicPortArgument: t::DynamicData, "VnicPortArgument", 3, [
 ]);
 
 /// Event `vim.event.WarningUpgradeEvent`, which extends [`UpgradeEvent`](t::UpgradeEvent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct WarningUpgradeEvent {
     /// The fields of [`UpgradeEvent`](t::UpgradeEvent).
     pub base: t::UpgradeEvent,

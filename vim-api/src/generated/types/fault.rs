@@ -7,7 +7,7 @@ use crate::generated::types as t;
 use crate::moref::MoRef;
 
 /// Fault `vim.fault.ActiveDirectoryFault`, which extends [`VimFault`](t::VimFault). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ActiveDirectoryFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -20,7 +20,7 @@ d::object!(ActiveDirectoryFault: t::VimFault, "ActiveDirectoryFault", 4, [
 impl d::IsA<t::MethodFault> for ActiveDirectoryFault {}
 
 /// Fault `vim.fault.ActiveVMsBlockingEVC`, which extends [`EVCConfigFault`](t::EVCConfigFault). Since API 2.5u2.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ActiveVMsBlockingEVC {
     /// The fields of [`EVCConfigFault`](t::EVCConfigFault).
     pub base: t::EVCConfigFault,
@@ -39,7 +39,7 @@ d::object!(ActiveVMsBlockingEVC: t::EVCConfigFault, "ActiveVMsBlockingEVC", 1, [
 impl d::IsA<t::MethodFault> for ActiveVMsBlockingEVC {}
 
 /// Fault `vim.fault.AdminDisabled`, which extends [`HostConfigFault`](t::HostConfigFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AdminDisabled {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
     pub base: t::HostConfigFault,
@@ -49,7 +49,7 @@ d::object!(AdminDisabled: t::HostConfigFault, "AdminDisabled", 0, [
 impl d::IsA<t::MethodFault> for AdminDisabled {}
 
 /// Fault `vim.fault.AdminNotDisabled`, which extends [`HostConfigFault`](t::HostConfigFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AdminNotDisabled {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
     pub base: t::HostConfigFault,
@@ -59,7 +59,7 @@ d::object!(AdminNotDisabled: t::HostConfigFault, "AdminNotDisabled", 0, [
 impl d::IsA<t::MethodFault> for AdminNotDisabled {}
 
 /// Fault `vim.fault.AffinityConfigured`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AffinityConfigured {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -80,7 +80,7 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.AgentInstallFailed`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AgentInstallFailed {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
     pub base: t::HostConnectFault,
@@ -114,7 +114,7 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.AlreadyBeingManaged`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AlreadyBeingManaged {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
     pub base: t::HostConnectFault,
@@ -127,7 +127,7 @@ d::object!(AlreadyBeingManaged: t::HostConnectFault, "AlreadyBeingManaged", 0, [
 impl d::IsA<t::MethodFault> for AlreadyBeingManaged {}
 
 /// Fault `vim.fault.AlreadyConnected`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AlreadyConnected {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
     pub base: t::HostConnectFault,
@@ -140,7 +140,7 @@ d::object!(AlreadyConnected: t::HostConnectFault, "AlreadyConnected", 0, [
 impl d::IsA<t::MethodFault> for AlreadyConnected {}
 
 /// Fault `vim.fault.AlreadyExists`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AlreadyExists {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -153,7 +153,7 @@ d::object!(AlreadyExists: t::VimFault, "AlreadyExists", 0, [
 impl d::IsA<t::MethodFault> for AlreadyExists {}
 
 /// Fault `vim.fault.AlreadyUpgraded`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AlreadyUpgraded {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -163,7 +163,7 @@ d::object!(AlreadyUpgraded: t::VimFault, "AlreadyUpgraded", 0, [
 impl d::IsA<t::MethodFault> for AlreadyUpgraded {}
 
 /// Fault `vim.fault.AnswerFileUpdateFailed`, which extends [`VimFault`](t::VimFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AnswerFileUpdateFailed {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -176,7 +176,7 @@ d::object!(AnswerFileUpdateFailed: t::VimFault, "AnswerFileUpdateFailed", 5, [
 impl d::IsA<t::MethodFault> for AnswerFileUpdateFailed {}
 
 /// Data object `vim.fault.AnswerFileUpdateFailed.UpdateFailure`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AnswerFileUpdateFailure {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -191,7 +191,7 @@ d::object!(AnswerFileUpdateFailure: t::DynamicData, "AnswerFileUpdateFailure", 5
 ]);
 
 /// Fault `vim.fault.ApplicationQuiesceFault`, which extends [`SnapshotFault`](t::SnapshotFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ApplicationQuiesceFault {
     /// The fields of [`SnapshotFault`](t::SnapshotFault).
     pub base: t::SnapshotFault,
@@ -201,7 +201,7 @@ d::object!(ApplicationQuiesceFault: t::SnapshotFault, "ApplicationQuiesceFault",
 impl d::IsA<t::MethodFault> for ApplicationQuiesceFault {}
 
 /// Fault `vim.fault.AuthMinimumAdminPermission`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AuthMinimumAdminPermission {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -211,7 +211,7 @@ d::object!(AuthMinimumAdminPermission: t::VimFault, "AuthMinimumAdminPermission"
 impl d::IsA<t::MethodFault> for AuthMinimumAdminPermission {}
 
 /// Fault `vmodl.fault.AuthenticationRequired`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AuthenticationRequired {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
@@ -232,7 +232,7 @@ d::enumeration!(
 );
 
 /// Data object `vmodl.fault.AuthenticationRequired.Challenge`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AuthenticationRequiredChallenge {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -269,7 +269,7 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.BackupBlobReadFailure`, which extends [`DvsFault`](t::DvsFault). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct BackupBlobReadFailure {
     /// The fields of [`DvsFault`](t::DvsFault).
     pub base: t::DvsFault,
@@ -288,7 +288,7 @@ d::object!(BackupBlobReadFailure: t::DvsFault, "BackupBlobReadFailure", 6, [
 impl d::IsA<t::MethodFault> for BackupBlobReadFailure {}
 
 /// Fault `vim.fault.BackupBlobWriteFailure`, which extends [`DvsFault`](t::DvsFault). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct BackupBlobWriteFailure {
     /// The fields of [`DvsFault`](t::DvsFault).
     pub base: t::DvsFault,
@@ -307,7 +307,7 @@ d::object!(BackupBlobWriteFailure: t::DvsFault, "BackupBlobWriteFailure", 6, [
 impl d::IsA<t::MethodFault> for BackupBlobWriteFailure {}
 
 /// Fault `vim.fault.BlockedByFirewall`, which extends [`HostConfigFault`](t::HostConfigFault). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct BlockedByFirewall {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
     pub base: t::HostConfigFault,
@@ -317,7 +317,7 @@ d::object!(BlockedByFirewall: t::HostConfigFault, "BlockedByFirewall", 4, [
 impl d::IsA<t::MethodFault> for BlockedByFirewall {}
 
 /// Fault `vim.fault.CAMServerRefusedConnection`, which extends [`InvalidCAMServer`](t::InvalidCAMServer). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CAMServerRefusedConnection {
     /// The fields of [`InvalidCAMServer`](t::InvalidCAMServer).
     pub base: t::InvalidCAMServer,
@@ -327,7 +327,7 @@ d::object!(CAMServerRefusedConnection: t::InvalidCAMServer, "CAMServerRefusedCon
 impl d::IsA<t::MethodFault> for CAMServerRefusedConnection {}
 
 /// Fault `vim.fault.CannotAccessFile`, which extends [`FileFault`](t::FileFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CannotAccessFile {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
@@ -337,7 +337,7 @@ d::object!(CannotAccessFile: t::FileFault, "CannotAccessFile", 0, [
 impl d::IsA<t::MethodFault> for CannotAccessFile {}
 
 /// Fault `vim.fault.CannotAccessLocalSource`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CannotAccessLocalSource {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -347,7 +347,7 @@ d::object!(CannotAccessLocalSource: t::VimFault, "CannotAccessLocalSource", 0, [
 impl d::IsA<t::MethodFault> for CannotAccessLocalSource {}
 
 /// Fault `vim.fault.CannotAccessNetwork`, which extends [`CannotAccessVmDevice`](t::CannotAccessVmDevice). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CannotAccessNetwork {
     /// The fields of [`CannotAccessVmDevice`](t::CannotAccessVmDevice).
     pub base: t::CannotAccessVmDevice,
@@ -360,7 +360,7 @@ d::object!(CannotAccessNetwork: t::CannotAccessVmDevice, "CannotAccessNetwork", 
 impl d::IsA<t::MethodFault> for CannotAccessNetwork {}
 
 /// Fault `vim.fault.CannotAccessVmComponent`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CannotAccessVmComponent {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
@@ -370,7 +370,7 @@ d::object!(CannotAccessVmComponent: t::VmConfigFault, "CannotAccessVmComponent",
 impl d::IsA<t::MethodFault> for CannotAccessVmComponent {}
 
 /// Fault `vim.fault.CannotAccessVmConfig`, which extends [`CannotAccessVmComponent`](t::CannotAccessVmComponent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CannotAccessVmConfig {
     /// The fields of [`CannotAccessVmComponent`](t::CannotAccessVmComponent).
     pub base: t::CannotAccessVmComponent,
@@ -383,7 +383,7 @@ d::object!(CannotAccessVmConfig: t::CannotAccessVmComponent, "CannotAccessVmConf
 impl d::IsA<t::MethodFault> for CannotAccessVmConfig {}
 
 /// Fault `vim.fault.CannotAccessVmDevice`, which extends [`CannotAccessVmComponent`](t::CannotAccessVmComponent). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CannotAccessVmDevice {
     /// The fields of [`CannotAccessVmComponent`](t::CannotAccessVmComponent).
     pub base: t::CannotAccessVmComponent,
@@ -402,7 +402,7 @@ d::object!(CannotAccessVmDevice: t::CannotAccessVmComponent, "CannotAccessVmDevi
 impl d::IsA<t::MethodFault> for CannotAccessVmDevice {}
 
 /// Fault `vim.fault.CannotAccessVmDisk`, which extends [`CannotAccessVmDevice`](t::CannotAccessVmDevice). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CannotAccessVmDisk {
     /// The fields of [`CannotAccessVmDevice`](t::CannotAccessVmDevice).
     pub base: t::CannotAccessVmDevice,
@@ -415,7 +415,7 @@ d::object!(CannotAccessVmDisk: t::CannotAccessVmDevice, "CannotAccessVmDisk", 0,
 impl d::IsA<t::MethodFault> for CannotAccessVmDisk {}
 
 /// Fault `vim.fault.CannotAddHostWithFTVmAsStandalone`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CannotAddHostWithFTVmAsStandalone {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
     pub base: t::HostConnectFault,
@@ -425,7 +425,7 @@ d::object!(CannotAddHostWithFTVmAsStandalone: t::HostConnectFault, "CannotAddHos
 impl d::IsA<t::MethodFault> for CannotAddHostWithFTVmAsStandalone {}
 
 /// Fault `vim.fault.CannotAddHostWithFTVmToDifferentCluster`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CannotAddHostWithFTVmToDifferentCluster {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
     pub base: t::HostConnectFault,
@@ -435,7 +435,7 @@ d::object!(CannotAddHostWithFTVmToDifferentCluster: t::HostConnectFault, "Cannot
 impl d::IsA<t::MethodFault> for CannotAddHostWithFTVmToDifferentCluster {}
 
 /// Fault `vim.fault.CannotAddHostWithFTVmToNonHACluster`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CannotAddHostWithFTVmToNonHACluster {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
     pub base: t::HostConnectFault,
@@ -445,7 +445,7 @@ d::object!(CannotAddHostWithFTVmToNonHACluster: t::HostConnectFault, "CannotAddH
 impl d::IsA<t::MethodFault> for CannotAddHostWithFTVmToNonHACluster {}
 
 /// Fault `vim.fault.CannotChangeDrsBehaviorForFtSecondary`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CannotChangeDrsBehaviorForFtSecondary {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
     pub base: t::VmFaultToleranceIssue,
@@ -461,7 +461,7 @@ d::object!(CannotChangeDrsBehaviorForFtSecondary: t::VmFaultToleranceIssue, "Can
 impl d::IsA<t::MethodFault> for CannotChangeDrsBehaviorForFtSecondary {}
 
 /// Fault `vim.fault.CannotChangeHaSettingsForFtSecondary`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CannotChangeHaSettingsForFtSecondary {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
     pub base: t::VmFaultToleranceIssue,
@@ -477,7 +477,7 @@ d::object!(CannotChangeHaSettingsForFtSecondary: t::VmFaultToleranceIssue, "Cann
 impl d::IsA<t::MethodFault> for CannotChangeHaSettingsForFtSecondary {}
 
 /// Fault `vim.fault.CannotChangeVsanClusterUuid`, which extends [`VsanFault`](t::VsanFault). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CannotChangeVsanClusterUuid {
     /// The fields of [`VsanFault`](t::VsanFault).
     pub base: t::VsanFault,
@@ -487,7 +487,7 @@ d::object!(CannotChangeVsanClusterUuid: t::VsanFault, "CannotChangeVsanClusterUu
 impl d::IsA<t::MethodFault> for CannotChangeVsanClusterUuid {}
 
 /// Fault `vim.fault.CannotChangeVsanNodeUuid`, which extends [`VsanFault`](t::VsanFault). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CannotChangeVsanNodeUuid {
     /// The fields of [`VsanFault`](t::VsanFault).
     pub base: t::VsanFault,
@@ -497,7 +497,7 @@ d::object!(CannotChangeVsanNodeUuid: t::VsanFault, "CannotChangeVsanNodeUuid", 7
 impl d::IsA<t::MethodFault> for CannotChangeVsanNodeUuid {}
 
 /// Fault `vim.fault.CannotComputeFTCompatibleHosts`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CannotComputeFTCompatibleHosts {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
     pub base: t::VmFaultToleranceIssue,
@@ -513,7 +513,7 @@ d::object!(CannotComputeFTCompatibleHosts: t::VmFaultToleranceIssue, "CannotComp
 impl d::IsA<t::MethodFault> for CannotComputeFTCompatibleHosts {}
 
 /// Fault `vim.fault.CannotCreateFile`, which extends [`FileFault`](t::FileFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CannotCreateFile {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
@@ -523,7 +523,7 @@ d::object!(CannotCreateFile: t::FileFault, "CannotCreateFile", 0, [
 impl d::IsA<t::MethodFault> for CannotCreateFile {}
 
 /// Fault `vim.fault.CannotDecryptPasswords`, which extends [`CustomizationFault`](t::CustomizationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CannotDecryptPasswords {
     /// The fields of [`CustomizationFault`](t::CustomizationFault).
     pub base: t::CustomizationFault,
@@ -533,7 +533,7 @@ d::object!(CannotDecryptPasswords: t::CustomizationFault, "CannotDecryptPassword
 impl d::IsA<t::MethodFault> for CannotDecryptPasswords {}
 
 /// Fault `vim.fault.CannotDeleteFile`, which extends [`FileFault`](t::FileFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CannotDeleteFile {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
@@ -543,7 +543,7 @@ d::object!(CannotDeleteFile: t::FileFault, "CannotDeleteFile", 0, [
 impl d::IsA<t::MethodFault> for CannotDeleteFile {}
 
 /// Fault `vim.fault.CannotDisableDrsOnClustersWithVApps`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CannotDisableDrsOnClustersWithVApps {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
@@ -553,7 +553,7 @@ d::object!(CannotDisableDrsOnClustersWithVApps: t::RuntimeFault, "CannotDisableD
 impl d::IsA<t::MethodFault> for CannotDisableDrsOnClustersWithVApps {}
 
 /// Fault `vim.fault.CannotDisableSnapshot`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CannotDisableSnapshot {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
@@ -563,7 +563,7 @@ d::object!(CannotDisableSnapshot: t::VmConfigFault, "CannotDisableSnapshot", 0, 
 impl d::IsA<t::MethodFault> for CannotDisableSnapshot {}
 
 /// Fault `vim.fault.CannotDisconnectHostWithFaultToleranceVm`, which extends [`VimFault`](t::VimFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CannotDisconnectHostWithFaultToleranceVm {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -576,7 +576,7 @@ d::object!(CannotDisconnectHostWithFaultToleranceVm: t::VimFault, "CannotDisconn
 impl d::IsA<t::MethodFault> for CannotDisconnectHostWithFaultToleranceVm {}
 
 /// Fault `vim.fault.CannotEnableVmcpForCluster`, which extends [`VimFault`](t::VimFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CannotEnableVmcpForCluster {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -602,7 +602,7 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.CannotModifyConfigCpuRequirements`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CannotModifyConfigCpuRequirements {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -612,7 +612,7 @@ d::object!(CannotModifyConfigCpuRequirements: t::MigrationFault, "CannotModifyCo
 impl d::IsA<t::MethodFault> for CannotModifyConfigCpuRequirements {}
 
 /// Fault `vim.fault.CannotMoveFaultToleranceVm`, which extends [`VimFault`](t::VimFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CannotMoveFaultToleranceVm {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -636,7 +636,7 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.CannotMoveHostWithFaultToleranceVm`, which extends [`VimFault`](t::VimFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CannotMoveHostWithFaultToleranceVm {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -646,7 +646,7 @@ d::object!(CannotMoveHostWithFaultToleranceVm: t::VimFault, "CannotMoveHostWithF
 impl d::IsA<t::MethodFault> for CannotMoveHostWithFaultToleranceVm {}
 
 /// Fault `vim.fault.CannotMoveVmWithDeltaDisk`, which extends [`MigrationFault`](t::MigrationFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CannotMoveVmWithDeltaDisk {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -659,7 +659,7 @@ d::object!(CannotMoveVmWithDeltaDisk: t::MigrationFault, "CannotMoveVmWithDeltaD
 impl d::IsA<t::MethodFault> for CannotMoveVmWithDeltaDisk {}
 
 /// Fault `vim.fault.CannotMoveVmWithNativeDeltaDisk`, which extends [`MigrationFault`](t::MigrationFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CannotMoveVmWithNativeDeltaDisk {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -669,7 +669,7 @@ d::object!(CannotMoveVmWithNativeDeltaDisk: t::MigrationFault, "CannotMoveVmWith
 impl d::IsA<t::MethodFault> for CannotMoveVmWithNativeDeltaDisk {}
 
 /// Fault `vim.fault.CannotMoveVsanEnabledHost`, which extends [`VsanFault`](t::VsanFault). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CannotMoveVsanEnabledHost {
     /// The fields of [`VsanFault`](t::VsanFault).
     pub base: t::VsanFault,
@@ -679,7 +679,7 @@ d::object!(CannotMoveVsanEnabledHost: t::VsanFault, "CannotMoveVsanEnabledHost",
 impl d::IsA<t::MethodFault> for CannotMoveVsanEnabledHost {}
 
 /// Fault `vim.fault.CannotPlaceWithoutPrerequisiteMoves`, which extends [`VimFault`](t::VimFault). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CannotPlaceWithoutPrerequisiteMoves {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -689,7 +689,7 @@ d::object!(CannotPlaceWithoutPrerequisiteMoves: t::VimFault, "CannotPlaceWithout
 impl d::IsA<t::MethodFault> for CannotPlaceWithoutPrerequisiteMoves {}
 
 /// Fault `vim.fault.CannotPowerOffVmInCluster`, which extends [`InvalidState`](t::InvalidState). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CannotPowerOffVmInCluster {
     /// The fields of [`InvalidState`](t::InvalidState).
     pub base: t::InvalidState,
@@ -718,7 +718,7 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.CannotReconfigureVsanWhenHaEnabled`, which extends [`VsanFault`](t::VsanFault). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CannotReconfigureVsanWhenHaEnabled {
     /// The fields of [`VsanFault`](t::VsanFault).
     pub base: t::VsanFault,
@@ -728,7 +728,7 @@ d::object!(CannotReconfigureVsanWhenHaEnabled: t::VsanFault, "CannotReconfigureV
 impl d::IsA<t::MethodFault> for CannotReconfigureVsanWhenHaEnabled {}
 
 /// Fault `vim.fault.CannotUseNetwork`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CannotUseNetwork {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
@@ -767,7 +767,7 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.ClockSkew`, which extends [`HostConfigFault`](t::HostConfigFault). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClockSkew {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
     pub base: t::HostConfigFault,
@@ -777,7 +777,7 @@ d::object!(ClockSkew: t::HostConfigFault, "ClockSkew", 4, [
 impl d::IsA<t::MethodFault> for ClockSkew {}
 
 /// Fault `vim.fault.CloneFromSnapshotNotSupported`, which extends [`MigrationFault`](t::MigrationFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CloneFromSnapshotNotSupported {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -787,7 +787,7 @@ d::object!(CloneFromSnapshotNotSupported: t::MigrationFault, "CloneFromSnapshotN
 impl d::IsA<t::MethodFault> for CloneFromSnapshotNotSupported {}
 
 /// Fault `vim.fault.CollectorAddressUnset`, which extends [`DvsFault`](t::DvsFault). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CollectorAddressUnset {
     /// The fields of [`DvsFault`](t::DvsFault).
     pub base: t::DvsFault,
@@ -797,7 +797,7 @@ d::object!(CollectorAddressUnset: t::DvsFault, "CollectorAddressUnset", 6, [
 impl d::IsA<t::MethodFault> for CollectorAddressUnset {}
 
 /// Fault `vim.fault.ConcurrentAccess`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ConcurrentAccess {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -807,7 +807,7 @@ d::object!(ConcurrentAccess: t::VimFault, "ConcurrentAccess", 0, [
 impl d::IsA<t::MethodFault> for ConcurrentAccess {}
 
 /// Fault `vim.fault.ConflictingConfiguration`, which extends [`DvsFault`](t::DvsFault). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ConflictingConfiguration {
     /// The fields of [`DvsFault`](t::DvsFault).
     pub base: t::DvsFault,
@@ -820,7 +820,7 @@ d::object!(ConflictingConfiguration: t::DvsFault, "ConflictingConfiguration", 7,
 impl d::IsA<t::MethodFault> for ConflictingConfiguration {}
 
 /// Data object `vim.fault.ConflictingConfiguration.Config`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ConflictingConfigurationConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -835,7 +835,7 @@ d::object!(ConflictingConfigurationConfig: t::DynamicData, "ConflictingConfigura
 ]);
 
 /// Fault `vim.fault.ConflictingDatastoreFound`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ConflictingDatastoreFound {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
@@ -851,7 +851,7 @@ d::object!(ConflictingDatastoreFound: t::RuntimeFault, "ConflictingDatastoreFoun
 impl d::IsA<t::MethodFault> for ConflictingDatastoreFound {}
 
 /// Fault `vim.fault.ConnectedIso`, which extends [`OvfExport`](t::OvfExport). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ConnectedIso {
     /// The fields of [`OvfExport`](t::OvfExport).
     pub base: t::OvfExport,
@@ -867,7 +867,7 @@ d::object!(ConnectedIso: t::OvfExport, "ConnectedIso", 3, [
 impl d::IsA<t::MethodFault> for ConnectedIso {}
 
 /// Fault `vim.fault.CpuCompatibilityUnknown`, which extends [`CpuIncompatible`](t::CpuIncompatible). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CpuCompatibilityUnknown {
     /// The fields of [`CpuIncompatible`](t::CpuIncompatible).
     pub base: t::CpuIncompatible,
@@ -877,7 +877,7 @@ d::object!(CpuCompatibilityUnknown: t::CpuIncompatible, "CpuCompatibilityUnknown
 impl d::IsA<t::MethodFault> for CpuCompatibilityUnknown {}
 
 /// Fault `vim.fault.CpuHotPlugNotSupported`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CpuHotPlugNotSupported {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
@@ -887,7 +887,7 @@ d::object!(CpuHotPlugNotSupported: t::VmConfigFault, "CpuHotPlugNotSupported", 3
 impl d::IsA<t::MethodFault> for CpuHotPlugNotSupported {}
 
 /// Fault `vim.fault.CpuIncompatible`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CpuIncompatible {
     /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
     pub base: t::VirtualHardwareCompatibilityIssue,
@@ -912,7 +912,7 @@ d::object!(CpuIncompatible: t::VirtualHardwareCompatibilityIssue, "CpuIncompatib
 impl d::IsA<t::MethodFault> for CpuIncompatible {}
 
 /// Fault `vim.fault.CpuIncompatible1ECX`, which extends [`CpuIncompatible`](t::CpuIncompatible). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CpuIncompatible1ECX {
     /// The fields of [`CpuIncompatible`](t::CpuIncompatible).
     pub base: t::CpuIncompatible,
@@ -946,7 +946,7 @@ d::object!(CpuIncompatible1ECX: t::CpuIncompatible, "CpuIncompatible1ECX", 0, [
 impl d::IsA<t::MethodFault> for CpuIncompatible1ECX {}
 
 /// Fault `vim.fault.CpuIncompatible81EDX`, which extends [`CpuIncompatible`](t::CpuIncompatible). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CpuIncompatible81EDX {
     /// The fields of [`CpuIncompatible`](t::CpuIncompatible).
     pub base: t::CpuIncompatible,
@@ -974,7 +974,7 @@ d::object!(CpuIncompatible81EDX: t::CpuIncompatible, "CpuIncompatible81EDX", 0, 
 impl d::IsA<t::MethodFault> for CpuIncompatible81EDX {}
 
 /// Fault `vim.fault.CustomizationFault`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -984,7 +984,7 @@ d::object!(CustomizationFault: t::VimFault, "CustomizationFault", 0, [
 impl d::IsA<t::MethodFault> for CustomizationFault {}
 
 /// Fault `vim.fault.CustomizationPending`, which extends [`CustomizationFault`](t::CustomizationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationPending {
     /// The fields of [`CustomizationFault`](t::CustomizationFault).
     pub base: t::CustomizationFault,
@@ -994,7 +994,7 @@ d::object!(CustomizationPending: t::CustomizationFault, "CustomizationPending", 
 impl d::IsA<t::MethodFault> for CustomizationPending {}
 
 /// Fault `vim.fault.DVPortNotSupported`, which extends [`DeviceBackingNotSupported`](t::DeviceBackingNotSupported). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVPortNotSupported {
     /// The fields of [`DeviceBackingNotSupported`](t::DeviceBackingNotSupported).
     pub base: t::DeviceBackingNotSupported,
@@ -1004,7 +1004,7 @@ d::object!(DVPortNotSupported: t::DeviceBackingNotSupported, "DVPortNotSupported
 impl d::IsA<t::MethodFault> for DVPortNotSupported {}
 
 /// Fault `vim.fault.DasConfigFault`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DasConfigFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1040,7 +1040,7 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.DatabaseError`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatabaseError {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
@@ -1050,7 +1050,7 @@ d::object!(DatabaseError: t::RuntimeFault, "DatabaseError", 0, [
 impl d::IsA<t::MethodFault> for DatabaseError {}
 
 /// Fault `vim.fault.DatacenterMismatch`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatacenterMismatch {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -1066,7 +1066,7 @@ d::object!(DatacenterMismatch: t::MigrationFault, "DatacenterMismatch", 0, [
 impl d::IsA<t::MethodFault> for DatacenterMismatch {}
 
 /// Data object `vim.fault.DatacenterMismatch.Argument`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatacenterMismatchArgument {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1081,7 +1081,7 @@ d::object!(DatacenterMismatchArgument: t::DynamicData, "DatacenterMismatchArgume
 ]);
 
 /// Fault `vim.fault.DatastoreNotWritableOnHost`, which extends [`InvalidDatastore`](t::InvalidDatastore). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatastoreNotWritableOnHost {
     /// The fields of [`InvalidDatastore`](t::InvalidDatastore).
     pub base: t::InvalidDatastore,
@@ -1094,7 +1094,7 @@ d::object!(DatastoreNotWritableOnHost: t::InvalidDatastore, "DatastoreNotWritabl
 impl d::IsA<t::MethodFault> for DatastoreNotWritableOnHost {}
 
 /// Fault `vim.fault.DeltaDiskFormatNotSupported`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DeltaDiskFormatNotSupported {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
@@ -1110,7 +1110,7 @@ d::object!(DeltaDiskFormatNotSupported: t::VmConfigFault, "DeltaDiskFormatNotSup
 impl d::IsA<t::MethodFault> for DeltaDiskFormatNotSupported {}
 
 /// Fault `vim.fault.DestinationSwitchFull`, which extends [`CannotAccessNetwork`](t::CannotAccessNetwork). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DestinationSwitchFull {
     /// The fields of [`CannotAccessNetwork`](t::CannotAccessNetwork).
     pub base: t::CannotAccessNetwork,
@@ -1120,7 +1120,7 @@ d::object!(DestinationSwitchFull: t::CannotAccessNetwork, "DestinationSwitchFull
 impl d::IsA<t::MethodFault> for DestinationSwitchFull {}
 
 /// Fault `vim.fault.DestinationVsanDisabled`, which extends [`CannotMoveVsanEnabledHost`](t::CannotMoveVsanEnabledHost). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DestinationVsanDisabled {
     /// The fields of [`CannotMoveVsanEnabledHost`](t::CannotMoveVsanEnabledHost).
     pub base: t::CannotMoveVsanEnabledHost,
@@ -1133,7 +1133,7 @@ d::object!(DestinationVsanDisabled: t::CannotMoveVsanEnabledHost, "DestinationVs
 impl d::IsA<t::MethodFault> for DestinationVsanDisabled {}
 
 /// Fault `vim.fault.DeviceBackingNotSupported`, which extends [`DeviceNotSupported`](t::DeviceNotSupported). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DeviceBackingNotSupported {
     /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
     pub base: t::DeviceNotSupported,
@@ -1146,7 +1146,7 @@ d::object!(DeviceBackingNotSupported: t::DeviceNotSupported, "DeviceBackingNotSu
 impl d::IsA<t::MethodFault> for DeviceBackingNotSupported {}
 
 /// Fault `vim.fault.DeviceControllerNotSupported`, which extends [`DeviceNotSupported`](t::DeviceNotSupported). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DeviceControllerNotSupported {
     /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
     pub base: t::DeviceNotSupported,
@@ -1159,7 +1159,7 @@ d::object!(DeviceControllerNotSupported: t::DeviceNotSupported, "DeviceControlle
 impl d::IsA<t::MethodFault> for DeviceControllerNotSupported {}
 
 /// Fault `vim.fault.DeviceHotPlugNotSupported`, which extends [`InvalidDeviceSpec`](t::InvalidDeviceSpec). Since API 2.5u2server.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DeviceHotPlugNotSupported {
     /// The fields of [`InvalidDeviceSpec`](t::InvalidDeviceSpec).
     pub base: t::InvalidDeviceSpec,
@@ -1169,7 +1169,7 @@ d::object!(DeviceHotPlugNotSupported: t::InvalidDeviceSpec, "DeviceHotPlugNotSup
 impl d::IsA<t::MethodFault> for DeviceHotPlugNotSupported {}
 
 /// Fault `vim.fault.DeviceNotFound`, which extends [`InvalidDeviceSpec`](t::InvalidDeviceSpec). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DeviceNotFound {
     /// The fields of [`InvalidDeviceSpec`](t::InvalidDeviceSpec).
     pub base: t::InvalidDeviceSpec,
@@ -1179,7 +1179,7 @@ d::object!(DeviceNotFound: t::InvalidDeviceSpec, "DeviceNotFound", 0, [
 impl d::IsA<t::MethodFault> for DeviceNotFound {}
 
 /// Fault `vim.fault.DeviceNotSupported`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DeviceNotSupported {
     /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
     pub base: t::VirtualHardwareCompatibilityIssue,
@@ -1204,7 +1204,7 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.DeviceUnsupportedForVmPlatform`, which extends [`InvalidDeviceSpec`](t::InvalidDeviceSpec). Since API 2.5u2server.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DeviceUnsupportedForVmPlatform {
     /// The fields of [`InvalidDeviceSpec`](t::InvalidDeviceSpec).
     pub base: t::InvalidDeviceSpec,
@@ -1214,7 +1214,7 @@ d::object!(DeviceUnsupportedForVmPlatform: t::InvalidDeviceSpec, "DeviceUnsuppor
 impl d::IsA<t::MethodFault> for DeviceUnsupportedForVmPlatform {}
 
 /// Fault `vim.fault.DeviceUnsupportedForVmVersion`, which extends [`InvalidDeviceSpec`](t::InvalidDeviceSpec). Since API 2.5u2server.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DeviceUnsupportedForVmVersion {
     /// The fields of [`InvalidDeviceSpec`](t::InvalidDeviceSpec).
     pub base: t::InvalidDeviceSpec,
@@ -1230,7 +1230,7 @@ d::object!(DeviceUnsupportedForVmVersion: t::InvalidDeviceSpec, "DeviceUnsupport
 impl d::IsA<t::MethodFault> for DeviceUnsupportedForVmVersion {}
 
 /// Fault `vim.fault.DigestNotSupported`, which extends [`DeviceNotSupported`](t::DeviceNotSupported). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DigestNotSupported {
     /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
     pub base: t::DeviceNotSupported,
@@ -1240,7 +1240,7 @@ d::object!(DigestNotSupported: t::DeviceNotSupported, "DigestNotSupported", 8, [
 impl d::IsA<t::MethodFault> for DigestNotSupported {}
 
 /// Fault `vim.fault.DirectoryNotEmpty`, which extends [`FileFault`](t::FileFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DirectoryNotEmpty {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
@@ -1250,7 +1250,7 @@ d::object!(DirectoryNotEmpty: t::FileFault, "DirectoryNotEmpty", 5, [
 impl d::IsA<t::MethodFault> for DirectoryNotEmpty {}
 
 /// Fault `vim.fault.DisableAdminNotSupported`, which extends [`HostConfigFault`](t::HostConfigFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DisableAdminNotSupported {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
     pub base: t::HostConfigFault,
@@ -1260,7 +1260,7 @@ d::object!(DisableAdminNotSupported: t::HostConfigFault, "DisableAdminNotSupport
 impl d::IsA<t::MethodFault> for DisableAdminNotSupported {}
 
 /// Fault `vim.fault.DisallowedChangeByService`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DisallowedChangeByService {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
@@ -1283,7 +1283,7 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.DisallowedDiskModeChange`, which extends [`InvalidDeviceSpec`](t::InvalidDeviceSpec). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DisallowedDiskModeChange {
     /// The fields of [`InvalidDeviceSpec`](t::InvalidDeviceSpec).
     pub base: t::InvalidDeviceSpec,
@@ -1293,7 +1293,7 @@ d::object!(DisallowedDiskModeChange: t::InvalidDeviceSpec, "DisallowedDiskModeCh
 impl d::IsA<t::MethodFault> for DisallowedDiskModeChange {}
 
 /// Fault `vim.fault.DisallowedMigrationDeviceAttached`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DisallowedMigrationDeviceAttached {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -1306,7 +1306,7 @@ d::object!(DisallowedMigrationDeviceAttached: t::MigrationFault, "DisallowedMigr
 impl d::IsA<t::MethodFault> for DisallowedMigrationDeviceAttached {}
 
 /// Fault `vim.fault.DisallowedOperationOnFailoverHost`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DisallowedOperationOnFailoverHost {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
@@ -1322,7 +1322,7 @@ d::object!(DisallowedOperationOnFailoverHost: t::RuntimeFault, "DisallowedOperat
 impl d::IsA<t::MethodFault> for DisallowedOperationOnFailoverHost {}
 
 /// Fault `vim.fault.DisconnectedHostsBlockingEVC`, which extends [`EVCConfigFault`](t::EVCConfigFault). Since API 2.5u2.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DisconnectedHostsBlockingEVC {
     /// The fields of [`EVCConfigFault`](t::EVCConfigFault).
     pub base: t::EVCConfigFault,
@@ -1332,7 +1332,7 @@ d::object!(DisconnectedHostsBlockingEVC: t::EVCConfigFault, "DisconnectedHostsBl
 impl d::IsA<t::MethodFault> for DisconnectedHostsBlockingEVC {}
 
 /// Fault `vim.fault.DiskHasPartitions`, which extends [`VsanDiskFault`](t::VsanDiskFault). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DiskHasPartitions {
     /// The fields of [`VsanDiskFault`](t::VsanDiskFault).
     pub base: t::VsanDiskFault,
@@ -1342,7 +1342,7 @@ d::object!(DiskHasPartitions: t::VsanDiskFault, "DiskHasPartitions", 7, [
 impl d::IsA<t::MethodFault> for DiskHasPartitions {}
 
 /// Fault `vim.fault.DiskIsLastRemainingNonSSD`, which extends [`VsanDiskFault`](t::VsanDiskFault). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DiskIsLastRemainingNonSSD {
     /// The fields of [`VsanDiskFault`](t::VsanDiskFault).
     pub base: t::VsanDiskFault,
@@ -1352,7 +1352,7 @@ d::object!(DiskIsLastRemainingNonSSD: t::VsanDiskFault, "DiskIsLastRemainingNonS
 impl d::IsA<t::MethodFault> for DiskIsLastRemainingNonSSD {}
 
 /// Fault `vim.fault.DiskIsNonLocal`, which extends [`VsanDiskFault`](t::VsanDiskFault). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DiskIsNonLocal {
     /// The fields of [`VsanDiskFault`](t::VsanDiskFault).
     pub base: t::VsanDiskFault,
@@ -1362,7 +1362,7 @@ d::object!(DiskIsNonLocal: t::VsanDiskFault, "DiskIsNonLocal", 7, [
 impl d::IsA<t::MethodFault> for DiskIsNonLocal {}
 
 /// Fault `vim.fault.DiskIsUSB`, which extends [`VsanDiskFault`](t::VsanDiskFault). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DiskIsUSB {
     /// The fields of [`VsanDiskFault`](t::VsanDiskFault).
     pub base: t::VsanDiskFault,
@@ -1372,7 +1372,7 @@ d::object!(DiskIsUSB: t::VsanDiskFault, "DiskIsUSB", 7, [
 impl d::IsA<t::MethodFault> for DiskIsUSB {}
 
 /// Fault `vim.fault.DiskMoveTypeNotSupported`, which extends [`MigrationFault`](t::MigrationFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DiskMoveTypeNotSupported {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -1382,7 +1382,7 @@ d::object!(DiskMoveTypeNotSupported: t::MigrationFault, "DiskMoveTypeNotSupporte
 impl d::IsA<t::MethodFault> for DiskMoveTypeNotSupported {}
 
 /// Fault `vim.fault.DiskNotSupported`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DiskNotSupported {
     /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
     pub base: t::VirtualHardwareCompatibilityIssue,
@@ -1395,7 +1395,7 @@ d::object!(DiskNotSupported: t::VirtualHardwareCompatibilityIssue, "DiskNotSuppo
 impl d::IsA<t::MethodFault> for DiskNotSupported {}
 
 /// Fault `vim.fault.DiskTooSmall`, which extends [`VsanDiskFault`](t::VsanDiskFault). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DiskTooSmall {
     /// The fields of [`VsanDiskFault`](t::VsanDiskFault).
     pub base: t::VsanDiskFault,
@@ -1405,7 +1405,7 @@ d::object!(DiskTooSmall: t::VsanDiskFault, "DiskTooSmall", 7, [
 impl d::IsA<t::MethodFault> for DiskTooSmall {}
 
 /// Fault `vim.fault.DomainNotFound`, which extends [`ActiveDirectoryFault`](t::ActiveDirectoryFault). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DomainNotFound {
     /// The fields of [`ActiveDirectoryFault`](t::ActiveDirectoryFault).
     pub base: t::ActiveDirectoryFault,
@@ -1418,7 +1418,7 @@ d::object!(DomainNotFound: t::ActiveDirectoryFault, "DomainNotFound", 4, [
 impl d::IsA<t::MethodFault> for DomainNotFound {}
 
 /// Fault `vim.fault.DrsDisabledOnVm`, which extends [`VimFault`](t::VimFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DrsDisabledOnVm {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1428,7 +1428,7 @@ d::object!(DrsDisabledOnVm: t::VimFault, "DrsDisabledOnVm", 3, [
 impl d::IsA<t::MethodFault> for DrsDisabledOnVm {}
 
 /// Fault `vim.fault.DrsVmotionIncompatibleFault`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DrsVmotionIncompatibleFault {
     /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
     pub base: t::VirtualHardwareCompatibilityIssue,
@@ -1441,7 +1441,7 @@ d::object!(DrsVmotionIncompatibleFault: t::VirtualHardwareCompatibilityIssue, "D
 impl d::IsA<t::MethodFault> for DrsVmotionIncompatibleFault {}
 
 /// Fault `vim.fault.DuplicateDisks`, which extends [`VsanDiskFault`](t::VsanDiskFault). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DuplicateDisks {
     /// The fields of [`VsanDiskFault`](t::VsanDiskFault).
     pub base: t::VsanDiskFault,
@@ -1451,7 +1451,7 @@ d::object!(DuplicateDisks: t::VsanDiskFault, "DuplicateDisks", 7, [
 impl d::IsA<t::MethodFault> for DuplicateDisks {}
 
 /// Fault `vim.fault.DuplicateName`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DuplicateName {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1467,7 +1467,7 @@ d::object!(DuplicateName: t::VimFault, "DuplicateName", 0, [
 impl d::IsA<t::MethodFault> for DuplicateName {}
 
 /// Fault `vim.fault.DuplicateVsanNetworkInterface`, which extends [`VsanFault`](t::VsanFault). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DuplicateVsanNetworkInterface {
     /// The fields of [`VsanFault`](t::VsanFault).
     pub base: t::VsanFault,
@@ -1480,7 +1480,7 @@ d::object!(DuplicateVsanNetworkInterface: t::VsanFault, "DuplicateVsanNetworkInt
 impl d::IsA<t::MethodFault> for DuplicateVsanNetworkInterface {}
 
 /// Fault `vim.fault.DvsApplyOperationFault`, which extends [`DvsFault`](t::DvsFault). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsApplyOperationFault {
     /// The fields of [`DvsFault`](t::DvsFault).
     pub base: t::DvsFault,
@@ -1493,7 +1493,7 @@ d::object!(DvsApplyOperationFault: t::DvsFault, "DvsApplyOperationFault", 6, [
 impl d::IsA<t::MethodFault> for DvsApplyOperationFault {}
 
 /// Data object `vim.fault.DvsApplyOperationFault.FaultOnObject`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsApplyOperationFaultFaultOnObject {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1511,7 +1511,7 @@ d::object!(DvsApplyOperationFaultFaultOnObject: t::DynamicData, "DvsApplyOperati
 ]);
 
 /// Fault `vim.fault.DvsFault`, which extends [`VimFault`](t::VimFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1521,7 +1521,7 @@ d::object!(DvsFault: t::VimFault, "DvsFault", 3, [
 impl d::IsA<t::MethodFault> for DvsFault {}
 
 /// Fault `vim.fault.DvsNotAuthorized`, which extends [`DvsFault`](t::DvsFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsNotAuthorized {
     /// The fields of [`DvsFault`](t::DvsFault).
     pub base: t::DvsFault,
@@ -1537,7 +1537,7 @@ d::object!(DvsNotAuthorized: t::DvsFault, "DvsNotAuthorized", 3, [
 impl d::IsA<t::MethodFault> for DvsNotAuthorized {}
 
 /// Fault `vim.fault.DvsOperationBulkFault`, which extends [`DvsFault`](t::DvsFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsOperationBulkFault {
     /// The fields of [`DvsFault`](t::DvsFault).
     pub base: t::DvsFault,
@@ -1550,7 +1550,7 @@ d::object!(DvsOperationBulkFault: t::DvsFault, "DvsOperationBulkFault", 3, [
 impl d::IsA<t::MethodFault> for DvsOperationBulkFault {}
 
 /// Data object `vim.fault.DvsOperationBulkFault.FaultOnHost`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsOperationBulkFaultFaultOnHost {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1565,7 +1565,7 @@ d::object!(DvsOperationBulkFaultFaultOnHost: t::DynamicData, "DvsOperationBulkFa
 ]);
 
 /// Fault `vim.fault.DvsScopeViolated`, which extends [`DvsFault`](t::DvsFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsScopeViolated {
     /// The fields of [`DvsFault`](t::DvsFault).
     pub base: t::DvsFault,
@@ -1581,7 +1581,7 @@ d::object!(DvsScopeViolated: t::DvsFault, "DvsScopeViolated", 3, [
 impl d::IsA<t::MethodFault> for DvsScopeViolated {}
 
 /// Fault `vim.fault.EVCAdmissionFailed`, which extends [`NotSupportedHostInCluster`](t::NotSupportedHostInCluster). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EVCAdmissionFailed {
     /// The fields of [`NotSupportedHostInCluster`](t::NotSupportedHostInCluster).
     pub base: t::NotSupportedHostInCluster,
@@ -1594,7 +1594,7 @@ d::object!(EVCAdmissionFailed: t::NotSupportedHostInCluster, "EVCAdmissionFailed
 impl d::IsA<t::MethodFault> for EVCAdmissionFailed {}
 
 /// Fault `vim.fault.EVCAdmissionFailedCPUFeaturesForMode`, which extends [`EVCAdmissionFailed`](t::EVCAdmissionFailed). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EVCAdmissionFailedCPUFeaturesForMode {
     /// The fields of [`EVCAdmissionFailed`](t::EVCAdmissionFailed).
     pub base: t::EVCAdmissionFailed,
@@ -1607,7 +1607,7 @@ d::object!(EVCAdmissionFailedCPUFeaturesForMode: t::EVCAdmissionFailed, "EVCAdmi
 impl d::IsA<t::MethodFault> for EVCAdmissionFailedCPUFeaturesForMode {}
 
 /// Fault `vim.fault.EVCAdmissionFailedCPUModel`, which extends [`EVCAdmissionFailed`](t::EVCAdmissionFailed). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EVCAdmissionFailedCPUModel {
     /// The fields of [`EVCAdmissionFailed`](t::EVCAdmissionFailed).
     pub base: t::EVCAdmissionFailed,
@@ -1617,7 +1617,7 @@ d::object!(EVCAdmissionFailedCPUModel: t::EVCAdmissionFailed, "EVCAdmissionFaile
 impl d::IsA<t::MethodFault> for EVCAdmissionFailedCPUModel {}
 
 /// Fault `vim.fault.EVCAdmissionFailedCPUModelForMode`, which extends [`EVCAdmissionFailed`](t::EVCAdmissionFailed). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EVCAdmissionFailedCPUModelForMode {
     /// The fields of [`EVCAdmissionFailed`](t::EVCAdmissionFailed).
     pub base: t::EVCAdmissionFailed,
@@ -1630,7 +1630,7 @@ d::object!(EVCAdmissionFailedCPUModelForMode: t::EVCAdmissionFailed, "EVCAdmissi
 impl d::IsA<t::MethodFault> for EVCAdmissionFailedCPUModelForMode {}
 
 /// Fault `vim.fault.EVCAdmissionFailedCPUVendor`, which extends [`EVCAdmissionFailed`](t::EVCAdmissionFailed). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EVCAdmissionFailedCPUVendor {
     /// The fields of [`EVCAdmissionFailed`](t::EVCAdmissionFailed).
     pub base: t::EVCAdmissionFailed,
@@ -1646,7 +1646,7 @@ d::object!(EVCAdmissionFailedCPUVendor: t::EVCAdmissionFailed, "EVCAdmissionFail
 impl d::IsA<t::MethodFault> for EVCAdmissionFailedCPUVendor {}
 
 /// Fault `vim.fault.EVCAdmissionFailedCPUVendorUnknown`, which extends [`EVCAdmissionFailed`](t::EVCAdmissionFailed). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EVCAdmissionFailedCPUVendorUnknown {
     /// The fields of [`EVCAdmissionFailed`](t::EVCAdmissionFailed).
     pub base: t::EVCAdmissionFailed,
@@ -1656,7 +1656,7 @@ d::object!(EVCAdmissionFailedCPUVendorUnknown: t::EVCAdmissionFailed, "EVCAdmiss
 impl d::IsA<t::MethodFault> for EVCAdmissionFailedCPUVendorUnknown {}
 
 /// Fault `vim.fault.EVCAdmissionFailedHostDisconnected`, which extends [`EVCAdmissionFailed`](t::EVCAdmissionFailed). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EVCAdmissionFailedHostDisconnected {
     /// The fields of [`EVCAdmissionFailed`](t::EVCAdmissionFailed).
     pub base: t::EVCAdmissionFailed,
@@ -1666,7 +1666,7 @@ d::object!(EVCAdmissionFailedHostDisconnected: t::EVCAdmissionFailed, "EVCAdmiss
 impl d::IsA<t::MethodFault> for EVCAdmissionFailedHostDisconnected {}
 
 /// Fault `vim.fault.EVCAdmissionFailedHostSoftware`, which extends [`EVCAdmissionFailed`](t::EVCAdmissionFailed). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EVCAdmissionFailedHostSoftware {
     /// The fields of [`EVCAdmissionFailed`](t::EVCAdmissionFailed).
     pub base: t::EVCAdmissionFailed,
@@ -1676,7 +1676,7 @@ d::object!(EVCAdmissionFailedHostSoftware: t::EVCAdmissionFailed, "EVCAdmissionF
 impl d::IsA<t::MethodFault> for EVCAdmissionFailedHostSoftware {}
 
 /// Fault `vim.fault.EVCAdmissionFailedHostSoftwareForMode`, which extends [`EVCAdmissionFailed`](t::EVCAdmissionFailed). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EVCAdmissionFailedHostSoftwareForMode {
     /// The fields of [`EVCAdmissionFailed`](t::EVCAdmissionFailed).
     pub base: t::EVCAdmissionFailed,
@@ -1686,7 +1686,7 @@ d::object!(EVCAdmissionFailedHostSoftwareForMode: t::EVCAdmissionFailed, "EVCAdm
 impl d::IsA<t::MethodFault> for EVCAdmissionFailedHostSoftwareForMode {}
 
 /// Fault `vim.fault.EVCAdmissionFailedVmActive`, which extends [`EVCAdmissionFailed`](t::EVCAdmissionFailed). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EVCAdmissionFailedVmActive {
     /// The fields of [`EVCAdmissionFailed`](t::EVCAdmissionFailed).
     pub base: t::EVCAdmissionFailed,
@@ -1696,7 +1696,7 @@ d::object!(EVCAdmissionFailedVmActive: t::EVCAdmissionFailed, "EVCAdmissionFaile
 impl d::IsA<t::MethodFault> for EVCAdmissionFailedVmActive {}
 
 /// Fault `vim.fault.EVCConfigFault`, which extends [`VimFault`](t::VimFault). Since API 2.5u2.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EVCConfigFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1709,7 +1709,7 @@ d::object!(EVCConfigFault: t::VimFault, "EVCConfigFault", 1, [
 impl d::IsA<t::MethodFault> for EVCConfigFault {}
 
 /// Fault `vim.fault.EVCModeIllegalByVendor`, which extends [`EVCConfigFault`](t::EVCConfigFault). Since API 2.5u2.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EVCModeIllegalByVendor {
     /// The fields of [`EVCConfigFault`](t::EVCConfigFault).
     pub base: t::EVCConfigFault,
@@ -1725,7 +1725,7 @@ d::object!(EVCModeIllegalByVendor: t::EVCConfigFault, "EVCModeIllegalByVendor", 
 impl d::IsA<t::MethodFault> for EVCModeIllegalByVendor {}
 
 /// Fault `vim.fault.EVCModeUnsupportedByHosts`, which extends [`EVCConfigFault`](t::EVCConfigFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EVCModeUnsupportedByHosts {
     /// The fields of [`EVCConfigFault`](t::EVCConfigFault).
     pub base: t::EVCConfigFault,
@@ -1744,7 +1744,7 @@ d::object!(EVCModeUnsupportedByHosts: t::EVCConfigFault, "EVCModeUnsupportedByHo
 impl d::IsA<t::MethodFault> for EVCModeUnsupportedByHosts {}
 
 /// Fault `vim.fault.EVCUnsupportedByHostHardware`, which extends [`EVCConfigFault`](t::EVCConfigFault). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EVCUnsupportedByHostHardware {
     /// The fields of [`EVCConfigFault`](t::EVCConfigFault).
     pub base: t::EVCConfigFault,
@@ -1760,7 +1760,7 @@ d::object!(EVCUnsupportedByHostHardware: t::EVCConfigFault, "EVCUnsupportedByHos
 impl d::IsA<t::MethodFault> for EVCUnsupportedByHostHardware {}
 
 /// Fault `vim.fault.EVCUnsupportedByHostSoftware`, which extends [`EVCConfigFault`](t::EVCConfigFault). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EVCUnsupportedByHostSoftware {
     /// The fields of [`EVCConfigFault`](t::EVCConfigFault).
     pub base: t::EVCConfigFault,
@@ -1776,7 +1776,7 @@ d::object!(EVCUnsupportedByHostSoftware: t::EVCConfigFault, "EVCUnsupportedByHos
 impl d::IsA<t::MethodFault> for EVCUnsupportedByHostSoftware {}
 
 /// Fault `vim.fault.EightHostLimitViolated`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EightHostLimitViolated {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
@@ -1786,7 +1786,7 @@ d::object!(EightHostLimitViolated: t::VmConfigFault, "EightHostLimitViolated", 3
 impl d::IsA<t::MethodFault> for EightHostLimitViolated {}
 
 /// Fault `vim.fault.EncryptionKeyRequired`, which extends [`InvalidState`](t::InvalidState). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EncryptionKeyRequired {
     /// The fields of [`InvalidState`](t::InvalidState).
     pub base: t::InvalidState,
@@ -1799,7 +1799,7 @@ d::object!(EncryptionKeyRequired: t::InvalidState, "EncryptionKeyRequired", 10, 
 impl d::IsA<t::MethodFault> for EncryptionKeyRequired {}
 
 /// Fault `vim.fault.ExpiredAddonLicense`, which extends [`ExpiredFeatureLicense`](t::ExpiredFeatureLicense). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ExpiredAddonLicense {
     /// The fields of [`ExpiredFeatureLicense`](t::ExpiredFeatureLicense).
     pub base: t::ExpiredFeatureLicense,
@@ -1809,7 +1809,7 @@ d::object!(ExpiredAddonLicense: t::ExpiredFeatureLicense, "ExpiredAddonLicense",
 impl d::IsA<t::MethodFault> for ExpiredAddonLicense {}
 
 /// Fault `vim.fault.ExpiredEditionLicense`, which extends [`ExpiredFeatureLicense`](t::ExpiredFeatureLicense). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ExpiredEditionLicense {
     /// The fields of [`ExpiredFeatureLicense`](t::ExpiredFeatureLicense).
     pub base: t::ExpiredFeatureLicense,
@@ -1819,7 +1819,7 @@ d::object!(ExpiredEditionLicense: t::ExpiredFeatureLicense, "ExpiredEditionLicen
 impl d::IsA<t::MethodFault> for ExpiredEditionLicense {}
 
 /// Fault `vim.fault.ExpiredFeatureLicense`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ExpiredFeatureLicense {
     /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
     pub base: t::NotEnoughLicenses,
@@ -1838,7 +1838,7 @@ d::object!(ExpiredFeatureLicense: t::NotEnoughLicenses, "ExpiredFeatureLicense",
 impl d::IsA<t::MethodFault> for ExpiredFeatureLicense {}
 
 /// Fault `vim.fault.ExtendedFault`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ExtendedFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1854,7 +1854,7 @@ d::object!(ExtendedFault: t::VimFault, "ExtendedFault", 0, [
 impl d::IsA<t::MethodFault> for ExtendedFault {}
 
 /// Fault `vim.fault.FailToEnableSPBM`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FailToEnableSPBM {
     /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
     pub base: t::NotEnoughLicenses,
@@ -1873,7 +1873,7 @@ d::object!(FailToEnableSPBM: t::NotEnoughLicenses, "FailToEnableSPBM", 5, [
 impl d::IsA<t::MethodFault> for FailToEnableSPBM {}
 
 /// Fault `vim.fault.FailToLockFaultToleranceVMs`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FailToLockFaultToleranceVMs {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
@@ -1892,7 +1892,7 @@ d::object!(FailToLockFaultToleranceVMs: t::RuntimeFault, "FailToLockFaultToleran
 impl d::IsA<t::MethodFault> for FailToLockFaultToleranceVMs {}
 
 /// Fault `vim.fault.FaultToleranceAntiAffinityViolated`, which extends [`MigrationFault`](t::MigrationFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FaultToleranceAntiAffinityViolated {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -1908,7 +1908,7 @@ d::object!(FaultToleranceAntiAffinityViolated: t::MigrationFault, "FaultToleranc
 impl d::IsA<t::MethodFault> for FaultToleranceAntiAffinityViolated {}
 
 /// Fault `vim.fault.FaultToleranceCannotEditMem`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FaultToleranceCannotEditMem {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
@@ -1924,7 +1924,7 @@ d::object!(FaultToleranceCannotEditMem: t::VmConfigFault, "FaultToleranceCannotE
 impl d::IsA<t::MethodFault> for FaultToleranceCannotEditMem {}
 
 /// Fault `vim.fault.FaultToleranceCpuIncompatible`, which extends [`CpuIncompatible`](t::CpuIncompatible). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FaultToleranceCpuIncompatible {
     /// The fields of [`CpuIncompatible`](t::CpuIncompatible).
     pub base: t::CpuIncompatible,
@@ -1943,7 +1943,7 @@ d::object!(FaultToleranceCpuIncompatible: t::CpuIncompatible, "FaultToleranceCpu
 impl d::IsA<t::MethodFault> for FaultToleranceCpuIncompatible {}
 
 /// Fault `vim.fault.FaultToleranceNeedsThickDisk`, which extends [`MigrationFault`](t::MigrationFault). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FaultToleranceNeedsThickDisk {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -1956,7 +1956,7 @@ d::object!(FaultToleranceNeedsThickDisk: t::MigrationFault, "FaultToleranceNeeds
 impl d::IsA<t::MethodFault> for FaultToleranceNeedsThickDisk {}
 
 /// Fault `vim.fault.FaultToleranceNotLicensed`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FaultToleranceNotLicensed {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
     pub base: t::VmFaultToleranceIssue,
@@ -1969,7 +1969,7 @@ d::object!(FaultToleranceNotLicensed: t::VmFaultToleranceIssue, "FaultToleranceN
 impl d::IsA<t::MethodFault> for FaultToleranceNotLicensed {}
 
 /// Fault `vim.fault.FaultToleranceNotSameBuild`, which extends [`MigrationFault`](t::MigrationFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FaultToleranceNotSameBuild {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -1982,7 +1982,7 @@ d::object!(FaultToleranceNotSameBuild: t::MigrationFault, "FaultToleranceNotSame
 impl d::IsA<t::MethodFault> for FaultToleranceNotSameBuild {}
 
 /// Fault `vim.fault.FaultTolerancePrimaryPowerOnNotAttempted`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FaultTolerancePrimaryPowerOnNotAttempted {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
     pub base: t::VmFaultToleranceIssue,
@@ -1998,7 +1998,7 @@ d::object!(FaultTolerancePrimaryPowerOnNotAttempted: t::VmFaultToleranceIssue, "
 impl d::IsA<t::MethodFault> for FaultTolerancePrimaryPowerOnNotAttempted {}
 
 /// Fault `vim.fault.FaultToleranceVmNotDasProtected`, which extends [`VimFault`](t::VimFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FaultToleranceVmNotDasProtected {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2014,7 +2014,7 @@ d::object!(FaultToleranceVmNotDasProtected: t::VimFault, "FaultToleranceVmNotDas
 impl d::IsA<t::MethodFault> for FaultToleranceVmNotDasProtected {}
 
 /// Fault `vim.fault.FcoeFault`, which extends [`VimFault`](t::VimFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FcoeFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2024,7 +2024,7 @@ d::object!(FcoeFault: t::VimFault, "FcoeFault", 5, [
 impl d::IsA<t::MethodFault> for FcoeFault {}
 
 /// Fault `vim.fault.FcoeFaultPnicHasNoPortSet`, which extends [`FcoeFault`](t::FcoeFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FcoeFaultPnicHasNoPortSet {
     /// The fields of [`FcoeFault`](t::FcoeFault).
     pub base: t::FcoeFault,
@@ -2037,7 +2037,7 @@ d::object!(FcoeFaultPnicHasNoPortSet: t::FcoeFault, "FcoeFaultPnicHasNoPortSet",
 impl d::IsA<t::MethodFault> for FcoeFaultPnicHasNoPortSet {}
 
 /// Fault `vim.fault.FeatureRequirementsNotMet`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FeatureRequirementsNotMet {
     /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
     pub base: t::VirtualHardwareCompatibilityIssue,
@@ -2056,7 +2056,7 @@ d::object!(FeatureRequirementsNotMet: t::VirtualHardwareCompatibilityIssue, "Fea
 impl d::IsA<t::MethodFault> for FeatureRequirementsNotMet {}
 
 /// Fault `vim.fault.FileAlreadyExists`, which extends [`FileFault`](t::FileFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FileAlreadyExists {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
@@ -2066,7 +2066,7 @@ d::object!(FileAlreadyExists: t::FileFault, "FileAlreadyExists", 0, [
 impl d::IsA<t::MethodFault> for FileAlreadyExists {}
 
 /// Fault `vim.fault.FileBackedPortNotSupported`, which extends [`DeviceNotSupported`](t::DeviceNotSupported). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FileBackedPortNotSupported {
     /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
     pub base: t::DeviceNotSupported,
@@ -2076,7 +2076,7 @@ d::object!(FileBackedPortNotSupported: t::DeviceNotSupported, "FileBackedPortNot
 impl d::IsA<t::MethodFault> for FileBackedPortNotSupported {}
 
 /// Fault `vim.fault.FileFault`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FileFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2089,7 +2089,7 @@ d::object!(FileFault: t::VimFault, "FileFault", 0, [
 impl d::IsA<t::MethodFault> for FileFault {}
 
 /// Fault `vim.fault.FileLocked`, which extends [`FileFault`](t::FileFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FileLocked {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
@@ -2099,7 +2099,7 @@ d::object!(FileLocked: t::FileFault, "FileLocked", 0, [
 impl d::IsA<t::MethodFault> for FileLocked {}
 
 /// Fault `vim.fault.FileNameTooLong`, which extends [`FileFault`](t::FileFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FileNameTooLong {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
@@ -2109,7 +2109,7 @@ d::object!(FileNameTooLong: t::FileFault, "FileNameTooLong", 5, [
 impl d::IsA<t::MethodFault> for FileNameTooLong {}
 
 /// Fault `vim.fault.FileNotFound`, which extends [`FileFault`](t::FileFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FileNotFound {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
@@ -2119,7 +2119,7 @@ d::object!(FileNotFound: t::FileFault, "FileNotFound", 0, [
 impl d::IsA<t::MethodFault> for FileNotFound {}
 
 /// Fault `vim.fault.FileNotWritable`, which extends [`FileFault`](t::FileFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FileNotWritable {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
@@ -2129,7 +2129,7 @@ d::object!(FileNotWritable: t::FileFault, "FileNotWritable", 0, [
 impl d::IsA<t::MethodFault> for FileNotWritable {}
 
 /// Fault `vim.fault.FileTooLarge`, which extends [`FileFault`](t::FileFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FileTooLarge {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
@@ -2148,7 +2148,7 @@ d::object!(FileTooLarge: t::FileFault, "FileTooLarge", 0, [
 impl d::IsA<t::MethodFault> for FileTooLarge {}
 
 /// Fault `vim.fault.FilesystemQuiesceFault`, which extends [`SnapshotFault`](t::SnapshotFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FilesystemQuiesceFault {
     /// The fields of [`SnapshotFault`](t::SnapshotFault).
     pub base: t::SnapshotFault,
@@ -2158,7 +2158,7 @@ d::object!(FilesystemQuiesceFault: t::SnapshotFault, "FilesystemQuiesceFault", 0
 impl d::IsA<t::MethodFault> for FilesystemQuiesceFault {}
 
 /// Fault `vim.fault.FilterInUse`, which extends [`ResourceInUse`](t::ResourceInUse). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FilterInUse {
     /// The fields of [`ResourceInUse`](t::ResourceInUse).
     pub base: t::ResourceInUse,
@@ -2171,7 +2171,7 @@ d::object!(FilterInUse: t::ResourceInUse, "FilterInUse", 8, [
 impl d::IsA<t::MethodFault> for FilterInUse {}
 
 /// Fault `vim.fault.FtIssuesOnHost`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FtIssuesOnHost {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
     pub base: t::VmFaultToleranceIssue,
@@ -2199,7 +2199,7 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.FtVmHostRuleViolation`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 8.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FtVmHostRuleViolation {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
@@ -2218,7 +2218,7 @@ d::object!(FtVmHostRuleViolation: t::VmConfigFault, "FtVmHostRuleViolation", 30,
 impl d::IsA<t::MethodFault> for FtVmHostRuleViolation {}
 
 /// Fault `vim.fault.FullStorageVMotionNotSupported`, which extends [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FullStorageVMotionNotSupported {
     /// The fields of [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported).
     pub base: t::MigrationFeatureNotSupported,
@@ -2228,7 +2228,7 @@ d::object!(FullStorageVMotionNotSupported: t::MigrationFeatureNotSupported, "Ful
 impl d::IsA<t::MethodFault> for FullStorageVMotionNotSupported {}
 
 /// Fault `vim.fault.GatewayConnectFault`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GatewayConnectFault {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
     pub base: t::HostConnectFault,
@@ -2250,7 +2250,7 @@ d::object!(GatewayConnectFault: t::HostConnectFault, "GatewayConnectFault", 8, [
 impl d::IsA<t::MethodFault> for GatewayConnectFault {}
 
 /// Fault `vim.fault.GatewayHostNotReachable`, which extends [`GatewayToHostConnectFault`](t::GatewayToHostConnectFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GatewayHostNotReachable {
     /// The fields of [`GatewayToHostConnectFault`](t::GatewayToHostConnectFault).
     pub base: t::GatewayToHostConnectFault,
@@ -2260,7 +2260,7 @@ d::object!(GatewayHostNotReachable: t::GatewayToHostConnectFault, "GatewayHostNo
 impl d::IsA<t::MethodFault> for GatewayHostNotReachable {}
 
 /// Fault `vim.fault.GatewayNotFound`, which extends [`GatewayConnectFault`](t::GatewayConnectFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GatewayNotFound {
     /// The fields of [`GatewayConnectFault`](t::GatewayConnectFault).
     pub base: t::GatewayConnectFault,
@@ -2270,7 +2270,7 @@ d::object!(GatewayNotFound: t::GatewayConnectFault, "GatewayNotFound", 8, [
 impl d::IsA<t::MethodFault> for GatewayNotFound {}
 
 /// Fault `vim.fault.GatewayNotReachable`, which extends [`GatewayConnectFault`](t::GatewayConnectFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GatewayNotReachable {
     /// The fields of [`GatewayConnectFault`](t::GatewayConnectFault).
     pub base: t::GatewayConnectFault,
@@ -2280,7 +2280,7 @@ d::object!(GatewayNotReachable: t::GatewayConnectFault, "GatewayNotReachable", 8
 impl d::IsA<t::MethodFault> for GatewayNotReachable {}
 
 /// Fault `vim.fault.GatewayOperationRefused`, which extends [`GatewayConnectFault`](t::GatewayConnectFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GatewayOperationRefused {
     /// The fields of [`GatewayConnectFault`](t::GatewayConnectFault).
     pub base: t::GatewayConnectFault,
@@ -2290,7 +2290,7 @@ d::object!(GatewayOperationRefused: t::GatewayConnectFault, "GatewayOperationRef
 impl d::IsA<t::MethodFault> for GatewayOperationRefused {}
 
 /// Fault `vim.fault.GatewayToHostAuthFault`, which extends [`GatewayToHostConnectFault`](t::GatewayToHostConnectFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GatewayToHostAuthFault {
     /// The fields of [`GatewayToHostConnectFault`](t::GatewayToHostConnectFault).
     pub base: t::GatewayToHostConnectFault,
@@ -2306,7 +2306,7 @@ d::object!(GatewayToHostAuthFault: t::GatewayToHostConnectFault, "GatewayToHostA
 impl d::IsA<t::MethodFault> for GatewayToHostAuthFault {}
 
 /// Fault `vim.fault.GatewayToHostConnectFault`, which extends [`GatewayConnectFault`](t::GatewayConnectFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GatewayToHostConnectFault {
     /// The fields of [`GatewayConnectFault`](t::GatewayConnectFault).
     pub base: t::GatewayConnectFault,
@@ -2322,7 +2322,7 @@ d::object!(GatewayToHostConnectFault: t::GatewayConnectFault, "GatewayToHostConn
 impl d::IsA<t::MethodFault> for GatewayToHostConnectFault {}
 
 /// Fault `vim.fault.GatewayToHostTrustVerifyFault`, which extends [`GatewayToHostConnectFault`](t::GatewayToHostConnectFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GatewayToHostTrustVerifyFault {
     /// The fields of [`GatewayToHostConnectFault`](t::GatewayToHostConnectFault).
     pub base: t::GatewayToHostConnectFault,
@@ -2338,7 +2338,7 @@ d::object!(GatewayToHostTrustVerifyFault: t::GatewayToHostConnectFault, "Gateway
 impl d::IsA<t::MethodFault> for GatewayToHostTrustVerifyFault {}
 
 /// Fault `vim.fault.GenericDrsFault`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GenericDrsFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2351,7 +2351,7 @@ d::object!(GenericDrsFault: t::VimFault, "GenericDrsFault", 0, [
 impl d::IsA<t::MethodFault> for GenericDrsFault {}
 
 /// Fault `vim.fault.GenericVmConfigFault`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GenericVmConfigFault {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
@@ -2364,7 +2364,7 @@ d::object!(GenericVmConfigFault: t::VmConfigFault, "GenericVmConfigFault", 0, [
 impl d::IsA<t::MethodFault> for GenericVmConfigFault {}
 
 /// Fault `vim.fault.GuestAuthenticationChallenge`, which extends [`GuestOperationsFault`](t::GuestOperationsFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestAuthenticationChallenge {
     /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
     pub base: t::GuestOperationsFault,
@@ -2380,7 +2380,7 @@ d::object!(GuestAuthenticationChallenge: t::GuestOperationsFault, "GuestAuthenti
 impl d::IsA<t::MethodFault> for GuestAuthenticationChallenge {}
 
 /// Fault `vim.fault.GuestComponentsOutOfDate`, which extends [`GuestOperationsFault`](t::GuestOperationsFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestComponentsOutOfDate {
     /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
     pub base: t::GuestOperationsFault,
@@ -2390,7 +2390,7 @@ d::object!(GuestComponentsOutOfDate: t::GuestOperationsFault, "GuestComponentsOu
 impl d::IsA<t::MethodFault> for GuestComponentsOutOfDate {}
 
 /// Fault `vim.fault.GuestMultipleMappings`, which extends [`GuestOperationsFault`](t::GuestOperationsFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestMultipleMappings {
     /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
     pub base: t::GuestOperationsFault,
@@ -2400,7 +2400,7 @@ d::object!(GuestMultipleMappings: t::GuestOperationsFault, "GuestMultipleMapping
 impl d::IsA<t::MethodFault> for GuestMultipleMappings {}
 
 /// Fault `vim.fault.GuestOperationsFault`, which extends [`VimFault`](t::VimFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestOperationsFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2410,7 +2410,7 @@ d::object!(GuestOperationsFault: t::VimFault, "GuestOperationsFault", 5, [
 impl d::IsA<t::MethodFault> for GuestOperationsFault {}
 
 /// Fault `vim.fault.GuestOperationsUnavailable`, which extends [`GuestOperationsFault`](t::GuestOperationsFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestOperationsUnavailable {
     /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
     pub base: t::GuestOperationsFault,
@@ -2420,7 +2420,7 @@ d::object!(GuestOperationsUnavailable: t::GuestOperationsFault, "GuestOperations
 impl d::IsA<t::MethodFault> for GuestOperationsUnavailable {}
 
 /// Fault `vim.fault.GuestPermissionDenied`, which extends [`GuestOperationsFault`](t::GuestOperationsFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestPermissionDenied {
     /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
     pub base: t::GuestOperationsFault,
@@ -2430,7 +2430,7 @@ d::object!(GuestPermissionDenied: t::GuestOperationsFault, "GuestPermissionDenie
 impl d::IsA<t::MethodFault> for GuestPermissionDenied {}
 
 /// Fault `vim.fault.GuestProcessNotFound`, which extends [`GuestOperationsFault`](t::GuestOperationsFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestProcessNotFound {
     /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
     pub base: t::GuestOperationsFault,
@@ -2443,7 +2443,7 @@ d::object!(GuestProcessNotFound: t::GuestOperationsFault, "GuestProcessNotFound"
 impl d::IsA<t::MethodFault> for GuestProcessNotFound {}
 
 /// Fault `vim.fault.GuestRegistryFault`, which extends [`GuestOperationsFault`](t::GuestOperationsFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestRegistryFault {
     /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
     pub base: t::GuestOperationsFault,
@@ -2456,7 +2456,7 @@ d::object!(GuestRegistryFault: t::GuestOperationsFault, "GuestRegistryFault", 8,
 impl d::IsA<t::MethodFault> for GuestRegistryFault {}
 
 /// Fault `vim.fault.GuestRegistryKeyAlreadyExists`, which extends [`GuestRegistryKeyFault`](t::GuestRegistryKeyFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestRegistryKeyAlreadyExists {
     /// The fields of [`GuestRegistryKeyFault`](t::GuestRegistryKeyFault).
     pub base: t::GuestRegistryKeyFault,
@@ -2466,7 +2466,7 @@ d::object!(GuestRegistryKeyAlreadyExists: t::GuestRegistryKeyFault, "GuestRegist
 impl d::IsA<t::MethodFault> for GuestRegistryKeyAlreadyExists {}
 
 /// Fault `vim.fault.GuestRegistryKeyFault`, which extends [`GuestRegistryFault`](t::GuestRegistryFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestRegistryKeyFault {
     /// The fields of [`GuestRegistryFault`](t::GuestRegistryFault).
     pub base: t::GuestRegistryFault,
@@ -2479,7 +2479,7 @@ d::object!(GuestRegistryKeyFault: t::GuestRegistryFault, "GuestRegistryKeyFault"
 impl d::IsA<t::MethodFault> for GuestRegistryKeyFault {}
 
 /// Fault `vim.fault.GuestRegistryKeyHasSubkeys`, which extends [`GuestRegistryKeyFault`](t::GuestRegistryKeyFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestRegistryKeyHasSubkeys {
     /// The fields of [`GuestRegistryKeyFault`](t::GuestRegistryKeyFault).
     pub base: t::GuestRegistryKeyFault,
@@ -2489,7 +2489,7 @@ d::object!(GuestRegistryKeyHasSubkeys: t::GuestRegistryKeyFault, "GuestRegistryK
 impl d::IsA<t::MethodFault> for GuestRegistryKeyHasSubkeys {}
 
 /// Fault `vim.fault.GuestRegistryKeyInvalid`, which extends [`GuestRegistryKeyFault`](t::GuestRegistryKeyFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestRegistryKeyInvalid {
     /// The fields of [`GuestRegistryKeyFault`](t::GuestRegistryKeyFault).
     pub base: t::GuestRegistryKeyFault,
@@ -2499,7 +2499,7 @@ d::object!(GuestRegistryKeyInvalid: t::GuestRegistryKeyFault, "GuestRegistryKeyI
 impl d::IsA<t::MethodFault> for GuestRegistryKeyInvalid {}
 
 /// Fault `vim.fault.GuestRegistryKeyParentVolatile`, which extends [`GuestRegistryKeyFault`](t::GuestRegistryKeyFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestRegistryKeyParentVolatile {
     /// The fields of [`GuestRegistryKeyFault`](t::GuestRegistryKeyFault).
     pub base: t::GuestRegistryKeyFault,
@@ -2509,7 +2509,7 @@ d::object!(GuestRegistryKeyParentVolatile: t::GuestRegistryKeyFault, "GuestRegis
 impl d::IsA<t::MethodFault> for GuestRegistryKeyParentVolatile {}
 
 /// Fault `vim.fault.GuestRegistryValueFault`, which extends [`GuestRegistryFault`](t::GuestRegistryFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestRegistryValueFault {
     /// The fields of [`GuestRegistryFault`](t::GuestRegistryFault).
     pub base: t::GuestRegistryFault,
@@ -2525,7 +2525,7 @@ d::object!(GuestRegistryValueFault: t::GuestRegistryFault, "GuestRegistryValueFa
 impl d::IsA<t::MethodFault> for GuestRegistryValueFault {}
 
 /// Fault `vim.fault.GuestRegistryValueNotFound`, which extends [`GuestRegistryValueFault`](t::GuestRegistryValueFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestRegistryValueNotFound {
     /// The fields of [`GuestRegistryValueFault`](t::GuestRegistryValueFault).
     pub base: t::GuestRegistryValueFault,
@@ -2535,7 +2535,7 @@ d::object!(GuestRegistryValueNotFound: t::GuestRegistryValueFault, "GuestRegistr
 impl d::IsA<t::MethodFault> for GuestRegistryValueNotFound {}
 
 /// Fault `vim.fault.HAErrorsAtDest`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HAErrorsAtDest {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -2545,7 +2545,7 @@ d::object!(HAErrorsAtDest: t::MigrationFault, "HAErrorsAtDest", 0, [
 impl d::IsA<t::MethodFault> for HAErrorsAtDest {}
 
 /// Fault `vim.fault.HeterogenousHostsBlockingEVC`, which extends [`EVCConfigFault`](t::EVCConfigFault). Since API 2.5u2.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HeterogenousHostsBlockingEVC {
     /// The fields of [`EVCConfigFault`](t::EVCConfigFault).
     pub base: t::EVCConfigFault,
@@ -2555,7 +2555,7 @@ d::object!(HeterogenousHostsBlockingEVC: t::EVCConfigFault, "HeterogenousHostsBl
 impl d::IsA<t::MethodFault> for HeterogenousHostsBlockingEVC {}
 
 /// Fault `vim.fault.HostAccessRestrictedToManagementServer`, which extends [`NotSupported`](t::NotSupported). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostAccessRestrictedToManagementServer {
     /// The fields of [`NotSupported`](t::NotSupported).
     pub base: t::NotSupported,
@@ -2568,7 +2568,7 @@ d::object!(HostAccessRestrictedToManagementServer: t::NotSupported, "HostAccessR
 impl d::IsA<t::MethodFault> for HostAccessRestrictedToManagementServer {}
 
 /// Fault `vmodl.fault.HostCommunication`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostCommunication {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
@@ -2578,7 +2578,7 @@ d::object!(HostCommunication: t::RuntimeFault, "HostCommunication", 0, [
 impl d::IsA<t::MethodFault> for HostCommunication {}
 
 /// Fault `vim.fault.HostConfigFailed`, which extends [`HostConfigFault`](t::HostConfigFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostConfigFailed {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
     pub base: t::HostConfigFault,
@@ -2591,7 +2591,7 @@ d::object!(HostConfigFailed: t::HostConfigFault, "HostConfigFailed", 3, [
 impl d::IsA<t::MethodFault> for HostConfigFailed {}
 
 /// Fault `vim.fault.HostConfigFault`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostConfigFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2601,7 +2601,7 @@ d::object!(HostConfigFault: t::VimFault, "HostConfigFault", 0, [
 impl d::IsA<t::MethodFault> for HostConfigFault {}
 
 /// Fault `vim.fault.HostConnectFault`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostConnectFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2611,7 +2611,7 @@ d::object!(HostConnectFault: t::VimFault, "HostConnectFault", 0, [
 impl d::IsA<t::MethodFault> for HostConnectFault {}
 
 /// Fault `vim.fault.HostHasComponentFailure`, which extends [`VimFault`](t::VimFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostHasComponentFailure {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2637,7 +2637,7 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.HostInDomain`, which extends [`HostConfigFault`](t::HostConfigFault). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostInDomain {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
     pub base: t::HostConfigFault,
@@ -2647,7 +2647,7 @@ d::object!(HostInDomain: t::HostConfigFault, "HostInDomain", 4, [
 impl d::IsA<t::MethodFault> for HostInDomain {}
 
 /// Fault `vim.fault.HostIncompatibleForFaultTolerance`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostIncompatibleForFaultTolerance {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
     pub base: t::VmFaultToleranceIssue,
@@ -2671,7 +2671,7 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.HostIncompatibleForRecordReplay`, which extends [`VimFault`](t::VimFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostIncompatibleForRecordReplay {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2695,7 +2695,7 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.HostInventoryFull`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostInventoryFull {
     /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
     pub base: t::NotEnoughLicenses,
@@ -2708,7 +2708,7 @@ d::object!(HostInventoryFull: t::NotEnoughLicenses, "HostInventoryFull", 0, [
 impl d::IsA<t::MethodFault> for HostInventoryFull {}
 
 /// Fault `vmodl.fault.HostNotConnected`, which extends [`HostCommunication`](t::HostCommunication). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNotConnected {
     /// The fields of [`HostCommunication`](t::HostCommunication).
     pub base: t::HostCommunication,
@@ -2718,7 +2718,7 @@ d::object!(HostNotConnected: t::HostCommunication, "HostNotConnected", 0, [
 impl d::IsA<t::MethodFault> for HostNotConnected {}
 
 /// Fault `vmodl.fault.HostNotReachable`, which extends [`HostCommunication`](t::HostCommunication). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNotReachable {
     /// The fields of [`HostCommunication`](t::HostCommunication).
     pub base: t::HostCommunication,
@@ -2728,7 +2728,7 @@ d::object!(HostNotReachable: t::HostCommunication, "HostNotReachable", 0, [
 impl d::IsA<t::MethodFault> for HostNotReachable {}
 
 /// Fault `vim.fault.HostPowerOpFailed`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPowerOpFailed {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2738,7 +2738,7 @@ d::object!(HostPowerOpFailed: t::VimFault, "HostPowerOpFailed", 0, [
 impl d::IsA<t::MethodFault> for HostPowerOpFailed {}
 
 /// Fault `vim.fault.HostSpecificationOperationFailed`, which extends [`VimFault`](t::VimFault). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSpecificationOperationFailed {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2751,7 +2751,7 @@ d::object!(HostSpecificationOperationFailed: t::VimFault, "HostSpecificationOper
 impl d::IsA<t::MethodFault> for HostSpecificationOperationFailed {}
 
 /// Fault `vim.fault.HotSnapshotMoveNotSupported`, which extends [`SnapshotCopyNotSupported`](t::SnapshotCopyNotSupported). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HotSnapshotMoveNotSupported {
     /// The fields of [`SnapshotCopyNotSupported`](t::SnapshotCopyNotSupported).
     pub base: t::SnapshotCopyNotSupported,
@@ -2761,7 +2761,7 @@ d::object!(HotSnapshotMoveNotSupported: t::SnapshotCopyNotSupported, "HotSnapsho
 impl d::IsA<t::MethodFault> for HotSnapshotMoveNotSupported {}
 
 /// Fault `vim.fault.HttpFault`, which extends [`VimFault`](t::VimFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HttpFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2777,7 +2777,7 @@ d::object!(HttpFault: t::VimFault, "HttpFault", 3, [
 impl d::IsA<t::MethodFault> for HttpFault {}
 
 /// Fault `vim.fault.IDEDiskNotSupported`, which extends [`DiskNotSupported`](t::DiskNotSupported). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IDEDiskNotSupported {
     /// The fields of [`DiskNotSupported`](t::DiskNotSupported).
     pub base: t::DiskNotSupported,
@@ -2787,7 +2787,7 @@ d::object!(IDEDiskNotSupported: t::DiskNotSupported, "IDEDiskNotSupported", 0, [
 impl d::IsA<t::MethodFault> for IDEDiskNotSupported {}
 
 /// Fault `vim.fault.IORMNotSupportedHostOnDatastore`, which extends [`VimFault`](t::VimFault). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IORMNotSupportedHostOnDatastore {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2806,7 +2806,7 @@ d::object!(IORMNotSupportedHostOnDatastore: t::VimFault, "IORMNotSupportedHostOn
 impl d::IsA<t::MethodFault> for IORMNotSupportedHostOnDatastore {}
 
 /// Fault `vim.fault.ImportHostAddFailure`, which extends [`DvsFault`](t::DvsFault). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ImportHostAddFailure {
     /// The fields of [`DvsFault`](t::DvsFault).
     pub base: t::DvsFault,
@@ -2819,7 +2819,7 @@ d::object!(ImportHostAddFailure: t::DvsFault, "ImportHostAddFailure", 6, [
 impl d::IsA<t::MethodFault> for ImportHostAddFailure {}
 
 /// Fault `vim.fault.ImportOperationBulkFault`, which extends [`DvsFault`](t::DvsFault). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ImportOperationBulkFault {
     /// The fields of [`DvsFault`](t::DvsFault).
     pub base: t::DvsFault,
@@ -2832,7 +2832,7 @@ d::object!(ImportOperationBulkFault: t::DvsFault, "ImportOperationBulkFault", 6,
 impl d::IsA<t::MethodFault> for ImportOperationBulkFault {}
 
 /// Data object `vim.fault.ImportOperationBulkFault.FaultOnImport`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ImportOperationBulkFaultFaultOnImport {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2850,7 +2850,7 @@ d::object!(ImportOperationBulkFaultFaultOnImport: t::DynamicData, "ImportOperati
 ]);
 
 /// Fault `vim.fault.InUseFeatureManipulationDisallowed`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InUseFeatureManipulationDisallowed {
     /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
     pub base: t::NotEnoughLicenses,
@@ -2860,7 +2860,7 @@ d::object!(InUseFeatureManipulationDisallowed: t::NotEnoughLicenses, "InUseFeatu
 impl d::IsA<t::MethodFault> for InUseFeatureManipulationDisallowed {}
 
 /// Fault `vim.fault.InaccessibleDatastore`, which extends [`InvalidDatastore`](t::InvalidDatastore). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InaccessibleDatastore {
     /// The fields of [`InvalidDatastore`](t::InvalidDatastore).
     pub base: t::InvalidDatastore,
@@ -2873,7 +2873,7 @@ d::object!(InaccessibleDatastore: t::InvalidDatastore, "InaccessibleDatastore", 
 impl d::IsA<t::MethodFault> for InaccessibleDatastore {}
 
 /// Fault `vim.fault.InaccessibleFTMetadataDatastore`, which extends [`InaccessibleDatastore`](t::InaccessibleDatastore). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InaccessibleFTMetadataDatastore {
     /// The fields of [`InaccessibleDatastore`](t::InaccessibleDatastore).
     pub base: t::InaccessibleDatastore,
@@ -2883,7 +2883,7 @@ d::object!(InaccessibleFTMetadataDatastore: t::InaccessibleDatastore, "Inaccessi
 impl d::IsA<t::MethodFault> for InaccessibleFTMetadataDatastore {}
 
 /// Fault `vim.fault.InaccessibleVFlashSource`, which extends [`VimFault`](t::VimFault). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InaccessibleVFlashSource {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2896,7 +2896,7 @@ d::object!(InaccessibleVFlashSource: t::VimFault, "InaccessibleVFlashSource", 7,
 impl d::IsA<t::MethodFault> for InaccessibleVFlashSource {}
 
 /// Fault `vim.fault.IncompatibleDefaultDevice`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IncompatibleDefaultDevice {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -2909,7 +2909,7 @@ d::object!(IncompatibleDefaultDevice: t::MigrationFault, "IncompatibleDefaultDev
 impl d::IsA<t::MethodFault> for IncompatibleDefaultDevice {}
 
 /// Fault `vim.fault.IncompatibleHostForFtSecondary`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IncompatibleHostForFtSecondary {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
     pub base: t::VmFaultToleranceIssue,
@@ -2925,7 +2925,7 @@ d::object!(IncompatibleHostForFtSecondary: t::VmFaultToleranceIssue, "Incompatib
 impl d::IsA<t::MethodFault> for IncompatibleHostForFtSecondary {}
 
 /// Fault `vim.fault.IncompatibleHostForVmReplication`, which extends [`ReplicationFault`](t::ReplicationFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IncompatibleHostForVmReplication {
     /// The fields of [`ReplicationFault`](t::ReplicationFault).
     pub base: t::ReplicationFault,
@@ -2952,7 +2952,7 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.IncompatibleSetting`, which extends [`InvalidArgument`](t::InvalidArgument). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IncompatibleSetting {
     /// The fields of [`InvalidArgument`](t::InvalidArgument).
     pub base: t::InvalidArgument,
@@ -2965,7 +2965,7 @@ d::object!(IncompatibleSetting: t::InvalidArgument, "IncompatibleSetting", 0, [
 impl d::IsA<t::MethodFault> for IncompatibleSetting {}
 
 /// Fault `vim.fault.IncorrectFileType`, which extends [`FileFault`](t::FileFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IncorrectFileType {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
@@ -2975,7 +2975,7 @@ d::object!(IncorrectFileType: t::FileFault, "IncorrectFileType", 0, [
 impl d::IsA<t::MethodFault> for IncorrectFileType {}
 
 /// Fault `vim.fault.IncorrectHostInformation`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IncorrectHostInformation {
     /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
     pub base: t::NotEnoughLicenses,
@@ -2985,7 +2985,7 @@ d::object!(IncorrectHostInformation: t::NotEnoughLicenses, "IncorrectHostInforma
 impl d::IsA<t::MethodFault> for IncorrectHostInformation {}
 
 /// Fault `vim.fault.IndependentDiskVMotionNotSupported`, which extends [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IndependentDiskVMotionNotSupported {
     /// The fields of [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported).
     pub base: t::MigrationFeatureNotSupported,

@@ -7,7 +7,7 @@ use crate::generated::types as t;
 use crate::moref::MoRef;
 
 /// Fault `vim.fault.InsufficientAgentVmsDeployed`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InsufficientAgentVmsDeployed {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
     pub base: t::InsufficientResourcesFault,
@@ -26,7 +26,7 @@ d::object!(InsufficientAgentVmsDeployed: t::InsufficientResourcesFault, "Insuffi
 impl d::IsA<t::MethodFault> for InsufficientAgentVmsDeployed {}
 
 /// Fault `vim.fault.InsufficientCpuResourcesFault`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InsufficientCpuResourcesFault {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
     pub base: t::InsufficientResourcesFault,
@@ -42,7 +42,7 @@ d::object!(InsufficientCpuResourcesFault: t::InsufficientResourcesFault, "Insuff
 impl d::IsA<t::MethodFault> for InsufficientCpuResourcesFault {}
 
 /// Fault `vim.fault.InsufficientDisks`, which extends [`VsanDiskFault`](t::VsanDiskFault). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InsufficientDisks {
     /// The fields of [`VsanDiskFault`](t::VsanDiskFault).
     pub base: t::VsanDiskFault,
@@ -52,7 +52,7 @@ d::object!(InsufficientDisks: t::VsanDiskFault, "InsufficientDisks", 7, [
 impl d::IsA<t::MethodFault> for InsufficientDisks {}
 
 /// Fault `vim.fault.InsufficientFailoverResourcesFault`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InsufficientFailoverResourcesFault {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
     pub base: t::InsufficientResourcesFault,
@@ -62,7 +62,7 @@ d::object!(InsufficientFailoverResourcesFault: t::InsufficientResourcesFault, "I
 impl d::IsA<t::MethodFault> for InsufficientFailoverResourcesFault {}
 
 /// Fault `vim.fault.InsufficientGraphicsResourcesFault`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InsufficientGraphicsResourcesFault {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
     pub base: t::InsufficientResourcesFault,
@@ -72,7 +72,7 @@ d::object!(InsufficientGraphicsResourcesFault: t::InsufficientResourcesFault, "I
 impl d::IsA<t::MethodFault> for InsufficientGraphicsResourcesFault {}
 
 /// Fault `vim.fault.InsufficientHostCapacityFault`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InsufficientHostCapacityFault {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
     pub base: t::InsufficientResourcesFault,
@@ -85,7 +85,7 @@ d::object!(InsufficientHostCapacityFault: t::InsufficientResourcesFault, "Insuff
 impl d::IsA<t::MethodFault> for InsufficientHostCapacityFault {}
 
 /// Fault `vim.fault.InsufficientHostCpuCapacityFault`, which extends [`InsufficientHostCapacityFault`](t::InsufficientHostCapacityFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InsufficientHostCpuCapacityFault {
     /// The fields of [`InsufficientHostCapacityFault`](t::InsufficientHostCapacityFault).
     pub base: t::InsufficientHostCapacityFault,
@@ -101,7 +101,7 @@ d::object!(InsufficientHostCpuCapacityFault: t::InsufficientHostCapacityFault, "
 impl d::IsA<t::MethodFault> for InsufficientHostCpuCapacityFault {}
 
 /// Fault `vim.fault.InsufficientHostMemoryCapacityFault`, which extends [`InsufficientHostCapacityFault`](t::InsufficientHostCapacityFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InsufficientHostMemoryCapacityFault {
     /// The fields of [`InsufficientHostCapacityFault`](t::InsufficientHostCapacityFault).
     pub base: t::InsufficientHostCapacityFault,
@@ -117,7 +117,7 @@ d::object!(InsufficientHostMemoryCapacityFault: t::InsufficientHostCapacityFault
 impl d::IsA<t::MethodFault> for InsufficientHostMemoryCapacityFault {}
 
 /// Fault `vim.fault.InsufficientMemoryResourcesFault`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InsufficientMemoryResourcesFault {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
     pub base: t::InsufficientResourcesFault,
@@ -133,7 +133,7 @@ d::object!(InsufficientMemoryResourcesFault: t::InsufficientResourcesFault, "Ins
 impl d::IsA<t::MethodFault> for InsufficientMemoryResourcesFault {}
 
 /// Fault `vim.fault.InsufficientNetworkCapacity`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InsufficientNetworkCapacity {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
     pub base: t::InsufficientResourcesFault,
@@ -143,7 +143,7 @@ d::object!(InsufficientNetworkCapacity: t::InsufficientResourcesFault, "Insuffic
 impl d::IsA<t::MethodFault> for InsufficientNetworkCapacity {}
 
 /// Fault `vim.fault.InsufficientNetworkResourcePoolCapacity`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InsufficientNetworkResourcePoolCapacity {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
     pub base: t::InsufficientResourcesFault,
@@ -171,7 +171,7 @@ d::object!(InsufficientNetworkResourcePoolCapacity: t::InsufficientResourcesFaul
 impl d::IsA<t::MethodFault> for InsufficientNetworkResourcePoolCapacity {}
 
 /// Fault `vim.fault.InsufficientPerCpuCapacity`, which extends [`InsufficientHostCapacityFault`](t::InsufficientHostCapacityFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InsufficientPerCpuCapacity {
     /// The fields of [`InsufficientHostCapacityFault`](t::InsufficientHostCapacityFault).
     pub base: t::InsufficientHostCapacityFault,
@@ -181,7 +181,7 @@ d::object!(InsufficientPerCpuCapacity: t::InsufficientHostCapacityFault, "Insuff
 impl d::IsA<t::MethodFault> for InsufficientPerCpuCapacity {}
 
 /// Fault `vim.fault.InsufficientResourcesFault`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InsufficientResourcesFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -191,7 +191,7 @@ d::object!(InsufficientResourcesFault: t::VimFault, "InsufficientResourcesFault"
 impl d::IsA<t::MethodFault> for InsufficientResourcesFault {}
 
 /// Fault `vim.fault.InsufficientStandbyCpuResource`, which extends [`InsufficientStandbyResource`](t::InsufficientStandbyResource). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InsufficientStandbyCpuResource {
     /// The fields of [`InsufficientStandbyResource`](t::InsufficientStandbyResource).
     pub base: t::InsufficientStandbyResource,
@@ -207,7 +207,7 @@ d::object!(InsufficientStandbyCpuResource: t::InsufficientStandbyResource, "Insu
 impl d::IsA<t::MethodFault> for InsufficientStandbyCpuResource {}
 
 /// Fault `vim.fault.InsufficientStandbyMemoryResource`, which extends [`InsufficientStandbyResource`](t::InsufficientStandbyResource). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InsufficientStandbyMemoryResource {
     /// The fields of [`InsufficientStandbyResource`](t::InsufficientStandbyResource).
     pub base: t::InsufficientStandbyResource,
@@ -223,7 +223,7 @@ d::object!(InsufficientStandbyMemoryResource: t::InsufficientStandbyResource, "I
 impl d::IsA<t::MethodFault> for InsufficientStandbyMemoryResource {}
 
 /// Fault `vim.fault.InsufficientStandbyResource`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InsufficientStandbyResource {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
     pub base: t::InsufficientResourcesFault,
@@ -233,7 +233,7 @@ d::object!(InsufficientStandbyResource: t::InsufficientResourcesFault, "Insuffic
 impl d::IsA<t::MethodFault> for InsufficientStandbyResource {}
 
 /// Fault `vim.fault.InsufficientStorageIops`, which extends [`VimFault`](t::VimFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InsufficientStorageIops {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -252,7 +252,7 @@ d::object!(InsufficientStorageIops: t::VimFault, "InsufficientStorageIops", 8, [
 impl d::IsA<t::MethodFault> for InsufficientStorageIops {}
 
 /// Fault `vim.fault.InsufficientStorageSpace`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InsufficientStorageSpace {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
     pub base: t::InsufficientResourcesFault,
@@ -262,7 +262,7 @@ d::object!(InsufficientStorageSpace: t::InsufficientResourcesFault, "Insufficien
 impl d::IsA<t::MethodFault> for InsufficientStorageSpace {}
 
 /// Fault `vim.fault.InsufficientVFlashResourcesFault`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InsufficientVFlashResourcesFault {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
     pub base: t::InsufficientResourcesFault,
@@ -284,7 +284,7 @@ d::object!(InsufficientVFlashResourcesFault: t::InsufficientResourcesFault, "Ins
 impl d::IsA<t::MethodFault> for InsufficientVFlashResourcesFault {}
 
 /// Fault `vim.fault.InvalidAffinitySettingFault`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidAffinitySettingFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -294,7 +294,7 @@ d::object!(InvalidAffinitySettingFault: t::VimFault, "InvalidAffinitySettingFaul
 impl d::IsA<t::MethodFault> for InvalidAffinitySettingFault {}
 
 /// Fault `vmodl.fault.InvalidArgument`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidArgument {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
@@ -307,7 +307,7 @@ d::object!(InvalidArgument: t::RuntimeFault, "InvalidArgument", 0, [
 impl d::IsA<t::MethodFault> for InvalidArgument {}
 
 /// Fault `vim.fault.InvalidBmcRole`, which extends [`VimFault`](t::VimFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidBmcRole {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -317,7 +317,7 @@ d::object!(InvalidBmcRole: t::VimFault, "InvalidBmcRole", 3, [
 impl d::IsA<t::MethodFault> for InvalidBmcRole {}
 
 /// Fault `vim.fault.InvalidBundle`, which extends [`PlatformConfigFault`](t::PlatformConfigFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidBundle {
     /// The fields of [`PlatformConfigFault`](t::PlatformConfigFault).
     pub base: t::PlatformConfigFault,
@@ -327,7 +327,7 @@ d::object!(InvalidBundle: t::PlatformConfigFault, "InvalidBundle", 0, [
 impl d::IsA<t::MethodFault> for InvalidBundle {}
 
 /// Fault `vim.fault.InvalidCAMCertificate`, which extends [`InvalidCAMServer`](t::InvalidCAMServer). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidCAMCertificate {
     /// The fields of [`InvalidCAMServer`](t::InvalidCAMServer).
     pub base: t::InvalidCAMServer,
@@ -337,7 +337,7 @@ d::object!(InvalidCAMCertificate: t::InvalidCAMServer, "InvalidCAMCertificate", 
 impl d::IsA<t::MethodFault> for InvalidCAMCertificate {}
 
 /// Fault `vim.fault.InvalidCAMServer`, which extends [`ActiveDirectoryFault`](t::ActiveDirectoryFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidCAMServer {
     /// The fields of [`ActiveDirectoryFault`](t::ActiveDirectoryFault).
     pub base: t::ActiveDirectoryFault,
@@ -350,7 +350,7 @@ d::object!(InvalidCAMServer: t::ActiveDirectoryFault, "InvalidCAMServer", 5, [
 impl d::IsA<t::MethodFault> for InvalidCAMServer {}
 
 /// Fault `vim.fault.InvalidClientCertificate`, which extends [`InvalidLogin`](t::InvalidLogin). Since API 2.5u2.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidClientCertificate {
     /// The fields of [`InvalidLogin`](t::InvalidLogin).
     pub base: t::InvalidLogin,
@@ -360,7 +360,7 @@ d::object!(InvalidClientCertificate: t::InvalidLogin, "InvalidClientCertificate"
 impl d::IsA<t::MethodFault> for InvalidClientCertificate {}
 
 /// Fault `vmodl.query.InvalidCollectorVersion`, which extends [`MethodFault`](t::MethodFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidCollectorVersion {
     /// The fields of [`MethodFault`](t::MethodFault).
     pub base: t::MethodFault,
@@ -370,7 +370,7 @@ d::object!(InvalidCollectorVersion: t::MethodFault, "InvalidCollectorVersion", 0
 impl d::IsA<t::MethodFault> for InvalidCollectorVersion {}
 
 /// Fault `vim.fault.InvalidController`, which extends [`InvalidDeviceSpec`](t::InvalidDeviceSpec). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidController {
     /// The fields of [`InvalidDeviceSpec`](t::InvalidDeviceSpec).
     pub base: t::InvalidDeviceSpec,
@@ -383,7 +383,7 @@ d::object!(InvalidController: t::InvalidDeviceSpec, "InvalidController", 0, [
 impl d::IsA<t::MethodFault> for InvalidController {}
 
 /// Fault `vim.fault.InvalidDasConfigArgument`, which extends [`InvalidArgument`](t::InvalidArgument). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidDasConfigArgument {
     /// The fields of [`InvalidArgument`](t::InvalidArgument).
     pub base: t::InvalidArgument,
@@ -408,7 +408,7 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.InvalidDasRestartPriorityForFtVm`, which extends [`InvalidArgument`](t::InvalidArgument). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidDasRestartPriorityForFtVm {
     /// The fields of [`InvalidArgument`](t::InvalidArgument).
     pub base: t::InvalidArgument,
@@ -424,7 +424,7 @@ d::object!(InvalidDasRestartPriorityForFtVm: t::InvalidArgument, "InvalidDasRest
 impl d::IsA<t::MethodFault> for InvalidDasRestartPriorityForFtVm {}
 
 /// Fault `vim.fault.InvalidDatastore`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidDatastore {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -440,7 +440,7 @@ d::object!(InvalidDatastore: t::VimFault, "InvalidDatastore", 0, [
 impl d::IsA<t::MethodFault> for InvalidDatastore {}
 
 /// Fault `vim.fault.InvalidDatastorePath`, which extends [`InvalidDatastore`](t::InvalidDatastore). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidDatastorePath {
     /// The fields of [`InvalidDatastore`](t::InvalidDatastore).
     pub base: t::InvalidDatastore,
@@ -453,7 +453,7 @@ d::object!(InvalidDatastorePath: t::InvalidDatastore, "InvalidDatastorePath", 0,
 impl d::IsA<t::MethodFault> for InvalidDatastorePath {}
 
 /// Fault `vim.fault.InvalidDatastoreState`, which extends [`InvalidState`](t::InvalidState). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidDatastoreState {
     /// The fields of [`InvalidState`](t::InvalidState).
     pub base: t::InvalidState,
@@ -466,7 +466,7 @@ d::object!(InvalidDatastoreState: t::InvalidState, "InvalidDatastoreState", 5, [
 impl d::IsA<t::MethodFault> for InvalidDatastoreState {}
 
 /// Fault `vim.fault.InvalidDeviceBacking`, which extends [`InvalidDeviceSpec`](t::InvalidDeviceSpec). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidDeviceBacking {
     /// The fields of [`InvalidDeviceSpec`](t::InvalidDeviceSpec).
     pub base: t::InvalidDeviceSpec,
@@ -476,7 +476,7 @@ d::object!(InvalidDeviceBacking: t::InvalidDeviceSpec, "InvalidDeviceBacking", 0
 impl d::IsA<t::MethodFault> for InvalidDeviceBacking {}
 
 /// Fault `vim.fault.InvalidDeviceOperation`, which extends [`InvalidDeviceSpec`](t::InvalidDeviceSpec). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidDeviceOperation {
     /// The fields of [`InvalidDeviceSpec`](t::InvalidDeviceSpec).
     pub base: t::InvalidDeviceSpec,
@@ -492,7 +492,7 @@ d::object!(InvalidDeviceOperation: t::InvalidDeviceSpec, "InvalidDeviceOperation
 impl d::IsA<t::MethodFault> for InvalidDeviceOperation {}
 
 /// Fault `vim.fault.InvalidDeviceSpec`, which extends [`InvalidVmConfig`](t::InvalidVmConfig). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidDeviceSpec {
     /// The fields of [`InvalidVmConfig`](t::InvalidVmConfig).
     pub base: t::InvalidVmConfig,
@@ -505,7 +505,7 @@ d::object!(InvalidDeviceSpec: t::InvalidVmConfig, "InvalidDeviceSpec", 0, [
 impl d::IsA<t::MethodFault> for InvalidDeviceSpec {}
 
 /// Fault `vim.fault.InvalidDiskFormat`, which extends [`InvalidFormat`](t::InvalidFormat). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidDiskFormat {
     /// The fields of [`InvalidFormat`](t::InvalidFormat).
     pub base: t::InvalidFormat,
@@ -515,7 +515,7 @@ d::object!(InvalidDiskFormat: t::InvalidFormat, "InvalidDiskFormat", 0, [
 impl d::IsA<t::MethodFault> for InvalidDiskFormat {}
 
 /// Fault `vim.fault.InvalidDrsBehaviorForFtVm`, which extends [`InvalidArgument`](t::InvalidArgument). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidDrsBehaviorForFtVm {
     /// The fields of [`InvalidArgument`](t::InvalidArgument).
     pub base: t::InvalidArgument,
@@ -531,7 +531,7 @@ d::object!(InvalidDrsBehaviorForFtVm: t::InvalidArgument, "InvalidDrsBehaviorFor
 impl d::IsA<t::MethodFault> for InvalidDrsBehaviorForFtVm {}
 
 /// Fault `vim.fault.InvalidEditionLicense`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidEditionLicense {
     /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
     pub base: t::NotEnoughLicenses,
@@ -544,7 +544,7 @@ d::object!(InvalidEditionLicense: t::NotEnoughLicenses, "InvalidEditionLicense",
 impl d::IsA<t::MethodFault> for InvalidEditionLicense {}
 
 /// Fault `vim.fault.InvalidEvent`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidEvent {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -554,7 +554,7 @@ d::object!(InvalidEvent: t::VimFault, "InvalidEvent", 0, [
 impl d::IsA<t::MethodFault> for InvalidEvent {}
 
 /// Fault `vim.fault.InvalidFolder`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidFolder {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -567,7 +567,7 @@ d::object!(InvalidFolder: t::VimFault, "InvalidFolder", 0, [
 impl d::IsA<t::MethodFault> for InvalidFolder {}
 
 /// Fault `vim.fault.InvalidFormat`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidFormat {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
@@ -577,7 +577,7 @@ d::object!(InvalidFormat: t::VmConfigFault, "InvalidFormat", 0, [
 impl d::IsA<t::MethodFault> for InvalidFormat {}
 
 /// Fault `vim.fault.InvalidGuestLogin`, which extends [`GuestOperationsFault`](t::GuestOperationsFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidGuestLogin {
     /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
     pub base: t::GuestOperationsFault,
@@ -587,7 +587,7 @@ d::object!(InvalidGuestLogin: t::GuestOperationsFault, "InvalidGuestLogin", 5, [
 impl d::IsA<t::MethodFault> for InvalidGuestLogin {}
 
 /// Fault `vim.fault.InvalidHostConnectionState`, which extends [`InvalidHostState`](t::InvalidHostState). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidHostConnectionState {
     /// The fields of [`InvalidHostState`](t::InvalidHostState).
     pub base: t::InvalidHostState,
@@ -597,7 +597,7 @@ d::object!(InvalidHostConnectionState: t::InvalidHostState, "InvalidHostConnecti
 impl d::IsA<t::MethodFault> for InvalidHostConnectionState {}
 
 /// Fault `vim.fault.InvalidHostName`, which extends [`HostConfigFault`](t::HostConfigFault). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidHostName {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
     pub base: t::HostConfigFault,
@@ -607,7 +607,7 @@ d::object!(InvalidHostName: t::HostConfigFault, "InvalidHostName", 4, [
 impl d::IsA<t::MethodFault> for InvalidHostName {}
 
 /// Fault `vim.fault.InvalidHostState`, which extends [`InvalidState`](t::InvalidState). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidHostState {
     /// The fields of [`InvalidState`](t::InvalidState).
     pub base: t::InvalidState,
@@ -620,7 +620,7 @@ d::object!(InvalidHostState: t::InvalidState, "InvalidHostState", 0, [
 impl d::IsA<t::MethodFault> for InvalidHostState {}
 
 /// Fault `vim.fault.InvalidIndexArgument`, which extends [`InvalidArgument`](t::InvalidArgument). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidIndexArgument {
     /// The fields of [`InvalidArgument`](t::InvalidArgument).
     pub base: t::InvalidArgument,
@@ -633,7 +633,7 @@ d::object!(InvalidIndexArgument: t::InvalidArgument, "InvalidIndexArgument", 3, 
 impl d::IsA<t::MethodFault> for InvalidIndexArgument {}
 
 /// Fault `vim.fault.InvalidIpfixConfig`, which extends [`DvsFault`](t::DvsFault). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidIpfixConfig {
     /// The fields of [`DvsFault`](t::DvsFault).
     pub base: t::DvsFault,
@@ -646,7 +646,7 @@ d::object!(InvalidIpfixConfig: t::DvsFault, "InvalidIpfixConfig", 6, [
 impl d::IsA<t::MethodFault> for InvalidIpfixConfig {}
 
 /// Fault `vim.fault.InvalidIpmiLoginInfo`, which extends [`VimFault`](t::VimFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidIpmiLoginInfo {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -656,7 +656,7 @@ d::object!(InvalidIpmiLoginInfo: t::VimFault, "InvalidIpmiLoginInfo", 3, [
 impl d::IsA<t::MethodFault> for InvalidIpmiLoginInfo {}
 
 /// Fault `vim.fault.InvalidIpmiMacAddress`, which extends [`VimFault`](t::VimFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidIpmiMacAddress {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -672,7 +672,7 @@ d::object!(InvalidIpmiMacAddress: t::VimFault, "InvalidIpmiMacAddress", 3, [
 impl d::IsA<t::MethodFault> for InvalidIpmiMacAddress {}
 
 /// Fault `vim.fault.InvalidLicense`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidLicense {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -685,7 +685,7 @@ d::object!(InvalidLicense: t::VimFault, "InvalidLicense", 0, [
 impl d::IsA<t::MethodFault> for InvalidLicense {}
 
 /// Fault `vim.fault.InvalidLocale`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidLocale {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -695,7 +695,7 @@ d::object!(InvalidLocale: t::VimFault, "InvalidLocale", 0, [
 impl d::IsA<t::MethodFault> for InvalidLocale {}
 
 /// Fault `vim.fault.InvalidLogin`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidLogin {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -705,7 +705,7 @@ d::object!(InvalidLogin: t::VimFault, "InvalidLogin", 0, [
 impl d::IsA<t::MethodFault> for InvalidLogin {}
 
 /// Fault `vim.fault.InvalidName`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidName {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -721,7 +721,7 @@ d::object!(InvalidName: t::VimFault, "InvalidName", 0, [
 impl d::IsA<t::MethodFault> for InvalidName {}
 
 /// Fault `vim.fault.InvalidNasCredentials`, which extends [`NasConfigFault`](t::NasConfigFault). Since API 2.5u2server.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidNasCredentials {
     /// The fields of [`NasConfigFault`](t::NasConfigFault).
     pub base: t::NasConfigFault,
@@ -734,7 +734,7 @@ d::object!(InvalidNasCredentials: t::NasConfigFault, "InvalidNasCredentials", 2,
 impl d::IsA<t::MethodFault> for InvalidNasCredentials {}
 
 /// Fault `vim.fault.InvalidNetworkInType`, which extends [`VAppPropertyFault`](t::VAppPropertyFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidNetworkInType {
     /// The fields of [`VAppPropertyFault`](t::VAppPropertyFault).
     pub base: t::VAppPropertyFault,
@@ -744,7 +744,7 @@ d::object!(InvalidNetworkInType: t::VAppPropertyFault, "InvalidNetworkInType", 3
 impl d::IsA<t::MethodFault> for InvalidNetworkInType {}
 
 /// Fault `vim.fault.InvalidNetworkResource`, which extends [`NasConfigFault`](t::NasConfigFault). Since API 2.5u2server.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidNetworkResource {
     /// The fields of [`NasConfigFault`](t::NasConfigFault).
     pub base: t::NasConfigFault,
@@ -760,7 +760,7 @@ d::object!(InvalidNetworkResource: t::NasConfigFault, "InvalidNetworkResource", 
 impl d::IsA<t::MethodFault> for InvalidNetworkResource {}
 
 /// Fault `vim.fault.InvalidOperationOnSecondaryVm`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidOperationOnSecondaryVm {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
     pub base: t::VmFaultToleranceIssue,
@@ -773,7 +773,7 @@ d::object!(InvalidOperationOnSecondaryVm: t::VmFaultToleranceIssue, "InvalidOper
 impl d::IsA<t::MethodFault> for InvalidOperationOnSecondaryVm {}
 
 /// Fault `vim.fault.InvalidPowerState`, which extends [`InvalidState`](t::InvalidState). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidPowerState {
     /// The fields of [`InvalidState`](t::InvalidState).
     pub base: t::InvalidState,
@@ -789,7 +789,7 @@ d::object!(InvalidPowerState: t::InvalidState, "InvalidPowerState", 0, [
 impl d::IsA<t::MethodFault> for InvalidPowerState {}
 
 /// Fault `vim.fault.InvalidPrivilege`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidPrivilege {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -802,7 +802,7 @@ d::object!(InvalidPrivilege: t::VimFault, "InvalidPrivilege", 0, [
 impl d::IsA<t::MethodFault> for InvalidPrivilege {}
 
 /// Fault `vim.fault.InvalidProfileReferenceHost`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidProfileReferenceHost {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
@@ -832,7 +832,7 @@ d::enumeration!(
 );
 
 /// Fault `vmodl.query.InvalidProperty`, which extends [`MethodFault`](t::MethodFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidProperty {
     /// The fields of [`MethodFault`](t::MethodFault).
     pub base: t::MethodFault,
@@ -845,7 +845,7 @@ d::object!(InvalidProperty: t::MethodFault, "InvalidProperty", 0, [
 impl d::IsA<t::MethodFault> for InvalidProperty {}
 
 /// Fault `vim.fault.InvalidPropertyType`, which extends [`VAppPropertyFault`](t::VAppPropertyFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidPropertyType {
     /// The fields of [`VAppPropertyFault`](t::VAppPropertyFault).
     pub base: t::VAppPropertyFault,
@@ -855,7 +855,7 @@ d::object!(InvalidPropertyType: t::VAppPropertyFault, "InvalidPropertyType", 3, 
 impl d::IsA<t::MethodFault> for InvalidPropertyType {}
 
 /// Fault `vim.fault.InvalidPropertyValue`, which extends [`VAppPropertyFault`](t::VAppPropertyFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidPropertyValue {
     /// The fields of [`VAppPropertyFault`](t::VAppPropertyFault).
     pub base: t::VAppPropertyFault,
@@ -865,7 +865,7 @@ d::object!(InvalidPropertyValue: t::VAppPropertyFault, "InvalidPropertyValue", 3
 impl d::IsA<t::MethodFault> for InvalidPropertyValue {}
 
 /// Fault `vmodl.fault.InvalidRequest`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidRequest {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
@@ -875,7 +875,7 @@ d::object!(InvalidRequest: t::RuntimeFault, "InvalidRequest", 0, [
 impl d::IsA<t::MethodFault> for InvalidRequest {}
 
 /// Fault `vim.fault.InvalidResourcePoolStructureFault`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidResourcePoolStructureFault {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
     pub base: t::InsufficientResourcesFault,
@@ -885,7 +885,7 @@ d::object!(InvalidResourcePoolStructureFault: t::InsufficientResourcesFault, "In
 impl d::IsA<t::MethodFault> for InvalidResourcePoolStructureFault {}
 
 /// Fault `vim.fault.InvalidScheduledTask`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 8.0.2.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidScheduledTask {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
@@ -895,7 +895,7 @@ d::object!(InvalidScheduledTask: t::RuntimeFault, "InvalidScheduledTask", 29, [
 impl d::IsA<t::MethodFault> for InvalidScheduledTask {}
 
 /// Fault `vim.fault.InvalidSnapshotFormat`, which extends [`InvalidFormat`](t::InvalidFormat). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidSnapshotFormat {
     /// The fields of [`InvalidFormat`](t::InvalidFormat).
     pub base: t::InvalidFormat,
@@ -905,7 +905,7 @@ d::object!(InvalidSnapshotFormat: t::InvalidFormat, "InvalidSnapshotFormat", 0, 
 impl d::IsA<t::MethodFault> for InvalidSnapshotFormat {}
 
 /// Fault `vim.fault.InvalidState`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidState {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -915,7 +915,7 @@ d::object!(InvalidState: t::VimFault, "InvalidState", 0, [
 impl d::IsA<t::MethodFault> for InvalidState {}
 
 /// Fault `vmodl.fault.InvalidToken`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidToken {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
@@ -925,7 +925,7 @@ d::object!(InvalidToken: t::RuntimeFault, "InvalidToken", 0, [
 impl d::IsA<t::MethodFault> for InvalidToken {}
 
 /// Fault `vmodl.fault.InvalidType`, which extends [`InvalidRequest`](t::InvalidRequest). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidType {
     /// The fields of [`InvalidRequest`](t::InvalidRequest).
     pub base: t::InvalidRequest,
@@ -938,7 +938,7 @@ d::object!(InvalidType: t::InvalidRequest, "InvalidType", 0, [
 impl d::IsA<t::MethodFault> for InvalidType {}
 
 /// Fault `vim.fault.InvalidVmConfig`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidVmConfig {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
@@ -951,7 +951,7 @@ d::object!(InvalidVmConfig: t::VmConfigFault, "InvalidVmConfig", 0, [
 impl d::IsA<t::MethodFault> for InvalidVmConfig {}
 
 /// Fault `vim.fault.InvalidVmState`, which extends [`InvalidState`](t::InvalidState). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InvalidVmState {
     /// The fields of [`InvalidState`](t::InvalidState).
     pub base: t::InvalidState,
@@ -964,7 +964,7 @@ d::object!(InvalidVmState: t::InvalidState, "InvalidVmState", 9, [
 impl d::IsA<t::MethodFault> for InvalidVmState {}
 
 /// Fault `vim.fault.InventoryHasStandardAloneHosts`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InventoryHasStandardAloneHosts {
     /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
     pub base: t::NotEnoughLicenses,
@@ -977,7 +977,7 @@ d::object!(InventoryHasStandardAloneHosts: t::NotEnoughLicenses, "InventoryHasSt
 impl d::IsA<t::MethodFault> for InventoryHasStandardAloneHosts {}
 
 /// Fault `vim.fault.IpHostnameGeneratorError`, which extends [`CustomizationFault`](t::CustomizationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IpHostnameGeneratorError {
     /// The fields of [`CustomizationFault`](t::CustomizationFault).
     pub base: t::CustomizationFault,
@@ -987,7 +987,7 @@ d::object!(IpHostnameGeneratorError: t::CustomizationFault, "IpHostnameGenerator
 impl d::IsA<t::MethodFault> for IpHostnameGeneratorError {}
 
 /// Fault `vim.fault.IscsiFault`, which extends [`VimFault`](t::VimFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IscsiFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -997,7 +997,7 @@ d::object!(IscsiFault: t::VimFault, "IscsiFault", 5, [
 impl d::IsA<t::MethodFault> for IscsiFault {}
 
 /// Fault `vim.fault.IscsiFaultInvalidVnic`, which extends [`IscsiFault`](t::IscsiFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IscsiFaultInvalidVnic {
     /// The fields of [`IscsiFault`](t::IscsiFault).
     pub base: t::IscsiFault,
@@ -1010,7 +1010,7 @@ d::object!(IscsiFaultInvalidVnic: t::IscsiFault, "IscsiFaultInvalidVnic", 5, [
 impl d::IsA<t::MethodFault> for IscsiFaultInvalidVnic {}
 
 /// Fault `vim.fault.IscsiFaultPnicInUse`, which extends [`IscsiFault`](t::IscsiFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IscsiFaultPnicInUse {
     /// The fields of [`IscsiFault`](t::IscsiFault).
     pub base: t::IscsiFault,
@@ -1023,7 +1023,7 @@ d::object!(IscsiFaultPnicInUse: t::IscsiFault, "IscsiFaultPnicInUse", 5, [
 impl d::IsA<t::MethodFault> for IscsiFaultPnicInUse {}
 
 /// Fault `vim.fault.IscsiFaultVnicAlreadyBound`, which extends [`IscsiFault`](t::IscsiFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IscsiFaultVnicAlreadyBound {
     /// The fields of [`IscsiFault`](t::IscsiFault).
     pub base: t::IscsiFault,
@@ -1036,7 +1036,7 @@ d::object!(IscsiFaultVnicAlreadyBound: t::IscsiFault, "IscsiFaultVnicAlreadyBoun
 impl d::IsA<t::MethodFault> for IscsiFaultVnicAlreadyBound {}
 
 /// Fault `vim.fault.IscsiFaultVnicHasActivePaths`, which extends [`IscsiFault`](t::IscsiFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IscsiFaultVnicHasActivePaths {
     /// The fields of [`IscsiFault`](t::IscsiFault).
     pub base: t::IscsiFault,
@@ -1049,7 +1049,7 @@ d::object!(IscsiFaultVnicHasActivePaths: t::IscsiFault, "IscsiFaultVnicHasActive
 impl d::IsA<t::MethodFault> for IscsiFaultVnicHasActivePaths {}
 
 /// Fault `vim.fault.IscsiFaultVnicHasMultipleUplinks`, which extends [`IscsiFault`](t::IscsiFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IscsiFaultVnicHasMultipleUplinks {
     /// The fields of [`IscsiFault`](t::IscsiFault).
     pub base: t::IscsiFault,
@@ -1062,7 +1062,7 @@ d::object!(IscsiFaultVnicHasMultipleUplinks: t::IscsiFault, "IscsiFaultVnicHasMu
 impl d::IsA<t::MethodFault> for IscsiFaultVnicHasMultipleUplinks {}
 
 /// Fault `vim.fault.IscsiFaultVnicHasNoUplinks`, which extends [`IscsiFault`](t::IscsiFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IscsiFaultVnicHasNoUplinks {
     /// The fields of [`IscsiFault`](t::IscsiFault).
     pub base: t::IscsiFault,
@@ -1075,7 +1075,7 @@ d::object!(IscsiFaultVnicHasNoUplinks: t::IscsiFault, "IscsiFaultVnicHasNoUplink
 impl d::IsA<t::MethodFault> for IscsiFaultVnicHasNoUplinks {}
 
 /// Fault `vim.fault.IscsiFaultVnicHasWrongUplink`, which extends [`IscsiFault`](t::IscsiFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IscsiFaultVnicHasWrongUplink {
     /// The fields of [`IscsiFault`](t::IscsiFault).
     pub base: t::IscsiFault,
@@ -1088,7 +1088,7 @@ d::object!(IscsiFaultVnicHasWrongUplink: t::IscsiFault, "IscsiFaultVnicHasWrongU
 impl d::IsA<t::MethodFault> for IscsiFaultVnicHasWrongUplink {}
 
 /// Fault `vim.fault.IscsiFaultVnicInUse`, which extends [`IscsiFault`](t::IscsiFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IscsiFaultVnicInUse {
     /// The fields of [`IscsiFault`](t::IscsiFault).
     pub base: t::IscsiFault,
@@ -1101,7 +1101,7 @@ d::object!(IscsiFaultVnicInUse: t::IscsiFault, "IscsiFaultVnicInUse", 5, [
 impl d::IsA<t::MethodFault> for IscsiFaultVnicInUse {}
 
 /// Fault `vim.fault.IscsiFaultVnicIsLastPath`, which extends [`IscsiFault`](t::IscsiFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IscsiFaultVnicIsLastPath {
     /// The fields of [`IscsiFault`](t::IscsiFault).
     pub base: t::IscsiFault,
@@ -1114,7 +1114,7 @@ d::object!(IscsiFaultVnicIsLastPath: t::IscsiFault, "IscsiFaultVnicIsLastPath", 
 impl d::IsA<t::MethodFault> for IscsiFaultVnicIsLastPath {}
 
 /// Fault `vim.fault.IscsiFaultVnicNotBound`, which extends [`IscsiFault`](t::IscsiFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IscsiFaultVnicNotBound {
     /// The fields of [`IscsiFault`](t::IscsiFault).
     pub base: t::IscsiFault,
@@ -1127,7 +1127,7 @@ d::object!(IscsiFaultVnicNotBound: t::IscsiFault, "IscsiFaultVnicNotBound", 5, [
 impl d::IsA<t::MethodFault> for IscsiFaultVnicNotBound {}
 
 /// Fault `vim.fault.IscsiFaultVnicNotFound`, which extends [`IscsiFault`](t::IscsiFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IscsiFaultVnicNotFound {
     /// The fields of [`IscsiFault`](t::IscsiFault).
     pub base: t::IscsiFault,
@@ -1140,7 +1140,7 @@ d::object!(IscsiFaultVnicNotFound: t::IscsiFault, "IscsiFaultVnicNotFound", 5, [
 impl d::IsA<t::MethodFault> for IscsiFaultVnicNotFound {}
 
 /// Fault `vim.fault.KeyNotFound`, which extends [`VimFault`](t::VimFault). Since API 6.7.2.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct KeyNotFound {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1153,7 +1153,7 @@ d::object!(KeyNotFound: t::VimFault, "KeyNotFound", 12, [
 impl d::IsA<t::MethodFault> for KeyNotFound {}
 
 /// Fault `vim.fault.LargeRDMConversionNotSupported`, which extends [`MigrationFault`](t::MigrationFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LargeRDMConversionNotSupported {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -1166,7 +1166,7 @@ d::object!(LargeRDMConversionNotSupported: t::MigrationFault, "LargeRDMConversio
 impl d::IsA<t::MethodFault> for LargeRDMConversionNotSupported {}
 
 /// Fault `vim.fault.LargeRDMNotSupportedOnDatastore`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LargeRDMNotSupportedOnDatastore {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
@@ -1185,7 +1185,7 @@ d::object!(LargeRDMNotSupportedOnDatastore: t::VmConfigFault, "LargeRDMNotSuppor
 impl d::IsA<t::MethodFault> for LargeRDMNotSupportedOnDatastore {}
 
 /// Fault `vim.fault.LegacyNetworkInterfaceInUse`, which extends [`CannotAccessNetwork`](t::CannotAccessNetwork). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LegacyNetworkInterfaceInUse {
     /// The fields of [`CannotAccessNetwork`](t::CannotAccessNetwork).
     pub base: t::CannotAccessNetwork,
@@ -1195,7 +1195,7 @@ d::object!(LegacyNetworkInterfaceInUse: t::CannotAccessNetwork, "LegacyNetworkIn
 impl d::IsA<t::MethodFault> for LegacyNetworkInterfaceInUse {}
 
 /// Fault `vim.fault.LicenseAssignmentFailed`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LicenseAssignmentFailed {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
@@ -1218,7 +1218,7 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.LicenseDowngradeDisallowed`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LicenseDowngradeDisallowed {
     /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
     pub base: t::NotEnoughLicenses,
@@ -1237,7 +1237,7 @@ d::object!(LicenseDowngradeDisallowed: t::NotEnoughLicenses, "LicenseDowngradeDi
 impl d::IsA<t::MethodFault> for LicenseDowngradeDisallowed {}
 
 /// Fault `vim.fault.LicenseEntityNotFound`, which extends [`VimFault`](t::VimFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LicenseEntityNotFound {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1250,7 +1250,7 @@ d::object!(LicenseEntityNotFound: t::VimFault, "LicenseEntityNotFound", 3, [
 impl d::IsA<t::MethodFault> for LicenseEntityNotFound {}
 
 /// Fault `vim.fault.LicenseExpired`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LicenseExpired {
     /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
     pub base: t::NotEnoughLicenses,
@@ -1263,7 +1263,7 @@ d::object!(LicenseExpired: t::NotEnoughLicenses, "LicenseExpired", 3, [
 impl d::IsA<t::MethodFault> for LicenseExpired {}
 
 /// Fault `vim.fault.LicenseKeyEntityMismatch`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LicenseKeyEntityMismatch {
     /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
     pub base: t::NotEnoughLicenses,
@@ -1273,7 +1273,7 @@ d::object!(LicenseKeyEntityMismatch: t::NotEnoughLicenses, "LicenseKeyEntityMism
 impl d::IsA<t::MethodFault> for LicenseKeyEntityMismatch {}
 
 /// Fault `vim.fault.LicenseRestricted`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LicenseRestricted {
     /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
     pub base: t::NotEnoughLicenses,
@@ -1283,7 +1283,7 @@ d::object!(LicenseRestricted: t::NotEnoughLicenses, "LicenseRestricted", 0, [
 impl d::IsA<t::MethodFault> for LicenseRestricted {}
 
 /// Fault `vim.fault.LicenseServerUnavailable`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LicenseServerUnavailable {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1296,7 +1296,7 @@ d::object!(LicenseServerUnavailable: t::VimFault, "LicenseServerUnavailable", 0,
 impl d::IsA<t::MethodFault> for LicenseServerUnavailable {}
 
 /// Fault `vim.fault.LicenseSourceUnavailable`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LicenseSourceUnavailable {
     /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
     pub base: t::NotEnoughLicenses,
@@ -1309,7 +1309,7 @@ d::object!(LicenseSourceUnavailable: t::NotEnoughLicenses, "LicenseSourceUnavail
 impl d::IsA<t::MethodFault> for LicenseSourceUnavailable {}
 
 /// Fault `vim.fault.LimitExceeded`, which extends [`VimFault`](t::VimFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LimitExceeded {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1325,7 +1325,7 @@ d::object!(LimitExceeded: t::VimFault, "LimitExceeded", 3, [
 impl d::IsA<t::MethodFault> for LimitExceeded {}
 
 /// Fault `vim.fault.LinuxVolumeNotClean`, which extends [`CustomizationFault`](t::CustomizationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LinuxVolumeNotClean {
     /// The fields of [`CustomizationFault`](t::CustomizationFault).
     pub base: t::CustomizationFault,
@@ -1335,7 +1335,7 @@ d::object!(LinuxVolumeNotClean: t::CustomizationFault, "LinuxVolumeNotClean", 0,
 impl d::IsA<t::MethodFault> for LinuxVolumeNotClean {}
 
 /// Fault `vim.fault.LogBundlingFailed`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LogBundlingFailed {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1345,7 +1345,7 @@ d::object!(LogBundlingFailed: t::VimFault, "LogBundlingFailed", 0, [
 impl d::IsA<t::MethodFault> for LogBundlingFailed {}
 
 /// Fault `vim.fault.MaintenanceModeFileMove`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MaintenanceModeFileMove {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -1355,7 +1355,7 @@ d::object!(MaintenanceModeFileMove: t::MigrationFault, "MaintenanceModeFileMove"
 impl d::IsA<t::MethodFault> for MaintenanceModeFileMove {}
 
 /// Fault `vmodl.fault.ManagedObjectNotFound`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ManagedObjectNotFound {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
@@ -1368,7 +1368,7 @@ d::object!(ManagedObjectNotFound: t::RuntimeFault, "ManagedObjectNotFound", 0, [
 impl d::IsA<t::MethodFault> for ManagedObjectNotFound {}
 
 /// Fault `vim.fault.MemoryFileFormatNotSupportedByDatastore`, which extends [`UnsupportedDatastore`](t::UnsupportedDatastore). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MemoryFileFormatNotSupportedByDatastore {
     /// The fields of [`UnsupportedDatastore`](t::UnsupportedDatastore).
     pub base: t::UnsupportedDatastore,
@@ -1384,7 +1384,7 @@ d::object!(MemoryFileFormatNotSupportedByDatastore: t::UnsupportedDatastore, "Me
 impl d::IsA<t::MethodFault> for MemoryFileFormatNotSupportedByDatastore {}
 
 /// Fault `vim.fault.MemoryHotPlugNotSupported`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MemoryHotPlugNotSupported {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
@@ -1394,7 +1394,7 @@ d::object!(MemoryHotPlugNotSupported: t::VmConfigFault, "MemoryHotPlugNotSupport
 impl d::IsA<t::MethodFault> for MemoryHotPlugNotSupported {}
 
 /// Fault `vim.fault.MemorySizeNotRecommended`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MemorySizeNotRecommended {
     /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
     pub base: t::VirtualHardwareCompatibilityIssue,
@@ -1413,7 +1413,7 @@ d::object!(MemorySizeNotRecommended: t::VirtualHardwareCompatibilityIssue, "Memo
 impl d::IsA<t::MethodFault> for MemorySizeNotRecommended {}
 
 /// Fault `vim.fault.MemorySizeNotSupported`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MemorySizeNotSupported {
     /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
     pub base: t::VirtualHardwareCompatibilityIssue,
@@ -1432,7 +1432,7 @@ d::object!(MemorySizeNotSupported: t::VirtualHardwareCompatibilityIssue, "Memory
 impl d::IsA<t::MethodFault> for MemorySizeNotSupported {}
 
 /// Fault `vim.fault.MemorySizeNotSupportedByDatastore`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MemorySizeNotSupportedByDatastore {
     /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
     pub base: t::VirtualHardwareCompatibilityIssue,
@@ -1451,7 +1451,7 @@ d::object!(MemorySizeNotSupportedByDatastore: t::VirtualHardwareCompatibilityIss
 impl d::IsA<t::MethodFault> for MemorySizeNotSupportedByDatastore {}
 
 /// Fault `vim.fault.MemorySnapshotOnIndependentDisk`, which extends [`SnapshotFault`](t::SnapshotFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MemorySnapshotOnIndependentDisk {
     /// The fields of [`SnapshotFault`](t::SnapshotFault).
     pub base: t::SnapshotFault,
@@ -1461,7 +1461,7 @@ d::object!(MemorySnapshotOnIndependentDisk: t::SnapshotFault, "MemorySnapshotOnI
 impl d::IsA<t::MethodFault> for MemorySnapshotOnIndependentDisk {}
 
 /// Fault `vim.fault.MethodAlreadyDisabledFault`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MethodAlreadyDisabledFault {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
@@ -1474,7 +1474,7 @@ d::object!(MethodAlreadyDisabledFault: t::RuntimeFault, "MethodAlreadyDisabledFa
 impl d::IsA<t::MethodFault> for MethodAlreadyDisabledFault {}
 
 /// Fault `vim.fault.MethodDisabled`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MethodDisabled {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
@@ -1487,7 +1487,7 @@ d::object!(MethodDisabled: t::RuntimeFault, "MethodDisabled", 0, [
 impl d::IsA<t::MethodFault> for MethodDisabled {}
 
 /// Fault `vmodl.MethodFault`. Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MethodFault {
     /// What the server sent beyond the known fields.
     pub extra: d::Extra,
@@ -1503,7 +1503,7 @@ d::root_object!(MethodFault, "MethodFault", 0, [
 impl d::IsA<t::MethodFault> for MethodFault {}
 
 /// Fault `vmodl.fault.MethodNotFound`, which extends [`InvalidRequest`](t::InvalidRequest). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MethodNotFound {
     /// The fields of [`InvalidRequest`](t::InvalidRequest).
     pub base: t::InvalidRequest,
@@ -1519,7 +1519,7 @@ d::object!(MethodNotFound: t::InvalidRequest, "MethodNotFound", 0, [
 impl d::IsA<t::MethodFault> for MethodNotFound {}
 
 /// Fault `vim.fault.MigrationDisabled`, which extends [`MigrationFault`](t::MigrationFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MigrationDisabled {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -1529,7 +1529,7 @@ d::object!(MigrationDisabled: t::MigrationFault, "MigrationDisabled", 3, [
 impl d::IsA<t::MethodFault> for MigrationDisabled {}
 
 /// Fault `vim.fault.MigrationFault`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MigrationFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1539,7 +1539,7 @@ d::object!(MigrationFault: t::VimFault, "MigrationFault", 0, [
 impl d::IsA<t::MethodFault> for MigrationFault {}
 
 /// Fault `vim.fault.MigrationFeatureNotSupported`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MigrationFeatureNotSupported {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -1558,7 +1558,7 @@ d::object!(MigrationFeatureNotSupported: t::MigrationFault, "MigrationFeatureNot
 impl d::IsA<t::MethodFault> for MigrationFeatureNotSupported {}
 
 /// Fault `vim.fault.MigrationNotReady`, which extends [`MigrationFault`](t::MigrationFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MigrationNotReady {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -1571,7 +1571,7 @@ d::object!(MigrationNotReady: t::MigrationFault, "MigrationNotReady", 3, [
 impl d::IsA<t::MethodFault> for MigrationNotReady {}
 
 /// Fault `vim.fault.MismatchedBundle`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MismatchedBundle {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1593,7 +1593,7 @@ d::object!(MismatchedBundle: t::VimFault, "MismatchedBundle", 0, [
 impl d::IsA<t::MethodFault> for MismatchedBundle {}
 
 /// Fault `vim.fault.MismatchedNetworkPolicies`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MismatchedNetworkPolicies {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -1612,7 +1612,7 @@ d::object!(MismatchedNetworkPolicies: t::MigrationFault, "MismatchedNetworkPolic
 impl d::IsA<t::MethodFault> for MismatchedNetworkPolicies {}
 
 /// Fault `vim.fault.MismatchedVMotionNetworkNames`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MismatchedVMotionNetworkNames {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -1628,7 +1628,7 @@ d::object!(MismatchedVMotionNetworkNames: t::MigrationFault, "MismatchedVMotionN
 impl d::IsA<t::MethodFault> for MismatchedVMotionNetworkNames {}
 
 /// Fault `vim.fault.MissingBmcSupport`, which extends [`VimFault`](t::VimFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MissingBmcSupport {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1638,7 +1638,7 @@ d::object!(MissingBmcSupport: t::VimFault, "MissingBmcSupport", 3, [
 impl d::IsA<t::MethodFault> for MissingBmcSupport {}
 
 /// Fault `vim.fault.MissingController`, which extends [`InvalidDeviceSpec`](t::InvalidDeviceSpec). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MissingController {
     /// The fields of [`InvalidDeviceSpec`](t::InvalidDeviceSpec).
     pub base: t::InvalidDeviceSpec,
@@ -1648,7 +1648,7 @@ d::object!(MissingController: t::InvalidDeviceSpec, "MissingController", 0, [
 impl d::IsA<t::MethodFault> for MissingController {}
 
 /// Fault `vim.fault.MissingIpPool`, which extends [`VAppPropertyFault`](t::VAppPropertyFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MissingIpPool {
     /// The fields of [`VAppPropertyFault`](t::VAppPropertyFault).
     pub base: t::VAppPropertyFault,
@@ -1658,7 +1658,7 @@ d::object!(MissingIpPool: t::VAppPropertyFault, "MissingIpPool", 5, [
 impl d::IsA<t::MethodFault> for MissingIpPool {}
 
 /// Fault `vim.fault.MissingLinuxCustResources`, which extends [`CustomizationFault`](t::CustomizationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MissingLinuxCustResources {
     /// The fields of [`CustomizationFault`](t::CustomizationFault).
     pub base: t::CustomizationFault,
@@ -1668,7 +1668,7 @@ d::object!(MissingLinuxCustResources: t::CustomizationFault, "MissingLinuxCustRe
 impl d::IsA<t::MethodFault> for MissingLinuxCustResources {}
 
 /// Fault `vim.fault.MissingNetworkIpConfig`, which extends [`VAppPropertyFault`](t::VAppPropertyFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MissingNetworkIpConfig {
     /// The fields of [`VAppPropertyFault`](t::VAppPropertyFault).
     pub base: t::VAppPropertyFault,
@@ -1678,7 +1678,7 @@ d::object!(MissingNetworkIpConfig: t::VAppPropertyFault, "MissingNetworkIpConfig
 impl d::IsA<t::MethodFault> for MissingNetworkIpConfig {}
 
 /// Fault `vim.fault.MissingPowerOffConfiguration`, which extends [`VAppConfigFault`](t::VAppConfigFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MissingPowerOffConfiguration {
     /// The fields of [`VAppConfigFault`](t::VAppConfigFault).
     pub base: t::VAppConfigFault,
@@ -1688,7 +1688,7 @@ d::object!(MissingPowerOffConfiguration: t::VAppConfigFault, "MissingPowerOffCon
 impl d::IsA<t::MethodFault> for MissingPowerOffConfiguration {}
 
 /// Fault `vim.fault.MissingPowerOnConfiguration`, which extends [`VAppConfigFault`](t::VAppConfigFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MissingPowerOnConfiguration {
     /// The fields of [`VAppConfigFault`](t::VAppConfigFault).
     pub base: t::VAppConfigFault,
@@ -1698,7 +1698,7 @@ d::object!(MissingPowerOnConfiguration: t::VAppConfigFault, "MissingPowerOnConfi
 impl d::IsA<t::MethodFault> for MissingPowerOnConfiguration {}
 
 /// Fault `vim.fault.MissingWindowsCustResources`, which extends [`CustomizationFault`](t::CustomizationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MissingWindowsCustResources {
     /// The fields of [`CustomizationFault`](t::CustomizationFault).
     pub base: t::CustomizationFault,
@@ -1708,7 +1708,7 @@ d::object!(MissingWindowsCustResources: t::CustomizationFault, "MissingWindowsCu
 impl d::IsA<t::MethodFault> for MissingWindowsCustResources {}
 
 /// Fault `vim.fault.MksConnectionLimitReached`, which extends [`InvalidState`](t::InvalidState). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MksConnectionLimitReached {
     /// The fields of [`InvalidState`](t::InvalidState).
     pub base: t::InvalidState,
@@ -1721,7 +1721,7 @@ d::object!(MksConnectionLimitReached: t::InvalidState, "MksConnectionLimitReache
 impl d::IsA<t::MethodFault> for MksConnectionLimitReached {}
 
 /// Fault `vim.fault.MountError`, which extends [`CustomizationFault`](t::CustomizationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MountError {
     /// The fields of [`CustomizationFault`](t::CustomizationFault).
     pub base: t::CustomizationFault,
@@ -1737,7 +1737,7 @@ d::object!(MountError: t::CustomizationFault, "MountError", 0, [
 impl d::IsA<t::MethodFault> for MountError {}
 
 /// Fault `vim.fault.MultiWriterNotSupported`, which extends [`DeviceNotSupported`](t::DeviceNotSupported). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MultiWriterNotSupported {
     /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
     pub base: t::DeviceNotSupported,
@@ -1747,7 +1747,7 @@ d::object!(MultiWriterNotSupported: t::DeviceNotSupported, "MultiWriterNotSuppor
 impl d::IsA<t::MethodFault> for MultiWriterNotSupported {}
 
 /// Fault `vim.fault.MultipleCertificatesVerifyFault`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MultipleCertificatesVerifyFault {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
     pub base: t::HostConnectFault,
@@ -1760,7 +1760,7 @@ d::object!(MultipleCertificatesVerifyFault: t::HostConnectFault, "MultipleCertif
 impl d::IsA<t::MethodFault> for MultipleCertificatesVerifyFault {}
 
 /// Data object `vim.fault.MultipleCertificatesVerifyFault.ThumbprintData`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MultipleCertificatesVerifyFaultThumbprintData {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1775,7 +1775,7 @@ d::object!(MultipleCertificatesVerifyFaultThumbprintData: t::DynamicData, "Multi
 ]);
 
 /// Fault `vim.fault.MultipleSnapshotsNotSupported`, which extends [`SnapshotFault`](t::SnapshotFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MultipleSnapshotsNotSupported {
     /// The fields of [`SnapshotFault`](t::SnapshotFault).
     pub base: t::SnapshotFault,
@@ -1785,7 +1785,7 @@ d::object!(MultipleSnapshotsNotSupported: t::SnapshotFault, "MultipleSnapshotsNo
 impl d::IsA<t::MethodFault> for MultipleSnapshotsNotSupported {}
 
 /// Fault `vim.fault.NamespaceFull`, which extends [`VimFault`](t::VimFault). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NamespaceFull {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1804,7 +1804,7 @@ d::object!(NamespaceFull: t::VimFault, "NamespaceFull", 6, [
 impl d::IsA<t::MethodFault> for NamespaceFull {}
 
 /// Fault `vim.fault.NamespaceLimitReached`, which extends [`VimFault`](t::VimFault). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NamespaceLimitReached {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1817,7 +1817,7 @@ d::object!(NamespaceLimitReached: t::VimFault, "NamespaceLimitReached", 6, [
 impl d::IsA<t::MethodFault> for NamespaceLimitReached {}
 
 /// Fault `vim.fault.NamespaceWriteProtected`, which extends [`VimFault`](t::VimFault). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NamespaceWriteProtected {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1830,7 +1830,7 @@ d::object!(NamespaceWriteProtected: t::VimFault, "NamespaceWriteProtected", 6, [
 impl d::IsA<t::MethodFault> for NamespaceWriteProtected {}
 
 /// Fault `vim.fault.NasConfigFault`, which extends [`HostConfigFault`](t::HostConfigFault). Since API 2.5u2server.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NasConfigFault {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
     pub base: t::HostConfigFault,
@@ -1843,7 +1843,7 @@ d::object!(NasConfigFault: t::HostConfigFault, "NasConfigFault", 2, [
 impl d::IsA<t::MethodFault> for NasConfigFault {}
 
 /// Fault `vim.fault.NasConnectionLimitReached`, which extends [`NasConfigFault`](t::NasConfigFault). Since API 2.5u2server.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NasConnectionLimitReached {
     /// The fields of [`NasConfigFault`](t::NasConfigFault).
     pub base: t::NasConfigFault,
@@ -1859,7 +1859,7 @@ d::object!(NasConnectionLimitReached: t::NasConfigFault, "NasConnectionLimitReac
 impl d::IsA<t::MethodFault> for NasConnectionLimitReached {}
 
 /// Fault `vim.fault.NasSessionCredentialConflict`, which extends [`NasConfigFault`](t::NasConfigFault). Since API 2.5u2server.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NasSessionCredentialConflict {
     /// The fields of [`NasConfigFault`](t::NasConfigFault).
     pub base: t::NasConfigFault,
@@ -1878,7 +1878,7 @@ d::object!(NasSessionCredentialConflict: t::NasConfigFault, "NasSessionCredentia
 impl d::IsA<t::MethodFault> for NasSessionCredentialConflict {}
 
 /// Fault `vim.fault.NasVolumeNotMounted`, which extends [`NasConfigFault`](t::NasConfigFault). Since API 2.5u2server.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NasVolumeNotMounted {
     /// The fields of [`NasConfigFault`](t::NasConfigFault).
     pub base: t::NasConfigFault,
@@ -1894,7 +1894,7 @@ d::object!(NasVolumeNotMounted: t::NasConfigFault, "NasVolumeNotMounted", 2, [
 impl d::IsA<t::MethodFault> for NasVolumeNotMounted {}
 
 /// Fault `vim.fault.NetworkCopyFault`, which extends [`FileFault`](t::FileFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NetworkCopyFault {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
@@ -1904,7 +1904,7 @@ d::object!(NetworkCopyFault: t::FileFault, "NetworkCopyFault", 0, [
 impl d::IsA<t::MethodFault> for NetworkCopyFault {}
 
 /// Fault `vim.fault.NetworkDisruptedAndConfigRolledBack`, which extends [`VimFault`](t::VimFault). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NetworkDisruptedAndConfigRolledBack {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1917,7 +1917,7 @@ d::object!(NetworkDisruptedAndConfigRolledBack: t::VimFault, "NetworkDisruptedAn
 impl d::IsA<t::MethodFault> for NetworkDisruptedAndConfigRolledBack {}
 
 /// Fault `vim.fault.NetworkInaccessible`, which extends [`NasConfigFault`](t::NasConfigFault). Since API 2.5u2server.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NetworkInaccessible {
     /// The fields of [`NasConfigFault`](t::NasConfigFault).
     pub base: t::NasConfigFault,
@@ -1927,7 +1927,7 @@ d::object!(NetworkInaccessible: t::NasConfigFault, "NetworkInaccessible", 2, [
 impl d::IsA<t::MethodFault> for NetworkInaccessible {}
 
 /// Fault `vim.fault.NetworksMayNotBeTheSame`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NetworksMayNotBeTheSame {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -1940,7 +1940,7 @@ d::object!(NetworksMayNotBeTheSame: t::MigrationFault, "NetworksMayNotBeTheSame"
 impl d::IsA<t::MethodFault> for NetworksMayNotBeTheSame {}
 
 /// Fault `vim.fault.NicSettingMismatch`, which extends [`CustomizationFault`](t::CustomizationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NicSettingMismatch {
     /// The fields of [`CustomizationFault`](t::CustomizationFault).
     pub base: t::CustomizationFault,
@@ -1956,7 +1956,7 @@ d::object!(NicSettingMismatch: t::CustomizationFault, "NicSettingMismatch", 0, [
 impl d::IsA<t::MethodFault> for NicSettingMismatch {}
 
 /// Fault `vim.fault.NoActiveHostInCluster`, which extends [`InvalidState`](t::InvalidState). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NoActiveHostInCluster {
     /// The fields of [`InvalidState`](t::InvalidState).
     pub base: t::InvalidState,
@@ -1969,7 +1969,7 @@ d::object!(NoActiveHostInCluster: t::InvalidState, "NoActiveHostInCluster", 0, [
 impl d::IsA<t::MethodFault> for NoActiveHostInCluster {}
 
 /// Fault `vim.fault.NoAvailableIp`, which extends [`VAppPropertyFault`](t::VAppPropertyFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NoAvailableIp {
     /// The fields of [`VAppPropertyFault`](t::VAppPropertyFault).
     pub base: t::VAppPropertyFault,
@@ -1982,7 +1982,7 @@ d::object!(NoAvailableIp: t::VAppPropertyFault, "NoAvailableIp", 3, [
 impl d::IsA<t::MethodFault> for NoAvailableIp {}
 
 /// Fault `vim.fault.NoClientCertificate`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NoClientCertificate {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1992,7 +1992,7 @@ d::object!(NoClientCertificate: t::VimFault, "NoClientCertificate", 0, [
 impl d::IsA<t::MethodFault> for NoClientCertificate {}
 
 /// Fault `vim.fault.NoCompatibleDatastore`, which extends [`VimFault`](t::VimFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NoCompatibleDatastore {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2002,7 +2002,7 @@ d::object!(NoCompatibleDatastore: t::VimFault, "NoCompatibleDatastore", 5, [
 impl d::IsA<t::MethodFault> for NoCompatibleDatastore {}
 
 /// Fault `vim.fault.NoCompatibleHardAffinityHost`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NoCompatibleHardAffinityHost {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
@@ -2015,7 +2015,7 @@ d::object!(NoCompatibleHardAffinityHost: t::VmConfigFault, "NoCompatibleHardAffi
 impl d::IsA<t::MethodFault> for NoCompatibleHardAffinityHost {}
 
 /// Fault `vim.fault.NoCompatibleHost`, which extends [`VimFault`](t::VimFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NoCompatibleHost {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2031,7 +2031,7 @@ d::object!(NoCompatibleHost: t::VimFault, "NoCompatibleHost", 3, [
 impl d::IsA<t::MethodFault> for NoCompatibleHost {}
 
 /// Fault `vim.fault.NoCompatibleHostWithAccessToDevice`, which extends [`NoCompatibleHost`](t::NoCompatibleHost). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NoCompatibleHostWithAccessToDevice {
     /// The fields of [`NoCompatibleHost`](t::NoCompatibleHost).
     pub base: t::NoCompatibleHost,
@@ -2041,7 +2041,7 @@ d::object!(NoCompatibleHostWithAccessToDevice: t::NoCompatibleHost, "NoCompatibl
 impl d::IsA<t::MethodFault> for NoCompatibleHostWithAccessToDevice {}
 
 /// Fault `vim.fault.NoCompatibleSoftAffinityHost`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NoCompatibleSoftAffinityHost {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
@@ -2054,7 +2054,7 @@ d::object!(NoCompatibleSoftAffinityHost: t::VmConfigFault, "NoCompatibleSoftAffi
 impl d::IsA<t::MethodFault> for NoCompatibleSoftAffinityHost {}
 
 /// Fault `vim.fault.NoConnectedDatastore`, which extends [`VimFault`](t::VimFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NoConnectedDatastore {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2064,7 +2064,7 @@ d::object!(NoConnectedDatastore: t::VimFault, "NoConnectedDatastore", 5, [
 impl d::IsA<t::MethodFault> for NoConnectedDatastore {}
 
 /// Fault `vim.fault.NoDiskFound`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NoDiskFound {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2074,7 +2074,7 @@ d::object!(NoDiskFound: t::VimFault, "NoDiskFound", 0, [
 impl d::IsA<t::MethodFault> for NoDiskFound {}
 
 /// Fault `vim.fault.NoDiskSpace`, which extends [`FileFault`](t::FileFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NoDiskSpace {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
@@ -2087,7 +2087,7 @@ d::object!(NoDiskSpace: t::FileFault, "NoDiskSpace", 0, [
 impl d::IsA<t::MethodFault> for NoDiskSpace {}
 
 /// Fault `vim.fault.NoDisksToCustomize`, which extends [`CustomizationFault`](t::CustomizationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NoDisksToCustomize {
     /// The fields of [`CustomizationFault`](t::CustomizationFault).
     pub base: t::CustomizationFault,
@@ -2097,7 +2097,7 @@ d::object!(NoDisksToCustomize: t::CustomizationFault, "NoDisksToCustomize", 0, [
 impl d::IsA<t::MethodFault> for NoDisksToCustomize {}
 
 /// Fault `vim.fault.NoGateway`, which extends [`HostConfigFault`](t::HostConfigFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NoGateway {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
     pub base: t::HostConfigFault,
@@ -2107,7 +2107,7 @@ d::object!(NoGateway: t::HostConfigFault, "NoGateway", 0, [
 impl d::IsA<t::MethodFault> for NoGateway {}
 
 /// Fault `vim.fault.NoGuestHeartbeat`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NoGuestHeartbeat {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -2117,7 +2117,7 @@ d::object!(NoGuestHeartbeat: t::MigrationFault, "NoGuestHeartbeat", 0, [
 impl d::IsA<t::MethodFault> for NoGuestHeartbeat {}
 
 /// Fault `vim.fault.NoHost`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NoHost {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
     pub base: t::HostConnectFault,
@@ -2130,7 +2130,7 @@ d::object!(NoHost: t::HostConnectFault, "NoHost", 0, [
 impl d::IsA<t::MethodFault> for NoHost {}
 
 /// Fault `vim.fault.NoHostSuitableForFtSecondary`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NoHostSuitableForFtSecondary {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
     pub base: t::VmFaultToleranceIssue,
@@ -2146,7 +2146,7 @@ d::object!(NoHostSuitableForFtSecondary: t::VmFaultToleranceIssue, "NoHostSuitab
 impl d::IsA<t::MethodFault> for NoHostSuitableForFtSecondary {}
 
 /// Fault `vim.fault.NoLicenseServerConfigured`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NoLicenseServerConfigured {
     /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
     pub base: t::NotEnoughLicenses,
@@ -2156,7 +2156,7 @@ d::object!(NoLicenseServerConfigured: t::NotEnoughLicenses, "NoLicenseServerConf
 impl d::IsA<t::MethodFault> for NoLicenseServerConfigured {}
 
 /// Fault `vim.fault.NoPeerHostFound`, which extends [`HostPowerOpFailed`](t::HostPowerOpFailed). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NoPeerHostFound {
     /// The fields of [`HostPowerOpFailed`](t::HostPowerOpFailed).
     pub base: t::HostPowerOpFailed,
@@ -2166,7 +2166,7 @@ d::object!(NoPeerHostFound: t::HostPowerOpFailed, "NoPeerHostFound", 0, [
 impl d::IsA<t::MethodFault> for NoPeerHostFound {}
 
 /// Fault `vim.fault.NoPermission`, which extends [`SecurityError`](t::SecurityError). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NoPermission {
     /// The fields of [`SecurityError`](t::SecurityError).
     pub base: t::SecurityError,
@@ -2185,7 +2185,7 @@ d::object!(NoPermission: t::SecurityError, "NoPermission", 0, [
 impl d::IsA<t::MethodFault> for NoPermission {}
 
 /// Data object `vim.fault.NoPermission.EntityPrivileges`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.2.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NoPermissionEntityPrivileges {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2200,7 +2200,7 @@ d::object!(NoPermissionEntityPrivileges: t::DynamicData, "NoPermissionEntityPriv
 ]);
 
 /// Fault `vim.fault.NoPermissionOnAD`, which extends [`ActiveDirectoryFault`](t::ActiveDirectoryFault). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NoPermissionOnAD {
     /// The fields of [`ActiveDirectoryFault`](t::ActiveDirectoryFault).
     pub base: t::ActiveDirectoryFault,
@@ -2210,7 +2210,7 @@ d::object!(NoPermissionOnAD: t::ActiveDirectoryFault, "NoPermissionOnAD", 4, [
 impl d::IsA<t::MethodFault> for NoPermissionOnAD {}
 
 /// Fault `vim.fault.NoPermissionOnHost`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NoPermissionOnHost {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
     pub base: t::HostConnectFault,
@@ -2220,7 +2220,7 @@ d::object!(NoPermissionOnHost: t::HostConnectFault, "NoPermissionOnHost", 0, [
 impl d::IsA<t::MethodFault> for NoPermissionOnHost {}
 
 /// Fault `vim.fault.NoPermissionOnNasVolume`, which extends [`NasConfigFault`](t::NasConfigFault). Since API 2.5u2server.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NoPermissionOnNasVolume {
     /// The fields of [`NasConfigFault`](t::NasConfigFault).
     pub base: t::NasConfigFault,
@@ -2233,7 +2233,7 @@ d::object!(NoPermissionOnNasVolume: t::NasConfigFault, "NoPermissionOnNasVolume"
 impl d::IsA<t::MethodFault> for NoPermissionOnNasVolume {}
 
 /// Fault `vim.fault.NoSubjectName`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NoSubjectName {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2243,7 +2243,7 @@ d::object!(NoSubjectName: t::VimFault, "NoSubjectName", 0, [
 impl d::IsA<t::MethodFault> for NoSubjectName {}
 
 /// Fault `vim.fault.NoVcManagedIpConfigured`, which extends [`VAppPropertyFault`](t::VAppPropertyFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NoVcManagedIpConfigured {
     /// The fields of [`VAppPropertyFault`](t::VAppPropertyFault).
     pub base: t::VAppPropertyFault,
@@ -2253,7 +2253,7 @@ d::object!(NoVcManagedIpConfigured: t::VAppPropertyFault, "NoVcManagedIpConfigur
 impl d::IsA<t::MethodFault> for NoVcManagedIpConfigured {}
 
 /// Fault `vim.fault.NoVirtualNic`, which extends [`HostConfigFault`](t::HostConfigFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NoVirtualNic {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
     pub base: t::HostConfigFault,
@@ -2263,7 +2263,7 @@ d::object!(NoVirtualNic: t::HostConfigFault, "NoVirtualNic", 0, [
 impl d::IsA<t::MethodFault> for NoVirtualNic {}
 
 /// Fault `vim.fault.NoVmInVApp`, which extends [`VAppConfigFault`](t::VAppConfigFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NoVmInVApp {
     /// The fields of [`VAppConfigFault`](t::VAppConfigFault).
     pub base: t::VAppConfigFault,
@@ -2273,7 +2273,7 @@ d::object!(NoVmInVApp: t::VAppConfigFault, "NoVmInVApp", 3, [
 impl d::IsA<t::MethodFault> for NoVmInVApp {}
 
 /// Fault `vim.fault.NonADUserRequired`, which extends [`ActiveDirectoryFault`](t::ActiveDirectoryFault). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NonADUserRequired {
     /// The fields of [`ActiveDirectoryFault`](t::ActiveDirectoryFault).
     pub base: t::ActiveDirectoryFault,
@@ -2283,7 +2283,7 @@ d::object!(NonADUserRequired: t::ActiveDirectoryFault, "NonADUserRequired", 4, [
 impl d::IsA<t::MethodFault> for NonADUserRequired {}
 
 /// Fault `vim.fault.NonHomeRDMVMotionNotSupported`, which extends [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NonHomeRDMVMotionNotSupported {
     /// The fields of [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported).
     pub base: t::MigrationFeatureNotSupported,
@@ -2296,7 +2296,7 @@ d::object!(NonHomeRDMVMotionNotSupported: t::MigrationFeatureNotSupported, "NonH
 impl d::IsA<t::MethodFault> for NonHomeRDMVMotionNotSupported {}
 
 /// Fault `vim.fault.NonPersistentDisksNotSupported`, which extends [`DeviceNotSupported`](t::DeviceNotSupported). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NonPersistentDisksNotSupported {
     /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
     pub base: t::DeviceNotSupported,
@@ -2306,7 +2306,7 @@ d::object!(NonPersistentDisksNotSupported: t::DeviceNotSupported, "NonPersistent
 impl d::IsA<t::MethodFault> for NonPersistentDisksNotSupported {}
 
 /// Fault `vim.fault.NonVmwareOuiMacNotSupportedHost`, which extends [`NotSupportedHost`](t::NotSupportedHost). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NonVmwareOuiMacNotSupportedHost {
     /// The fields of [`NotSupportedHost`](t::NotSupportedHost).
     pub base: t::NotSupportedHost,
@@ -2319,7 +2319,7 @@ d::object!(NonVmwareOuiMacNotSupportedHost: t::NotSupportedHost, "NonVmwareOuiMa
 impl d::IsA<t::MethodFault> for NonVmwareOuiMacNotSupportedHost {}
 
 /// Fault `vim.fault.NotADirectory`, which extends [`FileFault`](t::FileFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NotADirectory {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
@@ -2329,7 +2329,7 @@ d::object!(NotADirectory: t::FileFault, "NotADirectory", 5, [
 impl d::IsA<t::MethodFault> for NotADirectory {}
 
 /// Fault `vim.fault.NotAFile`, which extends [`FileFault`](t::FileFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NotAFile {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
@@ -2339,7 +2339,7 @@ d::object!(NotAFile: t::FileFault, "NotAFile", 5, [
 impl d::IsA<t::MethodFault> for NotAFile {}
 
 /// Fault `vim.fault.NotAuthenticated`, which extends [`NoPermission`](t::NoPermission). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NotAuthenticated {
     /// The fields of [`NoPermission`](t::NoPermission).
     pub base: t::NoPermission,
@@ -2349,7 +2349,7 @@ d::object!(NotAuthenticated: t::NoPermission, "NotAuthenticated", 0, [
 impl d::IsA<t::MethodFault> for NotAuthenticated {}
 
 /// Fault `vim.fault.NotEnoughCpus`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NotEnoughCpus {
     /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
     pub base: t::VirtualHardwareCompatibilityIssue,
@@ -2365,7 +2365,7 @@ d::object!(NotEnoughCpus: t::VirtualHardwareCompatibilityIssue, "NotEnoughCpus",
 impl d::IsA<t::MethodFault> for NotEnoughCpus {}
 
 /// Fault `vmodl.fault.NotEnoughLicenses`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NotEnoughLicenses {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
@@ -2375,7 +2375,7 @@ d::object!(NotEnoughLicenses: t::RuntimeFault, "NotEnoughLicenses", 0, [
 impl d::IsA<t::MethodFault> for NotEnoughLicenses {}
 
 /// Fault `vim.fault.NotEnoughLogicalCpus`, which extends [`NotEnoughCpus`](t::NotEnoughCpus). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NotEnoughLogicalCpus {
     /// The fields of [`NotEnoughCpus`](t::NotEnoughCpus).
     pub base: t::NotEnoughCpus,
@@ -2388,7 +2388,7 @@ d::object!(NotEnoughLogicalCpus: t::NotEnoughCpus, "NotEnoughLogicalCpus", 0, [
 impl d::IsA<t::MethodFault> for NotEnoughLogicalCpus {}
 
 /// Fault `vim.fault.NotFound`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NotFound {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2398,7 +2398,7 @@ d::object!(NotFound: t::VimFault, "NotFound", 0, [
 impl d::IsA<t::MethodFault> for NotFound {}
 
 /// Fault `vmodl.fault.NotImplemented`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NotImplemented {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
@@ -2408,7 +2408,7 @@ d::object!(NotImplemented: t::RuntimeFault, "NotImplemented", 0, [
 impl d::IsA<t::MethodFault> for NotImplemented {}
 
 /// Fault `vmodl.fault.NotSupported`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NotSupported {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
@@ -2418,7 +2418,7 @@ d::object!(NotSupported: t::RuntimeFault, "NotSupported", 0, [
 impl d::IsA<t::MethodFault> for NotSupported {}
 
 /// Fault `vim.fault.NotSupportedDeviceForFT`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NotSupportedDeviceForFT {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
     pub base: t::VmFaultToleranceIssue,
@@ -2454,7 +2454,7 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.NotSupportedHost`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NotSupportedHost {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
     pub base: t::HostConnectFault,
@@ -2470,7 +2470,7 @@ d::object!(NotSupportedHost: t::HostConnectFault, "NotSupportedHost", 0, [
 impl d::IsA<t::MethodFault> for NotSupportedHost {}
 
 /// Fault `vim.fault.NotSupportedHostForChecksum`, which extends [`VimFault`](t::VimFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NotSupportedHostForChecksum {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2480,7 +2480,7 @@ d::object!(NotSupportedHostForChecksum: t::VimFault, "NotSupportedHostForChecksu
 impl d::IsA<t::MethodFault> for NotSupportedHostForChecksum {}
 
 /// Fault `vim.fault.NotSupportedHostForVFlash`, which extends [`NotSupportedHost`](t::NotSupportedHost). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NotSupportedHostForVFlash {
     /// The fields of [`NotSupportedHost`](t::NotSupportedHost).
     pub base: t::NotSupportedHost,
@@ -2493,7 +2493,7 @@ d::object!(NotSupportedHostForVFlash: t::NotSupportedHost, "NotSupportedHostForV
 impl d::IsA<t::MethodFault> for NotSupportedHostForVFlash {}
 
 /// Fault `vim.fault.NotSupportedHostForVmcp`, which extends [`NotSupportedHost`](t::NotSupportedHost). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NotSupportedHostForVmcp {
     /// The fields of [`NotSupportedHost`](t::NotSupportedHost).
     pub base: t::NotSupportedHost,
@@ -2506,7 +2506,7 @@ d::object!(NotSupportedHostForVmcp: t::NotSupportedHost, "NotSupportedHostForVmc
 impl d::IsA<t::MethodFault> for NotSupportedHostForVmcp {}
 
 /// Fault `vim.fault.NotSupportedHostForVmemFile`, which extends [`NotSupportedHost`](t::NotSupportedHost). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NotSupportedHostForVmemFile {
     /// The fields of [`NotSupportedHost`](t::NotSupportedHost).
     pub base: t::NotSupportedHost,
@@ -2519,7 +2519,7 @@ d::object!(NotSupportedHostForVmemFile: t::NotSupportedHost, "NotSupportedHostFo
 impl d::IsA<t::MethodFault> for NotSupportedHostForVmemFile {}
 
 /// Fault `vim.fault.NotSupportedHostForVsan`, which extends [`NotSupportedHost`](t::NotSupportedHost). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NotSupportedHostForVsan {
     /// The fields of [`NotSupportedHost`](t::NotSupportedHost).
     pub base: t::NotSupportedHost,
@@ -2532,7 +2532,7 @@ d::object!(NotSupportedHostForVsan: t::NotSupportedHost, "NotSupportedHostForVsa
 impl d::IsA<t::MethodFault> for NotSupportedHostForVsan {}
 
 /// Fault `vim.fault.NotSupportedHostInCluster`, which extends [`NotSupportedHost`](t::NotSupportedHost). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NotSupportedHostInCluster {
     /// The fields of [`NotSupportedHost`](t::NotSupportedHost).
     pub base: t::NotSupportedHost,
@@ -2542,7 +2542,7 @@ d::object!(NotSupportedHostInCluster: t::NotSupportedHost, "NotSupportedHostInCl
 impl d::IsA<t::MethodFault> for NotSupportedHostInCluster {}
 
 /// Fault `vim.fault.NotSupportedHostInDvs`, which extends [`NotSupportedHost`](t::NotSupportedHost). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NotSupportedHostInDvs {
     /// The fields of [`NotSupportedHost`](t::NotSupportedHost).
     pub base: t::NotSupportedHost,
@@ -2555,7 +2555,7 @@ d::object!(NotSupportedHostInDvs: t::NotSupportedHost, "NotSupportedHostInDvs", 
 impl d::IsA<t::MethodFault> for NotSupportedHostInDvs {}
 
 /// Fault `vim.fault.NotSupportedHostInHACluster`, which extends [`NotSupportedHost`](t::NotSupportedHost). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NotSupportedHostInHACluster {
     /// The fields of [`NotSupportedHost`](t::NotSupportedHost).
     pub base: t::NotSupportedHost,
@@ -2571,7 +2571,7 @@ d::object!(NotSupportedHostInHACluster: t::NotSupportedHost, "NotSupportedHostIn
 impl d::IsA<t::MethodFault> for NotSupportedHostInHACluster {}
 
 /// Fault `vim.fault.NotUserConfigurableProperty`, which extends [`VAppPropertyFault`](t::VAppPropertyFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NotUserConfigurableProperty {
     /// The fields of [`VAppPropertyFault`](t::VAppPropertyFault).
     pub base: t::VAppPropertyFault,
@@ -2581,7 +2581,7 @@ d::object!(NotUserConfigurableProperty: t::VAppPropertyFault, "NotUserConfigurab
 impl d::IsA<t::MethodFault> for NotUserConfigurableProperty {}
 
 /// Fault `vim.fault.NumVirtualCoresPerSocketNotSupported`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NumVirtualCoresPerSocketNotSupported {
     /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
     pub base: t::VirtualHardwareCompatibilityIssue,
@@ -2597,7 +2597,7 @@ d::object!(NumVirtualCoresPerSocketNotSupported: t::VirtualHardwareCompatibility
 impl d::IsA<t::MethodFault> for NumVirtualCoresPerSocketNotSupported {}
 
 /// Fault `vim.fault.NumVirtualCpusExceedsLimit`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NumVirtualCpusExceedsLimit {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
     pub base: t::InsufficientResourcesFault,
@@ -2610,7 +2610,7 @@ d::object!(NumVirtualCpusExceedsLimit: t::InsufficientResourcesFault, "NumVirtua
 impl d::IsA<t::MethodFault> for NumVirtualCpusExceedsLimit {}
 
 /// Fault `vim.fault.NumVirtualCpusIncompatible`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NumVirtualCpusIncompatible {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
@@ -2634,7 +2634,7 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.NumVirtualCpusNotSupported`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NumVirtualCpusNotSupported {
     /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
     pub base: t::VirtualHardwareCompatibilityIssue,
@@ -2650,7 +2650,7 @@ d::object!(NumVirtualCpusNotSupported: t::VirtualHardwareCompatibilityIssue, "Nu
 impl d::IsA<t::MethodFault> for NumVirtualCpusNotSupported {}
 
 /// Fault `vim.fault.OperationDisabledByGuest`, which extends [`GuestOperationsFault`](t::GuestOperationsFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OperationDisabledByGuest {
     /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
     pub base: t::GuestOperationsFault,
@@ -2660,7 +2660,7 @@ d::object!(OperationDisabledByGuest: t::GuestOperationsFault, "OperationDisabled
 impl d::IsA<t::MethodFault> for OperationDisabledByGuest {}
 
 /// Fault `vim.fault.OperationDisallowedOnHost`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OperationDisallowedOnHost {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
@@ -2670,7 +2670,7 @@ d::object!(OperationDisallowedOnHost: t::RuntimeFault, "OperationDisallowedOnHos
 impl d::IsA<t::MethodFault> for OperationDisallowedOnHost {}
 
 /// Fault `vim.fault.OperationNotSupportedByGuest`, which extends [`GuestOperationsFault`](t::GuestOperationsFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OperationNotSupportedByGuest {
     /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
     pub base: t::GuestOperationsFault,
@@ -2680,7 +2680,7 @@ d::object!(OperationNotSupportedByGuest: t::GuestOperationsFault, "OperationNotS
 impl d::IsA<t::MethodFault> for OperationNotSupportedByGuest {}
 
 /// Fault `vim.fault.OutOfBounds`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OutOfBounds {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2693,7 +2693,7 @@ d::object!(OutOfBounds: t::VimFault, "OutOfBounds", 0, [
 impl d::IsA<t::MethodFault> for OutOfBounds {}
 
 /// Fault `vim.fault.OvfAttribute`, which extends [`OvfInvalidPackage`](t::OvfInvalidPackage). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfAttribute {
     /// The fields of [`OvfInvalidPackage`](t::OvfInvalidPackage).
     pub base: t::OvfInvalidPackage,
@@ -2709,7 +2709,7 @@ d::object!(OvfAttribute: t::OvfInvalidPackage, "OvfAttribute", 3, [
 impl d::IsA<t::MethodFault> for OvfAttribute {}
 
 /// Fault `vim.fault.OvfConnectedDevice`, which extends [`OvfHardwareExport`](t::OvfHardwareExport). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfConnectedDevice {
     /// The fields of [`OvfHardwareExport`](t::OvfHardwareExport).
     pub base: t::OvfHardwareExport,
@@ -2719,7 +2719,7 @@ d::object!(OvfConnectedDevice: t::OvfHardwareExport, "OvfConnectedDevice", 3, [
 impl d::IsA<t::MethodFault> for OvfConnectedDevice {}
 
 /// Fault `vim.fault.OvfConnectedDeviceFloppy`, which extends [`OvfConnectedDevice`](t::OvfConnectedDevice). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfConnectedDeviceFloppy {
     /// The fields of [`OvfConnectedDevice`](t::OvfConnectedDevice).
     pub base: t::OvfConnectedDevice,
@@ -2732,7 +2732,7 @@ d::object!(OvfConnectedDeviceFloppy: t::OvfConnectedDevice, "OvfConnectedDeviceF
 impl d::IsA<t::MethodFault> for OvfConnectedDeviceFloppy {}
 
 /// Fault `vim.fault.OvfConnectedDeviceIso`, which extends [`OvfConnectedDevice`](t::OvfConnectedDevice). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfConnectedDeviceIso {
     /// The fields of [`OvfConnectedDevice`](t::OvfConnectedDevice).
     pub base: t::OvfConnectedDevice,
@@ -2745,7 +2745,7 @@ d::object!(OvfConnectedDeviceIso: t::OvfConnectedDevice, "OvfConnectedDeviceIso"
 impl d::IsA<t::MethodFault> for OvfConnectedDeviceIso {}
 
 /// Fault `vim.fault.OvfConstraint`, which extends [`OvfInvalidPackage`](t::OvfInvalidPackage). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfConstraint {
     /// The fields of [`OvfInvalidPackage`](t::OvfInvalidPackage).
     pub base: t::OvfInvalidPackage,
@@ -2758,7 +2758,7 @@ d::object!(OvfConstraint: t::OvfInvalidPackage, "OvfConstraint", 4, [
 impl d::IsA<t::MethodFault> for OvfConstraint {}
 
 /// Fault `vim.fault.OvfConsumerCallbackFault`, which extends [`OvfFault`](t::OvfFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfConsumerCallbackFault {
     /// The fields of [`OvfFault`](t::OvfFault).
     pub base: t::OvfFault,
@@ -2774,7 +2774,7 @@ d::object!(OvfConsumerCallbackFault: t::OvfFault, "OvfConsumerCallbackFault", 5,
 impl d::IsA<t::MethodFault> for OvfConsumerCallbackFault {}
 
 /// Fault `vim.fault.OvfConsumerCommunicationError`, which extends [`OvfConsumerCallbackFault`](t::OvfConsumerCallbackFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfConsumerCommunicationError {
     /// The fields of [`OvfConsumerCallbackFault`](t::OvfConsumerCallbackFault).
     pub base: t::OvfConsumerCallbackFault,
@@ -2787,7 +2787,7 @@ d::object!(OvfConsumerCommunicationError: t::OvfConsumerCallbackFault, "OvfConsu
 impl d::IsA<t::MethodFault> for OvfConsumerCommunicationError {}
 
 /// Fault `vim.fault.OvfConsumerFault`, which extends [`OvfConsumerCallbackFault`](t::OvfConsumerCallbackFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfConsumerFault {
     /// The fields of [`OvfConsumerCallbackFault`](t::OvfConsumerCallbackFault).
     pub base: t::OvfConsumerCallbackFault,
@@ -2806,7 +2806,7 @@ d::object!(OvfConsumerFault: t::OvfConsumerCallbackFault, "OvfConsumerFault", 5,
 impl d::IsA<t::MethodFault> for OvfConsumerFault {}
 
 /// Fault `vim.fault.OvfConsumerInvalidSection`, which extends [`OvfConsumerCallbackFault`](t::OvfConsumerCallbackFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfConsumerInvalidSection {
     /// The fields of [`OvfConsumerCallbackFault`](t::OvfConsumerCallbackFault).
     pub base: t::OvfConsumerCallbackFault,
@@ -2822,7 +2822,7 @@ d::object!(OvfConsumerInvalidSection: t::OvfConsumerCallbackFault, "OvfConsumerI
 impl d::IsA<t::MethodFault> for OvfConsumerInvalidSection {}
 
 /// Fault `vim.fault.OvfConsumerPowerOnFault`, which extends [`InvalidState`](t::InvalidState). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfConsumerPowerOnFault {
     /// The fields of [`InvalidState`](t::InvalidState).
     pub base: t::InvalidState,
@@ -2841,7 +2841,7 @@ d::object!(OvfConsumerPowerOnFault: t::InvalidState, "OvfConsumerPowerOnFault", 
 impl d::IsA<t::MethodFault> for OvfConsumerPowerOnFault {}
 
 /// Fault `vim.fault.OvfConsumerUndeclaredSection`, which extends [`OvfConsumerCallbackFault`](t::OvfConsumerCallbackFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfConsumerUndeclaredSection {
     /// The fields of [`OvfConsumerCallbackFault`](t::OvfConsumerCallbackFault).
     pub base: t::OvfConsumerCallbackFault,
@@ -2854,7 +2854,7 @@ d::object!(OvfConsumerUndeclaredSection: t::OvfConsumerCallbackFault, "OvfConsum
 impl d::IsA<t::MethodFault> for OvfConsumerUndeclaredSection {}
 
 /// Fault `vim.fault.OvfConsumerUndefinedPrefix`, which extends [`OvfConsumerCallbackFault`](t::OvfConsumerCallbackFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfConsumerUndefinedPrefix {
     /// The fields of [`OvfConsumerCallbackFault`](t::OvfConsumerCallbackFault).
     pub base: t::OvfConsumerCallbackFault,
@@ -2867,7 +2867,7 @@ d::object!(OvfConsumerUndefinedPrefix: t::OvfConsumerCallbackFault, "OvfConsumer
 impl d::IsA<t::MethodFault> for OvfConsumerUndefinedPrefix {}
 
 /// Fault `vim.fault.OvfConsumerValidationFault`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfConsumerValidationFault {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
@@ -2886,7 +2886,7 @@ d::object!(OvfConsumerValidationFault: t::VmConfigFault, "OvfConsumerValidationF
 impl d::IsA<t::MethodFault> for OvfConsumerValidationFault {}
 
 /// Fault `vim.fault.OvfCpuCompatibility`, which extends [`OvfImport`](t::OvfImport). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfCpuCompatibility {
     /// The fields of [`OvfImport`](t::OvfImport).
     pub base: t::OvfImport,
@@ -2908,7 +2908,7 @@ d::object!(OvfCpuCompatibility: t::OvfImport, "OvfCpuCompatibility", 5, [
 impl d::IsA<t::MethodFault> for OvfCpuCompatibility {}
 
 /// Fault `vim.fault.OvfCpuCompatibilityCheckNotSupported`, which extends [`OvfImport`](t::OvfImport). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfCpuCompatibilityCheckNotSupported {
     /// The fields of [`OvfImport`](t::OvfImport).
     pub base: t::OvfImport,
@@ -2918,7 +2918,7 @@ d::object!(OvfCpuCompatibilityCheckNotSupported: t::OvfImport, "OvfCpuCompatibil
 impl d::IsA<t::MethodFault> for OvfCpuCompatibilityCheckNotSupported {}
 
 /// Fault `vim.fault.OvfDiskMappingNotFound`, which extends [`OvfSystemFault`](t::OvfSystemFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfDiskMappingNotFound {
     /// The fields of [`OvfSystemFault`](t::OvfSystemFault).
     pub base: t::OvfSystemFault,
@@ -2934,7 +2934,7 @@ d::object!(OvfDiskMappingNotFound: t::OvfSystemFault, "OvfDiskMappingNotFound", 
 impl d::IsA<t::MethodFault> for OvfDiskMappingNotFound {}
 
 /// Fault `vim.fault.OvfDiskOrderConstraint`, which extends [`OvfConstraint`](t::OvfConstraint). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfDiskOrderConstraint {
     /// The fields of [`OvfConstraint`](t::OvfConstraint).
     pub base: t::OvfConstraint,
@@ -2944,7 +2944,7 @@ d::object!(OvfDiskOrderConstraint: t::OvfConstraint, "OvfDiskOrderConstraint", 4
 impl d::IsA<t::MethodFault> for OvfDiskOrderConstraint {}
 
 /// Fault `vim.fault.OvfDuplicateElement`, which extends [`OvfElement`](t::OvfElement). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfDuplicateElement {
     /// The fields of [`OvfElement`](t::OvfElement).
     pub base: t::OvfElement,
@@ -2954,7 +2954,7 @@ d::object!(OvfDuplicateElement: t::OvfElement, "OvfDuplicateElement", 3, [
 impl d::IsA<t::MethodFault> for OvfDuplicateElement {}
 
 /// Fault `vim.fault.OvfDuplicatedElementBoundary`, which extends [`OvfElement`](t::OvfElement). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfDuplicatedElementBoundary {
     /// The fields of [`OvfElement`](t::OvfElement).
     pub base: t::OvfElement,
@@ -2967,7 +2967,7 @@ d::object!(OvfDuplicatedElementBoundary: t::OvfElement, "OvfDuplicatedElementBou
 impl d::IsA<t::MethodFault> for OvfDuplicatedElementBoundary {}
 
 /// Fault `vim.fault.OvfDuplicatedPropertyIdExport`, which extends [`OvfExport`](t::OvfExport). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfDuplicatedPropertyIdExport {
     /// The fields of [`OvfExport`](t::OvfExport).
     pub base: t::OvfExport,
@@ -2980,7 +2980,7 @@ d::object!(OvfDuplicatedPropertyIdExport: t::OvfExport, "OvfDuplicatedPropertyId
 impl d::IsA<t::MethodFault> for OvfDuplicatedPropertyIdExport {}
 
 /// Fault `vim.fault.OvfDuplicatedPropertyIdImport`, which extends [`OvfExport`](t::OvfExport). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfDuplicatedPropertyIdImport {
     /// The fields of [`OvfExport`](t::OvfExport).
     pub base: t::OvfExport,

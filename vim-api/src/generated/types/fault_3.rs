@@ -7,7 +7,7 @@ use crate::generated::types as t;
 use crate::moref::MoRef;
 
 /// Fault `vim.fault.OvfElement`, which extends [`OvfInvalidPackage`](t::OvfInvalidPackage). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfElement {
     /// The fields of [`OvfInvalidPackage`](t::OvfInvalidPackage).
     pub base: t::OvfInvalidPackage,
@@ -20,7 +20,7 @@ d::object!(OvfElement: t::OvfInvalidPackage, "OvfElement", 3, [
 impl d::IsA<t::MethodFault> for OvfElement {}
 
 /// Fault `vim.fault.OvfElementInvalidValue`, which extends [`OvfElement`](t::OvfElement). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfElementInvalidValue {
     /// The fields of [`OvfElement`](t::OvfElement).
     pub base: t::OvfElement,
@@ -33,7 +33,7 @@ d::object!(OvfElementInvalidValue: t::OvfElement, "OvfElementInvalidValue", 3, [
 impl d::IsA<t::MethodFault> for OvfElementInvalidValue {}
 
 /// Fault `vim.fault.OvfExport`, which extends [`OvfFault`](t::OvfFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfExport {
     /// The fields of [`OvfFault`](t::OvfFault).
     pub base: t::OvfFault,
@@ -43,7 +43,7 @@ d::object!(OvfExport: t::OvfFault, "OvfExport", 3, [
 impl d::IsA<t::MethodFault> for OvfExport {}
 
 /// Fault `vim.fault.OvfExportFailed`, which extends [`OvfExport`](t::OvfExport). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfExportFailed {
     /// The fields of [`OvfExport`](t::OvfExport).
     pub base: t::OvfExport,
@@ -53,7 +53,7 @@ d::object!(OvfExportFailed: t::OvfExport, "OvfExportFailed", 4, [
 impl d::IsA<t::MethodFault> for OvfExportFailed {}
 
 /// Fault `vim.fault.OvfFault`, which extends [`VimFault`](t::VimFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -63,7 +63,7 @@ d::object!(OvfFault: t::VimFault, "OvfFault", 3, [
 impl d::IsA<t::MethodFault> for OvfFault {}
 
 /// Fault `vim.fault.OvfHardwareCheck`, which extends [`OvfImport`](t::OvfImport). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfHardwareCheck {
     /// The fields of [`OvfImport`](t::OvfImport).
     pub base: t::OvfImport,
@@ -73,7 +73,7 @@ d::object!(OvfHardwareCheck: t::OvfImport, "OvfHardwareCheck", 3, [
 impl d::IsA<t::MethodFault> for OvfHardwareCheck {}
 
 /// Fault `vim.fault.OvfHardwareExport`, which extends [`OvfExport`](t::OvfExport). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfHardwareExport {
     /// The fields of [`OvfExport`](t::OvfExport).
     pub base: t::OvfExport,
@@ -89,7 +89,7 @@ d::object!(OvfHardwareExport: t::OvfExport, "OvfHardwareExport", 3, [
 impl d::IsA<t::MethodFault> for OvfHardwareExport {}
 
 /// Fault `vim.fault.OvfHostResourceConstraint`, which extends [`OvfConstraint`](t::OvfConstraint). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfHostResourceConstraint {
     /// The fields of [`OvfConstraint`](t::OvfConstraint).
     pub base: t::OvfConstraint,
@@ -102,7 +102,7 @@ d::object!(OvfHostResourceConstraint: t::OvfConstraint, "OvfHostResourceConstrai
 impl d::IsA<t::MethodFault> for OvfHostResourceConstraint {}
 
 /// Fault `vim.fault.OvfHostValueNotParsed`, which extends [`OvfSystemFault`](t::OvfSystemFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfHostValueNotParsed {
     /// The fields of [`OvfSystemFault`](t::OvfSystemFault).
     pub base: t::OvfSystemFault,
@@ -118,7 +118,7 @@ d::object!(OvfHostValueNotParsed: t::OvfSystemFault, "OvfHostValueNotParsed", 3,
 impl d::IsA<t::MethodFault> for OvfHostValueNotParsed {}
 
 /// Fault `vim.fault.OvfImport`, which extends [`OvfFault`](t::OvfFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfImport {
     /// The fields of [`OvfFault`](t::OvfFault).
     pub base: t::OvfFault,
@@ -128,7 +128,7 @@ d::object!(OvfImport: t::OvfFault, "OvfImport", 3, [
 impl d::IsA<t::MethodFault> for OvfImport {}
 
 /// Fault `vim.fault.OvfImportFailed`, which extends [`OvfImport`](t::OvfImport). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfImportFailed {
     /// The fields of [`OvfImport`](t::OvfImport).
     pub base: t::OvfImport,
@@ -138,7 +138,7 @@ d::object!(OvfImportFailed: t::OvfImport, "OvfImportFailed", 4, [
 impl d::IsA<t::MethodFault> for OvfImportFailed {}
 
 /// Fault `vim.fault.OvfInternalError`, which extends [`OvfSystemFault`](t::OvfSystemFault). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfInternalError {
     /// The fields of [`OvfSystemFault`](t::OvfSystemFault).
     pub base: t::OvfSystemFault,
@@ -148,7 +148,7 @@ d::object!(OvfInternalError: t::OvfSystemFault, "OvfInternalError", 4, [
 impl d::IsA<t::MethodFault> for OvfInternalError {}
 
 /// Fault `vim.fault.OvfInvalidPackage`, which extends [`OvfFault`](t::OvfFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfInvalidPackage {
     /// The fields of [`OvfFault`](t::OvfFault).
     pub base: t::OvfFault,
@@ -161,7 +161,7 @@ d::object!(OvfInvalidPackage: t::OvfFault, "OvfInvalidPackage", 3, [
 impl d::IsA<t::MethodFault> for OvfInvalidPackage {}
 
 /// Fault `vim.fault.OvfInvalidValue`, which extends [`OvfAttribute`](t::OvfAttribute). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfInvalidValue {
     /// The fields of [`OvfAttribute`](t::OvfAttribute).
     pub base: t::OvfAttribute,
@@ -174,7 +174,7 @@ d::object!(OvfInvalidValue: t::OvfAttribute, "OvfInvalidValue", 3, [
 impl d::IsA<t::MethodFault> for OvfInvalidValue {}
 
 /// Fault `vim.fault.OvfInvalidValueConfiguration`, which extends [`OvfInvalidValue`](t::OvfInvalidValue). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfInvalidValueConfiguration {
     /// The fields of [`OvfInvalidValue`](t::OvfInvalidValue).
     pub base: t::OvfInvalidValue,
@@ -184,7 +184,7 @@ d::object!(OvfInvalidValueConfiguration: t::OvfInvalidValue, "OvfInvalidValueCon
 impl d::IsA<t::MethodFault> for OvfInvalidValueConfiguration {}
 
 /// Fault `vim.fault.OvfInvalidValueEmpty`, which extends [`OvfInvalidValue`](t::OvfInvalidValue). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfInvalidValueEmpty {
     /// The fields of [`OvfInvalidValue`](t::OvfInvalidValue).
     pub base: t::OvfInvalidValue,
@@ -194,7 +194,7 @@ d::object!(OvfInvalidValueEmpty: t::OvfInvalidValue, "OvfInvalidValueEmpty", 3, 
 impl d::IsA<t::MethodFault> for OvfInvalidValueEmpty {}
 
 /// Fault `vim.fault.OvfInvalidValueFormatMalformed`, which extends [`OvfInvalidValue`](t::OvfInvalidValue). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfInvalidValueFormatMalformed {
     /// The fields of [`OvfInvalidValue`](t::OvfInvalidValue).
     pub base: t::OvfInvalidValue,
@@ -204,7 +204,7 @@ d::object!(OvfInvalidValueFormatMalformed: t::OvfInvalidValue, "OvfInvalidValueF
 impl d::IsA<t::MethodFault> for OvfInvalidValueFormatMalformed {}
 
 /// Fault `vim.fault.OvfInvalidValueReference`, which extends [`OvfInvalidValue`](t::OvfInvalidValue). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfInvalidValueReference {
     /// The fields of [`OvfInvalidValue`](t::OvfInvalidValue).
     pub base: t::OvfInvalidValue,
@@ -214,7 +214,7 @@ d::object!(OvfInvalidValueReference: t::OvfInvalidValue, "OvfInvalidValueReferen
 impl d::IsA<t::MethodFault> for OvfInvalidValueReference {}
 
 /// Fault `vim.fault.OvfInvalidVmName`, which extends [`OvfUnsupportedPackage`](t::OvfUnsupportedPackage). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfInvalidVmName {
     /// The fields of [`OvfUnsupportedPackage`](t::OvfUnsupportedPackage).
     pub base: t::OvfUnsupportedPackage,
@@ -227,7 +227,7 @@ d::object!(OvfInvalidVmName: t::OvfUnsupportedPackage, "OvfInvalidVmName", 3, [
 impl d::IsA<t::MethodFault> for OvfInvalidVmName {}
 
 /// Fault `vim.fault.OvfMappedOsId`, which extends [`OvfImport`](t::OvfImport). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfMappedOsId {
     /// The fields of [`OvfImport`](t::OvfImport).
     pub base: t::OvfImport,
@@ -246,7 +246,7 @@ d::object!(OvfMappedOsId: t::OvfImport, "OvfMappedOsId", 3, [
 impl d::IsA<t::MethodFault> for OvfMappedOsId {}
 
 /// Fault `vim.fault.OvfMissingAttribute`, which extends [`OvfAttribute`](t::OvfAttribute). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfMissingAttribute {
     /// The fields of [`OvfAttribute`](t::OvfAttribute).
     pub base: t::OvfAttribute,
@@ -256,7 +256,7 @@ d::object!(OvfMissingAttribute: t::OvfAttribute, "OvfMissingAttribute", 3, [
 impl d::IsA<t::MethodFault> for OvfMissingAttribute {}
 
 /// Fault `vim.fault.OvfMissingElement`, which extends [`OvfElement`](t::OvfElement). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfMissingElement {
     /// The fields of [`OvfElement`](t::OvfElement).
     pub base: t::OvfElement,
@@ -266,7 +266,7 @@ d::object!(OvfMissingElement: t::OvfElement, "OvfMissingElement", 3, [
 impl d::IsA<t::MethodFault> for OvfMissingElement {}
 
 /// Fault `vim.fault.OvfMissingElementNormalBoundary`, which extends [`OvfMissingElement`](t::OvfMissingElement). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfMissingElementNormalBoundary {
     /// The fields of [`OvfMissingElement`](t::OvfMissingElement).
     pub base: t::OvfMissingElement,
@@ -279,7 +279,7 @@ d::object!(OvfMissingElementNormalBoundary: t::OvfMissingElement, "OvfMissingEle
 impl d::IsA<t::MethodFault> for OvfMissingElementNormalBoundary {}
 
 /// Fault `vim.fault.OvfMissingHardware`, which extends [`OvfImport`](t::OvfImport). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfMissingHardware {
     /// The fields of [`OvfImport`](t::OvfImport).
     pub base: t::OvfImport,
@@ -295,7 +295,7 @@ d::object!(OvfMissingHardware: t::OvfImport, "OvfMissingHardware", 3, [
 impl d::IsA<t::MethodFault> for OvfMissingHardware {}
 
 /// Fault `vim.fault.OvfNetworkMappingNotSupported`, which extends [`OvfImport`](t::OvfImport). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfNetworkMappingNotSupported {
     /// The fields of [`OvfImport`](t::OvfImport).
     pub base: t::OvfImport,
@@ -305,7 +305,7 @@ d::object!(OvfNetworkMappingNotSupported: t::OvfImport, "OvfNetworkMappingNotSup
 impl d::IsA<t::MethodFault> for OvfNetworkMappingNotSupported {}
 
 /// Fault `vim.fault.OvfNoHostNic`, which extends [`OvfUnsupportedPackage`](t::OvfUnsupportedPackage). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfNoHostNic {
     /// The fields of [`OvfUnsupportedPackage`](t::OvfUnsupportedPackage).
     pub base: t::OvfUnsupportedPackage,
@@ -315,7 +315,7 @@ d::object!(OvfNoHostNic: t::OvfUnsupportedPackage, "OvfNoHostNic", 3, [
 impl d::IsA<t::MethodFault> for OvfNoHostNic {}
 
 /// Fault `vim.fault.OvfNoSpaceOnController`, which extends [`OvfUnsupportedElement`](t::OvfUnsupportedElement). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfNoSpaceOnController {
     /// The fields of [`OvfUnsupportedElement`](t::OvfUnsupportedElement).
     pub base: t::OvfUnsupportedElement,
@@ -328,7 +328,7 @@ d::object!(OvfNoSpaceOnController: t::OvfUnsupportedElement, "OvfNoSpaceOnContro
 impl d::IsA<t::MethodFault> for OvfNoSpaceOnController {}
 
 /// Fault `vim.fault.OvfNoSupportedHardwareFamily`, which extends [`OvfUnsupportedPackage`](t::OvfUnsupportedPackage). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfNoSupportedHardwareFamily {
     /// The fields of [`OvfUnsupportedPackage`](t::OvfUnsupportedPackage).
     pub base: t::OvfUnsupportedPackage,
@@ -341,7 +341,7 @@ d::object!(OvfNoSupportedHardwareFamily: t::OvfUnsupportedPackage, "OvfNoSupport
 impl d::IsA<t::MethodFault> for OvfNoSupportedHardwareFamily {}
 
 /// Fault `vim.fault.OvfProperty`, which extends [`OvfInvalidPackage`](t::OvfInvalidPackage). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfProperty {
     /// The fields of [`OvfInvalidPackage`](t::OvfInvalidPackage).
     pub base: t::OvfInvalidPackage,
@@ -357,7 +357,7 @@ d::object!(OvfProperty: t::OvfInvalidPackage, "OvfProperty", 3, [
 impl d::IsA<t::MethodFault> for OvfProperty {}
 
 /// Fault `vim.fault.OvfPropertyExport`, which extends [`OvfExport`](t::OvfExport). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfPropertyExport {
     /// The fields of [`OvfExport`](t::OvfExport).
     pub base: t::OvfExport,
@@ -373,7 +373,7 @@ d::object!(OvfPropertyExport: t::OvfExport, "OvfPropertyExport", 3, [
 impl d::IsA<t::MethodFault> for OvfPropertyExport {}
 
 /// Fault `vim.fault.OvfPropertyNetwork`, which extends [`OvfProperty`](t::OvfProperty). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfPropertyNetwork {
     /// The fields of [`OvfProperty`](t::OvfProperty).
     pub base: t::OvfProperty,
@@ -383,7 +383,7 @@ d::object!(OvfPropertyNetwork: t::OvfProperty, "OvfPropertyNetwork", 3, [
 impl d::IsA<t::MethodFault> for OvfPropertyNetwork {}
 
 /// Fault `vim.fault.OvfPropertyNetworkExport`, which extends [`OvfExport`](t::OvfExport). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfPropertyNetworkExport {
     /// The fields of [`OvfExport`](t::OvfExport).
     pub base: t::OvfExport,
@@ -396,7 +396,7 @@ d::object!(OvfPropertyNetworkExport: t::OvfExport, "OvfPropertyNetworkExport", 5
 impl d::IsA<t::MethodFault> for OvfPropertyNetworkExport {}
 
 /// Fault `vim.fault.OvfPropertyQualifier`, which extends [`OvfProperty`](t::OvfProperty). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfPropertyQualifier {
     /// The fields of [`OvfProperty`](t::OvfProperty).
     pub base: t::OvfProperty,
@@ -409,7 +409,7 @@ d::object!(OvfPropertyQualifier: t::OvfProperty, "OvfPropertyQualifier", 3, [
 impl d::IsA<t::MethodFault> for OvfPropertyQualifier {}
 
 /// Fault `vim.fault.OvfPropertyQualifierDuplicate`, which extends [`OvfProperty`](t::OvfProperty). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfPropertyQualifierDuplicate {
     /// The fields of [`OvfProperty`](t::OvfProperty).
     pub base: t::OvfProperty,
@@ -422,7 +422,7 @@ d::object!(OvfPropertyQualifierDuplicate: t::OvfProperty, "OvfPropertyQualifierD
 impl d::IsA<t::MethodFault> for OvfPropertyQualifierDuplicate {}
 
 /// Fault `vim.fault.OvfPropertyQualifierIgnored`, which extends [`OvfProperty`](t::OvfProperty). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfPropertyQualifierIgnored {
     /// The fields of [`OvfProperty`](t::OvfProperty).
     pub base: t::OvfProperty,
@@ -435,7 +435,7 @@ d::object!(OvfPropertyQualifierIgnored: t::OvfProperty, "OvfPropertyQualifierIgn
 impl d::IsA<t::MethodFault> for OvfPropertyQualifierIgnored {}
 
 /// Fault `vim.fault.OvfPropertyType`, which extends [`OvfProperty`](t::OvfProperty). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfPropertyType {
     /// The fields of [`OvfProperty`](t::OvfProperty).
     pub base: t::OvfProperty,
@@ -445,7 +445,7 @@ d::object!(OvfPropertyType: t::OvfProperty, "OvfPropertyType", 3, [
 impl d::IsA<t::MethodFault> for OvfPropertyType {}
 
 /// Fault `vim.fault.OvfPropertyValue`, which extends [`OvfProperty`](t::OvfProperty). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfPropertyValue {
     /// The fields of [`OvfProperty`](t::OvfProperty).
     pub base: t::OvfProperty,
@@ -455,7 +455,7 @@ d::object!(OvfPropertyValue: t::OvfProperty, "OvfPropertyValue", 3, [
 impl d::IsA<t::MethodFault> for OvfPropertyValue {}
 
 /// Fault `vim.fault.OvfSystemFault`, which extends [`OvfFault`](t::OvfFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfSystemFault {
     /// The fields of [`OvfFault`](t::OvfFault).
     pub base: t::OvfFault,
@@ -465,7 +465,7 @@ d::object!(OvfSystemFault: t::OvfFault, "OvfSystemFault", 3, [
 impl d::IsA<t::MethodFault> for OvfSystemFault {}
 
 /// Fault `vim.fault.OvfToXmlUnsupportedElement`, which extends [`OvfSystemFault`](t::OvfSystemFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfToXmlUnsupportedElement {
     /// The fields of [`OvfSystemFault`](t::OvfSystemFault).
     pub base: t::OvfSystemFault,
@@ -478,7 +478,7 @@ d::object!(OvfToXmlUnsupportedElement: t::OvfSystemFault, "OvfToXmlUnsupportedEl
 impl d::IsA<t::MethodFault> for OvfToXmlUnsupportedElement {}
 
 /// Fault `vim.fault.OvfUnableToExportDisk`, which extends [`OvfHardwareExport`](t::OvfHardwareExport). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfUnableToExportDisk {
     /// The fields of [`OvfHardwareExport`](t::OvfHardwareExport).
     pub base: t::OvfHardwareExport,
@@ -491,7 +491,7 @@ d::object!(OvfUnableToExportDisk: t::OvfHardwareExport, "OvfUnableToExportDisk",
 impl d::IsA<t::MethodFault> for OvfUnableToExportDisk {}
 
 /// Fault `vim.fault.OvfUnexpectedElement`, which extends [`OvfElement`](t::OvfElement). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfUnexpectedElement {
     /// The fields of [`OvfElement`](t::OvfElement).
     pub base: t::OvfElement,
@@ -501,7 +501,7 @@ d::object!(OvfUnexpectedElement: t::OvfElement, "OvfUnexpectedElement", 3, [
 impl d::IsA<t::MethodFault> for OvfUnexpectedElement {}
 
 /// Fault `vim.fault.OvfUnknownDevice`, which extends [`OvfSystemFault`](t::OvfSystemFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfUnknownDevice {
     /// The fields of [`OvfSystemFault`](t::OvfSystemFault).
     pub base: t::OvfSystemFault,
@@ -517,7 +517,7 @@ d::object!(OvfUnknownDevice: t::OvfSystemFault, "OvfUnknownDevice", 3, [
 impl d::IsA<t::MethodFault> for OvfUnknownDevice {}
 
 /// Fault `vim.fault.OvfUnknownDeviceBacking`, which extends [`OvfHardwareExport`](t::OvfHardwareExport). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfUnknownDeviceBacking {
     /// The fields of [`OvfHardwareExport`](t::OvfHardwareExport).
     pub base: t::OvfHardwareExport,
@@ -530,7 +530,7 @@ d::object!(OvfUnknownDeviceBacking: t::OvfHardwareExport, "OvfUnknownDeviceBacki
 impl d::IsA<t::MethodFault> for OvfUnknownDeviceBacking {}
 
 /// Fault `vim.fault.OvfUnknownEntity`, which extends [`OvfSystemFault`](t::OvfSystemFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfUnknownEntity {
     /// The fields of [`OvfSystemFault`](t::OvfSystemFault).
     pub base: t::OvfSystemFault,
@@ -543,7 +543,7 @@ d::object!(OvfUnknownEntity: t::OvfSystemFault, "OvfUnknownEntity", 3, [
 impl d::IsA<t::MethodFault> for OvfUnknownEntity {}
 
 /// Fault `vim.fault.OvfUnsupportedAttribute`, which extends [`OvfUnsupportedPackage`](t::OvfUnsupportedPackage). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfUnsupportedAttribute {
     /// The fields of [`OvfUnsupportedPackage`](t::OvfUnsupportedPackage).
     pub base: t::OvfUnsupportedPackage,
@@ -559,7 +559,7 @@ d::object!(OvfUnsupportedAttribute: t::OvfUnsupportedPackage, "OvfUnsupportedAtt
 impl d::IsA<t::MethodFault> for OvfUnsupportedAttribute {}
 
 /// Fault `vim.fault.OvfUnsupportedAttributeValue`, which extends [`OvfUnsupportedAttribute`](t::OvfUnsupportedAttribute). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfUnsupportedAttributeValue {
     /// The fields of [`OvfUnsupportedAttribute`](t::OvfUnsupportedAttribute).
     pub base: t::OvfUnsupportedAttribute,
@@ -572,7 +572,7 @@ d::object!(OvfUnsupportedAttributeValue: t::OvfUnsupportedAttribute, "OvfUnsuppo
 impl d::IsA<t::MethodFault> for OvfUnsupportedAttributeValue {}
 
 /// Fault `vim.fault.OvfUnsupportedDeviceBackingInfo`, which extends [`OvfSystemFault`](t::OvfSystemFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfUnsupportedDeviceBackingInfo {
     /// The fields of [`OvfSystemFault`](t::OvfSystemFault).
     pub base: t::OvfSystemFault,
@@ -594,7 +594,7 @@ d::object!(OvfUnsupportedDeviceBackingInfo: t::OvfSystemFault, "OvfUnsupportedDe
 impl d::IsA<t::MethodFault> for OvfUnsupportedDeviceBackingInfo {}
 
 /// Fault `vim.fault.OvfUnsupportedDeviceBackingOption`, which extends [`OvfSystemFault`](t::OvfSystemFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfUnsupportedDeviceBackingOption {
     /// The fields of [`OvfSystemFault`](t::OvfSystemFault).
     pub base: t::OvfSystemFault,
@@ -616,7 +616,7 @@ d::object!(OvfUnsupportedDeviceBackingOption: t::OvfSystemFault, "OvfUnsupported
 impl d::IsA<t::MethodFault> for OvfUnsupportedDeviceBackingOption {}
 
 /// Fault `vim.fault.OvfUnsupportedDeviceExport`, which extends [`OvfHardwareExport`](t::OvfHardwareExport). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfUnsupportedDeviceExport {
     /// The fields of [`OvfHardwareExport`](t::OvfHardwareExport).
     pub base: t::OvfHardwareExport,
@@ -626,7 +626,7 @@ d::object!(OvfUnsupportedDeviceExport: t::OvfHardwareExport, "OvfUnsupportedDevi
 impl d::IsA<t::MethodFault> for OvfUnsupportedDeviceExport {}
 
 /// Fault `vim.fault.OvfUnsupportedDiskProvisioning`, which extends [`OvfImport`](t::OvfImport). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfUnsupportedDiskProvisioning {
     /// The fields of [`OvfImport`](t::OvfImport).
     pub base: t::OvfImport,
@@ -642,7 +642,7 @@ d::object!(OvfUnsupportedDiskProvisioning: t::OvfImport, "OvfUnsupportedDiskProv
 impl d::IsA<t::MethodFault> for OvfUnsupportedDiskProvisioning {}
 
 /// Fault `vim.fault.OvfUnsupportedElement`, which extends [`OvfUnsupportedPackage`](t::OvfUnsupportedPackage). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfUnsupportedElement {
     /// The fields of [`OvfUnsupportedPackage`](t::OvfUnsupportedPackage).
     pub base: t::OvfUnsupportedPackage,
@@ -655,7 +655,7 @@ d::object!(OvfUnsupportedElement: t::OvfUnsupportedPackage, "OvfUnsupportedEleme
 impl d::IsA<t::MethodFault> for OvfUnsupportedElement {}
 
 /// Fault `vim.fault.OvfUnsupportedElementValue`, which extends [`OvfUnsupportedElement`](t::OvfUnsupportedElement). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfUnsupportedElementValue {
     /// The fields of [`OvfUnsupportedElement`](t::OvfUnsupportedElement).
     pub base: t::OvfUnsupportedElement,
@@ -668,7 +668,7 @@ d::object!(OvfUnsupportedElementValue: t::OvfUnsupportedElement, "OvfUnsupported
 impl d::IsA<t::MethodFault> for OvfUnsupportedElementValue {}
 
 /// Fault `vim.fault.OvfUnsupportedPackage`, which extends [`OvfFault`](t::OvfFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfUnsupportedPackage {
     /// The fields of [`OvfFault`](t::OvfFault).
     pub base: t::OvfFault,
@@ -681,7 +681,7 @@ d::object!(OvfUnsupportedPackage: t::OvfFault, "OvfUnsupportedPackage", 3, [
 impl d::IsA<t::MethodFault> for OvfUnsupportedPackage {}
 
 /// Fault `vim.fault.OvfUnsupportedSection`, which extends [`OvfUnsupportedElement`](t::OvfUnsupportedElement). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfUnsupportedSection {
     /// The fields of [`OvfUnsupportedElement`](t::OvfUnsupportedElement).
     pub base: t::OvfUnsupportedElement,
@@ -694,7 +694,7 @@ d::object!(OvfUnsupportedSection: t::OvfUnsupportedElement, "OvfUnsupportedSecti
 impl d::IsA<t::MethodFault> for OvfUnsupportedSection {}
 
 /// Fault `vim.fault.OvfUnsupportedSubType`, which extends [`OvfUnsupportedPackage`](t::OvfUnsupportedPackage). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfUnsupportedSubType {
     /// The fields of [`OvfUnsupportedPackage`](t::OvfUnsupportedPackage).
     pub base: t::OvfUnsupportedPackage,
@@ -716,7 +716,7 @@ d::object!(OvfUnsupportedSubType: t::OvfUnsupportedPackage, "OvfUnsupportedSubTy
 impl d::IsA<t::MethodFault> for OvfUnsupportedSubType {}
 
 /// Fault `vim.fault.OvfUnsupportedType`, which extends [`OvfUnsupportedPackage`](t::OvfUnsupportedPackage). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfUnsupportedType {
     /// The fields of [`OvfUnsupportedPackage`](t::OvfUnsupportedPackage).
     pub base: t::OvfUnsupportedPackage,
@@ -735,7 +735,7 @@ d::object!(OvfUnsupportedType: t::OvfUnsupportedPackage, "OvfUnsupportedType", 3
 impl d::IsA<t::MethodFault> for OvfUnsupportedType {}
 
 /// Fault `vim.fault.OvfWrongElement`, which extends [`OvfElement`](t::OvfElement). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfWrongElement {
     /// The fields of [`OvfElement`](t::OvfElement).
     pub base: t::OvfElement,
@@ -745,7 +745,7 @@ d::object!(OvfWrongElement: t::OvfElement, "OvfWrongElement", 3, [
 impl d::IsA<t::MethodFault> for OvfWrongElement {}
 
 /// Fault `vim.fault.OvfWrongNamespace`, which extends [`OvfInvalidPackage`](t::OvfInvalidPackage). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfWrongNamespace {
     /// The fields of [`OvfInvalidPackage`](t::OvfInvalidPackage).
     pub base: t::OvfInvalidPackage,
@@ -758,7 +758,7 @@ d::object!(OvfWrongNamespace: t::OvfInvalidPackage, "OvfWrongNamespace", 3, [
 impl d::IsA<t::MethodFault> for OvfWrongNamespace {}
 
 /// Fault `vim.fault.OvfXmlFormat`, which extends [`OvfInvalidPackage`](t::OvfInvalidPackage). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfXmlFormat {
     /// The fields of [`OvfInvalidPackage`](t::OvfInvalidPackage).
     pub base: t::OvfInvalidPackage,
@@ -771,7 +771,7 @@ d::object!(OvfXmlFormat: t::OvfInvalidPackage, "OvfXmlFormat", 3, [
 impl d::IsA<t::MethodFault> for OvfXmlFormat {}
 
 /// Fault `vim.fault.PasswordExpired`, which extends [`InvalidLogin`](t::InvalidLogin). Since API 6.7.2.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PasswordExpired {
     /// The fields of [`InvalidLogin`](t::InvalidLogin).
     pub base: t::InvalidLogin,
@@ -781,7 +781,7 @@ d::object!(PasswordExpired: t::InvalidLogin, "PasswordExpired", 12, [
 impl d::IsA<t::MethodFault> for PasswordExpired {}
 
 /// Fault `vim.fault.PatchAlreadyInstalled`, which extends [`PatchNotApplicable`](t::PatchNotApplicable). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PatchAlreadyInstalled {
     /// The fields of [`PatchNotApplicable`](t::PatchNotApplicable).
     pub base: t::PatchNotApplicable,
@@ -791,7 +791,7 @@ d::object!(PatchAlreadyInstalled: t::PatchNotApplicable, "PatchAlreadyInstalled"
 impl d::IsA<t::MethodFault> for PatchAlreadyInstalled {}
 
 /// Fault `vim.fault.PatchBinariesNotFound`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PatchBinariesNotFound {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -807,7 +807,7 @@ d::object!(PatchBinariesNotFound: t::VimFault, "PatchBinariesNotFound", 0, [
 impl d::IsA<t::MethodFault> for PatchBinariesNotFound {}
 
 /// Fault `vim.fault.PatchInstallFailed`, which extends [`PlatformConfigFault`](t::PlatformConfigFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PatchInstallFailed {
     /// The fields of [`PlatformConfigFault`](t::PlatformConfigFault).
     pub base: t::PlatformConfigFault,
@@ -820,7 +820,7 @@ d::object!(PatchInstallFailed: t::PlatformConfigFault, "PatchInstallFailed", 0, 
 impl d::IsA<t::MethodFault> for PatchInstallFailed {}
 
 /// Fault `vim.fault.PatchIntegrityError`, which extends [`PlatformConfigFault`](t::PlatformConfigFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PatchIntegrityError {
     /// The fields of [`PlatformConfigFault`](t::PlatformConfigFault).
     pub base: t::PlatformConfigFault,
@@ -830,7 +830,7 @@ d::object!(PatchIntegrityError: t::PlatformConfigFault, "PatchIntegrityError", 0
 impl d::IsA<t::MethodFault> for PatchIntegrityError {}
 
 /// Fault `vim.fault.PatchMetadataCorrupted`, which extends [`PatchMetadataInvalid`](t::PatchMetadataInvalid). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PatchMetadataCorrupted {
     /// The fields of [`PatchMetadataInvalid`](t::PatchMetadataInvalid).
     pub base: t::PatchMetadataInvalid,
@@ -840,7 +840,7 @@ d::object!(PatchMetadataCorrupted: t::PatchMetadataInvalid, "PatchMetadataCorrup
 impl d::IsA<t::MethodFault> for PatchMetadataCorrupted {}
 
 /// Fault `vim.fault.PatchMetadataInvalid`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PatchMetadataInvalid {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -856,7 +856,7 @@ d::object!(PatchMetadataInvalid: t::VimFault, "PatchMetadataInvalid", 0, [
 impl d::IsA<t::MethodFault> for PatchMetadataInvalid {}
 
 /// Fault `vim.fault.PatchMetadataNotFound`, which extends [`PatchMetadataInvalid`](t::PatchMetadataInvalid). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PatchMetadataNotFound {
     /// The fields of [`PatchMetadataInvalid`](t::PatchMetadataInvalid).
     pub base: t::PatchMetadataInvalid,
@@ -866,7 +866,7 @@ d::object!(PatchMetadataNotFound: t::PatchMetadataInvalid, "PatchMetadataNotFoun
 impl d::IsA<t::MethodFault> for PatchMetadataNotFound {}
 
 /// Fault `vim.fault.PatchMissingDependencies`, which extends [`PatchNotApplicable`](t::PatchNotApplicable). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PatchMissingDependencies {
     /// The fields of [`PatchNotApplicable`](t::PatchNotApplicable).
     pub base: t::PatchNotApplicable,
@@ -882,7 +882,7 @@ d::object!(PatchMissingDependencies: t::PatchNotApplicable, "PatchMissingDepende
 impl d::IsA<t::MethodFault> for PatchMissingDependencies {}
 
 /// Fault `vim.fault.PatchNotApplicable`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PatchNotApplicable {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -895,7 +895,7 @@ d::object!(PatchNotApplicable: t::VimFault, "PatchNotApplicable", 0, [
 impl d::IsA<t::MethodFault> for PatchNotApplicable {}
 
 /// Fault `vim.fault.PatchSuperseded`, which extends [`PatchNotApplicable`](t::PatchNotApplicable). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PatchSuperseded {
     /// The fields of [`PatchNotApplicable`](t::PatchNotApplicable).
     pub base: t::PatchNotApplicable,
@@ -908,7 +908,7 @@ d::object!(PatchSuperseded: t::PatchNotApplicable, "PatchSuperseded", 0, [
 impl d::IsA<t::MethodFault> for PatchSuperseded {}
 
 /// Fault `vim.fault.PhysCompatRDMNotSupported`, which extends [`RDMNotSupported`](t::RDMNotSupported). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PhysCompatRDMNotSupported {
     /// The fields of [`RDMNotSupported`](t::RDMNotSupported).
     pub base: t::RDMNotSupported,
@@ -918,7 +918,7 @@ d::object!(PhysCompatRDMNotSupported: t::RDMNotSupported, "PhysCompatRDMNotSuppo
 impl d::IsA<t::MethodFault> for PhysCompatRDMNotSupported {}
 
 /// Fault `vim.fault.PlatformConfigFault`, which extends [`HostConfigFault`](t::HostConfigFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PlatformConfigFault {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
     pub base: t::HostConfigFault,
@@ -931,7 +931,7 @@ d::object!(PlatformConfigFault: t::HostConfigFault, "PlatformConfigFault", 0, [
 impl d::IsA<t::MethodFault> for PlatformConfigFault {}
 
 /// Fault `vim.fault.PowerOnFtSecondaryFailed`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PowerOnFtSecondaryFailed {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
     pub base: t::VmFaultToleranceIssue,
@@ -956,7 +956,7 @@ d::object!(PowerOnFtSecondaryFailed: t::VmFaultToleranceIssue, "PowerOnFtSeconda
 impl d::IsA<t::MethodFault> for PowerOnFtSecondaryFailed {}
 
 /// Fault `vim.fault.PowerOnFtSecondaryTimedout`, which extends [`Timedout`](t::Timedout). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PowerOnFtSecondaryTimedout {
     /// The fields of [`Timedout`](t::Timedout).
     pub base: t::Timedout,
@@ -975,7 +975,7 @@ d::object!(PowerOnFtSecondaryTimedout: t::Timedout, "PowerOnFtSecondaryTimedout"
 impl d::IsA<t::MethodFault> for PowerOnFtSecondaryTimedout {}
 
 /// Fault `vim.fault.ProfileUpdateFailed`, which extends [`VimFault`](t::VimFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfileUpdateFailed {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -991,7 +991,7 @@ d::object!(ProfileUpdateFailed: t::VimFault, "ProfileUpdateFailed", 3, [
 impl d::IsA<t::MethodFault> for ProfileUpdateFailed {}
 
 /// Data object `vim.fault.ProfileUpdateFailed.UpdateFailure`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfileUpdateFailedUpdateFailure {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1006,7 +1006,7 @@ d::object!(ProfileUpdateFailedUpdateFailure: t::DynamicData, "ProfileUpdateFaile
 ]);
 
 /// Fault `vim.fault.QuarantineModeFault`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct QuarantineModeFault {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
@@ -1031,7 +1031,7 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.QuestionPending`, which extends [`InvalidState`](t::InvalidState). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct QuestionPending {
     /// The fields of [`InvalidState`](t::InvalidState).
     pub base: t::InvalidState,
@@ -1044,7 +1044,7 @@ d::object!(QuestionPending: t::InvalidState, "QuestionPending", 4, [
 impl d::IsA<t::MethodFault> for QuestionPending {}
 
 /// Fault `vim.fault.QuiesceDatastoreIOForHAFailed`, which extends [`ResourceInUse`](t::ResourceInUse). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct QuiesceDatastoreIOForHAFailed {
     /// The fields of [`ResourceInUse`](t::ResourceInUse).
     pub base: t::ResourceInUse,
@@ -1066,7 +1066,7 @@ d::object!(QuiesceDatastoreIOForHAFailed: t::ResourceInUse, "QuiesceDatastoreIOF
 impl d::IsA<t::MethodFault> for QuiesceDatastoreIOForHAFailed {}
 
 /// Fault `vim.fault.RDMConversionNotSupported`, which extends [`MigrationFault`](t::MigrationFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct RDMConversionNotSupported {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -1079,7 +1079,7 @@ d::object!(RDMConversionNotSupported: t::MigrationFault, "RDMConversionNotSuppor
 impl d::IsA<t::MethodFault> for RDMConversionNotSupported {}
 
 /// Fault `vim.fault.RDMNotPreserved`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct RDMNotPreserved {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -1092,7 +1092,7 @@ d::object!(RDMNotPreserved: t::MigrationFault, "RDMNotPreserved", 0, [
 impl d::IsA<t::MethodFault> for RDMNotPreserved {}
 
 /// Fault `vim.fault.RDMNotSupported`, which extends [`DeviceNotSupported`](t::DeviceNotSupported). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct RDMNotSupported {
     /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
     pub base: t::DeviceNotSupported,
@@ -1102,7 +1102,7 @@ d::object!(RDMNotSupported: t::DeviceNotSupported, "RDMNotSupported", 0, [
 impl d::IsA<t::MethodFault> for RDMNotSupported {}
 
 /// Fault `vim.fault.RDMNotSupportedOnDatastore`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct RDMNotSupportedOnDatastore {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
@@ -1121,7 +1121,7 @@ d::object!(RDMNotSupportedOnDatastore: t::VmConfigFault, "RDMNotSupportedOnDatas
 impl d::IsA<t::MethodFault> for RDMNotSupportedOnDatastore {}
 
 /// Fault `vim.fault.RDMPointsToInaccessibleDisk`, which extends [`CannotAccessVmDisk`](t::CannotAccessVmDisk). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct RDMPointsToInaccessibleDisk {
     /// The fields of [`CannotAccessVmDisk`](t::CannotAccessVmDisk).
     pub base: t::CannotAccessVmDisk,
@@ -1131,7 +1131,7 @@ d::object!(RDMPointsToInaccessibleDisk: t::CannotAccessVmDisk, "RDMPointsToInacc
 impl d::IsA<t::MethodFault> for RDMPointsToInaccessibleDisk {}
 
 /// Fault `vim.fault.RawDiskNotSupported`, which extends [`DeviceNotSupported`](t::DeviceNotSupported). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct RawDiskNotSupported {
     /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
     pub base: t::DeviceNotSupported,
@@ -1141,7 +1141,7 @@ d::object!(RawDiskNotSupported: t::DeviceNotSupported, "RawDiskNotSupported", 0,
 impl d::IsA<t::MethodFault> for RawDiskNotSupported {}
 
 /// Fault `vim.fault.ReadHostResourcePoolTreeFailed`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ReadHostResourcePoolTreeFailed {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
     pub base: t::HostConnectFault,
@@ -1151,7 +1151,7 @@ d::object!(ReadHostResourcePoolTreeFailed: t::HostConnectFault, "ReadHostResourc
 impl d::IsA<t::MethodFault> for ReadHostResourcePoolTreeFailed {}
 
 /// Fault `vim.fault.ReadOnlyDisksWithLegacyDestination`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ReadOnlyDisksWithLegacyDestination {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -1167,7 +1167,7 @@ d::object!(ReadOnlyDisksWithLegacyDestination: t::MigrationFault, "ReadOnlyDisks
 impl d::IsA<t::MethodFault> for ReadOnlyDisksWithLegacyDestination {}
 
 /// Fault `vim.fault.RebootRequired`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct RebootRequired {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1180,7 +1180,7 @@ d::object!(RebootRequired: t::VimFault, "RebootRequired", 0, [
 impl d::IsA<t::MethodFault> for RebootRequired {}
 
 /// Fault `vim.fault.RecordReplayDisabled`, which extends [`VimFault`](t::VimFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct RecordReplayDisabled {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1190,7 +1190,7 @@ d::object!(RecordReplayDisabled: t::VimFault, "RecordReplayDisabled", 3, [
 impl d::IsA<t::MethodFault> for RecordReplayDisabled {}
 
 /// Fault `vim.fault.RemoteDeviceNotSupported`, which extends [`DeviceNotSupported`](t::DeviceNotSupported). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct RemoteDeviceNotSupported {
     /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
     pub base: t::DeviceNotSupported,
@@ -1200,7 +1200,7 @@ d::object!(RemoteDeviceNotSupported: t::DeviceNotSupported, "RemoteDeviceNotSupp
 impl d::IsA<t::MethodFault> for RemoteDeviceNotSupported {}
 
 /// Fault `vim.fault.RemoveFailed`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct RemoveFailed {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1210,7 +1210,7 @@ d::object!(RemoveFailed: t::VimFault, "RemoveFailed", 0, [
 impl d::IsA<t::MethodFault> for RemoveFailed {}
 
 /// Fault `vim.fault.ReplicationConfigFault`, which extends [`ReplicationFault`](t::ReplicationFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ReplicationConfigFault {
     /// The fields of [`ReplicationFault`](t::ReplicationFault).
     pub base: t::ReplicationFault,
@@ -1220,7 +1220,7 @@ d::object!(ReplicationConfigFault: t::ReplicationFault, "ReplicationConfigFault"
 impl d::IsA<t::MethodFault> for ReplicationConfigFault {}
 
 /// Fault `vim.fault.ReplicationDiskConfigFault`, which extends [`ReplicationConfigFault`](t::ReplicationConfigFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ReplicationDiskConfigFault {
     /// The fields of [`ReplicationConfigFault`](t::ReplicationConfigFault).
     pub base: t::ReplicationConfigFault,
@@ -1252,7 +1252,7 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.ReplicationFault`, which extends [`VimFault`](t::VimFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ReplicationFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1262,7 +1262,7 @@ d::object!(ReplicationFault: t::VimFault, "ReplicationFault", 5, [
 impl d::IsA<t::MethodFault> for ReplicationFault {}
 
 /// Fault `vim.fault.ReplicationIncompatibleWithFT`, which extends [`ReplicationFault`](t::ReplicationFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ReplicationIncompatibleWithFT {
     /// The fields of [`ReplicationFault`](t::ReplicationFault).
     pub base: t::ReplicationFault,
@@ -1272,7 +1272,7 @@ d::object!(ReplicationIncompatibleWithFT: t::ReplicationFault, "ReplicationIncom
 impl d::IsA<t::MethodFault> for ReplicationIncompatibleWithFT {}
 
 /// Fault `vim.fault.ReplicationInvalidOptions`, which extends [`ReplicationFault`](t::ReplicationFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ReplicationInvalidOptions {
     /// The fields of [`ReplicationFault`](t::ReplicationFault).
     pub base: t::ReplicationFault,
@@ -1288,7 +1288,7 @@ d::object!(ReplicationInvalidOptions: t::ReplicationFault, "ReplicationInvalidOp
 impl d::IsA<t::MethodFault> for ReplicationInvalidOptions {}
 
 /// Fault `vim.fault.ReplicationNotSupportedOnHost`, which extends [`ReplicationFault`](t::ReplicationFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ReplicationNotSupportedOnHost {
     /// The fields of [`ReplicationFault`](t::ReplicationFault).
     pub base: t::ReplicationFault,
@@ -1298,7 +1298,7 @@ d::object!(ReplicationNotSupportedOnHost: t::ReplicationFault, "ReplicationNotSu
 impl d::IsA<t::MethodFault> for ReplicationNotSupportedOnHost {}
 
 /// Fault `vim.fault.ReplicationVmConfigFault`, which extends [`ReplicationConfigFault`](t::ReplicationConfigFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ReplicationVmConfigFault {
     /// The fields of [`ReplicationConfigFault`](t::ReplicationConfigFault).
     pub base: t::ReplicationConfigFault,
@@ -1337,7 +1337,7 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.ReplicationVmFault`, which extends [`ReplicationFault`](t::ReplicationFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ReplicationVmFault {
     /// The fields of [`ReplicationFault`](t::ReplicationFault).
     pub base: t::ReplicationFault,
@@ -1374,7 +1374,7 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.ReplicationVmInProgressFault`, which extends [`ReplicationVmFault`](t::ReplicationVmFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ReplicationVmInProgressFault {
     /// The fields of [`ReplicationVmFault`](t::ReplicationVmFault).
     pub base: t::ReplicationVmFault,
@@ -1398,7 +1398,7 @@ d::enumeration!(
 );
 
 /// Fault `vmodl.fault.RequestCanceled`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct RequestCanceled {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
@@ -1408,7 +1408,7 @@ d::object!(RequestCanceled: t::RuntimeFault, "RequestCanceled", 0, [
 impl d::IsA<t::MethodFault> for RequestCanceled {}
 
 /// Fault `vim.fault.ResourceInUse`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ResourceInUse {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1424,7 +1424,7 @@ d::object!(ResourceInUse: t::VimFault, "ResourceInUse", 0, [
 impl d::IsA<t::MethodFault> for ResourceInUse {}
 
 /// Fault `vim.fault.ResourceNotAvailable`, which extends [`VimFault`](t::VimFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ResourceNotAvailable {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1443,7 +1443,7 @@ d::object!(ResourceNotAvailable: t::VimFault, "ResourceNotAvailable", 3, [
 impl d::IsA<t::MethodFault> for ResourceNotAvailable {}
 
 /// Fault `vim.fault.RestrictedByAdministrator`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct RestrictedByAdministrator {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
@@ -1456,7 +1456,7 @@ d::object!(RestrictedByAdministrator: t::RuntimeFault, "RestrictedByAdministrato
 impl d::IsA<t::MethodFault> for RestrictedByAdministrator {}
 
 /// Fault `vim.fault.RestrictedVersion`, which extends [`SecurityError`](t::SecurityError). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct RestrictedVersion {
     /// The fields of [`SecurityError`](t::SecurityError).
     pub base: t::SecurityError,
@@ -1466,7 +1466,7 @@ d::object!(RestrictedVersion: t::SecurityError, "RestrictedVersion", 0, [
 impl d::IsA<t::MethodFault> for RestrictedVersion {}
 
 /// Fault `vim.fault.RollbackFailure`, which extends [`DvsFault`](t::DvsFault). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct RollbackFailure {
     /// The fields of [`DvsFault`](t::DvsFault).
     pub base: t::DvsFault,
@@ -1482,7 +1482,7 @@ d::object!(RollbackFailure: t::DvsFault, "RollbackFailure", 6, [
 impl d::IsA<t::MethodFault> for RollbackFailure {}
 
 /// Fault `vim.fault.RuleViolation`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct RuleViolation {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
@@ -1498,7 +1498,7 @@ d::object!(RuleViolation: t::VmConfigFault, "RuleViolation", 0, [
 impl d::IsA<t::MethodFault> for RuleViolation {}
 
 /// Fault `vmodl.RuntimeFault`, which extends [`MethodFault`](t::MethodFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct RuntimeFault {
     /// The fields of [`MethodFault`](t::MethodFault).
     pub base: t::MethodFault,
@@ -1508,7 +1508,7 @@ d::object!(RuntimeFault: t::MethodFault, "RuntimeFault", 0, [
 impl d::IsA<t::MethodFault> for RuntimeFault {}
 
 /// Fault `vim.fault.SSLDisabledFault`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SSLDisabledFault {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
     pub base: t::HostConnectFault,
@@ -1518,7 +1518,7 @@ d::object!(SSLDisabledFault: t::HostConnectFault, "SSLDisabledFault", 3, [
 impl d::IsA<t::MethodFault> for SSLDisabledFault {}
 
 /// Fault `vim.fault.SSLVerifyFault`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SSLVerifyFault {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
     pub base: t::HostConnectFault,
@@ -1537,7 +1537,7 @@ d::object!(SSLVerifyFault: t::HostConnectFault, "SSLVerifyFault", 0, [
 impl d::IsA<t::MethodFault> for SSLVerifyFault {}
 
 /// Fault `vim.fault.SSPIChallenge`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SSPIChallenge {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1550,7 +1550,7 @@ d::object!(SSPIChallenge: t::VimFault, "SSPIChallenge", 0, [
 impl d::IsA<t::MethodFault> for SSPIChallenge {}
 
 /// Fault `vim.fault.SecondaryVmAlreadyDisabled`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SecondaryVmAlreadyDisabled {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
     pub base: t::VmFaultToleranceIssue,
@@ -1563,7 +1563,7 @@ d::object!(SecondaryVmAlreadyDisabled: t::VmFaultToleranceIssue, "SecondaryVmAlr
 impl d::IsA<t::MethodFault> for SecondaryVmAlreadyDisabled {}
 
 /// Fault `vim.fault.SecondaryVmAlreadyEnabled`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SecondaryVmAlreadyEnabled {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
     pub base: t::VmFaultToleranceIssue,
@@ -1576,7 +1576,7 @@ d::object!(SecondaryVmAlreadyEnabled: t::VmFaultToleranceIssue, "SecondaryVmAlre
 impl d::IsA<t::MethodFault> for SecondaryVmAlreadyEnabled {}
 
 /// Fault `vim.fault.SecondaryVmAlreadyRegistered`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SecondaryVmAlreadyRegistered {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
     pub base: t::VmFaultToleranceIssue,
@@ -1589,7 +1589,7 @@ d::object!(SecondaryVmAlreadyRegistered: t::VmFaultToleranceIssue, "SecondaryVmA
 impl d::IsA<t::MethodFault> for SecondaryVmAlreadyRegistered {}
 
 /// Fault `vim.fault.SecondaryVmNotRegistered`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SecondaryVmNotRegistered {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
     pub base: t::VmFaultToleranceIssue,
@@ -1602,7 +1602,7 @@ d::object!(SecondaryVmNotRegistered: t::VmFaultToleranceIssue, "SecondaryVmNotRe
 impl d::IsA<t::MethodFault> for SecondaryVmNotRegistered {}
 
 /// Fault `vmodl.fault.SecurityError`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SecurityError {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
@@ -1612,7 +1612,7 @@ d::object!(SecurityError: t::RuntimeFault, "SecurityError", 0, [
 impl d::IsA<t::MethodFault> for SecurityError {}
 
 /// Fault `vmodl.fault.SessionNotFound`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SessionNotFound {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
@@ -1622,7 +1622,7 @@ d::object!(SessionNotFound: t::RuntimeFault, "SessionNotFound", 33, [
 impl d::IsA<t::MethodFault> for SessionNotFound {}
 
 /// Fault `vim.fault.SharedBusControllerNotSupported`, which extends [`DeviceNotSupported`](t::DeviceNotSupported). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SharedBusControllerNotSupported {
     /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
     pub base: t::DeviceNotSupported,
@@ -1632,7 +1632,7 @@ d::object!(SharedBusControllerNotSupported: t::DeviceNotSupported, "SharedBusCon
 impl d::IsA<t::MethodFault> for SharedBusControllerNotSupported {}
 
 /// Fault `vim.fault.ShrinkDiskFault`, which extends [`VimFault`](t::VimFault). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ShrinkDiskFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1645,7 +1645,7 @@ d::object!(ShrinkDiskFault: t::VimFault, "ShrinkDiskFault", 6, [
 impl d::IsA<t::MethodFault> for ShrinkDiskFault {}
 
 /// Fault `vim.fault.SnapshotCloneNotSupported`, which extends [`SnapshotCopyNotSupported`](t::SnapshotCopyNotSupported). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SnapshotCloneNotSupported {
     /// The fields of [`SnapshotCopyNotSupported`](t::SnapshotCopyNotSupported).
     pub base: t::SnapshotCopyNotSupported,
@@ -1655,7 +1655,7 @@ d::object!(SnapshotCloneNotSupported: t::SnapshotCopyNotSupported, "SnapshotClon
 impl d::IsA<t::MethodFault> for SnapshotCloneNotSupported {}
 
 /// Fault `vim.fault.SnapshotCopyNotSupported`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SnapshotCopyNotSupported {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -1665,7 +1665,7 @@ d::object!(SnapshotCopyNotSupported: t::MigrationFault, "SnapshotCopyNotSupporte
 impl d::IsA<t::MethodFault> for SnapshotCopyNotSupported {}
 
 /// Fault `vim.fault.SnapshotDisabled`, which extends [`SnapshotFault`](t::SnapshotFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SnapshotDisabled {
     /// The fields of [`SnapshotFault`](t::SnapshotFault).
     pub base: t::SnapshotFault,
@@ -1675,7 +1675,7 @@ d::object!(SnapshotDisabled: t::SnapshotFault, "SnapshotDisabled", 0, [
 impl d::IsA<t::MethodFault> for SnapshotDisabled {}
 
 /// Fault `vim.fault.SnapshotFault`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SnapshotFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1685,7 +1685,7 @@ d::object!(SnapshotFault: t::VimFault, "SnapshotFault", 0, [
 impl d::IsA<t::MethodFault> for SnapshotFault {}
 
 /// Fault `vim.fault.SnapshotIncompatibleDeviceInVm`, which extends [`SnapshotFault`](t::SnapshotFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SnapshotIncompatibleDeviceInVm {
     /// The fields of [`SnapshotFault`](t::SnapshotFault).
     pub base: t::SnapshotFault,
@@ -1698,7 +1698,7 @@ d::object!(SnapshotIncompatibleDeviceInVm: t::SnapshotFault, "SnapshotIncompatib
 impl d::IsA<t::MethodFault> for SnapshotIncompatibleDeviceInVm {}
 
 /// Fault `vim.fault.SnapshotLocked`, which extends [`SnapshotFault`](t::SnapshotFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SnapshotLocked {
     /// The fields of [`SnapshotFault`](t::SnapshotFault).
     pub base: t::SnapshotFault,
@@ -1708,7 +1708,7 @@ d::object!(SnapshotLocked: t::SnapshotFault, "SnapshotLocked", 0, [
 impl d::IsA<t::MethodFault> for SnapshotLocked {}
 
 /// Fault `vim.fault.SnapshotMoveFromNonHomeNotSupported`, which extends [`SnapshotCopyNotSupported`](t::SnapshotCopyNotSupported). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SnapshotMoveFromNonHomeNotSupported {
     /// The fields of [`SnapshotCopyNotSupported`](t::SnapshotCopyNotSupported).
     pub base: t::SnapshotCopyNotSupported,
@@ -1718,7 +1718,7 @@ d::object!(SnapshotMoveFromNonHomeNotSupported: t::SnapshotCopyNotSupported, "Sn
 impl d::IsA<t::MethodFault> for SnapshotMoveFromNonHomeNotSupported {}
 
 /// Fault `vim.fault.SnapshotMoveNotSupported`, which extends [`SnapshotCopyNotSupported`](t::SnapshotCopyNotSupported). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SnapshotMoveNotSupported {
     /// The fields of [`SnapshotCopyNotSupported`](t::SnapshotCopyNotSupported).
     pub base: t::SnapshotCopyNotSupported,
@@ -1728,7 +1728,7 @@ d::object!(SnapshotMoveNotSupported: t::SnapshotCopyNotSupported, "SnapshotMoveN
 impl d::IsA<t::MethodFault> for SnapshotMoveNotSupported {}
 
 /// Fault `vim.fault.SnapshotMoveToNonHomeNotSupported`, which extends [`SnapshotCopyNotSupported`](t::SnapshotCopyNotSupported). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SnapshotMoveToNonHomeNotSupported {
     /// The fields of [`SnapshotCopyNotSupported`](t::SnapshotCopyNotSupported).
     pub base: t::SnapshotCopyNotSupported,
@@ -1738,7 +1738,7 @@ d::object!(SnapshotMoveToNonHomeNotSupported: t::SnapshotCopyNotSupported, "Snap
 impl d::IsA<t::MethodFault> for SnapshotMoveToNonHomeNotSupported {}
 
 /// Fault `vim.fault.SnapshotNoChange`, which extends [`SnapshotFault`](t::SnapshotFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SnapshotNoChange {
     /// The fields of [`SnapshotFault`](t::SnapshotFault).
     pub base: t::SnapshotFault,
@@ -1748,7 +1748,7 @@ d::object!(SnapshotNoChange: t::SnapshotFault, "SnapshotNoChange", 0, [
 impl d::IsA<t::MethodFault> for SnapshotNoChange {}
 
 /// Fault `vim.fault.SnapshotRevertIssue`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SnapshotRevertIssue {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -1767,7 +1767,7 @@ d::object!(SnapshotRevertIssue: t::MigrationFault, "SnapshotRevertIssue", 0, [
 impl d::IsA<t::MethodFault> for SnapshotRevertIssue {}
 
 /// Fault `vim.fault.SoftRuleVioCorrectionDisallowed`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SoftRuleVioCorrectionDisallowed {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
@@ -1780,7 +1780,7 @@ d::object!(SoftRuleVioCorrectionDisallowed: t::VmConfigFault, "SoftRuleVioCorrec
 impl d::IsA<t::MethodFault> for SoftRuleVioCorrectionDisallowed {}
 
 /// Fault `vim.fault.SoftRuleVioCorrectionImpact`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SoftRuleVioCorrectionImpact {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
@@ -1793,7 +1793,7 @@ d::object!(SoftRuleVioCorrectionImpact: t::VmConfigFault, "SoftRuleVioCorrection
 impl d::IsA<t::MethodFault> for SoftRuleVioCorrectionImpact {}
 
 /// Fault `vim.fault.SolutionUserRequired`, which extends [`SecurityError`](t::SecurityError). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SolutionUserRequired {
     /// The fields of [`SecurityError`](t::SecurityError).
     pub base: t::SecurityError,
@@ -1803,7 +1803,7 @@ d::object!(SolutionUserRequired: t::SecurityError, "SolutionUserRequired", 16, [
 impl d::IsA<t::MethodFault> for SolutionUserRequired {}
 
 /// Fault `vim.fault.SsdDiskNotAvailable`, which extends [`VimFault`](t::VimFault). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SsdDiskNotAvailable {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1816,7 +1816,7 @@ d::object!(SsdDiskNotAvailable: t::VimFault, "SsdDiskNotAvailable", 7, [
 impl d::IsA<t::MethodFault> for SsdDiskNotAvailable {}
 
 /// Fault `vim.fault.StorageDrsCannotMoveDiskInMultiWriterMode`, which extends [`VimFault`](t::VimFault). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageDrsCannotMoveDiskInMultiWriterMode {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1826,7 +1826,7 @@ d::object!(StorageDrsCannotMoveDiskInMultiWriterMode: t::VimFault, "StorageDrsCa
 impl d::IsA<t::MethodFault> for StorageDrsCannotMoveDiskInMultiWriterMode {}
 
 /// Fault `vim.fault.StorageDrsCannotMoveFTVm`, which extends [`VimFault`](t::VimFault). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageDrsCannotMoveFTVm {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1836,7 +1836,7 @@ d::object!(StorageDrsCannotMoveFTVm: t::VimFault, "StorageDrsCannotMoveFTVm", 6,
 impl d::IsA<t::MethodFault> for StorageDrsCannotMoveFTVm {}
 
 /// Fault `vim.fault.StorageDrsCannotMoveIndependentDisk`, which extends [`VimFault`](t::VimFault). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageDrsCannotMoveIndependentDisk {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1846,7 +1846,7 @@ d::object!(StorageDrsCannotMoveIndependentDisk: t::VimFault, "StorageDrsCannotMo
 impl d::IsA<t::MethodFault> for StorageDrsCannotMoveIndependentDisk {}
 
 /// Fault `vim.fault.StorageDrsCannotMoveManuallyPlacedSwapFile`, which extends [`VimFault`](t::VimFault). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageDrsCannotMoveManuallyPlacedSwapFile {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1856,7 +1856,7 @@ d::object!(StorageDrsCannotMoveManuallyPlacedSwapFile: t::VimFault, "StorageDrsC
 impl d::IsA<t::MethodFault> for StorageDrsCannotMoveManuallyPlacedSwapFile {}
 
 /// Fault `vim.fault.StorageDrsCannotMoveManuallyPlacedVm`, which extends [`VimFault`](t::VimFault). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageDrsCannotMoveManuallyPlacedVm {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1866,7 +1866,7 @@ d::object!(StorageDrsCannotMoveManuallyPlacedVm: t::VimFault, "StorageDrsCannotM
 impl d::IsA<t::MethodFault> for StorageDrsCannotMoveManuallyPlacedVm {}
 
 /// Fault `vim.fault.StorageDrsCannotMoveSharedDisk`, which extends [`VimFault`](t::VimFault). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageDrsCannotMoveSharedDisk {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1876,7 +1876,7 @@ d::object!(StorageDrsCannotMoveSharedDisk: t::VimFault, "StorageDrsCannotMoveSha
 impl d::IsA<t::MethodFault> for StorageDrsCannotMoveSharedDisk {}
 
 /// Fault `vim.fault.StorageDrsCannotMoveTemplate`, which extends [`VimFault`](t::VimFault). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageDrsCannotMoveTemplate {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1886,7 +1886,7 @@ d::object!(StorageDrsCannotMoveTemplate: t::VimFault, "StorageDrsCannotMoveTempl
 impl d::IsA<t::MethodFault> for StorageDrsCannotMoveTemplate {}
 
 /// Fault `vim.fault.StorageDrsCannotMoveVmInUserFolder`, which extends [`VimFault`](t::VimFault). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageDrsCannotMoveVmInUserFolder {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1896,7 +1896,7 @@ d::object!(StorageDrsCannotMoveVmInUserFolder: t::VimFault, "StorageDrsCannotMov
 impl d::IsA<t::MethodFault> for StorageDrsCannotMoveVmInUserFolder {}
 
 /// Fault `vim.fault.StorageDrsCannotMoveVmWithMountedCDROM`, which extends [`VimFault`](t::VimFault). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageDrsCannotMoveVmWithMountedCDROM {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1906,7 +1906,7 @@ d::object!(StorageDrsCannotMoveVmWithMountedCDROM: t::VimFault, "StorageDrsCanno
 impl d::IsA<t::MethodFault> for StorageDrsCannotMoveVmWithMountedCDROM {}
 
 /// Fault `vim.fault.StorageDrsCannotMoveVmWithNoFilesInLayout`, which extends [`VimFault`](t::VimFault). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageDrsCannotMoveVmWithNoFilesInLayout {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1916,7 +1916,7 @@ d::object!(StorageDrsCannotMoveVmWithNoFilesInLayout: t::VimFault, "StorageDrsCa
 impl d::IsA<t::MethodFault> for StorageDrsCannotMoveVmWithNoFilesInLayout {}
 
 /// Fault `vim.fault.StorageDrsDatacentersCannotShareDatastore`, which extends [`VimFault`](t::VimFault). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageDrsDatacentersCannotShareDatastore {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1926,7 +1926,7 @@ d::object!(StorageDrsDatacentersCannotShareDatastore: t::VimFault, "StorageDrsDa
 impl d::IsA<t::MethodFault> for StorageDrsDatacentersCannotShareDatastore {}
 
 /// Fault `vim.fault.StorageDrsDisabledOnVm`, which extends [`VimFault`](t::VimFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageDrsDisabledOnVm {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1936,7 +1936,7 @@ d::object!(StorageDrsDisabledOnVm: t::VimFault, "StorageDrsDisabledOnVm", 5, [
 impl d::IsA<t::MethodFault> for StorageDrsDisabledOnVm {}
 
 /// Fault `vim.fault.StorageDrsHbrDiskNotMovable`, which extends [`VimFault`](t::VimFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageDrsHbrDiskNotMovable {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1949,7 +1949,7 @@ d::object!(StorageDrsHbrDiskNotMovable: t::VimFault, "StorageDrsHbrDiskNotMovabl
 impl d::IsA<t::MethodFault> for StorageDrsHbrDiskNotMovable {}
 
 /// Fault `vim.fault.StorageDrsHmsMoveInProgress`, which extends [`VimFault`](t::VimFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageDrsHmsMoveInProgress {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1959,7 +1959,7 @@ d::object!(StorageDrsHmsMoveInProgress: t::VimFault, "StorageDrsHmsMoveInProgres
 impl d::IsA<t::MethodFault> for StorageDrsHmsMoveInProgress {}
 
 /// Fault `vim.fault.StorageDrsHmsUnreachable`, which extends [`VimFault`](t::VimFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageDrsHmsUnreachable {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1969,7 +1969,7 @@ d::object!(StorageDrsHmsUnreachable: t::VimFault, "StorageDrsHmsUnreachable", 8,
 impl d::IsA<t::MethodFault> for StorageDrsHmsUnreachable {}
 
 /// Fault `vim.fault.StorageDrsIolbDisabledInternally`, which extends [`VimFault`](t::VimFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageDrsIolbDisabledInternally {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1979,7 +1979,7 @@ d::object!(StorageDrsIolbDisabledInternally: t::VimFault, "StorageDrsIolbDisable
 impl d::IsA<t::MethodFault> for StorageDrsIolbDisabledInternally {}
 
 /// Fault `vim.fault.StorageDrsRelocateDisabled`, which extends [`VimFault`](t::VimFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageDrsRelocateDisabled {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1989,7 +1989,7 @@ d::object!(StorageDrsRelocateDisabled: t::VimFault, "StorageDrsRelocateDisabled"
 impl d::IsA<t::MethodFault> for StorageDrsRelocateDisabled {}
 
 /// Fault `vim.fault.StorageDrsStaleHmsCollection`, which extends [`VimFault`](t::VimFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageDrsStaleHmsCollection {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -1999,7 +1999,7 @@ d::object!(StorageDrsStaleHmsCollection: t::VimFault, "StorageDrsStaleHmsCollect
 impl d::IsA<t::MethodFault> for StorageDrsStaleHmsCollection {}
 
 /// Fault `vim.fault.StorageDrsUnableToMoveFiles`, which extends [`VimFault`](t::VimFault). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageDrsUnableToMoveFiles {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2009,7 +2009,7 @@ d::object!(StorageDrsUnableToMoveFiles: t::VimFault, "StorageDrsUnableToMoveFile
 impl d::IsA<t::MethodFault> for StorageDrsUnableToMoveFiles {}
 
 /// Fault `vim.fault.StorageVMotionNotSupported`, which extends [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageVMotionNotSupported {
     /// The fields of [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported).
     pub base: t::MigrationFeatureNotSupported,
@@ -2019,7 +2019,7 @@ d::object!(StorageVMotionNotSupported: t::MigrationFeatureNotSupported, "Storage
 impl d::IsA<t::MethodFault> for StorageVMotionNotSupported {}
 
 /// Fault `vim.fault.StorageVmotionIncompatible`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageVmotionIncompatible {
     /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
     pub base: t::VirtualHardwareCompatibilityIssue,
@@ -2032,7 +2032,7 @@ d::object!(StorageVmotionIncompatible: t::VirtualHardwareCompatibilityIssue, "St
 impl d::IsA<t::MethodFault> for StorageVmotionIncompatible {}
 
 /// Fault `vim.fault.SuspendedRelocateNotSupported`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SuspendedRelocateNotSupported {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -2042,7 +2042,7 @@ d::object!(SuspendedRelocateNotSupported: t::MigrationFault, "SuspendedRelocateN
 impl d::IsA<t::MethodFault> for SuspendedRelocateNotSupported {}
 
 /// Fault `vim.fault.SwapDatastoreNotWritableOnHost`, which extends [`DatastoreNotWritableOnHost`](t::DatastoreNotWritableOnHost). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SwapDatastoreNotWritableOnHost {
     /// The fields of [`DatastoreNotWritableOnHost`](t::DatastoreNotWritableOnHost).
     pub base: t::DatastoreNotWritableOnHost,
@@ -2052,7 +2052,7 @@ d::object!(SwapDatastoreNotWritableOnHost: t::DatastoreNotWritableOnHost, "SwapD
 impl d::IsA<t::MethodFault> for SwapDatastoreNotWritableOnHost {}
 
 /// Fault `vim.fault.SwapDatastoreUnset`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SwapDatastoreUnset {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2062,7 +2062,7 @@ d::object!(SwapDatastoreUnset: t::VimFault, "SwapDatastoreUnset", 0, [
 impl d::IsA<t::MethodFault> for SwapDatastoreUnset {}
 
 /// Fault `vim.fault.SwapPlacementOverrideNotSupported`, which extends [`InvalidVmConfig`](t::InvalidVmConfig). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SwapPlacementOverrideNotSupported {
     /// The fields of [`InvalidVmConfig`](t::InvalidVmConfig).
     pub base: t::InvalidVmConfig,
@@ -2072,7 +2072,7 @@ d::object!(SwapPlacementOverrideNotSupported: t::InvalidVmConfig, "SwapPlacement
 impl d::IsA<t::MethodFault> for SwapPlacementOverrideNotSupported {}
 
 /// Fault `vim.fault.SwitchIpUnset`, which extends [`DvsFault`](t::DvsFault). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SwitchIpUnset {
     /// The fields of [`DvsFault`](t::DvsFault).
     pub base: t::DvsFault,
@@ -2082,7 +2082,7 @@ d::object!(SwitchIpUnset: t::DvsFault, "SwitchIpUnset", 6, [
 impl d::IsA<t::MethodFault> for SwitchIpUnset {}
 
 /// Fault `vim.fault.SwitchNotInUpgradeMode`, which extends [`DvsFault`](t::DvsFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SwitchNotInUpgradeMode {
     /// The fields of [`DvsFault`](t::DvsFault).
     pub base: t::DvsFault,
@@ -2092,7 +2092,7 @@ d::object!(SwitchNotInUpgradeMode: t::DvsFault, "SwitchNotInUpgradeMode", 3, [
 impl d::IsA<t::MethodFault> for SwitchNotInUpgradeMode {}
 
 /// Fault `vmodl.fault.SystemError`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SystemError {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
@@ -2105,7 +2105,7 @@ d::object!(SystemError: t::RuntimeFault, "SystemError", 0, [
 impl d::IsA<t::MethodFault> for SystemError {}
 
 /// Fault `vim.fault.TaskInProgress`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TaskInProgress {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2118,7 +2118,7 @@ d::object!(TaskInProgress: t::VimFault, "TaskInProgress", 0, [
 impl d::IsA<t::MethodFault> for TaskInProgress {}
 
 /// Fault `vim.fault.ThirdPartyLicenseAssignmentFailed`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ThirdPartyLicenseAssignmentFailed {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
@@ -2145,7 +2145,7 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.Timedout`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Timedout {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2155,7 +2155,7 @@ d::object!(Timedout: t::VimFault, "Timedout", 0, [
 impl d::IsA<t::MethodFault> for Timedout {}
 
 /// Fault `vim.fault.TooManyConcurrentNativeClones`, which extends [`FileFault`](t::FileFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TooManyConcurrentNativeClones {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
@@ -2165,7 +2165,7 @@ d::object!(TooManyConcurrentNativeClones: t::FileFault, "TooManyConcurrentNative
 impl d::IsA<t::MethodFault> for TooManyConcurrentNativeClones {}
 
 /// Fault `vim.fault.TooManyConsecutiveOverrides`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TooManyConsecutiveOverrides {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2175,7 +2175,7 @@ d::object!(TooManyConsecutiveOverrides: t::VimFault, "TooManyConsecutiveOverride
 impl d::IsA<t::MethodFault> for TooManyConsecutiveOverrides {}
 
 /// Fault `vim.fault.TooManyDevices`, which extends [`InvalidVmConfig`](t::InvalidVmConfig). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TooManyDevices {
     /// The fields of [`InvalidVmConfig`](t::InvalidVmConfig).
     pub base: t::InvalidVmConfig,
@@ -2185,7 +2185,7 @@ d::object!(TooManyDevices: t::InvalidVmConfig, "TooManyDevices", 0, [
 impl d::IsA<t::MethodFault> for TooManyDevices {}
 
 /// Fault `vim.fault.TooManyDisksOnLegacyHost`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TooManyDisksOnLegacyHost {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -2201,7 +2201,7 @@ d::object!(TooManyDisksOnLegacyHost: t::MigrationFault, "TooManyDisksOnLegacyHos
 impl d::IsA<t::MethodFault> for TooManyDisksOnLegacyHost {}
 
 /// Fault `vim.fault.TooManyGuestLogons`, which extends [`GuestOperationsFault`](t::GuestOperationsFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TooManyGuestLogons {
     /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
     pub base: t::GuestOperationsFault,
@@ -2211,7 +2211,7 @@ d::object!(TooManyGuestLogons: t::GuestOperationsFault, "TooManyGuestLogons", 5,
 impl d::IsA<t::MethodFault> for TooManyGuestLogons {}
 
 /// Fault `vim.fault.TooManyHosts`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TooManyHosts {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
     pub base: t::HostConnectFault,
@@ -2221,7 +2221,7 @@ d::object!(TooManyHosts: t::HostConnectFault, "TooManyHosts", 0, [
 impl d::IsA<t::MethodFault> for TooManyHosts {}
 
 /// Fault `vim.fault.TooManyNativeCloneLevels`, which extends [`FileFault`](t::FileFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TooManyNativeCloneLevels {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
@@ -2231,7 +2231,7 @@ d::object!(TooManyNativeCloneLevels: t::FileFault, "TooManyNativeCloneLevels", 5
 impl d::IsA<t::MethodFault> for TooManyNativeCloneLevels {}
 
 /// Fault `vim.fault.TooManyNativeClonesOnFile`, which extends [`FileFault`](t::FileFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TooManyNativeClonesOnFile {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
@@ -2241,7 +2241,7 @@ d::object!(TooManyNativeClonesOnFile: t::FileFault, "TooManyNativeClonesOnFile",
 impl d::IsA<t::MethodFault> for TooManyNativeClonesOnFile {}
 
 /// Fault `vim.fault.TooManySnapshotLevels`, which extends [`SnapshotFault`](t::SnapshotFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TooManySnapshotLevels {
     /// The fields of [`SnapshotFault`](t::SnapshotFault).
     pub base: t::SnapshotFault,
@@ -2251,7 +2251,7 @@ d::object!(TooManySnapshotLevels: t::SnapshotFault, "TooManySnapshotLevels", 0, 
 impl d::IsA<t::MethodFault> for TooManySnapshotLevels {}
 
 /// Fault `vim.fault.ToolsAlreadyUpgraded`, which extends [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ToolsAlreadyUpgraded {
     /// The fields of [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault).
     pub base: t::VmToolsUpgradeFault,
@@ -2261,7 +2261,7 @@ d::object!(ToolsAlreadyUpgraded: t::VmToolsUpgradeFault, "ToolsAlreadyUpgraded",
 impl d::IsA<t::MethodFault> for ToolsAlreadyUpgraded {}
 
 /// Fault `vim.fault.ToolsAutoUpgradeNotSupported`, which extends [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ToolsAutoUpgradeNotSupported {
     /// The fields of [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault).
     pub base: t::VmToolsUpgradeFault,
@@ -2271,7 +2271,7 @@ d::object!(ToolsAutoUpgradeNotSupported: t::VmToolsUpgradeFault, "ToolsAutoUpgra
 impl d::IsA<t::MethodFault> for ToolsAutoUpgradeNotSupported {}
 
 /// Fault `vim.fault.ToolsImageCopyFailed`, which extends [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ToolsImageCopyFailed {
     /// The fields of [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault).
     pub base: t::VmToolsUpgradeFault,
@@ -2281,7 +2281,7 @@ d::object!(ToolsImageCopyFailed: t::VmToolsUpgradeFault, "ToolsImageCopyFailed",
 impl d::IsA<t::MethodFault> for ToolsImageCopyFailed {}
 
 /// Fault `vim.fault.ToolsImageNotAvailable`, which extends [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ToolsImageNotAvailable {
     /// The fields of [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault).
     pub base: t::VmToolsUpgradeFault,
@@ -2291,7 +2291,7 @@ d::object!(ToolsImageNotAvailable: t::VmToolsUpgradeFault, "ToolsImageNotAvailab
 impl d::IsA<t::MethodFault> for ToolsImageNotAvailable {}
 
 /// Fault `vim.fault.ToolsImageSignatureCheckFailed`, which extends [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ToolsImageSignatureCheckFailed {
     /// The fields of [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault).
     pub base: t::VmToolsUpgradeFault,
@@ -2301,7 +2301,7 @@ d::object!(ToolsImageSignatureCheckFailed: t::VmToolsUpgradeFault, "ToolsImageSi
 impl d::IsA<t::MethodFault> for ToolsImageSignatureCheckFailed {}
 
 /// Fault `vim.fault.ToolsInstallationInProgress`, which extends [`MigrationFault`](t::MigrationFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ToolsInstallationInProgress {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -2311,7 +2311,7 @@ d::object!(ToolsInstallationInProgress: t::MigrationFault, "ToolsInstallationInP
 impl d::IsA<t::MethodFault> for ToolsInstallationInProgress {}
 
 /// Fault `vim.fault.ToolsUnavailable`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ToolsUnavailable {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2321,7 +2321,7 @@ d::object!(ToolsUnavailable: t::VimFault, "ToolsUnavailable", 0, [
 impl d::IsA<t::MethodFault> for ToolsUnavailable {}
 
 /// Fault `vim.fault.ToolsUpgradeCancelled`, which extends [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ToolsUpgradeCancelled {
     /// The fields of [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault).
     pub base: t::VmToolsUpgradeFault,
@@ -2331,7 +2331,7 @@ d::object!(ToolsUpgradeCancelled: t::VmToolsUpgradeFault, "ToolsUpgradeCancelled
 impl d::IsA<t::MethodFault> for ToolsUpgradeCancelled {}
 
 /// Fault `vim.fault.UnSupportedDatastoreForVFlash`, which extends [`UnsupportedDatastore`](t::UnsupportedDatastore). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UnSupportedDatastoreForVFlash {
     /// The fields of [`UnsupportedDatastore`](t::UnsupportedDatastore).
     pub base: t::UnsupportedDatastore,
@@ -2347,7 +2347,7 @@ d::object!(UnSupportedDatastoreForVFlash: t::UnsupportedDatastore, "UnSupportedD
 impl d::IsA<t::MethodFault> for UnSupportedDatastoreForVFlash {}
 
 /// Fault `vim.fault.UncommittedUndoableDisk`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UncommittedUndoableDisk {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -2357,7 +2357,7 @@ d::object!(UncommittedUndoableDisk: t::MigrationFault, "UncommittedUndoableDisk"
 impl d::IsA<t::MethodFault> for UncommittedUndoableDisk {}
 
 /// Fault `vim.fault.UnconfiguredPropertyValue`, which extends [`InvalidPropertyValue`](t::InvalidPropertyValue). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UnconfiguredPropertyValue {
     /// The fields of [`InvalidPropertyValue`](t::InvalidPropertyValue).
     pub base: t::InvalidPropertyValue,
@@ -2367,7 +2367,7 @@ d::object!(UnconfiguredPropertyValue: t::InvalidPropertyValue, "UnconfiguredProp
 impl d::IsA<t::MethodFault> for UnconfiguredPropertyValue {}
 
 /// Fault `vim.fault.UncustomizableGuest`, which extends [`CustomizationFault`](t::CustomizationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UncustomizableGuest {
     /// The fields of [`CustomizationFault`](t::CustomizationFault).
     pub base: t::CustomizationFault,
@@ -2380,7 +2380,7 @@ d::object!(UncustomizableGuest: t::CustomizationFault, "UncustomizableGuest", 0,
 impl d::IsA<t::MethodFault> for UncustomizableGuest {}
 
 /// Fault `vim.fault.UnexpectedCustomizationFault`, which extends [`CustomizationFault`](t::CustomizationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UnexpectedCustomizationFault {
     /// The fields of [`CustomizationFault`](t::CustomizationFault).
     pub base: t::CustomizationFault,
@@ -2390,7 +2390,7 @@ d::object!(UnexpectedCustomizationFault: t::CustomizationFault, "UnexpectedCusto
 impl d::IsA<t::MethodFault> for UnexpectedCustomizationFault {}
 
 /// Fault `vmodl.fault.UnexpectedFault`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UnexpectedFault {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
@@ -2406,7 +2406,7 @@ d::object!(UnexpectedFault: t::RuntimeFault, "UnexpectedFault", 0, [
 impl d::IsA<t::MethodFault> for UnexpectedFault {}
 
 /// Fault `vim.fault.UnrecognizedHost`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UnrecognizedHost {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2419,7 +2419,7 @@ d::object!(UnrecognizedHost: t::VimFault, "UnrecognizedHost", 0, [
 impl d::IsA<t::MethodFault> for UnrecognizedHost {}
 
 /// Fault `vim.fault.UnsharedSwapVMotionNotSupported`, which extends [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UnsharedSwapVMotionNotSupported {
     /// The fields of [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported).
     pub base: t::MigrationFeatureNotSupported,
@@ -2429,7 +2429,7 @@ d::object!(UnsharedSwapVMotionNotSupported: t::MigrationFeatureNotSupported, "Un
 impl d::IsA<t::MethodFault> for UnsharedSwapVMotionNotSupported {}
 
 /// Fault `vim.fault.UnsupportedDatastore`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UnsupportedDatastore {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
@@ -2442,7 +2442,7 @@ d::object!(UnsupportedDatastore: t::VmConfigFault, "UnsupportedDatastore", 0, [
 impl d::IsA<t::MethodFault> for UnsupportedDatastore {}
 
 /// Fault `vim.fault.UnsupportedGuest`, which extends [`InvalidVmConfig`](t::InvalidVmConfig). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UnsupportedGuest {
     /// The fields of [`InvalidVmConfig`](t::InvalidVmConfig).
     pub base: t::InvalidVmConfig,
@@ -2455,7 +2455,7 @@ d::object!(UnsupportedGuest: t::InvalidVmConfig, "UnsupportedGuest", 0, [
 impl d::IsA<t::MethodFault> for UnsupportedGuest {}
 
 /// Fault `vim.fault.UnsupportedVimApiVersion`, which extends [`VimFault`](t::VimFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UnsupportedVimApiVersion {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2468,7 +2468,7 @@ d::object!(UnsupportedVimApiVersion: t::VimFault, "UnsupportedVimApiVersion", 3,
 impl d::IsA<t::MethodFault> for UnsupportedVimApiVersion {}
 
 /// Fault `vim.fault.UnsupportedVmxLocation`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UnsupportedVmxLocation {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
@@ -2478,7 +2478,7 @@ d::object!(UnsupportedVmxLocation: t::VmConfigFault, "UnsupportedVmxLocation", 0
 impl d::IsA<t::MethodFault> for UnsupportedVmxLocation {}
 
 /// Fault `vim.fault.UnusedVirtualDiskBlocksNotScrubbed`, which extends [`DeviceBackingNotSupported`](t::DeviceBackingNotSupported). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UnusedVirtualDiskBlocksNotScrubbed {
     /// The fields of [`DeviceBackingNotSupported`](t::DeviceBackingNotSupported).
     pub base: t::DeviceBackingNotSupported,
@@ -2488,7 +2488,7 @@ d::object!(UnusedVirtualDiskBlocksNotScrubbed: t::DeviceBackingNotSupported, "Un
 impl d::IsA<t::MethodFault> for UnusedVirtualDiskBlocksNotScrubbed {}
 
 /// Fault `vim.fault.UserNotFound`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UserNotFound {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2504,7 +2504,7 @@ d::object!(UserNotFound: t::VimFault, "UserNotFound", 0, [
 impl d::IsA<t::MethodFault> for UserNotFound {}
 
 /// Fault `vim.fault.VAppConfigFault`, which extends [`VimFault`](t::VimFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VAppConfigFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2514,7 +2514,7 @@ d::object!(VAppConfigFault: t::VimFault, "VAppConfigFault", 3, [
 impl d::IsA<t::MethodFault> for VAppConfigFault {}
 
 /// Fault `vim.fault.VAppNotRunning`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VAppNotRunning {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
@@ -2524,7 +2524,7 @@ d::object!(VAppNotRunning: t::VmConfigFault, "VAppNotRunning", 3, [
 impl d::IsA<t::MethodFault> for VAppNotRunning {}
 
 /// Fault `vim.fault.VAppOperationInProgress`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VAppOperationInProgress {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
@@ -2534,7 +2534,7 @@ d::object!(VAppOperationInProgress: t::RuntimeFault, "VAppOperationInProgress", 
 impl d::IsA<t::MethodFault> for VAppOperationInProgress {}
 
 /// Fault `vim.fault.VAppPropertyFault`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VAppPropertyFault {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
@@ -2559,7 +2559,7 @@ d::object!(VAppPropertyFault: t::VmConfigFault, "VAppPropertyFault", 3, [
 impl d::IsA<t::MethodFault> for VAppPropertyFault {}
 
 /// Fault `vim.fault.VAppTaskInProgress`, which extends [`TaskInProgress`](t::TaskInProgress). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VAppTaskInProgress {
     /// The fields of [`TaskInProgress`](t::TaskInProgress).
     pub base: t::TaskInProgress,
@@ -2569,7 +2569,7 @@ d::object!(VAppTaskInProgress: t::TaskInProgress, "VAppTaskInProgress", 3, [
 impl d::IsA<t::MethodFault> for VAppTaskInProgress {}
 
 /// Fault `vim.fault.VFlashCacheHotConfigNotSupported`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VFlashCacheHotConfigNotSupported {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
@@ -2579,7 +2579,7 @@ d::object!(VFlashCacheHotConfigNotSupported: t::VmConfigFault, "VFlashCacheHotCo
 impl d::IsA<t::MethodFault> for VFlashCacheHotConfigNotSupported {}
 
 /// Fault `vim.fault.VFlashModuleNotSupported`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VFlashModuleNotSupported {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
@@ -2612,7 +2612,7 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.VFlashModuleVersionIncompatible`, which extends [`VimFault`](t::VimFault). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VFlashModuleVersionIncompatible {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2634,7 +2634,7 @@ d::object!(VFlashModuleVersionIncompatible: t::VimFault, "VFlashModuleVersionInc
 impl d::IsA<t::MethodFault> for VFlashModuleVersionIncompatible {}
 
 /// Fault `vim.fault.VMINotSupported`, which extends [`DeviceNotSupported`](t::DeviceNotSupported). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMINotSupported {
     /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
     pub base: t::DeviceNotSupported,
@@ -2644,7 +2644,7 @@ d::object!(VMINotSupported: t::DeviceNotSupported, "VMINotSupported", 0, [
 impl d::IsA<t::MethodFault> for VMINotSupported {}
 
 /// Fault `vim.fault.VMOnConflictDVPort`, which extends [`CannotAccessNetwork`](t::CannotAccessNetwork). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMOnConflictDVPort {
     /// The fields of [`CannotAccessNetwork`](t::CannotAccessNetwork).
     pub base: t::CannotAccessNetwork,
@@ -2654,7 +2654,7 @@ d::object!(VMOnConflictDVPort: t::CannotAccessNetwork, "VMOnConflictDVPort", 3, 
 impl d::IsA<t::MethodFault> for VMOnConflictDVPort {}
 
 /// Fault `vim.fault.VMOnVirtualIntranet`, which extends [`CannotAccessNetwork`](t::CannotAccessNetwork). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMOnVirtualIntranet {
     /// The fields of [`CannotAccessNetwork`](t::CannotAccessNetwork).
     pub base: t::CannotAccessNetwork,
@@ -2664,7 +2664,7 @@ d::object!(VMOnVirtualIntranet: t::CannotAccessNetwork, "VMOnVirtualIntranet", 0
 impl d::IsA<t::MethodFault> for VMOnVirtualIntranet {}
 
 /// Fault `vim.fault.VMotionAcrossNetworkNotSupported`, which extends [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMotionAcrossNetworkNotSupported {
     /// The fields of [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported).
     pub base: t::MigrationFeatureNotSupported,
@@ -2674,7 +2674,7 @@ d::object!(VMotionAcrossNetworkNotSupported: t::MigrationFeatureNotSupported, "V
 impl d::IsA<t::MethodFault> for VMotionAcrossNetworkNotSupported {}
 
 /// Fault `vim.fault.VMotionInterfaceIssue`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMotionInterfaceIssue {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -2693,7 +2693,7 @@ d::object!(VMotionInterfaceIssue: t::MigrationFault, "VMotionInterfaceIssue", 0,
 impl d::IsA<t::MethodFault> for VMotionInterfaceIssue {}
 
 /// Fault `vim.fault.VMotionLinkCapacityLow`, which extends [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMotionLinkCapacityLow {
     /// The fields of [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue).
     pub base: t::VMotionInterfaceIssue,
@@ -2706,7 +2706,7 @@ d::object!(VMotionLinkCapacityLow: t::VMotionInterfaceIssue, "VMotionLinkCapacit
 impl d::IsA<t::MethodFault> for VMotionLinkCapacityLow {}
 
 /// Fault `vim.fault.VMotionLinkDown`, which extends [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMotionLinkDown {
     /// The fields of [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue).
     pub base: t::VMotionInterfaceIssue,
@@ -2719,7 +2719,7 @@ d::object!(VMotionLinkDown: t::VMotionInterfaceIssue, "VMotionLinkDown", 0, [
 impl d::IsA<t::MethodFault> for VMotionLinkDown {}
 
 /// Fault `vim.fault.VMotionNotConfigured`, which extends [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMotionNotConfigured {
     /// The fields of [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue).
     pub base: t::VMotionInterfaceIssue,
@@ -2729,7 +2729,7 @@ d::object!(VMotionNotConfigured: t::VMotionInterfaceIssue, "VMotionNotConfigured
 impl d::IsA<t::MethodFault> for VMotionNotConfigured {}
 
 /// Fault `vim.fault.VMotionNotLicensed`, which extends [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMotionNotLicensed {
     /// The fields of [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue).
     pub base: t::VMotionInterfaceIssue,
@@ -2739,7 +2739,7 @@ d::object!(VMotionNotLicensed: t::VMotionInterfaceIssue, "VMotionNotLicensed", 0
 impl d::IsA<t::MethodFault> for VMotionNotLicensed {}
 
 /// Fault `vim.fault.VMotionNotSupported`, which extends [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMotionNotSupported {
     /// The fields of [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue).
     pub base: t::VMotionInterfaceIssue,
@@ -2749,7 +2749,7 @@ d::object!(VMotionNotSupported: t::VMotionInterfaceIssue, "VMotionNotSupported",
 impl d::IsA<t::MethodFault> for VMotionNotSupported {}
 
 /// Fault `vim.fault.VMotionProtocolIncompatible`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VMotionProtocolIncompatible {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -2759,7 +2759,7 @@ d::object!(VMotionProtocolIncompatible: t::MigrationFault, "VMotionProtocolIncom
 impl d::IsA<t::MethodFault> for VMotionProtocolIncompatible {}
 
 /// Fault `vim.fault.VimFault`, which extends [`MethodFault`](t::MethodFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VimFault {
     /// The fields of [`MethodFault`](t::MethodFault).
     pub base: t::MethodFault,
@@ -2769,7 +2769,7 @@ d::object!(VimFault: t::MethodFault, "VimFault", 0, [
 impl d::IsA<t::MethodFault> for VimFault {}
 
 /// Fault `vim.fault.VirtualDiskBlocksNotFullyProvisioned`, which extends [`DeviceBackingNotSupported`](t::DeviceBackingNotSupported). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDiskBlocksNotFullyProvisioned {
     /// The fields of [`DeviceBackingNotSupported`](t::DeviceBackingNotSupported).
     pub base: t::DeviceBackingNotSupported,
@@ -2779,7 +2779,7 @@ d::object!(VirtualDiskBlocksNotFullyProvisioned: t::DeviceBackingNotSupported, "
 impl d::IsA<t::MethodFault> for VirtualDiskBlocksNotFullyProvisioned {}
 
 /// Fault `vim.fault.VirtualDiskModeNotSupported`, which extends [`DeviceNotSupported`](t::DeviceNotSupported). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDiskModeNotSupported {
     /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
     pub base: t::DeviceNotSupported,
@@ -2792,7 +2792,7 @@ d::object!(VirtualDiskModeNotSupported: t::DeviceNotSupported, "VirtualDiskModeN
 impl d::IsA<t::MethodFault> for VirtualDiskModeNotSupported {}
 
 /// Fault `vim.fault.VirtualEthernetCardNotSupported`, which extends [`DeviceNotSupported`](t::DeviceNotSupported). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualEthernetCardNotSupported {
     /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
     pub base: t::DeviceNotSupported,
@@ -2802,7 +2802,7 @@ d::object!(VirtualEthernetCardNotSupported: t::DeviceNotSupported, "VirtualEther
 impl d::IsA<t::MethodFault> for VirtualEthernetCardNotSupported {}
 
 /// Fault `vim.fault.VirtualHardwareCompatibilityIssue`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualHardwareCompatibilityIssue {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
@@ -2812,7 +2812,7 @@ d::object!(VirtualHardwareCompatibilityIssue: t::VmConfigFault, "VirtualHardware
 impl d::IsA<t::MethodFault> for VirtualHardwareCompatibilityIssue {}
 
 /// Fault `vim.fault.VirtualHardwareVersionNotSupported`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualHardwareVersionNotSupported {
     /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
     pub base: t::VirtualHardwareCompatibilityIssue,
@@ -2828,7 +2828,7 @@ d::object!(VirtualHardwareVersionNotSupported: t::VirtualHardwareCompatibilityIs
 impl d::IsA<t::MethodFault> for VirtualHardwareVersionNotSupported {}
 
 /// Fault `vim.fault.VmAlreadyExistsInDatacenter`, which extends [`InvalidFolder`](t::InvalidFolder). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmAlreadyExistsInDatacenter {
     /// The fields of [`InvalidFolder`](t::InvalidFolder).
     pub base: t::InvalidFolder,
@@ -2847,7 +2847,7 @@ d::object!(VmAlreadyExistsInDatacenter: t::InvalidFolder, "VmAlreadyExistsInData
 impl d::IsA<t::MethodFault> for VmAlreadyExistsInDatacenter {}
 
 /// Fault `vim.fault.VmConfigFault`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmConfigFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -2857,7 +2857,7 @@ d::object!(VmConfigFault: t::VimFault, "VmConfigFault", 0, [
 impl d::IsA<t::MethodFault> for VmConfigFault {}
 
 /// Fault `vim.fault.VmConfigIncompatibleForFaultTolerance`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmConfigIncompatibleForFaultTolerance {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
@@ -2870,7 +2870,7 @@ d::object!(VmConfigIncompatibleForFaultTolerance: t::VmConfigFault, "VmConfigInc
 impl d::IsA<t::MethodFault> for VmConfigIncompatibleForFaultTolerance {}
 
 /// Fault `vim.fault.VmConfigIncompatibleForRecordReplay`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmConfigIncompatibleForRecordReplay {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
@@ -2883,7 +2883,7 @@ d::object!(VmConfigIncompatibleForRecordReplay: t::VmConfigFault, "VmConfigIncom
 impl d::IsA<t::MethodFault> for VmConfigIncompatibleForRecordReplay {}
 
 /// Fault `vim.fault.VmFaultToleranceConfigIssue`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmFaultToleranceConfigIssue {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
     pub base: t::VmFaultToleranceIssue,
@@ -2947,7 +2947,7 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.VmFaultToleranceConfigIssueWrapper`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmFaultToleranceConfigIssueWrapper {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
     pub base: t::VmFaultToleranceIssue,
@@ -2966,7 +2966,7 @@ d::object!(VmFaultToleranceConfigIssueWrapper: t::VmFaultToleranceIssue, "VmFaul
 impl d::IsA<t::MethodFault> for VmFaultToleranceConfigIssueWrapper {}
 
 /// Fault `vim.fault.VmFaultToleranceInvalidFileBacking`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmFaultToleranceInvalidFileBacking {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
     pub base: t::VmFaultToleranceIssue,

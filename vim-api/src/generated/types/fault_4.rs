@@ -7,7 +7,7 @@ use crate::generated::types as t;
 use crate::moref::MoRef;
 
 /// Fault `vim.fault.VmFaultToleranceIssue`, which extends [`VimFault`](t::VimFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmFaultToleranceIssue {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -17,7 +17,7 @@ d::object!(VmFaultToleranceIssue: t::VimFault, "VmFaultToleranceIssue", 3, [
 impl d::IsA<t::MethodFault> for VmFaultToleranceIssue {}
 
 /// Fault `vim.fault.VmFaultToleranceOpIssuesList`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmFaultToleranceOpIssuesList {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
     pub base: t::VmFaultToleranceIssue,
@@ -33,7 +33,7 @@ d::object!(VmFaultToleranceOpIssuesList: t::VmFaultToleranceIssue, "VmFaultToler
 impl d::IsA<t::MethodFault> for VmFaultToleranceOpIssuesList {}
 
 /// Fault `vim.fault.VmFaultToleranceTooManyFtVcpusOnHost`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmFaultToleranceTooManyFtVcpusOnHost {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
     pub base: t::InsufficientResourcesFault,
@@ -49,7 +49,7 @@ d::object!(VmFaultToleranceTooManyFtVcpusOnHost: t::InsufficientResourcesFault, 
 impl d::IsA<t::MethodFault> for VmFaultToleranceTooManyFtVcpusOnHost {}
 
 /// Fault `vim.fault.VmFaultToleranceTooManyVMsOnHost`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmFaultToleranceTooManyVMsOnHost {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
     pub base: t::InsufficientResourcesFault,
@@ -65,7 +65,7 @@ d::object!(VmFaultToleranceTooManyVMsOnHost: t::InsufficientResourcesFault, "VmF
 impl d::IsA<t::MethodFault> for VmFaultToleranceTooManyVMsOnHost {}
 
 /// Fault `vim.fault.VmHostAffinityRuleViolation`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmHostAffinityRuleViolation {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
@@ -81,7 +81,7 @@ d::object!(VmHostAffinityRuleViolation: t::VmConfigFault, "VmHostAffinityRuleVio
 impl d::IsA<t::MethodFault> for VmHostAffinityRuleViolation {}
 
 /// Fault `vim.fault.VmLimitLicense`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmLimitLicense {
     /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
     pub base: t::NotEnoughLicenses,
@@ -94,7 +94,7 @@ d::object!(VmLimitLicense: t::NotEnoughLicenses, "VmLimitLicense", 0, [
 impl d::IsA<t::MethodFault> for VmLimitLicense {}
 
 /// Fault `vim.fault.VmMetadataManagerFault`, which extends [`VimFault`](t::VimFault). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmMetadataManagerFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -104,7 +104,7 @@ d::object!(VmMetadataManagerFault: t::VimFault, "VmMetadataManagerFault", 7, [
 impl d::IsA<t::MethodFault> for VmMetadataManagerFault {}
 
 /// Fault `vim.fault.VmMonitorIncompatibleForFaultTolerance`, which extends [`VimFault`](t::VimFault). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmMonitorIncompatibleForFaultTolerance {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -114,7 +114,7 @@ d::object!(VmMonitorIncompatibleForFaultTolerance: t::VimFault, "VmMonitorIncomp
 impl d::IsA<t::MethodFault> for VmMonitorIncompatibleForFaultTolerance {}
 
 /// Fault `vim.fault.VmPowerOnDisabled`, which extends [`InvalidState`](t::InvalidState). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmPowerOnDisabled {
     /// The fields of [`InvalidState`](t::InvalidState).
     pub base: t::InvalidState,
@@ -124,7 +124,7 @@ d::object!(VmPowerOnDisabled: t::InvalidState, "VmPowerOnDisabled", 3, [
 impl d::IsA<t::MethodFault> for VmPowerOnDisabled {}
 
 /// Fault `vim.fault.VmSmpFaultToleranceTooManyVMsOnHost`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmSmpFaultToleranceTooManyVMsOnHost {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
     pub base: t::InsufficientResourcesFault,
@@ -140,7 +140,7 @@ d::object!(VmSmpFaultToleranceTooManyVMsOnHost: t::InsufficientResourcesFault, "
 impl d::IsA<t::MethodFault> for VmSmpFaultToleranceTooManyVMsOnHost {}
 
 /// Fault `vim.fault.VmToolsUpgradeFault`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmToolsUpgradeFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -150,7 +150,7 @@ d::object!(VmToolsUpgradeFault: t::VimFault, "VmToolsUpgradeFault", 0, [
 impl d::IsA<t::MethodFault> for VmToolsUpgradeFault {}
 
 /// Fault `vim.fault.VmValidateMaxDevice`, which extends [`VimFault`](t::VimFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmValidateMaxDevice {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -169,7 +169,7 @@ d::object!(VmValidateMaxDevice: t::VimFault, "VmValidateMaxDevice", 3, [
 impl d::IsA<t::MethodFault> for VmValidateMaxDevice {}
 
 /// Fault `vim.fault.VmWwnConflict`, which extends [`InvalidVmConfig`](t::InvalidVmConfig). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmWwnConflict {
     /// The fields of [`InvalidVmConfig`](t::InvalidVmConfig).
     pub base: t::InvalidVmConfig,
@@ -191,7 +191,7 @@ d::object!(VmWwnConflict: t::InvalidVmConfig, "VmWwnConflict", 0, [
 impl d::IsA<t::MethodFault> for VmWwnConflict {}
 
 /// Fault `vim.fault.VmfsAlreadyMounted`, which extends [`VmfsMountFault`](t::VmfsMountFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmfsAlreadyMounted {
     /// The fields of [`VmfsMountFault`](t::VmfsMountFault).
     pub base: t::VmfsMountFault,
@@ -201,7 +201,7 @@ d::object!(VmfsAlreadyMounted: t::VmfsMountFault, "VmfsAlreadyMounted", 3, [
 impl d::IsA<t::MethodFault> for VmfsAlreadyMounted {}
 
 /// Fault `vim.fault.VmfsAmbiguousMount`, which extends [`VmfsMountFault`](t::VmfsMountFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmfsAmbiguousMount {
     /// The fields of [`VmfsMountFault`](t::VmfsMountFault).
     pub base: t::VmfsMountFault,
@@ -211,7 +211,7 @@ d::object!(VmfsAmbiguousMount: t::VmfsMountFault, "VmfsAmbiguousMount", 3, [
 impl d::IsA<t::MethodFault> for VmfsAmbiguousMount {}
 
 /// Fault `vim.fault.VmfsMountFault`, which extends [`HostConfigFault`](t::HostConfigFault). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmfsMountFault {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
     pub base: t::HostConfigFault,
@@ -224,7 +224,7 @@ d::object!(VmfsMountFault: t::HostConfigFault, "VmfsMountFault", 3, [
 impl d::IsA<t::MethodFault> for VmfsMountFault {}
 
 /// Fault `vim.fault.VmotionInterfaceNotEnabled`, which extends [`HostPowerOpFailed`](t::HostPowerOpFailed). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmotionInterfaceNotEnabled {
     /// The fields of [`HostPowerOpFailed`](t::HostPowerOpFailed).
     pub base: t::HostPowerOpFailed,
@@ -234,7 +234,7 @@ d::object!(VmotionInterfaceNotEnabled: t::HostPowerOpFailed, "VmotionInterfaceNo
 impl d::IsA<t::MethodFault> for VmotionInterfaceNotEnabled {}
 
 /// Fault `vim.fault.VolumeEditorError`, which extends [`CustomizationFault`](t::CustomizationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VolumeEditorError {
     /// The fields of [`CustomizationFault`](t::CustomizationFault).
     pub base: t::CustomizationFault,
@@ -244,7 +244,7 @@ d::object!(VolumeEditorError: t::CustomizationFault, "VolumeEditorError", 0, [
 impl d::IsA<t::MethodFault> for VolumeEditorError {}
 
 /// Fault `vim.fault.VramLimitLicense`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VramLimitLicense {
     /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
     pub base: t::NotEnoughLicenses,
@@ -257,7 +257,7 @@ d::object!(VramLimitLicense: t::NotEnoughLicenses, "VramLimitLicense", 5, [
 impl d::IsA<t::MethodFault> for VramLimitLicense {}
 
 /// Fault `vim.fault.VsanClusterUuidMismatch`, which extends [`CannotMoveVsanEnabledHost`](t::CannotMoveVsanEnabledHost). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanClusterUuidMismatch {
     /// The fields of [`CannotMoveVsanEnabledHost`](t::CannotMoveVsanEnabledHost).
     pub base: t::CannotMoveVsanEnabledHost,
@@ -273,7 +273,7 @@ d::object!(VsanClusterUuidMismatch: t::CannotMoveVsanEnabledHost, "VsanClusterUu
 impl d::IsA<t::MethodFault> for VsanClusterUuidMismatch {}
 
 /// Fault `vim.fault.VsanDiskFault`, which extends [`VsanFault`](t::VsanFault). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanDiskFault {
     /// The fields of [`VsanFault`](t::VsanFault).
     pub base: t::VsanFault,
@@ -286,7 +286,7 @@ d::object!(VsanDiskFault: t::VsanFault, "VsanDiskFault", 7, [
 impl d::IsA<t::MethodFault> for VsanDiskFault {}
 
 /// Fault `vim.fault.VsanFault`, which extends [`VimFault`](t::VimFault). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
@@ -296,7 +296,7 @@ d::object!(VsanFault: t::VimFault, "VsanFault", 7, [
 impl d::IsA<t::MethodFault> for VsanFault {}
 
 /// Fault `vim.fault.VsanIncompatibleDiskMapping`, which extends [`VsanDiskFault`](t::VsanDiskFault). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanIncompatibleDiskMapping {
     /// The fields of [`VsanDiskFault`](t::VsanDiskFault).
     pub base: t::VsanDiskFault,
@@ -306,7 +306,7 @@ d::object!(VsanIncompatibleDiskMapping: t::VsanDiskFault, "VsanIncompatibleDiskM
 impl d::IsA<t::MethodFault> for VsanIncompatibleDiskMapping {}
 
 /// Fault `vim.fault.VspanDestPortConflict`, which extends [`DvsFault`](t::DvsFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VspanDestPortConflict {
     /// The fields of [`DvsFault`](t::DvsFault).
     pub base: t::DvsFault,
@@ -325,7 +325,7 @@ d::object!(VspanDestPortConflict: t::DvsFault, "VspanDestPortConflict", 5, [
 impl d::IsA<t::MethodFault> for VspanDestPortConflict {}
 
 /// Fault `vim.fault.VspanPortConflict`, which extends [`DvsFault`](t::DvsFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VspanPortConflict {
     /// The fields of [`DvsFault`](t::DvsFault).
     pub base: t::DvsFault,
@@ -344,7 +344,7 @@ d::object!(VspanPortConflict: t::DvsFault, "VspanPortConflict", 5, [
 impl d::IsA<t::MethodFault> for VspanPortConflict {}
 
 /// Fault `vim.fault.VspanPortMoveFault`, which extends [`DvsFault`](t::DvsFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VspanPortMoveFault {
     /// The fields of [`DvsFault`](t::DvsFault).
     pub base: t::DvsFault,
@@ -363,7 +363,7 @@ d::object!(VspanPortMoveFault: t::DvsFault, "VspanPortMoveFault", 5, [
 impl d::IsA<t::MethodFault> for VspanPortMoveFault {}
 
 /// Fault `vim.fault.VspanPortPromiscChangeFault`, which extends [`DvsFault`](t::DvsFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VspanPortPromiscChangeFault {
     /// The fields of [`DvsFault`](t::DvsFault).
     pub base: t::DvsFault,
@@ -376,7 +376,7 @@ d::object!(VspanPortPromiscChangeFault: t::DvsFault, "VspanPortPromiscChangeFaul
 impl d::IsA<t::MethodFault> for VspanPortPromiscChangeFault {}
 
 /// Fault `vim.fault.VspanPortgroupPromiscChangeFault`, which extends [`DvsFault`](t::DvsFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VspanPortgroupPromiscChangeFault {
     /// The fields of [`DvsFault`](t::DvsFault).
     pub base: t::DvsFault,
@@ -389,7 +389,7 @@ d::object!(VspanPortgroupPromiscChangeFault: t::DvsFault, "VspanPortgroupPromisc
 impl d::IsA<t::MethodFault> for VspanPortgroupPromiscChangeFault {}
 
 /// Fault `vim.fault.VspanPortgroupTypeChangeFault`, which extends [`DvsFault`](t::DvsFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VspanPortgroupTypeChangeFault {
     /// The fields of [`DvsFault`](t::DvsFault).
     pub base: t::DvsFault,
@@ -402,7 +402,7 @@ d::object!(VspanPortgroupTypeChangeFault: t::DvsFault, "VspanPortgroupTypeChange
 impl d::IsA<t::MethodFault> for VspanPortgroupTypeChangeFault {}
 
 /// Fault `vim.fault.VspanPromiscuousPortNotSupported`, which extends [`DvsFault`](t::DvsFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VspanPromiscuousPortNotSupported {
     /// The fields of [`DvsFault`](t::DvsFault).
     pub base: t::DvsFault,
@@ -418,7 +418,7 @@ d::object!(VspanPromiscuousPortNotSupported: t::DvsFault, "VspanPromiscuousPortN
 impl d::IsA<t::MethodFault> for VspanPromiscuousPortNotSupported {}
 
 /// Fault `vim.fault.VspanSameSessionPortConflict`, which extends [`DvsFault`](t::DvsFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VspanSameSessionPortConflict {
     /// The fields of [`DvsFault`](t::DvsFault).
     pub base: t::DvsFault,
@@ -434,7 +434,7 @@ d::object!(VspanSameSessionPortConflict: t::DvsFault, "VspanSameSessionPortConfl
 impl d::IsA<t::MethodFault> for VspanSameSessionPortConflict {}
 
 /// Fault `vim.fault.WakeOnLanNotSupported`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct WakeOnLanNotSupported {
     /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
     pub base: t::VirtualHardwareCompatibilityIssue,
@@ -444,7 +444,7 @@ d::object!(WakeOnLanNotSupported: t::VirtualHardwareCompatibilityIssue, "WakeOnL
 impl d::IsA<t::MethodFault> for WakeOnLanNotSupported {}
 
 /// Fault `vim.fault.WakeOnLanNotSupportedByVmotionNIC`, which extends [`HostPowerOpFailed`](t::HostPowerOpFailed). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct WakeOnLanNotSupportedByVmotionNIC {
     /// The fields of [`HostPowerOpFailed`](t::HostPowerOpFailed).
     pub base: t::HostPowerOpFailed,
@@ -454,7 +454,7 @@ d::object!(WakeOnLanNotSupportedByVmotionNIC: t::HostPowerOpFailed, "WakeOnLanNo
 impl d::IsA<t::MethodFault> for WakeOnLanNotSupportedByVmotionNIC {}
 
 /// Fault `vim.fault.WillLoseHAProtection`, which extends [`MigrationFault`](t::MigrationFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct WillLoseHAProtection {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -475,7 +475,7 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.WillModifyConfigCpuRequirements`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct WillModifyConfigCpuRequirements {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -485,7 +485,7 @@ d::object!(WillModifyConfigCpuRequirements: t::MigrationFault, "WillModifyConfig
 impl d::IsA<t::MethodFault> for WillModifyConfigCpuRequirements {}
 
 /// Fault `vim.fault.WillResetSnapshotDirectory`, which extends [`MigrationFault`](t::MigrationFault). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct WillResetSnapshotDirectory {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
@@ -495,7 +495,7 @@ d::object!(WillResetSnapshotDirectory: t::MigrationFault, "WillResetSnapshotDire
 impl d::IsA<t::MethodFault> for WillResetSnapshotDirectory {}
 
 /// Fault `vim.fault.WipeDiskFault`, which extends [`VimFault`](t::VimFault). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct WipeDiskFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,

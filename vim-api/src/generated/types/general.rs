@@ -7,7 +7,7 @@ use crate::generated::types as t;
 use crate::moref::MoRef;
 
 /// Data object `vim.AboutInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AboutInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -61,7 +61,7 @@ d::object!(AboutInfo: t::DynamicData, "AboutInfo", 0, [
 ]);
 
 /// Data object `vim.action.Action`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Action {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -86,7 +86,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.scheduler.AfterStartupTaskScheduler`, which extends [`TaskScheduler`](t::TaskScheduler). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AfterStartupTaskScheduler {
     /// The fields of [`TaskScheduler`](t::TaskScheduler).
     pub base: t::TaskScheduler,
@@ -99,7 +99,7 @@ d::object!(AfterStartupTaskScheduler: t::TaskScheduler, "AfterStartupTaskSchedul
 impl d::IsA<t::TaskScheduler> for AfterStartupTaskScheduler {}
 
 /// Data object `vim.alarm.AlarmAction`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AlarmAction {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -109,7 +109,7 @@ d::object!(AlarmAction: t::DynamicData, "AlarmAction", 0, [
 impl d::IsA<t::AlarmAction> for AlarmAction {}
 
 /// Data object `vim.alarm.AlarmDescription`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AlarmDescription {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -148,7 +148,7 @@ d::object!(AlarmDescription: t::DynamicData, "AlarmDescription", 0, [
 ]);
 
 /// Data object `vim.alarm.AlarmExpression`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AlarmExpression {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -158,7 +158,7 @@ d::object!(AlarmExpression: t::DynamicData, "AlarmExpression", 0, [
 impl d::IsA<t::AlarmExpression> for AlarmExpression {}
 
 /// Data object `vim.alarm.AlarmFilterSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AlarmFilterSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -194,7 +194,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.alarm.AlarmInfo`, which extends [`AlarmSpec`](t::AlarmSpec). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AlarmInfo {
     /// The fields of [`AlarmSpec`](t::AlarmSpec).
     pub base: t::AlarmSpec,
@@ -222,7 +222,7 @@ d::object!(AlarmInfo: t::AlarmSpec, "AlarmInfo", 0, [
 impl d::IsA<t::AlarmSpec> for AlarmInfo {}
 
 /// Data object `vim.alarm.AlarmSetting`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AlarmSetting {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -237,7 +237,7 @@ d::object!(AlarmSetting: t::DynamicData, "AlarmSetting", 0, [
 ]);
 
 /// Data object `vim.alarm.AlarmSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AlarmSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -271,7 +271,7 @@ d::object!(AlarmSpec: t::DynamicData, "AlarmSpec", 0, [
 impl d::IsA<t::AlarmSpec> for AlarmSpec {}
 
 /// Data object `vim.alarm.AlarmState`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AlarmState {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -310,7 +310,7 @@ d::object!(AlarmState: t::DynamicData, "AlarmState", 0, [
 ]);
 
 /// Data object `vim.alarm.AlarmTriggeringAction`, which extends [`AlarmAction`](t::AlarmAction). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AlarmTriggeringAction {
     /// The fields of [`AlarmAction`](t::AlarmAction).
     pub base: t::AlarmAction,
@@ -338,7 +338,7 @@ d::object!(AlarmTriggeringAction: t::AlarmAction, "AlarmTriggeringAction", 0, [
 impl d::IsA<t::AlarmAction> for AlarmTriggeringAction {}
 
 /// Data object `vim.alarm.AlarmTriggeringAction.TransitionSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AlarmTriggeringActionTransitionSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -356,7 +356,7 @@ d::object!(AlarmTriggeringActionTransitionSpec: t::DynamicData, "AlarmTriggering
 ]);
 
 /// Data object `vim.alarm.AndAlarmExpression`, which extends [`AlarmExpression`](t::AlarmExpression). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AndAlarmExpression {
     /// The fields of [`AlarmExpression`](t::AlarmExpression).
     pub base: t::AlarmExpression,
@@ -369,7 +369,7 @@ d::object!(AndAlarmExpression: t::AlarmExpression, "AndAlarmExpression", 0, [
 impl d::IsA<t::AlarmExpression> for AndAlarmExpression {}
 
 /// Data object `vim.storageDrs.ApplyRecommendationResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ApplyStorageRecommendationResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -390,7 +390,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.option.ArrayUpdateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ArrayUpdateSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -405,7 +405,7 @@ d::object!(ArrayUpdateSpec: t::DynamicData, "ArrayUpdateSpec", 0, [
 ]);
 
 /// Data object `vim.AuthorizationDescription`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AuthorizationDescription {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -420,7 +420,7 @@ d::object!(AuthorizationDescription: t::DynamicData, "AuthorizationDescription",
 ]);
 
 /// Data object `vim.AuthorizationManager.Privilege`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AuthorizationPrivilege {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -441,7 +441,7 @@ d::object!(AuthorizationPrivilege: t::DynamicData, "AuthorizationPrivilege", 0, 
 ]);
 
 /// Data object `vim.AuthorizationManager.Role`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AuthorizationRole {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -465,7 +465,7 @@ d::object!(AuthorizationRole: t::DynamicData, "AuthorizationRole", 0, [
 ]);
 
 /// Data object `vim.vslm.BaseConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct BaseConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -507,7 +507,7 @@ d::object!(BaseConfigInfo: t::DynamicData, "BaseConfigInfo", 9, [
 ]);
 
 /// Data object `vim.vslm.BaseConfigInfo.BackingInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct BaseConfigInfoBackingInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -520,7 +520,7 @@ d::object!(BaseConfigInfoBackingInfo: t::DynamicData, "BaseConfigInfoBackingInfo
 impl d::IsA<t::BaseConfigInfoBackingInfo> for BaseConfigInfoBackingInfo {}
 
 /// Data object `vim.vslm.BaseConfigInfo.DiskFileBackingInfo`, which extends [`BaseConfigInfoFileBackingInfo`](t::BaseConfigInfoFileBackingInfo). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct BaseConfigInfoDiskFileBackingInfo {
     /// The fields of [`BaseConfigInfoFileBackingInfo`](t::BaseConfigInfoFileBackingInfo).
     pub base: t::BaseConfigInfoFileBackingInfo,
@@ -543,7 +543,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vslm.BaseConfigInfo.FileBackingInfo`, which extends [`BaseConfigInfoBackingInfo`](t::BaseConfigInfoBackingInfo). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct BaseConfigInfoFileBackingInfo {
     /// The fields of [`BaseConfigInfoBackingInfo`](t::BaseConfigInfoBackingInfo).
     pub base: t::BaseConfigInfoBackingInfo,
@@ -572,7 +572,7 @@ impl d::IsA<t::BaseConfigInfoFileBackingInfo> for BaseConfigInfoFileBackingInfo 
 impl d::IsA<t::BaseConfigInfoBackingInfo> for BaseConfigInfoFileBackingInfo {}
 
 /// Data object `vim.vslm.BaseConfigInfo.RawDiskMappingBackingInfo`, which extends [`BaseConfigInfoFileBackingInfo`](t::BaseConfigInfoFileBackingInfo). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct BaseConfigInfoRawDiskMappingBackingInfo {
     /// The fields of [`BaseConfigInfoFileBackingInfo`](t::BaseConfigInfoFileBackingInfo).
     pub base: t::BaseConfigInfoFileBackingInfo,
@@ -589,7 +589,7 @@ impl d::IsA<t::BaseConfigInfoFileBackingInfo> for BaseConfigInfoRawDiskMappingBa
 impl d::IsA<t::BaseConfigInfoBackingInfo> for BaseConfigInfoRawDiskMappingBackingInfo {}
 
 /// Data object `vim.BatchResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct BatchResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -618,7 +618,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.option.BoolOption`, which extends [`OptionType`](t::OptionType). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct BoolOption {
     /// The fields of [`OptionType`](t::OptionType).
     pub base: t::OptionType,
@@ -634,7 +634,7 @@ d::object!(BoolOption: t::OptionType, "BoolOption", 0, [
 impl d::IsA<t::OptionType> for BoolOption {}
 
 /// Data object `vim.BoolPolicy`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct BoolPolicy {
     /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
     pub base: t::InheritablePolicy,
@@ -646,7 +646,7 @@ d::object!(BoolPolicy: t::InheritablePolicy, "BoolPolicy", 3, [
 ]);
 
 /// Data object `vim.Capability`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Capability {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -700,7 +700,7 @@ d::object!(Capability: t::DynamicData, "Capability", 0, [
 ]);
 
 /// Data object `vim.option.ChoiceOption`, which extends [`OptionType`](t::OptionType). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ChoiceOption {
     /// The fields of [`OptionType`](t::OptionType).
     pub base: t::OptionType,
@@ -716,7 +716,7 @@ d::object!(ChoiceOption: t::OptionType, "ChoiceOption", 0, [
 impl d::IsA<t::OptionType> for ChoiceOption {}
 
 /// Data object `vim.ClusterComputeResource.ClusterConfigResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterComputeResourceClusterConfigResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -731,7 +731,7 @@ d::object!(ClusterComputeResourceClusterConfigResult: t::DynamicData, "ClusterCo
 ]);
 
 /// Data object `vim.ClusterComputeResource.CryptoModePolicy`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterComputeResourceCryptoModePolicy {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -746,7 +746,7 @@ d::object!(ClusterComputeResourceCryptoModePolicy: t::DynamicData, "ClusterCompu
 ]);
 
 /// Data object `vim.ClusterComputeResource.DVSConfigurationValidation`, which extends [`ClusterComputeResourceValidationResultBase`](t::ClusterComputeResourceValidationResultBase). Since API 6.7.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterComputeResourceDVSConfigurationValidation {
     /// The fields of [`ClusterComputeResourceValidationResultBase`](t::ClusterComputeResourceValidationResultBase).
     pub base: t::ClusterComputeResourceValidationResultBase,
@@ -762,7 +762,7 @@ d::object!(ClusterComputeResourceDVSConfigurationValidation: t::ClusterComputeRe
 impl d::IsA<t::ClusterComputeResourceValidationResultBase> for ClusterComputeResourceDVSConfigurationValidation {}
 
 /// Data object `vim.ClusterComputeResource.DVSSetting`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterComputeResourceDVSSetting {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -780,7 +780,7 @@ d::object!(ClusterComputeResourceDVSSetting: t::DynamicData, "ClusterComputeReso
 ]);
 
 /// Data object `vim.ClusterComputeResource.DVSSetting.DVPortgroupToServiceMapping`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterComputeResourceDVSSettingDVPortgroupToServiceMapping {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -795,7 +795,7 @@ d::object!(ClusterComputeResourceDVSSettingDVPortgroupToServiceMapping: t::Dynam
 ]);
 
 /// Data object `vim.ClusterComputeResource.DvsProfile`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterComputeResourceDvsProfile {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -816,7 +816,7 @@ d::object!(ClusterComputeResourceDvsProfile: t::DynamicData, "ClusterComputeReso
 ]);
 
 /// Data object `vim.ClusterComputeResource.DvsProfile.DVPortgroupSpecToServiceMapping`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterComputeResourceDvsProfileDVPortgroupSpecToServiceMapping {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -834,7 +834,7 @@ d::object!(ClusterComputeResourceDvsProfileDVPortgroupSpecToServiceMapping: t::D
 ]);
 
 /// Data object `vim.ClusterComputeResource.HCIConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterComputeResourceHCIConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -855,7 +855,7 @@ d::object!(ClusterComputeResourceHCIConfigInfo: t::DynamicData, "ClusterComputeR
 ]);
 
 /// Data object `vim.ClusterComputeResource.HCIConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterComputeResourceHCIConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -885,7 +885,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.ClusterComputeResource.HostConfigurationInput`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterComputeResourceHostConfigurationInput {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -903,7 +903,7 @@ d::object!(ClusterComputeResourceHostConfigurationInput: t::DynamicData, "Cluste
 ]);
 
 /// Data object `vim.ClusterComputeResource.HostConfigurationProfile`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterComputeResourceHostConfigurationProfile {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -918,7 +918,7 @@ d::object!(ClusterComputeResourceHostConfigurationProfile: t::DynamicData, "Clus
 ]);
 
 /// Data object `vim.ClusterComputeResource.HostConfigurationValidation`, which extends [`ClusterComputeResourceValidationResultBase`](t::ClusterComputeResourceValidationResultBase). Since API 6.7.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterComputeResourceHostConfigurationValidation {
     /// The fields of [`ClusterComputeResourceValidationResultBase`](t::ClusterComputeResourceValidationResultBase).
     pub base: t::ClusterComputeResourceValidationResultBase,
@@ -943,7 +943,7 @@ d::object!(ClusterComputeResourceHostConfigurationValidation: t::ClusterComputeR
 impl d::IsA<t::ClusterComputeResourceValidationResultBase> for ClusterComputeResourceHostConfigurationValidation {}
 
 /// Data object `vim.ClusterComputeResource.HostEvacuationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterComputeResourceHostEvacuationInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -958,7 +958,7 @@ d::object!(ClusterComputeResourceHostEvacuationInfo: t::DynamicData, "ClusterCom
 ]);
 
 /// Data object `vim.ClusterComputeResource.HostVmkNicInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterComputeResourceHostVmkNicInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -973,7 +973,7 @@ d::object!(ClusterComputeResourceHostVmkNicInfo: t::DynamicData, "ClusterCompute
 ]);
 
 /// Data object `vim.ClusterComputeResource.MaintenanceInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterComputeResourceMaintenanceInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -988,7 +988,7 @@ d::object!(ClusterComputeResourceMaintenanceInfo: t::DynamicData, "ClusterComput
 ]);
 
 /// Data object `vim.ClusterComputeResource.Summary`, which extends [`ComputeResourceSummary`](t::ComputeResourceSummary). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterComputeResourceSummary {
     /// The fields of [`ComputeResourceSummary`](t::ComputeResourceSummary).
     pub base: t::ComputeResourceSummary,
@@ -1040,7 +1040,7 @@ d::object!(ClusterComputeResourceSummary: t::ComputeResourceSummary, "ClusterCom
 impl d::IsA<t::ComputeResourceSummary> for ClusterComputeResourceSummary {}
 
 /// Data object `vim.ClusterComputeResource.VCProfile`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterComputeResourceVCProfile {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1058,7 +1058,7 @@ d::object!(ClusterComputeResourceVCProfile: t::DynamicData, "ClusterComputeResou
 ]);
 
 /// Data object `vim.ClusterComputeResource.ValidationResultBase`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterComputeResourceValidationResultBase {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1080,7 +1080,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.ClusterComputeResource.VcsSlots`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.1.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterComputeResourceVcsSlots {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1101,7 +1101,7 @@ d::object!(ClusterComputeResourceVcsSlots: t::DynamicData, "ClusterComputeResour
 ]);
 
 /// Data object `vim.IoFilterManager.ClusterIoFilterInfo`, which extends [`IoFilterInfo`](t::IoFilterInfo). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterIoFilterInfo {
     /// The fields of [`IoFilterInfo`](t::IoFilterInfo).
     pub base: t::IoFilterInfo,
@@ -1116,7 +1116,7 @@ d::object!(ClusterIoFilterInfo: t::IoFilterInfo, "ClusterIoFilterInfo", 8, [
 ]);
 
 /// Data object `vim.vcha.FailoverClusterConfigurator.ClusterNetworkConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterNetworkConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1131,7 +1131,7 @@ d::object!(ClusterNetworkConfigSpec: t::DynamicData, "ClusterNetworkConfigSpec",
 ]);
 
 /// Data object `vim.ComputeResource.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ComputeResourceConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1153,7 +1153,7 @@ d::object!(ComputeResourceConfigInfo: t::DynamicData, "ComputeResourceConfigInfo
 impl d::IsA<t::ComputeResourceConfigInfo> for ComputeResourceConfigInfo {}
 
 /// Data object `vim.ComputeResource.ConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ComputeResourceConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1190,7 +1190,7 @@ d::object!(ComputeResourceConfigSpec: t::DynamicData, "ComputeResourceConfigSpec
 impl d::IsA<t::ComputeResourceConfigSpec> for ComputeResourceConfigSpec {}
 
 /// Data object `vim.ComputeResource.HostSPBMLicenseInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ComputeResourceHostSPBMLicenseInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1214,7 +1214,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.ComputeResource.HostSeedSpec`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ComputeResourceHostSeedSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1226,7 +1226,7 @@ d::object!(ComputeResourceHostSeedSpec: t::DynamicData, "ComputeResourceHostSeed
 ]);
 
 /// Data object `vim.ComputeResource.HostSeedSpec.SingleHostSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ComputeResourceHostSeedSpecSingleHostSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1249,7 +1249,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.ComputeResource.Summary`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ComputeResourceSummary {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1295,7 +1295,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.action.CreateTaskAction`, which extends [`Action`](t::Action). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CreateTaskAction {
     /// The fields of [`Action`](t::Action).
     pub base: t::Action,
@@ -1311,7 +1311,7 @@ d::object!(CreateTaskAction: t::Action, "CreateTaskAction", 0, [
 impl d::IsA<t::Action> for CreateTaskAction {}
 
 /// Data object `vim.encryption.CryptoKeyId`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CryptoKeyId {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1326,7 +1326,7 @@ d::object!(CryptoKeyId: t::DynamicData, "CryptoKeyId", 9, [
 ]);
 
 /// Data object `vim.encryption.CryptoKeyPlain`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CryptoKeyPlain {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1344,7 +1344,7 @@ d::object!(CryptoKeyPlain: t::DynamicData, "CryptoKeyPlain", 9, [
 ]);
 
 /// Data object `vim.encryption.CryptoKeyResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CryptoKeyResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1374,7 +1374,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.encryption.CryptoManagerHost.KeyStatus`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.1.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CryptoManagerHostKeyStatus {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1395,7 +1395,7 @@ d::object!(CryptoManagerHostKeyStatus: t::DynamicData, "CryptoManagerHostKeyStat
 ]);
 
 /// Data object `vim.encryption.CryptoManagerKmip.CertSignRequest`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.1.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CryptoManagerKmipCertSignRequest {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1425,7 +1425,7 @@ d::object!(CryptoManagerKmipCertSignRequest: t::DynamicData, "CryptoManagerKmipC
 ]);
 
 /// Data object `vim.encryption.CryptoManagerKmip.CertificateInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CryptoManagerKmipCertificateInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1461,7 +1461,7 @@ d::object!(CryptoManagerKmipCertificateInfo: t::DynamicData, "CryptoManagerKmipC
 ]);
 
 /// Data object `vim.encryption.CryptoManagerKmip.ClusterStatus`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CryptoManagerKmipClusterStatus {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1485,7 +1485,7 @@ d::object!(CryptoManagerKmipClusterStatus: t::DynamicData, "CryptoManagerKmipClu
 ]);
 
 /// Data object `vim.encryption.CryptoManagerKmip.CryptoKeyStatus`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.2.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CryptoManagerKmipCryptoKeyStatus {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1515,7 +1515,7 @@ d::object!(CryptoManagerKmipCryptoKeyStatus: t::DynamicData, "CryptoManagerKmipC
 ]);
 
 /// Data object `vim.encryption.CryptoManagerKmip.CryptoKeyStatus.KeyInfo`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CryptoManagerKmipCryptoKeyStatusKeyInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1544,7 +1544,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.encryption.CryptoManagerKmip.CryptoKeyStatus.WrappingKeyIdKeyInfo`, which extends [`CryptoManagerKmipCryptoKeyStatusKeyInfo`](t::CryptoManagerKmipCryptoKeyStatusKeyInfo). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CryptoManagerKmipCryptoKeyStatusWrappingKeyIdKeyInfo {
     /// The fields of [`CryptoManagerKmipCryptoKeyStatusKeyInfo`](t::CryptoManagerKmipCryptoKeyStatusKeyInfo).
     pub base: t::CryptoManagerKmipCryptoKeyStatusKeyInfo,
@@ -1557,7 +1557,7 @@ d::object!(CryptoManagerKmipCryptoKeyStatusWrappingKeyIdKeyInfo: t::CryptoManage
 impl d::IsA<t::CryptoManagerKmipCryptoKeyStatusKeyInfo> for CryptoManagerKmipCryptoKeyStatusWrappingKeyIdKeyInfo {}
 
 /// Data object `vim.encryption.CryptoManagerKmip.CryptoKeyStatus.WrappingRotationIntervalKeyInfo`, which extends [`CryptoManagerKmipCryptoKeyStatusKeyInfo`](t::CryptoManagerKmipCryptoKeyStatusKeyInfo). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CryptoManagerKmipCryptoKeyStatusWrappingRotationIntervalKeyInfo {
     /// The fields of [`CryptoManagerKmipCryptoKeyStatusKeyInfo`](t::CryptoManagerKmipCryptoKeyStatusKeyInfo).
     pub base: t::CryptoManagerKmipCryptoKeyStatusKeyInfo,
@@ -1573,7 +1573,7 @@ d::object!(CryptoManagerKmipCryptoKeyStatusWrappingRotationIntervalKeyInfo: t::C
 impl d::IsA<t::CryptoManagerKmipCryptoKeyStatusKeyInfo> for CryptoManagerKmipCryptoKeyStatusWrappingRotationIntervalKeyInfo {}
 
 /// Data object `vim.encryption.CryptoManagerKmip.CustomAttributeSpec`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.1.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CryptoManagerKmipCustomAttributeSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1585,7 +1585,7 @@ d::object!(CryptoManagerKmipCustomAttributeSpec: t::DynamicData, "CryptoManagerK
 ]);
 
 /// Data object `vim.encryption.CryptoManagerKmip.GenerateKeySpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CryptoManagerKmipGenerateKeySpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1597,7 +1597,7 @@ d::object!(CryptoManagerKmipGenerateKeySpec: t::DynamicData, "CryptoManagerKmipG
 ]);
 
 /// Data object `vim.encryption.CryptoManagerKmip.ServerCertInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CryptoManagerKmipServerCertInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1615,7 +1615,7 @@ d::object!(CryptoManagerKmipServerCertInfo: t::DynamicData, "CryptoManagerKmipSe
 ]);
 
 /// Data object `vim.encryption.CryptoManagerKmip.ServerStatus`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CryptoManagerKmipServerStatus {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1642,7 +1642,7 @@ d::object!(CryptoManagerKmipServerStatus: t::DynamicData, "CryptoManagerKmipServ
 ]);
 
 /// Data object `vim.encryption.CryptoSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CryptoSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1652,7 +1652,7 @@ d::object!(CryptoSpec: t::DynamicData, "CryptoSpec", 9, [
 impl d::IsA<t::CryptoSpec> for CryptoSpec {}
 
 /// Data object `vim.encryption.CryptoSpecDecrypt`, which extends [`CryptoSpec`](t::CryptoSpec). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CryptoSpecDecrypt {
     /// The fields of [`CryptoSpec`](t::CryptoSpec).
     pub base: t::CryptoSpec,
@@ -1662,7 +1662,7 @@ d::object!(CryptoSpecDecrypt: t::CryptoSpec, "CryptoSpecDecrypt", 9, [
 impl d::IsA<t::CryptoSpec> for CryptoSpecDecrypt {}
 
 /// Data object `vim.encryption.CryptoSpecDeepRecrypt`, which extends [`CryptoSpec`](t::CryptoSpec). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CryptoSpecDeepRecrypt {
     /// The fields of [`CryptoSpec`](t::CryptoSpec).
     pub base: t::CryptoSpec,
@@ -1675,7 +1675,7 @@ d::object!(CryptoSpecDeepRecrypt: t::CryptoSpec, "CryptoSpecDeepRecrypt", 9, [
 impl d::IsA<t::CryptoSpec> for CryptoSpecDeepRecrypt {}
 
 /// Data object `vim.encryption.CryptoSpecEncrypt`, which extends [`CryptoSpec`](t::CryptoSpec). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CryptoSpecEncrypt {
     /// The fields of [`CryptoSpec`](t::CryptoSpec).
     pub base: t::CryptoSpec,
@@ -1688,7 +1688,7 @@ d::object!(CryptoSpecEncrypt: t::CryptoSpec, "CryptoSpecEncrypt", 9, [
 impl d::IsA<t::CryptoSpec> for CryptoSpecEncrypt {}
 
 /// Data object `vim.encryption.CryptoSpecNoOp`, which extends [`CryptoSpec`](t::CryptoSpec). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CryptoSpecNoOp {
     /// The fields of [`CryptoSpec`](t::CryptoSpec).
     pub base: t::CryptoSpec,
@@ -1698,7 +1698,7 @@ d::object!(CryptoSpecNoOp: t::CryptoSpec, "CryptoSpecNoOp", 9, [
 impl d::IsA<t::CryptoSpec> for CryptoSpecNoOp {}
 
 /// Data object `vim.encryption.CryptoSpecRegister`, which extends [`CryptoSpecNoOp`](t::CryptoSpecNoOp). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CryptoSpecRegister {
     /// The fields of [`CryptoSpecNoOp`](t::CryptoSpecNoOp).
     pub base: t::CryptoSpecNoOp,
@@ -1711,7 +1711,7 @@ d::object!(CryptoSpecRegister: t::CryptoSpecNoOp, "CryptoSpecRegister", 9, [
 impl d::IsA<t::CryptoSpec> for CryptoSpecRegister {}
 
 /// Data object `vim.encryption.CryptoSpecShallowRecrypt`, which extends [`CryptoSpec`](t::CryptoSpec). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CryptoSpecShallowRecrypt {
     /// The fields of [`CryptoSpec`](t::CryptoSpec).
     pub base: t::CryptoSpec,
@@ -1724,7 +1724,7 @@ d::object!(CryptoSpecShallowRecrypt: t::CryptoSpec, "CryptoSpecShallowRecrypt", 
 impl d::IsA<t::CryptoSpec> for CryptoSpecShallowRecrypt {}
 
 /// Data object `vim.CustomFieldsManager.FieldDef`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomFieldDef {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1751,7 +1751,7 @@ d::object!(CustomFieldDef: t::DynamicData, "CustomFieldDef", 0, [
 ]);
 
 /// Data object `vim.CustomFieldsManager.StringValue`, which extends [`CustomFieldValue`](t::CustomFieldValue). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomFieldStringValue {
     /// The fields of [`CustomFieldValue`](t::CustomFieldValue).
     pub base: t::CustomFieldValue,
@@ -1764,7 +1764,7 @@ d::object!(CustomFieldStringValue: t::CustomFieldValue, "CustomFieldStringValue"
 impl d::IsA<t::CustomFieldValue> for CustomFieldStringValue {}
 
 /// Data object `vim.CustomFieldsManager.Value`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomFieldValue {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1777,7 +1777,7 @@ d::object!(CustomFieldValue: t::DynamicData, "CustomFieldValue", 0, [
 impl d::IsA<t::CustomFieldValue> for CustomFieldValue {}
 
 /// Data object `vim.CustomizationSpecInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationSpecInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1801,7 +1801,7 @@ d::object!(CustomizationSpecInfo: t::DynamicData, "CustomizationSpecInfo", 0, [
 ]);
 
 /// Data object `vim.CustomizationSpecItem`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationSpecItem {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1816,7 +1816,7 @@ d::object!(CustomizationSpecItem: t::DynamicData, "CustomizationSpecItem", 0, [
 ]);
 
 /// Data object `vim.DistributedVirtualSwitch.BackupRestoreCapability`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSBackupRestoreCapability {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1828,7 +1828,7 @@ d::object!(DVSBackupRestoreCapability: t::DynamicData, "DVSBackupRestoreCapabili
 ]);
 
 /// Data object `vim.DistributedVirtualSwitch.Capability`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSCapability {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1852,7 +1852,7 @@ d::object!(DVSCapability: t::DynamicData, "DVSCapability", 3, [
 ]);
 
 /// Data object `vim.DistributedVirtualSwitch.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1943,7 +1943,7 @@ d::object!(DVSConfigInfo: t::DynamicData, "DVSConfigInfo", 3, [
 impl d::IsA<t::DVSConfigInfo> for DVSConfigInfo {}
 
 /// Data object `vim.DistributedVirtualSwitch.ConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2007,7 +2007,7 @@ d::object!(DVSConfigSpec: t::DynamicData, "DVSConfigSpec", 3, [
 impl d::IsA<t::DVSConfigSpec> for DVSConfigSpec {}
 
 /// Data object `vim.DistributedVirtualSwitch.ContactInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSContactInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2022,7 +2022,7 @@ d::object!(DVSContactInfo: t::DynamicData, "DVSContactInfo", 3, [
 ]);
 
 /// Data object `vim.DistributedVirtualSwitch.CreateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSCreateSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2040,7 +2040,7 @@ d::object!(DVSCreateSpec: t::DynamicData, "DVSCreateSpec", 3, [
 ]);
 
 /// Data object `vim.DistributedVirtualSwitch.FeatureCapability`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSFeatureCapability {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2080,7 +2080,7 @@ d::object!(DVSFeatureCapability: t::DynamicData, "DVSFeatureCapability", 4, [
 impl d::IsA<t::DVSFeatureCapability> for DVSFeatureCapability {}
 
 /// Data object `vim.DistributedVirtualSwitch.HealthCheckFeatureCapability`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSHealthCheckCapability {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2090,7 +2090,7 @@ d::object!(DVSHealthCheckCapability: t::DynamicData, "DVSHealthCheckCapability",
 impl d::IsA<t::DVSHealthCheckCapability> for DVSHealthCheckCapability {}
 
 /// Data object `vim.DistributedVirtualSwitch.HealthCheckConfig`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSHealthCheckConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2106,7 +2106,7 @@ d::object!(DVSHealthCheckConfig: t::DynamicData, "DVSHealthCheckConfig", 6, [
 impl d::IsA<t::DVSHealthCheckConfig> for DVSHealthCheckConfig {}
 
 /// Data object `vim.DistributedVirtualSwitch.NameArrayUplinkPortPolicy`, which extends [`DVSUplinkPortPolicy`](t::DVSUplinkPortPolicy). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSNameArrayUplinkPortPolicy {
     /// The fields of [`DVSUplinkPortPolicy`](t::DVSUplinkPortPolicy).
     pub base: t::DVSUplinkPortPolicy,
@@ -2119,7 +2119,7 @@ d::object!(DVSNameArrayUplinkPortPolicy: t::DVSUplinkPortPolicy, "DVSNameArrayUp
 impl d::IsA<t::DVSUplinkPortPolicy> for DVSNameArrayUplinkPortPolicy {}
 
 /// Data object `vim.DistributedVirtualSwitch.NetworkResourceManagementCapability`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSNetworkResourceManagementCapability {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2146,7 +2146,7 @@ d::object!(DVSNetworkResourceManagementCapability: t::DynamicData, "DVSNetworkRe
 ]);
 
 /// Data object `vim.DistributedVirtualSwitch.SwitchPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSPolicy {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2164,7 +2164,7 @@ d::object!(DVSPolicy: t::DynamicData, "DVSPolicy", 3, [
 ]);
 
 /// Data object `vim.DistributedVirtualSwitch.RollbackCapability`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSRollbackCapability {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2176,7 +2176,7 @@ d::object!(DVSRollbackCapability: t::DynamicData, "DVSRollbackCapability", 6, [
 ]);
 
 /// Data object `vim.DistributedVirtualSwitch.RuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSRuntimeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2191,7 +2191,7 @@ d::object!(DVSRuntimeInfo: t::DynamicData, "DVSRuntimeInfo", 6, [
 ]);
 
 /// Data object `vim.DistributedVirtualSwitch.Summary`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSSummary {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2233,7 +2233,7 @@ d::object!(DVSSummary: t::DynamicData, "DVSSummary", 3, [
 ]);
 
 /// Data object `vim.DistributedVirtualSwitch.UplinkPortPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DVSUplinkPortPolicy {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2243,7 +2243,7 @@ d::object!(DVSUplinkPortPolicy: t::DynamicData, "DVSUplinkPortPolicy", 3, [
 impl d::IsA<t::DVSUplinkPortPolicy> for DVSUplinkPortPolicy {}
 
 /// Data object `vim.scheduler.DailyTaskScheduler`, which extends [`HourlyTaskScheduler`](t::HourlyTaskScheduler). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DailyTaskScheduler {
     /// The fields of [`HourlyTaskScheduler`](t::HourlyTaskScheduler).
     pub base: t::HourlyTaskScheduler,
@@ -2256,7 +2256,7 @@ d::object!(DailyTaskScheduler: t::HourlyTaskScheduler, "DailyTaskScheduler", 0, 
 impl d::IsA<t::TaskScheduler> for DailyTaskScheduler {}
 
 /// Data object `vim.ResourcePlanningManager.DatabaseSizeEstimate`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatabaseSizeEstimate {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2268,7 +2268,7 @@ d::object!(DatabaseSizeEstimate: t::DynamicData, "DatabaseSizeEstimate", 3, [
 ]);
 
 /// Data object `vim.ResourcePlanningManager.DatabaseSizeParam`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatabaseSizeParam {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2283,7 +2283,7 @@ d::object!(DatabaseSizeParam: t::DynamicData, "DatabaseSizeParam", 3, [
 ]);
 
 /// Data object `vim.Datacenter.BasicConnectInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatacenterBasicConnectInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2316,7 +2316,7 @@ d::object!(DatacenterBasicConnectInfo: t::DynamicData, "DatacenterBasicConnectIn
 ]);
 
 /// Data object `vim.Datacenter.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatacenterConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2331,7 +2331,7 @@ d::object!(DatacenterConfigInfo: t::DynamicData, "DatacenterConfigInfo", 6, [
 ]);
 
 /// Data object `vim.Datacenter.ConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatacenterConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2354,7 +2354,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.Datastore.Capability`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatastoreCapability {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2399,7 +2399,7 @@ d::object!(DatastoreCapability: t::DynamicData, "DatastoreCapability", 0, [
 ]);
 
 /// Data object `vim.Datastore.HostMount`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatastoreHostMount {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2414,7 +2414,7 @@ d::object!(DatastoreHostMount: t::DynamicData, "DatastoreHostMount", 0, [
 ]);
 
 /// Data object `vim.Datastore.Info`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatastoreInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2460,7 +2460,7 @@ d::object!(DatastoreInfo: t::DynamicData, "DatastoreInfo", 0, [
 impl d::IsA<t::DatastoreInfo> for DatastoreInfo {}
 
 /// Data object `vim.Datastore.MountPathDatastorePair`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatastoreMountPathDatastorePair {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2475,7 +2475,7 @@ d::object!(DatastoreMountPathDatastorePair: t::DynamicData, "DatastoreMountPathD
 ]);
 
 /// Data object `vim.DatastoreNamespaceManager.DirectoryInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.1.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatastoreNamespaceManagerDirectoryInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2499,7 +2499,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.Datastore.Summary`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatastoreSummary {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2547,7 +2547,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.Datastore.VVolContainerFailoverPair`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatastoreVVolContainerFailoverPair {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2578,7 +2578,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.Description`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Description {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2594,7 +2594,7 @@ d::object!(Description: t::DynamicData, "Description", 0, [
 impl d::IsA<t::Description> for Description {}
 
 /// Data object `vim.DesiredSoftwareSpec`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DesiredSoftwareSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2615,7 +2615,7 @@ d::object!(DesiredSoftwareSpec: t::DynamicData, "DesiredSoftwareSpec", 16, [
 ]);
 
 /// Data object `vim.DesiredSoftwareSpec.BaseImageSpec`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DesiredSoftwareSpecBaseImageSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2627,7 +2627,7 @@ d::object!(DesiredSoftwareSpecBaseImageSpec: t::DynamicData, "DesiredSoftwareSpe
 ]);
 
 /// Data object `vim.DesiredSoftwareSpec.ComponentSpec`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.2.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DesiredSoftwareSpecComponentSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2642,7 +2642,7 @@ d::object!(DesiredSoftwareSpecComponentSpec: t::DynamicData, "DesiredSoftwareSpe
 ]);
 
 /// Data object `vim.DesiredSoftwareSpec.VendorAddOnSpec`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DesiredSoftwareSpecVendorAddOnSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2657,7 +2657,7 @@ d::object!(DesiredSoftwareSpecVendorAddOnSpec: t::DynamicData, "DesiredSoftwareS
 ]);
 
 /// Data object `vim.VirtualDiskManager.DeviceBackedVirtualDiskSpec`, which extends [`VirtualDiskSpec`](t::VirtualDiskSpec). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DeviceBackedVirtualDiskSpec {
     /// The fields of [`VirtualDiskSpec`](t::VirtualDiskSpec).
     pub base: t::VirtualDiskSpec,
@@ -2670,7 +2670,7 @@ d::object!(DeviceBackedVirtualDiskSpec: t::VirtualDiskSpec, "DeviceBackedVirtual
 impl d::IsA<t::VirtualDiskSpec> for DeviceBackedVirtualDiskSpec {}
 
 /// Data object `vim.DiagnosticManager.AuditRecordResult`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DiagnosticManagerAuditRecordResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2685,7 +2685,7 @@ d::object!(DiagnosticManagerAuditRecordResult: t::DynamicData, "DiagnosticManage
 ]);
 
 /// Data object `vim.DiagnosticManager.BundleInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DiagnosticManagerBundleInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2713,7 +2713,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.DiagnosticManager.LogDescriptor`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DiagnosticManagerLogDescriptor {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2747,7 +2747,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.DiagnosticManager.LogHeader`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DiagnosticManagerLogHeader {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2765,7 +2765,7 @@ d::object!(DiagnosticManagerLogHeader: t::DynamicData, "DiagnosticManagerLogHead
 ]);
 
 /// Data object `vim.DirectPathProfileManager.DirectPathProfileInfo`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DirectPathProfileInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2789,7 +2789,7 @@ d::object!(DirectPathProfileInfo: t::DynamicData, "DirectPathProfileInfo", 32, [
 ]);
 
 /// Data object `vim.DirectPathProfileManager.CapacityInfo`, which extends [`DirectPathProfileManagerCapacityResult`](t::DirectPathProfileManagerCapacityResult). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DirectPathProfileManagerCapacityInfo {
     /// The fields of [`DirectPathProfileManagerCapacityResult`](t::DirectPathProfileManagerCapacityResult).
     pub base: t::DirectPathProfileManagerCapacityResult,
@@ -2814,7 +2814,7 @@ d::object!(DirectPathProfileManagerCapacityInfo: t::DirectPathProfileManagerCapa
 impl d::IsA<t::DirectPathProfileManagerCapacityResult> for DirectPathProfileManagerCapacityInfo {}
 
 /// Data object `vim.DirectPathProfileManager.CapacityQueryByDeviceConfig`, which extends [`DirectPathProfileManagerCapacityQuerySpec`](t::DirectPathProfileManagerCapacityQuerySpec). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DirectPathProfileManagerCapacityQueryByDeviceConfig {
     /// The fields of [`DirectPathProfileManagerCapacityQuerySpec`](t::DirectPathProfileManagerCapacityQuerySpec).
     pub base: t::DirectPathProfileManagerCapacityQuerySpec,
@@ -2827,7 +2827,7 @@ d::object!(DirectPathProfileManagerCapacityQueryByDeviceConfig: t::DirectPathPro
 impl d::IsA<t::DirectPathProfileManagerCapacityQuerySpec> for DirectPathProfileManagerCapacityQueryByDeviceConfig {}
 
 /// Data object `vim.DirectPathProfileManager.CapacityQueryById`, which extends [`DirectPathProfileManagerCapacityQuerySpec`](t::DirectPathProfileManagerCapacityQuerySpec). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DirectPathProfileManagerCapacityQueryById {
     /// The fields of [`DirectPathProfileManagerCapacityQuerySpec`](t::DirectPathProfileManagerCapacityQuerySpec).
     pub base: t::DirectPathProfileManagerCapacityQuerySpec,
@@ -2840,7 +2840,7 @@ d::object!(DirectPathProfileManagerCapacityQueryById: t::DirectPathProfileManage
 impl d::IsA<t::DirectPathProfileManagerCapacityQuerySpec> for DirectPathProfileManagerCapacityQueryById {}
 
 /// Data object `vim.DirectPathProfileManager.CapacityQueryByName`, which extends [`DirectPathProfileManagerCapacityQuerySpec`](t::DirectPathProfileManagerCapacityQuerySpec). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DirectPathProfileManagerCapacityQueryByName {
     /// The fields of [`DirectPathProfileManagerCapacityQuerySpec`](t::DirectPathProfileManagerCapacityQuerySpec).
     pub base: t::DirectPathProfileManagerCapacityQuerySpec,
@@ -2853,7 +2853,7 @@ d::object!(DirectPathProfileManagerCapacityQueryByName: t::DirectPathProfileMana
 impl d::IsA<t::DirectPathProfileManagerCapacityQuerySpec> for DirectPathProfileManagerCapacityQueryByName {}
 
 /// Data object `vim.DirectPathProfileManager.CapacityQuerySpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DirectPathProfileManagerCapacityQuerySpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2863,7 +2863,7 @@ d::object!(DirectPathProfileManagerCapacityQuerySpec: t::DynamicData, "DirectPat
 impl d::IsA<t::DirectPathProfileManagerCapacityQuerySpec> for DirectPathProfileManagerCapacityQuerySpec {}
 
 /// Data object `vim.DirectPathProfileManager.CapacityResult`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DirectPathProfileManagerCapacityResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2873,7 +2873,7 @@ d::object!(DirectPathProfileManagerCapacityResult: t::DynamicData, "DirectPathPr
 impl d::IsA<t::DirectPathProfileManagerCapacityResult> for DirectPathProfileManagerCapacityResult {}
 
 /// Data object `vim.DirectPathProfileManager.CapacityUnknown`, which extends [`DirectPathProfileManagerCapacityResult`](t::DirectPathProfileManagerCapacityResult). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DirectPathProfileManagerCapacityUnknown {
     /// The fields of [`DirectPathProfileManagerCapacityResult`](t::DirectPathProfileManagerCapacityResult).
     pub base: t::DirectPathProfileManagerCapacityResult,
@@ -2889,7 +2889,7 @@ d::object!(DirectPathProfileManagerCapacityUnknown: t::DirectPathProfileManagerC
 impl d::IsA<t::DirectPathProfileManagerCapacityResult> for DirectPathProfileManagerCapacityUnknown {}
 
 /// Data object `vim.DirectPathProfileManager.CreateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DirectPathProfileManagerCreateSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2907,7 +2907,7 @@ d::object!(DirectPathProfileManagerCreateSpec: t::DynamicData, "DirectPathProfil
 ]);
 
 /// Data object `vim.DirectPathProfileManager.DirectPathConfig`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DirectPathProfileManagerDirectPathConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2917,7 +2917,7 @@ d::object!(DirectPathProfileManagerDirectPathConfig: t::DynamicData, "DirectPath
 impl d::IsA<t::DirectPathProfileManagerDirectPathConfig> for DirectPathProfileManagerDirectPathConfig {}
 
 /// Data object `vim.DirectPathProfileManager.DvxDirectPathConfig`, which extends [`DirectPathProfileManagerDirectPathConfig`](t::DirectPathProfileManagerDirectPathConfig). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DirectPathProfileManagerDvxDirectPathConfig {
     /// The fields of [`DirectPathProfileManagerDirectPathConfig`](t::DirectPathProfileManagerDirectPathConfig).
     pub base: t::DirectPathProfileManagerDirectPathConfig,
@@ -2930,7 +2930,7 @@ d::object!(DirectPathProfileManagerDvxDirectPathConfig: t::DirectPathProfileMana
 impl d::IsA<t::DirectPathProfileManagerDirectPathConfig> for DirectPathProfileManagerDvxDirectPathConfig {}
 
 /// Data object `vim.DirectPathProfileManager.DynamicDirectPathConfig`, which extends [`DirectPathProfileManagerDirectPathConfig`](t::DirectPathProfileManagerDirectPathConfig). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DirectPathProfileManagerDynamicDirectPathConfig {
     /// The fields of [`DirectPathProfileManagerDirectPathConfig`](t::DirectPathProfileManagerDirectPathConfig).
     pub base: t::DirectPathProfileManagerDirectPathConfig,
@@ -2943,7 +2943,7 @@ d::object!(DirectPathProfileManagerDynamicDirectPathConfig: t::DirectPathProfile
 impl d::IsA<t::DirectPathProfileManagerDirectPathConfig> for DirectPathProfileManagerDynamicDirectPathConfig {}
 
 /// Data object `vim.DirectPathProfileManager.FilterSpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DirectPathProfileManagerFilterSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2961,7 +2961,7 @@ d::object!(DirectPathProfileManagerFilterSpec: t::DynamicData, "DirectPathProfil
 ]);
 
 /// Data object `vim.DirectPathProfileManager.TargetCluster`, which extends [`DirectPathProfileManagerTargetEntity`](t::DirectPathProfileManagerTargetEntity). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DirectPathProfileManagerTargetCluster {
     /// The fields of [`DirectPathProfileManagerTargetEntity`](t::DirectPathProfileManagerTargetEntity).
     pub base: t::DirectPathProfileManagerTargetEntity,
@@ -2974,7 +2974,7 @@ d::object!(DirectPathProfileManagerTargetCluster: t::DirectPathProfileManagerTar
 impl d::IsA<t::DirectPathProfileManagerTargetEntity> for DirectPathProfileManagerTargetCluster {}
 
 /// Data object `vim.DirectPathProfileManager.TargetEntity`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DirectPathProfileManagerTargetEntity {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2984,7 +2984,7 @@ d::object!(DirectPathProfileManagerTargetEntity: t::DynamicData, "DirectPathProf
 impl d::IsA<t::DirectPathProfileManagerTargetEntity> for DirectPathProfileManagerTargetEntity {}
 
 /// Data object `vim.DirectPathProfileManager.TargetHost`, which extends [`DirectPathProfileManagerTargetEntity`](t::DirectPathProfileManagerTargetEntity). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DirectPathProfileManagerTargetHost {
     /// The fields of [`DirectPathProfileManagerTargetEntity`](t::DirectPathProfileManagerTargetEntity).
     pub base: t::DirectPathProfileManagerTargetEntity,

@@ -7,7 +7,7 @@ use crate::generated::types as t;
 use crate::moref::MoRef;
 
 /// Data object `vim.DirectPathProfileManager.UpdateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DirectPathProfileManagerUpdateSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -22,7 +22,7 @@ d::object!(DirectPathProfileManagerUpdateSpec: t::DynamicData, "DirectPathProfil
 ]);
 
 /// Data object `vim.DirectPathProfileManager.VirtualDeviceGroupDirectPathConfig`, which extends [`DirectPathProfileManagerDirectPathConfig`](t::DirectPathProfileManagerDirectPathConfig). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DirectPathProfileManagerVirtualDeviceGroupDirectPathConfig {
     /// The fields of [`DirectPathProfileManagerDirectPathConfig`](t::DirectPathProfileManagerDirectPathConfig).
     pub base: t::DirectPathProfileManagerDirectPathConfig,
@@ -35,7 +35,7 @@ d::object!(DirectPathProfileManagerVirtualDeviceGroupDirectPathConfig: t::Direct
 impl d::IsA<t::DirectPathProfileManagerDirectPathConfig> for DirectPathProfileManagerVirtualDeviceGroupDirectPathConfig {}
 
 /// Data object `vim.DirectPathProfileManager.VmiopDirectPathConfig`, which extends [`DirectPathProfileManagerDirectPathConfig`](t::DirectPathProfileManagerDirectPathConfig). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DirectPathProfileManagerVmiopDirectPathConfig {
     /// The fields of [`DirectPathProfileManagerDirectPathConfig`](t::DirectPathProfileManagerDirectPathConfig).
     pub base: t::DirectPathProfileManagerDirectPathConfig,
@@ -48,7 +48,7 @@ d::object!(DirectPathProfileManagerVmiopDirectPathConfig: t::DirectPathProfileMa
 impl d::IsA<t::DirectPathProfileManagerDirectPathConfig> for DirectPathProfileManagerVmiopDirectPathConfig {}
 
 /// Data object `vim.VirtualMachine.DiskChangeInfo.DiskChangeExtent`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DiskChangeExtent {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -63,7 +63,7 @@ d::object!(DiskChangeExtent: t::DynamicData, "DiskChangeExtent", 3, [
 ]);
 
 /// Data object `vim.VirtualMachine.DiskChangeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DiskChangeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -81,7 +81,7 @@ d::object!(DiskChangeInfo: t::DynamicData, "DiskChangeInfo", 3, [
 ]);
 
 /// Data object `vim.vslm.DiskCryptoSpec`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DiskCryptoSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -153,7 +153,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.DistributedVirtualSwitch.HostInfrastructureTrafficResource`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsHostInfrastructureTrafficResource {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -171,7 +171,7 @@ d::object!(DvsHostInfrastructureTrafficResource: t::DynamicData, "DvsHostInfrast
 ]);
 
 /// Data object `vim.DistributedVirtualSwitch.HostInfrastructureTrafficResource.ResourceAllocation`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsHostInfrastructureTrafficResourceAllocation {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -189,7 +189,7 @@ d::object!(DvsHostInfrastructureTrafficResourceAllocation: t::DynamicData, "DvsH
 ]);
 
 /// Data object `vim.DistributedVirtualSwitch.ResourceRuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsResourceRuntimeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -213,7 +213,7 @@ d::object!(DvsResourceRuntimeInfo: t::DynamicData, "DvsResourceRuntimeInfo", 8, 
 ]);
 
 /// Data object `vmodl.DynamicArray`. Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DynamicArray {
     /// What the server sent beyond the known fields.
     pub extra: d::Extra,
@@ -225,7 +225,7 @@ d::root_object!(DynamicArray, "DynamicArray", 0, [
 ]);
 
 /// Data object `vmodl.DynamicData`. Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DynamicData {
     /// What the server sent beyond the known fields.
     pub extra: d::Extra,
@@ -234,7 +234,7 @@ d::root_object!(DynamicData, "DynamicData", 0, [
 ]);
 
 /// Data object `vmodl.DynamicProperty`. Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DynamicProperty {
     /// What the server sent beyond the known fields.
     pub extra: d::Extra,
@@ -249,7 +249,7 @@ d::root_object!(DynamicProperty, "DynamicProperty", 0, [
 ]);
 
 /// Data object `vim.EVCMode`, which extends [`ElementDescription`](t::ElementDescription). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EVCMode {
     /// The fields of [`ElementDescription`](t::ElementDescription).
     pub base: t::ElementDescription,
@@ -281,7 +281,7 @@ impl d::IsA<t::ElementDescription> for EVCMode {}
 impl d::IsA<t::Description> for EVCMode {}
 
 /// Data object `vim.ElementDescription`, which extends [`Description`](t::Description). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ElementDescription {
     /// The fields of [`Description`](t::Description).
     pub base: t::Description,
@@ -295,7 +295,7 @@ impl d::IsA<t::ElementDescription> for ElementDescription {}
 impl d::IsA<t::Description> for ElementDescription {}
 
 /// Data object `vim.AuthorizationManager.EntityPrivilege`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EntityPrivilege {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -310,7 +310,7 @@ d::object!(EntityPrivilege: t::DynamicData, "EntityPrivilege", 7, [
 ]);
 
 /// Data object `vim.EnumDescription`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EnumDescription {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -325,7 +325,7 @@ d::object!(EnumDescription: t::DynamicData, "EnumDescription", 3, [
 ]);
 
 /// Data object `vim.EnvironmentBrowser.ConfigOptionQuerySpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EnvironmentBrowserConfigOptionQuerySpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -343,7 +343,7 @@ d::object!(EnvironmentBrowserConfigOptionQuerySpec: t::DynamicData, "Environment
 ]);
 
 /// Data object `vim.LicenseManager.EvaluationLicense`, which extends [`LicenseSource`](t::LicenseSource). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EvaluationLicenseSource {
     /// The fields of [`LicenseSource`](t::LicenseSource).
     pub base: t::LicenseSource,
@@ -356,7 +356,7 @@ d::object!(EvaluationLicenseSource: t::LicenseSource, "EvaluationLicenseSource",
 impl d::IsA<t::LicenseSource> for EvaluationLicenseSource {}
 
 /// Data object `vim.alarm.EventAlarmExpression`, which extends [`AlarmExpression`](t::AlarmExpression). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EventAlarmExpression {
     /// The fields of [`AlarmExpression`](t::AlarmExpression).
     pub base: t::AlarmExpression,
@@ -381,7 +381,7 @@ d::object!(EventAlarmExpression: t::AlarmExpression, "EventAlarmExpression", 0, 
 impl d::IsA<t::AlarmExpression> for EventAlarmExpression {}
 
 /// Data object `vim.alarm.EventAlarmExpression.Comparison`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct EventAlarmExpressionComparison {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -411,7 +411,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.ext.ExtendedProductInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ExtExtendedProductInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -432,7 +432,7 @@ d::object!(ExtExtendedProductInfo: t::DynamicData, "ExtExtendedProductInfo", 5, 
 ]);
 
 /// Data object `vim.ext.ManagedEntityInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ExtManagedEntityInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -453,7 +453,7 @@ d::object!(ExtManagedEntityInfo: t::DynamicData, "ExtManagedEntityInfo", 5, [
 ]);
 
 /// Data object `vim.ext.SolutionManagerInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ExtSolutionManagerInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -468,7 +468,7 @@ d::object!(ExtSolutionManagerInfo: t::DynamicData, "ExtSolutionManagerInfo", 5, 
 ]);
 
 /// Data object `vim.ext.SolutionManagerInfo.TabInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ExtSolutionManagerInfoTabInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -483,7 +483,7 @@ d::object!(ExtSolutionManagerInfoTabInfo: t::DynamicData, "ExtSolutionManagerInf
 ]);
 
 /// Data object `vim.ExtendedDescription`, which extends [`Description`](t::Description). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ExtendedDescription {
     /// The fields of [`Description`](t::Description).
     pub base: t::Description,
@@ -499,7 +499,7 @@ d::object!(ExtendedDescription: t::Description, "ExtendedDescription", 3, [
 impl d::IsA<t::Description> for ExtendedDescription {}
 
 /// Data object `vim.ExtendedElementDescription`, which extends [`ElementDescription`](t::ElementDescription). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ExtendedElementDescription {
     /// The fields of [`ElementDescription`](t::ElementDescription).
     pub base: t::ElementDescription,
@@ -516,7 +516,7 @@ impl d::IsA<t::ElementDescription> for ExtendedElementDescription {}
 impl d::IsA<t::Description> for ExtendedElementDescription {}
 
 /// Data object `vim.Extension`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Extension {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -585,7 +585,7 @@ d::object!(Extension: t::DynamicData, "Extension", 0, [
 ]);
 
 /// Data object `vim.Extension.ClientInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ExtensionClientInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -609,7 +609,7 @@ d::object!(ExtensionClientInfo: t::DynamicData, "ExtensionClientInfo", 0, [
 ]);
 
 /// Data object `vim.Extension.EventTypeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ExtensionEventTypeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -624,7 +624,7 @@ d::object!(ExtensionEventTypeInfo: t::DynamicData, "ExtensionEventTypeInfo", 0, 
 ]);
 
 /// Data object `vim.Extension.FaultTypeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ExtensionFaultTypeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -636,7 +636,7 @@ d::object!(ExtensionFaultTypeInfo: t::DynamicData, "ExtensionFaultTypeInfo", 0, 
 ]);
 
 /// Data object `vim.Extension.HealthInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ExtensionHealthInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -648,7 +648,7 @@ d::object!(ExtensionHealthInfo: t::DynamicData, "ExtensionHealthInfo", 3, [
 ]);
 
 /// Data object `vim.ExtensionManager.IpAllocationUsage`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ExtensionManagerIpAllocationUsage {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -663,7 +663,7 @@ d::object!(ExtensionManagerIpAllocationUsage: t::DynamicData, "ExtensionManagerI
 ]);
 
 /// Data object `vim.Extension.OvfConsumerInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ExtensionOvfConsumerInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -678,7 +678,7 @@ d::object!(ExtensionOvfConsumerInfo: t::DynamicData, "ExtensionOvfConsumerInfo",
 ]);
 
 /// Data object `vim.Extension.PrivilegeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ExtensionPrivilegeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -693,7 +693,7 @@ d::object!(ExtensionPrivilegeInfo: t::DynamicData, "ExtensionPrivilegeInfo", 0, 
 ]);
 
 /// Data object `vim.Extension.ResourceInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ExtensionResourceInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -711,7 +711,7 @@ d::object!(ExtensionResourceInfo: t::DynamicData, "ExtensionResourceInfo", 0, [
 ]);
 
 /// Data object `vim.Extension.ServerInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ExtensionServerInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -741,7 +741,7 @@ d::object!(ExtensionServerInfo: t::DynamicData, "ExtensionServerInfo", 0, [
 ]);
 
 /// Data object `vim.Extension.TaskTypeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ExtensionTaskTypeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -753,7 +753,7 @@ d::object!(ExtensionTaskTypeInfo: t::DynamicData, "ExtensionTaskTypeInfo", 0, [
 ]);
 
 /// Data object `vim.vcha.FailoverClusterConfigurator.FailoverNodeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FailoverNodeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -771,7 +771,7 @@ d::object!(FailoverNodeInfo: t::DynamicData, "FailoverNodeInfo", 9, [
 ]);
 
 /// Data object `vim.FaultsByHost`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FaultsByHost {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -786,7 +786,7 @@ d::object!(FaultsByHost: t::DynamicData, "FaultsByHost", 10, [
 ]);
 
 /// Data object `vim.FaultsByVM`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FaultsByVM {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -801,7 +801,7 @@ d::object!(FaultsByVM: t::DynamicData, "FaultsByVM", 10, [
 ]);
 
 /// Data object `vim.FeatureEVCMode`, which extends [`ElementDescription`](t::ElementDescription). Since API 7.0.1.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FeatureEVCMode {
     /// The fields of [`ElementDescription`](t::ElementDescription).
     pub base: t::ElementDescription,
@@ -821,7 +821,7 @@ impl d::IsA<t::ElementDescription> for FeatureEVCMode {}
 impl d::IsA<t::Description> for FeatureEVCMode {}
 
 /// Data object `vim.VirtualDiskManager.FileBackedVirtualDiskSpec`, which extends [`VirtualDiskSpec`](t::VirtualDiskSpec). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FileBackedVirtualDiskSpec {
     /// The fields of [`VirtualDiskSpec`](t::VirtualDiskSpec).
     pub base: t::VirtualDiskSpec,
@@ -843,7 +843,7 @@ d::object!(FileBackedVirtualDiskSpec: t::VirtualDiskSpec, "FileBackedVirtualDisk
 impl d::IsA<t::VirtualDiskSpec> for FileBackedVirtualDiskSpec {}
 
 /// Data object `vim.FileManager.FileLockInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.2.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FileLockInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -882,7 +882,7 @@ d::object!(FileLockInfo: t::DynamicData, "FileLockInfo", 29, [
 ]);
 
 /// Data object `vim.FileManager.FileLockInfoResult`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.2.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FileLockInfoResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -897,7 +897,7 @@ d::object!(FileLockInfoResult: t::DynamicData, "FileLockInfoResult", 29, [
 ]);
 
 /// Data object `vim.option.FloatOption`, which extends [`OptionType`](t::OptionType). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FloatOption {
     /// The fields of [`OptionType`](t::OptionType).
     pub base: t::OptionType,
@@ -916,7 +916,7 @@ d::object!(FloatOption: t::OptionType, "FloatOption", 0, [
 impl d::IsA<t::OptionType> for FloatOption {}
 
 /// Data object `vim.Folder.BatchAddHostsToClusterResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FolderBatchAddHostsToClusterResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -934,7 +934,7 @@ d::object!(FolderBatchAddHostsToClusterResult: t::DynamicData, "FolderBatchAddHo
 ]);
 
 /// Data object `vim.Folder.BatchAddStandaloneHostsResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FolderBatchAddStandaloneHostsResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -957,7 +957,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.Folder.ExternallyManagedFolderInfo`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FolderExternallyManagedFolderInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -986,7 +986,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.Folder.FailedHostResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FolderFailedHostResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1007,7 +1007,7 @@ d::object!(FolderFailedHostResult: t::DynamicData, "FolderFailedHostResult", 11,
 ]);
 
 /// Data object `vim.Folder.NewHostSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FolderNewHostSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1022,7 +1022,7 @@ d::object!(FolderNewHostSpec: t::DynamicData, "FolderNewHostSpec", 11, [
 ]);
 
 /// Data object `vim.alarm.GroupAlarmAction`, which extends [`AlarmAction`](t::AlarmAction). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GroupAlarmAction {
     /// The fields of [`AlarmAction`](t::AlarmAction).
     pub base: t::AlarmAction,
@@ -1035,7 +1035,7 @@ d::object!(GroupAlarmAction: t::AlarmAction, "GroupAlarmAction", 0, [
 impl d::IsA<t::AlarmAction> for GroupAlarmAction {}
 
 /// Data object `vim.storageDrs.HbrDiskMigrationAction`, which extends [`ClusterAction`](t::ClusterAction). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HbrDiskMigrationAction {
     /// The fields of [`ClusterAction`](t::ClusterAction).
     pub base: t::ClusterAction,
@@ -1081,7 +1081,7 @@ d::object!(HbrDiskMigrationAction: t::ClusterAction, "HbrDiskMigrationAction", 8
 impl d::IsA<t::ClusterAction> for HbrDiskMigrationAction {}
 
 /// Data object `vim.HbrManager.ReplicationVmInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HbrManagerReplicationVmInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1102,7 +1102,7 @@ d::object!(HbrManagerReplicationVmInfo: t::DynamicData, "HbrManagerReplicationVm
 ]);
 
 /// Data object `vim.HbrManager.VmReplicationCapability`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HbrManagerVmReplicationCapability {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1129,7 +1129,7 @@ d::object!(HbrManagerVmReplicationCapability: t::DynamicData, "HbrManagerVmRepli
 ]);
 
 /// Data object `vim.HbrReplicationTargetSpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HbrReplicationTargetSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1138,7 +1138,7 @@ d::object!(HbrReplicationTargetSpec: t::DynamicData, "HbrReplicationTargetSpec",
 ]);
 
 /// Data object `vim.HbrTargetSpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HbrTargetSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1153,7 +1153,7 @@ d::object!(HbrTargetSpec: t::DynamicData, "HbrTargetSpec", 32, [
 ]);
 
 /// Data object `vim.HbrTargetSpecReplacement`, which extends [`HbrReplicationTargetSpec`](t::HbrReplicationTargetSpec). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HbrTargetSpecReplacement {
     /// The fields of [`HbrReplicationTargetSpec`](t::HbrReplicationTargetSpec).
     pub base: t::HbrReplicationTargetSpec,
@@ -1165,7 +1165,7 @@ d::object!(HbrTargetSpecReplacement: t::HbrReplicationTargetSpec, "HbrTargetSpec
 ]);
 
 /// Data object `vim.HealthUpdate`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HealthUpdate {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1189,7 +1189,7 @@ d::object!(HealthUpdate: t::DynamicData, "HealthUpdate", 9, [
 ]);
 
 /// Data object `vim.HealthUpdateInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HealthUpdateInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1228,7 +1228,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.IoFilterManager.HostIoFilterInfo`, which extends [`IoFilterInfo`](t::IoFilterInfo). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostIoFilterInfo {
     /// The fields of [`IoFilterInfo`](t::IoFilterInfo).
     pub base: t::IoFilterInfo,
@@ -1240,7 +1240,7 @@ d::object!(HostIoFilterInfo: t::IoFilterInfo, "HostIoFilterInfo", 8, [
 ]);
 
 /// Data object `vim.LicenseManager.LicensableResourceInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostLicensableResourceInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1265,7 +1265,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.HostServiceTicket`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostServiceTicket {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1305,7 +1305,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.HostSystem.ComplianceCheckState`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSystemComplianceCheckState {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1339,7 +1339,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.HostSystem.ReconnectSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSystemReconnectSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1351,7 +1351,7 @@ d::object!(HostSystemReconnectSpec: t::DynamicData, "HostSystemReconnectSpec", 5
 ]);
 
 /// Data object `vim.HostSystem.RemediationState`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSystemRemediationState {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1378,7 +1378,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.ServiceInstance.HostVMotionCompatibility`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVMotionCompatibility {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1393,7 +1393,7 @@ d::object!(HostVMotionCompatibility: t::DynamicData, "HostVMotionCompatibility",
 ]);
 
 /// Data object `vim.scheduler.HourlyTaskScheduler`, which extends [`RecurrentTaskScheduler`](t::RecurrentTaskScheduler). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HourlyTaskScheduler {
     /// The fields of [`RecurrentTaskScheduler`](t::RecurrentTaskScheduler).
     pub base: t::RecurrentTaskScheduler,
@@ -1406,7 +1406,7 @@ d::object!(HourlyTaskScheduler: t::RecurrentTaskScheduler, "HourlyTaskScheduler"
 impl d::IsA<t::TaskScheduler> for HourlyTaskScheduler {}
 
 /// Data object `vim.HttpNfcLease.Capabilities`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HttpNfcLeaseCapabilities {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1421,7 +1421,7 @@ d::object!(HttpNfcLeaseCapabilities: t::DynamicData, "HttpNfcLeaseCapabilities",
 ]);
 
 /// Data object `vim.HttpNfcLease.DatastoreLeaseInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HttpNfcLeaseDatastoreLeaseInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1436,7 +1436,7 @@ d::object!(HttpNfcLeaseDatastoreLeaseInfo: t::DynamicData, "HttpNfcLeaseDatastor
 ]);
 
 /// Data object `vim.HttpNfcLease.DeviceUrl`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HttpNfcLeaseDeviceUrl {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1472,7 +1472,7 @@ d::object!(HttpNfcLeaseDeviceUrl: t::DynamicData, "HttpNfcLeaseDeviceUrl", 3, [
 ]);
 
 /// Data object `vim.HttpNfcLease.HostInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HttpNfcLeaseHostInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1487,7 +1487,7 @@ d::object!(HttpNfcLeaseHostInfo: t::DynamicData, "HttpNfcLeaseHostInfo", 4, [
 ]);
 
 /// Data object `vim.HttpNfcLease.Info`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HttpNfcLeaseInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1514,7 +1514,7 @@ d::object!(HttpNfcLeaseInfo: t::DynamicData, "HttpNfcLeaseInfo", 3, [
 ]);
 
 /// Data object `vim.HttpNfcLease.ManifestEntry`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HttpNfcLeaseManifestEntry {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1563,7 +1563,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.HttpNfcLease.ProbeResult`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.2.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HttpNfcLeaseProbeResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1575,7 +1575,7 @@ d::object!(HttpNfcLeaseProbeResult: t::DynamicData, "HttpNfcLeaseProbeResult", 2
 ]);
 
 /// Data object `vim.HttpNfcLease.SourceFile`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HttpNfcLeaseSourceFile {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1618,7 +1618,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vslm.ID`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ID {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1630,7 +1630,7 @@ d::object!(ID: t::DynamicData, "ID", 9, [
 ]);
 
 /// Data object `vim.ImportSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ImportSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1646,7 +1646,7 @@ d::object!(ImportSpec: t::DynamicData, "ImportSpec", 3, [
 impl d::IsA<t::ImportSpec> for ImportSpec {}
 
 /// Data object `vim.InheritablePolicy`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InheritablePolicy {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1658,7 +1658,7 @@ d::object!(InheritablePolicy: t::DynamicData, "InheritablePolicy", 3, [
 ]);
 
 /// Data object `vim.IntExpression`, which extends [`NegatableExpression`](t::NegatableExpression). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IntExpression {
     /// The fields of [`NegatableExpression`](t::NegatableExpression).
     pub base: t::NegatableExpression,
@@ -1670,7 +1670,7 @@ d::object!(IntExpression: t::NegatableExpression, "IntExpression", 7, [
 ]);
 
 /// Data object `vim.option.IntOption`, which extends [`OptionType`](t::OptionType). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IntOption {
     /// The fields of [`OptionType`](t::OptionType).
     pub base: t::OptionType,
@@ -1689,7 +1689,7 @@ d::object!(IntOption: t::OptionType, "IntOption", 0, [
 impl d::IsA<t::OptionType> for IntOption {}
 
 /// Data object `vim.IntPolicy`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IntPolicy {
     /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
     pub base: t::InheritablePolicy,
@@ -1701,7 +1701,7 @@ d::object!(IntPolicy: t::InheritablePolicy, "IntPolicy", 3, [
 ]);
 
 /// Data object `vim.ResourcePlanningManager.InventoryDescription`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct InventoryDescription {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1740,7 +1740,7 @@ d::object!(InventoryDescription: t::DynamicData, "InventoryDescription", 3, [
 ]);
 
 /// Data object `vim.IoFilterManager.QueryIssueResult.HostIssue`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IoFilterHostIssue {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1755,7 +1755,7 @@ d::object!(IoFilterHostIssue: t::DynamicData, "IoFilterHostIssue", 8, [
 ]);
 
 /// Data object `vim.IoFilterManager.IoFilterInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IoFilterInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1785,7 +1785,7 @@ d::object!(IoFilterInfo: t::DynamicData, "IoFilterInfo", 8, [
 ]);
 
 /// Data object `vim.IoFilterManager.SslTrust`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IoFilterManagerSslTrust {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1804,7 +1804,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.IoFilterManager.QueryIssueResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IoFilterQueryIssueResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1833,7 +1833,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.IpAddress`, which extends [`NegatableExpression`](t::NegatableExpression). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IpAddress {
     /// The fields of [`NegatableExpression`](t::NegatableExpression).
     pub base: t::NegatableExpression,
@@ -1843,7 +1843,7 @@ d::object!(IpAddress: t::NegatableExpression, "IpAddress", 7, [
 impl d::IsA<t::IpAddress> for IpAddress {}
 
 /// Data object `vim.vApp.IpPool`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IpPool {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1891,7 +1891,7 @@ d::object!(IpPool: t::DynamicData, "IpPool", 3, [
 ]);
 
 /// Data object `vim.vApp.IpPool.Association`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IpPoolAssociation {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1906,7 +1906,7 @@ d::object!(IpPoolAssociation: t::DynamicData, "IpPoolAssociation", 3, [
 ]);
 
 /// Data object `vim.vApp.IpPool.IpPoolConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IpPoolIpPoolConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1936,7 +1936,7 @@ d::object!(IpPoolIpPoolConfigInfo: t::DynamicData, "IpPoolIpPoolConfigInfo", 3, 
 ]);
 
 /// Data object `vim.IpPoolManager.IpAllocation`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IpPoolManagerIpAllocation {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1951,7 +1951,7 @@ d::object!(IpPoolManagerIpAllocation: t::DynamicData, "IpPoolManagerIpAllocation
 ]);
 
 /// Data object `vim.IpRange`, which extends [`IpAddress`](t::IpAddress). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IpRange {
     /// The fields of [`IpAddress`](t::IpAddress).
     pub base: t::IpAddress,
@@ -1967,7 +1967,7 @@ d::object!(IpRange: t::IpAddress, "IpRange", 7, [
 impl d::IsA<t::IpAddress> for IpRange {}
 
 /// Data object `vmodl.KeyAnyValue`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct KeyAnyValue {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1982,7 +1982,7 @@ d::object!(KeyAnyValue: t::DynamicData, "KeyAnyValue", 3, [
 ]);
 
 /// Data object `vim.encryption.KeyProviderId`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct KeyProviderId {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1994,7 +1994,7 @@ d::object!(KeyProviderId: t::DynamicData, "KeyProviderId", 9, [
 ]);
 
 /// Data object `vim.KeyValue`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct KeyValue {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2009,7 +2009,7 @@ d::object!(KeyValue: t::DynamicData, "KeyValue", 0, [
 ]);
 
 /// Data object `vim.encryption.KmipClusterInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct KmipClusterInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2048,7 +2048,7 @@ d::object!(KmipClusterInfo: t::DynamicData, "KmipClusterInfo", 9, [
 ]);
 
 /// Data object `vim.encryption.KmipClusterInfo.KeyInfo`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct KmipClusterInfoKeyInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2076,7 +2076,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.encryption.KmipClusterInfo.WrappingKeyIdKeyInfo`, which extends [`KmipClusterInfoKeyInfo`](t::KmipClusterInfoKeyInfo). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct KmipClusterInfoWrappingKeyIdKeyInfo {
     /// The fields of [`KmipClusterInfoKeyInfo`](t::KmipClusterInfoKeyInfo).
     pub base: t::KmipClusterInfoKeyInfo,
@@ -2092,7 +2092,7 @@ d::object!(KmipClusterInfoWrappingKeyIdKeyInfo: t::KmipClusterInfoKeyInfo, "Kmip
 impl d::IsA<t::KmipClusterInfoKeyInfo> for KmipClusterInfoWrappingKeyIdKeyInfo {}
 
 /// Data object `vim.encryption.KmipClusterInfo.WrappingRotationIntervalKeyInfo`, which extends [`KmipClusterInfoKeyInfo`](t::KmipClusterInfoKeyInfo). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct KmipClusterInfoWrappingRotationIntervalKeyInfo {
     /// The fields of [`KmipClusterInfoKeyInfo`](t::KmipClusterInfoKeyInfo).
     pub base: t::KmipClusterInfoKeyInfo,
@@ -2111,7 +2111,7 @@ d::object!(KmipClusterInfoWrappingRotationIntervalKeyInfo: t::KmipClusterInfoKey
 impl d::IsA<t::KmipClusterInfoKeyInfo> for KmipClusterInfoWrappingRotationIntervalKeyInfo {}
 
 /// Data object `vim.encryption.KmipServerInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct KmipServerInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2150,7 +2150,7 @@ d::object!(KmipServerInfo: t::DynamicData, "KmipServerInfo", 9, [
 ]);
 
 /// Data object `vim.encryption.KmipServerSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct KmipServerSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2174,7 +2174,7 @@ d::object!(KmipServerSpec: t::DynamicData, "KmipServerSpec", 9, [
 ]);
 
 /// Data object `vim.encryption.KmipServerSpec.KeySpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct KmipServerSpecKeySpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2184,7 +2184,7 @@ d::object!(KmipServerSpecKeySpec: t::DynamicData, "KmipServerSpecKeySpec", 32, [
 impl d::IsA<t::KmipServerSpecKeySpec> for KmipServerSpecKeySpec {}
 
 /// Data object `vim.encryption.KmipServerSpec.WrappingKeyIdKeySpec`, which extends [`KmipServerSpecKeySpec`](t::KmipServerSpecKeySpec). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct KmipServerSpecWrappingKeyIdKeySpec {
     /// The fields of [`KmipServerSpecKeySpec`](t::KmipServerSpecKeySpec).
     pub base: t::KmipServerSpecKeySpec,
@@ -2197,7 +2197,7 @@ d::object!(KmipServerSpecWrappingKeyIdKeySpec: t::KmipServerSpecKeySpec, "KmipSe
 impl d::IsA<t::KmipServerSpecKeySpec> for KmipServerSpecWrappingKeyIdKeySpec {}
 
 /// Data object `vim.encryption.KmipServerSpec.WrappingRotationIntervalKeySpec`, which extends [`KmipServerSpecKeySpec`](t::KmipServerSpecKeySpec). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct KmipServerSpecWrappingRotationIntervalKeySpec {
     /// The fields of [`KmipServerSpecKeySpec`](t::KmipServerSpecKeySpec).
     pub base: t::KmipServerSpecKeySpec,
@@ -2210,7 +2210,7 @@ d::object!(KmipServerSpecWrappingRotationIntervalKeySpec: t::KmipServerSpecKeySp
 impl d::IsA<t::KmipServerSpecKeySpec> for KmipServerSpecWrappingRotationIntervalKeySpec {}
 
 /// Data object `vim.encryption.KmipServerStatus`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct KmipServerStatus {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2231,7 +2231,7 @@ d::object!(KmipServerStatus: t::DynamicData, "KmipServerStatus", 9, [
 ]);
 
 /// Data object `vim.LatencySensitivity`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LatencySensitivity {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2257,7 +2257,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.LicenseAssignmentManager.LicenseAssignment`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LicenseAssignmentManagerLicenseAssignment {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2281,7 +2281,7 @@ d::object!(LicenseAssignmentManagerLicenseAssignment: t::DynamicData, "LicenseAs
 ]);
 
 /// Data object `vim.LicenseManager.AvailabilityInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LicenseAvailabilityInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2299,7 +2299,7 @@ d::object!(LicenseAvailabilityInfo: t::DynamicData, "LicenseAvailabilityInfo", 0
 ]);
 
 /// Data object `vim.LicenseManager.DiagnosticInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LicenseDiagnostics {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2335,7 +2335,7 @@ d::object!(LicenseDiagnostics: t::DynamicData, "LicenseDiagnostics", 0, [
 ]);
 
 /// Data object `vim.LicenseManager.FeatureInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LicenseFeatureInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2400,7 +2400,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.LicenseManager.EvaluationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LicenseManagerEvaluationInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2412,7 +2412,7 @@ d::object!(LicenseManagerEvaluationInfo: t::DynamicData, "LicenseManagerEvaluati
 ]);
 
 /// Data object `vim.LicenseManager.LicenseInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LicenseManagerLicenseInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2478,7 +2478,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.LicenseManager.ReservationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LicenseReservationInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2506,7 +2506,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.LicenseManager.LicenseServer`, which extends [`LicenseSource`](t::LicenseSource). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LicenseServerSource {
     /// The fields of [`LicenseSource`](t::LicenseSource).
     pub base: t::LicenseSource,
@@ -2519,7 +2519,7 @@ d::object!(LicenseServerSource: t::LicenseSource, "LicenseServerSource", 0, [
 impl d::IsA<t::LicenseSource> for LicenseServerSource {}
 
 /// Data object `vim.LicenseManager.LicenseSource`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LicenseSource {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2529,7 +2529,7 @@ d::object!(LicenseSource: t::DynamicData, "LicenseSource", 0, [
 impl d::IsA<t::LicenseSource> for LicenseSource {}
 
 /// Data object `vim.LicenseManager.LicenseUsageInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LicenseUsageInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2550,7 +2550,7 @@ d::object!(LicenseUsageInfo: t::DynamicData, "LicenseUsageInfo", 0, [
 ]);
 
 /// Data object `vim.LicenseManager.LocalLicense`, which extends [`LicenseSource`](t::LicenseSource). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LocalLicenseSource {
     /// The fields of [`LicenseSource`](t::LicenseSource).
     pub base: t::LicenseSource,
@@ -2563,7 +2563,7 @@ d::object!(LocalLicenseSource: t::LicenseSource, "LocalLicenseSource", 0, [
 impl d::IsA<t::LicenseSource> for LocalLicenseSource {}
 
 /// Data object `vmodl.LocalizableMessage`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LocalizableMessage {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2581,7 +2581,7 @@ d::object!(LocalizableMessage: t::DynamicData, "LocalizableMessage", 3, [
 ]);
 
 /// Data object `vim.LocalizationManager.MessageCatalog`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LocalizationManagerMessageCatalog {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2611,7 +2611,7 @@ d::object!(LocalizationManagerMessageCatalog: t::DynamicData, "LocalizationManag
 ]);
 
 /// Data object `vmodl.LocalizedMethodFault`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LocalizedMethodFault {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2626,7 +2626,7 @@ d::object!(LocalizedMethodFault: t::DynamicData, "LocalizedMethodFault", 0, [
 ]);
 
 /// Data object `vim.option.LongOption`, which extends [`OptionType`](t::OptionType). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LongOption {
     /// The fields of [`OptionType`](t::OptionType).
     pub base: t::OptionType,
@@ -2645,7 +2645,7 @@ d::object!(LongOption: t::OptionType, "LongOption", 0, [
 impl d::IsA<t::OptionType> for LongOption {}
 
 /// Data object `vim.LongPolicy`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LongPolicy {
     /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
     pub base: t::InheritablePolicy,
@@ -2657,7 +2657,7 @@ d::object!(LongPolicy: t::InheritablePolicy, "LongPolicy", 3, [
 ]);
 
 /// Data object `vim.MacAddress`, which extends [`NegatableExpression`](t::NegatableExpression). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MacAddress {
     /// The fields of [`NegatableExpression`](t::NegatableExpression).
     pub base: t::NegatableExpression,
@@ -2667,7 +2667,7 @@ d::object!(MacAddress: t::NegatableExpression, "MacAddress", 7, [
 impl d::IsA<t::MacAddress> for MacAddress {}
 
 /// Data object `vim.MacRange`, which extends [`MacAddress`](t::MacAddress). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MacRange {
     /// The fields of [`MacAddress`](t::MacAddress).
     pub base: t::MacAddress,
@@ -2683,7 +2683,7 @@ d::object!(MacRange: t::MacAddress, "MacRange", 7, [
 impl d::IsA<t::MacAddress> for MacRange {}
 
 /// Data object `vim.ext.ManagedByInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ManagedByInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2708,7 +2708,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.action.MethodAction`, which extends [`Action`](t::Action). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MethodAction {
     /// The fields of [`Action`](t::Action).
     pub base: t::Action,
@@ -2724,7 +2724,7 @@ d::object!(MethodAction: t::Action, "MethodAction", 0, [
 impl d::IsA<t::Action> for MethodAction {}
 
 /// Data object `vim.action.MethodActionArgument`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MethodActionArgument {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2736,7 +2736,7 @@ d::object!(MethodActionArgument: t::DynamicData, "MethodActionArgument", 0, [
 ]);
 
 /// Data object `vim.MethodDescription`, which extends [`Description`](t::Description). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MethodDescription {
     /// The fields of [`Description`](t::Description).
     pub base: t::Description,
@@ -2749,7 +2749,7 @@ d::object!(MethodDescription: t::Description, "MethodDescription", 0, [
 impl d::IsA<t::Description> for MethodDescription {}
 
 /// Data object `vim.alarm.MetricAlarmExpression`, which extends [`AlarmExpression`](t::AlarmExpression). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MetricAlarmExpression {
     /// The fields of [`AlarmExpression`](t::AlarmExpression).
     pub base: t::AlarmExpression,
@@ -2788,7 +2788,7 @@ d::enumeration!(
 );
 
 /// Data object `vmodl.query.PropertyCollector.MissingObject`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MissingObject {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2803,7 +2803,7 @@ d::object!(MissingObject: t::DynamicData, "MissingObject", 0, [
 ]);
 
 /// Data object `vmodl.query.PropertyCollector.MissingProperty`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MissingProperty {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2818,7 +2818,7 @@ d::object!(MissingProperty: t::DynamicData, "MissingProperty", 0, [
 ]);
 
 /// Data object `vim.scheduler.MonthlyByDayTaskScheduler`, which extends [`MonthlyTaskScheduler`](t::MonthlyTaskScheduler). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MonthlyByDayTaskScheduler {
     /// The fields of [`MonthlyTaskScheduler`](t::MonthlyTaskScheduler).
     pub base: t::MonthlyTaskScheduler,
@@ -2831,7 +2831,7 @@ d::object!(MonthlyByDayTaskScheduler: t::MonthlyTaskScheduler, "MonthlyByDayTask
 impl d::IsA<t::TaskScheduler> for MonthlyByDayTaskScheduler {}
 
 /// Data object `vim.scheduler.MonthlyByWeekdayTaskScheduler`, which extends [`MonthlyTaskScheduler`](t::MonthlyTaskScheduler). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MonthlyByWeekdayTaskScheduler {
     /// The fields of [`MonthlyTaskScheduler`](t::MonthlyTaskScheduler).
     pub base: t::MonthlyTaskScheduler,
@@ -2847,7 +2847,7 @@ d::object!(MonthlyByWeekdayTaskScheduler: t::MonthlyTaskScheduler, "MonthlyByWee
 impl d::IsA<t::TaskScheduler> for MonthlyByWeekdayTaskScheduler {}
 
 /// Data object `vim.scheduler.MonthlyTaskScheduler`, which extends [`DailyTaskScheduler`](t::DailyTaskScheduler). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct MonthlyTaskScheduler {
     /// The fields of [`DailyTaskScheduler`](t::DailyTaskScheduler).
     pub base: t::DailyTaskScheduler,
@@ -2857,7 +2857,7 @@ d::object!(MonthlyTaskScheduler: t::DailyTaskScheduler, "MonthlyTaskScheduler", 
 impl d::IsA<t::TaskScheduler> for MonthlyTaskScheduler {}
 
 /// Data object `vim.NegatableExpression`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NegatableExpression {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2869,7 +2869,7 @@ d::object!(NegatableExpression: t::DynamicData, "NegatableExpression", 7, [
 ]);
 
 /// Data object `vim.net.NetBIOSConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NetBIOSConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2892,7 +2892,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.net.DhcpConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NetDhcpConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2907,7 +2907,7 @@ d::object!(NetDhcpConfigInfo: t::DynamicData, "NetDhcpConfigInfo", 4, [
 ]);
 
 /// Data object `vim.net.DhcpConfigInfo.DhcpOptions`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NetDhcpConfigInfoDhcpOptions {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2922,7 +2922,7 @@ d::object!(NetDhcpConfigInfoDhcpOptions: t::DynamicData, "NetDhcpConfigInfoDhcpO
 ]);
 
 /// Data object `vim.net.DhcpConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NetDhcpConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2937,7 +2937,7 @@ d::object!(NetDhcpConfigSpec: t::DynamicData, "NetDhcpConfigSpec", 4, [
 ]);
 
 /// Data object `vim.net.DhcpConfigSpec.DhcpOptionsSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NetDhcpConfigSpecDhcpOptionsSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2955,7 +2955,7 @@ d::object!(NetDhcpConfigSpecDhcpOptionsSpec: t::DynamicData, "NetDhcpConfigSpecD
 ]);
 
 /// Data object `vim.net.DnsConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NetDnsConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,

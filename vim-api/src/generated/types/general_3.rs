@@ -7,7 +7,7 @@ use crate::generated::types as t;
 use crate::moref::MoRef;
 
 /// Data object `vim.net.DnsConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NetDnsConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -31,7 +31,7 @@ d::object!(NetDnsConfigSpec: t::DynamicData, "NetDnsConfigSpec", 4, [
 ]);
 
 /// Data object `vim.net.IpConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NetIpConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -49,7 +49,7 @@ d::object!(NetIpConfigInfo: t::DynamicData, "NetIpConfigInfo", 4, [
 ]);
 
 /// Data object `vim.net.IpConfigInfo.IpAddress`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NetIpConfigInfoIpAddress {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -97,7 +97,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.net.IpConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NetIpConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -115,7 +115,7 @@ d::object!(NetIpConfigSpec: t::DynamicData, "NetIpConfigSpec", 4, [
 ]);
 
 /// Data object `vim.net.IpConfigSpec.IpAddressSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NetIpConfigSpecIpAddressSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -133,7 +133,7 @@ d::object!(NetIpConfigSpecIpAddressSpec: t::DynamicData, "NetIpConfigSpecIpAddre
 ]);
 
 /// Data object `vim.net.IpRouteConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NetIpRouteConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -145,7 +145,7 @@ d::object!(NetIpRouteConfigInfo: t::DynamicData, "NetIpRouteConfigInfo", 4, [
 ]);
 
 /// Data object `vim.net.IpRouteConfigInfo.Gateway`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NetIpRouteConfigInfoGateway {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -160,7 +160,7 @@ d::object!(NetIpRouteConfigInfoGateway: t::DynamicData, "NetIpRouteConfigInfoGat
 ]);
 
 /// Data object `vim.net.IpRouteConfigInfo.IpRoute`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NetIpRouteConfigInfoIpRoute {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -178,7 +178,7 @@ d::object!(NetIpRouteConfigInfoIpRoute: t::DynamicData, "NetIpRouteConfigInfoIpR
 ]);
 
 /// Data object `vim.net.IpRouteConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NetIpRouteConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -190,7 +190,7 @@ d::object!(NetIpRouteConfigSpec: t::DynamicData, "NetIpRouteConfigSpec", 4, [
 ]);
 
 /// Data object `vim.net.IpRouteConfigSpec.GatewaySpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NetIpRouteConfigSpecGatewaySpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -205,7 +205,7 @@ d::object!(NetIpRouteConfigSpecGatewaySpec: t::DynamicData, "NetIpRouteConfigSpe
 ]);
 
 /// Data object `vim.net.IpRouteConfigSpec.IpRouteSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NetIpRouteConfigSpecIpRouteSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -226,7 +226,7 @@ d::object!(NetIpRouteConfigSpecIpRouteSpec: t::DynamicData, "NetIpRouteConfigSpe
 ]);
 
 /// Data object `vim.net.IpStackInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NetIpStackInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -241,7 +241,7 @@ d::object!(NetIpStackInfo: t::DynamicData, "NetIpStackInfo", 4, [
 ]);
 
 /// Data object `vim.net.IpStackInfo.DefaultRouter`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NetIpStackInfoDefaultRouter {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -272,7 +272,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.net.IpStackInfo.NetToMedia`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NetIpStackInfoNetToMedia {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -303,7 +303,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.Network.Summary`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NetworkSummary {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -328,7 +328,7 @@ d::object!(NetworkSummary: t::DynamicData, "NetworkSummary", 0, [
 impl d::IsA<t::NetworkSummary> for NetworkSummary {}
 
 /// Data object `vim.vcha.FailoverClusterConfigurator.NodeDeploymentSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NodeDeploymentSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -365,7 +365,7 @@ d::object!(NodeDeploymentSpec: t::DynamicData, "NodeDeploymentSpec", 9, [
 impl d::IsA<t::NodeDeploymentSpec> for NodeDeploymentSpec {}
 
 /// Data object `vim.vcha.FailoverClusterConfigurator.NodeNetworkSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NodeNetworkSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -378,7 +378,7 @@ d::object!(NodeNetworkSpec: t::DynamicData, "NodeNetworkSpec", 9, [
 impl d::IsA<t::NodeNetworkSpec> for NodeNetworkSpec {}
 
 /// Data object `vim.NumericRange`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NumericRange {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -393,7 +393,7 @@ d::object!(NumericRange: t::DynamicData, "NumericRange", 3, [
 ]);
 
 /// Data object `vmodl.query.PropertyCollector.ObjectContent`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ObjectContent {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -411,7 +411,7 @@ d::object!(ObjectContent: t::DynamicData, "ObjectContent", 0, [
 ]);
 
 /// Data object `vmodl.query.PropertyCollector.ObjectSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ObjectSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -429,7 +429,7 @@ d::object!(ObjectSpec: t::DynamicData, "ObjectSpec", 0, [
 ]);
 
 /// Data object `vmodl.query.PropertyCollector.ObjectUpdate`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ObjectUpdate {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -459,7 +459,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.scheduler.OnceTaskScheduler`, which extends [`TaskScheduler`](t::TaskScheduler). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OnceTaskScheduler {
     /// The fields of [`TaskScheduler`](t::TaskScheduler).
     pub base: t::TaskScheduler,
@@ -472,7 +472,7 @@ d::object!(OnceTaskScheduler: t::TaskScheduler, "OnceTaskScheduler", 0, [
 impl d::IsA<t::TaskScheduler> for OnceTaskScheduler {}
 
 /// Data object `vim.OpaqueNetwork.Capability`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OpaqueNetworkCapability {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -484,7 +484,7 @@ d::object!(OpaqueNetworkCapability: t::DynamicData, "OpaqueNetworkCapability", 9
 ]);
 
 /// Data object `vim.OpaqueNetwork.Summary`, which extends [`NetworkSummary`](t::NetworkSummary). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OpaqueNetworkSummary {
     /// The fields of [`NetworkSummary`](t::NetworkSummary).
     pub base: t::NetworkSummary,
@@ -500,7 +500,7 @@ d::object!(OpaqueNetworkSummary: t::NetworkSummary, "OpaqueNetworkSummary", 7, [
 impl d::IsA<t::NetworkSummary> for OpaqueNetworkSummary {}
 
 /// Data object `vim.option.OptionDef`, which extends [`ElementDescription`](t::ElementDescription). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OptionDef {
     /// The fields of [`ElementDescription`](t::ElementDescription).
     pub base: t::ElementDescription,
@@ -514,7 +514,7 @@ impl d::IsA<t::ElementDescription> for OptionDef {}
 impl d::IsA<t::Description> for OptionDef {}
 
 /// Data object `vim.option.OptionType`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OptionType {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -527,7 +527,7 @@ d::object!(OptionType: t::DynamicData, "OptionType", 0, [
 impl d::IsA<t::OptionType> for OptionType {}
 
 /// Data object `vim.option.OptionValue`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OptionValue {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -543,7 +543,7 @@ d::object!(OptionValue: t::DynamicData, "OptionValue", 0, [
 impl d::IsA<t::OptionValue> for OptionValue {}
 
 /// Data object `vim.alarm.OrAlarmExpression`, which extends [`AlarmExpression`](t::AlarmExpression). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OrAlarmExpression {
     /// The fields of [`AlarmExpression`](t::AlarmExpression).
     pub base: t::AlarmExpression,
@@ -556,7 +556,7 @@ d::object!(OrAlarmExpression: t::AlarmExpression, "OrAlarmExpression", 0, [
 impl d::IsA<t::AlarmExpression> for OrAlarmExpression {}
 
 /// Data object `vim.OvfConsumer.OstNode`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfConsumerOstNode {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -589,7 +589,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.OvfConsumer.OvfSection`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfConsumerOvfSection {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -604,7 +604,7 @@ d::object!(OvfConsumerOvfSection: t::DynamicData, "OvfConsumerOvfSection", 5, [
 ]);
 
 /// Data object `vim.OvfManager.CreateDescriptorParams`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfCreateDescriptorParams {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -631,7 +631,7 @@ d::object!(OvfCreateDescriptorParams: t::DynamicData, "OvfCreateDescriptorParams
 ]);
 
 /// Data object `vim.OvfManager.CreateDescriptorResult`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfCreateDescriptorResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -652,7 +652,7 @@ d::object!(OvfCreateDescriptorResult: t::DynamicData, "OvfCreateDescriptorResult
 ]);
 
 /// Data object `vim.OvfManager.CreateImportSpecParams`, which extends [`OvfManagerCommonParams`](t::OvfManagerCommonParams). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfCreateImportSpecParams {
     /// The fields of [`OvfManagerCommonParams`](t::OvfManagerCommonParams).
     pub base: t::OvfManagerCommonParams,
@@ -705,7 +705,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.OvfManager.CreateImportSpecResult`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfCreateImportSpecResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -726,7 +726,7 @@ d::object!(OvfCreateImportSpecResult: t::DynamicData, "OvfCreateImportSpecResult
 ]);
 
 /// Data object `vim.OvfManager.DatastoreMapping`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfDatastoreMapping {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -741,7 +741,7 @@ d::object!(OvfDatastoreMapping: t::DynamicData, "OvfDatastoreMapping", 32, [
 ]);
 
 /// Data object `vim.OvfManager.DeploymentOption`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfDeploymentOption {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -759,7 +759,7 @@ d::object!(OvfDeploymentOption: t::DynamicData, "OvfDeploymentOption", 3, [
 ]);
 
 /// Data object `vim.OvfManager.OvfFile`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfFile {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -789,7 +789,7 @@ d::object!(OvfFile: t::DynamicData, "OvfFile", 3, [
 ]);
 
 /// Data object `vim.OvfManager.FileItem`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfFileItem {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -819,7 +819,7 @@ d::object!(OvfFileItem: t::DynamicData, "OvfFileItem", 3, [
 ]);
 
 /// Data object `vim.OvfManager.OvfImportParams`, which extends [`OvfCreateImportSpecParams`](t::OvfCreateImportSpecParams). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfImportParams {
     /// The fields of [`OvfCreateImportSpecParams`](t::OvfCreateImportSpecParams).
     pub base: t::OvfCreateImportSpecParams,
@@ -856,7 +856,7 @@ d::object!(OvfImportParams: t::OvfCreateImportSpecParams, "OvfImportParams", 32,
 impl d::IsA<t::OvfCreateImportSpecParams> for OvfImportParams {}
 
 /// Data object `vim.OvfManager.CommonParams`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfManagerCommonParams {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -877,7 +877,7 @@ d::object!(OvfManagerCommonParams: t::DynamicData, "OvfManagerCommonParams", 3, 
 ]);
 
 /// Data object `vim.OvfManager.NetworkInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfNetworkInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -892,7 +892,7 @@ d::object!(OvfNetworkInfo: t::DynamicData, "OvfNetworkInfo", 3, [
 ]);
 
 /// Data object `vim.OvfManager.NetworkMapping`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfNetworkMapping {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -907,7 +907,7 @@ d::object!(OvfNetworkMapping: t::DynamicData, "OvfNetworkMapping", 3, [
 ]);
 
 /// Data object `vim.OvfManager.OvfOptionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfOptionInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -922,7 +922,7 @@ d::object!(OvfOptionInfo: t::DynamicData, "OvfOptionInfo", 6, [
 ]);
 
 /// Data object `vim.OvfManager.ParseDescriptorParams`, which extends [`OvfManagerCommonParams`](t::OvfManagerCommonParams). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfParseDescriptorParams {
     /// The fields of [`OvfManagerCommonParams`](t::OvfManagerCommonParams).
     pub base: t::OvfManagerCommonParams,
@@ -931,7 +931,7 @@ d::object!(OvfParseDescriptorParams: t::OvfManagerCommonParams, "OvfParseDescrip
 ]);
 
 /// Data object `vim.OvfManager.ParseDescriptorResult`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfParseDescriptorResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -994,7 +994,7 @@ d::object!(OvfParseDescriptorResult: t::DynamicData, "OvfParseDescriptorResult",
 ]);
 
 /// Data object `vim.OvfManager.ResourceMap`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfResourceMap {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1015,7 +1015,7 @@ d::object!(OvfResourceMap: t::DynamicData, "OvfResourceMap", 4, [
 ]);
 
 /// Data object `vim.OvfManager.StorageProfileMapping`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfStorageProfileMapping {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1030,7 +1030,7 @@ d::object!(OvfStorageProfileMapping: t::DynamicData, "OvfStorageProfileMapping",
 ]);
 
 /// Data object `vim.OvfManager.ValidateHostParams`, which extends [`OvfManagerCommonParams`](t::OvfManagerCommonParams). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfValidateHostParams {
     /// The fields of [`OvfManagerCommonParams`](t::OvfManagerCommonParams).
     pub base: t::OvfManagerCommonParams,
@@ -1039,7 +1039,7 @@ d::object!(OvfValidateHostParams: t::OvfManagerCommonParams, "OvfValidateHostPar
 ]);
 
 /// Data object `vim.OvfManager.ValidateHostResult`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OvfValidateHostResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1066,7 +1066,7 @@ d::object!(OvfValidateHostResult: t::DynamicData, "OvfValidateHostResult", 3, [
 ]);
 
 /// Data object `vim.vcha.FailoverClusterConfigurator.PassiveNodeDeploymentSpec`, which extends [`NodeDeploymentSpec`](t::NodeDeploymentSpec). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PassiveNodeDeploymentSpec {
     /// The fields of [`NodeDeploymentSpec`](t::NodeDeploymentSpec).
     pub base: t::NodeDeploymentSpec,
@@ -1079,7 +1079,7 @@ d::object!(PassiveNodeDeploymentSpec: t::NodeDeploymentSpec, "PassiveNodeDeploym
 impl d::IsA<t::NodeDeploymentSpec> for PassiveNodeDeploymentSpec {}
 
 /// Data object `vim.vcha.FailoverClusterConfigurator.PassiveNodeNetworkSpec`, which extends [`NodeNetworkSpec`](t::NodeNetworkSpec). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PassiveNodeNetworkSpec {
     /// The fields of [`NodeNetworkSpec`](t::NodeNetworkSpec).
     pub base: t::NodeNetworkSpec,
@@ -1092,7 +1092,7 @@ d::object!(PassiveNodeNetworkSpec: t::NodeNetworkSpec, "PassiveNodeNetworkSpec",
 impl d::IsA<t::NodeNetworkSpec> for PassiveNodeNetworkSpec {}
 
 /// Data object `vim.PasswordField`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PasswordField {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1104,7 +1104,7 @@ d::object!(PasswordField: t::DynamicData, "PasswordField", 3, [
 ]);
 
 /// Data object `vim.PerformanceManager.CompositeEntityMetric`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PerfCompositeMetric {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1119,7 +1119,7 @@ d::object!(PerfCompositeMetric: t::DynamicData, "PerfCompositeMetric", 0, [
 ]);
 
 /// Data object `vim.PerformanceManager.CounterInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PerfCounterInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1155,7 +1155,7 @@ d::object!(PerfCounterInfo: t::DynamicData, "PerfCounterInfo", 0, [
 ]);
 
 /// Data object `vim.PerformanceManager.EntityMetric`, which extends [`PerfEntityMetricBase`](t::PerfEntityMetricBase). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PerfEntityMetric {
     /// The fields of [`PerfEntityMetricBase`](t::PerfEntityMetricBase).
     pub base: t::PerfEntityMetricBase,
@@ -1171,7 +1171,7 @@ d::object!(PerfEntityMetric: t::PerfEntityMetricBase, "PerfEntityMetric", 0, [
 impl d::IsA<t::PerfEntityMetricBase> for PerfEntityMetric {}
 
 /// Data object `vim.PerformanceManager.EntityMetricBase`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PerfEntityMetricBase {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1184,7 +1184,7 @@ d::object!(PerfEntityMetricBase: t::DynamicData, "PerfEntityMetricBase", 0, [
 impl d::IsA<t::PerfEntityMetricBase> for PerfEntityMetricBase {}
 
 /// Data object `vim.PerformanceManager.EntityMetricCSV`, which extends [`PerfEntityMetricBase`](t::PerfEntityMetricBase). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PerfEntityMetricCSV {
     /// The fields of [`PerfEntityMetricBase`](t::PerfEntityMetricBase).
     pub base: t::PerfEntityMetricBase,
@@ -1208,7 +1208,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.HistoricalInterval`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PerfInterval {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1235,7 +1235,7 @@ d::object!(PerfInterval: t::DynamicData, "PerfInterval", 0, [
 ]);
 
 /// Data object `vim.PerformanceManager.MetricId`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PerfMetricId {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1250,7 +1250,7 @@ d::object!(PerfMetricId: t::DynamicData, "PerfMetricId", 0, [
 ]);
 
 /// Data object `vim.PerformanceManager.IntSeries`, which extends [`PerfMetricSeries`](t::PerfMetricSeries). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PerfMetricIntSeries {
     /// The fields of [`PerfMetricSeries`](t::PerfMetricSeries).
     pub base: t::PerfMetricSeries,
@@ -1263,7 +1263,7 @@ d::object!(PerfMetricIntSeries: t::PerfMetricSeries, "PerfMetricIntSeries", 0, [
 impl d::IsA<t::PerfMetricSeries> for PerfMetricIntSeries {}
 
 /// Data object `vim.PerformanceManager.MetricSeries`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PerfMetricSeries {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1276,7 +1276,7 @@ d::object!(PerfMetricSeries: t::DynamicData, "PerfMetricSeries", 0, [
 impl d::IsA<t::PerfMetricSeries> for PerfMetricSeries {}
 
 /// Data object `vim.PerformanceManager.MetricSeriesCSV`, which extends [`PerfMetricSeries`](t::PerfMetricSeries). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PerfMetricSeriesCSV {
     /// The fields of [`PerfMetricSeries`](t::PerfMetricSeries).
     pub base: t::PerfMetricSeries,
@@ -1289,7 +1289,7 @@ d::object!(PerfMetricSeriesCSV: t::PerfMetricSeries, "PerfMetricSeriesCSV", 0, [
 impl d::IsA<t::PerfMetricSeries> for PerfMetricSeriesCSV {}
 
 /// Data object `vim.PerformanceManager.ProviderSummary`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PerfProviderSummary {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1310,7 +1310,7 @@ d::object!(PerfProviderSummary: t::DynamicData, "PerfProviderSummary", 0, [
 ]);
 
 /// Data object `vim.PerformanceManager.QuerySpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PerfQuerySpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1340,7 +1340,7 @@ d::object!(PerfQuerySpec: t::DynamicData, "PerfQuerySpec", 0, [
 ]);
 
 /// Data object `vim.PerformanceManager.SampleInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PerfSampleInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1376,7 +1376,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.PerformanceDescription`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PerformanceDescription {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1391,7 +1391,7 @@ d::object!(PerformanceDescription: t::DynamicData, "PerformanceDescription", 0, 
 ]);
 
 /// Data object `vim.PerformanceManager.CounterLevelMapping`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PerformanceManagerCounterLevelMapping {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1431,7 +1431,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.ResourcePlanningManager.PerfStatsDescription`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PerformanceStatisticsDescription {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1443,7 +1443,7 @@ d::object!(PerformanceStatisticsDescription: t::DynamicData, "PerformanceStatist
 ]);
 
 /// Data object `vim.AuthorizationManager.Permission`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Permission {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1467,7 +1467,7 @@ d::object!(Permission: t::DynamicData, "Permission", 0, [
 ]);
 
 /// Data object `vim.IoFilterManager.PinnedCertificate`, which extends [`IoFilterManagerSslTrust`](t::IoFilterManagerSslTrust). Since API 8.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PinnedCertificate {
     /// The fields of [`IoFilterManagerSslTrust`](t::IoFilterManagerSslTrust).
     pub base: t::IoFilterManagerSslTrust,
@@ -1480,7 +1480,7 @@ d::object!(PinnedCertificate: t::IoFilterManagerSslTrust, "PinnedCertificate", 3
 impl d::IsA<t::IoFilterManagerSslTrust> for PinnedCertificate {}
 
 /// Data object `vim.PlaceVmsXClusterSpec.CandidateNetworks`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PlaceVmsXClusterSpecCandidateNetworks {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1501,7 +1501,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.storageDrs.PlacementAffinityRule`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PlacementAffinityRule {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1542,7 +1542,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.storageDrs.PlacementRankResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PlacementRankResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1572,7 +1572,7 @@ d::object!(PlacementRankResult: t::DynamicData, "PlacementRankResult", 8, [
 ]);
 
 /// Data object `vim.storageDrs.PlacementRankSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PlacementRankSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1593,7 +1593,7 @@ d::object!(PlacementRankSpec: t::DynamicData, "PlacementRankSpec", 8, [
 ]);
 
 /// Data object `vim.storageDrs.PodSelectionSpec.DiskLocator`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PodDiskLocator {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1614,7 +1614,7 @@ d::object!(PodDiskLocator: t::DynamicData, "PodDiskLocator", 5, [
 ]);
 
 /// Data object `vim.StorageResourceManager.PodStorageDrsEntry`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PodStorageDrsEntry {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1635,7 +1635,7 @@ d::object!(PodStorageDrsEntry: t::DynamicData, "PodStorageDrsEntry", 5, [
 ]);
 
 /// Data object `vim.PosixUserSearchResult`, which extends [`UserSearchResult`](t::UserSearchResult). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PosixUserSearchResult {
     /// The fields of [`UserSearchResult`](t::UserSearchResult).
     pub base: t::UserSearchResult,
@@ -1657,7 +1657,7 @@ d::object!(PosixUserSearchResult: t::UserSearchResult, "PosixUserSearchResult", 
 impl d::IsA<t::UserSearchResult> for PosixUserSearchResult {}
 
 /// Data object `vim.AuthorizationManager.PrivilegeAvailability`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PrivilegeAvailability {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1672,7 +1672,7 @@ d::object!(PrivilegeAvailability: t::DynamicData, "PrivilegeAvailability", 7, [
 ]);
 
 /// Data object `vim.PrivilegePolicyDef`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PrivilegePolicyDef {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1693,7 +1693,7 @@ d::object!(PrivilegePolicyDef: t::DynamicData, "PrivilegePolicyDef", 0, [
 ]);
 
 /// Data object `vim.ServiceInstance.ProductComponentInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProductComponentInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1714,7 +1714,7 @@ d::object!(ProductComponentInfo: t::DynamicData, "ProductComponentInfo", 0, [
 ]);
 
 /// Data object `vmodl.query.PropertyCollector.Change`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PropertyChange {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1742,7 +1742,7 @@ d::enumeration!(
 );
 
 /// Data object `vmodl.query.PropertyCollector.FilterSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PropertyFilterSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1760,7 +1760,7 @@ d::object!(PropertyFilterSpec: t::DynamicData, "PropertyFilterSpec", 0, [
 ]);
 
 /// Data object `vmodl.query.PropertyCollector.FilterUpdate`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PropertyFilterUpdate {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1778,7 +1778,7 @@ d::object!(PropertyFilterUpdate: t::DynamicData, "PropertyFilterUpdate", 0, [
 ]);
 
 /// Data object `vmodl.query.PropertyCollector.PropertySpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PropertySpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1805,7 +1805,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.scheduler.RecurrentTaskScheduler`, which extends [`TaskScheduler`](t::TaskScheduler). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct RecurrentTaskScheduler {
     /// The fields of [`TaskScheduler`](t::TaskScheduler).
     pub base: t::TaskScheduler,
@@ -1818,7 +1818,7 @@ d::object!(RecurrentTaskScheduler: t::TaskScheduler, "RecurrentTaskScheduler", 0
 impl d::IsA<t::TaskScheduler> for RecurrentTaskScheduler {}
 
 /// Data object `vim.HbrManager.ReplicationVmInfo.ProgressInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ReplicationVmProgressInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1854,7 +1854,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.ResourceAllocationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ResourceAllocationInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1878,7 +1878,7 @@ d::object!(ResourceAllocationInfo: t::DynamicData, "ResourceAllocationInfo", 0, 
 ]);
 
 /// Data object `vim.ResourceAllocationOption`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ResourceAllocationOption {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1890,7 +1890,7 @@ d::object!(ResourceAllocationOption: t::DynamicData, "ResourceAllocationOption",
 ]);
 
 /// Data object `vim.ResourceConfigOption`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ResourceConfigOption {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1905,7 +1905,7 @@ d::object!(ResourceConfigOption: t::DynamicData, "ResourceConfigOption", 4, [
 ]);
 
 /// Data object `vim.ResourceConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ResourceConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1940,7 +1940,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.ResourcePool.Summary.QuickStats`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ResourcePoolQuickStats {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1994,7 +1994,7 @@ d::object!(ResourcePoolQuickStats: t::DynamicData, "ResourcePoolQuickStats", 3, 
 ]);
 
 /// Data object `vim.ResourcePool.ResourceUsage`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ResourcePoolResourceUsage {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2021,7 +2021,7 @@ d::object!(ResourcePoolResourceUsage: t::DynamicData, "ResourcePoolResourceUsage
 ]);
 
 /// Data object `vim.ResourcePool.RuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ResourcePoolRuntimeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2042,7 +2042,7 @@ d::object!(ResourcePoolRuntimeInfo: t::DynamicData, "ResourcePoolRuntimeInfo", 0
 ]);
 
 /// Data object `vim.ResourcePool.Summary`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ResourcePoolSummary {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2067,7 +2067,7 @@ d::object!(ResourcePoolSummary: t::DynamicData, "ResourcePoolSummary", 0, [
 impl d::IsA<t::ResourcePoolSummary> for ResourcePoolSummary {}
 
 /// Data object `vmodl.query.PropertyCollector.RetrieveOptions`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct RetrieveOptions {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2079,7 +2079,7 @@ d::object!(RetrieveOptions: t::DynamicData, "RetrieveOptions", 4, [
 ]);
 
 /// Data object `vmodl.query.PropertyCollector.RetrieveResult`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct RetrieveResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2094,7 +2094,7 @@ d::object!(RetrieveResult: t::DynamicData, "RetrieveResult", 4, [
 ]);
 
 /// Data object `vim.vslm.vcenter.RetrieveVStorageObjSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct RetrieveVStorageObjSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2109,7 +2109,7 @@ d::object!(RetrieveVStorageObjSpec: t::DynamicData, "RetrieveVStorageObjSpec", 1
 ]);
 
 /// Data object `vim.action.RunScriptAction`, which extends [`Action`](t::Action). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct RunScriptAction {
     /// The fields of [`Action`](t::Action).
     pub base: t::Action,
@@ -2122,7 +2122,7 @@ d::object!(RunScriptAction: t::Action, "RunScriptAction", 0, [
 impl d::IsA<t::Action> for RunScriptAction {}
 
 /// Data object `vim.SDDCBase`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SDDCBase {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2131,7 +2131,7 @@ d::object!(SDDCBase: t::DynamicData, "SDDCBase", 8, [
 ]);
 
 /// Data object `vim.scheduler.ScheduledTaskDescription`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ScheduledTaskDescription {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2155,7 +2155,7 @@ d::object!(ScheduledTaskDescription: t::DynamicData, "ScheduledTaskDescription",
 ]);
 
 /// Data object `vim.scheduler.ScheduledTaskDescription.SchedulerDetail`, which extends [`TypeDescription`](t::TypeDescription). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ScheduledTaskDetail {
     /// The fields of [`TypeDescription`](t::TypeDescription).
     pub base: t::TypeDescription,
@@ -2169,7 +2169,7 @@ impl d::IsA<t::TypeDescription> for ScheduledTaskDetail {}
 impl d::IsA<t::Description> for ScheduledTaskDetail {}
 
 /// Data object `vim.scheduler.ScheduledTaskInfo`, which extends [`ScheduledTaskSpec`](t::ScheduledTaskSpec). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ScheduledTaskInfo {
     /// The fields of [`ScheduledTaskSpec`](t::ScheduledTaskSpec).
     pub base: t::ScheduledTaskSpec,
@@ -2215,7 +2215,7 @@ d::object!(ScheduledTaskInfo: t::ScheduledTaskSpec, "ScheduledTaskInfo", 0, [
 impl d::IsA<t::ScheduledTaskSpec> for ScheduledTaskInfo {}
 
 /// Data object `vim.scheduler.ScheduledTaskSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ScheduledTaskSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2243,7 +2243,7 @@ d::object!(ScheduledTaskSpec: t::DynamicData, "ScheduledTaskSpec", 0, [
 impl d::IsA<t::ScheduledTaskSpec> for ScheduledTaskSpec {}
 
 /// Data object `vim.VirtualDiskManager.SeSparseVirtualDiskSpec`, which extends [`FileBackedVirtualDiskSpec`](t::FileBackedVirtualDiskSpec). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SeSparseVirtualDiskSpec {
     /// The fields of [`FileBackedVirtualDiskSpec`](t::FileBackedVirtualDiskSpec).
     pub base: t::FileBackedVirtualDiskSpec,
@@ -2256,7 +2256,7 @@ d::object!(SeSparseVirtualDiskSpec: t::FileBackedVirtualDiskSpec, "SeSparseVirtu
 impl d::IsA<t::VirtualDiskSpec> for SeSparseVirtualDiskSpec {}
 
 /// Data object `vim.SearchIndex.Filter`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SearchIndexFilter {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2268,7 +2268,7 @@ d::object!(SearchIndexFilter: t::DynamicData, "SearchIndexFilter", 33, [
 ]);
 
 /// Data object `vim.SearchIndex.IterationSpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SearchIndexIterationSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2283,7 +2283,7 @@ d::object!(SearchIndexIterationSpec: t::DynamicData, "SearchIndexIterationSpec",
 ]);
 
 /// Data object `vim.SearchIndex.OptionalValue`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SearchIndexOptionalValue {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2295,7 +2295,7 @@ d::object!(SearchIndexOptionalValue: t::DynamicData, "SearchIndexOptionalValue",
 ]);
 
 /// Data object `vim.SearchIndex.Predicate`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SearchIndexPredicate {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2343,7 +2343,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.SearchIndex.QuerySpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SearchIndexQuerySpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2389,7 +2389,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.SearchIndex.ResourceItem`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SearchIndexResourceItem {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2401,7 +2401,7 @@ d::object!(SearchIndexResourceItem: t::DynamicData, "SearchIndexResourceItem", 3
 ]);
 
 /// Data object `vim.SearchIndex.ResultSet`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SearchIndexResultSet {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2422,7 +2422,7 @@ d::object!(SearchIndexResultSet: t::DynamicData, "SearchIndexResultSet", 33, [
 ]);
 
 /// Data object `vim.SelectionSet`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SelectionSet {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2432,7 +2432,7 @@ d::object!(SelectionSet: t::DynamicData, "SelectionSet", 5, [
 impl d::IsA<t::SelectionSet> for SelectionSet {}
 
 /// Data object `vmodl.query.PropertyCollector.SelectionSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SelectionSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2445,7 +2445,7 @@ d::object!(SelectionSpec: t::DynamicData, "SelectionSpec", 0, [
 impl d::IsA<t::SelectionSpec> for SelectionSpec {}
 
 /// Data object `vim.action.SendEmailAction`, which extends [`Action`](t::Action). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SendEmailAction {
     /// The fields of [`Action`](t::Action).
     pub base: t::Action,
@@ -2467,7 +2467,7 @@ d::object!(SendEmailAction: t::Action, "SendEmailAction", 0, [
 impl d::IsA<t::Action> for SendEmailAction {}
 
 /// Data object `vim.action.SendSNMPAction`, which extends [`Action`](t::Action). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SendSNMPAction {
     /// The fields of [`Action`](t::Action).
     pub base: t::Action,
@@ -2477,7 +2477,7 @@ d::object!(SendSNMPAction: t::Action, "SendSNMPAction", 0, [
 impl d::IsA<t::Action> for SendSNMPAction {}
 
 /// Data object `vim.ServiceInstanceContent`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ServiceContent {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2639,7 +2639,7 @@ d::object!(ServiceContent: t::DynamicData, "ServiceContent", 0, [
 ]);
 
 /// Data object `vim.ServiceLocator`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ServiceLocator {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2663,7 +2663,7 @@ d::object!(ServiceLocator: t::DynamicData, "ServiceLocator", 8, [
 ]);
 
 /// Data object `vim.ServiceLocator.Credential`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ServiceLocatorCredential {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2673,7 +2673,7 @@ d::object!(ServiceLocatorCredential: t::DynamicData, "ServiceLocatorCredential",
 impl d::IsA<t::ServiceLocatorCredential> for ServiceLocatorCredential {}
 
 /// Data object `vim.ServiceLocator.NamePassword`, which extends [`ServiceLocatorCredential`](t::ServiceLocatorCredential). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ServiceLocatorNamePassword {
     /// The fields of [`ServiceLocatorCredential`](t::ServiceLocatorCredential).
     pub base: t::ServiceLocatorCredential,
@@ -2689,7 +2689,7 @@ d::object!(ServiceLocatorNamePassword: t::ServiceLocatorCredential, "ServiceLoca
 impl d::IsA<t::ServiceLocatorCredential> for ServiceLocatorNamePassword {}
 
 /// Data object `vim.ServiceLocator.SAMLCredential`, which extends [`ServiceLocatorCredential`](t::ServiceLocatorCredential). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ServiceLocatorSAMLCredential {
     /// The fields of [`ServiceLocatorCredential`](t::ServiceLocatorCredential).
     pub base: t::ServiceLocatorCredential,
@@ -2702,7 +2702,7 @@ d::object!(ServiceLocatorSAMLCredential: t::ServiceLocatorCredential, "ServiceLo
 impl d::IsA<t::ServiceLocatorCredential> for ServiceLocatorSAMLCredential {}
 
 /// Data object `vim.ServiceManager.ServiceInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ServiceManagerServiceInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2723,7 +2723,7 @@ d::object!(ServiceManagerServiceInfo: t::DynamicData, "ServiceManagerServiceInfo
 ]);
 
 /// Data object `vim.SessionManager.GenericServiceTicket`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SessionManagerGenericServiceTicket {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2759,7 +2759,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.SessionManager.HttpServiceRequestSpec`, which extends [`SessionManagerServiceRequestSpec`](t::SessionManagerServiceRequestSpec). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SessionManagerHttpServiceRequestSpec {
     /// The fields of [`SessionManagerServiceRequestSpec`](t::SessionManagerServiceRequestSpec).
     pub base: t::SessionManagerServiceRequestSpec,
@@ -2789,7 +2789,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.SessionManager.LocalTicket`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SessionManagerLocalTicket {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2804,7 +2804,7 @@ d::object!(SessionManagerLocalTicket: t::DynamicData, "SessionManagerLocalTicket
 ]);
 
 /// Data object `vim.SessionManager.ServiceRequestSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SessionManagerServiceRequestSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2814,7 +2814,7 @@ d::object!(SessionManagerServiceRequestSpec: t::DynamicData, "SessionManagerServ
 impl d::IsA<t::SessionManagerServiceRequestSpec> for SessionManagerServiceRequestSpec {}
 
 /// Data object `vim.SessionManager.VmomiServiceRequestSpec`, which extends [`SessionManagerServiceRequestSpec`](t::SessionManagerServiceRequestSpec). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SessionManagerVmomiServiceRequestSpec {
     /// The fields of [`SessionManagerServiceRequestSpec`](t::SessionManagerServiceRequestSpec).
     pub base: t::SessionManagerServiceRequestSpec,
@@ -2827,7 +2827,7 @@ d::object!(SessionManagerVmomiServiceRequestSpec: t::SessionManagerServiceReques
 impl d::IsA<t::SessionManagerServiceRequestSpec> for SessionManagerVmomiServiceRequestSpec {}
 
 /// Data object `vim.SharesInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SharesInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2852,7 +2852,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.SharesOption`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SharesOption {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2876,7 +2876,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.SingleIp`, which extends [`IpAddress`](t::IpAddress). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SingleIp {
     /// The fields of [`IpAddress`](t::IpAddress).
     pub base: t::IpAddress,
@@ -2889,7 +2889,7 @@ d::object!(SingleIp: t::IpAddress, "SingleIp", 7, [
 impl d::IsA<t::IpAddress> for SingleIp {}
 
 /// Data object `vim.SingleMac`, which extends [`MacAddress`](t::MacAddress). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SingleMac {
     /// The fields of [`MacAddress`](t::MacAddress).
     pub base: t::MacAddress,
@@ -2902,7 +2902,7 @@ d::object!(SingleMac: t::MacAddress, "SingleMac", 7, [
 impl d::IsA<t::MacAddress> for SingleMac {}
 
 /// Data object `vim.SiteInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SiteInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2911,7 +2911,7 @@ d::object!(SiteInfo: t::DynamicData, "SiteInfo", 16, [
 ]);
 
 /// Data object `vim.vcha.FailoverClusterConfigurator.SourceNodeSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SourceNodeSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2926,7 +2926,7 @@ d::object!(SourceNodeSpec: t::DynamicData, "SourceNodeSpec", 9, [
 ]);
 
 /// Data object `vim.alarm.StateAlarmExpression`, which extends [`AlarmExpression`](t::AlarmExpression). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StateAlarmExpression {
     /// The fields of [`AlarmExpression`](t::AlarmExpression).
     pub base: t::AlarmExpression,
@@ -2959,7 +2959,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.storageDrs.AutomationConfig`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageDrsAutomationConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2983,7 +2983,7 @@ d::object!(StorageDrsAutomationConfig: t::DynamicData, "StorageDrsAutomationConf
 ]);
 
 /// Data object `vim.storageDrs.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageDrsConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,

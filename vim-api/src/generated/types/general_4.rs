@@ -7,7 +7,7 @@ use crate::generated::types as t;
 use crate::moref::MoRef;
 
 /// Data object `vim.storageDrs.ConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageDrsConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -22,7 +22,7 @@ d::object!(StorageDrsConfigSpec: t::DynamicData, "StorageDrsConfigSpec", 5, [
 ]);
 
 /// Data object `vim.storageDrs.IoLoadBalanceConfig`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageDrsIoLoadBalanceConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -46,7 +46,7 @@ d::object!(StorageDrsIoLoadBalanceConfig: t::DynamicData, "StorageDrsIoLoadBalan
 ]);
 
 /// Data object `vim.storageDrs.OptionSpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageDrsOptionSpec {
     /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
     pub base: t::ArrayUpdateSpec,
@@ -58,7 +58,7 @@ d::object!(StorageDrsOptionSpec: t::ArrayUpdateSpec, "StorageDrsOptionSpec", 5, 
 ]);
 
 /// Data object `vim.storageDrs.PlacementRankVmSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageDrsPlacementRankVmSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -73,7 +73,7 @@ d::object!(StorageDrsPlacementRankVmSpec: t::DynamicData, "StorageDrsPlacementRa
 ]);
 
 /// Data object `vim.storageDrs.PodConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageDrsPodConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -120,7 +120,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.storageDrs.PodConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageDrsPodConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -159,7 +159,7 @@ d::object!(StorageDrsPodConfigSpec: t::DynamicData, "StorageDrsPodConfigSpec", 5
 ]);
 
 /// Data object `vim.storageDrs.PodSelectionSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageDrsPodSelectionSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -174,7 +174,7 @@ d::object!(StorageDrsPodSelectionSpec: t::DynamicData, "StorageDrsPodSelectionSp
 ]);
 
 /// Data object `vim.storageDrs.SpaceLoadBalanceConfig`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageDrsSpaceLoadBalanceConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -203,7 +203,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.storageDrs.VmConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageDrsVmConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -230,7 +230,7 @@ d::object!(StorageDrsVmConfigInfo: t::DynamicData, "StorageDrsVmConfigInfo", 5, 
 ]);
 
 /// Data object `vim.storageDrs.VmConfigSpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageDrsVmConfigSpec {
     /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
     pub base: t::ArrayUpdateSpec,
@@ -242,7 +242,7 @@ d::object!(StorageDrsVmConfigSpec: t::ArrayUpdateSpec, "StorageDrsVmConfigSpec",
 ]);
 
 /// Data object `vim.StorageResourceManager.IOAllocationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageIOAllocationInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -260,7 +260,7 @@ d::object!(StorageIOAllocationInfo: t::DynamicData, "StorageIOAllocationInfo", 4
 ]);
 
 /// Data object `vim.StorageResourceManager.IOAllocationOption`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageIOAllocationOption {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -275,7 +275,7 @@ d::object!(StorageIOAllocationOption: t::DynamicData, "StorageIOAllocationOption
 ]);
 
 /// Data object `vim.StorageResourceManager.IORMConfigOption`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageIORMConfigOption {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -296,7 +296,7 @@ d::object!(StorageIORMConfigOption: t::DynamicData, "StorageIORMConfigOption", 4
 ]);
 
 /// Data object `vim.StorageResourceManager.IORMConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageIORMConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -329,7 +329,7 @@ d::object!(StorageIORMConfigSpec: t::DynamicData, "StorageIORMConfigSpec", 4, [
 ]);
 
 /// Data object `vim.StorageResourceManager.IORMConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageIORMInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -370,7 +370,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.storageDrs.StorageMigrationAction`, which extends [`ClusterAction`](t::ClusterAction). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageMigrationAction {
     /// The fields of [`ClusterAction`](t::ClusterAction).
     pub base: t::ClusterAction,
@@ -413,7 +413,7 @@ d::object!(StorageMigrationAction: t::ClusterAction, "StorageMigrationAction", 5
 impl d::IsA<t::ClusterAction> for StorageMigrationAction {}
 
 /// Data object `vim.StorageResourceManager.StoragePerformanceSummary`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StoragePerformanceSummary {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -446,7 +446,7 @@ d::object!(StoragePerformanceSummary: t::DynamicData, "StoragePerformanceSummary
 ]);
 
 /// Data object `vim.storageDrs.StoragePlacementAction`, which extends [`ClusterAction`](t::ClusterAction). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StoragePlacementAction {
     /// The fields of [`ClusterAction`](t::ClusterAction).
     pub base: t::ClusterAction,
@@ -480,7 +480,7 @@ d::object!(StoragePlacementAction: t::ClusterAction, "StoragePlacementAction", 5
 impl d::IsA<t::ClusterAction> for StoragePlacementAction {}
 
 /// Data object `vim.storageDrs.StoragePlacementResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StoragePlacementResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -498,7 +498,7 @@ d::object!(StoragePlacementResult: t::DynamicData, "StoragePlacementResult", 5, 
 ]);
 
 /// Data object `vim.storageDrs.StoragePlacementSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StoragePlacementSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -556,7 +556,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.StoragePod.Summary`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StoragePodSummary {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -574,7 +574,7 @@ d::object!(StoragePodSummary: t::DynamicData, "StoragePodSummary", 5, [
 ]);
 
 /// Data object `vim.VirtualMachine.StorageRequirement`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageRequirement {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -589,7 +589,7 @@ d::object!(StorageRequirement: t::DynamicData, "StorageRequirement", 5, [
 ]);
 
 /// Data object `vim.StorageResourceManager.StorageProfileStatistics`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageResourceManagerStorageProfileStatistics {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -607,7 +607,7 @@ d::object!(StorageResourceManagerStorageProfileStatistics: t::DynamicData, "Stor
 ]);
 
 /// Data object `vim.StringExpression`, which extends [`NegatableExpression`](t::NegatableExpression). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StringExpression {
     /// The fields of [`NegatableExpression`](t::NegatableExpression).
     pub base: t::NegatableExpression,
@@ -619,7 +619,7 @@ d::object!(StringExpression: t::NegatableExpression, "StringExpression", 7, [
 ]);
 
 /// Data object `vim.option.StringOption`, which extends [`OptionType`](t::OptionType). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StringOption {
     /// The fields of [`OptionType`](t::OptionType).
     pub base: t::OptionType,
@@ -635,7 +635,7 @@ d::object!(StringOption: t::OptionType, "StringOption", 0, [
 impl d::IsA<t::OptionType> for StringOption {}
 
 /// Data object `vim.StringPolicy`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StringPolicy {
     /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
     pub base: t::InheritablePolicy,
@@ -647,7 +647,7 @@ d::object!(StringPolicy: t::InheritablePolicy, "StringPolicy", 3, [
 ]);
 
 /// Data object `vim.Tag`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Tag {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -659,7 +659,7 @@ d::object!(Tag: t::DynamicData, "Tag", 3, [
 ]);
 
 /// Data object `vim.TagId`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TagId {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -674,7 +674,7 @@ d::object!(TagId: t::DynamicData, "TagId", 33, [
 ]);
 
 /// Data object `vim.TagId.NameId`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TagIdNameId {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -689,7 +689,7 @@ d::object!(TagIdNameId: t::DynamicData, "TagIdNameId", 33, [
 ]);
 
 /// Data object `vim.TagSpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TagSpec {
     /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
     pub base: t::ArrayUpdateSpec,
@@ -701,7 +701,7 @@ d::object!(TagSpec: t::ArrayUpdateSpec, "TagSpec", 33, [
 ]);
 
 /// Data object `vim.TaskDescription`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TaskDescription {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -719,7 +719,7 @@ d::object!(TaskDescription: t::DynamicData, "TaskDescription", 0, [
 ]);
 
 /// Data object `vim.TaskFilterSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TaskFilterSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -761,7 +761,7 @@ d::object!(TaskFilterSpec: t::DynamicData, "TaskFilterSpec", 0, [
 ]);
 
 /// Data object `vim.TaskFilterSpec.ByEntity`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TaskFilterSpecByEntity {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -776,7 +776,7 @@ d::object!(TaskFilterSpecByEntity: t::DynamicData, "TaskFilterSpecByEntity", 0, 
 ]);
 
 /// Data object `vim.TaskFilterSpec.ByTime`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TaskFilterSpecByTime {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -794,7 +794,7 @@ d::object!(TaskFilterSpecByTime: t::DynamicData, "TaskFilterSpecByTime", 0, [
 ]);
 
 /// Data object `vim.TaskFilterSpec.ByUsername`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TaskFilterSpecByUsername {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -827,7 +827,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.TaskInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TaskInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -908,7 +908,7 @@ d::object!(TaskInfo: t::DynamicData, "TaskInfo", 0, [
 ]);
 
 /// Data object `vim.TaskInfoFilterSpec`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TaskInfoFilterSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -920,7 +920,7 @@ d::object!(TaskInfoFilterSpec: t::DynamicData, "TaskInfoFilterSpec", 30, [
 ]);
 
 /// Data object `vim.TaskInfoFilterSpec.FilterTaskResults`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TaskInfoFilterSpecFilterTaskResults {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -948,7 +948,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.TaskManager.TaskViewSpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TaskManagerTaskViewSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -958,7 +958,7 @@ d::object!(TaskManagerTaskViewSpec: t::DynamicData, "TaskManagerTaskViewSpec", 3
 impl d::IsA<t::TaskManagerTaskViewSpec> for TaskManagerTaskViewSpec {}
 
 /// Data object `vim.TaskManager.ViewByStartId`, which extends [`TaskManagerTaskViewSpec`](t::TaskManagerTaskViewSpec). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TaskManagerViewByStartId {
     /// The fields of [`TaskManagerTaskViewSpec`](t::TaskManagerTaskViewSpec).
     pub base: t::TaskManagerTaskViewSpec,
@@ -974,7 +974,7 @@ d::object!(TaskManagerViewByStartId: t::TaskManagerTaskViewSpec, "TaskManagerVie
 impl d::IsA<t::TaskManagerTaskViewSpec> for TaskManagerViewByStartId {}
 
 /// Data object `vim.TaskReason`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TaskReason {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -984,7 +984,7 @@ d::object!(TaskReason: t::DynamicData, "TaskReason", 0, [
 impl d::IsA<t::TaskReason> for TaskReason {}
 
 /// Data object `vim.TaskReasonAlarm`, which extends [`TaskReason`](t::TaskReason). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TaskReasonAlarm {
     /// The fields of [`TaskReason`](t::TaskReason).
     pub base: t::TaskReason,
@@ -1006,7 +1006,7 @@ d::object!(TaskReasonAlarm: t::TaskReason, "TaskReasonAlarm", 0, [
 impl d::IsA<t::TaskReason> for TaskReasonAlarm {}
 
 /// Data object `vim.TaskReasonSchedule`, which extends [`TaskReason`](t::TaskReason). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TaskReasonSchedule {
     /// The fields of [`TaskReason`](t::TaskReason).
     pub base: t::TaskReason,
@@ -1022,7 +1022,7 @@ d::object!(TaskReasonSchedule: t::TaskReason, "TaskReasonSchedule", 0, [
 impl d::IsA<t::TaskReason> for TaskReasonSchedule {}
 
 /// Data object `vim.TaskReasonSystem`, which extends [`TaskReason`](t::TaskReason). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TaskReasonSystem {
     /// The fields of [`TaskReason`](t::TaskReason).
     pub base: t::TaskReason,
@@ -1032,7 +1032,7 @@ d::object!(TaskReasonSystem: t::TaskReason, "TaskReasonSystem", 0, [
 impl d::IsA<t::TaskReason> for TaskReasonSystem {}
 
 /// Data object `vim.TaskReasonUser`, which extends [`TaskReason`](t::TaskReason). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TaskReasonUser {
     /// The fields of [`TaskReason`](t::TaskReason).
     pub base: t::TaskReason,
@@ -1045,7 +1045,7 @@ d::object!(TaskReasonUser: t::TaskReason, "TaskReasonUser", 0, [
 impl d::IsA<t::TaskReason> for TaskReasonUser {}
 
 /// Data object `vim.scheduler.TaskScheduler`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TaskScheduler {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1061,7 +1061,7 @@ d::object!(TaskScheduler: t::DynamicData, "TaskScheduler", 0, [
 impl d::IsA<t::TaskScheduler> for TaskScheduler {}
 
 /// Data object `vim.TransitGateway.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TransitGatewayConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1076,7 +1076,7 @@ d::object!(TransitGatewayConfigInfo: t::DynamicData, "TransitGatewayConfigInfo",
 ]);
 
 /// Data object `vim.TransitGateway.ConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TransitGatewayConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1088,7 +1088,7 @@ d::object!(TransitGatewayConfigSpec: t::DynamicData, "TransitGatewayConfigSpec",
 ]);
 
 /// Data object `vim.TransitGateway.CreateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TransitGatewayCreateSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1103,7 +1103,7 @@ d::object!(TransitGatewayCreateSpec: t::DynamicData, "TransitGatewayCreateSpec",
 ]);
 
 /// Data object `vmodl.query.PropertyCollector.TraversalSpec`, which extends [`SelectionSpec`](t::SelectionSpec). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TraversalSpec {
     /// The fields of [`SelectionSpec`](t::SelectionSpec).
     pub base: t::SelectionSpec,
@@ -1125,7 +1125,7 @@ d::object!(TraversalSpec: t::SelectionSpec, "TraversalSpec", 0, [
 impl d::IsA<t::SelectionSpec> for TraversalSpec {}
 
 /// Data object `vim.TypeDescription`, which extends [`Description`](t::Description). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TypeDescription {
     /// The fields of [`Description`](t::Description).
     pub base: t::Description,
@@ -1139,7 +1139,7 @@ impl d::IsA<t::TypeDescription> for TypeDescription {}
 impl d::IsA<t::Description> for TypeDescription {}
 
 /// Data object `vim.IoFilterManager.UntrustedCertificate`, which extends [`IoFilterManagerSslTrust`](t::IoFilterManagerSslTrust). Since API 8.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UntrustedCertificate {
     /// The fields of [`IoFilterManagerSslTrust`](t::IoFilterManagerSslTrust).
     pub base: t::IoFilterManagerSslTrust,
@@ -1149,7 +1149,7 @@ d::object!(UntrustedCertificate: t::IoFilterManagerSslTrust, "UntrustedCertifica
 impl d::IsA<t::IoFilterManagerSslTrust> for UntrustedCertificate {}
 
 /// Data object `vmodl.query.PropertyCollector.UpdateSet`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UpdateSet {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1167,7 +1167,7 @@ d::object!(UpdateSet: t::DynamicData, "UpdateSet", 0, [
 ]);
 
 /// Data object `vim.UpdateVirtualMachineFilesResult`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UpdateVirtualMachineFilesResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1179,7 +1179,7 @@ d::object!(UpdateVirtualMachineFilesResult: t::DynamicData, "UpdateVirtualMachin
 ]);
 
 /// Data object `vim.UpdateVirtualMachineFilesResult.FailedVmFileInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UpdateVirtualMachineFilesResultFailedVmFileInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1194,7 +1194,7 @@ d::object!(UpdateVirtualMachineFilesResultFailedVmFileInfo: t::DynamicData, "Upd
 ]);
 
 /// Data object `vim.AuthorizationManager.UserPrivilegeResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UserPrivilegeResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1209,7 +1209,7 @@ d::object!(UserPrivilegeResult: t::DynamicData, "UserPrivilegeResult", 9, [
 ]);
 
 /// Data object `vim.UserSearchResult`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UserSearchResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1228,7 +1228,7 @@ d::object!(UserSearchResult: t::DynamicData, "UserSearchResult", 0, [
 impl d::IsA<t::UserSearchResult> for UserSearchResult {}
 
 /// Data object `vim.UserSession`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UserSession {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1270,7 +1270,7 @@ d::object!(UserSession: t::DynamicData, "UserSession", 0, [
 ]);
 
 /// Data object `vim.VasaStorageArray`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VASAStorageArray {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1294,7 +1294,7 @@ d::object!(VASAStorageArray: t::DynamicData, "VASAStorageArray", 8, [
 ]);
 
 /// Data object `vim.VasaStorageArray.DiscoveryFcTransport`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VASAStorageArrayDiscoveryFcTransport {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1309,7 +1309,7 @@ d::object!(VASAStorageArrayDiscoveryFcTransport: t::DynamicData, "VASAStorageArr
 ]);
 
 /// Data object `vim.VasaStorageArray.DiscoveryIpTransport`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VASAStorageArrayDiscoveryIpTransport {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1324,7 +1324,7 @@ d::object!(VASAStorageArrayDiscoveryIpTransport: t::DynamicData, "VASAStorageArr
 ]);
 
 /// Data object `vim.VasaStorageArray.DiscoverySvcInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VASAStorageArrayDiscoverySvcInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1356,7 +1356,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vApp.CloneSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VAppCloneSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1389,7 +1389,7 @@ d::object!(VAppCloneSpec: t::DynamicData, "VAppCloneSpec", 3, [
 ]);
 
 /// Data object `vim.vApp.CloneSpec.NetworkMappingPair`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VAppCloneSpecNetworkMappingPair {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1413,7 +1413,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vApp.CloneSpec.ResourceMap`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VAppCloneSpecResourceMap {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1434,7 +1434,7 @@ d::object!(VAppCloneSpecResourceMap: t::DynamicData, "VAppCloneSpecResourceMap",
 ]);
 
 /// Data object `vim.vApp.VAppConfigInfo`, which extends [`VmConfigInfo`](t::VmConfigInfo). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VAppConfigInfo {
     /// The fields of [`VmConfigInfo`](t::VmConfigInfo).
     pub base: t::VmConfigInfo,
@@ -1456,7 +1456,7 @@ d::object!(VAppConfigInfo: t::VmConfigInfo, "VAppConfigInfo", 3, [
 impl d::IsA<t::VmConfigInfo> for VAppConfigInfo {}
 
 /// Data object `vim.vApp.VAppConfigSpec`, which extends [`VmConfigSpec`](t::VmConfigSpec). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VAppConfigSpec {
     /// The fields of [`VmConfigSpec`](t::VmConfigSpec).
     pub base: t::VmConfigSpec,
@@ -1478,7 +1478,7 @@ d::object!(VAppConfigSpec: t::VmConfigSpec, "VAppConfigSpec", 3, [
 impl d::IsA<t::VmConfigSpec> for VAppConfigSpec {}
 
 /// Data object `vim.vApp.EntityConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VAppEntityConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1514,7 +1514,7 @@ d::object!(VAppEntityConfigInfo: t::DynamicData, "VAppEntityConfigInfo", 3, [
 ]);
 
 /// Data object `vim.vApp.IPAssignmentInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VAppIPAssignmentInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1561,7 +1561,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vApp.OvfSectionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VAppOvfSectionInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1585,7 +1585,7 @@ d::object!(VAppOvfSectionInfo: t::DynamicData, "VAppOvfSectionInfo", 3, [
 ]);
 
 /// Data object `vim.vApp.OvfSectionSpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VAppOvfSectionSpec {
     /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
     pub base: t::ArrayUpdateSpec,
@@ -1597,7 +1597,7 @@ d::object!(VAppOvfSectionSpec: t::ArrayUpdateSpec, "VAppOvfSectionSpec", 3, [
 ]);
 
 /// Data object `vim.vApp.ProductInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VAppProductInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1636,7 +1636,7 @@ d::object!(VAppProductInfo: t::DynamicData, "VAppProductInfo", 3, [
 ]);
 
 /// Data object `vim.vApp.ProductSpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VAppProductSpec {
     /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
     pub base: t::ArrayUpdateSpec,
@@ -1648,7 +1648,7 @@ d::object!(VAppProductSpec: t::ArrayUpdateSpec, "VAppProductSpec", 3, [
 ]);
 
 /// Data object `vim.vApp.PropertyInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VAppPropertyInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1693,7 +1693,7 @@ d::object!(VAppPropertyInfo: t::DynamicData, "VAppPropertyInfo", 3, [
 ]);
 
 /// Data object `vim.vApp.PropertySpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VAppPropertySpec {
     /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
     pub base: t::ArrayUpdateSpec,
@@ -1713,7 +1713,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vslm.VStorageObject`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VStorageObject {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1725,7 +1725,7 @@ d::object!(VStorageObject: t::DynamicData, "VStorageObject", 9, [
 ]);
 
 /// Data object `vim.vslm.vcenter.VStorageObjectAssociations`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VStorageObjectAssociations {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1743,7 +1743,7 @@ d::object!(VStorageObjectAssociations: t::DynamicData, "VStorageObjectAssociatio
 ]);
 
 /// Data object `vim.vslm.vcenter.VStorageObjectAssociations.VmDiskAssociations`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VStorageObjectAssociationsVmDiskAssociations {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1758,7 +1758,7 @@ d::object!(VStorageObjectAssociationsVmDiskAssociations: t::DynamicData, "VStora
 ]);
 
 /// Data object `vim.vslm.VStorageObjectAttachResult`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VStorageObjectAttachResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1776,7 +1776,7 @@ d::object!(VStorageObjectAttachResult: t::DynamicData, "VStorageObjectAttachResu
 ]);
 
 /// Data object `vim.vslm.VStorageObjectAttachSpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VStorageObjectAttachSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1803,7 +1803,7 @@ d::object!(VStorageObjectAttachSpec: t::DynamicData, "VStorageObjectAttachSpec",
 ]);
 
 /// Data object `vim.vslm.VStorageObject.ConfigInfo`, which extends [`BaseConfigInfo`](t::BaseConfigInfo). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VStorageObjectConfigInfo {
     /// The fields of [`BaseConfigInfo`](t::BaseConfigInfo).
     pub base: t::BaseConfigInfo,
@@ -1840,7 +1840,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vslm.ReconcileResult`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VStorageObjectReconcileResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1852,7 +1852,7 @@ d::object!(VStorageObjectReconcileResult: t::DynamicData, "VStorageObjectReconci
 ]);
 
 /// Data object `vim.vslm.ReconcileResult.InvalidDiskPath`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VStorageObjectReconcileResultInvalidDiskPath {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1867,7 +1867,7 @@ d::object!(VStorageObjectReconcileResultInvalidDiskPath: t::DynamicData, "VStora
 ]);
 
 /// Data object `vim.vslm.ReconcileResult.ReconcileDetail`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VStorageObjectReconcileResultReconcileDetail {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1900,7 +1900,7 @@ d::object!(VStorageObjectReconcileResultReconcileDetail: t::DynamicData, "VStora
 ]);
 
 /// Data object `vim.vslm.ReconcileSpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VStorageObjectReconcileSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1927,7 +1927,7 @@ d::object!(VStorageObjectReconcileSpec: t::DynamicData, "VStorageObjectReconcile
 ]);
 
 /// Data object `vim.vslm.VStorageObjectSnapshot`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.2.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VStorageObjectSnapshot {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1945,7 +1945,7 @@ d::object!(VStorageObjectSnapshot: t::DynamicData, "VStorageObjectSnapshot", 29,
 ]);
 
 /// Data object `vim.vslm.VStorageObjectSnapshotDetails`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VStorageObjectSnapshotDetails {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1960,7 +1960,7 @@ d::object!(VStorageObjectSnapshotDetails: t::DynamicData, "VStorageObjectSnapsho
 ]);
 
 /// Data object `vim.vslm.VStorageObjectSnapshotInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VStorageObjectSnapshotInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1972,7 +1972,7 @@ d::object!(VStorageObjectSnapshotInfo: t::DynamicData, "VStorageObjectSnapshotIn
 ]);
 
 /// Data object `vim.vslm.VStorageObjectSnapshotInfo.VStorageObjectSnapshot`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VStorageObjectSnapshotInfoVStorageObjectSnapshot {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1993,7 +1993,7 @@ d::object!(VStorageObjectSnapshotInfoVStorageObjectSnapshot: t::DynamicData, "VS
 ]);
 
 /// Data object `vim.vslm.StateInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VStorageObjectStateInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2005,7 +2005,7 @@ d::object!(VStorageObjectStateInfo: t::DynamicData, "VStorageObjectStateInfo", 9
 ]);
 
 /// Data object `vim.VVolVmConfigFileUpdateResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VVolVmConfigFileUpdateResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2020,7 +2020,7 @@ d::object!(VVolVmConfigFileUpdateResult: t::DynamicData, "VVolVmConfigFileUpdate
 ]);
 
 /// Data object `vim.VVolVmConfigFileUpdateResult.FailedVmConfigFileInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VVolVmConfigFileUpdateResultFailedVmConfigFileInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2048,7 +2048,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.VasaVvolManager.VasaProviderContainerSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VasaProviderContainerSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2069,7 +2069,7 @@ d::object!(VasaProviderContainerSpec: t::DynamicData, "VasaProviderContainerSpec
 ]);
 
 /// Data object `vim.vcha.FailoverClusterConfigurator.VchaClusterConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VchaClusterConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2090,7 +2090,7 @@ d::object!(VchaClusterConfigInfo: t::DynamicData, "VchaClusterConfigInfo", 9, [
 ]);
 
 /// Data object `vim.vcha.FailoverClusterConfigurator.VchaClusterConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VchaClusterConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2105,7 +2105,7 @@ d::object!(VchaClusterConfigSpec: t::DynamicData, "VchaClusterConfigSpec", 9, [
 ]);
 
 /// Data object `vim.vcha.FailoverClusterConfigurator.VchaClusterDeploymentSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VchaClusterDeploymentSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2126,7 +2126,7 @@ d::object!(VchaClusterDeploymentSpec: t::DynamicData, "VchaClusterDeploymentSpec
 ]);
 
 /// Data object `vim.vcha.FailoverClusterManager.VchaClusterHealth`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VchaClusterHealth {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2153,7 +2153,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vcha.FailoverClusterConfigurator.VchaClusterNetworkSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VchaClusterNetworkSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2168,7 +2168,7 @@ d::object!(VchaClusterNetworkSpec: t::DynamicData, "VchaClusterNetworkSpec", 9, 
 ]);
 
 /// Data object `vim.vcha.FailoverClusterManager.VchaClusterRuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VchaClusterRuntimeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2204,7 +2204,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vcha.FailoverClusterManager.VchaNodeRuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VchaNodeRuntimeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2240,7 +2240,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.VimVasaProvider`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VimVasaProvider {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2267,7 +2267,7 @@ d::object!(VimVasaProvider: t::DynamicData, "VimVasaProvider", 8, [
 ]);
 
 /// Data object `vim.VimVasaProviderInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VimVasaProviderInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2282,7 +2282,7 @@ d::object!(VimVasaProviderInfo: t::DynamicData, "VimVasaProviderInfo", 8, [
 ]);
 
 /// Data object `vim.VimVasaProvider.StatePerArray`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VimVasaProviderStatePerArray {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2300,7 +2300,7 @@ d::object!(VimVasaProviderStatePerArray: t::DynamicData, "VimVasaProviderStatePe
 ]);
 
 /// Data object `vim.VimVasaProvider.VirtualHostConfig`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.1.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VimVasaProviderVirtualHostConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2318,7 +2318,7 @@ d::object!(VimVasaProviderVirtualHostConfig: t::DynamicData, "VimVasaProviderVir
 ]);
 
 /// Data object `vim.vApp.VAppImportSpec`, which extends [`ImportSpec`](t::ImportSpec). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualAppImportSpec {
     /// The fields of [`ImportSpec`](t::ImportSpec).
     pub base: t::ImportSpec,
@@ -2340,7 +2340,7 @@ d::object!(VirtualAppImportSpec: t::ImportSpec, "VirtualAppImportSpec", 3, [
 impl d::IsA<t::ImportSpec> for VirtualAppImportSpec {}
 
 /// Data object `vim.VirtualApp.LinkInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualAppLinkInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2355,7 +2355,7 @@ d::object!(VirtualAppLinkInfo: t::DynamicData, "VirtualAppLinkInfo", 4, [
 ]);
 
 /// Data object `vim.VirtualApp.Summary`, which extends [`ResourcePoolSummary`](t::ResourcePoolSummary). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualAppSummary {
     /// The fields of [`ResourcePoolSummary`](t::ResourcePoolSummary).
     pub base: t::ResourcePoolSummary,
@@ -2399,7 +2399,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.storageDrs.VirtualDiskAntiAffinityRuleSpec`, which extends [`ClusterRuleInfo`](t::ClusterRuleInfo). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDiskAntiAffinityRuleSpec {
     /// The fields of [`ClusterRuleInfo`](t::ClusterRuleInfo).
     pub base: t::ClusterRuleInfo,
@@ -2412,7 +2412,7 @@ d::object!(VirtualDiskAntiAffinityRuleSpec: t::ClusterRuleInfo, "VirtualDiskAnti
 impl d::IsA<t::ClusterRuleInfo> for VirtualDiskAntiAffinityRuleSpec {}
 
 /// Data object `vim.storageDrs.VirtualDiskRuleSpec`, which extends [`ClusterRuleInfo`](t::ClusterRuleInfo). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDiskRuleSpec {
     /// The fields of [`ClusterRuleInfo`](t::ClusterRuleInfo).
     pub base: t::ClusterRuleInfo,
@@ -2437,7 +2437,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.VirtualDiskManager.VirtualDiskSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDiskSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2481,7 +2481,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.VirtualMachine.Connection`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.1.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineConnection {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2519,7 +2519,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.VirtualMachine.DisplayTopology`, which extends [`DynamicData`](t::DynamicData). Since API 2.5u2server.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineDisplayTopology {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2561,7 +2561,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.VirtualMachine.MksConnection`, which extends [`VirtualMachineConnection`](t::VirtualMachineConnection). Since API 7.0.1.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineMksConnection {
     /// The fields of [`VirtualMachineConnection`](t::VirtualMachineConnection).
     pub base: t::VirtualMachineConnection,
@@ -2571,7 +2571,7 @@ d::object!(VirtualMachineMksConnection: t::VirtualMachineConnection, "VirtualMac
 impl d::IsA<t::VirtualMachineConnection> for VirtualMachineMksConnection {}
 
 /// Data object `vim.VirtualMachine.MksTicket`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineMksTicket {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2635,7 +2635,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.VirtualMachine.Ticket`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineTicket {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2681,7 +2681,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.VirtualMachine.WipeResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineWipeResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2696,7 +2696,7 @@ d::object!(VirtualMachineWipeResult: t::DynamicData, "VirtualMachineWipeResult",
 ]);
 
 /// Data object `vim.vApp.VmConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2730,7 +2730,7 @@ d::object!(VmConfigInfo: t::DynamicData, "VmConfigInfo", 3, [
 impl d::IsA<t::VmConfigInfo> for VmConfigInfo {}
 
 /// Data object `vim.vApp.VmConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2764,7 +2764,7 @@ d::object!(VmConfigSpec: t::DynamicData, "VmConfigSpec", 3, [
 impl d::IsA<t::VmConfigSpec> for VmConfigSpec {}
 
 /// Data object `vim.storageDrs.PodSelectionSpec.VmPodConfig`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmPodConfigForPlacement {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2785,7 +2785,7 @@ d::object!(VmPodConfigForPlacement: t::DynamicData, "VmPodConfigForPlacement", 5
 ]);
 
 /// Data object `vim.vsan.cluster.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanClusterConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2806,7 +2806,7 @@ d::object!(VsanClusterConfigInfo: t::DynamicData, "VsanClusterConfigInfo", 7, [
 ]);
 
 /// Data object `vim.vsan.cluster.ConfigInfo.HostDefaultInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanClusterConfigInfoHostDefaultInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2824,7 +2824,7 @@ d::object!(VsanClusterConfigInfoHostDefaultInfo: t::DynamicData, "VsanClusterCon
 ]);
 
 /// Data object `vim.vsan.cluster.CoreConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanClusterCoreConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2836,7 +2836,7 @@ d::object!(VsanClusterCoreConfig: t::DynamicData, "VsanClusterCoreConfig", 32, [
 ]);
 
 /// Data object `vim.vsan.cluster.CoreConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanClusterCoreConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2857,7 +2857,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vsan.host.ClusterStatus`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanHostClusterStatus {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2881,7 +2881,7 @@ d::object!(VsanHostClusterStatus: t::DynamicData, "VsanHostClusterStatus", 7, [
 ]);
 
 /// Data object `vim.vsan.host.ClusterStatus.State`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanHostClusterStatusState {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2896,7 +2896,7 @@ d::object!(VsanHostClusterStatusState: t::DynamicData, "VsanHostClusterStatusSta
 ]);
 
 /// Data object `vim.vsan.host.ClusterStatus.State.CompletionEstimate`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanHostClusterStatusStateCompletionEstimate {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2911,7 +2911,7 @@ d::object!(VsanHostClusterStatusStateCompletionEstimate: t::DynamicData, "VsanHo
 ]);
 
 /// Data object `vim.vsan.host.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanHostConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2944,7 +2944,7 @@ d::object!(VsanHostConfigInfo: t::DynamicData, "VsanHostConfigInfo", 7, [
 ]);
 
 /// Data object `vim.vsan.host.ConfigInfo.ClusterInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanHostConfigInfoClusterInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2959,7 +2959,7 @@ d::object!(VsanHostConfigInfoClusterInfo: t::DynamicData, "VsanHostConfigInfoClu
 ]);
 
 /// Data object `vim.vsan.host.ConfigInfo.NetworkInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanHostConfigInfoNetworkInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2971,7 +2971,7 @@ d::object!(VsanHostConfigInfoNetworkInfo: t::DynamicData, "VsanHostConfigInfoNet
 ]);
 
 /// Data object `vim.vsan.host.ConfigInfo.NetworkInfo.PortConfig`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanHostConfigInfoNetworkInfoPortConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,

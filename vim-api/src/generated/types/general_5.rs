@@ -7,7 +7,7 @@ use crate::generated::types as t;
 use crate::moref::MoRef;
 
 /// Data object `vim.vsan.host.ConfigInfo.StorageInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanHostConfigInfoStorageInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -28,7 +28,7 @@ d::object!(VsanHostConfigInfoStorageInfo: t::DynamicData, "VsanHostConfigInfoSto
 ]);
 
 /// Data object `vim.vsan.host.DecommissionMode`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanHostDecommissionMode {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -49,7 +49,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vsan.host.DiskMapInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanHostDiskMapInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -64,7 +64,7 @@ d::object!(VsanHostDiskMapInfo: t::DynamicData, "VsanHostDiskMapInfo", 8, [
 ]);
 
 /// Data object `vim.vsan.host.DiskMapResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanHostDiskMapResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -82,7 +82,7 @@ d::object!(VsanHostDiskMapResult: t::DynamicData, "VsanHostDiskMapResult", 7, [
 ]);
 
 /// Data object `vim.vsan.host.DiskMapping`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanHostDiskMapping {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -97,7 +97,7 @@ d::object!(VsanHostDiskMapping: t::DynamicData, "VsanHostDiskMapping", 7, [
 ]);
 
 /// Data object `vim.vsan.host.DiskResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanHostDiskResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -130,7 +130,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vsan.host.ConfigInfo.FaultDomainInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanHostFaultDomainInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -151,7 +151,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vsan.host.IpConfig`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanHostIpConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -166,7 +166,7 @@ d::object!(VsanHostIpConfig: t::DynamicData, "VsanHostIpConfig", 7, [
 ]);
 
 /// Data object `vim.vsan.host.MembershipInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanHostMembershipInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -197,7 +197,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vsan.host.VsanRuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanHostRuntimeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -215,7 +215,7 @@ d::object!(VsanHostRuntimeInfo: t::DynamicData, "VsanHostRuntimeInfo", 7, [
 ]);
 
 /// Data object `vim.vsan.host.VsanRuntimeInfo.DiskIssue`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanHostRuntimeInfoDiskIssue {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -230,7 +230,7 @@ d::object!(VsanHostRuntimeInfoDiskIssue: t::DynamicData, "VsanHostRuntimeInfoDis
 ]);
 
 /// Data object `vim.vsan.host.VsanDiskInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanHostVsanDiskInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -245,7 +245,7 @@ d::object!(VsanHostVsanDiskInfo: t::DynamicData, "VsanHostVsanDiskInfo", 8, [
 ]);
 
 /// Data object `vim.VsanUpgradeSystem.APIBrokenIssue`, which extends [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanUpgradeSystemAPIBrokenIssue {
     /// The fields of [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue).
     pub base: t::VsanUpgradeSystemPreflightCheckIssue,
@@ -258,7 +258,7 @@ d::object!(VsanUpgradeSystemAPIBrokenIssue: t::VsanUpgradeSystemPreflightCheckIs
 impl d::IsA<t::VsanUpgradeSystemPreflightCheckIssue> for VsanUpgradeSystemAPIBrokenIssue {}
 
 /// Data object `vim.VsanUpgradeSystem.AutoClaimEnabledOnHostsIssue`, which extends [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanUpgradeSystemAutoClaimEnabledOnHostsIssue {
     /// The fields of [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue).
     pub base: t::VsanUpgradeSystemPreflightCheckIssue,
@@ -271,7 +271,7 @@ d::object!(VsanUpgradeSystemAutoClaimEnabledOnHostsIssue: t::VsanUpgradeSystemPr
 impl d::IsA<t::VsanUpgradeSystemPreflightCheckIssue> for VsanUpgradeSystemAutoClaimEnabledOnHostsIssue {}
 
 /// Data object `vim.VsanUpgradeSystem.HostsDisconnectedIssue`, which extends [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanUpgradeSystemHostsDisconnectedIssue {
     /// The fields of [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue).
     pub base: t::VsanUpgradeSystemPreflightCheckIssue,
@@ -284,7 +284,7 @@ d::object!(VsanUpgradeSystemHostsDisconnectedIssue: t::VsanUpgradeSystemPrefligh
 impl d::IsA<t::VsanUpgradeSystemPreflightCheckIssue> for VsanUpgradeSystemHostsDisconnectedIssue {}
 
 /// Data object `vim.VsanUpgradeSystem.MissingHostsInClusterIssue`, which extends [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanUpgradeSystemMissingHostsInClusterIssue {
     /// The fields of [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue).
     pub base: t::VsanUpgradeSystemPreflightCheckIssue,
@@ -297,7 +297,7 @@ d::object!(VsanUpgradeSystemMissingHostsInClusterIssue: t::VsanUpgradeSystemPref
 impl d::IsA<t::VsanUpgradeSystemPreflightCheckIssue> for VsanUpgradeSystemMissingHostsInClusterIssue {}
 
 /// Data object `vim.VsanUpgradeSystem.NetworkPartitionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanUpgradeSystemNetworkPartitionInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -309,7 +309,7 @@ d::object!(VsanUpgradeSystemNetworkPartitionInfo: t::DynamicData, "VsanUpgradeSy
 ]);
 
 /// Data object `vim.VsanUpgradeSystem.NetworkPartitionIssue`, which extends [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanUpgradeSystemNetworkPartitionIssue {
     /// The fields of [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue).
     pub base: t::VsanUpgradeSystemPreflightCheckIssue,
@@ -322,7 +322,7 @@ d::object!(VsanUpgradeSystemNetworkPartitionIssue: t::VsanUpgradeSystemPreflight
 impl d::IsA<t::VsanUpgradeSystemPreflightCheckIssue> for VsanUpgradeSystemNetworkPartitionIssue {}
 
 /// Data object `vim.VsanUpgradeSystem.NotEnoughFreeCapacityIssue`, which extends [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanUpgradeSystemNotEnoughFreeCapacityIssue {
     /// The fields of [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue).
     pub base: t::VsanUpgradeSystemPreflightCheckIssue,
@@ -335,7 +335,7 @@ d::object!(VsanUpgradeSystemNotEnoughFreeCapacityIssue: t::VsanUpgradeSystemPref
 impl d::IsA<t::VsanUpgradeSystemPreflightCheckIssue> for VsanUpgradeSystemNotEnoughFreeCapacityIssue {}
 
 /// Data object `vim.VsanUpgradeSystem.PreflightCheckIssue`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanUpgradeSystemPreflightCheckIssue {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -348,7 +348,7 @@ d::object!(VsanUpgradeSystemPreflightCheckIssue: t::DynamicData, "VsanUpgradeSys
 impl d::IsA<t::VsanUpgradeSystemPreflightCheckIssue> for VsanUpgradeSystemPreflightCheckIssue {}
 
 /// Data object `vim.VsanUpgradeSystem.PreflightCheckResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanUpgradeSystemPreflightCheckResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -363,7 +363,7 @@ d::object!(VsanUpgradeSystemPreflightCheckResult: t::DynamicData, "VsanUpgradeSy
 ]);
 
 /// Data object `vim.VsanUpgradeSystem.RogueHostsInClusterIssue`, which extends [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanUpgradeSystemRogueHostsInClusterIssue {
     /// The fields of [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue).
     pub base: t::VsanUpgradeSystemPreflightCheckIssue,
@@ -376,7 +376,7 @@ d::object!(VsanUpgradeSystemRogueHostsInClusterIssue: t::VsanUpgradeSystemPrefli
 impl d::IsA<t::VsanUpgradeSystemPreflightCheckIssue> for VsanUpgradeSystemRogueHostsInClusterIssue {}
 
 /// Data object `vim.VsanUpgradeSystem.UpgradeHistoryDiskGroupOp`, which extends [`VsanUpgradeSystemUpgradeHistoryItem`](t::VsanUpgradeSystemUpgradeHistoryItem). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanUpgradeSystemUpgradeHistoryDiskGroupOp {
     /// The fields of [`VsanUpgradeSystemUpgradeHistoryItem`](t::VsanUpgradeSystemUpgradeHistoryItem).
     pub base: t::VsanUpgradeSystemUpgradeHistoryItem,
@@ -400,7 +400,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.VsanUpgradeSystem.UpgradeHistoryItem`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanUpgradeSystemUpgradeHistoryItem {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -422,7 +422,7 @@ d::object!(VsanUpgradeSystemUpgradeHistoryItem: t::DynamicData, "VsanUpgradeSyst
 impl d::IsA<t::VsanUpgradeSystemUpgradeHistoryItem> for VsanUpgradeSystemUpgradeHistoryItem {}
 
 /// Data object `vim.VsanUpgradeSystem.UpgradeHistoryPreflightFail`, which extends [`VsanUpgradeSystemUpgradeHistoryItem`](t::VsanUpgradeSystemUpgradeHistoryItem). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanUpgradeSystemUpgradeHistoryPreflightFail {
     /// The fields of [`VsanUpgradeSystemUpgradeHistoryItem`](t::VsanUpgradeSystemUpgradeHistoryItem).
     pub base: t::VsanUpgradeSystemUpgradeHistoryItem,
@@ -435,7 +435,7 @@ d::object!(VsanUpgradeSystemUpgradeHistoryPreflightFail: t::VsanUpgradeSystemUpg
 impl d::IsA<t::VsanUpgradeSystemUpgradeHistoryItem> for VsanUpgradeSystemUpgradeHistoryPreflightFail {}
 
 /// Data object `vim.VsanUpgradeSystem.UpgradeStatus`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanUpgradeSystemUpgradeStatus {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -459,7 +459,7 @@ d::object!(VsanUpgradeSystemUpgradeStatus: t::DynamicData, "VsanUpgradeSystemUpg
 ]);
 
 /// Data object `vim.VsanUpgradeSystem.V2ObjectsPresentDuringDowngradeIssue`, which extends [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanUpgradeSystemV2ObjectsPresentDuringDowngradeIssue {
     /// The fields of [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue).
     pub base: t::VsanUpgradeSystemPreflightCheckIssue,
@@ -472,7 +472,7 @@ d::object!(VsanUpgradeSystemV2ObjectsPresentDuringDowngradeIssue: t::VsanUpgrade
 impl d::IsA<t::VsanUpgradeSystemPreflightCheckIssue> for VsanUpgradeSystemV2ObjectsPresentDuringDowngradeIssue {}
 
 /// Data object `vim.VsanUpgradeSystem.WrongEsxVersionIssue`, which extends [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanUpgradeSystemWrongEsxVersionIssue {
     /// The fields of [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue).
     pub base: t::VsanUpgradeSystemPreflightCheckIssue,
@@ -485,7 +485,7 @@ d::object!(VsanUpgradeSystemWrongEsxVersionIssue: t::VsanUpgradeSystemPreflightC
 impl d::IsA<t::VsanUpgradeSystemPreflightCheckIssue> for VsanUpgradeSystemWrongEsxVersionIssue {}
 
 /// Data object `vim.vslm.CloneSpec`, which extends [`VslmMigrateSpec`](t::VslmMigrateSpec). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VslmCloneSpec {
     /// The fields of [`VslmMigrateSpec`](t::VslmMigrateSpec).
     pub base: t::VslmMigrateSpec,
@@ -503,7 +503,7 @@ d::object!(VslmCloneSpec: t::VslmMigrateSpec, "VslmCloneSpec", 9, [
 ]);
 
 /// Data object `vim.vslm.CreateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VslmCreateSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -536,7 +536,7 @@ d::object!(VslmCreateSpec: t::DynamicData, "VslmCreateSpec", 9, [
 ]);
 
 /// Data object `vim.vslm.CreateSpec.BackingSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VslmCreateSpecBackingSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -552,7 +552,7 @@ d::object!(VslmCreateSpecBackingSpec: t::DynamicData, "VslmCreateSpecBackingSpec
 impl d::IsA<t::VslmCreateSpecBackingSpec> for VslmCreateSpecBackingSpec {}
 
 /// Data object `vim.vslm.CreateSpec.DiskFileBackingSpec`, which extends [`VslmCreateSpecBackingSpec`](t::VslmCreateSpecBackingSpec). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VslmCreateSpecDiskFileBackingSpec {
     /// The fields of [`VslmCreateSpecBackingSpec`](t::VslmCreateSpecBackingSpec).
     pub base: t::VslmCreateSpecBackingSpec,
@@ -565,7 +565,7 @@ d::object!(VslmCreateSpecDiskFileBackingSpec: t::VslmCreateSpecBackingSpec, "Vsl
 impl d::IsA<t::VslmCreateSpecBackingSpec> for VslmCreateSpecDiskFileBackingSpec {}
 
 /// Data object `vim.vslm.CreateSpec.RawDiskMappingBackingSpec`, which extends [`VslmCreateSpecBackingSpec`](t::VslmCreateSpecBackingSpec). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VslmCreateSpecRawDiskMappingBackingSpec {
     /// The fields of [`VslmCreateSpecBackingSpec`](t::VslmCreateSpecBackingSpec).
     pub base: t::VslmCreateSpecBackingSpec,
@@ -581,7 +581,7 @@ d::object!(VslmCreateSpecRawDiskMappingBackingSpec: t::VslmCreateSpecBackingSpec
 impl d::IsA<t::VslmCreateSpecBackingSpec> for VslmCreateSpecRawDiskMappingBackingSpec {}
 
 /// Data object `vim.vslm.MigrateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VslmMigrateSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -605,7 +605,7 @@ d::object!(VslmMigrateSpec: t::DynamicData, "VslmMigrateSpec", 9, [
 ]);
 
 /// Data object `vim.vslm.RelocateSpec`, which extends [`VslmMigrateSpec`](t::VslmMigrateSpec). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VslmRelocateSpec {
     /// The fields of [`VslmMigrateSpec`](t::VslmMigrateSpec).
     pub base: t::VslmMigrateSpec,
@@ -614,7 +614,7 @@ d::object!(VslmRelocateSpec: t::VslmMigrateSpec, "VslmRelocateSpec", 9, [
 ]);
 
 /// Data object `vim.vslm.TagEntry`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VslmTagEntry {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -638,7 +638,7 @@ d::enumeration!(
 );
 
 /// Data object `vmodl.query.PropertyCollector.WaitOptions`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct WaitOptions {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -664,7 +664,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.scheduler.WeeklyTaskScheduler`, which extends [`DailyTaskScheduler`](t::DailyTaskScheduler). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct WeeklyTaskScheduler {
     /// The fields of [`DailyTaskScheduler`](t::DailyTaskScheduler).
     pub base: t::DailyTaskScheduler,
@@ -695,7 +695,7 @@ d::object!(WeeklyTaskScheduler: t::DailyTaskScheduler, "WeeklyTaskScheduler", 0,
 impl d::IsA<t::TaskScheduler> for WeeklyTaskScheduler {}
 
 /// Data object `vim.net.WinNetBIOSConfigInfo`, which extends [`NetBIOSConfigInfo`](t::NetBIOSConfigInfo). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct WinNetBIOSConfigInfo {
     /// The fields of [`NetBIOSConfigInfo`](t::NetBIOSConfigInfo).
     pub base: t::NetBIOSConfigInfo,
@@ -711,7 +711,7 @@ d::object!(WinNetBIOSConfigInfo: t::NetBIOSConfigInfo, "WinNetBIOSConfigInfo", 4
 impl d::IsA<t::NetBIOSConfigInfo> for WinNetBIOSConfigInfo {}
 
 /// Data object `vim.vcha.FailoverClusterConfigurator.WitnessNodeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct WitnessNodeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -756,7 +756,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vslm.InfrastructureObjectPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VslmInfrastructureObjectPolicy {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -777,7 +777,7 @@ d::object!(VslmInfrastructureObjectPolicy: t::DynamicData, "vslmInfrastructureOb
 ]);
 
 /// Data object `vim.vslm.InfrastructureObjectPolicySpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VslmInfrastructureObjectPolicySpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -792,7 +792,7 @@ d::object!(VslmInfrastructureObjectPolicySpec: t::DynamicData, "vslmInfrastructu
 ]);
 
 /// Data object `vim.vslm.VClockInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.2.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VslmVClockInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,

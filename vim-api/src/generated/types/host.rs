@@ -19,7 +19,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.AutoStartManager.SystemDefaults`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AutoStartDefaults {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -43,7 +43,7 @@ d::object!(AutoStartDefaults: t::DynamicData, "AutoStartDefaults", 0, [
 ]);
 
 /// Data object `vim.host.AutoStartManager.AutoPowerInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AutoStartPowerInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -106,7 +106,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.HardwareStatusInfo.DpuStatusInfo`, which extends [`HostHardwareElementInfo`](t::HostHardwareElementInfo). Since API 8.0.0.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DpuStatusInfo {
     /// The fields of [`HostHardwareElementInfo`](t::HostHardwareElementInfo).
     pub base: t::HostHardwareElementInfo,
@@ -125,7 +125,7 @@ d::object!(DpuStatusInfo: t::HostHardwareElementInfo, "DpuStatusInfo", 26, [
 impl d::IsA<t::HostHardwareElementInfo> for DpuStatusInfo {}
 
 /// Data object `vim.host.HardwareStatusInfo.DpuStatusInfo.OperationalInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DpuStatusInfoOperationalInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -149,7 +149,7 @@ d::object!(DpuStatusInfoOperationalInfo: t::DynamicData, "DpuStatusInfoOperation
 ]);
 
 /// Data object `vim.host.FcoeConfig`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FcoeConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -173,7 +173,7 @@ d::object!(FcoeConfig: t::DynamicData, "FcoeConfig", 5, [
 ]);
 
 /// Data object `vim.host.FcoeConfig.FcoeCapabilities`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FcoeConfigFcoeCapabilities {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -191,7 +191,7 @@ d::object!(FcoeConfigFcoeCapabilities: t::DynamicData, "FcoeConfigFcoeCapabiliti
 ]);
 
 /// Data object `vim.host.FcoeConfig.FcoeSpecification`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FcoeConfigFcoeSpecification {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -212,7 +212,7 @@ d::object!(FcoeConfigFcoeSpecification: t::DynamicData, "FcoeConfigFcoeSpecifica
 ]);
 
 /// Data object `vim.host.FcoeConfig.VlanRange`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FcoeConfigVlanRange {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -237,7 +237,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.DatastoreBrowser.FileInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FileInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -262,7 +262,7 @@ d::object!(FileInfo: t::DynamicData, "FileInfo", 0, [
 impl d::IsA<t::FileInfo> for FileInfo {}
 
 /// Data object `vim.host.DatastoreBrowser.Query`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FileQuery {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -272,7 +272,7 @@ d::object!(FileQuery: t::DynamicData, "FileQuery", 0, [
 impl d::IsA<t::FileQuery> for FileQuery {}
 
 /// Data object `vim.host.DatastoreBrowser.FileInfo.Details`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FileQueryFlags {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -302,7 +302,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.DatastoreBrowser.FloppyImageInfo`, which extends [`FileInfo`](t::FileInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FloppyImageFileInfo {
     /// The fields of [`FileInfo`](t::FileInfo).
     pub base: t::FileInfo,
@@ -312,7 +312,7 @@ d::object!(FloppyImageFileInfo: t::FileInfo, "FloppyImageFileInfo", 0, [
 impl d::IsA<t::FileInfo> for FloppyImageFileInfo {}
 
 /// Data object `vim.host.DatastoreBrowser.FloppyImageQuery`, which extends [`FileQuery`](t::FileQuery). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FloppyImageFileQuery {
     /// The fields of [`FileQuery`](t::FileQuery).
     pub base: t::FileQuery,
@@ -322,7 +322,7 @@ d::object!(FloppyImageFileQuery: t::FileQuery, "FloppyImageFileQuery", 0, [
 impl d::IsA<t::FileQuery> for FloppyImageFileQuery {}
 
 /// Data object `vim.host.DatastoreBrowser.FolderInfo`, which extends [`FileInfo`](t::FileInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FolderFileInfo {
     /// The fields of [`FileInfo`](t::FileInfo).
     pub base: t::FileInfo,
@@ -332,7 +332,7 @@ d::object!(FolderFileInfo: t::FileInfo, "FolderFileInfo", 0, [
 impl d::IsA<t::FileInfo> for FolderFileInfo {}
 
 /// Data object `vim.host.DatastoreBrowser.FolderQuery`, which extends [`FileQuery`](t::FileQuery). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FolderFileQuery {
     /// The fields of [`FileQuery`](t::FileQuery).
     pub base: t::FileQuery,
@@ -342,7 +342,7 @@ d::object!(FolderFileQuery: t::FileQuery, "FolderFileQuery", 0, [
 impl d::IsA<t::FileQuery> for FolderFileQuery {}
 
 /// Data object `vim.host.HealthStatusSystem.Runtime`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HealthSystemRuntime {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -357,7 +357,7 @@ d::object!(HealthSystemRuntime: t::DynamicData, "HealthSystemRuntime", 0, [
 ]);
 
 /// Data object `vim.host.HostAccessManager.AccessEntry`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostAccessControlEntry {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -386,7 +386,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.LocalAccountManager.AccountSpecification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostAccountSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -405,7 +405,7 @@ d::object!(HostAccountSpec: t::DynamicData, "HostAccountSpec", 0, [
 impl d::IsA<t::HostAccountSpec> for HostAccountSpec {}
 
 /// Data object `vim.host.ActiveDirectorySpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostActiveDirectory {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -427,7 +427,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.ActiveDirectoryInfo`, which extends [`HostDirectoryStoreInfo`](t::HostDirectoryStoreInfo). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostActiveDirectoryInfo {
     /// The fields of [`HostDirectoryStoreInfo`](t::HostDirectoryStoreInfo).
     pub base: t::HostDirectoryStoreInfo,
@@ -462,7 +462,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.ActiveDirectorySpec.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostActiveDirectorySpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -495,7 +495,7 @@ d::object!(HostActiveDirectorySpec: t::DynamicData, "HostActiveDirectorySpec", 4
 ]);
 
 /// Data object `vim.host.AssignableHardwareBinding`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostAssignableHardwareBinding {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -516,7 +516,7 @@ d::object!(HostAssignableHardwareBinding: t::DynamicData, "HostAssignableHardwar
 ]);
 
 /// Data object `vim.host.AssignableHardwareConfig`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostAssignableHardwareConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -528,7 +528,7 @@ d::object!(HostAssignableHardwareConfig: t::DynamicData, "HostAssignableHardware
 ]);
 
 /// Data object `vim.host.AssignableHardwareConfig.AttributeOverride`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostAssignableHardwareConfigAttributeOverride {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -546,7 +546,7 @@ d::object!(HostAssignableHardwareConfigAttributeOverride: t::DynamicData, "HostA
 ]);
 
 /// Data object `vim.host.AuthenticationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostAuthenticationInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -564,7 +564,7 @@ d::object!(HostAuthenticationInfo: t::DynamicData, "HostAuthenticationInfo", 32,
 ]);
 
 /// Data object `vim.host.AuthenticationManagerInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostAuthenticationManagerInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -576,7 +576,7 @@ d::object!(HostAuthenticationManagerInfo: t::DynamicData, "HostAuthenticationMan
 ]);
 
 /// Data object `vim.host.AuthenticationStoreInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostAuthenticationStoreInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -589,7 +589,7 @@ d::object!(HostAuthenticationStoreInfo: t::DynamicData, "HostAuthenticationStore
 impl d::IsA<t::HostAuthenticationStoreInfo> for HostAuthenticationStoreInfo {}
 
 /// Data object `vim.host.AutoStartManager.Config`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostAutoStartManagerConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -604,7 +604,7 @@ d::object!(HostAutoStartManagerConfig: t::DynamicData, "HostAutoStartManagerConf
 ]);
 
 /// Data object `vim.host.BIOSInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostBIOSInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -645,7 +645,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.BlockAdapterTargetTransport`, which extends [`HostTargetTransport`](t::HostTargetTransport). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostBlockAdapterTargetTransport {
     /// The fields of [`HostTargetTransport`](t::HostTargetTransport).
     pub base: t::HostTargetTransport,
@@ -655,7 +655,7 @@ d::object!(HostBlockAdapterTargetTransport: t::HostTargetTransport, "HostBlockAd
 impl d::IsA<t::HostTargetTransport> for HostBlockAdapterTargetTransport {}
 
 /// Data object `vim.host.BlockHba`, which extends [`HostHostBusAdapter`](t::HostHostBusAdapter). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostBlockHba {
     /// The fields of [`HostHostBusAdapter`](t::HostHostBusAdapter).
     pub base: t::HostHostBusAdapter,
@@ -665,7 +665,7 @@ d::object!(HostBlockHba: t::HostHostBusAdapter, "HostBlockHba", 0, [
 impl d::IsA<t::HostHostBusAdapter> for HostBlockHba {}
 
 /// Data object `vim.host.BootDeviceSystem.BootDevice`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostBootDevice {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -680,7 +680,7 @@ d::object!(HostBootDevice: t::DynamicData, "HostBootDevice", 0, [
 ]);
 
 /// Data object `vim.host.BootDeviceInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostBootDeviceInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -695,7 +695,7 @@ d::object!(HostBootDeviceInfo: t::DynamicData, "HostBootDeviceInfo", 0, [
 ]);
 
 /// Data object `vim.host.CacheConfigurationManager.CacheConfigurationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostCacheConfigurationInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -710,7 +710,7 @@ d::object!(HostCacheConfigurationInfo: t::DynamicData, "HostCacheConfigurationIn
 ]);
 
 /// Data object `vim.host.CacheConfigurationManager.CacheConfigurationSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostCacheConfigurationSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -725,7 +725,7 @@ d::object!(HostCacheConfigurationSpec: t::DynamicData, "HostCacheConfigurationSp
 ]);
 
 /// Data object `vim.host.Capability`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostCapability {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1274,7 +1274,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.CertificateManager.CertificateInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostCertificateManagerCertificateInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1321,7 +1321,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.CertificateManager.CertificateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.1.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostCertificateManagerCertificateSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1348,7 +1348,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.ConfigChange`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostConfigChange {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1383,7 +1383,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1569,7 +1569,7 @@ d::object!(HostConfigInfo: t::DynamicData, "HostConfigInfo", 0, [
 ]);
 
 /// Data object `vim.host.ConfigManager`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostConfigManager {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1695,7 +1695,7 @@ d::object!(HostConfigManager: t::DynamicData, "HostConfigManager", 0, [
 ]);
 
 /// Data object `vim.host.ConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1761,7 +1761,7 @@ d::object!(HostConfigSpec: t::DynamicData, "HostConfigSpec", 3, [
 ]);
 
 /// Data object `vim.host.Summary.ConfigSummary`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostConfigSummary {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1800,7 +1800,7 @@ d::object!(HostConfigSummary: t::DynamicData, "HostConfigSummary", 0, [
 ]);
 
 /// Data object `vim.host.ConnectInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostConnectInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1839,7 +1839,7 @@ d::object!(HostConnectInfo: t::DynamicData, "HostConnectInfo", 0, [
 ]);
 
 /// Data object `vim.host.ConnectInfo.NetworkInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostConnectInfoNetworkInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1852,7 +1852,7 @@ d::object!(HostConnectInfoNetworkInfo: t::DynamicData, "HostConnectInfoNetworkIn
 impl d::IsA<t::HostConnectInfoNetworkInfo> for HostConnectInfoNetworkInfo {}
 
 /// Data object `vim.host.ConnectSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostConnectSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1900,7 +1900,7 @@ d::object!(HostConnectSpec: t::DynamicData, "HostConnectSpec", 0, [
 ]);
 
 /// Data object `vim.host.CpuIdInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostCpuIdInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1927,7 +1927,7 @@ d::object!(HostCpuIdInfo: t::DynamicData, "HostCpuIdInfo", 0, [
 ]);
 
 /// Data object `vim.host.CpuInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostCpuInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1948,7 +1948,7 @@ d::object!(HostCpuInfo: t::DynamicData, "HostCpuInfo", 0, [
 ]);
 
 /// Data object `vim.host.CpuPackage`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostCpuPackage {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1998,7 +1998,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.CpuPowerManagementInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostCpuPowerManagementInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2022,7 +2022,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.CpuSchedulerSystem.CpuSchedulerInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostCpuSchedulerInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2043,7 +2043,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.DataTransportConnectionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDataTransportConnectionInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2055,7 +2055,7 @@ d::object!(HostDataTransportConnectionInfo: t::DynamicData, "HostDataTransportCo
 ]);
 
 /// Data object `vim.host.DatastoreBrowser.SearchResults`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDatastoreBrowserSearchResults {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2073,7 +2073,7 @@ d::object!(HostDatastoreBrowserSearchResults: t::DynamicData, "HostDatastoreBrow
 ]);
 
 /// Data object `vim.host.DatastoreBrowser.SearchSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDatastoreBrowserSearchSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2097,7 +2097,7 @@ d::object!(HostDatastoreBrowserSearchSpec: t::DynamicData, "HostDatastoreBrowser
 ]);
 
 /// Data object `vim.host.ConnectInfo.DatastoreInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDatastoreConnectInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2110,7 +2110,7 @@ d::object!(HostDatastoreConnectInfo: t::DynamicData, "HostDatastoreConnectInfo",
 impl d::IsA<t::HostDatastoreConnectInfo> for HostDatastoreConnectInfo {}
 
 /// Data object `vim.host.ConnectInfo.DatastoreExistsInfo`, which extends [`HostDatastoreConnectInfo`](t::HostDatastoreConnectInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDatastoreExistsConnectInfo {
     /// The fields of [`HostDatastoreConnectInfo`](t::HostDatastoreConnectInfo).
     pub base: t::HostDatastoreConnectInfo,
@@ -2123,7 +2123,7 @@ d::object!(HostDatastoreExistsConnectInfo: t::HostDatastoreConnectInfo, "HostDat
 impl d::IsA<t::HostDatastoreConnectInfo> for HostDatastoreExistsConnectInfo {}
 
 /// Data object `vim.host.ConnectInfo.DatastoreNameConflictInfo`, which extends [`HostDatastoreConnectInfo`](t::HostDatastoreConnectInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDatastoreNameConflictConnectInfo {
     /// The fields of [`HostDatastoreConnectInfo`](t::HostDatastoreConnectInfo).
     pub base: t::HostDatastoreConnectInfo,
@@ -2136,7 +2136,7 @@ d::object!(HostDatastoreNameConflictConnectInfo: t::HostDatastoreConnectInfo, "H
 impl d::IsA<t::HostDatastoreConnectInfo> for HostDatastoreNameConflictConnectInfo {}
 
 /// Data object `vim.host.DatastoreSystem.Capabilities`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDatastoreSystemCapabilities {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2157,7 +2157,7 @@ d::object!(HostDatastoreSystemCapabilities: t::DynamicData, "HostDatastoreSystem
 ]);
 
 /// Data object `vim.host.DatastoreSystem.DatastoreResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDatastoreSystemDatastoreResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2172,7 +2172,7 @@ d::object!(HostDatastoreSystemDatastoreResult: t::DynamicData, "HostDatastoreSys
 ]);
 
 /// Data object `vim.host.DatastoreSystem.VvolDatastoreSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDatastoreSystemVvolDatastoreSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2187,7 +2187,7 @@ d::object!(HostDatastoreSystemVvolDatastoreSpec: t::DynamicData, "HostDatastoreS
 ]);
 
 /// Data object `vim.host.DateTimeConfig`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDateTimeConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2220,7 +2220,7 @@ d::object!(HostDateTimeConfig: t::DynamicData, "HostDateTimeConfig", 0, [
 ]);
 
 /// Data object `vim.host.DateTimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDateTimeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2282,7 +2282,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.DateTimeSystem.ServiceTestResult`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDateTimeSystemServiceTestResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2297,7 +2297,7 @@ d::object!(HostDateTimeSystemServiceTestResult: t::DynamicData, "HostDateTimeSys
 ]);
 
 /// Data object `vim.host.DateTimeSystem.TimeZone`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDateTimeSystemTimeZone {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2318,7 +2318,7 @@ d::object!(HostDateTimeSystemTimeZone: t::DynamicData, "HostDateTimeSystemTimeZo
 ]);
 
 /// Data object `vim.host.DeploymentInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDeploymentInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2330,7 +2330,7 @@ d::object!(HostDeploymentInfo: t::DynamicData, "HostDeploymentInfo", 9, [
 ]);
 
 /// Data object `vim.host.Device`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDevice {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2345,7 +2345,7 @@ d::object!(HostDevice: t::DynamicData, "HostDevice", 0, [
 ]);
 
 /// Data object `vim.host.DhcpService`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDhcpService {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2360,7 +2360,7 @@ d::object!(HostDhcpService: t::DynamicData, "HostDhcpService", 0, [
 ]);
 
 /// Data object `vim.host.DhcpService.Config`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDhcpServiceConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2378,7 +2378,7 @@ d::object!(HostDhcpServiceConfig: t::DynamicData, "HostDhcpServiceConfig", 0, [
 ]);
 
 /// Data object `vim.host.DhcpService.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDhcpServiceSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2411,7 +2411,7 @@ d::object!(HostDhcpServiceSpec: t::DynamicData, "HostDhcpServiceSpec", 0, [
 ]);
 
 /// Data object `vim.host.DiagnosticPartition`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDiagnosticPartition {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2432,7 +2432,7 @@ d::object!(HostDiagnosticPartition: t::DynamicData, "HostDiagnosticPartition", 0
 ]);
 
 /// Data object `vim.host.DiagnosticPartition.CreateDescription`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDiagnosticPartitionCreateDescription {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2450,7 +2450,7 @@ d::object!(HostDiagnosticPartitionCreateDescription: t::DynamicData, "HostDiagno
 ]);
 
 /// Data object `vim.host.DiagnosticPartition.CreateOption`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDiagnosticPartitionCreateOption {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2468,7 +2468,7 @@ d::object!(HostDiagnosticPartitionCreateOption: t::DynamicData, "HostDiagnosticP
 ]);
 
 /// Data object `vim.host.DiagnosticPartition.CreateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDiagnosticPartitionCreateSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2492,7 +2492,7 @@ d::object!(HostDiagnosticPartitionCreateSpec: t::DynamicData, "HostDiagnosticPar
 ]);
 
 /// Data object `vim.host.DigestInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDigestInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2532,7 +2532,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.DirectoryStoreInfo`, which extends [`HostAuthenticationStoreInfo`](t::HostAuthenticationStoreInfo). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDirectoryStoreInfo {
     /// The fields of [`HostAuthenticationStoreInfo`](t::HostAuthenticationStoreInfo).
     pub base: t::HostAuthenticationStoreInfo,
@@ -2542,7 +2542,7 @@ d::object!(HostDirectoryStoreInfo: t::HostAuthenticationStoreInfo, "HostDirector
 impl d::IsA<t::HostAuthenticationStoreInfo> for HostDirectoryStoreInfo {}
 
 /// Data object `vim.host.DiskConfigurationResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDiskConfigurationResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2560,7 +2560,7 @@ d::object!(HostDiskConfigurationResult: t::DynamicData, "HostDiskConfigurationRe
 ]);
 
 /// Data object `vim.host.DiskDimensions`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDiskDimensions {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2569,7 +2569,7 @@ d::object!(HostDiskDimensions: t::DynamicData, "HostDiskDimensions", 0, [
 ]);
 
 /// Data object `vim.host.DiskDimensions.Chs`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDiskDimensionsChs {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2587,7 +2587,7 @@ d::object!(HostDiskDimensionsChs: t::DynamicData, "HostDiskDimensionsChs", 0, [
 ]);
 
 /// Data object `vim.host.DiskDimensions.Lba`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDiskDimensionsLba {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2602,7 +2602,7 @@ d::object!(HostDiskDimensionsLba: t::DynamicData, "HostDiskDimensionsLba", 0, [
 ]);
 
 /// Data object `vim.host.DiskPartitionInfo.Partition`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDiskPartitionAttributes {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2635,7 +2635,7 @@ d::object!(HostDiskPartitionAttributes: t::DynamicData, "HostDiskPartitionAttrib
 ]);
 
 /// Data object `vim.host.DiskPartitionInfo.BlockRange`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDiskPartitionBlockRange {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2656,7 +2656,7 @@ d::object!(HostDiskPartitionBlockRange: t::DynamicData, "HostDiskPartitionBlockR
 ]);
 
 /// Data object `vim.host.DiskPartitionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDiskPartitionInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2697,7 +2697,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.DiskPartitionInfo.Layout`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDiskPartitionLayout {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2712,7 +2712,7 @@ d::object!(HostDiskPartitionLayout: t::DynamicData, "HostDiskPartitionLayout", 0
 ]);
 
 /// Data object `vim.host.DiskPartitionInfo.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDiskPartitionSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2736,7 +2736,7 @@ d::object!(HostDiskPartitionSpec: t::DynamicData, "HostDiskPartitionSpec", 0, [
 ]);
 
 /// Data object `vim.host.DnsConfig`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDnsConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2767,7 +2767,7 @@ d::object!(HostDnsConfig: t::DynamicData, "HostDnsConfig", 0, [
 impl d::IsA<t::HostDnsConfig> for HostDnsConfig {}
 
 /// Data object `vim.host.DnsConfigSpec`, which extends [`HostDnsConfig`](t::HostDnsConfig). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDnsConfigSpec {
     /// The fields of [`HostDnsConfig`](t::HostDnsConfig).
     pub base: t::HostDnsConfig,
@@ -2783,7 +2783,7 @@ d::object!(HostDnsConfigSpec: t::HostDnsConfig, "HostDnsConfigSpec", 3, [
 impl d::IsA<t::HostDnsConfig> for HostDnsConfigSpec {}
 
 /// Data object `vim.host.DvxClass`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDvxClass {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2804,7 +2804,7 @@ d::object!(HostDvxClass: t::DynamicData, "HostDvxClass", 26, [
 ]);
 
 /// Data object `vim.host.EnterMaintenanceResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostEnterMaintenanceResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2819,7 +2819,7 @@ d::object!(HostEnterMaintenanceResult: t::DynamicData, "HostEnterMaintenanceResu
 ]);
 
 /// Data object `vim.host.EsxAgentHostManager.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostEsxAgentHostManagerConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2834,7 +2834,7 @@ d::object!(HostEsxAgentHostManagerConfigInfo: t::DynamicData, "HostEsxAgentHostM
 ]);
 
 /// Data object `vim.host.FaultToleranceManager.ComponentHealthInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostFaultToleranceManagerComponentHealthInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2849,7 +2849,7 @@ d::object!(HostFaultToleranceManagerComponentHealthInfo: t::DynamicData, "HostFa
 ]);
 
 /// Data object `vim.host.FeatureCapability`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostFeatureCapability {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2867,7 +2867,7 @@ d::object!(HostFeatureCapability: t::DynamicData, "HostFeatureCapability", 6, [
 ]);
 
 /// Data object `vim.host.FeatureMask`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostFeatureMask {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2885,7 +2885,7 @@ d::object!(HostFeatureMask: t::DynamicData, "HostFeatureMask", 6, [
 ]);
 
 /// Data object `vim.host.FeatureVersionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostFeatureVersionInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2907,7 +2907,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.FibreChannelHba`, which extends [`HostHostBusAdapter`](t::HostHostBusAdapter). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostFibreChannelHba {
     /// The fields of [`HostHostBusAdapter`](t::HostHostBusAdapter).
     pub base: t::HostHostBusAdapter,
@@ -2929,7 +2929,7 @@ d::object!(HostFibreChannelHba: t::HostHostBusAdapter, "HostFibreChannelHba", 0,
 impl d::IsA<t::HostHostBusAdapter> for HostFibreChannelHba {}
 
 /// Data object `vim.host.FibreChannelOverEthernetHba`, which extends [`HostFibreChannelHba`](t::HostFibreChannelHba). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostFibreChannelOverEthernetHba {
     /// The fields of [`HostFibreChannelHba`](t::HostFibreChannelHba).
     pub base: t::HostFibreChannelHba,
@@ -2951,7 +2951,7 @@ d::object!(HostFibreChannelOverEthernetHba: t::HostFibreChannelHba, "HostFibreCh
 impl d::IsA<t::HostHostBusAdapter> for HostFibreChannelOverEthernetHba {}
 
 /// Data object `vim.host.FibreChannelOverEthernetHba.LinkInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostFibreChannelOverEthernetHbaLinkInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2969,7 +2969,7 @@ d::object!(HostFibreChannelOverEthernetHbaLinkInfo: t::DynamicData, "HostFibreCh
 ]);
 
 /// Data object `vim.host.FibreChannelOverEthernetTargetTransport`, which extends [`HostFibreChannelTargetTransport`](t::HostFibreChannelTargetTransport). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostFibreChannelOverEthernetTargetTransport {
     /// The fields of [`HostFibreChannelTargetTransport`](t::HostFibreChannelTargetTransport).
     pub base: t::HostFibreChannelTargetTransport,

@@ -7,7 +7,7 @@ use crate::generated::types as t;
 use crate::moref::MoRef;
 
 /// Data object `vim.host.FibreChannelTargetTransport`, which extends [`HostTargetTransport`](t::HostTargetTransport). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostFibreChannelTargetTransport {
     /// The fields of [`HostTargetTransport`](t::HostTargetTransport).
     pub base: t::HostTargetTransport,
@@ -23,7 +23,7 @@ d::object!(HostFibreChannelTargetTransport: t::HostTargetTransport, "HostFibreCh
 impl d::IsA<t::HostTargetTransport> for HostFibreChannelTargetTransport {}
 
 /// Data object `vim.host.FileAccess`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostFileAccess {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -38,7 +38,7 @@ d::object!(HostFileAccess: t::DynamicData, "HostFileAccess", 0, [
 ]);
 
 /// Data object `vim.host.FileSystemMountInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostFileSystemMountInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -56,7 +56,7 @@ d::object!(HostFileSystemMountInfo: t::DynamicData, "HostFileSystemMountInfo", 0
 ]);
 
 /// Data object `vim.host.FileSystemVolume`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostFileSystemVolume {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -91,7 +91,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.FileSystemVolumeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostFileSystemVolumeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -106,7 +106,7 @@ d::object!(HostFileSystemVolumeInfo: t::DynamicData, "HostFileSystemVolumeInfo",
 ]);
 
 /// Data object `vim.host.FirewallConfig`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostFirewallConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -121,7 +121,7 @@ d::object!(HostFirewallConfig: t::DynamicData, "HostFirewallConfig", 3, [
 ]);
 
 /// Data object `vim.host.FirewallConfig.RuleSetConfig`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostFirewallConfigRuleSetConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -139,7 +139,7 @@ d::object!(HostFirewallConfigRuleSetConfig: t::DynamicData, "HostFirewallConfigR
 ]);
 
 /// Data object `vim.host.FirewallInfo.DefaultPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostFirewallDefaultPolicy {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -154,7 +154,7 @@ d::object!(HostFirewallDefaultPolicy: t::DynamicData, "HostFirewallDefaultPolicy
 ]);
 
 /// Data object `vim.host.FirewallInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostFirewallInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -169,7 +169,7 @@ d::object!(HostFirewallInfo: t::DynamicData, "HostFirewallInfo", 0, [
 ]);
 
 /// Data object `vim.host.Ruleset.Rule`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostFirewallRule {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -217,7 +217,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.Ruleset`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostFirewallRuleset {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -253,7 +253,7 @@ d::object!(HostFirewallRuleset: t::DynamicData, "HostFirewallRuleset", 0, [
 ]);
 
 /// Data object `vim.host.Ruleset.IpList`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostFirewallRulesetIpList {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -271,7 +271,7 @@ d::object!(HostFirewallRulesetIpList: t::DynamicData, "HostFirewallRulesetIpList
 ]);
 
 /// Data object `vim.host.Ruleset.IpNetwork`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostFirewallRulesetIpNetwork {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -286,7 +286,7 @@ d::object!(HostFirewallRulesetIpNetwork: t::DynamicData, "HostFirewallRulesetIpN
 ]);
 
 /// Data object `vim.host.Ruleset.RulesetSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostFirewallRulesetRulesetSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -315,7 +315,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.FlagInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostFlagInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -327,7 +327,7 @@ d::object!(HostFlagInfo: t::DynamicData, "HostFlagInfo", 0, [
 ]);
 
 /// Data object `vim.host.ForceMountedInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostForceMountedInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -342,7 +342,7 @@ d::object!(HostForceMountedInfo: t::DynamicData, "HostForceMountedInfo", 3, [
 ]);
 
 /// Data object `vim.host.Fru`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostFru {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -378,7 +378,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.GatewaySpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostGatewaySpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -399,7 +399,7 @@ d::object!(HostGatewaySpec: t::DynamicData, "HostGatewaySpec", 8, [
 ]);
 
 /// Data object `vim.host.GraphicsConfig`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostGraphicsConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -417,7 +417,7 @@ d::object!(HostGraphicsConfig: t::DynamicData, "HostGraphicsConfig", 9, [
 ]);
 
 /// Data object `vim.host.GraphicsConfig.DeviceType`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostGraphicsConfigDeviceType {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -459,7 +459,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.GraphicsInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostGraphicsInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -509,7 +509,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.HardwareStatusInfo.HardwareElementInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostHardwareElementInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -535,7 +535,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.HardwareInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostHardwareInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -598,7 +598,7 @@ d::object!(HostHardwareInfo: t::DynamicData, "HostHardwareInfo", 0, [
 ]);
 
 /// Data object `vim.host.HardwareStatusInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostHardwareStatusInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -619,7 +619,7 @@ d::object!(HostHardwareStatusInfo: t::DynamicData, "HostHardwareStatusInfo", 0, 
 ]);
 
 /// Data object `vim.host.Summary.HardwareSummary`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostHardwareSummary {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -667,7 +667,7 @@ d::object!(HostHardwareSummary: t::DynamicData, "HostHardwareSummary", 0, [
 ]);
 
 /// Data object `vim.host.HbaCreateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostHbaCreateSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -677,7 +677,7 @@ d::object!(HostHbaCreateSpec: t::DynamicData, "HostHbaCreateSpec", 22, [
 impl d::IsA<t::HostHbaCreateSpec> for HostHbaCreateSpec {}
 
 /// Data object `vim.host.HostBusAdapter`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostHostBusAdapter {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -717,7 +717,7 @@ d::object!(HostHostBusAdapter: t::DynamicData, "HostHostBusAdapter", 0, [
 impl d::IsA<t::HostHostBusAdapter> for HostHostBusAdapter {}
 
 /// Data object `vim.host.CpuSchedulerSystem.HyperThreadScheduleInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostHyperThreadScheduleInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -745,7 +745,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.ImageConfigManager.ImageProfileSummary`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostImageProfileSummary {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -760,7 +760,7 @@ d::object!(HostImageProfileSummary: t::DynamicData, "HostImageProfileSummary", 5
 ]);
 
 /// Data object `vim.host.InternetScsiHba`, which extends [`HostHostBusAdapter`](t::HostHostBusAdapter). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostInternetScsiHba {
     /// The fields of [`HostHostBusAdapter`](t::HostHostBusAdapter).
     pub base: t::HostHostBusAdapter,
@@ -827,7 +827,7 @@ d::object!(HostInternetScsiHba: t::HostHostBusAdapter, "HostInternetScsiHba", 0,
 impl d::IsA<t::HostHostBusAdapter> for HostInternetScsiHba {}
 
 /// Data object `vim.host.InternetScsiHba.AuthenticationCapabilities`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostInternetScsiHbaAuthenticationCapabilities {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -857,7 +857,7 @@ d::object!(HostInternetScsiHbaAuthenticationCapabilities: t::DynamicData, "HostI
 ]);
 
 /// Data object `vim.host.InternetScsiHba.AuthenticationProperties`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostInternetScsiHbaAuthenticationProperties {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -903,7 +903,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.InternetScsiHba.DigestCapabilities`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostInternetScsiHbaDigestCapabilities {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -924,7 +924,7 @@ d::object!(HostInternetScsiHbaDigestCapabilities: t::DynamicData, "HostInternetS
 ]);
 
 /// Data object `vim.host.InternetScsiHba.DigestProperties`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostInternetScsiHbaDigestProperties {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -955,7 +955,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.InternetScsiHba.DiscoveryCapabilities`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostInternetScsiHbaDiscoveryCapabilities {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -976,7 +976,7 @@ d::object!(HostInternetScsiHbaDiscoveryCapabilities: t::DynamicData, "HostIntern
 ]);
 
 /// Data object `vim.host.InternetScsiHba.DiscoveryProperties`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostInternetScsiHbaDiscoveryProperties {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1009,7 +1009,7 @@ d::object!(HostInternetScsiHbaDiscoveryProperties: t::DynamicData, "HostInternet
 ]);
 
 /// Data object `vim.host.InternetScsiHba.IPCapabilities`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostInternetScsiHbaIPCapabilities {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1078,7 +1078,7 @@ d::object!(HostInternetScsiHbaIPCapabilities: t::DynamicData, "HostInternetScsiH
 ]);
 
 /// Data object `vim.host.InternetScsiHba.IPProperties`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostInternetScsiHbaIPProperties {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1135,7 +1135,7 @@ d::object!(HostInternetScsiHbaIPProperties: t::DynamicData, "HostInternetScsiHba
 ]);
 
 /// Data object `vim.host.InternetScsiHba.IPv6Properties`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostInternetScsiHbaIPv6Properties {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1159,7 +1159,7 @@ d::object!(HostInternetScsiHbaIPv6Properties: t::DynamicData, "HostInternetScsiH
 ]);
 
 /// Data object `vim.host.InternetScsiHba.IscsiIpv6Address`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostInternetScsiHbaIscsiIpv6Address {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1207,7 +1207,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.InternetScsiHba.ParamValue`, which extends [`OptionValue`](t::OptionValue). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostInternetScsiHbaParamValue {
     /// The fields of [`OptionValue`](t::OptionValue).
     pub base: t::OptionValue,
@@ -1220,7 +1220,7 @@ d::object!(HostInternetScsiHbaParamValue: t::OptionValue, "HostInternetScsiHbaPa
 impl d::IsA<t::OptionValue> for HostInternetScsiHbaParamValue {}
 
 /// Data object `vim.host.InternetScsiHba.SendTarget`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostInternetScsiHbaSendTarget {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1250,7 +1250,7 @@ d::object!(HostInternetScsiHbaSendTarget: t::DynamicData, "HostInternetScsiHbaSe
 ]);
 
 /// Data object `vim.host.InternetScsiHba.StaticTarget`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostInternetScsiHbaStaticTarget {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1297,7 +1297,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.InternetScsiHba.TargetSet`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostInternetScsiHbaTargetSet {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1312,7 +1312,7 @@ d::object!(HostInternetScsiHbaTargetSet: t::DynamicData, "HostInternetScsiHbaTar
 ]);
 
 /// Data object `vim.host.InternetScsiTargetTransport`, which extends [`HostTargetTransport`](t::HostTargetTransport). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostInternetScsiTargetTransport {
     /// The fields of [`HostTargetTransport`](t::HostTargetTransport).
     pub base: t::HostTargetTransport,
@@ -1331,7 +1331,7 @@ d::object!(HostInternetScsiTargetTransport: t::HostTargetTransport, "HostInterne
 impl d::IsA<t::HostTargetTransport> for HostInternetScsiTargetTransport {}
 
 /// Data object `vim.host.IpConfig`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostIpConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1352,7 +1352,7 @@ d::object!(HostIpConfig: t::DynamicData, "HostIpConfig", 0, [
 ]);
 
 /// Data object `vim.host.IpConfig.IpV6Address`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostIpConfigIpV6Address {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1390,7 +1390,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.IpConfig.IpV6AddressConfiguration`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostIpConfigIpV6AddressConfiguration {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1421,7 +1421,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.IpRouteConfig`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostIpRouteConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1443,7 +1443,7 @@ d::object!(HostIpRouteConfig: t::DynamicData, "HostIpRouteConfig", 0, [
 impl d::IsA<t::HostIpRouteConfig> for HostIpRouteConfig {}
 
 /// Data object `vim.host.IpRouteConfigSpec`, which extends [`HostIpRouteConfig`](t::HostIpRouteConfig). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostIpRouteConfigSpec {
     /// The fields of [`HostIpRouteConfig`](t::HostIpRouteConfig).
     pub base: t::HostIpRouteConfig,
@@ -1459,7 +1459,7 @@ d::object!(HostIpRouteConfigSpec: t::HostIpRouteConfig, "HostIpRouteConfigSpec",
 impl d::IsA<t::HostIpRouteConfig> for HostIpRouteConfigSpec {}
 
 /// Data object `vim.host.IpRouteEntry`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostIpRouteEntry {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1480,7 +1480,7 @@ d::object!(HostIpRouteEntry: t::DynamicData, "HostIpRouteEntry", 3, [
 ]);
 
 /// Data object `vim.host.IpRouteOp`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostIpRouteOp {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1495,7 +1495,7 @@ d::object!(HostIpRouteOp: t::DynamicData, "HostIpRouteOp", 3, [
 ]);
 
 /// Data object `vim.host.IpRouteTableConfig`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostIpRouteTableConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1510,7 +1510,7 @@ d::object!(HostIpRouteTableConfig: t::DynamicData, "HostIpRouteTableConfig", 3, 
 ]);
 
 /// Data object `vim.host.IpRouteTableInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostIpRouteTableInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1525,7 +1525,7 @@ d::object!(HostIpRouteTableInfo: t::DynamicData, "HostIpRouteTableInfo", 3, [
 ]);
 
 /// Data object `vim.host.IpmiInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostIpmiInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1546,7 +1546,7 @@ d::object!(HostIpmiInfo: t::DynamicData, "HostIpmiInfo", 3, [
 ]);
 
 /// Data object `vim.host.ConnectInfo.LicenseInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostLicenseConnectInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1564,7 +1564,7 @@ d::object!(HostLicenseConnectInfo: t::DynamicData, "HostLicenseConnectInfo", 3, 
 ]);
 
 /// Data object `vim.host.LicenseSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostLicenseSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1585,7 +1585,7 @@ d::object!(HostLicenseSpec: t::DynamicData, "HostLicenseSpec", 3, [
 ]);
 
 /// Data object `vim.host.Summary`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostListSummary {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1645,7 +1645,7 @@ d::object!(HostListSummary: t::DynamicData, "HostListSummary", 0, [
 ]);
 
 /// Data object `vim.host.Summary.GatewaySummary`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostListSummaryGatewaySummary {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1660,7 +1660,7 @@ d::object!(HostListSummaryGatewaySummary: t::DynamicData, "HostListSummaryGatewa
 ]);
 
 /// Data object `vim.host.Summary.QuickStats`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostListSummaryQuickStats {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1687,7 +1687,7 @@ d::object!(HostListSummaryQuickStats: t::DynamicData, "HostListSummaryQuickStats
 ]);
 
 /// Data object `vim.host.LocalAuthenticationInfo`, which extends [`HostAuthenticationStoreInfo`](t::HostAuthenticationStoreInfo). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostLocalAuthenticationInfo {
     /// The fields of [`HostAuthenticationStoreInfo`](t::HostAuthenticationStoreInfo).
     pub base: t::HostAuthenticationStoreInfo,
@@ -1697,7 +1697,7 @@ d::object!(HostLocalAuthenticationInfo: t::HostAuthenticationStoreInfo, "HostLoc
 impl d::IsA<t::HostAuthenticationStoreInfo> for HostLocalAuthenticationInfo {}
 
 /// Data object `vim.host.LocalFileSystemVolume`, which extends [`HostFileSystemVolume`](t::HostFileSystemVolume). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostLocalFileSystemVolume {
     /// The fields of [`HostFileSystemVolume`](t::HostFileSystemVolume).
     pub base: t::HostFileSystemVolume,
@@ -1710,7 +1710,7 @@ d::object!(HostLocalFileSystemVolume: t::HostFileSystemVolume, "HostLocalFileSys
 impl d::IsA<t::HostFileSystemVolume> for HostLocalFileSystemVolume {}
 
 /// Data object `vim.host.LocalFileSystemVolume.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostLocalFileSystemVolumeSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1734,7 +1734,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.LowLevelProvisioningManager.DiskLayoutSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostLowLevelProvisioningManagerDiskLayoutSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1758,7 +1758,7 @@ d::object!(HostLowLevelProvisioningManagerDiskLayoutSpec: t::DynamicData, "HostL
 ]);
 
 /// Data object `vim.host.LowLevelProvisioningManager.FileDeleteResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostLowLevelProvisioningManagerFileDeleteResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1773,7 +1773,7 @@ d::object!(HostLowLevelProvisioningManagerFileDeleteResult: t::DynamicData, "Hos
 ]);
 
 /// Data object `vim.host.LowLevelProvisioningManager.FileDeleteSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostLowLevelProvisioningManagerFileDeleteSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1788,7 +1788,7 @@ d::object!(HostLowLevelProvisioningManagerFileDeleteSpec: t::DynamicData, "HostL
 ]);
 
 /// Data object `vim.host.LowLevelProvisioningManager.FileReserveResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostLowLevelProvisioningManagerFileReserveResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1806,7 +1806,7 @@ d::object!(HostLowLevelProvisioningManagerFileReserveResult: t::DynamicData, "Ho
 ]);
 
 /// Data object `vim.host.LowLevelProvisioningManager.FileReserveSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostLowLevelProvisioningManagerFileReserveSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1844,7 +1844,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.LowLevelProvisioningManager.SnapshotLayoutSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostLowLevelProvisioningManagerSnapshotLayoutSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1865,7 +1865,7 @@ d::object!(HostLowLevelProvisioningManagerSnapshotLayoutSpec: t::DynamicData, "H
 ]);
 
 /// Data object `vim.host.LowLevelProvisioningManager.VmMigrationStatus`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostLowLevelProvisioningManagerVmMigrationStatus {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1886,7 +1886,7 @@ d::object!(HostLowLevelProvisioningManagerVmMigrationStatus: t::DynamicData, "Ho
 ]);
 
 /// Data object `vim.host.LowLevelProvisioningManager.VmRecoveryInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostLowLevelProvisioningManagerVmRecoveryInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1907,7 +1907,7 @@ d::object!(HostLowLevelProvisioningManagerVmRecoveryInfo: t::DynamicData, "HostL
 ]);
 
 /// Data object `vim.host.MaintenanceSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostMaintenanceSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1925,7 +1925,7 @@ d::object!(HostMaintenanceSpec: t::DynamicData, "HostMaintenanceSpec", 7, [
 ]);
 
 /// Data object `vim.host.MaintenanceSpec.EvacuationMode`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostMaintenanceSpecEvacuationMode {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1944,7 +1944,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.MemorySpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostMemorySpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1966,7 +1966,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.MemoryTierInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostMemoryTierInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2009,7 +2009,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.MountInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostMountInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2077,7 +2077,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.MultipathInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostMultipathInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2089,7 +2089,7 @@ d::object!(HostMultipathInfo: t::DynamicData, "HostMultipathInfo", 0, [
 ]);
 
 /// Data object `vim.host.MultipathInfo.FixedLogicalUnitPolicy`, which extends [`HostMultipathInfoLogicalUnitPolicy`](t::HostMultipathInfoLogicalUnitPolicy). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostMultipathInfoFixedLogicalUnitPolicy {
     /// The fields of [`HostMultipathInfoLogicalUnitPolicy`](t::HostMultipathInfoLogicalUnitPolicy).
     pub base: t::HostMultipathInfoLogicalUnitPolicy,
@@ -2102,7 +2102,7 @@ d::object!(HostMultipathInfoFixedLogicalUnitPolicy: t::HostMultipathInfoLogicalU
 impl d::IsA<t::HostMultipathInfoLogicalUnitPolicy> for HostMultipathInfoFixedLogicalUnitPolicy {}
 
 /// Data object `vim.host.MultipathInfo.HppLogicalUnitPolicy`, which extends [`HostMultipathInfoLogicalUnitPolicy`](t::HostMultipathInfoLogicalUnitPolicy). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostMultipathInfoHppLogicalUnitPolicy {
     /// The fields of [`HostMultipathInfoLogicalUnitPolicy`](t::HostMultipathInfoLogicalUnitPolicy).
     pub base: t::HostMultipathInfoLogicalUnitPolicy,
@@ -2127,7 +2127,7 @@ d::object!(HostMultipathInfoHppLogicalUnitPolicy: t::HostMultipathInfoLogicalUni
 impl d::IsA<t::HostMultipathInfoLogicalUnitPolicy> for HostMultipathInfoHppLogicalUnitPolicy {}
 
 /// Data object `vim.host.MultipathInfo.LogicalUnit`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostMultipathInfoLogicalUnit {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2154,7 +2154,7 @@ d::object!(HostMultipathInfoLogicalUnit: t::DynamicData, "HostMultipathInfoLogic
 ]);
 
 /// Data object `vim.host.MultipathInfo.LogicalUnitPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostMultipathInfoLogicalUnitPolicy {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2167,7 +2167,7 @@ d::object!(HostMultipathInfoLogicalUnitPolicy: t::DynamicData, "HostMultipathInf
 impl d::IsA<t::HostMultipathInfoLogicalUnitPolicy> for HostMultipathInfoLogicalUnitPolicy {}
 
 /// Data object `vim.host.MultipathInfo.LogicalUnitStorageArrayTypePolicy`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostMultipathInfoLogicalUnitStorageArrayTypePolicy {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2179,7 +2179,7 @@ d::object!(HostMultipathInfoLogicalUnitStorageArrayTypePolicy: t::DynamicData, "
 ]);
 
 /// Data object `vim.host.MultipathInfo.Path`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostMultipathInfoPath {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2212,7 +2212,7 @@ d::object!(HostMultipathInfoPath: t::DynamicData, "HostMultipathInfoPath", 0, [
 ]);
 
 /// Data object `vim.host.MultipathStateInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostMultipathStateInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2224,7 +2224,7 @@ d::object!(HostMultipathStateInfo: t::DynamicData, "HostMultipathStateInfo", 3, 
 ]);
 
 /// Data object `vim.host.MultipathStateInfo.Path`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostMultipathStateInfoPath {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2239,7 +2239,7 @@ d::object!(HostMultipathStateInfoPath: t::DynamicData, "HostMultipathStateInfoPa
 ]);
 
 /// Data object `vim.host.NasVolume`, which extends [`HostFileSystemVolume`](t::HostFileSystemVolume). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNasVolume {
     /// The fields of [`HostFileSystemVolume`](t::HostFileSystemVolume).
     pub base: t::HostFileSystemVolume,
@@ -2267,7 +2267,7 @@ d::object!(HostNasVolume: t::HostFileSystemVolume, "HostNasVolume", 0, [
 impl d::IsA<t::HostFileSystemVolume> for HostNasVolume {}
 
 /// Data object `vim.host.NasVolume.Config`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNasVolumeConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2292,7 +2292,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.NasVolume.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNasVolumeSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2337,7 +2337,7 @@ d::object!(HostNasVolumeSpec: t::DynamicData, "HostNasVolumeSpec", 0, [
 ]);
 
 /// Data object `vim.host.NasVolume.UserInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNasVolumeUserInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2349,7 +2349,7 @@ d::object!(HostNasVolumeUserInfo: t::DynamicData, "HostNasVolumeUserInfo", 8, [
 ]);
 
 /// Data object `vim.host.NatService`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNatService {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2364,7 +2364,7 @@ d::object!(HostNatService: t::DynamicData, "HostNatService", 0, [
 ]);
 
 /// Data object `vim.host.NatService.Config`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNatServiceConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2382,7 +2382,7 @@ d::object!(HostNatServiceConfig: t::DynamicData, "HostNatServiceConfig", 0, [
 ]);
 
 /// Data object `vim.host.NatService.NameServiceSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNatServiceNameServiceSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2415,7 +2415,7 @@ d::object!(HostNatServiceNameServiceSpec: t::DynamicData, "HostNatServiceNameSer
 ]);
 
 /// Data object `vim.host.NatService.PortForwardSpecification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNatServicePortForwardSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2439,7 +2439,7 @@ d::object!(HostNatServicePortForwardSpec: t::DynamicData, "HostNatServicePortFor
 ]);
 
 /// Data object `vim.host.NatService.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNatServiceSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2472,7 +2472,7 @@ d::object!(HostNatServiceSpec: t::DynamicData, "HostNatServiceSpec", 0, [
 ]);
 
 /// Data object `vim.host.NetCapabilities`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNetCapabilities {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2523,7 +2523,7 @@ d::object!(HostNetCapabilities: t::DynamicData, "HostNetCapabilities", 0, [
 ]);
 
 /// Data object `vim.host.NetOffloadCapabilities`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNetOffloadCapabilities {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2541,7 +2541,7 @@ d::object!(HostNetOffloadCapabilities: t::DynamicData, "HostNetOffloadCapabiliti
 ]);
 
 /// Data object `vim.host.NetStackInstance`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNetStackInstance {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2597,7 +2597,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.NetworkConfig`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNetworkConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2651,7 +2651,7 @@ d::object!(HostNetworkConfig: t::DynamicData, "HostNetworkConfig", 0, [
 ]);
 
 /// Data object `vim.host.NetworkConfig.NetStackSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNetworkConfigNetStackSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2666,7 +2666,7 @@ d::object!(HostNetworkConfigNetStackSpec: t::DynamicData, "HostNetworkConfigNetS
 ]);
 
 /// Data object `vim.host.NetworkConfig.Result`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNetworkConfigResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2681,7 +2681,7 @@ d::object!(HostNetworkConfigResult: t::DynamicData, "HostNetworkConfigResult", 0
 ]);
 
 /// Data object `vim.host.NetworkInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNetworkInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2753,7 +2753,7 @@ d::object!(HostNetworkInfo: t::DynamicData, "HostNetworkInfo", 0, [
 ]);
 
 /// Data object `vim.host.NetworkPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNetworkPolicy {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2774,7 +2774,7 @@ d::object!(HostNetworkPolicy: t::DynamicData, "HostNetworkPolicy", 0, [
 ]);
 
 /// Data object `vim.host.RuntimeInfo.NetworkResourceRuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNetworkResourceRuntime {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2786,7 +2786,7 @@ d::object!(HostNetworkResourceRuntime: t::DynamicData, "HostNetworkResourceRunti
 ]);
 
 /// Data object `vim.host.NetworkPolicy.SecurityPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNetworkSecurityPolicy {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2804,7 +2804,7 @@ d::object!(HostNetworkSecurityPolicy: t::DynamicData, "HostNetworkSecurityPolicy
 ]);
 
 /// Data object `vim.host.NetworkPolicy.TrafficShapingPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNetworkTrafficShapingPolicy {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2825,7 +2825,7 @@ d::object!(HostNetworkTrafficShapingPolicy: t::DynamicData, "HostNetworkTrafficS
 ]);
 
 /// Data object `vim.host.ConnectInfo.NewNetworkInfo`, which extends [`HostConnectInfoNetworkInfo`](t::HostConnectInfoNetworkInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNewNetworkConnectInfo {
     /// The fields of [`HostConnectInfoNetworkInfo`](t::HostConnectInfoNetworkInfo).
     pub base: t::HostConnectInfoNetworkInfo,
@@ -2835,7 +2835,7 @@ d::object!(HostNewNetworkConnectInfo: t::HostConnectInfoNetworkInfo, "HostNewNet
 impl d::IsA<t::HostConnectInfoNetworkInfo> for HostNewNetworkConnectInfo {}
 
 /// Data object `vim.host.NfcConnectionInfo`, which extends [`HostDataTransportConnectionInfo`](t::HostDataTransportConnectionInfo). Since API 7.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNfcConnectionInfo {
     /// The fields of [`HostDataTransportConnectionInfo`](t::HostDataTransportConnectionInfo).
     pub base: t::HostDataTransportConnectionInfo,
@@ -2847,7 +2847,7 @@ d::object!(HostNfcConnectionInfo: t::HostDataTransportConnectionInfo, "HostNfcCo
 ]);
 
 /// Data object `vim.host.NetworkPolicy.NicFailureCriteria`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNicFailureCriteria {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2877,7 +2877,7 @@ d::object!(HostNicFailureCriteria: t::DynamicData, "HostNicFailureCriteria", 0, 
 ]);
 
 /// Data object `vim.host.NetworkPolicy.NicOrderPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNicOrderPolicy {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2892,7 +2892,7 @@ d::object!(HostNicOrderPolicy: t::DynamicData, "HostNicOrderPolicy", 0, [
 ]);
 
 /// Data object `vim.host.NetworkPolicy.NicTeamingPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNicTeamingPolicy {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2919,7 +2919,7 @@ d::object!(HostNicTeamingPolicy: t::DynamicData, "HostNicTeamingPolicy", 0, [
 ]);
 
 /// Data object `vim.host.NtpConfig`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNtpConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2934,7 +2934,7 @@ d::object!(HostNtpConfig: t::DynamicData, "HostNtpConfig", 0, [
 ]);
 
 /// Data object `vim.host.NumaInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNumaInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2952,7 +2952,7 @@ d::object!(HostNumaInfo: t::DynamicData, "HostNumaInfo", 0, [
 ]);
 
 /// Data object `vim.host.NumaNode`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNumaNode {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,

@@ -7,7 +7,7 @@ use crate::generated::types as t;
 use crate::moref::MoRef;
 
 /// Data object `vim.host.NumericSensorInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNumericSensorInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -68,7 +68,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.NvmeConnectSpec`, which extends [`HostNvmeSpec`](t::HostNvmeSpec). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNvmeConnectSpec {
     /// The fields of [`HostNvmeSpec`](t::HostNvmeSpec).
     pub base: t::HostNvmeSpec,
@@ -89,7 +89,7 @@ d::object!(HostNvmeConnectSpec: t::HostNvmeSpec, "HostNvmeConnectSpec", 16, [
 ]);
 
 /// Data object `vim.host.NvmeController`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNvmeController {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -140,7 +140,7 @@ d::object!(HostNvmeController: t::DynamicData, "HostNvmeController", 16, [
 ]);
 
 /// Data object `vim.host.NvmeDisconnectSpec`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNvmeDisconnectSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -158,7 +158,7 @@ d::object!(HostNvmeDisconnectSpec: t::DynamicData, "HostNvmeDisconnectSpec", 16,
 ]);
 
 /// Data object `vim.host.NvmeDiscoverSpec`, which extends [`HostNvmeSpec`](t::HostNvmeSpec). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNvmeDiscoverSpec {
     /// The fields of [`HostNvmeSpec`](t::HostNvmeSpec).
     pub base: t::HostNvmeSpec,
@@ -173,7 +173,7 @@ d::object!(HostNvmeDiscoverSpec: t::HostNvmeSpec, "HostNvmeDiscoverSpec", 16, [
 ]);
 
 /// Data object `vim.host.NvmeDiscoveryLog`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNvmeDiscoveryLog {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -188,7 +188,7 @@ d::object!(HostNvmeDiscoveryLog: t::DynamicData, "HostNvmeDiscoveryLog", 16, [
 ]);
 
 /// Data object `vim.host.NvmeDiscoveryLog.Entry`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNvmeDiscoveryLogEntry {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -238,7 +238,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.NvmeNamespace`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNvmeNamespace {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -262,7 +262,7 @@ d::object!(HostNvmeNamespace: t::DynamicData, "HostNvmeNamespace", 16, [
 ]);
 
 /// Data object `vim.host.NvmeOpaqueTransportParameters`, which extends [`HostNvmeTransportParameters`](t::HostNvmeTransportParameters). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNvmeOpaqueTransportParameters {
     /// The fields of [`HostNvmeTransportParameters`](t::HostNvmeTransportParameters).
     pub base: t::HostNvmeTransportParameters,
@@ -287,7 +287,7 @@ d::object!(HostNvmeOpaqueTransportParameters: t::HostNvmeTransportParameters, "H
 impl d::IsA<t::HostNvmeTransportParameters> for HostNvmeOpaqueTransportParameters {}
 
 /// Data object `vim.host.NvmeOverFibreChannelParameters`, which extends [`HostNvmeTransportParameters`](t::HostNvmeTransportParameters). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNvmeOverFibreChannelParameters {
     /// The fields of [`HostNvmeTransportParameters`](t::HostNvmeTransportParameters).
     pub base: t::HostNvmeTransportParameters,
@@ -303,7 +303,7 @@ d::object!(HostNvmeOverFibreChannelParameters: t::HostNvmeTransportParameters, "
 impl d::IsA<t::HostNvmeTransportParameters> for HostNvmeOverFibreChannelParameters {}
 
 /// Data object `vim.host.NvmeOverRdmaParameters`, which extends [`HostNvmeTransportParameters`](t::HostNvmeTransportParameters). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNvmeOverRdmaParameters {
     /// The fields of [`HostNvmeTransportParameters`](t::HostNvmeTransportParameters).
     pub base: t::HostNvmeTransportParameters,
@@ -322,7 +322,7 @@ d::object!(HostNvmeOverRdmaParameters: t::HostNvmeTransportParameters, "HostNvme
 impl d::IsA<t::HostNvmeTransportParameters> for HostNvmeOverRdmaParameters {}
 
 /// Data object `vim.host.NvmeOverTcpParameters`, which extends [`HostNvmeTransportParameters`](t::HostNvmeTransportParameters). Since API 7.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNvmeOverTcpParameters {
     /// The fields of [`HostNvmeTransportParameters`](t::HostNvmeTransportParameters).
     pub base: t::HostNvmeTransportParameters,
@@ -341,7 +341,7 @@ d::object!(HostNvmeOverTcpParameters: t::HostNvmeTransportParameters, "HostNvmeO
 impl d::IsA<t::HostNvmeTransportParameters> for HostNvmeOverTcpParameters {}
 
 /// Data object `vim.host.NvmeSpec`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNvmeSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -356,7 +356,7 @@ d::object!(HostNvmeSpec: t::DynamicData, "HostNvmeSpec", 16, [
 ]);
 
 /// Data object `vim.host.NvmeTopology`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNvmeTopology {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -368,7 +368,7 @@ d::object!(HostNvmeTopology: t::DynamicData, "HostNvmeTopology", 16, [
 ]);
 
 /// Data object `vim.host.NvmeTopology.Interface`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNvmeTopologyInterface {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -386,7 +386,7 @@ d::object!(HostNvmeTopologyInterface: t::DynamicData, "HostNvmeTopologyInterface
 ]);
 
 /// Data object `vim.host.NvmeTransportParameters`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostNvmeTransportParameters {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -420,7 +420,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.OpaqueNetworkInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostOpaqueNetworkInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -447,7 +447,7 @@ d::object!(HostOpaqueNetworkInfo: t::DynamicData, "HostOpaqueNetworkInfo", 7, [
 ]);
 
 /// Data object `vim.host.OpaqueSwitch`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostOpaqueSwitch {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -490,7 +490,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.OpaqueSwitch.PhysicalNicZone`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostOpaqueSwitchPhysicalNicZone {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -505,7 +505,7 @@ d::object!(HostOpaqueSwitchPhysicalNicZone: t::DynamicData, "HostOpaqueSwitchPhy
 ]);
 
 /// Data object `vim.host.PMemVolume`, which extends [`HostFileSystemVolume`](t::HostFileSystemVolume). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPMemVolume {
     /// The fields of [`HostFileSystemVolume`](t::HostFileSystemVolume).
     pub base: t::HostFileSystemVolume,
@@ -521,7 +521,7 @@ d::object!(HostPMemVolume: t::HostFileSystemVolume, "HostPMemVolume", 10, [
 impl d::IsA<t::HostFileSystemVolume> for HostPMemVolume {}
 
 /// Data object `vim.host.ParallelScsiHba`, which extends [`HostHostBusAdapter`](t::HostHostBusAdapter). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostParallelScsiHba {
     /// The fields of [`HostHostBusAdapter`](t::HostHostBusAdapter).
     pub base: t::HostHostBusAdapter,
@@ -531,7 +531,7 @@ d::object!(HostParallelScsiHba: t::HostHostBusAdapter, "HostParallelScsiHba", 0,
 impl d::IsA<t::HostHostBusAdapter> for HostParallelScsiHba {}
 
 /// Data object `vim.host.ParallelScsiTargetTransport`, which extends [`HostTargetTransport`](t::HostTargetTransport). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostParallelScsiTargetTransport {
     /// The fields of [`HostTargetTransport`](t::HostTargetTransport).
     pub base: t::HostTargetTransport,
@@ -550,7 +550,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.PartialMaintenanceModeRuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPartialMaintenanceModeRuntimeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -596,7 +596,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.PatchManager.Locator`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPatchManagerLocator {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -611,7 +611,7 @@ d::object!(HostPatchManagerLocator: t::DynamicData, "HostPatchManagerLocator", 0
 ]);
 
 /// Data object `vim.host.PatchManager.PatchManagerOperationSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPatchManagerPatchManagerOperationSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -647,7 +647,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.PatchManager.Result`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPatchManagerResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -665,7 +665,7 @@ d::object!(HostPatchManagerResult: t::DynamicData, "HostPatchManagerResult", 3, 
 ]);
 
 /// Data object `vim.host.PatchManager.Status`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPatchManagerStatus {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -707,7 +707,7 @@ d::object!(HostPatchManagerStatus: t::DynamicData, "HostPatchManagerStatus", 0, 
 ]);
 
 /// Data object `vim.host.PatchManager.Status.PrerequisitePatch`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPatchManagerStatusPrerequisitePatch {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -722,7 +722,7 @@ d::object!(HostPatchManagerStatusPrerequisitePatch: t::DynamicData, "HostPatchMa
 ]);
 
 /// Data object `vim.host.PathSelectionPolicyOption`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPathSelectionPolicyOption {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -734,7 +734,7 @@ d::object!(HostPathSelectionPolicyOption: t::DynamicData, "HostPathSelectionPoli
 ]);
 
 /// Data object `vim.host.PciDevice`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPciDevice {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -791,7 +791,7 @@ d::object!(HostPciDevice: t::DynamicData, "HostPciDevice", 0, [
 ]);
 
 /// Data object `vim.host.PciDevice.DirectPathInfo`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPciDeviceDirectPathInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -812,7 +812,7 @@ d::object!(HostPciDeviceDirectPathInfo: t::DynamicData, "HostPciDeviceDirectPath
 ]);
 
 /// Data object `vim.host.PciPassthruConfig`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPciPassthruConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -834,7 +834,7 @@ d::object!(HostPciPassthruConfig: t::DynamicData, "HostPciPassthruConfig", 3, [
 impl d::IsA<t::HostPciPassthruConfig> for HostPciPassthruConfig {}
 
 /// Data object `vim.host.PciPassthruInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPciPassthruInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -878,7 +878,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.PciPassthruInfo.DirectPathState`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPciPassthruInfoDirectPathState {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -896,7 +896,7 @@ d::object!(HostPciPassthruInfoDirectPathState: t::DynamicData, "HostPciPassthruI
 ]);
 
 /// Data object `vim.host.PcieHba`, which extends [`HostHostBusAdapter`](t::HostHostBusAdapter). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPcieHba {
     /// The fields of [`HostHostBusAdapter`](t::HostHostBusAdapter).
     pub base: t::HostHostBusAdapter,
@@ -906,7 +906,7 @@ d::object!(HostPcieHba: t::HostHostBusAdapter, "HostPcieHba", 16, [
 impl d::IsA<t::HostHostBusAdapter> for HostPcieHba {}
 
 /// Data object `vim.host.PcieTargetTransport`, which extends [`HostTargetTransport`](t::HostTargetTransport). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPcieTargetTransport {
     /// The fields of [`HostTargetTransport`](t::HostTargetTransport).
     pub base: t::HostTargetTransport,
@@ -916,7 +916,7 @@ d::object!(HostPcieTargetTransport: t::HostTargetTransport, "HostPcieTargetTrans
 impl d::IsA<t::HostTargetTransport> for HostPcieTargetTransport {}
 
 /// Data object `vim.host.PersistentMemoryInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPersistentMemoryInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -931,7 +931,7 @@ d::object!(HostPersistentMemoryInfo: t::DynamicData, "HostPersistentMemoryInfo",
 ]);
 
 /// Data object `vim.host.RuntimeInfo.PlacedVirtualNicIdentifier`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPlacedVirtualNicIdentifier {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -949,7 +949,7 @@ d::object!(HostPlacedVirtualNicIdentifier: t::DynamicData, "HostPlacedVirtualNic
 ]);
 
 /// Data object `vim.host.PlugStoreTopology`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPlugStoreTopology {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -973,7 +973,7 @@ d::object!(HostPlugStoreTopology: t::DynamicData, "HostPlugStoreTopology", 3, [
 ]);
 
 /// Data object `vim.host.PlugStoreTopology.Adapter`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPlugStoreTopologyAdapter {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -991,7 +991,7 @@ d::object!(HostPlugStoreTopologyAdapter: t::DynamicData, "HostPlugStoreTopologyA
 ]);
 
 /// Data object `vim.host.PlugStoreTopology.Device`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPlugStoreTopologyDevice {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1009,7 +1009,7 @@ d::object!(HostPlugStoreTopologyDevice: t::DynamicData, "HostPlugStoreTopologyDe
 ]);
 
 /// Data object `vim.host.PlugStoreTopology.Path`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPlugStoreTopologyPath {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1042,7 +1042,7 @@ d::object!(HostPlugStoreTopologyPath: t::DynamicData, "HostPlugStoreTopologyPath
 ]);
 
 /// Data object `vim.host.PlugStoreTopology.Plugin`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPlugStoreTopologyPlugin {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1063,7 +1063,7 @@ d::object!(HostPlugStoreTopologyPlugin: t::DynamicData, "HostPlugStoreTopologyPl
 ]);
 
 /// Data object `vim.host.PlugStoreTopology.Target`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPlugStoreTopologyTarget {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1078,7 +1078,7 @@ d::object!(HostPlugStoreTopologyTarget: t::DynamicData, "HostPlugStoreTopologyTa
 ]);
 
 /// Data object `vim.host.RuntimeInfo.PnicNetworkResourceInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPnicNetworkResourceInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1099,7 +1099,7 @@ d::object!(HostPnicNetworkResourceInfo: t::DynamicData, "HostPnicNetworkResource
 ]);
 
 /// Data object `vim.host.PortGroup`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPortGroup {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1123,7 +1123,7 @@ d::object!(HostPortGroup: t::DynamicData, "HostPortGroup", 0, [
 ]);
 
 /// Data object `vim.host.PortGroup.Config`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPortGroupConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1138,7 +1138,7 @@ d::object!(HostPortGroupConfig: t::DynamicData, "HostPortGroupConfig", 0, [
 ]);
 
 /// Data object `vim.host.PortGroup.Port`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPortGroupPort {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1156,7 +1156,7 @@ d::object!(HostPortGroupPort: t::DynamicData, "HostPortGroupPort", 0, [
 ]);
 
 /// Data object `vim.host.PortGroup.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPortGroupSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1177,7 +1177,7 @@ d::object!(HostPortGroupSpec: t::DynamicData, "HostPortGroupSpec", 0, [
 ]);
 
 /// Data object `vim.host.LocalAccountManager.PosixAccountSpecification`, which extends [`HostAccountSpec`](t::HostAccountSpec). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPosixAccountSpec {
     /// The fields of [`HostAccountSpec`](t::HostAccountSpec).
     pub base: t::HostAccountSpec,
@@ -1193,7 +1193,7 @@ d::object!(HostPosixAccountSpec: t::HostAccountSpec, "HostPosixAccountSpec", 0, 
 impl d::IsA<t::HostAccountSpec> for HostPosixAccountSpec {}
 
 /// Data object `vim.host.PowerSystem.PowerPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPowerPolicy {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1214,7 +1214,7 @@ d::object!(HostPowerPolicy: t::DynamicData, "HostPowerPolicy", 4, [
 ]);
 
 /// Data object `vim.host.ProtocolEndpoint`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostProtocolEndpoint {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1279,7 +1279,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.HostProxySwitch`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostProxySwitch {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1363,7 +1363,7 @@ d::object!(HostProxySwitch: t::DynamicData, "HostProxySwitch", 3, [
 ]);
 
 /// Data object `vim.host.HostProxySwitch.Config`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostProxySwitchConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1381,7 +1381,7 @@ d::object!(HostProxySwitchConfig: t::DynamicData, "HostProxySwitchConfig", 3, [
 ]);
 
 /// Data object `vim.host.HostProxySwitch.EnsInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostProxySwitchEnsInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1405,7 +1405,7 @@ d::object!(HostProxySwitchEnsInfo: t::DynamicData, "HostProxySwitchEnsInfo", 26,
 ]);
 
 /// Data object `vim.host.HostProxySwitch.HostLagConfig`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostProxySwitchHostLagConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1423,7 +1423,7 @@ d::object!(HostProxySwitchHostLagConfig: t::DynamicData, "HostProxySwitchHostLag
 ]);
 
 /// Data object `vim.host.HostProxySwitch.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostProxySwitchSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1435,7 +1435,7 @@ d::object!(HostProxySwitchSpec: t::DynamicData, "HostProxySwitchSpec", 3, [
 ]);
 
 /// Data object `vim.host.PtpConfig`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPtpConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1459,7 +1459,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.PtpConfig.PtpPort`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPtpConfigPtpPort {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1480,7 +1480,7 @@ d::object!(HostPtpConfigPtpPort: t::DynamicData, "HostPtpConfigPtpPort", 22, [
 ]);
 
 /// Data object `vim.host.QualifiedName`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostQualifiedName {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1503,7 +1503,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.RdmaDevice`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostRdmaDevice {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1533,7 +1533,7 @@ d::object!(HostRdmaDevice: t::DynamicData, "HostRdmaDevice", 16, [
 ]);
 
 /// Data object `vim.host.RdmaDevice.Backing`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostRdmaDeviceBacking {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1543,7 +1543,7 @@ d::object!(HostRdmaDeviceBacking: t::DynamicData, "HostRdmaDeviceBacking", 16, [
 impl d::IsA<t::HostRdmaDeviceBacking> for HostRdmaDeviceBacking {}
 
 /// Data object `vim.host.RdmaDevice.Capability`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostRdmaDeviceCapability {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1561,7 +1561,7 @@ d::object!(HostRdmaDeviceCapability: t::DynamicData, "HostRdmaDeviceCapability",
 ]);
 
 /// Data object `vim.host.RdmaDevice.ConnectionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostRdmaDeviceConnectionInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1591,7 +1591,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.RdmaDevice.PnicBacking`, which extends [`HostRdmaDeviceBacking`](t::HostRdmaDeviceBacking). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostRdmaDevicePnicBacking {
     /// The fields of [`HostRdmaDeviceBacking`](t::HostRdmaDeviceBacking).
     pub base: t::HostRdmaDeviceBacking,
@@ -1604,7 +1604,7 @@ d::object!(HostRdmaDevicePnicBacking: t::HostRdmaDeviceBacking, "HostRdmaDeviceP
 impl d::IsA<t::HostRdmaDeviceBacking> for HostRdmaDevicePnicBacking {}
 
 /// Data object `vim.host.RdmaHba`, which extends [`HostHostBusAdapter`](t::HostHostBusAdapter). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostRdmaHba {
     /// The fields of [`HostHostBusAdapter`](t::HostHostBusAdapter).
     pub base: t::HostHostBusAdapter,
@@ -1617,7 +1617,7 @@ d::object!(HostRdmaHba: t::HostHostBusAdapter, "HostRdmaHba", 16, [
 impl d::IsA<t::HostHostBusAdapter> for HostRdmaHba {}
 
 /// Data object `vim.host.RdmaTargetTransport`, which extends [`HostTargetTransport`](t::HostTargetTransport). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostRdmaTargetTransport {
     /// The fields of [`HostTargetTransport`](t::HostTargetTransport).
     pub base: t::HostTargetTransport,
@@ -1627,7 +1627,7 @@ d::object!(HostRdmaTargetTransport: t::HostTargetTransport, "HostRdmaTargetTrans
 impl d::IsA<t::HostTargetTransport> for HostRdmaTargetTransport {}
 
 /// Data object `vim.host.ReliableMemoryInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostReliableMemoryInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1651,7 +1651,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.ResignatureRescanResult`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostResignatureRescanResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1666,7 +1666,7 @@ d::object!(HostResignatureRescanResult: t::DynamicData, "HostResignatureRescanRe
 ]);
 
 /// Data object `vim.host.RuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostRuntimeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1732,7 +1732,7 @@ d::object!(HostRuntimeInfo: t::DynamicData, "HostRuntimeInfo", 0, [
 ]);
 
 /// Data object `vim.host.RuntimeInfo.NetStackInstanceRuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostRuntimeInfoNetStackInstanceRuntimeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1766,7 +1766,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.RuntimeInfo.NetworkRuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostRuntimeInfoNetworkRuntimeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1781,7 +1781,7 @@ d::object!(HostRuntimeInfoNetworkRuntimeInfo: t::DynamicData, "HostRuntimeInfoNe
 ]);
 
 /// Data object `vim.host.RuntimeInfo.StateEncryptionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostRuntimeInfoStateEncryptionInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1816,7 +1816,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.ScsiDisk`, which extends [`ScsiLun`](t::ScsiLun). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostScsiDisk {
     /// The fields of [`ScsiLun`](t::ScsiLun).
     pub base: t::ScsiLun,
@@ -1853,7 +1853,7 @@ d::object!(HostScsiDisk: t::ScsiLun, "HostScsiDisk", 0, [
 impl d::IsA<t::ScsiLun> for HostScsiDisk {}
 
 /// Data object `vim.host.ScsiDisk.Partition`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostScsiDiskPartition {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1868,7 +1868,7 @@ d::object!(HostScsiDiskPartition: t::DynamicData, "HostScsiDiskPartition", 0, [
 ]);
 
 /// Data object `vim.host.ScsiTopology`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostScsiTopology {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1880,7 +1880,7 @@ d::object!(HostScsiTopology: t::DynamicData, "HostScsiTopology", 0, [
 ]);
 
 /// Data object `vim.host.ScsiTopology.Interface`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostScsiTopologyInterface {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1898,7 +1898,7 @@ d::object!(HostScsiTopologyInterface: t::DynamicData, "HostScsiTopologyInterface
 ]);
 
 /// Data object `vim.host.ScsiTopology.Lun`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostScsiTopologyLun {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1916,7 +1916,7 @@ d::object!(HostScsiTopologyLun: t::DynamicData, "HostScsiTopologyLun", 0, [
 ]);
 
 /// Data object `vim.host.ScsiTopology.Target`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostScsiTopologyTarget {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1937,7 +1937,7 @@ d::object!(HostScsiTopologyTarget: t::DynamicData, "HostScsiTopologyTarget", 0, 
 ]);
 
 /// Data object `vim.host.SecuritySpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSecuritySpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1955,7 +1955,7 @@ d::object!(HostSecuritySpec: t::DynamicData, "HostSecuritySpec", 3, [
 ]);
 
 /// Data object `vim.host.SerialAttachedHba`, which extends [`HostHostBusAdapter`](t::HostHostBusAdapter). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSerialAttachedHba {
     /// The fields of [`HostHostBusAdapter`](t::HostHostBusAdapter).
     pub base: t::HostHostBusAdapter,
@@ -1968,7 +1968,7 @@ d::object!(HostSerialAttachedHba: t::HostHostBusAdapter, "HostSerialAttachedHba"
 impl d::IsA<t::HostHostBusAdapter> for HostSerialAttachedHba {}
 
 /// Data object `vim.host.SerialAttachedTargetTransport`, which extends [`HostTargetTransport`](t::HostTargetTransport). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSerialAttachedTargetTransport {
     /// The fields of [`HostTargetTransport`](t::HostTargetTransport).
     pub base: t::HostTargetTransport,
@@ -1978,7 +1978,7 @@ d::object!(HostSerialAttachedTargetTransport: t::HostTargetTransport, "HostSeria
 impl d::IsA<t::HostTargetTransport> for HostSerialAttachedTargetTransport {}
 
 /// Data object `vim.host.Service`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostService {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2011,7 +2011,7 @@ d::object!(HostService: t::DynamicData, "HostService", 0, [
 ]);
 
 /// Data object `vim.host.ServiceConfig`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostServiceConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2026,7 +2026,7 @@ d::object!(HostServiceConfig: t::DynamicData, "HostServiceConfig", 3, [
 ]);
 
 /// Data object `vim.host.ServiceInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostServiceInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2047,7 +2047,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.Service.SourcePackage`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostServiceSourcePackage {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2062,7 +2062,7 @@ d::object!(HostServiceSourcePackage: t::DynamicData, "HostServiceSourcePackage",
 ]);
 
 /// Data object `vim.host.SevInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.1.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSevInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2093,7 +2093,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.SgxInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSgxInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2140,7 +2140,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.SgxRegistrationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSgxRegistrationInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2184,7 +2184,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.SharedGpuCapabilities`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSharedGpuCapabilities {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2217,7 +2217,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.SnmpSystem.SnmpConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSnmpConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2241,7 +2241,7 @@ d::object!(HostSnmpConfigSpec: t::DynamicData, "HostSnmpConfigSpec", 0, [
 ]);
 
 /// Data object `vim.host.SnmpSystem.SnmpConfigSpec.Destination`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSnmpDestination {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2259,7 +2259,7 @@ d::object!(HostSnmpDestination: t::DynamicData, "HostSnmpDestination", 0, [
 ]);
 
 /// Data object `vim.host.SnmpSystem.AgentLimits`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSnmpSystemAgentLimits {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2283,7 +2283,7 @@ d::object!(HostSnmpSystemAgentLimits: t::DynamicData, "HostSnmpSystemAgentLimits
 ]);
 
 /// Data object `vim.host.SriovConfig`, which extends [`HostPciPassthruConfig`](t::HostPciPassthruConfig). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSriovConfig {
     /// The fields of [`HostPciPassthruConfig`](t::HostPciPassthruConfig).
     pub base: t::HostPciPassthruConfig,
@@ -2299,7 +2299,7 @@ d::object!(HostSriovConfig: t::HostPciPassthruConfig, "HostSriovConfig", 7, [
 impl d::IsA<t::HostPciPassthruConfig> for HostSriovConfig {}
 
 /// Data object `vim.host.SriovDevicePoolInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSriovDevicePoolInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2312,7 +2312,7 @@ d::object!(HostSriovDevicePoolInfo: t::DynamicData, "HostSriovDevicePoolInfo", 9
 impl d::IsA<t::HostSriovDevicePoolInfo> for HostSriovDevicePoolInfo {}
 
 /// Data object `vim.host.SriovInfo`, which extends [`HostPciPassthruInfo`](t::HostPciPassthruInfo). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSriovInfo {
     /// The fields of [`HostPciPassthruInfo`](t::HostPciPassthruInfo).
     pub base: t::HostPciPassthruInfo,
@@ -2340,7 +2340,7 @@ d::object!(HostSriovInfo: t::HostPciPassthruInfo, "HostSriovInfo", 7, [
 impl d::IsA<t::HostPciPassthruInfo> for HostSriovInfo {}
 
 /// Data object `vim.host.SriovNetworkDevicePoolInfo`, which extends [`HostSriovDevicePoolInfo`](t::HostSriovDevicePoolInfo). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSriovNetworkDevicePoolInfo {
     /// The fields of [`HostSriovDevicePoolInfo`](t::HostSriovDevicePoolInfo).
     pub base: t::HostSriovDevicePoolInfo,
@@ -2359,7 +2359,7 @@ d::object!(HostSriovNetworkDevicePoolInfo: t::HostSriovDevicePoolInfo, "HostSrio
 impl d::IsA<t::HostSriovDevicePoolInfo> for HostSriovNetworkDevicePoolInfo {}
 
 /// Data object `vim.host.SslThumbprintInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSslThumbprintInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2377,7 +2377,7 @@ d::object!(HostSslThumbprintInfo: t::DynamicData, "HostSslThumbprintInfo", 3, [
 ]);
 
 /// Data object `vim.host.StorageArrayTypePolicyOption`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostStorageArrayTypePolicyOption {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2389,7 +2389,7 @@ d::object!(HostStorageArrayTypePolicyOption: t::DynamicData, "HostStorageArrayTy
 ]);
 
 /// Data object `vim.host.StorageDeviceInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostStorageDeviceInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2419,7 +2419,7 @@ d::object!(HostStorageDeviceInfo: t::DynamicData, "HostStorageDeviceInfo", 0, [
 ]);
 
 /// Data object `vim.host.HardwareStatusInfo.StorageStatusInfo`, which extends [`HostHardwareElementInfo`](t::HostHardwareElementInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostStorageElementInfo {
     /// The fields of [`HostHardwareElementInfo`](t::HostHardwareElementInfo).
     pub base: t::HostHardwareElementInfo,
@@ -2432,7 +2432,7 @@ d::object!(HostStorageElementInfo: t::HostHardwareElementInfo, "HostStorageEleme
 impl d::IsA<t::HostHardwareElementInfo> for HostStorageElementInfo {}
 
 /// Data object `vim.host.HardwareStatusInfo.StorageStatusInfo.OperationalInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostStorageOperationalInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2455,7 +2455,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.StorageSystem.DiskLocatorLedResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostStorageSystemDiskLocatorLedResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2470,7 +2470,7 @@ d::object!(HostStorageSystemDiskLocatorLedResult: t::DynamicData, "HostStorageSy
 ]);
 
 /// Data object `vim.host.StorageSystem.ScsiLunResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostStorageSystemScsiLunResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2485,7 +2485,7 @@ d::object!(HostStorageSystemScsiLunResult: t::DynamicData, "HostStorageSystemScs
 ]);
 
 /// Data object `vim.host.StorageSystem.VmfsVolumeResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostStorageSystemVmfsVolumeResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2500,7 +2500,7 @@ d::object!(HostStorageSystemVmfsVolumeResult: t::DynamicData, "HostStorageSystem
 ]);
 
 /// Data object `vim.host.SystemHealthInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSystemHealthInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2512,7 +2512,7 @@ d::object!(HostSystemHealthInfo: t::DynamicData, "HostSystemHealthInfo", 0, [
 ]);
 
 /// Data object `vim.host.SystemIdentificationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSystemIdentificationInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2538,7 +2538,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.SystemInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSystemInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2577,7 +2577,7 @@ d::object!(HostSystemInfo: t::DynamicData, "HostSystemInfo", 0, [
 ]);
 
 /// Data object `vim.host.SystemResourceInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSystemResourceInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2595,7 +2595,7 @@ d::object!(HostSystemResourceInfo: t::DynamicData, "HostSystemResourceInfo", 0, 
 ]);
 
 /// Data object `vim.host.SystemSwapConfiguration`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSystemSwapConfiguration {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2607,7 +2607,7 @@ d::object!(HostSystemSwapConfiguration: t::DynamicData, "HostSystemSwapConfigura
 ]);
 
 /// Data object `vim.host.SystemSwapConfiguration.DatastoreOption`, which extends [`HostSystemSwapConfigurationSystemSwapOption`](t::HostSystemSwapConfigurationSystemSwapOption). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSystemSwapConfigurationDatastoreOption {
     /// The fields of [`HostSystemSwapConfigurationSystemSwapOption`](t::HostSystemSwapConfigurationSystemSwapOption).
     pub base: t::HostSystemSwapConfigurationSystemSwapOption,
@@ -2620,7 +2620,7 @@ d::object!(HostSystemSwapConfigurationDatastoreOption: t::HostSystemSwapConfigur
 impl d::IsA<t::HostSystemSwapConfigurationSystemSwapOption> for HostSystemSwapConfigurationDatastoreOption {}
 
 /// Data object `vim.host.SystemSwapConfiguration.DisabledOption`, which extends [`HostSystemSwapConfigurationSystemSwapOption`](t::HostSystemSwapConfigurationSystemSwapOption). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSystemSwapConfigurationDisabledOption {
     /// The fields of [`HostSystemSwapConfigurationSystemSwapOption`](t::HostSystemSwapConfigurationSystemSwapOption).
     pub base: t::HostSystemSwapConfigurationSystemSwapOption,
@@ -2630,7 +2630,7 @@ d::object!(HostSystemSwapConfigurationDisabledOption: t::HostSystemSwapConfigura
 impl d::IsA<t::HostSystemSwapConfigurationSystemSwapOption> for HostSystemSwapConfigurationDisabledOption {}
 
 /// Data object `vim.host.SystemSwapConfiguration.HostCacheOption`, which extends [`HostSystemSwapConfigurationSystemSwapOption`](t::HostSystemSwapConfigurationSystemSwapOption). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSystemSwapConfigurationHostCacheOption {
     /// The fields of [`HostSystemSwapConfigurationSystemSwapOption`](t::HostSystemSwapConfigurationSystemSwapOption).
     pub base: t::HostSystemSwapConfigurationSystemSwapOption,
@@ -2640,7 +2640,7 @@ d::object!(HostSystemSwapConfigurationHostCacheOption: t::HostSystemSwapConfigur
 impl d::IsA<t::HostSystemSwapConfigurationSystemSwapOption> for HostSystemSwapConfigurationHostCacheOption {}
 
 /// Data object `vim.host.SystemSwapConfiguration.HostLocalSwapOption`, which extends [`HostSystemSwapConfigurationSystemSwapOption`](t::HostSystemSwapConfigurationSystemSwapOption). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSystemSwapConfigurationHostLocalSwapOption {
     /// The fields of [`HostSystemSwapConfigurationSystemSwapOption`](t::HostSystemSwapConfigurationSystemSwapOption).
     pub base: t::HostSystemSwapConfigurationSystemSwapOption,
@@ -2650,7 +2650,7 @@ d::object!(HostSystemSwapConfigurationHostLocalSwapOption: t::HostSystemSwapConf
 impl d::IsA<t::HostSystemSwapConfigurationSystemSwapOption> for HostSystemSwapConfigurationHostLocalSwapOption {}
 
 /// Data object `vim.host.SystemSwapConfiguration.SystemSwapOption`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSystemSwapConfigurationSystemSwapOption {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2663,7 +2663,7 @@ d::object!(HostSystemSwapConfigurationSystemSwapOption: t::DynamicData, "HostSys
 impl d::IsA<t::HostSystemSwapConfigurationSystemSwapOption> for HostSystemSwapConfigurationSystemSwapOption {}
 
 /// Data object `vim.host.TargetTransport`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostTargetTransport {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2673,7 +2673,7 @@ d::object!(HostTargetTransport: t::DynamicData, "HostTargetTransport", 0, [
 impl d::IsA<t::HostTargetTransport> for HostTargetTransport {}
 
 /// Data object `vim.host.TcpHba`, which extends [`HostHostBusAdapter`](t::HostHostBusAdapter). Since API 7.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostTcpHba {
     /// The fields of [`HostHostBusAdapter`](t::HostHostBusAdapter).
     pub base: t::HostHostBusAdapter,
@@ -2686,7 +2686,7 @@ d::object!(HostTcpHba: t::HostHostBusAdapter, "HostTcpHba", 22, [
 impl d::IsA<t::HostHostBusAdapter> for HostTcpHba {}
 
 /// Data object `vim.host.TcpHbaCreateSpec`, which extends [`HostHbaCreateSpec`](t::HostHbaCreateSpec). Since API 7.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostTcpHbaCreateSpec {
     /// The fields of [`HostHbaCreateSpec`](t::HostHbaCreateSpec).
     pub base: t::HostHbaCreateSpec,
@@ -2699,7 +2699,7 @@ d::object!(HostTcpHbaCreateSpec: t::HostHbaCreateSpec, "HostTcpHbaCreateSpec", 2
 impl d::IsA<t::HostHbaCreateSpec> for HostTcpHbaCreateSpec {}
 
 /// Data object `vim.host.TcpTargetTransport`, which extends [`HostTargetTransport`](t::HostTargetTransport). Since API 7.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostTcpTargetTransport {
     /// The fields of [`HostTargetTransport`](t::HostTargetTransport).
     pub base: t::HostTargetTransport,
@@ -2709,7 +2709,7 @@ d::object!(HostTcpTargetTransport: t::HostTargetTransport, "HostTcpTargetTranspo
 impl d::IsA<t::HostTargetTransport> for HostTcpTargetTransport {}
 
 /// Data object `vim.host.TdxInfo`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostTdxInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2735,7 +2735,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.TpmAttestationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostTpmAttestationInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2761,7 +2761,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.TpmAttestationReport`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostTpmAttestationReport {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2779,7 +2779,7 @@ d::object!(HostTpmAttestationReport: t::DynamicData, "HostTpmAttestationReport",
 ]);
 
 /// Data object `vim.host.TpmBootCompleteEventDetails`, which extends [`HostTpmEventDetails`](t::HostTpmEventDetails). Since API 8.0.1.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostTpmBootCompleteEventDetails {
     /// The fields of [`HostTpmEventDetails`](t::HostTpmEventDetails).
     pub base: t::HostTpmEventDetails,
@@ -2789,7 +2789,7 @@ d::object!(HostTpmBootCompleteEventDetails: t::HostTpmEventDetails, "HostTpmBoot
 impl d::IsA<t::HostTpmEventDetails> for HostTpmBootCompleteEventDetails {}
 
 /// Data object `vim.host.TpmBootSecurityOptionEventDetails`, which extends [`HostTpmEventDetails`](t::HostTpmEventDetails). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostTpmBootSecurityOptionEventDetails {
     /// The fields of [`HostTpmEventDetails`](t::HostTpmEventDetails).
     pub base: t::HostTpmEventDetails,
@@ -2802,7 +2802,7 @@ d::object!(HostTpmBootSecurityOptionEventDetails: t::HostTpmEventDetails, "HostT
 impl d::IsA<t::HostTpmEventDetails> for HostTpmBootSecurityOptionEventDetails {}
 
 /// Data object `vim.host.TpmCommandEventDetails`, which extends [`HostTpmEventDetails`](t::HostTpmEventDetails). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostTpmCommandEventDetails {
     /// The fields of [`HostTpmEventDetails`](t::HostTpmEventDetails).
     pub base: t::HostTpmEventDetails,
@@ -2815,7 +2815,7 @@ d::object!(HostTpmCommandEventDetails: t::HostTpmEventDetails, "HostTpmCommandEv
 impl d::IsA<t::HostTpmEventDetails> for HostTpmCommandEventDetails {}
 
 /// Data object `vim.host.TpmDigestInfo`, which extends [`HostDigestInfo`](t::HostDigestInfo). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostTpmDigestInfo {
     /// The fields of [`HostDigestInfo`](t::HostDigestInfo).
     pub base: t::HostDigestInfo,
@@ -2827,7 +2827,7 @@ d::object!(HostTpmDigestInfo: t::HostDigestInfo, "HostTpmDigestInfo", 3, [
 ]);
 
 /// Data object `vim.host.TpmEventDetails`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostTpmEventDetails {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2843,7 +2843,7 @@ d::object!(HostTpmEventDetails: t::DynamicData, "HostTpmEventDetails", 6, [
 impl d::IsA<t::HostTpmEventDetails> for HostTpmEventDetails {}
 
 /// Data object `vim.host.TpmEventLogEntry`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostTpmEventLogEntry {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2858,7 +2858,7 @@ d::object!(HostTpmEventLogEntry: t::DynamicData, "HostTpmEventLogEntry", 6, [
 ]);
 
 /// Data object `vim.host.TpmNvTagEventDetails`, which extends [`HostTpmBootSecurityOptionEventDetails`](t::HostTpmBootSecurityOptionEventDetails). Since API 7.0.2.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostTpmNvTagEventDetails {
     /// The fields of [`HostTpmBootSecurityOptionEventDetails`](t::HostTpmBootSecurityOptionEventDetails).
     pub base: t::HostTpmBootSecurityOptionEventDetails,
@@ -2868,7 +2868,7 @@ d::object!(HostTpmNvTagEventDetails: t::HostTpmBootSecurityOptionEventDetails, "
 impl d::IsA<t::HostTpmEventDetails> for HostTpmNvTagEventDetails {}
 
 /// Data object `vim.host.TpmOptionEventDetails`, which extends [`HostTpmEventDetails`](t::HostTpmEventDetails). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostTpmOptionEventDetails {
     /// The fields of [`HostTpmEventDetails`](t::HostTpmEventDetails).
     pub base: t::HostTpmEventDetails,
@@ -2884,7 +2884,7 @@ d::object!(HostTpmOptionEventDetails: t::HostTpmEventDetails, "HostTpmOptionEven
 impl d::IsA<t::HostTpmEventDetails> for HostTpmOptionEventDetails {}
 
 /// Data object `vim.host.TpmSignerEventDetails`, which extends [`HostTpmBootSecurityOptionEventDetails`](t::HostTpmBootSecurityOptionEventDetails). Since API 8.0.0.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostTpmSignerEventDetails {
     /// The fields of [`HostTpmBootSecurityOptionEventDetails`](t::HostTpmBootSecurityOptionEventDetails).
     pub base: t::HostTpmBootSecurityOptionEventDetails,
@@ -2894,7 +2894,7 @@ d::object!(HostTpmSignerEventDetails: t::HostTpmBootSecurityOptionEventDetails, 
 impl d::IsA<t::HostTpmEventDetails> for HostTpmSignerEventDetails {}
 
 /// Data object `vim.host.TpmSoftwareComponentEventDetails`, which extends [`HostTpmEventDetails`](t::HostTpmEventDetails). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostTpmSoftwareComponentEventDetails {
     /// The fields of [`HostTpmEventDetails`](t::HostTpmEventDetails).
     pub base: t::HostTpmEventDetails,
@@ -2916,7 +2916,7 @@ d::object!(HostTpmSoftwareComponentEventDetails: t::HostTpmEventDetails, "HostTp
 impl d::IsA<t::HostTpmEventDetails> for HostTpmSoftwareComponentEventDetails {}
 
 /// Data object `vim.host.TpmSystemVersionEventDetails`, which extends [`HostTpmEventDetails`](t::HostTpmEventDetails). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostTpmSystemVersionEventDetails {
     /// The fields of [`HostTpmEventDetails`](t::HostTpmEventDetails).
     pub base: t::HostTpmEventDetails,
@@ -2929,7 +2929,7 @@ d::object!(HostTpmSystemVersionEventDetails: t::HostTpmEventDetails, "HostTpmSys
 impl d::IsA<t::HostTpmEventDetails> for HostTpmSystemVersionEventDetails {}
 
 /// Data object `vim.host.TpmVersionEventDetails`, which extends [`HostTpmEventDetails`](t::HostTpmEventDetails). Since API 8.0.0.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostTpmVersionEventDetails {
     /// The fields of [`HostTpmEventDetails`](t::HostTpmEventDetails).
     pub base: t::HostTpmEventDetails,
@@ -2942,7 +2942,7 @@ d::object!(HostTpmVersionEventDetails: t::HostTpmEventDetails, "HostTpmVersionEv
 impl d::IsA<t::HostTpmEventDetails> for HostTpmVersionEventDetails {}
 
 /// Data object `vim.host.TrustAuthorityAttestationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.1.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostTrustAuthorityAttestationInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,

@@ -7,7 +7,7 @@ use crate::generated::types as t;
 use crate::moref::MoRef;
 
 /// Data object `vim.host.UnresolvedVmfsExtent`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostUnresolvedVmfsExtent {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -48,7 +48,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.UnresolvedVmfsResignatureSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostUnresolvedVmfsResignatureSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -60,7 +60,7 @@ d::object!(HostUnresolvedVmfsResignatureSpec: t::DynamicData, "HostUnresolvedVmf
 ]);
 
 /// Data object `vim.host.UnresolvedVmfsResolutionResult`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostUnresolvedVmfsResolutionResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -78,7 +78,7 @@ d::object!(HostUnresolvedVmfsResolutionResult: t::DynamicData, "HostUnresolvedVm
 ]);
 
 /// Data object `vim.host.UnresolvedVmfsResolutionSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostUnresolvedVmfsResolutionSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -101,7 +101,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.UnresolvedVmfsVolume`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostUnresolvedVmfsVolume {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -125,7 +125,7 @@ d::object!(HostUnresolvedVmfsVolume: t::DynamicData, "HostUnresolvedVmfsVolume",
 ]);
 
 /// Data object `vim.host.UnresolvedVmfsVolume.ResolveStatus`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostUnresolvedVmfsVolumeResolveStatus {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -143,7 +143,7 @@ d::object!(HostUnresolvedVmfsVolumeResolveStatus: t::DynamicData, "HostUnresolve
 ]);
 
 /// Data object `vim.host.VFlashManager.VFlashCacheConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVFlashManagerVFlashCacheConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -161,7 +161,7 @@ d::object!(HostVFlashManagerVFlashCacheConfigInfo: t::DynamicData, "HostVFlashMa
 ]);
 
 /// Data object `vim.host.VFlashManager.VFlashCacheConfigInfo.VFlashModuleConfigOption`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVFlashManagerVFlashCacheConfigInfoVFlashModuleConfigOption {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -194,7 +194,7 @@ d::object!(HostVFlashManagerVFlashCacheConfigInfoVFlashModuleConfigOption: t::Dy
 ]);
 
 /// Data object `vim.host.VFlashManager.VFlashCacheConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVFlashManagerVFlashCacheConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -209,7 +209,7 @@ d::object!(HostVFlashManagerVFlashCacheConfigSpec: t::DynamicData, "HostVFlashMa
 ]);
 
 /// Data object `vim.host.VFlashManager.VFlashConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVFlashManagerVFlashConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -224,7 +224,7 @@ d::object!(HostVFlashManagerVFlashConfigInfo: t::DynamicData, "HostVFlashManager
 ]);
 
 /// Data object `vim.host.VFlashManager.VFlashResourceConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVFlashManagerVFlashResourceConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -239,7 +239,7 @@ d::object!(HostVFlashManagerVFlashResourceConfigInfo: t::DynamicData, "HostVFlas
 ]);
 
 /// Data object `vim.host.VFlashManager.VFlashResourceConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVFlashManagerVFlashResourceConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -251,7 +251,7 @@ d::object!(HostVFlashManagerVFlashResourceConfigSpec: t::DynamicData, "HostVFlas
 ]);
 
 /// Data object `vim.host.VFlashManager.VFlashResourceRunTimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVFlashManagerVFlashResourceRunTimeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -275,7 +275,7 @@ d::object!(HostVFlashManagerVFlashResourceRunTimeInfo: t::DynamicData, "HostVFla
 ]);
 
 /// Data object `vim.host.VFlashResourceConfigurationResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVFlashResourceConfigurationResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -293,7 +293,7 @@ d::object!(HostVFlashResourceConfigurationResult: t::DynamicData, "HostVFlashRes
 ]);
 
 /// Data object `vim.host.VMotionConfig`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVMotionConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -308,7 +308,7 @@ d::object!(HostVMotionConfig: t::DynamicData, "HostVMotionConfig", 0, [
 ]);
 
 /// Data object `vim.host.VMotionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVMotionInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -323,7 +323,7 @@ d::object!(HostVMotionInfo: t::DynamicData, "HostVMotionInfo", 0, [
 ]);
 
 /// Data object `vim.host.VMotionManager.DstInstantCloneResult`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVMotionManagerDstInstantCloneResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -362,7 +362,7 @@ d::object!(HostVMotionManagerDstInstantCloneResult: t::DynamicData, "HostVMotion
 ]);
 
 /// Data object `vim.host.VMotionManager.SrcInstantCloneResult`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVMotionManagerSrcInstantCloneResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -386,7 +386,7 @@ d::object!(HostVMotionManagerSrcInstantCloneResult: t::DynamicData, "HostVMotion
 ]);
 
 /// Data object `vim.host.VMotionSystem.NetConfig`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVMotionNetConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -401,7 +401,7 @@ d::object!(HostVMotionNetConfig: t::DynamicData, "HostVMotionNetConfig", 0, [
 ]);
 
 /// Data object `vim.host.VfatVolume`, which extends [`HostFileSystemVolume`](t::HostFileSystemVolume). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVfatVolume {
     /// The fields of [`HostFileSystemVolume`](t::HostFileSystemVolume).
     pub base: t::HostFileSystemVolume,
@@ -411,7 +411,7 @@ d::object!(HostVfatVolume: t::HostFileSystemVolume, "HostVfatVolume", 5, [
 impl d::IsA<t::HostFileSystemVolume> for HostVfatVolume {}
 
 /// Data object `vim.host.VffsVolume.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVffsSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -432,7 +432,7 @@ d::object!(HostVffsSpec: t::DynamicData, "HostVffsSpec", 7, [
 ]);
 
 /// Data object `vim.host.VffsVolume`, which extends [`HostFileSystemVolume`](t::HostFileSystemVolume). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVffsVolume {
     /// The fields of [`HostFileSystemVolume`](t::HostFileSystemVolume).
     pub base: t::HostFileSystemVolume,
@@ -454,7 +454,7 @@ d::object!(HostVffsVolume: t::HostFileSystemVolume, "HostVffsVolume", 7, [
 impl d::IsA<t::HostFileSystemVolume> for HostVffsVolume {}
 
 /// Data object `vim.host.VirtualNic`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVirtualNic {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -481,7 +481,7 @@ d::object!(HostVirtualNic: t::DynamicData, "HostVirtualNic", 0, [
 ]);
 
 /// Data object `vim.host.VirtualNic.Config`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVirtualNicConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -502,7 +502,7 @@ d::object!(HostVirtualNicConfig: t::DynamicData, "HostVirtualNicConfig", 0, [
 ]);
 
 /// Data object `vim.host.VirtualNicConnection`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVirtualNicConnection {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -520,7 +520,7 @@ d::object!(HostVirtualNicConnection: t::DynamicData, "HostVirtualNicConnection",
 ]);
 
 /// Data object `vim.host.VirtualNic.IpRouteSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVirtualNicIpRouteSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -532,7 +532,7 @@ d::object!(HostVirtualNicIpRouteSpec: t::DynamicData, "HostVirtualNicIpRouteSpec
 ]);
 
 /// Data object `vim.host.VirtualNicManagerInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVirtualNicManagerInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -565,7 +565,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.VirtualNicManager.NicTypeSelection`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVirtualNicManagerNicTypeSelection {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -580,7 +580,7 @@ d::object!(HostVirtualNicManagerNicTypeSelection: t::DynamicData, "HostVirtualNi
 ]);
 
 /// Data object `vim.host.VirtualNic.OpaqueNetworkSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVirtualNicOpaqueNetworkSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -595,7 +595,7 @@ d::object!(HostVirtualNicOpaqueNetworkSpec: t::DynamicData, "HostVirtualNicOpaqu
 ]);
 
 /// Data object `vim.host.VirtualNic.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVirtualNicSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -643,7 +643,7 @@ d::object!(HostVirtualNicSpec: t::DynamicData, "HostVirtualNicSpec", 0, [
 ]);
 
 /// Data object `vim.host.VirtualSwitch`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVirtualSwitch {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -676,7 +676,7 @@ d::object!(HostVirtualSwitch: t::DynamicData, "HostVirtualSwitch", 0, [
 ]);
 
 /// Data object `vim.host.VirtualSwitch.AutoBridge`, which extends [`HostVirtualSwitchBridge`](t::HostVirtualSwitchBridge). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVirtualSwitchAutoBridge {
     /// The fields of [`HostVirtualSwitchBridge`](t::HostVirtualSwitchBridge).
     pub base: t::HostVirtualSwitchBridge,
@@ -689,7 +689,7 @@ d::object!(HostVirtualSwitchAutoBridge: t::HostVirtualSwitchBridge, "HostVirtual
 impl d::IsA<t::HostVirtualSwitchBridge> for HostVirtualSwitchAutoBridge {}
 
 /// Data object `vim.host.VirtualSwitch.BeaconConfig`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVirtualSwitchBeaconConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -701,7 +701,7 @@ d::object!(HostVirtualSwitchBeaconConfig: t::DynamicData, "HostVirtualSwitchBeac
 ]);
 
 /// Data object `vim.host.VirtualSwitch.BondBridge`, which extends [`HostVirtualSwitchBridge`](t::HostVirtualSwitchBridge). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVirtualSwitchBondBridge {
     /// The fields of [`HostVirtualSwitchBridge`](t::HostVirtualSwitchBridge).
     pub base: t::HostVirtualSwitchBridge,
@@ -720,7 +720,7 @@ d::object!(HostVirtualSwitchBondBridge: t::HostVirtualSwitchBridge, "HostVirtual
 impl d::IsA<t::HostVirtualSwitchBridge> for HostVirtualSwitchBondBridge {}
 
 /// Data object `vim.host.VirtualSwitch.Bridge`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVirtualSwitchBridge {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -730,7 +730,7 @@ d::object!(HostVirtualSwitchBridge: t::DynamicData, "HostVirtualSwitchBridge", 0
 impl d::IsA<t::HostVirtualSwitchBridge> for HostVirtualSwitchBridge {}
 
 /// Data object `vim.host.VirtualSwitch.Config`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVirtualSwitchConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -748,7 +748,7 @@ d::object!(HostVirtualSwitchConfig: t::DynamicData, "HostVirtualSwitchConfig", 0
 ]);
 
 /// Data object `vim.host.VirtualSwitch.SimpleBridge`, which extends [`HostVirtualSwitchBridge`](t::HostVirtualSwitchBridge). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVirtualSwitchSimpleBridge {
     /// The fields of [`HostVirtualSwitchBridge`](t::HostVirtualSwitchBridge).
     pub base: t::HostVirtualSwitchBridge,
@@ -761,7 +761,7 @@ d::object!(HostVirtualSwitchSimpleBridge: t::HostVirtualSwitchBridge, "HostVirtu
 impl d::IsA<t::HostVirtualSwitchBridge> for HostVirtualSwitchSimpleBridge {}
 
 /// Data object `vim.host.VirtualSwitch.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVirtualSwitchSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -782,7 +782,7 @@ d::object!(HostVirtualSwitchSpec: t::DynamicData, "HostVirtualSwitchSpec", 0, [
 ]);
 
 /// Data object `vim.host.VmciAccessManager.AccessSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVmciAccessManagerAccessSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -809,7 +809,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.VmfsRescanResult`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVmfsRescanResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -824,7 +824,7 @@ d::object!(HostVmfsRescanResult: t::DynamicData, "HostVmfsRescanResult", 3, [
 ]);
 
 /// Data object `vim.host.VmfsVolume.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVmfsSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -857,7 +857,7 @@ d::object!(HostVmfsSpec: t::DynamicData, "HostVmfsSpec", 0, [
 ]);
 
 /// Data object `vim.host.VmfsVolume`, which extends [`HostFileSystemVolume`](t::HostFileSystemVolume). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVmfsVolume {
     /// The fields of [`HostFileSystemVolume`](t::HostFileSystemVolume).
     pub base: t::HostFileSystemVolume,
@@ -928,7 +928,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.VsanInternalSystem.CmmdsQuery`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVsanInternalSystemCmmdsQuery {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -946,7 +946,7 @@ d::object!(HostVsanInternalSystemCmmdsQuery: t::DynamicData, "HostVsanInternalSy
 ]);
 
 /// Data object `vim.host.VsanInternalSystem.DeleteVsanObjectsResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVsanInternalSystemDeleteVsanObjectsResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -964,7 +964,7 @@ d::object!(HostVsanInternalSystemDeleteVsanObjectsResult: t::DynamicData, "HostV
 ]);
 
 /// Data object `vim.host.VsanInternalSystem.VsanObjectOperationResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVsanInternalSystemVsanObjectOperationResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -979,7 +979,7 @@ d::object!(HostVsanInternalSystemVsanObjectOperationResult: t::DynamicData, "Hos
 ]);
 
 /// Data object `vim.host.VsanInternalSystem.VsanPhysicalDiskDiagnosticsResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVsanInternalSystemVsanPhysicalDiskDiagnosticsResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -997,7 +997,7 @@ d::object!(HostVsanInternalSystemVsanPhysicalDiskDiagnosticsResult: t::DynamicDa
 ]);
 
 /// Data object `vim.host.VvolNQN`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.2.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVvolNQN {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1015,7 +1015,7 @@ d::object!(HostVvolNQN: t::DynamicData, "HostVvolNQN", 29, [
 ]);
 
 /// Data object `vim.host.VvolVolume`, which extends [`HostFileSystemVolume`](t::HostFileSystemVolume). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVvolVolume {
     /// The fields of [`HostFileSystemVolume`](t::HostFileSystemVolume).
     pub base: t::HostFileSystemVolume,
@@ -1049,7 +1049,7 @@ d::object!(HostVvolVolume: t::HostFileSystemVolume, "HostVvolVolume", 8, [
 impl d::IsA<t::HostFileSystemVolume> for HostVvolVolume {}
 
 /// Data object `vim.host.VvolVolume.HostVvolNQN`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.2.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVvolVolumeHostVvolNQN {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1064,7 +1064,7 @@ d::object!(HostVvolVolumeHostVvolNQN: t::DynamicData, "HostVvolVolumeHostVvolNQN
 ]);
 
 /// Data object `vim.host.VvolVolume.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostVvolVolumeSpecification {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1100,7 +1100,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.IscsiManager.IscsiDependencyEntity`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IscsiDependencyEntity {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1118,7 +1118,7 @@ d::object!(IscsiDependencyEntity: t::DynamicData, "IscsiDependencyEntity", 5, [
 ]);
 
 /// Data object `vim.host.IscsiManager.IscsiMigrationDependency`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IscsiMigrationDependency {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1136,7 +1136,7 @@ d::object!(IscsiMigrationDependency: t::DynamicData, "IscsiMigrationDependency",
 ]);
 
 /// Data object `vim.host.IscsiManager.IscsiPortInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IscsiPortInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1200,7 +1200,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.IscsiManager.IscsiStatus`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IscsiStatus {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1212,7 +1212,7 @@ d::object!(IscsiStatus: t::DynamicData, "IscsiStatus", 5, [
 ]);
 
 /// Data object `vim.host.DatastoreBrowser.IsoImageInfo`, which extends [`FileInfo`](t::FileInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IsoImageFileInfo {
     /// The fields of [`FileInfo`](t::FileInfo).
     pub base: t::FileInfo,
@@ -1222,7 +1222,7 @@ d::object!(IsoImageFileInfo: t::FileInfo, "IsoImageFileInfo", 0, [
 impl d::IsA<t::FileInfo> for IsoImageFileInfo {}
 
 /// Data object `vim.host.DatastoreBrowser.IsoImageQuery`, which extends [`FileQuery`](t::FileQuery). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IsoImageFileQuery {
     /// The fields of [`FileQuery`](t::FileQuery).
     pub base: t::FileQuery,
@@ -1232,7 +1232,7 @@ d::object!(IsoImageFileQuery: t::FileQuery, "IsoImageFileQuery", 0, [
 impl d::IsA<t::FileQuery> for IsoImageFileQuery {}
 
 /// Data object `vim.host.KernelModuleSystem.ModuleInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct KernelModuleInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1280,7 +1280,7 @@ d::object!(KernelModuleInfo: t::DynamicData, "KernelModuleInfo", 3, [
 ]);
 
 /// Data object `vim.host.KernelModuleSystem.ModuleInfo.SectionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct KernelModuleSectionInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1295,7 +1295,7 @@ d::object!(KernelModuleSectionInfo: t::DynamicData, "KernelModuleSectionInfo", 3
 ]);
 
 /// Data object `vim.host.LinkDiscoveryProtocolConfig`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LinkDiscoveryProtocolConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1328,7 +1328,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.PhysicalNic.LldpInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LinkLayerDiscoveryProtocolInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1349,7 +1349,7 @@ d::object!(LinkLayerDiscoveryProtocolInfo: t::DynamicData, "LinkLayerDiscoveryPr
 ]);
 
 /// Data object `vim.host.LocalDatastoreInfo`, which extends [`DatastoreInfo`](t::DatastoreInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LocalDatastoreInfo {
     /// The fields of [`DatastoreInfo`](t::DatastoreInfo).
     pub base: t::DatastoreInfo,
@@ -1362,7 +1362,7 @@ d::object!(LocalDatastoreInfo: t::DatastoreInfo, "LocalDatastoreInfo", 0, [
 impl d::IsA<t::DatastoreInfo> for LocalDatastoreInfo {}
 
 /// Data object `vim.host.FileAccess.Modes`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ModeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1400,7 +1400,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.NasDatastoreInfo`, which extends [`DatastoreInfo`](t::DatastoreInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NasDatastoreInfo {
     /// The fields of [`DatastoreInfo`](t::DatastoreInfo).
     pub base: t::DatastoreInfo,
@@ -1413,7 +1413,7 @@ d::object!(NasDatastoreInfo: t::DatastoreInfo, "NasDatastoreInfo", 0, [
 impl d::IsA<t::DatastoreInfo> for NasDatastoreInfo {}
 
 /// Data object `vim.host.NvdimmSystem.DimmInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NvdimmDimmInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1452,7 +1452,7 @@ d::object!(NvdimmDimmInfo: t::DynamicData, "NvdimmDimmInfo", 10, [
 ]);
 
 /// Data object `vim.host.NvdimmSystem.Guid`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NvdimmGuid {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1464,7 +1464,7 @@ d::object!(NvdimmGuid: t::DynamicData, "NvdimmGuid", 10, [
 ]);
 
 /// Data object `vim.host.NvdimmSystem.HealthInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NvdimmHealthInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1506,7 +1506,7 @@ d::object!(NvdimmHealthInfo: t::DynamicData, "NvdimmHealthInfo", 10, [
 ]);
 
 /// Data object `vim.host.NvdimmSystem.InterleaveSetInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NvdimmInterleaveSetInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1544,7 +1544,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.NvdimmSystem.NamespaceCreateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NvdimmNamespaceCreateSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1568,7 +1568,7 @@ d::object!(NvdimmNamespaceCreateSpec: t::DynamicData, "NvdimmNamespaceCreateSpec
 ]);
 
 /// Data object `vim.host.NvdimmSystem.NamespaceDeleteSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NvdimmNamespaceDeleteSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1580,7 +1580,7 @@ d::object!(NvdimmNamespaceDeleteSpec: t::DynamicData, "NvdimmNamespaceDeleteSpec
 ]);
 
 /// Data object `vim.host.NvdimmSystem.NamespaceDetails`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NvdimmNamespaceDetails {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1643,7 +1643,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.NvdimmSystem.NamespaceInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NvdimmNamespaceInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1701,7 +1701,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.NvdimmSystem.PMemNamespaceCreateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NvdimmPMemNamespaceCreateSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1733,7 +1733,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.NvdimmSystem.RegionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NvdimmRegionInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1760,7 +1760,7 @@ d::object!(NvdimmRegionInfo: t::DynamicData, "NvdimmRegionInfo", 10, [
 ]);
 
 /// Data object `vim.host.NvdimmSystem.Summary`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NvdimmSummary {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1793,7 +1793,7 @@ d::object!(NvdimmSummary: t::DynamicData, "NvdimmSummary", 10, [
 ]);
 
 /// Data object `vim.host.NvdimmSystem.NvdimmSystemInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NvdimmSystemInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1826,7 +1826,7 @@ d::object!(NvdimmSystemInfo: t::DynamicData, "NvdimmSystemInfo", 10, [
 ]);
 
 /// Data object `vim.host.PMemDatastoreInfo`, which extends [`DatastoreInfo`](t::DatastoreInfo). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PMemDatastoreInfo {
     /// The fields of [`DatastoreInfo`](t::DatastoreInfo).
     pub base: t::DatastoreInfo,
@@ -1839,7 +1839,7 @@ d::object!(PMemDatastoreInfo: t::DatastoreInfo, "PMemDatastoreInfo", 10, [
 impl d::IsA<t::DatastoreInfo> for PMemDatastoreInfo {}
 
 /// Data object `vim.host.PhysicalNic`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PhysicalNic {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1914,7 +1914,7 @@ d::object!(PhysicalNic: t::DynamicData, "PhysicalNic", 0, [
 ]);
 
 /// Data object `vim.host.PhysicalNic.CdpDeviceCapability`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PhysicalNicCdpDeviceCapability {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1944,7 +1944,7 @@ d::object!(PhysicalNicCdpDeviceCapability: t::DynamicData, "PhysicalNicCdpDevice
 ]);
 
 /// Data object `vim.host.PhysicalNic.CdpInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PhysicalNicCdpInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2010,7 +2010,7 @@ d::object!(PhysicalNicCdpInfo: t::DynamicData, "PhysicalNicCdpInfo", 0, [
 ]);
 
 /// Data object `vim.host.PhysicalNic.Config`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PhysicalNicConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2025,7 +2025,7 @@ d::object!(PhysicalNicConfig: t::DynamicData, "PhysicalNicConfig", 0, [
 ]);
 
 /// Data object `vim.host.PhysicalNic.NetworkHint.HintElement`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PhysicalNicHint {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2037,7 +2037,7 @@ d::object!(PhysicalNicHint: t::DynamicData, "PhysicalNicHint", 0, [
 ]);
 
 /// Data object `vim.host.PhysicalNic.NetworkHint`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PhysicalNicHintInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2061,7 +2061,7 @@ d::object!(PhysicalNicHintInfo: t::DynamicData, "PhysicalNicHintInfo", 0, [
 ]);
 
 /// Data object `vim.host.PhysicalNic.NetworkHint.IpNetwork`, which extends [`PhysicalNicHint`](t::PhysicalNicHint). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PhysicalNicIpHint {
     /// The fields of [`PhysicalNicHint`](t::PhysicalNicHint).
     pub base: t::PhysicalNicHint,
@@ -2073,7 +2073,7 @@ d::object!(PhysicalNicIpHint: t::PhysicalNicHint, "PhysicalNicIpHint", 0, [
 ]);
 
 /// Data object `vim.host.PhysicalNic.LinkSpeedDuplex`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PhysicalNicLinkInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2088,7 +2088,7 @@ d::object!(PhysicalNicLinkInfo: t::DynamicData, "PhysicalNicLinkInfo", 0, [
 ]);
 
 /// Data object `vim.host.PhysicalNic.NetworkHint.NamedNetwork`, which extends [`PhysicalNicHint`](t::PhysicalNicHint). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PhysicalNicNameHint {
     /// The fields of [`PhysicalNicHint`](t::PhysicalNicHint).
     pub base: t::PhysicalNicHint,
@@ -2108,7 +2108,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.PhysicalNic.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PhysicalNicSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2136,7 +2136,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.PodVMInfo`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PodVMInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2151,7 +2151,7 @@ d::object!(PodVMInfo: t::DynamicData, "PodVMInfo", 33, [
 ]);
 
 /// Data object `vim.host.PodVMOverheadInfo`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PodVMOverheadInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2179,7 +2179,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.PowerSystem.Capability`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PowerSystemCapability {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2191,7 +2191,7 @@ d::object!(PowerSystemCapability: t::DynamicData, "PowerSystemCapability", 4, [
 ]);
 
 /// Data object `vim.host.PowerSystem.Info`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PowerSystemInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2203,7 +2203,7 @@ d::object!(PowerSystemInfo: t::DynamicData, "PowerSystemInfo", 4, [
 ]);
 
 /// Data object `vim.host.SoftwarePackage.Relation`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Relation {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2232,7 +2232,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.ScsiLun`, which extends [`HostDevice`](t::HostDevice). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ScsiLun {
     /// The fields of [`HostDevice`](t::HostDevice).
     pub base: t::HostDevice,
@@ -2314,7 +2314,7 @@ d::object!(ScsiLun: t::HostDevice, "ScsiLun", 0, [
 impl d::IsA<t::ScsiLun> for ScsiLun {}
 
 /// Data object `vim.host.ScsiLun.Capabilities`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ScsiLunCapabilities {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2326,7 +2326,7 @@ d::object!(ScsiLunCapabilities: t::DynamicData, "ScsiLunCapabilities", 3, [
 ]);
 
 /// Data object `vim.host.ScsiLun.Descriptor`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ScsiLunDescriptor {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2351,7 +2351,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.ScsiLun.DurableName`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ScsiLunDurableName {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2421,7 +2421,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.MemoryManagerSystem.ServiceConsoleReservationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ServiceConsoleReservationInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2449,7 +2449,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.SoftwarePackage`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SoftwarePackage {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2512,7 +2512,7 @@ d::object!(SoftwarePackage: t::DynamicData, "SoftwarePackage", 9, [
 ]);
 
 /// Data object `vim.host.SoftwarePackage.Capability`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SoftwarePackageCapability {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2553,7 +2553,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.SystemEventInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SystemEventInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2577,7 +2577,7 @@ d::object!(SystemEventInfo: t::DynamicData, "SystemEventInfo", 9, [
 ]);
 
 /// Data object `vim.host.DatastoreBrowser.TemplateVmConfigInfo`, which extends [`VmConfigFileInfo`](t::VmConfigFileInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TemplateConfigFileInfo {
     /// The fields of [`VmConfigFileInfo`](t::VmConfigFileInfo).
     pub base: t::VmConfigFileInfo,
@@ -2587,7 +2587,7 @@ d::object!(TemplateConfigFileInfo: t::VmConfigFileInfo, "TemplateConfigFileInfo"
 impl d::IsA<t::FileInfo> for TemplateConfigFileInfo {}
 
 /// Data object `vim.host.DatastoreBrowser.TemplateVmConfigQuery`, which extends [`VmConfigFileQuery`](t::VmConfigFileQuery). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TemplateConfigFileQuery {
     /// The fields of [`VmConfigFileQuery`](t::VmConfigFileQuery).
     pub base: t::VmConfigFileQuery,
@@ -2597,7 +2597,7 @@ d::object!(TemplateConfigFileQuery: t::VmConfigFileQuery, "TemplateConfigFileQue
 impl d::IsA<t::FileQuery> for TemplateConfigFileQuery {}
 
 /// Data object `vim.host.VvolVolume.HostProtocolEndpoint`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VVolHostPE {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2621,7 +2621,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.MemoryManagerSystem.VirtualMachineReservationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineMemoryReservationInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2642,7 +2642,7 @@ d::object!(VirtualMachineMemoryReservationInfo: t::DynamicData, "VirtualMachineM
 ]);
 
 /// Data object `vim.host.MemoryManagerSystem.VirtualMachineReservationSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineMemoryReservationSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2657,7 +2657,7 @@ d::object!(VirtualMachineMemoryReservationSpec: t::DynamicData, "VirtualMachineM
 ]);
 
 /// Data object `vim.host.VirtualNicManager.NetConfig`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualNicManagerNetConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2678,7 +2678,7 @@ d::object!(VirtualNicManagerNetConfig: t::DynamicData, "VirtualNicManagerNetConf
 ]);
 
 /// Data object `vim.host.DatastoreBrowser.VmConfigInfo.VmConfigEncryptionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmConfigFileEncryptionInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2690,7 +2690,7 @@ d::object!(VmConfigFileEncryptionInfo: t::DynamicData, "VmConfigFileEncryptionIn
 ]);
 
 /// Data object `vim.host.DatastoreBrowser.VmConfigInfo`, which extends [`FileInfo`](t::FileInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmConfigFileInfo {
     /// The fields of [`FileInfo`](t::FileInfo).
     pub base: t::FileInfo,
@@ -2706,7 +2706,7 @@ d::object!(VmConfigFileInfo: t::FileInfo, "VmConfigFileInfo", 0, [
 impl d::IsA<t::FileInfo> for VmConfigFileInfo {}
 
 /// Data object `vim.host.DatastoreBrowser.VmConfigQuery`, which extends [`FileQuery`](t::FileQuery). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmConfigFileQuery {
     /// The fields of [`FileQuery`](t::FileQuery).
     pub base: t::FileQuery,
@@ -2722,7 +2722,7 @@ d::object!(VmConfigFileQuery: t::FileQuery, "VmConfigFileQuery", 0, [
 impl d::IsA<t::FileQuery> for VmConfigFileQuery {}
 
 /// Data object `vim.host.DatastoreBrowser.VmConfigQuery.Filter`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmConfigFileQueryFilter {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2737,7 +2737,7 @@ d::object!(VmConfigFileQueryFilter: t::DynamicData, "VmConfigFileQueryFilter", 0
 ]);
 
 /// Data object `vim.host.DatastoreBrowser.VmConfigQuery.Details`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmConfigFileQueryFlags {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2752,7 +2752,7 @@ d::object!(VmConfigFileQueryFlags: t::DynamicData, "VmConfigFileQueryFlags", 0, 
 ]);
 
 /// Data object `vim.host.DatastoreBrowser.VmDiskInfo.VmDiskEncryptionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmDiskFileEncryptionInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2764,7 +2764,7 @@ d::object!(VmDiskFileEncryptionInfo: t::DynamicData, "VmDiskFileEncryptionInfo",
 ]);
 
 /// Data object `vim.host.DatastoreBrowser.VmDiskInfo`, which extends [`FileInfo`](t::FileInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmDiskFileInfo {
     /// The fields of [`FileInfo`](t::FileInfo).
     pub base: t::FileInfo,
@@ -2798,7 +2798,7 @@ d::object!(VmDiskFileInfo: t::FileInfo, "VmDiskFileInfo", 0, [
 impl d::IsA<t::FileInfo> for VmDiskFileInfo {}
 
 /// Data object `vim.host.DatastoreBrowser.VmDiskQuery`, which extends [`FileQuery`](t::FileQuery). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmDiskFileQuery {
     /// The fields of [`FileQuery`](t::FileQuery).
     pub base: t::FileQuery,
@@ -2814,7 +2814,7 @@ d::object!(VmDiskFileQuery: t::FileQuery, "VmDiskFileQuery", 0, [
 impl d::IsA<t::FileQuery> for VmDiskFileQuery {}
 
 /// Data object `vim.host.DatastoreBrowser.VmDiskQuery.Filter`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmDiskFileQueryFilter {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2838,7 +2838,7 @@ d::object!(VmDiskFileQueryFilter: t::DynamicData, "VmDiskFileQueryFilter", 0, [
 ]);
 
 /// Data object `vim.host.DatastoreBrowser.VmDiskQuery.Details`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmDiskFileQueryFlags {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2871,7 +2871,7 @@ d::object!(VmDiskFileQueryFlags: t::DynamicData, "VmDiskFileQueryFlags", 0, [
 ]);
 
 /// Data object `vim.host.DatastoreBrowser.VmLogInfo`, which extends [`FileInfo`](t::FileInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmLogFileInfo {
     /// The fields of [`FileInfo`](t::FileInfo).
     pub base: t::FileInfo,
@@ -2881,7 +2881,7 @@ d::object!(VmLogFileInfo: t::FileInfo, "VmLogFileInfo", 0, [
 impl d::IsA<t::FileInfo> for VmLogFileInfo {}
 
 /// Data object `vim.host.DatastoreBrowser.VmLogQuery`, which extends [`FileQuery`](t::FileQuery). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmLogFileQuery {
     /// The fields of [`FileQuery`](t::FileQuery).
     pub base: t::FileQuery,
@@ -2891,7 +2891,7 @@ d::object!(VmLogFileQuery: t::FileQuery, "VmLogFileQuery", 0, [
 impl d::IsA<t::FileQuery> for VmLogFileQuery {}
 
 /// Data object `vim.host.DatastoreBrowser.VmNvramInfo`, which extends [`FileInfo`](t::FileInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmNvramFileInfo {
     /// The fields of [`FileInfo`](t::FileInfo).
     pub base: t::FileInfo,
@@ -2901,7 +2901,7 @@ d::object!(VmNvramFileInfo: t::FileInfo, "VmNvramFileInfo", 0, [
 impl d::IsA<t::FileInfo> for VmNvramFileInfo {}
 
 /// Data object `vim.host.DatastoreBrowser.VmNvramQuery`, which extends [`FileQuery`](t::FileQuery). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmNvramFileQuery {
     /// The fields of [`FileQuery`](t::FileQuery).
     pub base: t::FileQuery,
@@ -2911,7 +2911,7 @@ d::object!(VmNvramFileQuery: t::FileQuery, "VmNvramFileQuery", 0, [
 impl d::IsA<t::FileQuery> for VmNvramFileQuery {}
 
 /// Data object `vim.host.DatastoreBrowser.VmSnapshotInfo`, which extends [`FileInfo`](t::FileInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmSnapshotFileInfo {
     /// The fields of [`FileInfo`](t::FileInfo).
     pub base: t::FileInfo,
@@ -2921,7 +2921,7 @@ d::object!(VmSnapshotFileInfo: t::FileInfo, "VmSnapshotFileInfo", 0, [
 impl d::IsA<t::FileInfo> for VmSnapshotFileInfo {}
 
 /// Data object `vim.host.DatastoreBrowser.VmSnapshotQuery`, which extends [`FileQuery`](t::FileQuery). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmSnapshotFileQuery {
     /// The fields of [`FileQuery`](t::FileQuery).
     pub base: t::FileQuery,
@@ -2931,7 +2931,7 @@ d::object!(VmSnapshotFileQuery: t::FileQuery, "VmSnapshotFileQuery", 0, [
 impl d::IsA<t::FileQuery> for VmSnapshotFileQuery {}
 
 /// Data object `vim.host.VmfsVolume.ConfigOption`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmfsConfigOption {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2961,7 +2961,7 @@ d::object!(VmfsConfigOption: t::DynamicData, "VmfsConfigOption", 9, [
 ]);
 
 /// Data object `vim.host.VmfsDatastoreOption.AllExtentInfo`, which extends [`VmfsDatastoreSingleExtentOption`](t::VmfsDatastoreSingleExtentOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmfsDatastoreAllExtentOption {
     /// The fields of [`VmfsDatastoreSingleExtentOption`](t::VmfsDatastoreSingleExtentOption).
     pub base: t::VmfsDatastoreSingleExtentOption,
@@ -2971,7 +2971,7 @@ d::object!(VmfsDatastoreAllExtentOption: t::VmfsDatastoreSingleExtentOption, "Vm
 impl d::IsA<t::VmfsDatastoreBaseOption> for VmfsDatastoreAllExtentOption {}
 
 /// Data object `vim.host.VmfsDatastoreOption.Info`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmfsDatastoreBaseOption {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,

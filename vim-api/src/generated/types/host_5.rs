@@ -7,7 +7,7 @@ use crate::generated::types as t;
 use crate::moref::MoRef;
 
 /// Data object `vim.host.VmfsDatastoreCreateSpec`, which extends [`VmfsDatastoreSpec`](t::VmfsDatastoreSpec). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmfsDatastoreCreateSpec {
     /// The fields of [`VmfsDatastoreSpec`](t::VmfsDatastoreSpec).
     pub base: t::VmfsDatastoreSpec,
@@ -26,7 +26,7 @@ d::object!(VmfsDatastoreCreateSpec: t::VmfsDatastoreSpec, "VmfsDatastoreCreateSp
 impl d::IsA<t::VmfsDatastoreSpec> for VmfsDatastoreCreateSpec {}
 
 /// Data object `vim.host.VmfsDatastoreExpandSpec`, which extends [`VmfsDatastoreSpec`](t::VmfsDatastoreSpec). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmfsDatastoreExpandSpec {
     /// The fields of [`VmfsDatastoreSpec`](t::VmfsDatastoreSpec).
     pub base: t::VmfsDatastoreSpec,
@@ -42,7 +42,7 @@ d::object!(VmfsDatastoreExpandSpec: t::VmfsDatastoreSpec, "VmfsDatastoreExpandSp
 impl d::IsA<t::VmfsDatastoreSpec> for VmfsDatastoreExpandSpec {}
 
 /// Data object `vim.host.VmfsDatastoreExtendSpec`, which extends [`VmfsDatastoreSpec`](t::VmfsDatastoreSpec). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmfsDatastoreExtendSpec {
     /// The fields of [`VmfsDatastoreSpec`](t::VmfsDatastoreSpec).
     pub base: t::VmfsDatastoreSpec,
@@ -58,7 +58,7 @@ d::object!(VmfsDatastoreExtendSpec: t::VmfsDatastoreSpec, "VmfsDatastoreExtendSp
 impl d::IsA<t::VmfsDatastoreSpec> for VmfsDatastoreExtendSpec {}
 
 /// Data object `vim.host.VmfsDatastoreInfo`, which extends [`DatastoreInfo`](t::DatastoreInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmfsDatastoreInfo {
     /// The fields of [`DatastoreInfo`](t::DatastoreInfo).
     pub base: t::DatastoreInfo,
@@ -77,7 +77,7 @@ d::object!(VmfsDatastoreInfo: t::DatastoreInfo, "VmfsDatastoreInfo", 0, [
 impl d::IsA<t::DatastoreInfo> for VmfsDatastoreInfo {}
 
 /// Data object `vim.host.VmfsDatastoreOption.MultipleExtentInfo`, which extends [`VmfsDatastoreBaseOption`](t::VmfsDatastoreBaseOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmfsDatastoreMultipleExtentOption {
     /// The fields of [`VmfsDatastoreBaseOption`](t::VmfsDatastoreBaseOption).
     pub base: t::VmfsDatastoreBaseOption,
@@ -90,7 +90,7 @@ d::object!(VmfsDatastoreMultipleExtentOption: t::VmfsDatastoreBaseOption, "VmfsD
 impl d::IsA<t::VmfsDatastoreBaseOption> for VmfsDatastoreMultipleExtentOption {}
 
 /// Data object `vim.host.VmfsDatastoreOption`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmfsDatastoreOption {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -105,7 +105,7 @@ d::object!(VmfsDatastoreOption: t::DynamicData, "VmfsDatastoreOption", 0, [
 ]);
 
 /// Data object `vim.host.VmfsDatastoreOption.SingleExtentInfo`, which extends [`VmfsDatastoreBaseOption`](t::VmfsDatastoreBaseOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmfsDatastoreSingleExtentOption {
     /// The fields of [`VmfsDatastoreBaseOption`](t::VmfsDatastoreBaseOption).
     pub base: t::VmfsDatastoreBaseOption,
@@ -118,7 +118,7 @@ d::object!(VmfsDatastoreSingleExtentOption: t::VmfsDatastoreBaseOption, "VmfsDat
 impl d::IsA<t::VmfsDatastoreBaseOption> for VmfsDatastoreSingleExtentOption {}
 
 /// Data object `vim.host.VmfsDatastoreSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmfsDatastoreSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -131,7 +131,7 @@ d::object!(VmfsDatastoreSpec: t::DynamicData, "VmfsDatastoreSpec", 0, [
 impl d::IsA<t::VmfsDatastoreSpec> for VmfsDatastoreSpec {}
 
 /// Data object `vim.host.VmfsVolume.UnmapBandwidthSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmfsUnmapBandwidthSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -152,7 +152,7 @@ d::object!(VmfsUnmapBandwidthSpec: t::DynamicData, "VmfsUnmapBandwidthSpec", 10,
 ]);
 
 /// Data object `vim.host.VsanDatastoreInfo`, which extends [`DatastoreInfo`](t::DatastoreInfo). Since API 7.0.1.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanDatastoreInfo {
     /// The fields of [`DatastoreInfo`](t::DatastoreInfo).
     pub base: t::DatastoreInfo,
@@ -168,7 +168,7 @@ d::object!(VsanDatastoreInfo: t::DatastoreInfo, "VsanDatastoreInfo", 18, [
 impl d::IsA<t::DatastoreInfo> for VsanDatastoreInfo {}
 
 /// Data object `vim.host.VsanInternalSystem.NewPolicyBatch`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanNewPolicyBatch {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -183,7 +183,7 @@ d::object!(VsanNewPolicyBatch: t::DynamicData, "VsanNewPolicyBatch", 7, [
 ]);
 
 /// Data object `vim.host.VsanInternalSystem.PolicyChangeBatch`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanPolicyChangeBatch {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -198,7 +198,7 @@ d::object!(VsanPolicyChangeBatch: t::DynamicData, "VsanPolicyChangeBatch", 7, [
 ]);
 
 /// Data object `vim.host.VsanInternalSystem.PolicyCost`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanPolicyCost {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -231,7 +231,7 @@ d::object!(VsanPolicyCost: t::DynamicData, "VsanPolicyCost", 7, [
 ]);
 
 /// Data object `vim.host.VsanInternalSystem.PolicySatisfiability`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VsanPolicySatisfiability {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -252,7 +252,7 @@ d::object!(VsanPolicySatisfiability: t::DynamicData, "VsanPolicySatisfiability",
 ]);
 
 /// Data object `vim.host.VvolDatastoreInfo`, which extends [`DatastoreInfo`](t::DatastoreInfo). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VvolDatastoreInfo {
     /// The fields of [`DatastoreInfo`](t::DatastoreInfo).
     pub base: t::DatastoreInfo,

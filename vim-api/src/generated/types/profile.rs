@@ -7,7 +7,7 @@ use crate::generated::types as t;
 use crate::moref::MoRef;
 
 /// Data object `vim.profile.host.ActiveDirectoryProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ActiveDirectoryProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -17,7 +17,7 @@ d::object!(ActiveDirectoryProfile: t::ApplyProfile, "ActiveDirectoryProfile", 4,
 impl d::IsA<t::ApplyProfile> for ActiveDirectoryProfile {}
 
 /// Data object `vim.profile.host.AnswerFile`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AnswerFile {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -35,7 +35,7 @@ d::object!(AnswerFile: t::DynamicData, "AnswerFile", 5, [
 ]);
 
 /// Data object `vim.profile.host.ProfileManager.AnswerFileCreateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AnswerFileCreateSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -48,7 +48,7 @@ d::object!(AnswerFileCreateSpec: t::DynamicData, "AnswerFileCreateSpec", 5, [
 impl d::IsA<t::AnswerFileCreateSpec> for AnswerFileCreateSpec {}
 
 /// Data object `vim.profile.host.ProfileManager.AnswerFileOptionsCreateSpec`, which extends [`AnswerFileCreateSpec`](t::AnswerFileCreateSpec). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AnswerFileOptionsCreateSpec {
     /// The fields of [`AnswerFileCreateSpec`](t::AnswerFileCreateSpec).
     pub base: t::AnswerFileCreateSpec,
@@ -61,7 +61,7 @@ d::object!(AnswerFileOptionsCreateSpec: t::AnswerFileCreateSpec, "AnswerFileOpti
 impl d::IsA<t::AnswerFileCreateSpec> for AnswerFileOptionsCreateSpec {}
 
 /// Data object `vim.profile.host.ProfileManager.AnswerFileSerializedCreateSpec`, which extends [`AnswerFileCreateSpec`](t::AnswerFileCreateSpec). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AnswerFileSerializedCreateSpec {
     /// The fields of [`AnswerFileCreateSpec`](t::AnswerFileCreateSpec).
     pub base: t::AnswerFileCreateSpec,
@@ -74,7 +74,7 @@ d::object!(AnswerFileSerializedCreateSpec: t::AnswerFileCreateSpec, "AnswerFileS
 impl d::IsA<t::AnswerFileCreateSpec> for AnswerFileSerializedCreateSpec {}
 
 /// Data object `vim.profile.host.AnswerFileStatusResult.AnswerFileStatusError`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AnswerFileStatusError {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -89,7 +89,7 @@ d::object!(AnswerFileStatusError: t::DynamicData, "AnswerFileStatusError", 5, [
 ]);
 
 /// Data object `vim.profile.host.AnswerFileStatusResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AnswerFileStatusResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -119,7 +119,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.profile.host.ProfileManager.ApplyHostConfigResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ApplyHostProfileConfigurationResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -157,7 +157,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.profile.host.ProfileManager.ApplyHostConfigSpec`, which extends [`ProfileExecuteResult`](t::ProfileExecuteResult). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ApplyHostProfileConfigurationSpec {
     /// The fields of [`ProfileExecuteResult`](t::ProfileExecuteResult).
     pub base: t::ProfileExecuteResult,
@@ -185,7 +185,7 @@ d::object!(ApplyHostProfileConfigurationSpec: t::ProfileExecuteResult, "ApplyHos
 impl d::IsA<t::ProfileExecuteResult> for ApplyHostProfileConfigurationSpec {}
 
 /// Data object `vim.profile.ApplyProfile`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ApplyProfile {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -228,7 +228,7 @@ d::object!(ApplyProfile: t::DynamicData, "ApplyProfile", 3, [
 impl d::IsA<t::ApplyProfile> for ApplyProfile {}
 
 /// Data object `vim.profile.host.AuthenticationProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct AuthenticationProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -241,7 +241,7 @@ d::object!(AuthenticationProfile: t::ApplyProfile, "AuthenticationProfile", 4, [
 impl d::IsA<t::ApplyProfile> for AuthenticationProfile {}
 
 /// Data object `vim.profile.cluster.ClusterProfile.CompleteConfigSpec`, which extends [`ClusterProfileConfigSpec`](t::ClusterProfileConfigSpec). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterProfileCompleteConfigSpec {
     /// The fields of [`ClusterProfileConfigSpec`](t::ClusterProfileConfigSpec).
     pub base: t::ClusterProfileConfigSpec,
@@ -255,7 +255,7 @@ impl d::IsA<t::ClusterProfileConfigSpec> for ClusterProfileCompleteConfigSpec {}
 impl d::IsA<t::ProfileCreateSpec> for ClusterProfileCompleteConfigSpec {}
 
 /// Data object `vim.profile.cluster.ClusterProfile.ConfigInfo`, which extends [`ProfileConfigInfo`](t::ProfileConfigInfo). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterProfileConfigInfo {
     /// The fields of [`ProfileConfigInfo`](t::ProfileConfigInfo).
     pub base: t::ProfileConfigInfo,
@@ -268,7 +268,7 @@ d::object!(ClusterProfileConfigInfo: t::ProfileConfigInfo, "ClusterProfileConfig
 impl d::IsA<t::ProfileConfigInfo> for ClusterProfileConfigInfo {}
 
 /// Data object `vim.profile.cluster.ClusterProfile.ConfigServiceCreateSpec`, which extends [`ClusterProfileConfigSpec`](t::ClusterProfileConfigSpec). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterProfileConfigServiceCreateSpec {
     /// The fields of [`ClusterProfileConfigSpec`](t::ClusterProfileConfigSpec).
     pub base: t::ClusterProfileConfigSpec,
@@ -282,7 +282,7 @@ impl d::IsA<t::ClusterProfileConfigSpec> for ClusterProfileConfigServiceCreateSp
 impl d::IsA<t::ProfileCreateSpec> for ClusterProfileConfigServiceCreateSpec {}
 
 /// Data object `vim.profile.cluster.ClusterProfile.ConfigSpec`, which extends [`ClusterProfileCreateSpec`](t::ClusterProfileCreateSpec). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterProfileConfigSpec {
     /// The fields of [`ClusterProfileCreateSpec`](t::ClusterProfileCreateSpec).
     pub base: t::ClusterProfileCreateSpec,
@@ -293,7 +293,7 @@ impl d::IsA<t::ClusterProfileConfigSpec> for ClusterProfileConfigSpec {}
 impl d::IsA<t::ProfileCreateSpec> for ClusterProfileConfigSpec {}
 
 /// Data object `vim.profile.cluster.ClusterProfile.CreateSpec`, which extends [`ProfileCreateSpec`](t::ProfileCreateSpec). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ClusterProfileCreateSpec {
     /// The fields of [`ProfileCreateSpec`](t::ProfileCreateSpec).
     pub base: t::ProfileCreateSpec,
@@ -313,7 +313,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.profile.ComplianceResult.ComplianceFailure`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ComplianceFailure {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -334,7 +334,7 @@ d::object!(ComplianceFailure: t::DynamicData, "ComplianceFailure", 3, [
 ]);
 
 /// Data object `vim.profile.ComplianceResult.ComplianceFailure.ComplianceFailureValues`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ComplianceFailureComplianceFailureValues {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -355,7 +355,7 @@ d::object!(ComplianceFailureComplianceFailureValues: t::DynamicData, "Compliance
 ]);
 
 /// Data object `vim.profile.ComplianceLocator`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ComplianceLocator {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -370,7 +370,7 @@ d::object!(ComplianceLocator: t::DynamicData, "ComplianceLocator", 3, [
 ]);
 
 /// Data object `vim.profile.ComplianceProfile`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ComplianceProfile {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -385,7 +385,7 @@ d::object!(ComplianceProfile: t::DynamicData, "ComplianceProfile", 3, [
 ]);
 
 /// Data object `vim.profile.ComplianceResult`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ComplianceResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -419,7 +419,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.profile.CompositePolicyOption`, which extends [`PolicyOption`](t::PolicyOption). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CompositePolicyOption {
     /// The fields of [`PolicyOption`](t::PolicyOption).
     pub base: t::PolicyOption,
@@ -432,7 +432,7 @@ d::object!(CompositePolicyOption: t::PolicyOption, "CompositePolicyOption", 3, [
 impl d::IsA<t::PolicyOption> for CompositePolicyOption {}
 
 /// Data object `vim.profile.host.DateTimeProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DateTimeProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -442,7 +442,7 @@ d::object!(DateTimeProfile: t::ApplyProfile, "DateTimeProfile", 3, [
 impl d::IsA<t::ApplyProfile> for DateTimeProfile {}
 
 /// Data object `vim.profile.host.DvsHostVNicProfile`, which extends [`DvsVNicProfile`](t::DvsVNicProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsHostVNicProfile {
     /// The fields of [`DvsVNicProfile`](t::DvsVNicProfile).
     pub base: t::DvsVNicProfile,
@@ -452,7 +452,7 @@ d::object!(DvsHostVNicProfile: t::DvsVNicProfile, "DvsHostVNicProfile", 3, [
 impl d::IsA<t::ApplyProfile> for DvsHostVNicProfile {}
 
 /// Data object `vim.profile.host.DvsProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -471,7 +471,7 @@ d::object!(DvsProfile: t::ApplyProfile, "DvsProfile", 3, [
 impl d::IsA<t::ApplyProfile> for DvsProfile {}
 
 /// Data object `vim.profile.host.DvsServiceConsoleVNicProfile`, which extends [`DvsVNicProfile`](t::DvsVNicProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsServiceConsoleVNicProfile {
     /// The fields of [`DvsVNicProfile`](t::DvsVNicProfile).
     pub base: t::DvsVNicProfile,
@@ -481,7 +481,7 @@ d::object!(DvsServiceConsoleVNicProfile: t::DvsVNicProfile, "DvsServiceConsoleVN
 impl d::IsA<t::ApplyProfile> for DvsServiceConsoleVNicProfile {}
 
 /// Data object `vim.profile.host.DvsVNicProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DvsVNicProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -497,7 +497,7 @@ d::object!(DvsVNicProfile: t::ApplyProfile, "DvsVNicProfile", 3, [
 impl d::IsA<t::ApplyProfile> for DvsVNicProfile {}
 
 /// Data object `vim.profile.host.FirewallProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FirewallProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -510,7 +510,7 @@ d::object!(FirewallProfile: t::ApplyProfile, "FirewallProfile", 3, [
 impl d::IsA<t::ApplyProfile> for FirewallProfile {}
 
 /// Data object `vim.profile.host.FirewallProfile.RulesetProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FirewallProfileRulesetProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -523,7 +523,7 @@ d::object!(FirewallProfileRulesetProfile: t::ApplyProfile, "FirewallProfileRules
 impl d::IsA<t::ApplyProfile> for FirewallProfileRulesetProfile {}
 
 /// Data object `vim.profile.host.HostApplyProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostApplyProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -566,7 +566,7 @@ d::object!(HostApplyProfile: t::ApplyProfile, "HostApplyProfile", 3, [
 impl d::IsA<t::ApplyProfile> for HostApplyProfile {}
 
 /// Data object `vim.profile.host.HostMemoryProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostMemoryProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -576,7 +576,7 @@ d::object!(HostMemoryProfile: t::ApplyProfile, "HostMemoryProfile", 3, [
 impl d::IsA<t::ApplyProfile> for HostMemoryProfile {}
 
 /// Data object `vim.profile.host.HostPortGroupProfile`, which extends [`PortGroupProfile`](t::PortGroupProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostPortGroupProfile {
     /// The fields of [`PortGroupProfile`](t::PortGroupProfile).
     pub base: t::PortGroupProfile,
@@ -589,7 +589,7 @@ d::object!(HostPortGroupProfile: t::PortGroupProfile, "HostPortGroupProfile", 3,
 impl d::IsA<t::ApplyProfile> for HostPortGroupProfile {}
 
 /// Data object `vim.profile.host.HostProfile.CompleteConfigSpec`, which extends [`HostProfileConfigSpec`](t::HostProfileConfigSpec). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostProfileCompleteConfigSpec {
     /// The fields of [`HostProfileConfigSpec`](t::HostProfileConfigSpec).
     pub base: t::HostProfileConfigSpec,
@@ -621,7 +621,7 @@ impl d::IsA<t::HostProfileConfigSpec> for HostProfileCompleteConfigSpec {}
 impl d::IsA<t::ProfileCreateSpec> for HostProfileCompleteConfigSpec {}
 
 /// Data object `vim.profile.host.HostProfile.ConfigInfo`, which extends [`ProfileConfigInfo`](t::ProfileConfigInfo). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostProfileConfigInfo {
     /// The fields of [`ProfileConfigInfo`](t::ProfileConfigInfo).
     pub base: t::ProfileConfigInfo,
@@ -649,7 +649,7 @@ d::object!(HostProfileConfigInfo: t::ProfileConfigInfo, "HostProfileConfigInfo",
 impl d::IsA<t::ProfileConfigInfo> for HostProfileConfigInfo {}
 
 /// Data object `vim.profile.host.HostProfile.ConfigSpec`, which extends [`ProfileCreateSpec`](t::ProfileCreateSpec). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostProfileConfigSpec {
     /// The fields of [`ProfileCreateSpec`](t::ProfileCreateSpec).
     pub base: t::ProfileCreateSpec,
@@ -660,7 +660,7 @@ impl d::IsA<t::HostProfileConfigSpec> for HostProfileConfigSpec {}
 impl d::IsA<t::ProfileCreateSpec> for HostProfileConfigSpec {}
 
 /// Data object `vim.profile.host.HostProfile.HostBasedConfigSpec`, which extends [`HostProfileConfigSpec`](t::HostProfileConfigSpec). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostProfileHostBasedConfigSpec {
     /// The fields of [`HostProfileConfigSpec`](t::HostProfileConfigSpec).
     pub base: t::HostProfileConfigSpec,
@@ -686,7 +686,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.profile.host.ProfileManager.CompositionResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostProfileManagerCompositionResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -701,7 +701,7 @@ d::object!(HostProfileManagerCompositionResult: t::DynamicData, "HostProfileMana
 ]);
 
 /// Data object `vim.profile.host.ProfileManager.CompositionResult.ResultElement`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostProfileManagerCompositionResultResultElement {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -727,7 +727,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.profile.host.ProfileManager.CompositionValidationResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostProfileManagerCompositionValidationResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -742,7 +742,7 @@ d::object!(HostProfileManagerCompositionValidationResult: t::DynamicData, "HostP
 ]);
 
 /// Data object `vim.profile.host.ProfileManager.CompositionValidationResult.ResultElement`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostProfileManagerCompositionValidationResultResultElement {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -789,7 +789,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.profile.host.ProfileManager.ConfigTaskList`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostProfileManagerConfigTaskList {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -807,7 +807,7 @@ d::object!(HostProfileManagerConfigTaskList: t::DynamicData, "HostProfileManager
 ]);
 
 /// Data object `vim.profile.host.ProfileManager.HostToConfigSpecMap`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostProfileManagerHostToConfigSpecMap {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -830,7 +830,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.profile.host.HostProfile.SerializedHostProfileSpec`, which extends [`ProfileSerializedCreateSpec`](t::ProfileSerializedCreateSpec). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostProfileSerializedHostProfileSpec {
     /// The fields of [`ProfileSerializedCreateSpec`](t::ProfileSerializedCreateSpec).
     pub base: t::ProfileSerializedCreateSpec,
@@ -846,7 +846,7 @@ d::object!(HostProfileSerializedHostProfileSpec: t::ProfileSerializedCreateSpec,
 impl d::IsA<t::ProfileCreateSpec> for HostProfileSerializedHostProfileSpec {}
 
 /// Data object `vim.profile.host.HostProfile.ValidationFailureInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostProfileValidationFailureInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -895,7 +895,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.profile.host.ProfileManager.EntityCustomizations`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostProfilesEntityCustomizations {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -904,7 +904,7 @@ d::object!(HostProfilesEntityCustomizations: t::DynamicData, "HostProfilesEntity
 ]);
 
 /// Data object `vim.profile.host.HostSpecification`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSpecification {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -928,7 +928,7 @@ d::object!(HostSpecification: t::DynamicData, "HostSpecification", 9, [
 ]);
 
 /// Data object `vim.profile.host.HostSubSpecification`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostSubSpecification {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -949,7 +949,7 @@ d::object!(HostSubSpecification: t::DynamicData, "HostSubSpecification", 9, [
 ]);
 
 /// Data object `vim.profile.host.IpAddressProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IpAddressProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -959,7 +959,7 @@ d::object!(IpAddressProfile: t::ApplyProfile, "IpAddressProfile", 3, [
 impl d::IsA<t::ApplyProfile> for IpAddressProfile {}
 
 /// Data object `vim.profile.host.IpRouteProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct IpRouteProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -972,7 +972,7 @@ d::object!(IpRouteProfile: t::ApplyProfile, "IpRouteProfile", 3, [
 impl d::IsA<t::ApplyProfile> for IpRouteProfile {}
 
 /// Data object `vim.profile.host.VirtualSwitchProfile.LinkProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct LinkProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -982,7 +982,7 @@ d::object!(LinkProfile: t::ApplyProfile, "LinkProfile", 3, [
 impl d::IsA<t::ApplyProfile> for LinkProfile {}
 
 /// Data object `vim.profile.host.NasStorageProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NasStorageProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -995,7 +995,7 @@ d::object!(NasStorageProfile: t::ApplyProfile, "NasStorageProfile", 3, [
 impl d::IsA<t::ApplyProfile> for NasStorageProfile {}
 
 /// Data object `vim.profile.host.NetStackInstanceProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NetStackInstanceProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -1014,7 +1014,7 @@ d::object!(NetStackInstanceProfile: t::ApplyProfile, "NetStackInstanceProfile", 
 impl d::IsA<t::ApplyProfile> for NetStackInstanceProfile {}
 
 /// Data object `vim.profile.host.NetworkPolicyProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NetworkPolicyProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -1024,7 +1024,7 @@ d::object!(NetworkPolicyProfile: t::ApplyProfile, "NetworkPolicyProfile", 3, [
 impl d::IsA<t::ApplyProfile> for NetworkPolicyProfile {}
 
 /// Data object `vim.profile.host.NetworkProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NetworkProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -1076,7 +1076,7 @@ d::object!(NetworkProfile: t::ApplyProfile, "NetworkProfile", 3, [
 impl d::IsA<t::ApplyProfile> for NetworkProfile {}
 
 /// Data object `vim.profile.host.NetworkProfile.DnsConfigProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NetworkProfileDnsConfigProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -1086,7 +1086,7 @@ d::object!(NetworkProfileDnsConfigProfile: t::ApplyProfile, "NetworkProfileDnsCo
 impl d::IsA<t::ApplyProfile> for NetworkProfileDnsConfigProfile {}
 
 /// Data object `vim.profile.host.NsxHostVNicProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NsxHostVNicProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -1102,7 +1102,7 @@ d::object!(NsxHostVNicProfile: t::ApplyProfile, "NsxHostVNicProfile", 10, [
 impl d::IsA<t::ApplyProfile> for NsxHostVNicProfile {}
 
 /// Data object `vim.profile.host.VirtualSwitchProfile.NumPortsProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NumPortsProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -1112,7 +1112,7 @@ d::object!(NumPortsProfile: t::ApplyProfile, "NumPortsProfile", 3, [
 impl d::IsA<t::ApplyProfile> for NumPortsProfile {}
 
 /// Data object `vim.profile.host.OpaqueSwitchProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OpaqueSwitchProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -1122,7 +1122,7 @@ d::object!(OpaqueSwitchProfile: t::ApplyProfile, "OpaqueSwitchProfile", 16, [
 impl d::IsA<t::ApplyProfile> for OpaqueSwitchProfile {}
 
 /// Data object `vim.profile.host.OptionProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OptionProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -1135,7 +1135,7 @@ d::object!(OptionProfile: t::ApplyProfile, "OptionProfile", 3, [
 impl d::IsA<t::ApplyProfile> for OptionProfile {}
 
 /// Data object `vim.profile.host.PermissionProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PermissionProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -1148,7 +1148,7 @@ d::object!(PermissionProfile: t::ApplyProfile, "PermissionProfile", 4, [
 impl d::IsA<t::ApplyProfile> for PermissionProfile {}
 
 /// Data object `vim.profile.host.PhysicalNicProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PhysicalNicProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -1161,7 +1161,7 @@ d::object!(PhysicalNicProfile: t::ApplyProfile, "PhysicalNicProfile", 3, [
 impl d::IsA<t::ApplyProfile> for PhysicalNicProfile {}
 
 /// Data object `vim.profile.host.PnicUplinkProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PnicUplinkProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -1174,7 +1174,7 @@ d::object!(PnicUplinkProfile: t::ApplyProfile, "PnicUplinkProfile", 3, [
 impl d::IsA<t::ApplyProfile> for PnicUplinkProfile {}
 
 /// Data object `vim.profile.PolicyOption`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PolicyOption {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1190,7 +1190,7 @@ d::object!(PolicyOption: t::DynamicData, "PolicyOption", 3, [
 impl d::IsA<t::PolicyOption> for PolicyOption {}
 
 /// Data object `vim.profile.host.PortGroupProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct PortGroupProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -1215,7 +1215,7 @@ d::object!(PortGroupProfile: t::ApplyProfile, "PortGroupProfile", 3, [
 impl d::IsA<t::ApplyProfile> for PortGroupProfile {}
 
 /// Data object `vim.profile.ApplyProfileElement`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfileApplyProfileElement {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -1228,7 +1228,7 @@ d::object!(ProfileApplyProfileElement: t::ApplyProfile, "ProfileApplyProfileElem
 impl d::IsA<t::ApplyProfile> for ProfileApplyProfileElement {}
 
 /// Data object `vim.profile.ApplyProfileProperty`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfileApplyProfileProperty {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1246,7 +1246,7 @@ d::object!(ProfileApplyProfileProperty: t::DynamicData, "ProfileApplyProfileProp
 ]);
 
 /// Data object `vim.profile.CompositeExpression`, which extends [`ProfileExpression`](t::ProfileExpression). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfileCompositeExpression {
     /// The fields of [`ProfileExpression`](t::ProfileExpression).
     pub base: t::ProfileExpression,
@@ -1262,7 +1262,7 @@ d::object!(ProfileCompositeExpression: t::ProfileExpression, "ProfileCompositeEx
 impl d::IsA<t::ProfileExpression> for ProfileCompositeExpression {}
 
 /// Data object `vim.profile.CompositePolicyOptionMetadata`, which extends [`ProfilePolicyOptionMetadata`](t::ProfilePolicyOptionMetadata). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfileCompositePolicyOptionMetadata {
     /// The fields of [`ProfilePolicyOptionMetadata`](t::ProfilePolicyOptionMetadata).
     pub base: t::ProfilePolicyOptionMetadata,
@@ -1275,7 +1275,7 @@ d::object!(ProfileCompositePolicyOptionMetadata: t::ProfilePolicyOptionMetadata,
 impl d::IsA<t::ProfilePolicyOptionMetadata> for ProfileCompositePolicyOptionMetadata {}
 
 /// Data object `vim.profile.Profile.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfileConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1294,7 +1294,7 @@ d::object!(ProfileConfigInfo: t::DynamicData, "ProfileConfigInfo", 3, [
 impl d::IsA<t::ProfileConfigInfo> for ProfileConfigInfo {}
 
 /// Data object `vim.profile.Profile.CreateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfileCreateSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1313,7 +1313,7 @@ d::object!(ProfileCreateSpec: t::DynamicData, "ProfileCreateSpec", 3, [
 impl d::IsA<t::ProfileCreateSpec> for ProfileCreateSpec {}
 
 /// Data object `vim.profile.DeferredPolicyOptionParameter`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfileDeferredPolicyOptionParameter {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1328,7 +1328,7 @@ d::object!(ProfileDeferredPolicyOptionParameter: t::DynamicData, "ProfileDeferre
 ]);
 
 /// Data object `vim.profile.Profile.Description`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfileDescription {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1340,7 +1340,7 @@ d::object!(ProfileDescription: t::DynamicData, "ProfileDescription", 3, [
 ]);
 
 /// Data object `vim.profile.Profile.Description.Section`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfileDescriptionSection {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1355,7 +1355,7 @@ d::object!(ProfileDescriptionSection: t::DynamicData, "ProfileDescriptionSection
 ]);
 
 /// Data object `vim.profile.host.ExecuteResult.ExecuteError`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfileExecuteError {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1370,7 +1370,7 @@ d::object!(ProfileExecuteError: t::DynamicData, "ProfileExecuteError", 3, [
 ]);
 
 /// Data object `vim.profile.host.ExecuteResult`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfileExecuteResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1404,7 +1404,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.profile.Expression`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfileExpression {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1423,7 +1423,7 @@ d::object!(ProfileExpression: t::DynamicData, "ProfileExpression", 3, [
 impl d::IsA<t::ProfileExpression> for ProfileExpression {}
 
 /// Data object `vim.profile.ExpressionMetadata`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfileExpressionMetadata {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1438,7 +1438,7 @@ d::object!(ProfileExpressionMetadata: t::DynamicData, "ProfileExpressionMetadata
 ]);
 
 /// Data object `vim.profile.ProfileMetadata`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfileMetadata {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1468,7 +1468,7 @@ d::object!(ProfileMetadata: t::DynamicData, "ProfileMetadata", 3, [
 ]);
 
 /// Data object `vim.profile.ProfileMetadata.ProfileOperationMessage`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfileMetadataProfileOperationMessage {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1483,7 +1483,7 @@ d::object!(ProfileMetadataProfileOperationMessage: t::DynamicData, "ProfileMetad
 ]);
 
 /// Data object `vim.profile.ProfileMetadata.ProfileSortSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfileMetadataProfileSortSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1510,7 +1510,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.profile.ParameterMetadata`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfileParameterMetadata {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1543,7 +1543,7 @@ d::object!(ProfileParameterMetadata: t::DynamicData, "ProfileParameterMetadata",
 ]);
 
 /// Data object `vim.profile.ParameterMetadata.ParameterRelationMetadata`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfileParameterMetadataParameterRelationMetadata {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1578,7 +1578,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.profile.Policy`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfilePolicy {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1593,7 +1593,7 @@ d::object!(ProfilePolicy: t::DynamicData, "ProfilePolicy", 3, [
 ]);
 
 /// Data object `vim.profile.PolicyMetadata`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfilePolicyMetadata {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1608,7 +1608,7 @@ d::object!(ProfilePolicyMetadata: t::DynamicData, "ProfilePolicyMetadata", 3, [
 ]);
 
 /// Data object `vim.profile.PolicyOptionMetadata`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfilePolicyOptionMetadata {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1624,7 +1624,7 @@ d::object!(ProfilePolicyOptionMetadata: t::DynamicData, "ProfilePolicyOptionMeta
 impl d::IsA<t::ProfilePolicyOptionMetadata> for ProfilePolicyOptionMetadata {}
 
 /// Data object `vim.profile.ProfileStructure`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfileProfileStructure {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1639,7 +1639,7 @@ d::object!(ProfileProfileStructure: t::DynamicData, "ProfileProfileStructure", 5
 ]);
 
 /// Data object `vim.profile.ProfileStructureProperty`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfileProfileStructureProperty {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1657,7 +1657,7 @@ d::object!(ProfileProfileStructureProperty: t::DynamicData, "ProfileProfileStruc
 ]);
 
 /// Data object `vim.profile.ProfilePropertyPath`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfilePropertyPath {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1678,7 +1678,7 @@ d::object!(ProfilePropertyPath: t::DynamicData, "ProfilePropertyPath", 3, [
 ]);
 
 /// Data object `vim.profile.Profile.SerializedCreateSpec`, which extends [`ProfileCreateSpec`](t::ProfileCreateSpec). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfileSerializedCreateSpec {
     /// The fields of [`ProfileCreateSpec`](t::ProfileCreateSpec).
     pub base: t::ProfileCreateSpec,
@@ -1691,7 +1691,7 @@ d::object!(ProfileSerializedCreateSpec: t::ProfileCreateSpec, "ProfileSerialized
 impl d::IsA<t::ProfileCreateSpec> for ProfileSerializedCreateSpec {}
 
 /// Data object `vim.profile.SimpleExpression`, which extends [`ProfileExpression`](t::ProfileExpression). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ProfileSimpleExpression {
     /// The fields of [`ProfileExpression`](t::ProfileExpression).
     pub base: t::ProfileExpression,
@@ -1707,7 +1707,7 @@ d::object!(ProfileSimpleExpression: t::ProfileExpression, "ProfileSimpleExpressi
 impl d::IsA<t::ProfileExpression> for ProfileSimpleExpression {}
 
 /// Data object `vim.profile.host.SecurityProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SecurityProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -1720,7 +1720,7 @@ d::object!(SecurityProfile: t::ApplyProfile, "SecurityProfile", 3, [
 impl d::IsA<t::ApplyProfile> for SecurityProfile {}
 
 /// Data object `vim.profile.host.ServiceConsolePortGroupProfile`, which extends [`PortGroupProfile`](t::PortGroupProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ServiceConsolePortGroupProfile {
     /// The fields of [`PortGroupProfile`](t::PortGroupProfile).
     pub base: t::PortGroupProfile,
@@ -1733,7 +1733,7 @@ d::object!(ServiceConsolePortGroupProfile: t::PortGroupProfile, "ServiceConsoleP
 impl d::IsA<t::ApplyProfile> for ServiceConsolePortGroupProfile {}
 
 /// Data object `vim.profile.host.ServiceProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ServiceProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -1746,7 +1746,7 @@ d::object!(ServiceProfile: t::ApplyProfile, "ServiceProfile", 3, [
 impl d::IsA<t::ApplyProfile> for ServiceProfile {}
 
 /// Data object `vim.profile.host.StaticRouteProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StaticRouteProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -1759,7 +1759,7 @@ d::object!(StaticRouteProfile: t::ApplyProfile, "StaticRouteProfile", 3, [
 impl d::IsA<t::ApplyProfile> for StaticRouteProfile {}
 
 /// Data object `vim.profile.host.StorageProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StorageProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -1772,7 +1772,7 @@ d::object!(StorageProfile: t::ApplyProfile, "StorageProfile", 3, [
 impl d::IsA<t::ApplyProfile> for StorageProfile {}
 
 /// Data object `vim.profile.host.ProfileManager.StructuredCustomizations`, which extends [`HostProfilesEntityCustomizations`](t::HostProfilesEntityCustomizations). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct StructuredCustomizations {
     /// The fields of [`HostProfilesEntityCustomizations`](t::HostProfilesEntityCustomizations).
     pub base: t::HostProfilesEntityCustomizations,
@@ -1787,7 +1787,7 @@ d::object!(StructuredCustomizations: t::HostProfilesEntityCustomizations, "Struc
 ]);
 
 /// Data object `vim.profile.host.UserGroupProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UserGroupProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -1800,7 +1800,7 @@ d::object!(UserGroupProfile: t::ApplyProfile, "UserGroupProfile", 3, [
 impl d::IsA<t::ApplyProfile> for UserGroupProfile {}
 
 /// Data object `vim.profile.UserInputRequiredParameterMetadata`, which extends [`ProfilePolicyOptionMetadata`](t::ProfilePolicyOptionMetadata). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UserInputRequiredParameterMetadata {
     /// The fields of [`ProfilePolicyOptionMetadata`](t::ProfilePolicyOptionMetadata).
     pub base: t::ProfilePolicyOptionMetadata,
@@ -1813,7 +1813,7 @@ d::object!(UserInputRequiredParameterMetadata: t::ProfilePolicyOptionMetadata, "
 impl d::IsA<t::ProfilePolicyOptionMetadata> for UserInputRequiredParameterMetadata {}
 
 /// Data object `vim.profile.host.UserProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UserProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -1826,7 +1826,7 @@ d::object!(UserProfile: t::ApplyProfile, "UserProfile", 3, [
 impl d::IsA<t::ApplyProfile> for UserProfile {}
 
 /// Data object `vim.profile.host.VirtualSwitchProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSwitchProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -1851,7 +1851,7 @@ d::object!(VirtualSwitchProfile: t::ApplyProfile, "VirtualSwitchProfile", 3, [
 impl d::IsA<t::ApplyProfile> for VirtualSwitchProfile {}
 
 /// Data object `vim.profile.host.PortGroupProfile.VirtualSwitchSelectionProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSwitchSelectionProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -1861,7 +1861,7 @@ d::object!(VirtualSwitchSelectionProfile: t::ApplyProfile, "VirtualSwitchSelecti
 impl d::IsA<t::ApplyProfile> for VirtualSwitchSelectionProfile {}
 
 /// Data object `vim.profile.host.PortGroupProfile.VlanProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VlanProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
@@ -1871,7 +1871,7 @@ d::object!(VlanProfile: t::ApplyProfile, "VlanProfile", 3, [
 impl d::IsA<t::ApplyProfile> for VlanProfile {}
 
 /// Data object `vim.profile.host.VmPortGroupProfile`, which extends [`PortGroupProfile`](t::PortGroupProfile). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmPortGroupProfile {
     /// The fields of [`PortGroupProfile`](t::PortGroupProfile).
     pub base: t::PortGroupProfile,

@@ -7,7 +7,7 @@ use crate::generated::types as t;
 use crate::moref::MoRef;
 
 /// Data object `vim.vm.check.Result`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CheckResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -39,7 +39,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.ConfigTarget`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ConfigTarget {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -174,7 +174,7 @@ d::object!(ConfigTarget: t::DynamicData, "ConfigTarget", 0, [
 ]);
 
 /// Data object `vim.vm.customization.AdapterMapping`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationAdapterMapping {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -189,7 +189,7 @@ d::object!(CustomizationAdapterMapping: t::DynamicData, "CustomizationAdapterMap
 ]);
 
 /// Data object `vim.vm.customization.AutoIpV6Generator`, which extends [`CustomizationIpV6Generator`](t::CustomizationIpV6Generator). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationAutoIpV6Generator {
     /// The fields of [`CustomizationIpV6Generator`](t::CustomizationIpV6Generator).
     pub base: t::CustomizationIpV6Generator,
@@ -199,7 +199,7 @@ d::object!(CustomizationAutoIpV6Generator: t::CustomizationIpV6Generator, "Custo
 impl d::IsA<t::CustomizationIpV6Generator> for CustomizationAutoIpV6Generator {}
 
 /// Data object `vim.vm.customization.CloudinitPrep`, which extends [`CustomizationIdentitySettings`](t::CustomizationIdentitySettings). Since API 7.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationCloudinitPrep {
     /// The fields of [`CustomizationIdentitySettings`](t::CustomizationIdentitySettings).
     pub base: t::CustomizationIdentitySettings,
@@ -215,7 +215,7 @@ d::object!(CustomizationCloudinitPrep: t::CustomizationIdentitySettings, "Custom
 impl d::IsA<t::CustomizationIdentitySettings> for CustomizationCloudinitPrep {}
 
 /// Data object `vim.vm.customization.CustomIpGenerator`, which extends [`CustomizationIpGenerator`](t::CustomizationIpGenerator). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationCustomIpGenerator {
     /// The fields of [`CustomizationIpGenerator`](t::CustomizationIpGenerator).
     pub base: t::CustomizationIpGenerator,
@@ -228,7 +228,7 @@ d::object!(CustomizationCustomIpGenerator: t::CustomizationIpGenerator, "Customi
 impl d::IsA<t::CustomizationIpGenerator> for CustomizationCustomIpGenerator {}
 
 /// Data object `vim.vm.customization.CustomIpV6Generator`, which extends [`CustomizationIpV6Generator`](t::CustomizationIpV6Generator). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationCustomIpV6Generator {
     /// The fields of [`CustomizationIpV6Generator`](t::CustomizationIpV6Generator).
     pub base: t::CustomizationIpV6Generator,
@@ -241,7 +241,7 @@ d::object!(CustomizationCustomIpV6Generator: t::CustomizationIpV6Generator, "Cus
 impl d::IsA<t::CustomizationIpV6Generator> for CustomizationCustomIpV6Generator {}
 
 /// Data object `vim.vm.customization.CustomNameGenerator`, which extends [`CustomizationName`](t::CustomizationName). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationCustomName {
     /// The fields of [`CustomizationName`](t::CustomizationName).
     pub base: t::CustomizationName,
@@ -254,7 +254,7 @@ d::object!(CustomizationCustomName: t::CustomizationName, "CustomizationCustomNa
 impl d::IsA<t::CustomizationName> for CustomizationCustomName {}
 
 /// Data object `vim.vm.customization.DhcpIpGenerator`, which extends [`CustomizationIpGenerator`](t::CustomizationIpGenerator). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationDhcpIpGenerator {
     /// The fields of [`CustomizationIpGenerator`](t::CustomizationIpGenerator).
     pub base: t::CustomizationIpGenerator,
@@ -264,7 +264,7 @@ d::object!(CustomizationDhcpIpGenerator: t::CustomizationIpGenerator, "Customiza
 impl d::IsA<t::CustomizationIpGenerator> for CustomizationDhcpIpGenerator {}
 
 /// Data object `vim.vm.customization.DhcpIpV6Generator`, which extends [`CustomizationIpV6Generator`](t::CustomizationIpV6Generator). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationDhcpIpV6Generator {
     /// The fields of [`CustomizationIpV6Generator`](t::CustomizationIpV6Generator).
     pub base: t::CustomizationIpV6Generator,
@@ -274,7 +274,7 @@ d::object!(CustomizationDhcpIpV6Generator: t::CustomizationIpV6Generator, "Custo
 impl d::IsA<t::CustomizationIpV6Generator> for CustomizationDhcpIpV6Generator {}
 
 /// Data object `vim.vm.customization.DisableIpV4`, which extends [`CustomizationIpGenerator`](t::CustomizationIpGenerator). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationDisableIpV4 {
     /// The fields of [`CustomizationIpGenerator`](t::CustomizationIpGenerator).
     pub base: t::CustomizationIpGenerator,
@@ -284,7 +284,7 @@ d::object!(CustomizationDisableIpV4: t::CustomizationIpGenerator, "Customization
 impl d::IsA<t::CustomizationIpGenerator> for CustomizationDisableIpV4 {}
 
 /// Data object `vim.vm.customization.FixedIp`, which extends [`CustomizationIpGenerator`](t::CustomizationIpGenerator). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationFixedIp {
     /// The fields of [`CustomizationIpGenerator`](t::CustomizationIpGenerator).
     pub base: t::CustomizationIpGenerator,
@@ -297,7 +297,7 @@ d::object!(CustomizationFixedIp: t::CustomizationIpGenerator, "CustomizationFixe
 impl d::IsA<t::CustomizationIpGenerator> for CustomizationFixedIp {}
 
 /// Data object `vim.vm.customization.FixedIpV6`, which extends [`CustomizationIpV6Generator`](t::CustomizationIpV6Generator). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationFixedIpV6 {
     /// The fields of [`CustomizationIpV6Generator`](t::CustomizationIpV6Generator).
     pub base: t::CustomizationIpV6Generator,
@@ -313,7 +313,7 @@ d::object!(CustomizationFixedIpV6: t::CustomizationIpV6Generator, "Customization
 impl d::IsA<t::CustomizationIpV6Generator> for CustomizationFixedIpV6 {}
 
 /// Data object `vim.vm.customization.FixedName`, which extends [`CustomizationName`](t::CustomizationName). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationFixedName {
     /// The fields of [`CustomizationName`](t::CustomizationName).
     pub base: t::CustomizationName,
@@ -326,7 +326,7 @@ d::object!(CustomizationFixedName: t::CustomizationName, "CustomizationFixedName
 impl d::IsA<t::CustomizationName> for CustomizationFixedName {}
 
 /// Data object `vim.vm.customization.GlobalIPSettings`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationGlobalIPSettings {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -341,7 +341,7 @@ d::object!(CustomizationGlobalIPSettings: t::DynamicData, "CustomizationGlobalIP
 ]);
 
 /// Data object `vim.vm.customization.GuiRunOnce`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationGuiRunOnce {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -353,7 +353,7 @@ d::object!(CustomizationGuiRunOnce: t::DynamicData, "CustomizationGuiRunOnce", 0
 ]);
 
 /// Data object `vim.vm.customization.GuiUnattended`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationGuiUnattended {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -374,7 +374,7 @@ d::object!(CustomizationGuiUnattended: t::DynamicData, "CustomizationGuiUnattend
 ]);
 
 /// Data object `vim.vm.customization.IPSettings`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationIPSettings {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -410,7 +410,7 @@ d::object!(CustomizationIPSettings: t::DynamicData, "CustomizationIPSettings", 0
 ]);
 
 /// Data object `vim.vm.customization.IPSettings.IpV6AddressSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationIPSettingsIpV6AddressSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -425,7 +425,7 @@ d::object!(CustomizationIPSettingsIpV6AddressSpec: t::DynamicData, "Customizatio
 ]);
 
 /// Data object `vim.vm.customization.Identification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationIdentification {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -449,7 +449,7 @@ d::object!(CustomizationIdentification: t::DynamicData, "CustomizationIdentifica
 ]);
 
 /// Data object `vim.vm.customization.IdentitySettings`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationIdentitySettings {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -459,7 +459,7 @@ d::object!(CustomizationIdentitySettings: t::DynamicData, "CustomizationIdentity
 impl d::IsA<t::CustomizationIdentitySettings> for CustomizationIdentitySettings {}
 
 /// Data object `vim.vm.customization.IpGenerator`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationIpGenerator {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -469,7 +469,7 @@ d::object!(CustomizationIpGenerator: t::DynamicData, "CustomizationIpGenerator",
 impl d::IsA<t::CustomizationIpGenerator> for CustomizationIpGenerator {}
 
 /// Data object `vim.vm.customization.IpV6Generator`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationIpV6Generator {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -487,7 +487,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.customization.LicenseFilePrintData`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationLicenseFilePrintData {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -502,7 +502,7 @@ d::object!(CustomizationLicenseFilePrintData: t::DynamicData, "CustomizationLice
 ]);
 
 /// Data object `vim.vm.customization.LinuxFlexPrep`, which extends [`CustomizationIdentitySettings`](t::CustomizationIdentitySettings). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationLinuxFlexPrep {
     /// The fields of [`CustomizationIdentitySettings`](t::CustomizationIdentitySettings).
     pub base: t::CustomizationIdentitySettings,
@@ -512,7 +512,7 @@ d::object!(CustomizationLinuxFlexPrep: t::CustomizationIdentitySettings, "Custom
 impl d::IsA<t::CustomizationIdentitySettings> for CustomizationLinuxFlexPrep {}
 
 /// Data object `vim.vm.customization.LinuxOptions`, which extends [`CustomizationOptions`](t::CustomizationOptions). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationLinuxOptions {
     /// The fields of [`CustomizationOptions`](t::CustomizationOptions).
     pub base: t::CustomizationOptions,
@@ -522,7 +522,7 @@ d::object!(CustomizationLinuxOptions: t::CustomizationOptions, "CustomizationLin
 impl d::IsA<t::CustomizationOptions> for CustomizationLinuxOptions {}
 
 /// Data object `vim.vm.customization.LinuxPrep`, which extends [`CustomizationIdentitySettings`](t::CustomizationIdentitySettings). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationLinuxPrep {
     /// The fields of [`CustomizationIdentitySettings`](t::CustomizationIdentitySettings).
     pub base: t::CustomizationIdentitySettings,
@@ -559,7 +559,7 @@ d::object!(CustomizationLinuxPrep: t::CustomizationIdentitySettings, "Customizat
 impl d::IsA<t::CustomizationIdentitySettings> for CustomizationLinuxPrep {}
 
 /// Data object `vim.vm.customization.NameGenerator`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationName {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -578,7 +578,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.customization.Options`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationOptions {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -588,7 +588,7 @@ d::object!(CustomizationOptions: t::DynamicData, "CustomizationOptions", 0, [
 impl d::IsA<t::CustomizationOptions> for CustomizationOptions {}
 
 /// Data object `vim.vm.customization.Password`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationPassword {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -603,7 +603,7 @@ d::object!(CustomizationPassword: t::DynamicData, "CustomizationPassword", 0, [
 ]);
 
 /// Data object `vim.vm.customization.PrefixNameGenerator`, which extends [`CustomizationName`](t::CustomizationName). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationPrefixName {
     /// The fields of [`CustomizationName`](t::CustomizationName).
     pub base: t::CustomizationName,
@@ -616,7 +616,7 @@ d::object!(CustomizationPrefixName: t::CustomizationName, "CustomizationPrefixNa
 impl d::IsA<t::CustomizationName> for CustomizationPrefixName {}
 
 /// Data object `vim.vm.customization.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -640,7 +640,7 @@ d::object!(CustomizationSpec: t::DynamicData, "CustomizationSpec", 0, [
 ]);
 
 /// Data object `vim.vm.customization.StatelessIpV6Generator`, which extends [`CustomizationIpV6Generator`](t::CustomizationIpV6Generator). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationStatelessIpV6Generator {
     /// The fields of [`CustomizationIpV6Generator`](t::CustomizationIpV6Generator).
     pub base: t::CustomizationIpV6Generator,
@@ -650,7 +650,7 @@ d::object!(CustomizationStatelessIpV6Generator: t::CustomizationIpV6Generator, "
 impl d::IsA<t::CustomizationIpV6Generator> for CustomizationStatelessIpV6Generator {}
 
 /// Data object `vim.vm.customization.Sysprep`, which extends [`CustomizationIdentitySettings`](t::CustomizationIdentitySettings). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationSysprep {
     /// The fields of [`CustomizationIdentitySettings`](t::CustomizationIdentitySettings).
     pub base: t::CustomizationIdentitySettings,
@@ -693,7 +693,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.customization.SysprepText`, which extends [`CustomizationIdentitySettings`](t::CustomizationIdentitySettings). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationSysprepText {
     /// The fields of [`CustomizationIdentitySettings`](t::CustomizationIdentitySettings).
     pub base: t::CustomizationIdentitySettings,
@@ -706,7 +706,7 @@ d::object!(CustomizationSysprepText: t::CustomizationIdentitySettings, "Customiz
 impl d::IsA<t::CustomizationIdentitySettings> for CustomizationSysprepText {}
 
 /// Data object `vim.vm.customization.UnknownIpGenerator`, which extends [`CustomizationIpGenerator`](t::CustomizationIpGenerator). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationUnknownIpGenerator {
     /// The fields of [`CustomizationIpGenerator`](t::CustomizationIpGenerator).
     pub base: t::CustomizationIpGenerator,
@@ -716,7 +716,7 @@ d::object!(CustomizationUnknownIpGenerator: t::CustomizationIpGenerator, "Custom
 impl d::IsA<t::CustomizationIpGenerator> for CustomizationUnknownIpGenerator {}
 
 /// Data object `vim.vm.customization.UnknownIpV6Generator`, which extends [`CustomizationIpV6Generator`](t::CustomizationIpV6Generator). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationUnknownIpV6Generator {
     /// The fields of [`CustomizationIpV6Generator`](t::CustomizationIpV6Generator).
     pub base: t::CustomizationIpV6Generator,
@@ -726,7 +726,7 @@ d::object!(CustomizationUnknownIpV6Generator: t::CustomizationIpV6Generator, "Cu
 impl d::IsA<t::CustomizationIpV6Generator> for CustomizationUnknownIpV6Generator {}
 
 /// Data object `vim.vm.customization.UnknownNameGenerator`, which extends [`CustomizationName`](t::CustomizationName). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationUnknownName {
     /// The fields of [`CustomizationName`](t::CustomizationName).
     pub base: t::CustomizationName,
@@ -736,7 +736,7 @@ d::object!(CustomizationUnknownName: t::CustomizationName, "CustomizationUnknown
 impl d::IsA<t::CustomizationName> for CustomizationUnknownName {}
 
 /// Data object `vim.vm.customization.UserData`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationUserData {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -757,7 +757,7 @@ d::object!(CustomizationUserData: t::DynamicData, "CustomizationUserData", 0, [
 ]);
 
 /// Data object `vim.vm.customization.VirtualMachineNameGenerator`, which extends [`CustomizationName`](t::CustomizationName). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationVirtualMachineName {
     /// The fields of [`CustomizationName`](t::CustomizationName).
     pub base: t::CustomizationName,
@@ -767,7 +767,7 @@ d::object!(CustomizationVirtualMachineName: t::CustomizationName, "Customization
 impl d::IsA<t::CustomizationName> for CustomizationVirtualMachineName {}
 
 /// Data object `vim.vm.customization.WinOptions`, which extends [`CustomizationOptions`](t::CustomizationOptions). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationWinOptions {
     /// The fields of [`CustomizationOptions`](t::CustomizationOptions).
     pub base: t::CustomizationOptions,
@@ -786,7 +786,7 @@ d::object!(CustomizationWinOptions: t::CustomizationOptions, "CustomizationWinOp
 impl d::IsA<t::CustomizationOptions> for CustomizationWinOptions {}
 
 /// Data object `vim.vm.customization.WindowsFlexPrep`, which extends [`CustomizationIdentitySettings`](t::CustomizationIdentitySettings). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct CustomizationWindowsFlexPrep {
     /// The fields of [`CustomizationIdentitySettings`](t::CustomizationIdentitySettings).
     pub base: t::CustomizationIdentitySettings,
@@ -796,7 +796,7 @@ d::object!(CustomizationWindowsFlexPrep: t::CustomizationIdentitySettings, "Cust
 impl d::IsA<t::CustomizationIdentitySettings> for CustomizationWindowsFlexPrep {}
 
 /// Data object `vim.vm.DatastoreOption`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DatastoreOption {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -808,7 +808,7 @@ d::object!(DatastoreOption: t::DynamicData, "DatastoreOption", 0, [
 ]);
 
 /// Data object `vim.vm.replication.DeviceGroupId`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct DeviceGroupId {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -820,7 +820,7 @@ d::object!(DeviceGroupId: t::DynamicData, "DeviceGroupId", 9, [
 ]);
 
 /// Data object `vim.vm.replication.FaultDomainId`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FaultDomainId {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -832,7 +832,7 @@ d::object!(FaultDomainId: t::DynamicData, "FaultDomainId", 9, [
 ]);
 
 /// Data object `vim.vm.FaultToleranceConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FaultToleranceConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -854,7 +854,7 @@ d::object!(FaultToleranceConfigInfo: t::DynamicData, "FaultToleranceConfigInfo",
 impl d::IsA<t::FaultToleranceConfigInfo> for FaultToleranceConfigInfo {}
 
 /// Data object `vim.vm.FaultToleranceConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FaultToleranceConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -875,7 +875,7 @@ d::object!(FaultToleranceConfigSpec: t::DynamicData, "FaultToleranceConfigSpec",
 ]);
 
 /// Data object `vim.vm.FaultToleranceVMConfigSpec.FaultToleranceDiskSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FaultToleranceDiskSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -890,7 +890,7 @@ d::object!(FaultToleranceDiskSpec: t::DynamicData, "FaultToleranceDiskSpec", 8, 
 ]);
 
 /// Data object `vim.vm.FaultToleranceMetaSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FaultToleranceMetaSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -902,7 +902,7 @@ d::object!(FaultToleranceMetaSpec: t::DynamicData, "FaultToleranceMetaSpec", 8, 
 ]);
 
 /// Data object `vim.vm.FaultTolerancePrimaryConfigInfo`, which extends [`FaultToleranceConfigInfo`](t::FaultToleranceConfigInfo). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FaultTolerancePrimaryConfigInfo {
     /// The fields of [`FaultToleranceConfigInfo`](t::FaultToleranceConfigInfo).
     pub base: t::FaultToleranceConfigInfo,
@@ -915,7 +915,7 @@ d::object!(FaultTolerancePrimaryConfigInfo: t::FaultToleranceConfigInfo, "FaultT
 impl d::IsA<t::FaultToleranceConfigInfo> for FaultTolerancePrimaryConfigInfo {}
 
 /// Data object `vim.vm.FaultToleranceSecondaryConfigInfo`, which extends [`FaultToleranceConfigInfo`](t::FaultToleranceConfigInfo). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FaultToleranceSecondaryConfigInfo {
     /// The fields of [`FaultToleranceConfigInfo`](t::FaultToleranceConfigInfo).
     pub base: t::FaultToleranceConfigInfo,
@@ -928,7 +928,7 @@ d::object!(FaultToleranceSecondaryConfigInfo: t::FaultToleranceConfigInfo, "Faul
 impl d::IsA<t::FaultToleranceConfigInfo> for FaultToleranceSecondaryConfigInfo {}
 
 /// Data object `vim.vm.FaultToleranceSecondaryOpResult`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FaultToleranceSecondaryOpResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -946,7 +946,7 @@ d::object!(FaultToleranceSecondaryOpResult: t::DynamicData, "FaultToleranceSecon
 ]);
 
 /// Data object `vim.vm.FaultToleranceVMConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FaultToleranceVMConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -961,7 +961,7 @@ d::object!(FaultToleranceVMConfigSpec: t::DynamicData, "FaultToleranceVMConfigSp
 ]);
 
 /// Data object `vim.vm.guest.FileManager.FileTransferInformation`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct FileTransferInformation {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -979,7 +979,7 @@ d::object!(FileTransferInformation: t::DynamicData, "FileTransferInformation", 5
 ]);
 
 /// Data object `vim.vm.guest.AliasManager.GuestAliases`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestAliases {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -994,7 +994,7 @@ d::object!(GuestAliases: t::DynamicData, "GuestAliases", 8, [
 ]);
 
 /// Data object `vim.vm.guest.AliasManager.GuestAuthAliasInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestAuthAliasInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1009,7 +1009,7 @@ d::object!(GuestAuthAliasInfo: t::DynamicData, "GuestAuthAliasInfo", 8, [
 ]);
 
 /// Data object `vim.vm.guest.AliasManager.GuestAuthAnySubject`, which extends [`GuestAuthSubject`](t::GuestAuthSubject). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestAuthAnySubject {
     /// The fields of [`GuestAuthSubject`](t::GuestAuthSubject).
     pub base: t::GuestAuthSubject,
@@ -1019,7 +1019,7 @@ d::object!(GuestAuthAnySubject: t::GuestAuthSubject, "GuestAuthAnySubject", 8, [
 impl d::IsA<t::GuestAuthSubject> for GuestAuthAnySubject {}
 
 /// Data object `vim.vm.guest.AliasManager.GuestAuthNamedSubject`, which extends [`GuestAuthSubject`](t::GuestAuthSubject). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestAuthNamedSubject {
     /// The fields of [`GuestAuthSubject`](t::GuestAuthSubject).
     pub base: t::GuestAuthSubject,
@@ -1032,7 +1032,7 @@ d::object!(GuestAuthNamedSubject: t::GuestAuthSubject, "GuestAuthNamedSubject", 
 impl d::IsA<t::GuestAuthSubject> for GuestAuthNamedSubject {}
 
 /// Data object `vim.vm.guest.AliasManager.GuestAuthSubject`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestAuthSubject {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1042,7 +1042,7 @@ d::object!(GuestAuthSubject: t::DynamicData, "GuestAuthSubject", 8, [
 impl d::IsA<t::GuestAuthSubject> for GuestAuthSubject {}
 
 /// Data object `vim.vm.guest.GuestAuthentication`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestAuthentication {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1055,7 +1055,7 @@ d::object!(GuestAuthentication: t::DynamicData, "GuestAuthentication", 5, [
 impl d::IsA<t::GuestAuthentication> for GuestAuthentication {}
 
 /// Data object `vim.vm.GuestInfo.DiskInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestDiskInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1079,7 +1079,7 @@ d::object!(GuestDiskInfo: t::DynamicData, "GuestDiskInfo", 0, [
 ]);
 
 /// Data object `vim.vm.guest.FileManager.FileAttributes`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestFileAttributes {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1098,7 +1098,7 @@ d::object!(GuestFileAttributes: t::DynamicData, "GuestFileAttributes", 5, [
 impl d::IsA<t::GuestFileAttributes> for GuestFileAttributes {}
 
 /// Data object `vim.vm.guest.FileManager.FileInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestFileInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1128,7 +1128,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.GuestInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1227,7 +1227,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.GuestInfo.CustomizationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.2.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestInfoCustomizationInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1259,7 +1259,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.GuestInfo.NamespaceGenerationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestInfoNamespaceGenerationInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1274,7 +1274,7 @@ d::object!(GuestInfoNamespaceGenerationInfo: t::DynamicData, "GuestInfoNamespace
 ]);
 
 /// Data object `vim.vm.GuestInfo.VirtualDiskMapping`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestInfoVirtualDiskMapping {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1286,7 +1286,7 @@ d::object!(GuestInfoVirtualDiskMapping: t::DynamicData, "GuestInfoVirtualDiskMap
 ]);
 
 /// Data object `vim.vm.guest.FileManager.ListFileInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestListFileInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1301,7 +1301,7 @@ d::object!(GuestListFileInfo: t::DynamicData, "GuestListFileInfo", 5, [
 ]);
 
 /// Data object `vim.vm.guest.AliasManager.GuestMappedAliases`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestMappedAliases {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1319,7 +1319,7 @@ d::object!(GuestMappedAliases: t::DynamicData, "GuestMappedAliases", 8, [
 ]);
 
 /// Data object `vim.vm.GuestInfo.NicInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestNicInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1352,7 +1352,7 @@ d::object!(GuestNicInfo: t::DynamicData, "GuestNicInfo", 0, [
 ]);
 
 /// Data object `vim.vm.GuestOsDescriptor`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestOsDescriptor {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1575,7 +1575,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.guest.FileManager.PosixFileAttributes`, which extends [`GuestFileAttributes`](t::GuestFileAttributes). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestPosixFileAttributes {
     /// The fields of [`GuestFileAttributes`](t::GuestFileAttributes).
     pub base: t::GuestFileAttributes,
@@ -1594,7 +1594,7 @@ d::object!(GuestPosixFileAttributes: t::GuestFileAttributes, "GuestPosixFileAttr
 impl d::IsA<t::GuestFileAttributes> for GuestPosixFileAttributes {}
 
 /// Data object `vim.vm.guest.ProcessManager.ProcessInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestProcessInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1624,7 +1624,7 @@ d::object!(GuestProcessInfo: t::DynamicData, "GuestProcessInfo", 5, [
 ]);
 
 /// Data object `vim.vm.guest.ProcessManager.ProgramSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestProgramSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1653,7 +1653,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.guest.WindowsRegistryManager.RegistryKeyName`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestRegKeyNameSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1668,7 +1668,7 @@ d::object!(GuestRegKeyNameSpec: t::DynamicData, "GuestRegKeyNameSpec", 8, [
 ]);
 
 /// Data object `vim.vm.guest.WindowsRegistryManager.RegistryKeyRecord`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestRegKeyRecordSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1683,7 +1683,7 @@ d::object!(GuestRegKeyRecordSpec: t::DynamicData, "GuestRegKeyRecordSpec", 8, [
 ]);
 
 /// Data object `vim.vm.guest.WindowsRegistryManager.RegistryKey`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestRegKeySpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1710,7 +1710,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.guest.WindowsRegistryManager.RegistryValueBinary`, which extends [`GuestRegValueDataSpec`](t::GuestRegValueDataSpec). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestRegValueBinarySpec {
     /// The fields of [`GuestRegValueDataSpec`](t::GuestRegValueDataSpec).
     pub base: t::GuestRegValueDataSpec,
@@ -1723,7 +1723,7 @@ d::object!(GuestRegValueBinarySpec: t::GuestRegValueDataSpec, "GuestRegValueBina
 impl d::IsA<t::GuestRegValueDataSpec> for GuestRegValueBinarySpec {}
 
 /// Data object `vim.vm.guest.WindowsRegistryManager.RegistryValueData`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestRegValueDataSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1733,7 +1733,7 @@ d::object!(GuestRegValueDataSpec: t::DynamicData, "GuestRegValueDataSpec", 8, [
 impl d::IsA<t::GuestRegValueDataSpec> for GuestRegValueDataSpec {}
 
 /// Data object `vim.vm.guest.WindowsRegistryManager.RegistryValueDword`, which extends [`GuestRegValueDataSpec`](t::GuestRegValueDataSpec). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestRegValueDwordSpec {
     /// The fields of [`GuestRegValueDataSpec`](t::GuestRegValueDataSpec).
     pub base: t::GuestRegValueDataSpec,
@@ -1746,7 +1746,7 @@ d::object!(GuestRegValueDwordSpec: t::GuestRegValueDataSpec, "GuestRegValueDword
 impl d::IsA<t::GuestRegValueDataSpec> for GuestRegValueDwordSpec {}
 
 /// Data object `vim.vm.guest.WindowsRegistryManager.RegistryValueExpandString`, which extends [`GuestRegValueDataSpec`](t::GuestRegValueDataSpec). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestRegValueExpandStringSpec {
     /// The fields of [`GuestRegValueDataSpec`](t::GuestRegValueDataSpec).
     pub base: t::GuestRegValueDataSpec,
@@ -1759,7 +1759,7 @@ d::object!(GuestRegValueExpandStringSpec: t::GuestRegValueDataSpec, "GuestRegVal
 impl d::IsA<t::GuestRegValueDataSpec> for GuestRegValueExpandStringSpec {}
 
 /// Data object `vim.vm.guest.WindowsRegistryManager.RegistryValueMultiString`, which extends [`GuestRegValueDataSpec`](t::GuestRegValueDataSpec). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestRegValueMultiStringSpec {
     /// The fields of [`GuestRegValueDataSpec`](t::GuestRegValueDataSpec).
     pub base: t::GuestRegValueDataSpec,
@@ -1772,7 +1772,7 @@ d::object!(GuestRegValueMultiStringSpec: t::GuestRegValueDataSpec, "GuestRegValu
 impl d::IsA<t::GuestRegValueDataSpec> for GuestRegValueMultiStringSpec {}
 
 /// Data object `vim.vm.guest.WindowsRegistryManager.RegistryValueName`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestRegValueNameSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1787,7 +1787,7 @@ d::object!(GuestRegValueNameSpec: t::DynamicData, "GuestRegValueNameSpec", 8, [
 ]);
 
 /// Data object `vim.vm.guest.WindowsRegistryManager.RegistryValueQword`, which extends [`GuestRegValueDataSpec`](t::GuestRegValueDataSpec). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestRegValueQwordSpec {
     /// The fields of [`GuestRegValueDataSpec`](t::GuestRegValueDataSpec).
     pub base: t::GuestRegValueDataSpec,
@@ -1800,7 +1800,7 @@ d::object!(GuestRegValueQwordSpec: t::GuestRegValueDataSpec, "GuestRegValueQword
 impl d::IsA<t::GuestRegValueDataSpec> for GuestRegValueQwordSpec {}
 
 /// Data object `vim.vm.guest.WindowsRegistryManager.RegistryValue`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestRegValueSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1815,7 +1815,7 @@ d::object!(GuestRegValueSpec: t::DynamicData, "GuestRegValueSpec", 8, [
 ]);
 
 /// Data object `vim.vm.guest.WindowsRegistryManager.RegistryValueString`, which extends [`GuestRegValueDataSpec`](t::GuestRegValueDataSpec). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestRegValueStringSpec {
     /// The fields of [`GuestRegValueDataSpec`](t::GuestRegValueDataSpec).
     pub base: t::GuestRegValueDataSpec,
@@ -1828,7 +1828,7 @@ d::object!(GuestRegValueStringSpec: t::GuestRegValueDataSpec, "GuestRegValueStri
 impl d::IsA<t::GuestRegValueDataSpec> for GuestRegValueStringSpec {}
 
 /// Data object `vim.vm.GuestInfo.ScreenInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestScreenInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1843,7 +1843,7 @@ d::object!(GuestScreenInfo: t::DynamicData, "GuestScreenInfo", 0, [
 ]);
 
 /// Data object `vim.vm.GuestInfo.StackInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestStackInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1864,7 +1864,7 @@ d::object!(GuestStackInfo: t::DynamicData, "GuestStackInfo", 4, [
 ]);
 
 /// Data object `vim.vm.guest.FileManager.WindowsFileAttributes`, which extends [`GuestFileAttributes`](t::GuestFileAttributes). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestWindowsFileAttributes {
     /// The fields of [`GuestFileAttributes`](t::GuestFileAttributes).
     pub base: t::GuestFileAttributes,
@@ -1883,7 +1883,7 @@ d::object!(GuestWindowsFileAttributes: t::GuestFileAttributes, "GuestWindowsFile
 impl d::IsA<t::GuestFileAttributes> for GuestWindowsFileAttributes {}
 
 /// Data object `vim.vm.guest.ProcessManager.WindowsProgramSpec`, which extends [`GuestProgramSpec`](t::GuestProgramSpec). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct GuestWindowsProgramSpec {
     /// The fields of [`GuestProgramSpec`](t::GuestProgramSpec).
     pub base: t::GuestProgramSpec,
@@ -1896,7 +1896,7 @@ d::object!(GuestWindowsProgramSpec: t::GuestProgramSpec, "GuestWindowsProgramSpe
 impl d::IsA<t::GuestProgramSpec> for GuestWindowsProgramSpec {}
 
 /// Data object `vim.vm.device.HostDiskMappingInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDiskMappingInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1914,7 +1914,7 @@ d::object!(HostDiskMappingInfo: t::DynamicData, "HostDiskMappingInfo", 0, [
 ]);
 
 /// Data object `vim.vm.device.HostDiskMappingOption`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDiskMappingOption {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1929,7 +1929,7 @@ d::object!(HostDiskMappingOption: t::DynamicData, "HostDiskMappingOption", 0, [
 ]);
 
 /// Data object `vim.vm.device.HostDiskMappingInfo.PartitionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDiskMappingPartitionInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1947,7 +1947,7 @@ d::object!(HostDiskMappingPartitionInfo: t::DynamicData, "HostDiskMappingPartiti
 ]);
 
 /// Data object `vim.vm.device.HostDiskMappingOption.PartitionOption`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct HostDiskMappingPartitionOption {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1965,7 +1965,7 @@ d::object!(HostDiskMappingPartitionOption: t::DynamicData, "HostDiskMappingParti
 ]);
 
 /// Data object `vim.vm.guest.NamePasswordAuthentication`, which extends [`GuestAuthentication`](t::GuestAuthentication). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct NamePasswordAuthentication {
     /// The fields of [`GuestAuthentication`](t::GuestAuthentication).
     pub base: t::GuestAuthentication,
@@ -1981,7 +1981,7 @@ d::object!(NamePasswordAuthentication: t::GuestAuthentication, "NamePasswordAuth
 impl d::IsA<t::GuestAuthentication> for NamePasswordAuthentication {}
 
 /// Data object `vim.vm.OpaqueNetworkInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct OpaqueNetworkTargetInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
     pub base: t::VirtualMachineTargetInfo,
@@ -1996,7 +1996,7 @@ d::object!(OpaqueNetworkTargetInfo: t::VirtualMachineTargetInfo, "OpaqueNetworkT
 ]);
 
 /// Data object `vim.vm.device.ParaVirtualSCSIController`, which extends [`VirtualSCSIController`](t::VirtualSCSIController). Since API 2.5u2server.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ParaVirtualSCSIController {
     /// The fields of [`VirtualSCSIController`](t::VirtualSCSIController).
     pub base: t::VirtualSCSIController,
@@ -2006,7 +2006,7 @@ d::object!(ParaVirtualSCSIController: t::VirtualSCSIController, "ParaVirtualSCSI
 impl d::IsA<t::VirtualDevice> for ParaVirtualSCSIController {}
 
 /// Data object `vim.vm.device.ParaVirtualSCSIControllerOption`, which extends [`VirtualSCSIControllerOption`](t::VirtualSCSIControllerOption). Since API 2.5u2server.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ParaVirtualSCSIControllerOption {
     /// The fields of [`VirtualSCSIControllerOption`](t::VirtualSCSIControllerOption).
     pub base: t::VirtualSCSIControllerOption,
@@ -2016,7 +2016,7 @@ d::object!(ParaVirtualSCSIControllerOption: t::VirtualSCSIControllerOption, "Par
 impl d::IsA<t::VirtualDeviceOption> for ParaVirtualSCSIControllerOption {}
 
 /// Data object `vim.vm.ReplicationConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ReplicationConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2076,7 +2076,7 @@ d::object!(ReplicationConfigSpec: t::DynamicData, "ReplicationConfigSpec", 5, [
 ]);
 
 /// Data object `vim.vm.replication.ReplicationGroupId`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ReplicationGroupId {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2091,7 +2091,7 @@ d::object!(ReplicationGroupId: t::DynamicData, "ReplicationGroupId", 9, [
 ]);
 
 /// Data object `vim.vm.ReplicationConfigSpec.DiskSettings`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ReplicationInfoDiskSettings {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2106,7 +2106,7 @@ d::object!(ReplicationInfoDiskSettings: t::DynamicData, "ReplicationInfoDiskSett
 ]);
 
 /// Data object `vim.vm.replication.ReplicationSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ReplicationSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2118,7 +2118,7 @@ d::object!(ReplicationSpec: t::DynamicData, "ReplicationSpec", 9, [
 ]);
 
 /// Data object `vim.vm.guest.SAMLTokenAuthentication`, which extends [`GuestAuthentication`](t::GuestAuthentication). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SAMLTokenAuthentication {
     /// The fields of [`GuestAuthentication`](t::GuestAuthentication).
     pub base: t::GuestAuthentication,
@@ -2134,7 +2134,7 @@ d::object!(SAMLTokenAuthentication: t::GuestAuthentication, "SAMLTokenAuthentica
 impl d::IsA<t::GuestAuthentication> for SAMLTokenAuthentication {}
 
 /// Data object `vim.vm.guest.SSPIAuthentication`, which extends [`GuestAuthentication`](t::GuestAuthentication). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SSPIAuthentication {
     /// The fields of [`GuestAuthentication`](t::GuestAuthentication).
     pub base: t::GuestAuthentication,
@@ -2147,7 +2147,7 @@ d::object!(SSPIAuthentication: t::GuestAuthentication, "SSPIAuthentication", 5, 
 impl d::IsA<t::GuestAuthentication> for SSPIAuthentication {}
 
 /// Data object `vim.vm.ScheduledHardwareUpgradeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ScheduledHardwareUpgradeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2187,7 +2187,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.SnapshotSelectionSpec`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SnapshotSelectionSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2199,7 +2199,7 @@ d::object!(SnapshotSelectionSpec: t::DynamicData, "SnapshotSelectionSpec", 30, [
 ]);
 
 /// Data object `vim.vm.SubnetInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SubnetInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
     pub base: t::VirtualMachineTargetInfo,
@@ -2223,7 +2223,7 @@ d::object!(SubnetInfo: t::VirtualMachineTargetInfo, "SubnetInfo", 32, [
 ]);
 
 /// Data object `vim.vm.SubnetInfo.FolderInfo`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct SubnetInfoFolderInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2238,7 +2238,7 @@ d::object!(SubnetInfoFolderInfo: t::DynamicData, "SubnetInfoFolderInfo", 32, [
 ]);
 
 /// Data object `vim.vm.guest.TicketedSessionAuthentication`, which extends [`GuestAuthentication`](t::GuestAuthentication). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct TicketedSessionAuthentication {
     /// The fields of [`GuestAuthentication`](t::GuestAuthentication).
     pub base: t::GuestAuthentication,
@@ -2251,7 +2251,7 @@ d::object!(TicketedSessionAuthentication: t::GuestAuthentication, "TicketedSessi
 impl d::IsA<t::GuestAuthentication> for TicketedSessionAuthentication {}
 
 /// Data object `vim.vm.ToolsConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ToolsConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2299,7 +2299,7 @@ d::object!(ToolsConfigInfo: t::DynamicData, "ToolsConfigInfo", 0, [
 ]);
 
 /// Data object `vim.vm.ToolsConfigInfo.ToolsLastInstallInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ToolsConfigInfoToolsLastInstallInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2322,7 +2322,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.UsbScanCodeSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UsbScanCodeSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2334,7 +2334,7 @@ d::object!(UsbScanCodeSpec: t::DynamicData, "UsbScanCodeSpec", 9, [
 ]);
 
 /// Data object `vim.vm.UsbScanCodeSpec.KeyEvent`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UsbScanCodeSpecKeyEvent {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2349,7 +2349,7 @@ d::object!(UsbScanCodeSpecKeyEvent: t::DynamicData, "UsbScanCodeSpecKeyEvent", 9
 ]);
 
 /// Data object `vim.vm.UsbScanCodeSpec.ModifierType`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct UsbScanCodeSpecModifierType {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2382,7 +2382,7 @@ d::object!(UsbScanCodeSpecModifierType: t::DynamicData, "UsbScanCodeSpecModifier
 ]);
 
 /// Data object `vim.vm.device.VirtualAHCIController`, which extends [`VirtualSATAController`](t::VirtualSATAController). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualAHCIController {
     /// The fields of [`VirtualSATAController`](t::VirtualSATAController).
     pub base: t::VirtualSATAController,
@@ -2392,7 +2392,7 @@ d::object!(VirtualAHCIController: t::VirtualSATAController, "VirtualAHCIControll
 impl d::IsA<t::VirtualDevice> for VirtualAHCIController {}
 
 /// Data object `vim.vm.device.VirtualAHCIControllerOption`, which extends [`VirtualSATAControllerOption`](t::VirtualSATAControllerOption). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualAHCIControllerOption {
     /// The fields of [`VirtualSATAControllerOption`](t::VirtualSATAControllerOption).
     pub base: t::VirtualSATAControllerOption,
@@ -2402,7 +2402,7 @@ d::object!(VirtualAHCIControllerOption: t::VirtualSATAControllerOption, "Virtual
 impl d::IsA<t::VirtualDeviceOption> for VirtualAHCIControllerOption {}
 
 /// Data object `vim.vm.device.VirtualBusLogicController`, which extends [`VirtualSCSIController`](t::VirtualSCSIController). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualBusLogicController {
     /// The fields of [`VirtualSCSIController`](t::VirtualSCSIController).
     pub base: t::VirtualSCSIController,
@@ -2412,7 +2412,7 @@ d::object!(VirtualBusLogicController: t::VirtualSCSIController, "VirtualBusLogic
 impl d::IsA<t::VirtualDevice> for VirtualBusLogicController {}
 
 /// Data object `vim.vm.device.VirtualBusLogicControllerOption`, which extends [`VirtualSCSIControllerOption`](t::VirtualSCSIControllerOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualBusLogicControllerOption {
     /// The fields of [`VirtualSCSIControllerOption`](t::VirtualSCSIControllerOption).
     pub base: t::VirtualSCSIControllerOption,
@@ -2422,7 +2422,7 @@ d::object!(VirtualBusLogicControllerOption: t::VirtualSCSIControllerOption, "Vir
 impl d::IsA<t::VirtualDeviceOption> for VirtualBusLogicControllerOption {}
 
 /// Data object `vim.vm.device.VirtualCdrom`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualCdrom {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
     pub base: t::VirtualDevice,
@@ -2432,7 +2432,7 @@ d::object!(VirtualCdrom: t::VirtualDevice, "VirtualCdrom", 0, [
 impl d::IsA<t::VirtualDevice> for VirtualCdrom {}
 
 /// Data object `vim.vm.device.VirtualCdrom.AtapiBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualCdromAtapiBackingInfo {
     /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
     pub base: t::VirtualDeviceDeviceBackingInfo,
@@ -2442,7 +2442,7 @@ d::object!(VirtualCdromAtapiBackingInfo: t::VirtualDeviceDeviceBackingInfo, "Vir
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualCdromAtapiBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualCdromOption.AtapiBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualCdromAtapiBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
     pub base: t::VirtualDeviceDeviceBackingOption,
@@ -2452,7 +2452,7 @@ d::object!(VirtualCdromAtapiBackingOption: t::VirtualDeviceDeviceBackingOption, 
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualCdromAtapiBackingOption {}
 
 /// Data object `vim.vm.device.VirtualCdrom.IsoBackingInfo`, which extends [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualCdromIsoBackingInfo {
     /// The fields of [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo).
     pub base: t::VirtualDeviceFileBackingInfo,
@@ -2462,7 +2462,7 @@ d::object!(VirtualCdromIsoBackingInfo: t::VirtualDeviceFileBackingInfo, "Virtual
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualCdromIsoBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualCdromOption.IsoBackingOption`, which extends [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualCdromIsoBackingOption {
     /// The fields of [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption).
     pub base: t::VirtualDeviceFileBackingOption,
@@ -2472,7 +2472,7 @@ d::object!(VirtualCdromIsoBackingOption: t::VirtualDeviceFileBackingOption, "Vir
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualCdromIsoBackingOption {}
 
 /// Data object `vim.vm.device.VirtualCdromOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualCdromOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
     pub base: t::VirtualDeviceOption,
@@ -2482,7 +2482,7 @@ d::object!(VirtualCdromOption: t::VirtualDeviceOption, "VirtualCdromOption", 0, 
 impl d::IsA<t::VirtualDeviceOption> for VirtualCdromOption {}
 
 /// Data object `vim.vm.device.VirtualCdrom.PassthroughBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualCdromPassthroughBackingInfo {
     /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
     pub base: t::VirtualDeviceDeviceBackingInfo,
@@ -2495,7 +2495,7 @@ d::object!(VirtualCdromPassthroughBackingInfo: t::VirtualDeviceDeviceBackingInfo
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualCdromPassthroughBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualCdromOption.PassthroughBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualCdromPassthroughBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
     pub base: t::VirtualDeviceDeviceBackingOption,
@@ -2508,7 +2508,7 @@ d::object!(VirtualCdromPassthroughBackingOption: t::VirtualDeviceDeviceBackingOp
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualCdromPassthroughBackingOption {}
 
 /// Data object `vim.vm.device.VirtualCdrom.RemoteAtapiBackingInfo`, which extends [`VirtualDeviceRemoteDeviceBackingInfo`](t::VirtualDeviceRemoteDeviceBackingInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualCdromRemoteAtapiBackingInfo {
     /// The fields of [`VirtualDeviceRemoteDeviceBackingInfo`](t::VirtualDeviceRemoteDeviceBackingInfo).
     pub base: t::VirtualDeviceRemoteDeviceBackingInfo,
@@ -2518,7 +2518,7 @@ d::object!(VirtualCdromRemoteAtapiBackingInfo: t::VirtualDeviceRemoteDeviceBacki
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualCdromRemoteAtapiBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualCdromOption.RemoteAtapiBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualCdromRemoteAtapiBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
     pub base: t::VirtualDeviceDeviceBackingOption,
@@ -2528,7 +2528,7 @@ d::object!(VirtualCdromRemoteAtapiBackingOption: t::VirtualDeviceDeviceBackingOp
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualCdromRemoteAtapiBackingOption {}
 
 /// Data object `vim.vm.device.VirtualCdrom.RemotePassthroughBackingInfo`, which extends [`VirtualDeviceRemoteDeviceBackingInfo`](t::VirtualDeviceRemoteDeviceBackingInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualCdromRemotePassthroughBackingInfo {
     /// The fields of [`VirtualDeviceRemoteDeviceBackingInfo`](t::VirtualDeviceRemoteDeviceBackingInfo).
     pub base: t::VirtualDeviceRemoteDeviceBackingInfo,
@@ -2541,7 +2541,7 @@ d::object!(VirtualCdromRemotePassthroughBackingInfo: t::VirtualDeviceRemoteDevic
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualCdromRemotePassthroughBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualCdromOption.RemotePassthroughBackingOption`, which extends [`VirtualDeviceRemoteDeviceBackingOption`](t::VirtualDeviceRemoteDeviceBackingOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualCdromRemotePassthroughBackingOption {
     /// The fields of [`VirtualDeviceRemoteDeviceBackingOption`](t::VirtualDeviceRemoteDeviceBackingOption).
     pub base: t::VirtualDeviceRemoteDeviceBackingOption,
@@ -2554,7 +2554,7 @@ d::object!(VirtualCdromRemotePassthroughBackingOption: t::VirtualDeviceRemoteDev
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualCdromRemotePassthroughBackingOption {}
 
 /// Data object `vim.vm.device.VirtualController`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualController {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
     pub base: t::VirtualDevice,
@@ -2570,7 +2570,7 @@ d::object!(VirtualController: t::VirtualDevice, "VirtualController", 0, [
 impl d::IsA<t::VirtualDevice> for VirtualController {}
 
 /// Data object `vim.vm.device.VirtualControllerOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualControllerOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
     pub base: t::VirtualDeviceOption,
@@ -2586,7 +2586,7 @@ d::object!(VirtualControllerOption: t::VirtualDeviceOption, "VirtualControllerOp
 impl d::IsA<t::VirtualDeviceOption> for VirtualControllerOption {}
 
 /// Data object `vim.vm.device.VirtualDevice`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDevice {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2623,7 +2623,7 @@ d::object!(VirtualDevice: t::DynamicData, "VirtualDevice", 0, [
 impl d::IsA<t::VirtualDevice> for VirtualDevice {}
 
 /// Data object `vim.vm.device.VirtualDevice.BackingInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDeviceBackingInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2633,7 +2633,7 @@ d::object!(VirtualDeviceBackingInfo: t::DynamicData, "VirtualDeviceBackingInfo",
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDeviceBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualDeviceOption.BackingOption`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDeviceBackingOption {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2646,7 +2646,7 @@ d::object!(VirtualDeviceBackingOption: t::DynamicData, "VirtualDeviceBackingOpti
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDeviceBackingOption {}
 
 /// Data object `vim.vm.device.VirtualDevice.BusSlotInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDeviceBusSlotInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2656,7 +2656,7 @@ d::object!(VirtualDeviceBusSlotInfo: t::DynamicData, "VirtualDeviceBusSlotInfo",
 impl d::IsA<t::VirtualDeviceBusSlotInfo> for VirtualDeviceBusSlotInfo {}
 
 /// Data object `vim.vm.device.VirtualDeviceOption.BusSlotOption`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDeviceBusSlotOption {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2668,7 +2668,7 @@ d::object!(VirtualDeviceBusSlotOption: t::DynamicData, "VirtualDeviceBusSlotOpti
 ]);
 
 /// Data object `vim.vm.device.VirtualDeviceSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDeviceConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2699,7 +2699,7 @@ d::object!(VirtualDeviceConfigSpec: t::DynamicData, "VirtualDeviceConfigSpec", 0
 impl d::IsA<t::VirtualDeviceConfigSpec> for VirtualDeviceConfigSpec {}
 
 /// Data object `vim.vm.device.VirtualDeviceSpec.BackingSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDeviceConfigSpecBackingSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2740,7 +2740,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.device.VirtualDevice.ConnectInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDeviceConnectInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2783,7 +2783,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.device.VirtualDeviceOption.ConnectOption`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDeviceConnectOption {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2798,7 +2798,7 @@ d::object!(VirtualDeviceConnectOption: t::DynamicData, "VirtualDeviceConnectOpti
 ]);
 
 /// Data object `vim.vm.device.VirtualDevice.DeviceBackingInfo`, which extends [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDeviceDeviceBackingInfo {
     /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
     pub base: t::VirtualDeviceBackingInfo,
@@ -2814,7 +2814,7 @@ d::object!(VirtualDeviceDeviceBackingInfo: t::VirtualDeviceBackingInfo, "Virtual
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDeviceDeviceBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualDeviceOption.DeviceBackingOption`, which extends [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDeviceDeviceBackingOption {
     /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
     pub base: t::VirtualDeviceBackingOption,
@@ -2827,7 +2827,7 @@ d::object!(VirtualDeviceDeviceBackingOption: t::VirtualDeviceBackingOption, "Vir
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDeviceDeviceBackingOption {}
 
 /// Data object `vim.vm.device.VirtualDevice.DeviceGroupInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDeviceDeviceGroupInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2842,7 +2842,7 @@ d::object!(VirtualDeviceDeviceGroupInfo: t::DynamicData, "VirtualDeviceDeviceGro
 ]);
 
 /// Data object `vim.vm.device.VirtualDevice.FileBackingInfo`, which extends [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDeviceFileBackingInfo {
     /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
     pub base: t::VirtualDeviceBackingInfo,
@@ -2861,7 +2861,7 @@ d::object!(VirtualDeviceFileBackingInfo: t::VirtualDeviceBackingInfo, "VirtualDe
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDeviceFileBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualDeviceOption.FileBackingOption`, which extends [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDeviceFileBackingOption {
     /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
     pub base: t::VirtualDeviceBackingOption,
@@ -2885,7 +2885,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.device.VirtualDeviceOption`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDeviceOption {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2931,7 +2931,7 @@ d::object!(VirtualDeviceOption: t::DynamicData, "VirtualDeviceOption", 0, [
 impl d::IsA<t::VirtualDeviceOption> for VirtualDeviceOption {}
 
 /// Data object `vim.vm.device.VirtualDevice.PciBusSlotInfo`, which extends [`VirtualDeviceBusSlotInfo`](t::VirtualDeviceBusSlotInfo). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDevicePciBusSlotInfo {
     /// The fields of [`VirtualDeviceBusSlotInfo`](t::VirtualDeviceBusSlotInfo).
     pub base: t::VirtualDeviceBusSlotInfo,
@@ -2944,7 +2944,7 @@ d::object!(VirtualDevicePciBusSlotInfo: t::VirtualDeviceBusSlotInfo, "VirtualDev
 impl d::IsA<t::VirtualDeviceBusSlotInfo> for VirtualDevicePciBusSlotInfo {}
 
 /// Data object `vim.vm.device.VirtualDevice.PipeBackingInfo`, which extends [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDevicePipeBackingInfo {
     /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
     pub base: t::VirtualDeviceBackingInfo,
@@ -2957,7 +2957,7 @@ d::object!(VirtualDevicePipeBackingInfo: t::VirtualDeviceBackingInfo, "VirtualDe
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDevicePipeBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualDeviceOption.PipeBackingOption`, which extends [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDevicePipeBackingOption {
     /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
     pub base: t::VirtualDeviceBackingOption,
@@ -2967,7 +2967,7 @@ d::object!(VirtualDevicePipeBackingOption: t::VirtualDeviceBackingOption, "Virtu
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDevicePipeBackingOption {}
 
 /// Data object `vim.vm.device.VirtualDevice.RemoteDeviceBackingInfo`, which extends [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDeviceRemoteDeviceBackingInfo {
     /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
     pub base: t::VirtualDeviceBackingInfo,
@@ -2983,7 +2983,7 @@ d::object!(VirtualDeviceRemoteDeviceBackingInfo: t::VirtualDeviceBackingInfo, "V
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDeviceRemoteDeviceBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualDeviceOption.RemoteDeviceBackingOption`, which extends [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDeviceRemoteDeviceBackingOption {
     /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
     pub base: t::VirtualDeviceBackingOption,

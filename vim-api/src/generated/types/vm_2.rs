@@ -7,7 +7,7 @@ use crate::generated::types as t;
 use crate::moref::MoRef;
 
 /// Data object `vim.vm.device.VirtualDevice.URIBackingInfo`, which extends [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDeviceURIBackingInfo {
     /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
     pub base: t::VirtualDeviceBackingInfo,
@@ -26,7 +26,7 @@ d::object!(VirtualDeviceURIBackingInfo: t::VirtualDeviceBackingInfo, "VirtualDev
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDeviceURIBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualDeviceOption.URIBackingOption`, which extends [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDeviceURIBackingOption {
     /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
     pub base: t::VirtualDeviceBackingOption,
@@ -47,7 +47,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.device.VirtualDisk`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDisk {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
     pub base: t::VirtualDevice,
@@ -107,7 +107,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.device.VirtualDiskSpec`, which extends [`VirtualDeviceConfigSpec`](t::VirtualDeviceConfigSpec). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDiskConfigSpec {
     /// The fields of [`VirtualDeviceConfigSpec`](t::VirtualDeviceConfigSpec).
     pub base: t::VirtualDeviceConfigSpec,
@@ -140,7 +140,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.device.VirtualDiskOption.DeltaDiskFormatsSupported`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDiskDeltaDiskFormatsSupported {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -163,7 +163,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.device.VirtualDisk.FlatVer1BackingInfo`, which extends [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDiskFlatVer1BackingInfo {
     /// The fields of [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo).
     pub base: t::VirtualDeviceFileBackingInfo,
@@ -188,7 +188,7 @@ d::object!(VirtualDiskFlatVer1BackingInfo: t::VirtualDeviceFileBackingInfo, "Vir
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDiskFlatVer1BackingInfo {}
 
 /// Data object `vim.vm.device.VirtualDiskOption.FlatVer1BackingOption`, which extends [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDiskFlatVer1BackingOption {
     /// The fields of [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption).
     pub base: t::VirtualDeviceFileBackingOption,
@@ -210,7 +210,7 @@ d::object!(VirtualDiskFlatVer1BackingOption: t::VirtualDeviceFileBackingOption, 
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDiskFlatVer1BackingOption {}
 
 /// Data object `vim.vm.device.VirtualDisk.FlatVer2BackingInfo`, which extends [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDiskFlatVer2BackingInfo {
     /// The fields of [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo).
     pub base: t::VirtualDeviceFileBackingInfo,
@@ -265,7 +265,7 @@ d::object!(VirtualDiskFlatVer2BackingInfo: t::VirtualDeviceFileBackingInfo, "Vir
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDiskFlatVer2BackingInfo {}
 
 /// Data object `vim.vm.device.VirtualDiskOption.FlatVer2BackingOption`, which extends [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDiskFlatVer2BackingOption {
     /// The fields of [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption).
     pub base: t::VirtualDeviceFileBackingOption,
@@ -308,7 +308,7 @@ d::object!(VirtualDiskFlatVer2BackingOption: t::VirtualDeviceFileBackingOption, 
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDiskFlatVer2BackingOption {}
 
 /// Data object `vim.vm.device.VirtualDiskId`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDiskId {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -323,7 +323,7 @@ d::object!(VirtualDiskId: t::DynamicData, "VirtualDiskId", 5, [
 ]);
 
 /// Data object `vim.vm.device.VirtualDisk.LocalPMemBackingInfo`, which extends [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDiskLocalPMemBackingInfo {
     /// The fields of [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo).
     pub base: t::VirtualDeviceFileBackingInfo,
@@ -345,7 +345,7 @@ d::object!(VirtualDiskLocalPMemBackingInfo: t::VirtualDeviceFileBackingInfo, "Vi
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDiskLocalPMemBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualDiskOption.LocalPMemBackingOption`, which extends [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDiskLocalPMemBackingOption {
     /// The fields of [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption).
     pub base: t::VirtualDeviceFileBackingOption,
@@ -379,7 +379,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.device.VirtualDiskOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDiskOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
     pub base: t::VirtualDeviceOption,
@@ -398,7 +398,7 @@ d::object!(VirtualDiskOption: t::VirtualDeviceOption, "VirtualDiskOption", 0, [
 impl d::IsA<t::VirtualDeviceOption> for VirtualDiskOption {}
 
 /// Data object `vim.vm.device.VirtualDiskOption.VFlashCacheConfigOption`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDiskOptionVFlashCacheConfigOption {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -419,7 +419,7 @@ d::object!(VirtualDiskOptionVFlashCacheConfigOption: t::DynamicData, "VirtualDis
 ]);
 
 /// Data object `vim.vm.device.VirtualDisk.PartitionedRawDiskVer2BackingInfo`, which extends [`VirtualDiskRawDiskVer2BackingInfo`](t::VirtualDiskRawDiskVer2BackingInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDiskPartitionedRawDiskVer2BackingInfo {
     /// The fields of [`VirtualDiskRawDiskVer2BackingInfo`](t::VirtualDiskRawDiskVer2BackingInfo).
     pub base: t::VirtualDiskRawDiskVer2BackingInfo,
@@ -432,7 +432,7 @@ d::object!(VirtualDiskPartitionedRawDiskVer2BackingInfo: t::VirtualDiskRawDiskVe
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDiskPartitionedRawDiskVer2BackingInfo {}
 
 /// Data object `vim.vm.device.VirtualDiskOption.PartitionedRawDiskVer2BackingOption`, which extends [`VirtualDiskRawDiskVer2BackingOption`](t::VirtualDiskRawDiskVer2BackingOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDiskPartitionedRawDiskVer2BackingOption {
     /// The fields of [`VirtualDiskRawDiskVer2BackingOption`](t::VirtualDiskRawDiskVer2BackingOption).
     pub base: t::VirtualDiskRawDiskVer2BackingOption,
@@ -442,7 +442,7 @@ d::object!(VirtualDiskPartitionedRawDiskVer2BackingOption: t::VirtualDiskRawDisk
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDiskPartitionedRawDiskVer2BackingOption {}
 
 /// Data object `vim.vm.device.VirtualDisk.RawDiskMappingVer1BackingInfo`, which extends [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDiskRawDiskMappingVer1BackingInfo {
     /// The fields of [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo).
     pub base: t::VirtualDeviceFileBackingInfo,
@@ -485,7 +485,7 @@ d::object!(VirtualDiskRawDiskMappingVer1BackingInfo: t::VirtualDeviceFileBacking
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDiskRawDiskMappingVer1BackingInfo {}
 
 /// Data object `vim.vm.device.VirtualDiskOption.RawDiskMappingVer1BackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDiskRawDiskMappingVer1BackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
     pub base: t::VirtualDeviceDeviceBackingOption,
@@ -510,7 +510,7 @@ d::object!(VirtualDiskRawDiskMappingVer1BackingOption: t::VirtualDeviceDeviceBac
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDiskRawDiskMappingVer1BackingOption {}
 
 /// Data object `vim.vm.device.VirtualDisk.RawDiskVer2BackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDiskRawDiskVer2BackingInfo {
     /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
     pub base: t::VirtualDeviceDeviceBackingInfo,
@@ -532,7 +532,7 @@ d::object!(VirtualDiskRawDiskVer2BackingInfo: t::VirtualDeviceDeviceBackingInfo,
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDiskRawDiskVer2BackingInfo {}
 
 /// Data object `vim.vm.device.VirtualDiskOption.RawDiskVer2BackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDiskRawDiskVer2BackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
     pub base: t::VirtualDeviceDeviceBackingOption,
@@ -548,7 +548,7 @@ d::object!(VirtualDiskRawDiskVer2BackingOption: t::VirtualDeviceDeviceBackingOpt
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDiskRawDiskVer2BackingOption {}
 
 /// Data object `vim.vm.device.VirtualDisk.SeSparseBackingInfo`, which extends [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDiskSeSparseBackingInfo {
     /// The fields of [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo).
     pub base: t::VirtualDeviceFileBackingInfo,
@@ -588,7 +588,7 @@ d::object!(VirtualDiskSeSparseBackingInfo: t::VirtualDeviceFileBackingInfo, "Vir
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDiskSeSparseBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualDiskOption.SeSparseBackingOption`, which extends [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDiskSeSparseBackingOption {
     /// The fields of [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption).
     pub base: t::VirtualDeviceFileBackingOption,
@@ -627,7 +627,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.device.VirtualDisk.SparseVer1BackingInfo`, which extends [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDiskSparseVer1BackingInfo {
     /// The fields of [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo).
     pub base: t::VirtualDeviceFileBackingInfo,
@@ -655,7 +655,7 @@ d::object!(VirtualDiskSparseVer1BackingInfo: t::VirtualDeviceFileBackingInfo, "V
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDiskSparseVer1BackingInfo {}
 
 /// Data object `vim.vm.device.VirtualDiskOption.SparseVer1BackingOption`, which extends [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDiskSparseVer1BackingOption {
     /// The fields of [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption).
     pub base: t::VirtualDeviceFileBackingOption,
@@ -677,7 +677,7 @@ d::object!(VirtualDiskSparseVer1BackingOption: t::VirtualDeviceFileBackingOption
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDiskSparseVer1BackingOption {}
 
 /// Data object `vim.vm.device.VirtualDisk.SparseVer2BackingInfo`, which extends [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDiskSparseVer2BackingInfo {
     /// The fields of [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo).
     pub base: t::VirtualDeviceFileBackingInfo,
@@ -714,7 +714,7 @@ d::object!(VirtualDiskSparseVer2BackingInfo: t::VirtualDeviceFileBackingInfo, "V
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDiskSparseVer2BackingInfo {}
 
 /// Data object `vim.vm.device.VirtualDiskOption.SparseVer2BackingOption`, which extends [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDiskSparseVer2BackingOption {
     /// The fields of [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption).
     pub base: t::VirtualDeviceFileBackingOption,
@@ -745,7 +745,7 @@ d::object!(VirtualDiskSparseVer2BackingOption: t::VirtualDeviceFileBackingOption
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDiskSparseVer2BackingOption {}
 
 /// Data object `vim.vm.device.VirtualDisk.VFlashCacheConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualDiskVFlashCacheConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -785,7 +785,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.device.VirtualE1000`, which extends [`VirtualEthernetCard`](t::VirtualEthernetCard). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualE1000 {
     /// The fields of [`VirtualEthernetCard`](t::VirtualEthernetCard).
     pub base: t::VirtualEthernetCard,
@@ -795,7 +795,7 @@ d::object!(VirtualE1000: t::VirtualEthernetCard, "VirtualE1000", 0, [
 impl d::IsA<t::VirtualDevice> for VirtualE1000 {}
 
 /// Data object `vim.vm.device.VirtualE1000Option`, which extends [`VirtualEthernetCardOption`](t::VirtualEthernetCardOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualE1000Option {
     /// The fields of [`VirtualEthernetCardOption`](t::VirtualEthernetCardOption).
     pub base: t::VirtualEthernetCardOption,
@@ -805,7 +805,7 @@ d::object!(VirtualE1000Option: t::VirtualEthernetCardOption, "VirtualE1000Option
 impl d::IsA<t::VirtualDeviceOption> for VirtualE1000Option {}
 
 /// Data object `vim.vm.device.VirtualE1000e`, which extends [`VirtualEthernetCard`](t::VirtualEthernetCard). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualE1000e {
     /// The fields of [`VirtualEthernetCard`](t::VirtualEthernetCard).
     pub base: t::VirtualEthernetCard,
@@ -815,7 +815,7 @@ d::object!(VirtualE1000e: t::VirtualEthernetCard, "VirtualE1000e", 5, [
 impl d::IsA<t::VirtualDevice> for VirtualE1000e {}
 
 /// Data object `vim.vm.device.VirtualE1000eOption`, which extends [`VirtualEthernetCardOption`](t::VirtualEthernetCardOption). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualE1000eOption {
     /// The fields of [`VirtualEthernetCardOption`](t::VirtualEthernetCardOption).
     pub base: t::VirtualEthernetCardOption,
@@ -825,7 +825,7 @@ d::object!(VirtualE1000eOption: t::VirtualEthernetCardOption, "VirtualE1000eOpti
 impl d::IsA<t::VirtualDeviceOption> for VirtualE1000eOption {}
 
 /// Data object `vim.vm.device.VirtualEnsoniq1371`, which extends [`VirtualSoundCard`](t::VirtualSoundCard). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualEnsoniq1371 {
     /// The fields of [`VirtualSoundCard`](t::VirtualSoundCard).
     pub base: t::VirtualSoundCard,
@@ -835,7 +835,7 @@ d::object!(VirtualEnsoniq1371: t::VirtualSoundCard, "VirtualEnsoniq1371", 0, [
 impl d::IsA<t::VirtualDevice> for VirtualEnsoniq1371 {}
 
 /// Data object `vim.vm.device.VirtualEnsoniq1371Option`, which extends [`VirtualSoundCardOption`](t::VirtualSoundCardOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualEnsoniq1371Option {
     /// The fields of [`VirtualSoundCardOption`](t::VirtualSoundCardOption).
     pub base: t::VirtualSoundCardOption,
@@ -845,7 +845,7 @@ d::object!(VirtualEnsoniq1371Option: t::VirtualSoundCardOption, "VirtualEnsoniq1
 impl d::IsA<t::VirtualDeviceOption> for VirtualEnsoniq1371Option {}
 
 /// Data object `vim.vm.device.VirtualEthernetCard`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualEthernetCard {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
     pub base: t::VirtualDevice,
@@ -876,7 +876,7 @@ d::object!(VirtualEthernetCard: t::VirtualDevice, "VirtualEthernetCard", 0, [
 impl d::IsA<t::VirtualDevice> for VirtualEthernetCard {}
 
 /// Data object `vim.vm.device.VirtualEthernetCardOption.DistributedVirtualPortBackingOption`, which extends [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualEthernetCardDVPortBackingOption {
     /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
     pub base: t::VirtualDeviceBackingOption,
@@ -886,7 +886,7 @@ d::object!(VirtualEthernetCardDVPortBackingOption: t::VirtualDeviceBackingOption
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualEthernetCardDVPortBackingOption {}
 
 /// Data object `vim.vm.device.VirtualEthernetCard.DistributedVirtualPortBackingInfo`, which extends [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualEthernetCardDistributedVirtualPortBackingInfo {
     /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
     pub base: t::VirtualDeviceBackingInfo,
@@ -899,7 +899,7 @@ d::object!(VirtualEthernetCardDistributedVirtualPortBackingInfo: t::VirtualDevic
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualEthernetCardDistributedVirtualPortBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualEthernetCard.LegacyNetworkBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualEthernetCardLegacyNetworkBackingInfo {
     /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
     pub base: t::VirtualDeviceDeviceBackingInfo,
@@ -909,7 +909,7 @@ d::object!(VirtualEthernetCardLegacyNetworkBackingInfo: t::VirtualDeviceDeviceBa
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualEthernetCardLegacyNetworkBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualEthernetCardOption.LegacyNetworkBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualEthernetCardLegacyNetworkBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
     pub base: t::VirtualDeviceDeviceBackingOption,
@@ -937,7 +937,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.device.VirtualEthernetCard.NetworkBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualEthernetCardNetworkBackingInfo {
     /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
     pub base: t::VirtualDeviceDeviceBackingInfo,
@@ -953,7 +953,7 @@ d::object!(VirtualEthernetCardNetworkBackingInfo: t::VirtualDeviceDeviceBackingI
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualEthernetCardNetworkBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualEthernetCardOption.NetworkBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualEthernetCardNetworkBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
     pub base: t::VirtualDeviceDeviceBackingOption,
@@ -963,7 +963,7 @@ d::object!(VirtualEthernetCardNetworkBackingOption: t::VirtualDeviceDeviceBackin
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualEthernetCardNetworkBackingOption {}
 
 /// Data object `vim.vm.device.VirtualEthernetCard.OpaqueNetworkBackingInfo`, which extends [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualEthernetCardOpaqueNetworkBackingInfo {
     /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
     pub base: t::VirtualDeviceBackingInfo,
@@ -979,7 +979,7 @@ d::object!(VirtualEthernetCardOpaqueNetworkBackingInfo: t::VirtualDeviceBackingI
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualEthernetCardOpaqueNetworkBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualEthernetCardOption.OpaqueNetworkBackingOption`, which extends [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualEthernetCardOpaqueNetworkBackingOption {
     /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
     pub base: t::VirtualDeviceBackingOption,
@@ -989,7 +989,7 @@ d::object!(VirtualEthernetCardOpaqueNetworkBackingOption: t::VirtualDeviceBackin
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualEthernetCardOpaqueNetworkBackingOption {}
 
 /// Data object `vim.vm.device.VirtualEthernetCardOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualEthernetCardOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
     pub base: t::VirtualDeviceOption,
@@ -1014,7 +1014,7 @@ d::object!(VirtualEthernetCardOption: t::VirtualDeviceOption, "VirtualEthernetCa
 impl d::IsA<t::VirtualDeviceOption> for VirtualEthernetCardOption {}
 
 /// Data object `vim.vm.device.VirtualEthernetCard.ResourceAllocation`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualEthernetCardResourceAllocation {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1032,7 +1032,7 @@ d::object!(VirtualEthernetCardResourceAllocation: t::DynamicData, "VirtualEthern
 ]);
 
 /// Data object `vim.vm.device.VirtualFloppy`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualFloppy {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
     pub base: t::VirtualDevice,
@@ -1042,7 +1042,7 @@ d::object!(VirtualFloppy: t::VirtualDevice, "VirtualFloppy", 0, [
 impl d::IsA<t::VirtualDevice> for VirtualFloppy {}
 
 /// Data object `vim.vm.device.VirtualFloppy.DeviceBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualFloppyDeviceBackingInfo {
     /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
     pub base: t::VirtualDeviceDeviceBackingInfo,
@@ -1052,7 +1052,7 @@ d::object!(VirtualFloppyDeviceBackingInfo: t::VirtualDeviceDeviceBackingInfo, "V
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualFloppyDeviceBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualFloppyOption.DeviceBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualFloppyDeviceBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
     pub base: t::VirtualDeviceDeviceBackingOption,
@@ -1062,7 +1062,7 @@ d::object!(VirtualFloppyDeviceBackingOption: t::VirtualDeviceDeviceBackingOption
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualFloppyDeviceBackingOption {}
 
 /// Data object `vim.vm.device.VirtualFloppy.ImageBackingInfo`, which extends [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualFloppyImageBackingInfo {
     /// The fields of [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo).
     pub base: t::VirtualDeviceFileBackingInfo,
@@ -1072,7 +1072,7 @@ d::object!(VirtualFloppyImageBackingInfo: t::VirtualDeviceFileBackingInfo, "Virt
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualFloppyImageBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualFloppyOption.ImageBackingOption`, which extends [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualFloppyImageBackingOption {
     /// The fields of [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption).
     pub base: t::VirtualDeviceFileBackingOption,
@@ -1082,7 +1082,7 @@ d::object!(VirtualFloppyImageBackingOption: t::VirtualDeviceFileBackingOption, "
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualFloppyImageBackingOption {}
 
 /// Data object `vim.vm.device.VirtualFloppyOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualFloppyOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
     pub base: t::VirtualDeviceOption,
@@ -1092,7 +1092,7 @@ d::object!(VirtualFloppyOption: t::VirtualDeviceOption, "VirtualFloppyOption", 0
 impl d::IsA<t::VirtualDeviceOption> for VirtualFloppyOption {}
 
 /// Data object `vim.vm.device.VirtualFloppy.RemoteDeviceBackingInfo`, which extends [`VirtualDeviceRemoteDeviceBackingInfo`](t::VirtualDeviceRemoteDeviceBackingInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualFloppyRemoteDeviceBackingInfo {
     /// The fields of [`VirtualDeviceRemoteDeviceBackingInfo`](t::VirtualDeviceRemoteDeviceBackingInfo).
     pub base: t::VirtualDeviceRemoteDeviceBackingInfo,
@@ -1102,7 +1102,7 @@ d::object!(VirtualFloppyRemoteDeviceBackingInfo: t::VirtualDeviceRemoteDeviceBac
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualFloppyRemoteDeviceBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualFloppyOption.RemoteDeviceBackingOption`, which extends [`VirtualDeviceRemoteDeviceBackingOption`](t::VirtualDeviceRemoteDeviceBackingOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualFloppyRemoteDeviceBackingOption {
     /// The fields of [`VirtualDeviceRemoteDeviceBackingOption`](t::VirtualDeviceRemoteDeviceBackingOption).
     pub base: t::VirtualDeviceRemoteDeviceBackingOption,
@@ -1112,7 +1112,7 @@ d::object!(VirtualFloppyRemoteDeviceBackingOption: t::VirtualDeviceRemoteDeviceB
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualFloppyRemoteDeviceBackingOption {}
 
 /// Data object `vim.vm.VirtualHardware`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualHardware {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1156,7 +1156,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.VirtualHardwareOption`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualHardwareOption {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1249,7 +1249,7 @@ d::object!(VirtualHardwareOption: t::DynamicData, "VirtualHardwareOption", 0, [
 ]);
 
 /// Data object `vim.vm.device.VirtualHdAudioCard`, which extends [`VirtualSoundCard`](t::VirtualSoundCard). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualHdAudioCard {
     /// The fields of [`VirtualSoundCard`](t::VirtualSoundCard).
     pub base: t::VirtualSoundCard,
@@ -1259,7 +1259,7 @@ d::object!(VirtualHdAudioCard: t::VirtualSoundCard, "VirtualHdAudioCard", 5, [
 impl d::IsA<t::VirtualDevice> for VirtualHdAudioCard {}
 
 /// Data object `vim.vm.device.VirtualHdAudioCardOption`, which extends [`VirtualSoundCardOption`](t::VirtualSoundCardOption). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualHdAudioCardOption {
     /// The fields of [`VirtualSoundCardOption`](t::VirtualSoundCardOption).
     pub base: t::VirtualSoundCardOption,
@@ -1269,7 +1269,7 @@ d::object!(VirtualHdAudioCardOption: t::VirtualSoundCardOption, "VirtualHdAudioC
 impl d::IsA<t::VirtualDeviceOption> for VirtualHdAudioCardOption {}
 
 /// Data object `vim.vm.device.VirtualIDEController`, which extends [`VirtualController`](t::VirtualController). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualIDEController {
     /// The fields of [`VirtualController`](t::VirtualController).
     pub base: t::VirtualController,
@@ -1279,7 +1279,7 @@ d::object!(VirtualIDEController: t::VirtualController, "VirtualIDEController", 0
 impl d::IsA<t::VirtualDevice> for VirtualIDEController {}
 
 /// Data object `vim.vm.device.VirtualIDEControllerOption`, which extends [`VirtualControllerOption`](t::VirtualControllerOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualIDEControllerOption {
     /// The fields of [`VirtualControllerOption`](t::VirtualControllerOption).
     pub base: t::VirtualControllerOption,
@@ -1295,7 +1295,7 @@ d::object!(VirtualIDEControllerOption: t::VirtualControllerOption, "VirtualIDECo
 impl d::IsA<t::VirtualDeviceOption> for VirtualIDEControllerOption {}
 
 /// Data object `vim.vm.device.VirtualKeyboard`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualKeyboard {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
     pub base: t::VirtualDevice,
@@ -1305,7 +1305,7 @@ d::object!(VirtualKeyboard: t::VirtualDevice, "VirtualKeyboard", 0, [
 impl d::IsA<t::VirtualDevice> for VirtualKeyboard {}
 
 /// Data object `vim.vm.device.VirtualKeyboardOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualKeyboardOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
     pub base: t::VirtualDeviceOption,
@@ -1315,7 +1315,7 @@ d::object!(VirtualKeyboardOption: t::VirtualDeviceOption, "VirtualKeyboardOption
 impl d::IsA<t::VirtualDeviceOption> for VirtualKeyboardOption {}
 
 /// Data object `vim.vm.device.VirtualLsiLogicController`, which extends [`VirtualSCSIController`](t::VirtualSCSIController). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualLsiLogicController {
     /// The fields of [`VirtualSCSIController`](t::VirtualSCSIController).
     pub base: t::VirtualSCSIController,
@@ -1325,7 +1325,7 @@ d::object!(VirtualLsiLogicController: t::VirtualSCSIController, "VirtualLsiLogic
 impl d::IsA<t::VirtualDevice> for VirtualLsiLogicController {}
 
 /// Data object `vim.vm.device.VirtualLsiLogicControllerOption`, which extends [`VirtualSCSIControllerOption`](t::VirtualSCSIControllerOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualLsiLogicControllerOption {
     /// The fields of [`VirtualSCSIControllerOption`](t::VirtualSCSIControllerOption).
     pub base: t::VirtualSCSIControllerOption,
@@ -1335,7 +1335,7 @@ d::object!(VirtualLsiLogicControllerOption: t::VirtualSCSIControllerOption, "Vir
 impl d::IsA<t::VirtualDeviceOption> for VirtualLsiLogicControllerOption {}
 
 /// Data object `vim.vm.device.VirtualLsiLogicSASController`, which extends [`VirtualSCSIController`](t::VirtualSCSIController). Since API 2.5u2server.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualLsiLogicSASController {
     /// The fields of [`VirtualSCSIController`](t::VirtualSCSIController).
     pub base: t::VirtualSCSIController,
@@ -1345,7 +1345,7 @@ d::object!(VirtualLsiLogicSASController: t::VirtualSCSIController, "VirtualLsiLo
 impl d::IsA<t::VirtualDevice> for VirtualLsiLogicSASController {}
 
 /// Data object `vim.vm.device.VirtualLsiLogicSASControllerOption`, which extends [`VirtualSCSIControllerOption`](t::VirtualSCSIControllerOption). Since API 2.5u2server.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualLsiLogicSASControllerOption {
     /// The fields of [`VirtualSCSIControllerOption`](t::VirtualSCSIControllerOption).
     pub base: t::VirtualSCSIControllerOption,
@@ -1355,7 +1355,7 @@ d::object!(VirtualLsiLogicSASControllerOption: t::VirtualSCSIControllerOption, "
 impl d::IsA<t::VirtualDeviceOption> for VirtualLsiLogicSASControllerOption {}
 
 /// Data object `vim.vm.AffinityInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineAffinityInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1367,7 +1367,7 @@ d::object!(VirtualMachineAffinityInfo: t::DynamicData, "VirtualMachineAffinityIn
 ]);
 
 /// Data object `vim.vm.BaseIndependentFilterSpec`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.2.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineBaseIndependentFilterSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1377,7 +1377,7 @@ d::object!(VirtualMachineBaseIndependentFilterSpec: t::DynamicData, "VirtualMach
 impl d::IsA<t::VirtualMachineBaseIndependentFilterSpec> for VirtualMachineBaseIndependentFilterSpec {}
 
 /// Data object `vim.vm.BootOptions`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineBootOptions {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1407,7 +1407,7 @@ d::object!(VirtualMachineBootOptions: t::DynamicData, "VirtualMachineBootOptions
 ]);
 
 /// Data object `vim.vm.BootOptions.BootableCdromDevice`, which extends [`VirtualMachineBootOptionsBootableDevice`](t::VirtualMachineBootOptionsBootableDevice). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineBootOptionsBootableCdromDevice {
     /// The fields of [`VirtualMachineBootOptionsBootableDevice`](t::VirtualMachineBootOptionsBootableDevice).
     pub base: t::VirtualMachineBootOptionsBootableDevice,
@@ -1417,7 +1417,7 @@ d::object!(VirtualMachineBootOptionsBootableCdromDevice: t::VirtualMachineBootOp
 impl d::IsA<t::VirtualMachineBootOptionsBootableDevice> for VirtualMachineBootOptionsBootableCdromDevice {}
 
 /// Data object `vim.vm.BootOptions.BootableDevice`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineBootOptionsBootableDevice {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1427,7 +1427,7 @@ d::object!(VirtualMachineBootOptionsBootableDevice: t::DynamicData, "VirtualMach
 impl d::IsA<t::VirtualMachineBootOptionsBootableDevice> for VirtualMachineBootOptionsBootableDevice {}
 
 /// Data object `vim.vm.BootOptions.BootableDiskDevice`, which extends [`VirtualMachineBootOptionsBootableDevice`](t::VirtualMachineBootOptionsBootableDevice). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineBootOptionsBootableDiskDevice {
     /// The fields of [`VirtualMachineBootOptionsBootableDevice`](t::VirtualMachineBootOptionsBootableDevice).
     pub base: t::VirtualMachineBootOptionsBootableDevice,
@@ -1440,7 +1440,7 @@ d::object!(VirtualMachineBootOptionsBootableDiskDevice: t::VirtualMachineBootOpt
 impl d::IsA<t::VirtualMachineBootOptionsBootableDevice> for VirtualMachineBootOptionsBootableDiskDevice {}
 
 /// Data object `vim.vm.BootOptions.BootableEthernetDevice`, which extends [`VirtualMachineBootOptionsBootableDevice`](t::VirtualMachineBootOptionsBootableDevice). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineBootOptionsBootableEthernetDevice {
     /// The fields of [`VirtualMachineBootOptionsBootableDevice`](t::VirtualMachineBootOptionsBootableDevice).
     pub base: t::VirtualMachineBootOptionsBootableDevice,
@@ -1453,7 +1453,7 @@ d::object!(VirtualMachineBootOptionsBootableEthernetDevice: t::VirtualMachineBoo
 impl d::IsA<t::VirtualMachineBootOptionsBootableDevice> for VirtualMachineBootOptionsBootableEthernetDevice {}
 
 /// Data object `vim.vm.BootOptions.BootableFloppyDevice`, which extends [`VirtualMachineBootOptionsBootableDevice`](t::VirtualMachineBootOptionsBootableDevice). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineBootOptionsBootableFloppyDevice {
     /// The fields of [`VirtualMachineBootOptionsBootableDevice`](t::VirtualMachineBootOptionsBootableDevice).
     pub base: t::VirtualMachineBootOptionsBootableDevice,
@@ -1471,7 +1471,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.Capability`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineCapability {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1636,7 +1636,7 @@ d::object!(VirtualMachineCapability: t::DynamicData, "VirtualMachineCapability",
 ]);
 
 /// Data object `vim.vm.CdromInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineCdromInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
     pub base: t::VirtualMachineTargetInfo,
@@ -1648,7 +1648,7 @@ d::object!(VirtualMachineCdromInfo: t::VirtualMachineTargetInfo, "VirtualMachine
 ]);
 
 /// Data object `vim.vm.CertThumbprint`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineCertThumbprint {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1670,7 +1670,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.CloneSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineCloneSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1711,7 +1711,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1981,7 +1981,7 @@ d::object!(VirtualMachineConfigInfo: t::DynamicData, "VirtualMachineConfigInfo",
 ]);
 
 /// Data object `vim.vm.ConfigInfo.DatastoreUrlPair`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineConfigInfoDatastoreUrlPair {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2005,7 +2005,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.ConfigInfo.OverheadInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineConfigInfoOverheadInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2029,7 +2029,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.ConfigOption`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineConfigOption {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2074,7 +2074,7 @@ d::object!(VirtualMachineConfigOption: t::DynamicData, "VirtualMachineConfigOpti
 ]);
 
 /// Data object `vim.vm.ConfigOptionDescriptor`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineConfigOptionDescriptor {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2104,7 +2104,7 @@ d::object!(VirtualMachineConfigOptionDescriptor: t::DynamicData, "VirtualMachine
 ]);
 
 /// Data object `vim.vm.ConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2390,7 +2390,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.Summary.ConfigSummary`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineConfigSummary {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2462,7 +2462,7 @@ d::object!(VirtualMachineConfigSummary: t::DynamicData, "VirtualMachineConfigSum
 ]);
 
 /// Data object `vim.vm.ConsolePreferences`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineConsolePreferences {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2480,7 +2480,7 @@ d::object!(VirtualMachineConsolePreferences: t::DynamicData, "VirtualMachineCons
 ]);
 
 /// Data object `vim.vm.ContentLibraryItemInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineContentLibraryItemInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2495,7 +2495,7 @@ d::object!(VirtualMachineContentLibraryItemInfo: t::DynamicData, "VirtualMachine
 ]);
 
 /// Data object `vim.vm.ConfigSpec.CpuIdInfoSpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineCpuIdInfoSpec {
     /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
     pub base: t::ArrayUpdateSpec,
@@ -2507,7 +2507,7 @@ d::object!(VirtualMachineCpuIdInfoSpec: t::ArrayUpdateSpec, "VirtualMachineCpuId
 ]);
 
 /// Data object `vim.vm.DatastoreInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineDatastoreInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
     pub base: t::VirtualMachineTargetInfo,
@@ -2543,7 +2543,7 @@ d::object!(VirtualMachineDatastoreInfo: t::VirtualMachineTargetInfo, "VirtualMac
 ]);
 
 /// Data object `vim.vm.DatastoreOption.FileSystemVolumeOption`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineDatastoreVolumeOption {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2558,7 +2558,7 @@ d::object!(VirtualMachineDatastoreVolumeOption: t::DynamicData, "VirtualMachineD
 ]);
 
 /// Data object `vim.vm.DefaultPowerOpInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineDefaultPowerOpInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2588,7 +2588,7 @@ d::object!(VirtualMachineDefaultPowerOpInfo: t::DynamicData, "VirtualMachineDefa
 ]);
 
 /// Data object `vim.vm.DefaultProfileSpec`, which extends [`VirtualMachineProfileSpec`](t::VirtualMachineProfileSpec). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineDefaultProfileSpec {
     /// The fields of [`VirtualMachineProfileSpec`](t::VirtualMachineProfileSpec).
     pub base: t::VirtualMachineProfileSpec,
@@ -2598,7 +2598,7 @@ d::object!(VirtualMachineDefaultProfileSpec: t::VirtualMachineProfileSpec, "Virt
 impl d::IsA<t::VirtualMachineProfileSpec> for VirtualMachineDefaultProfileSpec {}
 
 /// Data object `vim.vm.DefinedProfileSpec`, which extends [`VirtualMachineProfileSpec`](t::VirtualMachineProfileSpec). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineDefinedProfileSpec {
     /// The fields of [`VirtualMachineProfileSpec`](t::VirtualMachineProfileSpec).
     pub base: t::VirtualMachineProfileSpec,
@@ -2620,7 +2620,7 @@ d::object!(VirtualMachineDefinedProfileSpec: t::VirtualMachineProfileSpec, "Virt
 impl d::IsA<t::VirtualMachineProfileSpec> for VirtualMachineDefinedProfileSpec {}
 
 /// Data object `vim.vm.DeviceRuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineDeviceRuntimeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2635,7 +2635,7 @@ d::object!(VirtualMachineDeviceRuntimeInfo: t::DynamicData, "VirtualMachineDevic
 ]);
 
 /// Data object `vim.vm.DeviceRuntimeInfo.DeviceRuntimeState`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineDeviceRuntimeInfoDeviceRuntimeState {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2645,7 +2645,7 @@ d::object!(VirtualMachineDeviceRuntimeInfoDeviceRuntimeState: t::DynamicData, "V
 impl d::IsA<t::VirtualMachineDeviceRuntimeInfoDeviceRuntimeState> for VirtualMachineDeviceRuntimeInfoDeviceRuntimeState {}
 
 /// Data object `vim.vm.DeviceRuntimeInfo.VirtualEthernetCardRuntimeState`, which extends [`VirtualMachineDeviceRuntimeInfoDeviceRuntimeState`](t::VirtualMachineDeviceRuntimeInfoDeviceRuntimeState). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineDeviceRuntimeInfoVirtualEthernetCardRuntimeState {
     /// The fields of [`VirtualMachineDeviceRuntimeInfoDeviceRuntimeState`](t::VirtualMachineDeviceRuntimeInfoDeviceRuntimeState).
     pub base: t::VirtualMachineDeviceRuntimeInfoDeviceRuntimeState,
@@ -2713,7 +2713,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.DiskDeviceInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineDiskDeviceInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
     pub base: t::VirtualMachineTargetInfo,
@@ -2728,7 +2728,7 @@ d::object!(VirtualMachineDiskDeviceInfo: t::VirtualMachineTargetInfo, "VirtualMa
 ]);
 
 /// Data object `vim.vm.DvxClassInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineDvxClassInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2749,7 +2749,7 @@ d::object!(VirtualMachineDvxClassInfo: t::DynamicData, "VirtualMachineDvxClassIn
 ]);
 
 /// Data object `vim.vm.DynamicPassthroughInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineDynamicPassthroughInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
     pub base: t::VirtualMachineTargetInfo,
@@ -2773,7 +2773,7 @@ d::object!(VirtualMachineDynamicPassthroughInfo: t::VirtualMachineTargetInfo, "V
 ]);
 
 /// Data object `vim.vm.EmptyIndependentFilterSpec`, which extends [`VirtualMachineBaseIndependentFilterSpec`](t::VirtualMachineBaseIndependentFilterSpec). Since API 7.0.2.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineEmptyIndependentFilterSpec {
     /// The fields of [`VirtualMachineBaseIndependentFilterSpec`](t::VirtualMachineBaseIndependentFilterSpec).
     pub base: t::VirtualMachineBaseIndependentFilterSpec,
@@ -2783,7 +2783,7 @@ d::object!(VirtualMachineEmptyIndependentFilterSpec: t::VirtualMachineBaseIndepe
 impl d::IsA<t::VirtualMachineBaseIndependentFilterSpec> for VirtualMachineEmptyIndependentFilterSpec {}
 
 /// Data object `vim.vm.EmptyProfileSpec`, which extends [`VirtualMachineProfileSpec`](t::VirtualMachineProfileSpec). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineEmptyProfileSpec {
     /// The fields of [`VirtualMachineProfileSpec`](t::VirtualMachineProfileSpec).
     pub base: t::VirtualMachineProfileSpec,
@@ -2793,7 +2793,7 @@ d::object!(VirtualMachineEmptyProfileSpec: t::VirtualMachineProfileSpec, "Virtua
 impl d::IsA<t::VirtualMachineProfileSpec> for VirtualMachineEmptyProfileSpec {}
 
 /// Data object `vim.vm.FeatureRequirement`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineFeatureRequirement {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2811,7 +2811,7 @@ d::object!(VirtualMachineFeatureRequirement: t::DynamicData, "VirtualMachineFeat
 ]);
 
 /// Data object `vim.vm.FileInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineFileInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2835,7 +2835,7 @@ d::object!(VirtualMachineFileInfo: t::DynamicData, "VirtualMachineFileInfo", 0, 
 ]);
 
 /// Data object `vim.vm.FileLayout`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineFileLayout {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2859,7 +2859,7 @@ d::object!(VirtualMachineFileLayout: t::DynamicData, "VirtualMachineFileLayout",
 ]);
 
 /// Data object `vim.vm.FileLayout.DiskLayout`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineFileLayoutDiskLayout {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2874,7 +2874,7 @@ d::object!(VirtualMachineFileLayoutDiskLayout: t::DynamicData, "VirtualMachineFi
 ]);
 
 /// Data object `vim.vm.FileLayoutEx`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineFileLayoutEx {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2895,7 +2895,7 @@ d::object!(VirtualMachineFileLayoutEx: t::DynamicData, "VirtualMachineFileLayout
 ]);
 
 /// Data object `vim.vm.FileLayoutEx.DiskLayout`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineFileLayoutExDiskLayout {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2913,7 +2913,7 @@ d::object!(VirtualMachineFileLayoutExDiskLayout: t::DynamicData, "VirtualMachine
 ]);
 
 /// Data object `vim.vm.FileLayoutEx.DiskUnit`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineFileLayoutExDiskUnit {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2925,7 +2925,7 @@ d::object!(VirtualMachineFileLayoutExDiskUnit: t::DynamicData, "VirtualMachineFi
 ]);
 
 /// Data object `vim.vm.FileLayoutEx.FileInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineFileLayoutExFileInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,

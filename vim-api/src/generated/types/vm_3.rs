@@ -7,7 +7,7 @@ use crate::generated::types as t;
 use crate::moref::MoRef;
 
 /// Data object `vim.vm.FileLayoutEx.SnapshotLayout`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineFileLayoutExSnapshotLayout {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -28,7 +28,7 @@ d::object!(VirtualMachineFileLayoutExSnapshotLayout: t::DynamicData, "VirtualMac
 ]);
 
 /// Data object `vim.vm.FileLayout.SnapshotLayout`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineFileLayoutSnapshotLayout {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -43,7 +43,7 @@ d::object!(VirtualMachineFileLayoutSnapshotLayout: t::DynamicData, "VirtualMachi
 ]);
 
 /// Data object `vim.vm.FlagInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineFlagInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -130,7 +130,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.FloppyInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineFloppyInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
     pub base: t::VirtualMachineTargetInfo,
@@ -139,7 +139,7 @@ d::object!(VirtualMachineFloppyInfo: t::VirtualMachineTargetInfo, "VirtualMachin
 ]);
 
 /// Data object `vim.vm.ForkConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineForkConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -177,7 +177,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.GuestIntegrityInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineGuestIntegrityInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -189,7 +189,7 @@ d::object!(VirtualMachineGuestIntegrityInfo: t::DynamicData, "VirtualMachineGues
 ]);
 
 /// Data object `vim.vm.GuestMonitoringModeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineGuestMonitoringModeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -433,7 +433,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.GuestQuiesceSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineGuestQuiesceSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -446,7 +446,7 @@ d::object!(VirtualMachineGuestQuiesceSpec: t::DynamicData, "VirtualMachineGuestQ
 impl d::IsA<t::VirtualMachineGuestQuiesceSpec> for VirtualMachineGuestQuiesceSpec {}
 
 /// Data object `vim.vm.GuestInfo.GuestRebootStatus`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineGuestRebootStatus {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -476,7 +476,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.Summary.GuestSummary`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineGuestSummary {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -521,7 +521,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.IdeDiskDeviceInfo`, which extends [`VirtualMachineDiskDeviceInfo`](t::VirtualMachineDiskDeviceInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineIdeDiskDeviceInfo {
     /// The fields of [`VirtualMachineDiskDeviceInfo`](t::VirtualMachineDiskDeviceInfo).
     pub base: t::VirtualMachineDiskDeviceInfo,
@@ -533,7 +533,7 @@ d::object!(VirtualMachineIdeDiskDeviceInfo: t::VirtualMachineDiskDeviceInfo, "Vi
 ]);
 
 /// Data object `vim.vm.IdeDiskDeviceInfo.PartitionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineIdeDiskDevicePartitionInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -548,7 +548,7 @@ d::object!(VirtualMachineIdeDiskDevicePartitionInfo: t::DynamicData, "VirtualMac
 ]);
 
 /// Data object `vim.vm.VmImportSpec`, which extends [`ImportSpec`](t::ImportSpec). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineImportSpec {
     /// The fields of [`ImportSpec`](t::ImportSpec).
     pub base: t::ImportSpec,
@@ -564,7 +564,7 @@ d::object!(VirtualMachineImportSpec: t::ImportSpec, "VirtualMachineImportSpec", 
 impl d::IsA<t::ImportSpec> for VirtualMachineImportSpec {}
 
 /// Data object `vim.vm.IndependentFilterSpec`, which extends [`VirtualMachineBaseIndependentFilterSpec`](t::VirtualMachineBaseIndependentFilterSpec). Since API 7.0.2.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineIndependentFilterSpec {
     /// The fields of [`VirtualMachineBaseIndependentFilterSpec`](t::VirtualMachineBaseIndependentFilterSpec).
     pub base: t::VirtualMachineBaseIndependentFilterSpec,
@@ -583,7 +583,7 @@ d::object!(VirtualMachineIndependentFilterSpec: t::VirtualMachineBaseIndependent
 impl d::IsA<t::VirtualMachineBaseIndependentFilterSpec> for VirtualMachineIndependentFilterSpec {}
 
 /// Data object `vim.vm.InstantCloneSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineInstantCloneSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -604,7 +604,7 @@ d::object!(VirtualMachineInstantCloneSpec: t::DynamicData, "VirtualMachineInstan
 ]);
 
 /// Data object `vim.vm.LegacyNetworkSwitchInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineLegacyNetworkSwitchInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -616,7 +616,7 @@ d::object!(VirtualMachineLegacyNetworkSwitchInfo: t::DynamicData, "VirtualMachin
 ]);
 
 /// Data object `vim.vm.Message`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineMessage {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -634,7 +634,7 @@ d::object!(VirtualMachineMessage: t::DynamicData, "VirtualMachineMessage", 0, [
 ]);
 
 /// Data object `vim.vm.MetadataManager.VmMetadata`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineMetadataManagerVmMetadata {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -649,7 +649,7 @@ d::object!(VirtualMachineMetadataManagerVmMetadata: t::DynamicData, "VirtualMach
 ]);
 
 /// Data object `vim.vm.MetadataManager.VmMetadataInput`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineMetadataManagerVmMetadataInput {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -672,7 +672,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.MetadataManager.VmMetadataOwner`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineMetadataManagerVmMetadataOwner {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -691,7 +691,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.MetadataManager.VmMetadataResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineMetadataManagerVmMetadataResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -706,7 +706,7 @@ d::object!(VirtualMachineMetadataManagerVmMetadataResult: t::DynamicData, "Virtu
 ]);
 
 /// Data object `vim.vm.NetworkInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineNetworkInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
     pub base: t::VirtualMachineTargetInfo,
@@ -721,7 +721,7 @@ d::object!(VirtualMachineNetworkInfo: t::VirtualMachineTargetInfo, "VirtualMachi
 ]);
 
 /// Data object `vim.vm.NetworkShaperInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineNetworkShaperInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -742,7 +742,7 @@ d::object!(VirtualMachineNetworkShaperInfo: t::DynamicData, "VirtualMachineNetwo
 ]);
 
 /// Data object `vim.vm.ParallelInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineParallelInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
     pub base: t::VirtualMachineTargetInfo,
@@ -751,7 +751,7 @@ d::object!(VirtualMachineParallelInfo: t::VirtualMachineTargetInfo, "VirtualMach
 ]);
 
 /// Data object `vim.vm.PciPassthroughInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachinePciPassthroughInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
     pub base: t::VirtualMachineTargetInfo,
@@ -767,7 +767,7 @@ d::object!(VirtualMachinePciPassthroughInfo: t::VirtualMachineTargetInfo, "Virtu
 impl d::IsA<t::VirtualMachinePciPassthroughInfo> for VirtualMachinePciPassthroughInfo {}
 
 /// Data object `vim.vm.PciSharedGpuPassthroughInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachinePciSharedGpuPassthroughInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
     pub base: t::VirtualMachineTargetInfo,
@@ -798,7 +798,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.PrecisionClockInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachinePrecisionClockInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
     pub base: t::VirtualMachineTargetInfo,
@@ -810,7 +810,7 @@ d::object!(VirtualMachinePrecisionClockInfo: t::VirtualMachineTargetInfo, "Virtu
 ]);
 
 /// Data object `vim.vm.ProfileDetails`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineProfileDetails {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -825,7 +825,7 @@ d::object!(VirtualMachineProfileDetails: t::DynamicData, "VirtualMachineProfileD
 ]);
 
 /// Data object `vim.vm.ProfileDetails.DiskProfileDetails`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineProfileDetailsDiskProfileDetails {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -840,7 +840,7 @@ d::object!(VirtualMachineProfileDetailsDiskProfileDetails: t::DynamicData, "Virt
 ]);
 
 /// Data object `vim.vm.ProfileRawData`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineProfileRawData {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -855,7 +855,7 @@ d::object!(VirtualMachineProfileRawData: t::DynamicData, "VirtualMachineProfileR
 ]);
 
 /// Data object `vim.vm.ProfileSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineProfileSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -865,7 +865,7 @@ d::object!(VirtualMachineProfileSpec: t::DynamicData, "VirtualMachineProfileSpec
 impl d::IsA<t::VirtualMachineProfileSpec> for VirtualMachineProfileSpec {}
 
 /// Data object `vim.vm.PropertyRelation`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachinePropertyRelation {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -880,7 +880,7 @@ d::object!(VirtualMachinePropertyRelation: t::DynamicData, "VirtualMachineProper
 ]);
 
 /// Data object `vim.vm.QuestionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineQuestionInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -901,7 +901,7 @@ d::object!(VirtualMachineQuestionInfo: t::DynamicData, "VirtualMachineQuestionIn
 ]);
 
 /// Data object `vim.vm.Summary.QuickStats`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineQuickStats {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -982,7 +982,7 @@ d::object!(VirtualMachineQuickStats: t::DynamicData, "VirtualMachineQuickStats",
 ]);
 
 /// Data object `vim.vm.Summary.QuickStats.MemoryTierStats`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineQuickStatsMemoryTierStats {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1008,7 +1008,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.RelocateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineRelocateSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1056,7 +1056,7 @@ d::object!(VirtualMachineRelocateSpec: t::DynamicData, "VirtualMachineRelocateSp
 ]);
 
 /// Data object `vim.vm.RelocateSpec.DiskLocator`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineRelocateSpecDiskLocator {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1086,7 +1086,7 @@ d::object!(VirtualMachineRelocateSpecDiskLocator: t::DynamicData, "VirtualMachin
 ]);
 
 /// Data object `vim.vm.RelocateSpec.DiskLocator.BackingSpec`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineRelocateSpecDiskLocatorBackingSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1109,7 +1109,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.RuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineRuntimeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1229,7 +1229,7 @@ d::object!(VirtualMachineRuntimeInfo: t::DynamicData, "VirtualMachineRuntimeInfo
 ]);
 
 /// Data object `vim.vm.RuntimeInfo.DasProtectionState`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineRuntimeInfoDasProtectionState {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1241,7 +1241,7 @@ d::object!(VirtualMachineRuntimeInfoDasProtectionState: t::DynamicData, "Virtual
 ]);
 
 /// Data object `vim.vm.ScsiDiskDeviceInfo`, which extends [`VirtualMachineDiskDeviceInfo`](t::VirtualMachineDiskDeviceInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineScsiDiskDeviceInfo {
     /// The fields of [`VirtualMachineDiskDeviceInfo`](t::VirtualMachineDiskDeviceInfo).
     pub base: t::VirtualMachineDiskDeviceInfo,
@@ -1259,7 +1259,7 @@ d::object!(VirtualMachineScsiDiskDeviceInfo: t::VirtualMachineDiskDeviceInfo, "V
 ]);
 
 /// Data object `vim.vm.ScsiPassthroughInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineScsiPassthroughInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
     pub base: t::VirtualMachineTargetInfo,
@@ -1295,7 +1295,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.SerialInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineSerialInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
     pub base: t::VirtualMachineTargetInfo,
@@ -1304,7 +1304,7 @@ d::object!(VirtualMachineSerialInfo: t::VirtualMachineTargetInfo, "VirtualMachin
 ]);
 
 /// Data object `vim.vm.SgxInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineSgxInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1333,7 +1333,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.SgxTargetInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineSgxTargetInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
     pub base: t::VirtualMachineTargetInfo,
@@ -1354,7 +1354,7 @@ d::object!(VirtualMachineSgxTargetInfo: t::VirtualMachineTargetInfo, "VirtualMac
 ]);
 
 /// Data object `vim.vm.SnapshotInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineSnapshotInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1369,7 +1369,7 @@ d::object!(VirtualMachineSnapshotInfo: t::DynamicData, "VirtualMachineSnapshotIn
 ]);
 
 /// Data object `vim.vm.SnapshotTree`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineSnapshotTree {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1411,7 +1411,7 @@ d::object!(VirtualMachineSnapshotTree: t::DynamicData, "VirtualMachineSnapshotTr
 ]);
 
 /// Data object `vim.vm.SoundInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineSoundInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
     pub base: t::VirtualMachineTargetInfo,
@@ -1420,7 +1420,7 @@ d::object!(VirtualMachineSoundInfo: t::VirtualMachineTargetInfo, "VirtualMachine
 ]);
 
 /// Data object `vim.vm.SriovDevicePoolInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineSriovDevicePoolInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1433,7 +1433,7 @@ d::object!(VirtualMachineSriovDevicePoolInfo: t::DynamicData, "VirtualMachineSri
 impl d::IsA<t::VirtualMachineSriovDevicePoolInfo> for VirtualMachineSriovDevicePoolInfo {}
 
 /// Data object `vim.vm.SriovInfo`, which extends [`VirtualMachinePciPassthroughInfo`](t::VirtualMachinePciPassthroughInfo). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineSriovInfo {
     /// The fields of [`VirtualMachinePciPassthroughInfo`](t::VirtualMachinePciPassthroughInfo).
     pub base: t::VirtualMachinePciPassthroughInfo,
@@ -1452,7 +1452,7 @@ d::object!(VirtualMachineSriovInfo: t::VirtualMachinePciPassthroughInfo, "Virtua
 impl d::IsA<t::VirtualMachinePciPassthroughInfo> for VirtualMachineSriovInfo {}
 
 /// Data object `vim.vm.SriovNetworkDevicePoolInfo`, which extends [`VirtualMachineSriovDevicePoolInfo`](t::VirtualMachineSriovDevicePoolInfo). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineSriovNetworkDevicePoolInfo {
     /// The fields of [`VirtualMachineSriovDevicePoolInfo`](t::VirtualMachineSriovDevicePoolInfo).
     pub base: t::VirtualMachineSriovDevicePoolInfo,
@@ -1476,7 +1476,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.StorageInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineStorageInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1491,7 +1491,7 @@ d::object!(VirtualMachineStorageInfo: t::DynamicData, "VirtualMachineStorageInfo
 ]);
 
 /// Data object `vim.vm.Summary.StorageSummary`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineStorageSummary {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1512,7 +1512,7 @@ d::object!(VirtualMachineStorageSummary: t::DynamicData, "VirtualMachineStorageS
 ]);
 
 /// Data object `vim.vm.Summary`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineSummary {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1545,7 +1545,7 @@ d::object!(VirtualMachineSummary: t::DynamicData, "VirtualMachineSummary", 0, [
 ]);
 
 /// Data object `vim.vm.TargetInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineTargetInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1613,7 +1613,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.StorageInfo.UsageOnDatastore`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineUsageOnDatastore {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1634,7 +1634,7 @@ d::object!(VirtualMachineUsageOnDatastore: t::DynamicData, "VirtualMachineUsageO
 ]);
 
 /// Data object `vim.vm.UsbInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineUsbInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
     pub base: t::VirtualMachineTargetInfo,
@@ -1702,7 +1702,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.VFlashModuleInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineVFlashModuleInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
     pub base: t::VirtualMachineTargetInfo,
@@ -1714,7 +1714,7 @@ d::object!(VirtualMachineVFlashModuleInfo: t::VirtualMachineTargetInfo, "Virtual
 ]);
 
 /// Data object `vim.vm.device.VirtualVMCIDevice`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5u2server.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineVMCIDevice {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
     pub base: t::VirtualDevice,
@@ -1753,7 +1753,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.device.VirtualVMCIDevice.FilterInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineVMCIDeviceFilterInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1765,7 +1765,7 @@ d::object!(VirtualMachineVMCIDeviceFilterInfo: t::DynamicData, "VirtualMachineVM
 ]);
 
 /// Data object `vim.vm.device.VirtualVMCIDevice.FilterSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineVMCIDeviceFilterSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1792,7 +1792,7 @@ d::object!(VirtualMachineVMCIDeviceFilterSpec: t::DynamicData, "VirtualMachineVM
 ]);
 
 /// Data object `vim.vm.device.VirtualVMCIDeviceOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5u2server.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineVMCIDeviceOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
     pub base: t::VirtualDeviceOption,
@@ -1811,7 +1811,7 @@ d::object!(VirtualMachineVMCIDeviceOption: t::VirtualDeviceOption, "VirtualMachi
 impl d::IsA<t::VirtualDeviceOption> for VirtualMachineVMCIDeviceOption {}
 
 /// Data object `vim.vm.device.VirtualVMCIDeviceOption.FilterSpecOption`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineVMCIDeviceOptionFilterSpecOption {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1847,7 +1847,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.device.VirtualVMIROM`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineVMIROM {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
     pub base: t::VirtualDevice,
@@ -1857,7 +1857,7 @@ d::object!(VirtualMachineVMIROM: t::VirtualDevice, "VirtualMachineVMIROM", 0, [
 impl d::IsA<t::VirtualDevice> for VirtualMachineVMIROM {}
 
 /// Data object `vim.vm.VMotionStunTimeInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 8.0.2.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineVMotionStunTimeInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
     pub base: t::VirtualMachineTargetInfo,
@@ -1872,7 +1872,7 @@ d::object!(VirtualMachineVMotionStunTimeInfo: t::VirtualMachineTargetInfo, "Virt
 ]);
 
 /// Data object `vim.vm.VcpuConfig`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineVcpuConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1884,7 +1884,7 @@ d::object!(VirtualMachineVcpuConfig: t::DynamicData, "VirtualMachineVcpuConfig",
 ]);
 
 /// Data object `vim.vm.VendorDeviceGroupInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 8.0.0.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineVendorDeviceGroupInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
     pub base: t::VirtualMachineTargetInfo,
@@ -1902,7 +1902,7 @@ d::object!(VirtualMachineVendorDeviceGroupInfo: t::VirtualMachineTargetInfo, "Vi
 ]);
 
 /// Data object `vim.vm.VendorDeviceGroupInfo.ComponentDeviceInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineVendorDeviceGroupInfoComponentDeviceInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -1936,7 +1936,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.VgpuDeviceInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 7.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineVgpuDeviceInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
     pub base: t::VirtualMachineTargetInfo,
@@ -1966,7 +1966,7 @@ d::object!(VirtualMachineVgpuDeviceInfo: t::VirtualMachineTargetInfo, "VirtualMa
 ]);
 
 /// Data object `vim.vm.VgpuProfileInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 7.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineVgpuProfileInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
     pub base: t::VirtualMachineTargetInfo,
@@ -2009,7 +2009,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.device.VirtualVideoCard`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineVideoCard {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
     pub base: t::VirtualDevice,
@@ -2046,7 +2046,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.VirtualDeviceGroups`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineVirtualDeviceGroups {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2058,7 +2058,7 @@ d::object!(VirtualMachineVirtualDeviceGroups: t::DynamicData, "VirtualMachineVir
 ]);
 
 /// Data object `vim.vm.VirtualDeviceGroups.DeviceGroup`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineVirtualDeviceGroupsDeviceGroup {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2074,7 +2074,7 @@ d::object!(VirtualMachineVirtualDeviceGroupsDeviceGroup: t::DynamicData, "Virtua
 impl d::IsA<t::VirtualMachineVirtualDeviceGroupsDeviceGroup> for VirtualMachineVirtualDeviceGroupsDeviceGroup {}
 
 /// Data object `vim.vm.VirtualDeviceGroups.VendorDeviceGroup`, which extends [`VirtualMachineVirtualDeviceGroupsDeviceGroup`](t::VirtualMachineVirtualDeviceGroupsDeviceGroup). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineVirtualDeviceGroupsVendorDeviceGroup {
     /// The fields of [`VirtualMachineVirtualDeviceGroupsDeviceGroup`](t::VirtualMachineVirtualDeviceGroupsDeviceGroup).
     pub base: t::VirtualMachineVirtualDeviceGroupsDeviceGroup,
@@ -2087,7 +2087,7 @@ d::object!(VirtualMachineVirtualDeviceGroupsVendorDeviceGroup: t::VirtualMachine
 impl d::IsA<t::VirtualMachineVirtualDeviceGroupsDeviceGroup> for VirtualMachineVirtualDeviceGroupsVendorDeviceGroup {}
 
 /// Data object `vim.vm.VirtualDeviceSwap`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineVirtualDeviceSwap {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2099,7 +2099,7 @@ d::object!(VirtualMachineVirtualDeviceSwap: t::DynamicData, "VirtualMachineVirtu
 ]);
 
 /// Data object `vim.vm.VirtualDeviceSwap.DeviceSwapInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineVirtualDeviceSwapDeviceSwapInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2128,7 +2128,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.VirtualNuma`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineVirtualNuma {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2143,7 +2143,7 @@ d::object!(VirtualMachineVirtualNuma: t::DynamicData, "VirtualMachineVirtualNuma
 ]);
 
 /// Data object `vim.vm.VirtualNumaInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineVirtualNumaInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2161,7 +2161,7 @@ d::object!(VirtualMachineVirtualNumaInfo: t::DynamicData, "VirtualMachineVirtual
 ]);
 
 /// Data object `vim.vm.VirtualPMem`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineVirtualPMem {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2181,7 +2181,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.WindowsQuiesceSpec`, which extends [`VirtualMachineGuestQuiesceSpec`](t::VirtualMachineGuestQuiesceSpec). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualMachineWindowsQuiesceSpec {
     /// The fields of [`VirtualMachineGuestQuiesceSpec`](t::VirtualMachineGuestQuiesceSpec).
     pub base: t::VirtualMachineGuestQuiesceSpec,
@@ -2212,7 +2212,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.device.VirtualNVDIMM`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualNVDIMM {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
     pub base: t::VirtualDevice,
@@ -2228,7 +2228,7 @@ d::object!(VirtualNVDIMM: t::VirtualDevice, "VirtualNVDIMM", 10, [
 impl d::IsA<t::VirtualDevice> for VirtualNVDIMM {}
 
 /// Data object `vim.vm.device.VirtualNVDIMM.BackingInfo`, which extends [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualNVDIMMBackingInfo {
     /// The fields of [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo).
     pub base: t::VirtualDeviceFileBackingInfo,
@@ -2244,7 +2244,7 @@ d::object!(VirtualNVDIMMBackingInfo: t::VirtualDeviceFileBackingInfo, "VirtualNV
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualNVDIMMBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualNVDIMMController`, which extends [`VirtualController`](t::VirtualController). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualNVDIMMController {
     /// The fields of [`VirtualController`](t::VirtualController).
     pub base: t::VirtualController,
@@ -2254,7 +2254,7 @@ d::object!(VirtualNVDIMMController: t::VirtualController, "VirtualNVDIMMControll
 impl d::IsA<t::VirtualDevice> for VirtualNVDIMMController {}
 
 /// Data object `vim.vm.device.VirtualNVDIMMControllerOption`, which extends [`VirtualControllerOption`](t::VirtualControllerOption). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualNVDIMMControllerOption {
     /// The fields of [`VirtualControllerOption`](t::VirtualControllerOption).
     pub base: t::VirtualControllerOption,
@@ -2267,7 +2267,7 @@ d::object!(VirtualNVDIMMControllerOption: t::VirtualControllerOption, "VirtualNV
 impl d::IsA<t::VirtualDeviceOption> for VirtualNVDIMMControllerOption {}
 
 /// Data object `vim.vm.device.VirtualNVDIMMOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualNVDIMMOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
     pub base: t::VirtualDeviceOption,
@@ -2289,7 +2289,7 @@ d::object!(VirtualNVDIMMOption: t::VirtualDeviceOption, "VirtualNVDIMMOption", 1
 impl d::IsA<t::VirtualDeviceOption> for VirtualNVDIMMOption {}
 
 /// Data object `vim.vm.device.VirtualNVMEController`, which extends [`VirtualController`](t::VirtualController). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualNVMEController {
     /// The fields of [`VirtualController`](t::VirtualController).
     pub base: t::VirtualController,
@@ -2302,7 +2302,7 @@ d::object!(VirtualNVMEController: t::VirtualController, "VirtualNVMEController",
 impl d::IsA<t::VirtualDevice> for VirtualNVMEController {}
 
 /// Data object `vim.vm.device.VirtualNVMEControllerOption`, which extends [`VirtualControllerOption`](t::VirtualControllerOption). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualNVMEControllerOption {
     /// The fields of [`VirtualControllerOption`](t::VirtualControllerOption).
     pub base: t::VirtualControllerOption,
@@ -2326,7 +2326,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.device.VirtualPCIController`, which extends [`VirtualController`](t::VirtualController). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualPCIController {
     /// The fields of [`VirtualController`](t::VirtualController).
     pub base: t::VirtualController,
@@ -2336,7 +2336,7 @@ d::object!(VirtualPCIController: t::VirtualController, "VirtualPCIController", 0
 impl d::IsA<t::VirtualDevice> for VirtualPCIController {}
 
 /// Data object `vim.vm.device.VirtualPCIControllerOption`, which extends [`VirtualControllerOption`](t::VirtualControllerOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualPCIControllerOption {
     /// The fields of [`VirtualControllerOption`](t::VirtualControllerOption).
     pub base: t::VirtualControllerOption,
@@ -2385,7 +2385,7 @@ d::object!(VirtualPCIControllerOption: t::VirtualControllerOption, "VirtualPCICo
 impl d::IsA<t::VirtualDeviceOption> for VirtualPCIControllerOption {}
 
 /// Data object `vim.vm.device.VirtualPCIPassthrough`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualPCIPassthrough {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
     pub base: t::VirtualDevice,
@@ -2395,7 +2395,7 @@ d::object!(VirtualPCIPassthrough: t::VirtualDevice, "VirtualPCIPassthrough", 3, 
 impl d::IsA<t::VirtualDevice> for VirtualPCIPassthrough {}
 
 /// Data object `vim.vm.device.VirtualPCIPassthrough.AllowedDevice`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualPCIPassthroughAllowedDevice {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -2419,7 +2419,7 @@ d::object!(VirtualPCIPassthroughAllowedDevice: t::DynamicData, "VirtualPCIPassth
 ]);
 
 /// Data object `vim.vm.device.VirtualPCIPassthrough.DeviceBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualPCIPassthroughDeviceBackingInfo {
     /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
     pub base: t::VirtualDeviceDeviceBackingInfo,
@@ -2441,7 +2441,7 @@ d::object!(VirtualPCIPassthroughDeviceBackingInfo: t::VirtualDeviceDeviceBacking
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualPCIPassthroughDeviceBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualPCIPassthroughOption.DeviceBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualPCIPassthroughDeviceBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
     pub base: t::VirtualDeviceDeviceBackingOption,
@@ -2451,7 +2451,7 @@ d::object!(VirtualPCIPassthroughDeviceBackingOption: t::VirtualDeviceDeviceBacki
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualPCIPassthroughDeviceBackingOption {}
 
 /// Data object `vim.vm.device.VirtualPCIPassthrough.DvxBackingInfo`, which extends [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo). Since API 8.0.0.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualPCIPassthroughDvxBackingInfo {
     /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
     pub base: t::VirtualDeviceBackingInfo,
@@ -2467,7 +2467,7 @@ d::object!(VirtualPCIPassthroughDvxBackingInfo: t::VirtualDeviceBackingInfo, "Vi
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualPCIPassthroughDvxBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualPCIPassthroughOption.DvxBackingOption`, which extends [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption). Since API 8.0.0.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualPCIPassthroughDvxBackingOption {
     /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
     pub base: t::VirtualDeviceBackingOption,
@@ -2477,7 +2477,7 @@ d::object!(VirtualPCIPassthroughDvxBackingOption: t::VirtualDeviceBackingOption,
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualPCIPassthroughDvxBackingOption {}
 
 /// Data object `vim.vm.device.VirtualPCIPassthrough.DynamicBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualPCIPassthroughDynamicBackingInfo {
     /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
     pub base: t::VirtualDeviceDeviceBackingInfo,
@@ -2496,7 +2496,7 @@ d::object!(VirtualPCIPassthroughDynamicBackingInfo: t::VirtualDeviceDeviceBackin
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualPCIPassthroughDynamicBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualPCIPassthroughOption.DynamicBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualPCIPassthroughDynamicBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
     pub base: t::VirtualDeviceDeviceBackingOption,
@@ -2506,7 +2506,7 @@ d::object!(VirtualPCIPassthroughDynamicBackingOption: t::VirtualDeviceDeviceBack
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualPCIPassthroughDynamicBackingOption {}
 
 /// Data object `vim.vm.device.VirtualPCIPassthroughOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 4.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualPCIPassthroughOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
     pub base: t::VirtualDeviceOption,
@@ -2516,7 +2516,7 @@ d::object!(VirtualPCIPassthroughOption: t::VirtualDeviceOption, "VirtualPCIPasst
 impl d::IsA<t::VirtualDeviceOption> for VirtualPCIPassthroughOption {}
 
 /// Data object `vim.vm.device.VirtualPCIPassthrough.PluginBackingInfo`, which extends [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualPCIPassthroughPluginBackingInfo {
     /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
     pub base: t::VirtualDeviceBackingInfo,
@@ -2526,7 +2526,7 @@ d::object!(VirtualPCIPassthroughPluginBackingInfo: t::VirtualDeviceBackingInfo, 
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualPCIPassthroughPluginBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualPCIPassthroughOption.PluginBackingOption`, which extends [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualPCIPassthroughPluginBackingOption {
     /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
     pub base: t::VirtualDeviceBackingOption,
@@ -2536,7 +2536,7 @@ d::object!(VirtualPCIPassthroughPluginBackingOption: t::VirtualDeviceBackingOpti
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualPCIPassthroughPluginBackingOption {}
 
 /// Data object `vim.vm.device.VirtualPCIPassthrough.VmiopBackingInfo`, which extends [`VirtualPCIPassthroughPluginBackingInfo`](t::VirtualPCIPassthroughPluginBackingInfo). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualPCIPassthroughVmiopBackingInfo {
     /// The fields of [`VirtualPCIPassthroughPluginBackingInfo`](t::VirtualPCIPassthroughPluginBackingInfo).
     pub base: t::VirtualPCIPassthroughPluginBackingInfo,
@@ -2558,7 +2558,7 @@ d::object!(VirtualPCIPassthroughVmiopBackingInfo: t::VirtualPCIPassthroughPlugin
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualPCIPassthroughVmiopBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualPCIPassthroughOption.VmiopBackingOption`, which extends [`VirtualPCIPassthroughPluginBackingOption`](t::VirtualPCIPassthroughPluginBackingOption). Since API 6.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualPCIPassthroughVmiopBackingOption {
     /// The fields of [`VirtualPCIPassthroughPluginBackingOption`](t::VirtualPCIPassthroughPluginBackingOption).
     pub base: t::VirtualPCIPassthroughPluginBackingOption,
@@ -2574,7 +2574,7 @@ d::object!(VirtualPCIPassthroughVmiopBackingOption: t::VirtualPCIPassthroughPlug
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualPCIPassthroughVmiopBackingOption {}
 
 /// Data object `vim.vm.device.VirtualPCNet32`, which extends [`VirtualEthernetCard`](t::VirtualEthernetCard). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualPCNet32 {
     /// The fields of [`VirtualEthernetCard`](t::VirtualEthernetCard).
     pub base: t::VirtualEthernetCard,
@@ -2584,7 +2584,7 @@ d::object!(VirtualPCNet32: t::VirtualEthernetCard, "VirtualPCNet32", 0, [
 impl d::IsA<t::VirtualDevice> for VirtualPCNet32 {}
 
 /// Data object `vim.vm.device.VirtualPCNet32Option`, which extends [`VirtualEthernetCardOption`](t::VirtualEthernetCardOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualPCNet32Option {
     /// The fields of [`VirtualEthernetCardOption`](t::VirtualEthernetCardOption).
     pub base: t::VirtualEthernetCardOption,
@@ -2597,7 +2597,7 @@ d::object!(VirtualPCNet32Option: t::VirtualEthernetCardOption, "VirtualPCNet32Op
 impl d::IsA<t::VirtualDeviceOption> for VirtualPCNet32Option {}
 
 /// Data object `vim.vm.device.VirtualPS2Controller`, which extends [`VirtualController`](t::VirtualController). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualPS2Controller {
     /// The fields of [`VirtualController`](t::VirtualController).
     pub base: t::VirtualController,
@@ -2607,7 +2607,7 @@ d::object!(VirtualPS2Controller: t::VirtualController, "VirtualPS2Controller", 0
 impl d::IsA<t::VirtualDevice> for VirtualPS2Controller {}
 
 /// Data object `vim.vm.device.VirtualPS2ControllerOption`, which extends [`VirtualControllerOption`](t::VirtualControllerOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualPS2ControllerOption {
     /// The fields of [`VirtualControllerOption`](t::VirtualControllerOption).
     pub base: t::VirtualControllerOption,
@@ -2623,7 +2623,7 @@ d::object!(VirtualPS2ControllerOption: t::VirtualControllerOption, "VirtualPS2Co
 impl d::IsA<t::VirtualDeviceOption> for VirtualPS2ControllerOption {}
 
 /// Data object `vim.vm.device.VirtualParallelPort`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualParallelPort {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
     pub base: t::VirtualDevice,
@@ -2633,7 +2633,7 @@ d::object!(VirtualParallelPort: t::VirtualDevice, "VirtualParallelPort", 0, [
 impl d::IsA<t::VirtualDevice> for VirtualParallelPort {}
 
 /// Data object `vim.vm.device.VirtualParallelPort.DeviceBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualParallelPortDeviceBackingInfo {
     /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
     pub base: t::VirtualDeviceDeviceBackingInfo,
@@ -2643,7 +2643,7 @@ d::object!(VirtualParallelPortDeviceBackingInfo: t::VirtualDeviceDeviceBackingIn
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualParallelPortDeviceBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualParallelPortOption.DeviceBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualParallelPortDeviceBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
     pub base: t::VirtualDeviceDeviceBackingOption,
@@ -2653,7 +2653,7 @@ d::object!(VirtualParallelPortDeviceBackingOption: t::VirtualDeviceDeviceBacking
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualParallelPortDeviceBackingOption {}
 
 /// Data object `vim.vm.device.VirtualParallelPort.FileBackingInfo`, which extends [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualParallelPortFileBackingInfo {
     /// The fields of [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo).
     pub base: t::VirtualDeviceFileBackingInfo,
@@ -2663,7 +2663,7 @@ d::object!(VirtualParallelPortFileBackingInfo: t::VirtualDeviceFileBackingInfo, 
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualParallelPortFileBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualParallelPortOption.FileBackingOption`, which extends [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualParallelPortFileBackingOption {
     /// The fields of [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption).
     pub base: t::VirtualDeviceFileBackingOption,
@@ -2673,7 +2673,7 @@ d::object!(VirtualParallelPortFileBackingOption: t::VirtualDeviceFileBackingOpti
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualParallelPortFileBackingOption {}
 
 /// Data object `vim.vm.device.VirtualParallelPortOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualParallelPortOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
     pub base: t::VirtualDeviceOption,
@@ -2683,7 +2683,7 @@ d::object!(VirtualParallelPortOption: t::VirtualDeviceOption, "VirtualParallelPo
 impl d::IsA<t::VirtualDeviceOption> for VirtualParallelPortOption {}
 
 /// Data object `vim.vm.device.VirtualPointingDevice`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualPointingDevice {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
     pub base: t::VirtualDevice,
@@ -2693,7 +2693,7 @@ d::object!(VirtualPointingDevice: t::VirtualDevice, "VirtualPointingDevice", 0, 
 impl d::IsA<t::VirtualDevice> for VirtualPointingDevice {}
 
 /// Data object `vim.vm.device.VirtualPointingDeviceOption.DeviceBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualPointingDeviceBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
     pub base: t::VirtualDeviceDeviceBackingOption,
@@ -2706,7 +2706,7 @@ d::object!(VirtualPointingDeviceBackingOption: t::VirtualDeviceDeviceBackingOpti
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualPointingDeviceBackingOption {}
 
 /// Data object `vim.vm.device.VirtualPointingDevice.DeviceBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualPointingDeviceDeviceBackingInfo {
     /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
     pub base: t::VirtualDeviceDeviceBackingInfo,
@@ -2733,7 +2733,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.device.VirtualPointingDeviceOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualPointingDeviceOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
     pub base: t::VirtualDeviceOption,
@@ -2743,7 +2743,7 @@ d::object!(VirtualPointingDeviceOption: t::VirtualDeviceOption, "VirtualPointing
 impl d::IsA<t::VirtualDeviceOption> for VirtualPointingDeviceOption {}
 
 /// Data object `vim.vm.device.VirtualPrecisionClock`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualPrecisionClock {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
     pub base: t::VirtualDevice,
@@ -2753,7 +2753,7 @@ d::object!(VirtualPrecisionClock: t::VirtualDevice, "VirtualPrecisionClock", 16,
 impl d::IsA<t::VirtualDevice> for VirtualPrecisionClock {}
 
 /// Data object `vim.vm.device.VirtualPrecisionClockOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualPrecisionClockOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
     pub base: t::VirtualDeviceOption,
@@ -2763,7 +2763,7 @@ d::object!(VirtualPrecisionClockOption: t::VirtualDeviceOption, "VirtualPrecisio
 impl d::IsA<t::VirtualDeviceOption> for VirtualPrecisionClockOption {}
 
 /// Data object `vim.vm.device.VirtualPrecisionClock.SystemClockBackingInfo`, which extends [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualPrecisionClockSystemClockBackingInfo {
     /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
     pub base: t::VirtualDeviceBackingInfo,
@@ -2776,7 +2776,7 @@ d::object!(VirtualPrecisionClockSystemClockBackingInfo: t::VirtualDeviceBackingI
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualPrecisionClockSystemClockBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualPrecisionClockOption.SystemClockBackingOption`, which extends [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualPrecisionClockSystemClockBackingOption {
     /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
     pub base: t::VirtualDeviceBackingOption,
@@ -2789,7 +2789,7 @@ d::object!(VirtualPrecisionClockSystemClockBackingOption: t::VirtualDeviceBackin
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualPrecisionClockSystemClockBackingOption {}
 
 /// Data object `vim.vm.device.VirtualSATAController`, which extends [`VirtualController`](t::VirtualController). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSATAController {
     /// The fields of [`VirtualController`](t::VirtualController).
     pub base: t::VirtualController,
@@ -2799,7 +2799,7 @@ d::object!(VirtualSATAController: t::VirtualController, "VirtualSATAController",
 impl d::IsA<t::VirtualDevice> for VirtualSATAController {}
 
 /// Data object `vim.vm.device.VirtualSATAControllerOption`, which extends [`VirtualControllerOption`](t::VirtualControllerOption). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSATAControllerOption {
     /// The fields of [`VirtualControllerOption`](t::VirtualControllerOption).
     pub base: t::VirtualControllerOption,
@@ -2815,7 +2815,7 @@ d::object!(VirtualSATAControllerOption: t::VirtualControllerOption, "VirtualSATA
 impl d::IsA<t::VirtualDeviceOption> for VirtualSATAControllerOption {}
 
 /// Data object `vim.vm.device.VirtualSCSIController`, which extends [`VirtualController`](t::VirtualController). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSCSIController {
     /// The fields of [`VirtualController`](t::VirtualController).
     pub base: t::VirtualController,
@@ -2834,7 +2834,7 @@ d::object!(VirtualSCSIController: t::VirtualController, "VirtualSCSIController",
 impl d::IsA<t::VirtualDevice> for VirtualSCSIController {}
 
 /// Data object `vim.vm.device.VirtualSCSIControllerOption`, which extends [`VirtualControllerOption`](t::VirtualControllerOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSCSIControllerOption {
     /// The fields of [`VirtualControllerOption`](t::VirtualControllerOption).
     pub base: t::VirtualControllerOption,
@@ -2865,7 +2865,7 @@ d::object!(VirtualSCSIControllerOption: t::VirtualControllerOption, "VirtualSCSI
 impl d::IsA<t::VirtualDeviceOption> for VirtualSCSIControllerOption {}
 
 /// Data object `vim.vm.device.VirtualSCSIPassthrough`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSCSIPassthrough {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
     pub base: t::VirtualDevice,
@@ -2875,7 +2875,7 @@ d::object!(VirtualSCSIPassthrough: t::VirtualDevice, "VirtualSCSIPassthrough", 0
 impl d::IsA<t::VirtualDevice> for VirtualSCSIPassthrough {}
 
 /// Data object `vim.vm.device.VirtualSCSIPassthrough.DeviceBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSCSIPassthroughDeviceBackingInfo {
     /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
     pub base: t::VirtualDeviceDeviceBackingInfo,
@@ -2885,7 +2885,7 @@ d::object!(VirtualSCSIPassthroughDeviceBackingInfo: t::VirtualDeviceDeviceBackin
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualSCSIPassthroughDeviceBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualSCSIPassthroughOption.DeviceBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSCSIPassthroughDeviceBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
     pub base: t::VirtualDeviceDeviceBackingOption,
@@ -2895,7 +2895,7 @@ d::object!(VirtualSCSIPassthroughDeviceBackingOption: t::VirtualDeviceDeviceBack
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualSCSIPassthroughDeviceBackingOption {}
 
 /// Data object `vim.vm.device.VirtualSCSIPassthroughOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSCSIPassthroughOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
     pub base: t::VirtualDeviceOption,
@@ -2914,7 +2914,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.device.VirtualSIOController`, which extends [`VirtualController`](t::VirtualController). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSIOController {
     /// The fields of [`VirtualController`](t::VirtualController).
     pub base: t::VirtualController,
@@ -2924,7 +2924,7 @@ d::object!(VirtualSIOController: t::VirtualController, "VirtualSIOController", 0
 impl d::IsA<t::VirtualDevice> for VirtualSIOController {}
 
 /// Data object `vim.vm.device.VirtualSIOControllerOption`, which extends [`VirtualControllerOption`](t::VirtualControllerOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSIOControllerOption {
     /// The fields of [`VirtualControllerOption`](t::VirtualControllerOption).
     pub base: t::VirtualControllerOption,
@@ -2943,7 +2943,7 @@ d::object!(VirtualSIOControllerOption: t::VirtualControllerOption, "VirtualSIOCo
 impl d::IsA<t::VirtualDeviceOption> for VirtualSIOControllerOption {}
 
 /// Data object `vim.vm.device.VirtualSerialPort`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSerialPort {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
     pub base: t::VirtualDevice,
@@ -2956,7 +2956,7 @@ d::object!(VirtualSerialPort: t::VirtualDevice, "VirtualSerialPort", 0, [
 impl d::IsA<t::VirtualDevice> for VirtualSerialPort {}
 
 /// Data object `vim.vm.device.VirtualSerialPort.DeviceBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSerialPortDeviceBackingInfo {
     /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
     pub base: t::VirtualDeviceDeviceBackingInfo,
@@ -2966,7 +2966,7 @@ d::object!(VirtualSerialPortDeviceBackingInfo: t::VirtualDeviceDeviceBackingInfo
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualSerialPortDeviceBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualSerialPortOption.DeviceBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSerialPortDeviceBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
     pub base: t::VirtualDeviceDeviceBackingOption,
@@ -2984,7 +2984,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.device.VirtualSerialPort.FileBackingInfo`, which extends [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSerialPortFileBackingInfo {
     /// The fields of [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo).
     pub base: t::VirtualDeviceFileBackingInfo,

@@ -7,7 +7,7 @@ use crate::generated::types as t;
 use crate::moref::MoRef;
 
 /// Data object `vim.vm.device.VirtualSerialPortOption.FileBackingOption`, which extends [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSerialPortFileBackingOption {
     /// The fields of [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption).
     pub base: t::VirtualDeviceFileBackingOption,
@@ -17,7 +17,7 @@ d::object!(VirtualSerialPortFileBackingOption: t::VirtualDeviceFileBackingOption
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualSerialPortFileBackingOption {}
 
 /// Data object `vim.vm.device.VirtualSerialPortOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSerialPortOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
     pub base: t::VirtualDeviceOption,
@@ -30,7 +30,7 @@ d::object!(VirtualSerialPortOption: t::VirtualDeviceOption, "VirtualSerialPortOp
 impl d::IsA<t::VirtualDeviceOption> for VirtualSerialPortOption {}
 
 /// Data object `vim.vm.device.VirtualSerialPort.PipeBackingInfo`, which extends [`VirtualDevicePipeBackingInfo`](t::VirtualDevicePipeBackingInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSerialPortPipeBackingInfo {
     /// The fields of [`VirtualDevicePipeBackingInfo`](t::VirtualDevicePipeBackingInfo).
     pub base: t::VirtualDevicePipeBackingInfo,
@@ -46,7 +46,7 @@ d::object!(VirtualSerialPortPipeBackingInfo: t::VirtualDevicePipeBackingInfo, "V
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualSerialPortPipeBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualSerialPortOption.PipeBackingOption`, which extends [`VirtualDevicePipeBackingOption`](t::VirtualDevicePipeBackingOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSerialPortPipeBackingOption {
     /// The fields of [`VirtualDevicePipeBackingOption`](t::VirtualDevicePipeBackingOption).
     pub base: t::VirtualDevicePipeBackingOption,
@@ -62,7 +62,7 @@ d::object!(VirtualSerialPortPipeBackingOption: t::VirtualDevicePipeBackingOption
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualSerialPortPipeBackingOption {}
 
 /// Data object `vim.vm.device.VirtualSerialPort.ThinPrintBackingInfo`, which extends [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSerialPortThinPrintBackingInfo {
     /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
     pub base: t::VirtualDeviceBackingInfo,
@@ -72,7 +72,7 @@ d::object!(VirtualSerialPortThinPrintBackingInfo: t::VirtualDeviceBackingInfo, "
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualSerialPortThinPrintBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualSerialPortOption.ThinPrintBackingOption`, which extends [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSerialPortThinPrintBackingOption {
     /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
     pub base: t::VirtualDeviceBackingOption,
@@ -82,7 +82,7 @@ d::object!(VirtualSerialPortThinPrintBackingOption: t::VirtualDeviceBackingOptio
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualSerialPortThinPrintBackingOption {}
 
 /// Data object `vim.vm.device.VirtualSerialPort.URIBackingInfo`, which extends [`VirtualDeviceURIBackingInfo`](t::VirtualDeviceURIBackingInfo). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSerialPortURIBackingInfo {
     /// The fields of [`VirtualDeviceURIBackingInfo`](t::VirtualDeviceURIBackingInfo).
     pub base: t::VirtualDeviceURIBackingInfo,
@@ -92,7 +92,7 @@ d::object!(VirtualSerialPortURIBackingInfo: t::VirtualDeviceURIBackingInfo, "Vir
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualSerialPortURIBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualSerialPortOption.URIBackingOption`, which extends [`VirtualDeviceURIBackingOption`](t::VirtualDeviceURIBackingOption). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSerialPortURIBackingOption {
     /// The fields of [`VirtualDeviceURIBackingOption`](t::VirtualDeviceURIBackingOption).
     pub base: t::VirtualDeviceURIBackingOption,
@@ -102,7 +102,7 @@ d::object!(VirtualSerialPortURIBackingOption: t::VirtualDeviceURIBackingOption, 
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualSerialPortURIBackingOption {}
 
 /// Data object `vim.vm.device.VirtualSoundBlaster16`, which extends [`VirtualSoundCard`](t::VirtualSoundCard). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSoundBlaster16 {
     /// The fields of [`VirtualSoundCard`](t::VirtualSoundCard).
     pub base: t::VirtualSoundCard,
@@ -112,7 +112,7 @@ d::object!(VirtualSoundBlaster16: t::VirtualSoundCard, "VirtualSoundBlaster16", 
 impl d::IsA<t::VirtualDevice> for VirtualSoundBlaster16 {}
 
 /// Data object `vim.vm.device.VirtualSoundBlaster16Option`, which extends [`VirtualSoundCardOption`](t::VirtualSoundCardOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSoundBlaster16Option {
     /// The fields of [`VirtualSoundCardOption`](t::VirtualSoundCardOption).
     pub base: t::VirtualSoundCardOption,
@@ -122,7 +122,7 @@ d::object!(VirtualSoundBlaster16Option: t::VirtualSoundCardOption, "VirtualSound
 impl d::IsA<t::VirtualDeviceOption> for VirtualSoundBlaster16Option {}
 
 /// Data object `vim.vm.device.VirtualSoundCard`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSoundCard {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
     pub base: t::VirtualDevice,
@@ -132,7 +132,7 @@ d::object!(VirtualSoundCard: t::VirtualDevice, "VirtualSoundCard", 0, [
 impl d::IsA<t::VirtualDevice> for VirtualSoundCard {}
 
 /// Data object `vim.vm.device.VirtualSoundCard.DeviceBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSoundCardDeviceBackingInfo {
     /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
     pub base: t::VirtualDeviceDeviceBackingInfo,
@@ -142,7 +142,7 @@ d::object!(VirtualSoundCardDeviceBackingInfo: t::VirtualDeviceDeviceBackingInfo,
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualSoundCardDeviceBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualSoundCardOption.DeviceBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSoundCardDeviceBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
     pub base: t::VirtualDeviceDeviceBackingOption,
@@ -152,7 +152,7 @@ d::object!(VirtualSoundCardDeviceBackingOption: t::VirtualDeviceDeviceBackingOpt
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualSoundCardDeviceBackingOption {}
 
 /// Data object `vim.vm.device.VirtualSoundCardOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSoundCardOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
     pub base: t::VirtualDeviceOption,
@@ -162,7 +162,7 @@ d::object!(VirtualSoundCardOption: t::VirtualDeviceOption, "VirtualSoundCardOpti
 impl d::IsA<t::VirtualDeviceOption> for VirtualSoundCardOption {}
 
 /// Data object `vim.vm.device.VirtualSriovEthernetCard`, which extends [`VirtualEthernetCard`](t::VirtualEthernetCard). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSriovEthernetCard {
     /// The fields of [`VirtualEthernetCard`](t::VirtualEthernetCard).
     pub base: t::VirtualEthernetCard,
@@ -181,7 +181,7 @@ d::object!(VirtualSriovEthernetCard: t::VirtualEthernetCard, "VirtualSriovEthern
 impl d::IsA<t::VirtualDevice> for VirtualSriovEthernetCard {}
 
 /// Data object `vim.vm.device.VirtualSriovEthernetCardOption`, which extends [`VirtualEthernetCardOption`](t::VirtualEthernetCardOption). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSriovEthernetCardOption {
     /// The fields of [`VirtualEthernetCardOption`](t::VirtualEthernetCardOption).
     pub base: t::VirtualEthernetCardOption,
@@ -191,7 +191,7 @@ d::object!(VirtualSriovEthernetCardOption: t::VirtualEthernetCardOption, "Virtua
 impl d::IsA<t::VirtualDeviceOption> for VirtualSriovEthernetCardOption {}
 
 /// Data object `vim.vm.device.VirtualSriovEthernetCard.SriovBackingInfo`, which extends [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSriovEthernetCardSriovBackingInfo {
     /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
     pub base: t::VirtualDeviceBackingInfo,
@@ -210,7 +210,7 @@ d::object!(VirtualSriovEthernetCardSriovBackingInfo: t::VirtualDeviceBackingInfo
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualSriovEthernetCardSriovBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualSriovEthernetCardOption.SriovBackingOption`, which extends [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption). Since API 5.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualSriovEthernetCardSriovBackingOption {
     /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
     pub base: t::VirtualDeviceBackingOption,
@@ -220,7 +220,7 @@ d::object!(VirtualSriovEthernetCardSriovBackingOption: t::VirtualDeviceBackingOp
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualSriovEthernetCardSriovBackingOption {}
 
 /// Data object `vim.vm.device.VirtualTPM`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualTPM {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
     pub base: t::VirtualDevice,
@@ -236,7 +236,7 @@ d::object!(VirtualTPM: t::VirtualDevice, "VirtualTPM", 10, [
 impl d::IsA<t::VirtualDevice> for VirtualTPM {}
 
 /// Data object `vim.vm.device.VirtualTPMOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 6.7.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualTPMOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
     pub base: t::VirtualDeviceOption,
@@ -249,7 +249,7 @@ d::object!(VirtualTPMOption: t::VirtualDeviceOption, "VirtualTPMOption", 10, [
 impl d::IsA<t::VirtualDeviceOption> for VirtualTPMOption {}
 
 /// Data object `vim.vm.device.VirtualUSB`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualUSB {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
     pub base: t::VirtualDevice,
@@ -274,7 +274,7 @@ d::object!(VirtualUSB: t::VirtualDevice, "VirtualUSB", 0, [
 impl d::IsA<t::VirtualDevice> for VirtualUSB {}
 
 /// Data object `vim.vm.device.VirtualUSBController`, which extends [`VirtualController`](t::VirtualController). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualUSBController {
     /// The fields of [`VirtualController`](t::VirtualController).
     pub base: t::VirtualController,
@@ -290,7 +290,7 @@ d::object!(VirtualUSBController: t::VirtualController, "VirtualUSBController", 0
 impl d::IsA<t::VirtualDevice> for VirtualUSBController {}
 
 /// Data object `vim.vm.device.VirtualUSBControllerOption`, which extends [`VirtualControllerOption`](t::VirtualControllerOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualUSBControllerOption {
     /// The fields of [`VirtualControllerOption`](t::VirtualControllerOption).
     pub base: t::VirtualControllerOption,
@@ -309,7 +309,7 @@ d::object!(VirtualUSBControllerOption: t::VirtualControllerOption, "VirtualUSBCo
 impl d::IsA<t::VirtualDeviceOption> for VirtualUSBControllerOption {}
 
 /// Data object `vim.vm.device.VirtualUSBController.PciBusSlotInfo`, which extends [`VirtualDevicePciBusSlotInfo`](t::VirtualDevicePciBusSlotInfo). Since API 5.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualUSBControllerPciBusSlotInfo {
     /// The fields of [`VirtualDevicePciBusSlotInfo`](t::VirtualDevicePciBusSlotInfo).
     pub base: t::VirtualDevicePciBusSlotInfo,
@@ -322,7 +322,7 @@ d::object!(VirtualUSBControllerPciBusSlotInfo: t::VirtualDevicePciBusSlotInfo, "
 impl d::IsA<t::VirtualDeviceBusSlotInfo> for VirtualUSBControllerPciBusSlotInfo {}
 
 /// Data object `vim.vm.device.VirtualUSBOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualUSBOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
     pub base: t::VirtualDeviceOption,
@@ -332,7 +332,7 @@ d::object!(VirtualUSBOption: t::VirtualDeviceOption, "VirtualUSBOption", 0, [
 impl d::IsA<t::VirtualDeviceOption> for VirtualUSBOption {}
 
 /// Data object `vim.vm.device.VirtualUSB.RemoteClientBackingInfo`, which extends [`VirtualDeviceRemoteDeviceBackingInfo`](t::VirtualDeviceRemoteDeviceBackingInfo). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualUSBRemoteClientBackingInfo {
     /// The fields of [`VirtualDeviceRemoteDeviceBackingInfo`](t::VirtualDeviceRemoteDeviceBackingInfo).
     pub base: t::VirtualDeviceRemoteDeviceBackingInfo,
@@ -345,7 +345,7 @@ d::object!(VirtualUSBRemoteClientBackingInfo: t::VirtualDeviceRemoteDeviceBackin
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualUSBRemoteClientBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualUSBOption.RemoteClientBackingOption`, which extends [`VirtualDeviceRemoteDeviceBackingOption`](t::VirtualDeviceRemoteDeviceBackingOption). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualUSBRemoteClientBackingOption {
     /// The fields of [`VirtualDeviceRemoteDeviceBackingOption`](t::VirtualDeviceRemoteDeviceBackingOption).
     pub base: t::VirtualDeviceRemoteDeviceBackingOption,
@@ -355,7 +355,7 @@ d::object!(VirtualUSBRemoteClientBackingOption: t::VirtualDeviceRemoteDeviceBack
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualUSBRemoteClientBackingOption {}
 
 /// Data object `vim.vm.device.VirtualUSB.RemoteHostBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualUSBRemoteHostBackingInfo {
     /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
     pub base: t::VirtualDeviceDeviceBackingInfo,
@@ -368,7 +368,7 @@ d::object!(VirtualUSBRemoteHostBackingInfo: t::VirtualDeviceDeviceBackingInfo, "
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualUSBRemoteHostBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualUSBOption.RemoteHostBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 4.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualUSBRemoteHostBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
     pub base: t::VirtualDeviceDeviceBackingOption,
@@ -378,7 +378,7 @@ d::object!(VirtualUSBRemoteHostBackingOption: t::VirtualDeviceDeviceBackingOptio
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualUSBRemoteHostBackingOption {}
 
 /// Data object `vim.vm.device.VirtualUSB.USBBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualUSBUSBBackingInfo {
     /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
     pub base: t::VirtualDeviceDeviceBackingInfo,
@@ -388,7 +388,7 @@ d::object!(VirtualUSBUSBBackingInfo: t::VirtualDeviceDeviceBackingInfo, "Virtual
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualUSBUSBBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualUSBOption.USBBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualUSBUSBBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
     pub base: t::VirtualDeviceDeviceBackingOption,
@@ -398,7 +398,7 @@ d::object!(VirtualUSBUSBBackingOption: t::VirtualDeviceDeviceBackingOption, "Vir
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualUSBUSBBackingOption {}
 
 /// Data object `vim.vm.device.VirtualUSBXHCIController`, which extends [`VirtualController`](t::VirtualController). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualUSBXHCIController {
     /// The fields of [`VirtualController`](t::VirtualController).
     pub base: t::VirtualController,
@@ -411,7 +411,7 @@ d::object!(VirtualUSBXHCIController: t::VirtualController, "VirtualUSBXHCIContro
 impl d::IsA<t::VirtualDevice> for VirtualUSBXHCIController {}
 
 /// Data object `vim.vm.device.VirtualUSBXHCIControllerOption`, which extends [`VirtualControllerOption`](t::VirtualControllerOption). Since API 5.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualUSBXHCIControllerOption {
     /// The fields of [`VirtualControllerOption`](t::VirtualControllerOption).
     pub base: t::VirtualControllerOption,
@@ -427,7 +427,7 @@ d::object!(VirtualUSBXHCIControllerOption: t::VirtualControllerOption, "VirtualU
 impl d::IsA<t::VirtualDeviceOption> for VirtualUSBXHCIControllerOption {}
 
 /// Data object `vim.vm.device.VirtualVMIROMOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualVMIROMOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
     pub base: t::VirtualDeviceOption,
@@ -437,7 +437,7 @@ d::object!(VirtualVMIROMOption: t::VirtualDeviceOption, "VirtualVMIROMOption", 0
 impl d::IsA<t::VirtualDeviceOption> for VirtualVMIROMOption {}
 
 /// Data object `vim.vm.device.VirtualVideoCardOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualVideoCardOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
     pub base: t::VirtualDeviceOption,
@@ -468,7 +468,7 @@ d::object!(VirtualVideoCardOption: t::VirtualDeviceOption, "VirtualVideoCardOpti
 impl d::IsA<t::VirtualDeviceOption> for VirtualVideoCardOption {}
 
 /// Data object `vim.vm.device.VirtualVmxnet`, which extends [`VirtualEthernetCard`](t::VirtualEthernetCard). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualVmxnet {
     /// The fields of [`VirtualEthernetCard`](t::VirtualEthernetCard).
     pub base: t::VirtualEthernetCard,
@@ -478,7 +478,7 @@ d::object!(VirtualVmxnet: t::VirtualEthernetCard, "VirtualVmxnet", 0, [
 impl d::IsA<t::VirtualDevice> for VirtualVmxnet {}
 
 /// Data object `vim.vm.device.VirtualVmxnet2`, which extends [`VirtualVmxnet`](t::VirtualVmxnet). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualVmxnet2 {
     /// The fields of [`VirtualVmxnet`](t::VirtualVmxnet).
     pub base: t::VirtualVmxnet,
@@ -488,7 +488,7 @@ d::object!(VirtualVmxnet2: t::VirtualVmxnet, "VirtualVmxnet2", 0, [
 impl d::IsA<t::VirtualDevice> for VirtualVmxnet2 {}
 
 /// Data object `vim.vm.device.VirtualVmxnet2Option`, which extends [`VirtualVmxnetOption`](t::VirtualVmxnetOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualVmxnet2Option {
     /// The fields of [`VirtualVmxnetOption`](t::VirtualVmxnetOption).
     pub base: t::VirtualVmxnetOption,
@@ -498,7 +498,7 @@ d::object!(VirtualVmxnet2Option: t::VirtualVmxnetOption, "VirtualVmxnet2Option",
 impl d::IsA<t::VirtualDeviceOption> for VirtualVmxnet2Option {}
 
 /// Data object `vim.vm.device.VirtualVmxnet3`, which extends [`VirtualVmxnet`](t::VirtualVmxnet). Since API 2.5u2server.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualVmxnet3 {
     /// The fields of [`VirtualVmxnet`](t::VirtualVmxnet).
     pub base: t::VirtualVmxnet,
@@ -514,7 +514,7 @@ d::object!(VirtualVmxnet3: t::VirtualVmxnet, "VirtualVmxnet3", 2, [
 impl d::IsA<t::VirtualDevice> for VirtualVmxnet3 {}
 
 /// Data object `vim.vm.device.VirtualVmxnet3Option`, which extends [`VirtualVmxnetOption`](t::VirtualVmxnetOption). Since API 2.5u2server.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualVmxnet3Option {
     /// The fields of [`VirtualVmxnetOption`](t::VirtualVmxnetOption).
     pub base: t::VirtualVmxnetOption,
@@ -530,7 +530,7 @@ d::object!(VirtualVmxnet3Option: t::VirtualVmxnetOption, "VirtualVmxnet3Option",
 impl d::IsA<t::VirtualDeviceOption> for VirtualVmxnet3Option {}
 
 /// Data object `vim.vm.device.VirtualVmxnet3Option.StrictLatencyConfigOption`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualVmxnet3OptionStrictLatencyConfigOption {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -560,7 +560,7 @@ d::object!(VirtualVmxnet3OptionStrictLatencyConfigOption: t::DynamicData, "Virtu
 ]);
 
 /// Data object `vim.vm.device.VirtualVmxnet3.StrictLatencyConfig`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.1.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualVmxnet3StrictLatencyConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -600,7 +600,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.device.VirtualVmxnet3Vrdma`, which extends [`VirtualVmxnet3`](t::VirtualVmxnet3). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualVmxnet3Vrdma {
     /// The fields of [`VirtualVmxnet3`](t::VirtualVmxnet3).
     pub base: t::VirtualVmxnet3,
@@ -613,7 +613,7 @@ d::object!(VirtualVmxnet3Vrdma: t::VirtualVmxnet3, "VirtualVmxnet3Vrdma", 9, [
 impl d::IsA<t::VirtualDevice> for VirtualVmxnet3Vrdma {}
 
 /// Data object `vim.vm.device.VirtualVmxnet3VrdmaOption`, which extends [`VirtualVmxnet3Option`](t::VirtualVmxnet3Option). Since API 6.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualVmxnet3VrdmaOption {
     /// The fields of [`VirtualVmxnet3Option`](t::VirtualVmxnet3Option).
     pub base: t::VirtualVmxnet3Option,
@@ -634,7 +634,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.device.VirtualVmxnetOption`, which extends [`VirtualEthernetCardOption`](t::VirtualEthernetCardOption). Since API 2.5.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualVmxnetOption {
     /// The fields of [`VirtualEthernetCardOption`](t::VirtualEthernetCardOption).
     pub base: t::VirtualEthernetCardOption,
@@ -644,7 +644,7 @@ d::object!(VirtualVmxnetOption: t::VirtualEthernetCardOption, "VirtualVmxnetOpti
 impl d::IsA<t::VirtualDeviceOption> for VirtualVmxnetOption {}
 
 /// Data object `vim.vm.device.VirtualWDT`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualWDT {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
     pub base: t::VirtualDevice,
@@ -660,7 +660,7 @@ d::object!(VirtualWDT: t::VirtualDevice, "VirtualWDT", 16, [
 impl d::IsA<t::VirtualDevice> for VirtualWDT {}
 
 /// Data object `vim.vm.device.VirtualWDTOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 7.0.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VirtualWDTOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
     pub base: t::VirtualDeviceOption,
@@ -673,7 +673,7 @@ d::object!(VirtualWDTOption: t::VirtualDeviceOption, "VirtualWDTOption", 16, [
 impl d::IsA<t::VirtualDeviceOption> for VirtualWDTOption {}
 
 /// Data object `vim.vm.VmPlacementPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmPlacementPolicy {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
@@ -700,7 +700,7 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.VmToVmGroupsAntiAffinity`, which extends [`VmPlacementPolicy`](t::VmPlacementPolicy). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmToVmGroupsAntiAffinity {
     /// The fields of [`VmPlacementPolicy`](t::VmPlacementPolicy).
     pub base: t::VmPlacementPolicy,
@@ -722,7 +722,7 @@ d::object!(VmToVmGroupsAntiAffinity: t::VmPlacementPolicy, "VmToVmGroupsAntiAffi
 impl d::IsA<t::VmPlacementPolicy> for VmToVmGroupsAntiAffinity {}
 
 /// Data object `vim.vm.VmVmAffinity`, which extends [`VmPlacementPolicy`](t::VmPlacementPolicy). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmVmAffinity {
     /// The fields of [`VmPlacementPolicy`](t::VmPlacementPolicy).
     pub base: t::VmPlacementPolicy,
@@ -741,7 +741,7 @@ d::object!(VmVmAffinity: t::VmPlacementPolicy, "VmVmAffinity", 33, [
 impl d::IsA<t::VmPlacementPolicy> for VmVmAffinity {}
 
 /// Data object `vim.vm.VmVmAntiAffinity`, which extends [`VmPlacementPolicy`](t::VmPlacementPolicy). Since API 9.1.0.0.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct VmVmAntiAffinity {
     /// The fields of [`VmPlacementPolicy`](t::VmPlacementPolicy).
     pub base: t::VmPlacementPolicy,
