@@ -24,7 +24,11 @@ pub(super) fn add(out: &mut BTreeMap<PathBuf, String>, folder: &str, items: &[It
     }
     let mut areas = BTreeMap::<&str, BTreeMap<&str, &str>>::new();
     for item in items {
-        let area = if lines.get(item.area.as_str()).is_some_and(|n| *n >= SMALL_AREA) { &item.area } else { "general" };
+        let area = if lines.get(item.area.as_str()).is_some_and(|n| *n >= SMALL_AREA) {
+            &item.area
+        } else {
+            "general"
+        };
         areas.entry(area).or_default().insert(&item.name, &item.text);
     }
     let mut index = format!("{BANNER}\n\n");

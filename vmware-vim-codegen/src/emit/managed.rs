@@ -15,7 +15,7 @@ fn item(context: &Context<'_>, ty: &ManagedType, order: &[&str]) -> Item {
     let rust = names::data_type(&ty.name);
     let mut text = String::new();
     let shown = ty.vmodl.as_deref().unwrap_or(&ty.name);
-    text.push_str(&format!("/// Managed object `{shown}`. Since API {}.\n", context.version(ty.since)));
+    text.push_str(&format!("/// Managed object `{shown}`.{}\n", context.since(ty.since)));
     text.push_str("#[derive(Clone, Debug)]\n");
     match &ty.base {
         Some(base) => {
@@ -72,7 +72,7 @@ fn all_properties<'a>(context: &Context<'a>, ty: &'a ManagedType) -> Vec<&'a Pro
 fn constant(context: &Context<'_>, property: &Property, text: &mut String) {
     // Whether the server leaves the property out is seen on each read; the constant names the value's type alone.
     let card = if property.card == Card::Many { Card::Many } else { Card::Required };
-    text.push_str(&format!("    /// Property `{}`. Since API {}.", property.name, context.version(property.since)));
+    text.push_str(&format!("    /// Property `{}`.{}", property.name, context.since(property.since)));
     if let Some(privilege) = &property.privilege {
         text.push_str(&format!(" Takes the privilege `{privilege}`."));
     }
@@ -85,7 +85,7 @@ fn constant(context: &Context<'_>, property: &Property, text: &mut String) {
 }
 
 fn stub(context: &Context<'_>, method: &Method, order: &[&str], text: &mut String) {
-    text.push_str(&format!("    /// Calls `{}`. Since API {}.", method.name, context.version(method.since)));
+    text.push_str(&format!("    /// Calls `{}`.{}", method.name, context.since(method.since)));
     if let Some(privilege) = &method.privilege {
         text.push_str(&format!(" Takes the privilege `{privilege}`."));
     }

@@ -9,7 +9,8 @@ use crate::model::Method;
 /// Method names in the order of the table.
 pub(super) fn order<'a>(context: &Context<'a>) -> Vec<&'a str> {
     let model: &'a crate::model::Model = context.model;
-    let mut names: Vec<&str> = model.managed.values().flat_map(|m| &m.methods).map(|m| m.name.as_str()).collect();
+    let mut names: Vec<&str> =
+        model.managed.values().flat_map(|m| &m.methods).map(|m| m.name.as_str()).collect();
     names.sort_unstable();
     names.dedup();
     names
@@ -27,7 +28,10 @@ pub(super) fn file(context: &Context<'_>) -> String {
     text.push_str("/// Every method, sorted by name.\n");
     text.push_str(&format!("pub static METHODS: [M; {}] = [\n", methods.len()));
     for method in methods.values() {
-        text.push_str(&format!("    M {{ name: {:?}, since: {}, is_task: {}, ", method.name, method.since, method.is_task));
+        text.push_str(&format!(
+            "    M {{ name: {:?}, since: {}, is_task: {}, ",
+            method.name, method.since, method.is_task
+        ));
         text.push_str(&format!("privilege: {:?}, params: &[", method.privilege));
         for param in &method.params {
             text.push_str(&format!(

@@ -81,10 +81,10 @@ fn flush(word: &mut String, out: &mut Vec<String>) {
 }
 
 const KEYWORDS: &[&str] = &[
-    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "do", "dyn", "else", "enum",
-    "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod", "move",
-    "mut", "override", "priv", "pub", "ref", "return", "static", "struct", "trait", "true", "try", "type", "typeof",
-    "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
+    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "do", "dyn", "else",
+    "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro",
+    "match", "mod", "move", "mut", "override", "priv", "pub", "ref", "return", "static", "struct", "trait",
+    "true", "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
 ];
 
 #[cfg(test)]
@@ -114,7 +114,9 @@ mod tests {
 
     #[test]
     fn variants() {
-        for (wire, rust) in [("poweredOn", "PoweredOn"), ("nfs-41", "Nfs41"), ("3des", "V3des"), ("Self", "Self_")] {
+        for (wire, rust) in
+            [("poweredOn", "PoweredOn"), ("nfs-41", "Nfs41"), ("3des", "V3des"), ("Self", "Self_")]
+        {
             assert_eq!(variant(wire), rust);
         }
     }

@@ -7,8 +7,12 @@ pub(super) fn file(context: &Context<'_>) -> String {
     let mut text = format!("{BANNER}\n\nuse crate::dynamic::{{DataObject, ManagedInfo, TypeInfo}};\n");
     text.push_str("use crate::generated::{managed as m, types as t};\nuse crate::mo::Managed;\n\n");
     text.push_str("pub use super::methods::METHODS;\n\n");
-    text.push_str("macro_rules! types { ($($name:ident)*) => { &[$(<t::$name as DataObject>::INFO,)*] }; }\n");
-    text.push_str("macro_rules! managed { ($($name:ident)*) => { &[$(<m::$name as Managed>::INFO,)*] }; }\n\n");
+    text.push_str(
+        "macro_rules! types { ($($name:ident)*) => { &[$(<t::$name as DataObject>::INFO,)*] }; }\n",
+    );
+    text.push_str(
+        "macro_rules! managed { ($($name:ident)*) => { &[$(<m::$name as Managed>::INFO,)*] }; }\n\n",
+    );
     let types: Vec<String> = context.model.types.keys().map(|name| names::data_type(name)).collect();
     let managed: Vec<String> = context.model.managed.keys().map(|name| names::data_type(name)).collect();
     let enums: Vec<String> = context.model.enums.keys().map(|name| format!("{name:?},")).collect();
@@ -22,7 +26,9 @@ pub(super) fn file(context: &Context<'_>) -> String {
 }
 
 pub(super) fn versions(context: &Context<'_>) -> String {
-    let mut text = format!("{BANNER}\n\n/// Wire ids of the API versions, oldest first. A `since` is an index into it.\n");
+    let mut text = format!(
+        "{BANNER}\n\n/// Wire ids of the API versions, oldest first. A `since` is an index into it.\n"
+    );
     text.push_str("pub const VERSIONS: &[&str] = &[\n");
     for version in &context.model.versions {
         text.push_str(&format!("    {:?},\n", version.id));

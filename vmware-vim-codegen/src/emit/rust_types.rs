@@ -38,9 +38,13 @@ impl<'a> Context<'a> {
         Self { model, polymorphic }
     }
 
-    /// The id of the version with this index.
-    pub(super) fn version(&self, since: u8) -> &str {
-        self.model.versions.get(usize::from(since)).map_or("", |v| v.id.as_str())
+    /// The sentence of a doc comment that says which version brought something, with a blank before it; nothing where
+    /// the input does not know versions.
+    pub(super) fn since(&self, since: u8) -> String {
+        match self.model.versions.get(usize::from(since)) {
+            Some(version) if !version.id.is_empty() => format!(" Since API {}.", version.id),
+            _ => String::new(),
+        }
     }
 
     /// One item, as a field holds it.
@@ -73,7 +77,8 @@ impl<'a> Context<'a> {
         match card {
             Card::Required => item,
             Card::Many => format!("Vec<{item}>"),
-            Card::Optional if matches!(ty, TypeRef::Data(name) if !self.polymorphic.contains(name.as_str())) => {
+            Card::Optional if matches!(ty, TypeRef::Data(name) if !self.polymorphic.contains(name.as_str())) =>
+            {
                 format!("Option<Box<{item}>>")
             }
             Card::Optional => format!("Option<{item}>"),
@@ -93,9 +98,13 @@ impl<'a> Context<'a> {
     /// A parameter: borrowed unless it is a number.
     pub(super) fn param(&self, ty: &TypeRef, card: Card) -> String {
         let item = match ty {
-            TypeRef::Bool | TypeRef::Byte | TypeRef::Short | TypeRef::Int | TypeRef::Long | TypeRef::Float | TypeRef::Double => {
-                self.item(ty)
-            }
+            TypeRef::Bool
+            | TypeRef::Byte
+            | TypeRef::Short
+            | TypeRef::Int
+            | TypeRef::Long
+            | TypeRef::Float
+            | TypeRef::Double => self.item(ty),
             TypeRef::String | TypeRef::Uri => "&str".into(),
             _ => format!("&{}", self.item(ty)),
         };
