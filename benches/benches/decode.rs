@@ -1,5 +1,5 @@
-//! How fast a large answer becomes typed values, against the speed at which quick-xml, on which the decoder stands, merely
-//! finds the tags in the same bytes.
+//! How fast a large answer becomes typed values, against the speed at which quick-xml, the usual tokenizer, merely finds
+//! the tags in the same bytes.
 //!
 //! `cargo bench -p vadp-benches --bench decode -- [--input FILE] [--json]`. FILE holds one `RetrievePropertiesEx`
 //! response; without it one of 1,000 machines (33 MB) is made.
