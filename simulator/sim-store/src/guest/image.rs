@@ -163,7 +163,7 @@ fn work<T: Read + Write + Seek>(
     let mut step = 0;
     while spent < about_bytes {
         let left = about_bytes - spent;
-        let piece = (4096 + random.below((about_bytes / 16).min(256 << 10))).min(left);
+        let piece = (4096 + random.below((about_bytes / 16).min(2 << 20))).min(left);
         let mut bytes = vec![0; piece as usize];
         random.fill(&mut bytes);
         let victim = manifest.files.keys().nth(random.below(manifest.files.len() as u64) as usize).cloned();
