@@ -60,3 +60,8 @@ pub use restore::{Restore, RestoreOutcome, RestorePlan, RestoredDisk};
 pub use snapshot::{Sweeper, Swept};
 pub use stored::{DiskMetadata, MachineMetadata};
 pub use transport::{Vddk, VddkCredentials};
+
+/// Compiles what the README shows.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

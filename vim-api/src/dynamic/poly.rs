@@ -10,7 +10,7 @@ use crate::xml::{Reader, Start, TypeSpace, Writer, XmlError};
 ///
 /// It derefs to `T`, so that the fields of `T` are at hand whatever the value really is; [`downcast_ref`](Self::downcast_ref)
 /// reaches the fields of a subtype. A subtype that this crate does not know is a `T` whose
-/// [`unknown_type`](Self::unknown_type) says so, with its further elements in [`Object::extra`].
+/// [`unknown_type`](Self::unknown_type) says so, with its further elements in the object's [`Extra`](super::Extra).
 pub struct Poly<T: DataObject> {
     inner: Box<dyn Object>,
     declared: PhantomData<fn() -> T>,

@@ -157,7 +157,14 @@ impl<T: Element> Slot for Vec<T> {
     }
 
     fn value(&self) -> Option<Value> {
-        (!self.is_empty()).then(|| Value::array(T::NAME, self.iter().map(Element::to_value).collect()))
+        if self.is_empty() {
+            return None;
+        }
+        let mut items = Vec::with_capacity(self.len());
+        for item in self {
+            items.push(item.to_value());
+        }
+        Some(Value::array(T::NAME, items))
     }
 
     fn object(&self) -> Option<&dyn Object> {
