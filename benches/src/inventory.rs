@@ -372,3 +372,32 @@ fn noise(i: usize, salt: u64) -> u128 {
 fn moment() -> DateTime {
     DateTime::from(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_785_585_600))
 }
+
+#[cfg(test)]
+mod tests {
+    use vim_api::soap::{Message, Outcome, reply};
+    use vim_api::xml::Limits;
+
+    use super::*;
+
+    #[test]
+    fn the_document_is_what_the_figures_are_about() {
+        let text = document(3);
+        assert!((30_000..36_000).contains(&(text.len() / 3)), "{} bytes", text.len());
+        let outcome = reply(&Message::new(text.into(), Limits::default()), |reader| {
+            let start = reader.expect_child("returnval")?;
+            let result = RetrieveResult::decode(reader, &start)?;
+            reader.skip()?;
+            Ok(result)
+        });
+        let Ok(Outcome::Returned(result)) = outcome else { panic!("no answer") };
+        assert_eq!(result.objects.len(), 3);
+        for object in result.objects {
+            let [config, devices, ..] = &object.prop_set[..] else { panic!("no properties") };
+            let config = config.val.as_object().unwrap().downcast_ref::<VirtualMachineConfigInfo>().unwrap();
+            assert_eq!((config.hardware.device.len(), config.extra_config.len()), (17, 45));
+            assert!(matches!(&devices.val, Value::Array(devices) if devices.items().len() == 17));
+            assert!(config.hardware.device.iter().all(|device| device.unknown_type().is_none()));
+        }
+    }
+}
