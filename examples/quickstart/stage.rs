@@ -1,5 +1,8 @@
 //! The stage: a simulated vSphere with one machine, a fake VDDK, and the folders for repository and journal.
 
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -103,9 +106,17 @@ impl Stage {
         Ok(Library::open(options)?)
     }
 
-    /// A new repository. Its password is made up: nobody needs it after this program.
+    /// A new repository under a random key. With `--keep` the key is left beside it, readable by its owner alone:
+    /// without it nobody could open the repository again.
     pub(crate) async fn repository(&self) -> anyhow::Result<Repository> {
         let secret = Secret::random()?;
+        if self.temporary.is_none()
+            && let Some(key) = secret.expose_raw_key()
+        {
+            let path = self.folder.join("repository.key");
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+            file.write_all(key)?;
+        }
         Ok(Repository::init_local(self.folder.join("repository"), &secret, InitOptions::default()).await?)
     }
 
