@@ -1,8 +1,8 @@
 //! The snapshot of a backup: taken under a journal entry, removed for sure.
 
-use vim_api::MoRef;
 use vim_api::mo::{Managed, VirtualMachine, VirtualMachineSnapshot};
 use vim_api::types::{TaskInProgress, VirtualMachineSnapshotTree};
+use vim_api::{MoRef, Task};
 
 use crate::error::{Error, ErrorKind};
 use crate::journal::{Entry, Intent, Journal};
@@ -70,14 +70,19 @@ impl SnapshotGuard {
             Ok(moref) => Some(moref),
             Err(error) => {
                 let context = format!("taking the snapshot {name} of {}", vm.name());
-                match find(vm.vm(), &name).await {
-                    Ok(None) => {
+                // As after a crash: as long as a task is under way, a snapshot that is not there proves nothing.
+                let seen = match wait_for_tasks(vm).await {
+                    Ok(()) => find(vm.vm(), &name).await.ok(),
+                    Err(_) => None,
+                };
+                match seen {
+                    Some(None) => {
                         entry.settle()?;
                         return Err(Error::api(context, error));
                     }
-                    Ok(found) if error.kind() == vim_api::ErrorKind::OutcomeUnknown => found,
+                    Some(found) if error.kind() == vim_api::ErrorKind::OutcomeUnknown => found,
                     // It is there although the task failed, or nobody can tell: the journal keeps it for the sweeper.
-                    Ok(Some(_)) | Err(_) => return Err(Error::api(context, error)),
+                    Some(_) | None => return Err(Error::api(context, error)),
                 }
             }
         };
@@ -127,6 +132,9 @@ impl<'a> Sweeper<'a> {
             }
             match ProtectedVm::find(client, &vm).await {
                 Ok(vm) => {
+                    // The run may have died while its snapshot was being made: until that task has ended, a snapshot that
+                    // is not there proves nothing.
+                    wait_for_tasks(&vm).await?;
                     if remove(&vm, &name).await? {
                         tracing::warn!(snapshot = %name, vm = vm.name(), "removed a snapshot of a run that died");
                         swept.snapshots_removed.push(name);
@@ -143,6 +151,22 @@ impl<'a> Sweeper<'a> {
         self.journal.tidy()?;
         Ok(swept)
     }
+}
+
+/// Waits until no task that the server remembers of the machine is under way. How they end does not matter here.
+async fn wait_for_tasks(vm: &ProtectedVm) -> Result<(), Error> {
+    let tasks = vm.vm().get(VirtualMachine::RECENT_TASK).await;
+    let tasks = tasks.map_err(|e| Error::api(format!("reading the recent tasks of {}", vm.name()), e))?;
+    for moref in tasks.unwrap_or_default() {
+        match Task::<()>::new(vm.client().clone(), moref).wait().await {
+            Ok(()) => {}
+            // It ended with a fault, or is forgotten, which a task under way is not.
+            Err(error) if error.kind() == vim_api::ErrorKind::Fault && !error.is_session_lost() => {}
+            Err(error) if error.kind() == vim_api::ErrorKind::OutcomeUnknown => {}
+            Err(error) => return Err(Error::api(format!("waiting for the tasks of {}", vm.name()), error)),
+        }
+    }
+    Ok(())
 }
 
 /// Removes the snapshot called `name`, and looks until it is gone. `false` when there was none.
