@@ -24,12 +24,6 @@ pub(crate) enum Scope {
     Changed(Extents),
 }
 
-/// Bytes read, and chunks that turned out to be nothing but holes.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Copied {
-    pub(crate) read: u64,
-}
-
 impl Scope {
     /// Bytes that a copy will read: the allocated parts of the chunks in question.
     pub(crate) async fn to_read(&self, source: &dyn DiskSource, chunk_size: u64) -> Result<u64, Error> {
@@ -55,7 +49,7 @@ impl Scope {
     }
 }
 
-/// Copies a disk into the repository.
+/// Copies a disk into the repository. Returns the number of bytes that were read.
 ///
 /// # Errors
 /// When a read or a write fails: then nothing of the disk may be committed.
@@ -66,10 +60,10 @@ pub(crate) async fn copy(
     key: i32,
     total: u64,
     report: &Report<'_>,
-) -> Result<Copied, Error> {
+) -> Result<u64, Error> {
     let chunk_size = u64::from(writer.chunk_size());
     let capacity = source.capacity();
-    let mut copied = Copied::default();
+    let mut copied = 0;
     for window in windows(capacity) {
         let Some(wanted) = scope.wanted(window, chunk_size, capacity) else { continue };
         let allocated = source.allocated(window).await?;
@@ -88,13 +82,13 @@ pub(crate) async fn copy(
         while let Some((chunk, data)) = reads.try_next().await? {
             let stored = match data {
                 Some((data, read)) => {
-                    copied.read += read;
+                    copied += read;
                     writer.put(chunk, data).await
                 }
                 None => writer.put_zero(chunk),
             };
             stored.map_err(|e| Error::repository(format!("storing chunk {chunk} of disk {key}"), e))?;
-            report.tell(Event::DiskProgress { key, phase: Phase::Backup, done: copied.read, total });
+            report.tell(Event::DiskProgress { key, phase: Phase::Backup, done: copied, total });
         }
     }
     Ok(copied)

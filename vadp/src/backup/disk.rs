@@ -23,7 +23,7 @@ impl Work<'_> {
     /// Backs up one disk: decide, open, copy, finish.
     pub(super) async fn run(&self, disk: &DiskConfig) -> Result<(DiskOutcome, Bytes), Error> {
         let parent = self.parent_disk(disk)?;
-        let (decision, changed) = self.decide(disk, parent.as_ref().map(|(_, metadata)| metadata)).await?;
+        let (decision, changed) = self.decide(disk, parent.as_ref()).await?;
         let spec = DiskSpec { key: stored::disk_key(disk.key), capacity_bytes: disk.capacity };
         let parent_map = match (&decision, &parent) {
             (Decision::Incremental(_), Some((reader, _))) => Some(reader.map()),
@@ -54,14 +54,14 @@ impl Work<'_> {
             decision: &decision,
             to_read,
         });
-        let copied = pipeline::copy(&*source, &scope, &mut writer, disk.key, to_read, self.report).await?;
+        let read = pipeline::copy(&*source, &scope, &mut writer, disk.key, to_read, self.report).await?;
         let summary = writer.finish().await.map_err(|e| Error::repository(context(), e))?;
         let transport = source.transport().to_owned();
         source.close().await?;
         self.report.tell(Event::DiskDone { key: disk.key });
         let metadata = stored::encode(&DiskMetadata::new(disk, &decision, &transport))?;
         let (key, capacity) = (disk.key, disk.capacity);
-        Ok((DiskOutcome { key, capacity, decision, read: copied.read, transport, summary }, metadata))
+        Ok((DiskOutcome { key, capacity, decision, read, transport, summary }, metadata))
     }
 
     /// The disk in the latest restore point, if it has it.
@@ -81,20 +81,16 @@ impl Work<'_> {
     async fn decide(
         &self,
         disk: &DiskConfig,
-        parent: Option<&DiskMetadata>,
+        parent: Option<&(DiskReader, DiskMetadata)>,
     ) -> Result<(Decision, Option<ChangedMap>), Error> {
         if self.backup.full {
             return Ok((Decision::Full(Reason::Requested), None));
         }
-        let parent_id = parent.and_then(DiskMetadata::parsed_change_id);
-        let parent_capacity = self.parent.and_then(|point| {
-            let key = stored::disk_key(disk.key);
-            point.disks().iter().find(|d| d.key == key).map(|d| d.capacity_bytes)
-        });
+        let parent_id = parent.and_then(|(_, metadata)| metadata.parsed_change_id());
         let facts = Facts {
-            parent: parent.zip(parent_capacity).map(|(metadata, capacity)| ParentFacts {
+            parent: parent.map(|(reader, metadata)| ParentFacts {
                 change_id: parent_id.as_ref(),
-                capacity,
+                capacity: reader.capacity(),
                 backing_uuid: metadata.backing_uuid.as_deref(),
             }),
             snapshot_change_id: disk.change_id.as_ref(),
