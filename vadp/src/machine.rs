@@ -113,7 +113,23 @@ impl ProtectedVm {
             );
             return Err(Error::new(ErrorKind::Machine, hint));
         }
-        Self::resolve(client, &VmSelector::InstanceUuid(identity.instance_uuid.clone())).await
+        let context = || format!("looking for the machine {}", identity.instance_uuid);
+        let known = vim_api::VmIdentity {
+            server: client.server_identity().await.map_err(|e| Error::api(context(), e))?,
+            instance_uuid: Some(identity.instance_uuid.clone()),
+            bios_uuid: None,
+            moref: MoRef::new(identity.moref.as_str()),
+            path: None,
+        };
+        let moref = match client.resolve(&known).await.and_then(vim_api::ResolvedVm::certain) {
+            Ok(moref) => moref,
+            // Several are not none: what belongs to a machine that is gone is given up for lost, so this must be sure.
+            Err(error) if error.is_not_found() => {
+                return Err(Error::new(ErrorKind::Machine, context()).because(error));
+            }
+            Err(error) => return Err(Error::api(context(), error)),
+        };
+        Self::resolve(client, &VmSelector::MoRef(moref)).await
     }
 
     /// The handle, to call methods on.

@@ -62,8 +62,8 @@ impl SnapshotGuard {
         let description = "Taken for a backup; removed when it is done.";
         report.tell(Event::SnapshotStarted { name: &name });
         let made = async {
-            let task = vm.vm().create_snapshot_task(&name, Some(description), false, quiesce).await?;
-            task.wait().await
+            let call = vm.vm().create_snapshot_task(&name, Some(description), false, quiesce);
+            call.resend_after_login().await?.wait().await
         }
         .await;
         let moref: Option<MoRef<VirtualMachineSnapshot>> = match made {
@@ -180,7 +180,11 @@ async fn remove(vm: &ProtectedVm, name: &str) -> Result<bool, Error> {
         let found = find(vm.vm(), name).await.map_err(|e| Error::api(context(), e))?;
         let Some(moref) = found else { return Ok(attempt > 0) };
         let snapshot: VirtualMachineSnapshot = vm.client().bind(&moref);
-        let removed = async { snapshot.remove_snapshot_task(false, Some(true)).await?.wait().await }.await;
+        let removed = async {
+            let call = snapshot.remove_snapshot_task(false, Some(true));
+            call.resend_after_login().await?.wait().await
+        }
+        .await;
         match removed {
             Ok(()) => {}
             // Another task has the machine, or ours was lost sight of: the next look tells.

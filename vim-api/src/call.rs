@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::mo::Handle;
 use crate::moref::MoRef;
 use crate::soap::Outcome;
+use crate::sso::SamlToken;
 use crate::xml::{Reader, Writer, XmlError};
 
 pub(crate) use argument::Argument;
@@ -32,6 +33,10 @@ pub(crate) struct Request {
     pub(crate) method: &'static MethodInfo,
     pub(crate) this: MoRef,
     pub(crate) arguments: zeroize::Zeroizing<String>,
+    /// Proof of who calls, for the SOAP header.
+    pub(crate) token: Option<SamlToken>,
+    /// The caller wants it sent again in a new session.
+    pub(crate) resend_after_login: bool,
 }
 
 /// A call whose arguments are still being added.
@@ -45,6 +50,8 @@ struct Pending {
     writer: Writer,
     next: usize,
     refused: Option<Error>,
+    token: Option<SamlToken>,
+    resend_after_login: bool,
 }
 
 impl CallBuilder {
@@ -60,6 +67,8 @@ impl CallBuilder {
             this: object.reference().clone(),
             next: 0,
             refused,
+            token: None,
+            resend_after_login: false,
         }))
     }
 
@@ -94,9 +103,46 @@ impl Pending {
             Some(error) => Err(error),
             None => {
                 let arguments = self.writer.finish().into();
-                Ok((self.client, Request { method: self.method, this: self.this, arguments }))
+                let request = Request {
+                    method: self.method,
+                    this: self.this,
+                    arguments,
+                    token: self.token,
+                    resend_after_login: self.resend_after_login,
+                };
+                Ok((self.client, request))
             }
         }
+    }
+}
+
+impl<R> Call<R> {
+    /// Sends a token along, and signs the call where the token wants it.
+    pub(crate) fn with_token(mut self, token: &SamlToken) -> Self {
+        self.pending.token = Some(token.clone());
+        self
+    }
+
+    /// Lets the call be sent once more when the server answers that the session is gone: the session is renewed, and the
+    /// call, which was not carried out, repeated. For calls that read this is so anyway. One that changes something is
+    /// not repeated unless asked for here, as it may no longer be wanted by the time.
+    ///
+    /// Calls on objects that belong to the session (views, filters, leases) are not repeated in any case.
+    pub fn resend_after_login(mut self) -> Self {
+        self.pending.resend_after_login = true;
+        self
+    }
+}
+
+impl Call<()> {
+    /// Sends it in the background, for a destructor, and tells `failed` if that fails. Outside of a runtime it is not sent.
+    pub(crate) fn send_and_forget(self, failed: impl FnOnce(Error) + Send + 'static) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            if let Err(error) = self.await {
+                failed(error);
+            }
+        });
     }
 }
 

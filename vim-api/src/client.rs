@@ -1,7 +1,12 @@
 //! The client: one session with one server, shared by all that clone it.
 
 mod connect;
+mod keep_alive;
+mod replay;
+mod retry;
 mod session;
+mod span;
+mod web;
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
@@ -9,19 +14,25 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method};
+use tracing::Instrument;
 
 use crate::call::Request;
+use crate::dynamic::DateTime;
 use crate::error::Error;
 use crate::mo::{self, Handle, Managed};
 use crate::moref::MoRef;
 use crate::soap::{self, Message, Outcome};
 use crate::transport::{self, HttpTransport};
-use crate::types::{NotAuthenticated, ServiceContent};
+use crate::types::ServiceContent;
 use crate::version::ApiVersion;
-use crate::xml::{Limits, Reader, XmlError};
+use crate::xml::{Limits, NS_VIM, Reader, XmlError};
 
 pub use connect::{Connect, DangerConnect};
+pub use keep_alive::KeepAlive;
+use replay::AfterLoss;
+pub use retry::Retry;
 use session::SessionState;
+use span::CallSpan;
 
 /// A connection to a vCenter or ESXi. Cloning it is cheap, and all clones share one session and one pool of
 /// connections: vSphere asks programs to keep to one session.
@@ -35,6 +46,7 @@ struct Inner {
     version: ApiVersion,
     content: OnceLock<ServiceContent>,
     session: SessionState,
+    retry: Retry,
     xml: Limits,
     calls: AtomicU64,
 }
@@ -105,37 +117,89 @@ impl Client {
         self.bind(&self.content().property_collector)
     }
 
+    /// One of the managers that a server may lack.
+    pub(crate) fn manager<M: Managed>(
+        &self,
+        name: &str,
+        find: impl FnOnce(&ServiceContent) -> Option<&MoRef<M>>,
+    ) -> Result<M, Error> {
+        let moref = find(self.content());
+        moref.map(|moref| self.bind(moref)).ok_or_else(|| {
+            Error::broken_protocol(format!(
+                "{} has no {name}: a host alone lacks some of vCenter's services",
+                self.host()
+            ))
+        })
+    }
+
     /// Number of requests sent so far, for tests and metrics.
     pub fn requests_sent(&self) -> u64 {
         self.0.calls.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// Sends a call. When the session was lost and the credentials are known, it logs in anew and sends the call again:
-    /// a call that was answered with `NotAuthenticated` was not carried out.
+    /// The server's clock.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn server_time(&self) -> Result<DateTime, Error> {
+        self.bind(&MoRef::<mo::ServiceInstance>::new("ServiceInstance")).current_time().await
+    }
+
+    /// Sends a call, and again as the client's [`Retry`] says.
     pub(crate) async fn execute(&self, request: &Request) -> Result<Reply, Error> {
+        let mut pauses = self.0.retry.pauses();
+        loop {
+            let error = match self.execute_in_session(request).await {
+                Err(error) if self.0.retry.allows(request.method.name, &error) => error,
+                result => return result,
+            };
+            let Some(pause) = pauses.next() else { return Err(error) };
+            tracing::debug!(method = request.method.name, %error, ?pause, "trying again");
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Sends a call. When the session was lost and can be had again, it is, once for all callers that meet the loss
+    /// together; whether the call is then repeated is for [`replay`] to say.
+    async fn execute_in_session(&self, request: &Request) -> Result<Reply, Error> {
         let generation = self.0.session.generation();
-        let first = self.send(request).await;
-        let Err(error) = &first else { return first };
-        if error.fault::<NotAuthenticated>().is_none() || !session::survives_login(request.method.name) {
-            return first;
+        let error = match self.send(request).await {
+            Err(error) if error.is_session_lost() => error,
+            result => return result,
+        };
+        let after = replay::after_loss(request, &self.content().property_collector);
+        if after == AfterLoss::Leave || !self.renew_session(generation).await? {
+            return Err(error);
         }
-        if !self.renew_session(generation).await? {
-            return first;
+        match after {
+            AfterLoss::Resend => self.send(request).await,
+            _ => Err(error.with_advice("the session was lost and is renewed; the call was not carried out, so repeat it if it is still wanted")),
         }
-        self.send(request).await
     }
 
     async fn send(&self, request: &Request) -> Result<Reply, Error> {
+        let span = CallSpan::of(request);
+        let result = self.exchange(request, &span).instrument(span.inner()).await;
+        span.end(result.as_ref().err());
+        result
+    }
+
+    async fn exchange(&self, request: &Request, span: &CallSpan) -> Result<Reply, Error> {
         let name = request.method.name;
         let this = soap::this_argument(&request.this, self.version());
         // `envelope` copies the arguments, which may hold a password; the copy is wiped with `body`.
-        let body = Bytes::from_owner(zeroize::Zeroizing::new(
-            soap::envelope(name, &[&this, &request.arguments]).into_bytes(),
-        ));
+        let content = [this.as_str(), &request.arguments];
+        let envelope = match &request.token {
+            Some(token) => token.envelope(NS_VIM, name, &content)?,
+            None => soap::envelope(name, &content),
+        };
+        let body = Bytes::from_owner(zeroize::Zeroizing::new(envelope.into_bytes()));
+        span.sent(body.len());
         let action = format!("\"urn:vim25/{}\"", self.version());
         let path = self.0.transport.endpoint().path().to_owned();
         let mut http = transport::Request::new(Method::POST, path);
         http.body = body;
+        http.headers.insert(http::header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         http.headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/xml; charset=utf-8"));
         if let Ok(action) = HeaderValue::from_str(&action) {
             http.headers.insert("soapaction", action);
@@ -143,12 +207,20 @@ impl Client {
         if let Some(cookie) = self.0.session.cookie_header() {
             http.headers.insert(http::header::COOKIE, cookie);
         }
-        http.replayable =
-            name.starts_with("Retrieve") || name.starts_with("Query") || name.starts_with("WaitFor");
+        http.replayable = replay::is_repeatable(name);
         self.0.calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let context = || format!("calling {name} on {}", request.this);
         let response = self.0.transport.send(http).await.map_err(|e| Error::transport(context(), e))?;
+        span.received(response.body.len());
         self.0.session.take_cookies(&response.headers);
+        if matches!(response.status, 429 | 502 | 503 | 504) {
+            return Err(Error::unavailable(format!(
+                "{}: {} answered HTTP {}",
+                context(),
+                self.host(),
+                response.status
+            )));
+        }
         let message = Message::new(response.body, self.0.xml);
         if response.status == 200 {
             return Ok(Reply(message));

@@ -21,10 +21,11 @@ mod slot;
 mod value;
 
 pub use array::Array;
-pub use element::{ArrayOf, Element, FromValue};
+pub use element::{ArrayOf, Element, FromValue, Struct};
 pub(crate) use engine::{copy_object, decode_object, encode_object, fmt_object};
 pub use extra::{Extra, RawElement};
-pub use path::{PathError, get_path};
+pub(crate) use path::set_below;
+pub use path::{PathError, get_path, set_path};
 pub use poly::{IsA, Poly};
 pub use primitive::{Binary, DateTime};
 pub use registry::{managed_type, method, type_info, type_infos};
@@ -350,18 +351,12 @@ macro_rules! object {
         }
         impl $crate::dynamic::Element for $type {
             const NAME: &'static str = $name;
-            const STRUCT: Option<&'static $crate::dynamic::TypeInfo> = Some(<Self as $crate::dynamic::DataObject>::INFO);
-            #[inline]
-            fn as_object(&self) -> Option<&dyn $crate::dynamic::Object> { Some(self) }
-            #[inline]
-            fn as_object_mut(&mut self) -> Option<&mut dyn $crate::dynamic::Object> { Some(self) }
+            const STRUCT: Option<$crate::dynamic::Struct<Self>> = Some($crate::dynamic::Struct::THIS);
         }
         impl Clone for $type {
-            #[inline]
             fn clone(&self) -> Self { $crate::dynamic::copy(self) }
         }
         impl std::fmt::Debug for $type {
-            #[inline]
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { $crate::dynamic::fmt_object(self, f) }
         }
     };

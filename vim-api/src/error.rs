@@ -1,5 +1,7 @@
 //! The error of this crate.
 
+mod causes;
+
 use std::fmt;
 
 use crate::dynamic::{DataObject, Poly};
@@ -13,6 +15,7 @@ use crate::xml::{XmlError, XmlErrorKind};
 pub struct Error {
     kind: ErrorKind,
     context: String,
+    advice: &'static str,
     fault: Option<Box<Fault>>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -25,10 +28,16 @@ pub enum ErrorKind {
     InvalidInput,
     /// No connection: name, route, port, or refused.
     Connect,
+    /// The proxy refused the tunnel or broke it. Trying again does not help where it asks for a name and password, and may
+    /// lock the account.
+    Proxy,
     /// The server's certificate is not the one that was pinned, or is not trusted.
     Certificate,
     /// Connected, and lost or stalled before the whole answer was there.
     Interrupted,
+    /// The server, or a proxy before it, says that it can't answer now (HTTP 429, 502, 503, 504): it is starting, or has
+    /// too much to do.
+    Unavailable,
     /// Something answered that is no vSphere: another web server, a proxy, a login page.
     NotVsphere,
     /// vSphere answered something that breaks its own protocol.
@@ -39,6 +48,16 @@ pub enum ErrorKind {
     NotInVersion,
     /// A task can no longer be seen: whether it did its work has to be read off the objects it worked on.
     OutcomeUnknown,
+    /// What was looked for is not there.
+    NotFound,
+    /// One was looked for, and there are several.
+    Ambiguous,
+    /// The session is not (or no longer) accepted for a request beside SOAP, such as for a file: log in and repeat it.
+    SessionLost,
+    /// The STS gave no token, for another reason than a wrong password.
+    Token,
+    /// A file on a datastore cannot be read or written as asked: refused, cut short, or changed meanwhile.
+    File,
     /// A property that has to be there is not, or is of another type than the schema says.
     Property,
 }
@@ -63,6 +82,21 @@ impl Error {
         self.fault.as_ref()?.fault.downcast_ref::<F>()
     }
 
+    /// The first `F` among the fault and everything behind it: its causes at any depth, and the faults of the errors below
+    /// this one.
+    pub fn find_fault<F: DataObject>(&self) -> Option<&F> {
+        self.faults().into_iter().find_map(Poly::downcast_ref)
+    }
+
+    /// The fault and all behind it, the outermost first. Empty when no fault is behind this error.
+    pub fn faults(&self) -> Vec<&Poly<MethodFault>> {
+        let mut found = self.fault.as_ref().map_or_else(Vec::new, |own| causes::with_causes(&own.fault));
+        if let Some(below) = self.source.as_deref().and_then(|source| source.downcast_ref::<Error>()) {
+            found.extend(below.faults());
+        }
+        found
+    }
+
     /// The fault, of whatever type.
     pub fn any_fault(&self) -> Option<&Fault> {
         self.fault.as_deref()
@@ -70,18 +104,19 @@ impl Error {
 
     /// Whether the session is gone: logged out, expired, or never there.
     pub fn is_session_lost(&self) -> bool {
-        self.fault::<crate::types::NotAuthenticated>().is_some()
+        self.kind == ErrorKind::SessionLost || self.fault::<crate::types::NotAuthenticated>().is_some()
     }
 
-    /// Whether the object that was called does not exist (any more).
+    /// Whether the object that was called, or looked for, does not exist (any more).
     pub fn is_not_found(&self) -> bool {
-        self.fault::<crate::types::ManagedObjectNotFound>().is_some()
+        self.kind == ErrorKind::NotFound
+            || self.fault::<crate::types::ManagedObjectNotFound>().is_some()
             || self.fault::<crate::types::NotFound>().is_some()
     }
 
     /// Whether the same call may work later, without anyone changing anything.
     pub fn is_retryable(&self) -> bool {
-        matches!(self.kind, ErrorKind::Connect | ErrorKind::Interrupted)
+        matches!(self.kind, ErrorKind::Connect | ErrorKind::Interrupted | ErrorKind::Unavailable)
             || self.fault::<crate::types::TaskInProgress>().is_some()
             || self.fault::<crate::types::ResourceInUse>().is_some()
             || self.fault::<crate::types::HostCommunication>().is_some()
@@ -89,6 +124,37 @@ impl Error {
 
     pub(crate) fn invalid_input(context: impl Into<String>) -> Self {
         Self::new(ErrorKind::InvalidInput, context)
+    }
+
+    pub(crate) fn unavailable(context: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Unavailable, context)
+            .with_advice("the service is starting or has too much to do: try again in a while")
+    }
+
+    /// What to do about it, where the kind alone does not tell.
+    pub(crate) fn with_advice(mut self, advice: &'static str) -> Self {
+        self.advice = advice;
+        self
+    }
+
+    pub(crate) fn not_found(context: impl Into<String>) -> Self {
+        Self::new(ErrorKind::NotFound, context)
+    }
+
+    pub(crate) fn session_lost(context: impl Into<String>) -> Self {
+        Self::new(ErrorKind::SessionLost, context).with_advice("log in, and repeat it")
+    }
+
+    pub(crate) fn token(context: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Token, context)
+    }
+
+    pub(crate) fn file(context: impl Into<String>) -> Self {
+        Self::new(ErrorKind::File, context)
+    }
+
+    pub(crate) fn ambiguous(context: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Ambiguous, context)
     }
 
     pub(crate) fn not_vsphere(context: impl Into<String>) -> Self {
@@ -138,17 +204,19 @@ impl Error {
 
     pub(crate) fn transport(context: impl Into<String>, source: TransportError) -> Self {
         let kind = match source.kind() {
+            TransportErrorKind::Input | TransportErrorKind::Upload => ErrorKind::InvalidInput,
             TransportErrorKind::Dns | TransportErrorKind::Connect => ErrorKind::Connect,
+            TransportErrorKind::Proxy => ErrorKind::Proxy,
             TransportErrorKind::Certificate => ErrorKind::Certificate,
             TransportErrorKind::Tls | TransportErrorKind::Protocol => ErrorKind::NotVsphere,
-            TransportErrorKind::TooLarge => ErrorKind::Protocol,
+            TransportErrorKind::TooLarge | TransportErrorKind::Encoding => ErrorKind::Protocol,
             _ => ErrorKind::Interrupted,
         };
         Self { source: Some(Box::new(source)), ..Self::new(kind, context) }
     }
 
     fn new(kind: ErrorKind, context: impl Into<String>) -> Self {
-        Self { kind, context: context.into(), fault: None, source: None }
+        Self { kind, context: context.into(), advice: "", fault: None, source: None }
     }
 }
 
@@ -169,6 +237,9 @@ impl fmt::Display for Error {
             {
                 write!(f, " (the account lacks the privilege {privilege})")?;
             }
+        }
+        if !self.advice.is_empty() {
+            write!(f, " ({})", self.advice)?;
         }
         Ok(())
     }

@@ -61,13 +61,13 @@ pub trait Managed: Clone + fmt::Debug + From<Handle> + Send + Sync + Sized + 'st
     /// # Errors
     /// When the call fails, the property may not be read ([`Error::fault`] gives `NoPermission`), or its value is of
     /// another type than the schema says.
-    fn get<T: FromValue + Send>(
+    fn get<T: FromValue + Send, P>(
         &self,
-        property: Property<Self, T>,
+        property: Property<Self, T, P>,
     ) -> impl Future<Output = Result<Option<T>, Error>> + Send {
         async move {
             let handle = self.handle();
-            handle.client.read_property(&handle.moref, property.path()).await
+            handle.client.read_property(&handle.moref, property.as_str()).await
         }
     }
 
@@ -75,13 +75,14 @@ pub trait Managed: Clone + fmt::Debug + From<Handle> + Send + Sync + Sized + 'st
     ///
     /// # Errors
     /// As [`get`](Self::get), and when the server leaves the property unset.
-    fn require<T: FromValue + Send>(
+    fn require<T: FromValue + Send, P>(
         &self,
-        property: Property<Self, T>,
+        property: Property<Self, T, P>,
     ) -> impl Future<Output = Result<T, Error>> + Send {
         async move {
-            let path = property.path();
-            self.get(property).await?.ok_or_else(|| Error::unset(self.handle().reference(), path))
+            let handle = self.handle();
+            let value = handle.client.read_property(&handle.moref, property.as_str()).await?;
+            value.ok_or_else(|| Error::unset(&handle.moref, property.as_str()))
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::moref::MoRef;
 use crate::types::MethodFault;
 use crate::xml::{Limits, NS_SOAP, NS_VIM, NS_XSD, NS_XSI, Reader, Start, XmlError};
 
-/// An envelope around `body`, which is one element without a namespace declaration of its own.
+/// An envelope around one element of the vim25 namespace, called `body_name`, that holds `content`, which is XML already.
 pub fn envelope(body_name: &str, content: &[&str]) -> String {
     let size: usize = content.iter().map(|part| part.len()).sum();
     let mut out = String::with_capacity(size + 512);

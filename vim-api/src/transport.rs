@@ -2,38 +2,46 @@
 //!
 //! The transport knows nothing of SOAP or sessions: cookies and content are its caller's business.
 
+mod answer;
 mod connect;
 mod endpoint;
 mod error;
 mod exchange;
+mod gzip;
 mod limits;
 mod message;
 mod pool;
+mod proxy;
 mod thumbprint;
 mod trust;
+mod upload;
 mod verifier;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::header::{HOST, HeaderValue};
+use http::header::{HOST, HeaderValue, USER_AGENT};
 use http::uri::{PathAndQuery, Uri};
-use http_body_util::Full;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tracing::Instrument;
 use tracing::field::Empty;
 
+use answer::Held;
 use connect::Connector;
 use exchange::{Progress, exchange};
 use pool::Pool;
+use upload::Body;
 
+pub use answer::Answer;
 pub use endpoint::Endpoint;
 pub use error::{TransportError, TransportErrorKind};
 pub use limits::Limits;
 pub use message::{Request, Response};
+pub use proxy::Proxy;
 pub use thumbprint::{PeerThumbprints, Thumbprint};
-pub use trust::{TlsSettings, Trust, parse_certificates_pem};
+pub use trust::{ClientCertificate, TlsSettings, Trust, parse_certificates_pem};
+pub use upload::Upload;
 
 /// A client for one server. Clones are cheap and share one pool of connections.
 ///
@@ -48,6 +56,7 @@ struct Shared {
     endpoint: Endpoint,
     host: String,
     authority: HeaderValue,
+    user_agent: HeaderValue,
     limits: Limits,
     connector: Connector,
     pool: Pool,
@@ -57,16 +66,26 @@ impl HttpTransport {
     /// Prepares a transport. Nothing is sent yet.
     ///
     /// # Errors
-    /// Kind `Input`: unusable limits or authorities, or a system without trusted certificates.
-    pub(crate) fn new(endpoint: Endpoint, tls: TlsSettings, limits: Limits) -> Result<Self, TransportError> {
+    /// Kind `Input`: unusable limits, user agent or authorities, or a system without trusted certificates.
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        tls: TlsSettings,
+        route: Route,
+        limits: Limits,
+    ) -> Result<Self, TransportError> {
         limits.check()?;
+        let user_agent = HeaderValue::try_from(route.user_agent).map_err(|source| {
+            TransportError::input("the user agent holds characters that a header cannot carry")
+                .with_source(source)
+        })?;
         let authority = HeaderValue::try_from(endpoint.authority())
             .map_err(|source| TransportError::input("the host name cannot be sent").with_source(source))?;
         let shared = Shared {
-            connector: Connector::new(endpoint.clone(), &tls, &limits)?,
+            connector: Connector::new(endpoint.clone(), route.proxy, &tls, &limits)?,
             pool: Pool::new(limits.max_connections, limits.idle_timeout),
             host: endpoint.host_and_port(),
             authority,
+            user_agent,
             endpoint,
             limits,
         };
@@ -84,7 +103,50 @@ impl HttpTransport {
     /// Any kind. Unless the kind is `Input` or [`TransportError::is_connect`] holds, the server may have acted on the
     /// request.
     pub(crate) async fn send(&self, request: Request) -> Result<Response, TransportError> {
-        let span = tracing::debug_span!(
+        let span = self.span(&request);
+        let started = Instant::now();
+        let result = self.send_in_time(&request).instrument(span.clone()).await;
+        span.record("micros", u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
+        if let Ok(response) = &result {
+            span.record("bytes", response.body.len());
+        }
+        note(&span, result.as_ref().map(|response| response.status));
+        result
+    }
+
+    /// Sends a request and gives the answer as soon as its head is there; the body is read piece by piece and may have
+    /// any length. The time limit of the request does not apply; the limits of each step do.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    pub(crate) async fn open(&self, request: Request) -> Result<Answer, TransportError> {
+        let span = self.span(&request);
+        let limit = Some(self.shared.limits.head_timeout);
+        let result = self.open_pooled(&request, limit).instrument(span.clone()).await;
+        note(&span, result.as_ref().map(|answer| answer.status));
+        result
+    }
+
+    /// Sends a request whose body is drawn from a stream, in place of the request's own, which is ignored. A stream
+    /// cannot be sent twice, so that a fresh connection is used: a kept one may have been closed by the server.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send); kind `Upload` when the stream fails or does not keep to its announced length.
+    /// `Timeout` when the server neither takes a byte nor answers for `head_timeout`.
+    pub(crate) async fn upload(&self, request: Request, upload: Upload) -> Result<Response, TransportError> {
+        let span = self.span(&request);
+        let exchanged = async {
+            let message = self.message(&request, Body::pieces(upload))?;
+            let permit = self.shared.pool.permit(&self.shared.host).await?;
+            self.open_fresh(message, Some(self.shared.limits.head_timeout), permit).await?.whole().await
+        };
+        let result = exchanged.instrument(span.clone()).await;
+        note(&span, result.as_ref().map(|response| response.status));
+        result
+    }
+
+    fn span(&self, request: &Request) -> tracing::Span {
+        tracing::debug_span!(
             "http",
             host = %self.shared.host,
             method = %request.method,
@@ -92,18 +154,7 @@ impl HttpTransport {
             status = Empty,
             bytes = Empty,
             micros = Empty,
-        );
-        let started = Instant::now();
-        let result = self.send_in_time(&request).instrument(span.clone()).await;
-        span.record("micros", u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
-        match &result {
-            Ok(response) => {
-                span.record("status", response.status);
-                span.record("bytes", response.body.len());
-            }
-            Err(error) => span.in_scope(|| tracing::debug!(kind = ?error.kind(), "no answer")),
-        }
-        result
+        )
     }
 
     /// Thumbprints of the certificate that the server showed in the last handshake, whether it was accepted or not. If
@@ -125,23 +176,31 @@ impl HttpTransport {
     }
 
     async fn send_in_time(&self, request: &Request) -> Result<Response, TransportError> {
-        let Some(limit) = request.timeout else { return self.send_pooled(request).await };
-        timeout(limit, self.send_pooled(request)).await.unwrap_or_else(|_| {
+        let Some(limit) = request.timeout else {
+            return self.open_pooled(request, Some(self.shared.limits.head_timeout)).await?.whole().await;
+        };
+        let answered = async { self.open_pooled(request, None).await?.whole().await };
+        timeout(limit, answered).await.unwrap_or_else(|_| {
             Err(TransportError::timeout(&self.shared.host, "the request was not answered completely", limit))
         })
     }
 
-    async fn send_pooled(&self, request: &Request) -> Result<Response, TransportError> {
-        let Shared { connector, pool, host, limits, .. } = &*self.shared;
-        let message = self.message(request)?;
-        let head_timeout = request.timeout.is_none().then_some(limits.head_timeout);
+    async fn open_pooled(
+        &self,
+        request: &Request,
+        head_timeout: Option<Duration>,
+    ) -> Result<Answer, TransportError> {
+        let Shared { pool, host, .. } = &*self.shared;
+        let message = || self.message(request, Body::whole(request.body.clone()));
+        let first = message()?;
         let permit = pool.permit(host).await?;
 
         if let Some(mut kept) = pool.take(&permit) {
-            match exchange(&mut kept, message.clone(), host, limits, head_timeout).await {
-                Ok(response) => {
-                    pool.put(kept, &permit);
-                    return Ok(response);
+            let sent = first.body().sent();
+            match exchange(&mut kept, first, host, head_timeout).await {
+                Ok(head) => {
+                    let held = Held { connection: kept, permit };
+                    return Ok(Answer::new(self.shared.clone(), head, sent, held));
                 }
                 // The server closed the connection while it was idle. A request that never left is simply sent; one that
                 // may have arrived only if its sender says that twice does no harm.
@@ -151,17 +210,28 @@ impl HttpTransport {
                     Progress::NoAnswer | Progress::Final => return Err(failed.error),
                 },
             }
+            drop(kept);
             tracing::debug!("the kept connection was closed, using a fresh one");
+            return self.open_fresh(message()?, head_timeout, permit).await;
         }
-
-        let mut fresh = connector.connect().await?;
-        let response =
-            exchange(&mut fresh, message, host, limits, head_timeout).await.map_err(|failed| failed.error)?;
-        pool.put(fresh, &permit);
-        Ok(response)
+        self.open_fresh(first, head_timeout, permit).await
     }
 
-    fn message(&self, request: &Request) -> Result<http::Request<Full<Bytes>>, TransportError> {
+    async fn open_fresh(
+        &self,
+        message: http::Request<Body>,
+        head_timeout: Option<Duration>,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Answer, TransportError> {
+        let Shared { connector, host, .. } = &*self.shared;
+        let sent = message.body().sent();
+        let mut connection = connector.connect().await?;
+        let head =
+            exchange(&mut connection, message, host, head_timeout).await.map_err(|failed| failed.error)?;
+        Ok(Answer::new(self.shared.clone(), head, sent, Held { connection, permit }))
+    }
+
+    fn message(&self, request: &Request, body: Body) -> Result<http::Request<Body>, TransportError> {
         let path = request.path.parse::<PathAndQuery>().ok().filter(|_| request.path.starts_with('/'));
         let Some(path) = path else {
             return Err(TransportError::input(format!(
@@ -169,11 +239,37 @@ impl HttpTransport {
                 message::loggable_path(&request.path)
             )));
         };
-        let mut message = http::Request::new(Full::new(request.body.clone()));
+        let mut message = http::Request::new(body);
         *message.method_mut() = request.method.clone();
         *message.uri_mut() = Uri::from(path);
         *message.headers_mut() = request.headers.clone();
-        message.headers_mut().entry(HOST).or_insert_with(|| self.shared.authority.clone());
+        let headers = message.headers_mut();
+        headers.entry(HOST).or_insert_with(|| self.shared.authority.clone());
+        headers.entry(USER_AGENT).or_insert_with(|| self.shared.user_agent.clone());
         Ok(message)
+    }
+}
+
+fn note(span: &tracing::Span, outcome: Result<u16, &TransportError>) {
+    match outcome {
+        Ok(status) => {
+            span.record("status", status);
+        }
+        Err(error) => span.in_scope(|| tracing::debug!(kind = ?error.kind(), "no answer")),
+    }
+}
+
+/// How requests reach the server, and as whose.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// The proxy on the way, if there is one.
+    pub proxy: Option<Proxy>,
+    /// The value of `User-Agent`, `vim-api/VERSION` unless told.
+    pub user_agent: String,
+}
+
+impl Default for Route {
+    fn default() -> Self {
+        Route { proxy: None, user_agent: concat!("vim-api/", env!("CARGO_PKG_VERSION")).to_owned() }
     }
 }

@@ -10,15 +10,18 @@
 
 mod attributes;
 mod error;
+mod name;
 mod reader;
 mod scanner;
 mod start;
 mod writer;
 
 pub use error::{XmlError, XmlErrorKind};
+pub(crate) use name::is_same;
 pub use reader::{Limits, Reader};
 pub use start::{Start, TypeName, TypeSpace};
 pub use writer::Writer;
+pub(crate) use writer::escape_text;
 
 /// Namespace of `xsi:type` and `xsi:nil`.
 pub const NS_XSI: &str = "http://www.w3.org/2001/XMLSchema-instance";

@@ -12,9 +12,12 @@ mod api {
     mod faults;
     mod fuzz;
     mod hostile;
+    #[cfg(target_os = "linux")]
+    mod memory;
     mod paths;
     mod prefixes;
     mod round_trip;
+    mod schema;
     mod secrets;
     mod simple_values;
     mod unknown;

@@ -8,6 +8,8 @@ mod files;
 mod managed;
 mod methods;
 mod names;
+mod pages;
+mod paths;
 mod registry;
 mod rust_types;
 mod structs;
@@ -36,5 +38,5 @@ pub fn emit(model: &Model) -> BTreeMap<PathBuf, String> {
     out
 }
 
-const TYPES_HEAD: &str = "use crate::dynamic as d;\nuse crate::generated::managed as m;\nuse crate::generated::types as t;\nuse crate::moref::MoRef;\n";
+const TYPES_HEAD: &str = "use crate::dynamic as d;\nuse crate::generated::managed as m;\nuse crate::generated::types as t;\nuse crate::moref::MoRef;\nuse crate::property as p;\n";
 const MANAGED_HEAD: &str = "use crate::call as c;\nuse crate::dynamic as d;\nuse crate::generated::managed as m;\nuse crate::generated::methods::METHODS;\nuse crate::generated::types as t;\nuse crate::moref::MoRef;\nuse crate::property as p;\n";

@@ -165,6 +165,8 @@ pub struct Property {
 pub struct Method {
     /// Name of the WSDL operation, for example `CreateSnapshotEx_Task`.
     pub name: String,
+    /// VMware's inner name, for example `createSnapshotEx`, if a sidecar gave it.
+    pub vmodl: Option<String>,
     /// Parameters in wire order, without `_this`.
     pub params: Vec<Field>,
     /// What the call itself returns; `None` if it returns nothing. For a task method: the reference to the task.

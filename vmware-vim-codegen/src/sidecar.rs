@@ -61,9 +61,8 @@ pub(crate) struct Member {
 pub(crate) struct Method {
     /// Name of the WSDL operation.
     pub(crate) wsdl: String,
-    /// VMware's inner name; read so that unknown keys are still refused.
-    #[serde(rename = "name")]
-    pub(crate) _name: String,
+    /// VMware's inner name.
+    pub(crate) name: String,
     pub(crate) since: String,
     pub(crate) privilege: Option<String>,
     pub(crate) task: bool,

@@ -37,7 +37,7 @@ mod generated {
 mod call;
 #[path = "golden/stand_ins/mo.rs"]
 mod mo;
-#[path = "golden/stand_ins/property.rs"]
+#[path = "../../vim-api/src/property/path.rs"]
 mod property;
 
 use engine::{dynamic, moref, version, xml};

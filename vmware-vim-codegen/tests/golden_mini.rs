@@ -41,16 +41,17 @@ mod generated {
 mod call;
 #[path = "golden/stand_ins/mo.rs"]
 mod mo;
-#[path = "golden/stand_ins/property.rs"]
+#[path = "../../vim-api/src/property/path.rs"]
 mod property;
 
 use dynamic::{ArrayOf, Binary, DateTime, Element, Poly, Value};
 use engine::{dynamic, moref, version, xml};
 use generated::types::{
-    Animal, Ant, Bird, DynamicData, Everything, Hungry, LocalizedMethodFault, MethodFault, Mood,
+    Animal, Ant, Bird, Cage, DynamicData, Everything, Hungry, LocalizedMethodFault, MethodFault, Mood,
 };
 use mo::{Handle, Managed, Zoo};
 use moref::MoRef;
+use property::{Optional, Property};
 use version::ApiVersion;
 use xml::{Limits, NS_XSD, NS_XSI, Reader, Writer};
 
@@ -127,7 +128,7 @@ fn all_types_are_in_the_registry_and_survive() {
         let again = Value::decode(&mut reader, &start).unwrap();
         assert_eq!(encode(&again, ApiVersion::LATEST), written);
     }
-    assert_eq!(count, 10);
+    assert_eq!(count, 11);
     assert!(dynamic::type_info("Bird").unwrap().is_a(dynamic::type_info("Animal").unwrap()));
     assert!(matches!(decode::<DynamicData>("").extra.elements(), []));
 }
@@ -180,12 +181,18 @@ fn a_method_writes_its_arguments() {
 
 #[test]
 fn properties_have_paths_and_a_table() {
-    assert_eq!((Zoo::ANIMAL.path, Zoo::NEIGHBOUR.path), ("animal", "neighbour"));
+    assert_eq!((Zoo::ANIMAL.as_str(), Zoo::NEIGHBOUR.as_str()), ("animal", "neighbour"));
     let info = Zoo::INFO;
     assert!(info.is_a("ManagedObject") && !info.is_a("Task"));
     let animal = info.property("animal").unwrap();
     assert_eq!((animal.type_name, animal.privilege), ("Animal[]", Some("System.Read")));
-    assert_eq!(dynamic::managed_type("Zoo").unwrap().properties.len(), 5);
+    assert_eq!(dynamic::managed_type("Zoo").unwrap().properties.len(), 6);
+    // The types are half of what is asserted here: a list, what may be unset, what is behind a key, what is inherited.
+    let cages: Property<Zoo, Vec<Cage>> = Zoo::CAGE;
+    let name: Property<Zoo, String, Optional> = cages.at(7).inmate().name();
+    assert_eq!(name.as_str(), "cage[7].inmate.name");
+    let cause: Property<Zoo, Poly<MethodFault>, Optional> = Zoo::TROUBLE.fault().fault_cause().fault();
+    assert_eq!(cause.to_string(), "trouble.fault.faultCause.fault");
     let reference: MoRef = MoRef::of_type("Zoo", "zoo-1");
     assert_eq!(reference.downcast::<Zoo>(), Some(MoRef::new("zoo-1")));
     assert!(reference.downcast::<mo::Task>().is_none());

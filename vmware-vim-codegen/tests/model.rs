@@ -31,6 +31,7 @@ fn property(name: &str, ty: TypeRef, card: Card, since: u8, privilege: Option<&s
 fn method(name: &str, params: Vec<Field>, result: Option<(TypeRef, Card)>, since: u8) -> Method {
     Method {
         name: name.into(),
+        vmodl: None,
         params,
         result: result.map(|(ty, card)| MethodResult { ty, card }),
         task_result: None,
@@ -110,6 +111,7 @@ fn mini_types(model: &Model) {
         field("animal", TypeRef::String, Optional, 1),
         field("why", object("LocalizedMethodFault"), Optional, 1),
     ];
+    let cage = vec![field("key", TypeRef::Int, Required, 0), field("inmate", object("Animal"), Optional, 0)];
     let localized = vec![
         field("fault", object("MethodFault"), Required, 0),
         field("localizedMessage", TypeRef::String, Optional, 0),
@@ -121,6 +123,7 @@ fn mini_types(model: &Model) {
         data("Animal", Some("DynamicData"), 0, Some("vim.Animal"), animal),
         data("Bird", Some("Animal"), 0, None, bird),
         data("Ant", Some("Animal"), 0, None, vec![]),
+        data("Cage", Some("DynamicData"), 0, Some("vim.Cage"), cage),
         data("Everything", Some("DynamicData"), 1, Some("vim.Everything"), everything),
         data("MethodFault", None, 0, Some("vmodl.MethodFault"), vec![cause]),
         data("LocalizedMethodFault", Some("DynamicData"), 0, None, localized),
@@ -131,7 +134,7 @@ fn mini_types(model: &Model) {
     .map(|t| (t.name.clone(), t))
     .into();
     for (base, subtypes) in [
-        ("DynamicData", &["Animal", "Everything", "LocalizedMethodFault"][..]),
+        ("DynamicData", &["Animal", "Cage", "Everything", "LocalizedMethodFault"][..]),
         ("Animal", &["Ant", "Bird"]),
         ("MethodFault", &["Asleep", "Hungry", "RuntimeFault"]),
     ] {
@@ -148,6 +151,7 @@ fn mini_managed(model: &Model) {
     let mut zoo = managed("Zoo", Some("ManagedObject"), Some("vim.Zoo"));
     zoo.properties = vec![
         property("animal", object("Animal"), Many, 0, Some("System.Read")),
+        property("cage", object("Cage"), Many, 0, None),
         property("neighbour", reference("Zoo"), Optional, 1, None),
         property("mood", TypeRef::Enum("Mood".into()), Required, 0, None),
         property("song", TypeRef::Byte, Many, 0, None),
@@ -160,13 +164,17 @@ fn mini_managed(model: &Model) {
     ];
     zoo.methods = vec![
         Method {
+            vmodl: Some("feed".into()),
             is_task: true,
             task_result: Some(MethodResult { ty: object("Animal"), card: Optional }),
             faults: vec!["Asleep".into(), "Hungry".into()],
             privilege: Some("Zoo.Feed".into()),
             ..method("FeedAnimal_Task", feed, Some((reference("Task"), Required)), 0)
         },
-        method("CountAnimals", vec![], Some((object("Animal"), Many)), 1),
+        Method {
+            vmodl: Some("count".into()),
+            ..method("CountAnimals", vec![], Some((object("Animal"), Many)), 1)
+        },
     ];
     assert_same(&model.managed, [root, task, zoo].map(|m| (m.name.clone(), m)).into());
 }

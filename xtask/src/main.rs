@@ -1,13 +1,17 @@
 //! The workspace's own chores: regenerate what is generated, and hold the house rules.
 //!
-//! `cargo xtask codegen [--check]`, `cargo xtask bindings [--check]`, `cargo xtask tidy`.
+//! `cargo xtask codegen [--check]`, `cargo xtask bindings [--check]`, `cargo xtask field-tables`, `cargo xtask campaign
+//! fuzz`, `cargo xtask tidy`.
 #![forbid(unsafe_code)]
 
 mod bindings;
+mod campaign;
 mod codegen;
+mod field_tables;
 mod tidy;
 mod workspace;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -33,14 +37,49 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
+    /// Search for inputs that break something, for a bounded time.
+    Campaign {
+        #[command(subcommand)]
+        search: Search,
+    },
+    /// Write the table of types that the tests of vim-api read, from a WSDL set.
+    FieldTables {
+        /// The folder that holds vim.wsdl.
+        wsdl: PathBuf,
+        /// The file to write.
+        out: PathBuf,
+        /// Change nothing; fail if the committed file is not what the WSDL gives.
+        #[arg(long)]
+        check: bool,
+    },
     /// Check the house rules over every tracked file, and print the figures.
     Tidy,
+}
+
+#[derive(Subcommand)]
+enum Search {
+    /// Run the fuzz targets in fuzz/, on Linux.
+    Fuzz {
+        /// How long each target runs.
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+        /// Run this one only.
+        #[arg(long)]
+        target: Option<String>,
+        /// Where chance begins, as an earlier run printed it; else the clock says.
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+        seed: Option<u32>,
+    },
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
         Chore::Codegen { check } => codegen::run(check),
         Chore::Bindings { check } => bindings::run(check),
+        Chore::Campaign { search: Search::Fuzz { seconds, target, seed } } => {
+            campaign::fuzz(seconds, target.as_deref(), seed)
+        }
+        Chore::FieldTables { wsdl, out, check } => field_tables::run(&wsdl, &out, check),
         Chore::Tidy => tidy::run(),
     };
     match done {

@@ -38,6 +38,11 @@ impl Moment {
         DateTime::from(SystemTime::UNIX_EPOCH + since)
     }
 
+    /// The moment so much later.
+    pub(crate) fn after(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(by.as_micros()).unwrap_or(u64::MAX)))
+    }
+
     /// Time passed since `earlier`, zero if it is later.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))

@@ -57,6 +57,8 @@ fn anonymous(shared: &Shared, caller: &Caller, cookie: Option<&str>, call: &Call
             Answer::one(call, &content)
         }
         ("SessionManager", "Login") => session::login(shared, caller, call)?,
+        ("SessionManager", "LoginByToken") => session::login_by_token(shared, caller, call)?,
+        ("SessionManager", "CloneSession") => session::clone(shared, caller, call)?,
         (_, "Fetch") if public(&call.this) => pc::fetch(shared, cookie, call)?,
         ("PropertyCollector", "RetrieveProperties" | "RetrievePropertiesEx") if cookie.is_none() => {
             let specs: Vec<t::PropertyFilterSpec> = call.list("specSet")?;
@@ -80,6 +82,7 @@ async fn authenticated(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outco
             Ok(Answer::one(call, &shared.read(|world| world.clock.now().date_time())))
         }
         ("SessionManager", "Logout") => Ok(session::logout(shared, cookie)),
+        ("SessionManager", "AcquireCloneTicket") => session::clone_ticket(shared, cookie, call),
         ("SessionManager", "SessionIsActive") => session::is_active(shared, call),
         ("SessionManager", "TerminateSession") => session::terminate(shared, cookie, call),
         ("PropertyCollector", _) => property_collector(shared, cookie, call).await,
@@ -87,6 +90,7 @@ async fn authenticated(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outco
         ("ViewManager", "CreateContainerView") => views::create(shared, cookie, call),
         ("ContainerView", "DestroyView") => views::destroy(shared, cookie, call),
         ("SearchIndex", "FindByUuid") => search::by_uuid(shared, call),
+        ("SearchIndex", "FindAllByUuid") => search::all_by_uuid(shared, call),
         ("SearchIndex", "FindByInventoryPath") => search::by_inventory_path(shared, call),
         ("SearchIndex", "FindChild") => search::child(shared, call),
         ("Task", "CancelTask") => tasks::cancel(shared, call),

@@ -45,6 +45,7 @@ mod random;
 mod reconfigure;
 mod server;
 mod session;
+mod signed;
 mod sim;
 mod snapshots;
 mod state_file;
@@ -55,4 +56,4 @@ mod world;
 
 pub use error::{Error, ErrorKind, Result};
 pub use faults::{FaultPlace, FaultRule, Mutation};
-pub use sim::{Builder, Content, DiskSpec, Sim, SimDisk, SimVm, VmSpec};
+pub use sim::{Builder, Content, DiskSpec, Sim, SimDisk, SimVm, Unregistered, VmSpec};

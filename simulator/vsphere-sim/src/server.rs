@@ -2,6 +2,7 @@
 
 pub(crate) mod certificate;
 mod http;
+mod sts;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

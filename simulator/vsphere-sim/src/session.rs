@@ -11,7 +11,8 @@ use crate::fault::{Outcome, fault};
 use crate::inventory::views::View;
 use crate::property_collector::Collector;
 use crate::random;
-use crate::wire::{Answer, Call};
+use crate::signed::Signed;
+use crate::wire::{self, Answer, Call};
 use crate::world::{Shared, World};
 
 /// A session that is idle for longer is forgotten, as on a vCenter.
@@ -20,9 +21,32 @@ pub(crate) const IDLE_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// The name of the cookie.
 pub(crate) const COOKIE: &str = "vmware_soap_session";
 
+/// How long a token of the STS can be used.
+pub(crate) const TOKEN_LIMIT: Duration = Duration::from_secs(5 * 60);
+
+/// How long a clone ticket can be used.
+const TICKET_LIMIT: Duration = Duration::from_secs(3 * 60);
+
 /// The live sessions, by the value of their cookie.
 #[derive(Default)]
-pub(crate) struct Sessions(BTreeMap<String, Session>);
+pub(crate) struct Sessions {
+    live: BTreeMap<String, Session>,
+    /// Tickets that were given out and not used: for whom, and when.
+    tickets: BTreeMap<String, (String, Moment)>,
+    /// Assertions of the STS, to the byte.
+    pub(crate) tokens: BTreeMap<String, Token>,
+    /// Who may ask for tokens by signing: certificates as DER, and the users they stand for.
+    pub(crate) solution_users: BTreeMap<Vec<u8>, String>,
+}
+
+/// What is known of a token.
+#[derive(Clone)]
+pub(crate) struct Token {
+    pub(crate) user: String,
+    pub(crate) given: Moment,
+    /// The certificate, as DER, of the key that has to sign what shows the token.
+    pub(crate) bound_to: Option<Vec<u8>>,
+}
 
 /// One session.
 pub(crate) struct Session {
@@ -64,26 +88,26 @@ pub(crate) struct Caller {
 impl Sessions {
     /// All of them, with their cookies.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &Session)> {
-        self.0.iter()
+        self.live.iter()
     }
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.live.len()
     }
 
     /// The session of a cookie.
     pub(crate) fn get(&self, cookie: &str) -> Option<&Session> {
-        self.0.get(cookie)
+        self.live.get(cookie)
     }
 
     /// The session of a cookie.
     pub(crate) fn get_mut(&mut self, cookie: &str) -> Option<&mut Session> {
-        self.0.get_mut(cookie)
+        self.live.get_mut(cookie)
     }
 
     fn end(&mut self, cookie: &str, how: End) -> bool {
-        let ended = self.0.remove(cookie);
+        let ended = self.live.remove(cookie);
         if let Some(session) = &ended {
             let _ = session.end.set(how);
         }
@@ -148,28 +172,13 @@ impl World {
         }
     }
 
-    fn end_session(&mut self, cookie: &str, how: End) {
-        if self.sessions.end(cookie, how) {
-            self.touch();
-        }
+    fn is_live(&self, caller: &Caller) -> bool {
+        caller.cookie.as_deref().is_some_and(|cookie| self.sessions.get(cookie).is_some())
     }
-}
 
-/// `SessionManager.Login`.
-pub(crate) fn login(shared: &Shared, caller: &Caller, call: &Call) -> Outcome<Answer> {
-    let user: String = call.required("userName")?;
-    let password: String = call.required("password")?;
-    let refused = || {
-        fault(t::InvalidLogin::default(), "Cannot complete login due to an incorrect user name or password.")
-    };
-    let cookie = random::hex(20);
-    shared.update(|world| {
-        let live = caller.cookie.as_deref().is_some_and(|cookie| world.sessions.get(cookie).is_some());
-        let known = world.stored.users.iter().find(|record| record.name == user);
-        if live || !known.is_some_and(|record| record.password.verify(&password)) {
-            return Err(refused());
-        }
-        let now = world.clock.now();
+    fn begin_session(&mut self, user: String, caller: &Caller, call: &Call) -> Answer {
+        let cookie = random::hex(20);
+        let now = self.clock.now();
         let session = Session {
             key: random::uuid(),
             user,
@@ -185,9 +194,86 @@ pub(crate) fn login(shared: &Shared, caller: &Caller, call: &Call) -> Outcome<An
         };
         let mut answer = Answer::one(call, &session.info());
         answer.set_cookie = Some(format!("{COOKIE}=\"{cookie}\"; Path=/; HttpOnly; Secure"));
-        world.sessions.0.insert(cookie, session);
-        world.touch();
-        Ok(answer)
+        self.sessions.live.insert(cookie, session);
+        self.touch();
+        answer
+    }
+
+    fn end_session(&mut self, cookie: &str, how: End) {
+        if self.sessions.end(cookie, how) {
+            self.touch();
+        }
+    }
+}
+
+/// `SessionManager.Login`.
+pub(crate) fn login(shared: &Shared, caller: &Caller, call: &Call) -> Outcome<Answer> {
+    let user: String = call.required("userName")?;
+    let password: String = call.required("password")?;
+    let refused = || {
+        fault(t::InvalidLogin::default(), "Cannot complete login due to an incorrect user name or password.")
+    };
+    shared.update(|world| {
+        let known = world.stored.users.iter().find(|record| record.name == user);
+        if world.is_live(caller) || !known.is_some_and(|record| record.password.verify(&password)) {
+            return Err(refused());
+        }
+        Ok(world.begin_session(user, caller, call))
+    })
+}
+
+impl Token {
+    fn is_shown_rightly(&self, call: &Call) -> bool {
+        let Some(certificate) = &self.bound_to else { return true };
+        Signed::read(&call.envelope).is_ok_and(|signed| signed.is_by(certificate))
+    }
+}
+
+/// `SessionManager.LoginByToken`. A real server checks the signature over the token; this one knows its own by their bytes.
+pub(crate) fn login_by_token(shared: &Shared, caller: &Caller, call: &Call) -> Outcome<Answer> {
+    let assertion = wire::in_security(&call.envelope, "Assertion").ok().flatten();
+    shared.update(|world| {
+        let now = world.clock.now();
+        let live = world.is_live(caller);
+        let token = assertion.as_ref().and_then(|assertion| world.sessions.tokens.get(assertion));
+        match token.cloned() {
+            Some(token) if !live && now.since(token.given) <= TOKEN_LIMIT && token.is_shown_rightly(call) => {
+                Ok(world.begin_session(token.user, caller, call))
+            }
+            _ => Err(fault(
+                t::InvalidLogin::default(),
+                "Cannot complete login due to an incorrect user name or password.",
+            )),
+        }
+    })
+}
+
+/// `SessionManager.AcquireCloneTicket`.
+pub(crate) fn clone_ticket(shared: &Shared, cookie: &str, call: &Call) -> Outcome<Answer> {
+    let ticket = format!("cst-VCT-{}", random::uuid());
+    shared.update(|world| {
+        let now = world.clock.now();
+        let Some(session) = world.sessions.get(cookie) else {
+            return Err(crate::fault::not_authenticated(&call.this));
+        };
+        let user = session.user.clone();
+        world.sessions.tickets.insert(ticket.clone(), (user, now));
+        Ok(Answer::one(call, &ticket))
+    })
+}
+
+/// `SessionManager.CloneSession`. A ticket is good for one session, and not for long.
+pub(crate) fn clone(shared: &Shared, caller: &Caller, call: &Call) -> Outcome<Answer> {
+    let ticket: String = call.required("cloneTicket")?;
+    shared.update(|world| {
+        let now = world.clock.now();
+        let live = world.is_live(caller);
+        match world.sessions.tickets.remove(&ticket) {
+            Some((user, given)) if !live && now.since(given) <= TICKET_LIMIT => {
+                Ok(world.begin_session(user, caller, call))
+            }
+            _ => Err(fault(t::InvalidLogin::default(), "The clone ticket is unknown, used or too old.")),
+        }
     })
 }
 

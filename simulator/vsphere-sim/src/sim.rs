@@ -19,7 +19,7 @@ use crate::world::Shared;
 use crate::{Error, ErrorKind, Result};
 
 pub use builder::{Builder, Content, DiskSpec, VmSpec};
-pub use vm::{SimDisk, SimVm};
+pub use vm::{SimDisk, SimVm, Unregistered};
 
 /// A running simulator. It stops when this is dropped, and removes its data folder if it made it.
 ///
@@ -141,6 +141,13 @@ impl Sim {
     /// Ends all sessions of a user. Answers how many.
     pub fn expire_sessions_of(&self, user: &str) -> usize {
         self.shared.update(|world| world.expire_sessions(Some(user)))
+    }
+
+    /// Lets the STS give tokens for the solution user `name` to who signs with the key of this certificate, which is DER.
+    pub fn register_solution_user(&self, name: &str, certificate: &[u8]) {
+        self.shared.update(|world| {
+            world.sessions.solution_users.insert(certificate.to_vec(), name.to_owned());
+        });
     }
 
     /// Moves the server's clock ahead: sessions that are idle for more than 30 minutes by it end.

@@ -23,6 +23,8 @@ pub(crate) struct Call {
     /// The version that the client speaks, at most the server's.
     pub(crate) version: ApiVersion,
     arguments: Vec<(String, String)>,
+    /// The whole message, for what is signed and what stands in its header.
+    pub(crate) envelope: Bytes,
 }
 
 /// The children of a response element, and the cookie that goes with them.
@@ -37,7 +39,7 @@ pub(crate) struct Answer {
 impl Call {
     /// Reads an envelope.
     pub(crate) fn parse(body: Bytes, version: ApiVersion) -> Outcome<Self> {
-        let message = Message::new(body, limits());
+        let message = Message::new(body.clone(), limits());
         let parsed = message.read(|start, reader| {
             let method = start.local().to_owned();
             let mut arguments = Vec::new();
@@ -55,7 +57,9 @@ impl Call {
         let (method, this, arguments) =
             parsed.map_err(|error| invalid_request(format!("The request cannot be read: {error}")))?;
         match this {
-            Some(this) if !this.value().is_empty() => Ok(Self { method, this, version, arguments }),
+            Some(this) if !this.value().is_empty() => {
+                Ok(Self { method, this, version, arguments, envelope: body })
+            }
             _ => Err(invalid_request("The request names no object in \"_this\".")),
         }
     }
@@ -126,6 +130,34 @@ pub(crate) fn fault_envelope(fault: &Fault, version: ApiVersion) -> String {
          </soapenv:Fault></soapenv:Body></soapenv:Envelope>",
         text.finish()
     )
+}
+
+/// The element called `name` in the security header of an envelope, as it was sent.
+pub(crate) fn in_security(body: &[u8], name: &str) -> Result<Option<String>, XmlError> {
+    let whole = std::str::from_utf8(body).unwrap_or_default();
+    let mut reader = Reader::new(body, limits())?;
+    reader.expect_child("Envelope")?;
+    while let Some(part) = reader.next_child()? {
+        if part.local() != "Header" {
+            return Ok(None);
+        }
+        while let Some(header) = reader.next_child()? {
+            if header.local() != "Security" {
+                reader.skip()?;
+                continue;
+            }
+            loop {
+                let from = reader.position();
+                let Some(child) = reader.next_child()? else { break };
+                let found = child.local() == name;
+                reader.skip()?;
+                if found {
+                    return Ok(whole.get(from..reader.position()).map(|raw| raw.trim().to_owned()));
+                }
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// A value as text, to tell whether it changed.

@@ -40,6 +40,8 @@ pub(crate) struct Settings {
     pub(crate) version: ApiVersion,
     /// How long a task takes at least.
     pub(crate) task_duration: Duration,
+    /// Most objects in one answer of `RetrievePropertiesEx`.
+    pub(crate) property_page: usize,
 }
 
 /// Everything that changes.

@@ -13,14 +13,28 @@ mod changed_areas;
 mod control;
 #[path = "server/faults.rs"]
 mod faults;
+#[path = "server/find.rs"]
+mod find;
+#[path = "server/live.rs"]
+mod live;
 #[path = "server/properties.rs"]
 mod properties;
 #[path = "server/raw.rs"]
 mod raw;
+#[path = "server/retrieval.rs"]
+mod retrieval;
 #[path = "server/sessions.rs"]
 mod sessions;
+#[path = "server/signed_tokens.rs"]
+mod signed_tokens;
 #[path = "server/snapshots.rs"]
 mod snapshots;
+#[path = "server/tasks.rs"]
+mod tasks;
+#[path = "server/traced.rs"]
+mod traced;
+#[path = "server/typed.rs"]
+mod typed;
 #[path = "server/updates.rs"]
 mod updates;
 

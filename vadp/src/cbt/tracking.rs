@@ -133,6 +133,6 @@ async fn stun(vm: &ProtectedVm, journal: &Journal) -> Result<(), Error> {
 async fn set(vm: &VirtualMachine, on: bool) -> Result<(), Error> {
     let context = || format!("setting changeTrackingEnabled={on} on {:?}", vm.moref());
     let spec = VirtualMachineConfigSpec { change_tracking_enabled: Some(on), ..Default::default() };
-    let task = vm.reconfig_vm_task(&spec).await.map_err(|e| Error::api(context(), e))?;
+    let task = vm.reconfig_vm_task(&spec).resend_after_login().await.map_err(|e| Error::api(context(), e))?;
     task.wait().await.map_err(|e| Error::api(context(), e))
 }

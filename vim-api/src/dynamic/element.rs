@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::{Object, TypeInfo, Value, decode_object, encode_object};
+use super::{DataObject, Object, TypeInfo, Value, decode_object, encode_object};
 use crate::xml::{Reader, Start, Writer, XmlError};
 
 /// A value that stands in one XML element: a generated struct, an enum, a primitive, a reference, a [`Poly`](super::Poly) or a
@@ -9,18 +9,19 @@ pub trait Element: Sized + Default + Clone + fmt::Debug + Send + Sync + 'static 
     /// Wire name of the type, as it stands behind `ArrayOf` and on an array's elements.
     const NAME: &'static str;
 
-    /// The table of the type, when it is a generated struct. Such a type gives [`as_object`](Self::as_object) and
-    /// [`as_object_mut`](Self::as_object_mut), and needs nothing else; every other type gives the methods below them.
-    const STRUCT: Option<&'static TypeInfo> = None;
+    /// What a generated struct needs to give, and nothing else; every other type gives the methods below.
+    const STRUCT: Option<Struct<Self>> = None;
 
     /// As an object, when it is one.
+    #[inline]
     fn as_object(&self) -> Option<&dyn Object> {
-        None
+        Self::STRUCT.as_ref().and_then(|of| (of.as_object)(self))
     }
 
     /// As an object to fill, when it is a generated struct.
+    #[inline]
     fn as_object_mut(&mut self) -> Option<&mut dyn Object> {
-        None
+        Self::STRUCT.as_ref().and_then(|of| (of.as_object_mut)(self))
     }
 
     /// Reads the element that `start` began.
@@ -40,7 +41,7 @@ pub trait Element: Sized + Default + Clone + fmt::Debug + Send + Sync + 'static 
     #[inline]
     fn encode(&self, name: &str, writer: &mut Writer) {
         if let Some(object) = self.as_object() {
-            encode_object(object, name, Self::STRUCT, writer);
+            encode_object(object, name, Self::STRUCT.map(|of| of.info), writer);
         }
     }
 
@@ -60,16 +61,31 @@ pub trait Element: Sized + Default + Clone + fmt::Debug + Send + Sync + 'static 
     }
 }
 
+/// A generated struct `T`, as the engine sees it. One constant for each type, in place of functions: there are three thousand.
+pub struct Struct<T> {
+    pub(super) info: &'static TypeInfo,
+    as_object: fn(&T) -> Option<&dyn Object>,
+    as_object_mut: fn(&mut T) -> Option<&mut dyn Object>,
+}
+
+impl<T: DataObject> Struct<T> {
+    pub(crate) const THIS: Self =
+        Self { info: T::INFO, as_object: |value| Some(value), as_object_mut: |value| Some(value) };
+}
+
 impl<T: Element> Element for Box<T> {
     const NAME: &'static str = T::NAME;
-    const STRUCT: Option<&'static TypeInfo> = T::STRUCT;
+    const STRUCT: Option<Struct<Self>> = match T::STRUCT {
+        Some(of) => Some(Struct {
+            info: of.info,
+            as_object: |boxed| (**boxed).as_object(),
+            as_object_mut: |boxed| (**boxed).as_object_mut(),
+        }),
+        None => None,
+    };
 
     fn as_object(&self) -> Option<&dyn Object> {
         (**self).as_object()
-    }
-
-    fn as_object_mut(&mut self) -> Option<&mut dyn Object> {
-        (**self).as_object_mut()
     }
 
     fn decode(reader: &mut Reader<'_>, start: &Start<'_>) -> Result<Self, XmlError> {
@@ -128,6 +144,11 @@ pub trait FromValue: Sized {
     /// # Errors
     /// Gives the value back when it is of another type.
     fn from_value(value: Value) -> Result<Self, Value>;
+
+    /// What stands for a value that the schema promises and the server left out: for a list, the empty one.
+    fn when_unset() -> Option<Self> {
+        None
+    }
 }
 
 impl<T: Element> FromValue for T {
@@ -142,5 +163,9 @@ impl<T: Element> FromValue for Vec<T> {
             Value::Array(array) => array.into_items().into_iter().map(<T as Element>::from_value).collect(),
             other => Err(other),
         }
+    }
+
+    fn when_unset() -> Option<Self> {
+        Some(Vec::new())
     }
 }

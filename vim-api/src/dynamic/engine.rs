@@ -1,7 +1,7 @@
 use std::fmt;
 
 use super::{Below, BelowMut, Object, Slot, TypeInfo, secrets};
-use crate::xml::{Reader, Start, Writer, XmlError};
+use crate::xml::{Reader, Start, Writer, XmlError, is_same};
 
 /// Fills `object`, which is new, from the current element.
 pub(crate) fn decode_object(
@@ -16,10 +16,10 @@ pub(crate) fn decode_object(
     }
     let mut child = reader.next_child()?;
     loop {
-        child = decode_in_order(object, reader, child)?;
-        let Some(stray) = child else { return Ok(()) };
-        if !decode_anywhere(object, reader, &stray)? {
-            let xml = reader.capture(&stray)?;
+        decode_in_order(object, reader, &mut child)?;
+        let Some(stray) = &child else { return Ok(()) };
+        if !decode_anywhere(object, reader, stray)? {
+            let xml = reader.capture(stray)?;
             object.extra_mut().push(stray.local(), xml);
         }
         child = reader.next_child()?;
@@ -27,31 +27,24 @@ pub(crate) fn decode_object(
 }
 
 /// Takes children as long as they come in the order of the schema, which servers keep to: the fields of the base first,
-/// then the type's own. Gives back the first child that does not.
+/// then the type's own. Leaves the first child that does not.
 fn decode_in_order<'a>(
     object: &mut dyn Object,
     reader: &mut Reader<'a>,
-    child: Option<Start<'a>>,
-) -> Result<Option<Start<'a>>, XmlError> {
-    let mut child = match object.base_mut() {
-        Some(base) => decode_in_order(base, reader, child)?,
-        None => child,
-    };
+    child: &mut Option<Start<'a>>,
+) -> Result<(), XmlError> {
+    if let Some(base) = object.base_mut() {
+        decode_in_order(base, reader, child)?;
+    }
     let mut fields = object.type_info().fields.iter().enumerate().peekable();
-    while let Some(start) = &child {
+    while let Some(start) = child {
         // A list has several children of one name, so the field that was found is looked at again.
         while fields.next_if(|(_, field)| !is_same(field.name, start.local())).is_some() {}
         let Some(slot) = fields.peek().and_then(|(index, _)| object.slot_mut(*index)) else { break };
         decode_slot(slot, reader, start)?;
-        child = reader.next_child()?;
+        *child = reader.next_child()?;
     }
-    Ok(child)
-}
-
-/// Whether two names are the same. Most that are not differ in length or in the last byte, which spares a call.
-#[inline]
-fn is_same(a: &str, b: &str) -> bool {
-    a.len() == b.len() && a.as_bytes().last() == b.as_bytes().last() && a == b
+    Ok(())
 }
 
 /// Takes a child by its name alone. `false` when no level has such a field.

@@ -17,6 +17,10 @@ impl DateTime {
         &self.0
     }
 
+    pub(crate) fn from_text(text: &str) -> Self {
+        Self(text.into())
+    }
+
     /// The moment, with nanoseconds; `None` when the text is no `xsd:dateTime` or lies before 1970. A time without a zone is
     /// taken as UTC.
     pub fn to_system_time(&self) -> Option<SystemTime> {
@@ -136,9 +140,10 @@ fn parse<T>(
     reader: &Reader<'_>,
     text: &str,
     type_name: &str,
-    parse: impl FnOnce(&str) -> Option<T>,
+    parse: impl Fn(&str) -> Option<T>,
 ) -> Result<T, XmlError> {
-    parse(text.trim()).ok_or_else(|| {
+    // Blanks around a value are allowed, and nobody sends them.
+    parse(text).or_else(|| parse(text.trim())).ok_or_else(|| {
         let shown = if text.len() < 80 { text } else { "(long text)" };
         reader.bad_value(format!("\"{shown}\" is no xsd:{type_name}"))
     })

@@ -85,7 +85,7 @@ impl Value {
 
     /// The value as a generated struct; only that type itself, not one that extends it.
     pub(super) fn into_struct<T: Element>(self) -> Result<T, Self> {
-        let Some(declared) = T::STRUCT else { return Err(self) };
+        let Some(declared) = T::STRUCT.map(|of| of.info) else { return Err(self) };
         let object: Box<dyn std::any::Any> = self.into_exactly(declared)?;
         object.downcast::<T>().map(|value| *value).map_err(|_| Self::Null)
     }

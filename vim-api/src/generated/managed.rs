@@ -4,5 +4,7 @@ mod general;
 pub use general::*;
 mod general_2;
 pub use general_2::*;
+mod general_3;
+pub use general_3::*;
 mod host;
 pub use host::*;

@@ -8,8 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -21,14 +19,17 @@ use tokio_rustls::TlsConnector;
 use super::endpoint::Endpoint;
 use super::error::{TransportError, TransportErrorKind as Kind};
 use super::limits::Limits;
+use super::proxy::Proxy;
 use super::thumbprint::PeerThumbprints;
 use super::trust::{self, TlsSettings};
+use super::upload::Body;
 use super::verifier::Refusal;
 
 /// Makes connections to one server.
 pub(super) struct Connector {
     endpoint: Endpoint,
     host: String,
+    proxy: Option<Proxy>,
     tls: Option<TlsConnector>,
     http: http1::Builder,
     connect_timeout: Duration,
@@ -38,6 +39,7 @@ pub(super) struct Connector {
 impl Connector {
     pub(super) fn new(
         endpoint: Endpoint,
+        proxy: Option<Proxy>,
         tls: &TlsSettings,
         limits: &Limits,
     ) -> Result<Self, TransportError> {
@@ -52,6 +54,7 @@ impl Connector {
         Ok(Connector {
             host: endpoint.host_and_port(),
             endpoint,
+            proxy,
             tls,
             http,
             connect_timeout: limits.connect_timeout,
@@ -59,7 +62,7 @@ impl Connector {
         })
     }
 
-    /// Name lookup, TCP, TLS and the HTTP state machine, all within the connect timeout.
+    /// Name lookup, TCP, the proxy's tunnel, TLS and the HTTP state machine, all within the connect timeout.
     pub(super) async fn connect(&self) -> Result<Connection, TransportError> {
         let started = Instant::now();
         self.establish(started).await.map_err(TransportError::while_connecting)
@@ -71,7 +74,19 @@ impl Connector {
     }
 
     async fn establish(&self, started: Instant) -> Result<Connection, TransportError> {
-        let stream = self.tcp(started).await?;
+        let stream = match &self.proxy {
+            None => self.tcp(&self.endpoint, &self.host, started).await?,
+            Some(proxy) => {
+                let mut stream = self.tcp(proxy.endpoint(), &proxy.label(), started).await?;
+                timeout(self.left(started), proxy.tunnel(&mut stream, &self.host)).await.map_err(
+                    |_| {
+                        let what = format!("the tunnel to {} was not opened", self.host);
+                        TransportError::timeout(&proxy.label(), &what, self.connect_timeout)
+                    },
+                )??;
+                stream
+            }
+        };
         let Some(tls) = &self.tls else { return self.speak_http(stream).await };
         let handshake = tls.connect(self.endpoint.server_name().clone(), stream);
         let stream = match timeout(self.left(started), handshake).await {
@@ -87,28 +102,28 @@ impl Connector {
         self.speak_http(stream).await
     }
 
-    async fn tcp(&self, started: Instant) -> Result<TcpStream, TransportError> {
-        let lookup = tokio::net::lookup_host((self.endpoint.host(), self.endpoint.port()));
+    /// A TCP connection to the first hop: the server, or the proxy before it.
+    async fn tcp(&self, hop: &Endpoint, name: &str, started: Instant) -> Result<TcpStream, TransportError> {
+        let timed_out = |what: &str| TransportError::timeout(name, what, self.connect_timeout);
+        let lookup = tokio::net::lookup_host((hop.host(), hop.port()));
         let addresses: Vec<SocketAddr> = timeout(self.left(started), lookup)
             .await
-            .map_err(|_| self.timed_out("the host name was not resolved"))?
+            .map_err(|_| timed_out("the host name was not resolved"))?
             .map_err(|source| {
-                self.error(
-                    Kind::Dns,
-                    "the host name cannot be resolved: check its spelling and this machine's DNS",
-                )
-                .with_source(source)
+                let message = "the host name cannot be resolved: check its spelling and this machine's DNS";
+                TransportError::new(Kind::Dns, name, message).with_source(source)
             })?
             .collect();
-        let mut last = self.error(Kind::Dns, "the host name has no address");
+        let mut last = TransportError::new(Kind::Dns, name, "the host name has no address");
         for (index, address) in addresses.iter().enumerate() {
             // An address that swallows packets must leave time for the ones after it.
             let share = self.left(started) / u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
             last = match timeout(share, open(*address)).await {
                 Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(source)) => self.tcp_error(*address, source),
-                Err(_) => self
-                    .timed_out("no TCP connection came about (check the address, and firewalls on the way)"),
+                Ok(Err(source)) => tcp_error(name, *address, source),
+                Err(_) => {
+                    timed_out("no TCP connection came about (check the address, and firewalls on the way)")
+                }
             };
         }
         Err(last)
@@ -148,18 +163,6 @@ impl Connector {
 
     fn timed_out(&self, what: &str) -> TransportError {
         TransportError::timeout(&self.host, what, self.connect_timeout)
-    }
-
-    fn tcp_error(&self, address: SocketAddr, source: io::Error) -> TransportError {
-        let message = match source.kind() {
-            io::ErrorKind::ConnectionRefused => {
-                format!(
-                    "{address} refuses connections: nothing listens on this port, or a firewall rejects it"
-                )
-            }
-            _ => format!("no connection to {address}"),
-        };
-        TransportError::new(Kind::Connect, &self.host, message).with_source(source)
     }
 
     fn handshake_error(&self, source: io::Error) -> TransportError {
@@ -205,6 +208,16 @@ pub(super) fn rustls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 
+fn tcp_error(name: &str, address: SocketAddr, source: io::Error) -> TransportError {
+    let message = match source.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            format!("{address} refuses connections: nothing listens on this port, or a firewall rejects it")
+        }
+        _ => format!("no connection to {address}"),
+    };
+    TransportError::new(Kind::Connect, name, message).with_source(source)
+}
+
 async fn open(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // Requests are small and answered at once: waiting to fill a packet would only add delay.
@@ -216,7 +229,7 @@ async fn open(address: SocketAddr) -> io::Result<TcpStream> {
 
 /// One HTTP connection, for one request at a time.
 pub(super) struct Connection {
-    pub(super) sender: http1::SendRequest<Full<Bytes>>,
+    pub(super) sender: http1::SendRequest<Body>,
     received: Arc<AtomicU64>,
     /// True from the moment a request is handed over until its answer was read to the end.
     pub(super) busy: bool,

@@ -31,7 +31,6 @@ impl Endpoint {
     ///
     /// # Errors
     /// As for [`str::parse`]; `https://` is refused.
-    #[allow(dead_code, reason = "the client offers no plain HTTP so far; the transport's tests use it")]
     pub fn danger_plain_http(text: &str) -> Result<Self, TransportError> {
         Self::read(text, true)
     }

@@ -31,6 +31,12 @@ pub enum TransportErrorKind {
     TooLarge,
     /// The answer is not valid HTTP/1.1.
     Protocol,
+    /// The answer's compression is broken, or of a kind that was not asked for.
+    Encoding,
+    /// What was to be sent could not be read, or was not as long as it was said to be.
+    Upload,
+    /// The proxy refused the tunnel, or answered something that is no proxy's answer.
+    Proxy,
 }
 
 /// A failure to exchange one request for one answer.
@@ -87,7 +93,8 @@ impl TransportError {
         self.kind
     }
 
-    /// `host:port` of the server that the failure is about; empty for [`TransportErrorKind::Input`].
+    /// `host:port` of the server that the failure is about, `proxy host:port` where it is the proxy; empty for
+    /// [`TransportErrorKind::Input`].
     pub fn host(&self) -> &str {
         &self.host
     }

@@ -1,18 +1,17 @@
-//! One request over one connection: sending, waiting for the head, reading the body, and naming what went wrong.
+//! One request over one connection: sending, waiting for the head of the answer, and naming what went wrong.
 
 use std::error::Error as StdError;
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::connect::{Connection, rustls_error};
 use super::error::{TransportError, TransportErrorKind as Kind};
 use super::limits::Limits;
-use super::message::Response;
+use super::upload::Body;
 
 /// A failed attempt, with what decides about another one.
 pub(super) struct Failure {
@@ -31,32 +30,39 @@ pub(super) enum Progress {
     Final,
 }
 
-/// Sends `request` and reads the whole answer. `head_timeout` is `None` where the caller bounds the exchange as a whole.
+/// Sends `request` and waits for the head of the answer. `head_timeout` bounds the silence: no byte of the request taken
+/// and no answer. It is `None` where the caller bounds the exchange as a whole.
 pub(super) async fn exchange(
     connection: &mut Connection,
-    request: http::Request<Full<Bytes>>,
+    request: http::Request<Body>,
     host: &str,
-    limits: &Limits,
     head_timeout: Option<Duration>,
-) -> Result<Response, Failure> {
+) -> Result<http::Response<Incoming>, Failure> {
+    let sent = request.body().sent();
     let head = send(connection, request, host);
-    let response = match head_timeout {
-        None => head.await?,
-        Some(limit) => timeout(limit, head).await.unwrap_or_else(|_| {
-            let error = TransportError::timeout(host, "the server did not begin to answer", limit);
-            Err(Failure { error, progress: Progress::Final })
-        })?,
-    };
-    let (head, body) = response.into_parts();
-    let body =
-        read_body(body, host, limits).await.map_err(|error| Failure { error, progress: Progress::Final })?;
-    connection.busy = false;
-    Ok(Response { status: head.status.as_u16(), headers: head.headers, body })
+    let Some(limit) = head_timeout else { return head.await };
+    let mut head = pin!(head);
+    let mut before = 0;
+    loop {
+        if let Ok(answered) = timeout(limit, &mut head).await {
+            return answered;
+        }
+        let now = sent.bytes();
+        if now == before {
+            let what = match sent.is_complete() {
+                true => "the server did not begin to answer".to_owned(),
+                false => format!("the server neither took more than {now} bytes nor answered"),
+            };
+            let error = TransportError::timeout(host, &what, limit);
+            return Err(Failure { error, progress: Progress::Final });
+        }
+        before = now;
+    }
 }
 
 async fn send(
     connection: &mut Connection,
-    request: http::Request<Full<Bytes>>,
+    request: http::Request<Body>,
     host: &str,
 ) -> Result<http::Response<Incoming>, Failure> {
     // A connection from the pool may still have to notice that the server has closed it.
@@ -79,47 +85,7 @@ async fn send(
     })
 }
 
-async fn read_body(mut body: Incoming, host: &str, limits: &Limits) -> Result<Bytes, TransportError> {
-    let announced = body.size_hint().exact();
-    if announced.is_some_and(|announced| announced > limits.max_response_bytes) {
-        return Err(too_large(host, limits));
-    }
-    // The first piece is kept as it is: most answers consist of one.
-    let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
-    let mut length: u64 = 0;
-    loop {
-        let Ok(next) = timeout(limits.read_timeout, body.frame()).await else {
-            let what =
-                format!("the answer stalled after {} of its body: no more came", progress(length, announced));
-            return Err(TransportError::timeout(host, &what, limits.read_timeout));
-        };
-        let frame = match next {
-            None => break,
-            Some(frame) => frame.map_err(|source| body_error(host, source, length, announced))?,
-        };
-        // Trailers carry nothing that vSphere's API uses.
-        let Ok(data) = frame.into_data() else { continue };
-        length = length.saturating_add(data.len() as u64);
-        if length > limits.max_response_bytes {
-            return Err(too_large(host, limits));
-        }
-        if first.is_empty() {
-            first = data;
-            continue;
-        }
-        if rest.is_empty() {
-            // The announced length is the server's word; trust it for a modest reservation only.
-            let expected = announced.unwrap_or(0).min(64 << 20);
-            rest.reserve(usize::try_from(expected).unwrap_or(0).max(first.len()));
-            rest.extend_from_slice(&first);
-        }
-        rest.extend_from_slice(&data);
-    }
-    Ok(if rest.is_empty() { first } else { rest.freeze() })
-}
-
-fn too_large(host: &str, limits: &Limits) -> TransportError {
+pub(super) fn too_large(host: &str, limits: &Limits) -> TransportError {
     let message = format!(
         "the answer's body is larger than the limit of {} bytes: ask for less at a time, or raise max_response_bytes",
         limits.max_response_bytes
@@ -127,7 +93,7 @@ fn too_large(host: &str, limits: &Limits) -> TransportError {
     TransportError::new(Kind::TooLarge, host, message)
 }
 
-fn progress(length: u64, announced: Option<u64>) -> String {
+pub(super) fn progress(length: u64, announced: Option<u64>) -> String {
     match announced {
         Some(announced) => format!("{length} of {announced} bytes"),
         None => format!("{length} bytes"),
@@ -136,7 +102,9 @@ fn progress(length: u64, announced: Option<u64>) -> String {
 
 /// Names a failure before the head of the answer was complete.
 fn head_error(host: &str, source: hyper::Error) -> TransportError {
-    let (kind, message) = if source.is_parse_too_large() {
+    let (kind, message) = if source.is_user() {
+        (Kind::Upload, "what was to be sent failed in its source")
+    } else if source.is_parse_too_large() {
         (
             Kind::TooLarge,
             "the answer's headers are larger than the limit (max_header_bytes), or there are too many",
@@ -155,7 +123,12 @@ fn head_error(host: &str, source: hyper::Error) -> TransportError {
 }
 
 /// Names a failure in the body of the answer, of which `length` bytes had come.
-fn body_error(host: &str, source: hyper::Error, length: u64, announced: Option<u64>) -> TransportError {
+pub(super) fn body_error(
+    host: &str,
+    source: hyper::Error,
+    length: u64,
+    announced: Option<u64>,
+) -> TransportError {
     let so_far = progress(length, announced);
     let (kind, message) = match io_kind(&source) {
         _ if broken_tls(&source) => {

@@ -1,19 +1,19 @@
 //! The connections that wait for their next request, and the limit on all of them.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::connect::Connection;
 use super::error::{TransportError, TransportErrorKind};
 
 /// Keep-alive connections of one server.
 ///
-/// A permit is held for as long as a request lasts. A holder takes an idle connection before it makes a new one, so open
+/// A permit is held for as long as a request lasts, the reading of its answer included. A holder takes an idle connection before it makes a new one, so open
 /// connections never outnumber the permits.
 pub(super) struct Pool {
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
     idle: Mutex<Vec<Idle>>,
     idle_timeout: Duration,
 }
@@ -26,29 +26,29 @@ struct Idle {
 impl Pool {
     pub(super) fn new(max_connections: usize, idle_timeout: Duration) -> Self {
         Pool {
-            permits: Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)),
+            permits: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
             idle: Mutex::new(Vec::new()),
             idle_timeout,
         }
     }
 
     /// Waits, in order of arrival, for the right to use one connection.
-    pub(super) async fn permit(&self, host: &str) -> Result<SemaphorePermit<'_>, TransportError> {
-        self.permits.acquire().await.map_err(|source| {
+    pub(super) async fn permit(&self, host: &str) -> Result<OwnedSemaphorePermit, TransportError> {
+        self.permits.clone().acquire_owned().await.map_err(|source| {
             TransportError::new(TransportErrorKind::Closed, host, "the connection pool was closed")
                 .with_source(source)
         })
     }
 
     /// The connection that was used last, if one is still open and young enough. The permit proves the right to it.
-    pub(super) fn take(&self, _permit: &SemaphorePermit<'_>) -> Option<Connection> {
+    pub(super) fn take(&self, _permit: &OwnedSemaphorePermit) -> Option<Connection> {
         let mut idle = self.lock();
         idle.retain(|entry| entry.connection.is_open() && entry.since.elapsed() < self.idle_timeout);
         idle.pop().map(|entry| entry.connection)
     }
 
     /// Gives a connection back. It must happen before the permit goes.
-    pub(super) fn put(&self, connection: Connection, _permit: &SemaphorePermit<'_>) {
+    pub(super) fn put(&self, connection: Connection, _permit: &OwnedSemaphorePermit) {
         if connection.is_open() {
             self.lock().push(Idle { connection, since: Instant::now() });
         }

@@ -1,11 +1,14 @@
 //! Whom to trust, and the TLS configuration that follows from it.
 
+use std::fmt;
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore};
+use secrecy::{ExposeSecret, SecretString};
 
 use super::error::TransportError;
 use super::thumbprint::Thumbprint;
@@ -32,12 +35,54 @@ pub enum Trust {
 #[derive(Debug, Clone)]
 pub struct TlsSettings {
     trust: Trust,
+    client: Option<ClientCertificate>,
 }
 
 impl TlsSettings {
-    /// Settings with this trust.
+    /// Settings with this trust. The client shows no certificate of its own.
     pub fn new(trust: Trust) -> Self {
-        TlsSettings { trust }
+        TlsSettings { trust, client: None }
+    }
+
+    /// The client shows this certificate to a server that asks for one.
+    pub fn with_client(mut self, certificate: Option<ClientCertificate>) -> Self {
+        self.client = certificate;
+        self
+    }
+}
+
+/// A certificate by which the client is known, with its private key.
+#[derive(Clone)]
+pub struct ClientCertificate(Arc<SingleCertAndKey>);
+
+impl ClientCertificate {
+    /// From PEM: the certificate with those of its issuers behind it, and the private key (PKCS#8, PKCS#1 or SEC1, not
+    /// encrypted).
+    ///
+    /// # Errors
+    /// Kind `Input`: broken PEM, a key of an unknown kind, or one that does not belong to the certificate.
+    pub fn from_pem(certificates: &[u8], key: &SecretString) -> Result<Self, TransportError> {
+        let chain = parse_certificates_pem(certificates)?;
+        // What was wrong with it is not told: an error text that quotes a key would be the end of it.
+        let key = PrivateKeyDer::from_pem_slice(key.expose_secret().as_bytes()).map_err(|_| {
+            TransportError::input(
+                "the private key cannot be read: it has to be PEM and unencrypted, as in -----BEGIN PRIVATE KEY-----",
+            )
+        })?;
+        let certified =
+            CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(|source| {
+                TransportError::input(
+                    "the private key does not belong to the certificate, or is of an unknown kind",
+                )
+                .with_source(source)
+            })?;
+        Ok(ClientCertificate(Arc::new(SingleCertAndKey::from(certified))))
+    }
+}
+
+impl fmt::Debug for ClientCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientCertificate").finish_non_exhaustive()
     }
 }
 
@@ -61,14 +106,17 @@ pub fn parse_certificates_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>
 pub(super) fn client_config(settings: &TlsSettings) -> Result<ClientConfig, TransportError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = verifier(&settings.trust, &provider)?;
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|source| {
             TransportError::input("the crypto provider offers neither TLS 1.2 nor 1.3").with_source(source)
         })?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let mut config = match &settings.client {
+        Some(ClientCertificate(certified)) => builder.with_client_cert_resolver(Arc::clone(certified) as _),
+        None => builder.with_no_client_auth(),
+    };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }

@@ -2,27 +2,37 @@
 
 use std::borrow::Cow;
 
+use super::name::{self, is_same};
 use super::{XmlError, XmlErrorKind};
 
 /// More attributes than this on one tag are refused: each is compared with all others of its tag. An envelope has ten.
 const MAX_ATTRIBUTES: usize = 64;
 
-/// An attribute: name as written, value as written between its quotes.
-pub(super) type Attribute<'a> = (&'a str, &'a str);
+/// An attribute, each part as written.
+#[derive(Clone, Copy)]
+pub(super) struct Attribute<'a> {
+    /// Empty if there is none.
+    pub(super) prefix: &'a str,
+    pub(super) local: &'a str,
+    /// What stands between the quotes.
+    pub(super) value: &'a str,
+}
 
 /// Splits what stands in a tag behind its name into `into`, which is emptied first.
 pub(super) fn split<'a>(text: &'a str, into: &mut Vec<Attribute<'a>>) -> Result<(), XmlError> {
     into.clear();
     for attribute in Attributes(text) {
-        let (key, value) = attribute?;
-        if into.iter().any(|(other, _)| *other == key) {
-            return Err(malformed(format!("the attribute {key} stands there twice")));
+        let attribute = attribute?;
+        let is_other =
+            |a: &Attribute<'_>| is_same(a.local, attribute.local) && is_same(a.prefix, attribute.prefix);
+        if into.iter().any(is_other) {
+            return Err(malformed(format!("the attribute {} stands there twice", attribute.local)));
         }
         if into.len() == MAX_ATTRIBUTES {
             let detail = format!("more than {MAX_ATTRIBUTES} attributes on one tag");
             return Err(XmlError::new(XmlErrorKind::TooLarge, 0, detail));
         }
-        into.push((key, value));
+        into.push(attribute);
     }
     Ok(())
 }
@@ -53,48 +63,14 @@ impl<'a> Iterator for Attributes<'a> {
 }
 
 fn first(text: &str) -> Option<(Attribute<'_>, &str)> {
-    let key = &text[..name_length(text)];
-    split_name(key)?;
-    let value = trim_start(trim_start(&text[key.len()..]).strip_prefix('=')?);
-    let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''))?;
-    let (value, tail) = value[1..].split_once(quote)?;
-    (!value.contains('<')).then_some(((key, value), tail))
-}
-
-/// Prefix (empty if there is none) and local part of a name; `None` when it is no name.
-///
-/// Letters outside of ASCII are not looked at further: no name of the API has any, so they meet no known one.
-#[inline]
-pub(super) fn split_name(name: &str) -> Option<(&str, &str)> {
-    if name_length(name) != name.len() {
-        return None;
-    }
-    let (prefix, local) = match name.as_bytes().iter().position(|b| *b == b':') {
-        Some(at) => (&name[..at], &name[at + 1..]),
-        None => return begins_name(name).then_some(("", name)),
-    };
-    (begins_name(prefix) && begins_name(local) && !local.contains(':')).then_some((prefix, local))
-}
-
-fn begins_name(name: &str) -> bool {
-    !matches!(name.as_bytes().first(), None | Some(b'0'..=b'9' | b'-' | b'.'))
-}
-
-/// Bytes that can stand in a name: letters, digits, `_-.:`, and all outside of ASCII.
-#[inline]
-pub(super) fn name_length(text: &str) -> usize {
-    const IN_NAME: [bool; 256] = {
-        let mut table = [false; 256];
-        let mut byte = 0;
-        while byte < 256 {
-            let b = byte as u8;
-            table[byte] = b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':') || b >= 0x80;
-            byte += 1;
-        }
-        table
-    };
-    let bytes = text.as_bytes();
-    bytes.iter().position(|b| !IN_NAME[usize::from(*b)]).unwrap_or(bytes.len())
+    let (length, has_colon) = name::measure(text);
+    let (prefix, local) = name::parts(&text[..length], has_colon)?;
+    let quoted = trim_start(trim_start(&text[length..]).strip_prefix('=')?);
+    let quote = quoted.bytes().next().filter(|b| matches!(b, b'"' | b'\''))?;
+    let value = &quoted[1..];
+    let end = value.bytes().position(|b| b == quote || b == b'<')?;
+    let tail = value[end..].strip_prefix(char::from(quote))?;
+    Some((Attribute { prefix, local, value: &value[..end] }, tail))
 }
 
 pub(super) fn is_space(c: char) -> bool {

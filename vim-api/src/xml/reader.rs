@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 
 use super::attributes::{self, Attribute, Attributes};
+use super::name::{self, is_same};
 use super::scanner::{Scanner, Token};
 use super::{NS_XSD, NS_XSI, Start, TypeName, TypeSpace, XmlError, XmlErrorKind};
 
@@ -74,9 +75,14 @@ impl<'a> Reader<'a> {
         }
         // A byte order mark is no part of the text.
         let input = input.strip_prefix(b"\xef\xbb\xbf").unwrap_or(input);
-        let text = std::str::from_utf8(input).map_err(|e| not_utf8(&e))?;
-        if input.contains(&0) {
-            let at = input.iter().take_while(|b| **b != 0).count();
+        // The fast check says only that something is wrong, the slow one what and where.
+        let text = match simdutf8::basic::from_utf8(input) {
+            Ok(text) => text,
+            Err(_) => std::str::from_utf8(input).map_err(|e| not_utf8(&e))?,
+        };
+        // Nearly always neither is there, which one look at the whole tells.
+        let odd = memchr::memchr2(0, b'\r', input);
+        if let Some(at) = odd.and_then(|from| memchr::memchr(0, &input[from..]).map(|at| from + at)) {
             return Err(XmlError::new(XmlErrorKind::Malformed, at, "a NUL"));
         }
         Ok(Self {
@@ -85,7 +91,7 @@ impl<'a> Reader<'a> {
             depth: 0,
             empty: false,
             rooted: false,
-            has_cr: input.contains(&b'\r'),
+            has_cr: odd.is_some(),
             scopes: Vec::new(),
             attributes: Vec::new(),
         })
@@ -105,8 +111,8 @@ impl<'a> Reader<'a> {
         loop {
             let from = self.scanner.position();
             match self.scanner.next()? {
-                Token::Start { name, attributes, empty } => {
-                    return self.enter(from, name, attributes, empty).map(Some);
+                Token::Start { local, attributes, empty } => {
+                    return self.enter(from, local, attributes, empty).map(Some);
                 }
                 Token::End => {
                     self.leave();
@@ -229,8 +235,8 @@ impl<'a> Reader<'a> {
         match token {
             Token::Declaration(content) => {
                 for attribute in Attributes(content) {
-                    let (key, value) = attribute.map_err(|e| e.at(self.position()))?;
-                    if key == "encoding" && !is_utf8(value) {
+                    let attribute = attribute.map_err(|e| e.at(self.position()))?;
+                    if attribute.local == "encoding" && !is_utf8(attribute.value) {
                         return refuse(XmlErrorKind::Forbidden, "an encoding other than UTF-8");
                     }
                 }
@@ -248,7 +254,7 @@ impl<'a> Reader<'a> {
     fn enter(
         &mut self,
         from: usize,
-        name: &'a str,
+        local: &'a str,
         attributes: &'a str,
         empty: bool,
     ) -> Result<Start<'a>, XmlError> {
@@ -261,9 +267,6 @@ impl<'a> Reader<'a> {
             let detail = format!("more than {} levels deep", self.limits.max_depth);
             return Err(XmlError::new(XmlErrorKind::TooLarge, from, detail));
         }
-        let Some((_, local)) = attributes::split_name(name) else {
-            return Err(XmlError::new(XmlErrorKind::Malformed, from, "a tag without a proper name"));
-        };
         let mut start = Start { local, attributes, xsi_type: None, nil: false };
         if !attributes.is_empty() {
             let mut found = std::mem::take(&mut self.attributes);
@@ -279,12 +282,12 @@ impl<'a> Reader<'a> {
     /// Declarations first: they hold for the tag that carries them, whatever the order.
     fn namespaces(&mut self, found: &[Attribute<'a>], start: &mut Start<'a>) -> Result<(), XmlError> {
         let mut prefixed = 0;
-        for (key, raw) in found {
-            let prefix = match key.split_once(':') {
-                None if *key == "xmlns" => "",
-                Some(("xmlns", prefix)) => prefix,
-                None => continue,
-                Some(_) => {
+        for attribute in found {
+            let prefix = match (attribute.prefix, attribute.local) {
+                ("", "xmlns") => "",
+                ("", _) => continue,
+                ("xmlns", prefix) => prefix,
+                _ => {
                     prefixed += 1;
                     continue;
                 }
@@ -293,7 +296,7 @@ impl<'a> Reader<'a> {
                 let detail = format!("more than {MAX_DECLARATIONS} namespace declarations in force");
                 return Err(XmlError::new(XmlErrorKind::TooLarge, 0, detail));
             }
-            let space = match &*attributes::value(raw)? {
+            let space = match &*attributes::value(attribute.value)? {
                 NS_XSI => Space::Xsi,
                 NS_XSD => Space::Xsd,
                 _ => Space::Other,
@@ -303,19 +306,18 @@ impl<'a> Reader<'a> {
         if prefixed == 0 {
             return Ok(());
         }
-        for (key, raw) in found {
-            let Some((prefix, local)) = key.split_once(':').filter(|(prefix, _)| *prefix != "xmlns") else {
-                continue;
-            };
-            if self.resolve(prefix)? != Space::Xsi {
+        for attribute in found {
+            if matches!(attribute.prefix, "" | "xmlns") || self.resolve(attribute.prefix)? != Space::Xsi {
                 continue;
             }
-            match local {
+            match attribute.local {
                 "type" if start.xsi_type.is_some() => {
                     return Err(XmlError::new(XmlErrorKind::Malformed, 0, "two types on one tag"));
                 }
-                "type" => start.xsi_type = Some(self.type_name(raw)?),
-                "nil" => start.nil = matches!(raw.trim_matches(attributes::is_space), "true" | "1"),
+                "type" => start.xsi_type = Some(self.type_name(attribute.value)?),
+                "nil" => {
+                    start.nil = matches!(attribute.value.trim_matches(attributes::is_space), "true" | "1");
+                }
                 _ => {}
             }
         }
@@ -327,7 +329,7 @@ impl<'a> Reader<'a> {
             Cow::Borrowed(v) => Cow::Borrowed(v.trim_matches(attributes::is_space)),
             Cow::Owned(v) => Cow::Owned(v.trim_matches(attributes::is_space).to_owned()),
         };
-        let Some((prefix, local)) = attributes::split_name(&value) else {
+        let Some((prefix, local)) = name::split(&value) else {
             return Err(XmlError::new(XmlErrorKind::Malformed, 0, "a type without a proper name"));
         };
         // Without a default namespace the API's own is meant: there is no other type without a prefix.
@@ -345,7 +347,7 @@ impl<'a> Reader<'a> {
     }
 
     fn resolve(&self, prefix: &str) -> Result<Space, XmlError> {
-        if let Some(scope) = self.scopes.iter().rev().find(|s| s.prefix == prefix) {
+        if let Some(scope) = self.scopes.iter().rev().find(|s| is_same(s.prefix, prefix)) {
             return Ok(scope.space);
         }
         if prefix == "xml" {

@@ -1,4 +1,5 @@
-use super::attributes::{name_length, trim_start};
+use super::attributes::trim_start;
+use super::name::{self, is_same};
 use super::{XmlError, XmlErrorKind};
 
 /// Cuts a document into tokens and sees to it that tags match. It copies nothing.
@@ -13,8 +14,8 @@ pub(super) struct Scanner<'a> {
 }
 
 pub(super) enum Token<'a> {
-    /// A start tag: its name, and what stands behind the name. The end of an empty one (`<a/>`) is no token.
-    Start { name: &'a str, attributes: &'a str, empty: bool },
+    /// A start tag: its name without the prefix, and what stands behind the name. The end of an empty one (`<a/>`) is no token.
+    Start { local: &'a str, attributes: &'a str, empty: bool },
     /// The end tag of the element that was opened last.
     End,
     /// Text without references.
@@ -66,7 +67,7 @@ impl<'a> Scanner<'a> {
     #[inline]
     pub(super) fn plain(&mut self) -> &'a str {
         let rest = self.rest();
-        let length = rest.bytes().position(|b| matches!(b, b'<' | b'&')).unwrap_or(rest.len());
+        let length = memchr::memchr2(b'<', b'&', rest.as_bytes()).unwrap_or(rest.len());
         self.take(length)
     }
 
@@ -74,12 +75,12 @@ impl<'a> Scanner<'a> {
     #[inline]
     pub(super) fn try_end(&mut self) -> bool {
         let Some(name) = self.open.last() else { return false };
-        let rest = self.rest().as_bytes();
+        let rest = self.rest();
         let length = name.len() + "</>".len();
-        let is_end = rest.len() >= length
-            && rest.starts_with(b"</")
-            && rest[length - 1] == b'>'
-            && &rest[2..length - 1] == name.as_bytes();
+        // Not a name's end may be within a character, and then it is not this one.
+        let is_end = rest.starts_with("</")
+            && rest.as_bytes().get(length - 1) == Some(&b'>')
+            && rest.get(2..length - 1).is_some_and(|found| is_same(found, name));
         if is_end {
             self.at += length;
             self.open.pop();
@@ -90,15 +91,19 @@ impl<'a> Scanner<'a> {
     #[inline]
     fn start(&mut self) -> Result<Token<'a>, XmlError> {
         let rest = self.rest();
-        let name_end = 1 + name_length(&rest[1..]);
+        let (length, has_colon) = name::measure(&rest[1..]);
+        let name_end = 1 + length;
         let name = &rest[1..name_end];
+        let parts = name::parts(name, has_colon);
         let behind = &rest[name_end..];
         if behind.as_bytes().first() == Some(&b'>') {
+            let Some((_, local)) = parts else { return Err(self.nameless()) };
             self.at += name_end + 1;
             self.open.push(name);
-            return Ok(Token::Start { name, attributes: "", empty: false });
+            return Ok(Token::Start { local, attributes: "", empty: false });
         }
         let Some(length) = tag_length(behind.as_bytes()) else { return Err(self.cut("a tag")) };
+        let Some((_, local)) = parts else { return Err(self.nameless()) };
         self.at += name_end + length + 1;
         let (attributes, empty) = match behind[..length].strip_suffix('/') {
             Some(attributes) => (attributes, true),
@@ -107,7 +112,7 @@ impl<'a> Scanner<'a> {
         if !empty {
             self.open.push(name);
         }
-        Ok(Token::Start { name, attributes, empty })
+        Ok(Token::Start { local, attributes, empty })
     }
 
     #[inline]
@@ -172,7 +177,7 @@ impl<'a> Scanner<'a> {
         if let Some(text) = rest.strip_prefix("<?") {
             let Some(length) = text.find("?>") else { return Err(self.cut("a processing instruction")) };
             let text = &text[..length];
-            let target = &text[..name_length(text)];
+            let target = &text[..name::measure(text).0];
             let content = &text[target.len()..];
             let is_apart = content.is_empty() || trim_start(content).len() < content.len();
             if target.is_empty() || !is_apart {
@@ -209,6 +214,11 @@ impl<'a> Scanner<'a> {
     }
 
     #[cold]
+    fn nameless(&self) -> XmlError {
+        self.malformed("a tag without a proper name")
+    }
+
+    #[cold]
     fn cut(&self, what: &str) -> XmlError {
         let detail = format!("it ends within {what}; {} elements are open", self.open.len());
         XmlError::new(XmlErrorKind::Truncated, self.at, detail)
@@ -222,16 +232,17 @@ impl<'a> Scanner<'a> {
 
 /// Bytes before the `>` that ends a tag: one in quotes does not.
 fn tag_length(bytes: &[u8]) -> Option<usize> {
-    let mut quote = None;
-    bytes.iter().position(|&b| {
-        match (quote, b) {
-            (None, b'>') => return true,
-            (None, b'"' | b'\'') => quote = Some(b),
-            (Some(q), b) if q == b => quote = None,
-            _ => {}
+    let mut at = 0;
+    loop {
+        at += memchr::memchr3(b'>', b'"', b'\'', bytes.get(at..)?)?;
+        match bytes.get(at)? {
+            b'>' => return Some(at),
+            quote => {
+                at += 1;
+                at += memchr::memchr(*quote, bytes.get(at..)?)? + 1;
+            }
         }
-        false
-    })
+    }
 }
 
 /// Names in an error text are cut short: they are as long as the sender likes.

@@ -56,9 +56,9 @@ impl<'a> Start<'a> {
     /// When the attribute's value is malformed.
     pub fn attribute(&self, name: &str) -> Result<Option<Cow<'a, str>>, XmlError> {
         for attribute in Attributes(self.attributes) {
-            let (key, raw) = attribute?;
-            if key == name {
-                return attributes::value(raw).map(Some);
+            let attribute = attribute?;
+            if attribute.prefix.is_empty() && attribute.local == name {
+                return attributes::value(attribute.value).map(Some);
             }
         }
         Ok(None)

@@ -147,7 +147,10 @@ fn outline_by_quick_xml(document: &str) -> Option<Outline> {
         let name = match reader.read_event().ok()? {
             Event::Start(tag) => tag.local_name().as_ref().to_owned(),
             Event::Empty(tag) => {
-                out.push((tag.local_name().as_ref().to_owned(), std::mem::take(&mut text)));
+                // Blanks before the root are no text, of an empty one neither.
+                let before = std::mem::take(&mut text);
+                let before = if out.is_empty() { String::new() } else { before };
+                out.push((tag.local_name().as_ref().to_owned(), before));
                 String::new()
             }
             Event::End(_) => String::new(),

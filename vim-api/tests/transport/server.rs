@@ -153,7 +153,7 @@ impl Drop for Server {
 
 /// The server's side of one connection.
 pub(crate) struct Peer {
-    stream: TlsStream<TcpStream>,
+    pub(crate) stream: TlsStream<TcpStream>,
 }
 
 impl Peer {

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::files::Item;
-use super::names;
 use super::rust_types::Context;
 use super::structs::by_namespace;
+use super::{names, pages};
 use crate::model::EnumType;
 
 pub(super) fn items(context: &Context<'_>) -> Vec<Item> {
@@ -17,6 +17,7 @@ fn item(context: &Context<'_>, ty: &EnumType) -> Item {
     let shown = ty.vmodl.as_deref().unwrap_or(&ty.name);
     text.push_str("d::enumeration!(\n");
     text.push_str(&format!("    /// Enumeration `{shown}`.{}\n", context.since(ty.since)));
+    text.push_str(&pages::link("    ", ty.vmodl.as_deref()));
     text.push_str(&format!("    {}, {:?}, [\n", names::data_type(&ty.name), ty.name));
     let mut taken = BTreeSet::new();
     for value in &ty.values {

@@ -1,9 +1,9 @@
 //! Managed objects: typed handles with property constants and method stubs.
 
 use super::files::Item;
-use super::names;
 use super::rust_types::Context;
 use super::structs::by_namespace;
+use super::{names, pages};
 use crate::model::{Card, ManagedType, Method, Property};
 
 pub(super) fn items(context: &Context<'_>) -> Vec<Item> {
@@ -16,6 +16,7 @@ fn item(context: &Context<'_>, ty: &ManagedType, order: &[&str]) -> Item {
     let mut text = String::new();
     let shown = ty.vmodl.as_deref().unwrap_or(&ty.name);
     text.push_str(&format!("/// Managed object `{shown}`.{}\n", context.since(ty.since)));
+    text.push_str(&pages::link("", ty.vmodl.as_deref()));
     text.push_str("#[derive(Clone, Debug)]\n");
     match &ty.base {
         Some(base) => {
@@ -45,46 +46,50 @@ fn item(context: &Context<'_>, ty: &ManagedType, order: &[&str]) -> Item {
     let constants = all_properties(context, ty);
     if !constants.is_empty() || !ty.methods.is_empty() {
         text.push_str(&format!("#[allow(clippy::too_many_arguments)]\nimpl {rust} {{\n"));
-        for property in constants {
-            constant(context, property, &mut text);
+        for (owner, property) in constants {
+            constant(context, owner, property, &mut text);
         }
         for method in &ty.methods {
-            stub(context, method, order, &mut text);
+            stub(context, ty, method, order, &mut text);
         }
         text.push_str("}\n");
     }
     Item { area: by_namespace(ty.vmodl.as_deref()), name: ty.name.clone(), text }
 }
 
-/// Inherited properties too: an associated constant is not found through `Deref`.
-fn all_properties<'a>(context: &Context<'a>, ty: &'a ManagedType) -> Vec<&'a Property> {
-    let mut out: Vec<&Property> = Vec::new();
+/// Each property and the type that has it. Inherited ones too: an associated constant is not found through `Deref`.
+fn all_properties<'a>(context: &Context<'a>, ty: &'a ManagedType) -> Vec<(&'a ManagedType, &'a Property)> {
+    let mut out: Vec<(&ManagedType, &Property)> = Vec::new();
     let mut at = Some(ty);
     while let Some(level) = at {
-        out.extend(level.properties.iter());
+        out.extend(level.properties.iter().map(|property| (level, property)));
         at = level.base.as_ref().and_then(|base| context.model.managed.get(base));
     }
-    out.sort_by(|a, b| a.name.cmp(&b.name));
-    out.dedup_by(|a, b| a.name == b.name);
+    out.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
+    out.dedup_by(|(_, a), (_, b)| a.name == b.name);
     out
 }
 
-fn constant(context: &Context<'_>, property: &Property, text: &mut String) {
-    // Whether the server leaves the property out is seen on each read; the constant names the value's type alone.
-    let card = if property.card == Card::Many { Card::Many } else { Card::Required };
+fn constant(context: &Context<'_>, owner: &ManagedType, property: &Property, text: &mut String) {
+    let (card, set) = match property.card {
+        Card::Optional => (Card::Required, ", p::Optional"),
+        card => (card, ""),
+    };
     text.push_str(&format!("    /// Property `{}`.{}", property.name, context.since(property.since)));
     if let Some(privilege) = &property.privilege {
         text.push_str(&format!(" Takes the privilege `{privilege}`."));
     }
+    text.push('\n');
+    text.push_str(&pages::link_within("    ", owner.vmodl.as_deref(), Some(&property.name)));
     text.push_str(&format!(
-        "\n    pub const {}: p::Property<Self, {}> = p::Property::new({:?});\n",
+        "    pub const {}: p::Property<Self, {}{set}> = p::Property::new({:?});\n",
         names::constant(&property.name),
         context.result(&property.ty, card),
         property.name
     ));
 }
 
-fn stub(context: &Context<'_>, method: &Method, order: &[&str], text: &mut String) {
+fn stub(context: &Context<'_>, owner: &ManagedType, method: &Method, order: &[&str], text: &mut String) {
     text.push_str(&format!("    /// Calls `{}`.{}", method.name, context.since(method.since)));
     if let Some(privilege) = &method.privilege {
         text.push_str(&format!(" Takes the privilege `{privilege}`."));
@@ -94,7 +99,9 @@ fn stub(context: &Context<'_>, method: &Method, order: &[&str], text: &mut Strin
             method.faults.iter().map(|f| format!("[`{0}`](t::{0})", names::data_type(f))).collect();
         text.push_str(&format!("\n    ///\n    /// Faults: {}.", faults.join(", ")));
     }
-    text.push_str(&format!("\n    pub fn {}(&self", names::method(&method.name)));
+    text.push('\n');
+    text.push_str(&pages::link_within("    ", owner.vmodl.as_deref(), method.vmodl.as_deref()));
+    text.push_str(&format!("    pub fn {}(&self", names::method(&method.name)));
     for param in &method.params {
         text.push_str(&format!(", {}: {}", names::field(&param.name), context.param(&param.ty, param.card)));
     }

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use super::names;
+use super::{names, paths};
 use crate::model::{Card, Model, TypeRef};
 
 pub(super) struct Context<'a> {
     pub(super) model: &'a Model,
     /// Types that have subtypes and stand somewhere as a declared type: there a `Poly` stands in Rust.
     pub(super) polymorphic: BTreeSet<&'a str>,
+    /// Types that a property path can go through.
+    pub(super) on_paths: BTreeSet<&'a str>,
 }
 
 impl<'a> Context<'a> {
@@ -35,7 +37,7 @@ impl<'a> Context<'a> {
                 method.result.iter().chain(&method.task_result).for_each(|r| note(&r.ty));
             }
         }
-        Self { model, polymorphic }
+        Self { model, polymorphic, on_paths: paths::reachable(model) }
     }
 
     /// The sentence of a doc comment that says which version brought something, with a blank before it; nothing where

@@ -1,8 +1,8 @@
 //! Data objects, faults and events.
 
 use super::files::Item;
-use super::names;
 use super::rust_types::Context;
+use super::{names, pages, paths};
 use crate::model::{DataType, Field};
 
 pub(super) fn items(context: &Context<'_>) -> Vec<Item> {
@@ -12,11 +12,12 @@ pub(super) fn items(context: &Context<'_>) -> Vec<Item> {
 fn item(context: &Context<'_>, ty: &DataType) -> Item {
     let rust = names::data_type(&ty.name);
     let mut text = String::new();
+    text.push_str(&format!("/// {}\n", describe(context, ty)));
+    text.push_str(&pages::link("", ty.vmodl.as_deref()));
     let mut line = |s: String| {
         text.push_str(&s);
         text.push('\n');
     };
-    line(format!("/// {}", describe(context, ty)));
     line("#[derive(Default)]".into());
     line(format!("pub struct {rust} {{"));
     match &ty.base {
@@ -55,6 +56,9 @@ fn item(context: &Context<'_>, ty: &DataType) -> Item {
             line(format!("impl d::IsA<t::{}> for {rust} {{}}", names::data_type(base)));
         }
     }
+    if context.on_paths.contains(ty.name.as_str()) {
+        text.push_str(&paths::methods(context, ty));
+    }
     Item { area: area(context, ty), name: ty.name.clone(), text }
 }
 
@@ -76,7 +80,7 @@ fn describe(context: &Context<'_>, ty: &DataType) -> String {
     text
 }
 
-fn describe_field(context: &Context<'_>, owner_since: u8, field: &Field) -> String {
+pub(super) fn describe_field(context: &Context<'_>, owner_since: u8, field: &Field) -> String {
     let mut text = format!("`{}`.", field.name);
     if field.since > owner_since {
         text.push_str(&context.since(field.since));

@@ -101,6 +101,7 @@ impl Context<'_> {
         let since = stated.map_or(Ok(0), |s| self.versions.since_within(name, &s.since, owner_since))?;
         Ok(Method {
             name: name.clone(),
+            vmodl: stated.map(|s| s.name.clone()),
             params: self.params(operation, stated, since)?,
             result: self.result(operation, stated)?,
             task_result: self.task_result(name, stated.filter(|_| is_task))?,

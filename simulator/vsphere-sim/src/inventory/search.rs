@@ -9,18 +9,26 @@ use crate::world::Shared;
 
 /// `FindByUuid`, for machines: by BIOS uuid, or with `instanceUuid` by that.
 pub(crate) fn by_uuid(shared: &Shared, call: &Call) -> Outcome<Answer> {
+    Ok(Answer::maybe(call, matching(shared, call)?.first()))
+}
+
+/// `FindAllByUuid`, for machines.
+pub(crate) fn all_by_uuid(shared: &Shared, call: &Call) -> Outcome<Answer> {
+    Ok(Answer::many(call, &matching(shared, call)?))
+}
+
+fn matching(shared: &Shared, call: &Call) -> Outcome<Vec<MoRef>> {
     let uuid: String = call.required("uuid")?;
     let machines: bool = call.required("vmSearch")?;
     let by_instance = call.optional::<bool>("instanceUuid")?.unwrap_or(false);
-    let found = shared.read(|world| {
-        let mut all = world.stored.machines.values().filter(|_| machines);
-        let matching = all.find(|machine| {
+    Ok(shared.read(|world| {
+        let all = world.stored.machines.values().filter(|_| machines);
+        let matching = all.filter(|machine| {
             let own = if by_instance { &machine.instance_uuid } else { &machine.bios_uuid };
             own.eq_ignore_ascii_case(&uuid)
         });
-        matching.map(machine_ref)
-    });
-    Ok(Answer::maybe(call, found.as_ref()))
+        matching.map(|machine| machine_ref(machine).cast()).collect()
+    }))
 }
 
 /// `FindByInventoryPath`, such as `DC0/vm/name`.

@@ -10,14 +10,11 @@ use crate::session::Session;
 use crate::wire::{Answer, Call};
 use crate::world::{Shared, World};
 
-/// Objects in one page when the client has no wish of its own.
-const DEFAULT_PAGE: usize = 1000;
-
 /// `RetrievePropertiesEx`. Without a session only what anybody may see is read; the caller has checked that.
 pub(crate) fn retrieve(shared: &Shared, cookie: Option<&str>, call: &Call) -> Outcome<Answer> {
     let specs: Vec<t::PropertyFilterSpec> = call.list("specSet")?;
     let options: t::RetrieveOptions = call.optional("options")?.unwrap_or_default();
-    let page = page_size(&options)?;
+    let page = page_size(&options, shared.settings.property_page)?;
     let mut objects = read_all(shared, cookie, &specs, call.version)?;
     if objects.is_empty() {
         return Ok(Answer::void());
@@ -37,7 +34,8 @@ pub(crate) fn continue_page(shared: &Shared, cookie: &str, call: &Call) -> Outco
     let token: String = call.required("token")?;
     let mut objects = take_page(shared, cookie, &token)?;
     // The size of a page is part of the token.
-    let page = token.split('-').next().and_then(|size| size.parse().ok()).unwrap_or(DEFAULT_PAGE);
+    let page =
+        token.split('-').next().and_then(|size| size.parse().ok()).unwrap_or(shared.settings.property_page);
     let rest = objects.split_off(page.min(objects.len()));
     turn_page(shared, Some(cookie), call, objects, rest)
 }
@@ -127,11 +125,11 @@ fn take_page(shared: &Shared, cookie: &str, token: &str) -> Outcome<Vec<t::Objec
     })
 }
 
-fn page_size(options: &t::RetrieveOptions) -> Outcome<usize> {
+fn page_size(options: &t::RetrieveOptions, most: usize) -> Outcome<usize> {
     match options.max_objects {
-        None => Ok(DEFAULT_PAGE),
+        None => Ok(most),
         Some(wish) => match usize::try_from(wish) {
-            Ok(wish) if wish > 0 => Ok(wish.min(DEFAULT_PAGE)),
+            Ok(wish) if wish > 0 => Ok(wish.min(most)),
             _ => Err(invalid_argument("options.maxObjects", "A page has at least one object.")),
         },
     }

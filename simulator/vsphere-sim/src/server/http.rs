@@ -1,28 +1,37 @@
 //! HTTP: routes, cookies, and the shapes of answers.
 
 use std::convert::Infallible;
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use futures::stream;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, RETRY_AFTER, SET_COOKIE, USER_AGENT};
+use hyper::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, RETRY_AFTER,
+    SET_COOKIE, USER_AGENT,
+};
 use hyper::{Method, Request, Response, StatusCode};
 use vim_api::ApiVersion;
 
 use crate::dispatch::dispatch;
 use crate::fault::invalid_request;
 use crate::faults::FaultPlace;
+use crate::server::sts;
 use crate::session::{self, Caller};
 use crate::wire::{self, Call, MAX_REQUEST};
 use crate::world::Shared;
 
 type Body = BoxBody<Bytes, io::Error>;
 type Answered = Result<Response<Body>, io::Error>;
+
+/// Bytes of an answer from which on it is compressed.
+const WORTH_COMPRESSING: usize = 1000;
 
 /// Versions before the newest that a server says it understands, where they are older than that.
 const OLDER: [&str; 14] = [
@@ -38,6 +47,12 @@ pub(super) async fn answer(shared: Arc<Shared>, address: SocketAddr, request: Re
             Ok(plain(StatusCode::OK, "text/xml", versions(shared.settings.version)))
         }
         (&Method::POST, "/sdk" | "/sdk/vimService") => soap(&shared, address, request).await,
+        (&Method::POST, "/sts/STSService") => {
+            let (_, body) = request.into_parts();
+            let body = Limited::new(body, MAX_REQUEST).collect().await.map_err(io::Error::other)?.to_bytes();
+            let (accepted, answer) = sts::answer(&shared, &body);
+            Ok(xml(if accepted { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR }, answer))
+        }
         (_, "/sdk" | "/sdk/vimService") => Ok(plain(
             StatusCode::METHOD_NOT_ALLOWED,
             "text/plain",
@@ -83,11 +98,30 @@ async fn soap(shared: &Arc<Shared>, address: SocketAddr, request: Request<Incomi
         }
         Err(fault) => xml(StatusCode::INTERNAL_SERVER_ERROR, wire::fault_envelope(&fault, version)),
     };
+    let response = compressed(&head.headers, response).await?;
     // A rule without a place to cut is for the method itself, which has struck already.
     if let Some(after) = shared.faults.strike_cut(&call.method, call.this.value()) {
         return cut(response, after).await;
     }
     Ok(response)
+}
+
+/// The same answer, smaller: for clients that take gzip, as a vCenter does it.
+async fn compressed(request: &HeaderMap, response: Response<Body>) -> Answered {
+    let offered = request.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    if !offered.flat_map(|text| text.split(',')).any(|coding| coding.trim() == "gzip") {
+        return Ok(response);
+    }
+    let (mut head, body) = response.into_parts();
+    let mut plain = body.collect().await?.to_bytes();
+    if plain.len() > WORTH_COMPRESSING {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(&plain)?;
+        plain = encoder.finish()?.into();
+        head.headers.insert(CONTENT_ENCODING, hyper::header::HeaderValue::from_static("gzip"));
+    }
+    let body = Full::new(plain).map_err(|never: Infallible| match never {}).boxed();
+    Ok(Response::from_parts(head, body))
 }
 
 /// The same answer, of which only the first bytes arrive before the connection is closed.

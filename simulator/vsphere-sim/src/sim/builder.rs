@@ -22,6 +22,7 @@ pub struct Builder {
     pub(super) control: Option<SocketAddr>,
     pub(super) version: ApiVersion,
     pub(super) task_duration: Duration,
+    pub(super) property_page: usize,
 }
 
 /// A machine to be made.
@@ -70,6 +71,7 @@ impl Default for Builder {
             control: None,
             version: crate::inventory::default_version(),
             task_duration: Duration::from_millis(30),
+            property_page: 1000,
         }
     }
 }
@@ -116,6 +118,13 @@ impl Builder {
     /// How long a task takes at least, 30 ms by default.
     pub fn task_duration(mut self, duration: Duration) -> Self {
         self.task_duration = duration;
+        self
+    }
+
+    /// Most objects in one answer of `RetrievePropertiesEx`, at least 1; 1000 by default. A server may send fewer than
+    /// it was asked for.
+    pub fn property_page(mut self, objects: usize) -> Self {
+        self.property_page = objects.max(1);
         self
     }
 

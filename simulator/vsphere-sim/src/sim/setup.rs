@@ -122,6 +122,7 @@ fn populate(builder: &Builder, data_dir: &Path, password: &SecretString) -> Resu
         data_dir: data_dir.to_owned(),
         version: builder.version,
         task_duration: builder.task_duration,
+        property_page: builder.property_page,
     };
     let shared = Arc::new(Shared::new(stored, settings, FaultBook::default()));
     for spec in &builder.vms {

@@ -6,7 +6,8 @@ use sim_store::guest::image::Manifest;
 use sim_store::{Access, Disk, Extent, Scope};
 use vim_api::{MoRef, mo};
 
-use crate::machine::{DiskState, Power};
+use crate::machine::{DiskState, Machine, Power};
+use crate::sim::Sim;
 use crate::world::Shared;
 use crate::{Error, ErrorKind, Result};
 
@@ -28,6 +29,24 @@ pub struct SimDisk {
     pub path: String,
     /// `backing.uuid`.
     pub uuid: String,
+}
+
+/// A machine that is in no inventory.
+#[derive(Debug)]
+pub struct Unregistered(Box<Machine>);
+
+impl Sim {
+    /// Takes a machine into the inventory again. It is the same machine, with its uuids and disks, under a new reference:
+    /// a moRef does not survive this on a real server either.
+    pub fn register(&self, machine: Unregistered) -> SimVm {
+        let id = self.shared.update(|world| {
+            let id = format!("vm-{}", world.next_id());
+            world.touch();
+            world.stored.machines.insert(id.clone(), Machine { id: id.clone(), ..*machine.0 });
+            id
+        });
+        SimVm::new(Arc::clone(&self.shared), id)
+    }
 }
 
 impl SimVm {
@@ -55,6 +74,57 @@ impl SimVm {
             world.machine(&self.id).map(|machine| machine.settings.disks.iter().map(disk).collect())
         });
         disks.ok_or_else(|| self.gone())
+    }
+
+    /// The name that the machine has in the inventory.
+    ///
+    /// # Errors
+    /// `NotFound` if the machine is gone.
+    pub fn name(&self) -> Result<String> {
+        let name =
+            self.shared.read(|world| world.machine(&self.id).map(|machine| machine.settings.name.clone()));
+        name.ok_or_else(|| self.gone())
+    }
+
+    /// Renames the machine, as another administrator may do at any time. Its files keep their names.
+    ///
+    /// # Errors
+    /// `NotFound` if the machine is gone.
+    pub fn rename(&self, name: &str) -> Result<()> {
+        let renamed = self.shared.update(|world| {
+            let machine = world.machine_mut(&self.id)?;
+            machine.settings.name = name.to_owned();
+            machine.generation += 1;
+            Some(())
+        });
+        renamed.ok_or_else(|| self.gone())
+    }
+
+    /// Gives the machine other uuids, as a copy gets them, or an administrator may.
+    ///
+    /// # Errors
+    /// `NotFound` if the machine is gone.
+    pub fn set_uuids(&self, instance_uuid: &str, bios_uuid: &str) -> Result<()> {
+        let done = self.shared.update(|world| {
+            let machine = world.machine_mut(&self.id)?;
+            instance_uuid.clone_into(&mut machine.instance_uuid);
+            bios_uuid.clone_into(&mut machine.bios_uuid);
+            machine.generation += 1;
+            Some(())
+        });
+        done.ok_or_else(|| self.gone())
+    }
+
+    /// Takes the machine out of the inventory, as `UnregisterVM` does; its files stay. [`Sim::register`] brings it back.
+    ///
+    /// # Errors
+    /// `NotFound` if the machine is gone.
+    pub fn unregister(self) -> Result<Unregistered> {
+        let taken = self.shared.update(|world| {
+            world.touch();
+            world.stored.machines.remove(&self.id)
+        });
+        taken.map(|machine| Unregistered(Box::new(machine))).ok_or_else(|| self.gone())
     }
 
     /// Whether the machine is on.

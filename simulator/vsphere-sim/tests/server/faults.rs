@@ -1,6 +1,6 @@
-use vim_api::ErrorKind;
 use vim_api::mo::{self, Managed};
 use vim_api::types as t;
+use vim_api::{Client, ErrorKind, Retry};
 use vsphere_sim::{FaultPlace, FaultRule};
 
 use crate::{log_in, machine, start};
@@ -69,6 +69,8 @@ async fn http_goes_wrong() {
     sim.add_fault(rule(FaultPlace::Http, Some(503), None)).unwrap();
     let unavailable = vm.create_snapshot_task("s", None, false, false).await.unwrap_err();
     assert!(unavailable.any_fault().is_none(), "{unavailable}");
+    assert_eq!(unavailable.kind(), ErrorKind::Unavailable);
+    assert!(unavailable.is_retryable() && unavailable.to_string().contains("HTTP 503"), "{unavailable}");
     sim.add_fault(rule(FaultPlace::Http, None, None)).unwrap();
     let reset = vm.create_snapshot_task("s", None, false, false).await.unwrap_err();
     assert_eq!(reset.kind(), ErrorKind::Interrupted, "{reset:?}");
@@ -99,4 +101,52 @@ async fn rules_for_the_fake_vddk_are_passed_on() {
     drop(sim);
     assert!(sim_store::state::ServerRecord::load(kit.path(), "127.0.0.1", 1).is_err());
     assert_eq!(std::fs::read_dir(kit.path().join("servers")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn the_policy_says_what_is_tried_again_and_safety_what_is_not() {
+    let sim = start(1).await;
+    let retry = |times| {
+        let quick = std::time::Duration::from_millis(5);
+        Retry::times(times).backoff(quick, quick).when(|error| error.kind() == ErrorKind::Unavailable)
+    };
+    let connect = async |policy| {
+        let pin = sim.thumbprint_sha256().parse().unwrap();
+        let client = Client::connect(&sim.url()).thumbprint(pin).retry(policy).await.unwrap();
+        client.login(sim.user(), sim.password()).await.unwrap();
+        client
+    };
+    let unavailable = |method: &str, count| FaultRule {
+        method: method.to_owned(),
+        at: FaultPlace::Http,
+        status: Some(503),
+        count: Some(count),
+        ..FaultRule::default()
+    };
+    let client = connect(retry(3)).await;
+    let vm = machine(&client, &sim);
+    sim.add_fault(unavailable("RetrievePropertiesEx", 3)).unwrap();
+    let before = client.requests_sent();
+    assert_eq!(vm.require(mo::VirtualMachine::NAME).await.unwrap(), "vm-1");
+    assert_eq!(client.requests_sent() - before, 4);
+
+    sim.add_fault(unavailable("RetrievePropertiesEx", 4)).unwrap();
+    let given_up = vm.require(mo::VirtualMachine::NAME).await.unwrap_err();
+    assert_eq!(given_up.kind(), ErrorKind::Unavailable);
+
+    // It may have been carried out, so nobody but the caller can repeat it.
+    sim.add_fault(unavailable("CreateSnapshot_Task", 1)).unwrap();
+    let before = client.requests_sent();
+    vm.create_snapshot_task("s", None, false, false).await.unwrap_err();
+    assert_eq!(client.requests_sent() - before, 1);
+
+    // Another error than the policy names (the transport itself replaces a kept connection that turns out to be closed,
+    // once), and a client that was given none.
+    let cut = FaultRule { status: None, ..unavailable("RetrievePropertiesEx", 2) };
+    sim.clear_faults().unwrap();
+    sim.add_fault(cut).unwrap();
+    assert_eq!(vm.get(mo::VirtualMachine::NAME).await.unwrap_err().kind(), ErrorKind::Interrupted);
+    let plain = log_in(&sim).await;
+    sim.add_fault(unavailable("RetrievePropertiesEx", 1)).unwrap();
+    assert!(machine(&plain, &sim).get(mo::VirtualMachine::NAME).await.is_err());
 }

@@ -10,6 +10,8 @@ use crate::moref::MoRef;
 use crate::property as p;
 
 /// Managed object `vim.alarm.Alarm`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.Alarm.html)
 #[derive(Clone, Debug)]
 pub struct Alarm(m::ExtensibleManagedObject);
 d::managed_object!(Alarm: m::ExtensibleManagedObject, "Alarm", [
@@ -18,24 +20,36 @@ d::managed_object!(Alarm: m::ExtensibleManagedObject, "Alarm", [
 #[allow(clippy::too_many_arguments)]
 impl Alarm {
     /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#availableField)
     pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
     /// Property `info`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.Alarm.html#info)
     pub const INFO: p::Property<Self, t::AlarmInfo> = p::Property::new("info");
     /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#value)
     pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
     /// Calls `RemoveAlarm`. Since API 2.5. Takes the privilege `Alarm.Delete`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.Alarm.html#remove)
     pub fn remove_alarm(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[663]).end()
     }
     /// Calls `ReconfigureAlarm`. Since API 2.5. Takes the privilege `Alarm.Edit`.
     ///
     /// Faults: [`DuplicateName`](t::DuplicateName), [`InvalidName`](t::InvalidName).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.Alarm.html#reconfigure)
     pub fn reconfigure_alarm(&self, spec: &d::Poly<t::AlarmSpec>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[617]).arg(spec).end()
     }
 }
 
 /// Managed object `vim.alarm.AlarmManager`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.AlarmManager.html)
 #[derive(Clone, Debug)]
 pub struct AlarmManager(m::ManagedObject);
 d::managed_object!(AlarmManager: m::ManagedObject, "AlarmManager", [
@@ -45,50 +59,74 @@ d::managed_object!(AlarmManager: m::ManagedObject, "AlarmManager", [
 #[allow(clippy::too_many_arguments)]
 impl AlarmManager {
     /// Property `defaultExpression`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.AlarmManager.html#defaultExpression)
     pub const DEFAULT_EXPRESSION: p::Property<Self, Vec<d::Poly<t::AlarmExpression>>> = p::Property::new("defaultExpression");
     /// Property `description`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.AlarmManager.html#description)
     pub const DESCRIPTION: p::Property<Self, t::AlarmDescription> = p::Property::new("description");
     /// Calls `CreateAlarm`. Since API 2.5.
     ///
     /// Faults: [`DuplicateName`](t::DuplicateName), [`InvalidName`](t::InvalidName).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.AlarmManager.html#create)
     pub fn create_alarm(&self, entity: &MoRef<m::ManagedEntity>, spec: &d::Poly<t::AlarmSpec>) -> c::Call<MoRef<m::Alarm>> {
         c::CallBuilder::to(self, &METHODS[120]).arg(entity).arg(spec).end()
     }
     /// Calls `GetAlarm`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.AlarmManager.html#getAlarm)
     pub fn get_alarm(&self, entity: Option<&MoRef<m::ManagedEntity>>) -> c::Call<Vec<MoRef<m::Alarm>>> {
         c::CallBuilder::to(self, &METHODS[321]).arg(entity).end()
     }
     /// Calls `AreAlarmActionsEnabled`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.AlarmManager.html#getAlarmActionsEnabled)
     pub fn are_alarm_actions_enabled(&self, entity: &MoRef<m::ManagedEntity>) -> c::Call<bool> {
         c::CallBuilder::to(self, &METHODS[40]).arg(entity).end()
     }
     /// Calls `EnableAlarmActions`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.AlarmManager.html#setAlarmActionsEnabled)
     pub fn enable_alarm_actions(&self, entity: &MoRef<m::ManagedEntity>, enabled: bool) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[258]).arg(entity).arg(enabled).end()
     }
     /// Calls `GetAlarmState`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.AlarmManager.html#getAlarmState)
     pub fn get_alarm_state(&self, entity: &MoRef<m::ManagedEntity>) -> c::Call<Vec<t::AlarmState>> {
         c::CallBuilder::to(self, &METHODS[322]).arg(entity).end()
     }
     /// Calls `AcknowledgeAlarm`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.AlarmManager.html#acknowledgeAlarm)
     pub fn acknowledge_alarm(&self, alarm: &MoRef<m::Alarm>, entity: &MoRef<m::ManagedEntity>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[3]).arg(alarm).arg(entity).end()
     }
     /// Calls `ClearTriggeredAlarms`. Since API 6.7. Takes the privilege `Alarm.SetStatus`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.AlarmManager.html#clearTriggeredAlarms)
     pub fn clear_triggered_alarms(&self, filter: &t::AlarmFilterSpec) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[92]).arg(filter).end()
     }
     /// Calls `DisableAlarm`. Since API 6.9.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.AlarmManager.html#disableAlarm)
     pub fn disable_alarm(&self, alarm: &MoRef<m::Alarm>, entity: &MoRef<m::ManagedEntity>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[234]).arg(alarm).arg(entity).end()
     }
     /// Calls `EnableAlarm`. Since API 6.9.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.AlarmManager.html#enableAlarm)
     pub fn enable_alarm(&self, alarm: &MoRef<m::Alarm>, entity: &MoRef<m::ManagedEntity>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[257]).arg(alarm).arg(entity).end()
     }
 }
 
 /// Managed object `vim.AuthorizationManager`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationManager.html)
 #[derive(Clone, Debug)]
 pub struct AuthorizationManager(m::ManagedObject);
 d::managed_object!(AuthorizationManager: m::ManagedObject, "AuthorizationManager", [
@@ -99,86 +137,122 @@ d::managed_object!(AuthorizationManager: m::ManagedObject, "AuthorizationManager
 #[allow(clippy::too_many_arguments)]
 impl AuthorizationManager {
     /// Property `description`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationManager.html#description)
     pub const DESCRIPTION: p::Property<Self, t::AuthorizationDescription> = p::Property::new("description");
     /// Property `privilegeList`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationManager.html#privilegeList)
     pub const PRIVILEGE_LIST: p::Property<Self, Vec<t::AuthorizationPrivilege>> = p::Property::new("privilegeList");
     /// Property `roleList`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationManager.html#roleList)
     pub const ROLE_LIST: p::Property<Self, Vec<t::AuthorizationRole>> = p::Property::new("roleList");
     /// Calls `AddAuthorizationRole`. Since API 2.5. Takes the privilege `Authorization.ModifyRoles`.
     ///
     /// Faults: [`AlreadyExists`](t::AlreadyExists), [`InvalidName`](t::InvalidName).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationManager.html#addRole)
     pub fn add_authorization_role(&self, name: &str, priv_ids: &[String]) -> c::Call<i32> {
         c::CallBuilder::to(self, &METHODS[11]).arg(name).arg(priv_ids).end()
     }
     /// Calls `RemoveAuthorizationRole`. Since API 2.5. Takes the privilege `Authorization.ModifyRoles`.
     ///
     /// Faults: [`NotFound`](t::NotFound), [`RemoveFailed`](t::RemoveFailed).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationManager.html#removeRole)
     pub fn remove_authorization_role(&self, role_id: i32, fail_if_used: bool) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[666]).arg(role_id).arg(fail_if_used).end()
     }
     /// Calls `UpdateAuthorizationRole`. Since API 2.5. Takes the privilege `Authorization.ModifyRoles`.
     ///
     /// Faults: [`AlreadyExists`](t::AlreadyExists), [`InvalidName`](t::InvalidName), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationManager.html#updateRole)
     pub fn update_authorization_role(&self, role_id: i32, new_name: &str, priv_ids: &[String]) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[858]).arg(role_id).arg(new_name).arg(priv_ids).end()
     }
     /// Calls `MergePermissions`. Since API 2.5. Takes the privilege `Authorization.ReassignRolePermissions`.
     ///
     /// Faults: [`AuthMinimumAdminPermission`](t::AuthMinimumAdminPermission), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationManager.html#mergePermissions)
     pub fn merge_permissions(&self, src_role_id: i32, dst_role_id: i32) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[444]).arg(src_role_id).arg(dst_role_id).end()
     }
     /// Calls `RetrieveRolePermissions`. Since API 2.5. Takes the privilege `System.View`.
     ///
     /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationManager.html#retrieveRolePermissions)
     pub fn retrieve_role_permissions(&self, role_id: i32) -> c::Call<Vec<t::Permission>> {
         c::CallBuilder::to(self, &METHODS[758]).arg(role_id).end()
     }
     /// Calls `RetrieveEntityPermissions`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationManager.html#retrieveEntityPermissions)
     pub fn retrieve_entity_permissions(&self, entity: &MoRef<m::ManagedEntity>, inherited: bool) -> c::Call<Vec<t::Permission>> {
         c::CallBuilder::to(self, &METHODS[744]).arg(entity).arg(inherited).end()
     }
     /// Calls `RetrieveAllPermissions`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationManager.html#retrieveAllPermissions)
     pub fn retrieve_all_permissions(&self) -> c::Call<Vec<t::Permission>> {
         c::CallBuilder::to(self, &METHODS[733]).end()
     }
     /// Calls `SetEntityPermissions`. Since API 2.5.
     ///
     /// Faults: [`AuthMinimumAdminPermission`](t::AuthMinimumAdminPermission), [`NotFound`](t::NotFound), [`UserNotFound`](t::UserNotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationManager.html#setEntityPermissions)
     pub fn set_entity_permissions(&self, entity: &MoRef<m::ManagedEntity>, permission: &[t::Permission]) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[794]).arg(entity).arg(permission).end()
     }
     /// Calls `ResetEntityPermissions`. Since API 2.5.
     ///
     /// Faults: [`AuthMinimumAdminPermission`](t::AuthMinimumAdminPermission), [`NotFound`](t::NotFound), [`UserNotFound`](t::UserNotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationManager.html#resetEntityPermissions)
     pub fn reset_entity_permissions(&self, entity: &MoRef<m::ManagedEntity>, permission: &[t::Permission]) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[717]).arg(entity).arg(permission).end()
     }
     /// Calls `RemoveEntityPermission`. Since API 2.5.
     ///
     /// Faults: [`AuthMinimumAdminPermission`](t::AuthMinimumAdminPermission), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationManager.html#removeEntityPermission)
     pub fn remove_entity_permission(&self, entity: &MoRef<m::ManagedEntity>, user: &str, is_group: bool) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[672]).arg(entity).arg(user).arg(is_group).end()
     }
     /// Calls `HasPrivilegeOnEntity`. Since API 5.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationManager.html#hasPrivilegeOnEntity)
     pub fn has_privilege_on_entity(&self, entity: &MoRef<m::ManagedEntity>, session_id: &str, priv_id: &[String]) -> c::Call<Vec<bool>> {
         c::CallBuilder::to(self, &METHODS[335]).arg(entity).arg(session_id).arg(priv_id).end()
     }
     /// Calls `HasPrivilegeOnEntities`. Since API 5.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationManager.html#hasPrivilegeOnEntities)
     pub fn has_privilege_on_entities(&self, entity: &[MoRef<m::ManagedEntity>], session_id: &str, priv_id: &[String]) -> c::Call<Vec<t::EntityPrivilege>> {
         c::CallBuilder::to(self, &METHODS[334]).arg(entity).arg(session_id).arg(priv_id).end()
     }
     /// Calls `HasUserPrivilegeOnEntities`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationManager.html#hasUserPrivilegeOnEntities)
     pub fn has_user_privilege_on_entities(&self, entities: &[MoRef<m::ManagedObject>], user_name: &str, priv_id: &[String]) -> c::Call<Vec<t::EntityPrivilege>> {
         c::CallBuilder::to(self, &METHODS[337]).arg(entities).arg(user_name).arg(priv_id).end()
     }
     /// Calls `FetchUserPrivilegeOnEntities`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationManager.html#fetchUserPrivilegeOnEntities)
     pub fn fetch_user_privilege_on_entities(&self, entities: &[MoRef<m::ManagedEntity>], user_name: &str) -> c::Call<Vec<t::UserPrivilegeResult>> {
         c::CallBuilder::to(self, &METHODS[297]).arg(entities).arg(user_name).end()
     }
 }
 
 /// Managed object `vim.CertificateManager`. Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CertificateManager.html)
 #[derive(Clone, Debug)]
 pub struct CertificateManager(m::ManagedObject);
 d::managed_object!(CertificateManager: m::ManagedObject, "CertificateManager", [
@@ -186,20 +260,28 @@ d::managed_object!(CertificateManager: m::ManagedObject, "CertificateManager", [
 #[allow(clippy::too_many_arguments)]
 impl CertificateManager {
     /// Calls `CertMgrRefreshCACertificatesAndCRLs_Task`. Since API 6.0. Takes the privilege `Certificate.Manage`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CertificateManager.html#refreshCACertificatesAndCRLs)
     pub fn cert_mgr_refresh_ca_certificates_and_cr_ls_task(&self, host: &[MoRef<m::HostSystem>]) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[62]).arg(host).end()
     }
     /// Calls `CertMgrRefreshCertificates_Task`. Since API 6.0. Takes the privilege `Certificate.Manage`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CertificateManager.html#refreshCertificates)
     pub fn cert_mgr_refresh_certificates_task(&self, host: &[MoRef<m::HostSystem>]) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[63]).arg(host).end()
     }
     /// Calls `CertMgrRevokeCertificates_Task`. Since API 6.0. Takes the privilege `Certificate.Manage`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CertificateManager.html#revokeCertificates)
     pub fn cert_mgr_revoke_certificates_task(&self, host: &[MoRef<m::HostSystem>]) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[64]).arg(host).end()
     }
 }
 
 /// Managed object `vim.ClusterComputeResource`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html)
 #[derive(Clone, Debug)]
 pub struct ClusterComputeResource(m::ComputeResource);
 d::managed_object!(ClusterComputeResource: m::ComputeResource, "ClusterComputeResource", [
@@ -215,174 +297,286 @@ d::managed_object!(ClusterComputeResource: m::ComputeResource, "ClusterComputeRe
 #[allow(clippy::too_many_arguments)]
 impl ClusterComputeResource {
     /// Property `actionHistory`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#actionHistory)
     pub const ACTION_HISTORY: p::Property<Self, Vec<t::ClusterActionHistory>> = p::Property::new("actionHistory");
     /// Property `alarmActionsEnabled`. Since API 4.0. Takes the privilege `System.Read`.
-    pub const ALARM_ACTIONS_ENABLED: p::Property<Self, bool> = p::Property::new("alarmActionsEnabled");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#alarmActionsEnabled)
+    pub const ALARM_ACTIONS_ENABLED: p::Property<Self, bool, p::Optional> = p::Property::new("alarmActionsEnabled");
     /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#availableField)
     pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
     /// Property `configIssue`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#configIssue)
     pub const CONFIG_ISSUE: p::Property<Self, Vec<d::Poly<t::Event>>> = p::Property::new("configIssue");
     /// Property `configManagerEnabled`. Since API 8.0.0.0. Takes the privilege `System.View`.
-    pub const CONFIG_MANAGER_ENABLED: p::Property<Self, bool> = p::Property::new("configManagerEnabled");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.html#configManagerEnabled)
+    pub const CONFIG_MANAGER_ENABLED: p::Property<Self, bool, p::Optional> = p::Property::new("configManagerEnabled");
     /// Property `configStatus`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#configStatus)
     pub const CONFIG_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("configStatus");
     /// Property `configuration`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#configuration)
     pub const CONFIGURATION: p::Property<Self, t::ClusterConfigInfo> = p::Property::new("configuration");
     /// Property `configurationEx`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.html#configurationEx)
     pub const CONFIGURATION_EX: p::Property<Self, d::Poly<t::ComputeResourceConfigInfo>> = p::Property::new("configurationEx");
     /// Property `customValue`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#customValue)
     pub const CUSTOM_VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("customValue");
     /// Property `datastore`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.html#datastore)
     pub const DATASTORE: p::Property<Self, Vec<MoRef<m::Datastore>>> = p::Property::new("datastore");
     /// Property `declaredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#declaredAlarmState)
     pub const DECLARED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("declaredAlarmState");
     /// Property `disabledMethod`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#disabledMethod)
     pub const DISABLED_METHOD: p::Property<Self, Vec<String>> = p::Property::new("disabledMethod");
     /// Property `drsFault`. Since API 4.0. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#drsFault)
     pub const DRS_FAULT: p::Property<Self, Vec<t::ClusterDrsFaults>> = p::Property::new("drsFault");
     /// Property `drsRecommendation`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#drsRecommendation)
     pub const DRS_RECOMMENDATION: p::Property<Self, Vec<t::ClusterDrsRecommendation>> = p::Property::new("drsRecommendation");
     /// Property `effectiveRole`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#effectiveRole)
     pub const EFFECTIVE_ROLE: p::Property<Self, Vec<i32>> = p::Property::new("effectiveRole");
     /// Property `environmentBrowser`. Since API 2.5. Takes the privilege `System.View`.
-    pub const ENVIRONMENT_BROWSER: p::Property<Self, MoRef<m::EnvironmentBrowser>> = p::Property::new("environmentBrowser");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.html#environmentBrowser)
+    pub const ENVIRONMENT_BROWSER: p::Property<Self, MoRef<m::EnvironmentBrowser>, p::Optional> = p::Property::new("environmentBrowser");
     /// Property `hciConfig`. Since API 6.7.1.
-    pub const HCI_CONFIG: p::Property<Self, t::ClusterComputeResourceHCIConfigInfo> = p::Property::new("hciConfig");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#hciConfig)
+    pub const HCI_CONFIG: p::Property<Self, t::ClusterComputeResourceHCIConfigInfo, p::Optional> = p::Property::new("hciConfig");
     /// Property `host`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.html#host)
     pub const HOST: p::Property<Self, Vec<MoRef<m::HostSystem>>> = p::Property::new("host");
     /// Property `lifecycleManaged`. Since API 6.9.1. Takes the privilege `System.View`.
-    pub const LIFECYCLE_MANAGED: p::Property<Self, bool> = p::Property::new("lifecycleManaged");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.html#lifecycleManaged)
+    pub const LIFECYCLE_MANAGED: p::Property<Self, bool, p::Optional> = p::Property::new("lifecycleManaged");
     /// Property `migrationHistory`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#migrationHistory)
     pub const MIGRATION_HISTORY: p::Property<Self, Vec<t::ClusterDrsMigration>> = p::Property::new("migrationHistory");
     /// Property `name`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#name)
     pub const NAME: p::Property<Self, String> = p::Property::new("name");
     /// Property `network`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.html#network)
     pub const NETWORK: p::Property<Self, Vec<MoRef<m::Network>>> = p::Property::new("network");
     /// Property `networkBootMode`. Since API 9.0.0.0. Takes the privilege `System.View`.
-    pub const NETWORK_BOOT_MODE: p::Property<Self, String> = p::Property::new("networkBootMode");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.html#networkBootMode)
+    pub const NETWORK_BOOT_MODE: p::Property<Self, String, p::Optional> = p::Property::new("networkBootMode");
     /// Property `overallStatus`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#overallStatus)
     pub const OVERALL_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("overallStatus");
     /// Property `parent`. Since API 2.5. Takes the privilege `System.View`.
-    pub const PARENT: p::Property<Self, MoRef<m::ManagedEntity>> = p::Property::new("parent");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#parent)
+    pub const PARENT: p::Property<Self, MoRef<m::ManagedEntity>, p::Optional> = p::Property::new("parent");
     /// Property `permission`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#permission)
     pub const PERMISSION: p::Property<Self, Vec<t::Permission>> = p::Property::new("permission");
     /// Property `recentTask`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#recentTask)
     pub const RECENT_TASK: p::Property<Self, Vec<MoRef<m::Task>>> = p::Property::new("recentTask");
     /// Property `recommendation`. Since API 2.5. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#recommendation)
     pub const RECOMMENDATION: p::Property<Self, Vec<t::ClusterRecommendation>> = p::Property::new("recommendation");
     /// Property `resourcePool`. Since API 2.5. Takes the privilege `System.View`.
-    pub const RESOURCE_POOL: p::Property<Self, MoRef<m::ResourcePool>> = p::Property::new("resourcePool");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.html#resourcePool)
+    pub const RESOURCE_POOL: p::Property<Self, MoRef<m::ResourcePool>, p::Optional> = p::Property::new("resourcePool");
     /// Property `summary`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.html#summary)
     pub const SUMMARY: p::Property<Self, d::Poly<t::ComputeResourceSummary>> = p::Property::new("summary");
     /// Property `summaryEx`. Since API 7.0.1.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#summaryEx)
     pub const SUMMARY_EX: p::Property<Self, t::ClusterComputeResourceSummary> = p::Property::new("summaryEx");
     /// Property `tag`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#tag)
     pub const TAG: p::Property<Self, Vec<t::Tag>> = p::Property::new("tag");
     /// Property `triggeredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#triggeredAlarmState)
     pub const TRIGGERED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("triggeredAlarmState");
     /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#value)
     pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
     /// Calls `ConfigureHCI_Task`. Since API 6.7.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#configureHCI)
     pub fn configure_hci_task(&self, cluster_spec: &t::ClusterComputeResourceHCIConfigSpec, host_inputs: &[t::ClusterComputeResourceHostConfigurationInput]) -> c::Call<c::Task<t::ClusterComputeResourceClusterConfigResult>> {
         c::CallBuilder::to(self, &METHODS[107]).arg(cluster_spec).arg(host_inputs).end()
     }
     /// Calls `ExtendHCI_Task`. Since API 6.7.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#extendHCI)
     pub fn extend_hci_task(&self, host_inputs: &[t::ClusterComputeResourceHostConfigurationInput], v_san_config_spec: Option<&t::SDDCBase>) -> c::Call<c::Task<t::ClusterComputeResourceClusterConfigResult>> {
         c::CallBuilder::to(self, &METHODS[288]).arg(host_inputs).arg(v_san_config_spec).end()
     }
     /// Calls `AbandonHciWorkflow`. Since API 6.7.1. Takes the privilege `Host.Inventory.EditCluster`.
     ///
     /// Faults: [`InvalidState`](t::InvalidState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#AbandonHciWorkflow)
     pub fn abandon_hci_workflow(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[0]).end()
     }
     /// Calls `ValidateHCIConfiguration`. Since API 6.7.1. Takes the privilege `System.Read`.
     ///
     /// Faults: [`InvalidState`](t::InvalidState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#validateHCIConfiguration)
     pub fn validate_hci_configuration(&self, hci_config_spec: Option<&t::ClusterComputeResourceHCIConfigSpec>, hosts: &[MoRef<m::HostSystem>]) -> c::Call<Vec<d::Poly<t::ClusterComputeResourceValidationResultBase>>> {
         c::CallBuilder::to(self, &METHODS[948]).arg(hci_config_spec).arg(hosts).end()
     }
     /// Calls `ReconfigureCluster_Task`. Since API 2.5. Takes the privilege `Host.Inventory.EditCluster`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#reconfigure)
     pub fn reconfigure_cluster_task(&self, spec: &t::ClusterConfigSpec, modify: bool) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[619]).arg(spec).arg(modify).end()
     }
     /// Calls `ApplyRecommendation`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#applyRecommendation)
     pub fn apply_recommendation(&self, key: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[37]).arg(key).end()
     }
     /// Calls `CancelRecommendation`. Since API 4.1. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#cancelRecommendation)
     pub fn cancel_recommendation(&self, key: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[57]).arg(key).end()
     }
     /// Calls `RecommendHostsForVm`. Since API 2.5. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#recommendHostsForVm)
     pub fn recommend_hosts_for_vm(&self, vm: &MoRef<m::VirtualMachine>, pool: Option<&MoRef<m::ResourcePool>>) -> c::Call<Vec<t::ClusterHostRecommendation>> {
         c::CallBuilder::to(self, &METHODS[611]).arg(vm).arg(pool).end()
     }
     /// Calls `AddHost_Task`. Since API 2.5. Takes the privilege `Host.Inventory.AddHostToCluster`.
     ///
     /// Faults: [`DuplicateName`](t::DuplicateName), [`HostConnectFault`](t::HostConnectFault), [`InvalidLogin`](t::InvalidLogin).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#addHost)
     pub fn add_host_task(&self, spec: &t::HostConnectSpec, as_connected: bool, resource_pool: Option<&MoRef<m::ResourcePool>>, license: Option<&str>) -> c::Call<c::Task<MoRef<m::HostSystem>>> {
         c::CallBuilder::to(self, &METHODS[18]).arg(spec).arg(as_connected).arg(resource_pool).arg(license).end()
     }
     /// Calls `MoveInto_Task`. Since API 2.5. Takes the privilege `Host.Inventory.EditCluster`.
     ///
     /// Faults: [`DuplicateName`](t::DuplicateName), [`InvalidState`](t::InvalidState), [`TooManyHosts`](t::TooManyHosts).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#moveInto)
     pub fn move_into_task(&self, host: &[MoRef<m::HostSystem>]) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[458]).arg(host).end()
     }
     /// Calls `MoveHostInto_Task`. Since API 2.5. Takes the privilege `Host.Inventory.EditCluster`.
     ///
     /// Faults: [`InvalidState`](t::InvalidState), [`TooManyHosts`](t::TooManyHosts).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#moveHostInto)
     pub fn move_host_into_task(&self, host: &MoRef<m::HostSystem>, resource_pool: Option<&MoRef<m::ResourcePool>>) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[455]).arg(host).arg(resource_pool).end()
     }
     /// Calls `RefreshRecommendation`. Since API 2.5. Takes the privilege `Host.Inventory.EditCluster`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#refreshRecommendation)
     pub fn refresh_recommendation(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[643]).end()
     }
     /// Calls `EvcManager`. Since API 6.0. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#evcManager)
     pub fn evc_manager(&self) -> c::Call<Option<MoRef<m::ClusterEVCManager>>> {
         c::CallBuilder::to(self, &METHODS[275]).end()
     }
     /// Calls `RetrieveDasAdvancedRuntimeInfo`. Since API 4.0. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#retrieveDasAdvancedRuntimeInfo)
     pub fn retrieve_das_advanced_runtime_info(&self) -> c::Call<Option<d::Poly<t::ClusterDasAdvancedRuntimeInfo>>> {
         c::CallBuilder::to(self, &METHODS[740]).end()
     }
     /// Calls `ClusterEnterMaintenanceMode`. Since API 5.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#enterMaintenanceMode)
     pub fn cluster_enter_maintenance_mode(&self, host: &[MoRef<m::HostSystem>], option: &[d::Poly<t::OptionValue>], info: Option<&t::ClusterComputeResourceMaintenanceInfo>) -> c::Call<t::ClusterEnterMaintenanceResult> {
         c::CallBuilder::to(self, &METHODS[99]).arg(host).arg(option).arg(info).end()
     }
     /// Calls `PlaceVm`. Since API 6.0. Takes the privilege `System.View`.
     ///
     /// Faults: [`InvalidState`](t::InvalidState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#placeVm)
     pub fn place_vm(&self, placement_spec: &t::PlacementSpec) -> c::Call<t::PlacementResult> {
         c::CallBuilder::to(self, &METHODS[467]).arg(placement_spec).end()
     }
     /// Calls `FindRulesForVm`. Since API 6.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#findRulesForVm)
     pub fn find_rules_for_vm(&self, vm: &MoRef<m::VirtualMachine>) -> c::Call<Vec<d::Poly<t::ClusterRuleInfo>>> {
         c::CallBuilder::to(self, &METHODS[309]).arg(vm).end()
     }
     /// Calls `StampAllRulesWithUuid_Task`. Since API 6.0. Takes the privilege `Host.Inventory.EditCluster`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#stampAllRulesWithUuid)
     pub fn stamp_all_rules_with_uuid_task(&self) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[816]).end()
     }
     /// Calls `GetResourceUsage`. Since API 6.0. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#getResourceUsage)
     pub fn get_resource_usage(&self) -> c::Call<t::ClusterResourceUsageSummary> {
         c::CallBuilder::to(self, &METHODS[327]).end()
     }
     /// Calls `SetCryptoMode`. Since API 7.0.0.0. Takes the privilege `Cryptographer.RegisterHost`.
     ///
     /// Faults: [`InvalidArgument`](t::InvalidArgument), [`InvalidRequest`](t::InvalidRequest).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#setCryptoMode)
     pub fn set_crypto_mode(&self, crypto_mode: &str, policy: Option<&t::ClusterComputeResourceCryptoModePolicy>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[791]).arg(crypto_mode).arg(policy).end()
     }
     /// Calls `GetSystemVMsRestrictedDatastores`. Since API 7.0.3.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#getSystemVMsRestrictedDatastores)
     pub fn get_system_vms_restricted_datastores(&self) -> c::Call<Vec<MoRef<m::Datastore>>> {
         c::CallBuilder::to(self, &METHODS[329]).end()
     }
 }
 
 /// Managed object `vim.cluster.EVCManager`. Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.EVCManager.html)
 #[derive(Clone, Debug)]
 pub struct ClusterEVCManager(m::ExtensibleManagedObject);
 d::managed_object!(ClusterEVCManager: m::ExtensibleManagedObject, "ClusterEVCManager", [
@@ -392,36 +586,54 @@ d::managed_object!(ClusterEVCManager: m::ExtensibleManagedObject, "ClusterEVCMan
 #[allow(clippy::too_many_arguments)]
 impl ClusterEVCManager {
     /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#availableField)
     pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
     /// Property `evcState`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.EVCManager.html#evcState)
     pub const EVC_STATE: p::Property<Self, t::ClusterEVCManagerEVCState> = p::Property::new("evcState");
     /// Property `managedCluster`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.EVCManager.html#managedCluster)
     pub const MANAGED_CLUSTER: p::Property<Self, MoRef<m::ClusterComputeResource>> = p::Property::new("managedCluster");
     /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#value)
     pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
     /// Calls `ConfigureEvcMode_Task`. Since API 6.0. Takes the privilege `Host.Inventory.EditCluster`.
     ///
     /// Faults: [`EVCConfigFault`](t::EVCConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.EVCManager.html#configureEvc)
     pub fn configure_evc_mode_task(&self, evc_mode_key: &str, evc_graphics_mode_key: Option<&str>) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[106]).arg(evc_mode_key).arg(evc_graphics_mode_key).end()
     }
     /// Calls `DisableEvcMode_Task`. Since API 6.0. Takes the privilege `Host.Inventory.EditCluster`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.EVCManager.html#disableEvc)
     pub fn disable_evc_mode_task(&self) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[236]).end()
     }
     /// Calls `CheckConfigureEvcMode_Task`. Since API 6.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.EVCManager.html#checkConfigureEvc)
     pub fn check_configure_evc_mode_task(&self, evc_mode_key: &str, evc_graphics_mode_key: Option<&str>) -> c::Call<c::Task<Vec<t::ClusterEVCManagerCheckResult>>> {
         c::CallBuilder::to(self, &METHODS[77]).arg(evc_mode_key).arg(evc_graphics_mode_key).end()
     }
     /// Calls `CheckAddHostEvc_Task`. Since API 6.0. Takes the privilege `System.View`.
     ///
     /// Faults: [`HostConnectFault`](t::HostConnectFault), [`InvalidLogin`](t::InvalidLogin).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.EVCManager.html#checkAddHostEvc)
     pub fn check_add_host_evc_task(&self, cnx_spec: &t::HostConnectSpec) -> c::Call<c::Task<Vec<t::ClusterEVCManagerCheckResult>>> {
         c::CallBuilder::to(self, &METHODS[72]).arg(cnx_spec).end()
     }
 }
 
 /// Managed object `vim.profile.cluster.ClusterProfile`. Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.cluster.ClusterProfile.html)
 #[derive(Clone, Debug)]
 pub struct ClusterProfile(m::Profile);
 d::managed_object!(ClusterProfile: m::Profile, "ClusterProfile", [
@@ -429,28 +641,46 @@ d::managed_object!(ClusterProfile: m::Profile, "ClusterProfile", [
 #[allow(clippy::too_many_arguments)]
 impl ClusterProfile {
     /// Property `complianceStatus`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.html#complianceStatus)
     pub const COMPLIANCE_STATUS: p::Property<Self, String> = p::Property::new("complianceStatus");
     /// Property `config`. Since API 4.0. Takes the privilege `Profile.Edit`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.html#config)
     pub const CONFIG: p::Property<Self, d::Poly<t::ProfileConfigInfo>> = p::Property::new("config");
     /// Property `createdTime`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.html#createdTime)
     pub const CREATED_TIME: p::Property<Self, d::DateTime> = p::Property::new("createdTime");
     /// Property `description`. Since API 4.0.
-    pub const DESCRIPTION: p::Property<Self, t::ProfileDescription> = p::Property::new("description");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.html#description)
+    pub const DESCRIPTION: p::Property<Self, t::ProfileDescription, p::Optional> = p::Property::new("description");
     /// Property `entity`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.html#entity)
     pub const ENTITY: p::Property<Self, Vec<MoRef<m::ManagedEntity>>> = p::Property::new("entity");
     /// Property `modifiedTime`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.html#modifiedTime)
     pub const MODIFIED_TIME: p::Property<Self, d::DateTime> = p::Property::new("modifiedTime");
     /// Property `name`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.html#name)
     pub const NAME: p::Property<Self, String> = p::Property::new("name");
     /// Calls `UpdateClusterProfile`. Since API 4.0. Takes the privilege `Profile.Edit`.
     ///
     /// Faults: [`DuplicateName`](t::DuplicateName).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.cluster.ClusterProfile.html#update)
     pub fn update_cluster_profile(&self, config: &d::Poly<t::ClusterProfileConfigSpec>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[861]).arg(config).end()
     }
 }
 
 /// Managed object `vim.profile.cluster.ProfileManager`. Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.cluster.ProfileManager.html)
 #[derive(Clone, Debug)]
 pub struct ClusterProfileManager(m::ProfileManager);
 d::managed_object!(ClusterProfileManager: m::ProfileManager, "ClusterProfileManager", [
@@ -458,10 +688,14 @@ d::managed_object!(ClusterProfileManager: m::ProfileManager, "ClusterProfileMana
 #[allow(clippy::too_many_arguments)]
 impl ClusterProfileManager {
     /// Property `profile`. Since API 4.0. Takes the privilege `Profile.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ProfileManager.html#profile)
     pub const PROFILE: p::Property<Self, Vec<MoRef<m::Profile>>> = p::Property::new("profile");
 }
 
 /// Managed object `vim.ComputeResource`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.html)
 #[derive(Clone, Debug)]
 pub struct ComputeResource(m::ManagedEntity);
 d::managed_object!(ComputeResource: m::ManagedEntity, "ComputeResource", [
@@ -479,72 +713,132 @@ d::managed_object!(ComputeResource: m::ManagedEntity, "ComputeResource", [
 #[allow(clippy::too_many_arguments)]
 impl ComputeResource {
     /// Property `alarmActionsEnabled`. Since API 4.0. Takes the privilege `System.Read`.
-    pub const ALARM_ACTIONS_ENABLED: p::Property<Self, bool> = p::Property::new("alarmActionsEnabled");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#alarmActionsEnabled)
+    pub const ALARM_ACTIONS_ENABLED: p::Property<Self, bool, p::Optional> = p::Property::new("alarmActionsEnabled");
     /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#availableField)
     pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
     /// Property `configIssue`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#configIssue)
     pub const CONFIG_ISSUE: p::Property<Self, Vec<d::Poly<t::Event>>> = p::Property::new("configIssue");
     /// Property `configManagerEnabled`. Since API 8.0.0.0. Takes the privilege `System.View`.
-    pub const CONFIG_MANAGER_ENABLED: p::Property<Self, bool> = p::Property::new("configManagerEnabled");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.html#configManagerEnabled)
+    pub const CONFIG_MANAGER_ENABLED: p::Property<Self, bool, p::Optional> = p::Property::new("configManagerEnabled");
     /// Property `configStatus`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#configStatus)
     pub const CONFIG_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("configStatus");
     /// Property `configurationEx`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.html#configurationEx)
     pub const CONFIGURATION_EX: p::Property<Self, d::Poly<t::ComputeResourceConfigInfo>> = p::Property::new("configurationEx");
     /// Property `customValue`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#customValue)
     pub const CUSTOM_VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("customValue");
     /// Property `datastore`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.html#datastore)
     pub const DATASTORE: p::Property<Self, Vec<MoRef<m::Datastore>>> = p::Property::new("datastore");
     /// Property `declaredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#declaredAlarmState)
     pub const DECLARED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("declaredAlarmState");
     /// Property `disabledMethod`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#disabledMethod)
     pub const DISABLED_METHOD: p::Property<Self, Vec<String>> = p::Property::new("disabledMethod");
     /// Property `effectiveRole`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#effectiveRole)
     pub const EFFECTIVE_ROLE: p::Property<Self, Vec<i32>> = p::Property::new("effectiveRole");
     /// Property `environmentBrowser`. Since API 2.5. Takes the privilege `System.View`.
-    pub const ENVIRONMENT_BROWSER: p::Property<Self, MoRef<m::EnvironmentBrowser>> = p::Property::new("environmentBrowser");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.html#environmentBrowser)
+    pub const ENVIRONMENT_BROWSER: p::Property<Self, MoRef<m::EnvironmentBrowser>, p::Optional> = p::Property::new("environmentBrowser");
     /// Property `host`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.html#host)
     pub const HOST: p::Property<Self, Vec<MoRef<m::HostSystem>>> = p::Property::new("host");
     /// Property `lifecycleManaged`. Since API 6.9.1. Takes the privilege `System.View`.
-    pub const LIFECYCLE_MANAGED: p::Property<Self, bool> = p::Property::new("lifecycleManaged");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.html#lifecycleManaged)
+    pub const LIFECYCLE_MANAGED: p::Property<Self, bool, p::Optional> = p::Property::new("lifecycleManaged");
     /// Property `name`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#name)
     pub const NAME: p::Property<Self, String> = p::Property::new("name");
     /// Property `network`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.html#network)
     pub const NETWORK: p::Property<Self, Vec<MoRef<m::Network>>> = p::Property::new("network");
     /// Property `networkBootMode`. Since API 9.0.0.0. Takes the privilege `System.View`.
-    pub const NETWORK_BOOT_MODE: p::Property<Self, String> = p::Property::new("networkBootMode");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.html#networkBootMode)
+    pub const NETWORK_BOOT_MODE: p::Property<Self, String, p::Optional> = p::Property::new("networkBootMode");
     /// Property `overallStatus`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#overallStatus)
     pub const OVERALL_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("overallStatus");
     /// Property `parent`. Since API 2.5. Takes the privilege `System.View`.
-    pub const PARENT: p::Property<Self, MoRef<m::ManagedEntity>> = p::Property::new("parent");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#parent)
+    pub const PARENT: p::Property<Self, MoRef<m::ManagedEntity>, p::Optional> = p::Property::new("parent");
     /// Property `permission`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#permission)
     pub const PERMISSION: p::Property<Self, Vec<t::Permission>> = p::Property::new("permission");
     /// Property `recentTask`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#recentTask)
     pub const RECENT_TASK: p::Property<Self, Vec<MoRef<m::Task>>> = p::Property::new("recentTask");
     /// Property `resourcePool`. Since API 2.5. Takes the privilege `System.View`.
-    pub const RESOURCE_POOL: p::Property<Self, MoRef<m::ResourcePool>> = p::Property::new("resourcePool");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.html#resourcePool)
+    pub const RESOURCE_POOL: p::Property<Self, MoRef<m::ResourcePool>, p::Optional> = p::Property::new("resourcePool");
     /// Property `summary`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.html#summary)
     pub const SUMMARY: p::Property<Self, d::Poly<t::ComputeResourceSummary>> = p::Property::new("summary");
     /// Property `tag`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#tag)
     pub const TAG: p::Property<Self, Vec<t::Tag>> = p::Property::new("tag");
     /// Property `triggeredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#triggeredAlarmState)
     pub const TRIGGERED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("triggeredAlarmState");
     /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#value)
     pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
     /// Calls `EnableNetworkBoot_Task`. Since API 9.0.0.0. Takes the privilege `Host.Inventory.EditCluster`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.html#enableNetworkBoot)
     pub fn enable_network_boot_task(&self, network_boot_mode: &str) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[264]).arg(network_boot_mode).end()
     }
     /// Calls `DisableNetworkBoot_Task`. Since API 9.0.0.0. Takes the privilege `Host.Inventory.EditCluster`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.html#disableNetworkBoot)
     pub fn disable_network_boot_task(&self) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[240]).end()
     }
     /// Calls `ReconfigureComputeResource_Task`. Since API 2.5. Takes the privilege `Host.Inventory.EditCluster`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.html#reconfigureEx)
     pub fn reconfigure_compute_resource_task(&self, spec: &d::Poly<t::ComputeResourceConfigSpec>, modify: bool) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[620]).arg(spec).arg(modify).end()
     }
 }
 
 /// Managed object `vim.view.ContainerView`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.view.ContainerView.html)
 #[derive(Clone, Debug)]
 pub struct ContainerView(m::ManagedObjectView);
 d::managed_object!(ContainerView: m::ManagedObjectView, "ContainerView", [
@@ -555,16 +849,26 @@ d::managed_object!(ContainerView: m::ManagedObjectView, "ContainerView", [
 #[allow(clippy::too_many_arguments)]
 impl ContainerView {
     /// Property `container`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.view.ContainerView.html#container)
     pub const CONTAINER: p::Property<Self, MoRef<m::ManagedEntity>> = p::Property::new("container");
     /// Property `recursive`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.view.ContainerView.html#recursive)
     pub const RECURSIVE: p::Property<Self, bool> = p::Property::new("recursive");
     /// Property `type`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.view.ContainerView.html#type)
     pub const TYPE: p::Property<Self, Vec<String>> = p::Property::new("type");
     /// Property `view`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.view.ManagedObjectView.html#view)
     pub const VIEW: p::Property<Self, Vec<MoRef<m::ManagedObject>>> = p::Property::new("view");
 }
 
 /// Managed object `vim.encryption.CryptoManager`. Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManager.html)
 #[derive(Clone, Debug)]
 pub struct CryptoManager(m::ManagedObject);
 d::managed_object!(CryptoManager: m::ManagedObject, "CryptoManager", [
@@ -573,36 +877,50 @@ d::managed_object!(CryptoManager: m::ManagedObject, "CryptoManager", [
 #[allow(clippy::too_many_arguments)]
 impl CryptoManager {
     /// Property `enabled`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManager.html#enabled)
     pub const ENABLED: p::Property<Self, bool> = p::Property::new("enabled");
     /// Calls `AddKey`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeys`.
     ///
     /// Faults: [`AlreadyExists`](t::AlreadyExists), [`InvalidState`](t::InvalidState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManager.html#addKey)
     pub fn add_key(&self, key: &t::CryptoKeyPlain) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[21]).arg(key).end()
     }
     /// Calls `AddKeys`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeys`.
     ///
     /// Faults: [`InvalidState`](t::InvalidState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManager.html#addKeys)
     pub fn add_keys(&self, keys: &[t::CryptoKeyPlain]) -> c::Call<Vec<t::CryptoKeyResult>> {
         c::CallBuilder::to(self, &METHODS[22]).arg(keys).end()
     }
     /// Calls `RemoveKey`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeys`.
     ///
     /// Faults: [`ResourceInUse`](t::ResourceInUse).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManager.html#removeKey)
     pub fn remove_key(&self, key: &t::CryptoKeyId, force: bool) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[680]).arg(key).arg(force).end()
     }
     /// Calls `RemoveKeys`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeys`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManager.html#removeKeys)
     pub fn remove_keys(&self, keys: &[t::CryptoKeyId], force: bool) -> c::Call<Vec<t::CryptoKeyResult>> {
         c::CallBuilder::to(self, &METHODS[681]).arg(keys).arg(force).end()
     }
     /// Calls `ListKeys`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeys`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManager.html#listKeys)
     pub fn list_keys(&self, limit: Option<i32>) -> c::Call<Vec<t::CryptoKeyId>> {
         c::CallBuilder::to(self, &METHODS[410]).arg(limit).end()
     }
 }
 
 /// Managed object `vim.encryption.CryptoManagerHost`. Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerHost.html)
 #[derive(Clone, Debug)]
 pub struct CryptoManagerHost(m::CryptoManager);
 d::managed_object!(CryptoManagerHost: m::CryptoManager, "CryptoManagerHost", [
@@ -610,38 +928,52 @@ d::managed_object!(CryptoManagerHost: m::CryptoManager, "CryptoManagerHost", [
 #[allow(clippy::too_many_arguments)]
 impl CryptoManagerHost {
     /// Property `enabled`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManager.html#enabled)
     pub const ENABLED: p::Property<Self, bool> = p::Property::new("enabled");
     /// Calls `CryptoManagerHostPrepare`. Since API 6.7. Takes the privilege `Cryptographer.RegisterHost`.
     ///
     /// Faults: [`InvalidState`](t::InvalidState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerHost.html#prepare)
     pub fn crypto_manager_host_prepare(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[176]).end()
     }
     /// Calls `CryptoManagerHostEnable`. Since API 6.7. Takes the privilege `Cryptographer.RegisterHost`.
     ///
     /// Faults: [`AlreadyExists`](t::AlreadyExists), [`InvalidState`](t::InvalidState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerHost.html#enable)
     pub fn crypto_manager_host_enable(&self, initial_key: &t::CryptoKeyPlain) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[175]).arg(initial_key).end()
     }
     /// Calls `ChangeKey_Task`. Since API 6.7. Takes the privilege `Cryptographer.RegisterHost`.
     ///
     /// Faults: [`InvalidState`](t::InvalidState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerHost.html#changeKey)
     pub fn change_key_task(&self, new_key: &t::CryptoKeyPlain) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[67]).arg(new_key).end()
     }
     /// Calls `CryptoManagerHostDisable`. Since API 7.0.0.0. Takes the privilege `Cryptographer.RegisterHost`.
     ///
     /// Faults: [`InvalidState`](t::InvalidState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerHost.html#disable)
     pub fn crypto_manager_host_disable(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[174]).end()
     }
     /// Calls `GetCryptoKeyStatus`. Since API 8.0.1.0. Takes the privilege `Cryptographer.ManageKeys`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerHost.html#getCryptoKeyStatus)
     pub fn get_crypto_key_status(&self, keys: &[t::CryptoKeyId]) -> c::Call<Vec<t::CryptoManagerHostKeyStatus>> {
         c::CallBuilder::to(self, &METHODS[323]).arg(keys).end()
     }
 }
 
 /// Managed object `vim.encryption.CryptoManagerHostKMS`. Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerHostKMS.html)
 #[derive(Clone, Debug)]
 pub struct CryptoManagerHostKMS(m::CryptoManagerHost);
 d::managed_object!(CryptoManagerHostKMS: m::CryptoManagerHost, "CryptoManagerHostKMS", [
@@ -649,10 +981,14 @@ d::managed_object!(CryptoManagerHostKMS: m::CryptoManagerHost, "CryptoManagerHos
 #[allow(clippy::too_many_arguments)]
 impl CryptoManagerHostKMS {
     /// Property `enabled`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManager.html#enabled)
     pub const ENABLED: p::Property<Self, bool> = p::Property::new("enabled");
 }
 
 /// Managed object `vim.encryption.CryptoManagerKmip`. Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html)
 #[derive(Clone, Debug)]
 pub struct CryptoManagerKmip(m::CryptoManager);
 d::managed_object!(CryptoManagerKmip: m::CryptoManager, "CryptoManagerKmip", [
@@ -661,114 +997,170 @@ d::managed_object!(CryptoManagerKmip: m::CryptoManager, "CryptoManagerKmip", [
 #[allow(clippy::too_many_arguments)]
 impl CryptoManagerKmip {
     /// Property `enabled`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManager.html#enabled)
     pub const ENABLED: p::Property<Self, bool> = p::Property::new("enabled");
     /// Property `kmipServers`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#kmipServers)
     pub const KMIP_SERVERS: p::Property<Self, Vec<t::KmipClusterInfo>> = p::Property::new("kmipServers");
     /// Calls `RegisterKmipServer`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeyServers`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#registerKmipServer)
     pub fn register_kmip_server(&self, server: &t::KmipServerSpec) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[654]).arg(server).end()
     }
     /// Calls `MarkDefault`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeyServers`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#markDefault)
     pub fn mark_default(&self, cluster_id: &t::KeyProviderId) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[438]).arg(cluster_id).end()
     }
     /// Calls `UpdateKmipServer`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeyServers`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#updateKmipServer)
     pub fn update_kmip_server(&self, server: &t::KmipServerSpec) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[893]).arg(server).end()
     }
     /// Calls `RemoveKmipServer`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeyServers`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#removeKmipServer)
     pub fn remove_kmip_server(&self, cluster_id: &t::KeyProviderId, server_name: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[682]).arg(cluster_id).arg(server_name).end()
     }
     /// Calls `ListKmipServers`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeyServers`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#listKmipServers)
     pub fn list_kmip_servers(&self, limit: Option<i32>) -> c::Call<Vec<t::KmipClusterInfo>> {
         c::CallBuilder::to(self, &METHODS[411]).arg(limit).end()
     }
     /// Calls `RetrieveKmipServersStatus_Task`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeyServers`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#retrieveKmipServersStatus)
     pub fn retrieve_kmip_servers_status_task(&self, clusters: &[t::KmipClusterInfo]) -> c::Call<c::Task<Vec<t::CryptoManagerKmipClusterStatus>>> {
         c::CallBuilder::to(self, &METHODS[753]).arg(clusters).end()
     }
     /// Calls `GenerateKey`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeys`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#generateKey)
     pub fn generate_key(&self, key_provider: Option<&t::KeyProviderId>, spec: Option<&t::CryptoManagerKmipCustomAttributeSpec>, key_spec: Option<&t::CryptoManagerKmipGenerateKeySpec>) -> c::Call<t::CryptoKeyResult> {
         c::CallBuilder::to(self, &METHODS[318]).arg(key_provider).arg(spec).arg(key_spec).end()
     }
     /// Calls `RetrieveKmipServerCert`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeyServers`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#retrieveKmipServerCert)
     pub fn retrieve_kmip_server_cert(&self, key_provider: &t::KeyProviderId, server: &t::KmipServerInfo) -> c::Call<t::CryptoManagerKmipServerCertInfo> {
         c::CallBuilder::to(self, &METHODS[752]).arg(key_provider).arg(server).end()
     }
     /// Calls `UploadKmipServerCert`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeyServers`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#uploadKmipServerCert)
     pub fn upload_kmip_server_cert(&self, cluster: &t::KeyProviderId, certificate: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[940]).arg(cluster).arg(certificate).end()
     }
     /// Calls `GenerateSelfSignedClientCert`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeyServers`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#generateSelfSignedClientCert)
     pub fn generate_self_signed_client_cert(&self, cluster: &t::KeyProviderId, request: Option<&t::CryptoManagerKmipCertSignRequest>) -> c::Call<String> {
         c::CallBuilder::to(self, &METHODS[320]).arg(cluster).arg(request).end()
     }
     /// Calls `GenerateClientCsr`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeyServers`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#generateClientCsr)
     pub fn generate_client_csr(&self, cluster: &t::KeyProviderId, request: Option<&t::CryptoManagerKmipCertSignRequest>) -> c::Call<String> {
         c::CallBuilder::to(self, &METHODS[314]).arg(cluster).arg(request).end()
     }
     /// Calls `RetrieveSelfSignedClientCert`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeyServers`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#retrieveSelfSignedClientCert)
     pub fn retrieve_self_signed_client_cert(&self, cluster: &t::KeyProviderId) -> c::Call<String> {
         c::CallBuilder::to(self, &METHODS[759]).arg(cluster).end()
     }
     /// Calls `RetrieveClientCsr`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeyServers`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#retrieveClientCsr)
     pub fn retrieve_client_csr(&self, cluster: &t::KeyProviderId) -> c::Call<String> {
         c::CallBuilder::to(self, &METHODS[739]).arg(cluster).end()
     }
     /// Calls `RetrieveClientCert`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeyServers`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#retrieveClientCert)
     pub fn retrieve_client_cert(&self, cluster: &t::KeyProviderId) -> c::Call<String> {
         c::CallBuilder::to(self, &METHODS[738]).arg(cluster).end()
     }
     /// Calls `UpdateSelfSignedClientCert`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeyServers`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#updateSelfSignedClientCert)
     pub fn update_self_signed_client_cert(&self, cluster: &t::KeyProviderId, certificate: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[913]).arg(cluster).arg(certificate).end()
     }
     /// Calls `UpdateKmsSignedCsrClientCert`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeyServers`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#updateKmsSignedCsrClientCert)
     pub fn update_kms_signed_csr_client_cert(&self, cluster: &t::KeyProviderId, certificate: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[894]).arg(cluster).arg(certificate).end()
     }
     /// Calls `UploadClientCert`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeyServers`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#uploadClientCert)
     pub fn upload_client_cert(&self, cluster: &t::KeyProviderId, certificate: &str, private_key: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[939]).arg(cluster).arg(certificate).arg(private_key).end()
     }
     /// Calls `IsKmsClusterActive`. Since API 7.0.0.0. Takes the privilege `Cryptographer.ManageKeyServers`.
     ///
     /// Faults: [`InvalidArgument`](t::InvalidArgument).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#IsKmsClusterActive)
     pub fn is_kms_cluster_active(&self, cluster: Option<&t::KeyProviderId>) -> c::Call<bool> {
         c::CallBuilder::to(self, &METHODS[400]).arg(cluster).end()
     }
     /// Calls `SetDefaultKmsCluster`. Since API 7.0.0.0. Takes the privilege `Cryptographer.ManageKeyServers`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#setDefaultKmsCluster)
     pub fn set_default_kms_cluster(&self, entity: Option<&MoRef<m::ManagedEntity>>, cluster_id: Option<&t::KeyProviderId>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[792]).arg(entity).arg(cluster_id).end()
     }
     /// Calls `GetDefaultKmsCluster`. Since API 7.0.0.0. Takes the privilege `Cryptographer.ManageKeyServers`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#getDefaultKmsCluster)
     pub fn get_default_kms_cluster(&self, entity: Option<&MoRef<m::ManagedEntity>>, defaults_to_parent: Option<bool>) -> c::Call<Option<t::KeyProviderId>> {
         c::CallBuilder::to(self, &METHODS[325]).arg(entity).arg(defaults_to_parent).end()
     }
     /// Calls `QueryCryptoKeyStatus`. Since API 6.7.2. Takes the privilege `Cryptographer.ManageKeys`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#queryCryptoKeyStatus)
     pub fn query_crypto_key_status(&self, key_ids: &[t::CryptoKeyId], check_key_bit_map: i32) -> c::Call<Vec<t::CryptoManagerKmipCryptoKeyStatus>> {
         c::CallBuilder::to(self, &METHODS[507]).arg(key_ids).arg(check_key_bit_map).end()
     }
     /// Calls `RegisterKmsCluster`. Since API 7.0.0.0. Takes the privilege `Cryptographer.ManageKeyServers`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#registerKmsCluster)
     pub fn register_kms_cluster(&self, cluster_id: &t::KeyProviderId, management_type: Option<&str>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[655]).arg(cluster_id).arg(management_type).end()
     }
     /// Calls `UnregisterKmsCluster`. Since API 7.0.0.0. Takes the privilege `Cryptographer.ManageKeyServers`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#unregisterKmsCluster)
     pub fn unregister_kms_cluster(&self, cluster_id: &t::KeyProviderId) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[853]).arg(cluster_id).end()
     }
     /// Calls `ListKmsClusters`. Since API 7.0.0.0. Takes the privilege `Cryptographer.ManageKeyServers`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#listKmsClusters)
     pub fn list_kms_clusters(&self, include_kms_servers: Option<bool>, management_type_filter: Option<i32>, status_filter: Option<i32>) -> c::Call<Vec<t::KmipClusterInfo>> {
         c::CallBuilder::to(self, &METHODS[412]).arg(include_kms_servers).arg(management_type_filter).arg(status_filter).end()
     }
     /// Calls `SetKeyCustomAttributes`. Since API 8.0.1.0. Takes the privilege `Cryptographer.ManageKeys`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#setKeyCustomAttributes)
     pub fn set_key_custom_attributes(&self, key_id: &t::CryptoKeyId, spec: &t::CryptoManagerKmipCustomAttributeSpec) -> c::Call<t::CryptoKeyResult> {
         c::CallBuilder::to(self, &METHODS[797]).arg(key_id).arg(spec).end()
     }
 }
 
 /// Managed object `vim.CustomFieldsManager`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CustomFieldsManager.html)
 #[derive(Clone, Debug)]
 pub struct CustomFieldsManager(m::ManagedObject);
 d::managed_object!(CustomFieldsManager: m::ManagedObject, "CustomFieldsManager", [
@@ -777,30 +1169,42 @@ d::managed_object!(CustomFieldsManager: m::ManagedObject, "CustomFieldsManager",
 #[allow(clippy::too_many_arguments)]
 impl CustomFieldsManager {
     /// Property `field`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CustomFieldsManager.html#field)
     pub const FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("field");
     /// Calls `AddCustomFieldDef`. Since API 2.5. Takes the privilege `Global.ManageCustomFields`.
     ///
     /// Faults: [`DuplicateName`](t::DuplicateName), [`InvalidPrivilege`](t::InvalidPrivilege).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CustomFieldsManager.html#addFieldDefinition)
     pub fn add_custom_field_def(&self, name: &str, mo_type: Option<&str>, field_def_policy: Option<&t::PrivilegePolicyDef>, field_policy: Option<&t::PrivilegePolicyDef>) -> c::Call<t::CustomFieldDef> {
         c::CallBuilder::to(self, &METHODS[12]).arg(name).arg(mo_type).arg(field_def_policy).arg(field_policy).end()
     }
     /// Calls `RemoveCustomFieldDef`. Since API 2.5. Takes the privilege `Global.ManageCustomFields`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CustomFieldsManager.html#removeFieldDefinition)
     pub fn remove_custom_field_def(&self, key: i32) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[667]).arg(key).end()
     }
     /// Calls `RenameCustomFieldDef`. Since API 2.5. Takes the privilege `Global.ManageCustomFields`.
     ///
     /// Faults: [`DuplicateName`](t::DuplicateName).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CustomFieldsManager.html#renameFieldDefinition)
     pub fn rename_custom_field_def(&self, key: i32, name: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[700]).arg(key).arg(name).end()
     }
     /// Calls `SetField`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CustomFieldsManager.html#setField)
     pub fn set_field(&self, entity: &MoRef<m::ManagedEntity>, key: i32, value: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[796]).arg(entity).arg(key).arg(value).end()
     }
 }
 
 /// Managed object `vim.CustomizationSpecManager`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CustomizationSpecManager.html)
 #[derive(Clone, Debug)]
 pub struct CustomizationSpecManager(m::ManagedObject);
 d::managed_object!(CustomizationSpecManager: m::ManagedObject, "CustomizationSpecManager", [
@@ -810,72 +1214,100 @@ d::managed_object!(CustomizationSpecManager: m::ManagedObject, "CustomizationSpe
 #[allow(clippy::too_many_arguments)]
 impl CustomizationSpecManager {
     /// Property `encryptionKey`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CustomizationSpecManager.html#encryptionKey)
     pub const ENCRYPTION_KEY: p::Property<Self, Vec<i8>> = p::Property::new("encryptionKey");
     /// Property `info`. Since API 2.5. Takes the privilege `VirtualMachine.Provisioning.ReadCustSpecs`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CustomizationSpecManager.html#info)
     pub const INFO: p::Property<Self, Vec<t::CustomizationSpecInfo>> = p::Property::new("info");
     /// Calls `DoesCustomizationSpecExist`. Since API 2.5. Takes the privilege `VirtualMachine.Provisioning.ReadCustSpecs`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CustomizationSpecManager.html#exists)
     pub fn does_customization_spec_exist(&self, name: &str) -> c::Call<bool> {
         c::CallBuilder::to(self, &METHODS[250]).arg(name).end()
     }
     /// Calls `GetCustomizationSpec`. Since API 2.5. Takes the privilege `VirtualMachine.Provisioning.ReadCustSpecs`.
     ///
     /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CustomizationSpecManager.html#get)
     pub fn get_customization_spec(&self, name: &str) -> c::Call<t::CustomizationSpecItem> {
         c::CallBuilder::to(self, &METHODS[324]).arg(name).end()
     }
     /// Calls `CreateCustomizationSpec`. Since API 2.5. Takes the privilege `VirtualMachine.Provisioning.ModifyCustSpecs`.
     ///
     /// Faults: [`AlreadyExists`](t::AlreadyExists), [`CustomizationFault`](t::CustomizationFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CustomizationSpecManager.html#create)
     pub fn create_customization_spec(&self, item: &t::CustomizationSpecItem) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[128]).arg(item).end()
     }
     /// Calls `OverwriteCustomizationSpec`. Since API 2.5. Takes the privilege `VirtualMachine.Provisioning.ModifyCustSpecs`.
     ///
     /// Faults: [`ConcurrentAccess`](t::ConcurrentAccess), [`CustomizationFault`](t::CustomizationFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CustomizationSpecManager.html#overwrite)
     pub fn overwrite_customization_spec(&self, item: &t::CustomizationSpecItem) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[462]).arg(item).end()
     }
     /// Calls `DeleteCustomizationSpec`. Since API 2.5. Takes the privilege `VirtualMachine.Provisioning.ModifyCustSpecs`.
     ///
     /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CustomizationSpecManager.html#delete)
     pub fn delete_customization_spec(&self, name: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[192]).arg(name).end()
     }
     /// Calls `DuplicateCustomizationSpec`. Since API 2.5. Takes the privilege `VirtualMachine.Provisioning.ModifyCustSpecs`.
     ///
     /// Faults: [`AlreadyExists`](t::AlreadyExists), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CustomizationSpecManager.html#duplicate)
     pub fn duplicate_customization_spec(&self, name: &str, new_name: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[253]).arg(name).arg(new_name).end()
     }
     /// Calls `RenameCustomizationSpec`. Since API 2.5. Takes the privilege `VirtualMachine.Provisioning.ModifyCustSpecs`.
     ///
     /// Faults: [`AlreadyExists`](t::AlreadyExists), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CustomizationSpecManager.html#rename)
     pub fn rename_customization_spec(&self, name: &str, new_name: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[701]).arg(name).arg(new_name).end()
     }
     /// Calls `CustomizationSpecItemToXml`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CustomizationSpecManager.html#specItemToXml)
     pub fn customization_spec_item_to_xml(&self, item: &t::CustomizationSpecItem) -> c::Call<String> {
         c::CallBuilder::to(self, &METHODS[179]).arg(item).end()
     }
     /// Calls `XmlToCustomizationSpecItem`. Since API 2.5. Takes the privilege `System.View`.
     ///
     /// Faults: [`CustomizationFault`](t::CustomizationFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CustomizationSpecManager.html#xmlToSpecItem)
     pub fn xml_to_customization_spec_item(&self, spec_item_xml: &str) -> c::Call<t::CustomizationSpecItem> {
         c::CallBuilder::to(self, &METHODS[956]).arg(spec_item_xml).end()
     }
     /// Calls `CheckCustomizationResources`. Since API 2.5. Takes the privilege `System.View`.
     ///
     /// Faults: [`CustomizationFault`](t::CustomizationFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CustomizationSpecManager.html#checkResources)
     pub fn check_customization_resources(&self, guest_os: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[78]).arg(guest_os).end()
     }
     /// Calls `IsGuestOsCustomizable`. Since API 9.0.0.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CustomizationSpecManager.html#isGuestOsCustomizable)
     pub fn is_guest_os_customizable(&self, guest_id: &str) -> c::Call<bool> {
         c::CallBuilder::to(self, &METHODS[399]).arg(guest_id).end()
     }
 }
 
 /// Managed object `vim.Datacenter`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datacenter.html)
 #[derive(Clone, Debug)]
 pub struct Datacenter(m::ManagedEntity);
 d::managed_object!(Datacenter: m::ManagedEntity, "Datacenter", [
@@ -890,82 +1322,142 @@ d::managed_object!(Datacenter: m::ManagedEntity, "Datacenter", [
 #[allow(clippy::too_many_arguments)]
 impl Datacenter {
     /// Property `alarmActionsEnabled`. Since API 4.0. Takes the privilege `System.Read`.
-    pub const ALARM_ACTIONS_ENABLED: p::Property<Self, bool> = p::Property::new("alarmActionsEnabled");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#alarmActionsEnabled)
+    pub const ALARM_ACTIONS_ENABLED: p::Property<Self, bool, p::Optional> = p::Property::new("alarmActionsEnabled");
     /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#availableField)
     pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
     /// Property `configIssue`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#configIssue)
     pub const CONFIG_ISSUE: p::Property<Self, Vec<d::Poly<t::Event>>> = p::Property::new("configIssue");
     /// Property `configStatus`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#configStatus)
     pub const CONFIG_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("configStatus");
     /// Property `configuration`. Since API 5.1. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datacenter.html#configuration)
     pub const CONFIGURATION: p::Property<Self, t::DatacenterConfigInfo> = p::Property::new("configuration");
     /// Property `customValue`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#customValue)
     pub const CUSTOM_VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("customValue");
     /// Property `datastore`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datacenter.html#datastore)
     pub const DATASTORE: p::Property<Self, Vec<MoRef<m::Datastore>>> = p::Property::new("datastore");
     /// Property `datastoreFolder`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datacenter.html#datastoreFolder)
     pub const DATASTORE_FOLDER: p::Property<Self, MoRef<m::Folder>> = p::Property::new("datastoreFolder");
     /// Property `declaredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#declaredAlarmState)
     pub const DECLARED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("declaredAlarmState");
     /// Property `disabledMethod`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#disabledMethod)
     pub const DISABLED_METHOD: p::Property<Self, Vec<String>> = p::Property::new("disabledMethod");
     /// Property `effectiveRole`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#effectiveRole)
     pub const EFFECTIVE_ROLE: p::Property<Self, Vec<i32>> = p::Property::new("effectiveRole");
     /// Property `hostFolder`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datacenter.html#hostFolder)
     pub const HOST_FOLDER: p::Property<Self, MoRef<m::Folder>> = p::Property::new("hostFolder");
     /// Property `name`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#name)
     pub const NAME: p::Property<Self, String> = p::Property::new("name");
     /// Property `network`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datacenter.html#network)
     pub const NETWORK: p::Property<Self, Vec<MoRef<m::Network>>> = p::Property::new("network");
     /// Property `networkFolder`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datacenter.html#networkFolder)
     pub const NETWORK_FOLDER: p::Property<Self, MoRef<m::Folder>> = p::Property::new("networkFolder");
     /// Property `overallStatus`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#overallStatus)
     pub const OVERALL_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("overallStatus");
     /// Property `parent`. Since API 2.5. Takes the privilege `System.View`.
-    pub const PARENT: p::Property<Self, MoRef<m::ManagedEntity>> = p::Property::new("parent");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#parent)
+    pub const PARENT: p::Property<Self, MoRef<m::ManagedEntity>, p::Optional> = p::Property::new("parent");
     /// Property `permission`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#permission)
     pub const PERMISSION: p::Property<Self, Vec<t::Permission>> = p::Property::new("permission");
     /// Property `recentTask`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#recentTask)
     pub const RECENT_TASK: p::Property<Self, Vec<MoRef<m::Task>>> = p::Property::new("recentTask");
     /// Property `tag`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#tag)
     pub const TAG: p::Property<Self, Vec<t::Tag>> = p::Property::new("tag");
     /// Property `triggeredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#triggeredAlarmState)
     pub const TRIGGERED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("triggeredAlarmState");
     /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#value)
     pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
     /// Property `vmFolder`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datacenter.html#vmFolder)
     pub const VM_FOLDER: p::Property<Self, MoRef<m::Folder>> = p::Property::new("vmFolder");
     /// Calls `BatchQueryConnectInfo`. Since API 6.7.1. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datacenter.html#batchQueryConnectInfo)
     pub fn batch_query_connect_info(&self, host_specs: &[t::HostConnectSpec]) -> c::Call<Vec<t::DatacenterBasicConnectInfo>> {
         c::CallBuilder::to(self, &METHODS[53]).arg(host_specs).end()
     }
     /// Calls `QueryConnectionInfo`. Since API 2.5. Takes the privilege `System.View`.
     ///
     /// Faults: [`HostConnectFault`](t::HostConnectFault), [`InvalidLogin`](t::InvalidLogin).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datacenter.html#queryConnectionInfo)
     pub fn query_connection_info(&self, hostname: &str, port: i32, username: &str, password: &str, ssl_thumbprint: Option<&str>, ssl_certificate: Option<&str>) -> c::Call<t::HostConnectInfo> {
         c::CallBuilder::to(self, &METHODS[504]).arg(hostname).arg(port).arg(username).arg(password).arg(ssl_thumbprint).arg(ssl_certificate).end()
     }
     /// Calls `QueryConnectionInfoViaSpec`. Since API 6.0. Takes the privilege `System.View`.
     ///
     /// Faults: [`HostConnectFault`](t::HostConnectFault), [`InvalidLogin`](t::InvalidLogin).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datacenter.html#queryConnectionInfoViaSpec)
     pub fn query_connection_info_via_spec(&self, spec: &t::HostConnectSpec) -> c::Call<t::HostConnectInfo> {
         c::CallBuilder::to(self, &METHODS[505]).arg(spec).end()
     }
     /// Calls `PowerOnMultiVM_Task`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datacenter.html#powerOnVm)
     pub fn power_on_multi_vm_task(&self, vm: &[MoRef<m::VirtualMachine>], option: &[d::Poly<t::OptionValue>]) -> c::Call<c::Task<t::ClusterPowerOnVmResult>> {
         c::CallBuilder::to(self, &METHODS[473]).arg(vm).arg(option).end()
     }
     /// Calls `queryDatacenterConfigOptionDescriptor`. Since API 5.1. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datacenter.html#queryConfigOptionDescriptor)
     pub fn query_datacenter_config_option_descriptor(&self) -> c::Call<Vec<t::VirtualMachineConfigOptionDescriptor>> {
         c::CallBuilder::to(self, &METHODS[969]).end()
     }
     /// Calls `ReconfigureDatacenter_Task`. Since API 5.1. Takes the privilege `Datacenter.Reconfigure`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datacenter.html#reconfigure)
     pub fn reconfigure_datacenter_task(&self, spec: &t::DatacenterConfigSpec, modify: bool) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[623]).arg(spec).arg(modify).end()
     }
 }
 
 /// Managed object `vim.Datastore`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datastore.html)
 #[derive(Clone, Debug)]
 pub struct Datastore(m::ManagedEntity);
 d::managed_object!(Datastore: m::ManagedEntity, "Datastore", [
@@ -980,106 +1472,172 @@ d::managed_object!(Datastore: m::ManagedEntity, "Datastore", [
 #[allow(clippy::too_many_arguments)]
 impl Datastore {
     /// Property `alarmActionsEnabled`. Since API 4.0. Takes the privilege `System.Read`.
-    pub const ALARM_ACTIONS_ENABLED: p::Property<Self, bool> = p::Property::new("alarmActionsEnabled");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#alarmActionsEnabled)
+    pub const ALARM_ACTIONS_ENABLED: p::Property<Self, bool, p::Optional> = p::Property::new("alarmActionsEnabled");
     /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#availableField)
     pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
     /// Property `browser`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datastore.html#browser)
     pub const BROWSER: p::Property<Self, MoRef<m::HostDatastoreBrowser>> = p::Property::new("browser");
     /// Property `capability`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datastore.html#capability)
     pub const CAPABILITY: p::Property<Self, t::DatastoreCapability> = p::Property::new("capability");
     /// Property `configIssue`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#configIssue)
     pub const CONFIG_ISSUE: p::Property<Self, Vec<d::Poly<t::Event>>> = p::Property::new("configIssue");
     /// Property `configStatus`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#configStatus)
     pub const CONFIG_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("configStatus");
     /// Property `customValue`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#customValue)
     pub const CUSTOM_VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("customValue");
     /// Property `declaredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#declaredAlarmState)
     pub const DECLARED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("declaredAlarmState");
     /// Property `disabledMethod`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#disabledMethod)
     pub const DISABLED_METHOD: p::Property<Self, Vec<String>> = p::Property::new("disabledMethod");
     /// Property `effectiveRole`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#effectiveRole)
     pub const EFFECTIVE_ROLE: p::Property<Self, Vec<i32>> = p::Property::new("effectiveRole");
     /// Property `host`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datastore.html#host)
     pub const HOST: p::Property<Self, Vec<t::DatastoreHostMount>> = p::Property::new("host");
     /// Property `info`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datastore.html#info)
     pub const INFO: p::Property<Self, d::Poly<t::DatastoreInfo>> = p::Property::new("info");
     /// Property `iormConfiguration`. Since API 4.1.
-    pub const IORM_CONFIGURATION: p::Property<Self, t::StorageIORMInfo> = p::Property::new("iormConfiguration");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datastore.html#iormConfiguration)
+    pub const IORM_CONFIGURATION: p::Property<Self, t::StorageIORMInfo, p::Optional> = p::Property::new("iormConfiguration");
     /// Property `name`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#name)
     pub const NAME: p::Property<Self, String> = p::Property::new("name");
     /// Property `overallStatus`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#overallStatus)
     pub const OVERALL_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("overallStatus");
     /// Property `parent`. Since API 2.5. Takes the privilege `System.View`.
-    pub const PARENT: p::Property<Self, MoRef<m::ManagedEntity>> = p::Property::new("parent");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#parent)
+    pub const PARENT: p::Property<Self, MoRef<m::ManagedEntity>, p::Optional> = p::Property::new("parent");
     /// Property `permission`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#permission)
     pub const PERMISSION: p::Property<Self, Vec<t::Permission>> = p::Property::new("permission");
     /// Property `recentTask`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#recentTask)
     pub const RECENT_TASK: p::Property<Self, Vec<MoRef<m::Task>>> = p::Property::new("recentTask");
     /// Property `summary`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datastore.html#summary)
     pub const SUMMARY: p::Property<Self, t::DatastoreSummary> = p::Property::new("summary");
     /// Property `tag`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#tag)
     pub const TAG: p::Property<Self, Vec<t::Tag>> = p::Property::new("tag");
     /// Property `triggeredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#triggeredAlarmState)
     pub const TRIGGERED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("triggeredAlarmState");
     /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#value)
     pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
     /// Property `vm`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datastore.html#vm)
     pub const VM: p::Property<Self, Vec<MoRef<m::VirtualMachine>>> = p::Property::new("vm");
     /// Calls `RefreshDatastore`. Since API 2.5. Takes the privilege `System.Read`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datastore.html#refresh)
     pub fn refresh_datastore(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[636]).end()
     }
     /// Calls `RefreshDatastoreStorageInfo`. Since API 4.0. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datastore.html#refreshStorageInfo)
     pub fn refresh_datastore_storage_info(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[637]).end()
     }
     /// Calls `UpdateVirtualMachineFiles_Task`. Since API 4.1. Takes the privilege `Datastore.UpdateVirtualMachineFiles`.
     ///
     /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`PlatformConfigFault`](t::PlatformConfigFault), [`ResourceInUse`](t::ResourceInUse), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datastore.html#updateVirtualMachineFiles)
     pub fn update_virtual_machine_files_task(&self, mount_path_datastore_mapping: &[t::DatastoreMountPathDatastorePair]) -> c::Call<c::Task<t::UpdateVirtualMachineFilesResult>> {
         c::CallBuilder::to(self, &METHODS[927]).arg(mount_path_datastore_mapping).end()
     }
     /// Calls `RenameDatastore`. Since API 2.5. Takes the privilege `Datastore.Rename`.
     ///
     /// Faults: [`DuplicateName`](t::DuplicateName), [`InvalidName`](t::InvalidName).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datastore.html#renameDatastore)
     pub fn rename_datastore(&self, new_name: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[702]).arg(new_name).end()
     }
     /// Calls `DestroyDatastore`. Since API 2.5. Takes the privilege `Datastore.Delete`.
     ///
     /// Faults: [`ResourceInUse`](t::ResourceInUse).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datastore.html#destroyDatastore)
     pub fn destroy_datastore(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[216]).end()
     }
     /// Calls `DatastoreEnterMaintenanceMode`. Since API 5.0. Takes the privilege `Datastore.Config`.
     ///
     /// Faults: [`InvalidState`](t::InvalidState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datastore.html#enterMaintenanceMode)
     pub fn datastore_enter_maintenance_mode(&self) -> c::Call<t::StoragePlacementResult> {
         c::CallBuilder::to(self, &METHODS[187]).end()
     }
     /// Calls `DatastoreExitMaintenanceMode_Task`. Since API 5.0. Takes the privilege `Datastore.Config`.
     ///
     /// Faults: [`InvalidState`](t::InvalidState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datastore.html#exitMaintenanceMode)
     pub fn datastore_exit_maintenance_mode_task(&self) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[188]).end()
     }
     /// Calls `IsClusteredVmdkEnabled`. Since API 7.0.0.0. Takes the privilege `System.Read`.
     ///
     /// Faults: [`InvalidDatastore`](t::InvalidDatastore).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datastore.html#isClusteredVmdkEnabled)
     pub fn is_clustered_vmdk_enabled(&self) -> c::Call<bool> {
         c::CallBuilder::to(self, &METHODS[398]).end()
     }
     /// Calls `UpdateVVolVirtualMachineFiles_Task`. Since API 6.5. Takes the privilege `Datastore.UpdateVirtualMachineFiles`.
     ///
     /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`NotSupported`](t::NotSupported), [`PlatformConfigFault`](t::PlatformConfigFault), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datastore.html#updateVVolVirtualMachineFiles)
     pub fn update_v_vol_virtual_machine_files_task(&self, failover_pair: &[t::DatastoreVVolContainerFailoverPair]) -> c::Call<c::Task<t::VVolVmConfigFileUpdateResult>> {
         c::CallBuilder::to(self, &METHODS[926]).arg(failover_pair).end()
     }
 }
 
 /// Managed object `vim.DatastoreNamespaceManager`. Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DatastoreNamespaceManager.html)
 #[derive(Clone, Debug)]
 pub struct DatastoreNamespaceManager(m::ManagedObject);
 d::managed_object!(DatastoreNamespaceManager: m::ManagedObject, "DatastoreNamespaceManager", [
@@ -1089,36 +1647,48 @@ impl DatastoreNamespaceManager {
     /// Calls `CreateDirectory`. Since API 5.5.
     ///
     /// Faults: [`CannotCreateFile`](t::CannotCreateFile), [`FileAlreadyExists`](t::FileAlreadyExists), [`InvalidDatastore`](t::InvalidDatastore).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DatastoreNamespaceManager.html#CreateDirectory)
     pub fn create_directory(&self, datastore: &MoRef<m::Datastore>, display_name: Option<&str>, policy: Option<&str>, size: Option<i64>) -> c::Call<String> {
         c::CallBuilder::to(self, &METHODS[135]).arg(datastore).arg(display_name).arg(policy).arg(size).end()
     }
     /// Calls `DeleteDirectory`. Since API 5.5.
     ///
     /// Faults: [`FileFault`](t::FileFault), [`FileNotFound`](t::FileNotFound), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidDatastorePath`](t::InvalidDatastorePath).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DatastoreNamespaceManager.html#DeleteDirectory)
     pub fn delete_directory(&self, datacenter: Option<&MoRef<m::Datacenter>>, datastore_path: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[194]).arg(datacenter).arg(datastore_path).end()
     }
     /// Calls `ConvertNamespacePathToUuidPath`. Since API 6.5. Takes the privilege `System.View`.
     ///
     /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidDatastorePath`](t::InvalidDatastorePath).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DatastoreNamespaceManager.html#ConvertNamespacePathToUuidPath)
     pub fn convert_namespace_path_to_uuid_path(&self, datacenter: Option<&MoRef<m::Datacenter>>, namespace_url: &str) -> c::Call<String> {
         c::CallBuilder::to(self, &METHODS[117]).arg(datacenter).arg(namespace_url).end()
     }
     /// Calls `IncreaseDirectorySize`. Since API 8.0.1.0.
     ///
     /// Faults: [`FileFault`](t::FileFault), [`FileNotFound`](t::FileNotFound), [`InvalidArgument`](t::InvalidArgument), [`InvalidDatastore`](t::InvalidDatastore), [`NotSupported`](t::NotSupported).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DatastoreNamespaceManager.html#IncreaseDirectorySize)
     pub fn increase_directory_size(&self, datacenter: Option<&MoRef<m::Datacenter>>, stable_name: &str, size: i64) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[385]).arg(datacenter).arg(stable_name).arg(size).end()
     }
     /// Calls `QueryDirectoryInfo`. Since API 8.0.1.0. Takes the privilege `System.View`.
     ///
     /// Faults: [`FileFault`](t::FileFault), [`FileNotFound`](t::FileNotFound), [`InvalidDatastore`](t::InvalidDatastore), [`NotSupported`](t::NotSupported).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DatastoreNamespaceManager.html#QueryDirectoryInfo)
     pub fn query_directory_info(&self, datacenter: Option<&MoRef<m::Datacenter>>, stable_name: &str) -> c::Call<t::DatastoreNamespaceManagerDirectoryInfo> {
         c::CallBuilder::to(self, &METHODS[511]).arg(datacenter).arg(stable_name).end()
     }
 }
 
 /// Managed object `vim.DiagnosticManager`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DiagnosticManager.html)
 #[derive(Clone, Debug)]
 pub struct DiagnosticManager(m::ManagedObject);
 d::managed_object!(DiagnosticManager: m::ManagedObject, "DiagnosticManager", [
@@ -1126,34 +1696,46 @@ d::managed_object!(DiagnosticManager: m::ManagedObject, "DiagnosticManager", [
 #[allow(clippy::too_many_arguments)]
 impl DiagnosticManager {
     /// Calls `QueryDescriptions`. Since API 2.5. Takes the privilege `Global.Diagnostics`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DiagnosticManager.html#queryDescriptions)
     pub fn query_descriptions(&self, host: Option<&MoRef<m::HostSystem>>) -> c::Call<Vec<t::DiagnosticManagerLogDescriptor>> {
         c::CallBuilder::to(self, &METHODS[510]).arg(host).end()
     }
     /// Calls `BrowseDiagnosticLog`. Since API 2.5. Takes the privilege `Global.Diagnostics`.
     ///
     /// Faults: [`CannotAccessFile`](t::CannotAccessFile).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DiagnosticManager.html#browse)
     pub fn browse_diagnostic_log(&self, host: Option<&MoRef<m::HostSystem>>, key: &str, start: Option<i32>, lines: Option<i32>) -> c::Call<t::DiagnosticManagerLogHeader> {
         c::CallBuilder::to(self, &METHODS[55]).arg(host).arg(key).arg(start).arg(lines).end()
     }
     /// Calls `GenerateLogBundles_Task`. Since API 2.5. Takes the privilege `Global.Diagnostics`.
     ///
     /// Faults: [`LogBundlingFailed`](t::LogBundlingFailed), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DiagnosticManager.html#generateLogBundles)
     pub fn generate_log_bundles_task(&self, include_default: bool, host: &[MoRef<m::HostSystem>]) -> c::Call<c::Task<Vec<t::DiagnosticManagerBundleInfo>>> {
         c::CallBuilder::to(self, &METHODS[319]).arg(include_default).arg(host).end()
     }
     /// Calls `FetchAuditRecords`. Since API 7.0.3.0. Takes the privilege `Global.Diagnostics`.
     ///
     /// Faults: [`InvalidState`](t::InvalidState), [`SystemError`](t::SystemError).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DiagnosticManager.html#FetchAuditRecords)
     pub fn fetch_audit_records(&self, token: Option<&str>) -> c::Call<t::DiagnosticManagerAuditRecordResult> {
         c::CallBuilder::to(self, &METHODS[293]).arg(token).end()
     }
     /// Calls `EmitSyslogMark`. Since API 8.0.0.2. Takes the privilege `Global.Diagnostics`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DiagnosticManager.html#EmitSyslogMark)
     pub fn emit_syslog_mark(&self, message: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[256]).arg(message).end()
     }
 }
 
 /// Managed object `vim.DirectPathProfileManager`. Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DirectPathProfileManager.html)
 #[derive(Clone, Debug)]
 pub struct DirectPathProfileManager(m::ManagedObject);
 d::managed_object!(DirectPathProfileManager: m::ManagedObject, "DirectPathProfileManager", [
@@ -1163,34 +1745,46 @@ impl DirectPathProfileManager {
     /// Calls `DirectPathProfileManagerCreate`. Since API 9.0.0.0. Takes the privilege `DirectPathProfileManager.Manage`.
     ///
     /// Faults: [`AlreadyExists`](t::AlreadyExists), [`InvalidArgument`](t::InvalidArgument).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DirectPathProfileManager.html#createDirectPathProfile)
     pub fn direct_path_profile_manager_create(&self, spec: &t::DirectPathProfileManagerCreateSpec) -> c::Call<String> {
         c::CallBuilder::to(self, &METHODS[229]).arg(spec).end()
     }
     /// Calls `DirectPathProfileManagerUpdate`. Since API 9.0.0.0. Takes the privilege `DirectPathProfileManager.Manage`.
     ///
     /// Faults: [`AlreadyExists`](t::AlreadyExists), [`InvalidArgument`](t::InvalidArgument), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DirectPathProfileManager.html#updateDirectPathProfile)
     pub fn direct_path_profile_manager_update(&self, id: &str, spec: &t::DirectPathProfileManagerUpdateSpec) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[233]).arg(id).arg(spec).end()
     }
     /// Calls `DirectPathProfileManagerDelete`. Since API 9.0.0.0. Takes the privilege `DirectPathProfileManager.Manage`.
     ///
     /// Faults: [`NotFound`](t::NotFound), [`ResourceInUse`](t::ResourceInUse).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DirectPathProfileManager.html#deleteDirectPathProfile)
     pub fn direct_path_profile_manager_delete(&self, id: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[230]).arg(id).end()
     }
     /// Calls `DirectPathProfileManagerList`. Since API 9.0.0.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DirectPathProfileManager.html#listDirectPathProfiles)
     pub fn direct_path_profile_manager_list(&self, filter_spec: &t::DirectPathProfileManagerFilterSpec) -> c::Call<Vec<t::DirectPathProfileInfo>> {
         c::CallBuilder::to(self, &METHODS[231]).arg(filter_spec).end()
     }
     /// Calls `DirectPathProfileManagerQueryCapacity`. Since API 9.0.0.0.
     ///
     /// Faults: [`InvalidArgument`](t::InvalidArgument).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DirectPathProfileManager.html#queryDirectPathProfileCapacity)
     pub fn direct_path_profile_manager_query_capacity(&self, target: &d::Poly<t::DirectPathProfileManagerTargetEntity>, query_spec: &[d::Poly<t::DirectPathProfileManagerCapacityQuerySpec>]) -> c::Call<Vec<d::Poly<t::DirectPathProfileManagerCapacityResult>>> {
         c::CallBuilder::to(self, &METHODS[232]).arg(target).arg(query_spec).end()
     }
 }
 
 /// Managed object `vim.dvs.DistributedVirtualPortgroup`. Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPortgroup.html)
 #[derive(Clone, Debug)]
 pub struct DistributedVirtualPortgroup(m::Network);
 d::managed_object!(DistributedVirtualPortgroup: m::Network, "DistributedVirtualPortgroup", [
@@ -1201,64 +1795,114 @@ d::managed_object!(DistributedVirtualPortgroup: m::Network, "DistributedVirtualP
 #[allow(clippy::too_many_arguments)]
 impl DistributedVirtualPortgroup {
     /// Property `alarmActionsEnabled`. Since API 4.0. Takes the privilege `System.Read`.
-    pub const ALARM_ACTIONS_ENABLED: p::Property<Self, bool> = p::Property::new("alarmActionsEnabled");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#alarmActionsEnabled)
+    pub const ALARM_ACTIONS_ENABLED: p::Property<Self, bool, p::Optional> = p::Property::new("alarmActionsEnabled");
     /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#availableField)
     pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
     /// Property `config`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPortgroup.html#config)
     pub const CONFIG: p::Property<Self, t::DVPortgroupConfigInfo> = p::Property::new("config");
     /// Property `configIssue`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#configIssue)
     pub const CONFIG_ISSUE: p::Property<Self, Vec<d::Poly<t::Event>>> = p::Property::new("configIssue");
     /// Property `configStatus`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#configStatus)
     pub const CONFIG_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("configStatus");
     /// Property `customValue`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#customValue)
     pub const CUSTOM_VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("customValue");
     /// Property `declaredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#declaredAlarmState)
     pub const DECLARED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("declaredAlarmState");
     /// Property `disabledMethod`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#disabledMethod)
     pub const DISABLED_METHOD: p::Property<Self, Vec<String>> = p::Property::new("disabledMethod");
     /// Property `effectiveRole`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#effectiveRole)
     pub const EFFECTIVE_ROLE: p::Property<Self, Vec<i32>> = p::Property::new("effectiveRole");
     /// Property `host`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Network.html#host)
     pub const HOST: p::Property<Self, Vec<MoRef<m::HostSystem>>> = p::Property::new("host");
     /// Property `key`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPortgroup.html#key)
     pub const KEY: p::Property<Self, String> = p::Property::new("key");
     /// Property `name`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#name)
     pub const NAME: p::Property<Self, String> = p::Property::new("name");
     /// Property `overallStatus`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#overallStatus)
     pub const OVERALL_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("overallStatus");
     /// Property `parent`. Since API 2.5. Takes the privilege `System.View`.
-    pub const PARENT: p::Property<Self, MoRef<m::ManagedEntity>> = p::Property::new("parent");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#parent)
+    pub const PARENT: p::Property<Self, MoRef<m::ManagedEntity>, p::Optional> = p::Property::new("parent");
     /// Property `permission`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#permission)
     pub const PERMISSION: p::Property<Self, Vec<t::Permission>> = p::Property::new("permission");
     /// Property `portKeys`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPortgroup.html#portKeys)
     pub const PORT_KEYS: p::Property<Self, Vec<String>> = p::Property::new("portKeys");
     /// Property `recentTask`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#recentTask)
     pub const RECENT_TASK: p::Property<Self, Vec<MoRef<m::Task>>> = p::Property::new("recentTask");
     /// Property `summary`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Network.html#summary)
     pub const SUMMARY: p::Property<Self, d::Poly<t::NetworkSummary>> = p::Property::new("summary");
     /// Property `tag`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#tag)
     pub const TAG: p::Property<Self, Vec<t::Tag>> = p::Property::new("tag");
     /// Property `triggeredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#triggeredAlarmState)
     pub const TRIGGERED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("triggeredAlarmState");
     /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#value)
     pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
     /// Property `vm`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Network.html#vm)
     pub const VM: p::Property<Self, Vec<MoRef<m::VirtualMachine>>> = p::Property::new("vm");
     /// Calls `ReconfigureDVPortgroup_Task`. Since API 4.0.
     ///
     /// Faults: [`ConcurrentAccess`](t::ConcurrentAccess), [`DuplicateName`](t::DuplicateName), [`DvsFault`](t::DvsFault), [`InvalidName`](t::InvalidName).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPortgroup.html#reconfigure)
     pub fn reconfigure_dv_portgroup_task(&self, spec: &t::DVPortgroupConfigSpec) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[622]).arg(spec).end()
     }
     /// Calls `DVPortgroupRollback_Task`. Since API 5.1.
     ///
     /// Faults: [`DvsFault`](t::DvsFault), [`RollbackFailure`](t::RollbackFailure).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPortgroup.html#rollback)
     pub fn dv_portgroup_rollback_task(&self, entity_backup: Option<&t::EntityBackupConfig>) -> c::Call<c::Task<Option<t::DVPortgroupConfigSpec>>> {
         c::CallBuilder::to(self, &METHODS[182]).arg(entity_backup).end()
     }
 }
 
 /// Managed object `vim.DistributedVirtualSwitch`. Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html)
 #[derive(Clone, Debug)]
 pub struct DistributedVirtualSwitch(m::ManagedEntity);
 d::managed_object!(DistributedVirtualSwitch: m::ManagedEntity, "DistributedVirtualSwitch", [
@@ -1273,174 +1917,264 @@ d::managed_object!(DistributedVirtualSwitch: m::ManagedEntity, "DistributedVirtu
 #[allow(clippy::too_many_arguments)]
 impl DistributedVirtualSwitch {
     /// Property `alarmActionsEnabled`. Since API 4.0. Takes the privilege `System.Read`.
-    pub const ALARM_ACTIONS_ENABLED: p::Property<Self, bool> = p::Property::new("alarmActionsEnabled");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#alarmActionsEnabled)
+    pub const ALARM_ACTIONS_ENABLED: p::Property<Self, bool, p::Optional> = p::Property::new("alarmActionsEnabled");
     /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#availableField)
     pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
     /// Property `capability`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#capability)
     pub const CAPABILITY: p::Property<Self, t::DVSCapability> = p::Property::new("capability");
     /// Property `config`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#config)
     pub const CONFIG: p::Property<Self, d::Poly<t::DVSConfigInfo>> = p::Property::new("config");
     /// Property `configIssue`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#configIssue)
     pub const CONFIG_ISSUE: p::Property<Self, Vec<d::Poly<t::Event>>> = p::Property::new("configIssue");
     /// Property `configStatus`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#configStatus)
     pub const CONFIG_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("configStatus");
     /// Property `customValue`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#customValue)
     pub const CUSTOM_VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("customValue");
     /// Property `declaredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#declaredAlarmState)
     pub const DECLARED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("declaredAlarmState");
     /// Property `disabledMethod`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#disabledMethod)
     pub const DISABLED_METHOD: p::Property<Self, Vec<String>> = p::Property::new("disabledMethod");
     /// Property `effectiveRole`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#effectiveRole)
     pub const EFFECTIVE_ROLE: p::Property<Self, Vec<i32>> = p::Property::new("effectiveRole");
     /// Property `name`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#name)
     pub const NAME: p::Property<Self, String> = p::Property::new("name");
     /// Property `networkResourcePool`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#networkResourcePool)
     pub const NETWORK_RESOURCE_POOL: p::Property<Self, Vec<t::DVSNetworkResourcePool>> = p::Property::new("networkResourcePool");
     /// Property `overallStatus`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#overallStatus)
     pub const OVERALL_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("overallStatus");
     /// Property `parent`. Since API 2.5. Takes the privilege `System.View`.
-    pub const PARENT: p::Property<Self, MoRef<m::ManagedEntity>> = p::Property::new("parent");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#parent)
+    pub const PARENT: p::Property<Self, MoRef<m::ManagedEntity>, p::Optional> = p::Property::new("parent");
     /// Property `permission`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#permission)
     pub const PERMISSION: p::Property<Self, Vec<t::Permission>> = p::Property::new("permission");
     /// Property `portgroup`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#portgroup)
     pub const PORTGROUP: p::Property<Self, Vec<MoRef<m::DistributedVirtualPortgroup>>> = p::Property::new("portgroup");
     /// Property `recentTask`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#recentTask)
     pub const RECENT_TASK: p::Property<Self, Vec<MoRef<m::Task>>> = p::Property::new("recentTask");
     /// Property `runtime`. Since API 5.1.
-    pub const RUNTIME: p::Property<Self, t::DVSRuntimeInfo> = p::Property::new("runtime");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#runtime)
+    pub const RUNTIME: p::Property<Self, t::DVSRuntimeInfo, p::Optional> = p::Property::new("runtime");
     /// Property `summary`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#summary)
     pub const SUMMARY: p::Property<Self, t::DVSSummary> = p::Property::new("summary");
     /// Property `tag`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#tag)
     pub const TAG: p::Property<Self, Vec<t::Tag>> = p::Property::new("tag");
     /// Property `triggeredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#triggeredAlarmState)
     pub const TRIGGERED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("triggeredAlarmState");
     /// Property `uuid`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#uuid)
     pub const UUID: p::Property<Self, String> = p::Property::new("uuid");
     /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#value)
     pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
     /// Calls `FetchDVPortKeys`. Since API 4.0. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#fetchPortKeys)
     pub fn fetch_dv_port_keys(&self, criteria: Option<&t::DistributedVirtualSwitchPortCriteria>) -> c::Call<Vec<String>> {
         c::CallBuilder::to(self, &METHODS[294]).arg(criteria).end()
     }
     /// Calls `FetchDVPorts`. Since API 4.0. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#fetchPorts)
     pub fn fetch_dv_ports(&self, criteria: Option<&t::DistributedVirtualSwitchPortCriteria>) -> c::Call<Vec<t::DistributedVirtualPort>> {
         c::CallBuilder::to(self, &METHODS[295]).arg(criteria).end()
     }
     /// Calls `QueryUsedVlanIdInDvs`. Since API 4.0. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#queryUsedVlanId)
     pub fn query_used_vlan_id_in_dvs(&self) -> c::Call<Vec<i32>> {
         c::CallBuilder::to(self, &METHODS[586]).end()
     }
     /// Calls `ReconfigureDvs_Task`. Since API 4.0.
     ///
     /// Faults: [`AlreadyExists`](t::AlreadyExists), [`ConcurrentAccess`](t::ConcurrentAccess), [`DuplicateName`](t::DuplicateName), [`DvsFault`](t::DvsFault), [`DvsNotAuthorized`](t::DvsNotAuthorized), [`InvalidName`](t::InvalidName), [`InvalidState`](t::InvalidState), [`LimitExceeded`](t::LimitExceeded), [`NotFound`](t::NotFound), [`ResourceInUse`](t::ResourceInUse), [`ResourceNotAvailable`](t::ResourceNotAvailable).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#reconfigure)
     pub fn reconfigure_dvs_task(&self, spec: &d::Poly<t::DVSConfigSpec>) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[625]).arg(spec).end()
     }
     /// Calls `PerformDvsProductSpecOperation_Task`. Since API 4.0. Takes the privilege `DVSwitch.Modify`.
     ///
     /// Faults: [`DvsFault`](t::DvsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#performProductSpecOperation)
     pub fn perform_dvs_product_spec_operation_task(&self, operation: &str, product_spec: Option<&t::DistributedVirtualSwitchProductSpec>) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[464]).arg(operation).arg(product_spec).end()
     }
     /// Calls `MergeDvs_Task`. Since API 4.0. Takes the privilege `DVSwitch.Modify`.
     ///
     /// Faults: [`DvsFault`](t::DvsFault), [`InvalidHostState`](t::InvalidHostState), [`NotFound`](t::NotFound), [`ResourceInUse`](t::ResourceInUse).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#merge)
     pub fn merge_dvs_task(&self, dvs: &MoRef<m::DistributedVirtualSwitch>) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[443]).arg(dvs).end()
     }
     /// Calls `AddDVPortgroup_Task`. Since API 4.0. Takes the privilege `DVPortgroup.Create`.
     ///
     /// Faults: [`DuplicateName`](t::DuplicateName), [`DvsFault`](t::DvsFault), [`InvalidName`](t::InvalidName).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#addPortgroups)
     pub fn add_dv_portgroup_task(&self, spec: &[t::DVPortgroupConfigSpec]) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[13]).arg(spec).end()
     }
     /// Calls `MoveDVPort_Task`. Since API 4.0. Takes the privilege `DVSwitch.Modify`.
     ///
     /// Faults: [`ConcurrentAccess`](t::ConcurrentAccess), [`DvsFault`](t::DvsFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#movePort)
     pub fn move_dv_port_task(&self, port_key: &[String], destination_portgroup_key: Option<&str>) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[451]).arg(port_key).arg(destination_portgroup_key).end()
     }
     /// Calls `UpdateDvsCapability`. Since API 4.0. Takes the privilege `DVSwitch.Modify`.
     ///
     /// Faults: [`DvsFault`](t::DvsFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#updateCapability)
     pub fn update_dvs_capability(&self, capability: &t::DVSCapability) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[872]).arg(capability).end()
     }
     /// Calls `ReconfigureDVPort_Task`. Since API 4.0. Takes the privilege `DVSwitch.PortConfig`.
     ///
     /// Faults: [`ConcurrentAccess`](t::ConcurrentAccess), [`DvsFault`](t::DvsFault), [`NotFound`](t::NotFound), [`ResourceInUse`](t::ResourceInUse).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#reconfigurePort)
     pub fn reconfigure_dv_port_task(&self, port: &[t::DVPortConfigSpec]) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[621]).arg(port).end()
     }
     /// Calls `RefreshDVPortState`. Since API 4.0. Takes the privilege `System.Read`.
     ///
     /// Faults: [`DvsFault`](t::DvsFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#refreshPortState)
     pub fn refresh_dv_port_state(&self, port_keys: &[String]) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[635]).arg(port_keys).end()
     }
     /// Calls `RectifyDvsHost_Task`. Since API 4.0. Takes the privilege `System.Read`.
     ///
     /// Faults: [`DvsFault`](t::DvsFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#rectifyHost)
     pub fn rectify_dvs_host_task(&self, hosts: &[MoRef<m::HostSystem>]) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[632]).arg(hosts).end()
     }
     /// Calls `UpdateNetworkResourcePool`. Since API 4.1. Takes the privilege `DVSwitch.ResourceManagement`.
     ///
     /// Faults: [`ConcurrentAccess`](t::ConcurrentAccess), [`DvsFault`](t::DvsFault), [`InvalidName`](t::InvalidName), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#updateNetworkResourcePool)
     pub fn update_network_resource_pool(&self, config_spec: &[t::DVSNetworkResourcePoolConfigSpec]) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[902]).arg(config_spec).end()
     }
     /// Calls `AddNetworkResourcePool`. Since API 5.0. Takes the privilege `DVSwitch.ResourceManagement`.
     ///
     /// Faults: [`DvsFault`](t::DvsFault), [`InvalidName`](t::InvalidName).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#addNetworkResourcePool)
     pub fn add_network_resource_pool(&self, config_spec: &[t::DVSNetworkResourcePoolConfigSpec]) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[25]).arg(config_spec).end()
     }
     /// Calls `RemoveNetworkResourcePool`. Since API 5.0. Takes the privilege `DVSwitch.ResourceManagement`.
     ///
     /// Faults: [`DvsFault`](t::DvsFault), [`InvalidName`](t::InvalidName), [`NotFound`](t::NotFound), [`ResourceInUse`](t::ResourceInUse).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#removeNetworkResourcePool)
     pub fn remove_network_resource_pool(&self, key: &[String]) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[686]).arg(key).end()
     }
     /// Calls `DvsReconfigureVmVnicNetworkResourcePool_Task`. Since API 6.0. Takes the privilege `DVSwitch.ResourceManagement`.
     ///
     /// Faults: [`ConcurrentAccess`](t::ConcurrentAccess), [`ConflictingConfiguration`](t::ConflictingConfiguration), [`DvsFault`](t::DvsFault), [`InvalidName`](t::InvalidName), [`NotFound`](t::NotFound), [`ResourceInUse`](t::ResourceInUse).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#reconfigureVmVnicNetworkResourcePool)
     pub fn dvs_reconfigure_vm_vnic_network_resource_pool_task(&self, config_spec: &[t::DvsVmVnicResourcePoolConfigSpec]) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[254]).arg(config_spec).end()
     }
     /// Calls `EnableNetworkResourceManagement`. Since API 4.1. Takes the privilege `DVSwitch.ResourceManagement`.
     ///
     /// Faults: [`DvsFault`](t::DvsFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#enableNetworkResourceManagement)
     pub fn enable_network_resource_management(&self, enable: bool) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[265]).arg(enable).end()
     }
     /// Calls `DVSRollback_Task`. Since API 5.1.
     ///
     /// Faults: [`DvsFault`](t::DvsFault), [`RollbackFailure`](t::RollbackFailure).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#rollback)
     pub fn dvs_rollback_task(&self, entity_backup: Option<&t::EntityBackupConfig>) -> c::Call<c::Task<Option<d::Poly<t::DVSConfigSpec>>>> {
         c::CallBuilder::to(self, &METHODS[186]).arg(entity_backup).end()
     }
     /// Calls `CreateDVPortgroup_Task`. Since API 5.1. Takes the privilege `DVPortgroup.Create`.
     ///
     /// Faults: [`DuplicateName`](t::DuplicateName), [`DvsFault`](t::DvsFault), [`InvalidName`](t::InvalidName).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#addPortgroup)
     pub fn create_dv_portgroup_task(&self, spec: &t::DVPortgroupConfigSpec) -> c::Call<c::Task<MoRef<m::DistributedVirtualPortgroup>>> {
         c::CallBuilder::to(self, &METHODS[129]).arg(spec).end()
     }
     /// Calls `UpdateDVSHealthCheckConfig_Task`. Since API 5.1. Takes the privilege `DVSwitch.Modify`.
     ///
     /// Faults: [`DvsFault`](t::DvsFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#updateHealthCheckConfig)
     pub fn update_dvs_health_check_config_task(&self, health_check_config: &[d::Poly<t::DVSHealthCheckConfig>]) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[865]).arg(health_check_config).end()
     }
     /// Calls `LookupDvPortGroup`. Since API 5.1. Takes the privilege `System.Read`.
     ///
     /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#lookupPortgroup)
     pub fn lookup_dv_port_group(&self, portgroup_key: &str) -> c::Call<Option<MoRef<m::DistributedVirtualPortgroup>>> {
         c::CallBuilder::to(self, &METHODS[427]).arg(portgroup_key).end()
     }
 }
 
 /// Managed object `vim.dvs.DistributedVirtualSwitchManager`. Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.html)
 #[derive(Clone, Debug)]
 pub struct DistributedVirtualSwitchManager(m::ManagedObject);
 d::managed_object!(DistributedVirtualSwitchManager: m::ManagedObject, "DistributedVirtualSwitchManager", [
@@ -1448,80 +2182,112 @@ d::managed_object!(DistributedVirtualSwitchManager: m::ManagedObject, "Distribut
 #[allow(clippy::too_many_arguments)]
 impl DistributedVirtualSwitchManager {
     /// Calls `QueryAvailableDvsSpec`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.html#querySupportedSwitchSpec)
     pub fn query_available_dvs_spec(&self, recommended: Option<bool>) -> c::Call<Vec<t::DistributedVirtualSwitchProductSpec>> {
         c::CallBuilder::to(self, &METHODS[485]).arg(recommended).end()
     }
     /// Calls `QuerySupportedNetworkOffloadSpec`. Since API 8.0.0.1. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.html#querySupportedNetworkOffloadSpec)
     pub fn query_supported_network_offload_spec(&self, switch_product_spec: &t::DistributedVirtualSwitchProductSpec) -> c::Call<Vec<t::DistributedVirtualSwitchNetworkOffloadSpec>> {
         c::CallBuilder::to(self, &METHODS[577]).arg(switch_product_spec).end()
     }
     /// Calls `QueryCompatibleVmnicsFromHosts`. Since API 8.0.0.1. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.html#queryCompatibleVmnicsFromHosts)
     pub fn query_compatible_vmnics_from_hosts(&self, hosts: &[MoRef<m::HostSystem>], dvs: &MoRef<m::DistributedVirtualSwitch>) -> c::Call<Vec<t::DVSManagerPhysicalNicsList>> {
         c::CallBuilder::to(self, &METHODS[497]).arg(hosts).arg(dvs).end()
     }
     /// Calls `QueryCompatibleHostForNewDvs`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.html#queryCompatibleHostForNewDvs)
     pub fn query_compatible_host_for_new_dvs(&self, container: &MoRef<m::ManagedEntity>, recursive: bool, switch_product_spec: Option<&t::DistributedVirtualSwitchProductSpec>) -> c::Call<Vec<MoRef<m::HostSystem>>> {
         c::CallBuilder::to(self, &METHODS[496]).arg(container).arg(recursive).arg(switch_product_spec).end()
     }
     /// Calls `QueryCompatibleHostForExistingDvs`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.html#queryCompatibleHostForExistingDvs)
     pub fn query_compatible_host_for_existing_dvs(&self, container: &MoRef<m::ManagedEntity>, recursive: bool, dvs: &MoRef<m::DistributedVirtualSwitch>) -> c::Call<Vec<MoRef<m::HostSystem>>> {
         c::CallBuilder::to(self, &METHODS[495]).arg(container).arg(recursive).arg(dvs).end()
     }
     /// Calls `QueryDvsCompatibleHostSpec`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.html#queryCompatibleHostSpec)
     pub fn query_dvs_compatible_host_spec(&self, switch_product_spec: Option<&t::DistributedVirtualSwitchProductSpec>) -> c::Call<Vec<t::DistributedVirtualSwitchHostProductSpec>> {
         c::CallBuilder::to(self, &METHODS[516]).arg(switch_product_spec).end()
     }
     /// Calls `QueryDvsFeatureCapability`. Since API 4.1. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.html#queryFeatureCapability)
     pub fn query_dvs_feature_capability(&self, switch_product_spec: Option<&t::DistributedVirtualSwitchProductSpec>) -> c::Call<Option<d::Poly<t::DVSFeatureCapability>>> {
         c::CallBuilder::to(self, &METHODS[518]).arg(switch_product_spec).end()
     }
     /// Calls `QueryDvsByUuid`. Since API 4.0. Takes the privilege `System.View`.
     ///
     /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.html#querySwitchByUuid)
     pub fn query_dvs_by_uuid(&self, uuid: &str) -> c::Call<Option<MoRef<m::DistributedVirtualSwitch>>> {
         c::CallBuilder::to(self, &METHODS[514]).arg(uuid).end()
     }
     /// Calls `QueryDvsConfigTarget`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.html#queryDvsConfigTarget)
     pub fn query_dvs_config_target(&self, host: Option<&MoRef<m::HostSystem>>, dvs: Option<&MoRef<m::DistributedVirtualSwitch>>) -> c::Call<t::DVSManagerDvsConfigTarget> {
         c::CallBuilder::to(self, &METHODS[517]).arg(host).arg(dvs).end()
     }
     /// Calls `QueryDvsCheckCompatibility`. Since API 4.1. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.html#checkCompatibility)
     pub fn query_dvs_check_compatibility(&self, host_container: &t::DistributedVirtualSwitchManagerHostContainer, dvs_product_spec: Option<&t::DistributedVirtualSwitchManagerDvsProductSpec>, host_filter_spec: &[d::Poly<t::DistributedVirtualSwitchManagerHostDvsFilterSpec>]) -> c::Call<Vec<t::DistributedVirtualSwitchManagerCompatibilityResult>> {
         c::CallBuilder::to(self, &METHODS[515]).arg(host_container).arg(dvs_product_spec).arg(host_filter_spec).end()
     }
     /// Calls `RectifyDvsOnHost_Task`. Since API 5.0. Takes the privilege `System.Read`.
     ///
     /// Faults: [`DvsFault`](t::DvsFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.html#rectifyHost)
     pub fn rectify_dvs_on_host_task(&self, hosts: &[MoRef<m::HostSystem>]) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[633]).arg(hosts).end()
     }
     /// Calls `DVSManagerExportEntity_Task`. Since API 5.1.
     ///
     /// Faults: [`BackupBlobWriteFailure`](t::BackupBlobWriteFailure), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.html#exportEntity)
     pub fn dvs_manager_export_entity_task(&self, selection_set: &[d::Poly<t::SelectionSet>]) -> c::Call<c::Task<Vec<t::EntityBackupConfig>>> {
         c::CallBuilder::to(self, &METHODS[183]).arg(selection_set).end()
     }
     /// Calls `DVSManagerImportEntity_Task`. Since API 5.1.
     ///
     /// Faults: [`DvsFault`](t::DvsFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.html#importEntity)
     pub fn dvs_manager_import_entity_task(&self, entity_backup: &[t::EntityBackupConfig], import_type: &str) -> c::Call<c::Task<t::DistributedVirtualSwitchManagerImportResult>> {
         c::CallBuilder::to(self, &METHODS[184]).arg(entity_backup).arg(import_type).end()
     }
     /// Calls `DVSManagerLookupDvPortGroup`. Since API 5.1. Takes the privilege `System.View`.
     ///
     /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.html#lookupPortgroup)
     pub fn dvs_manager_lookup_dv_port_group(&self, switch_uuid: &str, portgroup_key: &str) -> c::Call<Option<MoRef<m::DistributedVirtualPortgroup>>> {
         c::CallBuilder::to(self, &METHODS[185]).arg(switch_uuid).arg(portgroup_key).end()
     }
     /// Calls `GetVpcNetworkSpan`. Since API 9.1.0.0. Takes the privilege `System.View`.
     ///
     /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.html#getVpcNetworkSpan)
     pub fn get_vpc_network_span(&self, span_id: Option<&str>) -> c::Call<Vec<t::DistributedVirtualSwitchManagerSpanInfo>> {
         c::CallBuilder::to(self, &METHODS[331]).arg(span_id).end()
     }
 }
 
 /// Managed object `vim.EnvironmentBrowser`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.EnvironmentBrowser.html)
 #[derive(Clone, Debug)]
 pub struct EnvironmentBrowser(m::ManagedObject);
 d::managed_object!(EnvironmentBrowser: m::ManagedObject, "EnvironmentBrowser", [
@@ -1530,30 +2296,44 @@ d::managed_object!(EnvironmentBrowser: m::ManagedObject, "EnvironmentBrowser", [
 #[allow(clippy::too_many_arguments)]
 impl EnvironmentBrowser {
     /// Property `datastoreBrowser`. Since API 2.5. Takes the privilege `System.View`.
-    pub const DATASTORE_BROWSER: p::Property<Self, MoRef<m::HostDatastoreBrowser>> = p::Property::new("datastoreBrowser");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.EnvironmentBrowser.html#datastoreBrowser)
+    pub const DATASTORE_BROWSER: p::Property<Self, MoRef<m::HostDatastoreBrowser>, p::Optional> = p::Property::new("datastoreBrowser");
     /// Calls `QueryConfigOptionDescriptor`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.EnvironmentBrowser.html#queryConfigOptionDescriptor)
     pub fn query_config_option_descriptor(&self) -> c::Call<Vec<t::VirtualMachineConfigOptionDescriptor>> {
         c::CallBuilder::to(self, &METHODS[500]).end()
     }
     /// Calls `QueryConfigOption`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.EnvironmentBrowser.html#queryConfigOption)
     pub fn query_config_option(&self, key: Option<&str>, host: Option<&MoRef<m::HostSystem>>) -> c::Call<Option<t::VirtualMachineConfigOption>> {
         c::CallBuilder::to(self, &METHODS[499]).arg(key).arg(host).end()
     }
     /// Calls `QueryConfigOptionEx`. Since API 6.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.EnvironmentBrowser.html#queryConfigOptionEx)
     pub fn query_config_option_ex(&self, spec: Option<&t::EnvironmentBrowserConfigOptionQuerySpec>) -> c::Call<Option<t::VirtualMachineConfigOption>> {
         c::CallBuilder::to(self, &METHODS[501]).arg(spec).end()
     }
     /// Calls `QueryConfigTarget`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.EnvironmentBrowser.html#queryConfigTarget)
     pub fn query_config_target(&self, host: Option<&MoRef<m::HostSystem>>) -> c::Call<Option<t::ConfigTarget>> {
         c::CallBuilder::to(self, &METHODS[502]).arg(host).end()
     }
     /// Calls `QueryTargetCapabilities`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.EnvironmentBrowser.html#queryTargetCapabilities)
     pub fn query_target_capabilities(&self, host: Option<&MoRef<m::HostSystem>>) -> c::Call<Option<t::HostCapability>> {
         c::CallBuilder::to(self, &METHODS[580]).arg(host).end()
     }
 }
 
 /// Managed object `vim.event.EventHistoryCollector`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EventHistoryCollector.html)
 #[derive(Clone, Debug)]
 pub struct EventHistoryCollector(m::HistoryCollector);
 d::managed_object!(EventHistoryCollector: m::HistoryCollector, "EventHistoryCollector", [
@@ -1563,22 +2343,34 @@ d::managed_object!(EventHistoryCollector: m::HistoryCollector, "EventHistoryColl
 #[allow(clippy::too_many_arguments)]
 impl EventHistoryCollector {
     /// Property `filter`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HistoryCollector.html#filter)
     pub const FILTER: p::Property<Self, d::Value> = p::Property::new("filter");
     /// Property `initialized`. Since API 8.0.3.0.
-    pub const INITIALIZED: p::Property<Self, bool> = p::Property::new("initialized");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EventHistoryCollector.html#initialized)
+    pub const INITIALIZED: p::Property<Self, bool, p::Optional> = p::Property::new("initialized");
     /// Property `latestPage`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EventHistoryCollector.html#latestPage)
     pub const LATEST_PAGE: p::Property<Self, Vec<d::Poly<t::Event>>> = p::Property::new("latestPage");
     /// Calls `ReadNextEvents`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EventHistoryCollector.html#readNext)
     pub fn read_next_events(&self, max_count: i32) -> c::Call<Vec<d::Poly<t::Event>>> {
         c::CallBuilder::to(self, &METHODS[603]).arg(max_count).end()
     }
     /// Calls `ReadPreviousEvents`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EventHistoryCollector.html#readPrev)
     pub fn read_previous_events(&self, max_count: i32) -> c::Call<Vec<d::Poly<t::Event>>> {
         c::CallBuilder::to(self, &METHODS[606]).arg(max_count).end()
     }
 }
 
 /// Managed object `vim.event.EventManager`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EventManager.html)
 #[derive(Clone, Debug)]
 pub struct EventManager(m::ManagedObject);
 d::managed_object!(EventManager: m::ManagedObject, "EventManager", [
@@ -1589,38 +2381,56 @@ d::managed_object!(EventManager: m::ManagedObject, "EventManager", [
 #[allow(clippy::too_many_arguments)]
 impl EventManager {
     /// Property `description`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EventManager.html#description)
     pub const DESCRIPTION: p::Property<Self, t::EventDescription> = p::Property::new("description");
     /// Property `latestEvent`. Since API 2.5. Takes the privilege `System.View`.
-    pub const LATEST_EVENT: p::Property<Self, d::Poly<t::Event>> = p::Property::new("latestEvent");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EventManager.html#latestEvent)
+    pub const LATEST_EVENT: p::Property<Self, d::Poly<t::Event>, p::Optional> = p::Property::new("latestEvent");
     /// Property `maxCollector`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EventManager.html#maxCollector)
     pub const MAX_COLLECTOR: p::Property<Self, i32> = p::Property::new("maxCollector");
     /// Calls `RetrieveArgumentDescription`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EventManager.html#retrieveArgumentDescription)
     pub fn retrieve_argument_description(&self, event_type_id: &str) -> c::Call<Vec<t::EventArgDesc>> {
         c::CallBuilder::to(self, &METHODS[736]).arg(event_type_id).end()
     }
     /// Calls `CreateCollectorForEvents`. Since API 2.5. Takes the privilege `System.View`.
     ///
     /// Faults: [`InvalidState`](t::InvalidState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EventManager.html#createCollector)
     pub fn create_collector_for_events(&self, filter: &t::EventFilterSpec) -> c::Call<MoRef<m::EventHistoryCollector>> {
         c::CallBuilder::to(self, &METHODS[124]).arg(filter).end()
     }
     /// Calls `LogUserEvent`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EventManager.html#logUserEvent)
     pub fn log_user_event(&self, entity: &MoRef<m::ManagedEntity>, msg: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[420]).arg(entity).arg(msg).end()
     }
     /// Calls `QueryEvents`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EventManager.html#QueryEvent)
     pub fn query_events(&self, filter: &t::EventFilterSpec, event_view_spec: Option<&d::Poly<t::EventManagerEventViewSpec>>) -> c::Call<Vec<d::Poly<t::Event>>> {
         c::CallBuilder::to(self, &METHODS[519]).arg(filter).arg(event_view_spec).end()
     }
     /// Calls `PostEvent`. Since API 2.5. Takes the privilege `Global.LogEvent`.
     ///
     /// Faults: [`InvalidEvent`](t::InvalidEvent).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EventManager.html#postEvent)
     pub fn post_event(&self, event_to_post: &d::Poly<t::Event>, task_info: Option<&t::TaskInfo>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[468]).arg(event_to_post).arg(task_info).end()
     }
 }
 
 /// Managed object `vim.ExtensibleManagedObject`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html)
 #[derive(Clone, Debug)]
 pub struct ExtensibleManagedObject(m::ManagedObject);
 d::managed_object!(ExtensibleManagedObject: m::ManagedObject, "ExtensibleManagedObject", [
@@ -1630,16 +2440,24 @@ d::managed_object!(ExtensibleManagedObject: m::ManagedObject, "ExtensibleManaged
 #[allow(clippy::too_many_arguments)]
 impl ExtensibleManagedObject {
     /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#availableField)
     pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
     /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#value)
     pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
     /// Calls `setCustomValue`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#setCustomValue)
     pub fn set_custom_value(&self, key: &str, value: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[972]).arg(key).arg(value).end()
     }
 }
 
 /// Managed object `vim.ExtensionManager`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensionManager.html)
 #[derive(Clone, Debug)]
 pub struct ExtensionManager(m::ManagedObject);
 d::managed_object!(ExtensionManager: m::ManagedObject, "ExtensionManager", [
@@ -1648,58 +2466,82 @@ d::managed_object!(ExtensionManager: m::ManagedObject, "ExtensionManager", [
 #[allow(clippy::too_many_arguments)]
 impl ExtensionManager {
     /// Property `extensionList`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensionManager.html#extensionList)
     pub const EXTENSION_LIST: p::Property<Self, Vec<t::Extension>> = p::Property::new("extensionList");
     /// Calls `UnregisterExtension`. Since API 2.5. Takes the privilege `Extension.Unregister`.
     ///
     /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensionManager.html#unregisterExtension)
     pub fn unregister_extension(&self, extension_key: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[851]).arg(extension_key).end()
     }
     /// Calls `FindExtension`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensionManager.html#findExtension)
     pub fn find_extension(&self, extension_key: &str) -> c::Call<Option<t::Extension>> {
         c::CallBuilder::to(self, &METHODS[308]).arg(extension_key).end()
     }
     /// Calls `RegisterExtension`. Since API 2.5. Takes the privilege `Extension.Register`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensionManager.html#registerExtension)
     pub fn register_extension(&self, extension: &t::Extension) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[652]).arg(extension).end()
     }
     /// Calls `UpdateExtension`. Since API 2.5. Takes the privilege `Extension.Update`.
     ///
     /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensionManager.html#updateExtension)
     pub fn update_extension(&self, extension: &t::Extension) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[873]).arg(extension).end()
     }
     /// Calls `GetPublicKey`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensionManager.html#getPublicKey)
     pub fn get_public_key(&self) -> c::Call<String> {
         c::CallBuilder::to(self, &METHODS[326]).end()
     }
     /// Calls `SetPublicKey`. Since API 2.5. Takes the privilege `Extension.Update`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensionManager.html#setPublicKey)
     pub fn set_public_key(&self, extension_key: &str, public_key: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[803]).arg(extension_key).arg(public_key).end()
     }
     /// Calls `SetExtensionCertificate`. Since API 4.0. Takes the privilege `Extension.Update`.
     ///
     /// Faults: [`NoClientCertificate`](t::NoClientCertificate), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensionManager.html#setCertificate)
     pub fn set_extension_certificate(&self, extension_key: &str, certificate_pem: Option<&str>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[795]).arg(extension_key).arg(certificate_pem).end()
     }
     /// Calls `SetServiceAccount`. Since API 8.0.2.0. Takes the privilege `Extension.Update`.
     ///
     /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensionManager.html#setServiceAccount)
     pub fn set_service_account(&self, extension_key: &str, service_account: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[806]).arg(extension_key).arg(service_account).end()
     }
     /// Calls `QueryManagedBy`. Since API 5.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensionManager.html#queryManagedBy)
     pub fn query_managed_by(&self, extension_key: &str) -> c::Call<Vec<MoRef<m::ManagedEntity>>> {
         c::CallBuilder::to(self, &METHODS[545]).arg(extension_key).end()
     }
     /// Calls `QueryExtensionIpAllocationUsage`. Since API 5.1. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensionManager.html#queryExtensionIpAllocationUsage)
     pub fn query_extension_ip_allocation_usage(&self, extension_keys: &[String]) -> c::Call<Vec<t::ExtensionManagerIpAllocationUsage>> {
         c::CallBuilder::to(self, &METHODS[521]).arg(extension_keys).end()
     }
 }
 
 /// Managed object `vim.vcha.FailoverClusterConfigurator`. Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterConfigurator.html)
 #[derive(Clone, Debug)]
 pub struct FailoverClusterConfigurator(m::ManagedObject);
 d::managed_object!(FailoverClusterConfigurator: m::ManagedObject, "FailoverClusterConfigurator", [
@@ -1708,38 +2550,56 @@ d::managed_object!(FailoverClusterConfigurator: m::ManagedObject, "FailoverClust
 #[allow(clippy::too_many_arguments)]
 impl FailoverClusterConfigurator {
     /// Property `disabledConfigureMethod`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterConfigurator.html#disabledConfigureMethod)
     pub const DISABLED_CONFIGURE_METHOD: p::Property<Self, Vec<String>> = p::Property::new("disabledConfigureMethod");
     /// Calls `prepareVcha_Task`. Since API 6.5. Takes the privilege `Global.VCServer`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterConfigurator.html#prepare)
     pub fn prepare_vcha_task(&self, network_spec: &t::VchaClusterNetworkSpec) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[968]).arg(network_spec).end()
     }
     /// Calls `deployVcha_Task`. Since API 6.5. Takes the privilege `Global.VCServer`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterConfigurator.html#deploy)
     pub fn deploy_vcha_task(&self, deployment_spec: &t::VchaClusterDeploymentSpec) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[961]).arg(deployment_spec).end()
     }
     /// Calls `configureVcha_Task`. Since API 6.5. Takes the privilege `Global.VCServer`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterConfigurator.html#configure)
     pub fn configure_vcha_task(&self, config_spec: &t::VchaClusterConfigSpec) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[958]).arg(config_spec).end()
     }
     /// Calls `createPassiveNode_Task`. Since API 6.5. Takes the privilege `Global.VCServer`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterConfigurator.html#createPassiveNode)
     pub fn create_passive_node_task(&self, passive_deployment_spec: &t::PassiveNodeDeploymentSpec, source_vc_spec: &t::SourceNodeSpec) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[959]).arg(passive_deployment_spec).arg(source_vc_spec).end()
     }
     /// Calls `createWitnessNode_Task`. Since API 6.5. Takes the privilege `Global.VCServer`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterConfigurator.html#createWitnessNode)
     pub fn create_witness_node_task(&self, witness_deployment_spec: &d::Poly<t::NodeDeploymentSpec>, source_vc_spec: &t::SourceNodeSpec) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[960]).arg(witness_deployment_spec).arg(source_vc_spec).end()
     }
     /// Calls `getVchaConfig`. Since API 6.5. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterConfigurator.html#getConfig)
     pub fn get_vcha_config(&self) -> c::Call<t::VchaClusterConfigInfo> {
         c::CallBuilder::to(self, &METHODS[965]).end()
     }
     /// Calls `destroyVcha_Task`. Since API 6.5. Takes the privilege `Global.VCServer`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterConfigurator.html#destroy)
     pub fn destroy_vcha_task(&self) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[962]).end()
     }
 }
 
 /// Managed object `vim.vcha.FailoverClusterManager`. Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterManager.html)
 #[derive(Clone, Debug)]
 pub struct FailoverClusterManager(m::ManagedObject);
 d::managed_object!(FailoverClusterManager: m::ManagedObject, "FailoverClusterManager", [
@@ -1748,26 +2608,38 @@ d::managed_object!(FailoverClusterManager: m::ManagedObject, "FailoverClusterMan
 #[allow(clippy::too_many_arguments)]
 impl FailoverClusterManager {
     /// Property `disabledClusterMethod`. Since API 6.5. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterManager.html#disabledClusterMethod)
     pub const DISABLED_CLUSTER_METHOD: p::Property<Self, Vec<String>> = p::Property::new("disabledClusterMethod");
     /// Calls `setClusterMode_Task`. Since API 6.5. Takes the privilege `Global.VCServer`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterManager.html#setClusterMode)
     pub fn set_cluster_mode_task(&self, mode: &str) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[971]).arg(mode).end()
     }
     /// Calls `getClusterMode`. Since API 6.5. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterManager.html#getClusterMode)
     pub fn get_cluster_mode(&self) -> c::Call<String> {
         c::CallBuilder::to(self, &METHODS[964]).end()
     }
     /// Calls `GetVchaClusterHealth`. Since API 6.5. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterManager.html#getClusterHealth)
     pub fn get_vcha_cluster_health(&self) -> c::Call<t::VchaClusterHealth> {
         c::CallBuilder::to(self, &METHODS[330]).end()
     }
     /// Calls `initiateFailover_Task`. Since API 6.5. Takes the privilege `Global.VCServer`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterManager.html#initiateFailover)
     pub fn initiate_failover_task(&self, planned: bool) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[966]).arg(planned).end()
     }
 }
 
 /// Managed object `vim.FileManager`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.FileManager.html)
 #[derive(Clone, Debug)]
 pub struct FileManager(m::ManagedObject);
 d::managed_object!(FileManager: m::ManagedObject, "FileManager", [
@@ -1777,42 +2649,56 @@ impl FileManager {
     /// Calls `MoveDatastoreFile_Task`. Since API 2.5.
     ///
     /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.FileManager.html#moveFile)
     pub fn move_datastore_file_task(&self, source_name: &str, source_datacenter: Option<&MoRef<m::Datacenter>>, destination_name: &str, destination_datacenter: Option<&MoRef<m::Datacenter>>, force: Option<bool>) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[452]).arg(source_name).arg(source_datacenter).arg(destination_name).arg(destination_datacenter).arg(force).end()
     }
     /// Calls `CopyDatastoreFile_Task`. Since API 2.5.
     ///
     /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.FileManager.html#copyFile)
     pub fn copy_datastore_file_task(&self, source_name: &str, source_datacenter: Option<&MoRef<m::Datacenter>>, destination_name: &str, destination_datacenter: Option<&MoRef<m::Datacenter>>, force: Option<bool>) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[118]).arg(source_name).arg(source_datacenter).arg(destination_name).arg(destination_datacenter).arg(force).end()
     }
     /// Calls `DeleteDatastoreFile_Task`. Since API 2.5.
     ///
     /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.FileManager.html#deleteFile)
     pub fn delete_datastore_file_task(&self, name: &str, datacenter: Option<&MoRef<m::Datacenter>>) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[193]).arg(name).arg(datacenter).end()
     }
     /// Calls `MakeDirectory`. Since API 2.5.
     ///
     /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.FileManager.html#makeDirectory)
     pub fn make_directory(&self, name: &str, datacenter: Option<&MoRef<m::Datacenter>>, create_parent_directories: Option<bool>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[429]).arg(name).arg(datacenter).arg(create_parent_directories).end()
     }
     /// Calls `ChangeOwner`. Since API 4.0.
     ///
     /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`UserNotFound`](t::UserNotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.FileManager.html#changeOwner)
     pub fn change_owner(&self, name: &str, datacenter: Option<&MoRef<m::Datacenter>>, owner: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[70]).arg(name).arg(datacenter).arg(owner).end()
     }
     /// Calls `QueryFileLockInfo`. Since API 8.0.2.0. Takes the privilege `System.View`.
     ///
     /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.FileManager.html#queryFileLockInfo)
     pub fn query_file_lock_info(&self, path: &str, host: Option<&MoRef<m::HostSystem>>) -> c::Call<t::FileLockInfoResult> {
         c::CallBuilder::to(self, &METHODS[524]).arg(path).arg(host).end()
     }
 }
 
 /// Managed object `vim.Folder`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Folder.html)
 #[derive(Clone, Debug)]
 pub struct Folder(m::ManagedEntity);
 d::managed_object!(Folder: m::ManagedEntity, "Folder", [
@@ -1824,122 +2710,190 @@ d::managed_object!(Folder: m::ManagedEntity, "Folder", [
 #[allow(clippy::too_many_arguments)]
 impl Folder {
     /// Property `alarmActionsEnabled`. Since API 4.0. Takes the privilege `System.Read`.
-    pub const ALARM_ACTIONS_ENABLED: p::Property<Self, bool> = p::Property::new("alarmActionsEnabled");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#alarmActionsEnabled)
+    pub const ALARM_ACTIONS_ENABLED: p::Property<Self, bool, p::Optional> = p::Property::new("alarmActionsEnabled");
     /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#availableField)
     pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
     /// Property `childEntity`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Folder.html#childEntity)
     pub const CHILD_ENTITY: p::Property<Self, Vec<MoRef<m::ManagedEntity>>> = p::Property::new("childEntity");
     /// Property `childType`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Folder.html#childType)
     pub const CHILD_TYPE: p::Property<Self, Vec<String>> = p::Property::new("childType");
     /// Property `configIssue`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#configIssue)
     pub const CONFIG_ISSUE: p::Property<Self, Vec<d::Poly<t::Event>>> = p::Property::new("configIssue");
     /// Property `configStatus`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#configStatus)
     pub const CONFIG_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("configStatus");
     /// Property `customValue`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#customValue)
     pub const CUSTOM_VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("customValue");
     /// Property `declaredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#declaredAlarmState)
     pub const DECLARED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("declaredAlarmState");
     /// Property `disabledMethod`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#disabledMethod)
     pub const DISABLED_METHOD: p::Property<Self, Vec<String>> = p::Property::new("disabledMethod");
     /// Property `effectiveRole`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#effectiveRole)
     pub const EFFECTIVE_ROLE: p::Property<Self, Vec<i32>> = p::Property::new("effectiveRole");
     /// Property `externallyManagedFolderInfo`. Since API 9.0.0.0.
-    pub const EXTERNALLY_MANAGED_FOLDER_INFO: p::Property<Self, t::FolderExternallyManagedFolderInfo> = p::Property::new("externallyManagedFolderInfo");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Folder.html#externallyManagedFolderInfo)
+    pub const EXTERNALLY_MANAGED_FOLDER_INFO: p::Property<Self, t::FolderExternallyManagedFolderInfo, p::Optional> = p::Property::new("externallyManagedFolderInfo");
     /// Property `name`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#name)
     pub const NAME: p::Property<Self, String> = p::Property::new("name");
     /// Property `namespace`. Since API 7.0.0.0. Takes the privilege `System.View`.
-    pub const NAMESPACE: p::Property<Self, String> = p::Property::new("namespace");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Folder.html#namespace)
+    pub const NAMESPACE: p::Property<Self, String, p::Optional> = p::Property::new("namespace");
     /// Property `overallStatus`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#overallStatus)
     pub const OVERALL_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("overallStatus");
     /// Property `parent`. Since API 2.5. Takes the privilege `System.View`.
-    pub const PARENT: p::Property<Self, MoRef<m::ManagedEntity>> = p::Property::new("parent");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#parent)
+    pub const PARENT: p::Property<Self, MoRef<m::ManagedEntity>, p::Optional> = p::Property::new("parent");
     /// Property `permission`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#permission)
     pub const PERMISSION: p::Property<Self, Vec<t::Permission>> = p::Property::new("permission");
     /// Property `recentTask`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#recentTask)
     pub const RECENT_TASK: p::Property<Self, Vec<MoRef<m::Task>>> = p::Property::new("recentTask");
     /// Property `tag`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#tag)
     pub const TAG: p::Property<Self, Vec<t::Tag>> = p::Property::new("tag");
     /// Property `triggeredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#triggeredAlarmState)
     pub const TRIGGERED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("triggeredAlarmState");
     /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#value)
     pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
     /// Calls `CreateFolder`. Since API 2.5. Takes the privilege `Folder.Create`.
     ///
     /// Faults: [`DuplicateName`](t::DuplicateName), [`InvalidName`](t::InvalidName).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Folder.html#createFolder)
     pub fn create_folder(&self, name: &str) -> c::Call<MoRef<m::Folder>> {
         c::CallBuilder::to(self, &METHODS[139]).arg(name).end()
     }
     /// Calls `MoveIntoFolder_Task`. Since API 2.5.
     ///
     /// Faults: [`DuplicateName`](t::DuplicateName), [`InvalidFolder`](t::InvalidFolder), [`InvalidState`](t::InvalidState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Folder.html#moveInto)
     pub fn move_into_folder_task(&self, list: &[MoRef<m::ManagedEntity>]) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[456]).arg(list).end()
     }
     /// Calls `CreateVM_Task`. Since API 2.5. Takes the privilege `VirtualMachine.Inventory.Create`.
     ///
     /// Faults: [`AlreadyExists`](t::AlreadyExists), [`DuplicateName`](t::DuplicateName), [`FileFault`](t::FileFault), [`InsufficientResourcesFault`](t::InsufficientResourcesFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidName`](t::InvalidName), [`InvalidState`](t::InvalidState), [`OutOfBounds`](t::OutOfBounds), [`VmConfigFault`](t::VmConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Folder.html#createVm)
     pub fn create_vm_task(&self, config: &t::VirtualMachineConfigSpec, pool: &MoRef<m::ResourcePool>, host: Option<&MoRef<m::HostSystem>>) -> c::Call<c::Task<MoRef<m::VirtualMachine>>> {
         c::CallBuilder::to(self, &METHODS[170]).arg(config).arg(pool).arg(host).end()
     }
     /// Calls `RegisterVM_Task`. Since API 2.5. Takes the privilege `VirtualMachine.Inventory.Register`.
     ///
     /// Faults: [`AlreadyExists`](t::AlreadyExists), [`DuplicateName`](t::DuplicateName), [`FileFault`](t::FileFault), [`InsufficientResourcesFault`](t::InsufficientResourcesFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidName`](t::InvalidName), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`OutOfBounds`](t::OutOfBounds), [`VmConfigFault`](t::VmConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Folder.html#registerVm)
     pub fn register_vm_task(&self, path: &str, name: Option<&str>, as_template: bool, pool: Option<&MoRef<m::ResourcePool>>, host: Option<&MoRef<m::HostSystem>>) -> c::Call<c::Task<MoRef<m::VirtualMachine>>> {
         c::CallBuilder::to(self, &METHODS[656]).arg(path).arg(name).arg(as_template).arg(pool).arg(host).end()
     }
     /// Calls `CreateCluster`. Since API 2.5. Takes the privilege `Host.Inventory.CreateCluster`.
     ///
     /// Faults: [`DuplicateName`](t::DuplicateName), [`InvalidName`](t::InvalidName).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Folder.html#createCluster)
     pub fn create_cluster(&self, name: &str, spec: &t::ClusterConfigSpec) -> c::Call<MoRef<m::ClusterComputeResource>> {
         c::CallBuilder::to(self, &METHODS[122]).arg(name).arg(spec).end()
     }
     /// Calls `CreateClusterEx`. Since API 2.5. Takes the privilege `Host.Inventory.CreateCluster`.
     ///
     /// Faults: [`DuplicateName`](t::DuplicateName), [`InvalidName`](t::InvalidName).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Folder.html#createClusterEx)
     pub fn create_cluster_ex(&self, name: &str, spec: &t::ClusterConfigSpecEx) -> c::Call<MoRef<m::ClusterComputeResource>> {
         c::CallBuilder::to(self, &METHODS[123]).arg(name).arg(spec).end()
     }
     /// Calls `AddStandaloneHost_Task`. Since API 2.5. Takes the privilege `Host.Inventory.AddStandaloneHost`.
     ///
     /// Faults: [`DuplicateName`](t::DuplicateName), [`HostConnectFault`](t::HostConnectFault), [`InvalidLogin`](t::InvalidLogin).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Folder.html#addStandaloneHost)
     pub fn add_standalone_host_task(&self, spec: &t::HostConnectSpec, comp_res_spec: Option<&d::Poly<t::ComputeResourceConfigSpec>>, add_connected: bool, license: Option<&str>) -> c::Call<c::Task<MoRef<m::ComputeResource>>> {
         c::CallBuilder::to(self, &METHODS[28]).arg(spec).arg(comp_res_spec).arg(add_connected).arg(license).end()
     }
     /// Calls `CreateDatacenter`. Since API 2.5. Takes the privilege `Datacenter.Create`.
     ///
     /// Faults: [`DuplicateName`](t::DuplicateName), [`InvalidName`](t::InvalidName).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Folder.html#createDatacenter)
     pub fn create_datacenter(&self, name: &str) -> c::Call<MoRef<m::Datacenter>> {
         c::CallBuilder::to(self, &METHODS[131]).arg(name).end()
     }
     /// Calls `UnregisterAndDestroy_Task`. Since API 2.5. Takes the privilege `Folder.Delete`.
     ///
     /// Faults: [`ConcurrentAccess`](t::ConcurrentAccess), [`InvalidState`](t::InvalidState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Folder.html#unregisterAndDestroy)
     pub fn unregister_and_destroy_task(&self) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[849]).end()
     }
     /// Calls `CreateDVS_Task`. Since API 4.0. Takes the privilege `DVSwitch.Create`.
     ///
     /// Faults: [`DuplicateName`](t::DuplicateName), [`DvsFault`](t::DvsFault), [`DvsNotAuthorized`](t::DvsNotAuthorized), [`InvalidName`](t::InvalidName), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Folder.html#createDistributedVirtualSwitch)
     pub fn create_dvs_task(&self, spec: &t::DVSCreateSpec) -> c::Call<c::Task<MoRef<m::DistributedVirtualSwitch>>> {
         c::CallBuilder::to(self, &METHODS[130]).arg(spec).end()
     }
     /// Calls `CreateStoragePod`. Since API 5.0. Takes the privilege `Folder.Create`.
     ///
     /// Faults: [`DuplicateName`](t::DuplicateName), [`InvalidName`](t::InvalidName).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Folder.html#createStoragePod)
     pub fn create_storage_pod(&self, name: &str) -> c::Call<MoRef<m::StoragePod>> {
         c::CallBuilder::to(self, &METHODS[164]).arg(name).end()
     }
     /// Calls `BatchAddStandaloneHosts_Task`. Since API 6.7.1. Takes the privilege `Host.Inventory.AddStandaloneHost`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Folder.html#batchAddStandaloneHosts)
     pub fn batch_add_standalone_hosts_task(&self, new_hosts: &[t::FolderNewHostSpec], comp_res_spec: Option<&d::Poly<t::ComputeResourceConfigSpec>>, add_connected: bool) -> c::Call<c::Task<t::FolderBatchAddStandaloneHostsResult>> {
         c::CallBuilder::to(self, &METHODS[52]).arg(new_hosts).arg(comp_res_spec).arg(add_connected).end()
     }
     /// Calls `BatchAddHostsToCluster_Task`. Since API 6.7.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Folder.html#batchAddHostsToCluster)
     pub fn batch_add_hosts_to_cluster_task(&self, cluster: &MoRef<m::ClusterComputeResource>, new_hosts: &[t::FolderNewHostSpec], existing_hosts: &[MoRef<m::HostSystem>], comp_res_spec: Option<&d::Poly<t::ComputeResourceConfigSpec>>, desired_state: Option<&str>) -> c::Call<c::Task<t::FolderBatchAddHostsToClusterResult>> {
         c::CallBuilder::to(self, &METHODS[51]).arg(cluster).arg(new_hosts).arg(existing_hosts).arg(comp_res_spec).arg(desired_state).end()
     }
 }
 
 /// Managed object `vim.vm.guest.AliasManager`. Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.AliasManager.html)
 #[derive(Clone, Debug)]
 pub struct GuestAliasManager(m::ManagedObject);
 d::managed_object!(GuestAliasManager: m::ManagedObject, "GuestAliasManager", [
@@ -1949,36 +2903,48 @@ impl GuestAliasManager {
     /// Calls `AddGuestAlias`. Since API 6.0.
     ///
     /// Faults: [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.AliasManager.html#addAlias)
     pub fn add_guest_alias(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, username: &str, map_cert: bool, base64_cert: &str, alias_info: &t::GuestAuthAliasInfo) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[17]).arg(vm).arg(auth).arg(username).arg(map_cert).arg(base64_cert).arg(alias_info).end()
     }
     /// Calls `RemoveGuestAlias`. Since API 6.0.
     ///
     /// Faults: [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.AliasManager.html#removeAlias)
     pub fn remove_guest_alias(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, username: &str, base64_cert: &str, subject: &d::Poly<t::GuestAuthSubject>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[676]).arg(vm).arg(auth).arg(username).arg(base64_cert).arg(subject).end()
     }
     /// Calls `RemoveGuestAliasByCert`. Since API 6.0.
     ///
     /// Faults: [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.AliasManager.html#removeAliasByCert)
     pub fn remove_guest_alias_by_cert(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, username: &str, base64_cert: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[677]).arg(vm).arg(auth).arg(username).arg(base64_cert).end()
     }
     /// Calls `ListGuestAliases`. Since API 6.0.
     ///
     /// Faults: [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.AliasManager.html#listAliases)
     pub fn list_guest_aliases(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, username: &str) -> c::Call<Vec<t::GuestAliases>> {
         c::CallBuilder::to(self, &METHODS[408]).arg(vm).arg(auth).arg(username).end()
     }
     /// Calls `ListGuestMappedAliases`. Since API 6.0.
     ///
     /// Faults: [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.AliasManager.html#listMappedAliases)
     pub fn list_guest_mapped_aliases(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>) -> c::Call<Vec<t::GuestMappedAliases>> {
         c::CallBuilder::to(self, &METHODS[409]).arg(vm).arg(auth).end()
     }
 }
 
 /// Managed object `vim.vm.guest.AuthManager`. Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.AuthManager.html)
 #[derive(Clone, Debug)]
 pub struct GuestAuthManager(m::ManagedObject);
 d::managed_object!(GuestAuthManager: m::ManagedObject, "GuestAuthManager", [
@@ -1988,952 +2954,25 @@ impl GuestAuthManager {
     /// Calls `ValidateCredentialsInGuest`. Since API 5.0.
     ///
     /// Faults: [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.AuthManager.html#validateCredentials)
     pub fn validate_credentials_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[947]).arg(vm).arg(auth).end()
     }
     /// Calls `AcquireCredentialsInGuest`. Since API 5.0.
     ///
     /// Faults: [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.AuthManager.html#acquireCredentials)
     pub fn acquire_credentials_in_guest(&self, vm: &MoRef<m::VirtualMachine>, requested_auth: &d::Poly<t::GuestAuthentication>, session_id: Option<i64>) -> c::Call<d::Poly<t::GuestAuthentication>> {
         c::CallBuilder::to(self, &METHODS[6]).arg(vm).arg(requested_auth).arg(session_id).end()
     }
     /// Calls `ReleaseCredentialsInGuest`. Since API 5.0.
     ///
     /// Faults: [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.AuthManager.html#releaseCredentials)
     pub fn release_credentials_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[657]).arg(vm).arg(auth).end()
-    }
-}
-
-/// Managed object `vim.vm.guest.FileManager`. Since API 5.0.
-#[derive(Clone, Debug)]
-pub struct GuestFileManager(m::ManagedObject);
-d::managed_object!(GuestFileManager: m::ManagedObject, "GuestFileManager", [
-]);
-#[allow(clippy::too_many_arguments)]
-impl GuestFileManager {
-    /// Calls `MakeDirectoryInGuest`. Since API 5.0.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn make_directory_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, directory_path: &str, create_parent_directories: bool) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[430]).arg(vm).arg(auth).arg(directory_path).arg(create_parent_directories).end()
-    }
-    /// Calls `DeleteFileInGuest`. Since API 5.0.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn delete_file_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, file_path: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[197]).arg(vm).arg(auth).arg(file_path).end()
-    }
-    /// Calls `DeleteDirectoryInGuest`. Since API 5.0.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn delete_directory_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, directory_path: &str, recursive: bool) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[195]).arg(vm).arg(auth).arg(directory_path).arg(recursive).end()
-    }
-    /// Calls `MoveDirectoryInGuest`. Since API 5.0.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn move_directory_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, src_directory_path: &str, dst_directory_path: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[453]).arg(vm).arg(auth).arg(src_directory_path).arg(dst_directory_path).end()
-    }
-    /// Calls `MoveFileInGuest`. Since API 5.0.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn move_file_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, src_file_path: &str, dst_file_path: &str, overwrite: bool) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[454]).arg(vm).arg(auth).arg(src_file_path).arg(dst_file_path).arg(overwrite).end()
-    }
-    /// Calls `CreateTemporaryFileInGuest`. Since API 5.0.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn create_temporary_file_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, prefix: &str, suffix: &str, directory_path: Option<&str>) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[167]).arg(vm).arg(auth).arg(prefix).arg(suffix).arg(directory_path).end()
-    }
-    /// Calls `CreateTemporaryDirectoryInGuest`. Since API 5.0.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn create_temporary_directory_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, prefix: &str, suffix: &str, directory_path: Option<&str>) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[166]).arg(vm).arg(auth).arg(prefix).arg(suffix).arg(directory_path).end()
-    }
-    /// Calls `ListFilesInGuest`. Since API 5.0.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn list_files_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, file_path: &str, index: Option<i32>, max_results: Option<i32>, match_pattern: Option<&str>) -> c::Call<t::GuestListFileInfo> {
-        c::CallBuilder::to(self, &METHODS[407]).arg(vm).arg(auth).arg(file_path).arg(index).arg(max_results).arg(match_pattern).end()
-    }
-    /// Calls `ChangeFileAttributesInGuest`. Since API 5.0.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn change_file_attributes_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, guest_file_path: &str, file_attributes: &d::Poly<t::GuestFileAttributes>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[66]).arg(vm).arg(auth).arg(guest_file_path).arg(file_attributes).end()
-    }
-    /// Calls `InitiateFileTransferFromGuest`. Since API 5.0.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn initiate_file_transfer_from_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, guest_file_path: &str) -> c::Call<t::FileTransferInformation> {
-        c::CallBuilder::to(self, &METHODS[389]).arg(vm).arg(auth).arg(guest_file_path).end()
-    }
-    /// Calls `InitiateFileTransferToGuest`. Since API 5.0.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn initiate_file_transfer_to_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, guest_file_path: &str, file_attributes: &d::Poly<t::GuestFileAttributes>, file_size: i64, overwrite: bool) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[390]).arg(vm).arg(auth).arg(guest_file_path).arg(file_attributes).arg(file_size).arg(overwrite).end()
-    }
-}
-
-/// Managed object `vim.vm.guest.GuestOperationsManager`. Since API 5.0.
-#[derive(Clone, Debug)]
-pub struct GuestOperationsManager(m::ManagedObject);
-d::managed_object!(GuestOperationsManager: m::ManagedObject, "GuestOperationsManager", [
-    "authManager" "ManagedObjectReference" 5 Some("System.Anonymous"),
-    "fileManager" "ManagedObjectReference" 5 Some("System.Anonymous"),
-    "processManager" "ManagedObjectReference" 5 Some("System.Anonymous"),
-    "guestWindowsRegistryManager" "ManagedObjectReference" 8 Some("System.Anonymous"),
-    "aliasManager" "ManagedObjectReference" 8 Some("System.Anonymous"),
-]);
-#[allow(clippy::too_many_arguments)]
-impl GuestOperationsManager {
-    /// Property `aliasManager`. Since API 6.0. Takes the privilege `System.Anonymous`.
-    pub const ALIAS_MANAGER: p::Property<Self, MoRef<m::GuestAliasManager>> = p::Property::new("aliasManager");
-    /// Property `authManager`. Since API 5.0. Takes the privilege `System.Anonymous`.
-    pub const AUTH_MANAGER: p::Property<Self, MoRef<m::GuestAuthManager>> = p::Property::new("authManager");
-    /// Property `fileManager`. Since API 5.0. Takes the privilege `System.Anonymous`.
-    pub const FILE_MANAGER: p::Property<Self, MoRef<m::GuestFileManager>> = p::Property::new("fileManager");
-    /// Property `guestWindowsRegistryManager`. Since API 6.0. Takes the privilege `System.Anonymous`.
-    pub const GUEST_WINDOWS_REGISTRY_MANAGER: p::Property<Self, MoRef<m::GuestWindowsRegistryManager>> = p::Property::new("guestWindowsRegistryManager");
-    /// Property `processManager`. Since API 5.0. Takes the privilege `System.Anonymous`.
-    pub const PROCESS_MANAGER: p::Property<Self, MoRef<m::GuestProcessManager>> = p::Property::new("processManager");
-}
-
-/// Managed object `vim.vm.guest.ProcessManager`. Since API 5.0.
-#[derive(Clone, Debug)]
-pub struct GuestProcessManager(m::ManagedObject);
-d::managed_object!(GuestProcessManager: m::ManagedObject, "GuestProcessManager", [
-]);
-#[allow(clippy::too_many_arguments)]
-impl GuestProcessManager {
-    /// Calls `StartProgramInGuest`. Since API 5.0.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn start_program_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, spec: &d::Poly<t::GuestProgramSpec>) -> c::Call<i64> {
-        c::CallBuilder::to(self, &METHODS[819]).arg(vm).arg(auth).arg(spec).end()
-    }
-    /// Calls `ListProcessesInGuest`. Since API 5.0.
-    ///
-    /// Faults: [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn list_processes_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, pids: &[i64]) -> c::Call<Vec<t::GuestProcessInfo>> {
-        c::CallBuilder::to(self, &METHODS[413]).arg(vm).arg(auth).arg(pids).end()
-    }
-    /// Calls `TerminateProcessInGuest`. Since API 5.0.
-    ///
-    /// Faults: [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn terminate_process_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, pid: i64) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[829]).arg(vm).arg(auth).arg(pid).end()
-    }
-    /// Calls `ReadEnvironmentVariableInGuest`. Since API 5.0.
-    ///
-    /// Faults: [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn read_environment_variable_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, names: &[String]) -> c::Call<Vec<String>> {
-        c::CallBuilder::to(self, &METHODS[602]).arg(vm).arg(auth).arg(names).end()
-    }
-}
-
-/// Managed object `vim.vm.guest.WindowsRegistryManager`. Since API 6.0.
-#[derive(Clone, Debug)]
-pub struct GuestWindowsRegistryManager(m::ManagedObject);
-d::managed_object!(GuestWindowsRegistryManager: m::ManagedObject, "GuestWindowsRegistryManager", [
-]);
-#[allow(clippy::too_many_arguments)]
-impl GuestWindowsRegistryManager {
-    /// Calls `CreateRegistryKeyInGuest`. Since API 6.0.
-    ///
-    /// Faults: [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn create_registry_key_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, key_name: &t::GuestRegKeyNameSpec, is_volatile: bool, class_type: Option<&str>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[155]).arg(vm).arg(auth).arg(key_name).arg(is_volatile).arg(class_type).end()
-    }
-    /// Calls `ListRegistryKeysInGuest`. Since API 6.0.
-    ///
-    /// Faults: [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn list_registry_keys_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, key_name: &t::GuestRegKeyNameSpec, recursive: bool, match_pattern: Option<&str>) -> c::Call<Vec<t::GuestRegKeyRecordSpec>> {
-        c::CallBuilder::to(self, &METHODS[414]).arg(vm).arg(auth).arg(key_name).arg(recursive).arg(match_pattern).end()
-    }
-    /// Calls `DeleteRegistryKeyInGuest`. Since API 6.0.
-    ///
-    /// Faults: [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn delete_registry_key_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, key_name: &t::GuestRegKeyNameSpec, recursive: bool) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[202]).arg(vm).arg(auth).arg(key_name).arg(recursive).end()
-    }
-    /// Calls `SetRegistryValueInGuest`. Since API 6.0.
-    ///
-    /// Faults: [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn set_registry_value_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, value: &t::GuestRegValueSpec) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[804]).arg(vm).arg(auth).arg(value).end()
-    }
-    /// Calls `ListRegistryValuesInGuest`. Since API 6.0.
-    ///
-    /// Faults: [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn list_registry_values_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, key_name: &t::GuestRegKeyNameSpec, expand_strings: bool, match_pattern: Option<&str>) -> c::Call<Vec<t::GuestRegValueSpec>> {
-        c::CallBuilder::to(self, &METHODS[415]).arg(vm).arg(auth).arg(key_name).arg(expand_strings).arg(match_pattern).end()
-    }
-    /// Calls `DeleteRegistryValueInGuest`. Since API 6.0.
-    ///
-    /// Faults: [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn delete_registry_value_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, value_name: &t::GuestRegValueNameSpec) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[203]).arg(vm).arg(auth).arg(value_name).end()
-    }
-}
-
-/// Managed object `vim.HealthUpdateManager`. Since API 6.5.
-#[derive(Clone, Debug)]
-pub struct HealthUpdateManager(m::ManagedObject);
-d::managed_object!(HealthUpdateManager: m::ManagedObject, "HealthUpdateManager", [
-]);
-#[allow(clippy::too_many_arguments)]
-impl HealthUpdateManager {
-    /// Calls `RegisterHealthUpdateProvider`. Since API 6.5. Takes the privilege `HealthUpdateProvider.Register`.
-    pub fn register_health_update_provider(&self, name: &str, health_update_info: &[t::HealthUpdateInfo]) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[653]).arg(name).arg(health_update_info).end()
-    }
-    /// Calls `UnregisterHealthUpdateProvider`. Since API 6.5. Takes the privilege `HealthUpdateProvider.Unregister`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    pub fn unregister_health_update_provider(&self, provider_id: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[852]).arg(provider_id).end()
-    }
-    /// Calls `QueryProviderList`. Since API 6.5. Takes the privilege `System.View`.
-    pub fn query_provider_list(&self) -> c::Call<Vec<String>> {
-        c::CallBuilder::to(self, &METHODS[571]).end()
-    }
-    /// Calls `HasProvider`. Since API 6.5. Takes the privilege `System.View`.
-    pub fn has_provider(&self, id: &str) -> c::Call<bool> {
-        c::CallBuilder::to(self, &METHODS[336]).arg(id).end()
-    }
-    /// Calls `QueryProviderName`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`NotFound`](t::NotFound).
-    pub fn query_provider_name(&self, id: &str) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[572]).arg(id).end()
-    }
-    /// Calls `QueryHealthUpdateInfos`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`NotFound`](t::NotFound).
-    pub fn query_health_update_infos(&self, provider_id: &str) -> c::Call<Vec<t::HealthUpdateInfo>> {
-        c::CallBuilder::to(self, &METHODS[530]).arg(provider_id).end()
-    }
-    /// Calls `AddMonitoredEntities`. Since API 6.5. Takes the privilege `HealthUpdateProvider.Update`.
-    ///
-    /// Faults: [`NotFound`](t::NotFound).
-    pub fn add_monitored_entities(&self, provider_id: &str, entities: &[MoRef<m::ManagedEntity>]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[24]).arg(provider_id).arg(entities).end()
-    }
-    /// Calls `RemoveMonitoredEntities`. Since API 6.5. Takes the privilege `HealthUpdateProvider.Update`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    pub fn remove_monitored_entities(&self, provider_id: &str, entities: &[MoRef<m::ManagedEntity>]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[685]).arg(provider_id).arg(entities).end()
-    }
-    /// Calls `QueryMonitoredEntities`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`NotFound`](t::NotFound).
-    pub fn query_monitored_entities(&self, provider_id: &str) -> c::Call<Vec<MoRef<m::ManagedEntity>>> {
-        c::CallBuilder::to(self, &METHODS[551]).arg(provider_id).end()
-    }
-    /// Calls `HasMonitoredEntity`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`NotFound`](t::NotFound).
-    pub fn has_monitored_entity(&self, provider_id: &str, entity: &MoRef<m::ManagedEntity>) -> c::Call<bool> {
-        c::CallBuilder::to(self, &METHODS[333]).arg(provider_id).arg(entity).end()
-    }
-    /// Calls `QueryUnmonitoredHosts`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`NotFound`](t::NotFound).
-    pub fn query_unmonitored_hosts(&self, provider_id: &str, cluster: &MoRef<m::ClusterComputeResource>) -> c::Call<Vec<MoRef<m::HostSystem>>> {
-        c::CallBuilder::to(self, &METHODS[582]).arg(provider_id).arg(cluster).end()
-    }
-    /// Calls `PostHealthUpdates`. Since API 6.5. Takes the privilege `HealthUpdateProvider.Update`.
-    ///
-    /// Faults: [`NotFound`](t::NotFound).
-    pub fn post_health_updates(&self, provider_id: &str, updates: &[t::HealthUpdate]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[469]).arg(provider_id).arg(updates).end()
-    }
-    /// Calls `QueryHealthUpdates`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`NotFound`](t::NotFound).
-    pub fn query_health_updates(&self, provider_id: &str) -> c::Call<Vec<t::HealthUpdate>> {
-        c::CallBuilder::to(self, &METHODS[531]).arg(provider_id).end()
-    }
-    /// Calls `AddFilter`. Since API 6.5. Takes the privilege `Host.Inventory.EditCluster`.
-    ///
-    /// Faults: [`NotFound`](t::NotFound).
-    pub fn add_filter(&self, provider_id: &str, filter_name: &str, info_ids: &[String]) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[15]).arg(provider_id).arg(filter_name).arg(info_ids).end()
-    }
-    /// Calls `QueryFilterList`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`NotFound`](t::NotFound).
-    pub fn query_filter_list(&self, provider_id: &str) -> c::Call<Vec<String>> {
-        c::CallBuilder::to(self, &METHODS[527]).arg(provider_id).end()
-    }
-    /// Calls `QueryFilterName`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`NotFound`](t::NotFound).
-    pub fn query_filter_name(&self, filter_id: &str) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[528]).arg(filter_id).end()
-    }
-    /// Calls `QueryFilterInfoIds`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`NotFound`](t::NotFound).
-    pub fn query_filter_info_ids(&self, filter_id: &str) -> c::Call<Vec<String>> {
-        c::CallBuilder::to(self, &METHODS[526]).arg(filter_id).end()
-    }
-    /// Calls `QueryFilterEntities`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`NotFound`](t::NotFound).
-    pub fn query_filter_entities(&self, filter_id: &str) -> c::Call<Vec<MoRef<m::ManagedEntity>>> {
-        c::CallBuilder::to(self, &METHODS[525]).arg(filter_id).end()
-    }
-    /// Calls `AddFilterEntities`. Since API 6.5. Takes the privilege `Host.Inventory.EditCluster`.
-    ///
-    /// Faults: [`NotFound`](t::NotFound).
-    pub fn add_filter_entities(&self, filter_id: &str, entities: &[MoRef<m::ManagedEntity>]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[16]).arg(filter_id).arg(entities).end()
-    }
-    /// Calls `RemoveFilterEntities`. Since API 6.5. Takes the privilege `Host.Inventory.EditCluster`.
-    ///
-    /// Faults: [`NotFound`](t::NotFound).
-    pub fn remove_filter_entities(&self, filter_id: &str, entities: &[MoRef<m::ManagedEntity>]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[674]).arg(filter_id).arg(entities).end()
-    }
-    /// Calls `RemoveFilter`. Since API 6.5. Takes the privilege `Host.Inventory.EditCluster`.
-    ///
-    /// Faults: [`NotFound`](t::NotFound).
-    pub fn remove_filter(&self, filter_id: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[673]).arg(filter_id).end()
-    }
-}
-
-/// Managed object `vim.HistoryCollector`. Since API 2.5.
-#[derive(Clone, Debug)]
-pub struct HistoryCollector(m::ManagedObject);
-d::managed_object!(HistoryCollector: m::ManagedObject, "HistoryCollector", [
-    "filter" "anyType" 0 None,
-]);
-#[allow(clippy::too_many_arguments)]
-impl HistoryCollector {
-    /// Property `filter`. Since API 2.5.
-    pub const FILTER: p::Property<Self, d::Value> = p::Property::new("filter");
-    /// Calls `SetCollectorPageSize`. Since API 2.5.
-    pub fn set_collector_page_size(&self, max_count: i32) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[790]).arg(max_count).end()
-    }
-    /// Calls `RewindCollector`. Since API 2.5.
-    pub fn rewind_collector(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[776]).end()
-    }
-    /// Calls `ResetCollector`. Since API 2.5.
-    pub fn reset_collector(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[715]).end()
-    }
-    /// Calls `DestroyCollector`. Since API 2.5.
-    pub fn destroy_collector(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[215]).end()
-    }
-}
-
-/// Managed object `vim.profile.host.HostProfile`. Since API 4.0.
-#[derive(Clone, Debug)]
-pub struct HostProfile(m::Profile);
-d::managed_object!(HostProfile: m::Profile, "HostProfile", [
-    "validationState" "string" 10 None,
-    "validationStateUpdateTime" "dateTime" 10 None,
-    "validationFailureInfo" "HostProfileValidationFailureInfo" 10 None,
-    "complianceCheckTime" "dateTime" 28 None,
-    "referenceHost" "ManagedObjectReference" 3 None,
-]);
-#[allow(clippy::too_many_arguments)]
-impl HostProfile {
-    /// Property `complianceCheckTime`. Since API 8.0.1.0.
-    pub const COMPLIANCE_CHECK_TIME: p::Property<Self, d::DateTime> = p::Property::new("complianceCheckTime");
-    /// Property `complianceStatus`. Since API 4.0.
-    pub const COMPLIANCE_STATUS: p::Property<Self, String> = p::Property::new("complianceStatus");
-    /// Property `config`. Since API 4.0. Takes the privilege `Profile.Edit`.
-    pub const CONFIG: p::Property<Self, d::Poly<t::ProfileConfigInfo>> = p::Property::new("config");
-    /// Property `createdTime`. Since API 4.0.
-    pub const CREATED_TIME: p::Property<Self, d::DateTime> = p::Property::new("createdTime");
-    /// Property `description`. Since API 4.0.
-    pub const DESCRIPTION: p::Property<Self, t::ProfileDescription> = p::Property::new("description");
-    /// Property `entity`. Since API 4.0.
-    pub const ENTITY: p::Property<Self, Vec<MoRef<m::ManagedEntity>>> = p::Property::new("entity");
-    /// Property `modifiedTime`. Since API 4.0.
-    pub const MODIFIED_TIME: p::Property<Self, d::DateTime> = p::Property::new("modifiedTime");
-    /// Property `name`. Since API 4.0.
-    pub const NAME: p::Property<Self, String> = p::Property::new("name");
-    /// Property `referenceHost`. Since API 4.0.
-    pub const REFERENCE_HOST: p::Property<Self, MoRef<m::HostSystem>> = p::Property::new("referenceHost");
-    /// Property `validationFailureInfo`. Since API 6.7.
-    pub const VALIDATION_FAILURE_INFO: p::Property<Self, t::HostProfileValidationFailureInfo> = p::Property::new("validationFailureInfo");
-    /// Property `validationState`. Since API 6.7.
-    pub const VALIDATION_STATE: p::Property<Self, String> = p::Property::new("validationState");
-    /// Property `validationStateUpdateTime`. Since API 6.7.
-    pub const VALIDATION_STATE_UPDATE_TIME: p::Property<Self, d::DateTime> = p::Property::new("validationStateUpdateTime");
-    /// Calls `HostProfileResetValidationState`. Since API 6.7. Takes the privilege `Profile.Edit`.
-    pub fn host_profile_reset_validation_state(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[351]).end()
-    }
-    /// Calls `UpdateReferenceHost`. Since API 4.0. Takes the privilege `Profile.Edit`.
-    pub fn update_reference_host(&self, host: Option<&MoRef<m::HostSystem>>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[910]).arg(host).end()
-    }
-    /// Calls `UpdateHostProfile`. Since API 4.0. Takes the privilege `Profile.Edit`.
-    ///
-    /// Faults: [`DuplicateName`](t::DuplicateName), [`ProfileUpdateFailed`](t::ProfileUpdateFailed).
-    pub fn update_host_profile(&self, config: &d::Poly<t::HostProfileConfigSpec>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[877]).arg(config).end()
-    }
-    /// Calls `ExecuteHostProfile`. Since API 4.0. Takes the privilege `System.View`.
-    pub fn execute_host_profile(&self, host: &MoRef<m::HostSystem>, deferred_param: &[t::ProfileDeferredPolicyOptionParameter]) -> c::Call<d::Poly<t::ProfileExecuteResult>> {
-        c::CallBuilder::to(self, &METHODS[276]).arg(host).arg(deferred_param).end()
-    }
-}
-
-/// Managed object `vim.profile.host.ProfileManager`. Since API 4.0.
-#[derive(Clone, Debug)]
-pub struct HostProfileManager(m::ProfileManager);
-d::managed_object!(HostProfileManager: m::ProfileManager, "HostProfileManager", [
-]);
-#[allow(clippy::too_many_arguments)]
-impl HostProfileManager {
-    /// Property `profile`. Since API 4.0. Takes the privilege `Profile.View`.
-    pub const PROFILE: p::Property<Self, Vec<MoRef<m::Profile>>> = p::Property::new("profile");
-    /// Calls `ApplyHostConfig_Task`. Since API 4.0.
-    ///
-    /// Faults: [`HostConfigFailed`](t::HostConfigFailed), [`InvalidState`](t::InvalidState).
-    pub fn apply_host_config_task(&self, host: &MoRef<m::HostSystem>, config_spec: &t::HostConfigSpec, user_input: &[t::ProfileDeferredPolicyOptionParameter]) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[36]).arg(host).arg(config_spec).arg(user_input).end()
-    }
-    /// Calls `GenerateConfigTaskList`. Since API 4.0. Takes the privilege `System.View`.
-    pub fn generate_config_task_list(&self, config_spec: &t::HostConfigSpec, host: &MoRef<m::HostSystem>) -> c::Call<t::HostProfileManagerConfigTaskList> {
-        c::CallBuilder::to(self, &METHODS[315]).arg(config_spec).arg(host).end()
-    }
-    /// Calls `GenerateHostProfileTaskList_Task`. Since API 5.5. Takes the privilege `System.View`.
-    pub fn generate_host_profile_task_list_task(&self, config_spec: &t::HostConfigSpec, host: &MoRef<m::HostSystem>) -> c::Call<c::Task<Option<t::HostProfileManagerConfigTaskList>>> {
-        c::CallBuilder::to(self, &METHODS[317]).arg(config_spec).arg(host).end()
-    }
-    /// Calls `QueryHostProfileMetadata`. Since API 4.0. Takes the privilege `System.View`.
-    pub fn query_host_profile_metadata(&self, profile_name: &[String], profile: Option<&MoRef<m::Profile>>) -> c::Call<Vec<t::ProfileMetadata>> {
-        c::CallBuilder::to(self, &METHODS[534]).arg(profile_name).arg(profile).end()
-    }
-    /// Calls `QueryProfileStructure`. Since API 5.0. Takes the privilege `System.View`.
-    pub fn query_profile_structure(&self, profile: Option<&MoRef<m::Profile>>) -> c::Call<t::ProfileProfileStructure> {
-        c::CallBuilder::to(self, &METHODS[570]).arg(profile).end()
-    }
-    /// Calls `CreateDefaultProfile`. Since API 4.0. Takes the privilege `System.View`.
-    pub fn create_default_profile(&self, profile_type: &str, profile_type_name: Option<&str>, profile: Option<&MoRef<m::Profile>>) -> c::Call<d::Poly<t::ApplyProfile>> {
-        c::CallBuilder::to(self, &METHODS[132]).arg(profile_type).arg(profile_type_name).arg(profile).end()
-    }
-    /// Calls `UpdateAnswerFile_Task`. Since API 5.0. Takes the privilege `Profile.Edit`.
-    ///
-    /// Faults: [`AnswerFileUpdateFailed`](t::AnswerFileUpdateFailed).
-    pub fn update_answer_file_task(&self, host: &MoRef<m::HostSystem>, config_spec: &d::Poly<t::AnswerFileCreateSpec>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[855]).arg(host).arg(config_spec).end()
-    }
-    /// Calls `RetrieveAnswerFile`. Since API 5.0.
-    pub fn retrieve_answer_file(&self, host: &MoRef<m::HostSystem>) -> c::Call<Option<t::AnswerFile>> {
-        c::CallBuilder::to(self, &METHODS[734]).arg(host).end()
-    }
-    /// Calls `RetrieveAnswerFileForProfile`. Since API 5.1.
-    pub fn retrieve_answer_file_for_profile(&self, host: &MoRef<m::HostSystem>, apply_profile: &t::HostApplyProfile) -> c::Call<Option<t::AnswerFile>> {
-        c::CallBuilder::to(self, &METHODS[735]).arg(host).arg(apply_profile).end()
-    }
-    /// Calls `ExportAnswerFile_Task`. Since API 5.0. Takes the privilege `Profile.Export`.
-    pub fn export_answer_file_task(&self, host: &MoRef<m::HostSystem>) -> c::Call<c::Task<String>> {
-        c::CallBuilder::to(self, &METHODS[282]).arg(host).end()
-    }
-    /// Calls `CheckAnswerFileStatus_Task`. Since API 5.0. Takes the privilege `System.View`.
-    pub fn check_answer_file_status_task(&self, host: &[MoRef<m::HostSystem>]) -> c::Call<c::Task<Vec<t::AnswerFileStatusResult>>> {
-        c::CallBuilder::to(self, &METHODS[73]).arg(host).end()
-    }
-    /// Calls `QueryAnswerFileStatus`. Since API 5.0. Takes the privilege `System.View`.
-    pub fn query_answer_file_status(&self, host: &[MoRef<m::HostSystem>]) -> c::Call<Vec<t::AnswerFileStatusResult>> {
-        c::CallBuilder::to(self, &METHODS[482]).arg(host).end()
-    }
-    /// Calls `RetrieveHostCustomizations`. Since API 6.5.
-    pub fn retrieve_host_customizations(&self, hosts: &[MoRef<m::HostSystem>]) -> c::Call<Vec<t::StructuredCustomizations>> {
-        c::CallBuilder::to(self, &METHODS[749]).arg(hosts).end()
-    }
-    /// Calls `RetrieveHostCustomizationsForProfile`. Since API 6.5.
-    pub fn retrieve_host_customizations_for_profile(&self, hosts: &[MoRef<m::HostSystem>], apply_profile: &t::HostApplyProfile) -> c::Call<Vec<t::StructuredCustomizations>> {
-        c::CallBuilder::to(self, &METHODS[750]).arg(hosts).arg(apply_profile).end()
-    }
-    /// Calls `GenerateHostConfigTaskSpec_Task`. Since API 6.5. Takes the privilege `System.View`.
-    pub fn generate_host_config_task_spec_task(&self, hosts_info: &[t::StructuredCustomizations]) -> c::Call<c::Task<Vec<t::ApplyHostProfileConfigurationSpec>>> {
-        c::CallBuilder::to(self, &METHODS[316]).arg(hosts_info).end()
-    }
-    /// Calls `ApplyEntitiesConfig_Task`. Since API 6.5.
-    pub fn apply_entities_config_task(&self, apply_config_specs: &[t::ApplyHostProfileConfigurationSpec]) -> c::Call<c::Task<Vec<t::ApplyHostProfileConfigurationResult>>> {
-        c::CallBuilder::to(self, &METHODS[34]).arg(apply_config_specs).end()
-    }
-    /// Calls `ValidateHostProfileComposition_Task`. Since API 6.5. Takes the privilege `Profile.Edit`.
-    pub fn validate_host_profile_composition_task(&self, source: &MoRef<m::Profile>, targets: &[MoRef<m::Profile>], to_be_merged: Option<&t::HostApplyProfile>, to_replace_with: Option<&t::HostApplyProfile>, to_be_deleted: Option<&t::HostApplyProfile>, enable_status_to_be_copied: Option<&t::HostApplyProfile>, error_only: Option<bool>) -> c::Call<c::Task<Option<t::HostProfileManagerCompositionValidationResult>>> {
-        c::CallBuilder::to(self, &METHODS[950]).arg(source).arg(targets).arg(to_be_merged).arg(to_replace_with).arg(to_be_deleted).arg(enable_status_to_be_copied).arg(error_only).end()
-    }
-    /// Calls `CompositeHostProfile_Task`. Since API 6.5. Takes the privilege `Profile.Edit`.
-    pub fn composite_host_profile_task(&self, source: &MoRef<m::Profile>, targets: &[MoRef<m::Profile>], to_be_merged: Option<&t::HostApplyProfile>, to_be_replaced_with: Option<&t::HostApplyProfile>, to_be_deleted: Option<&t::HostApplyProfile>, enable_status_to_be_copied: Option<&t::HostApplyProfile>) -> c::Call<c::Task<Option<t::HostProfileManagerCompositionResult>>> {
-        c::CallBuilder::to(self, &METHODS[100]).arg(source).arg(targets).arg(to_be_merged).arg(to_be_replaced_with).arg(to_be_deleted).arg(enable_status_to_be_copied).end()
-    }
-}
-
-/// Managed object `vim.profile.host.HostSpecificationManager`. Since API 6.5.
-#[derive(Clone, Debug)]
-pub struct HostSpecificationManager(m::ManagedObject);
-d::managed_object!(HostSpecificationManager: m::ManagedObject, "HostSpecificationManager", [
-]);
-#[allow(clippy::too_many_arguments)]
-impl HostSpecificationManager {
-    /// Calls `UpdateHostSpecification`. Since API 6.5. Takes the privilege `Profile.Edit`.
-    ///
-    /// Faults: [`HostSpecificationOperationFailed`](t::HostSpecificationOperationFailed).
-    pub fn update_host_specification(&self, host: &MoRef<m::HostSystem>, host_spec: &t::HostSpecification) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[878]).arg(host).arg(host_spec).end()
-    }
-    /// Calls `UpdateHostSubSpecification`. Since API 6.5. Takes the privilege `Profile.Edit`.
-    ///
-    /// Faults: [`HostSpecificationOperationFailed`](t::HostSpecificationOperationFailed).
-    pub fn update_host_sub_specification(&self, host: &MoRef<m::HostSystem>, host_sub_spec: &t::HostSubSpecification) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[879]).arg(host).arg(host_sub_spec).end()
-    }
-    /// Calls `RetrieveHostSpecification`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`HostSpecificationOperationFailed`](t::HostSpecificationOperationFailed).
-    pub fn retrieve_host_specification(&self, host: &MoRef<m::HostSystem>, from_host: bool) -> c::Call<t::HostSpecification> {
-        c::CallBuilder::to(self, &METHODS[751]).arg(host).arg(from_host).end()
-    }
-    /// Calls `DeleteHostSubSpecification`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`HostSpecificationOperationFailed`](t::HostSpecificationOperationFailed).
-    pub fn delete_host_sub_specification(&self, host: &MoRef<m::HostSystem>, sub_spec_name: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[199]).arg(host).arg(sub_spec_name).end()
-    }
-    /// Calls `DeleteHostSpecification`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`HostSpecificationOperationFailed`](t::HostSpecificationOperationFailed).
-    pub fn delete_host_specification(&self, host: &MoRef<m::HostSystem>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[198]).arg(host).end()
-    }
-    /// Calls `HostSpecGetUpdatedHosts`. Since API 6.5. Takes the privilege `System.View`.
-    pub fn host_spec_get_updated_hosts(&self, start_change_id: Option<&str>, end_change_id: Option<&str>) -> c::Call<Vec<MoRef<m::HostSystem>>> {
-        c::CallBuilder::to(self, &METHODS[366]).arg(start_change_id).arg(end_change_id).end()
-    }
-}
-
-/// Managed object `vim.HostSystem`. Since API 2.5.
-#[derive(Clone, Debug)]
-pub struct HostSystem(m::ManagedEntity);
-d::managed_object!(HostSystem: m::ManagedEntity, "HostSystem", [
-    "runtime" "HostRuntimeInfo" 0 None,
-    "summary" "HostListSummary" 0 None,
-    "hardware" "HostHardwareInfo" 0 None,
-    "capability" "HostCapability" 0 None,
-    "licensableResource" "HostLicensableResourceInfo" 5 None,
-    "remediationState" "HostSystemRemediationState" 10 None,
-    "precheckRemediationResult" "ApplyHostProfileConfigurationSpec" 10 None,
-    "remediationResult" "ApplyHostProfileConfigurationResult" 10 None,
-    "complianceCheckState" "HostSystemComplianceCheckState" 10 None,
-    "complianceCheckResult" "ComplianceResult" 10 None,
-    "configManager" "HostConfigManager" 0 None,
-    "config" "HostConfigInfo" 0 None,
-    "vm" "ManagedObjectReference[]" 0 None,
-    "datastore" "ManagedObjectReference[]" 0 Some("System.View"),
-    "network" "ManagedObjectReference[]" 0 Some("System.View"),
-    "datastoreBrowser" "ManagedObjectReference" 0 Some("System.View"),
-    "systemResources" "HostSystemResourceInfo" 0 None,
-    "answerFileValidationState" "AnswerFileStatusResult" 10 None,
-    "answerFileValidationResult" "AnswerFileStatusResult" 10 None,
-]);
-#[allow(clippy::too_many_arguments)]
-impl HostSystem {
-    /// Property `alarmActionsEnabled`. Since API 4.0. Takes the privilege `System.Read`.
-    pub const ALARM_ACTIONS_ENABLED: p::Property<Self, bool> = p::Property::new("alarmActionsEnabled");
-    /// Property `answerFileValidationResult`. Since API 6.7.
-    pub const ANSWER_FILE_VALIDATION_RESULT: p::Property<Self, t::AnswerFileStatusResult> = p::Property::new("answerFileValidationResult");
-    /// Property `answerFileValidationState`. Since API 6.7.
-    pub const ANSWER_FILE_VALIDATION_STATE: p::Property<Self, t::AnswerFileStatusResult> = p::Property::new("answerFileValidationState");
-    /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
-    pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
-    /// Property `capability`. Since API 2.5.
-    pub const CAPABILITY: p::Property<Self, t::HostCapability> = p::Property::new("capability");
-    /// Property `complianceCheckResult`. Since API 6.7.
-    pub const COMPLIANCE_CHECK_RESULT: p::Property<Self, t::ComplianceResult> = p::Property::new("complianceCheckResult");
-    /// Property `complianceCheckState`. Since API 6.7.
-    pub const COMPLIANCE_CHECK_STATE: p::Property<Self, t::HostSystemComplianceCheckState> = p::Property::new("complianceCheckState");
-    /// Property `config`. Since API 2.5.
-    pub const CONFIG: p::Property<Self, t::HostConfigInfo> = p::Property::new("config");
-    /// Property `configIssue`. Since API 2.5.
-    pub const CONFIG_ISSUE: p::Property<Self, Vec<d::Poly<t::Event>>> = p::Property::new("configIssue");
-    /// Property `configManager`. Since API 2.5.
-    pub const CONFIG_MANAGER: p::Property<Self, t::HostConfigManager> = p::Property::new("configManager");
-    /// Property `configStatus`. Since API 2.5.
-    pub const CONFIG_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("configStatus");
-    /// Property `customValue`. Since API 2.5. Takes the privilege `System.View`.
-    pub const CUSTOM_VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("customValue");
-    /// Property `datastore`. Since API 2.5. Takes the privilege `System.View`.
-    pub const DATASTORE: p::Property<Self, Vec<MoRef<m::Datastore>>> = p::Property::new("datastore");
-    /// Property `datastoreBrowser`. Since API 2.5. Takes the privilege `System.View`.
-    pub const DATASTORE_BROWSER: p::Property<Self, MoRef<m::HostDatastoreBrowser>> = p::Property::new("datastoreBrowser");
-    /// Property `declaredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
-    pub const DECLARED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("declaredAlarmState");
-    /// Property `disabledMethod`. Since API 2.5.
-    pub const DISABLED_METHOD: p::Property<Self, Vec<String>> = p::Property::new("disabledMethod");
-    /// Property `effectiveRole`. Since API 2.5. Takes the privilege `System.View`.
-    pub const EFFECTIVE_ROLE: p::Property<Self, Vec<i32>> = p::Property::new("effectiveRole");
-    /// Property `hardware`. Since API 2.5.
-    pub const HARDWARE: p::Property<Self, t::HostHardwareInfo> = p::Property::new("hardware");
-    /// Property `licensableResource`. Since API 5.0.
-    pub const LICENSABLE_RESOURCE: p::Property<Self, t::HostLicensableResourceInfo> = p::Property::new("licensableResource");
-    /// Property `name`. Since API 2.5. Takes the privilege `System.View`.
-    pub const NAME: p::Property<Self, String> = p::Property::new("name");
-    /// Property `network`. Since API 2.5. Takes the privilege `System.View`.
-    pub const NETWORK: p::Property<Self, Vec<MoRef<m::Network>>> = p::Property::new("network");
-    /// Property `overallStatus`. Since API 2.5.
-    pub const OVERALL_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("overallStatus");
-    /// Property `parent`. Since API 2.5. Takes the privilege `System.View`.
-    pub const PARENT: p::Property<Self, MoRef<m::ManagedEntity>> = p::Property::new("parent");
-    /// Property `permission`. Since API 2.5.
-    pub const PERMISSION: p::Property<Self, Vec<t::Permission>> = p::Property::new("permission");
-    /// Property `precheckRemediationResult`. Since API 6.7.
-    pub const PRECHECK_REMEDIATION_RESULT: p::Property<Self, t::ApplyHostProfileConfigurationSpec> = p::Property::new("precheckRemediationResult");
-    /// Property `recentTask`. Since API 2.5.
-    pub const RECENT_TASK: p::Property<Self, Vec<MoRef<m::Task>>> = p::Property::new("recentTask");
-    /// Property `remediationResult`. Since API 6.7.
-    pub const REMEDIATION_RESULT: p::Property<Self, t::ApplyHostProfileConfigurationResult> = p::Property::new("remediationResult");
-    /// Property `remediationState`. Since API 6.7.
-    pub const REMEDIATION_STATE: p::Property<Self, t::HostSystemRemediationState> = p::Property::new("remediationState");
-    /// Property `runtime`. Since API 2.5.
-    pub const RUNTIME: p::Property<Self, t::HostRuntimeInfo> = p::Property::new("runtime");
-    /// Property `summary`. Since API 2.5.
-    pub const SUMMARY: p::Property<Self, t::HostListSummary> = p::Property::new("summary");
-    /// Property `systemResources`. Since API 2.5.
-    pub const SYSTEM_RESOURCES: p::Property<Self, t::HostSystemResourceInfo> = p::Property::new("systemResources");
-    /// Property `tag`. Since API 4.0. Takes the privilege `System.View`.
-    pub const TAG: p::Property<Self, Vec<t::Tag>> = p::Property::new("tag");
-    /// Property `triggeredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
-    pub const TRIGGERED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("triggeredAlarmState");
-    /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
-    pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
-    /// Property `vm`. Since API 2.5.
-    pub const VM: p::Property<Self, Vec<MoRef<m::VirtualMachine>>> = p::Property::new("vm");
-    /// Calls `QueryTpmAttestationReport`. Since API 5.1. Takes the privilege `System.Read`.
-    pub fn query_tpm_attestation_report(&self) -> c::Call<Option<t::HostTpmAttestationReport>> {
-        c::CallBuilder::to(self, &METHODS[581]).end()
-    }
-    /// Calls `QueryHostConnectionInfo`. Since API 2.5. Takes the privilege `System.Read`.
-    pub fn query_host_connection_info(&self) -> c::Call<t::HostConnectInfo> {
-        c::CallBuilder::to(self, &METHODS[532]).end()
-    }
-    /// Calls `UpdateSystemResources`. Since API 2.5. Takes the privilege `Host.Config.Resources`.
-    pub fn update_system_resources(&self, resource_info: &t::HostSystemResourceInfo) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[918]).arg(resource_info).end()
-    }
-    /// Calls `UpdateSystemSwapConfiguration`. Since API 5.1. Takes the privilege `Host.Config.Settings`.
-    pub fn update_system_swap_configuration(&self, sys_swap_config: &t::HostSystemSwapConfiguration) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[919]).arg(sys_swap_config).end()
-    }
-    /// Calls `ReconnectHost_Task`. Since API 2.5. Takes the privilege `Host.Config.Connection`.
-    ///
-    /// Faults: [`HostConnectFault`](t::HostConnectFault), [`InvalidLogin`](t::InvalidLogin), [`InvalidName`](t::InvalidName), [`InvalidState`](t::InvalidState).
-    pub fn reconnect_host_task(&self, cnx_spec: Option<&t::HostConnectSpec>, reconnect_spec: Option<&t::HostSystemReconnectSpec>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[631]).arg(cnx_spec).arg(reconnect_spec).end()
-    }
-    /// Calls `DisconnectHost_Task`. Since API 2.5. Takes the privilege `Host.Config.Connection`.
-    pub fn disconnect_host_task(&self) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[244]).end()
-    }
-    /// Calls `EnterMaintenanceMode_Task`. Since API 2.5. Takes the privilege `Host.Config.Maintenance`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState), [`Timedout`](t::Timedout).
-    pub fn enter_maintenance_mode_task(&self, timeout: i32, evacuate_powered_off_vms: Option<bool>, maintenance_spec: Option<&t::HostMaintenanceSpec>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[270]).arg(timeout).arg(evacuate_powered_off_vms).arg(maintenance_spec).end()
-    }
-    /// Calls `ExitMaintenanceMode_Task`. Since API 2.5. Takes the privilege `Host.Config.Maintenance`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState), [`Timedout`](t::Timedout).
-    pub fn exit_maintenance_mode_task(&self, timeout: i32) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[279]).arg(timeout).end()
-    }
-    /// Calls `RebootHost_Task`. Since API 2.5. Takes the privilege `Host.Config.Maintenance`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState).
-    pub fn reboot_host_task(&self, force: bool) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[609]).arg(force).end()
-    }
-    /// Calls `ShutdownHost_Task`. Since API 2.5. Takes the privilege `Host.Config.Maintenance`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState).
-    pub fn shutdown_host_task(&self, force: bool) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[814]).arg(force).end()
-    }
-    /// Calls `PowerDownHostToStandBy_Task`. Since API 2.5. Takes the privilege `Host.Config.Maintenance`.
-    ///
-    /// Faults: [`HostPowerOpFailed`](t::HostPowerOpFailed), [`InvalidState`](t::InvalidState), [`NotSupported`](t::NotSupported), [`RequestCanceled`](t::RequestCanceled), [`Timedout`](t::Timedout).
-    pub fn power_down_host_to_stand_by_task(&self, timeout_sec: i32, evacuate_powered_off_vms: Option<bool>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[470]).arg(timeout_sec).arg(evacuate_powered_off_vms).end()
-    }
-    /// Calls `PowerUpHostFromStandBy_Task`. Since API 2.5. Takes the privilege `Host.Config.Maintenance`.
-    ///
-    /// Faults: [`HostPowerOpFailed`](t::HostPowerOpFailed), [`InvalidState`](t::InvalidState), [`NotSupported`](t::NotSupported), [`Timedout`](t::Timedout).
-    pub fn power_up_host_from_stand_by_task(&self, timeout_sec: i32) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[476]).arg(timeout_sec).end()
-    }
-    /// Calls `QueryMemoryOverhead`. Since API 2.5. Takes the privilege `System.Read`.
-    pub fn query_memory_overhead(&self, memory_size: i64, video_ram_size: Option<i32>, num_vcpus: i32) -> c::Call<i64> {
-        c::CallBuilder::to(self, &METHODS[547]).arg(memory_size).arg(video_ram_size).arg(num_vcpus).end()
-    }
-    /// Calls `QueryMemoryOverheadEx`. Since API 2.5. Takes the privilege `System.Read`.
-    pub fn query_memory_overhead_ex(&self, vm_config_info: &t::VirtualMachineConfigInfo) -> c::Call<i64> {
-        c::CallBuilder::to(self, &METHODS[548]).arg(vm_config_info).end()
-    }
-    /// Calls `ReconfigureHostForDAS_Task`. Since API 2.5. Takes the privilege `Host.Config.Connection`.
-    ///
-    /// Faults: [`DasConfigFault`](t::DasConfigFault).
-    pub fn reconfigure_host_for_das_task(&self) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[626]).end()
-    }
-    /// Calls `UpdateFlags`. Since API 2.5. Takes the privilege `Host.Config.Settings`.
-    pub fn update_flags(&self, flag_info: &t::HostFlagInfo) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[874]).arg(flag_info).end()
-    }
-    /// Calls `EnterLockdownMode`. Since API 4.1. Takes the privilege `Host.Config.Settings`.
-    ///
-    /// Faults: [`HostConfigFault`](t::HostConfigFault).
-    pub fn enter_lockdown_mode(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[269]).end()
-    }
-    /// Calls `ExitLockdownMode`. Since API 4.1. Takes the privilege `Host.Config.Settings`.
-    ///
-    /// Faults: [`HostConfigFault`](t::HostConfigFault).
-    pub fn exit_lockdown_mode(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[278]).end()
-    }
-    /// Calls `AcquireCimServicesTicket`. Since API 2.5. Takes the privilege `Host.Cim.CimInteraction`.
-    pub fn acquire_cim_services_ticket(&self) -> c::Call<t::HostServiceTicket> {
-        c::CallBuilder::to(self, &METHODS[4]).end()
-    }
-    /// Calls `UpdateIpmi`. Since API 4.0. Takes the privilege `Host.Config.Settings`.
-    ///
-    /// Faults: [`InvalidIpmiLoginInfo`](t::InvalidIpmiLoginInfo), [`InvalidIpmiMacAddress`](t::InvalidIpmiMacAddress).
-    pub fn update_ipmi(&self, ipmi_info: &t::HostIpmiInfo) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[892]).arg(ipmi_info).end()
-    }
-    /// Calls `RetrieveHardwareUptime`. Since API 4.1. Takes the privilege `System.Read`.
-    pub fn retrieve_hardware_uptime(&self) -> c::Call<i64> {
-        c::CallBuilder::to(self, &METHODS[747]).end()
-    }
-    /// Calls `PrepareCrypto`. Since API 6.5. Takes the privilege `Cryptographer.RegisterHost`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState).
-    pub fn prepare_crypto(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[477]).end()
-    }
-    /// Calls `EnableCrypto`. Since API 6.5. Takes the privilege `Cryptographer.RegisterHost`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState).
-    pub fn enable_crypto(&self, key_plain: &t::CryptoKeyPlain) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[260]).arg(key_plain).end()
-    }
-    /// Calls `ConfigureCryptoKey`. Since API 6.5. Takes the privilege `Cryptographer.RegisterHost`.
-    pub fn configure_crypto_key(&self, key_id: Option<&t::CryptoKeyId>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[103]).arg(key_id).end()
-    }
-    /// Calls `QueryProductLockerLocation`. Since API 6.7.1. Takes the privilege `System.Read`.
-    ///
-    /// Faults: [`HostConfigFault`](t::HostConfigFault).
-    pub fn query_product_locker_location(&self) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[569]).end()
-    }
-    /// Calls `UpdateProductLockerLocation_Task`. Since API 6.7.1. Takes the privilege `Host.Config.ProductLocker`.
-    ///
-    /// Faults: [`FileNotFound`](t::FileNotFound), [`HostConfigFault`](t::HostConfigFault), [`InvalidArgument`](t::InvalidArgument), [`TaskInProgress`](t::TaskInProgress).
-    pub fn update_product_locker_location_task(&self, path: &str) -> c::Call<c::Task<String>> {
-        c::CallBuilder::to(self, &METHODS[908]).arg(path).end()
-    }
-    /// Calls `RetrieveFreeEpcMemory`. Since API 7.0.0.0. Takes the privilege `System.Read`.
-    pub fn retrieve_free_epc_memory(&self) -> c::Call<i64> {
-        c::CallBuilder::to(self, &METHODS[746]).end()
-    }
-}
-
-/// Managed object `vim.vslm.host.VStorageObjectManager`. Since API 6.5.
-#[derive(Clone, Debug)]
-pub struct HostVStorageObjectManager(m::VStorageObjectManagerBase);
-d::managed_object!(HostVStorageObjectManager: m::VStorageObjectManagerBase, "HostVStorageObjectManager", [
-]);
-#[allow(clippy::too_many_arguments)]
-impl HostVStorageObjectManager {
-    /// Calls `HostCreateDisk_Task`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
-    pub fn host_create_disk_task(&self, spec: &t::VslmCreateSpec) -> c::Call<c::Task<t::VStorageObject>> {
-        c::CallBuilder::to(self, &METHODS[342]).arg(spec).end()
-    }
-    /// Calls `HostRegisterDisk`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`AlreadyExists`](t::AlreadyExists), [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
-    pub fn host_register_disk(&self, path: &str, name: Option<&str>, modify_control_flags: Option<bool>, id: Option<&t::ID>) -> c::Call<t::VStorageObject> {
-        c::CallBuilder::to(self, &METHODS[354]).arg(path).arg(name).arg(modify_control_flags).arg(id).end()
-    }
-    /// Calls `HostExtendDisk_Task`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`TaskInProgress`](t::TaskInProgress).
-    pub fn host_extend_disk_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, new_capacity_in_mb: i64) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[345]).arg(id).arg(datastore).arg(new_capacity_in_mb).end()
-    }
-    /// Calls `HostInflateDisk_Task`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`TaskInProgress`](t::TaskInProgress).
-    pub fn host_inflate_disk_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[349]).arg(id).arg(datastore).end()
-    }
-    /// Calls `HostRenameVStorageObject`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
-    pub fn host_rename_v_storage_object(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, name: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[357]).arg(id).arg(datastore).arg(name).end()
-    }
-    /// Calls `HostRetrieveVStorageInfrastructureObjectPolicy`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    pub fn host_retrieve_v_storage_infrastructure_object_policy(&self, datastore: &MoRef<m::Datastore>) -> c::Call<Vec<t::VslmInfrastructureObjectPolicy>> {
-        c::CallBuilder::to(self, &METHODS[358]).arg(datastore).end()
-    }
-    /// Calls `HostDeleteVStorageObject_Task`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`TaskInProgress`](t::TaskInProgress).
-    pub fn host_delete_v_storage_object_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, is_lc_parent_attached: Option<bool>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[344]).arg(id).arg(datastore).arg(is_lc_parent_attached).end()
-    }
-    /// Calls `HostRetrieveVStorageObject`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
-    pub fn host_retrieve_v_storage_object(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, disk_info_flags: &[String]) -> c::Call<t::VStorageObject> {
-        c::CallBuilder::to(self, &METHODS[359]).arg(id).arg(datastore).arg(disk_info_flags).end()
-    }
-    /// Calls `HostRetrieveVStorageObjectState`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
-    pub fn host_retrieve_v_storage_object_state(&self, id: &t::ID, datastore: &MoRef<m::Datastore>) -> c::Call<t::VStorageObjectStateInfo> {
-        c::CallBuilder::to(self, &METHODS[362]).arg(id).arg(datastore).end()
-    }
-    /// Calls `HostListVStorageObject`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore).
-    pub fn host_list_v_storage_object(&self, datastore: &MoRef<m::Datastore>) -> c::Call<Vec<t::ID>> {
-        c::CallBuilder::to(self, &METHODS[350]).arg(datastore).end()
-    }
-    /// Calls `HostCloneVStorageObject_Task`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
-    pub fn host_clone_v_storage_object_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, spec: &t::VslmCloneSpec) -> c::Call<c::Task<t::VStorageObject>> {
-        c::CallBuilder::to(self, &METHODS[339]).arg(id).arg(datastore).arg(spec).end()
-    }
-    /// Calls `HostRelocateVStorageObject_Task`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    pub fn host_relocate_v_storage_object_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, spec: &t::VslmRelocateSpec, is_lc_parent_attached: Option<bool>) -> c::Call<c::Task<t::VStorageObject>> {
-        c::CallBuilder::to(self, &METHODS[355]).arg(id).arg(datastore).arg(spec).arg(is_lc_parent_attached).end()
-    }
-    /// Calls `HostSetVStorageObjectControlFlags`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    pub fn host_set_v_storage_object_control_flags(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, control_flags: &[String]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[364]).arg(id).arg(datastore).arg(control_flags).end()
-    }
-    /// Calls `HostClearVStorageObjectControlFlags`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    pub fn host_clear_v_storage_object_control_flags(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, control_flags: &[String]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[338]).arg(id).arg(datastore).arg(control_flags).end()
-    }
-    /// Calls `HostReconcileDatastoreInventory_Task`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
-    pub fn host_reconcile_datastore_inventory_task(&self, datastore: &MoRef<m::Datastore>, deep_cleansing: Option<bool>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[353]).arg(datastore).arg(deep_cleansing).end()
-    }
-    /// Calls `HostScheduleReconcileDatastoreInventory`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
-    pub fn host_schedule_reconcile_datastore_inventory(&self, datastore: &MoRef<m::Datastore>, deep_cleansing: Option<bool>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[363]).arg(datastore).arg(deep_cleansing).end()
-    }
-    /// Calls `HostVStorageObjectCreateSnapshot_Task`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    pub fn host_v_storage_object_create_snapshot_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, description: &str) -> c::Call<c::Task<t::ID>> {
-        c::CallBuilder::to(self, &METHODS[370]).arg(id).arg(datastore).arg(description).end()
-    }
-    /// Calls `HostVStorageObjectDeleteSnapshot_Task`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    pub fn host_v_storage_object_delete_snapshot_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, snapshot_id: &t::ID) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[371]).arg(id).arg(datastore).arg(snapshot_id).end()
-    }
-    /// Calls `HostVStorageObjectRetrieveSnapshotInfo`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    pub fn host_v_storage_object_retrieve_snapshot_info(&self, id: &t::ID, datastore: &MoRef<m::Datastore>) -> c::Call<t::VStorageObjectSnapshotInfo> {
-        c::CallBuilder::to(self, &METHODS[372]).arg(id).arg(datastore).end()
-    }
-    /// Calls `HostVStorageObjectCreateDiskFromSnapshot_Task`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    pub fn host_v_storage_object_create_disk_from_snapshot_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, snapshot_id: &t::ID, name: &str, profile: &[d::Poly<t::VirtualMachineProfileSpec>], crypto: Option<&d::Poly<t::CryptoSpec>>, path: Option<&str>, provisioning_type: Option<&str>, is_linked_clone: Option<bool>, target_id: Option<&t::ID>, target_datastore: Option<&MoRef<m::Datastore>>) -> c::Call<c::Task<t::VStorageObject>> {
-        c::CallBuilder::to(self, &METHODS[369]).arg(id).arg(datastore).arg(snapshot_id).arg(name).arg(profile).arg(crypto).arg(path).arg(provisioning_type).arg(is_linked_clone).arg(target_id).arg(target_datastore).end()
-    }
-    /// Calls `HostVStorageObjectRevert_Task`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    pub fn host_v_storage_object_revert_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, snapshot_id: &t::ID) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[373]).arg(id).arg(datastore).arg(snapshot_id).end()
-    }
-    /// Calls `HostUpdateVStorageObjectMetadata_Task`. Since API 6.7.2. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    pub fn host_update_v_storage_object_metadata_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, metadata: &[t::KeyValue], delete_keys: &[String]) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[368]).arg(id).arg(datastore).arg(metadata).arg(delete_keys).end()
-    }
-    /// Calls `HostRetrieveVStorageObjectMetadata`. Since API 6.7.2. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    pub fn host_retrieve_v_storage_object_metadata(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, snapshot_id: Option<&t::ID>, prefix: Option<&str>) -> c::Call<Vec<t::KeyValue>> {
-        c::CallBuilder::to(self, &METHODS[360]).arg(id).arg(datastore).arg(snapshot_id).arg(prefix).end()
-    }
-    /// Calls `HostRetrieveVStorageObjectMetadataValue`. Since API 6.7.2. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`KeyNotFound`](t::KeyNotFound), [`NotFound`](t::NotFound).
-    pub fn host_retrieve_v_storage_object_metadata_value(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, snapshot_id: Option<&t::ID>, key: &str) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[361]).arg(id).arg(datastore).arg(snapshot_id).arg(key).end()
-    }
-    /// Calls `HostDeleteVStorageObjectEx_Task`. Since API 7.0.2.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`TaskInProgress`](t::TaskInProgress).
-    pub fn host_delete_v_storage_object_ex_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, is_lc_parent_attached: Option<bool>) -> c::Call<c::Task<t::VslmVClockInfo>> {
-        c::CallBuilder::to(self, &METHODS[343]).arg(id).arg(datastore).arg(is_lc_parent_attached).end()
-    }
-    /// Calls `HostUpdateVStorageObjectMetadataEx_Task`. Since API 7.0.2.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    pub fn host_update_v_storage_object_metadata_ex_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, metadata: &[t::KeyValue], delete_keys: &[String]) -> c::Call<c::Task<t::VStorageObject>> {
-        c::CallBuilder::to(self, &METHODS[367]).arg(id).arg(datastore).arg(metadata).arg(delete_keys).end()
-    }
-    /// Calls `HostSetVirtualDiskUuid_Task`. Since API 8.0.3.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
-    pub fn host_set_virtual_disk_uuid_task(&self, name: &str, uuid: Option<&str>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[365]).arg(name).arg(uuid).end()
-    }
-    /// Calls `HostQueryVirtualDiskUuid`. Since API 8.0.3.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
-    pub fn host_query_virtual_disk_uuid(&self, name: &str) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[352]).arg(name).end()
     }
 }

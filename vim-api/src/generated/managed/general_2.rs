@@ -9,7 +9,1330 @@ use crate::generated::types as t;
 use crate::moref::MoRef;
 use crate::property as p;
 
+/// Managed object `vim.vm.guest.FileManager`. Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.FileManager.html)
+#[derive(Clone, Debug)]
+pub struct GuestFileManager(m::ManagedObject);
+d::managed_object!(GuestFileManager: m::ManagedObject, "GuestFileManager", [
+]);
+#[allow(clippy::too_many_arguments)]
+impl GuestFileManager {
+    /// Calls `MakeDirectoryInGuest`. Since API 5.0.
+    ///
+    /// Faults: [`FileFault`](t::FileFault), [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.FileManager.html#makeDirectory)
+    pub fn make_directory_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, directory_path: &str, create_parent_directories: bool) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[430]).arg(vm).arg(auth).arg(directory_path).arg(create_parent_directories).end()
+    }
+    /// Calls `DeleteFileInGuest`. Since API 5.0.
+    ///
+    /// Faults: [`FileFault`](t::FileFault), [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.FileManager.html#deleteFile)
+    pub fn delete_file_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, file_path: &str) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[197]).arg(vm).arg(auth).arg(file_path).end()
+    }
+    /// Calls `DeleteDirectoryInGuest`. Since API 5.0.
+    ///
+    /// Faults: [`FileFault`](t::FileFault), [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.FileManager.html#deleteDirectory)
+    pub fn delete_directory_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, directory_path: &str, recursive: bool) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[195]).arg(vm).arg(auth).arg(directory_path).arg(recursive).end()
+    }
+    /// Calls `MoveDirectoryInGuest`. Since API 5.0.
+    ///
+    /// Faults: [`FileFault`](t::FileFault), [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.FileManager.html#moveDirectory)
+    pub fn move_directory_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, src_directory_path: &str, dst_directory_path: &str) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[453]).arg(vm).arg(auth).arg(src_directory_path).arg(dst_directory_path).end()
+    }
+    /// Calls `MoveFileInGuest`. Since API 5.0.
+    ///
+    /// Faults: [`FileFault`](t::FileFault), [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.FileManager.html#moveFile)
+    pub fn move_file_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, src_file_path: &str, dst_file_path: &str, overwrite: bool) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[454]).arg(vm).arg(auth).arg(src_file_path).arg(dst_file_path).arg(overwrite).end()
+    }
+    /// Calls `CreateTemporaryFileInGuest`. Since API 5.0.
+    ///
+    /// Faults: [`FileFault`](t::FileFault), [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.FileManager.html#createTemporaryFile)
+    pub fn create_temporary_file_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, prefix: &str, suffix: &str, directory_path: Option<&str>) -> c::Call<String> {
+        c::CallBuilder::to(self, &METHODS[167]).arg(vm).arg(auth).arg(prefix).arg(suffix).arg(directory_path).end()
+    }
+    /// Calls `CreateTemporaryDirectoryInGuest`. Since API 5.0.
+    ///
+    /// Faults: [`FileFault`](t::FileFault), [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.FileManager.html#createTemporaryDirectory)
+    pub fn create_temporary_directory_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, prefix: &str, suffix: &str, directory_path: Option<&str>) -> c::Call<String> {
+        c::CallBuilder::to(self, &METHODS[166]).arg(vm).arg(auth).arg(prefix).arg(suffix).arg(directory_path).end()
+    }
+    /// Calls `ListFilesInGuest`. Since API 5.0.
+    ///
+    /// Faults: [`FileFault`](t::FileFault), [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.FileManager.html#listFiles)
+    pub fn list_files_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, file_path: &str, index: Option<i32>, max_results: Option<i32>, match_pattern: Option<&str>) -> c::Call<t::GuestListFileInfo> {
+        c::CallBuilder::to(self, &METHODS[407]).arg(vm).arg(auth).arg(file_path).arg(index).arg(max_results).arg(match_pattern).end()
+    }
+    /// Calls `ChangeFileAttributesInGuest`. Since API 5.0.
+    ///
+    /// Faults: [`FileFault`](t::FileFault), [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.FileManager.html#changeFileAttributes)
+    pub fn change_file_attributes_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, guest_file_path: &str, file_attributes: &d::Poly<t::GuestFileAttributes>) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[66]).arg(vm).arg(auth).arg(guest_file_path).arg(file_attributes).end()
+    }
+    /// Calls `InitiateFileTransferFromGuest`. Since API 5.0.
+    ///
+    /// Faults: [`FileFault`](t::FileFault), [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.FileManager.html#initiateFileTransferFromGuest)
+    pub fn initiate_file_transfer_from_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, guest_file_path: &str) -> c::Call<t::FileTransferInformation> {
+        c::CallBuilder::to(self, &METHODS[389]).arg(vm).arg(auth).arg(guest_file_path).end()
+    }
+    /// Calls `InitiateFileTransferToGuest`. Since API 5.0.
+    ///
+    /// Faults: [`FileFault`](t::FileFault), [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.FileManager.html#initiateFileTransferToGuest)
+    pub fn initiate_file_transfer_to_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, guest_file_path: &str, file_attributes: &d::Poly<t::GuestFileAttributes>, file_size: i64, overwrite: bool) -> c::Call<String> {
+        c::CallBuilder::to(self, &METHODS[390]).arg(vm).arg(auth).arg(guest_file_path).arg(file_attributes).arg(file_size).arg(overwrite).end()
+    }
+}
+
+/// Managed object `vim.vm.guest.GuestOperationsManager`. Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.GuestOperationsManager.html)
+#[derive(Clone, Debug)]
+pub struct GuestOperationsManager(m::ManagedObject);
+d::managed_object!(GuestOperationsManager: m::ManagedObject, "GuestOperationsManager", [
+    "authManager" "ManagedObjectReference" 5 Some("System.Anonymous"),
+    "fileManager" "ManagedObjectReference" 5 Some("System.Anonymous"),
+    "processManager" "ManagedObjectReference" 5 Some("System.Anonymous"),
+    "guestWindowsRegistryManager" "ManagedObjectReference" 8 Some("System.Anonymous"),
+    "aliasManager" "ManagedObjectReference" 8 Some("System.Anonymous"),
+]);
+#[allow(clippy::too_many_arguments)]
+impl GuestOperationsManager {
+    /// Property `aliasManager`. Since API 6.0. Takes the privilege `System.Anonymous`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.GuestOperationsManager.html#aliasManager)
+    pub const ALIAS_MANAGER: p::Property<Self, MoRef<m::GuestAliasManager>, p::Optional> = p::Property::new("aliasManager");
+    /// Property `authManager`. Since API 5.0. Takes the privilege `System.Anonymous`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.GuestOperationsManager.html#authManager)
+    pub const AUTH_MANAGER: p::Property<Self, MoRef<m::GuestAuthManager>, p::Optional> = p::Property::new("authManager");
+    /// Property `fileManager`. Since API 5.0. Takes the privilege `System.Anonymous`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.GuestOperationsManager.html#fileManager)
+    pub const FILE_MANAGER: p::Property<Self, MoRef<m::GuestFileManager>, p::Optional> = p::Property::new("fileManager");
+    /// Property `guestWindowsRegistryManager`. Since API 6.0. Takes the privilege `System.Anonymous`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.GuestOperationsManager.html#guestWindowsRegistryManager)
+    pub const GUEST_WINDOWS_REGISTRY_MANAGER: p::Property<Self, MoRef<m::GuestWindowsRegistryManager>, p::Optional> = p::Property::new("guestWindowsRegistryManager");
+    /// Property `processManager`. Since API 5.0. Takes the privilege `System.Anonymous`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.GuestOperationsManager.html#processManager)
+    pub const PROCESS_MANAGER: p::Property<Self, MoRef<m::GuestProcessManager>, p::Optional> = p::Property::new("processManager");
+}
+
+/// Managed object `vim.vm.guest.ProcessManager`. Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.ProcessManager.html)
+#[derive(Clone, Debug)]
+pub struct GuestProcessManager(m::ManagedObject);
+d::managed_object!(GuestProcessManager: m::ManagedObject, "GuestProcessManager", [
+]);
+#[allow(clippy::too_many_arguments)]
+impl GuestProcessManager {
+    /// Calls `StartProgramInGuest`. Since API 5.0.
+    ///
+    /// Faults: [`FileFault`](t::FileFault), [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.ProcessManager.html#startProgram)
+    pub fn start_program_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, spec: &d::Poly<t::GuestProgramSpec>) -> c::Call<i64> {
+        c::CallBuilder::to(self, &METHODS[819]).arg(vm).arg(auth).arg(spec).end()
+    }
+    /// Calls `ListProcessesInGuest`. Since API 5.0.
+    ///
+    /// Faults: [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.ProcessManager.html#listProcesses)
+    pub fn list_processes_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, pids: &[i64]) -> c::Call<Vec<t::GuestProcessInfo>> {
+        c::CallBuilder::to(self, &METHODS[413]).arg(vm).arg(auth).arg(pids).end()
+    }
+    /// Calls `TerminateProcessInGuest`. Since API 5.0.
+    ///
+    /// Faults: [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.ProcessManager.html#terminateProcess)
+    pub fn terminate_process_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, pid: i64) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[829]).arg(vm).arg(auth).arg(pid).end()
+    }
+    /// Calls `ReadEnvironmentVariableInGuest`. Since API 5.0.
+    ///
+    /// Faults: [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.ProcessManager.html#readEnvironmentVariable)
+    pub fn read_environment_variable_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, names: &[String]) -> c::Call<Vec<String>> {
+        c::CallBuilder::to(self, &METHODS[602]).arg(vm).arg(auth).arg(names).end()
+    }
+}
+
+/// Managed object `vim.vm.guest.WindowsRegistryManager`. Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.WindowsRegistryManager.html)
+#[derive(Clone, Debug)]
+pub struct GuestWindowsRegistryManager(m::ManagedObject);
+d::managed_object!(GuestWindowsRegistryManager: m::ManagedObject, "GuestWindowsRegistryManager", [
+]);
+#[allow(clippy::too_many_arguments)]
+impl GuestWindowsRegistryManager {
+    /// Calls `CreateRegistryKeyInGuest`. Since API 6.0.
+    ///
+    /// Faults: [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.WindowsRegistryManager.html#createRegistryKey)
+    pub fn create_registry_key_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, key_name: &t::GuestRegKeyNameSpec, is_volatile: bool, class_type: Option<&str>) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[155]).arg(vm).arg(auth).arg(key_name).arg(is_volatile).arg(class_type).end()
+    }
+    /// Calls `ListRegistryKeysInGuest`. Since API 6.0.
+    ///
+    /// Faults: [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.WindowsRegistryManager.html#listRegistryKeys)
+    pub fn list_registry_keys_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, key_name: &t::GuestRegKeyNameSpec, recursive: bool, match_pattern: Option<&str>) -> c::Call<Vec<t::GuestRegKeyRecordSpec>> {
+        c::CallBuilder::to(self, &METHODS[414]).arg(vm).arg(auth).arg(key_name).arg(recursive).arg(match_pattern).end()
+    }
+    /// Calls `DeleteRegistryKeyInGuest`. Since API 6.0.
+    ///
+    /// Faults: [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.WindowsRegistryManager.html#deleteRegistryKey)
+    pub fn delete_registry_key_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, key_name: &t::GuestRegKeyNameSpec, recursive: bool) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[202]).arg(vm).arg(auth).arg(key_name).arg(recursive).end()
+    }
+    /// Calls `SetRegistryValueInGuest`. Since API 6.0.
+    ///
+    /// Faults: [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.WindowsRegistryManager.html#setRegistryValue)
+    pub fn set_registry_value_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, value: &t::GuestRegValueSpec) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[804]).arg(vm).arg(auth).arg(value).end()
+    }
+    /// Calls `ListRegistryValuesInGuest`. Since API 6.0.
+    ///
+    /// Faults: [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.WindowsRegistryManager.html#listRegistryValues)
+    pub fn list_registry_values_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, key_name: &t::GuestRegKeyNameSpec, expand_strings: bool, match_pattern: Option<&str>) -> c::Call<Vec<t::GuestRegValueSpec>> {
+        c::CallBuilder::to(self, &METHODS[415]).arg(vm).arg(auth).arg(key_name).arg(expand_strings).arg(match_pattern).end()
+    }
+    /// Calls `DeleteRegistryValueInGuest`. Since API 6.0.
+    ///
+    /// Faults: [`GuestOperationsFault`](t::GuestOperationsFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.WindowsRegistryManager.html#deleteRegistryValue)
+    pub fn delete_registry_value_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, value_name: &t::GuestRegValueNameSpec) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[203]).arg(vm).arg(auth).arg(value_name).end()
+    }
+}
+
+/// Managed object `vim.HealthUpdateManager`. Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html)
+#[derive(Clone, Debug)]
+pub struct HealthUpdateManager(m::ManagedObject);
+d::managed_object!(HealthUpdateManager: m::ManagedObject, "HealthUpdateManager", [
+]);
+#[allow(clippy::too_many_arguments)]
+impl HealthUpdateManager {
+    /// Calls `RegisterHealthUpdateProvider`. Since API 6.5. Takes the privilege `HealthUpdateProvider.Register`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#registerProvider)
+    pub fn register_health_update_provider(&self, name: &str, health_update_info: &[t::HealthUpdateInfo]) -> c::Call<String> {
+        c::CallBuilder::to(self, &METHODS[653]).arg(name).arg(health_update_info).end()
+    }
+    /// Calls `UnregisterHealthUpdateProvider`. Since API 6.5. Takes the privilege `HealthUpdateProvider.Unregister`.
+    ///
+    /// Faults: [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#unregisterProvider)
+    pub fn unregister_health_update_provider(&self, provider_id: &str) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[852]).arg(provider_id).end()
+    }
+    /// Calls `QueryProviderList`. Since API 6.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#queryProviderList)
+    pub fn query_provider_list(&self) -> c::Call<Vec<String>> {
+        c::CallBuilder::to(self, &METHODS[571]).end()
+    }
+    /// Calls `HasProvider`. Since API 6.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#hasProvider)
+    pub fn has_provider(&self, id: &str) -> c::Call<bool> {
+        c::CallBuilder::to(self, &METHODS[336]).arg(id).end()
+    }
+    /// Calls `QueryProviderName`. Since API 6.5. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#queryProviderName)
+    pub fn query_provider_name(&self, id: &str) -> c::Call<String> {
+        c::CallBuilder::to(self, &METHODS[572]).arg(id).end()
+    }
+    /// Calls `QueryHealthUpdateInfos`. Since API 6.5. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#queryHealthUpdateInfos)
+    pub fn query_health_update_infos(&self, provider_id: &str) -> c::Call<Vec<t::HealthUpdateInfo>> {
+        c::CallBuilder::to(self, &METHODS[530]).arg(provider_id).end()
+    }
+    /// Calls `AddMonitoredEntities`. Since API 6.5. Takes the privilege `HealthUpdateProvider.Update`.
+    ///
+    /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#addMonitoredEntities)
+    pub fn add_monitored_entities(&self, provider_id: &str, entities: &[MoRef<m::ManagedEntity>]) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[24]).arg(provider_id).arg(entities).end()
+    }
+    /// Calls `RemoveMonitoredEntities`. Since API 6.5. Takes the privilege `HealthUpdateProvider.Update`.
+    ///
+    /// Faults: [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#removeMonitoredEntities)
+    pub fn remove_monitored_entities(&self, provider_id: &str, entities: &[MoRef<m::ManagedEntity>]) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[685]).arg(provider_id).arg(entities).end()
+    }
+    /// Calls `QueryMonitoredEntities`. Since API 6.5. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#queryMonitoredEntities)
+    pub fn query_monitored_entities(&self, provider_id: &str) -> c::Call<Vec<MoRef<m::ManagedEntity>>> {
+        c::CallBuilder::to(self, &METHODS[551]).arg(provider_id).end()
+    }
+    /// Calls `HasMonitoredEntity`. Since API 6.5. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#hasMonitoredEntity)
+    pub fn has_monitored_entity(&self, provider_id: &str, entity: &MoRef<m::ManagedEntity>) -> c::Call<bool> {
+        c::CallBuilder::to(self, &METHODS[333]).arg(provider_id).arg(entity).end()
+    }
+    /// Calls `QueryUnmonitoredHosts`. Since API 6.5. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#queryUnmonitoredHosts)
+    pub fn query_unmonitored_hosts(&self, provider_id: &str, cluster: &MoRef<m::ClusterComputeResource>) -> c::Call<Vec<MoRef<m::HostSystem>>> {
+        c::CallBuilder::to(self, &METHODS[582]).arg(provider_id).arg(cluster).end()
+    }
+    /// Calls `PostHealthUpdates`. Since API 6.5. Takes the privilege `HealthUpdateProvider.Update`.
+    ///
+    /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#postHealthUpdates)
+    pub fn post_health_updates(&self, provider_id: &str, updates: &[t::HealthUpdate]) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[469]).arg(provider_id).arg(updates).end()
+    }
+    /// Calls `QueryHealthUpdates`. Since API 6.5. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#queryHealthUpdates)
+    pub fn query_health_updates(&self, provider_id: &str) -> c::Call<Vec<t::HealthUpdate>> {
+        c::CallBuilder::to(self, &METHODS[531]).arg(provider_id).end()
+    }
+    /// Calls `AddFilter`. Since API 6.5. Takes the privilege `Host.Inventory.EditCluster`.
+    ///
+    /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#addFilter)
+    pub fn add_filter(&self, provider_id: &str, filter_name: &str, info_ids: &[String]) -> c::Call<String> {
+        c::CallBuilder::to(self, &METHODS[15]).arg(provider_id).arg(filter_name).arg(info_ids).end()
+    }
+    /// Calls `QueryFilterList`. Since API 6.5. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#queryFilterList)
+    pub fn query_filter_list(&self, provider_id: &str) -> c::Call<Vec<String>> {
+        c::CallBuilder::to(self, &METHODS[527]).arg(provider_id).end()
+    }
+    /// Calls `QueryFilterName`. Since API 6.5. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#queryFilterName)
+    pub fn query_filter_name(&self, filter_id: &str) -> c::Call<String> {
+        c::CallBuilder::to(self, &METHODS[528]).arg(filter_id).end()
+    }
+    /// Calls `QueryFilterInfoIds`. Since API 6.5. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#queryFilterInfoIds)
+    pub fn query_filter_info_ids(&self, filter_id: &str) -> c::Call<Vec<String>> {
+        c::CallBuilder::to(self, &METHODS[526]).arg(filter_id).end()
+    }
+    /// Calls `QueryFilterEntities`. Since API 6.5. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#queryFilterEntities)
+    pub fn query_filter_entities(&self, filter_id: &str) -> c::Call<Vec<MoRef<m::ManagedEntity>>> {
+        c::CallBuilder::to(self, &METHODS[525]).arg(filter_id).end()
+    }
+    /// Calls `AddFilterEntities`. Since API 6.5. Takes the privilege `Host.Inventory.EditCluster`.
+    ///
+    /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#addFilterEntities)
+    pub fn add_filter_entities(&self, filter_id: &str, entities: &[MoRef<m::ManagedEntity>]) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[16]).arg(filter_id).arg(entities).end()
+    }
+    /// Calls `RemoveFilterEntities`. Since API 6.5. Takes the privilege `Host.Inventory.EditCluster`.
+    ///
+    /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#removeFilterEntities)
+    pub fn remove_filter_entities(&self, filter_id: &str, entities: &[MoRef<m::ManagedEntity>]) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[674]).arg(filter_id).arg(entities).end()
+    }
+    /// Calls `RemoveFilter`. Since API 6.5. Takes the privilege `Host.Inventory.EditCluster`.
+    ///
+    /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#removeFilter)
+    pub fn remove_filter(&self, filter_id: &str) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[673]).arg(filter_id).end()
+    }
+}
+
+/// Managed object `vim.HistoryCollector`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HistoryCollector.html)
+#[derive(Clone, Debug)]
+pub struct HistoryCollector(m::ManagedObject);
+d::managed_object!(HistoryCollector: m::ManagedObject, "HistoryCollector", [
+    "filter" "anyType" 0 None,
+]);
+#[allow(clippy::too_many_arguments)]
+impl HistoryCollector {
+    /// Property `filter`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HistoryCollector.html#filter)
+    pub const FILTER: p::Property<Self, d::Value> = p::Property::new("filter");
+    /// Calls `SetCollectorPageSize`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HistoryCollector.html#setLatestPageSize)
+    pub fn set_collector_page_size(&self, max_count: i32) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[790]).arg(max_count).end()
+    }
+    /// Calls `RewindCollector`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HistoryCollector.html#rewind)
+    pub fn rewind_collector(&self) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[776]).end()
+    }
+    /// Calls `ResetCollector`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HistoryCollector.html#reset)
+    pub fn reset_collector(&self) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[715]).end()
+    }
+    /// Calls `DestroyCollector`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HistoryCollector.html#remove)
+    pub fn destroy_collector(&self) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[215]).end()
+    }
+}
+
+/// Managed object `vim.profile.host.HostProfile`. Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostProfile.html)
+#[derive(Clone, Debug)]
+pub struct HostProfile(m::Profile);
+d::managed_object!(HostProfile: m::Profile, "HostProfile", [
+    "validationState" "string" 10 None,
+    "validationStateUpdateTime" "dateTime" 10 None,
+    "validationFailureInfo" "HostProfileValidationFailureInfo" 10 None,
+    "complianceCheckTime" "dateTime" 28 None,
+    "referenceHost" "ManagedObjectReference" 3 None,
+]);
+#[allow(clippy::too_many_arguments)]
+impl HostProfile {
+    /// Property `complianceCheckTime`. Since API 8.0.1.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostProfile.html#complianceCheckTime)
+    pub const COMPLIANCE_CHECK_TIME: p::Property<Self, d::DateTime, p::Optional> = p::Property::new("complianceCheckTime");
+    /// Property `complianceStatus`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.html#complianceStatus)
+    pub const COMPLIANCE_STATUS: p::Property<Self, String> = p::Property::new("complianceStatus");
+    /// Property `config`. Since API 4.0. Takes the privilege `Profile.Edit`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.html#config)
+    pub const CONFIG: p::Property<Self, d::Poly<t::ProfileConfigInfo>> = p::Property::new("config");
+    /// Property `createdTime`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.html#createdTime)
+    pub const CREATED_TIME: p::Property<Self, d::DateTime> = p::Property::new("createdTime");
+    /// Property `description`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.html#description)
+    pub const DESCRIPTION: p::Property<Self, t::ProfileDescription, p::Optional> = p::Property::new("description");
+    /// Property `entity`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.html#entity)
+    pub const ENTITY: p::Property<Self, Vec<MoRef<m::ManagedEntity>>> = p::Property::new("entity");
+    /// Property `modifiedTime`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.html#modifiedTime)
+    pub const MODIFIED_TIME: p::Property<Self, d::DateTime> = p::Property::new("modifiedTime");
+    /// Property `name`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.html#name)
+    pub const NAME: p::Property<Self, String> = p::Property::new("name");
+    /// Property `referenceHost`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostProfile.html#referenceHost)
+    pub const REFERENCE_HOST: p::Property<Self, MoRef<m::HostSystem>, p::Optional> = p::Property::new("referenceHost");
+    /// Property `validationFailureInfo`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostProfile.html#validationFailureInfo)
+    pub const VALIDATION_FAILURE_INFO: p::Property<Self, t::HostProfileValidationFailureInfo, p::Optional> = p::Property::new("validationFailureInfo");
+    /// Property `validationState`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostProfile.html#validationState)
+    pub const VALIDATION_STATE: p::Property<Self, String, p::Optional> = p::Property::new("validationState");
+    /// Property `validationStateUpdateTime`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostProfile.html#validationStateUpdateTime)
+    pub const VALIDATION_STATE_UPDATE_TIME: p::Property<Self, d::DateTime, p::Optional> = p::Property::new("validationStateUpdateTime");
+    /// Calls `HostProfileResetValidationState`. Since API 6.7. Takes the privilege `Profile.Edit`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostProfile.html#ResetValidationState)
+    pub fn host_profile_reset_validation_state(&self) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[351]).end()
+    }
+    /// Calls `UpdateReferenceHost`. Since API 4.0. Takes the privilege `Profile.Edit`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostProfile.html#updateReferenceHost)
+    pub fn update_reference_host(&self, host: Option<&MoRef<m::HostSystem>>) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[910]).arg(host).end()
+    }
+    /// Calls `UpdateHostProfile`. Since API 4.0. Takes the privilege `Profile.Edit`.
+    ///
+    /// Faults: [`DuplicateName`](t::DuplicateName), [`ProfileUpdateFailed`](t::ProfileUpdateFailed).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostProfile.html#update)
+    pub fn update_host_profile(&self, config: &d::Poly<t::HostProfileConfigSpec>) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[877]).arg(config).end()
+    }
+    /// Calls `ExecuteHostProfile`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostProfile.html#execute)
+    pub fn execute_host_profile(&self, host: &MoRef<m::HostSystem>, deferred_param: &[t::ProfileDeferredPolicyOptionParameter]) -> c::Call<d::Poly<t::ProfileExecuteResult>> {
+        c::CallBuilder::to(self, &METHODS[276]).arg(host).arg(deferred_param).end()
+    }
+}
+
+/// Managed object `vim.profile.host.ProfileManager`. Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.html)
+#[derive(Clone, Debug)]
+pub struct HostProfileManager(m::ProfileManager);
+d::managed_object!(HostProfileManager: m::ProfileManager, "HostProfileManager", [
+]);
+#[allow(clippy::too_many_arguments)]
+impl HostProfileManager {
+    /// Property `profile`. Since API 4.0. Takes the privilege `Profile.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ProfileManager.html#profile)
+    pub const PROFILE: p::Property<Self, Vec<MoRef<m::Profile>>> = p::Property::new("profile");
+    /// Calls `ApplyHostConfig_Task`. Since API 4.0.
+    ///
+    /// Faults: [`HostConfigFailed`](t::HostConfigFailed), [`InvalidState`](t::InvalidState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.html#applyHostConfiguration)
+    pub fn apply_host_config_task(&self, host: &MoRef<m::HostSystem>, config_spec: &t::HostConfigSpec, user_input: &[t::ProfileDeferredPolicyOptionParameter]) -> c::Call<c::Task<()>> {
+        c::CallBuilder::to(self, &METHODS[36]).arg(host).arg(config_spec).arg(user_input).end()
+    }
+    /// Calls `GenerateConfigTaskList`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.html#generateConfigTaskList)
+    pub fn generate_config_task_list(&self, config_spec: &t::HostConfigSpec, host: &MoRef<m::HostSystem>) -> c::Call<t::HostProfileManagerConfigTaskList> {
+        c::CallBuilder::to(self, &METHODS[315]).arg(config_spec).arg(host).end()
+    }
+    /// Calls `GenerateHostProfileTaskList_Task`. Since API 5.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.html#generateTaskList)
+    pub fn generate_host_profile_task_list_task(&self, config_spec: &t::HostConfigSpec, host: &MoRef<m::HostSystem>) -> c::Call<c::Task<Option<t::HostProfileManagerConfigTaskList>>> {
+        c::CallBuilder::to(self, &METHODS[317]).arg(config_spec).arg(host).end()
+    }
+    /// Calls `QueryHostProfileMetadata`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.html#queryProfileMetadata)
+    pub fn query_host_profile_metadata(&self, profile_name: &[String], profile: Option<&MoRef<m::Profile>>) -> c::Call<Vec<t::ProfileMetadata>> {
+        c::CallBuilder::to(self, &METHODS[534]).arg(profile_name).arg(profile).end()
+    }
+    /// Calls `QueryProfileStructure`. Since API 5.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.html#queryProfileStructure)
+    pub fn query_profile_structure(&self, profile: Option<&MoRef<m::Profile>>) -> c::Call<t::ProfileProfileStructure> {
+        c::CallBuilder::to(self, &METHODS[570]).arg(profile).end()
+    }
+    /// Calls `CreateDefaultProfile`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.html#createDefaultProfile)
+    pub fn create_default_profile(&self, profile_type: &str, profile_type_name: Option<&str>, profile: Option<&MoRef<m::Profile>>) -> c::Call<d::Poly<t::ApplyProfile>> {
+        c::CallBuilder::to(self, &METHODS[132]).arg(profile_type).arg(profile_type_name).arg(profile).end()
+    }
+    /// Calls `UpdateAnswerFile_Task`. Since API 5.0. Takes the privilege `Profile.Edit`.
+    ///
+    /// Faults: [`AnswerFileUpdateFailed`](t::AnswerFileUpdateFailed).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.html#updateAnswerFile)
+    pub fn update_answer_file_task(&self, host: &MoRef<m::HostSystem>, config_spec: &d::Poly<t::AnswerFileCreateSpec>) -> c::Call<c::Task<()>> {
+        c::CallBuilder::to(self, &METHODS[855]).arg(host).arg(config_spec).end()
+    }
+    /// Calls `RetrieveAnswerFile`. Since API 5.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.html#retrieveAnswerFile)
+    pub fn retrieve_answer_file(&self, host: &MoRef<m::HostSystem>) -> c::Call<Option<t::AnswerFile>> {
+        c::CallBuilder::to(self, &METHODS[734]).arg(host).end()
+    }
+    /// Calls `RetrieveAnswerFileForProfile`. Since API 5.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.html#retrieveAnswerFileForProfile)
+    pub fn retrieve_answer_file_for_profile(&self, host: &MoRef<m::HostSystem>, apply_profile: &t::HostApplyProfile) -> c::Call<Option<t::AnswerFile>> {
+        c::CallBuilder::to(self, &METHODS[735]).arg(host).arg(apply_profile).end()
+    }
+    /// Calls `ExportAnswerFile_Task`. Since API 5.0. Takes the privilege `Profile.Export`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.html#exportAnswerFile)
+    pub fn export_answer_file_task(&self, host: &MoRef<m::HostSystem>) -> c::Call<c::Task<String>> {
+        c::CallBuilder::to(self, &METHODS[282]).arg(host).end()
+    }
+    /// Calls `CheckAnswerFileStatus_Task`. Since API 5.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.html#checkAnswerFileStatus)
+    pub fn check_answer_file_status_task(&self, host: &[MoRef<m::HostSystem>]) -> c::Call<c::Task<Vec<t::AnswerFileStatusResult>>> {
+        c::CallBuilder::to(self, &METHODS[73]).arg(host).end()
+    }
+    /// Calls `QueryAnswerFileStatus`. Since API 5.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.html#queryAnswerFileStatus)
+    pub fn query_answer_file_status(&self, host: &[MoRef<m::HostSystem>]) -> c::Call<Vec<t::AnswerFileStatusResult>> {
+        c::CallBuilder::to(self, &METHODS[482]).arg(host).end()
+    }
+    /// Calls `RetrieveHostCustomizations`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.html#retrieveHostCustomizations)
+    pub fn retrieve_host_customizations(&self, hosts: &[MoRef<m::HostSystem>]) -> c::Call<Vec<t::StructuredCustomizations>> {
+        c::CallBuilder::to(self, &METHODS[749]).arg(hosts).end()
+    }
+    /// Calls `RetrieveHostCustomizationsForProfile`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.html#retrieveHostCustomizationsForProfile)
+    pub fn retrieve_host_customizations_for_profile(&self, hosts: &[MoRef<m::HostSystem>], apply_profile: &t::HostApplyProfile) -> c::Call<Vec<t::StructuredCustomizations>> {
+        c::CallBuilder::to(self, &METHODS[750]).arg(hosts).arg(apply_profile).end()
+    }
+    /// Calls `GenerateHostConfigTaskSpec_Task`. Since API 6.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.html#generateHostConfigTaskSpec)
+    pub fn generate_host_config_task_spec_task(&self, hosts_info: &[t::StructuredCustomizations]) -> c::Call<c::Task<Vec<t::ApplyHostProfileConfigurationSpec>>> {
+        c::CallBuilder::to(self, &METHODS[316]).arg(hosts_info).end()
+    }
+    /// Calls `ApplyEntitiesConfig_Task`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.html#applyEntitiesConfiguration)
+    pub fn apply_entities_config_task(&self, apply_config_specs: &[t::ApplyHostProfileConfigurationSpec]) -> c::Call<c::Task<Vec<t::ApplyHostProfileConfigurationResult>>> {
+        c::CallBuilder::to(self, &METHODS[34]).arg(apply_config_specs).end()
+    }
+    /// Calls `ValidateHostProfileComposition_Task`. Since API 6.5. Takes the privilege `Profile.Edit`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.html#validateComposition)
+    pub fn validate_host_profile_composition_task(&self, source: &MoRef<m::Profile>, targets: &[MoRef<m::Profile>], to_be_merged: Option<&t::HostApplyProfile>, to_replace_with: Option<&t::HostApplyProfile>, to_be_deleted: Option<&t::HostApplyProfile>, enable_status_to_be_copied: Option<&t::HostApplyProfile>, error_only: Option<bool>) -> c::Call<c::Task<Option<t::HostProfileManagerCompositionValidationResult>>> {
+        c::CallBuilder::to(self, &METHODS[950]).arg(source).arg(targets).arg(to_be_merged).arg(to_replace_with).arg(to_be_deleted).arg(enable_status_to_be_copied).arg(error_only).end()
+    }
+    /// Calls `CompositeHostProfile_Task`. Since API 6.5. Takes the privilege `Profile.Edit`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.html#compositeProfile)
+    pub fn composite_host_profile_task(&self, source: &MoRef<m::Profile>, targets: &[MoRef<m::Profile>], to_be_merged: Option<&t::HostApplyProfile>, to_be_replaced_with: Option<&t::HostApplyProfile>, to_be_deleted: Option<&t::HostApplyProfile>, enable_status_to_be_copied: Option<&t::HostApplyProfile>) -> c::Call<c::Task<Option<t::HostProfileManagerCompositionResult>>> {
+        c::CallBuilder::to(self, &METHODS[100]).arg(source).arg(targets).arg(to_be_merged).arg(to_be_replaced_with).arg(to_be_deleted).arg(enable_status_to_be_copied).end()
+    }
+}
+
+/// Managed object `vim.profile.host.HostSpecificationManager`. Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostSpecificationManager.html)
+#[derive(Clone, Debug)]
+pub struct HostSpecificationManager(m::ManagedObject);
+d::managed_object!(HostSpecificationManager: m::ManagedObject, "HostSpecificationManager", [
+]);
+#[allow(clippy::too_many_arguments)]
+impl HostSpecificationManager {
+    /// Calls `UpdateHostSpecification`. Since API 6.5. Takes the privilege `Profile.Edit`.
+    ///
+    /// Faults: [`HostSpecificationOperationFailed`](t::HostSpecificationOperationFailed).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostSpecificationManager.html#updateHostSpecification)
+    pub fn update_host_specification(&self, host: &MoRef<m::HostSystem>, host_spec: &t::HostSpecification) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[878]).arg(host).arg(host_spec).end()
+    }
+    /// Calls `UpdateHostSubSpecification`. Since API 6.5. Takes the privilege `Profile.Edit`.
+    ///
+    /// Faults: [`HostSpecificationOperationFailed`](t::HostSpecificationOperationFailed).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostSpecificationManager.html#updateHostSubSpecification)
+    pub fn update_host_sub_specification(&self, host: &MoRef<m::HostSystem>, host_sub_spec: &t::HostSubSpecification) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[879]).arg(host).arg(host_sub_spec).end()
+    }
+    /// Calls `RetrieveHostSpecification`. Since API 6.5. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`HostSpecificationOperationFailed`](t::HostSpecificationOperationFailed).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostSpecificationManager.html#retrieveHostSpecification)
+    pub fn retrieve_host_specification(&self, host: &MoRef<m::HostSystem>, from_host: bool) -> c::Call<t::HostSpecification> {
+        c::CallBuilder::to(self, &METHODS[751]).arg(host).arg(from_host).end()
+    }
+    /// Calls `DeleteHostSubSpecification`. Since API 6.5. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`HostSpecificationOperationFailed`](t::HostSpecificationOperationFailed).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostSpecificationManager.html#deleteHostSubSpecification)
+    pub fn delete_host_sub_specification(&self, host: &MoRef<m::HostSystem>, sub_spec_name: &str) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[199]).arg(host).arg(sub_spec_name).end()
+    }
+    /// Calls `DeleteHostSpecification`. Since API 6.5. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`HostSpecificationOperationFailed`](t::HostSpecificationOperationFailed).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostSpecificationManager.html#deleteHostSpecification)
+    pub fn delete_host_specification(&self, host: &MoRef<m::HostSystem>) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[198]).arg(host).end()
+    }
+    /// Calls `HostSpecGetUpdatedHosts`. Since API 6.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostSpecificationManager.html#getUpdatedHosts)
+    pub fn host_spec_get_updated_hosts(&self, start_change_id: Option<&str>, end_change_id: Option<&str>) -> c::Call<Vec<MoRef<m::HostSystem>>> {
+        c::CallBuilder::to(self, &METHODS[366]).arg(start_change_id).arg(end_change_id).end()
+    }
+}
+
+/// Managed object `vim.HostSystem`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html)
+#[derive(Clone, Debug)]
+pub struct HostSystem(m::ManagedEntity);
+d::managed_object!(HostSystem: m::ManagedEntity, "HostSystem", [
+    "runtime" "HostRuntimeInfo" 0 None,
+    "summary" "HostListSummary" 0 None,
+    "hardware" "HostHardwareInfo" 0 None,
+    "capability" "HostCapability" 0 None,
+    "licensableResource" "HostLicensableResourceInfo" 5 None,
+    "remediationState" "HostSystemRemediationState" 10 None,
+    "precheckRemediationResult" "ApplyHostProfileConfigurationSpec" 10 None,
+    "remediationResult" "ApplyHostProfileConfigurationResult" 10 None,
+    "complianceCheckState" "HostSystemComplianceCheckState" 10 None,
+    "complianceCheckResult" "ComplianceResult" 10 None,
+    "configManager" "HostConfigManager" 0 None,
+    "config" "HostConfigInfo" 0 None,
+    "vm" "ManagedObjectReference[]" 0 None,
+    "datastore" "ManagedObjectReference[]" 0 Some("System.View"),
+    "network" "ManagedObjectReference[]" 0 Some("System.View"),
+    "datastoreBrowser" "ManagedObjectReference" 0 Some("System.View"),
+    "systemResources" "HostSystemResourceInfo" 0 None,
+    "answerFileValidationState" "AnswerFileStatusResult" 10 None,
+    "answerFileValidationResult" "AnswerFileStatusResult" 10 None,
+]);
+#[allow(clippy::too_many_arguments)]
+impl HostSystem {
+    /// Property `alarmActionsEnabled`. Since API 4.0. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#alarmActionsEnabled)
+    pub const ALARM_ACTIONS_ENABLED: p::Property<Self, bool, p::Optional> = p::Property::new("alarmActionsEnabled");
+    /// Property `answerFileValidationResult`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#answerFileValidationResult)
+    pub const ANSWER_FILE_VALIDATION_RESULT: p::Property<Self, t::AnswerFileStatusResult, p::Optional> = p::Property::new("answerFileValidationResult");
+    /// Property `answerFileValidationState`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#answerFileValidationState)
+    pub const ANSWER_FILE_VALIDATION_STATE: p::Property<Self, t::AnswerFileStatusResult, p::Optional> = p::Property::new("answerFileValidationState");
+    /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#availableField)
+    pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
+    /// Property `capability`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#capability)
+    pub const CAPABILITY: p::Property<Self, t::HostCapability, p::Optional> = p::Property::new("capability");
+    /// Property `complianceCheckResult`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#complianceCheckResult)
+    pub const COMPLIANCE_CHECK_RESULT: p::Property<Self, t::ComplianceResult, p::Optional> = p::Property::new("complianceCheckResult");
+    /// Property `complianceCheckState`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#complianceCheckState)
+    pub const COMPLIANCE_CHECK_STATE: p::Property<Self, t::HostSystemComplianceCheckState, p::Optional> = p::Property::new("complianceCheckState");
+    /// Property `config`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#config)
+    pub const CONFIG: p::Property<Self, t::HostConfigInfo, p::Optional> = p::Property::new("config");
+    /// Property `configIssue`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#configIssue)
+    pub const CONFIG_ISSUE: p::Property<Self, Vec<d::Poly<t::Event>>> = p::Property::new("configIssue");
+    /// Property `configManager`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#configManager)
+    pub const CONFIG_MANAGER: p::Property<Self, t::HostConfigManager> = p::Property::new("configManager");
+    /// Property `configStatus`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#configStatus)
+    pub const CONFIG_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("configStatus");
+    /// Property `customValue`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#customValue)
+    pub const CUSTOM_VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("customValue");
+    /// Property `datastore`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#datastore)
+    pub const DATASTORE: p::Property<Self, Vec<MoRef<m::Datastore>>> = p::Property::new("datastore");
+    /// Property `datastoreBrowser`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#datastoreBrowser)
+    pub const DATASTORE_BROWSER: p::Property<Self, MoRef<m::HostDatastoreBrowser>> = p::Property::new("datastoreBrowser");
+    /// Property `declaredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#declaredAlarmState)
+    pub const DECLARED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("declaredAlarmState");
+    /// Property `disabledMethod`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#disabledMethod)
+    pub const DISABLED_METHOD: p::Property<Self, Vec<String>> = p::Property::new("disabledMethod");
+    /// Property `effectiveRole`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#effectiveRole)
+    pub const EFFECTIVE_ROLE: p::Property<Self, Vec<i32>> = p::Property::new("effectiveRole");
+    /// Property `hardware`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#hardware)
+    pub const HARDWARE: p::Property<Self, t::HostHardwareInfo, p::Optional> = p::Property::new("hardware");
+    /// Property `licensableResource`. Since API 5.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#licensableResource)
+    pub const LICENSABLE_RESOURCE: p::Property<Self, t::HostLicensableResourceInfo> = p::Property::new("licensableResource");
+    /// Property `name`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#name)
+    pub const NAME: p::Property<Self, String> = p::Property::new("name");
+    /// Property `network`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#network)
+    pub const NETWORK: p::Property<Self, Vec<MoRef<m::Network>>> = p::Property::new("network");
+    /// Property `overallStatus`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#overallStatus)
+    pub const OVERALL_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("overallStatus");
+    /// Property `parent`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#parent)
+    pub const PARENT: p::Property<Self, MoRef<m::ManagedEntity>, p::Optional> = p::Property::new("parent");
+    /// Property `permission`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#permission)
+    pub const PERMISSION: p::Property<Self, Vec<t::Permission>> = p::Property::new("permission");
+    /// Property `precheckRemediationResult`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#precheckRemediationResult)
+    pub const PRECHECK_REMEDIATION_RESULT: p::Property<Self, t::ApplyHostProfileConfigurationSpec, p::Optional> = p::Property::new("precheckRemediationResult");
+    /// Property `recentTask`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#recentTask)
+    pub const RECENT_TASK: p::Property<Self, Vec<MoRef<m::Task>>> = p::Property::new("recentTask");
+    /// Property `remediationResult`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#remediationResult)
+    pub const REMEDIATION_RESULT: p::Property<Self, t::ApplyHostProfileConfigurationResult, p::Optional> = p::Property::new("remediationResult");
+    /// Property `remediationState`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#remediationState)
+    pub const REMEDIATION_STATE: p::Property<Self, t::HostSystemRemediationState, p::Optional> = p::Property::new("remediationState");
+    /// Property `runtime`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#runtime)
+    pub const RUNTIME: p::Property<Self, t::HostRuntimeInfo> = p::Property::new("runtime");
+    /// Property `summary`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#summary)
+    pub const SUMMARY: p::Property<Self, t::HostListSummary> = p::Property::new("summary");
+    /// Property `systemResources`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#systemResources)
+    pub const SYSTEM_RESOURCES: p::Property<Self, t::HostSystemResourceInfo, p::Optional> = p::Property::new("systemResources");
+    /// Property `tag`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#tag)
+    pub const TAG: p::Property<Self, Vec<t::Tag>> = p::Property::new("tag");
+    /// Property `triggeredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#triggeredAlarmState)
+    pub const TRIGGERED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("triggeredAlarmState");
+    /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#value)
+    pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
+    /// Property `vm`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#vm)
+    pub const VM: p::Property<Self, Vec<MoRef<m::VirtualMachine>>> = p::Property::new("vm");
+    /// Calls `QueryTpmAttestationReport`. Since API 5.1. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#queryTpmAttestationReport)
+    pub fn query_tpm_attestation_report(&self) -> c::Call<Option<t::HostTpmAttestationReport>> {
+        c::CallBuilder::to(self, &METHODS[581]).end()
+    }
+    /// Calls `QueryHostConnectionInfo`. Since API 2.5. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#queryConnectionInfo)
+    pub fn query_host_connection_info(&self) -> c::Call<t::HostConnectInfo> {
+        c::CallBuilder::to(self, &METHODS[532]).end()
+    }
+    /// Calls `UpdateSystemResources`. Since API 2.5. Takes the privilege `Host.Config.Resources`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#updateSystemResources)
+    pub fn update_system_resources(&self, resource_info: &t::HostSystemResourceInfo) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[918]).arg(resource_info).end()
+    }
+    /// Calls `UpdateSystemSwapConfiguration`. Since API 5.1. Takes the privilege `Host.Config.Settings`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#updateSystemSwapConfiguration)
+    pub fn update_system_swap_configuration(&self, sys_swap_config: &t::HostSystemSwapConfiguration) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[919]).arg(sys_swap_config).end()
+    }
+    /// Calls `ReconnectHost_Task`. Since API 2.5. Takes the privilege `Host.Config.Connection`.
+    ///
+    /// Faults: [`HostConnectFault`](t::HostConnectFault), [`InvalidLogin`](t::InvalidLogin), [`InvalidName`](t::InvalidName), [`InvalidState`](t::InvalidState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#reconnect)
+    pub fn reconnect_host_task(&self, cnx_spec: Option<&t::HostConnectSpec>, reconnect_spec: Option<&t::HostSystemReconnectSpec>) -> c::Call<c::Task<()>> {
+        c::CallBuilder::to(self, &METHODS[631]).arg(cnx_spec).arg(reconnect_spec).end()
+    }
+    /// Calls `DisconnectHost_Task`. Since API 2.5. Takes the privilege `Host.Config.Connection`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#disconnect)
+    pub fn disconnect_host_task(&self) -> c::Call<c::Task<()>> {
+        c::CallBuilder::to(self, &METHODS[244]).end()
+    }
+    /// Calls `EnterMaintenanceMode_Task`. Since API 2.5. Takes the privilege `Host.Config.Maintenance`.
+    ///
+    /// Faults: [`InvalidState`](t::InvalidState), [`Timedout`](t::Timedout).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#enterMaintenanceMode)
+    pub fn enter_maintenance_mode_task(&self, timeout: i32, evacuate_powered_off_vms: Option<bool>, maintenance_spec: Option<&t::HostMaintenanceSpec>) -> c::Call<c::Task<()>> {
+        c::CallBuilder::to(self, &METHODS[270]).arg(timeout).arg(evacuate_powered_off_vms).arg(maintenance_spec).end()
+    }
+    /// Calls `ExitMaintenanceMode_Task`. Since API 2.5. Takes the privilege `Host.Config.Maintenance`.
+    ///
+    /// Faults: [`InvalidState`](t::InvalidState), [`Timedout`](t::Timedout).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#exitMaintenanceMode)
+    pub fn exit_maintenance_mode_task(&self, timeout: i32) -> c::Call<c::Task<()>> {
+        c::CallBuilder::to(self, &METHODS[279]).arg(timeout).end()
+    }
+    /// Calls `RebootHost_Task`. Since API 2.5. Takes the privilege `Host.Config.Maintenance`.
+    ///
+    /// Faults: [`InvalidState`](t::InvalidState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#reboot)
+    pub fn reboot_host_task(&self, force: bool) -> c::Call<c::Task<()>> {
+        c::CallBuilder::to(self, &METHODS[609]).arg(force).end()
+    }
+    /// Calls `ShutdownHost_Task`. Since API 2.5. Takes the privilege `Host.Config.Maintenance`.
+    ///
+    /// Faults: [`InvalidState`](t::InvalidState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#shutdown)
+    pub fn shutdown_host_task(&self, force: bool) -> c::Call<c::Task<()>> {
+        c::CallBuilder::to(self, &METHODS[814]).arg(force).end()
+    }
+    /// Calls `PowerDownHostToStandBy_Task`. Since API 2.5. Takes the privilege `Host.Config.Maintenance`.
+    ///
+    /// Faults: [`HostPowerOpFailed`](t::HostPowerOpFailed), [`InvalidState`](t::InvalidState), [`NotSupported`](t::NotSupported), [`RequestCanceled`](t::RequestCanceled), [`Timedout`](t::Timedout).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#enterStandbyMode)
+    pub fn power_down_host_to_stand_by_task(&self, timeout_sec: i32, evacuate_powered_off_vms: Option<bool>) -> c::Call<c::Task<()>> {
+        c::CallBuilder::to(self, &METHODS[470]).arg(timeout_sec).arg(evacuate_powered_off_vms).end()
+    }
+    /// Calls `PowerUpHostFromStandBy_Task`. Since API 2.5. Takes the privilege `Host.Config.Maintenance`.
+    ///
+    /// Faults: [`HostPowerOpFailed`](t::HostPowerOpFailed), [`InvalidState`](t::InvalidState), [`NotSupported`](t::NotSupported), [`Timedout`](t::Timedout).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#exitStandbyMode)
+    pub fn power_up_host_from_stand_by_task(&self, timeout_sec: i32) -> c::Call<c::Task<()>> {
+        c::CallBuilder::to(self, &METHODS[476]).arg(timeout_sec).end()
+    }
+    /// Calls `QueryMemoryOverhead`. Since API 2.5. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#queryOverhead)
+    pub fn query_memory_overhead(&self, memory_size: i64, video_ram_size: Option<i32>, num_vcpus: i32) -> c::Call<i64> {
+        c::CallBuilder::to(self, &METHODS[547]).arg(memory_size).arg(video_ram_size).arg(num_vcpus).end()
+    }
+    /// Calls `QueryMemoryOverheadEx`. Since API 2.5. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#queryOverheadEx)
+    pub fn query_memory_overhead_ex(&self, vm_config_info: &t::VirtualMachineConfigInfo) -> c::Call<i64> {
+        c::CallBuilder::to(self, &METHODS[548]).arg(vm_config_info).end()
+    }
+    /// Calls `ReconfigureHostForDAS_Task`. Since API 2.5. Takes the privilege `Host.Config.Connection`.
+    ///
+    /// Faults: [`DasConfigFault`](t::DasConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#reconfigureDAS)
+    pub fn reconfigure_host_for_das_task(&self) -> c::Call<c::Task<()>> {
+        c::CallBuilder::to(self, &METHODS[626]).end()
+    }
+    /// Calls `UpdateFlags`. Since API 2.5. Takes the privilege `Host.Config.Settings`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#updateFlags)
+    pub fn update_flags(&self, flag_info: &t::HostFlagInfo) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[874]).arg(flag_info).end()
+    }
+    /// Calls `EnterLockdownMode`. Since API 4.1. Takes the privilege `Host.Config.Settings`.
+    ///
+    /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#enterLockdownMode)
+    pub fn enter_lockdown_mode(&self) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[269]).end()
+    }
+    /// Calls `ExitLockdownMode`. Since API 4.1. Takes the privilege `Host.Config.Settings`.
+    ///
+    /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#exitLockdownMode)
+    pub fn exit_lockdown_mode(&self) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[278]).end()
+    }
+    /// Calls `AcquireCimServicesTicket`. Since API 2.5. Takes the privilege `Host.Cim.CimInteraction`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#acquireCimServicesTicket)
+    pub fn acquire_cim_services_ticket(&self) -> c::Call<t::HostServiceTicket> {
+        c::CallBuilder::to(self, &METHODS[4]).end()
+    }
+    /// Calls `UpdateIpmi`. Since API 4.0. Takes the privilege `Host.Config.Settings`.
+    ///
+    /// Faults: [`InvalidIpmiLoginInfo`](t::InvalidIpmiLoginInfo), [`InvalidIpmiMacAddress`](t::InvalidIpmiMacAddress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#updateIpmi)
+    pub fn update_ipmi(&self, ipmi_info: &t::HostIpmiInfo) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[892]).arg(ipmi_info).end()
+    }
+    /// Calls `RetrieveHardwareUptime`. Since API 4.1. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#retrieveHardwareUptime)
+    pub fn retrieve_hardware_uptime(&self) -> c::Call<i64> {
+        c::CallBuilder::to(self, &METHODS[747]).end()
+    }
+    /// Calls `PrepareCrypto`. Since API 6.5. Takes the privilege `Cryptographer.RegisterHost`.
+    ///
+    /// Faults: [`InvalidState`](t::InvalidState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#prepareCrypto)
+    pub fn prepare_crypto(&self) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[477]).end()
+    }
+    /// Calls `EnableCrypto`. Since API 6.5. Takes the privilege `Cryptographer.RegisterHost`.
+    ///
+    /// Faults: [`InvalidState`](t::InvalidState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#enableCrypto)
+    pub fn enable_crypto(&self, key_plain: &t::CryptoKeyPlain) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[260]).arg(key_plain).end()
+    }
+    /// Calls `ConfigureCryptoKey`. Since API 6.5. Takes the privilege `Cryptographer.RegisterHost`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#configureCryptoKey)
+    pub fn configure_crypto_key(&self, key_id: Option<&t::CryptoKeyId>) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[103]).arg(key_id).end()
+    }
+    /// Calls `QueryProductLockerLocation`. Since API 6.7.1. Takes the privilege `System.Read`.
+    ///
+    /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#queryProductLockerLocation)
+    pub fn query_product_locker_location(&self) -> c::Call<String> {
+        c::CallBuilder::to(self, &METHODS[569]).end()
+    }
+    /// Calls `UpdateProductLockerLocation_Task`. Since API 6.7.1. Takes the privilege `Host.Config.ProductLocker`.
+    ///
+    /// Faults: [`FileNotFound`](t::FileNotFound), [`HostConfigFault`](t::HostConfigFault), [`InvalidArgument`](t::InvalidArgument), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#updateProductLockerLocation)
+    pub fn update_product_locker_location_task(&self, path: &str) -> c::Call<c::Task<String>> {
+        c::CallBuilder::to(self, &METHODS[908]).arg(path).end()
+    }
+    /// Calls `RetrieveFreeEpcMemory`. Since API 7.0.0.0. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#retrieveFreeEpcMemory)
+    pub fn retrieve_free_epc_memory(&self) -> c::Call<i64> {
+        c::CallBuilder::to(self, &METHODS[746]).end()
+    }
+}
+
+/// Managed object `vim.vslm.host.VStorageObjectManager`. Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html)
+#[derive(Clone, Debug)]
+pub struct HostVStorageObjectManager(m::VStorageObjectManagerBase);
+d::managed_object!(HostVStorageObjectManager: m::VStorageObjectManagerBase, "HostVStorageObjectManager", [
+]);
+#[allow(clippy::too_many_arguments)]
+impl HostVStorageObjectManager {
+    /// Calls `HostCreateDisk_Task`. Since API 6.5. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#createDisk)
+    pub fn host_create_disk_task(&self, spec: &t::VslmCreateSpec) -> c::Call<c::Task<t::VStorageObject>> {
+        c::CallBuilder::to(self, &METHODS[342]).arg(spec).end()
+    }
+    /// Calls `HostRegisterDisk`. Since API 6.5. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`AlreadyExists`](t::AlreadyExists), [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#registerDisk)
+    pub fn host_register_disk(&self, path: &str, name: Option<&str>, modify_control_flags: Option<bool>, id: Option<&t::ID>) -> c::Call<t::VStorageObject> {
+        c::CallBuilder::to(self, &METHODS[354]).arg(path).arg(name).arg(modify_control_flags).arg(id).end()
+    }
+    /// Calls `HostExtendDisk_Task`. Since API 6.5. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#extendDisk)
+    pub fn host_extend_disk_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, new_capacity_in_mb: i64) -> c::Call<c::Task<()>> {
+        c::CallBuilder::to(self, &METHODS[345]).arg(id).arg(datastore).arg(new_capacity_in_mb).end()
+    }
+    /// Calls `HostInflateDisk_Task`. Since API 6.5. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#inflateDisk)
+    pub fn host_inflate_disk_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>) -> c::Call<c::Task<()>> {
+        c::CallBuilder::to(self, &METHODS[349]).arg(id).arg(datastore).end()
+    }
+    /// Calls `HostRenameVStorageObject`. Since API 6.5. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#renameVStorageObject)
+    pub fn host_rename_v_storage_object(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, name: &str) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[357]).arg(id).arg(datastore).arg(name).end()
+    }
+    /// Calls `HostRetrieveVStorageInfrastructureObjectPolicy`. Since API 6.7. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#retrieveVStorageInfrastructureObjectPolicy)
+    pub fn host_retrieve_v_storage_infrastructure_object_policy(&self, datastore: &MoRef<m::Datastore>) -> c::Call<Vec<t::VslmInfrastructureObjectPolicy>> {
+        c::CallBuilder::to(self, &METHODS[358]).arg(datastore).end()
+    }
+    /// Calls `HostDeleteVStorageObject_Task`. Since API 6.5. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#deleteVStorageObject)
+    pub fn host_delete_v_storage_object_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, is_lc_parent_attached: Option<bool>) -> c::Call<c::Task<()>> {
+        c::CallBuilder::to(self, &METHODS[344]).arg(id).arg(datastore).arg(is_lc_parent_attached).end()
+    }
+    /// Calls `HostRetrieveVStorageObject`. Since API 6.5. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#retrieveVStorageObject)
+    pub fn host_retrieve_v_storage_object(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, disk_info_flags: &[String]) -> c::Call<t::VStorageObject> {
+        c::CallBuilder::to(self, &METHODS[359]).arg(id).arg(datastore).arg(disk_info_flags).end()
+    }
+    /// Calls `HostRetrieveVStorageObjectState`. Since API 6.5. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#retrieveVStorageObjectState)
+    pub fn host_retrieve_v_storage_object_state(&self, id: &t::ID, datastore: &MoRef<m::Datastore>) -> c::Call<t::VStorageObjectStateInfo> {
+        c::CallBuilder::to(self, &METHODS[362]).arg(id).arg(datastore).end()
+    }
+    /// Calls `HostListVStorageObject`. Since API 6.5. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`InvalidDatastore`](t::InvalidDatastore).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#listVStorageObject)
+    pub fn host_list_v_storage_object(&self, datastore: &MoRef<m::Datastore>) -> c::Call<Vec<t::ID>> {
+        c::CallBuilder::to(self, &METHODS[350]).arg(datastore).end()
+    }
+    /// Calls `HostCloneVStorageObject_Task`. Since API 6.5. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#cloneVStorageObject)
+    pub fn host_clone_v_storage_object_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, spec: &t::VslmCloneSpec) -> c::Call<c::Task<t::VStorageObject>> {
+        c::CallBuilder::to(self, &METHODS[339]).arg(id).arg(datastore).arg(spec).end()
+    }
+    /// Calls `HostRelocateVStorageObject_Task`. Since API 6.5. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#relocateVStorageObject)
+    pub fn host_relocate_v_storage_object_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, spec: &t::VslmRelocateSpec, is_lc_parent_attached: Option<bool>) -> c::Call<c::Task<t::VStorageObject>> {
+        c::CallBuilder::to(self, &METHODS[355]).arg(id).arg(datastore).arg(spec).arg(is_lc_parent_attached).end()
+    }
+    /// Calls `HostSetVStorageObjectControlFlags`. Since API 6.7. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#setVStorageObjectControlFlags)
+    pub fn host_set_v_storage_object_control_flags(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, control_flags: &[String]) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[364]).arg(id).arg(datastore).arg(control_flags).end()
+    }
+    /// Calls `HostClearVStorageObjectControlFlags`. Since API 6.7. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#clearVStorageObjectControlFlags)
+    pub fn host_clear_v_storage_object_control_flags(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, control_flags: &[String]) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[338]).arg(id).arg(datastore).arg(control_flags).end()
+    }
+    /// Calls `HostReconcileDatastoreInventory_Task`. Since API 6.5. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#reconcileDatastoreInventory)
+    pub fn host_reconcile_datastore_inventory_task(&self, datastore: &MoRef<m::Datastore>, deep_cleansing: Option<bool>) -> c::Call<c::Task<()>> {
+        c::CallBuilder::to(self, &METHODS[353]).arg(datastore).arg(deep_cleansing).end()
+    }
+    /// Calls `HostScheduleReconcileDatastoreInventory`. Since API 6.5. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#scheduleReconcileDatastoreInventory)
+    pub fn host_schedule_reconcile_datastore_inventory(&self, datastore: &MoRef<m::Datastore>, deep_cleansing: Option<bool>) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[363]).arg(datastore).arg(deep_cleansing).end()
+    }
+    /// Calls `HostVStorageObjectCreateSnapshot_Task`. Since API 6.7. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#createSnapshot)
+    pub fn host_v_storage_object_create_snapshot_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, description: &str) -> c::Call<c::Task<t::ID>> {
+        c::CallBuilder::to(self, &METHODS[370]).arg(id).arg(datastore).arg(description).end()
+    }
+    /// Calls `HostVStorageObjectDeleteSnapshot_Task`. Since API 6.7. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#deleteSnapshot)
+    pub fn host_v_storage_object_delete_snapshot_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, snapshot_id: &t::ID) -> c::Call<c::Task<()>> {
+        c::CallBuilder::to(self, &METHODS[371]).arg(id).arg(datastore).arg(snapshot_id).end()
+    }
+    /// Calls `HostVStorageObjectRetrieveSnapshotInfo`. Since API 6.7. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#retrieveSnapshotInfo)
+    pub fn host_v_storage_object_retrieve_snapshot_info(&self, id: &t::ID, datastore: &MoRef<m::Datastore>) -> c::Call<t::VStorageObjectSnapshotInfo> {
+        c::CallBuilder::to(self, &METHODS[372]).arg(id).arg(datastore).end()
+    }
+    /// Calls `HostVStorageObjectCreateDiskFromSnapshot_Task`. Since API 6.7. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#createDiskFromSnapshot)
+    pub fn host_v_storage_object_create_disk_from_snapshot_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, snapshot_id: &t::ID, name: &str, profile: &[d::Poly<t::VirtualMachineProfileSpec>], crypto: Option<&d::Poly<t::CryptoSpec>>, path: Option<&str>, provisioning_type: Option<&str>, is_linked_clone: Option<bool>, target_id: Option<&t::ID>, target_datastore: Option<&MoRef<m::Datastore>>) -> c::Call<c::Task<t::VStorageObject>> {
+        c::CallBuilder::to(self, &METHODS[369]).arg(id).arg(datastore).arg(snapshot_id).arg(name).arg(profile).arg(crypto).arg(path).arg(provisioning_type).arg(is_linked_clone).arg(target_id).arg(target_datastore).end()
+    }
+    /// Calls `HostVStorageObjectRevert_Task`. Since API 6.7. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#RevertVStorageObject)
+    pub fn host_v_storage_object_revert_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, snapshot_id: &t::ID) -> c::Call<c::Task<()>> {
+        c::CallBuilder::to(self, &METHODS[373]).arg(id).arg(datastore).arg(snapshot_id).end()
+    }
+    /// Calls `HostUpdateVStorageObjectMetadata_Task`. Since API 6.7.2. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#updateVStorageObjectMetadata)
+    pub fn host_update_v_storage_object_metadata_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, metadata: &[t::KeyValue], delete_keys: &[String]) -> c::Call<c::Task<()>> {
+        c::CallBuilder::to(self, &METHODS[368]).arg(id).arg(datastore).arg(metadata).arg(delete_keys).end()
+    }
+    /// Calls `HostRetrieveVStorageObjectMetadata`. Since API 6.7.2. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#retrieveVStorageObjectMetadata)
+    pub fn host_retrieve_v_storage_object_metadata(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, snapshot_id: Option<&t::ID>, prefix: Option<&str>) -> c::Call<Vec<t::KeyValue>> {
+        c::CallBuilder::to(self, &METHODS[360]).arg(id).arg(datastore).arg(snapshot_id).arg(prefix).end()
+    }
+    /// Calls `HostRetrieveVStorageObjectMetadataValue`. Since API 6.7.2. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`KeyNotFound`](t::KeyNotFound), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#retrieveVStorageObjectMetadataValue)
+    pub fn host_retrieve_v_storage_object_metadata_value(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, snapshot_id: Option<&t::ID>, key: &str) -> c::Call<String> {
+        c::CallBuilder::to(self, &METHODS[361]).arg(id).arg(datastore).arg(snapshot_id).arg(key).end()
+    }
+    /// Calls `HostDeleteVStorageObjectEx_Task`. Since API 7.0.2.0. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#deleteVStorageObjectEx)
+    pub fn host_delete_v_storage_object_ex_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, is_lc_parent_attached: Option<bool>) -> c::Call<c::Task<t::VslmVClockInfo>> {
+        c::CallBuilder::to(self, &METHODS[343]).arg(id).arg(datastore).arg(is_lc_parent_attached).end()
+    }
+    /// Calls `HostUpdateVStorageObjectMetadataEx_Task`. Since API 7.0.2.0. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#updateVStorageObjectMetadataEx)
+    pub fn host_update_v_storage_object_metadata_ex_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, metadata: &[t::KeyValue], delete_keys: &[String]) -> c::Call<c::Task<t::VStorageObject>> {
+        c::CallBuilder::to(self, &METHODS[367]).arg(id).arg(datastore).arg(metadata).arg(delete_keys).end()
+    }
+    /// Calls `HostSetVirtualDiskUuid_Task`. Since API 8.0.3.0. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#setVirtualDiskUuidEx)
+    pub fn host_set_virtual_disk_uuid_task(&self, name: &str, uuid: Option<&str>) -> c::Call<c::Task<()>> {
+        c::CallBuilder::to(self, &METHODS[365]).arg(name).arg(uuid).end()
+    }
+    /// Calls `HostQueryVirtualDiskUuid`. Since API 8.0.3.0. Takes the privilege `System.View`.
+    ///
+    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#queryVirtualDiskUuidEx)
+    pub fn host_query_virtual_disk_uuid(&self, name: &str) -> c::Call<String> {
+        c::CallBuilder::to(self, &METHODS[352]).arg(name).end()
+    }
+}
+
 /// Managed object `vim.HttpNfcLease`. Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HttpNfcLease.html)
 #[derive(Clone, Debug)]
 pub struct HttpNfcLease(m::ManagedObject);
 d::managed_object!(HttpNfcLease: m::ManagedObject, "HttpNfcLease", [
@@ -24,64 +1347,94 @@ d::managed_object!(HttpNfcLease: m::ManagedObject, "HttpNfcLease", [
 #[allow(clippy::too_many_arguments)]
 impl HttpNfcLease {
     /// Property `capabilities`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HttpNfcLease.html#capabilities)
     pub const CAPABILITIES: p::Property<Self, t::HttpNfcLeaseCapabilities> = p::Property::new("capabilities");
     /// Property `error`. Since API 4.0.
-    pub const ERROR: p::Property<Self, t::LocalizedMethodFault> = p::Property::new("error");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HttpNfcLease.html#error)
+    pub const ERROR: p::Property<Self, t::LocalizedMethodFault, p::Optional> = p::Property::new("error");
     /// Property `info`. Since API 4.0.
-    pub const INFO: p::Property<Self, t::HttpNfcLeaseInfo> = p::Property::new("info");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HttpNfcLease.html#info)
+    pub const INFO: p::Property<Self, t::HttpNfcLeaseInfo, p::Optional> = p::Property::new("info");
     /// Property `initializeProgress`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HttpNfcLease.html#initializeProgress)
     pub const INITIALIZE_PROGRESS: p::Property<Self, i32> = p::Property::new("initializeProgress");
     /// Property `mode`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HttpNfcLease.html#mode)
     pub const MODE: p::Property<Self, String> = p::Property::new("mode");
     /// Property `state`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HttpNfcLease.html#state)
     pub const STATE: p::Property<Self, t::HttpNfcLeaseState> = p::Property::new("state");
     /// Property `transferProgress`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HttpNfcLease.html#transferProgress)
     pub const TRANSFER_PROGRESS: p::Property<Self, i32> = p::Property::new("transferProgress");
     /// Calls `HttpNfcLeaseGetManifest`. Since API 4.1.
     ///
     /// Faults: [`InvalidState`](t::InvalidState), [`Timedout`](t::Timedout).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HttpNfcLease.html#getManifest)
     pub fn http_nfc_lease_get_manifest(&self) -> c::Call<Vec<t::HttpNfcLeaseManifestEntry>> {
         c::CallBuilder::to(self, &METHODS[376]).end()
     }
     /// Calls `HttpNfcLeaseSetManifestChecksumType`. Since API 6.7.
     ///
     /// Faults: [`InvalidState`](t::InvalidState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HttpNfcLease.html#setManifestChecksumType)
     pub fn http_nfc_lease_set_manifest_checksum_type(&self, device_urls_to_checksum_types: &[t::KeyValue]) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[380]).arg(device_urls_to_checksum_types).end()
     }
     /// Calls `HttpNfcLeaseComplete`. Since API 4.0.
     ///
     /// Faults: [`InvalidState`](t::InvalidState), [`Timedout`](t::Timedout).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HttpNfcLease.html#complete)
     pub fn http_nfc_lease_complete(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[375]).end()
     }
     /// Calls `HttpNfcLeaseAbort`. Since API 4.0.
     ///
     /// Faults: [`InvalidState`](t::InvalidState), [`Timedout`](t::Timedout).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HttpNfcLease.html#abort)
     pub fn http_nfc_lease_abort(&self, fault: Option<&t::LocalizedMethodFault>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[374]).arg(fault).end()
     }
     /// Calls `HttpNfcLeaseProgress`. Since API 4.0.
     ///
     /// Faults: [`Timedout`](t::Timedout).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HttpNfcLease.html#progress)
     pub fn http_nfc_lease_progress(&self, percent: i32) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[378]).arg(percent).end()
     }
     /// Calls `HttpNfcLeasePullFromUrls_Task`. Since API 6.7.
     ///
     /// Faults: [`HttpFault`](t::HttpFault), [`InvalidState`](t::InvalidState), [`SSLVerifyFault`](t::SSLVerifyFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HttpNfcLease.html#pullFromUrls)
     pub fn http_nfc_lease_pull_from_urls_task(&self, files: &[t::HttpNfcLeaseSourceFile]) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[379]).arg(files).end()
     }
     /// Calls `HttpNfcLeaseProbeUrls`. Since API 7.0.2.0.
     ///
     /// Faults: [`InvalidState`](t::InvalidState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HttpNfcLease.html#probeUrls)
     pub fn http_nfc_lease_probe_urls(&self, files: &[t::HttpNfcLeaseSourceFile], timeout: Option<i32>) -> c::Call<Vec<t::HttpNfcLeaseProbeResult>> {
         c::CallBuilder::to(self, &METHODS[377]).arg(files).arg(timeout).end()
     }
 }
 
 /// Managed object `vim.view.InventoryView`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.view.InventoryView.html)
 #[derive(Clone, Debug)]
 pub struct InventoryView(m::ManagedObjectView);
 d::managed_object!(InventoryView: m::ManagedObjectView, "InventoryView", [
@@ -89,18 +1442,26 @@ d::managed_object!(InventoryView: m::ManagedObjectView, "InventoryView", [
 #[allow(clippy::too_many_arguments)]
 impl InventoryView {
     /// Property `view`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.view.ManagedObjectView.html#view)
     pub const VIEW: p::Property<Self, Vec<MoRef<m::ManagedObject>>> = p::Property::new("view");
     /// Calls `OpenInventoryViewFolder`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.view.InventoryView.html#openFolder)
     pub fn open_inventory_view_folder(&self, entity: &[MoRef<m::ManagedEntity>]) -> c::Call<Vec<MoRef<m::ManagedEntity>>> {
         c::CallBuilder::to(self, &METHODS[461]).arg(entity).end()
     }
     /// Calls `CloseInventoryViewFolder`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.view.InventoryView.html#closeFolder)
     pub fn close_inventory_view_folder(&self, entity: &[MoRef<m::ManagedEntity>]) -> c::Call<Vec<MoRef<m::ManagedEntity>>> {
         c::CallBuilder::to(self, &METHODS[98]).arg(entity).end()
     }
 }
 
 /// Managed object `vim.IoFilterManager`. Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IoFilterManager.html)
 #[derive(Clone, Debug)]
 pub struct IoFilterManager(m::ManagedObject);
 d::managed_object!(IoFilterManager: m::ManagedObject, "IoFilterManager", [
@@ -110,58 +1471,78 @@ impl IoFilterManager {
     /// Calls `InstallIoFilter_Task`. Since API 6.0.
     ///
     /// Faults: [`AlreadyExists`](t::AlreadyExists).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IoFilterManager.html#installIoFilter)
     pub fn install_io_filter_task(&self, vib_url: &str, comp_res: &MoRef<m::ComputeResource>, vib_ssl_trust: Option<&d::Poly<t::IoFilterManagerSslTrust>>) -> c::Call<c::Task<Option<t::ClusterIoFilterInfo>>> {
         c::CallBuilder::to(self, &METHODS[394]).arg(vib_url).arg(comp_res).arg(vib_ssl_trust).end()
     }
     /// Calls `UninstallIoFilter_Task`. Since API 6.0.
     ///
     /// Faults: [`FilterInUse`](t::FilterInUse), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IoFilterManager.html#uninstallIoFilter)
     pub fn uninstall_io_filter_task(&self, filter_id: &str, comp_res: &MoRef<m::ComputeResource>) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[839]).arg(filter_id).arg(comp_res).end()
     }
     /// Calls `UpgradeIoFilter_Task`. Since API 6.0.
     ///
     /// Faults: [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IoFilterManager.html#upgradeIoFilter)
     pub fn upgrade_io_filter_task(&self, filter_id: &str, comp_res: &MoRef<m::ComputeResource>, vib_url: &str, vib_ssl_trust: Option<&d::Poly<t::IoFilterManagerSslTrust>>) -> c::Call<c::Task<Option<t::ClusterIoFilterInfo>>> {
         c::CallBuilder::to(self, &METHODS[933]).arg(filter_id).arg(comp_res).arg(vib_url).arg(vib_ssl_trust).end()
     }
     /// Calls `QueryIoFilterIssues`. Since API 6.0. Takes the privilege `System.View`.
     ///
     /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IoFilterManager.html#queryIssue)
     pub fn query_io_filter_issues(&self, filter_id: &str, comp_res: &MoRef<m::ComputeResource>) -> c::Call<t::IoFilterQueryIssueResult> {
         c::CallBuilder::to(self, &METHODS[540]).arg(filter_id).arg(comp_res).end()
     }
     /// Calls `QueryIoFilterInfo`. Since API 6.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IoFilterManager.html#queryIoFilterInfo)
     pub fn query_io_filter_info(&self, comp_res: &MoRef<m::ComputeResource>) -> c::Call<Vec<t::ClusterIoFilterInfo>> {
         c::CallBuilder::to(self, &METHODS[539]).arg(comp_res).end()
     }
     /// Calls `ResolveInstallationErrorsOnHost_Task`. Since API 6.0.
     ///
     /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IoFilterManager.html#resolveInstallationErrorsOnHost)
     pub fn resolve_installation_errors_on_host_task(&self, filter_id: &str, host: &MoRef<m::HostSystem>) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[726]).arg(filter_id).arg(host).end()
     }
     /// Calls `ResolveInstallationErrorsOnCluster_Task`. Since API 6.0.
     ///
     /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IoFilterManager.html#resolveInstallationErrorsOnCluster)
     pub fn resolve_installation_errors_on_cluster_task(&self, filter_id: &str, cluster: &MoRef<m::ClusterComputeResource>) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[725]).arg(filter_id).arg(cluster).end()
     }
     /// Calls `QueryDisksUsingFilter`. Since API 6.0. Takes the privilege `System.View`.
     ///
     /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IoFilterManager.html#queryDisksUsingFilter)
     pub fn query_disks_using_filter(&self, filter_id: &str, comp_res: &MoRef<m::ComputeResource>) -> c::Call<Vec<t::VirtualDiskId>> {
         c::CallBuilder::to(self, &METHODS[513]).arg(filter_id).arg(comp_res).end()
     }
     /// Calls `InitiateTransitionToVLCM_Task`. Since API 9.0.0.0.
     ///
     /// Faults: [`InvalidArgument`](t::InvalidArgument).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IoFilterManager.html#initiateTransitionToVLCM)
     pub fn initiate_transition_to_vlcm_task(&self, cluster: &MoRef<m::ClusterComputeResource>) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[391]).arg(cluster).end()
     }
 }
 
 /// Managed object `vim.IpPoolManager`. Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IpPoolManager.html)
 #[derive(Clone, Debug)]
 pub struct IpPoolManager(m::ManagedObject);
 d::managed_object!(IpPoolManager: m::ManagedObject, "IpPoolManager", [
@@ -169,42 +1550,60 @@ d::managed_object!(IpPoolManager: m::ManagedObject, "IpPoolManager", [
 #[allow(clippy::too_many_arguments)]
 impl IpPoolManager {
     /// Calls `QueryIpPools`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IpPoolManager.html#queryIpPools)
     pub fn query_ip_pools(&self, dc: &MoRef<m::Datacenter>) -> c::Call<Vec<t::IpPool>> {
         c::CallBuilder::to(self, &METHODS[541]).arg(dc).end()
     }
     /// Calls `CreateIpPool`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IpPoolManager.html#createIpPool)
     pub fn create_ip_pool(&self, dc: &MoRef<m::Datacenter>, pool: &t::IpPool) -> c::Call<i32> {
         c::CallBuilder::to(self, &METHODS[143]).arg(dc).arg(pool).end()
     }
     /// Calls `UpdateIpPool`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IpPoolManager.html#updateIpPool)
     pub fn update_ip_pool(&self, dc: &MoRef<m::Datacenter>, pool: &t::IpPool) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[889]).arg(dc).arg(pool).end()
     }
     /// Calls `DestroyIpPool`. Since API 4.0.
     ///
     /// Faults: [`InvalidState`](t::InvalidState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IpPoolManager.html#destroyIpPool)
     pub fn destroy_ip_pool(&self, dc: &MoRef<m::Datacenter>, id: i32, force: bool) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[217]).arg(dc).arg(id).arg(force).end()
     }
     /// Calls `AllocateIpv4Address`. Since API 5.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IpPoolManager.html#allocateIpv4Address)
     pub fn allocate_ipv4_address(&self, dc: &MoRef<m::Datacenter>, pool_id: i32, allocation_id: &str) -> c::Call<String> {
         c::CallBuilder::to(self, &METHODS[31]).arg(dc).arg(pool_id).arg(allocation_id).end()
     }
     /// Calls `AllocateIpv6Address`. Since API 5.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IpPoolManager.html#allocateIpv6Address)
     pub fn allocate_ipv6_address(&self, dc: &MoRef<m::Datacenter>, pool_id: i32, allocation_id: &str) -> c::Call<String> {
         c::CallBuilder::to(self, &METHODS[32]).arg(dc).arg(pool_id).arg(allocation_id).end()
     }
     /// Calls `ReleaseIpAllocation`. Since API 5.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IpPoolManager.html#releaseIpAllocation)
     pub fn release_ip_allocation(&self, dc: &MoRef<m::Datacenter>, pool_id: i32, allocation_id: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[658]).arg(dc).arg(pool_id).arg(allocation_id).end()
     }
     /// Calls `QueryIPAllocations`. Since API 5.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IpPoolManager.html#queryIPAllocations)
     pub fn query_ip_allocations(&self, dc: &MoRef<m::Datacenter>, pool_id: i32, extension_key: &str) -> c::Call<Vec<t::IpPoolManagerIpAllocation>> {
         c::CallBuilder::to(self, &METHODS[538]).arg(dc).arg(pool_id).arg(extension_key).end()
     }
 }
 
 /// Managed object `vim.LicenseAssignmentManager`. Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseAssignmentManager.html)
 #[derive(Clone, Debug)]
 pub struct LicenseAssignmentManager(m::ManagedObject);
 d::managed_object!(LicenseAssignmentManager: m::ManagedObject, "LicenseAssignmentManager", [
@@ -214,22 +1613,30 @@ impl LicenseAssignmentManager {
     /// Calls `UpdateAssignedLicense`. Since API 4.0. Takes the privilege `Global.Licenses`.
     ///
     /// Faults: [`LicenseEntityNotFound`](t::LicenseEntityNotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseAssignmentManager.html#updateAssignedLicense)
     pub fn update_assigned_license(&self, entity: &str, license_key: &str, entity_display_name: Option<&str>) -> c::Call<t::LicenseManagerLicenseInfo> {
         c::CallBuilder::to(self, &METHODS[857]).arg(entity).arg(license_key).arg(entity_display_name).end()
     }
     /// Calls `RemoveAssignedLicense`. Since API 4.0. Takes the privilege `Global.Licenses`.
     ///
     /// Faults: [`LicenseEntityNotFound`](t::LicenseEntityNotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseAssignmentManager.html#removeAssignedLicense)
     pub fn remove_assigned_license(&self, entity_id: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[665]).arg(entity_id).end()
     }
     /// Calls `QueryAssignedLicenses`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseAssignmentManager.html#queryAssignedLicenses)
     pub fn query_assigned_licenses(&self, entity_id: Option<&str>) -> c::Call<Vec<t::LicenseAssignmentManagerLicenseAssignment>> {
         c::CallBuilder::to(self, &METHODS[483]).arg(entity_id).end()
     }
 }
 
 /// Managed object `vim.LicenseManager`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.html)
 #[derive(Clone, Debug)]
 pub struct LicenseManager(m::ManagedObject);
 d::managed_object!(LicenseManager: m::ManagedObject, "LicenseManager", [
@@ -245,90 +1652,136 @@ d::managed_object!(LicenseManager: m::ManagedObject, "LicenseManager", [
 #[allow(clippy::too_many_arguments)]
 impl LicenseManager {
     /// Property `diagnostics`. Since API 2.5.
-    pub const DIAGNOSTICS: p::Property<Self, t::LicenseDiagnostics> = p::Property::new("diagnostics");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.html#diagnostics)
+    pub const DIAGNOSTICS: p::Property<Self, t::LicenseDiagnostics, p::Optional> = p::Property::new("diagnostics");
     /// Property `evaluation`. Since API 4.0. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.html#evaluation)
     pub const EVALUATION: p::Property<Self, t::LicenseManagerEvaluationInfo> = p::Property::new("evaluation");
     /// Property `featureInfo`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.html#featureInfo)
     pub const FEATURE_INFO: p::Property<Self, Vec<t::LicenseFeatureInfo>> = p::Property::new("featureInfo");
     /// Property `licenseAssignmentManager`. Since API 4.0. Takes the privilege `System.View`.
-    pub const LICENSE_ASSIGNMENT_MANAGER: p::Property<Self, MoRef<m::LicenseAssignmentManager>> = p::Property::new("licenseAssignmentManager");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.html#licenseAssignmentManager)
+    pub const LICENSE_ASSIGNMENT_MANAGER: p::Property<Self, MoRef<m::LicenseAssignmentManager>, p::Optional> = p::Property::new("licenseAssignmentManager");
     /// Property `licensedEdition`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.html#licensedEdition)
     pub const LICENSED_EDITION: p::Property<Self, String> = p::Property::new("licensedEdition");
     /// Property `licenses`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.html#licenses)
     pub const LICENSES: p::Property<Self, Vec<t::LicenseManagerLicenseInfo>> = p::Property::new("licenses");
     /// Property `source`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.html#source)
     pub const SOURCE: p::Property<Self, d::Poly<t::LicenseSource>> = p::Property::new("source");
     /// Property `sourceAvailable`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.html#sourceAvailable)
     pub const SOURCE_AVAILABLE: p::Property<Self, bool> = p::Property::new("sourceAvailable");
     /// Calls `QuerySupportedFeatures`. Since API 2.5. Takes the privilege `Global.Licenses`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.html#querySupportedFeatures)
     pub fn query_supported_features(&self, host: Option<&MoRef<m::HostSystem>>) -> c::Call<Vec<t::LicenseFeatureInfo>> {
         c::CallBuilder::to(self, &METHODS[576]).arg(host).end()
     }
     /// Calls `QueryLicenseSourceAvailability`. Since API 2.5. Takes the privilege `Global.Licenses`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.html#querySourceAvailability)
     pub fn query_license_source_availability(&self, host: Option<&MoRef<m::HostSystem>>) -> c::Call<Vec<t::LicenseAvailabilityInfo>> {
         c::CallBuilder::to(self, &METHODS[542]).arg(host).end()
     }
     /// Calls `QueryLicenseUsage`. Since API 2.5. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.html#queryUsage)
     pub fn query_license_usage(&self, host: Option<&MoRef<m::HostSystem>>) -> c::Call<t::LicenseUsageInfo> {
         c::CallBuilder::to(self, &METHODS[543]).arg(host).end()
     }
     /// Calls `SetLicenseEdition`. Since API 2.5. Takes the privilege `Global.Licenses`.
     ///
     /// Faults: [`InvalidState`](t::InvalidState), [`LicenseServerUnavailable`](t::LicenseServerUnavailable).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.html#setEdition)
     pub fn set_license_edition(&self, host: Option<&MoRef<m::HostSystem>>, feature_key: Option<&str>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[798]).arg(host).arg(feature_key).end()
     }
     /// Calls `CheckLicenseFeature`. Since API 2.5. Takes the privilege `System.Read`.
     ///
     /// Faults: [`InvalidState`](t::InvalidState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.html#checkFeature)
     pub fn check_license_feature(&self, host: Option<&MoRef<m::HostSystem>>, feature_key: &str) -> c::Call<bool> {
         c::CallBuilder::to(self, &METHODS[83]).arg(host).arg(feature_key).end()
     }
     /// Calls `EnableFeature`. Since API 2.5. Takes the privilege `Global.Licenses`.
     ///
     /// Faults: [`InvalidState`](t::InvalidState), [`LicenseServerUnavailable`](t::LicenseServerUnavailable).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.html#enable)
     pub fn enable_feature(&self, host: Option<&MoRef<m::HostSystem>>, feature_key: &str) -> c::Call<bool> {
         c::CallBuilder::to(self, &METHODS[261]).arg(host).arg(feature_key).end()
     }
     /// Calls `DisableFeature`. Since API 2.5. Takes the privilege `Global.Licenses`.
     ///
     /// Faults: [`InvalidState`](t::InvalidState), [`LicenseServerUnavailable`](t::LicenseServerUnavailable).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.html#disable)
     pub fn disable_feature(&self, host: Option<&MoRef<m::HostSystem>>, feature_key: &str) -> c::Call<bool> {
         c::CallBuilder::to(self, &METHODS[237]).arg(host).arg(feature_key).end()
     }
     /// Calls `ConfigureLicenseSource`. Since API 2.5. Takes the privilege `Global.Licenses`.
     ///
     /// Faults: [`CannotAccessLocalSource`](t::CannotAccessLocalSource), [`InvalidLicense`](t::InvalidLicense), [`LicenseServerUnavailable`](t::LicenseServerUnavailable).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.html#configureSource)
     pub fn configure_license_source(&self, host: Option<&MoRef<m::HostSystem>>, license_source: &d::Poly<t::LicenseSource>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[109]).arg(host).arg(license_source).end()
     }
     /// Calls `UpdateLicense`. Since API 4.0. Takes the privilege `Global.Licenses`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.html#updateLicense)
     pub fn update_license(&self, license_key: &str, labels: &[t::KeyValue]) -> c::Call<t::LicenseManagerLicenseInfo> {
         c::CallBuilder::to(self, &METHODS[895]).arg(license_key).arg(labels).end()
     }
     /// Calls `AddLicense`. Since API 4.0. Takes the privilege `Global.Licenses`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.html#addLicense)
     pub fn add_license(&self, license_key: &str, labels: &[t::KeyValue]) -> c::Call<t::LicenseManagerLicenseInfo> {
         c::CallBuilder::to(self, &METHODS[23]).arg(license_key).arg(labels).end()
     }
     /// Calls `RemoveLicense`. Since API 4.0. Takes the privilege `Global.Licenses`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.html#removeLicense)
     pub fn remove_license(&self, license_key: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[683]).arg(license_key).end()
     }
     /// Calls `DecodeLicense`. Since API 4.0. Takes the privilege `Global.Licenses`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.html#decodeLicense)
     pub fn decode_license(&self, license_key: &str) -> c::Call<t::LicenseManagerLicenseInfo> {
         c::CallBuilder::to(self, &METHODS[189]).arg(license_key).end()
     }
     /// Calls `UpdateLicenseLabel`. Since API 4.0. Takes the privilege `Global.Licenses`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.html#updateLabel)
     pub fn update_license_label(&self, license_key: &str, label_key: &str, label_value: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[896]).arg(license_key).arg(label_key).arg(label_value).end()
     }
     /// Calls `RemoveLicenseLabel`. Since API 4.0. Takes the privilege `Global.Licenses`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.html#removeLabel)
     pub fn remove_license_label(&self, license_key: &str, label_key: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[684]).arg(license_key).arg(label_key).end()
     }
 }
 
 /// Managed object `vim.view.ListView`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.view.ListView.html)
 #[derive(Clone, Debug)]
 pub struct ListView(m::ManagedObjectView);
 d::managed_object!(ListView: m::ManagedObjectView, "ListView", [
@@ -336,22 +1789,32 @@ d::managed_object!(ListView: m::ManagedObjectView, "ListView", [
 #[allow(clippy::too_many_arguments)]
 impl ListView {
     /// Property `view`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.view.ManagedObjectView.html#view)
     pub const VIEW: p::Property<Self, Vec<MoRef<m::ManagedObject>>> = p::Property::new("view");
     /// Calls `ModifyListView`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.view.ListView.html#modify)
     pub fn modify_list_view(&self, add: &[MoRef<m::ManagedObject>], remove: &[MoRef<m::ManagedObject>]) -> c::Call<Vec<MoRef<m::ManagedObject>>> {
         c::CallBuilder::to(self, &METHODS[446]).arg(add).arg(remove).end()
     }
     /// Calls `ResetListView`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.view.ListView.html#reset)
     pub fn reset_list_view(&self, obj: &[MoRef<m::ManagedObject>]) -> c::Call<Vec<MoRef<m::ManagedObject>>> {
         c::CallBuilder::to(self, &METHODS[720]).arg(obj).end()
     }
     /// Calls `ResetListViewFromView`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.view.ListView.html#resetFromView)
     pub fn reset_list_view_from_view(&self, view: &MoRef<m::View>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[721]).arg(view).end()
     }
 }
 
 /// Managed object `vim.LocalizationManager`. Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LocalizationManager.html)
 #[derive(Clone, Debug)]
 pub struct LocalizationManager(m::ManagedObject);
 d::managed_object!(LocalizationManager: m::ManagedObject, "LocalizationManager", [
@@ -360,10 +1823,14 @@ d::managed_object!(LocalizationManager: m::ManagedObject, "LocalizationManager",
 #[allow(clippy::too_many_arguments)]
 impl LocalizationManager {
     /// Property `catalog`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LocalizationManager.html#catalog)
     pub const CATALOG: p::Property<Self, Vec<t::LocalizationManagerMessageCatalog>> = p::Property::new("catalog");
 }
 
 /// Managed object `vim.ManagedEntity`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html)
 #[derive(Clone, Debug)]
 pub struct ManagedEntity(m::ExtensibleManagedObject);
 d::managed_object!(ManagedEntity: m::ExtensibleManagedObject, "ManagedEntity", [
@@ -385,56 +1852,96 @@ d::managed_object!(ManagedEntity: m::ExtensibleManagedObject, "ManagedEntity", [
 #[allow(clippy::too_many_arguments)]
 impl ManagedEntity {
     /// Property `alarmActionsEnabled`. Since API 4.0. Takes the privilege `System.Read`.
-    pub const ALARM_ACTIONS_ENABLED: p::Property<Self, bool> = p::Property::new("alarmActionsEnabled");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#alarmActionsEnabled)
+    pub const ALARM_ACTIONS_ENABLED: p::Property<Self, bool, p::Optional> = p::Property::new("alarmActionsEnabled");
     /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#availableField)
     pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
     /// Property `configIssue`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#configIssue)
     pub const CONFIG_ISSUE: p::Property<Self, Vec<d::Poly<t::Event>>> = p::Property::new("configIssue");
     /// Property `configStatus`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#configStatus)
     pub const CONFIG_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("configStatus");
     /// Property `customValue`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#customValue)
     pub const CUSTOM_VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("customValue");
     /// Property `declaredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#declaredAlarmState)
     pub const DECLARED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("declaredAlarmState");
     /// Property `disabledMethod`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#disabledMethod)
     pub const DISABLED_METHOD: p::Property<Self, Vec<String>> = p::Property::new("disabledMethod");
     /// Property `effectiveRole`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#effectiveRole)
     pub const EFFECTIVE_ROLE: p::Property<Self, Vec<i32>> = p::Property::new("effectiveRole");
     /// Property `name`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#name)
     pub const NAME: p::Property<Self, String> = p::Property::new("name");
     /// Property `overallStatus`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#overallStatus)
     pub const OVERALL_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("overallStatus");
     /// Property `parent`. Since API 2.5. Takes the privilege `System.View`.
-    pub const PARENT: p::Property<Self, MoRef<m::ManagedEntity>> = p::Property::new("parent");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#parent)
+    pub const PARENT: p::Property<Self, MoRef<m::ManagedEntity>, p::Optional> = p::Property::new("parent");
     /// Property `permission`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#permission)
     pub const PERMISSION: p::Property<Self, Vec<t::Permission>> = p::Property::new("permission");
     /// Property `recentTask`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#recentTask)
     pub const RECENT_TASK: p::Property<Self, Vec<MoRef<m::Task>>> = p::Property::new("recentTask");
     /// Property `tag`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#tag)
     pub const TAG: p::Property<Self, Vec<t::Tag>> = p::Property::new("tag");
     /// Property `triggeredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#triggeredAlarmState)
     pub const TRIGGERED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("triggeredAlarmState");
     /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#value)
     pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
     /// Calls `Reload`. Since API 2.5. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#reload)
     pub fn reload(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[660]).end()
     }
     /// Calls `Rename_Task`. Since API 2.5.
     ///
     /// Faults: [`DuplicateName`](t::DuplicateName), [`InvalidName`](t::InvalidName).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#rename)
     pub fn rename_task(&self, new_name: &str) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[706]).arg(new_name).end()
     }
     /// Calls `Destroy_Task`. Since API 2.5.
     ///
     /// Faults: [`VimFault`](t::VimFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#destroy)
     pub fn destroy_task(&self) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[224]).end()
     }
 }
 
 /// Managed object `vmodl.ManagedObject`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.ManagedObject.html)
 #[derive(Clone, Debug)]
 pub struct ManagedObject(crate::mo::Handle);
 d::managed_object!(@info ManagedObject, None, "ManagedObject", [
@@ -445,6 +1952,8 @@ impl std::ops::Deref for ManagedObject {
 }
 
 /// Managed object `vim.view.ManagedObjectView`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.view.ManagedObjectView.html)
 #[derive(Clone, Debug)]
 pub struct ManagedObjectView(m::View);
 d::managed_object!(ManagedObjectView: m::View, "ManagedObjectView", [
@@ -453,10 +1962,14 @@ d::managed_object!(ManagedObjectView: m::View, "ManagedObjectView", [
 #[allow(clippy::too_many_arguments)]
 impl ManagedObjectView {
     /// Property `view`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.view.ManagedObjectView.html#view)
     pub const VIEW: p::Property<Self, Vec<MoRef<m::ManagedObject>>> = p::Property::new("view");
 }
 
 /// Managed object `vim.Network`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Network.html)
 #[derive(Clone, Debug)]
 pub struct Network(m::ManagedEntity);
 d::managed_object!(Network: m::ManagedEntity, "Network", [
@@ -467,52 +1980,94 @@ d::managed_object!(Network: m::ManagedEntity, "Network", [
 #[allow(clippy::too_many_arguments)]
 impl Network {
     /// Property `alarmActionsEnabled`. Since API 4.0. Takes the privilege `System.Read`.
-    pub const ALARM_ACTIONS_ENABLED: p::Property<Self, bool> = p::Property::new("alarmActionsEnabled");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#alarmActionsEnabled)
+    pub const ALARM_ACTIONS_ENABLED: p::Property<Self, bool, p::Optional> = p::Property::new("alarmActionsEnabled");
     /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#availableField)
     pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
     /// Property `configIssue`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#configIssue)
     pub const CONFIG_ISSUE: p::Property<Self, Vec<d::Poly<t::Event>>> = p::Property::new("configIssue");
     /// Property `configStatus`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#configStatus)
     pub const CONFIG_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("configStatus");
     /// Property `customValue`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#customValue)
     pub const CUSTOM_VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("customValue");
     /// Property `declaredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#declaredAlarmState)
     pub const DECLARED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("declaredAlarmState");
     /// Property `disabledMethod`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#disabledMethod)
     pub const DISABLED_METHOD: p::Property<Self, Vec<String>> = p::Property::new("disabledMethod");
     /// Property `effectiveRole`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#effectiveRole)
     pub const EFFECTIVE_ROLE: p::Property<Self, Vec<i32>> = p::Property::new("effectiveRole");
     /// Property `host`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Network.html#host)
     pub const HOST: p::Property<Self, Vec<MoRef<m::HostSystem>>> = p::Property::new("host");
     /// Property `name`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#name)
     pub const NAME: p::Property<Self, String> = p::Property::new("name");
     /// Property `overallStatus`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#overallStatus)
     pub const OVERALL_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("overallStatus");
     /// Property `parent`. Since API 2.5. Takes the privilege `System.View`.
-    pub const PARENT: p::Property<Self, MoRef<m::ManagedEntity>> = p::Property::new("parent");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#parent)
+    pub const PARENT: p::Property<Self, MoRef<m::ManagedEntity>, p::Optional> = p::Property::new("parent");
     /// Property `permission`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#permission)
     pub const PERMISSION: p::Property<Self, Vec<t::Permission>> = p::Property::new("permission");
     /// Property `recentTask`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#recentTask)
     pub const RECENT_TASK: p::Property<Self, Vec<MoRef<m::Task>>> = p::Property::new("recentTask");
     /// Property `summary`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Network.html#summary)
     pub const SUMMARY: p::Property<Self, d::Poly<t::NetworkSummary>> = p::Property::new("summary");
     /// Property `tag`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#tag)
     pub const TAG: p::Property<Self, Vec<t::Tag>> = p::Property::new("tag");
     /// Property `triggeredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#triggeredAlarmState)
     pub const TRIGGERED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("triggeredAlarmState");
     /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#value)
     pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
     /// Property `vm`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Network.html#vm)
     pub const VM: p::Property<Self, Vec<MoRef<m::VirtualMachine>>> = p::Property::new("vm");
     /// Calls `DestroyNetwork`. Since API 2.5. Takes the privilege `Network.Delete`.
     ///
     /// Faults: [`ResourceInUse`](t::ResourceInUse).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Network.html#destroyNetwork)
     pub fn destroy_network(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[218]).end()
     }
 }
 
 /// Managed object `vim.OpaqueNetwork`. Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OpaqueNetwork.html)
 #[derive(Clone, Debug)]
 pub struct OpaqueNetwork(m::Network);
 d::managed_object!(OpaqueNetwork: m::Network, "OpaqueNetwork", [
@@ -522,50 +2077,94 @@ d::managed_object!(OpaqueNetwork: m::Network, "OpaqueNetwork", [
 #[allow(clippy::too_many_arguments)]
 impl OpaqueNetwork {
     /// Property `alarmActionsEnabled`. Since API 4.0. Takes the privilege `System.Read`.
-    pub const ALARM_ACTIONS_ENABLED: p::Property<Self, bool> = p::Property::new("alarmActionsEnabled");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#alarmActionsEnabled)
+    pub const ALARM_ACTIONS_ENABLED: p::Property<Self, bool, p::Optional> = p::Property::new("alarmActionsEnabled");
     /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#availableField)
     pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
     /// Property `capability`. Since API 6.5.
-    pub const CAPABILITY: p::Property<Self, t::OpaqueNetworkCapability> = p::Property::new("capability");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OpaqueNetwork.html#capability)
+    pub const CAPABILITY: p::Property<Self, t::OpaqueNetworkCapability, p::Optional> = p::Property::new("capability");
     /// Property `configIssue`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#configIssue)
     pub const CONFIG_ISSUE: p::Property<Self, Vec<d::Poly<t::Event>>> = p::Property::new("configIssue");
     /// Property `configStatus`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#configStatus)
     pub const CONFIG_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("configStatus");
     /// Property `customValue`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#customValue)
     pub const CUSTOM_VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("customValue");
     /// Property `declaredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#declaredAlarmState)
     pub const DECLARED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("declaredAlarmState");
     /// Property `disabledMethod`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#disabledMethod)
     pub const DISABLED_METHOD: p::Property<Self, Vec<String>> = p::Property::new("disabledMethod");
     /// Property `effectiveRole`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#effectiveRole)
     pub const EFFECTIVE_ROLE: p::Property<Self, Vec<i32>> = p::Property::new("effectiveRole");
     /// Property `extraConfig`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OpaqueNetwork.html#extraConfig)
     pub const EXTRA_CONFIG: p::Property<Self, Vec<d::Poly<t::OptionValue>>> = p::Property::new("extraConfig");
     /// Property `host`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Network.html#host)
     pub const HOST: p::Property<Self, Vec<MoRef<m::HostSystem>>> = p::Property::new("host");
     /// Property `name`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#name)
     pub const NAME: p::Property<Self, String> = p::Property::new("name");
     /// Property `overallStatus`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#overallStatus)
     pub const OVERALL_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("overallStatus");
     /// Property `parent`. Since API 2.5. Takes the privilege `System.View`.
-    pub const PARENT: p::Property<Self, MoRef<m::ManagedEntity>> = p::Property::new("parent");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#parent)
+    pub const PARENT: p::Property<Self, MoRef<m::ManagedEntity>, p::Optional> = p::Property::new("parent");
     /// Property `permission`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#permission)
     pub const PERMISSION: p::Property<Self, Vec<t::Permission>> = p::Property::new("permission");
     /// Property `recentTask`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#recentTask)
     pub const RECENT_TASK: p::Property<Self, Vec<MoRef<m::Task>>> = p::Property::new("recentTask");
     /// Property `summary`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Network.html#summary)
     pub const SUMMARY: p::Property<Self, d::Poly<t::NetworkSummary>> = p::Property::new("summary");
     /// Property `tag`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#tag)
     pub const TAG: p::Property<Self, Vec<t::Tag>> = p::Property::new("tag");
     /// Property `triggeredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#triggeredAlarmState)
     pub const TRIGGERED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("triggeredAlarmState");
     /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#value)
     pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
     /// Property `vm`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Network.html#vm)
     pub const VM: p::Property<Self, Vec<MoRef<m::VirtualMachine>>> = p::Property::new("vm");
 }
 
 /// Managed object `vim.option.OptionManager`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.option.OptionManager.html)
 #[derive(Clone, Debug)]
 pub struct OptionManager(m::ManagedObject);
 d::managed_object!(OptionManager: m::ManagedObject, "OptionManager", [
@@ -575,24 +2174,34 @@ d::managed_object!(OptionManager: m::ManagedObject, "OptionManager", [
 #[allow(clippy::too_many_arguments)]
 impl OptionManager {
     /// Property `setting`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.option.OptionManager.html#setting)
     pub const SETTING: p::Property<Self, Vec<d::Poly<t::OptionValue>>> = p::Property::new("setting");
     /// Property `supportedOption`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.option.OptionManager.html#supportedOption)
     pub const SUPPORTED_OPTION: p::Property<Self, Vec<t::OptionDef>> = p::Property::new("supportedOption");
     /// Calls `QueryOptions`. Since API 2.5. Takes the privilege `System.View`.
     ///
     /// Faults: [`InvalidName`](t::InvalidName).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.option.OptionManager.html#queryView)
     pub fn query_options(&self, name: Option<&str>) -> c::Call<Vec<d::Poly<t::OptionValue>>> {
         c::CallBuilder::to(self, &METHODS[557]).arg(name).end()
     }
     /// Calls `UpdateOptions`. Since API 2.5.
     ///
     /// Faults: [`InvalidName`](t::InvalidName).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.option.OptionManager.html#updateValues)
     pub fn update_options(&self, changed_value: &[d::Poly<t::OptionValue>]) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[903]).arg(changed_value).end()
     }
 }
 
 /// Managed object `vim.OverheadMemoryManager`. Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OverheadMemoryManager.html)
 #[derive(Clone, Debug)]
 pub struct OverheadMemoryManager(m::ManagedObject);
 d::managed_object!(OverheadMemoryManager: m::ManagedObject, "OverheadMemoryManager", [
@@ -602,12 +2211,16 @@ impl OverheadMemoryManager {
     /// Calls `LookupVmOverheadMemory`. Since API 6.0. Takes the privilege `Global.VCServer`.
     ///
     /// Faults: [`InvalidArgument`](t::InvalidArgument), [`InvalidType`](t::InvalidType), [`ManagedObjectNotFound`](t::ManagedObjectNotFound), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OverheadMemoryManager.html#lookupVmOverheadMemory)
     pub fn lookup_vm_overhead_memory(&self, vm: &MoRef<m::VirtualMachine>, host: &MoRef<m::HostSystem>) -> c::Call<i64> {
         c::CallBuilder::to(self, &METHODS[428]).arg(vm).arg(host).end()
     }
 }
 
 /// Managed object `vim.OvfManager`. Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OvfManager.html)
 #[derive(Clone, Debug)]
 pub struct OvfManager(m::ManagedObject);
 d::managed_object!(OvfManager: m::ManagedObject, "OvfManager", [
@@ -617,36 +2230,50 @@ d::managed_object!(OvfManager: m::ManagedObject, "OvfManager", [
 #[allow(clippy::too_many_arguments)]
 impl OvfManager {
     /// Property `ovfExportOption`. Since API 5.1. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OvfManager.html#ovfExportOption)
     pub const OVF_EXPORT_OPTION: p::Property<Self, Vec<t::OvfOptionInfo>> = p::Property::new("ovfExportOption");
     /// Property `ovfImportOption`. Since API 5.1. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OvfManager.html#ovfImportOption)
     pub const OVF_IMPORT_OPTION: p::Property<Self, Vec<t::OvfOptionInfo>> = p::Property::new("ovfImportOption");
     /// Calls `ValidateHost`. Since API 4.0. Takes the privilege `System.View`.
     ///
     /// Faults: [`ConcurrentAccess`](t::ConcurrentAccess), [`FileFault`](t::FileFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OvfManager.html#validateHost)
     pub fn validate_host(&self, ovf_descriptor: &str, host: &MoRef<m::HostSystem>, vhp: &t::OvfValidateHostParams) -> c::Call<t::OvfValidateHostResult> {
         c::CallBuilder::to(self, &METHODS[949]).arg(ovf_descriptor).arg(host).arg(vhp).end()
     }
     /// Calls `ParseDescriptor`. Since API 4.0. Takes the privilege `System.View`.
     ///
     /// Faults: [`ConcurrentAccess`](t::ConcurrentAccess), [`FileFault`](t::FileFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress), [`VmConfigFault`](t::VmConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OvfManager.html#parseDescriptor)
     pub fn parse_descriptor(&self, ovf_descriptor: &str, pdp: &t::OvfParseDescriptorParams) -> c::Call<t::OvfParseDescriptorResult> {
         c::CallBuilder::to(self, &METHODS[463]).arg(ovf_descriptor).arg(pdp).end()
     }
     /// Calls `CreateImportSpec`. Since API 4.0. Takes the privilege `System.View`.
     ///
     /// Faults: [`ConcurrentAccess`](t::ConcurrentAccess), [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress), [`VmConfigFault`](t::VmConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OvfManager.html#createImportSpec)
     pub fn create_import_spec(&self, ovf_descriptor: &str, resource_pool: &MoRef<m::ResourcePool>, datastore: &MoRef<m::Datastore>, cisp: &d::Poly<t::OvfCreateImportSpecParams>) -> c::Call<t::OvfCreateImportSpecResult> {
         c::CallBuilder::to(self, &METHODS[141]).arg(ovf_descriptor).arg(resource_pool).arg(datastore).arg(cisp).end()
     }
     /// Calls `CreateDescriptor`. Since API 4.0. Takes the privilege `System.View`.
     ///
     /// Faults: [`ConcurrentAccess`](t::ConcurrentAccess), [`FileFault`](t::FileFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress), [`VmConfigFault`](t::VmConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OvfManager.html#createDescriptor)
     pub fn create_descriptor(&self, obj: &MoRef<m::ManagedEntity>, cdp: &t::OvfCreateDescriptorParams) -> c::Call<t::OvfCreateDescriptorResult> {
         c::CallBuilder::to(self, &METHODS[133]).arg(obj).arg(cdp).end()
     }
 }
 
 /// Managed object `vim.PerformanceManager`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.html)
 #[derive(Clone, Debug)]
 pub struct PerformanceManager(m::ManagedObject);
 d::managed_object!(PerformanceManager: m::ManagedObject, "PerformanceManager", [
@@ -657,58 +2284,88 @@ d::managed_object!(PerformanceManager: m::ManagedObject, "PerformanceManager", [
 #[allow(clippy::too_many_arguments)]
 impl PerformanceManager {
     /// Property `description`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.html#description)
     pub const DESCRIPTION: p::Property<Self, t::PerformanceDescription> = p::Property::new("description");
     /// Property `historicalInterval`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.html#historicalInterval)
     pub const HISTORICAL_INTERVAL: p::Property<Self, Vec<t::PerfInterval>> = p::Property::new("historicalInterval");
     /// Property `perfCounter`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.html#perfCounter)
     pub const PERF_COUNTER: p::Property<Self, Vec<t::PerfCounterInfo>> = p::Property::new("perfCounter");
     /// Calls `QueryPerfProviderSummary`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.html#queryProviderSummary)
     pub fn query_perf_provider_summary(&self, entity: &MoRef<m::ManagedObject>) -> c::Call<t::PerfProviderSummary> {
         c::CallBuilder::to(self, &METHODS[565]).arg(entity).end()
     }
     /// Calls `QueryAvailablePerfMetric`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.html#queryAvailableMetric)
     pub fn query_available_perf_metric(&self, entity: &MoRef<m::ManagedObject>, begin_time: Option<&d::DateTime>, end_time: Option<&d::DateTime>, interval_id: Option<i32>) -> c::Call<Vec<t::PerfMetricId>> {
         c::CallBuilder::to(self, &METHODS[487]).arg(entity).arg(begin_time).arg(end_time).arg(interval_id).end()
     }
     /// Calls `QueryPerfCounter`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.html#queryCounter)
     pub fn query_perf_counter(&self, counter_id: &[i32]) -> c::Call<Vec<t::PerfCounterInfo>> {
         c::CallBuilder::to(self, &METHODS[563]).arg(counter_id).end()
     }
     /// Calls `QueryPerfCounterByLevel`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.html#queryCounterByLevel)
     pub fn query_perf_counter_by_level(&self, level: i32) -> c::Call<Vec<t::PerfCounterInfo>> {
         c::CallBuilder::to(self, &METHODS[564]).arg(level).end()
     }
     /// Calls `QueryPerf`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.html#queryStats)
     pub fn query_perf(&self, query_spec: &[t::PerfQuerySpec]) -> c::Call<Vec<d::Poly<t::PerfEntityMetricBase>>> {
         c::CallBuilder::to(self, &METHODS[561]).arg(query_spec).end()
     }
     /// Calls `QueryPerfComposite`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.html#queryCompositeStats)
     pub fn query_perf_composite(&self, query_spec: &t::PerfQuerySpec) -> c::Call<t::PerfCompositeMetric> {
         c::CallBuilder::to(self, &METHODS[562]).arg(query_spec).end()
     }
     /// Calls `CreatePerfInterval`. Since API 2.5. Takes the privilege `Performance.ModifyIntervals`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.html#createHistoricalInterval)
     pub fn create_perf_interval(&self, interval_id: &t::PerfInterval) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[152]).arg(interval_id).end()
     }
     /// Calls `RemovePerfInterval`. Since API 2.5. Takes the privilege `Performance.ModifyIntervals`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.html#removeHistoricalInterval)
     pub fn remove_perf_interval(&self, sample_period: i32) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[688]).arg(sample_period).end()
     }
     /// Calls `UpdatePerfInterval`. Since API 2.5. Takes the privilege `Performance.ModifyIntervals`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.html#updateHistoricalInterval)
     pub fn update_perf_interval(&self, interval: &t::PerfInterval) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[905]).arg(interval).end()
     }
     /// Calls `UpdateCounterLevelMapping`. Since API 4.1. Takes the privilege `Performance.ModifyIntervals`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.html#updateCounterLevelMapping)
     pub fn update_counter_level_mapping(&self, counter_level_map: &[t::PerformanceManagerCounterLevelMapping]) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[864]).arg(counter_level_map).end()
     }
     /// Calls `ResetCounterLevelMapping`. Since API 4.1. Takes the privilege `Performance.ModifyIntervals`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.html#resetCounterLevelMapping)
     pub fn reset_counter_level_mapping(&self, counters: &[i32]) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[716]).arg(counters).end()
     }
 }
 
 /// Managed object `vim.profile.Profile`. Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.html)
 #[derive(Clone, Debug)]
 pub struct Profile(m::ManagedObject);
 d::managed_object!(Profile: m::ManagedObject, "Profile", [
@@ -723,46 +2380,74 @@ d::managed_object!(Profile: m::ManagedObject, "Profile", [
 #[allow(clippy::too_many_arguments)]
 impl Profile {
     /// Property `complianceStatus`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.html#complianceStatus)
     pub const COMPLIANCE_STATUS: p::Property<Self, String> = p::Property::new("complianceStatus");
     /// Property `config`. Since API 4.0. Takes the privilege `Profile.Edit`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.html#config)
     pub const CONFIG: p::Property<Self, d::Poly<t::ProfileConfigInfo>> = p::Property::new("config");
     /// Property `createdTime`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.html#createdTime)
     pub const CREATED_TIME: p::Property<Self, d::DateTime> = p::Property::new("createdTime");
     /// Property `description`. Since API 4.0.
-    pub const DESCRIPTION: p::Property<Self, t::ProfileDescription> = p::Property::new("description");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.html#description)
+    pub const DESCRIPTION: p::Property<Self, t::ProfileDescription, p::Optional> = p::Property::new("description");
     /// Property `entity`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.html#entity)
     pub const ENTITY: p::Property<Self, Vec<MoRef<m::ManagedEntity>>> = p::Property::new("entity");
     /// Property `modifiedTime`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.html#modifiedTime)
     pub const MODIFIED_TIME: p::Property<Self, d::DateTime> = p::Property::new("modifiedTime");
     /// Property `name`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.html#name)
     pub const NAME: p::Property<Self, String> = p::Property::new("name");
     /// Calls `RetrieveDescription`. Since API 5.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.html#retrieveDescription)
     pub fn retrieve_description(&self) -> c::Call<Option<t::ProfileDescription>> {
         c::CallBuilder::to(self, &METHODS[741]).end()
     }
     /// Calls `DestroyProfile`. Since API 4.0. Takes the privilege `Profile.Delete`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.html#destroy)
     pub fn destroy_profile(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[219]).end()
     }
     /// Calls `AssociateProfile`. Since API 4.0. Takes the privilege `Profile.Edit`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.html#associateEntities)
     pub fn associate_profile(&self, entity: &[MoRef<m::ManagedEntity>]) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[42]).arg(entity).end()
     }
     /// Calls `DissociateProfile`. Since API 4.0. Takes the privilege `Profile.Edit`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.html#dissociateEntities)
     pub fn dissociate_profile(&self, entity: &[MoRef<m::ManagedEntity>]) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[249]).arg(entity).end()
     }
     /// Calls `CheckProfileCompliance_Task`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.html#checkCompliance)
     pub fn check_profile_compliance_task(&self, entity: &[MoRef<m::ManagedEntity>]) -> c::Call<c::Task<Vec<t::ComplianceResult>>> {
         c::CallBuilder::to(self, &METHODS[86]).arg(entity).end()
     }
     /// Calls `ExportProfile`. Since API 4.0. Takes the privilege `Profile.Export`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.html#exportProfile)
     pub fn export_profile(&self) -> c::Call<String> {
         c::CallBuilder::to(self, &METHODS[283]).end()
     }
 }
 
 /// Managed object `vim.profile.ComplianceManager`. Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ComplianceManager.html)
 #[derive(Clone, Debug)]
 pub struct ProfileComplianceManager(m::ManagedObject);
 d::managed_object!(ProfileComplianceManager: m::ManagedObject, "ProfileComplianceManager", [
@@ -770,24 +2455,34 @@ d::managed_object!(ProfileComplianceManager: m::ManagedObject, "ProfileComplianc
 #[allow(clippy::too_many_arguments)]
 impl ProfileComplianceManager {
     /// Calls `CheckCompliance_Task`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ComplianceManager.html#checkCompliance)
     pub fn check_compliance_task(&self, profile: &[MoRef<m::Profile>], entity: &[MoRef<m::ManagedEntity>]) -> c::Call<c::Task<Vec<t::ComplianceResult>>> {
         c::CallBuilder::to(self, &METHODS[76]).arg(profile).arg(entity).end()
     }
     /// Calls `QueryComplianceStatus`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ComplianceManager.html#queryComplianceStatus)
     pub fn query_compliance_status(&self, profile: &[MoRef<m::Profile>], entity: &[MoRef<m::ManagedEntity>]) -> c::Call<Vec<t::ComplianceResult>> {
         c::CallBuilder::to(self, &METHODS[498]).arg(profile).arg(entity).end()
     }
     /// Calls `ClearComplianceStatus`. Since API 4.0. Takes the privilege `Profile.Clear`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ComplianceManager.html#clearComplianceStatus)
     pub fn clear_compliance_status(&self, profile: &[MoRef<m::Profile>], entity: &[MoRef<m::ManagedEntity>]) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[89]).arg(profile).arg(entity).end()
     }
     /// Calls `QueryExpressionMetadata`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ComplianceManager.html#queryExpressionMetadata)
     pub fn query_expression_metadata(&self, expression_name: &[String], profile: Option<&MoRef<m::Profile>>) -> c::Call<Vec<t::ProfileExpressionMetadata>> {
         c::CallBuilder::to(self, &METHODS[520]).arg(expression_name).arg(profile).end()
     }
 }
 
 /// Managed object `vim.profile.ProfileManager`. Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ProfileManager.html)
 #[derive(Clone, Debug)]
 pub struct ProfileManager(m::ManagedObject);
 d::managed_object!(ProfileManager: m::ManagedObject, "ProfileManager", [
@@ -796,24 +2491,34 @@ d::managed_object!(ProfileManager: m::ManagedObject, "ProfileManager", [
 #[allow(clippy::too_many_arguments)]
 impl ProfileManager {
     /// Property `profile`. Since API 4.0. Takes the privilege `Profile.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ProfileManager.html#profile)
     pub const PROFILE: p::Property<Self, Vec<MoRef<m::Profile>>> = p::Property::new("profile");
     /// Calls `CreateProfile`. Since API 4.0. Takes the privilege `Profile.Create`.
     ///
     /// Faults: [`DuplicateName`](t::DuplicateName).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ProfileManager.html#createProfile)
     pub fn create_profile(&self, create_spec: &d::Poly<t::ProfileCreateSpec>) -> c::Call<MoRef<m::Profile>> {
         c::CallBuilder::to(self, &METHODS[153]).arg(create_spec).end()
     }
     /// Calls `QueryPolicyMetadata`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ProfileManager.html#queryPolicyMetadata)
     pub fn query_policy_metadata(&self, policy_name: &[String], profile: Option<&MoRef<m::Profile>>) -> c::Call<Vec<t::ProfilePolicyMetadata>> {
         c::CallBuilder::to(self, &METHODS[568]).arg(policy_name).arg(profile).end()
     }
     /// Calls `FindAssociatedProfile`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ProfileManager.html#findAssociatedProfile)
     pub fn find_associated_profile(&self, entity: &MoRef<m::ManagedEntity>) -> c::Call<Vec<MoRef<m::Profile>>> {
         c::CallBuilder::to(self, &METHODS[301]).arg(entity).end()
     }
 }
 
 /// Managed object `vmodl.query.PropertyCollector`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.html)
 #[derive(Clone, Debug)]
 pub struct PropertyCollector(m::ManagedObject);
 d::managed_object!(PropertyCollector: m::ManagedObject, "PropertyCollector", [
@@ -822,70 +2527,96 @@ d::managed_object!(PropertyCollector: m::ManagedObject, "PropertyCollector", [
 #[allow(clippy::too_many_arguments)]
 impl PropertyCollector {
     /// Property `filter`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.html#filter)
     pub const FILTER: p::Property<Self, Vec<MoRef<m::PropertyFilter>>> = p::Property::new("filter");
     /// Calls `CreateFilter`. Since API 2.5. Takes the privilege `System.View`.
     ///
     /// Faults: [`InvalidProperty`](t::InvalidProperty).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.html#createFilter)
     pub fn create_filter(&self, spec: &t::PropertyFilterSpec, partial_updates: bool) -> c::Call<MoRef<m::PropertyFilter>> {
         c::CallBuilder::to(self, &METHODS[138]).arg(spec).arg(partial_updates).end()
     }
     /// Calls `RetrieveProperties`. Since API 2.5. Takes the privilege `System.Anonymous`.
     ///
     /// Faults: [`InvalidProperty`](t::InvalidProperty).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.html#retrieveContents)
     pub fn retrieve_properties(&self, spec_set: &[t::PropertyFilterSpec]) -> c::Call<Vec<t::ObjectContent>> {
         c::CallBuilder::to(self, &METHODS[756]).arg(spec_set).end()
     }
     /// Calls `CheckForUpdates`. Since API 2.5. Takes the privilege `System.View`.
     ///
     /// Faults: [`InvalidCollectorVersion`](t::InvalidCollectorVersion).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.html#checkForUpdates)
     pub fn check_for_updates(&self, version: Option<&str>) -> c::Call<Option<t::UpdateSet>> {
         c::CallBuilder::to(self, &METHODS[80]).arg(version).end()
     }
     /// Calls `WaitForUpdates`. Since API 2.5. Takes the privilege `System.View`.
     ///
     /// Faults: [`InvalidCollectorVersion`](t::InvalidCollectorVersion).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.html#waitForUpdates)
     pub fn wait_for_updates(&self, version: Option<&str>) -> c::Call<t::UpdateSet> {
         c::CallBuilder::to(self, &METHODS[954]).arg(version).end()
     }
     /// Calls `CancelWaitForUpdates`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.html#cancelWaitForUpdates)
     pub fn cancel_wait_for_updates(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[61]).end()
     }
     /// Calls `WaitForUpdatesEx`. Since API 4.1. Takes the privilege `System.View`.
     ///
     /// Faults: [`InvalidCollectorVersion`](t::InvalidCollectorVersion).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.html#waitForUpdatesEx)
     pub fn wait_for_updates_ex(&self, version: Option<&str>, options: Option<&t::WaitOptions>) -> c::Call<Option<t::UpdateSet>> {
         c::CallBuilder::to(self, &METHODS[955]).arg(version).arg(options).end()
     }
     /// Calls `RetrievePropertiesEx`. Since API 4.1. Takes the privilege `System.Anonymous`.
     ///
     /// Faults: [`InvalidProperty`](t::InvalidProperty).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.html#retrievePropertiesEx)
     pub fn retrieve_properties_ex(&self, spec_set: &[t::PropertyFilterSpec], options: &t::RetrieveOptions) -> c::Call<Option<t::RetrieveResult>> {
         c::CallBuilder::to(self, &METHODS[757]).arg(spec_set).arg(options).end()
     }
     /// Calls `ContinueRetrievePropertiesEx`. Since API 4.1. Takes the privilege `System.View`.
     ///
     /// Faults: [`InvalidProperty`](t::InvalidProperty).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.html#continueRetrievePropertiesEx)
     pub fn continue_retrieve_properties_ex(&self, token: &str) -> c::Call<t::RetrieveResult> {
         c::CallBuilder::to(self, &METHODS[116]).arg(token).end()
     }
     /// Calls `CancelRetrievePropertiesEx`. Since API 4.1. Takes the privilege `System.View`.
     ///
     /// Faults: [`InvalidProperty`](t::InvalidProperty).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.html#cancelRetrievePropertiesEx)
     pub fn cancel_retrieve_properties_ex(&self, token: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[58]).arg(token).end()
     }
     /// Calls `CreatePropertyCollector`. Since API 4.1. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.html#createPropertyCollector)
     pub fn create_property_collector(&self) -> c::Call<MoRef<m::PropertyCollector>> {
         c::CallBuilder::to(self, &METHODS[154]).end()
     }
     /// Calls `DestroyPropertyCollector`. Since API 4.1. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.html#destroy)
     pub fn destroy_property_collector(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[220]).end()
     }
 }
 
 /// Managed object `vmodl.query.PropertyCollector.Filter`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.Filter.html)
 #[derive(Clone, Debug)]
 pub struct PropertyFilter(m::ManagedObject);
 d::managed_object!(PropertyFilter: m::ManagedObject, "PropertyFilter", [
@@ -895,16 +2626,24 @@ d::managed_object!(PropertyFilter: m::ManagedObject, "PropertyFilter", [
 #[allow(clippy::too_many_arguments)]
 impl PropertyFilter {
     /// Property `partialUpdates`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.Filter.html#partialUpdates)
     pub const PARTIAL_UPDATES: p::Property<Self, bool> = p::Property::new("partialUpdates");
     /// Property `spec`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.Filter.html#spec)
     pub const SPEC: p::Property<Self, t::PropertyFilterSpec> = p::Property::new("spec");
     /// Calls `DestroyPropertyFilter`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.Filter.html#destroy)
     pub fn destroy_property_filter(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[221]).end()
     }
 }
 
 /// Managed object `vim.ResourcePlanningManager`. Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePlanningManager.html)
 #[derive(Clone, Debug)]
 pub struct ResourcePlanningManager(m::ManagedObject);
 d::managed_object!(ResourcePlanningManager: m::ManagedObject, "ResourcePlanningManager", [
@@ -912,12 +2651,16 @@ d::managed_object!(ResourcePlanningManager: m::ManagedObject, "ResourcePlanningM
 #[allow(clippy::too_many_arguments)]
 impl ResourcePlanningManager {
     /// Calls `EstimateDatabaseSize`. Since API 4.0. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePlanningManager.html#estimateDatabaseSize)
     pub fn estimate_database_size(&self, db_size_param: &t::DatabaseSizeParam) -> c::Call<t::DatabaseSizeEstimate> {
         c::CallBuilder::to(self, &METHODS[271]).arg(db_size_param).end()
     }
 }
 
 /// Managed object `vim.ResourcePool`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePool.html)
 #[derive(Clone, Debug)]
 pub struct ResourcePool(m::ManagedEntity);
 d::managed_object!(ResourcePool: m::ManagedEntity, "ResourcePool", [
@@ -933,116 +2676,188 @@ d::managed_object!(ResourcePool: m::ManagedEntity, "ResourcePool", [
 #[allow(clippy::too_many_arguments)]
 impl ResourcePool {
     /// Property `alarmActionsEnabled`. Since API 4.0. Takes the privilege `System.Read`.
-    pub const ALARM_ACTIONS_ENABLED: p::Property<Self, bool> = p::Property::new("alarmActionsEnabled");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#alarmActionsEnabled)
+    pub const ALARM_ACTIONS_ENABLED: p::Property<Self, bool, p::Optional> = p::Property::new("alarmActionsEnabled");
     /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#availableField)
     pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
     /// Property `childConfiguration`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePool.html#childConfiguration)
     pub const CHILD_CONFIGURATION: p::Property<Self, Vec<t::ResourceConfigSpec>> = p::Property::new("childConfiguration");
     /// Property `config`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePool.html#config)
     pub const CONFIG: p::Property<Self, t::ResourceConfigSpec> = p::Property::new("config");
     /// Property `configIssue`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#configIssue)
     pub const CONFIG_ISSUE: p::Property<Self, Vec<d::Poly<t::Event>>> = p::Property::new("configIssue");
     /// Property `configStatus`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#configStatus)
     pub const CONFIG_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("configStatus");
     /// Property `customValue`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#customValue)
     pub const CUSTOM_VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("customValue");
     /// Property `declaredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#declaredAlarmState)
     pub const DECLARED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("declaredAlarmState");
     /// Property `disabledMethod`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#disabledMethod)
     pub const DISABLED_METHOD: p::Property<Self, Vec<String>> = p::Property::new("disabledMethod");
     /// Property `effectiveRole`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#effectiveRole)
     pub const EFFECTIVE_ROLE: p::Property<Self, Vec<i32>> = p::Property::new("effectiveRole");
     /// Property `name`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#name)
     pub const NAME: p::Property<Self, String> = p::Property::new("name");
     /// Property `namespace`. Since API 7.0.0.0. Takes the privilege `System.View`.
-    pub const NAMESPACE: p::Property<Self, String> = p::Property::new("namespace");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePool.html#namespace)
+    pub const NAMESPACE: p::Property<Self, String, p::Optional> = p::Property::new("namespace");
     /// Property `overallStatus`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#overallStatus)
     pub const OVERALL_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("overallStatus");
     /// Property `owner`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePool.html#owner)
     pub const OWNER: p::Property<Self, MoRef<m::ComputeResource>> = p::Property::new("owner");
     /// Property `parent`. Since API 2.5. Takes the privilege `System.View`.
-    pub const PARENT: p::Property<Self, MoRef<m::ManagedEntity>> = p::Property::new("parent");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#parent)
+    pub const PARENT: p::Property<Self, MoRef<m::ManagedEntity>, p::Optional> = p::Property::new("parent");
     /// Property `permission`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#permission)
     pub const PERMISSION: p::Property<Self, Vec<t::Permission>> = p::Property::new("permission");
     /// Property `recentTask`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#recentTask)
     pub const RECENT_TASK: p::Property<Self, Vec<MoRef<m::Task>>> = p::Property::new("recentTask");
     /// Property `resourcePool`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePool.html#resourcePool)
     pub const RESOURCE_POOL: p::Property<Self, Vec<MoRef<m::ResourcePool>>> = p::Property::new("resourcePool");
     /// Property `runtime`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePool.html#runtime)
     pub const RUNTIME: p::Property<Self, t::ResourcePoolRuntimeInfo> = p::Property::new("runtime");
     /// Property `summary`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePool.html#summary)
     pub const SUMMARY: p::Property<Self, d::Poly<t::ResourcePoolSummary>> = p::Property::new("summary");
     /// Property `tag`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#tag)
     pub const TAG: p::Property<Self, Vec<t::Tag>> = p::Property::new("tag");
     /// Property `triggeredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#triggeredAlarmState)
     pub const TRIGGERED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("triggeredAlarmState");
     /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#value)
     pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
     /// Property `vm`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePool.html#vm)
     pub const VM: p::Property<Self, Vec<MoRef<m::VirtualMachine>>> = p::Property::new("vm");
     /// Calls `UpdateConfig`. Since API 2.5.
     ///
     /// Faults: [`ConcurrentAccess`](t::ConcurrentAccess), [`DuplicateName`](t::DuplicateName), [`InsufficientResourcesFault`](t::InsufficientResourcesFault), [`InvalidName`](t::InvalidName).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePool.html#updateConfig)
     pub fn update_config(&self, name: Option<&str>, config: Option<&t::ResourceConfigSpec>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[862]).arg(name).arg(config).end()
     }
     /// Calls `MoveIntoResourcePool`. Since API 2.5.
     ///
     /// Faults: [`DuplicateName`](t::DuplicateName), [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePool.html#moveInto)
     pub fn move_into_resource_pool(&self, list: &[MoRef<m::ManagedEntity>]) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[457]).arg(list).end()
     }
     /// Calls `UpdateChildResourceConfiguration`. Since API 2.5.
     ///
     /// Faults: [`InsufficientResourcesFault`](t::InsufficientResourcesFault), [`InvalidState`](t::InvalidState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePool.html#updateChildResourceConfiguration)
     pub fn update_child_resource_configuration(&self, spec: &[t::ResourceConfigSpec]) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[860]).arg(spec).end()
     }
     /// Calls `CreateResourcePool`. Since API 2.5. Takes the privilege `Resource.CreatePool`.
     ///
     /// Faults: [`DuplicateName`](t::DuplicateName), [`InsufficientResourcesFault`](t::InsufficientResourcesFault), [`InvalidName`](t::InvalidName).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePool.html#createResourcePool)
     pub fn create_resource_pool(&self, name: &str, spec: &t::ResourceConfigSpec) -> c::Call<MoRef<m::ResourcePool>> {
         c::CallBuilder::to(self, &METHODS[156]).arg(name).arg(spec).end()
     }
     /// Calls `DestroyChildren`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePool.html#destroyChildren)
     pub fn destroy_children(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[214]).end()
     }
     /// Calls `CreateVApp`. Since API 4.0. Takes the privilege `VApp.Create`.
     ///
     /// Faults: [`DuplicateName`](t::DuplicateName), [`InsufficientResourcesFault`](t::InsufficientResourcesFault), [`InvalidName`](t::InvalidName), [`InvalidState`](t::InvalidState), [`VmConfigFault`](t::VmConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePool.html#createVApp)
     pub fn create_v_app(&self, name: &str, res_spec: &t::ResourceConfigSpec, config_spec: &t::VAppConfigSpec, vm_folder: Option<&MoRef<m::Folder>>) -> c::Call<MoRef<m::VirtualApp>> {
         c::CallBuilder::to(self, &METHODS[169]).arg(name).arg(res_spec).arg(config_spec).arg(vm_folder).end()
     }
     /// Calls `CreateChildVM_Task`. Since API 4.0. Takes the privilege `VirtualMachine.Inventory.Create`.
     ///
     /// Faults: [`FileFault`](t::FileFault), [`InsufficientResourcesFault`](t::InsufficientResourcesFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidName`](t::InvalidName), [`OutOfBounds`](t::OutOfBounds), [`VmConfigFault`](t::VmConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePool.html#createVm)
     pub fn create_child_vm_task(&self, config: &t::VirtualMachineConfigSpec, host: Option<&MoRef<m::HostSystem>>) -> c::Call<c::Task<MoRef<m::VirtualMachine>>> {
         c::CallBuilder::to(self, &METHODS[121]).arg(config).arg(host).end()
     }
     /// Calls `RegisterChildVM_Task`. Since API 4.0. Takes the privilege `VirtualMachine.Inventory.Register`.
     ///
     /// Faults: [`AlreadyExists`](t::AlreadyExists), [`FileFault`](t::FileFault), [`InsufficientResourcesFault`](t::InsufficientResourcesFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidName`](t::InvalidName), [`NotFound`](t::NotFound), [`OutOfBounds`](t::OutOfBounds), [`VmConfigFault`](t::VmConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePool.html#registerVm)
     pub fn register_child_vm_task(&self, path: &str, name: Option<&str>, host: Option<&MoRef<m::HostSystem>>) -> c::Call<c::Task<MoRef<m::VirtualMachine>>> {
         c::CallBuilder::to(self, &METHODS[650]).arg(path).arg(name).arg(host).end()
     }
     /// Calls `ImportVApp`. Since API 4.0. Takes the privilege `VApp.Import`.
     ///
     /// Faults: [`DuplicateName`](t::DuplicateName), [`FileFault`](t::FileFault), [`InsufficientResourcesFault`](t::InsufficientResourcesFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidName`](t::InvalidName), [`OutOfBounds`](t::OutOfBounds), [`VmConfigFault`](t::VmConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePool.html#importVApp)
     pub fn import_v_app(&self, spec: &d::Poly<t::ImportSpec>, folder: Option<&MoRef<m::Folder>>, host: Option<&MoRef<m::HostSystem>>) -> c::Call<MoRef<m::HttpNfcLease>> {
         c::CallBuilder::to(self, &METHODS[384]).arg(spec).arg(folder).arg(host).end()
     }
     /// Calls `QueryResourceConfigOption`. Since API 4.1. Takes the privilege `Resource.EditPool`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePool.html#queryResourceConfigOption)
     pub fn query_resource_config_option(&self) -> c::Call<t::ResourceConfigOption> {
         c::CallBuilder::to(self, &METHODS[573]).end()
     }
     /// Calls `RefreshRuntime`. Since API 4.1. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePool.html#refreshRuntime)
     pub fn refresh_runtime(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[644]).end()
     }
 }
 
 /// Managed object `vim.scheduler.ScheduledTask`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTask.html)
 #[derive(Clone, Debug)]
 pub struct ScheduledTask(m::ExtensibleManagedObject);
 d::managed_object!(ScheduledTask: m::ExtensibleManagedObject, "ScheduledTask", [
@@ -1051,32 +2866,46 @@ d::managed_object!(ScheduledTask: m::ExtensibleManagedObject, "ScheduledTask", [
 #[allow(clippy::too_many_arguments)]
 impl ScheduledTask {
     /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#availableField)
     pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
     /// Property `info`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTask.html#info)
     pub const INFO: p::Property<Self, t::ScheduledTaskInfo> = p::Property::new("info");
     /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#value)
     pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
     /// Calls `RemoveScheduledTask`. Since API 2.5. Takes the privilege `ScheduledTask.Delete`.
     ///
     /// Faults: [`InvalidState`](t::InvalidState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTask.html#remove)
     pub fn remove_scheduled_task(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[690]).end()
     }
     /// Calls `ReconfigureScheduledTask`. Since API 2.5. Takes the privilege `ScheduledTask.Edit`.
     ///
     /// Faults: [`DuplicateName`](t::DuplicateName), [`InvalidName`](t::InvalidName), [`InvalidState`](t::InvalidState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTask.html#reconfigure)
     pub fn reconfigure_scheduled_task(&self, spec: &d::Poly<t::ScheduledTaskSpec>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[627]).arg(spec).end()
     }
     /// Calls `RunScheduledTask`. Since API 2.5. Takes the privilege `ScheduledTask.Run`.
     ///
     /// Faults: [`InvalidState`](t::InvalidState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTask.html#run)
     pub fn run_scheduled_task(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[777]).end()
     }
 }
 
 /// Managed object `vim.scheduler.ScheduledTaskManager`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTaskManager.html)
 #[derive(Clone, Debug)]
 pub struct ScheduledTaskManager(m::ManagedObject);
 d::managed_object!(ScheduledTaskManager: m::ManagedObject, "ScheduledTaskManager", [
@@ -1086,1847 +2915,39 @@ d::managed_object!(ScheduledTaskManager: m::ManagedObject, "ScheduledTaskManager
 #[allow(clippy::too_many_arguments)]
 impl ScheduledTaskManager {
     /// Property `description`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTaskManager.html#description)
     pub const DESCRIPTION: p::Property<Self, t::ScheduledTaskDescription> = p::Property::new("description");
     /// Property `scheduledTask`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTaskManager.html#scheduledTask)
     pub const SCHEDULED_TASK: p::Property<Self, Vec<MoRef<m::ScheduledTask>>> = p::Property::new("scheduledTask");
     /// Calls `CreateScheduledTask`. Since API 2.5.
     ///
     /// Faults: [`DuplicateName`](t::DuplicateName), [`InvalidName`](t::InvalidName).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTaskManager.html#create)
     pub fn create_scheduled_task(&self, entity: &MoRef<m::ManagedEntity>, spec: &d::Poly<t::ScheduledTaskSpec>) -> c::Call<MoRef<m::ScheduledTask>> {
         c::CallBuilder::to(self, &METHODS[157]).arg(entity).arg(spec).end()
     }
     /// Calls `RetrieveEntityScheduledTask`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTaskManager.html#retrieveEntityScheduledTask)
     pub fn retrieve_entity_scheduled_task(&self, entity: Option<&MoRef<m::ManagedEntity>>) -> c::Call<Vec<MoRef<m::ScheduledTask>>> {
         c::CallBuilder::to(self, &METHODS[745]).arg(entity).end()
     }
     /// Calls `CreateObjectScheduledTask`. Since API 4.0.
     ///
     /// Faults: [`DuplicateName`](t::DuplicateName), [`InvalidName`](t::InvalidName).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTaskManager.html#createObjectScheduledTask)
     pub fn create_object_scheduled_task(&self, obj: &MoRef<m::ManagedObject>, spec: &d::Poly<t::ScheduledTaskSpec>) -> c::Call<MoRef<m::ScheduledTask>> {
         c::CallBuilder::to(self, &METHODS[151]).arg(obj).arg(spec).end()
     }
     /// Calls `RetrieveObjectScheduledTask`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTaskManager.html#retrieveObjectScheduledTask)
     pub fn retrieve_object_scheduled_task(&self, obj: Option<&MoRef<m::ManagedObject>>) -> c::Call<Vec<MoRef<m::ScheduledTask>>> {
         c::CallBuilder::to(self, &METHODS[754]).arg(obj).end()
-    }
-}
-
-/// Managed object `vim.SearchIndex`. Since API 2.5.
-#[derive(Clone, Debug)]
-pub struct SearchIndex(m::ManagedObject);
-d::managed_object!(SearchIndex: m::ManagedObject, "SearchIndex", [
-]);
-#[allow(clippy::too_many_arguments)]
-impl SearchIndex {
-    /// Calls `FindByUuid`. Since API 2.5. Takes the privilege `System.View`.
-    pub fn find_by_uuid(&self, datacenter: Option<&MoRef<m::Datacenter>>, uuid: &str, vm_search: bool, instance_uuid: Option<bool>) -> c::Call<Option<MoRef<m::ManagedEntity>>> {
-        c::CallBuilder::to(self, &METHODS[306]).arg(datacenter).arg(uuid).arg(vm_search).arg(instance_uuid).end()
-    }
-    /// Calls `FindByDatastorePath`. Since API 2.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore).
-    pub fn find_by_datastore_path(&self, datacenter: &MoRef<m::Datacenter>, path: &str) -> c::Call<Option<MoRef<m::VirtualMachine>>> {
-        c::CallBuilder::to(self, &METHODS[302]).arg(datacenter).arg(path).end()
-    }
-    /// Calls `FindByDnsName`. Since API 2.5. Takes the privilege `System.View`.
-    pub fn find_by_dns_name(&self, datacenter: Option<&MoRef<m::Datacenter>>, dns_name: &str, vm_search: bool) -> c::Call<Option<MoRef<m::ManagedEntity>>> {
-        c::CallBuilder::to(self, &METHODS[303]).arg(datacenter).arg(dns_name).arg(vm_search).end()
-    }
-    /// Calls `FindByIp`. Since API 2.5. Takes the privilege `System.View`.
-    pub fn find_by_ip(&self, datacenter: Option<&MoRef<m::Datacenter>>, ip: &str, vm_search: bool) -> c::Call<Option<MoRef<m::ManagedEntity>>> {
-        c::CallBuilder::to(self, &METHODS[305]).arg(datacenter).arg(ip).arg(vm_search).end()
-    }
-    /// Calls `FindByInventoryPath`. Since API 2.5. Takes the privilege `System.View`.
-    pub fn find_by_inventory_path(&self, inventory_path: &str) -> c::Call<Option<MoRef<m::ManagedEntity>>> {
-        c::CallBuilder::to(self, &METHODS[304]).arg(inventory_path).end()
-    }
-    /// Calls `FindChild`. Since API 2.5. Takes the privilege `System.View`.
-    pub fn find_child(&self, entity: &MoRef<m::ManagedEntity>, name: &str) -> c::Call<Option<MoRef<m::ManagedEntity>>> {
-        c::CallBuilder::to(self, &METHODS[307]).arg(entity).arg(name).end()
-    }
-    /// Calls `FindAllByUuid`. Since API 4.0. Takes the privilege `System.View`.
-    pub fn find_all_by_uuid(&self, datacenter: Option<&MoRef<m::Datacenter>>, uuid: &str, vm_search: bool, instance_uuid: Option<bool>) -> c::Call<Vec<MoRef<m::ManagedEntity>>> {
-        c::CallBuilder::to(self, &METHODS[300]).arg(datacenter).arg(uuid).arg(vm_search).arg(instance_uuid).end()
-    }
-    /// Calls `FindAllByDnsName`. Since API 4.0. Takes the privilege `System.View`.
-    pub fn find_all_by_dns_name(&self, datacenter: Option<&MoRef<m::Datacenter>>, dns_name: &str, vm_search: bool) -> c::Call<Vec<MoRef<m::ManagedEntity>>> {
-        c::CallBuilder::to(self, &METHODS[298]).arg(datacenter).arg(dns_name).arg(vm_search).end()
-    }
-    /// Calls `FindAllByIp`. Since API 4.0. Takes the privilege `System.View`.
-    pub fn find_all_by_ip(&self, datacenter: Option<&MoRef<m::Datacenter>>, ip: &str, vm_search: bool) -> c::Call<Vec<MoRef<m::ManagedEntity>>> {
-        c::CallBuilder::to(self, &METHODS[299]).arg(datacenter).arg(ip).arg(vm_search).end()
-    }
-    /// Calls `Query`. Since API 9.1.0.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidArgument`](t::InvalidArgument).
-    pub fn query(&self, query_spec: &t::SearchIndexQuerySpec) -> c::Call<t::SearchIndexResultSet> {
-        c::CallBuilder::to(self, &METHODS[481]).arg(query_spec).end()
-    }
-    /// Calls `QueryNext`. Since API 9.1.0.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidArgument`](t::InvalidArgument).
-    pub fn query_next(&self, iteration_spec: &t::SearchIndexIterationSpec) -> c::Call<t::SearchIndexResultSet> {
-        c::CallBuilder::to(self, &METHODS[555]).arg(iteration_spec).end()
-    }
-}
-
-/// Managed object `vim.ServiceInstance`. Since API 2.5.
-#[derive(Clone, Debug)]
-pub struct ServiceInstance(m::ManagedObject);
-d::managed_object!(ServiceInstance: m::ManagedObject, "ServiceInstance", [
-    "serverClock" "dateTime" 0 Some("System.View"),
-    "capability" "Capability" 0 Some("System.View"),
-    "content" "ServiceContent" 0 Some("System.Anonymous"),
-]);
-#[allow(clippy::too_many_arguments)]
-impl ServiceInstance {
-    /// Property `capability`. Since API 2.5. Takes the privilege `System.View`.
-    pub const CAPABILITY: p::Property<Self, t::Capability> = p::Property::new("capability");
-    /// Property `content`. Since API 2.5. Takes the privilege `System.Anonymous`.
-    pub const CONTENT: p::Property<Self, t::ServiceContent> = p::Property::new("content");
-    /// Property `serverClock`. Since API 2.5. Takes the privilege `System.View`.
-    pub const SERVER_CLOCK: p::Property<Self, d::DateTime> = p::Property::new("serverClock");
-    /// Calls `CurrentTime`. Since API 2.5. Takes the privilege `System.View`.
-    pub fn current_time(&self) -> c::Call<d::DateTime> {
-        c::CallBuilder::to(self, &METHODS[178]).end()
-    }
-    /// Calls `RetrieveServiceContent`. Since API 2.5. Takes the privilege `System.Anonymous`.
-    pub fn retrieve_service_content(&self) -> c::Call<t::ServiceContent> {
-        c::CallBuilder::to(self, &METHODS[760]).end()
-    }
-    /// Calls `ValidateMigration`. Since API 2.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState).
-    pub fn validate_migration(&self, vm: &[MoRef<m::VirtualMachine>], state: Option<&t::VirtualMachinePowerState>, test_type: &[String], pool: Option<&MoRef<m::ResourcePool>>, host: Option<&MoRef<m::HostSystem>>) -> c::Call<Vec<d::Poly<t::Event>>> {
-        c::CallBuilder::to(self, &METHODS[951]).arg(vm).arg(state).arg(test_type).arg(pool).arg(host).end()
-    }
-    /// Calls `QueryVMotionCompatibility`. Since API 2.5. Takes the privilege `Resource.QueryVMotion`.
-    pub fn query_v_motion_compatibility(&self, vm: &MoRef<m::VirtualMachine>, host: &[MoRef<m::HostSystem>], compatibility: &[String]) -> c::Call<Vec<t::HostVMotionCompatibility>> {
-        c::CallBuilder::to(self, &METHODS[587]).arg(vm).arg(host).arg(compatibility).end()
-    }
-    /// Calls `RetrieveProductComponents`. Since API 2.5. Takes the privilege `System.Anonymous`.
-    pub fn retrieve_product_components(&self) -> c::Call<Vec<t::ProductComponentInfo>> {
-        c::CallBuilder::to(self, &METHODS[755]).end()
-    }
-}
-
-/// Managed object `vim.ServiceManager`. Since API 2.5.
-#[derive(Clone, Debug)]
-pub struct ServiceManager(m::ManagedObject);
-d::managed_object!(ServiceManager: m::ManagedObject, "ServiceManager", [
-    "service" "ServiceManagerServiceInfo[]" 0 Some("Global.ServiceManagers"),
-]);
-#[allow(clippy::too_many_arguments)]
-impl ServiceManager {
-    /// Property `service`. Since API 2.5. Takes the privilege `Global.ServiceManagers`.
-    pub const SERVICE: p::Property<Self, Vec<t::ServiceManagerServiceInfo>> = p::Property::new("service");
-    /// Calls `QueryServiceList`. Since API 2.5. Takes the privilege `Global.ServiceManagers`.
-    pub fn query_service_list(&self, service_name: Option<&str>, location: &[String]) -> c::Call<Vec<t::ServiceManagerServiceInfo>> {
-        c::CallBuilder::to(self, &METHODS[574]).arg(service_name).arg(location).end()
-    }
-}
-
-/// Managed object `vim.SessionManager`. Since API 2.5.
-#[derive(Clone, Debug)]
-pub struct SessionManager(m::ManagedObject);
-d::managed_object!(SessionManager: m::ManagedObject, "SessionManager", [
-    "sessionList" "UserSession[]" 0 Some("Sessions.TerminateSession"),
-    "currentSession" "UserSession" 0 Some("System.Anonymous"),
-    "message" "string" 0 Some("System.View"),
-    "messageLocaleList" "string[]" 0 Some("System.Anonymous"),
-    "supportedLocaleList" "string[]" 0 Some("System.Anonymous"),
-    "defaultLocale" "string" 0 Some("System.Anonymous"),
-]);
-#[allow(clippy::too_many_arguments)]
-impl SessionManager {
-    /// Property `currentSession`. Since API 2.5. Takes the privilege `System.Anonymous`.
-    pub const CURRENT_SESSION: p::Property<Self, t::UserSession> = p::Property::new("currentSession");
-    /// Property `defaultLocale`. Since API 2.5. Takes the privilege `System.Anonymous`.
-    pub const DEFAULT_LOCALE: p::Property<Self, String> = p::Property::new("defaultLocale");
-    /// Property `message`. Since API 2.5. Takes the privilege `System.View`.
-    pub const MESSAGE: p::Property<Self, String> = p::Property::new("message");
-    /// Property `messageLocaleList`. Since API 2.5. Takes the privilege `System.Anonymous`.
-    pub const MESSAGE_LOCALE_LIST: p::Property<Self, Vec<String>> = p::Property::new("messageLocaleList");
-    /// Property `sessionList`. Since API 2.5. Takes the privilege `Sessions.TerminateSession`.
-    pub const SESSION_LIST: p::Property<Self, Vec<t::UserSession>> = p::Property::new("sessionList");
-    /// Property `supportedLocaleList`. Since API 2.5. Takes the privilege `System.Anonymous`.
-    pub const SUPPORTED_LOCALE_LIST: p::Property<Self, Vec<String>> = p::Property::new("supportedLocaleList");
-    /// Calls `UpdateServiceMessage`. Since API 2.5. Takes the privilege `Sessions.GlobalMessage`.
-    pub fn update_service_message(&self, message: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[915]).arg(message).end()
-    }
-    /// Calls `LoginByToken`. Since API 5.1. Takes the privilege `System.Anonymous`.
-    ///
-    /// Faults: [`InvalidLocale`](t::InvalidLocale), [`InvalidLogin`](t::InvalidLogin).
-    pub fn login_by_token(&self, locale: Option<&str>) -> c::Call<t::UserSession> {
-        c::CallBuilder::to(self, &METHODS[423]).arg(locale).end()
-    }
-    /// Calls `Login`. Since API 2.5. Takes the privilege `System.Anonymous`.
-    ///
-    /// Faults: [`InvalidLocale`](t::InvalidLocale), [`InvalidLogin`](t::InvalidLogin).
-    pub fn login(&self, user_name: &str, password: &str, locale: Option<&str>) -> c::Call<t::UserSession> {
-        c::CallBuilder::to(self, &METHODS[421]).arg(user_name).arg(password).arg(locale).end()
-    }
-    /// Calls `LoginBySSPI`. Since API 2.5. Takes the privilege `System.Anonymous`.
-    ///
-    /// Faults: [`InvalidLocale`](t::InvalidLocale), [`InvalidLogin`](t::InvalidLogin), [`SSPIChallenge`](t::SSPIChallenge).
-    pub fn login_by_sspi(&self, base64_token: &str, locale: Option<&str>) -> c::Call<t::UserSession> {
-        c::CallBuilder::to(self, &METHODS[422]).arg(base64_token).arg(locale).end()
-    }
-    /// Calls `Logout`. Since API 2.5. Takes the privilege `System.View`.
-    pub fn logout(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[426]).end()
-    }
-    /// Calls `AcquireLocalTicket`. Since API 2.5. Takes the privilege `System.Anonymous`.
-    ///
-    /// Faults: [`InvalidLogin`](t::InvalidLogin).
-    pub fn acquire_local_ticket(&self, user_name: &str) -> c::Call<t::SessionManagerLocalTicket> {
-        c::CallBuilder::to(self, &METHODS[8]).arg(user_name).end()
-    }
-    /// Calls `AcquireGenericServiceTicket`. Since API 5.0. Takes the privilege `System.Anonymous`.
-    pub fn acquire_generic_service_ticket(&self, spec: &d::Poly<t::SessionManagerServiceRequestSpec>) -> c::Call<t::SessionManagerGenericServiceTicket> {
-        c::CallBuilder::to(self, &METHODS[7]).arg(spec).end()
-    }
-    /// Calls `TerminateSession`. Since API 2.5. Takes the privilege `Sessions.TerminateSession`.
-    ///
-    /// Faults: [`NotFound`](t::NotFound).
-    pub fn terminate_session(&self, session_id: &[String]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[830]).arg(session_id).end()
-    }
-    /// Calls `SetLocale`. Since API 2.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidLocale`](t::InvalidLocale).
-    pub fn set_locale(&self, locale: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[799]).arg(locale).end()
-    }
-    /// Calls `LoginExtensionBySubjectName`. Since API 2.5. Takes the privilege `System.Anonymous`.
-    ///
-    /// Faults: [`InvalidLocale`](t::InvalidLocale), [`InvalidLogin`](t::InvalidLogin), [`NoClientCertificate`](t::NoClientCertificate), [`NoSubjectName`](t::NoSubjectName), [`NotFound`](t::NotFound).
-    pub fn login_extension_by_subject_name(&self, extension_key: &str, locale: Option<&str>) -> c::Call<t::UserSession> {
-        c::CallBuilder::to(self, &METHODS[425]).arg(extension_key).arg(locale).end()
-    }
-    /// Calls `LoginExtensionByCertificate`. Since API 4.0. Takes the privilege `System.Anonymous`.
-    ///
-    /// Faults: [`InvalidLocale`](t::InvalidLocale), [`InvalidLogin`](t::InvalidLogin), [`NoClientCertificate`](t::NoClientCertificate).
-    pub fn login_extension_by_certificate(&self, extension_key: &str, locale: Option<&str>) -> c::Call<t::UserSession> {
-        c::CallBuilder::to(self, &METHODS[424]).arg(extension_key).arg(locale).end()
-    }
-    /// Calls `ImpersonateUser`. Since API 2.5. Takes the privilege `Sessions.ImpersonateUser`.
-    ///
-    /// Faults: [`InvalidLocale`](t::InvalidLocale), [`InvalidLogin`](t::InvalidLogin).
-    pub fn impersonate_user(&self, user_name: &str, locale: Option<&str>) -> c::Call<t::UserSession> {
-        c::CallBuilder::to(self, &METHODS[381]).arg(user_name).arg(locale).end()
-    }
-    /// Calls `SessionIsActive`. Since API 2.5. Takes the privilege `Sessions.ValidateSession`.
-    pub fn session_is_active(&self, session_id: &str, user_name: &str) -> c::Call<bool> {
-        c::CallBuilder::to(self, &METHODS[789]).arg(session_id).arg(user_name).end()
-    }
-    /// Calls `AcquireCloneTicket`. Since API 2.5u2. Takes the privilege `System.View`.
-    pub fn acquire_clone_ticket(&self) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[5]).end()
-    }
-    /// Calls `CloneSession`. Since API 2.5u2. Takes the privilege `System.Anonymous`.
-    ///
-    /// Faults: [`InvalidLogin`](t::InvalidLogin).
-    pub fn clone_session(&self, clone_ticket: &str) -> c::Call<t::UserSession> {
-        c::CallBuilder::to(self, &METHODS[94]).arg(clone_ticket).end()
-    }
-}
-
-/// Managed object `vim.SimpleCommand`. Since API 2.5.
-#[derive(Clone, Debug)]
-pub struct SimpleCommand(m::ManagedObject);
-d::managed_object!(SimpleCommand: m::ManagedObject, "SimpleCommand", [
-    "encodingType" "SimpleCommandEncoding" 0 None,
-    "entity" "ServiceManagerServiceInfo" 0 None,
-]);
-#[allow(clippy::too_many_arguments)]
-impl SimpleCommand {
-    /// Property `encodingType`. Since API 2.5.
-    pub const ENCODING_TYPE: p::Property<Self, t::SimpleCommandEncoding> = p::Property::new("encodingType");
-    /// Property `entity`. Since API 2.5.
-    pub const ENTITY: p::Property<Self, t::ServiceManagerServiceInfo> = p::Property::new("entity");
-    /// Calls `ExecuteSimpleCommand`. Since API 2.5. Takes the privilege `Global.ServiceManagers`.
-    pub fn execute_simple_command(&self, arguments: &[String]) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[277]).arg(arguments).end()
-    }
-}
-
-/// Managed object `vim.SiteInfoManager`. Since API 7.0.0.0.
-#[derive(Clone, Debug)]
-pub struct SiteInfoManager(m::ManagedObject);
-d::managed_object!(SiteInfoManager: m::ManagedObject, "SiteInfoManager", [
-]);
-#[allow(clippy::too_many_arguments)]
-impl SiteInfoManager {
-    /// Calls `GetSiteInfo`. Since API 7.0.0.0. Takes the privilege `System.View`.
-    pub fn get_site_info(&self) -> c::Call<t::SiteInfo> {
-        c::CallBuilder::to(self, &METHODS[328]).end()
-    }
-}
-
-/// Managed object `vim.StoragePod`. Since API 5.0.
-#[derive(Clone, Debug)]
-pub struct StoragePod(m::Folder);
-d::managed_object!(StoragePod: m::Folder, "StoragePod", [
-    "summary" "StoragePodSummary" 5 Some("System.View"),
-    "podStorageDrsEntry" "PodStorageDrsEntry" 5 Some("System.Read"),
-]);
-#[allow(clippy::too_many_arguments)]
-impl StoragePod {
-    /// Property `alarmActionsEnabled`. Since API 4.0. Takes the privilege `System.Read`.
-    pub const ALARM_ACTIONS_ENABLED: p::Property<Self, bool> = p::Property::new("alarmActionsEnabled");
-    /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
-    pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
-    /// Property `childEntity`. Since API 2.5. Takes the privilege `System.View`.
-    pub const CHILD_ENTITY: p::Property<Self, Vec<MoRef<m::ManagedEntity>>> = p::Property::new("childEntity");
-    /// Property `childType`. Since API 2.5. Takes the privilege `System.View`.
-    pub const CHILD_TYPE: p::Property<Self, Vec<String>> = p::Property::new("childType");
-    /// Property `configIssue`. Since API 2.5.
-    pub const CONFIG_ISSUE: p::Property<Self, Vec<d::Poly<t::Event>>> = p::Property::new("configIssue");
-    /// Property `configStatus`. Since API 2.5.
-    pub const CONFIG_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("configStatus");
-    /// Property `customValue`. Since API 2.5. Takes the privilege `System.View`.
-    pub const CUSTOM_VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("customValue");
-    /// Property `declaredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
-    pub const DECLARED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("declaredAlarmState");
-    /// Property `disabledMethod`. Since API 2.5.
-    pub const DISABLED_METHOD: p::Property<Self, Vec<String>> = p::Property::new("disabledMethod");
-    /// Property `effectiveRole`. Since API 2.5. Takes the privilege `System.View`.
-    pub const EFFECTIVE_ROLE: p::Property<Self, Vec<i32>> = p::Property::new("effectiveRole");
-    /// Property `externallyManagedFolderInfo`. Since API 9.0.0.0.
-    pub const EXTERNALLY_MANAGED_FOLDER_INFO: p::Property<Self, t::FolderExternallyManagedFolderInfo> = p::Property::new("externallyManagedFolderInfo");
-    /// Property `name`. Since API 2.5. Takes the privilege `System.View`.
-    pub const NAME: p::Property<Self, String> = p::Property::new("name");
-    /// Property `namespace`. Since API 7.0.0.0. Takes the privilege `System.View`.
-    pub const NAMESPACE: p::Property<Self, String> = p::Property::new("namespace");
-    /// Property `overallStatus`. Since API 2.5.
-    pub const OVERALL_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("overallStatus");
-    /// Property `parent`. Since API 2.5. Takes the privilege `System.View`.
-    pub const PARENT: p::Property<Self, MoRef<m::ManagedEntity>> = p::Property::new("parent");
-    /// Property `permission`. Since API 2.5.
-    pub const PERMISSION: p::Property<Self, Vec<t::Permission>> = p::Property::new("permission");
-    /// Property `podStorageDrsEntry`. Since API 5.0. Takes the privilege `System.Read`.
-    pub const POD_STORAGE_DRS_ENTRY: p::Property<Self, t::PodStorageDrsEntry> = p::Property::new("podStorageDrsEntry");
-    /// Property `recentTask`. Since API 2.5.
-    pub const RECENT_TASK: p::Property<Self, Vec<MoRef<m::Task>>> = p::Property::new("recentTask");
-    /// Property `summary`. Since API 5.0. Takes the privilege `System.View`.
-    pub const SUMMARY: p::Property<Self, t::StoragePodSummary> = p::Property::new("summary");
-    /// Property `tag`. Since API 4.0. Takes the privilege `System.View`.
-    pub const TAG: p::Property<Self, Vec<t::Tag>> = p::Property::new("tag");
-    /// Property `triggeredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
-    pub const TRIGGERED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("triggeredAlarmState");
-    /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
-    pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
-}
-
-/// Managed object `vim.StorageQueryManager`. Since API 6.7.2.
-#[derive(Clone, Debug)]
-pub struct StorageQueryManager(m::ManagedObject);
-d::managed_object!(StorageQueryManager: m::ManagedObject, "StorageQueryManager", [
-]);
-#[allow(clippy::too_many_arguments)]
-impl StorageQueryManager {
-    /// Calls `QueryHostsWithAttachedLun`. Since API 6.7.2. Takes the privilege `System.Read`.
-    pub fn query_hosts_with_attached_lun(&self, lun_uuid: &str) -> c::Call<Vec<MoRef<m::HostSystem>>> {
-        c::CallBuilder::to(self, &METHODS[536]).arg(lun_uuid).end()
-    }
-}
-
-/// Managed object `vim.StorageResourceManager`. Since API 4.1.
-#[derive(Clone, Debug)]
-pub struct StorageResourceManager(m::ManagedObject);
-d::managed_object!(StorageResourceManager: m::ManagedObject, "StorageResourceManager", [
-]);
-#[allow(clippy::too_many_arguments)]
-impl StorageResourceManager {
-    /// Calls `ConfigureDatastoreIORM_Task`. Since API 4.1.
-    ///
-    /// Faults: [`IORMNotSupportedHostOnDatastore`](t::IORMNotSupportedHostOnDatastore), [`InaccessibleDatastore`](t::InaccessibleDatastore).
-    pub fn configure_datastore_iorm_task(&self, datastore: &MoRef<m::Datastore>, spec: &t::StorageIORMConfigSpec) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[104]).arg(datastore).arg(spec).end()
-    }
-    /// Calls `QueryIORMConfigOption`. Since API 4.1. Takes the privilege `Datastore.Config`.
-    pub fn query_iorm_config_option(&self, host: &MoRef<m::HostSystem>) -> c::Call<t::StorageIORMConfigOption> {
-        c::CallBuilder::to(self, &METHODS[537]).arg(host).end()
-    }
-    /// Calls `QueryDatastorePerformanceSummary`. Since API 5.1. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`NotFound`](t::NotFound).
-    pub fn query_datastore_performance_summary(&self, datastore: &MoRef<m::Datastore>) -> c::Call<Vec<t::StoragePerformanceSummary>> {
-        c::CallBuilder::to(self, &METHODS[508]).arg(datastore).end()
-    }
-    /// Calls `ApplyStorageDrsRecommendationToPod_Task`. Since API 5.0. Takes the privilege `System.View`.
-    pub fn apply_storage_drs_recommendation_to_pod_task(&self, pod: &MoRef<m::StoragePod>, key: &str) -> c::Call<c::Task<t::ApplyStorageRecommendationResult>> {
-        c::CallBuilder::to(self, &METHODS[38]).arg(pod).arg(key).end()
-    }
-    /// Calls `ApplyStorageDrsRecommendation_Task`. Since API 5.0. Takes the privilege `System.View`.
-    pub fn apply_storage_drs_recommendation_task(&self, key: &[String]) -> c::Call<c::Task<t::ApplyStorageRecommendationResult>> {
-        c::CallBuilder::to(self, &METHODS[39]).arg(key).end()
-    }
-    /// Calls `CancelStorageDrsRecommendation`. Since API 5.0. Takes the privilege `System.View`.
-    pub fn cancel_storage_drs_recommendation(&self, key: &[String]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[59]).arg(key).end()
-    }
-    /// Calls `RefreshStorageDrsRecommendation`. Since API 5.0. Takes the privilege `System.View`.
-    pub fn refresh_storage_drs_recommendation(&self, pod: &MoRef<m::StoragePod>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[646]).arg(pod).end()
-    }
-    /// Calls `RefreshStorageDrsRecommendationsForPod_Task`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidArgument`](t::InvalidArgument).
-    pub fn refresh_storage_drs_recommendations_for_pod_task(&self, pod: &MoRef<m::StoragePod>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[647]).arg(pod).end()
-    }
-    /// Calls `ConfigureStorageDrsForPod_Task`. Since API 5.0.
-    pub fn configure_storage_drs_for_pod_task(&self, pod: &MoRef<m::StoragePod>, spec: &t::StorageDrsConfigSpec, modify: bool) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[111]).arg(pod).arg(spec).arg(modify).end()
-    }
-    /// Calls `ValidateStoragePodConfig`. Since API 6.7. Takes the privilege `System.View`.
-    pub fn validate_storage_pod_config(&self, pod: &MoRef<m::StoragePod>, spec: &t::StorageDrsConfigSpec) -> c::Call<Option<t::LocalizedMethodFault>> {
-        c::CallBuilder::to(self, &METHODS[952]).arg(pod).arg(spec).end()
-    }
-    /// Calls `RecommendDatastores`. Since API 5.0. Takes the privilege `System.View`.
-    pub fn recommend_datastores(&self, storage_spec: &t::StoragePlacementSpec) -> c::Call<t::StoragePlacementResult> {
-        c::CallBuilder::to(self, &METHODS[610]).arg(storage_spec).end()
-    }
-}
-
-/// Managed object `vim.Task`. Since API 2.5.
-#[derive(Clone, Debug)]
-pub struct Task(m::ExtensibleManagedObject);
-d::managed_object!(Task: m::ExtensibleManagedObject, "Task", [
-    "info" "TaskInfo" 0 None,
-]);
-#[allow(clippy::too_many_arguments)]
-impl Task {
-    /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
-    pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
-    /// Property `info`. Since API 2.5.
-    pub const INFO: p::Property<Self, t::TaskInfo> = p::Property::new("info");
-    /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
-    pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
-    /// Calls `CancelTask`. Since API 2.5.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState).
-    pub fn cancel_task(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[60]).end()
-    }
-    /// Calls `UpdateProgress`. Since API 2.5. Takes the privilege `Task.Update`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState), [`OutOfBounds`](t::OutOfBounds).
-    pub fn update_progress(&self, percent_done: i32) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[909]).arg(percent_done).end()
-    }
-    /// Calls `SetTaskState`. Since API 2.5. Takes the privilege `Task.Update`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState).
-    pub fn set_task_state(&self, state: &t::TaskInfoState, result: Option<&d::Value>, fault: Option<&t::LocalizedMethodFault>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[808]).arg(state).arg(result).arg(fault).end()
-    }
-    /// Calls `SetTaskDescription`. Since API 4.0. Takes the privilege `Task.Update`.
-    pub fn set_task_description(&self, description: &t::LocalizableMessage) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[807]).arg(description).end()
-    }
-}
-
-/// Managed object `vim.TaskHistoryCollector`. Since API 2.5.
-#[derive(Clone, Debug)]
-pub struct TaskHistoryCollector(m::HistoryCollector);
-d::managed_object!(TaskHistoryCollector: m::HistoryCollector, "TaskHistoryCollector", [
-    "latestPage" "TaskInfo[]" 0 None,
-]);
-#[allow(clippy::too_many_arguments)]
-impl TaskHistoryCollector {
-    /// Property `filter`. Since API 2.5.
-    pub const FILTER: p::Property<Self, d::Value> = p::Property::new("filter");
-    /// Property `latestPage`. Since API 2.5.
-    pub const LATEST_PAGE: p::Property<Self, Vec<t::TaskInfo>> = p::Property::new("latestPage");
-    /// Calls `ReadNextTasks`. Since API 2.5.
-    pub fn read_next_tasks(&self, max_count: i32) -> c::Call<Vec<t::TaskInfo>> {
-        c::CallBuilder::to(self, &METHODS[604]).arg(max_count).end()
-    }
-    /// Calls `ReadPreviousTasks`. Since API 2.5.
-    pub fn read_previous_tasks(&self, max_count: i32) -> c::Call<Vec<t::TaskInfo>> {
-        c::CallBuilder::to(self, &METHODS[607]).arg(max_count).end()
-    }
-}
-
-/// Managed object `vim.TaskManager`. Since API 2.5.
-#[derive(Clone, Debug)]
-pub struct TaskManager(m::ManagedObject);
-d::managed_object!(TaskManager: m::ManagedObject, "TaskManager", [
-    "recentTask" "ManagedObjectReference[]" 0 Some("System.View"),
-    "description" "TaskDescription" 0 Some("System.View"),
-    "maxCollector" "int" 0 Some("System.View"),
-]);
-#[allow(clippy::too_many_arguments)]
-impl TaskManager {
-    /// Property `description`. Since API 2.5. Takes the privilege `System.View`.
-    pub const DESCRIPTION: p::Property<Self, t::TaskDescription> = p::Property::new("description");
-    /// Property `maxCollector`. Since API 2.5. Takes the privilege `System.View`.
-    pub const MAX_COLLECTOR: p::Property<Self, i32> = p::Property::new("maxCollector");
-    /// Property `recentTask`. Since API 2.5. Takes the privilege `System.View`.
-    pub const RECENT_TASK: p::Property<Self, Vec<MoRef<m::Task>>> = p::Property::new("recentTask");
-    /// Calls `CreateCollectorForTasks`. Since API 2.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState).
-    pub fn create_collector_for_tasks(&self, filter: &t::TaskFilterSpec) -> c::Call<MoRef<m::TaskHistoryCollector>> {
-        c::CallBuilder::to(self, &METHODS[125]).arg(filter).end()
-    }
-    /// Calls `CreateCollectorWithInfoFilterForTasks`. Since API 8.0.3.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState).
-    pub fn create_collector_with_info_filter_for_tasks(&self, filter: &t::TaskFilterSpec, info_filter: Option<&t::TaskInfoFilterSpec>) -> c::Call<MoRef<m::TaskHistoryCollector>> {
-        c::CallBuilder::to(self, &METHODS[126]).arg(filter).arg(info_filter).end()
-    }
-    /// Calls `CreateTask`. Since API 2.5. Takes the privilege `Task.Create`.
-    pub fn create_task(&self, obj: &MoRef<m::ManagedObject>, task_type_id: &str, initiated_by: Option<&str>, cancelable: bool, parent_task_key: Option<&str>, activation_id: Option<&str>) -> c::Call<t::TaskInfo> {
-        c::CallBuilder::to(self, &METHODS[165]).arg(obj).arg(task_type_id).arg(initiated_by).arg(cancelable).arg(parent_task_key).arg(activation_id).end()
-    }
-    /// Calls `ReadNextTasksByViewSpec`. Since API 9.0.0.0. Takes the privilege `System.View`.
-    pub fn read_next_tasks_by_view_spec(&self, view_spec: &d::Poly<t::TaskManagerTaskViewSpec>, filter_spec: &t::TaskFilterSpec, info_filter_spec: Option<&t::TaskInfoFilterSpec>) -> c::Call<Vec<t::TaskInfo>> {
-        c::CallBuilder::to(self, &METHODS[605]).arg(view_spec).arg(filter_spec).arg(info_filter_spec).end()
-    }
-}
-
-/// Managed object `vim.tenant.TenantManager`. Since API 6.9.1.
-#[derive(Clone, Debug)]
-pub struct TenantTenantManager(m::ManagedObject);
-d::managed_object!(TenantTenantManager: m::ManagedObject, "TenantTenantManager", [
-]);
-#[allow(clippy::too_many_arguments)]
-impl TenantTenantManager {
-    /// Calls `MarkServiceProviderEntities`. Since API 6.9.1. Takes the privilege `TenantManager.Update`.
-    ///
-    /// Faults: [`AuthMinimumAdminPermission`](t::AuthMinimumAdminPermission), [`ManagedObjectNotFound`](t::ManagedObjectNotFound).
-    pub fn mark_service_provider_entities(&self, entity: &[MoRef<m::ManagedEntity>]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[442]).arg(entity).end()
-    }
-    /// Calls `UnmarkServiceProviderEntities`. Since API 6.9.1. Takes the privilege `TenantManager.Update`.
-    ///
-    /// Faults: [`ManagedObjectNotFound`](t::ManagedObjectNotFound).
-    pub fn unmark_service_provider_entities(&self, entity: &[MoRef<m::ManagedEntity>]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[842]).arg(entity).end()
-    }
-    /// Calls `RetrieveServiceProviderEntities`. Since API 6.9.1. Takes the privilege `TenantManager.Query`.
-    pub fn retrieve_service_provider_entities(&self) -> c::Call<Vec<MoRef<m::ManagedEntity>>> {
-        c::CallBuilder::to(self, &METHODS[761]).end()
-    }
-}
-
-/// Managed object `vim.TransitGateway`. Since API 9.1.0.0.
-#[derive(Clone, Debug)]
-pub struct TransitGateway(m::ManagedEntity);
-d::managed_object!(TransitGateway: m::ManagedEntity, "TransitGateway", [
-    "config" "TransitGatewayConfigInfo" 33 None,
-]);
-#[allow(clippy::too_many_arguments)]
-impl TransitGateway {
-    /// Property `alarmActionsEnabled`. Since API 4.0. Takes the privilege `System.Read`.
-    pub const ALARM_ACTIONS_ENABLED: p::Property<Self, bool> = p::Property::new("alarmActionsEnabled");
-    /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
-    pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
-    /// Property `config`. Since API 9.1.0.0.
-    pub const CONFIG: p::Property<Self, t::TransitGatewayConfigInfo> = p::Property::new("config");
-    /// Property `configIssue`. Since API 2.5.
-    pub const CONFIG_ISSUE: p::Property<Self, Vec<d::Poly<t::Event>>> = p::Property::new("configIssue");
-    /// Property `configStatus`. Since API 2.5.
-    pub const CONFIG_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("configStatus");
-    /// Property `customValue`. Since API 2.5. Takes the privilege `System.View`.
-    pub const CUSTOM_VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("customValue");
-    /// Property `declaredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
-    pub const DECLARED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("declaredAlarmState");
-    /// Property `disabledMethod`. Since API 2.5.
-    pub const DISABLED_METHOD: p::Property<Self, Vec<String>> = p::Property::new("disabledMethod");
-    /// Property `effectiveRole`. Since API 2.5. Takes the privilege `System.View`.
-    pub const EFFECTIVE_ROLE: p::Property<Self, Vec<i32>> = p::Property::new("effectiveRole");
-    /// Property `name`. Since API 2.5. Takes the privilege `System.View`.
-    pub const NAME: p::Property<Self, String> = p::Property::new("name");
-    /// Property `overallStatus`. Since API 2.5.
-    pub const OVERALL_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("overallStatus");
-    /// Property `parent`. Since API 2.5. Takes the privilege `System.View`.
-    pub const PARENT: p::Property<Self, MoRef<m::ManagedEntity>> = p::Property::new("parent");
-    /// Property `permission`. Since API 2.5.
-    pub const PERMISSION: p::Property<Self, Vec<t::Permission>> = p::Property::new("permission");
-    /// Property `recentTask`. Since API 2.5.
-    pub const RECENT_TASK: p::Property<Self, Vec<MoRef<m::Task>>> = p::Property::new("recentTask");
-    /// Property `tag`. Since API 4.0. Takes the privilege `System.View`.
-    pub const TAG: p::Property<Self, Vec<t::Tag>> = p::Property::new("tag");
-    /// Property `triggeredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
-    pub const TRIGGERED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("triggeredAlarmState");
-    /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
-    pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
-}
-
-/// Managed object `vim.UserDirectory`. Since API 2.5.
-#[derive(Clone, Debug)]
-pub struct UserDirectory(m::ManagedObject);
-d::managed_object!(UserDirectory: m::ManagedObject, "UserDirectory", [
-    "domainList" "string[]" 0 Some("System.View"),
-]);
-#[allow(clippy::too_many_arguments)]
-impl UserDirectory {
-    /// Property `domainList`. Since API 2.5. Takes the privilege `System.View`.
-    pub const DOMAIN_LIST: p::Property<Self, Vec<String>> = p::Property::new("domainList");
-    /// Calls `RetrieveUserGroups`. Since API 2.5.
-    ///
-    /// Faults: [`NotFound`](t::NotFound).
-    pub fn retrieve_user_groups(&self, domain: Option<&str>, search_str: &str, belongs_to_group: Option<&str>, belongs_to_user: Option<&str>, exact_match: bool, find_users: bool, find_groups: bool) -> c::Call<Vec<d::Poly<t::UserSearchResult>>> {
-        c::CallBuilder::to(self, &METHODS[764]).arg(domain).arg(search_str).arg(belongs_to_group).arg(belongs_to_user).arg(exact_match).arg(find_users).arg(find_groups).end()
-    }
-}
-
-/// Managed object `vim.vslm.VStorageObjectManagerBase`. Since API 6.5.
-#[derive(Clone, Debug)]
-pub struct VStorageObjectManagerBase(m::ManagedObject);
-d::managed_object!(VStorageObjectManagerBase: m::ManagedObject, "VStorageObjectManagerBase", [
-]);
-#[allow(clippy::too_many_arguments)]
-impl VStorageObjectManagerBase {
-    /// Calls `VStorageObjectExtendDiskEx_Task`. Since API 8.0.2.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`TaskInProgress`](t::TaskInProgress).
-    pub fn v_storage_object_extend_disk_ex_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, new_capacity_in_mb: i64) -> c::Call<c::Task<t::VslmVClockInfo>> {
-        c::CallBuilder::to(self, &METHODS[946]).arg(id).arg(datastore).arg(new_capacity_in_mb).end()
-    }
-    /// Calls `RenameVStorageObjectEx`. Since API 8.0.2.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
-    pub fn rename_v_storage_object_ex(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, name: &str) -> c::Call<t::VslmVClockInfo> {
-        c::CallBuilder::to(self, &METHODS[705]).arg(id).arg(datastore).arg(name).end()
-    }
-    /// Calls `VStorageObjectCreateSnapshotEx_Task`. Since API 8.0.2.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    pub fn v_storage_object_create_snapshot_ex_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, description: &str, snapshot_id: Option<&t::ID>) -> c::Call<c::Task<t::VStorageObjectSnapshot>> {
-        c::CallBuilder::to(self, &METHODS[942]).arg(id).arg(datastore).arg(description).arg(snapshot_id).end()
-    }
-    /// Calls `VStorageObjectDeleteSnapshotEx_Task`. Since API 8.0.2.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    pub fn v_storage_object_delete_snapshot_ex_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, snapshot_id: &t::ID) -> c::Call<c::Task<t::VslmVClockInfo>> {
-        c::CallBuilder::to(self, &METHODS[945]).arg(id).arg(datastore).arg(snapshot_id).end()
-    }
-    /// Calls `VStorageObjectDeleteSnapshotEx2_Task`. Since API 9.0.0.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    pub fn v_storage_object_delete_snapshot_ex2_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, snapshot_id: &t::ID) -> c::Call<c::Task<t::VStorageObjectSnapshot>> {
-        c::CallBuilder::to(self, &METHODS[944]).arg(id).arg(datastore).arg(snapshot_id).end()
-    }
-    /// Calls `RevertVStorageObjectEx_Task`. Since API 8.0.2.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    pub fn revert_v_storage_object_ex_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, snapshot_id: &t::ID) -> c::Call<c::Task<t::VslmVClockInfo>> {
-        c::CallBuilder::to(self, &METHODS[774]).arg(id).arg(datastore).arg(snapshot_id).end()
-    }
-    /// Calls `RepairVStorageObjectChain_Task`. Since API 9.1.0.0.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound), [`TaskInProgress`](t::TaskInProgress).
-    pub fn repair_v_storage_object_chain_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[707]).arg(id).arg(datastore).end()
-    }
-    /// Calls `UnregisterDisk_Task`. Since API 9.1.0.0.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`TaskInProgress`](t::TaskInProgress).
-    pub fn unregister_disk_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>) -> c::Call<c::Task<t::VslmVClockInfo>> {
-        c::CallBuilder::to(self, &METHODS[850]).arg(id).arg(datastore).end()
-    }
-}
-
-/// Managed object `vim.vslm.vcenter.VStorageObjectManager`. Since API 6.5.
-#[derive(Clone, Debug)]
-pub struct VcenterVStorageObjectManager(m::VStorageObjectManagerBase);
-d::managed_object!(VcenterVStorageObjectManager: m::VStorageObjectManagerBase, "VcenterVStorageObjectManager", [
-]);
-#[allow(clippy::too_many_arguments)]
-impl VcenterVStorageObjectManager {
-    /// Calls `CreateDisk_Task`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
-    pub fn create_disk_task(&self, spec: &t::VslmCreateSpec) -> c::Call<c::Task<t::VStorageObject>> {
-        c::CallBuilder::to(self, &METHODS[137]).arg(spec).end()
-    }
-    /// Calls `RegisterDisk`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`AlreadyExists`](t::AlreadyExists), [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
-    pub fn register_disk(&self, path: &str, name: Option<&str>, id: Option<&t::ID>) -> c::Call<t::VStorageObject> {
-        c::CallBuilder::to(self, &METHODS[651]).arg(path).arg(name).arg(id).end()
-    }
-    /// Calls `ExtendDisk_Task`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`TaskInProgress`](t::TaskInProgress).
-    pub fn extend_disk_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, new_capacity_in_mb: i64) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[287]).arg(id).arg(datastore).arg(new_capacity_in_mb).end()
-    }
-    /// Calls `InflateDisk_Task`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`TaskInProgress`](t::TaskInProgress).
-    pub fn inflate_disk_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[386]).arg(id).arg(datastore).end()
-    }
-    /// Calls `RenameVStorageObject`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
-    pub fn rename_v_storage_object(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, name: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[704]).arg(id).arg(datastore).arg(name).end()
-    }
-    /// Calls `UpdateVStorageObjectPolicy_Task`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound), [`TaskInProgress`](t::TaskInProgress).
-    pub fn update_v_storage_object_policy_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, profile: &[d::Poly<t::VirtualMachineProfileSpec>]) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[925]).arg(id).arg(datastore).arg(profile).end()
-    }
-    /// Calls `UpdateVStorageObjectCrypto_Task`. Since API 7.0.0.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound), [`TaskInProgress`](t::TaskInProgress).
-    pub fn update_v_storage_object_crypto_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, profile: &[d::Poly<t::VirtualMachineProfileSpec>], disks_crypto: Option<&t::DiskCryptoSpec>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[924]).arg(id).arg(datastore).arg(profile).arg(disks_crypto).end()
-    }
-    /// Calls `UpdateVStorageInfrastructureObjectPolicy_Task`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`TaskInProgress`](t::TaskInProgress).
-    pub fn update_v_storage_infrastructure_object_policy_task(&self, spec: &t::VslmInfrastructureObjectPolicySpec) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[923]).arg(spec).end()
-    }
-    /// Calls `RetrieveVStorageInfrastructureObjectPolicy`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    pub fn retrieve_v_storage_infrastructure_object_policy(&self, datastore: &MoRef<m::Datastore>) -> c::Call<Vec<t::VslmInfrastructureObjectPolicy>> {
-        c::CallBuilder::to(self, &METHODS[765]).arg(datastore).end()
-    }
-    /// Calls `DeleteVStorageObject_Task`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`TaskInProgress`](t::TaskInProgress).
-    pub fn delete_v_storage_object_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[207]).arg(id).arg(datastore).end()
-    }
-    /// Calls `RetrieveVStorageObject`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
-    pub fn retrieve_v_storage_object(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, disk_info_flags: &[String]) -> c::Call<t::VStorageObject> {
-        c::CallBuilder::to(self, &METHODS[766]).arg(id).arg(datastore).arg(disk_info_flags).end()
-    }
-    /// Calls `RetrieveVStorageObjectState`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
-    pub fn retrieve_v_storage_object_state(&self, id: &t::ID, datastore: &MoRef<m::Datastore>) -> c::Call<t::VStorageObjectStateInfo> {
-        c::CallBuilder::to(self, &METHODS[768]).arg(id).arg(datastore).end()
-    }
-    /// Calls `RetrieveVStorageObjectAssociations`. Since API 6.7. Takes the privilege `System.View`.
-    pub fn retrieve_v_storage_object_associations(&self, ids: &[t::RetrieveVStorageObjSpec]) -> c::Call<Vec<t::VStorageObjectAssociations>> {
-        c::CallBuilder::to(self, &METHODS[767]).arg(ids).end()
-    }
-    /// Calls `ListVStorageObject`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore).
-    pub fn list_v_storage_object(&self, datastore: &MoRef<m::Datastore>) -> c::Call<Vec<t::ID>> {
-        c::CallBuilder::to(self, &METHODS[418]).arg(datastore).end()
-    }
-    /// Calls `CloneVStorageObject_Task`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
-    pub fn clone_v_storage_object_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, spec: &t::VslmCloneSpec) -> c::Call<c::Task<t::VStorageObject>> {
-        c::CallBuilder::to(self, &METHODS[97]).arg(id).arg(datastore).arg(spec).end()
-    }
-    /// Calls `RelocateVStorageObject_Task`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    pub fn relocate_v_storage_object_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, spec: &t::VslmRelocateSpec) -> c::Call<c::Task<t::VStorageObject>> {
-        c::CallBuilder::to(self, &METHODS[662]).arg(id).arg(datastore).arg(spec).end()
-    }
-    /// Calls `SetVStorageObjectControlFlags`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    pub fn set_v_storage_object_control_flags(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, control_flags: &[String]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[809]).arg(id).arg(datastore).arg(control_flags).end()
-    }
-    /// Calls `ClearVStorageObjectControlFlags`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    pub fn clear_v_storage_object_control_flags(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, control_flags: &[String]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[93]).arg(id).arg(datastore).arg(control_flags).end()
-    }
-    /// Calls `AttachTagToVStorageObject`. Since API 6.5. Takes the privilege `System.Read`.
-    ///
-    /// Faults: [`NotFound`](t::NotFound).
-    pub fn attach_tag_to_v_storage_object(&self, id: &t::ID, category: &str, tag: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[46]).arg(id).arg(category).arg(tag).end()
-    }
-    /// Calls `DetachTagFromVStorageObject`. Since API 6.5. Takes the privilege `System.Read`.
-    ///
-    /// Faults: [`NotFound`](t::NotFound).
-    pub fn detach_tag_from_v_storage_object(&self, id: &t::ID, category: &str, tag: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[228]).arg(id).arg(category).arg(tag).end()
-    }
-    /// Calls `ListVStorageObjectsAttachedToTag`. Since API 6.5. Takes the privilege `System.Read`.
-    ///
-    /// Faults: [`NotFound`](t::NotFound).
-    pub fn list_v_storage_objects_attached_to_tag(&self, category: &str, tag: &str) -> c::Call<Vec<t::ID>> {
-        c::CallBuilder::to(self, &METHODS[419]).arg(category).arg(tag).end()
-    }
-    /// Calls `ListTagsAttachedToVStorageObject`. Since API 6.5. Takes the privilege `System.Read`.
-    ///
-    /// Faults: [`NotFound`](t::NotFound).
-    pub fn list_tags_attached_to_v_storage_object(&self, id: &t::ID) -> c::Call<Vec<t::VslmTagEntry>> {
-        c::CallBuilder::to(self, &METHODS[417]).arg(id).end()
-    }
-    /// Calls `ReconcileDatastoreInventory_Task`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
-    pub fn reconcile_datastore_inventory_task(&self, datastore: &MoRef<m::Datastore>, deep_cleansing: Option<bool>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[614]).arg(datastore).arg(deep_cleansing).end()
-    }
-    /// Calls `ScheduleReconcileDatastoreInventory`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
-    pub fn schedule_reconcile_datastore_inventory(&self, datastore: &MoRef<m::Datastore>, deep_cleansing: Option<bool>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[781]).arg(datastore).arg(deep_cleansing).end()
-    }
-    /// Calls `VStorageObjectCreateSnapshot_Task`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    pub fn v_storage_object_create_snapshot_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, description: &str) -> c::Call<c::Task<t::ID>> {
-        c::CallBuilder::to(self, &METHODS[943]).arg(id).arg(datastore).arg(description).end()
-    }
-    /// Calls `DeleteSnapshot_Task`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    pub fn delete_snapshot_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, snapshot_id: &t::ID) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[205]).arg(id).arg(datastore).arg(snapshot_id).end()
-    }
-    /// Calls `RetrieveSnapshotInfo`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    pub fn retrieve_snapshot_info(&self, id: &t::ID, datastore: &MoRef<m::Datastore>) -> c::Call<t::VStorageObjectSnapshotInfo> {
-        c::CallBuilder::to(self, &METHODS[763]).arg(id).arg(datastore).end()
-    }
-    /// Calls `CreateDiskFromSnapshot_Task`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    pub fn create_disk_from_snapshot_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, snapshot_id: &t::ID, name: &str, profile: &[d::Poly<t::VirtualMachineProfileSpec>], crypto: Option<&d::Poly<t::CryptoSpec>>, path: Option<&str>, is_linked_clone: Option<bool>, target_id: Option<&t::ID>, target_datastore: Option<&MoRef<m::Datastore>>) -> c::Call<c::Task<t::VStorageObject>> {
-        c::CallBuilder::to(self, &METHODS[136]).arg(id).arg(datastore).arg(snapshot_id).arg(name).arg(profile).arg(crypto).arg(path).arg(is_linked_clone).arg(target_id).arg(target_datastore).end()
-    }
-    /// Calls `RevertVStorageObject_Task`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    pub fn revert_v_storage_object_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, snapshot_id: &t::ID) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[775]).arg(id).arg(datastore).arg(snapshot_id).end()
-    }
-    /// Calls `RetrieveSnapshotDetails`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    pub fn retrieve_snapshot_details(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, snapshot_id: &t::ID) -> c::Call<t::VStorageObjectSnapshotDetails> {
-        c::CallBuilder::to(self, &METHODS[762]).arg(id).arg(datastore).arg(snapshot_id).end()
-    }
-    /// Calls `VstorageObjectVCenterQueryChangedDiskAreas`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidArgument`](t::InvalidArgument), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    pub fn vstorage_object_v_center_query_changed_disk_areas(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, snapshot_id: &t::ID, start_offset: i64, change_id: &str) -> c::Call<t::DiskChangeInfo> {
-        c::CallBuilder::to(self, &METHODS[953]).arg(id).arg(datastore).arg(snapshot_id).arg(start_offset).arg(change_id).end()
-    }
-    /// Calls `DeleteVStorageObjectEx_Task`. Since API 7.0.2.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`TaskInProgress`](t::TaskInProgress).
-    pub fn delete_v_storage_object_ex_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>) -> c::Call<c::Task<t::VslmVClockInfo>> {
-        c::CallBuilder::to(self, &METHODS[206]).arg(id).arg(datastore).end()
-    }
-    /// Calls `VCenterUpdateVStorageObjectMetadataEx_Task`. Since API 7.0.2.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    pub fn v_center_update_v_storage_object_metadata_ex_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, metadata: &[t::KeyValue], delete_keys: &[String]) -> c::Call<c::Task<t::VStorageObject>> {
-        c::CallBuilder::to(self, &METHODS[941]).arg(id).arg(datastore).arg(metadata).arg(delete_keys).end()
-    }
-    /// Calls `SetVirtualDiskUuidEx_Task`. Since API 8.0.3.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
-    pub fn set_virtual_disk_uuid_ex_task(&self, name: &str, datacenter: Option<&MoRef<m::Datacenter>>, uuid: Option<&str>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[811]).arg(name).arg(datacenter).arg(uuid).end()
-    }
-    /// Calls `QueryVirtualDiskUuidEx`. Since API 8.0.3.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
-    pub fn query_virtual_disk_uuid_ex(&self, name: &str, datacenter: Option<&MoRef<m::Datacenter>>) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[592]).arg(name).arg(datacenter).end()
-    }
-    /// Calls `ReconcileDatastoreInventoryEx_Task`. Since API 9.0.0.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidArgument`](t::InvalidArgument), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState).
-    pub fn reconcile_datastore_inventory_ex_task(&self, spec: &t::VStorageObjectReconcileSpec) -> c::Call<c::Task<t::VStorageObjectReconcileResult>> {
-        c::CallBuilder::to(self, &METHODS[613]).arg(spec).end()
-    }
-}
-
-/// Managed object `vim.view.View`. Since API 2.5.
-#[derive(Clone, Debug)]
-pub struct View(m::ManagedObject);
-d::managed_object!(View: m::ManagedObject, "View", [
-]);
-#[allow(clippy::too_many_arguments)]
-impl View {
-    /// Calls `DestroyView`. Since API 2.5. Takes the privilege `System.View`.
-    pub fn destroy_view(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[223]).end()
-    }
-}
-
-/// Managed object `vim.view.ViewManager`. Since API 2.5.
-#[derive(Clone, Debug)]
-pub struct ViewManager(m::ManagedObject);
-d::managed_object!(ViewManager: m::ManagedObject, "ViewManager", [
-    "viewList" "ManagedObjectReference[]" 0 Some("System.View"),
-]);
-#[allow(clippy::too_many_arguments)]
-impl ViewManager {
-    /// Property `viewList`. Since API 2.5. Takes the privilege `System.View`.
-    pub const VIEW_LIST: p::Property<Self, Vec<MoRef<m::View>>> = p::Property::new("viewList");
-    /// Calls `CreateInventoryView`. Since API 2.5. Takes the privilege `System.View`.
-    pub fn create_inventory_view(&self) -> c::Call<MoRef<m::InventoryView>> {
-        c::CallBuilder::to(self, &METHODS[142]).end()
-    }
-    /// Calls `CreateContainerView`. Since API 2.5. Takes the privilege `System.View`.
-    pub fn create_container_view(&self, container: &MoRef<m::ManagedEntity>, r#type: &[String], recursive: bool) -> c::Call<MoRef<m::ContainerView>> {
-        c::CallBuilder::to(self, &METHODS[127]).arg(container).arg(r#type).arg(recursive).end()
-    }
-    /// Calls `CreateListView`. Since API 2.5. Takes the privilege `System.View`.
-    pub fn create_list_view(&self, obj: &[MoRef<m::ManagedObject>]) -> c::Call<MoRef<m::ListView>> {
-        c::CallBuilder::to(self, &METHODS[144]).arg(obj).end()
-    }
-    /// Calls `CreateListViewFromView`. Since API 2.5. Takes the privilege `System.View`.
-    pub fn create_list_view_from_view(&self, view: &MoRef<m::View>) -> c::Call<MoRef<m::ListView>> {
-        c::CallBuilder::to(self, &METHODS[145]).arg(view).end()
-    }
-}
-
-/// Managed object `vim.VirtualApp`. Since API 4.0.
-#[derive(Clone, Debug)]
-pub struct VirtualApp(m::ResourcePool);
-d::managed_object!(VirtualApp: m::ResourcePool, "VirtualApp", [
-    "parentFolder" "ManagedObjectReference" 3 Some("System.View"),
-    "datastore" "ManagedObjectReference[]" 3 Some("System.View"),
-    "network" "ManagedObjectReference[]" 3 Some("System.View"),
-    "vAppConfig" "VAppConfigInfo" 3 Some("System.Read"),
-    "parentVApp" "ManagedObjectReference" 4 None,
-    "childLink" "VirtualAppLinkInfo[]" 4 None,
-]);
-#[allow(clippy::too_many_arguments)]
-impl VirtualApp {
-    /// Property `alarmActionsEnabled`. Since API 4.0. Takes the privilege `System.Read`.
-    pub const ALARM_ACTIONS_ENABLED: p::Property<Self, bool> = p::Property::new("alarmActionsEnabled");
-    /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
-    pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
-    /// Property `childConfiguration`. Since API 2.5.
-    pub const CHILD_CONFIGURATION: p::Property<Self, Vec<t::ResourceConfigSpec>> = p::Property::new("childConfiguration");
-    /// Property `childLink`. Since API 4.1.
-    pub const CHILD_LINK: p::Property<Self, Vec<t::VirtualAppLinkInfo>> = p::Property::new("childLink");
-    /// Property `config`. Since API 2.5.
-    pub const CONFIG: p::Property<Self, t::ResourceConfigSpec> = p::Property::new("config");
-    /// Property `configIssue`. Since API 2.5.
-    pub const CONFIG_ISSUE: p::Property<Self, Vec<d::Poly<t::Event>>> = p::Property::new("configIssue");
-    /// Property `configStatus`. Since API 2.5.
-    pub const CONFIG_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("configStatus");
-    /// Property `customValue`. Since API 2.5. Takes the privilege `System.View`.
-    pub const CUSTOM_VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("customValue");
-    /// Property `datastore`. Since API 4.0. Takes the privilege `System.View`.
-    pub const DATASTORE: p::Property<Self, Vec<MoRef<m::Datastore>>> = p::Property::new("datastore");
-    /// Property `declaredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
-    pub const DECLARED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("declaredAlarmState");
-    /// Property `disabledMethod`. Since API 2.5.
-    pub const DISABLED_METHOD: p::Property<Self, Vec<String>> = p::Property::new("disabledMethod");
-    /// Property `effectiveRole`. Since API 2.5. Takes the privilege `System.View`.
-    pub const EFFECTIVE_ROLE: p::Property<Self, Vec<i32>> = p::Property::new("effectiveRole");
-    /// Property `name`. Since API 2.5. Takes the privilege `System.View`.
-    pub const NAME: p::Property<Self, String> = p::Property::new("name");
-    /// Property `namespace`. Since API 7.0.0.0. Takes the privilege `System.View`.
-    pub const NAMESPACE: p::Property<Self, String> = p::Property::new("namespace");
-    /// Property `network`. Since API 4.0. Takes the privilege `System.View`.
-    pub const NETWORK: p::Property<Self, Vec<MoRef<m::Network>>> = p::Property::new("network");
-    /// Property `overallStatus`. Since API 2.5.
-    pub const OVERALL_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("overallStatus");
-    /// Property `owner`. Since API 2.5. Takes the privilege `System.View`.
-    pub const OWNER: p::Property<Self, MoRef<m::ComputeResource>> = p::Property::new("owner");
-    /// Property `parent`. Since API 2.5. Takes the privilege `System.View`.
-    pub const PARENT: p::Property<Self, MoRef<m::ManagedEntity>> = p::Property::new("parent");
-    /// Property `parentFolder`. Since API 4.0. Takes the privilege `System.View`.
-    pub const PARENT_FOLDER: p::Property<Self, MoRef<m::Folder>> = p::Property::new("parentFolder");
-    /// Property `parentVApp`. Since API 4.1.
-    pub const PARENT_V_APP: p::Property<Self, MoRef<m::ManagedEntity>> = p::Property::new("parentVApp");
-    /// Property `permission`. Since API 2.5.
-    pub const PERMISSION: p::Property<Self, Vec<t::Permission>> = p::Property::new("permission");
-    /// Property `recentTask`. Since API 2.5.
-    pub const RECENT_TASK: p::Property<Self, Vec<MoRef<m::Task>>> = p::Property::new("recentTask");
-    /// Property `resourcePool`. Since API 2.5. Takes the privilege `System.View`.
-    pub const RESOURCE_POOL: p::Property<Self, Vec<MoRef<m::ResourcePool>>> = p::Property::new("resourcePool");
-    /// Property `runtime`. Since API 2.5.
-    pub const RUNTIME: p::Property<Self, t::ResourcePoolRuntimeInfo> = p::Property::new("runtime");
-    /// Property `summary`. Since API 2.5.
-    pub const SUMMARY: p::Property<Self, d::Poly<t::ResourcePoolSummary>> = p::Property::new("summary");
-    /// Property `tag`. Since API 4.0. Takes the privilege `System.View`.
-    pub const TAG: p::Property<Self, Vec<t::Tag>> = p::Property::new("tag");
-    /// Property `triggeredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
-    pub const TRIGGERED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("triggeredAlarmState");
-    /// Property `vAppConfig`. Since API 4.0. Takes the privilege `System.Read`.
-    pub const V_APP_CONFIG: p::Property<Self, t::VAppConfigInfo> = p::Property::new("vAppConfig");
-    /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
-    pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
-    /// Property `vm`. Since API 2.5. Takes the privilege `System.View`.
-    pub const VM: p::Property<Self, Vec<MoRef<m::VirtualMachine>>> = p::Property::new("vm");
-    /// Calls `UpdateVAppConfig`. Since API 4.0.
-    ///
-    /// Faults: [`ConcurrentAccess`](t::ConcurrentAccess), [`DuplicateName`](t::DuplicateName), [`FileFault`](t::FileFault), [`InsufficientResourcesFault`](t::InsufficientResourcesFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidName`](t::InvalidName), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress), [`VmConfigFault`](t::VmConfigFault).
-    pub fn update_v_app_config(&self, spec: &t::VAppConfigSpec) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[922]).arg(spec).end()
-    }
-    /// Calls `UpdateLinkedChildren`. Since API 4.1.
-    ///
-    /// Faults: [`ConcurrentAccess`](t::ConcurrentAccess).
-    pub fn update_linked_children(&self, add_change_set: &[t::VirtualAppLinkInfo], remove_set: &[MoRef<m::ManagedEntity>]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[897]).arg(add_change_set).arg(remove_set).end()
-    }
-    /// Calls `CloneVApp_Task`. Since API 4.0. Takes the privilege `VApp.Clone`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InsufficientResourcesFault`](t::InsufficientResourcesFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`MigrationFault`](t::MigrationFault), [`TaskInProgress`](t::TaskInProgress), [`VmConfigFault`](t::VmConfigFault).
-    pub fn clone_v_app_task(&self, name: &str, target: &MoRef<m::ResourcePool>, spec: &t::VAppCloneSpec) -> c::Call<c::Task<MoRef<m::VirtualApp>>> {
-        c::CallBuilder::to(self, &METHODS[95]).arg(name).arg(target).arg(spec).end()
-    }
-    /// Calls `ExportVApp`. Since API 4.0. Takes the privilege `VApp.Export`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidPowerState`](t::InvalidPowerState), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn export_v_app(&self) -> c::Call<MoRef<m::HttpNfcLease>> {
-        c::CallBuilder::to(self, &METHODS[285]).end()
-    }
-    /// Calls `PowerOnVApp_Task`. Since API 4.0. Takes the privilege `VApp.PowerOn`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InsufficientResourcesFault`](t::InsufficientResourcesFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress), [`VAppConfigFault`](t::VAppConfigFault), [`VmConfigFault`](t::VmConfigFault).
-    pub fn power_on_v_app_task(&self) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[474]).end()
-    }
-    /// Calls `PowerOffVApp_Task`. Since API 4.0. Takes the privilege `VApp.PowerOff`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress), [`VAppConfigFault`](t::VAppConfigFault).
-    pub fn power_off_v_app_task(&self, force: bool) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[471]).arg(force).end()
-    }
-    /// Calls `SuspendVApp_Task`. Since API 4.1. Takes the privilege `VApp.Suspend`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress), [`VAppConfigFault`](t::VAppConfigFault).
-    pub fn suspend_v_app_task(&self) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[826]).end()
-    }
-    /// Calls `unregisterVApp_Task`. Since API 4.0. Takes the privilege `VApp.Unregister`.
-    ///
-    /// Faults: [`ConcurrentAccess`](t::ConcurrentAccess), [`InvalidState`](t::InvalidState).
-    pub fn unregister_v_app_task(&self) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[974]).end()
-    }
-}
-
-/// Managed object `vim.VirtualDiskManager`. Since API 2.5.
-#[derive(Clone, Debug)]
-pub struct VirtualDiskManager(m::ManagedObject);
-d::managed_object!(VirtualDiskManager: m::ManagedObject, "VirtualDiskManager", [
-]);
-#[allow(clippy::too_many_arguments)]
-impl VirtualDiskManager {
-    /// Calls `CreateVirtualDisk_Task`. Since API 2.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
-    pub fn create_virtual_disk_task(&self, name: &str, datacenter: Option<&MoRef<m::Datacenter>>, spec: &d::Poly<t::VirtualDiskSpec>) -> c::Call<c::Task<String>> {
-        c::CallBuilder::to(self, &METHODS[171]).arg(name).arg(datacenter).arg(spec).end()
-    }
-    /// Calls `DeleteVirtualDisk_Task`. Since API 2.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
-    pub fn delete_virtual_disk_task(&self, name: &str, datacenter: Option<&MoRef<m::Datacenter>>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[209]).arg(name).arg(datacenter).end()
-    }
-    /// Calls `MoveVirtualDisk_Task`. Since API 2.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
-    pub fn move_virtual_disk_task(&self, source_name: &str, source_datacenter: Option<&MoRef<m::Datacenter>>, dest_name: &str, dest_datacenter: Option<&MoRef<m::Datacenter>>, force: Option<bool>, profile: &[d::Poly<t::VirtualMachineProfileSpec>]) -> c::Call<c::Task<String>> {
-        c::CallBuilder::to(self, &METHODS[459]).arg(source_name).arg(source_datacenter).arg(dest_name).arg(dest_datacenter).arg(force).arg(profile).end()
-    }
-    /// Calls `CopyVirtualDisk_Task`. Since API 2.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidDiskFormat`](t::InvalidDiskFormat).
-    pub fn copy_virtual_disk_task(&self, source_name: &str, source_datacenter: Option<&MoRef<m::Datacenter>>, dest_name: &str, dest_datacenter: Option<&MoRef<m::Datacenter>>, dest_spec: Option<&d::Poly<t::VirtualDiskSpec>>, force: Option<bool>) -> c::Call<c::Task<String>> {
-        c::CallBuilder::to(self, &METHODS[119]).arg(source_name).arg(source_datacenter).arg(dest_name).arg(dest_datacenter).arg(dest_spec).arg(force).end()
-    }
-    /// Calls `ExtendVirtualDisk_Task`. Since API 2.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
-    pub fn extend_virtual_disk_task(&self, name: &str, datacenter: Option<&MoRef<m::Datacenter>>, new_capacity_kb: i64, eager_zero: Option<bool>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[290]).arg(name).arg(datacenter).arg(new_capacity_kb).arg(eager_zero).end()
-    }
-    /// Calls `QueryVirtualDiskFragmentation`. Since API 2.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
-    pub fn query_virtual_disk_fragmentation(&self, name: &str, datacenter: Option<&MoRef<m::Datacenter>>) -> c::Call<i32> {
-        c::CallBuilder::to(self, &METHODS[589]).arg(name).arg(datacenter).end()
-    }
-    /// Calls `DefragmentVirtualDisk_Task`. Since API 2.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
-    pub fn defragment_virtual_disk_task(&self, name: &str, datacenter: Option<&MoRef<m::Datacenter>>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[191]).arg(name).arg(datacenter).end()
-    }
-    /// Calls `ShrinkVirtualDisk_Task`. Since API 2.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
-    pub fn shrink_virtual_disk_task(&self, name: &str, datacenter: Option<&MoRef<m::Datacenter>>, copy: Option<bool>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[812]).arg(name).arg(datacenter).arg(copy).end()
-    }
-    /// Calls `InflateVirtualDisk_Task`. Since API 2.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
-    pub fn inflate_virtual_disk_task(&self, name: &str, datacenter: Option<&MoRef<m::Datacenter>>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[387]).arg(name).arg(datacenter).end()
-    }
-    /// Calls `EagerZeroVirtualDisk_Task`. Since API 4.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
-    pub fn eager_zero_virtual_disk_task(&self, name: &str, datacenter: Option<&MoRef<m::Datacenter>>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[255]).arg(name).arg(datacenter).end()
-    }
-    /// Calls `ZeroFillVirtualDisk_Task`. Since API 2.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
-    pub fn zero_fill_virtual_disk_task(&self, name: &str, datacenter: Option<&MoRef<m::Datacenter>>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[957]).arg(name).arg(datacenter).end()
-    }
-    /// Calls `SetVirtualDiskUuid`. Since API 2.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
-    pub fn set_virtual_disk_uuid(&self, name: &str, datacenter: Option<&MoRef<m::Datacenter>>, uuid: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[810]).arg(name).arg(datacenter).arg(uuid).end()
-    }
-    /// Calls `QueryVirtualDiskUuid`. Since API 2.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
-    pub fn query_virtual_disk_uuid(&self, name: &str, datacenter: Option<&MoRef<m::Datacenter>>) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[591]).arg(name).arg(datacenter).end()
-    }
-    /// Calls `QueryVirtualDiskGeometry`. Since API 2.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
-    pub fn query_virtual_disk_geometry(&self, name: &str, datacenter: Option<&MoRef<m::Datacenter>>) -> c::Call<t::HostDiskDimensionsChs> {
-        c::CallBuilder::to(self, &METHODS[590]).arg(name).arg(datacenter).end()
-    }
-    /// Calls `ImportUnmanagedSnapshot`. Since API 6.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
-    pub fn import_unmanaged_snapshot(&self, vdisk: &str, datacenter: Option<&MoRef<m::Datacenter>>, vvol_id: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[383]).arg(vdisk).arg(datacenter).arg(vvol_id).end()
-    }
-    /// Calls `ReleaseManagedSnapshot`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileNotFound`](t::FileNotFound), [`InvalidDatastore`](t::InvalidDatastore).
-    pub fn release_managed_snapshot(&self, vdisk: &str, datacenter: Option<&MoRef<m::Datacenter>>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[659]).arg(vdisk).arg(datacenter).end()
-    }
-}
-
-/// Managed object `vim.VirtualMachine`. Since API 2.5.
-#[derive(Clone, Debug)]
-pub struct VirtualMachine(m::ManagedEntity);
-d::managed_object!(VirtualMachine: m::ManagedEntity, "VirtualMachine", [
-    "capability" "VirtualMachineCapability" 0 None,
-    "config" "VirtualMachineConfigInfo" 0 None,
-    "layout" "VirtualMachineFileLayout" 0 None,
-    "layoutEx" "VirtualMachineFileLayoutEx" 3 None,
-    "storage" "VirtualMachineStorageInfo" 3 None,
-    "environmentBrowser" "ManagedObjectReference" 0 None,
-    "resourcePool" "ManagedObjectReference" 0 None,
-    "parentVApp" "ManagedObjectReference" 4 None,
-    "resourceConfig" "ResourceConfigSpec" 0 None,
-    "runtime" "VirtualMachineRuntimeInfo" 0 None,
-    "guest" "GuestInfo" 0 None,
-    "summary" "VirtualMachineSummary" 0 None,
-    "datastore" "ManagedObjectReference[]" 0 Some("System.View"),
-    "network" "ManagedObjectReference[]" 0 Some("System.View"),
-    "snapshot" "VirtualMachineSnapshotInfo" 0 None,
-    "rootSnapshot" "ManagedObjectReference[]" 4 None,
-    "guestHeartbeatStatus" "ManagedEntityStatus" 0 None,
-]);
-#[allow(clippy::too_many_arguments)]
-impl VirtualMachine {
-    /// Property `alarmActionsEnabled`. Since API 4.0. Takes the privilege `System.Read`.
-    pub const ALARM_ACTIONS_ENABLED: p::Property<Self, bool> = p::Property::new("alarmActionsEnabled");
-    /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
-    pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
-    /// Property `capability`. Since API 2.5.
-    pub const CAPABILITY: p::Property<Self, t::VirtualMachineCapability> = p::Property::new("capability");
-    /// Property `config`. Since API 2.5.
-    pub const CONFIG: p::Property<Self, t::VirtualMachineConfigInfo> = p::Property::new("config");
-    /// Property `configIssue`. Since API 2.5.
-    pub const CONFIG_ISSUE: p::Property<Self, Vec<d::Poly<t::Event>>> = p::Property::new("configIssue");
-    /// Property `configStatus`. Since API 2.5.
-    pub const CONFIG_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("configStatus");
-    /// Property `customValue`. Since API 2.5. Takes the privilege `System.View`.
-    pub const CUSTOM_VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("customValue");
-    /// Property `datastore`. Since API 2.5. Takes the privilege `System.View`.
-    pub const DATASTORE: p::Property<Self, Vec<MoRef<m::Datastore>>> = p::Property::new("datastore");
-    /// Property `declaredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
-    pub const DECLARED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("declaredAlarmState");
-    /// Property `disabledMethod`. Since API 2.5.
-    pub const DISABLED_METHOD: p::Property<Self, Vec<String>> = p::Property::new("disabledMethod");
-    /// Property `effectiveRole`. Since API 2.5. Takes the privilege `System.View`.
-    pub const EFFECTIVE_ROLE: p::Property<Self, Vec<i32>> = p::Property::new("effectiveRole");
-    /// Property `environmentBrowser`. Since API 2.5.
-    pub const ENVIRONMENT_BROWSER: p::Property<Self, MoRef<m::EnvironmentBrowser>> = p::Property::new("environmentBrowser");
-    /// Property `guest`. Since API 2.5.
-    pub const GUEST: p::Property<Self, t::GuestInfo> = p::Property::new("guest");
-    /// Property `guestHeartbeatStatus`. Since API 2.5.
-    pub const GUEST_HEARTBEAT_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("guestHeartbeatStatus");
-    /// Property `layout`. Since API 2.5.
-    pub const LAYOUT: p::Property<Self, t::VirtualMachineFileLayout> = p::Property::new("layout");
-    /// Property `layoutEx`. Since API 4.0.
-    pub const LAYOUT_EX: p::Property<Self, t::VirtualMachineFileLayoutEx> = p::Property::new("layoutEx");
-    /// Property `name`. Since API 2.5. Takes the privilege `System.View`.
-    pub const NAME: p::Property<Self, String> = p::Property::new("name");
-    /// Property `network`. Since API 2.5. Takes the privilege `System.View`.
-    pub const NETWORK: p::Property<Self, Vec<MoRef<m::Network>>> = p::Property::new("network");
-    /// Property `overallStatus`. Since API 2.5.
-    pub const OVERALL_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("overallStatus");
-    /// Property `parent`. Since API 2.5. Takes the privilege `System.View`.
-    pub const PARENT: p::Property<Self, MoRef<m::ManagedEntity>> = p::Property::new("parent");
-    /// Property `parentVApp`. Since API 4.1.
-    pub const PARENT_V_APP: p::Property<Self, MoRef<m::ManagedEntity>> = p::Property::new("parentVApp");
-    /// Property `permission`. Since API 2.5.
-    pub const PERMISSION: p::Property<Self, Vec<t::Permission>> = p::Property::new("permission");
-    /// Property `recentTask`. Since API 2.5.
-    pub const RECENT_TASK: p::Property<Self, Vec<MoRef<m::Task>>> = p::Property::new("recentTask");
-    /// Property `resourceConfig`. Since API 2.5.
-    pub const RESOURCE_CONFIG: p::Property<Self, t::ResourceConfigSpec> = p::Property::new("resourceConfig");
-    /// Property `resourcePool`. Since API 2.5.
-    pub const RESOURCE_POOL: p::Property<Self, MoRef<m::ResourcePool>> = p::Property::new("resourcePool");
-    /// Property `rootSnapshot`. Since API 4.1.
-    pub const ROOT_SNAPSHOT: p::Property<Self, Vec<MoRef<m::VirtualMachineSnapshot>>> = p::Property::new("rootSnapshot");
-    /// Property `runtime`. Since API 2.5.
-    pub const RUNTIME: p::Property<Self, t::VirtualMachineRuntimeInfo> = p::Property::new("runtime");
-    /// Property `snapshot`. Since API 2.5.
-    pub const SNAPSHOT: p::Property<Self, t::VirtualMachineSnapshotInfo> = p::Property::new("snapshot");
-    /// Property `storage`. Since API 4.0.
-    pub const STORAGE: p::Property<Self, t::VirtualMachineStorageInfo> = p::Property::new("storage");
-    /// Property `summary`. Since API 2.5.
-    pub const SUMMARY: p::Property<Self, t::VirtualMachineSummary> = p::Property::new("summary");
-    /// Property `tag`. Since API 4.0. Takes the privilege `System.View`.
-    pub const TAG: p::Property<Self, Vec<t::Tag>> = p::Property::new("tag");
-    /// Property `triggeredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
-    pub const TRIGGERED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("triggeredAlarmState");
-    /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
-    pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
-    /// Calls `RefreshStorageInfo`. Since API 4.0. Takes the privilege `System.Read`.
-    pub fn refresh_storage_info(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[648]).end()
-    }
-    /// Calls `CreateSnapshot_Task`. Since API 2.5. Takes the privilege `VirtualMachine.State.CreateSnapshot`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidName`](t::InvalidName), [`InvalidState`](t::InvalidState), [`SnapshotFault`](t::SnapshotFault), [`TaskInProgress`](t::TaskInProgress), [`VmConfigFault`](t::VmConfigFault).
-    pub fn create_snapshot_task(&self, name: &str, description: Option<&str>, memory: bool, quiesce: bool) -> c::Call<c::Task<MoRef<m::VirtualMachineSnapshot>>> {
-        c::CallBuilder::to(self, &METHODS[162]).arg(name).arg(description).arg(memory).arg(quiesce).end()
-    }
-    /// Calls `CreateSnapshotEx_Task`. Since API 6.5. Takes the privilege `VirtualMachine.State.CreateSnapshot`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidName`](t::InvalidName), [`InvalidState`](t::InvalidState), [`SnapshotFault`](t::SnapshotFault), [`TaskInProgress`](t::TaskInProgress), [`VmConfigFault`](t::VmConfigFault).
-    pub fn create_snapshot_ex_task(&self, name: &str, description: Option<&str>, memory: bool, quiesce_spec: Option<&d::Poly<t::VirtualMachineGuestQuiesceSpec>>) -> c::Call<c::Task<MoRef<m::VirtualMachineSnapshot>>> {
-        c::CallBuilder::to(self, &METHODS[161]).arg(name).arg(description).arg(memory).arg(quiesce_spec).end()
-    }
-    /// Calls `RevertToCurrentSnapshot_Task`. Since API 2.5. Takes the privilege `VirtualMachine.State.RevertToSnapshot`.
-    ///
-    /// Faults: [`InsufficientResourcesFault`](t::InsufficientResourcesFault), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`SnapshotFault`](t::SnapshotFault), [`TaskInProgress`](t::TaskInProgress), [`VmConfigFault`](t::VmConfigFault).
-    pub fn revert_to_current_snapshot_task(&self, host: Option<&MoRef<m::HostSystem>>, suppress_power_on: Option<bool>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[772]).arg(host).arg(suppress_power_on).end()
-    }
-    /// Calls `RemoveAllSnapshots_Task`. Since API 2.5. Takes the privilege `VirtualMachine.State.RemoveSnapshot`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState), [`SnapshotFault`](t::SnapshotFault), [`TaskInProgress`](t::TaskInProgress).
-    pub fn remove_all_snapshots_task(&self, consolidate: Option<bool>, spec: Option<&t::SnapshotSelectionSpec>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[664]).arg(consolidate).arg(spec).end()
-    }
-    /// Calls `ConsolidateVMDisks_Task`. Since API 5.0. Takes the privilege `VirtualMachine.State.RemoveSnapshot`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress), [`VmConfigFault`](t::VmConfigFault).
-    pub fn consolidate_vm_disks_task(&self) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[115]).end()
-    }
-    /// Calls `EstimateStorageForConsolidateSnapshots_Task`. Since API 5.0. Takes the privilege `VirtualMachine.State.RemoveSnapshot`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress), [`VmConfigFault`](t::VmConfigFault).
-    pub fn estimate_storage_for_consolidate_snapshots_task(&self) -> c::Call<c::Task<Vec<t::StorageRequirement>>> {
-        c::CallBuilder::to(self, &METHODS[272]).end()
-    }
-    /// Calls `ReconfigVM_Task`. Since API 2.5.
-    ///
-    /// Faults: [`ConcurrentAccess`](t::ConcurrentAccess), [`DuplicateName`](t::DuplicateName), [`FileFault`](t::FileFault), [`InsufficientResourcesFault`](t::InsufficientResourcesFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidName`](t::InvalidName), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress), [`VmConfigFault`](t::VmConfigFault).
-    pub fn reconfig_vm_task(&self, spec: &t::VirtualMachineConfigSpec) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[615]).arg(spec).end()
-    }
-    /// Calls `UpgradeVM_Task`. Since API 2.5. Takes the privilege `VirtualMachine.Config.UpgradeVirtualHardware`.
-    ///
-    /// Faults: [`AlreadyUpgraded`](t::AlreadyUpgraded), [`InvalidState`](t::InvalidState), [`NoDiskFound`](t::NoDiskFound), [`TaskInProgress`](t::TaskInProgress).
-    pub fn upgrade_vm_task(&self, version: Option<&str>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[935]).arg(version).end()
-    }
-    /// Calls `ExtractOvfEnvironment`. Since API 4.0. Takes the privilege `VApp.ExtractOvfEnvironment`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState).
-    pub fn extract_ovf_environment(&self) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[292]).end()
-    }
-    /// Calls `PowerOnVM_Task`. Since API 2.5. Takes the privilege `VirtualMachine.Interact.PowerOn`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InsufficientResourcesFault`](t::InsufficientResourcesFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress), [`VmConfigFault`](t::VmConfigFault).
-    pub fn power_on_vm_task(&self, host: Option<&MoRef<m::HostSystem>>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[475]).arg(host).end()
-    }
-    /// Calls `PowerOffVM_Task`. Since API 2.5. Takes the privilege `VirtualMachine.Interact.PowerOff`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn power_off_vm_task(&self) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[472]).end()
-    }
-    /// Calls `SuspendVM_Task`. Since API 2.5. Takes the privilege `VirtualMachine.Interact.Suspend`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn suspend_vm_task(&self) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[827]).end()
-    }
-    /// Calls `ResetVM_Task`. Since API 2.5. Takes the privilege `VirtualMachine.Interact.Reset`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn reset_vm_task(&self) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[723]).end()
-    }
-    /// Calls `ShutdownGuest`. Since API 2.5. Takes the privilege `VirtualMachine.Interact.PowerOff`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress), [`ToolsUnavailable`](t::ToolsUnavailable).
-    pub fn shutdown_guest(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[813]).end()
-    }
-    /// Calls `RebootGuest`. Since API 2.5. Takes the privilege `VirtualMachine.Interact.Reset`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress), [`ToolsUnavailable`](t::ToolsUnavailable).
-    pub fn reboot_guest(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[608]).end()
-    }
-    /// Calls `StandbyGuest`. Since API 2.5. Takes the privilege `VirtualMachine.Interact.Suspend`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress), [`ToolsUnavailable`](t::ToolsUnavailable).
-    pub fn standby_guest(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[817]).end()
-    }
-    /// Calls `AnswerVM`. Since API 2.5. Takes the privilege `VirtualMachine.Interact.AnswerQuestion`.
-    ///
-    /// Faults: [`ConcurrentAccess`](t::ConcurrentAccess).
-    pub fn answer_vm(&self, question_id: &str, answer_choice: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[33]).arg(question_id).arg(answer_choice).end()
-    }
-    /// Calls `CustomizeVM_Task`. Since API 2.5. Takes the privilege `VirtualMachine.Provisioning.Customize`.
-    ///
-    /// Faults: [`CustomizationFault`](t::CustomizationFault).
-    pub fn customize_vm_task(&self, spec: &t::CustomizationSpec) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[181]).arg(spec).end()
-    }
-    /// Calls `CheckCustomizationSpec`. Since API 2.5. Takes the privilege `VirtualMachine.Provisioning.Customize`.
-    ///
-    /// Faults: [`CustomizationFault`](t::CustomizationFault).
-    pub fn check_customization_spec(&self, spec: &t::CustomizationSpec) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[79]).arg(spec).end()
-    }
-    /// Calls `MigrateVM_Task`. Since API 2.5.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InsufficientResourcesFault`](t::InsufficientResourcesFault), [`InvalidState`](t::InvalidState), [`MigrationFault`](t::MigrationFault), [`Timedout`](t::Timedout), [`VmConfigFault`](t::VmConfigFault).
-    pub fn migrate_vm_task(&self, pool: Option<&MoRef<m::ResourcePool>>, host: Option<&MoRef<m::HostSystem>>, priority: &t::VirtualMachineMovePriority, state: Option<&t::VirtualMachinePowerState>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[445]).arg(pool).arg(host).arg(priority).arg(state).end()
-    }
-    /// Calls `RelocateVM_Task`. Since API 2.5. Takes the privilege `Resource.ColdMigrate`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InsufficientResourcesFault`](t::InsufficientResourcesFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`MigrationFault`](t::MigrationFault), [`Timedout`](t::Timedout), [`VmConfigFault`](t::VmConfigFault).
-    pub fn relocate_vm_task(&self, spec: &t::VirtualMachineRelocateSpec, priority: Option<&t::VirtualMachineMovePriority>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[661]).arg(spec).arg(priority).end()
-    }
-    /// Calls `CloneVM_Task`. Since API 2.5.
-    ///
-    /// Faults: [`CustomizationFault`](t::CustomizationFault), [`FileFault`](t::FileFault), [`InsufficientResourcesFault`](t::InsufficientResourcesFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`MigrationFault`](t::MigrationFault), [`TaskInProgress`](t::TaskInProgress), [`VmConfigFault`](t::VmConfigFault).
-    pub fn clone_vm_task(&self, folder: &MoRef<m::Folder>, name: &str, spec: &t::VirtualMachineCloneSpec) -> c::Call<c::Task<MoRef<m::VirtualMachine>>> {
-        c::CallBuilder::to(self, &METHODS[96]).arg(folder).arg(name).arg(spec).end()
-    }
-    /// Calls `InstantClone_Task`. Since API 6.7. Takes the privilege `VirtualMachine.Provisioning.Clone`.
-    ///
-    /// Faults: [`DisallowedMigrationDeviceAttached`](t::DisallowedMigrationDeviceAttached), [`FileFault`](t::FileFault), [`InsufficientResourcesFault`](t::InsufficientResourcesFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn instant_clone_task(&self, spec: &t::VirtualMachineInstantCloneSpec) -> c::Call<c::Task<MoRef<m::VirtualMachine>>> {
-        c::CallBuilder::to(self, &METHODS[397]).arg(spec).end()
-    }
-    /// Calls `ExportVm`. Since API 4.0. Takes the privilege `VApp.Export`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidPowerState`](t::InvalidPowerState), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn export_vm(&self) -> c::Call<MoRef<m::HttpNfcLease>> {
-        c::CallBuilder::to(self, &METHODS[286]).end()
-    }
-    /// Calls `MarkAsTemplate`. Since API 2.5. Takes the privilege `VirtualMachine.Provisioning.MarkAsTemplate`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidState`](t::InvalidState), [`VmConfigFault`](t::VmConfigFault).
-    pub fn mark_as_template(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[436]).end()
-    }
-    /// Calls `MarkAsVirtualMachine`. Since API 2.5. Takes the privilege `VirtualMachine.Provisioning.MarkAsVM`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`VmConfigFault`](t::VmConfigFault).
-    pub fn mark_as_virtual_machine(&self, pool: &MoRef<m::ResourcePool>, host: Option<&MoRef<m::HostSystem>>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[437]).arg(pool).arg(host).end()
-    }
-    /// Calls `UnregisterVM`. Since API 2.5. Takes the privilege `VirtualMachine.Inventory.Unregister`.
-    ///
-    /// Faults: [`InvalidPowerState`](t::InvalidPowerState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn unregister_vm(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[854]).end()
-    }
-    /// Calls `ResetGuestInformation`. Since API 2.5. Takes the privilege `VirtualMachine.Config.ResetGuestInfo`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState).
-    pub fn reset_guest_information(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[719]).end()
-    }
-    /// Calls `MountToolsInstaller`. Since API 2.5. Takes the privilege `VirtualMachine.Interact.ToolsInstall`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState), [`VmConfigFault`](t::VmConfigFault), [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault).
-    pub fn mount_tools_installer(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[447]).end()
-    }
-    /// Calls `UnmountToolsInstaller`. Since API 2.5. Takes the privilege `VirtualMachine.Interact.ToolsInstall`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState), [`VmConfigFault`](t::VmConfigFault).
-    pub fn unmount_tools_installer(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[845]).end()
-    }
-    /// Calls `UpgradeTools_Task`. Since API 2.5. Takes the privilege `VirtualMachine.Interact.ToolsInstall`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress), [`ToolsUnavailable`](t::ToolsUnavailable), [`VmConfigFault`](t::VmConfigFault), [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault).
-    pub fn upgrade_tools_task(&self, installer_options: Option<&str>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[934]).arg(installer_options).end()
-    }
-    /// Calls `AcquireMksTicket`. Since API 2.5. Takes the privilege `VirtualMachine.Interact.ConsoleInteract`.
-    pub fn acquire_mks_ticket(&self) -> c::Call<t::VirtualMachineMksTicket> {
-        c::CallBuilder::to(self, &METHODS[9]).end()
-    }
-    /// Calls `QueryConnections`. Since API 7.0.1.0. Takes the privilege `VirtualMachine.Interact.ConsoleInteract`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState), [`Timedout`](t::Timedout), [`VmConfigFault`](t::VmConfigFault).
-    pub fn query_connections(&self) -> c::Call<Vec<d::Poly<t::VirtualMachineConnection>>> {
-        c::CallBuilder::to(self, &METHODS[506]).end()
-    }
-    /// Calls `DropConnections`. Since API 7.0.1.0. Takes the privilege `VirtualMachine.Interact.ConsoleInteract`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState).
-    pub fn drop_connections(&self, list_of_connections: &[d::Poly<t::VirtualMachineConnection>]) -> c::Call<bool> {
-        c::CallBuilder::to(self, &METHODS[252]).arg(list_of_connections).end()
-    }
-    /// Calls `AcquireTicket`. Since API 4.1.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState).
-    pub fn acquire_ticket(&self, ticket_type: &str) -> c::Call<t::VirtualMachineTicket> {
-        c::CallBuilder::to(self, &METHODS[10]).arg(ticket_type).end()
-    }
-    /// Calls `SetScreenResolution`. Since API 2.5. Takes the privilege `VirtualMachine.Interact.ConsoleInteract`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState), [`ToolsUnavailable`](t::ToolsUnavailable).
-    pub fn set_screen_resolution(&self, width: i32, height: i32) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[805]).arg(width).arg(height).end()
-    }
-    /// Calls `DefragmentAllDisks`. Since API 2.5. Takes the privilege `VirtualMachine.Interact.DefragmentAllDisks`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidPowerState`](t::InvalidPowerState), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn defragment_all_disks(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[190]).end()
-    }
-    /// Calls `CreateSecondaryVM_Task`. Since API 4.0. Takes the privilege `VirtualMachine.Interact.CreateSecondary`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InsufficientResourcesFault`](t::InsufficientResourcesFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress), [`VmConfigFault`](t::VmConfigFault), [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
-    pub fn create_secondary_vm_task(&self, host: Option<&MoRef<m::HostSystem>>) -> c::Call<c::Task<t::FaultToleranceSecondaryOpResult>> {
-        c::CallBuilder::to(self, &METHODS[160]).arg(host).end()
-    }
-    /// Calls `CreateSecondaryVMEx_Task`. Since API 6.0. Takes the privilege `VirtualMachine.Interact.CreateSecondary`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InsufficientResourcesFault`](t::InsufficientResourcesFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress), [`VmConfigFault`](t::VmConfigFault), [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
-    pub fn create_secondary_vm_ex_task(&self, host: Option<&MoRef<m::HostSystem>>, spec: Option<&t::FaultToleranceConfigSpec>) -> c::Call<c::Task<t::FaultToleranceSecondaryOpResult>> {
-        c::CallBuilder::to(self, &METHODS[159]).arg(host).arg(spec).end()
-    }
-    /// Calls `TurnOffFaultToleranceForVM_Task`. Since API 4.0. Takes the privilege `VirtualMachine.Interact.TurnOffFaultTolerance`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress), [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
-    pub fn turn_off_fault_tolerance_for_vm_task(&self) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[835]).end()
-    }
-    /// Calls `MakePrimaryVM_Task`. Since API 4.0. Takes the privilege `VirtualMachine.Interact.MakePrimary`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress), [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
-    pub fn make_primary_vm_task(&self, vm: &MoRef<m::VirtualMachine>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[431]).arg(vm).end()
-    }
-    /// Calls `TerminateFaultTolerantVM_Task`. Since API 4.0. Takes the privilege `VirtualMachine.Interact.TerminateFaultTolerantVM`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress), [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
-    pub fn terminate_fault_tolerant_vm_task(&self, vm: Option<&MoRef<m::VirtualMachine>>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[828]).arg(vm).end()
-    }
-    /// Calls `DisableSecondaryVM_Task`. Since API 4.0. Takes the privilege `VirtualMachine.Interact.DisableSecondary`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress), [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
-    pub fn disable_secondary_vm_task(&self, vm: &MoRef<m::VirtualMachine>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[242]).arg(vm).end()
-    }
-    /// Calls `EnableSecondaryVM_Task`. Since API 4.0. Takes the privilege `VirtualMachine.Interact.EnableSecondary`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress), [`VmConfigFault`](t::VmConfigFault), [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
-    pub fn enable_secondary_vm_task(&self, vm: &MoRef<m::VirtualMachine>, host: Option<&MoRef<m::HostSystem>>) -> c::Call<c::Task<t::FaultToleranceSecondaryOpResult>> {
-        c::CallBuilder::to(self, &METHODS[267]).arg(vm).arg(host).end()
-    }
-    /// Calls `SetDisplayTopology`. Since API 2.5u2server. Takes the privilege `VirtualMachine.Interact.ConsoleInteract`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState), [`ToolsUnavailable`](t::ToolsUnavailable).
-    pub fn set_display_topology(&self, displays: &[t::VirtualMachineDisplayTopology]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[793]).arg(displays).end()
-    }
-    /// Calls `StartRecording_Task`. Since API 4.0. Takes the privilege `VirtualMachine.Interact.Record`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`HostIncompatibleForRecordReplay`](t::HostIncompatibleForRecordReplay), [`InvalidName`](t::InvalidName), [`InvalidPowerState`](t::InvalidPowerState), [`InvalidState`](t::InvalidState), [`RecordReplayDisabled`](t::RecordReplayDisabled), [`SnapshotFault`](t::SnapshotFault), [`TaskInProgress`](t::TaskInProgress), [`VmConfigFault`](t::VmConfigFault).
-    pub fn start_recording_task(&self, name: &str, description: Option<&str>) -> c::Call<c::Task<MoRef<m::VirtualMachineSnapshot>>> {
-        c::CallBuilder::to(self, &METHODS[820]).arg(name).arg(description).end()
-    }
-    /// Calls `StopRecording_Task`. Since API 4.0. Takes the privilege `VirtualMachine.Interact.Record`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidPowerState`](t::InvalidPowerState), [`InvalidState`](t::InvalidState), [`SnapshotFault`](t::SnapshotFault), [`TaskInProgress`](t::TaskInProgress).
-    pub fn stop_recording_task(&self) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[823]).end()
-    }
-    /// Calls `StartReplaying_Task`. Since API 4.0. Takes the privilege `VirtualMachine.Interact.Replay`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`HostIncompatibleForRecordReplay`](t::HostIncompatibleForRecordReplay), [`InvalidPowerState`](t::InvalidPowerState), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`RecordReplayDisabled`](t::RecordReplayDisabled), [`SnapshotFault`](t::SnapshotFault), [`TaskInProgress`](t::TaskInProgress), [`VmConfigFault`](t::VmConfigFault).
-    pub fn start_replaying_task(&self, replay_snapshot: &MoRef<m::VirtualMachineSnapshot>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[821]).arg(replay_snapshot).end()
-    }
-    /// Calls `StopReplaying_Task`. Since API 4.0. Takes the privilege `VirtualMachine.Interact.Replay`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidPowerState`](t::InvalidPowerState), [`InvalidState`](t::InvalidState), [`SnapshotFault`](t::SnapshotFault), [`TaskInProgress`](t::TaskInProgress).
-    pub fn stop_replaying_task(&self) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[824]).end()
-    }
-    /// Calls `PromoteDisks_Task`. Since API 4.0. Takes the privilege `VirtualMachine.Provisioning.PromoteDisks`.
-    ///
-    /// Faults: [`InvalidPowerState`](t::InvalidPowerState), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn promote_disks_task(&self, unlink: bool, disks: &[t::VirtualDisk]) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[478]).arg(unlink).arg(disks).end()
-    }
-    /// Calls `CreateScreenshot_Task`. Since API 4.0. Takes the privilege `VirtualMachine.Interact.CreateScreenshot`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn create_screenshot_task(&self) -> c::Call<c::Task<String>> {
-        c::CallBuilder::to(self, &METHODS[158]).end()
-    }
-    /// Calls `PutUsbScanCodes`. Since API 6.5. Takes the privilege `VirtualMachine.Interact.PutUsbScanCodes`.
-    pub fn put_usb_scan_codes(&self, spec: &t::UsbScanCodeSpec) -> c::Call<i32> {
-        c::CallBuilder::to(self, &METHODS[480]).arg(spec).end()
-    }
-    /// Calls `QueryChangedDiskAreas`. Since API 4.0. Takes the privilege `VirtualMachine.Provisioning.DiskRandomRead`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`NotFound`](t::NotFound).
-    pub fn query_changed_disk_areas(&self, snapshot: Option<&MoRef<m::VirtualMachineSnapshot>>, device_key: i32, start_offset: i64, change_id: &str) -> c::Call<t::DiskChangeInfo> {
-        c::CallBuilder::to(self, &METHODS[493]).arg(snapshot).arg(device_key).arg(start_offset).arg(change_id).end()
-    }
-    /// Calls `QueryUnownedFiles`. Since API 4.0. Takes the privilege `VirtualMachine.Config.QueryUnownedFiles`.
-    pub fn query_unowned_files(&self) -> c::Call<Vec<String>> {
-        c::CallBuilder::to(self, &METHODS[583]).end()
-    }
-    /// Calls `reloadVirtualMachineFromPath_Task`. Since API 4.1. Takes the privilege `VirtualMachine.Config.ReloadFromPath`.
-    ///
-    /// Faults: [`AlreadyExists`](t::AlreadyExists), [`FileFault`](t::FileFault), [`InvalidPowerState`](t::InvalidPowerState), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress), [`VmConfigFault`](t::VmConfigFault).
-    pub fn reload_virtual_machine_from_path_task(&self, configuration_path: &str) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[970]).arg(configuration_path).end()
-    }
-    /// Calls `QueryFaultToleranceCompatibility`. Since API 4.1. Takes the privilege `VirtualMachine.Config.QueryFTCompatibility`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState), [`VmConfigFault`](t::VmConfigFault).
-    pub fn query_fault_tolerance_compatibility(&self) -> c::Call<Vec<t::LocalizedMethodFault>> {
-        c::CallBuilder::to(self, &METHODS[522]).end()
-    }
-    /// Calls `QueryFaultToleranceCompatibilityEx`. Since API 6.0. Takes the privilege `VirtualMachine.Config.QueryFTCompatibility`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState), [`VmConfigFault`](t::VmConfigFault).
-    pub fn query_fault_tolerance_compatibility_ex(&self, for_legacy_ft: Option<bool>) -> c::Call<Vec<t::LocalizedMethodFault>> {
-        c::CallBuilder::to(self, &METHODS[523]).arg(for_legacy_ft).end()
-    }
-    /// Calls `TerminateVM`. Since API 5.0. Takes the privilege `VirtualMachine.Interact.PowerOff`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn terminate_vm(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[831]).end()
-    }
-    /// Calls `SendNMI`. Since API 6.0. Takes the privilege `VirtualMachine.Interact.GuestControl`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState).
-    pub fn send_nmi(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[787]).end()
-    }
-    /// Calls `AttachDisk_Task`. Since API 6.5. Takes the privilege `VirtualMachine.Config.AddExistingDisk`.
-    ///
-    /// Faults: [`DeviceUnsupportedForVmVersion`](t::DeviceUnsupportedForVmVersion), [`FileFault`](t::FileFault), [`InvalidController`](t::InvalidController), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`MissingController`](t::MissingController), [`NotFound`](t::NotFound), [`VmConfigFault`](t::VmConfigFault).
-    pub fn attach_disk_task(&self, disk_id: &t::ID, datastore: &MoRef<m::Datastore>, controller_key: Option<i32>, unit_number: Option<i32>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[43]).arg(disk_id).arg(datastore).arg(controller_key).arg(unit_number).end()
-    }
-    /// Calls `DetachDisk_Task`. Since API 6.5. Takes the privilege `VirtualMachine.Config.RemoveDisk`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`VmConfigFault`](t::VmConfigFault).
-    pub fn detach_disk_task(&self, disk_id: &t::ID) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[225]).arg(disk_id).end()
-    }
-    /// Calls `ApplyEvcModeVM_Task`. Since API 6.7. Takes the privilege `VirtualMachine.Config.Settings`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState).
-    pub fn apply_evc_mode_vm_task(&self, mask: &[t::HostFeatureMask], complete_masks: Option<bool>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[35]).arg(mask).arg(complete_masks).end()
-    }
-    /// Calls `CryptoUnlock_Task`. Since API 6.7. Takes the privilege `Cryptographer.RegisterVM`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState), [`NotSupported`](t::NotSupported).
-    pub fn crypto_unlock_task(&self) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[177]).end()
-    }
-    /// Calls `RepairVmDiskChains_Task`. Since API 9.1.0.0.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InsufficientResourcesFault`](t::InsufficientResourcesFault), [`InvalidPowerState`](t::InvalidPowerState), [`NotSupported`](t::NotSupported), [`SystemError`](t::SystemError), [`TaskInProgress`](t::TaskInProgress), [`VmConfigFault`](t::VmConfigFault).
-    pub fn repair_vm_disk_chains_task(&self) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[708]).end()
-    }
-}
-
-/// Managed object `vim.vm.check.CompatibilityChecker`. Since API 4.0.
-#[derive(Clone, Debug)]
-pub struct VirtualMachineCompatibilityChecker(m::ManagedObject);
-d::managed_object!(VirtualMachineCompatibilityChecker: m::ManagedObject, "VirtualMachineCompatibilityChecker", [
-]);
-#[allow(clippy::too_many_arguments)]
-impl VirtualMachineCompatibilityChecker {
-    /// Calls `CheckCompatibility_Task`. Since API 4.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`DatacenterMismatch`](t::DatacenterMismatch), [`InvalidArgument`](t::InvalidArgument), [`InvalidState`](t::InvalidState).
-    pub fn check_compatibility_task(&self, vm: &MoRef<m::VirtualMachine>, host: Option<&MoRef<m::HostSystem>>, pool: Option<&MoRef<m::ResourcePool>>, test_type: &[String]) -> c::Call<c::Task<Vec<t::CheckResult>>> {
-        c::CallBuilder::to(self, &METHODS[75]).arg(vm).arg(host).arg(pool).arg(test_type).end()
-    }
-    /// Calls `CheckVmConfig_Task`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`DatacenterMismatch`](t::DatacenterMismatch), [`InvalidArgument`](t::InvalidArgument).
-    pub fn check_vm_config_task(&self, spec: &t::VirtualMachineConfigSpec, vm: Option<&MoRef<m::VirtualMachine>>, host: Option<&MoRef<m::HostSystem>>, pool: Option<&MoRef<m::ResourcePool>>, test_type: &[String]) -> c::Call<c::Task<Vec<t::CheckResult>>> {
-        c::CallBuilder::to(self, &METHODS[88]).arg(spec).arg(vm).arg(host).arg(pool).arg(test_type).end()
-    }
-    /// Calls `CheckPowerOn_Task`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`DatacenterMismatch`](t::DatacenterMismatch), [`InvalidArgument`](t::InvalidArgument).
-    pub fn check_power_on_task(&self, vm: &MoRef<m::VirtualMachine>, host: Option<&MoRef<m::HostSystem>>, pool: Option<&MoRef<m::ResourcePool>>, test_type: &[String]) -> c::Call<c::Task<Vec<t::CheckResult>>> {
-        c::CallBuilder::to(self, &METHODS[85]).arg(vm).arg(host).arg(pool).arg(test_type).end()
-    }
-}
-
-/// Managed object `vim.vm.GuestCustomizationManager`. Since API 6.8.7.
-#[derive(Clone, Debug)]
-pub struct VirtualMachineGuestCustomizationManager(m::ManagedObject);
-d::managed_object!(VirtualMachineGuestCustomizationManager: m::ManagedObject, "VirtualMachineGuestCustomizationManager", [
-]);
-#[allow(clippy::too_many_arguments)]
-impl VirtualMachineGuestCustomizationManager {
-    /// Calls `CustomizeGuest_Task`. Since API 6.8.7. Takes the privilege `VirtualMachine.Provisioning.Customize`.
-    ///
-    /// Faults: [`CustomizationFault`](t::CustomizationFault), [`GuestPermissionDenied`](t::GuestPermissionDenied), [`InvalidGuestLogin`](t::InvalidGuestLogin), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn customize_guest_task(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, spec: &t::CustomizationSpec, config_params: &[d::Poly<t::OptionValue>]) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[180]).arg(vm).arg(auth).arg(spec).arg(config_params).end()
-    }
-    /// Calls `StartGuestNetwork_Task`. Since API 6.8.7. Takes the privilege `VirtualMachine.Provisioning.Customize`.
-    ///
-    /// Faults: [`CustomizationFault`](t::CustomizationFault), [`GuestPermissionDenied`](t::GuestPermissionDenied), [`InvalidGuestLogin`](t::InvalidGuestLogin), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn start_guest_network_task(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[818]).arg(vm).arg(auth).end()
-    }
-    /// Calls `AbortCustomization_Task`. Since API 6.8.7. Takes the privilege `VirtualMachine.Provisioning.Customize`.
-    ///
-    /// Faults: [`CustomizationFault`](t::CustomizationFault), [`GuestPermissionDenied`](t::GuestPermissionDenied), [`InvalidGuestLogin`](t::InvalidGuestLogin), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn abort_customization_task(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[2]).arg(vm).arg(auth).end()
-    }
-}
-
-/// Managed object `vim.vm.check.ProvisioningChecker`. Since API 4.0.
-#[derive(Clone, Debug)]
-pub struct VirtualMachineProvisioningChecker(m::ManagedObject);
-d::managed_object!(VirtualMachineProvisioningChecker: m::ManagedObject, "VirtualMachineProvisioningChecker", [
-]);
-#[allow(clippy::too_many_arguments)]
-impl VirtualMachineProvisioningChecker {
-    /// Calls `QueryVMotionCompatibilityEx_Task`. Since API 4.0. Takes the privilege `System.View`.
-    pub fn query_v_motion_compatibility_ex_task(&self, vm: &[MoRef<m::VirtualMachine>], host: &[MoRef<m::HostSystem>]) -> c::Call<c::Task<Vec<t::CheckResult>>> {
-        c::CallBuilder::to(self, &METHODS[588]).arg(vm).arg(host).end()
-    }
-    /// Calls `CheckMigrate_Task`. Since API 4.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState).
-    pub fn check_migrate_task(&self, vm: &MoRef<m::VirtualMachine>, host: Option<&MoRef<m::HostSystem>>, pool: Option<&MoRef<m::ResourcePool>>, state: Option<&t::VirtualMachinePowerState>, test_type: &[String]) -> c::Call<c::Task<Vec<t::CheckResult>>> {
-        c::CallBuilder::to(self, &METHODS[84]).arg(vm).arg(host).arg(pool).arg(state).arg(test_type).end()
-    }
-    /// Calls `CheckRelocate_Task`. Since API 4.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState).
-    pub fn check_relocate_task(&self, vm: &MoRef<m::VirtualMachine>, spec: &t::VirtualMachineRelocateSpec, test_type: &[String]) -> c::Call<c::Task<Vec<t::CheckResult>>> {
-        c::CallBuilder::to(self, &METHODS[87]).arg(vm).arg(spec).arg(test_type).end()
-    }
-    /// Calls `CheckClone_Task`. Since API 4.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState).
-    pub fn check_clone_task(&self, vm: &MoRef<m::VirtualMachine>, folder: &MoRef<m::Folder>, name: &str, spec: &t::VirtualMachineCloneSpec, test_type: &[String]) -> c::Call<c::Task<Vec<t::CheckResult>>> {
-        c::CallBuilder::to(self, &METHODS[74]).arg(vm).arg(folder).arg(name).arg(spec).arg(test_type).end()
-    }
-    /// Calls `CheckInstantClone_Task`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidState`](t::InvalidState).
-    pub fn check_instant_clone_task(&self, vm: &MoRef<m::VirtualMachine>, spec: &t::VirtualMachineInstantCloneSpec, test_type: &[String]) -> c::Call<c::Task<Vec<t::CheckResult>>> {
-        c::CallBuilder::to(self, &METHODS[82]).arg(vm).arg(spec).arg(test_type).end()
-    }
-}
-
-/// Managed object `vim.vm.Snapshot`. Since API 2.5.
-#[derive(Clone, Debug)]
-pub struct VirtualMachineSnapshot(m::ExtensibleManagedObject);
-d::managed_object!(VirtualMachineSnapshot: m::ExtensibleManagedObject, "VirtualMachineSnapshot", [
-    "config" "VirtualMachineConfigInfo" 0 None,
-    "childSnapshot" "ManagedObjectReference[]" 4 None,
-    "vm" "ManagedObjectReference" 8 None,
-]);
-#[allow(clippy::too_many_arguments)]
-impl VirtualMachineSnapshot {
-    /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
-    pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
-    /// Property `childSnapshot`. Since API 4.1.
-    pub const CHILD_SNAPSHOT: p::Property<Self, Vec<MoRef<m::VirtualMachineSnapshot>>> = p::Property::new("childSnapshot");
-    /// Property `config`. Since API 2.5.
-    pub const CONFIG: p::Property<Self, t::VirtualMachineConfigInfo> = p::Property::new("config");
-    /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
-    pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
-    /// Property `vm`. Since API 6.0.
-    pub const VM: p::Property<Self, MoRef<m::VirtualMachine>> = p::Property::new("vm");
-    /// Calls `RevertToSnapshot_Task`. Since API 2.5. Takes the privilege `VirtualMachine.State.RevertToSnapshot`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InsufficientResourcesFault`](t::InsufficientResourcesFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress), [`VmConfigFault`](t::VmConfigFault).
-    pub fn revert_to_snapshot_task(&self, host: Option<&MoRef<m::HostSystem>>, suppress_power_on: Option<bool>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[773]).arg(host).arg(suppress_power_on).end()
-    }
-    /// Calls `RemoveSnapshot_Task`. Since API 2.5. Takes the privilege `VirtualMachine.State.RemoveSnapshot`.
-    ///
-    /// Faults: [`TaskInProgress`](t::TaskInProgress).
-    pub fn remove_snapshot_task(&self, remove_children: bool, consolidate: Option<bool>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[695]).arg(remove_children).arg(consolidate).end()
-    }
-    /// Calls `RenameSnapshot`. Since API 2.5. Takes the privilege `VirtualMachine.State.RenameSnapshot`.
-    ///
-    /// Faults: [`InvalidName`](t::InvalidName), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn rename_snapshot(&self, name: Option<&str>, description: Option<&str>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[703]).arg(name).arg(description).end()
-    }
-    /// Calls `ExportSnapshot`. Since API 5.5. Takes the privilege `VApp.Export`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
-    pub fn export_snapshot(&self) -> c::Call<MoRef<m::HttpNfcLease>> {
-        c::CallBuilder::to(self, &METHODS[284]).end()
-    }
-}
-
-/// Managed object `vim.VirtualizationManager`. Since API 2.5.
-#[derive(Clone, Debug)]
-pub struct VirtualizationManager(m::ManagedObject);
-d::managed_object!(VirtualizationManager: m::ManagedObject, "VirtualizationManager", [
-]);
-
-/// Managed object `vim.dvs.VmwareDistributedVirtualSwitch`. Since API 4.0.
-#[derive(Clone, Debug)]
-pub struct VmwareDistributedVirtualSwitch(m::DistributedVirtualSwitch);
-d::managed_object!(VmwareDistributedVirtualSwitch: m::DistributedVirtualSwitch, "VmwareDistributedVirtualSwitch", [
-]);
-#[allow(clippy::too_many_arguments)]
-impl VmwareDistributedVirtualSwitch {
-    /// Property `alarmActionsEnabled`. Since API 4.0. Takes the privilege `System.Read`.
-    pub const ALARM_ACTIONS_ENABLED: p::Property<Self, bool> = p::Property::new("alarmActionsEnabled");
-    /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
-    pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
-    /// Property `capability`. Since API 4.0.
-    pub const CAPABILITY: p::Property<Self, t::DVSCapability> = p::Property::new("capability");
-    /// Property `config`. Since API 4.0.
-    pub const CONFIG: p::Property<Self, d::Poly<t::DVSConfigInfo>> = p::Property::new("config");
-    /// Property `configIssue`. Since API 2.5.
-    pub const CONFIG_ISSUE: p::Property<Self, Vec<d::Poly<t::Event>>> = p::Property::new("configIssue");
-    /// Property `configStatus`. Since API 2.5.
-    pub const CONFIG_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("configStatus");
-    /// Property `customValue`. Since API 2.5. Takes the privilege `System.View`.
-    pub const CUSTOM_VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("customValue");
-    /// Property `declaredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
-    pub const DECLARED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("declaredAlarmState");
-    /// Property `disabledMethod`. Since API 2.5.
-    pub const DISABLED_METHOD: p::Property<Self, Vec<String>> = p::Property::new("disabledMethod");
-    /// Property `effectiveRole`. Since API 2.5. Takes the privilege `System.View`.
-    pub const EFFECTIVE_ROLE: p::Property<Self, Vec<i32>> = p::Property::new("effectiveRole");
-    /// Property `name`. Since API 2.5. Takes the privilege `System.View`.
-    pub const NAME: p::Property<Self, String> = p::Property::new("name");
-    /// Property `networkResourcePool`. Since API 4.1.
-    pub const NETWORK_RESOURCE_POOL: p::Property<Self, Vec<t::DVSNetworkResourcePool>> = p::Property::new("networkResourcePool");
-    /// Property `overallStatus`. Since API 2.5.
-    pub const OVERALL_STATUS: p::Property<Self, t::ManagedEntityStatus> = p::Property::new("overallStatus");
-    /// Property `parent`. Since API 2.5. Takes the privilege `System.View`.
-    pub const PARENT: p::Property<Self, MoRef<m::ManagedEntity>> = p::Property::new("parent");
-    /// Property `permission`. Since API 2.5.
-    pub const PERMISSION: p::Property<Self, Vec<t::Permission>> = p::Property::new("permission");
-    /// Property `portgroup`. Since API 4.0.
-    pub const PORTGROUP: p::Property<Self, Vec<MoRef<m::DistributedVirtualPortgroup>>> = p::Property::new("portgroup");
-    /// Property `recentTask`. Since API 2.5.
-    pub const RECENT_TASK: p::Property<Self, Vec<MoRef<m::Task>>> = p::Property::new("recentTask");
-    /// Property `runtime`. Since API 5.1.
-    pub const RUNTIME: p::Property<Self, t::DVSRuntimeInfo> = p::Property::new("runtime");
-    /// Property `summary`. Since API 4.0.
-    pub const SUMMARY: p::Property<Self, t::DVSSummary> = p::Property::new("summary");
-    /// Property `tag`. Since API 4.0. Takes the privilege `System.View`.
-    pub const TAG: p::Property<Self, Vec<t::Tag>> = p::Property::new("tag");
-    /// Property `triggeredAlarmState`. Since API 2.5. Takes the privilege `System.View`.
-    pub const TRIGGERED_ALARM_STATE: p::Property<Self, Vec<t::AlarmState>> = p::Property::new("triggeredAlarmState");
-    /// Property `uuid`. Since API 4.0.
-    pub const UUID: p::Property<Self, String> = p::Property::new("uuid");
-    /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
-    pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
-    /// Calls `UpdateDVSLacpGroupConfig_Task`. Since API 5.5. Takes the privilege `DVSwitch.Modify`.
-    ///
-    /// Faults: [`DvsFault`](t::DvsFault).
-    pub fn update_dvs_lacp_group_config_task(&self, lacp_group_spec: &[t::VMwareDvsLacpGroupSpec]) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[866]).arg(lacp_group_spec).end()
-    }
-}
-
-/// Managed object `vim.VsanUpgradeSystem`. Since API 6.0.
-#[derive(Clone, Debug)]
-pub struct VsanUpgradeSystem(m::ManagedObject);
-d::managed_object!(VsanUpgradeSystem: m::ManagedObject, "VsanUpgradeSystem", [
-]);
-#[allow(clippy::too_many_arguments)]
-impl VsanUpgradeSystem {
-    /// Calls `PerformVsanUpgradePreflightCheck`. Since API 6.0. Takes the privilege `System.Read`.
-    ///
-    /// Faults: [`VsanFault`](t::VsanFault).
-    pub fn perform_vsan_upgrade_preflight_check(&self, cluster: &MoRef<m::ClusterComputeResource>, downgrade_format: Option<bool>) -> c::Call<t::VsanUpgradeSystemPreflightCheckResult> {
-        c::CallBuilder::to(self, &METHODS[465]).arg(cluster).arg(downgrade_format).end()
-    }
-    /// Calls `QueryVsanUpgradeStatus`. Since API 6.0. Takes the privilege `System.Read`.
-    ///
-    /// Faults: [`VsanFault`](t::VsanFault).
-    pub fn query_vsan_upgrade_status(&self, cluster: &MoRef<m::ClusterComputeResource>) -> c::Call<t::VsanUpgradeSystemUpgradeStatus> {
-        c::CallBuilder::to(self, &METHODS[601]).arg(cluster).end()
-    }
-    /// Calls `PerformVsanUpgrade_Task`. Since API 6.0. Takes the privilege `System.Read`.
-    ///
-    /// Faults: [`VsanFault`](t::VsanFault).
-    pub fn perform_vsan_upgrade_task(&self, cluster: &MoRef<m::ClusterComputeResource>, perform_object_upgrade: Option<bool>, downgrade_format: Option<bool>, allow_reduced_redundancy: Option<bool>, exclude_hosts: &[MoRef<m::HostSystem>]) -> c::Call<c::Task<t::VsanUpgradeSystemUpgradeStatus>> {
-        c::CallBuilder::to(self, &METHODS[466]).arg(cluster).arg(perform_object_upgrade).arg(downgrade_format).arg(allow_reduced_redundancy).arg(exclude_hosts).end()
     }
 }

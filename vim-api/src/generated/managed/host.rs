@@ -10,6 +10,8 @@ use crate::moref::MoRef;
 use crate::property as p;
 
 /// Managed object `vim.host.HostAccessManager`. Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HostAccessManager.html)
 #[derive(Clone, Debug)]
 pub struct HostAccessManager(m::ManagedObject);
 d::managed_object!(HostAccessManager: m::ManagedObject, "HostAccessManager", [
@@ -18,46 +20,64 @@ d::managed_object!(HostAccessManager: m::ManagedObject, "HostAccessManager", [
 #[allow(clippy::too_many_arguments)]
 impl HostAccessManager {
     /// Property `lockdownMode`. Since API 6.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HostAccessManager.html#lockdownMode)
     pub const LOCKDOWN_MODE: p::Property<Self, t::HostLockdownMode> = p::Property::new("lockdownMode");
     /// Calls `RetrieveHostAccessControlEntries`. Since API 6.0. Takes the privilege `Global.Settings`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HostAccessManager.html#retrieveAccessEntries)
     pub fn retrieve_host_access_control_entries(&self) -> c::Call<Vec<t::HostAccessControlEntry>> {
         c::CallBuilder::to(self, &METHODS[748]).end()
     }
     /// Calls `ChangeAccessMode`. Since API 6.0. Takes the privilege `Global.Settings`.
     ///
     /// Faults: [`AuthMinimumAdminPermission`](t::AuthMinimumAdminPermission), [`UserNotFound`](t::UserNotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HostAccessManager.html#changeAccessMode)
     pub fn change_access_mode(&self, principal: &str, is_group: bool, access_mode: &t::HostAccessMode) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[65]).arg(principal).arg(is_group).arg(access_mode).end()
     }
     /// Calls `QuerySystemUsers`. Since API 6.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HostAccessManager.html#querySystemUsers)
     pub fn query_system_users(&self) -> c::Call<Vec<String>> {
         c::CallBuilder::to(self, &METHODS[579]).end()
     }
     /// Calls `UpdateSystemUsers`. Since API 6.0. Takes the privilege `Global.Settings`.
     ///
     /// Faults: [`UserNotFound`](t::UserNotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HostAccessManager.html#updateSystemUsers)
     pub fn update_system_users(&self, users: &[String]) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[920]).arg(users).end()
     }
     /// Calls `QueryLockdownExceptions`. Since API 6.0. Takes the privilege `Global.Settings`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HostAccessManager.html#queryLockdownExceptions)
     pub fn query_lockdown_exceptions(&self) -> c::Call<Vec<String>> {
         c::CallBuilder::to(self, &METHODS[544]).end()
     }
     /// Calls `UpdateLockdownExceptions`. Since API 6.0. Takes the privilege `Global.Settings`.
     ///
     /// Faults: [`AuthMinimumAdminPermission`](t::AuthMinimumAdminPermission), [`UserNotFound`](t::UserNotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HostAccessManager.html#updateLockdownExceptions)
     pub fn update_lockdown_exceptions(&self, users: &[String]) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[899]).arg(users).end()
     }
     /// Calls `ChangeLockdownMode`. Since API 6.0. Takes the privilege `Host.Config.Settings`.
     ///
     /// Faults: [`AuthMinimumAdminPermission`](t::AuthMinimumAdminPermission).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HostAccessManager.html#changeLockdownMode)
     pub fn change_lockdown_mode(&self, mode: &t::HostLockdownMode) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[68]).arg(mode).end()
     }
 }
 
 /// Managed object `vim.host.ActiveDirectoryAuthentication`. Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ActiveDirectoryAuthentication.html)
 #[derive(Clone, Debug)]
 pub struct HostActiveDirectoryAuthentication(m::HostDirectoryStore);
 d::managed_object!(HostActiveDirectoryAuthentication: m::HostDirectoryStore, "HostActiveDirectoryAuthentication", [
@@ -65,80 +85,108 @@ d::managed_object!(HostActiveDirectoryAuthentication: m::HostDirectoryStore, "Ho
 #[allow(clippy::too_many_arguments)]
 impl HostActiveDirectoryAuthentication {
     /// Property `info`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AuthenticationStore.html#info)
     pub const INFO: p::Property<Self, d::Poly<t::HostAuthenticationStoreInfo>> = p::Property::new("info");
     /// Calls `JoinDomain_Task`. Since API 4.1. Takes the privilege `Host.Config.AuthenticationStore`.
     ///
     /// Faults: [`ActiveDirectoryFault`](t::ActiveDirectoryFault), [`HostConfigFault`](t::HostConfigFault), [`InvalidLogin`](t::InvalidLogin), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ActiveDirectoryAuthentication.html#joinDomain)
     pub fn join_domain_task(&self, domain_name: &str, user_name: &str, password: &str) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[403]).arg(domain_name).arg(user_name).arg(password).end()
     }
     /// Calls `JoinDomainWithCAM_Task`. Since API 5.0. Takes the privilege `Host.Config.AuthenticationStore`.
     ///
     /// Faults: [`ActiveDirectoryFault`](t::ActiveDirectoryFault), [`HostConfigFault`](t::HostConfigFault), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ActiveDirectoryAuthentication.html#joinDomainWithCAM)
     pub fn join_domain_with_cam_task(&self, domain_name: &str, cam_server: &str) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[402]).arg(domain_name).arg(cam_server).end()
     }
     /// Calls `ImportCertificateForCAM_Task`. Since API 5.0. Takes the privilege `Host.Config.AuthenticationStore`.
     ///
     /// Faults: [`ActiveDirectoryFault`](t::ActiveDirectoryFault), [`FileNotFound`](t::FileNotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ActiveDirectoryAuthentication.html#importCertificateForCAM)
     pub fn import_certificate_for_cam_task(&self, cert_path: &str, cam_server: &str) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[382]).arg(cert_path).arg(cam_server).end()
     }
     /// Calls `LeaveCurrentDomain_Task`. Since API 4.1. Takes the privilege `Host.Config.AuthenticationStore`.
     ///
     /// Faults: [`ActiveDirectoryFault`](t::ActiveDirectoryFault), [`AuthMinimumAdminPermission`](t::AuthMinimumAdminPermission), [`InvalidState`](t::InvalidState), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ActiveDirectoryAuthentication.html#leaveCurrentDomain)
     pub fn leave_current_domain_task(&self, force: bool) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[404]).arg(force).end()
     }
     /// Calls `EnableSmartCardAuthentication`. Since API 6.0. Takes the privilege `Host.Config.AuthenticationStore`.
     ///
     /// Faults: [`ActiveDirectoryFault`](t::ActiveDirectoryFault), [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ActiveDirectoryAuthentication.html#enableSmartCardAuthentication)
     pub fn enable_smart_card_authentication(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[268]).end()
     }
     /// Calls `InstallSmartCardTrustAnchor`. Since API 6.0. Takes the privilege `Host.Config.AuthenticationStore`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ActiveDirectoryAuthentication.html#installSmartCardTrustAnchor)
     pub fn install_smart_card_trust_anchor(&self, cert: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[396]).arg(cert).end()
     }
     /// Calls `ReplaceSmartCardTrustAnchors`. Since API 6.0. Takes the privilege `Host.Config.AuthenticationStore`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ActiveDirectoryAuthentication.html#replaceSmartCardTrustAnchors)
     pub fn replace_smart_card_trust_anchors(&self, certs: &[String]) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[710]).arg(certs).end()
     }
     /// Calls `RemoveSmartCardTrustAnchor`. Since API 6.0. Takes the privilege `Host.Config.AuthenticationStore`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ActiveDirectoryAuthentication.html#removeSmartCardTrustAnchor)
     pub fn remove_smart_card_trust_anchor(&self, issuer: &str, serial: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[692]).arg(issuer).arg(serial).end()
     }
     /// Calls `RemoveSmartCardTrustAnchorByFingerprint`. Since API 6.0. Takes the privilege `Host.Config.AuthenticationStore`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ActiveDirectoryAuthentication.html#removeSmartCardTrustAnchorByFingerprint)
     pub fn remove_smart_card_trust_anchor_by_fingerprint(&self, fingerprint: &str, digest: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[693]).arg(fingerprint).arg(digest).end()
     }
     /// Calls `RemoveSmartCardTrustAnchorCertificate`. Since API 9.0.0.0. Takes the privilege `Host.Config.AuthenticationStore`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ActiveDirectoryAuthentication.html#removeSmartCardTrustAnchorCertificate)
     pub fn remove_smart_card_trust_anchor_certificate(&self, certificate: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[694]).arg(certificate).end()
     }
     /// Calls `ListSmartCardTrustAnchors`. Since API 6.0. Takes the privilege `Host.Config.AuthenticationStore`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ActiveDirectoryAuthentication.html#listSmartCardTrustAnchors)
     pub fn list_smart_card_trust_anchors(&self) -> c::Call<Vec<String>> {
         c::CallBuilder::to(self, &METHODS[416]).end()
     }
     /// Calls `DisableSmartCardAuthentication`. Since API 6.0. Takes the privilege `Host.Config.AuthenticationStore`.
     ///
     /// Faults: [`ActiveDirectoryFault`](t::ActiveDirectoryFault), [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ActiveDirectoryAuthentication.html#disableSmartCardAuthentication)
     pub fn disable_smart_card_authentication(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[243]).end()
     }
 }
 
 /// Managed object `vim.host.AssignableHardwareManager`. Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AssignableHardwareManager.html)
 #[derive(Clone, Debug)]
 pub struct HostAssignableHardwareManager(m::ManagedObject);
 d::managed_object!(HostAssignableHardwareManager: m::ManagedObject, "HostAssignableHardwareManager", [
@@ -148,30 +196,44 @@ d::managed_object!(HostAssignableHardwareManager: m::ManagedObject, "HostAssigna
 #[allow(clippy::too_many_arguments)]
 impl HostAssignableHardwareManager {
     /// Property `binding`. Since API 7.0.0.0. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AssignableHardwareManager.html#binding)
     pub const BINDING: p::Property<Self, Vec<t::HostAssignableHardwareBinding>> = p::Property::new("binding");
     /// Property `config`. Since API 7.0.0.0. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AssignableHardwareManager.html#config)
     pub const CONFIG: p::Property<Self, t::HostAssignableHardwareConfig> = p::Property::new("config");
     /// Calls `DownloadDescriptionTree`. Since API 7.0.0.0. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AssignableHardwareManager.html#downloadDescriptionTree)
     pub fn download_description_tree(&self) -> c::Call<d::Binary> {
         c::CallBuilder::to(self, &METHODS[251]).end()
     }
     /// Calls `RetrieveDynamicPassthroughInfo`. Since API 7.0.0.0. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AssignableHardwareManager.html#retrieveDynamicPassthroughInfo)
     pub fn retrieve_dynamic_passthrough_info(&self) -> c::Call<Vec<t::VirtualMachineDynamicPassthroughInfo>> {
         c::CallBuilder::to(self, &METHODS[743]).end()
     }
     /// Calls `RetrieveVendorDeviceGroupInfo`. Since API 8.0.0.1. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AssignableHardwareManager.html#retrieveVendorDeviceGroupInfo)
     pub fn retrieve_vendor_device_group_info(&self) -> c::Call<Vec<t::VirtualMachineVendorDeviceGroupInfo>> {
         c::CallBuilder::to(self, &METHODS[769]).end()
     }
     /// Calls `UpdateAssignableHardwareConfig`. Since API 7.0.0.0. Takes the privilege `Host.Config.Settings`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AssignableHardwareManager.html#updateConfig)
     pub fn update_assignable_hardware_config(&self, config: &t::HostAssignableHardwareConfig) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[856]).arg(config).end()
     }
 }
 
 /// Managed object `vim.host.AuthenticationManager`. Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AuthenticationManager.html)
 #[derive(Clone, Debug)]
 pub struct HostAuthenticationManager(m::ManagedObject);
 d::managed_object!(HostAuthenticationManager: m::ManagedObject, "HostAuthenticationManager", [
@@ -181,12 +243,18 @@ d::managed_object!(HostAuthenticationManager: m::ManagedObject, "HostAuthenticat
 #[allow(clippy::too_many_arguments)]
 impl HostAuthenticationManager {
     /// Property `info`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AuthenticationManager.html#info)
     pub const INFO: p::Property<Self, t::HostAuthenticationManagerInfo> = p::Property::new("info");
     /// Property `supportedStore`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AuthenticationManager.html#supportedStore)
     pub const SUPPORTED_STORE: p::Property<Self, Vec<MoRef<m::HostAuthenticationStore>>> = p::Property::new("supportedStore");
 }
 
 /// Managed object `vim.host.AuthenticationStore`. Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AuthenticationStore.html)
 #[derive(Clone, Debug)]
 pub struct HostAuthenticationStore(m::ManagedObject);
 d::managed_object!(HostAuthenticationStore: m::ManagedObject, "HostAuthenticationStore", [
@@ -195,10 +263,14 @@ d::managed_object!(HostAuthenticationStore: m::ManagedObject, "HostAuthenticatio
 #[allow(clippy::too_many_arguments)]
 impl HostAuthenticationStore {
     /// Property `info`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AuthenticationStore.html#info)
     pub const INFO: p::Property<Self, d::Poly<t::HostAuthenticationStoreInfo>> = p::Property::new("info");
 }
 
 /// Managed object `vim.host.AutoStartManager`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AutoStartManager.html)
 #[derive(Clone, Debug)]
 pub struct HostAutoStartManager(m::ManagedObject);
 d::managed_object!(HostAutoStartManager: m::ManagedObject, "HostAutoStartManager", [
@@ -207,22 +279,32 @@ d::managed_object!(HostAutoStartManager: m::ManagedObject, "HostAutoStartManager
 #[allow(clippy::too_many_arguments)]
 impl HostAutoStartManager {
     /// Property `config`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AutoStartManager.html#config)
     pub const CONFIG: p::Property<Self, t::HostAutoStartManagerConfig> = p::Property::new("config");
     /// Calls `ReconfigureAutostart`. Since API 2.5. Takes the privilege `Host.Config.AutoStart`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AutoStartManager.html#reconfigure)
     pub fn reconfigure_autostart(&self, spec: &t::HostAutoStartManagerConfig) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[618]).arg(spec).end()
     }
     /// Calls `AutoStartPowerOn`. Since API 2.5. Takes the privilege `Host.Config.AutoStart`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AutoStartManager.html#autoPowerOn)
     pub fn auto_start_power_on(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[49]).end()
     }
     /// Calls `AutoStartPowerOff`. Since API 2.5. Takes the privilege `Host.Config.AutoStart`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AutoStartManager.html#autoPowerOff)
     pub fn auto_start_power_off(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[48]).end()
     }
 }
 
 /// Managed object `vim.host.BootDeviceSystem`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.BootDeviceSystem.html)
 #[derive(Clone, Debug)]
 pub struct HostBootDeviceSystem(m::ManagedObject);
 d::managed_object!(HostBootDeviceSystem: m::ManagedObject, "HostBootDeviceSystem", [
@@ -230,16 +312,22 @@ d::managed_object!(HostBootDeviceSystem: m::ManagedObject, "HostBootDeviceSystem
 #[allow(clippy::too_many_arguments)]
 impl HostBootDeviceSystem {
     /// Calls `QueryBootDevices`. Since API 2.5. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.BootDeviceSystem.html#queryBootDevices)
     pub fn query_boot_devices(&self) -> c::Call<Option<t::HostBootDeviceInfo>> {
         c::CallBuilder::to(self, &METHODS[490]).end()
     }
     /// Calls `UpdateBootDevice`. Since API 2.5. Takes the privilege `Host.Config.Maintenance`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.BootDeviceSystem.html#updateBootDevice)
     pub fn update_boot_device(&self, key: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[859]).arg(key).end()
     }
 }
 
 /// Managed object `vim.host.CacheConfigurationManager`. Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CacheConfigurationManager.html)
 #[derive(Clone, Debug)]
 pub struct HostCacheConfigurationManager(m::ManagedObject);
 d::managed_object!(HostCacheConfigurationManager: m::ManagedObject, "HostCacheConfigurationManager", [
@@ -248,14 +336,20 @@ d::managed_object!(HostCacheConfigurationManager: m::ManagedObject, "HostCacheCo
 #[allow(clippy::too_many_arguments)]
 impl HostCacheConfigurationManager {
     /// Property `cacheConfigurationInfo`. Since API 5.0. Takes the privilege `Host.Config.AdvancedConfig`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CacheConfigurationManager.html#cacheConfigurationInfo)
     pub const CACHE_CONFIGURATION_INFO: p::Property<Self, Vec<t::HostCacheConfigurationInfo>> = p::Property::new("cacheConfigurationInfo");
     /// Calls `ConfigureHostCache_Task`. Since API 5.0. Takes the privilege `Host.Config.AdvancedConfig`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CacheConfigurationManager.html#configureCache)
     pub fn configure_host_cache_task(&self, spec: &t::HostCacheConfigurationSpec) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[108]).arg(spec).end()
     }
 }
 
 /// Managed object `vim.host.CertificateManager`. Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CertificateManager.html)
 #[derive(Clone, Debug)]
 pub struct HostCertificateManager(m::ManagedObject);
 d::managed_object!(HostCertificateManager: m::ManagedObject, "HostCertificateManager", [
@@ -264,60 +358,82 @@ d::managed_object!(HostCertificateManager: m::ManagedObject, "HostCertificateMan
 #[allow(clippy::too_many_arguments)]
 impl HostCertificateManager {
     /// Property `certificateInfo`. Since API 6.0. Takes the privilege `Certificate.Manage`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CertificateManager.html#certificateInfo)
     pub const CERTIFICATE_INFO: p::Property<Self, t::HostCertificateManagerCertificateInfo> = p::Property::new("certificateInfo");
     /// Calls `RetrieveCertificateInfoList`. Since API 8.0.1.0. Takes the privilege `Certificate.Manage`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CertificateManager.html#retrieveCertificateInfoList)
     pub fn retrieve_certificate_info_list(&self) -> c::Call<Vec<t::HostCertificateManagerCertificateInfo>> {
         c::CallBuilder::to(self, &METHODS[737]).end()
     }
     /// Calls `GenerateCertificateSigningRequest`. Since API 6.0. Takes the privilege `Certificate.Manage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CertificateManager.html#generateCertificateSigningRequest)
     pub fn generate_certificate_signing_request(&self, use_ip_address_as_common_name: bool, spec: Option<&t::HostCertificateManagerCertificateSpec>) -> c::Call<String> {
         c::CallBuilder::to(self, &METHODS[312]).arg(use_ip_address_as_common_name).arg(spec).end()
     }
     /// Calls `GenerateCertificateSigningRequestByDn`. Since API 6.0. Takes the privilege `Certificate.Manage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CertificateManager.html#generateCertificateSigningRequestByDn)
     pub fn generate_certificate_signing_request_by_dn(&self, distinguished_name: &str, spec: Option<&t::HostCertificateManagerCertificateSpec>) -> c::Call<String> {
         c::CallBuilder::to(self, &METHODS[313]).arg(distinguished_name).arg(spec).end()
     }
     /// Calls `ProvisionServerPrivateKey`. Since API 8.0.3.0. Takes the privilege `Certificate.Manage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CertificateManager.html#provisionServerPrivateKey)
     pub fn provision_server_private_key(&self, key: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[479]).arg(key).end()
     }
     /// Calls `InstallServerCertificate`. Since API 6.0. Takes the privilege `Certificate.Manage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CertificateManager.html#installServerCertificate)
     pub fn install_server_certificate(&self, cert: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[395]).arg(cert).end()
     }
     /// Calls `ReplaceCACertificatesAndCRLs`. Since API 6.0. Takes the privilege `Certificate.Manage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CertificateManager.html#replaceCACertificatesAndCRLs)
     pub fn replace_ca_certificates_and_crls(&self, ca_cert: &[String], ca_crl: &[String]) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[709]).arg(ca_cert).arg(ca_crl).end()
     }
     /// Calls `NotifyAffectedServices`. Since API 6.0. Takes the privilege `Certificate.Manage`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CertificateManager.html#notifyAffectedServices)
     pub fn notify_affected_services(&self, services: &[String]) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[460]).arg(services).end()
     }
     /// Calls `ListCACertificates`. Since API 6.0. Takes the privilege `Certificate.Manage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CertificateManager.html#listCACertificates)
     pub fn list_ca_certificates(&self) -> c::Call<Vec<String>> {
         c::CallBuilder::to(self, &METHODS[406]).end()
     }
     /// Calls `ListCACertificateRevocationLists`. Since API 6.0. Takes the privilege `Certificate.Manage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CertificateManager.html#listCACertificateRevocationLists)
     pub fn list_ca_certificate_revocation_lists(&self) -> c::Call<Vec<String>> {
         c::CallBuilder::to(self, &METHODS[405]).end()
     }
 }
 
 /// Managed object `vim.host.CpuSchedulerSystem`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CpuSchedulerSystem.html)
 #[derive(Clone, Debug)]
 pub struct HostCpuSchedulerSystem(m::ExtensibleManagedObject);
 d::managed_object!(HostCpuSchedulerSystem: m::ExtensibleManagedObject, "HostCpuSchedulerSystem", [
@@ -327,24 +443,38 @@ d::managed_object!(HostCpuSchedulerSystem: m::ExtensibleManagedObject, "HostCpuS
 #[allow(clippy::too_many_arguments)]
 impl HostCpuSchedulerSystem {
     /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#availableField)
     pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
     /// Property `cpuSchedulerInfo`. Since API 8.0.3.0.
-    pub const CPU_SCHEDULER_INFO: p::Property<Self, t::HostCpuSchedulerInfo> = p::Property::new("cpuSchedulerInfo");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CpuSchedulerSystem.html#cpuSchedulerInfo)
+    pub const CPU_SCHEDULER_INFO: p::Property<Self, t::HostCpuSchedulerInfo, p::Optional> = p::Property::new("cpuSchedulerInfo");
     /// Property `hyperthreadInfo`. Since API 2.5.
-    pub const HYPERTHREAD_INFO: p::Property<Self, t::HostHyperThreadScheduleInfo> = p::Property::new("hyperthreadInfo");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CpuSchedulerSystem.html#hyperthreadInfo)
+    pub const HYPERTHREAD_INFO: p::Property<Self, t::HostHyperThreadScheduleInfo, p::Optional> = p::Property::new("hyperthreadInfo");
     /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#value)
     pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
     /// Calls `EnableHyperThreading`. Since API 2.5. Takes the privilege `Host.Config.HyperThreading`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CpuSchedulerSystem.html#enableHyperThreading)
     pub fn enable_hyper_threading(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[262]).end()
     }
     /// Calls `DisableHyperThreading`. Since API 2.5. Takes the privilege `Host.Config.HyperThreading`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CpuSchedulerSystem.html#disableHyperThreading)
     pub fn disable_hyper_threading(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[238]).end()
     }
 }
 
 /// Managed object `vim.host.DatastoreBrowser`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreBrowser.html)
 #[derive(Clone, Debug)]
 pub struct HostDatastoreBrowser(m::ManagedObject);
 d::managed_object!(HostDatastoreBrowser: m::ManagedObject, "HostDatastoreBrowser", [
@@ -354,30 +484,42 @@ d::managed_object!(HostDatastoreBrowser: m::ManagedObject, "HostDatastoreBrowser
 #[allow(clippy::too_many_arguments)]
 impl HostDatastoreBrowser {
     /// Property `datastore`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreBrowser.html#datastore)
     pub const DATASTORE: p::Property<Self, Vec<MoRef<m::Datastore>>> = p::Property::new("datastore");
     /// Property `supportedType`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreBrowser.html#supportedType)
     pub const SUPPORTED_TYPE: p::Property<Self, Vec<d::Poly<t::FileQuery>>> = p::Property::new("supportedType");
     /// Calls `SearchDatastore_Task`. Since API 2.5.
     ///
     /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreBrowser.html#search)
     pub fn search_datastore_task(&self, datastore_path: &str, search_spec: Option<&t::HostDatastoreBrowserSearchSpec>) -> c::Call<c::Task<t::HostDatastoreBrowserSearchResults>> {
         c::CallBuilder::to(self, &METHODS[783]).arg(datastore_path).arg(search_spec).end()
     }
     /// Calls `SearchDatastoreSubFolders_Task`. Since API 2.5.
     ///
     /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreBrowser.html#searchSubFolders)
     pub fn search_datastore_sub_folders_task(&self, datastore_path: &str, search_spec: Option<&t::HostDatastoreBrowserSearchSpec>) -> c::Call<c::Task<Vec<t::HostDatastoreBrowserSearchResults>>> {
         c::CallBuilder::to(self, &METHODS[782]).arg(datastore_path).arg(search_spec).end()
     }
     /// Calls `DeleteFile`. Since API 2.5. Takes the privilege `Datastore.DeleteFile`.
     ///
     /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreBrowser.html#deleteFile)
     pub fn delete_file(&self, datastore_path: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[196]).arg(datastore_path).end()
     }
 }
 
 /// Managed object `vim.host.DatastoreSystem`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html)
 #[derive(Clone, Debug)]
 pub struct HostDatastoreSystem(m::ManagedObject);
 d::managed_object!(HostDatastoreSystem: m::ManagedObject, "HostDatastoreSystem", [
@@ -387,136 +529,184 @@ d::managed_object!(HostDatastoreSystem: m::ManagedObject, "HostDatastoreSystem",
 #[allow(clippy::too_many_arguments)]
 impl HostDatastoreSystem {
     /// Property `capabilities`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#capabilities)
     pub const CAPABILITIES: p::Property<Self, t::HostDatastoreSystemCapabilities> = p::Property::new("capabilities");
     /// Property `datastore`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#datastore)
     pub const DATASTORE: p::Property<Self, Vec<MoRef<m::Datastore>>> = p::Property::new("datastore");
     /// Calls `UpdateLocalSwapDatastore`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`DatastoreNotWritableOnHost`](t::DatastoreNotWritableOnHost), [`InaccessibleDatastore`](t::InaccessibleDatastore).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#updateLocalSwapDatastore)
     pub fn update_local_swap_datastore(&self, datastore: Option<&MoRef<m::Datastore>>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[898]).arg(datastore).end()
     }
     /// Calls `QueryAvailableDisksForVmfs`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#queryAvailableDisksForVmfs)
     pub fn query_available_disks_for_vmfs(&self, datastore: Option<&MoRef<m::Datastore>>) -> c::Call<Vec<t::HostScsiDisk>> {
         c::CallBuilder::to(self, &METHODS[484]).arg(datastore).end()
     }
     /// Calls `QueryVmfsDatastoreCreateOptions`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#queryVmfsDatastoreCreateOptions)
     pub fn query_vmfs_datastore_create_options(&self, device_path: &str, vmfs_major_version: Option<i32>) -> c::Call<Vec<t::VmfsDatastoreOption>> {
         c::CallBuilder::to(self, &METHODS[594]).arg(device_path).arg(vmfs_major_version).end()
     }
     /// Calls `CreateVmfsDatastore`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`DuplicateName`](t::DuplicateName), [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#createVmfsDatastore)
     pub fn create_vmfs_datastore(&self, spec: &t::VmfsDatastoreCreateSpec) -> c::Call<MoRef<m::Datastore>> {
         c::CallBuilder::to(self, &METHODS[172]).arg(spec).end()
     }
     /// Calls `QueryVmfsDatastoreExtendOptions`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#queryVmfsDatastoreExtendOptions)
     pub fn query_vmfs_datastore_extend_options(&self, datastore: &MoRef<m::Datastore>, device_path: &str, suppress_expand_candidates: Option<bool>) -> c::Call<Vec<t::VmfsDatastoreOption>> {
         c::CallBuilder::to(self, &METHODS[596]).arg(datastore).arg(device_path).arg(suppress_expand_candidates).end()
     }
     /// Calls `QueryVmfsDatastoreExpandOptions`. Since API 4.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#queryVmfsDatastoreExpandOptions)
     pub fn query_vmfs_datastore_expand_options(&self, datastore: &MoRef<m::Datastore>) -> c::Call<Vec<t::VmfsDatastoreOption>> {
         c::CallBuilder::to(self, &METHODS[595]).arg(datastore).end()
     }
     /// Calls `ExtendVmfsDatastore`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#extendVmfsDatastore)
     pub fn extend_vmfs_datastore(&self, datastore: &MoRef<m::Datastore>, spec: &t::VmfsDatastoreExtendSpec) -> c::Call<MoRef<m::Datastore>> {
         c::CallBuilder::to(self, &METHODS[291]).arg(datastore).arg(spec).end()
     }
     /// Calls `EnableClusteredVmdkSupport`. Since API 7.0.0.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#enableClusteredVmdkSupport)
     pub fn enable_clustered_vmdk_support(&self, datastore: &MoRef<m::Datastore>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[259]).arg(datastore).end()
     }
     /// Calls `DisableClusteredVmdkSupport`. Since API 7.0.0.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#disableClusteredVmdkSupport)
     pub fn disable_clustered_vmdk_support(&self, datastore: &MoRef<m::Datastore>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[235]).arg(datastore).end()
     }
     /// Calls `ExpandVmfsDatastore`. Since API 4.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#expandVmfsDatastore)
     pub fn expand_vmfs_datastore(&self, datastore: &MoRef<m::Datastore>, spec: &t::VmfsDatastoreExpandSpec) -> c::Call<MoRef<m::Datastore>> {
         c::CallBuilder::to(self, &METHODS[280]).arg(datastore).arg(spec).end()
     }
     /// Calls `CreateNasDatastore`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`AlreadyExists`](t::AlreadyExists), [`DuplicateName`](t::DuplicateName), [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#createNasDatastore)
     pub fn create_nas_datastore(&self, spec: &t::HostNasVolumeSpec) -> c::Call<MoRef<m::Datastore>> {
         c::CallBuilder::to(self, &METHODS[147]).arg(spec).end()
     }
     /// Calls `CreateLocalDatastore`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`DuplicateName`](t::DuplicateName), [`FileNotFound`](t::FileNotFound), [`HostConfigFault`](t::HostConfigFault), [`InvalidName`](t::InvalidName).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#createLocalDatastore)
     pub fn create_local_datastore(&self, name: &str, path: &str) -> c::Call<MoRef<m::Datastore>> {
         c::CallBuilder::to(self, &METHODS[146]).arg(name).arg(path).end()
     }
     /// Calls `CreateVvolDatastore`. Since API 6.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`DuplicateName`](t::DuplicateName), [`HostConfigFault`](t::HostConfigFault), [`InvalidName`](t::InvalidName), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#createVvolDatastore)
     pub fn create_vvol_datastore(&self, spec: &t::HostDatastoreSystemVvolDatastoreSpec) -> c::Call<MoRef<m::Datastore>> {
         c::CallBuilder::to(self, &METHODS[173]).arg(spec).end()
     }
     /// Calls `RemoveDatastore`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound), [`ResourceInUse`](t::ResourceInUse).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#removeDatastore)
     pub fn remove_datastore(&self, datastore: &MoRef<m::Datastore>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[668]).arg(datastore).end()
     }
     /// Calls `SetMaxQueueDepth`. Since API 8.0.0.1. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#setMaxQueueDepth)
     pub fn set_max_queue_depth(&self, datastore: &MoRef<m::Datastore>, max_qdepth: i64) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[800]).arg(datastore).arg(max_qdepth).end()
     }
     /// Calls `ResolveNfsServerHostName`. Since API 9.1.0.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`PlatformConfigFault`](t::PlatformConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#resolveNfsServerHostName)
     pub fn resolve_nfs_server_host_name(&self, host_name: &str, volume_name: Option<&str>, force: Option<bool>, is_nfs41: Option<bool>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[729]).arg(host_name).arg(volume_name).arg(force).arg(is_nfs41).end()
     }
     /// Calls `QueryMaxQueueDepth`. Since API 8.0.0.1. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#queryMaxQueueDepth)
     pub fn query_max_queue_depth(&self, datastore: &MoRef<m::Datastore>) -> c::Call<i64> {
         c::CallBuilder::to(self, &METHODS[546]).arg(datastore).end()
     }
     /// Calls `RemoveDatastoreEx_Task`. Since API 6.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#removeDatastoreEx)
     pub fn remove_datastore_ex_task(&self, datastore: &[MoRef<m::Datastore>]) -> c::Call<c::Task<Vec<t::HostDatastoreSystemDatastoreResult>>> {
         c::CallBuilder::to(self, &METHODS[669]).arg(datastore).end()
     }
     /// Calls `ConfigureDatastorePrincipal`. Since API 2.5. Takes the privilege `Host.Config.Maintenance`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`InvalidState`](t::InvalidState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#configureDatastorePrincipal)
     pub fn configure_datastore_principal(&self, user_name: &str, password: Option<&str>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[105]).arg(user_name).arg(password).end()
     }
     /// Calls `QueryUnresolvedVmfsVolumes`. Since API 4.0. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#queryUnresolvedVmfsVolumes)
     pub fn query_unresolved_vmfs_volumes(&self) -> c::Call<Vec<t::HostUnresolvedVmfsVolume>> {
         c::CallBuilder::to(self, &METHODS[585]).end()
     }
     /// Calls `ResignatureUnresolvedVmfsVolume_Task`. Since API 4.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`VmfsAmbiguousMount`](t::VmfsAmbiguousMount).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#resignatureUnresolvedVmfsVolume)
     pub fn resignature_unresolved_vmfs_volume_task(&self, resolution_spec: &t::HostUnresolvedVmfsResignatureSpec) -> c::Call<c::Task<Option<t::HostResignatureRescanResult>>> {
         c::CallBuilder::to(self, &METHODS[724]).arg(resolution_spec).end()
     }
 }
 
 /// Managed object `vim.host.DateTimeSystem`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DateTimeSystem.html)
 #[derive(Clone, Debug)]
 pub struct HostDateTimeSystem(m::ManagedObject);
 d::managed_object!(HostDateTimeSystem: m::ManagedObject, "HostDateTimeSystem", [
@@ -525,38 +715,54 @@ d::managed_object!(HostDateTimeSystem: m::ManagedObject, "HostDateTimeSystem", [
 #[allow(clippy::too_many_arguments)]
 impl HostDateTimeSystem {
     /// Property `dateTimeInfo`. Since API 2.5. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DateTimeSystem.html#dateTimeInfo)
     pub const DATE_TIME_INFO: p::Property<Self, t::HostDateTimeInfo> = p::Property::new("dateTimeInfo");
     /// Calls `UpdateDateTimeConfig`. Since API 2.5. Takes the privilege `Host.Config.DateTime`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DateTimeSystem.html#updateConfig)
     pub fn update_date_time_config(&self, config: &t::HostDateTimeConfig) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[868]).arg(config).end()
     }
     /// Calls `QueryAvailableTimeZones`. Since API 2.5. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DateTimeSystem.html#queryAvailableTimeZones)
     pub fn query_available_time_zones(&self) -> c::Call<Vec<t::HostDateTimeSystemTimeZone>> {
         c::CallBuilder::to(self, &METHODS[489]).end()
     }
     /// Calls `QueryDateTime`. Since API 2.5. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DateTimeSystem.html#queryDateTime)
     pub fn query_date_time(&self) -> c::Call<d::DateTime> {
         c::CallBuilder::to(self, &METHODS[509]).end()
     }
     /// Calls `UpdateDateTime`. Since API 2.5. Takes the privilege `Host.Config.DateTime`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DateTimeSystem.html#updateDateTime)
     pub fn update_date_time(&self, date_time: &d::DateTime) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[867]).arg(date_time).end()
     }
     /// Calls `RefreshDateTimeSystem`. Since API 2.5. Takes the privilege `Host.Config.DateTime`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DateTimeSystem.html#refresh)
     pub fn refresh_date_time_system(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[638]).end()
     }
     /// Calls `TestTimeService`. Since API 7.0.3.0. Takes the privilege `Host.Config.DateTime`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DateTimeSystem.html#testTimeService)
     pub fn test_time_service(&self) -> c::Call<Option<t::HostDateTimeSystemServiceTestResult>> {
         c::CallBuilder::to(self, &METHODS[832]).end()
     }
 }
 
 /// Managed object `vim.host.DiagnosticSystem`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DiagnosticSystem.html)
 #[derive(Clone, Debug)]
 pub struct HostDiagnosticSystem(m::ManagedObject);
 d::managed_object!(HostDiagnosticSystem: m::ManagedObject, "HostDiagnosticSystem", [
@@ -565,40 +771,54 @@ d::managed_object!(HostDiagnosticSystem: m::ManagedObject, "HostDiagnosticSystem
 #[allow(clippy::too_many_arguments)]
 impl HostDiagnosticSystem {
     /// Property `activePartition`. Since API 2.5.
-    pub const ACTIVE_PARTITION: p::Property<Self, t::HostDiagnosticPartition> = p::Property::new("activePartition");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DiagnosticSystem.html#activePartition)
+    pub const ACTIVE_PARTITION: p::Property<Self, t::HostDiagnosticPartition, p::Optional> = p::Property::new("activePartition");
     /// Calls `QueryAvailablePartition`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DiagnosticSystem.html#queryAvailablePartition)
     pub fn query_available_partition(&self) -> c::Call<Vec<t::HostDiagnosticPartition>> {
         c::CallBuilder::to(self, &METHODS[486]).end()
     }
     /// Calls `SelectActivePartition`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DiagnosticSystem.html#selectActivePartition)
     pub fn select_active_partition(&self, partition: Option<&t::HostScsiDiskPartition>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[784]).arg(partition).end()
     }
     /// Calls `QueryPartitionCreateOptions`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DiagnosticSystem.html#queryPartitionCreateOptions)
     pub fn query_partition_create_options(&self, storage_type: &str, diagnostic_type: &str) -> c::Call<Vec<t::HostDiagnosticPartitionCreateOption>> {
         c::CallBuilder::to(self, &METHODS[559]).arg(storage_type).arg(diagnostic_type).end()
     }
     /// Calls `QueryPartitionCreateDesc`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DiagnosticSystem.html#queryPartitionCreateDesc)
     pub fn query_partition_create_desc(&self, disk_uuid: &str, diagnostic_type: &str) -> c::Call<t::HostDiagnosticPartitionCreateDescription> {
         c::CallBuilder::to(self, &METHODS[558]).arg(disk_uuid).arg(diagnostic_type).end()
     }
     /// Calls `CreateDiagnosticPartition`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DiagnosticSystem.html#createDiagnosticPartition)
     pub fn create_diagnostic_partition(&self, spec: &t::HostDiagnosticPartitionCreateSpec) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[134]).arg(spec).end()
     }
 }
 
 /// Managed object `vim.host.DirectoryStore`. Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DirectoryStore.html)
 #[derive(Clone, Debug)]
 pub struct HostDirectoryStore(m::HostAuthenticationStore);
 d::managed_object!(HostDirectoryStore: m::HostAuthenticationStore, "HostDirectoryStore", [
@@ -606,10 +826,14 @@ d::managed_object!(HostDirectoryStore: m::HostAuthenticationStore, "HostDirector
 #[allow(clippy::too_many_arguments)]
 impl HostDirectoryStore {
     /// Property `info`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AuthenticationStore.html#info)
     pub const INFO: p::Property<Self, d::Poly<t::HostAuthenticationStoreInfo>> = p::Property::new("info");
 }
 
 /// Managed object `vim.host.EsxAgentHostManager`. Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.EsxAgentHostManager.html)
 #[derive(Clone, Debug)]
 pub struct HostEsxAgentHostManager(m::ManagedObject);
 d::managed_object!(HostEsxAgentHostManager: m::ManagedObject, "HostEsxAgentHostManager", [
@@ -618,16 +842,22 @@ d::managed_object!(HostEsxAgentHostManager: m::ManagedObject, "HostEsxAgentHostM
 #[allow(clippy::too_many_arguments)]
 impl HostEsxAgentHostManager {
     /// Property `configInfo`. Since API 5.0. Takes the privilege `Host.Config.Settings`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.EsxAgentHostManager.html#configInfo)
     pub const CONFIG_INFO: p::Property<Self, t::HostEsxAgentHostManagerConfigInfo> = p::Property::new("configInfo");
     /// Calls `EsxAgentHostManagerUpdateConfig`. Since API 5.0. Takes the privilege `Host.Config.Settings`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.EsxAgentHostManager.html#updateConfig)
     pub fn esx_agent_host_manager_update_config(&self, config_info: &t::HostEsxAgentHostManagerConfigInfo) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[273]).arg(config_info).end()
     }
 }
 
 /// Managed object `vim.host.FirewallSystem`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FirewallSystem.html)
 #[derive(Clone, Debug)]
 pub struct HostFirewallSystem(m::ExtensibleManagedObject);
 d::managed_object!(HostFirewallSystem: m::ExtensibleManagedObject, "HostFirewallSystem", [
@@ -636,40 +866,58 @@ d::managed_object!(HostFirewallSystem: m::ExtensibleManagedObject, "HostFirewall
 #[allow(clippy::too_many_arguments)]
 impl HostFirewallSystem {
     /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#availableField)
     pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
     /// Property `firewallInfo`. Since API 2.5.
-    pub const FIREWALL_INFO: p::Property<Self, t::HostFirewallInfo> = p::Property::new("firewallInfo");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FirewallSystem.html#firewallInfo)
+    pub const FIREWALL_INFO: p::Property<Self, t::HostFirewallInfo, p::Optional> = p::Property::new("firewallInfo");
     /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#value)
     pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
     /// Calls `UpdateDefaultPolicy`. Since API 2.5. Takes the privilege `Host.Config.NetService`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FirewallSystem.html#updateDefaultPolicy)
     pub fn update_default_policy(&self, default_policy: &t::HostFirewallDefaultPolicy) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[869]).arg(default_policy).end()
     }
     /// Calls `EnableRuleset`. Since API 2.5. Takes the privilege `Host.Config.NetService`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FirewallSystem.html#enableRuleset)
     pub fn enable_ruleset(&self, id: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[266]).arg(id).end()
     }
     /// Calls `DisableRuleset`. Since API 2.5. Takes the privilege `Host.Config.NetService`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FirewallSystem.html#disableRuleset)
     pub fn disable_ruleset(&self, id: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[241]).arg(id).end()
     }
     /// Calls `UpdateRuleset`. Since API 5.0. Takes the privilege `Host.Config.NetService`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FirewallSystem.html#updateRuleset)
     pub fn update_ruleset(&self, id: &str, spec: &t::HostFirewallRulesetRulesetSpec) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[911]).arg(id).arg(spec).end()
     }
     /// Calls `RefreshFirewall`. Since API 2.5. Takes the privilege `Host.Config.NetService`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FirewallSystem.html#refresh)
     pub fn refresh_firewall(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[639]).end()
     }
 }
 
 /// Managed object `vim.host.FirmwareSystem`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FirmwareSystem.html)
 #[derive(Clone, Debug)]
 pub struct HostFirmwareSystem(m::ManagedObject);
 d::managed_object!(HostFirmwareSystem: m::ManagedObject, "HostFirmwareSystem", [
@@ -679,26 +927,36 @@ impl HostFirmwareSystem {
     /// Calls `ResetFirmwareToFactoryDefaults`. Since API 2.5. Takes the privilege `Host.Config.Firmware`.
     ///
     /// Faults: [`InvalidState`](t::InvalidState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FirmwareSystem.html#resetToFactoryDefaults)
     pub fn reset_firmware_to_factory_defaults(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[718]).end()
     }
     /// Calls `BackupFirmwareConfiguration`. Since API 2.5. Takes the privilege `Host.Config.Firmware`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FirmwareSystem.html#backupConfiguration)
     pub fn backup_firmware_configuration(&self) -> c::Call<String> {
         c::CallBuilder::to(self, &METHODS[50]).end()
     }
     /// Calls `QueryFirmwareConfigUploadURL`. Since API 2.5. Takes the privilege `Host.Config.Firmware`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FirmwareSystem.html#queryConfigUploadURL)
     pub fn query_firmware_config_upload_url(&self) -> c::Call<String> {
         c::CallBuilder::to(self, &METHODS[529]).end()
     }
     /// Calls `RestoreFirmwareConfiguration`. Since API 2.5. Takes the privilege `Host.Config.Firmware`.
     ///
     /// Faults: [`FileFault`](t::FileFault), [`InvalidBundle`](t::InvalidBundle), [`InvalidState`](t::InvalidState), [`MismatchedBundle`](t::MismatchedBundle).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FirmwareSystem.html#restoreConfiguration)
     pub fn restore_firmware_configuration(&self, force: bool) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[732]).arg(force).end()
     }
 }
 
 /// Managed object `vim.host.GraphicsManager`. Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.GraphicsManager.html)
 #[derive(Clone, Debug)]
 pub struct HostGraphicsManager(m::ExtensibleManagedObject);
 d::managed_object!(HostGraphicsManager: m::ExtensibleManagedObject, "HostGraphicsManager", [
@@ -710,40 +968,64 @@ d::managed_object!(HostGraphicsManager: m::ExtensibleManagedObject, "HostGraphic
 #[allow(clippy::too_many_arguments)]
 impl HostGraphicsManager {
     /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#availableField)
     pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
     /// Property `graphicsConfig`. Since API 6.5. Takes the privilege `System.Read`.
-    pub const GRAPHICS_CONFIG: p::Property<Self, t::HostGraphicsConfig> = p::Property::new("graphicsConfig");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.GraphicsManager.html#graphicsConfig)
+    pub const GRAPHICS_CONFIG: p::Property<Self, t::HostGraphicsConfig, p::Optional> = p::Property::new("graphicsConfig");
     /// Property `graphicsInfo`. Since API 5.5. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.GraphicsManager.html#graphicsInfo)
     pub const GRAPHICS_INFO: p::Property<Self, Vec<t::HostGraphicsInfo>> = p::Property::new("graphicsInfo");
     /// Property `sharedGpuCapabilities`. Since API 6.7. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.GraphicsManager.html#sharedGpuCapabilities)
     pub const SHARED_GPU_CAPABILITIES: p::Property<Self, Vec<t::HostSharedGpuCapabilities>> = p::Property::new("sharedGpuCapabilities");
     /// Property `sharedPassthruGpuTypes`. Since API 6.0. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.GraphicsManager.html#sharedPassthruGpuTypes)
     pub const SHARED_PASSTHRU_GPU_TYPES: p::Property<Self, Vec<String>> = p::Property::new("sharedPassthruGpuTypes");
     /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#value)
     pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
     /// Calls `RetrieveVgpuDeviceInfo`. Since API 7.0.3.0. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.GraphicsManager.html#retrieveVgpuDeviceInfo)
     pub fn retrieve_vgpu_device_info(&self) -> c::Call<Vec<t::VirtualMachineVgpuDeviceInfo>> {
         c::CallBuilder::to(self, &METHODS[770]).end()
     }
     /// Calls `RetrieveVgpuProfileInfo`. Since API 7.0.3.0. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.GraphicsManager.html#retrieveVgpuProfileInfo)
     pub fn retrieve_vgpu_profile_info(&self) -> c::Call<Vec<t::VirtualMachineVgpuProfileInfo>> {
         c::CallBuilder::to(self, &METHODS[771]).end()
     }
     /// Calls `RefreshGraphicsManager`. Since API 5.5. Takes the privilege `Host.Config.Settings`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.GraphicsManager.html#refresh)
     pub fn refresh_graphics_manager(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[640]).end()
     }
     /// Calls `IsSharedGraphicsActive`. Since API 5.5. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.GraphicsManager.html#isSharedGraphicsActive)
     pub fn is_shared_graphics_active(&self) -> c::Call<bool> {
         c::CallBuilder::to(self, &METHODS[401]).end()
     }
     /// Calls `UpdateGraphicsConfig`. Since API 6.5. Takes the privilege `Host.Config.Settings`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.GraphicsManager.html#updateGraphicsConfig)
     pub fn update_graphics_config(&self, config: &t::HostGraphicsConfig) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[875]).arg(config).end()
     }
 }
 
 /// Managed object `vim.host.HealthStatusSystem`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HealthStatusSystem.html)
 #[derive(Clone, Debug)]
 pub struct HostHealthStatusSystem(m::ManagedObject);
 d::managed_object!(HostHealthStatusSystem: m::ManagedObject, "HostHealthStatusSystem", [
@@ -752,26 +1034,38 @@ d::managed_object!(HostHealthStatusSystem: m::ManagedObject, "HostHealthStatusSy
 #[allow(clippy::too_many_arguments)]
 impl HostHealthStatusSystem {
     /// Property `runtime`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HealthStatusSystem.html#runtime)
     pub const RUNTIME: p::Property<Self, t::HealthSystemRuntime> = p::Property::new("runtime");
     /// Calls `RefreshHealthStatusSystem`. Since API 2.5. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HealthStatusSystem.html#refresh)
     pub fn refresh_health_status_system(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[641]).end()
     }
     /// Calls `ResetSystemHealthInfo`. Since API 2.5. Takes the privilege `Host.Config.Settings`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HealthStatusSystem.html#resetSystemHealthInfo)
     pub fn reset_system_health_info(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[722]).end()
     }
     /// Calls `ClearSystemEventLog`. Since API 6.5. Takes the privilege `Host.Config.Settings`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HealthStatusSystem.html#clearSystemEventLog)
     pub fn clear_system_event_log(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[91]).end()
     }
     /// Calls `FetchSystemEventLog`. Since API 6.5. Takes the privilege `Host.Config.Settings`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HealthStatusSystem.html#FetchSystemEventLog)
     pub fn fetch_system_event_log(&self) -> c::Call<Vec<t::SystemEventInfo>> {
         c::CallBuilder::to(self, &METHODS[296]).end()
     }
 }
 
 /// Managed object `vim.host.ImageConfigManager`. Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ImageConfigManager.html)
 #[derive(Clone, Debug)]
 pub struct HostImageConfigManager(m::ManagedObject);
 d::managed_object!(HostImageConfigManager: m::ManagedObject, "HostImageConfigManager", [
@@ -781,30 +1075,42 @@ impl HostImageConfigManager {
     /// Calls `HostImageConfigGetAcceptance`. Since API 5.0. Takes the privilege `System.Read`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ImageConfigManager.html#queryHostAcceptanceLevel)
     pub fn host_image_config_get_acceptance(&self) -> c::Call<String> {
         c::CallBuilder::to(self, &METHODS[347]).end()
     }
     /// Calls `HostImageConfigGetProfile`. Since API 5.0. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ImageConfigManager.html#queryHostImageProfile)
     pub fn host_image_config_get_profile(&self) -> c::Call<t::HostImageProfileSummary> {
         c::CallBuilder::to(self, &METHODS[348]).end()
     }
     /// Calls `UpdateHostImageAcceptanceLevel`. Since API 5.0. Takes the privilege `Host.Config.Image`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ImageConfigManager.html#updateAcceptanceLevel)
     pub fn update_host_image_acceptance_level(&self, new_acceptance_level: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[876]).arg(new_acceptance_level).end()
     }
     /// Calls `fetchSoftwarePackages`. Since API 6.5. Takes the privilege `Host.Config.Image`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ImageConfigManager.html#fetchSoftwarePackages)
     pub fn fetch_software_packages(&self) -> c::Call<Vec<t::SoftwarePackage>> {
         c::CallBuilder::to(self, &METHODS[963]).end()
     }
     /// Calls `installDate`. Since API 6.5. Takes the privilege `Host.Config.Image`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ImageConfigManager.html#installDate)
     pub fn install_date(&self) -> c::Call<d::DateTime> {
         c::CallBuilder::to(self, &METHODS[967]).end()
     }
 }
 
 /// Managed object `vim.host.KernelModuleSystem`. Since API 2.5u2.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.KernelModuleSystem.html)
 #[derive(Clone, Debug)]
 pub struct HostKernelModuleSystem(m::ManagedObject);
 d::managed_object!(HostKernelModuleSystem: m::ManagedObject, "HostKernelModuleSystem", [
@@ -812,24 +1118,32 @@ d::managed_object!(HostKernelModuleSystem: m::ManagedObject, "HostKernelModuleSy
 #[allow(clippy::too_many_arguments)]
 impl HostKernelModuleSystem {
     /// Calls `QueryModules`. Since API 4.0. Takes the privilege `Host.Config.Settings`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.KernelModuleSystem.html#queryModules)
     pub fn query_modules(&self) -> c::Call<Vec<t::KernelModuleInfo>> {
         c::CallBuilder::to(self, &METHODS[550]).end()
     }
     /// Calls `UpdateModuleOptionString`. Since API 2.5u2. Takes the privilege `Host.Config.Settings`.
     ///
     /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.KernelModuleSystem.html#updateModuleOptionString)
     pub fn update_module_option_string(&self, name: &str, options: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[900]).arg(name).arg(options).end()
     }
     /// Calls `QueryConfiguredModuleOptionString`. Since API 2.5u2. Takes the privilege `Host.Config.Settings`.
     ///
     /// Faults: [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.KernelModuleSystem.html#queryConfiguredModuleOptionString)
     pub fn query_configured_module_option_string(&self, name: &str) -> c::Call<String> {
         c::CallBuilder::to(self, &METHODS[503]).arg(name).end()
     }
 }
 
 /// Managed object `vim.host.LocalAccountManager`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LocalAccountManager.html)
 #[derive(Clone, Debug)]
 pub struct HostLocalAccountManager(m::ManagedObject);
 d::managed_object!(HostLocalAccountManager: m::ManagedObject, "HostLocalAccountManager", [
@@ -839,54 +1153,72 @@ impl HostLocalAccountManager {
     /// Calls `CreateUser`. Since API 2.5. Takes the privilege `Host.Local.ManageUserGroups`.
     ///
     /// Faults: [`AlreadyExists`](t::AlreadyExists).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LocalAccountManager.html#createUser)
     pub fn create_user(&self, user: &d::Poly<t::HostAccountSpec>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[168]).arg(user).end()
     }
     /// Calls `UpdateUser`. Since API 2.5. Takes the privilege `Host.Local.ManageUserGroups`.
     ///
     /// Faults: [`AlreadyExists`](t::AlreadyExists), [`UserNotFound`](t::UserNotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LocalAccountManager.html#updateUser)
     pub fn update_user(&self, user: &d::Poly<t::HostAccountSpec>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[921]).arg(user).end()
     }
     /// Calls `CreateGroup`. Since API 2.5. Takes the privilege `Host.Local.ManageUserGroups`.
     ///
     /// Faults: [`AlreadyExists`](t::AlreadyExists).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LocalAccountManager.html#createGroup)
     pub fn create_group(&self, group: &d::Poly<t::HostAccountSpec>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[140]).arg(group).end()
     }
     /// Calls `RemoveUser`. Since API 2.5. Takes the privilege `Host.Local.ManageUserGroups`.
     ///
     /// Faults: [`UserNotFound`](t::UserNotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LocalAccountManager.html#removeUser)
     pub fn remove_user(&self, user_name: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[697]).arg(user_name).end()
     }
     /// Calls `RemoveGroup`. Since API 2.5. Takes the privilege `Host.Local.ManageUserGroups`.
     ///
     /// Faults: [`UserNotFound`](t::UserNotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LocalAccountManager.html#removeGroup)
     pub fn remove_group(&self, group_name: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[675]).arg(group_name).end()
     }
     /// Calls `AssignUserToGroup`. Since API 2.5. Takes the privilege `Host.Local.ManageUserGroups`.
     ///
     /// Faults: [`AlreadyExists`](t::AlreadyExists), [`UserNotFound`](t::UserNotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LocalAccountManager.html#assignUserToGroup)
     pub fn assign_user_to_group(&self, user: &str, group: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[41]).arg(user).arg(group).end()
     }
     /// Calls `UnassignUserFromGroup`. Since API 2.5. Takes the privilege `Host.Local.ManageUserGroups`.
     ///
     /// Faults: [`UserNotFound`](t::UserNotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LocalAccountManager.html#unassignUserFromGroup)
     pub fn unassign_user_from_group(&self, user: &str, group: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[836]).arg(user).arg(group).end()
     }
     /// Calls `ChangePassword`. Since API 6.7.2. Takes the privilege `System.Anonymous`.
     ///
     /// Faults: [`InvalidLogin`](t::InvalidLogin).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LocalAccountManager.html#changePassword)
     pub fn change_password(&self, user: &str, old_password: &str, new_password: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[71]).arg(user).arg(old_password).arg(new_password).end()
     }
 }
 
 /// Managed object `vim.host.LocalAuthentication`. Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LocalAuthentication.html)
 #[derive(Clone, Debug)]
 pub struct HostLocalAuthentication(m::HostAuthenticationStore);
 d::managed_object!(HostLocalAuthentication: m::HostAuthenticationStore, "HostLocalAuthentication", [
@@ -894,10 +1226,14 @@ d::managed_object!(HostLocalAuthentication: m::HostAuthenticationStore, "HostLoc
 #[allow(clippy::too_many_arguments)]
 impl HostLocalAuthentication {
     /// Property `info`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AuthenticationStore.html#info)
     pub const INFO: p::Property<Self, d::Poly<t::HostAuthenticationStoreInfo>> = p::Property::new("info");
 }
 
 /// Managed object `vim.host.MemoryManagerSystem`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.MemoryManagerSystem.html)
 #[derive(Clone, Debug)]
 pub struct HostMemorySystem(m::ExtensibleManagedObject);
 d::managed_object!(HostMemorySystem: m::ExtensibleManagedObject, "HostMemorySystem", [
@@ -907,24 +1243,38 @@ d::managed_object!(HostMemorySystem: m::ExtensibleManagedObject, "HostMemorySyst
 #[allow(clippy::too_many_arguments)]
 impl HostMemorySystem {
     /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#availableField)
     pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
     /// Property `consoleReservationInfo`. Since API 2.5.
-    pub const CONSOLE_RESERVATION_INFO: p::Property<Self, t::ServiceConsoleReservationInfo> = p::Property::new("consoleReservationInfo");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.MemoryManagerSystem.html#consoleReservationInfo)
+    pub const CONSOLE_RESERVATION_INFO: p::Property<Self, t::ServiceConsoleReservationInfo, p::Optional> = p::Property::new("consoleReservationInfo");
     /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#value)
     pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
     /// Property `virtualMachineReservationInfo`. Since API 2.5.
-    pub const VIRTUAL_MACHINE_RESERVATION_INFO: p::Property<Self, t::VirtualMachineMemoryReservationInfo> = p::Property::new("virtualMachineReservationInfo");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.MemoryManagerSystem.html#virtualMachineReservationInfo)
+    pub const VIRTUAL_MACHINE_RESERVATION_INFO: p::Property<Self, t::VirtualMachineMemoryReservationInfo, p::Optional> = p::Property::new("virtualMachineReservationInfo");
     /// Calls `ReconfigureServiceConsoleReservation`. Since API 2.5. Takes the privilege `Host.Config.Memory`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.MemoryManagerSystem.html#reconfigureServiceConsoleReservation)
     pub fn reconfigure_service_console_reservation(&self, cfg_bytes: i64) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[628]).arg(cfg_bytes).end()
     }
     /// Calls `ReconfigureVirtualMachineReservation`. Since API 2.5. Takes the privilege `Host.Config.Memory`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.MemoryManagerSystem.html#reconfigureVirtualMachineReservation)
     pub fn reconfigure_virtual_machine_reservation(&self, spec: &t::VirtualMachineMemoryReservationSpec) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[630]).arg(spec).end()
     }
 }
 
 /// Managed object `vim.host.NetworkSystem`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html)
 #[derive(Clone, Debug)]
 pub struct HostNetworkSystem(m::ExtensibleManagedObject);
 d::managed_object!(HostNetworkSystem: m::ExtensibleManagedObject, "HostNetworkSystem", [
@@ -939,156 +1289,220 @@ d::managed_object!(HostNetworkSystem: m::ExtensibleManagedObject, "HostNetworkSy
 #[allow(clippy::too_many_arguments)]
 impl HostNetworkSystem {
     /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#availableField)
     pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
     /// Property `capabilities`. Since API 2.5.
-    pub const CAPABILITIES: p::Property<Self, t::HostNetCapabilities> = p::Property::new("capabilities");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#capabilities)
+    pub const CAPABILITIES: p::Property<Self, t::HostNetCapabilities, p::Optional> = p::Property::new("capabilities");
     /// Property `consoleIpRouteConfig`. Since API 2.5.
-    pub const CONSOLE_IP_ROUTE_CONFIG: p::Property<Self, d::Poly<t::HostIpRouteConfig>> = p::Property::new("consoleIpRouteConfig");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#consoleIpRouteConfig)
+    pub const CONSOLE_IP_ROUTE_CONFIG: p::Property<Self, d::Poly<t::HostIpRouteConfig>, p::Optional> = p::Property::new("consoleIpRouteConfig");
     /// Property `dnsConfig`. Since API 2.5.
-    pub const DNS_CONFIG: p::Property<Self, d::Poly<t::HostDnsConfig>> = p::Property::new("dnsConfig");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#dnsConfig)
+    pub const DNS_CONFIG: p::Property<Self, d::Poly<t::HostDnsConfig>, p::Optional> = p::Property::new("dnsConfig");
     /// Property `ipRouteConfig`. Since API 2.5.
-    pub const IP_ROUTE_CONFIG: p::Property<Self, d::Poly<t::HostIpRouteConfig>> = p::Property::new("ipRouteConfig");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#ipRouteConfig)
+    pub const IP_ROUTE_CONFIG: p::Property<Self, d::Poly<t::HostIpRouteConfig>, p::Optional> = p::Property::new("ipRouteConfig");
     /// Property `networkConfig`. Since API 2.5.
-    pub const NETWORK_CONFIG: p::Property<Self, t::HostNetworkConfig> = p::Property::new("networkConfig");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#networkConfig)
+    pub const NETWORK_CONFIG: p::Property<Self, t::HostNetworkConfig, p::Optional> = p::Property::new("networkConfig");
     /// Property `networkInfo`. Since API 2.5.
-    pub const NETWORK_INFO: p::Property<Self, t::HostNetworkInfo> = p::Property::new("networkInfo");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#networkInfo)
+    pub const NETWORK_INFO: p::Property<Self, t::HostNetworkInfo, p::Optional> = p::Property::new("networkInfo");
     /// Property `offloadCapabilities`. Since API 2.5.
-    pub const OFFLOAD_CAPABILITIES: p::Property<Self, t::HostNetOffloadCapabilities> = p::Property::new("offloadCapabilities");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#offloadCapabilities)
+    pub const OFFLOAD_CAPABILITIES: p::Property<Self, t::HostNetOffloadCapabilities, p::Optional> = p::Property::new("offloadCapabilities");
     /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#value)
     pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
     /// Calls `UpdateNetworkConfig`. Since API 2.5.
     ///
     /// Faults: [`AlreadyExists`](t::AlreadyExists), [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound), [`ResourceInUse`](t::ResourceInUse).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#updateNetworkConfig)
     pub fn update_network_config(&self, config: &t::HostNetworkConfig, change_mode: &str) -> c::Call<t::HostNetworkConfigResult> {
         c::CallBuilder::to(self, &METHODS[901]).arg(config).arg(change_mode).end()
     }
     /// Calls `UpdateDnsConfig`. Since API 2.5. Takes the privilege `Host.Config.Network`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#updateDnsConfig)
     pub fn update_dns_config(&self, config: &d::Poly<t::HostDnsConfig>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[871]).arg(config).end()
     }
     /// Calls `UpdateIpRouteConfig`. Since API 2.5. Takes the privilege `Host.Config.Network`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`InvalidState`](t::InvalidState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#updateIpRouteConfig)
     pub fn update_ip_route_config(&self, config: &d::Poly<t::HostIpRouteConfig>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[890]).arg(config).end()
     }
     /// Calls `UpdateConsoleIpRouteConfig`. Since API 2.5. Takes the privilege `Host.Config.Network`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#updateConsoleIpRouteConfig)
     pub fn update_console_ip_route_config(&self, config: &d::Poly<t::HostIpRouteConfig>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[863]).arg(config).end()
     }
     /// Calls `UpdateIpRouteTableConfig`. Since API 4.0. Takes the privilege `Host.Config.Network`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#updateIpRouteTableConfig)
     pub fn update_ip_route_table_config(&self, config: &t::HostIpRouteTableConfig) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[891]).arg(config).end()
     }
     /// Calls `AddVirtualSwitch`. Since API 2.5. Takes the privilege `Host.Config.Network`.
     ///
     /// Faults: [`AlreadyExists`](t::AlreadyExists), [`HostConfigFault`](t::HostConfigFault), [`ResourceInUse`](t::ResourceInUse).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#addVirtualSwitch)
     pub fn add_virtual_switch(&self, vswitch_name: &str, spec: Option<&t::HostVirtualSwitchSpec>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[30]).arg(vswitch_name).arg(spec).end()
     }
     /// Calls `RemoveVirtualSwitch`. Since API 2.5. Takes the privilege `Host.Config.Network`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound), [`ResourceInUse`](t::ResourceInUse).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#removeVirtualSwitch)
     pub fn remove_virtual_switch(&self, vswitch_name: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[699]).arg(vswitch_name).end()
     }
     /// Calls `UpdateVirtualSwitch`. Since API 2.5. Takes the privilege `Host.Config.Network`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound), [`ResourceInUse`](t::ResourceInUse).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#updateVirtualSwitch)
     pub fn update_virtual_switch(&self, vswitch_name: &str, spec: &t::HostVirtualSwitchSpec) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[929]).arg(vswitch_name).arg(spec).end()
     }
     /// Calls `AddPortGroup`. Since API 2.5. Takes the privilege `Host.Config.Network`.
     ///
     /// Faults: [`AlreadyExists`](t::AlreadyExists), [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#addPortGroup)
     pub fn add_port_group(&self, portgrp: &t::HostPortGroupSpec) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[26]).arg(portgrp).end()
     }
     /// Calls `RemovePortGroup`. Since API 2.5. Takes the privilege `Host.Config.Network`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound), [`ResourceInUse`](t::ResourceInUse).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#removePortGroup)
     pub fn remove_port_group(&self, pg_name: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[689]).arg(pg_name).end()
     }
     /// Calls `UpdatePortGroup`. Since API 2.5. Takes the privilege `Host.Config.Network`.
     ///
     /// Faults: [`AlreadyExists`](t::AlreadyExists), [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#updatePortGroup)
     pub fn update_port_group(&self, pg_name: &str, portgrp: &t::HostPortGroupSpec) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[907]).arg(pg_name).arg(portgrp).end()
     }
     /// Calls `UpdatePhysicalNicLinkSpeed`. Since API 2.5. Takes the privilege `Host.Config.Network`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#updatePhysicalNicLinkSpeed)
     pub fn update_physical_nic_link_speed(&self, device: &str, link_speed: Option<&t::PhysicalNicLinkInfo>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[906]).arg(device).arg(link_speed).end()
     }
     /// Calls `QueryNetworkHint`. Since API 2.5. Takes the privilege `System.Read`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#queryNetworkHint)
     pub fn query_network_hint(&self, device: &[String]) -> c::Call<Vec<t::PhysicalNicHintInfo>> {
         c::CallBuilder::to(self, &METHODS[554]).arg(device).end()
     }
     /// Calls `AddVirtualNic`. Since API 2.5.
     ///
     /// Faults: [`AlreadyExists`](t::AlreadyExists), [`HostConfigFault`](t::HostConfigFault), [`InvalidState`](t::InvalidState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#addVirtualNic)
     pub fn add_virtual_nic(&self, portgroup: &str, nic: &t::HostVirtualNicSpec) -> c::Call<String> {
         c::CallBuilder::to(self, &METHODS[29]).arg(portgroup).arg(nic).end()
     }
     /// Calls `RemoveVirtualNic`. Since API 2.5. Takes the privilege `Host.Config.Network`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#removeVirtualNic)
     pub fn remove_virtual_nic(&self, device: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[698]).arg(device).end()
     }
     /// Calls `UpdateVirtualNic`. Since API 2.5.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#updateVirtualNic)
     pub fn update_virtual_nic(&self, device: &str, nic: &t::HostVirtualNicSpec) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[928]).arg(device).arg(nic).end()
     }
     /// Calls `AddServiceConsoleVirtualNic`. Since API 2.5.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#addServiceConsoleVirtualNic)
     pub fn add_service_console_virtual_nic(&self, portgroup: &str, nic: &t::HostVirtualNicSpec) -> c::Call<String> {
         c::CallBuilder::to(self, &METHODS[27]).arg(portgroup).arg(nic).end()
     }
     /// Calls `RemoveServiceConsoleVirtualNic`. Since API 2.5. Takes the privilege `Host.Config.Network`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound), [`ResourceInUse`](t::ResourceInUse).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#removeServiceConsoleVirtualNic)
     pub fn remove_service_console_virtual_nic(&self, device: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[691]).arg(device).end()
     }
     /// Calls `UpdateServiceConsoleVirtualNic`. Since API 2.5.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound), [`ResourceInUse`](t::ResourceInUse).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#updateServiceConsoleVirtualNic)
     pub fn update_service_console_virtual_nic(&self, device: &str, nic: &t::HostVirtualNicSpec) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[914]).arg(device).arg(nic).end()
     }
     /// Calls `RestartServiceConsoleVirtualNic`. Since API 2.5. Takes the privilege `Host.Config.Network`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#restartServiceConsoleVirtualNic)
     pub fn restart_service_console_virtual_nic(&self, device: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[731]).arg(device).end()
     }
     /// Calls `RefreshNetworkSystem`. Since API 2.5. Takes the privilege `Host.Config.Network`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#refresh)
     pub fn refresh_network_system(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[642]).end()
     }
     /// Calls `startDpuFailover`. Since API 8.0.3.0. Takes the privilege `Host.Config.Network`.
     ///
     /// Faults: [`InvalidArgument`](t::InvalidArgument).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#startDpuFailover)
     pub fn start_dpu_failover(&self, dvs_name: &str, target_dpu_alias: Option<&str>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[973]).arg(dvs_name).arg(target_dpu_alias).end()
     }
 }
 
 /// Managed object `vim.host.NvdimmSystem`. Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvdimmSystem.html)
 #[derive(Clone, Debug)]
 pub struct HostNvdimmSystem(m::ManagedObject);
 d::managed_object!(HostNvdimmSystem: m::ManagedObject, "HostNvdimmSystem", [
@@ -1097,34 +1511,46 @@ d::managed_object!(HostNvdimmSystem: m::ManagedObject, "HostNvdimmSystem", [
 #[allow(clippy::too_many_arguments)]
 impl HostNvdimmSystem {
     /// Property `nvdimmSystemInfo`. Since API 6.7. Takes the privilege `Host.Config.Nvdimm`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvdimmSystem.html#nvdimmSystemInfo)
     pub const NVDIMM_SYSTEM_INFO: p::Property<Self, t::NvdimmSystemInfo> = p::Property::new("nvdimmSystemInfo");
     /// Calls `CreateNvdimmNamespace_Task`. Since API 6.7. Takes the privilege `Host.Config.Nvdimm`.
     ///
     /// Faults: [`AlreadyExists`](t::AlreadyExists), [`HostConfigFault`](t::HostConfigFault), [`InvalidHostState`](t::InvalidHostState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvdimmSystem.html#createNamespace)
     pub fn create_nvdimm_namespace_task(&self, create_spec: &t::NvdimmNamespaceCreateSpec) -> c::Call<c::Task<t::NvdimmGuid>> {
         c::CallBuilder::to(self, &METHODS[148]).arg(create_spec).end()
     }
     /// Calls `CreateNvdimmPMemNamespace_Task`. Since API 6.7.1. Takes the privilege `Host.Config.Nvdimm`.
     ///
     /// Faults: [`AlreadyExists`](t::AlreadyExists), [`HostConfigFault`](t::HostConfigFault), [`InvalidHostState`](t::InvalidHostState).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvdimmSystem.html#createPMemNamespace)
     pub fn create_nvdimm_p_mem_namespace_task(&self, create_spec: &t::NvdimmPMemNamespaceCreateSpec) -> c::Call<c::Task<t::NvdimmGuid>> {
         c::CallBuilder::to(self, &METHODS[149]).arg(create_spec).end()
     }
     /// Calls `DeleteNvdimmNamespace_Task`. Since API 6.7. Takes the privilege `Host.Config.Nvdimm`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`InvalidHostState`](t::InvalidHostState), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvdimmSystem.html#deleteNamespace)
     pub fn delete_nvdimm_namespace_task(&self, delete_spec: &t::NvdimmNamespaceDeleteSpec) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[201]).arg(delete_spec).end()
     }
     /// Calls `DeleteNvdimmBlockNamespaces_Task`. Since API 6.7. Takes the privilege `Host.Config.Nvdimm`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`InvalidHostState`](t::InvalidHostState), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvdimmSystem.html#deleteBlockNamespaces)
     pub fn delete_nvdimm_block_namespaces_task(&self) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[200]).end()
     }
 }
 
 /// Managed object `vim.host.PatchManager`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PatchManager.html)
 #[derive(Clone, Debug)]
 pub struct HostPatchManager(m::ManagedObject);
 d::managed_object!(HostPatchManager: m::ManagedObject, "HostPatchManager", [
@@ -1134,54 +1560,72 @@ impl HostPatchManager {
     /// Calls `CheckHostPatch_Task`. Since API 4.0. Takes the privilege `System.Read`.
     ///
     /// Faults: [`InvalidState`](t::InvalidState), [`PlatformConfigFault`](t::PlatformConfigFault), [`RequestCanceled`](t::RequestCanceled), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PatchManager.html#Check)
     pub fn check_host_patch_task(&self, meta_urls: &[String], bundle_urls: &[String], spec: Option<&t::HostPatchManagerPatchManagerOperationSpec>) -> c::Call<c::Task<t::HostPatchManagerResult>> {
         c::CallBuilder::to(self, &METHODS[81]).arg(meta_urls).arg(bundle_urls).arg(spec).end()
     }
     /// Calls `ScanHostPatch_Task`. Since API 2.5. Takes the privilege `System.Read`.
     ///
     /// Faults: [`PatchMetadataInvalid`](t::PatchMetadataInvalid), [`PlatformConfigFault`](t::PlatformConfigFault), [`RequestCanceled`](t::RequestCanceled).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PatchManager.html#Scan)
     pub fn scan_host_patch_task(&self, repository: &t::HostPatchManagerLocator, update_id: &[String]) -> c::Call<c::Task<Vec<t::HostPatchManagerStatus>>> {
         c::CallBuilder::to(self, &METHODS[780]).arg(repository).arg(update_id).end()
     }
     /// Calls `ScanHostPatchV2_Task`. Since API 4.0. Takes the privilege `System.Read`.
     ///
     /// Faults: [`InvalidState`](t::InvalidState), [`PlatformConfigFault`](t::PlatformConfigFault), [`RequestCanceled`](t::RequestCanceled), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PatchManager.html#ScanV2)
     pub fn scan_host_patch_v2_task(&self, meta_urls: &[String], bundle_urls: &[String], spec: Option<&t::HostPatchManagerPatchManagerOperationSpec>) -> c::Call<c::Task<Option<t::HostPatchManagerResult>>> {
         c::CallBuilder::to(self, &METHODS[779]).arg(meta_urls).arg(bundle_urls).arg(spec).end()
     }
     /// Calls `StageHostPatch_Task`. Since API 4.0. Takes the privilege `Host.Config.Patch`.
     ///
     /// Faults: [`InvalidState`](t::InvalidState), [`PlatformConfigFault`](t::PlatformConfigFault), [`RequestCanceled`](t::RequestCanceled), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PatchManager.html#Stage)
     pub fn stage_host_patch_task(&self, meta_urls: &[String], bundle_urls: &[String], vib_urls: &[String], spec: Option<&t::HostPatchManagerPatchManagerOperationSpec>) -> c::Call<c::Task<t::HostPatchManagerResult>> {
         c::CallBuilder::to(self, &METHODS[815]).arg(meta_urls).arg(bundle_urls).arg(vib_urls).arg(spec).end()
     }
     /// Calls `InstallHostPatch_Task`. Since API 2.5. Takes the privilege `Host.Config.Patch`.
     ///
     /// Faults: [`InvalidState`](t::InvalidState), [`NoDiskSpace`](t::NoDiskSpace), [`PatchBinariesNotFound`](t::PatchBinariesNotFound), [`PatchInstallFailed`](t::PatchInstallFailed), [`PatchMetadataInvalid`](t::PatchMetadataInvalid), [`PatchNotApplicable`](t::PatchNotApplicable), [`RebootRequired`](t::RebootRequired), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PatchManager.html#Install)
     pub fn install_host_patch_task(&self, repository: &t::HostPatchManagerLocator, update_id: &str, force: Option<bool>) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[393]).arg(repository).arg(update_id).arg(force).end()
     }
     /// Calls `InstallHostPatchV2_Task`. Since API 4.0. Takes the privilege `Host.Config.Patch`.
     ///
     /// Faults: [`InvalidState`](t::InvalidState), [`PlatformConfigFault`](t::PlatformConfigFault), [`RequestCanceled`](t::RequestCanceled), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PatchManager.html#InstallV2)
     pub fn install_host_patch_v2_task(&self, meta_urls: &[String], bundle_urls: &[String], vib_urls: &[String], spec: Option<&t::HostPatchManagerPatchManagerOperationSpec>) -> c::Call<c::Task<t::HostPatchManagerResult>> {
         c::CallBuilder::to(self, &METHODS[392]).arg(meta_urls).arg(bundle_urls).arg(vib_urls).arg(spec).end()
     }
     /// Calls `UninstallHostPatch_Task`. Since API 4.0. Takes the privilege `Host.Config.Patch`.
     ///
     /// Faults: [`InvalidState`](t::InvalidState), [`PlatformConfigFault`](t::PlatformConfigFault), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PatchManager.html#Uninstall)
     pub fn uninstall_host_patch_task(&self, bulletin_ids: &[String], spec: Option<&t::HostPatchManagerPatchManagerOperationSpec>) -> c::Call<c::Task<t::HostPatchManagerResult>> {
         c::CallBuilder::to(self, &METHODS[838]).arg(bulletin_ids).arg(spec).end()
     }
     /// Calls `QueryHostPatch_Task`. Since API 4.0. Takes the privilege `System.Read`.
     ///
     /// Faults: [`InvalidState`](t::InvalidState), [`PlatformConfigFault`](t::PlatformConfigFault), [`RequestCanceled`](t::RequestCanceled), [`TaskInProgress`](t::TaskInProgress).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PatchManager.html#Query)
     pub fn query_host_patch_task(&self, spec: Option<&t::HostPatchManagerPatchManagerOperationSpec>) -> c::Call<c::Task<t::HostPatchManagerResult>> {
         c::CallBuilder::to(self, &METHODS[533]).arg(spec).end()
     }
 }
 
 /// Managed object `vim.host.PciPassthruSystem`. Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PciPassthruSystem.html)
 #[derive(Clone, Debug)]
 pub struct HostPciPassthruSystem(m::ExtensibleManagedObject);
 d::managed_object!(HostPciPassthruSystem: m::ExtensibleManagedObject, "HostPciPassthruSystem", [
@@ -1191,26 +1635,40 @@ d::managed_object!(HostPciPassthruSystem: m::ExtensibleManagedObject, "HostPciPa
 #[allow(clippy::too_many_arguments)]
 impl HostPciPassthruSystem {
     /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#availableField)
     pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
     /// Property `pciPassthruInfo`. Since API 4.0. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PciPassthruSystem.html#pciPassthruInfo)
     pub const PCI_PASSTHRU_INFO: p::Property<Self, Vec<d::Poly<t::HostPciPassthruInfo>>> = p::Property::new("pciPassthruInfo");
     /// Property `sriovDevicePoolInfo`. Since API 6.5. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PciPassthruSystem.html#sriovDevicePoolInfo)
     pub const SRIOV_DEVICE_POOL_INFO: p::Property<Self, Vec<d::Poly<t::HostSriovDevicePoolInfo>>> = p::Property::new("sriovDevicePoolInfo");
     /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#value)
     pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
     /// Calls `Refresh`. Since API 4.0. Takes the privilege `Host.Config.Settings`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PciPassthruSystem.html#refresh)
     pub fn refresh(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[634]).end()
     }
     /// Calls `UpdatePassthruConfig`. Since API 4.0. Takes the privilege `Host.Config.PciPassthru`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PciPassthruSystem.html#updatePassthruConfig)
     pub fn update_passthru_config(&self, config: &[d::Poly<t::HostPciPassthruConfig>]) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[904]).arg(config).end()
     }
 }
 
 /// Managed object `vim.host.PowerSystem`. Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PowerSystem.html)
 #[derive(Clone, Debug)]
 pub struct HostPowerSystem(m::ManagedObject);
 d::managed_object!(HostPowerSystem: m::ManagedObject, "HostPowerSystem", [
@@ -1220,18 +1678,26 @@ d::managed_object!(HostPowerSystem: m::ManagedObject, "HostPowerSystem", [
 #[allow(clippy::too_many_arguments)]
 impl HostPowerSystem {
     /// Property `capability`. Since API 4.1. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PowerSystem.html#capability)
     pub const CAPABILITY: p::Property<Self, t::PowerSystemCapability> = p::Property::new("capability");
     /// Property `info`. Since API 4.1. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PowerSystem.html#info)
     pub const INFO: p::Property<Self, t::PowerSystemInfo> = p::Property::new("info");
     /// Calls `ConfigurePowerPolicy`. Since API 4.1. Takes the privilege `Host.Config.Power`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PowerSystem.html#configurePolicy)
     pub fn configure_power_policy(&self, key: i32) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[110]).arg(key).end()
     }
 }
 
 /// Managed object `vim.host.ServiceSystem`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ServiceSystem.html)
 #[derive(Clone, Debug)]
 pub struct HostServiceSystem(m::ExtensibleManagedObject);
 d::managed_object!(HostServiceSystem: m::ExtensibleManagedObject, "HostServiceSystem", [
@@ -1240,48 +1706,68 @@ d::managed_object!(HostServiceSystem: m::ExtensibleManagedObject, "HostServiceSy
 #[allow(clippy::too_many_arguments)]
 impl HostServiceSystem {
     /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#availableField)
     pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
     /// Property `serviceInfo`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ServiceSystem.html#serviceInfo)
     pub const SERVICE_INFO: p::Property<Self, t::HostServiceInfo> = p::Property::new("serviceInfo");
     /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#value)
     pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
     /// Calls `UpdateServicePolicy`. Since API 2.5. Takes the privilege `Host.Config.NetService`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ServiceSystem.html#updatePolicy)
     pub fn update_service_policy(&self, id: &str, policy: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[916]).arg(id).arg(policy).end()
     }
     /// Calls `StartService`. Since API 2.5. Takes the privilege `Host.Config.NetService`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ServiceSystem.html#start)
     pub fn start_service(&self, id: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[822]).arg(id).end()
     }
     /// Calls `StopService`. Since API 2.5. Takes the privilege `Host.Config.NetService`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ServiceSystem.html#stop)
     pub fn stop_service(&self, id: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[825]).arg(id).end()
     }
     /// Calls `RestartService`. Since API 2.5. Takes the privilege `Host.Config.NetService`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ServiceSystem.html#restart)
     pub fn restart_service(&self, id: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[730]).arg(id).end()
     }
     /// Calls `UninstallService`. Since API 2.5. Takes the privilege `Host.Config.NetService`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ServiceSystem.html#uninstall)
     pub fn uninstall_service(&self, id: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[840]).arg(id).end()
     }
     /// Calls `RefreshServices`. Since API 2.5. Takes the privilege `Host.Config.NetService`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ServiceSystem.html#refresh)
     pub fn refresh_services(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[645]).end()
     }
 }
 
 /// Managed object `vim.host.SnmpSystem`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SnmpSystem.html)
 #[derive(Clone, Debug)]
 pub struct HostSnmpSystem(m::ManagedObject);
 d::managed_object!(HostSnmpSystem: m::ManagedObject, "HostSnmpSystem", [
@@ -1291,24 +1777,34 @@ d::managed_object!(HostSnmpSystem: m::ManagedObject, "HostSnmpSystem", [
 #[allow(clippy::too_many_arguments)]
 impl HostSnmpSystem {
     /// Property `configuration`. Since API 2.5. Takes the privilege `Global.Settings`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SnmpSystem.html#configuration)
     pub const CONFIGURATION: p::Property<Self, t::HostSnmpConfigSpec> = p::Property::new("configuration");
     /// Property `limits`. Since API 2.5. Takes the privilege `Global.Settings`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SnmpSystem.html#limits)
     pub const LIMITS: p::Property<Self, t::HostSnmpSystemAgentLimits> = p::Property::new("limits");
     /// Calls `ReconfigureSnmpAgent`. Since API 2.5. Takes the privilege `Global.Settings`.
     ///
     /// Faults: [`InsufficientResourcesFault`](t::InsufficientResourcesFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SnmpSystem.html#reconfigureSnmpAgent)
     pub fn reconfigure_snmp_agent(&self, spec: &t::HostSnmpConfigSpec) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[629]).arg(spec).end()
     }
     /// Calls `SendTestNotification`. Since API 2.5. Takes the privilege `Global.Settings`.
     ///
     /// Faults: [`InsufficientResourcesFault`](t::InsufficientResourcesFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SnmpSystem.html#sendTestNotification)
     pub fn send_test_notification(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[788]).end()
     }
 }
 
 /// Managed object `vim.host.StorageSystem`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html)
 #[derive(Clone, Debug)]
 pub struct HostStorageSystem(m::ExtensibleManagedObject);
 d::managed_object!(HostStorageSystem: m::ExtensibleManagedObject, "HostStorageSystem", [
@@ -1320,490 +1816,666 @@ d::managed_object!(HostStorageSystem: m::ExtensibleManagedObject, "HostStorageSy
 #[allow(clippy::too_many_arguments)]
 impl HostStorageSystem {
     /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#availableField)
     pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
     /// Property `fileSystemVolumeInfo`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#fileSystemVolumeInfo)
     pub const FILE_SYSTEM_VOLUME_INFO: p::Property<Self, t::HostFileSystemVolumeInfo> = p::Property::new("fileSystemVolumeInfo");
     /// Property `multipathStateInfo`. Since API 4.0.
-    pub const MULTIPATH_STATE_INFO: p::Property<Self, t::HostMultipathStateInfo> = p::Property::new("multipathStateInfo");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#multipathStateInfo)
+    pub const MULTIPATH_STATE_INFO: p::Property<Self, t::HostMultipathStateInfo, p::Optional> = p::Property::new("multipathStateInfo");
     /// Property `storageDeviceInfo`. Since API 2.5.
-    pub const STORAGE_DEVICE_INFO: p::Property<Self, t::HostStorageDeviceInfo> = p::Property::new("storageDeviceInfo");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#storageDeviceInfo)
+    pub const STORAGE_DEVICE_INFO: p::Property<Self, t::HostStorageDeviceInfo, p::Optional> = p::Property::new("storageDeviceInfo");
     /// Property `systemFile`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#systemFile)
     pub const SYSTEM_FILE: p::Property<Self, Vec<String>> = p::Property::new("systemFile");
     /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#value)
     pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
     /// Calls `RetrieveDiskPartitionInfo`. Since API 2.5. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#retrieveDiskPartitionInfo)
     pub fn retrieve_disk_partition_info(&self, device_path: &[String]) -> c::Call<Vec<t::HostDiskPartitionInfo>> {
         c::CallBuilder::to(self, &METHODS[742]).arg(device_path).end()
     }
     /// Calls `ComputeDiskPartitionInfo`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#computeDiskPartitionInfo)
     pub fn compute_disk_partition_info(&self, device_path: &str, layout: &t::HostDiskPartitionLayout, partition_format: Option<&str>) -> c::Call<t::HostDiskPartitionInfo> {
         c::CallBuilder::to(self, &METHODS[101]).arg(device_path).arg(layout).arg(partition_format).end()
     }
     /// Calls `ComputeDiskPartitionInfoForResize`. Since API 4.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#computeDiskPartitionInfoForResize)
     pub fn compute_disk_partition_info_for_resize(&self, partition: &t::HostScsiDiskPartition, block_range: &t::HostDiskPartitionBlockRange, partition_format: Option<&str>) -> c::Call<t::HostDiskPartitionInfo> {
         c::CallBuilder::to(self, &METHODS[102]).arg(partition).arg(block_range).arg(partition_format).end()
     }
     /// Calls `UpdateDiskPartitions`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#updateDiskPartitions)
     pub fn update_disk_partitions(&self, device_path: &str, spec: &t::HostDiskPartitionSpec) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[870]).arg(device_path).arg(spec).end()
     }
     /// Calls `FormatVmfs`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`AlreadyExists`](t::AlreadyExists), [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#formatVmfs)
     pub fn format_vmfs(&self, create_spec: &t::HostVmfsSpec) -> c::Call<t::HostVmfsVolume> {
         c::CallBuilder::to(self, &METHODS[311]).arg(create_spec).end()
     }
     /// Calls `MountVmfsVolume`. Since API 5.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`ResourceInUse`](t::ResourceInUse).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#mountVmfsVolume)
     pub fn mount_vmfs_volume(&self, vmfs_uuid: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[449]).arg(vmfs_uuid).end()
     }
     /// Calls `UnmountVmfsVolume`. Since API 5.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`ResourceInUse`](t::ResourceInUse).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#unmountVmfsVolume)
     pub fn unmount_vmfs_volume(&self, vmfs_uuid: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[847]).arg(vmfs_uuid).end()
     }
     /// Calls `UnmountVmfsVolumeEx_Task`. Since API 6.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#unmountVmfsVolumeEx)
     pub fn unmount_vmfs_volume_ex_task(&self, vmfs_uuid: &[String]) -> c::Call<c::Task<Vec<t::HostStorageSystemVmfsVolumeResult>>> {
         c::CallBuilder::to(self, &METHODS[848]).arg(vmfs_uuid).end()
     }
     /// Calls `MountVmfsVolumeEx_Task`. Since API 6.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#mountVmfsVolumeEx)
     pub fn mount_vmfs_volume_ex_task(&self, vmfs_uuid: &[String]) -> c::Call<c::Task<Vec<t::HostStorageSystemVmfsVolumeResult>>> {
         c::CallBuilder::to(self, &METHODS[450]).arg(vmfs_uuid).end()
     }
     /// Calls `UnmapVmfsVolumeEx_Task`. Since API 6.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#unmapVmfsVolumeEx)
     pub fn unmap_vmfs_volume_ex_task(&self, vmfs_uuid: &[String]) -> c::Call<c::Task<Vec<t::HostStorageSystemVmfsVolumeResult>>> {
         c::CallBuilder::to(self, &METHODS[841]).arg(vmfs_uuid).end()
     }
     /// Calls `DeleteVmfsVolumeState`. Since API 5.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#deleteVmfsVolumeState)
     pub fn delete_vmfs_volume_state(&self, vmfs_uuid: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[210]).arg(vmfs_uuid).end()
     }
     /// Calls `RescanVmfs`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#rescanVmfs)
     pub fn rescan_vmfs(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[714]).end()
     }
     /// Calls `AttachVmfsExtent`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#attachVmfsExtent)
     pub fn attach_vmfs_extent(&self, vmfs_path: &str, extent: &t::HostScsiDiskPartition) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[47]).arg(vmfs_path).arg(extent).end()
     }
     /// Calls `ExpandVmfsExtent`. Since API 4.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#expandVmfsExtent)
     pub fn expand_vmfs_extent(&self, vmfs_path: &str, extent: &t::HostScsiDiskPartition) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[281]).arg(vmfs_path).arg(extent).end()
     }
     /// Calls `UpgradeVmfs`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#upgradeVmfs)
     pub fn upgrade_vmfs(&self, vmfs_path: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[937]).arg(vmfs_path).end()
     }
     /// Calls `UpgradeVmLayout`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#upgradeVmLayout)
     pub fn upgrade_vm_layout(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[936]).end()
     }
     /// Calls `QueryUnresolvedVmfsVolume`. Since API 4.0. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#queryUnresolvedVmfsVolume)
     pub fn query_unresolved_vmfs_volume(&self) -> c::Call<Vec<t::HostUnresolvedVmfsVolume>> {
         c::CallBuilder::to(self, &METHODS[584]).end()
     }
     /// Calls `ResolveMultipleUnresolvedVmfsVolumes`. Since API 4.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#resolveMultipleUnresolvedVmfsVolumes)
     pub fn resolve_multiple_unresolved_vmfs_volumes(&self, resolution_spec: &[t::HostUnresolvedVmfsResolutionSpec]) -> c::Call<Vec<t::HostUnresolvedVmfsResolutionResult>> {
         c::CallBuilder::to(self, &METHODS[727]).arg(resolution_spec).end()
     }
     /// Calls `ResolveMultipleUnresolvedVmfsVolumesEx_Task`. Since API 5.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#resolveMultipleUnresolvedVmfsVolumesEx)
     pub fn resolve_multiple_unresolved_vmfs_volumes_ex_task(&self, resolution_spec: &[t::HostUnresolvedVmfsResolutionSpec]) -> c::Call<c::Task<Vec<t::HostUnresolvedVmfsResolutionResult>>> {
         c::CallBuilder::to(self, &METHODS[728]).arg(resolution_spec).end()
     }
     /// Calls `UnmountForceMountedVmfsVolume`. Since API 4.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#unmountForceMountedVmfsVolume)
     pub fn unmount_force_mounted_vmfs_volume(&self, vmfs_uuid: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[844]).arg(vmfs_uuid).end()
     }
     /// Calls `RescanHba`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#rescanHba)
     pub fn rescan_hba(&self, hba_device: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[712]).arg(hba_device).end()
     }
     /// Calls `RescanAllHba`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#rescanAllHba)
     pub fn rescan_all_hba(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[711]).end()
     }
     /// Calls `UpdateSoftwareInternetScsiEnabled`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#updateSoftwareInternetScsiEnabled)
     pub fn update_software_internet_scsi_enabled(&self, enabled: bool) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[917]).arg(enabled).end()
     }
     /// Calls `UpdateInternetScsiDiscoveryProperties`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#updateInternetScsiDiscoveryProperties)
     pub fn update_internet_scsi_discovery_properties(&self, i_scsi_hba_device: &str, discovery_properties: &t::HostInternetScsiHbaDiscoveryProperties) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[885]).arg(i_scsi_hba_device).arg(discovery_properties).end()
     }
     /// Calls `UpdateInternetScsiAuthenticationProperties`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#updateInternetScsiAuthenticationProperties)
     pub fn update_internet_scsi_authentication_properties(&self, i_scsi_hba_device: &str, authentication_properties: &t::HostInternetScsiHbaAuthenticationProperties, target_set: Option<&t::HostInternetScsiHbaTargetSet>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[883]).arg(i_scsi_hba_device).arg(authentication_properties).arg(target_set).end()
     }
     /// Calls `UpdateInternetScsiDigestProperties`. Since API 4.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#updateInternetScsiDigestProperties)
     pub fn update_internet_scsi_digest_properties(&self, i_scsi_hba_device: &str, target_set: Option<&t::HostInternetScsiHbaTargetSet>, digest_properties: &t::HostInternetScsiHbaDigestProperties) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[884]).arg(i_scsi_hba_device).arg(target_set).arg(digest_properties).end()
     }
     /// Calls `UpdateInternetScsiAdvancedOptions`. Since API 4.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#updateInternetScsiAdvancedOptions)
     pub fn update_internet_scsi_advanced_options(&self, i_scsi_hba_device: &str, target_set: Option<&t::HostInternetScsiHbaTargetSet>, options: &[t::HostInternetScsiHbaParamValue]) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[881]).arg(i_scsi_hba_device).arg(target_set).arg(options).end()
     }
     /// Calls `UpdateInternetScsiIPProperties`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#updateInternetScsiIPProperties)
     pub fn update_internet_scsi_ip_properties(&self, i_scsi_hba_device: &str, ip_properties: &t::HostInternetScsiHbaIPProperties) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[886]).arg(i_scsi_hba_device).arg(ip_properties).end()
     }
     /// Calls `UpdateInternetScsiName`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#updateInternetScsiName)
     pub fn update_internet_scsi_name(&self, i_scsi_hba_device: &str, i_scsi_name: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[887]).arg(i_scsi_hba_device).arg(i_scsi_name).end()
     }
     /// Calls `UpdateInternetScsiAlias`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#updateInternetScsiAlias)
     pub fn update_internet_scsi_alias(&self, i_scsi_hba_device: &str, i_scsi_alias: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[882]).arg(i_scsi_hba_device).arg(i_scsi_alias).end()
     }
     /// Calls `AddInternetScsiSendTargets`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#addInternetScsiSendTargets)
     pub fn add_internet_scsi_send_targets(&self, i_scsi_hba_device: &str, targets: &[t::HostInternetScsiHbaSendTarget]) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[19]).arg(i_scsi_hba_device).arg(targets).end()
     }
     /// Calls `RemoveInternetScsiSendTargets`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#removeInternetScsiSendTargets)
     pub fn remove_internet_scsi_send_targets(&self, i_scsi_hba_device: &str, targets: &[t::HostInternetScsiHbaSendTarget], force: Option<bool>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[678]).arg(i_scsi_hba_device).arg(targets).arg(force).end()
     }
     /// Calls `AddInternetScsiStaticTargets`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#addInternetScsiStaticTargets)
     pub fn add_internet_scsi_static_targets(&self, i_scsi_hba_device: &str, targets: &[t::HostInternetScsiHbaStaticTarget]) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[20]).arg(i_scsi_hba_device).arg(targets).end()
     }
     /// Calls `RemoveInternetScsiStaticTargets`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#removeInternetScsiStaticTargets)
     pub fn remove_internet_scsi_static_targets(&self, i_scsi_hba_device: &str, targets: &[t::HostInternetScsiHbaStaticTarget]) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[679]).arg(i_scsi_hba_device).arg(targets).end()
     }
     /// Calls `EnableMultipathPath`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#enableMultipathPath)
     pub fn enable_multipath_path(&self, path_name: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[263]).arg(path_name).end()
     }
     /// Calls `DisableMultipathPath`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#disableMultipathPath)
     pub fn disable_multipath_path(&self, path_name: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[239]).arg(path_name).end()
     }
     /// Calls `SetMultipathLunPolicy`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#setMultipathLunPolicy)
     pub fn set_multipath_lun_policy(&self, lun_id: &str, policy: &d::Poly<t::HostMultipathInfoLogicalUnitPolicy>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[801]).arg(lun_id).arg(policy).end()
     }
     /// Calls `UpdateHppMultipathLunPolicy`. Since API 7.0.0.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#updateHppMultipathLunPolicy)
     pub fn update_hpp_multipath_lun_policy(&self, lun_id: &str, policy: &t::HostMultipathInfoHppLogicalUnitPolicy) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[880]).arg(lun_id).arg(policy).end()
     }
     /// Calls `QueryPathSelectionPolicyOptions`. Since API 4.0. Takes the privilege `System.Read`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#queryPathSelectionPolicyOptions)
     pub fn query_path_selection_policy_options(&self) -> c::Call<Vec<t::HostPathSelectionPolicyOption>> {
         c::CallBuilder::to(self, &METHODS[560]).end()
     }
     /// Calls `QueryStorageArrayTypePolicyOptions`. Since API 4.0. Takes the privilege `System.Read`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#queryStorageArrayTypePolicyOptions)
     pub fn query_storage_array_type_policy_options(&self) -> c::Call<Vec<t::HostStorageArrayTypePolicyOption>> {
         c::CallBuilder::to(self, &METHODS[575]).end()
     }
     /// Calls `UpdateScsiLunDisplayName`. Since API 4.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`DuplicateName`](t::DuplicateName), [`HostConfigFault`](t::HostConfigFault), [`InvalidName`](t::InvalidName), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#updateScsiLunDisplayName)
     pub fn update_scsi_lun_display_name(&self, lun_uuid: &str, display_name: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[912]).arg(lun_uuid).arg(display_name).end()
     }
     /// Calls `DetachScsiLun`. Since API 5.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`ResourceInUse`](t::ResourceInUse).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#detachScsiLun)
     pub fn detach_scsi_lun(&self, lun_uuid: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[226]).arg(lun_uuid).end()
     }
     /// Calls `DetachScsiLunEx_Task`. Since API 6.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#detachScsiLunEx)
     pub fn detach_scsi_lun_ex_task(&self, lun_uuid: &[String]) -> c::Call<c::Task<Vec<t::HostStorageSystemScsiLunResult>>> {
         c::CallBuilder::to(self, &METHODS[227]).arg(lun_uuid).end()
     }
     /// Calls `DeleteScsiLunState`. Since API 5.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#deleteScsiLunState)
     pub fn delete_scsi_lun_state(&self, lun_canonical_name: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[204]).arg(lun_canonical_name).end()
     }
     /// Calls `AttachScsiLun`. Since API 5.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#attachScsiLun)
     pub fn attach_scsi_lun(&self, lun_uuid: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[44]).arg(lun_uuid).end()
     }
     /// Calls `AttachScsiLunEx_Task`. Since API 6.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#attachScsiLunEx)
     pub fn attach_scsi_lun_ex_task(&self, lun_uuid: &[String]) -> c::Call<c::Task<Vec<t::HostStorageSystemScsiLunResult>>> {
         c::CallBuilder::to(self, &METHODS[45]).arg(lun_uuid).end()
     }
     /// Calls `RefreshStorageSystem`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#refresh)
     pub fn refresh_storage_system(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[649]).end()
     }
     /// Calls `DiscoverFcoeHbas`. Since API 5.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`FcoeFaultPnicHasNoPortSet`](t::FcoeFaultPnicHasNoPortSet), [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#discoverFcoeHbas)
     pub fn discover_fcoe_hbas(&self, fcoe_spec: &t::FcoeConfigFcoeSpecification) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[247]).arg(fcoe_spec).end()
     }
     /// Calls `MarkForRemoval`. Since API 5.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#markForRemoval)
     pub fn mark_for_removal(&self, hba_name: &str, remove: bool) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[439]).arg(hba_name).arg(remove).end()
     }
     /// Calls `FormatVffs`. Since API 5.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`AlreadyExists`](t::AlreadyExists), [`HostConfigFault`](t::HostConfigFault), [`ResourceInUse`](t::ResourceInUse).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#formatVffs)
     pub fn format_vffs(&self, create_spec: &t::HostVffsSpec) -> c::Call<t::HostVffsVolume> {
         c::CallBuilder::to(self, &METHODS[310]).arg(create_spec).end()
     }
     /// Calls `ExtendVffs`. Since API 5.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound), [`ResourceInUse`](t::ResourceInUse).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#extendVffs)
     pub fn extend_vffs(&self, vffs_path: &str, device_path: &str, spec: Option<&t::HostDiskPartitionSpec>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[289]).arg(vffs_path).arg(device_path).arg(spec).end()
     }
     /// Calls `DestroyVffs`. Since API 5.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound), [`ResourceInUse`](t::ResourceInUse).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#destroyVffs)
     pub fn destroy_vffs(&self, vffs_path: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[222]).arg(vffs_path).end()
     }
     /// Calls `MountVffsVolume`. Since API 5.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`ResourceInUse`](t::ResourceInUse).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#mountVffsVolume)
     pub fn mount_vffs_volume(&self, vffs_uuid: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[448]).arg(vffs_uuid).end()
     }
     /// Calls `UnmountVffsVolume`. Since API 5.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`ResourceInUse`](t::ResourceInUse).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#unmountVffsVolume)
     pub fn unmount_vffs_volume(&self, vffs_uuid: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[846]).arg(vffs_uuid).end()
     }
     /// Calls `DeleteVffsVolumeState`. Since API 5.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#deleteVffsVolumeState)
     pub fn delete_vffs_volume_state(&self, vffs_uuid: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[208]).arg(vffs_uuid).end()
     }
     /// Calls `RescanVffs`. Since API 5.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#rescanVffs)
     pub fn rescan_vffs(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[713]).end()
     }
     /// Calls `QueryAvailableSsds`. Since API 5.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#queryAvailableSsds)
     pub fn query_available_ssds(&self, vffs_path: Option<&str>) -> c::Call<Vec<t::HostScsiDisk>> {
         c::CallBuilder::to(self, &METHODS[488]).arg(vffs_path).end()
     }
     /// Calls `SetNFSUser`. Since API 6.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#setNFSUser)
     pub fn set_nfs_user(&self, user: &str, password: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[802]).arg(user).arg(password).end()
     }
     /// Calls `ChangeNFSUserPassword`. Since API 6.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#changeNFSUserPassword)
     pub fn change_nfs_user_password(&self, password: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[69]).arg(password).end()
     }
     /// Calls `QueryNFSUser`. Since API 6.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#queryNFSUser)
     pub fn query_nfs_user(&self) -> c::Call<Option<t::HostNasVolumeUserInfo>> {
         c::CallBuilder::to(self, &METHODS[552]).end()
     }
     /// Calls `ClearNFSUser`. Since API 6.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#clearNFSUser)
     pub fn clear_nfs_user(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[90]).end()
     }
     /// Calls `TurnDiskLocatorLedOn_Task`. Since API 6.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#turnDiskLocatorLedOn)
     pub fn turn_disk_locator_led_on_task(&self, scsi_disk_uuids: &[String]) -> c::Call<c::Task<Vec<t::HostStorageSystemDiskLocatorLedResult>>> {
         c::CallBuilder::to(self, &METHODS[834]).arg(scsi_disk_uuids).end()
     }
     /// Calls `TurnDiskLocatorLedOff_Task`. Since API 6.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#turnDiskLocatorLedOff)
     pub fn turn_disk_locator_led_off_task(&self, scsi_disk_uuids: &[String]) -> c::Call<c::Task<Vec<t::HostStorageSystemDiskLocatorLedResult>>> {
         c::CallBuilder::to(self, &METHODS[833]).arg(scsi_disk_uuids).end()
     }
     /// Calls `MarkAsSsd_Task`. Since API 6.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#markAsSsd)
     pub fn mark_as_ssd_task(&self, scsi_disk_uuid: &str) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[435]).arg(scsi_disk_uuid).end()
     }
     /// Calls `MarkAsNonSsd_Task`. Since API 6.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#markAsNonSsd)
     pub fn mark_as_non_ssd_task(&self, scsi_disk_uuid: &str) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[434]).arg(scsi_disk_uuid).end()
     }
     /// Calls `MarkAsLocal_Task`. Since API 6.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#markAsLocal)
     pub fn mark_as_local_task(&self, scsi_disk_uuid: &str) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[432]).arg(scsi_disk_uuid).end()
     }
     /// Calls `MarkAsNonLocal_Task`. Since API 6.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#markAsNonLocal)
     pub fn mark_as_non_local_task(&self, scsi_disk_uuid: &str) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[433]).arg(scsi_disk_uuid).end()
     }
     /// Calls `UpdateVmfsUnmapPriority`. Since API 6.5. Takes the privilege `Host.Config.Storage`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#updateVmfsUnmapPriority)
     pub fn update_vmfs_unmap_priority(&self, vmfs_uuid: &str, unmap_priority: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[931]).arg(vmfs_uuid).arg(unmap_priority).end()
     }
     /// Calls `UpdateVmfsUnmapBandwidth`. Since API 6.7. Takes the privilege `Host.Config.Storage`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#updateVmfsUnmapBandwidth)
     pub fn update_vmfs_unmap_bandwidth(&self, vmfs_uuid: &str, unmap_bandwidth_spec: &t::VmfsUnmapBandwidthSpec) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[930]).arg(vmfs_uuid).arg(unmap_bandwidth_spec).end()
     }
     /// Calls `QueryVmfsConfigOption`. Since API 6.5. Takes the privilege `Host.Config.Storage`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#queryVmfsConfigOption)
     pub fn query_vmfs_config_option(&self) -> c::Call<Vec<t::VmfsConfigOption>> {
         c::CallBuilder::to(self, &METHODS[593]).end()
     }
     /// Calls `MarkPerenniallyReserved`. Since API 6.7.2. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#markPerenniallyReserved)
     pub fn mark_perennially_reserved(&self, lun_uuid: &str, state: bool) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[440]).arg(lun_uuid).arg(state).end()
     }
     /// Calls `MarkPerenniallyReservedEx_Task`. Since API 6.7.2. Takes the privilege `Host.Config.Storage`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#markPerenniallyReservedEx)
     pub fn mark_perennially_reserved_ex_task(&self, lun_uuid: &[String], state: bool) -> c::Call<c::Task<Vec<t::HostStorageSystemScsiLunResult>>> {
         c::CallBuilder::to(self, &METHODS[441]).arg(lun_uuid).arg(state).end()
     }
     /// Calls `CreateNvmeOverRdmaAdapter`. Since API 7.0.0.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound), [`ResourceInUse`](t::ResourceInUse).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#createNvmeOverRdmaAdapter)
     pub fn create_nvme_over_rdma_adapter(&self, rdma_device_name: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[150]).arg(rdma_device_name).end()
     }
     /// Calls `RemoveNvmeOverRdmaAdapter`. Since API 7.0.0.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound), [`ResourceInUse`](t::ResourceInUse).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#removeNvmeOverRdmaAdapter)
     pub fn remove_nvme_over_rdma_adapter(&self, hba_device_name: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[687]).arg(hba_device_name).end()
     }
     /// Calls `CreateSoftwareAdapter`. Since API 7.0.3.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound), [`ResourceInUse`](t::ResourceInUse).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#createSoftwareAdapter)
     pub fn create_software_adapter(&self, spec: &d::Poly<t::HostHbaCreateSpec>) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[163]).arg(spec).end()
     }
     /// Calls `RemoveSoftwareAdapter`. Since API 7.0.3.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound), [`ResourceInUse`](t::ResourceInUse).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#removeSoftwareAdapter)
     pub fn remove_software_adapter(&self, hba_device_name: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[696]).arg(hba_device_name).end()
     }
     /// Calls `DiscoverNvmeControllers`. Since API 7.0.0.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#discoverNvmeControllers)
     pub fn discover_nvme_controllers(&self, discover_spec: &t::HostNvmeDiscoverSpec) -> c::Call<t::HostNvmeDiscoveryLog> {
         c::CallBuilder::to(self, &METHODS[248]).arg(discover_spec).end()
     }
     /// Calls `ConnectNvmeController`. Since API 7.0.0.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#connectNvmeController)
     pub fn connect_nvme_controller(&self, connect_spec: &t::HostNvmeConnectSpec) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[113]).arg(connect_spec).end()
     }
     /// Calls `DisconnectNvmeController`. Since API 7.0.0.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#disconnectNvmeController)
     pub fn disconnect_nvme_controller(&self, disconnect_spec: &t::HostNvmeDisconnectSpec) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[245]).arg(disconnect_spec).end()
     }
     /// Calls `ConnectNvmeControllerEx_Task`. Since API 7.0.3.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#connectNvmeControllerEx)
     pub fn connect_nvme_controller_ex_task(&self, connect_spec: &[t::HostNvmeConnectSpec]) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[114]).arg(connect_spec).end()
     }
     /// Calls `DisconnectNvmeControllerEx_Task`. Since API 7.0.3.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#disconnectNvmeControllerEx)
     pub fn disconnect_nvme_controller_ex_task(&self, disconnect_spec: &[t::HostNvmeDisconnectSpec]) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[246]).arg(disconnect_spec).end()
     }
 }
 
 /// Managed object `vim.host.VFlashManager`. Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VFlashManager.html)
 #[derive(Clone, Debug)]
 pub struct HostVFlashManager(m::ManagedObject);
 d::managed_object!(HostVFlashManager: m::ManagedObject, "HostVFlashManager", [
@@ -1812,40 +2484,54 @@ d::managed_object!(HostVFlashManager: m::ManagedObject, "HostVFlashManager", [
 #[allow(clippy::too_many_arguments)]
 impl HostVFlashManager {
     /// Property `vFlashConfigInfo`. Since API 5.5.
-    pub const V_FLASH_CONFIG_INFO: p::Property<Self, t::HostVFlashManagerVFlashConfigInfo> = p::Property::new("vFlashConfigInfo");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VFlashManager.html#vFlashConfigInfo)
+    pub const V_FLASH_CONFIG_INFO: p::Property<Self, t::HostVFlashManagerVFlashConfigInfo, p::Optional> = p::Property::new("vFlashConfigInfo");
     /// Calls `ConfigureVFlashResourceEx_Task`. Since API 5.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VFlashManager.html#configureVFlashResourceEx)
     pub fn configure_v_flash_resource_ex_task(&self, device_path: &[String]) -> c::Call<c::Task<Option<t::HostVFlashResourceConfigurationResult>>> {
         c::CallBuilder::to(self, &METHODS[112]).arg(device_path).end()
     }
     /// Calls `HostConfigureVFlashResource`. Since API 5.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`ResourceInUse`](t::ResourceInUse).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VFlashManager.html#configureVFlashResource)
     pub fn host_configure_v_flash_resource(&self, spec: &t::HostVFlashManagerVFlashResourceConfigSpec) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[341]).arg(spec).end()
     }
     /// Calls `HostRemoveVFlashResource`. Since API 5.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound), [`ResourceInUse`](t::ResourceInUse).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VFlashManager.html#removeVFlashResource)
     pub fn host_remove_v_flash_resource(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[356]).end()
     }
     /// Calls `HostConfigVFlashCache`. Since API 5.5. Takes the privilege `Host.Config.AdvancedConfig`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`InaccessibleVFlashSource`](t::InaccessibleVFlashSource), [`ResourceInUse`](t::ResourceInUse).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VFlashManager.html#configureHostVFlashCache)
     pub fn host_config_v_flash_cache(&self, spec: &t::HostVFlashManagerVFlashCacheConfigSpec) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[340]).arg(spec).end()
     }
     /// Calls `HostGetVFlashModuleDefaultConfig`. Since API 5.5. Takes the privilege `Host.Config.AdvancedConfig`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VFlashManager.html#getVFlashModuleDefaultConfig)
     pub fn host_get_v_flash_module_default_config(&self, v_flash_module: &str) -> c::Call<t::VirtualDiskVFlashCacheConfigInfo> {
         c::CallBuilder::to(self, &METHODS[346]).arg(v_flash_module).end()
     }
 }
 
 /// Managed object `vim.host.VMotionSystem`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VMotionSystem.html)
 #[derive(Clone, Debug)]
 pub struct HostVMotionSystem(m::ExtensibleManagedObject);
 d::managed_object!(HostVMotionSystem: m::ExtensibleManagedObject, "HostVMotionSystem", [
@@ -1855,34 +2541,50 @@ d::managed_object!(HostVMotionSystem: m::ExtensibleManagedObject, "HostVMotionSy
 #[allow(clippy::too_many_arguments)]
 impl HostVMotionSystem {
     /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#availableField)
     pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
     /// Property `ipConfig`. Since API 2.5.
-    pub const IP_CONFIG: p::Property<Self, t::HostIpConfig> = p::Property::new("ipConfig");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VMotionSystem.html#ipConfig)
+    pub const IP_CONFIG: p::Property<Self, t::HostIpConfig, p::Optional> = p::Property::new("ipConfig");
     /// Property `netConfig`. Since API 2.5.
-    pub const NET_CONFIG: p::Property<Self, t::HostVMotionNetConfig> = p::Property::new("netConfig");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VMotionSystem.html#netConfig)
+    pub const NET_CONFIG: p::Property<Self, t::HostVMotionNetConfig, p::Optional> = p::Property::new("netConfig");
     /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#value)
     pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
     /// Calls `UpdateIpConfig`. Since API 2.5. Takes the privilege `Host.Config.Network`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VMotionSystem.html#updateIpConfig)
     pub fn update_ip_config(&self, ip_config: &t::HostIpConfig) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[888]).arg(ip_config).end()
     }
     /// Calls `SelectVnic`. Since API 2.5. Takes the privilege `Host.Config.Network`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VMotionSystem.html#selectVnic)
     pub fn select_vnic(&self, device: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[785]).arg(device).end()
     }
     /// Calls `DeselectVnic`. Since API 2.5. Takes the privilege `Host.Config.Network`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VMotionSystem.html#deselectVnic)
     pub fn deselect_vnic(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[212]).end()
     }
 }
 
 /// Managed object `vim.host.VirtualNicManager`. Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VirtualNicManager.html)
 #[derive(Clone, Debug)]
 pub struct HostVirtualNicManager(m::ExtensibleManagedObject);
 d::managed_object!(HostVirtualNicManager: m::ExtensibleManagedObject, "HostVirtualNicManager", [
@@ -1891,32 +2593,46 @@ d::managed_object!(HostVirtualNicManager: m::ExtensibleManagedObject, "HostVirtu
 #[allow(clippy::too_many_arguments)]
 impl HostVirtualNicManager {
     /// Property `availableField`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#availableField)
     pub const AVAILABLE_FIELD: p::Property<Self, Vec<t::CustomFieldDef>> = p::Property::new("availableField");
     /// Property `info`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VirtualNicManager.html#info)
     pub const INFO: p::Property<Self, t::HostVirtualNicManagerInfo> = p::Property::new("info");
     /// Property `value`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#value)
     pub const VALUE: p::Property<Self, Vec<d::Poly<t::CustomFieldValue>>> = p::Property::new("value");
     /// Calls `QueryNetConfig`. Since API 4.0. Takes the privilege `System.Read`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`InvalidArgument`](t::InvalidArgument).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VirtualNicManager.html#queryNetConfig)
     pub fn query_net_config(&self, nic_type: &str) -> c::Call<Option<t::VirtualNicManagerNetConfig>> {
         c::CallBuilder::to(self, &METHODS[553]).arg(nic_type).end()
     }
     /// Calls `SelectVnicForNicType`. Since API 4.0. Takes the privilege `Host.Config.Network`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`InvalidArgument`](t::InvalidArgument).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VirtualNicManager.html#selectVnic)
     pub fn select_vnic_for_nic_type(&self, nic_type: &str, device: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[786]).arg(nic_type).arg(device).end()
     }
     /// Calls `DeselectVnicForNicType`. Since API 4.0. Takes the privilege `Host.Config.Network`.
     ///
     /// Faults: [`HostConfigFault`](t::HostConfigFault), [`InvalidArgument`](t::InvalidArgument).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VirtualNicManager.html#deselectVnic)
     pub fn deselect_vnic_for_nic_type(&self, nic_type: &str, device: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[213]).arg(nic_type).arg(device).end()
     }
 }
 
 /// Managed object `vim.host.VsanInternalSystem`. Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanInternalSystem.html)
 #[derive(Clone, Debug)]
 pub struct HostVsanInternalSystem(m::ManagedObject);
 d::managed_object!(HostVsanInternalSystem: m::ManagedObject, "HostVsanInternalSystem", [
@@ -1924,80 +2640,112 @@ d::managed_object!(HostVsanInternalSystem: m::ManagedObject, "HostVsanInternalSy
 #[allow(clippy::too_many_arguments)]
 impl HostVsanInternalSystem {
     /// Calls `QueryCmmds`. Since API 5.5. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanInternalSystem.html#queryCmmds)
     pub fn query_cmmds(&self, queries: &[t::HostVsanInternalSystemCmmdsQuery]) -> c::Call<String> {
         c::CallBuilder::to(self, &METHODS[494]).arg(queries).end()
     }
     /// Calls `QueryPhysicalVsanDisks`. Since API 5.5. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanInternalSystem.html#queryPhysicalVsanDisks)
     pub fn query_physical_vsan_disks(&self, props: &[String]) -> c::Call<String> {
         c::CallBuilder::to(self, &METHODS[566]).arg(props).end()
     }
     /// Calls `QueryVsanObjects`. Since API 5.5. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanInternalSystem.html#queryVsanObjects)
     pub fn query_vsan_objects(&self, uuids: &[String]) -> c::Call<String> {
         c::CallBuilder::to(self, &METHODS[599]).arg(uuids).end()
     }
     /// Calls `QueryObjectsOnPhysicalVsanDisk`. Since API 5.5. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanInternalSystem.html#queryObjectsOnPhysicalVsanDisk)
     pub fn query_objects_on_physical_vsan_disk(&self, disks: &[String]) -> c::Call<String> {
         c::CallBuilder::to(self, &METHODS[556]).arg(disks).end()
     }
     /// Calls `AbdicateDomOwnership`. Since API 5.5. Takes the privilege `Host.Config.Storage`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanInternalSystem.html#abdicateDomOwnership)
     pub fn abdicate_dom_ownership(&self, uuids: &[String]) -> c::Call<Vec<String>> {
         c::CallBuilder::to(self, &METHODS[1]).arg(uuids).end()
     }
     /// Calls `QueryVsanStatistics`. Since API 5.5. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanInternalSystem.html#queryVsanStatistics)
     pub fn query_vsan_statistics(&self, labels: &[String]) -> c::Call<String> {
         c::CallBuilder::to(self, &METHODS[600]).arg(labels).end()
     }
     /// Calls `ReconfigureDomObject`. Since API 5.5. Takes the privilege `Host.Config.Storage`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanInternalSystem.html#reconfigureDomObject)
     pub fn reconfigure_dom_object(&self, uuid: &str, policy: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[624]).arg(uuid).arg(policy).end()
     }
     /// Calls `QuerySyncingVsanObjects`. Since API 5.5. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanInternalSystem.html#querySyncingVsanObjects)
     pub fn query_syncing_vsan_objects(&self, uuids: &[String]) -> c::Call<String> {
         c::CallBuilder::to(self, &METHODS[578]).arg(uuids).end()
     }
     /// Calls `RunVsanPhysicalDiskDiagnostics`. Since API 5.5. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanInternalSystem.html#runVsanPhysicalDiskDiagnostics)
     pub fn run_vsan_physical_disk_diagnostics(&self, disks: &[String]) -> c::Call<Vec<t::HostVsanInternalSystemVsanPhysicalDiskDiagnosticsResult>> {
         c::CallBuilder::to(self, &METHODS[778]).arg(disks).end()
     }
     /// Calls `GetVsanObjExtAttrs`. Since API 5.5. Takes the privilege `System.Read`.
     ///
     /// Faults: [`VimFault`](t::VimFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanInternalSystem.html#getVsanObjExtAttrs)
     pub fn get_vsan_obj_ext_attrs(&self, uuids: &[String]) -> c::Call<String> {
         c::CallBuilder::to(self, &METHODS[332]).arg(uuids).end()
     }
     /// Calls `ReconfigurationSatisfiable`. Since API 5.5. Takes the privilege `System.Read`.
     ///
     /// Faults: [`VimFault`](t::VimFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanInternalSystem.html#reconfigurationSatisfiable)
     pub fn reconfiguration_satisfiable(&self, pcbs: &[t::VsanPolicyChangeBatch], ignore_satisfiability: Option<bool>) -> c::Call<Vec<t::VsanPolicySatisfiability>> {
         c::CallBuilder::to(self, &METHODS[616]).arg(pcbs).arg(ignore_satisfiability).end()
     }
     /// Calls `CanProvisionObjects`. Since API 5.5. Takes the privilege `System.Read`.
     ///
     /// Faults: [`VimFault`](t::VimFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanInternalSystem.html#canProvisionObjects)
     pub fn can_provision_objects(&self, npbs: &[t::VsanNewPolicyBatch], ignore_satisfiability: Option<bool>) -> c::Call<Vec<t::VsanPolicySatisfiability>> {
         c::CallBuilder::to(self, &METHODS[56]).arg(npbs).arg(ignore_satisfiability).end()
     }
     /// Calls `DeleteVsanObjects`. Since API 5.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`VimFault`](t::VimFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanInternalSystem.html#deleteVsanObjects)
     pub fn delete_vsan_objects(&self, uuids: &[String], force: Option<bool>) -> c::Call<Vec<t::HostVsanInternalSystemDeleteVsanObjectsResult>> {
         c::CallBuilder::to(self, &METHODS[211]).arg(uuids).arg(force).end()
     }
     /// Calls `UpgradeVsanObjects`. Since API 6.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`VsanFault`](t::VsanFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanInternalSystem.html#upgradeVsanObjects)
     pub fn upgrade_vsan_objects(&self, uuids: &[String], new_version: i32) -> c::Call<Vec<t::HostVsanInternalSystemVsanObjectOperationResult>> {
         c::CallBuilder::to(self, &METHODS[938]).arg(uuids).arg(new_version).end()
     }
     /// Calls `QueryVsanObjectUuidsByFilter`. Since API 6.0. Takes the privilege `System.Read`.
     ///
     /// Faults: [`VsanFault`](t::VsanFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanInternalSystem.html#queryVsanObjectUuidsByFilter)
     pub fn query_vsan_object_uuids_by_filter(&self, uuids: &[String], limit: Option<i32>, version: Option<i32>) -> c::Call<Vec<String>> {
         c::CallBuilder::to(self, &METHODS[598]).arg(uuids).arg(limit).arg(version).end()
     }
 }
 
 /// Managed object `vim.host.VsanSystem`. Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanSystem.html)
 #[derive(Clone, Debug)]
 pub struct HostVsanSystem(m::ManagedObject);
 d::managed_object!(HostVsanSystem: m::ManagedObject, "HostVsanSystem", [
@@ -2006,56 +2754,80 @@ d::managed_object!(HostVsanSystem: m::ManagedObject, "HostVsanSystem", [
 #[allow(clippy::too_many_arguments)]
 impl HostVsanSystem {
     /// Property `config`. Since API 5.5. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanSystem.html#config)
     pub const CONFIG: p::Property<Self, t::VsanHostConfigInfo> = p::Property::new("config");
     /// Calls `QueryDisksForVsan`. Since API 5.5. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanSystem.html#queryDisksForVsan)
     pub fn query_disks_for_vsan(&self, canonical_name: &[String]) -> c::Call<Vec<t::VsanHostDiskResult>> {
         c::CallBuilder::to(self, &METHODS[512]).arg(canonical_name).end()
     }
     /// Calls `AddDisks_Task`. Since API 5.5. Takes the privilege `Host.Config.Storage`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanSystem.html#addDisks)
     pub fn add_disks_task(&self, disk: &[t::HostScsiDisk]) -> c::Call<c::Task<Vec<t::VsanHostDiskMapResult>>> {
         c::CallBuilder::to(self, &METHODS[14]).arg(disk).end()
     }
     /// Calls `InitializeDisks_Task`. Since API 5.5. Takes the privilege `Host.Config.Storage`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanSystem.html#initializeDisks)
     pub fn initialize_disks_task(&self, mapping: &[t::VsanHostDiskMapping]) -> c::Call<c::Task<Vec<t::VsanHostDiskMapResult>>> {
         c::CallBuilder::to(self, &METHODS[388]).arg(mapping).end()
     }
     /// Calls `RemoveDisk_Task`. Since API 5.5. Takes the privilege `Host.Config.Storage`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanSystem.html#removeDisk)
     pub fn remove_disk_task(&self, disk: &[t::HostScsiDisk], maintenance_spec: Option<&t::HostMaintenanceSpec>, timeout: Option<i32>) -> c::Call<c::Task<Vec<t::VsanHostDiskResult>>> {
         c::CallBuilder::to(self, &METHODS[671]).arg(disk).arg(maintenance_spec).arg(timeout).end()
     }
     /// Calls `RemoveDiskMapping_Task`. Since API 5.5. Takes the privilege `Host.Config.Storage`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanSystem.html#removeDiskMapping)
     pub fn remove_disk_mapping_task(&self, mapping: &[t::VsanHostDiskMapping], maintenance_spec: Option<&t::HostMaintenanceSpec>, timeout: Option<i32>) -> c::Call<c::Task<Vec<t::VsanHostDiskMapResult>>> {
         c::CallBuilder::to(self, &METHODS[670]).arg(mapping).arg(maintenance_spec).arg(timeout).end()
     }
     /// Calls `UnmountDiskMapping_Task`. Since API 6.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`InvalidState`](t::InvalidState), [`VsanFault`](t::VsanFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanSystem.html#unmountDiskMapping)
     pub fn unmount_disk_mapping_task(&self, mapping: &[t::VsanHostDiskMapping]) -> c::Call<c::Task<Vec<t::VsanHostDiskMapResult>>> {
         c::CallBuilder::to(self, &METHODS[843]).arg(mapping).end()
     }
     /// Calls `UpdateVsan_Task`. Since API 5.5. Takes the privilege `Host.Config.Storage`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanSystem.html#update)
     pub fn update_vsan_task(&self, config: &t::VsanHostConfigInfo) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[932]).arg(config).end()
     }
     /// Calls `QueryHostStatus`. Since API 5.5. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanSystem.html#queryHostStatus)
     pub fn query_host_status(&self) -> c::Call<t::VsanHostClusterStatus> {
         c::CallBuilder::to(self, &METHODS[535]).end()
     }
     /// Calls `EvacuateVsanNode_Task`. Since API 6.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`InvalidState`](t::InvalidState), [`RequestCanceled`](t::RequestCanceled), [`Timedout`](t::Timedout), [`VsanFault`](t::VsanFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanSystem.html#evacuateNode)
     pub fn evacuate_vsan_node_task(&self, maintenance_spec: &t::HostMaintenanceSpec, timeout: i32) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[274]).arg(maintenance_spec).arg(timeout).end()
     }
     /// Calls `RecommissionVsanNode_Task`. Since API 6.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`InvalidState`](t::InvalidState), [`VsanFault`](t::VsanFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanSystem.html#recommissionNode)
     pub fn recommission_vsan_node_task(&self) -> c::Call<c::Task<()>> {
         c::CallBuilder::to(self, &METHODS[612]).end()
     }
 }
 
 /// Managed object `vim.host.IscsiManager`. Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.IscsiManager.html)
 #[derive(Clone, Debug)]
 pub struct IscsiManager(m::ManagedObject);
 d::managed_object!(IscsiManager: m::ManagedObject, "IscsiManager", [
@@ -2065,46 +2837,62 @@ impl IscsiManager {
     /// Calls `QueryVnicStatus`. Since API 5.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`IscsiFault`](t::IscsiFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.IscsiManager.html#queryVnicStatus)
     pub fn query_vnic_status(&self, vnic_device: &str) -> c::Call<t::IscsiStatus> {
         c::CallBuilder::to(self, &METHODS[597]).arg(vnic_device).end()
     }
     /// Calls `QueryPnicStatus`. Since API 5.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`IscsiFault`](t::IscsiFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.IscsiManager.html#queryPnicStatus)
     pub fn query_pnic_status(&self, pnic_device: &str) -> c::Call<t::IscsiStatus> {
         c::CallBuilder::to(self, &METHODS[567]).arg(pnic_device).end()
     }
     /// Calls `QueryBoundVnics`. Since API 5.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`IscsiFault`](t::IscsiFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.IscsiManager.html#queryBoundVnics)
     pub fn query_bound_vnics(&self, i_scsi_hba_name: &str) -> c::Call<Vec<t::IscsiPortInfo>> {
         c::CallBuilder::to(self, &METHODS[491]).arg(i_scsi_hba_name).end()
     }
     /// Calls `QueryCandidateNics`. Since API 5.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`IscsiFault`](t::IscsiFault), [`NotFound`](t::NotFound).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.IscsiManager.html#queryCandidateNics)
     pub fn query_candidate_nics(&self, i_scsi_hba_name: &str) -> c::Call<Vec<t::IscsiPortInfo>> {
         c::CallBuilder::to(self, &METHODS[492]).arg(i_scsi_hba_name).end()
     }
     /// Calls `BindVnic`. Since API 5.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`IscsiFault`](t::IscsiFault), [`IscsiFaultInvalidVnic`](t::IscsiFaultInvalidVnic), [`IscsiFaultVnicAlreadyBound`](t::IscsiFaultVnicAlreadyBound), [`IscsiFaultVnicHasMultipleUplinks`](t::IscsiFaultVnicHasMultipleUplinks), [`IscsiFaultVnicHasNoUplinks`](t::IscsiFaultVnicHasNoUplinks), [`IscsiFaultVnicHasWrongUplink`](t::IscsiFaultVnicHasWrongUplink), [`IscsiFaultVnicNotFound`](t::IscsiFaultVnicNotFound), [`NotFound`](t::NotFound), [`PlatformConfigFault`](t::PlatformConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.IscsiManager.html#bindVnic)
     pub fn bind_vnic(&self, i_scsi_hba_name: &str, vnic_device: &str) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[54]).arg(i_scsi_hba_name).arg(vnic_device).end()
     }
     /// Calls `UnbindVnic`. Since API 5.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// Faults: [`IscsiFault`](t::IscsiFault), [`IscsiFaultVnicHasActivePaths`](t::IscsiFaultVnicHasActivePaths), [`IscsiFaultVnicIsLastPath`](t::IscsiFaultVnicIsLastPath), [`IscsiFaultVnicNotBound`](t::IscsiFaultVnicNotBound), [`NotFound`](t::NotFound), [`PlatformConfigFault`](t::PlatformConfigFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.IscsiManager.html#unbindVnic)
     pub fn unbind_vnic(&self, i_scsi_hba_name: &str, vnic_device: &str, force: bool) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[837]).arg(i_scsi_hba_name).arg(vnic_device).arg(force).end()
     }
     /// Calls `QueryMigrationDependencies`. Since API 5.0. Takes the privilege `Host.Config.Storage`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.IscsiManager.html#queryMigrationDependencies)
     pub fn query_migration_dependencies(&self, pnic_device: &[String]) -> c::Call<t::IscsiMigrationDependency> {
         c::CallBuilder::to(self, &METHODS[549]).arg(pnic_device).end()
     }
 }
 
 /// Managed object `vim.host.MessageBusProxy`. Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.MessageBusProxy.html)
 #[derive(Clone, Debug)]
 pub struct MessageBusProxy(m::ManagedObject);
 d::managed_object!(MessageBusProxy: m::ManagedObject, "MessageBusProxy", [

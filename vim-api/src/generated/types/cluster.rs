@@ -5,9 +5,12 @@ use crate::dynamic as d;
 use crate::generated::managed as m;
 use crate::generated::types as t;
 use crate::moref::MoRef;
+use crate::property as p;
 
 d::enumeration!(
     /// Enumeration `vim.cluster.Action.ActionType`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.Action.ActionType.html)
     ActionType, "ActionType", [
         MigrationV1 "MigrationV1",
         VmPowerV1 "VmPowerV1",
@@ -28,6 +31,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.cluster.Action`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.Action.html)
 #[derive(Default)]
 pub struct ClusterAction {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -44,6 +49,8 @@ d::object!(ClusterAction: t::DynamicData, "ClusterAction", 0, [
 impl d::IsA<t::ClusterAction> for ClusterAction {}
 
 /// Data object `vim.cluster.ActionHistory`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.ActionHistory.html)
 #[derive(Default)]
 pub struct ClusterActionHistory {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -59,6 +66,8 @@ d::object!(ClusterActionHistory: t::DynamicData, "ClusterActionHistory", 0, [
 ]);
 
 /// Data object `vim.cluster.AffinityRuleSpec`, which extends [`ClusterRuleInfo`](t::ClusterRuleInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.AffinityRuleSpec.html)
 #[derive(Default)]
 pub struct ClusterAffinityRuleSpec {
     /// The fields of [`ClusterRuleInfo`](t::ClusterRuleInfo).
@@ -72,6 +81,8 @@ d::object!(ClusterAffinityRuleSpec: t::ClusterRuleInfo, "ClusterAffinityRuleSpec
 impl d::IsA<t::ClusterRuleInfo> for ClusterAffinityRuleSpec {}
 
 /// Data object `vim.cluster.AntiAffinityRuleSpec`, which extends [`ClusterRuleInfo`](t::ClusterRuleInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.AntiAffinityRuleSpec.html)
 #[derive(Default)]
 pub struct ClusterAntiAffinityRuleSpec {
     /// The fields of [`ClusterRuleInfo`](t::ClusterRuleInfo).
@@ -85,6 +96,8 @@ d::object!(ClusterAntiAffinityRuleSpec: t::ClusterRuleInfo, "ClusterAntiAffinity
 impl d::IsA<t::ClusterRuleInfo> for ClusterAntiAffinityRuleSpec {}
 
 /// Data object `vim.cluster.AttemptedVmInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.AttemptedVmInfo.html)
 #[derive(Default)]
 pub struct ClusterAttemptedVmInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -100,6 +113,8 @@ d::object!(ClusterAttemptedVmInfo: t::DynamicData, "ClusterAttemptedVmInfo", 0, 
 ]);
 
 /// Data object `vim.cluster.ClusterInitialPlacementAction`, which extends [`ClusterAction`](t::ClusterAction). Since API 8.0.0.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.ClusterInitialPlacementAction.html)
 #[derive(Default)]
 pub struct ClusterClusterInitialPlacementAction {
     /// The fields of [`ClusterAction`](t::ClusterAction).
@@ -122,6 +137,8 @@ d::object!(ClusterClusterInitialPlacementAction: t::ClusterAction, "ClusterClust
 impl d::IsA<t::ClusterAction> for ClusterClusterInitialPlacementAction {}
 
 /// Data object `vim.cluster.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.ConfigInfo.html)
 #[derive(Default)]
 pub struct ClusterConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -144,8 +161,22 @@ d::object!(ClusterConfigInfo: t::DynamicData, "ClusterConfigInfo", 0, [
     3 drs_vm_config "drsVmConfig" 0 false,
     4 rule "rule" 0 false,
 ]);
+impl<M, P> p::Property<M, t::ClusterConfigInfo, P> {
+    /// On to `dasConfig`.
+    pub fn das_config(&self) -> p::Property<M, t::ClusterDasConfigInfo, P> { self.then("dasConfig") }
+    /// On to `dasVmConfig`.
+    pub fn das_vm_config(&self) -> p::Property<M, Vec<t::ClusterDasVmConfigInfo>, P> { self.then("dasVmConfig") }
+    /// On to `drsConfig`.
+    pub fn drs_config(&self) -> p::Property<M, t::ClusterDrsConfigInfo, P> { self.then("drsConfig") }
+    /// On to `drsVmConfig`.
+    pub fn drs_vm_config(&self) -> p::Property<M, Vec<t::ClusterDrsVmConfigInfo>, P> { self.then("drsVmConfig") }
+    /// On to `rule`.
+    pub fn rule(&self) -> p::Property<M, Vec<d::Poly<t::ClusterRuleInfo>>, P> { self.then("rule") }
+}
 
 /// Data object `vim.cluster.ConfigInfoEx`, which extends [`ComputeResourceConfigInfo`](t::ComputeResourceConfigInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.ConfigInfoEx.html)
 #[derive(Default)]
 pub struct ClusterConfigInfoEx {
     /// The fields of [`ComputeResourceConfigInfo`](t::ComputeResourceConfigInfo).
@@ -207,6 +238,8 @@ d::object!(ClusterConfigInfoEx: t::ComputeResourceConfigInfo, "ClusterConfigInfo
 impl d::IsA<t::ComputeResourceConfigInfo> for ClusterConfigInfoEx {}
 
 /// Data object `vim.cluster.ConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.ConfigSpec.html)
 #[derive(Default)]
 pub struct ClusterConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -231,6 +264,8 @@ d::object!(ClusterConfigSpec: t::DynamicData, "ClusterConfigSpec", 0, [
 ]);
 
 /// Data object `vim.cluster.ConfigSpecEx`, which extends [`ComputeResourceConfigSpec`](t::ComputeResourceConfigSpec). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.ConfigSpecEx.html)
 #[derive(Default)]
 pub struct ClusterConfigSpecEx {
     /// The fields of [`ComputeResourceConfigSpec`](t::ComputeResourceConfigSpec).
@@ -295,6 +330,8 @@ d::object!(ClusterConfigSpecEx: t::ComputeResourceConfigSpec, "ClusterConfigSpec
 impl d::IsA<t::ComputeResourceConfigSpec> for ClusterConfigSpecEx {}
 
 /// Data object `vim.cluster.CryptoConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.CryptoConfigInfo.html)
 #[derive(Default)]
 pub struct ClusterCryptoConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -311,6 +348,8 @@ d::object!(ClusterCryptoConfigInfo: t::DynamicData, "ClusterCryptoConfigInfo", 1
 
 d::enumeration!(
     /// Enumeration `vim.cluster.CryptoConfigInfo.CryptoMode`. Since API 7.0.0.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.CryptoConfigInfo.CryptoMode.html)
     ClusterCryptoConfigInfoCryptoMode, "ClusterCryptoConfigInfoCryptoMode", [
         OnDemand "onDemand",
         ForceEnable "forceEnable",
@@ -318,6 +357,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.cluster.DasAamHostInfo`, which extends [`ClusterDasHostInfo`](t::ClusterDasHostInfo). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DasAamHostInfo.html)
 #[derive(Default)]
 pub struct ClusterDasAamHostInfo {
     /// The fields of [`ClusterDasHostInfo`](t::ClusterDasHostInfo).
@@ -334,6 +375,8 @@ d::object!(ClusterDasAamHostInfo: t::ClusterDasHostInfo, "ClusterDasAamHostInfo"
 impl d::IsA<t::ClusterDasHostInfo> for ClusterDasAamHostInfo {}
 
 /// Data object `vim.cluster.DasAamNodeState`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DasAamNodeState.html)
 #[derive(Default)]
 pub struct ClusterDasAamNodeState {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -356,6 +399,8 @@ d::object!(ClusterDasAamNodeState: t::DynamicData, "ClusterDasAamNodeState", 3, 
 
 d::enumeration!(
     /// Enumeration `vim.cluster.DasAamNodeState.DasState`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DasAamNodeState.DasState.html)
     ClusterDasAamNodeStateDasState, "ClusterDasAamNodeStateDasState", [
         Uninitialized "uninitialized",
         Initialized "initialized",
@@ -369,6 +414,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.cluster.DasAdmissionControlInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DasAdmissionControlInfo.html)
 #[derive(Default)]
 pub struct ClusterDasAdmissionControlInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -379,6 +426,8 @@ d::object!(ClusterDasAdmissionControlInfo: t::DynamicData, "ClusterDasAdmissionC
 impl d::IsA<t::ClusterDasAdmissionControlInfo> for ClusterDasAdmissionControlInfo {}
 
 /// Data object `vim.cluster.DasAdmissionControlPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DasAdmissionControlPolicy.html)
 #[derive(Default)]
 pub struct ClusterDasAdmissionControlPolicy {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -393,8 +442,16 @@ d::object!(ClusterDasAdmissionControlPolicy: t::DynamicData, "ClusterDasAdmissio
     1 p_mem_admission_control_enabled "pMemAdmissionControlEnabled" 20 false,
 ]);
 impl d::IsA<t::ClusterDasAdmissionControlPolicy> for ClusterDasAdmissionControlPolicy {}
+impl<M, P> p::Property<M, d::Poly<t::ClusterDasAdmissionControlPolicy>, P> {
+    /// On to `resourceReductionToToleratePercent`. Since API 6.5.
+    pub fn resource_reduction_to_tolerate_percent(&self) -> p::Property<M, i32, p::Optional> { self.then("resourceReductionToToleratePercent") }
+    /// On to `pMemAdmissionControlEnabled`. Since API 7.0.2.0.
+    pub fn p_mem_admission_control_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("pMemAdmissionControlEnabled") }
+}
 
 /// Data object `vim.cluster.DasAdvancedRuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DasAdvancedRuntimeInfo.html)
 #[derive(Default)]
 pub struct ClusterDasAdvancedRuntimeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -414,6 +471,8 @@ d::object!(ClusterDasAdvancedRuntimeInfo: t::DynamicData, "ClusterDasAdvancedRun
 impl d::IsA<t::ClusterDasAdvancedRuntimeInfo> for ClusterDasAdvancedRuntimeInfo {}
 
 /// Data object `vim.cluster.DasAdvancedRuntimeInfo.VmcpCapabilityInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DasAdvancedRuntimeInfo.VmcpCapabilityInfo.html)
 #[derive(Default)]
 pub struct ClusterDasAdvancedRuntimeInfoVmcpCapabilityInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -429,6 +488,8 @@ d::object!(ClusterDasAdvancedRuntimeInfoVmcpCapabilityInfo: t::DynamicData, "Clu
 ]);
 
 /// Data object `vim.cluster.DasConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DasConfigInfo.html)
 #[derive(Default)]
 pub struct ClusterDasConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -469,9 +530,35 @@ d::object!(ClusterDasConfigInfo: t::DynamicData, "ClusterDasConfigInfo", 0, [
     9 heartbeat_datastore "heartbeatDatastore" 5 false,
     10 h_b_datastore_candidate_policy "hBDatastoreCandidatePolicy" 5 false,
 ]);
+impl<M, P> p::Property<M, t::ClusterDasConfigInfo, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("enabled") }
+    /// On to `vmMonitoring`. Since API 4.0.
+    pub fn vm_monitoring(&self) -> p::Property<M, String, p::Optional> { self.then("vmMonitoring") }
+    /// On to `hostMonitoring`. Since API 4.0.
+    pub fn host_monitoring(&self) -> p::Property<M, String, p::Optional> { self.then("hostMonitoring") }
+    /// On to `vmComponentProtecting`. Since API 6.0.
+    pub fn vm_component_protecting(&self) -> p::Property<M, String, p::Optional> { self.then("vmComponentProtecting") }
+    /// On to `failoverLevel`.
+    pub fn failover_level(&self) -> p::Property<M, i32, p::Optional> { self.then("failoverLevel") }
+    /// On to `admissionControlPolicy`. Since API 4.0.
+    pub fn admission_control_policy(&self) -> p::Property<M, d::Poly<t::ClusterDasAdmissionControlPolicy>, p::Optional> { self.then("admissionControlPolicy") }
+    /// On to `admissionControlEnabled`.
+    pub fn admission_control_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("admissionControlEnabled") }
+    /// On to `defaultVmSettings`.
+    pub fn default_vm_settings(&self) -> p::Property<M, t::ClusterDasVmSettings, p::Optional> { self.then("defaultVmSettings") }
+    /// On to `option`.
+    pub fn option(&self) -> p::Property<M, Vec<d::Poly<t::OptionValue>>, P> { self.then("option") }
+    /// On to `heartbeatDatastore`. Since API 5.0.
+    pub fn heartbeat_datastore(&self) -> p::Property<M, Vec<MoRef<m::Datastore>>, P> { self.then("heartbeatDatastore") }
+    /// On to `hBDatastoreCandidatePolicy`. Since API 5.0.
+    pub fn h_b_datastore_candidate_policy(&self) -> p::Property<M, String, p::Optional> { self.then("hBDatastoreCandidatePolicy") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.cluster.DasConfigInfo.HBDatastoreCandidate`. Since API 5.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DasConfigInfo.HBDatastoreCandidate.html)
     ClusterDasConfigInfoHBDatastoreCandidate, "ClusterDasConfigInfoHBDatastoreCandidate", [
         UserSelectedDs "userSelectedDs",
         AllFeasibleDs "allFeasibleDs",
@@ -481,6 +568,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.cluster.DasConfigInfo.ServiceState`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DasConfigInfo.ServiceState.html)
     ClusterDasConfigInfoServiceState, "ClusterDasConfigInfoServiceState", [
         Disabled "disabled",
         Enabled "enabled",
@@ -489,6 +578,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.cluster.DasConfigInfo.VmMonitoringState`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DasConfigInfo.VmMonitoringState.html)
     ClusterDasConfigInfoVmMonitoringState, "ClusterDasConfigInfoVmMonitoringState", [
         VmMonitoringDisabled "vmMonitoringDisabled",
         VmMonitoringOnly "vmMonitoringOnly",
@@ -497,6 +588,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.cluster.DasData`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DasData.html)
 #[derive(Default)]
 pub struct ClusterDasData {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -507,6 +600,8 @@ d::object!(ClusterDasData: t::DynamicData, "ClusterDasData", 5, [
 impl d::IsA<t::ClusterDasData> for ClusterDasData {}
 
 /// Data object `vim.cluster.DasDataSummary`, which extends [`ClusterDasData`](t::ClusterDasData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DasDataSummary.html)
 #[derive(Default)]
 pub struct ClusterDasDataSummary {
     /// The fields of [`ClusterDasData`](t::ClusterDasData).
@@ -526,6 +621,8 @@ d::object!(ClusterDasDataSummary: t::ClusterDasData, "ClusterDasDataSummary", 5,
 impl d::IsA<t::ClusterDasData> for ClusterDasDataSummary {}
 
 /// Data object `vim.cluster.DasFailoverLevelAdvancedRuntimeInfo`, which extends [`ClusterDasAdvancedRuntimeInfo`](t::ClusterDasAdvancedRuntimeInfo). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DasFailoverLevelAdvancedRuntimeInfo.html)
 #[derive(Default)]
 pub struct ClusterDasFailoverLevelAdvancedRuntimeInfo {
     /// The fields of [`ClusterDasAdvancedRuntimeInfo`](t::ClusterDasAdvancedRuntimeInfo).
@@ -563,6 +660,8 @@ d::object!(ClusterDasFailoverLevelAdvancedRuntimeInfo: t::ClusterDasAdvancedRunt
 impl d::IsA<t::ClusterDasAdvancedRuntimeInfo> for ClusterDasFailoverLevelAdvancedRuntimeInfo {}
 
 /// Data object `vim.cluster.DasFailoverLevelAdvancedRuntimeInfo.HostSlots`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DasFailoverLevelAdvancedRuntimeInfo.HostSlots.html)
 #[derive(Default)]
 pub struct ClusterDasFailoverLevelAdvancedRuntimeInfoHostSlots {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -578,6 +677,8 @@ d::object!(ClusterDasFailoverLevelAdvancedRuntimeInfoHostSlots: t::DynamicData, 
 ]);
 
 /// Data object `vim.cluster.DasFailoverLevelAdvancedRuntimeInfo.SlotInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DasFailoverLevelAdvancedRuntimeInfo.SlotInfo.html)
 #[derive(Default)]
 pub struct ClusterDasFailoverLevelAdvancedRuntimeInfoSlotInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -596,6 +697,8 @@ d::object!(ClusterDasFailoverLevelAdvancedRuntimeInfoSlotInfo: t::DynamicData, "
 ]);
 
 /// Data object `vim.cluster.DasFailoverLevelAdvancedRuntimeInfo.VmSlots`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DasFailoverLevelAdvancedRuntimeInfo.VmSlots.html)
 #[derive(Default)]
 pub struct ClusterDasFailoverLevelAdvancedRuntimeInfoVmSlots {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -612,6 +715,8 @@ d::object!(ClusterDasFailoverLevelAdvancedRuntimeInfoVmSlots: t::DynamicData, "C
 
 d::enumeration!(
     /// Enumeration `vim.cluster.DasFdmAvailabilityState`. Since API 5.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DasFdmAvailabilityState.html)
     ClusterDasFdmAvailabilityState, "ClusterDasFdmAvailabilityState", [
         Uninitialized "uninitialized",
         Election "election",
@@ -628,6 +733,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.cluster.DasFdmHostState`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DasFdmHostState.html)
 #[derive(Default)]
 pub struct ClusterDasFdmHostState {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -641,8 +748,16 @@ d::object!(ClusterDasFdmHostState: t::DynamicData, "ClusterDasFdmHostState", 5, 
     0 state "state" 5 false,
     1 state_reporter "stateReporter" 5 false,
 ]);
+impl<M, P> p::Property<M, t::ClusterDasFdmHostState, P> {
+    /// On to `state`.
+    pub fn state(&self) -> p::Property<M, String, P> { self.then("state") }
+    /// On to `stateReporter`.
+    pub fn state_reporter(&self) -> p::Property<M, MoRef<m::HostSystem>, p::Optional> { self.then("stateReporter") }
+}
 
 /// Data object `vim.cluster.DasHostInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DasHostInfo.html)
 #[derive(Default)]
 pub struct ClusterDasHostInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -653,6 +768,8 @@ d::object!(ClusterDasHostInfo: t::DynamicData, "ClusterDasHostInfo", 3, [
 impl d::IsA<t::ClusterDasHostInfo> for ClusterDasHostInfo {}
 
 /// Data object `vim.cluster.DasHostRecommendation`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DasHostRecommendation.html)
 #[derive(Default)]
 pub struct ClusterDasHostRecommendation {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -668,6 +785,8 @@ d::object!(ClusterDasHostRecommendation: t::DynamicData, "ClusterDasHostRecommen
 ]);
 
 /// Data object `vim.cluster.DasVmConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DasVmConfigInfo.html)
 #[derive(Default)]
 pub struct ClusterDasVmConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -689,6 +808,8 @@ d::object!(ClusterDasVmConfigInfo: t::DynamicData, "ClusterDasVmConfigInfo", 0, 
 ]);
 
 /// Data object `vim.cluster.DasVmConfigSpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DasVmConfigSpec.html)
 #[derive(Default)]
 pub struct ClusterDasVmConfigSpec {
     /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
@@ -701,6 +822,8 @@ d::object!(ClusterDasVmConfigSpec: t::ArrayUpdateSpec, "ClusterDasVmConfigSpec",
 ]);
 
 /// Data object `vim.cluster.DasVmSettings`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DasVmSettings.html)
 #[derive(Default)]
 pub struct ClusterDasVmSettings {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -723,9 +846,23 @@ d::object!(ClusterDasVmSettings: t::DynamicData, "ClusterDasVmSettings", 0, [
     3 vm_tools_monitoring_settings "vmToolsMonitoringSettings" 3 false,
     4 vm_component_protection_settings "vmComponentProtectionSettings" 8 false,
 ]);
+impl<M, P> p::Property<M, t::ClusterDasVmSettings, P> {
+    /// On to `restartPriority`.
+    pub fn restart_priority(&self) -> p::Property<M, String, p::Optional> { self.then("restartPriority") }
+    /// On to `restartPriorityTimeout`. Since API 6.5.
+    pub fn restart_priority_timeout(&self) -> p::Property<M, i32, p::Optional> { self.then("restartPriorityTimeout") }
+    /// On to `isolationResponse`.
+    pub fn isolation_response(&self) -> p::Property<M, String, p::Optional> { self.then("isolationResponse") }
+    /// On to `vmToolsMonitoringSettings`. Since API 4.0.
+    pub fn vm_tools_monitoring_settings(&self) -> p::Property<M, t::ClusterVmToolsMonitoringSettings, p::Optional> { self.then("vmToolsMonitoringSettings") }
+    /// On to `vmComponentProtectionSettings`. Since API 6.0.
+    pub fn vm_component_protection_settings(&self) -> p::Property<M, t::ClusterVmComponentProtectionSettings, p::Optional> { self.then("vmComponentProtectionSettings") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.cluster.DasVmSettings.IsolationResponse`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DasVmSettings.IsolationResponse.html)
     ClusterDasVmSettingsIsolationResponse, "ClusterDasVmSettingsIsolationResponse", [
         None "none",
         PowerOff "powerOff",
@@ -736,6 +873,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.cluster.DasVmSettings.RestartPriority`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DasVmSettings.RestartPriority.html)
     ClusterDasVmSettingsRestartPriority, "ClusterDasVmSettingsRestartPriority", [
         Disabled "disabled",
         Lowest "lowest",
@@ -748,6 +887,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.cluster.DatastoreUpdateSpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 7.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DatastoreUpdateSpec.html)
 #[derive(Default)]
 pub struct ClusterDatastoreUpdateSpec {
     /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
@@ -760,6 +901,8 @@ d::object!(ClusterDatastoreUpdateSpec: t::ArrayUpdateSpec, "ClusterDatastoreUpda
 ]);
 
 /// Data object `vim.cluster.DependencyRuleInfo`, which extends [`ClusterRuleInfo`](t::ClusterRuleInfo). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DependencyRuleInfo.html)
 #[derive(Default)]
 pub struct ClusterDependencyRuleInfo {
     /// The fields of [`ClusterRuleInfo`](t::ClusterRuleInfo).
@@ -776,6 +919,8 @@ d::object!(ClusterDependencyRuleInfo: t::ClusterRuleInfo, "ClusterDependencyRule
 impl d::IsA<t::ClusterRuleInfo> for ClusterDependencyRuleInfo {}
 
 /// Data object `vim.cluster.DpmConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DpmConfigInfo.html)
 #[derive(Default)]
 pub struct ClusterDpmConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -797,6 +942,8 @@ d::object!(ClusterDpmConfigInfo: t::DynamicData, "ClusterDpmConfigInfo", 0, [
 ]);
 
 /// Data object `vim.cluster.DpmHostConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DpmHostConfigInfo.html)
 #[derive(Default)]
 pub struct ClusterDpmHostConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -815,6 +962,8 @@ d::object!(ClusterDpmHostConfigInfo: t::DynamicData, "ClusterDpmHostConfigInfo",
 ]);
 
 /// Data object `vim.cluster.DpmHostConfigSpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DpmHostConfigSpec.html)
 #[derive(Default)]
 pub struct ClusterDpmHostConfigSpec {
     /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
@@ -827,6 +976,8 @@ d::object!(ClusterDpmHostConfigSpec: t::ArrayUpdateSpec, "ClusterDpmHostConfigSp
 ]);
 
 /// Data object `vim.cluster.DrsConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DrsConfigInfo.html)
 #[derive(Default)]
 pub struct ClusterDrsConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -852,8 +1003,24 @@ d::object!(ClusterDrsConfigInfo: t::DynamicData, "ClusterDrsConfigInfo", 0, [
     4 scale_descendants_shares "scaleDescendantsShares" 16 false,
     5 option "option" 0 false,
 ]);
+impl<M, P> p::Property<M, t::ClusterDrsConfigInfo, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("enabled") }
+    /// On to `enableVmBehaviorOverrides`. Since API 4.0.
+    pub fn enable_vm_behavior_overrides(&self) -> p::Property<M, bool, p::Optional> { self.then("enableVmBehaviorOverrides") }
+    /// On to `defaultVmBehavior`.
+    pub fn default_vm_behavior(&self) -> p::Property<M, t::DrsBehavior, p::Optional> { self.then("defaultVmBehavior") }
+    /// On to `vmotionRate`.
+    pub fn vmotion_rate(&self) -> p::Property<M, i32, p::Optional> { self.then("vmotionRate") }
+    /// On to `scaleDescendantsShares`. Since API 7.0.0.0.
+    pub fn scale_descendants_shares(&self) -> p::Property<M, String, p::Optional> { self.then("scaleDescendantsShares") }
+    /// On to `option`.
+    pub fn option(&self) -> p::Property<M, Vec<d::Poly<t::OptionValue>>, P> { self.then("option") }
+}
 
 /// Data object `vim.cluster.DrsFaults`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DrsFaults.html)
 #[derive(Default)]
 pub struct ClusterDrsFaults {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -869,6 +1036,8 @@ d::object!(ClusterDrsFaults: t::DynamicData, "ClusterDrsFaults", 3, [
 ]);
 
 /// Data object `vim.cluster.DrsFaults.FaultsByVirtualDisk`, which extends [`ClusterDrsFaultsFaultsByVm`](t::ClusterDrsFaultsFaultsByVm). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DrsFaults.FaultsByVirtualDisk.html)
 #[derive(Default)]
 pub struct ClusterDrsFaultsFaultsByVirtualDisk {
     /// The fields of [`ClusterDrsFaultsFaultsByVm`](t::ClusterDrsFaultsFaultsByVm).
@@ -882,6 +1051,8 @@ d::object!(ClusterDrsFaultsFaultsByVirtualDisk: t::ClusterDrsFaultsFaultsByVm, "
 impl d::IsA<t::ClusterDrsFaultsFaultsByVm> for ClusterDrsFaultsFaultsByVirtualDisk {}
 
 /// Data object `vim.cluster.DrsFaults.FaultsByVm`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DrsFaults.FaultsByVm.html)
 #[derive(Default)]
 pub struct ClusterDrsFaultsFaultsByVm {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -898,6 +1069,8 @@ d::object!(ClusterDrsFaultsFaultsByVm: t::DynamicData, "ClusterDrsFaultsFaultsBy
 impl d::IsA<t::ClusterDrsFaultsFaultsByVm> for ClusterDrsFaultsFaultsByVm {}
 
 /// Data object `vim.cluster.DrsMigration`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DrsMigration.html)
 #[derive(Default)]
 pub struct ClusterDrsMigration {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -938,8 +1111,38 @@ d::object!(ClusterDrsMigration: t::DynamicData, "ClusterDrsMigration", 0, [
     9 destination_cpu_load "destinationCpuLoad" 0 false,
     10 destination_memory_load "destinationMemoryLoad" 0 false,
 ]);
+impl<M, P> p::Property<M, t::ClusterDrsMigration, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `time`.
+    pub fn time(&self) -> p::Property<M, d::DateTime, P> { self.then("time") }
+    /// On to `vm`.
+    pub fn vm(&self) -> p::Property<M, MoRef<m::VirtualMachine>, P> { self.then("vm") }
+    /// On to `cpuLoad`.
+    pub fn cpu_load(&self) -> p::Property<M, i32, p::Optional> { self.then("cpuLoad") }
+    /// On to `memoryLoad`.
+    pub fn memory_load(&self) -> p::Property<M, i64, p::Optional> { self.then("memoryLoad") }
+    /// On to `source`.
+    pub fn source(&self) -> p::Property<M, MoRef<m::HostSystem>, P> { self.then("source") }
+    /// On to `sourceCpuLoad`.
+    pub fn source_cpu_load(&self) -> p::Property<M, i32, p::Optional> { self.then("sourceCpuLoad") }
+    /// On to `sourceMemoryLoad`.
+    pub fn source_memory_load(&self) -> p::Property<M, i64, p::Optional> { self.then("sourceMemoryLoad") }
+    /// On to `destination`.
+    pub fn destination(&self) -> p::Property<M, MoRef<m::HostSystem>, P> { self.then("destination") }
+    /// On to `destinationCpuLoad`.
+    pub fn destination_cpu_load(&self) -> p::Property<M, i32, p::Optional> { self.then("destinationCpuLoad") }
+    /// On to `destinationMemoryLoad`.
+    pub fn destination_memory_load(&self) -> p::Property<M, i64, p::Optional> { self.then("destinationMemoryLoad") }
+}
+impl<M, P> p::Property<M, Vec<t::ClusterDrsMigration>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::ClusterDrsMigration, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.cluster.DrsRecommendation`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DrsRecommendation.html)
 #[derive(Default)]
 pub struct ClusterDrsRecommendation {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -962,8 +1165,26 @@ d::object!(ClusterDrsRecommendation: t::DynamicData, "ClusterDrsRecommendation",
     3 reason_text "reasonText" 0 false,
     4 migration_list "migrationList" 0 false,
 ]);
+impl<M, P> p::Property<M, t::ClusterDrsRecommendation, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `rating`.
+    pub fn rating(&self) -> p::Property<M, i32, P> { self.then("rating") }
+    /// On to `reason`.
+    pub fn reason(&self) -> p::Property<M, String, P> { self.then("reason") }
+    /// On to `reasonText`.
+    pub fn reason_text(&self) -> p::Property<M, String, P> { self.then("reasonText") }
+    /// On to `migrationList`.
+    pub fn migration_list(&self) -> p::Property<M, Vec<t::ClusterDrsMigration>, P> { self.then("migrationList") }
+}
+impl<M, P> p::Property<M, Vec<t::ClusterDrsRecommendation>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::ClusterDrsRecommendation, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.cluster.DrsVmConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DrsVmConfigInfo.html)
 #[derive(Default)]
 pub struct ClusterDrsVmConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -982,6 +1203,8 @@ d::object!(ClusterDrsVmConfigInfo: t::DynamicData, "ClusterDrsVmConfigInfo", 0, 
 ]);
 
 /// Data object `vim.cluster.DrsVmConfigSpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DrsVmConfigSpec.html)
 #[derive(Default)]
 pub struct ClusterDrsVmConfigSpec {
     /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
@@ -994,6 +1217,8 @@ d::object!(ClusterDrsVmConfigSpec: t::ArrayUpdateSpec, "ClusterDrsVmConfigSpec",
 ]);
 
 /// Data object `vim.cluster.EVCManager.CheckResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.EVCManager.CheckResult.html)
 #[derive(Default)]
 pub struct ClusterEVCManagerCheckResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1012,6 +1237,8 @@ d::object!(ClusterEVCManagerCheckResult: t::DynamicData, "ClusterEVCManagerCheck
 ]);
 
 /// Data object `vim.cluster.EVCManager.EVCState`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.EVCManager.EVCState.html)
 #[derive(Default)]
 pub struct ClusterEVCManagerEVCState {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1037,8 +1264,24 @@ d::object!(ClusterEVCManagerEVCState: t::DynamicData, "ClusterEVCManagerEVCState
     4 feature_mask "featureMask" 8 false,
     5 feature_requirement "featureRequirement" 8 false,
 ]);
+impl<M, P> p::Property<M, t::ClusterEVCManagerEVCState, P> {
+    /// On to `supportedEVCMode`.
+    pub fn supported_evc_mode(&self) -> p::Property<M, Vec<t::EVCMode>, P> { self.then("supportedEVCMode") }
+    /// On to `currentEVCModeKey`.
+    pub fn current_evc_mode_key(&self) -> p::Property<M, String, p::Optional> { self.then("currentEVCModeKey") }
+    /// On to `guaranteedCPUFeatures`.
+    pub fn guaranteed_cpu_features(&self) -> p::Property<M, Vec<t::HostCpuIdInfo>, P> { self.then("guaranteedCPUFeatures") }
+    /// On to `featureCapability`.
+    pub fn feature_capability(&self) -> p::Property<M, Vec<t::HostFeatureCapability>, P> { self.then("featureCapability") }
+    /// On to `featureMask`.
+    pub fn feature_mask(&self) -> p::Property<M, Vec<t::HostFeatureMask>, P> { self.then("featureMask") }
+    /// On to `featureRequirement`.
+    pub fn feature_requirement(&self) -> p::Property<M, Vec<t::VirtualMachineFeatureRequirement>, P> { self.then("featureRequirement") }
+}
 
 /// Data object `vim.cluster.EnterMaintenanceResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.EnterMaintenanceResult.html)
 #[derive(Default)]
 pub struct ClusterEnterMaintenanceResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1054,6 +1297,8 @@ d::object!(ClusterEnterMaintenanceResult: t::DynamicData, "ClusterEnterMaintenan
 ]);
 
 /// Data object `vim.cluster.FailoverHostAdmissionControlInfo`, which extends [`ClusterDasAdmissionControlInfo`](t::ClusterDasAdmissionControlInfo). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.FailoverHostAdmissionControlInfo.html)
 #[derive(Default)]
 pub struct ClusterFailoverHostAdmissionControlInfo {
     /// The fields of [`ClusterDasAdmissionControlInfo`](t::ClusterDasAdmissionControlInfo).
@@ -1067,6 +1312,8 @@ d::object!(ClusterFailoverHostAdmissionControlInfo: t::ClusterDasAdmissionContro
 impl d::IsA<t::ClusterDasAdmissionControlInfo> for ClusterFailoverHostAdmissionControlInfo {}
 
 /// Data object `vim.cluster.FailoverHostAdmissionControlInfo.HostStatus`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.FailoverHostAdmissionControlInfo.HostStatus.html)
 #[derive(Default)]
 pub struct ClusterFailoverHostAdmissionControlInfoHostStatus {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1082,6 +1329,8 @@ d::object!(ClusterFailoverHostAdmissionControlInfoHostStatus: t::DynamicData, "C
 ]);
 
 /// Data object `vim.cluster.FailoverHostAdmissionControlPolicy`, which extends [`ClusterDasAdmissionControlPolicy`](t::ClusterDasAdmissionControlPolicy). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.FailoverHostAdmissionControlPolicy.html)
 #[derive(Default)]
 pub struct ClusterFailoverHostAdmissionControlPolicy {
     /// The fields of [`ClusterDasAdmissionControlPolicy`](t::ClusterDasAdmissionControlPolicy).
@@ -1098,6 +1347,8 @@ d::object!(ClusterFailoverHostAdmissionControlPolicy: t::ClusterDasAdmissionCont
 impl d::IsA<t::ClusterDasAdmissionControlPolicy> for ClusterFailoverHostAdmissionControlPolicy {}
 
 /// Data object `vim.cluster.FailoverLevelAdmissionControlInfo`, which extends [`ClusterDasAdmissionControlInfo`](t::ClusterDasAdmissionControlInfo). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.FailoverLevelAdmissionControlInfo.html)
 #[derive(Default)]
 pub struct ClusterFailoverLevelAdmissionControlInfo {
     /// The fields of [`ClusterDasAdmissionControlInfo`](t::ClusterDasAdmissionControlInfo).
@@ -1111,6 +1362,8 @@ d::object!(ClusterFailoverLevelAdmissionControlInfo: t::ClusterDasAdmissionContr
 impl d::IsA<t::ClusterDasAdmissionControlInfo> for ClusterFailoverLevelAdmissionControlInfo {}
 
 /// Data object `vim.cluster.FailoverLevelAdmissionControlPolicy`, which extends [`ClusterDasAdmissionControlPolicy`](t::ClusterDasAdmissionControlPolicy). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.FailoverLevelAdmissionControlPolicy.html)
 #[derive(Default)]
 pub struct ClusterFailoverLevelAdmissionControlPolicy {
     /// The fields of [`ClusterDasAdmissionControlPolicy`](t::ClusterDasAdmissionControlPolicy).
@@ -1127,6 +1380,8 @@ d::object!(ClusterFailoverLevelAdmissionControlPolicy: t::ClusterDasAdmissionCon
 impl d::IsA<t::ClusterDasAdmissionControlPolicy> for ClusterFailoverLevelAdmissionControlPolicy {}
 
 /// Data object `vim.cluster.FailoverResourcesAdmissionControlInfo`, which extends [`ClusterDasAdmissionControlInfo`](t::ClusterDasAdmissionControlInfo). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.FailoverResourcesAdmissionControlInfo.html)
 #[derive(Default)]
 pub struct ClusterFailoverResourcesAdmissionControlInfo {
     /// The fields of [`ClusterDasAdmissionControlInfo`](t::ClusterDasAdmissionControlInfo).
@@ -1146,6 +1401,8 @@ d::object!(ClusterFailoverResourcesAdmissionControlInfo: t::ClusterDasAdmissionC
 impl d::IsA<t::ClusterDasAdmissionControlInfo> for ClusterFailoverResourcesAdmissionControlInfo {}
 
 /// Data object `vim.cluster.FailoverResourcesAdmissionControlPolicy`, which extends [`ClusterDasAdmissionControlPolicy`](t::ClusterDasAdmissionControlPolicy). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.FailoverResourcesAdmissionControlPolicy.html)
 #[derive(Default)]
 pub struct ClusterFailoverResourcesAdmissionControlPolicy {
     /// The fields of [`ClusterDasAdmissionControlPolicy`](t::ClusterDasAdmissionControlPolicy).
@@ -1174,6 +1431,8 @@ d::object!(ClusterFailoverResourcesAdmissionControlPolicy: t::ClusterDasAdmissio
 impl d::IsA<t::ClusterDasAdmissionControlPolicy> for ClusterFailoverResourcesAdmissionControlPolicy {}
 
 /// Data object `vim.cluster.FixedSizeSlotPolicy`, which extends [`ClusterSlotPolicy`](t::ClusterSlotPolicy). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.FixedSizeSlotPolicy.html)
 #[derive(Default)]
 pub struct ClusterFixedSizeSlotPolicy {
     /// The fields of [`ClusterSlotPolicy`](t::ClusterSlotPolicy).
@@ -1190,6 +1449,8 @@ d::object!(ClusterFixedSizeSlotPolicy: t::ClusterSlotPolicy, "ClusterFixedSizeSl
 impl d::IsA<t::ClusterSlotPolicy> for ClusterFixedSizeSlotPolicy {}
 
 /// Data object `vim.cluster.FtVmHostRuleInfo`, which extends [`ClusterRuleInfo`](t::ClusterRuleInfo). Since API 8.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.FtVmHostRuleInfo.html)
 #[derive(Default)]
 pub struct ClusterFtVmHostRuleInfo {
     /// The fields of [`ClusterRuleInfo`](t::ClusterRuleInfo).
@@ -1206,6 +1467,8 @@ d::object!(ClusterFtVmHostRuleInfo: t::ClusterRuleInfo, "ClusterFtVmHostRuleInfo
 impl d::IsA<t::ClusterRuleInfo> for ClusterFtVmHostRuleInfo {}
 
 /// Data object `vim.cluster.GroupInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.GroupInfo.html)
 #[derive(Default)]
 pub struct ClusterGroupInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1225,6 +1488,8 @@ d::object!(ClusterGroupInfo: t::DynamicData, "ClusterGroupInfo", 4, [
 impl d::IsA<t::ClusterGroupInfo> for ClusterGroupInfo {}
 
 /// Data object `vim.cluster.GroupSpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.GroupSpec.html)
 #[derive(Default)]
 pub struct ClusterGroupSpec {
     /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
@@ -1237,6 +1502,8 @@ d::object!(ClusterGroupSpec: t::ArrayUpdateSpec, "ClusterGroupSpec", 4, [
 ]);
 
 /// Data object `vim.cluster.HostGroup`, which extends [`ClusterGroupInfo`](t::ClusterGroupInfo). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.HostGroup.html)
 #[derive(Default)]
 pub struct ClusterHostGroup {
     /// The fields of [`ClusterGroupInfo`](t::ClusterGroupInfo).
@@ -1250,6 +1517,8 @@ d::object!(ClusterHostGroup: t::ClusterGroupInfo, "ClusterHostGroup", 4, [
 impl d::IsA<t::ClusterGroupInfo> for ClusterHostGroup {}
 
 /// Data object `vim.cluster.HostInfraUpdateHaModeAction`, which extends [`ClusterAction`](t::ClusterAction). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.HostInfraUpdateHaModeAction.html)
 #[derive(Default)]
 pub struct ClusterHostInfraUpdateHaModeAction {
     /// The fields of [`ClusterAction`](t::ClusterAction).
@@ -1264,6 +1533,8 @@ impl d::IsA<t::ClusterAction> for ClusterHostInfraUpdateHaModeAction {}
 
 d::enumeration!(
     /// Enumeration `vim.cluster.HostInfraUpdateHaModeAction.OperationType`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.HostInfraUpdateHaModeAction.OperationType.html)
     ClusterHostInfraUpdateHaModeActionOperationType, "ClusterHostInfraUpdateHaModeActionOperationType", [
         EnterQuarantine "enterQuarantine",
         ExitQuarantine "exitQuarantine",
@@ -1272,6 +1543,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.cluster.HostPowerAction`, which extends [`ClusterAction`](t::ClusterAction). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.HostPowerAction.html)
 #[derive(Default)]
 pub struct ClusterHostPowerAction {
     /// The fields of [`ClusterAction`](t::ClusterAction).
@@ -1294,6 +1567,8 @@ d::object!(ClusterHostPowerAction: t::ClusterAction, "ClusterHostPowerAction", 0
 impl d::IsA<t::ClusterAction> for ClusterHostPowerAction {}
 
 /// Data object `vim.cluster.HostRecommendation`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.HostRecommendation.html)
 #[derive(Default)]
 pub struct ClusterHostRecommendation {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1309,6 +1584,8 @@ d::object!(ClusterHostRecommendation: t::DynamicData, "ClusterHostRecommendation
 ]);
 
 /// Data object `vim.cluster.InfraUpdateHaConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.InfraUpdateHaConfigInfo.html)
 #[derive(Default)]
 pub struct ClusterInfraUpdateHaConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1334,6 +1611,8 @@ d::object!(ClusterInfraUpdateHaConfigInfo: t::DynamicData, "ClusterInfraUpdateHa
 
 d::enumeration!(
     /// Enumeration `vim.cluster.InfraUpdateHaConfigInfo.BehaviorType`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.InfraUpdateHaConfigInfo.BehaviorType.html)
     ClusterInfraUpdateHaConfigInfoBehaviorType, "ClusterInfraUpdateHaConfigInfoBehaviorType", [
         Manual "Manual",
         Automated "Automated",
@@ -1342,6 +1621,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.cluster.InfraUpdateHaConfigInfo.RemediationType`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.InfraUpdateHaConfigInfo.RemediationType.html)
     ClusterInfraUpdateHaConfigInfoRemediationType, "ClusterInfraUpdateHaConfigInfoRemediationType", [
         QuarantineMode "QuarantineMode",
         MaintenanceMode "MaintenanceMode",
@@ -1349,6 +1630,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.cluster.InitialPlacementAction`, which extends [`ClusterAction`](t::ClusterAction). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.InitialPlacementAction.html)
 #[derive(Default)]
 pub struct ClusterInitialPlacementAction {
     /// The fields of [`ClusterAction`](t::ClusterAction).
@@ -1365,6 +1648,8 @@ d::object!(ClusterInitialPlacementAction: t::ClusterAction, "ClusterInitialPlace
 impl d::IsA<t::ClusterAction> for ClusterInitialPlacementAction {}
 
 /// Data object `vim.cluster.MigrationAction`, which extends [`ClusterAction`](t::ClusterAction). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.MigrationAction.html)
 #[derive(Default)]
 pub struct ClusterMigrationAction {
     /// The fields of [`ClusterAction`](t::ClusterAction).
@@ -1378,6 +1663,8 @@ d::object!(ClusterMigrationAction: t::ClusterAction, "ClusterMigrationAction", 0
 impl d::IsA<t::ClusterAction> for ClusterMigrationAction {}
 
 /// Data object `vim.cluster.NotAttemptedVmInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.NotAttemptedVmInfo.html)
 #[derive(Default)]
 pub struct ClusterNotAttemptedVmInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1393,6 +1680,8 @@ d::object!(ClusterNotAttemptedVmInfo: t::DynamicData, "ClusterNotAttemptedVmInfo
 ]);
 
 /// Data object `vim.cluster.OrchestrationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.OrchestrationInfo.html)
 #[derive(Default)]
 pub struct ClusterOrchestrationInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1406,6 +1695,8 @@ d::object!(ClusterOrchestrationInfo: t::DynamicData, "ClusterOrchestrationInfo",
 
 d::enumeration!(
     /// Enumeration `vim.cluster.PowerOnVmOption`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.PowerOnVmOption.html)
     ClusterPowerOnVmOption, "ClusterPowerOnVmOption", [
         OverrideAutomationLevel "OverrideAutomationLevel",
         ReserveResources "ReserveResources",
@@ -1413,6 +1704,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.cluster.PowerOnVmResult`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.PowerOnVmResult.html)
 #[derive(Default)]
 pub struct ClusterPowerOnVmResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1431,6 +1724,8 @@ d::object!(ClusterPowerOnVmResult: t::DynamicData, "ClusterPowerOnVmResult", 0, 
 ]);
 
 /// Data object `vim.cluster.PreemptibleVmPairInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.PreemptibleVmPairInfo.html)
 #[derive(Default)]
 pub struct ClusterPreemptibleVmPairInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1449,6 +1744,8 @@ d::object!(ClusterPreemptibleVmPairInfo: t::DynamicData, "ClusterPreemptibleVmPa
 ]);
 
 /// Data object `vim.cluster.PreemptibleVmPairSpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 8.0.0.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.PreemptibleVmPairSpec.html)
 #[derive(Default)]
 pub struct ClusterPreemptibleVmPairSpec {
     /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
@@ -1461,6 +1758,8 @@ d::object!(ClusterPreemptibleVmPairSpec: t::ArrayUpdateSpec, "ClusterPreemptible
 ]);
 
 /// Data object `vim.cluster.ProactiveDrsConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.ProactiveDrsConfigInfo.html)
 #[derive(Default)]
 pub struct ClusterProactiveDrsConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1473,6 +1772,8 @@ d::object!(ClusterProactiveDrsConfigInfo: t::DynamicData, "ClusterProactiveDrsCo
 ]);
 
 /// Data object `vim.cluster.Recommendation`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.Recommendation.html)
 #[derive(Default)]
 pub struct ClusterRecommendation {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1513,8 +1814,38 @@ d::object!(ClusterRecommendation: t::DynamicData, "ClusterRecommendation", 0, [
     9 action "action" 0 false,
     10 target "target" 0 false,
 ]);
+impl<M, P> p::Property<M, t::ClusterRecommendation, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `type`.
+    pub fn r#type(&self) -> p::Property<M, String, P> { self.then("type") }
+    /// On to `time`.
+    pub fn time(&self) -> p::Property<M, d::DateTime, P> { self.then("time") }
+    /// On to `rating`.
+    pub fn rating(&self) -> p::Property<M, i32, P> { self.then("rating") }
+    /// On to `reason`.
+    pub fn reason(&self) -> p::Property<M, String, P> { self.then("reason") }
+    /// On to `reasonText`.
+    pub fn reason_text(&self) -> p::Property<M, String, P> { self.then("reasonText") }
+    /// On to `warningText`. Since API 6.0.
+    pub fn warning_text(&self) -> p::Property<M, String, p::Optional> { self.then("warningText") }
+    /// On to `warningDetails`. Since API 6.0.
+    pub fn warning_details(&self) -> p::Property<M, t::LocalizableMessage, p::Optional> { self.then("warningDetails") }
+    /// On to `prerequisite`.
+    pub fn prerequisite(&self) -> p::Property<M, Vec<String>, P> { self.then("prerequisite") }
+    /// On to `action`.
+    pub fn action(&self) -> p::Property<M, Vec<d::Poly<t::ClusterAction>>, P> { self.then("action") }
+    /// On to `target`.
+    pub fn target(&self) -> p::Property<M, MoRef<m::ManagedObject>, p::Optional> { self.then("target") }
+}
+impl<M, P> p::Property<M, Vec<t::ClusterRecommendation>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::ClusterRecommendation, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.cluster.ResourceUsageSummary`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.ResourceUsageSummary.html)
 #[derive(Default)]
 pub struct ClusterResourceUsageSummary {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1548,6 +1879,8 @@ d::object!(ClusterResourceUsageSummary: t::DynamicData, "ClusterResourceUsageSum
 ]);
 
 /// Data object `vim.cluster.RuleInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.RuleInfo.html)
 #[derive(Default)]
 pub struct ClusterRuleInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1580,8 +1913,32 @@ d::object!(ClusterRuleInfo: t::DynamicData, "ClusterRuleInfo", 0, [
     7 rule_uuid "ruleUuid" 8 false,
 ]);
 impl d::IsA<t::ClusterRuleInfo> for ClusterRuleInfo {}
+impl<M, P> p::Property<M, d::Poly<t::ClusterRuleInfo>, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, i32, p::Optional> { self.then("key") }
+    /// On to `status`.
+    pub fn status(&self) -> p::Property<M, t::ManagedEntityStatus, p::Optional> { self.then("status") }
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("enabled") }
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, p::Optional> { self.then("name") }
+    /// On to `mandatory`. Since API 4.1.
+    pub fn mandatory(&self) -> p::Property<M, bool, p::Optional> { self.then("mandatory") }
+    /// On to `userCreated`. Since API 4.1.
+    pub fn user_created(&self) -> p::Property<M, bool, p::Optional> { self.then("userCreated") }
+    /// On to `inCompliance`. Since API 4.1.
+    pub fn in_compliance(&self) -> p::Property<M, bool, p::Optional> { self.then("inCompliance") }
+    /// On to `ruleUuid`. Since API 6.0.
+    pub fn rule_uuid(&self) -> p::Property<M, String, p::Optional> { self.then("ruleUuid") }
+}
+impl<M, P> p::Property<M, Vec<d::Poly<t::ClusterRuleInfo>>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: i32) -> p::Property<M, d::Poly<t::ClusterRuleInfo>, p::Optional> { self.numbered(key) }
+}
 
 /// Data object `vim.cluster.RuleSpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.RuleSpec.html)
 #[derive(Default)]
 pub struct ClusterRuleSpec {
     /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
@@ -1594,6 +1951,8 @@ d::object!(ClusterRuleSpec: t::ArrayUpdateSpec, "ClusterRuleSpec", 0, [
 ]);
 
 /// Data object `vim.cluster.SlotPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.SlotPolicy.html)
 #[derive(Default)]
 pub struct ClusterSlotPolicy {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1604,6 +1963,8 @@ d::object!(ClusterSlotPolicy: t::DynamicData, "ClusterSlotPolicy", 6, [
 impl d::IsA<t::ClusterSlotPolicy> for ClusterSlotPolicy {}
 
 /// Data object `vim.cluster.SystemVMsConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.SystemVMsConfigInfo.html)
 #[derive(Default)]
 pub struct ClusterSystemVMsConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1626,6 +1987,8 @@ d::object!(ClusterSystemVMsConfigInfo: t::DynamicData, "ClusterSystemVMsConfigIn
 
 d::enumeration!(
     /// Enumeration `vim.cluster.SystemVMsConfigInfo.DeploymentMode`. Since API 8.0.2.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.SystemVMsConfigInfo.DeploymentMode.html)
     ClusterSystemVMsConfigInfoDeploymentMode, "ClusterSystemVMsConfigInfoDeploymentMode", [
         SYSTEMMANAGED "SYSTEM_MANAGED",
         ABSENT "ABSENT",
@@ -1633,6 +1996,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.cluster.SystemVMsConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.SystemVMsConfigSpec.html)
 #[derive(Default)]
 pub struct ClusterSystemVMsConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1654,6 +2019,8 @@ d::object!(ClusterSystemVMsConfigSpec: t::DynamicData, "ClusterSystemVMsConfigSp
 ]);
 
 /// Data object `vim.cluster.TagCategoryUpdateSpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 7.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.TagCategoryUpdateSpec.html)
 #[derive(Default)]
 pub struct ClusterTagCategoryUpdateSpec {
     /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
@@ -1666,6 +2033,8 @@ d::object!(ClusterTagCategoryUpdateSpec: t::ArrayUpdateSpec, "ClusterTagCategory
 ]);
 
 /// Data object `vim.cluster.UsageSummary`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.UsageSummary.html)
 #[derive(Default)]
 pub struct ClusterUsageSummary {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1721,8 +2090,44 @@ d::object!(ClusterUsageSummary: t::DynamicData, "ClusterUsageSummary", 8, [
     14 reserved_tier0_mem_mb "reservedTier0MemMB" 32 false,
     15 unreserved_tier0_mem_mb "unreservedTier0MemMB" 32 false,
 ]);
+impl<M, P> p::Property<M, t::ClusterUsageSummary, P> {
+    /// On to `totalCpuCapacityMhz`.
+    pub fn total_cpu_capacity_mhz(&self) -> p::Property<M, i32, P> { self.then("totalCpuCapacityMhz") }
+    /// On to `totalMemCapacityMB`.
+    pub fn total_mem_capacity_mb(&self) -> p::Property<M, i32, P> { self.then("totalMemCapacityMB") }
+    /// On to `cpuReservationMhz`.
+    pub fn cpu_reservation_mhz(&self) -> p::Property<M, i32, P> { self.then("cpuReservationMhz") }
+    /// On to `memReservationMB`.
+    pub fn mem_reservation_mb(&self) -> p::Property<M, i32, P> { self.then("memReservationMB") }
+    /// On to `poweredOffCpuReservationMhz`.
+    pub fn powered_off_cpu_reservation_mhz(&self) -> p::Property<M, i32, p::Optional> { self.then("poweredOffCpuReservationMhz") }
+    /// On to `poweredOffMemReservationMB`.
+    pub fn powered_off_mem_reservation_mb(&self) -> p::Property<M, i32, p::Optional> { self.then("poweredOffMemReservationMB") }
+    /// On to `cpuDemandMhz`.
+    pub fn cpu_demand_mhz(&self) -> p::Property<M, i32, P> { self.then("cpuDemandMhz") }
+    /// On to `memDemandMB`.
+    pub fn mem_demand_mb(&self) -> p::Property<M, i32, P> { self.then("memDemandMB") }
+    /// On to `statsGenNumber`.
+    pub fn stats_gen_number(&self) -> p::Property<M, i64, P> { self.then("statsGenNumber") }
+    /// On to `cpuEntitledMhz`.
+    pub fn cpu_entitled_mhz(&self) -> p::Property<M, i32, P> { self.then("cpuEntitledMhz") }
+    /// On to `memEntitledMB`.
+    pub fn mem_entitled_mb(&self) -> p::Property<M, i32, P> { self.then("memEntitledMB") }
+    /// On to `poweredOffVmCount`.
+    pub fn powered_off_vm_count(&self) -> p::Property<M, i32, P> { self.then("poweredOffVmCount") }
+    /// On to `totalVmCount`.
+    pub fn total_vm_count(&self) -> p::Property<M, i32, P> { self.then("totalVmCount") }
+    /// On to `tier0MemCapacityMB`. Since API 9.0.0.0.
+    pub fn tier0_mem_capacity_mb(&self) -> p::Property<M, i32, p::Optional> { self.then("tier0MemCapacityMB") }
+    /// On to `reservedTier0MemMB`. Since API 9.0.0.0.
+    pub fn reserved_tier0_mem_mb(&self) -> p::Property<M, i32, p::Optional> { self.then("reservedTier0MemMB") }
+    /// On to `unreservedTier0MemMB`. Since API 9.0.0.0.
+    pub fn unreserved_tier0_mem_mb(&self) -> p::Property<M, i32, p::Optional> { self.then("unreservedTier0MemMB") }
+}
 
 /// Data object `vim.cluster.VmComponentProtectionSettings`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.VmComponentProtectionSettings.html)
 #[derive(Default)]
 pub struct ClusterVmComponentProtectionSettings {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1745,9 +2150,23 @@ d::object!(ClusterVmComponentProtectionSettings: t::DynamicData, "ClusterVmCompo
     3 vm_reaction_on_apd_cleared "vmReactionOnAPDCleared" 8 false,
     4 vm_storage_protection_for_pdl "vmStorageProtectionForPDL" 8 false,
 ]);
+impl<M, P> p::Property<M, t::ClusterVmComponentProtectionSettings, P> {
+    /// On to `vmStorageProtectionForAPD`.
+    pub fn vm_storage_protection_for_apd(&self) -> p::Property<M, String, p::Optional> { self.then("vmStorageProtectionForAPD") }
+    /// On to `enableAPDTimeoutForHosts`.
+    pub fn enable_apd_timeout_for_hosts(&self) -> p::Property<M, bool, p::Optional> { self.then("enableAPDTimeoutForHosts") }
+    /// On to `vmTerminateDelayForAPDSec`.
+    pub fn vm_terminate_delay_for_apd_sec(&self) -> p::Property<M, i32, p::Optional> { self.then("vmTerminateDelayForAPDSec") }
+    /// On to `vmReactionOnAPDCleared`.
+    pub fn vm_reaction_on_apd_cleared(&self) -> p::Property<M, String, p::Optional> { self.then("vmReactionOnAPDCleared") }
+    /// On to `vmStorageProtectionForPDL`.
+    pub fn vm_storage_protection_for_pdl(&self) -> p::Property<M, String, p::Optional> { self.then("vmStorageProtectionForPDL") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.cluster.VmComponentProtectionSettings.StorageVmReaction`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.VmComponentProtectionSettings.StorageVmReaction.html)
     ClusterVmComponentProtectionSettingsStorageVmReaction, "ClusterVmComponentProtectionSettingsStorageVmReaction", [
         Disabled "disabled",
         Warning "warning",
@@ -1759,6 +2178,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.cluster.VmComponentProtectionSettings.VmReactionOnAPDCleared`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.VmComponentProtectionSettings.VmReactionOnAPDCleared.html)
     ClusterVmComponentProtectionSettingsVmReactionOnAPDCleared, "ClusterVmComponentProtectionSettingsVmReactionOnAPDCleared", [
         None "none",
         Reset "reset",
@@ -1767,6 +2188,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.cluster.VmGroup`, which extends [`ClusterGroupInfo`](t::ClusterGroupInfo). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.VmGroup.html)
 #[derive(Default)]
 pub struct ClusterVmGroup {
     /// The fields of [`ClusterGroupInfo`](t::ClusterGroupInfo).
@@ -1780,6 +2203,8 @@ d::object!(ClusterVmGroup: t::ClusterGroupInfo, "ClusterVmGroup", 4, [
 impl d::IsA<t::ClusterGroupInfo> for ClusterVmGroup {}
 
 /// Data object `vim.cluster.VmHostRuleInfo`, which extends [`ClusterRuleInfo`](t::ClusterRuleInfo). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.VmHostRuleInfo.html)
 #[derive(Default)]
 pub struct ClusterVmHostRuleInfo {
     /// The fields of [`ClusterRuleInfo`](t::ClusterRuleInfo).
@@ -1799,6 +2224,8 @@ d::object!(ClusterVmHostRuleInfo: t::ClusterRuleInfo, "ClusterVmHostRuleInfo", 4
 impl d::IsA<t::ClusterRuleInfo> for ClusterVmHostRuleInfo {}
 
 /// Data object `vim.cluster.VmOrchestrationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.VmOrchestrationInfo.html)
 #[derive(Default)]
 pub struct ClusterVmOrchestrationInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1814,6 +2241,8 @@ d::object!(ClusterVmOrchestrationInfo: t::DynamicData, "ClusterVmOrchestrationIn
 ]);
 
 /// Data object `vim.cluster.VmOrchestrationSpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.VmOrchestrationSpec.html)
 #[derive(Default)]
 pub struct ClusterVmOrchestrationSpec {
     /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
@@ -1826,6 +2255,8 @@ d::object!(ClusterVmOrchestrationSpec: t::ArrayUpdateSpec, "ClusterVmOrchestrati
 ]);
 
 /// Data object `vim.cluster.VmReadiness`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.VmReadiness.html)
 #[derive(Default)]
 pub struct ClusterVmReadiness {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1842,6 +2273,8 @@ d::object!(ClusterVmReadiness: t::DynamicData, "ClusterVmReadiness", 9, [
 
 d::enumeration!(
     /// Enumeration `vim.cluster.VmReadiness.ReadyCondition`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.VmReadiness.ReadyCondition.html)
     ClusterVmReadinessReadyCondition, "ClusterVmReadinessReadyCondition", [
         None "none",
         PoweredOn "poweredOn",
@@ -1852,6 +2285,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.cluster.VmToolsMonitoringSettings`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.VmToolsMonitoringSettings.html)
 #[derive(Default)]
 pub struct ClusterVmToolsMonitoringSettings {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1880,8 +2315,26 @@ d::object!(ClusterVmToolsMonitoringSettings: t::DynamicData, "ClusterVmToolsMoni
     5 max_failures "maxFailures" 3 false,
     6 max_failure_window "maxFailureWindow" 3 false,
 ]);
+impl<M, P> p::Property<M, t::ClusterVmToolsMonitoringSettings, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("enabled") }
+    /// On to `vmMonitoring`. Since API 4.1.
+    pub fn vm_monitoring(&self) -> p::Property<M, String, p::Optional> { self.then("vmMonitoring") }
+    /// On to `clusterSettings`.
+    pub fn cluster_settings(&self) -> p::Property<M, bool, p::Optional> { self.then("clusterSettings") }
+    /// On to `failureInterval`.
+    pub fn failure_interval(&self) -> p::Property<M, i32, p::Optional> { self.then("failureInterval") }
+    /// On to `minUpTime`.
+    pub fn min_up_time(&self) -> p::Property<M, i32, p::Optional> { self.then("minUpTime") }
+    /// On to `maxFailures`.
+    pub fn max_failures(&self) -> p::Property<M, i32, p::Optional> { self.then("maxFailures") }
+    /// On to `maxFailureWindow`.
+    pub fn max_failure_window(&self) -> p::Property<M, i32, p::Optional> { self.then("maxFailureWindow") }
+}
 
 /// Data object `vim.cluster.DasAdvancedRuntimeInfo.HeartbeatDatastoreInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DasAdvancedRuntimeInfo.HeartbeatDatastoreInfo.html)
 #[derive(Default)]
 pub struct DasHeartbeatDatastoreInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1898,6 +2351,8 @@ d::object!(DasHeartbeatDatastoreInfo: t::DynamicData, "DasHeartbeatDatastoreInfo
 
 d::enumeration!(
     /// Enumeration `vim.cluster.DasVmConfigInfo.Priority`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DasVmConfigInfo.Priority.html)
     DasVmPriority, "DasVmPriority", [
         Disabled "disabled",
         Low "low",
@@ -1908,6 +2363,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.cluster.DpmConfigInfo.DpmBehavior`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DpmConfigInfo.DpmBehavior.html)
     DpmBehavior, "DpmBehavior", [
         Manual "manual",
         Automated "automated",
@@ -1916,6 +2373,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.cluster.DrsConfigInfo.DrsBehavior`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DrsConfigInfo.DrsBehavior.html)
     DrsBehavior, "DrsBehavior", [
         Manual "manual",
         PartiallyAutomated "partiallyAutomated",
@@ -1925,6 +2384,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.cluster.DrsRecommendation.ReasonCode`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.DrsRecommendation.ReasonCode.html)
     DrsRecommendationReasonCode, "DrsRecommendationReasonCode", [
         FairnessCpuAvg "fairnessCpuAvg",
         FairnessMemAvg "fairnessMemAvg",
@@ -1936,6 +2397,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.cluster.HostPowerAction.OperationType`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.HostPowerAction.OperationType.html)
     HostPowerOperationType, "HostPowerOperationType", [
         PowerOn "powerOn",
         PowerOff "powerOff",
@@ -1943,6 +2406,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.cluster.PlacementAction`, which extends [`ClusterAction`](t::ClusterAction). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.PlacementAction.html)
 #[derive(Default)]
 pub struct PlacementAction {
     /// The fields of [`ClusterAction`](t::ClusterAction).
@@ -1962,6 +2427,8 @@ d::object!(PlacementAction: t::ClusterAction, "PlacementAction", 8, [
 impl d::IsA<t::ClusterAction> for PlacementAction {}
 
 /// Data object `vim.cluster.PlacementResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.PlacementResult.html)
 #[derive(Default)]
 pub struct PlacementResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1977,6 +2444,8 @@ d::object!(PlacementResult: t::DynamicData, "PlacementResult", 8, [
 ]);
 
 /// Data object `vim.cluster.PlacementSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.PlacementSpec.html)
 #[derive(Default)]
 pub struct PlacementSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2026,6 +2495,8 @@ d::object!(PlacementSpec: t::DynamicData, "PlacementSpec", 8, [
 
 d::enumeration!(
     /// Enumeration `vim.cluster.PlacementSpec.PlacementType`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.PlacementSpec.PlacementType.html)
     PlacementSpecPlacementType, "PlacementSpecPlacementType", [
         Create "create",
         Reconfigure "reconfigure",
@@ -2036,6 +2507,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.cluster.Recommendation.ReasonCode`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.Recommendation.ReasonCode.html)
     RecommendationReasonCode, "RecommendationReasonCode", [
         FairnessCpuAvg "fairnessCpuAvg",
         FairnessMemAvg "fairnessMemAvg",
@@ -2081,6 +2554,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.cluster.Recommendation.RecommendationType`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.cluster.Recommendation.RecommendationType.html)
     RecommendationType, "RecommendationType", [
         V1 "V1",
     ]

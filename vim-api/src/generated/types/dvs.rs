@@ -5,8 +5,11 @@ use crate::dynamic as d;
 use crate::generated::managed as m;
 use crate::generated::types as t;
 use crate::moref::MoRef;
+use crate::property as p;
 
 /// Data object `vim.dvs.DistributedVirtualPort.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPort.ConfigInfo.html)
 #[derive(Default)]
 pub struct DVPortConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -31,6 +34,8 @@ d::object!(DVPortConfigInfo: t::DynamicData, "DVPortConfigInfo", 3, [
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualPort.ConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPort.ConfigSpec.html)
 #[derive(Default)]
 pub struct DVPortConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -61,6 +66,8 @@ d::object!(DVPortConfigSpec: t::DynamicData, "DVPortConfigSpec", 3, [
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualPort.Setting`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPort.Setting.html)
 #[derive(Default)]
 pub struct DVPortSetting {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -90,8 +97,26 @@ d::object!(DVPortSetting: t::DynamicData, "DVPortSetting", 3, [
     6 filter_policy "filterPolicy" 7 false,
 ]);
 impl d::IsA<t::DVPortSetting> for DVPortSetting {}
+impl<M, P> p::Property<M, d::Poly<t::DVPortSetting>, P> {
+    /// On to `blocked`.
+    pub fn blocked(&self) -> p::Property<M, t::BoolPolicy, p::Optional> { self.then("blocked") }
+    /// On to `vmDirectPathGen2Allowed`. Since API 4.1.
+    pub fn vm_direct_path_gen2_allowed(&self) -> p::Property<M, t::BoolPolicy, p::Optional> { self.then("vmDirectPathGen2Allowed") }
+    /// On to `inShapingPolicy`.
+    pub fn in_shaping_policy(&self) -> p::Property<M, t::DVSTrafficShapingPolicy, p::Optional> { self.then("inShapingPolicy") }
+    /// On to `outShapingPolicy`.
+    pub fn out_shaping_policy(&self) -> p::Property<M, t::DVSTrafficShapingPolicy, p::Optional> { self.then("outShapingPolicy") }
+    /// On to `vendorSpecificConfig`.
+    pub fn vendor_specific_config(&self) -> p::Property<M, t::DVSVendorSpecificConfig, p::Optional> { self.then("vendorSpecificConfig") }
+    /// On to `networkResourcePoolKey`. Since API 5.0.
+    pub fn network_resource_pool_key(&self) -> p::Property<M, t::StringPolicy, p::Optional> { self.then("networkResourcePoolKey") }
+    /// On to `filterPolicy`. Since API 5.5.
+    pub fn filter_policy(&self) -> p::Property<M, t::DvsFilterPolicy, p::Optional> { self.then("filterPolicy") }
+}
 
 /// Data object `vim.dvs.DistributedVirtualPort.State`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPort.State.html)
 #[derive(Default)]
 pub struct DVPortState {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -110,6 +135,8 @@ d::object!(DVPortState: t::DynamicData, "DVPortState", 3, [
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualPort.RuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPort.RuntimeInfo.html)
 #[derive(Default)]
 pub struct DVPortStatus {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -156,6 +183,8 @@ d::object!(DVPortStatus: t::DynamicData, "DVPortStatus", 3, [
 
 d::enumeration!(
     /// Enumeration `vim.dvs.DistributedVirtualPort.RuntimeInfo.VmDirectPathGen2InactiveReasonNetwork`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPort.RuntimeInfo.VmDirectPathGen2InactiveReasonNetwork.html)
     DVPortStatusVmDirectPathGen2InactiveReasonNetwork, "DVPortStatusVmDirectPathGen2InactiveReasonNetwork", [
         PortNptIncompatibleDvs "portNptIncompatibleDvs",
         PortNptNoCompatibleNics "portNptNoCompatibleNics",
@@ -166,6 +195,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.dvs.DistributedVirtualPort.RuntimeInfo.VmDirectPathGen2InactiveReasonOther`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPort.RuntimeInfo.VmDirectPathGen2InactiveReasonOther.html)
     DVPortStatusVmDirectPathGen2InactiveReasonOther, "DVPortStatusVmDirectPathGen2InactiveReasonOther", [
         PortNptIncompatibleHost "portNptIncompatibleHost",
         PortNptIncompatibleConnectee "portNptIncompatibleConnectee",
@@ -173,6 +204,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.DistributedVirtualPortgroup.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPortgroup.ConfigInfo.html)
 #[derive(Default)]
 pub struct DVPortgroupConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -246,8 +279,60 @@ d::object!(DVPortgroupConfigInfo: t::DynamicData, "DVPortgroupConfigInfo", 3, [
     20 subnet_id "subnetId" 32 false,
     21 nsx_config "nsxConfig" 33 false,
 ]);
+impl<M, P> p::Property<M, t::DVPortgroupConfigInfo, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `numPorts`.
+    pub fn num_ports(&self) -> p::Property<M, i32, P> { self.then("numPorts") }
+    /// On to `distributedVirtualSwitch`.
+    pub fn distributed_virtual_switch(&self) -> p::Property<M, MoRef<m::DistributedVirtualSwitch>, p::Optional> { self.then("distributedVirtualSwitch") }
+    /// On to `defaultPortConfig`.
+    pub fn default_port_config(&self) -> p::Property<M, d::Poly<t::DVPortSetting>, p::Optional> { self.then("defaultPortConfig") }
+    /// On to `description`.
+    pub fn description(&self) -> p::Property<M, String, p::Optional> { self.then("description") }
+    /// On to `type`.
+    pub fn r#type(&self) -> p::Property<M, String, P> { self.then("type") }
+    /// On to `backingType`. Since API 7.0.0.0.
+    pub fn backing_type(&self) -> p::Property<M, String, p::Optional> { self.then("backingType") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, d::Poly<t::DVPortgroupPolicy>, P> { self.then("policy") }
+    /// On to `portNameFormat`.
+    pub fn port_name_format(&self) -> p::Property<M, String, p::Optional> { self.then("portNameFormat") }
+    /// On to `scope`.
+    pub fn scope(&self) -> p::Property<M, Vec<MoRef<m::ManagedEntity>>, P> { self.then("scope") }
+    /// On to `vendorSpecificConfig`.
+    pub fn vendor_specific_config(&self) -> p::Property<M, Vec<t::DistributedVirtualSwitchKeyedOpaqueBlob>, P> { self.then("vendorSpecificConfig") }
+    /// On to `configVersion`.
+    pub fn config_version(&self) -> p::Property<M, String, p::Optional> { self.then("configVersion") }
+    /// On to `autoExpand`. Since API 5.0.
+    pub fn auto_expand(&self) -> p::Property<M, bool, p::Optional> { self.then("autoExpand") }
+    /// On to `vmVnicNetworkResourcePoolKey`. Since API 6.0.
+    pub fn vm_vnic_network_resource_pool_key(&self) -> p::Property<M, String, p::Optional> { self.then("vmVnicNetworkResourcePoolKey") }
+    /// On to `uplink`. Since API 6.5.
+    pub fn uplink(&self) -> p::Property<M, bool, p::Optional> { self.then("uplink") }
+    /// On to `transportZoneUuid`. Since API 7.0.0.0.
+    pub fn transport_zone_uuid(&self) -> p::Property<M, String, p::Optional> { self.then("transportZoneUuid") }
+    /// On to `transportZoneName`. Since API 7.0.0.0.
+    pub fn transport_zone_name(&self) -> p::Property<M, String, p::Optional> { self.then("transportZoneName") }
+    /// On to `logicalSwitchUuid`. Since API 7.0.0.0.
+    pub fn logical_switch_uuid(&self) -> p::Property<M, String, p::Optional> { self.then("logicalSwitchUuid") }
+    /// On to `segmentId`. Since API 7.0.0.0.
+    pub fn segment_id(&self) -> p::Property<M, String, p::Optional> { self.then("segmentId") }
+    /// On to `subnetId`. Since API 9.0.0.0.
+    pub fn subnet_id(&self) -> p::Property<M, String, p::Optional> { self.then("subnetId") }
+    /// On to `nsxConfig`. Since API 9.1.0.0.
+    pub fn nsx_config(&self) -> p::Property<M, t::DVPortgroupNsxConfig, p::Optional> { self.then("nsxConfig") }
+}
+impl<M, P> p::Property<M, Vec<t::DVPortgroupConfigInfo>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::DVPortgroupConfigInfo, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.dvs.DistributedVirtualPortgroup.ConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPortgroup.ConfigSpec.html)
 #[derive(Default)]
 pub struct DVPortgroupConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -314,6 +399,8 @@ d::object!(DVPortgroupConfigSpec: t::DynamicData, "DVPortgroupConfigSpec", 3, [
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualPortgroup.NsxConfig`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPortgroup.NsxConfig.html)
 #[derive(Default)]
 pub struct DVPortgroupNsxConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -330,8 +417,18 @@ d::object!(DVPortgroupNsxConfig: t::DynamicData, "DVPortgroupNsxConfig", 33, [
     1 subnet_addresses "subnetAddresses" 33 false,
     2 span_ids "spanIds" 33 false,
 ]);
+impl<M, P> p::Property<M, t::DVPortgroupNsxConfig, P> {
+    /// On to `vlanIdExtended`.
+    pub fn vlan_id_extended(&self) -> p::Property<M, i32, p::Optional> { self.then("vlanIdExtended") }
+    /// On to `subnetAddresses`.
+    pub fn subnet_addresses(&self) -> p::Property<M, t::DVPortgroupNsxSubnetAddressInfo, p::Optional> { self.then("subnetAddresses") }
+    /// On to `spanIds`.
+    pub fn span_ids(&self) -> p::Property<M, Vec<String>, P> { self.then("spanIds") }
+}
 
 /// Data object `vim.dvs.DistributedVirtualPortgroup.SubnetAddressInfo`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPortgroup.SubnetAddressInfo.html)
 #[derive(Default)]
 pub struct DVPortgroupNsxSubnetAddressInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -342,8 +439,14 @@ pub struct DVPortgroupNsxSubnetAddressInfo {
 d::object!(DVPortgroupNsxSubnetAddressInfo: t::DynamicData, "DVPortgroupNsxSubnetAddressInfo", 33, [
     0 cidr "cidr" 33 false,
 ]);
+impl<M, P> p::Property<M, t::DVPortgroupNsxSubnetAddressInfo, P> {
+    /// On to `cidr`.
+    pub fn cidr(&self) -> p::Property<M, Vec<String>, P> { self.then("cidr") }
+}
 
 /// Data object `vim.dvs.DistributedVirtualPortgroup.PortgroupPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPortgroup.PortgroupPolicy.html)
 #[derive(Default)]
 pub struct DVPortgroupPolicy {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -373,8 +476,26 @@ d::object!(DVPortgroupPolicy: t::DynamicData, "DVPortgroupPolicy", 3, [
     6 traffic_filter_override_allowed "trafficFilterOverrideAllowed" 7 false,
 ]);
 impl d::IsA<t::DVPortgroupPolicy> for DVPortgroupPolicy {}
+impl<M, P> p::Property<M, d::Poly<t::DVPortgroupPolicy>, P> {
+    /// On to `blockOverrideAllowed`.
+    pub fn block_override_allowed(&self) -> p::Property<M, bool, P> { self.then("blockOverrideAllowed") }
+    /// On to `shapingOverrideAllowed`.
+    pub fn shaping_override_allowed(&self) -> p::Property<M, bool, P> { self.then("shapingOverrideAllowed") }
+    /// On to `vendorConfigOverrideAllowed`.
+    pub fn vendor_config_override_allowed(&self) -> p::Property<M, bool, P> { self.then("vendorConfigOverrideAllowed") }
+    /// On to `livePortMovingAllowed`.
+    pub fn live_port_moving_allowed(&self) -> p::Property<M, bool, P> { self.then("livePortMovingAllowed") }
+    /// On to `portConfigResetAtDisconnect`.
+    pub fn port_config_reset_at_disconnect(&self) -> p::Property<M, bool, P> { self.then("portConfigResetAtDisconnect") }
+    /// On to `networkResourcePoolOverrideAllowed`. Since API 5.0.
+    pub fn network_resource_pool_override_allowed(&self) -> p::Property<M, bool, p::Optional> { self.then("networkResourcePoolOverrideAllowed") }
+    /// On to `trafficFilterOverrideAllowed`. Since API 5.5.
+    pub fn traffic_filter_override_allowed(&self) -> p::Property<M, bool, p::Optional> { self.then("trafficFilterOverrideAllowed") }
+}
 
 /// Data object `vim.dvs.DistributedVirtualPortgroupSelection`, which extends [`SelectionSet`](t::SelectionSet). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPortgroupSelection.html)
 #[derive(Default)]
 pub struct DVPortgroupSelection {
     /// The fields of [`SelectionSet`](t::SelectionSet).
@@ -391,6 +512,8 @@ d::object!(DVPortgroupSelection: t::SelectionSet, "DVPortgroupSelection", 5, [
 impl d::IsA<t::SelectionSet> for DVPortgroupSelection {}
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.FailureCriteria`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.FailureCriteria.html)
 #[derive(Default)]
 pub struct DVSFailureCriteria {
     /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
@@ -421,6 +544,8 @@ d::object!(DVSFailureCriteria: t::InheritablePolicy, "DVSFailureCriteria", 3, [
 ]);
 
 /// Data object `vim.dvs.FilterSpec.ConnecteeSpec`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.FilterSpec.ConnecteeSpec.html)
 #[derive(Default)]
 pub struct DVSFilterSpecConnecteeSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -431,6 +556,8 @@ d::object!(DVSFilterSpecConnecteeSpec: t::DynamicData, "DVSFilterSpecConnecteeSp
 
 d::enumeration!(
     /// Enumeration `vim.dvs.FilterSpec.LinkConfig`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.FilterSpec.LinkConfig.html)
     DVSFilterSpecLinkConfig, "DVSFilterSpecLinkConfig", [
         Blocked "blocked",
         Unblocked "unblocked",
@@ -439,6 +566,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.dvs.FilterSpec.LinkState`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.FilterSpec.LinkState.html)
     DVSFilterSpecLinkState, "DVSFilterSpecLinkState", [
         Down "down",
         Up "up",
@@ -446,6 +575,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.FilterSpec.PnicConnecteeSpec`, which extends [`DVSFilterSpecConnecteeSpec`](t::DVSFilterSpecConnecteeSpec). Since API 8.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.FilterSpec.PnicConnecteeSpec.html)
 #[derive(Default)]
 pub struct DVSFilterSpecPnicConnecteeSpec {
     /// The fields of [`DVSFilterSpecConnecteeSpec`](t::DVSFilterSpecConnecteeSpec).
@@ -458,6 +589,8 @@ d::object!(DVSFilterSpecPnicConnecteeSpec: t::DVSFilterSpecConnecteeSpec, "DVSFi
 ]);
 
 /// Data object `vim.dvs.FilterSpec.PvlanSpec`, which extends [`DVSFilterSpecVlanSpec`](t::DVSFilterSpecVlanSpec). Since API 8.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.FilterSpec.PvlanSpec.html)
 #[derive(Default)]
 pub struct DVSFilterSpecPvlanSpec {
     /// The fields of [`DVSFilterSpecVlanSpec`](t::DVSFilterSpecVlanSpec).
@@ -470,6 +603,8 @@ d::object!(DVSFilterSpecPvlanSpec: t::DVSFilterSpecVlanSpec, "DVSFilterSpecPvlan
 ]);
 
 /// Data object `vim.dvs.FilterSpec.TrunkVlanSpec`, which extends [`DVSFilterSpecVlanSpec`](t::DVSFilterSpecVlanSpec). Since API 8.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.FilterSpec.TrunkVlanSpec.html)
 #[derive(Default)]
 pub struct DVSFilterSpecTrunkVlanSpec {
     /// The fields of [`DVSFilterSpecVlanSpec`](t::DVSFilterSpecVlanSpec).
@@ -482,6 +617,8 @@ d::object!(DVSFilterSpecTrunkVlanSpec: t::DVSFilterSpecVlanSpec, "DVSFilterSpecT
 ]);
 
 /// Data object `vim.dvs.FilterSpec.VlanIdSpec`, which extends [`DVSFilterSpecVlanSpec`](t::DVSFilterSpecVlanSpec). Since API 8.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.FilterSpec.VlanIdSpec.html)
 #[derive(Default)]
 pub struct DVSFilterSpecVlanIdSpec {
     /// The fields of [`DVSFilterSpecVlanSpec`](t::DVSFilterSpecVlanSpec).
@@ -494,6 +631,8 @@ d::object!(DVSFilterSpecVlanIdSpec: t::DVSFilterSpecVlanSpec, "DVSFilterSpecVlan
 ]);
 
 /// Data object `vim.dvs.FilterSpec.VlanSpec`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.FilterSpec.VlanSpec.html)
 #[derive(Default)]
 pub struct DVSFilterSpecVlanSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -503,6 +642,8 @@ d::object!(DVSFilterSpecVlanSpec: t::DynamicData, "DVSFilterSpecVlanSpec", 30, [
 ]);
 
 /// Data object `vim.dvs.FilterSpec.VmConnecteeSpec`, which extends [`DVSFilterSpecConnecteeSpec`](t::DVSFilterSpecConnecteeSpec). Since API 8.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.FilterSpec.VmConnecteeSpec.html)
 #[derive(Default)]
 pub struct DVSFilterSpecVmConnecteeSpec {
     /// The fields of [`DVSFilterSpecConnecteeSpec`](t::DVSFilterSpecConnecteeSpec).
@@ -515,6 +656,8 @@ d::object!(DVSFilterSpecVmConnecteeSpec: t::DVSFilterSpecConnecteeSpec, "DVSFilt
 ]);
 
 /// Data object `vim.dvs.FilterSpec.VmknicConnecteeSpec`, which extends [`DVSFilterSpecConnecteeSpec`](t::DVSFilterSpecConnecteeSpec). Since API 8.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.FilterSpec.VmknicConnecteeSpec.html)
 #[derive(Default)]
 pub struct DVSFilterSpecVmknicConnecteeSpec {
     /// The fields of [`DVSFilterSpecConnecteeSpec`](t::DVSFilterSpecConnecteeSpec).
@@ -527,6 +670,8 @@ d::object!(DVSFilterSpecVmknicConnecteeSpec: t::DVSFilterSpecConnecteeSpec, "DVS
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualPort.HostLocalPortInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPort.HostLocalPortInfo.html)
 #[derive(Default)]
 pub struct DVSHostLocalPortInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -548,6 +693,8 @@ d::object!(DVSHostLocalPortInfo: t::DynamicData, "DVSHostLocalPortInfo", 6, [
 ]);
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.MacLearningPolicy`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.MacLearningPolicy.html)
 #[derive(Default)]
 pub struct DVSMacLearningPolicy {
     /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
@@ -570,6 +717,8 @@ d::object!(DVSMacLearningPolicy: t::InheritablePolicy, "DVSMacLearningPolicy", 1
 
 d::enumeration!(
     /// Enumeration `vim.dvs.VmwareDistributedVirtualSwitch.MacLimitPolicyType`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.MacLimitPolicyType.html)
     DVSMacLimitPolicyType, "DVSMacLimitPolicyType", [
         Allow "allow",
         Drop "drop",
@@ -577,6 +726,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.MacManagementPolicy`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.MacManagementPolicy.html)
 #[derive(Default)]
 pub struct DVSMacManagementPolicy {
     /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
@@ -598,6 +749,8 @@ d::object!(DVSMacManagementPolicy: t::InheritablePolicy, "DVSMacManagementPolicy
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualSwitchManager.DvsConfigTarget`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.DvsConfigTarget.html)
 #[derive(Default)]
 pub struct DVSManagerDvsConfigTarget {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -613,6 +766,8 @@ d::object!(DVSManagerDvsConfigTarget: t::DynamicData, "DVSManagerDvsConfigTarget
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualSwitchManager.PhysicalNicsList`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.PhysicalNicsList.html)
 #[derive(Default)]
 pub struct DVSManagerPhysicalNicsList {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -628,6 +783,8 @@ d::object!(DVSManagerPhysicalNicsList: t::DynamicData, "DVSManagerPhysicalNicsLi
 ]);
 
 /// Data object `vim.dvs.NetworkResourcePool`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.NetworkResourcePool.html)
 #[derive(Default)]
 pub struct DVSNetworkResourcePool {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -650,8 +807,26 @@ d::object!(DVSNetworkResourcePool: t::DynamicData, "DVSNetworkResourcePool", 4, 
     3 config_version "configVersion" 4 false,
     4 allocation_info "allocationInfo" 4 false,
 ]);
+impl<M, P> p::Property<M, t::DVSNetworkResourcePool, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, p::Optional> { self.then("name") }
+    /// On to `description`.
+    pub fn description(&self) -> p::Property<M, String, p::Optional> { self.then("description") }
+    /// On to `configVersion`.
+    pub fn config_version(&self) -> p::Property<M, String, P> { self.then("configVersion") }
+    /// On to `allocationInfo`.
+    pub fn allocation_info(&self) -> p::Property<M, t::DVSNetworkResourcePoolAllocationInfo, P> { self.then("allocationInfo") }
+}
+impl<M, P> p::Property<M, Vec<t::DVSNetworkResourcePool>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::DVSNetworkResourcePool, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.dvs.NetworkResourcePool.AllocationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.NetworkResourcePool.AllocationInfo.html)
 #[derive(Default)]
 pub struct DVSNetworkResourcePoolAllocationInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -668,8 +843,18 @@ d::object!(DVSNetworkResourcePoolAllocationInfo: t::DynamicData, "DVSNetworkReso
     1 shares "shares" 4 false,
     2 priority_tag "priorityTag" 5 false,
 ]);
+impl<M, P> p::Property<M, t::DVSNetworkResourcePoolAllocationInfo, P> {
+    /// On to `limit`.
+    pub fn limit(&self) -> p::Property<M, i64, p::Optional> { self.then("limit") }
+    /// On to `shares`.
+    pub fn shares(&self) -> p::Property<M, t::SharesInfo, p::Optional> { self.then("shares") }
+    /// On to `priorityTag`. Since API 5.0.
+    pub fn priority_tag(&self) -> p::Property<M, i32, p::Optional> { self.then("priorityTag") }
+}
 
 /// Data object `vim.dvs.NetworkResourcePool.ConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.NetworkResourcePool.ConfigSpec.html)
 #[derive(Default)]
 pub struct DVSNetworkResourcePoolConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -694,6 +879,8 @@ d::object!(DVSNetworkResourcePoolConfigSpec: t::DynamicData, "DVSNetworkResource
 ]);
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.SecurityPolicy`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.SecurityPolicy.html)
 #[derive(Default)]
 pub struct DVSSecurityPolicy {
     /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
@@ -712,6 +899,8 @@ d::object!(DVSSecurityPolicy: t::InheritablePolicy, "DVSSecurityPolicy", 3, [
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualSwitchSelection`, which extends [`SelectionSet`](t::SelectionSet). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchSelection.html)
 #[derive(Default)]
 pub struct DVSSelection {
     /// The fields of [`SelectionSet`](t::SelectionSet).
@@ -725,6 +914,8 @@ d::object!(DVSSelection: t::SelectionSet, "DVSSelection", 5, [
 impl d::IsA<t::SelectionSet> for DVSSelection {}
 
 /// Data object `vim.dvs.DistributedVirtualPort.TrafficShapingPolicy`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPort.TrafficShapingPolicy.html)
 #[derive(Default)]
 pub struct DVSTrafficShapingPolicy {
     /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
@@ -744,8 +935,22 @@ d::object!(DVSTrafficShapingPolicy: t::InheritablePolicy, "DVSTrafficShapingPoli
     2 peak_bandwidth "peakBandwidth" 3 false,
     3 burst_size "burstSize" 3 false,
 ]);
+impl<M, P> p::Property<M, t::DVSTrafficShapingPolicy, P> {
+    /// On to `inherited`.
+    pub fn inherited(&self) -> p::Property<M, bool, P> { self.then("inherited") }
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, t::BoolPolicy, p::Optional> { self.then("enabled") }
+    /// On to `averageBandwidth`.
+    pub fn average_bandwidth(&self) -> p::Property<M, t::LongPolicy, p::Optional> { self.then("averageBandwidth") }
+    /// On to `peakBandwidth`.
+    pub fn peak_bandwidth(&self) -> p::Property<M, t::LongPolicy, p::Optional> { self.then("peakBandwidth") }
+    /// On to `burstSize`.
+    pub fn burst_size(&self) -> p::Property<M, t::LongPolicy, p::Optional> { self.then("burstSize") }
+}
 
 /// Data object `vim.dvs.DistributedVirtualPort.VendorSpecificConfig`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPort.VendorSpecificConfig.html)
 #[derive(Default)]
 pub struct DVSVendorSpecificConfig {
     /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
@@ -756,8 +961,16 @@ pub struct DVSVendorSpecificConfig {
 d::object!(DVSVendorSpecificConfig: t::InheritablePolicy, "DVSVendorSpecificConfig", 3, [
     0 key_value "keyValue" 3 false,
 ]);
+impl<M, P> p::Property<M, t::DVSVendorSpecificConfig, P> {
+    /// On to `inherited`.
+    pub fn inherited(&self) -> p::Property<M, bool, P> { self.then("inherited") }
+    /// On to `keyValue`.
+    pub fn key_value(&self) -> p::Property<M, Vec<t::DistributedVirtualSwitchKeyedOpaqueBlob>, P> { self.then("keyValue") }
+}
 
 /// Data object `vim.dvs.VmVnicNetworkResourcePool`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmVnicNetworkResourcePool.html)
 #[derive(Default)]
 pub struct DVSVmVnicNetworkResourcePool {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -780,8 +993,26 @@ d::object!(DVSVmVnicNetworkResourcePool: t::DynamicData, "DVSVmVnicNetworkResour
     3 config_version "configVersion" 8 false,
     4 allocation_info "allocationInfo" 8 false,
 ]);
+impl<M, P> p::Property<M, t::DVSVmVnicNetworkResourcePool, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, p::Optional> { self.then("name") }
+    /// On to `description`.
+    pub fn description(&self) -> p::Property<M, String, p::Optional> { self.then("description") }
+    /// On to `configVersion`.
+    pub fn config_version(&self) -> p::Property<M, String, P> { self.then("configVersion") }
+    /// On to `allocationInfo`.
+    pub fn allocation_info(&self) -> p::Property<M, t::DvsVmVnicResourceAllocation, p::Optional> { self.then("allocationInfo") }
+}
+impl<M, P> p::Property<M, Vec<t::DVSVmVnicNetworkResourcePool>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::DVSVmVnicNetworkResourcePool, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.dvs.DistributedVirtualPort`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPort.html)
 #[derive(Default)]
 pub struct DistributedVirtualPort {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -834,6 +1065,8 @@ d::object!(DistributedVirtualPort: t::DynamicData, "DistributedVirtualPort", 3, 
 
 d::enumeration!(
     /// Enumeration `vim.dvs.DistributedVirtualPortgroup.BackingType`. Since API 7.0.0.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPortgroup.BackingType.html)
     DistributedVirtualPortgroupBackingType, "DistributedVirtualPortgroupBackingType", [
         Standard "standard",
         Nsx "nsx",
@@ -841,6 +1074,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.DistributedVirtualPortgroupInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPortgroupInfo.html)
 #[derive(Default)]
 pub struct DistributedVirtualPortgroupInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -887,6 +1122,8 @@ d::object!(DistributedVirtualPortgroupInfo: t::DynamicData, "DistributedVirtualP
 
 d::enumeration!(
     /// Enumeration `vim.dvs.DistributedVirtualPortgroup.MetaTagName`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPortgroup.MetaTagName.html)
     DistributedVirtualPortgroupMetaTagName, "DistributedVirtualPortgroupMetaTagName", [
         DvsName "dvsName",
         PortgroupName "portgroupName",
@@ -895,6 +1132,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.DistributedVirtualPortgroup.NsxPortgroupOperationResult`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPortgroup.NsxPortgroupOperationResult.html)
 #[derive(Default)]
 pub struct DistributedVirtualPortgroupNsxPortgroupOperationResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -911,6 +1150,8 @@ d::object!(DistributedVirtualPortgroupNsxPortgroupOperationResult: t::DynamicDat
 
 d::enumeration!(
     /// Enumeration `vim.dvs.DistributedVirtualPortgroup.PortgroupType`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPortgroup.PortgroupType.html)
     DistributedVirtualPortgroupPortgroupType, "DistributedVirtualPortgroupPortgroupType", [
         EarlyBinding "earlyBinding",
         LateBinding "lateBinding",
@@ -919,6 +1160,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.DistributedVirtualPortgroup.Problem`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPortgroup.Problem.html)
 #[derive(Default)]
 pub struct DistributedVirtualPortgroupProblem {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -934,6 +1177,8 @@ d::object!(DistributedVirtualPortgroupProblem: t::DynamicData, "DistributedVirtu
 ]);
 
 /// Data object `vim.dvs.HostMember`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.HostMember.html)
 #[derive(Default)]
 pub struct DistributedVirtualSwitchHostMember {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -961,6 +1206,8 @@ d::object!(DistributedVirtualSwitchHostMember: t::DynamicData, "DistributedVirtu
 ]);
 
 /// Data object `vim.dvs.HostMember.Backing`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.HostMember.Backing.html)
 #[derive(Default)]
 pub struct DistributedVirtualSwitchHostMemberBacking {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -971,6 +1218,8 @@ d::object!(DistributedVirtualSwitchHostMemberBacking: t::DynamicData, "Distribut
 impl d::IsA<t::DistributedVirtualSwitchHostMemberBacking> for DistributedVirtualSwitchHostMemberBacking {}
 
 /// Data object `vim.dvs.HostMember.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.HostMember.ConfigInfo.html)
 #[derive(Default)]
 pub struct DistributedVirtualSwitchHostMemberConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1013,6 +1262,8 @@ d::object!(DistributedVirtualSwitchHostMemberConfigInfo: t::DynamicData, "Distri
 ]);
 
 /// Data object `vim.dvs.HostMember.ConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.HostMember.ConfigSpec.html)
 #[derive(Default)]
 pub struct DistributedVirtualSwitchHostMemberConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1038,6 +1289,8 @@ d::object!(DistributedVirtualSwitchHostMemberConfigSpec: t::DynamicData, "Distri
 
 d::enumeration!(
     /// Enumeration `vim.dvs.HostMember.HostComponentState`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.HostMember.HostComponentState.html)
     DistributedVirtualSwitchHostMemberHostComponentState, "DistributedVirtualSwitchHostMemberHostComponentState", [
         Up "up",
         Pending "pending",
@@ -1049,6 +1302,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.HostMember.HostPerfNicOffloadState`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.HostMember.HostPerfNicOffloadState.html)
 #[derive(Default)]
 pub struct DistributedVirtualSwitchHostMemberHostPerfNicOffloadState {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1065,9 +1320,19 @@ d::object!(DistributedVirtualSwitchHostMemberHostPerfNicOffloadState: t::Dynamic
     1 runtime_status "runtimeStatus" 33 false,
     2 status_description "statusDescription" 33 false,
 ]);
+impl<M, P> p::Property<M, t::DistributedVirtualSwitchHostMemberHostPerfNicOffloadState, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `runtimeStatus`.
+    pub fn runtime_status(&self) -> p::Property<M, String, p::Optional> { self.then("runtimeStatus") }
+    /// On to `statusDescription`.
+    pub fn status_description(&self) -> p::Property<M, String, p::Optional> { self.then("statusDescription") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.dvs.HostMember.HostPerfNicOffloadState.Status`. Since API 9.1.0.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.HostMember.HostPerfNicOffloadState.Status.html)
     DistributedVirtualSwitchHostMemberHostPerfNicOffloadStateStatus, "DistributedVirtualSwitchHostMemberHostPerfNicOffloadStateStatus", [
         SUCCEEDED "SUCCEEDED",
         INPROGRESS "IN_PROGRESS",
@@ -1076,6 +1341,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.HostMember.HostUplinkState`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.HostMember.HostUplinkState.html)
 #[derive(Default)]
 pub struct DistributedVirtualSwitchHostMemberHostUplinkState {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1092,6 +1359,8 @@ d::object!(DistributedVirtualSwitchHostMemberHostUplinkState: t::DynamicData, "D
 
 d::enumeration!(
     /// Enumeration `vim.dvs.HostMember.HostUplinkState.State`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.HostMember.HostUplinkState.State.html)
     DistributedVirtualSwitchHostMemberHostUplinkStateState, "DistributedVirtualSwitchHostMemberHostUplinkStateState", [
         Active "active",
         Standby "standby",
@@ -1099,6 +1368,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.HostMember.PnicBacking`, which extends [`DistributedVirtualSwitchHostMemberBacking`](t::DistributedVirtualSwitchHostMemberBacking). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.HostMember.PnicBacking.html)
 #[derive(Default)]
 pub struct DistributedVirtualSwitchHostMemberPnicBacking {
     /// The fields of [`DistributedVirtualSwitchHostMemberBacking`](t::DistributedVirtualSwitchHostMemberBacking).
@@ -1112,6 +1383,8 @@ d::object!(DistributedVirtualSwitchHostMemberPnicBacking: t::DistributedVirtualS
 impl d::IsA<t::DistributedVirtualSwitchHostMemberBacking> for DistributedVirtualSwitchHostMemberPnicBacking {}
 
 /// Data object `vim.dvs.HostMember.PnicSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.HostMember.PnicSpec.html)
 #[derive(Default)]
 pub struct DistributedVirtualSwitchHostMemberPnicSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1133,6 +1406,8 @@ d::object!(DistributedVirtualSwitchHostMemberPnicSpec: t::DynamicData, "Distribu
 ]);
 
 /// Data object `vim.dvs.HostMember.RuntimeState`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.HostMember.RuntimeState.html)
 #[derive(Default)]
 pub struct DistributedVirtualSwitchHostMemberRuntimeState {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1145,6 +1420,8 @@ d::object!(DistributedVirtualSwitchHostMemberRuntimeState: t::DynamicData, "Dist
 ]);
 
 /// Data object `vim.dvs.HostMember.TransportZoneInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.HostMember.TransportZoneInfo.html)
 #[derive(Default)]
 pub struct DistributedVirtualSwitchHostMemberTransportZoneInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1161,6 +1438,8 @@ d::object!(DistributedVirtualSwitchHostMemberTransportZoneInfo: t::DynamicData, 
 
 d::enumeration!(
     /// Enumeration `vim.dvs.HostMember.TransportZoneType`. Since API 7.0.0.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.HostMember.TransportZoneType.html)
     DistributedVirtualSwitchHostMemberTransportZoneType, "DistributedVirtualSwitchHostMemberTransportZoneType", [
         Vlan "vlan",
         Overlay "overlay",
@@ -1168,6 +1447,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.HostProductSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.HostProductSpec.html)
 #[derive(Default)]
 pub struct DistributedVirtualSwitchHostProductSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1183,6 +1464,8 @@ d::object!(DistributedVirtualSwitchHostProductSpec: t::DynamicData, "Distributed
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualSwitchInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchInfo.html)
 #[derive(Default)]
 pub struct DistributedVirtualSwitchInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1204,6 +1487,8 @@ d::object!(DistributedVirtualSwitchInfo: t::DynamicData, "DistributedVirtualSwit
 ]);
 
 /// Data object `vim.dvs.KeyedOpaqueBlob`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.KeyedOpaqueBlob.html)
 #[derive(Default)]
 pub struct DistributedVirtualSwitchKeyedOpaqueBlob {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1217,8 +1502,20 @@ d::object!(DistributedVirtualSwitchKeyedOpaqueBlob: t::DynamicData, "Distributed
     0 key "key" 3 false,
     1 opaque_data "opaqueData" 3 false,
 ]);
+impl<M, P> p::Property<M, t::DistributedVirtualSwitchKeyedOpaqueBlob, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `opaqueData`.
+    pub fn opaque_data(&self) -> p::Property<M, String, P> { self.then("opaqueData") }
+}
+impl<M, P> p::Property<M, Vec<t::DistributedVirtualSwitchKeyedOpaqueBlob>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::DistributedVirtualSwitchKeyedOpaqueBlob, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.dvs.DistributedVirtualSwitchManager.CompatibilityResult`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.CompatibilityResult.html)
 #[derive(Default)]
 pub struct DistributedVirtualSwitchManagerCompatibilityResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1234,6 +1531,8 @@ d::object!(DistributedVirtualSwitchManagerCompatibilityResult: t::DynamicData, "
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualSwitchManager.DvsProductSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.DvsProductSpec.html)
 #[derive(Default)]
 pub struct DistributedVirtualSwitchManagerDvsProductSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1249,6 +1548,8 @@ d::object!(DistributedVirtualSwitchManagerDvsProductSpec: t::DynamicData, "Distr
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualSwitchManager.HostArrayFilter`, which extends [`DistributedVirtualSwitchManagerHostDvsFilterSpec`](t::DistributedVirtualSwitchManagerHostDvsFilterSpec). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.HostArrayFilter.html)
 #[derive(Default)]
 pub struct DistributedVirtualSwitchManagerHostArrayFilter {
     /// The fields of [`DistributedVirtualSwitchManagerHostDvsFilterSpec`](t::DistributedVirtualSwitchManagerHostDvsFilterSpec).
@@ -1262,6 +1563,8 @@ d::object!(DistributedVirtualSwitchManagerHostArrayFilter: t::DistributedVirtual
 impl d::IsA<t::DistributedVirtualSwitchManagerHostDvsFilterSpec> for DistributedVirtualSwitchManagerHostArrayFilter {}
 
 /// Data object `vim.dvs.DistributedVirtualSwitchManager.HostContainer`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.HostContainer.html)
 #[derive(Default)]
 pub struct DistributedVirtualSwitchManagerHostContainer {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1277,6 +1580,8 @@ d::object!(DistributedVirtualSwitchManagerHostContainer: t::DynamicData, "Distri
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualSwitchManager.HostContainerFilter`, which extends [`DistributedVirtualSwitchManagerHostDvsFilterSpec`](t::DistributedVirtualSwitchManagerHostDvsFilterSpec). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.HostContainerFilter.html)
 #[derive(Default)]
 pub struct DistributedVirtualSwitchManagerHostContainerFilter {
     /// The fields of [`DistributedVirtualSwitchManagerHostDvsFilterSpec`](t::DistributedVirtualSwitchManagerHostDvsFilterSpec).
@@ -1290,6 +1595,8 @@ d::object!(DistributedVirtualSwitchManagerHostContainerFilter: t::DistributedVir
 impl d::IsA<t::DistributedVirtualSwitchManagerHostDvsFilterSpec> for DistributedVirtualSwitchManagerHostContainerFilter {}
 
 /// Data object `vim.dvs.DistributedVirtualSwitchManager.HostDvsFilterSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.HostDvsFilterSpec.html)
 #[derive(Default)]
 pub struct DistributedVirtualSwitchManagerHostDvsFilterSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1303,6 +1610,8 @@ d::object!(DistributedVirtualSwitchManagerHostDvsFilterSpec: t::DynamicData, "Di
 impl d::IsA<t::DistributedVirtualSwitchManagerHostDvsFilterSpec> for DistributedVirtualSwitchManagerHostDvsFilterSpec {}
 
 /// Data object `vim.dvs.DistributedVirtualSwitchManager.HostDvsMembershipFilter`, which extends [`DistributedVirtualSwitchManagerHostDvsFilterSpec`](t::DistributedVirtualSwitchManagerHostDvsFilterSpec). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.HostDvsMembershipFilter.html)
 #[derive(Default)]
 pub struct DistributedVirtualSwitchManagerHostDvsMembershipFilter {
     /// The fields of [`DistributedVirtualSwitchManagerHostDvsFilterSpec`](t::DistributedVirtualSwitchManagerHostDvsFilterSpec).
@@ -1316,6 +1625,8 @@ d::object!(DistributedVirtualSwitchManagerHostDvsMembershipFilter: t::Distribute
 impl d::IsA<t::DistributedVirtualSwitchManagerHostDvsFilterSpec> for DistributedVirtualSwitchManagerHostDvsMembershipFilter {}
 
 /// Data object `vim.dvs.DistributedVirtualSwitchManager.ImportResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.ImportResult.html)
 #[derive(Default)]
 pub struct DistributedVirtualSwitchManagerImportResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1334,6 +1645,8 @@ d::object!(DistributedVirtualSwitchManagerImportResult: t::DynamicData, "Distrib
 ]);
 
 /// Data object `vim.dvs.DistributedVirtualSwitchManager.SpanInfo`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.SpanInfo.html)
 #[derive(Default)]
 pub struct DistributedVirtualSwitchManagerSpanInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1352,6 +1665,8 @@ d::object!(DistributedVirtualSwitchManagerSpanInfo: t::DynamicData, "Distributed
 ]);
 
 /// Data object `vim.dvs.NetworkOffloadSpec`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.NetworkOffloadSpec.html)
 #[derive(Default)]
 pub struct DistributedVirtualSwitchNetworkOffloadSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1373,6 +1688,8 @@ d::object!(DistributedVirtualSwitchNetworkOffloadSpec: t::DynamicData, "Distribu
 ]);
 
 /// Data object `vim.dvs.PortConnectee`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.PortConnectee.html)
 #[derive(Default)]
 pub struct DistributedVirtualSwitchPortConnectee {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1395,6 +1712,8 @@ d::object!(DistributedVirtualSwitchPortConnectee: t::DynamicData, "DistributedVi
 
 d::enumeration!(
     /// Enumeration `vim.dvs.PortConnectee.ConnecteeType`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.PortConnectee.ConnecteeType.html)
     DistributedVirtualSwitchPortConnecteeConnecteeType, "DistributedVirtualSwitchPortConnecteeConnecteeType", [
         Pnic "pnic",
         VmVnic "vmVnic",
@@ -1405,6 +1724,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.PortConnection`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.PortConnection.html)
 #[derive(Default)]
 pub struct DistributedVirtualSwitchPortConnection {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1424,8 +1745,20 @@ d::object!(DistributedVirtualSwitchPortConnection: t::DynamicData, "DistributedV
     2 port_key "portKey" 3 false,
     3 connection_cookie "connectionCookie" 3 false,
 ]);
+impl<M, P> p::Property<M, t::DistributedVirtualSwitchPortConnection, P> {
+    /// On to `switchUuid`.
+    pub fn switch_uuid(&self) -> p::Property<M, String, P> { self.then("switchUuid") }
+    /// On to `portgroupKey`.
+    pub fn portgroup_key(&self) -> p::Property<M, String, p::Optional> { self.then("portgroupKey") }
+    /// On to `portKey`.
+    pub fn port_key(&self) -> p::Property<M, String, p::Optional> { self.then("portKey") }
+    /// On to `connectionCookie`.
+    pub fn connection_cookie(&self) -> p::Property<M, i32, p::Optional> { self.then("connectionCookie") }
+}
 
 /// Data object `vim.dvs.PortCriteria`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.PortCriteria.html)
 #[derive(Default)]
 pub struct DistributedVirtualSwitchPortCriteria {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1462,6 +1795,8 @@ d::object!(DistributedVirtualSwitchPortCriteria: t::DynamicData, "DistributedVir
 ]);
 
 /// Data object `vim.dvs.PortStatistics`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.PortStatistics.html)
 #[derive(Default)]
 pub struct DistributedVirtualSwitchPortStatistics {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1525,6 +1860,8 @@ d::object!(DistributedVirtualSwitchPortStatistics: t::DynamicData, "DistributedV
 ]);
 
 /// Data object `vim.dvs.ProductSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.ProductSpec.html)
 #[derive(Default)]
 pub struct DistributedVirtualSwitchProductSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1553,8 +1890,26 @@ d::object!(DistributedVirtualSwitchProductSpec: t::DynamicData, "DistributedVirt
     5 bundle_id "bundleId" 3 false,
     6 bundle_url "bundleUrl" 3 false,
 ]);
+impl<M, P> p::Property<M, t::DistributedVirtualSwitchProductSpec, P> {
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, p::Optional> { self.then("name") }
+    /// On to `vendor`.
+    pub fn vendor(&self) -> p::Property<M, String, p::Optional> { self.then("vendor") }
+    /// On to `version`.
+    pub fn version(&self) -> p::Property<M, String, p::Optional> { self.then("version") }
+    /// On to `build`.
+    pub fn build(&self) -> p::Property<M, String, p::Optional> { self.then("build") }
+    /// On to `forwardingClass`.
+    pub fn forwarding_class(&self) -> p::Property<M, String, p::Optional> { self.then("forwardingClass") }
+    /// On to `bundleId`.
+    pub fn bundle_id(&self) -> p::Property<M, String, p::Optional> { self.then("bundleId") }
+    /// On to `bundleUrl`.
+    pub fn bundle_url(&self) -> p::Property<M, String, p::Optional> { self.then("bundleUrl") }
+}
 
 /// Data object `vim.dvs.TrafficRule.AcceptAction`, which extends [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.TrafficRule.AcceptAction.html)
 #[derive(Default)]
 pub struct DvsAcceptNetworkRuleAction {
     /// The fields of [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction).
@@ -1565,6 +1920,8 @@ d::object!(DvsAcceptNetworkRuleAction: t::DvsNetworkRuleAction, "DvsAcceptNetwor
 impl d::IsA<t::DvsNetworkRuleAction> for DvsAcceptNetworkRuleAction {}
 
 /// Data object `vim.dvs.TrafficRule.CopyAction`, which extends [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.TrafficRule.CopyAction.html)
 #[derive(Default)]
 pub struct DvsCopyNetworkRuleAction {
     /// The fields of [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction).
@@ -1575,6 +1932,8 @@ d::object!(DvsCopyNetworkRuleAction: t::DvsNetworkRuleAction, "DvsCopyNetworkRul
 impl d::IsA<t::DvsNetworkRuleAction> for DvsCopyNetworkRuleAction {}
 
 /// Data object `vim.dvs.TrafficRule.DropAction`, which extends [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.TrafficRule.DropAction.html)
 #[derive(Default)]
 pub struct DvsDropNetworkRuleAction {
     /// The fields of [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction).
@@ -1585,6 +1944,8 @@ d::object!(DvsDropNetworkRuleAction: t::DvsNetworkRuleAction, "DvsDropNetworkRul
 impl d::IsA<t::DvsNetworkRuleAction> for DvsDropNetworkRuleAction {}
 
 /// Data object `vim.dvs.DistributedVirtualPort.FilterConfig`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPort.FilterConfig.html)
 #[derive(Default)]
 pub struct DvsFilterConfig {
     /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
@@ -1608,8 +1969,28 @@ d::object!(DvsFilterConfig: t::InheritablePolicy, "DvsFilterConfig", 7, [
     4 on_failure "onFailure" 7 false,
 ]);
 impl d::IsA<t::DvsFilterConfig> for DvsFilterConfig {}
+impl<M, P> p::Property<M, d::Poly<t::DvsFilterConfig>, P> {
+    /// On to `inherited`.
+    pub fn inherited(&self) -> p::Property<M, bool, P> { self.then("inherited") }
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, p::Optional> { self.then("key") }
+    /// On to `agentName`.
+    pub fn agent_name(&self) -> p::Property<M, String, p::Optional> { self.then("agentName") }
+    /// On to `slotNumber`.
+    pub fn slot_number(&self) -> p::Property<M, String, p::Optional> { self.then("slotNumber") }
+    /// On to `parameters`.
+    pub fn parameters(&self) -> p::Property<M, t::DvsFilterParameter, p::Optional> { self.then("parameters") }
+    /// On to `onFailure`.
+    pub fn on_failure(&self) -> p::Property<M, String, p::Optional> { self.then("onFailure") }
+}
+impl<M, P> p::Property<M, Vec<d::Poly<t::DvsFilterConfig>>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, d::Poly<t::DvsFilterConfig>, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.dvs.DistributedVirtualPort.FilterConfigSpec`, which extends [`DvsFilterConfig`](t::DvsFilterConfig). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPort.FilterConfigSpec.html)
 #[derive(Default)]
 pub struct DvsFilterConfigSpec {
     /// The fields of [`DvsFilterConfig`](t::DvsFilterConfig).
@@ -1624,6 +2005,8 @@ impl d::IsA<t::DvsFilterConfig> for DvsFilterConfigSpec {}
 
 d::enumeration!(
     /// Enumeration `vim.dvs.DistributedVirtualPort.FilterOnFailure`. Since API 5.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPort.FilterOnFailure.html)
     DvsFilterOnFailure, "DvsFilterOnFailure", [
         FailOpen "failOpen",
         FailClosed "failClosed",
@@ -1631,6 +2014,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.DistributedVirtualPort.FilterParameter`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPort.FilterParameter.html)
 #[derive(Default)]
 pub struct DvsFilterParameter {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1641,8 +2026,14 @@ pub struct DvsFilterParameter {
 d::object!(DvsFilterParameter: t::DynamicData, "DvsFilterParameter", 7, [
     0 parameters "parameters" 7 false,
 ]);
+impl<M, P> p::Property<M, t::DvsFilterParameter, P> {
+    /// On to `parameters`.
+    pub fn parameters(&self) -> p::Property<M, Vec<String>, P> { self.then("parameters") }
+}
 
 /// Data object `vim.dvs.DistributedVirtualPort.FilterPolicy`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPort.FilterPolicy.html)
 #[derive(Default)]
 pub struct DvsFilterPolicy {
     /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
@@ -1653,8 +2044,16 @@ pub struct DvsFilterPolicy {
 d::object!(DvsFilterPolicy: t::InheritablePolicy, "DvsFilterPolicy", 7, [
     0 filter_config "filterConfig" 7 false,
 ]);
+impl<M, P> p::Property<M, t::DvsFilterPolicy, P> {
+    /// On to `inherited`.
+    pub fn inherited(&self) -> p::Property<M, bool, P> { self.then("inherited") }
+    /// On to `filterConfig`.
+    pub fn filter_config(&self) -> p::Property<M, Vec<d::Poly<t::DvsFilterConfig>>, P> { self.then("filterConfig") }
+}
 
 /// Data object `vim.dvs.TrafficRule.GreAction`, which extends [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.TrafficRule.GreAction.html)
 #[derive(Default)]
 pub struct DvsGreEncapNetworkRuleAction {
     /// The fields of [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction).
@@ -1668,6 +2067,8 @@ d::object!(DvsGreEncapNetworkRuleAction: t::DvsNetworkRuleAction, "DvsGreEncapNe
 impl d::IsA<t::DvsNetworkRuleAction> for DvsGreEncapNetworkRuleAction {}
 
 /// Data object `vim.dvs.TrafficRule.IpQualifier`, which extends [`DvsNetworkRuleQualifier`](t::DvsNetworkRuleQualifier). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.TrafficRule.IpQualifier.html)
 #[derive(Default)]
 pub struct DvsIpNetworkRuleQualifier {
     /// The fields of [`DvsNetworkRuleQualifier`](t::DvsNetworkRuleQualifier).
@@ -1696,6 +2097,8 @@ d::object!(DvsIpNetworkRuleQualifier: t::DvsNetworkRuleQualifier, "DvsIpNetworkR
 impl d::IsA<t::DvsNetworkRuleQualifier> for DvsIpNetworkRuleQualifier {}
 
 /// Data object `vim.dvs.TrafficRule.IpPort`, which extends [`NegatableExpression`](t::NegatableExpression). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.TrafficRule.IpPort.html)
 #[derive(Default)]
 pub struct DvsIpPort {
     /// The fields of [`NegatableExpression`](t::NegatableExpression).
@@ -1706,6 +2109,8 @@ d::object!(DvsIpPort: t::NegatableExpression, "DvsIpPort", 7, [
 impl d::IsA<t::DvsIpPort> for DvsIpPort {}
 
 /// Data object `vim.dvs.TrafficRule.IpPortRange`, which extends [`DvsIpPort`](t::DvsIpPort). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.TrafficRule.IpPortRange.html)
 #[derive(Default)]
 pub struct DvsIpPortRange {
     /// The fields of [`DvsIpPort`](t::DvsIpPort).
@@ -1722,6 +2127,8 @@ d::object!(DvsIpPortRange: t::DvsIpPort, "DvsIpPortRange", 7, [
 impl d::IsA<t::DvsIpPort> for DvsIpPortRange {}
 
 /// Data object `vim.dvs.TrafficRule.LogAction`, which extends [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.TrafficRule.LogAction.html)
 #[derive(Default)]
 pub struct DvsLogNetworkRuleAction {
     /// The fields of [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction).
@@ -1732,6 +2139,8 @@ d::object!(DvsLogNetworkRuleAction: t::DvsNetworkRuleAction, "DvsLogNetworkRuleA
 impl d::IsA<t::DvsNetworkRuleAction> for DvsLogNetworkRuleAction {}
 
 /// Data object `vim.dvs.TrafficRule.MacQualifier`, which extends [`DvsNetworkRuleQualifier`](t::DvsNetworkRuleQualifier). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.TrafficRule.MacQualifier.html)
 #[derive(Default)]
 pub struct DvsMacNetworkRuleQualifier {
     /// The fields of [`DvsNetworkRuleQualifier`](t::DvsNetworkRuleQualifier).
@@ -1754,6 +2163,8 @@ d::object!(DvsMacNetworkRuleQualifier: t::DvsNetworkRuleQualifier, "DvsMacNetwor
 impl d::IsA<t::DvsNetworkRuleQualifier> for DvsMacNetworkRuleQualifier {}
 
 /// Data object `vim.dvs.TrafficRule.MacRewriteAction`, which extends [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.TrafficRule.MacRewriteAction.html)
 #[derive(Default)]
 pub struct DvsMacRewriteNetworkRuleAction {
     /// The fields of [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction).
@@ -1767,6 +2178,8 @@ d::object!(DvsMacRewriteNetworkRuleAction: t::DvsNetworkRuleAction, "DvsMacRewri
 impl d::IsA<t::DvsNetworkRuleAction> for DvsMacRewriteNetworkRuleAction {}
 
 /// Data object `vim.dvs.TrafficRule.Action`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.TrafficRule.Action.html)
 #[derive(Default)]
 pub struct DvsNetworkRuleAction {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1778,6 +2191,8 @@ impl d::IsA<t::DvsNetworkRuleAction> for DvsNetworkRuleAction {}
 
 d::enumeration!(
     /// Enumeration `vim.dvs.TrafficRule.RuleDirectionType`. Since API 5.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.TrafficRule.RuleDirectionType.html)
     DvsNetworkRuleDirectionType, "DvsNetworkRuleDirectionType", [
         IncomingPackets "incomingPackets",
         OutgoingPackets "outgoingPackets",
@@ -1786,6 +2201,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.TrafficRule.Qualifier`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.TrafficRule.Qualifier.html)
 #[derive(Default)]
 pub struct DvsNetworkRuleQualifier {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1799,6 +2216,8 @@ d::object!(DvsNetworkRuleQualifier: t::DynamicData, "DvsNetworkRuleQualifier", 7
 impl d::IsA<t::DvsNetworkRuleQualifier> for DvsNetworkRuleQualifier {}
 
 /// Data object `vim.dvs.TrafficRule.PuntAction`, which extends [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.TrafficRule.PuntAction.html)
 #[derive(Default)]
 pub struct DvsPuntNetworkRuleAction {
     /// The fields of [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction).
@@ -1809,6 +2228,8 @@ d::object!(DvsPuntNetworkRuleAction: t::DvsNetworkRuleAction, "DvsPuntNetworkRul
 impl d::IsA<t::DvsNetworkRuleAction> for DvsPuntNetworkRuleAction {}
 
 /// Data object `vim.dvs.TrafficRule.RateLimitAction`, which extends [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.TrafficRule.RateLimitAction.html)
 #[derive(Default)]
 pub struct DvsRateLimitNetworkRuleAction {
     /// The fields of [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction).
@@ -1822,6 +2243,8 @@ d::object!(DvsRateLimitNetworkRuleAction: t::DvsNetworkRuleAction, "DvsRateLimit
 impl d::IsA<t::DvsNetworkRuleAction> for DvsRateLimitNetworkRuleAction {}
 
 /// Data object `vim.dvs.TrafficRule.SingleIpPort`, which extends [`DvsIpPort`](t::DvsIpPort). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.TrafficRule.SingleIpPort.html)
 #[derive(Default)]
 pub struct DvsSingleIpPort {
     /// The fields of [`DvsIpPort`](t::DvsIpPort).
@@ -1835,6 +2258,8 @@ d::object!(DvsSingleIpPort: t::DvsIpPort, "DvsSingleIpPort", 7, [
 impl d::IsA<t::DvsIpPort> for DvsSingleIpPort {}
 
 /// Data object `vim.dvs.TrafficRule.SystemTrafficQualifier`, which extends [`DvsNetworkRuleQualifier`](t::DvsNetworkRuleQualifier). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.TrafficRule.SystemTrafficQualifier.html)
 #[derive(Default)]
 pub struct DvsSystemTrafficNetworkRuleQualifier {
     /// The fields of [`DvsNetworkRuleQualifier`](t::DvsNetworkRuleQualifier).
@@ -1848,6 +2273,8 @@ d::object!(DvsSystemTrafficNetworkRuleQualifier: t::DvsNetworkRuleQualifier, "Dv
 impl d::IsA<t::DvsNetworkRuleQualifier> for DvsSystemTrafficNetworkRuleQualifier {}
 
 /// Data object `vim.dvs.DistributedVirtualPort.TrafficFilterConfig`, which extends [`DvsFilterConfig`](t::DvsFilterConfig). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPort.TrafficFilterConfig.html)
 #[derive(Default)]
 pub struct DvsTrafficFilterConfig {
     /// The fields of [`DvsFilterConfig`](t::DvsFilterConfig).
@@ -1861,6 +2288,8 @@ d::object!(DvsTrafficFilterConfig: t::DvsFilterConfig, "DvsTrafficFilterConfig",
 impl d::IsA<t::DvsFilterConfig> for DvsTrafficFilterConfig {}
 
 /// Data object `vim.dvs.DistributedVirtualPort.TrafficFilterConfigSpec`, which extends [`DvsTrafficFilterConfig`](t::DvsTrafficFilterConfig). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPort.TrafficFilterConfigSpec.html)
 #[derive(Default)]
 pub struct DvsTrafficFilterConfigSpec {
     /// The fields of [`DvsTrafficFilterConfig`](t::DvsTrafficFilterConfig).
@@ -1874,6 +2303,8 @@ d::object!(DvsTrafficFilterConfigSpec: t::DvsTrafficFilterConfig, "DvsTrafficFil
 impl d::IsA<t::DvsFilterConfig> for DvsTrafficFilterConfigSpec {}
 
 /// Data object `vim.dvs.TrafficRule`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.TrafficRule.html)
 #[derive(Default)]
 pub struct DvsTrafficRule {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1901,6 +2332,8 @@ d::object!(DvsTrafficRule: t::DynamicData, "DvsTrafficRule", 7, [
 ]);
 
 /// Data object `vim.dvs.TrafficRuleset`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.TrafficRuleset.html)
 #[derive(Default)]
 pub struct DvsTrafficRuleset {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1922,6 +2355,8 @@ d::object!(DvsTrafficRuleset: t::DynamicData, "DvsTrafficRuleset", 7, [
 ]);
 
 /// Data object `vim.dvs.TrafficRule.UpdateTagAction`, which extends [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.TrafficRule.UpdateTagAction.html)
 #[derive(Default)]
 pub struct DvsUpdateTagNetworkRuleAction {
     /// The fields of [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction).
@@ -1938,6 +2373,8 @@ d::object!(DvsUpdateTagNetworkRuleAction: t::DvsNetworkRuleAction, "DvsUpdateTag
 impl d::IsA<t::DvsNetworkRuleAction> for DvsUpdateTagNetworkRuleAction {}
 
 /// Data object `vim.dvs.VmVnicNetworkResourcePool.RuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmVnicNetworkResourcePool.RuntimeInfo.html)
 #[derive(Default)]
 pub struct DvsVmVnicNetworkResourcePoolRuntimeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1966,8 +2403,30 @@ d::object!(DvsVmVnicNetworkResourcePoolRuntimeInfo: t::DynamicData, "DvsVmVnicNe
     5 status "status" 8 false,
     6 allocated_resource "allocatedResource" 8 false,
 ]);
+impl<M, P> p::Property<M, t::DvsVmVnicNetworkResourcePoolRuntimeInfo, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, p::Optional> { self.then("name") }
+    /// On to `capacity`.
+    pub fn capacity(&self) -> p::Property<M, i32, p::Optional> { self.then("capacity") }
+    /// On to `usage`.
+    pub fn usage(&self) -> p::Property<M, i32, p::Optional> { self.then("usage") }
+    /// On to `available`.
+    pub fn available(&self) -> p::Property<M, i32, p::Optional> { self.then("available") }
+    /// On to `status`.
+    pub fn status(&self) -> p::Property<M, String, P> { self.then("status") }
+    /// On to `allocatedResource`.
+    pub fn allocated_resource(&self) -> p::Property<M, Vec<t::DvsVnicAllocatedResource>, P> { self.then("allocatedResource") }
+}
+impl<M, P> p::Property<M, Vec<t::DvsVmVnicNetworkResourcePoolRuntimeInfo>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::DvsVmVnicNetworkResourcePoolRuntimeInfo, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.dvs.VmVnicNetworkResourcePool.ResourceAllocation`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmVnicNetworkResourcePool.ResourceAllocation.html)
 #[derive(Default)]
 pub struct DvsVmVnicResourceAllocation {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1978,8 +2437,14 @@ pub struct DvsVmVnicResourceAllocation {
 d::object!(DvsVmVnicResourceAllocation: t::DynamicData, "DvsVmVnicResourceAllocation", 8, [
     0 reservation_quota "reservationQuota" 8 false,
 ]);
+impl<M, P> p::Property<M, t::DvsVmVnicResourceAllocation, P> {
+    /// On to `reservationQuota`.
+    pub fn reservation_quota(&self) -> p::Property<M, i64, p::Optional> { self.then("reservationQuota") }
+}
 
 /// Data object `vim.dvs.VmVnicNetworkResourcePool.ConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmVnicNetworkResourcePool.ConfigSpec.html)
 #[derive(Default)]
 pub struct DvsVmVnicResourcePoolConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2007,6 +2472,8 @@ d::object!(DvsVmVnicResourcePoolConfigSpec: t::DynamicData, "DvsVmVnicResourcePo
 ]);
 
 /// Data object `vim.dvs.VmVnicNetworkResourcePool.VnicAllocatedResource`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmVnicNetworkResourcePool.VnicAllocatedResource.html)
 #[derive(Default)]
 pub struct DvsVnicAllocatedResource {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2025,6 +2492,8 @@ d::object!(DvsVnicAllocatedResource: t::DynamicData, "DvsVnicAllocatedResource",
 ]);
 
 /// Data object `vim.dvs.EntityBackup`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.EntityBackup.html)
 #[derive(Default)]
 pub struct EntityBackup {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2034,6 +2503,8 @@ d::object!(EntityBackup: t::DynamicData, "EntityBackup", 6, [
 ]);
 
 /// Data object `vim.dvs.EntityBackup.Config`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.EntityBackup.Config.html)
 #[derive(Default)]
 pub struct EntityBackupConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2062,6 +2533,8 @@ d::object!(EntityBackupConfig: t::DynamicData, "EntityBackupConfig", 6, [
 
 d::enumeration!(
     /// Enumeration `vim.dvs.EntityBackup.ImportType`. Since API 5.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.EntityBackup.ImportType.html)
     EntityImportType, "EntityImportType", [
         CreateEntityWithNewIdentifier "createEntityWithNewIdentifier",
         CreateEntityWithOriginalIdentifier "createEntityWithOriginalIdentifier",
@@ -2071,6 +2544,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.dvs.EntityBackup.EntityType`. Since API 5.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.EntityBackup.EntityType.html)
     EntityType, "EntityType", [
         DistributedVirtualSwitch "distributedVirtualSwitch",
         DistributedVirtualPortgroup "distributedVirtualPortgroup",
@@ -2079,6 +2554,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.dvs.HostDistributedVirtualSwitchManager.DVSConfigSpec.SwitchMode`. Since API 8.0.0.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.HostDistributedVirtualSwitchManager.DVSConfigSpec.SwitchMode.html)
     HostDVSConfigSpecSwitchMode, "HostDVSConfigSpecSwitchMode", [
         Normal "normal",
         Mux "mux",
@@ -2087,6 +2564,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.dvs.HostDistributedVirtualSwitchManager.FailoverReason`. Since API 8.0.3.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.HostDistributedVirtualSwitchManager.FailoverReason.html)
     HostDistributedVirtualSwitchManagerFailoverReason, "HostDistributedVirtualSwitchManagerFailoverReason", [
         Crash "crash",
         LinkDown "linkDown",
@@ -2096,12 +2575,16 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.dvs.HostDistributedVirtualSwitchManager.FailoverStage`. Since API 8.0.3.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.HostDistributedVirtualSwitchManager.FailoverStage.html)
     HostDistributedVirtualSwitchManagerFailoverStage, "HostDistributedVirtualSwitchManagerFailoverStage", [
         STAGE1 "STAGE_1",
     ]
 );
 
 /// Data object `vim.dvs.HostMember.HealthCheckResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.HostMember.HealthCheckResult.html)
 #[derive(Default)]
 pub struct HostMemberHealthCheckResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2115,6 +2598,8 @@ d::object!(HostMemberHealthCheckResult: t::DynamicData, "HostMemberHealthCheckRe
 impl d::IsA<t::HostMemberHealthCheckResult> for HostMemberHealthCheckResult {}
 
 /// Data object `vim.dvs.HostMember.RuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.HostMember.RuntimeInfo.html)
 #[derive(Default)]
 pub struct HostMemberRuntimeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2148,6 +2633,8 @@ d::object!(HostMemberRuntimeInfo: t::DynamicData, "HostMemberRuntimeInfo", 6, [
 ]);
 
 /// Data object `vim.dvs.HostMember.UplinkHealthCheckResult`, which extends [`HostMemberHealthCheckResult`](t::HostMemberHealthCheckResult). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.HostMember.UplinkHealthCheckResult.html)
 #[derive(Default)]
 pub struct HostMemberUplinkHealthCheckResult {
     /// The fields of [`HostMemberHealthCheckResult`](t::HostMemberHealthCheckResult).
@@ -2161,6 +2648,8 @@ d::object!(HostMemberUplinkHealthCheckResult: t::HostMemberHealthCheckResult, "H
 impl d::IsA<t::HostMemberHealthCheckResult> for HostMemberUplinkHealthCheckResult {}
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.ConfigInfo`, which extends [`DVSConfigInfo`](t::DVSConfigInfo). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.ConfigInfo.html)
 #[derive(Default)]
 pub struct VMwareDVSConfigInfo {
     /// The fields of [`DVSConfigInfo`](t::DVSConfigInfo).
@@ -2204,6 +2693,8 @@ d::object!(VMwareDVSConfigInfo: t::DVSConfigInfo, "VMwareDVSConfigInfo", 3, [
 impl d::IsA<t::DVSConfigInfo> for VMwareDVSConfigInfo {}
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.ConfigSpec`, which extends [`DVSConfigSpec`](t::DVSConfigSpec). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.ConfigSpec.html)
 #[derive(Default)]
 pub struct VMwareDVSConfigSpec {
     /// The fields of [`DVSConfigSpec`](t::DVSConfigSpec).
@@ -2244,6 +2735,8 @@ d::object!(VMwareDVSConfigSpec: t::DVSConfigSpec, "VMwareDVSConfigSpec", 3, [
 impl d::IsA<t::DVSConfigSpec> for VMwareDVSConfigSpec {}
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.FeatureCapability`, which extends [`DVSFeatureCapability`](t::DVSFeatureCapability). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.FeatureCapability.html)
 #[derive(Default)]
 pub struct VMwareDVSFeatureCapability {
     /// The fields of [`DVSFeatureCapability`](t::DVSFeatureCapability).
@@ -2293,6 +2786,8 @@ d::object!(VMwareDVSFeatureCapability: t::DVSFeatureCapability, "VMwareDVSFeatur
 impl d::IsA<t::DVSFeatureCapability> for VMwareDVSFeatureCapability {}
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.VmwareHealthCheckFeatureCapability`, which extends [`DVSHealthCheckCapability`](t::DVSHealthCheckCapability). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.VmwareHealthCheckFeatureCapability.html)
 #[derive(Default)]
 pub struct VMwareDVSHealthCheckCapability {
     /// The fields of [`DVSHealthCheckCapability`](t::DVSHealthCheckCapability).
@@ -2309,6 +2804,8 @@ d::object!(VMwareDVSHealthCheckCapability: t::DVSHealthCheckCapability, "VMwareD
 impl d::IsA<t::DVSHealthCheckCapability> for VMwareDVSHealthCheckCapability {}
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.VmwareHealthCheckConfig`, which extends [`DVSHealthCheckConfig`](t::DVSHealthCheckConfig). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.VmwareHealthCheckConfig.html)
 #[derive(Default)]
 pub struct VMwareDVSHealthCheckConfig {
     /// The fields of [`DVSHealthCheckConfig`](t::DVSHealthCheckConfig).
@@ -2319,6 +2816,8 @@ d::object!(VMwareDVSHealthCheckConfig: t::DVSHealthCheckConfig, "VMwareDVSHealth
 impl d::IsA<t::DVSHealthCheckConfig> for VMwareDVSHealthCheckConfig {}
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.MtuHealthCheckResult`, which extends [`HostMemberUplinkHealthCheckResult`](t::HostMemberUplinkHealthCheckResult). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.MtuHealthCheckResult.html)
 #[derive(Default)]
 pub struct VMwareDVSMtuHealthCheckResult {
     /// The fields of [`HostMemberUplinkHealthCheckResult`](t::HostMemberUplinkHealthCheckResult).
@@ -2338,6 +2837,8 @@ d::object!(VMwareDVSMtuHealthCheckResult: t::HostMemberUplinkHealthCheckResult, 
 impl d::IsA<t::HostMemberHealthCheckResult> for VMwareDVSMtuHealthCheckResult {}
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.VmwarePortConfigPolicy`, which extends [`DVPortSetting`](t::DVPortSetting). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.VmwarePortConfigPolicy.html)
 #[derive(Default)]
 pub struct VMwareDVSPortSetting {
     /// The fields of [`DVPortSetting`](t::DVPortSetting).
@@ -2375,6 +2876,8 @@ d::object!(VMwareDVSPortSetting: t::DVPortSetting, "VMwareDVSPortSetting", 3, [
 impl d::IsA<t::DVPortSetting> for VMwareDVSPortSetting {}
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.VMwarePortgroupPolicy`, which extends [`DVPortgroupPolicy`](t::DVPortgroupPolicy). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.VMwarePortgroupPolicy.html)
 #[derive(Default)]
 pub struct VMwareDVSPortgroupPolicy {
     /// The fields of [`DVPortgroupPolicy`](t::DVPortgroupPolicy).
@@ -2400,6 +2903,8 @@ d::object!(VMwareDVSPortgroupPolicy: t::DVPortgroupPolicy, "VMwareDVSPortgroupPo
 impl d::IsA<t::DVPortgroupPolicy> for VMwareDVSPortgroupPolicy {}
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.PvlanConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.PvlanConfigSpec.html)
 #[derive(Default)]
 pub struct VMwareDVSPvlanConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2415,6 +2920,8 @@ d::object!(VMwareDVSPvlanConfigSpec: t::DynamicData, "VMwareDVSPvlanConfigSpec",
 ]);
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.PvlanMapEntry`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.PvlanMapEntry.html)
 #[derive(Default)]
 pub struct VMwareDVSPvlanMapEntry {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2433,6 +2940,8 @@ d::object!(VMwareDVSPvlanMapEntry: t::DynamicData, "VMwareDVSPvlanMapEntry", 3, 
 ]);
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.TeamingHealthCheckConfig`, which extends [`VMwareDVSHealthCheckConfig`](t::VMwareDVSHealthCheckConfig). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.TeamingHealthCheckConfig.html)
 #[derive(Default)]
 pub struct VMwareDVSTeamingHealthCheckConfig {
     /// The fields of [`VMwareDVSHealthCheckConfig`](t::VMwareDVSHealthCheckConfig).
@@ -2443,6 +2952,8 @@ d::object!(VMwareDVSTeamingHealthCheckConfig: t::VMwareDVSHealthCheckConfig, "VM
 impl d::IsA<t::DVSHealthCheckConfig> for VMwareDVSTeamingHealthCheckConfig {}
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.TeamingHealthCheckResult`, which extends [`HostMemberHealthCheckResult`](t::HostMemberHealthCheckResult). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.TeamingHealthCheckResult.html)
 #[derive(Default)]
 pub struct VMwareDVSTeamingHealthCheckResult {
     /// The fields of [`HostMemberHealthCheckResult`](t::HostMemberHealthCheckResult).
@@ -2457,6 +2968,8 @@ impl d::IsA<t::HostMemberHealthCheckResult> for VMwareDVSTeamingHealthCheckResul
 
 d::enumeration!(
     /// Enumeration `vim.dvs.VmwareDistributedVirtualSwitch.TeamingMatchStatus`. Since API 5.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.TeamingMatchStatus.html)
     VMwareDVSTeamingMatchStatus, "VMwareDVSTeamingMatchStatus", [
         IphashMatch "iphashMatch",
         NonIphashMatch "nonIphashMatch",
@@ -2466,6 +2979,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.VlanHealthCheckResult`, which extends [`HostMemberUplinkHealthCheckResult`](t::HostMemberUplinkHealthCheckResult). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.VlanHealthCheckResult.html)
 #[derive(Default)]
 pub struct VMwareDVSVlanHealthCheckResult {
     /// The fields of [`HostMemberUplinkHealthCheckResult`](t::HostMemberUplinkHealthCheckResult).
@@ -2480,515 +2995,3 @@ d::object!(VMwareDVSVlanHealthCheckResult: t::HostMemberUplinkHealthCheckResult,
     1 untrunked_vlan "untrunkedVlan" 6 false,
 ]);
 impl d::IsA<t::HostMemberHealthCheckResult> for VMwareDVSVlanHealthCheckResult {}
-
-/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.VlanMtuHealthCheckConfig`, which extends [`VMwareDVSHealthCheckConfig`](t::VMwareDVSHealthCheckConfig). Since API 5.1.
-#[derive(Default)]
-pub struct VMwareDVSVlanMtuHealthCheckConfig {
-    /// The fields of [`VMwareDVSHealthCheckConfig`](t::VMwareDVSHealthCheckConfig).
-    pub base: t::VMwareDVSHealthCheckConfig,
-}
-d::object!(VMwareDVSVlanMtuHealthCheckConfig: t::VMwareDVSHealthCheckConfig, "VMwareDVSVlanMtuHealthCheckConfig", 6, [
-]);
-impl d::IsA<t::DVSHealthCheckConfig> for VMwareDVSVlanMtuHealthCheckConfig {}
-
-/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.VspanFeatureCapability`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Default)]
-pub struct VMwareDVSVspanCapability {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `mixedDestSupported`.
-    pub mixed_dest_supported: bool,
-    /// `dvportSupported`.
-    pub dvport_supported: bool,
-    /// `remoteSourceSupported`.
-    pub remote_source_supported: bool,
-    /// `remoteDestSupported`.
-    pub remote_dest_supported: bool,
-    /// `encapRemoteSourceSupported`.
-    pub encap_remote_source_supported: bool,
-    /// `erspanProtocolSupported`. Since API 6.5.
-    pub erspan_protocol_supported: Option<bool>,
-    /// `mirrorNetstackSupported`. Since API 6.7.
-    pub mirror_netstack_supported: Option<bool>,
-}
-d::object!(VMwareDVSVspanCapability: t::DynamicData, "VMwareDVSVspanCapability", 6, [
-    0 mixed_dest_supported "mixedDestSupported" 6 false,
-    1 dvport_supported "dvportSupported" 6 false,
-    2 remote_source_supported "remoteSourceSupported" 6 false,
-    3 remote_dest_supported "remoteDestSupported" 6 false,
-    4 encap_remote_source_supported "encapRemoteSourceSupported" 6 false,
-    5 erspan_protocol_supported "erspanProtocolSupported" 9 false,
-    6 mirror_netstack_supported "mirrorNetstackSupported" 10 false,
-]);
-
-/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.VspanConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Default)]
-pub struct VMwareDVSVspanConfigSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `vspanSession`.
-    pub vspan_session: t::VMwareVspanSession,
-    /// `operation`.
-    pub operation: String,
-}
-d::object!(VMwareDVSVspanConfigSpec: t::DynamicData, "VMwareDVSVspanConfigSpec", 5, [
-    0 vspan_session "vspanSession" 5 false,
-    1 operation "operation" 5 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.dvs.VmwareDistributedVirtualSwitch.VspanSessionEncapType`. Since API 6.5.
-    VMwareDVSVspanSessionEncapType, "VMwareDVSVspanSessionEncapType", [
-        Gre "gre",
-        Erspan2 "erspan2",
-        Erspan3 "erspan3",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.dvs.VmwareDistributedVirtualSwitch.VspanSessionType`. Since API 5.1.
-    VMwareDVSVspanSessionType, "VMwareDVSVspanSessionType", [
-        MixedDestMirror "mixedDestMirror",
-        DvPortMirror "dvPortMirror",
-        RemoteMirrorSource "remoteMirrorSource",
-        RemoteMirrorDest "remoteMirrorDest",
-        EncapsulatedRemoteMirrorSource "encapsulatedRemoteMirrorSource",
-    ]
-);
-
-/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.DpuFeatureCapability`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
-#[derive(Default)]
-pub struct VMwareDvsDpuCapability {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `networkOffloadSupported`.
-    pub network_offload_supported: Option<bool>,
-    /// `activeStandbyModeSupported`. Since API 8.0.3.0.
-    pub active_standby_mode_supported: Option<bool>,
-}
-d::object!(VMwareDvsDpuCapability: t::DynamicData, "VMwareDvsDpuCapability", 26, [
-    0 network_offload_supported "networkOffloadSupported" 26 false,
-    1 active_standby_mode_supported "activeStandbyModeSupported" 30 false,
-]);
-
-/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.IpfixFeatureCapability`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct VMwareDvsIpfixCapability {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `ipfixSupported`.
-    pub ipfix_supported: Option<bool>,
-    /// `ipv6ForIpfixSupported`.
-    pub ipv6_for_ipfix_supported: Option<bool>,
-    /// `observationDomainIdSupported`.
-    pub observation_domain_id_supported: Option<bool>,
-}
-d::object!(VMwareDvsIpfixCapability: t::DynamicData, "VMwareDvsIpfixCapability", 8, [
-    0 ipfix_supported "ipfixSupported" 8 false,
-    1 ipv6_for_ipfix_supported "ipv6ForIpfixSupported" 8 false,
-    2 observation_domain_id_supported "observationDomainIdSupported" 8 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.dvs.VmwareDistributedVirtualSwitch.LacpApiVersion`. Since API 5.5.
-    VMwareDvsLacpApiVersion, "VMwareDvsLacpApiVersion", [
-        SingleLag "singleLag",
-        MultipleLag "multipleLag",
-    ]
-);
-
-/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.LacpFeatureCapability`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Default)]
-pub struct VMwareDvsLacpCapability {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `lacpSupported`.
-    pub lacp_supported: Option<bool>,
-    /// `multiLacpGroupSupported`. Since API 5.5.
-    pub multi_lacp_group_supported: Option<bool>,
-    /// `lacpFastModeSupported`. Since API 7.0.2.0.
-    pub lacp_fast_mode_supported: Option<bool>,
-}
-d::object!(VMwareDvsLacpCapability: t::DynamicData, "VMwareDvsLacpCapability", 6, [
-    0 lacp_supported "lacpSupported" 6 false,
-    1 multi_lacp_group_supported "multiLacpGroupSupported" 7 false,
-    2 lacp_fast_mode_supported "lacpFastModeSupported" 20 false,
-]);
-
-/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.LacpGroupConfig`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Default)]
-pub struct VMwareDvsLacpGroupConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: Option<String>,
-    /// `name`.
-    pub name: Option<String>,
-    /// `mode`.
-    pub mode: Option<String>,
-    /// `uplinkNum`.
-    pub uplink_num: Option<i32>,
-    /// `loadbalanceAlgorithm`.
-    pub loadbalance_algorithm: Option<String>,
-    /// `vlan`.
-    pub vlan: Option<Box<t::VMwareDvsLagVlanConfig>>,
-    /// `ipfix`.
-    pub ipfix: Option<Box<t::VMwareDvsLagIpfixConfig>>,
-    /// `uplinkName`.
-    pub uplink_name: Vec<String>,
-    /// `uplinkPortKey`.
-    pub uplink_port_key: Vec<String>,
-    /// `timeoutMode`. Since API 7.0.2.0.
-    pub timeout_mode: Option<String>,
-}
-d::object!(VMwareDvsLacpGroupConfig: t::DynamicData, "VMwareDvsLacpGroupConfig", 7, [
-    0 key "key" 7 false,
-    1 name "name" 7 false,
-    2 mode "mode" 7 false,
-    3 uplink_num "uplinkNum" 7 false,
-    4 loadbalance_algorithm "loadbalanceAlgorithm" 7 false,
-    5 vlan "vlan" 7 false,
-    6 ipfix "ipfix" 7 false,
-    7 uplink_name "uplinkName" 7 false,
-    8 uplink_port_key "uplinkPortKey" 7 false,
-    9 timeout_mode "timeoutMode" 20 false,
-]);
-
-/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.LacpGroupSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Default)]
-pub struct VMwareDvsLacpGroupSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `lacpGroupConfig`.
-    pub lacp_group_config: t::VMwareDvsLacpGroupConfig,
-    /// `operation`.
-    pub operation: String,
-}
-d::object!(VMwareDvsLacpGroupSpec: t::DynamicData, "VMwareDvsLacpGroupSpec", 7, [
-    0 lacp_group_config "lacpGroupConfig" 7 false,
-    1 operation "operation" 7 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.dvs.VmwareDistributedVirtualSwitch.LacpLoadBalanceAlgorithm`. Since API 5.5.
-    VMwareDvsLacpLoadBalanceAlgorithm, "VMwareDvsLacpLoadBalanceAlgorithm", [
-        SrcMac "srcMac",
-        DestMac "destMac",
-        SrcDestMac "srcDestMac",
-        DestIpVlan "destIpVlan",
-        SrcIpVlan "srcIpVlan",
-        SrcDestIpVlan "srcDestIpVlan",
-        DestTcpUdpPort "destTcpUdpPort",
-        SrcTcpUdpPort "srcTcpUdpPort",
-        SrcDestTcpUdpPort "srcDestTcpUdpPort",
-        DestIpTcpUdpPort "destIpTcpUdpPort",
-        SrcIpTcpUdpPort "srcIpTcpUdpPort",
-        SrcDestIpTcpUdpPort "srcDestIpTcpUdpPort",
-        DestIpTcpUdpPortVlan "destIpTcpUdpPortVlan",
-        SrcIpTcpUdpPortVlan "srcIpTcpUdpPortVlan",
-        SrcDestIpTcpUdpPortVlan "srcDestIpTcpUdpPortVlan",
-        DestIp "destIp",
-        SrcIp "srcIp",
-        SrcDestIp "srcDestIp",
-        Vlan "vlan",
-        SrcPortId "srcPortId",
-    ]
-);
-
-/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.LagIpfixConfig`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Default)]
-pub struct VMwareDvsLagIpfixConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `ipfixEnabled`.
-    pub ipfix_enabled: Option<bool>,
-}
-d::object!(VMwareDvsLagIpfixConfig: t::DynamicData, "VMwareDvsLagIpfixConfig", 7, [
-    0 ipfix_enabled "ipfixEnabled" 7 false,
-]);
-
-/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.LagVlanConfig`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Default)]
-pub struct VMwareDvsLagVlanConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `vlanId`.
-    pub vlan_id: Vec<t::NumericRange>,
-}
-d::object!(VMwareDvsLagVlanConfig: t::DynamicData, "VMwareDvsLagVlanConfig", 7, [
-    0 vlan_id "vlanId" 7 false,
-]);
-
-/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.MtuCapability`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.2.0.
-#[derive(Default)]
-pub struct VMwareDvsMtuCapability {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `minMtuSupported`.
-    pub min_mtu_supported: i32,
-    /// `maxMtuSupported`.
-    pub max_mtu_supported: i32,
-}
-d::object!(VMwareDvsMtuCapability: t::DynamicData, "VMwareDvsMtuCapability", 20, [
-    0 min_mtu_supported "minMtuSupported" 20 false,
-    1 max_mtu_supported "maxMtuSupported" 20 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.dvs.VmwareDistributedVirtualSwitch.MulticastFilteringMode`. Since API 6.0.
-    VMwareDvsMulticastFilteringMode, "VMwareDvsMulticastFilteringMode", [
-        LegacyFiltering "legacyFiltering",
-        Snooping "snooping",
-    ]
-);
-
-/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.PerfNicOffloadFeatureCapability`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Default)]
-pub struct VMwareDvsPerfNicOffloadCapability {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `supported`.
-    pub supported: Option<bool>,
-}
-d::object!(VMwareDvsPerfNicOffloadCapability: t::DynamicData, "VMwareDvsPerfNicOffloadCapability", 33, [
-    0 supported "supported" 33 false,
-]);
-
-/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.SystemTrafficCapabilities`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Default)]
-pub struct VMwareDvsSystemTrafficCapabilities {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `systemTrafficQualifiers`.
-    pub system_traffic_qualifiers: Vec<String>,
-}
-d::object!(VMwareDvsSystemTrafficCapabilities: t::DynamicData, "VMwareDvsSystemTrafficCapabilities", 33, [
-    0 system_traffic_qualifiers "systemTrafficQualifiers" 33 false,
-]);
-
-/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.IpfixConfig`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Default)]
-pub struct VMwareIpfixConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `collectorIpAddress`.
-    pub collector_ip_address: Option<String>,
-    /// `collectorPort`.
-    pub collector_port: Option<i32>,
-    /// `observationDomainId`. Since API 6.0.
-    pub observation_domain_id: Option<i64>,
-    /// `activeFlowTimeout`.
-    pub active_flow_timeout: i32,
-    /// `idleFlowTimeout`.
-    pub idle_flow_timeout: Option<i32>,
-    /// `samplingRate`.
-    pub sampling_rate: i32,
-    /// `internalFlowsOnly`.
-    pub internal_flows_only: bool,
-}
-d::object!(VMwareIpfixConfig: t::DynamicData, "VMwareIpfixConfig", 5, [
-    0 collector_ip_address "collectorIpAddress" 5 false,
-    1 collector_port "collectorPort" 5 false,
-    2 observation_domain_id "observationDomainId" 8 false,
-    3 active_flow_timeout "activeFlowTimeout" 5 false,
-    4 idle_flow_timeout "idleFlowTimeout" 5 false,
-    5 sampling_rate "samplingRate" 5 false,
-    6 internal_flows_only "internalFlowsOnly" 5 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.dvs.VmwareDistributedVirtualSwitch.UplinkLacpMode`. Since API 5.1.
-    VMwareUplinkLacpMode, "VMwareUplinkLacpMode", [
-        Active "active",
-        Passive "passive",
-    ]
-);
-
-/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.UplinkLacpPolicy`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 5.1.
-#[derive(Default)]
-pub struct VMwareUplinkLacpPolicy {
-    /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
-    pub base: t::InheritablePolicy,
-    /// `enable`.
-    pub enable: Option<Box<t::BoolPolicy>>,
-    /// `mode`.
-    pub mode: Option<Box<t::StringPolicy>>,
-}
-d::object!(VMwareUplinkLacpPolicy: t::InheritablePolicy, "VMwareUplinkLacpPolicy", 6, [
-    0 enable "enable" 6 false,
-    1 mode "mode" 6 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.dvs.VmwareDistributedVirtualSwitch.UplinkLacpTimeoutMode`. Since API 7.0.2.0.
-    VMwareUplinkLacpTimeoutMode, "VMwareUplinkLacpTimeoutMode", [
-        Fast "fast",
-        Slow "slow",
-    ]
-);
-
-/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.UplinkPortOrderPolicy`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 4.0.
-#[derive(Default)]
-pub struct VMwareUplinkPortOrderPolicy {
-    /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
-    pub base: t::InheritablePolicy,
-    /// `activeUplinkPort`.
-    pub active_uplink_port: Vec<String>,
-    /// `standbyUplinkPort`.
-    pub standby_uplink_port: Vec<String>,
-}
-d::object!(VMwareUplinkPortOrderPolicy: t::InheritablePolicy, "VMwareUplinkPortOrderPolicy", 3, [
-    0 active_uplink_port "activeUplinkPort" 3 false,
-    1 standby_uplink_port "standbyUplinkPort" 3 false,
-]);
-
-/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.VspanPorts`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Default)]
-pub struct VMwareVspanPort {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `portKey`.
-    pub port_key: Vec<String>,
-    /// `uplinkPortName`.
-    pub uplink_port_name: Vec<String>,
-    /// `wildcardPortConnecteeType`.
-    pub wildcard_port_connectee_type: Vec<String>,
-    /// `vlans`. Since API 5.1.
-    pub vlans: Vec<i32>,
-    /// `ipAddress`. Since API 5.1.
-    pub ip_address: Vec<String>,
-}
-d::object!(VMwareVspanPort: t::DynamicData, "VMwareVspanPort", 5, [
-    0 port_key "portKey" 5 false,
-    1 uplink_port_name "uplinkPortName" 5 false,
-    2 wildcard_port_connectee_type "wildcardPortConnecteeType" 5 false,
-    3 vlans "vlans" 6 false,
-    4 ip_address "ipAddress" 6 false,
-]);
-
-/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.VspanSession`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Default)]
-pub struct VMwareVspanSession {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: Option<String>,
-    /// `name`.
-    pub name: Option<String>,
-    /// `description`.
-    pub description: Option<String>,
-    /// `enabled`.
-    pub enabled: bool,
-    /// `sourcePortTransmitted`.
-    pub source_port_transmitted: Option<Box<t::VMwareVspanPort>>,
-    /// `sourcePortReceived`.
-    pub source_port_received: Option<Box<t::VMwareVspanPort>>,
-    /// `destinationPort`.
-    pub destination_port: Option<Box<t::VMwareVspanPort>>,
-    /// `encapsulationVlanId`.
-    pub encapsulation_vlan_id: Option<i32>,
-    /// `stripOriginalVlan`.
-    pub strip_original_vlan: bool,
-    /// `mirroredPacketLength`.
-    pub mirrored_packet_length: Option<i32>,
-    /// `normalTrafficAllowed`.
-    pub normal_traffic_allowed: bool,
-    /// `sessionType`. Since API 5.1.
-    pub session_type: Option<String>,
-    /// `samplingRate`. Since API 5.1.
-    pub sampling_rate: Option<i32>,
-    /// `encapType`. Since API 6.5.
-    pub encap_type: Option<String>,
-    /// `erspanId`. Since API 6.5.
-    pub erspan_id: Option<i32>,
-    /// `erspanCOS`. Since API 6.5.
-    pub erspan_cos: Option<i32>,
-    /// `erspanGraNanosec`. Since API 6.5.
-    pub erspan_gra_nanosec: Option<bool>,
-    /// `netstack`. Since API 6.7.
-    pub netstack: Option<String>,
-}
-d::object!(VMwareVspanSession: t::DynamicData, "VMwareVspanSession", 5, [
-    0 key "key" 5 false,
-    1 name "name" 5 false,
-    2 description "description" 5 false,
-    3 enabled "enabled" 5 false,
-    4 source_port_transmitted "sourcePortTransmitted" 5 false,
-    5 source_port_received "sourcePortReceived" 5 false,
-    6 destination_port "destinationPort" 5 false,
-    7 encapsulation_vlan_id "encapsulationVlanId" 5 false,
-    8 strip_original_vlan "stripOriginalVlan" 5 false,
-    9 mirrored_packet_length "mirroredPacketLength" 5 false,
-    10 normal_traffic_allowed "normalTrafficAllowed" 5 false,
-    11 session_type "sessionType" 6 false,
-    12 sampling_rate "samplingRate" 6 false,
-    13 encap_type "encapType" 9 false,
-    14 erspan_id "erspanId" 9 false,
-    15 erspan_cos "erspanCOS" 9 false,
-    16 erspan_gra_nanosec "erspanGraNanosec" 9 false,
-    17 netstack "netstack" 10 false,
-]);
-
-/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.DpuFailoverPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.0.
-#[derive(Default)]
-pub struct VmwareDistributedVirtualSwitchDpuFailoverPolicy {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `activeUplink`.
-    pub active_uplink: Vec<String>,
-    /// `standbyUplink`.
-    pub standby_uplink: Vec<String>,
-}
-d::object!(VmwareDistributedVirtualSwitchDpuFailoverPolicy: t::DynamicData, "VmwareDistributedVirtualSwitchDpuFailoverPolicy", 30, [
-    0 active_uplink "activeUplink" 30 false,
-    1 standby_uplink "standbyUplink" 30 false,
-]);
-
-/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.NetworkOffloadConfig`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.0.
-#[derive(Default)]
-pub struct VmwareDistributedVirtualSwitchNetworkOffloadConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `dpuFailoverPolicy`.
-    pub dpu_failover_policy: Option<Box<t::VmwareDistributedVirtualSwitchDpuFailoverPolicy>>,
-}
-d::object!(VmwareDistributedVirtualSwitchNetworkOffloadConfig: t::DynamicData, "VmwareDistributedVirtualSwitchNetworkOffloadConfig", 30, [
-    0 dpu_failover_policy "dpuFailoverPolicy" 30 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.dvs.VmwareDistributedVirtualSwitch.PvlanPortType`. Since API 4.0.
-    VmwareDistributedVirtualSwitchPvlanPortType, "VmwareDistributedVirtualSwitchPvlanPortType", [
-        Promiscuous "promiscuous",
-        Isolated "isolated",
-        Community "community",
-    ]
-);
-
-/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.PvlanSpec`, which extends [`VmwareDistributedVirtualSwitchVlanSpec`](t::VmwareDistributedVirtualSwitchVlanSpec). Since API 4.0.
-#[derive(Default)]
-pub struct VmwareDistributedVirtualSwitchPvlanSpec {
-    /// The fields of [`VmwareDistributedVirtualSwitchVlanSpec`](t::VmwareDistributedVirtualSwitchVlanSpec).
-    pub base: t::VmwareDistributedVirtualSwitchVlanSpec,
-    /// `pvlanId`.
-    pub pvlan_id: i32,
-}
-d::object!(VmwareDistributedVirtualSwitchPvlanSpec: t::VmwareDistributedVirtualSwitchVlanSpec, "VmwareDistributedVirtualSwitchPvlanSpec", 3, [
-    0 pvlan_id "pvlanId" 3 false,
-]);
-impl d::IsA<t::VmwareDistributedVirtualSwitchVlanSpec> for VmwareDistributedVirtualSwitchPvlanSpec {}
-
-/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.RealTimeConfig`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.1.
-#[derive(Default)]
-pub struct VmwareDistributedVirtualSwitchRealTimeConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `allowed`.
-    pub allowed: Option<bool>,
-    /// `lanAnnotation`.
-    pub lan_annotation: Option<Box<t::VmwareDistributedVirtualSwitchRealTimeLanAnnotation>>,
-}
-d::object!(VmwareDistributedVirtualSwitchRealTimeConfig: t::DynamicData, "VmwareDistributedVirtualSwitchRealTimeConfig", 31, [
-    0 allowed "allowed" 31 false,
-    1 lan_annotation "lanAnnotation" 31 false,
-]);

@@ -5,8 +5,583 @@ use crate::dynamic as d;
 use crate::generated::managed as m;
 use crate::generated::types as t;
 use crate::moref::MoRef;
+use crate::property as p;
+
+/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.VlanMtuHealthCheckConfig`, which extends [`VMwareDVSHealthCheckConfig`](t::VMwareDVSHealthCheckConfig). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.VlanMtuHealthCheckConfig.html)
+#[derive(Default)]
+pub struct VMwareDVSVlanMtuHealthCheckConfig {
+    /// The fields of [`VMwareDVSHealthCheckConfig`](t::VMwareDVSHealthCheckConfig).
+    pub base: t::VMwareDVSHealthCheckConfig,
+}
+d::object!(VMwareDVSVlanMtuHealthCheckConfig: t::VMwareDVSHealthCheckConfig, "VMwareDVSVlanMtuHealthCheckConfig", 6, [
+]);
+impl d::IsA<t::DVSHealthCheckConfig> for VMwareDVSVlanMtuHealthCheckConfig {}
+
+/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.VspanFeatureCapability`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.VspanFeatureCapability.html)
+#[derive(Default)]
+pub struct VMwareDVSVspanCapability {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `mixedDestSupported`.
+    pub mixed_dest_supported: bool,
+    /// `dvportSupported`.
+    pub dvport_supported: bool,
+    /// `remoteSourceSupported`.
+    pub remote_source_supported: bool,
+    /// `remoteDestSupported`.
+    pub remote_dest_supported: bool,
+    /// `encapRemoteSourceSupported`.
+    pub encap_remote_source_supported: bool,
+    /// `erspanProtocolSupported`. Since API 6.5.
+    pub erspan_protocol_supported: Option<bool>,
+    /// `mirrorNetstackSupported`. Since API 6.7.
+    pub mirror_netstack_supported: Option<bool>,
+}
+d::object!(VMwareDVSVspanCapability: t::DynamicData, "VMwareDVSVspanCapability", 6, [
+    0 mixed_dest_supported "mixedDestSupported" 6 false,
+    1 dvport_supported "dvportSupported" 6 false,
+    2 remote_source_supported "remoteSourceSupported" 6 false,
+    3 remote_dest_supported "remoteDestSupported" 6 false,
+    4 encap_remote_source_supported "encapRemoteSourceSupported" 6 false,
+    5 erspan_protocol_supported "erspanProtocolSupported" 9 false,
+    6 mirror_netstack_supported "mirrorNetstackSupported" 10 false,
+]);
+
+/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.VspanConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.VspanConfigSpec.html)
+#[derive(Default)]
+pub struct VMwareDVSVspanConfigSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `vspanSession`.
+    pub vspan_session: t::VMwareVspanSession,
+    /// `operation`.
+    pub operation: String,
+}
+d::object!(VMwareDVSVspanConfigSpec: t::DynamicData, "VMwareDVSVspanConfigSpec", 5, [
+    0 vspan_session "vspanSession" 5 false,
+    1 operation "operation" 5 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.dvs.VmwareDistributedVirtualSwitch.VspanSessionEncapType`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.VspanSessionEncapType.html)
+    VMwareDVSVspanSessionEncapType, "VMwareDVSVspanSessionEncapType", [
+        Gre "gre",
+        Erspan2 "erspan2",
+        Erspan3 "erspan3",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.dvs.VmwareDistributedVirtualSwitch.VspanSessionType`. Since API 5.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.VspanSessionType.html)
+    VMwareDVSVspanSessionType, "VMwareDVSVspanSessionType", [
+        MixedDestMirror "mixedDestMirror",
+        DvPortMirror "dvPortMirror",
+        RemoteMirrorSource "remoteMirrorSource",
+        RemoteMirrorDest "remoteMirrorDest",
+        EncapsulatedRemoteMirrorSource "encapsulatedRemoteMirrorSource",
+    ]
+);
+
+/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.DpuFeatureCapability`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.DpuFeatureCapability.html)
+#[derive(Default)]
+pub struct VMwareDvsDpuCapability {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `networkOffloadSupported`.
+    pub network_offload_supported: Option<bool>,
+    /// `activeStandbyModeSupported`. Since API 8.0.3.0.
+    pub active_standby_mode_supported: Option<bool>,
+}
+d::object!(VMwareDvsDpuCapability: t::DynamicData, "VMwareDvsDpuCapability", 26, [
+    0 network_offload_supported "networkOffloadSupported" 26 false,
+    1 active_standby_mode_supported "activeStandbyModeSupported" 30 false,
+]);
+
+/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.IpfixFeatureCapability`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.IpfixFeatureCapability.html)
+#[derive(Default)]
+pub struct VMwareDvsIpfixCapability {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `ipfixSupported`.
+    pub ipfix_supported: Option<bool>,
+    /// `ipv6ForIpfixSupported`.
+    pub ipv6_for_ipfix_supported: Option<bool>,
+    /// `observationDomainIdSupported`.
+    pub observation_domain_id_supported: Option<bool>,
+}
+d::object!(VMwareDvsIpfixCapability: t::DynamicData, "VMwareDvsIpfixCapability", 8, [
+    0 ipfix_supported "ipfixSupported" 8 false,
+    1 ipv6_for_ipfix_supported "ipv6ForIpfixSupported" 8 false,
+    2 observation_domain_id_supported "observationDomainIdSupported" 8 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.dvs.VmwareDistributedVirtualSwitch.LacpApiVersion`. Since API 5.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.LacpApiVersion.html)
+    VMwareDvsLacpApiVersion, "VMwareDvsLacpApiVersion", [
+        SingleLag "singleLag",
+        MultipleLag "multipleLag",
+    ]
+);
+
+/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.LacpFeatureCapability`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.LacpFeatureCapability.html)
+#[derive(Default)]
+pub struct VMwareDvsLacpCapability {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `lacpSupported`.
+    pub lacp_supported: Option<bool>,
+    /// `multiLacpGroupSupported`. Since API 5.5.
+    pub multi_lacp_group_supported: Option<bool>,
+    /// `lacpFastModeSupported`. Since API 7.0.2.0.
+    pub lacp_fast_mode_supported: Option<bool>,
+}
+d::object!(VMwareDvsLacpCapability: t::DynamicData, "VMwareDvsLacpCapability", 6, [
+    0 lacp_supported "lacpSupported" 6 false,
+    1 multi_lacp_group_supported "multiLacpGroupSupported" 7 false,
+    2 lacp_fast_mode_supported "lacpFastModeSupported" 20 false,
+]);
+
+/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.LacpGroupConfig`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.LacpGroupConfig.html)
+#[derive(Default)]
+pub struct VMwareDvsLacpGroupConfig {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: Option<String>,
+    /// `name`.
+    pub name: Option<String>,
+    /// `mode`.
+    pub mode: Option<String>,
+    /// `uplinkNum`.
+    pub uplink_num: Option<i32>,
+    /// `loadbalanceAlgorithm`.
+    pub loadbalance_algorithm: Option<String>,
+    /// `vlan`.
+    pub vlan: Option<Box<t::VMwareDvsLagVlanConfig>>,
+    /// `ipfix`.
+    pub ipfix: Option<Box<t::VMwareDvsLagIpfixConfig>>,
+    /// `uplinkName`.
+    pub uplink_name: Vec<String>,
+    /// `uplinkPortKey`.
+    pub uplink_port_key: Vec<String>,
+    /// `timeoutMode`. Since API 7.0.2.0.
+    pub timeout_mode: Option<String>,
+}
+d::object!(VMwareDvsLacpGroupConfig: t::DynamicData, "VMwareDvsLacpGroupConfig", 7, [
+    0 key "key" 7 false,
+    1 name "name" 7 false,
+    2 mode "mode" 7 false,
+    3 uplink_num "uplinkNum" 7 false,
+    4 loadbalance_algorithm "loadbalanceAlgorithm" 7 false,
+    5 vlan "vlan" 7 false,
+    6 ipfix "ipfix" 7 false,
+    7 uplink_name "uplinkName" 7 false,
+    8 uplink_port_key "uplinkPortKey" 7 false,
+    9 timeout_mode "timeoutMode" 20 false,
+]);
+
+/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.LacpGroupSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.LacpGroupSpec.html)
+#[derive(Default)]
+pub struct VMwareDvsLacpGroupSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `lacpGroupConfig`.
+    pub lacp_group_config: t::VMwareDvsLacpGroupConfig,
+    /// `operation`.
+    pub operation: String,
+}
+d::object!(VMwareDvsLacpGroupSpec: t::DynamicData, "VMwareDvsLacpGroupSpec", 7, [
+    0 lacp_group_config "lacpGroupConfig" 7 false,
+    1 operation "operation" 7 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.dvs.VmwareDistributedVirtualSwitch.LacpLoadBalanceAlgorithm`. Since API 5.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.LacpLoadBalanceAlgorithm.html)
+    VMwareDvsLacpLoadBalanceAlgorithm, "VMwareDvsLacpLoadBalanceAlgorithm", [
+        SrcMac "srcMac",
+        DestMac "destMac",
+        SrcDestMac "srcDestMac",
+        DestIpVlan "destIpVlan",
+        SrcIpVlan "srcIpVlan",
+        SrcDestIpVlan "srcDestIpVlan",
+        DestTcpUdpPort "destTcpUdpPort",
+        SrcTcpUdpPort "srcTcpUdpPort",
+        SrcDestTcpUdpPort "srcDestTcpUdpPort",
+        DestIpTcpUdpPort "destIpTcpUdpPort",
+        SrcIpTcpUdpPort "srcIpTcpUdpPort",
+        SrcDestIpTcpUdpPort "srcDestIpTcpUdpPort",
+        DestIpTcpUdpPortVlan "destIpTcpUdpPortVlan",
+        SrcIpTcpUdpPortVlan "srcIpTcpUdpPortVlan",
+        SrcDestIpTcpUdpPortVlan "srcDestIpTcpUdpPortVlan",
+        DestIp "destIp",
+        SrcIp "srcIp",
+        SrcDestIp "srcDestIp",
+        Vlan "vlan",
+        SrcPortId "srcPortId",
+    ]
+);
+
+/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.LagIpfixConfig`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.LagIpfixConfig.html)
+#[derive(Default)]
+pub struct VMwareDvsLagIpfixConfig {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `ipfixEnabled`.
+    pub ipfix_enabled: Option<bool>,
+}
+d::object!(VMwareDvsLagIpfixConfig: t::DynamicData, "VMwareDvsLagIpfixConfig", 7, [
+    0 ipfix_enabled "ipfixEnabled" 7 false,
+]);
+
+/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.LagVlanConfig`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.LagVlanConfig.html)
+#[derive(Default)]
+pub struct VMwareDvsLagVlanConfig {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `vlanId`.
+    pub vlan_id: Vec<t::NumericRange>,
+}
+d::object!(VMwareDvsLagVlanConfig: t::DynamicData, "VMwareDvsLagVlanConfig", 7, [
+    0 vlan_id "vlanId" 7 false,
+]);
+
+/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.MtuCapability`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.2.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.MtuCapability.html)
+#[derive(Default)]
+pub struct VMwareDvsMtuCapability {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `minMtuSupported`.
+    pub min_mtu_supported: i32,
+    /// `maxMtuSupported`.
+    pub max_mtu_supported: i32,
+}
+d::object!(VMwareDvsMtuCapability: t::DynamicData, "VMwareDvsMtuCapability", 20, [
+    0 min_mtu_supported "minMtuSupported" 20 false,
+    1 max_mtu_supported "maxMtuSupported" 20 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.dvs.VmwareDistributedVirtualSwitch.MulticastFilteringMode`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.MulticastFilteringMode.html)
+    VMwareDvsMulticastFilteringMode, "VMwareDvsMulticastFilteringMode", [
+        LegacyFiltering "legacyFiltering",
+        Snooping "snooping",
+    ]
+);
+
+/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.PerfNicOffloadFeatureCapability`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.PerfNicOffloadFeatureCapability.html)
+#[derive(Default)]
+pub struct VMwareDvsPerfNicOffloadCapability {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `supported`.
+    pub supported: Option<bool>,
+}
+d::object!(VMwareDvsPerfNicOffloadCapability: t::DynamicData, "VMwareDvsPerfNicOffloadCapability", 33, [
+    0 supported "supported" 33 false,
+]);
+
+/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.SystemTrafficCapabilities`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.SystemTrafficCapabilities.html)
+#[derive(Default)]
+pub struct VMwareDvsSystemTrafficCapabilities {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `systemTrafficQualifiers`.
+    pub system_traffic_qualifiers: Vec<String>,
+}
+d::object!(VMwareDvsSystemTrafficCapabilities: t::DynamicData, "VMwareDvsSystemTrafficCapabilities", 33, [
+    0 system_traffic_qualifiers "systemTrafficQualifiers" 33 false,
+]);
+
+/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.IpfixConfig`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.IpfixConfig.html)
+#[derive(Default)]
+pub struct VMwareIpfixConfig {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `collectorIpAddress`.
+    pub collector_ip_address: Option<String>,
+    /// `collectorPort`.
+    pub collector_port: Option<i32>,
+    /// `observationDomainId`. Since API 6.0.
+    pub observation_domain_id: Option<i64>,
+    /// `activeFlowTimeout`.
+    pub active_flow_timeout: i32,
+    /// `idleFlowTimeout`.
+    pub idle_flow_timeout: Option<i32>,
+    /// `samplingRate`.
+    pub sampling_rate: i32,
+    /// `internalFlowsOnly`.
+    pub internal_flows_only: bool,
+}
+d::object!(VMwareIpfixConfig: t::DynamicData, "VMwareIpfixConfig", 5, [
+    0 collector_ip_address "collectorIpAddress" 5 false,
+    1 collector_port "collectorPort" 5 false,
+    2 observation_domain_id "observationDomainId" 8 false,
+    3 active_flow_timeout "activeFlowTimeout" 5 false,
+    4 idle_flow_timeout "idleFlowTimeout" 5 false,
+    5 sampling_rate "samplingRate" 5 false,
+    6 internal_flows_only "internalFlowsOnly" 5 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.dvs.VmwareDistributedVirtualSwitch.UplinkLacpMode`. Since API 5.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.UplinkLacpMode.html)
+    VMwareUplinkLacpMode, "VMwareUplinkLacpMode", [
+        Active "active",
+        Passive "passive",
+    ]
+);
+
+/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.UplinkLacpPolicy`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.UplinkLacpPolicy.html)
+#[derive(Default)]
+pub struct VMwareUplinkLacpPolicy {
+    /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
+    pub base: t::InheritablePolicy,
+    /// `enable`.
+    pub enable: Option<Box<t::BoolPolicy>>,
+    /// `mode`.
+    pub mode: Option<Box<t::StringPolicy>>,
+}
+d::object!(VMwareUplinkLacpPolicy: t::InheritablePolicy, "VMwareUplinkLacpPolicy", 6, [
+    0 enable "enable" 6 false,
+    1 mode "mode" 6 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.dvs.VmwareDistributedVirtualSwitch.UplinkLacpTimeoutMode`. Since API 7.0.2.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.UplinkLacpTimeoutMode.html)
+    VMwareUplinkLacpTimeoutMode, "VMwareUplinkLacpTimeoutMode", [
+        Fast "fast",
+        Slow "slow",
+    ]
+);
+
+/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.UplinkPortOrderPolicy`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.UplinkPortOrderPolicy.html)
+#[derive(Default)]
+pub struct VMwareUplinkPortOrderPolicy {
+    /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
+    pub base: t::InheritablePolicy,
+    /// `activeUplinkPort`.
+    pub active_uplink_port: Vec<String>,
+    /// `standbyUplinkPort`.
+    pub standby_uplink_port: Vec<String>,
+}
+d::object!(VMwareUplinkPortOrderPolicy: t::InheritablePolicy, "VMwareUplinkPortOrderPolicy", 3, [
+    0 active_uplink_port "activeUplinkPort" 3 false,
+    1 standby_uplink_port "standbyUplinkPort" 3 false,
+]);
+
+/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.VspanPorts`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.VspanPorts.html)
+#[derive(Default)]
+pub struct VMwareVspanPort {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `portKey`.
+    pub port_key: Vec<String>,
+    /// `uplinkPortName`.
+    pub uplink_port_name: Vec<String>,
+    /// `wildcardPortConnecteeType`.
+    pub wildcard_port_connectee_type: Vec<String>,
+    /// `vlans`. Since API 5.1.
+    pub vlans: Vec<i32>,
+    /// `ipAddress`. Since API 5.1.
+    pub ip_address: Vec<String>,
+}
+d::object!(VMwareVspanPort: t::DynamicData, "VMwareVspanPort", 5, [
+    0 port_key "portKey" 5 false,
+    1 uplink_port_name "uplinkPortName" 5 false,
+    2 wildcard_port_connectee_type "wildcardPortConnecteeType" 5 false,
+    3 vlans "vlans" 6 false,
+    4 ip_address "ipAddress" 6 false,
+]);
+
+/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.VspanSession`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.VspanSession.html)
+#[derive(Default)]
+pub struct VMwareVspanSession {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: Option<String>,
+    /// `name`.
+    pub name: Option<String>,
+    /// `description`.
+    pub description: Option<String>,
+    /// `enabled`.
+    pub enabled: bool,
+    /// `sourcePortTransmitted`.
+    pub source_port_transmitted: Option<Box<t::VMwareVspanPort>>,
+    /// `sourcePortReceived`.
+    pub source_port_received: Option<Box<t::VMwareVspanPort>>,
+    /// `destinationPort`.
+    pub destination_port: Option<Box<t::VMwareVspanPort>>,
+    /// `encapsulationVlanId`.
+    pub encapsulation_vlan_id: Option<i32>,
+    /// `stripOriginalVlan`.
+    pub strip_original_vlan: bool,
+    /// `mirroredPacketLength`.
+    pub mirrored_packet_length: Option<i32>,
+    /// `normalTrafficAllowed`.
+    pub normal_traffic_allowed: bool,
+    /// `sessionType`. Since API 5.1.
+    pub session_type: Option<String>,
+    /// `samplingRate`. Since API 5.1.
+    pub sampling_rate: Option<i32>,
+    /// `encapType`. Since API 6.5.
+    pub encap_type: Option<String>,
+    /// `erspanId`. Since API 6.5.
+    pub erspan_id: Option<i32>,
+    /// `erspanCOS`. Since API 6.5.
+    pub erspan_cos: Option<i32>,
+    /// `erspanGraNanosec`. Since API 6.5.
+    pub erspan_gra_nanosec: Option<bool>,
+    /// `netstack`. Since API 6.7.
+    pub netstack: Option<String>,
+}
+d::object!(VMwareVspanSession: t::DynamicData, "VMwareVspanSession", 5, [
+    0 key "key" 5 false,
+    1 name "name" 5 false,
+    2 description "description" 5 false,
+    3 enabled "enabled" 5 false,
+    4 source_port_transmitted "sourcePortTransmitted" 5 false,
+    5 source_port_received "sourcePortReceived" 5 false,
+    6 destination_port "destinationPort" 5 false,
+    7 encapsulation_vlan_id "encapsulationVlanId" 5 false,
+    8 strip_original_vlan "stripOriginalVlan" 5 false,
+    9 mirrored_packet_length "mirroredPacketLength" 5 false,
+    10 normal_traffic_allowed "normalTrafficAllowed" 5 false,
+    11 session_type "sessionType" 6 false,
+    12 sampling_rate "samplingRate" 6 false,
+    13 encap_type "encapType" 9 false,
+    14 erspan_id "erspanId" 9 false,
+    15 erspan_cos "erspanCOS" 9 false,
+    16 erspan_gra_nanosec "erspanGraNanosec" 9 false,
+    17 netstack "netstack" 10 false,
+]);
+
+/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.DpuFailoverPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.DpuFailoverPolicy.html)
+#[derive(Default)]
+pub struct VmwareDistributedVirtualSwitchDpuFailoverPolicy {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `activeUplink`.
+    pub active_uplink: Vec<String>,
+    /// `standbyUplink`.
+    pub standby_uplink: Vec<String>,
+}
+d::object!(VmwareDistributedVirtualSwitchDpuFailoverPolicy: t::DynamicData, "VmwareDistributedVirtualSwitchDpuFailoverPolicy", 30, [
+    0 active_uplink "activeUplink" 30 false,
+    1 standby_uplink "standbyUplink" 30 false,
+]);
+
+/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.NetworkOffloadConfig`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.NetworkOffloadConfig.html)
+#[derive(Default)]
+pub struct VmwareDistributedVirtualSwitchNetworkOffloadConfig {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `dpuFailoverPolicy`.
+    pub dpu_failover_policy: Option<Box<t::VmwareDistributedVirtualSwitchDpuFailoverPolicy>>,
+}
+d::object!(VmwareDistributedVirtualSwitchNetworkOffloadConfig: t::DynamicData, "VmwareDistributedVirtualSwitchNetworkOffloadConfig", 30, [
+    0 dpu_failover_policy "dpuFailoverPolicy" 30 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.dvs.VmwareDistributedVirtualSwitch.PvlanPortType`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.PvlanPortType.html)
+    VmwareDistributedVirtualSwitchPvlanPortType, "VmwareDistributedVirtualSwitchPvlanPortType", [
+        Promiscuous "promiscuous",
+        Isolated "isolated",
+        Community "community",
+    ]
+);
+
+/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.PvlanSpec`, which extends [`VmwareDistributedVirtualSwitchVlanSpec`](t::VmwareDistributedVirtualSwitchVlanSpec). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.PvlanSpec.html)
+#[derive(Default)]
+pub struct VmwareDistributedVirtualSwitchPvlanSpec {
+    /// The fields of [`VmwareDistributedVirtualSwitchVlanSpec`](t::VmwareDistributedVirtualSwitchVlanSpec).
+    pub base: t::VmwareDistributedVirtualSwitchVlanSpec,
+    /// `pvlanId`.
+    pub pvlan_id: i32,
+}
+d::object!(VmwareDistributedVirtualSwitchPvlanSpec: t::VmwareDistributedVirtualSwitchVlanSpec, "VmwareDistributedVirtualSwitchPvlanSpec", 3, [
+    0 pvlan_id "pvlanId" 3 false,
+]);
+impl d::IsA<t::VmwareDistributedVirtualSwitchVlanSpec> for VmwareDistributedVirtualSwitchPvlanSpec {}
+
+/// Data object `vim.dvs.VmwareDistributedVirtualSwitch.RealTimeConfig`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.RealTimeConfig.html)
+#[derive(Default)]
+pub struct VmwareDistributedVirtualSwitchRealTimeConfig {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `allowed`.
+    pub allowed: Option<bool>,
+    /// `lanAnnotation`.
+    pub lan_annotation: Option<Box<t::VmwareDistributedVirtualSwitchRealTimeLanAnnotation>>,
+}
+d::object!(VmwareDistributedVirtualSwitchRealTimeConfig: t::DynamicData, "VmwareDistributedVirtualSwitchRealTimeConfig", 31, [
+    0 allowed "allowed" 31 false,
+    1 lan_annotation "lanAnnotation" 31 false,
+]);
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.RealTimeLanAnnotation`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.RealTimeLanAnnotation.html)
 #[derive(Default)]
 pub struct VmwareDistributedVirtualSwitchRealTimeLanAnnotation {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -22,6 +597,8 @@ d::object!(VmwareDistributedVirtualSwitchRealTimeLanAnnotation: t::DynamicData, 
 ]);
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.TrunkVlanSpec`, which extends [`VmwareDistributedVirtualSwitchVlanSpec`](t::VmwareDistributedVirtualSwitchVlanSpec). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.TrunkVlanSpec.html)
 #[derive(Default)]
 pub struct VmwareDistributedVirtualSwitchTrunkVlanSpec {
     /// The fields of [`VmwareDistributedVirtualSwitchVlanSpec`](t::VmwareDistributedVirtualSwitchVlanSpec).
@@ -35,6 +612,8 @@ d::object!(VmwareDistributedVirtualSwitchTrunkVlanSpec: t::VmwareDistributedVirt
 impl d::IsA<t::VmwareDistributedVirtualSwitchVlanSpec> for VmwareDistributedVirtualSwitchTrunkVlanSpec {}
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.VlanIdSpec`, which extends [`VmwareDistributedVirtualSwitchVlanSpec`](t::VmwareDistributedVirtualSwitchVlanSpec). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.VlanIdSpec.html)
 #[derive(Default)]
 pub struct VmwareDistributedVirtualSwitchVlanIdSpec {
     /// The fields of [`VmwareDistributedVirtualSwitchVlanSpec`](t::VmwareDistributedVirtualSwitchVlanSpec).
@@ -48,6 +627,8 @@ d::object!(VmwareDistributedVirtualSwitchVlanIdSpec: t::VmwareDistributedVirtual
 impl d::IsA<t::VmwareDistributedVirtualSwitchVlanSpec> for VmwareDistributedVirtualSwitchVlanIdSpec {}
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.VlanSpec`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.VlanSpec.html)
 #[derive(Default)]
 pub struct VmwareDistributedVirtualSwitchVlanSpec {
     /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
@@ -58,6 +639,8 @@ d::object!(VmwareDistributedVirtualSwitchVlanSpec: t::InheritablePolicy, "Vmware
 impl d::IsA<t::VmwareDistributedVirtualSwitchVlanSpec> for VmwareDistributedVirtualSwitchVlanSpec {}
 
 /// Data object `vim.dvs.VmwareDistributedVirtualSwitch.UplinkPortTeamingPolicy`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.UplinkPortTeamingPolicy.html)
 #[derive(Default)]
 pub struct VmwareUplinkPortTeamingPolicy {
     /// The fields of [`InheritablePolicy`](t::InheritablePolicy).

@@ -5,8 +5,11 @@ use crate::dynamic as d;
 use crate::generated::managed as m;
 use crate::generated::types as t;
 use crate::moref::MoRef;
+use crate::property as p;
 
 /// Event `vim.event.AccountCreatedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.AccountCreatedEvent.html)
 #[derive(Default)]
 pub struct AccountCreatedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -23,6 +26,8 @@ d::object!(AccountCreatedEvent: t::HostEvent, "AccountCreatedEvent", 0, [
 impl d::IsA<t::Event> for AccountCreatedEvent {}
 
 /// Event `vim.event.AccountRemovedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.AccountRemovedEvent.html)
 #[derive(Default)]
 pub struct AccountRemovedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -39,6 +44,8 @@ d::object!(AccountRemovedEvent: t::HostEvent, "AccountRemovedEvent", 0, [
 impl d::IsA<t::Event> for AccountRemovedEvent {}
 
 /// Event `vim.event.AccountUpdatedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.AccountUpdatedEvent.html)
 #[derive(Default)]
 pub struct AccountUpdatedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -58,6 +65,8 @@ d::object!(AccountUpdatedEvent: t::HostEvent, "AccountUpdatedEvent", 0, [
 impl d::IsA<t::Event> for AccountUpdatedEvent {}
 
 /// Event `vim.event.AdminPasswordNotChangedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.AdminPasswordNotChangedEvent.html)
 #[derive(Default)]
 pub struct AdminPasswordNotChangedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -68,6 +77,8 @@ d::object!(AdminPasswordNotChangedEvent: t::HostEvent, "AdminPasswordNotChangedE
 impl d::IsA<t::Event> for AdminPasswordNotChangedEvent {}
 
 /// Event `vim.event.AlarmAcknowledgedEvent`, which extends [`AlarmEvent`](t::AlarmEvent). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.AlarmAcknowledgedEvent.html)
 #[derive(Default)]
 pub struct AlarmAcknowledgedEvent {
     /// The fields of [`AlarmEvent`](t::AlarmEvent).
@@ -84,6 +95,8 @@ d::object!(AlarmAcknowledgedEvent: t::AlarmEvent, "AlarmAcknowledgedEvent", 5, [
 impl d::IsA<t::Event> for AlarmAcknowledgedEvent {}
 
 /// Event `vim.event.AlarmActionTriggeredEvent`, which extends [`AlarmEvent`](t::AlarmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.AlarmActionTriggeredEvent.html)
 #[derive(Default)]
 pub struct AlarmActionTriggeredEvent {
     /// The fields of [`AlarmEvent`](t::AlarmEvent).
@@ -100,6 +113,8 @@ d::object!(AlarmActionTriggeredEvent: t::AlarmEvent, "AlarmActionTriggeredEvent"
 impl d::IsA<t::Event> for AlarmActionTriggeredEvent {}
 
 /// Event `vim.event.AlarmClearedEvent`, which extends [`AlarmEvent`](t::AlarmEvent). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.AlarmClearedEvent.html)
 #[derive(Default)]
 pub struct AlarmClearedEvent {
     /// The fields of [`AlarmEvent`](t::AlarmEvent).
@@ -119,6 +134,8 @@ d::object!(AlarmClearedEvent: t::AlarmEvent, "AlarmClearedEvent", 5, [
 impl d::IsA<t::Event> for AlarmClearedEvent {}
 
 /// Event `vim.event.AlarmCreatedEvent`, which extends [`AlarmEvent`](t::AlarmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.AlarmCreatedEvent.html)
 #[derive(Default)]
 pub struct AlarmCreatedEvent {
     /// The fields of [`AlarmEvent`](t::AlarmEvent).
@@ -132,6 +149,8 @@ d::object!(AlarmCreatedEvent: t::AlarmEvent, "AlarmCreatedEvent", 0, [
 impl d::IsA<t::Event> for AlarmCreatedEvent {}
 
 /// Event `vim.event.AlarmEmailCompletedEvent`, which extends [`AlarmEvent`](t::AlarmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.AlarmEmailCompletedEvent.html)
 #[derive(Default)]
 pub struct AlarmEmailCompletedEvent {
     /// The fields of [`AlarmEvent`](t::AlarmEvent).
@@ -148,6 +167,8 @@ d::object!(AlarmEmailCompletedEvent: t::AlarmEvent, "AlarmEmailCompletedEvent", 
 impl d::IsA<t::Event> for AlarmEmailCompletedEvent {}
 
 /// Event `vim.event.AlarmEmailFailedEvent`, which extends [`AlarmEvent`](t::AlarmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.AlarmEmailFailedEvent.html)
 #[derive(Default)]
 pub struct AlarmEmailFailedEvent {
     /// The fields of [`AlarmEvent`](t::AlarmEvent).
@@ -167,6 +188,8 @@ d::object!(AlarmEmailFailedEvent: t::AlarmEvent, "AlarmEmailFailedEvent", 0, [
 impl d::IsA<t::Event> for AlarmEmailFailedEvent {}
 
 /// Event `vim.event.AlarmEvent`, which extends [`Event`](t::Event). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.AlarmEvent.html)
 #[derive(Default)]
 pub struct AlarmEvent {
     /// The fields of [`Event`](t::Event).
@@ -180,6 +203,8 @@ d::object!(AlarmEvent: t::Event, "AlarmEvent", 0, [
 impl d::IsA<t::Event> for AlarmEvent {}
 
 /// Data object `vim.event.AlarmEventArgument`, which extends [`EntityEventArgument`](t::EntityEventArgument). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.AlarmEventArgument.html)
 #[derive(Default)]
 pub struct AlarmEventArgument {
     /// The fields of [`EntityEventArgument`](t::EntityEventArgument).
@@ -193,6 +218,8 @@ d::object!(AlarmEventArgument: t::EntityEventArgument, "AlarmEventArgument", 0, 
 impl d::IsA<t::EntityEventArgument> for AlarmEventArgument {}
 
 /// Event `vim.event.AlarmReconfiguredEvent`, which extends [`AlarmEvent`](t::AlarmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.AlarmReconfiguredEvent.html)
 #[derive(Default)]
 pub struct AlarmReconfiguredEvent {
     /// The fields of [`AlarmEvent`](t::AlarmEvent).
@@ -209,6 +236,8 @@ d::object!(AlarmReconfiguredEvent: t::AlarmEvent, "AlarmReconfiguredEvent", 0, [
 impl d::IsA<t::Event> for AlarmReconfiguredEvent {}
 
 /// Event `vim.event.AlarmRemovedEvent`, which extends [`AlarmEvent`](t::AlarmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.AlarmRemovedEvent.html)
 #[derive(Default)]
 pub struct AlarmRemovedEvent {
     /// The fields of [`AlarmEvent`](t::AlarmEvent).
@@ -222,6 +251,8 @@ d::object!(AlarmRemovedEvent: t::AlarmEvent, "AlarmRemovedEvent", 0, [
 impl d::IsA<t::Event> for AlarmRemovedEvent {}
 
 /// Event `vim.event.AlarmScriptCompleteEvent`, which extends [`AlarmEvent`](t::AlarmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.AlarmScriptCompleteEvent.html)
 #[derive(Default)]
 pub struct AlarmScriptCompleteEvent {
     /// The fields of [`AlarmEvent`](t::AlarmEvent).
@@ -238,6 +269,8 @@ d::object!(AlarmScriptCompleteEvent: t::AlarmEvent, "AlarmScriptCompleteEvent", 
 impl d::IsA<t::Event> for AlarmScriptCompleteEvent {}
 
 /// Event `vim.event.AlarmScriptFailedEvent`, which extends [`AlarmEvent`](t::AlarmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.AlarmScriptFailedEvent.html)
 #[derive(Default)]
 pub struct AlarmScriptFailedEvent {
     /// The fields of [`AlarmEvent`](t::AlarmEvent).
@@ -257,6 +290,8 @@ d::object!(AlarmScriptFailedEvent: t::AlarmEvent, "AlarmScriptFailedEvent", 0, [
 impl d::IsA<t::Event> for AlarmScriptFailedEvent {}
 
 /// Event `vim.event.AlarmSnmpCompletedEvent`, which extends [`AlarmEvent`](t::AlarmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.AlarmSnmpCompletedEvent.html)
 #[derive(Default)]
 pub struct AlarmSnmpCompletedEvent {
     /// The fields of [`AlarmEvent`](t::AlarmEvent).
@@ -270,6 +305,8 @@ d::object!(AlarmSnmpCompletedEvent: t::AlarmEvent, "AlarmSnmpCompletedEvent", 0,
 impl d::IsA<t::Event> for AlarmSnmpCompletedEvent {}
 
 /// Event `vim.event.AlarmSnmpFailedEvent`, which extends [`AlarmEvent`](t::AlarmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.AlarmSnmpFailedEvent.html)
 #[derive(Default)]
 pub struct AlarmSnmpFailedEvent {
     /// The fields of [`AlarmEvent`](t::AlarmEvent).
@@ -286,6 +323,8 @@ d::object!(AlarmSnmpFailedEvent: t::AlarmEvent, "AlarmSnmpFailedEvent", 0, [
 impl d::IsA<t::Event> for AlarmSnmpFailedEvent {}
 
 /// Event `vim.event.AlarmStatusChangedEvent`, which extends [`AlarmEvent`](t::AlarmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.AlarmStatusChangedEvent.html)
 #[derive(Default)]
 pub struct AlarmStatusChangedEvent {
     /// The fields of [`AlarmEvent`](t::AlarmEvent).
@@ -308,6 +347,8 @@ d::object!(AlarmStatusChangedEvent: t::AlarmEvent, "AlarmStatusChangedEvent", 0,
 impl d::IsA<t::Event> for AlarmStatusChangedEvent {}
 
 /// Event `vim.event.AllVirtualMachinesLicensedEvent`, which extends [`LicenseEvent`](t::LicenseEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.AllVirtualMachinesLicensedEvent.html)
 #[derive(Default)]
 pub struct AllVirtualMachinesLicensedEvent {
     /// The fields of [`LicenseEvent`](t::LicenseEvent).
@@ -318,6 +359,8 @@ d::object!(AllVirtualMachinesLicensedEvent: t::LicenseEvent, "AllVirtualMachines
 impl d::IsA<t::Event> for AllVirtualMachinesLicensedEvent {}
 
 /// Event `vim.event.AlreadyAuthenticatedSessionEvent`, which extends [`SessionEvent`](t::SessionEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.AlreadyAuthenticatedSessionEvent.html)
 #[derive(Default)]
 pub struct AlreadyAuthenticatedSessionEvent {
     /// The fields of [`SessionEvent`](t::SessionEvent).
@@ -328,6 +371,8 @@ d::object!(AlreadyAuthenticatedSessionEvent: t::SessionEvent, "AlreadyAuthentica
 impl d::IsA<t::Event> for AlreadyAuthenticatedSessionEvent {}
 
 /// Event `vim.event.AuthorizationEvent`, which extends [`Event`](t::Event). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.AuthorizationEvent.html)
 #[derive(Default)]
 pub struct AuthorizationEvent {
     /// The fields of [`Event`](t::Event).
@@ -338,6 +383,8 @@ d::object!(AuthorizationEvent: t::Event, "AuthorizationEvent", 0, [
 impl d::IsA<t::Event> for AuthorizationEvent {}
 
 /// Event `vim.event.BadUsernameSessionEvent`, which extends [`SessionEvent`](t::SessionEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.BadUsernameSessionEvent.html)
 #[derive(Default)]
 pub struct BadUsernameSessionEvent {
     /// The fields of [`SessionEvent`](t::SessionEvent).
@@ -351,6 +398,8 @@ d::object!(BadUsernameSessionEvent: t::SessionEvent, "BadUsernameSessionEvent", 
 impl d::IsA<t::Event> for BadUsernameSessionEvent {}
 
 /// Event `vim.event.CanceledHostOperationEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.CanceledHostOperationEvent.html)
 #[derive(Default)]
 pub struct CanceledHostOperationEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -361,6 +410,8 @@ d::object!(CanceledHostOperationEvent: t::HostEvent, "CanceledHostOperationEvent
 impl d::IsA<t::Event> for CanceledHostOperationEvent {}
 
 /// Data object `vim.event.ChangesInfoEventArgument`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ChangesInfoEventArgument.html)
 #[derive(Default)]
 pub struct ChangesInfoEventArgument {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -379,6 +430,8 @@ d::object!(ChangesInfoEventArgument: t::DynamicData, "ChangesInfoEventArgument",
 ]);
 
 /// Event `vim.event.ClusterComplianceCheckedEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ClusterComplianceCheckedEvent.html)
 #[derive(Default)]
 pub struct ClusterComplianceCheckedEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
@@ -392,6 +445,8 @@ d::object!(ClusterComplianceCheckedEvent: t::ClusterEvent, "ClusterComplianceChe
 impl d::IsA<t::Event> for ClusterComplianceCheckedEvent {}
 
 /// Event `vim.event.ClusterCreatedEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ClusterCreatedEvent.html)
 #[derive(Default)]
 pub struct ClusterCreatedEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
@@ -405,6 +460,8 @@ d::object!(ClusterCreatedEvent: t::ClusterEvent, "ClusterCreatedEvent", 0, [
 impl d::IsA<t::Event> for ClusterCreatedEvent {}
 
 /// Event `vim.event.ClusterDestroyedEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ClusterDestroyedEvent.html)
 #[derive(Default)]
 pub struct ClusterDestroyedEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
@@ -415,6 +472,8 @@ d::object!(ClusterDestroyedEvent: t::ClusterEvent, "ClusterDestroyedEvent", 0, [
 impl d::IsA<t::Event> for ClusterDestroyedEvent {}
 
 /// Event `vim.event.ClusterEvent`, which extends [`Event`](t::Event). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ClusterEvent.html)
 #[derive(Default)]
 pub struct ClusterEvent {
     /// The fields of [`Event`](t::Event).
@@ -425,6 +484,8 @@ d::object!(ClusterEvent: t::Event, "ClusterEvent", 0, [
 impl d::IsA<t::Event> for ClusterEvent {}
 
 /// Event `vim.event.ClusterOvercommittedEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ClusterOvercommittedEvent.html)
 #[derive(Default)]
 pub struct ClusterOvercommittedEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
@@ -435,6 +496,8 @@ d::object!(ClusterOvercommittedEvent: t::ClusterEvent, "ClusterOvercommittedEven
 impl d::IsA<t::Event> for ClusterOvercommittedEvent {}
 
 /// Event `vim.event.ClusterReconfiguredEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ClusterReconfiguredEvent.html)
 #[derive(Default)]
 pub struct ClusterReconfiguredEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
@@ -448,6 +511,8 @@ d::object!(ClusterReconfiguredEvent: t::ClusterEvent, "ClusterReconfiguredEvent"
 impl d::IsA<t::Event> for ClusterReconfiguredEvent {}
 
 /// Event `vim.event.ClusterStatusChangedEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ClusterStatusChangedEvent.html)
 #[derive(Default)]
 pub struct ClusterStatusChangedEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
@@ -464,6 +529,8 @@ d::object!(ClusterStatusChangedEvent: t::ClusterEvent, "ClusterStatusChangedEven
 impl d::IsA<t::Event> for ClusterStatusChangedEvent {}
 
 /// Data object `vim.event.ComputeResourceEventArgument`, which extends [`EntityEventArgument`](t::EntityEventArgument). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ComputeResourceEventArgument.html)
 #[derive(Default)]
 pub struct ComputeResourceEventArgument {
     /// The fields of [`EntityEventArgument`](t::EntityEventArgument).
@@ -475,8 +542,16 @@ d::object!(ComputeResourceEventArgument: t::EntityEventArgument, "ComputeResourc
     0 compute_resource "computeResource" 0 false,
 ]);
 impl d::IsA<t::EntityEventArgument> for ComputeResourceEventArgument {}
+impl<M, P> p::Property<M, t::ComputeResourceEventArgument, P> {
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `computeResource`.
+    pub fn compute_resource(&self) -> p::Property<M, MoRef<m::ComputeResource>, P> { self.then("computeResource") }
+}
 
 /// Event `vim.event.CustomFieldDefAddedEvent`, which extends [`CustomFieldDefEvent`](t::CustomFieldDefEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.CustomFieldDefAddedEvent.html)
 #[derive(Default)]
 pub struct CustomFieldDefAddedEvent {
     /// The fields of [`CustomFieldDefEvent`](t::CustomFieldDefEvent).
@@ -487,6 +562,8 @@ d::object!(CustomFieldDefAddedEvent: t::CustomFieldDefEvent, "CustomFieldDefAdde
 impl d::IsA<t::Event> for CustomFieldDefAddedEvent {}
 
 /// Event `vim.event.CustomFieldDefEvent`, which extends [`CustomFieldEvent`](t::CustomFieldEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.CustomFieldDefEvent.html)
 #[derive(Default)]
 pub struct CustomFieldDefEvent {
     /// The fields of [`CustomFieldEvent`](t::CustomFieldEvent).
@@ -503,6 +580,8 @@ d::object!(CustomFieldDefEvent: t::CustomFieldEvent, "CustomFieldDefEvent", 0, [
 impl d::IsA<t::Event> for CustomFieldDefEvent {}
 
 /// Event `vim.event.CustomFieldDefRemovedEvent`, which extends [`CustomFieldDefEvent`](t::CustomFieldDefEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.CustomFieldDefRemovedEvent.html)
 #[derive(Default)]
 pub struct CustomFieldDefRemovedEvent {
     /// The fields of [`CustomFieldDefEvent`](t::CustomFieldDefEvent).
@@ -513,6 +592,8 @@ d::object!(CustomFieldDefRemovedEvent: t::CustomFieldDefEvent, "CustomFieldDefRe
 impl d::IsA<t::Event> for CustomFieldDefRemovedEvent {}
 
 /// Event `vim.event.CustomFieldDefRenamedEvent`, which extends [`CustomFieldDefEvent`](t::CustomFieldDefEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.CustomFieldDefRenamedEvent.html)
 #[derive(Default)]
 pub struct CustomFieldDefRenamedEvent {
     /// The fields of [`CustomFieldDefEvent`](t::CustomFieldDefEvent).
@@ -526,6 +607,8 @@ d::object!(CustomFieldDefRenamedEvent: t::CustomFieldDefEvent, "CustomFieldDefRe
 impl d::IsA<t::Event> for CustomFieldDefRenamedEvent {}
 
 /// Event `vim.event.CustomFieldEvent`, which extends [`Event`](t::Event). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.CustomFieldEvent.html)
 #[derive(Default)]
 pub struct CustomFieldEvent {
     /// The fields of [`Event`](t::Event).
@@ -536,6 +619,8 @@ d::object!(CustomFieldEvent: t::Event, "CustomFieldEvent", 0, [
 impl d::IsA<t::Event> for CustomFieldEvent {}
 
 /// Event `vim.event.CustomFieldValueChangedEvent`, which extends [`CustomFieldEvent`](t::CustomFieldEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.CustomFieldValueChangedEvent.html)
 #[derive(Default)]
 pub struct CustomFieldValueChangedEvent {
     /// The fields of [`CustomFieldEvent`](t::CustomFieldEvent).
@@ -561,6 +646,8 @@ d::object!(CustomFieldValueChangedEvent: t::CustomFieldEvent, "CustomFieldValueC
 impl d::IsA<t::Event> for CustomFieldValueChangedEvent {}
 
 /// Event `vim.event.CustomizationEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.CustomizationEvent.html)
 #[derive(Default)]
 pub struct CustomizationEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -574,6 +661,8 @@ d::object!(CustomizationEvent: t::VmEvent, "CustomizationEvent", 0, [
 impl d::IsA<t::Event> for CustomizationEvent {}
 
 /// Event `vim.event.CustomizationFailed`, which extends [`CustomizationEvent`](t::CustomizationEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.CustomizationFailed.html)
 #[derive(Default)]
 pub struct CustomizationFailed {
     /// The fields of [`CustomizationEvent`](t::CustomizationEvent).
@@ -588,6 +677,8 @@ impl d::IsA<t::Event> for CustomizationFailed {}
 
 d::enumeration!(
     /// Enumeration `vim.event.CustomizationFailed.ReasonCode`. Since API 7.0.0.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.CustomizationFailed.ReasonCode.html)
     CustomizationFailedReasonCode, "CustomizationFailedReasonCode", [
         UserDefinedScriptDisabled "userDefinedScriptDisabled",
         CustomizationDisabled "customizationDisabled",
@@ -597,6 +688,8 @@ d::enumeration!(
 );
 
 /// Event `vim.event.CustomizationLinuxIdentityFailed`, which extends [`CustomizationFailed`](t::CustomizationFailed). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.CustomizationLinuxIdentityFailed.html)
 #[derive(Default)]
 pub struct CustomizationLinuxIdentityFailed {
     /// The fields of [`CustomizationFailed`](t::CustomizationFailed).
@@ -607,6 +700,8 @@ d::object!(CustomizationLinuxIdentityFailed: t::CustomizationFailed, "Customizat
 impl d::IsA<t::Event> for CustomizationLinuxIdentityFailed {}
 
 /// Event `vim.event.CustomizationNetworkSetupFailed`, which extends [`CustomizationFailed`](t::CustomizationFailed). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.CustomizationNetworkSetupFailed.html)
 #[derive(Default)]
 pub struct CustomizationNetworkSetupFailed {
     /// The fields of [`CustomizationFailed`](t::CustomizationFailed).
@@ -617,6 +712,8 @@ d::object!(CustomizationNetworkSetupFailed: t::CustomizationFailed, "Customizati
 impl d::IsA<t::Event> for CustomizationNetworkSetupFailed {}
 
 /// Event `vim.event.CustomizationStartedEvent`, which extends [`CustomizationEvent`](t::CustomizationEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.CustomizationStartedEvent.html)
 #[derive(Default)]
 pub struct CustomizationStartedEvent {
     /// The fields of [`CustomizationEvent`](t::CustomizationEvent).
@@ -627,6 +724,8 @@ d::object!(CustomizationStartedEvent: t::CustomizationEvent, "CustomizationStart
 impl d::IsA<t::Event> for CustomizationStartedEvent {}
 
 /// Event `vim.event.CustomizationSucceeded`, which extends [`CustomizationEvent`](t::CustomizationEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.CustomizationSucceeded.html)
 #[derive(Default)]
 pub struct CustomizationSucceeded {
     /// The fields of [`CustomizationEvent`](t::CustomizationEvent).
@@ -637,6 +736,8 @@ d::object!(CustomizationSucceeded: t::CustomizationEvent, "CustomizationSucceede
 impl d::IsA<t::Event> for CustomizationSucceeded {}
 
 /// Event `vim.event.CustomizationSysprepFailed`, which extends [`CustomizationFailed`](t::CustomizationFailed). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.CustomizationSysprepFailed.html)
 #[derive(Default)]
 pub struct CustomizationSysprepFailed {
     /// The fields of [`CustomizationFailed`](t::CustomizationFailed).
@@ -653,6 +754,8 @@ d::object!(CustomizationSysprepFailed: t::CustomizationFailed, "CustomizationSys
 impl d::IsA<t::Event> for CustomizationSysprepFailed {}
 
 /// Event `vim.event.CustomizationUnknownFailure`, which extends [`CustomizationFailed`](t::CustomizationFailed). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.CustomizationUnknownFailure.html)
 #[derive(Default)]
 pub struct CustomizationUnknownFailure {
     /// The fields of [`CustomizationFailed`](t::CustomizationFailed).
@@ -663,6 +766,8 @@ d::object!(CustomizationUnknownFailure: t::CustomizationFailed, "CustomizationUn
 impl d::IsA<t::Event> for CustomizationUnknownFailure {}
 
 /// Event `vim.event.DVPortgroupCreatedEvent`, which extends [`DVPortgroupEvent`](t::DVPortgroupEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DVPortgroupCreatedEvent.html)
 #[derive(Default)]
 pub struct DVPortgroupCreatedEvent {
     /// The fields of [`DVPortgroupEvent`](t::DVPortgroupEvent).
@@ -673,6 +778,8 @@ d::object!(DVPortgroupCreatedEvent: t::DVPortgroupEvent, "DVPortgroupCreatedEven
 impl d::IsA<t::Event> for DVPortgroupCreatedEvent {}
 
 /// Event `vim.event.DVPortgroupDestroyedEvent`, which extends [`DVPortgroupEvent`](t::DVPortgroupEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DVPortgroupDestroyedEvent.html)
 #[derive(Default)]
 pub struct DVPortgroupDestroyedEvent {
     /// The fields of [`DVPortgroupEvent`](t::DVPortgroupEvent).
@@ -683,6 +790,8 @@ d::object!(DVPortgroupDestroyedEvent: t::DVPortgroupEvent, "DVPortgroupDestroyed
 impl d::IsA<t::Event> for DVPortgroupDestroyedEvent {}
 
 /// Event `vim.event.DVPortgroupEvent`, which extends [`Event`](t::Event). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DVPortgroupEvent.html)
 #[derive(Default)]
 pub struct DVPortgroupEvent {
     /// The fields of [`Event`](t::Event).
@@ -693,6 +802,8 @@ d::object!(DVPortgroupEvent: t::Event, "DVPortgroupEvent", 3, [
 impl d::IsA<t::Event> for DVPortgroupEvent {}
 
 /// Event `vim.event.DVPortgroupReconfiguredEvent`, which extends [`DVPortgroupEvent`](t::DVPortgroupEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DVPortgroupReconfiguredEvent.html)
 #[derive(Default)]
 pub struct DVPortgroupReconfiguredEvent {
     /// The fields of [`DVPortgroupEvent`](t::DVPortgroupEvent).
@@ -709,6 +820,8 @@ d::object!(DVPortgroupReconfiguredEvent: t::DVPortgroupEvent, "DVPortgroupReconf
 impl d::IsA<t::Event> for DVPortgroupReconfiguredEvent {}
 
 /// Event `vim.event.DVPortgroupRenamedEvent`, which extends [`DVPortgroupEvent`](t::DVPortgroupEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DVPortgroupRenamedEvent.html)
 #[derive(Default)]
 pub struct DVPortgroupRenamedEvent {
     /// The fields of [`DVPortgroupEvent`](t::DVPortgroupEvent).
@@ -725,6 +838,8 @@ d::object!(DVPortgroupRenamedEvent: t::DVPortgroupEvent, "DVPortgroupRenamedEven
 impl d::IsA<t::Event> for DVPortgroupRenamedEvent {}
 
 /// Event `vim.event.DasAdmissionControlDisabledEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DasAdmissionControlDisabledEvent.html)
 #[derive(Default)]
 pub struct DasAdmissionControlDisabledEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
@@ -735,6 +850,8 @@ d::object!(DasAdmissionControlDisabledEvent: t::ClusterEvent, "DasAdmissionContr
 impl d::IsA<t::Event> for DasAdmissionControlDisabledEvent {}
 
 /// Event `vim.event.DasAdmissionControlEnabledEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DasAdmissionControlEnabledEvent.html)
 #[derive(Default)]
 pub struct DasAdmissionControlEnabledEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
@@ -745,6 +862,8 @@ d::object!(DasAdmissionControlEnabledEvent: t::ClusterEvent, "DasAdmissionContro
 impl d::IsA<t::Event> for DasAdmissionControlEnabledEvent {}
 
 /// Event `vim.event.DasAgentFoundEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DasAgentFoundEvent.html)
 #[derive(Default)]
 pub struct DasAgentFoundEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
@@ -755,6 +874,8 @@ d::object!(DasAgentFoundEvent: t::ClusterEvent, "DasAgentFoundEvent", 0, [
 impl d::IsA<t::Event> for DasAgentFoundEvent {}
 
 /// Event `vim.event.DasAgentUnavailableEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DasAgentUnavailableEvent.html)
 #[derive(Default)]
 pub struct DasAgentUnavailableEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
@@ -765,6 +886,8 @@ d::object!(DasAgentUnavailableEvent: t::ClusterEvent, "DasAgentUnavailableEvent"
 impl d::IsA<t::Event> for DasAgentUnavailableEvent {}
 
 /// Event `vim.event.DasClusterIsolatedEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DasClusterIsolatedEvent.html)
 #[derive(Default)]
 pub struct DasClusterIsolatedEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
@@ -775,6 +898,8 @@ d::object!(DasClusterIsolatedEvent: t::ClusterEvent, "DasClusterIsolatedEvent", 
 impl d::IsA<t::Event> for DasClusterIsolatedEvent {}
 
 /// Event `vim.event.DasDisabledEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DasDisabledEvent.html)
 #[derive(Default)]
 pub struct DasDisabledEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
@@ -785,6 +910,8 @@ d::object!(DasDisabledEvent: t::ClusterEvent, "DasDisabledEvent", 0, [
 impl d::IsA<t::Event> for DasDisabledEvent {}
 
 /// Event `vim.event.DasEnabledEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DasEnabledEvent.html)
 #[derive(Default)]
 pub struct DasEnabledEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
@@ -795,6 +922,8 @@ d::object!(DasEnabledEvent: t::ClusterEvent, "DasEnabledEvent", 0, [
 impl d::IsA<t::Event> for DasEnabledEvent {}
 
 /// Event `vim.event.DasHostFailedEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DasHostFailedEvent.html)
 #[derive(Default)]
 pub struct DasHostFailedEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
@@ -808,6 +937,8 @@ d::object!(DasHostFailedEvent: t::ClusterEvent, "DasHostFailedEvent", 0, [
 impl d::IsA<t::Event> for DasHostFailedEvent {}
 
 /// Event `vim.event.DasHostIsolatedEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DasHostIsolatedEvent.html)
 #[derive(Default)]
 pub struct DasHostIsolatedEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
@@ -821,6 +952,8 @@ d::object!(DasHostIsolatedEvent: t::ClusterEvent, "DasHostIsolatedEvent", 0, [
 impl d::IsA<t::Event> for DasHostIsolatedEvent {}
 
 /// Event `vim.event.DatacenterCreatedEvent`, which extends [`DatacenterEvent`](t::DatacenterEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DatacenterCreatedEvent.html)
 #[derive(Default)]
 pub struct DatacenterCreatedEvent {
     /// The fields of [`DatacenterEvent`](t::DatacenterEvent).
@@ -834,6 +967,8 @@ d::object!(DatacenterCreatedEvent: t::DatacenterEvent, "DatacenterCreatedEvent",
 impl d::IsA<t::Event> for DatacenterCreatedEvent {}
 
 /// Event `vim.event.DatacenterEvent`, which extends [`Event`](t::Event). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DatacenterEvent.html)
 #[derive(Default)]
 pub struct DatacenterEvent {
     /// The fields of [`Event`](t::Event).
@@ -844,6 +979,8 @@ d::object!(DatacenterEvent: t::Event, "DatacenterEvent", 0, [
 impl d::IsA<t::Event> for DatacenterEvent {}
 
 /// Data object `vim.event.DatacenterEventArgument`, which extends [`EntityEventArgument`](t::EntityEventArgument). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DatacenterEventArgument.html)
 #[derive(Default)]
 pub struct DatacenterEventArgument {
     /// The fields of [`EntityEventArgument`](t::EntityEventArgument).
@@ -855,8 +992,16 @@ d::object!(DatacenterEventArgument: t::EntityEventArgument, "DatacenterEventArgu
     0 datacenter "datacenter" 0 false,
 ]);
 impl d::IsA<t::EntityEventArgument> for DatacenterEventArgument {}
+impl<M, P> p::Property<M, t::DatacenterEventArgument, P> {
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `datacenter`.
+    pub fn datacenter(&self) -> p::Property<M, MoRef<m::Datacenter>, P> { self.then("datacenter") }
+}
 
 /// Event `vim.event.DatacenterRenamedEvent`, which extends [`DatacenterEvent`](t::DatacenterEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DatacenterRenamedEvent.html)
 #[derive(Default)]
 pub struct DatacenterRenamedEvent {
     /// The fields of [`DatacenterEvent`](t::DatacenterEvent).
@@ -873,6 +1018,8 @@ d::object!(DatacenterRenamedEvent: t::DatacenterEvent, "DatacenterRenamedEvent",
 impl d::IsA<t::Event> for DatacenterRenamedEvent {}
 
 /// Event `vim.event.DatastoreCapacityIncreasedEvent`, which extends [`DatastoreEvent`](t::DatastoreEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DatastoreCapacityIncreasedEvent.html)
 #[derive(Default)]
 pub struct DatastoreCapacityIncreasedEvent {
     /// The fields of [`DatastoreEvent`](t::DatastoreEvent).
@@ -889,6 +1036,8 @@ d::object!(DatastoreCapacityIncreasedEvent: t::DatastoreEvent, "DatastoreCapacit
 impl d::IsA<t::Event> for DatastoreCapacityIncreasedEvent {}
 
 /// Event `vim.event.DatastoreDestroyedEvent`, which extends [`DatastoreEvent`](t::DatastoreEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DatastoreDestroyedEvent.html)
 #[derive(Default)]
 pub struct DatastoreDestroyedEvent {
     /// The fields of [`DatastoreEvent`](t::DatastoreEvent).
@@ -899,6 +1048,8 @@ d::object!(DatastoreDestroyedEvent: t::DatastoreEvent, "DatastoreDestroyedEvent"
 impl d::IsA<t::Event> for DatastoreDestroyedEvent {}
 
 /// Event `vim.event.DatastoreDiscoveredEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DatastoreDiscoveredEvent.html)
 #[derive(Default)]
 pub struct DatastoreDiscoveredEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -912,6 +1063,8 @@ d::object!(DatastoreDiscoveredEvent: t::HostEvent, "DatastoreDiscoveredEvent", 0
 impl d::IsA<t::Event> for DatastoreDiscoveredEvent {}
 
 /// Event `vim.event.DatastoreDuplicatedEvent`, which extends [`DatastoreEvent`](t::DatastoreEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DatastoreDuplicatedEvent.html)
 #[derive(Default)]
 pub struct DatastoreDuplicatedEvent {
     /// The fields of [`DatastoreEvent`](t::DatastoreEvent).
@@ -922,6 +1075,8 @@ d::object!(DatastoreDuplicatedEvent: t::DatastoreEvent, "DatastoreDuplicatedEven
 impl d::IsA<t::Event> for DatastoreDuplicatedEvent {}
 
 /// Event `vim.event.DatastoreEvent`, which extends [`Event`](t::Event). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DatastoreEvent.html)
 #[derive(Default)]
 pub struct DatastoreEvent {
     /// The fields of [`Event`](t::Event).
@@ -935,6 +1090,8 @@ d::object!(DatastoreEvent: t::Event, "DatastoreEvent", 0, [
 impl d::IsA<t::Event> for DatastoreEvent {}
 
 /// Data object `vim.event.DatastoreEventArgument`, which extends [`EntityEventArgument`](t::EntityEventArgument). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DatastoreEventArgument.html)
 #[derive(Default)]
 pub struct DatastoreEventArgument {
     /// The fields of [`EntityEventArgument`](t::EntityEventArgument).
@@ -946,8 +1103,16 @@ d::object!(DatastoreEventArgument: t::EntityEventArgument, "DatastoreEventArgume
     0 datastore "datastore" 0 false,
 ]);
 impl d::IsA<t::EntityEventArgument> for DatastoreEventArgument {}
+impl<M, P> p::Property<M, t::DatastoreEventArgument, P> {
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `datastore`.
+    pub fn datastore(&self) -> p::Property<M, MoRef<m::Datastore>, P> { self.then("datastore") }
+}
 
 /// Event `vim.event.DatastoreFileCopiedEvent`, which extends [`DatastoreFileEvent`](t::DatastoreFileEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DatastoreFileCopiedEvent.html)
 #[derive(Default)]
 pub struct DatastoreFileCopiedEvent {
     /// The fields of [`DatastoreFileEvent`](t::DatastoreFileEvent).
@@ -964,6 +1129,8 @@ d::object!(DatastoreFileCopiedEvent: t::DatastoreFileEvent, "DatastoreFileCopied
 impl d::IsA<t::Event> for DatastoreFileCopiedEvent {}
 
 /// Event `vim.event.DatastoreFileDeletedEvent`, which extends [`DatastoreFileEvent`](t::DatastoreFileEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DatastoreFileDeletedEvent.html)
 #[derive(Default)]
 pub struct DatastoreFileDeletedEvent {
     /// The fields of [`DatastoreFileEvent`](t::DatastoreFileEvent).
@@ -974,6 +1141,8 @@ d::object!(DatastoreFileDeletedEvent: t::DatastoreFileEvent, "DatastoreFileDelet
 impl d::IsA<t::Event> for DatastoreFileDeletedEvent {}
 
 /// Event `vim.event.DatastoreFileEvent`, which extends [`DatastoreEvent`](t::DatastoreEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DatastoreFileEvent.html)
 #[derive(Default)]
 pub struct DatastoreFileEvent {
     /// The fields of [`DatastoreEvent`](t::DatastoreEvent).
@@ -993,6 +1162,8 @@ d::object!(DatastoreFileEvent: t::DatastoreEvent, "DatastoreFileEvent", 3, [
 impl d::IsA<t::Event> for DatastoreFileEvent {}
 
 /// Event `vim.event.DatastoreFileMovedEvent`, which extends [`DatastoreFileEvent`](t::DatastoreFileEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DatastoreFileMovedEvent.html)
 #[derive(Default)]
 pub struct DatastoreFileMovedEvent {
     /// The fields of [`DatastoreFileEvent`](t::DatastoreFileEvent).
@@ -1009,6 +1180,8 @@ d::object!(DatastoreFileMovedEvent: t::DatastoreFileEvent, "DatastoreFileMovedEv
 impl d::IsA<t::Event> for DatastoreFileMovedEvent {}
 
 /// Event `vim.event.DatastoreIORMReconfiguredEvent`, which extends [`DatastoreEvent`](t::DatastoreEvent). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DatastoreIORMReconfiguredEvent.html)
 #[derive(Default)]
 pub struct DatastoreIORMReconfiguredEvent {
     /// The fields of [`DatastoreEvent`](t::DatastoreEvent).
@@ -1019,6 +1192,8 @@ d::object!(DatastoreIORMReconfiguredEvent: t::DatastoreEvent, "DatastoreIORMReco
 impl d::IsA<t::Event> for DatastoreIORMReconfiguredEvent {}
 
 /// Event `vim.event.DatastorePrincipalConfigured`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DatastorePrincipalConfigured.html)
 #[derive(Default)]
 pub struct DatastorePrincipalConfigured {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -1032,6 +1207,8 @@ d::object!(DatastorePrincipalConfigured: t::HostEvent, "DatastorePrincipalConfig
 impl d::IsA<t::Event> for DatastorePrincipalConfigured {}
 
 /// Event `vim.event.DatastoreRemovedOnHostEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DatastoreRemovedOnHostEvent.html)
 #[derive(Default)]
 pub struct DatastoreRemovedOnHostEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -1045,6 +1222,8 @@ d::object!(DatastoreRemovedOnHostEvent: t::HostEvent, "DatastoreRemovedOnHostEve
 impl d::IsA<t::Event> for DatastoreRemovedOnHostEvent {}
 
 /// Event `vim.event.DatastoreRenamedEvent`, which extends [`DatastoreEvent`](t::DatastoreEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DatastoreRenamedEvent.html)
 #[derive(Default)]
 pub struct DatastoreRenamedEvent {
     /// The fields of [`DatastoreEvent`](t::DatastoreEvent).
@@ -1061,6 +1240,8 @@ d::object!(DatastoreRenamedEvent: t::DatastoreEvent, "DatastoreRenamedEvent", 0,
 impl d::IsA<t::Event> for DatastoreRenamedEvent {}
 
 /// Event `vim.event.DatastoreRenamedOnHostEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DatastoreRenamedOnHostEvent.html)
 #[derive(Default)]
 pub struct DatastoreRenamedOnHostEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -1077,6 +1258,8 @@ d::object!(DatastoreRenamedOnHostEvent: t::HostEvent, "DatastoreRenamedOnHostEve
 impl d::IsA<t::Event> for DatastoreRenamedOnHostEvent {}
 
 /// Event `vim.event.DrsDisabledEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DrsDisabledEvent.html)
 #[derive(Default)]
 pub struct DrsDisabledEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
@@ -1087,6 +1270,8 @@ d::object!(DrsDisabledEvent: t::ClusterEvent, "DrsDisabledEvent", 0, [
 impl d::IsA<t::Event> for DrsDisabledEvent {}
 
 /// Event `vim.event.DrsEnabledEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DrsEnabledEvent.html)
 #[derive(Default)]
 pub struct DrsEnabledEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
@@ -1100,6 +1285,8 @@ d::object!(DrsEnabledEvent: t::ClusterEvent, "DrsEnabledEvent", 0, [
 impl d::IsA<t::Event> for DrsEnabledEvent {}
 
 /// Event `vim.event.DrsEnteredStandbyModeEvent`, which extends [`EnteredStandbyModeEvent`](t::EnteredStandbyModeEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DrsEnteredStandbyModeEvent.html)
 #[derive(Default)]
 pub struct DrsEnteredStandbyModeEvent {
     /// The fields of [`EnteredStandbyModeEvent`](t::EnteredStandbyModeEvent).
@@ -1110,6 +1297,8 @@ d::object!(DrsEnteredStandbyModeEvent: t::EnteredStandbyModeEvent, "DrsEnteredSt
 impl d::IsA<t::Event> for DrsEnteredStandbyModeEvent {}
 
 /// Event `vim.event.DrsEnteringStandbyModeEvent`, which extends [`EnteringStandbyModeEvent`](t::EnteringStandbyModeEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DrsEnteringStandbyModeEvent.html)
 #[derive(Default)]
 pub struct DrsEnteringStandbyModeEvent {
     /// The fields of [`EnteringStandbyModeEvent`](t::EnteringStandbyModeEvent).
@@ -1120,6 +1309,8 @@ d::object!(DrsEnteringStandbyModeEvent: t::EnteringStandbyModeEvent, "DrsEnterin
 impl d::IsA<t::Event> for DrsEnteringStandbyModeEvent {}
 
 /// Event `vim.event.DrsExitStandbyModeFailedEvent`, which extends [`ExitStandbyModeFailedEvent`](t::ExitStandbyModeFailedEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DrsExitStandbyModeFailedEvent.html)
 #[derive(Default)]
 pub struct DrsExitStandbyModeFailedEvent {
     /// The fields of [`ExitStandbyModeFailedEvent`](t::ExitStandbyModeFailedEvent).
@@ -1130,6 +1321,8 @@ d::object!(DrsExitStandbyModeFailedEvent: t::ExitStandbyModeFailedEvent, "DrsExi
 impl d::IsA<t::Event> for DrsExitStandbyModeFailedEvent {}
 
 /// Event `vim.event.DrsExitedStandbyModeEvent`, which extends [`ExitedStandbyModeEvent`](t::ExitedStandbyModeEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DrsExitedStandbyModeEvent.html)
 #[derive(Default)]
 pub struct DrsExitedStandbyModeEvent {
     /// The fields of [`ExitedStandbyModeEvent`](t::ExitedStandbyModeEvent).
@@ -1140,6 +1333,8 @@ d::object!(DrsExitedStandbyModeEvent: t::ExitedStandbyModeEvent, "DrsExitedStand
 impl d::IsA<t::Event> for DrsExitedStandbyModeEvent {}
 
 /// Event `vim.event.DrsExitingStandbyModeEvent`, which extends [`ExitingStandbyModeEvent`](t::ExitingStandbyModeEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DrsExitingStandbyModeEvent.html)
 #[derive(Default)]
 pub struct DrsExitingStandbyModeEvent {
     /// The fields of [`ExitingStandbyModeEvent`](t::ExitingStandbyModeEvent).
@@ -1150,6 +1345,8 @@ d::object!(DrsExitingStandbyModeEvent: t::ExitingStandbyModeEvent, "DrsExitingSt
 impl d::IsA<t::Event> for DrsExitingStandbyModeEvent {}
 
 /// Event `vim.event.DrsInvocationFailedEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DrsInvocationFailedEvent.html)
 #[derive(Default)]
 pub struct DrsInvocationFailedEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
@@ -1160,6 +1357,8 @@ d::object!(DrsInvocationFailedEvent: t::ClusterEvent, "DrsInvocationFailedEvent"
 impl d::IsA<t::Event> for DrsInvocationFailedEvent {}
 
 /// Event `vim.event.DrsRecoveredFromFailureEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DrsRecoveredFromFailureEvent.html)
 #[derive(Default)]
 pub struct DrsRecoveredFromFailureEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
@@ -1170,6 +1369,8 @@ d::object!(DrsRecoveredFromFailureEvent: t::ClusterEvent, "DrsRecoveredFromFailu
 impl d::IsA<t::Event> for DrsRecoveredFromFailureEvent {}
 
 /// Event `vim.event.DrsResourceConfigureFailedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DrsResourceConfigureFailedEvent.html)
 #[derive(Default)]
 pub struct DrsResourceConfigureFailedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -1183,6 +1384,8 @@ d::object!(DrsResourceConfigureFailedEvent: t::HostEvent, "DrsResourceConfigureF
 impl d::IsA<t::Event> for DrsResourceConfigureFailedEvent {}
 
 /// Event `vim.event.DrsResourceConfigureSyncedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DrsResourceConfigureSyncedEvent.html)
 #[derive(Default)]
 pub struct DrsResourceConfigureSyncedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -1193,6 +1396,8 @@ d::object!(DrsResourceConfigureSyncedEvent: t::HostEvent, "DrsResourceConfigureS
 impl d::IsA<t::Event> for DrsResourceConfigureSyncedEvent {}
 
 /// Event `vim.event.DrsRuleComplianceEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DrsRuleComplianceEvent.html)
 #[derive(Default)]
 pub struct DrsRuleComplianceEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -1203,6 +1408,8 @@ d::object!(DrsRuleComplianceEvent: t::VmEvent, "DrsRuleComplianceEvent", 4, [
 impl d::IsA<t::Event> for DrsRuleComplianceEvent {}
 
 /// Event `vim.event.DrsRuleViolationEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DrsRuleViolationEvent.html)
 #[derive(Default)]
 pub struct DrsRuleViolationEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -1213,6 +1420,8 @@ d::object!(DrsRuleViolationEvent: t::VmEvent, "DrsRuleViolationEvent", 4, [
 impl d::IsA<t::Event> for DrsRuleViolationEvent {}
 
 /// Event `vim.event.DrsSoftRuleViolationEvent`, which extends [`VmEvent`](t::VmEvent). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DrsSoftRuleViolationEvent.html)
 #[derive(Default)]
 pub struct DrsSoftRuleViolationEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -1223,6 +1432,8 @@ d::object!(DrsSoftRuleViolationEvent: t::VmEvent, "DrsSoftRuleViolationEvent", 8
 impl d::IsA<t::Event> for DrsSoftRuleViolationEvent {}
 
 /// Event `vim.event.DrsVmMigratedEvent`, which extends [`VmMigratedEvent`](t::VmMigratedEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DrsVmMigratedEvent.html)
 #[derive(Default)]
 pub struct DrsVmMigratedEvent {
     /// The fields of [`VmMigratedEvent`](t::VmMigratedEvent).
@@ -1233,6 +1444,8 @@ d::object!(DrsVmMigratedEvent: t::VmMigratedEvent, "DrsVmMigratedEvent", 0, [
 impl d::IsA<t::Event> for DrsVmMigratedEvent {}
 
 /// Event `vim.event.DrsVmPoweredOnEvent`, which extends [`VmPoweredOnEvent`](t::VmPoweredOnEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DrsVmPoweredOnEvent.html)
 #[derive(Default)]
 pub struct DrsVmPoweredOnEvent {
     /// The fields of [`VmPoweredOnEvent`](t::VmPoweredOnEvent).
@@ -1243,6 +1456,8 @@ d::object!(DrsVmPoweredOnEvent: t::VmPoweredOnEvent, "DrsVmPoweredOnEvent", 0, [
 impl d::IsA<t::Event> for DrsVmPoweredOnEvent {}
 
 /// Event `vim.event.DuplicateIpDetectedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DuplicateIpDetectedEvent.html)
 #[derive(Default)]
 pub struct DuplicateIpDetectedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -1259,6 +1474,8 @@ d::object!(DuplicateIpDetectedEvent: t::HostEvent, "DuplicateIpDetectedEvent", 0
 impl d::IsA<t::Event> for DuplicateIpDetectedEvent {}
 
 /// Event `vim.event.DvpgImportEvent`, which extends [`DVPortgroupEvent`](t::DVPortgroupEvent). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvpgImportEvent.html)
 #[derive(Default)]
 pub struct DvpgImportEvent {
     /// The fields of [`DVPortgroupEvent`](t::DVPortgroupEvent).
@@ -1272,6 +1489,8 @@ d::object!(DvpgImportEvent: t::DVPortgroupEvent, "DvpgImportEvent", 6, [
 impl d::IsA<t::Event> for DvpgImportEvent {}
 
 /// Event `vim.event.DvpgRestoreEvent`, which extends [`DVPortgroupEvent`](t::DVPortgroupEvent). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvpgRestoreEvent.html)
 #[derive(Default)]
 pub struct DvpgRestoreEvent {
     /// The fields of [`DVPortgroupEvent`](t::DVPortgroupEvent).
@@ -1282,6 +1501,8 @@ d::object!(DvpgRestoreEvent: t::DVPortgroupEvent, "DvpgRestoreEvent", 6, [
 impl d::IsA<t::Event> for DvpgRestoreEvent {}
 
 /// Event `vim.event.DvsCreatedEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsCreatedEvent.html)
 #[derive(Default)]
 pub struct DvsCreatedEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -1295,6 +1516,8 @@ d::object!(DvsCreatedEvent: t::DvsEvent, "DvsCreatedEvent", 3, [
 impl d::IsA<t::Event> for DvsCreatedEvent {}
 
 /// Event `vim.event.DvsDestroyedEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsDestroyedEvent.html)
 #[derive(Default)]
 pub struct DvsDestroyedEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -1305,6 +1528,8 @@ d::object!(DvsDestroyedEvent: t::DvsEvent, "DvsDestroyedEvent", 3, [
 impl d::IsA<t::Event> for DvsDestroyedEvent {}
 
 /// Event `vim.event.DvsEvent`, which extends [`Event`](t::Event). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsEvent.html)
 #[derive(Default)]
 pub struct DvsEvent {
     /// The fields of [`Event`](t::Event).
@@ -1315,6 +1540,8 @@ d::object!(DvsEvent: t::Event, "DvsEvent", 3, [
 impl d::IsA<t::Event> for DvsEvent {}
 
 /// Data object `vim.event.DvsEventArgument`, which extends [`EntityEventArgument`](t::EntityEventArgument). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsEventArgument.html)
 #[derive(Default)]
 pub struct DvsEventArgument {
     /// The fields of [`EntityEventArgument`](t::EntityEventArgument).
@@ -1326,9 +1553,17 @@ d::object!(DvsEventArgument: t::EntityEventArgument, "DvsEventArgument", 3, [
     0 dvs "dvs" 3 false,
 ]);
 impl d::IsA<t::EntityEventArgument> for DvsEventArgument {}
+impl<M, P> p::Property<M, t::DvsEventArgument, P> {
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `dvs`.
+    pub fn dvs(&self) -> p::Property<M, MoRef<m::DistributedVirtualSwitch>, P> { self.then("dvs") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.event.DvsEvent.PortBlockState`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsEvent.PortBlockState.html)
     DvsEventPortBlockState, "DvsEventPortBlockState", [
         Unset "unset",
         Blocked "blocked",
@@ -1338,6 +1573,8 @@ d::enumeration!(
 );
 
 /// Event `vim.event.DvsHealthStatusChangeEvent`, which extends [`HostEvent`](t::HostEvent). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsHealthStatusChangeEvent.html)
 #[derive(Default)]
 pub struct DvsHealthStatusChangeEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -1354,6 +1591,8 @@ d::object!(DvsHealthStatusChangeEvent: t::HostEvent, "DvsHealthStatusChangeEvent
 impl d::IsA<t::Event> for DvsHealthStatusChangeEvent {}
 
 /// Event `vim.event.DvsHostBackInSyncEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsHostBackInSyncEvent.html)
 #[derive(Default)]
 pub struct DvsHostBackInSyncEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -1367,6 +1606,8 @@ d::object!(DvsHostBackInSyncEvent: t::DvsEvent, "DvsHostBackInSyncEvent", 3, [
 impl d::IsA<t::Event> for DvsHostBackInSyncEvent {}
 
 /// Event `vim.event.DvsHostJoinedEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsHostJoinedEvent.html)
 #[derive(Default)]
 pub struct DvsHostJoinedEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -1380,6 +1621,8 @@ d::object!(DvsHostJoinedEvent: t::DvsEvent, "DvsHostJoinedEvent", 3, [
 impl d::IsA<t::Event> for DvsHostJoinedEvent {}
 
 /// Event `vim.event.DvsHostLeftEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsHostLeftEvent.html)
 #[derive(Default)]
 pub struct DvsHostLeftEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -1393,6 +1636,8 @@ d::object!(DvsHostLeftEvent: t::DvsEvent, "DvsHostLeftEvent", 3, [
 impl d::IsA<t::Event> for DvsHostLeftEvent {}
 
 /// Event `vim.event.DvsHostStatusUpdated`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsHostStatusUpdated.html)
 #[derive(Default)]
 pub struct DvsHostStatusUpdated {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -1418,6 +1663,8 @@ d::object!(DvsHostStatusUpdated: t::DvsEvent, "DvsHostStatusUpdated", 4, [
 impl d::IsA<t::Event> for DvsHostStatusUpdated {}
 
 /// Event `vim.event.DvsHostWentOutOfSyncEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsHostWentOutOfSyncEvent.html)
 #[derive(Default)]
 pub struct DvsHostWentOutOfSyncEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -1431,6 +1678,8 @@ d::object!(DvsHostWentOutOfSyncEvent: t::DvsEvent, "DvsHostWentOutOfSyncEvent", 
 impl d::IsA<t::Event> for DvsHostWentOutOfSyncEvent {}
 
 /// Event `vim.event.DvsImportEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsImportEvent.html)
 #[derive(Default)]
 pub struct DvsImportEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -1444,6 +1693,8 @@ d::object!(DvsImportEvent: t::DvsEvent, "DvsImportEvent", 6, [
 impl d::IsA<t::Event> for DvsImportEvent {}
 
 /// Event `vim.event.DvsMergedEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsMergedEvent.html)
 #[derive(Default)]
 pub struct DvsMergedEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -1460,6 +1711,8 @@ d::object!(DvsMergedEvent: t::DvsEvent, "DvsMergedEvent", 3, [
 impl d::IsA<t::Event> for DvsMergedEvent {}
 
 /// Data object `vim.event.DvsOutOfSyncHostArgument`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsOutOfSyncHostArgument.html)
 #[derive(Default)]
 pub struct DvsOutOfSyncHostArgument {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1475,6 +1728,8 @@ d::object!(DvsOutOfSyncHostArgument: t::DynamicData, "DvsOutOfSyncHostArgument",
 ]);
 
 /// Event `vim.event.DvsPortBlockedEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsPortBlockedEvent.html)
 #[derive(Default)]
 pub struct DvsPortBlockedEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -1497,6 +1752,8 @@ d::object!(DvsPortBlockedEvent: t::DvsEvent, "DvsPortBlockedEvent", 3, [
 impl d::IsA<t::Event> for DvsPortBlockedEvent {}
 
 /// Event `vim.event.DvsPortConnectedEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsPortConnectedEvent.html)
 #[derive(Default)]
 pub struct DvsPortConnectedEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -1513,6 +1770,8 @@ d::object!(DvsPortConnectedEvent: t::DvsEvent, "DvsPortConnectedEvent", 3, [
 impl d::IsA<t::Event> for DvsPortConnectedEvent {}
 
 /// Event `vim.event.DvsPortCreatedEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsPortCreatedEvent.html)
 #[derive(Default)]
 pub struct DvsPortCreatedEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -1526,6 +1785,8 @@ d::object!(DvsPortCreatedEvent: t::DvsEvent, "DvsPortCreatedEvent", 3, [
 impl d::IsA<t::Event> for DvsPortCreatedEvent {}
 
 /// Event `vim.event.DvsPortDeletedEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsPortDeletedEvent.html)
 #[derive(Default)]
 pub struct DvsPortDeletedEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -1539,6 +1800,8 @@ d::object!(DvsPortDeletedEvent: t::DvsEvent, "DvsPortDeletedEvent", 3, [
 impl d::IsA<t::Event> for DvsPortDeletedEvent {}
 
 /// Event `vim.event.DvsPortDisconnectedEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsPortDisconnectedEvent.html)
 #[derive(Default)]
 pub struct DvsPortDisconnectedEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -1555,6 +1818,8 @@ d::object!(DvsPortDisconnectedEvent: t::DvsEvent, "DvsPortDisconnectedEvent", 3,
 impl d::IsA<t::Event> for DvsPortDisconnectedEvent {}
 
 /// Event `vim.event.DvsPortEnteredPassthruEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsPortEnteredPassthruEvent.html)
 #[derive(Default)]
 pub struct DvsPortEnteredPassthruEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -1571,6 +1836,8 @@ d::object!(DvsPortEnteredPassthruEvent: t::DvsEvent, "DvsPortEnteredPassthruEven
 impl d::IsA<t::Event> for DvsPortEnteredPassthruEvent {}
 
 /// Event `vim.event.DvsPortExitedPassthruEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsPortExitedPassthruEvent.html)
 #[derive(Default)]
 pub struct DvsPortExitedPassthruEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -1587,6 +1854,8 @@ d::object!(DvsPortExitedPassthruEvent: t::DvsEvent, "DvsPortExitedPassthruEvent"
 impl d::IsA<t::Event> for DvsPortExitedPassthruEvent {}
 
 /// Event `vim.event.DvsPortJoinPortgroupEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsPortJoinPortgroupEvent.html)
 #[derive(Default)]
 pub struct DvsPortJoinPortgroupEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -1606,6 +1875,8 @@ d::object!(DvsPortJoinPortgroupEvent: t::DvsEvent, "DvsPortJoinPortgroupEvent", 
 impl d::IsA<t::Event> for DvsPortJoinPortgroupEvent {}
 
 /// Event `vim.event.DvsPortLeavePortgroupEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsPortLeavePortgroupEvent.html)
 #[derive(Default)]
 pub struct DvsPortLeavePortgroupEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -1625,6 +1896,8 @@ d::object!(DvsPortLeavePortgroupEvent: t::DvsEvent, "DvsPortLeavePortgroupEvent"
 impl d::IsA<t::Event> for DvsPortLeavePortgroupEvent {}
 
 /// Event `vim.event.DvsPortLinkDownEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsPortLinkDownEvent.html)
 #[derive(Default)]
 pub struct DvsPortLinkDownEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -1641,6 +1914,8 @@ d::object!(DvsPortLinkDownEvent: t::DvsEvent, "DvsPortLinkDownEvent", 3, [
 impl d::IsA<t::Event> for DvsPortLinkDownEvent {}
 
 /// Event `vim.event.DvsPortLinkUpEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsPortLinkUpEvent.html)
 #[derive(Default)]
 pub struct DvsPortLinkUpEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -1657,6 +1932,8 @@ d::object!(DvsPortLinkUpEvent: t::DvsEvent, "DvsPortLinkUpEvent", 3, [
 impl d::IsA<t::Event> for DvsPortLinkUpEvent {}
 
 /// Event `vim.event.DvsPortReconfiguredEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsPortReconfiguredEvent.html)
 #[derive(Default)]
 pub struct DvsPortReconfiguredEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -1673,6 +1950,8 @@ d::object!(DvsPortReconfiguredEvent: t::DvsEvent, "DvsPortReconfiguredEvent", 3,
 impl d::IsA<t::Event> for DvsPortReconfiguredEvent {}
 
 /// Event `vim.event.DvsPortRuntimeChangeEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsPortRuntimeChangeEvent.html)
 #[derive(Default)]
 pub struct DvsPortRuntimeChangeEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -1689,6 +1968,8 @@ d::object!(DvsPortRuntimeChangeEvent: t::DvsEvent, "DvsPortRuntimeChangeEvent", 
 impl d::IsA<t::Event> for DvsPortRuntimeChangeEvent {}
 
 /// Event `vim.event.DvsPortUnblockedEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsPortUnblockedEvent.html)
 #[derive(Default)]
 pub struct DvsPortUnblockedEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -1708,6 +1989,8 @@ d::object!(DvsPortUnblockedEvent: t::DvsEvent, "DvsPortUnblockedEvent", 3, [
 impl d::IsA<t::Event> for DvsPortUnblockedEvent {}
 
 /// Event `vim.event.DvsPortVendorSpecificStateChangeEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsPortVendorSpecificStateChangeEvent.html)
 #[derive(Default)]
 pub struct DvsPortVendorSpecificStateChangeEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -1721,6 +2004,8 @@ d::object!(DvsPortVendorSpecificStateChangeEvent: t::DvsEvent, "DvsPortVendorSpe
 impl d::IsA<t::Event> for DvsPortVendorSpecificStateChangeEvent {}
 
 /// Event `vim.event.DvsReconfiguredEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsReconfiguredEvent.html)
 #[derive(Default)]
 pub struct DvsReconfiguredEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -1737,6 +2022,8 @@ d::object!(DvsReconfiguredEvent: t::DvsEvent, "DvsReconfiguredEvent", 3, [
 impl d::IsA<t::Event> for DvsReconfiguredEvent {}
 
 /// Event `vim.event.DvsRenamedEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsRenamedEvent.html)
 #[derive(Default)]
 pub struct DvsRenamedEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -1753,6 +2040,8 @@ d::object!(DvsRenamedEvent: t::DvsEvent, "DvsRenamedEvent", 3, [
 impl d::IsA<t::Event> for DvsRenamedEvent {}
 
 /// Event `vim.event.DvsRestoreEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsRestoreEvent.html)
 #[derive(Default)]
 pub struct DvsRestoreEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -1763,6 +2052,8 @@ d::object!(DvsRestoreEvent: t::DvsEvent, "DvsRestoreEvent", 6, [
 impl d::IsA<t::Event> for DvsRestoreEvent {}
 
 /// Event `vim.event.DvsUpgradeAvailableEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsUpgradeAvailableEvent.html)
 #[derive(Default)]
 pub struct DvsUpgradeAvailableEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -1776,6 +2067,8 @@ d::object!(DvsUpgradeAvailableEvent: t::DvsEvent, "DvsUpgradeAvailableEvent", 3,
 impl d::IsA<t::Event> for DvsUpgradeAvailableEvent {}
 
 /// Event `vim.event.DvsUpgradeInProgressEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsUpgradeInProgressEvent.html)
 #[derive(Default)]
 pub struct DvsUpgradeInProgressEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -1789,6 +2082,8 @@ d::object!(DvsUpgradeInProgressEvent: t::DvsEvent, "DvsUpgradeInProgressEvent", 
 impl d::IsA<t::Event> for DvsUpgradeInProgressEvent {}
 
 /// Event `vim.event.DvsUpgradeRejectedEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsUpgradeRejectedEvent.html)
 #[derive(Default)]
 pub struct DvsUpgradeRejectedEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -1802,6 +2097,8 @@ d::object!(DvsUpgradeRejectedEvent: t::DvsEvent, "DvsUpgradeRejectedEvent", 3, [
 impl d::IsA<t::Event> for DvsUpgradeRejectedEvent {}
 
 /// Event `vim.event.DvsUpgradedEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.DvsUpgradedEvent.html)
 #[derive(Default)]
 pub struct DvsUpgradedEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -1815,6 +2112,8 @@ d::object!(DvsUpgradedEvent: t::DvsEvent, "DvsUpgradedEvent", 3, [
 impl d::IsA<t::Event> for DvsUpgradedEvent {}
 
 /// Event `vim.event.EnteredMaintenanceModeEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EnteredMaintenanceModeEvent.html)
 #[derive(Default)]
 pub struct EnteredMaintenanceModeEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -1825,6 +2124,8 @@ d::object!(EnteredMaintenanceModeEvent: t::HostEvent, "EnteredMaintenanceModeEve
 impl d::IsA<t::Event> for EnteredMaintenanceModeEvent {}
 
 /// Event `vim.event.EnteredStandbyModeEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EnteredStandbyModeEvent.html)
 #[derive(Default)]
 pub struct EnteredStandbyModeEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -1835,6 +2136,8 @@ d::object!(EnteredStandbyModeEvent: t::HostEvent, "EnteredStandbyModeEvent", 0, 
 impl d::IsA<t::Event> for EnteredStandbyModeEvent {}
 
 /// Event `vim.event.EnteringMaintenanceModeEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EnteringMaintenanceModeEvent.html)
 #[derive(Default)]
 pub struct EnteringMaintenanceModeEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -1845,6 +2148,8 @@ d::object!(EnteringMaintenanceModeEvent: t::HostEvent, "EnteringMaintenanceModeE
 impl d::IsA<t::Event> for EnteringMaintenanceModeEvent {}
 
 /// Event `vim.event.EnteringStandbyModeEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EnteringStandbyModeEvent.html)
 #[derive(Default)]
 pub struct EnteringStandbyModeEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -1855,6 +2160,8 @@ d::object!(EnteringStandbyModeEvent: t::HostEvent, "EnteringStandbyModeEvent", 0
 impl d::IsA<t::Event> for EnteringStandbyModeEvent {}
 
 /// Data object `vim.event.EntityEventArgument`, which extends [`EventArgument`](t::EventArgument). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EntityEventArgument.html)
 #[derive(Default)]
 pub struct EntityEventArgument {
     /// The fields of [`EventArgument`](t::EventArgument).
@@ -1868,6 +2175,8 @@ d::object!(EntityEventArgument: t::EventArgument, "EntityEventArgument", 0, [
 impl d::IsA<t::EntityEventArgument> for EntityEventArgument {}
 
 /// Event `vim.event.ErrorUpgradeEvent`, which extends [`UpgradeEvent`](t::UpgradeEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ErrorUpgradeEvent.html)
 #[derive(Default)]
 pub struct ErrorUpgradeEvent {
     /// The fields of [`UpgradeEvent`](t::UpgradeEvent).
@@ -1878,6 +2187,8 @@ d::object!(ErrorUpgradeEvent: t::UpgradeEvent, "ErrorUpgradeEvent", 0, [
 impl d::IsA<t::Event> for ErrorUpgradeEvent {}
 
 /// Event `vim.event.Event`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.Event.html)
 #[derive(Default)]
 pub struct Event {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1931,8 +2242,46 @@ d::object!(Event: t::DynamicData, "Event", 0, [
     14 audit_id "auditId" 33 false,
 ]);
 impl d::IsA<t::Event> for Event {}
+impl<M, P> p::Property<M, d::Poly<t::Event>, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, i32, P> { self.then("key") }
+    /// On to `chainId`.
+    pub fn chain_id(&self) -> p::Property<M, i32, P> { self.then("chainId") }
+    /// On to `createdTime`.
+    pub fn created_time(&self) -> p::Property<M, d::DateTime, P> { self.then("createdTime") }
+    /// On to `userName`.
+    pub fn user_name(&self) -> p::Property<M, String, P> { self.then("userName") }
+    /// On to `datacenter`.
+    pub fn datacenter(&self) -> p::Property<M, t::DatacenterEventArgument, p::Optional> { self.then("datacenter") }
+    /// On to `computeResource`.
+    pub fn compute_resource(&self) -> p::Property<M, t::ComputeResourceEventArgument, p::Optional> { self.then("computeResource") }
+    /// On to `host`.
+    pub fn host(&self) -> p::Property<M, t::HostEventArgument, p::Optional> { self.then("host") }
+    /// On to `vm`.
+    pub fn vm(&self) -> p::Property<M, t::VmEventArgument, p::Optional> { self.then("vm") }
+    /// On to `ds`. Since API 4.0.
+    pub fn ds(&self) -> p::Property<M, t::DatastoreEventArgument, p::Optional> { self.then("ds") }
+    /// On to `net`. Since API 4.0.
+    pub fn net(&self) -> p::Property<M, t::NetworkEventArgument, p::Optional> { self.then("net") }
+    /// On to `dvs`. Since API 4.0.
+    pub fn dvs(&self) -> p::Property<M, t::DvsEventArgument, p::Optional> { self.then("dvs") }
+    /// On to `tgw`. Since API 9.1.0.0.
+    pub fn tgw(&self) -> p::Property<M, t::TgwEventArgument, p::Optional> { self.then("tgw") }
+    /// On to `fullFormattedMessage`.
+    pub fn full_formatted_message(&self) -> p::Property<M, String, p::Optional> { self.then("fullFormattedMessage") }
+    /// On to `changeTag`. Since API 4.0.
+    pub fn change_tag(&self) -> p::Property<M, String, p::Optional> { self.then("changeTag") }
+    /// On to `auditId`. Since API 9.1.0.0.
+    pub fn audit_id(&self) -> p::Property<M, String, p::Optional> { self.then("auditId") }
+}
+impl<M, P> p::Property<M, Vec<d::Poly<t::Event>>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: i32) -> p::Property<M, d::Poly<t::Event>, p::Optional> { self.numbered(key) }
+}
 
 /// Data object `vim.event.EventDescription.EventArgDesc`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EventDescription.EventArgDesc.html)
 #[derive(Default)]
 pub struct EventArgDesc {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1951,6 +2300,8 @@ d::object!(EventArgDesc: t::DynamicData, "EventArgDesc", 3, [
 ]);
 
 /// Data object `vim.event.EventArgument`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EventArgument.html)
 #[derive(Default)]
 pub struct EventArgument {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1961,6 +2312,8 @@ d::object!(EventArgument: t::DynamicData, "EventArgument", 0, [
 
 d::enumeration!(
     /// Enumeration `vim.event.EventDescription.EventCategory`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EventDescription.EventCategory.html)
     EventCategory, "EventCategory", [
         Info "info",
         Warning "warning",
@@ -1970,6 +2323,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.event.EventDescription`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EventDescription.html)
 #[derive(Default)]
 pub struct EventDescription {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1986,8 +2341,18 @@ d::object!(EventDescription: t::DynamicData, "EventDescription", 0, [
     1 event_info "eventInfo" 0 false,
     2 enumerated_types "enumeratedTypes" 3 false,
 ]);
+impl<M, P> p::Property<M, t::EventDescription, P> {
+    /// On to `category`.
+    pub fn category(&self) -> p::Property<M, Vec<d::Poly<t::ElementDescription>>, P> { self.then("category") }
+    /// On to `eventInfo`.
+    pub fn event_info(&self) -> p::Property<M, Vec<t::EventDescriptionEventDetail>, P> { self.then("eventInfo") }
+    /// On to `enumeratedTypes`. Since API 4.0.
+    pub fn enumerated_types(&self) -> p::Property<M, Vec<t::EnumDescription>, P> { self.then("enumeratedTypes") }
+}
 
 /// Data object `vim.event.EventDescription.EventDetail`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EventDescription.EventDetail.html)
 #[derive(Default)]
 pub struct EventDescriptionEventDetail {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2022,9 +2387,35 @@ d::object!(EventDescriptionEventDetail: t::DynamicData, "EventDescriptionEventDe
     7 full_format "fullFormat" 0 false,
     8 long_description "longDescription" 4 false,
 ]);
+impl<M, P> p::Property<M, t::EventDescriptionEventDetail, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `description`. Since API 4.0.
+    pub fn description(&self) -> p::Property<M, String, p::Optional> { self.then("description") }
+    /// On to `category`.
+    pub fn category(&self) -> p::Property<M, String, P> { self.then("category") }
+    /// On to `formatOnDatacenter`.
+    pub fn format_on_datacenter(&self) -> p::Property<M, String, P> { self.then("formatOnDatacenter") }
+    /// On to `formatOnComputeResource`.
+    pub fn format_on_compute_resource(&self) -> p::Property<M, String, P> { self.then("formatOnComputeResource") }
+    /// On to `formatOnHost`.
+    pub fn format_on_host(&self) -> p::Property<M, String, P> { self.then("formatOnHost") }
+    /// On to `formatOnVm`.
+    pub fn format_on_vm(&self) -> p::Property<M, String, P> { self.then("formatOnVm") }
+    /// On to `fullFormat`.
+    pub fn full_format(&self) -> p::Property<M, String, P> { self.then("fullFormat") }
+    /// On to `longDescription`. Since API 4.1.
+    pub fn long_description(&self) -> p::Property<M, String, p::Optional> { self.then("longDescription") }
+}
+impl<M, P> p::Property<M, Vec<t::EventDescriptionEventDetail>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::EventDescriptionEventDetail, p::Optional> { self.named(key) }
+}
 
 d::enumeration!(
     /// Enumeration `vim.event.Event.EventSeverity`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.Event.EventSeverity.html)
     EventEventSeverity, "EventEventSeverity", [
         Error "error",
         Warning "warning",
@@ -2034,6 +2425,8 @@ d::enumeration!(
 );
 
 /// Event `vim.event.EventEx`, which extends [`Event`](t::Event). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EventEx.html)
 #[derive(Default)]
 pub struct EventEx {
     /// The fields of [`Event`](t::Event).
@@ -2068,6 +2461,8 @@ d::object!(EventEx: t::Event, "EventEx", 3, [
 impl d::IsA<t::Event> for EventEx {}
 
 /// Data object `vim.event.EventFilterSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EventFilterSpec.html)
 #[derive(Default)]
 pub struct EventFilterSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2122,6 +2517,8 @@ d::object!(EventFilterSpec: t::DynamicData, "EventFilterSpec", 0, [
 ]);
 
 /// Data object `vim.event.EventFilterSpec.ByEntity`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EventFilterSpec.ByEntity.html)
 #[derive(Default)]
 pub struct EventFilterSpecByEntity {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2137,6 +2534,8 @@ d::object!(EventFilterSpecByEntity: t::DynamicData, "EventFilterSpecByEntity", 0
 ]);
 
 /// Data object `vim.event.EventFilterSpec.ByTime`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EventFilterSpec.ByTime.html)
 #[derive(Default)]
 pub struct EventFilterSpecByTime {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2152,6 +2551,8 @@ d::object!(EventFilterSpecByTime: t::DynamicData, "EventFilterSpecByTime", 0, [
 ]);
 
 /// Data object `vim.event.EventFilterSpec.ByUsername`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EventFilterSpec.ByUsername.html)
 #[derive(Default)]
 pub struct EventFilterSpecByUsername {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2168,6 +2569,8 @@ d::object!(EventFilterSpecByUsername: t::DynamicData, "EventFilterSpecByUsername
 
 d::enumeration!(
     /// Enumeration `vim.event.EventFilterSpec.RecursionOption`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EventFilterSpec.RecursionOption.html)
     EventFilterSpecRecursionOption, "EventFilterSpecRecursionOption", [
         Self_ "self",
         Children "children",
@@ -2176,6 +2579,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.event.EventManager.EventViewSpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EventManager.EventViewSpec.html)
 #[derive(Default)]
 pub struct EventManagerEventViewSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2186,6 +2591,8 @@ d::object!(EventManagerEventViewSpec: t::DynamicData, "EventManagerEventViewSpec
 impl d::IsA<t::EventManagerEventViewSpec> for EventManagerEventViewSpec {}
 
 /// Data object `vim.event.EventManager.ViewByStartId`, which extends [`EventManagerEventViewSpec`](t::EventManagerEventViewSpec). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EventManager.ViewByStartId.html)
 #[derive(Default)]
 pub struct EventManagerViewByStartId {
     /// The fields of [`EventManagerEventViewSpec`](t::EventManagerEventViewSpec).
@@ -2202,6 +2609,8 @@ d::object!(EventManagerViewByStartId: t::EventManagerEventViewSpec, "EventManage
 impl d::IsA<t::EventManagerEventViewSpec> for EventManagerViewByStartId {}
 
 /// Event `vim.event.ExitMaintenanceModeEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ExitMaintenanceModeEvent.html)
 #[derive(Default)]
 pub struct ExitMaintenanceModeEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -2212,6 +2621,8 @@ d::object!(ExitMaintenanceModeEvent: t::HostEvent, "ExitMaintenanceModeEvent", 0
 impl d::IsA<t::Event> for ExitMaintenanceModeEvent {}
 
 /// Event `vim.event.ExitStandbyModeFailedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ExitStandbyModeFailedEvent.html)
 #[derive(Default)]
 pub struct ExitStandbyModeFailedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -2222,6 +2633,8 @@ d::object!(ExitStandbyModeFailedEvent: t::HostEvent, "ExitStandbyModeFailedEvent
 impl d::IsA<t::Event> for ExitStandbyModeFailedEvent {}
 
 /// Event `vim.event.ExitedStandbyModeEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ExitedStandbyModeEvent.html)
 #[derive(Default)]
 pub struct ExitedStandbyModeEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -2232,6 +2645,8 @@ d::object!(ExitedStandbyModeEvent: t::HostEvent, "ExitedStandbyModeEvent", 0, [
 impl d::IsA<t::Event> for ExitedStandbyModeEvent {}
 
 /// Event `vim.event.ExitingStandbyModeEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ExitingStandbyModeEvent.html)
 #[derive(Default)]
 pub struct ExitingStandbyModeEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -2242,6 +2657,8 @@ d::object!(ExitingStandbyModeEvent: t::HostEvent, "ExitingStandbyModeEvent", 3, 
 impl d::IsA<t::Event> for ExitingStandbyModeEvent {}
 
 /// Event `vim.event.ExtendedEvent`, which extends [`GeneralEvent`](t::GeneralEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ExtendedEvent.html)
 #[derive(Default)]
 pub struct ExtendedEvent {
     /// The fields of [`GeneralEvent`](t::GeneralEvent).
@@ -2261,6 +2678,8 @@ d::object!(ExtendedEvent: t::GeneralEvent, "ExtendedEvent", 0, [
 impl d::IsA<t::Event> for ExtendedEvent {}
 
 /// Data object `vim.event.ExtendedEvent.Pair`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ExtendedEvent.Pair.html)
 #[derive(Default)]
 pub struct ExtendedEventPair {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2276,6 +2695,8 @@ d::object!(ExtendedEventPair: t::DynamicData, "ExtendedEventPair", 0, [
 ]);
 
 /// Event `vim.event.FailoverLevelRestored`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.FailoverLevelRestored.html)
 #[derive(Default)]
 pub struct FailoverLevelRestored {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
@@ -2286,6 +2707,8 @@ d::object!(FailoverLevelRestored: t::ClusterEvent, "FailoverLevelRestored", 0, [
 impl d::IsA<t::Event> for FailoverLevelRestored {}
 
 /// Data object `vim.event.FolderEventArgument`, which extends [`EntityEventArgument`](t::EntityEventArgument). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.FolderEventArgument.html)
 #[derive(Default)]
 pub struct FolderEventArgument {
     /// The fields of [`EntityEventArgument`](t::EntityEventArgument).
@@ -2299,6 +2722,8 @@ d::object!(FolderEventArgument: t::EntityEventArgument, "FolderEventArgument", 0
 impl d::IsA<t::EntityEventArgument> for FolderEventArgument {}
 
 /// Event `vim.event.GeneralEvent`, which extends [`Event`](t::Event). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.GeneralEvent.html)
 #[derive(Default)]
 pub struct GeneralEvent {
     /// The fields of [`Event`](t::Event).
@@ -2312,6 +2737,8 @@ d::object!(GeneralEvent: t::Event, "GeneralEvent", 0, [
 impl d::IsA<t::Event> for GeneralEvent {}
 
 /// Event `vim.event.GeneralHostErrorEvent`, which extends [`GeneralEvent`](t::GeneralEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.GeneralHostErrorEvent.html)
 #[derive(Default)]
 pub struct GeneralHostErrorEvent {
     /// The fields of [`GeneralEvent`](t::GeneralEvent).
@@ -2322,6 +2749,8 @@ d::object!(GeneralHostErrorEvent: t::GeneralEvent, "GeneralHostErrorEvent", 0, [
 impl d::IsA<t::Event> for GeneralHostErrorEvent {}
 
 /// Event `vim.event.GeneralHostInfoEvent`, which extends [`GeneralEvent`](t::GeneralEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.GeneralHostInfoEvent.html)
 #[derive(Default)]
 pub struct GeneralHostInfoEvent {
     /// The fields of [`GeneralEvent`](t::GeneralEvent).
@@ -2332,6 +2761,8 @@ d::object!(GeneralHostInfoEvent: t::GeneralEvent, "GeneralHostInfoEvent", 0, [
 impl d::IsA<t::Event> for GeneralHostInfoEvent {}
 
 /// Event `vim.event.GeneralHostWarningEvent`, which extends [`GeneralEvent`](t::GeneralEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.GeneralHostWarningEvent.html)
 #[derive(Default)]
 pub struct GeneralHostWarningEvent {
     /// The fields of [`GeneralEvent`](t::GeneralEvent).
@@ -2342,6 +2773,8 @@ d::object!(GeneralHostWarningEvent: t::GeneralEvent, "GeneralHostWarningEvent", 
 impl d::IsA<t::Event> for GeneralHostWarningEvent {}
 
 /// Event `vim.event.GeneralUserEvent`, which extends [`GeneralEvent`](t::GeneralEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.GeneralUserEvent.html)
 #[derive(Default)]
 pub struct GeneralUserEvent {
     /// The fields of [`GeneralEvent`](t::GeneralEvent).
@@ -2355,6 +2788,8 @@ d::object!(GeneralUserEvent: t::GeneralEvent, "GeneralUserEvent", 0, [
 impl d::IsA<t::Event> for GeneralUserEvent {}
 
 /// Event `vim.event.GeneralVmErrorEvent`, which extends [`GeneralEvent`](t::GeneralEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.GeneralVmErrorEvent.html)
 #[derive(Default)]
 pub struct GeneralVmErrorEvent {
     /// The fields of [`GeneralEvent`](t::GeneralEvent).
@@ -2365,6 +2800,8 @@ d::object!(GeneralVmErrorEvent: t::GeneralEvent, "GeneralVmErrorEvent", 0, [
 impl d::IsA<t::Event> for GeneralVmErrorEvent {}
 
 /// Event `vim.event.GeneralVmInfoEvent`, which extends [`GeneralEvent`](t::GeneralEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.GeneralVmInfoEvent.html)
 #[derive(Default)]
 pub struct GeneralVmInfoEvent {
     /// The fields of [`GeneralEvent`](t::GeneralEvent).
@@ -2375,6 +2812,8 @@ d::object!(GeneralVmInfoEvent: t::GeneralEvent, "GeneralVmInfoEvent", 0, [
 impl d::IsA<t::Event> for GeneralVmInfoEvent {}
 
 /// Event `vim.event.GeneralVmWarningEvent`, which extends [`GeneralEvent`](t::GeneralEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.GeneralVmWarningEvent.html)
 #[derive(Default)]
 pub struct GeneralVmWarningEvent {
     /// The fields of [`GeneralEvent`](t::GeneralEvent).
@@ -2385,6 +2824,8 @@ d::object!(GeneralVmWarningEvent: t::GeneralEvent, "GeneralVmWarningEvent", 0, [
 impl d::IsA<t::Event> for GeneralVmWarningEvent {}
 
 /// Event `vim.event.GhostDvsProxySwitchDetectedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.GhostDvsProxySwitchDetectedEvent.html)
 #[derive(Default)]
 pub struct GhostDvsProxySwitchDetectedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -2398,6 +2839,8 @@ d::object!(GhostDvsProxySwitchDetectedEvent: t::HostEvent, "GhostDvsProxySwitchD
 impl d::IsA<t::Event> for GhostDvsProxySwitchDetectedEvent {}
 
 /// Event `vim.event.GhostDvsProxySwitchRemovedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.GhostDvsProxySwitchRemovedEvent.html)
 #[derive(Default)]
 pub struct GhostDvsProxySwitchRemovedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -2411,6 +2854,8 @@ d::object!(GhostDvsProxySwitchRemovedEvent: t::HostEvent, "GhostDvsProxySwitchRe
 impl d::IsA<t::Event> for GhostDvsProxySwitchRemovedEvent {}
 
 /// Event `vim.event.GlobalMessageChangedEvent`, which extends [`SessionEvent`](t::SessionEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.GlobalMessageChangedEvent.html)
 #[derive(Default)]
 pub struct GlobalMessageChangedEvent {
     /// The fields of [`SessionEvent`](t::SessionEvent).
@@ -2427,6 +2872,8 @@ d::object!(GlobalMessageChangedEvent: t::SessionEvent, "GlobalMessageChangedEven
 impl d::IsA<t::Event> for GlobalMessageChangedEvent {}
 
 /// Event `vim.event.HealthStatusChangedEvent`, which extends [`Event`](t::Event). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HealthStatusChangedEvent.html)
 #[derive(Default)]
 pub struct HealthStatusChangedEvent {
     /// The fields of [`Event`](t::Event).
@@ -2452,6 +2899,8 @@ d::object!(HealthStatusChangedEvent: t::Event, "HealthStatusChangedEvent", 3, [
 impl d::IsA<t::Event> for HealthStatusChangedEvent {}
 
 /// Event `vim.event.HostAddFailedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostAddFailedEvent.html)
 #[derive(Default)]
 pub struct HostAddFailedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -2465,6 +2914,8 @@ d::object!(HostAddFailedEvent: t::HostEvent, "HostAddFailedEvent", 0, [
 impl d::IsA<t::Event> for HostAddFailedEvent {}
 
 /// Event `vim.event.HostAddedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostAddedEvent.html)
 #[derive(Default)]
 pub struct HostAddedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -2475,6 +2926,8 @@ d::object!(HostAddedEvent: t::HostEvent, "HostAddedEvent", 0, [
 impl d::IsA<t::Event> for HostAddedEvent {}
 
 /// Event `vim.event.HostAdminDisableEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostAdminDisableEvent.html)
 #[derive(Default)]
 pub struct HostAdminDisableEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -2485,6 +2938,8 @@ d::object!(HostAdminDisableEvent: t::HostEvent, "HostAdminDisableEvent", 0, [
 impl d::IsA<t::Event> for HostAdminDisableEvent {}
 
 /// Event `vim.event.HostAdminEnableEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostAdminEnableEvent.html)
 #[derive(Default)]
 pub struct HostAdminEnableEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -2495,6 +2950,8 @@ d::object!(HostAdminEnableEvent: t::HostEvent, "HostAdminEnableEvent", 0, [
 impl d::IsA<t::Event> for HostAdminEnableEvent {}
 
 /// Event `vim.event.HostCnxFailedAccountFailedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostCnxFailedAccountFailedEvent.html)
 #[derive(Default)]
 pub struct HostCnxFailedAccountFailedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -2505,6 +2962,8 @@ d::object!(HostCnxFailedAccountFailedEvent: t::HostEvent, "HostCnxFailedAccountF
 impl d::IsA<t::Event> for HostCnxFailedAccountFailedEvent {}
 
 /// Event `vim.event.HostCnxFailedAlreadyManagedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostCnxFailedAlreadyManagedEvent.html)
 #[derive(Default)]
 pub struct HostCnxFailedAlreadyManagedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -2518,6 +2977,8 @@ d::object!(HostCnxFailedAlreadyManagedEvent: t::HostEvent, "HostCnxFailedAlready
 impl d::IsA<t::Event> for HostCnxFailedAlreadyManagedEvent {}
 
 /// Event `vim.event.HostCnxFailedBadCcagentEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostCnxFailedBadCcagentEvent.html)
 #[derive(Default)]
 pub struct HostCnxFailedBadCcagentEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -2526,473 +2987,3 @@ pub struct HostCnxFailedBadCcagentEvent {
 d::object!(HostCnxFailedBadCcagentEvent: t::HostEvent, "HostCnxFailedBadCcagentEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostCnxFailedBadCcagentEvent {}
-
-/// Event `vim.event.HostCnxFailedBadUsernameEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Default)]
-pub struct HostCnxFailedBadUsernameEvent {
-    /// The fields of [`HostEvent`](t::HostEvent).
-    pub base: t::HostEvent,
-}
-d::object!(HostCnxFailedBadUsernameEvent: t::HostEvent, "HostCnxFailedBadUsernameEvent", 0, [
-]);
-impl d::IsA<t::Event> for HostCnxFailedBadUsernameEvent {}
-
-/// Event `vim.event.HostCnxFailedBadVersionEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Default)]
-pub struct HostCnxFailedBadVersionEvent {
-    /// The fields of [`HostEvent`](t::HostEvent).
-    pub base: t::HostEvent,
-}
-d::object!(HostCnxFailedBadVersionEvent: t::HostEvent, "HostCnxFailedBadVersionEvent", 0, [
-]);
-impl d::IsA<t::Event> for HostCnxFailedBadVersionEvent {}
-
-/// Event `vim.event.HostCnxFailedCcagentUpgradeEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Default)]
-pub struct HostCnxFailedCcagentUpgradeEvent {
-    /// The fields of [`HostEvent`](t::HostEvent).
-    pub base: t::HostEvent,
-}
-d::object!(HostCnxFailedCcagentUpgradeEvent: t::HostEvent, "HostCnxFailedCcagentUpgradeEvent", 0, [
-]);
-impl d::IsA<t::Event> for HostCnxFailedCcagentUpgradeEvent {}
-
-/// Event `vim.event.HostCnxFailedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Default)]
-pub struct HostCnxFailedEvent {
-    /// The fields of [`HostEvent`](t::HostEvent).
-    pub base: t::HostEvent,
-}
-d::object!(HostCnxFailedEvent: t::HostEvent, "HostCnxFailedEvent", 0, [
-]);
-impl d::IsA<t::Event> for HostCnxFailedEvent {}
-
-/// Event `vim.event.HostCnxFailedNetworkErrorEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Default)]
-pub struct HostCnxFailedNetworkErrorEvent {
-    /// The fields of [`HostEvent`](t::HostEvent).
-    pub base: t::HostEvent,
-}
-d::object!(HostCnxFailedNetworkErrorEvent: t::HostEvent, "HostCnxFailedNetworkErrorEvent", 0, [
-]);
-impl d::IsA<t::Event> for HostCnxFailedNetworkErrorEvent {}
-
-/// Event `vim.event.HostCnxFailedNoAccessEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Default)]
-pub struct HostCnxFailedNoAccessEvent {
-    /// The fields of [`HostEvent`](t::HostEvent).
-    pub base: t::HostEvent,
-}
-d::object!(HostCnxFailedNoAccessEvent: t::HostEvent, "HostCnxFailedNoAccessEvent", 0, [
-]);
-impl d::IsA<t::Event> for HostCnxFailedNoAccessEvent {}
-
-/// Event `vim.event.HostCnxFailedNoConnectionEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Default)]
-pub struct HostCnxFailedNoConnectionEvent {
-    /// The fields of [`HostEvent`](t::HostEvent).
-    pub base: t::HostEvent,
-}
-d::object!(HostCnxFailedNoConnectionEvent: t::HostEvent, "HostCnxFailedNoConnectionEvent", 0, [
-]);
-impl d::IsA<t::Event> for HostCnxFailedNoConnectionEvent {}
-
-/// Event `vim.event.HostCnxFailedNoLicenseEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Default)]
-pub struct HostCnxFailedNoLicenseEvent {
-    /// The fields of [`HostEvent`](t::HostEvent).
-    pub base: t::HostEvent,
-}
-d::object!(HostCnxFailedNoLicenseEvent: t::HostEvent, "HostCnxFailedNoLicenseEvent", 0, [
-]);
-impl d::IsA<t::Event> for HostCnxFailedNoLicenseEvent {}
-
-/// Event `vim.event.HostCnxFailedNotFoundEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Default)]
-pub struct HostCnxFailedNotFoundEvent {
-    /// The fields of [`HostEvent`](t::HostEvent).
-    pub base: t::HostEvent,
-}
-d::object!(HostCnxFailedNotFoundEvent: t::HostEvent, "HostCnxFailedNotFoundEvent", 0, [
-]);
-impl d::IsA<t::Event> for HostCnxFailedNotFoundEvent {}
-
-/// Event `vim.event.HostCnxFailedTimeoutEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Default)]
-pub struct HostCnxFailedTimeoutEvent {
-    /// The fields of [`HostEvent`](t::HostEvent).
-    pub base: t::HostEvent,
-}
-d::object!(HostCnxFailedTimeoutEvent: t::HostEvent, "HostCnxFailedTimeoutEvent", 0, [
-]);
-impl d::IsA<t::Event> for HostCnxFailedTimeoutEvent {}
-
-/// Event `vim.event.HostComplianceCheckedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
-#[derive(Default)]
-pub struct HostComplianceCheckedEvent {
-    /// The fields of [`HostEvent`](t::HostEvent).
-    pub base: t::HostEvent,
-    /// `profile`.
-    pub profile: t::ProfileEventArgument,
-}
-d::object!(HostComplianceCheckedEvent: t::HostEvent, "HostComplianceCheckedEvent", 3, [
-    0 profile "profile" 3 false,
-]);
-impl d::IsA<t::Event> for HostComplianceCheckedEvent {}
-
-/// Event `vim.event.HostCompliantEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
-#[derive(Default)]
-pub struct HostCompliantEvent {
-    /// The fields of [`HostEvent`](t::HostEvent).
-    pub base: t::HostEvent,
-}
-d::object!(HostCompliantEvent: t::HostEvent, "HostCompliantEvent", 3, [
-]);
-impl d::IsA<t::Event> for HostCompliantEvent {}
-
-/// Event `vim.event.HostConfigAppliedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
-#[derive(Default)]
-pub struct HostConfigAppliedEvent {
-    /// The fields of [`HostEvent`](t::HostEvent).
-    pub base: t::HostEvent,
-}
-d::object!(HostConfigAppliedEvent: t::HostEvent, "HostConfigAppliedEvent", 3, [
-]);
-impl d::IsA<t::Event> for HostConfigAppliedEvent {}
-
-/// Event `vim.event.HostConnectedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Default)]
-pub struct HostConnectedEvent {
-    /// The fields of [`HostEvent`](t::HostEvent).
-    pub base: t::HostEvent,
-}
-d::object!(HostConnectedEvent: t::HostEvent, "HostConnectedEvent", 0, [
-]);
-impl d::IsA<t::Event> for HostConnectedEvent {}
-
-/// Event `vim.event.HostConnectionLostEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Default)]
-pub struct HostConnectionLostEvent {
-    /// The fields of [`HostEvent`](t::HostEvent).
-    pub base: t::HostEvent,
-}
-d::object!(HostConnectionLostEvent: t::HostEvent, "HostConnectionLostEvent", 0, [
-]);
-impl d::IsA<t::Event> for HostConnectionLostEvent {}
-
-/// Event `vim.event.HostDasDisabledEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Default)]
-pub struct HostDasDisabledEvent {
-    /// The fields of [`HostEvent`](t::HostEvent).
-    pub base: t::HostEvent,
-}
-d::object!(HostDasDisabledEvent: t::HostEvent, "HostDasDisabledEvent", 0, [
-]);
-impl d::IsA<t::Event> for HostDasDisabledEvent {}
-
-/// Event `vim.event.HostDasDisablingEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Default)]
-pub struct HostDasDisablingEvent {
-    /// The fields of [`HostEvent`](t::HostEvent).
-    pub base: t::HostEvent,
-}
-d::object!(HostDasDisablingEvent: t::HostEvent, "HostDasDisablingEvent", 0, [
-]);
-impl d::IsA<t::Event> for HostDasDisablingEvent {}
-
-/// Event `vim.event.HostDasEnabledEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Default)]
-pub struct HostDasEnabledEvent {
-    /// The fields of [`HostEvent`](t::HostEvent).
-    pub base: t::HostEvent,
-}
-d::object!(HostDasEnabledEvent: t::HostEvent, "HostDasEnabledEvent", 0, [
-]);
-impl d::IsA<t::Event> for HostDasEnabledEvent {}
-
-/// Event `vim.event.HostDasEnablingEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Default)]
-pub struct HostDasEnablingEvent {
-    /// The fields of [`HostEvent`](t::HostEvent).
-    pub base: t::HostEvent,
-}
-d::object!(HostDasEnablingEvent: t::HostEvent, "HostDasEnablingEvent", 0, [
-]);
-impl d::IsA<t::Event> for HostDasEnablingEvent {}
-
-/// Event `vim.event.HostDasErrorEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Default)]
-pub struct HostDasErrorEvent {
-    /// The fields of [`HostEvent`](t::HostEvent).
-    pub base: t::HostEvent,
-    /// `message`.
-    pub message: Option<String>,
-    /// `reason`. Since API 4.0.
-    pub reason: Option<String>,
-}
-d::object!(HostDasErrorEvent: t::HostEvent, "HostDasErrorEvent", 0, [
-    0 message "message" 0 false,
-    1 reason "reason" 3 false,
-]);
-impl d::IsA<t::Event> for HostDasErrorEvent {}
-
-d::enumeration!(
-    /// Enumeration `vim.event.HostDasErrorEvent.HostDasErrorReason`. Since API 4.0.
-    HostDasErrorEventHostDasErrorReason, "HostDasErrorEventHostDasErrorReason", [
-        ConfigFailed "configFailed",
-        Timeout "timeout",
-        CommunicationInitFailed "communicationInitFailed",
-        HealthCheckScriptFailed "healthCheckScriptFailed",
-        AgentFailed "agentFailed",
-        AgentShutdown "agentShutdown",
-        IsolationAddressUnpingable "isolationAddressUnpingable",
-        Other "other",
-    ]
-);
-
-/// Event `vim.event.HostDasEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Default)]
-pub struct HostDasEvent {
-    /// The fields of [`HostEvent`](t::HostEvent).
-    pub base: t::HostEvent,
-}
-d::object!(HostDasEvent: t::HostEvent, "HostDasEvent", 0, [
-]);
-impl d::IsA<t::Event> for HostDasEvent {}
-
-/// Event `vim.event.HostDasOkEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Default)]
-pub struct HostDasOkEvent {
-    /// The fields of [`HostEvent`](t::HostEvent).
-    pub base: t::HostEvent,
-}
-d::object!(HostDasOkEvent: t::HostEvent, "HostDasOkEvent", 0, [
-]);
-impl d::IsA<t::Event> for HostDasOkEvent {}
-
-/// Event `vim.event.HostDisconnectedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Default)]
-pub struct HostDisconnectedEvent {
-    /// The fields of [`HostEvent`](t::HostEvent).
-    pub base: t::HostEvent,
-    /// `reason`. Since API 4.0.
-    pub reason: Option<String>,
-}
-d::object!(HostDisconnectedEvent: t::HostEvent, "HostDisconnectedEvent", 0, [
-    0 reason "reason" 3 false,
-]);
-impl d::IsA<t::Event> for HostDisconnectedEvent {}
-
-d::enumeration!(
-    /// Enumeration `vim.event.HostDisconnectedEvent.ReasonCode`. Since API 4.0.
-    HostDisconnectedEventReasonCode, "HostDisconnectedEventReasonCode", [
-        SslThumbprintVerifyFailed "sslThumbprintVerifyFailed",
-        LicenseExpired "licenseExpired",
-        AgentUpgrade "agentUpgrade",
-        UserRequest "userRequest",
-        InsufficientLicenses "insufficientLicenses",
-        AgentOutOfDate "agentOutOfDate",
-        PasswordDecryptFailure "passwordDecryptFailure",
-        Unknown "unknown",
-        VcVRAMCapacityExceeded "vcVRAMCapacityExceeded",
-    ]
-);
-
-/// Event `vim.event.HostEnableAdminFailedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Default)]
-pub struct HostEnableAdminFailedEvent {
-    /// The fields of [`HostEvent`](t::HostEvent).
-    pub base: t::HostEvent,
-    /// `permissions`.
-    pub permissions: Vec<t::Permission>,
-}
-d::object!(HostEnableAdminFailedEvent: t::HostEvent, "HostEnableAdminFailedEvent", 0, [
-    0 permissions "permissions" 0 false,
-]);
-impl d::IsA<t::Event> for HostEnableAdminFailedEvent {}
-
-/// Event `vim.event.HostEvent`, which extends [`Event`](t::Event). Since API 2.5.
-#[derive(Default)]
-pub struct HostEvent {
-    /// The fields of [`Event`](t::Event).
-    pub base: t::Event,
-}
-d::object!(HostEvent: t::Event, "HostEvent", 0, [
-]);
-impl d::IsA<t::Event> for HostEvent {}
-
-/// Data object `vim.event.HostEventArgument`, which extends [`EntityEventArgument`](t::EntityEventArgument). Since API 2.5.
-#[derive(Default)]
-pub struct HostEventArgument {
-    /// The fields of [`EntityEventArgument`](t::EntityEventArgument).
-    pub base: t::EntityEventArgument,
-    /// `host`.
-    pub host: MoRef<m::HostSystem>,
-}
-d::object!(HostEventArgument: t::EntityEventArgument, "HostEventArgument", 0, [
-    0 host "host" 0 false,
-]);
-impl d::IsA<t::EntityEventArgument> for HostEventArgument {}
-
-/// Event `vim.event.HostExtraNetworksEvent`, which extends [`HostDasEvent`](t::HostDasEvent). Since API 4.0.
-#[derive(Default)]
-pub struct HostExtraNetworksEvent {
-    /// The fields of [`HostDasEvent`](t::HostDasEvent).
-    pub base: t::HostDasEvent,
-    /// `ips`.
-    pub ips: Option<String>,
-}
-d::object!(HostExtraNetworksEvent: t::HostDasEvent, "HostExtraNetworksEvent", 3, [
-    0 ips "ips" 3 false,
-]);
-impl d::IsA<t::Event> for HostExtraNetworksEvent {}
-
-/// Event `vim.event.HostGetShortNameFailedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Default)]
-pub struct HostGetShortNameFailedEvent {
-    /// The fields of [`HostEvent`](t::HostEvent).
-    pub base: t::HostEvent,
-}
-d::object!(HostGetShortNameFailedEvent: t::HostEvent, "HostGetShortNameFailedEvent", 0, [
-]);
-impl d::IsA<t::Event> for HostGetShortNameFailedEvent {}
-
-/// Event `vim.event.HostInAuditModeEvent`, which extends [`HostEvent`](t::HostEvent). Since API 5.0.
-#[derive(Default)]
-pub struct HostInAuditModeEvent {
-    /// The fields of [`HostEvent`](t::HostEvent).
-    pub base: t::HostEvent,
-}
-d::object!(HostInAuditModeEvent: t::HostEvent, "HostInAuditModeEvent", 5, [
-]);
-impl d::IsA<t::Event> for HostInAuditModeEvent {}
-
-/// Event `vim.event.HostInventoryFullEvent`, which extends [`LicenseEvent`](t::LicenseEvent). Since API 2.5.
-#[derive(Default)]
-pub struct HostInventoryFullEvent {
-    /// The fields of [`LicenseEvent`](t::LicenseEvent).
-    pub base: t::LicenseEvent,
-    /// `capacity`.
-    pub capacity: i32,
-}
-d::object!(HostInventoryFullEvent: t::LicenseEvent, "HostInventoryFullEvent", 0, [
-    0 capacity "capacity" 0 false,
-]);
-impl d::IsA<t::Event> for HostInventoryFullEvent {}
-
-/// Event `vim.event.HostInventoryUnreadableEvent`, which extends [`Event`](t::Event). Since API 4.0.
-#[derive(Default)]
-pub struct HostInventoryUnreadableEvent {
-    /// The fields of [`Event`](t::Event).
-    pub base: t::Event,
-}
-d::object!(HostInventoryUnreadableEvent: t::Event, "HostInventoryUnreadableEvent", 3, [
-]);
-impl d::IsA<t::Event> for HostInventoryUnreadableEvent {}
-
-/// Event `vim.event.HostIpChangedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Default)]
-pub struct HostIpChangedEvent {
-    /// The fields of [`HostEvent`](t::HostEvent).
-    pub base: t::HostEvent,
-    /// `oldIP`.
-    pub old_ip: String,
-    /// `newIP`.
-    pub new_ip: String,
-}
-d::object!(HostIpChangedEvent: t::HostEvent, "HostIpChangedEvent", 0, [
-    0 old_ip "oldIP" 0 false,
-    1 new_ip "newIP" 0 false,
-]);
-impl d::IsA<t::Event> for HostIpChangedEvent {}
-
-/// Event `vim.event.HostIpInconsistentEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Default)]
-pub struct HostIpInconsistentEvent {
-    /// The fields of [`HostEvent`](t::HostEvent).
-    pub base: t::HostEvent,
-    /// `ipAddress`.
-    pub ip_address: String,
-    /// `ipAddress2`.
-    pub ip_address2: String,
-}
-d::object!(HostIpInconsistentEvent: t::HostEvent, "HostIpInconsistentEvent", 0, [
-    0 ip_address "ipAddress" 0 false,
-    1 ip_address2 "ipAddress2" 0 false,
-]);
-impl d::IsA<t::Event> for HostIpInconsistentEvent {}
-
-/// Event `vim.event.HostIpToShortNameFailedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
-#[derive(Default)]
-pub struct HostIpToShortNameFailedEvent {
-    /// The fields of [`HostEvent`](t::HostEvent).
-    pub base: t::HostEvent,
-}
-d::object!(HostIpToShortNameFailedEvent: t::HostEvent, "HostIpToShortNameFailedEvent", 0, [
-]);
-impl d::IsA<t::Event> for HostIpToShortNameFailedEvent {}
-
-/// Event `vim.event.HostIsolationIpPingFailedEvent`, which extends [`HostDasEvent`](t::HostDasEvent). Since API 2.5.
-#[derive(Default)]
-pub struct HostIsolationIpPingFailedEvent {
-    /// The fields of [`HostDasEvent`](t::HostDasEvent).
-    pub base: t::HostDasEvent,
-    /// `isolationIp`.
-    pub isolation_ip: String,
-}
-d::object!(HostIsolationIpPingFailedEvent: t::HostDasEvent, "HostIsolationIpPingFailedEvent", 0, [
-    0 isolation_ip "isolationIp" 0 false,
-]);
-impl d::IsA<t::Event> for HostIsolationIpPingFailedEvent {}
-
-/// Event `vim.event.HostLicenseExpiredEvent`, which extends [`LicenseEvent`](t::LicenseEvent). Since API 2.5.
-#[derive(Default)]
-pub struct HostLicenseExpiredEvent {
-    /// The fields of [`LicenseEvent`](t::LicenseEvent).
-    pub base: t::LicenseEvent,
-}
-d::object!(HostLicenseExpiredEvent: t::LicenseEvent, "HostLicenseExpiredEvent", 0, [
-]);
-impl d::IsA<t::Event> for HostLicenseExpiredEvent {}
-
-/// Event `vim.event.HostLocalPortCreatedEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 5.1.
-#[derive(Default)]
-pub struct HostLocalPortCreatedEvent {
-    /// The fields of [`DvsEvent`](t::DvsEvent).
-    pub base: t::DvsEvent,
-    /// `hostLocalPort`.
-    pub host_local_port: t::DVSHostLocalPortInfo,
-}
-d::object!(HostLocalPortCreatedEvent: t::DvsEvent, "HostLocalPortCreatedEvent", 6, [
-    0 host_local_port "hostLocalPort" 6 false,
-]);
-impl d::IsA<t::Event> for HostLocalPortCreatedEvent {}
-
-/// Event `vim.event.HostMissingNetworksEvent`, which extends [`HostDasEvent`](t::HostDasEvent). Since API 4.0.
-#[derive(Default)]
-pub struct HostMissingNetworksEvent {
-    /// The fields of [`HostDasEvent`](t::HostDasEvent).
-    pub base: t::HostDasEvent,
-    /// `ips`.
-    pub ips: Option<String>,
-}
-d::object!(HostMissingNetworksEvent: t::HostDasEvent, "HostMissingNetworksEvent", 3, [
-    0 ips "ips" 3 false,
-]);
-impl d::IsA<t::Event> for HostMissingNetworksEvent {}
-
-/// Event `vim.event.HostMonitoringStateChangedEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 4.0.
-#[derive(Default)]
-pub struct HostMonitoringStateChangedEvent {
-    /// The fields of [`ClusterEvent`](t::ClusterEvent).
-    pub base: t::ClusterEvent,
-    /// `state`.
-    pub state: String,
-    /// `prevState`. Since API 6.5.
-    pub prev_state: Option<String>,
-}
-d::object!(HostMonitoringStateChangedEvent: t::ClusterEvent, "HostMonitoringStateChangedEvent", 3, [
-    0 state "state" 3 false,
-    1 prev_state "prevState" 9 false,
-]);
-impl d::IsA<t::Event> for HostMonitoringStateChangedEvent {}

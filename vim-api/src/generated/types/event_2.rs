@@ -5,8 +5,569 @@ use crate::dynamic as d;
 use crate::generated::managed as m;
 use crate::generated::types as t;
 use crate::moref::MoRef;
+use crate::property as p;
+
+/// Event `vim.event.HostCnxFailedBadUsernameEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostCnxFailedBadUsernameEvent.html)
+#[derive(Default)]
+pub struct HostCnxFailedBadUsernameEvent {
+    /// The fields of [`HostEvent`](t::HostEvent).
+    pub base: t::HostEvent,
+}
+d::object!(HostCnxFailedBadUsernameEvent: t::HostEvent, "HostCnxFailedBadUsernameEvent", 0, [
+]);
+impl d::IsA<t::Event> for HostCnxFailedBadUsernameEvent {}
+
+/// Event `vim.event.HostCnxFailedBadVersionEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostCnxFailedBadVersionEvent.html)
+#[derive(Default)]
+pub struct HostCnxFailedBadVersionEvent {
+    /// The fields of [`HostEvent`](t::HostEvent).
+    pub base: t::HostEvent,
+}
+d::object!(HostCnxFailedBadVersionEvent: t::HostEvent, "HostCnxFailedBadVersionEvent", 0, [
+]);
+impl d::IsA<t::Event> for HostCnxFailedBadVersionEvent {}
+
+/// Event `vim.event.HostCnxFailedCcagentUpgradeEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostCnxFailedCcagentUpgradeEvent.html)
+#[derive(Default)]
+pub struct HostCnxFailedCcagentUpgradeEvent {
+    /// The fields of [`HostEvent`](t::HostEvent).
+    pub base: t::HostEvent,
+}
+d::object!(HostCnxFailedCcagentUpgradeEvent: t::HostEvent, "HostCnxFailedCcagentUpgradeEvent", 0, [
+]);
+impl d::IsA<t::Event> for HostCnxFailedCcagentUpgradeEvent {}
+
+/// Event `vim.event.HostCnxFailedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostCnxFailedEvent.html)
+#[derive(Default)]
+pub struct HostCnxFailedEvent {
+    /// The fields of [`HostEvent`](t::HostEvent).
+    pub base: t::HostEvent,
+}
+d::object!(HostCnxFailedEvent: t::HostEvent, "HostCnxFailedEvent", 0, [
+]);
+impl d::IsA<t::Event> for HostCnxFailedEvent {}
+
+/// Event `vim.event.HostCnxFailedNetworkErrorEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostCnxFailedNetworkErrorEvent.html)
+#[derive(Default)]
+pub struct HostCnxFailedNetworkErrorEvent {
+    /// The fields of [`HostEvent`](t::HostEvent).
+    pub base: t::HostEvent,
+}
+d::object!(HostCnxFailedNetworkErrorEvent: t::HostEvent, "HostCnxFailedNetworkErrorEvent", 0, [
+]);
+impl d::IsA<t::Event> for HostCnxFailedNetworkErrorEvent {}
+
+/// Event `vim.event.HostCnxFailedNoAccessEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostCnxFailedNoAccessEvent.html)
+#[derive(Default)]
+pub struct HostCnxFailedNoAccessEvent {
+    /// The fields of [`HostEvent`](t::HostEvent).
+    pub base: t::HostEvent,
+}
+d::object!(HostCnxFailedNoAccessEvent: t::HostEvent, "HostCnxFailedNoAccessEvent", 0, [
+]);
+impl d::IsA<t::Event> for HostCnxFailedNoAccessEvent {}
+
+/// Event `vim.event.HostCnxFailedNoConnectionEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostCnxFailedNoConnectionEvent.html)
+#[derive(Default)]
+pub struct HostCnxFailedNoConnectionEvent {
+    /// The fields of [`HostEvent`](t::HostEvent).
+    pub base: t::HostEvent,
+}
+d::object!(HostCnxFailedNoConnectionEvent: t::HostEvent, "HostCnxFailedNoConnectionEvent", 0, [
+]);
+impl d::IsA<t::Event> for HostCnxFailedNoConnectionEvent {}
+
+/// Event `vim.event.HostCnxFailedNoLicenseEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostCnxFailedNoLicenseEvent.html)
+#[derive(Default)]
+pub struct HostCnxFailedNoLicenseEvent {
+    /// The fields of [`HostEvent`](t::HostEvent).
+    pub base: t::HostEvent,
+}
+d::object!(HostCnxFailedNoLicenseEvent: t::HostEvent, "HostCnxFailedNoLicenseEvent", 0, [
+]);
+impl d::IsA<t::Event> for HostCnxFailedNoLicenseEvent {}
+
+/// Event `vim.event.HostCnxFailedNotFoundEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostCnxFailedNotFoundEvent.html)
+#[derive(Default)]
+pub struct HostCnxFailedNotFoundEvent {
+    /// The fields of [`HostEvent`](t::HostEvent).
+    pub base: t::HostEvent,
+}
+d::object!(HostCnxFailedNotFoundEvent: t::HostEvent, "HostCnxFailedNotFoundEvent", 0, [
+]);
+impl d::IsA<t::Event> for HostCnxFailedNotFoundEvent {}
+
+/// Event `vim.event.HostCnxFailedTimeoutEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostCnxFailedTimeoutEvent.html)
+#[derive(Default)]
+pub struct HostCnxFailedTimeoutEvent {
+    /// The fields of [`HostEvent`](t::HostEvent).
+    pub base: t::HostEvent,
+}
+d::object!(HostCnxFailedTimeoutEvent: t::HostEvent, "HostCnxFailedTimeoutEvent", 0, [
+]);
+impl d::IsA<t::Event> for HostCnxFailedTimeoutEvent {}
+
+/// Event `vim.event.HostComplianceCheckedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostComplianceCheckedEvent.html)
+#[derive(Default)]
+pub struct HostComplianceCheckedEvent {
+    /// The fields of [`HostEvent`](t::HostEvent).
+    pub base: t::HostEvent,
+    /// `profile`.
+    pub profile: t::ProfileEventArgument,
+}
+d::object!(HostComplianceCheckedEvent: t::HostEvent, "HostComplianceCheckedEvent", 3, [
+    0 profile "profile" 3 false,
+]);
+impl d::IsA<t::Event> for HostComplianceCheckedEvent {}
+
+/// Event `vim.event.HostCompliantEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostCompliantEvent.html)
+#[derive(Default)]
+pub struct HostCompliantEvent {
+    /// The fields of [`HostEvent`](t::HostEvent).
+    pub base: t::HostEvent,
+}
+d::object!(HostCompliantEvent: t::HostEvent, "HostCompliantEvent", 3, [
+]);
+impl d::IsA<t::Event> for HostCompliantEvent {}
+
+/// Event `vim.event.HostConfigAppliedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostConfigAppliedEvent.html)
+#[derive(Default)]
+pub struct HostConfigAppliedEvent {
+    /// The fields of [`HostEvent`](t::HostEvent).
+    pub base: t::HostEvent,
+}
+d::object!(HostConfigAppliedEvent: t::HostEvent, "HostConfigAppliedEvent", 3, [
+]);
+impl d::IsA<t::Event> for HostConfigAppliedEvent {}
+
+/// Event `vim.event.HostConnectedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostConnectedEvent.html)
+#[derive(Default)]
+pub struct HostConnectedEvent {
+    /// The fields of [`HostEvent`](t::HostEvent).
+    pub base: t::HostEvent,
+}
+d::object!(HostConnectedEvent: t::HostEvent, "HostConnectedEvent", 0, [
+]);
+impl d::IsA<t::Event> for HostConnectedEvent {}
+
+/// Event `vim.event.HostConnectionLostEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostConnectionLostEvent.html)
+#[derive(Default)]
+pub struct HostConnectionLostEvent {
+    /// The fields of [`HostEvent`](t::HostEvent).
+    pub base: t::HostEvent,
+}
+d::object!(HostConnectionLostEvent: t::HostEvent, "HostConnectionLostEvent", 0, [
+]);
+impl d::IsA<t::Event> for HostConnectionLostEvent {}
+
+/// Event `vim.event.HostDasDisabledEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostDasDisabledEvent.html)
+#[derive(Default)]
+pub struct HostDasDisabledEvent {
+    /// The fields of [`HostEvent`](t::HostEvent).
+    pub base: t::HostEvent,
+}
+d::object!(HostDasDisabledEvent: t::HostEvent, "HostDasDisabledEvent", 0, [
+]);
+impl d::IsA<t::Event> for HostDasDisabledEvent {}
+
+/// Event `vim.event.HostDasDisablingEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostDasDisablingEvent.html)
+#[derive(Default)]
+pub struct HostDasDisablingEvent {
+    /// The fields of [`HostEvent`](t::HostEvent).
+    pub base: t::HostEvent,
+}
+d::object!(HostDasDisablingEvent: t::HostEvent, "HostDasDisablingEvent", 0, [
+]);
+impl d::IsA<t::Event> for HostDasDisablingEvent {}
+
+/// Event `vim.event.HostDasEnabledEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostDasEnabledEvent.html)
+#[derive(Default)]
+pub struct HostDasEnabledEvent {
+    /// The fields of [`HostEvent`](t::HostEvent).
+    pub base: t::HostEvent,
+}
+d::object!(HostDasEnabledEvent: t::HostEvent, "HostDasEnabledEvent", 0, [
+]);
+impl d::IsA<t::Event> for HostDasEnabledEvent {}
+
+/// Event `vim.event.HostDasEnablingEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostDasEnablingEvent.html)
+#[derive(Default)]
+pub struct HostDasEnablingEvent {
+    /// The fields of [`HostEvent`](t::HostEvent).
+    pub base: t::HostEvent,
+}
+d::object!(HostDasEnablingEvent: t::HostEvent, "HostDasEnablingEvent", 0, [
+]);
+impl d::IsA<t::Event> for HostDasEnablingEvent {}
+
+/// Event `vim.event.HostDasErrorEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostDasErrorEvent.html)
+#[derive(Default)]
+pub struct HostDasErrorEvent {
+    /// The fields of [`HostEvent`](t::HostEvent).
+    pub base: t::HostEvent,
+    /// `message`.
+    pub message: Option<String>,
+    /// `reason`. Since API 4.0.
+    pub reason: Option<String>,
+}
+d::object!(HostDasErrorEvent: t::HostEvent, "HostDasErrorEvent", 0, [
+    0 message "message" 0 false,
+    1 reason "reason" 3 false,
+]);
+impl d::IsA<t::Event> for HostDasErrorEvent {}
+
+d::enumeration!(
+    /// Enumeration `vim.event.HostDasErrorEvent.HostDasErrorReason`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostDasErrorEvent.HostDasErrorReason.html)
+    HostDasErrorEventHostDasErrorReason, "HostDasErrorEventHostDasErrorReason", [
+        ConfigFailed "configFailed",
+        Timeout "timeout",
+        CommunicationInitFailed "communicationInitFailed",
+        HealthCheckScriptFailed "healthCheckScriptFailed",
+        AgentFailed "agentFailed",
+        AgentShutdown "agentShutdown",
+        IsolationAddressUnpingable "isolationAddressUnpingable",
+        Other "other",
+    ]
+);
+
+/// Event `vim.event.HostDasEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostDasEvent.html)
+#[derive(Default)]
+pub struct HostDasEvent {
+    /// The fields of [`HostEvent`](t::HostEvent).
+    pub base: t::HostEvent,
+}
+d::object!(HostDasEvent: t::HostEvent, "HostDasEvent", 0, [
+]);
+impl d::IsA<t::Event> for HostDasEvent {}
+
+/// Event `vim.event.HostDasOkEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostDasOkEvent.html)
+#[derive(Default)]
+pub struct HostDasOkEvent {
+    /// The fields of [`HostEvent`](t::HostEvent).
+    pub base: t::HostEvent,
+}
+d::object!(HostDasOkEvent: t::HostEvent, "HostDasOkEvent", 0, [
+]);
+impl d::IsA<t::Event> for HostDasOkEvent {}
+
+/// Event `vim.event.HostDisconnectedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostDisconnectedEvent.html)
+#[derive(Default)]
+pub struct HostDisconnectedEvent {
+    /// The fields of [`HostEvent`](t::HostEvent).
+    pub base: t::HostEvent,
+    /// `reason`. Since API 4.0.
+    pub reason: Option<String>,
+}
+d::object!(HostDisconnectedEvent: t::HostEvent, "HostDisconnectedEvent", 0, [
+    0 reason "reason" 3 false,
+]);
+impl d::IsA<t::Event> for HostDisconnectedEvent {}
+
+d::enumeration!(
+    /// Enumeration `vim.event.HostDisconnectedEvent.ReasonCode`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostDisconnectedEvent.ReasonCode.html)
+    HostDisconnectedEventReasonCode, "HostDisconnectedEventReasonCode", [
+        SslThumbprintVerifyFailed "sslThumbprintVerifyFailed",
+        LicenseExpired "licenseExpired",
+        AgentUpgrade "agentUpgrade",
+        UserRequest "userRequest",
+        InsufficientLicenses "insufficientLicenses",
+        AgentOutOfDate "agentOutOfDate",
+        PasswordDecryptFailure "passwordDecryptFailure",
+        Unknown "unknown",
+        VcVRAMCapacityExceeded "vcVRAMCapacityExceeded",
+    ]
+);
+
+/// Event `vim.event.HostEnableAdminFailedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostEnableAdminFailedEvent.html)
+#[derive(Default)]
+pub struct HostEnableAdminFailedEvent {
+    /// The fields of [`HostEvent`](t::HostEvent).
+    pub base: t::HostEvent,
+    /// `permissions`.
+    pub permissions: Vec<t::Permission>,
+}
+d::object!(HostEnableAdminFailedEvent: t::HostEvent, "HostEnableAdminFailedEvent", 0, [
+    0 permissions "permissions" 0 false,
+]);
+impl d::IsA<t::Event> for HostEnableAdminFailedEvent {}
+
+/// Event `vim.event.HostEvent`, which extends [`Event`](t::Event). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostEvent.html)
+#[derive(Default)]
+pub struct HostEvent {
+    /// The fields of [`Event`](t::Event).
+    pub base: t::Event,
+}
+d::object!(HostEvent: t::Event, "HostEvent", 0, [
+]);
+impl d::IsA<t::Event> for HostEvent {}
+
+/// Data object `vim.event.HostEventArgument`, which extends [`EntityEventArgument`](t::EntityEventArgument). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostEventArgument.html)
+#[derive(Default)]
+pub struct HostEventArgument {
+    /// The fields of [`EntityEventArgument`](t::EntityEventArgument).
+    pub base: t::EntityEventArgument,
+    /// `host`.
+    pub host: MoRef<m::HostSystem>,
+}
+d::object!(HostEventArgument: t::EntityEventArgument, "HostEventArgument", 0, [
+    0 host "host" 0 false,
+]);
+impl d::IsA<t::EntityEventArgument> for HostEventArgument {}
+impl<M, P> p::Property<M, t::HostEventArgument, P> {
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `host`.
+    pub fn host(&self) -> p::Property<M, MoRef<m::HostSystem>, P> { self.then("host") }
+}
+
+/// Event `vim.event.HostExtraNetworksEvent`, which extends [`HostDasEvent`](t::HostDasEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostExtraNetworksEvent.html)
+#[derive(Default)]
+pub struct HostExtraNetworksEvent {
+    /// The fields of [`HostDasEvent`](t::HostDasEvent).
+    pub base: t::HostDasEvent,
+    /// `ips`.
+    pub ips: Option<String>,
+}
+d::object!(HostExtraNetworksEvent: t::HostDasEvent, "HostExtraNetworksEvent", 3, [
+    0 ips "ips" 3 false,
+]);
+impl d::IsA<t::Event> for HostExtraNetworksEvent {}
+
+/// Event `vim.event.HostGetShortNameFailedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostGetShortNameFailedEvent.html)
+#[derive(Default)]
+pub struct HostGetShortNameFailedEvent {
+    /// The fields of [`HostEvent`](t::HostEvent).
+    pub base: t::HostEvent,
+}
+d::object!(HostGetShortNameFailedEvent: t::HostEvent, "HostGetShortNameFailedEvent", 0, [
+]);
+impl d::IsA<t::Event> for HostGetShortNameFailedEvent {}
+
+/// Event `vim.event.HostInAuditModeEvent`, which extends [`HostEvent`](t::HostEvent). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostInAuditModeEvent.html)
+#[derive(Default)]
+pub struct HostInAuditModeEvent {
+    /// The fields of [`HostEvent`](t::HostEvent).
+    pub base: t::HostEvent,
+}
+d::object!(HostInAuditModeEvent: t::HostEvent, "HostInAuditModeEvent", 5, [
+]);
+impl d::IsA<t::Event> for HostInAuditModeEvent {}
+
+/// Event `vim.event.HostInventoryFullEvent`, which extends [`LicenseEvent`](t::LicenseEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostInventoryFullEvent.html)
+#[derive(Default)]
+pub struct HostInventoryFullEvent {
+    /// The fields of [`LicenseEvent`](t::LicenseEvent).
+    pub base: t::LicenseEvent,
+    /// `capacity`.
+    pub capacity: i32,
+}
+d::object!(HostInventoryFullEvent: t::LicenseEvent, "HostInventoryFullEvent", 0, [
+    0 capacity "capacity" 0 false,
+]);
+impl d::IsA<t::Event> for HostInventoryFullEvent {}
+
+/// Event `vim.event.HostInventoryUnreadableEvent`, which extends [`Event`](t::Event). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostInventoryUnreadableEvent.html)
+#[derive(Default)]
+pub struct HostInventoryUnreadableEvent {
+    /// The fields of [`Event`](t::Event).
+    pub base: t::Event,
+}
+d::object!(HostInventoryUnreadableEvent: t::Event, "HostInventoryUnreadableEvent", 3, [
+]);
+impl d::IsA<t::Event> for HostInventoryUnreadableEvent {}
+
+/// Event `vim.event.HostIpChangedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostIpChangedEvent.html)
+#[derive(Default)]
+pub struct HostIpChangedEvent {
+    /// The fields of [`HostEvent`](t::HostEvent).
+    pub base: t::HostEvent,
+    /// `oldIP`.
+    pub old_ip: String,
+    /// `newIP`.
+    pub new_ip: String,
+}
+d::object!(HostIpChangedEvent: t::HostEvent, "HostIpChangedEvent", 0, [
+    0 old_ip "oldIP" 0 false,
+    1 new_ip "newIP" 0 false,
+]);
+impl d::IsA<t::Event> for HostIpChangedEvent {}
+
+/// Event `vim.event.HostIpInconsistentEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostIpInconsistentEvent.html)
+#[derive(Default)]
+pub struct HostIpInconsistentEvent {
+    /// The fields of [`HostEvent`](t::HostEvent).
+    pub base: t::HostEvent,
+    /// `ipAddress`.
+    pub ip_address: String,
+    /// `ipAddress2`.
+    pub ip_address2: String,
+}
+d::object!(HostIpInconsistentEvent: t::HostEvent, "HostIpInconsistentEvent", 0, [
+    0 ip_address "ipAddress" 0 false,
+    1 ip_address2 "ipAddress2" 0 false,
+]);
+impl d::IsA<t::Event> for HostIpInconsistentEvent {}
+
+/// Event `vim.event.HostIpToShortNameFailedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostIpToShortNameFailedEvent.html)
+#[derive(Default)]
+pub struct HostIpToShortNameFailedEvent {
+    /// The fields of [`HostEvent`](t::HostEvent).
+    pub base: t::HostEvent,
+}
+d::object!(HostIpToShortNameFailedEvent: t::HostEvent, "HostIpToShortNameFailedEvent", 0, [
+]);
+impl d::IsA<t::Event> for HostIpToShortNameFailedEvent {}
+
+/// Event `vim.event.HostIsolationIpPingFailedEvent`, which extends [`HostDasEvent`](t::HostDasEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostIsolationIpPingFailedEvent.html)
+#[derive(Default)]
+pub struct HostIsolationIpPingFailedEvent {
+    /// The fields of [`HostDasEvent`](t::HostDasEvent).
+    pub base: t::HostDasEvent,
+    /// `isolationIp`.
+    pub isolation_ip: String,
+}
+d::object!(HostIsolationIpPingFailedEvent: t::HostDasEvent, "HostIsolationIpPingFailedEvent", 0, [
+    0 isolation_ip "isolationIp" 0 false,
+]);
+impl d::IsA<t::Event> for HostIsolationIpPingFailedEvent {}
+
+/// Event `vim.event.HostLicenseExpiredEvent`, which extends [`LicenseEvent`](t::LicenseEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostLicenseExpiredEvent.html)
+#[derive(Default)]
+pub struct HostLicenseExpiredEvent {
+    /// The fields of [`LicenseEvent`](t::LicenseEvent).
+    pub base: t::LicenseEvent,
+}
+d::object!(HostLicenseExpiredEvent: t::LicenseEvent, "HostLicenseExpiredEvent", 0, [
+]);
+impl d::IsA<t::Event> for HostLicenseExpiredEvent {}
+
+/// Event `vim.event.HostLocalPortCreatedEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostLocalPortCreatedEvent.html)
+#[derive(Default)]
+pub struct HostLocalPortCreatedEvent {
+    /// The fields of [`DvsEvent`](t::DvsEvent).
+    pub base: t::DvsEvent,
+    /// `hostLocalPort`.
+    pub host_local_port: t::DVSHostLocalPortInfo,
+}
+d::object!(HostLocalPortCreatedEvent: t::DvsEvent, "HostLocalPortCreatedEvent", 6, [
+    0 host_local_port "hostLocalPort" 6 false,
+]);
+impl d::IsA<t::Event> for HostLocalPortCreatedEvent {}
+
+/// Event `vim.event.HostMissingNetworksEvent`, which extends [`HostDasEvent`](t::HostDasEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostMissingNetworksEvent.html)
+#[derive(Default)]
+pub struct HostMissingNetworksEvent {
+    /// The fields of [`HostDasEvent`](t::HostDasEvent).
+    pub base: t::HostDasEvent,
+    /// `ips`.
+    pub ips: Option<String>,
+}
+d::object!(HostMissingNetworksEvent: t::HostDasEvent, "HostMissingNetworksEvent", 3, [
+    0 ips "ips" 3 false,
+]);
+impl d::IsA<t::Event> for HostMissingNetworksEvent {}
+
+/// Event `vim.event.HostMonitoringStateChangedEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostMonitoringStateChangedEvent.html)
+#[derive(Default)]
+pub struct HostMonitoringStateChangedEvent {
+    /// The fields of [`ClusterEvent`](t::ClusterEvent).
+    pub base: t::ClusterEvent,
+    /// `state`.
+    pub state: String,
+    /// `prevState`. Since API 6.5.
+    pub prev_state: Option<String>,
+}
+d::object!(HostMonitoringStateChangedEvent: t::ClusterEvent, "HostMonitoringStateChangedEvent", 3, [
+    0 state "state" 3 false,
+    1 prev_state "prevState" 9 false,
+]);
+impl d::IsA<t::Event> for HostMonitoringStateChangedEvent {}
 
 /// Event `vim.event.HostNoAvailableNetworksEvent`, which extends [`HostDasEvent`](t::HostDasEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostNoAvailableNetworksEvent.html)
 #[derive(Default)]
 pub struct HostNoAvailableNetworksEvent {
     /// The fields of [`HostDasEvent`](t::HostDasEvent).
@@ -20,6 +581,8 @@ d::object!(HostNoAvailableNetworksEvent: t::HostDasEvent, "HostNoAvailableNetwor
 impl d::IsA<t::Event> for HostNoAvailableNetworksEvent {}
 
 /// Event `vim.event.HostNoHAEnabledPortGroupsEvent`, which extends [`HostDasEvent`](t::HostDasEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostNoHAEnabledPortGroupsEvent.html)
 #[derive(Default)]
 pub struct HostNoHAEnabledPortGroupsEvent {
     /// The fields of [`HostDasEvent`](t::HostDasEvent).
@@ -30,6 +593,8 @@ d::object!(HostNoHAEnabledPortGroupsEvent: t::HostDasEvent, "HostNoHAEnabledPort
 impl d::IsA<t::Event> for HostNoHAEnabledPortGroupsEvent {}
 
 /// Event `vim.event.HostNoRedundantManagementNetworkEvent`, which extends [`HostDasEvent`](t::HostDasEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostNoRedundantManagementNetworkEvent.html)
 #[derive(Default)]
 pub struct HostNoRedundantManagementNetworkEvent {
     /// The fields of [`HostDasEvent`](t::HostDasEvent).
@@ -40,6 +605,8 @@ d::object!(HostNoRedundantManagementNetworkEvent: t::HostDasEvent, "HostNoRedund
 impl d::IsA<t::Event> for HostNoRedundantManagementNetworkEvent {}
 
 /// Event `vim.event.HostNonCompliantEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostNonCompliantEvent.html)
 #[derive(Default)]
 pub struct HostNonCompliantEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -50,6 +617,8 @@ d::object!(HostNonCompliantEvent: t::HostEvent, "HostNonCompliantEvent", 3, [
 impl d::IsA<t::Event> for HostNonCompliantEvent {}
 
 /// Event `vim.event.HostNotInClusterEvent`, which extends [`HostDasEvent`](t::HostDasEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostNotInClusterEvent.html)
 #[derive(Default)]
 pub struct HostNotInClusterEvent {
     /// The fields of [`HostDasEvent`](t::HostDasEvent).
@@ -60,6 +629,8 @@ d::object!(HostNotInClusterEvent: t::HostDasEvent, "HostNotInClusterEvent", 0, [
 impl d::IsA<t::Event> for HostNotInClusterEvent {}
 
 /// Event `vim.event.HostOvercommittedEvent`, which extends [`ClusterOvercommittedEvent`](t::ClusterOvercommittedEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostOvercommittedEvent.html)
 #[derive(Default)]
 pub struct HostOvercommittedEvent {
     /// The fields of [`ClusterOvercommittedEvent`](t::ClusterOvercommittedEvent).
@@ -70,6 +641,8 @@ d::object!(HostOvercommittedEvent: t::ClusterOvercommittedEvent, "HostOvercommit
 impl d::IsA<t::Event> for HostOvercommittedEvent {}
 
 /// Event `vim.event.HostPrimaryAgentNotShortNameEvent`, which extends [`HostDasEvent`](t::HostDasEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostPrimaryAgentNotShortNameEvent.html)
 #[derive(Default)]
 pub struct HostPrimaryAgentNotShortNameEvent {
     /// The fields of [`HostDasEvent`](t::HostDasEvent).
@@ -83,6 +656,8 @@ d::object!(HostPrimaryAgentNotShortNameEvent: t::HostDasEvent, "HostPrimaryAgent
 impl d::IsA<t::Event> for HostPrimaryAgentNotShortNameEvent {}
 
 /// Event `vim.event.HostProfileAppliedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostProfileAppliedEvent.html)
 #[derive(Default)]
 pub struct HostProfileAppliedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -96,6 +671,8 @@ d::object!(HostProfileAppliedEvent: t::HostEvent, "HostProfileAppliedEvent", 3, 
 impl d::IsA<t::Event> for HostProfileAppliedEvent {}
 
 /// Event `vim.event.HostReconnectionFailedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostReconnectionFailedEvent.html)
 #[derive(Default)]
 pub struct HostReconnectionFailedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -106,6 +683,8 @@ d::object!(HostReconnectionFailedEvent: t::HostEvent, "HostReconnectionFailedEve
 impl d::IsA<t::Event> for HostReconnectionFailedEvent {}
 
 /// Event `vim.event.HostRemovedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostRemovedEvent.html)
 #[derive(Default)]
 pub struct HostRemovedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -116,6 +695,8 @@ d::object!(HostRemovedEvent: t::HostEvent, "HostRemovedEvent", 0, [
 impl d::IsA<t::Event> for HostRemovedEvent {}
 
 /// Event `vim.event.HostShortNameInconsistentEvent`, which extends [`HostDasEvent`](t::HostDasEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostShortNameInconsistentEvent.html)
 #[derive(Default)]
 pub struct HostShortNameInconsistentEvent {
     /// The fields of [`HostDasEvent`](t::HostDasEvent).
@@ -132,6 +713,8 @@ d::object!(HostShortNameInconsistentEvent: t::HostDasEvent, "HostShortNameIncons
 impl d::IsA<t::Event> for HostShortNameInconsistentEvent {}
 
 /// Event `vim.event.HostShortNameToIpFailedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostShortNameToIpFailedEvent.html)
 #[derive(Default)]
 pub struct HostShortNameToIpFailedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -145,6 +728,8 @@ d::object!(HostShortNameToIpFailedEvent: t::HostEvent, "HostShortNameToIpFailedE
 impl d::IsA<t::Event> for HostShortNameToIpFailedEvent {}
 
 /// Event `vim.event.HostShutdownEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostShutdownEvent.html)
 #[derive(Default)]
 pub struct HostShutdownEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -158,6 +743,8 @@ d::object!(HostShutdownEvent: t::HostEvent, "HostShutdownEvent", 0, [
 impl d::IsA<t::Event> for HostShutdownEvent {}
 
 /// Event `vim.event.HostSpecificationChangedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostSpecificationChangedEvent.html)
 #[derive(Default)]
 pub struct HostSpecificationChangedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -168,6 +755,8 @@ d::object!(HostSpecificationChangedEvent: t::HostEvent, "HostSpecificationChange
 impl d::IsA<t::Event> for HostSpecificationChangedEvent {}
 
 /// Event `vim.event.HostSpecificationRequireEvent`, which extends [`HostEvent`](t::HostEvent). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostSpecificationRequireEvent.html)
 #[derive(Default)]
 pub struct HostSpecificationRequireEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -178,6 +767,8 @@ d::object!(HostSpecificationRequireEvent: t::HostEvent, "HostSpecificationRequir
 impl d::IsA<t::Event> for HostSpecificationRequireEvent {}
 
 /// Event `vim.event.HostSpecificationUpdateEvent`, which extends [`HostEvent`](t::HostEvent). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostSpecificationUpdateEvent.html)
 #[derive(Default)]
 pub struct HostSpecificationUpdateEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -191,6 +782,8 @@ d::object!(HostSpecificationUpdateEvent: t::HostEvent, "HostSpecificationUpdateE
 impl d::IsA<t::Event> for HostSpecificationUpdateEvent {}
 
 /// Event `vim.event.HostStatusChangedEvent`, which extends [`ClusterStatusChangedEvent`](t::ClusterStatusChangedEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostStatusChangedEvent.html)
 #[derive(Default)]
 pub struct HostStatusChangedEvent {
     /// The fields of [`ClusterStatusChangedEvent`](t::ClusterStatusChangedEvent).
@@ -201,6 +794,8 @@ d::object!(HostStatusChangedEvent: t::ClusterStatusChangedEvent, "HostStatusChan
 impl d::IsA<t::Event> for HostStatusChangedEvent {}
 
 /// Event `vim.event.HostSubSpecificationDeleteEvent`, which extends [`HostEvent`](t::HostEvent). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostSubSpecificationDeleteEvent.html)
 #[derive(Default)]
 pub struct HostSubSpecificationDeleteEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -214,6 +809,8 @@ d::object!(HostSubSpecificationDeleteEvent: t::HostEvent, "HostSubSpecificationD
 impl d::IsA<t::Event> for HostSubSpecificationDeleteEvent {}
 
 /// Event `vim.event.HostSubSpecificationUpdateEvent`, which extends [`HostEvent`](t::HostEvent). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostSubSpecificationUpdateEvent.html)
 #[derive(Default)]
 pub struct HostSubSpecificationUpdateEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -227,6 +824,8 @@ d::object!(HostSubSpecificationUpdateEvent: t::HostEvent, "HostSubSpecificationU
 impl d::IsA<t::Event> for HostSubSpecificationUpdateEvent {}
 
 /// Event `vim.event.HostSyncFailedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostSyncFailedEvent.html)
 #[derive(Default)]
 pub struct HostSyncFailedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -240,6 +839,8 @@ d::object!(HostSyncFailedEvent: t::HostEvent, "HostSyncFailedEvent", 3, [
 impl d::IsA<t::Event> for HostSyncFailedEvent {}
 
 /// Event `vim.event.HostUpgradeFailedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostUpgradeFailedEvent.html)
 #[derive(Default)]
 pub struct HostUpgradeFailedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -250,6 +851,8 @@ d::object!(HostUpgradeFailedEvent: t::HostEvent, "HostUpgradeFailedEvent", 0, [
 impl d::IsA<t::Event> for HostUpgradeFailedEvent {}
 
 /// Event `vim.event.HostUserWorldSwapNotEnabledEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostUserWorldSwapNotEnabledEvent.html)
 #[derive(Default)]
 pub struct HostUserWorldSwapNotEnabledEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -260,6 +863,8 @@ d::object!(HostUserWorldSwapNotEnabledEvent: t::HostEvent, "HostUserWorldSwapNot
 impl d::IsA<t::Event> for HostUserWorldSwapNotEnabledEvent {}
 
 /// Event `vim.event.HostVnicConnectedToCustomizedDVPortEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostVnicConnectedToCustomizedDVPortEvent.html)
 #[derive(Default)]
 pub struct HostVnicConnectedToCustomizedDVPortEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -276,6 +881,8 @@ d::object!(HostVnicConnectedToCustomizedDVPortEvent: t::HostEvent, "HostVnicConn
 impl d::IsA<t::Event> for HostVnicConnectedToCustomizedDVPortEvent {}
 
 /// Event `vim.event.HostWwnChangedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostWwnChangedEvent.html)
 #[derive(Default)]
 pub struct HostWwnChangedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -298,6 +905,8 @@ d::object!(HostWwnChangedEvent: t::HostEvent, "HostWwnChangedEvent", 0, [
 impl d::IsA<t::Event> for HostWwnChangedEvent {}
 
 /// Event `vim.event.HostWwnConflictEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.HostWwnConflictEvent.html)
 #[derive(Default)]
 pub struct HostWwnConflictEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -317,6 +926,8 @@ d::object!(HostWwnConflictEvent: t::HostEvent, "HostWwnConflictEvent", 0, [
 impl d::IsA<t::Event> for HostWwnConflictEvent {}
 
 /// Event `vim.event.iScsiBootFailureEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.iScsiBootFailureEvent.html)
 #[derive(Default)]
 pub struct IScsiBootFailureEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -327,6 +938,8 @@ d::object!(IScsiBootFailureEvent: t::HostEvent, "IScsiBootFailureEvent", 4, [
 impl d::IsA<t::Event> for IScsiBootFailureEvent {}
 
 /// Event `vim.event.IncorrectHostInformationEvent`, which extends [`LicenseEvent`](t::LicenseEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.IncorrectHostInformationEvent.html)
 #[derive(Default)]
 pub struct IncorrectHostInformationEvent {
     /// The fields of [`LicenseEvent`](t::LicenseEvent).
@@ -337,6 +950,8 @@ d::object!(IncorrectHostInformationEvent: t::LicenseEvent, "IncorrectHostInforma
 impl d::IsA<t::Event> for IncorrectHostInformationEvent {}
 
 /// Event `vim.event.InfoUpgradeEvent`, which extends [`UpgradeEvent`](t::UpgradeEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.InfoUpgradeEvent.html)
 #[derive(Default)]
 pub struct InfoUpgradeEvent {
     /// The fields of [`UpgradeEvent`](t::UpgradeEvent).
@@ -347,6 +962,8 @@ d::object!(InfoUpgradeEvent: t::UpgradeEvent, "InfoUpgradeEvent", 0, [
 impl d::IsA<t::Event> for InfoUpgradeEvent {}
 
 /// Event `vim.event.InsufficientFailoverResourcesEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.InsufficientFailoverResourcesEvent.html)
 #[derive(Default)]
 pub struct InsufficientFailoverResourcesEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
@@ -357,6 +974,8 @@ d::object!(InsufficientFailoverResourcesEvent: t::ClusterEvent, "InsufficientFai
 impl d::IsA<t::Event> for InsufficientFailoverResourcesEvent {}
 
 /// Event `vim.event.InvalidEditionEvent`, which extends [`LicenseEvent`](t::LicenseEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.InvalidEditionEvent.html)
 #[derive(Default)]
 pub struct InvalidEditionEvent {
     /// The fields of [`LicenseEvent`](t::LicenseEvent).
@@ -370,6 +989,8 @@ d::object!(InvalidEditionEvent: t::LicenseEvent, "InvalidEditionEvent", 0, [
 impl d::IsA<t::Event> for InvalidEditionEvent {}
 
 /// Event `vim.event.LicenseEvent`, which extends [`Event`](t::Event). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.LicenseEvent.html)
 #[derive(Default)]
 pub struct LicenseEvent {
     /// The fields of [`Event`](t::Event).
@@ -380,6 +1001,8 @@ d::object!(LicenseEvent: t::Event, "LicenseEvent", 0, [
 impl d::IsA<t::Event> for LicenseEvent {}
 
 /// Event `vim.event.LicenseExpiredEvent`, which extends [`Event`](t::Event). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.LicenseExpiredEvent.html)
 #[derive(Default)]
 pub struct LicenseExpiredEvent {
     /// The fields of [`Event`](t::Event).
@@ -393,6 +1016,8 @@ d::object!(LicenseExpiredEvent: t::Event, "LicenseExpiredEvent", 0, [
 impl d::IsA<t::Event> for LicenseExpiredEvent {}
 
 /// Event `vim.event.LicenseNonComplianceEvent`, which extends [`LicenseEvent`](t::LicenseEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.LicenseNonComplianceEvent.html)
 #[derive(Default)]
 pub struct LicenseNonComplianceEvent {
     /// The fields of [`LicenseEvent`](t::LicenseEvent).
@@ -406,6 +1031,8 @@ d::object!(LicenseNonComplianceEvent: t::LicenseEvent, "LicenseNonComplianceEven
 impl d::IsA<t::Event> for LicenseNonComplianceEvent {}
 
 /// Event `vim.event.LicenseRestrictedEvent`, which extends [`LicenseEvent`](t::LicenseEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.LicenseRestrictedEvent.html)
 #[derive(Default)]
 pub struct LicenseRestrictedEvent {
     /// The fields of [`LicenseEvent`](t::LicenseEvent).
@@ -416,6 +1043,8 @@ d::object!(LicenseRestrictedEvent: t::LicenseEvent, "LicenseRestrictedEvent", 0,
 impl d::IsA<t::Event> for LicenseRestrictedEvent {}
 
 /// Event `vim.event.LicenseServerAvailableEvent`, which extends [`LicenseEvent`](t::LicenseEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.LicenseServerAvailableEvent.html)
 #[derive(Default)]
 pub struct LicenseServerAvailableEvent {
     /// The fields of [`LicenseEvent`](t::LicenseEvent).
@@ -429,6 +1058,8 @@ d::object!(LicenseServerAvailableEvent: t::LicenseEvent, "LicenseServerAvailable
 impl d::IsA<t::Event> for LicenseServerAvailableEvent {}
 
 /// Event `vim.event.LicenseServerUnavailableEvent`, which extends [`LicenseEvent`](t::LicenseEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.LicenseServerUnavailableEvent.html)
 #[derive(Default)]
 pub struct LicenseServerUnavailableEvent {
     /// The fields of [`LicenseEvent`](t::LicenseEvent).
@@ -442,6 +1073,8 @@ d::object!(LicenseServerUnavailableEvent: t::LicenseEvent, "LicenseServerUnavail
 impl d::IsA<t::Event> for LicenseServerUnavailableEvent {}
 
 /// Event `vim.event.LocalDatastoreCreatedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.LocalDatastoreCreatedEvent.html)
 #[derive(Default)]
 pub struct LocalDatastoreCreatedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -458,6 +1091,8 @@ d::object!(LocalDatastoreCreatedEvent: t::HostEvent, "LocalDatastoreCreatedEvent
 impl d::IsA<t::Event> for LocalDatastoreCreatedEvent {}
 
 /// Event `vim.event.LocalTSMEnabledEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.LocalTSMEnabledEvent.html)
 #[derive(Default)]
 pub struct LocalTSMEnabledEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -468,6 +1103,8 @@ d::object!(LocalTSMEnabledEvent: t::HostEvent, "LocalTSMEnabledEvent", 4, [
 impl d::IsA<t::Event> for LocalTSMEnabledEvent {}
 
 /// Event `vim.event.LockerMisconfiguredEvent`, which extends [`Event`](t::Event). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.LockerMisconfiguredEvent.html)
 #[derive(Default)]
 pub struct LockerMisconfiguredEvent {
     /// The fields of [`Event`](t::Event).
@@ -481,6 +1118,8 @@ d::object!(LockerMisconfiguredEvent: t::Event, "LockerMisconfiguredEvent", 0, [
 impl d::IsA<t::Event> for LockerMisconfiguredEvent {}
 
 /// Event `vim.event.LockerReconfiguredEvent`, which extends [`Event`](t::Event). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.LockerReconfiguredEvent.html)
 #[derive(Default)]
 pub struct LockerReconfiguredEvent {
     /// The fields of [`Event`](t::Event).
@@ -497,6 +1136,8 @@ d::object!(LockerReconfiguredEvent: t::Event, "LockerReconfiguredEvent", 0, [
 impl d::IsA<t::Event> for LockerReconfiguredEvent {}
 
 /// Data object `vim.event.ManagedEntityEventArgument`, which extends [`EntityEventArgument`](t::EntityEventArgument). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ManagedEntityEventArgument.html)
 #[derive(Default)]
 pub struct ManagedEntityEventArgument {
     /// The fields of [`EntityEventArgument`](t::EntityEventArgument).
@@ -510,6 +1151,8 @@ d::object!(ManagedEntityEventArgument: t::EntityEventArgument, "ManagedEntityEve
 impl d::IsA<t::EntityEventArgument> for ManagedEntityEventArgument {}
 
 /// Event `vim.event.MigrationErrorEvent`, which extends [`MigrationEvent`](t::MigrationEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.MigrationErrorEvent.html)
 #[derive(Default)]
 pub struct MigrationErrorEvent {
     /// The fields of [`MigrationEvent`](t::MigrationEvent).
@@ -520,6 +1163,8 @@ d::object!(MigrationErrorEvent: t::MigrationEvent, "MigrationErrorEvent", 0, [
 impl d::IsA<t::Event> for MigrationErrorEvent {}
 
 /// Event `vim.event.MigrationEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.MigrationEvent.html)
 #[derive(Default)]
 pub struct MigrationEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -533,6 +1178,8 @@ d::object!(MigrationEvent: t::VmEvent, "MigrationEvent", 0, [
 impl d::IsA<t::Event> for MigrationEvent {}
 
 /// Event `vim.event.MigrationHostErrorEvent`, which extends [`MigrationEvent`](t::MigrationEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.MigrationHostErrorEvent.html)
 #[derive(Default)]
 pub struct MigrationHostErrorEvent {
     /// The fields of [`MigrationEvent`](t::MigrationEvent).
@@ -546,6 +1193,8 @@ d::object!(MigrationHostErrorEvent: t::MigrationEvent, "MigrationHostErrorEvent"
 impl d::IsA<t::Event> for MigrationHostErrorEvent {}
 
 /// Event `vim.event.MigrationHostWarningEvent`, which extends [`MigrationEvent`](t::MigrationEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.MigrationHostWarningEvent.html)
 #[derive(Default)]
 pub struct MigrationHostWarningEvent {
     /// The fields of [`MigrationEvent`](t::MigrationEvent).
@@ -559,6 +1208,8 @@ d::object!(MigrationHostWarningEvent: t::MigrationEvent, "MigrationHostWarningEv
 impl d::IsA<t::Event> for MigrationHostWarningEvent {}
 
 /// Event `vim.event.MigrationResourceErrorEvent`, which extends [`MigrationEvent`](t::MigrationEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.MigrationResourceErrorEvent.html)
 #[derive(Default)]
 pub struct MigrationResourceErrorEvent {
     /// The fields of [`MigrationEvent`](t::MigrationEvent).
@@ -575,6 +1226,8 @@ d::object!(MigrationResourceErrorEvent: t::MigrationEvent, "MigrationResourceErr
 impl d::IsA<t::Event> for MigrationResourceErrorEvent {}
 
 /// Event `vim.event.MigrationResourceWarningEvent`, which extends [`MigrationEvent`](t::MigrationEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.MigrationResourceWarningEvent.html)
 #[derive(Default)]
 pub struct MigrationResourceWarningEvent {
     /// The fields of [`MigrationEvent`](t::MigrationEvent).
@@ -591,6 +1244,8 @@ d::object!(MigrationResourceWarningEvent: t::MigrationEvent, "MigrationResourceW
 impl d::IsA<t::Event> for MigrationResourceWarningEvent {}
 
 /// Event `vim.event.MigrationWarningEvent`, which extends [`MigrationEvent`](t::MigrationEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.MigrationWarningEvent.html)
 #[derive(Default)]
 pub struct MigrationWarningEvent {
     /// The fields of [`MigrationEvent`](t::MigrationEvent).
@@ -601,6 +1256,8 @@ d::object!(MigrationWarningEvent: t::MigrationEvent, "MigrationWarningEvent", 0,
 impl d::IsA<t::Event> for MigrationWarningEvent {}
 
 /// Event `vim.event.MtuMatchEvent`, which extends [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.MtuMatchEvent.html)
 #[derive(Default)]
 pub struct MtuMatchEvent {
     /// The fields of [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent).
@@ -611,6 +1268,8 @@ d::object!(MtuMatchEvent: t::DvsHealthStatusChangeEvent, "MtuMatchEvent", 6, [
 impl d::IsA<t::Event> for MtuMatchEvent {}
 
 /// Event `vim.event.MtuMismatchEvent`, which extends [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.MtuMismatchEvent.html)
 #[derive(Default)]
 pub struct MtuMismatchEvent {
     /// The fields of [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent).
@@ -621,6 +1280,8 @@ d::object!(MtuMismatchEvent: t::DvsHealthStatusChangeEvent, "MtuMismatchEvent", 
 impl d::IsA<t::Event> for MtuMismatchEvent {}
 
 /// Event `vim.event.NASDatastoreCreatedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.NASDatastoreCreatedEvent.html)
 #[derive(Default)]
 pub struct NASDatastoreCreatedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -637,6 +1298,8 @@ d::object!(NASDatastoreCreatedEvent: t::HostEvent, "NASDatastoreCreatedEvent", 0
 impl d::IsA<t::Event> for NASDatastoreCreatedEvent {}
 
 /// Data object `vim.event.NetworkEventArgument`, which extends [`EntityEventArgument`](t::EntityEventArgument). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.NetworkEventArgument.html)
 #[derive(Default)]
 pub struct NetworkEventArgument {
     /// The fields of [`EntityEventArgument`](t::EntityEventArgument).
@@ -648,8 +1311,16 @@ d::object!(NetworkEventArgument: t::EntityEventArgument, "NetworkEventArgument",
     0 network "network" 3 false,
 ]);
 impl d::IsA<t::EntityEventArgument> for NetworkEventArgument {}
+impl<M, P> p::Property<M, t::NetworkEventArgument, P> {
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `network`.
+    pub fn network(&self) -> p::Property<M, MoRef<m::Network>, P> { self.then("network") }
+}
 
 /// Event `vim.event.NetworkRollbackEvent`, which extends [`Event`](t::Event). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.NetworkRollbackEvent.html)
 #[derive(Default)]
 pub struct NetworkRollbackEvent {
     /// The fields of [`Event`](t::Event).
@@ -666,6 +1337,8 @@ d::object!(NetworkRollbackEvent: t::Event, "NetworkRollbackEvent", 6, [
 impl d::IsA<t::Event> for NetworkRollbackEvent {}
 
 /// Event `vim.event.NoAccessUserEvent`, which extends [`SessionEvent`](t::SessionEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.NoAccessUserEvent.html)
 #[derive(Default)]
 pub struct NoAccessUserEvent {
     /// The fields of [`SessionEvent`](t::SessionEvent).
@@ -679,6 +1352,8 @@ d::object!(NoAccessUserEvent: t::SessionEvent, "NoAccessUserEvent", 0, [
 impl d::IsA<t::Event> for NoAccessUserEvent {}
 
 /// Event `vim.event.NoDatastoresConfiguredEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.NoDatastoresConfiguredEvent.html)
 #[derive(Default)]
 pub struct NoDatastoresConfiguredEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -689,6 +1364,8 @@ d::object!(NoDatastoresConfiguredEvent: t::HostEvent, "NoDatastoresConfiguredEve
 impl d::IsA<t::Event> for NoDatastoresConfiguredEvent {}
 
 /// Event `vim.event.NoLicenseEvent`, which extends [`LicenseEvent`](t::LicenseEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.NoLicenseEvent.html)
 #[derive(Default)]
 pub struct NoLicenseEvent {
     /// The fields of [`LicenseEvent`](t::LicenseEvent).
@@ -702,6 +1379,8 @@ d::object!(NoLicenseEvent: t::LicenseEvent, "NoLicenseEvent", 0, [
 impl d::IsA<t::Event> for NoLicenseEvent {}
 
 /// Event `vim.event.NoMaintenanceModeDrsRecommendationForVM`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.NoMaintenanceModeDrsRecommendationForVM.html)
 #[derive(Default)]
 pub struct NoMaintenanceModeDrsRecommendationForVM {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -712,6 +1391,8 @@ d::object!(NoMaintenanceModeDrsRecommendationForVM: t::VmEvent, "NoMaintenanceMo
 impl d::IsA<t::Event> for NoMaintenanceModeDrsRecommendationForVM {}
 
 /// Event `vim.event.NonVIWorkloadDetectedOnDatastoreEvent`, which extends [`DatastoreEvent`](t::DatastoreEvent). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.NonVIWorkloadDetectedOnDatastoreEvent.html)
 #[derive(Default)]
 pub struct NonVIWorkloadDetectedOnDatastoreEvent {
     /// The fields of [`DatastoreEvent`](t::DatastoreEvent).
@@ -722,6 +1403,8 @@ d::object!(NonVIWorkloadDetectedOnDatastoreEvent: t::DatastoreEvent, "NonVIWorkl
 impl d::IsA<t::Event> for NonVIWorkloadDetectedOnDatastoreEvent {}
 
 /// Event `vim.event.NotEnoughResourcesToStartVmEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.NotEnoughResourcesToStartVmEvent.html)
 #[derive(Default)]
 pub struct NotEnoughResourcesToStartVmEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -735,6 +1418,8 @@ d::object!(NotEnoughResourcesToStartVmEvent: t::VmEvent, "NotEnoughResourcesToSt
 impl d::IsA<t::Event> for NotEnoughResourcesToStartVmEvent {}
 
 /// Event `vim.event.OutOfSyncDvsHost`, which extends [`DvsEvent`](t::DvsEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.OutOfSyncDvsHost.html)
 #[derive(Default)]
 pub struct OutOfSyncDvsHost {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -748,6 +1433,8 @@ d::object!(OutOfSyncDvsHost: t::DvsEvent, "OutOfSyncDvsHost", 3, [
 impl d::IsA<t::Event> for OutOfSyncDvsHost {}
 
 /// Event `vim.event.PermissionAddedEvent`, which extends [`PermissionEvent`](t::PermissionEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.PermissionAddedEvent.html)
 #[derive(Default)]
 pub struct PermissionAddedEvent {
     /// The fields of [`PermissionEvent`](t::PermissionEvent).
@@ -764,6 +1451,8 @@ d::object!(PermissionAddedEvent: t::PermissionEvent, "PermissionAddedEvent", 0, 
 impl d::IsA<t::Event> for PermissionAddedEvent {}
 
 /// Event `vim.event.PermissionEvent`, which extends [`AuthorizationEvent`](t::AuthorizationEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.PermissionEvent.html)
 #[derive(Default)]
 pub struct PermissionEvent {
     /// The fields of [`AuthorizationEvent`](t::AuthorizationEvent).
@@ -783,6 +1472,8 @@ d::object!(PermissionEvent: t::AuthorizationEvent, "PermissionEvent", 0, [
 impl d::IsA<t::Event> for PermissionEvent {}
 
 /// Event `vim.event.PermissionRemovedEvent`, which extends [`PermissionEvent`](t::PermissionEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.PermissionRemovedEvent.html)
 #[derive(Default)]
 pub struct PermissionRemovedEvent {
     /// The fields of [`PermissionEvent`](t::PermissionEvent).
@@ -793,6 +1484,8 @@ d::object!(PermissionRemovedEvent: t::PermissionEvent, "PermissionRemovedEvent",
 impl d::IsA<t::Event> for PermissionRemovedEvent {}
 
 /// Event `vim.event.PermissionUpdatedEvent`, which extends [`PermissionEvent`](t::PermissionEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.PermissionUpdatedEvent.html)
 #[derive(Default)]
 pub struct PermissionUpdatedEvent {
     /// The fields of [`PermissionEvent`](t::PermissionEvent).
@@ -815,6 +1508,8 @@ d::object!(PermissionUpdatedEvent: t::PermissionEvent, "PermissionUpdatedEvent",
 impl d::IsA<t::Event> for PermissionUpdatedEvent {}
 
 /// Event `vim.event.ProfileAssociatedEvent`, which extends [`ProfileEvent`](t::ProfileEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ProfileAssociatedEvent.html)
 #[derive(Default)]
 pub struct ProfileAssociatedEvent {
     /// The fields of [`ProfileEvent`](t::ProfileEvent).
@@ -825,6 +1520,8 @@ d::object!(ProfileAssociatedEvent: t::ProfileEvent, "ProfileAssociatedEvent", 3,
 impl d::IsA<t::Event> for ProfileAssociatedEvent {}
 
 /// Event `vim.event.ProfileChangedEvent`, which extends [`ProfileEvent`](t::ProfileEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ProfileChangedEvent.html)
 #[derive(Default)]
 pub struct ProfileChangedEvent {
     /// The fields of [`ProfileEvent`](t::ProfileEvent).
@@ -835,6 +1532,8 @@ d::object!(ProfileChangedEvent: t::ProfileEvent, "ProfileChangedEvent", 3, [
 impl d::IsA<t::Event> for ProfileChangedEvent {}
 
 /// Event `vim.event.ProfileCreatedEvent`, which extends [`ProfileEvent`](t::ProfileEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ProfileCreatedEvent.html)
 #[derive(Default)]
 pub struct ProfileCreatedEvent {
     /// The fields of [`ProfileEvent`](t::ProfileEvent).
@@ -845,6 +1544,8 @@ d::object!(ProfileCreatedEvent: t::ProfileEvent, "ProfileCreatedEvent", 3, [
 impl d::IsA<t::Event> for ProfileCreatedEvent {}
 
 /// Event `vim.event.ProfileDissociatedEvent`, which extends [`ProfileEvent`](t::ProfileEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ProfileDissociatedEvent.html)
 #[derive(Default)]
 pub struct ProfileDissociatedEvent {
     /// The fields of [`ProfileEvent`](t::ProfileEvent).
@@ -855,6 +1556,8 @@ d::object!(ProfileDissociatedEvent: t::ProfileEvent, "ProfileDissociatedEvent", 
 impl d::IsA<t::Event> for ProfileDissociatedEvent {}
 
 /// Event `vim.event.ProfileEvent`, which extends [`Event`](t::Event). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ProfileEvent.html)
 #[derive(Default)]
 pub struct ProfileEvent {
     /// The fields of [`Event`](t::Event).
@@ -868,6 +1571,8 @@ d::object!(ProfileEvent: t::Event, "ProfileEvent", 3, [
 impl d::IsA<t::Event> for ProfileEvent {}
 
 /// Data object `vim.event.ProfileEventArgument`, which extends [`EventArgument`](t::EventArgument). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ProfileEventArgument.html)
 #[derive(Default)]
 pub struct ProfileEventArgument {
     /// The fields of [`EventArgument`](t::EventArgument).
@@ -883,6 +1588,8 @@ d::object!(ProfileEventArgument: t::EventArgument, "ProfileEventArgument", 3, [
 ]);
 
 /// Event `vim.event.ProfileReferenceHostChangedEvent`, which extends [`ProfileEvent`](t::ProfileEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ProfileReferenceHostChangedEvent.html)
 #[derive(Default)]
 pub struct ProfileReferenceHostChangedEvent {
     /// The fields of [`ProfileEvent`](t::ProfileEvent).
@@ -902,6 +1609,8 @@ d::object!(ProfileReferenceHostChangedEvent: t::ProfileEvent, "ProfileReferenceH
 impl d::IsA<t::Event> for ProfileReferenceHostChangedEvent {}
 
 /// Event `vim.event.ProfileRemovedEvent`, which extends [`ProfileEvent`](t::ProfileEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ProfileRemovedEvent.html)
 #[derive(Default)]
 pub struct ProfileRemovedEvent {
     /// The fields of [`ProfileEvent`](t::ProfileEvent).
@@ -912,6 +1621,8 @@ d::object!(ProfileRemovedEvent: t::ProfileEvent, "ProfileRemovedEvent", 3, [
 impl d::IsA<t::Event> for ProfileRemovedEvent {}
 
 /// Event `vim.event.RecoveryEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.RecoveryEvent.html)
 #[derive(Default)]
 pub struct RecoveryEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -934,6 +1645,8 @@ d::object!(RecoveryEvent: t::DvsEvent, "RecoveryEvent", 6, [
 impl d::IsA<t::Event> for RecoveryEvent {}
 
 /// Event `vim.event.RemoteTSMEnabledEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.RemoteTSMEnabledEvent.html)
 #[derive(Default)]
 pub struct RemoteTSMEnabledEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -944,6 +1657,8 @@ d::object!(RemoteTSMEnabledEvent: t::HostEvent, "RemoteTSMEnabledEvent", 4, [
 impl d::IsA<t::Event> for RemoteTSMEnabledEvent {}
 
 /// Event `vim.event.ResourcePoolCreatedEvent`, which extends [`ResourcePoolEvent`](t::ResourcePoolEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ResourcePoolCreatedEvent.html)
 #[derive(Default)]
 pub struct ResourcePoolCreatedEvent {
     /// The fields of [`ResourcePoolEvent`](t::ResourcePoolEvent).
@@ -957,6 +1672,8 @@ d::object!(ResourcePoolCreatedEvent: t::ResourcePoolEvent, "ResourcePoolCreatedE
 impl d::IsA<t::Event> for ResourcePoolCreatedEvent {}
 
 /// Event `vim.event.ResourcePoolDestroyedEvent`, which extends [`ResourcePoolEvent`](t::ResourcePoolEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ResourcePoolDestroyedEvent.html)
 #[derive(Default)]
 pub struct ResourcePoolDestroyedEvent {
     /// The fields of [`ResourcePoolEvent`](t::ResourcePoolEvent).
@@ -967,6 +1684,8 @@ d::object!(ResourcePoolDestroyedEvent: t::ResourcePoolEvent, "ResourcePoolDestro
 impl d::IsA<t::Event> for ResourcePoolDestroyedEvent {}
 
 /// Event `vim.event.ResourcePoolEvent`, which extends [`Event`](t::Event). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ResourcePoolEvent.html)
 #[derive(Default)]
 pub struct ResourcePoolEvent {
     /// The fields of [`Event`](t::Event).
@@ -980,6 +1699,8 @@ d::object!(ResourcePoolEvent: t::Event, "ResourcePoolEvent", 0, [
 impl d::IsA<t::Event> for ResourcePoolEvent {}
 
 /// Data object `vim.event.ResourcePoolEventArgument`, which extends [`EntityEventArgument`](t::EntityEventArgument). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ResourcePoolEventArgument.html)
 #[derive(Default)]
 pub struct ResourcePoolEventArgument {
     /// The fields of [`EntityEventArgument`](t::EntityEventArgument).
@@ -993,6 +1714,8 @@ d::object!(ResourcePoolEventArgument: t::EntityEventArgument, "ResourcePoolEvent
 impl d::IsA<t::EntityEventArgument> for ResourcePoolEventArgument {}
 
 /// Event `vim.event.ResourcePoolMovedEvent`, which extends [`ResourcePoolEvent`](t::ResourcePoolEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ResourcePoolMovedEvent.html)
 #[derive(Default)]
 pub struct ResourcePoolMovedEvent {
     /// The fields of [`ResourcePoolEvent`](t::ResourcePoolEvent).
@@ -1009,6 +1732,8 @@ d::object!(ResourcePoolMovedEvent: t::ResourcePoolEvent, "ResourcePoolMovedEvent
 impl d::IsA<t::Event> for ResourcePoolMovedEvent {}
 
 /// Event `vim.event.ResourcePoolReconfiguredEvent`, which extends [`ResourcePoolEvent`](t::ResourcePoolEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ResourcePoolReconfiguredEvent.html)
 #[derive(Default)]
 pub struct ResourcePoolReconfiguredEvent {
     /// The fields of [`ResourcePoolEvent`](t::ResourcePoolEvent).
@@ -1022,6 +1747,8 @@ d::object!(ResourcePoolReconfiguredEvent: t::ResourcePoolEvent, "ResourcePoolRec
 impl d::IsA<t::Event> for ResourcePoolReconfiguredEvent {}
 
 /// Event `vim.event.ResourceViolatedEvent`, which extends [`ResourcePoolEvent`](t::ResourcePoolEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ResourceViolatedEvent.html)
 #[derive(Default)]
 pub struct ResourceViolatedEvent {
     /// The fields of [`ResourcePoolEvent`](t::ResourcePoolEvent).
@@ -1032,6 +1759,8 @@ d::object!(ResourceViolatedEvent: t::ResourcePoolEvent, "ResourceViolatedEvent",
 impl d::IsA<t::Event> for ResourceViolatedEvent {}
 
 /// Event `vim.event.RoleAddedEvent`, which extends [`RoleEvent`](t::RoleEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.RoleAddedEvent.html)
 #[derive(Default)]
 pub struct RoleAddedEvent {
     /// The fields of [`RoleEvent`](t::RoleEvent).
@@ -1045,6 +1774,8 @@ d::object!(RoleAddedEvent: t::RoleEvent, "RoleAddedEvent", 0, [
 impl d::IsA<t::Event> for RoleAddedEvent {}
 
 /// Event `vim.event.RoleEvent`, which extends [`AuthorizationEvent`](t::AuthorizationEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.RoleEvent.html)
 #[derive(Default)]
 pub struct RoleEvent {
     /// The fields of [`AuthorizationEvent`](t::AuthorizationEvent).
@@ -1058,6 +1789,8 @@ d::object!(RoleEvent: t::AuthorizationEvent, "RoleEvent", 0, [
 impl d::IsA<t::Event> for RoleEvent {}
 
 /// Data object `vim.event.RoleEventArgument`, which extends [`EventArgument`](t::EventArgument). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.RoleEventArgument.html)
 #[derive(Default)]
 pub struct RoleEventArgument {
     /// The fields of [`EventArgument`](t::EventArgument).
@@ -1073,6 +1806,8 @@ d::object!(RoleEventArgument: t::EventArgument, "RoleEventArgument", 0, [
 ]);
 
 /// Event `vim.event.RoleRemovedEvent`, which extends [`RoleEvent`](t::RoleEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.RoleRemovedEvent.html)
 #[derive(Default)]
 pub struct RoleRemovedEvent {
     /// The fields of [`RoleEvent`](t::RoleEvent).
@@ -1083,6 +1818,8 @@ d::object!(RoleRemovedEvent: t::RoleEvent, "RoleRemovedEvent", 0, [
 impl d::IsA<t::Event> for RoleRemovedEvent {}
 
 /// Event `vim.event.RoleUpdatedEvent`, which extends [`RoleEvent`](t::RoleEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.RoleUpdatedEvent.html)
 #[derive(Default)]
 pub struct RoleUpdatedEvent {
     /// The fields of [`RoleEvent`](t::RoleEvent).
@@ -1105,6 +1842,8 @@ d::object!(RoleUpdatedEvent: t::RoleEvent, "RoleUpdatedEvent", 0, [
 impl d::IsA<t::Event> for RoleUpdatedEvent {}
 
 /// Event `vim.event.RollbackEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.RollbackEvent.html)
 #[derive(Default)]
 pub struct RollbackEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -1121,6 +1860,8 @@ d::object!(RollbackEvent: t::DvsEvent, "RollbackEvent", 6, [
 impl d::IsA<t::Event> for RollbackEvent {}
 
 /// Event `vim.event.ScheduledTaskCompletedEvent`, which extends [`ScheduledTaskEvent`](t::ScheduledTaskEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ScheduledTaskCompletedEvent.html)
 #[derive(Default)]
 pub struct ScheduledTaskCompletedEvent {
     /// The fields of [`ScheduledTaskEvent`](t::ScheduledTaskEvent).
@@ -1131,6 +1872,8 @@ d::object!(ScheduledTaskCompletedEvent: t::ScheduledTaskEvent, "ScheduledTaskCom
 impl d::IsA<t::Event> for ScheduledTaskCompletedEvent {}
 
 /// Event `vim.event.ScheduledTaskCreatedEvent`, which extends [`ScheduledTaskEvent`](t::ScheduledTaskEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ScheduledTaskCreatedEvent.html)
 #[derive(Default)]
 pub struct ScheduledTaskCreatedEvent {
     /// The fields of [`ScheduledTaskEvent`](t::ScheduledTaskEvent).
@@ -1141,6 +1884,8 @@ d::object!(ScheduledTaskCreatedEvent: t::ScheduledTaskEvent, "ScheduledTaskCreat
 impl d::IsA<t::Event> for ScheduledTaskCreatedEvent {}
 
 /// Event `vim.event.ScheduledTaskEmailCompletedEvent`, which extends [`ScheduledTaskEvent`](t::ScheduledTaskEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ScheduledTaskEmailCompletedEvent.html)
 #[derive(Default)]
 pub struct ScheduledTaskEmailCompletedEvent {
     /// The fields of [`ScheduledTaskEvent`](t::ScheduledTaskEvent).
@@ -1154,6 +1899,8 @@ d::object!(ScheduledTaskEmailCompletedEvent: t::ScheduledTaskEvent, "ScheduledTa
 impl d::IsA<t::Event> for ScheduledTaskEmailCompletedEvent {}
 
 /// Event `vim.event.ScheduledTaskEmailFailedEvent`, which extends [`ScheduledTaskEvent`](t::ScheduledTaskEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ScheduledTaskEmailFailedEvent.html)
 #[derive(Default)]
 pub struct ScheduledTaskEmailFailedEvent {
     /// The fields of [`ScheduledTaskEvent`](t::ScheduledTaskEvent).
@@ -1170,6 +1917,8 @@ d::object!(ScheduledTaskEmailFailedEvent: t::ScheduledTaskEvent, "ScheduledTaskE
 impl d::IsA<t::Event> for ScheduledTaskEmailFailedEvent {}
 
 /// Event `vim.event.ScheduledTaskEvent`, which extends [`Event`](t::Event). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ScheduledTaskEvent.html)
 #[derive(Default)]
 pub struct ScheduledTaskEvent {
     /// The fields of [`Event`](t::Event).
@@ -1186,6 +1935,8 @@ d::object!(ScheduledTaskEvent: t::Event, "ScheduledTaskEvent", 0, [
 impl d::IsA<t::Event> for ScheduledTaskEvent {}
 
 /// Data object `vim.event.ScheduledTaskEventArgument`, which extends [`EntityEventArgument`](t::EntityEventArgument). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ScheduledTaskEventArgument.html)
 #[derive(Default)]
 pub struct ScheduledTaskEventArgument {
     /// The fields of [`EntityEventArgument`](t::EntityEventArgument).
@@ -1199,6 +1950,8 @@ d::object!(ScheduledTaskEventArgument: t::EntityEventArgument, "ScheduledTaskEve
 impl d::IsA<t::EntityEventArgument> for ScheduledTaskEventArgument {}
 
 /// Event `vim.event.ScheduledTaskFailedEvent`, which extends [`ScheduledTaskEvent`](t::ScheduledTaskEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ScheduledTaskFailedEvent.html)
 #[derive(Default)]
 pub struct ScheduledTaskFailedEvent {
     /// The fields of [`ScheduledTaskEvent`](t::ScheduledTaskEvent).
@@ -1212,6 +1965,8 @@ d::object!(ScheduledTaskFailedEvent: t::ScheduledTaskEvent, "ScheduledTaskFailed
 impl d::IsA<t::Event> for ScheduledTaskFailedEvent {}
 
 /// Event `vim.event.ScheduledTaskReconfiguredEvent`, which extends [`ScheduledTaskEvent`](t::ScheduledTaskEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ScheduledTaskReconfiguredEvent.html)
 #[derive(Default)]
 pub struct ScheduledTaskReconfiguredEvent {
     /// The fields of [`ScheduledTaskEvent`](t::ScheduledTaskEvent).
@@ -1225,6 +1980,8 @@ d::object!(ScheduledTaskReconfiguredEvent: t::ScheduledTaskEvent, "ScheduledTask
 impl d::IsA<t::Event> for ScheduledTaskReconfiguredEvent {}
 
 /// Event `vim.event.ScheduledTaskRemovedEvent`, which extends [`ScheduledTaskEvent`](t::ScheduledTaskEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ScheduledTaskRemovedEvent.html)
 #[derive(Default)]
 pub struct ScheduledTaskRemovedEvent {
     /// The fields of [`ScheduledTaskEvent`](t::ScheduledTaskEvent).
@@ -1235,6 +1992,8 @@ d::object!(ScheduledTaskRemovedEvent: t::ScheduledTaskEvent, "ScheduledTaskRemov
 impl d::IsA<t::Event> for ScheduledTaskRemovedEvent {}
 
 /// Event `vim.event.ScheduledTaskStartedEvent`, which extends [`ScheduledTaskEvent`](t::ScheduledTaskEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ScheduledTaskStartedEvent.html)
 #[derive(Default)]
 pub struct ScheduledTaskStartedEvent {
     /// The fields of [`ScheduledTaskEvent`](t::ScheduledTaskEvent).
@@ -1245,6 +2004,8 @@ d::object!(ScheduledTaskStartedEvent: t::ScheduledTaskEvent, "ScheduledTaskStart
 impl d::IsA<t::Event> for ScheduledTaskStartedEvent {}
 
 /// Event `vim.event.ServerLicenseExpiredEvent`, which extends [`LicenseEvent`](t::LicenseEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ServerLicenseExpiredEvent.html)
 #[derive(Default)]
 pub struct ServerLicenseExpiredEvent {
     /// The fields of [`LicenseEvent`](t::LicenseEvent).
@@ -1258,6 +2019,8 @@ d::object!(ServerLicenseExpiredEvent: t::LicenseEvent, "ServerLicenseExpiredEven
 impl d::IsA<t::Event> for ServerLicenseExpiredEvent {}
 
 /// Event `vim.event.ServerStartedSessionEvent`, which extends [`SessionEvent`](t::SessionEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.ServerStartedSessionEvent.html)
 #[derive(Default)]
 pub struct ServerStartedSessionEvent {
     /// The fields of [`SessionEvent`](t::SessionEvent).
@@ -1268,6 +2031,8 @@ d::object!(ServerStartedSessionEvent: t::SessionEvent, "ServerStartedSessionEven
 impl d::IsA<t::Event> for ServerStartedSessionEvent {}
 
 /// Event `vim.event.SessionEvent`, which extends [`Event`](t::Event). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.SessionEvent.html)
 #[derive(Default)]
 pub struct SessionEvent {
     /// The fields of [`Event`](t::Event).
@@ -1278,6 +2043,8 @@ d::object!(SessionEvent: t::Event, "SessionEvent", 0, [
 impl d::IsA<t::Event> for SessionEvent {}
 
 /// Event `vim.event.SessionTerminatedEvent`, which extends [`SessionEvent`](t::SessionEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.SessionTerminatedEvent.html)
 #[derive(Default)]
 pub struct SessionTerminatedEvent {
     /// The fields of [`SessionEvent`](t::SessionEvent).
@@ -1294,6 +2061,8 @@ d::object!(SessionTerminatedEvent: t::SessionEvent, "SessionTerminatedEvent", 0,
 impl d::IsA<t::Event> for SessionTerminatedEvent {}
 
 /// Event `vim.event.TaskEvent`, which extends [`Event`](t::Event). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.TaskEvent.html)
 #[derive(Default)]
 pub struct TaskEvent {
     /// The fields of [`Event`](t::Event).
@@ -1307,6 +2076,8 @@ d::object!(TaskEvent: t::Event, "TaskEvent", 0, [
 impl d::IsA<t::Event> for TaskEvent {}
 
 /// Event `vim.event.TaskTimeoutEvent`, which extends [`TaskEvent`](t::TaskEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.TaskTimeoutEvent.html)
 #[derive(Default)]
 pub struct TaskTimeoutEvent {
     /// The fields of [`TaskEvent`](t::TaskEvent).
@@ -1317,6 +2088,8 @@ d::object!(TaskTimeoutEvent: t::TaskEvent, "TaskTimeoutEvent", 0, [
 impl d::IsA<t::Event> for TaskTimeoutEvent {}
 
 /// Event `vim.event.TeamingMatchEvent`, which extends [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.TeamingMatchEvent.html)
 #[derive(Default)]
 pub struct TeamingMatchEvent {
     /// The fields of [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent).
@@ -1327,6 +2100,8 @@ d::object!(TeamingMatchEvent: t::DvsHealthStatusChangeEvent, "TeamingMatchEvent"
 impl d::IsA<t::Event> for TeamingMatchEvent {}
 
 /// Event `vim.event.TeamingMisMatchEvent`, which extends [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.TeamingMisMatchEvent.html)
 #[derive(Default)]
 pub struct TeamingMisMatchEvent {
     /// The fields of [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent).
@@ -1337,6 +2112,8 @@ d::object!(TeamingMisMatchEvent: t::DvsHealthStatusChangeEvent, "TeamingMisMatch
 impl d::IsA<t::Event> for TeamingMisMatchEvent {}
 
 /// Event `vim.event.TemplateBeingUpgradedEvent`, which extends [`TemplateUpgradeEvent`](t::TemplateUpgradeEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.TemplateBeingUpgradedEvent.html)
 #[derive(Default)]
 pub struct TemplateBeingUpgradedEvent {
     /// The fields of [`TemplateUpgradeEvent`](t::TemplateUpgradeEvent).
@@ -1347,6 +2124,8 @@ d::object!(TemplateBeingUpgradedEvent: t::TemplateUpgradeEvent, "TemplateBeingUp
 impl d::IsA<t::Event> for TemplateBeingUpgradedEvent {}
 
 /// Event `vim.event.TemplateUpgradeEvent`, which extends [`Event`](t::Event). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.TemplateUpgradeEvent.html)
 #[derive(Default)]
 pub struct TemplateUpgradeEvent {
     /// The fields of [`Event`](t::Event).
@@ -1360,6 +2139,8 @@ d::object!(TemplateUpgradeEvent: t::Event, "TemplateUpgradeEvent", 0, [
 impl d::IsA<t::Event> for TemplateUpgradeEvent {}
 
 /// Event `vim.event.TemplateUpgradeFailedEvent`, which extends [`TemplateUpgradeEvent`](t::TemplateUpgradeEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.TemplateUpgradeFailedEvent.html)
 #[derive(Default)]
 pub struct TemplateUpgradeFailedEvent {
     /// The fields of [`TemplateUpgradeEvent`](t::TemplateUpgradeEvent).
@@ -1373,6 +2154,8 @@ d::object!(TemplateUpgradeFailedEvent: t::TemplateUpgradeEvent, "TemplateUpgrade
 impl d::IsA<t::Event> for TemplateUpgradeFailedEvent {}
 
 /// Event `vim.event.TemplateUpgradedEvent`, which extends [`TemplateUpgradeEvent`](t::TemplateUpgradeEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.TemplateUpgradedEvent.html)
 #[derive(Default)]
 pub struct TemplateUpgradedEvent {
     /// The fields of [`TemplateUpgradeEvent`](t::TemplateUpgradeEvent).
@@ -1383,6 +2166,8 @@ d::object!(TemplateUpgradedEvent: t::TemplateUpgradeEvent, "TemplateUpgradedEven
 impl d::IsA<t::Event> for TemplateUpgradedEvent {}
 
 /// Data object `vim.event.TgwEventArgument`, which extends [`EntityEventArgument`](t::EntityEventArgument). Since API 9.1.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.TgwEventArgument.html)
 #[derive(Default)]
 pub struct TgwEventArgument {
     /// The fields of [`EntityEventArgument`](t::EntityEventArgument).
@@ -1394,8 +2179,16 @@ d::object!(TgwEventArgument: t::EntityEventArgument, "TgwEventArgument", 33, [
     0 tgw "tgw" 33 false,
 ]);
 impl d::IsA<t::EntityEventArgument> for TgwEventArgument {}
+impl<M, P> p::Property<M, t::TgwEventArgument, P> {
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `tgw`.
+    pub fn tgw(&self) -> p::Property<M, MoRef<m::TransitGateway>, P> { self.then("tgw") }
+}
 
 /// Event `vim.event.TimedOutHostOperationEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.TimedOutHostOperationEvent.html)
 #[derive(Default)]
 pub struct TimedOutHostOperationEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -1406,6 +2199,8 @@ d::object!(TimedOutHostOperationEvent: t::HostEvent, "TimedOutHostOperationEvent
 impl d::IsA<t::Event> for TimedOutHostOperationEvent {}
 
 /// Event `vim.event.UnlicensedVirtualMachinesEvent`, which extends [`LicenseEvent`](t::LicenseEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.UnlicensedVirtualMachinesEvent.html)
 #[derive(Default)]
 pub struct UnlicensedVirtualMachinesEvent {
     /// The fields of [`LicenseEvent`](t::LicenseEvent).
@@ -1422,6 +2217,8 @@ d::object!(UnlicensedVirtualMachinesEvent: t::LicenseEvent, "UnlicensedVirtualMa
 impl d::IsA<t::Event> for UnlicensedVirtualMachinesEvent {}
 
 /// Event `vim.event.UnlicensedVirtualMachinesFoundEvent`, which extends [`LicenseEvent`](t::LicenseEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.UnlicensedVirtualMachinesFoundEvent.html)
 #[derive(Default)]
 pub struct UnlicensedVirtualMachinesFoundEvent {
     /// The fields of [`LicenseEvent`](t::LicenseEvent).
@@ -1435,6 +2232,8 @@ d::object!(UnlicensedVirtualMachinesFoundEvent: t::LicenseEvent, "UnlicensedVirt
 impl d::IsA<t::Event> for UnlicensedVirtualMachinesFoundEvent {}
 
 /// Event `vim.event.UpdatedAgentBeingRestartedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.UpdatedAgentBeingRestartedEvent.html)
 #[derive(Default)]
 pub struct UpdatedAgentBeingRestartedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -1445,6 +2244,8 @@ d::object!(UpdatedAgentBeingRestartedEvent: t::HostEvent, "UpdatedAgentBeingRest
 impl d::IsA<t::Event> for UpdatedAgentBeingRestartedEvent {}
 
 /// Event `vim.event.UpgradeEvent`, which extends [`Event`](t::Event). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.UpgradeEvent.html)
 #[derive(Default)]
 pub struct UpgradeEvent {
     /// The fields of [`Event`](t::Event).
@@ -1458,6 +2259,8 @@ d::object!(UpgradeEvent: t::Event, "UpgradeEvent", 0, [
 impl d::IsA<t::Event> for UpgradeEvent {}
 
 /// Event `vim.event.UplinkPortMtuNotSupportEvent`, which extends [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.UplinkPortMtuNotSupportEvent.html)
 #[derive(Default)]
 pub struct UplinkPortMtuNotSupportEvent {
     /// The fields of [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent).
@@ -1468,6 +2271,8 @@ d::object!(UplinkPortMtuNotSupportEvent: t::DvsHealthStatusChangeEvent, "UplinkP
 impl d::IsA<t::Event> for UplinkPortMtuNotSupportEvent {}
 
 /// Event `vim.event.UplinkPortMtuSupportEvent`, which extends [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.UplinkPortMtuSupportEvent.html)
 #[derive(Default)]
 pub struct UplinkPortMtuSupportEvent {
     /// The fields of [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent).
@@ -1478,6 +2283,8 @@ d::object!(UplinkPortMtuSupportEvent: t::DvsHealthStatusChangeEvent, "UplinkPort
 impl d::IsA<t::Event> for UplinkPortMtuSupportEvent {}
 
 /// Event `vim.event.UplinkPortVlanTrunkedEvent`, which extends [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.UplinkPortVlanTrunkedEvent.html)
 #[derive(Default)]
 pub struct UplinkPortVlanTrunkedEvent {
     /// The fields of [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent).
@@ -1488,6 +2295,8 @@ d::object!(UplinkPortVlanTrunkedEvent: t::DvsHealthStatusChangeEvent, "UplinkPor
 impl d::IsA<t::Event> for UplinkPortVlanTrunkedEvent {}
 
 /// Event `vim.event.UplinkPortVlanUntrunkedEvent`, which extends [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.UplinkPortVlanUntrunkedEvent.html)
 #[derive(Default)]
 pub struct UplinkPortVlanUntrunkedEvent {
     /// The fields of [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent).
@@ -1498,6 +2307,8 @@ d::object!(UplinkPortVlanUntrunkedEvent: t::DvsHealthStatusChangeEvent, "UplinkP
 impl d::IsA<t::Event> for UplinkPortVlanUntrunkedEvent {}
 
 /// Event `vim.event.UserAssignedToGroup`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.UserAssignedToGroup.html)
 #[derive(Default)]
 pub struct UserAssignedToGroup {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -1514,6 +2325,8 @@ d::object!(UserAssignedToGroup: t::HostEvent, "UserAssignedToGroup", 0, [
 impl d::IsA<t::Event> for UserAssignedToGroup {}
 
 /// Event `vim.event.UserLoginSessionEvent`, which extends [`SessionEvent`](t::SessionEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.UserLoginSessionEvent.html)
 #[derive(Default)]
 pub struct UserLoginSessionEvent {
     /// The fields of [`SessionEvent`](t::SessionEvent).
@@ -1536,6 +2349,8 @@ d::object!(UserLoginSessionEvent: t::SessionEvent, "UserLoginSessionEvent", 0, [
 impl d::IsA<t::Event> for UserLoginSessionEvent {}
 
 /// Event `vim.event.UserLogoutSessionEvent`, which extends [`SessionEvent`](t::SessionEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.UserLogoutSessionEvent.html)
 #[derive(Default)]
 pub struct UserLogoutSessionEvent {
     /// The fields of [`SessionEvent`](t::SessionEvent).
@@ -1561,6 +2376,8 @@ d::object!(UserLogoutSessionEvent: t::SessionEvent, "UserLogoutSessionEvent", 0,
 impl d::IsA<t::Event> for UserLogoutSessionEvent {}
 
 /// Event `vim.event.UserPasswordChanged`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.UserPasswordChanged.html)
 #[derive(Default)]
 pub struct UserPasswordChanged {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -1574,6 +2391,8 @@ d::object!(UserPasswordChanged: t::HostEvent, "UserPasswordChanged", 0, [
 impl d::IsA<t::Event> for UserPasswordChanged {}
 
 /// Event `vim.event.UserUnassignedFromGroup`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.UserUnassignedFromGroup.html)
 #[derive(Default)]
 pub struct UserUnassignedFromGroup {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -1590,6 +2409,8 @@ d::object!(UserUnassignedFromGroup: t::HostEvent, "UserUnassignedFromGroup", 0, 
 impl d::IsA<t::Event> for UserUnassignedFromGroup {}
 
 /// Event `vim.event.UserUpgradeEvent`, which extends [`UpgradeEvent`](t::UpgradeEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.UserUpgradeEvent.html)
 #[derive(Default)]
 pub struct UserUpgradeEvent {
     /// The fields of [`UpgradeEvent`](t::UpgradeEvent).
@@ -1600,6 +2421,8 @@ d::object!(UserUpgradeEvent: t::UpgradeEvent, "UserUpgradeEvent", 0, [
 impl d::IsA<t::Event> for UserUpgradeEvent {}
 
 /// Event `vim.event.VMFSDatastoreCreatedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VMFSDatastoreCreatedEvent.html)
 #[derive(Default)]
 pub struct VMFSDatastoreCreatedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -1616,6 +2439,8 @@ d::object!(VMFSDatastoreCreatedEvent: t::HostEvent, "VMFSDatastoreCreatedEvent",
 impl d::IsA<t::Event> for VMFSDatastoreCreatedEvent {}
 
 /// Event `vim.event.VMFSDatastoreExpandedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VMFSDatastoreExpandedEvent.html)
 #[derive(Default)]
 pub struct VMFSDatastoreExpandedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -1629,6 +2454,8 @@ d::object!(VMFSDatastoreExpandedEvent: t::HostEvent, "VMFSDatastoreExpandedEvent
 impl d::IsA<t::Event> for VMFSDatastoreExpandedEvent {}
 
 /// Event `vim.event.VMFSDatastoreExtendedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VMFSDatastoreExtendedEvent.html)
 #[derive(Default)]
 pub struct VMFSDatastoreExtendedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -1642,6 +2469,8 @@ d::object!(VMFSDatastoreExtendedEvent: t::HostEvent, "VMFSDatastoreExtendedEvent
 impl d::IsA<t::Event> for VMFSDatastoreExtendedEvent {}
 
 /// Event `vim.event.VMotionLicenseExpiredEvent`, which extends [`LicenseEvent`](t::LicenseEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VMotionLicenseExpiredEvent.html)
 #[derive(Default)]
 pub struct VMotionLicenseExpiredEvent {
     /// The fields of [`LicenseEvent`](t::LicenseEvent).
@@ -1652,6 +2481,8 @@ d::object!(VMotionLicenseExpiredEvent: t::LicenseEvent, "VMotionLicenseExpiredEv
 impl d::IsA<t::Event> for VMotionLicenseExpiredEvent {}
 
 /// Event `vim.event.VcAgentUninstallFailedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VcAgentUninstallFailedEvent.html)
 #[derive(Default)]
 pub struct VcAgentUninstallFailedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -1665,6 +2496,8 @@ d::object!(VcAgentUninstallFailedEvent: t::HostEvent, "VcAgentUninstallFailedEve
 impl d::IsA<t::Event> for VcAgentUninstallFailedEvent {}
 
 /// Event `vim.event.VcAgentUninstalledEvent`, which extends [`HostEvent`](t::HostEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VcAgentUninstalledEvent.html)
 #[derive(Default)]
 pub struct VcAgentUninstalledEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -1675,6 +2508,8 @@ d::object!(VcAgentUninstalledEvent: t::HostEvent, "VcAgentUninstalledEvent", 3, 
 impl d::IsA<t::Event> for VcAgentUninstalledEvent {}
 
 /// Event `vim.event.VcAgentUpgradeFailedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VcAgentUpgradeFailedEvent.html)
 #[derive(Default)]
 pub struct VcAgentUpgradeFailedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -1688,6 +2523,8 @@ d::object!(VcAgentUpgradeFailedEvent: t::HostEvent, "VcAgentUpgradeFailedEvent",
 impl d::IsA<t::Event> for VcAgentUpgradeFailedEvent {}
 
 /// Event `vim.event.VcAgentUpgradedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VcAgentUpgradedEvent.html)
 #[derive(Default)]
 pub struct VcAgentUpgradedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -1698,6 +2535,8 @@ d::object!(VcAgentUpgradedEvent: t::HostEvent, "VcAgentUpgradedEvent", 0, [
 impl d::IsA<t::Event> for VcAgentUpgradedEvent {}
 
 /// Event `vim.event.VimAccountPasswordChangedEvent`, which extends [`HostEvent`](t::HostEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VimAccountPasswordChangedEvent.html)
 #[derive(Default)]
 pub struct VimAccountPasswordChangedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
@@ -1708,6 +2547,8 @@ d::object!(VimAccountPasswordChangedEvent: t::HostEvent, "VimAccountPasswordChan
 impl d::IsA<t::Event> for VimAccountPasswordChangedEvent {}
 
 /// Event `vim.event.VmAcquiredMksTicketEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmAcquiredMksTicketEvent.html)
 #[derive(Default)]
 pub struct VmAcquiredMksTicketEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -1718,6 +2559,8 @@ d::object!(VmAcquiredMksTicketEvent: t::VmEvent, "VmAcquiredMksTicketEvent", 0, 
 impl d::IsA<t::Event> for VmAcquiredMksTicketEvent {}
 
 /// Event `vim.event.VmAcquiredTicketEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmAcquiredTicketEvent.html)
 #[derive(Default)]
 pub struct VmAcquiredTicketEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -1731,6 +2574,8 @@ d::object!(VmAcquiredTicketEvent: t::VmEvent, "VmAcquiredTicketEvent", 4, [
 impl d::IsA<t::Event> for VmAcquiredTicketEvent {}
 
 /// Event `vim.event.VmAutoRenameEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmAutoRenameEvent.html)
 #[derive(Default)]
 pub struct VmAutoRenameEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -1747,6 +2592,8 @@ d::object!(VmAutoRenameEvent: t::VmEvent, "VmAutoRenameEvent", 0, [
 impl d::IsA<t::Event> for VmAutoRenameEvent {}
 
 /// Event `vim.event.VmBeingClonedEvent`, which extends [`VmCloneEvent`](t::VmCloneEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmBeingClonedEvent.html)
 #[derive(Default)]
 pub struct VmBeingClonedEvent {
     /// The fields of [`VmCloneEvent`](t::VmCloneEvent).
@@ -1766,6 +2613,8 @@ d::object!(VmBeingClonedEvent: t::VmCloneEvent, "VmBeingClonedEvent", 0, [
 impl d::IsA<t::Event> for VmBeingClonedEvent {}
 
 /// Event `vim.event.VmBeingClonedNoFolderEvent`, which extends [`VmCloneEvent`](t::VmCloneEvent). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmBeingClonedNoFolderEvent.html)
 #[derive(Default)]
 pub struct VmBeingClonedNoFolderEvent {
     /// The fields of [`VmCloneEvent`](t::VmCloneEvent).
@@ -1782,6 +2631,8 @@ d::object!(VmBeingClonedNoFolderEvent: t::VmCloneEvent, "VmBeingClonedNoFolderEv
 impl d::IsA<t::Event> for VmBeingClonedNoFolderEvent {}
 
 /// Event `vim.event.VmBeingCreatedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmBeingCreatedEvent.html)
 #[derive(Default)]
 pub struct VmBeingCreatedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -1795,6 +2646,8 @@ d::object!(VmBeingCreatedEvent: t::VmEvent, "VmBeingCreatedEvent", 0, [
 impl d::IsA<t::Event> for VmBeingCreatedEvent {}
 
 /// Event `vim.event.VmBeingDeployedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmBeingDeployedEvent.html)
 #[derive(Default)]
 pub struct VmBeingDeployedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -1808,6 +2661,8 @@ d::object!(VmBeingDeployedEvent: t::VmEvent, "VmBeingDeployedEvent", 0, [
 impl d::IsA<t::Event> for VmBeingDeployedEvent {}
 
 /// Event `vim.event.VmBeingHotMigratedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmBeingHotMigratedEvent.html)
 #[derive(Default)]
 pub struct VmBeingHotMigratedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -1827,6 +2682,8 @@ d::object!(VmBeingHotMigratedEvent: t::VmEvent, "VmBeingHotMigratedEvent", 0, [
 impl d::IsA<t::Event> for VmBeingHotMigratedEvent {}
 
 /// Event `vim.event.VmBeingMigratedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmBeingMigratedEvent.html)
 #[derive(Default)]
 pub struct VmBeingMigratedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -1846,6 +2703,8 @@ d::object!(VmBeingMigratedEvent: t::VmEvent, "VmBeingMigratedEvent", 0, [
 impl d::IsA<t::Event> for VmBeingMigratedEvent {}
 
 /// Event `vim.event.VmBeingRelocatedEvent`, which extends [`VmRelocateSpecEvent`](t::VmRelocateSpecEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmBeingRelocatedEvent.html)
 #[derive(Default)]
 pub struct VmBeingRelocatedEvent {
     /// The fields of [`VmRelocateSpecEvent`](t::VmRelocateSpecEvent).
@@ -1865,6 +2724,8 @@ d::object!(VmBeingRelocatedEvent: t::VmRelocateSpecEvent, "VmBeingRelocatedEvent
 impl d::IsA<t::Event> for VmBeingRelocatedEvent {}
 
 /// Event `vim.event.VmCloneEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmCloneEvent.html)
 #[derive(Default)]
 pub struct VmCloneEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -1875,6 +2736,8 @@ d::object!(VmCloneEvent: t::VmEvent, "VmCloneEvent", 0, [
 impl d::IsA<t::Event> for VmCloneEvent {}
 
 /// Event `vim.event.VmCloneFailedEvent`, which extends [`VmCloneEvent`](t::VmCloneEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmCloneFailedEvent.html)
 #[derive(Default)]
 pub struct VmCloneFailedEvent {
     /// The fields of [`VmCloneEvent`](t::VmCloneEvent).
@@ -1897,6 +2760,8 @@ d::object!(VmCloneFailedEvent: t::VmCloneEvent, "VmCloneFailedEvent", 0, [
 impl d::IsA<t::Event> for VmCloneFailedEvent {}
 
 /// Event `vim.event.VmClonedEvent`, which extends [`VmCloneEvent`](t::VmCloneEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmClonedEvent.html)
 #[derive(Default)]
 pub struct VmClonedEvent {
     /// The fields of [`VmCloneEvent`](t::VmCloneEvent).
@@ -1910,6 +2775,8 @@ d::object!(VmClonedEvent: t::VmCloneEvent, "VmClonedEvent", 0, [
 impl d::IsA<t::Event> for VmClonedEvent {}
 
 /// Event `vim.event.VmConfigMissingEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmConfigMissingEvent.html)
 #[derive(Default)]
 pub struct VmConfigMissingEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -1920,6 +2787,8 @@ d::object!(VmConfigMissingEvent: t::VmEvent, "VmConfigMissingEvent", 0, [
 impl d::IsA<t::Event> for VmConfigMissingEvent {}
 
 /// Event `vim.event.VmConnectedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmConnectedEvent.html)
 #[derive(Default)]
 pub struct VmConnectedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -1930,6 +2799,8 @@ d::object!(VmConnectedEvent: t::VmEvent, "VmConnectedEvent", 0, [
 impl d::IsA<t::Event> for VmConnectedEvent {}
 
 /// Event `vim.event.VmCreatedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmCreatedEvent.html)
 #[derive(Default)]
 pub struct VmCreatedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -1940,6 +2811,8 @@ d::object!(VmCreatedEvent: t::VmEvent, "VmCreatedEvent", 0, [
 impl d::IsA<t::Event> for VmCreatedEvent {}
 
 /// Event `vim.event.VmDasBeingResetEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmDasBeingResetEvent.html)
 #[derive(Default)]
 pub struct VmDasBeingResetEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -1954,6 +2827,8 @@ impl d::IsA<t::Event> for VmDasBeingResetEvent {}
 
 d::enumeration!(
     /// Enumeration `vim.event.VmDasBeingResetEvent.ReasonCode`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmDasBeingResetEvent.ReasonCode.html)
     VmDasBeingResetEventReasonCode, "VmDasBeingResetEventReasonCode", [
         VmtoolsHeartbeatFailure "vmtoolsHeartbeatFailure",
         AppHeartbeatFailure "appHeartbeatFailure",
@@ -1964,6 +2839,8 @@ d::enumeration!(
 );
 
 /// Event `vim.event.VmDasBeingResetWithScreenshotEvent`, which extends [`VmDasBeingResetEvent`](t::VmDasBeingResetEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmDasBeingResetWithScreenshotEvent.html)
 #[derive(Default)]
 pub struct VmDasBeingResetWithScreenshotEvent {
     /// The fields of [`VmDasBeingResetEvent`](t::VmDasBeingResetEvent).
@@ -1977,6 +2854,8 @@ d::object!(VmDasBeingResetWithScreenshotEvent: t::VmDasBeingResetEvent, "VmDasBe
 impl d::IsA<t::Event> for VmDasBeingResetWithScreenshotEvent {}
 
 /// Event `vim.event.VmDasResetFailedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmDasResetFailedEvent.html)
 #[derive(Default)]
 pub struct VmDasResetFailedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -1987,6 +2866,8 @@ d::object!(VmDasResetFailedEvent: t::VmEvent, "VmDasResetFailedEvent", 3, [
 impl d::IsA<t::Event> for VmDasResetFailedEvent {}
 
 /// Event `vim.event.VmDasUpdateErrorEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmDasUpdateErrorEvent.html)
 #[derive(Default)]
 pub struct VmDasUpdateErrorEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -1997,6 +2878,8 @@ d::object!(VmDasUpdateErrorEvent: t::VmEvent, "VmDasUpdateErrorEvent", 0, [
 impl d::IsA<t::Event> for VmDasUpdateErrorEvent {}
 
 /// Event `vim.event.VmDasUpdateOkEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmDasUpdateOkEvent.html)
 #[derive(Default)]
 pub struct VmDasUpdateOkEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -2007,6 +2890,8 @@ d::object!(VmDasUpdateOkEvent: t::VmEvent, "VmDasUpdateOkEvent", 0, [
 impl d::IsA<t::Event> for VmDasUpdateOkEvent {}
 
 /// Event `vim.event.VmDateRolledBackEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmDateRolledBackEvent.html)
 #[derive(Default)]
 pub struct VmDateRolledBackEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -2017,6 +2902,8 @@ d::object!(VmDateRolledBackEvent: t::VmEvent, "VmDateRolledBackEvent", 0, [
 impl d::IsA<t::Event> for VmDateRolledBackEvent {}
 
 /// Event `vim.event.VmDeployFailedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmDeployFailedEvent.html)
 #[derive(Default)]
 pub struct VmDeployFailedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -2033,6 +2920,8 @@ d::object!(VmDeployFailedEvent: t::VmEvent, "VmDeployFailedEvent", 0, [
 impl d::IsA<t::Event> for VmDeployFailedEvent {}
 
 /// Event `vim.event.VmDeployedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmDeployedEvent.html)
 #[derive(Default)]
 pub struct VmDeployedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -2046,6 +2935,8 @@ d::object!(VmDeployedEvent: t::VmEvent, "VmDeployedEvent", 0, [
 impl d::IsA<t::Event> for VmDeployedEvent {}
 
 /// Event `vim.event.VmDisconnectedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmDisconnectedEvent.html)
 #[derive(Default)]
 pub struct VmDisconnectedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -2056,6 +2947,8 @@ d::object!(VmDisconnectedEvent: t::VmEvent, "VmDisconnectedEvent", 0, [
 impl d::IsA<t::Event> for VmDisconnectedEvent {}
 
 /// Event `vim.event.VmDiscoveredEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmDiscoveredEvent.html)
 #[derive(Default)]
 pub struct VmDiscoveredEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -2066,6 +2959,8 @@ d::object!(VmDiscoveredEvent: t::VmEvent, "VmDiscoveredEvent", 0, [
 impl d::IsA<t::Event> for VmDiscoveredEvent {}
 
 /// Event `vim.event.VmDiskFailedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmDiskFailedEvent.html)
 #[derive(Default)]
 pub struct VmDiskFailedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -2082,6 +2977,8 @@ d::object!(VmDiskFailedEvent: t::VmEvent, "VmDiskFailedEvent", 0, [
 impl d::IsA<t::Event> for VmDiskFailedEvent {}
 
 /// Event `vim.event.VmEmigratingEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmEmigratingEvent.html)
 #[derive(Default)]
 pub struct VmEmigratingEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -2090,911 +2987,3 @@ pub struct VmEmigratingEvent {
 d::object!(VmEmigratingEvent: t::VmEvent, "VmEmigratingEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VmEmigratingEvent {}
-
-/// Event `vim.event.VmEndRecordingEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Default)]
-pub struct VmEndRecordingEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-}
-d::object!(VmEndRecordingEvent: t::VmEvent, "VmEndRecordingEvent", 3, [
-]);
-impl d::IsA<t::Event> for VmEndRecordingEvent {}
-
-/// Event `vim.event.VmEndReplayingEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Default)]
-pub struct VmEndReplayingEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-}
-d::object!(VmEndReplayingEvent: t::VmEvent, "VmEndReplayingEvent", 3, [
-]);
-impl d::IsA<t::Event> for VmEndReplayingEvent {}
-
-/// Event `vim.event.VmEvent`, which extends [`Event`](t::Event). Since API 2.5.
-#[derive(Default)]
-pub struct VmEvent {
-    /// The fields of [`Event`](t::Event).
-    pub base: t::Event,
-    /// `template`.
-    pub template: bool,
-}
-d::object!(VmEvent: t::Event, "VmEvent", 0, [
-    0 template "template" 0 false,
-]);
-impl d::IsA<t::Event> for VmEvent {}
-
-/// Data object `vim.event.VmEventArgument`, which extends [`EntityEventArgument`](t::EntityEventArgument). Since API 2.5.
-#[derive(Default)]
-pub struct VmEventArgument {
-    /// The fields of [`EntityEventArgument`](t::EntityEventArgument).
-    pub base: t::EntityEventArgument,
-    /// `vm`.
-    pub vm: MoRef<m::VirtualMachine>,
-}
-d::object!(VmEventArgument: t::EntityEventArgument, "VmEventArgument", 0, [
-    0 vm "vm" 0 false,
-]);
-impl d::IsA<t::EntityEventArgument> for VmEventArgument {}
-
-/// Event `vim.event.VmFailedMigrateEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmFailedMigrateEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `destHost`.
-    pub dest_host: t::HostEventArgument,
-    /// `reason`.
-    pub reason: t::LocalizedMethodFault,
-    /// `destDatacenter`. Since API 5.0.
-    pub dest_datacenter: Option<Box<t::DatacenterEventArgument>>,
-    /// `destDatastore`. Since API 5.0.
-    pub dest_datastore: Option<Box<t::DatastoreEventArgument>>,
-}
-d::object!(VmFailedMigrateEvent: t::VmEvent, "VmFailedMigrateEvent", 0, [
-    0 dest_host "destHost" 0 false,
-    1 reason "reason" 0 false,
-    2 dest_datacenter "destDatacenter" 5 false,
-    3 dest_datastore "destDatastore" 5 false,
-]);
-impl d::IsA<t::Event> for VmFailedMigrateEvent {}
-
-/// Event `vim.event.VmFailedRelayoutEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmFailedRelayoutEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `reason`.
-    pub reason: t::LocalizedMethodFault,
-}
-d::object!(VmFailedRelayoutEvent: t::VmEvent, "VmFailedRelayoutEvent", 0, [
-    0 reason "reason" 0 false,
-]);
-impl d::IsA<t::Event> for VmFailedRelayoutEvent {}
-
-/// Event `vim.event.VmFailedRelayoutOnVmfs2DatastoreEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmFailedRelayoutOnVmfs2DatastoreEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-}
-d::object!(VmFailedRelayoutOnVmfs2DatastoreEvent: t::VmEvent, "VmFailedRelayoutOnVmfs2DatastoreEvent", 0, [
-]);
-impl d::IsA<t::Event> for VmFailedRelayoutOnVmfs2DatastoreEvent {}
-
-/// Event `vim.event.VmFailedStartingSecondaryEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Default)]
-pub struct VmFailedStartingSecondaryEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `reason`.
-    pub reason: Option<String>,
-}
-d::object!(VmFailedStartingSecondaryEvent: t::VmEvent, "VmFailedStartingSecondaryEvent", 3, [
-    0 reason "reason" 3 false,
-]);
-impl d::IsA<t::Event> for VmFailedStartingSecondaryEvent {}
-
-d::enumeration!(
-    /// Enumeration `vim.event.VmFailedStartingSecondaryEvent.FailureReason`. Since API 4.0.
-    VmFailedStartingSecondaryEventFailureReason, "VmFailedStartingSecondaryEventFailureReason", [
-        IncompatibleHost "incompatibleHost",
-        LoginFailed "loginFailed",
-        RegisterVmFailed "registerVmFailed",
-        MigrateFailed "migrateFailed",
-    ]
-);
-
-/// Event `vim.event.VmFailedToPowerOffEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmFailedToPowerOffEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `reason`.
-    pub reason: t::LocalizedMethodFault,
-}
-d::object!(VmFailedToPowerOffEvent: t::VmEvent, "VmFailedToPowerOffEvent", 0, [
-    0 reason "reason" 0 false,
-]);
-impl d::IsA<t::Event> for VmFailedToPowerOffEvent {}
-
-/// Event `vim.event.VmFailedToPowerOnEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmFailedToPowerOnEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `reason`.
-    pub reason: t::LocalizedMethodFault,
-}
-d::object!(VmFailedToPowerOnEvent: t::VmEvent, "VmFailedToPowerOnEvent", 0, [
-    0 reason "reason" 0 false,
-]);
-impl d::IsA<t::Event> for VmFailedToPowerOnEvent {}
-
-/// Event `vim.event.VmFailedToRebootGuestEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmFailedToRebootGuestEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `reason`.
-    pub reason: t::LocalizedMethodFault,
-}
-d::object!(VmFailedToRebootGuestEvent: t::VmEvent, "VmFailedToRebootGuestEvent", 0, [
-    0 reason "reason" 0 false,
-]);
-impl d::IsA<t::Event> for VmFailedToRebootGuestEvent {}
-
-/// Event `vim.event.VmFailedToResetEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmFailedToResetEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `reason`.
-    pub reason: t::LocalizedMethodFault,
-}
-d::object!(VmFailedToResetEvent: t::VmEvent, "VmFailedToResetEvent", 0, [
-    0 reason "reason" 0 false,
-]);
-impl d::IsA<t::Event> for VmFailedToResetEvent {}
-
-/// Event `vim.event.VmFailedToShutdownGuestEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmFailedToShutdownGuestEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `reason`.
-    pub reason: t::LocalizedMethodFault,
-}
-d::object!(VmFailedToShutdownGuestEvent: t::VmEvent, "VmFailedToShutdownGuestEvent", 0, [
-    0 reason "reason" 0 false,
-]);
-impl d::IsA<t::Event> for VmFailedToShutdownGuestEvent {}
-
-/// Event `vim.event.VmFailedToStandbyGuestEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmFailedToStandbyGuestEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `reason`.
-    pub reason: t::LocalizedMethodFault,
-}
-d::object!(VmFailedToStandbyGuestEvent: t::VmEvent, "VmFailedToStandbyGuestEvent", 0, [
-    0 reason "reason" 0 false,
-]);
-impl d::IsA<t::Event> for VmFailedToStandbyGuestEvent {}
-
-/// Event `vim.event.VmFailedToSuspendEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmFailedToSuspendEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `reason`.
-    pub reason: t::LocalizedMethodFault,
-}
-d::object!(VmFailedToSuspendEvent: t::VmEvent, "VmFailedToSuspendEvent", 0, [
-    0 reason "reason" 0 false,
-]);
-impl d::IsA<t::Event> for VmFailedToSuspendEvent {}
-
-/// Event `vim.event.VmFailedUpdatingSecondaryConfig`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Default)]
-pub struct VmFailedUpdatingSecondaryConfig {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-}
-d::object!(VmFailedUpdatingSecondaryConfig: t::VmEvent, "VmFailedUpdatingSecondaryConfig", 3, [
-]);
-impl d::IsA<t::Event> for VmFailedUpdatingSecondaryConfig {}
-
-/// Event `vim.event.VmFailoverFailed`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmFailoverFailed {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `reason`. Since API 4.1.
-    pub reason: Option<Box<t::LocalizedMethodFault>>,
-}
-d::object!(VmFailoverFailed: t::VmEvent, "VmFailoverFailed", 0, [
-    0 reason "reason" 4 false,
-]);
-impl d::IsA<t::Event> for VmFailoverFailed {}
-
-/// Event `vim.event.VmFaultToleranceStateChangedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Default)]
-pub struct VmFaultToleranceStateChangedEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `oldState`.
-    pub old_state: t::VirtualMachineFaultToleranceState,
-    /// `newState`.
-    pub new_state: t::VirtualMachineFaultToleranceState,
-}
-d::object!(VmFaultToleranceStateChangedEvent: t::VmEvent, "VmFaultToleranceStateChangedEvent", 3, [
-    0 old_state "oldState" 3 false,
-    1 new_state "newState" 3 false,
-]);
-impl d::IsA<t::Event> for VmFaultToleranceStateChangedEvent {}
-
-/// Event `vim.event.VmFaultToleranceTurnedOffEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Default)]
-pub struct VmFaultToleranceTurnedOffEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-}
-d::object!(VmFaultToleranceTurnedOffEvent: t::VmEvent, "VmFaultToleranceTurnedOffEvent", 3, [
-]);
-impl d::IsA<t::Event> for VmFaultToleranceTurnedOffEvent {}
-
-/// Event `vim.event.VmFaultToleranceVmTerminatedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Default)]
-pub struct VmFaultToleranceVmTerminatedEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `reason`.
-    pub reason: Option<String>,
-}
-d::object!(VmFaultToleranceVmTerminatedEvent: t::VmEvent, "VmFaultToleranceVmTerminatedEvent", 3, [
-    0 reason "reason" 3 false,
-]);
-impl d::IsA<t::Event> for VmFaultToleranceVmTerminatedEvent {}
-
-/// Event `vim.event.VmGuestOSCrashedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 6.0.
-#[derive(Default)]
-pub struct VmGuestOSCrashedEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-}
-d::object!(VmGuestOSCrashedEvent: t::VmEvent, "VmGuestOSCrashedEvent", 8, [
-]);
-impl d::IsA<t::Event> for VmGuestOSCrashedEvent {}
-
-/// Event `vim.event.VmGuestRebootEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmGuestRebootEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-}
-d::object!(VmGuestRebootEvent: t::VmEvent, "VmGuestRebootEvent", 0, [
-]);
-impl d::IsA<t::Event> for VmGuestRebootEvent {}
-
-/// Event `vim.event.VmGuestShutdownEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmGuestShutdownEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-}
-d::object!(VmGuestShutdownEvent: t::VmEvent, "VmGuestShutdownEvent", 0, [
-]);
-impl d::IsA<t::Event> for VmGuestShutdownEvent {}
-
-/// Event `vim.event.VmGuestStandbyEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmGuestStandbyEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-}
-d::object!(VmGuestStandbyEvent: t::VmEvent, "VmGuestStandbyEvent", 0, [
-]);
-impl d::IsA<t::Event> for VmGuestStandbyEvent {}
-
-/// Event `vim.event.VmHealthMonitoringStateChangedEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 4.0.
-#[derive(Default)]
-pub struct VmHealthMonitoringStateChangedEvent {
-    /// The fields of [`ClusterEvent`](t::ClusterEvent).
-    pub base: t::ClusterEvent,
-    /// `state`.
-    pub state: String,
-    /// `prevState`. Since API 6.5.
-    pub prev_state: Option<String>,
-}
-d::object!(VmHealthMonitoringStateChangedEvent: t::ClusterEvent, "VmHealthMonitoringStateChangedEvent", 3, [
-    0 state "state" 3 false,
-    1 prev_state "prevState" 9 false,
-]);
-impl d::IsA<t::Event> for VmHealthMonitoringStateChangedEvent {}
-
-/// Event `vim.event.VmInstanceUuidAssignedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Default)]
-pub struct VmInstanceUuidAssignedEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `instanceUuid`.
-    pub instance_uuid: String,
-}
-d::object!(VmInstanceUuidAssignedEvent: t::VmEvent, "VmInstanceUuidAssignedEvent", 3, [
-    0 instance_uuid "instanceUuid" 3 false,
-]);
-impl d::IsA<t::Event> for VmInstanceUuidAssignedEvent {}
-
-/// Event `vim.event.VmInstanceUuidChangedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Default)]
-pub struct VmInstanceUuidChangedEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `oldInstanceUuid`.
-    pub old_instance_uuid: String,
-    /// `newInstanceUuid`.
-    pub new_instance_uuid: String,
-}
-d::object!(VmInstanceUuidChangedEvent: t::VmEvent, "VmInstanceUuidChangedEvent", 3, [
-    0 old_instance_uuid "oldInstanceUuid" 3 false,
-    1 new_instance_uuid "newInstanceUuid" 3 false,
-]);
-impl d::IsA<t::Event> for VmInstanceUuidChangedEvent {}
-
-/// Event `vim.event.VmInstanceUuidConflictEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Default)]
-pub struct VmInstanceUuidConflictEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `conflictedVm`.
-    pub conflicted_vm: t::VmEventArgument,
-    /// `instanceUuid`.
-    pub instance_uuid: String,
-}
-d::object!(VmInstanceUuidConflictEvent: t::VmEvent, "VmInstanceUuidConflictEvent", 3, [
-    0 conflicted_vm "conflictedVm" 3 false,
-    1 instance_uuid "instanceUuid" 3 false,
-]);
-impl d::IsA<t::Event> for VmInstanceUuidConflictEvent {}
-
-/// Event `vim.event.VmMacAssignedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmMacAssignedEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `adapter`.
-    pub adapter: String,
-    /// `mac`.
-    pub mac: String,
-}
-d::object!(VmMacAssignedEvent: t::VmEvent, "VmMacAssignedEvent", 0, [
-    0 adapter "adapter" 0 false,
-    1 mac "mac" 0 false,
-]);
-impl d::IsA<t::Event> for VmMacAssignedEvent {}
-
-/// Event `vim.event.VmMacChangedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmMacChangedEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `adapter`.
-    pub adapter: String,
-    /// `oldMac`.
-    pub old_mac: String,
-    /// `newMac`.
-    pub new_mac: String,
-}
-d::object!(VmMacChangedEvent: t::VmEvent, "VmMacChangedEvent", 0, [
-    0 adapter "adapter" 0 false,
-    1 old_mac "oldMac" 0 false,
-    2 new_mac "newMac" 0 false,
-]);
-impl d::IsA<t::Event> for VmMacChangedEvent {}
-
-/// Event `vim.event.VmMacConflictEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmMacConflictEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `conflictedVm`.
-    pub conflicted_vm: t::VmEventArgument,
-    /// `mac`.
-    pub mac: String,
-}
-d::object!(VmMacConflictEvent: t::VmEvent, "VmMacConflictEvent", 0, [
-    0 conflicted_vm "conflictedVm" 0 false,
-    1 mac "mac" 0 false,
-]);
-impl d::IsA<t::Event> for VmMacConflictEvent {}
-
-/// Event `vim.event.VmMaxFTRestartCountReached`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Default)]
-pub struct VmMaxFTRestartCountReached {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-}
-d::object!(VmMaxFTRestartCountReached: t::VmEvent, "VmMaxFTRestartCountReached", 3, [
-]);
-impl d::IsA<t::Event> for VmMaxFTRestartCountReached {}
-
-/// Event `vim.event.VmMaxRestartCountReached`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Default)]
-pub struct VmMaxRestartCountReached {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-}
-d::object!(VmMaxRestartCountReached: t::VmEvent, "VmMaxRestartCountReached", 3, [
-]);
-impl d::IsA<t::Event> for VmMaxRestartCountReached {}
-
-/// Event `vim.event.VmMessageErrorEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Default)]
-pub struct VmMessageErrorEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `message`.
-    pub message: String,
-    /// `messageInfo`.
-    pub message_info: Vec<t::VirtualMachineMessage>,
-}
-d::object!(VmMessageErrorEvent: t::VmEvent, "VmMessageErrorEvent", 3, [
-    0 message "message" 3 false,
-    1 message_info "messageInfo" 3 false,
-]);
-impl d::IsA<t::Event> for VmMessageErrorEvent {}
-
-/// Event `vim.event.VmMessageEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmMessageEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `message`.
-    pub message: String,
-    /// `messageInfo`.
-    pub message_info: Vec<t::VirtualMachineMessage>,
-}
-d::object!(VmMessageEvent: t::VmEvent, "VmMessageEvent", 0, [
-    0 message "message" 0 false,
-    1 message_info "messageInfo" 0 false,
-]);
-impl d::IsA<t::Event> for VmMessageEvent {}
-
-/// Event `vim.event.VmMessageWarningEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Default)]
-pub struct VmMessageWarningEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `message`.
-    pub message: String,
-    /// `messageInfo`.
-    pub message_info: Vec<t::VirtualMachineMessage>,
-}
-d::object!(VmMessageWarningEvent: t::VmEvent, "VmMessageWarningEvent", 3, [
-    0 message "message" 3 false,
-    1 message_info "messageInfo" 3 false,
-]);
-impl d::IsA<t::Event> for VmMessageWarningEvent {}
-
-/// Event `vim.event.VmMigratedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmMigratedEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `sourceHost`.
-    pub source_host: t::HostEventArgument,
-    /// `sourceDatacenter`. Since API 5.0.
-    pub source_datacenter: Option<Box<t::DatacenterEventArgument>>,
-    /// `sourceDatastore`. Since API 5.0.
-    pub source_datastore: Option<Box<t::DatastoreEventArgument>>,
-}
-d::object!(VmMigratedEvent: t::VmEvent, "VmMigratedEvent", 0, [
-    0 source_host "sourceHost" 0 false,
-    1 source_datacenter "sourceDatacenter" 5 false,
-    2 source_datastore "sourceDatastore" 5 false,
-]);
-impl d::IsA<t::Event> for VmMigratedEvent {}
-
-/// Event `vim.event.VmNoCompatibleHostForSecondaryEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Default)]
-pub struct VmNoCompatibleHostForSecondaryEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-}
-d::object!(VmNoCompatibleHostForSecondaryEvent: t::VmEvent, "VmNoCompatibleHostForSecondaryEvent", 3, [
-]);
-impl d::IsA<t::Event> for VmNoCompatibleHostForSecondaryEvent {}
-
-/// Event `vim.event.VmNoNetworkAccessEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmNoNetworkAccessEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `destHost`.
-    pub dest_host: t::HostEventArgument,
-}
-d::object!(VmNoNetworkAccessEvent: t::VmEvent, "VmNoNetworkAccessEvent", 0, [
-    0 dest_host "destHost" 0 false,
-]);
-impl d::IsA<t::Event> for VmNoNetworkAccessEvent {}
-
-/// Event `vim.event.VmOrphanedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmOrphanedEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-}
-d::object!(VmOrphanedEvent: t::VmEvent, "VmOrphanedEvent", 0, [
-]);
-impl d::IsA<t::Event> for VmOrphanedEvent {}
-
-/// Event `vim.event.VmPowerOffOnIsolationEvent`, which extends [`VmPoweredOffEvent`](t::VmPoweredOffEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmPowerOffOnIsolationEvent {
-    /// The fields of [`VmPoweredOffEvent`](t::VmPoweredOffEvent).
-    pub base: t::VmPoweredOffEvent,
-    /// `isolatedHost`.
-    pub isolated_host: t::HostEventArgument,
-}
-d::object!(VmPowerOffOnIsolationEvent: t::VmPoweredOffEvent, "VmPowerOffOnIsolationEvent", 0, [
-    0 isolated_host "isolatedHost" 0 false,
-]);
-impl d::IsA<t::Event> for VmPowerOffOnIsolationEvent {}
-
-/// Event `vim.event.VmPoweredOffEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmPoweredOffEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-}
-d::object!(VmPoweredOffEvent: t::VmEvent, "VmPoweredOffEvent", 0, [
-]);
-impl d::IsA<t::Event> for VmPoweredOffEvent {}
-
-/// Event `vim.event.VmPoweredOnEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmPoweredOnEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-}
-d::object!(VmPoweredOnEvent: t::VmEvent, "VmPoweredOnEvent", 0, [
-]);
-impl d::IsA<t::Event> for VmPoweredOnEvent {}
-
-/// Event `vim.event.VmPoweringOnWithCustomizedDVPortEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Default)]
-pub struct VmPoweringOnWithCustomizedDVPortEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `vnic`.
-    pub vnic: Vec<t::VnicPortArgument>,
-}
-d::object!(VmPoweringOnWithCustomizedDVPortEvent: t::VmEvent, "VmPoweringOnWithCustomizedDVPortEvent", 3, [
-    0 vnic "vnic" 3 false,
-]);
-impl d::IsA<t::Event> for VmPoweringOnWithCustomizedDVPortEvent {}
-
-/// Event `vim.event.VmPrimaryFailoverEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Default)]
-pub struct VmPrimaryFailoverEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `reason`.
-    pub reason: Option<String>,
-}
-d::object!(VmPrimaryFailoverEvent: t::VmEvent, "VmPrimaryFailoverEvent", 3, [
-    0 reason "reason" 3 false,
-]);
-impl d::IsA<t::Event> for VmPrimaryFailoverEvent {}
-
-/// Event `vim.event.VmReconfiguredEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmReconfiguredEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `configSpec`.
-    pub config_spec: t::VirtualMachineConfigSpec,
-    /// `configChanges`. Since API 6.5.
-    pub config_changes: Option<Box<t::ChangesInfoEventArgument>>,
-}
-d::object!(VmReconfiguredEvent: t::VmEvent, "VmReconfiguredEvent", 0, [
-    0 config_spec "configSpec" 0 false,
-    1 config_changes "configChanges" 9 false,
-]);
-impl d::IsA<t::Event> for VmReconfiguredEvent {}
-
-/// Event `vim.event.VmRegisteredEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmRegisteredEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-}
-d::object!(VmRegisteredEvent: t::VmEvent, "VmRegisteredEvent", 0, [
-]);
-impl d::IsA<t::Event> for VmRegisteredEvent {}
-
-/// Event `vim.event.VmRelayoutSuccessfulEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmRelayoutSuccessfulEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-}
-d::object!(VmRelayoutSuccessfulEvent: t::VmEvent, "VmRelayoutSuccessfulEvent", 0, [
-]);
-impl d::IsA<t::Event> for VmRelayoutSuccessfulEvent {}
-
-/// Event `vim.event.VmRelayoutUpToDateEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmRelayoutUpToDateEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-}
-d::object!(VmRelayoutUpToDateEvent: t::VmEvent, "VmRelayoutUpToDateEvent", 0, [
-]);
-impl d::IsA<t::Event> for VmRelayoutUpToDateEvent {}
-
-/// Event `vim.event.VmReloadFromPathEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.1.
-#[derive(Default)]
-pub struct VmReloadFromPathEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `configPath`.
-    pub config_path: String,
-}
-d::object!(VmReloadFromPathEvent: t::VmEvent, "VmReloadFromPathEvent", 4, [
-    0 config_path "configPath" 4 false,
-]);
-impl d::IsA<t::Event> for VmReloadFromPathEvent {}
-
-/// Event `vim.event.VmReloadFromPathFailedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.1.
-#[derive(Default)]
-pub struct VmReloadFromPathFailedEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `configPath`.
-    pub config_path: String,
-}
-d::object!(VmReloadFromPathFailedEvent: t::VmEvent, "VmReloadFromPathFailedEvent", 4, [
-    0 config_path "configPath" 4 false,
-]);
-impl d::IsA<t::Event> for VmReloadFromPathFailedEvent {}
-
-/// Event `vim.event.VmRelocateFailedEvent`, which extends [`VmRelocateSpecEvent`](t::VmRelocateSpecEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmRelocateFailedEvent {
-    /// The fields of [`VmRelocateSpecEvent`](t::VmRelocateSpecEvent).
-    pub base: t::VmRelocateSpecEvent,
-    /// `destHost`.
-    pub dest_host: t::HostEventArgument,
-    /// `reason`.
-    pub reason: t::LocalizedMethodFault,
-    /// `destDatacenter`. Since API 5.0.
-    pub dest_datacenter: Option<Box<t::DatacenterEventArgument>>,
-    /// `destDatastore`. Since API 5.0.
-    pub dest_datastore: Option<Box<t::DatastoreEventArgument>>,
-}
-d::object!(VmRelocateFailedEvent: t::VmRelocateSpecEvent, "VmRelocateFailedEvent", 0, [
-    0 dest_host "destHost" 0 false,
-    1 reason "reason" 0 false,
-    2 dest_datacenter "destDatacenter" 5 false,
-    3 dest_datastore "destDatastore" 5 false,
-]);
-impl d::IsA<t::Event> for VmRelocateFailedEvent {}
-
-/// Event `vim.event.VmRelocateSpecEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmRelocateSpecEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-}
-d::object!(VmRelocateSpecEvent: t::VmEvent, "VmRelocateSpecEvent", 0, [
-]);
-impl d::IsA<t::Event> for VmRelocateSpecEvent {}
-
-/// Event `vim.event.VmRelocatedEvent`, which extends [`VmRelocateSpecEvent`](t::VmRelocateSpecEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmRelocatedEvent {
-    /// The fields of [`VmRelocateSpecEvent`](t::VmRelocateSpecEvent).
-    pub base: t::VmRelocateSpecEvent,
-    /// `sourceHost`.
-    pub source_host: t::HostEventArgument,
-    /// `sourceDatacenter`. Since API 5.0.
-    pub source_datacenter: Option<Box<t::DatacenterEventArgument>>,
-    /// `sourceDatastore`. Since API 5.0.
-    pub source_datastore: Option<Box<t::DatastoreEventArgument>>,
-}
-d::object!(VmRelocatedEvent: t::VmRelocateSpecEvent, "VmRelocatedEvent", 0, [
-    0 source_host "sourceHost" 0 false,
-    1 source_datacenter "sourceDatacenter" 5 false,
-    2 source_datastore "sourceDatastore" 5 false,
-]);
-impl d::IsA<t::Event> for VmRelocatedEvent {}
-
-/// Event `vim.event.VmRemoteConsoleConnectedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Default)]
-pub struct VmRemoteConsoleConnectedEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-}
-d::object!(VmRemoteConsoleConnectedEvent: t::VmEvent, "VmRemoteConsoleConnectedEvent", 3, [
-]);
-impl d::IsA<t::Event> for VmRemoteConsoleConnectedEvent {}
-
-/// Event `vim.event.VmRemoteConsoleDisconnectedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Default)]
-pub struct VmRemoteConsoleDisconnectedEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-}
-d::object!(VmRemoteConsoleDisconnectedEvent: t::VmEvent, "VmRemoteConsoleDisconnectedEvent", 3, [
-]);
-impl d::IsA<t::Event> for VmRemoteConsoleDisconnectedEvent {}
-
-/// Event `vim.event.VmRemovedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmRemovedEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-}
-d::object!(VmRemovedEvent: t::VmEvent, "VmRemovedEvent", 0, [
-]);
-impl d::IsA<t::Event> for VmRemovedEvent {}
-
-/// Event `vim.event.VmRenamedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmRenamedEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `oldName`.
-    pub old_name: String,
-    /// `newName`.
-    pub new_name: String,
-}
-d::object!(VmRenamedEvent: t::VmEvent, "VmRenamedEvent", 0, [
-    0 old_name "oldName" 0 false,
-    1 new_name "newName" 0 false,
-]);
-impl d::IsA<t::Event> for VmRenamedEvent {}
-
-/// Event `vim.event.VmRequirementsExceedCurrentEVCModeEvent`, which extends [`VmEvent`](t::VmEvent). Since API 5.1.
-#[derive(Default)]
-pub struct VmRequirementsExceedCurrentEVCModeEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-}
-d::object!(VmRequirementsExceedCurrentEVCModeEvent: t::VmEvent, "VmRequirementsExceedCurrentEVCModeEvent", 6, [
-]);
-impl d::IsA<t::Event> for VmRequirementsExceedCurrentEVCModeEvent {}
-
-/// Event `vim.event.VmResettingEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmResettingEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-}
-d::object!(VmResettingEvent: t::VmEvent, "VmResettingEvent", 0, [
-]);
-impl d::IsA<t::Event> for VmResettingEvent {}
-
-/// Event `vim.event.VmResourcePoolMovedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmResourcePoolMovedEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `oldParent`.
-    pub old_parent: t::ResourcePoolEventArgument,
-    /// `newParent`.
-    pub new_parent: t::ResourcePoolEventArgument,
-}
-d::object!(VmResourcePoolMovedEvent: t::VmEvent, "VmResourcePoolMovedEvent", 0, [
-    0 old_parent "oldParent" 0 false,
-    1 new_parent "newParent" 0 false,
-]);
-impl d::IsA<t::Event> for VmResourcePoolMovedEvent {}
-
-/// Event `vim.event.VmResourceReallocatedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmResourceReallocatedEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `configChanges`. Since API 6.5.
-    pub config_changes: Option<Box<t::ChangesInfoEventArgument>>,
-}
-d::object!(VmResourceReallocatedEvent: t::VmEvent, "VmResourceReallocatedEvent", 0, [
-    0 config_changes "configChanges" 9 false,
-]);
-impl d::IsA<t::Event> for VmResourceReallocatedEvent {}
-
-/// Event `vim.event.VmRestartedOnAlternateHostEvent`, which extends [`VmPoweredOnEvent`](t::VmPoweredOnEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmRestartedOnAlternateHostEvent {
-    /// The fields of [`VmPoweredOnEvent`](t::VmPoweredOnEvent).
-    pub base: t::VmPoweredOnEvent,
-    /// `sourceHost`.
-    pub source_host: t::HostEventArgument,
-}
-d::object!(VmRestartedOnAlternateHostEvent: t::VmPoweredOnEvent, "VmRestartedOnAlternateHostEvent", 0, [
-    0 source_host "sourceHost" 0 false,
-]);
-impl d::IsA<t::Event> for VmRestartedOnAlternateHostEvent {}
-
-/// Event `vim.event.VmResumingEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
-#[derive(Default)]
-pub struct VmResumingEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-}
-d::object!(VmResumingEvent: t::VmEvent, "VmResumingEvent", 0, [
-]);
-impl d::IsA<t::Event> for VmResumingEvent {}
-
-/// Event `vim.event.VmSecondaryAddedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Default)]
-pub struct VmSecondaryAddedEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-}
-d::object!(VmSecondaryAddedEvent: t::VmEvent, "VmSecondaryAddedEvent", 3, [
-]);
-impl d::IsA<t::Event> for VmSecondaryAddedEvent {}
-
-/// Event `vim.event.VmSecondaryDisabledBySystemEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Default)]
-pub struct VmSecondaryDisabledBySystemEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-    /// `reason`.
-    pub reason: Option<Box<t::LocalizedMethodFault>>,
-}
-d::object!(VmSecondaryDisabledBySystemEvent: t::VmEvent, "VmSecondaryDisabledBySystemEvent", 3, [
-    0 reason "reason" 3 false,
-]);
-impl d::IsA<t::Event> for VmSecondaryDisabledBySystemEvent {}
-
-/// Event `vim.event.VmSecondaryDisabledEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Default)]
-pub struct VmSecondaryDisabledEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-}
-d::object!(VmSecondaryDisabledEvent: t::VmEvent, "VmSecondaryDisabledEvent", 3, [
-]);
-impl d::IsA<t::Event> for VmSecondaryDisabledEvent {}
-
-/// Event `vim.event.VmSecondaryEnabledEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Default)]
-pub struct VmSecondaryEnabledEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-}
-d::object!(VmSecondaryEnabledEvent: t::VmEvent, "VmSecondaryEnabledEvent", 3, [
-]);
-impl d::IsA<t::Event> for VmSecondaryEnabledEvent {}
-
-/// Event `vim.event.VmSecondaryStartedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
-#[derive(Default)]
-pub struct VmSecondaryStartedEvent {
-    /// The fields of [`VmEvent`](t::VmEvent).
-    pub base: t::VmEvent,
-}
-d::object!(VmSecondaryStartedEvent: t::VmEvent, "VmSecondaryStartedEvent", 3, [
-]);
-impl d::IsA<t::Event> for VmSecondaryStartedEvent {}
-
-/// Event `vim.event.VmShutdownOnIsolationEvent`, which extends [`VmPoweredOffEvent`](t::VmPoweredOffEvent). Since API 4.0.
-#[derive(Default)]
-pub struct VmShutdownOnIsolationEvent {
-    /// The fields of [`VmPoweredOffEvent`](t::VmPoweredOffEvent).
-    pub base: t::VmPoweredOffEvent,
-    /// `isolatedHost`.
-    pub isolated_host: t::HostEventArgument,
-    /// `shutdownResult`.
-    pub shutdown_result: Option<String>,
-}
-d::object!(VmShutdownOnIsolationEvent: t::VmPoweredOffEvent, "VmShutdownOnIsolationEvent", 3, [
-    0 isolated_host "isolatedHost" 3 false,
-    1 shutdown_result "shutdownResult" 3 false,
-]);
-impl d::IsA<t::Event> for VmShutdownOnIsolationEvent {}

@@ -5,9 +5,1068 @@ use crate::dynamic as d;
 use crate::generated::managed as m;
 use crate::generated::types as t;
 use crate::moref::MoRef;
+use crate::property as p;
+
+/// Event `vim.event.VmEndRecordingEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmEndRecordingEvent.html)
+#[derive(Default)]
+pub struct VmEndRecordingEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+}
+d::object!(VmEndRecordingEvent: t::VmEvent, "VmEndRecordingEvent", 3, [
+]);
+impl d::IsA<t::Event> for VmEndRecordingEvent {}
+
+/// Event `vim.event.VmEndReplayingEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmEndReplayingEvent.html)
+#[derive(Default)]
+pub struct VmEndReplayingEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+}
+d::object!(VmEndReplayingEvent: t::VmEvent, "VmEndReplayingEvent", 3, [
+]);
+impl d::IsA<t::Event> for VmEndReplayingEvent {}
+
+/// Event `vim.event.VmEvent`, which extends [`Event`](t::Event). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmEvent.html)
+#[derive(Default)]
+pub struct VmEvent {
+    /// The fields of [`Event`](t::Event).
+    pub base: t::Event,
+    /// `template`.
+    pub template: bool,
+}
+d::object!(VmEvent: t::Event, "VmEvent", 0, [
+    0 template "template" 0 false,
+]);
+impl d::IsA<t::Event> for VmEvent {}
+
+/// Data object `vim.event.VmEventArgument`, which extends [`EntityEventArgument`](t::EntityEventArgument). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmEventArgument.html)
+#[derive(Default)]
+pub struct VmEventArgument {
+    /// The fields of [`EntityEventArgument`](t::EntityEventArgument).
+    pub base: t::EntityEventArgument,
+    /// `vm`.
+    pub vm: MoRef<m::VirtualMachine>,
+}
+d::object!(VmEventArgument: t::EntityEventArgument, "VmEventArgument", 0, [
+    0 vm "vm" 0 false,
+]);
+impl d::IsA<t::EntityEventArgument> for VmEventArgument {}
+impl<M, P> p::Property<M, t::VmEventArgument, P> {
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `vm`.
+    pub fn vm(&self) -> p::Property<M, MoRef<m::VirtualMachine>, P> { self.then("vm") }
+}
+
+/// Event `vim.event.VmFailedMigrateEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmFailedMigrateEvent.html)
+#[derive(Default)]
+pub struct VmFailedMigrateEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `destHost`.
+    pub dest_host: t::HostEventArgument,
+    /// `reason`.
+    pub reason: t::LocalizedMethodFault,
+    /// `destDatacenter`. Since API 5.0.
+    pub dest_datacenter: Option<Box<t::DatacenterEventArgument>>,
+    /// `destDatastore`. Since API 5.0.
+    pub dest_datastore: Option<Box<t::DatastoreEventArgument>>,
+}
+d::object!(VmFailedMigrateEvent: t::VmEvent, "VmFailedMigrateEvent", 0, [
+    0 dest_host "destHost" 0 false,
+    1 reason "reason" 0 false,
+    2 dest_datacenter "destDatacenter" 5 false,
+    3 dest_datastore "destDatastore" 5 false,
+]);
+impl d::IsA<t::Event> for VmFailedMigrateEvent {}
+
+/// Event `vim.event.VmFailedRelayoutEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmFailedRelayoutEvent.html)
+#[derive(Default)]
+pub struct VmFailedRelayoutEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `reason`.
+    pub reason: t::LocalizedMethodFault,
+}
+d::object!(VmFailedRelayoutEvent: t::VmEvent, "VmFailedRelayoutEvent", 0, [
+    0 reason "reason" 0 false,
+]);
+impl d::IsA<t::Event> for VmFailedRelayoutEvent {}
+
+/// Event `vim.event.VmFailedRelayoutOnVmfs2DatastoreEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmFailedRelayoutOnVmfs2DatastoreEvent.html)
+#[derive(Default)]
+pub struct VmFailedRelayoutOnVmfs2DatastoreEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+}
+d::object!(VmFailedRelayoutOnVmfs2DatastoreEvent: t::VmEvent, "VmFailedRelayoutOnVmfs2DatastoreEvent", 0, [
+]);
+impl d::IsA<t::Event> for VmFailedRelayoutOnVmfs2DatastoreEvent {}
+
+/// Event `vim.event.VmFailedStartingSecondaryEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmFailedStartingSecondaryEvent.html)
+#[derive(Default)]
+pub struct VmFailedStartingSecondaryEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `reason`.
+    pub reason: Option<String>,
+}
+d::object!(VmFailedStartingSecondaryEvent: t::VmEvent, "VmFailedStartingSecondaryEvent", 3, [
+    0 reason "reason" 3 false,
+]);
+impl d::IsA<t::Event> for VmFailedStartingSecondaryEvent {}
+
+d::enumeration!(
+    /// Enumeration `vim.event.VmFailedStartingSecondaryEvent.FailureReason`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmFailedStartingSecondaryEvent.FailureReason.html)
+    VmFailedStartingSecondaryEventFailureReason, "VmFailedStartingSecondaryEventFailureReason", [
+        IncompatibleHost "incompatibleHost",
+        LoginFailed "loginFailed",
+        RegisterVmFailed "registerVmFailed",
+        MigrateFailed "migrateFailed",
+    ]
+);
+
+/// Event `vim.event.VmFailedToPowerOffEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmFailedToPowerOffEvent.html)
+#[derive(Default)]
+pub struct VmFailedToPowerOffEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `reason`.
+    pub reason: t::LocalizedMethodFault,
+}
+d::object!(VmFailedToPowerOffEvent: t::VmEvent, "VmFailedToPowerOffEvent", 0, [
+    0 reason "reason" 0 false,
+]);
+impl d::IsA<t::Event> for VmFailedToPowerOffEvent {}
+
+/// Event `vim.event.VmFailedToPowerOnEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmFailedToPowerOnEvent.html)
+#[derive(Default)]
+pub struct VmFailedToPowerOnEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `reason`.
+    pub reason: t::LocalizedMethodFault,
+}
+d::object!(VmFailedToPowerOnEvent: t::VmEvent, "VmFailedToPowerOnEvent", 0, [
+    0 reason "reason" 0 false,
+]);
+impl d::IsA<t::Event> for VmFailedToPowerOnEvent {}
+
+/// Event `vim.event.VmFailedToRebootGuestEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmFailedToRebootGuestEvent.html)
+#[derive(Default)]
+pub struct VmFailedToRebootGuestEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `reason`.
+    pub reason: t::LocalizedMethodFault,
+}
+d::object!(VmFailedToRebootGuestEvent: t::VmEvent, "VmFailedToRebootGuestEvent", 0, [
+    0 reason "reason" 0 false,
+]);
+impl d::IsA<t::Event> for VmFailedToRebootGuestEvent {}
+
+/// Event `vim.event.VmFailedToResetEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmFailedToResetEvent.html)
+#[derive(Default)]
+pub struct VmFailedToResetEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `reason`.
+    pub reason: t::LocalizedMethodFault,
+}
+d::object!(VmFailedToResetEvent: t::VmEvent, "VmFailedToResetEvent", 0, [
+    0 reason "reason" 0 false,
+]);
+impl d::IsA<t::Event> for VmFailedToResetEvent {}
+
+/// Event `vim.event.VmFailedToShutdownGuestEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmFailedToShutdownGuestEvent.html)
+#[derive(Default)]
+pub struct VmFailedToShutdownGuestEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `reason`.
+    pub reason: t::LocalizedMethodFault,
+}
+d::object!(VmFailedToShutdownGuestEvent: t::VmEvent, "VmFailedToShutdownGuestEvent", 0, [
+    0 reason "reason" 0 false,
+]);
+impl d::IsA<t::Event> for VmFailedToShutdownGuestEvent {}
+
+/// Event `vim.event.VmFailedToStandbyGuestEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmFailedToStandbyGuestEvent.html)
+#[derive(Default)]
+pub struct VmFailedToStandbyGuestEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `reason`.
+    pub reason: t::LocalizedMethodFault,
+}
+d::object!(VmFailedToStandbyGuestEvent: t::VmEvent, "VmFailedToStandbyGuestEvent", 0, [
+    0 reason "reason" 0 false,
+]);
+impl d::IsA<t::Event> for VmFailedToStandbyGuestEvent {}
+
+/// Event `vim.event.VmFailedToSuspendEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmFailedToSuspendEvent.html)
+#[derive(Default)]
+pub struct VmFailedToSuspendEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `reason`.
+    pub reason: t::LocalizedMethodFault,
+}
+d::object!(VmFailedToSuspendEvent: t::VmEvent, "VmFailedToSuspendEvent", 0, [
+    0 reason "reason" 0 false,
+]);
+impl d::IsA<t::Event> for VmFailedToSuspendEvent {}
+
+/// Event `vim.event.VmFailedUpdatingSecondaryConfig`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmFailedUpdatingSecondaryConfig.html)
+#[derive(Default)]
+pub struct VmFailedUpdatingSecondaryConfig {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+}
+d::object!(VmFailedUpdatingSecondaryConfig: t::VmEvent, "VmFailedUpdatingSecondaryConfig", 3, [
+]);
+impl d::IsA<t::Event> for VmFailedUpdatingSecondaryConfig {}
+
+/// Event `vim.event.VmFailoverFailed`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmFailoverFailed.html)
+#[derive(Default)]
+pub struct VmFailoverFailed {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `reason`. Since API 4.1.
+    pub reason: Option<Box<t::LocalizedMethodFault>>,
+}
+d::object!(VmFailoverFailed: t::VmEvent, "VmFailoverFailed", 0, [
+    0 reason "reason" 4 false,
+]);
+impl d::IsA<t::Event> for VmFailoverFailed {}
+
+/// Event `vim.event.VmFaultToleranceStateChangedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmFaultToleranceStateChangedEvent.html)
+#[derive(Default)]
+pub struct VmFaultToleranceStateChangedEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `oldState`.
+    pub old_state: t::VirtualMachineFaultToleranceState,
+    /// `newState`.
+    pub new_state: t::VirtualMachineFaultToleranceState,
+}
+d::object!(VmFaultToleranceStateChangedEvent: t::VmEvent, "VmFaultToleranceStateChangedEvent", 3, [
+    0 old_state "oldState" 3 false,
+    1 new_state "newState" 3 false,
+]);
+impl d::IsA<t::Event> for VmFaultToleranceStateChangedEvent {}
+
+/// Event `vim.event.VmFaultToleranceTurnedOffEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmFaultToleranceTurnedOffEvent.html)
+#[derive(Default)]
+pub struct VmFaultToleranceTurnedOffEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+}
+d::object!(VmFaultToleranceTurnedOffEvent: t::VmEvent, "VmFaultToleranceTurnedOffEvent", 3, [
+]);
+impl d::IsA<t::Event> for VmFaultToleranceTurnedOffEvent {}
+
+/// Event `vim.event.VmFaultToleranceVmTerminatedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmFaultToleranceVmTerminatedEvent.html)
+#[derive(Default)]
+pub struct VmFaultToleranceVmTerminatedEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `reason`.
+    pub reason: Option<String>,
+}
+d::object!(VmFaultToleranceVmTerminatedEvent: t::VmEvent, "VmFaultToleranceVmTerminatedEvent", 3, [
+    0 reason "reason" 3 false,
+]);
+impl d::IsA<t::Event> for VmFaultToleranceVmTerminatedEvent {}
+
+/// Event `vim.event.VmGuestOSCrashedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmGuestOSCrashedEvent.html)
+#[derive(Default)]
+pub struct VmGuestOSCrashedEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+}
+d::object!(VmGuestOSCrashedEvent: t::VmEvent, "VmGuestOSCrashedEvent", 8, [
+]);
+impl d::IsA<t::Event> for VmGuestOSCrashedEvent {}
+
+/// Event `vim.event.VmGuestRebootEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmGuestRebootEvent.html)
+#[derive(Default)]
+pub struct VmGuestRebootEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+}
+d::object!(VmGuestRebootEvent: t::VmEvent, "VmGuestRebootEvent", 0, [
+]);
+impl d::IsA<t::Event> for VmGuestRebootEvent {}
+
+/// Event `vim.event.VmGuestShutdownEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmGuestShutdownEvent.html)
+#[derive(Default)]
+pub struct VmGuestShutdownEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+}
+d::object!(VmGuestShutdownEvent: t::VmEvent, "VmGuestShutdownEvent", 0, [
+]);
+impl d::IsA<t::Event> for VmGuestShutdownEvent {}
+
+/// Event `vim.event.VmGuestStandbyEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmGuestStandbyEvent.html)
+#[derive(Default)]
+pub struct VmGuestStandbyEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+}
+d::object!(VmGuestStandbyEvent: t::VmEvent, "VmGuestStandbyEvent", 0, [
+]);
+impl d::IsA<t::Event> for VmGuestStandbyEvent {}
+
+/// Event `vim.event.VmHealthMonitoringStateChangedEvent`, which extends [`ClusterEvent`](t::ClusterEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmHealthMonitoringStateChangedEvent.html)
+#[derive(Default)]
+pub struct VmHealthMonitoringStateChangedEvent {
+    /// The fields of [`ClusterEvent`](t::ClusterEvent).
+    pub base: t::ClusterEvent,
+    /// `state`.
+    pub state: String,
+    /// `prevState`. Since API 6.5.
+    pub prev_state: Option<String>,
+}
+d::object!(VmHealthMonitoringStateChangedEvent: t::ClusterEvent, "VmHealthMonitoringStateChangedEvent", 3, [
+    0 state "state" 3 false,
+    1 prev_state "prevState" 9 false,
+]);
+impl d::IsA<t::Event> for VmHealthMonitoringStateChangedEvent {}
+
+/// Event `vim.event.VmInstanceUuidAssignedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmInstanceUuidAssignedEvent.html)
+#[derive(Default)]
+pub struct VmInstanceUuidAssignedEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `instanceUuid`.
+    pub instance_uuid: String,
+}
+d::object!(VmInstanceUuidAssignedEvent: t::VmEvent, "VmInstanceUuidAssignedEvent", 3, [
+    0 instance_uuid "instanceUuid" 3 false,
+]);
+impl d::IsA<t::Event> for VmInstanceUuidAssignedEvent {}
+
+/// Event `vim.event.VmInstanceUuidChangedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmInstanceUuidChangedEvent.html)
+#[derive(Default)]
+pub struct VmInstanceUuidChangedEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `oldInstanceUuid`.
+    pub old_instance_uuid: String,
+    /// `newInstanceUuid`.
+    pub new_instance_uuid: String,
+}
+d::object!(VmInstanceUuidChangedEvent: t::VmEvent, "VmInstanceUuidChangedEvent", 3, [
+    0 old_instance_uuid "oldInstanceUuid" 3 false,
+    1 new_instance_uuid "newInstanceUuid" 3 false,
+]);
+impl d::IsA<t::Event> for VmInstanceUuidChangedEvent {}
+
+/// Event `vim.event.VmInstanceUuidConflictEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmInstanceUuidConflictEvent.html)
+#[derive(Default)]
+pub struct VmInstanceUuidConflictEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `conflictedVm`.
+    pub conflicted_vm: t::VmEventArgument,
+    /// `instanceUuid`.
+    pub instance_uuid: String,
+}
+d::object!(VmInstanceUuidConflictEvent: t::VmEvent, "VmInstanceUuidConflictEvent", 3, [
+    0 conflicted_vm "conflictedVm" 3 false,
+    1 instance_uuid "instanceUuid" 3 false,
+]);
+impl d::IsA<t::Event> for VmInstanceUuidConflictEvent {}
+
+/// Event `vim.event.VmMacAssignedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmMacAssignedEvent.html)
+#[derive(Default)]
+pub struct VmMacAssignedEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `adapter`.
+    pub adapter: String,
+    /// `mac`.
+    pub mac: String,
+}
+d::object!(VmMacAssignedEvent: t::VmEvent, "VmMacAssignedEvent", 0, [
+    0 adapter "adapter" 0 false,
+    1 mac "mac" 0 false,
+]);
+impl d::IsA<t::Event> for VmMacAssignedEvent {}
+
+/// Event `vim.event.VmMacChangedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmMacChangedEvent.html)
+#[derive(Default)]
+pub struct VmMacChangedEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `adapter`.
+    pub adapter: String,
+    /// `oldMac`.
+    pub old_mac: String,
+    /// `newMac`.
+    pub new_mac: String,
+}
+d::object!(VmMacChangedEvent: t::VmEvent, "VmMacChangedEvent", 0, [
+    0 adapter "adapter" 0 false,
+    1 old_mac "oldMac" 0 false,
+    2 new_mac "newMac" 0 false,
+]);
+impl d::IsA<t::Event> for VmMacChangedEvent {}
+
+/// Event `vim.event.VmMacConflictEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmMacConflictEvent.html)
+#[derive(Default)]
+pub struct VmMacConflictEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `conflictedVm`.
+    pub conflicted_vm: t::VmEventArgument,
+    /// `mac`.
+    pub mac: String,
+}
+d::object!(VmMacConflictEvent: t::VmEvent, "VmMacConflictEvent", 0, [
+    0 conflicted_vm "conflictedVm" 0 false,
+    1 mac "mac" 0 false,
+]);
+impl d::IsA<t::Event> for VmMacConflictEvent {}
+
+/// Event `vim.event.VmMaxFTRestartCountReached`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmMaxFTRestartCountReached.html)
+#[derive(Default)]
+pub struct VmMaxFTRestartCountReached {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+}
+d::object!(VmMaxFTRestartCountReached: t::VmEvent, "VmMaxFTRestartCountReached", 3, [
+]);
+impl d::IsA<t::Event> for VmMaxFTRestartCountReached {}
+
+/// Event `vim.event.VmMaxRestartCountReached`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmMaxRestartCountReached.html)
+#[derive(Default)]
+pub struct VmMaxRestartCountReached {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+}
+d::object!(VmMaxRestartCountReached: t::VmEvent, "VmMaxRestartCountReached", 3, [
+]);
+impl d::IsA<t::Event> for VmMaxRestartCountReached {}
+
+/// Event `vim.event.VmMessageErrorEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmMessageErrorEvent.html)
+#[derive(Default)]
+pub struct VmMessageErrorEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `message`.
+    pub message: String,
+    /// `messageInfo`.
+    pub message_info: Vec<t::VirtualMachineMessage>,
+}
+d::object!(VmMessageErrorEvent: t::VmEvent, "VmMessageErrorEvent", 3, [
+    0 message "message" 3 false,
+    1 message_info "messageInfo" 3 false,
+]);
+impl d::IsA<t::Event> for VmMessageErrorEvent {}
+
+/// Event `vim.event.VmMessageEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmMessageEvent.html)
+#[derive(Default)]
+pub struct VmMessageEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `message`.
+    pub message: String,
+    /// `messageInfo`.
+    pub message_info: Vec<t::VirtualMachineMessage>,
+}
+d::object!(VmMessageEvent: t::VmEvent, "VmMessageEvent", 0, [
+    0 message "message" 0 false,
+    1 message_info "messageInfo" 0 false,
+]);
+impl d::IsA<t::Event> for VmMessageEvent {}
+
+/// Event `vim.event.VmMessageWarningEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmMessageWarningEvent.html)
+#[derive(Default)]
+pub struct VmMessageWarningEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `message`.
+    pub message: String,
+    /// `messageInfo`.
+    pub message_info: Vec<t::VirtualMachineMessage>,
+}
+d::object!(VmMessageWarningEvent: t::VmEvent, "VmMessageWarningEvent", 3, [
+    0 message "message" 3 false,
+    1 message_info "messageInfo" 3 false,
+]);
+impl d::IsA<t::Event> for VmMessageWarningEvent {}
+
+/// Event `vim.event.VmMigratedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmMigratedEvent.html)
+#[derive(Default)]
+pub struct VmMigratedEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `sourceHost`.
+    pub source_host: t::HostEventArgument,
+    /// `sourceDatacenter`. Since API 5.0.
+    pub source_datacenter: Option<Box<t::DatacenterEventArgument>>,
+    /// `sourceDatastore`. Since API 5.0.
+    pub source_datastore: Option<Box<t::DatastoreEventArgument>>,
+}
+d::object!(VmMigratedEvent: t::VmEvent, "VmMigratedEvent", 0, [
+    0 source_host "sourceHost" 0 false,
+    1 source_datacenter "sourceDatacenter" 5 false,
+    2 source_datastore "sourceDatastore" 5 false,
+]);
+impl d::IsA<t::Event> for VmMigratedEvent {}
+
+/// Event `vim.event.VmNoCompatibleHostForSecondaryEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmNoCompatibleHostForSecondaryEvent.html)
+#[derive(Default)]
+pub struct VmNoCompatibleHostForSecondaryEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+}
+d::object!(VmNoCompatibleHostForSecondaryEvent: t::VmEvent, "VmNoCompatibleHostForSecondaryEvent", 3, [
+]);
+impl d::IsA<t::Event> for VmNoCompatibleHostForSecondaryEvent {}
+
+/// Event `vim.event.VmNoNetworkAccessEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmNoNetworkAccessEvent.html)
+#[derive(Default)]
+pub struct VmNoNetworkAccessEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `destHost`.
+    pub dest_host: t::HostEventArgument,
+}
+d::object!(VmNoNetworkAccessEvent: t::VmEvent, "VmNoNetworkAccessEvent", 0, [
+    0 dest_host "destHost" 0 false,
+]);
+impl d::IsA<t::Event> for VmNoNetworkAccessEvent {}
+
+/// Event `vim.event.VmOrphanedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmOrphanedEvent.html)
+#[derive(Default)]
+pub struct VmOrphanedEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+}
+d::object!(VmOrphanedEvent: t::VmEvent, "VmOrphanedEvent", 0, [
+]);
+impl d::IsA<t::Event> for VmOrphanedEvent {}
+
+/// Event `vim.event.VmPowerOffOnIsolationEvent`, which extends [`VmPoweredOffEvent`](t::VmPoweredOffEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmPowerOffOnIsolationEvent.html)
+#[derive(Default)]
+pub struct VmPowerOffOnIsolationEvent {
+    /// The fields of [`VmPoweredOffEvent`](t::VmPoweredOffEvent).
+    pub base: t::VmPoweredOffEvent,
+    /// `isolatedHost`.
+    pub isolated_host: t::HostEventArgument,
+}
+d::object!(VmPowerOffOnIsolationEvent: t::VmPoweredOffEvent, "VmPowerOffOnIsolationEvent", 0, [
+    0 isolated_host "isolatedHost" 0 false,
+]);
+impl d::IsA<t::Event> for VmPowerOffOnIsolationEvent {}
+
+/// Event `vim.event.VmPoweredOffEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmPoweredOffEvent.html)
+#[derive(Default)]
+pub struct VmPoweredOffEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+}
+d::object!(VmPoweredOffEvent: t::VmEvent, "VmPoweredOffEvent", 0, [
+]);
+impl d::IsA<t::Event> for VmPoweredOffEvent {}
+
+/// Event `vim.event.VmPoweredOnEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmPoweredOnEvent.html)
+#[derive(Default)]
+pub struct VmPoweredOnEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+}
+d::object!(VmPoweredOnEvent: t::VmEvent, "VmPoweredOnEvent", 0, [
+]);
+impl d::IsA<t::Event> for VmPoweredOnEvent {}
+
+/// Event `vim.event.VmPoweringOnWithCustomizedDVPortEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmPoweringOnWithCustomizedDVPortEvent.html)
+#[derive(Default)]
+pub struct VmPoweringOnWithCustomizedDVPortEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `vnic`.
+    pub vnic: Vec<t::VnicPortArgument>,
+}
+d::object!(VmPoweringOnWithCustomizedDVPortEvent: t::VmEvent, "VmPoweringOnWithCustomizedDVPortEvent", 3, [
+    0 vnic "vnic" 3 false,
+]);
+impl d::IsA<t::Event> for VmPoweringOnWithCustomizedDVPortEvent {}
+
+/// Event `vim.event.VmPrimaryFailoverEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmPrimaryFailoverEvent.html)
+#[derive(Default)]
+pub struct VmPrimaryFailoverEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `reason`.
+    pub reason: Option<String>,
+}
+d::object!(VmPrimaryFailoverEvent: t::VmEvent, "VmPrimaryFailoverEvent", 3, [
+    0 reason "reason" 3 false,
+]);
+impl d::IsA<t::Event> for VmPrimaryFailoverEvent {}
+
+/// Event `vim.event.VmReconfiguredEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmReconfiguredEvent.html)
+#[derive(Default)]
+pub struct VmReconfiguredEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `configSpec`.
+    pub config_spec: t::VirtualMachineConfigSpec,
+    /// `configChanges`. Since API 6.5.
+    pub config_changes: Option<Box<t::ChangesInfoEventArgument>>,
+}
+d::object!(VmReconfiguredEvent: t::VmEvent, "VmReconfiguredEvent", 0, [
+    0 config_spec "configSpec" 0 false,
+    1 config_changes "configChanges" 9 false,
+]);
+impl d::IsA<t::Event> for VmReconfiguredEvent {}
+
+/// Event `vim.event.VmRegisteredEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmRegisteredEvent.html)
+#[derive(Default)]
+pub struct VmRegisteredEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+}
+d::object!(VmRegisteredEvent: t::VmEvent, "VmRegisteredEvent", 0, [
+]);
+impl d::IsA<t::Event> for VmRegisteredEvent {}
+
+/// Event `vim.event.VmRelayoutSuccessfulEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmRelayoutSuccessfulEvent.html)
+#[derive(Default)]
+pub struct VmRelayoutSuccessfulEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+}
+d::object!(VmRelayoutSuccessfulEvent: t::VmEvent, "VmRelayoutSuccessfulEvent", 0, [
+]);
+impl d::IsA<t::Event> for VmRelayoutSuccessfulEvent {}
+
+/// Event `vim.event.VmRelayoutUpToDateEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmRelayoutUpToDateEvent.html)
+#[derive(Default)]
+pub struct VmRelayoutUpToDateEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+}
+d::object!(VmRelayoutUpToDateEvent: t::VmEvent, "VmRelayoutUpToDateEvent", 0, [
+]);
+impl d::IsA<t::Event> for VmRelayoutUpToDateEvent {}
+
+/// Event `vim.event.VmReloadFromPathEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmReloadFromPathEvent.html)
+#[derive(Default)]
+pub struct VmReloadFromPathEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `configPath`.
+    pub config_path: String,
+}
+d::object!(VmReloadFromPathEvent: t::VmEvent, "VmReloadFromPathEvent", 4, [
+    0 config_path "configPath" 4 false,
+]);
+impl d::IsA<t::Event> for VmReloadFromPathEvent {}
+
+/// Event `vim.event.VmReloadFromPathFailedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmReloadFromPathFailedEvent.html)
+#[derive(Default)]
+pub struct VmReloadFromPathFailedEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `configPath`.
+    pub config_path: String,
+}
+d::object!(VmReloadFromPathFailedEvent: t::VmEvent, "VmReloadFromPathFailedEvent", 4, [
+    0 config_path "configPath" 4 false,
+]);
+impl d::IsA<t::Event> for VmReloadFromPathFailedEvent {}
+
+/// Event `vim.event.VmRelocateFailedEvent`, which extends [`VmRelocateSpecEvent`](t::VmRelocateSpecEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmRelocateFailedEvent.html)
+#[derive(Default)]
+pub struct VmRelocateFailedEvent {
+    /// The fields of [`VmRelocateSpecEvent`](t::VmRelocateSpecEvent).
+    pub base: t::VmRelocateSpecEvent,
+    /// `destHost`.
+    pub dest_host: t::HostEventArgument,
+    /// `reason`.
+    pub reason: t::LocalizedMethodFault,
+    /// `destDatacenter`. Since API 5.0.
+    pub dest_datacenter: Option<Box<t::DatacenterEventArgument>>,
+    /// `destDatastore`. Since API 5.0.
+    pub dest_datastore: Option<Box<t::DatastoreEventArgument>>,
+}
+d::object!(VmRelocateFailedEvent: t::VmRelocateSpecEvent, "VmRelocateFailedEvent", 0, [
+    0 dest_host "destHost" 0 false,
+    1 reason "reason" 0 false,
+    2 dest_datacenter "destDatacenter" 5 false,
+    3 dest_datastore "destDatastore" 5 false,
+]);
+impl d::IsA<t::Event> for VmRelocateFailedEvent {}
+
+/// Event `vim.event.VmRelocateSpecEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmRelocateSpecEvent.html)
+#[derive(Default)]
+pub struct VmRelocateSpecEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+}
+d::object!(VmRelocateSpecEvent: t::VmEvent, "VmRelocateSpecEvent", 0, [
+]);
+impl d::IsA<t::Event> for VmRelocateSpecEvent {}
+
+/// Event `vim.event.VmRelocatedEvent`, which extends [`VmRelocateSpecEvent`](t::VmRelocateSpecEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmRelocatedEvent.html)
+#[derive(Default)]
+pub struct VmRelocatedEvent {
+    /// The fields of [`VmRelocateSpecEvent`](t::VmRelocateSpecEvent).
+    pub base: t::VmRelocateSpecEvent,
+    /// `sourceHost`.
+    pub source_host: t::HostEventArgument,
+    /// `sourceDatacenter`. Since API 5.0.
+    pub source_datacenter: Option<Box<t::DatacenterEventArgument>>,
+    /// `sourceDatastore`. Since API 5.0.
+    pub source_datastore: Option<Box<t::DatastoreEventArgument>>,
+}
+d::object!(VmRelocatedEvent: t::VmRelocateSpecEvent, "VmRelocatedEvent", 0, [
+    0 source_host "sourceHost" 0 false,
+    1 source_datacenter "sourceDatacenter" 5 false,
+    2 source_datastore "sourceDatastore" 5 false,
+]);
+impl d::IsA<t::Event> for VmRelocatedEvent {}
+
+/// Event `vim.event.VmRemoteConsoleConnectedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmRemoteConsoleConnectedEvent.html)
+#[derive(Default)]
+pub struct VmRemoteConsoleConnectedEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+}
+d::object!(VmRemoteConsoleConnectedEvent: t::VmEvent, "VmRemoteConsoleConnectedEvent", 3, [
+]);
+impl d::IsA<t::Event> for VmRemoteConsoleConnectedEvent {}
+
+/// Event `vim.event.VmRemoteConsoleDisconnectedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmRemoteConsoleDisconnectedEvent.html)
+#[derive(Default)]
+pub struct VmRemoteConsoleDisconnectedEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+}
+d::object!(VmRemoteConsoleDisconnectedEvent: t::VmEvent, "VmRemoteConsoleDisconnectedEvent", 3, [
+]);
+impl d::IsA<t::Event> for VmRemoteConsoleDisconnectedEvent {}
+
+/// Event `vim.event.VmRemovedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmRemovedEvent.html)
+#[derive(Default)]
+pub struct VmRemovedEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+}
+d::object!(VmRemovedEvent: t::VmEvent, "VmRemovedEvent", 0, [
+]);
+impl d::IsA<t::Event> for VmRemovedEvent {}
+
+/// Event `vim.event.VmRenamedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmRenamedEvent.html)
+#[derive(Default)]
+pub struct VmRenamedEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `oldName`.
+    pub old_name: String,
+    /// `newName`.
+    pub new_name: String,
+}
+d::object!(VmRenamedEvent: t::VmEvent, "VmRenamedEvent", 0, [
+    0 old_name "oldName" 0 false,
+    1 new_name "newName" 0 false,
+]);
+impl d::IsA<t::Event> for VmRenamedEvent {}
+
+/// Event `vim.event.VmRequirementsExceedCurrentEVCModeEvent`, which extends [`VmEvent`](t::VmEvent). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmRequirementsExceedCurrentEVCModeEvent.html)
+#[derive(Default)]
+pub struct VmRequirementsExceedCurrentEVCModeEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+}
+d::object!(VmRequirementsExceedCurrentEVCModeEvent: t::VmEvent, "VmRequirementsExceedCurrentEVCModeEvent", 6, [
+]);
+impl d::IsA<t::Event> for VmRequirementsExceedCurrentEVCModeEvent {}
+
+/// Event `vim.event.VmResettingEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmResettingEvent.html)
+#[derive(Default)]
+pub struct VmResettingEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+}
+d::object!(VmResettingEvent: t::VmEvent, "VmResettingEvent", 0, [
+]);
+impl d::IsA<t::Event> for VmResettingEvent {}
+
+/// Event `vim.event.VmResourcePoolMovedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmResourcePoolMovedEvent.html)
+#[derive(Default)]
+pub struct VmResourcePoolMovedEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `oldParent`.
+    pub old_parent: t::ResourcePoolEventArgument,
+    /// `newParent`.
+    pub new_parent: t::ResourcePoolEventArgument,
+}
+d::object!(VmResourcePoolMovedEvent: t::VmEvent, "VmResourcePoolMovedEvent", 0, [
+    0 old_parent "oldParent" 0 false,
+    1 new_parent "newParent" 0 false,
+]);
+impl d::IsA<t::Event> for VmResourcePoolMovedEvent {}
+
+/// Event `vim.event.VmResourceReallocatedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmResourceReallocatedEvent.html)
+#[derive(Default)]
+pub struct VmResourceReallocatedEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `configChanges`. Since API 6.5.
+    pub config_changes: Option<Box<t::ChangesInfoEventArgument>>,
+}
+d::object!(VmResourceReallocatedEvent: t::VmEvent, "VmResourceReallocatedEvent", 0, [
+    0 config_changes "configChanges" 9 false,
+]);
+impl d::IsA<t::Event> for VmResourceReallocatedEvent {}
+
+/// Event `vim.event.VmRestartedOnAlternateHostEvent`, which extends [`VmPoweredOnEvent`](t::VmPoweredOnEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmRestartedOnAlternateHostEvent.html)
+#[derive(Default)]
+pub struct VmRestartedOnAlternateHostEvent {
+    /// The fields of [`VmPoweredOnEvent`](t::VmPoweredOnEvent).
+    pub base: t::VmPoweredOnEvent,
+    /// `sourceHost`.
+    pub source_host: t::HostEventArgument,
+}
+d::object!(VmRestartedOnAlternateHostEvent: t::VmPoweredOnEvent, "VmRestartedOnAlternateHostEvent", 0, [
+    0 source_host "sourceHost" 0 false,
+]);
+impl d::IsA<t::Event> for VmRestartedOnAlternateHostEvent {}
+
+/// Event `vim.event.VmResumingEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmResumingEvent.html)
+#[derive(Default)]
+pub struct VmResumingEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+}
+d::object!(VmResumingEvent: t::VmEvent, "VmResumingEvent", 0, [
+]);
+impl d::IsA<t::Event> for VmResumingEvent {}
+
+/// Event `vim.event.VmSecondaryAddedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmSecondaryAddedEvent.html)
+#[derive(Default)]
+pub struct VmSecondaryAddedEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+}
+d::object!(VmSecondaryAddedEvent: t::VmEvent, "VmSecondaryAddedEvent", 3, [
+]);
+impl d::IsA<t::Event> for VmSecondaryAddedEvent {}
+
+/// Event `vim.event.VmSecondaryDisabledBySystemEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmSecondaryDisabledBySystemEvent.html)
+#[derive(Default)]
+pub struct VmSecondaryDisabledBySystemEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+    /// `reason`.
+    pub reason: Option<Box<t::LocalizedMethodFault>>,
+}
+d::object!(VmSecondaryDisabledBySystemEvent: t::VmEvent, "VmSecondaryDisabledBySystemEvent", 3, [
+    0 reason "reason" 3 false,
+]);
+impl d::IsA<t::Event> for VmSecondaryDisabledBySystemEvent {}
+
+/// Event `vim.event.VmSecondaryDisabledEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmSecondaryDisabledEvent.html)
+#[derive(Default)]
+pub struct VmSecondaryDisabledEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+}
+d::object!(VmSecondaryDisabledEvent: t::VmEvent, "VmSecondaryDisabledEvent", 3, [
+]);
+impl d::IsA<t::Event> for VmSecondaryDisabledEvent {}
+
+/// Event `vim.event.VmSecondaryEnabledEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmSecondaryEnabledEvent.html)
+#[derive(Default)]
+pub struct VmSecondaryEnabledEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+}
+d::object!(VmSecondaryEnabledEvent: t::VmEvent, "VmSecondaryEnabledEvent", 3, [
+]);
+impl d::IsA<t::Event> for VmSecondaryEnabledEvent {}
+
+/// Event `vim.event.VmSecondaryStartedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmSecondaryStartedEvent.html)
+#[derive(Default)]
+pub struct VmSecondaryStartedEvent {
+    /// The fields of [`VmEvent`](t::VmEvent).
+    pub base: t::VmEvent,
+}
+d::object!(VmSecondaryStartedEvent: t::VmEvent, "VmSecondaryStartedEvent", 3, [
+]);
+impl d::IsA<t::Event> for VmSecondaryStartedEvent {}
+
+/// Event `vim.event.VmShutdownOnIsolationEvent`, which extends [`VmPoweredOffEvent`](t::VmPoweredOffEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmShutdownOnIsolationEvent.html)
+#[derive(Default)]
+pub struct VmShutdownOnIsolationEvent {
+    /// The fields of [`VmPoweredOffEvent`](t::VmPoweredOffEvent).
+    pub base: t::VmPoweredOffEvent,
+    /// `isolatedHost`.
+    pub isolated_host: t::HostEventArgument,
+    /// `shutdownResult`.
+    pub shutdown_result: Option<String>,
+}
+d::object!(VmShutdownOnIsolationEvent: t::VmPoweredOffEvent, "VmShutdownOnIsolationEvent", 3, [
+    0 isolated_host "isolatedHost" 3 false,
+    1 shutdown_result "shutdownResult" 3 false,
+]);
+impl d::IsA<t::Event> for VmShutdownOnIsolationEvent {}
 
 d::enumeration!(
     /// Enumeration `vim.event.VmShutdownOnIsolationEvent.Operation`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmShutdownOnIsolationEvent.Operation.html)
     VmShutdownOnIsolationEventOperation, "VmShutdownOnIsolationEventOperation", [
         Shutdown "shutdown",
         PoweredOff "poweredOff",
@@ -15,6 +1074,8 @@ d::enumeration!(
 );
 
 /// Event `vim.event.VmStartRecordingEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmStartRecordingEvent.html)
 #[derive(Default)]
 pub struct VmStartRecordingEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -25,6 +1086,8 @@ d::object!(VmStartRecordingEvent: t::VmEvent, "VmStartRecordingEvent", 3, [
 impl d::IsA<t::Event> for VmStartRecordingEvent {}
 
 /// Event `vim.event.VmStartReplayingEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmStartReplayingEvent.html)
 #[derive(Default)]
 pub struct VmStartReplayingEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -35,6 +1098,8 @@ d::object!(VmStartReplayingEvent: t::VmEvent, "VmStartReplayingEvent", 3, [
 impl d::IsA<t::Event> for VmStartReplayingEvent {}
 
 /// Event `vim.event.VmStartingEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmStartingEvent.html)
 #[derive(Default)]
 pub struct VmStartingEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -45,6 +1110,8 @@ d::object!(VmStartingEvent: t::VmEvent, "VmStartingEvent", 0, [
 impl d::IsA<t::Event> for VmStartingEvent {}
 
 /// Event `vim.event.VmStartingSecondaryEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmStartingSecondaryEvent.html)
 #[derive(Default)]
 pub struct VmStartingSecondaryEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -55,6 +1122,8 @@ d::object!(VmStartingSecondaryEvent: t::VmEvent, "VmStartingSecondaryEvent", 3, 
 impl d::IsA<t::Event> for VmStartingSecondaryEvent {}
 
 /// Event `vim.event.VmStaticMacConflictEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmStaticMacConflictEvent.html)
 #[derive(Default)]
 pub struct VmStaticMacConflictEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -71,6 +1140,8 @@ d::object!(VmStaticMacConflictEvent: t::VmEvent, "VmStaticMacConflictEvent", 0, 
 impl d::IsA<t::Event> for VmStaticMacConflictEvent {}
 
 /// Event `vim.event.VmStoppingEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmStoppingEvent.html)
 #[derive(Default)]
 pub struct VmStoppingEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -81,6 +1152,8 @@ d::object!(VmStoppingEvent: t::VmEvent, "VmStoppingEvent", 0, [
 impl d::IsA<t::Event> for VmStoppingEvent {}
 
 /// Event `vim.event.VmSuspendedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmSuspendedEvent.html)
 #[derive(Default)]
 pub struct VmSuspendedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -91,6 +1164,8 @@ d::object!(VmSuspendedEvent: t::VmEvent, "VmSuspendedEvent", 0, [
 impl d::IsA<t::Event> for VmSuspendedEvent {}
 
 /// Event `vim.event.VmSuspendingEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmSuspendingEvent.html)
 #[derive(Default)]
 pub struct VmSuspendingEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -101,6 +1176,8 @@ d::object!(VmSuspendingEvent: t::VmEvent, "VmSuspendingEvent", 0, [
 impl d::IsA<t::Event> for VmSuspendingEvent {}
 
 /// Event `vim.event.VmTimedoutStartingSecondaryEvent`, which extends [`VmEvent`](t::VmEvent). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmTimedoutStartingSecondaryEvent.html)
 #[derive(Default)]
 pub struct VmTimedoutStartingSecondaryEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -114,6 +1191,8 @@ d::object!(VmTimedoutStartingSecondaryEvent: t::VmEvent, "VmTimedoutStartingSeco
 impl d::IsA<t::Event> for VmTimedoutStartingSecondaryEvent {}
 
 /// Event `vim.event.VmUnsupportedStartingEvent`, which extends [`VmStartingEvent`](t::VmStartingEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmUnsupportedStartingEvent.html)
 #[derive(Default)]
 pub struct VmUnsupportedStartingEvent {
     /// The fields of [`VmStartingEvent`](t::VmStartingEvent).
@@ -127,6 +1206,8 @@ d::object!(VmUnsupportedStartingEvent: t::VmStartingEvent, "VmUnsupportedStartin
 impl d::IsA<t::Event> for VmUnsupportedStartingEvent {}
 
 /// Event `vim.event.VmUpgradeCompleteEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmUpgradeCompleteEvent.html)
 #[derive(Default)]
 pub struct VmUpgradeCompleteEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -140,6 +1221,8 @@ d::object!(VmUpgradeCompleteEvent: t::VmEvent, "VmUpgradeCompleteEvent", 0, [
 impl d::IsA<t::Event> for VmUpgradeCompleteEvent {}
 
 /// Event `vim.event.VmUpgradeFailedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmUpgradeFailedEvent.html)
 #[derive(Default)]
 pub struct VmUpgradeFailedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -150,6 +1233,8 @@ d::object!(VmUpgradeFailedEvent: t::VmEvent, "VmUpgradeFailedEvent", 0, [
 impl d::IsA<t::Event> for VmUpgradeFailedEvent {}
 
 /// Event `vim.event.VmUpgradingEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmUpgradingEvent.html)
 #[derive(Default)]
 pub struct VmUpgradingEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -163,6 +1248,8 @@ d::object!(VmUpgradingEvent: t::VmEvent, "VmUpgradingEvent", 0, [
 impl d::IsA<t::Event> for VmUpgradingEvent {}
 
 /// Event `vim.event.VmUuidAssignedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmUuidAssignedEvent.html)
 #[derive(Default)]
 pub struct VmUuidAssignedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -176,6 +1263,8 @@ d::object!(VmUuidAssignedEvent: t::VmEvent, "VmUuidAssignedEvent", 0, [
 impl d::IsA<t::Event> for VmUuidAssignedEvent {}
 
 /// Event `vim.event.VmUuidChangedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmUuidChangedEvent.html)
 #[derive(Default)]
 pub struct VmUuidChangedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -192,6 +1281,8 @@ d::object!(VmUuidChangedEvent: t::VmEvent, "VmUuidChangedEvent", 0, [
 impl d::IsA<t::Event> for VmUuidChangedEvent {}
 
 /// Event `vim.event.VmUuidConflictEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmUuidConflictEvent.html)
 #[derive(Default)]
 pub struct VmUuidConflictEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -208,6 +1299,8 @@ d::object!(VmUuidConflictEvent: t::VmEvent, "VmUuidConflictEvent", 0, [
 impl d::IsA<t::Event> for VmUuidConflictEvent {}
 
 /// Event `vim.event.VmVnicPoolReservationViolationClearEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmVnicPoolReservationViolationClearEvent.html)
 #[derive(Default)]
 pub struct VmVnicPoolReservationViolationClearEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -224,6 +1317,8 @@ d::object!(VmVnicPoolReservationViolationClearEvent: t::DvsEvent, "VmVnicPoolRes
 impl d::IsA<t::Event> for VmVnicPoolReservationViolationClearEvent {}
 
 /// Event `vim.event.VmVnicPoolReservationViolationRaiseEvent`, which extends [`DvsEvent`](t::DvsEvent). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmVnicPoolReservationViolationRaiseEvent.html)
 #[derive(Default)]
 pub struct VmVnicPoolReservationViolationRaiseEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
@@ -240,6 +1335,8 @@ d::object!(VmVnicPoolReservationViolationRaiseEvent: t::DvsEvent, "VmVnicPoolRes
 impl d::IsA<t::Event> for VmVnicPoolReservationViolationRaiseEvent {}
 
 /// Event `vim.event.VmWwnAssignedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmWwnAssignedEvent.html)
 #[derive(Default)]
 pub struct VmWwnAssignedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -256,6 +1353,8 @@ d::object!(VmWwnAssignedEvent: t::VmEvent, "VmWwnAssignedEvent", 0, [
 impl d::IsA<t::Event> for VmWwnAssignedEvent {}
 
 /// Event `vim.event.VmWwnChangedEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmWwnChangedEvent.html)
 #[derive(Default)]
 pub struct VmWwnChangedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -278,6 +1377,8 @@ d::object!(VmWwnChangedEvent: t::VmEvent, "VmWwnChangedEvent", 0, [
 impl d::IsA<t::Event> for VmWwnChangedEvent {}
 
 /// Event `vim.event.VmWwnConflictEvent`, which extends [`VmEvent`](t::VmEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VmWwnConflictEvent.html)
 #[derive(Default)]
 pub struct VmWwnConflictEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
@@ -297,6 +1398,8 @@ d::object!(VmWwnConflictEvent: t::VmEvent, "VmWwnConflictEvent", 0, [
 impl d::IsA<t::Event> for VmWwnConflictEvent {}
 
 /// Data object `vim.event.VnicPortArgument`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.VnicPortArgument.html)
 #[derive(Default)]
 pub struct VnicPortArgument {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -312,6 +1415,8 @@ d::object!(VnicPortArgument: t::DynamicData, "VnicPortArgument", 3, [
 ]);
 
 /// Event `vim.event.WarningUpgradeEvent`, which extends [`UpgradeEvent`](t::UpgradeEvent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.WarningUpgradeEvent.html)
 #[derive(Default)]
 pub struct WarningUpgradeEvent {
     /// The fields of [`UpgradeEvent`](t::UpgradeEvent).

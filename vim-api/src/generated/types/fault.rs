@@ -5,8 +5,11 @@ use crate::dynamic as d;
 use crate::generated::managed as m;
 use crate::generated::types as t;
 use crate::moref::MoRef;
+use crate::property as p;
 
 /// Fault `vim.fault.ActiveDirectoryFault`, which extends [`VimFault`](t::VimFault). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ActiveDirectoryFault.html)
 #[derive(Default)]
 pub struct ActiveDirectoryFault {
     /// The fields of [`VimFault`](t::VimFault).
@@ -20,6 +23,8 @@ d::object!(ActiveDirectoryFault: t::VimFault, "ActiveDirectoryFault", 4, [
 impl d::IsA<t::MethodFault> for ActiveDirectoryFault {}
 
 /// Fault `vim.fault.ActiveVMsBlockingEVC`, which extends [`EVCConfigFault`](t::EVCConfigFault). Since API 2.5u2.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ActiveVMsBlockingEVC.html)
 #[derive(Default)]
 pub struct ActiveVMsBlockingEVC {
     /// The fields of [`EVCConfigFault`](t::EVCConfigFault).
@@ -39,6 +44,8 @@ d::object!(ActiveVMsBlockingEVC: t::EVCConfigFault, "ActiveVMsBlockingEVC", 1, [
 impl d::IsA<t::MethodFault> for ActiveVMsBlockingEVC {}
 
 /// Fault `vim.fault.AdminDisabled`, which extends [`HostConfigFault`](t::HostConfigFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.AdminDisabled.html)
 #[derive(Default)]
 pub struct AdminDisabled {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
@@ -49,6 +56,8 @@ d::object!(AdminDisabled: t::HostConfigFault, "AdminDisabled", 0, [
 impl d::IsA<t::MethodFault> for AdminDisabled {}
 
 /// Fault `vim.fault.AdminNotDisabled`, which extends [`HostConfigFault`](t::HostConfigFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.AdminNotDisabled.html)
 #[derive(Default)]
 pub struct AdminNotDisabled {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
@@ -59,6 +68,8 @@ d::object!(AdminNotDisabled: t::HostConfigFault, "AdminNotDisabled", 0, [
 impl d::IsA<t::MethodFault> for AdminNotDisabled {}
 
 /// Fault `vim.fault.AffinityConfigured`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.AffinityConfigured.html)
 #[derive(Default)]
 pub struct AffinityConfigured {
     /// The fields of [`MigrationFault`](t::MigrationFault).
@@ -73,6 +84,8 @@ impl d::IsA<t::MethodFault> for AffinityConfigured {}
 
 d::enumeration!(
     /// Enumeration `vim.fault.AffinityConfigured.Affinity`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.AffinityConfigured.Affinity.html)
     AffinityType, "AffinityType", [
         Memory "memory",
         Cpu "cpu",
@@ -80,6 +93,8 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.AgentInstallFailed`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.AgentInstallFailed.html)
 #[derive(Default)]
 pub struct AgentInstallFailed {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
@@ -100,6 +115,8 @@ impl d::IsA<t::MethodFault> for AgentInstallFailed {}
 
 d::enumeration!(
     /// Enumeration `vim.fault.AgentInstallFailed.Reason`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.AgentInstallFailed.Reason.html)
     AgentInstallFailedReason, "AgentInstallFailedReason", [
         NotEnoughSpaceOnDevice "NotEnoughSpaceOnDevice",
         PrepareToUpgradeFailed "PrepareToUpgradeFailed",
@@ -114,6 +131,8 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.AlreadyBeingManaged`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.AlreadyBeingManaged.html)
 #[derive(Default)]
 pub struct AlreadyBeingManaged {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
@@ -127,6 +146,8 @@ d::object!(AlreadyBeingManaged: t::HostConnectFault, "AlreadyBeingManaged", 0, [
 impl d::IsA<t::MethodFault> for AlreadyBeingManaged {}
 
 /// Fault `vim.fault.AlreadyConnected`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.AlreadyConnected.html)
 #[derive(Default)]
 pub struct AlreadyConnected {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
@@ -140,6 +161,8 @@ d::object!(AlreadyConnected: t::HostConnectFault, "AlreadyConnected", 0, [
 impl d::IsA<t::MethodFault> for AlreadyConnected {}
 
 /// Fault `vim.fault.AlreadyExists`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.AlreadyExists.html)
 #[derive(Default)]
 pub struct AlreadyExists {
     /// The fields of [`VimFault`](t::VimFault).
@@ -153,6 +176,8 @@ d::object!(AlreadyExists: t::VimFault, "AlreadyExists", 0, [
 impl d::IsA<t::MethodFault> for AlreadyExists {}
 
 /// Fault `vim.fault.AlreadyUpgraded`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.AlreadyUpgraded.html)
 #[derive(Default)]
 pub struct AlreadyUpgraded {
     /// The fields of [`VimFault`](t::VimFault).
@@ -163,6 +188,8 @@ d::object!(AlreadyUpgraded: t::VimFault, "AlreadyUpgraded", 0, [
 impl d::IsA<t::MethodFault> for AlreadyUpgraded {}
 
 /// Fault `vim.fault.AnswerFileUpdateFailed`, which extends [`VimFault`](t::VimFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.AnswerFileUpdateFailed.html)
 #[derive(Default)]
 pub struct AnswerFileUpdateFailed {
     /// The fields of [`VimFault`](t::VimFault).
@@ -176,6 +203,8 @@ d::object!(AnswerFileUpdateFailed: t::VimFault, "AnswerFileUpdateFailed", 5, [
 impl d::IsA<t::MethodFault> for AnswerFileUpdateFailed {}
 
 /// Data object `vim.fault.AnswerFileUpdateFailed.UpdateFailure`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.AnswerFileUpdateFailed.UpdateFailure.html)
 #[derive(Default)]
 pub struct AnswerFileUpdateFailure {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -191,6 +220,8 @@ d::object!(AnswerFileUpdateFailure: t::DynamicData, "AnswerFileUpdateFailure", 5
 ]);
 
 /// Fault `vim.fault.ApplicationQuiesceFault`, which extends [`SnapshotFault`](t::SnapshotFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ApplicationQuiesceFault.html)
 #[derive(Default)]
 pub struct ApplicationQuiesceFault {
     /// The fields of [`SnapshotFault`](t::SnapshotFault).
@@ -201,6 +232,8 @@ d::object!(ApplicationQuiesceFault: t::SnapshotFault, "ApplicationQuiesceFault",
 impl d::IsA<t::MethodFault> for ApplicationQuiesceFault {}
 
 /// Fault `vim.fault.AuthMinimumAdminPermission`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.AuthMinimumAdminPermission.html)
 #[derive(Default)]
 pub struct AuthMinimumAdminPermission {
     /// The fields of [`VimFault`](t::VimFault).
@@ -211,6 +244,8 @@ d::object!(AuthMinimumAdminPermission: t::VimFault, "AuthMinimumAdminPermission"
 impl d::IsA<t::MethodFault> for AuthMinimumAdminPermission {}
 
 /// Fault `vmodl.fault.AuthenticationRequired`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 9.1.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.fault.AuthenticationRequired.html)
 #[derive(Default)]
 pub struct AuthenticationRequired {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
@@ -225,6 +260,8 @@ impl d::IsA<t::MethodFault> for AuthenticationRequired {}
 
 d::enumeration!(
     /// Enumeration `vmodl.fault.AuthenticationRequired.AuthenticationScheme`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.fault.AuthenticationRequired.AuthenticationScheme.html)
     AuthenticationRequiredAuthenticationScheme, "AuthenticationRequiredAuthenticationScheme", [
         Basic "Basic",
         Bearer "Bearer",
@@ -232,6 +269,8 @@ d::enumeration!(
 );
 
 /// Data object `vmodl.fault.AuthenticationRequired.Challenge`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.fault.AuthenticationRequired.Challenge.html)
 #[derive(Default)]
 pub struct AuthenticationRequiredChallenge {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -260,6 +299,8 @@ d::object!(AuthenticationRequiredChallenge: t::DynamicData, "AuthenticationRequi
 
 d::enumeration!(
     /// Enumeration `vmodl.fault.AuthenticationRequired.ErrorType`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.fault.AuthenticationRequired.ErrorType.html)
     AuthenticationRequiredErrorType, "AuthenticationRequiredErrorType", [
         InvalidRequest "invalid_request",
         InvalidToken "invalid_token",
@@ -269,6 +310,8 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.BackupBlobReadFailure`, which extends [`DvsFault`](t::DvsFault). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.BackupBlobReadFailure.html)
 #[derive(Default)]
 pub struct BackupBlobReadFailure {
     /// The fields of [`DvsFault`](t::DvsFault).
@@ -288,6 +331,8 @@ d::object!(BackupBlobReadFailure: t::DvsFault, "BackupBlobReadFailure", 6, [
 impl d::IsA<t::MethodFault> for BackupBlobReadFailure {}
 
 /// Fault `vim.fault.BackupBlobWriteFailure`, which extends [`DvsFault`](t::DvsFault). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.BackupBlobWriteFailure.html)
 #[derive(Default)]
 pub struct BackupBlobWriteFailure {
     /// The fields of [`DvsFault`](t::DvsFault).
@@ -307,6 +352,8 @@ d::object!(BackupBlobWriteFailure: t::DvsFault, "BackupBlobWriteFailure", 6, [
 impl d::IsA<t::MethodFault> for BackupBlobWriteFailure {}
 
 /// Fault `vim.fault.BlockedByFirewall`, which extends [`HostConfigFault`](t::HostConfigFault). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.BlockedByFirewall.html)
 #[derive(Default)]
 pub struct BlockedByFirewall {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
@@ -317,6 +364,8 @@ d::object!(BlockedByFirewall: t::HostConfigFault, "BlockedByFirewall", 4, [
 impl d::IsA<t::MethodFault> for BlockedByFirewall {}
 
 /// Fault `vim.fault.CAMServerRefusedConnection`, which extends [`InvalidCAMServer`](t::InvalidCAMServer). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CAMServerRefusedConnection.html)
 #[derive(Default)]
 pub struct CAMServerRefusedConnection {
     /// The fields of [`InvalidCAMServer`](t::InvalidCAMServer).
@@ -327,6 +376,8 @@ d::object!(CAMServerRefusedConnection: t::InvalidCAMServer, "CAMServerRefusedCon
 impl d::IsA<t::MethodFault> for CAMServerRefusedConnection {}
 
 /// Fault `vim.fault.CannotAccessFile`, which extends [`FileFault`](t::FileFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotAccessFile.html)
 #[derive(Default)]
 pub struct CannotAccessFile {
     /// The fields of [`FileFault`](t::FileFault).
@@ -337,6 +388,8 @@ d::object!(CannotAccessFile: t::FileFault, "CannotAccessFile", 0, [
 impl d::IsA<t::MethodFault> for CannotAccessFile {}
 
 /// Fault `vim.fault.CannotAccessLocalSource`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotAccessLocalSource.html)
 #[derive(Default)]
 pub struct CannotAccessLocalSource {
     /// The fields of [`VimFault`](t::VimFault).
@@ -347,6 +400,8 @@ d::object!(CannotAccessLocalSource: t::VimFault, "CannotAccessLocalSource", 0, [
 impl d::IsA<t::MethodFault> for CannotAccessLocalSource {}
 
 /// Fault `vim.fault.CannotAccessNetwork`, which extends [`CannotAccessVmDevice`](t::CannotAccessVmDevice). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotAccessNetwork.html)
 #[derive(Default)]
 pub struct CannotAccessNetwork {
     /// The fields of [`CannotAccessVmDevice`](t::CannotAccessVmDevice).
@@ -360,6 +415,8 @@ d::object!(CannotAccessNetwork: t::CannotAccessVmDevice, "CannotAccessNetwork", 
 impl d::IsA<t::MethodFault> for CannotAccessNetwork {}
 
 /// Fault `vim.fault.CannotAccessVmComponent`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotAccessVmComponent.html)
 #[derive(Default)]
 pub struct CannotAccessVmComponent {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
@@ -370,6 +427,8 @@ d::object!(CannotAccessVmComponent: t::VmConfigFault, "CannotAccessVmComponent",
 impl d::IsA<t::MethodFault> for CannotAccessVmComponent {}
 
 /// Fault `vim.fault.CannotAccessVmConfig`, which extends [`CannotAccessVmComponent`](t::CannotAccessVmComponent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotAccessVmConfig.html)
 #[derive(Default)]
 pub struct CannotAccessVmConfig {
     /// The fields of [`CannotAccessVmComponent`](t::CannotAccessVmComponent).
@@ -383,6 +442,8 @@ d::object!(CannotAccessVmConfig: t::CannotAccessVmComponent, "CannotAccessVmConf
 impl d::IsA<t::MethodFault> for CannotAccessVmConfig {}
 
 /// Fault `vim.fault.CannotAccessVmDevice`, which extends [`CannotAccessVmComponent`](t::CannotAccessVmComponent). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotAccessVmDevice.html)
 #[derive(Default)]
 pub struct CannotAccessVmDevice {
     /// The fields of [`CannotAccessVmComponent`](t::CannotAccessVmComponent).
@@ -402,6 +463,8 @@ d::object!(CannotAccessVmDevice: t::CannotAccessVmComponent, "CannotAccessVmDevi
 impl d::IsA<t::MethodFault> for CannotAccessVmDevice {}
 
 /// Fault `vim.fault.CannotAccessVmDisk`, which extends [`CannotAccessVmDevice`](t::CannotAccessVmDevice). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotAccessVmDisk.html)
 #[derive(Default)]
 pub struct CannotAccessVmDisk {
     /// The fields of [`CannotAccessVmDevice`](t::CannotAccessVmDevice).
@@ -415,6 +478,8 @@ d::object!(CannotAccessVmDisk: t::CannotAccessVmDevice, "CannotAccessVmDisk", 0,
 impl d::IsA<t::MethodFault> for CannotAccessVmDisk {}
 
 /// Fault `vim.fault.CannotAddHostWithFTVmAsStandalone`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotAddHostWithFTVmAsStandalone.html)
 #[derive(Default)]
 pub struct CannotAddHostWithFTVmAsStandalone {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
@@ -425,6 +490,8 @@ d::object!(CannotAddHostWithFTVmAsStandalone: t::HostConnectFault, "CannotAddHos
 impl d::IsA<t::MethodFault> for CannotAddHostWithFTVmAsStandalone {}
 
 /// Fault `vim.fault.CannotAddHostWithFTVmToDifferentCluster`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotAddHostWithFTVmToDifferentCluster.html)
 #[derive(Default)]
 pub struct CannotAddHostWithFTVmToDifferentCluster {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
@@ -435,6 +502,8 @@ d::object!(CannotAddHostWithFTVmToDifferentCluster: t::HostConnectFault, "Cannot
 impl d::IsA<t::MethodFault> for CannotAddHostWithFTVmToDifferentCluster {}
 
 /// Fault `vim.fault.CannotAddHostWithFTVmToNonHACluster`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotAddHostWithFTVmToNonHACluster.html)
 #[derive(Default)]
 pub struct CannotAddHostWithFTVmToNonHACluster {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
@@ -445,6 +514,8 @@ d::object!(CannotAddHostWithFTVmToNonHACluster: t::HostConnectFault, "CannotAddH
 impl d::IsA<t::MethodFault> for CannotAddHostWithFTVmToNonHACluster {}
 
 /// Fault `vim.fault.CannotChangeDrsBehaviorForFtSecondary`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotChangeDrsBehaviorForFtSecondary.html)
 #[derive(Default)]
 pub struct CannotChangeDrsBehaviorForFtSecondary {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
@@ -461,6 +532,8 @@ d::object!(CannotChangeDrsBehaviorForFtSecondary: t::VmFaultToleranceIssue, "Can
 impl d::IsA<t::MethodFault> for CannotChangeDrsBehaviorForFtSecondary {}
 
 /// Fault `vim.fault.CannotChangeHaSettingsForFtSecondary`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotChangeHaSettingsForFtSecondary.html)
 #[derive(Default)]
 pub struct CannotChangeHaSettingsForFtSecondary {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
@@ -477,6 +550,8 @@ d::object!(CannotChangeHaSettingsForFtSecondary: t::VmFaultToleranceIssue, "Cann
 impl d::IsA<t::MethodFault> for CannotChangeHaSettingsForFtSecondary {}
 
 /// Fault `vim.fault.CannotChangeVsanClusterUuid`, which extends [`VsanFault`](t::VsanFault). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotChangeVsanClusterUuid.html)
 #[derive(Default)]
 pub struct CannotChangeVsanClusterUuid {
     /// The fields of [`VsanFault`](t::VsanFault).
@@ -487,6 +562,8 @@ d::object!(CannotChangeVsanClusterUuid: t::VsanFault, "CannotChangeVsanClusterUu
 impl d::IsA<t::MethodFault> for CannotChangeVsanClusterUuid {}
 
 /// Fault `vim.fault.CannotChangeVsanNodeUuid`, which extends [`VsanFault`](t::VsanFault). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotChangeVsanNodeUuid.html)
 #[derive(Default)]
 pub struct CannotChangeVsanNodeUuid {
     /// The fields of [`VsanFault`](t::VsanFault).
@@ -497,6 +574,8 @@ d::object!(CannotChangeVsanNodeUuid: t::VsanFault, "CannotChangeVsanNodeUuid", 7
 impl d::IsA<t::MethodFault> for CannotChangeVsanNodeUuid {}
 
 /// Fault `vim.fault.CannotComputeFTCompatibleHosts`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotComputeFTCompatibleHosts.html)
 #[derive(Default)]
 pub struct CannotComputeFTCompatibleHosts {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
@@ -513,6 +592,8 @@ d::object!(CannotComputeFTCompatibleHosts: t::VmFaultToleranceIssue, "CannotComp
 impl d::IsA<t::MethodFault> for CannotComputeFTCompatibleHosts {}
 
 /// Fault `vim.fault.CannotCreateFile`, which extends [`FileFault`](t::FileFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotCreateFile.html)
 #[derive(Default)]
 pub struct CannotCreateFile {
     /// The fields of [`FileFault`](t::FileFault).
@@ -523,6 +604,8 @@ d::object!(CannotCreateFile: t::FileFault, "CannotCreateFile", 0, [
 impl d::IsA<t::MethodFault> for CannotCreateFile {}
 
 /// Fault `vim.fault.CannotDecryptPasswords`, which extends [`CustomizationFault`](t::CustomizationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotDecryptPasswords.html)
 #[derive(Default)]
 pub struct CannotDecryptPasswords {
     /// The fields of [`CustomizationFault`](t::CustomizationFault).
@@ -533,6 +616,8 @@ d::object!(CannotDecryptPasswords: t::CustomizationFault, "CannotDecryptPassword
 impl d::IsA<t::MethodFault> for CannotDecryptPasswords {}
 
 /// Fault `vim.fault.CannotDeleteFile`, which extends [`FileFault`](t::FileFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotDeleteFile.html)
 #[derive(Default)]
 pub struct CannotDeleteFile {
     /// The fields of [`FileFault`](t::FileFault).
@@ -543,6 +628,8 @@ d::object!(CannotDeleteFile: t::FileFault, "CannotDeleteFile", 0, [
 impl d::IsA<t::MethodFault> for CannotDeleteFile {}
 
 /// Fault `vim.fault.CannotDisableDrsOnClustersWithVApps`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotDisableDrsOnClustersWithVApps.html)
 #[derive(Default)]
 pub struct CannotDisableDrsOnClustersWithVApps {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
@@ -553,6 +640,8 @@ d::object!(CannotDisableDrsOnClustersWithVApps: t::RuntimeFault, "CannotDisableD
 impl d::IsA<t::MethodFault> for CannotDisableDrsOnClustersWithVApps {}
 
 /// Fault `vim.fault.CannotDisableSnapshot`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotDisableSnapshot.html)
 #[derive(Default)]
 pub struct CannotDisableSnapshot {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
@@ -563,6 +652,8 @@ d::object!(CannotDisableSnapshot: t::VmConfigFault, "CannotDisableSnapshot", 0, 
 impl d::IsA<t::MethodFault> for CannotDisableSnapshot {}
 
 /// Fault `vim.fault.CannotDisconnectHostWithFaultToleranceVm`, which extends [`VimFault`](t::VimFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotDisconnectHostWithFaultToleranceVm.html)
 #[derive(Default)]
 pub struct CannotDisconnectHostWithFaultToleranceVm {
     /// The fields of [`VimFault`](t::VimFault).
@@ -576,6 +667,8 @@ d::object!(CannotDisconnectHostWithFaultToleranceVm: t::VimFault, "CannotDisconn
 impl d::IsA<t::MethodFault> for CannotDisconnectHostWithFaultToleranceVm {}
 
 /// Fault `vim.fault.CannotEnableVmcpForCluster`, which extends [`VimFault`](t::VimFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotEnableVmcpForCluster.html)
 #[derive(Default)]
 pub struct CannotEnableVmcpForCluster {
     /// The fields of [`VimFault`](t::VimFault).
@@ -596,12 +689,16 @@ impl d::IsA<t::MethodFault> for CannotEnableVmcpForCluster {}
 
 d::enumeration!(
     /// Enumeration `vim.fault.CannotEnableVmcpForCluster.Reason`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotEnableVmcpForCluster.Reason.html)
     CannotEnableVmcpForClusterReason, "CannotEnableVmcpForClusterReason", [
         APDTimeoutDisabled "APDTimeoutDisabled",
     ]
 );
 
 /// Fault `vim.fault.CannotModifyConfigCpuRequirements`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotModifyConfigCpuRequirements.html)
 #[derive(Default)]
 pub struct CannotModifyConfigCpuRequirements {
     /// The fields of [`MigrationFault`](t::MigrationFault).
@@ -612,6 +709,8 @@ d::object!(CannotModifyConfigCpuRequirements: t::MigrationFault, "CannotModifyCo
 impl d::IsA<t::MethodFault> for CannotModifyConfigCpuRequirements {}
 
 /// Fault `vim.fault.CannotMoveFaultToleranceVm`, which extends [`VimFault`](t::VimFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotMoveFaultToleranceVm.html)
 #[derive(Default)]
 pub struct CannotMoveFaultToleranceVm {
     /// The fields of [`VimFault`](t::VimFault).
@@ -629,6 +728,8 @@ impl d::IsA<t::MethodFault> for CannotMoveFaultToleranceVm {}
 
 d::enumeration!(
     /// Enumeration `vim.fault.CannotMoveFaultToleranceVm.MoveType`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotMoveFaultToleranceVm.MoveType.html)
     CannotMoveFaultToleranceVmMoveType, "CannotMoveFaultToleranceVmMoveType", [
         ResourcePool "resourcePool",
         Cluster "cluster",
@@ -636,6 +737,8 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.CannotMoveHostWithFaultToleranceVm`, which extends [`VimFault`](t::VimFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotMoveHostWithFaultToleranceVm.html)
 #[derive(Default)]
 pub struct CannotMoveHostWithFaultToleranceVm {
     /// The fields of [`VimFault`](t::VimFault).
@@ -646,6 +749,8 @@ d::object!(CannotMoveHostWithFaultToleranceVm: t::VimFault, "CannotMoveHostWithF
 impl d::IsA<t::MethodFault> for CannotMoveHostWithFaultToleranceVm {}
 
 /// Fault `vim.fault.CannotMoveVmWithDeltaDisk`, which extends [`MigrationFault`](t::MigrationFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotMoveVmWithDeltaDisk.html)
 #[derive(Default)]
 pub struct CannotMoveVmWithDeltaDisk {
     /// The fields of [`MigrationFault`](t::MigrationFault).
@@ -659,6 +764,8 @@ d::object!(CannotMoveVmWithDeltaDisk: t::MigrationFault, "CannotMoveVmWithDeltaD
 impl d::IsA<t::MethodFault> for CannotMoveVmWithDeltaDisk {}
 
 /// Fault `vim.fault.CannotMoveVmWithNativeDeltaDisk`, which extends [`MigrationFault`](t::MigrationFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotMoveVmWithNativeDeltaDisk.html)
 #[derive(Default)]
 pub struct CannotMoveVmWithNativeDeltaDisk {
     /// The fields of [`MigrationFault`](t::MigrationFault).
@@ -669,6 +776,8 @@ d::object!(CannotMoveVmWithNativeDeltaDisk: t::MigrationFault, "CannotMoveVmWith
 impl d::IsA<t::MethodFault> for CannotMoveVmWithNativeDeltaDisk {}
 
 /// Fault `vim.fault.CannotMoveVsanEnabledHost`, which extends [`VsanFault`](t::VsanFault). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotMoveVsanEnabledHost.html)
 #[derive(Default)]
 pub struct CannotMoveVsanEnabledHost {
     /// The fields of [`VsanFault`](t::VsanFault).
@@ -679,6 +788,8 @@ d::object!(CannotMoveVsanEnabledHost: t::VsanFault, "CannotMoveVsanEnabledHost",
 impl d::IsA<t::MethodFault> for CannotMoveVsanEnabledHost {}
 
 /// Fault `vim.fault.CannotPlaceWithoutPrerequisiteMoves`, which extends [`VimFault`](t::VimFault). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotPlaceWithoutPrerequisiteMoves.html)
 #[derive(Default)]
 pub struct CannotPlaceWithoutPrerequisiteMoves {
     /// The fields of [`VimFault`](t::VimFault).
@@ -689,6 +800,8 @@ d::object!(CannotPlaceWithoutPrerequisiteMoves: t::VimFault, "CannotPlaceWithout
 impl d::IsA<t::MethodFault> for CannotPlaceWithoutPrerequisiteMoves {}
 
 /// Fault `vim.fault.CannotPowerOffVmInCluster`, which extends [`InvalidState`](t::InvalidState). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotPowerOffVmInCluster.html)
 #[derive(Default)]
 pub struct CannotPowerOffVmInCluster {
     /// The fields of [`InvalidState`](t::InvalidState).
@@ -709,6 +822,8 @@ impl d::IsA<t::MethodFault> for CannotPowerOffVmInCluster {}
 
 d::enumeration!(
     /// Enumeration `vim.fault.CannotPowerOffVmInCluster.Operation`. Since API 5.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotPowerOffVmInCluster.Operation.html)
     CannotPowerOffVmInClusterOperation, "CannotPowerOffVmInClusterOperation", [
         Suspend "suspend",
         PowerOff "powerOff",
@@ -718,6 +833,8 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.CannotReconfigureVsanWhenHaEnabled`, which extends [`VsanFault`](t::VsanFault). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotReconfigureVsanWhenHaEnabled.html)
 #[derive(Default)]
 pub struct CannotReconfigureVsanWhenHaEnabled {
     /// The fields of [`VsanFault`](t::VsanFault).
@@ -728,6 +845,8 @@ d::object!(CannotReconfigureVsanWhenHaEnabled: t::VsanFault, "CannotReconfigureV
 impl d::IsA<t::MethodFault> for CannotReconfigureVsanWhenHaEnabled {}
 
 /// Fault `vim.fault.CannotUseNetwork`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotUseNetwork.html)
 #[derive(Default)]
 pub struct CannotUseNetwork {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
@@ -754,6 +873,8 @@ impl d::IsA<t::MethodFault> for CannotUseNetwork {}
 
 d::enumeration!(
     /// Enumeration `vim.fault.CannotUseNetwork.Reason`. Since API 5.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CannotUseNetwork.Reason.html)
     CannotUseNetworkReason, "CannotUseNetworkReason", [
         NetworkReservationNotSupported "NetworkReservationNotSupported",
         MismatchedNetworkPolicies "MismatchedNetworkPolicies",
@@ -767,6 +888,8 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.ClockSkew`, which extends [`HostConfigFault`](t::HostConfigFault). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ClockSkew.html)
 #[derive(Default)]
 pub struct ClockSkew {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
@@ -777,6 +900,8 @@ d::object!(ClockSkew: t::HostConfigFault, "ClockSkew", 4, [
 impl d::IsA<t::MethodFault> for ClockSkew {}
 
 /// Fault `vim.fault.CloneFromSnapshotNotSupported`, which extends [`MigrationFault`](t::MigrationFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CloneFromSnapshotNotSupported.html)
 #[derive(Default)]
 pub struct CloneFromSnapshotNotSupported {
     /// The fields of [`MigrationFault`](t::MigrationFault).
@@ -787,6 +912,8 @@ d::object!(CloneFromSnapshotNotSupported: t::MigrationFault, "CloneFromSnapshotN
 impl d::IsA<t::MethodFault> for CloneFromSnapshotNotSupported {}
 
 /// Fault `vim.fault.CollectorAddressUnset`, which extends [`DvsFault`](t::DvsFault). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CollectorAddressUnset.html)
 #[derive(Default)]
 pub struct CollectorAddressUnset {
     /// The fields of [`DvsFault`](t::DvsFault).
@@ -797,6 +924,8 @@ d::object!(CollectorAddressUnset: t::DvsFault, "CollectorAddressUnset", 6, [
 impl d::IsA<t::MethodFault> for CollectorAddressUnset {}
 
 /// Fault `vim.fault.ConcurrentAccess`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ConcurrentAccess.html)
 #[derive(Default)]
 pub struct ConcurrentAccess {
     /// The fields of [`VimFault`](t::VimFault).
@@ -807,6 +936,8 @@ d::object!(ConcurrentAccess: t::VimFault, "ConcurrentAccess", 0, [
 impl d::IsA<t::MethodFault> for ConcurrentAccess {}
 
 /// Fault `vim.fault.ConflictingConfiguration`, which extends [`DvsFault`](t::DvsFault). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ConflictingConfiguration.html)
 #[derive(Default)]
 pub struct ConflictingConfiguration {
     /// The fields of [`DvsFault`](t::DvsFault).
@@ -820,6 +951,8 @@ d::object!(ConflictingConfiguration: t::DvsFault, "ConflictingConfiguration", 7,
 impl d::IsA<t::MethodFault> for ConflictingConfiguration {}
 
 /// Data object `vim.fault.ConflictingConfiguration.Config`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ConflictingConfiguration.Config.html)
 #[derive(Default)]
 pub struct ConflictingConfigurationConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -835,6 +968,8 @@ d::object!(ConflictingConfigurationConfig: t::DynamicData, "ConflictingConfigura
 ]);
 
 /// Fault `vim.fault.ConflictingDatastoreFound`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ConflictingDatastoreFound.html)
 #[derive(Default)]
 pub struct ConflictingDatastoreFound {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
@@ -851,6 +986,8 @@ d::object!(ConflictingDatastoreFound: t::RuntimeFault, "ConflictingDatastoreFoun
 impl d::IsA<t::MethodFault> for ConflictingDatastoreFound {}
 
 /// Fault `vim.fault.ConnectedIso`, which extends [`OvfExport`](t::OvfExport). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ConnectedIso.html)
 #[derive(Default)]
 pub struct ConnectedIso {
     /// The fields of [`OvfExport`](t::OvfExport).
@@ -867,6 +1004,8 @@ d::object!(ConnectedIso: t::OvfExport, "ConnectedIso", 3, [
 impl d::IsA<t::MethodFault> for ConnectedIso {}
 
 /// Fault `vim.fault.CpuCompatibilityUnknown`, which extends [`CpuIncompatible`](t::CpuIncompatible). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CpuCompatibilityUnknown.html)
 #[derive(Default)]
 pub struct CpuCompatibilityUnknown {
     /// The fields of [`CpuIncompatible`](t::CpuIncompatible).
@@ -877,6 +1016,8 @@ d::object!(CpuCompatibilityUnknown: t::CpuIncompatible, "CpuCompatibilityUnknown
 impl d::IsA<t::MethodFault> for CpuCompatibilityUnknown {}
 
 /// Fault `vim.fault.CpuHotPlugNotSupported`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CpuHotPlugNotSupported.html)
 #[derive(Default)]
 pub struct CpuHotPlugNotSupported {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
@@ -887,6 +1028,8 @@ d::object!(CpuHotPlugNotSupported: t::VmConfigFault, "CpuHotPlugNotSupported", 3
 impl d::IsA<t::MethodFault> for CpuHotPlugNotSupported {}
 
 /// Fault `vim.fault.CpuIncompatible`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CpuIncompatible.html)
 #[derive(Default)]
 pub struct CpuIncompatible {
     /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
@@ -912,6 +1055,8 @@ d::object!(CpuIncompatible: t::VirtualHardwareCompatibilityIssue, "CpuIncompatib
 impl d::IsA<t::MethodFault> for CpuIncompatible {}
 
 /// Fault `vim.fault.CpuIncompatible1ECX`, which extends [`CpuIncompatible`](t::CpuIncompatible). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CpuIncompatible1ECX.html)
 #[derive(Default)]
 pub struct CpuIncompatible1ECX {
     /// The fields of [`CpuIncompatible`](t::CpuIncompatible).
@@ -946,6 +1091,8 @@ d::object!(CpuIncompatible1ECX: t::CpuIncompatible, "CpuIncompatible1ECX", 0, [
 impl d::IsA<t::MethodFault> for CpuIncompatible1ECX {}
 
 /// Fault `vim.fault.CpuIncompatible81EDX`, which extends [`CpuIncompatible`](t::CpuIncompatible). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CpuIncompatible81EDX.html)
 #[derive(Default)]
 pub struct CpuIncompatible81EDX {
     /// The fields of [`CpuIncompatible`](t::CpuIncompatible).
@@ -974,6 +1121,8 @@ d::object!(CpuIncompatible81EDX: t::CpuIncompatible, "CpuIncompatible81EDX", 0, 
 impl d::IsA<t::MethodFault> for CpuIncompatible81EDX {}
 
 /// Fault `vim.fault.CustomizationFault`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CustomizationFault.html)
 #[derive(Default)]
 pub struct CustomizationFault {
     /// The fields of [`VimFault`](t::VimFault).
@@ -984,6 +1133,8 @@ d::object!(CustomizationFault: t::VimFault, "CustomizationFault", 0, [
 impl d::IsA<t::MethodFault> for CustomizationFault {}
 
 /// Fault `vim.fault.CustomizationPending`, which extends [`CustomizationFault`](t::CustomizationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.CustomizationPending.html)
 #[derive(Default)]
 pub struct CustomizationPending {
     /// The fields of [`CustomizationFault`](t::CustomizationFault).
@@ -994,6 +1145,8 @@ d::object!(CustomizationPending: t::CustomizationFault, "CustomizationPending", 
 impl d::IsA<t::MethodFault> for CustomizationPending {}
 
 /// Fault `vim.fault.DVPortNotSupported`, which extends [`DeviceBackingNotSupported`](t::DeviceBackingNotSupported). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DVPortNotSupported.html)
 #[derive(Default)]
 pub struct DVPortNotSupported {
     /// The fields of [`DeviceBackingNotSupported`](t::DeviceBackingNotSupported).
@@ -1004,6 +1157,8 @@ d::object!(DVPortNotSupported: t::DeviceBackingNotSupported, "DVPortNotSupported
 impl d::IsA<t::MethodFault> for DVPortNotSupported {}
 
 /// Fault `vim.fault.DasConfigFault`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DasConfigFault.html)
 #[derive(Default)]
 pub struct DasConfigFault {
     /// The fields of [`VimFault`](t::VimFault).
@@ -1024,6 +1179,8 @@ impl d::IsA<t::MethodFault> for DasConfigFault {}
 
 d::enumeration!(
     /// Enumeration `vim.fault.DasConfigFault.DasConfigFaultReason`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DasConfigFault.DasConfigFaultReason.html)
     DasConfigFaultDasConfigFaultReason, "DasConfigFaultDasConfigFaultReason", [
         HostNetworkMisconfiguration "HostNetworkMisconfiguration",
         HostMisconfiguration "HostMisconfiguration",
@@ -1040,6 +1197,8 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.DatabaseError`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DatabaseError.html)
 #[derive(Default)]
 pub struct DatabaseError {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
@@ -1050,6 +1209,8 @@ d::object!(DatabaseError: t::RuntimeFault, "DatabaseError", 0, [
 impl d::IsA<t::MethodFault> for DatabaseError {}
 
 /// Fault `vim.fault.DatacenterMismatch`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DatacenterMismatch.html)
 #[derive(Default)]
 pub struct DatacenterMismatch {
     /// The fields of [`MigrationFault`](t::MigrationFault).
@@ -1066,6 +1227,8 @@ d::object!(DatacenterMismatch: t::MigrationFault, "DatacenterMismatch", 0, [
 impl d::IsA<t::MethodFault> for DatacenterMismatch {}
 
 /// Data object `vim.fault.DatacenterMismatch.Argument`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DatacenterMismatch.Argument.html)
 #[derive(Default)]
 pub struct DatacenterMismatchArgument {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1081,6 +1244,8 @@ d::object!(DatacenterMismatchArgument: t::DynamicData, "DatacenterMismatchArgume
 ]);
 
 /// Fault `vim.fault.DatastoreNotWritableOnHost`, which extends [`InvalidDatastore`](t::InvalidDatastore). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DatastoreNotWritableOnHost.html)
 #[derive(Default)]
 pub struct DatastoreNotWritableOnHost {
     /// The fields of [`InvalidDatastore`](t::InvalidDatastore).
@@ -1094,6 +1259,8 @@ d::object!(DatastoreNotWritableOnHost: t::InvalidDatastore, "DatastoreNotWritabl
 impl d::IsA<t::MethodFault> for DatastoreNotWritableOnHost {}
 
 /// Fault `vim.fault.DeltaDiskFormatNotSupported`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DeltaDiskFormatNotSupported.html)
 #[derive(Default)]
 pub struct DeltaDiskFormatNotSupported {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
@@ -1110,6 +1277,8 @@ d::object!(DeltaDiskFormatNotSupported: t::VmConfigFault, "DeltaDiskFormatNotSup
 impl d::IsA<t::MethodFault> for DeltaDiskFormatNotSupported {}
 
 /// Fault `vim.fault.DestinationSwitchFull`, which extends [`CannotAccessNetwork`](t::CannotAccessNetwork). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DestinationSwitchFull.html)
 #[derive(Default)]
 pub struct DestinationSwitchFull {
     /// The fields of [`CannotAccessNetwork`](t::CannotAccessNetwork).
@@ -1120,6 +1289,8 @@ d::object!(DestinationSwitchFull: t::CannotAccessNetwork, "DestinationSwitchFull
 impl d::IsA<t::MethodFault> for DestinationSwitchFull {}
 
 /// Fault `vim.fault.DestinationVsanDisabled`, which extends [`CannotMoveVsanEnabledHost`](t::CannotMoveVsanEnabledHost). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DestinationVsanDisabled.html)
 #[derive(Default)]
 pub struct DestinationVsanDisabled {
     /// The fields of [`CannotMoveVsanEnabledHost`](t::CannotMoveVsanEnabledHost).
@@ -1133,6 +1304,8 @@ d::object!(DestinationVsanDisabled: t::CannotMoveVsanEnabledHost, "DestinationVs
 impl d::IsA<t::MethodFault> for DestinationVsanDisabled {}
 
 /// Fault `vim.fault.DeviceBackingNotSupported`, which extends [`DeviceNotSupported`](t::DeviceNotSupported). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DeviceBackingNotSupported.html)
 #[derive(Default)]
 pub struct DeviceBackingNotSupported {
     /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
@@ -1146,6 +1319,8 @@ d::object!(DeviceBackingNotSupported: t::DeviceNotSupported, "DeviceBackingNotSu
 impl d::IsA<t::MethodFault> for DeviceBackingNotSupported {}
 
 /// Fault `vim.fault.DeviceControllerNotSupported`, which extends [`DeviceNotSupported`](t::DeviceNotSupported). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DeviceControllerNotSupported.html)
 #[derive(Default)]
 pub struct DeviceControllerNotSupported {
     /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
@@ -1159,6 +1334,8 @@ d::object!(DeviceControllerNotSupported: t::DeviceNotSupported, "DeviceControlle
 impl d::IsA<t::MethodFault> for DeviceControllerNotSupported {}
 
 /// Fault `vim.fault.DeviceHotPlugNotSupported`, which extends [`InvalidDeviceSpec`](t::InvalidDeviceSpec). Since API 2.5u2server.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DeviceHotPlugNotSupported.html)
 #[derive(Default)]
 pub struct DeviceHotPlugNotSupported {
     /// The fields of [`InvalidDeviceSpec`](t::InvalidDeviceSpec).
@@ -1169,6 +1346,8 @@ d::object!(DeviceHotPlugNotSupported: t::InvalidDeviceSpec, "DeviceHotPlugNotSup
 impl d::IsA<t::MethodFault> for DeviceHotPlugNotSupported {}
 
 /// Fault `vim.fault.DeviceNotFound`, which extends [`InvalidDeviceSpec`](t::InvalidDeviceSpec). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DeviceNotFound.html)
 #[derive(Default)]
 pub struct DeviceNotFound {
     /// The fields of [`InvalidDeviceSpec`](t::InvalidDeviceSpec).
@@ -1179,6 +1358,8 @@ d::object!(DeviceNotFound: t::InvalidDeviceSpec, "DeviceNotFound", 0, [
 impl d::IsA<t::MethodFault> for DeviceNotFound {}
 
 /// Fault `vim.fault.DeviceNotSupported`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DeviceNotSupported.html)
 #[derive(Default)]
 pub struct DeviceNotSupported {
     /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
@@ -1196,6 +1377,8 @@ impl d::IsA<t::MethodFault> for DeviceNotSupported {}
 
 d::enumeration!(
     /// Enumeration `vim.fault.DeviceNotSupported.Reason`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DeviceNotSupported.Reason.html)
     DeviceNotSupportedReason, "DeviceNotSupportedReason", [
         Host "host",
         Guest "guest",
@@ -1204,6 +1387,8 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.DeviceUnsupportedForVmPlatform`, which extends [`InvalidDeviceSpec`](t::InvalidDeviceSpec). Since API 2.5u2server.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DeviceUnsupportedForVmPlatform.html)
 #[derive(Default)]
 pub struct DeviceUnsupportedForVmPlatform {
     /// The fields of [`InvalidDeviceSpec`](t::InvalidDeviceSpec).
@@ -1214,6 +1399,8 @@ d::object!(DeviceUnsupportedForVmPlatform: t::InvalidDeviceSpec, "DeviceUnsuppor
 impl d::IsA<t::MethodFault> for DeviceUnsupportedForVmPlatform {}
 
 /// Fault `vim.fault.DeviceUnsupportedForVmVersion`, which extends [`InvalidDeviceSpec`](t::InvalidDeviceSpec). Since API 2.5u2server.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DeviceUnsupportedForVmVersion.html)
 #[derive(Default)]
 pub struct DeviceUnsupportedForVmVersion {
     /// The fields of [`InvalidDeviceSpec`](t::InvalidDeviceSpec).
@@ -1230,6 +1417,8 @@ d::object!(DeviceUnsupportedForVmVersion: t::InvalidDeviceSpec, "DeviceUnsupport
 impl d::IsA<t::MethodFault> for DeviceUnsupportedForVmVersion {}
 
 /// Fault `vim.fault.DigestNotSupported`, which extends [`DeviceNotSupported`](t::DeviceNotSupported). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DigestNotSupported.html)
 #[derive(Default)]
 pub struct DigestNotSupported {
     /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
@@ -1240,6 +1429,8 @@ d::object!(DigestNotSupported: t::DeviceNotSupported, "DigestNotSupported", 8, [
 impl d::IsA<t::MethodFault> for DigestNotSupported {}
 
 /// Fault `vim.fault.DirectoryNotEmpty`, which extends [`FileFault`](t::FileFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DirectoryNotEmpty.html)
 #[derive(Default)]
 pub struct DirectoryNotEmpty {
     /// The fields of [`FileFault`](t::FileFault).
@@ -1250,6 +1441,8 @@ d::object!(DirectoryNotEmpty: t::FileFault, "DirectoryNotEmpty", 5, [
 impl d::IsA<t::MethodFault> for DirectoryNotEmpty {}
 
 /// Fault `vim.fault.DisableAdminNotSupported`, which extends [`HostConfigFault`](t::HostConfigFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DisableAdminNotSupported.html)
 #[derive(Default)]
 pub struct DisableAdminNotSupported {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
@@ -1260,6 +1453,8 @@ d::object!(DisableAdminNotSupported: t::HostConfigFault, "DisableAdminNotSupport
 impl d::IsA<t::MethodFault> for DisableAdminNotSupported {}
 
 /// Fault `vim.fault.DisallowedChangeByService`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DisallowedChangeByService.html)
 #[derive(Default)]
 pub struct DisallowedChangeByService {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
@@ -1277,12 +1472,16 @@ impl d::IsA<t::MethodFault> for DisallowedChangeByService {}
 
 d::enumeration!(
     /// Enumeration `vim.fault.DisallowedChangeByService.DisallowedChange`. Since API 5.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DisallowedChangeByService.DisallowedChange.html)
     DisallowedChangeByServiceDisallowedChange, "DisallowedChangeByServiceDisallowedChange", [
         HotExtendDisk "hotExtendDisk",
     ]
 );
 
 /// Fault `vim.fault.DisallowedDiskModeChange`, which extends [`InvalidDeviceSpec`](t::InvalidDeviceSpec). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DisallowedDiskModeChange.html)
 #[derive(Default)]
 pub struct DisallowedDiskModeChange {
     /// The fields of [`InvalidDeviceSpec`](t::InvalidDeviceSpec).
@@ -1293,6 +1492,8 @@ d::object!(DisallowedDiskModeChange: t::InvalidDeviceSpec, "DisallowedDiskModeCh
 impl d::IsA<t::MethodFault> for DisallowedDiskModeChange {}
 
 /// Fault `vim.fault.DisallowedMigrationDeviceAttached`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DisallowedMigrationDeviceAttached.html)
 #[derive(Default)]
 pub struct DisallowedMigrationDeviceAttached {
     /// The fields of [`MigrationFault`](t::MigrationFault).
@@ -1306,6 +1507,8 @@ d::object!(DisallowedMigrationDeviceAttached: t::MigrationFault, "DisallowedMigr
 impl d::IsA<t::MethodFault> for DisallowedMigrationDeviceAttached {}
 
 /// Fault `vim.fault.DisallowedOperationOnFailoverHost`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DisallowedOperationOnFailoverHost.html)
 #[derive(Default)]
 pub struct DisallowedOperationOnFailoverHost {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
@@ -1322,6 +1525,8 @@ d::object!(DisallowedOperationOnFailoverHost: t::RuntimeFault, "DisallowedOperat
 impl d::IsA<t::MethodFault> for DisallowedOperationOnFailoverHost {}
 
 /// Fault `vim.fault.DisconnectedHostsBlockingEVC`, which extends [`EVCConfigFault`](t::EVCConfigFault). Since API 2.5u2.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DisconnectedHostsBlockingEVC.html)
 #[derive(Default)]
 pub struct DisconnectedHostsBlockingEVC {
     /// The fields of [`EVCConfigFault`](t::EVCConfigFault).
@@ -1332,6 +1537,8 @@ d::object!(DisconnectedHostsBlockingEVC: t::EVCConfigFault, "DisconnectedHostsBl
 impl d::IsA<t::MethodFault> for DisconnectedHostsBlockingEVC {}
 
 /// Fault `vim.fault.DiskHasPartitions`, which extends [`VsanDiskFault`](t::VsanDiskFault). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DiskHasPartitions.html)
 #[derive(Default)]
 pub struct DiskHasPartitions {
     /// The fields of [`VsanDiskFault`](t::VsanDiskFault).
@@ -1342,6 +1549,8 @@ d::object!(DiskHasPartitions: t::VsanDiskFault, "DiskHasPartitions", 7, [
 impl d::IsA<t::MethodFault> for DiskHasPartitions {}
 
 /// Fault `vim.fault.DiskIsLastRemainingNonSSD`, which extends [`VsanDiskFault`](t::VsanDiskFault). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DiskIsLastRemainingNonSSD.html)
 #[derive(Default)]
 pub struct DiskIsLastRemainingNonSSD {
     /// The fields of [`VsanDiskFault`](t::VsanDiskFault).
@@ -1352,6 +1561,8 @@ d::object!(DiskIsLastRemainingNonSSD: t::VsanDiskFault, "DiskIsLastRemainingNonS
 impl d::IsA<t::MethodFault> for DiskIsLastRemainingNonSSD {}
 
 /// Fault `vim.fault.DiskIsNonLocal`, which extends [`VsanDiskFault`](t::VsanDiskFault). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DiskIsNonLocal.html)
 #[derive(Default)]
 pub struct DiskIsNonLocal {
     /// The fields of [`VsanDiskFault`](t::VsanDiskFault).
@@ -1362,6 +1573,8 @@ d::object!(DiskIsNonLocal: t::VsanDiskFault, "DiskIsNonLocal", 7, [
 impl d::IsA<t::MethodFault> for DiskIsNonLocal {}
 
 /// Fault `vim.fault.DiskIsUSB`, which extends [`VsanDiskFault`](t::VsanDiskFault). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DiskIsUSB.html)
 #[derive(Default)]
 pub struct DiskIsUSB {
     /// The fields of [`VsanDiskFault`](t::VsanDiskFault).
@@ -1372,6 +1585,8 @@ d::object!(DiskIsUSB: t::VsanDiskFault, "DiskIsUSB", 7, [
 impl d::IsA<t::MethodFault> for DiskIsUSB {}
 
 /// Fault `vim.fault.DiskMoveTypeNotSupported`, which extends [`MigrationFault`](t::MigrationFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DiskMoveTypeNotSupported.html)
 #[derive(Default)]
 pub struct DiskMoveTypeNotSupported {
     /// The fields of [`MigrationFault`](t::MigrationFault).
@@ -1382,6 +1597,8 @@ d::object!(DiskMoveTypeNotSupported: t::MigrationFault, "DiskMoveTypeNotSupporte
 impl d::IsA<t::MethodFault> for DiskMoveTypeNotSupported {}
 
 /// Fault `vim.fault.DiskNotSupported`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DiskNotSupported.html)
 #[derive(Default)]
 pub struct DiskNotSupported {
     /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
@@ -1395,6 +1612,8 @@ d::object!(DiskNotSupported: t::VirtualHardwareCompatibilityIssue, "DiskNotSuppo
 impl d::IsA<t::MethodFault> for DiskNotSupported {}
 
 /// Fault `vim.fault.DiskTooSmall`, which extends [`VsanDiskFault`](t::VsanDiskFault). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DiskTooSmall.html)
 #[derive(Default)]
 pub struct DiskTooSmall {
     /// The fields of [`VsanDiskFault`](t::VsanDiskFault).
@@ -1405,6 +1624,8 @@ d::object!(DiskTooSmall: t::VsanDiskFault, "DiskTooSmall", 7, [
 impl d::IsA<t::MethodFault> for DiskTooSmall {}
 
 /// Fault `vim.fault.DomainNotFound`, which extends [`ActiveDirectoryFault`](t::ActiveDirectoryFault). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DomainNotFound.html)
 #[derive(Default)]
 pub struct DomainNotFound {
     /// The fields of [`ActiveDirectoryFault`](t::ActiveDirectoryFault).
@@ -1418,6 +1639,8 @@ d::object!(DomainNotFound: t::ActiveDirectoryFault, "DomainNotFound", 4, [
 impl d::IsA<t::MethodFault> for DomainNotFound {}
 
 /// Fault `vim.fault.DrsDisabledOnVm`, which extends [`VimFault`](t::VimFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DrsDisabledOnVm.html)
 #[derive(Default)]
 pub struct DrsDisabledOnVm {
     /// The fields of [`VimFault`](t::VimFault).
@@ -1428,6 +1651,8 @@ d::object!(DrsDisabledOnVm: t::VimFault, "DrsDisabledOnVm", 3, [
 impl d::IsA<t::MethodFault> for DrsDisabledOnVm {}
 
 /// Fault `vim.fault.DrsVmotionIncompatibleFault`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DrsVmotionIncompatibleFault.html)
 #[derive(Default)]
 pub struct DrsVmotionIncompatibleFault {
     /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
@@ -1441,6 +1666,8 @@ d::object!(DrsVmotionIncompatibleFault: t::VirtualHardwareCompatibilityIssue, "D
 impl d::IsA<t::MethodFault> for DrsVmotionIncompatibleFault {}
 
 /// Fault `vim.fault.DuplicateDisks`, which extends [`VsanDiskFault`](t::VsanDiskFault). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DuplicateDisks.html)
 #[derive(Default)]
 pub struct DuplicateDisks {
     /// The fields of [`VsanDiskFault`](t::VsanDiskFault).
@@ -1451,6 +1678,8 @@ d::object!(DuplicateDisks: t::VsanDiskFault, "DuplicateDisks", 7, [
 impl d::IsA<t::MethodFault> for DuplicateDisks {}
 
 /// Fault `vim.fault.DuplicateName`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DuplicateName.html)
 #[derive(Default)]
 pub struct DuplicateName {
     /// The fields of [`VimFault`](t::VimFault).
@@ -1467,6 +1696,8 @@ d::object!(DuplicateName: t::VimFault, "DuplicateName", 0, [
 impl d::IsA<t::MethodFault> for DuplicateName {}
 
 /// Fault `vim.fault.DuplicateVsanNetworkInterface`, which extends [`VsanFault`](t::VsanFault). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DuplicateVsanNetworkInterface.html)
 #[derive(Default)]
 pub struct DuplicateVsanNetworkInterface {
     /// The fields of [`VsanFault`](t::VsanFault).
@@ -1480,6 +1711,8 @@ d::object!(DuplicateVsanNetworkInterface: t::VsanFault, "DuplicateVsanNetworkInt
 impl d::IsA<t::MethodFault> for DuplicateVsanNetworkInterface {}
 
 /// Fault `vim.fault.DvsApplyOperationFault`, which extends [`DvsFault`](t::DvsFault). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DvsApplyOperationFault.html)
 #[derive(Default)]
 pub struct DvsApplyOperationFault {
     /// The fields of [`DvsFault`](t::DvsFault).
@@ -1493,6 +1726,8 @@ d::object!(DvsApplyOperationFault: t::DvsFault, "DvsApplyOperationFault", 6, [
 impl d::IsA<t::MethodFault> for DvsApplyOperationFault {}
 
 /// Data object `vim.fault.DvsApplyOperationFault.FaultOnObject`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DvsApplyOperationFault.FaultOnObject.html)
 #[derive(Default)]
 pub struct DvsApplyOperationFaultFaultOnObject {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1511,6 +1746,8 @@ d::object!(DvsApplyOperationFaultFaultOnObject: t::DynamicData, "DvsApplyOperati
 ]);
 
 /// Fault `vim.fault.DvsFault`, which extends [`VimFault`](t::VimFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DvsFault.html)
 #[derive(Default)]
 pub struct DvsFault {
     /// The fields of [`VimFault`](t::VimFault).
@@ -1521,6 +1758,8 @@ d::object!(DvsFault: t::VimFault, "DvsFault", 3, [
 impl d::IsA<t::MethodFault> for DvsFault {}
 
 /// Fault `vim.fault.DvsNotAuthorized`, which extends [`DvsFault`](t::DvsFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DvsNotAuthorized.html)
 #[derive(Default)]
 pub struct DvsNotAuthorized {
     /// The fields of [`DvsFault`](t::DvsFault).
@@ -1537,6 +1776,8 @@ d::object!(DvsNotAuthorized: t::DvsFault, "DvsNotAuthorized", 3, [
 impl d::IsA<t::MethodFault> for DvsNotAuthorized {}
 
 /// Fault `vim.fault.DvsOperationBulkFault`, which extends [`DvsFault`](t::DvsFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DvsOperationBulkFault.html)
 #[derive(Default)]
 pub struct DvsOperationBulkFault {
     /// The fields of [`DvsFault`](t::DvsFault).
@@ -1550,6 +1791,8 @@ d::object!(DvsOperationBulkFault: t::DvsFault, "DvsOperationBulkFault", 3, [
 impl d::IsA<t::MethodFault> for DvsOperationBulkFault {}
 
 /// Data object `vim.fault.DvsOperationBulkFault.FaultOnHost`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DvsOperationBulkFault.FaultOnHost.html)
 #[derive(Default)]
 pub struct DvsOperationBulkFaultFaultOnHost {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1565,6 +1808,8 @@ d::object!(DvsOperationBulkFaultFaultOnHost: t::DynamicData, "DvsOperationBulkFa
 ]);
 
 /// Fault `vim.fault.DvsScopeViolated`, which extends [`DvsFault`](t::DvsFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.DvsScopeViolated.html)
 #[derive(Default)]
 pub struct DvsScopeViolated {
     /// The fields of [`DvsFault`](t::DvsFault).
@@ -1581,6 +1826,8 @@ d::object!(DvsScopeViolated: t::DvsFault, "DvsScopeViolated", 3, [
 impl d::IsA<t::MethodFault> for DvsScopeViolated {}
 
 /// Fault `vim.fault.EVCAdmissionFailed`, which extends [`NotSupportedHostInCluster`](t::NotSupportedHostInCluster). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.EVCAdmissionFailed.html)
 #[derive(Default)]
 pub struct EVCAdmissionFailed {
     /// The fields of [`NotSupportedHostInCluster`](t::NotSupportedHostInCluster).
@@ -1594,6 +1841,8 @@ d::object!(EVCAdmissionFailed: t::NotSupportedHostInCluster, "EVCAdmissionFailed
 impl d::IsA<t::MethodFault> for EVCAdmissionFailed {}
 
 /// Fault `vim.fault.EVCAdmissionFailedCPUFeaturesForMode`, which extends [`EVCAdmissionFailed`](t::EVCAdmissionFailed). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.EVCAdmissionFailedCPUFeaturesForMode.html)
 #[derive(Default)]
 pub struct EVCAdmissionFailedCPUFeaturesForMode {
     /// The fields of [`EVCAdmissionFailed`](t::EVCAdmissionFailed).
@@ -1607,6 +1856,8 @@ d::object!(EVCAdmissionFailedCPUFeaturesForMode: t::EVCAdmissionFailed, "EVCAdmi
 impl d::IsA<t::MethodFault> for EVCAdmissionFailedCPUFeaturesForMode {}
 
 /// Fault `vim.fault.EVCAdmissionFailedCPUModel`, which extends [`EVCAdmissionFailed`](t::EVCAdmissionFailed). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.EVCAdmissionFailedCPUModel.html)
 #[derive(Default)]
 pub struct EVCAdmissionFailedCPUModel {
     /// The fields of [`EVCAdmissionFailed`](t::EVCAdmissionFailed).
@@ -1617,6 +1868,8 @@ d::object!(EVCAdmissionFailedCPUModel: t::EVCAdmissionFailed, "EVCAdmissionFaile
 impl d::IsA<t::MethodFault> for EVCAdmissionFailedCPUModel {}
 
 /// Fault `vim.fault.EVCAdmissionFailedCPUModelForMode`, which extends [`EVCAdmissionFailed`](t::EVCAdmissionFailed). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.EVCAdmissionFailedCPUModelForMode.html)
 #[derive(Default)]
 pub struct EVCAdmissionFailedCPUModelForMode {
     /// The fields of [`EVCAdmissionFailed`](t::EVCAdmissionFailed).
@@ -1630,6 +1883,8 @@ d::object!(EVCAdmissionFailedCPUModelForMode: t::EVCAdmissionFailed, "EVCAdmissi
 impl d::IsA<t::MethodFault> for EVCAdmissionFailedCPUModelForMode {}
 
 /// Fault `vim.fault.EVCAdmissionFailedCPUVendor`, which extends [`EVCAdmissionFailed`](t::EVCAdmissionFailed). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.EVCAdmissionFailedCPUVendor.html)
 #[derive(Default)]
 pub struct EVCAdmissionFailedCPUVendor {
     /// The fields of [`EVCAdmissionFailed`](t::EVCAdmissionFailed).
@@ -1646,6 +1901,8 @@ d::object!(EVCAdmissionFailedCPUVendor: t::EVCAdmissionFailed, "EVCAdmissionFail
 impl d::IsA<t::MethodFault> for EVCAdmissionFailedCPUVendor {}
 
 /// Fault `vim.fault.EVCAdmissionFailedCPUVendorUnknown`, which extends [`EVCAdmissionFailed`](t::EVCAdmissionFailed). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.EVCAdmissionFailedCPUVendorUnknown.html)
 #[derive(Default)]
 pub struct EVCAdmissionFailedCPUVendorUnknown {
     /// The fields of [`EVCAdmissionFailed`](t::EVCAdmissionFailed).
@@ -1656,6 +1913,8 @@ d::object!(EVCAdmissionFailedCPUVendorUnknown: t::EVCAdmissionFailed, "EVCAdmiss
 impl d::IsA<t::MethodFault> for EVCAdmissionFailedCPUVendorUnknown {}
 
 /// Fault `vim.fault.EVCAdmissionFailedHostDisconnected`, which extends [`EVCAdmissionFailed`](t::EVCAdmissionFailed). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.EVCAdmissionFailedHostDisconnected.html)
 #[derive(Default)]
 pub struct EVCAdmissionFailedHostDisconnected {
     /// The fields of [`EVCAdmissionFailed`](t::EVCAdmissionFailed).
@@ -1666,6 +1925,8 @@ d::object!(EVCAdmissionFailedHostDisconnected: t::EVCAdmissionFailed, "EVCAdmiss
 impl d::IsA<t::MethodFault> for EVCAdmissionFailedHostDisconnected {}
 
 /// Fault `vim.fault.EVCAdmissionFailedHostSoftware`, which extends [`EVCAdmissionFailed`](t::EVCAdmissionFailed). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.EVCAdmissionFailedHostSoftware.html)
 #[derive(Default)]
 pub struct EVCAdmissionFailedHostSoftware {
     /// The fields of [`EVCAdmissionFailed`](t::EVCAdmissionFailed).
@@ -1676,6 +1937,8 @@ d::object!(EVCAdmissionFailedHostSoftware: t::EVCAdmissionFailed, "EVCAdmissionF
 impl d::IsA<t::MethodFault> for EVCAdmissionFailedHostSoftware {}
 
 /// Fault `vim.fault.EVCAdmissionFailedHostSoftwareForMode`, which extends [`EVCAdmissionFailed`](t::EVCAdmissionFailed). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.EVCAdmissionFailedHostSoftwareForMode.html)
 #[derive(Default)]
 pub struct EVCAdmissionFailedHostSoftwareForMode {
     /// The fields of [`EVCAdmissionFailed`](t::EVCAdmissionFailed).
@@ -1686,6 +1949,8 @@ d::object!(EVCAdmissionFailedHostSoftwareForMode: t::EVCAdmissionFailed, "EVCAdm
 impl d::IsA<t::MethodFault> for EVCAdmissionFailedHostSoftwareForMode {}
 
 /// Fault `vim.fault.EVCAdmissionFailedVmActive`, which extends [`EVCAdmissionFailed`](t::EVCAdmissionFailed). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.EVCAdmissionFailedVmActive.html)
 #[derive(Default)]
 pub struct EVCAdmissionFailedVmActive {
     /// The fields of [`EVCAdmissionFailed`](t::EVCAdmissionFailed).
@@ -1696,6 +1961,8 @@ d::object!(EVCAdmissionFailedVmActive: t::EVCAdmissionFailed, "EVCAdmissionFaile
 impl d::IsA<t::MethodFault> for EVCAdmissionFailedVmActive {}
 
 /// Fault `vim.fault.EVCConfigFault`, which extends [`VimFault`](t::VimFault). Since API 2.5u2.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.EVCConfigFault.html)
 #[derive(Default)]
 pub struct EVCConfigFault {
     /// The fields of [`VimFault`](t::VimFault).
@@ -1709,6 +1976,8 @@ d::object!(EVCConfigFault: t::VimFault, "EVCConfigFault", 1, [
 impl d::IsA<t::MethodFault> for EVCConfigFault {}
 
 /// Fault `vim.fault.EVCModeIllegalByVendor`, which extends [`EVCConfigFault`](t::EVCConfigFault). Since API 2.5u2.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.EVCModeIllegalByVendor.html)
 #[derive(Default)]
 pub struct EVCModeIllegalByVendor {
     /// The fields of [`EVCConfigFault`](t::EVCConfigFault).
@@ -1725,6 +1994,8 @@ d::object!(EVCModeIllegalByVendor: t::EVCConfigFault, "EVCModeIllegalByVendor", 
 impl d::IsA<t::MethodFault> for EVCModeIllegalByVendor {}
 
 /// Fault `vim.fault.EVCModeUnsupportedByHosts`, which extends [`EVCConfigFault`](t::EVCConfigFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.EVCModeUnsupportedByHosts.html)
 #[derive(Default)]
 pub struct EVCModeUnsupportedByHosts {
     /// The fields of [`EVCConfigFault`](t::EVCConfigFault).
@@ -1744,6 +2015,8 @@ d::object!(EVCModeUnsupportedByHosts: t::EVCConfigFault, "EVCModeUnsupportedByHo
 impl d::IsA<t::MethodFault> for EVCModeUnsupportedByHosts {}
 
 /// Fault `vim.fault.EVCUnsupportedByHostHardware`, which extends [`EVCConfigFault`](t::EVCConfigFault). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.EVCUnsupportedByHostHardware.html)
 #[derive(Default)]
 pub struct EVCUnsupportedByHostHardware {
     /// The fields of [`EVCConfigFault`](t::EVCConfigFault).
@@ -1760,6 +2033,8 @@ d::object!(EVCUnsupportedByHostHardware: t::EVCConfigFault, "EVCUnsupportedByHos
 impl d::IsA<t::MethodFault> for EVCUnsupportedByHostHardware {}
 
 /// Fault `vim.fault.EVCUnsupportedByHostSoftware`, which extends [`EVCConfigFault`](t::EVCConfigFault). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.EVCUnsupportedByHostSoftware.html)
 #[derive(Default)]
 pub struct EVCUnsupportedByHostSoftware {
     /// The fields of [`EVCConfigFault`](t::EVCConfigFault).
@@ -1776,6 +2051,8 @@ d::object!(EVCUnsupportedByHostSoftware: t::EVCConfigFault, "EVCUnsupportedByHos
 impl d::IsA<t::MethodFault> for EVCUnsupportedByHostSoftware {}
 
 /// Fault `vim.fault.EightHostLimitViolated`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.EightHostLimitViolated.html)
 #[derive(Default)]
 pub struct EightHostLimitViolated {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
@@ -1786,6 +2063,8 @@ d::object!(EightHostLimitViolated: t::VmConfigFault, "EightHostLimitViolated", 3
 impl d::IsA<t::MethodFault> for EightHostLimitViolated {}
 
 /// Fault `vim.fault.EncryptionKeyRequired`, which extends [`InvalidState`](t::InvalidState). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.EncryptionKeyRequired.html)
 #[derive(Default)]
 pub struct EncryptionKeyRequired {
     /// The fields of [`InvalidState`](t::InvalidState).
@@ -1799,6 +2078,8 @@ d::object!(EncryptionKeyRequired: t::InvalidState, "EncryptionKeyRequired", 10, 
 impl d::IsA<t::MethodFault> for EncryptionKeyRequired {}
 
 /// Fault `vim.fault.ExpiredAddonLicense`, which extends [`ExpiredFeatureLicense`](t::ExpiredFeatureLicense). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ExpiredAddonLicense.html)
 #[derive(Default)]
 pub struct ExpiredAddonLicense {
     /// The fields of [`ExpiredFeatureLicense`](t::ExpiredFeatureLicense).
@@ -1809,6 +2090,8 @@ d::object!(ExpiredAddonLicense: t::ExpiredFeatureLicense, "ExpiredAddonLicense",
 impl d::IsA<t::MethodFault> for ExpiredAddonLicense {}
 
 /// Fault `vim.fault.ExpiredEditionLicense`, which extends [`ExpiredFeatureLicense`](t::ExpiredFeatureLicense). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ExpiredEditionLicense.html)
 #[derive(Default)]
 pub struct ExpiredEditionLicense {
     /// The fields of [`ExpiredFeatureLicense`](t::ExpiredFeatureLicense).
@@ -1819,6 +2102,8 @@ d::object!(ExpiredEditionLicense: t::ExpiredFeatureLicense, "ExpiredEditionLicen
 impl d::IsA<t::MethodFault> for ExpiredEditionLicense {}
 
 /// Fault `vim.fault.ExpiredFeatureLicense`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ExpiredFeatureLicense.html)
 #[derive(Default)]
 pub struct ExpiredFeatureLicense {
     /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
@@ -1838,6 +2123,8 @@ d::object!(ExpiredFeatureLicense: t::NotEnoughLicenses, "ExpiredFeatureLicense",
 impl d::IsA<t::MethodFault> for ExpiredFeatureLicense {}
 
 /// Fault `vim.fault.ExtendedFault`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ExtendedFault.html)
 #[derive(Default)]
 pub struct ExtendedFault {
     /// The fields of [`VimFault`](t::VimFault).
@@ -1854,6 +2141,8 @@ d::object!(ExtendedFault: t::VimFault, "ExtendedFault", 0, [
 impl d::IsA<t::MethodFault> for ExtendedFault {}
 
 /// Fault `vim.fault.FailToEnableSPBM`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.FailToEnableSPBM.html)
 #[derive(Default)]
 pub struct FailToEnableSPBM {
     /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
@@ -1873,6 +2162,8 @@ d::object!(FailToEnableSPBM: t::NotEnoughLicenses, "FailToEnableSPBM", 5, [
 impl d::IsA<t::MethodFault> for FailToEnableSPBM {}
 
 /// Fault `vim.fault.FailToLockFaultToleranceVMs`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.FailToLockFaultToleranceVMs.html)
 #[derive(Default)]
 pub struct FailToLockFaultToleranceVMs {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
@@ -1892,6 +2183,8 @@ d::object!(FailToLockFaultToleranceVMs: t::RuntimeFault, "FailToLockFaultToleran
 impl d::IsA<t::MethodFault> for FailToLockFaultToleranceVMs {}
 
 /// Fault `vim.fault.FaultToleranceAntiAffinityViolated`, which extends [`MigrationFault`](t::MigrationFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.FaultToleranceAntiAffinityViolated.html)
 #[derive(Default)]
 pub struct FaultToleranceAntiAffinityViolated {
     /// The fields of [`MigrationFault`](t::MigrationFault).
@@ -1908,6 +2201,8 @@ d::object!(FaultToleranceAntiAffinityViolated: t::MigrationFault, "FaultToleranc
 impl d::IsA<t::MethodFault> for FaultToleranceAntiAffinityViolated {}
 
 /// Fault `vim.fault.FaultToleranceCannotEditMem`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.FaultToleranceCannotEditMem.html)
 #[derive(Default)]
 pub struct FaultToleranceCannotEditMem {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
@@ -1924,6 +2219,8 @@ d::object!(FaultToleranceCannotEditMem: t::VmConfigFault, "FaultToleranceCannotE
 impl d::IsA<t::MethodFault> for FaultToleranceCannotEditMem {}
 
 /// Fault `vim.fault.FaultToleranceCpuIncompatible`, which extends [`CpuIncompatible`](t::CpuIncompatible). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.FaultToleranceCpuIncompatible.html)
 #[derive(Default)]
 pub struct FaultToleranceCpuIncompatible {
     /// The fields of [`CpuIncompatible`](t::CpuIncompatible).
@@ -1943,6 +2240,8 @@ d::object!(FaultToleranceCpuIncompatible: t::CpuIncompatible, "FaultToleranceCpu
 impl d::IsA<t::MethodFault> for FaultToleranceCpuIncompatible {}
 
 /// Fault `vim.fault.FaultToleranceNeedsThickDisk`, which extends [`MigrationFault`](t::MigrationFault). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.FaultToleranceNeedsThickDisk.html)
 #[derive(Default)]
 pub struct FaultToleranceNeedsThickDisk {
     /// The fields of [`MigrationFault`](t::MigrationFault).
@@ -1956,6 +2255,8 @@ d::object!(FaultToleranceNeedsThickDisk: t::MigrationFault, "FaultToleranceNeeds
 impl d::IsA<t::MethodFault> for FaultToleranceNeedsThickDisk {}
 
 /// Fault `vim.fault.FaultToleranceNotLicensed`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.FaultToleranceNotLicensed.html)
 #[derive(Default)]
 pub struct FaultToleranceNotLicensed {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
@@ -1969,6 +2270,8 @@ d::object!(FaultToleranceNotLicensed: t::VmFaultToleranceIssue, "FaultToleranceN
 impl d::IsA<t::MethodFault> for FaultToleranceNotLicensed {}
 
 /// Fault `vim.fault.FaultToleranceNotSameBuild`, which extends [`MigrationFault`](t::MigrationFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.FaultToleranceNotSameBuild.html)
 #[derive(Default)]
 pub struct FaultToleranceNotSameBuild {
     /// The fields of [`MigrationFault`](t::MigrationFault).
@@ -1982,6 +2285,8 @@ d::object!(FaultToleranceNotSameBuild: t::MigrationFault, "FaultToleranceNotSame
 impl d::IsA<t::MethodFault> for FaultToleranceNotSameBuild {}
 
 /// Fault `vim.fault.FaultTolerancePrimaryPowerOnNotAttempted`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.FaultTolerancePrimaryPowerOnNotAttempted.html)
 #[derive(Default)]
 pub struct FaultTolerancePrimaryPowerOnNotAttempted {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
@@ -1998,6 +2303,8 @@ d::object!(FaultTolerancePrimaryPowerOnNotAttempted: t::VmFaultToleranceIssue, "
 impl d::IsA<t::MethodFault> for FaultTolerancePrimaryPowerOnNotAttempted {}
 
 /// Fault `vim.fault.FaultToleranceVmNotDasProtected`, which extends [`VimFault`](t::VimFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.FaultToleranceVmNotDasProtected.html)
 #[derive(Default)]
 pub struct FaultToleranceVmNotDasProtected {
     /// The fields of [`VimFault`](t::VimFault).
@@ -2014,6 +2321,8 @@ d::object!(FaultToleranceVmNotDasProtected: t::VimFault, "FaultToleranceVmNotDas
 impl d::IsA<t::MethodFault> for FaultToleranceVmNotDasProtected {}
 
 /// Fault `vim.fault.FcoeFault`, which extends [`VimFault`](t::VimFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.FcoeFault.html)
 #[derive(Default)]
 pub struct FcoeFault {
     /// The fields of [`VimFault`](t::VimFault).
@@ -2024,6 +2333,8 @@ d::object!(FcoeFault: t::VimFault, "FcoeFault", 5, [
 impl d::IsA<t::MethodFault> for FcoeFault {}
 
 /// Fault `vim.fault.FcoeFaultPnicHasNoPortSet`, which extends [`FcoeFault`](t::FcoeFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.FcoeFaultPnicHasNoPortSet.html)
 #[derive(Default)]
 pub struct FcoeFaultPnicHasNoPortSet {
     /// The fields of [`FcoeFault`](t::FcoeFault).
@@ -2037,6 +2348,8 @@ d::object!(FcoeFaultPnicHasNoPortSet: t::FcoeFault, "FcoeFaultPnicHasNoPortSet",
 impl d::IsA<t::MethodFault> for FcoeFaultPnicHasNoPortSet {}
 
 /// Fault `vim.fault.FeatureRequirementsNotMet`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.FeatureRequirementsNotMet.html)
 #[derive(Default)]
 pub struct FeatureRequirementsNotMet {
     /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
@@ -2056,6 +2369,8 @@ d::object!(FeatureRequirementsNotMet: t::VirtualHardwareCompatibilityIssue, "Fea
 impl d::IsA<t::MethodFault> for FeatureRequirementsNotMet {}
 
 /// Fault `vim.fault.FileAlreadyExists`, which extends [`FileFault`](t::FileFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.FileAlreadyExists.html)
 #[derive(Default)]
 pub struct FileAlreadyExists {
     /// The fields of [`FileFault`](t::FileFault).
@@ -2066,6 +2381,8 @@ d::object!(FileAlreadyExists: t::FileFault, "FileAlreadyExists", 0, [
 impl d::IsA<t::MethodFault> for FileAlreadyExists {}
 
 /// Fault `vim.fault.FileBackedPortNotSupported`, which extends [`DeviceNotSupported`](t::DeviceNotSupported). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.FileBackedPortNotSupported.html)
 #[derive(Default)]
 pub struct FileBackedPortNotSupported {
     /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
@@ -2076,6 +2393,8 @@ d::object!(FileBackedPortNotSupported: t::DeviceNotSupported, "FileBackedPortNot
 impl d::IsA<t::MethodFault> for FileBackedPortNotSupported {}
 
 /// Fault `vim.fault.FileFault`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.FileFault.html)
 #[derive(Default)]
 pub struct FileFault {
     /// The fields of [`VimFault`](t::VimFault).
@@ -2089,6 +2408,8 @@ d::object!(FileFault: t::VimFault, "FileFault", 0, [
 impl d::IsA<t::MethodFault> for FileFault {}
 
 /// Fault `vim.fault.FileLocked`, which extends [`FileFault`](t::FileFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.FileLocked.html)
 #[derive(Default)]
 pub struct FileLocked {
     /// The fields of [`FileFault`](t::FileFault).
@@ -2099,6 +2420,8 @@ d::object!(FileLocked: t::FileFault, "FileLocked", 0, [
 impl d::IsA<t::MethodFault> for FileLocked {}
 
 /// Fault `vim.fault.FileNameTooLong`, which extends [`FileFault`](t::FileFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.FileNameTooLong.html)
 #[derive(Default)]
 pub struct FileNameTooLong {
     /// The fields of [`FileFault`](t::FileFault).
@@ -2109,6 +2432,8 @@ d::object!(FileNameTooLong: t::FileFault, "FileNameTooLong", 5, [
 impl d::IsA<t::MethodFault> for FileNameTooLong {}
 
 /// Fault `vim.fault.FileNotFound`, which extends [`FileFault`](t::FileFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.FileNotFound.html)
 #[derive(Default)]
 pub struct FileNotFound {
     /// The fields of [`FileFault`](t::FileFault).
@@ -2119,6 +2444,8 @@ d::object!(FileNotFound: t::FileFault, "FileNotFound", 0, [
 impl d::IsA<t::MethodFault> for FileNotFound {}
 
 /// Fault `vim.fault.FileNotWritable`, which extends [`FileFault`](t::FileFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.FileNotWritable.html)
 #[derive(Default)]
 pub struct FileNotWritable {
     /// The fields of [`FileFault`](t::FileFault).
@@ -2129,6 +2456,8 @@ d::object!(FileNotWritable: t::FileFault, "FileNotWritable", 0, [
 impl d::IsA<t::MethodFault> for FileNotWritable {}
 
 /// Fault `vim.fault.FileTooLarge`, which extends [`FileFault`](t::FileFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.FileTooLarge.html)
 #[derive(Default)]
 pub struct FileTooLarge {
     /// The fields of [`FileFault`](t::FileFault).
@@ -2148,6 +2477,8 @@ d::object!(FileTooLarge: t::FileFault, "FileTooLarge", 0, [
 impl d::IsA<t::MethodFault> for FileTooLarge {}
 
 /// Fault `vim.fault.FilesystemQuiesceFault`, which extends [`SnapshotFault`](t::SnapshotFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.FilesystemQuiesceFault.html)
 #[derive(Default)]
 pub struct FilesystemQuiesceFault {
     /// The fields of [`SnapshotFault`](t::SnapshotFault).
@@ -2158,6 +2489,8 @@ d::object!(FilesystemQuiesceFault: t::SnapshotFault, "FilesystemQuiesceFault", 0
 impl d::IsA<t::MethodFault> for FilesystemQuiesceFault {}
 
 /// Fault `vim.fault.FilterInUse`, which extends [`ResourceInUse`](t::ResourceInUse). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.FilterInUse.html)
 #[derive(Default)]
 pub struct FilterInUse {
     /// The fields of [`ResourceInUse`](t::ResourceInUse).
@@ -2171,6 +2504,8 @@ d::object!(FilterInUse: t::ResourceInUse, "FilterInUse", 8, [
 impl d::IsA<t::MethodFault> for FilterInUse {}
 
 /// Fault `vim.fault.FtIssuesOnHost`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.FtIssuesOnHost.html)
 #[derive(Default)]
 pub struct FtIssuesOnHost {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
@@ -2191,6 +2526,8 @@ impl d::IsA<t::MethodFault> for FtIssuesOnHost {}
 
 d::enumeration!(
     /// Enumeration `vim.fault.FtIssuesOnHost.HostSelectionType`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.FtIssuesOnHost.HostSelectionType.html)
     FtIssuesOnHostHostSelectionType, "FtIssuesOnHostHostSelectionType", [
         User "user",
         Vc "vc",
@@ -2199,6 +2536,8 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.FtVmHostRuleViolation`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 8.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.FtVmHostRuleViolation.html)
 #[derive(Default)]
 pub struct FtVmHostRuleViolation {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
@@ -2218,6 +2557,8 @@ d::object!(FtVmHostRuleViolation: t::VmConfigFault, "FtVmHostRuleViolation", 30,
 impl d::IsA<t::MethodFault> for FtVmHostRuleViolation {}
 
 /// Fault `vim.fault.FullStorageVMotionNotSupported`, which extends [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.FullStorageVMotionNotSupported.html)
 #[derive(Default)]
 pub struct FullStorageVMotionNotSupported {
     /// The fields of [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported).
@@ -2228,6 +2569,8 @@ d::object!(FullStorageVMotionNotSupported: t::MigrationFeatureNotSupported, "Ful
 impl d::IsA<t::MethodFault> for FullStorageVMotionNotSupported {}
 
 /// Fault `vim.fault.GatewayConnectFault`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.GatewayConnectFault.html)
 #[derive(Default)]
 pub struct GatewayConnectFault {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
@@ -2250,6 +2593,8 @@ d::object!(GatewayConnectFault: t::HostConnectFault, "GatewayConnectFault", 8, [
 impl d::IsA<t::MethodFault> for GatewayConnectFault {}
 
 /// Fault `vim.fault.GatewayHostNotReachable`, which extends [`GatewayToHostConnectFault`](t::GatewayToHostConnectFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.GatewayHostNotReachable.html)
 #[derive(Default)]
 pub struct GatewayHostNotReachable {
     /// The fields of [`GatewayToHostConnectFault`](t::GatewayToHostConnectFault).
@@ -2260,6 +2605,8 @@ d::object!(GatewayHostNotReachable: t::GatewayToHostConnectFault, "GatewayHostNo
 impl d::IsA<t::MethodFault> for GatewayHostNotReachable {}
 
 /// Fault `vim.fault.GatewayNotFound`, which extends [`GatewayConnectFault`](t::GatewayConnectFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.GatewayNotFound.html)
 #[derive(Default)]
 pub struct GatewayNotFound {
     /// The fields of [`GatewayConnectFault`](t::GatewayConnectFault).
@@ -2270,6 +2617,8 @@ d::object!(GatewayNotFound: t::GatewayConnectFault, "GatewayNotFound", 8, [
 impl d::IsA<t::MethodFault> for GatewayNotFound {}
 
 /// Fault `vim.fault.GatewayNotReachable`, which extends [`GatewayConnectFault`](t::GatewayConnectFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.GatewayNotReachable.html)
 #[derive(Default)]
 pub struct GatewayNotReachable {
     /// The fields of [`GatewayConnectFault`](t::GatewayConnectFault).
@@ -2280,6 +2629,8 @@ d::object!(GatewayNotReachable: t::GatewayConnectFault, "GatewayNotReachable", 8
 impl d::IsA<t::MethodFault> for GatewayNotReachable {}
 
 /// Fault `vim.fault.GatewayOperationRefused`, which extends [`GatewayConnectFault`](t::GatewayConnectFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.GatewayOperationRefused.html)
 #[derive(Default)]
 pub struct GatewayOperationRefused {
     /// The fields of [`GatewayConnectFault`](t::GatewayConnectFault).
@@ -2290,6 +2641,8 @@ d::object!(GatewayOperationRefused: t::GatewayConnectFault, "GatewayOperationRef
 impl d::IsA<t::MethodFault> for GatewayOperationRefused {}
 
 /// Fault `vim.fault.GatewayToHostAuthFault`, which extends [`GatewayToHostConnectFault`](t::GatewayToHostConnectFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.GatewayToHostAuthFault.html)
 #[derive(Default)]
 pub struct GatewayToHostAuthFault {
     /// The fields of [`GatewayToHostConnectFault`](t::GatewayToHostConnectFault).
@@ -2306,6 +2659,8 @@ d::object!(GatewayToHostAuthFault: t::GatewayToHostConnectFault, "GatewayToHostA
 impl d::IsA<t::MethodFault> for GatewayToHostAuthFault {}
 
 /// Fault `vim.fault.GatewayToHostConnectFault`, which extends [`GatewayConnectFault`](t::GatewayConnectFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.GatewayToHostConnectFault.html)
 #[derive(Default)]
 pub struct GatewayToHostConnectFault {
     /// The fields of [`GatewayConnectFault`](t::GatewayConnectFault).
@@ -2322,6 +2677,8 @@ d::object!(GatewayToHostConnectFault: t::GatewayConnectFault, "GatewayToHostConn
 impl d::IsA<t::MethodFault> for GatewayToHostConnectFault {}
 
 /// Fault `vim.fault.GatewayToHostTrustVerifyFault`, which extends [`GatewayToHostConnectFault`](t::GatewayToHostConnectFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.GatewayToHostTrustVerifyFault.html)
 #[derive(Default)]
 pub struct GatewayToHostTrustVerifyFault {
     /// The fields of [`GatewayToHostConnectFault`](t::GatewayToHostConnectFault).
@@ -2338,6 +2695,8 @@ d::object!(GatewayToHostTrustVerifyFault: t::GatewayToHostConnectFault, "Gateway
 impl d::IsA<t::MethodFault> for GatewayToHostTrustVerifyFault {}
 
 /// Fault `vim.fault.GenericDrsFault`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.GenericDrsFault.html)
 #[derive(Default)]
 pub struct GenericDrsFault {
     /// The fields of [`VimFault`](t::VimFault).
@@ -2351,6 +2710,8 @@ d::object!(GenericDrsFault: t::VimFault, "GenericDrsFault", 0, [
 impl d::IsA<t::MethodFault> for GenericDrsFault {}
 
 /// Fault `vim.fault.GenericVmConfigFault`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.GenericVmConfigFault.html)
 #[derive(Default)]
 pub struct GenericVmConfigFault {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
@@ -2364,6 +2725,8 @@ d::object!(GenericVmConfigFault: t::VmConfigFault, "GenericVmConfigFault", 0, [
 impl d::IsA<t::MethodFault> for GenericVmConfigFault {}
 
 /// Fault `vim.fault.GuestAuthenticationChallenge`, which extends [`GuestOperationsFault`](t::GuestOperationsFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.GuestAuthenticationChallenge.html)
 #[derive(Default)]
 pub struct GuestAuthenticationChallenge {
     /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
@@ -2380,6 +2743,8 @@ d::object!(GuestAuthenticationChallenge: t::GuestOperationsFault, "GuestAuthenti
 impl d::IsA<t::MethodFault> for GuestAuthenticationChallenge {}
 
 /// Fault `vim.fault.GuestComponentsOutOfDate`, which extends [`GuestOperationsFault`](t::GuestOperationsFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.GuestComponentsOutOfDate.html)
 #[derive(Default)]
 pub struct GuestComponentsOutOfDate {
     /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
@@ -2390,6 +2755,8 @@ d::object!(GuestComponentsOutOfDate: t::GuestOperationsFault, "GuestComponentsOu
 impl d::IsA<t::MethodFault> for GuestComponentsOutOfDate {}
 
 /// Fault `vim.fault.GuestMultipleMappings`, which extends [`GuestOperationsFault`](t::GuestOperationsFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.GuestMultipleMappings.html)
 #[derive(Default)]
 pub struct GuestMultipleMappings {
     /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
@@ -2400,6 +2767,8 @@ d::object!(GuestMultipleMappings: t::GuestOperationsFault, "GuestMultipleMapping
 impl d::IsA<t::MethodFault> for GuestMultipleMappings {}
 
 /// Fault `vim.fault.GuestOperationsFault`, which extends [`VimFault`](t::VimFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.GuestOperationsFault.html)
 #[derive(Default)]
 pub struct GuestOperationsFault {
     /// The fields of [`VimFault`](t::VimFault).
@@ -2410,6 +2779,8 @@ d::object!(GuestOperationsFault: t::VimFault, "GuestOperationsFault", 5, [
 impl d::IsA<t::MethodFault> for GuestOperationsFault {}
 
 /// Fault `vim.fault.GuestOperationsUnavailable`, which extends [`GuestOperationsFault`](t::GuestOperationsFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.GuestOperationsUnavailable.html)
 #[derive(Default)]
 pub struct GuestOperationsUnavailable {
     /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
@@ -2420,6 +2791,8 @@ d::object!(GuestOperationsUnavailable: t::GuestOperationsFault, "GuestOperations
 impl d::IsA<t::MethodFault> for GuestOperationsUnavailable {}
 
 /// Fault `vim.fault.GuestPermissionDenied`, which extends [`GuestOperationsFault`](t::GuestOperationsFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.GuestPermissionDenied.html)
 #[derive(Default)]
 pub struct GuestPermissionDenied {
     /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
@@ -2430,6 +2803,8 @@ d::object!(GuestPermissionDenied: t::GuestOperationsFault, "GuestPermissionDenie
 impl d::IsA<t::MethodFault> for GuestPermissionDenied {}
 
 /// Fault `vim.fault.GuestProcessNotFound`, which extends [`GuestOperationsFault`](t::GuestOperationsFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.GuestProcessNotFound.html)
 #[derive(Default)]
 pub struct GuestProcessNotFound {
     /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
@@ -2443,6 +2818,8 @@ d::object!(GuestProcessNotFound: t::GuestOperationsFault, "GuestProcessNotFound"
 impl d::IsA<t::MethodFault> for GuestProcessNotFound {}
 
 /// Fault `vim.fault.GuestRegistryFault`, which extends [`GuestOperationsFault`](t::GuestOperationsFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.GuestRegistryFault.html)
 #[derive(Default)]
 pub struct GuestRegistryFault {
     /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
@@ -2456,6 +2833,8 @@ d::object!(GuestRegistryFault: t::GuestOperationsFault, "GuestRegistryFault", 8,
 impl d::IsA<t::MethodFault> for GuestRegistryFault {}
 
 /// Fault `vim.fault.GuestRegistryKeyAlreadyExists`, which extends [`GuestRegistryKeyFault`](t::GuestRegistryKeyFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.GuestRegistryKeyAlreadyExists.html)
 #[derive(Default)]
 pub struct GuestRegistryKeyAlreadyExists {
     /// The fields of [`GuestRegistryKeyFault`](t::GuestRegistryKeyFault).
@@ -2466,6 +2845,8 @@ d::object!(GuestRegistryKeyAlreadyExists: t::GuestRegistryKeyFault, "GuestRegist
 impl d::IsA<t::MethodFault> for GuestRegistryKeyAlreadyExists {}
 
 /// Fault `vim.fault.GuestRegistryKeyFault`, which extends [`GuestRegistryFault`](t::GuestRegistryFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.GuestRegistryKeyFault.html)
 #[derive(Default)]
 pub struct GuestRegistryKeyFault {
     /// The fields of [`GuestRegistryFault`](t::GuestRegistryFault).
@@ -2479,6 +2860,8 @@ d::object!(GuestRegistryKeyFault: t::GuestRegistryFault, "GuestRegistryKeyFault"
 impl d::IsA<t::MethodFault> for GuestRegistryKeyFault {}
 
 /// Fault `vim.fault.GuestRegistryKeyHasSubkeys`, which extends [`GuestRegistryKeyFault`](t::GuestRegistryKeyFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.GuestRegistryKeyHasSubkeys.html)
 #[derive(Default)]
 pub struct GuestRegistryKeyHasSubkeys {
     /// The fields of [`GuestRegistryKeyFault`](t::GuestRegistryKeyFault).
@@ -2489,6 +2872,8 @@ d::object!(GuestRegistryKeyHasSubkeys: t::GuestRegistryKeyFault, "GuestRegistryK
 impl d::IsA<t::MethodFault> for GuestRegistryKeyHasSubkeys {}
 
 /// Fault `vim.fault.GuestRegistryKeyInvalid`, which extends [`GuestRegistryKeyFault`](t::GuestRegistryKeyFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.GuestRegistryKeyInvalid.html)
 #[derive(Default)]
 pub struct GuestRegistryKeyInvalid {
     /// The fields of [`GuestRegistryKeyFault`](t::GuestRegistryKeyFault).
@@ -2499,6 +2884,8 @@ d::object!(GuestRegistryKeyInvalid: t::GuestRegistryKeyFault, "GuestRegistryKeyI
 impl d::IsA<t::MethodFault> for GuestRegistryKeyInvalid {}
 
 /// Fault `vim.fault.GuestRegistryKeyParentVolatile`, which extends [`GuestRegistryKeyFault`](t::GuestRegistryKeyFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.GuestRegistryKeyParentVolatile.html)
 #[derive(Default)]
 pub struct GuestRegistryKeyParentVolatile {
     /// The fields of [`GuestRegistryKeyFault`](t::GuestRegistryKeyFault).
@@ -2509,6 +2896,8 @@ d::object!(GuestRegistryKeyParentVolatile: t::GuestRegistryKeyFault, "GuestRegis
 impl d::IsA<t::MethodFault> for GuestRegistryKeyParentVolatile {}
 
 /// Fault `vim.fault.GuestRegistryValueFault`, which extends [`GuestRegistryFault`](t::GuestRegistryFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.GuestRegistryValueFault.html)
 #[derive(Default)]
 pub struct GuestRegistryValueFault {
     /// The fields of [`GuestRegistryFault`](t::GuestRegistryFault).
@@ -2525,6 +2914,8 @@ d::object!(GuestRegistryValueFault: t::GuestRegistryFault, "GuestRegistryValueFa
 impl d::IsA<t::MethodFault> for GuestRegistryValueFault {}
 
 /// Fault `vim.fault.GuestRegistryValueNotFound`, which extends [`GuestRegistryValueFault`](t::GuestRegistryValueFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.GuestRegistryValueNotFound.html)
 #[derive(Default)]
 pub struct GuestRegistryValueNotFound {
     /// The fields of [`GuestRegistryValueFault`](t::GuestRegistryValueFault).
@@ -2535,6 +2926,8 @@ d::object!(GuestRegistryValueNotFound: t::GuestRegistryValueFault, "GuestRegistr
 impl d::IsA<t::MethodFault> for GuestRegistryValueNotFound {}
 
 /// Fault `vim.fault.HAErrorsAtDest`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.HAErrorsAtDest.html)
 #[derive(Default)]
 pub struct HAErrorsAtDest {
     /// The fields of [`MigrationFault`](t::MigrationFault).
@@ -2545,6 +2938,8 @@ d::object!(HAErrorsAtDest: t::MigrationFault, "HAErrorsAtDest", 0, [
 impl d::IsA<t::MethodFault> for HAErrorsAtDest {}
 
 /// Fault `vim.fault.HeterogenousHostsBlockingEVC`, which extends [`EVCConfigFault`](t::EVCConfigFault). Since API 2.5u2.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.HeterogenousHostsBlockingEVC.html)
 #[derive(Default)]
 pub struct HeterogenousHostsBlockingEVC {
     /// The fields of [`EVCConfigFault`](t::EVCConfigFault).
@@ -2555,6 +2950,8 @@ d::object!(HeterogenousHostsBlockingEVC: t::EVCConfigFault, "HeterogenousHostsBl
 impl d::IsA<t::MethodFault> for HeterogenousHostsBlockingEVC {}
 
 /// Fault `vim.fault.HostAccessRestrictedToManagementServer`, which extends [`NotSupported`](t::NotSupported). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.HostAccessRestrictedToManagementServer.html)
 #[derive(Default)]
 pub struct HostAccessRestrictedToManagementServer {
     /// The fields of [`NotSupported`](t::NotSupported).
@@ -2568,6 +2965,8 @@ d::object!(HostAccessRestrictedToManagementServer: t::NotSupported, "HostAccessR
 impl d::IsA<t::MethodFault> for HostAccessRestrictedToManagementServer {}
 
 /// Fault `vmodl.fault.HostCommunication`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.fault.HostCommunication.html)
 #[derive(Default)]
 pub struct HostCommunication {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
@@ -2578,6 +2977,8 @@ d::object!(HostCommunication: t::RuntimeFault, "HostCommunication", 0, [
 impl d::IsA<t::MethodFault> for HostCommunication {}
 
 /// Fault `vim.fault.HostConfigFailed`, which extends [`HostConfigFault`](t::HostConfigFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.HostConfigFailed.html)
 #[derive(Default)]
 pub struct HostConfigFailed {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
@@ -2589,407 +2990,3 @@ d::object!(HostConfigFailed: t::HostConfigFault, "HostConfigFailed", 3, [
     0 failure "failure" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for HostConfigFailed {}
-
-/// Fault `vim.fault.HostConfigFault`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Default)]
-pub struct HostConfigFault {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-}
-d::object!(HostConfigFault: t::VimFault, "HostConfigFault", 0, [
-]);
-impl d::IsA<t::MethodFault> for HostConfigFault {}
-
-/// Fault `vim.fault.HostConnectFault`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Default)]
-pub struct HostConnectFault {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-}
-d::object!(HostConnectFault: t::VimFault, "HostConnectFault", 0, [
-]);
-impl d::IsA<t::MethodFault> for HostConnectFault {}
-
-/// Fault `vim.fault.HostHasComponentFailure`, which extends [`VimFault`](t::VimFault). Since API 6.0.
-#[derive(Default)]
-pub struct HostHasComponentFailure {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-    /// `hostName`.
-    pub host_name: String,
-    /// `componentType`.
-    pub component_type: String,
-    /// `componentName`.
-    pub component_name: String,
-}
-d::object!(HostHasComponentFailure: t::VimFault, "HostHasComponentFailure", 8, [
-    0 host_name "hostName" 8 false,
-    1 component_type "componentType" 8 false,
-    2 component_name "componentName" 8 false,
-]);
-impl d::IsA<t::MethodFault> for HostHasComponentFailure {}
-
-d::enumeration!(
-    /// Enumeration `vim.fault.HostHasComponentFailure.HostComponentType`. Since API 6.0.
-    HostHasComponentFailureHostComponentType, "HostHasComponentFailureHostComponentType", [
-        Datastore "Datastore",
-    ]
-);
-
-/// Fault `vim.fault.HostInDomain`, which extends [`HostConfigFault`](t::HostConfigFault). Since API 4.1.
-#[derive(Default)]
-pub struct HostInDomain {
-    /// The fields of [`HostConfigFault`](t::HostConfigFault).
-    pub base: t::HostConfigFault,
-}
-d::object!(HostInDomain: t::HostConfigFault, "HostInDomain", 4, [
-]);
-impl d::IsA<t::MethodFault> for HostInDomain {}
-
-/// Fault `vim.fault.HostIncompatibleForFaultTolerance`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
-#[derive(Default)]
-pub struct HostIncompatibleForFaultTolerance {
-    /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
-    pub base: t::VmFaultToleranceIssue,
-    /// `hostName`.
-    pub host_name: Option<String>,
-    /// `reason`.
-    pub reason: Option<String>,
-}
-d::object!(HostIncompatibleForFaultTolerance: t::VmFaultToleranceIssue, "HostIncompatibleForFaultTolerance", 3, [
-    0 host_name "hostName" 3 false,
-    1 reason "reason" 3 false,
-]);
-impl d::IsA<t::MethodFault> for HostIncompatibleForFaultTolerance {}
-
-d::enumeration!(
-    /// Enumeration `vim.fault.HostIncompatibleForFaultTolerance.Reason`. Since API 4.0.
-    HostIncompatibleForFaultToleranceReason, "HostIncompatibleForFaultToleranceReason", [
-        Product "product",
-        Processor "processor",
-    ]
-);
-
-/// Fault `vim.fault.HostIncompatibleForRecordReplay`, which extends [`VimFault`](t::VimFault). Since API 4.0.
-#[derive(Default)]
-pub struct HostIncompatibleForRecordReplay {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-    /// `hostName`.
-    pub host_name: Option<String>,
-    /// `reason`.
-    pub reason: Option<String>,
-}
-d::object!(HostIncompatibleForRecordReplay: t::VimFault, "HostIncompatibleForRecordReplay", 3, [
-    0 host_name "hostName" 3 false,
-    1 reason "reason" 3 false,
-]);
-impl d::IsA<t::MethodFault> for HostIncompatibleForRecordReplay {}
-
-d::enumeration!(
-    /// Enumeration `vim.fault.HostIncompatibleForRecordReplay.Reason`. Since API 4.0.
-    HostIncompatibleForRecordReplayReason, "HostIncompatibleForRecordReplayReason", [
-        Product "product",
-        Processor "processor",
-    ]
-);
-
-/// Fault `vim.fault.HostInventoryFull`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 2.5.
-#[derive(Default)]
-pub struct HostInventoryFull {
-    /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
-    pub base: t::NotEnoughLicenses,
-    /// `capacity`.
-    pub capacity: i32,
-}
-d::object!(HostInventoryFull: t::NotEnoughLicenses, "HostInventoryFull", 0, [
-    0 capacity "capacity" 0 false,
-]);
-impl d::IsA<t::MethodFault> for HostInventoryFull {}
-
-/// Fault `vmodl.fault.HostNotConnected`, which extends [`HostCommunication`](t::HostCommunication). Since API 2.5.
-#[derive(Default)]
-pub struct HostNotConnected {
-    /// The fields of [`HostCommunication`](t::HostCommunication).
-    pub base: t::HostCommunication,
-}
-d::object!(HostNotConnected: t::HostCommunication, "HostNotConnected", 0, [
-]);
-impl d::IsA<t::MethodFault> for HostNotConnected {}
-
-/// Fault `vmodl.fault.HostNotReachable`, which extends [`HostCommunication`](t::HostCommunication). Since API 2.5.
-#[derive(Default)]
-pub struct HostNotReachable {
-    /// The fields of [`HostCommunication`](t::HostCommunication).
-    pub base: t::HostCommunication,
-}
-d::object!(HostNotReachable: t::HostCommunication, "HostNotReachable", 0, [
-]);
-impl d::IsA<t::MethodFault> for HostNotReachable {}
-
-/// Fault `vim.fault.HostPowerOpFailed`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Default)]
-pub struct HostPowerOpFailed {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-}
-d::object!(HostPowerOpFailed: t::VimFault, "HostPowerOpFailed", 0, [
-]);
-impl d::IsA<t::MethodFault> for HostPowerOpFailed {}
-
-/// Fault `vim.fault.HostSpecificationOperationFailed`, which extends [`VimFault`](t::VimFault). Since API 6.5.
-#[derive(Default)]
-pub struct HostSpecificationOperationFailed {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-    /// `host`.
-    pub host: MoRef<m::HostSystem>,
-}
-d::object!(HostSpecificationOperationFailed: t::VimFault, "HostSpecificationOperationFailed", 9, [
-    0 host "host" 9 false,
-]);
-impl d::IsA<t::MethodFault> for HostSpecificationOperationFailed {}
-
-/// Fault `vim.fault.HotSnapshotMoveNotSupported`, which extends [`SnapshotCopyNotSupported`](t::SnapshotCopyNotSupported). Since API 2.5.
-#[derive(Default)]
-pub struct HotSnapshotMoveNotSupported {
-    /// The fields of [`SnapshotCopyNotSupported`](t::SnapshotCopyNotSupported).
-    pub base: t::SnapshotCopyNotSupported,
-}
-d::object!(HotSnapshotMoveNotSupported: t::SnapshotCopyNotSupported, "HotSnapshotMoveNotSupported", 0, [
-]);
-impl d::IsA<t::MethodFault> for HotSnapshotMoveNotSupported {}
-
-/// Fault `vim.fault.HttpFault`, which extends [`VimFault`](t::VimFault). Since API 4.0.
-#[derive(Default)]
-pub struct HttpFault {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-    /// `statusCode`.
-    pub status_code: i32,
-    /// `statusMessage`.
-    pub status_message: String,
-}
-d::object!(HttpFault: t::VimFault, "HttpFault", 3, [
-    0 status_code "statusCode" 3 false,
-    1 status_message "statusMessage" 3 false,
-]);
-impl d::IsA<t::MethodFault> for HttpFault {}
-
-/// Fault `vim.fault.IDEDiskNotSupported`, which extends [`DiskNotSupported`](t::DiskNotSupported). Since API 2.5.
-#[derive(Default)]
-pub struct IDEDiskNotSupported {
-    /// The fields of [`DiskNotSupported`](t::DiskNotSupported).
-    pub base: t::DiskNotSupported,
-}
-d::object!(IDEDiskNotSupported: t::DiskNotSupported, "IDEDiskNotSupported", 0, [
-]);
-impl d::IsA<t::MethodFault> for IDEDiskNotSupported {}
-
-/// Fault `vim.fault.IORMNotSupportedHostOnDatastore`, which extends [`VimFault`](t::VimFault). Since API 4.1.
-#[derive(Default)]
-pub struct IORMNotSupportedHostOnDatastore {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-    /// `datastore`.
-    pub datastore: MoRef<m::Datastore>,
-    /// `datastoreName`.
-    pub datastore_name: String,
-    /// `host`.
-    pub host: Vec<MoRef<m::HostSystem>>,
-}
-d::object!(IORMNotSupportedHostOnDatastore: t::VimFault, "IORMNotSupportedHostOnDatastore", 4, [
-    0 datastore "datastore" 4 false,
-    1 datastore_name "datastoreName" 4 false,
-    2 host "host" 4 false,
-]);
-impl d::IsA<t::MethodFault> for IORMNotSupportedHostOnDatastore {}
-
-/// Fault `vim.fault.ImportHostAddFailure`, which extends [`DvsFault`](t::DvsFault). Since API 5.1.
-#[derive(Default)]
-pub struct ImportHostAddFailure {
-    /// The fields of [`DvsFault`](t::DvsFault).
-    pub base: t::DvsFault,
-    /// `hostIp`.
-    pub host_ip: Vec<String>,
-}
-d::object!(ImportHostAddFailure: t::DvsFault, "ImportHostAddFailure", 6, [
-    0 host_ip "hostIp" 6 false,
-]);
-impl d::IsA<t::MethodFault> for ImportHostAddFailure {}
-
-/// Fault `vim.fault.ImportOperationBulkFault`, which extends [`DvsFault`](t::DvsFault). Since API 5.1.
-#[derive(Default)]
-pub struct ImportOperationBulkFault {
-    /// The fields of [`DvsFault`](t::DvsFault).
-    pub base: t::DvsFault,
-    /// `importFaults`.
-    pub import_faults: Vec<t::ImportOperationBulkFaultFaultOnImport>,
-}
-d::object!(ImportOperationBulkFault: t::DvsFault, "ImportOperationBulkFault", 6, [
-    0 import_faults "importFaults" 6 false,
-]);
-impl d::IsA<t::MethodFault> for ImportOperationBulkFault {}
-
-/// Data object `vim.fault.ImportOperationBulkFault.FaultOnImport`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Default)]
-pub struct ImportOperationBulkFaultFaultOnImport {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `entityType`.
-    pub entity_type: Option<String>,
-    /// `key`.
-    pub key: Option<String>,
-    /// `fault`.
-    pub fault: t::LocalizedMethodFault,
-}
-d::object!(ImportOperationBulkFaultFaultOnImport: t::DynamicData, "ImportOperationBulkFaultFaultOnImport", 6, [
-    0 entity_type "entityType" 6 false,
-    1 key "key" 6 false,
-    2 fault "fault" 6 false,
-]);
-
-/// Fault `vim.fault.InUseFeatureManipulationDisallowed`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 4.0.
-#[derive(Default)]
-pub struct InUseFeatureManipulationDisallowed {
-    /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
-    pub base: t::NotEnoughLicenses,
-}
-d::object!(InUseFeatureManipulationDisallowed: t::NotEnoughLicenses, "InUseFeatureManipulationDisallowed", 3, [
-]);
-impl d::IsA<t::MethodFault> for InUseFeatureManipulationDisallowed {}
-
-/// Fault `vim.fault.InaccessibleDatastore`, which extends [`InvalidDatastore`](t::InvalidDatastore). Since API 2.5.
-#[derive(Default)]
-pub struct InaccessibleDatastore {
-    /// The fields of [`InvalidDatastore`](t::InvalidDatastore).
-    pub base: t::InvalidDatastore,
-    /// `detail`. Since API 5.0.
-    pub detail: Option<String>,
-}
-d::object!(InaccessibleDatastore: t::InvalidDatastore, "InaccessibleDatastore", 0, [
-    0 detail "detail" 5 false,
-]);
-impl d::IsA<t::MethodFault> for InaccessibleDatastore {}
-
-/// Fault `vim.fault.InaccessibleFTMetadataDatastore`, which extends [`InaccessibleDatastore`](t::InaccessibleDatastore). Since API 6.0.
-#[derive(Default)]
-pub struct InaccessibleFTMetadataDatastore {
-    /// The fields of [`InaccessibleDatastore`](t::InaccessibleDatastore).
-    pub base: t::InaccessibleDatastore,
-}
-d::object!(InaccessibleFTMetadataDatastore: t::InaccessibleDatastore, "InaccessibleFTMetadataDatastore", 8, [
-]);
-impl d::IsA<t::MethodFault> for InaccessibleFTMetadataDatastore {}
-
-/// Fault `vim.fault.InaccessibleVFlashSource`, which extends [`VimFault`](t::VimFault). Since API 5.5.
-#[derive(Default)]
-pub struct InaccessibleVFlashSource {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-    /// `hostName`.
-    pub host_name: String,
-}
-d::object!(InaccessibleVFlashSource: t::VimFault, "InaccessibleVFlashSource", 7, [
-    0 host_name "hostName" 7 false,
-]);
-impl d::IsA<t::MethodFault> for InaccessibleVFlashSource {}
-
-/// Fault `vim.fault.IncompatibleDefaultDevice`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
-#[derive(Default)]
-pub struct IncompatibleDefaultDevice {
-    /// The fields of [`MigrationFault`](t::MigrationFault).
-    pub base: t::MigrationFault,
-    /// `device`.
-    pub device: String,
-}
-d::object!(IncompatibleDefaultDevice: t::MigrationFault, "IncompatibleDefaultDevice", 0, [
-    0 device "device" 0 false,
-]);
-impl d::IsA<t::MethodFault> for IncompatibleDefaultDevice {}
-
-/// Fault `vim.fault.IncompatibleHostForFtSecondary`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
-#[derive(Default)]
-pub struct IncompatibleHostForFtSecondary {
-    /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
-    pub base: t::VmFaultToleranceIssue,
-    /// `host`.
-    pub host: MoRef<m::HostSystem>,
-    /// `error`.
-    pub error: Vec<t::LocalizedMethodFault>,
-}
-d::object!(IncompatibleHostForFtSecondary: t::VmFaultToleranceIssue, "IncompatibleHostForFtSecondary", 3, [
-    0 host "host" 3 false,
-    1 error "error" 3 false,
-]);
-impl d::IsA<t::MethodFault> for IncompatibleHostForFtSecondary {}
-
-/// Fault `vim.fault.IncompatibleHostForVmReplication`, which extends [`ReplicationFault`](t::ReplicationFault). Since API 6.0.
-#[derive(Default)]
-pub struct IncompatibleHostForVmReplication {
-    /// The fields of [`ReplicationFault`](t::ReplicationFault).
-    pub base: t::ReplicationFault,
-    /// `vmName`.
-    pub vm_name: String,
-    /// `hostName`.
-    pub host_name: String,
-    /// `reason`.
-    pub reason: String,
-}
-d::object!(IncompatibleHostForVmReplication: t::ReplicationFault, "IncompatibleHostForVmReplication", 8, [
-    0 vm_name "vmName" 8 false,
-    1 host_name "hostName" 8 false,
-    2 reason "reason" 8 false,
-]);
-impl d::IsA<t::MethodFault> for IncompatibleHostForVmReplication {}
-
-d::enumeration!(
-    /// Enumeration `vim.fault.IncompatibleHostForVmReplication.IncompatibleReason`. Since API 6.0.
-    IncompatibleHostForVmReplicationIncompatibleReason, "IncompatibleHostForVmReplicationIncompatibleReason", [
-        Rpo "rpo",
-        NetCompression "netCompression",
-    ]
-);
-
-/// Fault `vim.fault.IncompatibleSetting`, which extends [`InvalidArgument`](t::InvalidArgument). Since API 2.5.
-#[derive(Default)]
-pub struct IncompatibleSetting {
-    /// The fields of [`InvalidArgument`](t::InvalidArgument).
-    pub base: t::InvalidArgument,
-    /// `conflictingProperty`.
-    pub conflicting_property: String,
-}
-d::object!(IncompatibleSetting: t::InvalidArgument, "IncompatibleSetting", 0, [
-    0 conflicting_property "conflictingProperty" 0 false,
-]);
-impl d::IsA<t::MethodFault> for IncompatibleSetting {}
-
-/// Fault `vim.fault.IncorrectFileType`, which extends [`FileFault`](t::FileFault). Since API 2.5.
-#[derive(Default)]
-pub struct IncorrectFileType {
-    /// The fields of [`FileFault`](t::FileFault).
-    pub base: t::FileFault,
-}
-d::object!(IncorrectFileType: t::FileFault, "IncorrectFileType", 0, [
-]);
-impl d::IsA<t::MethodFault> for IncorrectFileType {}
-
-/// Fault `vim.fault.IncorrectHostInformation`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 2.5.
-#[derive(Default)]
-pub struct IncorrectHostInformation {
-    /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
-    pub base: t::NotEnoughLicenses,
-}
-d::object!(IncorrectHostInformation: t::NotEnoughLicenses, "IncorrectHostInformation", 0, [
-]);
-impl d::IsA<t::MethodFault> for IncorrectHostInformation {}
-
-/// Fault `vim.fault.IndependentDiskVMotionNotSupported`, which extends [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported). Since API 2.5.
-#[derive(Default)]
-pub struct IndependentDiskVMotionNotSupported {
-    /// The fields of [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported).
-    pub base: t::MigrationFeatureNotSupported,
-}
-d::object!(IndependentDiskVMotionNotSupported: t::MigrationFeatureNotSupported, "IndependentDiskVMotionNotSupported", 0, [
-]);
-impl d::IsA<t::MethodFault> for IndependentDiskVMotionNotSupported {}

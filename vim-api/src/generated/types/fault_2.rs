@@ -5,8 +5,481 @@ use crate::dynamic as d;
 use crate::generated::managed as m;
 use crate::generated::types as t;
 use crate::moref::MoRef;
+use crate::property as p;
+
+/// Fault `vim.fault.HostConfigFault`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.HostConfigFault.html)
+#[derive(Default)]
+pub struct HostConfigFault {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+}
+d::object!(HostConfigFault: t::VimFault, "HostConfigFault", 0, [
+]);
+impl d::IsA<t::MethodFault> for HostConfigFault {}
+
+/// Fault `vim.fault.HostConnectFault`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.HostConnectFault.html)
+#[derive(Default)]
+pub struct HostConnectFault {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+}
+d::object!(HostConnectFault: t::VimFault, "HostConnectFault", 0, [
+]);
+impl d::IsA<t::MethodFault> for HostConnectFault {}
+
+/// Fault `vim.fault.HostHasComponentFailure`, which extends [`VimFault`](t::VimFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.HostHasComponentFailure.html)
+#[derive(Default)]
+pub struct HostHasComponentFailure {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+    /// `hostName`.
+    pub host_name: String,
+    /// `componentType`.
+    pub component_type: String,
+    /// `componentName`.
+    pub component_name: String,
+}
+d::object!(HostHasComponentFailure: t::VimFault, "HostHasComponentFailure", 8, [
+    0 host_name "hostName" 8 false,
+    1 component_type "componentType" 8 false,
+    2 component_name "componentName" 8 false,
+]);
+impl d::IsA<t::MethodFault> for HostHasComponentFailure {}
+
+d::enumeration!(
+    /// Enumeration `vim.fault.HostHasComponentFailure.HostComponentType`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.HostHasComponentFailure.HostComponentType.html)
+    HostHasComponentFailureHostComponentType, "HostHasComponentFailureHostComponentType", [
+        Datastore "Datastore",
+    ]
+);
+
+/// Fault `vim.fault.HostInDomain`, which extends [`HostConfigFault`](t::HostConfigFault). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.HostInDomain.html)
+#[derive(Default)]
+pub struct HostInDomain {
+    /// The fields of [`HostConfigFault`](t::HostConfigFault).
+    pub base: t::HostConfigFault,
+}
+d::object!(HostInDomain: t::HostConfigFault, "HostInDomain", 4, [
+]);
+impl d::IsA<t::MethodFault> for HostInDomain {}
+
+/// Fault `vim.fault.HostIncompatibleForFaultTolerance`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.HostIncompatibleForFaultTolerance.html)
+#[derive(Default)]
+pub struct HostIncompatibleForFaultTolerance {
+    /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
+    pub base: t::VmFaultToleranceIssue,
+    /// `hostName`.
+    pub host_name: Option<String>,
+    /// `reason`.
+    pub reason: Option<String>,
+}
+d::object!(HostIncompatibleForFaultTolerance: t::VmFaultToleranceIssue, "HostIncompatibleForFaultTolerance", 3, [
+    0 host_name "hostName" 3 false,
+    1 reason "reason" 3 false,
+]);
+impl d::IsA<t::MethodFault> for HostIncompatibleForFaultTolerance {}
+
+d::enumeration!(
+    /// Enumeration `vim.fault.HostIncompatibleForFaultTolerance.Reason`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.HostIncompatibleForFaultTolerance.Reason.html)
+    HostIncompatibleForFaultToleranceReason, "HostIncompatibleForFaultToleranceReason", [
+        Product "product",
+        Processor "processor",
+    ]
+);
+
+/// Fault `vim.fault.HostIncompatibleForRecordReplay`, which extends [`VimFault`](t::VimFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.HostIncompatibleForRecordReplay.html)
+#[derive(Default)]
+pub struct HostIncompatibleForRecordReplay {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+    /// `hostName`.
+    pub host_name: Option<String>,
+    /// `reason`.
+    pub reason: Option<String>,
+}
+d::object!(HostIncompatibleForRecordReplay: t::VimFault, "HostIncompatibleForRecordReplay", 3, [
+    0 host_name "hostName" 3 false,
+    1 reason "reason" 3 false,
+]);
+impl d::IsA<t::MethodFault> for HostIncompatibleForRecordReplay {}
+
+d::enumeration!(
+    /// Enumeration `vim.fault.HostIncompatibleForRecordReplay.Reason`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.HostIncompatibleForRecordReplay.Reason.html)
+    HostIncompatibleForRecordReplayReason, "HostIncompatibleForRecordReplayReason", [
+        Product "product",
+        Processor "processor",
+    ]
+);
+
+/// Fault `vim.fault.HostInventoryFull`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.HostInventoryFull.html)
+#[derive(Default)]
+pub struct HostInventoryFull {
+    /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
+    pub base: t::NotEnoughLicenses,
+    /// `capacity`.
+    pub capacity: i32,
+}
+d::object!(HostInventoryFull: t::NotEnoughLicenses, "HostInventoryFull", 0, [
+    0 capacity "capacity" 0 false,
+]);
+impl d::IsA<t::MethodFault> for HostInventoryFull {}
+
+/// Fault `vmodl.fault.HostNotConnected`, which extends [`HostCommunication`](t::HostCommunication). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.fault.HostNotConnected.html)
+#[derive(Default)]
+pub struct HostNotConnected {
+    /// The fields of [`HostCommunication`](t::HostCommunication).
+    pub base: t::HostCommunication,
+}
+d::object!(HostNotConnected: t::HostCommunication, "HostNotConnected", 0, [
+]);
+impl d::IsA<t::MethodFault> for HostNotConnected {}
+
+/// Fault `vmodl.fault.HostNotReachable`, which extends [`HostCommunication`](t::HostCommunication). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.fault.HostNotReachable.html)
+#[derive(Default)]
+pub struct HostNotReachable {
+    /// The fields of [`HostCommunication`](t::HostCommunication).
+    pub base: t::HostCommunication,
+}
+d::object!(HostNotReachable: t::HostCommunication, "HostNotReachable", 0, [
+]);
+impl d::IsA<t::MethodFault> for HostNotReachable {}
+
+/// Fault `vim.fault.HostPowerOpFailed`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.HostPowerOpFailed.html)
+#[derive(Default)]
+pub struct HostPowerOpFailed {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+}
+d::object!(HostPowerOpFailed: t::VimFault, "HostPowerOpFailed", 0, [
+]);
+impl d::IsA<t::MethodFault> for HostPowerOpFailed {}
+
+/// Fault `vim.fault.HostSpecificationOperationFailed`, which extends [`VimFault`](t::VimFault). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.HostSpecificationOperationFailed.html)
+#[derive(Default)]
+pub struct HostSpecificationOperationFailed {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+    /// `host`.
+    pub host: MoRef<m::HostSystem>,
+}
+d::object!(HostSpecificationOperationFailed: t::VimFault, "HostSpecificationOperationFailed", 9, [
+    0 host "host" 9 false,
+]);
+impl d::IsA<t::MethodFault> for HostSpecificationOperationFailed {}
+
+/// Fault `vim.fault.HotSnapshotMoveNotSupported`, which extends [`SnapshotCopyNotSupported`](t::SnapshotCopyNotSupported). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.HotSnapshotMoveNotSupported.html)
+#[derive(Default)]
+pub struct HotSnapshotMoveNotSupported {
+    /// The fields of [`SnapshotCopyNotSupported`](t::SnapshotCopyNotSupported).
+    pub base: t::SnapshotCopyNotSupported,
+}
+d::object!(HotSnapshotMoveNotSupported: t::SnapshotCopyNotSupported, "HotSnapshotMoveNotSupported", 0, [
+]);
+impl d::IsA<t::MethodFault> for HotSnapshotMoveNotSupported {}
+
+/// Fault `vim.fault.HttpFault`, which extends [`VimFault`](t::VimFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.HttpFault.html)
+#[derive(Default)]
+pub struct HttpFault {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+    /// `statusCode`.
+    pub status_code: i32,
+    /// `statusMessage`.
+    pub status_message: String,
+}
+d::object!(HttpFault: t::VimFault, "HttpFault", 3, [
+    0 status_code "statusCode" 3 false,
+    1 status_message "statusMessage" 3 false,
+]);
+impl d::IsA<t::MethodFault> for HttpFault {}
+
+/// Fault `vim.fault.IDEDiskNotSupported`, which extends [`DiskNotSupported`](t::DiskNotSupported). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.IDEDiskNotSupported.html)
+#[derive(Default)]
+pub struct IDEDiskNotSupported {
+    /// The fields of [`DiskNotSupported`](t::DiskNotSupported).
+    pub base: t::DiskNotSupported,
+}
+d::object!(IDEDiskNotSupported: t::DiskNotSupported, "IDEDiskNotSupported", 0, [
+]);
+impl d::IsA<t::MethodFault> for IDEDiskNotSupported {}
+
+/// Fault `vim.fault.IORMNotSupportedHostOnDatastore`, which extends [`VimFault`](t::VimFault). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.IORMNotSupportedHostOnDatastore.html)
+#[derive(Default)]
+pub struct IORMNotSupportedHostOnDatastore {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+    /// `datastore`.
+    pub datastore: MoRef<m::Datastore>,
+    /// `datastoreName`.
+    pub datastore_name: String,
+    /// `host`.
+    pub host: Vec<MoRef<m::HostSystem>>,
+}
+d::object!(IORMNotSupportedHostOnDatastore: t::VimFault, "IORMNotSupportedHostOnDatastore", 4, [
+    0 datastore "datastore" 4 false,
+    1 datastore_name "datastoreName" 4 false,
+    2 host "host" 4 false,
+]);
+impl d::IsA<t::MethodFault> for IORMNotSupportedHostOnDatastore {}
+
+/// Fault `vim.fault.ImportHostAddFailure`, which extends [`DvsFault`](t::DvsFault). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ImportHostAddFailure.html)
+#[derive(Default)]
+pub struct ImportHostAddFailure {
+    /// The fields of [`DvsFault`](t::DvsFault).
+    pub base: t::DvsFault,
+    /// `hostIp`.
+    pub host_ip: Vec<String>,
+}
+d::object!(ImportHostAddFailure: t::DvsFault, "ImportHostAddFailure", 6, [
+    0 host_ip "hostIp" 6 false,
+]);
+impl d::IsA<t::MethodFault> for ImportHostAddFailure {}
+
+/// Fault `vim.fault.ImportOperationBulkFault`, which extends [`DvsFault`](t::DvsFault). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ImportOperationBulkFault.html)
+#[derive(Default)]
+pub struct ImportOperationBulkFault {
+    /// The fields of [`DvsFault`](t::DvsFault).
+    pub base: t::DvsFault,
+    /// `importFaults`.
+    pub import_faults: Vec<t::ImportOperationBulkFaultFaultOnImport>,
+}
+d::object!(ImportOperationBulkFault: t::DvsFault, "ImportOperationBulkFault", 6, [
+    0 import_faults "importFaults" 6 false,
+]);
+impl d::IsA<t::MethodFault> for ImportOperationBulkFault {}
+
+/// Data object `vim.fault.ImportOperationBulkFault.FaultOnImport`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ImportOperationBulkFault.FaultOnImport.html)
+#[derive(Default)]
+pub struct ImportOperationBulkFaultFaultOnImport {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `entityType`.
+    pub entity_type: Option<String>,
+    /// `key`.
+    pub key: Option<String>,
+    /// `fault`.
+    pub fault: t::LocalizedMethodFault,
+}
+d::object!(ImportOperationBulkFaultFaultOnImport: t::DynamicData, "ImportOperationBulkFaultFaultOnImport", 6, [
+    0 entity_type "entityType" 6 false,
+    1 key "key" 6 false,
+    2 fault "fault" 6 false,
+]);
+
+/// Fault `vim.fault.InUseFeatureManipulationDisallowed`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InUseFeatureManipulationDisallowed.html)
+#[derive(Default)]
+pub struct InUseFeatureManipulationDisallowed {
+    /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
+    pub base: t::NotEnoughLicenses,
+}
+d::object!(InUseFeatureManipulationDisallowed: t::NotEnoughLicenses, "InUseFeatureManipulationDisallowed", 3, [
+]);
+impl d::IsA<t::MethodFault> for InUseFeatureManipulationDisallowed {}
+
+/// Fault `vim.fault.InaccessibleDatastore`, which extends [`InvalidDatastore`](t::InvalidDatastore). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InaccessibleDatastore.html)
+#[derive(Default)]
+pub struct InaccessibleDatastore {
+    /// The fields of [`InvalidDatastore`](t::InvalidDatastore).
+    pub base: t::InvalidDatastore,
+    /// `detail`. Since API 5.0.
+    pub detail: Option<String>,
+}
+d::object!(InaccessibleDatastore: t::InvalidDatastore, "InaccessibleDatastore", 0, [
+    0 detail "detail" 5 false,
+]);
+impl d::IsA<t::MethodFault> for InaccessibleDatastore {}
+
+/// Fault `vim.fault.InaccessibleFTMetadataDatastore`, which extends [`InaccessibleDatastore`](t::InaccessibleDatastore). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InaccessibleFTMetadataDatastore.html)
+#[derive(Default)]
+pub struct InaccessibleFTMetadataDatastore {
+    /// The fields of [`InaccessibleDatastore`](t::InaccessibleDatastore).
+    pub base: t::InaccessibleDatastore,
+}
+d::object!(InaccessibleFTMetadataDatastore: t::InaccessibleDatastore, "InaccessibleFTMetadataDatastore", 8, [
+]);
+impl d::IsA<t::MethodFault> for InaccessibleFTMetadataDatastore {}
+
+/// Fault `vim.fault.InaccessibleVFlashSource`, which extends [`VimFault`](t::VimFault). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InaccessibleVFlashSource.html)
+#[derive(Default)]
+pub struct InaccessibleVFlashSource {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+    /// `hostName`.
+    pub host_name: String,
+}
+d::object!(InaccessibleVFlashSource: t::VimFault, "InaccessibleVFlashSource", 7, [
+    0 host_name "hostName" 7 false,
+]);
+impl d::IsA<t::MethodFault> for InaccessibleVFlashSource {}
+
+/// Fault `vim.fault.IncompatibleDefaultDevice`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.IncompatibleDefaultDevice.html)
+#[derive(Default)]
+pub struct IncompatibleDefaultDevice {
+    /// The fields of [`MigrationFault`](t::MigrationFault).
+    pub base: t::MigrationFault,
+    /// `device`.
+    pub device: String,
+}
+d::object!(IncompatibleDefaultDevice: t::MigrationFault, "IncompatibleDefaultDevice", 0, [
+    0 device "device" 0 false,
+]);
+impl d::IsA<t::MethodFault> for IncompatibleDefaultDevice {}
+
+/// Fault `vim.fault.IncompatibleHostForFtSecondary`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.IncompatibleHostForFtSecondary.html)
+#[derive(Default)]
+pub struct IncompatibleHostForFtSecondary {
+    /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
+    pub base: t::VmFaultToleranceIssue,
+    /// `host`.
+    pub host: MoRef<m::HostSystem>,
+    /// `error`.
+    pub error: Vec<t::LocalizedMethodFault>,
+}
+d::object!(IncompatibleHostForFtSecondary: t::VmFaultToleranceIssue, "IncompatibleHostForFtSecondary", 3, [
+    0 host "host" 3 false,
+    1 error "error" 3 false,
+]);
+impl d::IsA<t::MethodFault> for IncompatibleHostForFtSecondary {}
+
+/// Fault `vim.fault.IncompatibleHostForVmReplication`, which extends [`ReplicationFault`](t::ReplicationFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.IncompatibleHostForVmReplication.html)
+#[derive(Default)]
+pub struct IncompatibleHostForVmReplication {
+    /// The fields of [`ReplicationFault`](t::ReplicationFault).
+    pub base: t::ReplicationFault,
+    /// `vmName`.
+    pub vm_name: String,
+    /// `hostName`.
+    pub host_name: String,
+    /// `reason`.
+    pub reason: String,
+}
+d::object!(IncompatibleHostForVmReplication: t::ReplicationFault, "IncompatibleHostForVmReplication", 8, [
+    0 vm_name "vmName" 8 false,
+    1 host_name "hostName" 8 false,
+    2 reason "reason" 8 false,
+]);
+impl d::IsA<t::MethodFault> for IncompatibleHostForVmReplication {}
+
+d::enumeration!(
+    /// Enumeration `vim.fault.IncompatibleHostForVmReplication.IncompatibleReason`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.IncompatibleHostForVmReplication.IncompatibleReason.html)
+    IncompatibleHostForVmReplicationIncompatibleReason, "IncompatibleHostForVmReplicationIncompatibleReason", [
+        Rpo "rpo",
+        NetCompression "netCompression",
+    ]
+);
+
+/// Fault `vim.fault.IncompatibleSetting`, which extends [`InvalidArgument`](t::InvalidArgument). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.IncompatibleSetting.html)
+#[derive(Default)]
+pub struct IncompatibleSetting {
+    /// The fields of [`InvalidArgument`](t::InvalidArgument).
+    pub base: t::InvalidArgument,
+    /// `conflictingProperty`.
+    pub conflicting_property: String,
+}
+d::object!(IncompatibleSetting: t::InvalidArgument, "IncompatibleSetting", 0, [
+    0 conflicting_property "conflictingProperty" 0 false,
+]);
+impl d::IsA<t::MethodFault> for IncompatibleSetting {}
+
+/// Fault `vim.fault.IncorrectFileType`, which extends [`FileFault`](t::FileFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.IncorrectFileType.html)
+#[derive(Default)]
+pub struct IncorrectFileType {
+    /// The fields of [`FileFault`](t::FileFault).
+    pub base: t::FileFault,
+}
+d::object!(IncorrectFileType: t::FileFault, "IncorrectFileType", 0, [
+]);
+impl d::IsA<t::MethodFault> for IncorrectFileType {}
+
+/// Fault `vim.fault.IncorrectHostInformation`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.IncorrectHostInformation.html)
+#[derive(Default)]
+pub struct IncorrectHostInformation {
+    /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
+    pub base: t::NotEnoughLicenses,
+}
+d::object!(IncorrectHostInformation: t::NotEnoughLicenses, "IncorrectHostInformation", 0, [
+]);
+impl d::IsA<t::MethodFault> for IncorrectHostInformation {}
+
+/// Fault `vim.fault.IndependentDiskVMotionNotSupported`, which extends [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.IndependentDiskVMotionNotSupported.html)
+#[derive(Default)]
+pub struct IndependentDiskVMotionNotSupported {
+    /// The fields of [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported).
+    pub base: t::MigrationFeatureNotSupported,
+}
+d::object!(IndependentDiskVMotionNotSupported: t::MigrationFeatureNotSupported, "IndependentDiskVMotionNotSupported", 0, [
+]);
+impl d::IsA<t::MethodFault> for IndependentDiskVMotionNotSupported {}
 
 /// Fault `vim.fault.InsufficientAgentVmsDeployed`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InsufficientAgentVmsDeployed.html)
 #[derive(Default)]
 pub struct InsufficientAgentVmsDeployed {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
@@ -26,6 +499,8 @@ d::object!(InsufficientAgentVmsDeployed: t::InsufficientResourcesFault, "Insuffi
 impl d::IsA<t::MethodFault> for InsufficientAgentVmsDeployed {}
 
 /// Fault `vim.fault.InsufficientCpuResourcesFault`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InsufficientCpuResourcesFault.html)
 #[derive(Default)]
 pub struct InsufficientCpuResourcesFault {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
@@ -42,6 +517,8 @@ d::object!(InsufficientCpuResourcesFault: t::InsufficientResourcesFault, "Insuff
 impl d::IsA<t::MethodFault> for InsufficientCpuResourcesFault {}
 
 /// Fault `vim.fault.InsufficientDisks`, which extends [`VsanDiskFault`](t::VsanDiskFault). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InsufficientDisks.html)
 #[derive(Default)]
 pub struct InsufficientDisks {
     /// The fields of [`VsanDiskFault`](t::VsanDiskFault).
@@ -52,6 +529,8 @@ d::object!(InsufficientDisks: t::VsanDiskFault, "InsufficientDisks", 7, [
 impl d::IsA<t::MethodFault> for InsufficientDisks {}
 
 /// Fault `vim.fault.InsufficientFailoverResourcesFault`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InsufficientFailoverResourcesFault.html)
 #[derive(Default)]
 pub struct InsufficientFailoverResourcesFault {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
@@ -62,6 +541,8 @@ d::object!(InsufficientFailoverResourcesFault: t::InsufficientResourcesFault, "I
 impl d::IsA<t::MethodFault> for InsufficientFailoverResourcesFault {}
 
 /// Fault `vim.fault.InsufficientGraphicsResourcesFault`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InsufficientGraphicsResourcesFault.html)
 #[derive(Default)]
 pub struct InsufficientGraphicsResourcesFault {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
@@ -72,6 +553,8 @@ d::object!(InsufficientGraphicsResourcesFault: t::InsufficientResourcesFault, "I
 impl d::IsA<t::MethodFault> for InsufficientGraphicsResourcesFault {}
 
 /// Fault `vim.fault.InsufficientHostCapacityFault`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InsufficientHostCapacityFault.html)
 #[derive(Default)]
 pub struct InsufficientHostCapacityFault {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
@@ -85,6 +568,8 @@ d::object!(InsufficientHostCapacityFault: t::InsufficientResourcesFault, "Insuff
 impl d::IsA<t::MethodFault> for InsufficientHostCapacityFault {}
 
 /// Fault `vim.fault.InsufficientHostCpuCapacityFault`, which extends [`InsufficientHostCapacityFault`](t::InsufficientHostCapacityFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InsufficientHostCpuCapacityFault.html)
 #[derive(Default)]
 pub struct InsufficientHostCpuCapacityFault {
     /// The fields of [`InsufficientHostCapacityFault`](t::InsufficientHostCapacityFault).
@@ -101,6 +586,8 @@ d::object!(InsufficientHostCpuCapacityFault: t::InsufficientHostCapacityFault, "
 impl d::IsA<t::MethodFault> for InsufficientHostCpuCapacityFault {}
 
 /// Fault `vim.fault.InsufficientHostMemoryCapacityFault`, which extends [`InsufficientHostCapacityFault`](t::InsufficientHostCapacityFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InsufficientHostMemoryCapacityFault.html)
 #[derive(Default)]
 pub struct InsufficientHostMemoryCapacityFault {
     /// The fields of [`InsufficientHostCapacityFault`](t::InsufficientHostCapacityFault).
@@ -117,6 +604,8 @@ d::object!(InsufficientHostMemoryCapacityFault: t::InsufficientHostCapacityFault
 impl d::IsA<t::MethodFault> for InsufficientHostMemoryCapacityFault {}
 
 /// Fault `vim.fault.InsufficientMemoryResourcesFault`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InsufficientMemoryResourcesFault.html)
 #[derive(Default)]
 pub struct InsufficientMemoryResourcesFault {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
@@ -133,6 +622,8 @@ d::object!(InsufficientMemoryResourcesFault: t::InsufficientResourcesFault, "Ins
 impl d::IsA<t::MethodFault> for InsufficientMemoryResourcesFault {}
 
 /// Fault `vim.fault.InsufficientNetworkCapacity`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InsufficientNetworkCapacity.html)
 #[derive(Default)]
 pub struct InsufficientNetworkCapacity {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
@@ -143,6 +634,8 @@ d::object!(InsufficientNetworkCapacity: t::InsufficientResourcesFault, "Insuffic
 impl d::IsA<t::MethodFault> for InsufficientNetworkCapacity {}
 
 /// Fault `vim.fault.InsufficientNetworkResourcePoolCapacity`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InsufficientNetworkResourcePoolCapacity.html)
 #[derive(Default)]
 pub struct InsufficientNetworkResourcePoolCapacity {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
@@ -171,6 +664,8 @@ d::object!(InsufficientNetworkResourcePoolCapacity: t::InsufficientResourcesFaul
 impl d::IsA<t::MethodFault> for InsufficientNetworkResourcePoolCapacity {}
 
 /// Fault `vim.fault.InsufficientPerCpuCapacity`, which extends [`InsufficientHostCapacityFault`](t::InsufficientHostCapacityFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InsufficientPerCpuCapacity.html)
 #[derive(Default)]
 pub struct InsufficientPerCpuCapacity {
     /// The fields of [`InsufficientHostCapacityFault`](t::InsufficientHostCapacityFault).
@@ -181,6 +676,8 @@ d::object!(InsufficientPerCpuCapacity: t::InsufficientHostCapacityFault, "Insuff
 impl d::IsA<t::MethodFault> for InsufficientPerCpuCapacity {}
 
 /// Fault `vim.fault.InsufficientResourcesFault`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InsufficientResourcesFault.html)
 #[derive(Default)]
 pub struct InsufficientResourcesFault {
     /// The fields of [`VimFault`](t::VimFault).
@@ -191,6 +688,8 @@ d::object!(InsufficientResourcesFault: t::VimFault, "InsufficientResourcesFault"
 impl d::IsA<t::MethodFault> for InsufficientResourcesFault {}
 
 /// Fault `vim.fault.InsufficientStandbyCpuResource`, which extends [`InsufficientStandbyResource`](t::InsufficientStandbyResource). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InsufficientStandbyCpuResource.html)
 #[derive(Default)]
 pub struct InsufficientStandbyCpuResource {
     /// The fields of [`InsufficientStandbyResource`](t::InsufficientStandbyResource).
@@ -207,6 +706,8 @@ d::object!(InsufficientStandbyCpuResource: t::InsufficientStandbyResource, "Insu
 impl d::IsA<t::MethodFault> for InsufficientStandbyCpuResource {}
 
 /// Fault `vim.fault.InsufficientStandbyMemoryResource`, which extends [`InsufficientStandbyResource`](t::InsufficientStandbyResource). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InsufficientStandbyMemoryResource.html)
 #[derive(Default)]
 pub struct InsufficientStandbyMemoryResource {
     /// The fields of [`InsufficientStandbyResource`](t::InsufficientStandbyResource).
@@ -223,6 +724,8 @@ d::object!(InsufficientStandbyMemoryResource: t::InsufficientStandbyResource, "I
 impl d::IsA<t::MethodFault> for InsufficientStandbyMemoryResource {}
 
 /// Fault `vim.fault.InsufficientStandbyResource`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InsufficientStandbyResource.html)
 #[derive(Default)]
 pub struct InsufficientStandbyResource {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
@@ -233,6 +736,8 @@ d::object!(InsufficientStandbyResource: t::InsufficientResourcesFault, "Insuffic
 impl d::IsA<t::MethodFault> for InsufficientStandbyResource {}
 
 /// Fault `vim.fault.InsufficientStorageIops`, which extends [`VimFault`](t::VimFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InsufficientStorageIops.html)
 #[derive(Default)]
 pub struct InsufficientStorageIops {
     /// The fields of [`VimFault`](t::VimFault).
@@ -252,6 +757,8 @@ d::object!(InsufficientStorageIops: t::VimFault, "InsufficientStorageIops", 8, [
 impl d::IsA<t::MethodFault> for InsufficientStorageIops {}
 
 /// Fault `vim.fault.InsufficientStorageSpace`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InsufficientStorageSpace.html)
 #[derive(Default)]
 pub struct InsufficientStorageSpace {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
@@ -262,6 +769,8 @@ d::object!(InsufficientStorageSpace: t::InsufficientResourcesFault, "Insufficien
 impl d::IsA<t::MethodFault> for InsufficientStorageSpace {}
 
 /// Fault `vim.fault.InsufficientVFlashResourcesFault`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InsufficientVFlashResourcesFault.html)
 #[derive(Default)]
 pub struct InsufficientVFlashResourcesFault {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
@@ -284,6 +793,8 @@ d::object!(InsufficientVFlashResourcesFault: t::InsufficientResourcesFault, "Ins
 impl d::IsA<t::MethodFault> for InsufficientVFlashResourcesFault {}
 
 /// Fault `vim.fault.InvalidAffinitySettingFault`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidAffinitySettingFault.html)
 #[derive(Default)]
 pub struct InvalidAffinitySettingFault {
     /// The fields of [`VimFault`](t::VimFault).
@@ -294,6 +805,8 @@ d::object!(InvalidAffinitySettingFault: t::VimFault, "InvalidAffinitySettingFaul
 impl d::IsA<t::MethodFault> for InvalidAffinitySettingFault {}
 
 /// Fault `vmodl.fault.InvalidArgument`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.fault.InvalidArgument.html)
 #[derive(Default)]
 pub struct InvalidArgument {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
@@ -307,6 +820,8 @@ d::object!(InvalidArgument: t::RuntimeFault, "InvalidArgument", 0, [
 impl d::IsA<t::MethodFault> for InvalidArgument {}
 
 /// Fault `vim.fault.InvalidBmcRole`, which extends [`VimFault`](t::VimFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidBmcRole.html)
 #[derive(Default)]
 pub struct InvalidBmcRole {
     /// The fields of [`VimFault`](t::VimFault).
@@ -317,6 +832,8 @@ d::object!(InvalidBmcRole: t::VimFault, "InvalidBmcRole", 3, [
 impl d::IsA<t::MethodFault> for InvalidBmcRole {}
 
 /// Fault `vim.fault.InvalidBundle`, which extends [`PlatformConfigFault`](t::PlatformConfigFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidBundle.html)
 #[derive(Default)]
 pub struct InvalidBundle {
     /// The fields of [`PlatformConfigFault`](t::PlatformConfigFault).
@@ -327,6 +844,8 @@ d::object!(InvalidBundle: t::PlatformConfigFault, "InvalidBundle", 0, [
 impl d::IsA<t::MethodFault> for InvalidBundle {}
 
 /// Fault `vim.fault.InvalidCAMCertificate`, which extends [`InvalidCAMServer`](t::InvalidCAMServer). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidCAMCertificate.html)
 #[derive(Default)]
 pub struct InvalidCAMCertificate {
     /// The fields of [`InvalidCAMServer`](t::InvalidCAMServer).
@@ -337,6 +856,8 @@ d::object!(InvalidCAMCertificate: t::InvalidCAMServer, "InvalidCAMCertificate", 
 impl d::IsA<t::MethodFault> for InvalidCAMCertificate {}
 
 /// Fault `vim.fault.InvalidCAMServer`, which extends [`ActiveDirectoryFault`](t::ActiveDirectoryFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidCAMServer.html)
 #[derive(Default)]
 pub struct InvalidCAMServer {
     /// The fields of [`ActiveDirectoryFault`](t::ActiveDirectoryFault).
@@ -350,6 +871,8 @@ d::object!(InvalidCAMServer: t::ActiveDirectoryFault, "InvalidCAMServer", 5, [
 impl d::IsA<t::MethodFault> for InvalidCAMServer {}
 
 /// Fault `vim.fault.InvalidClientCertificate`, which extends [`InvalidLogin`](t::InvalidLogin). Since API 2.5u2.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidClientCertificate.html)
 #[derive(Default)]
 pub struct InvalidClientCertificate {
     /// The fields of [`InvalidLogin`](t::InvalidLogin).
@@ -360,6 +883,8 @@ d::object!(InvalidClientCertificate: t::InvalidLogin, "InvalidClientCertificate"
 impl d::IsA<t::MethodFault> for InvalidClientCertificate {}
 
 /// Fault `vmodl.query.InvalidCollectorVersion`, which extends [`MethodFault`](t::MethodFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.InvalidCollectorVersion.html)
 #[derive(Default)]
 pub struct InvalidCollectorVersion {
     /// The fields of [`MethodFault`](t::MethodFault).
@@ -370,6 +895,8 @@ d::object!(InvalidCollectorVersion: t::MethodFault, "InvalidCollectorVersion", 0
 impl d::IsA<t::MethodFault> for InvalidCollectorVersion {}
 
 /// Fault `vim.fault.InvalidController`, which extends [`InvalidDeviceSpec`](t::InvalidDeviceSpec). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidController.html)
 #[derive(Default)]
 pub struct InvalidController {
     /// The fields of [`InvalidDeviceSpec`](t::InvalidDeviceSpec).
@@ -383,6 +910,8 @@ d::object!(InvalidController: t::InvalidDeviceSpec, "InvalidController", 0, [
 impl d::IsA<t::MethodFault> for InvalidController {}
 
 /// Fault `vim.fault.InvalidDasConfigArgument`, which extends [`InvalidArgument`](t::InvalidArgument). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidDasConfigArgument.html)
 #[derive(Default)]
 pub struct InvalidDasConfigArgument {
     /// The fields of [`InvalidArgument`](t::InvalidArgument).
@@ -400,6 +929,8 @@ impl d::IsA<t::MethodFault> for InvalidDasConfigArgument {}
 
 d::enumeration!(
     /// Enumeration `vim.fault.InvalidDasConfigArgument.EntryForInvalidArgument`. Since API 5.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidDasConfigArgument.EntryForInvalidArgument.html)
     InvalidDasConfigArgumentEntryForInvalidArgument, "InvalidDasConfigArgumentEntryForInvalidArgument", [
         AdmissionControl "admissionControl",
         UserHeartbeatDs "userHeartbeatDs",
@@ -408,6 +939,8 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.InvalidDasRestartPriorityForFtVm`, which extends [`InvalidArgument`](t::InvalidArgument). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidDasRestartPriorityForFtVm.html)
 #[derive(Default)]
 pub struct InvalidDasRestartPriorityForFtVm {
     /// The fields of [`InvalidArgument`](t::InvalidArgument).
@@ -424,6 +957,8 @@ d::object!(InvalidDasRestartPriorityForFtVm: t::InvalidArgument, "InvalidDasRest
 impl d::IsA<t::MethodFault> for InvalidDasRestartPriorityForFtVm {}
 
 /// Fault `vim.fault.InvalidDatastore`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidDatastore.html)
 #[derive(Default)]
 pub struct InvalidDatastore {
     /// The fields of [`VimFault`](t::VimFault).
@@ -440,6 +975,8 @@ d::object!(InvalidDatastore: t::VimFault, "InvalidDatastore", 0, [
 impl d::IsA<t::MethodFault> for InvalidDatastore {}
 
 /// Fault `vim.fault.InvalidDatastorePath`, which extends [`InvalidDatastore`](t::InvalidDatastore). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidDatastorePath.html)
 #[derive(Default)]
 pub struct InvalidDatastorePath {
     /// The fields of [`InvalidDatastore`](t::InvalidDatastore).
@@ -453,6 +990,8 @@ d::object!(InvalidDatastorePath: t::InvalidDatastore, "InvalidDatastorePath", 0,
 impl d::IsA<t::MethodFault> for InvalidDatastorePath {}
 
 /// Fault `vim.fault.InvalidDatastoreState`, which extends [`InvalidState`](t::InvalidState). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidDatastoreState.html)
 #[derive(Default)]
 pub struct InvalidDatastoreState {
     /// The fields of [`InvalidState`](t::InvalidState).
@@ -466,6 +1005,8 @@ d::object!(InvalidDatastoreState: t::InvalidState, "InvalidDatastoreState", 5, [
 impl d::IsA<t::MethodFault> for InvalidDatastoreState {}
 
 /// Fault `vim.fault.InvalidDeviceBacking`, which extends [`InvalidDeviceSpec`](t::InvalidDeviceSpec). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidDeviceBacking.html)
 #[derive(Default)]
 pub struct InvalidDeviceBacking {
     /// The fields of [`InvalidDeviceSpec`](t::InvalidDeviceSpec).
@@ -476,6 +1017,8 @@ d::object!(InvalidDeviceBacking: t::InvalidDeviceSpec, "InvalidDeviceBacking", 0
 impl d::IsA<t::MethodFault> for InvalidDeviceBacking {}
 
 /// Fault `vim.fault.InvalidDeviceOperation`, which extends [`InvalidDeviceSpec`](t::InvalidDeviceSpec). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidDeviceOperation.html)
 #[derive(Default)]
 pub struct InvalidDeviceOperation {
     /// The fields of [`InvalidDeviceSpec`](t::InvalidDeviceSpec).
@@ -492,6 +1035,8 @@ d::object!(InvalidDeviceOperation: t::InvalidDeviceSpec, "InvalidDeviceOperation
 impl d::IsA<t::MethodFault> for InvalidDeviceOperation {}
 
 /// Fault `vim.fault.InvalidDeviceSpec`, which extends [`InvalidVmConfig`](t::InvalidVmConfig). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidDeviceSpec.html)
 #[derive(Default)]
 pub struct InvalidDeviceSpec {
     /// The fields of [`InvalidVmConfig`](t::InvalidVmConfig).
@@ -505,6 +1050,8 @@ d::object!(InvalidDeviceSpec: t::InvalidVmConfig, "InvalidDeviceSpec", 0, [
 impl d::IsA<t::MethodFault> for InvalidDeviceSpec {}
 
 /// Fault `vim.fault.InvalidDiskFormat`, which extends [`InvalidFormat`](t::InvalidFormat). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidDiskFormat.html)
 #[derive(Default)]
 pub struct InvalidDiskFormat {
     /// The fields of [`InvalidFormat`](t::InvalidFormat).
@@ -515,6 +1062,8 @@ d::object!(InvalidDiskFormat: t::InvalidFormat, "InvalidDiskFormat", 0, [
 impl d::IsA<t::MethodFault> for InvalidDiskFormat {}
 
 /// Fault `vim.fault.InvalidDrsBehaviorForFtVm`, which extends [`InvalidArgument`](t::InvalidArgument). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidDrsBehaviorForFtVm.html)
 #[derive(Default)]
 pub struct InvalidDrsBehaviorForFtVm {
     /// The fields of [`InvalidArgument`](t::InvalidArgument).
@@ -531,6 +1080,8 @@ d::object!(InvalidDrsBehaviorForFtVm: t::InvalidArgument, "InvalidDrsBehaviorFor
 impl d::IsA<t::MethodFault> for InvalidDrsBehaviorForFtVm {}
 
 /// Fault `vim.fault.InvalidEditionLicense`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidEditionLicense.html)
 #[derive(Default)]
 pub struct InvalidEditionLicense {
     /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
@@ -544,6 +1095,8 @@ d::object!(InvalidEditionLicense: t::NotEnoughLicenses, "InvalidEditionLicense",
 impl d::IsA<t::MethodFault> for InvalidEditionLicense {}
 
 /// Fault `vim.fault.InvalidEvent`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidEvent.html)
 #[derive(Default)]
 pub struct InvalidEvent {
     /// The fields of [`VimFault`](t::VimFault).
@@ -554,6 +1107,8 @@ d::object!(InvalidEvent: t::VimFault, "InvalidEvent", 0, [
 impl d::IsA<t::MethodFault> for InvalidEvent {}
 
 /// Fault `vim.fault.InvalidFolder`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidFolder.html)
 #[derive(Default)]
 pub struct InvalidFolder {
     /// The fields of [`VimFault`](t::VimFault).
@@ -567,6 +1122,8 @@ d::object!(InvalidFolder: t::VimFault, "InvalidFolder", 0, [
 impl d::IsA<t::MethodFault> for InvalidFolder {}
 
 /// Fault `vim.fault.InvalidFormat`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidFormat.html)
 #[derive(Default)]
 pub struct InvalidFormat {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
@@ -577,6 +1134,8 @@ d::object!(InvalidFormat: t::VmConfigFault, "InvalidFormat", 0, [
 impl d::IsA<t::MethodFault> for InvalidFormat {}
 
 /// Fault `vim.fault.InvalidGuestLogin`, which extends [`GuestOperationsFault`](t::GuestOperationsFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidGuestLogin.html)
 #[derive(Default)]
 pub struct InvalidGuestLogin {
     /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
@@ -587,6 +1146,8 @@ d::object!(InvalidGuestLogin: t::GuestOperationsFault, "InvalidGuestLogin", 5, [
 impl d::IsA<t::MethodFault> for InvalidGuestLogin {}
 
 /// Fault `vim.fault.InvalidHostConnectionState`, which extends [`InvalidHostState`](t::InvalidHostState). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidHostConnectionState.html)
 #[derive(Default)]
 pub struct InvalidHostConnectionState {
     /// The fields of [`InvalidHostState`](t::InvalidHostState).
@@ -597,6 +1158,8 @@ d::object!(InvalidHostConnectionState: t::InvalidHostState, "InvalidHostConnecti
 impl d::IsA<t::MethodFault> for InvalidHostConnectionState {}
 
 /// Fault `vim.fault.InvalidHostName`, which extends [`HostConfigFault`](t::HostConfigFault). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidHostName.html)
 #[derive(Default)]
 pub struct InvalidHostName {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
@@ -607,6 +1170,8 @@ d::object!(InvalidHostName: t::HostConfigFault, "InvalidHostName", 4, [
 impl d::IsA<t::MethodFault> for InvalidHostName {}
 
 /// Fault `vim.fault.InvalidHostState`, which extends [`InvalidState`](t::InvalidState). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidHostState.html)
 #[derive(Default)]
 pub struct InvalidHostState {
     /// The fields of [`InvalidState`](t::InvalidState).
@@ -620,6 +1185,8 @@ d::object!(InvalidHostState: t::InvalidState, "InvalidHostState", 0, [
 impl d::IsA<t::MethodFault> for InvalidHostState {}
 
 /// Fault `vim.fault.InvalidIndexArgument`, which extends [`InvalidArgument`](t::InvalidArgument). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidIndexArgument.html)
 #[derive(Default)]
 pub struct InvalidIndexArgument {
     /// The fields of [`InvalidArgument`](t::InvalidArgument).
@@ -633,6 +1200,8 @@ d::object!(InvalidIndexArgument: t::InvalidArgument, "InvalidIndexArgument", 3, 
 impl d::IsA<t::MethodFault> for InvalidIndexArgument {}
 
 /// Fault `vim.fault.InvalidIpfixConfig`, which extends [`DvsFault`](t::DvsFault). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidIpfixConfig.html)
 #[derive(Default)]
 pub struct InvalidIpfixConfig {
     /// The fields of [`DvsFault`](t::DvsFault).
@@ -646,6 +1215,8 @@ d::object!(InvalidIpfixConfig: t::DvsFault, "InvalidIpfixConfig", 6, [
 impl d::IsA<t::MethodFault> for InvalidIpfixConfig {}
 
 /// Fault `vim.fault.InvalidIpmiLoginInfo`, which extends [`VimFault`](t::VimFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidIpmiLoginInfo.html)
 #[derive(Default)]
 pub struct InvalidIpmiLoginInfo {
     /// The fields of [`VimFault`](t::VimFault).
@@ -656,6 +1227,8 @@ d::object!(InvalidIpmiLoginInfo: t::VimFault, "InvalidIpmiLoginInfo", 3, [
 impl d::IsA<t::MethodFault> for InvalidIpmiLoginInfo {}
 
 /// Fault `vim.fault.InvalidIpmiMacAddress`, which extends [`VimFault`](t::VimFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidIpmiMacAddress.html)
 #[derive(Default)]
 pub struct InvalidIpmiMacAddress {
     /// The fields of [`VimFault`](t::VimFault).
@@ -672,6 +1245,8 @@ d::object!(InvalidIpmiMacAddress: t::VimFault, "InvalidIpmiMacAddress", 3, [
 impl d::IsA<t::MethodFault> for InvalidIpmiMacAddress {}
 
 /// Fault `vim.fault.InvalidLicense`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidLicense.html)
 #[derive(Default)]
 pub struct InvalidLicense {
     /// The fields of [`VimFault`](t::VimFault).
@@ -685,6 +1260,8 @@ d::object!(InvalidLicense: t::VimFault, "InvalidLicense", 0, [
 impl d::IsA<t::MethodFault> for InvalidLicense {}
 
 /// Fault `vim.fault.InvalidLocale`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidLocale.html)
 #[derive(Default)]
 pub struct InvalidLocale {
     /// The fields of [`VimFault`](t::VimFault).
@@ -695,6 +1272,8 @@ d::object!(InvalidLocale: t::VimFault, "InvalidLocale", 0, [
 impl d::IsA<t::MethodFault> for InvalidLocale {}
 
 /// Fault `vim.fault.InvalidLogin`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidLogin.html)
 #[derive(Default)]
 pub struct InvalidLogin {
     /// The fields of [`VimFault`](t::VimFault).
@@ -705,6 +1284,8 @@ d::object!(InvalidLogin: t::VimFault, "InvalidLogin", 0, [
 impl d::IsA<t::MethodFault> for InvalidLogin {}
 
 /// Fault `vim.fault.InvalidName`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidName.html)
 #[derive(Default)]
 pub struct InvalidName {
     /// The fields of [`VimFault`](t::VimFault).
@@ -721,6 +1302,8 @@ d::object!(InvalidName: t::VimFault, "InvalidName", 0, [
 impl d::IsA<t::MethodFault> for InvalidName {}
 
 /// Fault `vim.fault.InvalidNasCredentials`, which extends [`NasConfigFault`](t::NasConfigFault). Since API 2.5u2server.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidNasCredentials.html)
 #[derive(Default)]
 pub struct InvalidNasCredentials {
     /// The fields of [`NasConfigFault`](t::NasConfigFault).
@@ -734,6 +1317,8 @@ d::object!(InvalidNasCredentials: t::NasConfigFault, "InvalidNasCredentials", 2,
 impl d::IsA<t::MethodFault> for InvalidNasCredentials {}
 
 /// Fault `vim.fault.InvalidNetworkInType`, which extends [`VAppPropertyFault`](t::VAppPropertyFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidNetworkInType.html)
 #[derive(Default)]
 pub struct InvalidNetworkInType {
     /// The fields of [`VAppPropertyFault`](t::VAppPropertyFault).
@@ -744,6 +1329,8 @@ d::object!(InvalidNetworkInType: t::VAppPropertyFault, "InvalidNetworkInType", 3
 impl d::IsA<t::MethodFault> for InvalidNetworkInType {}
 
 /// Fault `vim.fault.InvalidNetworkResource`, which extends [`NasConfigFault`](t::NasConfigFault). Since API 2.5u2server.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidNetworkResource.html)
 #[derive(Default)]
 pub struct InvalidNetworkResource {
     /// The fields of [`NasConfigFault`](t::NasConfigFault).
@@ -760,6 +1347,8 @@ d::object!(InvalidNetworkResource: t::NasConfigFault, "InvalidNetworkResource", 
 impl d::IsA<t::MethodFault> for InvalidNetworkResource {}
 
 /// Fault `vim.fault.InvalidOperationOnSecondaryVm`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidOperationOnSecondaryVm.html)
 #[derive(Default)]
 pub struct InvalidOperationOnSecondaryVm {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
@@ -773,6 +1362,8 @@ d::object!(InvalidOperationOnSecondaryVm: t::VmFaultToleranceIssue, "InvalidOper
 impl d::IsA<t::MethodFault> for InvalidOperationOnSecondaryVm {}
 
 /// Fault `vim.fault.InvalidPowerState`, which extends [`InvalidState`](t::InvalidState). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidPowerState.html)
 #[derive(Default)]
 pub struct InvalidPowerState {
     /// The fields of [`InvalidState`](t::InvalidState).
@@ -789,6 +1380,8 @@ d::object!(InvalidPowerState: t::InvalidState, "InvalidPowerState", 0, [
 impl d::IsA<t::MethodFault> for InvalidPowerState {}
 
 /// Fault `vim.fault.InvalidPrivilege`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidPrivilege.html)
 #[derive(Default)]
 pub struct InvalidPrivilege {
     /// The fields of [`VimFault`](t::VimFault).
@@ -802,6 +1395,8 @@ d::object!(InvalidPrivilege: t::VimFault, "InvalidPrivilege", 0, [
 impl d::IsA<t::MethodFault> for InvalidPrivilege {}
 
 /// Fault `vim.fault.InvalidProfileReferenceHost`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidProfileReferenceHost.html)
 #[derive(Default)]
 pub struct InvalidProfileReferenceHost {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
@@ -825,6 +1420,8 @@ impl d::IsA<t::MethodFault> for InvalidProfileReferenceHost {}
 
 d::enumeration!(
     /// Enumeration `vim.fault.InvalidProfileReferenceHost.Reason`. Since API 5.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidProfileReferenceHost.Reason.html)
     InvalidProfileReferenceHostReason, "InvalidProfileReferenceHostReason", [
         IncompatibleVersion "incompatibleVersion",
         MissingReferenceHost "missingReferenceHost",
@@ -832,6 +1429,8 @@ d::enumeration!(
 );
 
 /// Fault `vmodl.query.InvalidProperty`, which extends [`MethodFault`](t::MethodFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.InvalidProperty.html)
 #[derive(Default)]
 pub struct InvalidProperty {
     /// The fields of [`MethodFault`](t::MethodFault).
@@ -845,6 +1444,8 @@ d::object!(InvalidProperty: t::MethodFault, "InvalidProperty", 0, [
 impl d::IsA<t::MethodFault> for InvalidProperty {}
 
 /// Fault `vim.fault.InvalidPropertyType`, which extends [`VAppPropertyFault`](t::VAppPropertyFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidPropertyType.html)
 #[derive(Default)]
 pub struct InvalidPropertyType {
     /// The fields of [`VAppPropertyFault`](t::VAppPropertyFault).
@@ -855,6 +1456,8 @@ d::object!(InvalidPropertyType: t::VAppPropertyFault, "InvalidPropertyType", 3, 
 impl d::IsA<t::MethodFault> for InvalidPropertyType {}
 
 /// Fault `vim.fault.InvalidPropertyValue`, which extends [`VAppPropertyFault`](t::VAppPropertyFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidPropertyValue.html)
 #[derive(Default)]
 pub struct InvalidPropertyValue {
     /// The fields of [`VAppPropertyFault`](t::VAppPropertyFault).
@@ -865,6 +1468,8 @@ d::object!(InvalidPropertyValue: t::VAppPropertyFault, "InvalidPropertyValue", 3
 impl d::IsA<t::MethodFault> for InvalidPropertyValue {}
 
 /// Fault `vmodl.fault.InvalidRequest`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.fault.InvalidRequest.html)
 #[derive(Default)]
 pub struct InvalidRequest {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
@@ -875,6 +1480,8 @@ d::object!(InvalidRequest: t::RuntimeFault, "InvalidRequest", 0, [
 impl d::IsA<t::MethodFault> for InvalidRequest {}
 
 /// Fault `vim.fault.InvalidResourcePoolStructureFault`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidResourcePoolStructureFault.html)
 #[derive(Default)]
 pub struct InvalidResourcePoolStructureFault {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
@@ -885,6 +1492,8 @@ d::object!(InvalidResourcePoolStructureFault: t::InsufficientResourcesFault, "In
 impl d::IsA<t::MethodFault> for InvalidResourcePoolStructureFault {}
 
 /// Fault `vim.fault.InvalidScheduledTask`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 8.0.2.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidScheduledTask.html)
 #[derive(Default)]
 pub struct InvalidScheduledTask {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
@@ -895,6 +1504,8 @@ d::object!(InvalidScheduledTask: t::RuntimeFault, "InvalidScheduledTask", 29, [
 impl d::IsA<t::MethodFault> for InvalidScheduledTask {}
 
 /// Fault `vim.fault.InvalidSnapshotFormat`, which extends [`InvalidFormat`](t::InvalidFormat). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidSnapshotFormat.html)
 #[derive(Default)]
 pub struct InvalidSnapshotFormat {
     /// The fields of [`InvalidFormat`](t::InvalidFormat).
@@ -905,6 +1516,8 @@ d::object!(InvalidSnapshotFormat: t::InvalidFormat, "InvalidSnapshotFormat", 0, 
 impl d::IsA<t::MethodFault> for InvalidSnapshotFormat {}
 
 /// Fault `vim.fault.InvalidState`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidState.html)
 #[derive(Default)]
 pub struct InvalidState {
     /// The fields of [`VimFault`](t::VimFault).
@@ -915,6 +1528,8 @@ d::object!(InvalidState: t::VimFault, "InvalidState", 0, [
 impl d::IsA<t::MethodFault> for InvalidState {}
 
 /// Fault `vmodl.fault.InvalidToken`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.fault.InvalidToken.html)
 #[derive(Default)]
 pub struct InvalidToken {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
@@ -925,6 +1540,8 @@ d::object!(InvalidToken: t::RuntimeFault, "InvalidToken", 0, [
 impl d::IsA<t::MethodFault> for InvalidToken {}
 
 /// Fault `vmodl.fault.InvalidType`, which extends [`InvalidRequest`](t::InvalidRequest). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.fault.InvalidType.html)
 #[derive(Default)]
 pub struct InvalidType {
     /// The fields of [`InvalidRequest`](t::InvalidRequest).
@@ -938,6 +1555,8 @@ d::object!(InvalidType: t::InvalidRequest, "InvalidType", 0, [
 impl d::IsA<t::MethodFault> for InvalidType {}
 
 /// Fault `vim.fault.InvalidVmConfig`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidVmConfig.html)
 #[derive(Default)]
 pub struct InvalidVmConfig {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
@@ -951,6 +1570,8 @@ d::object!(InvalidVmConfig: t::VmConfigFault, "InvalidVmConfig", 0, [
 impl d::IsA<t::MethodFault> for InvalidVmConfig {}
 
 /// Fault `vim.fault.InvalidVmState`, which extends [`InvalidState`](t::InvalidState). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InvalidVmState.html)
 #[derive(Default)]
 pub struct InvalidVmState {
     /// The fields of [`InvalidState`](t::InvalidState).
@@ -964,6 +1585,8 @@ d::object!(InvalidVmState: t::InvalidState, "InvalidVmState", 9, [
 impl d::IsA<t::MethodFault> for InvalidVmState {}
 
 /// Fault `vim.fault.InventoryHasStandardAloneHosts`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.InventoryHasStandardAloneHosts.html)
 #[derive(Default)]
 pub struct InventoryHasStandardAloneHosts {
     /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
@@ -977,6 +1600,8 @@ d::object!(InventoryHasStandardAloneHosts: t::NotEnoughLicenses, "InventoryHasSt
 impl d::IsA<t::MethodFault> for InventoryHasStandardAloneHosts {}
 
 /// Fault `vim.fault.IpHostnameGeneratorError`, which extends [`CustomizationFault`](t::CustomizationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.IpHostnameGeneratorError.html)
 #[derive(Default)]
 pub struct IpHostnameGeneratorError {
     /// The fields of [`CustomizationFault`](t::CustomizationFault).
@@ -987,6 +1612,8 @@ d::object!(IpHostnameGeneratorError: t::CustomizationFault, "IpHostnameGenerator
 impl d::IsA<t::MethodFault> for IpHostnameGeneratorError {}
 
 /// Fault `vim.fault.IscsiFault`, which extends [`VimFault`](t::VimFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.IscsiFault.html)
 #[derive(Default)]
 pub struct IscsiFault {
     /// The fields of [`VimFault`](t::VimFault).
@@ -997,6 +1624,8 @@ d::object!(IscsiFault: t::VimFault, "IscsiFault", 5, [
 impl d::IsA<t::MethodFault> for IscsiFault {}
 
 /// Fault `vim.fault.IscsiFaultInvalidVnic`, which extends [`IscsiFault`](t::IscsiFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.IscsiFaultInvalidVnic.html)
 #[derive(Default)]
 pub struct IscsiFaultInvalidVnic {
     /// The fields of [`IscsiFault`](t::IscsiFault).
@@ -1010,6 +1639,8 @@ d::object!(IscsiFaultInvalidVnic: t::IscsiFault, "IscsiFaultInvalidVnic", 5, [
 impl d::IsA<t::MethodFault> for IscsiFaultInvalidVnic {}
 
 /// Fault `vim.fault.IscsiFaultPnicInUse`, which extends [`IscsiFault`](t::IscsiFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.IscsiFaultPnicInUse.html)
 #[derive(Default)]
 pub struct IscsiFaultPnicInUse {
     /// The fields of [`IscsiFault`](t::IscsiFault).
@@ -1023,6 +1654,8 @@ d::object!(IscsiFaultPnicInUse: t::IscsiFault, "IscsiFaultPnicInUse", 5, [
 impl d::IsA<t::MethodFault> for IscsiFaultPnicInUse {}
 
 /// Fault `vim.fault.IscsiFaultVnicAlreadyBound`, which extends [`IscsiFault`](t::IscsiFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.IscsiFaultVnicAlreadyBound.html)
 #[derive(Default)]
 pub struct IscsiFaultVnicAlreadyBound {
     /// The fields of [`IscsiFault`](t::IscsiFault).
@@ -1036,6 +1669,8 @@ d::object!(IscsiFaultVnicAlreadyBound: t::IscsiFault, "IscsiFaultVnicAlreadyBoun
 impl d::IsA<t::MethodFault> for IscsiFaultVnicAlreadyBound {}
 
 /// Fault `vim.fault.IscsiFaultVnicHasActivePaths`, which extends [`IscsiFault`](t::IscsiFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.IscsiFaultVnicHasActivePaths.html)
 #[derive(Default)]
 pub struct IscsiFaultVnicHasActivePaths {
     /// The fields of [`IscsiFault`](t::IscsiFault).
@@ -1049,6 +1684,8 @@ d::object!(IscsiFaultVnicHasActivePaths: t::IscsiFault, "IscsiFaultVnicHasActive
 impl d::IsA<t::MethodFault> for IscsiFaultVnicHasActivePaths {}
 
 /// Fault `vim.fault.IscsiFaultVnicHasMultipleUplinks`, which extends [`IscsiFault`](t::IscsiFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.IscsiFaultVnicHasMultipleUplinks.html)
 #[derive(Default)]
 pub struct IscsiFaultVnicHasMultipleUplinks {
     /// The fields of [`IscsiFault`](t::IscsiFault).
@@ -1062,6 +1699,8 @@ d::object!(IscsiFaultVnicHasMultipleUplinks: t::IscsiFault, "IscsiFaultVnicHasMu
 impl d::IsA<t::MethodFault> for IscsiFaultVnicHasMultipleUplinks {}
 
 /// Fault `vim.fault.IscsiFaultVnicHasNoUplinks`, which extends [`IscsiFault`](t::IscsiFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.IscsiFaultVnicHasNoUplinks.html)
 #[derive(Default)]
 pub struct IscsiFaultVnicHasNoUplinks {
     /// The fields of [`IscsiFault`](t::IscsiFault).
@@ -1075,6 +1714,8 @@ d::object!(IscsiFaultVnicHasNoUplinks: t::IscsiFault, "IscsiFaultVnicHasNoUplink
 impl d::IsA<t::MethodFault> for IscsiFaultVnicHasNoUplinks {}
 
 /// Fault `vim.fault.IscsiFaultVnicHasWrongUplink`, which extends [`IscsiFault`](t::IscsiFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.IscsiFaultVnicHasWrongUplink.html)
 #[derive(Default)]
 pub struct IscsiFaultVnicHasWrongUplink {
     /// The fields of [`IscsiFault`](t::IscsiFault).
@@ -1088,6 +1729,8 @@ d::object!(IscsiFaultVnicHasWrongUplink: t::IscsiFault, "IscsiFaultVnicHasWrongU
 impl d::IsA<t::MethodFault> for IscsiFaultVnicHasWrongUplink {}
 
 /// Fault `vim.fault.IscsiFaultVnicInUse`, which extends [`IscsiFault`](t::IscsiFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.IscsiFaultVnicInUse.html)
 #[derive(Default)]
 pub struct IscsiFaultVnicInUse {
     /// The fields of [`IscsiFault`](t::IscsiFault).
@@ -1101,6 +1744,8 @@ d::object!(IscsiFaultVnicInUse: t::IscsiFault, "IscsiFaultVnicInUse", 5, [
 impl d::IsA<t::MethodFault> for IscsiFaultVnicInUse {}
 
 /// Fault `vim.fault.IscsiFaultVnicIsLastPath`, which extends [`IscsiFault`](t::IscsiFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.IscsiFaultVnicIsLastPath.html)
 #[derive(Default)]
 pub struct IscsiFaultVnicIsLastPath {
     /// The fields of [`IscsiFault`](t::IscsiFault).
@@ -1114,6 +1759,8 @@ d::object!(IscsiFaultVnicIsLastPath: t::IscsiFault, "IscsiFaultVnicIsLastPath", 
 impl d::IsA<t::MethodFault> for IscsiFaultVnicIsLastPath {}
 
 /// Fault `vim.fault.IscsiFaultVnicNotBound`, which extends [`IscsiFault`](t::IscsiFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.IscsiFaultVnicNotBound.html)
 #[derive(Default)]
 pub struct IscsiFaultVnicNotBound {
     /// The fields of [`IscsiFault`](t::IscsiFault).
@@ -1127,6 +1774,8 @@ d::object!(IscsiFaultVnicNotBound: t::IscsiFault, "IscsiFaultVnicNotBound", 5, [
 impl d::IsA<t::MethodFault> for IscsiFaultVnicNotBound {}
 
 /// Fault `vim.fault.IscsiFaultVnicNotFound`, which extends [`IscsiFault`](t::IscsiFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.IscsiFaultVnicNotFound.html)
 #[derive(Default)]
 pub struct IscsiFaultVnicNotFound {
     /// The fields of [`IscsiFault`](t::IscsiFault).
@@ -1140,6 +1789,8 @@ d::object!(IscsiFaultVnicNotFound: t::IscsiFault, "IscsiFaultVnicNotFound", 5, [
 impl d::IsA<t::MethodFault> for IscsiFaultVnicNotFound {}
 
 /// Fault `vim.fault.KeyNotFound`, which extends [`VimFault`](t::VimFault). Since API 6.7.2.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.KeyNotFound.html)
 #[derive(Default)]
 pub struct KeyNotFound {
     /// The fields of [`VimFault`](t::VimFault).
@@ -1153,6 +1804,8 @@ d::object!(KeyNotFound: t::VimFault, "KeyNotFound", 12, [
 impl d::IsA<t::MethodFault> for KeyNotFound {}
 
 /// Fault `vim.fault.LargeRDMConversionNotSupported`, which extends [`MigrationFault`](t::MigrationFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.LargeRDMConversionNotSupported.html)
 #[derive(Default)]
 pub struct LargeRDMConversionNotSupported {
     /// The fields of [`MigrationFault`](t::MigrationFault).
@@ -1166,6 +1819,8 @@ d::object!(LargeRDMConversionNotSupported: t::MigrationFault, "LargeRDMConversio
 impl d::IsA<t::MethodFault> for LargeRDMConversionNotSupported {}
 
 /// Fault `vim.fault.LargeRDMNotSupportedOnDatastore`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.LargeRDMNotSupportedOnDatastore.html)
 #[derive(Default)]
 pub struct LargeRDMNotSupportedOnDatastore {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
@@ -1185,6 +1840,8 @@ d::object!(LargeRDMNotSupportedOnDatastore: t::VmConfigFault, "LargeRDMNotSuppor
 impl d::IsA<t::MethodFault> for LargeRDMNotSupportedOnDatastore {}
 
 /// Fault `vim.fault.LegacyNetworkInterfaceInUse`, which extends [`CannotAccessNetwork`](t::CannotAccessNetwork). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.LegacyNetworkInterfaceInUse.html)
 #[derive(Default)]
 pub struct LegacyNetworkInterfaceInUse {
     /// The fields of [`CannotAccessNetwork`](t::CannotAccessNetwork).
@@ -1195,6 +1852,8 @@ d::object!(LegacyNetworkInterfaceInUse: t::CannotAccessNetwork, "LegacyNetworkIn
 impl d::IsA<t::MethodFault> for LegacyNetworkInterfaceInUse {}
 
 /// Fault `vim.fault.LicenseAssignmentFailed`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.LicenseAssignmentFailed.html)
 #[derive(Default)]
 pub struct LicenseAssignmentFailed {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
@@ -1209,6 +1868,8 @@ impl d::IsA<t::MethodFault> for LicenseAssignmentFailed {}
 
 d::enumeration!(
     /// Enumeration `vim.fault.LicenseAssignmentFailed.Reason`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.LicenseAssignmentFailed.Reason.html)
     LicenseAssignmentFailedReason, "LicenseAssignmentFailedReason", [
         KeyEntityMismatch "keyEntityMismatch",
         DowngradeDisallowed "downgradeDisallowed",
@@ -1218,6 +1879,8 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.LicenseDowngradeDisallowed`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.LicenseDowngradeDisallowed.html)
 #[derive(Default)]
 pub struct LicenseDowngradeDisallowed {
     /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
@@ -1237,6 +1900,8 @@ d::object!(LicenseDowngradeDisallowed: t::NotEnoughLicenses, "LicenseDowngradeDi
 impl d::IsA<t::MethodFault> for LicenseDowngradeDisallowed {}
 
 /// Fault `vim.fault.LicenseEntityNotFound`, which extends [`VimFault`](t::VimFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.LicenseEntityNotFound.html)
 #[derive(Default)]
 pub struct LicenseEntityNotFound {
     /// The fields of [`VimFault`](t::VimFault).
@@ -1250,6 +1915,8 @@ d::object!(LicenseEntityNotFound: t::VimFault, "LicenseEntityNotFound", 3, [
 impl d::IsA<t::MethodFault> for LicenseEntityNotFound {}
 
 /// Fault `vim.fault.LicenseExpired`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.LicenseExpired.html)
 #[derive(Default)]
 pub struct LicenseExpired {
     /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
@@ -1263,6 +1930,8 @@ d::object!(LicenseExpired: t::NotEnoughLicenses, "LicenseExpired", 3, [
 impl d::IsA<t::MethodFault> for LicenseExpired {}
 
 /// Fault `vim.fault.LicenseKeyEntityMismatch`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.LicenseKeyEntityMismatch.html)
 #[derive(Default)]
 pub struct LicenseKeyEntityMismatch {
     /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
@@ -1273,6 +1942,8 @@ d::object!(LicenseKeyEntityMismatch: t::NotEnoughLicenses, "LicenseKeyEntityMism
 impl d::IsA<t::MethodFault> for LicenseKeyEntityMismatch {}
 
 /// Fault `vim.fault.LicenseRestricted`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.LicenseRestricted.html)
 #[derive(Default)]
 pub struct LicenseRestricted {
     /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
@@ -1283,6 +1954,8 @@ d::object!(LicenseRestricted: t::NotEnoughLicenses, "LicenseRestricted", 0, [
 impl d::IsA<t::MethodFault> for LicenseRestricted {}
 
 /// Fault `vim.fault.LicenseServerUnavailable`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.LicenseServerUnavailable.html)
 #[derive(Default)]
 pub struct LicenseServerUnavailable {
     /// The fields of [`VimFault`](t::VimFault).
@@ -1296,6 +1969,8 @@ d::object!(LicenseServerUnavailable: t::VimFault, "LicenseServerUnavailable", 0,
 impl d::IsA<t::MethodFault> for LicenseServerUnavailable {}
 
 /// Fault `vim.fault.LicenseSourceUnavailable`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.LicenseSourceUnavailable.html)
 #[derive(Default)]
 pub struct LicenseSourceUnavailable {
     /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
@@ -1309,6 +1984,8 @@ d::object!(LicenseSourceUnavailable: t::NotEnoughLicenses, "LicenseSourceUnavail
 impl d::IsA<t::MethodFault> for LicenseSourceUnavailable {}
 
 /// Fault `vim.fault.LimitExceeded`, which extends [`VimFault`](t::VimFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.LimitExceeded.html)
 #[derive(Default)]
 pub struct LimitExceeded {
     /// The fields of [`VimFault`](t::VimFault).
@@ -1325,6 +2002,8 @@ d::object!(LimitExceeded: t::VimFault, "LimitExceeded", 3, [
 impl d::IsA<t::MethodFault> for LimitExceeded {}
 
 /// Fault `vim.fault.LinuxVolumeNotClean`, which extends [`CustomizationFault`](t::CustomizationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.LinuxVolumeNotClean.html)
 #[derive(Default)]
 pub struct LinuxVolumeNotClean {
     /// The fields of [`CustomizationFault`](t::CustomizationFault).
@@ -1335,6 +2014,8 @@ d::object!(LinuxVolumeNotClean: t::CustomizationFault, "LinuxVolumeNotClean", 0,
 impl d::IsA<t::MethodFault> for LinuxVolumeNotClean {}
 
 /// Fault `vim.fault.LogBundlingFailed`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.LogBundlingFailed.html)
 #[derive(Default)]
 pub struct LogBundlingFailed {
     /// The fields of [`VimFault`](t::VimFault).
@@ -1345,6 +2026,8 @@ d::object!(LogBundlingFailed: t::VimFault, "LogBundlingFailed", 0, [
 impl d::IsA<t::MethodFault> for LogBundlingFailed {}
 
 /// Fault `vim.fault.MaintenanceModeFileMove`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.MaintenanceModeFileMove.html)
 #[derive(Default)]
 pub struct MaintenanceModeFileMove {
     /// The fields of [`MigrationFault`](t::MigrationFault).
@@ -1355,6 +2038,8 @@ d::object!(MaintenanceModeFileMove: t::MigrationFault, "MaintenanceModeFileMove"
 impl d::IsA<t::MethodFault> for MaintenanceModeFileMove {}
 
 /// Fault `vmodl.fault.ManagedObjectNotFound`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.fault.ManagedObjectNotFound.html)
 #[derive(Default)]
 pub struct ManagedObjectNotFound {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
@@ -1368,6 +2053,8 @@ d::object!(ManagedObjectNotFound: t::RuntimeFault, "ManagedObjectNotFound", 0, [
 impl d::IsA<t::MethodFault> for ManagedObjectNotFound {}
 
 /// Fault `vim.fault.MemoryFileFormatNotSupportedByDatastore`, which extends [`UnsupportedDatastore`](t::UnsupportedDatastore). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.MemoryFileFormatNotSupportedByDatastore.html)
 #[derive(Default)]
 pub struct MemoryFileFormatNotSupportedByDatastore {
     /// The fields of [`UnsupportedDatastore`](t::UnsupportedDatastore).
@@ -1384,6 +2071,8 @@ d::object!(MemoryFileFormatNotSupportedByDatastore: t::UnsupportedDatastore, "Me
 impl d::IsA<t::MethodFault> for MemoryFileFormatNotSupportedByDatastore {}
 
 /// Fault `vim.fault.MemoryHotPlugNotSupported`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.MemoryHotPlugNotSupported.html)
 #[derive(Default)]
 pub struct MemoryHotPlugNotSupported {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
@@ -1394,6 +2083,8 @@ d::object!(MemoryHotPlugNotSupported: t::VmConfigFault, "MemoryHotPlugNotSupport
 impl d::IsA<t::MethodFault> for MemoryHotPlugNotSupported {}
 
 /// Fault `vim.fault.MemorySizeNotRecommended`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.MemorySizeNotRecommended.html)
 #[derive(Default)]
 pub struct MemorySizeNotRecommended {
     /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
@@ -1413,6 +2104,8 @@ d::object!(MemorySizeNotRecommended: t::VirtualHardwareCompatibilityIssue, "Memo
 impl d::IsA<t::MethodFault> for MemorySizeNotRecommended {}
 
 /// Fault `vim.fault.MemorySizeNotSupported`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.MemorySizeNotSupported.html)
 #[derive(Default)]
 pub struct MemorySizeNotSupported {
     /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
@@ -1432,6 +2125,8 @@ d::object!(MemorySizeNotSupported: t::VirtualHardwareCompatibilityIssue, "Memory
 impl d::IsA<t::MethodFault> for MemorySizeNotSupported {}
 
 /// Fault `vim.fault.MemorySizeNotSupportedByDatastore`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.MemorySizeNotSupportedByDatastore.html)
 #[derive(Default)]
 pub struct MemorySizeNotSupportedByDatastore {
     /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
@@ -1451,6 +2146,8 @@ d::object!(MemorySizeNotSupportedByDatastore: t::VirtualHardwareCompatibilityIss
 impl d::IsA<t::MethodFault> for MemorySizeNotSupportedByDatastore {}
 
 /// Fault `vim.fault.MemorySnapshotOnIndependentDisk`, which extends [`SnapshotFault`](t::SnapshotFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.MemorySnapshotOnIndependentDisk.html)
 #[derive(Default)]
 pub struct MemorySnapshotOnIndependentDisk {
     /// The fields of [`SnapshotFault`](t::SnapshotFault).
@@ -1461,6 +2158,8 @@ d::object!(MemorySnapshotOnIndependentDisk: t::SnapshotFault, "MemorySnapshotOnI
 impl d::IsA<t::MethodFault> for MemorySnapshotOnIndependentDisk {}
 
 /// Fault `vim.fault.MethodAlreadyDisabledFault`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.MethodAlreadyDisabledFault.html)
 #[derive(Default)]
 pub struct MethodAlreadyDisabledFault {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
@@ -1474,6 +2173,8 @@ d::object!(MethodAlreadyDisabledFault: t::RuntimeFault, "MethodAlreadyDisabledFa
 impl d::IsA<t::MethodFault> for MethodAlreadyDisabledFault {}
 
 /// Fault `vim.fault.MethodDisabled`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.MethodDisabled.html)
 #[derive(Default)]
 pub struct MethodDisabled {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
@@ -1487,6 +2188,8 @@ d::object!(MethodDisabled: t::RuntimeFault, "MethodDisabled", 0, [
 impl d::IsA<t::MethodFault> for MethodDisabled {}
 
 /// Fault `vmodl.MethodFault`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.MethodFault.html)
 #[derive(Default)]
 pub struct MethodFault {
     /// What the server sent beyond the known fields.
@@ -1501,8 +2204,16 @@ d::root_object!(MethodFault, "MethodFault", 0, [
     1 fault_message "faultMessage" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for MethodFault {}
+impl<M, P> p::Property<M, d::Poly<t::MethodFault>, P> {
+    /// On to `faultCause`. Since API 4.0.
+    pub fn fault_cause(&self) -> p::Property<M, t::LocalizedMethodFault, p::Optional> { self.then("faultCause") }
+    /// On to `faultMessage`. Since API 4.0.
+    pub fn fault_message(&self) -> p::Property<M, Vec<t::LocalizableMessage>, P> { self.then("faultMessage") }
+}
 
 /// Fault `vmodl.fault.MethodNotFound`, which extends [`InvalidRequest`](t::InvalidRequest). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.fault.MethodNotFound.html)
 #[derive(Default)]
 pub struct MethodNotFound {
     /// The fields of [`InvalidRequest`](t::InvalidRequest).
@@ -1519,6 +2230,8 @@ d::object!(MethodNotFound: t::InvalidRequest, "MethodNotFound", 0, [
 impl d::IsA<t::MethodFault> for MethodNotFound {}
 
 /// Fault `vim.fault.MigrationDisabled`, which extends [`MigrationFault`](t::MigrationFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.MigrationDisabled.html)
 #[derive(Default)]
 pub struct MigrationDisabled {
     /// The fields of [`MigrationFault`](t::MigrationFault).
@@ -1529,6 +2242,8 @@ d::object!(MigrationDisabled: t::MigrationFault, "MigrationDisabled", 3, [
 impl d::IsA<t::MethodFault> for MigrationDisabled {}
 
 /// Fault `vim.fault.MigrationFault`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.MigrationFault.html)
 #[derive(Default)]
 pub struct MigrationFault {
     /// The fields of [`VimFault`](t::VimFault).
@@ -1539,6 +2254,8 @@ d::object!(MigrationFault: t::VimFault, "MigrationFault", 0, [
 impl d::IsA<t::MethodFault> for MigrationFault {}
 
 /// Fault `vim.fault.MigrationFeatureNotSupported`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.MigrationFeatureNotSupported.html)
 #[derive(Default)]
 pub struct MigrationFeatureNotSupported {
     /// The fields of [`MigrationFault`](t::MigrationFault).
@@ -1558,6 +2275,8 @@ d::object!(MigrationFeatureNotSupported: t::MigrationFault, "MigrationFeatureNot
 impl d::IsA<t::MethodFault> for MigrationFeatureNotSupported {}
 
 /// Fault `vim.fault.MigrationNotReady`, which extends [`MigrationFault`](t::MigrationFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.MigrationNotReady.html)
 #[derive(Default)]
 pub struct MigrationNotReady {
     /// The fields of [`MigrationFault`](t::MigrationFault).
@@ -1571,6 +2290,8 @@ d::object!(MigrationNotReady: t::MigrationFault, "MigrationNotReady", 3, [
 impl d::IsA<t::MethodFault> for MigrationNotReady {}
 
 /// Fault `vim.fault.MismatchedBundle`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.MismatchedBundle.html)
 #[derive(Default)]
 pub struct MismatchedBundle {
     /// The fields of [`VimFault`](t::VimFault).
@@ -1593,6 +2314,8 @@ d::object!(MismatchedBundle: t::VimFault, "MismatchedBundle", 0, [
 impl d::IsA<t::MethodFault> for MismatchedBundle {}
 
 /// Fault `vim.fault.MismatchedNetworkPolicies`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.MismatchedNetworkPolicies.html)
 #[derive(Default)]
 pub struct MismatchedNetworkPolicies {
     /// The fields of [`MigrationFault`](t::MigrationFault).
@@ -1612,6 +2335,8 @@ d::object!(MismatchedNetworkPolicies: t::MigrationFault, "MismatchedNetworkPolic
 impl d::IsA<t::MethodFault> for MismatchedNetworkPolicies {}
 
 /// Fault `vim.fault.MismatchedVMotionNetworkNames`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.MismatchedVMotionNetworkNames.html)
 #[derive(Default)]
 pub struct MismatchedVMotionNetworkNames {
     /// The fields of [`MigrationFault`](t::MigrationFault).
@@ -1628,6 +2353,8 @@ d::object!(MismatchedVMotionNetworkNames: t::MigrationFault, "MismatchedVMotionN
 impl d::IsA<t::MethodFault> for MismatchedVMotionNetworkNames {}
 
 /// Fault `vim.fault.MissingBmcSupport`, which extends [`VimFault`](t::VimFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.MissingBmcSupport.html)
 #[derive(Default)]
 pub struct MissingBmcSupport {
     /// The fields of [`VimFault`](t::VimFault).
@@ -1638,6 +2365,8 @@ d::object!(MissingBmcSupport: t::VimFault, "MissingBmcSupport", 3, [
 impl d::IsA<t::MethodFault> for MissingBmcSupport {}
 
 /// Fault `vim.fault.MissingController`, which extends [`InvalidDeviceSpec`](t::InvalidDeviceSpec). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.MissingController.html)
 #[derive(Default)]
 pub struct MissingController {
     /// The fields of [`InvalidDeviceSpec`](t::InvalidDeviceSpec).
@@ -1648,6 +2377,8 @@ d::object!(MissingController: t::InvalidDeviceSpec, "MissingController", 0, [
 impl d::IsA<t::MethodFault> for MissingController {}
 
 /// Fault `vim.fault.MissingIpPool`, which extends [`VAppPropertyFault`](t::VAppPropertyFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.MissingIpPool.html)
 #[derive(Default)]
 pub struct MissingIpPool {
     /// The fields of [`VAppPropertyFault`](t::VAppPropertyFault).
@@ -1658,6 +2389,8 @@ d::object!(MissingIpPool: t::VAppPropertyFault, "MissingIpPool", 5, [
 impl d::IsA<t::MethodFault> for MissingIpPool {}
 
 /// Fault `vim.fault.MissingLinuxCustResources`, which extends [`CustomizationFault`](t::CustomizationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.MissingLinuxCustResources.html)
 #[derive(Default)]
 pub struct MissingLinuxCustResources {
     /// The fields of [`CustomizationFault`](t::CustomizationFault).
@@ -1668,6 +2401,8 @@ d::object!(MissingLinuxCustResources: t::CustomizationFault, "MissingLinuxCustRe
 impl d::IsA<t::MethodFault> for MissingLinuxCustResources {}
 
 /// Fault `vim.fault.MissingNetworkIpConfig`, which extends [`VAppPropertyFault`](t::VAppPropertyFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.MissingNetworkIpConfig.html)
 #[derive(Default)]
 pub struct MissingNetworkIpConfig {
     /// The fields of [`VAppPropertyFault`](t::VAppPropertyFault).
@@ -1678,6 +2413,8 @@ d::object!(MissingNetworkIpConfig: t::VAppPropertyFault, "MissingNetworkIpConfig
 impl d::IsA<t::MethodFault> for MissingNetworkIpConfig {}
 
 /// Fault `vim.fault.MissingPowerOffConfiguration`, which extends [`VAppConfigFault`](t::VAppConfigFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.MissingPowerOffConfiguration.html)
 #[derive(Default)]
 pub struct MissingPowerOffConfiguration {
     /// The fields of [`VAppConfigFault`](t::VAppConfigFault).
@@ -1688,6 +2425,8 @@ d::object!(MissingPowerOffConfiguration: t::VAppConfigFault, "MissingPowerOffCon
 impl d::IsA<t::MethodFault> for MissingPowerOffConfiguration {}
 
 /// Fault `vim.fault.MissingPowerOnConfiguration`, which extends [`VAppConfigFault`](t::VAppConfigFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.MissingPowerOnConfiguration.html)
 #[derive(Default)]
 pub struct MissingPowerOnConfiguration {
     /// The fields of [`VAppConfigFault`](t::VAppConfigFault).
@@ -1698,6 +2437,8 @@ d::object!(MissingPowerOnConfiguration: t::VAppConfigFault, "MissingPowerOnConfi
 impl d::IsA<t::MethodFault> for MissingPowerOnConfiguration {}
 
 /// Fault `vim.fault.MissingWindowsCustResources`, which extends [`CustomizationFault`](t::CustomizationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.MissingWindowsCustResources.html)
 #[derive(Default)]
 pub struct MissingWindowsCustResources {
     /// The fields of [`CustomizationFault`](t::CustomizationFault).
@@ -1708,6 +2449,8 @@ d::object!(MissingWindowsCustResources: t::CustomizationFault, "MissingWindowsCu
 impl d::IsA<t::MethodFault> for MissingWindowsCustResources {}
 
 /// Fault `vim.fault.MksConnectionLimitReached`, which extends [`InvalidState`](t::InvalidState). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.MksConnectionLimitReached.html)
 #[derive(Default)]
 pub struct MksConnectionLimitReached {
     /// The fields of [`InvalidState`](t::InvalidState).
@@ -1721,6 +2464,8 @@ d::object!(MksConnectionLimitReached: t::InvalidState, "MksConnectionLimitReache
 impl d::IsA<t::MethodFault> for MksConnectionLimitReached {}
 
 /// Fault `vim.fault.MountError`, which extends [`CustomizationFault`](t::CustomizationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.MountError.html)
 #[derive(Default)]
 pub struct MountError {
     /// The fields of [`CustomizationFault`](t::CustomizationFault).
@@ -1737,6 +2482,8 @@ d::object!(MountError: t::CustomizationFault, "MountError", 0, [
 impl d::IsA<t::MethodFault> for MountError {}
 
 /// Fault `vim.fault.MultiWriterNotSupported`, which extends [`DeviceNotSupported`](t::DeviceNotSupported). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.MultiWriterNotSupported.html)
 #[derive(Default)]
 pub struct MultiWriterNotSupported {
     /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
@@ -1747,6 +2494,8 @@ d::object!(MultiWriterNotSupported: t::DeviceNotSupported, "MultiWriterNotSuppor
 impl d::IsA<t::MethodFault> for MultiWriterNotSupported {}
 
 /// Fault `vim.fault.MultipleCertificatesVerifyFault`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.MultipleCertificatesVerifyFault.html)
 #[derive(Default)]
 pub struct MultipleCertificatesVerifyFault {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
@@ -1760,6 +2509,8 @@ d::object!(MultipleCertificatesVerifyFault: t::HostConnectFault, "MultipleCertif
 impl d::IsA<t::MethodFault> for MultipleCertificatesVerifyFault {}
 
 /// Data object `vim.fault.MultipleCertificatesVerifyFault.ThumbprintData`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.MultipleCertificatesVerifyFault.ThumbprintData.html)
 #[derive(Default)]
 pub struct MultipleCertificatesVerifyFaultThumbprintData {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1775,6 +2526,8 @@ d::object!(MultipleCertificatesVerifyFaultThumbprintData: t::DynamicData, "Multi
 ]);
 
 /// Fault `vim.fault.MultipleSnapshotsNotSupported`, which extends [`SnapshotFault`](t::SnapshotFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.MultipleSnapshotsNotSupported.html)
 #[derive(Default)]
 pub struct MultipleSnapshotsNotSupported {
     /// The fields of [`SnapshotFault`](t::SnapshotFault).
@@ -1785,6 +2538,8 @@ d::object!(MultipleSnapshotsNotSupported: t::SnapshotFault, "MultipleSnapshotsNo
 impl d::IsA<t::MethodFault> for MultipleSnapshotsNotSupported {}
 
 /// Fault `vim.fault.NamespaceFull`, which extends [`VimFault`](t::VimFault). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NamespaceFull.html)
 #[derive(Default)]
 pub struct NamespaceFull {
     /// The fields of [`VimFault`](t::VimFault).
@@ -1804,6 +2559,8 @@ d::object!(NamespaceFull: t::VimFault, "NamespaceFull", 6, [
 impl d::IsA<t::MethodFault> for NamespaceFull {}
 
 /// Fault `vim.fault.NamespaceLimitReached`, which extends [`VimFault`](t::VimFault). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NamespaceLimitReached.html)
 #[derive(Default)]
 pub struct NamespaceLimitReached {
     /// The fields of [`VimFault`](t::VimFault).
@@ -1817,6 +2574,8 @@ d::object!(NamespaceLimitReached: t::VimFault, "NamespaceLimitReached", 6, [
 impl d::IsA<t::MethodFault> for NamespaceLimitReached {}
 
 /// Fault `vim.fault.NamespaceWriteProtected`, which extends [`VimFault`](t::VimFault). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NamespaceWriteProtected.html)
 #[derive(Default)]
 pub struct NamespaceWriteProtected {
     /// The fields of [`VimFault`](t::VimFault).
@@ -1830,6 +2589,8 @@ d::object!(NamespaceWriteProtected: t::VimFault, "NamespaceWriteProtected", 6, [
 impl d::IsA<t::MethodFault> for NamespaceWriteProtected {}
 
 /// Fault `vim.fault.NasConfigFault`, which extends [`HostConfigFault`](t::HostConfigFault). Since API 2.5u2server.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NasConfigFault.html)
 #[derive(Default)]
 pub struct NasConfigFault {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
@@ -1843,6 +2604,8 @@ d::object!(NasConfigFault: t::HostConfigFault, "NasConfigFault", 2, [
 impl d::IsA<t::MethodFault> for NasConfigFault {}
 
 /// Fault `vim.fault.NasConnectionLimitReached`, which extends [`NasConfigFault`](t::NasConfigFault). Since API 2.5u2server.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NasConnectionLimitReached.html)
 #[derive(Default)]
 pub struct NasConnectionLimitReached {
     /// The fields of [`NasConfigFault`](t::NasConfigFault).
@@ -1859,6 +2622,8 @@ d::object!(NasConnectionLimitReached: t::NasConfigFault, "NasConnectionLimitReac
 impl d::IsA<t::MethodFault> for NasConnectionLimitReached {}
 
 /// Fault `vim.fault.NasSessionCredentialConflict`, which extends [`NasConfigFault`](t::NasConfigFault). Since API 2.5u2server.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NasSessionCredentialConflict.html)
 #[derive(Default)]
 pub struct NasSessionCredentialConflict {
     /// The fields of [`NasConfigFault`](t::NasConfigFault).
@@ -1878,6 +2643,8 @@ d::object!(NasSessionCredentialConflict: t::NasConfigFault, "NasSessionCredentia
 impl d::IsA<t::MethodFault> for NasSessionCredentialConflict {}
 
 /// Fault `vim.fault.NasVolumeNotMounted`, which extends [`NasConfigFault`](t::NasConfigFault). Since API 2.5u2server.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NasVolumeNotMounted.html)
 #[derive(Default)]
 pub struct NasVolumeNotMounted {
     /// The fields of [`NasConfigFault`](t::NasConfigFault).
@@ -1894,6 +2661,8 @@ d::object!(NasVolumeNotMounted: t::NasConfigFault, "NasVolumeNotMounted", 2, [
 impl d::IsA<t::MethodFault> for NasVolumeNotMounted {}
 
 /// Fault `vim.fault.NetworkCopyFault`, which extends [`FileFault`](t::FileFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NetworkCopyFault.html)
 #[derive(Default)]
 pub struct NetworkCopyFault {
     /// The fields of [`FileFault`](t::FileFault).
@@ -1904,6 +2673,8 @@ d::object!(NetworkCopyFault: t::FileFault, "NetworkCopyFault", 0, [
 impl d::IsA<t::MethodFault> for NetworkCopyFault {}
 
 /// Fault `vim.fault.NetworkDisruptedAndConfigRolledBack`, which extends [`VimFault`](t::VimFault). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NetworkDisruptedAndConfigRolledBack.html)
 #[derive(Default)]
 pub struct NetworkDisruptedAndConfigRolledBack {
     /// The fields of [`VimFault`](t::VimFault).
@@ -1917,6 +2688,8 @@ d::object!(NetworkDisruptedAndConfigRolledBack: t::VimFault, "NetworkDisruptedAn
 impl d::IsA<t::MethodFault> for NetworkDisruptedAndConfigRolledBack {}
 
 /// Fault `vim.fault.NetworkInaccessible`, which extends [`NasConfigFault`](t::NasConfigFault). Since API 2.5u2server.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NetworkInaccessible.html)
 #[derive(Default)]
 pub struct NetworkInaccessible {
     /// The fields of [`NasConfigFault`](t::NasConfigFault).
@@ -1927,6 +2700,8 @@ d::object!(NetworkInaccessible: t::NasConfigFault, "NetworkInaccessible", 2, [
 impl d::IsA<t::MethodFault> for NetworkInaccessible {}
 
 /// Fault `vim.fault.NetworksMayNotBeTheSame`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NetworksMayNotBeTheSame.html)
 #[derive(Default)]
 pub struct NetworksMayNotBeTheSame {
     /// The fields of [`MigrationFault`](t::MigrationFault).
@@ -1940,6 +2715,8 @@ d::object!(NetworksMayNotBeTheSame: t::MigrationFault, "NetworksMayNotBeTheSame"
 impl d::IsA<t::MethodFault> for NetworksMayNotBeTheSame {}
 
 /// Fault `vim.fault.NicSettingMismatch`, which extends [`CustomizationFault`](t::CustomizationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NicSettingMismatch.html)
 #[derive(Default)]
 pub struct NicSettingMismatch {
     /// The fields of [`CustomizationFault`](t::CustomizationFault).
@@ -1956,6 +2733,8 @@ d::object!(NicSettingMismatch: t::CustomizationFault, "NicSettingMismatch", 0, [
 impl d::IsA<t::MethodFault> for NicSettingMismatch {}
 
 /// Fault `vim.fault.NoActiveHostInCluster`, which extends [`InvalidState`](t::InvalidState). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NoActiveHostInCluster.html)
 #[derive(Default)]
 pub struct NoActiveHostInCluster {
     /// The fields of [`InvalidState`](t::InvalidState).
@@ -1969,6 +2748,8 @@ d::object!(NoActiveHostInCluster: t::InvalidState, "NoActiveHostInCluster", 0, [
 impl d::IsA<t::MethodFault> for NoActiveHostInCluster {}
 
 /// Fault `vim.fault.NoAvailableIp`, which extends [`VAppPropertyFault`](t::VAppPropertyFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NoAvailableIp.html)
 #[derive(Default)]
 pub struct NoAvailableIp {
     /// The fields of [`VAppPropertyFault`](t::VAppPropertyFault).
@@ -1982,6 +2763,8 @@ d::object!(NoAvailableIp: t::VAppPropertyFault, "NoAvailableIp", 3, [
 impl d::IsA<t::MethodFault> for NoAvailableIp {}
 
 /// Fault `vim.fault.NoClientCertificate`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NoClientCertificate.html)
 #[derive(Default)]
 pub struct NoClientCertificate {
     /// The fields of [`VimFault`](t::VimFault).
@@ -1992,6 +2775,8 @@ d::object!(NoClientCertificate: t::VimFault, "NoClientCertificate", 0, [
 impl d::IsA<t::MethodFault> for NoClientCertificate {}
 
 /// Fault `vim.fault.NoCompatibleDatastore`, which extends [`VimFault`](t::VimFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NoCompatibleDatastore.html)
 #[derive(Default)]
 pub struct NoCompatibleDatastore {
     /// The fields of [`VimFault`](t::VimFault).
@@ -2002,6 +2787,8 @@ d::object!(NoCompatibleDatastore: t::VimFault, "NoCompatibleDatastore", 5, [
 impl d::IsA<t::MethodFault> for NoCompatibleDatastore {}
 
 /// Fault `vim.fault.NoCompatibleHardAffinityHost`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NoCompatibleHardAffinityHost.html)
 #[derive(Default)]
 pub struct NoCompatibleHardAffinityHost {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
@@ -2015,6 +2802,8 @@ d::object!(NoCompatibleHardAffinityHost: t::VmConfigFault, "NoCompatibleHardAffi
 impl d::IsA<t::MethodFault> for NoCompatibleHardAffinityHost {}
 
 /// Fault `vim.fault.NoCompatibleHost`, which extends [`VimFault`](t::VimFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NoCompatibleHost.html)
 #[derive(Default)]
 pub struct NoCompatibleHost {
     /// The fields of [`VimFault`](t::VimFault).
@@ -2031,6 +2820,8 @@ d::object!(NoCompatibleHost: t::VimFault, "NoCompatibleHost", 3, [
 impl d::IsA<t::MethodFault> for NoCompatibleHost {}
 
 /// Fault `vim.fault.NoCompatibleHostWithAccessToDevice`, which extends [`NoCompatibleHost`](t::NoCompatibleHost). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NoCompatibleHostWithAccessToDevice.html)
 #[derive(Default)]
 pub struct NoCompatibleHostWithAccessToDevice {
     /// The fields of [`NoCompatibleHost`](t::NoCompatibleHost).
@@ -2041,6 +2832,8 @@ d::object!(NoCompatibleHostWithAccessToDevice: t::NoCompatibleHost, "NoCompatibl
 impl d::IsA<t::MethodFault> for NoCompatibleHostWithAccessToDevice {}
 
 /// Fault `vim.fault.NoCompatibleSoftAffinityHost`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NoCompatibleSoftAffinityHost.html)
 #[derive(Default)]
 pub struct NoCompatibleSoftAffinityHost {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
@@ -2054,6 +2847,8 @@ d::object!(NoCompatibleSoftAffinityHost: t::VmConfigFault, "NoCompatibleSoftAffi
 impl d::IsA<t::MethodFault> for NoCompatibleSoftAffinityHost {}
 
 /// Fault `vim.fault.NoConnectedDatastore`, which extends [`VimFault`](t::VimFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NoConnectedDatastore.html)
 #[derive(Default)]
 pub struct NoConnectedDatastore {
     /// The fields of [`VimFault`](t::VimFault).
@@ -2064,6 +2859,8 @@ d::object!(NoConnectedDatastore: t::VimFault, "NoConnectedDatastore", 5, [
 impl d::IsA<t::MethodFault> for NoConnectedDatastore {}
 
 /// Fault `vim.fault.NoDiskFound`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NoDiskFound.html)
 #[derive(Default)]
 pub struct NoDiskFound {
     /// The fields of [`VimFault`](t::VimFault).
@@ -2074,6 +2871,8 @@ d::object!(NoDiskFound: t::VimFault, "NoDiskFound", 0, [
 impl d::IsA<t::MethodFault> for NoDiskFound {}
 
 /// Fault `vim.fault.NoDiskSpace`, which extends [`FileFault`](t::FileFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NoDiskSpace.html)
 #[derive(Default)]
 pub struct NoDiskSpace {
     /// The fields of [`FileFault`](t::FileFault).
@@ -2087,6 +2886,8 @@ d::object!(NoDiskSpace: t::FileFault, "NoDiskSpace", 0, [
 impl d::IsA<t::MethodFault> for NoDiskSpace {}
 
 /// Fault `vim.fault.NoDisksToCustomize`, which extends [`CustomizationFault`](t::CustomizationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NoDisksToCustomize.html)
 #[derive(Default)]
 pub struct NoDisksToCustomize {
     /// The fields of [`CustomizationFault`](t::CustomizationFault).
@@ -2097,6 +2898,8 @@ d::object!(NoDisksToCustomize: t::CustomizationFault, "NoDisksToCustomize", 0, [
 impl d::IsA<t::MethodFault> for NoDisksToCustomize {}
 
 /// Fault `vim.fault.NoGateway`, which extends [`HostConfigFault`](t::HostConfigFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NoGateway.html)
 #[derive(Default)]
 pub struct NoGateway {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
@@ -2107,6 +2910,8 @@ d::object!(NoGateway: t::HostConfigFault, "NoGateway", 0, [
 impl d::IsA<t::MethodFault> for NoGateway {}
 
 /// Fault `vim.fault.NoGuestHeartbeat`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NoGuestHeartbeat.html)
 #[derive(Default)]
 pub struct NoGuestHeartbeat {
     /// The fields of [`MigrationFault`](t::MigrationFault).
@@ -2117,6 +2922,8 @@ d::object!(NoGuestHeartbeat: t::MigrationFault, "NoGuestHeartbeat", 0, [
 impl d::IsA<t::MethodFault> for NoGuestHeartbeat {}
 
 /// Fault `vim.fault.NoHost`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NoHost.html)
 #[derive(Default)]
 pub struct NoHost {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
@@ -2130,6 +2937,8 @@ d::object!(NoHost: t::HostConnectFault, "NoHost", 0, [
 impl d::IsA<t::MethodFault> for NoHost {}
 
 /// Fault `vim.fault.NoHostSuitableForFtSecondary`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NoHostSuitableForFtSecondary.html)
 #[derive(Default)]
 pub struct NoHostSuitableForFtSecondary {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
@@ -2146,6 +2955,8 @@ d::object!(NoHostSuitableForFtSecondary: t::VmFaultToleranceIssue, "NoHostSuitab
 impl d::IsA<t::MethodFault> for NoHostSuitableForFtSecondary {}
 
 /// Fault `vim.fault.NoLicenseServerConfigured`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NoLicenseServerConfigured.html)
 #[derive(Default)]
 pub struct NoLicenseServerConfigured {
     /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
@@ -2156,6 +2967,8 @@ d::object!(NoLicenseServerConfigured: t::NotEnoughLicenses, "NoLicenseServerConf
 impl d::IsA<t::MethodFault> for NoLicenseServerConfigured {}
 
 /// Fault `vim.fault.NoPeerHostFound`, which extends [`HostPowerOpFailed`](t::HostPowerOpFailed). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NoPeerHostFound.html)
 #[derive(Default)]
 pub struct NoPeerHostFound {
     /// The fields of [`HostPowerOpFailed`](t::HostPowerOpFailed).
@@ -2166,6 +2979,8 @@ d::object!(NoPeerHostFound: t::HostPowerOpFailed, "NoPeerHostFound", 0, [
 impl d::IsA<t::MethodFault> for NoPeerHostFound {}
 
 /// Fault `vim.fault.NoPermission`, which extends [`SecurityError`](t::SecurityError). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NoPermission.html)
 #[derive(Default)]
 pub struct NoPermission {
     /// The fields of [`SecurityError`](t::SecurityError).
@@ -2183,808 +2998,3 @@ d::object!(NoPermission: t::SecurityError, "NoPermission", 0, [
     2 missing_privileges "missingPrivileges" 24 false,
 ]);
 impl d::IsA<t::MethodFault> for NoPermission {}
-
-/// Data object `vim.fault.NoPermission.EntityPrivileges`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.2.
-#[derive(Default)]
-pub struct NoPermissionEntityPrivileges {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `entity`.
-    pub entity: MoRef<m::ManagedObject>,
-    /// `privilegeIds`.
-    pub privilege_ids: Vec<String>,
-}
-d::object!(NoPermissionEntityPrivileges: t::DynamicData, "NoPermissionEntityPrivileges", 24, [
-    0 entity "entity" 24 false,
-    1 privilege_ids "privilegeIds" 24 false,
-]);
-
-/// Fault `vim.fault.NoPermissionOnAD`, which extends [`ActiveDirectoryFault`](t::ActiveDirectoryFault). Since API 4.1.
-#[derive(Default)]
-pub struct NoPermissionOnAD {
-    /// The fields of [`ActiveDirectoryFault`](t::ActiveDirectoryFault).
-    pub base: t::ActiveDirectoryFault,
-}
-d::object!(NoPermissionOnAD: t::ActiveDirectoryFault, "NoPermissionOnAD", 4, [
-]);
-impl d::IsA<t::MethodFault> for NoPermissionOnAD {}
-
-/// Fault `vim.fault.NoPermissionOnHost`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 2.5.
-#[derive(Default)]
-pub struct NoPermissionOnHost {
-    /// The fields of [`HostConnectFault`](t::HostConnectFault).
-    pub base: t::HostConnectFault,
-}
-d::object!(NoPermissionOnHost: t::HostConnectFault, "NoPermissionOnHost", 0, [
-]);
-impl d::IsA<t::MethodFault> for NoPermissionOnHost {}
-
-/// Fault `vim.fault.NoPermissionOnNasVolume`, which extends [`NasConfigFault`](t::NasConfigFault). Since API 2.5u2server.
-#[derive(Default)]
-pub struct NoPermissionOnNasVolume {
-    /// The fields of [`NasConfigFault`](t::NasConfigFault).
-    pub base: t::NasConfigFault,
-    /// `userName`.
-    pub user_name: Option<String>,
-}
-d::object!(NoPermissionOnNasVolume: t::NasConfigFault, "NoPermissionOnNasVolume", 2, [
-    0 user_name "userName" 2 false,
-]);
-impl d::IsA<t::MethodFault> for NoPermissionOnNasVolume {}
-
-/// Fault `vim.fault.NoSubjectName`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Default)]
-pub struct NoSubjectName {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-}
-d::object!(NoSubjectName: t::VimFault, "NoSubjectName", 0, [
-]);
-impl d::IsA<t::MethodFault> for NoSubjectName {}
-
-/// Fault `vim.fault.NoVcManagedIpConfigured`, which extends [`VAppPropertyFault`](t::VAppPropertyFault). Since API 4.0.
-#[derive(Default)]
-pub struct NoVcManagedIpConfigured {
-    /// The fields of [`VAppPropertyFault`](t::VAppPropertyFault).
-    pub base: t::VAppPropertyFault,
-}
-d::object!(NoVcManagedIpConfigured: t::VAppPropertyFault, "NoVcManagedIpConfigured", 3, [
-]);
-impl d::IsA<t::MethodFault> for NoVcManagedIpConfigured {}
-
-/// Fault `vim.fault.NoVirtualNic`, which extends [`HostConfigFault`](t::HostConfigFault). Since API 2.5.
-#[derive(Default)]
-pub struct NoVirtualNic {
-    /// The fields of [`HostConfigFault`](t::HostConfigFault).
-    pub base: t::HostConfigFault,
-}
-d::object!(NoVirtualNic: t::HostConfigFault, "NoVirtualNic", 0, [
-]);
-impl d::IsA<t::MethodFault> for NoVirtualNic {}
-
-/// Fault `vim.fault.NoVmInVApp`, which extends [`VAppConfigFault`](t::VAppConfigFault). Since API 4.0.
-#[derive(Default)]
-pub struct NoVmInVApp {
-    /// The fields of [`VAppConfigFault`](t::VAppConfigFault).
-    pub base: t::VAppConfigFault,
-}
-d::object!(NoVmInVApp: t::VAppConfigFault, "NoVmInVApp", 3, [
-]);
-impl d::IsA<t::MethodFault> for NoVmInVApp {}
-
-/// Fault `vim.fault.NonADUserRequired`, which extends [`ActiveDirectoryFault`](t::ActiveDirectoryFault). Since API 4.1.
-#[derive(Default)]
-pub struct NonADUserRequired {
-    /// The fields of [`ActiveDirectoryFault`](t::ActiveDirectoryFault).
-    pub base: t::ActiveDirectoryFault,
-}
-d::object!(NonADUserRequired: t::ActiveDirectoryFault, "NonADUserRequired", 4, [
-]);
-impl d::IsA<t::MethodFault> for NonADUserRequired {}
-
-/// Fault `vim.fault.NonHomeRDMVMotionNotSupported`, which extends [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported). Since API 2.5.
-#[derive(Default)]
-pub struct NonHomeRDMVMotionNotSupported {
-    /// The fields of [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported).
-    pub base: t::MigrationFeatureNotSupported,
-    /// `device`.
-    pub device: String,
-}
-d::object!(NonHomeRDMVMotionNotSupported: t::MigrationFeatureNotSupported, "NonHomeRDMVMotionNotSupported", 0, [
-    0 device "device" 0 false,
-]);
-impl d::IsA<t::MethodFault> for NonHomeRDMVMotionNotSupported {}
-
-/// Fault `vim.fault.NonPersistentDisksNotSupported`, which extends [`DeviceNotSupported`](t::DeviceNotSupported). Since API 2.5.
-#[derive(Default)]
-pub struct NonPersistentDisksNotSupported {
-    /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
-    pub base: t::DeviceNotSupported,
-}
-d::object!(NonPersistentDisksNotSupported: t::DeviceNotSupported, "NonPersistentDisksNotSupported", 0, [
-]);
-impl d::IsA<t::MethodFault> for NonPersistentDisksNotSupported {}
-
-/// Fault `vim.fault.NonVmwareOuiMacNotSupportedHost`, which extends [`NotSupportedHost`](t::NotSupportedHost). Since API 5.1.
-#[derive(Default)]
-pub struct NonVmwareOuiMacNotSupportedHost {
-    /// The fields of [`NotSupportedHost`](t::NotSupportedHost).
-    pub base: t::NotSupportedHost,
-    /// `hostName`.
-    pub host_name: String,
-}
-d::object!(NonVmwareOuiMacNotSupportedHost: t::NotSupportedHost, "NonVmwareOuiMacNotSupportedHost", 6, [
-    0 host_name "hostName" 6 false,
-]);
-impl d::IsA<t::MethodFault> for NonVmwareOuiMacNotSupportedHost {}
-
-/// Fault `vim.fault.NotADirectory`, which extends [`FileFault`](t::FileFault). Since API 5.0.
-#[derive(Default)]
-pub struct NotADirectory {
-    /// The fields of [`FileFault`](t::FileFault).
-    pub base: t::FileFault,
-}
-d::object!(NotADirectory: t::FileFault, "NotADirectory", 5, [
-]);
-impl d::IsA<t::MethodFault> for NotADirectory {}
-
-/// Fault `vim.fault.NotAFile`, which extends [`FileFault`](t::FileFault). Since API 5.0.
-#[derive(Default)]
-pub struct NotAFile {
-    /// The fields of [`FileFault`](t::FileFault).
-    pub base: t::FileFault,
-}
-d::object!(NotAFile: t::FileFault, "NotAFile", 5, [
-]);
-impl d::IsA<t::MethodFault> for NotAFile {}
-
-/// Fault `vim.fault.NotAuthenticated`, which extends [`NoPermission`](t::NoPermission). Since API 2.5.
-#[derive(Default)]
-pub struct NotAuthenticated {
-    /// The fields of [`NoPermission`](t::NoPermission).
-    pub base: t::NoPermission,
-}
-d::object!(NotAuthenticated: t::NoPermission, "NotAuthenticated", 0, [
-]);
-impl d::IsA<t::MethodFault> for NotAuthenticated {}
-
-/// Fault `vim.fault.NotEnoughCpus`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 2.5.
-#[derive(Default)]
-pub struct NotEnoughCpus {
-    /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
-    pub base: t::VirtualHardwareCompatibilityIssue,
-    /// `numCpuDest`.
-    pub num_cpu_dest: i32,
-    /// `numCpuVm`.
-    pub num_cpu_vm: i32,
-}
-d::object!(NotEnoughCpus: t::VirtualHardwareCompatibilityIssue, "NotEnoughCpus", 0, [
-    0 num_cpu_dest "numCpuDest" 0 false,
-    1 num_cpu_vm "numCpuVm" 0 false,
-]);
-impl d::IsA<t::MethodFault> for NotEnoughCpus {}
-
-/// Fault `vmodl.fault.NotEnoughLicenses`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
-#[derive(Default)]
-pub struct NotEnoughLicenses {
-    /// The fields of [`RuntimeFault`](t::RuntimeFault).
-    pub base: t::RuntimeFault,
-}
-d::object!(NotEnoughLicenses: t::RuntimeFault, "NotEnoughLicenses", 0, [
-]);
-impl d::IsA<t::MethodFault> for NotEnoughLicenses {}
-
-/// Fault `vim.fault.NotEnoughLogicalCpus`, which extends [`NotEnoughCpus`](t::NotEnoughCpus). Since API 2.5.
-#[derive(Default)]
-pub struct NotEnoughLogicalCpus {
-    /// The fields of [`NotEnoughCpus`](t::NotEnoughCpus).
-    pub base: t::NotEnoughCpus,
-    /// `host`.
-    pub host: Option<MoRef<m::HostSystem>>,
-}
-d::object!(NotEnoughLogicalCpus: t::NotEnoughCpus, "NotEnoughLogicalCpus", 0, [
-    0 host "host" 0 false,
-]);
-impl d::IsA<t::MethodFault> for NotEnoughLogicalCpus {}
-
-/// Fault `vim.fault.NotFound`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Default)]
-pub struct NotFound {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-}
-d::object!(NotFound: t::VimFault, "NotFound", 0, [
-]);
-impl d::IsA<t::MethodFault> for NotFound {}
-
-/// Fault `vmodl.fault.NotImplemented`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
-#[derive(Default)]
-pub struct NotImplemented {
-    /// The fields of [`RuntimeFault`](t::RuntimeFault).
-    pub base: t::RuntimeFault,
-}
-d::object!(NotImplemented: t::RuntimeFault, "NotImplemented", 0, [
-]);
-impl d::IsA<t::MethodFault> for NotImplemented {}
-
-/// Fault `vmodl.fault.NotSupported`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
-#[derive(Default)]
-pub struct NotSupported {
-    /// The fields of [`RuntimeFault`](t::RuntimeFault).
-    pub base: t::RuntimeFault,
-}
-d::object!(NotSupported: t::RuntimeFault, "NotSupported", 0, [
-]);
-impl d::IsA<t::MethodFault> for NotSupported {}
-
-/// Fault `vim.fault.NotSupportedDeviceForFT`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.1.
-#[derive(Default)]
-pub struct NotSupportedDeviceForFT {
-    /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
-    pub base: t::VmFaultToleranceIssue,
-    /// `host`.
-    pub host: MoRef<m::HostSystem>,
-    /// `hostName`.
-    pub host_name: Option<String>,
-    /// `vm`.
-    pub vm: MoRef<m::VirtualMachine>,
-    /// `vmName`.
-    pub vm_name: Option<String>,
-    /// `deviceType`.
-    pub device_type: String,
-    /// `deviceLabel`.
-    pub device_label: Option<String>,
-}
-d::object!(NotSupportedDeviceForFT: t::VmFaultToleranceIssue, "NotSupportedDeviceForFT", 4, [
-    0 host "host" 4 false,
-    1 host_name "hostName" 4 false,
-    2 vm "vm" 4 false,
-    3 vm_name "vmName" 4 false,
-    4 device_type "deviceType" 4 false,
-    5 device_label "deviceLabel" 4 false,
-]);
-impl d::IsA<t::MethodFault> for NotSupportedDeviceForFT {}
-
-d::enumeration!(
-    /// Enumeration `vim.fault.NotSupportedDeviceForFT.DeviceType`. Since API 4.1.
-    NotSupportedDeviceForFTDeviceType, "NotSupportedDeviceForFTDeviceType", [
-        VirtualVmxnet3 "virtualVmxnet3",
-        ParaVirtualSCSIController "paraVirtualSCSIController",
-    ]
-);
-
-/// Fault `vim.fault.NotSupportedHost`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 2.5.
-#[derive(Default)]
-pub struct NotSupportedHost {
-    /// The fields of [`HostConnectFault`](t::HostConnectFault).
-    pub base: t::HostConnectFault,
-    /// `productName`.
-    pub product_name: Option<String>,
-    /// `productVersion`.
-    pub product_version: Option<String>,
-}
-d::object!(NotSupportedHost: t::HostConnectFault, "NotSupportedHost", 0, [
-    0 product_name "productName" 0 false,
-    1 product_version "productVersion" 0 false,
-]);
-impl d::IsA<t::MethodFault> for NotSupportedHost {}
-
-/// Fault `vim.fault.NotSupportedHostForChecksum`, which extends [`VimFault`](t::VimFault). Since API 6.0.
-#[derive(Default)]
-pub struct NotSupportedHostForChecksum {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-}
-d::object!(NotSupportedHostForChecksum: t::VimFault, "NotSupportedHostForChecksum", 8, [
-]);
-impl d::IsA<t::MethodFault> for NotSupportedHostForChecksum {}
-
-/// Fault `vim.fault.NotSupportedHostForVFlash`, which extends [`NotSupportedHost`](t::NotSupportedHost). Since API 5.5.
-#[derive(Default)]
-pub struct NotSupportedHostForVFlash {
-    /// The fields of [`NotSupportedHost`](t::NotSupportedHost).
-    pub base: t::NotSupportedHost,
-    /// `hostName`.
-    pub host_name: String,
-}
-d::object!(NotSupportedHostForVFlash: t::NotSupportedHost, "NotSupportedHostForVFlash", 7, [
-    0 host_name "hostName" 7 false,
-]);
-impl d::IsA<t::MethodFault> for NotSupportedHostForVFlash {}
-
-/// Fault `vim.fault.NotSupportedHostForVmcp`, which extends [`NotSupportedHost`](t::NotSupportedHost). Since API 6.0.
-#[derive(Default)]
-pub struct NotSupportedHostForVmcp {
-    /// The fields of [`NotSupportedHost`](t::NotSupportedHost).
-    pub base: t::NotSupportedHost,
-    /// `hostName`.
-    pub host_name: String,
-}
-d::object!(NotSupportedHostForVmcp: t::NotSupportedHost, "NotSupportedHostForVmcp", 8, [
-    0 host_name "hostName" 8 false,
-]);
-impl d::IsA<t::MethodFault> for NotSupportedHostForVmcp {}
-
-/// Fault `vim.fault.NotSupportedHostForVmemFile`, which extends [`NotSupportedHost`](t::NotSupportedHost). Since API 6.0.
-#[derive(Default)]
-pub struct NotSupportedHostForVmemFile {
-    /// The fields of [`NotSupportedHost`](t::NotSupportedHost).
-    pub base: t::NotSupportedHost,
-    /// `hostName`.
-    pub host_name: String,
-}
-d::object!(NotSupportedHostForVmemFile: t::NotSupportedHost, "NotSupportedHostForVmemFile", 8, [
-    0 host_name "hostName" 8 false,
-]);
-impl d::IsA<t::MethodFault> for NotSupportedHostForVmemFile {}
-
-/// Fault `vim.fault.NotSupportedHostForVsan`, which extends [`NotSupportedHost`](t::NotSupportedHost). Since API 5.5.
-#[derive(Default)]
-pub struct NotSupportedHostForVsan {
-    /// The fields of [`NotSupportedHost`](t::NotSupportedHost).
-    pub base: t::NotSupportedHost,
-    /// `hostName`.
-    pub host_name: String,
-}
-d::object!(NotSupportedHostForVsan: t::NotSupportedHost, "NotSupportedHostForVsan", 7, [
-    0 host_name "hostName" 7 false,
-]);
-impl d::IsA<t::MethodFault> for NotSupportedHostForVsan {}
-
-/// Fault `vim.fault.NotSupportedHostInCluster`, which extends [`NotSupportedHost`](t::NotSupportedHost). Since API 4.0.
-#[derive(Default)]
-pub struct NotSupportedHostInCluster {
-    /// The fields of [`NotSupportedHost`](t::NotSupportedHost).
-    pub base: t::NotSupportedHost,
-}
-d::object!(NotSupportedHostInCluster: t::NotSupportedHost, "NotSupportedHostInCluster", 3, [
-]);
-impl d::IsA<t::MethodFault> for NotSupportedHostInCluster {}
-
-/// Fault `vim.fault.NotSupportedHostInDvs`, which extends [`NotSupportedHost`](t::NotSupportedHost). Since API 4.1.
-#[derive(Default)]
-pub struct NotSupportedHostInDvs {
-    /// The fields of [`NotSupportedHost`](t::NotSupportedHost).
-    pub base: t::NotSupportedHost,
-    /// `switchProductSpec`.
-    pub switch_product_spec: t::DistributedVirtualSwitchProductSpec,
-}
-d::object!(NotSupportedHostInDvs: t::NotSupportedHost, "NotSupportedHostInDvs", 4, [
-    0 switch_product_spec "switchProductSpec" 4 false,
-]);
-impl d::IsA<t::MethodFault> for NotSupportedHostInDvs {}
-
-/// Fault `vim.fault.NotSupportedHostInHACluster`, which extends [`NotSupportedHost`](t::NotSupportedHost). Since API 5.0.
-#[derive(Default)]
-pub struct NotSupportedHostInHACluster {
-    /// The fields of [`NotSupportedHost`](t::NotSupportedHost).
-    pub base: t::NotSupportedHost,
-    /// `hostName`.
-    pub host_name: String,
-    /// `build`.
-    pub build: String,
-}
-d::object!(NotSupportedHostInHACluster: t::NotSupportedHost, "NotSupportedHostInHACluster", 5, [
-    0 host_name "hostName" 5 false,
-    1 build "build" 5 false,
-]);
-impl d::IsA<t::MethodFault> for NotSupportedHostInHACluster {}
-
-/// Fault `vim.fault.NotUserConfigurableProperty`, which extends [`VAppPropertyFault`](t::VAppPropertyFault). Since API 4.0.
-#[derive(Default)]
-pub struct NotUserConfigurableProperty {
-    /// The fields of [`VAppPropertyFault`](t::VAppPropertyFault).
-    pub base: t::VAppPropertyFault,
-}
-d::object!(NotUserConfigurableProperty: t::VAppPropertyFault, "NotUserConfigurableProperty", 3, [
-]);
-impl d::IsA<t::MethodFault> for NotUserConfigurableProperty {}
-
-/// Fault `vim.fault.NumVirtualCoresPerSocketNotSupported`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 5.0.
-#[derive(Default)]
-pub struct NumVirtualCoresPerSocketNotSupported {
-    /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
-    pub base: t::VirtualHardwareCompatibilityIssue,
-    /// `maxSupportedCoresPerSocketDest`.
-    pub max_supported_cores_per_socket_dest: i32,
-    /// `numCoresPerSocketVm`.
-    pub num_cores_per_socket_vm: i32,
-}
-d::object!(NumVirtualCoresPerSocketNotSupported: t::VirtualHardwareCompatibilityIssue, "NumVirtualCoresPerSocketNotSupported", 5, [
-    0 max_supported_cores_per_socket_dest "maxSupportedCoresPerSocketDest" 5 false,
-    1 num_cores_per_socket_vm "numCoresPerSocketVm" 5 false,
-]);
-impl d::IsA<t::MethodFault> for NumVirtualCoresPerSocketNotSupported {}
-
-/// Fault `vim.fault.NumVirtualCpusExceedsLimit`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 4.1.
-#[derive(Default)]
-pub struct NumVirtualCpusExceedsLimit {
-    /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
-    pub base: t::InsufficientResourcesFault,
-    /// `maxSupportedVcpus`.
-    pub max_supported_vcpus: i32,
-}
-d::object!(NumVirtualCpusExceedsLimit: t::InsufficientResourcesFault, "NumVirtualCpusExceedsLimit", 4, [
-    0 max_supported_vcpus "maxSupportedVcpus" 4 false,
-]);
-impl d::IsA<t::MethodFault> for NumVirtualCpusExceedsLimit {}
-
-/// Fault `vim.fault.NumVirtualCpusIncompatible`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.0.
-#[derive(Default)]
-pub struct NumVirtualCpusIncompatible {
-    /// The fields of [`VmConfigFault`](t::VmConfigFault).
-    pub base: t::VmConfigFault,
-    /// `reason`.
-    pub reason: String,
-    /// `numCpu`.
-    pub num_cpu: i32,
-}
-d::object!(NumVirtualCpusIncompatible: t::VmConfigFault, "NumVirtualCpusIncompatible", 3, [
-    0 reason "reason" 3 false,
-    1 num_cpu "numCpu" 3 false,
-]);
-impl d::IsA<t::MethodFault> for NumVirtualCpusIncompatible {}
-
-d::enumeration!(
-    /// Enumeration `vim.fault.NumVirtualCpusIncompatible.Reason`. Since API 4.0.
-    NumVirtualCpusIncompatibleReason, "NumVirtualCpusIncompatibleReason", [
-        RecordReplay "recordReplay",
-        FaultTolerance "faultTolerance",
-    ]
-);
-
-/// Fault `vim.fault.NumVirtualCpusNotSupported`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 2.5.
-#[derive(Default)]
-pub struct NumVirtualCpusNotSupported {
-    /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
-    pub base: t::VirtualHardwareCompatibilityIssue,
-    /// `maxSupportedVcpusDest`.
-    pub max_supported_vcpus_dest: i32,
-    /// `numCpuVm`.
-    pub num_cpu_vm: i32,
-}
-d::object!(NumVirtualCpusNotSupported: t::VirtualHardwareCompatibilityIssue, "NumVirtualCpusNotSupported", 0, [
-    0 max_supported_vcpus_dest "maxSupportedVcpusDest" 0 false,
-    1 num_cpu_vm "numCpuVm" 0 false,
-]);
-impl d::IsA<t::MethodFault> for NumVirtualCpusNotSupported {}
-
-/// Fault `vim.fault.OperationDisabledByGuest`, which extends [`GuestOperationsFault`](t::GuestOperationsFault). Since API 5.0.
-#[derive(Default)]
-pub struct OperationDisabledByGuest {
-    /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
-    pub base: t::GuestOperationsFault,
-}
-d::object!(OperationDisabledByGuest: t::GuestOperationsFault, "OperationDisabledByGuest", 5, [
-]);
-impl d::IsA<t::MethodFault> for OperationDisabledByGuest {}
-
-/// Fault `vim.fault.OperationDisallowedOnHost`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 5.0.
-#[derive(Default)]
-pub struct OperationDisallowedOnHost {
-    /// The fields of [`RuntimeFault`](t::RuntimeFault).
-    pub base: t::RuntimeFault,
-}
-d::object!(OperationDisallowedOnHost: t::RuntimeFault, "OperationDisallowedOnHost", 5, [
-]);
-impl d::IsA<t::MethodFault> for OperationDisallowedOnHost {}
-
-/// Fault `vim.fault.OperationNotSupportedByGuest`, which extends [`GuestOperationsFault`](t::GuestOperationsFault). Since API 5.0.
-#[derive(Default)]
-pub struct OperationNotSupportedByGuest {
-    /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
-    pub base: t::GuestOperationsFault,
-}
-d::object!(OperationNotSupportedByGuest: t::GuestOperationsFault, "OperationNotSupportedByGuest", 5, [
-]);
-impl d::IsA<t::MethodFault> for OperationNotSupportedByGuest {}
-
-/// Fault `vim.fault.OutOfBounds`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Default)]
-pub struct OutOfBounds {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-    /// `argumentName`.
-    pub argument_name: String,
-}
-d::object!(OutOfBounds: t::VimFault, "OutOfBounds", 0, [
-    0 argument_name "argumentName" 0 false,
-]);
-impl d::IsA<t::MethodFault> for OutOfBounds {}
-
-/// Fault `vim.fault.OvfAttribute`, which extends [`OvfInvalidPackage`](t::OvfInvalidPackage). Since API 4.0.
-#[derive(Default)]
-pub struct OvfAttribute {
-    /// The fields of [`OvfInvalidPackage`](t::OvfInvalidPackage).
-    pub base: t::OvfInvalidPackage,
-    /// `elementName`.
-    pub element_name: String,
-    /// `attributeName`.
-    pub attribute_name: String,
-}
-d::object!(OvfAttribute: t::OvfInvalidPackage, "OvfAttribute", 3, [
-    0 element_name "elementName" 3 false,
-    1 attribute_name "attributeName" 3 false,
-]);
-impl d::IsA<t::MethodFault> for OvfAttribute {}
-
-/// Fault `vim.fault.OvfConnectedDevice`, which extends [`OvfHardwareExport`](t::OvfHardwareExport). Since API 4.0.
-#[derive(Default)]
-pub struct OvfConnectedDevice {
-    /// The fields of [`OvfHardwareExport`](t::OvfHardwareExport).
-    pub base: t::OvfHardwareExport,
-}
-d::object!(OvfConnectedDevice: t::OvfHardwareExport, "OvfConnectedDevice", 3, [
-]);
-impl d::IsA<t::MethodFault> for OvfConnectedDevice {}
-
-/// Fault `vim.fault.OvfConnectedDeviceFloppy`, which extends [`OvfConnectedDevice`](t::OvfConnectedDevice). Since API 4.0.
-#[derive(Default)]
-pub struct OvfConnectedDeviceFloppy {
-    /// The fields of [`OvfConnectedDevice`](t::OvfConnectedDevice).
-    pub base: t::OvfConnectedDevice,
-    /// `filename`.
-    pub filename: String,
-}
-d::object!(OvfConnectedDeviceFloppy: t::OvfConnectedDevice, "OvfConnectedDeviceFloppy", 3, [
-    0 filename "filename" 3 false,
-]);
-impl d::IsA<t::MethodFault> for OvfConnectedDeviceFloppy {}
-
-/// Fault `vim.fault.OvfConnectedDeviceIso`, which extends [`OvfConnectedDevice`](t::OvfConnectedDevice). Since API 4.0.
-#[derive(Default)]
-pub struct OvfConnectedDeviceIso {
-    /// The fields of [`OvfConnectedDevice`](t::OvfConnectedDevice).
-    pub base: t::OvfConnectedDevice,
-    /// `filename`.
-    pub filename: String,
-}
-d::object!(OvfConnectedDeviceIso: t::OvfConnectedDevice, "OvfConnectedDeviceIso", 3, [
-    0 filename "filename" 3 false,
-]);
-impl d::IsA<t::MethodFault> for OvfConnectedDeviceIso {}
-
-/// Fault `vim.fault.OvfConstraint`, which extends [`OvfInvalidPackage`](t::OvfInvalidPackage). Since API 4.1.
-#[derive(Default)]
-pub struct OvfConstraint {
-    /// The fields of [`OvfInvalidPackage`](t::OvfInvalidPackage).
-    pub base: t::OvfInvalidPackage,
-    /// `name`.
-    pub name: String,
-}
-d::object!(OvfConstraint: t::OvfInvalidPackage, "OvfConstraint", 4, [
-    0 name "name" 4 false,
-]);
-impl d::IsA<t::MethodFault> for OvfConstraint {}
-
-/// Fault `vim.fault.OvfConsumerCallbackFault`, which extends [`OvfFault`](t::OvfFault). Since API 5.0.
-#[derive(Default)]
-pub struct OvfConsumerCallbackFault {
-    /// The fields of [`OvfFault`](t::OvfFault).
-    pub base: t::OvfFault,
-    /// `extensionKey`.
-    pub extension_key: String,
-    /// `extensionName`.
-    pub extension_name: String,
-}
-d::object!(OvfConsumerCallbackFault: t::OvfFault, "OvfConsumerCallbackFault", 5, [
-    0 extension_key "extensionKey" 5 false,
-    1 extension_name "extensionName" 5 false,
-]);
-impl d::IsA<t::MethodFault> for OvfConsumerCallbackFault {}
-
-/// Fault `vim.fault.OvfConsumerCommunicationError`, which extends [`OvfConsumerCallbackFault`](t::OvfConsumerCallbackFault). Since API 5.0.
-#[derive(Default)]
-pub struct OvfConsumerCommunicationError {
-    /// The fields of [`OvfConsumerCallbackFault`](t::OvfConsumerCallbackFault).
-    pub base: t::OvfConsumerCallbackFault,
-    /// `description`.
-    pub description: String,
-}
-d::object!(OvfConsumerCommunicationError: t::OvfConsumerCallbackFault, "OvfConsumerCommunicationError", 5, [
-    0 description "description" 5 false,
-]);
-impl d::IsA<t::MethodFault> for OvfConsumerCommunicationError {}
-
-/// Fault `vim.fault.OvfConsumerFault`, which extends [`OvfConsumerCallbackFault`](t::OvfConsumerCallbackFault). Since API 5.0.
-#[derive(Default)]
-pub struct OvfConsumerFault {
-    /// The fields of [`OvfConsumerCallbackFault`](t::OvfConsumerCallbackFault).
-    pub base: t::OvfConsumerCallbackFault,
-    /// `errorKey`.
-    pub error_key: String,
-    /// `message`.
-    pub message: String,
-    /// `params`.
-    pub params: Vec<t::KeyValue>,
-}
-d::object!(OvfConsumerFault: t::OvfConsumerCallbackFault, "OvfConsumerFault", 5, [
-    0 error_key "errorKey" 5 false,
-    1 message "message" 5 false,
-    2 params "params" 5 false,
-]);
-impl d::IsA<t::MethodFault> for OvfConsumerFault {}
-
-/// Fault `vim.fault.OvfConsumerInvalidSection`, which extends [`OvfConsumerCallbackFault`](t::OvfConsumerCallbackFault). Since API 5.0.
-#[derive(Default)]
-pub struct OvfConsumerInvalidSection {
-    /// The fields of [`OvfConsumerCallbackFault`](t::OvfConsumerCallbackFault).
-    pub base: t::OvfConsumerCallbackFault,
-    /// `lineNumber`.
-    pub line_number: i32,
-    /// `description`.
-    pub description: String,
-}
-d::object!(OvfConsumerInvalidSection: t::OvfConsumerCallbackFault, "OvfConsumerInvalidSection", 5, [
-    0 line_number "lineNumber" 5 false,
-    1 description "description" 5 false,
-]);
-impl d::IsA<t::MethodFault> for OvfConsumerInvalidSection {}
-
-/// Fault `vim.fault.OvfConsumerPowerOnFault`, which extends [`InvalidState`](t::InvalidState). Since API 5.0.
-#[derive(Default)]
-pub struct OvfConsumerPowerOnFault {
-    /// The fields of [`InvalidState`](t::InvalidState).
-    pub base: t::InvalidState,
-    /// `extensionKey`.
-    pub extension_key: String,
-    /// `extensionName`.
-    pub extension_name: String,
-    /// `description`.
-    pub description: String,
-}
-d::object!(OvfConsumerPowerOnFault: t::InvalidState, "OvfConsumerPowerOnFault", 5, [
-    0 extension_key "extensionKey" 5 false,
-    1 extension_name "extensionName" 5 false,
-    2 description "description" 5 false,
-]);
-impl d::IsA<t::MethodFault> for OvfConsumerPowerOnFault {}
-
-/// Fault `vim.fault.OvfConsumerUndeclaredSection`, which extends [`OvfConsumerCallbackFault`](t::OvfConsumerCallbackFault). Since API 5.0.
-#[derive(Default)]
-pub struct OvfConsumerUndeclaredSection {
-    /// The fields of [`OvfConsumerCallbackFault`](t::OvfConsumerCallbackFault).
-    pub base: t::OvfConsumerCallbackFault,
-    /// `qualifiedSectionType`.
-    pub qualified_section_type: String,
-}
-d::object!(OvfConsumerUndeclaredSection: t::OvfConsumerCallbackFault, "OvfConsumerUndeclaredSection", 5, [
-    0 qualified_section_type "qualifiedSectionType" 5 false,
-]);
-impl d::IsA<t::MethodFault> for OvfConsumerUndeclaredSection {}
-
-/// Fault `vim.fault.OvfConsumerUndefinedPrefix`, which extends [`OvfConsumerCallbackFault`](t::OvfConsumerCallbackFault). Since API 5.0.
-#[derive(Default)]
-pub struct OvfConsumerUndefinedPrefix {
-    /// The fields of [`OvfConsumerCallbackFault`](t::OvfConsumerCallbackFault).
-    pub base: t::OvfConsumerCallbackFault,
-    /// `prefix`.
-    pub prefix: String,
-}
-d::object!(OvfConsumerUndefinedPrefix: t::OvfConsumerCallbackFault, "OvfConsumerUndefinedPrefix", 5, [
-    0 prefix "prefix" 5 false,
-]);
-impl d::IsA<t::MethodFault> for OvfConsumerUndefinedPrefix {}
-
-/// Fault `vim.fault.OvfConsumerValidationFault`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 5.0.
-#[derive(Default)]
-pub struct OvfConsumerValidationFault {
-    /// The fields of [`VmConfigFault`](t::VmConfigFault).
-    pub base: t::VmConfigFault,
-    /// `extensionKey`.
-    pub extension_key: String,
-    /// `extensionName`.
-    pub extension_name: String,
-    /// `message`.
-    pub message: String,
-}
-d::object!(OvfConsumerValidationFault: t::VmConfigFault, "OvfConsumerValidationFault", 5, [
-    0 extension_key "extensionKey" 5 false,
-    1 extension_name "extensionName" 5 false,
-    2 message "message" 5 false,
-]);
-impl d::IsA<t::MethodFault> for OvfConsumerValidationFault {}
-
-/// Fault `vim.fault.OvfCpuCompatibility`, which extends [`OvfImport`](t::OvfImport). Since API 5.0.
-#[derive(Default)]
-pub struct OvfCpuCompatibility {
-    /// The fields of [`OvfImport`](t::OvfImport).
-    pub base: t::OvfImport,
-    /// `registerName`.
-    pub register_name: String,
-    /// `level`.
-    pub level: i32,
-    /// `registerValue`.
-    pub register_value: String,
-    /// `desiredRegisterValue`.
-    pub desired_register_value: String,
-}
-d::object!(OvfCpuCompatibility: t::OvfImport, "OvfCpuCompatibility", 5, [
-    0 register_name "registerName" 5 false,
-    1 level "level" 5 false,
-    2 register_value "registerValue" 5 false,
-    3 desired_register_value "desiredRegisterValue" 5 false,
-]);
-impl d::IsA<t::MethodFault> for OvfCpuCompatibility {}
-
-/// Fault `vim.fault.OvfCpuCompatibilityCheckNotSupported`, which extends [`OvfImport`](t::OvfImport). Since API 5.0.
-#[derive(Default)]
-pub struct OvfCpuCompatibilityCheckNotSupported {
-    /// The fields of [`OvfImport`](t::OvfImport).
-    pub base: t::OvfImport,
-}
-d::object!(OvfCpuCompatibilityCheckNotSupported: t::OvfImport, "OvfCpuCompatibilityCheckNotSupported", 5, [
-]);
-impl d::IsA<t::MethodFault> for OvfCpuCompatibilityCheckNotSupported {}
-
-/// Fault `vim.fault.OvfDiskMappingNotFound`, which extends [`OvfSystemFault`](t::OvfSystemFault). Since API 4.0.
-#[derive(Default)]
-pub struct OvfDiskMappingNotFound {
-    /// The fields of [`OvfSystemFault`](t::OvfSystemFault).
-    pub base: t::OvfSystemFault,
-    /// `diskName`.
-    pub disk_name: String,
-    /// `vmName`.
-    pub vm_name: String,
-}
-d::object!(OvfDiskMappingNotFound: t::OvfSystemFault, "OvfDiskMappingNotFound", 3, [
-    0 disk_name "diskName" 3 false,
-    1 vm_name "vmName" 3 false,
-]);
-impl d::IsA<t::MethodFault> for OvfDiskMappingNotFound {}
-
-/// Fault `vim.fault.OvfDiskOrderConstraint`, which extends [`OvfConstraint`](t::OvfConstraint). Since API 4.1.
-#[derive(Default)]
-pub struct OvfDiskOrderConstraint {
-    /// The fields of [`OvfConstraint`](t::OvfConstraint).
-    pub base: t::OvfConstraint,
-}
-d::object!(OvfDiskOrderConstraint: t::OvfConstraint, "OvfDiskOrderConstraint", 4, [
-]);
-impl d::IsA<t::MethodFault> for OvfDiskOrderConstraint {}
-
-/// Fault `vim.fault.OvfDuplicateElement`, which extends [`OvfElement`](t::OvfElement). Since API 4.0.
-#[derive(Default)]
-pub struct OvfDuplicateElement {
-    /// The fields of [`OvfElement`](t::OvfElement).
-    pub base: t::OvfElement,
-}
-d::object!(OvfDuplicateElement: t::OvfElement, "OvfDuplicateElement", 3, [
-]);
-impl d::IsA<t::MethodFault> for OvfDuplicateElement {}
-
-/// Fault `vim.fault.OvfDuplicatedElementBoundary`, which extends [`OvfElement`](t::OvfElement). Since API 4.0.
-#[derive(Default)]
-pub struct OvfDuplicatedElementBoundary {
-    /// The fields of [`OvfElement`](t::OvfElement).
-    pub base: t::OvfElement,
-    /// `boundary`.
-    pub boundary: String,
-}
-d::object!(OvfDuplicatedElementBoundary: t::OvfElement, "OvfDuplicatedElementBoundary", 3, [
-    0 boundary "boundary" 3 false,
-]);
-impl d::IsA<t::MethodFault> for OvfDuplicatedElementBoundary {}
-
-/// Fault `vim.fault.OvfDuplicatedPropertyIdExport`, which extends [`OvfExport`](t::OvfExport). Since API 5.0.
-#[derive(Default)]
-pub struct OvfDuplicatedPropertyIdExport {
-    /// The fields of [`OvfExport`](t::OvfExport).
-    pub base: t::OvfExport,
-    /// `fqid`.
-    pub fqid: String,
-}
-d::object!(OvfDuplicatedPropertyIdExport: t::OvfExport, "OvfDuplicatedPropertyIdExport", 5, [
-    0 fqid "fqid" 5 false,
-]);
-impl d::IsA<t::MethodFault> for OvfDuplicatedPropertyIdExport {}
-
-/// Fault `vim.fault.OvfDuplicatedPropertyIdImport`, which extends [`OvfExport`](t::OvfExport). Since API 5.0.
-#[derive(Default)]
-pub struct OvfDuplicatedPropertyIdImport {
-    /// The fields of [`OvfExport`](t::OvfExport).
-    pub base: t::OvfExport,
-}
-d::object!(OvfDuplicatedPropertyIdImport: t::OvfExport, "OvfDuplicatedPropertyIdImport", 5, [
-]);
-impl d::IsA<t::MethodFault> for OvfDuplicatedPropertyIdImport {}

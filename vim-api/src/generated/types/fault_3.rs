@@ -5,8 +5,942 @@ use crate::dynamic as d;
 use crate::generated::managed as m;
 use crate::generated::types as t;
 use crate::moref::MoRef;
+use crate::property as p;
+
+/// Data object `vim.fault.NoPermission.EntityPrivileges`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.2.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NoPermission.EntityPrivileges.html)
+#[derive(Default)]
+pub struct NoPermissionEntityPrivileges {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `entity`.
+    pub entity: MoRef<m::ManagedObject>,
+    /// `privilegeIds`.
+    pub privilege_ids: Vec<String>,
+}
+d::object!(NoPermissionEntityPrivileges: t::DynamicData, "NoPermissionEntityPrivileges", 24, [
+    0 entity "entity" 24 false,
+    1 privilege_ids "privilegeIds" 24 false,
+]);
+
+/// Fault `vim.fault.NoPermissionOnAD`, which extends [`ActiveDirectoryFault`](t::ActiveDirectoryFault). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NoPermissionOnAD.html)
+#[derive(Default)]
+pub struct NoPermissionOnAD {
+    /// The fields of [`ActiveDirectoryFault`](t::ActiveDirectoryFault).
+    pub base: t::ActiveDirectoryFault,
+}
+d::object!(NoPermissionOnAD: t::ActiveDirectoryFault, "NoPermissionOnAD", 4, [
+]);
+impl d::IsA<t::MethodFault> for NoPermissionOnAD {}
+
+/// Fault `vim.fault.NoPermissionOnHost`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NoPermissionOnHost.html)
+#[derive(Default)]
+pub struct NoPermissionOnHost {
+    /// The fields of [`HostConnectFault`](t::HostConnectFault).
+    pub base: t::HostConnectFault,
+}
+d::object!(NoPermissionOnHost: t::HostConnectFault, "NoPermissionOnHost", 0, [
+]);
+impl d::IsA<t::MethodFault> for NoPermissionOnHost {}
+
+/// Fault `vim.fault.NoPermissionOnNasVolume`, which extends [`NasConfigFault`](t::NasConfigFault). Since API 2.5u2server.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NoPermissionOnNasVolume.html)
+#[derive(Default)]
+pub struct NoPermissionOnNasVolume {
+    /// The fields of [`NasConfigFault`](t::NasConfigFault).
+    pub base: t::NasConfigFault,
+    /// `userName`.
+    pub user_name: Option<String>,
+}
+d::object!(NoPermissionOnNasVolume: t::NasConfigFault, "NoPermissionOnNasVolume", 2, [
+    0 user_name "userName" 2 false,
+]);
+impl d::IsA<t::MethodFault> for NoPermissionOnNasVolume {}
+
+/// Fault `vim.fault.NoSubjectName`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NoSubjectName.html)
+#[derive(Default)]
+pub struct NoSubjectName {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+}
+d::object!(NoSubjectName: t::VimFault, "NoSubjectName", 0, [
+]);
+impl d::IsA<t::MethodFault> for NoSubjectName {}
+
+/// Fault `vim.fault.NoVcManagedIpConfigured`, which extends [`VAppPropertyFault`](t::VAppPropertyFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NoVcManagedIpConfigured.html)
+#[derive(Default)]
+pub struct NoVcManagedIpConfigured {
+    /// The fields of [`VAppPropertyFault`](t::VAppPropertyFault).
+    pub base: t::VAppPropertyFault,
+}
+d::object!(NoVcManagedIpConfigured: t::VAppPropertyFault, "NoVcManagedIpConfigured", 3, [
+]);
+impl d::IsA<t::MethodFault> for NoVcManagedIpConfigured {}
+
+/// Fault `vim.fault.NoVirtualNic`, which extends [`HostConfigFault`](t::HostConfigFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NoVirtualNic.html)
+#[derive(Default)]
+pub struct NoVirtualNic {
+    /// The fields of [`HostConfigFault`](t::HostConfigFault).
+    pub base: t::HostConfigFault,
+}
+d::object!(NoVirtualNic: t::HostConfigFault, "NoVirtualNic", 0, [
+]);
+impl d::IsA<t::MethodFault> for NoVirtualNic {}
+
+/// Fault `vim.fault.NoVmInVApp`, which extends [`VAppConfigFault`](t::VAppConfigFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NoVmInVApp.html)
+#[derive(Default)]
+pub struct NoVmInVApp {
+    /// The fields of [`VAppConfigFault`](t::VAppConfigFault).
+    pub base: t::VAppConfigFault,
+}
+d::object!(NoVmInVApp: t::VAppConfigFault, "NoVmInVApp", 3, [
+]);
+impl d::IsA<t::MethodFault> for NoVmInVApp {}
+
+/// Fault `vim.fault.NonADUserRequired`, which extends [`ActiveDirectoryFault`](t::ActiveDirectoryFault). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NonADUserRequired.html)
+#[derive(Default)]
+pub struct NonADUserRequired {
+    /// The fields of [`ActiveDirectoryFault`](t::ActiveDirectoryFault).
+    pub base: t::ActiveDirectoryFault,
+}
+d::object!(NonADUserRequired: t::ActiveDirectoryFault, "NonADUserRequired", 4, [
+]);
+impl d::IsA<t::MethodFault> for NonADUserRequired {}
+
+/// Fault `vim.fault.NonHomeRDMVMotionNotSupported`, which extends [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NonHomeRDMVMotionNotSupported.html)
+#[derive(Default)]
+pub struct NonHomeRDMVMotionNotSupported {
+    /// The fields of [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported).
+    pub base: t::MigrationFeatureNotSupported,
+    /// `device`.
+    pub device: String,
+}
+d::object!(NonHomeRDMVMotionNotSupported: t::MigrationFeatureNotSupported, "NonHomeRDMVMotionNotSupported", 0, [
+    0 device "device" 0 false,
+]);
+impl d::IsA<t::MethodFault> for NonHomeRDMVMotionNotSupported {}
+
+/// Fault `vim.fault.NonPersistentDisksNotSupported`, which extends [`DeviceNotSupported`](t::DeviceNotSupported). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NonPersistentDisksNotSupported.html)
+#[derive(Default)]
+pub struct NonPersistentDisksNotSupported {
+    /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
+    pub base: t::DeviceNotSupported,
+}
+d::object!(NonPersistentDisksNotSupported: t::DeviceNotSupported, "NonPersistentDisksNotSupported", 0, [
+]);
+impl d::IsA<t::MethodFault> for NonPersistentDisksNotSupported {}
+
+/// Fault `vim.fault.NonVmwareOuiMacNotSupportedHost`, which extends [`NotSupportedHost`](t::NotSupportedHost). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NonVmwareOuiMacNotSupportedHost.html)
+#[derive(Default)]
+pub struct NonVmwareOuiMacNotSupportedHost {
+    /// The fields of [`NotSupportedHost`](t::NotSupportedHost).
+    pub base: t::NotSupportedHost,
+    /// `hostName`.
+    pub host_name: String,
+}
+d::object!(NonVmwareOuiMacNotSupportedHost: t::NotSupportedHost, "NonVmwareOuiMacNotSupportedHost", 6, [
+    0 host_name "hostName" 6 false,
+]);
+impl d::IsA<t::MethodFault> for NonVmwareOuiMacNotSupportedHost {}
+
+/// Fault `vim.fault.NotADirectory`, which extends [`FileFault`](t::FileFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NotADirectory.html)
+#[derive(Default)]
+pub struct NotADirectory {
+    /// The fields of [`FileFault`](t::FileFault).
+    pub base: t::FileFault,
+}
+d::object!(NotADirectory: t::FileFault, "NotADirectory", 5, [
+]);
+impl d::IsA<t::MethodFault> for NotADirectory {}
+
+/// Fault `vim.fault.NotAFile`, which extends [`FileFault`](t::FileFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NotAFile.html)
+#[derive(Default)]
+pub struct NotAFile {
+    /// The fields of [`FileFault`](t::FileFault).
+    pub base: t::FileFault,
+}
+d::object!(NotAFile: t::FileFault, "NotAFile", 5, [
+]);
+impl d::IsA<t::MethodFault> for NotAFile {}
+
+/// Fault `vim.fault.NotAuthenticated`, which extends [`NoPermission`](t::NoPermission). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NotAuthenticated.html)
+#[derive(Default)]
+pub struct NotAuthenticated {
+    /// The fields of [`NoPermission`](t::NoPermission).
+    pub base: t::NoPermission,
+}
+d::object!(NotAuthenticated: t::NoPermission, "NotAuthenticated", 0, [
+]);
+impl d::IsA<t::MethodFault> for NotAuthenticated {}
+
+/// Fault `vim.fault.NotEnoughCpus`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NotEnoughCpus.html)
+#[derive(Default)]
+pub struct NotEnoughCpus {
+    /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
+    pub base: t::VirtualHardwareCompatibilityIssue,
+    /// `numCpuDest`.
+    pub num_cpu_dest: i32,
+    /// `numCpuVm`.
+    pub num_cpu_vm: i32,
+}
+d::object!(NotEnoughCpus: t::VirtualHardwareCompatibilityIssue, "NotEnoughCpus", 0, [
+    0 num_cpu_dest "numCpuDest" 0 false,
+    1 num_cpu_vm "numCpuVm" 0 false,
+]);
+impl d::IsA<t::MethodFault> for NotEnoughCpus {}
+
+/// Fault `vmodl.fault.NotEnoughLicenses`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.fault.NotEnoughLicenses.html)
+#[derive(Default)]
+pub struct NotEnoughLicenses {
+    /// The fields of [`RuntimeFault`](t::RuntimeFault).
+    pub base: t::RuntimeFault,
+}
+d::object!(NotEnoughLicenses: t::RuntimeFault, "NotEnoughLicenses", 0, [
+]);
+impl d::IsA<t::MethodFault> for NotEnoughLicenses {}
+
+/// Fault `vim.fault.NotEnoughLogicalCpus`, which extends [`NotEnoughCpus`](t::NotEnoughCpus). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NotEnoughLogicalCpus.html)
+#[derive(Default)]
+pub struct NotEnoughLogicalCpus {
+    /// The fields of [`NotEnoughCpus`](t::NotEnoughCpus).
+    pub base: t::NotEnoughCpus,
+    /// `host`.
+    pub host: Option<MoRef<m::HostSystem>>,
+}
+d::object!(NotEnoughLogicalCpus: t::NotEnoughCpus, "NotEnoughLogicalCpus", 0, [
+    0 host "host" 0 false,
+]);
+impl d::IsA<t::MethodFault> for NotEnoughLogicalCpus {}
+
+/// Fault `vim.fault.NotFound`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NotFound.html)
+#[derive(Default)]
+pub struct NotFound {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+}
+d::object!(NotFound: t::VimFault, "NotFound", 0, [
+]);
+impl d::IsA<t::MethodFault> for NotFound {}
+
+/// Fault `vmodl.fault.NotImplemented`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.fault.NotImplemented.html)
+#[derive(Default)]
+pub struct NotImplemented {
+    /// The fields of [`RuntimeFault`](t::RuntimeFault).
+    pub base: t::RuntimeFault,
+}
+d::object!(NotImplemented: t::RuntimeFault, "NotImplemented", 0, [
+]);
+impl d::IsA<t::MethodFault> for NotImplemented {}
+
+/// Fault `vmodl.fault.NotSupported`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.fault.NotSupported.html)
+#[derive(Default)]
+pub struct NotSupported {
+    /// The fields of [`RuntimeFault`](t::RuntimeFault).
+    pub base: t::RuntimeFault,
+}
+d::object!(NotSupported: t::RuntimeFault, "NotSupported", 0, [
+]);
+impl d::IsA<t::MethodFault> for NotSupported {}
+
+/// Fault `vim.fault.NotSupportedDeviceForFT`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NotSupportedDeviceForFT.html)
+#[derive(Default)]
+pub struct NotSupportedDeviceForFT {
+    /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
+    pub base: t::VmFaultToleranceIssue,
+    /// `host`.
+    pub host: MoRef<m::HostSystem>,
+    /// `hostName`.
+    pub host_name: Option<String>,
+    /// `vm`.
+    pub vm: MoRef<m::VirtualMachine>,
+    /// `vmName`.
+    pub vm_name: Option<String>,
+    /// `deviceType`.
+    pub device_type: String,
+    /// `deviceLabel`.
+    pub device_label: Option<String>,
+}
+d::object!(NotSupportedDeviceForFT: t::VmFaultToleranceIssue, "NotSupportedDeviceForFT", 4, [
+    0 host "host" 4 false,
+    1 host_name "hostName" 4 false,
+    2 vm "vm" 4 false,
+    3 vm_name "vmName" 4 false,
+    4 device_type "deviceType" 4 false,
+    5 device_label "deviceLabel" 4 false,
+]);
+impl d::IsA<t::MethodFault> for NotSupportedDeviceForFT {}
+
+d::enumeration!(
+    /// Enumeration `vim.fault.NotSupportedDeviceForFT.DeviceType`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NotSupportedDeviceForFT.DeviceType.html)
+    NotSupportedDeviceForFTDeviceType, "NotSupportedDeviceForFTDeviceType", [
+        VirtualVmxnet3 "virtualVmxnet3",
+        ParaVirtualSCSIController "paraVirtualSCSIController",
+    ]
+);
+
+/// Fault `vim.fault.NotSupportedHost`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NotSupportedHost.html)
+#[derive(Default)]
+pub struct NotSupportedHost {
+    /// The fields of [`HostConnectFault`](t::HostConnectFault).
+    pub base: t::HostConnectFault,
+    /// `productName`.
+    pub product_name: Option<String>,
+    /// `productVersion`.
+    pub product_version: Option<String>,
+}
+d::object!(NotSupportedHost: t::HostConnectFault, "NotSupportedHost", 0, [
+    0 product_name "productName" 0 false,
+    1 product_version "productVersion" 0 false,
+]);
+impl d::IsA<t::MethodFault> for NotSupportedHost {}
+
+/// Fault `vim.fault.NotSupportedHostForChecksum`, which extends [`VimFault`](t::VimFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NotSupportedHostForChecksum.html)
+#[derive(Default)]
+pub struct NotSupportedHostForChecksum {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+}
+d::object!(NotSupportedHostForChecksum: t::VimFault, "NotSupportedHostForChecksum", 8, [
+]);
+impl d::IsA<t::MethodFault> for NotSupportedHostForChecksum {}
+
+/// Fault `vim.fault.NotSupportedHostForVFlash`, which extends [`NotSupportedHost`](t::NotSupportedHost). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NotSupportedHostForVFlash.html)
+#[derive(Default)]
+pub struct NotSupportedHostForVFlash {
+    /// The fields of [`NotSupportedHost`](t::NotSupportedHost).
+    pub base: t::NotSupportedHost,
+    /// `hostName`.
+    pub host_name: String,
+}
+d::object!(NotSupportedHostForVFlash: t::NotSupportedHost, "NotSupportedHostForVFlash", 7, [
+    0 host_name "hostName" 7 false,
+]);
+impl d::IsA<t::MethodFault> for NotSupportedHostForVFlash {}
+
+/// Fault `vim.fault.NotSupportedHostForVmcp`, which extends [`NotSupportedHost`](t::NotSupportedHost). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NotSupportedHostForVmcp.html)
+#[derive(Default)]
+pub struct NotSupportedHostForVmcp {
+    /// The fields of [`NotSupportedHost`](t::NotSupportedHost).
+    pub base: t::NotSupportedHost,
+    /// `hostName`.
+    pub host_name: String,
+}
+d::object!(NotSupportedHostForVmcp: t::NotSupportedHost, "NotSupportedHostForVmcp", 8, [
+    0 host_name "hostName" 8 false,
+]);
+impl d::IsA<t::MethodFault> for NotSupportedHostForVmcp {}
+
+/// Fault `vim.fault.NotSupportedHostForVmemFile`, which extends [`NotSupportedHost`](t::NotSupportedHost). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NotSupportedHostForVmemFile.html)
+#[derive(Default)]
+pub struct NotSupportedHostForVmemFile {
+    /// The fields of [`NotSupportedHost`](t::NotSupportedHost).
+    pub base: t::NotSupportedHost,
+    /// `hostName`.
+    pub host_name: String,
+}
+d::object!(NotSupportedHostForVmemFile: t::NotSupportedHost, "NotSupportedHostForVmemFile", 8, [
+    0 host_name "hostName" 8 false,
+]);
+impl d::IsA<t::MethodFault> for NotSupportedHostForVmemFile {}
+
+/// Fault `vim.fault.NotSupportedHostForVsan`, which extends [`NotSupportedHost`](t::NotSupportedHost). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NotSupportedHostForVsan.html)
+#[derive(Default)]
+pub struct NotSupportedHostForVsan {
+    /// The fields of [`NotSupportedHost`](t::NotSupportedHost).
+    pub base: t::NotSupportedHost,
+    /// `hostName`.
+    pub host_name: String,
+}
+d::object!(NotSupportedHostForVsan: t::NotSupportedHost, "NotSupportedHostForVsan", 7, [
+    0 host_name "hostName" 7 false,
+]);
+impl d::IsA<t::MethodFault> for NotSupportedHostForVsan {}
+
+/// Fault `vim.fault.NotSupportedHostInCluster`, which extends [`NotSupportedHost`](t::NotSupportedHost). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NotSupportedHostInCluster.html)
+#[derive(Default)]
+pub struct NotSupportedHostInCluster {
+    /// The fields of [`NotSupportedHost`](t::NotSupportedHost).
+    pub base: t::NotSupportedHost,
+}
+d::object!(NotSupportedHostInCluster: t::NotSupportedHost, "NotSupportedHostInCluster", 3, [
+]);
+impl d::IsA<t::MethodFault> for NotSupportedHostInCluster {}
+
+/// Fault `vim.fault.NotSupportedHostInDvs`, which extends [`NotSupportedHost`](t::NotSupportedHost). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NotSupportedHostInDvs.html)
+#[derive(Default)]
+pub struct NotSupportedHostInDvs {
+    /// The fields of [`NotSupportedHost`](t::NotSupportedHost).
+    pub base: t::NotSupportedHost,
+    /// `switchProductSpec`.
+    pub switch_product_spec: t::DistributedVirtualSwitchProductSpec,
+}
+d::object!(NotSupportedHostInDvs: t::NotSupportedHost, "NotSupportedHostInDvs", 4, [
+    0 switch_product_spec "switchProductSpec" 4 false,
+]);
+impl d::IsA<t::MethodFault> for NotSupportedHostInDvs {}
+
+/// Fault `vim.fault.NotSupportedHostInHACluster`, which extends [`NotSupportedHost`](t::NotSupportedHost). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NotSupportedHostInHACluster.html)
+#[derive(Default)]
+pub struct NotSupportedHostInHACluster {
+    /// The fields of [`NotSupportedHost`](t::NotSupportedHost).
+    pub base: t::NotSupportedHost,
+    /// `hostName`.
+    pub host_name: String,
+    /// `build`.
+    pub build: String,
+}
+d::object!(NotSupportedHostInHACluster: t::NotSupportedHost, "NotSupportedHostInHACluster", 5, [
+    0 host_name "hostName" 5 false,
+    1 build "build" 5 false,
+]);
+impl d::IsA<t::MethodFault> for NotSupportedHostInHACluster {}
+
+/// Fault `vim.fault.NotUserConfigurableProperty`, which extends [`VAppPropertyFault`](t::VAppPropertyFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NotUserConfigurableProperty.html)
+#[derive(Default)]
+pub struct NotUserConfigurableProperty {
+    /// The fields of [`VAppPropertyFault`](t::VAppPropertyFault).
+    pub base: t::VAppPropertyFault,
+}
+d::object!(NotUserConfigurableProperty: t::VAppPropertyFault, "NotUserConfigurableProperty", 3, [
+]);
+impl d::IsA<t::MethodFault> for NotUserConfigurableProperty {}
+
+/// Fault `vim.fault.NumVirtualCoresPerSocketNotSupported`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NumVirtualCoresPerSocketNotSupported.html)
+#[derive(Default)]
+pub struct NumVirtualCoresPerSocketNotSupported {
+    /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
+    pub base: t::VirtualHardwareCompatibilityIssue,
+    /// `maxSupportedCoresPerSocketDest`.
+    pub max_supported_cores_per_socket_dest: i32,
+    /// `numCoresPerSocketVm`.
+    pub num_cores_per_socket_vm: i32,
+}
+d::object!(NumVirtualCoresPerSocketNotSupported: t::VirtualHardwareCompatibilityIssue, "NumVirtualCoresPerSocketNotSupported", 5, [
+    0 max_supported_cores_per_socket_dest "maxSupportedCoresPerSocketDest" 5 false,
+    1 num_cores_per_socket_vm "numCoresPerSocketVm" 5 false,
+]);
+impl d::IsA<t::MethodFault> for NumVirtualCoresPerSocketNotSupported {}
+
+/// Fault `vim.fault.NumVirtualCpusExceedsLimit`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NumVirtualCpusExceedsLimit.html)
+#[derive(Default)]
+pub struct NumVirtualCpusExceedsLimit {
+    /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
+    pub base: t::InsufficientResourcesFault,
+    /// `maxSupportedVcpus`.
+    pub max_supported_vcpus: i32,
+}
+d::object!(NumVirtualCpusExceedsLimit: t::InsufficientResourcesFault, "NumVirtualCpusExceedsLimit", 4, [
+    0 max_supported_vcpus "maxSupportedVcpus" 4 false,
+]);
+impl d::IsA<t::MethodFault> for NumVirtualCpusExceedsLimit {}
+
+/// Fault `vim.fault.NumVirtualCpusIncompatible`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NumVirtualCpusIncompatible.html)
+#[derive(Default)]
+pub struct NumVirtualCpusIncompatible {
+    /// The fields of [`VmConfigFault`](t::VmConfigFault).
+    pub base: t::VmConfigFault,
+    /// `reason`.
+    pub reason: String,
+    /// `numCpu`.
+    pub num_cpu: i32,
+}
+d::object!(NumVirtualCpusIncompatible: t::VmConfigFault, "NumVirtualCpusIncompatible", 3, [
+    0 reason "reason" 3 false,
+    1 num_cpu "numCpu" 3 false,
+]);
+impl d::IsA<t::MethodFault> for NumVirtualCpusIncompatible {}
+
+d::enumeration!(
+    /// Enumeration `vim.fault.NumVirtualCpusIncompatible.Reason`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NumVirtualCpusIncompatible.Reason.html)
+    NumVirtualCpusIncompatibleReason, "NumVirtualCpusIncompatibleReason", [
+        RecordReplay "recordReplay",
+        FaultTolerance "faultTolerance",
+    ]
+);
+
+/// Fault `vim.fault.NumVirtualCpusNotSupported`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.NumVirtualCpusNotSupported.html)
+#[derive(Default)]
+pub struct NumVirtualCpusNotSupported {
+    /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
+    pub base: t::VirtualHardwareCompatibilityIssue,
+    /// `maxSupportedVcpusDest`.
+    pub max_supported_vcpus_dest: i32,
+    /// `numCpuVm`.
+    pub num_cpu_vm: i32,
+}
+d::object!(NumVirtualCpusNotSupported: t::VirtualHardwareCompatibilityIssue, "NumVirtualCpusNotSupported", 0, [
+    0 max_supported_vcpus_dest "maxSupportedVcpusDest" 0 false,
+    1 num_cpu_vm "numCpuVm" 0 false,
+]);
+impl d::IsA<t::MethodFault> for NumVirtualCpusNotSupported {}
+
+/// Fault `vim.fault.OperationDisabledByGuest`, which extends [`GuestOperationsFault`](t::GuestOperationsFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OperationDisabledByGuest.html)
+#[derive(Default)]
+pub struct OperationDisabledByGuest {
+    /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
+    pub base: t::GuestOperationsFault,
+}
+d::object!(OperationDisabledByGuest: t::GuestOperationsFault, "OperationDisabledByGuest", 5, [
+]);
+impl d::IsA<t::MethodFault> for OperationDisabledByGuest {}
+
+/// Fault `vim.fault.OperationDisallowedOnHost`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OperationDisallowedOnHost.html)
+#[derive(Default)]
+pub struct OperationDisallowedOnHost {
+    /// The fields of [`RuntimeFault`](t::RuntimeFault).
+    pub base: t::RuntimeFault,
+}
+d::object!(OperationDisallowedOnHost: t::RuntimeFault, "OperationDisallowedOnHost", 5, [
+]);
+impl d::IsA<t::MethodFault> for OperationDisallowedOnHost {}
+
+/// Fault `vim.fault.OperationNotSupportedByGuest`, which extends [`GuestOperationsFault`](t::GuestOperationsFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OperationNotSupportedByGuest.html)
+#[derive(Default)]
+pub struct OperationNotSupportedByGuest {
+    /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
+    pub base: t::GuestOperationsFault,
+}
+d::object!(OperationNotSupportedByGuest: t::GuestOperationsFault, "OperationNotSupportedByGuest", 5, [
+]);
+impl d::IsA<t::MethodFault> for OperationNotSupportedByGuest {}
+
+/// Fault `vim.fault.OutOfBounds`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OutOfBounds.html)
+#[derive(Default)]
+pub struct OutOfBounds {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+    /// `argumentName`.
+    pub argument_name: String,
+}
+d::object!(OutOfBounds: t::VimFault, "OutOfBounds", 0, [
+    0 argument_name "argumentName" 0 false,
+]);
+impl d::IsA<t::MethodFault> for OutOfBounds {}
+
+/// Fault `vim.fault.OvfAttribute`, which extends [`OvfInvalidPackage`](t::OvfInvalidPackage). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfAttribute.html)
+#[derive(Default)]
+pub struct OvfAttribute {
+    /// The fields of [`OvfInvalidPackage`](t::OvfInvalidPackage).
+    pub base: t::OvfInvalidPackage,
+    /// `elementName`.
+    pub element_name: String,
+    /// `attributeName`.
+    pub attribute_name: String,
+}
+d::object!(OvfAttribute: t::OvfInvalidPackage, "OvfAttribute", 3, [
+    0 element_name "elementName" 3 false,
+    1 attribute_name "attributeName" 3 false,
+]);
+impl d::IsA<t::MethodFault> for OvfAttribute {}
+
+/// Fault `vim.fault.OvfConnectedDevice`, which extends [`OvfHardwareExport`](t::OvfHardwareExport). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfConnectedDevice.html)
+#[derive(Default)]
+pub struct OvfConnectedDevice {
+    /// The fields of [`OvfHardwareExport`](t::OvfHardwareExport).
+    pub base: t::OvfHardwareExport,
+}
+d::object!(OvfConnectedDevice: t::OvfHardwareExport, "OvfConnectedDevice", 3, [
+]);
+impl d::IsA<t::MethodFault> for OvfConnectedDevice {}
+
+/// Fault `vim.fault.OvfConnectedDeviceFloppy`, which extends [`OvfConnectedDevice`](t::OvfConnectedDevice). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfConnectedDeviceFloppy.html)
+#[derive(Default)]
+pub struct OvfConnectedDeviceFloppy {
+    /// The fields of [`OvfConnectedDevice`](t::OvfConnectedDevice).
+    pub base: t::OvfConnectedDevice,
+    /// `filename`.
+    pub filename: String,
+}
+d::object!(OvfConnectedDeviceFloppy: t::OvfConnectedDevice, "OvfConnectedDeviceFloppy", 3, [
+    0 filename "filename" 3 false,
+]);
+impl d::IsA<t::MethodFault> for OvfConnectedDeviceFloppy {}
+
+/// Fault `vim.fault.OvfConnectedDeviceIso`, which extends [`OvfConnectedDevice`](t::OvfConnectedDevice). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfConnectedDeviceIso.html)
+#[derive(Default)]
+pub struct OvfConnectedDeviceIso {
+    /// The fields of [`OvfConnectedDevice`](t::OvfConnectedDevice).
+    pub base: t::OvfConnectedDevice,
+    /// `filename`.
+    pub filename: String,
+}
+d::object!(OvfConnectedDeviceIso: t::OvfConnectedDevice, "OvfConnectedDeviceIso", 3, [
+    0 filename "filename" 3 false,
+]);
+impl d::IsA<t::MethodFault> for OvfConnectedDeviceIso {}
+
+/// Fault `vim.fault.OvfConstraint`, which extends [`OvfInvalidPackage`](t::OvfInvalidPackage). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfConstraint.html)
+#[derive(Default)]
+pub struct OvfConstraint {
+    /// The fields of [`OvfInvalidPackage`](t::OvfInvalidPackage).
+    pub base: t::OvfInvalidPackage,
+    /// `name`.
+    pub name: String,
+}
+d::object!(OvfConstraint: t::OvfInvalidPackage, "OvfConstraint", 4, [
+    0 name "name" 4 false,
+]);
+impl d::IsA<t::MethodFault> for OvfConstraint {}
+
+/// Fault `vim.fault.OvfConsumerCallbackFault`, which extends [`OvfFault`](t::OvfFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfConsumerCallbackFault.html)
+#[derive(Default)]
+pub struct OvfConsumerCallbackFault {
+    /// The fields of [`OvfFault`](t::OvfFault).
+    pub base: t::OvfFault,
+    /// `extensionKey`.
+    pub extension_key: String,
+    /// `extensionName`.
+    pub extension_name: String,
+}
+d::object!(OvfConsumerCallbackFault: t::OvfFault, "OvfConsumerCallbackFault", 5, [
+    0 extension_key "extensionKey" 5 false,
+    1 extension_name "extensionName" 5 false,
+]);
+impl d::IsA<t::MethodFault> for OvfConsumerCallbackFault {}
+
+/// Fault `vim.fault.OvfConsumerCommunicationError`, which extends [`OvfConsumerCallbackFault`](t::OvfConsumerCallbackFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfConsumerCommunicationError.html)
+#[derive(Default)]
+pub struct OvfConsumerCommunicationError {
+    /// The fields of [`OvfConsumerCallbackFault`](t::OvfConsumerCallbackFault).
+    pub base: t::OvfConsumerCallbackFault,
+    /// `description`.
+    pub description: String,
+}
+d::object!(OvfConsumerCommunicationError: t::OvfConsumerCallbackFault, "OvfConsumerCommunicationError", 5, [
+    0 description "description" 5 false,
+]);
+impl d::IsA<t::MethodFault> for OvfConsumerCommunicationError {}
+
+/// Fault `vim.fault.OvfConsumerFault`, which extends [`OvfConsumerCallbackFault`](t::OvfConsumerCallbackFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfConsumerFault.html)
+#[derive(Default)]
+pub struct OvfConsumerFault {
+    /// The fields of [`OvfConsumerCallbackFault`](t::OvfConsumerCallbackFault).
+    pub base: t::OvfConsumerCallbackFault,
+    /// `errorKey`.
+    pub error_key: String,
+    /// `message`.
+    pub message: String,
+    /// `params`.
+    pub params: Vec<t::KeyValue>,
+}
+d::object!(OvfConsumerFault: t::OvfConsumerCallbackFault, "OvfConsumerFault", 5, [
+    0 error_key "errorKey" 5 false,
+    1 message "message" 5 false,
+    2 params "params" 5 false,
+]);
+impl d::IsA<t::MethodFault> for OvfConsumerFault {}
+
+/// Fault `vim.fault.OvfConsumerInvalidSection`, which extends [`OvfConsumerCallbackFault`](t::OvfConsumerCallbackFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfConsumerInvalidSection.html)
+#[derive(Default)]
+pub struct OvfConsumerInvalidSection {
+    /// The fields of [`OvfConsumerCallbackFault`](t::OvfConsumerCallbackFault).
+    pub base: t::OvfConsumerCallbackFault,
+    /// `lineNumber`.
+    pub line_number: i32,
+    /// `description`.
+    pub description: String,
+}
+d::object!(OvfConsumerInvalidSection: t::OvfConsumerCallbackFault, "OvfConsumerInvalidSection", 5, [
+    0 line_number "lineNumber" 5 false,
+    1 description "description" 5 false,
+]);
+impl d::IsA<t::MethodFault> for OvfConsumerInvalidSection {}
+
+/// Fault `vim.fault.OvfConsumerPowerOnFault`, which extends [`InvalidState`](t::InvalidState). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfConsumerPowerOnFault.html)
+#[derive(Default)]
+pub struct OvfConsumerPowerOnFault {
+    /// The fields of [`InvalidState`](t::InvalidState).
+    pub base: t::InvalidState,
+    /// `extensionKey`.
+    pub extension_key: String,
+    /// `extensionName`.
+    pub extension_name: String,
+    /// `description`.
+    pub description: String,
+}
+d::object!(OvfConsumerPowerOnFault: t::InvalidState, "OvfConsumerPowerOnFault", 5, [
+    0 extension_key "extensionKey" 5 false,
+    1 extension_name "extensionName" 5 false,
+    2 description "description" 5 false,
+]);
+impl d::IsA<t::MethodFault> for OvfConsumerPowerOnFault {}
+
+/// Fault `vim.fault.OvfConsumerUndeclaredSection`, which extends [`OvfConsumerCallbackFault`](t::OvfConsumerCallbackFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfConsumerUndeclaredSection.html)
+#[derive(Default)]
+pub struct OvfConsumerUndeclaredSection {
+    /// The fields of [`OvfConsumerCallbackFault`](t::OvfConsumerCallbackFault).
+    pub base: t::OvfConsumerCallbackFault,
+    /// `qualifiedSectionType`.
+    pub qualified_section_type: String,
+}
+d::object!(OvfConsumerUndeclaredSection: t::OvfConsumerCallbackFault, "OvfConsumerUndeclaredSection", 5, [
+    0 qualified_section_type "qualifiedSectionType" 5 false,
+]);
+impl d::IsA<t::MethodFault> for OvfConsumerUndeclaredSection {}
+
+/// Fault `vim.fault.OvfConsumerUndefinedPrefix`, which extends [`OvfConsumerCallbackFault`](t::OvfConsumerCallbackFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfConsumerUndefinedPrefix.html)
+#[derive(Default)]
+pub struct OvfConsumerUndefinedPrefix {
+    /// The fields of [`OvfConsumerCallbackFault`](t::OvfConsumerCallbackFault).
+    pub base: t::OvfConsumerCallbackFault,
+    /// `prefix`.
+    pub prefix: String,
+}
+d::object!(OvfConsumerUndefinedPrefix: t::OvfConsumerCallbackFault, "OvfConsumerUndefinedPrefix", 5, [
+    0 prefix "prefix" 5 false,
+]);
+impl d::IsA<t::MethodFault> for OvfConsumerUndefinedPrefix {}
+
+/// Fault `vim.fault.OvfConsumerValidationFault`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfConsumerValidationFault.html)
+#[derive(Default)]
+pub struct OvfConsumerValidationFault {
+    /// The fields of [`VmConfigFault`](t::VmConfigFault).
+    pub base: t::VmConfigFault,
+    /// `extensionKey`.
+    pub extension_key: String,
+    /// `extensionName`.
+    pub extension_name: String,
+    /// `message`.
+    pub message: String,
+}
+d::object!(OvfConsumerValidationFault: t::VmConfigFault, "OvfConsumerValidationFault", 5, [
+    0 extension_key "extensionKey" 5 false,
+    1 extension_name "extensionName" 5 false,
+    2 message "message" 5 false,
+]);
+impl d::IsA<t::MethodFault> for OvfConsumerValidationFault {}
+
+/// Fault `vim.fault.OvfCpuCompatibility`, which extends [`OvfImport`](t::OvfImport). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfCpuCompatibility.html)
+#[derive(Default)]
+pub struct OvfCpuCompatibility {
+    /// The fields of [`OvfImport`](t::OvfImport).
+    pub base: t::OvfImport,
+    /// `registerName`.
+    pub register_name: String,
+    /// `level`.
+    pub level: i32,
+    /// `registerValue`.
+    pub register_value: String,
+    /// `desiredRegisterValue`.
+    pub desired_register_value: String,
+}
+d::object!(OvfCpuCompatibility: t::OvfImport, "OvfCpuCompatibility", 5, [
+    0 register_name "registerName" 5 false,
+    1 level "level" 5 false,
+    2 register_value "registerValue" 5 false,
+    3 desired_register_value "desiredRegisterValue" 5 false,
+]);
+impl d::IsA<t::MethodFault> for OvfCpuCompatibility {}
+
+/// Fault `vim.fault.OvfCpuCompatibilityCheckNotSupported`, which extends [`OvfImport`](t::OvfImport). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfCpuCompatibilityCheckNotSupported.html)
+#[derive(Default)]
+pub struct OvfCpuCompatibilityCheckNotSupported {
+    /// The fields of [`OvfImport`](t::OvfImport).
+    pub base: t::OvfImport,
+}
+d::object!(OvfCpuCompatibilityCheckNotSupported: t::OvfImport, "OvfCpuCompatibilityCheckNotSupported", 5, [
+]);
+impl d::IsA<t::MethodFault> for OvfCpuCompatibilityCheckNotSupported {}
+
+/// Fault `vim.fault.OvfDiskMappingNotFound`, which extends [`OvfSystemFault`](t::OvfSystemFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfDiskMappingNotFound.html)
+#[derive(Default)]
+pub struct OvfDiskMappingNotFound {
+    /// The fields of [`OvfSystemFault`](t::OvfSystemFault).
+    pub base: t::OvfSystemFault,
+    /// `diskName`.
+    pub disk_name: String,
+    /// `vmName`.
+    pub vm_name: String,
+}
+d::object!(OvfDiskMappingNotFound: t::OvfSystemFault, "OvfDiskMappingNotFound", 3, [
+    0 disk_name "diskName" 3 false,
+    1 vm_name "vmName" 3 false,
+]);
+impl d::IsA<t::MethodFault> for OvfDiskMappingNotFound {}
+
+/// Fault `vim.fault.OvfDiskOrderConstraint`, which extends [`OvfConstraint`](t::OvfConstraint). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfDiskOrderConstraint.html)
+#[derive(Default)]
+pub struct OvfDiskOrderConstraint {
+    /// The fields of [`OvfConstraint`](t::OvfConstraint).
+    pub base: t::OvfConstraint,
+}
+d::object!(OvfDiskOrderConstraint: t::OvfConstraint, "OvfDiskOrderConstraint", 4, [
+]);
+impl d::IsA<t::MethodFault> for OvfDiskOrderConstraint {}
+
+/// Fault `vim.fault.OvfDuplicateElement`, which extends [`OvfElement`](t::OvfElement). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfDuplicateElement.html)
+#[derive(Default)]
+pub struct OvfDuplicateElement {
+    /// The fields of [`OvfElement`](t::OvfElement).
+    pub base: t::OvfElement,
+}
+d::object!(OvfDuplicateElement: t::OvfElement, "OvfDuplicateElement", 3, [
+]);
+impl d::IsA<t::MethodFault> for OvfDuplicateElement {}
+
+/// Fault `vim.fault.OvfDuplicatedElementBoundary`, which extends [`OvfElement`](t::OvfElement). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfDuplicatedElementBoundary.html)
+#[derive(Default)]
+pub struct OvfDuplicatedElementBoundary {
+    /// The fields of [`OvfElement`](t::OvfElement).
+    pub base: t::OvfElement,
+    /// `boundary`.
+    pub boundary: String,
+}
+d::object!(OvfDuplicatedElementBoundary: t::OvfElement, "OvfDuplicatedElementBoundary", 3, [
+    0 boundary "boundary" 3 false,
+]);
+impl d::IsA<t::MethodFault> for OvfDuplicatedElementBoundary {}
+
+/// Fault `vim.fault.OvfDuplicatedPropertyIdExport`, which extends [`OvfExport`](t::OvfExport). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfDuplicatedPropertyIdExport.html)
+#[derive(Default)]
+pub struct OvfDuplicatedPropertyIdExport {
+    /// The fields of [`OvfExport`](t::OvfExport).
+    pub base: t::OvfExport,
+    /// `fqid`.
+    pub fqid: String,
+}
+d::object!(OvfDuplicatedPropertyIdExport: t::OvfExport, "OvfDuplicatedPropertyIdExport", 5, [
+    0 fqid "fqid" 5 false,
+]);
+impl d::IsA<t::MethodFault> for OvfDuplicatedPropertyIdExport {}
+
+/// Fault `vim.fault.OvfDuplicatedPropertyIdImport`, which extends [`OvfExport`](t::OvfExport). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfDuplicatedPropertyIdImport.html)
+#[derive(Default)]
+pub struct OvfDuplicatedPropertyIdImport {
+    /// The fields of [`OvfExport`](t::OvfExport).
+    pub base: t::OvfExport,
+}
+d::object!(OvfDuplicatedPropertyIdImport: t::OvfExport, "OvfDuplicatedPropertyIdImport", 5, [
+]);
+impl d::IsA<t::MethodFault> for OvfDuplicatedPropertyIdImport {}
 
 /// Fault `vim.fault.OvfElement`, which extends [`OvfInvalidPackage`](t::OvfInvalidPackage). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfElement.html)
 #[derive(Default)]
 pub struct OvfElement {
     /// The fields of [`OvfInvalidPackage`](t::OvfInvalidPackage).
@@ -20,6 +954,8 @@ d::object!(OvfElement: t::OvfInvalidPackage, "OvfElement", 3, [
 impl d::IsA<t::MethodFault> for OvfElement {}
 
 /// Fault `vim.fault.OvfElementInvalidValue`, which extends [`OvfElement`](t::OvfElement). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfElementInvalidValue.html)
 #[derive(Default)]
 pub struct OvfElementInvalidValue {
     /// The fields of [`OvfElement`](t::OvfElement).
@@ -33,6 +969,8 @@ d::object!(OvfElementInvalidValue: t::OvfElement, "OvfElementInvalidValue", 3, [
 impl d::IsA<t::MethodFault> for OvfElementInvalidValue {}
 
 /// Fault `vim.fault.OvfExport`, which extends [`OvfFault`](t::OvfFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfExport.html)
 #[derive(Default)]
 pub struct OvfExport {
     /// The fields of [`OvfFault`](t::OvfFault).
@@ -43,6 +981,8 @@ d::object!(OvfExport: t::OvfFault, "OvfExport", 3, [
 impl d::IsA<t::MethodFault> for OvfExport {}
 
 /// Fault `vim.fault.OvfExportFailed`, which extends [`OvfExport`](t::OvfExport). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfExportFailed.html)
 #[derive(Default)]
 pub struct OvfExportFailed {
     /// The fields of [`OvfExport`](t::OvfExport).
@@ -53,6 +993,8 @@ d::object!(OvfExportFailed: t::OvfExport, "OvfExportFailed", 4, [
 impl d::IsA<t::MethodFault> for OvfExportFailed {}
 
 /// Fault `vim.fault.OvfFault`, which extends [`VimFault`](t::VimFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfFault.html)
 #[derive(Default)]
 pub struct OvfFault {
     /// The fields of [`VimFault`](t::VimFault).
@@ -63,6 +1005,8 @@ d::object!(OvfFault: t::VimFault, "OvfFault", 3, [
 impl d::IsA<t::MethodFault> for OvfFault {}
 
 /// Fault `vim.fault.OvfHardwareCheck`, which extends [`OvfImport`](t::OvfImport). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfHardwareCheck.html)
 #[derive(Default)]
 pub struct OvfHardwareCheck {
     /// The fields of [`OvfImport`](t::OvfImport).
@@ -73,6 +1017,8 @@ d::object!(OvfHardwareCheck: t::OvfImport, "OvfHardwareCheck", 3, [
 impl d::IsA<t::MethodFault> for OvfHardwareCheck {}
 
 /// Fault `vim.fault.OvfHardwareExport`, which extends [`OvfExport`](t::OvfExport). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfHardwareExport.html)
 #[derive(Default)]
 pub struct OvfHardwareExport {
     /// The fields of [`OvfExport`](t::OvfExport).
@@ -89,6 +1035,8 @@ d::object!(OvfHardwareExport: t::OvfExport, "OvfHardwareExport", 3, [
 impl d::IsA<t::MethodFault> for OvfHardwareExport {}
 
 /// Fault `vim.fault.OvfHostResourceConstraint`, which extends [`OvfConstraint`](t::OvfConstraint). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfHostResourceConstraint.html)
 #[derive(Default)]
 pub struct OvfHostResourceConstraint {
     /// The fields of [`OvfConstraint`](t::OvfConstraint).
@@ -102,6 +1050,8 @@ d::object!(OvfHostResourceConstraint: t::OvfConstraint, "OvfHostResourceConstrai
 impl d::IsA<t::MethodFault> for OvfHostResourceConstraint {}
 
 /// Fault `vim.fault.OvfHostValueNotParsed`, which extends [`OvfSystemFault`](t::OvfSystemFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfHostValueNotParsed.html)
 #[derive(Default)]
 pub struct OvfHostValueNotParsed {
     /// The fields of [`OvfSystemFault`](t::OvfSystemFault).
@@ -118,6 +1068,8 @@ d::object!(OvfHostValueNotParsed: t::OvfSystemFault, "OvfHostValueNotParsed", 3,
 impl d::IsA<t::MethodFault> for OvfHostValueNotParsed {}
 
 /// Fault `vim.fault.OvfImport`, which extends [`OvfFault`](t::OvfFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfImport.html)
 #[derive(Default)]
 pub struct OvfImport {
     /// The fields of [`OvfFault`](t::OvfFault).
@@ -128,6 +1080,8 @@ d::object!(OvfImport: t::OvfFault, "OvfImport", 3, [
 impl d::IsA<t::MethodFault> for OvfImport {}
 
 /// Fault `vim.fault.OvfImportFailed`, which extends [`OvfImport`](t::OvfImport). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfImportFailed.html)
 #[derive(Default)]
 pub struct OvfImportFailed {
     /// The fields of [`OvfImport`](t::OvfImport).
@@ -138,6 +1092,8 @@ d::object!(OvfImportFailed: t::OvfImport, "OvfImportFailed", 4, [
 impl d::IsA<t::MethodFault> for OvfImportFailed {}
 
 /// Fault `vim.fault.OvfInternalError`, which extends [`OvfSystemFault`](t::OvfSystemFault). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfInternalError.html)
 #[derive(Default)]
 pub struct OvfInternalError {
     /// The fields of [`OvfSystemFault`](t::OvfSystemFault).
@@ -148,6 +1104,8 @@ d::object!(OvfInternalError: t::OvfSystemFault, "OvfInternalError", 4, [
 impl d::IsA<t::MethodFault> for OvfInternalError {}
 
 /// Fault `vim.fault.OvfInvalidPackage`, which extends [`OvfFault`](t::OvfFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfInvalidPackage.html)
 #[derive(Default)]
 pub struct OvfInvalidPackage {
     /// The fields of [`OvfFault`](t::OvfFault).
@@ -161,6 +1119,8 @@ d::object!(OvfInvalidPackage: t::OvfFault, "OvfInvalidPackage", 3, [
 impl d::IsA<t::MethodFault> for OvfInvalidPackage {}
 
 /// Fault `vim.fault.OvfInvalidValue`, which extends [`OvfAttribute`](t::OvfAttribute). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfInvalidValue.html)
 #[derive(Default)]
 pub struct OvfInvalidValue {
     /// The fields of [`OvfAttribute`](t::OvfAttribute).
@@ -174,6 +1134,8 @@ d::object!(OvfInvalidValue: t::OvfAttribute, "OvfInvalidValue", 3, [
 impl d::IsA<t::MethodFault> for OvfInvalidValue {}
 
 /// Fault `vim.fault.OvfInvalidValueConfiguration`, which extends [`OvfInvalidValue`](t::OvfInvalidValue). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfInvalidValueConfiguration.html)
 #[derive(Default)]
 pub struct OvfInvalidValueConfiguration {
     /// The fields of [`OvfInvalidValue`](t::OvfInvalidValue).
@@ -184,6 +1146,8 @@ d::object!(OvfInvalidValueConfiguration: t::OvfInvalidValue, "OvfInvalidValueCon
 impl d::IsA<t::MethodFault> for OvfInvalidValueConfiguration {}
 
 /// Fault `vim.fault.OvfInvalidValueEmpty`, which extends [`OvfInvalidValue`](t::OvfInvalidValue). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfInvalidValueEmpty.html)
 #[derive(Default)]
 pub struct OvfInvalidValueEmpty {
     /// The fields of [`OvfInvalidValue`](t::OvfInvalidValue).
@@ -194,6 +1158,8 @@ d::object!(OvfInvalidValueEmpty: t::OvfInvalidValue, "OvfInvalidValueEmpty", 3, 
 impl d::IsA<t::MethodFault> for OvfInvalidValueEmpty {}
 
 /// Fault `vim.fault.OvfInvalidValueFormatMalformed`, which extends [`OvfInvalidValue`](t::OvfInvalidValue). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfInvalidValueFormatMalformed.html)
 #[derive(Default)]
 pub struct OvfInvalidValueFormatMalformed {
     /// The fields of [`OvfInvalidValue`](t::OvfInvalidValue).
@@ -204,6 +1170,8 @@ d::object!(OvfInvalidValueFormatMalformed: t::OvfInvalidValue, "OvfInvalidValueF
 impl d::IsA<t::MethodFault> for OvfInvalidValueFormatMalformed {}
 
 /// Fault `vim.fault.OvfInvalidValueReference`, which extends [`OvfInvalidValue`](t::OvfInvalidValue). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfInvalidValueReference.html)
 #[derive(Default)]
 pub struct OvfInvalidValueReference {
     /// The fields of [`OvfInvalidValue`](t::OvfInvalidValue).
@@ -214,6 +1182,8 @@ d::object!(OvfInvalidValueReference: t::OvfInvalidValue, "OvfInvalidValueReferen
 impl d::IsA<t::MethodFault> for OvfInvalidValueReference {}
 
 /// Fault `vim.fault.OvfInvalidVmName`, which extends [`OvfUnsupportedPackage`](t::OvfUnsupportedPackage). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfInvalidVmName.html)
 #[derive(Default)]
 pub struct OvfInvalidVmName {
     /// The fields of [`OvfUnsupportedPackage`](t::OvfUnsupportedPackage).
@@ -227,6 +1197,8 @@ d::object!(OvfInvalidVmName: t::OvfUnsupportedPackage, "OvfInvalidVmName", 3, [
 impl d::IsA<t::MethodFault> for OvfInvalidVmName {}
 
 /// Fault `vim.fault.OvfMappedOsId`, which extends [`OvfImport`](t::OvfImport). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfMappedOsId.html)
 #[derive(Default)]
 pub struct OvfMappedOsId {
     /// The fields of [`OvfImport`](t::OvfImport).
@@ -246,6 +1218,8 @@ d::object!(OvfMappedOsId: t::OvfImport, "OvfMappedOsId", 3, [
 impl d::IsA<t::MethodFault> for OvfMappedOsId {}
 
 /// Fault `vim.fault.OvfMissingAttribute`, which extends [`OvfAttribute`](t::OvfAttribute). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfMissingAttribute.html)
 #[derive(Default)]
 pub struct OvfMissingAttribute {
     /// The fields of [`OvfAttribute`](t::OvfAttribute).
@@ -256,6 +1230,8 @@ d::object!(OvfMissingAttribute: t::OvfAttribute, "OvfMissingAttribute", 3, [
 impl d::IsA<t::MethodFault> for OvfMissingAttribute {}
 
 /// Fault `vim.fault.OvfMissingElement`, which extends [`OvfElement`](t::OvfElement). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfMissingElement.html)
 #[derive(Default)]
 pub struct OvfMissingElement {
     /// The fields of [`OvfElement`](t::OvfElement).
@@ -266,6 +1242,8 @@ d::object!(OvfMissingElement: t::OvfElement, "OvfMissingElement", 3, [
 impl d::IsA<t::MethodFault> for OvfMissingElement {}
 
 /// Fault `vim.fault.OvfMissingElementNormalBoundary`, which extends [`OvfMissingElement`](t::OvfMissingElement). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfMissingElementNormalBoundary.html)
 #[derive(Default)]
 pub struct OvfMissingElementNormalBoundary {
     /// The fields of [`OvfMissingElement`](t::OvfMissingElement).
@@ -279,6 +1257,8 @@ d::object!(OvfMissingElementNormalBoundary: t::OvfMissingElement, "OvfMissingEle
 impl d::IsA<t::MethodFault> for OvfMissingElementNormalBoundary {}
 
 /// Fault `vim.fault.OvfMissingHardware`, which extends [`OvfImport`](t::OvfImport). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfMissingHardware.html)
 #[derive(Default)]
 pub struct OvfMissingHardware {
     /// The fields of [`OvfImport`](t::OvfImport).
@@ -295,6 +1275,8 @@ d::object!(OvfMissingHardware: t::OvfImport, "OvfMissingHardware", 3, [
 impl d::IsA<t::MethodFault> for OvfMissingHardware {}
 
 /// Fault `vim.fault.OvfNetworkMappingNotSupported`, which extends [`OvfImport`](t::OvfImport). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfNetworkMappingNotSupported.html)
 #[derive(Default)]
 pub struct OvfNetworkMappingNotSupported {
     /// The fields of [`OvfImport`](t::OvfImport).
@@ -305,6 +1287,8 @@ d::object!(OvfNetworkMappingNotSupported: t::OvfImport, "OvfNetworkMappingNotSup
 impl d::IsA<t::MethodFault> for OvfNetworkMappingNotSupported {}
 
 /// Fault `vim.fault.OvfNoHostNic`, which extends [`OvfUnsupportedPackage`](t::OvfUnsupportedPackage). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfNoHostNic.html)
 #[derive(Default)]
 pub struct OvfNoHostNic {
     /// The fields of [`OvfUnsupportedPackage`](t::OvfUnsupportedPackage).
@@ -315,6 +1299,8 @@ d::object!(OvfNoHostNic: t::OvfUnsupportedPackage, "OvfNoHostNic", 3, [
 impl d::IsA<t::MethodFault> for OvfNoHostNic {}
 
 /// Fault `vim.fault.OvfNoSpaceOnController`, which extends [`OvfUnsupportedElement`](t::OvfUnsupportedElement). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfNoSpaceOnController.html)
 #[derive(Default)]
 pub struct OvfNoSpaceOnController {
     /// The fields of [`OvfUnsupportedElement`](t::OvfUnsupportedElement).
@@ -328,6 +1314,8 @@ d::object!(OvfNoSpaceOnController: t::OvfUnsupportedElement, "OvfNoSpaceOnContro
 impl d::IsA<t::MethodFault> for OvfNoSpaceOnController {}
 
 /// Fault `vim.fault.OvfNoSupportedHardwareFamily`, which extends [`OvfUnsupportedPackage`](t::OvfUnsupportedPackage). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfNoSupportedHardwareFamily.html)
 #[derive(Default)]
 pub struct OvfNoSupportedHardwareFamily {
     /// The fields of [`OvfUnsupportedPackage`](t::OvfUnsupportedPackage).
@@ -341,6 +1329,8 @@ d::object!(OvfNoSupportedHardwareFamily: t::OvfUnsupportedPackage, "OvfNoSupport
 impl d::IsA<t::MethodFault> for OvfNoSupportedHardwareFamily {}
 
 /// Fault `vim.fault.OvfProperty`, which extends [`OvfInvalidPackage`](t::OvfInvalidPackage). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfProperty.html)
 #[derive(Default)]
 pub struct OvfProperty {
     /// The fields of [`OvfInvalidPackage`](t::OvfInvalidPackage).
@@ -357,6 +1347,8 @@ d::object!(OvfProperty: t::OvfInvalidPackage, "OvfProperty", 3, [
 impl d::IsA<t::MethodFault> for OvfProperty {}
 
 /// Fault `vim.fault.OvfPropertyExport`, which extends [`OvfExport`](t::OvfExport). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfPropertyExport.html)
 #[derive(Default)]
 pub struct OvfPropertyExport {
     /// The fields of [`OvfExport`](t::OvfExport).
@@ -373,6 +1365,8 @@ d::object!(OvfPropertyExport: t::OvfExport, "OvfPropertyExport", 3, [
 impl d::IsA<t::MethodFault> for OvfPropertyExport {}
 
 /// Fault `vim.fault.OvfPropertyNetwork`, which extends [`OvfProperty`](t::OvfProperty). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfPropertyNetwork.html)
 #[derive(Default)]
 pub struct OvfPropertyNetwork {
     /// The fields of [`OvfProperty`](t::OvfProperty).
@@ -383,6 +1377,8 @@ d::object!(OvfPropertyNetwork: t::OvfProperty, "OvfPropertyNetwork", 3, [
 impl d::IsA<t::MethodFault> for OvfPropertyNetwork {}
 
 /// Fault `vim.fault.OvfPropertyNetworkExport`, which extends [`OvfExport`](t::OvfExport). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfPropertyNetworkExport.html)
 #[derive(Default)]
 pub struct OvfPropertyNetworkExport {
     /// The fields of [`OvfExport`](t::OvfExport).
@@ -396,6 +1392,8 @@ d::object!(OvfPropertyNetworkExport: t::OvfExport, "OvfPropertyNetworkExport", 5
 impl d::IsA<t::MethodFault> for OvfPropertyNetworkExport {}
 
 /// Fault `vim.fault.OvfPropertyQualifier`, which extends [`OvfProperty`](t::OvfProperty). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfPropertyQualifier.html)
 #[derive(Default)]
 pub struct OvfPropertyQualifier {
     /// The fields of [`OvfProperty`](t::OvfProperty).
@@ -409,6 +1407,8 @@ d::object!(OvfPropertyQualifier: t::OvfProperty, "OvfPropertyQualifier", 3, [
 impl d::IsA<t::MethodFault> for OvfPropertyQualifier {}
 
 /// Fault `vim.fault.OvfPropertyQualifierDuplicate`, which extends [`OvfProperty`](t::OvfProperty). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfPropertyQualifierDuplicate.html)
 #[derive(Default)]
 pub struct OvfPropertyQualifierDuplicate {
     /// The fields of [`OvfProperty`](t::OvfProperty).
@@ -422,6 +1422,8 @@ d::object!(OvfPropertyQualifierDuplicate: t::OvfProperty, "OvfPropertyQualifierD
 impl d::IsA<t::MethodFault> for OvfPropertyQualifierDuplicate {}
 
 /// Fault `vim.fault.OvfPropertyQualifierIgnored`, which extends [`OvfProperty`](t::OvfProperty). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfPropertyQualifierIgnored.html)
 #[derive(Default)]
 pub struct OvfPropertyQualifierIgnored {
     /// The fields of [`OvfProperty`](t::OvfProperty).
@@ -435,6 +1437,8 @@ d::object!(OvfPropertyQualifierIgnored: t::OvfProperty, "OvfPropertyQualifierIgn
 impl d::IsA<t::MethodFault> for OvfPropertyQualifierIgnored {}
 
 /// Fault `vim.fault.OvfPropertyType`, which extends [`OvfProperty`](t::OvfProperty). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfPropertyType.html)
 #[derive(Default)]
 pub struct OvfPropertyType {
     /// The fields of [`OvfProperty`](t::OvfProperty).
@@ -445,6 +1449,8 @@ d::object!(OvfPropertyType: t::OvfProperty, "OvfPropertyType", 3, [
 impl d::IsA<t::MethodFault> for OvfPropertyType {}
 
 /// Fault `vim.fault.OvfPropertyValue`, which extends [`OvfProperty`](t::OvfProperty). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfPropertyValue.html)
 #[derive(Default)]
 pub struct OvfPropertyValue {
     /// The fields of [`OvfProperty`](t::OvfProperty).
@@ -455,6 +1461,8 @@ d::object!(OvfPropertyValue: t::OvfProperty, "OvfPropertyValue", 3, [
 impl d::IsA<t::MethodFault> for OvfPropertyValue {}
 
 /// Fault `vim.fault.OvfSystemFault`, which extends [`OvfFault`](t::OvfFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfSystemFault.html)
 #[derive(Default)]
 pub struct OvfSystemFault {
     /// The fields of [`OvfFault`](t::OvfFault).
@@ -465,6 +1473,8 @@ d::object!(OvfSystemFault: t::OvfFault, "OvfSystemFault", 3, [
 impl d::IsA<t::MethodFault> for OvfSystemFault {}
 
 /// Fault `vim.fault.OvfToXmlUnsupportedElement`, which extends [`OvfSystemFault`](t::OvfSystemFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfToXmlUnsupportedElement.html)
 #[derive(Default)]
 pub struct OvfToXmlUnsupportedElement {
     /// The fields of [`OvfSystemFault`](t::OvfSystemFault).
@@ -478,6 +1488,8 @@ d::object!(OvfToXmlUnsupportedElement: t::OvfSystemFault, "OvfToXmlUnsupportedEl
 impl d::IsA<t::MethodFault> for OvfToXmlUnsupportedElement {}
 
 /// Fault `vim.fault.OvfUnableToExportDisk`, which extends [`OvfHardwareExport`](t::OvfHardwareExport). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfUnableToExportDisk.html)
 #[derive(Default)]
 pub struct OvfUnableToExportDisk {
     /// The fields of [`OvfHardwareExport`](t::OvfHardwareExport).
@@ -491,6 +1503,8 @@ d::object!(OvfUnableToExportDisk: t::OvfHardwareExport, "OvfUnableToExportDisk",
 impl d::IsA<t::MethodFault> for OvfUnableToExportDisk {}
 
 /// Fault `vim.fault.OvfUnexpectedElement`, which extends [`OvfElement`](t::OvfElement). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfUnexpectedElement.html)
 #[derive(Default)]
 pub struct OvfUnexpectedElement {
     /// The fields of [`OvfElement`](t::OvfElement).
@@ -501,6 +1515,8 @@ d::object!(OvfUnexpectedElement: t::OvfElement, "OvfUnexpectedElement", 3, [
 impl d::IsA<t::MethodFault> for OvfUnexpectedElement {}
 
 /// Fault `vim.fault.OvfUnknownDevice`, which extends [`OvfSystemFault`](t::OvfSystemFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfUnknownDevice.html)
 #[derive(Default)]
 pub struct OvfUnknownDevice {
     /// The fields of [`OvfSystemFault`](t::OvfSystemFault).
@@ -517,6 +1533,8 @@ d::object!(OvfUnknownDevice: t::OvfSystemFault, "OvfUnknownDevice", 3, [
 impl d::IsA<t::MethodFault> for OvfUnknownDevice {}
 
 /// Fault `vim.fault.OvfUnknownDeviceBacking`, which extends [`OvfHardwareExport`](t::OvfHardwareExport). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfUnknownDeviceBacking.html)
 #[derive(Default)]
 pub struct OvfUnknownDeviceBacking {
     /// The fields of [`OvfHardwareExport`](t::OvfHardwareExport).
@@ -530,6 +1548,8 @@ d::object!(OvfUnknownDeviceBacking: t::OvfHardwareExport, "OvfUnknownDeviceBacki
 impl d::IsA<t::MethodFault> for OvfUnknownDeviceBacking {}
 
 /// Fault `vim.fault.OvfUnknownEntity`, which extends [`OvfSystemFault`](t::OvfSystemFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfUnknownEntity.html)
 #[derive(Default)]
 pub struct OvfUnknownEntity {
     /// The fields of [`OvfSystemFault`](t::OvfSystemFault).
@@ -543,6 +1563,8 @@ d::object!(OvfUnknownEntity: t::OvfSystemFault, "OvfUnknownEntity", 3, [
 impl d::IsA<t::MethodFault> for OvfUnknownEntity {}
 
 /// Fault `vim.fault.OvfUnsupportedAttribute`, which extends [`OvfUnsupportedPackage`](t::OvfUnsupportedPackage). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfUnsupportedAttribute.html)
 #[derive(Default)]
 pub struct OvfUnsupportedAttribute {
     /// The fields of [`OvfUnsupportedPackage`](t::OvfUnsupportedPackage).
@@ -559,6 +1581,8 @@ d::object!(OvfUnsupportedAttribute: t::OvfUnsupportedPackage, "OvfUnsupportedAtt
 impl d::IsA<t::MethodFault> for OvfUnsupportedAttribute {}
 
 /// Fault `vim.fault.OvfUnsupportedAttributeValue`, which extends [`OvfUnsupportedAttribute`](t::OvfUnsupportedAttribute). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfUnsupportedAttributeValue.html)
 #[derive(Default)]
 pub struct OvfUnsupportedAttributeValue {
     /// The fields of [`OvfUnsupportedAttribute`](t::OvfUnsupportedAttribute).
@@ -572,6 +1596,8 @@ d::object!(OvfUnsupportedAttributeValue: t::OvfUnsupportedAttribute, "OvfUnsuppo
 impl d::IsA<t::MethodFault> for OvfUnsupportedAttributeValue {}
 
 /// Fault `vim.fault.OvfUnsupportedDeviceBackingInfo`, which extends [`OvfSystemFault`](t::OvfSystemFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfUnsupportedDeviceBackingInfo.html)
 #[derive(Default)]
 pub struct OvfUnsupportedDeviceBackingInfo {
     /// The fields of [`OvfSystemFault`](t::OvfSystemFault).
@@ -594,6 +1620,8 @@ d::object!(OvfUnsupportedDeviceBackingInfo: t::OvfSystemFault, "OvfUnsupportedDe
 impl d::IsA<t::MethodFault> for OvfUnsupportedDeviceBackingInfo {}
 
 /// Fault `vim.fault.OvfUnsupportedDeviceBackingOption`, which extends [`OvfSystemFault`](t::OvfSystemFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfUnsupportedDeviceBackingOption.html)
 #[derive(Default)]
 pub struct OvfUnsupportedDeviceBackingOption {
     /// The fields of [`OvfSystemFault`](t::OvfSystemFault).
@@ -616,6 +1644,8 @@ d::object!(OvfUnsupportedDeviceBackingOption: t::OvfSystemFault, "OvfUnsupported
 impl d::IsA<t::MethodFault> for OvfUnsupportedDeviceBackingOption {}
 
 /// Fault `vim.fault.OvfUnsupportedDeviceExport`, which extends [`OvfHardwareExport`](t::OvfHardwareExport). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfUnsupportedDeviceExport.html)
 #[derive(Default)]
 pub struct OvfUnsupportedDeviceExport {
     /// The fields of [`OvfHardwareExport`](t::OvfHardwareExport).
@@ -626,6 +1656,8 @@ d::object!(OvfUnsupportedDeviceExport: t::OvfHardwareExport, "OvfUnsupportedDevi
 impl d::IsA<t::MethodFault> for OvfUnsupportedDeviceExport {}
 
 /// Fault `vim.fault.OvfUnsupportedDiskProvisioning`, which extends [`OvfImport`](t::OvfImport). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfUnsupportedDiskProvisioning.html)
 #[derive(Default)]
 pub struct OvfUnsupportedDiskProvisioning {
     /// The fields of [`OvfImport`](t::OvfImport).
@@ -642,6 +1674,8 @@ d::object!(OvfUnsupportedDiskProvisioning: t::OvfImport, "OvfUnsupportedDiskProv
 impl d::IsA<t::MethodFault> for OvfUnsupportedDiskProvisioning {}
 
 /// Fault `vim.fault.OvfUnsupportedElement`, which extends [`OvfUnsupportedPackage`](t::OvfUnsupportedPackage). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfUnsupportedElement.html)
 #[derive(Default)]
 pub struct OvfUnsupportedElement {
     /// The fields of [`OvfUnsupportedPackage`](t::OvfUnsupportedPackage).
@@ -655,6 +1689,8 @@ d::object!(OvfUnsupportedElement: t::OvfUnsupportedPackage, "OvfUnsupportedEleme
 impl d::IsA<t::MethodFault> for OvfUnsupportedElement {}
 
 /// Fault `vim.fault.OvfUnsupportedElementValue`, which extends [`OvfUnsupportedElement`](t::OvfUnsupportedElement). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfUnsupportedElementValue.html)
 #[derive(Default)]
 pub struct OvfUnsupportedElementValue {
     /// The fields of [`OvfUnsupportedElement`](t::OvfUnsupportedElement).
@@ -668,6 +1704,8 @@ d::object!(OvfUnsupportedElementValue: t::OvfUnsupportedElement, "OvfUnsupported
 impl d::IsA<t::MethodFault> for OvfUnsupportedElementValue {}
 
 /// Fault `vim.fault.OvfUnsupportedPackage`, which extends [`OvfFault`](t::OvfFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfUnsupportedPackage.html)
 #[derive(Default)]
 pub struct OvfUnsupportedPackage {
     /// The fields of [`OvfFault`](t::OvfFault).
@@ -681,6 +1719,8 @@ d::object!(OvfUnsupportedPackage: t::OvfFault, "OvfUnsupportedPackage", 3, [
 impl d::IsA<t::MethodFault> for OvfUnsupportedPackage {}
 
 /// Fault `vim.fault.OvfUnsupportedSection`, which extends [`OvfUnsupportedElement`](t::OvfUnsupportedElement). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfUnsupportedSection.html)
 #[derive(Default)]
 pub struct OvfUnsupportedSection {
     /// The fields of [`OvfUnsupportedElement`](t::OvfUnsupportedElement).
@@ -694,6 +1734,8 @@ d::object!(OvfUnsupportedSection: t::OvfUnsupportedElement, "OvfUnsupportedSecti
 impl d::IsA<t::MethodFault> for OvfUnsupportedSection {}
 
 /// Fault `vim.fault.OvfUnsupportedSubType`, which extends [`OvfUnsupportedPackage`](t::OvfUnsupportedPackage). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfUnsupportedSubType.html)
 #[derive(Default)]
 pub struct OvfUnsupportedSubType {
     /// The fields of [`OvfUnsupportedPackage`](t::OvfUnsupportedPackage).
@@ -716,6 +1758,8 @@ d::object!(OvfUnsupportedSubType: t::OvfUnsupportedPackage, "OvfUnsupportedSubTy
 impl d::IsA<t::MethodFault> for OvfUnsupportedSubType {}
 
 /// Fault `vim.fault.OvfUnsupportedType`, which extends [`OvfUnsupportedPackage`](t::OvfUnsupportedPackage). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfUnsupportedType.html)
 #[derive(Default)]
 pub struct OvfUnsupportedType {
     /// The fields of [`OvfUnsupportedPackage`](t::OvfUnsupportedPackage).
@@ -735,6 +1779,8 @@ d::object!(OvfUnsupportedType: t::OvfUnsupportedPackage, "OvfUnsupportedType", 3
 impl d::IsA<t::MethodFault> for OvfUnsupportedType {}
 
 /// Fault `vim.fault.OvfWrongElement`, which extends [`OvfElement`](t::OvfElement). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfWrongElement.html)
 #[derive(Default)]
 pub struct OvfWrongElement {
     /// The fields of [`OvfElement`](t::OvfElement).
@@ -745,6 +1791,8 @@ d::object!(OvfWrongElement: t::OvfElement, "OvfWrongElement", 3, [
 impl d::IsA<t::MethodFault> for OvfWrongElement {}
 
 /// Fault `vim.fault.OvfWrongNamespace`, which extends [`OvfInvalidPackage`](t::OvfInvalidPackage). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfWrongNamespace.html)
 #[derive(Default)]
 pub struct OvfWrongNamespace {
     /// The fields of [`OvfInvalidPackage`](t::OvfInvalidPackage).
@@ -758,6 +1806,8 @@ d::object!(OvfWrongNamespace: t::OvfInvalidPackage, "OvfWrongNamespace", 3, [
 impl d::IsA<t::MethodFault> for OvfWrongNamespace {}
 
 /// Fault `vim.fault.OvfXmlFormat`, which extends [`OvfInvalidPackage`](t::OvfInvalidPackage). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.OvfXmlFormat.html)
 #[derive(Default)]
 pub struct OvfXmlFormat {
     /// The fields of [`OvfInvalidPackage`](t::OvfInvalidPackage).
@@ -771,6 +1821,8 @@ d::object!(OvfXmlFormat: t::OvfInvalidPackage, "OvfXmlFormat", 3, [
 impl d::IsA<t::MethodFault> for OvfXmlFormat {}
 
 /// Fault `vim.fault.PasswordExpired`, which extends [`InvalidLogin`](t::InvalidLogin). Since API 6.7.2.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.PasswordExpired.html)
 #[derive(Default)]
 pub struct PasswordExpired {
     /// The fields of [`InvalidLogin`](t::InvalidLogin).
@@ -781,6 +1833,8 @@ d::object!(PasswordExpired: t::InvalidLogin, "PasswordExpired", 12, [
 impl d::IsA<t::MethodFault> for PasswordExpired {}
 
 /// Fault `vim.fault.PatchAlreadyInstalled`, which extends [`PatchNotApplicable`](t::PatchNotApplicable). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.PatchAlreadyInstalled.html)
 #[derive(Default)]
 pub struct PatchAlreadyInstalled {
     /// The fields of [`PatchNotApplicable`](t::PatchNotApplicable).
@@ -791,6 +1845,8 @@ d::object!(PatchAlreadyInstalled: t::PatchNotApplicable, "PatchAlreadyInstalled"
 impl d::IsA<t::MethodFault> for PatchAlreadyInstalled {}
 
 /// Fault `vim.fault.PatchBinariesNotFound`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.PatchBinariesNotFound.html)
 #[derive(Default)]
 pub struct PatchBinariesNotFound {
     /// The fields of [`VimFault`](t::VimFault).
@@ -807,6 +1863,8 @@ d::object!(PatchBinariesNotFound: t::VimFault, "PatchBinariesNotFound", 0, [
 impl d::IsA<t::MethodFault> for PatchBinariesNotFound {}
 
 /// Fault `vim.fault.PatchInstallFailed`, which extends [`PlatformConfigFault`](t::PlatformConfigFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.PatchInstallFailed.html)
 #[derive(Default)]
 pub struct PatchInstallFailed {
     /// The fields of [`PlatformConfigFault`](t::PlatformConfigFault).
@@ -820,6 +1878,8 @@ d::object!(PatchInstallFailed: t::PlatformConfigFault, "PatchInstallFailed", 0, 
 impl d::IsA<t::MethodFault> for PatchInstallFailed {}
 
 /// Fault `vim.fault.PatchIntegrityError`, which extends [`PlatformConfigFault`](t::PlatformConfigFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.PatchIntegrityError.html)
 #[derive(Default)]
 pub struct PatchIntegrityError {
     /// The fields of [`PlatformConfigFault`](t::PlatformConfigFault).
@@ -830,6 +1890,8 @@ d::object!(PatchIntegrityError: t::PlatformConfigFault, "PatchIntegrityError", 0
 impl d::IsA<t::MethodFault> for PatchIntegrityError {}
 
 /// Fault `vim.fault.PatchMetadataCorrupted`, which extends [`PatchMetadataInvalid`](t::PatchMetadataInvalid). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.PatchMetadataCorrupted.html)
 #[derive(Default)]
 pub struct PatchMetadataCorrupted {
     /// The fields of [`PatchMetadataInvalid`](t::PatchMetadataInvalid).
@@ -840,6 +1902,8 @@ d::object!(PatchMetadataCorrupted: t::PatchMetadataInvalid, "PatchMetadataCorrup
 impl d::IsA<t::MethodFault> for PatchMetadataCorrupted {}
 
 /// Fault `vim.fault.PatchMetadataInvalid`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.PatchMetadataInvalid.html)
 #[derive(Default)]
 pub struct PatchMetadataInvalid {
     /// The fields of [`VimFault`](t::VimFault).
@@ -856,6 +1920,8 @@ d::object!(PatchMetadataInvalid: t::VimFault, "PatchMetadataInvalid", 0, [
 impl d::IsA<t::MethodFault> for PatchMetadataInvalid {}
 
 /// Fault `vim.fault.PatchMetadataNotFound`, which extends [`PatchMetadataInvalid`](t::PatchMetadataInvalid). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.PatchMetadataNotFound.html)
 #[derive(Default)]
 pub struct PatchMetadataNotFound {
     /// The fields of [`PatchMetadataInvalid`](t::PatchMetadataInvalid).
@@ -866,6 +1932,8 @@ d::object!(PatchMetadataNotFound: t::PatchMetadataInvalid, "PatchMetadataNotFoun
 impl d::IsA<t::MethodFault> for PatchMetadataNotFound {}
 
 /// Fault `vim.fault.PatchMissingDependencies`, which extends [`PatchNotApplicable`](t::PatchNotApplicable). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.PatchMissingDependencies.html)
 #[derive(Default)]
 pub struct PatchMissingDependencies {
     /// The fields of [`PatchNotApplicable`](t::PatchNotApplicable).
@@ -882,6 +1950,8 @@ d::object!(PatchMissingDependencies: t::PatchNotApplicable, "PatchMissingDepende
 impl d::IsA<t::MethodFault> for PatchMissingDependencies {}
 
 /// Fault `vim.fault.PatchNotApplicable`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.PatchNotApplicable.html)
 #[derive(Default)]
 pub struct PatchNotApplicable {
     /// The fields of [`VimFault`](t::VimFault).
@@ -895,6 +1965,8 @@ d::object!(PatchNotApplicable: t::VimFault, "PatchNotApplicable", 0, [
 impl d::IsA<t::MethodFault> for PatchNotApplicable {}
 
 /// Fault `vim.fault.PatchSuperseded`, which extends [`PatchNotApplicable`](t::PatchNotApplicable). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.PatchSuperseded.html)
 #[derive(Default)]
 pub struct PatchSuperseded {
     /// The fields of [`PatchNotApplicable`](t::PatchNotApplicable).
@@ -908,6 +1980,8 @@ d::object!(PatchSuperseded: t::PatchNotApplicable, "PatchSuperseded", 0, [
 impl d::IsA<t::MethodFault> for PatchSuperseded {}
 
 /// Fault `vim.fault.PhysCompatRDMNotSupported`, which extends [`RDMNotSupported`](t::RDMNotSupported). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.PhysCompatRDMNotSupported.html)
 #[derive(Default)]
 pub struct PhysCompatRDMNotSupported {
     /// The fields of [`RDMNotSupported`](t::RDMNotSupported).
@@ -918,6 +1992,8 @@ d::object!(PhysCompatRDMNotSupported: t::RDMNotSupported, "PhysCompatRDMNotSuppo
 impl d::IsA<t::MethodFault> for PhysCompatRDMNotSupported {}
 
 /// Fault `vim.fault.PlatformConfigFault`, which extends [`HostConfigFault`](t::HostConfigFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.PlatformConfigFault.html)
 #[derive(Default)]
 pub struct PlatformConfigFault {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
@@ -931,6 +2007,8 @@ d::object!(PlatformConfigFault: t::HostConfigFault, "PlatformConfigFault", 0, [
 impl d::IsA<t::MethodFault> for PlatformConfigFault {}
 
 /// Fault `vim.fault.PowerOnFtSecondaryFailed`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.PowerOnFtSecondaryFailed.html)
 #[derive(Default)]
 pub struct PowerOnFtSecondaryFailed {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
@@ -956,6 +2034,8 @@ d::object!(PowerOnFtSecondaryFailed: t::VmFaultToleranceIssue, "PowerOnFtSeconda
 impl d::IsA<t::MethodFault> for PowerOnFtSecondaryFailed {}
 
 /// Fault `vim.fault.PowerOnFtSecondaryTimedout`, which extends [`Timedout`](t::Timedout). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.PowerOnFtSecondaryTimedout.html)
 #[derive(Default)]
 pub struct PowerOnFtSecondaryTimedout {
     /// The fields of [`Timedout`](t::Timedout).
@@ -975,6 +2055,8 @@ d::object!(PowerOnFtSecondaryTimedout: t::Timedout, "PowerOnFtSecondaryTimedout"
 impl d::IsA<t::MethodFault> for PowerOnFtSecondaryTimedout {}
 
 /// Fault `vim.fault.ProfileUpdateFailed`, which extends [`VimFault`](t::VimFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ProfileUpdateFailed.html)
 #[derive(Default)]
 pub struct ProfileUpdateFailed {
     /// The fields of [`VimFault`](t::VimFault).
@@ -991,6 +2073,8 @@ d::object!(ProfileUpdateFailed: t::VimFault, "ProfileUpdateFailed", 3, [
 impl d::IsA<t::MethodFault> for ProfileUpdateFailed {}
 
 /// Data object `vim.fault.ProfileUpdateFailed.UpdateFailure`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ProfileUpdateFailed.UpdateFailure.html)
 #[derive(Default)]
 pub struct ProfileUpdateFailedUpdateFailure {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1006,6 +2090,8 @@ d::object!(ProfileUpdateFailedUpdateFailure: t::DynamicData, "ProfileUpdateFaile
 ]);
 
 /// Fault `vim.fault.QuarantineModeFault`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.QuarantineModeFault.html)
 #[derive(Default)]
 pub struct QuarantineModeFault {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
@@ -1023,6 +2109,8 @@ impl d::IsA<t::MethodFault> for QuarantineModeFault {}
 
 d::enumeration!(
     /// Enumeration `vim.fault.QuarantineModeFault.FaultType`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.QuarantineModeFault.FaultType.html)
     QuarantineModeFaultFaultType, "QuarantineModeFaultFaultType", [
         NoCompatibleNonQuarantinedHost "NoCompatibleNonQuarantinedHost",
         CorrectionDisallowed "CorrectionDisallowed",
@@ -1031,6 +2119,8 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.QuestionPending`, which extends [`InvalidState`](t::InvalidState). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.QuestionPending.html)
 #[derive(Default)]
 pub struct QuestionPending {
     /// The fields of [`InvalidState`](t::InvalidState).
@@ -1044,6 +2134,8 @@ d::object!(QuestionPending: t::InvalidState, "QuestionPending", 4, [
 impl d::IsA<t::MethodFault> for QuestionPending {}
 
 /// Fault `vim.fault.QuiesceDatastoreIOForHAFailed`, which extends [`ResourceInUse`](t::ResourceInUse). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.QuiesceDatastoreIOForHAFailed.html)
 #[derive(Default)]
 pub struct QuiesceDatastoreIOForHAFailed {
     /// The fields of [`ResourceInUse`](t::ResourceInUse).
@@ -1066,6 +2158,8 @@ d::object!(QuiesceDatastoreIOForHAFailed: t::ResourceInUse, "QuiesceDatastoreIOF
 impl d::IsA<t::MethodFault> for QuiesceDatastoreIOForHAFailed {}
 
 /// Fault `vim.fault.RDMConversionNotSupported`, which extends [`MigrationFault`](t::MigrationFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.RDMConversionNotSupported.html)
 #[derive(Default)]
 pub struct RDMConversionNotSupported {
     /// The fields of [`MigrationFault`](t::MigrationFault).
@@ -1079,6 +2173,8 @@ d::object!(RDMConversionNotSupported: t::MigrationFault, "RDMConversionNotSuppor
 impl d::IsA<t::MethodFault> for RDMConversionNotSupported {}
 
 /// Fault `vim.fault.RDMNotPreserved`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.RDMNotPreserved.html)
 #[derive(Default)]
 pub struct RDMNotPreserved {
     /// The fields of [`MigrationFault`](t::MigrationFault).
@@ -1092,6 +2188,8 @@ d::object!(RDMNotPreserved: t::MigrationFault, "RDMNotPreserved", 0, [
 impl d::IsA<t::MethodFault> for RDMNotPreserved {}
 
 /// Fault `vim.fault.RDMNotSupported`, which extends [`DeviceNotSupported`](t::DeviceNotSupported). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.RDMNotSupported.html)
 #[derive(Default)]
 pub struct RDMNotSupported {
     /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
@@ -1102,6 +2200,8 @@ d::object!(RDMNotSupported: t::DeviceNotSupported, "RDMNotSupported", 0, [
 impl d::IsA<t::MethodFault> for RDMNotSupported {}
 
 /// Fault `vim.fault.RDMNotSupportedOnDatastore`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.RDMNotSupportedOnDatastore.html)
 #[derive(Default)]
 pub struct RDMNotSupportedOnDatastore {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
@@ -1121,6 +2221,8 @@ d::object!(RDMNotSupportedOnDatastore: t::VmConfigFault, "RDMNotSupportedOnDatas
 impl d::IsA<t::MethodFault> for RDMNotSupportedOnDatastore {}
 
 /// Fault `vim.fault.RDMPointsToInaccessibleDisk`, which extends [`CannotAccessVmDisk`](t::CannotAccessVmDisk). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.RDMPointsToInaccessibleDisk.html)
 #[derive(Default)]
 pub struct RDMPointsToInaccessibleDisk {
     /// The fields of [`CannotAccessVmDisk`](t::CannotAccessVmDisk).
@@ -1131,6 +2233,8 @@ d::object!(RDMPointsToInaccessibleDisk: t::CannotAccessVmDisk, "RDMPointsToInacc
 impl d::IsA<t::MethodFault> for RDMPointsToInaccessibleDisk {}
 
 /// Fault `vim.fault.RawDiskNotSupported`, which extends [`DeviceNotSupported`](t::DeviceNotSupported). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.RawDiskNotSupported.html)
 #[derive(Default)]
 pub struct RawDiskNotSupported {
     /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
@@ -1141,6 +2245,8 @@ d::object!(RawDiskNotSupported: t::DeviceNotSupported, "RawDiskNotSupported", 0,
 impl d::IsA<t::MethodFault> for RawDiskNotSupported {}
 
 /// Fault `vim.fault.ReadHostResourcePoolTreeFailed`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ReadHostResourcePoolTreeFailed.html)
 #[derive(Default)]
 pub struct ReadHostResourcePoolTreeFailed {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
@@ -1151,6 +2257,8 @@ d::object!(ReadHostResourcePoolTreeFailed: t::HostConnectFault, "ReadHostResourc
 impl d::IsA<t::MethodFault> for ReadHostResourcePoolTreeFailed {}
 
 /// Fault `vim.fault.ReadOnlyDisksWithLegacyDestination`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ReadOnlyDisksWithLegacyDestination.html)
 #[derive(Default)]
 pub struct ReadOnlyDisksWithLegacyDestination {
     /// The fields of [`MigrationFault`](t::MigrationFault).
@@ -1167,6 +2275,8 @@ d::object!(ReadOnlyDisksWithLegacyDestination: t::MigrationFault, "ReadOnlyDisks
 impl d::IsA<t::MethodFault> for ReadOnlyDisksWithLegacyDestination {}
 
 /// Fault `vim.fault.RebootRequired`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.RebootRequired.html)
 #[derive(Default)]
 pub struct RebootRequired {
     /// The fields of [`VimFault`](t::VimFault).
@@ -1180,6 +2290,8 @@ d::object!(RebootRequired: t::VimFault, "RebootRequired", 0, [
 impl d::IsA<t::MethodFault> for RebootRequired {}
 
 /// Fault `vim.fault.RecordReplayDisabled`, which extends [`VimFault`](t::VimFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.RecordReplayDisabled.html)
 #[derive(Default)]
 pub struct RecordReplayDisabled {
     /// The fields of [`VimFault`](t::VimFault).
@@ -1190,6 +2302,8 @@ d::object!(RecordReplayDisabled: t::VimFault, "RecordReplayDisabled", 3, [
 impl d::IsA<t::MethodFault> for RecordReplayDisabled {}
 
 /// Fault `vim.fault.RemoteDeviceNotSupported`, which extends [`DeviceNotSupported`](t::DeviceNotSupported). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.RemoteDeviceNotSupported.html)
 #[derive(Default)]
 pub struct RemoteDeviceNotSupported {
     /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
@@ -1200,6 +2314,8 @@ d::object!(RemoteDeviceNotSupported: t::DeviceNotSupported, "RemoteDeviceNotSupp
 impl d::IsA<t::MethodFault> for RemoteDeviceNotSupported {}
 
 /// Fault `vim.fault.RemoveFailed`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.RemoveFailed.html)
 #[derive(Default)]
 pub struct RemoveFailed {
     /// The fields of [`VimFault`](t::VimFault).
@@ -1210,6 +2326,8 @@ d::object!(RemoveFailed: t::VimFault, "RemoveFailed", 0, [
 impl d::IsA<t::MethodFault> for RemoveFailed {}
 
 /// Fault `vim.fault.ReplicationConfigFault`, which extends [`ReplicationFault`](t::ReplicationFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ReplicationConfigFault.html)
 #[derive(Default)]
 pub struct ReplicationConfigFault {
     /// The fields of [`ReplicationFault`](t::ReplicationFault).
@@ -1220,6 +2338,8 @@ d::object!(ReplicationConfigFault: t::ReplicationFault, "ReplicationConfigFault"
 impl d::IsA<t::MethodFault> for ReplicationConfigFault {}
 
 /// Fault `vim.fault.ReplicationDiskConfigFault`, which extends [`ReplicationConfigFault`](t::ReplicationConfigFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ReplicationDiskConfigFault.html)
 #[derive(Default)]
 pub struct ReplicationDiskConfigFault {
     /// The fields of [`ReplicationConfigFault`](t::ReplicationConfigFault).
@@ -1240,6 +2360,8 @@ impl d::IsA<t::MethodFault> for ReplicationDiskConfigFault {}
 
 d::enumeration!(
     /// Enumeration `vim.fault.ReplicationDiskConfigFault.ReasonForFault`. Since API 5.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ReplicationDiskConfigFault.ReasonForFault.html)
     ReplicationDiskConfigFaultReasonForFault, "ReplicationDiskConfigFaultReasonForFault", [
         DiskNotFound "diskNotFound",
         DiskTypeNotSupported "diskTypeNotSupported",
@@ -1252,6 +2374,8 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.ReplicationFault`, which extends [`VimFault`](t::VimFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ReplicationFault.html)
 #[derive(Default)]
 pub struct ReplicationFault {
     /// The fields of [`VimFault`](t::VimFault).
@@ -1262,6 +2386,8 @@ d::object!(ReplicationFault: t::VimFault, "ReplicationFault", 5, [
 impl d::IsA<t::MethodFault> for ReplicationFault {}
 
 /// Fault `vim.fault.ReplicationIncompatibleWithFT`, which extends [`ReplicationFault`](t::ReplicationFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ReplicationIncompatibleWithFT.html)
 #[derive(Default)]
 pub struct ReplicationIncompatibleWithFT {
     /// The fields of [`ReplicationFault`](t::ReplicationFault).
@@ -1272,6 +2398,8 @@ d::object!(ReplicationIncompatibleWithFT: t::ReplicationFault, "ReplicationIncom
 impl d::IsA<t::MethodFault> for ReplicationIncompatibleWithFT {}
 
 /// Fault `vim.fault.ReplicationInvalidOptions`, which extends [`ReplicationFault`](t::ReplicationFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ReplicationInvalidOptions.html)
 #[derive(Default)]
 pub struct ReplicationInvalidOptions {
     /// The fields of [`ReplicationFault`](t::ReplicationFault).
@@ -1288,6 +2416,8 @@ d::object!(ReplicationInvalidOptions: t::ReplicationFault, "ReplicationInvalidOp
 impl d::IsA<t::MethodFault> for ReplicationInvalidOptions {}
 
 /// Fault `vim.fault.ReplicationNotSupportedOnHost`, which extends [`ReplicationFault`](t::ReplicationFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ReplicationNotSupportedOnHost.html)
 #[derive(Default)]
 pub struct ReplicationNotSupportedOnHost {
     /// The fields of [`ReplicationFault`](t::ReplicationFault).
@@ -1298,6 +2428,8 @@ d::object!(ReplicationNotSupportedOnHost: t::ReplicationFault, "ReplicationNotSu
 impl d::IsA<t::MethodFault> for ReplicationNotSupportedOnHost {}
 
 /// Fault `vim.fault.ReplicationVmConfigFault`, which extends [`ReplicationConfigFault`](t::ReplicationConfigFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ReplicationVmConfigFault.html)
 #[derive(Default)]
 pub struct ReplicationVmConfigFault {
     /// The fields of [`ReplicationConfigFault`](t::ReplicationConfigFault).
@@ -1315,6 +2447,8 @@ impl d::IsA<t::MethodFault> for ReplicationVmConfigFault {}
 
 d::enumeration!(
     /// Enumeration `vim.fault.ReplicationVmConfigFault.ReasonForFault`. Since API 5.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ReplicationVmConfigFault.ReasonForFault.html)
     ReplicationVmConfigFaultReasonForFault, "ReplicationVmConfigFaultReasonForFault", [
         IncompatibleHwVersion "incompatibleHwVersion",
         InvalidVmReplicationId "invalidVmReplicationId",
@@ -1337,6 +2471,8 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.ReplicationVmFault`, which extends [`ReplicationFault`](t::ReplicationFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ReplicationVmFault.html)
 #[derive(Default)]
 pub struct ReplicationVmFault {
     /// The fields of [`ReplicationFault`](t::ReplicationFault).
@@ -1360,6 +2496,8 @@ impl d::IsA<t::MethodFault> for ReplicationVmFault {}
 
 d::enumeration!(
     /// Enumeration `vim.fault.ReplicationVmFault.ReasonForFault`. Since API 5.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ReplicationVmFault.ReasonForFault.html)
     ReplicationVmFaultReasonForFault, "ReplicationVmFaultReasonForFault", [
         NotConfigured "notConfigured",
         PoweredOff "poweredOff",
@@ -1374,6 +2512,8 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.ReplicationVmInProgressFault`, which extends [`ReplicationVmFault`](t::ReplicationVmFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ReplicationVmInProgressFault.html)
 #[derive(Default)]
 pub struct ReplicationVmInProgressFault {
     /// The fields of [`ReplicationVmFault`](t::ReplicationVmFault).
@@ -1391,6 +2531,8 @@ impl d::IsA<t::MethodFault> for ReplicationVmInProgressFault {}
 
 d::enumeration!(
     /// Enumeration `vim.fault.ReplicationVmInProgressFault.Activity`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ReplicationVmInProgressFault.Activity.html)
     ReplicationVmInProgressFaultActivity, "ReplicationVmInProgressFaultActivity", [
         FullSync "fullSync",
         Delta "delta",
@@ -1398,6 +2540,8 @@ d::enumeration!(
 );
 
 /// Fault `vmodl.fault.RequestCanceled`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.fault.RequestCanceled.html)
 #[derive(Default)]
 pub struct RequestCanceled {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
@@ -1408,6 +2552,8 @@ d::object!(RequestCanceled: t::RuntimeFault, "RequestCanceled", 0, [
 impl d::IsA<t::MethodFault> for RequestCanceled {}
 
 /// Fault `vim.fault.ResourceInUse`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ResourceInUse.html)
 #[derive(Default)]
 pub struct ResourceInUse {
     /// The fields of [`VimFault`](t::VimFault).
@@ -1424,6 +2570,8 @@ d::object!(ResourceInUse: t::VimFault, "ResourceInUse", 0, [
 impl d::IsA<t::MethodFault> for ResourceInUse {}
 
 /// Fault `vim.fault.ResourceNotAvailable`, which extends [`VimFault`](t::VimFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ResourceNotAvailable.html)
 #[derive(Default)]
 pub struct ResourceNotAvailable {
     /// The fields of [`VimFault`](t::VimFault).
@@ -1443,6 +2591,8 @@ d::object!(ResourceNotAvailable: t::VimFault, "ResourceNotAvailable", 3, [
 impl d::IsA<t::MethodFault> for ResourceNotAvailable {}
 
 /// Fault `vim.fault.RestrictedByAdministrator`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.RestrictedByAdministrator.html)
 #[derive(Default)]
 pub struct RestrictedByAdministrator {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
@@ -1456,6 +2606,8 @@ d::object!(RestrictedByAdministrator: t::RuntimeFault, "RestrictedByAdministrato
 impl d::IsA<t::MethodFault> for RestrictedByAdministrator {}
 
 /// Fault `vim.fault.RestrictedVersion`, which extends [`SecurityError`](t::SecurityError). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.RestrictedVersion.html)
 #[derive(Default)]
 pub struct RestrictedVersion {
     /// The fields of [`SecurityError`](t::SecurityError).
@@ -1466,6 +2618,8 @@ d::object!(RestrictedVersion: t::SecurityError, "RestrictedVersion", 0, [
 impl d::IsA<t::MethodFault> for RestrictedVersion {}
 
 /// Fault `vim.fault.RollbackFailure`, which extends [`DvsFault`](t::DvsFault). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.RollbackFailure.html)
 #[derive(Default)]
 pub struct RollbackFailure {
     /// The fields of [`DvsFault`](t::DvsFault).
@@ -1482,6 +2636,8 @@ d::object!(RollbackFailure: t::DvsFault, "RollbackFailure", 6, [
 impl d::IsA<t::MethodFault> for RollbackFailure {}
 
 /// Fault `vim.fault.RuleViolation`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.RuleViolation.html)
 #[derive(Default)]
 pub struct RuleViolation {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
@@ -1498,6 +2654,8 @@ d::object!(RuleViolation: t::VmConfigFault, "RuleViolation", 0, [
 impl d::IsA<t::MethodFault> for RuleViolation {}
 
 /// Fault `vmodl.RuntimeFault`, which extends [`MethodFault`](t::MethodFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.RuntimeFault.html)
 #[derive(Default)]
 pub struct RuntimeFault {
     /// The fields of [`MethodFault`](t::MethodFault).
@@ -1508,6 +2666,8 @@ d::object!(RuntimeFault: t::MethodFault, "RuntimeFault", 0, [
 impl d::IsA<t::MethodFault> for RuntimeFault {}
 
 /// Fault `vim.fault.SSLDisabledFault`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.SSLDisabledFault.html)
 #[derive(Default)]
 pub struct SSLDisabledFault {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
@@ -1518,6 +2678,8 @@ d::object!(SSLDisabledFault: t::HostConnectFault, "SSLDisabledFault", 3, [
 impl d::IsA<t::MethodFault> for SSLDisabledFault {}
 
 /// Fault `vim.fault.SSLVerifyFault`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.SSLVerifyFault.html)
 #[derive(Default)]
 pub struct SSLVerifyFault {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
@@ -1537,6 +2699,8 @@ d::object!(SSLVerifyFault: t::HostConnectFault, "SSLVerifyFault", 0, [
 impl d::IsA<t::MethodFault> for SSLVerifyFault {}
 
 /// Fault `vim.fault.SSPIChallenge`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.SSPIChallenge.html)
 #[derive(Default)]
 pub struct SSPIChallenge {
     /// The fields of [`VimFault`](t::VimFault).
@@ -1550,6 +2714,8 @@ d::object!(SSPIChallenge: t::VimFault, "SSPIChallenge", 0, [
 impl d::IsA<t::MethodFault> for SSPIChallenge {}
 
 /// Fault `vim.fault.SecondaryVmAlreadyDisabled`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.SecondaryVmAlreadyDisabled.html)
 #[derive(Default)]
 pub struct SecondaryVmAlreadyDisabled {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
@@ -1563,6 +2729,8 @@ d::object!(SecondaryVmAlreadyDisabled: t::VmFaultToleranceIssue, "SecondaryVmAlr
 impl d::IsA<t::MethodFault> for SecondaryVmAlreadyDisabled {}
 
 /// Fault `vim.fault.SecondaryVmAlreadyEnabled`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.SecondaryVmAlreadyEnabled.html)
 #[derive(Default)]
 pub struct SecondaryVmAlreadyEnabled {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
@@ -1576,6 +2744,8 @@ d::object!(SecondaryVmAlreadyEnabled: t::VmFaultToleranceIssue, "SecondaryVmAlre
 impl d::IsA<t::MethodFault> for SecondaryVmAlreadyEnabled {}
 
 /// Fault `vim.fault.SecondaryVmAlreadyRegistered`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.SecondaryVmAlreadyRegistered.html)
 #[derive(Default)]
 pub struct SecondaryVmAlreadyRegistered {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
@@ -1589,6 +2759,8 @@ d::object!(SecondaryVmAlreadyRegistered: t::VmFaultToleranceIssue, "SecondaryVmA
 impl d::IsA<t::MethodFault> for SecondaryVmAlreadyRegistered {}
 
 /// Fault `vim.fault.SecondaryVmNotRegistered`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.SecondaryVmNotRegistered.html)
 #[derive(Default)]
 pub struct SecondaryVmNotRegistered {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
@@ -1602,6 +2774,8 @@ d::object!(SecondaryVmNotRegistered: t::VmFaultToleranceIssue, "SecondaryVmNotRe
 impl d::IsA<t::MethodFault> for SecondaryVmNotRegistered {}
 
 /// Fault `vmodl.fault.SecurityError`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.fault.SecurityError.html)
 #[derive(Default)]
 pub struct SecurityError {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
@@ -1612,6 +2786,8 @@ d::object!(SecurityError: t::RuntimeFault, "SecurityError", 0, [
 impl d::IsA<t::MethodFault> for SecurityError {}
 
 /// Fault `vmodl.fault.SessionNotFound`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 9.1.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.fault.SessionNotFound.html)
 #[derive(Default)]
 pub struct SessionNotFound {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
@@ -1622,6 +2798,8 @@ d::object!(SessionNotFound: t::RuntimeFault, "SessionNotFound", 33, [
 impl d::IsA<t::MethodFault> for SessionNotFound {}
 
 /// Fault `vim.fault.SharedBusControllerNotSupported`, which extends [`DeviceNotSupported`](t::DeviceNotSupported). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.SharedBusControllerNotSupported.html)
 #[derive(Default)]
 pub struct SharedBusControllerNotSupported {
     /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
@@ -1632,6 +2810,8 @@ d::object!(SharedBusControllerNotSupported: t::DeviceNotSupported, "SharedBusCon
 impl d::IsA<t::MethodFault> for SharedBusControllerNotSupported {}
 
 /// Fault `vim.fault.ShrinkDiskFault`, which extends [`VimFault`](t::VimFault). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ShrinkDiskFault.html)
 #[derive(Default)]
 pub struct ShrinkDiskFault {
     /// The fields of [`VimFault`](t::VimFault).
@@ -1645,6 +2825,8 @@ d::object!(ShrinkDiskFault: t::VimFault, "ShrinkDiskFault", 6, [
 impl d::IsA<t::MethodFault> for ShrinkDiskFault {}
 
 /// Fault `vim.fault.SnapshotCloneNotSupported`, which extends [`SnapshotCopyNotSupported`](t::SnapshotCopyNotSupported). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.SnapshotCloneNotSupported.html)
 #[derive(Default)]
 pub struct SnapshotCloneNotSupported {
     /// The fields of [`SnapshotCopyNotSupported`](t::SnapshotCopyNotSupported).
@@ -1655,6 +2837,8 @@ d::object!(SnapshotCloneNotSupported: t::SnapshotCopyNotSupported, "SnapshotClon
 impl d::IsA<t::MethodFault> for SnapshotCloneNotSupported {}
 
 /// Fault `vim.fault.SnapshotCopyNotSupported`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.SnapshotCopyNotSupported.html)
 #[derive(Default)]
 pub struct SnapshotCopyNotSupported {
     /// The fields of [`MigrationFault`](t::MigrationFault).
@@ -1665,6 +2849,8 @@ d::object!(SnapshotCopyNotSupported: t::MigrationFault, "SnapshotCopyNotSupporte
 impl d::IsA<t::MethodFault> for SnapshotCopyNotSupported {}
 
 /// Fault `vim.fault.SnapshotDisabled`, which extends [`SnapshotFault`](t::SnapshotFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.SnapshotDisabled.html)
 #[derive(Default)]
 pub struct SnapshotDisabled {
     /// The fields of [`SnapshotFault`](t::SnapshotFault).
@@ -1675,6 +2861,8 @@ d::object!(SnapshotDisabled: t::SnapshotFault, "SnapshotDisabled", 0, [
 impl d::IsA<t::MethodFault> for SnapshotDisabled {}
 
 /// Fault `vim.fault.SnapshotFault`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.SnapshotFault.html)
 #[derive(Default)]
 pub struct SnapshotFault {
     /// The fields of [`VimFault`](t::VimFault).
@@ -1685,6 +2873,8 @@ d::object!(SnapshotFault: t::VimFault, "SnapshotFault", 0, [
 impl d::IsA<t::MethodFault> for SnapshotFault {}
 
 /// Fault `vim.fault.SnapshotIncompatibleDeviceInVm`, which extends [`SnapshotFault`](t::SnapshotFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.SnapshotIncompatibleDeviceInVm.html)
 #[derive(Default)]
 pub struct SnapshotIncompatibleDeviceInVm {
     /// The fields of [`SnapshotFault`](t::SnapshotFault).
@@ -1698,6 +2888,8 @@ d::object!(SnapshotIncompatibleDeviceInVm: t::SnapshotFault, "SnapshotIncompatib
 impl d::IsA<t::MethodFault> for SnapshotIncompatibleDeviceInVm {}
 
 /// Fault `vim.fault.SnapshotLocked`, which extends [`SnapshotFault`](t::SnapshotFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.SnapshotLocked.html)
 #[derive(Default)]
 pub struct SnapshotLocked {
     /// The fields of [`SnapshotFault`](t::SnapshotFault).
@@ -1708,6 +2900,8 @@ d::object!(SnapshotLocked: t::SnapshotFault, "SnapshotLocked", 0, [
 impl d::IsA<t::MethodFault> for SnapshotLocked {}
 
 /// Fault `vim.fault.SnapshotMoveFromNonHomeNotSupported`, which extends [`SnapshotCopyNotSupported`](t::SnapshotCopyNotSupported). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.SnapshotMoveFromNonHomeNotSupported.html)
 #[derive(Default)]
 pub struct SnapshotMoveFromNonHomeNotSupported {
     /// The fields of [`SnapshotCopyNotSupported`](t::SnapshotCopyNotSupported).
@@ -1718,6 +2912,8 @@ d::object!(SnapshotMoveFromNonHomeNotSupported: t::SnapshotCopyNotSupported, "Sn
 impl d::IsA<t::MethodFault> for SnapshotMoveFromNonHomeNotSupported {}
 
 /// Fault `vim.fault.SnapshotMoveNotSupported`, which extends [`SnapshotCopyNotSupported`](t::SnapshotCopyNotSupported). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.SnapshotMoveNotSupported.html)
 #[derive(Default)]
 pub struct SnapshotMoveNotSupported {
     /// The fields of [`SnapshotCopyNotSupported`](t::SnapshotCopyNotSupported).
@@ -1728,6 +2924,8 @@ d::object!(SnapshotMoveNotSupported: t::SnapshotCopyNotSupported, "SnapshotMoveN
 impl d::IsA<t::MethodFault> for SnapshotMoveNotSupported {}
 
 /// Fault `vim.fault.SnapshotMoveToNonHomeNotSupported`, which extends [`SnapshotCopyNotSupported`](t::SnapshotCopyNotSupported). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.SnapshotMoveToNonHomeNotSupported.html)
 #[derive(Default)]
 pub struct SnapshotMoveToNonHomeNotSupported {
     /// The fields of [`SnapshotCopyNotSupported`](t::SnapshotCopyNotSupported).
@@ -1738,6 +2936,8 @@ d::object!(SnapshotMoveToNonHomeNotSupported: t::SnapshotCopyNotSupported, "Snap
 impl d::IsA<t::MethodFault> for SnapshotMoveToNonHomeNotSupported {}
 
 /// Fault `vim.fault.SnapshotNoChange`, which extends [`SnapshotFault`](t::SnapshotFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.SnapshotNoChange.html)
 #[derive(Default)]
 pub struct SnapshotNoChange {
     /// The fields of [`SnapshotFault`](t::SnapshotFault).
@@ -1748,6 +2948,8 @@ d::object!(SnapshotNoChange: t::SnapshotFault, "SnapshotNoChange", 0, [
 impl d::IsA<t::MethodFault> for SnapshotNoChange {}
 
 /// Fault `vim.fault.SnapshotRevertIssue`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.SnapshotRevertIssue.html)
 #[derive(Default)]
 pub struct SnapshotRevertIssue {
     /// The fields of [`MigrationFault`](t::MigrationFault).
@@ -1767,6 +2969,8 @@ d::object!(SnapshotRevertIssue: t::MigrationFault, "SnapshotRevertIssue", 0, [
 impl d::IsA<t::MethodFault> for SnapshotRevertIssue {}
 
 /// Fault `vim.fault.SoftRuleVioCorrectionDisallowed`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.SoftRuleVioCorrectionDisallowed.html)
 #[derive(Default)]
 pub struct SoftRuleVioCorrectionDisallowed {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
@@ -1780,6 +2984,8 @@ d::object!(SoftRuleVioCorrectionDisallowed: t::VmConfigFault, "SoftRuleVioCorrec
 impl d::IsA<t::MethodFault> for SoftRuleVioCorrectionDisallowed {}
 
 /// Fault `vim.fault.SoftRuleVioCorrectionImpact`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.SoftRuleVioCorrectionImpact.html)
 #[derive(Default)]
 pub struct SoftRuleVioCorrectionImpact {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
@@ -1791,1203 +2997,3 @@ d::object!(SoftRuleVioCorrectionImpact: t::VmConfigFault, "SoftRuleVioCorrection
     0 vm_name "vmName" 4 false,
 ]);
 impl d::IsA<t::MethodFault> for SoftRuleVioCorrectionImpact {}
-
-/// Fault `vim.fault.SolutionUserRequired`, which extends [`SecurityError`](t::SecurityError). Since API 7.0.0.0.
-#[derive(Default)]
-pub struct SolutionUserRequired {
-    /// The fields of [`SecurityError`](t::SecurityError).
-    pub base: t::SecurityError,
-}
-d::object!(SolutionUserRequired: t::SecurityError, "SolutionUserRequired", 16, [
-]);
-impl d::IsA<t::MethodFault> for SolutionUserRequired {}
-
-/// Fault `vim.fault.SsdDiskNotAvailable`, which extends [`VimFault`](t::VimFault). Since API 5.5.
-#[derive(Default)]
-pub struct SsdDiskNotAvailable {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-    /// `devicePath`.
-    pub device_path: String,
-}
-d::object!(SsdDiskNotAvailable: t::VimFault, "SsdDiskNotAvailable", 7, [
-    0 device_path "devicePath" 7 false,
-]);
-impl d::IsA<t::MethodFault> for SsdDiskNotAvailable {}
-
-/// Fault `vim.fault.StorageDrsCannotMoveDiskInMultiWriterMode`, which extends [`VimFault`](t::VimFault). Since API 5.1.
-#[derive(Default)]
-pub struct StorageDrsCannotMoveDiskInMultiWriterMode {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-}
-d::object!(StorageDrsCannotMoveDiskInMultiWriterMode: t::VimFault, "StorageDrsCannotMoveDiskInMultiWriterMode", 6, [
-]);
-impl d::IsA<t::MethodFault> for StorageDrsCannotMoveDiskInMultiWriterMode {}
-
-/// Fault `vim.fault.StorageDrsCannotMoveFTVm`, which extends [`VimFault`](t::VimFault). Since API 5.1.
-#[derive(Default)]
-pub struct StorageDrsCannotMoveFTVm {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-}
-d::object!(StorageDrsCannotMoveFTVm: t::VimFault, "StorageDrsCannotMoveFTVm", 6, [
-]);
-impl d::IsA<t::MethodFault> for StorageDrsCannotMoveFTVm {}
-
-/// Fault `vim.fault.StorageDrsCannotMoveIndependentDisk`, which extends [`VimFault`](t::VimFault). Since API 5.1.
-#[derive(Default)]
-pub struct StorageDrsCannotMoveIndependentDisk {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-}
-d::object!(StorageDrsCannotMoveIndependentDisk: t::VimFault, "StorageDrsCannotMoveIndependentDisk", 6, [
-]);
-impl d::IsA<t::MethodFault> for StorageDrsCannotMoveIndependentDisk {}
-
-/// Fault `vim.fault.StorageDrsCannotMoveManuallyPlacedSwapFile`, which extends [`VimFault`](t::VimFault). Since API 5.1.
-#[derive(Default)]
-pub struct StorageDrsCannotMoveManuallyPlacedSwapFile {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-}
-d::object!(StorageDrsCannotMoveManuallyPlacedSwapFile: t::VimFault, "StorageDrsCannotMoveManuallyPlacedSwapFile", 6, [
-]);
-impl d::IsA<t::MethodFault> for StorageDrsCannotMoveManuallyPlacedSwapFile {}
-
-/// Fault `vim.fault.StorageDrsCannotMoveManuallyPlacedVm`, which extends [`VimFault`](t::VimFault). Since API 5.1.
-#[derive(Default)]
-pub struct StorageDrsCannotMoveManuallyPlacedVm {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-}
-d::object!(StorageDrsCannotMoveManuallyPlacedVm: t::VimFault, "StorageDrsCannotMoveManuallyPlacedVm", 6, [
-]);
-impl d::IsA<t::MethodFault> for StorageDrsCannotMoveManuallyPlacedVm {}
-
-/// Fault `vim.fault.StorageDrsCannotMoveSharedDisk`, which extends [`VimFault`](t::VimFault). Since API 5.1.
-#[derive(Default)]
-pub struct StorageDrsCannotMoveSharedDisk {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-}
-d::object!(StorageDrsCannotMoveSharedDisk: t::VimFault, "StorageDrsCannotMoveSharedDisk", 6, [
-]);
-impl d::IsA<t::MethodFault> for StorageDrsCannotMoveSharedDisk {}
-
-/// Fault `vim.fault.StorageDrsCannotMoveTemplate`, which extends [`VimFault`](t::VimFault). Since API 5.1.
-#[derive(Default)]
-pub struct StorageDrsCannotMoveTemplate {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-}
-d::object!(StorageDrsCannotMoveTemplate: t::VimFault, "StorageDrsCannotMoveTemplate", 6, [
-]);
-impl d::IsA<t::MethodFault> for StorageDrsCannotMoveTemplate {}
-
-/// Fault `vim.fault.StorageDrsCannotMoveVmInUserFolder`, which extends [`VimFault`](t::VimFault). Since API 5.1.
-#[derive(Default)]
-pub struct StorageDrsCannotMoveVmInUserFolder {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-}
-d::object!(StorageDrsCannotMoveVmInUserFolder: t::VimFault, "StorageDrsCannotMoveVmInUserFolder", 6, [
-]);
-impl d::IsA<t::MethodFault> for StorageDrsCannotMoveVmInUserFolder {}
-
-/// Fault `vim.fault.StorageDrsCannotMoveVmWithMountedCDROM`, which extends [`VimFault`](t::VimFault). Since API 5.1.
-#[derive(Default)]
-pub struct StorageDrsCannotMoveVmWithMountedCDROM {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-}
-d::object!(StorageDrsCannotMoveVmWithMountedCDROM: t::VimFault, "StorageDrsCannotMoveVmWithMountedCDROM", 6, [
-]);
-impl d::IsA<t::MethodFault> for StorageDrsCannotMoveVmWithMountedCDROM {}
-
-/// Fault `vim.fault.StorageDrsCannotMoveVmWithNoFilesInLayout`, which extends [`VimFault`](t::VimFault). Since API 5.1.
-#[derive(Default)]
-pub struct StorageDrsCannotMoveVmWithNoFilesInLayout {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-}
-d::object!(StorageDrsCannotMoveVmWithNoFilesInLayout: t::VimFault, "StorageDrsCannotMoveVmWithNoFilesInLayout", 6, [
-]);
-impl d::IsA<t::MethodFault> for StorageDrsCannotMoveVmWithNoFilesInLayout {}
-
-/// Fault `vim.fault.StorageDrsDatacentersCannotShareDatastore`, which extends [`VimFault`](t::VimFault). Since API 5.5.
-#[derive(Default)]
-pub struct StorageDrsDatacentersCannotShareDatastore {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-}
-d::object!(StorageDrsDatacentersCannotShareDatastore: t::VimFault, "StorageDrsDatacentersCannotShareDatastore", 7, [
-]);
-impl d::IsA<t::MethodFault> for StorageDrsDatacentersCannotShareDatastore {}
-
-/// Fault `vim.fault.StorageDrsDisabledOnVm`, which extends [`VimFault`](t::VimFault). Since API 5.0.
-#[derive(Default)]
-pub struct StorageDrsDisabledOnVm {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-}
-d::object!(StorageDrsDisabledOnVm: t::VimFault, "StorageDrsDisabledOnVm", 5, [
-]);
-impl d::IsA<t::MethodFault> for StorageDrsDisabledOnVm {}
-
-/// Fault `vim.fault.StorageDrsHbrDiskNotMovable`, which extends [`VimFault`](t::VimFault). Since API 6.0.
-#[derive(Default)]
-pub struct StorageDrsHbrDiskNotMovable {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-    /// `nonMovableDiskIds`.
-    pub non_movable_disk_ids: String,
-}
-d::object!(StorageDrsHbrDiskNotMovable: t::VimFault, "StorageDrsHbrDiskNotMovable", 8, [
-    0 non_movable_disk_ids "nonMovableDiskIds" 8 false,
-]);
-impl d::IsA<t::MethodFault> for StorageDrsHbrDiskNotMovable {}
-
-/// Fault `vim.fault.StorageDrsHmsMoveInProgress`, which extends [`VimFault`](t::VimFault). Since API 6.0.
-#[derive(Default)]
-pub struct StorageDrsHmsMoveInProgress {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-}
-d::object!(StorageDrsHmsMoveInProgress: t::VimFault, "StorageDrsHmsMoveInProgress", 8, [
-]);
-impl d::IsA<t::MethodFault> for StorageDrsHmsMoveInProgress {}
-
-/// Fault `vim.fault.StorageDrsHmsUnreachable`, which extends [`VimFault`](t::VimFault). Since API 6.0.
-#[derive(Default)]
-pub struct StorageDrsHmsUnreachable {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-}
-d::object!(StorageDrsHmsUnreachable: t::VimFault, "StorageDrsHmsUnreachable", 8, [
-]);
-impl d::IsA<t::MethodFault> for StorageDrsHmsUnreachable {}
-
-/// Fault `vim.fault.StorageDrsIolbDisabledInternally`, which extends [`VimFault`](t::VimFault). Since API 5.0.
-#[derive(Default)]
-pub struct StorageDrsIolbDisabledInternally {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-}
-d::object!(StorageDrsIolbDisabledInternally: t::VimFault, "StorageDrsIolbDisabledInternally", 5, [
-]);
-impl d::IsA<t::MethodFault> for StorageDrsIolbDisabledInternally {}
-
-/// Fault `vim.fault.StorageDrsRelocateDisabled`, which extends [`VimFault`](t::VimFault). Since API 6.0.
-#[derive(Default)]
-pub struct StorageDrsRelocateDisabled {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-}
-d::object!(StorageDrsRelocateDisabled: t::VimFault, "StorageDrsRelocateDisabled", 8, [
-]);
-impl d::IsA<t::MethodFault> for StorageDrsRelocateDisabled {}
-
-/// Fault `vim.fault.StorageDrsStaleHmsCollection`, which extends [`VimFault`](t::VimFault). Since API 6.0.
-#[derive(Default)]
-pub struct StorageDrsStaleHmsCollection {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-}
-d::object!(StorageDrsStaleHmsCollection: t::VimFault, "StorageDrsStaleHmsCollection", 8, [
-]);
-impl d::IsA<t::MethodFault> for StorageDrsStaleHmsCollection {}
-
-/// Fault `vim.fault.StorageDrsUnableToMoveFiles`, which extends [`VimFault`](t::VimFault). Since API 5.1.
-#[derive(Default)]
-pub struct StorageDrsUnableToMoveFiles {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-}
-d::object!(StorageDrsUnableToMoveFiles: t::VimFault, "StorageDrsUnableToMoveFiles", 6, [
-]);
-impl d::IsA<t::MethodFault> for StorageDrsUnableToMoveFiles {}
-
-/// Fault `vim.fault.StorageVMotionNotSupported`, which extends [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported). Since API 4.0.
-#[derive(Default)]
-pub struct StorageVMotionNotSupported {
-    /// The fields of [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported).
-    pub base: t::MigrationFeatureNotSupported,
-}
-d::object!(StorageVMotionNotSupported: t::MigrationFeatureNotSupported, "StorageVMotionNotSupported", 3, [
-]);
-impl d::IsA<t::MethodFault> for StorageVMotionNotSupported {}
-
-/// Fault `vim.fault.StorageVmotionIncompatible`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 5.0.
-#[derive(Default)]
-pub struct StorageVmotionIncompatible {
-    /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
-    pub base: t::VirtualHardwareCompatibilityIssue,
-    /// `datastore`.
-    pub datastore: Option<MoRef<m::Datastore>>,
-}
-d::object!(StorageVmotionIncompatible: t::VirtualHardwareCompatibilityIssue, "StorageVmotionIncompatible", 5, [
-    0 datastore "datastore" 5 false,
-]);
-impl d::IsA<t::MethodFault> for StorageVmotionIncompatible {}
-
-/// Fault `vim.fault.SuspendedRelocateNotSupported`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
-#[derive(Default)]
-pub struct SuspendedRelocateNotSupported {
-    /// The fields of [`MigrationFault`](t::MigrationFault).
-    pub base: t::MigrationFault,
-}
-d::object!(SuspendedRelocateNotSupported: t::MigrationFault, "SuspendedRelocateNotSupported", 0, [
-]);
-impl d::IsA<t::MethodFault> for SuspendedRelocateNotSupported {}
-
-/// Fault `vim.fault.SwapDatastoreNotWritableOnHost`, which extends [`DatastoreNotWritableOnHost`](t::DatastoreNotWritableOnHost). Since API 2.5.
-#[derive(Default)]
-pub struct SwapDatastoreNotWritableOnHost {
-    /// The fields of [`DatastoreNotWritableOnHost`](t::DatastoreNotWritableOnHost).
-    pub base: t::DatastoreNotWritableOnHost,
-}
-d::object!(SwapDatastoreNotWritableOnHost: t::DatastoreNotWritableOnHost, "SwapDatastoreNotWritableOnHost", 0, [
-]);
-impl d::IsA<t::MethodFault> for SwapDatastoreNotWritableOnHost {}
-
-/// Fault `vim.fault.SwapDatastoreUnset`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Default)]
-pub struct SwapDatastoreUnset {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-}
-d::object!(SwapDatastoreUnset: t::VimFault, "SwapDatastoreUnset", 0, [
-]);
-impl d::IsA<t::MethodFault> for SwapDatastoreUnset {}
-
-/// Fault `vim.fault.SwapPlacementOverrideNotSupported`, which extends [`InvalidVmConfig`](t::InvalidVmConfig). Since API 2.5.
-#[derive(Default)]
-pub struct SwapPlacementOverrideNotSupported {
-    /// The fields of [`InvalidVmConfig`](t::InvalidVmConfig).
-    pub base: t::InvalidVmConfig,
-}
-d::object!(SwapPlacementOverrideNotSupported: t::InvalidVmConfig, "SwapPlacementOverrideNotSupported", 0, [
-]);
-impl d::IsA<t::MethodFault> for SwapPlacementOverrideNotSupported {}
-
-/// Fault `vim.fault.SwitchIpUnset`, which extends [`DvsFault`](t::DvsFault). Since API 5.1.
-#[derive(Default)]
-pub struct SwitchIpUnset {
-    /// The fields of [`DvsFault`](t::DvsFault).
-    pub base: t::DvsFault,
-}
-d::object!(SwitchIpUnset: t::DvsFault, "SwitchIpUnset", 6, [
-]);
-impl d::IsA<t::MethodFault> for SwitchIpUnset {}
-
-/// Fault `vim.fault.SwitchNotInUpgradeMode`, which extends [`DvsFault`](t::DvsFault). Since API 4.0.
-#[derive(Default)]
-pub struct SwitchNotInUpgradeMode {
-    /// The fields of [`DvsFault`](t::DvsFault).
-    pub base: t::DvsFault,
-}
-d::object!(SwitchNotInUpgradeMode: t::DvsFault, "SwitchNotInUpgradeMode", 3, [
-]);
-impl d::IsA<t::MethodFault> for SwitchNotInUpgradeMode {}
-
-/// Fault `vmodl.fault.SystemError`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
-#[derive(Default)]
-pub struct SystemError {
-    /// The fields of [`RuntimeFault`](t::RuntimeFault).
-    pub base: t::RuntimeFault,
-    /// `reason`.
-    pub reason: String,
-}
-d::object!(SystemError: t::RuntimeFault, "SystemError", 0, [
-    0 reason "reason" 0 false,
-]);
-impl d::IsA<t::MethodFault> for SystemError {}
-
-/// Fault `vim.fault.TaskInProgress`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Default)]
-pub struct TaskInProgress {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-    /// `task`.
-    pub task: MoRef<m::Task>,
-}
-d::object!(TaskInProgress: t::VimFault, "TaskInProgress", 0, [
-    0 task "task" 0 false,
-]);
-impl d::IsA<t::MethodFault> for TaskInProgress {}
-
-/// Fault `vim.fault.ThirdPartyLicenseAssignmentFailed`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 5.0.
-#[derive(Default)]
-pub struct ThirdPartyLicenseAssignmentFailed {
-    /// The fields of [`RuntimeFault`](t::RuntimeFault).
-    pub base: t::RuntimeFault,
-    /// `host`.
-    pub host: MoRef<m::HostSystem>,
-    /// `module`.
-    pub module: String,
-    /// `reason`.
-    pub reason: Option<String>,
-}
-d::object!(ThirdPartyLicenseAssignmentFailed: t::RuntimeFault, "ThirdPartyLicenseAssignmentFailed", 5, [
-    0 host "host" 5 false,
-    1 module "module" 5 false,
-    2 reason "reason" 5 false,
-]);
-impl d::IsA<t::MethodFault> for ThirdPartyLicenseAssignmentFailed {}
-
-d::enumeration!(
-    /// Enumeration `vim.fault.ThirdPartyLicenseAssignmentFailed.Reason`. Since API 5.0.
-    ThirdPartyLicenseAssignmentFailedReason, "ThirdPartyLicenseAssignmentFailedReason", [
-        LicenseAssignmentFailed "licenseAssignmentFailed",
-        ModuleNotInstalled "moduleNotInstalled",
-    ]
-);
-
-/// Fault `vim.fault.Timedout`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Default)]
-pub struct Timedout {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-}
-d::object!(Timedout: t::VimFault, "Timedout", 0, [
-]);
-impl d::IsA<t::MethodFault> for Timedout {}
-
-/// Fault `vim.fault.TooManyConcurrentNativeClones`, which extends [`FileFault`](t::FileFault). Since API 5.0.
-#[derive(Default)]
-pub struct TooManyConcurrentNativeClones {
-    /// The fields of [`FileFault`](t::FileFault).
-    pub base: t::FileFault,
-}
-d::object!(TooManyConcurrentNativeClones: t::FileFault, "TooManyConcurrentNativeClones", 5, [
-]);
-impl d::IsA<t::MethodFault> for TooManyConcurrentNativeClones {}
-
-/// Fault `vim.fault.TooManyConsecutiveOverrides`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Default)]
-pub struct TooManyConsecutiveOverrides {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-}
-d::object!(TooManyConsecutiveOverrides: t::VimFault, "TooManyConsecutiveOverrides", 0, [
-]);
-impl d::IsA<t::MethodFault> for TooManyConsecutiveOverrides {}
-
-/// Fault `vim.fault.TooManyDevices`, which extends [`InvalidVmConfig`](t::InvalidVmConfig). Since API 2.5.
-#[derive(Default)]
-pub struct TooManyDevices {
-    /// The fields of [`InvalidVmConfig`](t::InvalidVmConfig).
-    pub base: t::InvalidVmConfig,
-}
-d::object!(TooManyDevices: t::InvalidVmConfig, "TooManyDevices", 0, [
-]);
-impl d::IsA<t::MethodFault> for TooManyDevices {}
-
-/// Fault `vim.fault.TooManyDisksOnLegacyHost`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
-#[derive(Default)]
-pub struct TooManyDisksOnLegacyHost {
-    /// The fields of [`MigrationFault`](t::MigrationFault).
-    pub base: t::MigrationFault,
-    /// `diskCount`.
-    pub disk_count: i32,
-    /// `timeoutDanger`.
-    pub timeout_danger: bool,
-}
-d::object!(TooManyDisksOnLegacyHost: t::MigrationFault, "TooManyDisksOnLegacyHost", 0, [
-    0 disk_count "diskCount" 0 false,
-    1 timeout_danger "timeoutDanger" 0 false,
-]);
-impl d::IsA<t::MethodFault> for TooManyDisksOnLegacyHost {}
-
-/// Fault `vim.fault.TooManyGuestLogons`, which extends [`GuestOperationsFault`](t::GuestOperationsFault). Since API 5.0.
-#[derive(Default)]
-pub struct TooManyGuestLogons {
-    /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
-    pub base: t::GuestOperationsFault,
-}
-d::object!(TooManyGuestLogons: t::GuestOperationsFault, "TooManyGuestLogons", 5, [
-]);
-impl d::IsA<t::MethodFault> for TooManyGuestLogons {}
-
-/// Fault `vim.fault.TooManyHosts`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 2.5.
-#[derive(Default)]
-pub struct TooManyHosts {
-    /// The fields of [`HostConnectFault`](t::HostConnectFault).
-    pub base: t::HostConnectFault,
-}
-d::object!(TooManyHosts: t::HostConnectFault, "TooManyHosts", 0, [
-]);
-impl d::IsA<t::MethodFault> for TooManyHosts {}
-
-/// Fault `vim.fault.TooManyNativeCloneLevels`, which extends [`FileFault`](t::FileFault). Since API 5.0.
-#[derive(Default)]
-pub struct TooManyNativeCloneLevels {
-    /// The fields of [`FileFault`](t::FileFault).
-    pub base: t::FileFault,
-}
-d::object!(TooManyNativeCloneLevels: t::FileFault, "TooManyNativeCloneLevels", 5, [
-]);
-impl d::IsA<t::MethodFault> for TooManyNativeCloneLevels {}
-
-/// Fault `vim.fault.TooManyNativeClonesOnFile`, which extends [`FileFault`](t::FileFault). Since API 5.0.
-#[derive(Default)]
-pub struct TooManyNativeClonesOnFile {
-    /// The fields of [`FileFault`](t::FileFault).
-    pub base: t::FileFault,
-}
-d::object!(TooManyNativeClonesOnFile: t::FileFault, "TooManyNativeClonesOnFile", 5, [
-]);
-impl d::IsA<t::MethodFault> for TooManyNativeClonesOnFile {}
-
-/// Fault `vim.fault.TooManySnapshotLevels`, which extends [`SnapshotFault`](t::SnapshotFault). Since API 2.5.
-#[derive(Default)]
-pub struct TooManySnapshotLevels {
-    /// The fields of [`SnapshotFault`](t::SnapshotFault).
-    pub base: t::SnapshotFault,
-}
-d::object!(TooManySnapshotLevels: t::SnapshotFault, "TooManySnapshotLevels", 0, [
-]);
-impl d::IsA<t::MethodFault> for TooManySnapshotLevels {}
-
-/// Fault `vim.fault.ToolsAlreadyUpgraded`, which extends [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault). Since API 4.0.
-#[derive(Default)]
-pub struct ToolsAlreadyUpgraded {
-    /// The fields of [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault).
-    pub base: t::VmToolsUpgradeFault,
-}
-d::object!(ToolsAlreadyUpgraded: t::VmToolsUpgradeFault, "ToolsAlreadyUpgraded", 3, [
-]);
-impl d::IsA<t::MethodFault> for ToolsAlreadyUpgraded {}
-
-/// Fault `vim.fault.ToolsAutoUpgradeNotSupported`, which extends [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault). Since API 4.0.
-#[derive(Default)]
-pub struct ToolsAutoUpgradeNotSupported {
-    /// The fields of [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault).
-    pub base: t::VmToolsUpgradeFault,
-}
-d::object!(ToolsAutoUpgradeNotSupported: t::VmToolsUpgradeFault, "ToolsAutoUpgradeNotSupported", 3, [
-]);
-impl d::IsA<t::MethodFault> for ToolsAutoUpgradeNotSupported {}
-
-/// Fault `vim.fault.ToolsImageCopyFailed`, which extends [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault). Since API 5.1.
-#[derive(Default)]
-pub struct ToolsImageCopyFailed {
-    /// The fields of [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault).
-    pub base: t::VmToolsUpgradeFault,
-}
-d::object!(ToolsImageCopyFailed: t::VmToolsUpgradeFault, "ToolsImageCopyFailed", 6, [
-]);
-impl d::IsA<t::MethodFault> for ToolsImageCopyFailed {}
-
-/// Fault `vim.fault.ToolsImageNotAvailable`, which extends [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault). Since API 4.0.
-#[derive(Default)]
-pub struct ToolsImageNotAvailable {
-    /// The fields of [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault).
-    pub base: t::VmToolsUpgradeFault,
-}
-d::object!(ToolsImageNotAvailable: t::VmToolsUpgradeFault, "ToolsImageNotAvailable", 3, [
-]);
-impl d::IsA<t::MethodFault> for ToolsImageNotAvailable {}
-
-/// Fault `vim.fault.ToolsImageSignatureCheckFailed`, which extends [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault). Since API 4.0.
-#[derive(Default)]
-pub struct ToolsImageSignatureCheckFailed {
-    /// The fields of [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault).
-    pub base: t::VmToolsUpgradeFault,
-}
-d::object!(ToolsImageSignatureCheckFailed: t::VmToolsUpgradeFault, "ToolsImageSignatureCheckFailed", 3, [
-]);
-impl d::IsA<t::MethodFault> for ToolsImageSignatureCheckFailed {}
-
-/// Fault `vim.fault.ToolsInstallationInProgress`, which extends [`MigrationFault`](t::MigrationFault). Since API 4.0.
-#[derive(Default)]
-pub struct ToolsInstallationInProgress {
-    /// The fields of [`MigrationFault`](t::MigrationFault).
-    pub base: t::MigrationFault,
-}
-d::object!(ToolsInstallationInProgress: t::MigrationFault, "ToolsInstallationInProgress", 3, [
-]);
-impl d::IsA<t::MethodFault> for ToolsInstallationInProgress {}
-
-/// Fault `vim.fault.ToolsUnavailable`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Default)]
-pub struct ToolsUnavailable {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-}
-d::object!(ToolsUnavailable: t::VimFault, "ToolsUnavailable", 0, [
-]);
-impl d::IsA<t::MethodFault> for ToolsUnavailable {}
-
-/// Fault `vim.fault.ToolsUpgradeCancelled`, which extends [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault). Since API 4.0.
-#[derive(Default)]
-pub struct ToolsUpgradeCancelled {
-    /// The fields of [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault).
-    pub base: t::VmToolsUpgradeFault,
-}
-d::object!(ToolsUpgradeCancelled: t::VmToolsUpgradeFault, "ToolsUpgradeCancelled", 3, [
-]);
-impl d::IsA<t::MethodFault> for ToolsUpgradeCancelled {}
-
-/// Fault `vim.fault.UnSupportedDatastoreForVFlash`, which extends [`UnsupportedDatastore`](t::UnsupportedDatastore). Since API 5.5.
-#[derive(Default)]
-pub struct UnSupportedDatastoreForVFlash {
-    /// The fields of [`UnsupportedDatastore`](t::UnsupportedDatastore).
-    pub base: t::UnsupportedDatastore,
-    /// `datastoreName`.
-    pub datastore_name: String,
-    /// `type`.
-    pub r#type: String,
-}
-d::object!(UnSupportedDatastoreForVFlash: t::UnsupportedDatastore, "UnSupportedDatastoreForVFlash", 7, [
-    0 datastore_name "datastoreName" 7 false,
-    1 r#type "type" 7 false,
-]);
-impl d::IsA<t::MethodFault> for UnSupportedDatastoreForVFlash {}
-
-/// Fault `vim.fault.UncommittedUndoableDisk`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
-#[derive(Default)]
-pub struct UncommittedUndoableDisk {
-    /// The fields of [`MigrationFault`](t::MigrationFault).
-    pub base: t::MigrationFault,
-}
-d::object!(UncommittedUndoableDisk: t::MigrationFault, "UncommittedUndoableDisk", 0, [
-]);
-impl d::IsA<t::MethodFault> for UncommittedUndoableDisk {}
-
-/// Fault `vim.fault.UnconfiguredPropertyValue`, which extends [`InvalidPropertyValue`](t::InvalidPropertyValue). Since API 4.0.
-#[derive(Default)]
-pub struct UnconfiguredPropertyValue {
-    /// The fields of [`InvalidPropertyValue`](t::InvalidPropertyValue).
-    pub base: t::InvalidPropertyValue,
-}
-d::object!(UnconfiguredPropertyValue: t::InvalidPropertyValue, "UnconfiguredPropertyValue", 3, [
-]);
-impl d::IsA<t::MethodFault> for UnconfiguredPropertyValue {}
-
-/// Fault `vim.fault.UncustomizableGuest`, which extends [`CustomizationFault`](t::CustomizationFault). Since API 2.5.
-#[derive(Default)]
-pub struct UncustomizableGuest {
-    /// The fields of [`CustomizationFault`](t::CustomizationFault).
-    pub base: t::CustomizationFault,
-    /// `uncustomizableGuestOS`.
-    pub uncustomizable_guest_os: String,
-}
-d::object!(UncustomizableGuest: t::CustomizationFault, "UncustomizableGuest", 0, [
-    0 uncustomizable_guest_os "uncustomizableGuestOS" 0 false,
-]);
-impl d::IsA<t::MethodFault> for UncustomizableGuest {}
-
-/// Fault `vim.fault.UnexpectedCustomizationFault`, which extends [`CustomizationFault`](t::CustomizationFault). Since API 2.5.
-#[derive(Default)]
-pub struct UnexpectedCustomizationFault {
-    /// The fields of [`CustomizationFault`](t::CustomizationFault).
-    pub base: t::CustomizationFault,
-}
-d::object!(UnexpectedCustomizationFault: t::CustomizationFault, "UnexpectedCustomizationFault", 0, [
-]);
-impl d::IsA<t::MethodFault> for UnexpectedCustomizationFault {}
-
-/// Fault `vmodl.fault.UnexpectedFault`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
-#[derive(Default)]
-pub struct UnexpectedFault {
-    /// The fields of [`RuntimeFault`](t::RuntimeFault).
-    pub base: t::RuntimeFault,
-    /// `faultName`.
-    pub fault_name: String,
-    /// `fault`.
-    pub fault: Option<Box<t::LocalizedMethodFault>>,
-}
-d::object!(UnexpectedFault: t::RuntimeFault, "UnexpectedFault", 0, [
-    0 fault_name "faultName" 0 false,
-    1 fault "fault" 0 false,
-]);
-impl d::IsA<t::MethodFault> for UnexpectedFault {}
-
-/// Fault `vim.fault.UnrecognizedHost`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Default)]
-pub struct UnrecognizedHost {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-    /// `hostName`.
-    pub host_name: String,
-}
-d::object!(UnrecognizedHost: t::VimFault, "UnrecognizedHost", 0, [
-    0 host_name "hostName" 0 false,
-]);
-impl d::IsA<t::MethodFault> for UnrecognizedHost {}
-
-/// Fault `vim.fault.UnsharedSwapVMotionNotSupported`, which extends [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported). Since API 2.5.
-#[derive(Default)]
-pub struct UnsharedSwapVMotionNotSupported {
-    /// The fields of [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported).
-    pub base: t::MigrationFeatureNotSupported,
-}
-d::object!(UnsharedSwapVMotionNotSupported: t::MigrationFeatureNotSupported, "UnsharedSwapVMotionNotSupported", 0, [
-]);
-impl d::IsA<t::MethodFault> for UnsharedSwapVMotionNotSupported {}
-
-/// Fault `vim.fault.UnsupportedDatastore`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 2.5.
-#[derive(Default)]
-pub struct UnsupportedDatastore {
-    /// The fields of [`VmConfigFault`](t::VmConfigFault).
-    pub base: t::VmConfigFault,
-    /// `datastore`.
-    pub datastore: Option<MoRef<m::Datastore>>,
-}
-d::object!(UnsupportedDatastore: t::VmConfigFault, "UnsupportedDatastore", 0, [
-    0 datastore "datastore" 0 false,
-]);
-impl d::IsA<t::MethodFault> for UnsupportedDatastore {}
-
-/// Fault `vim.fault.UnsupportedGuest`, which extends [`InvalidVmConfig`](t::InvalidVmConfig). Since API 2.5.
-#[derive(Default)]
-pub struct UnsupportedGuest {
-    /// The fields of [`InvalidVmConfig`](t::InvalidVmConfig).
-    pub base: t::InvalidVmConfig,
-    /// `unsupportedGuestOS`.
-    pub unsupported_guest_os: String,
-}
-d::object!(UnsupportedGuest: t::InvalidVmConfig, "UnsupportedGuest", 0, [
-    0 unsupported_guest_os "unsupportedGuestOS" 0 false,
-]);
-impl d::IsA<t::MethodFault> for UnsupportedGuest {}
-
-/// Fault `vim.fault.UnsupportedVimApiVersion`, which extends [`VimFault`](t::VimFault). Since API 4.0.
-#[derive(Default)]
-pub struct UnsupportedVimApiVersion {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-    /// `version`.
-    pub version: Option<String>,
-}
-d::object!(UnsupportedVimApiVersion: t::VimFault, "UnsupportedVimApiVersion", 3, [
-    0 version "version" 3 false,
-]);
-impl d::IsA<t::MethodFault> for UnsupportedVimApiVersion {}
-
-/// Fault `vim.fault.UnsupportedVmxLocation`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 2.5.
-#[derive(Default)]
-pub struct UnsupportedVmxLocation {
-    /// The fields of [`VmConfigFault`](t::VmConfigFault).
-    pub base: t::VmConfigFault,
-}
-d::object!(UnsupportedVmxLocation: t::VmConfigFault, "UnsupportedVmxLocation", 0, [
-]);
-impl d::IsA<t::MethodFault> for UnsupportedVmxLocation {}
-
-/// Fault `vim.fault.UnusedVirtualDiskBlocksNotScrubbed`, which extends [`DeviceBackingNotSupported`](t::DeviceBackingNotSupported). Since API 4.0.
-#[derive(Default)]
-pub struct UnusedVirtualDiskBlocksNotScrubbed {
-    /// The fields of [`DeviceBackingNotSupported`](t::DeviceBackingNotSupported).
-    pub base: t::DeviceBackingNotSupported,
-}
-d::object!(UnusedVirtualDiskBlocksNotScrubbed: t::DeviceBackingNotSupported, "UnusedVirtualDiskBlocksNotScrubbed", 3, [
-]);
-impl d::IsA<t::MethodFault> for UnusedVirtualDiskBlocksNotScrubbed {}
-
-/// Fault `vim.fault.UserNotFound`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Default)]
-pub struct UserNotFound {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-    /// `principal`.
-    pub principal: String,
-    /// `unresolved`.
-    pub unresolved: bool,
-}
-d::object!(UserNotFound: t::VimFault, "UserNotFound", 0, [
-    0 principal "principal" 0 false,
-    1 unresolved "unresolved" 0 false,
-]);
-impl d::IsA<t::MethodFault> for UserNotFound {}
-
-/// Fault `vim.fault.VAppConfigFault`, which extends [`VimFault`](t::VimFault). Since API 4.0.
-#[derive(Default)]
-pub struct VAppConfigFault {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-}
-d::object!(VAppConfigFault: t::VimFault, "VAppConfigFault", 3, [
-]);
-impl d::IsA<t::MethodFault> for VAppConfigFault {}
-
-/// Fault `vim.fault.VAppNotRunning`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.0.
-#[derive(Default)]
-pub struct VAppNotRunning {
-    /// The fields of [`VmConfigFault`](t::VmConfigFault).
-    pub base: t::VmConfigFault,
-}
-d::object!(VAppNotRunning: t::VmConfigFault, "VAppNotRunning", 3, [
-]);
-impl d::IsA<t::MethodFault> for VAppNotRunning {}
-
-/// Fault `vim.fault.VAppOperationInProgress`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 5.0.
-#[derive(Default)]
-pub struct VAppOperationInProgress {
-    /// The fields of [`RuntimeFault`](t::RuntimeFault).
-    pub base: t::RuntimeFault,
-}
-d::object!(VAppOperationInProgress: t::RuntimeFault, "VAppOperationInProgress", 5, [
-]);
-impl d::IsA<t::MethodFault> for VAppOperationInProgress {}
-
-/// Fault `vim.fault.VAppPropertyFault`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.0.
-#[derive(Default)]
-pub struct VAppPropertyFault {
-    /// The fields of [`VmConfigFault`](t::VmConfigFault).
-    pub base: t::VmConfigFault,
-    /// `id`.
-    pub id: String,
-    /// `category`.
-    pub category: String,
-    /// `label`.
-    pub label: String,
-    /// `type`.
-    pub r#type: String,
-    /// `value`.
-    pub value: String,
-}
-d::object!(VAppPropertyFault: t::VmConfigFault, "VAppPropertyFault", 3, [
-    0 id "id" 3 false,
-    1 category "category" 3 false,
-    2 label "label" 3 false,
-    3 r#type "type" 3 false,
-    4 value "value" 3 false,
-]);
-impl d::IsA<t::MethodFault> for VAppPropertyFault {}
-
-/// Fault `vim.fault.VAppTaskInProgress`, which extends [`TaskInProgress`](t::TaskInProgress). Since API 4.0.
-#[derive(Default)]
-pub struct VAppTaskInProgress {
-    /// The fields of [`TaskInProgress`](t::TaskInProgress).
-    pub base: t::TaskInProgress,
-}
-d::object!(VAppTaskInProgress: t::TaskInProgress, "VAppTaskInProgress", 3, [
-]);
-impl d::IsA<t::MethodFault> for VAppTaskInProgress {}
-
-/// Fault `vim.fault.VFlashCacheHotConfigNotSupported`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 6.0.
-#[derive(Default)]
-pub struct VFlashCacheHotConfigNotSupported {
-    /// The fields of [`VmConfigFault`](t::VmConfigFault).
-    pub base: t::VmConfigFault,
-}
-d::object!(VFlashCacheHotConfigNotSupported: t::VmConfigFault, "VFlashCacheHotConfigNotSupported", 8, [
-]);
-impl d::IsA<t::MethodFault> for VFlashCacheHotConfigNotSupported {}
-
-/// Fault `vim.fault.VFlashModuleNotSupported`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 5.5.
-#[derive(Default)]
-pub struct VFlashModuleNotSupported {
-    /// The fields of [`VmConfigFault`](t::VmConfigFault).
-    pub base: t::VmConfigFault,
-    /// `vmName`.
-    pub vm_name: String,
-    /// `moduleName`.
-    pub module_name: String,
-    /// `reason`.
-    pub reason: String,
-    /// `hostName`.
-    pub host_name: String,
-}
-d::object!(VFlashModuleNotSupported: t::VmConfigFault, "VFlashModuleNotSupported", 7, [
-    0 vm_name "vmName" 7 false,
-    1 module_name "moduleName" 7 false,
-    2 reason "reason" 7 false,
-    3 host_name "hostName" 7 false,
-]);
-impl d::IsA<t::MethodFault> for VFlashModuleNotSupported {}
-
-d::enumeration!(
-    /// Enumeration `vim.fault.VFlashModuleNotSupported.Reason`. Since API 5.5.
-    VFlashModuleNotSupportedReason, "VFlashModuleNotSupportedReason", [
-        CacheModeNotSupported "CacheModeNotSupported",
-        CacheConsistencyTypeNotSupported "CacheConsistencyTypeNotSupported",
-        CacheBlockSizeNotSupported "CacheBlockSizeNotSupported",
-        CacheReservationNotSupported "CacheReservationNotSupported",
-        DiskSizeNotSupported "DiskSizeNotSupported",
-    ]
-);
-
-/// Fault `vim.fault.VFlashModuleVersionIncompatible`, which extends [`VimFault`](t::VimFault). Since API 5.5.
-#[derive(Default)]
-pub struct VFlashModuleVersionIncompatible {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-    /// `moduleName`.
-    pub module_name: String,
-    /// `vmRequestModuleVersion`.
-    pub vm_request_module_version: String,
-    /// `hostMinSupportedVerson`.
-    pub host_min_supported_verson: String,
-    /// `hostModuleVersion`.
-    pub host_module_version: String,
-}
-d::object!(VFlashModuleVersionIncompatible: t::VimFault, "VFlashModuleVersionIncompatible", 7, [
-    0 module_name "moduleName" 7 false,
-    1 vm_request_module_version "vmRequestModuleVersion" 7 false,
-    2 host_min_supported_verson "hostMinSupportedVerson" 7 false,
-    3 host_module_version "hostModuleVersion" 7 false,
-]);
-impl d::IsA<t::MethodFault> for VFlashModuleVersionIncompatible {}
-
-/// Fault `vim.fault.VMINotSupported`, which extends [`DeviceNotSupported`](t::DeviceNotSupported). Since API 2.5.
-#[derive(Default)]
-pub struct VMINotSupported {
-    /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
-    pub base: t::DeviceNotSupported,
-}
-d::object!(VMINotSupported: t::DeviceNotSupported, "VMINotSupported", 0, [
-]);
-impl d::IsA<t::MethodFault> for VMINotSupported {}
-
-/// Fault `vim.fault.VMOnConflictDVPort`, which extends [`CannotAccessNetwork`](t::CannotAccessNetwork). Since API 4.0.
-#[derive(Default)]
-pub struct VMOnConflictDVPort {
-    /// The fields of [`CannotAccessNetwork`](t::CannotAccessNetwork).
-    pub base: t::CannotAccessNetwork,
-}
-d::object!(VMOnConflictDVPort: t::CannotAccessNetwork, "VMOnConflictDVPort", 3, [
-]);
-impl d::IsA<t::MethodFault> for VMOnConflictDVPort {}
-
-/// Fault `vim.fault.VMOnVirtualIntranet`, which extends [`CannotAccessNetwork`](t::CannotAccessNetwork). Since API 2.5.
-#[derive(Default)]
-pub struct VMOnVirtualIntranet {
-    /// The fields of [`CannotAccessNetwork`](t::CannotAccessNetwork).
-    pub base: t::CannotAccessNetwork,
-}
-d::object!(VMOnVirtualIntranet: t::CannotAccessNetwork, "VMOnVirtualIntranet", 0, [
-]);
-impl d::IsA<t::MethodFault> for VMOnVirtualIntranet {}
-
-/// Fault `vim.fault.VMotionAcrossNetworkNotSupported`, which extends [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported). Since API 5.5.
-#[derive(Default)]
-pub struct VMotionAcrossNetworkNotSupported {
-    /// The fields of [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported).
-    pub base: t::MigrationFeatureNotSupported,
-}
-d::object!(VMotionAcrossNetworkNotSupported: t::MigrationFeatureNotSupported, "VMotionAcrossNetworkNotSupported", 7, [
-]);
-impl d::IsA<t::MethodFault> for VMotionAcrossNetworkNotSupported {}
-
-/// Fault `vim.fault.VMotionInterfaceIssue`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
-#[derive(Default)]
-pub struct VMotionInterfaceIssue {
-    /// The fields of [`MigrationFault`](t::MigrationFault).
-    pub base: t::MigrationFault,
-    /// `atSourceHost`.
-    pub at_source_host: bool,
-    /// `failedHost`.
-    pub failed_host: String,
-    /// `failedHostEntity`.
-    pub failed_host_entity: Option<MoRef<m::HostSystem>>,
-}
-d::object!(VMotionInterfaceIssue: t::MigrationFault, "VMotionInterfaceIssue", 0, [
-    0 at_source_host "atSourceHost" 0 false,
-    1 failed_host "failedHost" 0 false,
-    2 failed_host_entity "failedHostEntity" 0 false,
-]);
-impl d::IsA<t::MethodFault> for VMotionInterfaceIssue {}
-
-/// Fault `vim.fault.VMotionLinkCapacityLow`, which extends [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue). Since API 2.5.
-#[derive(Default)]
-pub struct VMotionLinkCapacityLow {
-    /// The fields of [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue).
-    pub base: t::VMotionInterfaceIssue,
-    /// `network`.
-    pub network: String,
-}
-d::object!(VMotionLinkCapacityLow: t::VMotionInterfaceIssue, "VMotionLinkCapacityLow", 0, [
-    0 network "network" 0 false,
-]);
-impl d::IsA<t::MethodFault> for VMotionLinkCapacityLow {}
-
-/// Fault `vim.fault.VMotionLinkDown`, which extends [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue). Since API 2.5.
-#[derive(Default)]
-pub struct VMotionLinkDown {
-    /// The fields of [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue).
-    pub base: t::VMotionInterfaceIssue,
-    /// `network`.
-    pub network: String,
-}
-d::object!(VMotionLinkDown: t::VMotionInterfaceIssue, "VMotionLinkDown", 0, [
-    0 network "network" 0 false,
-]);
-impl d::IsA<t::MethodFault> for VMotionLinkDown {}
-
-/// Fault `vim.fault.VMotionNotConfigured`, which extends [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue). Since API 2.5.
-#[derive(Default)]
-pub struct VMotionNotConfigured {
-    /// The fields of [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue).
-    pub base: t::VMotionInterfaceIssue,
-}
-d::object!(VMotionNotConfigured: t::VMotionInterfaceIssue, "VMotionNotConfigured", 0, [
-]);
-impl d::IsA<t::MethodFault> for VMotionNotConfigured {}
-
-/// Fault `vim.fault.VMotionNotLicensed`, which extends [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue). Since API 2.5.
-#[derive(Default)]
-pub struct VMotionNotLicensed {
-    /// The fields of [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue).
-    pub base: t::VMotionInterfaceIssue,
-}
-d::object!(VMotionNotLicensed: t::VMotionInterfaceIssue, "VMotionNotLicensed", 0, [
-]);
-impl d::IsA<t::MethodFault> for VMotionNotLicensed {}
-
-/// Fault `vim.fault.VMotionNotSupported`, which extends [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue). Since API 2.5.
-#[derive(Default)]
-pub struct VMotionNotSupported {
-    /// The fields of [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue).
-    pub base: t::VMotionInterfaceIssue,
-}
-d::object!(VMotionNotSupported: t::VMotionInterfaceIssue, "VMotionNotSupported", 0, [
-]);
-impl d::IsA<t::MethodFault> for VMotionNotSupported {}
-
-/// Fault `vim.fault.VMotionProtocolIncompatible`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
-#[derive(Default)]
-pub struct VMotionProtocolIncompatible {
-    /// The fields of [`MigrationFault`](t::MigrationFault).
-    pub base: t::MigrationFault,
-}
-d::object!(VMotionProtocolIncompatible: t::MigrationFault, "VMotionProtocolIncompatible", 0, [
-]);
-impl d::IsA<t::MethodFault> for VMotionProtocolIncompatible {}
-
-/// Fault `vim.fault.VimFault`, which extends [`MethodFault`](t::MethodFault). Since API 2.5.
-#[derive(Default)]
-pub struct VimFault {
-    /// The fields of [`MethodFault`](t::MethodFault).
-    pub base: t::MethodFault,
-}
-d::object!(VimFault: t::MethodFault, "VimFault", 0, [
-]);
-impl d::IsA<t::MethodFault> for VimFault {}
-
-/// Fault `vim.fault.VirtualDiskBlocksNotFullyProvisioned`, which extends [`DeviceBackingNotSupported`](t::DeviceBackingNotSupported). Since API 4.0.
-#[derive(Default)]
-pub struct VirtualDiskBlocksNotFullyProvisioned {
-    /// The fields of [`DeviceBackingNotSupported`](t::DeviceBackingNotSupported).
-    pub base: t::DeviceBackingNotSupported,
-}
-d::object!(VirtualDiskBlocksNotFullyProvisioned: t::DeviceBackingNotSupported, "VirtualDiskBlocksNotFullyProvisioned", 3, [
-]);
-impl d::IsA<t::MethodFault> for VirtualDiskBlocksNotFullyProvisioned {}
-
-/// Fault `vim.fault.VirtualDiskModeNotSupported`, which extends [`DeviceNotSupported`](t::DeviceNotSupported). Since API 4.1.
-#[derive(Default)]
-pub struct VirtualDiskModeNotSupported {
-    /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
-    pub base: t::DeviceNotSupported,
-    /// `mode`.
-    pub mode: String,
-}
-d::object!(VirtualDiskModeNotSupported: t::DeviceNotSupported, "VirtualDiskModeNotSupported", 4, [
-    0 mode "mode" 4 false,
-]);
-impl d::IsA<t::MethodFault> for VirtualDiskModeNotSupported {}
-
-/// Fault `vim.fault.VirtualEthernetCardNotSupported`, which extends [`DeviceNotSupported`](t::DeviceNotSupported). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualEthernetCardNotSupported {
-    /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
-    pub base: t::DeviceNotSupported,
-}
-d::object!(VirtualEthernetCardNotSupported: t::DeviceNotSupported, "VirtualEthernetCardNotSupported", 0, [
-]);
-impl d::IsA<t::MethodFault> for VirtualEthernetCardNotSupported {}
-
-/// Fault `vim.fault.VirtualHardwareCompatibilityIssue`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualHardwareCompatibilityIssue {
-    /// The fields of [`VmConfigFault`](t::VmConfigFault).
-    pub base: t::VmConfigFault,
-}
-d::object!(VirtualHardwareCompatibilityIssue: t::VmConfigFault, "VirtualHardwareCompatibilityIssue", 0, [
-]);
-impl d::IsA<t::MethodFault> for VirtualHardwareCompatibilityIssue {}
-
-/// Fault `vim.fault.VirtualHardwareVersionNotSupported`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualHardwareVersionNotSupported {
-    /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
-    pub base: t::VirtualHardwareCompatibilityIssue,
-    /// `hostName`.
-    pub host_name: String,
-    /// `host`.
-    pub host: MoRef<m::HostSystem>,
-}
-d::object!(VirtualHardwareVersionNotSupported: t::VirtualHardwareCompatibilityIssue, "VirtualHardwareVersionNotSupported", 0, [
-    0 host_name "hostName" 0 false,
-    1 host "host" 0 false,
-]);
-impl d::IsA<t::MethodFault> for VirtualHardwareVersionNotSupported {}
-
-/// Fault `vim.fault.VmAlreadyExistsInDatacenter`, which extends [`InvalidFolder`](t::InvalidFolder). Since API 4.0.
-#[derive(Default)]
-pub struct VmAlreadyExistsInDatacenter {
-    /// The fields of [`InvalidFolder`](t::InvalidFolder).
-    pub base: t::InvalidFolder,
-    /// `host`.
-    pub host: MoRef<m::HostSystem>,
-    /// `hostname`.
-    pub hostname: String,
-    /// `vm`.
-    pub vm: Vec<MoRef<m::VirtualMachine>>,
-}
-d::object!(VmAlreadyExistsInDatacenter: t::InvalidFolder, "VmAlreadyExistsInDatacenter", 3, [
-    0 host "host" 3 false,
-    1 hostname "hostname" 3 false,
-    2 vm "vm" 3 false,
-]);
-impl d::IsA<t::MethodFault> for VmAlreadyExistsInDatacenter {}
-
-/// Fault `vim.fault.VmConfigFault`, which extends [`VimFault`](t::VimFault). Since API 2.5.
-#[derive(Default)]
-pub struct VmConfigFault {
-    /// The fields of [`VimFault`](t::VimFault).
-    pub base: t::VimFault,
-}
-d::object!(VmConfigFault: t::VimFault, "VmConfigFault", 0, [
-]);
-impl d::IsA<t::MethodFault> for VmConfigFault {}
-
-/// Fault `vim.fault.VmConfigIncompatibleForFaultTolerance`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.0.
-#[derive(Default)]
-pub struct VmConfigIncompatibleForFaultTolerance {
-    /// The fields of [`VmConfigFault`](t::VmConfigFault).
-    pub base: t::VmConfigFault,
-    /// `fault`.
-    pub fault: Option<Box<t::LocalizedMethodFault>>,
-}
-d::object!(VmConfigIncompatibleForFaultTolerance: t::VmConfigFault, "VmConfigIncompatibleForFaultTolerance", 3, [
-    0 fault "fault" 3 false,
-]);
-impl d::IsA<t::MethodFault> for VmConfigIncompatibleForFaultTolerance {}
-
-/// Fault `vim.fault.VmConfigIncompatibleForRecordReplay`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.0.
-#[derive(Default)]
-pub struct VmConfigIncompatibleForRecordReplay {
-    /// The fields of [`VmConfigFault`](t::VmConfigFault).
-    pub base: t::VmConfigFault,
-    /// `fault`.
-    pub fault: Option<Box<t::LocalizedMethodFault>>,
-}
-d::object!(VmConfigIncompatibleForRecordReplay: t::VmConfigFault, "VmConfigIncompatibleForRecordReplay", 3, [
-    0 fault "fault" 3 false,
-]);
-impl d::IsA<t::MethodFault> for VmConfigIncompatibleForRecordReplay {}
-
-/// Fault `vim.fault.VmFaultToleranceConfigIssue`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
-#[derive(Default)]
-pub struct VmFaultToleranceConfigIssue {
-    /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
-    pub base: t::VmFaultToleranceIssue,
-    /// `reason`.
-    pub reason: Option<String>,
-    /// `entityName`.
-    pub entity_name: Option<String>,
-    /// `entity`.
-    pub entity: Option<MoRef<m::ManagedEntity>>,
-}
-d::object!(VmFaultToleranceConfigIssue: t::VmFaultToleranceIssue, "VmFaultToleranceConfigIssue", 3, [
-    0 reason "reason" 3 false,
-    1 entity_name "entityName" 3 false,
-    2 entity "entity" 3 false,
-]);
-impl d::IsA<t::MethodFault> for VmFaultToleranceConfigIssue {}
-
-d::enumeration!(
-    /// Enumeration `vim.fault.VmFaultToleranceConfigIssue.ReasonForIssue`. Since API 4.0.
-    VmFaultToleranceConfigIssueReasonForIssue, "VmFaultToleranceConfigIssueReasonForIssue", [
-        HaNotEnabled "haNotEnabled",
-        MoreThanOneSecondary "moreThanOneSecondary",
-        RecordReplayNotSupported "recordReplayNotSupported",
-        ReplayNotSupported "replayNotSupported",
-        TemplateVm "templateVm",
-        MultipleVCPU "multipleVCPU",
-        HostInactive "hostInactive",
-        FtUnsupportedHardware "ftUnsupportedHardware",
-        FtUnsupportedProduct "ftUnsupportedProduct",
-        MissingVMotionNic "missingVMotionNic",
-        MissingFTLoggingNic "missingFTLoggingNic",
-        ThinDisk "thinDisk",
-        VerifySSLCertificateFlagNotSet "verifySSLCertificateFlagNotSet",
-        HasSnapshots "hasSnapshots",
-        NoConfig "noConfig",
-        FtSecondaryVm "ftSecondaryVm",
-        HasLocalDisk "hasLocalDisk",
-        EsxAgentVm "esxAgentVm",
-        Video3dEnabled "video3dEnabled",
-        HasUnsupportedDisk "hasUnsupportedDisk",
-        InsufficientBandwidth "insufficientBandwidth",
-        HasNestedHVConfiguration "hasNestedHVConfiguration",
-        HasVFlashConfiguration "hasVFlashConfiguration",
-        UnsupportedProduct "unsupportedProduct",
-        CpuHvUnsupported "cpuHvUnsupported",
-        CpuHwmmuUnsupported "cpuHwmmuUnsupported",
-        CpuHvDisabled "cpuHvDisabled",
-        HasEFIFirmware "hasEFIFirmware",
-        TooManyVCPUs "tooManyVCPUs",
-        TooMuchMemory "tooMuchMemory",
-        VMotionNotLicensed "vMotionNotLicensed",
-        FtNotLicensed "ftNotLicensed",
-        HaAgentIssue "haAgentIssue",
-        UnsupportedSPBM "unsupportedSPBM",
-        HasLinkedCloneDisk "hasLinkedCloneDisk",
-        UnsupportedPMemHAFailOver "unsupportedPMemHAFailOver",
-        UnsupportedEncryptedDisk "unsupportedEncryptedDisk",
-        FtMetroClusterNotEditable "ftMetroClusterNotEditable",
-        NoHostGroupConfigured "noHostGroupConfigured",
-    ]
-);
-
-/// Fault `vim.fault.VmFaultToleranceConfigIssueWrapper`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.1.
-#[derive(Default)]
-pub struct VmFaultToleranceConfigIssueWrapper {
-    /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
-    pub base: t::VmFaultToleranceIssue,
-    /// `entityName`.
-    pub entity_name: Option<String>,
-    /// `entity`.
-    pub entity: Option<MoRef<m::ManagedEntity>>,
-    /// `error`.
-    pub error: Option<Box<t::LocalizedMethodFault>>,
-}
-d::object!(VmFaultToleranceConfigIssueWrapper: t::VmFaultToleranceIssue, "VmFaultToleranceConfigIssueWrapper", 4, [
-    0 entity_name "entityName" 4 false,
-    1 entity "entity" 4 false,
-    2 error "error" 4 false,
-]);
-impl d::IsA<t::MethodFault> for VmFaultToleranceConfigIssueWrapper {}
-
-/// Fault `vim.fault.VmFaultToleranceInvalidFileBacking`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
-#[derive(Default)]
-pub struct VmFaultToleranceInvalidFileBacking {
-    /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
-    pub base: t::VmFaultToleranceIssue,
-    /// `backingType`.
-    pub backing_type: Option<String>,
-    /// `backingFilename`.
-    pub backing_filename: Option<String>,
-}
-d::object!(VmFaultToleranceInvalidFileBacking: t::VmFaultToleranceIssue, "VmFaultToleranceInvalidFileBacking", 3, [
-    0 backing_type "backingType" 3 false,
-    1 backing_filename "backingFilename" 3 false,
-]);
-impl d::IsA<t::MethodFault> for VmFaultToleranceInvalidFileBacking {}
-
-d::enumeration!(
-    /// Enumeration `vim.fault.VmFaultToleranceInvalidFileBacking.DeviceType`. Since API 4.0.
-    VmFaultToleranceInvalidFileBackingDeviceType, "VmFaultToleranceInvalidFileBackingDeviceType", [
-        VirtualFloppy "virtualFloppy",
-        VirtualCdrom "virtualCdrom",
-        VirtualSerialPort "virtualSerialPort",
-        VirtualParallelPort "virtualParallelPort",
-        VirtualDisk "virtualDisk",
-    ]
-);

@@ -5,8 +5,1411 @@ use crate::dynamic as d;
 use crate::generated::managed as m;
 use crate::generated::types as t;
 use crate::moref::MoRef;
+use crate::property as p;
+
+/// Fault `vim.fault.SolutionUserRequired`, which extends [`SecurityError`](t::SecurityError). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.SolutionUserRequired.html)
+#[derive(Default)]
+pub struct SolutionUserRequired {
+    /// The fields of [`SecurityError`](t::SecurityError).
+    pub base: t::SecurityError,
+}
+d::object!(SolutionUserRequired: t::SecurityError, "SolutionUserRequired", 16, [
+]);
+impl d::IsA<t::MethodFault> for SolutionUserRequired {}
+
+/// Fault `vim.fault.SsdDiskNotAvailable`, which extends [`VimFault`](t::VimFault). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.SsdDiskNotAvailable.html)
+#[derive(Default)]
+pub struct SsdDiskNotAvailable {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+    /// `devicePath`.
+    pub device_path: String,
+}
+d::object!(SsdDiskNotAvailable: t::VimFault, "SsdDiskNotAvailable", 7, [
+    0 device_path "devicePath" 7 false,
+]);
+impl d::IsA<t::MethodFault> for SsdDiskNotAvailable {}
+
+/// Fault `vim.fault.StorageDrsCannotMoveDiskInMultiWriterMode`, which extends [`VimFault`](t::VimFault). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.StorageDrsCannotMoveDiskInMultiWriterMode.html)
+#[derive(Default)]
+pub struct StorageDrsCannotMoveDiskInMultiWriterMode {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+}
+d::object!(StorageDrsCannotMoveDiskInMultiWriterMode: t::VimFault, "StorageDrsCannotMoveDiskInMultiWriterMode", 6, [
+]);
+impl d::IsA<t::MethodFault> for StorageDrsCannotMoveDiskInMultiWriterMode {}
+
+/// Fault `vim.fault.StorageDrsCannotMoveFTVm`, which extends [`VimFault`](t::VimFault). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.StorageDrsCannotMoveFTVm.html)
+#[derive(Default)]
+pub struct StorageDrsCannotMoveFTVm {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+}
+d::object!(StorageDrsCannotMoveFTVm: t::VimFault, "StorageDrsCannotMoveFTVm", 6, [
+]);
+impl d::IsA<t::MethodFault> for StorageDrsCannotMoveFTVm {}
+
+/// Fault `vim.fault.StorageDrsCannotMoveIndependentDisk`, which extends [`VimFault`](t::VimFault). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.StorageDrsCannotMoveIndependentDisk.html)
+#[derive(Default)]
+pub struct StorageDrsCannotMoveIndependentDisk {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+}
+d::object!(StorageDrsCannotMoveIndependentDisk: t::VimFault, "StorageDrsCannotMoveIndependentDisk", 6, [
+]);
+impl d::IsA<t::MethodFault> for StorageDrsCannotMoveIndependentDisk {}
+
+/// Fault `vim.fault.StorageDrsCannotMoveManuallyPlacedSwapFile`, which extends [`VimFault`](t::VimFault). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.StorageDrsCannotMoveManuallyPlacedSwapFile.html)
+#[derive(Default)]
+pub struct StorageDrsCannotMoveManuallyPlacedSwapFile {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+}
+d::object!(StorageDrsCannotMoveManuallyPlacedSwapFile: t::VimFault, "StorageDrsCannotMoveManuallyPlacedSwapFile", 6, [
+]);
+impl d::IsA<t::MethodFault> for StorageDrsCannotMoveManuallyPlacedSwapFile {}
+
+/// Fault `vim.fault.StorageDrsCannotMoveManuallyPlacedVm`, which extends [`VimFault`](t::VimFault). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.StorageDrsCannotMoveManuallyPlacedVm.html)
+#[derive(Default)]
+pub struct StorageDrsCannotMoveManuallyPlacedVm {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+}
+d::object!(StorageDrsCannotMoveManuallyPlacedVm: t::VimFault, "StorageDrsCannotMoveManuallyPlacedVm", 6, [
+]);
+impl d::IsA<t::MethodFault> for StorageDrsCannotMoveManuallyPlacedVm {}
+
+/// Fault `vim.fault.StorageDrsCannotMoveSharedDisk`, which extends [`VimFault`](t::VimFault). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.StorageDrsCannotMoveSharedDisk.html)
+#[derive(Default)]
+pub struct StorageDrsCannotMoveSharedDisk {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+}
+d::object!(StorageDrsCannotMoveSharedDisk: t::VimFault, "StorageDrsCannotMoveSharedDisk", 6, [
+]);
+impl d::IsA<t::MethodFault> for StorageDrsCannotMoveSharedDisk {}
+
+/// Fault `vim.fault.StorageDrsCannotMoveTemplate`, which extends [`VimFault`](t::VimFault). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.StorageDrsCannotMoveTemplate.html)
+#[derive(Default)]
+pub struct StorageDrsCannotMoveTemplate {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+}
+d::object!(StorageDrsCannotMoveTemplate: t::VimFault, "StorageDrsCannotMoveTemplate", 6, [
+]);
+impl d::IsA<t::MethodFault> for StorageDrsCannotMoveTemplate {}
+
+/// Fault `vim.fault.StorageDrsCannotMoveVmInUserFolder`, which extends [`VimFault`](t::VimFault). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.StorageDrsCannotMoveVmInUserFolder.html)
+#[derive(Default)]
+pub struct StorageDrsCannotMoveVmInUserFolder {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+}
+d::object!(StorageDrsCannotMoveVmInUserFolder: t::VimFault, "StorageDrsCannotMoveVmInUserFolder", 6, [
+]);
+impl d::IsA<t::MethodFault> for StorageDrsCannotMoveVmInUserFolder {}
+
+/// Fault `vim.fault.StorageDrsCannotMoveVmWithMountedCDROM`, which extends [`VimFault`](t::VimFault). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.StorageDrsCannotMoveVmWithMountedCDROM.html)
+#[derive(Default)]
+pub struct StorageDrsCannotMoveVmWithMountedCDROM {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+}
+d::object!(StorageDrsCannotMoveVmWithMountedCDROM: t::VimFault, "StorageDrsCannotMoveVmWithMountedCDROM", 6, [
+]);
+impl d::IsA<t::MethodFault> for StorageDrsCannotMoveVmWithMountedCDROM {}
+
+/// Fault `vim.fault.StorageDrsCannotMoveVmWithNoFilesInLayout`, which extends [`VimFault`](t::VimFault). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.StorageDrsCannotMoveVmWithNoFilesInLayout.html)
+#[derive(Default)]
+pub struct StorageDrsCannotMoveVmWithNoFilesInLayout {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+}
+d::object!(StorageDrsCannotMoveVmWithNoFilesInLayout: t::VimFault, "StorageDrsCannotMoveVmWithNoFilesInLayout", 6, [
+]);
+impl d::IsA<t::MethodFault> for StorageDrsCannotMoveVmWithNoFilesInLayout {}
+
+/// Fault `vim.fault.StorageDrsDatacentersCannotShareDatastore`, which extends [`VimFault`](t::VimFault). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.StorageDrsDatacentersCannotShareDatastore.html)
+#[derive(Default)]
+pub struct StorageDrsDatacentersCannotShareDatastore {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+}
+d::object!(StorageDrsDatacentersCannotShareDatastore: t::VimFault, "StorageDrsDatacentersCannotShareDatastore", 7, [
+]);
+impl d::IsA<t::MethodFault> for StorageDrsDatacentersCannotShareDatastore {}
+
+/// Fault `vim.fault.StorageDrsDisabledOnVm`, which extends [`VimFault`](t::VimFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.StorageDrsDisabledOnVm.html)
+#[derive(Default)]
+pub struct StorageDrsDisabledOnVm {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+}
+d::object!(StorageDrsDisabledOnVm: t::VimFault, "StorageDrsDisabledOnVm", 5, [
+]);
+impl d::IsA<t::MethodFault> for StorageDrsDisabledOnVm {}
+
+/// Fault `vim.fault.StorageDrsHbrDiskNotMovable`, which extends [`VimFault`](t::VimFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.StorageDrsHbrDiskNotMovable.html)
+#[derive(Default)]
+pub struct StorageDrsHbrDiskNotMovable {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+    /// `nonMovableDiskIds`.
+    pub non_movable_disk_ids: String,
+}
+d::object!(StorageDrsHbrDiskNotMovable: t::VimFault, "StorageDrsHbrDiskNotMovable", 8, [
+    0 non_movable_disk_ids "nonMovableDiskIds" 8 false,
+]);
+impl d::IsA<t::MethodFault> for StorageDrsHbrDiskNotMovable {}
+
+/// Fault `vim.fault.StorageDrsHmsMoveInProgress`, which extends [`VimFault`](t::VimFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.StorageDrsHmsMoveInProgress.html)
+#[derive(Default)]
+pub struct StorageDrsHmsMoveInProgress {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+}
+d::object!(StorageDrsHmsMoveInProgress: t::VimFault, "StorageDrsHmsMoveInProgress", 8, [
+]);
+impl d::IsA<t::MethodFault> for StorageDrsHmsMoveInProgress {}
+
+/// Fault `vim.fault.StorageDrsHmsUnreachable`, which extends [`VimFault`](t::VimFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.StorageDrsHmsUnreachable.html)
+#[derive(Default)]
+pub struct StorageDrsHmsUnreachable {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+}
+d::object!(StorageDrsHmsUnreachable: t::VimFault, "StorageDrsHmsUnreachable", 8, [
+]);
+impl d::IsA<t::MethodFault> for StorageDrsHmsUnreachable {}
+
+/// Fault `vim.fault.StorageDrsIolbDisabledInternally`, which extends [`VimFault`](t::VimFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.StorageDrsIolbDisabledInternally.html)
+#[derive(Default)]
+pub struct StorageDrsIolbDisabledInternally {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+}
+d::object!(StorageDrsIolbDisabledInternally: t::VimFault, "StorageDrsIolbDisabledInternally", 5, [
+]);
+impl d::IsA<t::MethodFault> for StorageDrsIolbDisabledInternally {}
+
+/// Fault `vim.fault.StorageDrsRelocateDisabled`, which extends [`VimFault`](t::VimFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.StorageDrsRelocateDisabled.html)
+#[derive(Default)]
+pub struct StorageDrsRelocateDisabled {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+}
+d::object!(StorageDrsRelocateDisabled: t::VimFault, "StorageDrsRelocateDisabled", 8, [
+]);
+impl d::IsA<t::MethodFault> for StorageDrsRelocateDisabled {}
+
+/// Fault `vim.fault.StorageDrsStaleHmsCollection`, which extends [`VimFault`](t::VimFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.StorageDrsStaleHmsCollection.html)
+#[derive(Default)]
+pub struct StorageDrsStaleHmsCollection {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+}
+d::object!(StorageDrsStaleHmsCollection: t::VimFault, "StorageDrsStaleHmsCollection", 8, [
+]);
+impl d::IsA<t::MethodFault> for StorageDrsStaleHmsCollection {}
+
+/// Fault `vim.fault.StorageDrsUnableToMoveFiles`, which extends [`VimFault`](t::VimFault). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.StorageDrsUnableToMoveFiles.html)
+#[derive(Default)]
+pub struct StorageDrsUnableToMoveFiles {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+}
+d::object!(StorageDrsUnableToMoveFiles: t::VimFault, "StorageDrsUnableToMoveFiles", 6, [
+]);
+impl d::IsA<t::MethodFault> for StorageDrsUnableToMoveFiles {}
+
+/// Fault `vim.fault.StorageVMotionNotSupported`, which extends [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.StorageVMotionNotSupported.html)
+#[derive(Default)]
+pub struct StorageVMotionNotSupported {
+    /// The fields of [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported).
+    pub base: t::MigrationFeatureNotSupported,
+}
+d::object!(StorageVMotionNotSupported: t::MigrationFeatureNotSupported, "StorageVMotionNotSupported", 3, [
+]);
+impl d::IsA<t::MethodFault> for StorageVMotionNotSupported {}
+
+/// Fault `vim.fault.StorageVmotionIncompatible`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.StorageVmotionIncompatible.html)
+#[derive(Default)]
+pub struct StorageVmotionIncompatible {
+    /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
+    pub base: t::VirtualHardwareCompatibilityIssue,
+    /// `datastore`.
+    pub datastore: Option<MoRef<m::Datastore>>,
+}
+d::object!(StorageVmotionIncompatible: t::VirtualHardwareCompatibilityIssue, "StorageVmotionIncompatible", 5, [
+    0 datastore "datastore" 5 false,
+]);
+impl d::IsA<t::MethodFault> for StorageVmotionIncompatible {}
+
+/// Fault `vim.fault.SuspendedRelocateNotSupported`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.SuspendedRelocateNotSupported.html)
+#[derive(Default)]
+pub struct SuspendedRelocateNotSupported {
+    /// The fields of [`MigrationFault`](t::MigrationFault).
+    pub base: t::MigrationFault,
+}
+d::object!(SuspendedRelocateNotSupported: t::MigrationFault, "SuspendedRelocateNotSupported", 0, [
+]);
+impl d::IsA<t::MethodFault> for SuspendedRelocateNotSupported {}
+
+/// Fault `vim.fault.SwapDatastoreNotWritableOnHost`, which extends [`DatastoreNotWritableOnHost`](t::DatastoreNotWritableOnHost). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.SwapDatastoreNotWritableOnHost.html)
+#[derive(Default)]
+pub struct SwapDatastoreNotWritableOnHost {
+    /// The fields of [`DatastoreNotWritableOnHost`](t::DatastoreNotWritableOnHost).
+    pub base: t::DatastoreNotWritableOnHost,
+}
+d::object!(SwapDatastoreNotWritableOnHost: t::DatastoreNotWritableOnHost, "SwapDatastoreNotWritableOnHost", 0, [
+]);
+impl d::IsA<t::MethodFault> for SwapDatastoreNotWritableOnHost {}
+
+/// Fault `vim.fault.SwapDatastoreUnset`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.SwapDatastoreUnset.html)
+#[derive(Default)]
+pub struct SwapDatastoreUnset {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+}
+d::object!(SwapDatastoreUnset: t::VimFault, "SwapDatastoreUnset", 0, [
+]);
+impl d::IsA<t::MethodFault> for SwapDatastoreUnset {}
+
+/// Fault `vim.fault.SwapPlacementOverrideNotSupported`, which extends [`InvalidVmConfig`](t::InvalidVmConfig). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.SwapPlacementOverrideNotSupported.html)
+#[derive(Default)]
+pub struct SwapPlacementOverrideNotSupported {
+    /// The fields of [`InvalidVmConfig`](t::InvalidVmConfig).
+    pub base: t::InvalidVmConfig,
+}
+d::object!(SwapPlacementOverrideNotSupported: t::InvalidVmConfig, "SwapPlacementOverrideNotSupported", 0, [
+]);
+impl d::IsA<t::MethodFault> for SwapPlacementOverrideNotSupported {}
+
+/// Fault `vim.fault.SwitchIpUnset`, which extends [`DvsFault`](t::DvsFault). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.SwitchIpUnset.html)
+#[derive(Default)]
+pub struct SwitchIpUnset {
+    /// The fields of [`DvsFault`](t::DvsFault).
+    pub base: t::DvsFault,
+}
+d::object!(SwitchIpUnset: t::DvsFault, "SwitchIpUnset", 6, [
+]);
+impl d::IsA<t::MethodFault> for SwitchIpUnset {}
+
+/// Fault `vim.fault.SwitchNotInUpgradeMode`, which extends [`DvsFault`](t::DvsFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.SwitchNotInUpgradeMode.html)
+#[derive(Default)]
+pub struct SwitchNotInUpgradeMode {
+    /// The fields of [`DvsFault`](t::DvsFault).
+    pub base: t::DvsFault,
+}
+d::object!(SwitchNotInUpgradeMode: t::DvsFault, "SwitchNotInUpgradeMode", 3, [
+]);
+impl d::IsA<t::MethodFault> for SwitchNotInUpgradeMode {}
+
+/// Fault `vmodl.fault.SystemError`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.fault.SystemError.html)
+#[derive(Default)]
+pub struct SystemError {
+    /// The fields of [`RuntimeFault`](t::RuntimeFault).
+    pub base: t::RuntimeFault,
+    /// `reason`.
+    pub reason: String,
+}
+d::object!(SystemError: t::RuntimeFault, "SystemError", 0, [
+    0 reason "reason" 0 false,
+]);
+impl d::IsA<t::MethodFault> for SystemError {}
+
+/// Fault `vim.fault.TaskInProgress`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.TaskInProgress.html)
+#[derive(Default)]
+pub struct TaskInProgress {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+    /// `task`.
+    pub task: MoRef<m::Task>,
+}
+d::object!(TaskInProgress: t::VimFault, "TaskInProgress", 0, [
+    0 task "task" 0 false,
+]);
+impl d::IsA<t::MethodFault> for TaskInProgress {}
+
+/// Fault `vim.fault.ThirdPartyLicenseAssignmentFailed`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ThirdPartyLicenseAssignmentFailed.html)
+#[derive(Default)]
+pub struct ThirdPartyLicenseAssignmentFailed {
+    /// The fields of [`RuntimeFault`](t::RuntimeFault).
+    pub base: t::RuntimeFault,
+    /// `host`.
+    pub host: MoRef<m::HostSystem>,
+    /// `module`.
+    pub module: String,
+    /// `reason`.
+    pub reason: Option<String>,
+}
+d::object!(ThirdPartyLicenseAssignmentFailed: t::RuntimeFault, "ThirdPartyLicenseAssignmentFailed", 5, [
+    0 host "host" 5 false,
+    1 module "module" 5 false,
+    2 reason "reason" 5 false,
+]);
+impl d::IsA<t::MethodFault> for ThirdPartyLicenseAssignmentFailed {}
+
+d::enumeration!(
+    /// Enumeration `vim.fault.ThirdPartyLicenseAssignmentFailed.Reason`. Since API 5.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ThirdPartyLicenseAssignmentFailed.Reason.html)
+    ThirdPartyLicenseAssignmentFailedReason, "ThirdPartyLicenseAssignmentFailedReason", [
+        LicenseAssignmentFailed "licenseAssignmentFailed",
+        ModuleNotInstalled "moduleNotInstalled",
+    ]
+);
+
+/// Fault `vim.fault.Timedout`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.Timedout.html)
+#[derive(Default)]
+pub struct Timedout {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+}
+d::object!(Timedout: t::VimFault, "Timedout", 0, [
+]);
+impl d::IsA<t::MethodFault> for Timedout {}
+
+/// Fault `vim.fault.TooManyConcurrentNativeClones`, which extends [`FileFault`](t::FileFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.TooManyConcurrentNativeClones.html)
+#[derive(Default)]
+pub struct TooManyConcurrentNativeClones {
+    /// The fields of [`FileFault`](t::FileFault).
+    pub base: t::FileFault,
+}
+d::object!(TooManyConcurrentNativeClones: t::FileFault, "TooManyConcurrentNativeClones", 5, [
+]);
+impl d::IsA<t::MethodFault> for TooManyConcurrentNativeClones {}
+
+/// Fault `vim.fault.TooManyConsecutiveOverrides`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.TooManyConsecutiveOverrides.html)
+#[derive(Default)]
+pub struct TooManyConsecutiveOverrides {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+}
+d::object!(TooManyConsecutiveOverrides: t::VimFault, "TooManyConsecutiveOverrides", 0, [
+]);
+impl d::IsA<t::MethodFault> for TooManyConsecutiveOverrides {}
+
+/// Fault `vim.fault.TooManyDevices`, which extends [`InvalidVmConfig`](t::InvalidVmConfig). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.TooManyDevices.html)
+#[derive(Default)]
+pub struct TooManyDevices {
+    /// The fields of [`InvalidVmConfig`](t::InvalidVmConfig).
+    pub base: t::InvalidVmConfig,
+}
+d::object!(TooManyDevices: t::InvalidVmConfig, "TooManyDevices", 0, [
+]);
+impl d::IsA<t::MethodFault> for TooManyDevices {}
+
+/// Fault `vim.fault.TooManyDisksOnLegacyHost`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.TooManyDisksOnLegacyHost.html)
+#[derive(Default)]
+pub struct TooManyDisksOnLegacyHost {
+    /// The fields of [`MigrationFault`](t::MigrationFault).
+    pub base: t::MigrationFault,
+    /// `diskCount`.
+    pub disk_count: i32,
+    /// `timeoutDanger`.
+    pub timeout_danger: bool,
+}
+d::object!(TooManyDisksOnLegacyHost: t::MigrationFault, "TooManyDisksOnLegacyHost", 0, [
+    0 disk_count "diskCount" 0 false,
+    1 timeout_danger "timeoutDanger" 0 false,
+]);
+impl d::IsA<t::MethodFault> for TooManyDisksOnLegacyHost {}
+
+/// Fault `vim.fault.TooManyGuestLogons`, which extends [`GuestOperationsFault`](t::GuestOperationsFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.TooManyGuestLogons.html)
+#[derive(Default)]
+pub struct TooManyGuestLogons {
+    /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
+    pub base: t::GuestOperationsFault,
+}
+d::object!(TooManyGuestLogons: t::GuestOperationsFault, "TooManyGuestLogons", 5, [
+]);
+impl d::IsA<t::MethodFault> for TooManyGuestLogons {}
+
+/// Fault `vim.fault.TooManyHosts`, which extends [`HostConnectFault`](t::HostConnectFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.TooManyHosts.html)
+#[derive(Default)]
+pub struct TooManyHosts {
+    /// The fields of [`HostConnectFault`](t::HostConnectFault).
+    pub base: t::HostConnectFault,
+}
+d::object!(TooManyHosts: t::HostConnectFault, "TooManyHosts", 0, [
+]);
+impl d::IsA<t::MethodFault> for TooManyHosts {}
+
+/// Fault `vim.fault.TooManyNativeCloneLevels`, which extends [`FileFault`](t::FileFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.TooManyNativeCloneLevels.html)
+#[derive(Default)]
+pub struct TooManyNativeCloneLevels {
+    /// The fields of [`FileFault`](t::FileFault).
+    pub base: t::FileFault,
+}
+d::object!(TooManyNativeCloneLevels: t::FileFault, "TooManyNativeCloneLevels", 5, [
+]);
+impl d::IsA<t::MethodFault> for TooManyNativeCloneLevels {}
+
+/// Fault `vim.fault.TooManyNativeClonesOnFile`, which extends [`FileFault`](t::FileFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.TooManyNativeClonesOnFile.html)
+#[derive(Default)]
+pub struct TooManyNativeClonesOnFile {
+    /// The fields of [`FileFault`](t::FileFault).
+    pub base: t::FileFault,
+}
+d::object!(TooManyNativeClonesOnFile: t::FileFault, "TooManyNativeClonesOnFile", 5, [
+]);
+impl d::IsA<t::MethodFault> for TooManyNativeClonesOnFile {}
+
+/// Fault `vim.fault.TooManySnapshotLevels`, which extends [`SnapshotFault`](t::SnapshotFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.TooManySnapshotLevels.html)
+#[derive(Default)]
+pub struct TooManySnapshotLevels {
+    /// The fields of [`SnapshotFault`](t::SnapshotFault).
+    pub base: t::SnapshotFault,
+}
+d::object!(TooManySnapshotLevels: t::SnapshotFault, "TooManySnapshotLevels", 0, [
+]);
+impl d::IsA<t::MethodFault> for TooManySnapshotLevels {}
+
+/// Fault `vim.fault.ToolsAlreadyUpgraded`, which extends [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ToolsAlreadyUpgraded.html)
+#[derive(Default)]
+pub struct ToolsAlreadyUpgraded {
+    /// The fields of [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault).
+    pub base: t::VmToolsUpgradeFault,
+}
+d::object!(ToolsAlreadyUpgraded: t::VmToolsUpgradeFault, "ToolsAlreadyUpgraded", 3, [
+]);
+impl d::IsA<t::MethodFault> for ToolsAlreadyUpgraded {}
+
+/// Fault `vim.fault.ToolsAutoUpgradeNotSupported`, which extends [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ToolsAutoUpgradeNotSupported.html)
+#[derive(Default)]
+pub struct ToolsAutoUpgradeNotSupported {
+    /// The fields of [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault).
+    pub base: t::VmToolsUpgradeFault,
+}
+d::object!(ToolsAutoUpgradeNotSupported: t::VmToolsUpgradeFault, "ToolsAutoUpgradeNotSupported", 3, [
+]);
+impl d::IsA<t::MethodFault> for ToolsAutoUpgradeNotSupported {}
+
+/// Fault `vim.fault.ToolsImageCopyFailed`, which extends [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ToolsImageCopyFailed.html)
+#[derive(Default)]
+pub struct ToolsImageCopyFailed {
+    /// The fields of [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault).
+    pub base: t::VmToolsUpgradeFault,
+}
+d::object!(ToolsImageCopyFailed: t::VmToolsUpgradeFault, "ToolsImageCopyFailed", 6, [
+]);
+impl d::IsA<t::MethodFault> for ToolsImageCopyFailed {}
+
+/// Fault `vim.fault.ToolsImageNotAvailable`, which extends [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ToolsImageNotAvailable.html)
+#[derive(Default)]
+pub struct ToolsImageNotAvailable {
+    /// The fields of [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault).
+    pub base: t::VmToolsUpgradeFault,
+}
+d::object!(ToolsImageNotAvailable: t::VmToolsUpgradeFault, "ToolsImageNotAvailable", 3, [
+]);
+impl d::IsA<t::MethodFault> for ToolsImageNotAvailable {}
+
+/// Fault `vim.fault.ToolsImageSignatureCheckFailed`, which extends [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ToolsImageSignatureCheckFailed.html)
+#[derive(Default)]
+pub struct ToolsImageSignatureCheckFailed {
+    /// The fields of [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault).
+    pub base: t::VmToolsUpgradeFault,
+}
+d::object!(ToolsImageSignatureCheckFailed: t::VmToolsUpgradeFault, "ToolsImageSignatureCheckFailed", 3, [
+]);
+impl d::IsA<t::MethodFault> for ToolsImageSignatureCheckFailed {}
+
+/// Fault `vim.fault.ToolsInstallationInProgress`, which extends [`MigrationFault`](t::MigrationFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ToolsInstallationInProgress.html)
+#[derive(Default)]
+pub struct ToolsInstallationInProgress {
+    /// The fields of [`MigrationFault`](t::MigrationFault).
+    pub base: t::MigrationFault,
+}
+d::object!(ToolsInstallationInProgress: t::MigrationFault, "ToolsInstallationInProgress", 3, [
+]);
+impl d::IsA<t::MethodFault> for ToolsInstallationInProgress {}
+
+/// Fault `vim.fault.ToolsUnavailable`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ToolsUnavailable.html)
+#[derive(Default)]
+pub struct ToolsUnavailable {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+}
+d::object!(ToolsUnavailable: t::VimFault, "ToolsUnavailable", 0, [
+]);
+impl d::IsA<t::MethodFault> for ToolsUnavailable {}
+
+/// Fault `vim.fault.ToolsUpgradeCancelled`, which extends [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.ToolsUpgradeCancelled.html)
+#[derive(Default)]
+pub struct ToolsUpgradeCancelled {
+    /// The fields of [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault).
+    pub base: t::VmToolsUpgradeFault,
+}
+d::object!(ToolsUpgradeCancelled: t::VmToolsUpgradeFault, "ToolsUpgradeCancelled", 3, [
+]);
+impl d::IsA<t::MethodFault> for ToolsUpgradeCancelled {}
+
+/// Fault `vim.fault.UnSupportedDatastoreForVFlash`, which extends [`UnsupportedDatastore`](t::UnsupportedDatastore). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.UnSupportedDatastoreForVFlash.html)
+#[derive(Default)]
+pub struct UnSupportedDatastoreForVFlash {
+    /// The fields of [`UnsupportedDatastore`](t::UnsupportedDatastore).
+    pub base: t::UnsupportedDatastore,
+    /// `datastoreName`.
+    pub datastore_name: String,
+    /// `type`.
+    pub r#type: String,
+}
+d::object!(UnSupportedDatastoreForVFlash: t::UnsupportedDatastore, "UnSupportedDatastoreForVFlash", 7, [
+    0 datastore_name "datastoreName" 7 false,
+    1 r#type "type" 7 false,
+]);
+impl d::IsA<t::MethodFault> for UnSupportedDatastoreForVFlash {}
+
+/// Fault `vim.fault.UncommittedUndoableDisk`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.UncommittedUndoableDisk.html)
+#[derive(Default)]
+pub struct UncommittedUndoableDisk {
+    /// The fields of [`MigrationFault`](t::MigrationFault).
+    pub base: t::MigrationFault,
+}
+d::object!(UncommittedUndoableDisk: t::MigrationFault, "UncommittedUndoableDisk", 0, [
+]);
+impl d::IsA<t::MethodFault> for UncommittedUndoableDisk {}
+
+/// Fault `vim.fault.UnconfiguredPropertyValue`, which extends [`InvalidPropertyValue`](t::InvalidPropertyValue). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.UnconfiguredPropertyValue.html)
+#[derive(Default)]
+pub struct UnconfiguredPropertyValue {
+    /// The fields of [`InvalidPropertyValue`](t::InvalidPropertyValue).
+    pub base: t::InvalidPropertyValue,
+}
+d::object!(UnconfiguredPropertyValue: t::InvalidPropertyValue, "UnconfiguredPropertyValue", 3, [
+]);
+impl d::IsA<t::MethodFault> for UnconfiguredPropertyValue {}
+
+/// Fault `vim.fault.UncustomizableGuest`, which extends [`CustomizationFault`](t::CustomizationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.UncustomizableGuest.html)
+#[derive(Default)]
+pub struct UncustomizableGuest {
+    /// The fields of [`CustomizationFault`](t::CustomizationFault).
+    pub base: t::CustomizationFault,
+    /// `uncustomizableGuestOS`.
+    pub uncustomizable_guest_os: String,
+}
+d::object!(UncustomizableGuest: t::CustomizationFault, "UncustomizableGuest", 0, [
+    0 uncustomizable_guest_os "uncustomizableGuestOS" 0 false,
+]);
+impl d::IsA<t::MethodFault> for UncustomizableGuest {}
+
+/// Fault `vim.fault.UnexpectedCustomizationFault`, which extends [`CustomizationFault`](t::CustomizationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.UnexpectedCustomizationFault.html)
+#[derive(Default)]
+pub struct UnexpectedCustomizationFault {
+    /// The fields of [`CustomizationFault`](t::CustomizationFault).
+    pub base: t::CustomizationFault,
+}
+d::object!(UnexpectedCustomizationFault: t::CustomizationFault, "UnexpectedCustomizationFault", 0, [
+]);
+impl d::IsA<t::MethodFault> for UnexpectedCustomizationFault {}
+
+/// Fault `vmodl.fault.UnexpectedFault`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.fault.UnexpectedFault.html)
+#[derive(Default)]
+pub struct UnexpectedFault {
+    /// The fields of [`RuntimeFault`](t::RuntimeFault).
+    pub base: t::RuntimeFault,
+    /// `faultName`.
+    pub fault_name: String,
+    /// `fault`.
+    pub fault: Option<Box<t::LocalizedMethodFault>>,
+}
+d::object!(UnexpectedFault: t::RuntimeFault, "UnexpectedFault", 0, [
+    0 fault_name "faultName" 0 false,
+    1 fault "fault" 0 false,
+]);
+impl d::IsA<t::MethodFault> for UnexpectedFault {}
+
+/// Fault `vim.fault.UnrecognizedHost`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.UnrecognizedHost.html)
+#[derive(Default)]
+pub struct UnrecognizedHost {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+    /// `hostName`.
+    pub host_name: String,
+}
+d::object!(UnrecognizedHost: t::VimFault, "UnrecognizedHost", 0, [
+    0 host_name "hostName" 0 false,
+]);
+impl d::IsA<t::MethodFault> for UnrecognizedHost {}
+
+/// Fault `vim.fault.UnsharedSwapVMotionNotSupported`, which extends [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.UnsharedSwapVMotionNotSupported.html)
+#[derive(Default)]
+pub struct UnsharedSwapVMotionNotSupported {
+    /// The fields of [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported).
+    pub base: t::MigrationFeatureNotSupported,
+}
+d::object!(UnsharedSwapVMotionNotSupported: t::MigrationFeatureNotSupported, "UnsharedSwapVMotionNotSupported", 0, [
+]);
+impl d::IsA<t::MethodFault> for UnsharedSwapVMotionNotSupported {}
+
+/// Fault `vim.fault.UnsupportedDatastore`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.UnsupportedDatastore.html)
+#[derive(Default)]
+pub struct UnsupportedDatastore {
+    /// The fields of [`VmConfigFault`](t::VmConfigFault).
+    pub base: t::VmConfigFault,
+    /// `datastore`.
+    pub datastore: Option<MoRef<m::Datastore>>,
+}
+d::object!(UnsupportedDatastore: t::VmConfigFault, "UnsupportedDatastore", 0, [
+    0 datastore "datastore" 0 false,
+]);
+impl d::IsA<t::MethodFault> for UnsupportedDatastore {}
+
+/// Fault `vim.fault.UnsupportedGuest`, which extends [`InvalidVmConfig`](t::InvalidVmConfig). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.UnsupportedGuest.html)
+#[derive(Default)]
+pub struct UnsupportedGuest {
+    /// The fields of [`InvalidVmConfig`](t::InvalidVmConfig).
+    pub base: t::InvalidVmConfig,
+    /// `unsupportedGuestOS`.
+    pub unsupported_guest_os: String,
+}
+d::object!(UnsupportedGuest: t::InvalidVmConfig, "UnsupportedGuest", 0, [
+    0 unsupported_guest_os "unsupportedGuestOS" 0 false,
+]);
+impl d::IsA<t::MethodFault> for UnsupportedGuest {}
+
+/// Fault `vim.fault.UnsupportedVimApiVersion`, which extends [`VimFault`](t::VimFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.UnsupportedVimApiVersion.html)
+#[derive(Default)]
+pub struct UnsupportedVimApiVersion {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+    /// `version`.
+    pub version: Option<String>,
+}
+d::object!(UnsupportedVimApiVersion: t::VimFault, "UnsupportedVimApiVersion", 3, [
+    0 version "version" 3 false,
+]);
+impl d::IsA<t::MethodFault> for UnsupportedVimApiVersion {}
+
+/// Fault `vim.fault.UnsupportedVmxLocation`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.UnsupportedVmxLocation.html)
+#[derive(Default)]
+pub struct UnsupportedVmxLocation {
+    /// The fields of [`VmConfigFault`](t::VmConfigFault).
+    pub base: t::VmConfigFault,
+}
+d::object!(UnsupportedVmxLocation: t::VmConfigFault, "UnsupportedVmxLocation", 0, [
+]);
+impl d::IsA<t::MethodFault> for UnsupportedVmxLocation {}
+
+/// Fault `vim.fault.UnusedVirtualDiskBlocksNotScrubbed`, which extends [`DeviceBackingNotSupported`](t::DeviceBackingNotSupported). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.UnusedVirtualDiskBlocksNotScrubbed.html)
+#[derive(Default)]
+pub struct UnusedVirtualDiskBlocksNotScrubbed {
+    /// The fields of [`DeviceBackingNotSupported`](t::DeviceBackingNotSupported).
+    pub base: t::DeviceBackingNotSupported,
+}
+d::object!(UnusedVirtualDiskBlocksNotScrubbed: t::DeviceBackingNotSupported, "UnusedVirtualDiskBlocksNotScrubbed", 3, [
+]);
+impl d::IsA<t::MethodFault> for UnusedVirtualDiskBlocksNotScrubbed {}
+
+/// Fault `vim.fault.UserNotFound`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.UserNotFound.html)
+#[derive(Default)]
+pub struct UserNotFound {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+    /// `principal`.
+    pub principal: String,
+    /// `unresolved`.
+    pub unresolved: bool,
+}
+d::object!(UserNotFound: t::VimFault, "UserNotFound", 0, [
+    0 principal "principal" 0 false,
+    1 unresolved "unresolved" 0 false,
+]);
+impl d::IsA<t::MethodFault> for UserNotFound {}
+
+/// Fault `vim.fault.VAppConfigFault`, which extends [`VimFault`](t::VimFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VAppConfigFault.html)
+#[derive(Default)]
+pub struct VAppConfigFault {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+}
+d::object!(VAppConfigFault: t::VimFault, "VAppConfigFault", 3, [
+]);
+impl d::IsA<t::MethodFault> for VAppConfigFault {}
+
+/// Fault `vim.fault.VAppNotRunning`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VAppNotRunning.html)
+#[derive(Default)]
+pub struct VAppNotRunning {
+    /// The fields of [`VmConfigFault`](t::VmConfigFault).
+    pub base: t::VmConfigFault,
+}
+d::object!(VAppNotRunning: t::VmConfigFault, "VAppNotRunning", 3, [
+]);
+impl d::IsA<t::MethodFault> for VAppNotRunning {}
+
+/// Fault `vim.fault.VAppOperationInProgress`, which extends [`RuntimeFault`](t::RuntimeFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VAppOperationInProgress.html)
+#[derive(Default)]
+pub struct VAppOperationInProgress {
+    /// The fields of [`RuntimeFault`](t::RuntimeFault).
+    pub base: t::RuntimeFault,
+}
+d::object!(VAppOperationInProgress: t::RuntimeFault, "VAppOperationInProgress", 5, [
+]);
+impl d::IsA<t::MethodFault> for VAppOperationInProgress {}
+
+/// Fault `vim.fault.VAppPropertyFault`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VAppPropertyFault.html)
+#[derive(Default)]
+pub struct VAppPropertyFault {
+    /// The fields of [`VmConfigFault`](t::VmConfigFault).
+    pub base: t::VmConfigFault,
+    /// `id`.
+    pub id: String,
+    /// `category`.
+    pub category: String,
+    /// `label`.
+    pub label: String,
+    /// `type`.
+    pub r#type: String,
+    /// `value`.
+    pub value: String,
+}
+d::object!(VAppPropertyFault: t::VmConfigFault, "VAppPropertyFault", 3, [
+    0 id "id" 3 false,
+    1 category "category" 3 false,
+    2 label "label" 3 false,
+    3 r#type "type" 3 false,
+    4 value "value" 3 false,
+]);
+impl d::IsA<t::MethodFault> for VAppPropertyFault {}
+
+/// Fault `vim.fault.VAppTaskInProgress`, which extends [`TaskInProgress`](t::TaskInProgress). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VAppTaskInProgress.html)
+#[derive(Default)]
+pub struct VAppTaskInProgress {
+    /// The fields of [`TaskInProgress`](t::TaskInProgress).
+    pub base: t::TaskInProgress,
+}
+d::object!(VAppTaskInProgress: t::TaskInProgress, "VAppTaskInProgress", 3, [
+]);
+impl d::IsA<t::MethodFault> for VAppTaskInProgress {}
+
+/// Fault `vim.fault.VFlashCacheHotConfigNotSupported`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VFlashCacheHotConfigNotSupported.html)
+#[derive(Default)]
+pub struct VFlashCacheHotConfigNotSupported {
+    /// The fields of [`VmConfigFault`](t::VmConfigFault).
+    pub base: t::VmConfigFault,
+}
+d::object!(VFlashCacheHotConfigNotSupported: t::VmConfigFault, "VFlashCacheHotConfigNotSupported", 8, [
+]);
+impl d::IsA<t::MethodFault> for VFlashCacheHotConfigNotSupported {}
+
+/// Fault `vim.fault.VFlashModuleNotSupported`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VFlashModuleNotSupported.html)
+#[derive(Default)]
+pub struct VFlashModuleNotSupported {
+    /// The fields of [`VmConfigFault`](t::VmConfigFault).
+    pub base: t::VmConfigFault,
+    /// `vmName`.
+    pub vm_name: String,
+    /// `moduleName`.
+    pub module_name: String,
+    /// `reason`.
+    pub reason: String,
+    /// `hostName`.
+    pub host_name: String,
+}
+d::object!(VFlashModuleNotSupported: t::VmConfigFault, "VFlashModuleNotSupported", 7, [
+    0 vm_name "vmName" 7 false,
+    1 module_name "moduleName" 7 false,
+    2 reason "reason" 7 false,
+    3 host_name "hostName" 7 false,
+]);
+impl d::IsA<t::MethodFault> for VFlashModuleNotSupported {}
+
+d::enumeration!(
+    /// Enumeration `vim.fault.VFlashModuleNotSupported.Reason`. Since API 5.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VFlashModuleNotSupported.Reason.html)
+    VFlashModuleNotSupportedReason, "VFlashModuleNotSupportedReason", [
+        CacheModeNotSupported "CacheModeNotSupported",
+        CacheConsistencyTypeNotSupported "CacheConsistencyTypeNotSupported",
+        CacheBlockSizeNotSupported "CacheBlockSizeNotSupported",
+        CacheReservationNotSupported "CacheReservationNotSupported",
+        DiskSizeNotSupported "DiskSizeNotSupported",
+    ]
+);
+
+/// Fault `vim.fault.VFlashModuleVersionIncompatible`, which extends [`VimFault`](t::VimFault). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VFlashModuleVersionIncompatible.html)
+#[derive(Default)]
+pub struct VFlashModuleVersionIncompatible {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+    /// `moduleName`.
+    pub module_name: String,
+    /// `vmRequestModuleVersion`.
+    pub vm_request_module_version: String,
+    /// `hostMinSupportedVerson`.
+    pub host_min_supported_verson: String,
+    /// `hostModuleVersion`.
+    pub host_module_version: String,
+}
+d::object!(VFlashModuleVersionIncompatible: t::VimFault, "VFlashModuleVersionIncompatible", 7, [
+    0 module_name "moduleName" 7 false,
+    1 vm_request_module_version "vmRequestModuleVersion" 7 false,
+    2 host_min_supported_verson "hostMinSupportedVerson" 7 false,
+    3 host_module_version "hostModuleVersion" 7 false,
+]);
+impl d::IsA<t::MethodFault> for VFlashModuleVersionIncompatible {}
+
+/// Fault `vim.fault.VMINotSupported`, which extends [`DeviceNotSupported`](t::DeviceNotSupported). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VMINotSupported.html)
+#[derive(Default)]
+pub struct VMINotSupported {
+    /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
+    pub base: t::DeviceNotSupported,
+}
+d::object!(VMINotSupported: t::DeviceNotSupported, "VMINotSupported", 0, [
+]);
+impl d::IsA<t::MethodFault> for VMINotSupported {}
+
+/// Fault `vim.fault.VMOnConflictDVPort`, which extends [`CannotAccessNetwork`](t::CannotAccessNetwork). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VMOnConflictDVPort.html)
+#[derive(Default)]
+pub struct VMOnConflictDVPort {
+    /// The fields of [`CannotAccessNetwork`](t::CannotAccessNetwork).
+    pub base: t::CannotAccessNetwork,
+}
+d::object!(VMOnConflictDVPort: t::CannotAccessNetwork, "VMOnConflictDVPort", 3, [
+]);
+impl d::IsA<t::MethodFault> for VMOnConflictDVPort {}
+
+/// Fault `vim.fault.VMOnVirtualIntranet`, which extends [`CannotAccessNetwork`](t::CannotAccessNetwork). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VMOnVirtualIntranet.html)
+#[derive(Default)]
+pub struct VMOnVirtualIntranet {
+    /// The fields of [`CannotAccessNetwork`](t::CannotAccessNetwork).
+    pub base: t::CannotAccessNetwork,
+}
+d::object!(VMOnVirtualIntranet: t::CannotAccessNetwork, "VMOnVirtualIntranet", 0, [
+]);
+impl d::IsA<t::MethodFault> for VMOnVirtualIntranet {}
+
+/// Fault `vim.fault.VMotionAcrossNetworkNotSupported`, which extends [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VMotionAcrossNetworkNotSupported.html)
+#[derive(Default)]
+pub struct VMotionAcrossNetworkNotSupported {
+    /// The fields of [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported).
+    pub base: t::MigrationFeatureNotSupported,
+}
+d::object!(VMotionAcrossNetworkNotSupported: t::MigrationFeatureNotSupported, "VMotionAcrossNetworkNotSupported", 7, [
+]);
+impl d::IsA<t::MethodFault> for VMotionAcrossNetworkNotSupported {}
+
+/// Fault `vim.fault.VMotionInterfaceIssue`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VMotionInterfaceIssue.html)
+#[derive(Default)]
+pub struct VMotionInterfaceIssue {
+    /// The fields of [`MigrationFault`](t::MigrationFault).
+    pub base: t::MigrationFault,
+    /// `atSourceHost`.
+    pub at_source_host: bool,
+    /// `failedHost`.
+    pub failed_host: String,
+    /// `failedHostEntity`.
+    pub failed_host_entity: Option<MoRef<m::HostSystem>>,
+}
+d::object!(VMotionInterfaceIssue: t::MigrationFault, "VMotionInterfaceIssue", 0, [
+    0 at_source_host "atSourceHost" 0 false,
+    1 failed_host "failedHost" 0 false,
+    2 failed_host_entity "failedHostEntity" 0 false,
+]);
+impl d::IsA<t::MethodFault> for VMotionInterfaceIssue {}
+
+/// Fault `vim.fault.VMotionLinkCapacityLow`, which extends [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VMotionLinkCapacityLow.html)
+#[derive(Default)]
+pub struct VMotionLinkCapacityLow {
+    /// The fields of [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue).
+    pub base: t::VMotionInterfaceIssue,
+    /// `network`.
+    pub network: String,
+}
+d::object!(VMotionLinkCapacityLow: t::VMotionInterfaceIssue, "VMotionLinkCapacityLow", 0, [
+    0 network "network" 0 false,
+]);
+impl d::IsA<t::MethodFault> for VMotionLinkCapacityLow {}
+
+/// Fault `vim.fault.VMotionLinkDown`, which extends [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VMotionLinkDown.html)
+#[derive(Default)]
+pub struct VMotionLinkDown {
+    /// The fields of [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue).
+    pub base: t::VMotionInterfaceIssue,
+    /// `network`.
+    pub network: String,
+}
+d::object!(VMotionLinkDown: t::VMotionInterfaceIssue, "VMotionLinkDown", 0, [
+    0 network "network" 0 false,
+]);
+impl d::IsA<t::MethodFault> for VMotionLinkDown {}
+
+/// Fault `vim.fault.VMotionNotConfigured`, which extends [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VMotionNotConfigured.html)
+#[derive(Default)]
+pub struct VMotionNotConfigured {
+    /// The fields of [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue).
+    pub base: t::VMotionInterfaceIssue,
+}
+d::object!(VMotionNotConfigured: t::VMotionInterfaceIssue, "VMotionNotConfigured", 0, [
+]);
+impl d::IsA<t::MethodFault> for VMotionNotConfigured {}
+
+/// Fault `vim.fault.VMotionNotLicensed`, which extends [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VMotionNotLicensed.html)
+#[derive(Default)]
+pub struct VMotionNotLicensed {
+    /// The fields of [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue).
+    pub base: t::VMotionInterfaceIssue,
+}
+d::object!(VMotionNotLicensed: t::VMotionInterfaceIssue, "VMotionNotLicensed", 0, [
+]);
+impl d::IsA<t::MethodFault> for VMotionNotLicensed {}
+
+/// Fault `vim.fault.VMotionNotSupported`, which extends [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VMotionNotSupported.html)
+#[derive(Default)]
+pub struct VMotionNotSupported {
+    /// The fields of [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue).
+    pub base: t::VMotionInterfaceIssue,
+}
+d::object!(VMotionNotSupported: t::VMotionInterfaceIssue, "VMotionNotSupported", 0, [
+]);
+impl d::IsA<t::MethodFault> for VMotionNotSupported {}
+
+/// Fault `vim.fault.VMotionProtocolIncompatible`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VMotionProtocolIncompatible.html)
+#[derive(Default)]
+pub struct VMotionProtocolIncompatible {
+    /// The fields of [`MigrationFault`](t::MigrationFault).
+    pub base: t::MigrationFault,
+}
+d::object!(VMotionProtocolIncompatible: t::MigrationFault, "VMotionProtocolIncompatible", 0, [
+]);
+impl d::IsA<t::MethodFault> for VMotionProtocolIncompatible {}
+
+/// Fault `vim.fault.VimFault`, which extends [`MethodFault`](t::MethodFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VimFault.html)
+#[derive(Default)]
+pub struct VimFault {
+    /// The fields of [`MethodFault`](t::MethodFault).
+    pub base: t::MethodFault,
+}
+d::object!(VimFault: t::MethodFault, "VimFault", 0, [
+]);
+impl d::IsA<t::MethodFault> for VimFault {}
+
+/// Fault `vim.fault.VirtualDiskBlocksNotFullyProvisioned`, which extends [`DeviceBackingNotSupported`](t::DeviceBackingNotSupported). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VirtualDiskBlocksNotFullyProvisioned.html)
+#[derive(Default)]
+pub struct VirtualDiskBlocksNotFullyProvisioned {
+    /// The fields of [`DeviceBackingNotSupported`](t::DeviceBackingNotSupported).
+    pub base: t::DeviceBackingNotSupported,
+}
+d::object!(VirtualDiskBlocksNotFullyProvisioned: t::DeviceBackingNotSupported, "VirtualDiskBlocksNotFullyProvisioned", 3, [
+]);
+impl d::IsA<t::MethodFault> for VirtualDiskBlocksNotFullyProvisioned {}
+
+/// Fault `vim.fault.VirtualDiskModeNotSupported`, which extends [`DeviceNotSupported`](t::DeviceNotSupported). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VirtualDiskModeNotSupported.html)
+#[derive(Default)]
+pub struct VirtualDiskModeNotSupported {
+    /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
+    pub base: t::DeviceNotSupported,
+    /// `mode`.
+    pub mode: String,
+}
+d::object!(VirtualDiskModeNotSupported: t::DeviceNotSupported, "VirtualDiskModeNotSupported", 4, [
+    0 mode "mode" 4 false,
+]);
+impl d::IsA<t::MethodFault> for VirtualDiskModeNotSupported {}
+
+/// Fault `vim.fault.VirtualEthernetCardNotSupported`, which extends [`DeviceNotSupported`](t::DeviceNotSupported). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VirtualEthernetCardNotSupported.html)
+#[derive(Default)]
+pub struct VirtualEthernetCardNotSupported {
+    /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
+    pub base: t::DeviceNotSupported,
+}
+d::object!(VirtualEthernetCardNotSupported: t::DeviceNotSupported, "VirtualEthernetCardNotSupported", 0, [
+]);
+impl d::IsA<t::MethodFault> for VirtualEthernetCardNotSupported {}
+
+/// Fault `vim.fault.VirtualHardwareCompatibilityIssue`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VirtualHardwareCompatibilityIssue.html)
+#[derive(Default)]
+pub struct VirtualHardwareCompatibilityIssue {
+    /// The fields of [`VmConfigFault`](t::VmConfigFault).
+    pub base: t::VmConfigFault,
+}
+d::object!(VirtualHardwareCompatibilityIssue: t::VmConfigFault, "VirtualHardwareCompatibilityIssue", 0, [
+]);
+impl d::IsA<t::MethodFault> for VirtualHardwareCompatibilityIssue {}
+
+/// Fault `vim.fault.VirtualHardwareVersionNotSupported`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VirtualHardwareVersionNotSupported.html)
+#[derive(Default)]
+pub struct VirtualHardwareVersionNotSupported {
+    /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
+    pub base: t::VirtualHardwareCompatibilityIssue,
+    /// `hostName`.
+    pub host_name: String,
+    /// `host`.
+    pub host: MoRef<m::HostSystem>,
+}
+d::object!(VirtualHardwareVersionNotSupported: t::VirtualHardwareCompatibilityIssue, "VirtualHardwareVersionNotSupported", 0, [
+    0 host_name "hostName" 0 false,
+    1 host "host" 0 false,
+]);
+impl d::IsA<t::MethodFault> for VirtualHardwareVersionNotSupported {}
+
+/// Fault `vim.fault.VmAlreadyExistsInDatacenter`, which extends [`InvalidFolder`](t::InvalidFolder). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VmAlreadyExistsInDatacenter.html)
+#[derive(Default)]
+pub struct VmAlreadyExistsInDatacenter {
+    /// The fields of [`InvalidFolder`](t::InvalidFolder).
+    pub base: t::InvalidFolder,
+    /// `host`.
+    pub host: MoRef<m::HostSystem>,
+    /// `hostname`.
+    pub hostname: String,
+    /// `vm`.
+    pub vm: Vec<MoRef<m::VirtualMachine>>,
+}
+d::object!(VmAlreadyExistsInDatacenter: t::InvalidFolder, "VmAlreadyExistsInDatacenter", 3, [
+    0 host "host" 3 false,
+    1 hostname "hostname" 3 false,
+    2 vm "vm" 3 false,
+]);
+impl d::IsA<t::MethodFault> for VmAlreadyExistsInDatacenter {}
+
+/// Fault `vim.fault.VmConfigFault`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VmConfigFault.html)
+#[derive(Default)]
+pub struct VmConfigFault {
+    /// The fields of [`VimFault`](t::VimFault).
+    pub base: t::VimFault,
+}
+d::object!(VmConfigFault: t::VimFault, "VmConfigFault", 0, [
+]);
+impl d::IsA<t::MethodFault> for VmConfigFault {}
+
+/// Fault `vim.fault.VmConfigIncompatibleForFaultTolerance`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VmConfigIncompatibleForFaultTolerance.html)
+#[derive(Default)]
+pub struct VmConfigIncompatibleForFaultTolerance {
+    /// The fields of [`VmConfigFault`](t::VmConfigFault).
+    pub base: t::VmConfigFault,
+    /// `fault`.
+    pub fault: Option<Box<t::LocalizedMethodFault>>,
+}
+d::object!(VmConfigIncompatibleForFaultTolerance: t::VmConfigFault, "VmConfigIncompatibleForFaultTolerance", 3, [
+    0 fault "fault" 3 false,
+]);
+impl d::IsA<t::MethodFault> for VmConfigIncompatibleForFaultTolerance {}
+
+/// Fault `vim.fault.VmConfigIncompatibleForRecordReplay`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VmConfigIncompatibleForRecordReplay.html)
+#[derive(Default)]
+pub struct VmConfigIncompatibleForRecordReplay {
+    /// The fields of [`VmConfigFault`](t::VmConfigFault).
+    pub base: t::VmConfigFault,
+    /// `fault`.
+    pub fault: Option<Box<t::LocalizedMethodFault>>,
+}
+d::object!(VmConfigIncompatibleForRecordReplay: t::VmConfigFault, "VmConfigIncompatibleForRecordReplay", 3, [
+    0 fault "fault" 3 false,
+]);
+impl d::IsA<t::MethodFault> for VmConfigIncompatibleForRecordReplay {}
+
+/// Fault `vim.fault.VmFaultToleranceConfigIssue`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VmFaultToleranceConfigIssue.html)
+#[derive(Default)]
+pub struct VmFaultToleranceConfigIssue {
+    /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
+    pub base: t::VmFaultToleranceIssue,
+    /// `reason`.
+    pub reason: Option<String>,
+    /// `entityName`.
+    pub entity_name: Option<String>,
+    /// `entity`.
+    pub entity: Option<MoRef<m::ManagedEntity>>,
+}
+d::object!(VmFaultToleranceConfigIssue: t::VmFaultToleranceIssue, "VmFaultToleranceConfigIssue", 3, [
+    0 reason "reason" 3 false,
+    1 entity_name "entityName" 3 false,
+    2 entity "entity" 3 false,
+]);
+impl d::IsA<t::MethodFault> for VmFaultToleranceConfigIssue {}
+
+d::enumeration!(
+    /// Enumeration `vim.fault.VmFaultToleranceConfigIssue.ReasonForIssue`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VmFaultToleranceConfigIssue.ReasonForIssue.html)
+    VmFaultToleranceConfigIssueReasonForIssue, "VmFaultToleranceConfigIssueReasonForIssue", [
+        HaNotEnabled "haNotEnabled",
+        MoreThanOneSecondary "moreThanOneSecondary",
+        RecordReplayNotSupported "recordReplayNotSupported",
+        ReplayNotSupported "replayNotSupported",
+        TemplateVm "templateVm",
+        MultipleVCPU "multipleVCPU",
+        HostInactive "hostInactive",
+        FtUnsupportedHardware "ftUnsupportedHardware",
+        FtUnsupportedProduct "ftUnsupportedProduct",
+        MissingVMotionNic "missingVMotionNic",
+        MissingFTLoggingNic "missingFTLoggingNic",
+        ThinDisk "thinDisk",
+        VerifySSLCertificateFlagNotSet "verifySSLCertificateFlagNotSet",
+        HasSnapshots "hasSnapshots",
+        NoConfig "noConfig",
+        FtSecondaryVm "ftSecondaryVm",
+        HasLocalDisk "hasLocalDisk",
+        EsxAgentVm "esxAgentVm",
+        Video3dEnabled "video3dEnabled",
+        HasUnsupportedDisk "hasUnsupportedDisk",
+        InsufficientBandwidth "insufficientBandwidth",
+        HasNestedHVConfiguration "hasNestedHVConfiguration",
+        HasVFlashConfiguration "hasVFlashConfiguration",
+        UnsupportedProduct "unsupportedProduct",
+        CpuHvUnsupported "cpuHvUnsupported",
+        CpuHwmmuUnsupported "cpuHwmmuUnsupported",
+        CpuHvDisabled "cpuHvDisabled",
+        HasEFIFirmware "hasEFIFirmware",
+        TooManyVCPUs "tooManyVCPUs",
+        TooMuchMemory "tooMuchMemory",
+        VMotionNotLicensed "vMotionNotLicensed",
+        FtNotLicensed "ftNotLicensed",
+        HaAgentIssue "haAgentIssue",
+        UnsupportedSPBM "unsupportedSPBM",
+        HasLinkedCloneDisk "hasLinkedCloneDisk",
+        UnsupportedPMemHAFailOver "unsupportedPMemHAFailOver",
+        UnsupportedEncryptedDisk "unsupportedEncryptedDisk",
+        FtMetroClusterNotEditable "ftMetroClusterNotEditable",
+        NoHostGroupConfigured "noHostGroupConfigured",
+    ]
+);
+
+/// Fault `vim.fault.VmFaultToleranceConfigIssueWrapper`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VmFaultToleranceConfigIssueWrapper.html)
+#[derive(Default)]
+pub struct VmFaultToleranceConfigIssueWrapper {
+    /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
+    pub base: t::VmFaultToleranceIssue,
+    /// `entityName`.
+    pub entity_name: Option<String>,
+    /// `entity`.
+    pub entity: Option<MoRef<m::ManagedEntity>>,
+    /// `error`.
+    pub error: Option<Box<t::LocalizedMethodFault>>,
+}
+d::object!(VmFaultToleranceConfigIssueWrapper: t::VmFaultToleranceIssue, "VmFaultToleranceConfigIssueWrapper", 4, [
+    0 entity_name "entityName" 4 false,
+    1 entity "entity" 4 false,
+    2 error "error" 4 false,
+]);
+impl d::IsA<t::MethodFault> for VmFaultToleranceConfigIssueWrapper {}
+
+/// Fault `vim.fault.VmFaultToleranceInvalidFileBacking`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VmFaultToleranceInvalidFileBacking.html)
+#[derive(Default)]
+pub struct VmFaultToleranceInvalidFileBacking {
+    /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
+    pub base: t::VmFaultToleranceIssue,
+    /// `backingType`.
+    pub backing_type: Option<String>,
+    /// `backingFilename`.
+    pub backing_filename: Option<String>,
+}
+d::object!(VmFaultToleranceInvalidFileBacking: t::VmFaultToleranceIssue, "VmFaultToleranceInvalidFileBacking", 3, [
+    0 backing_type "backingType" 3 false,
+    1 backing_filename "backingFilename" 3 false,
+]);
+impl d::IsA<t::MethodFault> for VmFaultToleranceInvalidFileBacking {}
+
+d::enumeration!(
+    /// Enumeration `vim.fault.VmFaultToleranceInvalidFileBacking.DeviceType`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VmFaultToleranceInvalidFileBacking.DeviceType.html)
+    VmFaultToleranceInvalidFileBackingDeviceType, "VmFaultToleranceInvalidFileBackingDeviceType", [
+        VirtualFloppy "virtualFloppy",
+        VirtualCdrom "virtualCdrom",
+        VirtualSerialPort "virtualSerialPort",
+        VirtualParallelPort "virtualParallelPort",
+        VirtualDisk "virtualDisk",
+    ]
+);
 
 /// Fault `vim.fault.VmFaultToleranceIssue`, which extends [`VimFault`](t::VimFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VmFaultToleranceIssue.html)
 #[derive(Default)]
 pub struct VmFaultToleranceIssue {
     /// The fields of [`VimFault`](t::VimFault).
@@ -17,6 +1420,8 @@ d::object!(VmFaultToleranceIssue: t::VimFault, "VmFaultToleranceIssue", 3, [
 impl d::IsA<t::MethodFault> for VmFaultToleranceIssue {}
 
 /// Fault `vim.fault.VmFaultToleranceOpIssuesList`, which extends [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VmFaultToleranceOpIssuesList.html)
 #[derive(Default)]
 pub struct VmFaultToleranceOpIssuesList {
     /// The fields of [`VmFaultToleranceIssue`](t::VmFaultToleranceIssue).
@@ -33,6 +1438,8 @@ d::object!(VmFaultToleranceOpIssuesList: t::VmFaultToleranceIssue, "VmFaultToler
 impl d::IsA<t::MethodFault> for VmFaultToleranceOpIssuesList {}
 
 /// Fault `vim.fault.VmFaultToleranceTooManyFtVcpusOnHost`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VmFaultToleranceTooManyFtVcpusOnHost.html)
 #[derive(Default)]
 pub struct VmFaultToleranceTooManyFtVcpusOnHost {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
@@ -49,6 +1456,8 @@ d::object!(VmFaultToleranceTooManyFtVcpusOnHost: t::InsufficientResourcesFault, 
 impl d::IsA<t::MethodFault> for VmFaultToleranceTooManyFtVcpusOnHost {}
 
 /// Fault `vim.fault.VmFaultToleranceTooManyVMsOnHost`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VmFaultToleranceTooManyVMsOnHost.html)
 #[derive(Default)]
 pub struct VmFaultToleranceTooManyVMsOnHost {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
@@ -65,6 +1474,8 @@ d::object!(VmFaultToleranceTooManyVMsOnHost: t::InsufficientResourcesFault, "VmF
 impl d::IsA<t::MethodFault> for VmFaultToleranceTooManyVMsOnHost {}
 
 /// Fault `vim.fault.VmHostAffinityRuleViolation`, which extends [`VmConfigFault`](t::VmConfigFault). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VmHostAffinityRuleViolation.html)
 #[derive(Default)]
 pub struct VmHostAffinityRuleViolation {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
@@ -81,6 +1492,8 @@ d::object!(VmHostAffinityRuleViolation: t::VmConfigFault, "VmHostAffinityRuleVio
 impl d::IsA<t::MethodFault> for VmHostAffinityRuleViolation {}
 
 /// Fault `vim.fault.VmLimitLicense`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VmLimitLicense.html)
 #[derive(Default)]
 pub struct VmLimitLicense {
     /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
@@ -94,6 +1507,8 @@ d::object!(VmLimitLicense: t::NotEnoughLicenses, "VmLimitLicense", 0, [
 impl d::IsA<t::MethodFault> for VmLimitLicense {}
 
 /// Fault `vim.fault.VmMetadataManagerFault`, which extends [`VimFault`](t::VimFault). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VmMetadataManagerFault.html)
 #[derive(Default)]
 pub struct VmMetadataManagerFault {
     /// The fields of [`VimFault`](t::VimFault).
@@ -104,6 +1519,8 @@ d::object!(VmMetadataManagerFault: t::VimFault, "VmMetadataManagerFault", 7, [
 impl d::IsA<t::MethodFault> for VmMetadataManagerFault {}
 
 /// Fault `vim.fault.VmMonitorIncompatibleForFaultTolerance`, which extends [`VimFault`](t::VimFault). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VmMonitorIncompatibleForFaultTolerance.html)
 #[derive(Default)]
 pub struct VmMonitorIncompatibleForFaultTolerance {
     /// The fields of [`VimFault`](t::VimFault).
@@ -114,6 +1531,8 @@ d::object!(VmMonitorIncompatibleForFaultTolerance: t::VimFault, "VmMonitorIncomp
 impl d::IsA<t::MethodFault> for VmMonitorIncompatibleForFaultTolerance {}
 
 /// Fault `vim.fault.VmPowerOnDisabled`, which extends [`InvalidState`](t::InvalidState). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VmPowerOnDisabled.html)
 #[derive(Default)]
 pub struct VmPowerOnDisabled {
     /// The fields of [`InvalidState`](t::InvalidState).
@@ -124,6 +1543,8 @@ d::object!(VmPowerOnDisabled: t::InvalidState, "VmPowerOnDisabled", 3, [
 impl d::IsA<t::MethodFault> for VmPowerOnDisabled {}
 
 /// Fault `vim.fault.VmSmpFaultToleranceTooManyVMsOnHost`, which extends [`InsufficientResourcesFault`](t::InsufficientResourcesFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VmSmpFaultToleranceTooManyVMsOnHost.html)
 #[derive(Default)]
 pub struct VmSmpFaultToleranceTooManyVMsOnHost {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
@@ -140,6 +1561,8 @@ d::object!(VmSmpFaultToleranceTooManyVMsOnHost: t::InsufficientResourcesFault, "
 impl d::IsA<t::MethodFault> for VmSmpFaultToleranceTooManyVMsOnHost {}
 
 /// Fault `vim.fault.VmToolsUpgradeFault`, which extends [`VimFault`](t::VimFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VmToolsUpgradeFault.html)
 #[derive(Default)]
 pub struct VmToolsUpgradeFault {
     /// The fields of [`VimFault`](t::VimFault).
@@ -150,6 +1573,8 @@ d::object!(VmToolsUpgradeFault: t::VimFault, "VmToolsUpgradeFault", 0, [
 impl d::IsA<t::MethodFault> for VmToolsUpgradeFault {}
 
 /// Fault `vim.fault.VmValidateMaxDevice`, which extends [`VimFault`](t::VimFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VmValidateMaxDevice.html)
 #[derive(Default)]
 pub struct VmValidateMaxDevice {
     /// The fields of [`VimFault`](t::VimFault).
@@ -169,6 +1594,8 @@ d::object!(VmValidateMaxDevice: t::VimFault, "VmValidateMaxDevice", 3, [
 impl d::IsA<t::MethodFault> for VmValidateMaxDevice {}
 
 /// Fault `vim.fault.VmWwnConflict`, which extends [`InvalidVmConfig`](t::InvalidVmConfig). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VmWwnConflict.html)
 #[derive(Default)]
 pub struct VmWwnConflict {
     /// The fields of [`InvalidVmConfig`](t::InvalidVmConfig).
@@ -191,6 +1618,8 @@ d::object!(VmWwnConflict: t::InvalidVmConfig, "VmWwnConflict", 0, [
 impl d::IsA<t::MethodFault> for VmWwnConflict {}
 
 /// Fault `vim.fault.VmfsAlreadyMounted`, which extends [`VmfsMountFault`](t::VmfsMountFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VmfsAlreadyMounted.html)
 #[derive(Default)]
 pub struct VmfsAlreadyMounted {
     /// The fields of [`VmfsMountFault`](t::VmfsMountFault).
@@ -201,6 +1630,8 @@ d::object!(VmfsAlreadyMounted: t::VmfsMountFault, "VmfsAlreadyMounted", 3, [
 impl d::IsA<t::MethodFault> for VmfsAlreadyMounted {}
 
 /// Fault `vim.fault.VmfsAmbiguousMount`, which extends [`VmfsMountFault`](t::VmfsMountFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VmfsAmbiguousMount.html)
 #[derive(Default)]
 pub struct VmfsAmbiguousMount {
     /// The fields of [`VmfsMountFault`](t::VmfsMountFault).
@@ -211,6 +1642,8 @@ d::object!(VmfsAmbiguousMount: t::VmfsMountFault, "VmfsAmbiguousMount", 3, [
 impl d::IsA<t::MethodFault> for VmfsAmbiguousMount {}
 
 /// Fault `vim.fault.VmfsMountFault`, which extends [`HostConfigFault`](t::HostConfigFault). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VmfsMountFault.html)
 #[derive(Default)]
 pub struct VmfsMountFault {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
@@ -224,6 +1657,8 @@ d::object!(VmfsMountFault: t::HostConfigFault, "VmfsMountFault", 3, [
 impl d::IsA<t::MethodFault> for VmfsMountFault {}
 
 /// Fault `vim.fault.VmotionInterfaceNotEnabled`, which extends [`HostPowerOpFailed`](t::HostPowerOpFailed). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VmotionInterfaceNotEnabled.html)
 #[derive(Default)]
 pub struct VmotionInterfaceNotEnabled {
     /// The fields of [`HostPowerOpFailed`](t::HostPowerOpFailed).
@@ -234,6 +1669,8 @@ d::object!(VmotionInterfaceNotEnabled: t::HostPowerOpFailed, "VmotionInterfaceNo
 impl d::IsA<t::MethodFault> for VmotionInterfaceNotEnabled {}
 
 /// Fault `vim.fault.VolumeEditorError`, which extends [`CustomizationFault`](t::CustomizationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VolumeEditorError.html)
 #[derive(Default)]
 pub struct VolumeEditorError {
     /// The fields of [`CustomizationFault`](t::CustomizationFault).
@@ -244,6 +1681,8 @@ d::object!(VolumeEditorError: t::CustomizationFault, "VolumeEditorError", 0, [
 impl d::IsA<t::MethodFault> for VolumeEditorError {}
 
 /// Fault `vim.fault.VramLimitLicense`, which extends [`NotEnoughLicenses`](t::NotEnoughLicenses). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VramLimitLicense.html)
 #[derive(Default)]
 pub struct VramLimitLicense {
     /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
@@ -257,6 +1696,8 @@ d::object!(VramLimitLicense: t::NotEnoughLicenses, "VramLimitLicense", 5, [
 impl d::IsA<t::MethodFault> for VramLimitLicense {}
 
 /// Fault `vim.fault.VsanClusterUuidMismatch`, which extends [`CannotMoveVsanEnabledHost`](t::CannotMoveVsanEnabledHost). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VsanClusterUuidMismatch.html)
 #[derive(Default)]
 pub struct VsanClusterUuidMismatch {
     /// The fields of [`CannotMoveVsanEnabledHost`](t::CannotMoveVsanEnabledHost).
@@ -273,6 +1714,8 @@ d::object!(VsanClusterUuidMismatch: t::CannotMoveVsanEnabledHost, "VsanClusterUu
 impl d::IsA<t::MethodFault> for VsanClusterUuidMismatch {}
 
 /// Fault `vim.fault.VsanDiskFault`, which extends [`VsanFault`](t::VsanFault). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VsanDiskFault.html)
 #[derive(Default)]
 pub struct VsanDiskFault {
     /// The fields of [`VsanFault`](t::VsanFault).
@@ -286,6 +1729,8 @@ d::object!(VsanDiskFault: t::VsanFault, "VsanDiskFault", 7, [
 impl d::IsA<t::MethodFault> for VsanDiskFault {}
 
 /// Fault `vim.fault.VsanFault`, which extends [`VimFault`](t::VimFault). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VsanFault.html)
 #[derive(Default)]
 pub struct VsanFault {
     /// The fields of [`VimFault`](t::VimFault).
@@ -296,6 +1741,8 @@ d::object!(VsanFault: t::VimFault, "VsanFault", 7, [
 impl d::IsA<t::MethodFault> for VsanFault {}
 
 /// Fault `vim.fault.VsanIncompatibleDiskMapping`, which extends [`VsanDiskFault`](t::VsanDiskFault). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VsanIncompatibleDiskMapping.html)
 #[derive(Default)]
 pub struct VsanIncompatibleDiskMapping {
     /// The fields of [`VsanDiskFault`](t::VsanDiskFault).
@@ -306,6 +1753,8 @@ d::object!(VsanIncompatibleDiskMapping: t::VsanDiskFault, "VsanIncompatibleDiskM
 impl d::IsA<t::MethodFault> for VsanIncompatibleDiskMapping {}
 
 /// Fault `vim.fault.VspanDestPortConflict`, which extends [`DvsFault`](t::DvsFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VspanDestPortConflict.html)
 #[derive(Default)]
 pub struct VspanDestPortConflict {
     /// The fields of [`DvsFault`](t::DvsFault).
@@ -325,6 +1774,8 @@ d::object!(VspanDestPortConflict: t::DvsFault, "VspanDestPortConflict", 5, [
 impl d::IsA<t::MethodFault> for VspanDestPortConflict {}
 
 /// Fault `vim.fault.VspanPortConflict`, which extends [`DvsFault`](t::DvsFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VspanPortConflict.html)
 #[derive(Default)]
 pub struct VspanPortConflict {
     /// The fields of [`DvsFault`](t::DvsFault).
@@ -344,6 +1795,8 @@ d::object!(VspanPortConflict: t::DvsFault, "VspanPortConflict", 5, [
 impl d::IsA<t::MethodFault> for VspanPortConflict {}
 
 /// Fault `vim.fault.VspanPortMoveFault`, which extends [`DvsFault`](t::DvsFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VspanPortMoveFault.html)
 #[derive(Default)]
 pub struct VspanPortMoveFault {
     /// The fields of [`DvsFault`](t::DvsFault).
@@ -363,6 +1816,8 @@ d::object!(VspanPortMoveFault: t::DvsFault, "VspanPortMoveFault", 5, [
 impl d::IsA<t::MethodFault> for VspanPortMoveFault {}
 
 /// Fault `vim.fault.VspanPortPromiscChangeFault`, which extends [`DvsFault`](t::DvsFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VspanPortPromiscChangeFault.html)
 #[derive(Default)]
 pub struct VspanPortPromiscChangeFault {
     /// The fields of [`DvsFault`](t::DvsFault).
@@ -376,6 +1831,8 @@ d::object!(VspanPortPromiscChangeFault: t::DvsFault, "VspanPortPromiscChangeFaul
 impl d::IsA<t::MethodFault> for VspanPortPromiscChangeFault {}
 
 /// Fault `vim.fault.VspanPortgroupPromiscChangeFault`, which extends [`DvsFault`](t::DvsFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VspanPortgroupPromiscChangeFault.html)
 #[derive(Default)]
 pub struct VspanPortgroupPromiscChangeFault {
     /// The fields of [`DvsFault`](t::DvsFault).
@@ -389,6 +1846,8 @@ d::object!(VspanPortgroupPromiscChangeFault: t::DvsFault, "VspanPortgroupPromisc
 impl d::IsA<t::MethodFault> for VspanPortgroupPromiscChangeFault {}
 
 /// Fault `vim.fault.VspanPortgroupTypeChangeFault`, which extends [`DvsFault`](t::DvsFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VspanPortgroupTypeChangeFault.html)
 #[derive(Default)]
 pub struct VspanPortgroupTypeChangeFault {
     /// The fields of [`DvsFault`](t::DvsFault).
@@ -402,6 +1861,8 @@ d::object!(VspanPortgroupTypeChangeFault: t::DvsFault, "VspanPortgroupTypeChange
 impl d::IsA<t::MethodFault> for VspanPortgroupTypeChangeFault {}
 
 /// Fault `vim.fault.VspanPromiscuousPortNotSupported`, which extends [`DvsFault`](t::DvsFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VspanPromiscuousPortNotSupported.html)
 #[derive(Default)]
 pub struct VspanPromiscuousPortNotSupported {
     /// The fields of [`DvsFault`](t::DvsFault).
@@ -418,6 +1879,8 @@ d::object!(VspanPromiscuousPortNotSupported: t::DvsFault, "VspanPromiscuousPortN
 impl d::IsA<t::MethodFault> for VspanPromiscuousPortNotSupported {}
 
 /// Fault `vim.fault.VspanSameSessionPortConflict`, which extends [`DvsFault`](t::DvsFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.VspanSameSessionPortConflict.html)
 #[derive(Default)]
 pub struct VspanSameSessionPortConflict {
     /// The fields of [`DvsFault`](t::DvsFault).
@@ -434,6 +1897,8 @@ d::object!(VspanSameSessionPortConflict: t::DvsFault, "VspanSameSessionPortConfl
 impl d::IsA<t::MethodFault> for VspanSameSessionPortConflict {}
 
 /// Fault `vim.fault.WakeOnLanNotSupported`, which extends [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.WakeOnLanNotSupported.html)
 #[derive(Default)]
 pub struct WakeOnLanNotSupported {
     /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
@@ -444,6 +1909,8 @@ d::object!(WakeOnLanNotSupported: t::VirtualHardwareCompatibilityIssue, "WakeOnL
 impl d::IsA<t::MethodFault> for WakeOnLanNotSupported {}
 
 /// Fault `vim.fault.WakeOnLanNotSupportedByVmotionNIC`, which extends [`HostPowerOpFailed`](t::HostPowerOpFailed). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.WakeOnLanNotSupportedByVmotionNIC.html)
 #[derive(Default)]
 pub struct WakeOnLanNotSupportedByVmotionNIC {
     /// The fields of [`HostPowerOpFailed`](t::HostPowerOpFailed).
@@ -454,6 +1921,8 @@ d::object!(WakeOnLanNotSupportedByVmotionNIC: t::HostPowerOpFailed, "WakeOnLanNo
 impl d::IsA<t::MethodFault> for WakeOnLanNotSupportedByVmotionNIC {}
 
 /// Fault `vim.fault.WillLoseHAProtection`, which extends [`MigrationFault`](t::MigrationFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.WillLoseHAProtection.html)
 #[derive(Default)]
 pub struct WillLoseHAProtection {
     /// The fields of [`MigrationFault`](t::MigrationFault).
@@ -468,6 +1937,8 @@ impl d::IsA<t::MethodFault> for WillLoseHAProtection {}
 
 d::enumeration!(
     /// Enumeration `vim.fault.WillLoseHAProtection.Resolution`. Since API 5.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.WillLoseHAProtection.Resolution.html)
     WillLoseHAProtectionResolution, "WillLoseHAProtectionResolution", [
         Svmotion "svmotion",
         Relocate "relocate",
@@ -475,6 +1946,8 @@ d::enumeration!(
 );
 
 /// Fault `vim.fault.WillModifyConfigCpuRequirements`, which extends [`MigrationFault`](t::MigrationFault). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.WillModifyConfigCpuRequirements.html)
 #[derive(Default)]
 pub struct WillModifyConfigCpuRequirements {
     /// The fields of [`MigrationFault`](t::MigrationFault).
@@ -485,6 +1958,8 @@ d::object!(WillModifyConfigCpuRequirements: t::MigrationFault, "WillModifyConfig
 impl d::IsA<t::MethodFault> for WillModifyConfigCpuRequirements {}
 
 /// Fault `vim.fault.WillResetSnapshotDirectory`, which extends [`MigrationFault`](t::MigrationFault). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.WillResetSnapshotDirectory.html)
 #[derive(Default)]
 pub struct WillResetSnapshotDirectory {
     /// The fields of [`MigrationFault`](t::MigrationFault).
@@ -495,6 +1970,8 @@ d::object!(WillResetSnapshotDirectory: t::MigrationFault, "WillResetSnapshotDire
 impl d::IsA<t::MethodFault> for WillResetSnapshotDirectory {}
 
 /// Fault `vim.fault.WipeDiskFault`, which extends [`VimFault`](t::VimFault). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.fault.WipeDiskFault.html)
 #[derive(Default)]
 pub struct WipeDiskFault {
     /// The fields of [`VimFault`](t::VimFault).

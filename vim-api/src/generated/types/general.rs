@@ -5,8 +5,11 @@ use crate::dynamic as d;
 use crate::generated::managed as m;
 use crate::generated::types as t;
 use crate::moref::MoRef;
+use crate::property as p;
 
 /// Data object `vim.AboutInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AboutInfo.html)
 #[derive(Default)]
 pub struct AboutInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -59,8 +62,42 @@ d::object!(AboutInfo: t::DynamicData, "AboutInfo", 0, [
     13 license_product_name "licenseProductName" 3 false,
     14 license_product_version "licenseProductVersion" 3 false,
 ]);
+impl<M, P> p::Property<M, t::AboutInfo, P> {
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `fullName`.
+    pub fn full_name(&self) -> p::Property<M, String, P> { self.then("fullName") }
+    /// On to `vendor`.
+    pub fn vendor(&self) -> p::Property<M, String, P> { self.then("vendor") }
+    /// On to `version`.
+    pub fn version(&self) -> p::Property<M, String, P> { self.then("version") }
+    /// On to `patchLevel`. Since API 7.0.2.0.
+    pub fn patch_level(&self) -> p::Property<M, String, p::Optional> { self.then("patchLevel") }
+    /// On to `build`.
+    pub fn build(&self) -> p::Property<M, String, P> { self.then("build") }
+    /// On to `localeVersion`.
+    pub fn locale_version(&self) -> p::Property<M, String, p::Optional> { self.then("localeVersion") }
+    /// On to `localeBuild`.
+    pub fn locale_build(&self) -> p::Property<M, String, p::Optional> { self.then("localeBuild") }
+    /// On to `osType`.
+    pub fn os_type(&self) -> p::Property<M, String, P> { self.then("osType") }
+    /// On to `productLineId`.
+    pub fn product_line_id(&self) -> p::Property<M, String, P> { self.then("productLineId") }
+    /// On to `apiType`.
+    pub fn api_type(&self) -> p::Property<M, String, P> { self.then("apiType") }
+    /// On to `apiVersion`.
+    pub fn api_version(&self) -> p::Property<M, String, P> { self.then("apiVersion") }
+    /// On to `instanceUuid`. Since API 4.0.
+    pub fn instance_uuid(&self) -> p::Property<M, String, p::Optional> { self.then("instanceUuid") }
+    /// On to `licenseProductName`. Since API 4.0.
+    pub fn license_product_name(&self) -> p::Property<M, String, p::Optional> { self.then("licenseProductName") }
+    /// On to `licenseProductVersion`. Since API 4.0.
+    pub fn license_product_version(&self) -> p::Property<M, String, p::Optional> { self.then("licenseProductVersion") }
+}
 
 /// Data object `vim.action.Action`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.action.Action.html)
 #[derive(Default)]
 pub struct Action {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -72,6 +109,8 @@ impl d::IsA<t::Action> for Action {}
 
 d::enumeration!(
     /// Enumeration `vim.action.Action.ActionParameter`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.action.Action.ActionParameter.html)
     ActionParameter, "ActionParameter", [
         TargetName "targetName",
         AlarmName "alarmName",
@@ -86,6 +125,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.scheduler.AfterStartupTaskScheduler`, which extends [`TaskScheduler`](t::TaskScheduler). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.AfterStartupTaskScheduler.html)
 #[derive(Default)]
 pub struct AfterStartupTaskScheduler {
     /// The fields of [`TaskScheduler`](t::TaskScheduler).
@@ -99,6 +140,8 @@ d::object!(AfterStartupTaskScheduler: t::TaskScheduler, "AfterStartupTaskSchedul
 impl d::IsA<t::TaskScheduler> for AfterStartupTaskScheduler {}
 
 /// Data object `vim.alarm.AlarmAction`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.AlarmAction.html)
 #[derive(Default)]
 pub struct AlarmAction {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -109,6 +152,8 @@ d::object!(AlarmAction: t::DynamicData, "AlarmAction", 0, [
 impl d::IsA<t::AlarmAction> for AlarmAction {}
 
 /// Data object `vim.alarm.AlarmDescription`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.AlarmDescription.html)
 #[derive(Default)]
 pub struct AlarmDescription {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -146,8 +191,32 @@ d::object!(AlarmDescription: t::DynamicData, "AlarmDescription", 0, [
     8 entity_status "entityStatus" 0 false,
     9 action "action" 0 false,
 ]);
+impl<M, P> p::Property<M, t::AlarmDescription, P> {
+    /// On to `expr`.
+    pub fn expr(&self) -> p::Property<M, Vec<d::Poly<t::TypeDescription>>, P> { self.then("expr") }
+    /// On to `stateOperator`.
+    pub fn state_operator(&self) -> p::Property<M, Vec<d::Poly<t::ElementDescription>>, P> { self.then("stateOperator") }
+    /// On to `metricOperator`.
+    pub fn metric_operator(&self) -> p::Property<M, Vec<d::Poly<t::ElementDescription>>, P> { self.then("metricOperator") }
+    /// On to `hostSystemConnectionState`.
+    pub fn host_system_connection_state(&self) -> p::Property<M, Vec<d::Poly<t::ElementDescription>>, P> { self.then("hostSystemConnectionState") }
+    /// On to `virtualMachinePowerState`.
+    pub fn virtual_machine_power_state(&self) -> p::Property<M, Vec<d::Poly<t::ElementDescription>>, P> { self.then("virtualMachinePowerState") }
+    /// On to `datastoreConnectionState`. Since API 4.0.
+    pub fn datastore_connection_state(&self) -> p::Property<M, Vec<d::Poly<t::ElementDescription>>, P> { self.then("datastoreConnectionState") }
+    /// On to `hostSystemPowerState`. Since API 4.0.
+    pub fn host_system_power_state(&self) -> p::Property<M, Vec<d::Poly<t::ElementDescription>>, P> { self.then("hostSystemPowerState") }
+    /// On to `virtualMachineGuestHeartbeatStatus`. Since API 4.0.
+    pub fn virtual_machine_guest_heartbeat_status(&self) -> p::Property<M, Vec<d::Poly<t::ElementDescription>>, P> { self.then("virtualMachineGuestHeartbeatStatus") }
+    /// On to `entityStatus`.
+    pub fn entity_status(&self) -> p::Property<M, Vec<d::Poly<t::ElementDescription>>, P> { self.then("entityStatus") }
+    /// On to `action`.
+    pub fn action(&self) -> p::Property<M, Vec<d::Poly<t::TypeDescription>>, P> { self.then("action") }
+}
 
 /// Data object `vim.alarm.AlarmExpression`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.AlarmExpression.html)
 #[derive(Default)]
 pub struct AlarmExpression {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -158,6 +227,8 @@ d::object!(AlarmExpression: t::DynamicData, "AlarmExpression", 0, [
 impl d::IsA<t::AlarmExpression> for AlarmExpression {}
 
 /// Data object `vim.alarm.AlarmFilterSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.AlarmFilterSpec.html)
 #[derive(Default)]
 pub struct AlarmFilterSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -177,6 +248,8 @@ d::object!(AlarmFilterSpec: t::DynamicData, "AlarmFilterSpec", 10, [
 
 d::enumeration!(
     /// Enumeration `vim.alarm.AlarmFilterSpec.AlarmTypeByEntity`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.AlarmFilterSpec.AlarmTypeByEntity.html)
     AlarmFilterSpecAlarmTypeByEntity, "AlarmFilterSpecAlarmTypeByEntity", [
         EntityTypeAll "entityTypeAll",
         EntityTypeHost "entityTypeHost",
@@ -186,6 +259,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.alarm.AlarmFilterSpec.AlarmTypeByTrigger`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.AlarmFilterSpec.AlarmTypeByTrigger.html)
     AlarmFilterSpecAlarmTypeByTrigger, "AlarmFilterSpecAlarmTypeByTrigger", [
         TriggerTypeAll "triggerTypeAll",
         TriggerTypeEvent "triggerTypeEvent",
@@ -194,6 +269,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.alarm.AlarmInfo`, which extends [`AlarmSpec`](t::AlarmSpec). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.AlarmInfo.html)
 #[derive(Default)]
 pub struct AlarmInfo {
     /// The fields of [`AlarmSpec`](t::AlarmSpec).
@@ -220,8 +297,44 @@ d::object!(AlarmInfo: t::AlarmSpec, "AlarmInfo", 0, [
     5 creation_event_id "creationEventId" 0 false,
 ]);
 impl d::IsA<t::AlarmSpec> for AlarmInfo {}
+impl<M, P> p::Property<M, t::AlarmInfo, P> {
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `systemName`. Since API 5.0.
+    pub fn system_name(&self) -> p::Property<M, String, p::Optional> { self.then("systemName") }
+    /// On to `description`.
+    pub fn description(&self) -> p::Property<M, String, P> { self.then("description") }
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `expression`.
+    pub fn expression(&self) -> p::Property<M, d::Poly<t::AlarmExpression>, P> { self.then("expression") }
+    /// On to `action`.
+    pub fn action(&self) -> p::Property<M, d::Poly<t::AlarmAction>, p::Optional> { self.then("action") }
+    /// On to `actionFrequency`. Since API 4.0.
+    pub fn action_frequency(&self) -> p::Property<M, i32, p::Optional> { self.then("actionFrequency") }
+    /// On to `setting`.
+    pub fn setting(&self) -> p::Property<M, t::AlarmSetting, p::Optional> { self.then("setting") }
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `alarm`.
+    pub fn alarm(&self) -> p::Property<M, MoRef<m::Alarm>, P> { self.then("alarm") }
+    /// On to `entity`.
+    pub fn entity(&self) -> p::Property<M, MoRef<m::ManagedEntity>, P> { self.then("entity") }
+    /// On to `lastModifiedTime`.
+    pub fn last_modified_time(&self) -> p::Property<M, d::DateTime, P> { self.then("lastModifiedTime") }
+    /// On to `lastModifiedUser`.
+    pub fn last_modified_user(&self) -> p::Property<M, String, P> { self.then("lastModifiedUser") }
+    /// On to `creationEventId`.
+    pub fn creation_event_id(&self) -> p::Property<M, i32, P> { self.then("creationEventId") }
+}
+impl<M, P> p::Property<M, Vec<t::AlarmInfo>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::AlarmInfo, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.alarm.AlarmSetting`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.AlarmSetting.html)
 #[derive(Default)]
 pub struct AlarmSetting {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -235,8 +348,16 @@ d::object!(AlarmSetting: t::DynamicData, "AlarmSetting", 0, [
     0 tolerance_range "toleranceRange" 0 false,
     1 reporting_frequency "reportingFrequency" 0 false,
 ]);
+impl<M, P> p::Property<M, t::AlarmSetting, P> {
+    /// On to `toleranceRange`.
+    pub fn tolerance_range(&self) -> p::Property<M, i32, P> { self.then("toleranceRange") }
+    /// On to `reportingFrequency`.
+    pub fn reporting_frequency(&self) -> p::Property<M, i32, P> { self.then("reportingFrequency") }
+}
 
 /// Data object `vim.alarm.AlarmSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.AlarmSpec.html)
 #[derive(Default)]
 pub struct AlarmSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -271,6 +392,8 @@ d::object!(AlarmSpec: t::DynamicData, "AlarmSpec", 0, [
 impl d::IsA<t::AlarmSpec> for AlarmSpec {}
 
 /// Data object `vim.alarm.AlarmState`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.AlarmState.html)
 #[derive(Default)]
 pub struct AlarmState {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -308,8 +431,36 @@ d::object!(AlarmState: t::DynamicData, "AlarmState", 0, [
     8 event_key "eventKey" 8 false,
     9 disabled "disabled" 15 false,
 ]);
+impl<M, P> p::Property<M, t::AlarmState, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `entity`.
+    pub fn entity(&self) -> p::Property<M, MoRef<m::ManagedEntity>, P> { self.then("entity") }
+    /// On to `alarm`.
+    pub fn alarm(&self) -> p::Property<M, MoRef<m::Alarm>, P> { self.then("alarm") }
+    /// On to `overallStatus`.
+    pub fn overall_status(&self) -> p::Property<M, t::ManagedEntityStatus, P> { self.then("overallStatus") }
+    /// On to `time`.
+    pub fn time(&self) -> p::Property<M, d::DateTime, P> { self.then("time") }
+    /// On to `acknowledged`. Since API 4.0.
+    pub fn acknowledged(&self) -> p::Property<M, bool, p::Optional> { self.then("acknowledged") }
+    /// On to `acknowledgedByUser`. Since API 4.0.
+    pub fn acknowledged_by_user(&self) -> p::Property<M, String, p::Optional> { self.then("acknowledgedByUser") }
+    /// On to `acknowledgedTime`. Since API 4.0.
+    pub fn acknowledged_time(&self) -> p::Property<M, d::DateTime, p::Optional> { self.then("acknowledgedTime") }
+    /// On to `eventKey`. Since API 6.0.
+    pub fn event_key(&self) -> p::Property<M, i32, p::Optional> { self.then("eventKey") }
+    /// On to `disabled`. Since API 6.9.1.
+    pub fn disabled(&self) -> p::Property<M, bool, p::Optional> { self.then("disabled") }
+}
+impl<M, P> p::Property<M, Vec<t::AlarmState>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::AlarmState, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.alarm.AlarmTriggeringAction`, which extends [`AlarmAction`](t::AlarmAction). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.AlarmTriggeringAction.html)
 #[derive(Default)]
 pub struct AlarmTriggeringAction {
     /// The fields of [`AlarmAction`](t::AlarmAction).
@@ -338,6 +489,8 @@ d::object!(AlarmTriggeringAction: t::AlarmAction, "AlarmTriggeringAction", 0, [
 impl d::IsA<t::AlarmAction> for AlarmTriggeringAction {}
 
 /// Data object `vim.alarm.AlarmTriggeringAction.TransitionSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.AlarmTriggeringAction.TransitionSpec.html)
 #[derive(Default)]
 pub struct AlarmTriggeringActionTransitionSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -356,6 +509,8 @@ d::object!(AlarmTriggeringActionTransitionSpec: t::DynamicData, "AlarmTriggering
 ]);
 
 /// Data object `vim.alarm.AndAlarmExpression`, which extends [`AlarmExpression`](t::AlarmExpression). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.AndAlarmExpression.html)
 #[derive(Default)]
 pub struct AndAlarmExpression {
     /// The fields of [`AlarmExpression`](t::AlarmExpression).
@@ -368,20 +523,10 @@ d::object!(AndAlarmExpression: t::AlarmExpression, "AndAlarmExpression", 0, [
 ]);
 impl d::IsA<t::AlarmExpression> for AndAlarmExpression {}
 
-/// Data object `vim.storageDrs.ApplyRecommendationResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Default)]
-pub struct ApplyStorageRecommendationResult {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `vm`.
-    pub vm: Option<MoRef<m::VirtualMachine>>,
-}
-d::object!(ApplyStorageRecommendationResult: t::DynamicData, "ApplyStorageRecommendationResult", 5, [
-    0 vm "vm" 5 false,
-]);
-
 d::enumeration!(
     /// Enumeration `vim.option.ArrayUpdateSpec.Operation`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.option.ArrayUpdateSpec.Operation.html)
     ArrayUpdateOperation, "ArrayUpdateOperation", [
         Add "add",
         Remove "remove",
@@ -390,6 +535,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.option.ArrayUpdateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.option.ArrayUpdateSpec.html)
 #[derive(Default)]
 pub struct ArrayUpdateSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -405,6 +552,8 @@ d::object!(ArrayUpdateSpec: t::DynamicData, "ArrayUpdateSpec", 0, [
 ]);
 
 /// Data object `vim.AuthorizationDescription`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationDescription.html)
 #[derive(Default)]
 pub struct AuthorizationDescription {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -418,8 +567,16 @@ d::object!(AuthorizationDescription: t::DynamicData, "AuthorizationDescription",
     0 privilege "privilege" 0 false,
     1 privilege_group "privilegeGroup" 0 false,
 ]);
+impl<M, P> p::Property<M, t::AuthorizationDescription, P> {
+    /// On to `privilege`.
+    pub fn privilege(&self) -> p::Property<M, Vec<d::Poly<t::ElementDescription>>, P> { self.then("privilege") }
+    /// On to `privilegeGroup`.
+    pub fn privilege_group(&self) -> p::Property<M, Vec<d::Poly<t::ElementDescription>>, P> { self.then("privilegeGroup") }
+}
 
 /// Data object `vim.AuthorizationManager.Privilege`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationManager.Privilege.html)
 #[derive(Default)]
 pub struct AuthorizationPrivilege {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -441,6 +598,8 @@ d::object!(AuthorizationPrivilege: t::DynamicData, "AuthorizationPrivilege", 0, 
 ]);
 
 /// Data object `vim.AuthorizationManager.Role`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationManager.Role.html)
 #[derive(Default)]
 pub struct AuthorizationRole {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -464,131 +623,9 @@ d::object!(AuthorizationRole: t::DynamicData, "AuthorizationRole", 0, [
     4 privilege "privilege" 0 false,
 ]);
 
-/// Data object `vim.vslm.BaseConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Default)]
-pub struct BaseConfigInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `id`.
-    pub id: t::ID,
-    /// `name`.
-    pub name: String,
-    /// `createTime`.
-    pub create_time: d::DateTime,
-    /// `keepAfterDeleteVm`. Since API 6.7.
-    pub keep_after_delete_vm: Option<bool>,
-    /// `relocationDisabled`. Since API 6.7.
-    pub relocation_disabled: Option<bool>,
-    /// `nativeSnapshotSupported`. Since API 6.7.
-    pub native_snapshot_supported: Option<bool>,
-    /// `changedBlockTrackingEnabled`. Since API 6.7.
-    pub changed_block_tracking_enabled: Option<bool>,
-    /// `backing`.
-    pub backing: d::Poly<t::BaseConfigInfoBackingInfo>,
-    /// `metadata`. Since API 7.0.2.0.
-    pub metadata: Vec<t::KeyValue>,
-    /// `vclock`. Since API 7.0.2.0.
-    pub vclock: Option<Box<t::VslmVClockInfo>>,
-    /// `iofilter`. Since API 6.7.
-    pub iofilter: Vec<String>,
-}
-d::object!(BaseConfigInfo: t::DynamicData, "BaseConfigInfo", 9, [
-    0 id "id" 9 false,
-    1 name "name" 9 false,
-    2 create_time "createTime" 9 false,
-    3 keep_after_delete_vm "keepAfterDeleteVm" 10 false,
-    4 relocation_disabled "relocationDisabled" 10 false,
-    5 native_snapshot_supported "nativeSnapshotSupported" 10 false,
-    6 changed_block_tracking_enabled "changedBlockTrackingEnabled" 10 false,
-    7 backing "backing" 9 false,
-    8 metadata "metadata" 20 false,
-    9 vclock "vclock" 20 false,
-    10 iofilter "iofilter" 10 false,
-]);
-
-/// Data object `vim.vslm.BaseConfigInfo.BackingInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Default)]
-pub struct BaseConfigInfoBackingInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `datastore`.
-    pub datastore: MoRef<m::Datastore>,
-}
-d::object!(BaseConfigInfoBackingInfo: t::DynamicData, "BaseConfigInfoBackingInfo", 9, [
-    0 datastore "datastore" 9 false,
-]);
-impl d::IsA<t::BaseConfigInfoBackingInfo> for BaseConfigInfoBackingInfo {}
-
-/// Data object `vim.vslm.BaseConfigInfo.DiskFileBackingInfo`, which extends [`BaseConfigInfoFileBackingInfo`](t::BaseConfigInfoFileBackingInfo). Since API 6.5.
-#[derive(Default)]
-pub struct BaseConfigInfoDiskFileBackingInfo {
-    /// The fields of [`BaseConfigInfoFileBackingInfo`](t::BaseConfigInfoFileBackingInfo).
-    pub base: t::BaseConfigInfoFileBackingInfo,
-    /// `provisioningType`.
-    pub provisioning_type: String,
-}
-d::object!(BaseConfigInfoDiskFileBackingInfo: t::BaseConfigInfoFileBackingInfo, "BaseConfigInfoDiskFileBackingInfo", 9, [
-    0 provisioning_type "provisioningType" 9 false,
-]);
-impl d::IsA<t::BaseConfigInfoFileBackingInfo> for BaseConfigInfoDiskFileBackingInfo {}
-impl d::IsA<t::BaseConfigInfoBackingInfo> for BaseConfigInfoDiskFileBackingInfo {}
-
-d::enumeration!(
-    /// Enumeration `vim.vslm.BaseConfigInfo.DiskFileBackingInfo.ProvisioningType`. Since API 6.5.
-    BaseConfigInfoDiskFileBackingInfoProvisioningType, "BaseConfigInfoDiskFileBackingInfoProvisioningType", [
-        Thin "thin",
-        EagerZeroedThick "eagerZeroedThick",
-        LazyZeroedThick "lazyZeroedThick",
-    ]
-);
-
-/// Data object `vim.vslm.BaseConfigInfo.FileBackingInfo`, which extends [`BaseConfigInfoBackingInfo`](t::BaseConfigInfoBackingInfo). Since API 6.5.
-#[derive(Default)]
-pub struct BaseConfigInfoFileBackingInfo {
-    /// The fields of [`BaseConfigInfoBackingInfo`](t::BaseConfigInfoBackingInfo).
-    pub base: t::BaseConfigInfoBackingInfo,
-    /// `filePath`.
-    pub file_path: String,
-    /// `backingObjectId`.
-    pub backing_object_id: Option<String>,
-    /// `parent`.
-    pub parent: Option<d::Poly<t::BaseConfigInfoFileBackingInfo>>,
-    /// `deltaSizeInMB`.
-    pub delta_size_in_mb: Option<i64>,
-    /// `keyId`. Since API 7.0.0.0.
-    pub key_id: Option<Box<t::CryptoKeyId>>,
-    /// `sharedFileBacking`. Since API 9.1.0.0.
-    pub shared_file_backing: Option<bool>,
-}
-d::object!(BaseConfigInfoFileBackingInfo: t::BaseConfigInfoBackingInfo, "BaseConfigInfoFileBackingInfo", 9, [
-    0 file_path "filePath" 9 false,
-    1 backing_object_id "backingObjectId" 9 false,
-    2 parent "parent" 9 false,
-    3 delta_size_in_mb "deltaSizeInMB" 9 false,
-    4 key_id "keyId" 16 false,
-    5 shared_file_backing "sharedFileBacking" 33 false,
-]);
-impl d::IsA<t::BaseConfigInfoFileBackingInfo> for BaseConfigInfoFileBackingInfo {}
-impl d::IsA<t::BaseConfigInfoBackingInfo> for BaseConfigInfoFileBackingInfo {}
-
-/// Data object `vim.vslm.BaseConfigInfo.RawDiskMappingBackingInfo`, which extends [`BaseConfigInfoFileBackingInfo`](t::BaseConfigInfoFileBackingInfo). Since API 6.5.
-#[derive(Default)]
-pub struct BaseConfigInfoRawDiskMappingBackingInfo {
-    /// The fields of [`BaseConfigInfoFileBackingInfo`](t::BaseConfigInfoFileBackingInfo).
-    pub base: t::BaseConfigInfoFileBackingInfo,
-    /// `lunUuid`.
-    pub lun_uuid: String,
-    /// `compatibilityMode`.
-    pub compatibility_mode: String,
-}
-d::object!(BaseConfigInfoRawDiskMappingBackingInfo: t::BaseConfigInfoFileBackingInfo, "BaseConfigInfoRawDiskMappingBackingInfo", 9, [
-    0 lun_uuid "lunUuid" 9 false,
-    1 compatibility_mode "compatibilityMode" 9 false,
-]);
-impl d::IsA<t::BaseConfigInfoFileBackingInfo> for BaseConfigInfoRawDiskMappingBackingInfo {}
-impl d::IsA<t::BaseConfigInfoBackingInfo> for BaseConfigInfoRawDiskMappingBackingInfo {}
-
 /// Data object `vim.BatchResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.BatchResult.html)
 #[derive(Default)]
 pub struct BatchResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -611,6 +648,8 @@ d::object!(BatchResult: t::DynamicData, "BatchResult", 8, [
 
 d::enumeration!(
     /// Enumeration `vim.BatchResult.Result`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.BatchResult.Result.html)
     BatchResultResult, "BatchResultResult", [
         Success "success",
         Fail "fail",
@@ -618,6 +657,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.option.BoolOption`, which extends [`OptionType`](t::OptionType). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.option.BoolOption.html)
 #[derive(Default)]
 pub struct BoolOption {
     /// The fields of [`OptionType`](t::OptionType).
@@ -634,6 +675,8 @@ d::object!(BoolOption: t::OptionType, "BoolOption", 0, [
 impl d::IsA<t::OptionType> for BoolOption {}
 
 /// Data object `vim.BoolPolicy`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.BoolPolicy.html)
 #[derive(Default)]
 pub struct BoolPolicy {
     /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
@@ -644,8 +687,16 @@ pub struct BoolPolicy {
 d::object!(BoolPolicy: t::InheritablePolicy, "BoolPolicy", 3, [
     0 value "value" 3 false,
 ]);
+impl<M, P> p::Property<M, t::BoolPolicy, P> {
+    /// On to `inherited`.
+    pub fn inherited(&self) -> p::Property<M, bool, P> { self.then("inherited") }
+    /// On to `value`.
+    pub fn value(&self) -> p::Property<M, bool, p::Optional> { self.then("value") }
+}
 
 /// Data object `vim.Capability`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Capability.html)
 #[derive(Default)]
 pub struct Capability {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -698,8 +749,42 @@ d::object!(Capability: t::DynamicData, "Capability", 0, [
     13 hadcs_supported "hadcsSupported" 19 false,
     14 config_mgmt_supported "configMgmtSupported" 23 false,
 ]);
+impl<M, P> p::Property<M, t::Capability, P> {
+    /// On to `provisioningSupported`.
+    pub fn provisioning_supported(&self) -> p::Property<M, bool, P> { self.then("provisioningSupported") }
+    /// On to `multiHostSupported`.
+    pub fn multi_host_supported(&self) -> p::Property<M, bool, P> { self.then("multiHostSupported") }
+    /// On to `userShellAccessSupported`.
+    pub fn user_shell_access_supported(&self) -> p::Property<M, bool, P> { self.then("userShellAccessSupported") }
+    /// On to `supportedEVCMode`. Since API 4.0.
+    pub fn supported_evc_mode(&self) -> p::Property<M, Vec<t::EVCMode>, P> { self.then("supportedEVCMode") }
+    /// On to `supportedEVCGraphicsMode`. Since API 7.0.1.0.
+    pub fn supported_evc_graphics_mode(&self) -> p::Property<M, Vec<t::FeatureEVCMode>, P> { self.then("supportedEVCGraphicsMode") }
+    /// On to `networkBackupAndRestoreSupported`. Since API 5.1.
+    pub fn network_backup_and_restore_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("networkBackupAndRestoreSupported") }
+    /// On to `ftDrsWithoutEvcSupported`. Since API 6.7.
+    pub fn ft_drs_without_evc_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("ftDrsWithoutEvcSupported") }
+    /// On to `hciWorkflowSupported`. Since API 6.7.1.
+    pub fn hci_workflow_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("hciWorkflowSupported") }
+    /// On to `computePolicyVersion`. Since API 6.8.7.
+    pub fn compute_policy_version(&self) -> p::Property<M, i32, p::Optional> { self.then("computePolicyVersion") }
+    /// On to `clusterPlacementSupported`. Since API 7.0.0.0.
+    pub fn cluster_placement_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("clusterPlacementSupported") }
+    /// On to `lifecycleManagementSupported`. Since API 7.0.0.0.
+    pub fn lifecycle_management_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("lifecycleManagementSupported") }
+    /// On to `hostSeedingSupported`. Since API 7.0.2.0.
+    pub fn host_seeding_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("hostSeedingSupported") }
+    /// On to `scalableSharesSupported`. Since API 7.0.0.0.
+    pub fn scalable_shares_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("scalableSharesSupported") }
+    /// On to `hadcsSupported`. Since API 7.0.1.1.
+    pub fn hadcs_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("hadcsSupported") }
+    /// On to `configMgmtSupported`. Since API 7.0.3.1.
+    pub fn config_mgmt_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("configMgmtSupported") }
+}
 
 /// Data object `vim.option.ChoiceOption`, which extends [`OptionType`](t::OptionType). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.option.ChoiceOption.html)
 #[derive(Default)]
 pub struct ChoiceOption {
     /// The fields of [`OptionType`](t::OptionType).
@@ -714,8 +799,18 @@ d::object!(ChoiceOption: t::OptionType, "ChoiceOption", 0, [
     1 default_index "defaultIndex" 0 false,
 ]);
 impl d::IsA<t::OptionType> for ChoiceOption {}
+impl<M, P> p::Property<M, t::ChoiceOption, P> {
+    /// On to `valueIsReadonly`.
+    pub fn value_is_readonly(&self) -> p::Property<M, bool, p::Optional> { self.then("valueIsReadonly") }
+    /// On to `choiceInfo`.
+    pub fn choice_info(&self) -> p::Property<M, Vec<d::Poly<t::ElementDescription>>, P> { self.then("choiceInfo") }
+    /// On to `defaultIndex`.
+    pub fn default_index(&self) -> p::Property<M, i32, p::Optional> { self.then("defaultIndex") }
+}
 
 /// Data object `vim.ClusterComputeResource.ClusterConfigResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.ClusterConfigResult.html)
 #[derive(Default)]
 pub struct ClusterComputeResourceClusterConfigResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -731,6 +826,8 @@ d::object!(ClusterComputeResourceClusterConfigResult: t::DynamicData, "ClusterCo
 ]);
 
 /// Data object `vim.ClusterComputeResource.CryptoModePolicy`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.CryptoModePolicy.html)
 #[derive(Default)]
 pub struct ClusterComputeResourceCryptoModePolicy {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -746,6 +843,8 @@ d::object!(ClusterComputeResourceCryptoModePolicy: t::DynamicData, "ClusterCompu
 ]);
 
 /// Data object `vim.ClusterComputeResource.DVSConfigurationValidation`, which extends [`ClusterComputeResourceValidationResultBase`](t::ClusterComputeResourceValidationResultBase). Since API 6.7.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.DVSConfigurationValidation.html)
 #[derive(Default)]
 pub struct ClusterComputeResourceDVSConfigurationValidation {
     /// The fields of [`ClusterComputeResourceValidationResultBase`](t::ClusterComputeResourceValidationResultBase).
@@ -762,6 +861,8 @@ d::object!(ClusterComputeResourceDVSConfigurationValidation: t::ClusterComputeRe
 impl d::IsA<t::ClusterComputeResourceValidationResultBase> for ClusterComputeResourceDVSConfigurationValidation {}
 
 /// Data object `vim.ClusterComputeResource.DVSSetting`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.DVSSetting.html)
 #[derive(Default)]
 pub struct ClusterComputeResourceDVSSetting {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -780,6 +881,8 @@ d::object!(ClusterComputeResourceDVSSetting: t::DynamicData, "ClusterComputeReso
 ]);
 
 /// Data object `vim.ClusterComputeResource.DVSSetting.DVPortgroupToServiceMapping`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.DVSSetting.DVPortgroupToServiceMapping.html)
 #[derive(Default)]
 pub struct ClusterComputeResourceDVSSettingDVPortgroupToServiceMapping {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -795,6 +898,8 @@ d::object!(ClusterComputeResourceDVSSettingDVPortgroupToServiceMapping: t::Dynam
 ]);
 
 /// Data object `vim.ClusterComputeResource.DvsProfile`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.DvsProfile.html)
 #[derive(Default)]
 pub struct ClusterComputeResourceDvsProfile {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -816,6 +921,8 @@ d::object!(ClusterComputeResourceDvsProfile: t::DynamicData, "ClusterComputeReso
 ]);
 
 /// Data object `vim.ClusterComputeResource.DvsProfile.DVPortgroupSpecToServiceMapping`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.DvsProfile.DVPortgroupSpecToServiceMapping.html)
 #[derive(Default)]
 pub struct ClusterComputeResourceDvsProfileDVPortgroupSpecToServiceMapping {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -834,6 +941,8 @@ d::object!(ClusterComputeResourceDvsProfileDVPortgroupSpecToServiceMapping: t::D
 ]);
 
 /// Data object `vim.ClusterComputeResource.HCIConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.HCIConfigInfo.html)
 #[derive(Default)]
 pub struct ClusterComputeResourceHCIConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -853,8 +962,20 @@ d::object!(ClusterComputeResourceHCIConfigInfo: t::DynamicData, "ClusterComputeR
     2 configured_hosts "configuredHosts" 11 false,
     3 host_config_profile "hostConfigProfile" 11 false,
 ]);
+impl<M, P> p::Property<M, t::ClusterComputeResourceHCIConfigInfo, P> {
+    /// On to `workflowState`.
+    pub fn workflow_state(&self) -> p::Property<M, String, P> { self.then("workflowState") }
+    /// On to `dvsSetting`.
+    pub fn dvs_setting(&self) -> p::Property<M, Vec<t::ClusterComputeResourceDVSSetting>, P> { self.then("dvsSetting") }
+    /// On to `configuredHosts`.
+    pub fn configured_hosts(&self) -> p::Property<M, Vec<MoRef<m::HostSystem>>, P> { self.then("configuredHosts") }
+    /// On to `hostConfigProfile`.
+    pub fn host_config_profile(&self) -> p::Property<M, t::ClusterComputeResourceHostConfigurationProfile, p::Optional> { self.then("hostConfigProfile") }
+}
 
 /// Data object `vim.ClusterComputeResource.HCIConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.HCIConfigSpec.html)
 #[derive(Default)]
 pub struct ClusterComputeResourceHCIConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -877,6 +998,8 @@ d::object!(ClusterComputeResourceHCIConfigSpec: t::DynamicData, "ClusterComputeR
 
 d::enumeration!(
     /// Enumeration `vim.ClusterComputeResource.HCIWorkflowState`. Since API 6.7.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.HCIWorkflowState.html)
     ClusterComputeResourceHCIWorkflowState, "ClusterComputeResourceHCIWorkflowState", [
         InProgress "in_progress",
         Done "done",
@@ -885,6 +1008,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.ClusterComputeResource.HostConfigurationInput`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.HostConfigurationInput.html)
 #[derive(Default)]
 pub struct ClusterComputeResourceHostConfigurationInput {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -903,6 +1028,8 @@ d::object!(ClusterComputeResourceHostConfigurationInput: t::DynamicData, "Cluste
 ]);
 
 /// Data object `vim.ClusterComputeResource.HostConfigurationProfile`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.HostConfigurationProfile.html)
 #[derive(Default)]
 pub struct ClusterComputeResourceHostConfigurationProfile {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -916,8 +1043,16 @@ d::object!(ClusterComputeResourceHostConfigurationProfile: t::DynamicData, "Clus
     0 date_time_config "dateTimeConfig" 11 false,
     1 lockdown_mode "lockdownMode" 11 false,
 ]);
+impl<M, P> p::Property<M, t::ClusterComputeResourceHostConfigurationProfile, P> {
+    /// On to `dateTimeConfig`.
+    pub fn date_time_config(&self) -> p::Property<M, t::HostDateTimeConfig, p::Optional> { self.then("dateTimeConfig") }
+    /// On to `lockdownMode`.
+    pub fn lockdown_mode(&self) -> p::Property<M, t::HostLockdownMode, p::Optional> { self.then("lockdownMode") }
+}
 
 /// Data object `vim.ClusterComputeResource.HostConfigurationValidation`, which extends [`ClusterComputeResourceValidationResultBase`](t::ClusterComputeResourceValidationResultBase). Since API 6.7.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.HostConfigurationValidation.html)
 #[derive(Default)]
 pub struct ClusterComputeResourceHostConfigurationValidation {
     /// The fields of [`ClusterComputeResourceValidationResultBase`](t::ClusterComputeResourceValidationResultBase).
@@ -943,6 +1078,8 @@ d::object!(ClusterComputeResourceHostConfigurationValidation: t::ClusterComputeR
 impl d::IsA<t::ClusterComputeResourceValidationResultBase> for ClusterComputeResourceHostConfigurationValidation {}
 
 /// Data object `vim.ClusterComputeResource.HostEvacuationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.HostEvacuationInfo.html)
 #[derive(Default)]
 pub struct ClusterComputeResourceHostEvacuationInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -958,6 +1095,8 @@ d::object!(ClusterComputeResourceHostEvacuationInfo: t::DynamicData, "ClusterCom
 ]);
 
 /// Data object `vim.ClusterComputeResource.HostVmkNicInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.HostVmkNicInfo.html)
 #[derive(Default)]
 pub struct ClusterComputeResourceHostVmkNicInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -973,6 +1112,8 @@ d::object!(ClusterComputeResourceHostVmkNicInfo: t::DynamicData, "ClusterCompute
 ]);
 
 /// Data object `vim.ClusterComputeResource.MaintenanceInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.MaintenanceInfo.html)
 #[derive(Default)]
 pub struct ClusterComputeResourceMaintenanceInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -988,6 +1129,8 @@ d::object!(ClusterComputeResourceMaintenanceInfo: t::DynamicData, "ClusterComput
 ]);
 
 /// Data object `vim.ClusterComputeResource.Summary`, which extends [`ComputeResourceSummary`](t::ComputeResourceSummary). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.Summary.html)
 #[derive(Default)]
 pub struct ClusterComputeResourceSummary {
     /// The fields of [`ComputeResourceSummary`](t::ComputeResourceSummary).
@@ -1038,8 +1181,58 @@ d::object!(ClusterComputeResourceSummary: t::ComputeResourceSummary, "ClusterCom
     13 vcs_slots "vcsSlots" 19 false,
 ]);
 impl d::IsA<t::ComputeResourceSummary> for ClusterComputeResourceSummary {}
+impl<M, P> p::Property<M, t::ClusterComputeResourceSummary, P> {
+    /// On to `totalCpu`.
+    pub fn total_cpu(&self) -> p::Property<M, i32, P> { self.then("totalCpu") }
+    /// On to `totalMemory`.
+    pub fn total_memory(&self) -> p::Property<M, i64, P> { self.then("totalMemory") }
+    /// On to `numCpuCores`.
+    pub fn num_cpu_cores(&self) -> p::Property<M, i16, P> { self.then("numCpuCores") }
+    /// On to `numCpuThreads`.
+    pub fn num_cpu_threads(&self) -> p::Property<M, i16, P> { self.then("numCpuThreads") }
+    /// On to `effectiveCpu`.
+    pub fn effective_cpu(&self) -> p::Property<M, i32, P> { self.then("effectiveCpu") }
+    /// On to `effectiveMemory`.
+    pub fn effective_memory(&self) -> p::Property<M, i64, P> { self.then("effectiveMemory") }
+    /// On to `numHosts`.
+    pub fn num_hosts(&self) -> p::Property<M, i32, P> { self.then("numHosts") }
+    /// On to `numEffectiveHosts`.
+    pub fn num_effective_hosts(&self) -> p::Property<M, i32, P> { self.then("numEffectiveHosts") }
+    /// On to `overallStatus`.
+    pub fn overall_status(&self) -> p::Property<M, t::ManagedEntityStatus, P> { self.then("overallStatus") }
+    /// On to `currentFailoverLevel`.
+    pub fn current_failover_level(&self) -> p::Property<M, i32, P> { self.then("currentFailoverLevel") }
+    /// On to `admissionControlInfo`. Since API 4.0.
+    pub fn admission_control_info(&self) -> p::Property<M, d::Poly<t::ClusterDasAdmissionControlInfo>, p::Optional> { self.then("admissionControlInfo") }
+    /// On to `numVmotions`.
+    pub fn num_vmotions(&self) -> p::Property<M, i32, P> { self.then("numVmotions") }
+    /// On to `targetBalance`. Since API 4.0.
+    pub fn target_balance(&self) -> p::Property<M, i32, p::Optional> { self.then("targetBalance") }
+    /// On to `currentBalance`. Since API 4.0.
+    pub fn current_balance(&self) -> p::Property<M, i32, p::Optional> { self.then("currentBalance") }
+    /// On to `drsScore`. Since API 7.0.0.0.
+    pub fn drs_score(&self) -> p::Property<M, i32, p::Optional> { self.then("drsScore") }
+    /// On to `numVmsPerDrsScoreBucket`. Since API 7.0.0.0.
+    pub fn num_vms_per_drs_score_bucket(&self) -> p::Property<M, Vec<i32>, P> { self.then("numVmsPerDrsScoreBucket") }
+    /// On to `usageSummary`. Since API 6.0.
+    pub fn usage_summary(&self) -> p::Property<M, t::ClusterUsageSummary, p::Optional> { self.then("usageSummary") }
+    /// On to `currentEVCModeKey`. Since API 4.0.
+    pub fn current_evc_mode_key(&self) -> p::Property<M, String, p::Optional> { self.then("currentEVCModeKey") }
+    /// On to `currentEVCGraphicsModeKey`. Since API 7.0.1.0.
+    pub fn current_evc_graphics_mode_key(&self) -> p::Property<M, String, p::Optional> { self.then("currentEVCGraphicsModeKey") }
+    /// On to `dasData`. Since API 5.0.
+    pub fn das_data(&self) -> p::Property<M, d::Poly<t::ClusterDasData>, p::Optional> { self.then("dasData") }
+    /// On to `clusterMaintenanceModeStatus`. Since API 7.0.0.2.
+    pub fn cluster_maintenance_mode_status(&self) -> p::Property<M, String, p::Optional> { self.then("clusterMaintenanceModeStatus") }
+    /// On to `vcsHealthStatus`. Since API 7.0.1.1.
+    pub fn vcs_health_status(&self) -> p::Property<M, String, p::Optional> { self.then("vcsHealthStatus") }
+    /// On to `vcsSlots`. Since API 7.0.1.1.
+    pub fn vcs_slots(&self) -> p::Property<M, Vec<t::ClusterComputeResourceVcsSlots>, P> { self.then("vcsSlots") }
+}
 
 /// Data object `vim.ClusterComputeResource.VCProfile`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.VCProfile.html)
 #[derive(Default)]
 pub struct ClusterComputeResourceVCProfile {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1058,6 +1251,8 @@ d::object!(ClusterComputeResourceVCProfile: t::DynamicData, "ClusterComputeResou
 ]);
 
 /// Data object `vim.ClusterComputeResource.ValidationResultBase`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.ValidationResultBase.html)
 #[derive(Default)]
 pub struct ClusterComputeResourceValidationResultBase {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1072,6 +1267,8 @@ impl d::IsA<t::ClusterComputeResourceValidationResultBase> for ClusterComputeRes
 
 d::enumeration!(
     /// Enumeration `vim.ClusterComputeResource.VcsHealthStatus`. Since API 7.0.1.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.VcsHealthStatus.html)
     ClusterComputeResourceVcsHealthStatus, "ClusterComputeResourceVcsHealthStatus", [
         Healthy "healthy",
         Degraded "degraded",
@@ -1080,6 +1277,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.ClusterComputeResource.VcsSlots`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.1.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.VcsSlots.html)
 #[derive(Default)]
 pub struct ClusterComputeResourceVcsSlots {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1101,6 +1300,8 @@ d::object!(ClusterComputeResourceVcsSlots: t::DynamicData, "ClusterComputeResour
 ]);
 
 /// Data object `vim.IoFilterManager.ClusterIoFilterInfo`, which extends [`IoFilterInfo`](t::IoFilterInfo). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IoFilterManager.ClusterIoFilterInfo.html)
 #[derive(Default)]
 pub struct ClusterIoFilterInfo {
     /// The fields of [`IoFilterInfo`](t::IoFilterInfo).
@@ -1116,6 +1317,8 @@ d::object!(ClusterIoFilterInfo: t::IoFilterInfo, "ClusterIoFilterInfo", 8, [
 ]);
 
 /// Data object `vim.vcha.FailoverClusterConfigurator.ClusterNetworkConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterConfigurator.ClusterNetworkConfigSpec.html)
 #[derive(Default)]
 pub struct ClusterNetworkConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1131,6 +1334,8 @@ d::object!(ClusterNetworkConfigSpec: t::DynamicData, "ClusterNetworkConfigSpec",
 ]);
 
 /// Data object `vim.ComputeResource.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.ConfigInfo.html)
 #[derive(Default)]
 pub struct ComputeResourceConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1151,8 +1356,20 @@ d::object!(ComputeResourceConfigInfo: t::DynamicData, "ComputeResourceConfigInfo
     3 maximum_hardware_version_key "maximumHardwareVersionKey" 20 false,
 ]);
 impl d::IsA<t::ComputeResourceConfigInfo> for ComputeResourceConfigInfo {}
+impl<M, P> p::Property<M, d::Poly<t::ComputeResourceConfigInfo>, P> {
+    /// On to `vmSwapPlacement`.
+    pub fn vm_swap_placement(&self) -> p::Property<M, String, P> { self.then("vmSwapPlacement") }
+    /// On to `spbmEnabled`. Since API 5.0.
+    pub fn spbm_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("spbmEnabled") }
+    /// On to `defaultHardwareVersionKey`. Since API 5.1.
+    pub fn default_hardware_version_key(&self) -> p::Property<M, String, p::Optional> { self.then("defaultHardwareVersionKey") }
+    /// On to `maximumHardwareVersionKey`. Since API 7.0.2.0.
+    pub fn maximum_hardware_version_key(&self) -> p::Property<M, String, p::Optional> { self.then("maximumHardwareVersionKey") }
+}
 
 /// Data object `vim.ComputeResource.ConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.ConfigSpec.html)
 #[derive(Default)]
 pub struct ComputeResourceConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1190,6 +1407,8 @@ d::object!(ComputeResourceConfigSpec: t::DynamicData, "ComputeResourceConfigSpec
 impl d::IsA<t::ComputeResourceConfigSpec> for ComputeResourceConfigSpec {}
 
 /// Data object `vim.ComputeResource.HostSPBMLicenseInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.HostSPBMLicenseInfo.html)
 #[derive(Default)]
 pub struct ComputeResourceHostSPBMLicenseInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1206,6 +1425,8 @@ d::object!(ComputeResourceHostSPBMLicenseInfo: t::DynamicData, "ComputeResourceH
 
 d::enumeration!(
     /// Enumeration `vim.ComputeResource.HostSPBMLicenseInfo.HostSPBMLicenseState`. Since API 5.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.HostSPBMLicenseInfo.HostSPBMLicenseState.html)
     ComputeResourceHostSPBMLicenseInfoHostSPBMLicenseState, "ComputeResourceHostSPBMLicenseInfoHostSPBMLicenseState", [
         Licensed "licensed",
         Unlicensed "unlicensed",
@@ -1214,6 +1435,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.ComputeResource.HostSeedSpec`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.HostSeedSpec.html)
 #[derive(Default)]
 pub struct ComputeResourceHostSeedSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1226,6 +1449,8 @@ d::object!(ComputeResourceHostSeedSpec: t::DynamicData, "ComputeResourceHostSeed
 ]);
 
 /// Data object `vim.ComputeResource.HostSeedSpec.SingleHostSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.HostSeedSpec.SingleHostSpec.html)
 #[derive(Default)]
 pub struct ComputeResourceHostSeedSpecSingleHostSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1242,6 +1467,8 @@ d::object!(ComputeResourceHostSeedSpecSingleHostSpec: t::DynamicData, "ComputeRe
 
 d::enumeration!(
     /// Enumeration `vim.ComputeResource.NetworkBootMode`. Since API 9.0.0.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.NetworkBootMode.html)
     ComputeResourceNetworkBootMode, "ComputeResourceNetworkBootMode", [
         Bootstrap "bootstrap",
         Stateless "stateless",
@@ -1249,6 +1476,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.ComputeResource.Summary`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.Summary.html)
 #[derive(Default)]
 pub struct ComputeResourceSummary {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1284,9 +1513,31 @@ d::object!(ComputeResourceSummary: t::DynamicData, "ComputeResourceSummary", 0, 
     8 overall_status "overallStatus" 0 false,
 ]);
 impl d::IsA<t::ComputeResourceSummary> for ComputeResourceSummary {}
+impl<M, P> p::Property<M, d::Poly<t::ComputeResourceSummary>, P> {
+    /// On to `totalCpu`.
+    pub fn total_cpu(&self) -> p::Property<M, i32, P> { self.then("totalCpu") }
+    /// On to `totalMemory`.
+    pub fn total_memory(&self) -> p::Property<M, i64, P> { self.then("totalMemory") }
+    /// On to `numCpuCores`.
+    pub fn num_cpu_cores(&self) -> p::Property<M, i16, P> { self.then("numCpuCores") }
+    /// On to `numCpuThreads`.
+    pub fn num_cpu_threads(&self) -> p::Property<M, i16, P> { self.then("numCpuThreads") }
+    /// On to `effectiveCpu`.
+    pub fn effective_cpu(&self) -> p::Property<M, i32, P> { self.then("effectiveCpu") }
+    /// On to `effectiveMemory`.
+    pub fn effective_memory(&self) -> p::Property<M, i64, P> { self.then("effectiveMemory") }
+    /// On to `numHosts`.
+    pub fn num_hosts(&self) -> p::Property<M, i32, P> { self.then("numHosts") }
+    /// On to `numEffectiveHosts`.
+    pub fn num_effective_hosts(&self) -> p::Property<M, i32, P> { self.then("numEffectiveHosts") }
+    /// On to `overallStatus`.
+    pub fn overall_status(&self) -> p::Property<M, t::ManagedEntityStatus, P> { self.then("overallStatus") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.ConfigSpecOperation`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ConfigSpecOperation.html)
     ConfigSpecOperation, "ConfigSpecOperation", [
         Add "add",
         Edit "edit",
@@ -1295,6 +1546,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.action.CreateTaskAction`, which extends [`Action`](t::Action). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.action.CreateTaskAction.html)
 #[derive(Default)]
 pub struct CreateTaskAction {
     /// The fields of [`Action`](t::Action).
@@ -1311,6 +1564,8 @@ d::object!(CreateTaskAction: t::Action, "CreateTaskAction", 0, [
 impl d::IsA<t::Action> for CreateTaskAction {}
 
 /// Data object `vim.encryption.CryptoKeyId`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoKeyId.html)
 #[derive(Default)]
 pub struct CryptoKeyId {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1324,8 +1579,16 @@ d::object!(CryptoKeyId: t::DynamicData, "CryptoKeyId", 9, [
     0 key_id "keyId" 9 false,
     1 provider_id "providerId" 9 false,
 ]);
+impl<M, P> p::Property<M, t::CryptoKeyId, P> {
+    /// On to `keyId`.
+    pub fn key_id(&self) -> p::Property<M, String, P> { self.then("keyId") }
+    /// On to `providerId`.
+    pub fn provider_id(&self) -> p::Property<M, t::KeyProviderId, p::Optional> { self.then("providerId") }
+}
 
 /// Data object `vim.encryption.CryptoKeyPlain`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoKeyPlain.html)
 #[derive(Default)]
 pub struct CryptoKeyPlain {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1344,6 +1607,8 @@ d::object!(CryptoKeyPlain: t::DynamicData, "CryptoKeyPlain", 9, [
 ]);
 
 /// Data object `vim.encryption.CryptoKeyResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoKeyResult.html)
 #[derive(Default)]
 pub struct CryptoKeyResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1366,6 +1631,8 @@ d::object!(CryptoKeyResult: t::DynamicData, "CryptoKeyResult", 9, [
 
 d::enumeration!(
     /// Enumeration `vim.encryption.CryptoManagerHost.KeyManagementType`. Since API 8.0.1.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerHost.KeyManagementType.html)
     CryptoManagerHostKeyManagementType, "CryptoManagerHostKeyManagementType", [
         Unknown "unknown",
         Internal "internal",
@@ -1374,6 +1641,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.encryption.CryptoManagerHost.KeyStatus`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.1.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerHost.KeyStatus.html)
 #[derive(Default)]
 pub struct CryptoManagerHostKeyStatus {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1395,6 +1664,8 @@ d::object!(CryptoManagerHostKeyStatus: t::DynamicData, "CryptoManagerHostKeyStat
 ]);
 
 /// Data object `vim.encryption.CryptoManagerKmip.CertSignRequest`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.1.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.CertSignRequest.html)
 #[derive(Default)]
 pub struct CryptoManagerKmipCertSignRequest {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1425,6 +1696,8 @@ d::object!(CryptoManagerKmipCertSignRequest: t::DynamicData, "CryptoManagerKmipC
 ]);
 
 /// Data object `vim.encryption.CryptoManagerKmip.CertificateInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.CertificateInfo.html)
 #[derive(Default)]
 pub struct CryptoManagerKmipCertificateInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1461,6 +1734,8 @@ d::object!(CryptoManagerKmipCertificateInfo: t::DynamicData, "CryptoManagerKmipC
 ]);
 
 /// Data object `vim.encryption.CryptoManagerKmip.ClusterStatus`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.ClusterStatus.html)
 #[derive(Default)]
 pub struct CryptoManagerKmipClusterStatus {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1485,6 +1760,8 @@ d::object!(CryptoManagerKmipClusterStatus: t::DynamicData, "CryptoManagerKmipClu
 ]);
 
 /// Data object `vim.encryption.CryptoManagerKmip.CryptoKeyStatus`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.2.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.CryptoKeyStatus.html)
 #[derive(Default)]
 pub struct CryptoManagerKmipCryptoKeyStatus {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1515,6 +1792,8 @@ d::object!(CryptoManagerKmipCryptoKeyStatus: t::DynamicData, "CryptoManagerKmipC
 ]);
 
 /// Data object `vim.encryption.CryptoManagerKmip.CryptoKeyStatus.KeyInfo`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.CryptoKeyStatus.KeyInfo.html)
 #[derive(Default)]
 pub struct CryptoManagerKmipCryptoKeyStatusKeyInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1529,6 +1808,8 @@ impl d::IsA<t::CryptoManagerKmipCryptoKeyStatusKeyInfo> for CryptoManagerKmipCry
 
 d::enumeration!(
     /// Enumeration `vim.encryption.CryptoManagerKmip.CryptoKeyStatus.KeyUnavailableReason`. Since API 6.7.2.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.CryptoKeyStatus.KeyUnavailableReason.html)
     CryptoManagerKmipCryptoKeyStatusKeyUnavailableReason, "CryptoManagerKmipCryptoKeyStatusKeyUnavailableReason", [
         KeyStateMissingInCache "KeyStateMissingInCache",
         KeyStateClusterInvalid "KeyStateClusterInvalid",
@@ -1544,6 +1825,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.encryption.CryptoManagerKmip.CryptoKeyStatus.WrappingKeyIdKeyInfo`, which extends [`CryptoManagerKmipCryptoKeyStatusKeyInfo`](t::CryptoManagerKmipCryptoKeyStatusKeyInfo). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.CryptoKeyStatus.WrappingKeyIdKeyInfo.html)
 #[derive(Default)]
 pub struct CryptoManagerKmipCryptoKeyStatusWrappingKeyIdKeyInfo {
     /// The fields of [`CryptoManagerKmipCryptoKeyStatusKeyInfo`](t::CryptoManagerKmipCryptoKeyStatusKeyInfo).
@@ -1557,6 +1840,8 @@ d::object!(CryptoManagerKmipCryptoKeyStatusWrappingKeyIdKeyInfo: t::CryptoManage
 impl d::IsA<t::CryptoManagerKmipCryptoKeyStatusKeyInfo> for CryptoManagerKmipCryptoKeyStatusWrappingKeyIdKeyInfo {}
 
 /// Data object `vim.encryption.CryptoManagerKmip.CryptoKeyStatus.WrappingRotationIntervalKeyInfo`, which extends [`CryptoManagerKmipCryptoKeyStatusKeyInfo`](t::CryptoManagerKmipCryptoKeyStatusKeyInfo). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.CryptoKeyStatus.WrappingRotationIntervalKeyInfo.html)
 #[derive(Default)]
 pub struct CryptoManagerKmipCryptoKeyStatusWrappingRotationIntervalKeyInfo {
     /// The fields of [`CryptoManagerKmipCryptoKeyStatusKeyInfo`](t::CryptoManagerKmipCryptoKeyStatusKeyInfo).
@@ -1573,6 +1858,8 @@ d::object!(CryptoManagerKmipCryptoKeyStatusWrappingRotationIntervalKeyInfo: t::C
 impl d::IsA<t::CryptoManagerKmipCryptoKeyStatusKeyInfo> for CryptoManagerKmipCryptoKeyStatusWrappingRotationIntervalKeyInfo {}
 
 /// Data object `vim.encryption.CryptoManagerKmip.CustomAttributeSpec`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.1.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.CustomAttributeSpec.html)
 #[derive(Default)]
 pub struct CryptoManagerKmipCustomAttributeSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1585,6 +1872,8 @@ d::object!(CryptoManagerKmipCustomAttributeSpec: t::DynamicData, "CryptoManagerK
 ]);
 
 /// Data object `vim.encryption.CryptoManagerKmip.GenerateKeySpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.GenerateKeySpec.html)
 #[derive(Default)]
 pub struct CryptoManagerKmipGenerateKeySpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1597,6 +1886,8 @@ d::object!(CryptoManagerKmipGenerateKeySpec: t::DynamicData, "CryptoManagerKmipG
 ]);
 
 /// Data object `vim.encryption.CryptoManagerKmip.ServerCertInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.ServerCertInfo.html)
 #[derive(Default)]
 pub struct CryptoManagerKmipServerCertInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1615,6 +1906,8 @@ d::object!(CryptoManagerKmipServerCertInfo: t::DynamicData, "CryptoManagerKmipSe
 ]);
 
 /// Data object `vim.encryption.CryptoManagerKmip.ServerStatus`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.ServerStatus.html)
 #[derive(Default)]
 pub struct CryptoManagerKmipServerStatus {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1642,6 +1935,8 @@ d::object!(CryptoManagerKmipServerStatus: t::DynamicData, "CryptoManagerKmipServ
 ]);
 
 /// Data object `vim.encryption.CryptoSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoSpec.html)
 #[derive(Default)]
 pub struct CryptoSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1652,6 +1947,8 @@ d::object!(CryptoSpec: t::DynamicData, "CryptoSpec", 9, [
 impl d::IsA<t::CryptoSpec> for CryptoSpec {}
 
 /// Data object `vim.encryption.CryptoSpecDecrypt`, which extends [`CryptoSpec`](t::CryptoSpec). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoSpecDecrypt.html)
 #[derive(Default)]
 pub struct CryptoSpecDecrypt {
     /// The fields of [`CryptoSpec`](t::CryptoSpec).
@@ -1662,6 +1959,8 @@ d::object!(CryptoSpecDecrypt: t::CryptoSpec, "CryptoSpecDecrypt", 9, [
 impl d::IsA<t::CryptoSpec> for CryptoSpecDecrypt {}
 
 /// Data object `vim.encryption.CryptoSpecDeepRecrypt`, which extends [`CryptoSpec`](t::CryptoSpec). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoSpecDeepRecrypt.html)
 #[derive(Default)]
 pub struct CryptoSpecDeepRecrypt {
     /// The fields of [`CryptoSpec`](t::CryptoSpec).
@@ -1675,6 +1974,8 @@ d::object!(CryptoSpecDeepRecrypt: t::CryptoSpec, "CryptoSpecDeepRecrypt", 9, [
 impl d::IsA<t::CryptoSpec> for CryptoSpecDeepRecrypt {}
 
 /// Data object `vim.encryption.CryptoSpecEncrypt`, which extends [`CryptoSpec`](t::CryptoSpec). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoSpecEncrypt.html)
 #[derive(Default)]
 pub struct CryptoSpecEncrypt {
     /// The fields of [`CryptoSpec`](t::CryptoSpec).
@@ -1688,6 +1989,8 @@ d::object!(CryptoSpecEncrypt: t::CryptoSpec, "CryptoSpecEncrypt", 9, [
 impl d::IsA<t::CryptoSpec> for CryptoSpecEncrypt {}
 
 /// Data object `vim.encryption.CryptoSpecNoOp`, which extends [`CryptoSpec`](t::CryptoSpec). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoSpecNoOp.html)
 #[derive(Default)]
 pub struct CryptoSpecNoOp {
     /// The fields of [`CryptoSpec`](t::CryptoSpec).
@@ -1698,6 +2001,8 @@ d::object!(CryptoSpecNoOp: t::CryptoSpec, "CryptoSpecNoOp", 9, [
 impl d::IsA<t::CryptoSpec> for CryptoSpecNoOp {}
 
 /// Data object `vim.encryption.CryptoSpecRegister`, which extends [`CryptoSpecNoOp`](t::CryptoSpecNoOp). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoSpecRegister.html)
 #[derive(Default)]
 pub struct CryptoSpecRegister {
     /// The fields of [`CryptoSpecNoOp`](t::CryptoSpecNoOp).
@@ -1711,6 +2016,8 @@ d::object!(CryptoSpecRegister: t::CryptoSpecNoOp, "CryptoSpecRegister", 9, [
 impl d::IsA<t::CryptoSpec> for CryptoSpecRegister {}
 
 /// Data object `vim.encryption.CryptoSpecShallowRecrypt`, which extends [`CryptoSpec`](t::CryptoSpec). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoSpecShallowRecrypt.html)
 #[derive(Default)]
 pub struct CryptoSpecShallowRecrypt {
     /// The fields of [`CryptoSpec`](t::CryptoSpec).
@@ -1724,6 +2031,8 @@ d::object!(CryptoSpecShallowRecrypt: t::CryptoSpec, "CryptoSpecShallowRecrypt", 
 impl d::IsA<t::CryptoSpec> for CryptoSpecShallowRecrypt {}
 
 /// Data object `vim.CustomFieldsManager.FieldDef`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CustomFieldsManager.FieldDef.html)
 #[derive(Default)]
 pub struct CustomFieldDef {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1749,8 +2058,28 @@ d::object!(CustomFieldDef: t::DynamicData, "CustomFieldDef", 0, [
     4 field_def_privileges "fieldDefPrivileges" 0 false,
     5 field_instance_privileges "fieldInstancePrivileges" 0 false,
 ]);
+impl<M, P> p::Property<M, t::CustomFieldDef, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, i32, P> { self.then("key") }
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `type`.
+    pub fn r#type(&self) -> p::Property<M, String, P> { self.then("type") }
+    /// On to `managedObjectType`.
+    pub fn managed_object_type(&self) -> p::Property<M, String, p::Optional> { self.then("managedObjectType") }
+    /// On to `fieldDefPrivileges`.
+    pub fn field_def_privileges(&self) -> p::Property<M, t::PrivilegePolicyDef, p::Optional> { self.then("fieldDefPrivileges") }
+    /// On to `fieldInstancePrivileges`.
+    pub fn field_instance_privileges(&self) -> p::Property<M, t::PrivilegePolicyDef, p::Optional> { self.then("fieldInstancePrivileges") }
+}
+impl<M, P> p::Property<M, Vec<t::CustomFieldDef>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: i32) -> p::Property<M, t::CustomFieldDef, p::Optional> { self.numbered(key) }
+}
 
 /// Data object `vim.CustomFieldsManager.StringValue`, which extends [`CustomFieldValue`](t::CustomFieldValue). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CustomFieldsManager.StringValue.html)
 #[derive(Default)]
 pub struct CustomFieldStringValue {
     /// The fields of [`CustomFieldValue`](t::CustomFieldValue).
@@ -1764,6 +2093,8 @@ d::object!(CustomFieldStringValue: t::CustomFieldValue, "CustomFieldStringValue"
 impl d::IsA<t::CustomFieldValue> for CustomFieldStringValue {}
 
 /// Data object `vim.CustomFieldsManager.Value`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CustomFieldsManager.Value.html)
 #[derive(Default)]
 pub struct CustomFieldValue {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1775,8 +2106,18 @@ d::object!(CustomFieldValue: t::DynamicData, "CustomFieldValue", 0, [
     0 key "key" 0 false,
 ]);
 impl d::IsA<t::CustomFieldValue> for CustomFieldValue {}
+impl<M, P> p::Property<M, d::Poly<t::CustomFieldValue>, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, i32, P> { self.then("key") }
+}
+impl<M, P> p::Property<M, Vec<d::Poly<t::CustomFieldValue>>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: i32) -> p::Property<M, d::Poly<t::CustomFieldValue>, p::Optional> { self.numbered(key) }
+}
 
 /// Data object `vim.CustomizationSpecInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CustomizationSpecInfo.html)
 #[derive(Default)]
 pub struct CustomizationSpecInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1801,6 +2142,8 @@ d::object!(CustomizationSpecInfo: t::DynamicData, "CustomizationSpecInfo", 0, [
 ]);
 
 /// Data object `vim.CustomizationSpecItem`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CustomizationSpecItem.html)
 #[derive(Default)]
 pub struct CustomizationSpecItem {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1815,434 +2158,9 @@ d::object!(CustomizationSpecItem: t::DynamicData, "CustomizationSpecItem", 0, [
     1 spec "spec" 0 false,
 ]);
 
-/// Data object `vim.DistributedVirtualSwitch.BackupRestoreCapability`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Default)]
-pub struct DVSBackupRestoreCapability {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `backupRestoreSupported`.
-    pub backup_restore_supported: bool,
-}
-d::object!(DVSBackupRestoreCapability: t::DynamicData, "DVSBackupRestoreCapability", 6, [
-    0 backup_restore_supported "backupRestoreSupported" 6 false,
-]);
-
-/// Data object `vim.DistributedVirtualSwitch.Capability`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct DVSCapability {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `dvsOperationSupported`.
-    pub dvs_operation_supported: Option<bool>,
-    /// `dvPortGroupOperationSupported`.
-    pub dv_port_group_operation_supported: Option<bool>,
-    /// `dvPortOperationSupported`.
-    pub dv_port_operation_supported: Option<bool>,
-    /// `compatibleHostComponentProductInfo`.
-    pub compatible_host_component_product_info: Vec<t::DistributedVirtualSwitchHostProductSpec>,
-    /// `featuresSupported`. Since API 4.1.
-    pub features_supported: Option<d::Poly<t::DVSFeatureCapability>>,
-}
-d::object!(DVSCapability: t::DynamicData, "DVSCapability", 3, [
-    0 dvs_operation_supported "dvsOperationSupported" 3 false,
-    1 dv_port_group_operation_supported "dvPortGroupOperationSupported" 3 false,
-    2 dv_port_operation_supported "dvPortOperationSupported" 3 false,
-    3 compatible_host_component_product_info "compatibleHostComponentProductInfo" 3 false,
-    4 features_supported "featuresSupported" 4 false,
-]);
-
-/// Data object `vim.DistributedVirtualSwitch.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct DVSConfigInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `uuid`.
-    pub uuid: String,
-    /// `name`.
-    pub name: String,
-    /// `numStandalonePorts`.
-    pub num_standalone_ports: i32,
-    /// `numPorts`.
-    pub num_ports: i32,
-    /// `maxPorts`.
-    pub max_ports: i32,
-    /// `uplinkPortPolicy`.
-    pub uplink_port_policy: d::Poly<t::DVSUplinkPortPolicy>,
-    /// `uplinkPortgroup`.
-    pub uplink_portgroup: Vec<MoRef<m::DistributedVirtualPortgroup>>,
-    /// `defaultPortConfig`.
-    pub default_port_config: d::Poly<t::DVPortSetting>,
-    /// `host`.
-    pub host: Vec<t::DistributedVirtualSwitchHostMember>,
-    /// `productInfo`.
-    pub product_info: t::DistributedVirtualSwitchProductSpec,
-    /// `targetInfo`.
-    pub target_info: Option<Box<t::DistributedVirtualSwitchProductSpec>>,
-    /// `extensionKey`.
-    pub extension_key: Option<String>,
-    /// `vendorSpecificConfig`.
-    pub vendor_specific_config: Vec<t::DistributedVirtualSwitchKeyedOpaqueBlob>,
-    /// `policy`.
-    pub policy: Option<Box<t::DVSPolicy>>,
-    /// `description`.
-    pub description: Option<String>,
-    /// `configVersion`.
-    pub config_version: String,
-    /// `contact`.
-    pub contact: t::DVSContactInfo,
-    /// `switchIpAddress`. Since API 5.0.
-    pub switch_ip_address: Option<String>,
-    /// `createTime`.
-    pub create_time: d::DateTime,
-    /// `networkResourceManagementEnabled`. Since API 4.1.
-    pub network_resource_management_enabled: Option<bool>,
-    /// `defaultProxySwitchMaxNumPorts`. Since API 5.1.
-    pub default_proxy_switch_max_num_ports: Option<i32>,
-    /// `healthCheckConfig`. Since API 5.1.
-    pub health_check_config: Vec<d::Poly<t::DVSHealthCheckConfig>>,
-    /// `infrastructureTrafficResourceConfig`. Since API 6.0.
-    pub infrastructure_traffic_resource_config: Vec<t::DvsHostInfrastructureTrafficResource>,
-    /// `netResourcePoolTrafficResourceConfig`. Since API 6.7.
-    pub net_resource_pool_traffic_resource_config: Vec<t::DvsHostInfrastructureTrafficResource>,
-    /// `networkResourceControlVersion`. Since API 6.0.
-    pub network_resource_control_version: Option<String>,
-    /// `vmVnicNetworkResourcePool`. Since API 6.0.
-    pub vm_vnic_network_resource_pool: Vec<t::DVSVmVnicNetworkResourcePool>,
-    /// `pnicCapacityRatioForReservation`. Since API 6.0.
-    pub pnic_capacity_ratio_for_reservation: Option<i32>,
-}
-d::object!(DVSConfigInfo: t::DynamicData, "DVSConfigInfo", 3, [
-    0 uuid "uuid" 3 false,
-    1 name "name" 3 false,
-    2 num_standalone_ports "numStandalonePorts" 3 false,
-    3 num_ports "numPorts" 3 false,
-    4 max_ports "maxPorts" 3 false,
-    5 uplink_port_policy "uplinkPortPolicy" 3 false,
-    6 uplink_portgroup "uplinkPortgroup" 3 false,
-    7 default_port_config "defaultPortConfig" 3 false,
-    8 host "host" 3 false,
-    9 product_info "productInfo" 3 false,
-    10 target_info "targetInfo" 3 false,
-    11 extension_key "extensionKey" 3 false,
-    12 vendor_specific_config "vendorSpecificConfig" 3 false,
-    13 policy "policy" 3 false,
-    14 description "description" 3 false,
-    15 config_version "configVersion" 3 false,
-    16 contact "contact" 3 false,
-    17 switch_ip_address "switchIpAddress" 5 false,
-    18 create_time "createTime" 3 false,
-    19 network_resource_management_enabled "networkResourceManagementEnabled" 4 false,
-    20 default_proxy_switch_max_num_ports "defaultProxySwitchMaxNumPorts" 6 false,
-    21 health_check_config "healthCheckConfig" 6 false,
-    22 infrastructure_traffic_resource_config "infrastructureTrafficResourceConfig" 8 false,
-    23 net_resource_pool_traffic_resource_config "netResourcePoolTrafficResourceConfig" 10 false,
-    24 network_resource_control_version "networkResourceControlVersion" 8 false,
-    25 vm_vnic_network_resource_pool "vmVnicNetworkResourcePool" 8 false,
-    26 pnic_capacity_ratio_for_reservation "pnicCapacityRatioForReservation" 8 false,
-]);
-impl d::IsA<t::DVSConfigInfo> for DVSConfigInfo {}
-
-/// Data object `vim.DistributedVirtualSwitch.ConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct DVSConfigSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `configVersion`.
-    pub config_version: Option<String>,
-    /// `name`.
-    pub name: Option<String>,
-    /// `numStandalonePorts`.
-    pub num_standalone_ports: Option<i32>,
-    /// `maxPorts`.
-    pub max_ports: Option<i32>,
-    /// `uplinkPortPolicy`.
-    pub uplink_port_policy: Option<d::Poly<t::DVSUplinkPortPolicy>>,
-    /// `uplinkPortgroup`.
-    pub uplink_portgroup: Vec<MoRef<m::DistributedVirtualPortgroup>>,
-    /// `defaultPortConfig`.
-    pub default_port_config: Option<d::Poly<t::DVPortSetting>>,
-    /// `host`.
-    pub host: Vec<t::DistributedVirtualSwitchHostMemberConfigSpec>,
-    /// `extensionKey`.
-    pub extension_key: Option<String>,
-    /// `description`.
-    pub description: Option<String>,
-    /// `policy`.
-    pub policy: Option<Box<t::DVSPolicy>>,
-    /// `vendorSpecificConfig`.
-    pub vendor_specific_config: Vec<t::DistributedVirtualSwitchKeyedOpaqueBlob>,
-    /// `contact`.
-    pub contact: Option<Box<t::DVSContactInfo>>,
-    /// `switchIpAddress`. Since API 5.0.
-    pub switch_ip_address: Option<String>,
-    /// `defaultProxySwitchMaxNumPorts`. Since API 5.1.
-    pub default_proxy_switch_max_num_ports: Option<i32>,
-    /// `infrastructureTrafficResourceConfig`. Since API 6.0.
-    pub infrastructure_traffic_resource_config: Vec<t::DvsHostInfrastructureTrafficResource>,
-    /// `netResourcePoolTrafficResourceConfig`. Since API 6.7.
-    pub net_resource_pool_traffic_resource_config: Vec<t::DvsHostInfrastructureTrafficResource>,
-    /// `networkResourceControlVersion`. Since API 6.0.
-    pub network_resource_control_version: Option<String>,
-}
-d::object!(DVSConfigSpec: t::DynamicData, "DVSConfigSpec", 3, [
-    0 config_version "configVersion" 3 false,
-    1 name "name" 3 false,
-    2 num_standalone_ports "numStandalonePorts" 3 false,
-    3 max_ports "maxPorts" 3 false,
-    4 uplink_port_policy "uplinkPortPolicy" 3 false,
-    5 uplink_portgroup "uplinkPortgroup" 3 false,
-    6 default_port_config "defaultPortConfig" 3 false,
-    7 host "host" 3 false,
-    8 extension_key "extensionKey" 3 false,
-    9 description "description" 3 false,
-    10 policy "policy" 3 false,
-    11 vendor_specific_config "vendorSpecificConfig" 3 false,
-    12 contact "contact" 3 false,
-    13 switch_ip_address "switchIpAddress" 5 false,
-    14 default_proxy_switch_max_num_ports "defaultProxySwitchMaxNumPorts" 6 false,
-    15 infrastructure_traffic_resource_config "infrastructureTrafficResourceConfig" 8 false,
-    16 net_resource_pool_traffic_resource_config "netResourcePoolTrafficResourceConfig" 10 false,
-    17 network_resource_control_version "networkResourceControlVersion" 8 false,
-]);
-impl d::IsA<t::DVSConfigSpec> for DVSConfigSpec {}
-
-/// Data object `vim.DistributedVirtualSwitch.ContactInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct DVSContactInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `name`.
-    pub name: Option<String>,
-    /// `contact`.
-    pub contact: Option<String>,
-}
-d::object!(DVSContactInfo: t::DynamicData, "DVSContactInfo", 3, [
-    0 name "name" 3 false,
-    1 contact "contact" 3 false,
-]);
-
-/// Data object `vim.DistributedVirtualSwitch.CreateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct DVSCreateSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `configSpec`.
-    pub config_spec: d::Poly<t::DVSConfigSpec>,
-    /// `productInfo`.
-    pub product_info: Option<Box<t::DistributedVirtualSwitchProductSpec>>,
-    /// `capability`.
-    pub capability: Option<Box<t::DVSCapability>>,
-}
-d::object!(DVSCreateSpec: t::DynamicData, "DVSCreateSpec", 3, [
-    0 config_spec "configSpec" 3 false,
-    1 product_info "productInfo" 3 false,
-    2 capability "capability" 3 false,
-]);
-
-/// Data object `vim.DistributedVirtualSwitch.FeatureCapability`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Default)]
-pub struct DVSFeatureCapability {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `networkResourceManagementSupported`.
-    pub network_resource_management_supported: bool,
-    /// `vmDirectPathGen2Supported`.
-    pub vm_direct_path_gen2_supported: Option<bool>,
-    /// `nicTeamingPolicy`.
-    pub nic_teaming_policy: Vec<String>,
-    /// `networkResourcePoolHighShareValue`.
-    pub network_resource_pool_high_share_value: Option<i32>,
-    /// `networkResourceManagementCapability`. Since API 5.0.
-    pub network_resource_management_capability: Option<Box<t::DVSNetworkResourceManagementCapability>>,
-    /// `healthCheckCapability`. Since API 5.1.
-    pub health_check_capability: Option<d::Poly<t::DVSHealthCheckCapability>>,
-    /// `rollbackCapability`. Since API 5.1.
-    pub rollback_capability: Option<Box<t::DVSRollbackCapability>>,
-    /// `backupRestoreCapability`. Since API 5.1.
-    pub backup_restore_capability: Option<Box<t::DVSBackupRestoreCapability>>,
-    /// `networkFilterSupported`. Since API 5.5.
-    pub network_filter_supported: Option<bool>,
-    /// `macLearningSupported`. Since API 6.7.
-    pub mac_learning_supported: Option<bool>,
-}
-d::object!(DVSFeatureCapability: t::DynamicData, "DVSFeatureCapability", 4, [
-    0 network_resource_management_supported "networkResourceManagementSupported" 4 false,
-    1 vm_direct_path_gen2_supported "vmDirectPathGen2Supported" 4 false,
-    2 nic_teaming_policy "nicTeamingPolicy" 4 false,
-    3 network_resource_pool_high_share_value "networkResourcePoolHighShareValue" 4 false,
-    4 network_resource_management_capability "networkResourceManagementCapability" 5 false,
-    5 health_check_capability "healthCheckCapability" 6 false,
-    6 rollback_capability "rollbackCapability" 6 false,
-    7 backup_restore_capability "backupRestoreCapability" 6 false,
-    8 network_filter_supported "networkFilterSupported" 7 false,
-    9 mac_learning_supported "macLearningSupported" 10 false,
-]);
-impl d::IsA<t::DVSFeatureCapability> for DVSFeatureCapability {}
-
-/// Data object `vim.DistributedVirtualSwitch.HealthCheckFeatureCapability`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Default)]
-pub struct DVSHealthCheckCapability {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-}
-d::object!(DVSHealthCheckCapability: t::DynamicData, "DVSHealthCheckCapability", 6, [
-]);
-impl d::IsA<t::DVSHealthCheckCapability> for DVSHealthCheckCapability {}
-
-/// Data object `vim.DistributedVirtualSwitch.HealthCheckConfig`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Default)]
-pub struct DVSHealthCheckConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `enable`.
-    pub enable: Option<bool>,
-    /// `interval`.
-    pub interval: Option<i32>,
-}
-d::object!(DVSHealthCheckConfig: t::DynamicData, "DVSHealthCheckConfig", 6, [
-    0 enable "enable" 6 false,
-    1 interval "interval" 6 false,
-]);
-impl d::IsA<t::DVSHealthCheckConfig> for DVSHealthCheckConfig {}
-
-/// Data object `vim.DistributedVirtualSwitch.NameArrayUplinkPortPolicy`, which extends [`DVSUplinkPortPolicy`](t::DVSUplinkPortPolicy). Since API 4.0.
-#[derive(Default)]
-pub struct DVSNameArrayUplinkPortPolicy {
-    /// The fields of [`DVSUplinkPortPolicy`](t::DVSUplinkPortPolicy).
-    pub base: t::DVSUplinkPortPolicy,
-    /// `uplinkPortName`.
-    pub uplink_port_name: Vec<String>,
-}
-d::object!(DVSNameArrayUplinkPortPolicy: t::DVSUplinkPortPolicy, "DVSNameArrayUplinkPortPolicy", 3, [
-    0 uplink_port_name "uplinkPortName" 3 false,
-]);
-impl d::IsA<t::DVSUplinkPortPolicy> for DVSNameArrayUplinkPortPolicy {}
-
-/// Data object `vim.DistributedVirtualSwitch.NetworkResourceManagementCapability`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Default)]
-pub struct DVSNetworkResourceManagementCapability {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `networkResourceManagementSupported`.
-    pub network_resource_management_supported: bool,
-    /// `networkResourcePoolHighShareValue`.
-    pub network_resource_pool_high_share_value: i32,
-    /// `qosSupported`.
-    pub qos_supported: bool,
-    /// `userDefinedNetworkResourcePoolsSupported`.
-    pub user_defined_network_resource_pools_supported: bool,
-    /// `networkResourceControlVersion3Supported`. Since API 6.0.
-    pub network_resource_control_version3_supported: Option<bool>,
-    /// `userDefinedInfraTrafficPoolSupported`. Since API 6.7.
-    pub user_defined_infra_traffic_pool_supported: Option<bool>,
-}
-d::object!(DVSNetworkResourceManagementCapability: t::DynamicData, "DVSNetworkResourceManagementCapability", 5, [
-    0 network_resource_management_supported "networkResourceManagementSupported" 5 false,
-    1 network_resource_pool_high_share_value "networkResourcePoolHighShareValue" 5 false,
-    2 qos_supported "qosSupported" 5 false,
-    3 user_defined_network_resource_pools_supported "userDefinedNetworkResourcePoolsSupported" 5 false,
-    4 network_resource_control_version3_supported "networkResourceControlVersion3Supported" 8 false,
-    5 user_defined_infra_traffic_pool_supported "userDefinedInfraTrafficPoolSupported" 10 false,
-]);
-
-/// Data object `vim.DistributedVirtualSwitch.SwitchPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct DVSPolicy {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `autoPreInstallAllowed`.
-    pub auto_pre_install_allowed: Option<bool>,
-    /// `autoUpgradeAllowed`.
-    pub auto_upgrade_allowed: Option<bool>,
-    /// `partialUpgradeAllowed`.
-    pub partial_upgrade_allowed: Option<bool>,
-}
-d::object!(DVSPolicy: t::DynamicData, "DVSPolicy", 3, [
-    0 auto_pre_install_allowed "autoPreInstallAllowed" 3 false,
-    1 auto_upgrade_allowed "autoUpgradeAllowed" 3 false,
-    2 partial_upgrade_allowed "partialUpgradeAllowed" 3 false,
-]);
-
-/// Data object `vim.DistributedVirtualSwitch.RollbackCapability`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Default)]
-pub struct DVSRollbackCapability {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `rollbackSupported`.
-    pub rollback_supported: bool,
-}
-d::object!(DVSRollbackCapability: t::DynamicData, "DVSRollbackCapability", 6, [
-    0 rollback_supported "rollbackSupported" 6 false,
-]);
-
-/// Data object `vim.DistributedVirtualSwitch.RuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Default)]
-pub struct DVSRuntimeInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `hostMemberRuntime`.
-    pub host_member_runtime: Vec<t::HostMemberRuntimeInfo>,
-    /// `resourceRuntimeInfo`. Since API 6.0.
-    pub resource_runtime_info: Option<Box<t::DvsResourceRuntimeInfo>>,
-}
-d::object!(DVSRuntimeInfo: t::DynamicData, "DVSRuntimeInfo", 6, [
-    0 host_member_runtime "hostMemberRuntime" 6 false,
-    1 resource_runtime_info "resourceRuntimeInfo" 8 false,
-]);
-
-/// Data object `vim.DistributedVirtualSwitch.Summary`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct DVSSummary {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `name`.
-    pub name: String,
-    /// `uuid`.
-    pub uuid: String,
-    /// `numPorts`.
-    pub num_ports: i32,
-    /// `productInfo`.
-    pub product_info: Option<Box<t::DistributedVirtualSwitchProductSpec>>,
-    /// `hostMember`.
-    pub host_member: Vec<MoRef<m::HostSystem>>,
-    /// `vm`.
-    pub vm: Vec<MoRef<m::VirtualMachine>>,
-    /// `host`.
-    pub host: Vec<MoRef<m::HostSystem>>,
-    /// `portgroupName`.
-    pub portgroup_name: Vec<String>,
-    /// `description`.
-    pub description: Option<String>,
-    /// `contact`.
-    pub contact: Option<Box<t::DVSContactInfo>>,
-    /// `numHosts`. Since API 5.5.
-    pub num_hosts: Option<i32>,
-}
-d::object!(DVSSummary: t::DynamicData, "DVSSummary", 3, [
-    0 name "name" 3 false,
-    1 uuid "uuid" 3 false,
-    2 num_ports "numPorts" 3 false,
-    3 product_info "productInfo" 3 false,
-    4 host_member "hostMember" 3 false,
-    5 vm "vm" 3 false,
-    6 host "host" 3 false,
-    7 portgroup_name "portgroupName" 3 false,
-    8 description "description" 3 false,
-    9 contact "contact" 3 false,
-    10 num_hosts "numHosts" 7 false,
-]);
-
-/// Data object `vim.DistributedVirtualSwitch.UplinkPortPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct DVSUplinkPortPolicy {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-}
-d::object!(DVSUplinkPortPolicy: t::DynamicData, "DVSUplinkPortPolicy", 3, [
-]);
-impl d::IsA<t::DVSUplinkPortPolicy> for DVSUplinkPortPolicy {}
-
 /// Data object `vim.scheduler.DailyTaskScheduler`, which extends [`HourlyTaskScheduler`](t::HourlyTaskScheduler). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.DailyTaskScheduler.html)
 #[derive(Default)]
 pub struct DailyTaskScheduler {
     /// The fields of [`HourlyTaskScheduler`](t::HourlyTaskScheduler).
@@ -2256,6 +2174,8 @@ d::object!(DailyTaskScheduler: t::HourlyTaskScheduler, "DailyTaskScheduler", 0, 
 impl d::IsA<t::TaskScheduler> for DailyTaskScheduler {}
 
 /// Data object `vim.ResourcePlanningManager.DatabaseSizeEstimate`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePlanningManager.DatabaseSizeEstimate.html)
 #[derive(Default)]
 pub struct DatabaseSizeEstimate {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2268,6 +2188,8 @@ d::object!(DatabaseSizeEstimate: t::DynamicData, "DatabaseSizeEstimate", 3, [
 ]);
 
 /// Data object `vim.ResourcePlanningManager.DatabaseSizeParam`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePlanningManager.DatabaseSizeParam.html)
 #[derive(Default)]
 pub struct DatabaseSizeParam {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2283,6 +2205,8 @@ d::object!(DatabaseSizeParam: t::DynamicData, "DatabaseSizeParam", 3, [
 ]);
 
 /// Data object `vim.Datacenter.BasicConnectInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datacenter.BasicConnectInfo.html)
 #[derive(Default)]
 pub struct DatacenterBasicConnectInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2316,6 +2240,8 @@ d::object!(DatacenterBasicConnectInfo: t::DynamicData, "DatacenterBasicConnectIn
 ]);
 
 /// Data object `vim.Datacenter.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datacenter.ConfigInfo.html)
 #[derive(Default)]
 pub struct DatacenterConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2329,8 +2255,16 @@ d::object!(DatacenterConfigInfo: t::DynamicData, "DatacenterConfigInfo", 6, [
     0 default_hardware_version_key "defaultHardwareVersionKey" 6 false,
     1 maximum_hardware_version_key "maximumHardwareVersionKey" 20 false,
 ]);
+impl<M, P> p::Property<M, t::DatacenterConfigInfo, P> {
+    /// On to `defaultHardwareVersionKey`.
+    pub fn default_hardware_version_key(&self) -> p::Property<M, String, p::Optional> { self.then("defaultHardwareVersionKey") }
+    /// On to `maximumHardwareVersionKey`. Since API 7.0.2.0.
+    pub fn maximum_hardware_version_key(&self) -> p::Property<M, String, p::Optional> { self.then("maximumHardwareVersionKey") }
+}
 
 /// Data object `vim.Datacenter.ConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datacenter.ConfigSpec.html)
 #[derive(Default)]
 pub struct DatacenterConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2347,6 +2281,8 @@ d::object!(DatacenterConfigSpec: t::DynamicData, "DatacenterConfigSpec", 6, [
 
 d::enumeration!(
     /// Enumeration `vim.Datastore.Accessible`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datastore.Accessible.html)
     DatastoreAccessible, "DatastoreAccessible", [
         True "True",
         False "False",
@@ -2354,6 +2290,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.Datastore.Capability`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datastore.Capability.html)
 #[derive(Default)]
 pub struct DatastoreCapability {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2397,8 +2335,36 @@ d::object!(DatastoreCapability: t::DynamicData, "DatastoreCapability", 0, [
     10 vmdk_expand_supported "vmdkExpandSupported" 10 false,
     11 clustered_vmdk_supported "clusteredVmdkSupported" 16 false,
 ]);
+impl<M, P> p::Property<M, t::DatastoreCapability, P> {
+    /// On to `directoryHierarchySupported`.
+    pub fn directory_hierarchy_supported(&self) -> p::Property<M, bool, P> { self.then("directoryHierarchySupported") }
+    /// On to `rawDiskMappingsSupported`.
+    pub fn raw_disk_mappings_supported(&self) -> p::Property<M, bool, P> { self.then("rawDiskMappingsSupported") }
+    /// On to `perFileThinProvisioningSupported`.
+    pub fn per_file_thin_provisioning_supported(&self) -> p::Property<M, bool, P> { self.then("perFileThinProvisioningSupported") }
+    /// On to `storageIORMSupported`. Since API 4.1.
+    pub fn storage_iorm_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("storageIORMSupported") }
+    /// On to `nativeSnapshotSupported`. Since API 5.1.
+    pub fn native_snapshot_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("nativeSnapshotSupported") }
+    /// On to `topLevelDirectoryCreateSupported`. Since API 5.5.
+    pub fn top_level_directory_create_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("topLevelDirectoryCreateSupported") }
+    /// On to `seSparseSupported`. Since API 5.5.
+    pub fn se_sparse_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("seSparseSupported") }
+    /// On to `vmfsSparseSupported`. Since API 6.5.
+    pub fn vmfs_sparse_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("vmfsSparseSupported") }
+    /// On to `vsanSparseSupported`. Since API 6.5.
+    pub fn vsan_sparse_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("vsanSparseSupported") }
+    /// On to `upitSupported`. Since API 6.5.
+    pub fn upit_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("upitSupported") }
+    /// On to `vmdkExpandSupported`. Since API 6.7.
+    pub fn vmdk_expand_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("vmdkExpandSupported") }
+    /// On to `clusteredVmdkSupported`. Since API 7.0.0.0.
+    pub fn clustered_vmdk_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("clusteredVmdkSupported") }
+}
 
 /// Data object `vim.Datastore.HostMount`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datastore.HostMount.html)
 #[derive(Default)]
 pub struct DatastoreHostMount {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2414,6 +2380,8 @@ d::object!(DatastoreHostMount: t::DynamicData, "DatastoreHostMount", 0, [
 ]);
 
 /// Data object `vim.Datastore.Info`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datastore.Info.html)
 #[derive(Default)]
 pub struct DatastoreInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2458,8 +2426,36 @@ d::object!(DatastoreInfo: t::DynamicData, "DatastoreInfo", 0, [
     11 physical_sector_size "physicalSectorSize" 32 false,
 ]);
 impl d::IsA<t::DatastoreInfo> for DatastoreInfo {}
+impl<M, P> p::Property<M, d::Poly<t::DatastoreInfo>, P> {
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `url`.
+    pub fn url(&self) -> p::Property<M, String, P> { self.then("url") }
+    /// On to `freeSpace`.
+    pub fn free_space(&self) -> p::Property<M, i64, P> { self.then("freeSpace") }
+    /// On to `maxFileSize`.
+    pub fn max_file_size(&self) -> p::Property<M, i64, P> { self.then("maxFileSize") }
+    /// On to `maxVirtualDiskCapacity`. Since API 5.5.
+    pub fn max_virtual_disk_capacity(&self) -> p::Property<M, i64, p::Optional> { self.then("maxVirtualDiskCapacity") }
+    /// On to `maxMemoryFileSize`. Since API 6.0.
+    pub fn max_memory_file_size(&self) -> p::Property<M, i64, p::Optional> { self.then("maxMemoryFileSize") }
+    /// On to `timestamp`. Since API 4.0.
+    pub fn timestamp(&self) -> p::Property<M, d::DateTime, p::Optional> { self.then("timestamp") }
+    /// On to `containerId`. Since API 5.5.
+    pub fn container_id(&self) -> p::Property<M, String, p::Optional> { self.then("containerId") }
+    /// On to `aliasOf`. Since API 6.7.1.
+    pub fn alias_of(&self) -> p::Property<M, String, p::Optional> { self.then("aliasOf") }
+    /// On to `supportedVDiskFormats`. Since API 9.0.0.0.
+    pub fn supported_v_disk_formats(&self) -> p::Property<M, Vec<String>, P> { self.then("supportedVDiskFormats") }
+    /// On to `logicalSectorSize`. Since API 9.0.0.0.
+    pub fn logical_sector_size(&self) -> p::Property<M, i32, p::Optional> { self.then("logicalSectorSize") }
+    /// On to `physicalSectorSize`. Since API 9.0.0.0.
+    pub fn physical_sector_size(&self) -> p::Property<M, i32, p::Optional> { self.then("physicalSectorSize") }
+}
 
 /// Data object `vim.Datastore.MountPathDatastorePair`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datastore.MountPathDatastorePair.html)
 #[derive(Default)]
 pub struct DatastoreMountPathDatastorePair {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2475,6 +2471,8 @@ d::object!(DatastoreMountPathDatastorePair: t::DynamicData, "DatastoreMountPathD
 ]);
 
 /// Data object `vim.DatastoreNamespaceManager.DirectoryInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.1.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DatastoreNamespaceManager.DirectoryInfo.html)
 #[derive(Default)]
 pub struct DatastoreNamespaceManagerDirectoryInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2491,6 +2489,8 @@ d::object!(DatastoreNamespaceManagerDirectoryInfo: t::DynamicData, "DatastoreNam
 
 d::enumeration!(
     /// Enumeration `vim.Datastore.SectorFormat`. Since API 9.0.0.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datastore.SectorFormat.html)
     DatastoreSectorFormat, "DatastoreSectorFormat", [
         Native512 "native_512",
         Emulated512 "emulated_512",
@@ -2499,6 +2499,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.Datastore.Summary`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datastore.Summary.html)
 #[derive(Default)]
 pub struct DatastoreSummary {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2536,9 +2538,33 @@ d::object!(DatastoreSummary: t::DynamicData, "DatastoreSummary", 0, [
     8 r#type "type" 0 false,
     9 maintenance_mode "maintenanceMode" 5 false,
 ]);
+impl<M, P> p::Property<M, t::DatastoreSummary, P> {
+    /// On to `datastore`.
+    pub fn datastore(&self) -> p::Property<M, MoRef<m::Datastore>, p::Optional> { self.then("datastore") }
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `url`.
+    pub fn url(&self) -> p::Property<M, String, P> { self.then("url") }
+    /// On to `capacity`.
+    pub fn capacity(&self) -> p::Property<M, i64, P> { self.then("capacity") }
+    /// On to `freeSpace`.
+    pub fn free_space(&self) -> p::Property<M, i64, P> { self.then("freeSpace") }
+    /// On to `uncommitted`. Since API 4.0.
+    pub fn uncommitted(&self) -> p::Property<M, i64, p::Optional> { self.then("uncommitted") }
+    /// On to `accessible`.
+    pub fn accessible(&self) -> p::Property<M, bool, P> { self.then("accessible") }
+    /// On to `multipleHostAccess`.
+    pub fn multiple_host_access(&self) -> p::Property<M, bool, p::Optional> { self.then("multipleHostAccess") }
+    /// On to `type`.
+    pub fn r#type(&self) -> p::Property<M, String, P> { self.then("type") }
+    /// On to `maintenanceMode`. Since API 5.0.
+    pub fn maintenance_mode(&self) -> p::Property<M, String, p::Optional> { self.then("maintenanceMode") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.Datastore.Summary.MaintenanceModeState`. Since API 5.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datastore.Summary.MaintenanceModeState.html)
     DatastoreSummaryMaintenanceModeState, "DatastoreSummaryMaintenanceModeState", [
         Normal "normal",
         EnteringMaintenance "enteringMaintenance",
@@ -2547,6 +2573,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.Datastore.VVolContainerFailoverPair`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datastore.VVolContainerFailoverPair.html)
 #[derive(Default)]
 pub struct DatastoreVVolContainerFailoverPair {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2566,6 +2594,8 @@ d::object!(DatastoreVVolContainerFailoverPair: t::DynamicData, "DatastoreVVolCon
 
 d::enumeration!(
     /// Enumeration `vim.scheduler.MonthlyByWeekdayTaskScheduler.DayOfWeek`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.MonthlyByWeekdayTaskScheduler.DayOfWeek.html)
     DayOfWeek, "DayOfWeek", [
         Sunday "sunday",
         Monday "monday",
@@ -2578,6 +2608,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.Description`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Description.html)
 #[derive(Default)]
 pub struct Description {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2592,8 +2624,16 @@ d::object!(Description: t::DynamicData, "Description", 0, [
     1 summary "summary" 0 false,
 ]);
 impl d::IsA<t::Description> for Description {}
+impl<M, P> p::Property<M, d::Poly<t::Description>, P> {
+    /// On to `label`.
+    pub fn label(&self) -> p::Property<M, String, P> { self.then("label") }
+    /// On to `summary`.
+    pub fn summary(&self) -> p::Property<M, String, P> { self.then("summary") }
+}
 
 /// Data object `vim.DesiredSoftwareSpec`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DesiredSoftwareSpec.html)
 #[derive(Default)]
 pub struct DesiredSoftwareSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2615,6 +2655,8 @@ d::object!(DesiredSoftwareSpec: t::DynamicData, "DesiredSoftwareSpec", 16, [
 ]);
 
 /// Data object `vim.DesiredSoftwareSpec.BaseImageSpec`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DesiredSoftwareSpec.BaseImageSpec.html)
 #[derive(Default)]
 pub struct DesiredSoftwareSpecBaseImageSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2627,6 +2669,8 @@ d::object!(DesiredSoftwareSpecBaseImageSpec: t::DynamicData, "DesiredSoftwareSpe
 ]);
 
 /// Data object `vim.DesiredSoftwareSpec.ComponentSpec`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.2.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DesiredSoftwareSpec.ComponentSpec.html)
 #[derive(Default)]
 pub struct DesiredSoftwareSpecComponentSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2642,6 +2686,8 @@ d::object!(DesiredSoftwareSpecComponentSpec: t::DynamicData, "DesiredSoftwareSpe
 ]);
 
 /// Data object `vim.DesiredSoftwareSpec.VendorAddOnSpec`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DesiredSoftwareSpec.VendorAddOnSpec.html)
 #[derive(Default)]
 pub struct DesiredSoftwareSpecVendorAddOnSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2657,6 +2703,8 @@ d::object!(DesiredSoftwareSpecVendorAddOnSpec: t::DynamicData, "DesiredSoftwareS
 ]);
 
 /// Data object `vim.VirtualDiskManager.DeviceBackedVirtualDiskSpec`, which extends [`VirtualDiskSpec`](t::VirtualDiskSpec). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualDiskManager.DeviceBackedVirtualDiskSpec.html)
 #[derive(Default)]
 pub struct DeviceBackedVirtualDiskSpec {
     /// The fields of [`VirtualDiskSpec`](t::VirtualDiskSpec).
@@ -2670,6 +2718,8 @@ d::object!(DeviceBackedVirtualDiskSpec: t::VirtualDiskSpec, "DeviceBackedVirtual
 impl d::IsA<t::VirtualDiskSpec> for DeviceBackedVirtualDiskSpec {}
 
 /// Data object `vim.DiagnosticManager.AuditRecordResult`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DiagnosticManager.AuditRecordResult.html)
 #[derive(Default)]
 pub struct DiagnosticManagerAuditRecordResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2685,6 +2735,8 @@ d::object!(DiagnosticManagerAuditRecordResult: t::DynamicData, "DiagnosticManage
 ]);
 
 /// Data object `vim.DiagnosticManager.BundleInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DiagnosticManager.BundleInfo.html)
 #[derive(Default)]
 pub struct DiagnosticManagerBundleInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2701,6 +2753,8 @@ d::object!(DiagnosticManagerBundleInfo: t::DynamicData, "DiagnosticManagerBundle
 
 d::enumeration!(
     /// Enumeration `vim.DiagnosticManager.LogDescriptor.Creator`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DiagnosticManager.LogDescriptor.Creator.html)
     DiagnosticManagerLogCreator, "DiagnosticManagerLogCreator", [
         Vpxd "vpxd",
         Vpxa "vpxa",
@@ -2713,6 +2767,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.DiagnosticManager.LogDescriptor`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DiagnosticManager.LogDescriptor.html)
 #[derive(Default)]
 pub struct DiagnosticManagerLogDescriptor {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2741,12 +2797,16 @@ d::object!(DiagnosticManagerLogDescriptor: t::DynamicData, "DiagnosticManagerLog
 
 d::enumeration!(
     /// Enumeration `vim.DiagnosticManager.LogDescriptor.Format`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DiagnosticManager.LogDescriptor.Format.html)
     DiagnosticManagerLogFormat, "DiagnosticManagerLogFormat", [
         Plain "plain",
     ]
 );
 
 /// Data object `vim.DiagnosticManager.LogHeader`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DiagnosticManager.LogHeader.html)
 #[derive(Default)]
 pub struct DiagnosticManagerLogHeader {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2765,6 +2825,8 @@ d::object!(DiagnosticManagerLogHeader: t::DynamicData, "DiagnosticManagerLogHead
 ]);
 
 /// Data object `vim.DirectPathProfileManager.DirectPathProfileInfo`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DirectPathProfileManager.DirectPathProfileInfo.html)
 #[derive(Default)]
 pub struct DirectPathProfileInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2789,6 +2851,8 @@ d::object!(DirectPathProfileInfo: t::DynamicData, "DirectPathProfileInfo", 32, [
 ]);
 
 /// Data object `vim.DirectPathProfileManager.CapacityInfo`, which extends [`DirectPathProfileManagerCapacityResult`](t::DirectPathProfileManagerCapacityResult). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DirectPathProfileManager.CapacityInfo.html)
 #[derive(Default)]
 pub struct DirectPathProfileManagerCapacityInfo {
     /// The fields of [`DirectPathProfileManagerCapacityResult`](t::DirectPathProfileManagerCapacityResult).
@@ -2814,6 +2878,8 @@ d::object!(DirectPathProfileManagerCapacityInfo: t::DirectPathProfileManagerCapa
 impl d::IsA<t::DirectPathProfileManagerCapacityResult> for DirectPathProfileManagerCapacityInfo {}
 
 /// Data object `vim.DirectPathProfileManager.CapacityQueryByDeviceConfig`, which extends [`DirectPathProfileManagerCapacityQuerySpec`](t::DirectPathProfileManagerCapacityQuerySpec). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DirectPathProfileManager.CapacityQueryByDeviceConfig.html)
 #[derive(Default)]
 pub struct DirectPathProfileManagerCapacityQueryByDeviceConfig {
     /// The fields of [`DirectPathProfileManagerCapacityQuerySpec`](t::DirectPathProfileManagerCapacityQuerySpec).
@@ -2827,6 +2893,8 @@ d::object!(DirectPathProfileManagerCapacityQueryByDeviceConfig: t::DirectPathPro
 impl d::IsA<t::DirectPathProfileManagerCapacityQuerySpec> for DirectPathProfileManagerCapacityQueryByDeviceConfig {}
 
 /// Data object `vim.DirectPathProfileManager.CapacityQueryById`, which extends [`DirectPathProfileManagerCapacityQuerySpec`](t::DirectPathProfileManagerCapacityQuerySpec). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DirectPathProfileManager.CapacityQueryById.html)
 #[derive(Default)]
 pub struct DirectPathProfileManagerCapacityQueryById {
     /// The fields of [`DirectPathProfileManagerCapacityQuerySpec`](t::DirectPathProfileManagerCapacityQuerySpec).
@@ -2840,6 +2908,8 @@ d::object!(DirectPathProfileManagerCapacityQueryById: t::DirectPathProfileManage
 impl d::IsA<t::DirectPathProfileManagerCapacityQuerySpec> for DirectPathProfileManagerCapacityQueryById {}
 
 /// Data object `vim.DirectPathProfileManager.CapacityQueryByName`, which extends [`DirectPathProfileManagerCapacityQuerySpec`](t::DirectPathProfileManagerCapacityQuerySpec). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DirectPathProfileManager.CapacityQueryByName.html)
 #[derive(Default)]
 pub struct DirectPathProfileManagerCapacityQueryByName {
     /// The fields of [`DirectPathProfileManagerCapacityQuerySpec`](t::DirectPathProfileManagerCapacityQuerySpec).
@@ -2853,6 +2923,8 @@ d::object!(DirectPathProfileManagerCapacityQueryByName: t::DirectPathProfileMana
 impl d::IsA<t::DirectPathProfileManagerCapacityQuerySpec> for DirectPathProfileManagerCapacityQueryByName {}
 
 /// Data object `vim.DirectPathProfileManager.CapacityQuerySpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DirectPathProfileManager.CapacityQuerySpec.html)
 #[derive(Default)]
 pub struct DirectPathProfileManagerCapacityQuerySpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2863,6 +2935,8 @@ d::object!(DirectPathProfileManagerCapacityQuerySpec: t::DynamicData, "DirectPat
 impl d::IsA<t::DirectPathProfileManagerCapacityQuerySpec> for DirectPathProfileManagerCapacityQuerySpec {}
 
 /// Data object `vim.DirectPathProfileManager.CapacityResult`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DirectPathProfileManager.CapacityResult.html)
 #[derive(Default)]
 pub struct DirectPathProfileManagerCapacityResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2873,6 +2947,8 @@ d::object!(DirectPathProfileManagerCapacityResult: t::DynamicData, "DirectPathPr
 impl d::IsA<t::DirectPathProfileManagerCapacityResult> for DirectPathProfileManagerCapacityResult {}
 
 /// Data object `vim.DirectPathProfileManager.CapacityUnknown`, which extends [`DirectPathProfileManagerCapacityResult`](t::DirectPathProfileManagerCapacityResult). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DirectPathProfileManager.CapacityUnknown.html)
 #[derive(Default)]
 pub struct DirectPathProfileManagerCapacityUnknown {
     /// The fields of [`DirectPathProfileManagerCapacityResult`](t::DirectPathProfileManagerCapacityResult).
@@ -2889,6 +2965,8 @@ d::object!(DirectPathProfileManagerCapacityUnknown: t::DirectPathProfileManagerC
 impl d::IsA<t::DirectPathProfileManagerCapacityResult> for DirectPathProfileManagerCapacityUnknown {}
 
 /// Data object `vim.DirectPathProfileManager.CreateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DirectPathProfileManager.CreateSpec.html)
 #[derive(Default)]
 pub struct DirectPathProfileManagerCreateSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2907,6 +2985,8 @@ d::object!(DirectPathProfileManagerCreateSpec: t::DynamicData, "DirectPathProfil
 ]);
 
 /// Data object `vim.DirectPathProfileManager.DirectPathConfig`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DirectPathProfileManager.DirectPathConfig.html)
 #[derive(Default)]
 pub struct DirectPathProfileManagerDirectPathConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2915,83 +2995,3 @@ pub struct DirectPathProfileManagerDirectPathConfig {
 d::object!(DirectPathProfileManagerDirectPathConfig: t::DynamicData, "DirectPathProfileManagerDirectPathConfig", 32, [
 ]);
 impl d::IsA<t::DirectPathProfileManagerDirectPathConfig> for DirectPathProfileManagerDirectPathConfig {}
-
-/// Data object `vim.DirectPathProfileManager.DvxDirectPathConfig`, which extends [`DirectPathProfileManagerDirectPathConfig`](t::DirectPathProfileManagerDirectPathConfig). Since API 9.0.0.0.
-#[derive(Default)]
-pub struct DirectPathProfileManagerDvxDirectPathConfig {
-    /// The fields of [`DirectPathProfileManagerDirectPathConfig`](t::DirectPathProfileManagerDirectPathConfig).
-    pub base: t::DirectPathProfileManagerDirectPathConfig,
-    /// `dvxBacking`.
-    pub dvx_backing: t::VirtualPCIPassthroughDvxBackingInfo,
-}
-d::object!(DirectPathProfileManagerDvxDirectPathConfig: t::DirectPathProfileManagerDirectPathConfig, "DirectPathProfileManagerDvxDirectPathConfig", 32, [
-    0 dvx_backing "dvxBacking" 32 false,
-]);
-impl d::IsA<t::DirectPathProfileManagerDirectPathConfig> for DirectPathProfileManagerDvxDirectPathConfig {}
-
-/// Data object `vim.DirectPathProfileManager.DynamicDirectPathConfig`, which extends [`DirectPathProfileManagerDirectPathConfig`](t::DirectPathProfileManagerDirectPathConfig). Since API 9.0.0.0.
-#[derive(Default)]
-pub struct DirectPathProfileManagerDynamicDirectPathConfig {
-    /// The fields of [`DirectPathProfileManagerDirectPathConfig`](t::DirectPathProfileManagerDirectPathConfig).
-    pub base: t::DirectPathProfileManagerDirectPathConfig,
-    /// `dynamicDirectPathBacking`.
-    pub dynamic_direct_path_backing: t::VirtualPCIPassthroughDynamicBackingInfo,
-}
-d::object!(DirectPathProfileManagerDynamicDirectPathConfig: t::DirectPathProfileManagerDirectPathConfig, "DirectPathProfileManagerDynamicDirectPathConfig", 32, [
-    0 dynamic_direct_path_backing "dynamicDirectPathBacking" 32 false,
-]);
-impl d::IsA<t::DirectPathProfileManagerDirectPathConfig> for DirectPathProfileManagerDynamicDirectPathConfig {}
-
-/// Data object `vim.DirectPathProfileManager.FilterSpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Default)]
-pub struct DirectPathProfileManagerFilterSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `ids`.
-    pub ids: Vec<String>,
-    /// `names`.
-    pub names: Vec<String>,
-    /// `clusters`.
-    pub clusters: Vec<MoRef<m::ClusterComputeResource>>,
-}
-d::object!(DirectPathProfileManagerFilterSpec: t::DynamicData, "DirectPathProfileManagerFilterSpec", 32, [
-    0 ids "ids" 32 false,
-    1 names "names" 32 false,
-    2 clusters "clusters" 32 false,
-]);
-
-/// Data object `vim.DirectPathProfileManager.TargetCluster`, which extends [`DirectPathProfileManagerTargetEntity`](t::DirectPathProfileManagerTargetEntity). Since API 9.0.0.0.
-#[derive(Default)]
-pub struct DirectPathProfileManagerTargetCluster {
-    /// The fields of [`DirectPathProfileManagerTargetEntity`](t::DirectPathProfileManagerTargetEntity).
-    pub base: t::DirectPathProfileManagerTargetEntity,
-    /// `cluster`.
-    pub cluster: MoRef<m::ClusterComputeResource>,
-}
-d::object!(DirectPathProfileManagerTargetCluster: t::DirectPathProfileManagerTargetEntity, "DirectPathProfileManagerTargetCluster", 32, [
-    0 cluster "cluster" 32 false,
-]);
-impl d::IsA<t::DirectPathProfileManagerTargetEntity> for DirectPathProfileManagerTargetCluster {}
-
-/// Data object `vim.DirectPathProfileManager.TargetEntity`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Default)]
-pub struct DirectPathProfileManagerTargetEntity {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-}
-d::object!(DirectPathProfileManagerTargetEntity: t::DynamicData, "DirectPathProfileManagerTargetEntity", 32, [
-]);
-impl d::IsA<t::DirectPathProfileManagerTargetEntity> for DirectPathProfileManagerTargetEntity {}
-
-/// Data object `vim.DirectPathProfileManager.TargetHost`, which extends [`DirectPathProfileManagerTargetEntity`](t::DirectPathProfileManagerTargetEntity). Since API 9.0.0.0.
-#[derive(Default)]
-pub struct DirectPathProfileManagerTargetHost {
-    /// The fields of [`DirectPathProfileManagerTargetEntity`](t::DirectPathProfileManagerTargetEntity).
-    pub base: t::DirectPathProfileManagerTargetEntity,
-    /// `host`.
-    pub host: MoRef<m::HostSystem>,
-}
-d::object!(DirectPathProfileManagerTargetHost: t::DirectPathProfileManagerTargetEntity, "DirectPathProfileManagerTargetHost", 32, [
-    0 host "host" 32 false,
-]);
-impl d::IsA<t::DirectPathProfileManagerTargetEntity> for DirectPathProfileManagerTargetHost {}

@@ -5,8 +5,103 @@ use crate::dynamic as d;
 use crate::generated::managed as m;
 use crate::generated::types as t;
 use crate::moref::MoRef;
+use crate::property as p;
+
+/// Data object `vim.DirectPathProfileManager.DvxDirectPathConfig`, which extends [`DirectPathProfileManagerDirectPathConfig`](t::DirectPathProfileManagerDirectPathConfig). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DirectPathProfileManager.DvxDirectPathConfig.html)
+#[derive(Default)]
+pub struct DirectPathProfileManagerDvxDirectPathConfig {
+    /// The fields of [`DirectPathProfileManagerDirectPathConfig`](t::DirectPathProfileManagerDirectPathConfig).
+    pub base: t::DirectPathProfileManagerDirectPathConfig,
+    /// `dvxBacking`.
+    pub dvx_backing: t::VirtualPCIPassthroughDvxBackingInfo,
+}
+d::object!(DirectPathProfileManagerDvxDirectPathConfig: t::DirectPathProfileManagerDirectPathConfig, "DirectPathProfileManagerDvxDirectPathConfig", 32, [
+    0 dvx_backing "dvxBacking" 32 false,
+]);
+impl d::IsA<t::DirectPathProfileManagerDirectPathConfig> for DirectPathProfileManagerDvxDirectPathConfig {}
+
+/// Data object `vim.DirectPathProfileManager.DynamicDirectPathConfig`, which extends [`DirectPathProfileManagerDirectPathConfig`](t::DirectPathProfileManagerDirectPathConfig). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DirectPathProfileManager.DynamicDirectPathConfig.html)
+#[derive(Default)]
+pub struct DirectPathProfileManagerDynamicDirectPathConfig {
+    /// The fields of [`DirectPathProfileManagerDirectPathConfig`](t::DirectPathProfileManagerDirectPathConfig).
+    pub base: t::DirectPathProfileManagerDirectPathConfig,
+    /// `dynamicDirectPathBacking`.
+    pub dynamic_direct_path_backing: t::VirtualPCIPassthroughDynamicBackingInfo,
+}
+d::object!(DirectPathProfileManagerDynamicDirectPathConfig: t::DirectPathProfileManagerDirectPathConfig, "DirectPathProfileManagerDynamicDirectPathConfig", 32, [
+    0 dynamic_direct_path_backing "dynamicDirectPathBacking" 32 false,
+]);
+impl d::IsA<t::DirectPathProfileManagerDirectPathConfig> for DirectPathProfileManagerDynamicDirectPathConfig {}
+
+/// Data object `vim.DirectPathProfileManager.FilterSpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DirectPathProfileManager.FilterSpec.html)
+#[derive(Default)]
+pub struct DirectPathProfileManagerFilterSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `ids`.
+    pub ids: Vec<String>,
+    /// `names`.
+    pub names: Vec<String>,
+    /// `clusters`.
+    pub clusters: Vec<MoRef<m::ClusterComputeResource>>,
+}
+d::object!(DirectPathProfileManagerFilterSpec: t::DynamicData, "DirectPathProfileManagerFilterSpec", 32, [
+    0 ids "ids" 32 false,
+    1 names "names" 32 false,
+    2 clusters "clusters" 32 false,
+]);
+
+/// Data object `vim.DirectPathProfileManager.TargetCluster`, which extends [`DirectPathProfileManagerTargetEntity`](t::DirectPathProfileManagerTargetEntity). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DirectPathProfileManager.TargetCluster.html)
+#[derive(Default)]
+pub struct DirectPathProfileManagerTargetCluster {
+    /// The fields of [`DirectPathProfileManagerTargetEntity`](t::DirectPathProfileManagerTargetEntity).
+    pub base: t::DirectPathProfileManagerTargetEntity,
+    /// `cluster`.
+    pub cluster: MoRef<m::ClusterComputeResource>,
+}
+d::object!(DirectPathProfileManagerTargetCluster: t::DirectPathProfileManagerTargetEntity, "DirectPathProfileManagerTargetCluster", 32, [
+    0 cluster "cluster" 32 false,
+]);
+impl d::IsA<t::DirectPathProfileManagerTargetEntity> for DirectPathProfileManagerTargetCluster {}
+
+/// Data object `vim.DirectPathProfileManager.TargetEntity`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DirectPathProfileManager.TargetEntity.html)
+#[derive(Default)]
+pub struct DirectPathProfileManagerTargetEntity {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+}
+d::object!(DirectPathProfileManagerTargetEntity: t::DynamicData, "DirectPathProfileManagerTargetEntity", 32, [
+]);
+impl d::IsA<t::DirectPathProfileManagerTargetEntity> for DirectPathProfileManagerTargetEntity {}
+
+/// Data object `vim.DirectPathProfileManager.TargetHost`, which extends [`DirectPathProfileManagerTargetEntity`](t::DirectPathProfileManagerTargetEntity). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DirectPathProfileManager.TargetHost.html)
+#[derive(Default)]
+pub struct DirectPathProfileManagerTargetHost {
+    /// The fields of [`DirectPathProfileManagerTargetEntity`](t::DirectPathProfileManagerTargetEntity).
+    pub base: t::DirectPathProfileManagerTargetEntity,
+    /// `host`.
+    pub host: MoRef<m::HostSystem>,
+}
+d::object!(DirectPathProfileManagerTargetHost: t::DirectPathProfileManagerTargetEntity, "DirectPathProfileManagerTargetHost", 32, [
+    0 host "host" 32 false,
+]);
+impl d::IsA<t::DirectPathProfileManagerTargetEntity> for DirectPathProfileManagerTargetHost {}
 
 /// Data object `vim.DirectPathProfileManager.UpdateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DirectPathProfileManager.UpdateSpec.html)
 #[derive(Default)]
 pub struct DirectPathProfileManagerUpdateSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -22,6 +117,8 @@ d::object!(DirectPathProfileManagerUpdateSpec: t::DynamicData, "DirectPathProfil
 ]);
 
 /// Data object `vim.DirectPathProfileManager.VirtualDeviceGroupDirectPathConfig`, which extends [`DirectPathProfileManagerDirectPathConfig`](t::DirectPathProfileManagerDirectPathConfig). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DirectPathProfileManager.VirtualDeviceGroupDirectPathConfig.html)
 #[derive(Default)]
 pub struct DirectPathProfileManagerVirtualDeviceGroupDirectPathConfig {
     /// The fields of [`DirectPathProfileManagerDirectPathConfig`](t::DirectPathProfileManagerDirectPathConfig).
@@ -35,6 +132,8 @@ d::object!(DirectPathProfileManagerVirtualDeviceGroupDirectPathConfig: t::Direct
 impl d::IsA<t::DirectPathProfileManagerDirectPathConfig> for DirectPathProfileManagerVirtualDeviceGroupDirectPathConfig {}
 
 /// Data object `vim.DirectPathProfileManager.VmiopDirectPathConfig`, which extends [`DirectPathProfileManagerDirectPathConfig`](t::DirectPathProfileManagerDirectPathConfig). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DirectPathProfileManager.VmiopDirectPathConfig.html)
 #[derive(Default)]
 pub struct DirectPathProfileManagerVmiopDirectPathConfig {
     /// The fields of [`DirectPathProfileManagerDirectPathConfig`](t::DirectPathProfileManagerDirectPathConfig).
@@ -48,6 +147,8 @@ d::object!(DirectPathProfileManagerVmiopDirectPathConfig: t::DirectPathProfileMa
 impl d::IsA<t::DirectPathProfileManagerDirectPathConfig> for DirectPathProfileManagerVmiopDirectPathConfig {}
 
 /// Data object `vim.VirtualMachine.DiskChangeInfo.DiskChangeExtent`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.DiskChangeInfo.DiskChangeExtent.html)
 #[derive(Default)]
 pub struct DiskChangeExtent {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -63,6 +164,8 @@ d::object!(DiskChangeExtent: t::DynamicData, "DiskChangeExtent", 3, [
 ]);
 
 /// Data object `vim.VirtualMachine.DiskChangeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.DiskChangeInfo.html)
 #[derive(Default)]
 pub struct DiskChangeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -80,139 +183,19 @@ d::object!(DiskChangeInfo: t::DynamicData, "DiskChangeInfo", 3, [
     2 changed_area "changedArea" 3 false,
 ]);
 
-/// Data object `vim.vslm.DiskCryptoSpec`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Default)]
-pub struct DiskCryptoSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `parent`.
-    pub parent: Option<Box<t::DiskCryptoSpec>>,
-    /// `crypto`.
-    pub crypto: d::Poly<t::CryptoSpec>,
-}
-d::object!(DiskCryptoSpec: t::DynamicData, "DiskCryptoSpec", 16, [
-    0 parent "parent" 16 false,
-    1 crypto "crypto" 16 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.DistributedVirtualSwitch.HostInfrastructureTrafficClass`. Since API 5.5.
-    DistributedVirtualSwitchHostInfrastructureTrafficClass, "DistributedVirtualSwitchHostInfrastructureTrafficClass", [
-        Management "management",
-        FaultTolerance "faultTolerance",
-        Vmotion "vmotion",
-        VirtualMachine "virtualMachine",
-        ISCSI "iSCSI",
-        Nfs "nfs",
-        Hbr "hbr",
-        Vsan "vsan",
-        Vdp "vdp",
-        BackupNfc "backupNfc",
-        Nvmetcp "nvmetcp",
-        Provisioning "provisioning",
-        VSANiSCSI "vSANiSCSI",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.DistributedVirtualSwitch.NetworkResourceControlVersion`. Since API 6.0.
-    DistributedVirtualSwitchNetworkResourceControlVersion, "DistributedVirtualSwitchNetworkResourceControlVersion", [
-        Version2 "version2",
-        Version3 "version3",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.DistributedVirtualSwitch.NicTeamingPolicyMode`. Since API 4.1.
-    DistributedVirtualSwitchNicTeamingPolicyMode, "DistributedVirtualSwitchNicTeamingPolicyMode", [
-        LoadbalanceIp "loadbalance_ip",
-        LoadbalanceSrcmac "loadbalance_srcmac",
-        LoadbalanceSrcid "loadbalance_srcid",
-        FailoverExplicit "failover_explicit",
-        LoadbalanceLoadbased "loadbalance_loadbased",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.DistributedVirtualSwitch.ProductSpecOperationType`. Since API 4.0.
-    DistributedVirtualSwitchProductSpecOperationType, "DistributedVirtualSwitchProductSpecOperationType", [
-        PreInstall "preInstall",
-        Upgrade "upgrade",
-        NotifyAvailableUpgrade "notifyAvailableUpgrade",
-        ProceedWithUpgrade "proceedWithUpgrade",
-        UpdateBundleInfo "updateBundleInfo",
-    ]
-);
-
 d::enumeration!(
     /// Enumeration `vim.DrsStatsManager.InjectorWorkload.CorrelationState`. Since API 5.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DrsStatsManager.InjectorWorkload.CorrelationState.html)
     DrsInjectorWorkloadCorrelationState, "DrsInjectorWorkloadCorrelationState", [
         Correlated "Correlated",
         Uncorrelated "Uncorrelated",
     ]
 );
 
-/// Data object `vim.DistributedVirtualSwitch.HostInfrastructureTrafficResource`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct DvsHostInfrastructureTrafficResource {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: String,
-    /// `description`.
-    pub description: Option<String>,
-    /// `allocationInfo`.
-    pub allocation_info: t::DvsHostInfrastructureTrafficResourceAllocation,
-}
-d::object!(DvsHostInfrastructureTrafficResource: t::DynamicData, "DvsHostInfrastructureTrafficResource", 8, [
-    0 key "key" 8 false,
-    1 description "description" 8 false,
-    2 allocation_info "allocationInfo" 8 false,
-]);
-
-/// Data object `vim.DistributedVirtualSwitch.HostInfrastructureTrafficResource.ResourceAllocation`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct DvsHostInfrastructureTrafficResourceAllocation {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `limit`.
-    pub limit: Option<i64>,
-    /// `shares`.
-    pub shares: Option<Box<t::SharesInfo>>,
-    /// `reservation`.
-    pub reservation: Option<i64>,
-}
-d::object!(DvsHostInfrastructureTrafficResourceAllocation: t::DynamicData, "DvsHostInfrastructureTrafficResourceAllocation", 8, [
-    0 limit "limit" 8 false,
-    1 shares "shares" 8 false,
-    2 reservation "reservation" 8 false,
-]);
-
-/// Data object `vim.DistributedVirtualSwitch.ResourceRuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct DvsResourceRuntimeInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `capacity`.
-    pub capacity: Option<i32>,
-    /// `usage`.
-    pub usage: Option<i32>,
-    /// `available`.
-    pub available: Option<i32>,
-    /// `allocatedResource`.
-    pub allocated_resource: Vec<t::DvsVnicAllocatedResource>,
-    /// `vmVnicNetworkResourcePoolRuntime`.
-    pub vm_vnic_network_resource_pool_runtime: Vec<t::DvsVmVnicNetworkResourcePoolRuntimeInfo>,
-}
-d::object!(DvsResourceRuntimeInfo: t::DynamicData, "DvsResourceRuntimeInfo", 8, [
-    0 capacity "capacity" 8 false,
-    1 usage "usage" 8 false,
-    2 available "available" 8 false,
-    3 allocated_resource "allocatedResource" 8 false,
-    4 vm_vnic_network_resource_pool_runtime "vmVnicNetworkResourcePoolRuntime" 8 false,
-]);
-
 /// Data object `vmodl.DynamicArray`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.DynamicArray.html)
 #[derive(Default)]
 pub struct DynamicArray {
     /// What the server sent beyond the known fields.
@@ -225,6 +208,8 @@ d::root_object!(DynamicArray, "DynamicArray", 0, [
 ]);
 
 /// Data object `vmodl.DynamicData`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.DynamicData.html)
 #[derive(Default)]
 pub struct DynamicData {
     /// What the server sent beyond the known fields.
@@ -234,6 +219,8 @@ d::root_object!(DynamicData, "DynamicData", 0, [
 ]);
 
 /// Data object `vmodl.DynamicProperty`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.DynamicProperty.html)
 #[derive(Default)]
 pub struct DynamicProperty {
     /// What the server sent beyond the known fields.
@@ -249,6 +236,8 @@ d::root_object!(DynamicProperty, "DynamicProperty", 0, [
 ]);
 
 /// Data object `vim.EVCMode`, which extends [`ElementDescription`](t::ElementDescription). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.EVCMode.html)
 #[derive(Default)]
 pub struct EVCMode {
     /// The fields of [`ElementDescription`](t::ElementDescription).
@@ -279,8 +268,36 @@ d::object!(EVCMode: t::ElementDescription, "EVCMode", 3, [
 ]);
 impl d::IsA<t::ElementDescription> for EVCMode {}
 impl d::IsA<t::Description> for EVCMode {}
+impl<M, P> p::Property<M, t::EVCMode, P> {
+    /// On to `label`.
+    pub fn label(&self) -> p::Property<M, String, P> { self.then("label") }
+    /// On to `summary`.
+    pub fn summary(&self) -> p::Property<M, String, P> { self.then("summary") }
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `guaranteedCPUFeatures`. Since API 4.1.
+    pub fn guaranteed_cpu_features(&self) -> p::Property<M, Vec<t::HostCpuIdInfo>, P> { self.then("guaranteedCPUFeatures") }
+    /// On to `featureCapability`. Since API 5.1.
+    pub fn feature_capability(&self) -> p::Property<M, Vec<t::HostFeatureCapability>, P> { self.then("featureCapability") }
+    /// On to `featureMask`. Since API 5.1.
+    pub fn feature_mask(&self) -> p::Property<M, Vec<t::HostFeatureMask>, P> { self.then("featureMask") }
+    /// On to `featureRequirement`. Since API 5.1.
+    pub fn feature_requirement(&self) -> p::Property<M, Vec<t::VirtualMachineFeatureRequirement>, P> { self.then("featureRequirement") }
+    /// On to `vendor`.
+    pub fn vendor(&self) -> p::Property<M, String, P> { self.then("vendor") }
+    /// On to `track`. Since API 4.1.
+    pub fn track(&self) -> p::Property<M, Vec<String>, P> { self.then("track") }
+    /// On to `vendorTier`.
+    pub fn vendor_tier(&self) -> p::Property<M, i32, P> { self.then("vendorTier") }
+}
+impl<M, P> p::Property<M, Vec<t::EVCMode>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::EVCMode, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.ElementDescription`, which extends [`Description`](t::Description). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ElementDescription.html)
 #[derive(Default)]
 pub struct ElementDescription {
     /// The fields of [`Description`](t::Description).
@@ -293,8 +310,22 @@ d::object!(ElementDescription: t::Description, "ElementDescription", 0, [
 ]);
 impl d::IsA<t::ElementDescription> for ElementDescription {}
 impl d::IsA<t::Description> for ElementDescription {}
+impl<M, P> p::Property<M, d::Poly<t::ElementDescription>, P> {
+    /// On to `label`.
+    pub fn label(&self) -> p::Property<M, String, P> { self.then("label") }
+    /// On to `summary`.
+    pub fn summary(&self) -> p::Property<M, String, P> { self.then("summary") }
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+}
+impl<M, P> p::Property<M, Vec<d::Poly<t::ElementDescription>>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, d::Poly<t::ElementDescription>, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.AuthorizationManager.EntityPrivilege`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationManager.EntityPrivilege.html)
 #[derive(Default)]
 pub struct EntityPrivilege {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -310,6 +341,8 @@ d::object!(EntityPrivilege: t::DynamicData, "EntityPrivilege", 7, [
 ]);
 
 /// Data object `vim.EnumDescription`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.EnumDescription.html)
 #[derive(Default)]
 pub struct EnumDescription {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -323,8 +356,20 @@ d::object!(EnumDescription: t::DynamicData, "EnumDescription", 3, [
     0 key "key" 3 false,
     1 tags "tags" 3 false,
 ]);
+impl<M, P> p::Property<M, t::EnumDescription, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `tags`.
+    pub fn tags(&self) -> p::Property<M, Vec<d::Poly<t::ElementDescription>>, P> { self.then("tags") }
+}
+impl<M, P> p::Property<M, Vec<t::EnumDescription>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::EnumDescription, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.EnvironmentBrowser.ConfigOptionQuerySpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.EnvironmentBrowser.ConfigOptionQuerySpec.html)
 #[derive(Default)]
 pub struct EnvironmentBrowserConfigOptionQuerySpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -343,6 +388,8 @@ d::object!(EnvironmentBrowserConfigOptionQuerySpec: t::DynamicData, "Environment
 ]);
 
 /// Data object `vim.LicenseManager.EvaluationLicense`, which extends [`LicenseSource`](t::LicenseSource). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.EvaluationLicense.html)
 #[derive(Default)]
 pub struct EvaluationLicenseSource {
     /// The fields of [`LicenseSource`](t::LicenseSource).
@@ -356,6 +403,8 @@ d::object!(EvaluationLicenseSource: t::LicenseSource, "EvaluationLicenseSource",
 impl d::IsA<t::LicenseSource> for EvaluationLicenseSource {}
 
 /// Data object `vim.alarm.EventAlarmExpression`, which extends [`AlarmExpression`](t::AlarmExpression). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.EventAlarmExpression.html)
 #[derive(Default)]
 pub struct EventAlarmExpression {
     /// The fields of [`AlarmExpression`](t::AlarmExpression).
@@ -381,6 +430,8 @@ d::object!(EventAlarmExpression: t::AlarmExpression, "EventAlarmExpression", 0, 
 impl d::IsA<t::AlarmExpression> for EventAlarmExpression {}
 
 /// Data object `vim.alarm.EventAlarmExpression.Comparison`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.EventAlarmExpression.Comparison.html)
 #[derive(Default)]
 pub struct EventAlarmExpressionComparison {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -400,6 +451,8 @@ d::object!(EventAlarmExpressionComparison: t::DynamicData, "EventAlarmExpression
 
 d::enumeration!(
     /// Enumeration `vim.alarm.EventAlarmExpression.ComparisonOperator`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.EventAlarmExpression.ComparisonOperator.html)
     EventAlarmExpressionComparisonOperator, "EventAlarmExpressionComparisonOperator", [
         Equals "equals",
         NotEqualTo "notEqualTo",
@@ -411,6 +464,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.ext.ExtendedProductInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ext.ExtendedProductInfo.html)
 #[derive(Default)]
 pub struct ExtExtendedProductInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -430,8 +485,20 @@ d::object!(ExtExtendedProductInfo: t::DynamicData, "ExtExtendedProductInfo", 5, 
     2 management_url "managementUrl" 5 false,
     3 self_ "self" 5 false,
 ]);
+impl<M, P> p::Property<M, t::ExtExtendedProductInfo, P> {
+    /// On to `companyUrl`.
+    pub fn company_url(&self) -> p::Property<M, String, p::Optional> { self.then("companyUrl") }
+    /// On to `productUrl`.
+    pub fn product_url(&self) -> p::Property<M, String, p::Optional> { self.then("productUrl") }
+    /// On to `managementUrl`.
+    pub fn management_url(&self) -> p::Property<M, String, p::Optional> { self.then("managementUrl") }
+    /// On to `self`.
+    pub fn self_(&self) -> p::Property<M, MoRef<m::ManagedEntity>, p::Optional> { self.then("self") }
+}
 
 /// Data object `vim.ext.ManagedEntityInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ext.ManagedEntityInfo.html)
 #[derive(Default)]
 pub struct ExtManagedEntityInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -453,6 +520,8 @@ d::object!(ExtManagedEntityInfo: t::DynamicData, "ExtManagedEntityInfo", 5, [
 ]);
 
 /// Data object `vim.ext.SolutionManagerInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ext.SolutionManagerInfo.html)
 #[derive(Default)]
 pub struct ExtSolutionManagerInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -466,8 +535,16 @@ d::object!(ExtSolutionManagerInfo: t::DynamicData, "ExtSolutionManagerInfo", 5, 
     0 tab "tab" 5 false,
     1 small_icon_url "smallIconUrl" 5 false,
 ]);
+impl<M, P> p::Property<M, t::ExtSolutionManagerInfo, P> {
+    /// On to `tab`.
+    pub fn tab(&self) -> p::Property<M, Vec<t::ExtSolutionManagerInfoTabInfo>, P> { self.then("tab") }
+    /// On to `smallIconUrl`.
+    pub fn small_icon_url(&self) -> p::Property<M, String, p::Optional> { self.then("smallIconUrl") }
+}
 
 /// Data object `vim.ext.SolutionManagerInfo.TabInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ext.SolutionManagerInfo.TabInfo.html)
 #[derive(Default)]
 pub struct ExtSolutionManagerInfoTabInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -483,6 +560,8 @@ d::object!(ExtSolutionManagerInfoTabInfo: t::DynamicData, "ExtSolutionManagerInf
 ]);
 
 /// Data object `vim.ExtendedDescription`, which extends [`Description`](t::Description). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtendedDescription.html)
 #[derive(Default)]
 pub struct ExtendedDescription {
     /// The fields of [`Description`](t::Description).
@@ -499,6 +578,8 @@ d::object!(ExtendedDescription: t::Description, "ExtendedDescription", 3, [
 impl d::IsA<t::Description> for ExtendedDescription {}
 
 /// Data object `vim.ExtendedElementDescription`, which extends [`ElementDescription`](t::ElementDescription). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtendedElementDescription.html)
 #[derive(Default)]
 pub struct ExtendedElementDescription {
     /// The fields of [`ElementDescription`](t::ElementDescription).
@@ -516,6 +597,8 @@ impl d::IsA<t::ElementDescription> for ExtendedElementDescription {}
 impl d::IsA<t::Description> for ExtendedElementDescription {}
 
 /// Data object `vim.Extension`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Extension.html)
 #[derive(Default)]
 pub struct Extension {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -583,8 +666,56 @@ d::object!(Extension: t::DynamicData, "Extension", 0, [
     18 shown_in_solution_manager "shownInSolutionManager" 5 false,
     19 solution_manager_info "solutionManagerInfo" 5 false,
 ]);
+impl<M, P> p::Property<M, t::Extension, P> {
+    /// On to `description`.
+    pub fn description(&self) -> p::Property<M, d::Poly<t::Description>, P> { self.then("description") }
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `company`. Since API 4.0.
+    pub fn company(&self) -> p::Property<M, String, p::Optional> { self.then("company") }
+    /// On to `type`. Since API 4.0.
+    pub fn r#type(&self) -> p::Property<M, String, p::Optional> { self.then("type") }
+    /// On to `version`.
+    pub fn version(&self) -> p::Property<M, String, P> { self.then("version") }
+    /// On to `subjectName`.
+    pub fn subject_name(&self) -> p::Property<M, String, p::Optional> { self.then("subjectName") }
+    /// On to `server`.
+    pub fn server(&self) -> p::Property<M, Vec<t::ExtensionServerInfo>, P> { self.then("server") }
+    /// On to `client`.
+    pub fn client(&self) -> p::Property<M, Vec<t::ExtensionClientInfo>, P> { self.then("client") }
+    /// On to `taskList`.
+    pub fn task_list(&self) -> p::Property<M, Vec<t::ExtensionTaskTypeInfo>, P> { self.then("taskList") }
+    /// On to `eventList`.
+    pub fn event_list(&self) -> p::Property<M, Vec<t::ExtensionEventTypeInfo>, P> { self.then("eventList") }
+    /// On to `faultList`.
+    pub fn fault_list(&self) -> p::Property<M, Vec<t::ExtensionFaultTypeInfo>, P> { self.then("faultList") }
+    /// On to `privilegeList`.
+    pub fn privilege_list(&self) -> p::Property<M, Vec<t::ExtensionPrivilegeInfo>, P> { self.then("privilegeList") }
+    /// On to `resourceList`.
+    pub fn resource_list(&self) -> p::Property<M, Vec<t::ExtensionResourceInfo>, P> { self.then("resourceList") }
+    /// On to `lastHeartbeatTime`.
+    pub fn last_heartbeat_time(&self) -> p::Property<M, d::DateTime, P> { self.then("lastHeartbeatTime") }
+    /// On to `healthInfo`. Since API 4.0.
+    pub fn health_info(&self) -> p::Property<M, t::ExtensionHealthInfo, p::Optional> { self.then("healthInfo") }
+    /// On to `ovfConsumerInfo`. Since API 5.0.
+    pub fn ovf_consumer_info(&self) -> p::Property<M, t::ExtensionOvfConsumerInfo, p::Optional> { self.then("ovfConsumerInfo") }
+    /// On to `extendedProductInfo`. Since API 5.0.
+    pub fn extended_product_info(&self) -> p::Property<M, t::ExtExtendedProductInfo, p::Optional> { self.then("extendedProductInfo") }
+    /// On to `managedEntityInfo`. Since API 5.0.
+    pub fn managed_entity_info(&self) -> p::Property<M, Vec<t::ExtManagedEntityInfo>, P> { self.then("managedEntityInfo") }
+    /// On to `shownInSolutionManager`. Since API 5.0.
+    pub fn shown_in_solution_manager(&self) -> p::Property<M, bool, p::Optional> { self.then("shownInSolutionManager") }
+    /// On to `solutionManagerInfo`. Since API 5.0.
+    pub fn solution_manager_info(&self) -> p::Property<M, t::ExtSolutionManagerInfo, p::Optional> { self.then("solutionManagerInfo") }
+}
+impl<M, P> p::Property<M, Vec<t::Extension>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::Extension, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.Extension.ClientInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Extension.ClientInfo.html)
 #[derive(Default)]
 pub struct ExtensionClientInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -609,6 +740,8 @@ d::object!(ExtensionClientInfo: t::DynamicData, "ExtensionClientInfo", 0, [
 ]);
 
 /// Data object `vim.Extension.EventTypeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Extension.EventTypeInfo.html)
 #[derive(Default)]
 pub struct ExtensionEventTypeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -624,6 +757,8 @@ d::object!(ExtensionEventTypeInfo: t::DynamicData, "ExtensionEventTypeInfo", 0, 
 ]);
 
 /// Data object `vim.Extension.FaultTypeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Extension.FaultTypeInfo.html)
 #[derive(Default)]
 pub struct ExtensionFaultTypeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -636,6 +771,8 @@ d::object!(ExtensionFaultTypeInfo: t::DynamicData, "ExtensionFaultTypeInfo", 0, 
 ]);
 
 /// Data object `vim.Extension.HealthInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Extension.HealthInfo.html)
 #[derive(Default)]
 pub struct ExtensionHealthInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -646,8 +783,14 @@ pub struct ExtensionHealthInfo {
 d::object!(ExtensionHealthInfo: t::DynamicData, "ExtensionHealthInfo", 3, [
     0 url "url" 3 false,
 ]);
+impl<M, P> p::Property<M, t::ExtensionHealthInfo, P> {
+    /// On to `url`.
+    pub fn url(&self) -> p::Property<M, String, P> { self.then("url") }
+}
 
 /// Data object `vim.ExtensionManager.IpAllocationUsage`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensionManager.IpAllocationUsage.html)
 #[derive(Default)]
 pub struct ExtensionManagerIpAllocationUsage {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -663,6 +806,8 @@ d::object!(ExtensionManagerIpAllocationUsage: t::DynamicData, "ExtensionManagerI
 ]);
 
 /// Data object `vim.Extension.OvfConsumerInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Extension.OvfConsumerInfo.html)
 #[derive(Default)]
 pub struct ExtensionOvfConsumerInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -676,8 +821,16 @@ d::object!(ExtensionOvfConsumerInfo: t::DynamicData, "ExtensionOvfConsumerInfo",
     0 callback_url "callbackUrl" 5 false,
     1 section_type "sectionType" 5 false,
 ]);
+impl<M, P> p::Property<M, t::ExtensionOvfConsumerInfo, P> {
+    /// On to `callbackUrl`.
+    pub fn callback_url(&self) -> p::Property<M, String, P> { self.then("callbackUrl") }
+    /// On to `sectionType`.
+    pub fn section_type(&self) -> p::Property<M, Vec<String>, P> { self.then("sectionType") }
+}
 
 /// Data object `vim.Extension.PrivilegeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Extension.PrivilegeInfo.html)
 #[derive(Default)]
 pub struct ExtensionPrivilegeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -693,6 +846,8 @@ d::object!(ExtensionPrivilegeInfo: t::DynamicData, "ExtensionPrivilegeInfo", 0, 
 ]);
 
 /// Data object `vim.Extension.ResourceInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Extension.ResourceInfo.html)
 #[derive(Default)]
 pub struct ExtensionResourceInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -711,6 +866,8 @@ d::object!(ExtensionResourceInfo: t::DynamicData, "ExtensionResourceInfo", 0, [
 ]);
 
 /// Data object `vim.Extension.ServerInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Extension.ServerInfo.html)
 #[derive(Default)]
 pub struct ExtensionServerInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -741,6 +898,8 @@ d::object!(ExtensionServerInfo: t::DynamicData, "ExtensionServerInfo", 0, [
 ]);
 
 /// Data object `vim.Extension.TaskTypeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Extension.TaskTypeInfo.html)
 #[derive(Default)]
 pub struct ExtensionTaskTypeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -753,6 +912,8 @@ d::object!(ExtensionTaskTypeInfo: t::DynamicData, "ExtensionTaskTypeInfo", 0, [
 ]);
 
 /// Data object `vim.vcha.FailoverClusterConfigurator.FailoverNodeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterConfigurator.FailoverNodeInfo.html)
 #[derive(Default)]
 pub struct FailoverNodeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -771,6 +932,8 @@ d::object!(FailoverNodeInfo: t::DynamicData, "FailoverNodeInfo", 9, [
 ]);
 
 /// Data object `vim.FaultsByHost`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.FaultsByHost.html)
 #[derive(Default)]
 pub struct FaultsByHost {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -786,6 +949,8 @@ d::object!(FaultsByHost: t::DynamicData, "FaultsByHost", 10, [
 ]);
 
 /// Data object `vim.FaultsByVM`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.FaultsByVM.html)
 #[derive(Default)]
 pub struct FaultsByVM {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -801,6 +966,8 @@ d::object!(FaultsByVM: t::DynamicData, "FaultsByVM", 10, [
 ]);
 
 /// Data object `vim.FeatureEVCMode`, which extends [`ElementDescription`](t::ElementDescription). Since API 7.0.1.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.FeatureEVCMode.html)
 #[derive(Default)]
 pub struct FeatureEVCMode {
     /// The fields of [`ElementDescription`](t::ElementDescription).
@@ -819,8 +986,28 @@ d::object!(FeatureEVCMode: t::ElementDescription, "FeatureEVCMode", 18, [
 ]);
 impl d::IsA<t::ElementDescription> for FeatureEVCMode {}
 impl d::IsA<t::Description> for FeatureEVCMode {}
+impl<M, P> p::Property<M, t::FeatureEVCMode, P> {
+    /// On to `label`.
+    pub fn label(&self) -> p::Property<M, String, P> { self.then("label") }
+    /// On to `summary`.
+    pub fn summary(&self) -> p::Property<M, String, P> { self.then("summary") }
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `mask`.
+    pub fn mask(&self) -> p::Property<M, Vec<t::HostFeatureMask>, P> { self.then("mask") }
+    /// On to `capability`.
+    pub fn capability(&self) -> p::Property<M, Vec<t::HostFeatureCapability>, P> { self.then("capability") }
+    /// On to `requirement`.
+    pub fn requirement(&self) -> p::Property<M, Vec<t::VirtualMachineFeatureRequirement>, P> { self.then("requirement") }
+}
+impl<M, P> p::Property<M, Vec<t::FeatureEVCMode>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::FeatureEVCMode, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.VirtualDiskManager.FileBackedVirtualDiskSpec`, which extends [`VirtualDiskSpec`](t::VirtualDiskSpec). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualDiskManager.FileBackedVirtualDiskSpec.html)
 #[derive(Default)]
 pub struct FileBackedVirtualDiskSpec {
     /// The fields of [`VirtualDiskSpec`](t::VirtualDiskSpec).
@@ -843,6 +1030,8 @@ d::object!(FileBackedVirtualDiskSpec: t::VirtualDiskSpec, "FileBackedVirtualDisk
 impl d::IsA<t::VirtualDiskSpec> for FileBackedVirtualDiskSpec {}
 
 /// Data object `vim.FileManager.FileLockInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.2.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.FileManager.FileLockInfo.html)
 #[derive(Default)]
 pub struct FileLockInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -882,6 +1071,8 @@ d::object!(FileLockInfo: t::DynamicData, "FileLockInfo", 29, [
 ]);
 
 /// Data object `vim.FileManager.FileLockInfoResult`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.2.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.FileManager.FileLockInfoResult.html)
 #[derive(Default)]
 pub struct FileLockInfoResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -897,6 +1088,8 @@ d::object!(FileLockInfoResult: t::DynamicData, "FileLockInfoResult", 29, [
 ]);
 
 /// Data object `vim.option.FloatOption`, which extends [`OptionType`](t::OptionType). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.option.FloatOption.html)
 #[derive(Default)]
 pub struct FloatOption {
     /// The fields of [`OptionType`](t::OptionType).
@@ -916,6 +1109,8 @@ d::object!(FloatOption: t::OptionType, "FloatOption", 0, [
 impl d::IsA<t::OptionType> for FloatOption {}
 
 /// Data object `vim.Folder.BatchAddHostsToClusterResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Folder.BatchAddHostsToClusterResult.html)
 #[derive(Default)]
 pub struct FolderBatchAddHostsToClusterResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -934,6 +1129,8 @@ d::object!(FolderBatchAddHostsToClusterResult: t::DynamicData, "FolderBatchAddHo
 ]);
 
 /// Data object `vim.Folder.BatchAddStandaloneHostsResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Folder.BatchAddStandaloneHostsResult.html)
 #[derive(Default)]
 pub struct FolderBatchAddStandaloneHostsResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -950,6 +1147,8 @@ d::object!(FolderBatchAddStandaloneHostsResult: t::DynamicData, "FolderBatchAddS
 
 d::enumeration!(
     /// Enumeration `vim.Folder.DesiredHostState`. Since API 6.7.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Folder.DesiredHostState.html)
     FolderDesiredHostState, "FolderDesiredHostState", [
         Maintenance "maintenance",
         NonMaintenance "non_maintenance",
@@ -957,6 +1156,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.Folder.ExternallyManagedFolderInfo`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Folder.ExternallyManagedFolderInfo.html)
 #[derive(Default)]
 pub struct FolderExternallyManagedFolderInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -970,9 +1171,17 @@ d::object!(FolderExternallyManagedFolderInfo: t::DynamicData, "FolderExternallyM
     0 id "id" 32 false,
     1 r#type "type" 32 false,
 ]);
+impl<M, P> p::Property<M, t::FolderExternallyManagedFolderInfo, P> {
+    /// On to `id`.
+    pub fn id(&self) -> p::Property<M, String, P> { self.then("id") }
+    /// On to `type`.
+    pub fn r#type(&self) -> p::Property<M, String, P> { self.then("type") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.Folder.ExternallyManagedFolderType`. Since API 9.0.0.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Folder.ExternallyManagedFolderType.html)
     FolderExternallyManagedFolderType, "FolderExternallyManagedFolderType", [
         PROJECTROOT "PROJECT_ROOT",
         PROJECT "PROJECT",
@@ -986,6 +1195,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.Folder.FailedHostResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Folder.FailedHostResult.html)
 #[derive(Default)]
 pub struct FolderFailedHostResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1007,6 +1218,8 @@ d::object!(FolderFailedHostResult: t::DynamicData, "FolderFailedHostResult", 11,
 ]);
 
 /// Data object `vim.Folder.NewHostSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Folder.NewHostSpec.html)
 #[derive(Default)]
 pub struct FolderNewHostSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1022,6 +1235,8 @@ d::object!(FolderNewHostSpec: t::DynamicData, "FolderNewHostSpec", 11, [
 ]);
 
 /// Data object `vim.alarm.GroupAlarmAction`, which extends [`AlarmAction`](t::AlarmAction). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.GroupAlarmAction.html)
 #[derive(Default)]
 pub struct GroupAlarmAction {
     /// The fields of [`AlarmAction`](t::AlarmAction).
@@ -1034,53 +1249,9 @@ d::object!(GroupAlarmAction: t::AlarmAction, "GroupAlarmAction", 0, [
 ]);
 impl d::IsA<t::AlarmAction> for GroupAlarmAction {}
 
-/// Data object `vim.storageDrs.HbrDiskMigrationAction`, which extends [`ClusterAction`](t::ClusterAction). Since API 6.0.
-#[derive(Default)]
-pub struct HbrDiskMigrationAction {
-    /// The fields of [`ClusterAction`](t::ClusterAction).
-    pub base: t::ClusterAction,
-    /// `collectionId`.
-    pub collection_id: String,
-    /// `collectionName`.
-    pub collection_name: String,
-    /// `diskIds`.
-    pub disk_ids: Vec<String>,
-    /// `source`.
-    pub source: MoRef<m::Datastore>,
-    /// `destination`.
-    pub destination: MoRef<m::Datastore>,
-    /// `sizeTransferred`.
-    pub size_transferred: i64,
-    /// `spaceUtilSrcBefore`.
-    pub space_util_src_before: Option<f32>,
-    /// `spaceUtilDstBefore`.
-    pub space_util_dst_before: Option<f32>,
-    /// `spaceUtilSrcAfter`.
-    pub space_util_src_after: Option<f32>,
-    /// `spaceUtilDstAfter`.
-    pub space_util_dst_after: Option<f32>,
-    /// `ioLatencySrcBefore`.
-    pub io_latency_src_before: Option<f32>,
-    /// `ioLatencyDstBefore`.
-    pub io_latency_dst_before: Option<f32>,
-}
-d::object!(HbrDiskMigrationAction: t::ClusterAction, "HbrDiskMigrationAction", 8, [
-    0 collection_id "collectionId" 8 false,
-    1 collection_name "collectionName" 8 false,
-    2 disk_ids "diskIds" 8 false,
-    3 source "source" 8 false,
-    4 destination "destination" 8 false,
-    5 size_transferred "sizeTransferred" 8 false,
-    6 space_util_src_before "spaceUtilSrcBefore" 8 false,
-    7 space_util_dst_before "spaceUtilDstBefore" 8 false,
-    8 space_util_src_after "spaceUtilSrcAfter" 8 false,
-    9 space_util_dst_after "spaceUtilDstAfter" 8 false,
-    10 io_latency_src_before "ioLatencySrcBefore" 8 false,
-    11 io_latency_dst_before "ioLatencyDstBefore" 8 false,
-]);
-impl d::IsA<t::ClusterAction> for HbrDiskMigrationAction {}
-
 /// Data object `vim.HbrManager.ReplicationVmInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HbrManager.ReplicationVmInfo.html)
 #[derive(Default)]
 pub struct HbrManagerReplicationVmInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1102,6 +1273,8 @@ d::object!(HbrManagerReplicationVmInfo: t::DynamicData, "HbrManagerReplicationVm
 ]);
 
 /// Data object `vim.HbrManager.VmReplicationCapability`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HbrManager.VmReplicationCapability.html)
 #[derive(Default)]
 pub struct HbrManagerVmReplicationCapability {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1129,6 +1302,8 @@ d::object!(HbrManagerVmReplicationCapability: t::DynamicData, "HbrManagerVmRepli
 ]);
 
 /// Data object `vim.HbrReplicationTargetSpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HbrReplicationTargetSpec.html)
 #[derive(Default)]
 pub struct HbrReplicationTargetSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1138,6 +1313,8 @@ d::object!(HbrReplicationTargetSpec: t::DynamicData, "HbrReplicationTargetSpec",
 ]);
 
 /// Data object `vim.HbrTargetSpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HbrTargetSpec.html)
 #[derive(Default)]
 pub struct HbrTargetSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1153,6 +1330,8 @@ d::object!(HbrTargetSpec: t::DynamicData, "HbrTargetSpec", 32, [
 ]);
 
 /// Data object `vim.HbrTargetSpecReplacement`, which extends [`HbrReplicationTargetSpec`](t::HbrReplicationTargetSpec). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HbrTargetSpecReplacement.html)
 #[derive(Default)]
 pub struct HbrTargetSpecReplacement {
     /// The fields of [`HbrReplicationTargetSpec`](t::HbrReplicationTargetSpec).
@@ -1165,6 +1344,8 @@ d::object!(HbrTargetSpecReplacement: t::HbrReplicationTargetSpec, "HbrTargetSpec
 ]);
 
 /// Data object `vim.HealthUpdate`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdate.html)
 #[derive(Default)]
 pub struct HealthUpdate {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1189,6 +1370,8 @@ d::object!(HealthUpdate: t::DynamicData, "HealthUpdate", 9, [
 ]);
 
 /// Data object `vim.HealthUpdateInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateInfo.html)
 #[derive(Default)]
 pub struct HealthUpdateInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1208,6 +1391,8 @@ d::object!(HealthUpdateInfo: t::DynamicData, "HealthUpdateInfo", 9, [
 
 d::enumeration!(
     /// Enumeration `vim.HealthUpdateInfo.ComponentType`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateInfo.ComponentType.html)
     HealthUpdateInfoComponentType, "HealthUpdateInfoComponentType", [
         Memory "Memory",
         Power "Power",
@@ -1219,6 +1404,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.HostSystem.CryptoState`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.CryptoState.html)
     HostCryptoState, "HostCryptoState", [
         Incapable "incapable",
         Prepared "prepared",
@@ -1228,6 +1415,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.IoFilterManager.HostIoFilterInfo`, which extends [`IoFilterInfo`](t::IoFilterInfo). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IoFilterManager.HostIoFilterInfo.html)
 #[derive(Default)]
 pub struct HostIoFilterInfo {
     /// The fields of [`IoFilterInfo`](t::IoFilterInfo).
@@ -1240,6 +1429,8 @@ d::object!(HostIoFilterInfo: t::IoFilterInfo, "HostIoFilterInfo", 8, [
 ]);
 
 /// Data object `vim.LicenseManager.LicensableResourceInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.LicensableResourceInfo.html)
 #[derive(Default)]
 pub struct HostLicensableResourceInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1250,9 +1441,15 @@ pub struct HostLicensableResourceInfo {
 d::object!(HostLicensableResourceInfo: t::DynamicData, "HostLicensableResourceInfo", 5, [
     0 resource "resource" 5 false,
 ]);
+impl<M, P> p::Property<M, t::HostLicensableResourceInfo, P> {
+    /// On to `resource`.
+    pub fn resource(&self) -> p::Property<M, Vec<t::KeyAnyValue>, P> { self.then("resource") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.LicenseManager.LicensableResourceInfo.ResourceKey`. Since API 5.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.LicensableResourceInfo.ResourceKey.html)
     HostLicensableResourceKey, "HostLicensableResourceKey", [
         NumCpuPackages "numCpuPackages",
         NumCpuCores "numCpuCores",
@@ -1265,6 +1462,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.HostServiceTicket`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostServiceTicket.html)
 #[derive(Default)]
 pub struct HostServiceTicket {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1296,6 +1495,8 @@ d::object!(HostServiceTicket: t::DynamicData, "HostServiceTicket", 0, [
 
 d::enumeration!(
     /// Enumeration `vim.HostSystem.StandbyMode`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.StandbyMode.html)
     HostStandbyMode, "HostStandbyMode", [
         Entering "entering",
         Exiting "exiting",
@@ -1305,6 +1506,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.HostSystem.ComplianceCheckState`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.ComplianceCheckState.html)
 #[derive(Default)]
 pub struct HostSystemComplianceCheckState {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1318,9 +1521,17 @@ d::object!(HostSystemComplianceCheckState: t::DynamicData, "HostSystemCompliance
     0 state "state" 10 false,
     1 check_time "checkTime" 10 false,
 ]);
+impl<M, P> p::Property<M, t::HostSystemComplianceCheckState, P> {
+    /// On to `state`.
+    pub fn state(&self) -> p::Property<M, String, P> { self.then("state") }
+    /// On to `checkTime`.
+    pub fn check_time(&self) -> p::Property<M, d::DateTime, P> { self.then("checkTime") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.HostSystem.ConnectionState`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.ConnectionState.html)
     HostSystemConnectionState, "HostSystemConnectionState", [
         Connected "connected",
         NotResponding "notResponding",
@@ -1330,6 +1541,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.HostSystem.PowerState`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.PowerState.html)
     HostSystemPowerState, "HostSystemPowerState", [
         PoweredOn "poweredOn",
         PoweredOff "poweredOff",
@@ -1339,6 +1552,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.HostSystem.ReconnectSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.ReconnectSpec.html)
 #[derive(Default)]
 pub struct HostSystemReconnectSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1351,6 +1566,8 @@ d::object!(HostSystemReconnectSpec: t::DynamicData, "HostSystemReconnectSpec", 5
 ]);
 
 /// Data object `vim.HostSystem.RemediationState`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.RemediationState.html)
 #[derive(Default)]
 pub struct HostSystemRemediationState {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1364,9 +1581,17 @@ d::object!(HostSystemRemediationState: t::DynamicData, "HostSystemRemediationSta
     0 state "state" 10 false,
     1 operation_time "operationTime" 10 false,
 ]);
+impl<M, P> p::Property<M, t::HostSystemRemediationState, P> {
+    /// On to `state`.
+    pub fn state(&self) -> p::Property<M, String, P> { self.then("state") }
+    /// On to `operationTime`.
+    pub fn operation_time(&self) -> p::Property<M, d::DateTime, P> { self.then("operationTime") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.HostSystem.RemediationState.State`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.RemediationState.State.html)
     HostSystemRemediationStateState, "HostSystemRemediationStateState", [
         RemediationReady "remediationReady",
         PrecheckRemediationRunning "precheckRemediationRunning",
@@ -1378,6 +1603,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.ServiceInstance.HostVMotionCompatibility`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ServiceInstance.HostVMotionCompatibility.html)
 #[derive(Default)]
 pub struct HostVMotionCompatibility {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1393,6 +1620,8 @@ d::object!(HostVMotionCompatibility: t::DynamicData, "HostVMotionCompatibility",
 ]);
 
 /// Data object `vim.scheduler.HourlyTaskScheduler`, which extends [`RecurrentTaskScheduler`](t::RecurrentTaskScheduler). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.HourlyTaskScheduler.html)
 #[derive(Default)]
 pub struct HourlyTaskScheduler {
     /// The fields of [`RecurrentTaskScheduler`](t::RecurrentTaskScheduler).
@@ -1406,6 +1635,8 @@ d::object!(HourlyTaskScheduler: t::RecurrentTaskScheduler, "HourlyTaskScheduler"
 impl d::IsA<t::TaskScheduler> for HourlyTaskScheduler {}
 
 /// Data object `vim.HttpNfcLease.Capabilities`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HttpNfcLease.Capabilities.html)
 #[derive(Default)]
 pub struct HttpNfcLeaseCapabilities {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1419,8 +1650,16 @@ d::object!(HttpNfcLeaseCapabilities: t::DynamicData, "HttpNfcLeaseCapabilities",
     0 pull_mode_supported "pullModeSupported" 10 false,
     1 cors_supported "corsSupported" 10 false,
 ]);
+impl<M, P> p::Property<M, t::HttpNfcLeaseCapabilities, P> {
+    /// On to `pullModeSupported`.
+    pub fn pull_mode_supported(&self) -> p::Property<M, bool, P> { self.then("pullModeSupported") }
+    /// On to `corsSupported`.
+    pub fn cors_supported(&self) -> p::Property<M, bool, P> { self.then("corsSupported") }
+}
 
 /// Data object `vim.HttpNfcLease.DatastoreLeaseInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HttpNfcLease.DatastoreLeaseInfo.html)
 #[derive(Default)]
 pub struct HttpNfcLeaseDatastoreLeaseInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1436,6 +1675,8 @@ d::object!(HttpNfcLeaseDatastoreLeaseInfo: t::DynamicData, "HttpNfcLeaseDatastor
 ]);
 
 /// Data object `vim.HttpNfcLease.DeviceUrl`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HttpNfcLease.DeviceUrl.html)
 #[derive(Default)]
 pub struct HttpNfcLeaseDeviceUrl {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1470,8 +1711,34 @@ d::object!(HttpNfcLeaseDeviceUrl: t::DynamicData, "HttpNfcLeaseDeviceUrl", 3, [
     7 datastore_key "datastoreKey" 4 false,
     8 file_size "fileSize" 4 false,
 ]);
+impl<M, P> p::Property<M, t::HttpNfcLeaseDeviceUrl, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `importKey`.
+    pub fn import_key(&self) -> p::Property<M, String, P> { self.then("importKey") }
+    /// On to `url`.
+    pub fn url(&self) -> p::Property<M, String, P> { self.then("url") }
+    /// On to `sslThumbprint`.
+    pub fn ssl_thumbprint(&self) -> p::Property<M, String, P> { self.then("sslThumbprint") }
+    /// On to `sslCertificate`. Since API 9.0.0.0.
+    pub fn ssl_certificate(&self) -> p::Property<M, String, p::Optional> { self.then("sslCertificate") }
+    /// On to `disk`. Since API 4.1.
+    pub fn disk(&self) -> p::Property<M, bool, p::Optional> { self.then("disk") }
+    /// On to `targetId`. Since API 4.1.
+    pub fn target_id(&self) -> p::Property<M, String, p::Optional> { self.then("targetId") }
+    /// On to `datastoreKey`. Since API 4.1.
+    pub fn datastore_key(&self) -> p::Property<M, String, p::Optional> { self.then("datastoreKey") }
+    /// On to `fileSize`. Since API 4.1.
+    pub fn file_size(&self) -> p::Property<M, i64, p::Optional> { self.then("fileSize") }
+}
+impl<M, P> p::Property<M, Vec<t::HttpNfcLeaseDeviceUrl>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HttpNfcLeaseDeviceUrl, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.HttpNfcLease.HostInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HttpNfcLease.HostInfo.html)
 #[derive(Default)]
 pub struct HttpNfcLeaseHostInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1487,6 +1754,8 @@ d::object!(HttpNfcLeaseHostInfo: t::DynamicData, "HttpNfcLeaseHostInfo", 4, [
 ]);
 
 /// Data object `vim.HttpNfcLease.Info`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HttpNfcLease.Info.html)
 #[derive(Default)]
 pub struct HttpNfcLeaseInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1512,8 +1781,24 @@ d::object!(HttpNfcLeaseInfo: t::DynamicData, "HttpNfcLeaseInfo", 3, [
     4 lease_timeout "leaseTimeout" 3 false,
     5 host_map "hostMap" 4 false,
 ]);
+impl<M, P> p::Property<M, t::HttpNfcLeaseInfo, P> {
+    /// On to `lease`.
+    pub fn lease(&self) -> p::Property<M, MoRef<m::HttpNfcLease>, P> { self.then("lease") }
+    /// On to `entity`.
+    pub fn entity(&self) -> p::Property<M, MoRef<m::ManagedEntity>, P> { self.then("entity") }
+    /// On to `deviceUrl`.
+    pub fn device_url(&self) -> p::Property<M, Vec<t::HttpNfcLeaseDeviceUrl>, P> { self.then("deviceUrl") }
+    /// On to `totalDiskCapacityInKB`.
+    pub fn total_disk_capacity_in_kb(&self) -> p::Property<M, i64, P> { self.then("totalDiskCapacityInKB") }
+    /// On to `leaseTimeout`.
+    pub fn lease_timeout(&self) -> p::Property<M, i32, P> { self.then("leaseTimeout") }
+    /// On to `hostMap`. Since API 4.1.
+    pub fn host_map(&self) -> p::Property<M, Vec<t::HttpNfcLeaseDatastoreLeaseInfo>, P> { self.then("hostMap") }
+}
 
 /// Data object `vim.HttpNfcLease.ManifestEntry`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HttpNfcLease.ManifestEntry.html)
 #[derive(Default)]
 pub struct HttpNfcLeaseManifestEntry {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1548,6 +1833,8 @@ d::object!(HttpNfcLeaseManifestEntry: t::DynamicData, "HttpNfcLeaseManifestEntry
 
 d::enumeration!(
     /// Enumeration `vim.HttpNfcLease.ManifestEntry.ChecksumType`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HttpNfcLease.ManifestEntry.ChecksumType.html)
     HttpNfcLeaseManifestEntryChecksumType, "HttpNfcLeaseManifestEntryChecksumType", [
         Sha1 "sha1",
         Sha256 "sha256",
@@ -1556,6 +1843,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.HttpNfcLease.Mode`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HttpNfcLease.Mode.html)
     HttpNfcLeaseMode, "HttpNfcLeaseMode", [
         PushOrGet "pushOrGet",
         Pull "pull",
@@ -1563,6 +1852,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.HttpNfcLease.ProbeResult`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.2.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HttpNfcLease.ProbeResult.html)
 #[derive(Default)]
 pub struct HttpNfcLeaseProbeResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1575,6 +1866,8 @@ d::object!(HttpNfcLeaseProbeResult: t::DynamicData, "HttpNfcLeaseProbeResult", 2
 ]);
 
 /// Data object `vim.HttpNfcLease.SourceFile`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HttpNfcLease.SourceFile.html)
 #[derive(Default)]
 pub struct HttpNfcLeaseSourceFile {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1609,6 +1902,8 @@ d::object!(HttpNfcLeaseSourceFile: t::DynamicData, "HttpNfcLeaseSourceFile", 10,
 
 d::enumeration!(
     /// Enumeration `vim.HttpNfcLease.State`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HttpNfcLease.State.html)
     HttpNfcLeaseState, "HttpNfcLeaseState", [
         Initializing "initializing",
         Ready "ready",
@@ -1617,19 +1912,9 @@ d::enumeration!(
     ]
 );
 
-/// Data object `vim.vslm.ID`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Default)]
-pub struct ID {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `id`.
-    pub id: String,
-}
-d::object!(ID: t::DynamicData, "ID", 9, [
-    0 id "id" 9 false,
-]);
-
 /// Data object `vim.ImportSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ImportSpec.html)
 #[derive(Default)]
 pub struct ImportSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1646,6 +1931,8 @@ d::object!(ImportSpec: t::DynamicData, "ImportSpec", 3, [
 impl d::IsA<t::ImportSpec> for ImportSpec {}
 
 /// Data object `vim.InheritablePolicy`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.InheritablePolicy.html)
 #[derive(Default)]
 pub struct InheritablePolicy {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1658,6 +1945,8 @@ d::object!(InheritablePolicy: t::DynamicData, "InheritablePolicy", 3, [
 ]);
 
 /// Data object `vim.IntExpression`, which extends [`NegatableExpression`](t::NegatableExpression). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IntExpression.html)
 #[derive(Default)]
 pub struct IntExpression {
     /// The fields of [`NegatableExpression`](t::NegatableExpression).
@@ -1670,6 +1959,8 @@ d::object!(IntExpression: t::NegatableExpression, "IntExpression", 7, [
 ]);
 
 /// Data object `vim.option.IntOption`, which extends [`OptionType`](t::OptionType). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.option.IntOption.html)
 #[derive(Default)]
 pub struct IntOption {
     /// The fields of [`OptionType`](t::OptionType).
@@ -1689,6 +1980,8 @@ d::object!(IntOption: t::OptionType, "IntOption", 0, [
 impl d::IsA<t::OptionType> for IntOption {}
 
 /// Data object `vim.IntPolicy`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IntPolicy.html)
 #[derive(Default)]
 pub struct IntPolicy {
     /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
@@ -1701,6 +1994,8 @@ d::object!(IntPolicy: t::InheritablePolicy, "IntPolicy", 3, [
 ]);
 
 /// Data object `vim.ResourcePlanningManager.InventoryDescription`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePlanningManager.InventoryDescription.html)
 #[derive(Default)]
 pub struct InventoryDescription {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1740,6 +2035,8 @@ d::object!(InventoryDescription: t::DynamicData, "InventoryDescription", 3, [
 ]);
 
 /// Data object `vim.IoFilterManager.QueryIssueResult.HostIssue`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IoFilterManager.QueryIssueResult.HostIssue.html)
 #[derive(Default)]
 pub struct IoFilterHostIssue {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1755,6 +2052,8 @@ d::object!(IoFilterHostIssue: t::DynamicData, "IoFilterHostIssue", 8, [
 ]);
 
 /// Data object `vim.IoFilterManager.IoFilterInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IoFilterManager.IoFilterInfo.html)
 #[derive(Default)]
 pub struct IoFilterInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1785,6 +2084,8 @@ d::object!(IoFilterInfo: t::DynamicData, "IoFilterInfo", 8, [
 ]);
 
 /// Data object `vim.IoFilterManager.SslTrust`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IoFilterManager.SslTrust.html)
 #[derive(Default)]
 pub struct IoFilterManagerSslTrust {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1796,6 +2097,8 @@ impl d::IsA<t::IoFilterManagerSslTrust> for IoFilterManagerSslTrust {}
 
 d::enumeration!(
     /// Enumeration `vim.IoFilterManager.OperationType`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IoFilterManager.OperationType.html)
     IoFilterOperation, "IoFilterOperation", [
         Install "install",
         Uninstall "uninstall",
@@ -1804,6 +2107,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.IoFilterManager.QueryIssueResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IoFilterManager.QueryIssueResult.html)
 #[derive(Default)]
 pub struct IoFilterQueryIssueResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1820,6 +2125,8 @@ d::object!(IoFilterQueryIssueResult: t::DynamicData, "IoFilterQueryIssueResult",
 
 d::enumeration!(
     /// Enumeration `vim.IoFilterManager.IoFilterType`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IoFilterManager.IoFilterType.html)
     IoFilterType, "IoFilterType", [
         Cache "cache",
         Replication "replication",
@@ -1833,6 +2140,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.IpAddress`, which extends [`NegatableExpression`](t::NegatableExpression). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IpAddress.html)
 #[derive(Default)]
 pub struct IpAddress {
     /// The fields of [`NegatableExpression`](t::NegatableExpression).
@@ -1843,6 +2152,8 @@ d::object!(IpAddress: t::NegatableExpression, "IpAddress", 7, [
 impl d::IsA<t::IpAddress> for IpAddress {}
 
 /// Data object `vim.vApp.IpPool`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vApp.IpPool.html)
 #[derive(Default)]
 pub struct IpPool {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1891,6 +2202,8 @@ d::object!(IpPool: t::DynamicData, "IpPool", 3, [
 ]);
 
 /// Data object `vim.vApp.IpPool.Association`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vApp.IpPool.Association.html)
 #[derive(Default)]
 pub struct IpPoolAssociation {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1906,6 +2219,8 @@ d::object!(IpPoolAssociation: t::DynamicData, "IpPoolAssociation", 3, [
 ]);
 
 /// Data object `vim.vApp.IpPool.IpPoolConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vApp.IpPool.IpPoolConfigInfo.html)
 #[derive(Default)]
 pub struct IpPoolIpPoolConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1936,6 +2251,8 @@ d::object!(IpPoolIpPoolConfigInfo: t::DynamicData, "IpPoolIpPoolConfigInfo", 3, 
 ]);
 
 /// Data object `vim.IpPoolManager.IpAllocation`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IpPoolManager.IpAllocation.html)
 #[derive(Default)]
 pub struct IpPoolManagerIpAllocation {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1951,6 +2268,8 @@ d::object!(IpPoolManagerIpAllocation: t::DynamicData, "IpPoolManagerIpAllocation
 ]);
 
 /// Data object `vim.IpRange`, which extends [`IpAddress`](t::IpAddress). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IpRange.html)
 #[derive(Default)]
 pub struct IpRange {
     /// The fields of [`IpAddress`](t::IpAddress).
@@ -1967,6 +2286,8 @@ d::object!(IpRange: t::IpAddress, "IpRange", 7, [
 impl d::IsA<t::IpAddress> for IpRange {}
 
 /// Data object `vmodl.KeyAnyValue`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.KeyAnyValue.html)
 #[derive(Default)]
 pub struct KeyAnyValue {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1980,8 +2301,20 @@ d::object!(KeyAnyValue: t::DynamicData, "KeyAnyValue", 3, [
     0 key "key" 3 false,
     1 value "value" 3 false,
 ]);
+impl<M, P> p::Property<M, t::KeyAnyValue, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `value`.
+    pub fn value(&self) -> p::Property<M, d::Value, P> { self.then("value") }
+}
+impl<M, P> p::Property<M, Vec<t::KeyAnyValue>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::KeyAnyValue, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.encryption.KeyProviderId`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.KeyProviderId.html)
 #[derive(Default)]
 pub struct KeyProviderId {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1992,8 +2325,14 @@ pub struct KeyProviderId {
 d::object!(KeyProviderId: t::DynamicData, "KeyProviderId", 9, [
     0 id "id" 9 false,
 ]);
+impl<M, P> p::Property<M, t::KeyProviderId, P> {
+    /// On to `id`.
+    pub fn id(&self) -> p::Property<M, String, P> { self.then("id") }
+}
 
 /// Data object `vim.KeyValue`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.KeyValue.html)
 #[derive(Default)]
 pub struct KeyValue {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2007,8 +2346,20 @@ d::object!(KeyValue: t::DynamicData, "KeyValue", 0, [
     0 key "key" 0 false,
     1 value "value" 0 false,
 ]);
+impl<M, P> p::Property<M, t::KeyValue, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `value`.
+    pub fn value(&self) -> p::Property<M, String, P> { self.then("value") }
+}
+impl<M, P> p::Property<M, Vec<t::KeyValue>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::KeyValue, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.encryption.KmipClusterInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.KmipClusterInfo.html)
 #[derive(Default)]
 pub struct KmipClusterInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2048,6 +2399,8 @@ d::object!(KmipClusterInfo: t::DynamicData, "KmipClusterInfo", 9, [
 ]);
 
 /// Data object `vim.encryption.KmipClusterInfo.KeyInfo`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.KmipClusterInfo.KeyInfo.html)
 #[derive(Default)]
 pub struct KmipClusterInfoKeyInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2059,6 +2412,8 @@ impl d::IsA<t::KmipClusterInfoKeyInfo> for KmipClusterInfoKeyInfo {}
 
 d::enumeration!(
     /// Enumeration `vim.encryption.KmipClusterInfo.KeyType`. Since API 9.0.0.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.KmipClusterInfo.KeyType.html)
     KmipClusterInfoKeyType, "KmipClusterInfoKeyType", [
         RawKey "rawKey",
         WrappedKey "wrappedKey",
@@ -2067,6 +2422,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.encryption.KmipClusterInfo.KmsManagementType`. Since API 7.0.0.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.KmipClusterInfo.KmsManagementType.html)
     KmipClusterInfoKmsManagementType, "KmipClusterInfoKmsManagementType", [
         Unknown "unknown",
         VCenter "vCenter",
@@ -2076,6 +2433,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.encryption.KmipClusterInfo.WrappingKeyIdKeyInfo`, which extends [`KmipClusterInfoKeyInfo`](t::KmipClusterInfoKeyInfo). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.KmipClusterInfo.WrappingKeyIdKeyInfo.html)
 #[derive(Default)]
 pub struct KmipClusterInfoWrappingKeyIdKeyInfo {
     /// The fields of [`KmipClusterInfoKeyInfo`](t::KmipClusterInfoKeyInfo).
@@ -2092,6 +2451,8 @@ d::object!(KmipClusterInfoWrappingKeyIdKeyInfo: t::KmipClusterInfoKeyInfo, "Kmip
 impl d::IsA<t::KmipClusterInfoKeyInfo> for KmipClusterInfoWrappingKeyIdKeyInfo {}
 
 /// Data object `vim.encryption.KmipClusterInfo.WrappingRotationIntervalKeyInfo`, which extends [`KmipClusterInfoKeyInfo`](t::KmipClusterInfoKeyInfo). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.KmipClusterInfo.WrappingRotationIntervalKeyInfo.html)
 #[derive(Default)]
 pub struct KmipClusterInfoWrappingRotationIntervalKeyInfo {
     /// The fields of [`KmipClusterInfoKeyInfo`](t::KmipClusterInfoKeyInfo).
@@ -2111,6 +2472,8 @@ d::object!(KmipClusterInfoWrappingRotationIntervalKeyInfo: t::KmipClusterInfoKey
 impl d::IsA<t::KmipClusterInfoKeyInfo> for KmipClusterInfoWrappingRotationIntervalKeyInfo {}
 
 /// Data object `vim.encryption.KmipServerInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.KmipServerInfo.html)
 #[derive(Default)]
 pub struct KmipServerInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2150,6 +2513,8 @@ d::object!(KmipServerInfo: t::DynamicData, "KmipServerInfo", 9, [
 ]);
 
 /// Data object `vim.encryption.KmipServerSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.KmipServerSpec.html)
 #[derive(Default)]
 pub struct KmipServerSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2174,6 +2539,8 @@ d::object!(KmipServerSpec: t::DynamicData, "KmipServerSpec", 9, [
 ]);
 
 /// Data object `vim.encryption.KmipServerSpec.KeySpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.KmipServerSpec.KeySpec.html)
 #[derive(Default)]
 pub struct KmipServerSpecKeySpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2184,6 +2551,8 @@ d::object!(KmipServerSpecKeySpec: t::DynamicData, "KmipServerSpecKeySpec", 32, [
 impl d::IsA<t::KmipServerSpecKeySpec> for KmipServerSpecKeySpec {}
 
 /// Data object `vim.encryption.KmipServerSpec.WrappingKeyIdKeySpec`, which extends [`KmipServerSpecKeySpec`](t::KmipServerSpecKeySpec). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.KmipServerSpec.WrappingKeyIdKeySpec.html)
 #[derive(Default)]
 pub struct KmipServerSpecWrappingKeyIdKeySpec {
     /// The fields of [`KmipServerSpecKeySpec`](t::KmipServerSpecKeySpec).
@@ -2197,6 +2566,8 @@ d::object!(KmipServerSpecWrappingKeyIdKeySpec: t::KmipServerSpecKeySpec, "KmipSe
 impl d::IsA<t::KmipServerSpecKeySpec> for KmipServerSpecWrappingKeyIdKeySpec {}
 
 /// Data object `vim.encryption.KmipServerSpec.WrappingRotationIntervalKeySpec`, which extends [`KmipServerSpecKeySpec`](t::KmipServerSpecKeySpec). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.KmipServerSpec.WrappingRotationIntervalKeySpec.html)
 #[derive(Default)]
 pub struct KmipServerSpecWrappingRotationIntervalKeySpec {
     /// The fields of [`KmipServerSpecKeySpec`](t::KmipServerSpecKeySpec).
@@ -2210,6 +2581,8 @@ d::object!(KmipServerSpecWrappingRotationIntervalKeySpec: t::KmipServerSpecKeySp
 impl d::IsA<t::KmipServerSpecKeySpec> for KmipServerSpecWrappingRotationIntervalKeySpec {}
 
 /// Data object `vim.encryption.KmipServerStatus`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.KmipServerStatus.html)
 #[derive(Default)]
 pub struct KmipServerStatus {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2231,6 +2604,8 @@ d::object!(KmipServerStatus: t::DynamicData, "KmipServerStatus", 9, [
 ]);
 
 /// Data object `vim.LatencySensitivity`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LatencySensitivity.html)
 #[derive(Default)]
 pub struct LatencySensitivity {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2244,9 +2619,17 @@ d::object!(LatencySensitivity: t::DynamicData, "LatencySensitivity", 6, [
     0 level "level" 6 false,
     1 sensitivity "sensitivity" 6 false,
 ]);
+impl<M, P> p::Property<M, t::LatencySensitivity, P> {
+    /// On to `level`.
+    pub fn level(&self) -> p::Property<M, t::LatencySensitivitySensitivityLevel, P> { self.then("level") }
+    /// On to `sensitivity`.
+    pub fn sensitivity(&self) -> p::Property<M, i32, p::Optional> { self.then("sensitivity") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.LatencySensitivity.SensitivityLevel`. Since API 5.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LatencySensitivity.SensitivityLevel.html)
     LatencySensitivitySensitivityLevel, "LatencySensitivitySensitivityLevel", [
         Low "low",
         Normal "normal",
@@ -2257,6 +2640,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.LicenseAssignmentManager.LicenseAssignment`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseAssignmentManager.LicenseAssignment.html)
 #[derive(Default)]
 pub struct LicenseAssignmentManagerLicenseAssignment {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2281,6 +2666,8 @@ d::object!(LicenseAssignmentManagerLicenseAssignment: t::DynamicData, "LicenseAs
 ]);
 
 /// Data object `vim.LicenseManager.AvailabilityInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.AvailabilityInfo.html)
 #[derive(Default)]
 pub struct LicenseAvailabilityInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2299,6 +2686,8 @@ d::object!(LicenseAvailabilityInfo: t::DynamicData, "LicenseAvailabilityInfo", 0
 ]);
 
 /// Data object `vim.LicenseManager.DiagnosticInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.DiagnosticInfo.html)
 #[derive(Default)]
 pub struct LicenseDiagnostics {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2333,8 +2722,30 @@ d::object!(LicenseDiagnostics: t::DynamicData, "LicenseDiagnostics", 0, [
     7 last_status_update "lastStatusUpdate" 0 false,
     8 op_failure_message "opFailureMessage" 0 false,
 ]);
+impl<M, P> p::Property<M, t::LicenseDiagnostics, P> {
+    /// On to `sourceLastChanged`.
+    pub fn source_last_changed(&self) -> p::Property<M, d::DateTime, P> { self.then("sourceLastChanged") }
+    /// On to `sourceLost`.
+    pub fn source_lost(&self) -> p::Property<M, String, P> { self.then("sourceLost") }
+    /// On to `sourceLatency`.
+    pub fn source_latency(&self) -> p::Property<M, f32, P> { self.then("sourceLatency") }
+    /// On to `licenseRequests`.
+    pub fn license_requests(&self) -> p::Property<M, String, P> { self.then("licenseRequests") }
+    /// On to `licenseRequestFailures`.
+    pub fn license_request_failures(&self) -> p::Property<M, String, P> { self.then("licenseRequestFailures") }
+    /// On to `licenseFeatureUnknowns`.
+    pub fn license_feature_unknowns(&self) -> p::Property<M, String, P> { self.then("licenseFeatureUnknowns") }
+    /// On to `opState`.
+    pub fn op_state(&self) -> p::Property<M, t::LicenseManagerState, P> { self.then("opState") }
+    /// On to `lastStatusUpdate`.
+    pub fn last_status_update(&self) -> p::Property<M, d::DateTime, P> { self.then("lastStatusUpdate") }
+    /// On to `opFailureMessage`.
+    pub fn op_failure_message(&self) -> p::Property<M, String, P> { self.then("opFailureMessage") }
+}
 
 /// Data object `vim.LicenseManager.FeatureInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.FeatureInfo.html)
 #[derive(Default)]
 pub struct LicenseFeatureInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2369,9 +2780,35 @@ d::object!(LicenseFeatureInfo: t::DynamicData, "LicenseFeatureInfo", 0, [
     7 edition "edition" 0 false,
     8 expires_on "expiresOn" 0 false,
 ]);
+impl<M, P> p::Property<M, t::LicenseFeatureInfo, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `featureName`.
+    pub fn feature_name(&self) -> p::Property<M, String, P> { self.then("featureName") }
+    /// On to `featureDescription`.
+    pub fn feature_description(&self) -> p::Property<M, String, p::Optional> { self.then("featureDescription") }
+    /// On to `state`.
+    pub fn state(&self) -> p::Property<M, t::LicenseFeatureInfoState, p::Optional> { self.then("state") }
+    /// On to `costUnit`.
+    pub fn cost_unit(&self) -> p::Property<M, String, P> { self.then("costUnit") }
+    /// On to `sourceRestriction`.
+    pub fn source_restriction(&self) -> p::Property<M, String, p::Optional> { self.then("sourceRestriction") }
+    /// On to `dependentKey`.
+    pub fn dependent_key(&self) -> p::Property<M, Vec<String>, P> { self.then("dependentKey") }
+    /// On to `edition`.
+    pub fn edition(&self) -> p::Property<M, bool, p::Optional> { self.then("edition") }
+    /// On to `expiresOn`.
+    pub fn expires_on(&self) -> p::Property<M, d::DateTime, p::Optional> { self.then("expiresOn") }
+}
+impl<M, P> p::Property<M, Vec<t::LicenseFeatureInfo>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::LicenseFeatureInfo, p::Optional> { self.named(key) }
+}
 
 d::enumeration!(
     /// Enumeration `vim.LicenseManager.FeatureInfo.SourceRestriction`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.FeatureInfo.SourceRestriction.html)
     LicenseFeatureInfoSourceRestriction, "LicenseFeatureInfoSourceRestriction", [
         Unrestricted "unrestricted",
         Served "served",
@@ -2381,6 +2818,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.LicenseManager.FeatureInfo.State`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.FeatureInfo.State.html)
     LicenseFeatureInfoState, "LicenseFeatureInfoState", [
         Enabled "enabled",
         Disabled "disabled",
@@ -2390,6 +2829,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.LicenseManager.FeatureInfo.CostUnit`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.FeatureInfo.CostUnit.html)
     LicenseFeatureInfoUnit, "LicenseFeatureInfoUnit", [
         Host "host",
         CpuCore "cpuCore",
@@ -2400,6 +2841,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.LicenseManager.EvaluationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.EvaluationInfo.html)
 #[derive(Default)]
 pub struct LicenseManagerEvaluationInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2410,8 +2853,14 @@ pub struct LicenseManagerEvaluationInfo {
 d::object!(LicenseManagerEvaluationInfo: t::DynamicData, "LicenseManagerEvaluationInfo", 3, [
     0 properties "properties" 3 false,
 ]);
+impl<M, P> p::Property<M, t::LicenseManagerEvaluationInfo, P> {
+    /// On to `properties`.
+    pub fn properties(&self) -> p::Property<M, Vec<t::KeyAnyValue>, P> { self.then("properties") }
+}
 
 /// Data object `vim.LicenseManager.LicenseInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.LicenseInfo.html)
 #[derive(Default)]
 pub struct LicenseManagerLicenseInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2446,6 +2895,8 @@ d::object!(LicenseManagerLicenseInfo: t::DynamicData, "LicenseManagerLicenseInfo
 
 d::enumeration!(
     /// Enumeration `vim.LicenseManager.LicenseKey`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.LicenseKey.html)
     LicenseManagerLicenseKey, "LicenseManagerLicenseKey", [
         EsxFull "esxFull",
         EsxVmtn "esxVmtn",
@@ -2469,6 +2920,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.LicenseManager.LicenseState`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.LicenseState.html)
     LicenseManagerState, "LicenseManagerState", [
         Initializing "initializing",
         Normal "normal",
@@ -2478,6 +2931,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.LicenseManager.ReservationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.ReservationInfo.html)
 #[derive(Default)]
 pub struct LicenseReservationInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2497,6 +2952,8 @@ d::object!(LicenseReservationInfo: t::DynamicData, "LicenseReservationInfo", 0, 
 
 d::enumeration!(
     /// Enumeration `vim.LicenseManager.ReservationInfo.State`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.ReservationInfo.State.html)
     LicenseReservationInfoState, "LicenseReservationInfoState", [
         NotUsed "notUsed",
         NoLicense "noLicense",
@@ -2506,6 +2963,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.LicenseManager.LicenseServer`, which extends [`LicenseSource`](t::LicenseSource). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.LicenseServer.html)
 #[derive(Default)]
 pub struct LicenseServerSource {
     /// The fields of [`LicenseSource`](t::LicenseSource).
@@ -2519,6 +2978,8 @@ d::object!(LicenseServerSource: t::LicenseSource, "LicenseServerSource", 0, [
 impl d::IsA<t::LicenseSource> for LicenseServerSource {}
 
 /// Data object `vim.LicenseManager.LicenseSource`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.LicenseSource.html)
 #[derive(Default)]
 pub struct LicenseSource {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2527,453 +2988,3 @@ pub struct LicenseSource {
 d::object!(LicenseSource: t::DynamicData, "LicenseSource", 0, [
 ]);
 impl d::IsA<t::LicenseSource> for LicenseSource {}
-
-/// Data object `vim.LicenseManager.LicenseUsageInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct LicenseUsageInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `source`.
-    pub source: d::Poly<t::LicenseSource>,
-    /// `sourceAvailable`.
-    pub source_available: bool,
-    /// `reservationInfo`.
-    pub reservation_info: Vec<t::LicenseReservationInfo>,
-    /// `featureInfo`.
-    pub feature_info: Vec<t::LicenseFeatureInfo>,
-}
-d::object!(LicenseUsageInfo: t::DynamicData, "LicenseUsageInfo", 0, [
-    0 source "source" 0 false,
-    1 source_available "sourceAvailable" 0 false,
-    2 reservation_info "reservationInfo" 0 false,
-    3 feature_info "featureInfo" 0 false,
-]);
-
-/// Data object `vim.LicenseManager.LocalLicense`, which extends [`LicenseSource`](t::LicenseSource). Since API 2.5.
-#[derive(Default)]
-pub struct LocalLicenseSource {
-    /// The fields of [`LicenseSource`](t::LicenseSource).
-    pub base: t::LicenseSource,
-    /// `licenseKeys`.
-    pub license_keys: String,
-}
-d::object!(LocalLicenseSource: t::LicenseSource, "LocalLicenseSource", 0, [
-    0 license_keys "licenseKeys" 0 false,
-]);
-impl d::IsA<t::LicenseSource> for LocalLicenseSource {}
-
-/// Data object `vmodl.LocalizableMessage`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct LocalizableMessage {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: String,
-    /// `arg`.
-    pub arg: Vec<t::KeyAnyValue>,
-    /// `message`.
-    pub message: Option<String>,
-}
-d::object!(LocalizableMessage: t::DynamicData, "LocalizableMessage", 3, [
-    0 key "key" 3 false,
-    1 arg "arg" 3 false,
-    2 message "message" 3 false,
-]);
-
-/// Data object `vim.LocalizationManager.MessageCatalog`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct LocalizationManagerMessageCatalog {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `moduleName`.
-    pub module_name: String,
-    /// `catalogName`.
-    pub catalog_name: String,
-    /// `locale`.
-    pub locale: String,
-    /// `catalogUri`.
-    pub catalog_uri: String,
-    /// `lastModified`.
-    pub last_modified: Option<d::DateTime>,
-    /// `md5sum`.
-    pub md5sum: Option<String>,
-    /// `version`. Since API 5.0.
-    pub version: Option<String>,
-}
-d::object!(LocalizationManagerMessageCatalog: t::DynamicData, "LocalizationManagerMessageCatalog", 3, [
-    0 module_name "moduleName" 3 false,
-    1 catalog_name "catalogName" 3 false,
-    2 locale "locale" 3 false,
-    3 catalog_uri "catalogUri" 3 false,
-    4 last_modified "lastModified" 3 false,
-    5 md5sum "md5sum" 3 false,
-    6 version "version" 5 false,
-]);
-
-/// Data object `vmodl.LocalizedMethodFault`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct LocalizedMethodFault {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `fault`.
-    pub fault: d::Poly<t::MethodFault>,
-    /// `localizedMessage`.
-    pub localized_message: Option<String>,
-}
-d::object!(LocalizedMethodFault: t::DynamicData, "LocalizedMethodFault", 0, [
-    0 fault "fault" 0 false,
-    1 localized_message "localizedMessage" 0 false,
-]);
-
-/// Data object `vim.option.LongOption`, which extends [`OptionType`](t::OptionType). Since API 2.5.
-#[derive(Default)]
-pub struct LongOption {
-    /// The fields of [`OptionType`](t::OptionType).
-    pub base: t::OptionType,
-    /// `min`.
-    pub min: i64,
-    /// `max`.
-    pub max: i64,
-    /// `defaultValue`.
-    pub default_value: i64,
-}
-d::object!(LongOption: t::OptionType, "LongOption", 0, [
-    0 min "min" 0 false,
-    1 max "max" 0 false,
-    2 default_value "defaultValue" 0 false,
-]);
-impl d::IsA<t::OptionType> for LongOption {}
-
-/// Data object `vim.LongPolicy`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 4.0.
-#[derive(Default)]
-pub struct LongPolicy {
-    /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
-    pub base: t::InheritablePolicy,
-    /// `value`.
-    pub value: Option<i64>,
-}
-d::object!(LongPolicy: t::InheritablePolicy, "LongPolicy", 3, [
-    0 value "value" 3 false,
-]);
-
-/// Data object `vim.MacAddress`, which extends [`NegatableExpression`](t::NegatableExpression). Since API 5.5.
-#[derive(Default)]
-pub struct MacAddress {
-    /// The fields of [`NegatableExpression`](t::NegatableExpression).
-    pub base: t::NegatableExpression,
-}
-d::object!(MacAddress: t::NegatableExpression, "MacAddress", 7, [
-]);
-impl d::IsA<t::MacAddress> for MacAddress {}
-
-/// Data object `vim.MacRange`, which extends [`MacAddress`](t::MacAddress). Since API 5.5.
-#[derive(Default)]
-pub struct MacRange {
-    /// The fields of [`MacAddress`](t::MacAddress).
-    pub base: t::MacAddress,
-    /// `address`.
-    pub address: String,
-    /// `mask`.
-    pub mask: String,
-}
-d::object!(MacRange: t::MacAddress, "MacRange", 7, [
-    0 address "address" 7 false,
-    1 mask "mask" 7 false,
-]);
-impl d::IsA<t::MacAddress> for MacRange {}
-
-/// Data object `vim.ext.ManagedByInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Default)]
-pub struct ManagedByInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `extensionKey`.
-    pub extension_key: String,
-    /// `type`.
-    pub r#type: String,
-}
-d::object!(ManagedByInfo: t::DynamicData, "ManagedByInfo", 5, [
-    0 extension_key "extensionKey" 5 false,
-    1 r#type "type" 5 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.ManagedEntity.Status`. Since API 2.5.
-    ManagedEntityStatus, "ManagedEntityStatus", [
-        Gray "gray",
-        Green "green",
-        Yellow "yellow",
-        Red "red",
-    ]
-);
-
-/// Data object `vim.action.MethodAction`, which extends [`Action`](t::Action). Since API 2.5.
-#[derive(Default)]
-pub struct MethodAction {
-    /// The fields of [`Action`](t::Action).
-    pub base: t::Action,
-    /// `name`.
-    pub name: String,
-    /// `argument`.
-    pub argument: Vec<t::MethodActionArgument>,
-}
-d::object!(MethodAction: t::Action, "MethodAction", 0, [
-    0 name "name" 0 false,
-    1 argument "argument" 0 false,
-]);
-impl d::IsA<t::Action> for MethodAction {}
-
-/// Data object `vim.action.MethodActionArgument`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct MethodActionArgument {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `value`.
-    pub value: Option<d::Value>,
-}
-d::object!(MethodActionArgument: t::DynamicData, "MethodActionArgument", 0, [
-    0 value "value" 0 false,
-]);
-
-/// Data object `vim.MethodDescription`, which extends [`Description`](t::Description). Since API 2.5.
-#[derive(Default)]
-pub struct MethodDescription {
-    /// The fields of [`Description`](t::Description).
-    pub base: t::Description,
-    /// `key`.
-    pub key: String,
-}
-d::object!(MethodDescription: t::Description, "MethodDescription", 0, [
-    0 key "key" 0 false,
-]);
-impl d::IsA<t::Description> for MethodDescription {}
-
-/// Data object `vim.alarm.MetricAlarmExpression`, which extends [`AlarmExpression`](t::AlarmExpression). Since API 2.5.
-#[derive(Default)]
-pub struct MetricAlarmExpression {
-    /// The fields of [`AlarmExpression`](t::AlarmExpression).
-    pub base: t::AlarmExpression,
-    /// `operator`.
-    pub operator: t::MetricAlarmOperator,
-    /// `type`.
-    pub r#type: String,
-    /// `metric`.
-    pub metric: t::PerfMetricId,
-    /// `yellow`.
-    pub yellow: Option<i32>,
-    /// `yellowInterval`. Since API 4.0.
-    pub yellow_interval: Option<i32>,
-    /// `red`.
-    pub red: Option<i32>,
-    /// `redInterval`. Since API 4.0.
-    pub red_interval: Option<i32>,
-}
-d::object!(MetricAlarmExpression: t::AlarmExpression, "MetricAlarmExpression", 0, [
-    0 operator "operator" 0 false,
-    1 r#type "type" 0 false,
-    2 metric "metric" 0 false,
-    3 yellow "yellow" 0 false,
-    4 yellow_interval "yellowInterval" 3 false,
-    5 red "red" 0 false,
-    6 red_interval "redInterval" 3 false,
-]);
-impl d::IsA<t::AlarmExpression> for MetricAlarmExpression {}
-
-d::enumeration!(
-    /// Enumeration `vim.alarm.MetricAlarmExpression.MetricOperator`. Since API 2.5.
-    MetricAlarmOperator, "MetricAlarmOperator", [
-        IsAbove "isAbove",
-        IsBelow "isBelow",
-    ]
-);
-
-/// Data object `vmodl.query.PropertyCollector.MissingObject`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct MissingObject {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `obj`.
-    pub obj: MoRef<m::ManagedObject>,
-    /// `fault`.
-    pub fault: t::LocalizedMethodFault,
-}
-d::object!(MissingObject: t::DynamicData, "MissingObject", 0, [
-    0 obj "obj" 0 false,
-    1 fault "fault" 0 false,
-]);
-
-/// Data object `vmodl.query.PropertyCollector.MissingProperty`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct MissingProperty {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `path`.
-    pub path: String,
-    /// `fault`.
-    pub fault: t::LocalizedMethodFault,
-}
-d::object!(MissingProperty: t::DynamicData, "MissingProperty", 0, [
-    0 path "path" 0 false,
-    1 fault "fault" 0 false,
-]);
-
-/// Data object `vim.scheduler.MonthlyByDayTaskScheduler`, which extends [`MonthlyTaskScheduler`](t::MonthlyTaskScheduler). Since API 2.5.
-#[derive(Default)]
-pub struct MonthlyByDayTaskScheduler {
-    /// The fields of [`MonthlyTaskScheduler`](t::MonthlyTaskScheduler).
-    pub base: t::MonthlyTaskScheduler,
-    /// `day`.
-    pub day: i32,
-}
-d::object!(MonthlyByDayTaskScheduler: t::MonthlyTaskScheduler, "MonthlyByDayTaskScheduler", 0, [
-    0 day "day" 0 false,
-]);
-impl d::IsA<t::TaskScheduler> for MonthlyByDayTaskScheduler {}
-
-/// Data object `vim.scheduler.MonthlyByWeekdayTaskScheduler`, which extends [`MonthlyTaskScheduler`](t::MonthlyTaskScheduler). Since API 2.5.
-#[derive(Default)]
-pub struct MonthlyByWeekdayTaskScheduler {
-    /// The fields of [`MonthlyTaskScheduler`](t::MonthlyTaskScheduler).
-    pub base: t::MonthlyTaskScheduler,
-    /// `offset`.
-    pub offset: t::WeekOfMonth,
-    /// `weekday`.
-    pub weekday: t::DayOfWeek,
-}
-d::object!(MonthlyByWeekdayTaskScheduler: t::MonthlyTaskScheduler, "MonthlyByWeekdayTaskScheduler", 0, [
-    0 offset "offset" 0 false,
-    1 weekday "weekday" 0 false,
-]);
-impl d::IsA<t::TaskScheduler> for MonthlyByWeekdayTaskScheduler {}
-
-/// Data object `vim.scheduler.MonthlyTaskScheduler`, which extends [`DailyTaskScheduler`](t::DailyTaskScheduler). Since API 2.5.
-#[derive(Default)]
-pub struct MonthlyTaskScheduler {
-    /// The fields of [`DailyTaskScheduler`](t::DailyTaskScheduler).
-    pub base: t::DailyTaskScheduler,
-}
-d::object!(MonthlyTaskScheduler: t::DailyTaskScheduler, "MonthlyTaskScheduler", 0, [
-]);
-impl d::IsA<t::TaskScheduler> for MonthlyTaskScheduler {}
-
-/// Data object `vim.NegatableExpression`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Default)]
-pub struct NegatableExpression {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `negate`.
-    pub negate: Option<bool>,
-}
-d::object!(NegatableExpression: t::DynamicData, "NegatableExpression", 7, [
-    0 negate "negate" 7 false,
-]);
-
-/// Data object `vim.net.NetBIOSConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Default)]
-pub struct NetBIOSConfigInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `mode`.
-    pub mode: String,
-}
-d::object!(NetBIOSConfigInfo: t::DynamicData, "NetBIOSConfigInfo", 4, [
-    0 mode "mode" 4 false,
-]);
-impl d::IsA<t::NetBIOSConfigInfo> for NetBIOSConfigInfo {}
-
-d::enumeration!(
-    /// Enumeration `vim.net.NetBIOSConfigInfo.Mode`. Since API 4.1.
-    NetBIOSConfigInfoMode, "NetBIOSConfigInfoMode", [
-        Unknown "unknown",
-        Enabled "enabled",
-        Disabled "disabled",
-        EnabledViaDHCP "enabledViaDHCP",
-    ]
-);
-
-/// Data object `vim.net.DhcpConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Default)]
-pub struct NetDhcpConfigInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `ipv6`.
-    pub ipv6: Option<Box<t::NetDhcpConfigInfoDhcpOptions>>,
-    /// `ipv4`.
-    pub ipv4: Option<Box<t::NetDhcpConfigInfoDhcpOptions>>,
-}
-d::object!(NetDhcpConfigInfo: t::DynamicData, "NetDhcpConfigInfo", 4, [
-    0 ipv6 "ipv6" 4 false,
-    1 ipv4 "ipv4" 4 false,
-]);
-
-/// Data object `vim.net.DhcpConfigInfo.DhcpOptions`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Default)]
-pub struct NetDhcpConfigInfoDhcpOptions {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `enable`.
-    pub enable: bool,
-    /// `config`.
-    pub config: Vec<t::KeyValue>,
-}
-d::object!(NetDhcpConfigInfoDhcpOptions: t::DynamicData, "NetDhcpConfigInfoDhcpOptions", 4, [
-    0 enable "enable" 4 false,
-    1 config "config" 4 false,
-]);
-
-/// Data object `vim.net.DhcpConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Default)]
-pub struct NetDhcpConfigSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `ipv6`.
-    pub ipv6: Option<Box<t::NetDhcpConfigSpecDhcpOptionsSpec>>,
-    /// `ipv4`.
-    pub ipv4: Option<Box<t::NetDhcpConfigSpecDhcpOptionsSpec>>,
-}
-d::object!(NetDhcpConfigSpec: t::DynamicData, "NetDhcpConfigSpec", 4, [
-    0 ipv6 "ipv6" 4 false,
-    1 ipv4 "ipv4" 4 false,
-]);
-
-/// Data object `vim.net.DhcpConfigSpec.DhcpOptionsSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Default)]
-pub struct NetDhcpConfigSpecDhcpOptionsSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `enable`.
-    pub enable: Option<bool>,
-    /// `config`.
-    pub config: Vec<t::KeyValue>,
-    /// `operation`.
-    pub operation: String,
-}
-d::object!(NetDhcpConfigSpecDhcpOptionsSpec: t::DynamicData, "NetDhcpConfigSpecDhcpOptionsSpec", 4, [
-    0 enable "enable" 4 false,
-    1 config "config" 4 false,
-    2 operation "operation" 4 false,
-]);
-
-/// Data object `vim.net.DnsConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Default)]
-pub struct NetDnsConfigInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `dhcp`.
-    pub dhcp: bool,
-    /// `hostName`.
-    pub host_name: String,
-    /// `domainName`.
-    pub domain_name: String,
-    /// `ipAddress`.
-    pub ip_address: Vec<String>,
-    /// `searchDomain`.
-    pub search_domain: Vec<String>,
-}
-d::object!(NetDnsConfigInfo: t::DynamicData, "NetDnsConfigInfo", 4, [
-    0 dhcp "dhcp" 4 false,
-    1 host_name "hostName" 4 false,
-    2 domain_name "domainName" 4 false,
-    3 ip_address "ipAddress" 4 false,
-    4 search_domain "searchDomain" 4 false,
-]);

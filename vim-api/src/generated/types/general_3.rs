@@ -5,8 +5,549 @@ use crate::dynamic as d;
 use crate::generated::managed as m;
 use crate::generated::types as t;
 use crate::moref::MoRef;
+use crate::property as p;
+
+/// Data object `vim.LicenseManager.LicenseUsageInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.LicenseUsageInfo.html)
+#[derive(Default)]
+pub struct LicenseUsageInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `source`.
+    pub source: d::Poly<t::LicenseSource>,
+    /// `sourceAvailable`.
+    pub source_available: bool,
+    /// `reservationInfo`.
+    pub reservation_info: Vec<t::LicenseReservationInfo>,
+    /// `featureInfo`.
+    pub feature_info: Vec<t::LicenseFeatureInfo>,
+}
+d::object!(LicenseUsageInfo: t::DynamicData, "LicenseUsageInfo", 0, [
+    0 source "source" 0 false,
+    1 source_available "sourceAvailable" 0 false,
+    2 reservation_info "reservationInfo" 0 false,
+    3 feature_info "featureInfo" 0 false,
+]);
+
+/// Data object `vim.LicenseManager.LocalLicense`, which extends [`LicenseSource`](t::LicenseSource). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.LocalLicense.html)
+#[derive(Default)]
+pub struct LocalLicenseSource {
+    /// The fields of [`LicenseSource`](t::LicenseSource).
+    pub base: t::LicenseSource,
+    /// `licenseKeys`.
+    pub license_keys: String,
+}
+d::object!(LocalLicenseSource: t::LicenseSource, "LocalLicenseSource", 0, [
+    0 license_keys "licenseKeys" 0 false,
+]);
+impl d::IsA<t::LicenseSource> for LocalLicenseSource {}
+
+/// Data object `vmodl.LocalizableMessage`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.LocalizableMessage.html)
+#[derive(Default)]
+pub struct LocalizableMessage {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: String,
+    /// `arg`.
+    pub arg: Vec<t::KeyAnyValue>,
+    /// `message`.
+    pub message: Option<String>,
+}
+d::object!(LocalizableMessage: t::DynamicData, "LocalizableMessage", 3, [
+    0 key "key" 3 false,
+    1 arg "arg" 3 false,
+    2 message "message" 3 false,
+]);
+impl<M, P> p::Property<M, t::LocalizableMessage, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `arg`.
+    pub fn arg(&self) -> p::Property<M, Vec<t::KeyAnyValue>, P> { self.then("arg") }
+    /// On to `message`.
+    pub fn message(&self) -> p::Property<M, String, p::Optional> { self.then("message") }
+}
+impl<M, P> p::Property<M, Vec<t::LocalizableMessage>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::LocalizableMessage, p::Optional> { self.named(key) }
+}
+
+/// Data object `vim.LocalizationManager.MessageCatalog`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LocalizationManager.MessageCatalog.html)
+#[derive(Default)]
+pub struct LocalizationManagerMessageCatalog {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `moduleName`.
+    pub module_name: String,
+    /// `catalogName`.
+    pub catalog_name: String,
+    /// `locale`.
+    pub locale: String,
+    /// `catalogUri`.
+    pub catalog_uri: String,
+    /// `lastModified`.
+    pub last_modified: Option<d::DateTime>,
+    /// `md5sum`.
+    pub md5sum: Option<String>,
+    /// `version`. Since API 5.0.
+    pub version: Option<String>,
+}
+d::object!(LocalizationManagerMessageCatalog: t::DynamicData, "LocalizationManagerMessageCatalog", 3, [
+    0 module_name "moduleName" 3 false,
+    1 catalog_name "catalogName" 3 false,
+    2 locale "locale" 3 false,
+    3 catalog_uri "catalogUri" 3 false,
+    4 last_modified "lastModified" 3 false,
+    5 md5sum "md5sum" 3 false,
+    6 version "version" 5 false,
+]);
+
+/// Data object `vmodl.LocalizedMethodFault`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.LocalizedMethodFault.html)
+#[derive(Default)]
+pub struct LocalizedMethodFault {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `fault`.
+    pub fault: d::Poly<t::MethodFault>,
+    /// `localizedMessage`.
+    pub localized_message: Option<String>,
+}
+d::object!(LocalizedMethodFault: t::DynamicData, "LocalizedMethodFault", 0, [
+    0 fault "fault" 0 false,
+    1 localized_message "localizedMessage" 0 false,
+]);
+impl<M, P> p::Property<M, t::LocalizedMethodFault, P> {
+    /// On to `fault`.
+    pub fn fault(&self) -> p::Property<M, d::Poly<t::MethodFault>, P> { self.then("fault") }
+    /// On to `localizedMessage`.
+    pub fn localized_message(&self) -> p::Property<M, String, p::Optional> { self.then("localizedMessage") }
+}
+
+/// Data object `vim.option.LongOption`, which extends [`OptionType`](t::OptionType). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.option.LongOption.html)
+#[derive(Default)]
+pub struct LongOption {
+    /// The fields of [`OptionType`](t::OptionType).
+    pub base: t::OptionType,
+    /// `min`.
+    pub min: i64,
+    /// `max`.
+    pub max: i64,
+    /// `defaultValue`.
+    pub default_value: i64,
+}
+d::object!(LongOption: t::OptionType, "LongOption", 0, [
+    0 min "min" 0 false,
+    1 max "max" 0 false,
+    2 default_value "defaultValue" 0 false,
+]);
+impl d::IsA<t::OptionType> for LongOption {}
+
+/// Data object `vim.LongPolicy`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LongPolicy.html)
+#[derive(Default)]
+pub struct LongPolicy {
+    /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
+    pub base: t::InheritablePolicy,
+    /// `value`.
+    pub value: Option<i64>,
+}
+d::object!(LongPolicy: t::InheritablePolicy, "LongPolicy", 3, [
+    0 value "value" 3 false,
+]);
+impl<M, P> p::Property<M, t::LongPolicy, P> {
+    /// On to `inherited`.
+    pub fn inherited(&self) -> p::Property<M, bool, P> { self.then("inherited") }
+    /// On to `value`.
+    pub fn value(&self) -> p::Property<M, i64, p::Optional> { self.then("value") }
+}
+
+/// Data object `vim.MacAddress`, which extends [`NegatableExpression`](t::NegatableExpression). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.MacAddress.html)
+#[derive(Default)]
+pub struct MacAddress {
+    /// The fields of [`NegatableExpression`](t::NegatableExpression).
+    pub base: t::NegatableExpression,
+}
+d::object!(MacAddress: t::NegatableExpression, "MacAddress", 7, [
+]);
+impl d::IsA<t::MacAddress> for MacAddress {}
+
+/// Data object `vim.MacRange`, which extends [`MacAddress`](t::MacAddress). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.MacRange.html)
+#[derive(Default)]
+pub struct MacRange {
+    /// The fields of [`MacAddress`](t::MacAddress).
+    pub base: t::MacAddress,
+    /// `address`.
+    pub address: String,
+    /// `mask`.
+    pub mask: String,
+}
+d::object!(MacRange: t::MacAddress, "MacRange", 7, [
+    0 address "address" 7 false,
+    1 mask "mask" 7 false,
+]);
+impl d::IsA<t::MacAddress> for MacRange {}
+
+/// Data object `vim.ext.ManagedByInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ext.ManagedByInfo.html)
+#[derive(Default)]
+pub struct ManagedByInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `extensionKey`.
+    pub extension_key: String,
+    /// `type`.
+    pub r#type: String,
+}
+d::object!(ManagedByInfo: t::DynamicData, "ManagedByInfo", 5, [
+    0 extension_key "extensionKey" 5 false,
+    1 r#type "type" 5 false,
+]);
+impl<M, P> p::Property<M, t::ManagedByInfo, P> {
+    /// On to `extensionKey`.
+    pub fn extension_key(&self) -> p::Property<M, String, P> { self.then("extensionKey") }
+    /// On to `type`.
+    pub fn r#type(&self) -> p::Property<M, String, P> { self.then("type") }
+}
+
+d::enumeration!(
+    /// Enumeration `vim.ManagedEntity.Status`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.Status.html)
+    ManagedEntityStatus, "ManagedEntityStatus", [
+        Gray "gray",
+        Green "green",
+        Yellow "yellow",
+        Red "red",
+    ]
+);
+
+/// Data object `vim.action.MethodAction`, which extends [`Action`](t::Action). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.action.MethodAction.html)
+#[derive(Default)]
+pub struct MethodAction {
+    /// The fields of [`Action`](t::Action).
+    pub base: t::Action,
+    /// `name`.
+    pub name: String,
+    /// `argument`.
+    pub argument: Vec<t::MethodActionArgument>,
+}
+d::object!(MethodAction: t::Action, "MethodAction", 0, [
+    0 name "name" 0 false,
+    1 argument "argument" 0 false,
+]);
+impl d::IsA<t::Action> for MethodAction {}
+
+/// Data object `vim.action.MethodActionArgument`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.action.MethodActionArgument.html)
+#[derive(Default)]
+pub struct MethodActionArgument {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `value`.
+    pub value: Option<d::Value>,
+}
+d::object!(MethodActionArgument: t::DynamicData, "MethodActionArgument", 0, [
+    0 value "value" 0 false,
+]);
+
+/// Data object `vim.MethodDescription`, which extends [`Description`](t::Description). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.MethodDescription.html)
+#[derive(Default)]
+pub struct MethodDescription {
+    /// The fields of [`Description`](t::Description).
+    pub base: t::Description,
+    /// `key`.
+    pub key: String,
+}
+d::object!(MethodDescription: t::Description, "MethodDescription", 0, [
+    0 key "key" 0 false,
+]);
+impl d::IsA<t::Description> for MethodDescription {}
+
+/// Data object `vim.alarm.MetricAlarmExpression`, which extends [`AlarmExpression`](t::AlarmExpression). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.MetricAlarmExpression.html)
+#[derive(Default)]
+pub struct MetricAlarmExpression {
+    /// The fields of [`AlarmExpression`](t::AlarmExpression).
+    pub base: t::AlarmExpression,
+    /// `operator`.
+    pub operator: t::MetricAlarmOperator,
+    /// `type`.
+    pub r#type: String,
+    /// `metric`.
+    pub metric: t::PerfMetricId,
+    /// `yellow`.
+    pub yellow: Option<i32>,
+    /// `yellowInterval`. Since API 4.0.
+    pub yellow_interval: Option<i32>,
+    /// `red`.
+    pub red: Option<i32>,
+    /// `redInterval`. Since API 4.0.
+    pub red_interval: Option<i32>,
+}
+d::object!(MetricAlarmExpression: t::AlarmExpression, "MetricAlarmExpression", 0, [
+    0 operator "operator" 0 false,
+    1 r#type "type" 0 false,
+    2 metric "metric" 0 false,
+    3 yellow "yellow" 0 false,
+    4 yellow_interval "yellowInterval" 3 false,
+    5 red "red" 0 false,
+    6 red_interval "redInterval" 3 false,
+]);
+impl d::IsA<t::AlarmExpression> for MetricAlarmExpression {}
+
+d::enumeration!(
+    /// Enumeration `vim.alarm.MetricAlarmExpression.MetricOperator`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.MetricAlarmExpression.MetricOperator.html)
+    MetricAlarmOperator, "MetricAlarmOperator", [
+        IsAbove "isAbove",
+        IsBelow "isBelow",
+    ]
+);
+
+/// Data object `vmodl.query.PropertyCollector.MissingObject`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.MissingObject.html)
+#[derive(Default)]
+pub struct MissingObject {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `obj`.
+    pub obj: MoRef<m::ManagedObject>,
+    /// `fault`.
+    pub fault: t::LocalizedMethodFault,
+}
+d::object!(MissingObject: t::DynamicData, "MissingObject", 0, [
+    0 obj "obj" 0 false,
+    1 fault "fault" 0 false,
+]);
+
+/// Data object `vmodl.query.PropertyCollector.MissingProperty`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.MissingProperty.html)
+#[derive(Default)]
+pub struct MissingProperty {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `path`.
+    pub path: String,
+    /// `fault`.
+    pub fault: t::LocalizedMethodFault,
+}
+d::object!(MissingProperty: t::DynamicData, "MissingProperty", 0, [
+    0 path "path" 0 false,
+    1 fault "fault" 0 false,
+]);
+
+/// Data object `vim.scheduler.MonthlyByDayTaskScheduler`, which extends [`MonthlyTaskScheduler`](t::MonthlyTaskScheduler). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.MonthlyByDayTaskScheduler.html)
+#[derive(Default)]
+pub struct MonthlyByDayTaskScheduler {
+    /// The fields of [`MonthlyTaskScheduler`](t::MonthlyTaskScheduler).
+    pub base: t::MonthlyTaskScheduler,
+    /// `day`.
+    pub day: i32,
+}
+d::object!(MonthlyByDayTaskScheduler: t::MonthlyTaskScheduler, "MonthlyByDayTaskScheduler", 0, [
+    0 day "day" 0 false,
+]);
+impl d::IsA<t::TaskScheduler> for MonthlyByDayTaskScheduler {}
+
+/// Data object `vim.scheduler.MonthlyByWeekdayTaskScheduler`, which extends [`MonthlyTaskScheduler`](t::MonthlyTaskScheduler). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.MonthlyByWeekdayTaskScheduler.html)
+#[derive(Default)]
+pub struct MonthlyByWeekdayTaskScheduler {
+    /// The fields of [`MonthlyTaskScheduler`](t::MonthlyTaskScheduler).
+    pub base: t::MonthlyTaskScheduler,
+    /// `offset`.
+    pub offset: t::WeekOfMonth,
+    /// `weekday`.
+    pub weekday: t::DayOfWeek,
+}
+d::object!(MonthlyByWeekdayTaskScheduler: t::MonthlyTaskScheduler, "MonthlyByWeekdayTaskScheduler", 0, [
+    0 offset "offset" 0 false,
+    1 weekday "weekday" 0 false,
+]);
+impl d::IsA<t::TaskScheduler> for MonthlyByWeekdayTaskScheduler {}
+
+/// Data object `vim.scheduler.MonthlyTaskScheduler`, which extends [`DailyTaskScheduler`](t::DailyTaskScheduler). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.MonthlyTaskScheduler.html)
+#[derive(Default)]
+pub struct MonthlyTaskScheduler {
+    /// The fields of [`DailyTaskScheduler`](t::DailyTaskScheduler).
+    pub base: t::DailyTaskScheduler,
+}
+d::object!(MonthlyTaskScheduler: t::DailyTaskScheduler, "MonthlyTaskScheduler", 0, [
+]);
+impl d::IsA<t::TaskScheduler> for MonthlyTaskScheduler {}
+
+/// Data object `vim.NegatableExpression`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.NegatableExpression.html)
+#[derive(Default)]
+pub struct NegatableExpression {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `negate`.
+    pub negate: Option<bool>,
+}
+d::object!(NegatableExpression: t::DynamicData, "NegatableExpression", 7, [
+    0 negate "negate" 7 false,
+]);
+
+/// Data object `vim.net.NetBIOSConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.net.NetBIOSConfigInfo.html)
+#[derive(Default)]
+pub struct NetBIOSConfigInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `mode`.
+    pub mode: String,
+}
+d::object!(NetBIOSConfigInfo: t::DynamicData, "NetBIOSConfigInfo", 4, [
+    0 mode "mode" 4 false,
+]);
+impl d::IsA<t::NetBIOSConfigInfo> for NetBIOSConfigInfo {}
+
+d::enumeration!(
+    /// Enumeration `vim.net.NetBIOSConfigInfo.Mode`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.net.NetBIOSConfigInfo.Mode.html)
+    NetBIOSConfigInfoMode, "NetBIOSConfigInfoMode", [
+        Unknown "unknown",
+        Enabled "enabled",
+        Disabled "disabled",
+        EnabledViaDHCP "enabledViaDHCP",
+    ]
+);
+
+/// Data object `vim.net.DhcpConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.net.DhcpConfigInfo.html)
+#[derive(Default)]
+pub struct NetDhcpConfigInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `ipv6`.
+    pub ipv6: Option<Box<t::NetDhcpConfigInfoDhcpOptions>>,
+    /// `ipv4`.
+    pub ipv4: Option<Box<t::NetDhcpConfigInfoDhcpOptions>>,
+}
+d::object!(NetDhcpConfigInfo: t::DynamicData, "NetDhcpConfigInfo", 4, [
+    0 ipv6 "ipv6" 4 false,
+    1 ipv4 "ipv4" 4 false,
+]);
+
+/// Data object `vim.net.DhcpConfigInfo.DhcpOptions`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.net.DhcpConfigInfo.DhcpOptions.html)
+#[derive(Default)]
+pub struct NetDhcpConfigInfoDhcpOptions {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `enable`.
+    pub enable: bool,
+    /// `config`.
+    pub config: Vec<t::KeyValue>,
+}
+d::object!(NetDhcpConfigInfoDhcpOptions: t::DynamicData, "NetDhcpConfigInfoDhcpOptions", 4, [
+    0 enable "enable" 4 false,
+    1 config "config" 4 false,
+]);
+
+/// Data object `vim.net.DhcpConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.net.DhcpConfigSpec.html)
+#[derive(Default)]
+pub struct NetDhcpConfigSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `ipv6`.
+    pub ipv6: Option<Box<t::NetDhcpConfigSpecDhcpOptionsSpec>>,
+    /// `ipv4`.
+    pub ipv4: Option<Box<t::NetDhcpConfigSpecDhcpOptionsSpec>>,
+}
+d::object!(NetDhcpConfigSpec: t::DynamicData, "NetDhcpConfigSpec", 4, [
+    0 ipv6 "ipv6" 4 false,
+    1 ipv4 "ipv4" 4 false,
+]);
+
+/// Data object `vim.net.DhcpConfigSpec.DhcpOptionsSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.net.DhcpConfigSpec.DhcpOptionsSpec.html)
+#[derive(Default)]
+pub struct NetDhcpConfigSpecDhcpOptionsSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `enable`.
+    pub enable: Option<bool>,
+    /// `config`.
+    pub config: Vec<t::KeyValue>,
+    /// `operation`.
+    pub operation: String,
+}
+d::object!(NetDhcpConfigSpecDhcpOptionsSpec: t::DynamicData, "NetDhcpConfigSpecDhcpOptionsSpec", 4, [
+    0 enable "enable" 4 false,
+    1 config "config" 4 false,
+    2 operation "operation" 4 false,
+]);
+
+/// Data object `vim.net.DnsConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.net.DnsConfigInfo.html)
+#[derive(Default)]
+pub struct NetDnsConfigInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `dhcp`.
+    pub dhcp: bool,
+    /// `hostName`.
+    pub host_name: String,
+    /// `domainName`.
+    pub domain_name: String,
+    /// `ipAddress`.
+    pub ip_address: Vec<String>,
+    /// `searchDomain`.
+    pub search_domain: Vec<String>,
+}
+d::object!(NetDnsConfigInfo: t::DynamicData, "NetDnsConfigInfo", 4, [
+    0 dhcp "dhcp" 4 false,
+    1 host_name "hostName" 4 false,
+    2 domain_name "domainName" 4 false,
+    3 ip_address "ipAddress" 4 false,
+    4 search_domain "searchDomain" 4 false,
+]);
 
 /// Data object `vim.net.DnsConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.net.DnsConfigSpec.html)
 #[derive(Default)]
 pub struct NetDnsConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -31,6 +572,8 @@ d::object!(NetDnsConfigSpec: t::DynamicData, "NetDnsConfigSpec", 4, [
 ]);
 
 /// Data object `vim.net.IpConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.net.IpConfigInfo.html)
 #[derive(Default)]
 pub struct NetIpConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -49,6 +592,8 @@ d::object!(NetIpConfigInfo: t::DynamicData, "NetIpConfigInfo", 4, [
 ]);
 
 /// Data object `vim.net.IpConfigInfo.IpAddress`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.net.IpConfigInfo.IpAddress.html)
 #[derive(Default)]
 pub struct NetIpConfigInfoIpAddress {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -74,6 +619,8 @@ d::object!(NetIpConfigInfoIpAddress: t::DynamicData, "NetIpConfigInfoIpAddress",
 
 d::enumeration!(
     /// Enumeration `vim.net.IpConfigInfo.IpAddressOrigin`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.net.IpConfigInfo.IpAddressOrigin.html)
     NetIpConfigInfoIpAddressOrigin, "NetIpConfigInfoIpAddressOrigin", [
         Other "other",
         Manual "manual",
@@ -85,6 +632,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.net.IpConfigInfo.IpAddressStatus`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.net.IpConfigInfo.IpAddressStatus.html)
     NetIpConfigInfoIpAddressStatus, "NetIpConfigInfoIpAddressStatus", [
         Preferred "preferred",
         Deprecated "deprecated",
@@ -97,6 +646,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.net.IpConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.net.IpConfigSpec.html)
 #[derive(Default)]
 pub struct NetIpConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -115,6 +666,8 @@ d::object!(NetIpConfigSpec: t::DynamicData, "NetIpConfigSpec", 4, [
 ]);
 
 /// Data object `vim.net.IpConfigSpec.IpAddressSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.net.IpConfigSpec.IpAddressSpec.html)
 #[derive(Default)]
 pub struct NetIpConfigSpecIpAddressSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -133,6 +686,8 @@ d::object!(NetIpConfigSpecIpAddressSpec: t::DynamicData, "NetIpConfigSpecIpAddre
 ]);
 
 /// Data object `vim.net.IpRouteConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.net.IpRouteConfigInfo.html)
 #[derive(Default)]
 pub struct NetIpRouteConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -145,6 +700,8 @@ d::object!(NetIpRouteConfigInfo: t::DynamicData, "NetIpRouteConfigInfo", 4, [
 ]);
 
 /// Data object `vim.net.IpRouteConfigInfo.Gateway`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.net.IpRouteConfigInfo.Gateway.html)
 #[derive(Default)]
 pub struct NetIpRouteConfigInfoGateway {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -160,6 +717,8 @@ d::object!(NetIpRouteConfigInfoGateway: t::DynamicData, "NetIpRouteConfigInfoGat
 ]);
 
 /// Data object `vim.net.IpRouteConfigInfo.IpRoute`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.net.IpRouteConfigInfo.IpRoute.html)
 #[derive(Default)]
 pub struct NetIpRouteConfigInfoIpRoute {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -178,6 +737,8 @@ d::object!(NetIpRouteConfigInfoIpRoute: t::DynamicData, "NetIpRouteConfigInfoIpR
 ]);
 
 /// Data object `vim.net.IpRouteConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.net.IpRouteConfigSpec.html)
 #[derive(Default)]
 pub struct NetIpRouteConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -190,6 +751,8 @@ d::object!(NetIpRouteConfigSpec: t::DynamicData, "NetIpRouteConfigSpec", 4, [
 ]);
 
 /// Data object `vim.net.IpRouteConfigSpec.GatewaySpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.net.IpRouteConfigSpec.GatewaySpec.html)
 #[derive(Default)]
 pub struct NetIpRouteConfigSpecGatewaySpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -205,6 +768,8 @@ d::object!(NetIpRouteConfigSpecGatewaySpec: t::DynamicData, "NetIpRouteConfigSpe
 ]);
 
 /// Data object `vim.net.IpRouteConfigSpec.IpRouteSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.net.IpRouteConfigSpec.IpRouteSpec.html)
 #[derive(Default)]
 pub struct NetIpRouteConfigSpecIpRouteSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -226,6 +791,8 @@ d::object!(NetIpRouteConfigSpecIpRouteSpec: t::DynamicData, "NetIpRouteConfigSpe
 ]);
 
 /// Data object `vim.net.IpStackInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.net.IpStackInfo.html)
 #[derive(Default)]
 pub struct NetIpStackInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -241,6 +808,8 @@ d::object!(NetIpStackInfo: t::DynamicData, "NetIpStackInfo", 4, [
 ]);
 
 /// Data object `vim.net.IpStackInfo.DefaultRouter`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.net.IpStackInfo.DefaultRouter.html)
 #[derive(Default)]
 pub struct NetIpStackInfoDefaultRouter {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -263,6 +832,8 @@ d::object!(NetIpStackInfoDefaultRouter: t::DynamicData, "NetIpStackInfoDefaultRo
 
 d::enumeration!(
     /// Enumeration `vim.net.IpStackInfo.EntryType`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.net.IpStackInfo.EntryType.html)
     NetIpStackInfoEntryType, "NetIpStackInfoEntryType", [
         Other "other",
         Invalid "invalid",
@@ -272,6 +843,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.net.IpStackInfo.NetToMedia`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.net.IpStackInfo.NetToMedia.html)
 #[derive(Default)]
 pub struct NetIpStackInfoNetToMedia {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -294,6 +867,8 @@ d::object!(NetIpStackInfoNetToMedia: t::DynamicData, "NetIpStackInfoNetToMedia",
 
 d::enumeration!(
     /// Enumeration `vim.net.IpStackInfo.Preference`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.net.IpStackInfo.Preference.html)
     NetIpStackInfoPreference, "NetIpStackInfoPreference", [
         Reserved "reserved",
         Low "low",
@@ -303,6 +878,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.Network.Summary`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Network.Summary.html)
 #[derive(Default)]
 pub struct NetworkSummary {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -326,8 +903,22 @@ d::object!(NetworkSummary: t::DynamicData, "NetworkSummary", 0, [
     4 ip_pool_id "ipPoolId" 6 false,
 ]);
 impl d::IsA<t::NetworkSummary> for NetworkSummary {}
+impl<M, P> p::Property<M, d::Poly<t::NetworkSummary>, P> {
+    /// On to `network`.
+    pub fn network(&self) -> p::Property<M, MoRef<m::Network>, p::Optional> { self.then("network") }
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `accessible`.
+    pub fn accessible(&self) -> p::Property<M, bool, P> { self.then("accessible") }
+    /// On to `ipPoolName`. Since API 4.0.
+    pub fn ip_pool_name(&self) -> p::Property<M, String, p::Optional> { self.then("ipPoolName") }
+    /// On to `ipPoolId`. Since API 5.1.
+    pub fn ip_pool_id(&self) -> p::Property<M, i32, p::Optional> { self.then("ipPoolId") }
+}
 
 /// Data object `vim.vcha.FailoverClusterConfigurator.NodeDeploymentSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterConfigurator.NodeDeploymentSpec.html)
 #[derive(Default)]
 pub struct NodeDeploymentSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -365,6 +956,8 @@ d::object!(NodeDeploymentSpec: t::DynamicData, "NodeDeploymentSpec", 9, [
 impl d::IsA<t::NodeDeploymentSpec> for NodeDeploymentSpec {}
 
 /// Data object `vim.vcha.FailoverClusterConfigurator.NodeNetworkSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterConfigurator.NodeNetworkSpec.html)
 #[derive(Default)]
 pub struct NodeNetworkSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -378,6 +971,8 @@ d::object!(NodeNetworkSpec: t::DynamicData, "NodeNetworkSpec", 9, [
 impl d::IsA<t::NodeNetworkSpec> for NodeNetworkSpec {}
 
 /// Data object `vim.NumericRange`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.NumericRange.html)
 #[derive(Default)]
 pub struct NumericRange {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -393,6 +988,8 @@ d::object!(NumericRange: t::DynamicData, "NumericRange", 3, [
 ]);
 
 /// Data object `vmodl.query.PropertyCollector.ObjectContent`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.ObjectContent.html)
 #[derive(Default)]
 pub struct ObjectContent {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -411,6 +1008,8 @@ d::object!(ObjectContent: t::DynamicData, "ObjectContent", 0, [
 ]);
 
 /// Data object `vmodl.query.PropertyCollector.ObjectSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.ObjectSpec.html)
 #[derive(Default)]
 pub struct ObjectSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -429,6 +1028,8 @@ d::object!(ObjectSpec: t::DynamicData, "ObjectSpec", 0, [
 ]);
 
 /// Data object `vmodl.query.PropertyCollector.ObjectUpdate`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.ObjectUpdate.html)
 #[derive(Default)]
 pub struct ObjectUpdate {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -451,6 +1052,8 @@ d::object!(ObjectUpdate: t::DynamicData, "ObjectUpdate", 0, [
 
 d::enumeration!(
     /// Enumeration `vmodl.query.PropertyCollector.ObjectUpdate.Kind`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.ObjectUpdate.Kind.html)
     ObjectUpdateKind, "ObjectUpdateKind", [
         Modify "modify",
         Enter "enter",
@@ -459,6 +1062,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.scheduler.OnceTaskScheduler`, which extends [`TaskScheduler`](t::TaskScheduler). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.OnceTaskScheduler.html)
 #[derive(Default)]
 pub struct OnceTaskScheduler {
     /// The fields of [`TaskScheduler`](t::TaskScheduler).
@@ -472,6 +1077,8 @@ d::object!(OnceTaskScheduler: t::TaskScheduler, "OnceTaskScheduler", 0, [
 impl d::IsA<t::TaskScheduler> for OnceTaskScheduler {}
 
 /// Data object `vim.OpaqueNetwork.Capability`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OpaqueNetwork.Capability.html)
 #[derive(Default)]
 pub struct OpaqueNetworkCapability {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -482,8 +1089,14 @@ pub struct OpaqueNetworkCapability {
 d::object!(OpaqueNetworkCapability: t::DynamicData, "OpaqueNetworkCapability", 9, [
     0 network_reservation_supported "networkReservationSupported" 9 false,
 ]);
+impl<M, P> p::Property<M, t::OpaqueNetworkCapability, P> {
+    /// On to `networkReservationSupported`.
+    pub fn network_reservation_supported(&self) -> p::Property<M, bool, P> { self.then("networkReservationSupported") }
+}
 
 /// Data object `vim.OpaqueNetwork.Summary`, which extends [`NetworkSummary`](t::NetworkSummary). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OpaqueNetwork.Summary.html)
 #[derive(Default)]
 pub struct OpaqueNetworkSummary {
     /// The fields of [`NetworkSummary`](t::NetworkSummary).
@@ -500,6 +1113,8 @@ d::object!(OpaqueNetworkSummary: t::NetworkSummary, "OpaqueNetworkSummary", 7, [
 impl d::IsA<t::NetworkSummary> for OpaqueNetworkSummary {}
 
 /// Data object `vim.option.OptionDef`, which extends [`ElementDescription`](t::ElementDescription). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.option.OptionDef.html)
 #[derive(Default)]
 pub struct OptionDef {
     /// The fields of [`ElementDescription`](t::ElementDescription).
@@ -512,8 +1127,24 @@ d::object!(OptionDef: t::ElementDescription, "OptionDef", 0, [
 ]);
 impl d::IsA<t::ElementDescription> for OptionDef {}
 impl d::IsA<t::Description> for OptionDef {}
+impl<M, P> p::Property<M, t::OptionDef, P> {
+    /// On to `label`.
+    pub fn label(&self) -> p::Property<M, String, P> { self.then("label") }
+    /// On to `summary`.
+    pub fn summary(&self) -> p::Property<M, String, P> { self.then("summary") }
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `optionType`.
+    pub fn option_type(&self) -> p::Property<M, d::Poly<t::OptionType>, P> { self.then("optionType") }
+}
+impl<M, P> p::Property<M, Vec<t::OptionDef>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::OptionDef, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.option.OptionType`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.option.OptionType.html)
 #[derive(Default)]
 pub struct OptionType {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -525,8 +1156,14 @@ d::object!(OptionType: t::DynamicData, "OptionType", 0, [
     0 value_is_readonly "valueIsReadonly" 0 false,
 ]);
 impl d::IsA<t::OptionType> for OptionType {}
+impl<M, P> p::Property<M, d::Poly<t::OptionType>, P> {
+    /// On to `valueIsReadonly`.
+    pub fn value_is_readonly(&self) -> p::Property<M, bool, p::Optional> { self.then("valueIsReadonly") }
+}
 
 /// Data object `vim.option.OptionValue`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.option.OptionValue.html)
 #[derive(Default)]
 pub struct OptionValue {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -541,8 +1178,20 @@ d::object!(OptionValue: t::DynamicData, "OptionValue", 0, [
     1 value "value" 0 false,
 ]);
 impl d::IsA<t::OptionValue> for OptionValue {}
+impl<M, P> p::Property<M, d::Poly<t::OptionValue>, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `value`.
+    pub fn value(&self) -> p::Property<M, d::Value, p::Optional> { self.then("value") }
+}
+impl<M, P> p::Property<M, Vec<d::Poly<t::OptionValue>>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, d::Poly<t::OptionValue>, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.alarm.OrAlarmExpression`, which extends [`AlarmExpression`](t::AlarmExpression). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.OrAlarmExpression.html)
 #[derive(Default)]
 pub struct OrAlarmExpression {
     /// The fields of [`AlarmExpression`](t::AlarmExpression).
@@ -556,6 +1205,8 @@ d::object!(OrAlarmExpression: t::AlarmExpression, "OrAlarmExpression", 0, [
 impl d::IsA<t::AlarmExpression> for OrAlarmExpression {}
 
 /// Data object `vim.OvfConsumer.OstNode`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OvfConsumer.OstNode.html)
 #[derive(Default)]
 pub struct OvfConsumerOstNode {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -581,6 +1232,8 @@ d::object!(OvfConsumerOstNode: t::DynamicData, "OvfConsumerOstNode", 5, [
 
 d::enumeration!(
     /// Enumeration `vim.OvfConsumer.OstNodeType`. Since API 5.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OvfConsumer.OstNodeType.html)
     OvfConsumerOstNodeType, "OvfConsumerOstNodeType", [
         Envelope "envelope",
         VirtualSystem "virtualSystem",
@@ -589,6 +1242,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.OvfConsumer.OvfSection`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OvfConsumer.OvfSection.html)
 #[derive(Default)]
 pub struct OvfConsumerOvfSection {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -604,6 +1259,8 @@ d::object!(OvfConsumerOvfSection: t::DynamicData, "OvfConsumerOvfSection", 5, [
 ]);
 
 /// Data object `vim.OvfManager.CreateDescriptorParams`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OvfManager.CreateDescriptorParams.html)
 #[derive(Default)]
 pub struct OvfCreateDescriptorParams {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -631,6 +1288,8 @@ d::object!(OvfCreateDescriptorParams: t::DynamicData, "OvfCreateDescriptorParams
 ]);
 
 /// Data object `vim.OvfManager.CreateDescriptorResult`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OvfManager.CreateDescriptorResult.html)
 #[derive(Default)]
 pub struct OvfCreateDescriptorResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -652,6 +1311,8 @@ d::object!(OvfCreateDescriptorResult: t::DynamicData, "OvfCreateDescriptorResult
 ]);
 
 /// Data object `vim.OvfManager.CreateImportSpecParams`, which extends [`OvfManagerCommonParams`](t::OvfManagerCommonParams). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OvfManager.CreateImportSpecParams.html)
 #[derive(Default)]
 pub struct OvfCreateImportSpecParams {
     /// The fields of [`OvfManagerCommonParams`](t::OvfManagerCommonParams).
@@ -690,6 +1351,8 @@ impl d::IsA<t::OvfCreateImportSpecParams> for OvfCreateImportSpecParams {}
 
 d::enumeration!(
     /// Enumeration `vim.OvfManager.CreateImportSpecParams.DiskProvisioningType`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OvfManager.CreateImportSpecParams.DiskProvisioningType.html)
     OvfCreateImportSpecParamsDiskProvisioningType, "OvfCreateImportSpecParamsDiskProvisioningType", [
         MonolithicSparse "monolithicSparse",
         MonolithicFlat "monolithicFlat",
@@ -705,6 +1368,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.OvfManager.CreateImportSpecResult`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OvfManager.CreateImportSpecResult.html)
 #[derive(Default)]
 pub struct OvfCreateImportSpecResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -726,6 +1391,8 @@ d::object!(OvfCreateImportSpecResult: t::DynamicData, "OvfCreateImportSpecResult
 ]);
 
 /// Data object `vim.OvfManager.DatastoreMapping`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OvfManager.DatastoreMapping.html)
 #[derive(Default)]
 pub struct OvfDatastoreMapping {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -741,6 +1408,8 @@ d::object!(OvfDatastoreMapping: t::DynamicData, "OvfDatastoreMapping", 32, [
 ]);
 
 /// Data object `vim.OvfManager.DeploymentOption`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OvfManager.DeploymentOption.html)
 #[derive(Default)]
 pub struct OvfDeploymentOption {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -759,6 +1428,8 @@ d::object!(OvfDeploymentOption: t::DynamicData, "OvfDeploymentOption", 3, [
 ]);
 
 /// Data object `vim.OvfManager.OvfFile`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OvfManager.OvfFile.html)
 #[derive(Default)]
 pub struct OvfFile {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -789,6 +1460,8 @@ d::object!(OvfFile: t::DynamicData, "OvfFile", 3, [
 ]);
 
 /// Data object `vim.OvfManager.FileItem`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OvfManager.FileItem.html)
 #[derive(Default)]
 pub struct OvfFileItem {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -819,6 +1492,8 @@ d::object!(OvfFileItem: t::DynamicData, "OvfFileItem", 3, [
 ]);
 
 /// Data object `vim.OvfManager.OvfImportParams`, which extends [`OvfCreateImportSpecParams`](t::OvfCreateImportSpecParams). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OvfManager.OvfImportParams.html)
 #[derive(Default)]
 pub struct OvfImportParams {
     /// The fields of [`OvfCreateImportSpecParams`](t::OvfCreateImportSpecParams).
@@ -856,6 +1531,8 @@ d::object!(OvfImportParams: t::OvfCreateImportSpecParams, "OvfImportParams", 32,
 impl d::IsA<t::OvfCreateImportSpecParams> for OvfImportParams {}
 
 /// Data object `vim.OvfManager.CommonParams`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OvfManager.CommonParams.html)
 #[derive(Default)]
 pub struct OvfManagerCommonParams {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -877,6 +1554,8 @@ d::object!(OvfManagerCommonParams: t::DynamicData, "OvfManagerCommonParams", 3, 
 ]);
 
 /// Data object `vim.OvfManager.NetworkInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OvfManager.NetworkInfo.html)
 #[derive(Default)]
 pub struct OvfNetworkInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -892,6 +1571,8 @@ d::object!(OvfNetworkInfo: t::DynamicData, "OvfNetworkInfo", 3, [
 ]);
 
 /// Data object `vim.OvfManager.NetworkMapping`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OvfManager.NetworkMapping.html)
 #[derive(Default)]
 pub struct OvfNetworkMapping {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -907,6 +1588,8 @@ d::object!(OvfNetworkMapping: t::DynamicData, "OvfNetworkMapping", 3, [
 ]);
 
 /// Data object `vim.OvfManager.OvfOptionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OvfManager.OvfOptionInfo.html)
 #[derive(Default)]
 pub struct OvfOptionInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -922,6 +1605,8 @@ d::object!(OvfOptionInfo: t::DynamicData, "OvfOptionInfo", 6, [
 ]);
 
 /// Data object `vim.OvfManager.ParseDescriptorParams`, which extends [`OvfManagerCommonParams`](t::OvfManagerCommonParams). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OvfManager.ParseDescriptorParams.html)
 #[derive(Default)]
 pub struct OvfParseDescriptorParams {
     /// The fields of [`OvfManagerCommonParams`](t::OvfManagerCommonParams).
@@ -931,6 +1616,8 @@ d::object!(OvfParseDescriptorParams: t::OvfManagerCommonParams, "OvfParseDescrip
 ]);
 
 /// Data object `vim.OvfManager.ParseDescriptorResult`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OvfManager.ParseDescriptorResult.html)
 #[derive(Default)]
 pub struct OvfParseDescriptorResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -994,6 +1681,8 @@ d::object!(OvfParseDescriptorResult: t::DynamicData, "OvfParseDescriptorResult",
 ]);
 
 /// Data object `vim.OvfManager.ResourceMap`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OvfManager.ResourceMap.html)
 #[derive(Default)]
 pub struct OvfResourceMap {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1015,6 +1704,8 @@ d::object!(OvfResourceMap: t::DynamicData, "OvfResourceMap", 4, [
 ]);
 
 /// Data object `vim.OvfManager.StorageProfileMapping`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OvfManager.StorageProfileMapping.html)
 #[derive(Default)]
 pub struct OvfStorageProfileMapping {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1030,6 +1721,8 @@ d::object!(OvfStorageProfileMapping: t::DynamicData, "OvfStorageProfileMapping",
 ]);
 
 /// Data object `vim.OvfManager.ValidateHostParams`, which extends [`OvfManagerCommonParams`](t::OvfManagerCommonParams). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OvfManager.ValidateHostParams.html)
 #[derive(Default)]
 pub struct OvfValidateHostParams {
     /// The fields of [`OvfManagerCommonParams`](t::OvfManagerCommonParams).
@@ -1039,6 +1732,8 @@ d::object!(OvfValidateHostParams: t::OvfManagerCommonParams, "OvfValidateHostPar
 ]);
 
 /// Data object `vim.OvfManager.ValidateHostResult`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OvfManager.ValidateHostResult.html)
 #[derive(Default)]
 pub struct OvfValidateHostResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1066,6 +1761,8 @@ d::object!(OvfValidateHostResult: t::DynamicData, "OvfValidateHostResult", 3, [
 ]);
 
 /// Data object `vim.vcha.FailoverClusterConfigurator.PassiveNodeDeploymentSpec`, which extends [`NodeDeploymentSpec`](t::NodeDeploymentSpec). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterConfigurator.PassiveNodeDeploymentSpec.html)
 #[derive(Default)]
 pub struct PassiveNodeDeploymentSpec {
     /// The fields of [`NodeDeploymentSpec`](t::NodeDeploymentSpec).
@@ -1079,6 +1776,8 @@ d::object!(PassiveNodeDeploymentSpec: t::NodeDeploymentSpec, "PassiveNodeDeploym
 impl d::IsA<t::NodeDeploymentSpec> for PassiveNodeDeploymentSpec {}
 
 /// Data object `vim.vcha.FailoverClusterConfigurator.PassiveNodeNetworkSpec`, which extends [`NodeNetworkSpec`](t::NodeNetworkSpec). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterConfigurator.PassiveNodeNetworkSpec.html)
 #[derive(Default)]
 pub struct PassiveNodeNetworkSpec {
     /// The fields of [`NodeNetworkSpec`](t::NodeNetworkSpec).
@@ -1092,6 +1791,8 @@ d::object!(PassiveNodeNetworkSpec: t::NodeNetworkSpec, "PassiveNodeNetworkSpec",
 impl d::IsA<t::NodeNetworkSpec> for PassiveNodeNetworkSpec {}
 
 /// Data object `vim.PasswordField`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PasswordField.html)
 #[derive(Default)]
 pub struct PasswordField {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1104,6 +1805,8 @@ d::object!(PasswordField: t::DynamicData, "PasswordField", 3, [
 ]);
 
 /// Data object `vim.PerformanceManager.CompositeEntityMetric`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.CompositeEntityMetric.html)
 #[derive(Default)]
 pub struct PerfCompositeMetric {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1119,6 +1822,8 @@ d::object!(PerfCompositeMetric: t::DynamicData, "PerfCompositeMetric", 0, [
 ]);
 
 /// Data object `vim.PerformanceManager.CounterInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.CounterInfo.html)
 #[derive(Default)]
 pub struct PerfCounterInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1153,8 +1858,34 @@ d::object!(PerfCounterInfo: t::DynamicData, "PerfCounterInfo", 0, [
     7 per_device_level "perDeviceLevel" 4 false,
     8 associated_counter_id "associatedCounterId" 0 false,
 ]);
+impl<M, P> p::Property<M, t::PerfCounterInfo, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, i32, P> { self.then("key") }
+    /// On to `nameInfo`.
+    pub fn name_info(&self) -> p::Property<M, d::Poly<t::ElementDescription>, P> { self.then("nameInfo") }
+    /// On to `groupInfo`.
+    pub fn group_info(&self) -> p::Property<M, d::Poly<t::ElementDescription>, P> { self.then("groupInfo") }
+    /// On to `unitInfo`.
+    pub fn unit_info(&self) -> p::Property<M, d::Poly<t::ElementDescription>, P> { self.then("unitInfo") }
+    /// On to `rollupType`.
+    pub fn rollup_type(&self) -> p::Property<M, t::PerfSummaryType, P> { self.then("rollupType") }
+    /// On to `statsType`.
+    pub fn stats_type(&self) -> p::Property<M, t::PerfStatsType, P> { self.then("statsType") }
+    /// On to `level`.
+    pub fn level(&self) -> p::Property<M, i32, p::Optional> { self.then("level") }
+    /// On to `perDeviceLevel`. Since API 4.1.
+    pub fn per_device_level(&self) -> p::Property<M, i32, p::Optional> { self.then("perDeviceLevel") }
+    /// On to `associatedCounterId`.
+    pub fn associated_counter_id(&self) -> p::Property<M, Vec<i32>, P> { self.then("associatedCounterId") }
+}
+impl<M, P> p::Property<M, Vec<t::PerfCounterInfo>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: i32) -> p::Property<M, t::PerfCounterInfo, p::Optional> { self.numbered(key) }
+}
 
 /// Data object `vim.PerformanceManager.EntityMetric`, which extends [`PerfEntityMetricBase`](t::PerfEntityMetricBase). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.EntityMetric.html)
 #[derive(Default)]
 pub struct PerfEntityMetric {
     /// The fields of [`PerfEntityMetricBase`](t::PerfEntityMetricBase).
@@ -1171,6 +1902,8 @@ d::object!(PerfEntityMetric: t::PerfEntityMetricBase, "PerfEntityMetric", 0, [
 impl d::IsA<t::PerfEntityMetricBase> for PerfEntityMetric {}
 
 /// Data object `vim.PerformanceManager.EntityMetricBase`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.EntityMetricBase.html)
 #[derive(Default)]
 pub struct PerfEntityMetricBase {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1184,6 +1917,8 @@ d::object!(PerfEntityMetricBase: t::DynamicData, "PerfEntityMetricBase", 0, [
 impl d::IsA<t::PerfEntityMetricBase> for PerfEntityMetricBase {}
 
 /// Data object `vim.PerformanceManager.EntityMetricCSV`, which extends [`PerfEntityMetricBase`](t::PerfEntityMetricBase). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.EntityMetricCSV.html)
 #[derive(Default)]
 pub struct PerfEntityMetricCSV {
     /// The fields of [`PerfEntityMetricBase`](t::PerfEntityMetricBase).
@@ -1201,6 +1936,8 @@ impl d::IsA<t::PerfEntityMetricBase> for PerfEntityMetricCSV {}
 
 d::enumeration!(
     /// Enumeration `vim.PerformanceManager.Format`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.Format.html)
     PerfFormat, "PerfFormat", [
         Normal "normal",
         Csv "csv",
@@ -1208,6 +1945,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.HistoricalInterval`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HistoricalInterval.html)
 #[derive(Default)]
 pub struct PerfInterval {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1233,8 +1972,28 @@ d::object!(PerfInterval: t::DynamicData, "PerfInterval", 0, [
     4 level "level" 0 false,
     5 enabled "enabled" 0 false,
 ]);
+impl<M, P> p::Property<M, t::PerfInterval, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, i32, P> { self.then("key") }
+    /// On to `samplingPeriod`.
+    pub fn sampling_period(&self) -> p::Property<M, i32, P> { self.then("samplingPeriod") }
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `length`.
+    pub fn length(&self) -> p::Property<M, i32, P> { self.then("length") }
+    /// On to `level`.
+    pub fn level(&self) -> p::Property<M, i32, p::Optional> { self.then("level") }
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+}
+impl<M, P> p::Property<M, Vec<t::PerfInterval>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: i32) -> p::Property<M, t::PerfInterval, p::Optional> { self.numbered(key) }
+}
 
 /// Data object `vim.PerformanceManager.MetricId`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.MetricId.html)
 #[derive(Default)]
 pub struct PerfMetricId {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1250,6 +2009,8 @@ d::object!(PerfMetricId: t::DynamicData, "PerfMetricId", 0, [
 ]);
 
 /// Data object `vim.PerformanceManager.IntSeries`, which extends [`PerfMetricSeries`](t::PerfMetricSeries). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.IntSeries.html)
 #[derive(Default)]
 pub struct PerfMetricIntSeries {
     /// The fields of [`PerfMetricSeries`](t::PerfMetricSeries).
@@ -1263,6 +2024,8 @@ d::object!(PerfMetricIntSeries: t::PerfMetricSeries, "PerfMetricIntSeries", 0, [
 impl d::IsA<t::PerfMetricSeries> for PerfMetricIntSeries {}
 
 /// Data object `vim.PerformanceManager.MetricSeries`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.MetricSeries.html)
 #[derive(Default)]
 pub struct PerfMetricSeries {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1276,6 +2039,8 @@ d::object!(PerfMetricSeries: t::DynamicData, "PerfMetricSeries", 0, [
 impl d::IsA<t::PerfMetricSeries> for PerfMetricSeries {}
 
 /// Data object `vim.PerformanceManager.MetricSeriesCSV`, which extends [`PerfMetricSeries`](t::PerfMetricSeries). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.MetricSeriesCSV.html)
 #[derive(Default)]
 pub struct PerfMetricSeriesCSV {
     /// The fields of [`PerfMetricSeries`](t::PerfMetricSeries).
@@ -1289,6 +2054,8 @@ d::object!(PerfMetricSeriesCSV: t::PerfMetricSeries, "PerfMetricSeriesCSV", 0, [
 impl d::IsA<t::PerfMetricSeries> for PerfMetricSeriesCSV {}
 
 /// Data object `vim.PerformanceManager.ProviderSummary`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.ProviderSummary.html)
 #[derive(Default)]
 pub struct PerfProviderSummary {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1310,6 +2077,8 @@ d::object!(PerfProviderSummary: t::DynamicData, "PerfProviderSummary", 0, [
 ]);
 
 /// Data object `vim.PerformanceManager.QuerySpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.QuerySpec.html)
 #[derive(Default)]
 pub struct PerfQuerySpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1340,6 +2109,8 @@ d::object!(PerfQuerySpec: t::DynamicData, "PerfQuerySpec", 0, [
 ]);
 
 /// Data object `vim.PerformanceManager.SampleInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.SampleInfo.html)
 #[derive(Default)]
 pub struct PerfSampleInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1356,6 +2127,8 @@ d::object!(PerfSampleInfo: t::DynamicData, "PerfSampleInfo", 0, [
 
 d::enumeration!(
     /// Enumeration `vim.PerformanceManager.CounterInfo.StatsType`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.CounterInfo.StatsType.html)
     PerfStatsType, "PerfStatsType", [
         Absolute "absolute",
         Delta "delta",
@@ -1365,6 +2138,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.PerformanceManager.CounterInfo.RollupType`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.CounterInfo.RollupType.html)
     PerfSummaryType, "PerfSummaryType", [
         Average "average",
         Maximum "maximum",
@@ -1376,6 +2151,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.PerformanceDescription`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceDescription.html)
 #[derive(Default)]
 pub struct PerformanceDescription {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1389,8 +2166,16 @@ d::object!(PerformanceDescription: t::DynamicData, "PerformanceDescription", 0, 
     0 counter_type "counterType" 0 false,
     1 stats_type "statsType" 0 false,
 ]);
+impl<M, P> p::Property<M, t::PerformanceDescription, P> {
+    /// On to `counterType`.
+    pub fn counter_type(&self) -> p::Property<M, Vec<d::Poly<t::ElementDescription>>, P> { self.then("counterType") }
+    /// On to `statsType`.
+    pub fn stats_type(&self) -> p::Property<M, Vec<d::Poly<t::ElementDescription>>, P> { self.then("statsType") }
+}
 
 /// Data object `vim.PerformanceManager.CounterLevelMapping`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.CounterLevelMapping.html)
 #[derive(Default)]
 pub struct PerformanceManagerCounterLevelMapping {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1410,6 +2195,8 @@ d::object!(PerformanceManagerCounterLevelMapping: t::DynamicData, "PerformanceMa
 
 d::enumeration!(
     /// Enumeration `vim.PerformanceManager.CounterInfo.Unit`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.CounterInfo.Unit.html)
     PerformanceManagerUnit, "PerformanceManagerUnit", [
         Percent "percent",
         KiloBytes "kiloBytes",
@@ -1431,6 +2218,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.ResourcePlanningManager.PerfStatsDescription`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePlanningManager.PerfStatsDescription.html)
 #[derive(Default)]
 pub struct PerformanceStatisticsDescription {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1443,6 +2232,8 @@ d::object!(PerformanceStatisticsDescription: t::DynamicData, "PerformanceStatist
 ]);
 
 /// Data object `vim.AuthorizationManager.Permission`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationManager.Permission.html)
 #[derive(Default)]
 pub struct Permission {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1467,6 +2258,8 @@ d::object!(Permission: t::DynamicData, "Permission", 0, [
 ]);
 
 /// Data object `vim.IoFilterManager.PinnedCertificate`, which extends [`IoFilterManagerSslTrust`](t::IoFilterManagerSslTrust). Since API 8.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IoFilterManager.PinnedCertificate.html)
 #[derive(Default)]
 pub struct PinnedCertificate {
     /// The fields of [`IoFilterManagerSslTrust`](t::IoFilterManagerSslTrust).
@@ -1480,6 +2273,8 @@ d::object!(PinnedCertificate: t::IoFilterManagerSslTrust, "PinnedCertificate", 3
 impl d::IsA<t::IoFilterManagerSslTrust> for PinnedCertificate {}
 
 /// Data object `vim.PlaceVmsXClusterSpec.CandidateNetworks`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PlaceVmsXClusterSpec.CandidateNetworks.html)
 #[derive(Default)]
 pub struct PlaceVmsXClusterSpecCandidateNetworks {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1493,6 +2288,8 @@ d::object!(PlaceVmsXClusterSpecCandidateNetworks: t::DynamicData, "PlaceVmsXClus
 
 d::enumeration!(
     /// Enumeration `vim.PlaceVmsXClusterSpec.PlacementType`. Since API 9.0.0.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PlaceVmsXClusterSpec.PlacementType.html)
     PlaceVmsXClusterSpecPlacementType, "PlaceVmsXClusterSpecPlacementType", [
         CreateAndPowerOn "createAndPowerOn",
         Reconfigure "reconfigure",
@@ -1500,120 +2297,9 @@ d::enumeration!(
     ]
 );
 
-/// Data object `vim.storageDrs.PlacementAffinityRule`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct PlacementAffinityRule {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `ruleType`.
-    pub rule_type: String,
-    /// `ruleScope`.
-    pub rule_scope: String,
-    /// `vms`.
-    pub vms: Vec<MoRef<m::VirtualMachine>>,
-    /// `keys`.
-    pub keys: Vec<String>,
-}
-d::object!(PlacementAffinityRule: t::DynamicData, "PlacementAffinityRule", 8, [
-    0 rule_type "ruleType" 8 false,
-    1 rule_scope "ruleScope" 8 false,
-    2 vms "vms" 8 false,
-    3 keys "keys" 8 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.storageDrs.PlacementAffinityRule.RuleScope`. Since API 6.0.
-    PlacementAffinityRuleRuleScope, "PlacementAffinityRuleRuleScope", [
-        Cluster "cluster",
-        Host "host",
-        StoragePod "storagePod",
-        Datastore "datastore",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.storageDrs.PlacementAffinityRule.RuleType`. Since API 6.0.
-    PlacementAffinityRuleRuleType, "PlacementAffinityRuleRuleType", [
-        Affinity "affinity",
-        AntiAffinity "antiAffinity",
-        SoftAffinity "softAffinity",
-        SoftAntiAffinity "softAntiAffinity",
-    ]
-);
-
-/// Data object `vim.storageDrs.PlacementRankResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct PlacementRankResult {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: String,
-    /// `candidate`.
-    pub candidate: MoRef<m::ClusterComputeResource>,
-    /// `reservedSpaceMB`.
-    pub reserved_space_mb: i64,
-    /// `usedSpaceMB`.
-    pub used_space_mb: i64,
-    /// `totalSpaceMB`.
-    pub total_space_mb: i64,
-    /// `utilization`.
-    pub utilization: f64,
-    /// `faults`.
-    pub faults: Vec<t::LocalizedMethodFault>,
-}
-d::object!(PlacementRankResult: t::DynamicData, "PlacementRankResult", 8, [
-    0 key "key" 8 false,
-    1 candidate "candidate" 8 false,
-    2 reserved_space_mb "reservedSpaceMB" 8 false,
-    3 used_space_mb "usedSpaceMB" 8 false,
-    4 total_space_mb "totalSpaceMB" 8 false,
-    5 utilization "utilization" 8 false,
-    6 faults "faults" 8 false,
-]);
-
-/// Data object `vim.storageDrs.PlacementRankSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct PlacementRankSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `specs`.
-    pub specs: Vec<t::PlacementSpec>,
-    /// `clusters`.
-    pub clusters: Vec<MoRef<m::ClusterComputeResource>>,
-    /// `rules`.
-    pub rules: Vec<t::PlacementAffinityRule>,
-    /// `placementRankByVm`.
-    pub placement_rank_by_vm: Vec<t::StorageDrsPlacementRankVmSpec>,
-}
-d::object!(PlacementRankSpec: t::DynamicData, "PlacementRankSpec", 8, [
-    0 specs "specs" 8 false,
-    1 clusters "clusters" 8 false,
-    2 rules "rules" 8 false,
-    3 placement_rank_by_vm "placementRankByVm" 8 false,
-]);
-
-/// Data object `vim.storageDrs.PodSelectionSpec.DiskLocator`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Default)]
-pub struct PodDiskLocator {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `diskId`.
-    pub disk_id: i32,
-    /// `diskMoveType`.
-    pub disk_move_type: Option<String>,
-    /// `diskBackingInfo`.
-    pub disk_backing_info: Option<d::Poly<t::VirtualDeviceBackingInfo>>,
-    /// `profile`. Since API 5.5.
-    pub profile: Vec<d::Poly<t::VirtualMachineProfileSpec>>,
-}
-d::object!(PodDiskLocator: t::DynamicData, "PodDiskLocator", 5, [
-    0 disk_id "diskId" 5 false,
-    1 disk_move_type "diskMoveType" 5 false,
-    2 disk_backing_info "diskBackingInfo" 5 false,
-    3 profile "profile" 7 false,
-]);
-
 /// Data object `vim.StorageResourceManager.PodStorageDrsEntry`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.StorageResourceManager.PodStorageDrsEntry.html)
 #[derive(Default)]
 pub struct PodStorageDrsEntry {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1633,8 +2319,20 @@ d::object!(PodStorageDrsEntry: t::DynamicData, "PodStorageDrsEntry", 5, [
     2 drs_fault "drsFault" 5 false,
     3 action_history "actionHistory" 5 false,
 ]);
+impl<M, P> p::Property<M, t::PodStorageDrsEntry, P> {
+    /// On to `storageDrsConfig`.
+    pub fn storage_drs_config(&self) -> p::Property<M, t::StorageDrsConfigInfo, P> { self.then("storageDrsConfig") }
+    /// On to `recommendation`.
+    pub fn recommendation(&self) -> p::Property<M, Vec<t::ClusterRecommendation>, P> { self.then("recommendation") }
+    /// On to `drsFault`.
+    pub fn drs_fault(&self) -> p::Property<M, Vec<t::ClusterDrsFaults>, P> { self.then("drsFault") }
+    /// On to `actionHistory`.
+    pub fn action_history(&self) -> p::Property<M, Vec<t::ClusterActionHistory>, P> { self.then("actionHistory") }
+}
 
 /// Data object `vim.PosixUserSearchResult`, which extends [`UserSearchResult`](t::UserSearchResult). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PosixUserSearchResult.html)
 #[derive(Default)]
 pub struct PosixUserSearchResult {
     /// The fields of [`UserSearchResult`](t::UserSearchResult).
@@ -1657,6 +2355,8 @@ d::object!(PosixUserSearchResult: t::UserSearchResult, "PosixUserSearchResult", 
 impl d::IsA<t::UserSearchResult> for PosixUserSearchResult {}
 
 /// Data object `vim.AuthorizationManager.PrivilegeAvailability`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationManager.PrivilegeAvailability.html)
 #[derive(Default)]
 pub struct PrivilegeAvailability {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1672,6 +2372,8 @@ d::object!(PrivilegeAvailability: t::DynamicData, "PrivilegeAvailability", 7, [
 ]);
 
 /// Data object `vim.PrivilegePolicyDef`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PrivilegePolicyDef.html)
 #[derive(Default)]
 pub struct PrivilegePolicyDef {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1691,8 +2393,20 @@ d::object!(PrivilegePolicyDef: t::DynamicData, "PrivilegePolicyDef", 0, [
     2 update_privilege "updatePrivilege" 0 false,
     3 delete_privilege "deletePrivilege" 0 false,
 ]);
+impl<M, P> p::Property<M, t::PrivilegePolicyDef, P> {
+    /// On to `createPrivilege`.
+    pub fn create_privilege(&self) -> p::Property<M, String, P> { self.then("createPrivilege") }
+    /// On to `readPrivilege`.
+    pub fn read_privilege(&self) -> p::Property<M, String, P> { self.then("readPrivilege") }
+    /// On to `updatePrivilege`.
+    pub fn update_privilege(&self) -> p::Property<M, String, P> { self.then("updatePrivilege") }
+    /// On to `deletePrivilege`.
+    pub fn delete_privilege(&self) -> p::Property<M, String, P> { self.then("deletePrivilege") }
+}
 
 /// Data object `vim.ServiceInstance.ProductComponentInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ServiceInstance.ProductComponentInfo.html)
 #[derive(Default)]
 pub struct ProductComponentInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1714,6 +2428,8 @@ d::object!(ProductComponentInfo: t::DynamicData, "ProductComponentInfo", 0, [
 ]);
 
 /// Data object `vmodl.query.PropertyCollector.Change`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.Change.html)
 #[derive(Default)]
 pub struct PropertyChange {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1733,6 +2449,8 @@ d::object!(PropertyChange: t::DynamicData, "PropertyChange", 0, [
 
 d::enumeration!(
     /// Enumeration `vmodl.query.PropertyCollector.Change.Op`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.Change.Op.html)
     PropertyChangeOp, "PropertyChangeOp", [
         Add "add",
         Remove "remove",
@@ -1742,6 +2460,8 @@ d::enumeration!(
 );
 
 /// Data object `vmodl.query.PropertyCollector.FilterSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.FilterSpec.html)
 #[derive(Default)]
 pub struct PropertyFilterSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1758,8 +2478,18 @@ d::object!(PropertyFilterSpec: t::DynamicData, "PropertyFilterSpec", 0, [
     1 object_set "objectSet" 0 false,
     2 report_missing_objects_in_results "reportMissingObjectsInResults" 4 false,
 ]);
+impl<M, P> p::Property<M, t::PropertyFilterSpec, P> {
+    /// On to `propSet`.
+    pub fn prop_set(&self) -> p::Property<M, Vec<t::PropertySpec>, P> { self.then("propSet") }
+    /// On to `objectSet`.
+    pub fn object_set(&self) -> p::Property<M, Vec<t::ObjectSpec>, P> { self.then("objectSet") }
+    /// On to `reportMissingObjectsInResults`. Since API 4.1.
+    pub fn report_missing_objects_in_results(&self) -> p::Property<M, bool, p::Optional> { self.then("reportMissingObjectsInResults") }
+}
 
 /// Data object `vmodl.query.PropertyCollector.FilterUpdate`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.FilterUpdate.html)
 #[derive(Default)]
 pub struct PropertyFilterUpdate {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1778,6 +2508,8 @@ d::object!(PropertyFilterUpdate: t::DynamicData, "PropertyFilterUpdate", 0, [
 ]);
 
 /// Data object `vmodl.query.PropertyCollector.PropertySpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.PropertySpec.html)
 #[derive(Default)]
 pub struct PropertySpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1797,6 +2529,8 @@ d::object!(PropertySpec: t::DynamicData, "PropertySpec", 0, [
 
 d::enumeration!(
     /// Enumeration `vim.HbrManager.VmReplicationCapability.QuiesceMode`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HbrManager.VmReplicationCapability.QuiesceMode.html)
     QuiesceMode, "QuiesceMode", [
         Application "application",
         Filesystem "filesystem",
@@ -1805,6 +2539,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.scheduler.RecurrentTaskScheduler`, which extends [`TaskScheduler`](t::TaskScheduler). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.RecurrentTaskScheduler.html)
 #[derive(Default)]
 pub struct RecurrentTaskScheduler {
     /// The fields of [`TaskScheduler`](t::TaskScheduler).
@@ -1818,6 +2554,8 @@ d::object!(RecurrentTaskScheduler: t::TaskScheduler, "RecurrentTaskScheduler", 0
 impl d::IsA<t::TaskScheduler> for RecurrentTaskScheduler {}
 
 /// Data object `vim.HbrManager.ReplicationVmInfo.ProgressInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HbrManager.ReplicationVmInfo.ProgressInfo.html)
 #[derive(Default)]
 pub struct ReplicationVmProgressInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1843,6 +2581,8 @@ d::object!(ReplicationVmProgressInfo: t::DynamicData, "ReplicationVmProgressInfo
 
 d::enumeration!(
     /// Enumeration `vim.HbrManager.ReplicationVmInfo.State`. Since API 5.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HbrManager.ReplicationVmInfo.State.html)
     ReplicationVmState, "ReplicationVmState", [
         None "none",
         Paused "paused",
@@ -1854,6 +2594,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.ResourceAllocationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourceAllocationInfo.html)
 #[derive(Default)]
 pub struct ResourceAllocationInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1876,8 +2618,22 @@ d::object!(ResourceAllocationInfo: t::DynamicData, "ResourceAllocationInfo", 0, 
     3 shares "shares" 0 false,
     4 overhead_limit "overheadLimit" 0 false,
 ]);
+impl<M, P> p::Property<M, t::ResourceAllocationInfo, P> {
+    /// On to `reservation`.
+    pub fn reservation(&self) -> p::Property<M, i64, p::Optional> { self.then("reservation") }
+    /// On to `expandableReservation`.
+    pub fn expandable_reservation(&self) -> p::Property<M, bool, p::Optional> { self.then("expandableReservation") }
+    /// On to `limit`.
+    pub fn limit(&self) -> p::Property<M, i64, p::Optional> { self.then("limit") }
+    /// On to `shares`.
+    pub fn shares(&self) -> p::Property<M, t::SharesInfo, p::Optional> { self.then("shares") }
+    /// On to `overheadLimit`.
+    pub fn overhead_limit(&self) -> p::Property<M, i64, p::Optional> { self.then("overheadLimit") }
+}
 
 /// Data object `vim.ResourceAllocationOption`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourceAllocationOption.html)
 #[derive(Default)]
 pub struct ResourceAllocationOption {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1890,6 +2646,8 @@ d::object!(ResourceAllocationOption: t::DynamicData, "ResourceAllocationOption",
 ]);
 
 /// Data object `vim.ResourceConfigOption`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourceConfigOption.html)
 #[derive(Default)]
 pub struct ResourceConfigOption {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1905,6 +2663,8 @@ d::object!(ResourceConfigOption: t::DynamicData, "ResourceConfigOption", 4, [
 ]);
 
 /// Data object `vim.ResourceConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourceConfigSpec.html)
 #[derive(Default)]
 pub struct ResourceConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1930,9 +2690,25 @@ d::object!(ResourceConfigSpec: t::DynamicData, "ResourceConfigSpec", 0, [
     4 memory_allocation "memoryAllocation" 0 false,
     5 scale_descendants_shares "scaleDescendantsShares" 16 false,
 ]);
+impl<M, P> p::Property<M, t::ResourceConfigSpec, P> {
+    /// On to `entity`.
+    pub fn entity(&self) -> p::Property<M, MoRef<m::ManagedEntity>, p::Optional> { self.then("entity") }
+    /// On to `changeVersion`.
+    pub fn change_version(&self) -> p::Property<M, String, p::Optional> { self.then("changeVersion") }
+    /// On to `lastModified`.
+    pub fn last_modified(&self) -> p::Property<M, d::DateTime, p::Optional> { self.then("lastModified") }
+    /// On to `cpuAllocation`.
+    pub fn cpu_allocation(&self) -> p::Property<M, t::ResourceAllocationInfo, P> { self.then("cpuAllocation") }
+    /// On to `memoryAllocation`.
+    pub fn memory_allocation(&self) -> p::Property<M, t::ResourceAllocationInfo, P> { self.then("memoryAllocation") }
+    /// On to `scaleDescendantsShares`. Since API 7.0.0.0.
+    pub fn scale_descendants_shares(&self) -> p::Property<M, String, p::Optional> { self.then("scaleDescendantsShares") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.ResourceConfigSpec.ScaleSharesBehavior`. Since API 7.0.0.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourceConfigSpec.ScaleSharesBehavior.html)
     ResourceConfigSpecScaleSharesBehavior, "ResourceConfigSpecScaleSharesBehavior", [
         Disabled "disabled",
         ScaleCpuAndMemoryShares "scaleCpuAndMemoryShares",
@@ -1940,6 +2716,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.ResourcePool.Summary.QuickStats`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePool.Summary.QuickStats.html)
 #[derive(Default)]
 pub struct ResourcePoolQuickStats {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1992,8 +2770,42 @@ d::object!(ResourcePoolQuickStats: t::DynamicData, "ResourcePoolQuickStats", 3, 
     13 consumed_overhead_memory "consumedOverheadMemory" 3 false,
     14 compressed_memory "compressedMemory" 4 false,
 ]);
+impl<M, P> p::Property<M, t::ResourcePoolQuickStats, P> {
+    /// On to `overallCpuUsage`.
+    pub fn overall_cpu_usage(&self) -> p::Property<M, i64, p::Optional> { self.then("overallCpuUsage") }
+    /// On to `overallCpuDemand`.
+    pub fn overall_cpu_demand(&self) -> p::Property<M, i64, p::Optional> { self.then("overallCpuDemand") }
+    /// On to `guestMemoryUsage`.
+    pub fn guest_memory_usage(&self) -> p::Property<M, i64, p::Optional> { self.then("guestMemoryUsage") }
+    /// On to `hostMemoryUsage`.
+    pub fn host_memory_usage(&self) -> p::Property<M, i64, p::Optional> { self.then("hostMemoryUsage") }
+    /// On to `distributedCpuEntitlement`.
+    pub fn distributed_cpu_entitlement(&self) -> p::Property<M, i64, p::Optional> { self.then("distributedCpuEntitlement") }
+    /// On to `distributedMemoryEntitlement`.
+    pub fn distributed_memory_entitlement(&self) -> p::Property<M, i64, p::Optional> { self.then("distributedMemoryEntitlement") }
+    /// On to `staticCpuEntitlement`.
+    pub fn static_cpu_entitlement(&self) -> p::Property<M, i32, p::Optional> { self.then("staticCpuEntitlement") }
+    /// On to `staticMemoryEntitlement`.
+    pub fn static_memory_entitlement(&self) -> p::Property<M, i32, p::Optional> { self.then("staticMemoryEntitlement") }
+    /// On to `privateMemory`.
+    pub fn private_memory(&self) -> p::Property<M, i64, p::Optional> { self.then("privateMemory") }
+    /// On to `sharedMemory`.
+    pub fn shared_memory(&self) -> p::Property<M, i64, p::Optional> { self.then("sharedMemory") }
+    /// On to `swappedMemory`.
+    pub fn swapped_memory(&self) -> p::Property<M, i64, p::Optional> { self.then("swappedMemory") }
+    /// On to `balloonedMemory`.
+    pub fn ballooned_memory(&self) -> p::Property<M, i64, p::Optional> { self.then("balloonedMemory") }
+    /// On to `overheadMemory`.
+    pub fn overhead_memory(&self) -> p::Property<M, i64, p::Optional> { self.then("overheadMemory") }
+    /// On to `consumedOverheadMemory`.
+    pub fn consumed_overhead_memory(&self) -> p::Property<M, i64, p::Optional> { self.then("consumedOverheadMemory") }
+    /// On to `compressedMemory`. Since API 4.1.
+    pub fn compressed_memory(&self) -> p::Property<M, i64, p::Optional> { self.then("compressedMemory") }
+}
 
 /// Data object `vim.ResourcePool.ResourceUsage`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePool.ResourceUsage.html)
 #[derive(Default)]
 pub struct ResourcePoolResourceUsage {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2019,8 +2831,24 @@ d::object!(ResourcePoolResourceUsage: t::DynamicData, "ResourcePoolResourceUsage
     4 overall_usage "overallUsage" 0 false,
     5 max_usage "maxUsage" 0 false,
 ]);
+impl<M, P> p::Property<M, t::ResourcePoolResourceUsage, P> {
+    /// On to `reservationUsed`.
+    pub fn reservation_used(&self) -> p::Property<M, i64, P> { self.then("reservationUsed") }
+    /// On to `reservationUsedForVm`.
+    pub fn reservation_used_for_vm(&self) -> p::Property<M, i64, P> { self.then("reservationUsedForVm") }
+    /// On to `unreservedForPool`.
+    pub fn unreserved_for_pool(&self) -> p::Property<M, i64, P> { self.then("unreservedForPool") }
+    /// On to `unreservedForVm`.
+    pub fn unreserved_for_vm(&self) -> p::Property<M, i64, P> { self.then("unreservedForVm") }
+    /// On to `overallUsage`.
+    pub fn overall_usage(&self) -> p::Property<M, i64, P> { self.then("overallUsage") }
+    /// On to `maxUsage`.
+    pub fn max_usage(&self) -> p::Property<M, i64, P> { self.then("maxUsage") }
+}
 
 /// Data object `vim.ResourcePool.RuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePool.RuntimeInfo.html)
 #[derive(Default)]
 pub struct ResourcePoolRuntimeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2040,8 +2868,20 @@ d::object!(ResourcePoolRuntimeInfo: t::DynamicData, "ResourcePoolRuntimeInfo", 0
     2 overall_status "overallStatus" 0 false,
     3 shares_scalable "sharesScalable" 16 false,
 ]);
+impl<M, P> p::Property<M, t::ResourcePoolRuntimeInfo, P> {
+    /// On to `memory`.
+    pub fn memory(&self) -> p::Property<M, t::ResourcePoolResourceUsage, P> { self.then("memory") }
+    /// On to `cpu`.
+    pub fn cpu(&self) -> p::Property<M, t::ResourcePoolResourceUsage, P> { self.then("cpu") }
+    /// On to `overallStatus`.
+    pub fn overall_status(&self) -> p::Property<M, t::ManagedEntityStatus, P> { self.then("overallStatus") }
+    /// On to `sharesScalable`. Since API 7.0.0.0.
+    pub fn shares_scalable(&self) -> p::Property<M, String, p::Optional> { self.then("sharesScalable") }
+}
 
 /// Data object `vim.ResourcePool.Summary`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePool.Summary.html)
 #[derive(Default)]
 pub struct ResourcePoolSummary {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2065,8 +2905,22 @@ d::object!(ResourcePoolSummary: t::DynamicData, "ResourcePoolSummary", 0, [
     4 configured_memory_mb "configuredMemoryMB" 3 false,
 ]);
 impl d::IsA<t::ResourcePoolSummary> for ResourcePoolSummary {}
+impl<M, P> p::Property<M, d::Poly<t::ResourcePoolSummary>, P> {
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `config`.
+    pub fn config(&self) -> p::Property<M, t::ResourceConfigSpec, P> { self.then("config") }
+    /// On to `runtime`.
+    pub fn runtime(&self) -> p::Property<M, t::ResourcePoolRuntimeInfo, P> { self.then("runtime") }
+    /// On to `quickStats`. Since API 4.0.
+    pub fn quick_stats(&self) -> p::Property<M, t::ResourcePoolQuickStats, p::Optional> { self.then("quickStats") }
+    /// On to `configuredMemoryMB`. Since API 4.0.
+    pub fn configured_memory_mb(&self) -> p::Property<M, i32, p::Optional> { self.then("configuredMemoryMB") }
+}
 
 /// Data object `vmodl.query.PropertyCollector.RetrieveOptions`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.RetrieveOptions.html)
 #[derive(Default)]
 pub struct RetrieveOptions {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2079,6 +2933,8 @@ d::object!(RetrieveOptions: t::DynamicData, "RetrieveOptions", 4, [
 ]);
 
 /// Data object `vmodl.query.PropertyCollector.RetrieveResult`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.RetrieveResult.html)
 #[derive(Default)]
 pub struct RetrieveResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2093,22 +2949,9 @@ d::object!(RetrieveResult: t::DynamicData, "RetrieveResult", 4, [
     1 objects "objects" 4 false,
 ]);
 
-/// Data object `vim.vslm.vcenter.RetrieveVStorageObjSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Default)]
-pub struct RetrieveVStorageObjSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `id`.
-    pub id: t::ID,
-    /// `datastore`.
-    pub datastore: MoRef<m::Datastore>,
-}
-d::object!(RetrieveVStorageObjSpec: t::DynamicData, "RetrieveVStorageObjSpec", 10, [
-    0 id "id" 10 false,
-    1 datastore "datastore" 10 false,
-]);
-
 /// Data object `vim.action.RunScriptAction`, which extends [`Action`](t::Action). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.action.RunScriptAction.html)
 #[derive(Default)]
 pub struct RunScriptAction {
     /// The fields of [`Action`](t::Action).
@@ -2122,877 +2965,12 @@ d::object!(RunScriptAction: t::Action, "RunScriptAction", 0, [
 impl d::IsA<t::Action> for RunScriptAction {}
 
 /// Data object `vim.SDDCBase`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SDDCBase.html)
 #[derive(Default)]
 pub struct SDDCBase {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
 d::object!(SDDCBase: t::DynamicData, "SDDCBase", 8, [
-]);
-
-/// Data object `vim.scheduler.ScheduledTaskDescription`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct ScheduledTaskDescription {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `action`.
-    pub action: Vec<d::Poly<t::TypeDescription>>,
-    /// `schedulerInfo`.
-    pub scheduler_info: Vec<t::ScheduledTaskDetail>,
-    /// `state`.
-    pub state: Vec<d::Poly<t::ElementDescription>>,
-    /// `dayOfWeek`.
-    pub day_of_week: Vec<d::Poly<t::ElementDescription>>,
-    /// `weekOfMonth`.
-    pub week_of_month: Vec<d::Poly<t::ElementDescription>>,
-}
-d::object!(ScheduledTaskDescription: t::DynamicData, "ScheduledTaskDescription", 0, [
-    0 action "action" 0 false,
-    1 scheduler_info "schedulerInfo" 0 false,
-    2 state "state" 0 false,
-    3 day_of_week "dayOfWeek" 0 false,
-    4 week_of_month "weekOfMonth" 0 false,
-]);
-
-/// Data object `vim.scheduler.ScheduledTaskDescription.SchedulerDetail`, which extends [`TypeDescription`](t::TypeDescription). Since API 2.5.
-#[derive(Default)]
-pub struct ScheduledTaskDetail {
-    /// The fields of [`TypeDescription`](t::TypeDescription).
-    pub base: t::TypeDescription,
-    /// `frequency`.
-    pub frequency: String,
-}
-d::object!(ScheduledTaskDetail: t::TypeDescription, "ScheduledTaskDetail", 0, [
-    0 frequency "frequency" 0 false,
-]);
-impl d::IsA<t::TypeDescription> for ScheduledTaskDetail {}
-impl d::IsA<t::Description> for ScheduledTaskDetail {}
-
-/// Data object `vim.scheduler.ScheduledTaskInfo`, which extends [`ScheduledTaskSpec`](t::ScheduledTaskSpec). Since API 2.5.
-#[derive(Default)]
-pub struct ScheduledTaskInfo {
-    /// The fields of [`ScheduledTaskSpec`](t::ScheduledTaskSpec).
-    pub base: t::ScheduledTaskSpec,
-    /// `scheduledTask`.
-    pub scheduled_task: MoRef<m::ScheduledTask>,
-    /// `entity`.
-    pub entity: MoRef<m::ManagedEntity>,
-    /// `lastModifiedTime`.
-    pub last_modified_time: d::DateTime,
-    /// `lastModifiedUser`.
-    pub last_modified_user: String,
-    /// `nextRunTime`.
-    pub next_run_time: Option<d::DateTime>,
-    /// `prevRunTime`.
-    pub prev_run_time: Option<d::DateTime>,
-    /// `state`.
-    pub state: t::TaskInfoState,
-    /// `error`.
-    pub error: Option<Box<t::LocalizedMethodFault>>,
-    /// `result`.
-    pub result: Option<d::Value>,
-    /// `progress`.
-    pub progress: Option<i32>,
-    /// `activeTask`.
-    pub active_task: Option<MoRef<m::Task>>,
-    /// `taskObject`. Since API 4.0.
-    pub task_object: Option<MoRef<m::ManagedObject>>,
-}
-d::object!(ScheduledTaskInfo: t::ScheduledTaskSpec, "ScheduledTaskInfo", 0, [
-    0 scheduled_task "scheduledTask" 0 false,
-    1 entity "entity" 0 false,
-    2 last_modified_time "lastModifiedTime" 0 false,
-    3 last_modified_user "lastModifiedUser" 0 false,
-    4 next_run_time "nextRunTime" 0 false,
-    5 prev_run_time "prevRunTime" 0 false,
-    6 state "state" 0 false,
-    7 error "error" 0 false,
-    8 result "result" 0 false,
-    9 progress "progress" 0 false,
-    10 active_task "activeTask" 0 false,
-    11 task_object "taskObject" 3 false,
-]);
-impl d::IsA<t::ScheduledTaskSpec> for ScheduledTaskInfo {}
-
-/// Data object `vim.scheduler.ScheduledTaskSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct ScheduledTaskSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `name`.
-    pub name: String,
-    /// `description`.
-    pub description: String,
-    /// `enabled`.
-    pub enabled: bool,
-    /// `scheduler`.
-    pub scheduler: d::Poly<t::TaskScheduler>,
-    /// `action`.
-    pub action: d::Poly<t::Action>,
-    /// `notification`.
-    pub notification: Option<String>,
-}
-d::object!(ScheduledTaskSpec: t::DynamicData, "ScheduledTaskSpec", 0, [
-    0 name "name" 0 false,
-    1 description "description" 0 false,
-    2 enabled "enabled" 0 false,
-    3 scheduler "scheduler" 0 false,
-    4 action "action" 0 false,
-    5 notification "notification" 0 false,
-]);
-impl d::IsA<t::ScheduledTaskSpec> for ScheduledTaskSpec {}
-
-/// Data object `vim.VirtualDiskManager.SeSparseVirtualDiskSpec`, which extends [`FileBackedVirtualDiskSpec`](t::FileBackedVirtualDiskSpec). Since API 5.1.
-#[derive(Default)]
-pub struct SeSparseVirtualDiskSpec {
-    /// The fields of [`FileBackedVirtualDiskSpec`](t::FileBackedVirtualDiskSpec).
-    pub base: t::FileBackedVirtualDiskSpec,
-    /// `grainSizeKb`.
-    pub grain_size_kb: Option<i32>,
-}
-d::object!(SeSparseVirtualDiskSpec: t::FileBackedVirtualDiskSpec, "SeSparseVirtualDiskSpec", 6, [
-    0 grain_size_kb "grainSizeKb" 6 false,
-]);
-impl d::IsA<t::VirtualDiskSpec> for SeSparseVirtualDiskSpec {}
-
-/// Data object `vim.SearchIndex.Filter`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Default)]
-pub struct SearchIndexFilter {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `predicates`.
-    pub predicates: Vec<t::SearchIndexPredicate>,
-}
-d::object!(SearchIndexFilter: t::DynamicData, "SearchIndexFilter", 33, [
-    0 predicates "predicates" 33 false,
-]);
-
-/// Data object `vim.SearchIndex.IterationSpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Default)]
-pub struct SearchIndexIterationSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `marker`.
-    pub marker: Option<String>,
-    /// `limit`.
-    pub limit: Option<i32>,
-}
-d::object!(SearchIndexIterationSpec: t::DynamicData, "SearchIndexIterationSpec", 33, [
-    0 marker "marker" 33 false,
-    1 limit "limit" 33 false,
-]);
-
-/// Data object `vim.SearchIndex.OptionalValue`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Default)]
-pub struct SearchIndexOptionalValue {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `value`.
-    pub value: Option<d::Value>,
-}
-d::object!(SearchIndexOptionalValue: t::DynamicData, "SearchIndexOptionalValue", 33, [
-    0 value "value" 33 false,
-]);
-
-/// Data object `vim.SearchIndex.Predicate`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Default)]
-pub struct SearchIndexPredicate {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `propertyPath`.
-    pub property_path: String,
-    /// `operator`.
-    pub operator: String,
-    /// `arrayOperator`.
-    pub array_operator: Option<String>,
-    /// `comparableValue`.
-    pub comparable_value: Option<d::Value>,
-    /// `comparableList`.
-    pub comparable_list: Vec<d::Value>,
-}
-d::object!(SearchIndexPredicate: t::DynamicData, "SearchIndexPredicate", 33, [
-    0 property_path "propertyPath" 33 false,
-    1 operator "operator" 33 false,
-    2 array_operator "arrayOperator" 33 false,
-    3 comparable_value "comparableValue" 33 false,
-    4 comparable_list "comparableList" 33 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.SearchIndex.Predicate.ArrayOperator`. Since API 2.5.
-    SearchIndexPredicateArrayOperator, "SearchIndexPredicateArrayOperator", [
-        AllElements "AllElements",
-        AnyElement "AnyElement",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.SearchIndex.Predicate.ComparisonOperator`. Since API 2.5.
-    SearchIndexPredicateComparisonOperator, "SearchIndexPredicateComparisonOperator", [
-        Equal "Equal",
-        NotEqual "NotEqual",
-        Greater "Greater",
-        GreaterOrEqual "GreaterOrEqual",
-        Less "Less",
-        LessOrEqual "LessOrEqual",
-        In "In",
-        NotIn "NotIn",
-        Like "Like",
-        NotLike "NotLike",
-    ]
-);
-
-/// Data object `vim.SearchIndex.QuerySpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Default)]
-pub struct SearchIndexQuerySpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `properties`.
-    pub properties: Vec<String>,
-    /// `resourceType`.
-    pub resource_type: String,
-    /// `filters`.
-    pub filters: Vec<t::SearchIndexFilter>,
-    /// `returnTotalCount`.
-    pub return_total_count: Option<bool>,
-    /// `limit`.
-    pub limit: Option<i32>,
-}
-d::object!(SearchIndexQuerySpec: t::DynamicData, "SearchIndexQuerySpec", 33, [
-    0 properties "properties" 33 false,
-    1 resource_type "resourceType" 33 false,
-    2 filters "filters" 33 false,
-    3 return_total_count "returnTotalCount" 33 false,
-    4 limit "limit" 33 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.SearchIndex.QuerySpec.ResourceType`. Since API 2.5.
-    SearchIndexQuerySpecResourceType, "SearchIndexQuerySpecResourceType", [
-        ClusterComputeResource "ClusterComputeResource",
-        ComputeResource "ComputeResource",
-        Datacenter "Datacenter",
-        Datastore "Datastore",
-        DistributedVirtualPortgroup "DistributedVirtualPortgroup",
-        DistributedVirtualSwitch "DistributedVirtualSwitch",
-        Folder "Folder",
-        HostSystem "HostSystem",
-        Network "Network",
-        OpaqueNetwork "OpaqueNetwork",
-        ResourcePool "ResourcePool",
-        ServiceInstance "ServiceInstance",
-        StoragePod "StoragePod",
-        VirtualApp "VirtualApp",
-        VirtualMachine "VirtualMachine",
-        VmwareDistributedVirtualSwitch "VmwareDistributedVirtualSwitch",
-    ]
-);
-
-/// Data object `vim.SearchIndex.ResourceItem`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Default)]
-pub struct SearchIndexResourceItem {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `propertyValues`.
-    pub property_values: Vec<t::SearchIndexOptionalValue>,
-}
-d::object!(SearchIndexResourceItem: t::DynamicData, "SearchIndexResourceItem", 33, [
-    0 property_values "propertyValues" 33 false,
-]);
-
-/// Data object `vim.SearchIndex.ResultSet`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Default)]
-pub struct SearchIndexResultSet {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `properties`.
-    pub properties: Vec<String>,
-    /// `items`.
-    pub items: Vec<t::SearchIndexResourceItem>,
-    /// `totalCount`.
-    pub total_count: Option<i32>,
-    /// `marker`.
-    pub marker: Option<String>,
-}
-d::object!(SearchIndexResultSet: t::DynamicData, "SearchIndexResultSet", 33, [
-    0 properties "properties" 33 false,
-    1 items "items" 33 false,
-    2 total_count "totalCount" 33 false,
-    3 marker "marker" 33 false,
-]);
-
-/// Data object `vim.SelectionSet`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Default)]
-pub struct SelectionSet {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-}
-d::object!(SelectionSet: t::DynamicData, "SelectionSet", 5, [
-]);
-impl d::IsA<t::SelectionSet> for SelectionSet {}
-
-/// Data object `vmodl.query.PropertyCollector.SelectionSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct SelectionSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `name`.
-    pub name: Option<String>,
-}
-d::object!(SelectionSpec: t::DynamicData, "SelectionSpec", 0, [
-    0 name "name" 0 false,
-]);
-impl d::IsA<t::SelectionSpec> for SelectionSpec {}
-
-/// Data object `vim.action.SendEmailAction`, which extends [`Action`](t::Action). Since API 2.5.
-#[derive(Default)]
-pub struct SendEmailAction {
-    /// The fields of [`Action`](t::Action).
-    pub base: t::Action,
-    /// `toList`.
-    pub to_list: String,
-    /// `ccList`.
-    pub cc_list: String,
-    /// `subject`.
-    pub subject: String,
-    /// `body`.
-    pub body: String,
-}
-d::object!(SendEmailAction: t::Action, "SendEmailAction", 0, [
-    0 to_list "toList" 0 false,
-    1 cc_list "ccList" 0 false,
-    2 subject "subject" 0 false,
-    3 body "body" 0 false,
-]);
-impl d::IsA<t::Action> for SendEmailAction {}
-
-/// Data object `vim.action.SendSNMPAction`, which extends [`Action`](t::Action). Since API 2.5.
-#[derive(Default)]
-pub struct SendSNMPAction {
-    /// The fields of [`Action`](t::Action).
-    pub base: t::Action,
-}
-d::object!(SendSNMPAction: t::Action, "SendSNMPAction", 0, [
-]);
-impl d::IsA<t::Action> for SendSNMPAction {}
-
-/// Data object `vim.ServiceInstanceContent`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct ServiceContent {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `rootFolder`.
-    pub root_folder: MoRef<m::Folder>,
-    /// `propertyCollector`.
-    pub property_collector: MoRef<m::PropertyCollector>,
-    /// `viewManager`.
-    pub view_manager: Option<MoRef<m::ViewManager>>,
-    /// `about`.
-    pub about: t::AboutInfo,
-    /// `setting`.
-    pub setting: Option<MoRef<m::OptionManager>>,
-    /// `userDirectory`.
-    pub user_directory: Option<MoRef<m::UserDirectory>>,
-    /// `sessionManager`.
-    pub session_manager: Option<MoRef<m::SessionManager>>,
-    /// `authorizationManager`.
-    pub authorization_manager: Option<MoRef<m::AuthorizationManager>>,
-    /// `serviceManager`. Since API 5.1.
-    pub service_manager: Option<MoRef<m::ServiceManager>>,
-    /// `perfManager`.
-    pub perf_manager: Option<MoRef<m::PerformanceManager>>,
-    /// `scheduledTaskManager`.
-    pub scheduled_task_manager: Option<MoRef<m::ScheduledTaskManager>>,
-    /// `alarmManager`.
-    pub alarm_manager: Option<MoRef<m::AlarmManager>>,
-    /// `eventManager`.
-    pub event_manager: Option<MoRef<m::EventManager>>,
-    /// `taskManager`.
-    pub task_manager: Option<MoRef<m::TaskManager>>,
-    /// `extensionManager`.
-    pub extension_manager: Option<MoRef<m::ExtensionManager>>,
-    /// `customizationSpecManager`.
-    pub customization_spec_manager: Option<MoRef<m::CustomizationSpecManager>>,
-    /// `guestCustomizationManager`. Since API 6.8.7.
-    pub guest_customization_manager: Option<MoRef<m::VirtualMachineGuestCustomizationManager>>,
-    /// `customFieldsManager`.
-    pub custom_fields_manager: Option<MoRef<m::CustomFieldsManager>>,
-    /// `accountManager`.
-    pub account_manager: Option<MoRef<m::HostLocalAccountManager>>,
-    /// `diagnosticManager`.
-    pub diagnostic_manager: Option<MoRef<m::DiagnosticManager>>,
-    /// `licenseManager`.
-    pub license_manager: Option<MoRef<m::LicenseManager>>,
-    /// `searchIndex`.
-    pub search_index: Option<MoRef<m::SearchIndex>>,
-    /// `fileManager`.
-    pub file_manager: Option<MoRef<m::FileManager>>,
-    /// `datastoreNamespaceManager`. Since API 5.5.
-    pub datastore_namespace_manager: Option<MoRef<m::DatastoreNamespaceManager>>,
-    /// `virtualDiskManager`.
-    pub virtual_disk_manager: Option<MoRef<m::VirtualDiskManager>>,
-    /// `virtualizationManager`.
-    pub virtualization_manager: Option<MoRef<m::VirtualizationManager>>,
-    /// `snmpSystem`. Since API 4.0.
-    pub snmp_system: Option<MoRef<m::HostSnmpSystem>>,
-    /// `vmProvisioningChecker`. Since API 4.0.
-    pub vm_provisioning_checker: Option<MoRef<m::VirtualMachineProvisioningChecker>>,
-    /// `vmCompatibilityChecker`. Since API 4.0.
-    pub vm_compatibility_checker: Option<MoRef<m::VirtualMachineCompatibilityChecker>>,
-    /// `ovfManager`. Since API 4.0.
-    pub ovf_manager: Option<MoRef<m::OvfManager>>,
-    /// `ipPoolManager`. Since API 4.0.
-    pub ip_pool_manager: Option<MoRef<m::IpPoolManager>>,
-    /// `dvSwitchManager`. Since API 4.0.
-    pub dv_switch_manager: Option<MoRef<m::DistributedVirtualSwitchManager>>,
-    /// `hostProfileManager`. Since API 4.0.
-    pub host_profile_manager: Option<MoRef<m::HostProfileManager>>,
-    /// `clusterProfileManager`. Since API 4.0.
-    pub cluster_profile_manager: Option<MoRef<m::ClusterProfileManager>>,
-    /// `complianceManager`. Since API 4.0.
-    pub compliance_manager: Option<MoRef<m::ProfileComplianceManager>>,
-    /// `localizationManager`. Since API 4.0.
-    pub localization_manager: Option<MoRef<m::LocalizationManager>>,
-    /// `storageResourceManager`. Since API 4.1.
-    pub storage_resource_manager: Option<MoRef<m::StorageResourceManager>>,
-    /// `guestOperationsManager`. Since API 5.0.
-    pub guest_operations_manager: Option<MoRef<m::GuestOperationsManager>>,
-    /// `overheadMemoryManager`. Since API 6.0.
-    pub overhead_memory_manager: Option<MoRef<m::OverheadMemoryManager>>,
-    /// `certificateManager`. Since API 6.0.
-    pub certificate_manager: Option<MoRef<m::CertificateManager>>,
-    /// `ioFilterManager`. Since API 6.0.
-    pub io_filter_manager: Option<MoRef<m::IoFilterManager>>,
-    /// `vStorageObjectManager`. Since API 6.5.
-    pub v_storage_object_manager: Option<MoRef<m::VStorageObjectManagerBase>>,
-    /// `hostSpecManager`. Since API 6.5.
-    pub host_spec_manager: Option<MoRef<m::HostSpecificationManager>>,
-    /// `cryptoManager`. Since API 6.5.
-    pub crypto_manager: Option<MoRef<m::CryptoManager>>,
-    /// `healthUpdateManager`. Since API 6.5.
-    pub health_update_manager: Option<MoRef<m::HealthUpdateManager>>,
-    /// `failoverClusterConfigurator`. Since API 6.5.
-    pub failover_cluster_configurator: Option<MoRef<m::FailoverClusterConfigurator>>,
-    /// `failoverClusterManager`. Since API 6.5.
-    pub failover_cluster_manager: Option<MoRef<m::FailoverClusterManager>>,
-    /// `tenantManager`. Since API 6.9.1.
-    pub tenant_manager: Option<MoRef<m::TenantTenantManager>>,
-    /// `siteInfoManager`. Since API 7.0.0.0.
-    pub site_info_manager: Option<MoRef<m::SiteInfoManager>>,
-    /// `storageQueryManager`. Since API 6.7.2.
-    pub storage_query_manager: Option<MoRef<m::StorageQueryManager>>,
-    /// `directPathProfileManager`. Since API 9.0.0.0.
-    pub direct_path_profile_manager: Option<MoRef<m::DirectPathProfileManager>>,
-}
-d::object!(ServiceContent: t::DynamicData, "ServiceContent", 0, [
-    0 root_folder "rootFolder" 0 false,
-    1 property_collector "propertyCollector" 0 false,
-    2 view_manager "viewManager" 0 false,
-    3 about "about" 0 false,
-    4 setting "setting" 0 false,
-    5 user_directory "userDirectory" 0 false,
-    6 session_manager "sessionManager" 0 false,
-    7 authorization_manager "authorizationManager" 0 false,
-    8 service_manager "serviceManager" 6 false,
-    9 perf_manager "perfManager" 0 false,
-    10 scheduled_task_manager "scheduledTaskManager" 0 false,
-    11 alarm_manager "alarmManager" 0 false,
-    12 event_manager "eventManager" 0 false,
-    13 task_manager "taskManager" 0 false,
-    14 extension_manager "extensionManager" 0 false,
-    15 customization_spec_manager "customizationSpecManager" 0 false,
-    16 guest_customization_manager "guestCustomizationManager" 14 false,
-    17 custom_fields_manager "customFieldsManager" 0 false,
-    18 account_manager "accountManager" 0 false,
-    19 diagnostic_manager "diagnosticManager" 0 false,
-    20 license_manager "licenseManager" 0 false,
-    21 search_index "searchIndex" 0 false,
-    22 file_manager "fileManager" 0 false,
-    23 datastore_namespace_manager "datastoreNamespaceManager" 7 false,
-    24 virtual_disk_manager "virtualDiskManager" 0 false,
-    25 virtualization_manager "virtualizationManager" 0 false,
-    26 snmp_system "snmpSystem" 3 false,
-    27 vm_provisioning_checker "vmProvisioningChecker" 3 false,
-    28 vm_compatibility_checker "vmCompatibilityChecker" 3 false,
-    29 ovf_manager "ovfManager" 3 false,
-    30 ip_pool_manager "ipPoolManager" 3 false,
-    31 dv_switch_manager "dvSwitchManager" 3 false,
-    32 host_profile_manager "hostProfileManager" 3 false,
-    33 cluster_profile_manager "clusterProfileManager" 3 false,
-    34 compliance_manager "complianceManager" 3 false,
-    35 localization_manager "localizationManager" 3 false,
-    36 storage_resource_manager "storageResourceManager" 4 false,
-    37 guest_operations_manager "guestOperationsManager" 5 false,
-    38 overhead_memory_manager "overheadMemoryManager" 8 false,
-    39 certificate_manager "certificateManager" 8 false,
-    40 io_filter_manager "ioFilterManager" 8 false,
-    41 v_storage_object_manager "vStorageObjectManager" 9 false,
-    42 host_spec_manager "hostSpecManager" 9 false,
-    43 crypto_manager "cryptoManager" 9 false,
-    44 health_update_manager "healthUpdateManager" 9 false,
-    45 failover_cluster_configurator "failoverClusterConfigurator" 9 false,
-    46 failover_cluster_manager "failoverClusterManager" 9 false,
-    47 tenant_manager "tenantManager" 15 false,
-    48 site_info_manager "siteInfoManager" 16 false,
-    49 storage_query_manager "storageQueryManager" 12 false,
-    50 direct_path_profile_manager "directPathProfileManager" 32 false,
-]);
-
-/// Data object `vim.ServiceLocator`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct ServiceLocator {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `instanceUuid`.
-    pub instance_uuid: String,
-    /// `url`.
-    pub url: String,
-    /// `credential`.
-    pub credential: d::Poly<t::ServiceLocatorCredential>,
-    /// `sslThumbprint`.
-    pub ssl_thumbprint: Option<String>,
-    /// `sslCertificate`. Since API 9.0.0.0.
-    pub ssl_certificate: Option<String>,
-}
-d::object!(ServiceLocator: t::DynamicData, "ServiceLocator", 8, [
-    0 instance_uuid "instanceUuid" 8 false,
-    1 url "url" 8 false,
-    2 credential "credential" 8 false,
-    3 ssl_thumbprint "sslThumbprint" 8 false,
-    4 ssl_certificate "sslCertificate" 32 false,
-]);
-
-/// Data object `vim.ServiceLocator.Credential`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct ServiceLocatorCredential {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-}
-d::object!(ServiceLocatorCredential: t::DynamicData, "ServiceLocatorCredential", 8, [
-]);
-impl d::IsA<t::ServiceLocatorCredential> for ServiceLocatorCredential {}
-
-/// Data object `vim.ServiceLocator.NamePassword`, which extends [`ServiceLocatorCredential`](t::ServiceLocatorCredential). Since API 6.0.
-#[derive(Default)]
-pub struct ServiceLocatorNamePassword {
-    /// The fields of [`ServiceLocatorCredential`](t::ServiceLocatorCredential).
-    pub base: t::ServiceLocatorCredential,
-    /// `username`.
-    pub username: String,
-    /// `password`. A secret: never printed.
-    pub password: String,
-}
-d::object!(ServiceLocatorNamePassword: t::ServiceLocatorCredential, "ServiceLocatorNamePassword", 8, [
-    0 username "username" 8 false,
-    1 password "password" 8 true,
-]);
-impl d::IsA<t::ServiceLocatorCredential> for ServiceLocatorNamePassword {}
-
-/// Data object `vim.ServiceLocator.SAMLCredential`, which extends [`ServiceLocatorCredential`](t::ServiceLocatorCredential). Since API 6.0.
-#[derive(Default)]
-pub struct ServiceLocatorSAMLCredential {
-    /// The fields of [`ServiceLocatorCredential`](t::ServiceLocatorCredential).
-    pub base: t::ServiceLocatorCredential,
-    /// `token`. A secret: never printed.
-    pub token: Option<String>,
-}
-d::object!(ServiceLocatorSAMLCredential: t::ServiceLocatorCredential, "ServiceLocatorSAMLCredential", 8, [
-    0 token "token" 8 true,
-]);
-impl d::IsA<t::ServiceLocatorCredential> for ServiceLocatorSAMLCredential {}
-
-/// Data object `vim.ServiceManager.ServiceInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct ServiceManagerServiceInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `serviceName`.
-    pub service_name: String,
-    /// `location`.
-    pub location: Vec<String>,
-    /// `service`.
-    pub service: MoRef<m::ManagedObject>,
-    /// `description`.
-    pub description: String,
-}
-d::object!(ServiceManagerServiceInfo: t::DynamicData, "ServiceManagerServiceInfo", 0, [
-    0 service_name "serviceName" 0 false,
-    1 location "location" 0 false,
-    2 service "service" 0 false,
-    3 description "description" 0 false,
-]);
-
-/// Data object `vim.SessionManager.GenericServiceTicket`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Default)]
-pub struct SessionManagerGenericServiceTicket {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `id`. A secret: never printed.
-    pub id: String,
-    /// `hostName`. Since API 5.1.
-    pub host_name: Option<String>,
-    /// `sslThumbprint`. Since API 5.1.
-    pub ssl_thumbprint: Option<String>,
-    /// `certThumbprintList`. Since API 7.0.3.1.
-    pub cert_thumbprint_list: Vec<t::VirtualMachineCertThumbprint>,
-    /// `sslCertificate`. Since API 9.0.0.0.
-    pub ssl_certificate: Option<String>,
-    /// `ticketType`. Since API 7.0.2.0.
-    pub ticket_type: Option<String>,
-}
-d::object!(SessionManagerGenericServiceTicket: t::DynamicData, "SessionManagerGenericServiceTicket", 5, [
-    0 id "id" 5 true,
-    1 host_name "hostName" 6 false,
-    2 ssl_thumbprint "sslThumbprint" 6 false,
-    3 cert_thumbprint_list "certThumbprintList" 23 false,
-    4 ssl_certificate "sslCertificate" 32 false,
-    5 ticket_type "ticketType" 20 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.SessionManager.GenericServiceTicket.TicketType`. Since API 7.0.2.0.
-    SessionManagerGenericServiceTicketTicketType, "SessionManagerGenericServiceTicketTicketType", [
-        HttpNfcServiceTicket "HttpNfcServiceTicket",
-        HostServiceTicket "HostServiceTicket",
-        VcServiceTicket "VcServiceTicket",
-    ]
-);
-
-/// Data object `vim.SessionManager.HttpServiceRequestSpec`, which extends [`SessionManagerServiceRequestSpec`](t::SessionManagerServiceRequestSpec). Since API 5.0.
-#[derive(Default)]
-pub struct SessionManagerHttpServiceRequestSpec {
-    /// The fields of [`SessionManagerServiceRequestSpec`](t::SessionManagerServiceRequestSpec).
-    pub base: t::SessionManagerServiceRequestSpec,
-    /// `method`.
-    pub method: Option<String>,
-    /// `url`.
-    pub url: String,
-}
-d::object!(SessionManagerHttpServiceRequestSpec: t::SessionManagerServiceRequestSpec, "SessionManagerHttpServiceRequestSpec", 5, [
-    0 method "method" 5 false,
-    1 url "url" 5 false,
-]);
-impl d::IsA<t::SessionManagerServiceRequestSpec> for SessionManagerHttpServiceRequestSpec {}
-
-d::enumeration!(
-    /// Enumeration `vim.SessionManager.HttpServiceRequestSpec.Method`. Since API 5.0.
-    SessionManagerHttpServiceRequestSpecMethod, "SessionManagerHttpServiceRequestSpecMethod", [
-        HttpOptions "httpOptions",
-        HttpGet "httpGet",
-        HttpHead "httpHead",
-        HttpPost "httpPost",
-        HttpPut "httpPut",
-        HttpDelete "httpDelete",
-        HttpTrace "httpTrace",
-        HttpConnect "httpConnect",
-    ]
-);
-
-/// Data object `vim.SessionManager.LocalTicket`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct SessionManagerLocalTicket {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `userName`.
-    pub user_name: String,
-    /// `passwordFilePath`.
-    pub password_file_path: String,
-}
-d::object!(SessionManagerLocalTicket: t::DynamicData, "SessionManagerLocalTicket", 0, [
-    0 user_name "userName" 0 false,
-    1 password_file_path "passwordFilePath" 0 false,
-]);
-
-/// Data object `vim.SessionManager.ServiceRequestSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Default)]
-pub struct SessionManagerServiceRequestSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-}
-d::object!(SessionManagerServiceRequestSpec: t::DynamicData, "SessionManagerServiceRequestSpec", 5, [
-]);
-impl d::IsA<t::SessionManagerServiceRequestSpec> for SessionManagerServiceRequestSpec {}
-
-/// Data object `vim.SessionManager.VmomiServiceRequestSpec`, which extends [`SessionManagerServiceRequestSpec`](t::SessionManagerServiceRequestSpec). Since API 5.1.
-#[derive(Default)]
-pub struct SessionManagerVmomiServiceRequestSpec {
-    /// The fields of [`SessionManagerServiceRequestSpec`](t::SessionManagerServiceRequestSpec).
-    pub base: t::SessionManagerServiceRequestSpec,
-    /// `method`.
-    pub method: String,
-}
-d::object!(SessionManagerVmomiServiceRequestSpec: t::SessionManagerServiceRequestSpec, "SessionManagerVmomiServiceRequestSpec", 6, [
-    0 method "method" 6 false,
-]);
-impl d::IsA<t::SessionManagerServiceRequestSpec> for SessionManagerVmomiServiceRequestSpec {}
-
-/// Data object `vim.SharesInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct SharesInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `shares`.
-    pub shares: i32,
-    /// `level`.
-    pub level: t::SharesLevel,
-}
-d::object!(SharesInfo: t::DynamicData, "SharesInfo", 0, [
-    0 shares "shares" 0 false,
-    1 level "level" 0 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.SharesInfo.Level`. Since API 2.5.
-    SharesLevel, "SharesLevel", [
-        Low "low",
-        Normal "normal",
-        High "high",
-        Custom "custom",
-    ]
-);
-
-/// Data object `vim.SharesOption`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Default)]
-pub struct SharesOption {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `sharesOption`.
-    pub shares_option: t::IntOption,
-    /// `defaultLevel`.
-    pub default_level: t::SharesLevel,
-}
-d::object!(SharesOption: t::DynamicData, "SharesOption", 4, [
-    0 shares_option "sharesOption" 4 false,
-    1 default_level "defaultLevel" 4 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.SimpleCommand.Encoding`. Since API 2.5.
-    SimpleCommandEncoding, "SimpleCommandEncoding", [
-        CSV "CSV",
-        HEX "HEX",
-        STRING "STRING",
-    ]
-);
-
-/// Data object `vim.SingleIp`, which extends [`IpAddress`](t::IpAddress). Since API 5.5.
-#[derive(Default)]
-pub struct SingleIp {
-    /// The fields of [`IpAddress`](t::IpAddress).
-    pub base: t::IpAddress,
-    /// `address`.
-    pub address: String,
-}
-d::object!(SingleIp: t::IpAddress, "SingleIp", 7, [
-    0 address "address" 7 false,
-]);
-impl d::IsA<t::IpAddress> for SingleIp {}
-
-/// Data object `vim.SingleMac`, which extends [`MacAddress`](t::MacAddress). Since API 5.5.
-#[derive(Default)]
-pub struct SingleMac {
-    /// The fields of [`MacAddress`](t::MacAddress).
-    pub base: t::MacAddress,
-    /// `address`.
-    pub address: String,
-}
-d::object!(SingleMac: t::MacAddress, "SingleMac", 7, [
-    0 address "address" 7 false,
-]);
-impl d::IsA<t::MacAddress> for SingleMac {}
-
-/// Data object `vim.SiteInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Default)]
-pub struct SiteInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-}
-d::object!(SiteInfo: t::DynamicData, "SiteInfo", 16, [
-]);
-
-/// Data object `vim.vcha.FailoverClusterConfigurator.SourceNodeSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Default)]
-pub struct SourceNodeSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `managementVc`.
-    pub management_vc: t::ServiceLocator,
-    /// `activeVc`.
-    pub active_vc: MoRef<m::VirtualMachine>,
-}
-d::object!(SourceNodeSpec: t::DynamicData, "SourceNodeSpec", 9, [
-    0 management_vc "managementVc" 9 false,
-    1 active_vc "activeVc" 9 false,
-]);
-
-/// Data object `vim.alarm.StateAlarmExpression`, which extends [`AlarmExpression`](t::AlarmExpression). Since API 2.5.
-#[derive(Default)]
-pub struct StateAlarmExpression {
-    /// The fields of [`AlarmExpression`](t::AlarmExpression).
-    pub base: t::AlarmExpression,
-    /// `operator`.
-    pub operator: t::StateAlarmOperator,
-    /// `type`.
-    pub r#type: String,
-    /// `statePath`.
-    pub state_path: String,
-    /// `yellow`.
-    pub yellow: Option<String>,
-    /// `red`.
-    pub red: Option<String>,
-}
-d::object!(StateAlarmExpression: t::AlarmExpression, "StateAlarmExpression", 0, [
-    0 operator "operator" 0 false,
-    1 r#type "type" 0 false,
-    2 state_path "statePath" 0 false,
-    3 yellow "yellow" 0 false,
-    4 red "red" 0 false,
-]);
-impl d::IsA<t::AlarmExpression> for StateAlarmExpression {}
-
-d::enumeration!(
-    /// Enumeration `vim.alarm.StateAlarmExpression.StateOperator`. Since API 2.5.
-    StateAlarmOperator, "StateAlarmOperator", [
-        IsEqual "isEqual",
-        IsUnequal "isUnequal",
-    ]
-);
-
-/// Data object `vim.storageDrs.AutomationConfig`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct StorageDrsAutomationConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `spaceLoadBalanceAutomationMode`.
-    pub space_load_balance_automation_mode: Option<String>,
-    /// `ioLoadBalanceAutomationMode`.
-    pub io_load_balance_automation_mode: Option<String>,
-    /// `ruleEnforcementAutomationMode`.
-    pub rule_enforcement_automation_mode: Option<String>,
-    /// `policyEnforcementAutomationMode`.
-    pub policy_enforcement_automation_mode: Option<String>,
-    /// `vmEvacuationAutomationMode`.
-    pub vm_evacuation_automation_mode: Option<String>,
-}
-d::object!(StorageDrsAutomationConfig: t::DynamicData, "StorageDrsAutomationConfig", 8, [
-    0 space_load_balance_automation_mode "spaceLoadBalanceAutomationMode" 8 false,
-    1 io_load_balance_automation_mode "ioLoadBalanceAutomationMode" 8 false,
-    2 rule_enforcement_automation_mode "ruleEnforcementAutomationMode" 8 false,
-    3 policy_enforcement_automation_mode "policyEnforcementAutomationMode" 8 false,
-    4 vm_evacuation_automation_mode "vmEvacuationAutomationMode" 8 false,
-]);
-
-/// Data object `vim.storageDrs.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Default)]
-pub struct StorageDrsConfigInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `podConfig`.
-    pub pod_config: t::StorageDrsPodConfigInfo,
-    /// `vmConfig`.
-    pub vm_config: Vec<t::StorageDrsVmConfigInfo>,
-}
-d::object!(StorageDrsConfigInfo: t::DynamicData, "StorageDrsConfigInfo", 5, [
-    0 pod_config "podConfig" 5 false,
-    1 vm_config "vmConfig" 5 false,
 ]);

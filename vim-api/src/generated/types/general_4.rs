@@ -5,243 +5,1107 @@ use crate::dynamic as d;
 use crate::generated::managed as m;
 use crate::generated::types as t;
 use crate::moref::MoRef;
+use crate::property as p;
 
-/// Data object `vim.storageDrs.ConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+/// Data object `vim.scheduler.ScheduledTaskDescription`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTaskDescription.html)
 #[derive(Default)]
-pub struct StorageDrsConfigSpec {
+pub struct ScheduledTaskDescription {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
-    /// `podConfigSpec`.
-    pub pod_config_spec: Option<Box<t::StorageDrsPodConfigSpec>>,
-    /// `vmConfigSpec`.
-    pub vm_config_spec: Vec<t::StorageDrsVmConfigSpec>,
+    /// `action`.
+    pub action: Vec<d::Poly<t::TypeDescription>>,
+    /// `schedulerInfo`.
+    pub scheduler_info: Vec<t::ScheduledTaskDetail>,
+    /// `state`.
+    pub state: Vec<d::Poly<t::ElementDescription>>,
+    /// `dayOfWeek`.
+    pub day_of_week: Vec<d::Poly<t::ElementDescription>>,
+    /// `weekOfMonth`.
+    pub week_of_month: Vec<d::Poly<t::ElementDescription>>,
 }
-d::object!(StorageDrsConfigSpec: t::DynamicData, "StorageDrsConfigSpec", 5, [
-    0 pod_config_spec "podConfigSpec" 5 false,
-    1 vm_config_spec "vmConfigSpec" 5 false,
+d::object!(ScheduledTaskDescription: t::DynamicData, "ScheduledTaskDescription", 0, [
+    0 action "action" 0 false,
+    1 scheduler_info "schedulerInfo" 0 false,
+    2 state "state" 0 false,
+    3 day_of_week "dayOfWeek" 0 false,
+    4 week_of_month "weekOfMonth" 0 false,
 ]);
+impl<M, P> p::Property<M, t::ScheduledTaskDescription, P> {
+    /// On to `action`.
+    pub fn action(&self) -> p::Property<M, Vec<d::Poly<t::TypeDescription>>, P> { self.then("action") }
+    /// On to `schedulerInfo`.
+    pub fn scheduler_info(&self) -> p::Property<M, Vec<t::ScheduledTaskDetail>, P> { self.then("schedulerInfo") }
+    /// On to `state`.
+    pub fn state(&self) -> p::Property<M, Vec<d::Poly<t::ElementDescription>>, P> { self.then("state") }
+    /// On to `dayOfWeek`.
+    pub fn day_of_week(&self) -> p::Property<M, Vec<d::Poly<t::ElementDescription>>, P> { self.then("dayOfWeek") }
+    /// On to `weekOfMonth`.
+    pub fn week_of_month(&self) -> p::Property<M, Vec<d::Poly<t::ElementDescription>>, P> { self.then("weekOfMonth") }
+}
 
-/// Data object `vim.storageDrs.IoLoadBalanceConfig`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+/// Data object `vim.scheduler.ScheduledTaskDescription.SchedulerDetail`, which extends [`TypeDescription`](t::TypeDescription). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTaskDescription.SchedulerDetail.html)
 #[derive(Default)]
-pub struct StorageDrsIoLoadBalanceConfig {
+pub struct ScheduledTaskDetail {
+    /// The fields of [`TypeDescription`](t::TypeDescription).
+    pub base: t::TypeDescription,
+    /// `frequency`.
+    pub frequency: String,
+}
+d::object!(ScheduledTaskDetail: t::TypeDescription, "ScheduledTaskDetail", 0, [
+    0 frequency "frequency" 0 false,
+]);
+impl d::IsA<t::TypeDescription> for ScheduledTaskDetail {}
+impl d::IsA<t::Description> for ScheduledTaskDetail {}
+impl<M, P> p::Property<M, t::ScheduledTaskDetail, P> {
+    /// On to `label`.
+    pub fn label(&self) -> p::Property<M, String, P> { self.then("label") }
+    /// On to `summary`.
+    pub fn summary(&self) -> p::Property<M, String, P> { self.then("summary") }
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `frequency`.
+    pub fn frequency(&self) -> p::Property<M, String, P> { self.then("frequency") }
+}
+impl<M, P> p::Property<M, Vec<t::ScheduledTaskDetail>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::ScheduledTaskDetail, p::Optional> { self.named(key) }
+}
+
+/// Data object `vim.scheduler.ScheduledTaskInfo`, which extends [`ScheduledTaskSpec`](t::ScheduledTaskSpec). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTaskInfo.html)
+#[derive(Default)]
+pub struct ScheduledTaskInfo {
+    /// The fields of [`ScheduledTaskSpec`](t::ScheduledTaskSpec).
+    pub base: t::ScheduledTaskSpec,
+    /// `scheduledTask`.
+    pub scheduled_task: MoRef<m::ScheduledTask>,
+    /// `entity`.
+    pub entity: MoRef<m::ManagedEntity>,
+    /// `lastModifiedTime`.
+    pub last_modified_time: d::DateTime,
+    /// `lastModifiedUser`.
+    pub last_modified_user: String,
+    /// `nextRunTime`.
+    pub next_run_time: Option<d::DateTime>,
+    /// `prevRunTime`.
+    pub prev_run_time: Option<d::DateTime>,
+    /// `state`.
+    pub state: t::TaskInfoState,
+    /// `error`.
+    pub error: Option<Box<t::LocalizedMethodFault>>,
+    /// `result`.
+    pub result: Option<d::Value>,
+    /// `progress`.
+    pub progress: Option<i32>,
+    /// `activeTask`.
+    pub active_task: Option<MoRef<m::Task>>,
+    /// `taskObject`. Since API 4.0.
+    pub task_object: Option<MoRef<m::ManagedObject>>,
+}
+d::object!(ScheduledTaskInfo: t::ScheduledTaskSpec, "ScheduledTaskInfo", 0, [
+    0 scheduled_task "scheduledTask" 0 false,
+    1 entity "entity" 0 false,
+    2 last_modified_time "lastModifiedTime" 0 false,
+    3 last_modified_user "lastModifiedUser" 0 false,
+    4 next_run_time "nextRunTime" 0 false,
+    5 prev_run_time "prevRunTime" 0 false,
+    6 state "state" 0 false,
+    7 error "error" 0 false,
+    8 result "result" 0 false,
+    9 progress "progress" 0 false,
+    10 active_task "activeTask" 0 false,
+    11 task_object "taskObject" 3 false,
+]);
+impl d::IsA<t::ScheduledTaskSpec> for ScheduledTaskInfo {}
+impl<M, P> p::Property<M, t::ScheduledTaskInfo, P> {
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `description`.
+    pub fn description(&self) -> p::Property<M, String, P> { self.then("description") }
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `scheduler`.
+    pub fn scheduler(&self) -> p::Property<M, d::Poly<t::TaskScheduler>, P> { self.then("scheduler") }
+    /// On to `action`.
+    pub fn action(&self) -> p::Property<M, d::Poly<t::Action>, P> { self.then("action") }
+    /// On to `notification`.
+    pub fn notification(&self) -> p::Property<M, String, p::Optional> { self.then("notification") }
+    /// On to `scheduledTask`.
+    pub fn scheduled_task(&self) -> p::Property<M, MoRef<m::ScheduledTask>, P> { self.then("scheduledTask") }
+    /// On to `entity`.
+    pub fn entity(&self) -> p::Property<M, MoRef<m::ManagedEntity>, P> { self.then("entity") }
+    /// On to `lastModifiedTime`.
+    pub fn last_modified_time(&self) -> p::Property<M, d::DateTime, P> { self.then("lastModifiedTime") }
+    /// On to `lastModifiedUser`.
+    pub fn last_modified_user(&self) -> p::Property<M, String, P> { self.then("lastModifiedUser") }
+    /// On to `nextRunTime`.
+    pub fn next_run_time(&self) -> p::Property<M, d::DateTime, p::Optional> { self.then("nextRunTime") }
+    /// On to `prevRunTime`.
+    pub fn prev_run_time(&self) -> p::Property<M, d::DateTime, p::Optional> { self.then("prevRunTime") }
+    /// On to `state`.
+    pub fn state(&self) -> p::Property<M, t::TaskInfoState, P> { self.then("state") }
+    /// On to `error`.
+    pub fn error(&self) -> p::Property<M, t::LocalizedMethodFault, p::Optional> { self.then("error") }
+    /// On to `result`.
+    pub fn result(&self) -> p::Property<M, d::Value, p::Optional> { self.then("result") }
+    /// On to `progress`.
+    pub fn progress(&self) -> p::Property<M, i32, p::Optional> { self.then("progress") }
+    /// On to `activeTask`.
+    pub fn active_task(&self) -> p::Property<M, MoRef<m::Task>, p::Optional> { self.then("activeTask") }
+    /// On to `taskObject`. Since API 4.0.
+    pub fn task_object(&self) -> p::Property<M, MoRef<m::ManagedObject>, p::Optional> { self.then("taskObject") }
+}
+
+/// Data object `vim.scheduler.ScheduledTaskSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTaskSpec.html)
+#[derive(Default)]
+pub struct ScheduledTaskSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
-    /// `reservablePercentThreshold`. Since API 6.0.
-    pub reservable_percent_threshold: Option<i32>,
-    /// `reservableIopsThreshold`. Since API 6.0.
-    pub reservable_iops_threshold: Option<i32>,
-    /// `reservableThresholdMode`. Since API 6.0.
-    pub reservable_threshold_mode: Option<String>,
-    /// `ioLatencyThreshold`.
-    pub io_latency_threshold: Option<i32>,
-    /// `ioLoadImbalanceThreshold`.
-    pub io_load_imbalance_threshold: Option<i32>,
-}
-d::object!(StorageDrsIoLoadBalanceConfig: t::DynamicData, "StorageDrsIoLoadBalanceConfig", 5, [
-    0 reservable_percent_threshold "reservablePercentThreshold" 8 false,
-    1 reservable_iops_threshold "reservableIopsThreshold" 8 false,
-    2 reservable_threshold_mode "reservableThresholdMode" 8 false,
-    3 io_latency_threshold "ioLatencyThreshold" 5 false,
-    4 io_load_imbalance_threshold "ioLoadImbalanceThreshold" 5 false,
-]);
-
-/// Data object `vim.storageDrs.OptionSpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 5.0.
-#[derive(Default)]
-pub struct StorageDrsOptionSpec {
-    /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
-    pub base: t::ArrayUpdateSpec,
-    /// `option`.
-    pub option: Option<d::Poly<t::OptionValue>>,
-}
-d::object!(StorageDrsOptionSpec: t::ArrayUpdateSpec, "StorageDrsOptionSpec", 5, [
-    0 option "option" 5 false,
-]);
-
-/// Data object `vim.storageDrs.PlacementRankVmSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct StorageDrsPlacementRankVmSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `vmPlacementSpec`.
-    pub vm_placement_spec: t::PlacementSpec,
-    /// `vmClusters`.
-    pub vm_clusters: Vec<MoRef<m::ClusterComputeResource>>,
-}
-d::object!(StorageDrsPlacementRankVmSpec: t::DynamicData, "StorageDrsPlacementRankVmSpec", 8, [
-    0 vm_placement_spec "vmPlacementSpec" 8 false,
-    1 vm_clusters "vmClusters" 8 false,
-]);
-
-/// Data object `vim.storageDrs.PodConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Default)]
-pub struct StorageDrsPodConfigInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
+    /// `name`.
+    pub name: String,
+    /// `description`.
+    pub description: String,
     /// `enabled`.
     pub enabled: bool,
-    /// `ioLoadBalanceEnabled`.
-    pub io_load_balance_enabled: bool,
-    /// `defaultVmBehavior`.
-    pub default_vm_behavior: String,
-    /// `loadBalanceInterval`.
-    pub load_balance_interval: Option<i32>,
-    /// `defaultIntraVmAffinity`.
-    pub default_intra_vm_affinity: Option<bool>,
-    /// `spaceLoadBalanceConfig`.
-    pub space_load_balance_config: Option<Box<t::StorageDrsSpaceLoadBalanceConfig>>,
-    /// `ioLoadBalanceConfig`.
-    pub io_load_balance_config: Option<Box<t::StorageDrsIoLoadBalanceConfig>>,
-    /// `automationOverrides`. Since API 6.0.
-    pub automation_overrides: Option<Box<t::StorageDrsAutomationConfig>>,
-    /// `rule`.
-    pub rule: Vec<d::Poly<t::ClusterRuleInfo>>,
-    /// `option`.
-    pub option: Vec<d::Poly<t::OptionValue>>,
+    /// `scheduler`.
+    pub scheduler: d::Poly<t::TaskScheduler>,
+    /// `action`.
+    pub action: d::Poly<t::Action>,
+    /// `notification`.
+    pub notification: Option<String>,
 }
-d::object!(StorageDrsPodConfigInfo: t::DynamicData, "StorageDrsPodConfigInfo", 5, [
-    0 enabled "enabled" 5 false,
-    1 io_load_balance_enabled "ioLoadBalanceEnabled" 5 false,
-    2 default_vm_behavior "defaultVmBehavior" 5 false,
-    3 load_balance_interval "loadBalanceInterval" 5 false,
-    4 default_intra_vm_affinity "defaultIntraVmAffinity" 5 false,
-    5 space_load_balance_config "spaceLoadBalanceConfig" 5 false,
-    6 io_load_balance_config "ioLoadBalanceConfig" 5 false,
-    7 automation_overrides "automationOverrides" 8 false,
-    8 rule "rule" 5 false,
-    9 option "option" 5 false,
+d::object!(ScheduledTaskSpec: t::DynamicData, "ScheduledTaskSpec", 0, [
+    0 name "name" 0 false,
+    1 description "description" 0 false,
+    2 enabled "enabled" 0 false,
+    3 scheduler "scheduler" 0 false,
+    4 action "action" 0 false,
+    5 notification "notification" 0 false,
+]);
+impl d::IsA<t::ScheduledTaskSpec> for ScheduledTaskSpec {}
+
+/// Data object `vim.VirtualDiskManager.SeSparseVirtualDiskSpec`, which extends [`FileBackedVirtualDiskSpec`](t::FileBackedVirtualDiskSpec). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualDiskManager.SeSparseVirtualDiskSpec.html)
+#[derive(Default)]
+pub struct SeSparseVirtualDiskSpec {
+    /// The fields of [`FileBackedVirtualDiskSpec`](t::FileBackedVirtualDiskSpec).
+    pub base: t::FileBackedVirtualDiskSpec,
+    /// `grainSizeKb`.
+    pub grain_size_kb: Option<i32>,
+}
+d::object!(SeSparseVirtualDiskSpec: t::FileBackedVirtualDiskSpec, "SeSparseVirtualDiskSpec", 6, [
+    0 grain_size_kb "grainSizeKb" 6 false,
+]);
+impl d::IsA<t::VirtualDiskSpec> for SeSparseVirtualDiskSpec {}
+
+/// Data object `vim.SearchIndex.Filter`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SearchIndex.Filter.html)
+#[derive(Default)]
+pub struct SearchIndexFilter {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `predicates`.
+    pub predicates: Vec<t::SearchIndexPredicate>,
+}
+d::object!(SearchIndexFilter: t::DynamicData, "SearchIndexFilter", 33, [
+    0 predicates "predicates" 33 false,
+]);
+
+/// Data object `vim.SearchIndex.IterationSpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SearchIndex.IterationSpec.html)
+#[derive(Default)]
+pub struct SearchIndexIterationSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `marker`.
+    pub marker: Option<String>,
+    /// `limit`.
+    pub limit: Option<i32>,
+}
+d::object!(SearchIndexIterationSpec: t::DynamicData, "SearchIndexIterationSpec", 33, [
+    0 marker "marker" 33 false,
+    1 limit "limit" 33 false,
+]);
+
+/// Data object `vim.SearchIndex.OptionalValue`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SearchIndex.OptionalValue.html)
+#[derive(Default)]
+pub struct SearchIndexOptionalValue {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `value`.
+    pub value: Option<d::Value>,
+}
+d::object!(SearchIndexOptionalValue: t::DynamicData, "SearchIndexOptionalValue", 33, [
+    0 value "value" 33 false,
+]);
+
+/// Data object `vim.SearchIndex.Predicate`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SearchIndex.Predicate.html)
+#[derive(Default)]
+pub struct SearchIndexPredicate {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `propertyPath`.
+    pub property_path: String,
+    /// `operator`.
+    pub operator: String,
+    /// `arrayOperator`.
+    pub array_operator: Option<String>,
+    /// `comparableValue`.
+    pub comparable_value: Option<d::Value>,
+    /// `comparableList`.
+    pub comparable_list: Vec<d::Value>,
+}
+d::object!(SearchIndexPredicate: t::DynamicData, "SearchIndexPredicate", 33, [
+    0 property_path "propertyPath" 33 false,
+    1 operator "operator" 33 false,
+    2 array_operator "arrayOperator" 33 false,
+    3 comparable_value "comparableValue" 33 false,
+    4 comparable_list "comparableList" 33 false,
 ]);
 
 d::enumeration!(
-    /// Enumeration `vim.storageDrs.PodConfigInfo.Behavior`. Since API 5.0.
-    StorageDrsPodConfigInfoBehavior, "StorageDrsPodConfigInfoBehavior", [
-        Manual "manual",
-        Automated "automated",
+    /// Enumeration `vim.SearchIndex.Predicate.ArrayOperator`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SearchIndex.Predicate.ArrayOperator.html)
+    SearchIndexPredicateArrayOperator, "SearchIndexPredicateArrayOperator", [
+        AllElements "AllElements",
+        AnyElement "AnyElement",
     ]
 );
 
-/// Data object `vim.storageDrs.PodConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Default)]
-pub struct StorageDrsPodConfigSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `enabled`.
-    pub enabled: Option<bool>,
-    /// `ioLoadBalanceEnabled`.
-    pub io_load_balance_enabled: Option<bool>,
-    /// `defaultVmBehavior`.
-    pub default_vm_behavior: Option<String>,
-    /// `loadBalanceInterval`.
-    pub load_balance_interval: Option<i32>,
-    /// `defaultIntraVmAffinity`.
-    pub default_intra_vm_affinity: Option<bool>,
-    /// `spaceLoadBalanceConfig`.
-    pub space_load_balance_config: Option<Box<t::StorageDrsSpaceLoadBalanceConfig>>,
-    /// `ioLoadBalanceConfig`.
-    pub io_load_balance_config: Option<Box<t::StorageDrsIoLoadBalanceConfig>>,
-    /// `automationOverrides`. Since API 6.0.
-    pub automation_overrides: Option<Box<t::StorageDrsAutomationConfig>>,
-    /// `rule`.
-    pub rule: Vec<t::ClusterRuleSpec>,
-    /// `option`.
-    pub option: Vec<t::StorageDrsOptionSpec>,
-}
-d::object!(StorageDrsPodConfigSpec: t::DynamicData, "StorageDrsPodConfigSpec", 5, [
-    0 enabled "enabled" 5 false,
-    1 io_load_balance_enabled "ioLoadBalanceEnabled" 5 false,
-    2 default_vm_behavior "defaultVmBehavior" 5 false,
-    3 load_balance_interval "loadBalanceInterval" 5 false,
-    4 default_intra_vm_affinity "defaultIntraVmAffinity" 5 false,
-    5 space_load_balance_config "spaceLoadBalanceConfig" 5 false,
-    6 io_load_balance_config "ioLoadBalanceConfig" 5 false,
-    7 automation_overrides "automationOverrides" 8 false,
-    8 rule "rule" 5 false,
-    9 option "option" 5 false,
-]);
+d::enumeration!(
+    /// Enumeration `vim.SearchIndex.Predicate.ComparisonOperator`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SearchIndex.Predicate.ComparisonOperator.html)
+    SearchIndexPredicateComparisonOperator, "SearchIndexPredicateComparisonOperator", [
+        Equal "Equal",
+        NotEqual "NotEqual",
+        Greater "Greater",
+        GreaterOrEqual "GreaterOrEqual",
+        Less "Less",
+        LessOrEqual "LessOrEqual",
+        In "In",
+        NotIn "NotIn",
+        Like "Like",
+        NotLike "NotLike",
+    ]
+);
 
-/// Data object `vim.storageDrs.PodSelectionSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+/// Data object `vim.SearchIndex.QuerySpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SearchIndex.QuerySpec.html)
 #[derive(Default)]
-pub struct StorageDrsPodSelectionSpec {
+pub struct SearchIndexQuerySpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
-    /// `initialVmConfig`.
-    pub initial_vm_config: Vec<t::VmPodConfigForPlacement>,
-    /// `storagePod`.
-    pub storage_pod: Option<MoRef<m::StoragePod>>,
+    /// `properties`.
+    pub properties: Vec<String>,
+    /// `resourceType`.
+    pub resource_type: String,
+    /// `filters`.
+    pub filters: Vec<t::SearchIndexFilter>,
+    /// `returnTotalCount`.
+    pub return_total_count: Option<bool>,
+    /// `limit`.
+    pub limit: Option<i32>,
 }
-d::object!(StorageDrsPodSelectionSpec: t::DynamicData, "StorageDrsPodSelectionSpec", 5, [
-    0 initial_vm_config "initialVmConfig" 5 false,
-    1 storage_pod "storagePod" 5 false,
-]);
-
-/// Data object `vim.storageDrs.SpaceLoadBalanceConfig`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Default)]
-pub struct StorageDrsSpaceLoadBalanceConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `spaceThresholdMode`. Since API 6.0.
-    pub space_threshold_mode: Option<String>,
-    /// `spaceUtilizationThreshold`.
-    pub space_utilization_threshold: Option<i32>,
-    /// `freeSpaceThresholdGB`. Since API 6.0.
-    pub free_space_threshold_gb: Option<i32>,
-    /// `minSpaceUtilizationDifference`.
-    pub min_space_utilization_difference: Option<i32>,
-}
-d::object!(StorageDrsSpaceLoadBalanceConfig: t::DynamicData, "StorageDrsSpaceLoadBalanceConfig", 5, [
-    0 space_threshold_mode "spaceThresholdMode" 8 false,
-    1 space_utilization_threshold "spaceUtilizationThreshold" 5 false,
-    2 free_space_threshold_gb "freeSpaceThresholdGB" 8 false,
-    3 min_space_utilization_difference "minSpaceUtilizationDifference" 5 false,
+d::object!(SearchIndexQuerySpec: t::DynamicData, "SearchIndexQuerySpec", 33, [
+    0 properties "properties" 33 false,
+    1 resource_type "resourceType" 33 false,
+    2 filters "filters" 33 false,
+    3 return_total_count "returnTotalCount" 33 false,
+    4 limit "limit" 33 false,
 ]);
 
 d::enumeration!(
-    /// Enumeration `vim.storageDrs.SpaceLoadBalanceConfig.SpaceThresholdMode`. Since API 6.0.
-    StorageDrsSpaceLoadBalanceConfigSpaceThresholdMode, "StorageDrsSpaceLoadBalanceConfigSpaceThresholdMode", [
-        Utilization "utilization",
-        FreeSpace "freeSpace",
+    /// Enumeration `vim.SearchIndex.QuerySpec.ResourceType`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SearchIndex.QuerySpec.ResourceType.html)
+    SearchIndexQuerySpecResourceType, "SearchIndexQuerySpecResourceType", [
+        ClusterComputeResource "ClusterComputeResource",
+        ComputeResource "ComputeResource",
+        Datacenter "Datacenter",
+        Datastore "Datastore",
+        DistributedVirtualPortgroup "DistributedVirtualPortgroup",
+        DistributedVirtualSwitch "DistributedVirtualSwitch",
+        Folder "Folder",
+        HostSystem "HostSystem",
+        Network "Network",
+        OpaqueNetwork "OpaqueNetwork",
+        ResourcePool "ResourcePool",
+        ServiceInstance "ServiceInstance",
+        StoragePod "StoragePod",
+        VirtualApp "VirtualApp",
+        VirtualMachine "VirtualMachine",
+        VmwareDistributedVirtualSwitch "VmwareDistributedVirtualSwitch",
     ]
 );
 
-/// Data object `vim.storageDrs.VmConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+/// Data object `vim.SearchIndex.ResourceItem`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SearchIndex.ResourceItem.html)
 #[derive(Default)]
-pub struct StorageDrsVmConfigInfo {
+pub struct SearchIndexResourceItem {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
-    /// `vm`.
-    pub vm: Option<MoRef<m::VirtualMachine>>,
-    /// `enabled`.
-    pub enabled: Option<bool>,
-    /// `behavior`.
-    pub behavior: Option<String>,
-    /// `intraVmAffinity`.
-    pub intra_vm_affinity: Option<bool>,
-    /// `intraVmAntiAffinity`.
-    pub intra_vm_anti_affinity: Option<Box<t::VirtualDiskAntiAffinityRuleSpec>>,
-    /// `virtualDiskRules`. Since API 6.7.
-    pub virtual_disk_rules: Vec<t::VirtualDiskRuleSpec>,
+    /// `propertyValues`.
+    pub property_values: Vec<t::SearchIndexOptionalValue>,
 }
-d::object!(StorageDrsVmConfigInfo: t::DynamicData, "StorageDrsVmConfigInfo", 5, [
-    0 vm "vm" 5 false,
-    1 enabled "enabled" 5 false,
-    2 behavior "behavior" 5 false,
-    3 intra_vm_affinity "intraVmAffinity" 5 false,
-    4 intra_vm_anti_affinity "intraVmAntiAffinity" 5 false,
-    5 virtual_disk_rules "virtualDiskRules" 10 false,
+d::object!(SearchIndexResourceItem: t::DynamicData, "SearchIndexResourceItem", 33, [
+    0 property_values "propertyValues" 33 false,
 ]);
 
-/// Data object `vim.storageDrs.VmConfigSpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 5.0.
+/// Data object `vim.SearchIndex.ResultSet`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SearchIndex.ResultSet.html)
 #[derive(Default)]
-pub struct StorageDrsVmConfigSpec {
-    /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
-    pub base: t::ArrayUpdateSpec,
-    /// `info`.
-    pub info: Option<Box<t::StorageDrsVmConfigInfo>>,
+pub struct SearchIndexResultSet {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `properties`.
+    pub properties: Vec<String>,
+    /// `items`.
+    pub items: Vec<t::SearchIndexResourceItem>,
+    /// `totalCount`.
+    pub total_count: Option<i32>,
+    /// `marker`.
+    pub marker: Option<String>,
 }
-d::object!(StorageDrsVmConfigSpec: t::ArrayUpdateSpec, "StorageDrsVmConfigSpec", 5, [
-    0 info "info" 5 false,
+d::object!(SearchIndexResultSet: t::DynamicData, "SearchIndexResultSet", 33, [
+    0 properties "properties" 33 false,
+    1 items "items" 33 false,
+    2 total_count "totalCount" 33 false,
+    3 marker "marker" 33 false,
 ]);
+
+/// Data object `vim.SelectionSet`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SelectionSet.html)
+#[derive(Default)]
+pub struct SelectionSet {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+}
+d::object!(SelectionSet: t::DynamicData, "SelectionSet", 5, [
+]);
+impl d::IsA<t::SelectionSet> for SelectionSet {}
+
+/// Data object `vmodl.query.PropertyCollector.SelectionSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.SelectionSpec.html)
+#[derive(Default)]
+pub struct SelectionSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `name`.
+    pub name: Option<String>,
+}
+d::object!(SelectionSpec: t::DynamicData, "SelectionSpec", 0, [
+    0 name "name" 0 false,
+]);
+impl d::IsA<t::SelectionSpec> for SelectionSpec {}
+
+/// Data object `vim.action.SendEmailAction`, which extends [`Action`](t::Action). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.action.SendEmailAction.html)
+#[derive(Default)]
+pub struct SendEmailAction {
+    /// The fields of [`Action`](t::Action).
+    pub base: t::Action,
+    /// `toList`.
+    pub to_list: String,
+    /// `ccList`.
+    pub cc_list: String,
+    /// `subject`.
+    pub subject: String,
+    /// `body`.
+    pub body: String,
+}
+d::object!(SendEmailAction: t::Action, "SendEmailAction", 0, [
+    0 to_list "toList" 0 false,
+    1 cc_list "ccList" 0 false,
+    2 subject "subject" 0 false,
+    3 body "body" 0 false,
+]);
+impl d::IsA<t::Action> for SendEmailAction {}
+
+/// Data object `vim.action.SendSNMPAction`, which extends [`Action`](t::Action). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.action.SendSNMPAction.html)
+#[derive(Default)]
+pub struct SendSNMPAction {
+    /// The fields of [`Action`](t::Action).
+    pub base: t::Action,
+}
+d::object!(SendSNMPAction: t::Action, "SendSNMPAction", 0, [
+]);
+impl d::IsA<t::Action> for SendSNMPAction {}
+
+/// Data object `vim.ServiceInstanceContent`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ServiceInstanceContent.html)
+#[derive(Default)]
+pub struct ServiceContent {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `rootFolder`.
+    pub root_folder: MoRef<m::Folder>,
+    /// `propertyCollector`.
+    pub property_collector: MoRef<m::PropertyCollector>,
+    /// `viewManager`.
+    pub view_manager: Option<MoRef<m::ViewManager>>,
+    /// `about`.
+    pub about: t::AboutInfo,
+    /// `setting`.
+    pub setting: Option<MoRef<m::OptionManager>>,
+    /// `userDirectory`.
+    pub user_directory: Option<MoRef<m::UserDirectory>>,
+    /// `sessionManager`.
+    pub session_manager: Option<MoRef<m::SessionManager>>,
+    /// `authorizationManager`.
+    pub authorization_manager: Option<MoRef<m::AuthorizationManager>>,
+    /// `serviceManager`. Since API 5.1.
+    pub service_manager: Option<MoRef<m::ServiceManager>>,
+    /// `perfManager`.
+    pub perf_manager: Option<MoRef<m::PerformanceManager>>,
+    /// `scheduledTaskManager`.
+    pub scheduled_task_manager: Option<MoRef<m::ScheduledTaskManager>>,
+    /// `alarmManager`.
+    pub alarm_manager: Option<MoRef<m::AlarmManager>>,
+    /// `eventManager`.
+    pub event_manager: Option<MoRef<m::EventManager>>,
+    /// `taskManager`.
+    pub task_manager: Option<MoRef<m::TaskManager>>,
+    /// `extensionManager`.
+    pub extension_manager: Option<MoRef<m::ExtensionManager>>,
+    /// `customizationSpecManager`.
+    pub customization_spec_manager: Option<MoRef<m::CustomizationSpecManager>>,
+    /// `guestCustomizationManager`. Since API 6.8.7.
+    pub guest_customization_manager: Option<MoRef<m::VirtualMachineGuestCustomizationManager>>,
+    /// `customFieldsManager`.
+    pub custom_fields_manager: Option<MoRef<m::CustomFieldsManager>>,
+    /// `accountManager`.
+    pub account_manager: Option<MoRef<m::HostLocalAccountManager>>,
+    /// `diagnosticManager`.
+    pub diagnostic_manager: Option<MoRef<m::DiagnosticManager>>,
+    /// `licenseManager`.
+    pub license_manager: Option<MoRef<m::LicenseManager>>,
+    /// `searchIndex`.
+    pub search_index: Option<MoRef<m::SearchIndex>>,
+    /// `fileManager`.
+    pub file_manager: Option<MoRef<m::FileManager>>,
+    /// `datastoreNamespaceManager`. Since API 5.5.
+    pub datastore_namespace_manager: Option<MoRef<m::DatastoreNamespaceManager>>,
+    /// `virtualDiskManager`.
+    pub virtual_disk_manager: Option<MoRef<m::VirtualDiskManager>>,
+    /// `virtualizationManager`.
+    pub virtualization_manager: Option<MoRef<m::VirtualizationManager>>,
+    /// `snmpSystem`. Since API 4.0.
+    pub snmp_system: Option<MoRef<m::HostSnmpSystem>>,
+    /// `vmProvisioningChecker`. Since API 4.0.
+    pub vm_provisioning_checker: Option<MoRef<m::VirtualMachineProvisioningChecker>>,
+    /// `vmCompatibilityChecker`. Since API 4.0.
+    pub vm_compatibility_checker: Option<MoRef<m::VirtualMachineCompatibilityChecker>>,
+    /// `ovfManager`. Since API 4.0.
+    pub ovf_manager: Option<MoRef<m::OvfManager>>,
+    /// `ipPoolManager`. Since API 4.0.
+    pub ip_pool_manager: Option<MoRef<m::IpPoolManager>>,
+    /// `dvSwitchManager`. Since API 4.0.
+    pub dv_switch_manager: Option<MoRef<m::DistributedVirtualSwitchManager>>,
+    /// `hostProfileManager`. Since API 4.0.
+    pub host_profile_manager: Option<MoRef<m::HostProfileManager>>,
+    /// `clusterProfileManager`. Since API 4.0.
+    pub cluster_profile_manager: Option<MoRef<m::ClusterProfileManager>>,
+    /// `complianceManager`. Since API 4.0.
+    pub compliance_manager: Option<MoRef<m::ProfileComplianceManager>>,
+    /// `localizationManager`. Since API 4.0.
+    pub localization_manager: Option<MoRef<m::LocalizationManager>>,
+    /// `storageResourceManager`. Since API 4.1.
+    pub storage_resource_manager: Option<MoRef<m::StorageResourceManager>>,
+    /// `guestOperationsManager`. Since API 5.0.
+    pub guest_operations_manager: Option<MoRef<m::GuestOperationsManager>>,
+    /// `overheadMemoryManager`. Since API 6.0.
+    pub overhead_memory_manager: Option<MoRef<m::OverheadMemoryManager>>,
+    /// `certificateManager`. Since API 6.0.
+    pub certificate_manager: Option<MoRef<m::CertificateManager>>,
+    /// `ioFilterManager`. Since API 6.0.
+    pub io_filter_manager: Option<MoRef<m::IoFilterManager>>,
+    /// `vStorageObjectManager`. Since API 6.5.
+    pub v_storage_object_manager: Option<MoRef<m::VStorageObjectManagerBase>>,
+    /// `hostSpecManager`. Since API 6.5.
+    pub host_spec_manager: Option<MoRef<m::HostSpecificationManager>>,
+    /// `cryptoManager`. Since API 6.5.
+    pub crypto_manager: Option<MoRef<m::CryptoManager>>,
+    /// `healthUpdateManager`. Since API 6.5.
+    pub health_update_manager: Option<MoRef<m::HealthUpdateManager>>,
+    /// `failoverClusterConfigurator`. Since API 6.5.
+    pub failover_cluster_configurator: Option<MoRef<m::FailoverClusterConfigurator>>,
+    /// `failoverClusterManager`. Since API 6.5.
+    pub failover_cluster_manager: Option<MoRef<m::FailoverClusterManager>>,
+    /// `tenantManager`. Since API 6.9.1.
+    pub tenant_manager: Option<MoRef<m::TenantTenantManager>>,
+    /// `siteInfoManager`. Since API 7.0.0.0.
+    pub site_info_manager: Option<MoRef<m::SiteInfoManager>>,
+    /// `storageQueryManager`. Since API 6.7.2.
+    pub storage_query_manager: Option<MoRef<m::StorageQueryManager>>,
+    /// `directPathProfileManager`. Since API 9.0.0.0.
+    pub direct_path_profile_manager: Option<MoRef<m::DirectPathProfileManager>>,
+}
+d::object!(ServiceContent: t::DynamicData, "ServiceContent", 0, [
+    0 root_folder "rootFolder" 0 false,
+    1 property_collector "propertyCollector" 0 false,
+    2 view_manager "viewManager" 0 false,
+    3 about "about" 0 false,
+    4 setting "setting" 0 false,
+    5 user_directory "userDirectory" 0 false,
+    6 session_manager "sessionManager" 0 false,
+    7 authorization_manager "authorizationManager" 0 false,
+    8 service_manager "serviceManager" 6 false,
+    9 perf_manager "perfManager" 0 false,
+    10 scheduled_task_manager "scheduledTaskManager" 0 false,
+    11 alarm_manager "alarmManager" 0 false,
+    12 event_manager "eventManager" 0 false,
+    13 task_manager "taskManager" 0 false,
+    14 extension_manager "extensionManager" 0 false,
+    15 customization_spec_manager "customizationSpecManager" 0 false,
+    16 guest_customization_manager "guestCustomizationManager" 14 false,
+    17 custom_fields_manager "customFieldsManager" 0 false,
+    18 account_manager "accountManager" 0 false,
+    19 diagnostic_manager "diagnosticManager" 0 false,
+    20 license_manager "licenseManager" 0 false,
+    21 search_index "searchIndex" 0 false,
+    22 file_manager "fileManager" 0 false,
+    23 datastore_namespace_manager "datastoreNamespaceManager" 7 false,
+    24 virtual_disk_manager "virtualDiskManager" 0 false,
+    25 virtualization_manager "virtualizationManager" 0 false,
+    26 snmp_system "snmpSystem" 3 false,
+    27 vm_provisioning_checker "vmProvisioningChecker" 3 false,
+    28 vm_compatibility_checker "vmCompatibilityChecker" 3 false,
+    29 ovf_manager "ovfManager" 3 false,
+    30 ip_pool_manager "ipPoolManager" 3 false,
+    31 dv_switch_manager "dvSwitchManager" 3 false,
+    32 host_profile_manager "hostProfileManager" 3 false,
+    33 cluster_profile_manager "clusterProfileManager" 3 false,
+    34 compliance_manager "complianceManager" 3 false,
+    35 localization_manager "localizationManager" 3 false,
+    36 storage_resource_manager "storageResourceManager" 4 false,
+    37 guest_operations_manager "guestOperationsManager" 5 false,
+    38 overhead_memory_manager "overheadMemoryManager" 8 false,
+    39 certificate_manager "certificateManager" 8 false,
+    40 io_filter_manager "ioFilterManager" 8 false,
+    41 v_storage_object_manager "vStorageObjectManager" 9 false,
+    42 host_spec_manager "hostSpecManager" 9 false,
+    43 crypto_manager "cryptoManager" 9 false,
+    44 health_update_manager "healthUpdateManager" 9 false,
+    45 failover_cluster_configurator "failoverClusterConfigurator" 9 false,
+    46 failover_cluster_manager "failoverClusterManager" 9 false,
+    47 tenant_manager "tenantManager" 15 false,
+    48 site_info_manager "siteInfoManager" 16 false,
+    49 storage_query_manager "storageQueryManager" 12 false,
+    50 direct_path_profile_manager "directPathProfileManager" 32 false,
+]);
+impl<M, P> p::Property<M, t::ServiceContent, P> {
+    /// On to `rootFolder`.
+    pub fn root_folder(&self) -> p::Property<M, MoRef<m::Folder>, P> { self.then("rootFolder") }
+    /// On to `propertyCollector`.
+    pub fn property_collector(&self) -> p::Property<M, MoRef<m::PropertyCollector>, P> { self.then("propertyCollector") }
+    /// On to `viewManager`.
+    pub fn view_manager(&self) -> p::Property<M, MoRef<m::ViewManager>, p::Optional> { self.then("viewManager") }
+    /// On to `about`.
+    pub fn about(&self) -> p::Property<M, t::AboutInfo, P> { self.then("about") }
+    /// On to `setting`.
+    pub fn setting(&self) -> p::Property<M, MoRef<m::OptionManager>, p::Optional> { self.then("setting") }
+    /// On to `userDirectory`.
+    pub fn user_directory(&self) -> p::Property<M, MoRef<m::UserDirectory>, p::Optional> { self.then("userDirectory") }
+    /// On to `sessionManager`.
+    pub fn session_manager(&self) -> p::Property<M, MoRef<m::SessionManager>, p::Optional> { self.then("sessionManager") }
+    /// On to `authorizationManager`.
+    pub fn authorization_manager(&self) -> p::Property<M, MoRef<m::AuthorizationManager>, p::Optional> { self.then("authorizationManager") }
+    /// On to `serviceManager`. Since API 5.1.
+    pub fn service_manager(&self) -> p::Property<M, MoRef<m::ServiceManager>, p::Optional> { self.then("serviceManager") }
+    /// On to `perfManager`.
+    pub fn perf_manager(&self) -> p::Property<M, MoRef<m::PerformanceManager>, p::Optional> { self.then("perfManager") }
+    /// On to `scheduledTaskManager`.
+    pub fn scheduled_task_manager(&self) -> p::Property<M, MoRef<m::ScheduledTaskManager>, p::Optional> { self.then("scheduledTaskManager") }
+    /// On to `alarmManager`.
+    pub fn alarm_manager(&self) -> p::Property<M, MoRef<m::AlarmManager>, p::Optional> { self.then("alarmManager") }
+    /// On to `eventManager`.
+    pub fn event_manager(&self) -> p::Property<M, MoRef<m::EventManager>, p::Optional> { self.then("eventManager") }
+    /// On to `taskManager`.
+    pub fn task_manager(&self) -> p::Property<M, MoRef<m::TaskManager>, p::Optional> { self.then("taskManager") }
+    /// On to `extensionManager`.
+    pub fn extension_manager(&self) -> p::Property<M, MoRef<m::ExtensionManager>, p::Optional> { self.then("extensionManager") }
+    /// On to `customizationSpecManager`.
+    pub fn customization_spec_manager(&self) -> p::Property<M, MoRef<m::CustomizationSpecManager>, p::Optional> { self.then("customizationSpecManager") }
+    /// On to `guestCustomizationManager`. Since API 6.8.7.
+    pub fn guest_customization_manager(&self) -> p::Property<M, MoRef<m::VirtualMachineGuestCustomizationManager>, p::Optional> { self.then("guestCustomizationManager") }
+    /// On to `customFieldsManager`.
+    pub fn custom_fields_manager(&self) -> p::Property<M, MoRef<m::CustomFieldsManager>, p::Optional> { self.then("customFieldsManager") }
+    /// On to `accountManager`.
+    pub fn account_manager(&self) -> p::Property<M, MoRef<m::HostLocalAccountManager>, p::Optional> { self.then("accountManager") }
+    /// On to `diagnosticManager`.
+    pub fn diagnostic_manager(&self) -> p::Property<M, MoRef<m::DiagnosticManager>, p::Optional> { self.then("diagnosticManager") }
+    /// On to `licenseManager`.
+    pub fn license_manager(&self) -> p::Property<M, MoRef<m::LicenseManager>, p::Optional> { self.then("licenseManager") }
+    /// On to `searchIndex`.
+    pub fn search_index(&self) -> p::Property<M, MoRef<m::SearchIndex>, p::Optional> { self.then("searchIndex") }
+    /// On to `fileManager`.
+    pub fn file_manager(&self) -> p::Property<M, MoRef<m::FileManager>, p::Optional> { self.then("fileManager") }
+    /// On to `datastoreNamespaceManager`. Since API 5.5.
+    pub fn datastore_namespace_manager(&self) -> p::Property<M, MoRef<m::DatastoreNamespaceManager>, p::Optional> { self.then("datastoreNamespaceManager") }
+    /// On to `virtualDiskManager`.
+    pub fn virtual_disk_manager(&self) -> p::Property<M, MoRef<m::VirtualDiskManager>, p::Optional> { self.then("virtualDiskManager") }
+    /// On to `virtualizationManager`.
+    pub fn virtualization_manager(&self) -> p::Property<M, MoRef<m::VirtualizationManager>, p::Optional> { self.then("virtualizationManager") }
+    /// On to `snmpSystem`. Since API 4.0.
+    pub fn snmp_system(&self) -> p::Property<M, MoRef<m::HostSnmpSystem>, p::Optional> { self.then("snmpSystem") }
+    /// On to `vmProvisioningChecker`. Since API 4.0.
+    pub fn vm_provisioning_checker(&self) -> p::Property<M, MoRef<m::VirtualMachineProvisioningChecker>, p::Optional> { self.then("vmProvisioningChecker") }
+    /// On to `vmCompatibilityChecker`. Since API 4.0.
+    pub fn vm_compatibility_checker(&self) -> p::Property<M, MoRef<m::VirtualMachineCompatibilityChecker>, p::Optional> { self.then("vmCompatibilityChecker") }
+    /// On to `ovfManager`. Since API 4.0.
+    pub fn ovf_manager(&self) -> p::Property<M, MoRef<m::OvfManager>, p::Optional> { self.then("ovfManager") }
+    /// On to `ipPoolManager`. Since API 4.0.
+    pub fn ip_pool_manager(&self) -> p::Property<M, MoRef<m::IpPoolManager>, p::Optional> { self.then("ipPoolManager") }
+    /// On to `dvSwitchManager`. Since API 4.0.
+    pub fn dv_switch_manager(&self) -> p::Property<M, MoRef<m::DistributedVirtualSwitchManager>, p::Optional> { self.then("dvSwitchManager") }
+    /// On to `hostProfileManager`. Since API 4.0.
+    pub fn host_profile_manager(&self) -> p::Property<M, MoRef<m::HostProfileManager>, p::Optional> { self.then("hostProfileManager") }
+    /// On to `clusterProfileManager`. Since API 4.0.
+    pub fn cluster_profile_manager(&self) -> p::Property<M, MoRef<m::ClusterProfileManager>, p::Optional> { self.then("clusterProfileManager") }
+    /// On to `complianceManager`. Since API 4.0.
+    pub fn compliance_manager(&self) -> p::Property<M, MoRef<m::ProfileComplianceManager>, p::Optional> { self.then("complianceManager") }
+    /// On to `localizationManager`. Since API 4.0.
+    pub fn localization_manager(&self) -> p::Property<M, MoRef<m::LocalizationManager>, p::Optional> { self.then("localizationManager") }
+    /// On to `storageResourceManager`. Since API 4.1.
+    pub fn storage_resource_manager(&self) -> p::Property<M, MoRef<m::StorageResourceManager>, p::Optional> { self.then("storageResourceManager") }
+    /// On to `guestOperationsManager`. Since API 5.0.
+    pub fn guest_operations_manager(&self) -> p::Property<M, MoRef<m::GuestOperationsManager>, p::Optional> { self.then("guestOperationsManager") }
+    /// On to `overheadMemoryManager`. Since API 6.0.
+    pub fn overhead_memory_manager(&self) -> p::Property<M, MoRef<m::OverheadMemoryManager>, p::Optional> { self.then("overheadMemoryManager") }
+    /// On to `certificateManager`. Since API 6.0.
+    pub fn certificate_manager(&self) -> p::Property<M, MoRef<m::CertificateManager>, p::Optional> { self.then("certificateManager") }
+    /// On to `ioFilterManager`. Since API 6.0.
+    pub fn io_filter_manager(&self) -> p::Property<M, MoRef<m::IoFilterManager>, p::Optional> { self.then("ioFilterManager") }
+    /// On to `vStorageObjectManager`. Since API 6.5.
+    pub fn v_storage_object_manager(&self) -> p::Property<M, MoRef<m::VStorageObjectManagerBase>, p::Optional> { self.then("vStorageObjectManager") }
+    /// On to `hostSpecManager`. Since API 6.5.
+    pub fn host_spec_manager(&self) -> p::Property<M, MoRef<m::HostSpecificationManager>, p::Optional> { self.then("hostSpecManager") }
+    /// On to `cryptoManager`. Since API 6.5.
+    pub fn crypto_manager(&self) -> p::Property<M, MoRef<m::CryptoManager>, p::Optional> { self.then("cryptoManager") }
+    /// On to `healthUpdateManager`. Since API 6.5.
+    pub fn health_update_manager(&self) -> p::Property<M, MoRef<m::HealthUpdateManager>, p::Optional> { self.then("healthUpdateManager") }
+    /// On to `failoverClusterConfigurator`. Since API 6.5.
+    pub fn failover_cluster_configurator(&self) -> p::Property<M, MoRef<m::FailoverClusterConfigurator>, p::Optional> { self.then("failoverClusterConfigurator") }
+    /// On to `failoverClusterManager`. Since API 6.5.
+    pub fn failover_cluster_manager(&self) -> p::Property<M, MoRef<m::FailoverClusterManager>, p::Optional> { self.then("failoverClusterManager") }
+    /// On to `tenantManager`. Since API 6.9.1.
+    pub fn tenant_manager(&self) -> p::Property<M, MoRef<m::TenantTenantManager>, p::Optional> { self.then("tenantManager") }
+    /// On to `siteInfoManager`. Since API 7.0.0.0.
+    pub fn site_info_manager(&self) -> p::Property<M, MoRef<m::SiteInfoManager>, p::Optional> { self.then("siteInfoManager") }
+    /// On to `storageQueryManager`. Since API 6.7.2.
+    pub fn storage_query_manager(&self) -> p::Property<M, MoRef<m::StorageQueryManager>, p::Optional> { self.then("storageQueryManager") }
+    /// On to `directPathProfileManager`. Since API 9.0.0.0.
+    pub fn direct_path_profile_manager(&self) -> p::Property<M, MoRef<m::DirectPathProfileManager>, p::Optional> { self.then("directPathProfileManager") }
+}
+
+/// Data object `vim.ServiceLocator`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ServiceLocator.html)
+#[derive(Default)]
+pub struct ServiceLocator {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `instanceUuid`.
+    pub instance_uuid: String,
+    /// `url`.
+    pub url: String,
+    /// `credential`.
+    pub credential: d::Poly<t::ServiceLocatorCredential>,
+    /// `sslThumbprint`.
+    pub ssl_thumbprint: Option<String>,
+    /// `sslCertificate`. Since API 9.0.0.0.
+    pub ssl_certificate: Option<String>,
+}
+d::object!(ServiceLocator: t::DynamicData, "ServiceLocator", 8, [
+    0 instance_uuid "instanceUuid" 8 false,
+    1 url "url" 8 false,
+    2 credential "credential" 8 false,
+    3 ssl_thumbprint "sslThumbprint" 8 false,
+    4 ssl_certificate "sslCertificate" 32 false,
+]);
+
+/// Data object `vim.ServiceLocator.Credential`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ServiceLocator.Credential.html)
+#[derive(Default)]
+pub struct ServiceLocatorCredential {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+}
+d::object!(ServiceLocatorCredential: t::DynamicData, "ServiceLocatorCredential", 8, [
+]);
+impl d::IsA<t::ServiceLocatorCredential> for ServiceLocatorCredential {}
+
+/// Data object `vim.ServiceLocator.NamePassword`, which extends [`ServiceLocatorCredential`](t::ServiceLocatorCredential). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ServiceLocator.NamePassword.html)
+#[derive(Default)]
+pub struct ServiceLocatorNamePassword {
+    /// The fields of [`ServiceLocatorCredential`](t::ServiceLocatorCredential).
+    pub base: t::ServiceLocatorCredential,
+    /// `username`.
+    pub username: String,
+    /// `password`. A secret: never printed.
+    pub password: String,
+}
+d::object!(ServiceLocatorNamePassword: t::ServiceLocatorCredential, "ServiceLocatorNamePassword", 8, [
+    0 username "username" 8 false,
+    1 password "password" 8 true,
+]);
+impl d::IsA<t::ServiceLocatorCredential> for ServiceLocatorNamePassword {}
+
+/// Data object `vim.ServiceLocator.SAMLCredential`, which extends [`ServiceLocatorCredential`](t::ServiceLocatorCredential). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ServiceLocator.SAMLCredential.html)
+#[derive(Default)]
+pub struct ServiceLocatorSAMLCredential {
+    /// The fields of [`ServiceLocatorCredential`](t::ServiceLocatorCredential).
+    pub base: t::ServiceLocatorCredential,
+    /// `token`. A secret: never printed.
+    pub token: Option<String>,
+}
+d::object!(ServiceLocatorSAMLCredential: t::ServiceLocatorCredential, "ServiceLocatorSAMLCredential", 8, [
+    0 token "token" 8 true,
+]);
+impl d::IsA<t::ServiceLocatorCredential> for ServiceLocatorSAMLCredential {}
+
+/// Data object `vim.ServiceManager.ServiceInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ServiceManager.ServiceInfo.html)
+#[derive(Default)]
+pub struct ServiceManagerServiceInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `serviceName`.
+    pub service_name: String,
+    /// `location`.
+    pub location: Vec<String>,
+    /// `service`.
+    pub service: MoRef<m::ManagedObject>,
+    /// `description`.
+    pub description: String,
+}
+d::object!(ServiceManagerServiceInfo: t::DynamicData, "ServiceManagerServiceInfo", 0, [
+    0 service_name "serviceName" 0 false,
+    1 location "location" 0 false,
+    2 service "service" 0 false,
+    3 description "description" 0 false,
+]);
+impl<M, P> p::Property<M, t::ServiceManagerServiceInfo, P> {
+    /// On to `serviceName`.
+    pub fn service_name(&self) -> p::Property<M, String, P> { self.then("serviceName") }
+    /// On to `location`.
+    pub fn location(&self) -> p::Property<M, Vec<String>, P> { self.then("location") }
+    /// On to `service`.
+    pub fn service(&self) -> p::Property<M, MoRef<m::ManagedObject>, P> { self.then("service") }
+    /// On to `description`.
+    pub fn description(&self) -> p::Property<M, String, P> { self.then("description") }
+}
+
+/// Data object `vim.SessionManager.GenericServiceTicket`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SessionManager.GenericServiceTicket.html)
+#[derive(Default)]
+pub struct SessionManagerGenericServiceTicket {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `id`. A secret: never printed.
+    pub id: String,
+    /// `hostName`. Since API 5.1.
+    pub host_name: Option<String>,
+    /// `sslThumbprint`. Since API 5.1.
+    pub ssl_thumbprint: Option<String>,
+    /// `certThumbprintList`. Since API 7.0.3.1.
+    pub cert_thumbprint_list: Vec<t::VirtualMachineCertThumbprint>,
+    /// `sslCertificate`. Since API 9.0.0.0.
+    pub ssl_certificate: Option<String>,
+    /// `ticketType`. Since API 7.0.2.0.
+    pub ticket_type: Option<String>,
+}
+d::object!(SessionManagerGenericServiceTicket: t::DynamicData, "SessionManagerGenericServiceTicket", 5, [
+    0 id "id" 5 true,
+    1 host_name "hostName" 6 false,
+    2 ssl_thumbprint "sslThumbprint" 6 false,
+    3 cert_thumbprint_list "certThumbprintList" 23 false,
+    4 ssl_certificate "sslCertificate" 32 false,
+    5 ticket_type "ticketType" 20 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.SessionManager.GenericServiceTicket.TicketType`. Since API 7.0.2.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SessionManager.GenericServiceTicket.TicketType.html)
+    SessionManagerGenericServiceTicketTicketType, "SessionManagerGenericServiceTicketTicketType", [
+        HttpNfcServiceTicket "HttpNfcServiceTicket",
+        HostServiceTicket "HostServiceTicket",
+        VcServiceTicket "VcServiceTicket",
+    ]
+);
+
+/// Data object `vim.SessionManager.HttpServiceRequestSpec`, which extends [`SessionManagerServiceRequestSpec`](t::SessionManagerServiceRequestSpec). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SessionManager.HttpServiceRequestSpec.html)
+#[derive(Default)]
+pub struct SessionManagerHttpServiceRequestSpec {
+    /// The fields of [`SessionManagerServiceRequestSpec`](t::SessionManagerServiceRequestSpec).
+    pub base: t::SessionManagerServiceRequestSpec,
+    /// `method`.
+    pub method: Option<String>,
+    /// `url`.
+    pub url: String,
+}
+d::object!(SessionManagerHttpServiceRequestSpec: t::SessionManagerServiceRequestSpec, "SessionManagerHttpServiceRequestSpec", 5, [
+    0 method "method" 5 false,
+    1 url "url" 5 false,
+]);
+impl d::IsA<t::SessionManagerServiceRequestSpec> for SessionManagerHttpServiceRequestSpec {}
+
+d::enumeration!(
+    /// Enumeration `vim.SessionManager.HttpServiceRequestSpec.Method`. Since API 5.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SessionManager.HttpServiceRequestSpec.Method.html)
+    SessionManagerHttpServiceRequestSpecMethod, "SessionManagerHttpServiceRequestSpecMethod", [
+        HttpOptions "httpOptions",
+        HttpGet "httpGet",
+        HttpHead "httpHead",
+        HttpPost "httpPost",
+        HttpPut "httpPut",
+        HttpDelete "httpDelete",
+        HttpTrace "httpTrace",
+        HttpConnect "httpConnect",
+    ]
+);
+
+/// Data object `vim.SessionManager.LocalTicket`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SessionManager.LocalTicket.html)
+#[derive(Default)]
+pub struct SessionManagerLocalTicket {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `userName`.
+    pub user_name: String,
+    /// `passwordFilePath`.
+    pub password_file_path: String,
+}
+d::object!(SessionManagerLocalTicket: t::DynamicData, "SessionManagerLocalTicket", 0, [
+    0 user_name "userName" 0 false,
+    1 password_file_path "passwordFilePath" 0 false,
+]);
+
+/// Data object `vim.SessionManager.ServiceRequestSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SessionManager.ServiceRequestSpec.html)
+#[derive(Default)]
+pub struct SessionManagerServiceRequestSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+}
+d::object!(SessionManagerServiceRequestSpec: t::DynamicData, "SessionManagerServiceRequestSpec", 5, [
+]);
+impl d::IsA<t::SessionManagerServiceRequestSpec> for SessionManagerServiceRequestSpec {}
+
+/// Data object `vim.SessionManager.VmomiServiceRequestSpec`, which extends [`SessionManagerServiceRequestSpec`](t::SessionManagerServiceRequestSpec). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SessionManager.VmomiServiceRequestSpec.html)
+#[derive(Default)]
+pub struct SessionManagerVmomiServiceRequestSpec {
+    /// The fields of [`SessionManagerServiceRequestSpec`](t::SessionManagerServiceRequestSpec).
+    pub base: t::SessionManagerServiceRequestSpec,
+    /// `method`.
+    pub method: String,
+}
+d::object!(SessionManagerVmomiServiceRequestSpec: t::SessionManagerServiceRequestSpec, "SessionManagerVmomiServiceRequestSpec", 6, [
+    0 method "method" 6 false,
+]);
+impl d::IsA<t::SessionManagerServiceRequestSpec> for SessionManagerVmomiServiceRequestSpec {}
+
+/// Data object `vim.SharesInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SharesInfo.html)
+#[derive(Default)]
+pub struct SharesInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `shares`.
+    pub shares: i32,
+    /// `level`.
+    pub level: t::SharesLevel,
+}
+d::object!(SharesInfo: t::DynamicData, "SharesInfo", 0, [
+    0 shares "shares" 0 false,
+    1 level "level" 0 false,
+]);
+impl<M, P> p::Property<M, t::SharesInfo, P> {
+    /// On to `shares`.
+    pub fn shares(&self) -> p::Property<M, i32, P> { self.then("shares") }
+    /// On to `level`.
+    pub fn level(&self) -> p::Property<M, t::SharesLevel, P> { self.then("level") }
+}
+
+d::enumeration!(
+    /// Enumeration `vim.SharesInfo.Level`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SharesInfo.Level.html)
+    SharesLevel, "SharesLevel", [
+        Low "low",
+        Normal "normal",
+        High "high",
+        Custom "custom",
+    ]
+);
+
+/// Data object `vim.SharesOption`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SharesOption.html)
+#[derive(Default)]
+pub struct SharesOption {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `sharesOption`.
+    pub shares_option: t::IntOption,
+    /// `defaultLevel`.
+    pub default_level: t::SharesLevel,
+}
+d::object!(SharesOption: t::DynamicData, "SharesOption", 4, [
+    0 shares_option "sharesOption" 4 false,
+    1 default_level "defaultLevel" 4 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.SimpleCommand.Encoding`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SimpleCommand.Encoding.html)
+    SimpleCommandEncoding, "SimpleCommandEncoding", [
+        CSV "CSV",
+        HEX "HEX",
+        STRING "STRING",
+    ]
+);
+
+/// Data object `vim.SingleIp`, which extends [`IpAddress`](t::IpAddress). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SingleIp.html)
+#[derive(Default)]
+pub struct SingleIp {
+    /// The fields of [`IpAddress`](t::IpAddress).
+    pub base: t::IpAddress,
+    /// `address`.
+    pub address: String,
+}
+d::object!(SingleIp: t::IpAddress, "SingleIp", 7, [
+    0 address "address" 7 false,
+]);
+impl d::IsA<t::IpAddress> for SingleIp {}
+
+/// Data object `vim.SingleMac`, which extends [`MacAddress`](t::MacAddress). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SingleMac.html)
+#[derive(Default)]
+pub struct SingleMac {
+    /// The fields of [`MacAddress`](t::MacAddress).
+    pub base: t::MacAddress,
+    /// `address`.
+    pub address: String,
+}
+d::object!(SingleMac: t::MacAddress, "SingleMac", 7, [
+    0 address "address" 7 false,
+]);
+impl d::IsA<t::MacAddress> for SingleMac {}
+
+/// Data object `vim.SiteInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SiteInfo.html)
+#[derive(Default)]
+pub struct SiteInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+}
+d::object!(SiteInfo: t::DynamicData, "SiteInfo", 16, [
+]);
+
+/// Data object `vim.vcha.FailoverClusterConfigurator.SourceNodeSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterConfigurator.SourceNodeSpec.html)
+#[derive(Default)]
+pub struct SourceNodeSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `managementVc`.
+    pub management_vc: t::ServiceLocator,
+    /// `activeVc`.
+    pub active_vc: MoRef<m::VirtualMachine>,
+}
+d::object!(SourceNodeSpec: t::DynamicData, "SourceNodeSpec", 9, [
+    0 management_vc "managementVc" 9 false,
+    1 active_vc "activeVc" 9 false,
+]);
+
+/// Data object `vim.alarm.StateAlarmExpression`, which extends [`AlarmExpression`](t::AlarmExpression). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.StateAlarmExpression.html)
+#[derive(Default)]
+pub struct StateAlarmExpression {
+    /// The fields of [`AlarmExpression`](t::AlarmExpression).
+    pub base: t::AlarmExpression,
+    /// `operator`.
+    pub operator: t::StateAlarmOperator,
+    /// `type`.
+    pub r#type: String,
+    /// `statePath`.
+    pub state_path: String,
+    /// `yellow`.
+    pub yellow: Option<String>,
+    /// `red`.
+    pub red: Option<String>,
+}
+d::object!(StateAlarmExpression: t::AlarmExpression, "StateAlarmExpression", 0, [
+    0 operator "operator" 0 false,
+    1 r#type "type" 0 false,
+    2 state_path "statePath" 0 false,
+    3 yellow "yellow" 0 false,
+    4 red "red" 0 false,
+]);
+impl d::IsA<t::AlarmExpression> for StateAlarmExpression {}
+
+d::enumeration!(
+    /// Enumeration `vim.alarm.StateAlarmExpression.StateOperator`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.StateAlarmExpression.StateOperator.html)
+    StateAlarmOperator, "StateAlarmOperator", [
+        IsEqual "isEqual",
+        IsUnequal "isUnequal",
+    ]
+);
 
 /// Data object `vim.StorageResourceManager.IOAllocationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.StorageResourceManager.IOAllocationInfo.html)
 #[derive(Default)]
 pub struct StorageIOAllocationInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -260,6 +1124,8 @@ d::object!(StorageIOAllocationInfo: t::DynamicData, "StorageIOAllocationInfo", 4
 ]);
 
 /// Data object `vim.StorageResourceManager.IOAllocationOption`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.StorageResourceManager.IOAllocationOption.html)
 #[derive(Default)]
 pub struct StorageIOAllocationOption {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -275,6 +1141,8 @@ d::object!(StorageIOAllocationOption: t::DynamicData, "StorageIOAllocationOption
 ]);
 
 /// Data object `vim.StorageResourceManager.IORMConfigOption`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.StorageResourceManager.IORMConfigOption.html)
 #[derive(Default)]
 pub struct StorageIORMConfigOption {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -296,6 +1164,8 @@ d::object!(StorageIORMConfigOption: t::DynamicData, "StorageIORMConfigOption", 4
 ]);
 
 /// Data object `vim.StorageResourceManager.IORMConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.StorageResourceManager.IORMConfigSpec.html)
 #[derive(Default)]
 pub struct StorageIORMConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -329,6 +1199,8 @@ d::object!(StorageIORMConfigSpec: t::DynamicData, "StorageIORMConfigSpec", 4, [
 ]);
 
 /// Data object `vim.StorageResourceManager.IORMConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.StorageResourceManager.IORMConfigInfo.html)
 #[derive(Default)]
 pub struct StorageIORMInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -360,59 +1232,38 @@ d::object!(StorageIORMInfo: t::DynamicData, "StorageIORMInfo", 4, [
     6 stats_aggregation_disabled "statsAggregationDisabled" 5 false,
     7 reservable_iops_threshold "reservableIopsThreshold" 8 false,
 ]);
+impl<M, P> p::Property<M, t::StorageIORMInfo, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `congestionThresholdMode`. Since API 5.1.
+    pub fn congestion_threshold_mode(&self) -> p::Property<M, String, p::Optional> { self.then("congestionThresholdMode") }
+    /// On to `congestionThreshold`.
+    pub fn congestion_threshold(&self) -> p::Property<M, i32, P> { self.then("congestionThreshold") }
+    /// On to `percentOfPeakThroughput`. Since API 5.1.
+    pub fn percent_of_peak_throughput(&self) -> p::Property<M, i32, p::Optional> { self.then("percentOfPeakThroughput") }
+    /// On to `statsCollectionEnabled`. Since API 5.0.
+    pub fn stats_collection_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("statsCollectionEnabled") }
+    /// On to `reservationEnabled`. Since API 6.0.
+    pub fn reservation_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("reservationEnabled") }
+    /// On to `statsAggregationDisabled`. Since API 5.0.
+    pub fn stats_aggregation_disabled(&self) -> p::Property<M, bool, p::Optional> { self.then("statsAggregationDisabled") }
+    /// On to `reservableIopsThreshold`. Since API 6.0.
+    pub fn reservable_iops_threshold(&self) -> p::Property<M, i32, p::Optional> { self.then("reservableIopsThreshold") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.StorageResourceManager.CongestionThresholdMode`. Since API 5.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.StorageResourceManager.CongestionThresholdMode.html)
     StorageIORMThresholdMode, "StorageIORMThresholdMode", [
         Automatic "automatic",
         Manual "manual",
     ]
 );
 
-/// Data object `vim.storageDrs.StorageMigrationAction`, which extends [`ClusterAction`](t::ClusterAction). Since API 5.0.
-#[derive(Default)]
-pub struct StorageMigrationAction {
-    /// The fields of [`ClusterAction`](t::ClusterAction).
-    pub base: t::ClusterAction,
-    /// `vm`.
-    pub vm: MoRef<m::VirtualMachine>,
-    /// `relocateSpec`.
-    pub relocate_spec: t::VirtualMachineRelocateSpec,
-    /// `source`.
-    pub source: MoRef<m::Datastore>,
-    /// `destination`.
-    pub destination: MoRef<m::Datastore>,
-    /// `sizeTransferred`.
-    pub size_transferred: i64,
-    /// `spaceUtilSrcBefore`.
-    pub space_util_src_before: Option<f32>,
-    /// `spaceUtilDstBefore`.
-    pub space_util_dst_before: Option<f32>,
-    /// `spaceUtilSrcAfter`.
-    pub space_util_src_after: Option<f32>,
-    /// `spaceUtilDstAfter`.
-    pub space_util_dst_after: Option<f32>,
-    /// `ioLatencySrcBefore`.
-    pub io_latency_src_before: Option<f32>,
-    /// `ioLatencyDstBefore`.
-    pub io_latency_dst_before: Option<f32>,
-}
-d::object!(StorageMigrationAction: t::ClusterAction, "StorageMigrationAction", 5, [
-    0 vm "vm" 5 false,
-    1 relocate_spec "relocateSpec" 5 false,
-    2 source "source" 5 false,
-    3 destination "destination" 5 false,
-    4 size_transferred "sizeTransferred" 5 false,
-    5 space_util_src_before "spaceUtilSrcBefore" 5 false,
-    6 space_util_dst_before "spaceUtilDstBefore" 5 false,
-    7 space_util_src_after "spaceUtilSrcAfter" 5 false,
-    8 space_util_dst_after "spaceUtilDstAfter" 5 false,
-    9 io_latency_src_before "ioLatencySrcBefore" 5 false,
-    10 io_latency_dst_before "ioLatencyDstBefore" 5 false,
-]);
-impl d::IsA<t::ClusterAction> for StorageMigrationAction {}
-
 /// Data object `vim.StorageResourceManager.StoragePerformanceSummary`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.StorageResourceManager.StoragePerformanceSummary.html)
 #[derive(Default)]
 pub struct StoragePerformanceSummary {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -445,117 +1296,9 @@ d::object!(StoragePerformanceSummary: t::DynamicData, "StoragePerformanceSummary
     7 sioc_activity_duration "siocActivityDuration" 6 false,
 ]);
 
-/// Data object `vim.storageDrs.StoragePlacementAction`, which extends [`ClusterAction`](t::ClusterAction). Since API 5.0.
-#[derive(Default)]
-pub struct StoragePlacementAction {
-    /// The fields of [`ClusterAction`](t::ClusterAction).
-    pub base: t::ClusterAction,
-    /// `vm`.
-    pub vm: Option<MoRef<m::VirtualMachine>>,
-    /// `relocateSpec`.
-    pub relocate_spec: t::VirtualMachineRelocateSpec,
-    /// `destination`.
-    pub destination: MoRef<m::Datastore>,
-    /// `spaceUtilBefore`.
-    pub space_util_before: Option<f32>,
-    /// `spaceDemandBefore`. Since API 6.0.
-    pub space_demand_before: Option<f32>,
-    /// `spaceUtilAfter`.
-    pub space_util_after: Option<f32>,
-    /// `spaceDemandAfter`. Since API 6.0.
-    pub space_demand_after: Option<f32>,
-    /// `ioLatencyBefore`.
-    pub io_latency_before: Option<f32>,
-}
-d::object!(StoragePlacementAction: t::ClusterAction, "StoragePlacementAction", 5, [
-    0 vm "vm" 5 false,
-    1 relocate_spec "relocateSpec" 5 false,
-    2 destination "destination" 5 false,
-    3 space_util_before "spaceUtilBefore" 5 false,
-    4 space_demand_before "spaceDemandBefore" 8 false,
-    5 space_util_after "spaceUtilAfter" 5 false,
-    6 space_demand_after "spaceDemandAfter" 8 false,
-    7 io_latency_before "ioLatencyBefore" 5 false,
-]);
-impl d::IsA<t::ClusterAction> for StoragePlacementAction {}
-
-/// Data object `vim.storageDrs.StoragePlacementResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Default)]
-pub struct StoragePlacementResult {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `recommendations`.
-    pub recommendations: Vec<t::ClusterRecommendation>,
-    /// `drsFault`.
-    pub drs_fault: Option<Box<t::ClusterDrsFaults>>,
-    /// `task`.
-    pub task: Option<MoRef<m::Task>>,
-}
-d::object!(StoragePlacementResult: t::DynamicData, "StoragePlacementResult", 5, [
-    0 recommendations "recommendations" 5 false,
-    1 drs_fault "drsFault" 5 false,
-    2 task "task" 5 false,
-]);
-
-/// Data object `vim.storageDrs.StoragePlacementSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Default)]
-pub struct StoragePlacementSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `type`.
-    pub r#type: String,
-    /// `priority`.
-    pub priority: Option<t::VirtualMachineMovePriority>,
-    /// `vm`.
-    pub vm: Option<MoRef<m::VirtualMachine>>,
-    /// `podSelectionSpec`.
-    pub pod_selection_spec: t::StorageDrsPodSelectionSpec,
-    /// `cloneSpec`.
-    pub clone_spec: Option<Box<t::VirtualMachineCloneSpec>>,
-    /// `cloneName`.
-    pub clone_name: Option<String>,
-    /// `configSpec`.
-    pub config_spec: Option<Box<t::VirtualMachineConfigSpec>>,
-    /// `relocateSpec`.
-    pub relocate_spec: Option<Box<t::VirtualMachineRelocateSpec>>,
-    /// `resourcePool`.
-    pub resource_pool: Option<MoRef<m::ResourcePool>>,
-    /// `host`.
-    pub host: Option<MoRef<m::HostSystem>>,
-    /// `folder`.
-    pub folder: Option<MoRef<m::Folder>>,
-    /// `disallowPrerequisiteMoves`. Since API 5.1.
-    pub disallow_prerequisite_moves: Option<bool>,
-    /// `resourceLeaseDurationSec`. Since API 5.1.
-    pub resource_lease_duration_sec: Option<i32>,
-}
-d::object!(StoragePlacementSpec: t::DynamicData, "StoragePlacementSpec", 5, [
-    0 r#type "type" 5 false,
-    1 priority "priority" 5 false,
-    2 vm "vm" 5 false,
-    3 pod_selection_spec "podSelectionSpec" 5 false,
-    4 clone_spec "cloneSpec" 5 false,
-    5 clone_name "cloneName" 5 false,
-    6 config_spec "configSpec" 5 false,
-    7 relocate_spec "relocateSpec" 5 false,
-    8 resource_pool "resourcePool" 5 false,
-    9 host "host" 5 false,
-    10 folder "folder" 5 false,
-    11 disallow_prerequisite_moves "disallowPrerequisiteMoves" 6 false,
-    12 resource_lease_duration_sec "resourceLeaseDurationSec" 6 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.storageDrs.StoragePlacementSpec.PlacementType`. Since API 5.0.
-    StoragePlacementSpecPlacementType, "StoragePlacementSpecPlacementType", [
-        Create "create",
-        Reconfigure "reconfigure",
-        Relocate "relocate",
-        Clone "clone",
-    ]
-);
-
 /// Data object `vim.StoragePod.Summary`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.StoragePod.Summary.html)
 #[derive(Default)]
 pub struct StoragePodSummary {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -572,8 +1315,18 @@ d::object!(StoragePodSummary: t::DynamicData, "StoragePodSummary", 5, [
     1 capacity "capacity" 5 false,
     2 free_space "freeSpace" 5 false,
 ]);
+impl<M, P> p::Property<M, t::StoragePodSummary, P> {
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `capacity`.
+    pub fn capacity(&self) -> p::Property<M, i64, P> { self.then("capacity") }
+    /// On to `freeSpace`.
+    pub fn free_space(&self) -> p::Property<M, i64, P> { self.then("freeSpace") }
+}
 
 /// Data object `vim.VirtualMachine.StorageRequirement`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.StorageRequirement.html)
 #[derive(Default)]
 pub struct StorageRequirement {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -589,6 +1342,8 @@ d::object!(StorageRequirement: t::DynamicData, "StorageRequirement", 5, [
 ]);
 
 /// Data object `vim.StorageResourceManager.StorageProfileStatistics`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.StorageResourceManager.StorageProfileStatistics.html)
 #[derive(Default)]
 pub struct StorageResourceManagerStorageProfileStatistics {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -607,6 +1362,8 @@ d::object!(StorageResourceManagerStorageProfileStatistics: t::DynamicData, "Stor
 ]);
 
 /// Data object `vim.StringExpression`, which extends [`NegatableExpression`](t::NegatableExpression). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.StringExpression.html)
 #[derive(Default)]
 pub struct StringExpression {
     /// The fields of [`NegatableExpression`](t::NegatableExpression).
@@ -619,6 +1376,8 @@ d::object!(StringExpression: t::NegatableExpression, "StringExpression", 7, [
 ]);
 
 /// Data object `vim.option.StringOption`, which extends [`OptionType`](t::OptionType). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.option.StringOption.html)
 #[derive(Default)]
 pub struct StringOption {
     /// The fields of [`OptionType`](t::OptionType).
@@ -635,6 +1394,8 @@ d::object!(StringOption: t::OptionType, "StringOption", 0, [
 impl d::IsA<t::OptionType> for StringOption {}
 
 /// Data object `vim.StringPolicy`, which extends [`InheritablePolicy`](t::InheritablePolicy). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.StringPolicy.html)
 #[derive(Default)]
 pub struct StringPolicy {
     /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
@@ -645,8 +1406,16 @@ pub struct StringPolicy {
 d::object!(StringPolicy: t::InheritablePolicy, "StringPolicy", 3, [
     0 value "value" 3 false,
 ]);
+impl<M, P> p::Property<M, t::StringPolicy, P> {
+    /// On to `inherited`.
+    pub fn inherited(&self) -> p::Property<M, bool, P> { self.then("inherited") }
+    /// On to `value`.
+    pub fn value(&self) -> p::Property<M, String, p::Optional> { self.then("value") }
+}
 
 /// Data object `vim.Tag`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Tag.html)
 #[derive(Default)]
 pub struct Tag {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -657,8 +1426,18 @@ pub struct Tag {
 d::object!(Tag: t::DynamicData, "Tag", 3, [
     0 key "key" 3 false,
 ]);
+impl<M, P> p::Property<M, t::Tag, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+}
+impl<M, P> p::Property<M, Vec<t::Tag>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::Tag, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.TagId`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.TagId.html)
 #[derive(Default)]
 pub struct TagId {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -674,6 +1453,8 @@ d::object!(TagId: t::DynamicData, "TagId", 33, [
 ]);
 
 /// Data object `vim.TagId.NameId`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.TagId.NameId.html)
 #[derive(Default)]
 pub struct TagIdNameId {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -689,6 +1470,8 @@ d::object!(TagIdNameId: t::DynamicData, "TagIdNameId", 33, [
 ]);
 
 /// Data object `vim.TagSpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 9.1.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.TagSpec.html)
 #[derive(Default)]
 pub struct TagSpec {
     /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
@@ -701,6 +1484,8 @@ d::object!(TagSpec: t::ArrayUpdateSpec, "TagSpec", 33, [
 ]);
 
 /// Data object `vim.TaskDescription`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.TaskDescription.html)
 #[derive(Default)]
 pub struct TaskDescription {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -717,8 +1502,18 @@ d::object!(TaskDescription: t::DynamicData, "TaskDescription", 0, [
     1 state "state" 0 false,
     2 reason "reason" 0 false,
 ]);
+impl<M, P> p::Property<M, t::TaskDescription, P> {
+    /// On to `methodInfo`.
+    pub fn method_info(&self) -> p::Property<M, Vec<d::Poly<t::ElementDescription>>, P> { self.then("methodInfo") }
+    /// On to `state`.
+    pub fn state(&self) -> p::Property<M, Vec<d::Poly<t::ElementDescription>>, P> { self.then("state") }
+    /// On to `reason`.
+    pub fn reason(&self) -> p::Property<M, Vec<d::Poly<t::TypeDescription>>, P> { self.then("reason") }
+}
 
 /// Data object `vim.TaskFilterSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.TaskFilterSpec.html)
 #[derive(Default)]
 pub struct TaskFilterSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -761,6 +1556,8 @@ d::object!(TaskFilterSpec: t::DynamicData, "TaskFilterSpec", 0, [
 ]);
 
 /// Data object `vim.TaskFilterSpec.ByEntity`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.TaskFilterSpec.ByEntity.html)
 #[derive(Default)]
 pub struct TaskFilterSpecByEntity {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -776,6 +1573,8 @@ d::object!(TaskFilterSpecByEntity: t::DynamicData, "TaskFilterSpecByEntity", 0, 
 ]);
 
 /// Data object `vim.TaskFilterSpec.ByTime`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.TaskFilterSpec.ByTime.html)
 #[derive(Default)]
 pub struct TaskFilterSpecByTime {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -794,6 +1593,8 @@ d::object!(TaskFilterSpecByTime: t::DynamicData, "TaskFilterSpecByTime", 0, [
 ]);
 
 /// Data object `vim.TaskFilterSpec.ByUsername`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.TaskFilterSpec.ByUsername.html)
 #[derive(Default)]
 pub struct TaskFilterSpecByUsername {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -810,6 +1611,8 @@ d::object!(TaskFilterSpecByUsername: t::DynamicData, "TaskFilterSpecByUsername",
 
 d::enumeration!(
     /// Enumeration `vim.TaskFilterSpec.RecursionOption`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.TaskFilterSpec.RecursionOption.html)
     TaskFilterSpecRecursionOption, "TaskFilterSpecRecursionOption", [
         Self_ "self",
         Children "children",
@@ -819,6 +1622,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.TaskFilterSpec.TimeOption`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.TaskFilterSpec.TimeOption.html)
     TaskFilterSpecTimeOption, "TaskFilterSpecTimeOption", [
         QueuedTime "queuedTime",
         StartedTime "startedTime",
@@ -827,6 +1632,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.TaskInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.TaskInfo.html)
 #[derive(Default)]
 pub struct TaskInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -906,8 +1713,64 @@ d::object!(TaskInfo: t::DynamicData, "TaskInfo", 0, [
     22 root_task_key "rootTaskKey" 3 false,
     23 activation_id "activationId" 8 false,
 ]);
+impl<M, P> p::Property<M, t::TaskInfo, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `task`.
+    pub fn task(&self) -> p::Property<M, MoRef<m::Task>, P> { self.then("task") }
+    /// On to `description`. Since API 4.0.
+    pub fn description(&self) -> p::Property<M, t::LocalizableMessage, p::Optional> { self.then("description") }
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, p::Optional> { self.then("name") }
+    /// On to `descriptionId`.
+    pub fn description_id(&self) -> p::Property<M, String, P> { self.then("descriptionId") }
+    /// On to `entity`.
+    pub fn entity(&self) -> p::Property<M, MoRef<m::ManagedEntity>, p::Optional> { self.then("entity") }
+    /// On to `entityName`.
+    pub fn entity_name(&self) -> p::Property<M, String, p::Optional> { self.then("entityName") }
+    /// On to `locked`.
+    pub fn locked(&self) -> p::Property<M, Vec<MoRef<m::ManagedEntity>>, P> { self.then("locked") }
+    /// On to `state`.
+    pub fn state(&self) -> p::Property<M, t::TaskInfoState, P> { self.then("state") }
+    /// On to `cancelled`.
+    pub fn cancelled(&self) -> p::Property<M, bool, P> { self.then("cancelled") }
+    /// On to `cancelable`.
+    pub fn cancelable(&self) -> p::Property<M, bool, P> { self.then("cancelable") }
+    /// On to `error`.
+    pub fn error(&self) -> p::Property<M, t::LocalizedMethodFault, p::Optional> { self.then("error") }
+    /// On to `result`.
+    pub fn result(&self) -> p::Property<M, d::Value, p::Optional> { self.then("result") }
+    /// On to `progress`.
+    pub fn progress(&self) -> p::Property<M, i32, p::Optional> { self.then("progress") }
+    /// On to `progressDetails`. Since API 8.0.1.0.
+    pub fn progress_details(&self) -> p::Property<M, Vec<t::KeyAnyValue>, P> { self.then("progressDetails") }
+    /// On to `reason`.
+    pub fn reason(&self) -> p::Property<M, d::Poly<t::TaskReason>, P> { self.then("reason") }
+    /// On to `queueTime`.
+    pub fn queue_time(&self) -> p::Property<M, d::DateTime, P> { self.then("queueTime") }
+    /// On to `startTime`.
+    pub fn start_time(&self) -> p::Property<M, d::DateTime, p::Optional> { self.then("startTime") }
+    /// On to `completeTime`.
+    pub fn complete_time(&self) -> p::Property<M, d::DateTime, p::Optional> { self.then("completeTime") }
+    /// On to `eventChainId`.
+    pub fn event_chain_id(&self) -> p::Property<M, i32, P> { self.then("eventChainId") }
+    /// On to `changeTag`. Since API 4.0.
+    pub fn change_tag(&self) -> p::Property<M, String, p::Optional> { self.then("changeTag") }
+    /// On to `parentTaskKey`. Since API 4.0.
+    pub fn parent_task_key(&self) -> p::Property<M, String, p::Optional> { self.then("parentTaskKey") }
+    /// On to `rootTaskKey`. Since API 4.0.
+    pub fn root_task_key(&self) -> p::Property<M, String, p::Optional> { self.then("rootTaskKey") }
+    /// On to `activationId`. Since API 6.0.
+    pub fn activation_id(&self) -> p::Property<M, String, p::Optional> { self.then("activationId") }
+}
+impl<M, P> p::Property<M, Vec<t::TaskInfo>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::TaskInfo, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.TaskInfoFilterSpec`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.TaskInfoFilterSpec.html)
 #[derive(Default)]
 pub struct TaskInfoFilterSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -920,6 +1783,8 @@ d::object!(TaskInfoFilterSpec: t::DynamicData, "TaskInfoFilterSpec", 30, [
 ]);
 
 /// Data object `vim.TaskInfoFilterSpec.FilterTaskResults`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.TaskInfoFilterSpec.FilterTaskResults.html)
 #[derive(Default)]
 pub struct TaskInfoFilterSpecFilterTaskResults {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -939,6 +1804,8 @@ d::object!(TaskInfoFilterSpecFilterTaskResults: t::DynamicData, "TaskInfoFilterS
 
 d::enumeration!(
     /// Enumeration `vim.TaskInfo.State`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.TaskInfo.State.html)
     TaskInfoState, "TaskInfoState", [
         Queued "queued",
         Running "running",
@@ -948,6 +1815,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.TaskManager.TaskViewSpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.TaskManager.TaskViewSpec.html)
 #[derive(Default)]
 pub struct TaskManagerTaskViewSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -958,6 +1827,8 @@ d::object!(TaskManagerTaskViewSpec: t::DynamicData, "TaskManagerTaskViewSpec", 3
 impl d::IsA<t::TaskManagerTaskViewSpec> for TaskManagerTaskViewSpec {}
 
 /// Data object `vim.TaskManager.ViewByStartId`, which extends [`TaskManagerTaskViewSpec`](t::TaskManagerTaskViewSpec). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.TaskManager.ViewByStartId.html)
 #[derive(Default)]
 pub struct TaskManagerViewByStartId {
     /// The fields of [`TaskManagerTaskViewSpec`](t::TaskManagerTaskViewSpec).
@@ -974,6 +1845,8 @@ d::object!(TaskManagerViewByStartId: t::TaskManagerTaskViewSpec, "TaskManagerVie
 impl d::IsA<t::TaskManagerTaskViewSpec> for TaskManagerViewByStartId {}
 
 /// Data object `vim.TaskReason`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.TaskReason.html)
 #[derive(Default)]
 pub struct TaskReason {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -984,6 +1857,8 @@ d::object!(TaskReason: t::DynamicData, "TaskReason", 0, [
 impl d::IsA<t::TaskReason> for TaskReason {}
 
 /// Data object `vim.TaskReasonAlarm`, which extends [`TaskReason`](t::TaskReason). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.TaskReasonAlarm.html)
 #[derive(Default)]
 pub struct TaskReasonAlarm {
     /// The fields of [`TaskReason`](t::TaskReason).
@@ -1006,6 +1881,8 @@ d::object!(TaskReasonAlarm: t::TaskReason, "TaskReasonAlarm", 0, [
 impl d::IsA<t::TaskReason> for TaskReasonAlarm {}
 
 /// Data object `vim.TaskReasonSchedule`, which extends [`TaskReason`](t::TaskReason). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.TaskReasonSchedule.html)
 #[derive(Default)]
 pub struct TaskReasonSchedule {
     /// The fields of [`TaskReason`](t::TaskReason).
@@ -1022,6 +1899,8 @@ d::object!(TaskReasonSchedule: t::TaskReason, "TaskReasonSchedule", 0, [
 impl d::IsA<t::TaskReason> for TaskReasonSchedule {}
 
 /// Data object `vim.TaskReasonSystem`, which extends [`TaskReason`](t::TaskReason). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.TaskReasonSystem.html)
 #[derive(Default)]
 pub struct TaskReasonSystem {
     /// The fields of [`TaskReason`](t::TaskReason).
@@ -1032,6 +1911,8 @@ d::object!(TaskReasonSystem: t::TaskReason, "TaskReasonSystem", 0, [
 impl d::IsA<t::TaskReason> for TaskReasonSystem {}
 
 /// Data object `vim.TaskReasonUser`, which extends [`TaskReason`](t::TaskReason). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.TaskReasonUser.html)
 #[derive(Default)]
 pub struct TaskReasonUser {
     /// The fields of [`TaskReason`](t::TaskReason).
@@ -1045,6 +1926,8 @@ d::object!(TaskReasonUser: t::TaskReason, "TaskReasonUser", 0, [
 impl d::IsA<t::TaskReason> for TaskReasonUser {}
 
 /// Data object `vim.scheduler.TaskScheduler`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.TaskScheduler.html)
 #[derive(Default)]
 pub struct TaskScheduler {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1059,8 +1942,16 @@ d::object!(TaskScheduler: t::DynamicData, "TaskScheduler", 0, [
     1 expire_time "expireTime" 0 false,
 ]);
 impl d::IsA<t::TaskScheduler> for TaskScheduler {}
+impl<M, P> p::Property<M, d::Poly<t::TaskScheduler>, P> {
+    /// On to `activeTime`.
+    pub fn active_time(&self) -> p::Property<M, d::DateTime, p::Optional> { self.then("activeTime") }
+    /// On to `expireTime`.
+    pub fn expire_time(&self) -> p::Property<M, d::DateTime, p::Optional> { self.then("expireTime") }
+}
 
 /// Data object `vim.TransitGateway.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.TransitGateway.ConfigInfo.html)
 #[derive(Default)]
 pub struct TransitGatewayConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1074,8 +1965,16 @@ d::object!(TransitGatewayConfigInfo: t::DynamicData, "TransitGatewayConfigInfo",
     0 id "ID" 0 false,
     1 name "name" 0 false,
 ]);
+impl<M, P> p::Property<M, t::TransitGatewayConfigInfo, P> {
+    /// On to `ID`.
+    pub fn id(&self) -> p::Property<M, String, P> { self.then("ID") }
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+}
 
 /// Data object `vim.TransitGateway.ConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.TransitGateway.ConfigSpec.html)
 #[derive(Default)]
 pub struct TransitGatewayConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1088,6 +1987,8 @@ d::object!(TransitGatewayConfigSpec: t::DynamicData, "TransitGatewayConfigSpec",
 ]);
 
 /// Data object `vim.TransitGateway.CreateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.TransitGateway.CreateSpec.html)
 #[derive(Default)]
 pub struct TransitGatewayCreateSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1103,6 +2004,8 @@ d::object!(TransitGatewayCreateSpec: t::DynamicData, "TransitGatewayCreateSpec",
 ]);
 
 /// Data object `vmodl.query.PropertyCollector.TraversalSpec`, which extends [`SelectionSpec`](t::SelectionSpec). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.TraversalSpec.html)
 #[derive(Default)]
 pub struct TraversalSpec {
     /// The fields of [`SelectionSpec`](t::SelectionSpec).
@@ -1125,6 +2028,8 @@ d::object!(TraversalSpec: t::SelectionSpec, "TraversalSpec", 0, [
 impl d::IsA<t::SelectionSpec> for TraversalSpec {}
 
 /// Data object `vim.TypeDescription`, which extends [`Description`](t::Description). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.TypeDescription.html)
 #[derive(Default)]
 pub struct TypeDescription {
     /// The fields of [`Description`](t::Description).
@@ -1137,8 +2042,22 @@ d::object!(TypeDescription: t::Description, "TypeDescription", 0, [
 ]);
 impl d::IsA<t::TypeDescription> for TypeDescription {}
 impl d::IsA<t::Description> for TypeDescription {}
+impl<M, P> p::Property<M, d::Poly<t::TypeDescription>, P> {
+    /// On to `label`.
+    pub fn label(&self) -> p::Property<M, String, P> { self.then("label") }
+    /// On to `summary`.
+    pub fn summary(&self) -> p::Property<M, String, P> { self.then("summary") }
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+}
+impl<M, P> p::Property<M, Vec<d::Poly<t::TypeDescription>>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, d::Poly<t::TypeDescription>, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.IoFilterManager.UntrustedCertificate`, which extends [`IoFilterManagerSslTrust`](t::IoFilterManagerSslTrust). Since API 8.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IoFilterManager.UntrustedCertificate.html)
 #[derive(Default)]
 pub struct UntrustedCertificate {
     /// The fields of [`IoFilterManagerSslTrust`](t::IoFilterManagerSslTrust).
@@ -1149,6 +2068,8 @@ d::object!(UntrustedCertificate: t::IoFilterManagerSslTrust, "UntrustedCertifica
 impl d::IsA<t::IoFilterManagerSslTrust> for UntrustedCertificate {}
 
 /// Data object `vmodl.query.PropertyCollector.UpdateSet`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.UpdateSet.html)
 #[derive(Default)]
 pub struct UpdateSet {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1167,6 +2088,8 @@ d::object!(UpdateSet: t::DynamicData, "UpdateSet", 0, [
 ]);
 
 /// Data object `vim.UpdateVirtualMachineFilesResult`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.UpdateVirtualMachineFilesResult.html)
 #[derive(Default)]
 pub struct UpdateVirtualMachineFilesResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1179,6 +2102,8 @@ d::object!(UpdateVirtualMachineFilesResult: t::DynamicData, "UpdateVirtualMachin
 ]);
 
 /// Data object `vim.UpdateVirtualMachineFilesResult.FailedVmFileInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.UpdateVirtualMachineFilesResult.FailedVmFileInfo.html)
 #[derive(Default)]
 pub struct UpdateVirtualMachineFilesResultFailedVmFileInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1194,6 +2119,8 @@ d::object!(UpdateVirtualMachineFilesResultFailedVmFileInfo: t::DynamicData, "Upd
 ]);
 
 /// Data object `vim.AuthorizationManager.UserPrivilegeResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationManager.UserPrivilegeResult.html)
 #[derive(Default)]
 pub struct UserPrivilegeResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1209,6 +2136,8 @@ d::object!(UserPrivilegeResult: t::DynamicData, "UserPrivilegeResult", 9, [
 ]);
 
 /// Data object `vim.UserSearchResult`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.UserSearchResult.html)
 #[derive(Default)]
 pub struct UserSearchResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1228,6 +2157,8 @@ d::object!(UserSearchResult: t::DynamicData, "UserSearchResult", 0, [
 impl d::IsA<t::UserSearchResult> for UserSearchResult {}
 
 /// Data object `vim.UserSession`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.UserSession.html)
 #[derive(Default)]
 pub struct UserSession {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1268,8 +2199,38 @@ d::object!(UserSession: t::DynamicData, "UserSession", 0, [
     9 user_agent "userAgent" 6 false,
     10 call_count "callCount" 6 false,
 ]);
+impl<M, P> p::Property<M, t::UserSession, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `userName`.
+    pub fn user_name(&self) -> p::Property<M, String, P> { self.then("userName") }
+    /// On to `fullName`.
+    pub fn full_name(&self) -> p::Property<M, String, P> { self.then("fullName") }
+    /// On to `loginTime`.
+    pub fn login_time(&self) -> p::Property<M, d::DateTime, P> { self.then("loginTime") }
+    /// On to `lastActiveTime`.
+    pub fn last_active_time(&self) -> p::Property<M, d::DateTime, P> { self.then("lastActiveTime") }
+    /// On to `locale`.
+    pub fn locale(&self) -> p::Property<M, String, P> { self.then("locale") }
+    /// On to `messageLocale`.
+    pub fn message_locale(&self) -> p::Property<M, String, P> { self.then("messageLocale") }
+    /// On to `extensionSession`. Since API 5.0.
+    pub fn extension_session(&self) -> p::Property<M, bool, p::Optional> { self.then("extensionSession") }
+    /// On to `ipAddress`. Since API 5.1.
+    pub fn ip_address(&self) -> p::Property<M, String, p::Optional> { self.then("ipAddress") }
+    /// On to `userAgent`. Since API 5.1.
+    pub fn user_agent(&self) -> p::Property<M, String, p::Optional> { self.then("userAgent") }
+    /// On to `callCount`. Since API 5.1.
+    pub fn call_count(&self) -> p::Property<M, i64, p::Optional> { self.then("callCount") }
+}
+impl<M, P> p::Property<M, Vec<t::UserSession>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::UserSession, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.VasaStorageArray`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VasaStorageArray.html)
 #[derive(Default)]
 pub struct VASAStorageArray {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1294,6 +2255,8 @@ d::object!(VASAStorageArray: t::DynamicData, "VASAStorageArray", 8, [
 ]);
 
 /// Data object `vim.VasaStorageArray.DiscoveryFcTransport`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VasaStorageArray.DiscoveryFcTransport.html)
 #[derive(Default)]
 pub struct VASAStorageArrayDiscoveryFcTransport {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1309,6 +2272,8 @@ d::object!(VASAStorageArrayDiscoveryFcTransport: t::DynamicData, "VASAStorageArr
 ]);
 
 /// Data object `vim.VasaStorageArray.DiscoveryIpTransport`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VasaStorageArray.DiscoveryIpTransport.html)
 #[derive(Default)]
 pub struct VASAStorageArrayDiscoveryIpTransport {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1324,6 +2289,8 @@ d::object!(VASAStorageArrayDiscoveryIpTransport: t::DynamicData, "VASAStorageArr
 ]);
 
 /// Data object `vim.VasaStorageArray.DiscoverySvcInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VasaStorageArray.DiscoverySvcInfo.html)
 #[derive(Default)]
 pub struct VASAStorageArrayDiscoverySvcInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1346,6 +2313,8 @@ d::object!(VASAStorageArrayDiscoverySvcInfo: t::DynamicData, "VASAStorageArrayDi
 
 d::enumeration!(
     /// Enumeration `vim.vApp.EntityConfigInfo.Action`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vApp.EntityConfigInfo.Action.html)
     VAppAutoStartAction, "VAppAutoStartAction", [
         None "none",
         PowerOn "powerOn",
@@ -1356,6 +2325,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vApp.CloneSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vApp.CloneSpec.html)
 #[derive(Default)]
 pub struct VAppCloneSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1389,6 +2360,8 @@ d::object!(VAppCloneSpec: t::DynamicData, "VAppCloneSpec", 3, [
 ]);
 
 /// Data object `vim.vApp.CloneSpec.NetworkMappingPair`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vApp.CloneSpec.NetworkMappingPair.html)
 #[derive(Default)]
 pub struct VAppCloneSpecNetworkMappingPair {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1405,6 +2378,8 @@ d::object!(VAppCloneSpecNetworkMappingPair: t::DynamicData, "VAppCloneSpecNetwor
 
 d::enumeration!(
     /// Enumeration `vim.vApp.CloneSpec.ProvisioningType`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vApp.CloneSpec.ProvisioningType.html)
     VAppCloneSpecProvisioningType, "VAppCloneSpecProvisioningType", [
         SameAsSource "sameAsSource",
         Thin "thin",
@@ -1413,6 +2388,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vApp.CloneSpec.ResourceMap`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vApp.CloneSpec.ResourceMap.html)
 #[derive(Default)]
 pub struct VAppCloneSpecResourceMap {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1434,6 +2411,8 @@ d::object!(VAppCloneSpecResourceMap: t::DynamicData, "VAppCloneSpecResourceMap",
 ]);
 
 /// Data object `vim.vApp.VAppConfigInfo`, which extends [`VmConfigInfo`](t::VmConfigInfo). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vApp.VAppConfigInfo.html)
 #[derive(Default)]
 pub struct VAppConfigInfo {
     /// The fields of [`VmConfigInfo`](t::VmConfigInfo).
@@ -1454,8 +2433,36 @@ d::object!(VAppConfigInfo: t::VmConfigInfo, "VAppConfigInfo", 3, [
     3 managed_by "managedBy" 5 false,
 ]);
 impl d::IsA<t::VmConfigInfo> for VAppConfigInfo {}
+impl<M, P> p::Property<M, t::VAppConfigInfo, P> {
+    /// On to `product`.
+    pub fn product(&self) -> p::Property<M, Vec<t::VAppProductInfo>, P> { self.then("product") }
+    /// On to `property`.
+    pub fn property(&self) -> p::Property<M, Vec<t::VAppPropertyInfo>, P> { self.then("property") }
+    /// On to `ipAssignment`.
+    pub fn ip_assignment(&self) -> p::Property<M, t::VAppIPAssignmentInfo, P> { self.then("ipAssignment") }
+    /// On to `eula`.
+    pub fn eula(&self) -> p::Property<M, Vec<String>, P> { self.then("eula") }
+    /// On to `ovfSection`.
+    pub fn ovf_section(&self) -> p::Property<M, Vec<t::VAppOvfSectionInfo>, P> { self.then("ovfSection") }
+    /// On to `ovfEnvironmentTransport`.
+    pub fn ovf_environment_transport(&self) -> p::Property<M, Vec<String>, P> { self.then("ovfEnvironmentTransport") }
+    /// On to `installBootRequired`.
+    pub fn install_boot_required(&self) -> p::Property<M, bool, P> { self.then("installBootRequired") }
+    /// On to `installBootStopDelay`.
+    pub fn install_boot_stop_delay(&self) -> p::Property<M, i32, P> { self.then("installBootStopDelay") }
+    /// On to `entityConfig`.
+    pub fn entity_config(&self) -> p::Property<M, Vec<t::VAppEntityConfigInfo>, P> { self.then("entityConfig") }
+    /// On to `annotation`.
+    pub fn annotation(&self) -> p::Property<M, String, P> { self.then("annotation") }
+    /// On to `instanceUuid`. Since API 4.1.
+    pub fn instance_uuid(&self) -> p::Property<M, String, p::Optional> { self.then("instanceUuid") }
+    /// On to `managedBy`. Since API 5.0.
+    pub fn managed_by(&self) -> p::Property<M, t::ManagedByInfo, p::Optional> { self.then("managedBy") }
+}
 
 /// Data object `vim.vApp.VAppConfigSpec`, which extends [`VmConfigSpec`](t::VmConfigSpec). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vApp.VAppConfigSpec.html)
 #[derive(Default)]
 pub struct VAppConfigSpec {
     /// The fields of [`VmConfigSpec`](t::VmConfigSpec).
@@ -1478,6 +2485,8 @@ d::object!(VAppConfigSpec: t::VmConfigSpec, "VAppConfigSpec", 3, [
 impl d::IsA<t::VmConfigSpec> for VAppConfigSpec {}
 
 /// Data object `vim.vApp.EntityConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vApp.EntityConfigInfo.html)
 #[derive(Default)]
 pub struct VAppEntityConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1514,6 +2523,8 @@ d::object!(VAppEntityConfigInfo: t::DynamicData, "VAppEntityConfigInfo", 3, [
 ]);
 
 /// Data object `vim.vApp.IPAssignmentInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vApp.IPAssignmentInfo.html)
 #[derive(Default)]
 pub struct VAppIPAssignmentInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1533,9 +2544,21 @@ d::object!(VAppIPAssignmentInfo: t::DynamicData, "VAppIPAssignmentInfo", 3, [
     2 supported_ip_protocol "supportedIpProtocol" 3 false,
     3 ip_protocol "ipProtocol" 3 false,
 ]);
+impl<M, P> p::Property<M, t::VAppIPAssignmentInfo, P> {
+    /// On to `supportedAllocationScheme`.
+    pub fn supported_allocation_scheme(&self) -> p::Property<M, Vec<String>, P> { self.then("supportedAllocationScheme") }
+    /// On to `ipAllocationPolicy`.
+    pub fn ip_allocation_policy(&self) -> p::Property<M, String, p::Optional> { self.then("ipAllocationPolicy") }
+    /// On to `supportedIpProtocol`.
+    pub fn supported_ip_protocol(&self) -> p::Property<M, Vec<String>, P> { self.then("supportedIpProtocol") }
+    /// On to `ipProtocol`.
+    pub fn ip_protocol(&self) -> p::Property<M, String, p::Optional> { self.then("ipProtocol") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.vApp.IPAssignmentInfo.AllocationSchemes`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vApp.IPAssignmentInfo.AllocationSchemes.html)
     VAppIPAssignmentInfoAllocationSchemes, "VAppIPAssignmentInfoAllocationSchemes", [
         Dhcp "dhcp",
         Ovfenv "ovfenv",
@@ -1544,6 +2567,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.vApp.IPAssignmentInfo.IpAllocationPolicy`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vApp.IPAssignmentInfo.IpAllocationPolicy.html)
     VAppIPAssignmentInfoIpAllocationPolicy, "VAppIPAssignmentInfoIpAllocationPolicy", [
         DhcpPolicy "dhcpPolicy",
         TransientPolicy "transientPolicy",
@@ -1554,6 +2579,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.vApp.IPAssignmentInfo.Protocols`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vApp.IPAssignmentInfo.Protocols.html)
     VAppIPAssignmentInfoProtocols, "VAppIPAssignmentInfoProtocols", [
         IPv4 "IPv4",
         IPv6 "IPv6",
@@ -1561,6 +2588,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vApp.OvfSectionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vApp.OvfSectionInfo.html)
 #[derive(Default)]
 pub struct VAppOvfSectionInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1583,8 +2612,26 @@ d::object!(VAppOvfSectionInfo: t::DynamicData, "VAppOvfSectionInfo", 3, [
     3 at_envelope_level "atEnvelopeLevel" 3 false,
     4 contents "contents" 3 false,
 ]);
+impl<M, P> p::Property<M, t::VAppOvfSectionInfo, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, i32, p::Optional> { self.then("key") }
+    /// On to `namespace`.
+    pub fn namespace(&self) -> p::Property<M, String, p::Optional> { self.then("namespace") }
+    /// On to `type`.
+    pub fn r#type(&self) -> p::Property<M, String, p::Optional> { self.then("type") }
+    /// On to `atEnvelopeLevel`.
+    pub fn at_envelope_level(&self) -> p::Property<M, bool, p::Optional> { self.then("atEnvelopeLevel") }
+    /// On to `contents`.
+    pub fn contents(&self) -> p::Property<M, String, p::Optional> { self.then("contents") }
+}
+impl<M, P> p::Property<M, Vec<t::VAppOvfSectionInfo>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: i32) -> p::Property<M, t::VAppOvfSectionInfo, p::Optional> { self.numbered(key) }
+}
 
 /// Data object `vim.vApp.OvfSectionSpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vApp.OvfSectionSpec.html)
 #[derive(Default)]
 pub struct VAppOvfSectionSpec {
     /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
@@ -1597,6 +2644,8 @@ d::object!(VAppOvfSectionSpec: t::ArrayUpdateSpec, "VAppOvfSectionSpec", 3, [
 ]);
 
 /// Data object `vim.vApp.ProductInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vApp.ProductInfo.html)
 #[derive(Default)]
 pub struct VAppProductInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1634,8 +2683,36 @@ d::object!(VAppProductInfo: t::DynamicData, "VAppProductInfo", 3, [
     8 product_url "productUrl" 3 false,
     9 app_url "appUrl" 3 false,
 ]);
+impl<M, P> p::Property<M, t::VAppProductInfo, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, i32, P> { self.then("key") }
+    /// On to `classId`.
+    pub fn class_id(&self) -> p::Property<M, String, p::Optional> { self.then("classId") }
+    /// On to `instanceId`.
+    pub fn instance_id(&self) -> p::Property<M, String, p::Optional> { self.then("instanceId") }
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, p::Optional> { self.then("name") }
+    /// On to `vendor`.
+    pub fn vendor(&self) -> p::Property<M, String, p::Optional> { self.then("vendor") }
+    /// On to `version`.
+    pub fn version(&self) -> p::Property<M, String, p::Optional> { self.then("version") }
+    /// On to `fullVersion`.
+    pub fn full_version(&self) -> p::Property<M, String, p::Optional> { self.then("fullVersion") }
+    /// On to `vendorUrl`.
+    pub fn vendor_url(&self) -> p::Property<M, String, p::Optional> { self.then("vendorUrl") }
+    /// On to `productUrl`.
+    pub fn product_url(&self) -> p::Property<M, String, p::Optional> { self.then("productUrl") }
+    /// On to `appUrl`.
+    pub fn app_url(&self) -> p::Property<M, String, p::Optional> { self.then("appUrl") }
+}
+impl<M, P> p::Property<M, Vec<t::VAppProductInfo>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: i32) -> p::Property<M, t::VAppProductInfo, p::Optional> { self.numbered(key) }
+}
 
 /// Data object `vim.vApp.ProductSpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vApp.ProductSpec.html)
 #[derive(Default)]
 pub struct VAppProductSpec {
     /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
@@ -1648,6 +2725,8 @@ d::object!(VAppProductSpec: t::ArrayUpdateSpec, "VAppProductSpec", 3, [
 ]);
 
 /// Data object `vim.vApp.PropertyInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vApp.PropertyInfo.html)
 #[derive(Default)]
 pub struct VAppPropertyInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1691,8 +2770,40 @@ d::object!(VAppPropertyInfo: t::DynamicData, "VAppPropertyInfo", 3, [
     10 value "value" 3 true,
     11 description "description" 3 false,
 ]);
+impl<M, P> p::Property<M, t::VAppPropertyInfo, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, i32, P> { self.then("key") }
+    /// On to `classId`.
+    pub fn class_id(&self) -> p::Property<M, String, p::Optional> { self.then("classId") }
+    /// On to `instanceId`.
+    pub fn instance_id(&self) -> p::Property<M, String, p::Optional> { self.then("instanceId") }
+    /// On to `id`.
+    pub fn id(&self) -> p::Property<M, String, p::Optional> { self.then("id") }
+    /// On to `category`.
+    pub fn category(&self) -> p::Property<M, String, p::Optional> { self.then("category") }
+    /// On to `label`.
+    pub fn label(&self) -> p::Property<M, String, p::Optional> { self.then("label") }
+    /// On to `type`.
+    pub fn r#type(&self) -> p::Property<M, String, p::Optional> { self.then("type") }
+    /// On to `typeReference`. Since API 5.1.
+    pub fn type_reference(&self) -> p::Property<M, String, p::Optional> { self.then("typeReference") }
+    /// On to `userConfigurable`.
+    pub fn user_configurable(&self) -> p::Property<M, bool, p::Optional> { self.then("userConfigurable") }
+    /// On to `defaultValue`. A secret: never printed.
+    pub fn default_value(&self) -> p::Property<M, String, p::Optional> { self.then("defaultValue") }
+    /// On to `value`. A secret: never printed.
+    pub fn value(&self) -> p::Property<M, String, p::Optional> { self.then("value") }
+    /// On to `description`.
+    pub fn description(&self) -> p::Property<M, String, p::Optional> { self.then("description") }
+}
+impl<M, P> p::Property<M, Vec<t::VAppPropertyInfo>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: i32) -> p::Property<M, t::VAppPropertyInfo, p::Optional> { self.numbered(key) }
+}
 
 /// Data object `vim.vApp.PropertySpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vApp.PropertySpec.html)
 #[derive(Default)]
 pub struct VAppPropertySpec {
     /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
@@ -1706,305 +2817,17 @@ d::object!(VAppPropertySpec: t::ArrayUpdateSpec, "VAppPropertySpec", 3, [
 
 d::enumeration!(
     /// Enumeration `vim.ServiceInstance.VMotionCompatibilityType`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ServiceInstance.VMotionCompatibilityType.html)
     VMotionCompatibilityType, "VMotionCompatibilityType", [
         Cpu "cpu",
         Software "software",
     ]
 );
 
-/// Data object `vim.vslm.VStorageObject`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Default)]
-pub struct VStorageObject {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `config`.
-    pub config: t::VStorageObjectConfigInfo,
-}
-d::object!(VStorageObject: t::DynamicData, "VStorageObject", 9, [
-    0 config "config" 9 false,
-]);
-
-/// Data object `vim.vslm.vcenter.VStorageObjectAssociations`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Default)]
-pub struct VStorageObjectAssociations {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `id`.
-    pub id: t::ID,
-    /// `vmDiskAssociations`.
-    pub vm_disk_associations: Vec<t::VStorageObjectAssociationsVmDiskAssociations>,
-    /// `fault`.
-    pub fault: Option<Box<t::LocalizedMethodFault>>,
-}
-d::object!(VStorageObjectAssociations: t::DynamicData, "VStorageObjectAssociations", 10, [
-    0 id "id" 10 false,
-    1 vm_disk_associations "vmDiskAssociations" 10 false,
-    2 fault "fault" 10 false,
-]);
-
-/// Data object `vim.vslm.vcenter.VStorageObjectAssociations.VmDiskAssociations`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Default)]
-pub struct VStorageObjectAssociationsVmDiskAssociations {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `vmId`.
-    pub vm_id: String,
-    /// `diskKey`.
-    pub disk_key: i32,
-}
-d::object!(VStorageObjectAssociationsVmDiskAssociations: t::DynamicData, "VStorageObjectAssociationsVmDiskAssociations", 10, [
-    0 vm_id "vmId" 10 false,
-    1 disk_key "diskKey" 10 false,
-]);
-
-/// Data object `vim.vslm.VStorageObjectAttachResult`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Default)]
-pub struct VStorageObjectAttachResult {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `volumeId`.
-    pub volume_id: t::ID,
-    /// `diskUUID`.
-    pub disk_uuid: Option<String>,
-    /// `fault`.
-    pub fault: Option<Box<t::LocalizedMethodFault>>,
-}
-d::object!(VStorageObjectAttachResult: t::DynamicData, "VStorageObjectAttachResult", 33, [
-    0 volume_id "volumeId" 33 false,
-    1 disk_uuid "diskUUID" 33 false,
-    2 fault "fault" 33 false,
-]);
-
-/// Data object `vim.vslm.VStorageObjectAttachSpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Default)]
-pub struct VStorageObjectAttachSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `volumeId`.
-    pub volume_id: t::ID,
-    /// `datastore`.
-    pub datastore: MoRef<m::Datastore>,
-    /// `diskMode`.
-    pub disk_mode: Option<String>,
-    /// `sharing`.
-    pub sharing: Option<String>,
-    /// `controllerKey`.
-    pub controller_key: Option<i32>,
-    /// `unitNumber`.
-    pub unit_number: Option<i32>,
-}
-d::object!(VStorageObjectAttachSpec: t::DynamicData, "VStorageObjectAttachSpec", 33, [
-    0 volume_id "volumeId" 33 false,
-    1 datastore "datastore" 33 false,
-    2 disk_mode "diskMode" 33 false,
-    3 sharing "sharing" 33 false,
-    4 controller_key "controllerKey" 33 false,
-    5 unit_number "unitNumber" 33 false,
-]);
-
-/// Data object `vim.vslm.VStorageObject.ConfigInfo`, which extends [`BaseConfigInfo`](t::BaseConfigInfo). Since API 6.5.
-#[derive(Default)]
-pub struct VStorageObjectConfigInfo {
-    /// The fields of [`BaseConfigInfo`](t::BaseConfigInfo).
-    pub base: t::BaseConfigInfo,
-    /// `descriptorVersion`. Since API 8.0.1.0.
-    pub descriptor_version: Option<i32>,
-    /// `capacityInMB`.
-    pub capacity_in_mb: i64,
-    /// `consumptionType`.
-    pub consumption_type: Vec<String>,
-    /// `consumerId`.
-    pub consumer_id: Vec<t::ID>,
-    /// `virtualDiskFormat`. Since API 9.0.0.0.
-    pub virtual_disk_format: Option<String>,
-    /// `linkedCloneBasePath`. Since API 9.1.0.0.
-    pub linked_clone_base_path: Option<String>,
-    /// `linkedCloneParentId`. Since API 9.1.0.0.
-    pub linked_clone_parent_id: Option<Box<t::ID>>,
-}
-d::object!(VStorageObjectConfigInfo: t::BaseConfigInfo, "VStorageObjectConfigInfo", 9, [
-    0 descriptor_version "descriptorVersion" 28 false,
-    1 capacity_in_mb "capacityInMB" 9 false,
-    2 consumption_type "consumptionType" 9 false,
-    3 consumer_id "consumerId" 9 false,
-    4 virtual_disk_format "virtualDiskFormat" 32 false,
-    5 linked_clone_base_path "linkedCloneBasePath" 33 false,
-    6 linked_clone_parent_id "linkedCloneParentId" 33 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.vslm.VStorageObject.ConsumptionType`. Since API 6.5.
-    VStorageObjectConsumptionType, "VStorageObjectConsumptionType", [
-        Disk "disk",
-    ]
-);
-
-/// Data object `vim.vslm.ReconcileResult`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Default)]
-pub struct VStorageObjectReconcileResult {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `reconcileDetails`.
-    pub reconcile_details: Vec<t::VStorageObjectReconcileResultReconcileDetail>,
-}
-d::object!(VStorageObjectReconcileResult: t::DynamicData, "VStorageObjectReconcileResult", 32, [
-    0 reconcile_details "reconcileDetails" 32 false,
-]);
-
-/// Data object `vim.vslm.ReconcileResult.InvalidDiskPath`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Default)]
-pub struct VStorageObjectReconcileResultInvalidDiskPath {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `path`.
-    pub path: String,
-    /// `reason`.
-    pub reason: String,
-}
-d::object!(VStorageObjectReconcileResultInvalidDiskPath: t::DynamicData, "VStorageObjectReconcileResultInvalidDiskPath", 32, [
-    0 path "path" 32 false,
-    1 reason "reason" 32 false,
-]);
-
-/// Data object `vim.vslm.ReconcileResult.ReconcileDetail`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Default)]
-pub struct VStorageObjectReconcileResultReconcileDetail {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `hostName`.
-    pub host_name: Option<String>,
-    /// `reconcileReportPath`.
-    pub reconcile_report_path: Option<String>,
-    /// `isReconciled`.
-    pub is_reconciled: Option<bool>,
-    /// `isDeepScanned`.
-    pub is_deep_scanned: Option<bool>,
-    /// `numberOfReconcileIssues`.
-    pub number_of_reconcile_issues: Option<i32>,
-    /// `numberOfFcdsBeforeReconcile`.
-    pub number_of_fcds_before_reconcile: Option<i32>,
-    /// `numberOfFcdsAfterReconcile`.
-    pub number_of_fcds_after_reconcile: Option<i32>,
-    /// `invalidDiskPaths`.
-    pub invalid_disk_paths: Vec<t::VStorageObjectReconcileResultInvalidDiskPath>,
-}
-d::object!(VStorageObjectReconcileResultReconcileDetail: t::DynamicData, "VStorageObjectReconcileResultReconcileDetail", 32, [
-    0 host_name "hostName" 32 false,
-    1 reconcile_report_path "reconcileReportPath" 32 false,
-    2 is_reconciled "isReconciled" 32 false,
-    3 is_deep_scanned "isDeepScanned" 32 false,
-    4 number_of_reconcile_issues "numberOfReconcileIssues" 32 false,
-    5 number_of_fcds_before_reconcile "numberOfFcdsBeforeReconcile" 32 false,
-    6 number_of_fcds_after_reconcile "numberOfFcdsAfterReconcile" 32 false,
-    7 invalid_disk_paths "invalidDiskPaths" 32 false,
-]);
-
-/// Data object `vim.vslm.ReconcileSpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Default)]
-pub struct VStorageObjectReconcileSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `datastore`.
-    pub datastore: MoRef<m::Datastore>,
-    /// `includeDiskPaths`.
-    pub include_disk_paths: Vec<String>,
-    /// `excludeDiskPaths`.
-    pub exclude_disk_paths: Vec<String>,
-    /// `deepScan`.
-    pub deep_scan: Option<bool>,
-    /// `dryRun`.
-    pub dry_run: Option<bool>,
-    /// `generateReport`.
-    pub generate_report: Option<i32>,
-}
-d::object!(VStorageObjectReconcileSpec: t::DynamicData, "VStorageObjectReconcileSpec", 32, [
-    0 datastore "datastore" 32 false,
-    1 include_disk_paths "includeDiskPaths" 32 false,
-    2 exclude_disk_paths "excludeDiskPaths" 32 false,
-    3 deep_scan "deepScan" 32 false,
-    4 dry_run "dryRun" 32 false,
-    5 generate_report "generateReport" 32 false,
-]);
-
-/// Data object `vim.vslm.VStorageObjectSnapshot`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.2.0.
-#[derive(Default)]
-pub struct VStorageObjectSnapshot {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `id`.
-    pub id: t::ID,
-    /// `vclock`.
-    pub vclock: t::VslmVClockInfo,
-    /// `usedCapacity`. Since API 9.0.0.0.
-    pub used_capacity: Option<i64>,
-}
-d::object!(VStorageObjectSnapshot: t::DynamicData, "VStorageObjectSnapshot", 29, [
-    0 id "id" 29 false,
-    1 vclock "vclock" 29 false,
-    2 used_capacity "usedCapacity" 32 false,
-]);
-
-/// Data object `vim.vslm.VStorageObjectSnapshotDetails`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Default)]
-pub struct VStorageObjectSnapshotDetails {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `path`.
-    pub path: Option<String>,
-    /// `changedBlockTrackingId`.
-    pub changed_block_tracking_id: Option<String>,
-}
-d::object!(VStorageObjectSnapshotDetails: t::DynamicData, "VStorageObjectSnapshotDetails", 10, [
-    0 path "path" 10 false,
-    1 changed_block_tracking_id "changedBlockTrackingId" 10 false,
-]);
-
-/// Data object `vim.vslm.VStorageObjectSnapshotInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Default)]
-pub struct VStorageObjectSnapshotInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `snapshots`.
-    pub snapshots: Vec<t::VStorageObjectSnapshotInfoVStorageObjectSnapshot>,
-}
-d::object!(VStorageObjectSnapshotInfo: t::DynamicData, "VStorageObjectSnapshotInfo", 10, [
-    0 snapshots "snapshots" 10 false,
-]);
-
-/// Data object `vim.vslm.VStorageObjectSnapshotInfo.VStorageObjectSnapshot`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Default)]
-pub struct VStorageObjectSnapshotInfoVStorageObjectSnapshot {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `id`.
-    pub id: Option<Box<t::ID>>,
-    /// `backingObjectId`.
-    pub backing_object_id: Option<String>,
-    /// `createTime`.
-    pub create_time: d::DateTime,
-    /// `description`.
-    pub description: String,
-}
-d::object!(VStorageObjectSnapshotInfoVStorageObjectSnapshot: t::DynamicData, "VStorageObjectSnapshotInfoVStorageObjectSnapshot", 10, [
-    0 id "id" 10 false,
-    1 backing_object_id "backingObjectId" 10 false,
-    2 create_time "createTime" 10 false,
-    3 description "description" 10 false,
-]);
-
-/// Data object `vim.vslm.StateInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Default)]
-pub struct VStorageObjectStateInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `tentative`.
-    pub tentative: Option<bool>,
-}
-d::object!(VStorageObjectStateInfo: t::DynamicData, "VStorageObjectStateInfo", 9, [
-    0 tentative "tentative" 9 false,
-]);
-
 /// Data object `vim.VVolVmConfigFileUpdateResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VVolVmConfigFileUpdateResult.html)
 #[derive(Default)]
 pub struct VVolVmConfigFileUpdateResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2020,6 +2843,8 @@ d::object!(VVolVmConfigFileUpdateResult: t::DynamicData, "VVolVmConfigFileUpdate
 ]);
 
 /// Data object `vim.VVolVmConfigFileUpdateResult.FailedVmConfigFileInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VVolVmConfigFileUpdateResult.FailedVmConfigFileInfo.html)
 #[derive(Default)]
 pub struct VVolVmConfigFileUpdateResultFailedVmConfigFileInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2039,6 +2864,8 @@ d::object!(VVolVmConfigFileUpdateResultFailedVmConfigFileInfo: t::DynamicData, "
 
 d::enumeration!(
     /// Enumeration `vim.ServiceInstance.ValidateMigrationTestType`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ServiceInstance.ValidateMigrationTestType.html)
     ValidateMigrationTestType, "ValidateMigrationTestType", [
         SourceTests "sourceTests",
         CompatibilityTests "compatibilityTests",
@@ -2048,6 +2875,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.VasaVvolManager.VasaProviderContainerSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VasaVvolManager.VasaProviderContainerSpec.html)
 #[derive(Default)]
 pub struct VasaProviderContainerSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2069,6 +2898,8 @@ d::object!(VasaProviderContainerSpec: t::DynamicData, "VasaProviderContainerSpec
 ]);
 
 /// Data object `vim.vcha.FailoverClusterConfigurator.VchaClusterConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterConfigurator.VchaClusterConfigInfo.html)
 #[derive(Default)]
 pub struct VchaClusterConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2090,6 +2921,8 @@ d::object!(VchaClusterConfigInfo: t::DynamicData, "VchaClusterConfigInfo", 9, [
 ]);
 
 /// Data object `vim.vcha.FailoverClusterConfigurator.VchaClusterConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterConfigurator.VchaClusterConfigSpec.html)
 #[derive(Default)]
 pub struct VchaClusterConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2105,6 +2938,8 @@ d::object!(VchaClusterConfigSpec: t::DynamicData, "VchaClusterConfigSpec", 9, [
 ]);
 
 /// Data object `vim.vcha.FailoverClusterConfigurator.VchaClusterDeploymentSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterConfigurator.VchaClusterDeploymentSpec.html)
 #[derive(Default)]
 pub struct VchaClusterDeploymentSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2126,6 +2961,8 @@ d::object!(VchaClusterDeploymentSpec: t::DynamicData, "VchaClusterDeploymentSpec
 ]);
 
 /// Data object `vim.vcha.FailoverClusterManager.VchaClusterHealth`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterManager.VchaClusterHealth.html)
 #[derive(Default)]
 pub struct VchaClusterHealth {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2145,842 +2982,11 @@ d::object!(VchaClusterHealth: t::DynamicData, "VchaClusterHealth", 9, [
 
 d::enumeration!(
     /// Enumeration `vim.vcha.FailoverClusterManager.VchaClusterMode`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterManager.VchaClusterMode.html)
     VchaClusterMode, "VchaClusterMode", [
         Enabled "enabled",
         Disabled "disabled",
         Maintenance "maintenance",
     ]
 );
-
-/// Data object `vim.vcha.FailoverClusterConfigurator.VchaClusterNetworkSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Default)]
-pub struct VchaClusterNetworkSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `witnessNetworkSpec`.
-    pub witness_network_spec: d::Poly<t::NodeNetworkSpec>,
-    /// `passiveNetworkSpec`.
-    pub passive_network_spec: t::PassiveNodeNetworkSpec,
-}
-d::object!(VchaClusterNetworkSpec: t::DynamicData, "VchaClusterNetworkSpec", 9, [
-    0 witness_network_spec "witnessNetworkSpec" 9 false,
-    1 passive_network_spec "passiveNetworkSpec" 9 false,
-]);
-
-/// Data object `vim.vcha.FailoverClusterManager.VchaClusterRuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Default)]
-pub struct VchaClusterRuntimeInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `clusterState`.
-    pub cluster_state: String,
-    /// `nodeInfo`.
-    pub node_info: Vec<t::VchaNodeRuntimeInfo>,
-    /// `clusterMode`.
-    pub cluster_mode: String,
-}
-d::object!(VchaClusterRuntimeInfo: t::DynamicData, "VchaClusterRuntimeInfo", 9, [
-    0 cluster_state "clusterState" 9 false,
-    1 node_info "nodeInfo" 9 false,
-    2 cluster_mode "clusterMode" 9 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.vcha.FailoverClusterManager.VchaClusterState`. Since API 6.5.
-    VchaClusterState, "VchaClusterState", [
-        Healthy "healthy",
-        Degraded "degraded",
-        Isolated "isolated",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.vcha.FailoverClusterManager.VchaNodeRole`. Since API 6.5.
-    VchaNodeRole, "VchaNodeRole", [
-        Active "active",
-        Passive "passive",
-        Witness "witness",
-    ]
-);
-
-/// Data object `vim.vcha.FailoverClusterManager.VchaNodeRuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Default)]
-pub struct VchaNodeRuntimeInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `nodeState`.
-    pub node_state: String,
-    /// `nodeRole`.
-    pub node_role: String,
-    /// `nodeIp`.
-    pub node_ip: String,
-}
-d::object!(VchaNodeRuntimeInfo: t::DynamicData, "VchaNodeRuntimeInfo", 9, [
-    0 node_state "nodeState" 9 false,
-    1 node_role "nodeRole" 9 false,
-    2 node_ip "nodeIp" 9 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.vcha.FailoverClusterManager.VchaNodeState`. Since API 6.5.
-    VchaNodeState, "VchaNodeState", [
-        Up "up",
-        Down "down",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.vcha.FailoverClusterConfigurator.VchaState`. Since API 6.5.
-    VchaState, "VchaState", [
-        Configured "configured",
-        NotConfigured "notConfigured",
-        Invalid "invalid",
-        Prepared "prepared",
-    ]
-);
-
-/// Data object `vim.VimVasaProvider`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct VimVasaProvider {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `uid`. Since API 6.7.
-    pub uid: Option<String>,
-    /// `url`.
-    pub url: String,
-    /// `name`.
-    pub name: Option<String>,
-    /// `selfSignedCertificate`.
-    pub self_signed_certificate: Option<String>,
-    /// `vhostConfig`. Since API 8.0.1.0.
-    pub vhost_config: Option<Box<t::VimVasaProviderVirtualHostConfig>>,
-    /// `versionId`. Since API 8.0.1.0.
-    pub version_id: Option<i32>,
-}
-d::object!(VimVasaProvider: t::DynamicData, "VimVasaProvider", 8, [
-    0 uid "uid" 10 false,
-    1 url "url" 8 false,
-    2 name "name" 8 false,
-    3 self_signed_certificate "selfSignedCertificate" 8 false,
-    4 vhost_config "vhostConfig" 28 false,
-    5 version_id "versionId" 28 false,
-]);
-
-/// Data object `vim.VimVasaProviderInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct VimVasaProviderInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `provider`.
-    pub provider: t::VimVasaProvider,
-    /// `arrayState`.
-    pub array_state: Vec<t::VimVasaProviderStatePerArray>,
-}
-d::object!(VimVasaProviderInfo: t::DynamicData, "VimVasaProviderInfo", 8, [
-    0 provider "provider" 8 false,
-    1 array_state "arrayState" 8 false,
-]);
-
-/// Data object `vim.VimVasaProvider.StatePerArray`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct VimVasaProviderStatePerArray {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `priority`.
-    pub priority: i32,
-    /// `arrayId`.
-    pub array_id: String,
-    /// `active`.
-    pub active: bool,
-}
-d::object!(VimVasaProviderStatePerArray: t::DynamicData, "VimVasaProviderStatePerArray", 8, [
-    0 priority "priority" 8 false,
-    1 array_id "arrayId" 8 false,
-    2 active "active" 8 false,
-]);
-
-/// Data object `vim.VimVasaProvider.VirtualHostConfig`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.1.0.
-#[derive(Default)]
-pub struct VimVasaProviderVirtualHostConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `vhostName`.
-    pub vhost_name: Option<String>,
-    /// `serviceHost`.
-    pub service_host: String,
-    /// `servicePort`.
-    pub service_port: Option<i32>,
-}
-d::object!(VimVasaProviderVirtualHostConfig: t::DynamicData, "VimVasaProviderVirtualHostConfig", 28, [
-    0 vhost_name "vhostName" 28 false,
-    1 service_host "serviceHost" 28 false,
-    2 service_port "servicePort" 28 false,
-]);
-
-/// Data object `vim.vApp.VAppImportSpec`, which extends [`ImportSpec`](t::ImportSpec). Since API 4.0.
-#[derive(Default)]
-pub struct VirtualAppImportSpec {
-    /// The fields of [`ImportSpec`](t::ImportSpec).
-    pub base: t::ImportSpec,
-    /// `name`.
-    pub name: String,
-    /// `vAppConfigSpec`.
-    pub v_app_config_spec: t::VAppConfigSpec,
-    /// `resourcePoolSpec`.
-    pub resource_pool_spec: t::ResourceConfigSpec,
-    /// `child`.
-    pub child: Vec<d::Poly<t::ImportSpec>>,
-}
-d::object!(VirtualAppImportSpec: t::ImportSpec, "VirtualAppImportSpec", 3, [
-    0 name "name" 3 false,
-    1 v_app_config_spec "vAppConfigSpec" 3 false,
-    2 resource_pool_spec "resourcePoolSpec" 3 false,
-    3 child "child" 3 false,
-]);
-impl d::IsA<t::ImportSpec> for VirtualAppImportSpec {}
-
-/// Data object `vim.VirtualApp.LinkInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Default)]
-pub struct VirtualAppLinkInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: MoRef<m::ManagedEntity>,
-    /// `destroyWithParent`.
-    pub destroy_with_parent: Option<bool>,
-}
-d::object!(VirtualAppLinkInfo: t::DynamicData, "VirtualAppLinkInfo", 4, [
-    0 key "key" 4 false,
-    1 destroy_with_parent "destroyWithParent" 4 false,
-]);
-
-/// Data object `vim.VirtualApp.Summary`, which extends [`ResourcePoolSummary`](t::ResourcePoolSummary). Since API 4.0.
-#[derive(Default)]
-pub struct VirtualAppSummary {
-    /// The fields of [`ResourcePoolSummary`](t::ResourcePoolSummary).
-    pub base: t::ResourcePoolSummary,
-    /// `product`.
-    pub product: Option<Box<t::VAppProductInfo>>,
-    /// `vAppState`.
-    pub v_app_state: Option<t::VirtualAppVAppState>,
-    /// `suspended`. Since API 4.1.
-    pub suspended: Option<bool>,
-    /// `installBootRequired`.
-    pub install_boot_required: Option<bool>,
-    /// `instanceUuid`. Since API 4.1.
-    pub instance_uuid: Option<String>,
-}
-d::object!(VirtualAppSummary: t::ResourcePoolSummary, "VirtualAppSummary", 3, [
-    0 product "product" 3 false,
-    1 v_app_state "vAppState" 3 false,
-    2 suspended "suspended" 4 false,
-    3 install_boot_required "installBootRequired" 3 false,
-    4 instance_uuid "instanceUuid" 4 false,
-]);
-impl d::IsA<t::ResourcePoolSummary> for VirtualAppSummary {}
-
-d::enumeration!(
-    /// Enumeration `vim.VirtualApp.VAppState`. Since API 4.0.
-    VirtualAppVAppState, "VirtualAppVAppState", [
-        Started "started",
-        Stopped "stopped",
-        Starting "starting",
-        Stopping "stopping",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.VirtualDiskManager.VirtualDiskAdapterType`. Since API 2.5.
-    VirtualDiskAdapterType, "VirtualDiskAdapterType", [
-        Ide "ide",
-        BusLogic "busLogic",
-        LsiLogic "lsiLogic",
-    ]
-);
-
-/// Data object `vim.storageDrs.VirtualDiskAntiAffinityRuleSpec`, which extends [`ClusterRuleInfo`](t::ClusterRuleInfo). Since API 5.0.
-#[derive(Default)]
-pub struct VirtualDiskAntiAffinityRuleSpec {
-    /// The fields of [`ClusterRuleInfo`](t::ClusterRuleInfo).
-    pub base: t::ClusterRuleInfo,
-    /// `diskId`.
-    pub disk_id: Vec<i32>,
-}
-d::object!(VirtualDiskAntiAffinityRuleSpec: t::ClusterRuleInfo, "VirtualDiskAntiAffinityRuleSpec", 5, [
-    0 disk_id "diskId" 5 false,
-]);
-impl d::IsA<t::ClusterRuleInfo> for VirtualDiskAntiAffinityRuleSpec {}
-
-/// Data object `vim.storageDrs.VirtualDiskRuleSpec`, which extends [`ClusterRuleInfo`](t::ClusterRuleInfo). Since API 6.7.
-#[derive(Default)]
-pub struct VirtualDiskRuleSpec {
-    /// The fields of [`ClusterRuleInfo`](t::ClusterRuleInfo).
-    pub base: t::ClusterRuleInfo,
-    /// `diskRuleType`.
-    pub disk_rule_type: String,
-    /// `diskId`.
-    pub disk_id: Vec<i32>,
-}
-d::object!(VirtualDiskRuleSpec: t::ClusterRuleInfo, "VirtualDiskRuleSpec", 10, [
-    0 disk_rule_type "diskRuleType" 10 false,
-    1 disk_id "diskId" 10 false,
-]);
-impl d::IsA<t::ClusterRuleInfo> for VirtualDiskRuleSpec {}
-
-d::enumeration!(
-    /// Enumeration `vim.storageDrs.VirtualDiskRuleSpec.RuleType`. Since API 6.7.
-    VirtualDiskRuleSpecRuleType, "VirtualDiskRuleSpecRuleType", [
-        Affinity "affinity",
-        AntiAffinity "antiAffinity",
-        Disabled "disabled",
-    ]
-);
-
-/// Data object `vim.VirtualDiskManager.VirtualDiskSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualDiskSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `diskType`.
-    pub disk_type: String,
-    /// `adapterType`.
-    pub adapter_type: String,
-}
-d::object!(VirtualDiskSpec: t::DynamicData, "VirtualDiskSpec", 0, [
-    0 disk_type "diskType" 0 false,
-    1 adapter_type "adapterType" 0 false,
-]);
-impl d::IsA<t::VirtualDiskSpec> for VirtualDiskSpec {}
-
-d::enumeration!(
-    /// Enumeration `vim.VirtualDiskManager.VirtualDiskType`. Since API 2.5.
-    VirtualDiskType, "VirtualDiskType", [
-        Preallocated "preallocated",
-        Thin "thin",
-        SeSparse "seSparse",
-        Rdm "rdm",
-        Rdmp "rdmp",
-        Raw "raw",
-        Delta "delta",
-        Sparse2Gb "sparse2Gb",
-        Thick2Gb "thick2Gb",
-        EagerZeroedThick "eagerZeroedThick",
-        SparseMonolithic "sparseMonolithic",
-        FlatMonolithic "flatMonolithic",
-        Thick "thick",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.VirtualMachine.AppHeartbeatStatusType`. Since API 4.1.
-    VirtualMachineAppHeartbeatStatusType, "VirtualMachineAppHeartbeatStatusType", [
-        AppStatusGray "appStatusGray",
-        AppStatusGreen "appStatusGreen",
-        AppStatusRed "appStatusRed",
-    ]
-);
-
-/// Data object `vim.VirtualMachine.Connection`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.1.0.
-#[derive(Default)]
-pub struct VirtualMachineConnection {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `label`.
-    pub label: String,
-    /// `client`.
-    pub client: String,
-    /// `userName`.
-    pub user_name: String,
-}
-d::object!(VirtualMachineConnection: t::DynamicData, "VirtualMachineConnection", 18, [
-    0 label "label" 18 false,
-    1 client "client" 18 false,
-    2 user_name "userName" 18 false,
-]);
-impl d::IsA<t::VirtualMachineConnection> for VirtualMachineConnection {}
-
-d::enumeration!(
-    /// Enumeration `vim.VirtualMachine.ConnectionState`. Since API 2.5.
-    VirtualMachineConnectionState, "VirtualMachineConnectionState", [
-        Connected "connected",
-        Disconnected "disconnected",
-        Orphaned "orphaned",
-        Inaccessible "inaccessible",
-        Invalid "invalid",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.VirtualMachine.CryptoState`. Since API 6.7.
-    VirtualMachineCryptoState, "VirtualMachineCryptoState", [
-        Unlocked "unlocked",
-        Locked "locked",
-    ]
-);
-
-/// Data object `vim.VirtualMachine.DisplayTopology`, which extends [`DynamicData`](t::DynamicData). Since API 2.5u2server.
-#[derive(Default)]
-pub struct VirtualMachineDisplayTopology {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `x`.
-    pub x: i32,
-    /// `y`.
-    pub y: i32,
-    /// `width`.
-    pub width: i32,
-    /// `height`.
-    pub height: i32,
-}
-d::object!(VirtualMachineDisplayTopology: t::DynamicData, "VirtualMachineDisplayTopology", 2, [
-    0 x "x" 2 false,
-    1 y "y" 2 false,
-    2 width "width" 2 false,
-    3 height "height" 2 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.VirtualMachine.FaultToleranceState`. Since API 4.0.
-    VirtualMachineFaultToleranceState, "VirtualMachineFaultToleranceState", [
-        NotConfigured "notConfigured",
-        Disabled "disabled",
-        Enabled "enabled",
-        NeedSecondary "needSecondary",
-        Starting "starting",
-        Running "running",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.VirtualMachine.FaultToleranceType`. Since API 6.0.
-    VirtualMachineFaultToleranceType, "VirtualMachineFaultToleranceType", [
-        Unset "unset",
-        RecordReplay "recordReplay",
-        Checkpointing "checkpointing",
-    ]
-);
-
-/// Data object `vim.VirtualMachine.MksConnection`, which extends [`VirtualMachineConnection`](t::VirtualMachineConnection). Since API 7.0.1.0.
-#[derive(Default)]
-pub struct VirtualMachineMksConnection {
-    /// The fields of [`VirtualMachineConnection`](t::VirtualMachineConnection).
-    pub base: t::VirtualMachineConnection,
-}
-d::object!(VirtualMachineMksConnection: t::VirtualMachineConnection, "VirtualMachineMksConnection", 18, [
-]);
-impl d::IsA<t::VirtualMachineConnection> for VirtualMachineMksConnection {}
-
-/// Data object `vim.VirtualMachine.MksTicket`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualMachineMksTicket {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `ticket`. A secret: never printed.
-    pub ticket: String,
-    /// `cfgFile`.
-    pub cfg_file: String,
-    /// `host`.
-    pub host: Option<String>,
-    /// `port`.
-    pub port: Option<i32>,
-    /// `sslThumbprint`.
-    pub ssl_thumbprint: Option<String>,
-}
-d::object!(VirtualMachineMksTicket: t::DynamicData, "VirtualMachineMksTicket", 0, [
-    0 ticket "ticket" 0 true,
-    1 cfg_file "cfgFile" 0 false,
-    2 host "host" 0 false,
-    3 port "port" 0 false,
-    4 ssl_thumbprint "sslThumbprint" 0 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.VirtualMachine.MovePriority`. Since API 2.5.
-    VirtualMachineMovePriority, "VirtualMachineMovePriority", [
-        LowPriority "lowPriority",
-        HighPriority "highPriority",
-        DefaultPriority "defaultPriority",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.VirtualMachine.NeedSecondaryReason`. Since API 4.0.
-    VirtualMachineNeedSecondaryReason, "VirtualMachineNeedSecondaryReason", [
-        Initializing "initializing",
-        Divergence "divergence",
-        LostConnection "lostConnection",
-        PartialHardwareFailure "partialHardwareFailure",
-        UserAction "userAction",
-        CheckpointError "checkpointError",
-        Other "other",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.VirtualMachine.PowerState`. Since API 2.5.
-    VirtualMachinePowerState, "VirtualMachinePowerState", [
-        PoweredOff "poweredOff",
-        PoweredOn "poweredOn",
-        Suspended "suspended",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.VirtualMachine.RecordReplayState`. Since API 4.0.
-    VirtualMachineRecordReplayState, "VirtualMachineRecordReplayState", [
-        Recording "recording",
-        Replaying "replaying",
-        Inactive "inactive",
-    ]
-);
-
-/// Data object `vim.VirtualMachine.Ticket`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Default)]
-pub struct VirtualMachineTicket {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `ticket`. A secret: never printed.
-    pub ticket: String,
-    /// `cfgFile`.
-    pub cfg_file: String,
-    /// `host`.
-    pub host: Option<String>,
-    /// `port`.
-    pub port: Option<i32>,
-    /// `sslThumbprint`.
-    pub ssl_thumbprint: Option<String>,
-    /// `certThumbprintList`. Since API 7.0.3.1.
-    pub cert_thumbprint_list: Vec<t::VirtualMachineCertThumbprint>,
-    /// `sslCertificate`. Since API 9.0.0.0.
-    pub ssl_certificate: Option<String>,
-    /// `url`. Since API 7.0.0.0.
-    pub url: Option<String>,
-}
-d::object!(VirtualMachineTicket: t::DynamicData, "VirtualMachineTicket", 4, [
-    0 ticket "ticket" 4 true,
-    1 cfg_file "cfgFile" 4 false,
-    2 host "host" 4 false,
-    3 port "port" 4 false,
-    4 ssl_thumbprint "sslThumbprint" 4 false,
-    5 cert_thumbprint_list "certThumbprintList" 23 false,
-    6 ssl_certificate "sslCertificate" 32 false,
-    7 url "url" 16 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.VirtualMachine.TicketType`. Since API 4.1.
-    VirtualMachineTicketType, "VirtualMachineTicketType", [
-        Mks "mks",
-        Device "device",
-        GuestControl "guestControl",
-        Dnd "dnd",
-        Webmks "webmks",
-        GuestIntegrity "guestIntegrity",
-        WebRemoteDevice "webRemoteDevice",
-    ]
-);
-
-/// Data object `vim.VirtualMachine.WipeResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Default)]
-pub struct VirtualMachineWipeResult {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `diskId`.
-    pub disk_id: i32,
-    /// `shrinkableDiskSpace`.
-    pub shrinkable_disk_space: i64,
-}
-d::object!(VirtualMachineWipeResult: t::DynamicData, "VirtualMachineWipeResult", 6, [
-    0 disk_id "diskId" 6 false,
-    1 shrinkable_disk_space "shrinkableDiskSpace" 6 false,
-]);
-
-/// Data object `vim.vApp.VmConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct VmConfigInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `product`.
-    pub product: Vec<t::VAppProductInfo>,
-    /// `property`.
-    pub property: Vec<t::VAppPropertyInfo>,
-    /// `ipAssignment`.
-    pub ip_assignment: t::VAppIPAssignmentInfo,
-    /// `eula`.
-    pub eula: Vec<String>,
-    /// `ovfSection`.
-    pub ovf_section: Vec<t::VAppOvfSectionInfo>,
-    /// `ovfEnvironmentTransport`.
-    pub ovf_environment_transport: Vec<String>,
-    /// `installBootRequired`.
-    pub install_boot_required: bool,
-    /// `installBootStopDelay`.
-    pub install_boot_stop_delay: i32,
-}
-d::object!(VmConfigInfo: t::DynamicData, "VmConfigInfo", 3, [
-    0 product "product" 3 false,
-    1 property "property" 3 false,
-    2 ip_assignment "ipAssignment" 3 false,
-    3 eula "eula" 3 false,
-    4 ovf_section "ovfSection" 3 false,
-    5 ovf_environment_transport "ovfEnvironmentTransport" 3 false,
-    6 install_boot_required "installBootRequired" 3 false,
-    7 install_boot_stop_delay "installBootStopDelay" 3 false,
-]);
-impl d::IsA<t::VmConfigInfo> for VmConfigInfo {}
-
-/// Data object `vim.vApp.VmConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct VmConfigSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `product`.
-    pub product: Vec<t::VAppProductSpec>,
-    /// `property`.
-    pub property: Vec<t::VAppPropertySpec>,
-    /// `ipAssignment`.
-    pub ip_assignment: Option<Box<t::VAppIPAssignmentInfo>>,
-    /// `eula`.
-    pub eula: Vec<String>,
-    /// `ovfSection`.
-    pub ovf_section: Vec<t::VAppOvfSectionSpec>,
-    /// `ovfEnvironmentTransport`.
-    pub ovf_environment_transport: Vec<String>,
-    /// `installBootRequired`.
-    pub install_boot_required: Option<bool>,
-    /// `installBootStopDelay`.
-    pub install_boot_stop_delay: Option<i32>,
-}
-d::object!(VmConfigSpec: t::DynamicData, "VmConfigSpec", 3, [
-    0 product "product" 3 false,
-    1 property "property" 3 false,
-    2 ip_assignment "ipAssignment" 3 false,
-    3 eula "eula" 3 false,
-    4 ovf_section "ovfSection" 3 false,
-    5 ovf_environment_transport "ovfEnvironmentTransport" 3 false,
-    6 install_boot_required "installBootRequired" 3 false,
-    7 install_boot_stop_delay "installBootStopDelay" 3 false,
-]);
-impl d::IsA<t::VmConfigSpec> for VmConfigSpec {}
-
-/// Data object `vim.storageDrs.PodSelectionSpec.VmPodConfig`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Default)]
-pub struct VmPodConfigForPlacement {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `storagePod`.
-    pub storage_pod: MoRef<m::StoragePod>,
-    /// `disk`.
-    pub disk: Vec<t::PodDiskLocator>,
-    /// `vmConfig`.
-    pub vm_config: Option<Box<t::StorageDrsVmConfigInfo>>,
-    /// `interVmRule`.
-    pub inter_vm_rule: Vec<d::Poly<t::ClusterRuleInfo>>,
-}
-d::object!(VmPodConfigForPlacement: t::DynamicData, "VmPodConfigForPlacement", 5, [
-    0 storage_pod "storagePod" 5 false,
-    1 disk "disk" 5 false,
-    2 vm_config "vmConfig" 5 false,
-    3 inter_vm_rule "interVmRule" 5 false,
-]);
-
-/// Data object `vim.vsan.cluster.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Default)]
-pub struct VsanClusterConfigInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `enabled`.
-    pub enabled: Option<bool>,
-    /// `defaultConfig`.
-    pub default_config: Option<Box<t::VsanClusterConfigInfoHostDefaultInfo>>,
-    /// `vsanEsaEnabled`. Since API 8.0.0.1.
-    pub vsan_esa_enabled: Option<bool>,
-    /// `vsanCyberRecoveryEnabled`. Since API 9.1.0.0.
-    pub vsan_cyber_recovery_enabled: Option<bool>,
-}
-d::object!(VsanClusterConfigInfo: t::DynamicData, "VsanClusterConfigInfo", 7, [
-    0 enabled "enabled" 7 false,
-    1 default_config "defaultConfig" 7 false,
-    2 vsan_esa_enabled "vsanEsaEnabled" 26 false,
-    3 vsan_cyber_recovery_enabled "vsanCyberRecoveryEnabled" 33 false,
-]);
-
-/// Data object `vim.vsan.cluster.ConfigInfo.HostDefaultInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Default)]
-pub struct VsanClusterConfigInfoHostDefaultInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `uuid`.
-    pub uuid: Option<String>,
-    /// `autoClaimStorage`.
-    pub auto_claim_storage: Option<bool>,
-    /// `checksumEnabled`. Since API 6.0.
-    pub checksum_enabled: Option<bool>,
-}
-d::object!(VsanClusterConfigInfoHostDefaultInfo: t::DynamicData, "VsanClusterConfigInfoHostDefaultInfo", 7, [
-    0 uuid "uuid" 7 false,
-    1 auto_claim_storage "autoClaimStorage" 7 false,
-    2 checksum_enabled "checksumEnabled" 8 false,
-]);
-
-/// Data object `vim.vsan.cluster.CoreConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Default)]
-pub struct VsanClusterCoreConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `vsanMaxEnabled`.
-    pub vsan_max_enabled: Option<bool>,
-}
-d::object!(VsanClusterCoreConfig: t::DynamicData, "VsanClusterCoreConfig", 32, [
-    0 vsan_max_enabled "vsanMaxEnabled" 32 false,
-]);
-
-/// Data object `vim.vsan.cluster.CoreConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Default)]
-pub struct VsanClusterCoreConfigSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `vsanMaxEnabled`.
-    pub vsan_max_enabled: Option<bool>,
-}
-d::object!(VsanClusterCoreConfigSpec: t::DynamicData, "VsanClusterCoreConfigSpec", 32, [
-    0 vsan_max_enabled "vsanMaxEnabled" 32 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.vsan.host.VsanRuntimeInfo.DiskIssueType`. Since API 5.5.
-    VsanDiskIssueType, "VsanDiskIssueType", [
-        NonExist "nonExist",
-        StampMismatch "stampMismatch",
-        Unknown "unknown",
-    ]
-);
-
-/// Data object `vim.vsan.host.ClusterStatus`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Default)]
-pub struct VsanHostClusterStatus {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `uuid`.
-    pub uuid: Option<String>,
-    /// `nodeUuid`.
-    pub node_uuid: Option<String>,
-    /// `health`.
-    pub health: String,
-    /// `nodeState`.
-    pub node_state: t::VsanHostClusterStatusState,
-    /// `memberUuid`.
-    pub member_uuid: Vec<String>,
-}
-d::object!(VsanHostClusterStatus: t::DynamicData, "VsanHostClusterStatus", 7, [
-    0 uuid "uuid" 7 false,
-    1 node_uuid "nodeUuid" 7 false,
-    2 health "health" 7 false,
-    3 node_state "nodeState" 7 false,
-    4 member_uuid "memberUuid" 7 false,
-]);
-
-/// Data object `vim.vsan.host.ClusterStatus.State`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Default)]
-pub struct VsanHostClusterStatusState {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `state`.
-    pub state: String,
-    /// `completion`.
-    pub completion: Option<Box<t::VsanHostClusterStatusStateCompletionEstimate>>,
-}
-d::object!(VsanHostClusterStatusState: t::DynamicData, "VsanHostClusterStatusState", 7, [
-    0 state "state" 7 false,
-    1 completion "completion" 7 false,
-]);
-
-/// Data object `vim.vsan.host.ClusterStatus.State.CompletionEstimate`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Default)]
-pub struct VsanHostClusterStatusStateCompletionEstimate {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `completeTime`.
-    pub complete_time: Option<d::DateTime>,
-    /// `percentComplete`.
-    pub percent_complete: Option<i32>,
-}
-d::object!(VsanHostClusterStatusStateCompletionEstimate: t::DynamicData, "VsanHostClusterStatusStateCompletionEstimate", 7, [
-    0 complete_time "completeTime" 7 false,
-    1 percent_complete "percentComplete" 7 false,
-]);
-
-/// Data object `vim.vsan.host.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Default)]
-pub struct VsanHostConfigInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `enabled`.
-    pub enabled: Option<bool>,
-    /// `hostSystem`.
-    pub host_system: Option<MoRef<m::HostSystem>>,
-    /// `clusterInfo`.
-    pub cluster_info: Option<Box<t::VsanHostConfigInfoClusterInfo>>,
-    /// `storageInfo`.
-    pub storage_info: Option<Box<t::VsanHostConfigInfoStorageInfo>>,
-    /// `networkInfo`.
-    pub network_info: Option<Box<t::VsanHostConfigInfoNetworkInfo>>,
-    /// `faultDomainInfo`. Since API 6.0.
-    pub fault_domain_info: Option<Box<t::VsanHostFaultDomainInfo>>,
-    /// `vsanEsaEnabled`. Since API 8.0.0.1.
-    pub vsan_esa_enabled: Option<bool>,
-    /// `vsanCyberRecoveryEnabled`. Since API 9.1.0.0.
-    pub vsan_cyber_recovery_enabled: Option<bool>,
-}
-d::object!(VsanHostConfigInfo: t::DynamicData, "VsanHostConfigInfo", 7, [
-    0 enabled "enabled" 7 false,
-    1 host_system "hostSystem" 7 false,
-    2 cluster_info "clusterInfo" 7 false,
-    3 storage_info "storageInfo" 7 false,
-    4 network_info "networkInfo" 7 false,
-    5 fault_domain_info "faultDomainInfo" 8 false,
-    6 vsan_esa_enabled "vsanEsaEnabled" 26 false,
-    7 vsan_cyber_recovery_enabled "vsanCyberRecoveryEnabled" 33 false,
-]);
-
-/// Data object `vim.vsan.host.ConfigInfo.ClusterInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Default)]
-pub struct VsanHostConfigInfoClusterInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `uuid`.
-    pub uuid: Option<String>,
-    /// `nodeUuid`.
-    pub node_uuid: Option<String>,
-}
-d::object!(VsanHostConfigInfoClusterInfo: t::DynamicData, "VsanHostConfigInfoClusterInfo", 7, [
-    0 uuid "uuid" 7 false,
-    1 node_uuid "nodeUuid" 7 false,
-]);
-
-/// Data object `vim.vsan.host.ConfigInfo.NetworkInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Default)]
-pub struct VsanHostConfigInfoNetworkInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `port`.
-    pub port: Vec<t::VsanHostConfigInfoNetworkInfoPortConfig>,
-}
-d::object!(VsanHostConfigInfoNetworkInfo: t::DynamicData, "VsanHostConfigInfoNetworkInfo", 7, [
-    0 port "port" 7 false,
-]);
-
-/// Data object `vim.vsan.host.ConfigInfo.NetworkInfo.PortConfig`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Default)]
-pub struct VsanHostConfigInfoNetworkInfoPortConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `ipConfig`.
-    pub ip_config: Option<Box<t::VsanHostIpConfig>>,
-    /// `device`.
-    pub device: String,
-}
-d::object!(VsanHostConfigInfoNetworkInfoPortConfig: t::DynamicData, "VsanHostConfigInfoNetworkInfoPortConfig", 7, [
-    0 ip_config "ipConfig" 7 false,
-    1 device "device" 7 false,
-]);

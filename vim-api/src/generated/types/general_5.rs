@@ -5,8 +5,927 @@ use crate::dynamic as d;
 use crate::generated::managed as m;
 use crate::generated::types as t;
 use crate::moref::MoRef;
+use crate::property as p;
+
+/// Data object `vim.vcha.FailoverClusterConfigurator.VchaClusterNetworkSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterConfigurator.VchaClusterNetworkSpec.html)
+#[derive(Default)]
+pub struct VchaClusterNetworkSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `witnessNetworkSpec`.
+    pub witness_network_spec: d::Poly<t::NodeNetworkSpec>,
+    /// `passiveNetworkSpec`.
+    pub passive_network_spec: t::PassiveNodeNetworkSpec,
+}
+d::object!(VchaClusterNetworkSpec: t::DynamicData, "VchaClusterNetworkSpec", 9, [
+    0 witness_network_spec "witnessNetworkSpec" 9 false,
+    1 passive_network_spec "passiveNetworkSpec" 9 false,
+]);
+
+/// Data object `vim.vcha.FailoverClusterManager.VchaClusterRuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterManager.VchaClusterRuntimeInfo.html)
+#[derive(Default)]
+pub struct VchaClusterRuntimeInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `clusterState`.
+    pub cluster_state: String,
+    /// `nodeInfo`.
+    pub node_info: Vec<t::VchaNodeRuntimeInfo>,
+    /// `clusterMode`.
+    pub cluster_mode: String,
+}
+d::object!(VchaClusterRuntimeInfo: t::DynamicData, "VchaClusterRuntimeInfo", 9, [
+    0 cluster_state "clusterState" 9 false,
+    1 node_info "nodeInfo" 9 false,
+    2 cluster_mode "clusterMode" 9 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.vcha.FailoverClusterManager.VchaClusterState`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterManager.VchaClusterState.html)
+    VchaClusterState, "VchaClusterState", [
+        Healthy "healthy",
+        Degraded "degraded",
+        Isolated "isolated",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.vcha.FailoverClusterManager.VchaNodeRole`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterManager.VchaNodeRole.html)
+    VchaNodeRole, "VchaNodeRole", [
+        Active "active",
+        Passive "passive",
+        Witness "witness",
+    ]
+);
+
+/// Data object `vim.vcha.FailoverClusterManager.VchaNodeRuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterManager.VchaNodeRuntimeInfo.html)
+#[derive(Default)]
+pub struct VchaNodeRuntimeInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `nodeState`.
+    pub node_state: String,
+    /// `nodeRole`.
+    pub node_role: String,
+    /// `nodeIp`.
+    pub node_ip: String,
+}
+d::object!(VchaNodeRuntimeInfo: t::DynamicData, "VchaNodeRuntimeInfo", 9, [
+    0 node_state "nodeState" 9 false,
+    1 node_role "nodeRole" 9 false,
+    2 node_ip "nodeIp" 9 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.vcha.FailoverClusterManager.VchaNodeState`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterManager.VchaNodeState.html)
+    VchaNodeState, "VchaNodeState", [
+        Up "up",
+        Down "down",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.vcha.FailoverClusterConfigurator.VchaState`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterConfigurator.VchaState.html)
+    VchaState, "VchaState", [
+        Configured "configured",
+        NotConfigured "notConfigured",
+        Invalid "invalid",
+        Prepared "prepared",
+    ]
+);
+
+/// Data object `vim.VimVasaProvider`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VimVasaProvider.html)
+#[derive(Default)]
+pub struct VimVasaProvider {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `uid`. Since API 6.7.
+    pub uid: Option<String>,
+    /// `url`.
+    pub url: String,
+    /// `name`.
+    pub name: Option<String>,
+    /// `selfSignedCertificate`.
+    pub self_signed_certificate: Option<String>,
+    /// `vhostConfig`. Since API 8.0.1.0.
+    pub vhost_config: Option<Box<t::VimVasaProviderVirtualHostConfig>>,
+    /// `versionId`. Since API 8.0.1.0.
+    pub version_id: Option<i32>,
+}
+d::object!(VimVasaProvider: t::DynamicData, "VimVasaProvider", 8, [
+    0 uid "uid" 10 false,
+    1 url "url" 8 false,
+    2 name "name" 8 false,
+    3 self_signed_certificate "selfSignedCertificate" 8 false,
+    4 vhost_config "vhostConfig" 28 false,
+    5 version_id "versionId" 28 false,
+]);
+
+/// Data object `vim.VimVasaProviderInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VimVasaProviderInfo.html)
+#[derive(Default)]
+pub struct VimVasaProviderInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `provider`.
+    pub provider: t::VimVasaProvider,
+    /// `arrayState`.
+    pub array_state: Vec<t::VimVasaProviderStatePerArray>,
+}
+d::object!(VimVasaProviderInfo: t::DynamicData, "VimVasaProviderInfo", 8, [
+    0 provider "provider" 8 false,
+    1 array_state "arrayState" 8 false,
+]);
+
+/// Data object `vim.VimVasaProvider.StatePerArray`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VimVasaProvider.StatePerArray.html)
+#[derive(Default)]
+pub struct VimVasaProviderStatePerArray {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `priority`.
+    pub priority: i32,
+    /// `arrayId`.
+    pub array_id: String,
+    /// `active`.
+    pub active: bool,
+}
+d::object!(VimVasaProviderStatePerArray: t::DynamicData, "VimVasaProviderStatePerArray", 8, [
+    0 priority "priority" 8 false,
+    1 array_id "arrayId" 8 false,
+    2 active "active" 8 false,
+]);
+
+/// Data object `vim.VimVasaProvider.VirtualHostConfig`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.1.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VimVasaProvider.VirtualHostConfig.html)
+#[derive(Default)]
+pub struct VimVasaProviderVirtualHostConfig {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `vhostName`.
+    pub vhost_name: Option<String>,
+    /// `serviceHost`.
+    pub service_host: String,
+    /// `servicePort`.
+    pub service_port: Option<i32>,
+}
+d::object!(VimVasaProviderVirtualHostConfig: t::DynamicData, "VimVasaProviderVirtualHostConfig", 28, [
+    0 vhost_name "vhostName" 28 false,
+    1 service_host "serviceHost" 28 false,
+    2 service_port "servicePort" 28 false,
+]);
+
+/// Data object `vim.vApp.VAppImportSpec`, which extends [`ImportSpec`](t::ImportSpec). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vApp.VAppImportSpec.html)
+#[derive(Default)]
+pub struct VirtualAppImportSpec {
+    /// The fields of [`ImportSpec`](t::ImportSpec).
+    pub base: t::ImportSpec,
+    /// `name`.
+    pub name: String,
+    /// `vAppConfigSpec`.
+    pub v_app_config_spec: t::VAppConfigSpec,
+    /// `resourcePoolSpec`.
+    pub resource_pool_spec: t::ResourceConfigSpec,
+    /// `child`.
+    pub child: Vec<d::Poly<t::ImportSpec>>,
+}
+d::object!(VirtualAppImportSpec: t::ImportSpec, "VirtualAppImportSpec", 3, [
+    0 name "name" 3 false,
+    1 v_app_config_spec "vAppConfigSpec" 3 false,
+    2 resource_pool_spec "resourcePoolSpec" 3 false,
+    3 child "child" 3 false,
+]);
+impl d::IsA<t::ImportSpec> for VirtualAppImportSpec {}
+
+/// Data object `vim.VirtualApp.LinkInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualApp.LinkInfo.html)
+#[derive(Default)]
+pub struct VirtualAppLinkInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: MoRef<m::ManagedEntity>,
+    /// `destroyWithParent`.
+    pub destroy_with_parent: Option<bool>,
+}
+d::object!(VirtualAppLinkInfo: t::DynamicData, "VirtualAppLinkInfo", 4, [
+    0 key "key" 4 false,
+    1 destroy_with_parent "destroyWithParent" 4 false,
+]);
+
+/// Data object `vim.VirtualApp.Summary`, which extends [`ResourcePoolSummary`](t::ResourcePoolSummary). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualApp.Summary.html)
+#[derive(Default)]
+pub struct VirtualAppSummary {
+    /// The fields of [`ResourcePoolSummary`](t::ResourcePoolSummary).
+    pub base: t::ResourcePoolSummary,
+    /// `product`.
+    pub product: Option<Box<t::VAppProductInfo>>,
+    /// `vAppState`.
+    pub v_app_state: Option<t::VirtualAppVAppState>,
+    /// `suspended`. Since API 4.1.
+    pub suspended: Option<bool>,
+    /// `installBootRequired`.
+    pub install_boot_required: Option<bool>,
+    /// `instanceUuid`. Since API 4.1.
+    pub instance_uuid: Option<String>,
+}
+d::object!(VirtualAppSummary: t::ResourcePoolSummary, "VirtualAppSummary", 3, [
+    0 product "product" 3 false,
+    1 v_app_state "vAppState" 3 false,
+    2 suspended "suspended" 4 false,
+    3 install_boot_required "installBootRequired" 3 false,
+    4 instance_uuid "instanceUuid" 4 false,
+]);
+impl d::IsA<t::ResourcePoolSummary> for VirtualAppSummary {}
+
+d::enumeration!(
+    /// Enumeration `vim.VirtualApp.VAppState`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualApp.VAppState.html)
+    VirtualAppVAppState, "VirtualAppVAppState", [
+        Started "started",
+        Stopped "stopped",
+        Starting "starting",
+        Stopping "stopping",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.VirtualDiskManager.VirtualDiskAdapterType`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualDiskManager.VirtualDiskAdapterType.html)
+    VirtualDiskAdapterType, "VirtualDiskAdapterType", [
+        Ide "ide",
+        BusLogic "busLogic",
+        LsiLogic "lsiLogic",
+    ]
+);
+
+/// Data object `vim.VirtualDiskManager.VirtualDiskSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualDiskManager.VirtualDiskSpec.html)
+#[derive(Default)]
+pub struct VirtualDiskSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `diskType`.
+    pub disk_type: String,
+    /// `adapterType`.
+    pub adapter_type: String,
+}
+d::object!(VirtualDiskSpec: t::DynamicData, "VirtualDiskSpec", 0, [
+    0 disk_type "diskType" 0 false,
+    1 adapter_type "adapterType" 0 false,
+]);
+impl d::IsA<t::VirtualDiskSpec> for VirtualDiskSpec {}
+
+d::enumeration!(
+    /// Enumeration `vim.VirtualDiskManager.VirtualDiskType`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualDiskManager.VirtualDiskType.html)
+    VirtualDiskType, "VirtualDiskType", [
+        Preallocated "preallocated",
+        Thin "thin",
+        SeSparse "seSparse",
+        Rdm "rdm",
+        Rdmp "rdmp",
+        Raw "raw",
+        Delta "delta",
+        Sparse2Gb "sparse2Gb",
+        Thick2Gb "thick2Gb",
+        EagerZeroedThick "eagerZeroedThick",
+        SparseMonolithic "sparseMonolithic",
+        FlatMonolithic "flatMonolithic",
+        Thick "thick",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.VirtualMachine.AppHeartbeatStatusType`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.AppHeartbeatStatusType.html)
+    VirtualMachineAppHeartbeatStatusType, "VirtualMachineAppHeartbeatStatusType", [
+        AppStatusGray "appStatusGray",
+        AppStatusGreen "appStatusGreen",
+        AppStatusRed "appStatusRed",
+    ]
+);
+
+/// Data object `vim.VirtualMachine.Connection`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.1.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.Connection.html)
+#[derive(Default)]
+pub struct VirtualMachineConnection {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `label`.
+    pub label: String,
+    /// `client`.
+    pub client: String,
+    /// `userName`.
+    pub user_name: String,
+}
+d::object!(VirtualMachineConnection: t::DynamicData, "VirtualMachineConnection", 18, [
+    0 label "label" 18 false,
+    1 client "client" 18 false,
+    2 user_name "userName" 18 false,
+]);
+impl d::IsA<t::VirtualMachineConnection> for VirtualMachineConnection {}
+
+d::enumeration!(
+    /// Enumeration `vim.VirtualMachine.ConnectionState`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.ConnectionState.html)
+    VirtualMachineConnectionState, "VirtualMachineConnectionState", [
+        Connected "connected",
+        Disconnected "disconnected",
+        Orphaned "orphaned",
+        Inaccessible "inaccessible",
+        Invalid "invalid",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.VirtualMachine.CryptoState`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.CryptoState.html)
+    VirtualMachineCryptoState, "VirtualMachineCryptoState", [
+        Unlocked "unlocked",
+        Locked "locked",
+    ]
+);
+
+/// Data object `vim.VirtualMachine.DisplayTopology`, which extends [`DynamicData`](t::DynamicData). Since API 2.5u2server.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.DisplayTopology.html)
+#[derive(Default)]
+pub struct VirtualMachineDisplayTopology {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `x`.
+    pub x: i32,
+    /// `y`.
+    pub y: i32,
+    /// `width`.
+    pub width: i32,
+    /// `height`.
+    pub height: i32,
+}
+d::object!(VirtualMachineDisplayTopology: t::DynamicData, "VirtualMachineDisplayTopology", 2, [
+    0 x "x" 2 false,
+    1 y "y" 2 false,
+    2 width "width" 2 false,
+    3 height "height" 2 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.VirtualMachine.FaultToleranceState`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.FaultToleranceState.html)
+    VirtualMachineFaultToleranceState, "VirtualMachineFaultToleranceState", [
+        NotConfigured "notConfigured",
+        Disabled "disabled",
+        Enabled "enabled",
+        NeedSecondary "needSecondary",
+        Starting "starting",
+        Running "running",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.VirtualMachine.FaultToleranceType`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.FaultToleranceType.html)
+    VirtualMachineFaultToleranceType, "VirtualMachineFaultToleranceType", [
+        Unset "unset",
+        RecordReplay "recordReplay",
+        Checkpointing "checkpointing",
+    ]
+);
+
+/// Data object `vim.VirtualMachine.MksConnection`, which extends [`VirtualMachineConnection`](t::VirtualMachineConnection). Since API 7.0.1.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.MksConnection.html)
+#[derive(Default)]
+pub struct VirtualMachineMksConnection {
+    /// The fields of [`VirtualMachineConnection`](t::VirtualMachineConnection).
+    pub base: t::VirtualMachineConnection,
+}
+d::object!(VirtualMachineMksConnection: t::VirtualMachineConnection, "VirtualMachineMksConnection", 18, [
+]);
+impl d::IsA<t::VirtualMachineConnection> for VirtualMachineMksConnection {}
+
+/// Data object `vim.VirtualMachine.MksTicket`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.MksTicket.html)
+#[derive(Default)]
+pub struct VirtualMachineMksTicket {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `ticket`. A secret: never printed.
+    pub ticket: String,
+    /// `cfgFile`.
+    pub cfg_file: String,
+    /// `host`.
+    pub host: Option<String>,
+    /// `port`.
+    pub port: Option<i32>,
+    /// `sslThumbprint`.
+    pub ssl_thumbprint: Option<String>,
+}
+d::object!(VirtualMachineMksTicket: t::DynamicData, "VirtualMachineMksTicket", 0, [
+    0 ticket "ticket" 0 true,
+    1 cfg_file "cfgFile" 0 false,
+    2 host "host" 0 false,
+    3 port "port" 0 false,
+    4 ssl_thumbprint "sslThumbprint" 0 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.VirtualMachine.MovePriority`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.MovePriority.html)
+    VirtualMachineMovePriority, "VirtualMachineMovePriority", [
+        LowPriority "lowPriority",
+        HighPriority "highPriority",
+        DefaultPriority "defaultPriority",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.VirtualMachine.NeedSecondaryReason`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.NeedSecondaryReason.html)
+    VirtualMachineNeedSecondaryReason, "VirtualMachineNeedSecondaryReason", [
+        Initializing "initializing",
+        Divergence "divergence",
+        LostConnection "lostConnection",
+        PartialHardwareFailure "partialHardwareFailure",
+        UserAction "userAction",
+        CheckpointError "checkpointError",
+        Other "other",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.VirtualMachine.PowerState`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.PowerState.html)
+    VirtualMachinePowerState, "VirtualMachinePowerState", [
+        PoweredOff "poweredOff",
+        PoweredOn "poweredOn",
+        Suspended "suspended",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.VirtualMachine.RecordReplayState`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.RecordReplayState.html)
+    VirtualMachineRecordReplayState, "VirtualMachineRecordReplayState", [
+        Recording "recording",
+        Replaying "replaying",
+        Inactive "inactive",
+    ]
+);
+
+/// Data object `vim.VirtualMachine.Ticket`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.Ticket.html)
+#[derive(Default)]
+pub struct VirtualMachineTicket {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `ticket`. A secret: never printed.
+    pub ticket: String,
+    /// `cfgFile`.
+    pub cfg_file: String,
+    /// `host`.
+    pub host: Option<String>,
+    /// `port`.
+    pub port: Option<i32>,
+    /// `sslThumbprint`.
+    pub ssl_thumbprint: Option<String>,
+    /// `certThumbprintList`. Since API 7.0.3.1.
+    pub cert_thumbprint_list: Vec<t::VirtualMachineCertThumbprint>,
+    /// `sslCertificate`. Since API 9.0.0.0.
+    pub ssl_certificate: Option<String>,
+    /// `url`. Since API 7.0.0.0.
+    pub url: Option<String>,
+}
+d::object!(VirtualMachineTicket: t::DynamicData, "VirtualMachineTicket", 4, [
+    0 ticket "ticket" 4 true,
+    1 cfg_file "cfgFile" 4 false,
+    2 host "host" 4 false,
+    3 port "port" 4 false,
+    4 ssl_thumbprint "sslThumbprint" 4 false,
+    5 cert_thumbprint_list "certThumbprintList" 23 false,
+    6 ssl_certificate "sslCertificate" 32 false,
+    7 url "url" 16 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.VirtualMachine.TicketType`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.TicketType.html)
+    VirtualMachineTicketType, "VirtualMachineTicketType", [
+        Mks "mks",
+        Device "device",
+        GuestControl "guestControl",
+        Dnd "dnd",
+        Webmks "webmks",
+        GuestIntegrity "guestIntegrity",
+        WebRemoteDevice "webRemoteDevice",
+    ]
+);
+
+/// Data object `vim.VirtualMachine.WipeResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.WipeResult.html)
+#[derive(Default)]
+pub struct VirtualMachineWipeResult {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `diskId`.
+    pub disk_id: i32,
+    /// `shrinkableDiskSpace`.
+    pub shrinkable_disk_space: i64,
+}
+d::object!(VirtualMachineWipeResult: t::DynamicData, "VirtualMachineWipeResult", 6, [
+    0 disk_id "diskId" 6 false,
+    1 shrinkable_disk_space "shrinkableDiskSpace" 6 false,
+]);
+
+/// Data object `vim.vApp.VmConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vApp.VmConfigInfo.html)
+#[derive(Default)]
+pub struct VmConfigInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `product`.
+    pub product: Vec<t::VAppProductInfo>,
+    /// `property`.
+    pub property: Vec<t::VAppPropertyInfo>,
+    /// `ipAssignment`.
+    pub ip_assignment: t::VAppIPAssignmentInfo,
+    /// `eula`.
+    pub eula: Vec<String>,
+    /// `ovfSection`.
+    pub ovf_section: Vec<t::VAppOvfSectionInfo>,
+    /// `ovfEnvironmentTransport`.
+    pub ovf_environment_transport: Vec<String>,
+    /// `installBootRequired`.
+    pub install_boot_required: bool,
+    /// `installBootStopDelay`.
+    pub install_boot_stop_delay: i32,
+}
+d::object!(VmConfigInfo: t::DynamicData, "VmConfigInfo", 3, [
+    0 product "product" 3 false,
+    1 property "property" 3 false,
+    2 ip_assignment "ipAssignment" 3 false,
+    3 eula "eula" 3 false,
+    4 ovf_section "ovfSection" 3 false,
+    5 ovf_environment_transport "ovfEnvironmentTransport" 3 false,
+    6 install_boot_required "installBootRequired" 3 false,
+    7 install_boot_stop_delay "installBootStopDelay" 3 false,
+]);
+impl d::IsA<t::VmConfigInfo> for VmConfigInfo {}
+impl<M, P> p::Property<M, d::Poly<t::VmConfigInfo>, P> {
+    /// On to `product`.
+    pub fn product(&self) -> p::Property<M, Vec<t::VAppProductInfo>, P> { self.then("product") }
+    /// On to `property`.
+    pub fn property(&self) -> p::Property<M, Vec<t::VAppPropertyInfo>, P> { self.then("property") }
+    /// On to `ipAssignment`.
+    pub fn ip_assignment(&self) -> p::Property<M, t::VAppIPAssignmentInfo, P> { self.then("ipAssignment") }
+    /// On to `eula`.
+    pub fn eula(&self) -> p::Property<M, Vec<String>, P> { self.then("eula") }
+    /// On to `ovfSection`.
+    pub fn ovf_section(&self) -> p::Property<M, Vec<t::VAppOvfSectionInfo>, P> { self.then("ovfSection") }
+    /// On to `ovfEnvironmentTransport`.
+    pub fn ovf_environment_transport(&self) -> p::Property<M, Vec<String>, P> { self.then("ovfEnvironmentTransport") }
+    /// On to `installBootRequired`.
+    pub fn install_boot_required(&self) -> p::Property<M, bool, P> { self.then("installBootRequired") }
+    /// On to `installBootStopDelay`.
+    pub fn install_boot_stop_delay(&self) -> p::Property<M, i32, P> { self.then("installBootStopDelay") }
+}
+
+/// Data object `vim.vApp.VmConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vApp.VmConfigSpec.html)
+#[derive(Default)]
+pub struct VmConfigSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `product`.
+    pub product: Vec<t::VAppProductSpec>,
+    /// `property`.
+    pub property: Vec<t::VAppPropertySpec>,
+    /// `ipAssignment`.
+    pub ip_assignment: Option<Box<t::VAppIPAssignmentInfo>>,
+    /// `eula`.
+    pub eula: Vec<String>,
+    /// `ovfSection`.
+    pub ovf_section: Vec<t::VAppOvfSectionSpec>,
+    /// `ovfEnvironmentTransport`.
+    pub ovf_environment_transport: Vec<String>,
+    /// `installBootRequired`.
+    pub install_boot_required: Option<bool>,
+    /// `installBootStopDelay`.
+    pub install_boot_stop_delay: Option<i32>,
+}
+d::object!(VmConfigSpec: t::DynamicData, "VmConfigSpec", 3, [
+    0 product "product" 3 false,
+    1 property "property" 3 false,
+    2 ip_assignment "ipAssignment" 3 false,
+    3 eula "eula" 3 false,
+    4 ovf_section "ovfSection" 3 false,
+    5 ovf_environment_transport "ovfEnvironmentTransport" 3 false,
+    6 install_boot_required "installBootRequired" 3 false,
+    7 install_boot_stop_delay "installBootStopDelay" 3 false,
+]);
+impl d::IsA<t::VmConfigSpec> for VmConfigSpec {}
+
+/// Data object `vim.vsan.cluster.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vsan.cluster.ConfigInfo.html)
+#[derive(Default)]
+pub struct VsanClusterConfigInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `enabled`.
+    pub enabled: Option<bool>,
+    /// `defaultConfig`.
+    pub default_config: Option<Box<t::VsanClusterConfigInfoHostDefaultInfo>>,
+    /// `vsanEsaEnabled`. Since API 8.0.0.1.
+    pub vsan_esa_enabled: Option<bool>,
+    /// `vsanCyberRecoveryEnabled`. Since API 9.1.0.0.
+    pub vsan_cyber_recovery_enabled: Option<bool>,
+}
+d::object!(VsanClusterConfigInfo: t::DynamicData, "VsanClusterConfigInfo", 7, [
+    0 enabled "enabled" 7 false,
+    1 default_config "defaultConfig" 7 false,
+    2 vsan_esa_enabled "vsanEsaEnabled" 26 false,
+    3 vsan_cyber_recovery_enabled "vsanCyberRecoveryEnabled" 33 false,
+]);
+
+/// Data object `vim.vsan.cluster.ConfigInfo.HostDefaultInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vsan.cluster.ConfigInfo.HostDefaultInfo.html)
+#[derive(Default)]
+pub struct VsanClusterConfigInfoHostDefaultInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `uuid`.
+    pub uuid: Option<String>,
+    /// `autoClaimStorage`.
+    pub auto_claim_storage: Option<bool>,
+    /// `checksumEnabled`. Since API 6.0.
+    pub checksum_enabled: Option<bool>,
+}
+d::object!(VsanClusterConfigInfoHostDefaultInfo: t::DynamicData, "VsanClusterConfigInfoHostDefaultInfo", 7, [
+    0 uuid "uuid" 7 false,
+    1 auto_claim_storage "autoClaimStorage" 7 false,
+    2 checksum_enabled "checksumEnabled" 8 false,
+]);
+
+/// Data object `vim.vsan.cluster.CoreConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vsan.cluster.CoreConfigInfo.html)
+#[derive(Default)]
+pub struct VsanClusterCoreConfig {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `vsanMaxEnabled`.
+    pub vsan_max_enabled: Option<bool>,
+}
+d::object!(VsanClusterCoreConfig: t::DynamicData, "VsanClusterCoreConfig", 32, [
+    0 vsan_max_enabled "vsanMaxEnabled" 32 false,
+]);
+
+/// Data object `vim.vsan.cluster.CoreConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vsan.cluster.CoreConfigSpec.html)
+#[derive(Default)]
+pub struct VsanClusterCoreConfigSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `vsanMaxEnabled`.
+    pub vsan_max_enabled: Option<bool>,
+}
+d::object!(VsanClusterCoreConfigSpec: t::DynamicData, "VsanClusterCoreConfigSpec", 32, [
+    0 vsan_max_enabled "vsanMaxEnabled" 32 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.vsan.host.VsanRuntimeInfo.DiskIssueType`. Since API 5.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vsan.host.VsanRuntimeInfo.DiskIssueType.html)
+    VsanDiskIssueType, "VsanDiskIssueType", [
+        NonExist "nonExist",
+        StampMismatch "stampMismatch",
+        Unknown "unknown",
+    ]
+);
+
+/// Data object `vim.vsan.host.ClusterStatus`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vsan.host.ClusterStatus.html)
+#[derive(Default)]
+pub struct VsanHostClusterStatus {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `uuid`.
+    pub uuid: Option<String>,
+    /// `nodeUuid`.
+    pub node_uuid: Option<String>,
+    /// `health`.
+    pub health: String,
+    /// `nodeState`.
+    pub node_state: t::VsanHostClusterStatusState,
+    /// `memberUuid`.
+    pub member_uuid: Vec<String>,
+}
+d::object!(VsanHostClusterStatus: t::DynamicData, "VsanHostClusterStatus", 7, [
+    0 uuid "uuid" 7 false,
+    1 node_uuid "nodeUuid" 7 false,
+    2 health "health" 7 false,
+    3 node_state "nodeState" 7 false,
+    4 member_uuid "memberUuid" 7 false,
+]);
+
+/// Data object `vim.vsan.host.ClusterStatus.State`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vsan.host.ClusterStatus.State.html)
+#[derive(Default)]
+pub struct VsanHostClusterStatusState {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `state`.
+    pub state: String,
+    /// `completion`.
+    pub completion: Option<Box<t::VsanHostClusterStatusStateCompletionEstimate>>,
+}
+d::object!(VsanHostClusterStatusState: t::DynamicData, "VsanHostClusterStatusState", 7, [
+    0 state "state" 7 false,
+    1 completion "completion" 7 false,
+]);
+
+/// Data object `vim.vsan.host.ClusterStatus.State.CompletionEstimate`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vsan.host.ClusterStatus.State.CompletionEstimate.html)
+#[derive(Default)]
+pub struct VsanHostClusterStatusStateCompletionEstimate {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `completeTime`.
+    pub complete_time: Option<d::DateTime>,
+    /// `percentComplete`.
+    pub percent_complete: Option<i32>,
+}
+d::object!(VsanHostClusterStatusStateCompletionEstimate: t::DynamicData, "VsanHostClusterStatusStateCompletionEstimate", 7, [
+    0 complete_time "completeTime" 7 false,
+    1 percent_complete "percentComplete" 7 false,
+]);
+
+/// Data object `vim.vsan.host.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vsan.host.ConfigInfo.html)
+#[derive(Default)]
+pub struct VsanHostConfigInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `enabled`.
+    pub enabled: Option<bool>,
+    /// `hostSystem`.
+    pub host_system: Option<MoRef<m::HostSystem>>,
+    /// `clusterInfo`.
+    pub cluster_info: Option<Box<t::VsanHostConfigInfoClusterInfo>>,
+    /// `storageInfo`.
+    pub storage_info: Option<Box<t::VsanHostConfigInfoStorageInfo>>,
+    /// `networkInfo`.
+    pub network_info: Option<Box<t::VsanHostConfigInfoNetworkInfo>>,
+    /// `faultDomainInfo`. Since API 6.0.
+    pub fault_domain_info: Option<Box<t::VsanHostFaultDomainInfo>>,
+    /// `vsanEsaEnabled`. Since API 8.0.0.1.
+    pub vsan_esa_enabled: Option<bool>,
+    /// `vsanCyberRecoveryEnabled`. Since API 9.1.0.0.
+    pub vsan_cyber_recovery_enabled: Option<bool>,
+}
+d::object!(VsanHostConfigInfo: t::DynamicData, "VsanHostConfigInfo", 7, [
+    0 enabled "enabled" 7 false,
+    1 host_system "hostSystem" 7 false,
+    2 cluster_info "clusterInfo" 7 false,
+    3 storage_info "storageInfo" 7 false,
+    4 network_info "networkInfo" 7 false,
+    5 fault_domain_info "faultDomainInfo" 8 false,
+    6 vsan_esa_enabled "vsanEsaEnabled" 26 false,
+    7 vsan_cyber_recovery_enabled "vsanCyberRecoveryEnabled" 33 false,
+]);
+impl<M, P> p::Property<M, t::VsanHostConfigInfo, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("enabled") }
+    /// On to `hostSystem`.
+    pub fn host_system(&self) -> p::Property<M, MoRef<m::HostSystem>, p::Optional> { self.then("hostSystem") }
+    /// On to `clusterInfo`.
+    pub fn cluster_info(&self) -> p::Property<M, t::VsanHostConfigInfoClusterInfo, p::Optional> { self.then("clusterInfo") }
+    /// On to `storageInfo`.
+    pub fn storage_info(&self) -> p::Property<M, t::VsanHostConfigInfoStorageInfo, p::Optional> { self.then("storageInfo") }
+    /// On to `networkInfo`.
+    pub fn network_info(&self) -> p::Property<M, t::VsanHostConfigInfoNetworkInfo, p::Optional> { self.then("networkInfo") }
+    /// On to `faultDomainInfo`. Since API 6.0.
+    pub fn fault_domain_info(&self) -> p::Property<M, t::VsanHostFaultDomainInfo, p::Optional> { self.then("faultDomainInfo") }
+    /// On to `vsanEsaEnabled`. Since API 8.0.0.1.
+    pub fn vsan_esa_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("vsanEsaEnabled") }
+    /// On to `vsanCyberRecoveryEnabled`. Since API 9.1.0.0.
+    pub fn vsan_cyber_recovery_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("vsanCyberRecoveryEnabled") }
+}
+
+/// Data object `vim.vsan.host.ConfigInfo.ClusterInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vsan.host.ConfigInfo.ClusterInfo.html)
+#[derive(Default)]
+pub struct VsanHostConfigInfoClusterInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `uuid`.
+    pub uuid: Option<String>,
+    /// `nodeUuid`.
+    pub node_uuid: Option<String>,
+}
+d::object!(VsanHostConfigInfoClusterInfo: t::DynamicData, "VsanHostConfigInfoClusterInfo", 7, [
+    0 uuid "uuid" 7 false,
+    1 node_uuid "nodeUuid" 7 false,
+]);
+impl<M, P> p::Property<M, t::VsanHostConfigInfoClusterInfo, P> {
+    /// On to `uuid`.
+    pub fn uuid(&self) -> p::Property<M, String, p::Optional> { self.then("uuid") }
+    /// On to `nodeUuid`.
+    pub fn node_uuid(&self) -> p::Property<M, String, p::Optional> { self.then("nodeUuid") }
+}
+
+/// Data object `vim.vsan.host.ConfigInfo.NetworkInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vsan.host.ConfigInfo.NetworkInfo.html)
+#[derive(Default)]
+pub struct VsanHostConfigInfoNetworkInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `port`.
+    pub port: Vec<t::VsanHostConfigInfoNetworkInfoPortConfig>,
+}
+d::object!(VsanHostConfigInfoNetworkInfo: t::DynamicData, "VsanHostConfigInfoNetworkInfo", 7, [
+    0 port "port" 7 false,
+]);
+impl<M, P> p::Property<M, t::VsanHostConfigInfoNetworkInfo, P> {
+    /// On to `port`.
+    pub fn port(&self) -> p::Property<M, Vec<t::VsanHostConfigInfoNetworkInfoPortConfig>, P> { self.then("port") }
+}
+
+/// Data object `vim.vsan.host.ConfigInfo.NetworkInfo.PortConfig`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vsan.host.ConfigInfo.NetworkInfo.PortConfig.html)
+#[derive(Default)]
+pub struct VsanHostConfigInfoNetworkInfoPortConfig {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `ipConfig`.
+    pub ip_config: Option<Box<t::VsanHostIpConfig>>,
+    /// `device`.
+    pub device: String,
+}
+d::object!(VsanHostConfigInfoNetworkInfoPortConfig: t::DynamicData, "VsanHostConfigInfoNetworkInfoPortConfig", 7, [
+    0 ip_config "ipConfig" 7 false,
+    1 device "device" 7 false,
+]);
 
 /// Data object `vim.vsan.host.ConfigInfo.StorageInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vsan.host.ConfigInfo.StorageInfo.html)
 #[derive(Default)]
 pub struct VsanHostConfigInfoStorageInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -26,8 +945,20 @@ d::object!(VsanHostConfigInfoStorageInfo: t::DynamicData, "VsanHostConfigInfoSto
     2 disk_map_info "diskMapInfo" 8 false,
     3 checksum_enabled "checksumEnabled" 8 false,
 ]);
+impl<M, P> p::Property<M, t::VsanHostConfigInfoStorageInfo, P> {
+    /// On to `autoClaimStorage`.
+    pub fn auto_claim_storage(&self) -> p::Property<M, bool, p::Optional> { self.then("autoClaimStorage") }
+    /// On to `diskMapping`.
+    pub fn disk_mapping(&self) -> p::Property<M, Vec<t::VsanHostDiskMapping>, P> { self.then("diskMapping") }
+    /// On to `diskMapInfo`. Since API 6.0.
+    pub fn disk_map_info(&self) -> p::Property<M, Vec<t::VsanHostDiskMapInfo>, P> { self.then("diskMapInfo") }
+    /// On to `checksumEnabled`. Since API 6.0.
+    pub fn checksum_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("checksumEnabled") }
+}
 
 /// Data object `vim.vsan.host.DecommissionMode`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vsan.host.DecommissionMode.html)
 #[derive(Default)]
 pub struct VsanHostDecommissionMode {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -41,6 +972,8 @@ d::object!(VsanHostDecommissionMode: t::DynamicData, "VsanHostDecommissionMode",
 
 d::enumeration!(
     /// Enumeration `vim.vsan.host.DecommissionMode.ObjectAction`. Since API 5.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vsan.host.DecommissionMode.ObjectAction.html)
     VsanHostDecommissionModeObjectAction, "VsanHostDecommissionModeObjectAction", [
         NoAction "noAction",
         EnsureObjectAccessibility "ensureObjectAccessibility",
@@ -49,6 +982,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vsan.host.DiskMapInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vsan.host.DiskMapInfo.html)
 #[derive(Default)]
 pub struct VsanHostDiskMapInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -64,6 +999,8 @@ d::object!(VsanHostDiskMapInfo: t::DynamicData, "VsanHostDiskMapInfo", 8, [
 ]);
 
 /// Data object `vim.vsan.host.DiskMapResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vsan.host.DiskMapResult.html)
 #[derive(Default)]
 pub struct VsanHostDiskMapResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -82,6 +1019,8 @@ d::object!(VsanHostDiskMapResult: t::DynamicData, "VsanHostDiskMapResult", 7, [
 ]);
 
 /// Data object `vim.vsan.host.DiskMapping`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vsan.host.DiskMapping.html)
 #[derive(Default)]
 pub struct VsanHostDiskMapping {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -97,6 +1036,8 @@ d::object!(VsanHostDiskMapping: t::DynamicData, "VsanHostDiskMapping", 7, [
 ]);
 
 /// Data object `vim.vsan.host.DiskResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vsan.host.DiskResult.html)
 #[derive(Default)]
 pub struct VsanHostDiskResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -122,6 +1063,8 @@ d::object!(VsanHostDiskResult: t::DynamicData, "VsanHostDiskResult", 7, [
 
 d::enumeration!(
     /// Enumeration `vim.vsan.host.DiskResult.State`. Since API 5.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vsan.host.DiskResult.State.html)
     VsanHostDiskResultState, "VsanHostDiskResultState", [
         InUse "inUse",
         Eligible "eligible",
@@ -130,6 +1073,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vsan.host.ConfigInfo.FaultDomainInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vsan.host.ConfigInfo.FaultDomainInfo.html)
 #[derive(Default)]
 pub struct VsanHostFaultDomainInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -140,9 +1085,15 @@ pub struct VsanHostFaultDomainInfo {
 d::object!(VsanHostFaultDomainInfo: t::DynamicData, "VsanHostFaultDomainInfo", 8, [
     0 name "name" 8 false,
 ]);
+impl<M, P> p::Property<M, t::VsanHostFaultDomainInfo, P> {
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.vsan.host.HealthState`. Since API 5.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vsan.host.HealthState.html)
     VsanHostHealthState, "VsanHostHealthState", [
         Unknown "unknown",
         Healthy "healthy",
@@ -151,6 +1102,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vsan.host.IpConfig`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vsan.host.IpConfig.html)
 #[derive(Default)]
 pub struct VsanHostIpConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -166,6 +1119,8 @@ d::object!(VsanHostIpConfig: t::DynamicData, "VsanHostIpConfig", 7, [
 ]);
 
 /// Data object `vim.vsan.host.MembershipInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vsan.host.MembershipInfo.html)
 #[derive(Default)]
 pub struct VsanHostMembershipInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -182,6 +1137,8 @@ d::object!(VsanHostMembershipInfo: t::DynamicData, "VsanHostMembershipInfo", 7, 
 
 d::enumeration!(
     /// Enumeration `vim.vsan.host.NodeState`. Since API 5.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vsan.host.NodeState.html)
     VsanHostNodeState, "VsanHostNodeState", [
         Error "error",
         Disabled "disabled",
@@ -197,6 +1154,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vsan.host.VsanRuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vsan.host.VsanRuntimeInfo.html)
 #[derive(Default)]
 pub struct VsanHostRuntimeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -213,8 +1172,18 @@ d::object!(VsanHostRuntimeInfo: t::DynamicData, "VsanHostRuntimeInfo", 7, [
     1 disk_issues "diskIssues" 7 false,
     2 access_gen_no "accessGenNo" 7 false,
 ]);
+impl<M, P> p::Property<M, t::VsanHostRuntimeInfo, P> {
+    /// On to `membershipList`.
+    pub fn membership_list(&self) -> p::Property<M, Vec<t::VsanHostMembershipInfo>, P> { self.then("membershipList") }
+    /// On to `diskIssues`.
+    pub fn disk_issues(&self) -> p::Property<M, Vec<t::VsanHostRuntimeInfoDiskIssue>, P> { self.then("diskIssues") }
+    /// On to `accessGenNo`.
+    pub fn access_gen_no(&self) -> p::Property<M, i32, p::Optional> { self.then("accessGenNo") }
+}
 
 /// Data object `vim.vsan.host.VsanRuntimeInfo.DiskIssue`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vsan.host.VsanRuntimeInfo.DiskIssue.html)
 #[derive(Default)]
 pub struct VsanHostRuntimeInfoDiskIssue {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -230,6 +1199,8 @@ d::object!(VsanHostRuntimeInfoDiskIssue: t::DynamicData, "VsanHostRuntimeInfoDis
 ]);
 
 /// Data object `vim.vsan.host.VsanDiskInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vsan.host.VsanDiskInfo.html)
 #[derive(Default)]
 pub struct VsanHostVsanDiskInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -245,6 +1216,8 @@ d::object!(VsanHostVsanDiskInfo: t::DynamicData, "VsanHostVsanDiskInfo", 8, [
 ]);
 
 /// Data object `vim.VsanUpgradeSystem.APIBrokenIssue`, which extends [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VsanUpgradeSystem.APIBrokenIssue.html)
 #[derive(Default)]
 pub struct VsanUpgradeSystemAPIBrokenIssue {
     /// The fields of [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue).
@@ -258,6 +1231,8 @@ d::object!(VsanUpgradeSystemAPIBrokenIssue: t::VsanUpgradeSystemPreflightCheckIs
 impl d::IsA<t::VsanUpgradeSystemPreflightCheckIssue> for VsanUpgradeSystemAPIBrokenIssue {}
 
 /// Data object `vim.VsanUpgradeSystem.AutoClaimEnabledOnHostsIssue`, which extends [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VsanUpgradeSystem.AutoClaimEnabledOnHostsIssue.html)
 #[derive(Default)]
 pub struct VsanUpgradeSystemAutoClaimEnabledOnHostsIssue {
     /// The fields of [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue).
@@ -271,6 +1246,8 @@ d::object!(VsanUpgradeSystemAutoClaimEnabledOnHostsIssue: t::VsanUpgradeSystemPr
 impl d::IsA<t::VsanUpgradeSystemPreflightCheckIssue> for VsanUpgradeSystemAutoClaimEnabledOnHostsIssue {}
 
 /// Data object `vim.VsanUpgradeSystem.HostsDisconnectedIssue`, which extends [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VsanUpgradeSystem.HostsDisconnectedIssue.html)
 #[derive(Default)]
 pub struct VsanUpgradeSystemHostsDisconnectedIssue {
     /// The fields of [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue).
@@ -284,6 +1261,8 @@ d::object!(VsanUpgradeSystemHostsDisconnectedIssue: t::VsanUpgradeSystemPrefligh
 impl d::IsA<t::VsanUpgradeSystemPreflightCheckIssue> for VsanUpgradeSystemHostsDisconnectedIssue {}
 
 /// Data object `vim.VsanUpgradeSystem.MissingHostsInClusterIssue`, which extends [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VsanUpgradeSystem.MissingHostsInClusterIssue.html)
 #[derive(Default)]
 pub struct VsanUpgradeSystemMissingHostsInClusterIssue {
     /// The fields of [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue).
@@ -297,6 +1276,8 @@ d::object!(VsanUpgradeSystemMissingHostsInClusterIssue: t::VsanUpgradeSystemPref
 impl d::IsA<t::VsanUpgradeSystemPreflightCheckIssue> for VsanUpgradeSystemMissingHostsInClusterIssue {}
 
 /// Data object `vim.VsanUpgradeSystem.NetworkPartitionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VsanUpgradeSystem.NetworkPartitionInfo.html)
 #[derive(Default)]
 pub struct VsanUpgradeSystemNetworkPartitionInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -309,6 +1290,8 @@ d::object!(VsanUpgradeSystemNetworkPartitionInfo: t::DynamicData, "VsanUpgradeSy
 ]);
 
 /// Data object `vim.VsanUpgradeSystem.NetworkPartitionIssue`, which extends [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VsanUpgradeSystem.NetworkPartitionIssue.html)
 #[derive(Default)]
 pub struct VsanUpgradeSystemNetworkPartitionIssue {
     /// The fields of [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue).
@@ -322,6 +1305,8 @@ d::object!(VsanUpgradeSystemNetworkPartitionIssue: t::VsanUpgradeSystemPreflight
 impl d::IsA<t::VsanUpgradeSystemPreflightCheckIssue> for VsanUpgradeSystemNetworkPartitionIssue {}
 
 /// Data object `vim.VsanUpgradeSystem.NotEnoughFreeCapacityIssue`, which extends [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VsanUpgradeSystem.NotEnoughFreeCapacityIssue.html)
 #[derive(Default)]
 pub struct VsanUpgradeSystemNotEnoughFreeCapacityIssue {
     /// The fields of [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue).
@@ -335,6 +1320,8 @@ d::object!(VsanUpgradeSystemNotEnoughFreeCapacityIssue: t::VsanUpgradeSystemPref
 impl d::IsA<t::VsanUpgradeSystemPreflightCheckIssue> for VsanUpgradeSystemNotEnoughFreeCapacityIssue {}
 
 /// Data object `vim.VsanUpgradeSystem.PreflightCheckIssue`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VsanUpgradeSystem.PreflightCheckIssue.html)
 #[derive(Default)]
 pub struct VsanUpgradeSystemPreflightCheckIssue {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -348,6 +1335,8 @@ d::object!(VsanUpgradeSystemPreflightCheckIssue: t::DynamicData, "VsanUpgradeSys
 impl d::IsA<t::VsanUpgradeSystemPreflightCheckIssue> for VsanUpgradeSystemPreflightCheckIssue {}
 
 /// Data object `vim.VsanUpgradeSystem.PreflightCheckResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VsanUpgradeSystem.PreflightCheckResult.html)
 #[derive(Default)]
 pub struct VsanUpgradeSystemPreflightCheckResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -363,6 +1352,8 @@ d::object!(VsanUpgradeSystemPreflightCheckResult: t::DynamicData, "VsanUpgradeSy
 ]);
 
 /// Data object `vim.VsanUpgradeSystem.RogueHostsInClusterIssue`, which extends [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VsanUpgradeSystem.RogueHostsInClusterIssue.html)
 #[derive(Default)]
 pub struct VsanUpgradeSystemRogueHostsInClusterIssue {
     /// The fields of [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue).
@@ -376,6 +1367,8 @@ d::object!(VsanUpgradeSystemRogueHostsInClusterIssue: t::VsanUpgradeSystemPrefli
 impl d::IsA<t::VsanUpgradeSystemPreflightCheckIssue> for VsanUpgradeSystemRogueHostsInClusterIssue {}
 
 /// Data object `vim.VsanUpgradeSystem.UpgradeHistoryDiskGroupOp`, which extends [`VsanUpgradeSystemUpgradeHistoryItem`](t::VsanUpgradeSystemUpgradeHistoryItem). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VsanUpgradeSystem.UpgradeHistoryDiskGroupOp.html)
 #[derive(Default)]
 pub struct VsanUpgradeSystemUpgradeHistoryDiskGroupOp {
     /// The fields of [`VsanUpgradeSystemUpgradeHistoryItem`](t::VsanUpgradeSystemUpgradeHistoryItem).
@@ -393,6 +1386,8 @@ impl d::IsA<t::VsanUpgradeSystemUpgradeHistoryItem> for VsanUpgradeSystemUpgrade
 
 d::enumeration!(
     /// Enumeration `vim.VsanUpgradeSystem.UpgradeHistoryDiskGroupOpType`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VsanUpgradeSystem.UpgradeHistoryDiskGroupOpType.html)
     VsanUpgradeSystemUpgradeHistoryDiskGroupOpType, "VsanUpgradeSystemUpgradeHistoryDiskGroupOpType", [
         Add "add",
         Remove "remove",
@@ -400,6 +1395,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.VsanUpgradeSystem.UpgradeHistoryItem`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VsanUpgradeSystem.UpgradeHistoryItem.html)
 #[derive(Default)]
 pub struct VsanUpgradeSystemUpgradeHistoryItem {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -422,6 +1419,8 @@ d::object!(VsanUpgradeSystemUpgradeHistoryItem: t::DynamicData, "VsanUpgradeSyst
 impl d::IsA<t::VsanUpgradeSystemUpgradeHistoryItem> for VsanUpgradeSystemUpgradeHistoryItem {}
 
 /// Data object `vim.VsanUpgradeSystem.UpgradeHistoryPreflightFail`, which extends [`VsanUpgradeSystemUpgradeHistoryItem`](t::VsanUpgradeSystemUpgradeHistoryItem). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VsanUpgradeSystem.UpgradeHistoryPreflightFail.html)
 #[derive(Default)]
 pub struct VsanUpgradeSystemUpgradeHistoryPreflightFail {
     /// The fields of [`VsanUpgradeSystemUpgradeHistoryItem`](t::VsanUpgradeSystemUpgradeHistoryItem).
@@ -435,6 +1434,8 @@ d::object!(VsanUpgradeSystemUpgradeHistoryPreflightFail: t::VsanUpgradeSystemUpg
 impl d::IsA<t::VsanUpgradeSystemUpgradeHistoryItem> for VsanUpgradeSystemUpgradeHistoryPreflightFail {}
 
 /// Data object `vim.VsanUpgradeSystem.UpgradeStatus`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VsanUpgradeSystem.UpgradeStatus.html)
 #[derive(Default)]
 pub struct VsanUpgradeSystemUpgradeStatus {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -459,6 +1460,8 @@ d::object!(VsanUpgradeSystemUpgradeStatus: t::DynamicData, "VsanUpgradeSystemUpg
 ]);
 
 /// Data object `vim.VsanUpgradeSystem.V2ObjectsPresentDuringDowngradeIssue`, which extends [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VsanUpgradeSystem.V2ObjectsPresentDuringDowngradeIssue.html)
 #[derive(Default)]
 pub struct VsanUpgradeSystemV2ObjectsPresentDuringDowngradeIssue {
     /// The fields of [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue).
@@ -472,6 +1475,8 @@ d::object!(VsanUpgradeSystemV2ObjectsPresentDuringDowngradeIssue: t::VsanUpgrade
 impl d::IsA<t::VsanUpgradeSystemPreflightCheckIssue> for VsanUpgradeSystemV2ObjectsPresentDuringDowngradeIssue {}
 
 /// Data object `vim.VsanUpgradeSystem.WrongEsxVersionIssue`, which extends [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VsanUpgradeSystem.WrongEsxVersionIssue.html)
 #[derive(Default)]
 pub struct VsanUpgradeSystemWrongEsxVersionIssue {
     /// The fields of [`VsanUpgradeSystemPreflightCheckIssue`](t::VsanUpgradeSystemPreflightCheckIssue).
@@ -484,160 +1489,9 @@ d::object!(VsanUpgradeSystemWrongEsxVersionIssue: t::VsanUpgradeSystemPreflightC
 ]);
 impl d::IsA<t::VsanUpgradeSystemPreflightCheckIssue> for VsanUpgradeSystemWrongEsxVersionIssue {}
 
-/// Data object `vim.vslm.CloneSpec`, which extends [`VslmMigrateSpec`](t::VslmMigrateSpec). Since API 6.5.
-#[derive(Default)]
-pub struct VslmCloneSpec {
-    /// The fields of [`VslmMigrateSpec`](t::VslmMigrateSpec).
-    pub base: t::VslmMigrateSpec,
-    /// `name`.
-    pub name: String,
-    /// `keepAfterDeleteVm`. Since API 6.7.
-    pub keep_after_delete_vm: Option<bool>,
-    /// `metadata`. Since API 6.7.2.
-    pub metadata: Vec<t::KeyValue>,
-}
-d::object!(VslmCloneSpec: t::VslmMigrateSpec, "VslmCloneSpec", 9, [
-    0 name "name" 9 false,
-    1 keep_after_delete_vm "keepAfterDeleteVm" 10 false,
-    2 metadata "metadata" 12 false,
-]);
-
-/// Data object `vim.vslm.CreateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Default)]
-pub struct VslmCreateSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `id`. Since API 9.1.0.0.
-    pub id: Option<Box<t::ID>>,
-    /// `name`.
-    pub name: String,
-    /// `keepAfterDeleteVm`. Since API 6.7.
-    pub keep_after_delete_vm: Option<bool>,
-    /// `backingSpec`.
-    pub backing_spec: d::Poly<t::VslmCreateSpecBackingSpec>,
-    /// `capacityInMB`.
-    pub capacity_in_mb: i64,
-    /// `profile`. Since API 6.7.
-    pub profile: Vec<d::Poly<t::VirtualMachineProfileSpec>>,
-    /// `crypto`. Since API 7.0.0.0.
-    pub crypto: Option<d::Poly<t::CryptoSpec>>,
-    /// `metadata`. Since API 6.7.2.
-    pub metadata: Vec<t::KeyValue>,
-}
-d::object!(VslmCreateSpec: t::DynamicData, "VslmCreateSpec", 9, [
-    0 id "id" 33 false,
-    1 name "name" 9 false,
-    2 keep_after_delete_vm "keepAfterDeleteVm" 10 false,
-    3 backing_spec "backingSpec" 9 false,
-    4 capacity_in_mb "capacityInMB" 9 false,
-    5 profile "profile" 10 false,
-    6 crypto "crypto" 16 false,
-    7 metadata "metadata" 12 false,
-]);
-
-/// Data object `vim.vslm.CreateSpec.BackingSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Default)]
-pub struct VslmCreateSpecBackingSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `datastore`.
-    pub datastore: MoRef<m::Datastore>,
-    /// `path`. Since API 6.7.
-    pub path: Option<String>,
-}
-d::object!(VslmCreateSpecBackingSpec: t::DynamicData, "VslmCreateSpecBackingSpec", 9, [
-    0 datastore "datastore" 9 false,
-    1 path "path" 10 false,
-]);
-impl d::IsA<t::VslmCreateSpecBackingSpec> for VslmCreateSpecBackingSpec {}
-
-/// Data object `vim.vslm.CreateSpec.DiskFileBackingSpec`, which extends [`VslmCreateSpecBackingSpec`](t::VslmCreateSpecBackingSpec). Since API 6.5.
-#[derive(Default)]
-pub struct VslmCreateSpecDiskFileBackingSpec {
-    /// The fields of [`VslmCreateSpecBackingSpec`](t::VslmCreateSpecBackingSpec).
-    pub base: t::VslmCreateSpecBackingSpec,
-    /// `provisioningType`.
-    pub provisioning_type: Option<String>,
-}
-d::object!(VslmCreateSpecDiskFileBackingSpec: t::VslmCreateSpecBackingSpec, "VslmCreateSpecDiskFileBackingSpec", 9, [
-    0 provisioning_type "provisioningType" 9 false,
-]);
-impl d::IsA<t::VslmCreateSpecBackingSpec> for VslmCreateSpecDiskFileBackingSpec {}
-
-/// Data object `vim.vslm.CreateSpec.RawDiskMappingBackingSpec`, which extends [`VslmCreateSpecBackingSpec`](t::VslmCreateSpecBackingSpec). Since API 6.5.
-#[derive(Default)]
-pub struct VslmCreateSpecRawDiskMappingBackingSpec {
-    /// The fields of [`VslmCreateSpecBackingSpec`](t::VslmCreateSpecBackingSpec).
-    pub base: t::VslmCreateSpecBackingSpec,
-    /// `lunUuid`.
-    pub lun_uuid: String,
-    /// `compatibilityMode`.
-    pub compatibility_mode: String,
-}
-d::object!(VslmCreateSpecRawDiskMappingBackingSpec: t::VslmCreateSpecBackingSpec, "VslmCreateSpecRawDiskMappingBackingSpec", 9, [
-    0 lun_uuid "lunUuid" 9 false,
-    1 compatibility_mode "compatibilityMode" 9 false,
-]);
-impl d::IsA<t::VslmCreateSpecBackingSpec> for VslmCreateSpecRawDiskMappingBackingSpec {}
-
-/// Data object `vim.vslm.MigrateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Default)]
-pub struct VslmMigrateSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `backingSpec`.
-    pub backing_spec: d::Poly<t::VslmCreateSpecBackingSpec>,
-    /// `profile`. Since API 6.7.
-    pub profile: Vec<d::Poly<t::VirtualMachineProfileSpec>>,
-    /// `consolidate`.
-    pub consolidate: Option<bool>,
-    /// `disksCrypto`. Since API 7.0.0.0.
-    pub disks_crypto: Option<Box<t::DiskCryptoSpec>>,
-    /// `service`. Since API 8.0.3.0.
-    pub service: Option<Box<t::ServiceLocator>>,
-}
-d::object!(VslmMigrateSpec: t::DynamicData, "VslmMigrateSpec", 9, [
-    0 backing_spec "backingSpec" 9 false,
-    1 profile "profile" 10 false,
-    2 consolidate "consolidate" 9 false,
-    3 disks_crypto "disksCrypto" 16 false,
-    4 service "service" 30 false,
-]);
-
-/// Data object `vim.vslm.RelocateSpec`, which extends [`VslmMigrateSpec`](t::VslmMigrateSpec). Since API 6.5.
-#[derive(Default)]
-pub struct VslmRelocateSpec {
-    /// The fields of [`VslmMigrateSpec`](t::VslmMigrateSpec).
-    pub base: t::VslmMigrateSpec,
-}
-d::object!(VslmRelocateSpec: t::VslmMigrateSpec, "VslmRelocateSpec", 9, [
-]);
-
-/// Data object `vim.vslm.TagEntry`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Default)]
-pub struct VslmTagEntry {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `tagName`.
-    pub tag_name: String,
-    /// `parentCategoryName`.
-    pub parent_category_name: String,
-}
-d::object!(VslmTagEntry: t::DynamicData, "VslmTagEntry", 9, [
-    0 tag_name "tagName" 9 false,
-    1 parent_category_name "parentCategoryName" 9 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.vslm.VsoPostRelocateChange.MetadataOperation`. Since API 2.5.
-    VslmVsoPostRelocateChangeMetadataOperation, "VslmVsoPostRelocateChangeMetadataOperation", [
-        UPDATE "UPDATE",
-        RESET "RESET",
-        NOOP "NO_OP",
-    ]
-);
-
 /// Data object `vmodl.query.PropertyCollector.WaitOptions`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.WaitOptions.html)
 #[derive(Default)]
 pub struct WaitOptions {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -654,6 +1508,8 @@ d::object!(WaitOptions: t::DynamicData, "WaitOptions", 4, [
 
 d::enumeration!(
     /// Enumeration `vim.scheduler.MonthlyByWeekdayTaskScheduler.WeekOfMonth`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.MonthlyByWeekdayTaskScheduler.WeekOfMonth.html)
     WeekOfMonth, "WeekOfMonth", [
         First "first",
         Second "second",
@@ -664,6 +1520,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.scheduler.WeeklyTaskScheduler`, which extends [`DailyTaskScheduler`](t::DailyTaskScheduler). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.WeeklyTaskScheduler.html)
 #[derive(Default)]
 pub struct WeeklyTaskScheduler {
     /// The fields of [`DailyTaskScheduler`](t::DailyTaskScheduler).
@@ -695,6 +1553,8 @@ d::object!(WeeklyTaskScheduler: t::DailyTaskScheduler, "WeeklyTaskScheduler", 0,
 impl d::IsA<t::TaskScheduler> for WeeklyTaskScheduler {}
 
 /// Data object `vim.net.WinNetBIOSConfigInfo`, which extends [`NetBIOSConfigInfo`](t::NetBIOSConfigInfo). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.net.WinNetBIOSConfigInfo.html)
 #[derive(Default)]
 pub struct WinNetBIOSConfigInfo {
     /// The fields of [`NetBIOSConfigInfo`](t::NetBIOSConfigInfo).
@@ -711,6 +1571,8 @@ d::object!(WinNetBIOSConfigInfo: t::NetBIOSConfigInfo, "WinNetBIOSConfigInfo", 4
 impl d::IsA<t::NetBIOSConfigInfo> for WinNetBIOSConfigInfo {}
 
 /// Data object `vim.vcha.FailoverClusterConfigurator.WitnessNodeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterConfigurator.WitnessNodeInfo.html)
 #[derive(Default)]
 pub struct WitnessNodeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -724,90 +1586,3 @@ d::object!(WitnessNodeInfo: t::DynamicData, "WitnessNodeInfo", 9, [
     0 ip_settings "ipSettings" 9 false,
     1 bios_uuid "biosUuid" 9 false,
 ]);
-
-d::enumeration!(
-    /// Enumeration `vim.vslm.DiskInfoFlag`. Since API 8.0.0.1.
-    VslmDiskInfoFlag, "vslmDiskInfoFlag", [
-        Id "id",
-        DescriptorVersion "descriptorVersion",
-        BackingObjectId "backingObjectId",
-        Path "path",
-        ParentPath "parentPath",
-        Name "name",
-        DeviceName "deviceName",
-        Capacity "capacity",
-        Allocated "allocated",
-        Type "type",
-        Consumers "consumers",
-        TentativeState "tentativeState",
-        CreateTime "createTime",
-        IoFilter "ioFilter",
-        ControlFlags "controlFlags",
-        KeepAfterVmDelete "keepAfterVmDelete",
-        RelocationDisabled "relocationDisabled",
-        KeyId "keyId",
-        KeyProviderId "keyProviderId",
-        NativeSnapshotSupported "nativeSnapshotSupported",
-        CbtEnabled "cbtEnabled",
-        VirtualDiskFormat "virtualDiskFormat",
-        SharedFileBacking "sharedFileBacking",
-        LinkedCloneDetails "linkedCloneDetails",
-    ]
-);
-
-/// Data object `vim.vslm.InfrastructureObjectPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Default)]
-pub struct VslmInfrastructureObjectPolicy {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `name`.
-    pub name: String,
-    /// `backingObjectId`.
-    pub backing_object_id: String,
-    /// `profileId`.
-    pub profile_id: String,
-    /// `error`.
-    pub error: Option<Box<t::LocalizedMethodFault>>,
-}
-d::object!(VslmInfrastructureObjectPolicy: t::DynamicData, "vslmInfrastructureObjectPolicy", 10, [
-    0 name "name" 10 false,
-    1 backing_object_id "backingObjectId" 10 false,
-    2 profile_id "profileId" 10 false,
-    3 error "error" 10 false,
-]);
-
-/// Data object `vim.vslm.InfrastructureObjectPolicySpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Default)]
-pub struct VslmInfrastructureObjectPolicySpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `datastore`.
-    pub datastore: MoRef<m::Datastore>,
-    /// `profile`.
-    pub profile: Vec<d::Poly<t::VirtualMachineProfileSpec>>,
-}
-d::object!(VslmInfrastructureObjectPolicySpec: t::DynamicData, "vslmInfrastructureObjectPolicySpec", 10, [
-    0 datastore "datastore" 10 false,
-    1 profile "profile" 10 false,
-]);
-
-/// Data object `vim.vslm.VClockInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.2.
-#[derive(Default)]
-pub struct VslmVClockInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `vClockTime`.
-    pub v_clock_time: i64,
-}
-d::object!(VslmVClockInfo: t::DynamicData, "vslmVClockInfo", 12, [
-    0 v_clock_time "vClockTime" 12 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.vslm.VStorageObjectControlFlag`. Since API 6.7.
-    VslmVStorageObjectControlFlag, "vslmVStorageObjectControlFlag", [
-        KeepAfterDeleteVm "keepAfterDeleteVm",
-        DisableRelocation "disableRelocation",
-        EnableChangedBlockTracking "enableChangedBlockTracking",
-    ]
-);

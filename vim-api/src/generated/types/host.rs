@@ -5,9 +5,12 @@ use crate::dynamic as d;
 use crate::generated::managed as m;
 use crate::generated::types as t;
 use crate::moref::MoRef;
+use crate::property as p;
 
 d::enumeration!(
     /// Enumeration `vim.host.AutoStartManager.Action`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AutoStartManager.Action.html)
     AutoStartAction, "AutoStartAction", [
         None "none",
         SystemDefault "systemDefault",
@@ -19,6 +22,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.AutoStartManager.SystemDefaults`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AutoStartManager.SystemDefaults.html)
 #[derive(Default)]
 pub struct AutoStartDefaults {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -41,8 +46,22 @@ d::object!(AutoStartDefaults: t::DynamicData, "AutoStartDefaults", 0, [
     3 wait_for_heartbeat "waitForHeartbeat" 0 false,
     4 stop_action "stopAction" 0 false,
 ]);
+impl<M, P> p::Property<M, t::AutoStartDefaults, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("enabled") }
+    /// On to `startDelay`.
+    pub fn start_delay(&self) -> p::Property<M, i32, p::Optional> { self.then("startDelay") }
+    /// On to `stopDelay`.
+    pub fn stop_delay(&self) -> p::Property<M, i32, p::Optional> { self.then("stopDelay") }
+    /// On to `waitForHeartbeat`.
+    pub fn wait_for_heartbeat(&self) -> p::Property<M, bool, p::Optional> { self.then("waitForHeartbeat") }
+    /// On to `stopAction`.
+    pub fn stop_action(&self) -> p::Property<M, String, p::Optional> { self.then("stopAction") }
+}
 
 /// Data object `vim.host.AutoStartManager.AutoPowerInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AutoStartManager.AutoPowerInfo.html)
 #[derive(Default)]
 pub struct AutoStartPowerInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -74,6 +93,8 @@ d::object!(AutoStartPowerInfo: t::DynamicData, "AutoStartPowerInfo", 0, [
 
 d::enumeration!(
     /// Enumeration `vim.host.AutoStartManager.AutoPowerInfo.WaitHeartbeatSetting`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AutoStartManager.AutoPowerInfo.WaitHeartbeatSetting.html)
     AutoStartWaitHeartbeatSetting, "AutoStartWaitHeartbeatSetting", [
         Yes "yes",
         No "no",
@@ -83,6 +104,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.host.ScsiLun.DeviceProtocol`. Since API 8.0.1.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ScsiLun.DeviceProtocol.html)
     DeviceProtocol, "DeviceProtocol", [
         NVMe "NVMe",
         SCSI "SCSI",
@@ -91,6 +114,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.host.DiagnosticPartition.StorageType`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DiagnosticPartition.StorageType.html)
     DiagnosticPartitionStorageType, "DiagnosticPartitionStorageType", [
         DirectAttached "directAttached",
         NetworkAttached "networkAttached",
@@ -99,6 +124,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.host.DiagnosticPartition.DiagnosticType`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DiagnosticPartition.DiagnosticType.html)
     DiagnosticPartitionType, "DiagnosticPartitionType", [
         SingleHost "singleHost",
         MultiHost "multiHost",
@@ -106,6 +133,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.HardwareStatusInfo.DpuStatusInfo`, which extends [`HostHardwareElementInfo`](t::HostHardwareElementInfo). Since API 8.0.0.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HardwareStatusInfo.DpuStatusInfo.html)
 #[derive(Default)]
 pub struct DpuStatusInfo {
     /// The fields of [`HostHardwareElementInfo`](t::HostHardwareElementInfo).
@@ -125,6 +154,8 @@ d::object!(DpuStatusInfo: t::HostHardwareElementInfo, "DpuStatusInfo", 26, [
 impl d::IsA<t::HostHardwareElementInfo> for DpuStatusInfo {}
 
 /// Data object `vim.host.HardwareStatusInfo.DpuStatusInfo.OperationalInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HardwareStatusInfo.DpuStatusInfo.OperationalInfo.html)
 #[derive(Default)]
 pub struct DpuStatusInfoOperationalInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -149,6 +180,8 @@ d::object!(DpuStatusInfoOperationalInfo: t::DynamicData, "DpuStatusInfoOperation
 ]);
 
 /// Data object `vim.host.FcoeConfig`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FcoeConfig.html)
 #[derive(Default)]
 pub struct FcoeConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -171,8 +204,22 @@ d::object!(FcoeConfig: t::DynamicData, "FcoeConfig", 5, [
     3 capabilities "capabilities" 5 false,
     4 fcoe_active "fcoeActive" 5 false,
 ]);
+impl<M, P> p::Property<M, t::FcoeConfig, P> {
+    /// On to `priorityClass`.
+    pub fn priority_class(&self) -> p::Property<M, i32, P> { self.then("priorityClass") }
+    /// On to `sourceMac`.
+    pub fn source_mac(&self) -> p::Property<M, String, P> { self.then("sourceMac") }
+    /// On to `vlanRange`.
+    pub fn vlan_range(&self) -> p::Property<M, Vec<t::FcoeConfigVlanRange>, P> { self.then("vlanRange") }
+    /// On to `capabilities`.
+    pub fn capabilities(&self) -> p::Property<M, t::FcoeConfigFcoeCapabilities, P> { self.then("capabilities") }
+    /// On to `fcoeActive`.
+    pub fn fcoe_active(&self) -> p::Property<M, bool, P> { self.then("fcoeActive") }
+}
 
 /// Data object `vim.host.FcoeConfig.FcoeCapabilities`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FcoeConfig.FcoeCapabilities.html)
 #[derive(Default)]
 pub struct FcoeConfigFcoeCapabilities {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -189,8 +236,18 @@ d::object!(FcoeConfigFcoeCapabilities: t::DynamicData, "FcoeConfigFcoeCapabiliti
     1 source_mac_address "sourceMacAddress" 5 false,
     2 vlan_range "vlanRange" 5 false,
 ]);
+impl<M, P> p::Property<M, t::FcoeConfigFcoeCapabilities, P> {
+    /// On to `priorityClass`.
+    pub fn priority_class(&self) -> p::Property<M, bool, P> { self.then("priorityClass") }
+    /// On to `sourceMacAddress`.
+    pub fn source_mac_address(&self) -> p::Property<M, bool, P> { self.then("sourceMacAddress") }
+    /// On to `vlanRange`.
+    pub fn vlan_range(&self) -> p::Property<M, bool, P> { self.then("vlanRange") }
+}
 
 /// Data object `vim.host.FcoeConfig.FcoeSpecification`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FcoeConfig.FcoeSpecification.html)
 #[derive(Default)]
 pub struct FcoeConfigFcoeSpecification {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -212,6 +269,8 @@ d::object!(FcoeConfigFcoeSpecification: t::DynamicData, "FcoeConfigFcoeSpecifica
 ]);
 
 /// Data object `vim.host.FcoeConfig.VlanRange`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FcoeConfig.VlanRange.html)
 #[derive(Default)]
 pub struct FcoeConfigVlanRange {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -228,6 +287,8 @@ d::object!(FcoeConfigVlanRange: t::DynamicData, "FcoeConfigVlanRange", 5, [
 
 d::enumeration!(
     /// Enumeration `vim.host.FibreChannelHba.PortType`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FibreChannelHba.PortType.html)
     FibreChannelPortType, "FibreChannelPortType", [
         Fabric "fabric",
         Loop "loop",
@@ -237,6 +298,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.DatastoreBrowser.FileInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreBrowser.FileInfo.html)
 #[derive(Default)]
 pub struct FileInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -262,6 +325,8 @@ d::object!(FileInfo: t::DynamicData, "FileInfo", 0, [
 impl d::IsA<t::FileInfo> for FileInfo {}
 
 /// Data object `vim.host.DatastoreBrowser.Query`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreBrowser.Query.html)
 #[derive(Default)]
 pub struct FileQuery {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -272,6 +337,8 @@ d::object!(FileQuery: t::DynamicData, "FileQuery", 0, [
 impl d::IsA<t::FileQuery> for FileQuery {}
 
 /// Data object `vim.host.DatastoreBrowser.FileInfo.Details`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreBrowser.FileInfo.Details.html)
 #[derive(Default)]
 pub struct FileQueryFlags {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -294,6 +361,8 @@ d::object!(FileQueryFlags: t::DynamicData, "FileQueryFlags", 0, [
 
 d::enumeration!(
     /// Enumeration `vim.host.FileSystemMountInfo.VStorageSupportStatus`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FileSystemMountInfo.VStorageSupportStatus.html)
     FileSystemMountInfoVStorageSupportStatus, "FileSystemMountInfoVStorageSupportStatus", [
         VStorageSupported "vStorageSupported",
         VStorageUnsupported "vStorageUnsupported",
@@ -302,6 +371,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.DatastoreBrowser.FloppyImageInfo`, which extends [`FileInfo`](t::FileInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreBrowser.FloppyImageInfo.html)
 #[derive(Default)]
 pub struct FloppyImageFileInfo {
     /// The fields of [`FileInfo`](t::FileInfo).
@@ -312,6 +383,8 @@ d::object!(FloppyImageFileInfo: t::FileInfo, "FloppyImageFileInfo", 0, [
 impl d::IsA<t::FileInfo> for FloppyImageFileInfo {}
 
 /// Data object `vim.host.DatastoreBrowser.FloppyImageQuery`, which extends [`FileQuery`](t::FileQuery). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreBrowser.FloppyImageQuery.html)
 #[derive(Default)]
 pub struct FloppyImageFileQuery {
     /// The fields of [`FileQuery`](t::FileQuery).
@@ -322,6 +395,8 @@ d::object!(FloppyImageFileQuery: t::FileQuery, "FloppyImageFileQuery", 0, [
 impl d::IsA<t::FileQuery> for FloppyImageFileQuery {}
 
 /// Data object `vim.host.DatastoreBrowser.FolderInfo`, which extends [`FileInfo`](t::FileInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreBrowser.FolderInfo.html)
 #[derive(Default)]
 pub struct FolderFileInfo {
     /// The fields of [`FileInfo`](t::FileInfo).
@@ -332,6 +407,8 @@ d::object!(FolderFileInfo: t::FileInfo, "FolderFileInfo", 0, [
 impl d::IsA<t::FileInfo> for FolderFileInfo {}
 
 /// Data object `vim.host.DatastoreBrowser.FolderQuery`, which extends [`FileQuery`](t::FileQuery). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreBrowser.FolderQuery.html)
 #[derive(Default)]
 pub struct FolderFileQuery {
     /// The fields of [`FileQuery`](t::FileQuery).
@@ -342,6 +419,8 @@ d::object!(FolderFileQuery: t::FileQuery, "FolderFileQuery", 0, [
 impl d::IsA<t::FileQuery> for FolderFileQuery {}
 
 /// Data object `vim.host.HealthStatusSystem.Runtime`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HealthStatusSystem.Runtime.html)
 #[derive(Default)]
 pub struct HealthSystemRuntime {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -355,8 +434,16 @@ d::object!(HealthSystemRuntime: t::DynamicData, "HealthSystemRuntime", 0, [
     0 system_health_info "systemHealthInfo" 0 false,
     1 hardware_status_info "hardwareStatusInfo" 0 false,
 ]);
+impl<M, P> p::Property<M, t::HealthSystemRuntime, P> {
+    /// On to `systemHealthInfo`.
+    pub fn system_health_info(&self) -> p::Property<M, t::HostSystemHealthInfo, p::Optional> { self.then("systemHealthInfo") }
+    /// On to `hardwareStatusInfo`.
+    pub fn hardware_status_info(&self) -> p::Property<M, t::HostHardwareStatusInfo, p::Optional> { self.then("hardwareStatusInfo") }
+}
 
 /// Data object `vim.host.HostAccessManager.AccessEntry`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HostAccessManager.AccessEntry.html)
 #[derive(Default)]
 pub struct HostAccessControlEntry {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -376,6 +463,8 @@ d::object!(HostAccessControlEntry: t::DynamicData, "HostAccessControlEntry", 8, 
 
 d::enumeration!(
     /// Enumeration `vim.host.HostAccessManager.AccessMode`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HostAccessManager.AccessMode.html)
     HostAccessMode, "HostAccessMode", [
         AccessNone "accessNone",
         AccessAdmin "accessAdmin",
@@ -386,6 +475,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.LocalAccountManager.AccountSpecification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LocalAccountManager.AccountSpecification.html)
 #[derive(Default)]
 pub struct HostAccountSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -405,6 +496,8 @@ d::object!(HostAccountSpec: t::DynamicData, "HostAccountSpec", 0, [
 impl d::IsA<t::HostAccountSpec> for HostAccountSpec {}
 
 /// Data object `vim.host.ActiveDirectorySpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ActiveDirectorySpec.html)
 #[derive(Default)]
 pub struct HostActiveDirectory {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -421,12 +514,16 @@ d::object!(HostActiveDirectory: t::DynamicData, "HostActiveDirectory", 4, [
 
 d::enumeration!(
     /// Enumeration `vim.host.ActiveDirectoryAuthentication.CertificateDigest`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ActiveDirectoryAuthentication.CertificateDigest.html)
     HostActiveDirectoryAuthenticationCertificateDigest, "HostActiveDirectoryAuthenticationCertificateDigest", [
         SHA1 "SHA1",
     ]
 );
 
 /// Data object `vim.host.ActiveDirectoryInfo`, which extends [`HostDirectoryStoreInfo`](t::HostDirectoryStoreInfo). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ActiveDirectoryInfo.html)
 #[derive(Default)]
 pub struct HostActiveDirectoryInfo {
     /// The fields of [`HostDirectoryStoreInfo`](t::HostDirectoryStoreInfo).
@@ -450,6 +547,8 @@ impl d::IsA<t::HostAuthenticationStoreInfo> for HostActiveDirectoryInfo {}
 
 d::enumeration!(
     /// Enumeration `vim.host.ActiveDirectoryInfo.DomainMembershipStatus`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ActiveDirectoryInfo.DomainMembershipStatus.html)
     HostActiveDirectoryInfoDomainMembershipStatus, "HostActiveDirectoryInfoDomainMembershipStatus", [
         Unknown "unknown",
         Ok "ok",
@@ -462,6 +561,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.ActiveDirectorySpec.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ActiveDirectorySpec.Specification.html)
 #[derive(Default)]
 pub struct HostActiveDirectorySpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -495,6 +596,8 @@ d::object!(HostActiveDirectorySpec: t::DynamicData, "HostActiveDirectorySpec", 4
 ]);
 
 /// Data object `vim.host.AssignableHardwareBinding`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AssignableHardwareBinding.html)
 #[derive(Default)]
 pub struct HostAssignableHardwareBinding {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -516,6 +619,8 @@ d::object!(HostAssignableHardwareBinding: t::DynamicData, "HostAssignableHardwar
 ]);
 
 /// Data object `vim.host.AssignableHardwareConfig`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AssignableHardwareConfig.html)
 #[derive(Default)]
 pub struct HostAssignableHardwareConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -526,8 +631,14 @@ pub struct HostAssignableHardwareConfig {
 d::object!(HostAssignableHardwareConfig: t::DynamicData, "HostAssignableHardwareConfig", 16, [
     0 attribute_override "attributeOverride" 16 false,
 ]);
+impl<M, P> p::Property<M, t::HostAssignableHardwareConfig, P> {
+    /// On to `attributeOverride`.
+    pub fn attribute_override(&self) -> p::Property<M, Vec<t::HostAssignableHardwareConfigAttributeOverride>, P> { self.then("attributeOverride") }
+}
 
 /// Data object `vim.host.AssignableHardwareConfig.AttributeOverride`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AssignableHardwareConfig.AttributeOverride.html)
 #[derive(Default)]
 pub struct HostAssignableHardwareConfigAttributeOverride {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -546,6 +657,8 @@ d::object!(HostAssignableHardwareConfigAttributeOverride: t::DynamicData, "HostA
 ]);
 
 /// Data object `vim.host.AuthenticationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AuthenticationInfo.html)
 #[derive(Default)]
 pub struct HostAuthenticationInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -564,6 +677,8 @@ d::object!(HostAuthenticationInfo: t::DynamicData, "HostAuthenticationInfo", 32,
 ]);
 
 /// Data object `vim.host.AuthenticationManagerInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AuthenticationManagerInfo.html)
 #[derive(Default)]
 pub struct HostAuthenticationManagerInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -574,8 +689,14 @@ pub struct HostAuthenticationManagerInfo {
 d::object!(HostAuthenticationManagerInfo: t::DynamicData, "HostAuthenticationManagerInfo", 4, [
     0 auth_config "authConfig" 4 false,
 ]);
+impl<M, P> p::Property<M, t::HostAuthenticationManagerInfo, P> {
+    /// On to `authConfig`.
+    pub fn auth_config(&self) -> p::Property<M, Vec<d::Poly<t::HostAuthenticationStoreInfo>>, P> { self.then("authConfig") }
+}
 
 /// Data object `vim.host.AuthenticationStoreInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AuthenticationStoreInfo.html)
 #[derive(Default)]
 pub struct HostAuthenticationStoreInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -587,8 +708,14 @@ d::object!(HostAuthenticationStoreInfo: t::DynamicData, "HostAuthenticationStore
     0 enabled "enabled" 4 false,
 ]);
 impl d::IsA<t::HostAuthenticationStoreInfo> for HostAuthenticationStoreInfo {}
+impl<M, P> p::Property<M, d::Poly<t::HostAuthenticationStoreInfo>, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+}
 
 /// Data object `vim.host.AutoStartManager.Config`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AutoStartManager.Config.html)
 #[derive(Default)]
 pub struct HostAutoStartManagerConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -602,8 +729,16 @@ d::object!(HostAutoStartManagerConfig: t::DynamicData, "HostAutoStartManagerConf
     0 defaults "defaults" 0 false,
     1 power_info "powerInfo" 0 false,
 ]);
+impl<M, P> p::Property<M, t::HostAutoStartManagerConfig, P> {
+    /// On to `defaults`.
+    pub fn defaults(&self) -> p::Property<M, t::AutoStartDefaults, p::Optional> { self.then("defaults") }
+    /// On to `powerInfo`.
+    pub fn power_info(&self) -> p::Property<M, Vec<t::AutoStartPowerInfo>, P> { self.then("powerInfo") }
+}
 
 /// Data object `vim.host.BIOSInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.BIOSInfo.html)
 #[derive(Default)]
 pub struct HostBIOSInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -635,9 +770,29 @@ d::object!(HostBIOSInfo: t::DynamicData, "HostBIOSInfo", 0, [
     6 firmware_minor_release "firmwareMinorRelease" 9 false,
     7 firmware_type "firmwareType" 29 false,
 ]);
+impl<M, P> p::Property<M, t::HostBIOSInfo, P> {
+    /// On to `biosVersion`.
+    pub fn bios_version(&self) -> p::Property<M, String, p::Optional> { self.then("biosVersion") }
+    /// On to `releaseDate`.
+    pub fn release_date(&self) -> p::Property<M, d::DateTime, p::Optional> { self.then("releaseDate") }
+    /// On to `vendor`. Since API 6.5.
+    pub fn vendor(&self) -> p::Property<M, String, p::Optional> { self.then("vendor") }
+    /// On to `majorRelease`. Since API 6.5.
+    pub fn major_release(&self) -> p::Property<M, i32, p::Optional> { self.then("majorRelease") }
+    /// On to `minorRelease`. Since API 6.5.
+    pub fn minor_release(&self) -> p::Property<M, i32, p::Optional> { self.then("minorRelease") }
+    /// On to `firmwareMajorRelease`. Since API 6.5.
+    pub fn firmware_major_release(&self) -> p::Property<M, i32, p::Optional> { self.then("firmwareMajorRelease") }
+    /// On to `firmwareMinorRelease`. Since API 6.5.
+    pub fn firmware_minor_release(&self) -> p::Property<M, i32, p::Optional> { self.then("firmwareMinorRelease") }
+    /// On to `firmwareType`. Since API 8.0.2.0.
+    pub fn firmware_type(&self) -> p::Property<M, String, p::Optional> { self.then("firmwareType") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.host.BIOSInfo.FirmwareType`. Since API 8.0.2.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.BIOSInfo.FirmwareType.html)
     HostBIOSInfoFirmwareType, "HostBIOSInfoFirmwareType", [
         BIOS "BIOS",
         UEFI "UEFI",
@@ -645,6 +800,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.BlockAdapterTargetTransport`, which extends [`HostTargetTransport`](t::HostTargetTransport). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.BlockAdapterTargetTransport.html)
 #[derive(Default)]
 pub struct HostBlockAdapterTargetTransport {
     /// The fields of [`HostTargetTransport`](t::HostTargetTransport).
@@ -655,6 +812,8 @@ d::object!(HostBlockAdapterTargetTransport: t::HostTargetTransport, "HostBlockAd
 impl d::IsA<t::HostTargetTransport> for HostBlockAdapterTargetTransport {}
 
 /// Data object `vim.host.BlockHba`, which extends [`HostHostBusAdapter`](t::HostHostBusAdapter). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.BlockHba.html)
 #[derive(Default)]
 pub struct HostBlockHba {
     /// The fields of [`HostHostBusAdapter`](t::HostHostBusAdapter).
@@ -665,6 +824,8 @@ d::object!(HostBlockHba: t::HostHostBusAdapter, "HostBlockHba", 0, [
 impl d::IsA<t::HostHostBusAdapter> for HostBlockHba {}
 
 /// Data object `vim.host.BootDeviceSystem.BootDevice`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.BootDeviceSystem.BootDevice.html)
 #[derive(Default)]
 pub struct HostBootDevice {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -680,6 +841,8 @@ d::object!(HostBootDevice: t::DynamicData, "HostBootDevice", 0, [
 ]);
 
 /// Data object `vim.host.BootDeviceInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.BootDeviceInfo.html)
 #[derive(Default)]
 pub struct HostBootDeviceInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -695,6 +858,8 @@ d::object!(HostBootDeviceInfo: t::DynamicData, "HostBootDeviceInfo", 0, [
 ]);
 
 /// Data object `vim.host.CacheConfigurationManager.CacheConfigurationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CacheConfigurationManager.CacheConfigurationInfo.html)
 #[derive(Default)]
 pub struct HostCacheConfigurationInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -710,6 +875,8 @@ d::object!(HostCacheConfigurationInfo: t::DynamicData, "HostCacheConfigurationIn
 ]);
 
 /// Data object `vim.host.CacheConfigurationManager.CacheConfigurationSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CacheConfigurationManager.CacheConfigurationSpec.html)
 #[derive(Default)]
 pub struct HostCacheConfigurationSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -725,6 +892,8 @@ d::object!(HostCacheConfigurationSpec: t::DynamicData, "HostCacheConfigurationSp
 ]);
 
 /// Data object `vim.host.Capability`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.Capability.html)
 #[derive(Default)]
 pub struct HostCapability {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1230,9 +1399,345 @@ d::object!(HostCapability: t::DynamicData, "HostCapability", 0, [
     164 ehv_quick_boot_supported "ehvQuickBootSupported" 33 false,
     165 nested_hv_tiering_enabled "nestedHvTieringEnabled" 33 false,
 ]);
+impl<M, P> p::Property<M, t::HostCapability, P> {
+    /// On to `recursiveResourcePoolsSupported`.
+    pub fn recursive_resource_pools_supported(&self) -> p::Property<M, bool, P> { self.then("recursiveResourcePoolsSupported") }
+    /// On to `cpuMemoryResourceConfigurationSupported`.
+    pub fn cpu_memory_resource_configuration_supported(&self) -> p::Property<M, bool, P> { self.then("cpuMemoryResourceConfigurationSupported") }
+    /// On to `rebootSupported`.
+    pub fn reboot_supported(&self) -> p::Property<M, bool, P> { self.then("rebootSupported") }
+    /// On to `shutdownSupported`.
+    pub fn shutdown_supported(&self) -> p::Property<M, bool, P> { self.then("shutdownSupported") }
+    /// On to `vmotionSupported`.
+    pub fn vmotion_supported(&self) -> p::Property<M, bool, P> { self.then("vmotionSupported") }
+    /// On to `standbySupported`.
+    pub fn standby_supported(&self) -> p::Property<M, bool, P> { self.then("standbySupported") }
+    /// On to `ipmiSupported`. Since API 4.0.
+    pub fn ipmi_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("ipmiSupported") }
+    /// On to `maxSupportedVMs`.
+    pub fn max_supported_vms(&self) -> p::Property<M, i32, p::Optional> { self.then("maxSupportedVMs") }
+    /// On to `maxRunningVMs`.
+    pub fn max_running_vms(&self) -> p::Property<M, i32, p::Optional> { self.then("maxRunningVMs") }
+    /// On to `maxSupportedVcpus`.
+    pub fn max_supported_vcpus(&self) -> p::Property<M, i32, p::Optional> { self.then("maxSupportedVcpus") }
+    /// On to `maxRegisteredVMs`. Since API 5.1.
+    pub fn max_registered_vms(&self) -> p::Property<M, i32, p::Optional> { self.then("maxRegisteredVMs") }
+    /// On to `datastorePrincipalSupported`.
+    pub fn datastore_principal_supported(&self) -> p::Property<M, bool, P> { self.then("datastorePrincipalSupported") }
+    /// On to `sanSupported`.
+    pub fn san_supported(&self) -> p::Property<M, bool, P> { self.then("sanSupported") }
+    /// On to `nfsSupported`.
+    pub fn nfs_supported(&self) -> p::Property<M, bool, P> { self.then("nfsSupported") }
+    /// On to `iscsiSupported`.
+    pub fn iscsi_supported(&self) -> p::Property<M, bool, P> { self.then("iscsiSupported") }
+    /// On to `vlanTaggingSupported`.
+    pub fn vlan_tagging_supported(&self) -> p::Property<M, bool, P> { self.then("vlanTaggingSupported") }
+    /// On to `nicTeamingSupported`.
+    pub fn nic_teaming_supported(&self) -> p::Property<M, bool, P> { self.then("nicTeamingSupported") }
+    /// On to `highGuestMemSupported`.
+    pub fn high_guest_mem_supported(&self) -> p::Property<M, bool, P> { self.then("highGuestMemSupported") }
+    /// On to `maintenanceModeSupported`.
+    pub fn maintenance_mode_supported(&self) -> p::Property<M, bool, P> { self.then("maintenanceModeSupported") }
+    /// On to `suspendedRelocateSupported`.
+    pub fn suspended_relocate_supported(&self) -> p::Property<M, bool, P> { self.then("suspendedRelocateSupported") }
+    /// On to `restrictedSnapshotRelocateSupported`.
+    pub fn restricted_snapshot_relocate_supported(&self) -> p::Property<M, bool, P> { self.then("restrictedSnapshotRelocateSupported") }
+    /// On to `perVmSwapFiles`.
+    pub fn per_vm_swap_files(&self) -> p::Property<M, bool, P> { self.then("perVmSwapFiles") }
+    /// On to `localSwapDatastoreSupported`.
+    pub fn local_swap_datastore_supported(&self) -> p::Property<M, bool, P> { self.then("localSwapDatastoreSupported") }
+    /// On to `unsharedSwapVMotionSupported`.
+    pub fn unshared_swap_v_motion_supported(&self) -> p::Property<M, bool, P> { self.then("unsharedSwapVMotionSupported") }
+    /// On to `backgroundSnapshotsSupported`.
+    pub fn background_snapshots_supported(&self) -> p::Property<M, bool, P> { self.then("backgroundSnapshotsSupported") }
+    /// On to `preAssignedPCIUnitNumbersSupported`.
+    pub fn pre_assigned_pci_unit_numbers_supported(&self) -> p::Property<M, bool, P> { self.then("preAssignedPCIUnitNumbersSupported") }
+    /// On to `screenshotSupported`.
+    pub fn screenshot_supported(&self) -> p::Property<M, bool, P> { self.then("screenshotSupported") }
+    /// On to `scaledScreenshotSupported`.
+    pub fn scaled_screenshot_supported(&self) -> p::Property<M, bool, P> { self.then("scaledScreenshotSupported") }
+    /// On to `storageVMotionSupported`. Since API 4.0.
+    pub fn storage_v_motion_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("storageVMotionSupported") }
+    /// On to `vmotionWithStorageVMotionSupported`. Since API 4.0.
+    pub fn vmotion_with_storage_v_motion_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("vmotionWithStorageVMotionSupported") }
+    /// On to `vmotionAcrossNetworkSupported`. Since API 5.5.
+    pub fn vmotion_across_network_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("vmotionAcrossNetworkSupported") }
+    /// On to `maxNumDisksSVMotion`. Since API 6.0.
+    pub fn max_num_disks_sv_motion(&self) -> p::Property<M, i32, p::Optional> { self.then("maxNumDisksSVMotion") }
+    /// On to `maxVirtualDiskDescVersionSupported`. Since API 8.0.1.0.
+    pub fn max_virtual_disk_desc_version_supported(&self) -> p::Property<M, i32, p::Optional> { self.then("maxVirtualDiskDescVersionSupported") }
+    /// On to `hbrNicSelectionSupported`. Since API 5.1.
+    pub fn hbr_nic_selection_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("hbrNicSelectionSupported") }
+    /// On to `vrNfcNicSelectionSupported`. Since API 6.0.
+    pub fn vr_nfc_nic_selection_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("vrNfcNicSelectionSupported") }
+    /// On to `recordReplaySupported`. Since API 4.0.
+    pub fn record_replay_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("recordReplaySupported") }
+    /// On to `ftSupported`. Since API 4.0.
+    pub fn ft_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("ftSupported") }
+    /// On to `replayUnsupportedReason`. Since API 4.0.
+    pub fn replay_unsupported_reason(&self) -> p::Property<M, String, p::Optional> { self.then("replayUnsupportedReason") }
+    /// On to `replayCompatibilityIssues`. Since API 4.1.
+    pub fn replay_compatibility_issues(&self) -> p::Property<M, Vec<String>, P> { self.then("replayCompatibilityIssues") }
+    /// On to `smpFtSupported`. Since API 6.0.
+    pub fn smp_ft_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("smpFtSupported") }
+    /// On to `ftCompatibilityIssues`. Since API 4.1.
+    pub fn ft_compatibility_issues(&self) -> p::Property<M, Vec<String>, P> { self.then("ftCompatibilityIssues") }
+    /// On to `smpFtCompatibilityIssues`. Since API 6.0.
+    pub fn smp_ft_compatibility_issues(&self) -> p::Property<M, Vec<String>, P> { self.then("smpFtCompatibilityIssues") }
+    /// On to `maxVcpusPerFtVm`. Since API 6.0.
+    pub fn max_vcpus_per_ft_vm(&self) -> p::Property<M, i32, p::Optional> { self.then("maxVcpusPerFtVm") }
+    /// On to `loginBySSLThumbprintSupported`. Since API 4.0.
+    pub fn login_by_ssl_thumbprint_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("loginBySSLThumbprintSupported") }
+    /// On to `cloneFromSnapshotSupported`. Since API 4.0.
+    pub fn clone_from_snapshot_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("cloneFromSnapshotSupported") }
+    /// On to `deltaDiskBackingsSupported`. Since API 4.0.
+    pub fn delta_disk_backings_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("deltaDiskBackingsSupported") }
+    /// On to `perVMNetworkTrafficShapingSupported`. Since API 2.5u2server.
+    pub fn per_vm_network_traffic_shaping_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("perVMNetworkTrafficShapingSupported") }
+    /// On to `tpmSupported`. Since API 4.0.
+    pub fn tpm_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("tpmSupported") }
+    /// On to `tpmVersion`. Since API 6.7.
+    pub fn tpm_version(&self) -> p::Property<M, String, p::Optional> { self.then("tpmVersion") }
+    /// On to `txtEnabled`. Since API 6.7.
+    pub fn txt_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("txtEnabled") }
+    /// On to `drtmType`. Since API 9.1.0.0.
+    pub fn drtm_type(&self) -> p::Property<M, String, p::Optional> { self.then("drtmType") }
+    /// On to `supportedCpuFeature`. Since API 4.0.
+    pub fn supported_cpu_feature(&self) -> p::Property<M, Vec<t::HostCpuIdInfo>, P> { self.then("supportedCpuFeature") }
+    /// On to `virtualExecUsageSupported`. Since API 4.0.
+    pub fn virtual_exec_usage_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("virtualExecUsageSupported") }
+    /// On to `storageIORMSupported`. Since API 4.1.
+    pub fn storage_iorm_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("storageIORMSupported") }
+    /// On to `vmDirectPathGen2Supported`. Since API 4.1.
+    pub fn vm_direct_path_gen2_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("vmDirectPathGen2Supported") }
+    /// On to `vmDirectPathGen2UnsupportedReason`. Since API 4.1.
+    pub fn vm_direct_path_gen2_unsupported_reason(&self) -> p::Property<M, Vec<String>, P> { self.then("vmDirectPathGen2UnsupportedReason") }
+    /// On to `vmDirectPathGen2UnsupportedReasonExtended`. Since API 4.1.
+    pub fn vm_direct_path_gen2_unsupported_reason_extended(&self) -> p::Property<M, String, p::Optional> { self.then("vmDirectPathGen2UnsupportedReasonExtended") }
+    /// On to `supportedVmfsMajorVersion`. Since API 5.0.
+    pub fn supported_vmfs_major_version(&self) -> p::Property<M, Vec<i32>, P> { self.then("supportedVmfsMajorVersion") }
+    /// On to `vStorageCapable`. Since API 4.1.
+    pub fn v_storage_capable(&self) -> p::Property<M, bool, p::Optional> { self.then("vStorageCapable") }
+    /// On to `snapshotRelayoutSupported`. Since API 5.0.
+    pub fn snapshot_relayout_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("snapshotRelayoutSupported") }
+    /// On to `firewallIpRulesSupported`. Since API 5.0.
+    pub fn firewall_ip_rules_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("firewallIpRulesSupported") }
+    /// On to `servicePackageInfoSupported`. Since API 5.0.
+    pub fn service_package_info_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("servicePackageInfoSupported") }
+    /// On to `maxHostRunningVms`. Since API 5.0.
+    pub fn max_host_running_vms(&self) -> p::Property<M, i32, p::Optional> { self.then("maxHostRunningVms") }
+    /// On to `maxHostSupportedVcpus`. Since API 5.0.
+    pub fn max_host_supported_vcpus(&self) -> p::Property<M, i32, p::Optional> { self.then("maxHostSupportedVcpus") }
+    /// On to `vmfsDatastoreMountCapable`. Since API 5.0.
+    pub fn vmfs_datastore_mount_capable(&self) -> p::Property<M, bool, p::Optional> { self.then("vmfsDatastoreMountCapable") }
+    /// On to `eightPlusHostVmfsSharedAccessSupported`. Since API 5.1.
+    pub fn eight_plus_host_vmfs_shared_access_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("eightPlusHostVmfsSharedAccessSupported") }
+    /// On to `nestedHVSupported`. Since API 5.1.
+    pub fn nested_hv_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("nestedHVSupported") }
+    /// On to `vPMCSupported`. Since API 5.1.
+    pub fn v_pmc_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("vPMCSupported") }
+    /// On to `interVMCommunicationThroughVMCISupported`. Since API 5.1.
+    pub fn inter_vm_communication_through_vmci_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("interVMCommunicationThroughVMCISupported") }
+    /// On to `scheduledHardwareUpgradeSupported`. Since API 5.1.
+    pub fn scheduled_hardware_upgrade_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("scheduledHardwareUpgradeSupported") }
+    /// On to `featureCapabilitiesSupported`. Since API 5.1.
+    pub fn feature_capabilities_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("featureCapabilitiesSupported") }
+    /// On to `latencySensitivitySupported`. Since API 5.1.
+    pub fn latency_sensitivity_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("latencySensitivitySupported") }
+    /// On to `storagePolicySupported`. Since API 5.5.
+    pub fn storage_policy_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("storagePolicySupported") }
+    /// On to `accel3dSupported`. Since API 5.1.
+    pub fn accel3d_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("accel3dSupported") }
+    /// On to `reliableMemoryAware`. Since API 5.5.
+    pub fn reliable_memory_aware(&self) -> p::Property<M, bool, p::Optional> { self.then("reliableMemoryAware") }
+    /// On to `multipleNetworkStackInstanceSupported`. Since API 5.5.
+    pub fn multiple_network_stack_instance_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("multipleNetworkStackInstanceSupported") }
+    /// On to `messageBusProxySupported`. Since API 6.0.
+    pub fn message_bus_proxy_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("messageBusProxySupported") }
+    /// On to `vsanSupported`. Since API 5.5.
+    pub fn vsan_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("vsanSupported") }
+    /// On to `vFlashSupported`. Since API 5.5.
+    pub fn v_flash_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("vFlashSupported") }
+    /// On to `hostAccessManagerSupported`. Since API 6.0.
+    pub fn host_access_manager_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("hostAccessManagerSupported") }
+    /// On to `provisioningNicSelectionSupported`. Since API 6.0.
+    pub fn provisioning_nic_selection_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("provisioningNicSelectionSupported") }
+    /// On to `nfs41Supported`. Since API 6.0.
+    pub fn nfs41_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("nfs41Supported") }
+    /// On to `nfs41Krb5iSupported`. Since API 6.5.
+    pub fn nfs41_krb5i_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("nfs41Krb5iSupported") }
+    /// On to `turnDiskLocatorLedSupported`. Since API 6.0.
+    pub fn turn_disk_locator_led_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("turnDiskLocatorLedSupported") }
+    /// On to `virtualVolumeDatastoreSupported`. Since API 6.0.
+    pub fn virtual_volume_datastore_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("virtualVolumeDatastoreSupported") }
+    /// On to `markAsSsdSupported`. Since API 6.0.
+    pub fn mark_as_ssd_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("markAsSsdSupported") }
+    /// On to `markAsLocalSupported`. Since API 6.0.
+    pub fn mark_as_local_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("markAsLocalSupported") }
+    /// On to `smartCardAuthenticationSupported`. Since API 6.0.
+    pub fn smart_card_authentication_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("smartCardAuthenticationSupported") }
+    /// On to `pMemSupported`. Since API 6.7.
+    pub fn p_mem_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("pMemSupported") }
+    /// On to `pMemSnapshotSupported`. Since API 6.7.
+    pub fn p_mem_snapshot_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("pMemSnapshotSupported") }
+    /// On to `cryptoSupported`. Since API 6.5.
+    pub fn crypto_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("cryptoSupported") }
+    /// On to `oneKVolumeAPIsSupported`. Since API 6.5.
+    pub fn one_k_volume_apis_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("oneKVolumeAPIsSupported") }
+    /// On to `gatewayOnNicSupported`. Since API 6.5.
+    pub fn gateway_on_nic_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("gatewayOnNicSupported") }
+    /// On to `upitSupported`. Since API 6.5.
+    pub fn upit_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("upitSupported") }
+    /// On to `cpuHwMmuSupported`. Since API 6.5.
+    pub fn cpu_hw_mmu_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("cpuHwMmuSupported") }
+    /// On to `encryptedVMotionSupported`. Since API 6.5.
+    pub fn encrypted_v_motion_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("encryptedVMotionSupported") }
+    /// On to `encryptionChangeOnAddRemoveSupported`. Since API 6.5.
+    pub fn encryption_change_on_add_remove_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("encryptionChangeOnAddRemoveSupported") }
+    /// On to `encryptionHotOperationSupported`. Since API 6.5.
+    pub fn encryption_hot_operation_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("encryptionHotOperationSupported") }
+    /// On to `encryptionWithSnapshotsSupported`. Since API 6.5.
+    pub fn encryption_with_snapshots_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("encryptionWithSnapshotsSupported") }
+    /// On to `encryptionFaultToleranceSupported`. Since API 6.5.
+    pub fn encryption_fault_tolerance_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("encryptionFaultToleranceSupported") }
+    /// On to `encryptionMemorySaveSupported`. Since API 6.5.
+    pub fn encryption_memory_save_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("encryptionMemorySaveSupported") }
+    /// On to `encryptionRDMSupported`. Since API 6.5.
+    pub fn encryption_rdm_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("encryptionRDMSupported") }
+    /// On to `encryptionVFlashSupported`. Since API 6.5.
+    pub fn encryption_v_flash_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("encryptionVFlashSupported") }
+    /// On to `encryptionCBRCSupported`. Since API 6.5.
+    pub fn encryption_cbrc_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("encryptionCBRCSupported") }
+    /// On to `encryptionHBRSupported`. Since API 6.5.
+    pub fn encryption_hbr_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("encryptionHBRSupported") }
+    /// On to `ftEfiSupported`. Since API 6.7.
+    pub fn ft_efi_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("ftEfiSupported") }
+    /// On to `unmapMethodSupported`. Since API 6.7.
+    pub fn unmap_method_supported(&self) -> p::Property<M, String, p::Optional> { self.then("unmapMethodSupported") }
+    /// On to `maxMemMBPerFtVm`. Since API 6.7.
+    pub fn max_mem_mb_per_ft_vm(&self) -> p::Property<M, i32, p::Optional> { self.then("maxMemMBPerFtVm") }
+    /// On to `virtualMmuUsageIgnored`. Since API 6.7.
+    pub fn virtual_mmu_usage_ignored(&self) -> p::Property<M, bool, p::Optional> { self.then("virtualMmuUsageIgnored") }
+    /// On to `virtualExecUsageIgnored`. Since API 6.7.
+    pub fn virtual_exec_usage_ignored(&self) -> p::Property<M, bool, p::Optional> { self.then("virtualExecUsageIgnored") }
+    /// On to `vmCreateDateSupported`. Since API 6.7.
+    pub fn vm_create_date_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("vmCreateDateSupported") }
+    /// On to `vmfs3EOLSupported`. Since API 6.7.
+    pub fn vmfs3_eol_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("vmfs3EOLSupported") }
+    /// On to `ftVmcpSupported`. Since API 6.7.
+    pub fn ft_vmcp_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("ftVmcpSupported") }
+    /// On to `quickBootSupported`. Since API 6.7.1.
+    pub fn quick_boot_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("quickBootSupported") }
+    /// On to `encryptedFtSupported`. Since API 7.0.2.0.
+    pub fn encrypted_ft_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("encryptedFtSupported") }
+    /// On to `assignableHardwareSupported`. Since API 7.0.0.0.
+    pub fn assignable_hardware_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("assignableHardwareSupported") }
+    /// On to `suspendToMemorySupported`. Since API 7.0.2.0.
+    pub fn suspend_to_memory_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("suspendToMemorySupported") }
+    /// On to `useFeatureReqsForOldHWv`. Since API 6.8.7.
+    pub fn use_feature_reqs_for_old_h_wv(&self) -> p::Property<M, bool, p::Optional> { self.then("useFeatureReqsForOldHWv") }
+    /// On to `markPerenniallyReservedSupported`. Since API 6.7.2.
+    pub fn mark_perennially_reserved_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("markPerenniallyReservedSupported") }
+    /// On to `hppPspSupported`. Since API 7.0.0.0.
+    pub fn hpp_psp_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("hppPspSupported") }
+    /// On to `deviceRebindWithoutRebootSupported`. Since API 7.0.0.0.
+    pub fn device_rebind_without_reboot_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("deviceRebindWithoutRebootSupported") }
+    /// On to `storagePolicyChangeSupported`. Since API 7.0.0.0.
+    pub fn storage_policy_change_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("storagePolicyChangeSupported") }
+    /// On to `precisionTimeProtocolSupported`. Since API 7.0.0.0.
+    pub fn precision_time_protocol_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("precisionTimeProtocolSupported") }
+    /// On to `remoteDeviceVMotionSupported`. Since API 7.0.0.0.
+    pub fn remote_device_v_motion_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("remoteDeviceVMotionSupported") }
+    /// On to `maxSupportedVmMemory`. Since API 7.0.0.0.
+    pub fn max_supported_vm_memory(&self) -> p::Property<M, i32, p::Optional> { self.then("maxSupportedVmMemory") }
+    /// On to `ahDeviceHintsSupported`. Since API 7.0.2.0.
+    pub fn ah_device_hints_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("ahDeviceHintsSupported") }
+    /// On to `nvmeOverTcpSupported`. Since API 7.0.3.0.
+    pub fn nvme_over_tcp_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("nvmeOverTcpSupported") }
+    /// On to `nvmeStorageFabricServicesSupported`. Since API 7.0.3.0.
+    pub fn nvme_storage_fabric_services_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("nvmeStorageFabricServicesSupported") }
+    /// On to `assignHwPciConfigSupported`. Since API 7.0.2.0.
+    pub fn assign_hw_pci_config_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("assignHwPciConfigSupported") }
+    /// On to `timeConfigSupported`. Since API 7.0.3.0.
+    pub fn time_config_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("timeConfigSupported") }
+    /// On to `nvmeBatchOperationsSupported`. Since API 7.0.3.0.
+    pub fn nvme_batch_operations_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("nvmeBatchOperationsSupported") }
+    /// On to `pMemFailoverSupported`. Since API 7.0.2.0.
+    pub fn p_mem_failover_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("pMemFailoverSupported") }
+    /// On to `hostConfigEncryptionSupported`. Since API 7.0.2.0.
+    pub fn host_config_encryption_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("hostConfigEncryptionSupported") }
+    /// On to `maxSupportedSimultaneousThreads`. Since API 8.0.0.1.
+    pub fn max_supported_simultaneous_threads(&self) -> p::Property<M, i32, p::Optional> { self.then("maxSupportedSimultaneousThreads") }
+    /// On to `ptpConfigSupported`. Since API 7.0.3.0.
+    pub fn ptp_config_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("ptpConfigSupported") }
+    /// On to `maxSupportedPtpPorts`. Since API 7.0.3.0.
+    pub fn max_supported_ptp_ports(&self) -> p::Property<M, i32, p::Optional> { self.then("maxSupportedPtpPorts") }
+    /// On to `sgxRegistrationSupported`. Since API 8.0.0.1.
+    pub fn sgx_registration_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("sgxRegistrationSupported") }
+    /// On to `pMemIndependentSnapshotSupported`. Since API 7.0.3.0.
+    pub fn p_mem_independent_snapshot_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("pMemIndependentSnapshotSupported") }
+    /// On to `iommuSLDirtyCapable`. Since API 8.0.0.1.
+    pub fn iommu_sl_dirty_capable(&self) -> p::Property<M, bool, p::Optional> { self.then("iommuSLDirtyCapable") }
+    /// On to `vmknicBindingSupported`. Since API 8.0.1.0.
+    pub fn vmknic_binding_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("vmknicBindingSupported") }
+    /// On to `ultralowFixedUnmapSupported`. Since API 8.0.0.1.
+    pub fn ultralow_fixed_unmap_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("ultralowFixedUnmapSupported") }
+    /// On to `nvmeVvolSupported`. Since API 8.0.0.0.
+    pub fn nvme_vvol_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("nvmeVvolSupported") }
+    /// On to `fptHotplugSupported`. Since API 8.0.1.0.
+    pub fn fpt_hotplug_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("fptHotplugSupported") }
+    /// On to `mconnectSupported`. Since API 8.0.1.0.
+    pub fn mconnect_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("mconnectSupported") }
+    /// On to `vsanNicMgmtSupported`. Since API 8.0.2.0.
+    pub fn vsan_nic_mgmt_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("vsanNicMgmtSupported") }
+    /// On to `vvolNQNSupported`. Since API 8.0.2.0.
+    pub fn vvol_nqn_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("vvolNQNSupported") }
+    /// On to `stretchedSCSupported`. Since API 8.0.3.0.
+    pub fn stretched_sc_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("stretchedSCSupported") }
+    /// On to `vmknicBindingOnNFSv41`. Since API 8.0.3.0.
+    pub fn vmknic_binding_on_nf_sv41(&self) -> p::Property<M, bool, p::Optional> { self.then("vmknicBindingOnNFSv41") }
+    /// On to `vpStatusCheckSupported`. Since API 8.0.3.0.
+    pub fn vp_status_check_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("vpStatusCheckSupported") }
+    /// On to `e2e4knSupported`. Since API 9.0.0.0.
+    pub fn e2e4kn_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("e2e4knSupported") }
+    /// On to `vsanDedicatedVmkNicSupported`. Since API 9.0.0.0.
+    pub fn vsan_dedicated_vmk_nic_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("vsanDedicatedVmkNicSupported") }
+    /// On to `nConnectSupported`. Since API 8.0.3.0.
+    pub fn n_connect_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("nConnectSupported") }
+    /// On to `userKeySupported`. Since API 8.0.3.0.
+    pub fn user_key_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("userKeySupported") }
+    /// On to `ndcmSupported`. Since API 8.0.3.0.
+    pub fn ndcm_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("ndcmSupported") }
+    /// On to `uefiSecureBoot`. Since API 8.0.3.0.
+    pub fn uefi_secure_boot(&self) -> p::Property<M, bool, p::Optional> { self.then("uefiSecureBoot") }
+    /// On to `vpxdVmxGenerationSupported`. Since API 9.0.0.0.
+    pub fn vpxd_vmx_generation_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("vpxdVmxGenerationSupported") }
+    /// On to `nfs41Krb5pSupported`. Since API 9.0.0.0.
+    pub fn nfs41_krb5p_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("nfs41Krb5pSupported") }
+    /// On to `cimSupported`. Since API 9.0.0.0.
+    pub fn cim_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("cimSupported") }
+    /// On to `npivSupported`. Since API 9.0.0.0.
+    pub fn npiv_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("npivSupported") }
+    /// On to `entitlementSupported`. Since API 9.0.0.0.
+    pub fn entitlement_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("entitlementSupported") }
+    /// On to `monitorUnrestricted`. Since API 9.1.0.0.
+    pub fn monitor_unrestricted(&self) -> p::Property<M, bool, p::Optional> { self.then("monitorUnrestricted") }
+    /// On to `vnetworkingNicSelectionSupported`. Since API 9.1.0.0.
+    pub fn vnetworking_nic_selection_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("vnetworkingNicSelectionSupported") }
+    /// On to `directPathInfoSupported`. Since API 9.1.0.0.
+    pub fn direct_path_info_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("directPathInfoSupported") }
+    /// On to `fcdLinkedCloneSupported`. Since API 9.1.0.0.
+    pub fn fcd_linked_clone_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("fcdLinkedCloneSupported") }
+    /// On to `ehvQuickBootSupported`. Since API 9.1.0.0.
+    pub fn ehv_quick_boot_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("ehvQuickBootSupported") }
+    /// On to `nestedHvTieringEnabled`. Since API 9.1.0.0.
+    pub fn nested_hv_tiering_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("nestedHvTieringEnabled") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.host.Capability.DRTMTypes`. Since API 9.1.0.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.Capability.DRTMTypes.html)
     HostCapabilityDRTMTypes, "HostCapabilityDRTMTypes", [
         None "none",
         IntelTxt "intelTxt",
@@ -1242,6 +1747,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.host.Capability.FtUnsupportedReason`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.Capability.FtUnsupportedReason.html)
     HostCapabilityFtUnsupportedReason, "HostCapabilityFtUnsupportedReason", [
         VMotionNotLicensed "vMotionNotLicensed",
         MissingVMotionNic "missingVMotionNic",
@@ -1257,6 +1764,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.host.Capability.UnmapMethodSupported`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.Capability.UnmapMethodSupported.html)
     HostCapabilityUnmapMethodSupported, "HostCapabilityUnmapMethodSupported", [
         Priority "priority",
         Fixed "fixed",
@@ -1266,6 +1775,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.host.Capability.VmDirectPathGen2UnsupportedReason`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.Capability.VmDirectPathGen2UnsupportedReason.html)
     HostCapabilityVmDirectPathGen2UnsupportedReason, "HostCapabilityVmDirectPathGen2UnsupportedReason", [
         HostNptIncompatibleProduct "hostNptIncompatibleProduct",
         HostNptIncompatibleHardware "hostNptIncompatibleHardware",
@@ -1274,6 +1785,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.CertificateManager.CertificateInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CertificateManager.CertificateInfo.html)
 #[derive(Default)]
 pub struct HostCertificateManagerCertificateInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1299,9 +1812,25 @@ d::object!(HostCertificateManagerCertificateInfo: t::DynamicData, "HostCertifica
     4 subject "subject" 8 false,
     5 status "status" 8 false,
 ]);
+impl<M, P> p::Property<M, t::HostCertificateManagerCertificateInfo, P> {
+    /// On to `kind`. Since API 8.0.1.0.
+    pub fn kind(&self) -> p::Property<M, String, p::Optional> { self.then("kind") }
+    /// On to `issuer`.
+    pub fn issuer(&self) -> p::Property<M, String, p::Optional> { self.then("issuer") }
+    /// On to `notBefore`.
+    pub fn not_before(&self) -> p::Property<M, d::DateTime, p::Optional> { self.then("notBefore") }
+    /// On to `notAfter`.
+    pub fn not_after(&self) -> p::Property<M, d::DateTime, p::Optional> { self.then("notAfter") }
+    /// On to `subject`.
+    pub fn subject(&self) -> p::Property<M, String, p::Optional> { self.then("subject") }
+    /// On to `status`.
+    pub fn status(&self) -> p::Property<M, String, P> { self.then("status") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.host.CertificateManager.CertificateInfo.CertificateStatus`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CertificateManager.CertificateInfo.CertificateStatus.html)
     HostCertificateManagerCertificateInfoCertificateStatus, "HostCertificateManagerCertificateInfoCertificateStatus", [
         Unknown "unknown",
         Expired "expired",
@@ -1314,6 +1843,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.host.CertificateManager.CertificateKind`. Since API 8.0.1.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CertificateManager.CertificateKind.html)
     HostCertificateManagerCertificateKind, "HostCertificateManagerCertificateKind", [
         Machine "Machine",
         VASAClient "VASAClient",
@@ -1321,6 +1852,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.CertificateManager.CertificateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.1.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CertificateManager.CertificateSpec.html)
 #[derive(Default)]
 pub struct HostCertificateManagerCertificateSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1340,6 +1873,8 @@ d::object!(HostCertificateManagerCertificateSpec: t::DynamicData, "HostCertifica
 
 d::enumeration!(
     /// Enumeration `vim.host.CertificateManager.CryptoAlgorithm`. Since API 9.1.0.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CertificateManager.CryptoAlgorithm.html)
     HostCertificateManagerCryptoAlgorithm, "HostCertificateManagerCryptoAlgorithm", [
         RSA2048 "RSA_2048",
         RSA3072 "RSA_3072",
@@ -1348,6 +1883,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.ConfigChange`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ConfigChange.html)
 #[derive(Default)]
 pub struct HostConfigChange {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1358,6 +1895,8 @@ d::object!(HostConfigChange: t::DynamicData, "HostConfigChange", 0, [
 
 d::enumeration!(
     /// Enumeration `vim.host.ConfigChange.Mode`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ConfigChange.Mode.html)
     HostConfigChangeMode, "HostConfigChangeMode", [
         Modify "modify",
         Replace "replace",
@@ -1366,6 +1905,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.host.ConfigChange.Operation`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ConfigChange.Operation.html)
     HostConfigChangeOperation, "HostConfigChangeOperation", [
         Add "add",
         Remove "remove",
@@ -1376,6 +1917,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.host.ConfigChange.Owner`. Since API 9.0.0.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ConfigChange.Owner.html)
     HostConfigChangeOwner, "HostConfigChangeOwner", [
         NSX "NSX",
         VSAN "VSAN",
@@ -1383,6 +1926,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ConfigInfo.html)
 #[derive(Default)]
 pub struct HostConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1567,8 +2112,130 @@ d::object!(HostConfigInfo: t::DynamicData, "HostConfigInfo", 0, [
     57 assignable_hardware_binding "assignableHardwareBinding" 16 false,
     58 assignable_hardware_config "assignableHardwareConfig" 16 false,
 ]);
+impl<M, P> p::Property<M, t::HostConfigInfo, P> {
+    /// On to `host`.
+    pub fn host(&self) -> p::Property<M, MoRef<m::HostSystem>, P> { self.then("host") }
+    /// On to `product`.
+    pub fn product(&self) -> p::Property<M, t::AboutInfo, P> { self.then("product") }
+    /// On to `deploymentInfo`. Since API 6.5.
+    pub fn deployment_info(&self) -> p::Property<M, t::HostDeploymentInfo, p::Optional> { self.then("deploymentInfo") }
+    /// On to `hyperThread`.
+    pub fn hyper_thread(&self) -> p::Property<M, t::HostHyperThreadScheduleInfo, p::Optional> { self.then("hyperThread") }
+    /// On to `cpuScheduler`. Since API 8.0.3.0.
+    pub fn cpu_scheduler(&self) -> p::Property<M, t::HostCpuSchedulerInfo, p::Optional> { self.then("cpuScheduler") }
+    /// On to `consoleReservation`.
+    pub fn console_reservation(&self) -> p::Property<M, t::ServiceConsoleReservationInfo, p::Optional> { self.then("consoleReservation") }
+    /// On to `virtualMachineReservation`.
+    pub fn virtual_machine_reservation(&self) -> p::Property<M, t::VirtualMachineMemoryReservationInfo, p::Optional> { self.then("virtualMachineReservation") }
+    /// On to `storageDevice`.
+    pub fn storage_device(&self) -> p::Property<M, t::HostStorageDeviceInfo, p::Optional> { self.then("storageDevice") }
+    /// On to `multipathState`. Since API 4.0.
+    pub fn multipath_state(&self) -> p::Property<M, t::HostMultipathStateInfo, p::Optional> { self.then("multipathState") }
+    /// On to `fileSystemVolume`.
+    pub fn file_system_volume(&self) -> p::Property<M, t::HostFileSystemVolumeInfo, p::Optional> { self.then("fileSystemVolume") }
+    /// On to `systemFile`. Since API 4.1.
+    pub fn system_file(&self) -> p::Property<M, Vec<String>, P> { self.then("systemFile") }
+    /// On to `network`.
+    pub fn network(&self) -> p::Property<M, t::HostNetworkInfo, p::Optional> { self.then("network") }
+    /// On to `vmotion`.
+    pub fn vmotion(&self) -> p::Property<M, t::HostVMotionInfo, p::Optional> { self.then("vmotion") }
+    /// On to `virtualNicManagerInfo`. Since API 4.0.
+    pub fn virtual_nic_manager_info(&self) -> p::Property<M, t::HostVirtualNicManagerInfo, p::Optional> { self.then("virtualNicManagerInfo") }
+    /// On to `capabilities`.
+    pub fn capabilities(&self) -> p::Property<M, t::HostNetCapabilities, p::Optional> { self.then("capabilities") }
+    /// On to `datastoreCapabilities`.
+    pub fn datastore_capabilities(&self) -> p::Property<M, t::HostDatastoreSystemCapabilities, p::Optional> { self.then("datastoreCapabilities") }
+    /// On to `offloadCapabilities`.
+    pub fn offload_capabilities(&self) -> p::Property<M, t::HostNetOffloadCapabilities, p::Optional> { self.then("offloadCapabilities") }
+    /// On to `service`.
+    pub fn service(&self) -> p::Property<M, t::HostServiceInfo, p::Optional> { self.then("service") }
+    /// On to `firewall`.
+    pub fn firewall(&self) -> p::Property<M, t::HostFirewallInfo, p::Optional> { self.then("firewall") }
+    /// On to `autoStart`.
+    pub fn auto_start(&self) -> p::Property<M, t::HostAutoStartManagerConfig, p::Optional> { self.then("autoStart") }
+    /// On to `activeDiagnosticPartition`.
+    pub fn active_diagnostic_partition(&self) -> p::Property<M, t::HostDiagnosticPartition, p::Optional> { self.then("activeDiagnosticPartition") }
+    /// On to `option`.
+    pub fn option(&self) -> p::Property<M, Vec<d::Poly<t::OptionValue>>, P> { self.then("option") }
+    /// On to `optionDef`.
+    pub fn option_def(&self) -> p::Property<M, Vec<t::OptionDef>, P> { self.then("optionDef") }
+    /// On to `datastorePrincipal`.
+    pub fn datastore_principal(&self) -> p::Property<M, String, p::Optional> { self.then("datastorePrincipal") }
+    /// On to `localSwapDatastore`.
+    pub fn local_swap_datastore(&self) -> p::Property<M, MoRef<m::Datastore>, p::Optional> { self.then("localSwapDatastore") }
+    /// On to `systemSwapConfiguration`. Since API 5.1.
+    pub fn system_swap_configuration(&self) -> p::Property<M, t::HostSystemSwapConfiguration, p::Optional> { self.then("systemSwapConfiguration") }
+    /// On to `systemResources`.
+    pub fn system_resources(&self) -> p::Property<M, t::HostSystemResourceInfo, p::Optional> { self.then("systemResources") }
+    /// On to `dateTimeInfo`.
+    pub fn date_time_info(&self) -> p::Property<M, t::HostDateTimeInfo, p::Optional> { self.then("dateTimeInfo") }
+    /// On to `flags`.
+    pub fn flags(&self) -> p::Property<M, t::HostFlagInfo, p::Optional> { self.then("flags") }
+    /// On to `adminDisabled`.
+    pub fn admin_disabled(&self) -> p::Property<M, bool, p::Optional> { self.then("adminDisabled") }
+    /// On to `lockdownMode`. Since API 6.0.
+    pub fn lockdown_mode(&self) -> p::Property<M, t::HostLockdownMode, p::Optional> { self.then("lockdownMode") }
+    /// On to `ipmi`. Since API 4.0.
+    pub fn ipmi(&self) -> p::Property<M, t::HostIpmiInfo, p::Optional> { self.then("ipmi") }
+    /// On to `sslThumbprintInfo`. Since API 4.0.
+    pub fn ssl_thumbprint_info(&self) -> p::Property<M, t::HostSslThumbprintInfo, p::Optional> { self.then("sslThumbprintInfo") }
+    /// On to `sslThumbprintData`. Since API 5.0.
+    pub fn ssl_thumbprint_data(&self) -> p::Property<M, Vec<t::HostSslThumbprintInfo>, P> { self.then("sslThumbprintData") }
+    /// On to `authenticationData`. Since API 9.0.0.0.
+    pub fn authentication_data(&self) -> p::Property<M, Vec<t::HostAuthenticationInfo>, P> { self.then("authenticationData") }
+    /// On to `certificate`. Since API 5.0.
+    pub fn certificate(&self) -> p::Property<M, Vec<i8>, P> { self.then("certificate") }
+    /// On to `pciPassthruInfo`. Since API 4.0.
+    pub fn pci_passthru_info(&self) -> p::Property<M, Vec<d::Poly<t::HostPciPassthruInfo>>, P> { self.then("pciPassthruInfo") }
+    /// On to `authenticationManagerInfo`. Since API 4.1.
+    pub fn authentication_manager_info(&self) -> p::Property<M, t::HostAuthenticationManagerInfo, p::Optional> { self.then("authenticationManagerInfo") }
+    /// On to `featureVersion`. Since API 4.1.
+    pub fn feature_version(&self) -> p::Property<M, Vec<t::HostFeatureVersionInfo>, P> { self.then("featureVersion") }
+    /// On to `powerSystemCapability`. Since API 4.1.
+    pub fn power_system_capability(&self) -> p::Property<M, t::PowerSystemCapability, p::Optional> { self.then("powerSystemCapability") }
+    /// On to `powerSystemInfo`. Since API 4.1.
+    pub fn power_system_info(&self) -> p::Property<M, t::PowerSystemInfo, p::Optional> { self.then("powerSystemInfo") }
+    /// On to `cacheConfigurationInfo`. Since API 5.0.
+    pub fn cache_configuration_info(&self) -> p::Property<M, Vec<t::HostCacheConfigurationInfo>, P> { self.then("cacheConfigurationInfo") }
+    /// On to `wakeOnLanCapable`. Since API 5.0.
+    pub fn wake_on_lan_capable(&self) -> p::Property<M, bool, p::Optional> { self.then("wakeOnLanCapable") }
+    /// On to `featureCapability`. Since API 5.1.
+    pub fn feature_capability(&self) -> p::Property<M, Vec<t::HostFeatureCapability>, P> { self.then("featureCapability") }
+    /// On to `maskedFeatureCapability`. Since API 5.1.
+    pub fn masked_feature_capability(&self) -> p::Property<M, Vec<t::HostFeatureCapability>, P> { self.then("maskedFeatureCapability") }
+    /// On to `vFlashConfigInfo`. Since API 5.5.
+    pub fn v_flash_config_info(&self) -> p::Property<M, t::HostVFlashManagerVFlashConfigInfo, p::Optional> { self.then("vFlashConfigInfo") }
+    /// On to `vsanHostConfig`. Since API 5.5.
+    pub fn vsan_host_config(&self) -> p::Property<M, t::VsanHostConfigInfo, p::Optional> { self.then("vsanHostConfig") }
+    /// On to `domainList`. Since API 6.0.
+    pub fn domain_list(&self) -> p::Property<M, Vec<String>, P> { self.then("domainList") }
+    /// On to `scriptCheckSum`. Since API 6.0.
+    pub fn script_check_sum(&self) -> p::Property<M, d::Binary, p::Optional> { self.then("scriptCheckSum") }
+    /// On to `hostConfigCheckSum`. Since API 6.0.
+    pub fn host_config_check_sum(&self) -> p::Property<M, d::Binary, p::Optional> { self.then("hostConfigCheckSum") }
+    /// On to `descriptionTreeCheckSum`. Since API 7.0.0.0.
+    pub fn description_tree_check_sum(&self) -> p::Property<M, d::Binary, p::Optional> { self.then("descriptionTreeCheckSum") }
+    /// On to `graphicsInfo`. Since API 5.5.
+    pub fn graphics_info(&self) -> p::Property<M, Vec<t::HostGraphicsInfo>, P> { self.then("graphicsInfo") }
+    /// On to `sharedPassthruGpuTypes`. Since API 6.0.
+    pub fn shared_passthru_gpu_types(&self) -> p::Property<M, Vec<String>, P> { self.then("sharedPassthruGpuTypes") }
+    /// On to `graphicsConfig`. Since API 6.5.
+    pub fn graphics_config(&self) -> p::Property<M, t::HostGraphicsConfig, p::Optional> { self.then("graphicsConfig") }
+    /// On to `sharedGpuCapabilities`. Since API 6.7.
+    pub fn shared_gpu_capabilities(&self) -> p::Property<M, Vec<t::HostSharedGpuCapabilities>, P> { self.then("sharedGpuCapabilities") }
+    /// On to `ioFilterInfo`. Since API 6.0.
+    pub fn io_filter_info(&self) -> p::Property<M, Vec<t::HostIoFilterInfo>, P> { self.then("ioFilterInfo") }
+    /// On to `sriovDevicePool`. Since API 6.5.
+    pub fn sriov_device_pool(&self) -> p::Property<M, Vec<d::Poly<t::HostSriovDevicePoolInfo>>, P> { self.then("sriovDevicePool") }
+    /// On to `assignableHardwareBinding`. Since API 7.0.0.0.
+    pub fn assignable_hardware_binding(&self) -> p::Property<M, Vec<t::HostAssignableHardwareBinding>, P> { self.then("assignableHardwareBinding") }
+    /// On to `assignableHardwareConfig`. Since API 7.0.0.0.
+    pub fn assignable_hardware_config(&self) -> p::Property<M, t::HostAssignableHardwareConfig, p::Optional> { self.then("assignableHardwareConfig") }
+}
 
 /// Data object `vim.host.ConfigManager`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ConfigManager.html)
 #[derive(Default)]
 pub struct HostConfigManager {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1693,8 +2360,90 @@ d::object!(HostConfigManager: t::DynamicData, "HostConfigManager", 0, [
     37 nvdimm_system "nvdimmSystem" 10 false,
     38 assignable_hardware_manager "assignableHardwareManager" 16 false,
 ]);
+impl<M, P> p::Property<M, t::HostConfigManager, P> {
+    /// On to `cpuScheduler`.
+    pub fn cpu_scheduler(&self) -> p::Property<M, MoRef<m::HostCpuSchedulerSystem>, p::Optional> { self.then("cpuScheduler") }
+    /// On to `datastoreSystem`.
+    pub fn datastore_system(&self) -> p::Property<M, MoRef<m::HostDatastoreSystem>, p::Optional> { self.then("datastoreSystem") }
+    /// On to `memoryManager`.
+    pub fn memory_manager(&self) -> p::Property<M, MoRef<m::HostMemorySystem>, p::Optional> { self.then("memoryManager") }
+    /// On to `storageSystem`.
+    pub fn storage_system(&self) -> p::Property<M, MoRef<m::HostStorageSystem>, p::Optional> { self.then("storageSystem") }
+    /// On to `networkSystem`.
+    pub fn network_system(&self) -> p::Property<M, MoRef<m::HostNetworkSystem>, p::Optional> { self.then("networkSystem") }
+    /// On to `vmotionSystem`.
+    pub fn vmotion_system(&self) -> p::Property<M, MoRef<m::HostVMotionSystem>, p::Optional> { self.then("vmotionSystem") }
+    /// On to `virtualNicManager`. Since API 4.0.
+    pub fn virtual_nic_manager(&self) -> p::Property<M, MoRef<m::HostVirtualNicManager>, p::Optional> { self.then("virtualNicManager") }
+    /// On to `serviceSystem`.
+    pub fn service_system(&self) -> p::Property<M, MoRef<m::HostServiceSystem>, p::Optional> { self.then("serviceSystem") }
+    /// On to `firewallSystem`.
+    pub fn firewall_system(&self) -> p::Property<M, MoRef<m::HostFirewallSystem>, p::Optional> { self.then("firewallSystem") }
+    /// On to `advancedOption`.
+    pub fn advanced_option(&self) -> p::Property<M, MoRef<m::OptionManager>, p::Optional> { self.then("advancedOption") }
+    /// On to `diagnosticSystem`.
+    pub fn diagnostic_system(&self) -> p::Property<M, MoRef<m::HostDiagnosticSystem>, p::Optional> { self.then("diagnosticSystem") }
+    /// On to `autoStartManager`.
+    pub fn auto_start_manager(&self) -> p::Property<M, MoRef<m::HostAutoStartManager>, p::Optional> { self.then("autoStartManager") }
+    /// On to `snmpSystem`.
+    pub fn snmp_system(&self) -> p::Property<M, MoRef<m::HostSnmpSystem>, p::Optional> { self.then("snmpSystem") }
+    /// On to `dateTimeSystem`.
+    pub fn date_time_system(&self) -> p::Property<M, MoRef<m::HostDateTimeSystem>, p::Optional> { self.then("dateTimeSystem") }
+    /// On to `patchManager`.
+    pub fn patch_manager(&self) -> p::Property<M, MoRef<m::HostPatchManager>, p::Optional> { self.then("patchManager") }
+    /// On to `imageConfigManager`. Since API 5.0.
+    pub fn image_config_manager(&self) -> p::Property<M, MoRef<m::HostImageConfigManager>, p::Optional> { self.then("imageConfigManager") }
+    /// On to `bootDeviceSystem`.
+    pub fn boot_device_system(&self) -> p::Property<M, MoRef<m::HostBootDeviceSystem>, p::Optional> { self.then("bootDeviceSystem") }
+    /// On to `firmwareSystem`.
+    pub fn firmware_system(&self) -> p::Property<M, MoRef<m::HostFirmwareSystem>, p::Optional> { self.then("firmwareSystem") }
+    /// On to `healthStatusSystem`.
+    pub fn health_status_system(&self) -> p::Property<M, MoRef<m::HostHealthStatusSystem>, p::Optional> { self.then("healthStatusSystem") }
+    /// On to `pciPassthruSystem`. Since API 4.0.
+    pub fn pci_passthru_system(&self) -> p::Property<M, MoRef<m::HostPciPassthruSystem>, p::Optional> { self.then("pciPassthruSystem") }
+    /// On to `licenseManager`. Since API 4.0.
+    pub fn license_manager(&self) -> p::Property<M, MoRef<m::LicenseManager>, p::Optional> { self.then("licenseManager") }
+    /// On to `kernelModuleSystem`. Since API 4.0.
+    pub fn kernel_module_system(&self) -> p::Property<M, MoRef<m::HostKernelModuleSystem>, p::Optional> { self.then("kernelModuleSystem") }
+    /// On to `authenticationManager`. Since API 4.1.
+    pub fn authentication_manager(&self) -> p::Property<M, MoRef<m::HostAuthenticationManager>, p::Optional> { self.then("authenticationManager") }
+    /// On to `powerSystem`. Since API 4.1.
+    pub fn power_system(&self) -> p::Property<M, MoRef<m::HostPowerSystem>, p::Optional> { self.then("powerSystem") }
+    /// On to `cacheConfigurationManager`. Since API 5.0.
+    pub fn cache_configuration_manager(&self) -> p::Property<M, MoRef<m::HostCacheConfigurationManager>, p::Optional> { self.then("cacheConfigurationManager") }
+    /// On to `esxAgentHostManager`. Since API 5.0.
+    pub fn esx_agent_host_manager(&self) -> p::Property<M, MoRef<m::HostEsxAgentHostManager>, p::Optional> { self.then("esxAgentHostManager") }
+    /// On to `iscsiManager`. Since API 5.0.
+    pub fn iscsi_manager(&self) -> p::Property<M, MoRef<m::IscsiManager>, p::Optional> { self.then("iscsiManager") }
+    /// On to `vFlashManager`. Since API 5.5.
+    pub fn v_flash_manager(&self) -> p::Property<M, MoRef<m::HostVFlashManager>, p::Optional> { self.then("vFlashManager") }
+    /// On to `vsanSystem`. Since API 5.5.
+    pub fn vsan_system(&self) -> p::Property<M, MoRef<m::HostVsanSystem>, p::Optional> { self.then("vsanSystem") }
+    /// On to `messageBusProxy`. Since API 6.0.
+    pub fn message_bus_proxy(&self) -> p::Property<M, MoRef<m::MessageBusProxy>, p::Optional> { self.then("messageBusProxy") }
+    /// On to `userDirectory`. Since API 6.0.
+    pub fn user_directory(&self) -> p::Property<M, MoRef<m::UserDirectory>, p::Optional> { self.then("userDirectory") }
+    /// On to `accountManager`. Since API 6.0.
+    pub fn account_manager(&self) -> p::Property<M, MoRef<m::HostLocalAccountManager>, p::Optional> { self.then("accountManager") }
+    /// On to `hostAccessManager`. Since API 6.0.
+    pub fn host_access_manager(&self) -> p::Property<M, MoRef<m::HostAccessManager>, p::Optional> { self.then("hostAccessManager") }
+    /// On to `graphicsManager`. Since API 5.5.
+    pub fn graphics_manager(&self) -> p::Property<M, MoRef<m::HostGraphicsManager>, p::Optional> { self.then("graphicsManager") }
+    /// On to `vsanInternalSystem`. Since API 5.5.
+    pub fn vsan_internal_system(&self) -> p::Property<M, MoRef<m::HostVsanInternalSystem>, p::Optional> { self.then("vsanInternalSystem") }
+    /// On to `certificateManager`. Since API 6.0.
+    pub fn certificate_manager(&self) -> p::Property<M, MoRef<m::HostCertificateManager>, p::Optional> { self.then("certificateManager") }
+    /// On to `cryptoManager`. Since API 6.5.
+    pub fn crypto_manager(&self) -> p::Property<M, MoRef<m::CryptoManager>, p::Optional> { self.then("cryptoManager") }
+    /// On to `nvdimmSystem`. Since API 6.7.
+    pub fn nvdimm_system(&self) -> p::Property<M, MoRef<m::HostNvdimmSystem>, p::Optional> { self.then("nvdimmSystem") }
+    /// On to `assignableHardwareManager`. Since API 7.0.0.0.
+    pub fn assignable_hardware_manager(&self) -> p::Property<M, MoRef<m::HostAssignableHardwareManager>, p::Optional> { self.then("assignableHardwareManager") }
+}
 
 /// Data object `vim.host.ConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ConfigSpec.html)
 #[derive(Default)]
 pub struct HostConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1759,8 +2508,50 @@ d::object!(HostConfigSpec: t::DynamicData, "HostConfigSpec", 3, [
     17 graphics_config "graphicsConfig" 9 false,
     18 assignable_hardware_config "assignableHardwareConfig" 16 false,
 ]);
+impl<M, P> p::Property<M, t::HostConfigSpec, P> {
+    /// On to `nasDatastore`.
+    pub fn nas_datastore(&self) -> p::Property<M, Vec<t::HostNasVolumeConfig>, P> { self.then("nasDatastore") }
+    /// On to `network`.
+    pub fn network(&self) -> p::Property<M, t::HostNetworkConfig, p::Optional> { self.then("network") }
+    /// On to `nicTypeSelection`.
+    pub fn nic_type_selection(&self) -> p::Property<M, Vec<t::HostVirtualNicManagerNicTypeSelection>, P> { self.then("nicTypeSelection") }
+    /// On to `service`.
+    pub fn service(&self) -> p::Property<M, Vec<t::HostServiceConfig>, P> { self.then("service") }
+    /// On to `firewall`.
+    pub fn firewall(&self) -> p::Property<M, t::HostFirewallConfig, p::Optional> { self.then("firewall") }
+    /// On to `option`.
+    pub fn option(&self) -> p::Property<M, Vec<d::Poly<t::OptionValue>>, P> { self.then("option") }
+    /// On to `datastorePrincipal`.
+    pub fn datastore_principal(&self) -> p::Property<M, String, p::Optional> { self.then("datastorePrincipal") }
+    /// On to `datastorePrincipalPasswd`.
+    pub fn datastore_principal_passwd(&self) -> p::Property<M, String, p::Optional> { self.then("datastorePrincipalPasswd") }
+    /// On to `datetime`.
+    pub fn datetime(&self) -> p::Property<M, t::HostDateTimeConfig, p::Optional> { self.then("datetime") }
+    /// On to `storageDevice`.
+    pub fn storage_device(&self) -> p::Property<M, t::HostStorageDeviceInfo, p::Optional> { self.then("storageDevice") }
+    /// On to `license`.
+    pub fn license(&self) -> p::Property<M, t::HostLicenseSpec, p::Optional> { self.then("license") }
+    /// On to `security`.
+    pub fn security(&self) -> p::Property<M, t::HostSecuritySpec, p::Optional> { self.then("security") }
+    /// On to `userAccount`.
+    pub fn user_account(&self) -> p::Property<M, Vec<d::Poly<t::HostAccountSpec>>, P> { self.then("userAccount") }
+    /// On to `usergroupAccount`.
+    pub fn usergroup_account(&self) -> p::Property<M, Vec<d::Poly<t::HostAccountSpec>>, P> { self.then("usergroupAccount") }
+    /// On to `memory`.
+    pub fn memory(&self) -> p::Property<M, t::HostMemorySpec, p::Optional> { self.then("memory") }
+    /// On to `activeDirectory`. Since API 4.1.
+    pub fn active_directory(&self) -> p::Property<M, Vec<t::HostActiveDirectory>, P> { self.then("activeDirectory") }
+    /// On to `genericConfig`. Since API 5.0.
+    pub fn generic_config(&self) -> p::Property<M, Vec<t::KeyAnyValue>, P> { self.then("genericConfig") }
+    /// On to `graphicsConfig`. Since API 6.5.
+    pub fn graphics_config(&self) -> p::Property<M, t::HostGraphicsConfig, p::Optional> { self.then("graphicsConfig") }
+    /// On to `assignableHardwareConfig`. Since API 7.0.0.0.
+    pub fn assignable_hardware_config(&self) -> p::Property<M, t::HostAssignableHardwareConfig, p::Optional> { self.then("assignableHardwareConfig") }
+}
 
 /// Data object `vim.host.Summary.ConfigSummary`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.Summary.ConfigSummary.html)
 #[derive(Default)]
 pub struct HostConfigSummary {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1798,8 +2589,32 @@ d::object!(HostConfigSummary: t::DynamicData, "HostConfigSummary", 0, [
     8 agent_vm_datastore "agentVmDatastore" 5 false,
     9 agent_vm_network "agentVmNetwork" 5 false,
 ]);
+impl<M, P> p::Property<M, t::HostConfigSummary, P> {
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `port`.
+    pub fn port(&self) -> p::Property<M, i32, P> { self.then("port") }
+    /// On to `sslThumbprint`. Since API 4.0.
+    pub fn ssl_thumbprint(&self) -> p::Property<M, String, p::Optional> { self.then("sslThumbprint") }
+    /// On to `sslCertificate`. Since API 9.0.0.0.
+    pub fn ssl_certificate(&self) -> p::Property<M, String, p::Optional> { self.then("sslCertificate") }
+    /// On to `product`.
+    pub fn product(&self) -> p::Property<M, t::AboutInfo, p::Optional> { self.then("product") }
+    /// On to `vmotionEnabled`.
+    pub fn vmotion_enabled(&self) -> p::Property<M, bool, P> { self.then("vmotionEnabled") }
+    /// On to `faultToleranceEnabled`. Since API 4.0.
+    pub fn fault_tolerance_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("faultToleranceEnabled") }
+    /// On to `featureVersion`. Since API 4.1.
+    pub fn feature_version(&self) -> p::Property<M, Vec<t::HostFeatureVersionInfo>, P> { self.then("featureVersion") }
+    /// On to `agentVmDatastore`. Since API 5.0.
+    pub fn agent_vm_datastore(&self) -> p::Property<M, MoRef<m::Datastore>, p::Optional> { self.then("agentVmDatastore") }
+    /// On to `agentVmNetwork`. Since API 5.0.
+    pub fn agent_vm_network(&self) -> p::Property<M, MoRef<m::Network>, p::Optional> { self.then("agentVmNetwork") }
+}
 
 /// Data object `vim.host.ConnectInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ConnectInfo.html)
 #[derive(Default)]
 pub struct HostConnectInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1839,6 +2654,8 @@ d::object!(HostConnectInfo: t::DynamicData, "HostConnectInfo", 0, [
 ]);
 
 /// Data object `vim.host.ConnectInfo.NetworkInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ConnectInfo.NetworkInfo.html)
 #[derive(Default)]
 pub struct HostConnectInfoNetworkInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1852,6 +2669,8 @@ d::object!(HostConnectInfoNetworkInfo: t::DynamicData, "HostConnectInfoNetworkIn
 impl d::IsA<t::HostConnectInfoNetworkInfo> for HostConnectInfoNetworkInfo {}
 
 /// Data object `vim.host.ConnectSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ConnectSpec.html)
 #[derive(Default)]
 pub struct HostConnectSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1900,6 +2719,8 @@ d::object!(HostConnectSpec: t::DynamicData, "HostConnectSpec", 0, [
 ]);
 
 /// Data object `vim.host.CpuIdInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CpuIdInfo.html)
 #[derive(Default)]
 pub struct HostCpuIdInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1927,6 +2748,8 @@ d::object!(HostCpuIdInfo: t::DynamicData, "HostCpuIdInfo", 0, [
 ]);
 
 /// Data object `vim.host.CpuInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CpuInfo.html)
 #[derive(Default)]
 pub struct HostCpuInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1946,8 +2769,20 @@ d::object!(HostCpuInfo: t::DynamicData, "HostCpuInfo", 0, [
     2 num_cpu_threads "numCpuThreads" 0 false,
     3 hz "hz" 0 false,
 ]);
+impl<M, P> p::Property<M, t::HostCpuInfo, P> {
+    /// On to `numCpuPackages`.
+    pub fn num_cpu_packages(&self) -> p::Property<M, i16, P> { self.then("numCpuPackages") }
+    /// On to `numCpuCores`.
+    pub fn num_cpu_cores(&self) -> p::Property<M, i16, P> { self.then("numCpuCores") }
+    /// On to `numCpuThreads`.
+    pub fn num_cpu_threads(&self) -> p::Property<M, i16, P> { self.then("numCpuThreads") }
+    /// On to `hz`.
+    pub fn hz(&self) -> p::Property<M, i64, P> { self.then("hz") }
+}
 
 /// Data object `vim.host.CpuPackage`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CpuPackage.html)
 #[derive(Default)]
 pub struct HostCpuPackage {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1988,6 +2823,8 @@ d::object!(HostCpuPackage: t::DynamicData, "HostCpuPackage", 0, [
 
 d::enumeration!(
     /// Enumeration `vim.host.CpuPackage.Vendor`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CpuPackage.Vendor.html)
     HostCpuPackageVendor, "HostCpuPackageVendor", [
         Unknown "unknown",
         Intel "intel",
@@ -1998,6 +2835,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.CpuPowerManagementInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CpuPowerManagementInfo.html)
 #[derive(Default)]
 pub struct HostCpuPowerManagementInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2011,9 +2850,17 @@ d::object!(HostCpuPowerManagementInfo: t::DynamicData, "HostCpuPowerManagementIn
     0 current_policy "currentPolicy" 3 false,
     1 hardware_support "hardwareSupport" 3 false,
 ]);
+impl<M, P> p::Property<M, t::HostCpuPowerManagementInfo, P> {
+    /// On to `currentPolicy`.
+    pub fn current_policy(&self) -> p::Property<M, String, p::Optional> { self.then("currentPolicy") }
+    /// On to `hardwareSupport`.
+    pub fn hardware_support(&self) -> p::Property<M, String, p::Optional> { self.then("hardwareSupport") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.host.CpuPowerManagementInfo.PolicyType`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CpuPowerManagementInfo.PolicyType.html)
     HostCpuPowerManagementInfoPolicyType, "HostCpuPowerManagementInfoPolicyType", [
         Off "off",
         StaticPolicy "staticPolicy",
@@ -2022,6 +2869,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.CpuSchedulerSystem.CpuSchedulerInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CpuSchedulerSystem.CpuSchedulerInfo.html)
 #[derive(Default)]
 pub struct HostCpuSchedulerInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2032,9 +2881,15 @@ pub struct HostCpuSchedulerInfo {
 d::object!(HostCpuSchedulerInfo: t::DynamicData, "HostCpuSchedulerInfo", 30, [
     0 policy "policy" 30 false,
 ]);
+impl<M, P> p::Property<M, t::HostCpuSchedulerInfo, P> {
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, String, P> { self.then("policy") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.host.CpuSchedulerSystem.CpuSchedulerInfo.CpuSchedulerPolicyInfo`. Since API 8.0.3.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CpuSchedulerSystem.CpuSchedulerInfo.CpuSchedulerPolicyInfo.html)
     HostCpuSchedulerInfoCpuSchedulerPolicyInfo, "HostCpuSchedulerInfoCpuSchedulerPolicyInfo", [
         SystemDefault "systemDefault",
         Scav1 "scav1",
@@ -2043,6 +2898,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.DataTransportConnectionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DataTransportConnectionInfo.html)
 #[derive(Default)]
 pub struct HostDataTransportConnectionInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2055,6 +2912,8 @@ d::object!(HostDataTransportConnectionInfo: t::DynamicData, "HostDataTransportCo
 ]);
 
 /// Data object `vim.host.DatastoreBrowser.SearchResults`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreBrowser.SearchResults.html)
 #[derive(Default)]
 pub struct HostDatastoreBrowserSearchResults {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2073,6 +2932,8 @@ d::object!(HostDatastoreBrowserSearchResults: t::DynamicData, "HostDatastoreBrow
 ]);
 
 /// Data object `vim.host.DatastoreBrowser.SearchSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreBrowser.SearchSpec.html)
 #[derive(Default)]
 pub struct HostDatastoreBrowserSearchSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2097,6 +2958,8 @@ d::object!(HostDatastoreBrowserSearchSpec: t::DynamicData, "HostDatastoreBrowser
 ]);
 
 /// Data object `vim.host.ConnectInfo.DatastoreInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ConnectInfo.DatastoreInfo.html)
 #[derive(Default)]
 pub struct HostDatastoreConnectInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2110,6 +2973,8 @@ d::object!(HostDatastoreConnectInfo: t::DynamicData, "HostDatastoreConnectInfo",
 impl d::IsA<t::HostDatastoreConnectInfo> for HostDatastoreConnectInfo {}
 
 /// Data object `vim.host.ConnectInfo.DatastoreExistsInfo`, which extends [`HostDatastoreConnectInfo`](t::HostDatastoreConnectInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ConnectInfo.DatastoreExistsInfo.html)
 #[derive(Default)]
 pub struct HostDatastoreExistsConnectInfo {
     /// The fields of [`HostDatastoreConnectInfo`](t::HostDatastoreConnectInfo).
@@ -2121,868 +2986,3 @@ d::object!(HostDatastoreExistsConnectInfo: t::HostDatastoreConnectInfo, "HostDat
     0 new_datastore_name "newDatastoreName" 0 false,
 ]);
 impl d::IsA<t::HostDatastoreConnectInfo> for HostDatastoreExistsConnectInfo {}
-
-/// Data object `vim.host.ConnectInfo.DatastoreNameConflictInfo`, which extends [`HostDatastoreConnectInfo`](t::HostDatastoreConnectInfo). Since API 2.5.
-#[derive(Default)]
-pub struct HostDatastoreNameConflictConnectInfo {
-    /// The fields of [`HostDatastoreConnectInfo`](t::HostDatastoreConnectInfo).
-    pub base: t::HostDatastoreConnectInfo,
-    /// `newDatastoreName`.
-    pub new_datastore_name: String,
-}
-d::object!(HostDatastoreNameConflictConnectInfo: t::HostDatastoreConnectInfo, "HostDatastoreNameConflictConnectInfo", 0, [
-    0 new_datastore_name "newDatastoreName" 0 false,
-]);
-impl d::IsA<t::HostDatastoreConnectInfo> for HostDatastoreNameConflictConnectInfo {}
-
-/// Data object `vim.host.DatastoreSystem.Capabilities`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostDatastoreSystemCapabilities {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `nfsMountCreationRequired`.
-    pub nfs_mount_creation_required: bool,
-    /// `nfsMountCreationSupported`.
-    pub nfs_mount_creation_supported: bool,
-    /// `localDatastoreSupported`.
-    pub local_datastore_supported: bool,
-    /// `vmfsExtentExpansionSupported`. Since API 4.0.
-    pub vmfs_extent_expansion_supported: Option<bool>,
-}
-d::object!(HostDatastoreSystemCapabilities: t::DynamicData, "HostDatastoreSystemCapabilities", 0, [
-    0 nfs_mount_creation_required "nfsMountCreationRequired" 0 false,
-    1 nfs_mount_creation_supported "nfsMountCreationSupported" 0 false,
-    2 local_datastore_supported "localDatastoreSupported" 0 false,
-    3 vmfs_extent_expansion_supported "vmfsExtentExpansionSupported" 3 false,
-]);
-
-/// Data object `vim.host.DatastoreSystem.DatastoreResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct HostDatastoreSystemDatastoreResult {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: MoRef<m::Datastore>,
-    /// `fault`.
-    pub fault: Option<Box<t::LocalizedMethodFault>>,
-}
-d::object!(HostDatastoreSystemDatastoreResult: t::DynamicData, "HostDatastoreSystemDatastoreResult", 8, [
-    0 key "key" 8 false,
-    1 fault "fault" 8 false,
-]);
-
-/// Data object `vim.host.DatastoreSystem.VvolDatastoreSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct HostDatastoreSystemVvolDatastoreSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `name`.
-    pub name: String,
-    /// `scId`.
-    pub sc_id: String,
-}
-d::object!(HostDatastoreSystemVvolDatastoreSpec: t::DynamicData, "HostDatastoreSystemVvolDatastoreSpec", 8, [
-    0 name "name" 8 false,
-    1 sc_id "scId" 8 false,
-]);
-
-/// Data object `vim.host.DateTimeConfig`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostDateTimeConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `timeZone`.
-    pub time_zone: Option<String>,
-    /// `ntpConfig`.
-    pub ntp_config: Option<Box<t::HostNtpConfig>>,
-    /// `ptpConfig`. Since API 7.0.3.0.
-    pub ptp_config: Option<Box<t::HostPtpConfig>>,
-    /// `protocol`. Since API 7.0.3.0.
-    pub protocol: Option<String>,
-    /// `enabled`. Since API 7.0.3.0.
-    pub enabled: Option<bool>,
-    /// `disableEvents`. Since API 7.0.3.0.
-    pub disable_events: Option<bool>,
-    /// `disableFallback`. Since API 7.0.3.0.
-    pub disable_fallback: Option<bool>,
-    /// `resetToFactoryDefaults`. Since API 7.0.3.0.
-    pub reset_to_factory_defaults: Option<bool>,
-}
-d::object!(HostDateTimeConfig: t::DynamicData, "HostDateTimeConfig", 0, [
-    0 time_zone "timeZone" 0 false,
-    1 ntp_config "ntpConfig" 0 false,
-    2 ptp_config "ptpConfig" 22 false,
-    3 protocol "protocol" 22 false,
-    4 enabled "enabled" 22 false,
-    5 disable_events "disableEvents" 22 false,
-    6 disable_fallback "disableFallback" 22 false,
-    7 reset_to_factory_defaults "resetToFactoryDefaults" 22 false,
-]);
-
-/// Data object `vim.host.DateTimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostDateTimeInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `timeZone`.
-    pub time_zone: t::HostDateTimeSystemTimeZone,
-    /// `systemClockProtocol`. Since API 7.0.0.0.
-    pub system_clock_protocol: Option<String>,
-    /// `ntpConfig`.
-    pub ntp_config: Option<Box<t::HostNtpConfig>>,
-    /// `ptpConfig`. Since API 7.0.3.0.
-    pub ptp_config: Option<Box<t::HostPtpConfig>>,
-    /// `enabled`. Since API 7.0.3.0.
-    pub enabled: Option<bool>,
-    /// `disableEvents`. Since API 7.0.3.0.
-    pub disable_events: Option<bool>,
-    /// `disableFallback`. Since API 7.0.3.0.
-    pub disable_fallback: Option<bool>,
-    /// `inFallbackState`. Since API 7.0.3.0.
-    pub in_fallback_state: Option<bool>,
-    /// `serviceSync`. Since API 7.0.3.0.
-    pub service_sync: Option<bool>,
-    /// `lastSyncTime`. Since API 7.0.3.0.
-    pub last_sync_time: Option<d::DateTime>,
-    /// `remoteNtpServer`. Since API 7.0.3.0.
-    pub remote_ntp_server: Option<String>,
-    /// `ntpRunTime`. Since API 7.0.3.0.
-    pub ntp_run_time: Option<i64>,
-    /// `ptpRunTime`. Since API 7.0.3.0.
-    pub ptp_run_time: Option<i64>,
-    /// `ntpDuration`. Since API 7.0.3.0.
-    pub ntp_duration: Option<String>,
-    /// `ptpDuration`. Since API 7.0.3.0.
-    pub ptp_duration: Option<String>,
-}
-d::object!(HostDateTimeInfo: t::DynamicData, "HostDateTimeInfo", 0, [
-    0 time_zone "timeZone" 0 false,
-    1 system_clock_protocol "systemClockProtocol" 16 false,
-    2 ntp_config "ntpConfig" 0 false,
-    3 ptp_config "ptpConfig" 22 false,
-    4 enabled "enabled" 22 false,
-    5 disable_events "disableEvents" 22 false,
-    6 disable_fallback "disableFallback" 22 false,
-    7 in_fallback_state "inFallbackState" 22 false,
-    8 service_sync "serviceSync" 22 false,
-    9 last_sync_time "lastSyncTime" 22 false,
-    10 remote_ntp_server "remoteNtpServer" 22 false,
-    11 ntp_run_time "ntpRunTime" 22 false,
-    12 ptp_run_time "ptpRunTime" 22 false,
-    13 ntp_duration "ntpDuration" 22 false,
-    14 ptp_duration "ptpDuration" 22 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.DateTimeInfo.Protocol`. Since API 7.0.0.0.
-    HostDateTimeInfoProtocol, "HostDateTimeInfoProtocol", [
-        Ntp "ntp",
-        Ptp "ptp",
-    ]
-);
-
-/// Data object `vim.host.DateTimeSystem.ServiceTestResult`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
-#[derive(Default)]
-pub struct HostDateTimeSystemServiceTestResult {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `workingNormally`.
-    pub working_normally: bool,
-    /// `report`.
-    pub report: Vec<String>,
-}
-d::object!(HostDateTimeSystemServiceTestResult: t::DynamicData, "HostDateTimeSystemServiceTestResult", 22, [
-    0 working_normally "workingNormally" 22 false,
-    1 report "report" 22 false,
-]);
-
-/// Data object `vim.host.DateTimeSystem.TimeZone`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostDateTimeSystemTimeZone {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: String,
-    /// `name`.
-    pub name: String,
-    /// `description`.
-    pub description: String,
-    /// `gmtOffset`.
-    pub gmt_offset: i32,
-}
-d::object!(HostDateTimeSystemTimeZone: t::DynamicData, "HostDateTimeSystemTimeZone", 0, [
-    0 key "key" 0 false,
-    1 name "name" 0 false,
-    2 description "description" 0 false,
-    3 gmt_offset "gmtOffset" 0 false,
-]);
-
-/// Data object `vim.host.DeploymentInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Default)]
-pub struct HostDeploymentInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `bootedFromStatelessCache`.
-    pub booted_from_stateless_cache: Option<bool>,
-}
-d::object!(HostDeploymentInfo: t::DynamicData, "HostDeploymentInfo", 9, [
-    0 booted_from_stateless_cache "bootedFromStatelessCache" 9 false,
-]);
-
-/// Data object `vim.host.Device`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostDevice {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `deviceName`.
-    pub device_name: String,
-    /// `deviceType`.
-    pub device_type: String,
-}
-d::object!(HostDevice: t::DynamicData, "HostDevice", 0, [
-    0 device_name "deviceName" 0 false,
-    1 device_type "deviceType" 0 false,
-]);
-
-/// Data object `vim.host.DhcpService`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostDhcpService {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: String,
-    /// `spec`.
-    pub spec: t::HostDhcpServiceSpec,
-}
-d::object!(HostDhcpService: t::DynamicData, "HostDhcpService", 0, [
-    0 key "key" 0 false,
-    1 spec "spec" 0 false,
-]);
-
-/// Data object `vim.host.DhcpService.Config`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostDhcpServiceConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `changeOperation`.
-    pub change_operation: Option<String>,
-    /// `key`.
-    pub key: String,
-    /// `spec`.
-    pub spec: t::HostDhcpServiceSpec,
-}
-d::object!(HostDhcpServiceConfig: t::DynamicData, "HostDhcpServiceConfig", 0, [
-    0 change_operation "changeOperation" 0 false,
-    1 key "key" 0 false,
-    2 spec "spec" 0 false,
-]);
-
-/// Data object `vim.host.DhcpService.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostDhcpServiceSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `virtualSwitch`.
-    pub virtual_switch: String,
-    /// `defaultLeaseDuration`.
-    pub default_lease_duration: i32,
-    /// `leaseBeginIp`.
-    pub lease_begin_ip: String,
-    /// `leaseEndIp`.
-    pub lease_end_ip: String,
-    /// `maxLeaseDuration`.
-    pub max_lease_duration: i32,
-    /// `unlimitedLease`.
-    pub unlimited_lease: bool,
-    /// `ipSubnetAddr`.
-    pub ip_subnet_addr: String,
-    /// `ipSubnetMask`.
-    pub ip_subnet_mask: String,
-}
-d::object!(HostDhcpServiceSpec: t::DynamicData, "HostDhcpServiceSpec", 0, [
-    0 virtual_switch "virtualSwitch" 0 false,
-    1 default_lease_duration "defaultLeaseDuration" 0 false,
-    2 lease_begin_ip "leaseBeginIp" 0 false,
-    3 lease_end_ip "leaseEndIp" 0 false,
-    4 max_lease_duration "maxLeaseDuration" 0 false,
-    5 unlimited_lease "unlimitedLease" 0 false,
-    6 ip_subnet_addr "ipSubnetAddr" 0 false,
-    7 ip_subnet_mask "ipSubnetMask" 0 false,
-]);
-
-/// Data object `vim.host.DiagnosticPartition`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostDiagnosticPartition {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `storageType`.
-    pub storage_type: String,
-    /// `diagnosticType`.
-    pub diagnostic_type: String,
-    /// `slots`.
-    pub slots: i32,
-    /// `id`.
-    pub id: t::HostScsiDiskPartition,
-}
-d::object!(HostDiagnosticPartition: t::DynamicData, "HostDiagnosticPartition", 0, [
-    0 storage_type "storageType" 0 false,
-    1 diagnostic_type "diagnosticType" 0 false,
-    2 slots "slots" 0 false,
-    3 id "id" 0 false,
-]);
-
-/// Data object `vim.host.DiagnosticPartition.CreateDescription`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostDiagnosticPartitionCreateDescription {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `layout`.
-    pub layout: t::HostDiskPartitionLayout,
-    /// `diskUuid`.
-    pub disk_uuid: String,
-    /// `spec`.
-    pub spec: t::HostDiagnosticPartitionCreateSpec,
-}
-d::object!(HostDiagnosticPartitionCreateDescription: t::DynamicData, "HostDiagnosticPartitionCreateDescription", 0, [
-    0 layout "layout" 0 false,
-    1 disk_uuid "diskUuid" 0 false,
-    2 spec "spec" 0 false,
-]);
-
-/// Data object `vim.host.DiagnosticPartition.CreateOption`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostDiagnosticPartitionCreateOption {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `storageType`.
-    pub storage_type: String,
-    /// `diagnosticType`.
-    pub diagnostic_type: String,
-    /// `disk`.
-    pub disk: t::HostScsiDisk,
-}
-d::object!(HostDiagnosticPartitionCreateOption: t::DynamicData, "HostDiagnosticPartitionCreateOption", 0, [
-    0 storage_type "storageType" 0 false,
-    1 diagnostic_type "diagnosticType" 0 false,
-    2 disk "disk" 0 false,
-]);
-
-/// Data object `vim.host.DiagnosticPartition.CreateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostDiagnosticPartitionCreateSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `storageType`.
-    pub storage_type: String,
-    /// `diagnosticType`.
-    pub diagnostic_type: String,
-    /// `id`.
-    pub id: t::HostScsiDiskPartition,
-    /// `partition`.
-    pub partition: t::HostDiskPartitionSpec,
-    /// `active`.
-    pub active: Option<bool>,
-}
-d::object!(HostDiagnosticPartitionCreateSpec: t::DynamicData, "HostDiagnosticPartitionCreateSpec", 0, [
-    0 storage_type "storageType" 0 false,
-    1 diagnostic_type "diagnosticType" 0 false,
-    2 id "id" 0 false,
-    3 partition "partition" 0 false,
-    4 active "active" 0 false,
-]);
-
-/// Data object `vim.host.DigestInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct HostDigestInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `digestMethod`.
-    pub digest_method: String,
-    /// `digestValue`.
-    pub digest_value: Vec<i8>,
-    /// `objectName`.
-    pub object_name: Option<String>,
-}
-d::object!(HostDigestInfo: t::DynamicData, "HostDigestInfo", 3, [
-    0 digest_method "digestMethod" 3 false,
-    1 digest_value "digestValue" 3 false,
-    2 object_name "objectName" 3 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.DigestInfo.DigestMethodType`. Since API 4.0.
-    HostDigestInfoDigestMethodType, "HostDigestInfoDigestMethodType", [
-        SHA1 "SHA1",
-        MD5 "MD5",
-        SHA256 "SHA256",
-        SHA384 "SHA384",
-        SHA512 "SHA512",
-        SM3256 "SM3_256",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.host.DigestVerificationSetting`. Since API 7.0.3.0.
-    HostDigestVerificationSetting, "HostDigestVerificationSetting", [
-        DigestDisabled "digestDisabled",
-        HeaderOnly "headerOnly",
-        DataOnly "dataOnly",
-        HeaderAndData "headerAndData",
-    ]
-);
-
-/// Data object `vim.host.DirectoryStoreInfo`, which extends [`HostAuthenticationStoreInfo`](t::HostAuthenticationStoreInfo). Since API 4.1.
-#[derive(Default)]
-pub struct HostDirectoryStoreInfo {
-    /// The fields of [`HostAuthenticationStoreInfo`](t::HostAuthenticationStoreInfo).
-    pub base: t::HostAuthenticationStoreInfo,
-}
-d::object!(HostDirectoryStoreInfo: t::HostAuthenticationStoreInfo, "HostDirectoryStoreInfo", 4, [
-]);
-impl d::IsA<t::HostAuthenticationStoreInfo> for HostDirectoryStoreInfo {}
-
-/// Data object `vim.host.DiskConfigurationResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Default)]
-pub struct HostDiskConfigurationResult {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `devicePath`.
-    pub device_path: Option<String>,
-    /// `success`.
-    pub success: Option<bool>,
-    /// `fault`.
-    pub fault: Option<Box<t::LocalizedMethodFault>>,
-}
-d::object!(HostDiskConfigurationResult: t::DynamicData, "HostDiskConfigurationResult", 7, [
-    0 device_path "devicePath" 7 false,
-    1 success "success" 7 false,
-    2 fault "fault" 7 false,
-]);
-
-/// Data object `vim.host.DiskDimensions`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostDiskDimensions {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-}
-d::object!(HostDiskDimensions: t::DynamicData, "HostDiskDimensions", 0, [
-]);
-
-/// Data object `vim.host.DiskDimensions.Chs`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostDiskDimensionsChs {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `cylinder`.
-    pub cylinder: i64,
-    /// `head`.
-    pub head: i32,
-    /// `sector`.
-    pub sector: i32,
-}
-d::object!(HostDiskDimensionsChs: t::DynamicData, "HostDiskDimensionsChs", 0, [
-    0 cylinder "cylinder" 0 false,
-    1 head "head" 0 false,
-    2 sector "sector" 0 false,
-]);
-
-/// Data object `vim.host.DiskDimensions.Lba`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostDiskDimensionsLba {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `blockSize`.
-    pub block_size: i32,
-    /// `block`.
-    pub block: i64,
-}
-d::object!(HostDiskDimensionsLba: t::DynamicData, "HostDiskDimensionsLba", 0, [
-    0 block_size "blockSize" 0 false,
-    1 block "block" 0 false,
-]);
-
-/// Data object `vim.host.DiskPartitionInfo.Partition`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostDiskPartitionAttributes {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `partition`.
-    pub partition: i32,
-    /// `startSector`.
-    pub start_sector: i64,
-    /// `endSector`.
-    pub end_sector: i64,
-    /// `type`.
-    pub r#type: String,
-    /// `guid`. Since API 5.0.
-    pub guid: Option<String>,
-    /// `logical`.
-    pub logical: bool,
-    /// `attributes`.
-    pub attributes: i8,
-    /// `partitionAlignment`. Since API 5.0.
-    pub partition_alignment: Option<i64>,
-}
-d::object!(HostDiskPartitionAttributes: t::DynamicData, "HostDiskPartitionAttributes", 0, [
-    0 partition "partition" 0 false,
-    1 start_sector "startSector" 0 false,
-    2 end_sector "endSector" 0 false,
-    3 r#type "type" 0 false,
-    4 guid "guid" 5 false,
-    5 logical "logical" 0 false,
-    6 attributes "attributes" 0 false,
-    7 partition_alignment "partitionAlignment" 5 false,
-]);
-
-/// Data object `vim.host.DiskPartitionInfo.BlockRange`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostDiskPartitionBlockRange {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `partition`.
-    pub partition: Option<i32>,
-    /// `type`.
-    pub r#type: String,
-    /// `start`.
-    pub start: t::HostDiskDimensionsLba,
-    /// `end`.
-    pub end: t::HostDiskDimensionsLba,
-}
-d::object!(HostDiskPartitionBlockRange: t::DynamicData, "HostDiskPartitionBlockRange", 0, [
-    0 partition "partition" 0 false,
-    1 r#type "type" 0 false,
-    2 start "start" 0 false,
-    3 end "end" 0 false,
-]);
-
-/// Data object `vim.host.DiskPartitionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostDiskPartitionInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `deviceName`.
-    pub device_name: String,
-    /// `spec`.
-    pub spec: t::HostDiskPartitionSpec,
-    /// `layout`.
-    pub layout: t::HostDiskPartitionLayout,
-}
-d::object!(HostDiskPartitionInfo: t::DynamicData, "HostDiskPartitionInfo", 0, [
-    0 device_name "deviceName" 0 false,
-    1 spec "spec" 0 false,
-    2 layout "layout" 0 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.DiskPartitionInfo.PartitionFormat`. Since API 5.0.
-    HostDiskPartitionInfoPartitionFormat, "HostDiskPartitionInfoPartitionFormat", [
-        Gpt "gpt",
-        Mbr "mbr",
-        Unknown "unknown",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.host.DiskPartitionInfo.Type`. Since API 2.5.
-    HostDiskPartitionInfoType, "HostDiskPartitionInfoType", [
-        None "none",
-        Vmfs "vmfs",
-        LinuxNative "linuxNative",
-        LinuxSwap "linuxSwap",
-        Extended "extended",
-        Ntfs "ntfs",
-        VmkDiagnostic "vmkDiagnostic",
-        Vffs "vffs",
-    ]
-);
-
-/// Data object `vim.host.DiskPartitionInfo.Layout`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostDiskPartitionLayout {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `total`.
-    pub total: Option<Box<t::HostDiskDimensionsLba>>,
-    /// `partition`.
-    pub partition: Vec<t::HostDiskPartitionBlockRange>,
-}
-d::object!(HostDiskPartitionLayout: t::DynamicData, "HostDiskPartitionLayout", 0, [
-    0 total "total" 0 false,
-    1 partition "partition" 0 false,
-]);
-
-/// Data object `vim.host.DiskPartitionInfo.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostDiskPartitionSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `partitionFormat`. Since API 5.0.
-    pub partition_format: Option<String>,
-    /// `chs`.
-    pub chs: Option<Box<t::HostDiskDimensionsChs>>,
-    /// `totalSectors`.
-    pub total_sectors: Option<i64>,
-    /// `partition`.
-    pub partition: Vec<t::HostDiskPartitionAttributes>,
-    /// `sectorSize`. Since API 9.0.0.0.
-    pub sector_size: Option<i32>,
-}
-d::object!(HostDiskPartitionSpec: t::DynamicData, "HostDiskPartitionSpec", 0, [
-    0 partition_format "partitionFormat" 5 false,
-    1 chs "chs" 0 false,
-    2 total_sectors "totalSectors" 0 false,
-    3 partition "partition" 0 false,
-    4 sector_size "sectorSize" 32 false,
-]);
-
-/// Data object `vim.host.DnsConfig`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostDnsConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `dhcp`.
-    pub dhcp: bool,
-    /// `virtualNicDevice`.
-    pub virtual_nic_device: Option<String>,
-    /// `ipv6VirtualNicDevice`. Since API 6.7.
-    pub ipv6_virtual_nic_device: Option<String>,
-    /// `hostName`.
-    pub host_name: String,
-    /// `domainName`.
-    pub domain_name: String,
-    /// `address`.
-    pub address: Vec<String>,
-    /// `searchDomain`.
-    pub search_domain: Vec<String>,
-}
-d::object!(HostDnsConfig: t::DynamicData, "HostDnsConfig", 0, [
-    0 dhcp "dhcp" 0 false,
-    1 virtual_nic_device "virtualNicDevice" 0 false,
-    2 ipv6_virtual_nic_device "ipv6VirtualNicDevice" 10 false,
-    3 host_name "hostName" 0 false,
-    4 domain_name "domainName" 0 false,
-    5 address "address" 0 false,
-    6 search_domain "searchDomain" 0 false,
-]);
-impl d::IsA<t::HostDnsConfig> for HostDnsConfig {}
-
-/// Data object `vim.host.DnsConfigSpec`, which extends [`HostDnsConfig`](t::HostDnsConfig). Since API 4.0.
-#[derive(Default)]
-pub struct HostDnsConfigSpec {
-    /// The fields of [`HostDnsConfig`](t::HostDnsConfig).
-    pub base: t::HostDnsConfig,
-    /// `virtualNicConnection`.
-    pub virtual_nic_connection: Option<Box<t::HostVirtualNicConnection>>,
-    /// `virtualNicConnectionV6`. Since API 6.7.
-    pub virtual_nic_connection_v6: Option<Box<t::HostVirtualNicConnection>>,
-}
-d::object!(HostDnsConfigSpec: t::HostDnsConfig, "HostDnsConfigSpec", 3, [
-    0 virtual_nic_connection "virtualNicConnection" 3 false,
-    1 virtual_nic_connection_v6 "virtualNicConnectionV6" 10 false,
-]);
-impl d::IsA<t::HostDnsConfig> for HostDnsConfigSpec {}
-
-/// Data object `vim.host.DvxClass`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
-#[derive(Default)]
-pub struct HostDvxClass {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `deviceClass`.
-    pub device_class: String,
-    /// `checkpointSupported`.
-    pub checkpoint_supported: bool,
-    /// `swDMATracingSupported`.
-    pub sw_dma_tracing_supported: bool,
-    /// `sriovNic`.
-    pub sriov_nic: bool,
-}
-d::object!(HostDvxClass: t::DynamicData, "HostDvxClass", 26, [
-    0 device_class "deviceClass" 26 false,
-    1 checkpoint_supported "checkpointSupported" 26 false,
-    2 sw_dma_tracing_supported "swDMATracingSupported" 26 false,
-    3 sriov_nic "sriovNic" 26 false,
-]);
-
-/// Data object `vim.host.EnterMaintenanceResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Default)]
-pub struct HostEnterMaintenanceResult {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `vmFaults`.
-    pub vm_faults: Vec<t::FaultsByVM>,
-    /// `hostFaults`.
-    pub host_faults: Vec<t::FaultsByHost>,
-}
-d::object!(HostEnterMaintenanceResult: t::DynamicData, "HostEnterMaintenanceResult", 10, [
-    0 vm_faults "vmFaults" 10 false,
-    1 host_faults "hostFaults" 10 false,
-]);
-
-/// Data object `vim.host.EsxAgentHostManager.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Default)]
-pub struct HostEsxAgentHostManagerConfigInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `agentVmDatastore`.
-    pub agent_vm_datastore: Option<MoRef<m::Datastore>>,
-    /// `agentVmNetwork`.
-    pub agent_vm_network: Option<MoRef<m::Network>>,
-}
-d::object!(HostEsxAgentHostManagerConfigInfo: t::DynamicData, "HostEsxAgentHostManagerConfigInfo", 5, [
-    0 agent_vm_datastore "agentVmDatastore" 5 false,
-    1 agent_vm_network "agentVmNetwork" 5 false,
-]);
-
-/// Data object `vim.host.FaultToleranceManager.ComponentHealthInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct HostFaultToleranceManagerComponentHealthInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `isStorageHealthy`.
-    pub is_storage_healthy: bool,
-    /// `isNetworkHealthy`.
-    pub is_network_healthy: bool,
-}
-d::object!(HostFaultToleranceManagerComponentHealthInfo: t::DynamicData, "HostFaultToleranceManagerComponentHealthInfo", 8, [
-    0 is_storage_healthy "isStorageHealthy" 8 false,
-    1 is_network_healthy "isNetworkHealthy" 8 false,
-]);
-
-/// Data object `vim.host.FeatureCapability`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Default)]
-pub struct HostFeatureCapability {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: String,
-    /// `featureName`.
-    pub feature_name: String,
-    /// `value`.
-    pub value: String,
-}
-d::object!(HostFeatureCapability: t::DynamicData, "HostFeatureCapability", 6, [
-    0 key "key" 6 false,
-    1 feature_name "featureName" 6 false,
-    2 value "value" 6 false,
-]);
-
-/// Data object `vim.host.FeatureMask`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Default)]
-pub struct HostFeatureMask {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: String,
-    /// `featureName`.
-    pub feature_name: String,
-    /// `value`.
-    pub value: String,
-}
-d::object!(HostFeatureMask: t::DynamicData, "HostFeatureMask", 6, [
-    0 key "key" 6 false,
-    1 feature_name "featureName" 6 false,
-    2 value "value" 6 false,
-]);
-
-/// Data object `vim.host.FeatureVersionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Default)]
-pub struct HostFeatureVersionInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: String,
-    /// `value`.
-    pub value: String,
-}
-d::object!(HostFeatureVersionInfo: t::DynamicData, "HostFeatureVersionInfo", 4, [
-    0 key "key" 4 false,
-    1 value "value" 4 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.FeatureVersionInfo.FeatureVersionKey`. Since API 4.1.
-    HostFeatureVersionKey, "HostFeatureVersionKey", [
-        FaultTolerance "faultTolerance",
-    ]
-);
-
-/// Data object `vim.host.FibreChannelHba`, which extends [`HostHostBusAdapter`](t::HostHostBusAdapter). Since API 2.5.
-#[derive(Default)]
-pub struct HostFibreChannelHba {
-    /// The fields of [`HostHostBusAdapter`](t::HostHostBusAdapter).
-    pub base: t::HostHostBusAdapter,
-    /// `portWorldWideName`.
-    pub port_world_wide_name: i64,
-    /// `nodeWorldWideName`.
-    pub node_world_wide_name: i64,
-    /// `portType`.
-    pub port_type: t::FibreChannelPortType,
-    /// `speed`.
-    pub speed: i64,
-}
-d::object!(HostFibreChannelHba: t::HostHostBusAdapter, "HostFibreChannelHba", 0, [
-    0 port_world_wide_name "portWorldWideName" 0 false,
-    1 node_world_wide_name "nodeWorldWideName" 0 false,
-    2 port_type "portType" 0 false,
-    3 speed "speed" 0 false,
-]);
-impl d::IsA<t::HostHostBusAdapter> for HostFibreChannelHba {}
-
-/// Data object `vim.host.FibreChannelOverEthernetHba`, which extends [`HostFibreChannelHba`](t::HostFibreChannelHba). Since API 5.0.
-#[derive(Default)]
-pub struct HostFibreChannelOverEthernetHba {
-    /// The fields of [`HostFibreChannelHba`](t::HostFibreChannelHba).
-    pub base: t::HostFibreChannelHba,
-    /// `underlyingNic`.
-    pub underlying_nic: String,
-    /// `linkInfo`.
-    pub link_info: t::HostFibreChannelOverEthernetHbaLinkInfo,
-    /// `isSoftwareFcoe`.
-    pub is_software_fcoe: bool,
-    /// `markedForRemoval`.
-    pub marked_for_removal: Option<bool>,
-}
-d::object!(HostFibreChannelOverEthernetHba: t::HostFibreChannelHba, "HostFibreChannelOverEthernetHba", 5, [
-    0 underlying_nic "underlyingNic" 5 false,
-    1 link_info "linkInfo" 5 false,
-    2 is_software_fcoe "isSoftwareFcoe" 5 false,
-    3 marked_for_removal "markedForRemoval" 5 false,
-]);
-impl d::IsA<t::HostHostBusAdapter> for HostFibreChannelOverEthernetHba {}
-
-/// Data object `vim.host.FibreChannelOverEthernetHba.LinkInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Default)]
-pub struct HostFibreChannelOverEthernetHbaLinkInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `vnportMac`.
-    pub vnport_mac: String,
-    /// `fcfMac`.
-    pub fcf_mac: String,
-    /// `vlanId`.
-    pub vlan_id: i32,
-}
-d::object!(HostFibreChannelOverEthernetHbaLinkInfo: t::DynamicData, "HostFibreChannelOverEthernetHbaLinkInfo", 5, [
-    0 vnport_mac "vnportMac" 5 false,
-    1 fcf_mac "fcfMac" 5 false,
-    2 vlan_id "vlanId" 5 false,
-]);
-
-/// Data object `vim.host.FibreChannelOverEthernetTargetTransport`, which extends [`HostFibreChannelTargetTransport`](t::HostFibreChannelTargetTransport). Since API 5.0.
-#[derive(Default)]
-pub struct HostFibreChannelOverEthernetTargetTransport {
-    /// The fields of [`HostFibreChannelTargetTransport`](t::HostFibreChannelTargetTransport).
-    pub base: t::HostFibreChannelTargetTransport,
-    /// `vnportMac`.
-    pub vnport_mac: String,
-    /// `fcfMac`.
-    pub fcf_mac: String,
-    /// `vlanId`.
-    pub vlan_id: i32,
-}
-d::object!(HostFibreChannelOverEthernetTargetTransport: t::HostFibreChannelTargetTransport, "HostFibreChannelOverEthernetTargetTransport", 5, [
-    0 vnport_mac "vnportMac" 5 false,
-    1 fcf_mac "fcfMac" 5 false,
-    2 vlan_id "vlanId" 5 false,
-]);
-impl d::IsA<t::HostTargetTransport> for HostFibreChannelOverEthernetTargetTransport {}

@@ -5,8 +5,1154 @@ use crate::dynamic as d;
 use crate::generated::managed as m;
 use crate::generated::types as t;
 use crate::moref::MoRef;
+use crate::property as p;
+
+/// Data object `vim.host.ConnectInfo.DatastoreNameConflictInfo`, which extends [`HostDatastoreConnectInfo`](t::HostDatastoreConnectInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ConnectInfo.DatastoreNameConflictInfo.html)
+#[derive(Default)]
+pub struct HostDatastoreNameConflictConnectInfo {
+    /// The fields of [`HostDatastoreConnectInfo`](t::HostDatastoreConnectInfo).
+    pub base: t::HostDatastoreConnectInfo,
+    /// `newDatastoreName`.
+    pub new_datastore_name: String,
+}
+d::object!(HostDatastoreNameConflictConnectInfo: t::HostDatastoreConnectInfo, "HostDatastoreNameConflictConnectInfo", 0, [
+    0 new_datastore_name "newDatastoreName" 0 false,
+]);
+impl d::IsA<t::HostDatastoreConnectInfo> for HostDatastoreNameConflictConnectInfo {}
+
+/// Data object `vim.host.DatastoreSystem.Capabilities`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.Capabilities.html)
+#[derive(Default)]
+pub struct HostDatastoreSystemCapabilities {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `nfsMountCreationRequired`.
+    pub nfs_mount_creation_required: bool,
+    /// `nfsMountCreationSupported`.
+    pub nfs_mount_creation_supported: bool,
+    /// `localDatastoreSupported`.
+    pub local_datastore_supported: bool,
+    /// `vmfsExtentExpansionSupported`. Since API 4.0.
+    pub vmfs_extent_expansion_supported: Option<bool>,
+}
+d::object!(HostDatastoreSystemCapabilities: t::DynamicData, "HostDatastoreSystemCapabilities", 0, [
+    0 nfs_mount_creation_required "nfsMountCreationRequired" 0 false,
+    1 nfs_mount_creation_supported "nfsMountCreationSupported" 0 false,
+    2 local_datastore_supported "localDatastoreSupported" 0 false,
+    3 vmfs_extent_expansion_supported "vmfsExtentExpansionSupported" 3 false,
+]);
+impl<M, P> p::Property<M, t::HostDatastoreSystemCapabilities, P> {
+    /// On to `nfsMountCreationRequired`.
+    pub fn nfs_mount_creation_required(&self) -> p::Property<M, bool, P> { self.then("nfsMountCreationRequired") }
+    /// On to `nfsMountCreationSupported`.
+    pub fn nfs_mount_creation_supported(&self) -> p::Property<M, bool, P> { self.then("nfsMountCreationSupported") }
+    /// On to `localDatastoreSupported`.
+    pub fn local_datastore_supported(&self) -> p::Property<M, bool, P> { self.then("localDatastoreSupported") }
+    /// On to `vmfsExtentExpansionSupported`. Since API 4.0.
+    pub fn vmfs_extent_expansion_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("vmfsExtentExpansionSupported") }
+}
+
+/// Data object `vim.host.DatastoreSystem.DatastoreResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.DatastoreResult.html)
+#[derive(Default)]
+pub struct HostDatastoreSystemDatastoreResult {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: MoRef<m::Datastore>,
+    /// `fault`.
+    pub fault: Option<Box<t::LocalizedMethodFault>>,
+}
+d::object!(HostDatastoreSystemDatastoreResult: t::DynamicData, "HostDatastoreSystemDatastoreResult", 8, [
+    0 key "key" 8 false,
+    1 fault "fault" 8 false,
+]);
+
+/// Data object `vim.host.DatastoreSystem.VvolDatastoreSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.VvolDatastoreSpec.html)
+#[derive(Default)]
+pub struct HostDatastoreSystemVvolDatastoreSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `name`.
+    pub name: String,
+    /// `scId`.
+    pub sc_id: String,
+}
+d::object!(HostDatastoreSystemVvolDatastoreSpec: t::DynamicData, "HostDatastoreSystemVvolDatastoreSpec", 8, [
+    0 name "name" 8 false,
+    1 sc_id "scId" 8 false,
+]);
+
+/// Data object `vim.host.DateTimeConfig`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DateTimeConfig.html)
+#[derive(Default)]
+pub struct HostDateTimeConfig {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `timeZone`.
+    pub time_zone: Option<String>,
+    /// `ntpConfig`.
+    pub ntp_config: Option<Box<t::HostNtpConfig>>,
+    /// `ptpConfig`. Since API 7.0.3.0.
+    pub ptp_config: Option<Box<t::HostPtpConfig>>,
+    /// `protocol`. Since API 7.0.3.0.
+    pub protocol: Option<String>,
+    /// `enabled`. Since API 7.0.3.0.
+    pub enabled: Option<bool>,
+    /// `disableEvents`. Since API 7.0.3.0.
+    pub disable_events: Option<bool>,
+    /// `disableFallback`. Since API 7.0.3.0.
+    pub disable_fallback: Option<bool>,
+    /// `resetToFactoryDefaults`. Since API 7.0.3.0.
+    pub reset_to_factory_defaults: Option<bool>,
+}
+d::object!(HostDateTimeConfig: t::DynamicData, "HostDateTimeConfig", 0, [
+    0 time_zone "timeZone" 0 false,
+    1 ntp_config "ntpConfig" 0 false,
+    2 ptp_config "ptpConfig" 22 false,
+    3 protocol "protocol" 22 false,
+    4 enabled "enabled" 22 false,
+    5 disable_events "disableEvents" 22 false,
+    6 disable_fallback "disableFallback" 22 false,
+    7 reset_to_factory_defaults "resetToFactoryDefaults" 22 false,
+]);
+impl<M, P> p::Property<M, t::HostDateTimeConfig, P> {
+    /// On to `timeZone`.
+    pub fn time_zone(&self) -> p::Property<M, String, p::Optional> { self.then("timeZone") }
+    /// On to `ntpConfig`.
+    pub fn ntp_config(&self) -> p::Property<M, t::HostNtpConfig, p::Optional> { self.then("ntpConfig") }
+    /// On to `ptpConfig`. Since API 7.0.3.0.
+    pub fn ptp_config(&self) -> p::Property<M, t::HostPtpConfig, p::Optional> { self.then("ptpConfig") }
+    /// On to `protocol`. Since API 7.0.3.0.
+    pub fn protocol(&self) -> p::Property<M, String, p::Optional> { self.then("protocol") }
+    /// On to `enabled`. Since API 7.0.3.0.
+    pub fn enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("enabled") }
+    /// On to `disableEvents`. Since API 7.0.3.0.
+    pub fn disable_events(&self) -> p::Property<M, bool, p::Optional> { self.then("disableEvents") }
+    /// On to `disableFallback`. Since API 7.0.3.0.
+    pub fn disable_fallback(&self) -> p::Property<M, bool, p::Optional> { self.then("disableFallback") }
+    /// On to `resetToFactoryDefaults`. Since API 7.0.3.0.
+    pub fn reset_to_factory_defaults(&self) -> p::Property<M, bool, p::Optional> { self.then("resetToFactoryDefaults") }
+}
+
+/// Data object `vim.host.DateTimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DateTimeInfo.html)
+#[derive(Default)]
+pub struct HostDateTimeInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `timeZone`.
+    pub time_zone: t::HostDateTimeSystemTimeZone,
+    /// `systemClockProtocol`. Since API 7.0.0.0.
+    pub system_clock_protocol: Option<String>,
+    /// `ntpConfig`.
+    pub ntp_config: Option<Box<t::HostNtpConfig>>,
+    /// `ptpConfig`. Since API 7.0.3.0.
+    pub ptp_config: Option<Box<t::HostPtpConfig>>,
+    /// `enabled`. Since API 7.0.3.0.
+    pub enabled: Option<bool>,
+    /// `disableEvents`. Since API 7.0.3.0.
+    pub disable_events: Option<bool>,
+    /// `disableFallback`. Since API 7.0.3.0.
+    pub disable_fallback: Option<bool>,
+    /// `inFallbackState`. Since API 7.0.3.0.
+    pub in_fallback_state: Option<bool>,
+    /// `serviceSync`. Since API 7.0.3.0.
+    pub service_sync: Option<bool>,
+    /// `lastSyncTime`. Since API 7.0.3.0.
+    pub last_sync_time: Option<d::DateTime>,
+    /// `remoteNtpServer`. Since API 7.0.3.0.
+    pub remote_ntp_server: Option<String>,
+    /// `ntpRunTime`. Since API 7.0.3.0.
+    pub ntp_run_time: Option<i64>,
+    /// `ptpRunTime`. Since API 7.0.3.0.
+    pub ptp_run_time: Option<i64>,
+    /// `ntpDuration`. Since API 7.0.3.0.
+    pub ntp_duration: Option<String>,
+    /// `ptpDuration`. Since API 7.0.3.0.
+    pub ptp_duration: Option<String>,
+}
+d::object!(HostDateTimeInfo: t::DynamicData, "HostDateTimeInfo", 0, [
+    0 time_zone "timeZone" 0 false,
+    1 system_clock_protocol "systemClockProtocol" 16 false,
+    2 ntp_config "ntpConfig" 0 false,
+    3 ptp_config "ptpConfig" 22 false,
+    4 enabled "enabled" 22 false,
+    5 disable_events "disableEvents" 22 false,
+    6 disable_fallback "disableFallback" 22 false,
+    7 in_fallback_state "inFallbackState" 22 false,
+    8 service_sync "serviceSync" 22 false,
+    9 last_sync_time "lastSyncTime" 22 false,
+    10 remote_ntp_server "remoteNtpServer" 22 false,
+    11 ntp_run_time "ntpRunTime" 22 false,
+    12 ptp_run_time "ptpRunTime" 22 false,
+    13 ntp_duration "ntpDuration" 22 false,
+    14 ptp_duration "ptpDuration" 22 false,
+]);
+impl<M, P> p::Property<M, t::HostDateTimeInfo, P> {
+    /// On to `timeZone`.
+    pub fn time_zone(&self) -> p::Property<M, t::HostDateTimeSystemTimeZone, P> { self.then("timeZone") }
+    /// On to `systemClockProtocol`. Since API 7.0.0.0.
+    pub fn system_clock_protocol(&self) -> p::Property<M, String, p::Optional> { self.then("systemClockProtocol") }
+    /// On to `ntpConfig`.
+    pub fn ntp_config(&self) -> p::Property<M, t::HostNtpConfig, p::Optional> { self.then("ntpConfig") }
+    /// On to `ptpConfig`. Since API 7.0.3.0.
+    pub fn ptp_config(&self) -> p::Property<M, t::HostPtpConfig, p::Optional> { self.then("ptpConfig") }
+    /// On to `enabled`. Since API 7.0.3.0.
+    pub fn enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("enabled") }
+    /// On to `disableEvents`. Since API 7.0.3.0.
+    pub fn disable_events(&self) -> p::Property<M, bool, p::Optional> { self.then("disableEvents") }
+    /// On to `disableFallback`. Since API 7.0.3.0.
+    pub fn disable_fallback(&self) -> p::Property<M, bool, p::Optional> { self.then("disableFallback") }
+    /// On to `inFallbackState`. Since API 7.0.3.0.
+    pub fn in_fallback_state(&self) -> p::Property<M, bool, p::Optional> { self.then("inFallbackState") }
+    /// On to `serviceSync`. Since API 7.0.3.0.
+    pub fn service_sync(&self) -> p::Property<M, bool, p::Optional> { self.then("serviceSync") }
+    /// On to `lastSyncTime`. Since API 7.0.3.0.
+    pub fn last_sync_time(&self) -> p::Property<M, d::DateTime, p::Optional> { self.then("lastSyncTime") }
+    /// On to `remoteNtpServer`. Since API 7.0.3.0.
+    pub fn remote_ntp_server(&self) -> p::Property<M, String, p::Optional> { self.then("remoteNtpServer") }
+    /// On to `ntpRunTime`. Since API 7.0.3.0.
+    pub fn ntp_run_time(&self) -> p::Property<M, i64, p::Optional> { self.then("ntpRunTime") }
+    /// On to `ptpRunTime`. Since API 7.0.3.0.
+    pub fn ptp_run_time(&self) -> p::Property<M, i64, p::Optional> { self.then("ptpRunTime") }
+    /// On to `ntpDuration`. Since API 7.0.3.0.
+    pub fn ntp_duration(&self) -> p::Property<M, String, p::Optional> { self.then("ntpDuration") }
+    /// On to `ptpDuration`. Since API 7.0.3.0.
+    pub fn ptp_duration(&self) -> p::Property<M, String, p::Optional> { self.then("ptpDuration") }
+}
+
+d::enumeration!(
+    /// Enumeration `vim.host.DateTimeInfo.Protocol`. Since API 7.0.0.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DateTimeInfo.Protocol.html)
+    HostDateTimeInfoProtocol, "HostDateTimeInfoProtocol", [
+        Ntp "ntp",
+        Ptp "ptp",
+    ]
+);
+
+/// Data object `vim.host.DateTimeSystem.ServiceTestResult`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DateTimeSystem.ServiceTestResult.html)
+#[derive(Default)]
+pub struct HostDateTimeSystemServiceTestResult {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `workingNormally`.
+    pub working_normally: bool,
+    /// `report`.
+    pub report: Vec<String>,
+}
+d::object!(HostDateTimeSystemServiceTestResult: t::DynamicData, "HostDateTimeSystemServiceTestResult", 22, [
+    0 working_normally "workingNormally" 22 false,
+    1 report "report" 22 false,
+]);
+
+/// Data object `vim.host.DateTimeSystem.TimeZone`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DateTimeSystem.TimeZone.html)
+#[derive(Default)]
+pub struct HostDateTimeSystemTimeZone {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: String,
+    /// `name`.
+    pub name: String,
+    /// `description`.
+    pub description: String,
+    /// `gmtOffset`.
+    pub gmt_offset: i32,
+}
+d::object!(HostDateTimeSystemTimeZone: t::DynamicData, "HostDateTimeSystemTimeZone", 0, [
+    0 key "key" 0 false,
+    1 name "name" 0 false,
+    2 description "description" 0 false,
+    3 gmt_offset "gmtOffset" 0 false,
+]);
+impl<M, P> p::Property<M, t::HostDateTimeSystemTimeZone, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `description`.
+    pub fn description(&self) -> p::Property<M, String, P> { self.then("description") }
+    /// On to `gmtOffset`.
+    pub fn gmt_offset(&self) -> p::Property<M, i32, P> { self.then("gmtOffset") }
+}
+impl<M, P> p::Property<M, Vec<t::HostDateTimeSystemTimeZone>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostDateTimeSystemTimeZone, p::Optional> { self.named(key) }
+}
+
+/// Data object `vim.host.DeploymentInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DeploymentInfo.html)
+#[derive(Default)]
+pub struct HostDeploymentInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `bootedFromStatelessCache`.
+    pub booted_from_stateless_cache: Option<bool>,
+}
+d::object!(HostDeploymentInfo: t::DynamicData, "HostDeploymentInfo", 9, [
+    0 booted_from_stateless_cache "bootedFromStatelessCache" 9 false,
+]);
+impl<M, P> p::Property<M, t::HostDeploymentInfo, P> {
+    /// On to `bootedFromStatelessCache`.
+    pub fn booted_from_stateless_cache(&self) -> p::Property<M, bool, p::Optional> { self.then("bootedFromStatelessCache") }
+}
+
+/// Data object `vim.host.Device`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.Device.html)
+#[derive(Default)]
+pub struct HostDevice {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `deviceName`.
+    pub device_name: String,
+    /// `deviceType`.
+    pub device_type: String,
+}
+d::object!(HostDevice: t::DynamicData, "HostDevice", 0, [
+    0 device_name "deviceName" 0 false,
+    1 device_type "deviceType" 0 false,
+]);
+
+/// Data object `vim.host.DhcpService`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DhcpService.html)
+#[derive(Default)]
+pub struct HostDhcpService {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: String,
+    /// `spec`.
+    pub spec: t::HostDhcpServiceSpec,
+}
+d::object!(HostDhcpService: t::DynamicData, "HostDhcpService", 0, [
+    0 key "key" 0 false,
+    1 spec "spec" 0 false,
+]);
+impl<M, P> p::Property<M, t::HostDhcpService, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `spec`.
+    pub fn spec(&self) -> p::Property<M, t::HostDhcpServiceSpec, P> { self.then("spec") }
+}
+impl<M, P> p::Property<M, Vec<t::HostDhcpService>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostDhcpService, p::Optional> { self.named(key) }
+}
+
+/// Data object `vim.host.DhcpService.Config`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DhcpService.Config.html)
+#[derive(Default)]
+pub struct HostDhcpServiceConfig {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `changeOperation`.
+    pub change_operation: Option<String>,
+    /// `key`.
+    pub key: String,
+    /// `spec`.
+    pub spec: t::HostDhcpServiceSpec,
+}
+d::object!(HostDhcpServiceConfig: t::DynamicData, "HostDhcpServiceConfig", 0, [
+    0 change_operation "changeOperation" 0 false,
+    1 key "key" 0 false,
+    2 spec "spec" 0 false,
+]);
+impl<M, P> p::Property<M, t::HostDhcpServiceConfig, P> {
+    /// On to `changeOperation`.
+    pub fn change_operation(&self) -> p::Property<M, String, p::Optional> { self.then("changeOperation") }
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `spec`.
+    pub fn spec(&self) -> p::Property<M, t::HostDhcpServiceSpec, P> { self.then("spec") }
+}
+impl<M, P> p::Property<M, Vec<t::HostDhcpServiceConfig>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostDhcpServiceConfig, p::Optional> { self.named(key) }
+}
+
+/// Data object `vim.host.DhcpService.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DhcpService.Specification.html)
+#[derive(Default)]
+pub struct HostDhcpServiceSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `virtualSwitch`.
+    pub virtual_switch: String,
+    /// `defaultLeaseDuration`.
+    pub default_lease_duration: i32,
+    /// `leaseBeginIp`.
+    pub lease_begin_ip: String,
+    /// `leaseEndIp`.
+    pub lease_end_ip: String,
+    /// `maxLeaseDuration`.
+    pub max_lease_duration: i32,
+    /// `unlimitedLease`.
+    pub unlimited_lease: bool,
+    /// `ipSubnetAddr`.
+    pub ip_subnet_addr: String,
+    /// `ipSubnetMask`.
+    pub ip_subnet_mask: String,
+}
+d::object!(HostDhcpServiceSpec: t::DynamicData, "HostDhcpServiceSpec", 0, [
+    0 virtual_switch "virtualSwitch" 0 false,
+    1 default_lease_duration "defaultLeaseDuration" 0 false,
+    2 lease_begin_ip "leaseBeginIp" 0 false,
+    3 lease_end_ip "leaseEndIp" 0 false,
+    4 max_lease_duration "maxLeaseDuration" 0 false,
+    5 unlimited_lease "unlimitedLease" 0 false,
+    6 ip_subnet_addr "ipSubnetAddr" 0 false,
+    7 ip_subnet_mask "ipSubnetMask" 0 false,
+]);
+impl<M, P> p::Property<M, t::HostDhcpServiceSpec, P> {
+    /// On to `virtualSwitch`.
+    pub fn virtual_switch(&self) -> p::Property<M, String, P> { self.then("virtualSwitch") }
+    /// On to `defaultLeaseDuration`.
+    pub fn default_lease_duration(&self) -> p::Property<M, i32, P> { self.then("defaultLeaseDuration") }
+    /// On to `leaseBeginIp`.
+    pub fn lease_begin_ip(&self) -> p::Property<M, String, P> { self.then("leaseBeginIp") }
+    /// On to `leaseEndIp`.
+    pub fn lease_end_ip(&self) -> p::Property<M, String, P> { self.then("leaseEndIp") }
+    /// On to `maxLeaseDuration`.
+    pub fn max_lease_duration(&self) -> p::Property<M, i32, P> { self.then("maxLeaseDuration") }
+    /// On to `unlimitedLease`.
+    pub fn unlimited_lease(&self) -> p::Property<M, bool, P> { self.then("unlimitedLease") }
+    /// On to `ipSubnetAddr`.
+    pub fn ip_subnet_addr(&self) -> p::Property<M, String, P> { self.then("ipSubnetAddr") }
+    /// On to `ipSubnetMask`.
+    pub fn ip_subnet_mask(&self) -> p::Property<M, String, P> { self.then("ipSubnetMask") }
+}
+
+/// Data object `vim.host.DiagnosticPartition`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DiagnosticPartition.html)
+#[derive(Default)]
+pub struct HostDiagnosticPartition {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `storageType`.
+    pub storage_type: String,
+    /// `diagnosticType`.
+    pub diagnostic_type: String,
+    /// `slots`.
+    pub slots: i32,
+    /// `id`.
+    pub id: t::HostScsiDiskPartition,
+}
+d::object!(HostDiagnosticPartition: t::DynamicData, "HostDiagnosticPartition", 0, [
+    0 storage_type "storageType" 0 false,
+    1 diagnostic_type "diagnosticType" 0 false,
+    2 slots "slots" 0 false,
+    3 id "id" 0 false,
+]);
+impl<M, P> p::Property<M, t::HostDiagnosticPartition, P> {
+    /// On to `storageType`.
+    pub fn storage_type(&self) -> p::Property<M, String, P> { self.then("storageType") }
+    /// On to `diagnosticType`.
+    pub fn diagnostic_type(&self) -> p::Property<M, String, P> { self.then("diagnosticType") }
+    /// On to `slots`.
+    pub fn slots(&self) -> p::Property<M, i32, P> { self.then("slots") }
+    /// On to `id`.
+    pub fn id(&self) -> p::Property<M, t::HostScsiDiskPartition, P> { self.then("id") }
+}
+
+/// Data object `vim.host.DiagnosticPartition.CreateDescription`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DiagnosticPartition.CreateDescription.html)
+#[derive(Default)]
+pub struct HostDiagnosticPartitionCreateDescription {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `layout`.
+    pub layout: t::HostDiskPartitionLayout,
+    /// `diskUuid`.
+    pub disk_uuid: String,
+    /// `spec`.
+    pub spec: t::HostDiagnosticPartitionCreateSpec,
+}
+d::object!(HostDiagnosticPartitionCreateDescription: t::DynamicData, "HostDiagnosticPartitionCreateDescription", 0, [
+    0 layout "layout" 0 false,
+    1 disk_uuid "diskUuid" 0 false,
+    2 spec "spec" 0 false,
+]);
+
+/// Data object `vim.host.DiagnosticPartition.CreateOption`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DiagnosticPartition.CreateOption.html)
+#[derive(Default)]
+pub struct HostDiagnosticPartitionCreateOption {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `storageType`.
+    pub storage_type: String,
+    /// `diagnosticType`.
+    pub diagnostic_type: String,
+    /// `disk`.
+    pub disk: t::HostScsiDisk,
+}
+d::object!(HostDiagnosticPartitionCreateOption: t::DynamicData, "HostDiagnosticPartitionCreateOption", 0, [
+    0 storage_type "storageType" 0 false,
+    1 diagnostic_type "diagnosticType" 0 false,
+    2 disk "disk" 0 false,
+]);
+
+/// Data object `vim.host.DiagnosticPartition.CreateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DiagnosticPartition.CreateSpec.html)
+#[derive(Default)]
+pub struct HostDiagnosticPartitionCreateSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `storageType`.
+    pub storage_type: String,
+    /// `diagnosticType`.
+    pub diagnostic_type: String,
+    /// `id`.
+    pub id: t::HostScsiDiskPartition,
+    /// `partition`.
+    pub partition: t::HostDiskPartitionSpec,
+    /// `active`.
+    pub active: Option<bool>,
+}
+d::object!(HostDiagnosticPartitionCreateSpec: t::DynamicData, "HostDiagnosticPartitionCreateSpec", 0, [
+    0 storage_type "storageType" 0 false,
+    1 diagnostic_type "diagnosticType" 0 false,
+    2 id "id" 0 false,
+    3 partition "partition" 0 false,
+    4 active "active" 0 false,
+]);
+
+/// Data object `vim.host.DigestInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DigestInfo.html)
+#[derive(Default)]
+pub struct HostDigestInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `digestMethod`.
+    pub digest_method: String,
+    /// `digestValue`.
+    pub digest_value: Vec<i8>,
+    /// `objectName`.
+    pub object_name: Option<String>,
+}
+d::object!(HostDigestInfo: t::DynamicData, "HostDigestInfo", 3, [
+    0 digest_method "digestMethod" 3 false,
+    1 digest_value "digestValue" 3 false,
+    2 object_name "objectName" 3 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.host.DigestInfo.DigestMethodType`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DigestInfo.DigestMethodType.html)
+    HostDigestInfoDigestMethodType, "HostDigestInfoDigestMethodType", [
+        SHA1 "SHA1",
+        MD5 "MD5",
+        SHA256 "SHA256",
+        SHA384 "SHA384",
+        SHA512 "SHA512",
+        SM3256 "SM3_256",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.host.DigestVerificationSetting`. Since API 7.0.3.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DigestVerificationSetting.html)
+    HostDigestVerificationSetting, "HostDigestVerificationSetting", [
+        DigestDisabled "digestDisabled",
+        HeaderOnly "headerOnly",
+        DataOnly "dataOnly",
+        HeaderAndData "headerAndData",
+    ]
+);
+
+/// Data object `vim.host.DirectoryStoreInfo`, which extends [`HostAuthenticationStoreInfo`](t::HostAuthenticationStoreInfo). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DirectoryStoreInfo.html)
+#[derive(Default)]
+pub struct HostDirectoryStoreInfo {
+    /// The fields of [`HostAuthenticationStoreInfo`](t::HostAuthenticationStoreInfo).
+    pub base: t::HostAuthenticationStoreInfo,
+}
+d::object!(HostDirectoryStoreInfo: t::HostAuthenticationStoreInfo, "HostDirectoryStoreInfo", 4, [
+]);
+impl d::IsA<t::HostAuthenticationStoreInfo> for HostDirectoryStoreInfo {}
+
+/// Data object `vim.host.DiskConfigurationResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DiskConfigurationResult.html)
+#[derive(Default)]
+pub struct HostDiskConfigurationResult {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `devicePath`.
+    pub device_path: Option<String>,
+    /// `success`.
+    pub success: Option<bool>,
+    /// `fault`.
+    pub fault: Option<Box<t::LocalizedMethodFault>>,
+}
+d::object!(HostDiskConfigurationResult: t::DynamicData, "HostDiskConfigurationResult", 7, [
+    0 device_path "devicePath" 7 false,
+    1 success "success" 7 false,
+    2 fault "fault" 7 false,
+]);
+
+/// Data object `vim.host.DiskDimensions`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DiskDimensions.html)
+#[derive(Default)]
+pub struct HostDiskDimensions {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+}
+d::object!(HostDiskDimensions: t::DynamicData, "HostDiskDimensions", 0, [
+]);
+
+/// Data object `vim.host.DiskDimensions.Chs`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DiskDimensions.Chs.html)
+#[derive(Default)]
+pub struct HostDiskDimensionsChs {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `cylinder`.
+    pub cylinder: i64,
+    /// `head`.
+    pub head: i32,
+    /// `sector`.
+    pub sector: i32,
+}
+d::object!(HostDiskDimensionsChs: t::DynamicData, "HostDiskDimensionsChs", 0, [
+    0 cylinder "cylinder" 0 false,
+    1 head "head" 0 false,
+    2 sector "sector" 0 false,
+]);
+
+/// Data object `vim.host.DiskDimensions.Lba`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DiskDimensions.Lba.html)
+#[derive(Default)]
+pub struct HostDiskDimensionsLba {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `blockSize`.
+    pub block_size: i32,
+    /// `block`.
+    pub block: i64,
+}
+d::object!(HostDiskDimensionsLba: t::DynamicData, "HostDiskDimensionsLba", 0, [
+    0 block_size "blockSize" 0 false,
+    1 block "block" 0 false,
+]);
+
+/// Data object `vim.host.DiskPartitionInfo.Partition`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DiskPartitionInfo.Partition.html)
+#[derive(Default)]
+pub struct HostDiskPartitionAttributes {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `partition`.
+    pub partition: i32,
+    /// `startSector`.
+    pub start_sector: i64,
+    /// `endSector`.
+    pub end_sector: i64,
+    /// `type`.
+    pub r#type: String,
+    /// `guid`. Since API 5.0.
+    pub guid: Option<String>,
+    /// `logical`.
+    pub logical: bool,
+    /// `attributes`.
+    pub attributes: i8,
+    /// `partitionAlignment`. Since API 5.0.
+    pub partition_alignment: Option<i64>,
+}
+d::object!(HostDiskPartitionAttributes: t::DynamicData, "HostDiskPartitionAttributes", 0, [
+    0 partition "partition" 0 false,
+    1 start_sector "startSector" 0 false,
+    2 end_sector "endSector" 0 false,
+    3 r#type "type" 0 false,
+    4 guid "guid" 5 false,
+    5 logical "logical" 0 false,
+    6 attributes "attributes" 0 false,
+    7 partition_alignment "partitionAlignment" 5 false,
+]);
+
+/// Data object `vim.host.DiskPartitionInfo.BlockRange`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DiskPartitionInfo.BlockRange.html)
+#[derive(Default)]
+pub struct HostDiskPartitionBlockRange {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `partition`.
+    pub partition: Option<i32>,
+    /// `type`.
+    pub r#type: String,
+    /// `start`.
+    pub start: t::HostDiskDimensionsLba,
+    /// `end`.
+    pub end: t::HostDiskDimensionsLba,
+}
+d::object!(HostDiskPartitionBlockRange: t::DynamicData, "HostDiskPartitionBlockRange", 0, [
+    0 partition "partition" 0 false,
+    1 r#type "type" 0 false,
+    2 start "start" 0 false,
+    3 end "end" 0 false,
+]);
+
+/// Data object `vim.host.DiskPartitionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DiskPartitionInfo.html)
+#[derive(Default)]
+pub struct HostDiskPartitionInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `deviceName`.
+    pub device_name: String,
+    /// `spec`.
+    pub spec: t::HostDiskPartitionSpec,
+    /// `layout`.
+    pub layout: t::HostDiskPartitionLayout,
+}
+d::object!(HostDiskPartitionInfo: t::DynamicData, "HostDiskPartitionInfo", 0, [
+    0 device_name "deviceName" 0 false,
+    1 spec "spec" 0 false,
+    2 layout "layout" 0 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.host.DiskPartitionInfo.PartitionFormat`. Since API 5.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DiskPartitionInfo.PartitionFormat.html)
+    HostDiskPartitionInfoPartitionFormat, "HostDiskPartitionInfoPartitionFormat", [
+        Gpt "gpt",
+        Mbr "mbr",
+        Unknown "unknown",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.host.DiskPartitionInfo.Type`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DiskPartitionInfo.Type.html)
+    HostDiskPartitionInfoType, "HostDiskPartitionInfoType", [
+        None "none",
+        Vmfs "vmfs",
+        LinuxNative "linuxNative",
+        LinuxSwap "linuxSwap",
+        Extended "extended",
+        Ntfs "ntfs",
+        VmkDiagnostic "vmkDiagnostic",
+        Vffs "vffs",
+    ]
+);
+
+/// Data object `vim.host.DiskPartitionInfo.Layout`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DiskPartitionInfo.Layout.html)
+#[derive(Default)]
+pub struct HostDiskPartitionLayout {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `total`.
+    pub total: Option<Box<t::HostDiskDimensionsLba>>,
+    /// `partition`.
+    pub partition: Vec<t::HostDiskPartitionBlockRange>,
+}
+d::object!(HostDiskPartitionLayout: t::DynamicData, "HostDiskPartitionLayout", 0, [
+    0 total "total" 0 false,
+    1 partition "partition" 0 false,
+]);
+
+/// Data object `vim.host.DiskPartitionInfo.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DiskPartitionInfo.Specification.html)
+#[derive(Default)]
+pub struct HostDiskPartitionSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `partitionFormat`. Since API 5.0.
+    pub partition_format: Option<String>,
+    /// `chs`.
+    pub chs: Option<Box<t::HostDiskDimensionsChs>>,
+    /// `totalSectors`.
+    pub total_sectors: Option<i64>,
+    /// `partition`.
+    pub partition: Vec<t::HostDiskPartitionAttributes>,
+    /// `sectorSize`. Since API 9.0.0.0.
+    pub sector_size: Option<i32>,
+}
+d::object!(HostDiskPartitionSpec: t::DynamicData, "HostDiskPartitionSpec", 0, [
+    0 partition_format "partitionFormat" 5 false,
+    1 chs "chs" 0 false,
+    2 total_sectors "totalSectors" 0 false,
+    3 partition "partition" 0 false,
+    4 sector_size "sectorSize" 32 false,
+]);
+
+/// Data object `vim.host.DnsConfig`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DnsConfig.html)
+#[derive(Default)]
+pub struct HostDnsConfig {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `dhcp`.
+    pub dhcp: bool,
+    /// `virtualNicDevice`.
+    pub virtual_nic_device: Option<String>,
+    /// `ipv6VirtualNicDevice`. Since API 6.7.
+    pub ipv6_virtual_nic_device: Option<String>,
+    /// `hostName`.
+    pub host_name: String,
+    /// `domainName`.
+    pub domain_name: String,
+    /// `address`.
+    pub address: Vec<String>,
+    /// `searchDomain`.
+    pub search_domain: Vec<String>,
+}
+d::object!(HostDnsConfig: t::DynamicData, "HostDnsConfig", 0, [
+    0 dhcp "dhcp" 0 false,
+    1 virtual_nic_device "virtualNicDevice" 0 false,
+    2 ipv6_virtual_nic_device "ipv6VirtualNicDevice" 10 false,
+    3 host_name "hostName" 0 false,
+    4 domain_name "domainName" 0 false,
+    5 address "address" 0 false,
+    6 search_domain "searchDomain" 0 false,
+]);
+impl d::IsA<t::HostDnsConfig> for HostDnsConfig {}
+impl<M, P> p::Property<M, d::Poly<t::HostDnsConfig>, P> {
+    /// On to `dhcp`.
+    pub fn dhcp(&self) -> p::Property<M, bool, P> { self.then("dhcp") }
+    /// On to `virtualNicDevice`.
+    pub fn virtual_nic_device(&self) -> p::Property<M, String, p::Optional> { self.then("virtualNicDevice") }
+    /// On to `ipv6VirtualNicDevice`. Since API 6.7.
+    pub fn ipv6_virtual_nic_device(&self) -> p::Property<M, String, p::Optional> { self.then("ipv6VirtualNicDevice") }
+    /// On to `hostName`.
+    pub fn host_name(&self) -> p::Property<M, String, P> { self.then("hostName") }
+    /// On to `domainName`.
+    pub fn domain_name(&self) -> p::Property<M, String, P> { self.then("domainName") }
+    /// On to `address`.
+    pub fn address(&self) -> p::Property<M, Vec<String>, P> { self.then("address") }
+    /// On to `searchDomain`.
+    pub fn search_domain(&self) -> p::Property<M, Vec<String>, P> { self.then("searchDomain") }
+}
+
+/// Data object `vim.host.DnsConfigSpec`, which extends [`HostDnsConfig`](t::HostDnsConfig). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DnsConfigSpec.html)
+#[derive(Default)]
+pub struct HostDnsConfigSpec {
+    /// The fields of [`HostDnsConfig`](t::HostDnsConfig).
+    pub base: t::HostDnsConfig,
+    /// `virtualNicConnection`.
+    pub virtual_nic_connection: Option<Box<t::HostVirtualNicConnection>>,
+    /// `virtualNicConnectionV6`. Since API 6.7.
+    pub virtual_nic_connection_v6: Option<Box<t::HostVirtualNicConnection>>,
+}
+d::object!(HostDnsConfigSpec: t::HostDnsConfig, "HostDnsConfigSpec", 3, [
+    0 virtual_nic_connection "virtualNicConnection" 3 false,
+    1 virtual_nic_connection_v6 "virtualNicConnectionV6" 10 false,
+]);
+impl d::IsA<t::HostDnsConfig> for HostDnsConfigSpec {}
+
+/// Data object `vim.host.DvxClass`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DvxClass.html)
+#[derive(Default)]
+pub struct HostDvxClass {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `deviceClass`.
+    pub device_class: String,
+    /// `checkpointSupported`.
+    pub checkpoint_supported: bool,
+    /// `swDMATracingSupported`.
+    pub sw_dma_tracing_supported: bool,
+    /// `sriovNic`.
+    pub sriov_nic: bool,
+}
+d::object!(HostDvxClass: t::DynamicData, "HostDvxClass", 26, [
+    0 device_class "deviceClass" 26 false,
+    1 checkpoint_supported "checkpointSupported" 26 false,
+    2 sw_dma_tracing_supported "swDMATracingSupported" 26 false,
+    3 sriov_nic "sriovNic" 26 false,
+]);
+
+/// Data object `vim.host.EnterMaintenanceResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.EnterMaintenanceResult.html)
+#[derive(Default)]
+pub struct HostEnterMaintenanceResult {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `vmFaults`.
+    pub vm_faults: Vec<t::FaultsByVM>,
+    /// `hostFaults`.
+    pub host_faults: Vec<t::FaultsByHost>,
+}
+d::object!(HostEnterMaintenanceResult: t::DynamicData, "HostEnterMaintenanceResult", 10, [
+    0 vm_faults "vmFaults" 10 false,
+    1 host_faults "hostFaults" 10 false,
+]);
+
+/// Data object `vim.host.EsxAgentHostManager.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.EsxAgentHostManager.ConfigInfo.html)
+#[derive(Default)]
+pub struct HostEsxAgentHostManagerConfigInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `agentVmDatastore`.
+    pub agent_vm_datastore: Option<MoRef<m::Datastore>>,
+    /// `agentVmNetwork`.
+    pub agent_vm_network: Option<MoRef<m::Network>>,
+}
+d::object!(HostEsxAgentHostManagerConfigInfo: t::DynamicData, "HostEsxAgentHostManagerConfigInfo", 5, [
+    0 agent_vm_datastore "agentVmDatastore" 5 false,
+    1 agent_vm_network "agentVmNetwork" 5 false,
+]);
+impl<M, P> p::Property<M, t::HostEsxAgentHostManagerConfigInfo, P> {
+    /// On to `agentVmDatastore`.
+    pub fn agent_vm_datastore(&self) -> p::Property<M, MoRef<m::Datastore>, p::Optional> { self.then("agentVmDatastore") }
+    /// On to `agentVmNetwork`.
+    pub fn agent_vm_network(&self) -> p::Property<M, MoRef<m::Network>, p::Optional> { self.then("agentVmNetwork") }
+}
+
+/// Data object `vim.host.FaultToleranceManager.ComponentHealthInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FaultToleranceManager.ComponentHealthInfo.html)
+#[derive(Default)]
+pub struct HostFaultToleranceManagerComponentHealthInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `isStorageHealthy`.
+    pub is_storage_healthy: bool,
+    /// `isNetworkHealthy`.
+    pub is_network_healthy: bool,
+}
+d::object!(HostFaultToleranceManagerComponentHealthInfo: t::DynamicData, "HostFaultToleranceManagerComponentHealthInfo", 8, [
+    0 is_storage_healthy "isStorageHealthy" 8 false,
+    1 is_network_healthy "isNetworkHealthy" 8 false,
+]);
+
+/// Data object `vim.host.FeatureCapability`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FeatureCapability.html)
+#[derive(Default)]
+pub struct HostFeatureCapability {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: String,
+    /// `featureName`.
+    pub feature_name: String,
+    /// `value`.
+    pub value: String,
+}
+d::object!(HostFeatureCapability: t::DynamicData, "HostFeatureCapability", 6, [
+    0 key "key" 6 false,
+    1 feature_name "featureName" 6 false,
+    2 value "value" 6 false,
+]);
+impl<M, P> p::Property<M, t::HostFeatureCapability, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `featureName`.
+    pub fn feature_name(&self) -> p::Property<M, String, P> { self.then("featureName") }
+    /// On to `value`.
+    pub fn value(&self) -> p::Property<M, String, P> { self.then("value") }
+}
+impl<M, P> p::Property<M, Vec<t::HostFeatureCapability>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostFeatureCapability, p::Optional> { self.named(key) }
+}
+
+/// Data object `vim.host.FeatureMask`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FeatureMask.html)
+#[derive(Default)]
+pub struct HostFeatureMask {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: String,
+    /// `featureName`.
+    pub feature_name: String,
+    /// `value`.
+    pub value: String,
+}
+d::object!(HostFeatureMask: t::DynamicData, "HostFeatureMask", 6, [
+    0 key "key" 6 false,
+    1 feature_name "featureName" 6 false,
+    2 value "value" 6 false,
+]);
+impl<M, P> p::Property<M, t::HostFeatureMask, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `featureName`.
+    pub fn feature_name(&self) -> p::Property<M, String, P> { self.then("featureName") }
+    /// On to `value`.
+    pub fn value(&self) -> p::Property<M, String, P> { self.then("value") }
+}
+impl<M, P> p::Property<M, Vec<t::HostFeatureMask>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostFeatureMask, p::Optional> { self.named(key) }
+}
+
+/// Data object `vim.host.FeatureVersionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FeatureVersionInfo.html)
+#[derive(Default)]
+pub struct HostFeatureVersionInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: String,
+    /// `value`.
+    pub value: String,
+}
+d::object!(HostFeatureVersionInfo: t::DynamicData, "HostFeatureVersionInfo", 4, [
+    0 key "key" 4 false,
+    1 value "value" 4 false,
+]);
+impl<M, P> p::Property<M, t::HostFeatureVersionInfo, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `value`.
+    pub fn value(&self) -> p::Property<M, String, P> { self.then("value") }
+}
+impl<M, P> p::Property<M, Vec<t::HostFeatureVersionInfo>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostFeatureVersionInfo, p::Optional> { self.named(key) }
+}
+
+d::enumeration!(
+    /// Enumeration `vim.host.FeatureVersionInfo.FeatureVersionKey`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FeatureVersionInfo.FeatureVersionKey.html)
+    HostFeatureVersionKey, "HostFeatureVersionKey", [
+        FaultTolerance "faultTolerance",
+    ]
+);
+
+/// Data object `vim.host.FibreChannelHba`, which extends [`HostHostBusAdapter`](t::HostHostBusAdapter). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FibreChannelHba.html)
+#[derive(Default)]
+pub struct HostFibreChannelHba {
+    /// The fields of [`HostHostBusAdapter`](t::HostHostBusAdapter).
+    pub base: t::HostHostBusAdapter,
+    /// `portWorldWideName`.
+    pub port_world_wide_name: i64,
+    /// `nodeWorldWideName`.
+    pub node_world_wide_name: i64,
+    /// `portType`.
+    pub port_type: t::FibreChannelPortType,
+    /// `speed`.
+    pub speed: i64,
+}
+d::object!(HostFibreChannelHba: t::HostHostBusAdapter, "HostFibreChannelHba", 0, [
+    0 port_world_wide_name "portWorldWideName" 0 false,
+    1 node_world_wide_name "nodeWorldWideName" 0 false,
+    2 port_type "portType" 0 false,
+    3 speed "speed" 0 false,
+]);
+impl d::IsA<t::HostHostBusAdapter> for HostFibreChannelHba {}
+
+/// Data object `vim.host.FibreChannelOverEthernetHba`, which extends [`HostFibreChannelHba`](t::HostFibreChannelHba). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FibreChannelOverEthernetHba.html)
+#[derive(Default)]
+pub struct HostFibreChannelOverEthernetHba {
+    /// The fields of [`HostFibreChannelHba`](t::HostFibreChannelHba).
+    pub base: t::HostFibreChannelHba,
+    /// `underlyingNic`.
+    pub underlying_nic: String,
+    /// `linkInfo`.
+    pub link_info: t::HostFibreChannelOverEthernetHbaLinkInfo,
+    /// `isSoftwareFcoe`.
+    pub is_software_fcoe: bool,
+    /// `markedForRemoval`.
+    pub marked_for_removal: Option<bool>,
+}
+d::object!(HostFibreChannelOverEthernetHba: t::HostFibreChannelHba, "HostFibreChannelOverEthernetHba", 5, [
+    0 underlying_nic "underlyingNic" 5 false,
+    1 link_info "linkInfo" 5 false,
+    2 is_software_fcoe "isSoftwareFcoe" 5 false,
+    3 marked_for_removal "markedForRemoval" 5 false,
+]);
+impl d::IsA<t::HostHostBusAdapter> for HostFibreChannelOverEthernetHba {}
+
+/// Data object `vim.host.FibreChannelOverEthernetHba.LinkInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FibreChannelOverEthernetHba.LinkInfo.html)
+#[derive(Default)]
+pub struct HostFibreChannelOverEthernetHbaLinkInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `vnportMac`.
+    pub vnport_mac: String,
+    /// `fcfMac`.
+    pub fcf_mac: String,
+    /// `vlanId`.
+    pub vlan_id: i32,
+}
+d::object!(HostFibreChannelOverEthernetHbaLinkInfo: t::DynamicData, "HostFibreChannelOverEthernetHbaLinkInfo", 5, [
+    0 vnport_mac "vnportMac" 5 false,
+    1 fcf_mac "fcfMac" 5 false,
+    2 vlan_id "vlanId" 5 false,
+]);
+
+/// Data object `vim.host.FibreChannelOverEthernetTargetTransport`, which extends [`HostFibreChannelTargetTransport`](t::HostFibreChannelTargetTransport). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FibreChannelOverEthernetTargetTransport.html)
+#[derive(Default)]
+pub struct HostFibreChannelOverEthernetTargetTransport {
+    /// The fields of [`HostFibreChannelTargetTransport`](t::HostFibreChannelTargetTransport).
+    pub base: t::HostFibreChannelTargetTransport,
+    /// `vnportMac`.
+    pub vnport_mac: String,
+    /// `fcfMac`.
+    pub fcf_mac: String,
+    /// `vlanId`.
+    pub vlan_id: i32,
+}
+d::object!(HostFibreChannelOverEthernetTargetTransport: t::HostFibreChannelTargetTransport, "HostFibreChannelOverEthernetTargetTransport", 5, [
+    0 vnport_mac "vnportMac" 5 false,
+    1 fcf_mac "fcfMac" 5 false,
+    2 vlan_id "vlanId" 5 false,
+]);
+impl d::IsA<t::HostTargetTransport> for HostFibreChannelOverEthernetTargetTransport {}
 
 /// Data object `vim.host.FibreChannelTargetTransport`, which extends [`HostTargetTransport`](t::HostTargetTransport). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FibreChannelTargetTransport.html)
 #[derive(Default)]
 pub struct HostFibreChannelTargetTransport {
     /// The fields of [`HostTargetTransport`](t::HostTargetTransport).
@@ -23,6 +1169,8 @@ d::object!(HostFibreChannelTargetTransport: t::HostTargetTransport, "HostFibreCh
 impl d::IsA<t::HostTargetTransport> for HostFibreChannelTargetTransport {}
 
 /// Data object `vim.host.FileAccess`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FileAccess.html)
 #[derive(Default)]
 pub struct HostFileAccess {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -38,6 +1186,8 @@ d::object!(HostFileAccess: t::DynamicData, "HostFileAccess", 0, [
 ]);
 
 /// Data object `vim.host.FileSystemMountInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FileSystemMountInfo.html)
 #[derive(Default)]
 pub struct HostFileSystemMountInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -56,6 +1206,8 @@ d::object!(HostFileSystemMountInfo: t::DynamicData, "HostFileSystemMountInfo", 0
 ]);
 
 /// Data object `vim.host.FileSystemVolume`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FileSystemVolume.html)
 #[derive(Default)]
 pub struct HostFileSystemVolume {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -76,6 +1228,8 @@ impl d::IsA<t::HostFileSystemVolume> for HostFileSystemVolume {}
 
 d::enumeration!(
     /// Enumeration `vim.host.FileSystemVolume.FileSystemType`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FileSystemVolume.FileSystemType.html)
     HostFileSystemVolumeFileSystemType, "HostFileSystemVolumeFileSystemType", [
         VMFS "VMFS",
         NFS "NFS",
@@ -91,6 +1245,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.FileSystemVolumeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FileSystemVolumeInfo.html)
 #[derive(Default)]
 pub struct HostFileSystemVolumeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -104,8 +1260,16 @@ d::object!(HostFileSystemVolumeInfo: t::DynamicData, "HostFileSystemVolumeInfo",
     0 volume_type_list "volumeTypeList" 0 false,
     1 mount_info "mountInfo" 0 false,
 ]);
+impl<M, P> p::Property<M, t::HostFileSystemVolumeInfo, P> {
+    /// On to `volumeTypeList`.
+    pub fn volume_type_list(&self) -> p::Property<M, Vec<String>, P> { self.then("volumeTypeList") }
+    /// On to `mountInfo`.
+    pub fn mount_info(&self) -> p::Property<M, Vec<t::HostFileSystemMountInfo>, P> { self.then("mountInfo") }
+}
 
 /// Data object `vim.host.FirewallConfig`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FirewallConfig.html)
 #[derive(Default)]
 pub struct HostFirewallConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -119,8 +1283,16 @@ d::object!(HostFirewallConfig: t::DynamicData, "HostFirewallConfig", 3, [
     0 rule "rule" 3 false,
     1 default_blocking_policy "defaultBlockingPolicy" 3 false,
 ]);
+impl<M, P> p::Property<M, t::HostFirewallConfig, P> {
+    /// On to `rule`.
+    pub fn rule(&self) -> p::Property<M, Vec<t::HostFirewallConfigRuleSetConfig>, P> { self.then("rule") }
+    /// On to `defaultBlockingPolicy`.
+    pub fn default_blocking_policy(&self) -> p::Property<M, t::HostFirewallDefaultPolicy, P> { self.then("defaultBlockingPolicy") }
+}
 
 /// Data object `vim.host.FirewallConfig.RuleSetConfig`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FirewallConfig.RuleSetConfig.html)
 #[derive(Default)]
 pub struct HostFirewallConfigRuleSetConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -139,6 +1311,8 @@ d::object!(HostFirewallConfigRuleSetConfig: t::DynamicData, "HostFirewallConfigR
 ]);
 
 /// Data object `vim.host.FirewallInfo.DefaultPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FirewallInfo.DefaultPolicy.html)
 #[derive(Default)]
 pub struct HostFirewallDefaultPolicy {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -152,8 +1326,16 @@ d::object!(HostFirewallDefaultPolicy: t::DynamicData, "HostFirewallDefaultPolicy
     0 incoming_blocked "incomingBlocked" 0 false,
     1 outgoing_blocked "outgoingBlocked" 0 false,
 ]);
+impl<M, P> p::Property<M, t::HostFirewallDefaultPolicy, P> {
+    /// On to `incomingBlocked`.
+    pub fn incoming_blocked(&self) -> p::Property<M, bool, p::Optional> { self.then("incomingBlocked") }
+    /// On to `outgoingBlocked`.
+    pub fn outgoing_blocked(&self) -> p::Property<M, bool, p::Optional> { self.then("outgoingBlocked") }
+}
 
 /// Data object `vim.host.FirewallInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FirewallInfo.html)
 #[derive(Default)]
 pub struct HostFirewallInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -167,8 +1349,16 @@ d::object!(HostFirewallInfo: t::DynamicData, "HostFirewallInfo", 0, [
     0 default_policy "defaultPolicy" 0 false,
     1 ruleset "ruleset" 0 false,
 ]);
+impl<M, P> p::Property<M, t::HostFirewallInfo, P> {
+    /// On to `defaultPolicy`.
+    pub fn default_policy(&self) -> p::Property<M, t::HostFirewallDefaultPolicy, P> { self.then("defaultPolicy") }
+    /// On to `ruleset`.
+    pub fn ruleset(&self) -> p::Property<M, Vec<t::HostFirewallRuleset>, P> { self.then("ruleset") }
+}
 
 /// Data object `vim.host.Ruleset.Rule`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.Ruleset.Rule.html)
 #[derive(Default)]
 pub struct HostFirewallRule {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -194,6 +1384,8 @@ d::object!(HostFirewallRule: t::DynamicData, "HostFirewallRule", 0, [
 
 d::enumeration!(
     /// Enumeration `vim.host.Ruleset.Rule.Direction`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.Ruleset.Rule.Direction.html)
     HostFirewallRuleDirection, "HostFirewallRuleDirection", [
         Inbound "inbound",
         Outbound "outbound",
@@ -202,6 +1394,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.host.Ruleset.Rule.PortType`. Since API 5.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.Ruleset.Rule.PortType.html)
     HostFirewallRulePortType, "HostFirewallRulePortType", [
         Src "src",
         Dst "dst",
@@ -210,6 +1404,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.host.Ruleset.Rule.Protocol`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.Ruleset.Rule.Protocol.html)
     HostFirewallRuleProtocol, "HostFirewallRuleProtocol", [
         Tcp "tcp",
         Udp "udp",
@@ -217,6 +1413,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.Ruleset`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.Ruleset.html)
 #[derive(Default)]
 pub struct HostFirewallRuleset {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -251,8 +1449,34 @@ d::object!(HostFirewallRuleset: t::DynamicData, "HostFirewallRuleset", 0, [
     7 user_controllable "userControllable" 29 false,
     8 ip_list_user_configurable "ipListUserConfigurable" 29 false,
 ]);
+impl<M, P> p::Property<M, t::HostFirewallRuleset, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `label`.
+    pub fn label(&self) -> p::Property<M, String, P> { self.then("label") }
+    /// On to `required`.
+    pub fn required(&self) -> p::Property<M, bool, P> { self.then("required") }
+    /// On to `rule`.
+    pub fn rule(&self) -> p::Property<M, Vec<t::HostFirewallRule>, P> { self.then("rule") }
+    /// On to `service`.
+    pub fn service(&self) -> p::Property<M, String, p::Optional> { self.then("service") }
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `allowedHosts`. Since API 5.0.
+    pub fn allowed_hosts(&self) -> p::Property<M, t::HostFirewallRulesetIpList, p::Optional> { self.then("allowedHosts") }
+    /// On to `userControllable`. Since API 8.0.2.0.
+    pub fn user_controllable(&self) -> p::Property<M, bool, p::Optional> { self.then("userControllable") }
+    /// On to `ipListUserConfigurable`. Since API 8.0.2.0.
+    pub fn ip_list_user_configurable(&self) -> p::Property<M, bool, p::Optional> { self.then("ipListUserConfigurable") }
+}
+impl<M, P> p::Property<M, Vec<t::HostFirewallRuleset>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostFirewallRuleset, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.host.Ruleset.IpList`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.Ruleset.IpList.html)
 #[derive(Default)]
 pub struct HostFirewallRulesetIpList {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -269,8 +1493,18 @@ d::object!(HostFirewallRulesetIpList: t::DynamicData, "HostFirewallRulesetIpList
     1 ip_network "ipNetwork" 5 false,
     2 all_ip "allIp" 5 false,
 ]);
+impl<M, P> p::Property<M, t::HostFirewallRulesetIpList, P> {
+    /// On to `ipAddress`.
+    pub fn ip_address(&self) -> p::Property<M, Vec<String>, P> { self.then("ipAddress") }
+    /// On to `ipNetwork`.
+    pub fn ip_network(&self) -> p::Property<M, Vec<t::HostFirewallRulesetIpNetwork>, P> { self.then("ipNetwork") }
+    /// On to `allIp`.
+    pub fn all_ip(&self) -> p::Property<M, bool, P> { self.then("allIp") }
+}
 
 /// Data object `vim.host.Ruleset.IpNetwork`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.Ruleset.IpNetwork.html)
 #[derive(Default)]
 pub struct HostFirewallRulesetIpNetwork {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -286,6 +1520,8 @@ d::object!(HostFirewallRulesetIpNetwork: t::DynamicData, "HostFirewallRulesetIpN
 ]);
 
 /// Data object `vim.host.Ruleset.RulesetSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.Ruleset.RulesetSpec.html)
 #[derive(Default)]
 pub struct HostFirewallRulesetRulesetSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -299,6 +1535,8 @@ d::object!(HostFirewallRulesetRulesetSpec: t::DynamicData, "HostFirewallRulesetR
 
 d::enumeration!(
     /// Enumeration `vim.host.FirewallSystem.RuleSetId`. Since API 8.0.2.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FirewallSystem.RuleSetId.html)
     HostFirewallSystemRuleSetId, "HostFirewallSystemRuleSetId", [
         FaultTolerance "faultTolerance",
         Fdm "fdm",
@@ -309,12 +1547,16 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.host.FirewallSystem.ServiceName`. Since API 8.0.2.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FirewallSystem.ServiceName.html)
     HostFirewallSystemServiceName, "HostFirewallSystemServiceName", [
         Vpxa "vpxa",
     ]
 );
 
 /// Data object `vim.host.FlagInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FlagInfo.html)
 #[derive(Default)]
 pub struct HostFlagInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -325,8 +1567,14 @@ pub struct HostFlagInfo {
 d::object!(HostFlagInfo: t::DynamicData, "HostFlagInfo", 0, [
     0 background_snapshots_enabled "backgroundSnapshotsEnabled" 0 false,
 ]);
+impl<M, P> p::Property<M, t::HostFlagInfo, P> {
+    /// On to `backgroundSnapshotsEnabled`.
+    pub fn background_snapshots_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("backgroundSnapshotsEnabled") }
+}
 
 /// Data object `vim.host.ForceMountedInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ForceMountedInfo.html)
 #[derive(Default)]
 pub struct HostForceMountedInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -342,6 +1590,8 @@ d::object!(HostForceMountedInfo: t::DynamicData, "HostForceMountedInfo", 3, [
 ]);
 
 /// Data object `vim.host.Fru`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.Fru.html)
 #[derive(Default)]
 pub struct HostFru {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -370,6 +1620,8 @@ d::object!(HostFru: t::DynamicData, "HostFru", 26, [
 
 d::enumeration!(
     /// Enumeration `vim.host.Fru.FruType`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.Fru.FruType.html)
     HostFruFruType, "HostFruFruType", [
         Undefined "undefined",
         Board "board",
@@ -378,6 +1630,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.GatewaySpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.GatewaySpec.html)
 #[derive(Default)]
 pub struct HostGatewaySpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -399,6 +1653,8 @@ d::object!(HostGatewaySpec: t::DynamicData, "HostGatewaySpec", 8, [
 ]);
 
 /// Data object `vim.host.GraphicsConfig`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.GraphicsConfig.html)
 #[derive(Default)]
 pub struct HostGraphicsConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -415,8 +1671,18 @@ d::object!(HostGraphicsConfig: t::DynamicData, "HostGraphicsConfig", 9, [
     1 shared_passthru_assignment_policy "sharedPassthruAssignmentPolicy" 9 false,
     2 device_type "deviceType" 9 false,
 ]);
+impl<M, P> p::Property<M, t::HostGraphicsConfig, P> {
+    /// On to `hostDefaultGraphicsType`.
+    pub fn host_default_graphics_type(&self) -> p::Property<M, String, P> { self.then("hostDefaultGraphicsType") }
+    /// On to `sharedPassthruAssignmentPolicy`.
+    pub fn shared_passthru_assignment_policy(&self) -> p::Property<M, String, P> { self.then("sharedPassthruAssignmentPolicy") }
+    /// On to `deviceType`.
+    pub fn device_type(&self) -> p::Property<M, Vec<t::HostGraphicsConfigDeviceType>, P> { self.then("deviceType") }
+}
 
 /// Data object `vim.host.GraphicsConfig.DeviceType`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.GraphicsConfig.DeviceType.html)
 #[derive(Default)]
 pub struct HostGraphicsConfigDeviceType {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -436,6 +1702,8 @@ d::object!(HostGraphicsConfigDeviceType: t::DynamicData, "HostGraphicsConfigDevi
 
 d::enumeration!(
     /// Enumeration `vim.host.GraphicsConfig.GraphicsType`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.GraphicsConfig.GraphicsType.html)
     HostGraphicsConfigGraphicsType, "HostGraphicsConfigGraphicsType", [
         Shared "shared",
         SharedDirect "sharedDirect",
@@ -444,6 +1712,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.host.GraphicsConfig.SharedPassthruAssignmentPolicy`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.GraphicsConfig.SharedPassthruAssignmentPolicy.html)
     HostGraphicsConfigSharedPassthruAssignmentPolicy, "HostGraphicsConfigSharedPassthruAssignmentPolicy", [
         Performance "performance",
         Consolidation "consolidation",
@@ -452,6 +1722,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.host.GraphicsConfig.VgpuMode`. Since API 8.0.3.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.GraphicsConfig.VgpuMode.html)
     HostGraphicsConfigVgpuMode, "HostGraphicsConfigVgpuMode", [
         SameSize "sameSize",
         MixedSize "mixedSize",
@@ -459,6 +1731,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.GraphicsInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.GraphicsInfo.html)
 #[derive(Default)]
 pub struct HostGraphicsInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -490,6 +1764,8 @@ d::object!(HostGraphicsInfo: t::DynamicData, "HostGraphicsInfo", 7, [
 
 d::enumeration!(
     /// Enumeration `vim.host.GraphicsInfo.GraphicsType`. Since API 5.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.GraphicsInfo.GraphicsType.html)
     HostGraphicsInfoGraphicsType, "HostGraphicsInfoGraphicsType", [
         Basic "basic",
         Shared "shared",
@@ -500,6 +1776,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.host.GraphicsInfo.VgpuMode`. Since API 8.0.3.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.GraphicsInfo.VgpuMode.html)
     HostGraphicsInfoVgpuMode, "HostGraphicsInfoVgpuMode", [
         None "none",
         SameSize "sameSize",
@@ -509,6 +1787,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.HardwareStatusInfo.HardwareElementInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HardwareStatusInfo.HardwareElementInfo.html)
 #[derive(Default)]
 pub struct HostHardwareElementInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -526,6 +1806,8 @@ impl d::IsA<t::HostHardwareElementInfo> for HostHardwareElementInfo {}
 
 d::enumeration!(
     /// Enumeration `vim.host.HardwareStatusInfo.Status`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HardwareStatusInfo.Status.html)
     HostHardwareElementStatus, "HostHardwareElementStatus", [
         Unknown "Unknown",
         Green "Green",
@@ -535,6 +1817,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.HardwareInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HardwareInfo.html)
 #[derive(Default)]
 pub struct HostHardwareInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -596,8 +1880,48 @@ d::object!(HostHardwareInfo: t::DynamicData, "HostHardwareInfo", 0, [
     16 memory_tier_info "memoryTierInfo" 22 false,
     17 tdx_info "tdxInfo" 32 false,
 ]);
+impl<M, P> p::Property<M, t::HostHardwareInfo, P> {
+    /// On to `systemInfo`.
+    pub fn system_info(&self) -> p::Property<M, t::HostSystemInfo, P> { self.then("systemInfo") }
+    /// On to `cpuPowerManagementInfo`. Since API 4.0.
+    pub fn cpu_power_management_info(&self) -> p::Property<M, t::HostCpuPowerManagementInfo, p::Optional> { self.then("cpuPowerManagementInfo") }
+    /// On to `cpuInfo`.
+    pub fn cpu_info(&self) -> p::Property<M, t::HostCpuInfo, P> { self.then("cpuInfo") }
+    /// On to `cpuPkg`.
+    pub fn cpu_pkg(&self) -> p::Property<M, Vec<t::HostCpuPackage>, P> { self.then("cpuPkg") }
+    /// On to `memorySize`.
+    pub fn memory_size(&self) -> p::Property<M, i64, P> { self.then("memorySize") }
+    /// On to `numaInfo`.
+    pub fn numa_info(&self) -> p::Property<M, t::HostNumaInfo, p::Optional> { self.then("numaInfo") }
+    /// On to `smcPresent`. Since API 5.0.
+    pub fn smc_present(&self) -> p::Property<M, bool, p::Optional> { self.then("smcPresent") }
+    /// On to `pciDevice`.
+    pub fn pci_device(&self) -> p::Property<M, Vec<t::HostPciDevice>, P> { self.then("pciDevice") }
+    /// On to `dvxClasses`. Since API 8.0.0.1.
+    pub fn dvx_classes(&self) -> p::Property<M, Vec<t::HostDvxClass>, P> { self.then("dvxClasses") }
+    /// On to `cpuFeature`.
+    pub fn cpu_feature(&self) -> p::Property<M, Vec<t::HostCpuIdInfo>, P> { self.then("cpuFeature") }
+    /// On to `biosInfo`.
+    pub fn bios_info(&self) -> p::Property<M, t::HostBIOSInfo, p::Optional> { self.then("biosInfo") }
+    /// On to `reliableMemoryInfo`. Since API 5.5.
+    pub fn reliable_memory_info(&self) -> p::Property<M, t::HostReliableMemoryInfo, p::Optional> { self.then("reliableMemoryInfo") }
+    /// On to `persistentMemoryInfo`. Since API 6.7.
+    pub fn persistent_memory_info(&self) -> p::Property<M, t::HostPersistentMemoryInfo, p::Optional> { self.then("persistentMemoryInfo") }
+    /// On to `sgxInfo`. Since API 7.0.0.0.
+    pub fn sgx_info(&self) -> p::Property<M, t::HostSgxInfo, p::Optional> { self.then("sgxInfo") }
+    /// On to `sevInfo`. Since API 7.0.1.0.
+    pub fn sev_info(&self) -> p::Property<M, t::HostSevInfo, p::Optional> { self.then("sevInfo") }
+    /// On to `memoryTieringType`. Since API 7.0.3.0.
+    pub fn memory_tiering_type(&self) -> p::Property<M, String, p::Optional> { self.then("memoryTieringType") }
+    /// On to `memoryTierInfo`. Since API 7.0.3.0.
+    pub fn memory_tier_info(&self) -> p::Property<M, Vec<t::HostMemoryTierInfo>, P> { self.then("memoryTierInfo") }
+    /// On to `tdxInfo`. Since API 9.0.0.0.
+    pub fn tdx_info(&self) -> p::Property<M, t::HostTdxInfo, p::Optional> { self.then("tdxInfo") }
+}
 
 /// Data object `vim.host.HardwareStatusInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HardwareStatusInfo.html)
 #[derive(Default)]
 pub struct HostHardwareStatusInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -617,8 +1941,20 @@ d::object!(HostHardwareStatusInfo: t::DynamicData, "HostHardwareStatusInfo", 0, 
     2 storage_status_info "storageStatusInfo" 0 false,
     3 dpu_status_info "dpuStatusInfo" 26 false,
 ]);
+impl<M, P> p::Property<M, t::HostHardwareStatusInfo, P> {
+    /// On to `memoryStatusInfo`.
+    pub fn memory_status_info(&self) -> p::Property<M, Vec<d::Poly<t::HostHardwareElementInfo>>, P> { self.then("memoryStatusInfo") }
+    /// On to `cpuStatusInfo`.
+    pub fn cpu_status_info(&self) -> p::Property<M, Vec<d::Poly<t::HostHardwareElementInfo>>, P> { self.then("cpuStatusInfo") }
+    /// On to `storageStatusInfo`.
+    pub fn storage_status_info(&self) -> p::Property<M, Vec<t::HostStorageElementInfo>, P> { self.then("storageStatusInfo") }
+    /// On to `dpuStatusInfo`. Since API 8.0.0.1.
+    pub fn dpu_status_info(&self) -> p::Property<M, Vec<t::DpuStatusInfo>, P> { self.then("dpuStatusInfo") }
+}
 
 /// Data object `vim.host.Summary.HardwareSummary`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.Summary.HardwareSummary.html)
 #[derive(Default)]
 pub struct HostHardwareSummary {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -665,8 +2001,38 @@ d::object!(HostHardwareSummary: t::DynamicData, "HostHardwareSummary", 0, [
     11 num_nics "numNics" 0 false,
     12 num_hbas "numHBAs" 0 false,
 ]);
+impl<M, P> p::Property<M, t::HostHardwareSummary, P> {
+    /// On to `vendor`.
+    pub fn vendor(&self) -> p::Property<M, String, P> { self.then("vendor") }
+    /// On to `model`.
+    pub fn model(&self) -> p::Property<M, String, P> { self.then("model") }
+    /// On to `family`. Since API 9.0.0.0.
+    pub fn family(&self) -> p::Property<M, String, p::Optional> { self.then("family") }
+    /// On to `uuid`.
+    pub fn uuid(&self) -> p::Property<M, String, P> { self.then("uuid") }
+    /// On to `otherIdentifyingInfo`.
+    pub fn other_identifying_info(&self) -> p::Property<M, Vec<t::HostSystemIdentificationInfo>, P> { self.then("otherIdentifyingInfo") }
+    /// On to `memorySize`.
+    pub fn memory_size(&self) -> p::Property<M, i64, P> { self.then("memorySize") }
+    /// On to `cpuModel`.
+    pub fn cpu_model(&self) -> p::Property<M, String, P> { self.then("cpuModel") }
+    /// On to `cpuMhz`.
+    pub fn cpu_mhz(&self) -> p::Property<M, i32, P> { self.then("cpuMhz") }
+    /// On to `numCpuPkgs`.
+    pub fn num_cpu_pkgs(&self) -> p::Property<M, i16, P> { self.then("numCpuPkgs") }
+    /// On to `numCpuCores`.
+    pub fn num_cpu_cores(&self) -> p::Property<M, i16, P> { self.then("numCpuCores") }
+    /// On to `numCpuThreads`.
+    pub fn num_cpu_threads(&self) -> p::Property<M, i16, P> { self.then("numCpuThreads") }
+    /// On to `numNics`.
+    pub fn num_nics(&self) -> p::Property<M, i32, P> { self.then("numNics") }
+    /// On to `numHBAs`.
+    pub fn num_hbas(&self) -> p::Property<M, i32, P> { self.then("numHBAs") }
+}
 
 /// Data object `vim.host.HbaCreateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HbaCreateSpec.html)
 #[derive(Default)]
 pub struct HostHbaCreateSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -677,6 +2043,8 @@ d::object!(HostHbaCreateSpec: t::DynamicData, "HostHbaCreateSpec", 22, [
 impl d::IsA<t::HostHbaCreateSpec> for HostHbaCreateSpec {}
 
 /// Data object `vim.host.HostBusAdapter`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HostBusAdapter.html)
 #[derive(Default)]
 pub struct HostHostBusAdapter {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -715,8 +2083,36 @@ d::object!(HostHostBusAdapter: t::DynamicData, "HostHostBusAdapter", 0, [
     9 firmware_version "firmwareVersion" 33 false,
 ]);
 impl d::IsA<t::HostHostBusAdapter> for HostHostBusAdapter {}
+impl<M, P> p::Property<M, d::Poly<t::HostHostBusAdapter>, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, p::Optional> { self.then("key") }
+    /// On to `device`.
+    pub fn device(&self) -> p::Property<M, String, P> { self.then("device") }
+    /// On to `bus`.
+    pub fn bus(&self) -> p::Property<M, i32, P> { self.then("bus") }
+    /// On to `status`.
+    pub fn status(&self) -> p::Property<M, String, P> { self.then("status") }
+    /// On to `model`.
+    pub fn model(&self) -> p::Property<M, String, P> { self.then("model") }
+    /// On to `driver`.
+    pub fn driver(&self) -> p::Property<M, String, p::Optional> { self.then("driver") }
+    /// On to `pci`.
+    pub fn pci(&self) -> p::Property<M, String, p::Optional> { self.then("pci") }
+    /// On to `storageProtocol`. Since API 7.0.0.0.
+    pub fn storage_protocol(&self) -> p::Property<M, String, p::Optional> { self.then("storageProtocol") }
+    /// On to `driverVersion`. Since API 9.1.0.0.
+    pub fn driver_version(&self) -> p::Property<M, String, p::Optional> { self.then("driverVersion") }
+    /// On to `firmwareVersion`. Since API 9.1.0.0.
+    pub fn firmware_version(&self) -> p::Property<M, String, p::Optional> { self.then("firmwareVersion") }
+}
+impl<M, P> p::Property<M, Vec<d::Poly<t::HostHostBusAdapter>>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, d::Poly<t::HostHostBusAdapter>, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.host.CpuSchedulerSystem.HyperThreadScheduleInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CpuSchedulerSystem.HyperThreadScheduleInfo.html)
 #[derive(Default)]
 pub struct HostHyperThreadScheduleInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -733,9 +2129,19 @@ d::object!(HostHyperThreadScheduleInfo: t::DynamicData, "HostHyperThreadSchedule
     1 active "active" 0 false,
     2 config "config" 0 false,
 ]);
+impl<M, P> p::Property<M, t::HostHyperThreadScheduleInfo, P> {
+    /// On to `available`.
+    pub fn available(&self) -> p::Property<M, bool, P> { self.then("available") }
+    /// On to `active`.
+    pub fn active(&self) -> p::Property<M, bool, P> { self.then("active") }
+    /// On to `config`.
+    pub fn config(&self) -> p::Property<M, bool, P> { self.then("config") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.host.ImageConfigManager.AcceptanceLevel`. Since API 5.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ImageConfigManager.AcceptanceLevel.html)
     HostImageAcceptanceLevel, "HostImageAcceptanceLevel", [
         VmwareCertified "vmware_certified",
         VmwareAccepted "vmware_accepted",
@@ -745,6 +2151,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.ImageConfigManager.ImageProfileSummary`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ImageConfigManager.ImageProfileSummary.html)
 #[derive(Default)]
 pub struct HostImageProfileSummary {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -760,6 +2168,8 @@ d::object!(HostImageProfileSummary: t::DynamicData, "HostImageProfileSummary", 5
 ]);
 
 /// Data object `vim.host.InternetScsiHba`, which extends [`HostHostBusAdapter`](t::HostHostBusAdapter). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.InternetScsiHba.html)
 #[derive(Default)]
 pub struct HostInternetScsiHba {
     /// The fields of [`HostHostBusAdapter`](t::HostHostBusAdapter).
@@ -827,6 +2237,8 @@ d::object!(HostInternetScsiHba: t::HostHostBusAdapter, "HostInternetScsiHba", 0,
 impl d::IsA<t::HostHostBusAdapter> for HostInternetScsiHba {}
 
 /// Data object `vim.host.InternetScsiHba.AuthenticationCapabilities`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.InternetScsiHba.AuthenticationCapabilities.html)
 #[derive(Default)]
 pub struct HostInternetScsiHbaAuthenticationCapabilities {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -857,6 +2269,8 @@ d::object!(HostInternetScsiHbaAuthenticationCapabilities: t::DynamicData, "HostI
 ]);
 
 /// Data object `vim.host.InternetScsiHba.AuthenticationProperties`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.InternetScsiHba.AuthenticationProperties.html)
 #[derive(Default)]
 pub struct HostInternetScsiHbaAuthenticationProperties {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -894,6 +2308,8 @@ d::object!(HostInternetScsiHbaAuthenticationProperties: t::DynamicData, "HostInt
 
 d::enumeration!(
     /// Enumeration `vim.host.InternetScsiHba.ChapAuthenticationType`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.InternetScsiHba.ChapAuthenticationType.html)
     HostInternetScsiHbaChapAuthenticationType, "HostInternetScsiHbaChapAuthenticationType", [
         ChapProhibited "chapProhibited",
         ChapDiscouraged "chapDiscouraged",
@@ -903,6 +2319,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.InternetScsiHba.DigestCapabilities`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.InternetScsiHba.DigestCapabilities.html)
 #[derive(Default)]
 pub struct HostInternetScsiHbaDigestCapabilities {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -924,6 +2342,8 @@ d::object!(HostInternetScsiHbaDigestCapabilities: t::DynamicData, "HostInternetS
 ]);
 
 /// Data object `vim.host.InternetScsiHba.DigestProperties`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.InternetScsiHba.DigestProperties.html)
 #[derive(Default)]
 pub struct HostInternetScsiHbaDigestProperties {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -946,6 +2366,8 @@ d::object!(HostInternetScsiHbaDigestProperties: t::DynamicData, "HostInternetScs
 
 d::enumeration!(
     /// Enumeration `vim.host.InternetScsiHba.DigestType`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.InternetScsiHba.DigestType.html)
     HostInternetScsiHbaDigestType, "HostInternetScsiHbaDigestType", [
         DigestProhibited "digestProhibited",
         DigestDiscouraged "digestDiscouraged",
@@ -955,6 +2377,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.InternetScsiHba.DiscoveryCapabilities`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.InternetScsiHba.DiscoveryCapabilities.html)
 #[derive(Default)]
 pub struct HostInternetScsiHbaDiscoveryCapabilities {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -976,6 +2400,8 @@ d::object!(HostInternetScsiHbaDiscoveryCapabilities: t::DynamicData, "HostIntern
 ]);
 
 /// Data object `vim.host.InternetScsiHba.DiscoveryProperties`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.InternetScsiHba.DiscoveryProperties.html)
 #[derive(Default)]
 pub struct HostInternetScsiHbaDiscoveryProperties {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1009,6 +2435,8 @@ d::object!(HostInternetScsiHbaDiscoveryProperties: t::DynamicData, "HostInternet
 ]);
 
 /// Data object `vim.host.InternetScsiHba.IPCapabilities`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.InternetScsiHba.IPCapabilities.html)
 #[derive(Default)]
 pub struct HostInternetScsiHbaIPCapabilities {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1078,6 +2506,8 @@ d::object!(HostInternetScsiHbaIPCapabilities: t::DynamicData, "HostInternetScsiH
 ]);
 
 /// Data object `vim.host.InternetScsiHba.IPProperties`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.InternetScsiHba.IPProperties.html)
 #[derive(Default)]
 pub struct HostInternetScsiHbaIPProperties {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1135,6 +2565,8 @@ d::object!(HostInternetScsiHbaIPProperties: t::DynamicData, "HostInternetScsiHba
 ]);
 
 /// Data object `vim.host.InternetScsiHba.IPv6Properties`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.InternetScsiHba.IPv6Properties.html)
 #[derive(Default)]
 pub struct HostInternetScsiHbaIPv6Properties {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1159,6 +2591,8 @@ d::object!(HostInternetScsiHbaIPv6Properties: t::DynamicData, "HostInternetScsiH
 ]);
 
 /// Data object `vim.host.InternetScsiHba.IscsiIpv6Address`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.InternetScsiHba.IscsiIpv6Address.html)
 #[derive(Default)]
 pub struct HostInternetScsiHbaIscsiIpv6Address {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1181,6 +2615,8 @@ d::object!(HostInternetScsiHbaIscsiIpv6Address: t::DynamicData, "HostInternetScs
 
 d::enumeration!(
     /// Enumeration `vim.host.InternetScsiHba.IscsiIpv6Address.AddressConfigurationType`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.InternetScsiHba.IscsiIpv6Address.AddressConfigurationType.html)
     HostInternetScsiHbaIscsiIpv6AddressAddressConfigurationType, "HostInternetScsiHbaIscsiIpv6AddressAddressConfigurationType", [
         DHCP "DHCP",
         AutoConfigured "AutoConfigured",
@@ -1191,6 +2627,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.host.InternetScsiHba.IscsiIpv6Address.IPv6AddressOperation`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.InternetScsiHba.IscsiIpv6Address.IPv6AddressOperation.html)
     HostInternetScsiHbaIscsiIpv6AddressIPv6AddressOperation, "HostInternetScsiHbaIscsiIpv6AddressIPv6AddressOperation", [
         Add "add",
         Remove "remove",
@@ -1199,6 +2637,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.host.InternetScsiHba.NetworkBindingSupportType`. Since API 5.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.InternetScsiHba.NetworkBindingSupportType.html)
     HostInternetScsiHbaNetworkBindingSupportType, "HostInternetScsiHbaNetworkBindingSupportType", [
         Notsupported "notsupported",
         Optional "optional",
@@ -1207,6 +2647,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.InternetScsiHba.ParamValue`, which extends [`OptionValue`](t::OptionValue). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.InternetScsiHba.ParamValue.html)
 #[derive(Default)]
 pub struct HostInternetScsiHbaParamValue {
     /// The fields of [`OptionValue`](t::OptionValue).
@@ -1220,6 +2662,8 @@ d::object!(HostInternetScsiHbaParamValue: t::OptionValue, "HostInternetScsiHbaPa
 impl d::IsA<t::OptionValue> for HostInternetScsiHbaParamValue {}
 
 /// Data object `vim.host.InternetScsiHba.SendTarget`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.InternetScsiHba.SendTarget.html)
 #[derive(Default)]
 pub struct HostInternetScsiHbaSendTarget {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1250,6 +2694,8 @@ d::object!(HostInternetScsiHbaSendTarget: t::DynamicData, "HostInternetScsiHbaSe
 ]);
 
 /// Data object `vim.host.InternetScsiHba.StaticTarget`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.InternetScsiHba.StaticTarget.html)
 #[derive(Default)]
 pub struct HostInternetScsiHbaStaticTarget {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1287,6 +2733,8 @@ d::object!(HostInternetScsiHbaStaticTarget: t::DynamicData, "HostInternetScsiHba
 
 d::enumeration!(
     /// Enumeration `vim.host.InternetScsiHba.StaticTarget.TargetDiscoveryMethod`. Since API 5.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.InternetScsiHba.StaticTarget.TargetDiscoveryMethod.html)
     HostInternetScsiHbaStaticTargetTargetDiscoveryMethod, "HostInternetScsiHbaStaticTargetTargetDiscoveryMethod", [
         StaticMethod "staticMethod",
         SendTargetMethod "sendTargetMethod",
@@ -1297,6 +2745,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.InternetScsiHba.TargetSet`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.InternetScsiHba.TargetSet.html)
 #[derive(Default)]
 pub struct HostInternetScsiHbaTargetSet {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1312,6 +2762,8 @@ d::object!(HostInternetScsiHbaTargetSet: t::DynamicData, "HostInternetScsiHbaTar
 ]);
 
 /// Data object `vim.host.InternetScsiTargetTransport`, which extends [`HostTargetTransport`](t::HostTargetTransport). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.InternetScsiTargetTransport.html)
 #[derive(Default)]
 pub struct HostInternetScsiTargetTransport {
     /// The fields of [`HostTargetTransport`](t::HostTargetTransport).
@@ -1331,6 +2783,8 @@ d::object!(HostInternetScsiTargetTransport: t::HostTargetTransport, "HostInterne
 impl d::IsA<t::HostTargetTransport> for HostInternetScsiTargetTransport {}
 
 /// Data object `vim.host.IpConfig`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.IpConfig.html)
 #[derive(Default)]
 pub struct HostIpConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1350,8 +2804,20 @@ d::object!(HostIpConfig: t::DynamicData, "HostIpConfig", 0, [
     2 subnet_mask "subnetMask" 0 false,
     3 ip_v6_config "ipV6Config" 3 false,
 ]);
+impl<M, P> p::Property<M, t::HostIpConfig, P> {
+    /// On to `dhcp`.
+    pub fn dhcp(&self) -> p::Property<M, bool, P> { self.then("dhcp") }
+    /// On to `ipAddress`.
+    pub fn ip_address(&self) -> p::Property<M, String, p::Optional> { self.then("ipAddress") }
+    /// On to `subnetMask`.
+    pub fn subnet_mask(&self) -> p::Property<M, String, p::Optional> { self.then("subnetMask") }
+    /// On to `ipV6Config`. Since API 4.0.
+    pub fn ip_v6_config(&self) -> p::Property<M, t::HostIpConfigIpV6AddressConfiguration, p::Optional> { self.then("ipV6Config") }
+}
 
 /// Data object `vim.host.IpConfig.IpV6Address`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.IpConfig.IpV6Address.html)
 #[derive(Default)]
 pub struct HostIpConfigIpV6Address {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1380,6 +2846,8 @@ d::object!(HostIpConfigIpV6Address: t::DynamicData, "HostIpConfigIpV6Address", 3
 
 d::enumeration!(
     /// Enumeration `vim.host.IpConfig.IpV6AddressConfigType`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.IpConfig.IpV6AddressConfigType.html)
     HostIpConfigIpV6AddressConfigType, "HostIpConfigIpV6AddressConfigType", [
         Other "other",
         Manual "manual",
@@ -1390,6 +2858,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.IpConfig.IpV6AddressConfiguration`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.IpConfig.IpV6AddressConfiguration.html)
 #[derive(Default)]
 pub struct HostIpConfigIpV6AddressConfiguration {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1406,9 +2876,19 @@ d::object!(HostIpConfigIpV6AddressConfiguration: t::DynamicData, "HostIpConfigIp
     1 auto_configuration_enabled "autoConfigurationEnabled" 3 false,
     2 dhcp_v6_enabled "dhcpV6Enabled" 3 false,
 ]);
+impl<M, P> p::Property<M, t::HostIpConfigIpV6AddressConfiguration, P> {
+    /// On to `ipV6Address`.
+    pub fn ip_v6_address(&self) -> p::Property<M, Vec<t::HostIpConfigIpV6Address>, P> { self.then("ipV6Address") }
+    /// On to `autoConfigurationEnabled`.
+    pub fn auto_configuration_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("autoConfigurationEnabled") }
+    /// On to `dhcpV6Enabled`.
+    pub fn dhcp_v6_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("dhcpV6Enabled") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.host.IpConfig.IpV6AddressStatus`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.IpConfig.IpV6AddressStatus.html)
     HostIpConfigIpV6AddressStatus, "HostIpConfigIpV6AddressStatus", [
         Preferred "preferred",
         Deprecated "deprecated",
@@ -1421,6 +2901,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.IpRouteConfig`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.IpRouteConfig.html)
 #[derive(Default)]
 pub struct HostIpRouteConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1441,8 +2923,20 @@ d::object!(HostIpRouteConfig: t::DynamicData, "HostIpRouteConfig", 0, [
     3 ip_v6_gateway_device "ipV6GatewayDevice" 3 false,
 ]);
 impl d::IsA<t::HostIpRouteConfig> for HostIpRouteConfig {}
+impl<M, P> p::Property<M, d::Poly<t::HostIpRouteConfig>, P> {
+    /// On to `defaultGateway`.
+    pub fn default_gateway(&self) -> p::Property<M, String, p::Optional> { self.then("defaultGateway") }
+    /// On to `gatewayDevice`.
+    pub fn gateway_device(&self) -> p::Property<M, String, p::Optional> { self.then("gatewayDevice") }
+    /// On to `ipV6DefaultGateway`. Since API 4.0.
+    pub fn ip_v6_default_gateway(&self) -> p::Property<M, String, p::Optional> { self.then("ipV6DefaultGateway") }
+    /// On to `ipV6GatewayDevice`. Since API 4.0.
+    pub fn ip_v6_gateway_device(&self) -> p::Property<M, String, p::Optional> { self.then("ipV6GatewayDevice") }
+}
 
 /// Data object `vim.host.IpRouteConfigSpec`, which extends [`HostIpRouteConfig`](t::HostIpRouteConfig). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.IpRouteConfigSpec.html)
 #[derive(Default)]
 pub struct HostIpRouteConfigSpec {
     /// The fields of [`HostIpRouteConfig`](t::HostIpRouteConfig).
@@ -1459,6 +2953,8 @@ d::object!(HostIpRouteConfigSpec: t::HostIpRouteConfig, "HostIpRouteConfigSpec",
 impl d::IsA<t::HostIpRouteConfig> for HostIpRouteConfigSpec {}
 
 /// Data object `vim.host.IpRouteEntry`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.IpRouteEntry.html)
 #[derive(Default)]
 pub struct HostIpRouteEntry {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1480,6 +2976,8 @@ d::object!(HostIpRouteEntry: t::DynamicData, "HostIpRouteEntry", 3, [
 ]);
 
 /// Data object `vim.host.IpRouteOp`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.IpRouteOp.html)
 #[derive(Default)]
 pub struct HostIpRouteOp {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1493,1497 +2991,3 @@ d::object!(HostIpRouteOp: t::DynamicData, "HostIpRouteOp", 3, [
     0 change_operation "changeOperation" 3 false,
     1 route "route" 3 false,
 ]);
-
-/// Data object `vim.host.IpRouteTableConfig`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct HostIpRouteTableConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `ipRoute`.
-    pub ip_route: Vec<t::HostIpRouteOp>,
-    /// `ipv6Route`.
-    pub ipv6_route: Vec<t::HostIpRouteOp>,
-}
-d::object!(HostIpRouteTableConfig: t::DynamicData, "HostIpRouteTableConfig", 3, [
-    0 ip_route "ipRoute" 3 false,
-    1 ipv6_route "ipv6Route" 3 false,
-]);
-
-/// Data object `vim.host.IpRouteTableInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct HostIpRouteTableInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `ipRoute`.
-    pub ip_route: Vec<t::HostIpRouteEntry>,
-    /// `ipv6Route`.
-    pub ipv6_route: Vec<t::HostIpRouteEntry>,
-}
-d::object!(HostIpRouteTableInfo: t::DynamicData, "HostIpRouteTableInfo", 3, [
-    0 ip_route "ipRoute" 3 false,
-    1 ipv6_route "ipv6Route" 3 false,
-]);
-
-/// Data object `vim.host.IpmiInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct HostIpmiInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `bmcIpAddress`.
-    pub bmc_ip_address: Option<String>,
-    /// `bmcMacAddress`.
-    pub bmc_mac_address: Option<String>,
-    /// `login`.
-    pub login: Option<String>,
-    /// `password`. A secret: never printed.
-    pub password: Option<String>,
-}
-d::object!(HostIpmiInfo: t::DynamicData, "HostIpmiInfo", 3, [
-    0 bmc_ip_address "bmcIpAddress" 3 false,
-    1 bmc_mac_address "bmcMacAddress" 3 false,
-    2 login "login" 3 false,
-    3 password "password" 3 true,
-]);
-
-/// Data object `vim.host.ConnectInfo.LicenseInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct HostLicenseConnectInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `license`.
-    pub license: t::LicenseManagerLicenseInfo,
-    /// `evaluation`.
-    pub evaluation: t::LicenseManagerEvaluationInfo,
-    /// `resource`. Since API 5.0.
-    pub resource: Option<Box<t::HostLicensableResourceInfo>>,
-}
-d::object!(HostLicenseConnectInfo: t::DynamicData, "HostLicenseConnectInfo", 3, [
-    0 license "license" 3 false,
-    1 evaluation "evaluation" 3 false,
-    2 resource "resource" 5 false,
-]);
-
-/// Data object `vim.host.LicenseSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct HostLicenseSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `source`.
-    pub source: Option<d::Poly<t::LicenseSource>>,
-    /// `editionKey`.
-    pub edition_key: Option<String>,
-    /// `disabledFeatureKey`.
-    pub disabled_feature_key: Vec<String>,
-    /// `enabledFeatureKey`.
-    pub enabled_feature_key: Vec<String>,
-}
-d::object!(HostLicenseSpec: t::DynamicData, "HostLicenseSpec", 3, [
-    0 source "source" 3 false,
-    1 edition_key "editionKey" 3 false,
-    2 disabled_feature_key "disabledFeatureKey" 3 false,
-    3 enabled_feature_key "enabledFeatureKey" 3 false,
-]);
-
-/// Data object `vim.host.Summary`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostListSummary {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `host`.
-    pub host: Option<MoRef<m::HostSystem>>,
-    /// `hardware`.
-    pub hardware: Option<Box<t::HostHardwareSummary>>,
-    /// `runtime`.
-    pub runtime: Option<Box<t::HostRuntimeInfo>>,
-    /// `config`.
-    pub config: t::HostConfigSummary,
-    /// `quickStats`.
-    pub quick_stats: t::HostListSummaryQuickStats,
-    /// `overallStatus`.
-    pub overall_status: t::ManagedEntityStatus,
-    /// `rebootRequired`.
-    pub reboot_required: bool,
-    /// `rebootRequiredReason`. Since API 9.1.0.0.
-    pub reboot_required_reason: Vec<t::LocalizableMessage>,
-    /// `maintenanceModeRequired`. Since API 9.1.0.0.
-    pub maintenance_mode_required: Option<bool>,
-    /// `customValue`.
-    pub custom_value: Vec<d::Poly<t::CustomFieldValue>>,
-    /// `managementServerIp`.
-    pub management_server_ip: Option<String>,
-    /// `maxEVCModeKey`. Since API 4.0.
-    pub max_evc_mode_key: Option<String>,
-    /// `currentEVCModeKey`. Since API 4.0.
-    pub current_evc_mode_key: Option<String>,
-    /// `currentEVCGraphicsModeKey`. Since API 7.0.1.0.
-    pub current_evc_graphics_mode_key: Option<String>,
-    /// `gateway`. Since API 6.0.
-    pub gateway: Option<Box<t::HostListSummaryGatewaySummary>>,
-    /// `tpmAttestation`. Since API 6.7.
-    pub tpm_attestation: Option<Box<t::HostTpmAttestationInfo>>,
-    /// `trustAuthorityAttestationInfos`. Since API 7.0.1.0.
-    pub trust_authority_attestation_infos: Vec<t::HostTrustAuthorityAttestationInfo>,
-}
-d::object!(HostListSummary: t::DynamicData, "HostListSummary", 0, [
-    0 host "host" 0 false,
-    1 hardware "hardware" 0 false,
-    2 runtime "runtime" 0 false,
-    3 config "config" 0 false,
-    4 quick_stats "quickStats" 0 false,
-    5 overall_status "overallStatus" 0 false,
-    6 reboot_required "rebootRequired" 0 false,
-    7 reboot_required_reason "rebootRequiredReason" 33 false,
-    8 maintenance_mode_required "maintenanceModeRequired" 33 false,
-    9 custom_value "customValue" 0 false,
-    10 management_server_ip "managementServerIp" 0 false,
-    11 max_evc_mode_key "maxEVCModeKey" 3 false,
-    12 current_evc_mode_key "currentEVCModeKey" 3 false,
-    13 current_evc_graphics_mode_key "currentEVCGraphicsModeKey" 18 false,
-    14 gateway "gateway" 8 false,
-    15 tpm_attestation "tpmAttestation" 10 false,
-    16 trust_authority_attestation_infos "trustAuthorityAttestationInfos" 18 false,
-]);
-
-/// Data object `vim.host.Summary.GatewaySummary`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct HostListSummaryGatewaySummary {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `gatewayType`.
-    pub gateway_type: String,
-    /// `gatewayId`.
-    pub gateway_id: String,
-}
-d::object!(HostListSummaryGatewaySummary: t::DynamicData, "HostListSummaryGatewaySummary", 8, [
-    0 gateway_type "gatewayType" 8 false,
-    1 gateway_id "gatewayId" 8 false,
-]);
-
-/// Data object `vim.host.Summary.QuickStats`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostListSummaryQuickStats {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `overallCpuUsage`.
-    pub overall_cpu_usage: Option<i32>,
-    /// `overallMemoryUsage`.
-    pub overall_memory_usage: Option<i32>,
-    /// `distributedCpuFairness`.
-    pub distributed_cpu_fairness: Option<i32>,
-    /// `distributedMemoryFairness`.
-    pub distributed_memory_fairness: Option<i32>,
-    /// `availablePMemCapacity`. Since API 6.7.
-    pub available_p_mem_capacity: Option<i32>,
-    /// `uptime`. Since API 4.1.
-    pub uptime: Option<i32>,
-}
-d::object!(HostListSummaryQuickStats: t::DynamicData, "HostListSummaryQuickStats", 0, [
-    0 overall_cpu_usage "overallCpuUsage" 0 false,
-    1 overall_memory_usage "overallMemoryUsage" 0 false,
-    2 distributed_cpu_fairness "distributedCpuFairness" 0 false,
-    3 distributed_memory_fairness "distributedMemoryFairness" 0 false,
-    4 available_p_mem_capacity "availablePMemCapacity" 10 false,
-    5 uptime "uptime" 4 false,
-]);
-
-/// Data object `vim.host.LocalAuthenticationInfo`, which extends [`HostAuthenticationStoreInfo`](t::HostAuthenticationStoreInfo). Since API 4.1.
-#[derive(Default)]
-pub struct HostLocalAuthenticationInfo {
-    /// The fields of [`HostAuthenticationStoreInfo`](t::HostAuthenticationStoreInfo).
-    pub base: t::HostAuthenticationStoreInfo,
-}
-d::object!(HostLocalAuthenticationInfo: t::HostAuthenticationStoreInfo, "HostLocalAuthenticationInfo", 4, [
-]);
-impl d::IsA<t::HostAuthenticationStoreInfo> for HostLocalAuthenticationInfo {}
-
-/// Data object `vim.host.LocalFileSystemVolume`, which extends [`HostFileSystemVolume`](t::HostFileSystemVolume). Since API 2.5.
-#[derive(Default)]
-pub struct HostLocalFileSystemVolume {
-    /// The fields of [`HostFileSystemVolume`](t::HostFileSystemVolume).
-    pub base: t::HostFileSystemVolume,
-    /// `device`.
-    pub device: String,
-}
-d::object!(HostLocalFileSystemVolume: t::HostFileSystemVolume, "HostLocalFileSystemVolume", 0, [
-    0 device "device" 0 false,
-]);
-impl d::IsA<t::HostFileSystemVolume> for HostLocalFileSystemVolume {}
-
-/// Data object `vim.host.LocalFileSystemVolume.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostLocalFileSystemVolumeSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `device`.
-    pub device: String,
-    /// `localPath`.
-    pub local_path: String,
-}
-d::object!(HostLocalFileSystemVolumeSpec: t::DynamicData, "HostLocalFileSystemVolumeSpec", 0, [
-    0 device "device" 0 false,
-    1 local_path "localPath" 0 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.HostAccessManager.LockdownMode`. Since API 6.0.
-    HostLockdownMode, "HostLockdownMode", [
-        LockdownDisabled "lockdownDisabled",
-        LockdownNormal "lockdownNormal",
-        LockdownStrict "lockdownStrict",
-    ]
-);
-
-/// Data object `vim.host.LowLevelProvisioningManager.DiskLayoutSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Default)]
-pub struct HostLowLevelProvisioningManagerDiskLayoutSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `controllerType`.
-    pub controller_type: String,
-    /// `busNumber`.
-    pub bus_number: i32,
-    /// `unitNumber`.
-    pub unit_number: i32,
-    /// `srcFilename`.
-    pub src_filename: String,
-    /// `dstFilename`.
-    pub dst_filename: String,
-}
-d::object!(HostLowLevelProvisioningManagerDiskLayoutSpec: t::DynamicData, "HostLowLevelProvisioningManagerDiskLayoutSpec", 5, [
-    0 controller_type "controllerType" 5 false,
-    1 bus_number "busNumber" 5 false,
-    2 unit_number "unitNumber" 5 false,
-    3 src_filename "srcFilename" 5 false,
-    4 dst_filename "dstFilename" 5 false,
-]);
-
-/// Data object `vim.host.LowLevelProvisioningManager.FileDeleteResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct HostLowLevelProvisioningManagerFileDeleteResult {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `fileName`.
-    pub file_name: String,
-    /// `fault`.
-    pub fault: t::LocalizedMethodFault,
-}
-d::object!(HostLowLevelProvisioningManagerFileDeleteResult: t::DynamicData, "HostLowLevelProvisioningManagerFileDeleteResult", 8, [
-    0 file_name "fileName" 8 false,
-    1 fault "fault" 8 false,
-]);
-
-/// Data object `vim.host.LowLevelProvisioningManager.FileDeleteSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct HostLowLevelProvisioningManagerFileDeleteSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `fileName`.
-    pub file_name: String,
-    /// `fileType`.
-    pub file_type: String,
-}
-d::object!(HostLowLevelProvisioningManagerFileDeleteSpec: t::DynamicData, "HostLowLevelProvisioningManagerFileDeleteSpec", 8, [
-    0 file_name "fileName" 8 false,
-    1 file_type "fileType" 8 false,
-]);
-
-/// Data object `vim.host.LowLevelProvisioningManager.FileReserveResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct HostLowLevelProvisioningManagerFileReserveResult {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `baseName`.
-    pub base_name: String,
-    /// `parentDir`.
-    pub parent_dir: String,
-    /// `reservedName`.
-    pub reserved_name: String,
-}
-d::object!(HostLowLevelProvisioningManagerFileReserveResult: t::DynamicData, "HostLowLevelProvisioningManagerFileReserveResult", 8, [
-    0 base_name "baseName" 8 false,
-    1 parent_dir "parentDir" 8 false,
-    2 reserved_name "reservedName" 8 false,
-]);
-
-/// Data object `vim.host.LowLevelProvisioningManager.FileReserveSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct HostLowLevelProvisioningManagerFileReserveSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `baseName`.
-    pub base_name: String,
-    /// `parentDir`.
-    pub parent_dir: String,
-    /// `fileType`.
-    pub file_type: String,
-    /// `storageProfile`.
-    pub storage_profile: String,
-}
-d::object!(HostLowLevelProvisioningManagerFileReserveSpec: t::DynamicData, "HostLowLevelProvisioningManagerFileReserveSpec", 8, [
-    0 base_name "baseName" 8 false,
-    1 parent_dir "parentDir" 8 false,
-    2 file_type "fileType" 8 false,
-    3 storage_profile "storageProfile" 8 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.LowLevelProvisioningManager.FileType`. Since API 6.0.
-    HostLowLevelProvisioningManagerFileType, "HostLowLevelProvisioningManagerFileType", [
-        File "File",
-        VirtualDisk "VirtualDisk",
-        Directory "Directory",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.host.LowLevelProvisioningManager.ReloadTarget`. Since API 4.0.
-    HostLowLevelProvisioningManagerReloadTarget, "HostLowLevelProvisioningManagerReloadTarget", [
-        CurrentConfig "currentConfig",
-        SnapshotConfig "snapshotConfig",
-    ]
-);
-
-/// Data object `vim.host.LowLevelProvisioningManager.SnapshotLayoutSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Default)]
-pub struct HostLowLevelProvisioningManagerSnapshotLayoutSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `id`.
-    pub id: i32,
-    /// `srcFilename`.
-    pub src_filename: String,
-    /// `dstFilename`.
-    pub dst_filename: String,
-    /// `disk`.
-    pub disk: Vec<t::HostLowLevelProvisioningManagerDiskLayoutSpec>,
-}
-d::object!(HostLowLevelProvisioningManagerSnapshotLayoutSpec: t::DynamicData, "HostLowLevelProvisioningManagerSnapshotLayoutSpec", 5, [
-    0 id "id" 5 false,
-    1 src_filename "srcFilename" 5 false,
-    2 dst_filename "dstFilename" 5 false,
-    3 disk "disk" 5 false,
-]);
-
-/// Data object `vim.host.LowLevelProvisioningManager.VmMigrationStatus`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Default)]
-pub struct HostLowLevelProvisioningManagerVmMigrationStatus {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `migrationId`.
-    pub migration_id: i64,
-    /// `type`.
-    pub r#type: String,
-    /// `source`.
-    pub source: bool,
-    /// `consideredSuccessful`.
-    pub considered_successful: bool,
-}
-d::object!(HostLowLevelProvisioningManagerVmMigrationStatus: t::DynamicData, "HostLowLevelProvisioningManagerVmMigrationStatus", 6, [
-    0 migration_id "migrationId" 6 false,
-    1 r#type "type" 6 false,
-    2 source "source" 6 false,
-    3 considered_successful "consideredSuccessful" 6 false,
-]);
-
-/// Data object `vim.host.LowLevelProvisioningManager.VmRecoveryInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Default)]
-pub struct HostLowLevelProvisioningManagerVmRecoveryInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `version`.
-    pub version: String,
-    /// `biosUUID`.
-    pub bios_uuid: String,
-    /// `instanceUUID`.
-    pub instance_uuid: String,
-    /// `ftInfo`.
-    pub ft_info: Option<d::Poly<t::FaultToleranceConfigInfo>>,
-}
-d::object!(HostLowLevelProvisioningManagerVmRecoveryInfo: t::DynamicData, "HostLowLevelProvisioningManagerVmRecoveryInfo", 6, [
-    0 version "version" 6 false,
-    1 bios_uuid "biosUUID" 6 false,
-    2 instance_uuid "instanceUUID" 6 false,
-    3 ft_info "ftInfo" 6 false,
-]);
-
-/// Data object `vim.host.MaintenanceSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Default)]
-pub struct HostMaintenanceSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `vsanMode`.
-    pub vsan_mode: Option<Box<t::VsanHostDecommissionMode>>,
-    /// `purpose`. Since API 7.0.0.0.
-    pub purpose: Option<String>,
-    /// `evacMode`. Since API 9.1.0.0.
-    pub evac_mode: Option<Box<t::HostMaintenanceSpecEvacuationMode>>,
-}
-d::object!(HostMaintenanceSpec: t::DynamicData, "HostMaintenanceSpec", 7, [
-    0 vsan_mode "vsanMode" 7 false,
-    1 purpose "purpose" 16 false,
-    2 evac_mode "evacMode" 33 false,
-]);
-
-/// Data object `vim.host.MaintenanceSpec.EvacuationMode`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Default)]
-pub struct HostMaintenanceSpecEvacuationMode {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `workloadNonDisruptive`.
-    pub workload_non_disruptive: bool,
-}
-d::object!(HostMaintenanceSpecEvacuationMode: t::DynamicData, "HostMaintenanceSpecEvacuationMode", 33, [
-    0 workload_non_disruptive "workloadNonDisruptive" 33 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.MaintenanceSpec.Purpose`. Since API 7.0.0.0.
-    HostMaintenanceSpecPurpose, "HostMaintenanceSpecPurpose", [
-        HostUpgrade "hostUpgrade",
-    ]
-);
-
-/// Data object `vim.host.MemorySpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct HostMemorySpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `serviceConsoleReservation`.
-    pub service_console_reservation: Option<i64>,
-}
-d::object!(HostMemorySpec: t::DynamicData, "HostMemorySpec", 3, [
-    0 service_console_reservation "serviceConsoleReservation" 3 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.MemoryTierFlags`. Since API 7.0.3.0.
-    HostMemoryTierFlags, "HostMemoryTierFlags", [
-        MemoryTier "memoryTier",
-        PersistentTier "persistentTier",
-        CachingTier "cachingTier",
-        UnmappableTier "unmappableTier",
-    ]
-);
-
-/// Data object `vim.host.MemoryTierInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
-#[derive(Default)]
-pub struct HostMemoryTierInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `name`.
-    pub name: String,
-    /// `type`.
-    pub r#type: String,
-    /// `flags`.
-    pub flags: Vec<String>,
-    /// `internalFlags`. Since API 8.0.3.0.
-    pub internal_flags: Vec<String>,
-    /// `size`.
-    pub size: i64,
-}
-d::object!(HostMemoryTierInfo: t::DynamicData, "HostMemoryTierInfo", 22, [
-    0 name "name" 22 false,
-    1 r#type "type" 22 false,
-    2 flags "flags" 22 false,
-    3 internal_flags "internalFlags" 30 false,
-    4 size "size" 22 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.MemoryTierType`. Since API 7.0.3.0.
-    HostMemoryTierType, "HostMemoryTierType", [
-        DRAM "DRAM",
-        PMem "PMem",
-        NVMe "NVMe",
-        Peaberry "Peaberry",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.host.MemoryTieringType`. Since API 7.0.3.0.
-    HostMemoryTieringType, "HostMemoryTieringType", [
-        NoTiering "noTiering",
-        HardwareTiering "hardwareTiering",
-        SoftwareTiering "softwareTiering",
-    ]
-);
-
-/// Data object `vim.host.MountInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostMountInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `path`.
-    pub path: Option<String>,
-    /// `accessMode`.
-    pub access_mode: String,
-    /// `mounted`. Since API 5.0.
-    pub mounted: Option<bool>,
-    /// `accessible`.
-    pub accessible: Option<bool>,
-    /// `inaccessibleReason`. Since API 5.1.
-    pub inaccessible_reason: Option<String>,
-    /// `vmknicName`. Since API 8.0.1.0.
-    pub vmknic_name: Option<String>,
-    /// `vmknicActive`. Since API 8.0.1.0.
-    pub vmknic_active: Option<bool>,
-    /// `mountFailedReason`. Since API 8.0.0.1.
-    pub mount_failed_reason: Option<String>,
-    /// `numTcpConnections`. Since API 8.0.1.0.
-    pub num_tcp_connections: Option<i32>,
-}
-d::object!(HostMountInfo: t::DynamicData, "HostMountInfo", 0, [
-    0 path "path" 0 false,
-    1 access_mode "accessMode" 0 false,
-    2 mounted "mounted" 5 false,
-    3 accessible "accessible" 0 false,
-    4 inaccessible_reason "inaccessibleReason" 6 false,
-    5 vmknic_name "vmknicName" 28 false,
-    6 vmknic_active "vmknicActive" 28 false,
-    7 mount_failed_reason "mountFailedReason" 26 false,
-    8 num_tcp_connections "numTcpConnections" 28 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.MountInfo.InaccessibleReason`. Since API 5.1.
-    HostMountInfoInaccessibleReason, "HostMountInfoInaccessibleReason", [
-        AllPathsDownStart "AllPathsDown_Start",
-        AllPathsDownTimeout "AllPathsDown_Timeout",
-        PermanentDeviceLoss "PermanentDeviceLoss",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.host.MountInfo.MountFailedReason`. Since API 8.0.0.1.
-    HostMountInfoMountFailedReason, "HostMountInfoMountFailedReason", [
-        CONNECTFAILURE "CONNECT_FAILURE",
-        MOUNTNOTSUPPORTED "MOUNT_NOT_SUPPORTED",
-        NFSNOTSUPPORTED "NFS_NOT_SUPPORTED",
-        MOUNTDENIED "MOUNT_DENIED",
-        MOUNTNOTDIR "MOUNT_NOT_DIR",
-        VOLUMELIMITEXCEEDED "VOLUME_LIMIT_EXCEEDED",
-        CONNLIMITEXCEEDED "CONN_LIMIT_EXCEEDED",
-        MOUNTEXISTS "MOUNT_EXISTS",
-        OTHERS "OTHERS",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.host.MountInfo.AccessMode`. Since API 2.5.
-    HostMountMode, "HostMountMode", [
-        ReadWrite "readWrite",
-        ReadOnly "readOnly",
-    ]
-);
-
-/// Data object `vim.host.MultipathInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostMultipathInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `lun`.
-    pub lun: Vec<t::HostMultipathInfoLogicalUnit>,
-}
-d::object!(HostMultipathInfo: t::DynamicData, "HostMultipathInfo", 0, [
-    0 lun "lun" 0 false,
-]);
-
-/// Data object `vim.host.MultipathInfo.FixedLogicalUnitPolicy`, which extends [`HostMultipathInfoLogicalUnitPolicy`](t::HostMultipathInfoLogicalUnitPolicy). Since API 2.5.
-#[derive(Default)]
-pub struct HostMultipathInfoFixedLogicalUnitPolicy {
-    /// The fields of [`HostMultipathInfoLogicalUnitPolicy`](t::HostMultipathInfoLogicalUnitPolicy).
-    pub base: t::HostMultipathInfoLogicalUnitPolicy,
-    /// `prefer`.
-    pub prefer: String,
-}
-d::object!(HostMultipathInfoFixedLogicalUnitPolicy: t::HostMultipathInfoLogicalUnitPolicy, "HostMultipathInfoFixedLogicalUnitPolicy", 0, [
-    0 prefer "prefer" 0 false,
-]);
-impl d::IsA<t::HostMultipathInfoLogicalUnitPolicy> for HostMultipathInfoFixedLogicalUnitPolicy {}
-
-/// Data object `vim.host.MultipathInfo.HppLogicalUnitPolicy`, which extends [`HostMultipathInfoLogicalUnitPolicy`](t::HostMultipathInfoLogicalUnitPolicy). Since API 7.0.0.0.
-#[derive(Default)]
-pub struct HostMultipathInfoHppLogicalUnitPolicy {
-    /// The fields of [`HostMultipathInfoLogicalUnitPolicy`](t::HostMultipathInfoLogicalUnitPolicy).
-    pub base: t::HostMultipathInfoLogicalUnitPolicy,
-    /// `bytes`.
-    pub bytes: Option<i64>,
-    /// `iops`.
-    pub iops: Option<i64>,
-    /// `path`.
-    pub path: Option<String>,
-    /// `latencyEvalTime`.
-    pub latency_eval_time: Option<i64>,
-    /// `samplingIosPerPath`.
-    pub sampling_ios_per_path: Option<i64>,
-}
-d::object!(HostMultipathInfoHppLogicalUnitPolicy: t::HostMultipathInfoLogicalUnitPolicy, "HostMultipathInfoHppLogicalUnitPolicy", 16, [
-    0 bytes "bytes" 16 false,
-    1 iops "iops" 16 false,
-    2 path "path" 16 false,
-    3 latency_eval_time "latencyEvalTime" 16 false,
-    4 sampling_ios_per_path "samplingIosPerPath" 16 false,
-]);
-impl d::IsA<t::HostMultipathInfoLogicalUnitPolicy> for HostMultipathInfoHppLogicalUnitPolicy {}
-
-/// Data object `vim.host.MultipathInfo.LogicalUnit`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostMultipathInfoLogicalUnit {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: String,
-    /// `id`.
-    pub id: String,
-    /// `lun`.
-    pub lun: String,
-    /// `path`.
-    pub path: Vec<t::HostMultipathInfoPath>,
-    /// `policy`.
-    pub policy: d::Poly<t::HostMultipathInfoLogicalUnitPolicy>,
-    /// `storageArrayTypePolicy`. Since API 4.0.
-    pub storage_array_type_policy: Option<Box<t::HostMultipathInfoLogicalUnitStorageArrayTypePolicy>>,
-}
-d::object!(HostMultipathInfoLogicalUnit: t::DynamicData, "HostMultipathInfoLogicalUnit", 0, [
-    0 key "key" 0 false,
-    1 id "id" 0 false,
-    2 lun "lun" 0 false,
-    3 path "path" 0 false,
-    4 policy "policy" 0 false,
-    5 storage_array_type_policy "storageArrayTypePolicy" 3 false,
-]);
-
-/// Data object `vim.host.MultipathInfo.LogicalUnitPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostMultipathInfoLogicalUnitPolicy {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `policy`.
-    pub policy: String,
-}
-d::object!(HostMultipathInfoLogicalUnitPolicy: t::DynamicData, "HostMultipathInfoLogicalUnitPolicy", 0, [
-    0 policy "policy" 0 false,
-]);
-impl d::IsA<t::HostMultipathInfoLogicalUnitPolicy> for HostMultipathInfoLogicalUnitPolicy {}
-
-/// Data object `vim.host.MultipathInfo.LogicalUnitStorageArrayTypePolicy`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct HostMultipathInfoLogicalUnitStorageArrayTypePolicy {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `policy`.
-    pub policy: String,
-}
-d::object!(HostMultipathInfoLogicalUnitStorageArrayTypePolicy: t::DynamicData, "HostMultipathInfoLogicalUnitStorageArrayTypePolicy", 3, [
-    0 policy "policy" 3 false,
-]);
-
-/// Data object `vim.host.MultipathInfo.Path`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostMultipathInfoPath {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: String,
-    /// `name`.
-    pub name: String,
-    /// `pathState`.
-    pub path_state: String,
-    /// `state`. Since API 4.0.
-    pub state: Option<String>,
-    /// `isWorkingPath`. Since API 4.0.
-    pub is_working_path: Option<bool>,
-    /// `adapter`.
-    pub adapter: String,
-    /// `lun`.
-    pub lun: String,
-    /// `transport`.
-    pub transport: Option<d::Poly<t::HostTargetTransport>>,
-}
-d::object!(HostMultipathInfoPath: t::DynamicData, "HostMultipathInfoPath", 0, [
-    0 key "key" 0 false,
-    1 name "name" 0 false,
-    2 path_state "pathState" 0 false,
-    3 state "state" 3 false,
-    4 is_working_path "isWorkingPath" 3 false,
-    5 adapter "adapter" 0 false,
-    6 lun "lun" 0 false,
-    7 transport "transport" 0 false,
-]);
-
-/// Data object `vim.host.MultipathStateInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct HostMultipathStateInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `path`.
-    pub path: Vec<t::HostMultipathStateInfoPath>,
-}
-d::object!(HostMultipathStateInfo: t::DynamicData, "HostMultipathStateInfo", 3, [
-    0 path "path" 3 false,
-]);
-
-/// Data object `vim.host.MultipathStateInfo.Path`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct HostMultipathStateInfoPath {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `name`.
-    pub name: String,
-    /// `pathState`.
-    pub path_state: String,
-}
-d::object!(HostMultipathStateInfoPath: t::DynamicData, "HostMultipathStateInfoPath", 3, [
-    0 name "name" 3 false,
-    1 path_state "pathState" 3 false,
-]);
-
-/// Data object `vim.host.NasVolume`, which extends [`HostFileSystemVolume`](t::HostFileSystemVolume). Since API 2.5.
-#[derive(Default)]
-pub struct HostNasVolume {
-    /// The fields of [`HostFileSystemVolume`](t::HostFileSystemVolume).
-    pub base: t::HostFileSystemVolume,
-    /// `remoteHost`.
-    pub remote_host: String,
-    /// `remotePath`.
-    pub remote_path: String,
-    /// `userName`.
-    pub user_name: Option<String>,
-    /// `remoteHostNames`. Since API 6.0.
-    pub remote_host_names: Vec<String>,
-    /// `securityType`. Since API 6.0.
-    pub security_type: Option<String>,
-    /// `protocolEndpoint`. Since API 6.0.
-    pub protocol_endpoint: Option<bool>,
-}
-d::object!(HostNasVolume: t::HostFileSystemVolume, "HostNasVolume", 0, [
-    0 remote_host "remoteHost" 0 false,
-    1 remote_path "remotePath" 0 false,
-    2 user_name "userName" 0 false,
-    3 remote_host_names "remoteHostNames" 8 false,
-    4 security_type "securityType" 8 false,
-    5 protocol_endpoint "protocolEndpoint" 8 false,
-]);
-impl d::IsA<t::HostFileSystemVolume> for HostNasVolume {}
-
-/// Data object `vim.host.NasVolume.Config`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct HostNasVolumeConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `changeOperation`.
-    pub change_operation: Option<String>,
-    /// `spec`.
-    pub spec: Option<Box<t::HostNasVolumeSpec>>,
-}
-d::object!(HostNasVolumeConfig: t::DynamicData, "HostNasVolumeConfig", 3, [
-    0 change_operation "changeOperation" 3 false,
-    1 spec "spec" 3 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.NasVolume.SecurityType`. Since API 6.0.
-    HostNasVolumeSecurityType, "HostNasVolumeSecurityType", [
-        AUTHSYS "AUTH_SYS",
-        SECKRB5 "SEC_KRB5",
-        SECKRB5I "SEC_KRB5I",
-        SECKRB5P "SEC_KRB5P",
-    ]
-);
-
-/// Data object `vim.host.NasVolume.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostNasVolumeSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `remoteHost`.
-    pub remote_host: String,
-    /// `remotePath`.
-    pub remote_path: String,
-    /// `localPath`.
-    pub local_path: String,
-    /// `accessMode`.
-    pub access_mode: String,
-    /// `type`.
-    pub r#type: Option<String>,
-    /// `userName`.
-    pub user_name: Option<String>,
-    /// `password`. A secret: never printed.
-    pub password: Option<String>,
-    /// `remoteHostNames`. Since API 6.0.
-    pub remote_host_names: Vec<String>,
-    /// `securityType`. Since API 6.0.
-    pub security_type: Option<String>,
-    /// `vmknicToBind`. Since API 8.0.1.0.
-    pub vmknic_to_bind: Option<String>,
-    /// `vmknicBound`. Since API 8.0.1.0.
-    pub vmknic_bound: Option<bool>,
-    /// `connections`. Since API 8.0.1.0.
-    pub connections: Option<i32>,
-}
-d::object!(HostNasVolumeSpec: t::DynamicData, "HostNasVolumeSpec", 0, [
-    0 remote_host "remoteHost" 0 false,
-    1 remote_path "remotePath" 0 false,
-    2 local_path "localPath" 0 false,
-    3 access_mode "accessMode" 0 false,
-    4 r#type "type" 0 false,
-    5 user_name "userName" 0 false,
-    6 password "password" 0 true,
-    7 remote_host_names "remoteHostNames" 8 false,
-    8 security_type "securityType" 8 false,
-    9 vmknic_to_bind "vmknicToBind" 28 false,
-    10 vmknic_bound "vmknicBound" 28 false,
-    11 connections "connections" 28 false,
-]);
-
-/// Data object `vim.host.NasVolume.UserInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct HostNasVolumeUserInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `user`.
-    pub user: String,
-}
-d::object!(HostNasVolumeUserInfo: t::DynamicData, "HostNasVolumeUserInfo", 8, [
-    0 user "user" 8 false,
-]);
-
-/// Data object `vim.host.NatService`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostNatService {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: String,
-    /// `spec`.
-    pub spec: t::HostNatServiceSpec,
-}
-d::object!(HostNatService: t::DynamicData, "HostNatService", 0, [
-    0 key "key" 0 false,
-    1 spec "spec" 0 false,
-]);
-
-/// Data object `vim.host.NatService.Config`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostNatServiceConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `changeOperation`.
-    pub change_operation: Option<String>,
-    /// `key`.
-    pub key: String,
-    /// `spec`.
-    pub spec: t::HostNatServiceSpec,
-}
-d::object!(HostNatServiceConfig: t::DynamicData, "HostNatServiceConfig", 0, [
-    0 change_operation "changeOperation" 0 false,
-    1 key "key" 0 false,
-    2 spec "spec" 0 false,
-]);
-
-/// Data object `vim.host.NatService.NameServiceSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostNatServiceNameServiceSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `dnsAutoDetect`.
-    pub dns_auto_detect: bool,
-    /// `dnsPolicy`.
-    pub dns_policy: String,
-    /// `dnsRetries`.
-    pub dns_retries: i32,
-    /// `dnsTimeout`.
-    pub dns_timeout: i32,
-    /// `dnsNameServer`.
-    pub dns_name_server: Vec<String>,
-    /// `nbdsTimeout`.
-    pub nbds_timeout: i32,
-    /// `nbnsRetries`.
-    pub nbns_retries: i32,
-    /// `nbnsTimeout`.
-    pub nbns_timeout: i32,
-}
-d::object!(HostNatServiceNameServiceSpec: t::DynamicData, "HostNatServiceNameServiceSpec", 0, [
-    0 dns_auto_detect "dnsAutoDetect" 0 false,
-    1 dns_policy "dnsPolicy" 0 false,
-    2 dns_retries "dnsRetries" 0 false,
-    3 dns_timeout "dnsTimeout" 0 false,
-    4 dns_name_server "dnsNameServer" 0 false,
-    5 nbds_timeout "nbdsTimeout" 0 false,
-    6 nbns_retries "nbnsRetries" 0 false,
-    7 nbns_timeout "nbnsTimeout" 0 false,
-]);
-
-/// Data object `vim.host.NatService.PortForwardSpecification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostNatServicePortForwardSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `type`.
-    pub r#type: String,
-    /// `name`.
-    pub name: String,
-    /// `hostPort`.
-    pub host_port: i32,
-    /// `guestPort`.
-    pub guest_port: i32,
-    /// `guestIpAddress`.
-    pub guest_ip_address: String,
-}
-d::object!(HostNatServicePortForwardSpec: t::DynamicData, "HostNatServicePortForwardSpec", 0, [
-    0 r#type "type" 0 false,
-    1 name "name" 0 false,
-    2 host_port "hostPort" 0 false,
-    3 guest_port "guestPort" 0 false,
-    4 guest_ip_address "guestIpAddress" 0 false,
-]);
-
-/// Data object `vim.host.NatService.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostNatServiceSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `virtualSwitch`.
-    pub virtual_switch: String,
-    /// `activeFtp`.
-    pub active_ftp: bool,
-    /// `allowAnyOui`.
-    pub allow_any_oui: bool,
-    /// `configPort`.
-    pub config_port: bool,
-    /// `ipGatewayAddress`.
-    pub ip_gateway_address: String,
-    /// `udpTimeout`.
-    pub udp_timeout: i32,
-    /// `portForward`.
-    pub port_forward: Vec<t::HostNatServicePortForwardSpec>,
-    /// `nameService`.
-    pub name_service: Option<Box<t::HostNatServiceNameServiceSpec>>,
-}
-d::object!(HostNatServiceSpec: t::DynamicData, "HostNatServiceSpec", 0, [
-    0 virtual_switch "virtualSwitch" 0 false,
-    1 active_ftp "activeFtp" 0 false,
-    2 allow_any_oui "allowAnyOui" 0 false,
-    3 config_port "configPort" 0 false,
-    4 ip_gateway_address "ipGatewayAddress" 0 false,
-    5 udp_timeout "udpTimeout" 0 false,
-    6 port_forward "portForward" 0 false,
-    7 name_service "nameService" 0 false,
-]);
-
-/// Data object `vim.host.NetCapabilities`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostNetCapabilities {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `canSetPhysicalNicLinkSpeed`.
-    pub can_set_physical_nic_link_speed: bool,
-    /// `supportsNicTeaming`.
-    pub supports_nic_teaming: bool,
-    /// `nicTeamingPolicy`.
-    pub nic_teaming_policy: Vec<String>,
-    /// `supportsVlan`.
-    pub supports_vlan: bool,
-    /// `usesServiceConsoleNic`.
-    pub uses_service_console_nic: bool,
-    /// `supportsNetworkHints`.
-    pub supports_network_hints: bool,
-    /// `maxPortGroupsPerVswitch`.
-    pub max_port_groups_per_vswitch: Option<i32>,
-    /// `vswitchConfigSupported`.
-    pub vswitch_config_supported: bool,
-    /// `vnicConfigSupported`.
-    pub vnic_config_supported: bool,
-    /// `ipRouteConfigSupported`.
-    pub ip_route_config_supported: bool,
-    /// `dnsConfigSupported`.
-    pub dns_config_supported: bool,
-    /// `dhcpOnVnicSupported`.
-    pub dhcp_on_vnic_supported: bool,
-    /// `ipV6Supported`. Since API 4.0.
-    pub ip_v6_supported: Option<bool>,
-    /// `backupNfcNiocSupported`. Since API 7.0.1.0.
-    pub backup_nfc_nioc_supported: Option<bool>,
-}
-d::object!(HostNetCapabilities: t::DynamicData, "HostNetCapabilities", 0, [
-    0 can_set_physical_nic_link_speed "canSetPhysicalNicLinkSpeed" 0 false,
-    1 supports_nic_teaming "supportsNicTeaming" 0 false,
-    2 nic_teaming_policy "nicTeamingPolicy" 0 false,
-    3 supports_vlan "supportsVlan" 0 false,
-    4 uses_service_console_nic "usesServiceConsoleNic" 0 false,
-    5 supports_network_hints "supportsNetworkHints" 0 false,
-    6 max_port_groups_per_vswitch "maxPortGroupsPerVswitch" 0 false,
-    7 vswitch_config_supported "vswitchConfigSupported" 0 false,
-    8 vnic_config_supported "vnicConfigSupported" 0 false,
-    9 ip_route_config_supported "ipRouteConfigSupported" 0 false,
-    10 dns_config_supported "dnsConfigSupported" 0 false,
-    11 dhcp_on_vnic_supported "dhcpOnVnicSupported" 0 false,
-    12 ip_v6_supported "ipV6Supported" 3 false,
-    13 backup_nfc_nioc_supported "backupNfcNiocSupported" 18 false,
-]);
-
-/// Data object `vim.host.NetOffloadCapabilities`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostNetOffloadCapabilities {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `csumOffload`.
-    pub csum_offload: Option<bool>,
-    /// `tcpSegmentation`.
-    pub tcp_segmentation: Option<bool>,
-    /// `zeroCopyXmit`.
-    pub zero_copy_xmit: Option<bool>,
-}
-d::object!(HostNetOffloadCapabilities: t::DynamicData, "HostNetOffloadCapabilities", 0, [
-    0 csum_offload "csumOffload" 0 false,
-    1 tcp_segmentation "tcpSegmentation" 0 false,
-    2 zero_copy_xmit "zeroCopyXmit" 0 false,
-]);
-
-/// Data object `vim.host.NetStackInstance`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Default)]
-pub struct HostNetStackInstance {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: Option<String>,
-    /// `name`.
-    pub name: Option<String>,
-    /// `dnsConfig`.
-    pub dns_config: Option<d::Poly<t::HostDnsConfig>>,
-    /// `ipRouteConfig`.
-    pub ip_route_config: Option<d::Poly<t::HostIpRouteConfig>>,
-    /// `requestedMaxNumberOfConnections`.
-    pub requested_max_number_of_connections: Option<i32>,
-    /// `congestionControlAlgorithm`.
-    pub congestion_control_algorithm: Option<String>,
-    /// `ipV6Enabled`.
-    pub ip_v6_enabled: Option<bool>,
-    /// `routeTableConfig`.
-    pub route_table_config: Option<Box<t::HostIpRouteTableConfig>>,
-    /// `owner`. Since API 9.0.0.0.
-    pub owner: Option<String>,
-}
-d::object!(HostNetStackInstance: t::DynamicData, "HostNetStackInstance", 7, [
-    0 key "key" 7 false,
-    1 name "name" 7 false,
-    2 dns_config "dnsConfig" 7 false,
-    3 ip_route_config "ipRouteConfig" 7 false,
-    4 requested_max_number_of_connections "requestedMaxNumberOfConnections" 7 false,
-    5 congestion_control_algorithm "congestionControlAlgorithm" 7 false,
-    6 ip_v6_enabled "ipV6Enabled" 7 false,
-    7 route_table_config "routeTableConfig" 7 false,
-    8 owner "owner" 32 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.NetStackInstance.CongestionControlAlgorithmType`. Since API 5.5.
-    HostNetStackInstanceCongestionControlAlgorithmType, "HostNetStackInstanceCongestionControlAlgorithmType", [
-        Newreno "newreno",
-        Cubic "cubic",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.host.NetStackInstance.SystemStackKey`. Since API 5.5.
-    HostNetStackInstanceSystemStackKey, "HostNetStackInstanceSystemStackKey", [
-        DefaultTcpipStack "defaultTcpipStack",
-        Vmotion "vmotion",
-        VSphereProvisioning "vSphereProvisioning",
-        Mirror "mirror",
-        Ops "ops",
-        Vnetworking "vnetworking",
-    ]
-);
-
-/// Data object `vim.host.NetworkConfig`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostNetworkConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `vswitch`.
-    pub vswitch: Vec<t::HostVirtualSwitchConfig>,
-    /// `proxySwitch`. Since API 4.0.
-    pub proxy_switch: Vec<t::HostProxySwitchConfig>,
-    /// `portgroup`.
-    pub portgroup: Vec<t::HostPortGroupConfig>,
-    /// `pnic`.
-    pub pnic: Vec<t::PhysicalNicConfig>,
-    /// `vnic`.
-    pub vnic: Vec<t::HostVirtualNicConfig>,
-    /// `consoleVnic`.
-    pub console_vnic: Vec<t::HostVirtualNicConfig>,
-    /// `dnsConfig`.
-    pub dns_config: Option<d::Poly<t::HostDnsConfig>>,
-    /// `ipRouteConfig`.
-    pub ip_route_config: Option<d::Poly<t::HostIpRouteConfig>>,
-    /// `consoleIpRouteConfig`.
-    pub console_ip_route_config: Option<d::Poly<t::HostIpRouteConfig>>,
-    /// `routeTableConfig`. Since API 4.0.
-    pub route_table_config: Option<Box<t::HostIpRouteTableConfig>>,
-    /// `dhcp`.
-    pub dhcp: Vec<t::HostDhcpServiceConfig>,
-    /// `nat`.
-    pub nat: Vec<t::HostNatServiceConfig>,
-    /// `ipV6Enabled`. Since API 4.0.
-    pub ip_v6_enabled: Option<bool>,
-    /// `netStackSpec`. Since API 5.5.
-    pub net_stack_spec: Vec<t::HostNetworkConfigNetStackSpec>,
-    /// `migrationStatus`. Since API 7.0.2.0.
-    pub migration_status: Option<String>,
-}
-d::object!(HostNetworkConfig: t::DynamicData, "HostNetworkConfig", 0, [
-    0 vswitch "vswitch" 0 false,
-    1 proxy_switch "proxySwitch" 3 false,
-    2 portgroup "portgroup" 0 false,
-    3 pnic "pnic" 0 false,
-    4 vnic "vnic" 0 false,
-    5 console_vnic "consoleVnic" 0 false,
-    6 dns_config "dnsConfig" 0 false,
-    7 ip_route_config "ipRouteConfig" 0 false,
-    8 console_ip_route_config "consoleIpRouteConfig" 0 false,
-    9 route_table_config "routeTableConfig" 3 false,
-    10 dhcp "dhcp" 0 false,
-    11 nat "nat" 0 false,
-    12 ip_v6_enabled "ipV6Enabled" 3 false,
-    13 net_stack_spec "netStackSpec" 7 false,
-    14 migration_status "migrationStatus" 20 false,
-]);
-
-/// Data object `vim.host.NetworkConfig.NetStackSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Default)]
-pub struct HostNetworkConfigNetStackSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `netStackInstance`.
-    pub net_stack_instance: t::HostNetStackInstance,
-    /// `operation`.
-    pub operation: Option<String>,
-}
-d::object!(HostNetworkConfigNetStackSpec: t::DynamicData, "HostNetworkConfigNetStackSpec", 7, [
-    0 net_stack_instance "netStackInstance" 7 false,
-    1 operation "operation" 7 false,
-]);
-
-/// Data object `vim.host.NetworkConfig.Result`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostNetworkConfigResult {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `vnicDevice`.
-    pub vnic_device: Vec<String>,
-    /// `consoleVnicDevice`.
-    pub console_vnic_device: Vec<String>,
-}
-d::object!(HostNetworkConfigResult: t::DynamicData, "HostNetworkConfigResult", 0, [
-    0 vnic_device "vnicDevice" 0 false,
-    1 console_vnic_device "consoleVnicDevice" 0 false,
-]);
-
-/// Data object `vim.host.NetworkInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostNetworkInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `vswitch`.
-    pub vswitch: Vec<t::HostVirtualSwitch>,
-    /// `proxySwitch`. Since API 4.0.
-    pub proxy_switch: Vec<t::HostProxySwitch>,
-    /// `portgroup`.
-    pub portgroup: Vec<t::HostPortGroup>,
-    /// `pnic`.
-    pub pnic: Vec<t::PhysicalNic>,
-    /// `rdmaDevice`. Since API 7.0.0.0.
-    pub rdma_device: Vec<t::HostRdmaDevice>,
-    /// `vnic`.
-    pub vnic: Vec<t::HostVirtualNic>,
-    /// `consoleVnic`.
-    pub console_vnic: Vec<t::HostVirtualNic>,
-    /// `dnsConfig`.
-    pub dns_config: Option<d::Poly<t::HostDnsConfig>>,
-    /// `ipRouteConfig`.
-    pub ip_route_config: Option<d::Poly<t::HostIpRouteConfig>>,
-    /// `consoleIpRouteConfig`.
-    pub console_ip_route_config: Option<d::Poly<t::HostIpRouteConfig>>,
-    /// `routeTableInfo`. Since API 4.0.
-    pub route_table_info: Option<Box<t::HostIpRouteTableInfo>>,
-    /// `dhcp`.
-    pub dhcp: Vec<t::HostDhcpService>,
-    /// `nat`.
-    pub nat: Vec<t::HostNatService>,
-    /// `ipV6Enabled`. Since API 4.0.
-    pub ip_v6_enabled: Option<bool>,
-    /// `atBootIpV6Enabled`. Since API 4.1.
-    pub at_boot_ip_v6_enabled: Option<bool>,
-    /// `netStackInstance`. Since API 5.5.
-    pub net_stack_instance: Vec<t::HostNetStackInstance>,
-    /// `opaqueSwitch`. Since API 5.5.
-    pub opaque_switch: Vec<t::HostOpaqueSwitch>,
-    /// `opaqueNetwork`. Since API 5.5.
-    pub opaque_network: Vec<t::HostOpaqueNetworkInfo>,
-    /// `nsxTransportNodeId`. Since API 7.0.0.0.
-    pub nsx_transport_node_id: Option<String>,
-    /// `nvdsToVdsMigrationRequired`. Since API 7.0.2.0.
-    pub nvds_to_vds_migration_required: Option<bool>,
-    /// `migrationStatus`. Since API 7.0.2.0.
-    pub migration_status: Option<String>,
-}
-d::object!(HostNetworkInfo: t::DynamicData, "HostNetworkInfo", 0, [
-    0 vswitch "vswitch" 0 false,
-    1 proxy_switch "proxySwitch" 3 false,
-    2 portgroup "portgroup" 0 false,
-    3 pnic "pnic" 0 false,
-    4 rdma_device "rdmaDevice" 16 false,
-    5 vnic "vnic" 0 false,
-    6 console_vnic "consoleVnic" 0 false,
-    7 dns_config "dnsConfig" 0 false,
-    8 ip_route_config "ipRouteConfig" 0 false,
-    9 console_ip_route_config "consoleIpRouteConfig" 0 false,
-    10 route_table_info "routeTableInfo" 3 false,
-    11 dhcp "dhcp" 0 false,
-    12 nat "nat" 0 false,
-    13 ip_v6_enabled "ipV6Enabled" 3 false,
-    14 at_boot_ip_v6_enabled "atBootIpV6Enabled" 4 false,
-    15 net_stack_instance "netStackInstance" 7 false,
-    16 opaque_switch "opaqueSwitch" 7 false,
-    17 opaque_network "opaqueNetwork" 7 false,
-    18 nsx_transport_node_id "nsxTransportNodeId" 16 false,
-    19 nvds_to_vds_migration_required "nvdsToVdsMigrationRequired" 20 false,
-    20 migration_status "migrationStatus" 20 false,
-]);
-
-/// Data object `vim.host.NetworkPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostNetworkPolicy {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `security`.
-    pub security: Option<Box<t::HostNetworkSecurityPolicy>>,
-    /// `nicTeaming`.
-    pub nic_teaming: Option<Box<t::HostNicTeamingPolicy>>,
-    /// `offloadPolicy`.
-    pub offload_policy: Option<Box<t::HostNetOffloadCapabilities>>,
-    /// `shapingPolicy`.
-    pub shaping_policy: Option<Box<t::HostNetworkTrafficShapingPolicy>>,
-}
-d::object!(HostNetworkPolicy: t::DynamicData, "HostNetworkPolicy", 0, [
-    0 security "security" 0 false,
-    1 nic_teaming "nicTeaming" 0 false,
-    2 offload_policy "offloadPolicy" 0 false,
-    3 shaping_policy "shapingPolicy" 0 false,
-]);
-
-/// Data object `vim.host.RuntimeInfo.NetworkResourceRuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct HostNetworkResourceRuntime {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `pnicResourceInfo`.
-    pub pnic_resource_info: Vec<t::HostPnicNetworkResourceInfo>,
-}
-d::object!(HostNetworkResourceRuntime: t::DynamicData, "HostNetworkResourceRuntime", 8, [
-    0 pnic_resource_info "pnicResourceInfo" 8 false,
-]);
-
-/// Data object `vim.host.NetworkPolicy.SecurityPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostNetworkSecurityPolicy {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `allowPromiscuous`.
-    pub allow_promiscuous: Option<bool>,
-    /// `macChanges`.
-    pub mac_changes: Option<bool>,
-    /// `forgedTransmits`.
-    pub forged_transmits: Option<bool>,
-}
-d::object!(HostNetworkSecurityPolicy: t::DynamicData, "HostNetworkSecurityPolicy", 0, [
-    0 allow_promiscuous "allowPromiscuous" 0 false,
-    1 mac_changes "macChanges" 0 false,
-    2 forged_transmits "forgedTransmits" 0 false,
-]);
-
-/// Data object `vim.host.NetworkPolicy.TrafficShapingPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostNetworkTrafficShapingPolicy {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `enabled`.
-    pub enabled: Option<bool>,
-    /// `averageBandwidth`.
-    pub average_bandwidth: Option<i64>,
-    /// `peakBandwidth`.
-    pub peak_bandwidth: Option<i64>,
-    /// `burstSize`.
-    pub burst_size: Option<i64>,
-}
-d::object!(HostNetworkTrafficShapingPolicy: t::DynamicData, "HostNetworkTrafficShapingPolicy", 0, [
-    0 enabled "enabled" 0 false,
-    1 average_bandwidth "averageBandwidth" 0 false,
-    2 peak_bandwidth "peakBandwidth" 0 false,
-    3 burst_size "burstSize" 0 false,
-]);
-
-/// Data object `vim.host.ConnectInfo.NewNetworkInfo`, which extends [`HostConnectInfoNetworkInfo`](t::HostConnectInfoNetworkInfo). Since API 2.5.
-#[derive(Default)]
-pub struct HostNewNetworkConnectInfo {
-    /// The fields of [`HostConnectInfoNetworkInfo`](t::HostConnectInfoNetworkInfo).
-    pub base: t::HostConnectInfoNetworkInfo,
-}
-d::object!(HostNewNetworkConnectInfo: t::HostConnectInfoNetworkInfo, "HostNewNetworkConnectInfo", 0, [
-]);
-impl d::IsA<t::HostConnectInfoNetworkInfo> for HostNewNetworkConnectInfo {}
-
-/// Data object `vim.host.NfcConnectionInfo`, which extends [`HostDataTransportConnectionInfo`](t::HostDataTransportConnectionInfo). Since API 7.0.3.0.
-#[derive(Default)]
-pub struct HostNfcConnectionInfo {
-    /// The fields of [`HostDataTransportConnectionInfo`](t::HostDataTransportConnectionInfo).
-    pub base: t::HostDataTransportConnectionInfo,
-    /// `streamingMemoryConsumed`.
-    pub streaming_memory_consumed: Option<i64>,
-}
-d::object!(HostNfcConnectionInfo: t::HostDataTransportConnectionInfo, "HostNfcConnectionInfo", 22, [
-    0 streaming_memory_consumed "streamingMemoryConsumed" 22 false,
-]);
-
-/// Data object `vim.host.NetworkPolicy.NicFailureCriteria`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostNicFailureCriteria {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `checkSpeed`.
-    pub check_speed: Option<String>,
-    /// `speed`.
-    pub speed: Option<i32>,
-    /// `checkDuplex`.
-    pub check_duplex: Option<bool>,
-    /// `fullDuplex`.
-    pub full_duplex: Option<bool>,
-    /// `checkErrorPercent`.
-    pub check_error_percent: Option<bool>,
-    /// `percentage`.
-    pub percentage: Option<i32>,
-    /// `checkBeacon`.
-    pub check_beacon: Option<bool>,
-}
-d::object!(HostNicFailureCriteria: t::DynamicData, "HostNicFailureCriteria", 0, [
-    0 check_speed "checkSpeed" 0 false,
-    1 speed "speed" 0 false,
-    2 check_duplex "checkDuplex" 0 false,
-    3 full_duplex "fullDuplex" 0 false,
-    4 check_error_percent "checkErrorPercent" 0 false,
-    5 percentage "percentage" 0 false,
-    6 check_beacon "checkBeacon" 0 false,
-]);
-
-/// Data object `vim.host.NetworkPolicy.NicOrderPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostNicOrderPolicy {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `activeNic`.
-    pub active_nic: Vec<String>,
-    /// `standbyNic`.
-    pub standby_nic: Vec<String>,
-}
-d::object!(HostNicOrderPolicy: t::DynamicData, "HostNicOrderPolicy", 0, [
-    0 active_nic "activeNic" 0 false,
-    1 standby_nic "standbyNic" 0 false,
-]);
-
-/// Data object `vim.host.NetworkPolicy.NicTeamingPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostNicTeamingPolicy {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `policy`.
-    pub policy: Option<String>,
-    /// `reversePolicy`.
-    pub reverse_policy: Option<bool>,
-    /// `notifySwitches`.
-    pub notify_switches: Option<bool>,
-    /// `rollingOrder`.
-    pub rolling_order: Option<bool>,
-    /// `failureCriteria`.
-    pub failure_criteria: Option<Box<t::HostNicFailureCriteria>>,
-    /// `nicOrder`.
-    pub nic_order: Option<Box<t::HostNicOrderPolicy>>,
-}
-d::object!(HostNicTeamingPolicy: t::DynamicData, "HostNicTeamingPolicy", 0, [
-    0 policy "policy" 0 false,
-    1 reverse_policy "reversePolicy" 0 false,
-    2 notify_switches "notifySwitches" 0 false,
-    3 rolling_order "rollingOrder" 0 false,
-    4 failure_criteria "failureCriteria" 0 false,
-    5 nic_order "nicOrder" 0 false,
-]);
-
-/// Data object `vim.host.NtpConfig`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostNtpConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `server`.
-    pub server: Vec<String>,
-    /// `configFile`. Since API 6.0.
-    pub config_file: Vec<String>,
-}
-d::object!(HostNtpConfig: t::DynamicData, "HostNtpConfig", 0, [
-    0 server "server" 0 false,
-    1 config_file "configFile" 8 false,
-]);
-
-/// Data object `vim.host.NumaInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostNumaInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `type`.
-    pub r#type: String,
-    /// `numNodes`.
-    pub num_nodes: i32,
-    /// `numaNode`.
-    pub numa_node: Vec<t::HostNumaNode>,
-}
-d::object!(HostNumaInfo: t::DynamicData, "HostNumaInfo", 0, [
-    0 r#type "type" 0 false,
-    1 num_nodes "numNodes" 0 false,
-    2 numa_node "numaNode" 0 false,
-]);
-
-/// Data object `vim.host.NumaNode`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostNumaNode {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `typeId`.
-    pub type_id: i8,
-    /// `cpuID`.
-    pub cpu_id: Vec<i16>,
-    /// `memorySize`. Since API 8.0.0.0.
-    pub memory_size: Option<i64>,
-    /// `memoryRangeBegin`.
-    pub memory_range_begin: i64,
-    /// `memoryRangeLength`.
-    pub memory_range_length: i64,
-    /// `pciId`. Since API 6.7.
-    pub pci_id: Vec<String>,
-}
-d::object!(HostNumaNode: t::DynamicData, "HostNumaNode", 0, [
-    0 type_id "typeId" 0 false,
-    1 cpu_id "cpuID" 0 false,
-    2 memory_size "memorySize" 25 false,
-    3 memory_range_begin "memoryRangeBegin" 0 false,
-    4 memory_range_length "memoryRangeLength" 0 false,
-    5 pci_id "pciId" 10 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.NumericSensorInfo.HealthState`. Since API 2.5.
-    HostNumericSensorHealthState, "HostNumericSensorHealthState", [
-        Unknown "unknown",
-        Green "green",
-        Yellow "yellow",
-        Red "red",
-    ]
-);

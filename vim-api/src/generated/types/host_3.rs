@@ -5,8 +5,2081 @@ use crate::dynamic as d;
 use crate::generated::managed as m;
 use crate::generated::types as t;
 use crate::moref::MoRef;
+use crate::property as p;
+
+/// Data object `vim.host.IpRouteTableConfig`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.IpRouteTableConfig.html)
+#[derive(Default)]
+pub struct HostIpRouteTableConfig {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `ipRoute`.
+    pub ip_route: Vec<t::HostIpRouteOp>,
+    /// `ipv6Route`.
+    pub ipv6_route: Vec<t::HostIpRouteOp>,
+}
+d::object!(HostIpRouteTableConfig: t::DynamicData, "HostIpRouteTableConfig", 3, [
+    0 ip_route "ipRoute" 3 false,
+    1 ipv6_route "ipv6Route" 3 false,
+]);
+impl<M, P> p::Property<M, t::HostIpRouteTableConfig, P> {
+    /// On to `ipRoute`.
+    pub fn ip_route(&self) -> p::Property<M, Vec<t::HostIpRouteOp>, P> { self.then("ipRoute") }
+    /// On to `ipv6Route`.
+    pub fn ipv6_route(&self) -> p::Property<M, Vec<t::HostIpRouteOp>, P> { self.then("ipv6Route") }
+}
+
+/// Data object `vim.host.IpRouteTableInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.IpRouteTableInfo.html)
+#[derive(Default)]
+pub struct HostIpRouteTableInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `ipRoute`.
+    pub ip_route: Vec<t::HostIpRouteEntry>,
+    /// `ipv6Route`.
+    pub ipv6_route: Vec<t::HostIpRouteEntry>,
+}
+d::object!(HostIpRouteTableInfo: t::DynamicData, "HostIpRouteTableInfo", 3, [
+    0 ip_route "ipRoute" 3 false,
+    1 ipv6_route "ipv6Route" 3 false,
+]);
+impl<M, P> p::Property<M, t::HostIpRouteTableInfo, P> {
+    /// On to `ipRoute`.
+    pub fn ip_route(&self) -> p::Property<M, Vec<t::HostIpRouteEntry>, P> { self.then("ipRoute") }
+    /// On to `ipv6Route`.
+    pub fn ipv6_route(&self) -> p::Property<M, Vec<t::HostIpRouteEntry>, P> { self.then("ipv6Route") }
+}
+
+/// Data object `vim.host.IpmiInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.IpmiInfo.html)
+#[derive(Default)]
+pub struct HostIpmiInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `bmcIpAddress`.
+    pub bmc_ip_address: Option<String>,
+    /// `bmcMacAddress`.
+    pub bmc_mac_address: Option<String>,
+    /// `login`.
+    pub login: Option<String>,
+    /// `password`. A secret: never printed.
+    pub password: Option<String>,
+}
+d::object!(HostIpmiInfo: t::DynamicData, "HostIpmiInfo", 3, [
+    0 bmc_ip_address "bmcIpAddress" 3 false,
+    1 bmc_mac_address "bmcMacAddress" 3 false,
+    2 login "login" 3 false,
+    3 password "password" 3 true,
+]);
+impl<M, P> p::Property<M, t::HostIpmiInfo, P> {
+    /// On to `bmcIpAddress`.
+    pub fn bmc_ip_address(&self) -> p::Property<M, String, p::Optional> { self.then("bmcIpAddress") }
+    /// On to `bmcMacAddress`.
+    pub fn bmc_mac_address(&self) -> p::Property<M, String, p::Optional> { self.then("bmcMacAddress") }
+    /// On to `login`.
+    pub fn login(&self) -> p::Property<M, String, p::Optional> { self.then("login") }
+    /// On to `password`. A secret: never printed.
+    pub fn password(&self) -> p::Property<M, String, p::Optional> { self.then("password") }
+}
+
+/// Data object `vim.host.ConnectInfo.LicenseInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ConnectInfo.LicenseInfo.html)
+#[derive(Default)]
+pub struct HostLicenseConnectInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `license`.
+    pub license: t::LicenseManagerLicenseInfo,
+    /// `evaluation`.
+    pub evaluation: t::LicenseManagerEvaluationInfo,
+    /// `resource`. Since API 5.0.
+    pub resource: Option<Box<t::HostLicensableResourceInfo>>,
+}
+d::object!(HostLicenseConnectInfo: t::DynamicData, "HostLicenseConnectInfo", 3, [
+    0 license "license" 3 false,
+    1 evaluation "evaluation" 3 false,
+    2 resource "resource" 5 false,
+]);
+
+/// Data object `vim.host.LicenseSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LicenseSpec.html)
+#[derive(Default)]
+pub struct HostLicenseSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `source`.
+    pub source: Option<d::Poly<t::LicenseSource>>,
+    /// `editionKey`.
+    pub edition_key: Option<String>,
+    /// `disabledFeatureKey`.
+    pub disabled_feature_key: Vec<String>,
+    /// `enabledFeatureKey`.
+    pub enabled_feature_key: Vec<String>,
+}
+d::object!(HostLicenseSpec: t::DynamicData, "HostLicenseSpec", 3, [
+    0 source "source" 3 false,
+    1 edition_key "editionKey" 3 false,
+    2 disabled_feature_key "disabledFeatureKey" 3 false,
+    3 enabled_feature_key "enabledFeatureKey" 3 false,
+]);
+impl<M, P> p::Property<M, t::HostLicenseSpec, P> {
+    /// On to `source`.
+    pub fn source(&self) -> p::Property<M, d::Poly<t::LicenseSource>, p::Optional> { self.then("source") }
+    /// On to `editionKey`.
+    pub fn edition_key(&self) -> p::Property<M, String, p::Optional> { self.then("editionKey") }
+    /// On to `disabledFeatureKey`.
+    pub fn disabled_feature_key(&self) -> p::Property<M, Vec<String>, P> { self.then("disabledFeatureKey") }
+    /// On to `enabledFeatureKey`.
+    pub fn enabled_feature_key(&self) -> p::Property<M, Vec<String>, P> { self.then("enabledFeatureKey") }
+}
+
+/// Data object `vim.host.Summary`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.Summary.html)
+#[derive(Default)]
+pub struct HostListSummary {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `host`.
+    pub host: Option<MoRef<m::HostSystem>>,
+    /// `hardware`.
+    pub hardware: Option<Box<t::HostHardwareSummary>>,
+    /// `runtime`.
+    pub runtime: Option<Box<t::HostRuntimeInfo>>,
+    /// `config`.
+    pub config: t::HostConfigSummary,
+    /// `quickStats`.
+    pub quick_stats: t::HostListSummaryQuickStats,
+    /// `overallStatus`.
+    pub overall_status: t::ManagedEntityStatus,
+    /// `rebootRequired`.
+    pub reboot_required: bool,
+    /// `rebootRequiredReason`. Since API 9.1.0.0.
+    pub reboot_required_reason: Vec<t::LocalizableMessage>,
+    /// `maintenanceModeRequired`. Since API 9.1.0.0.
+    pub maintenance_mode_required: Option<bool>,
+    /// `customValue`.
+    pub custom_value: Vec<d::Poly<t::CustomFieldValue>>,
+    /// `managementServerIp`.
+    pub management_server_ip: Option<String>,
+    /// `maxEVCModeKey`. Since API 4.0.
+    pub max_evc_mode_key: Option<String>,
+    /// `currentEVCModeKey`. Since API 4.0.
+    pub current_evc_mode_key: Option<String>,
+    /// `currentEVCGraphicsModeKey`. Since API 7.0.1.0.
+    pub current_evc_graphics_mode_key: Option<String>,
+    /// `gateway`. Since API 6.0.
+    pub gateway: Option<Box<t::HostListSummaryGatewaySummary>>,
+    /// `tpmAttestation`. Since API 6.7.
+    pub tpm_attestation: Option<Box<t::HostTpmAttestationInfo>>,
+    /// `trustAuthorityAttestationInfos`. Since API 7.0.1.0.
+    pub trust_authority_attestation_infos: Vec<t::HostTrustAuthorityAttestationInfo>,
+}
+d::object!(HostListSummary: t::DynamicData, "HostListSummary", 0, [
+    0 host "host" 0 false,
+    1 hardware "hardware" 0 false,
+    2 runtime "runtime" 0 false,
+    3 config "config" 0 false,
+    4 quick_stats "quickStats" 0 false,
+    5 overall_status "overallStatus" 0 false,
+    6 reboot_required "rebootRequired" 0 false,
+    7 reboot_required_reason "rebootRequiredReason" 33 false,
+    8 maintenance_mode_required "maintenanceModeRequired" 33 false,
+    9 custom_value "customValue" 0 false,
+    10 management_server_ip "managementServerIp" 0 false,
+    11 max_evc_mode_key "maxEVCModeKey" 3 false,
+    12 current_evc_mode_key "currentEVCModeKey" 3 false,
+    13 current_evc_graphics_mode_key "currentEVCGraphicsModeKey" 18 false,
+    14 gateway "gateway" 8 false,
+    15 tpm_attestation "tpmAttestation" 10 false,
+    16 trust_authority_attestation_infos "trustAuthorityAttestationInfos" 18 false,
+]);
+impl<M, P> p::Property<M, t::HostListSummary, P> {
+    /// On to `host`.
+    pub fn host(&self) -> p::Property<M, MoRef<m::HostSystem>, p::Optional> { self.then("host") }
+    /// On to `hardware`.
+    pub fn hardware(&self) -> p::Property<M, t::HostHardwareSummary, p::Optional> { self.then("hardware") }
+    /// On to `runtime`.
+    pub fn runtime(&self) -> p::Property<M, t::HostRuntimeInfo, p::Optional> { self.then("runtime") }
+    /// On to `config`.
+    pub fn config(&self) -> p::Property<M, t::HostConfigSummary, P> { self.then("config") }
+    /// On to `quickStats`.
+    pub fn quick_stats(&self) -> p::Property<M, t::HostListSummaryQuickStats, P> { self.then("quickStats") }
+    /// On to `overallStatus`.
+    pub fn overall_status(&self) -> p::Property<M, t::ManagedEntityStatus, P> { self.then("overallStatus") }
+    /// On to `rebootRequired`.
+    pub fn reboot_required(&self) -> p::Property<M, bool, P> { self.then("rebootRequired") }
+    /// On to `rebootRequiredReason`. Since API 9.1.0.0.
+    pub fn reboot_required_reason(&self) -> p::Property<M, Vec<t::LocalizableMessage>, P> { self.then("rebootRequiredReason") }
+    /// On to `maintenanceModeRequired`. Since API 9.1.0.0.
+    pub fn maintenance_mode_required(&self) -> p::Property<M, bool, p::Optional> { self.then("maintenanceModeRequired") }
+    /// On to `customValue`.
+    pub fn custom_value(&self) -> p::Property<M, Vec<d::Poly<t::CustomFieldValue>>, P> { self.then("customValue") }
+    /// On to `managementServerIp`.
+    pub fn management_server_ip(&self) -> p::Property<M, String, p::Optional> { self.then("managementServerIp") }
+    /// On to `maxEVCModeKey`. Since API 4.0.
+    pub fn max_evc_mode_key(&self) -> p::Property<M, String, p::Optional> { self.then("maxEVCModeKey") }
+    /// On to `currentEVCModeKey`. Since API 4.0.
+    pub fn current_evc_mode_key(&self) -> p::Property<M, String, p::Optional> { self.then("currentEVCModeKey") }
+    /// On to `currentEVCGraphicsModeKey`. Since API 7.0.1.0.
+    pub fn current_evc_graphics_mode_key(&self) -> p::Property<M, String, p::Optional> { self.then("currentEVCGraphicsModeKey") }
+    /// On to `gateway`. Since API 6.0.
+    pub fn gateway(&self) -> p::Property<M, t::HostListSummaryGatewaySummary, p::Optional> { self.then("gateway") }
+    /// On to `tpmAttestation`. Since API 6.7.
+    pub fn tpm_attestation(&self) -> p::Property<M, t::HostTpmAttestationInfo, p::Optional> { self.then("tpmAttestation") }
+    /// On to `trustAuthorityAttestationInfos`. Since API 7.0.1.0.
+    pub fn trust_authority_attestation_infos(&self) -> p::Property<M, Vec<t::HostTrustAuthorityAttestationInfo>, P> { self.then("trustAuthorityAttestationInfos") }
+}
+
+/// Data object `vim.host.Summary.GatewaySummary`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.Summary.GatewaySummary.html)
+#[derive(Default)]
+pub struct HostListSummaryGatewaySummary {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `gatewayType`.
+    pub gateway_type: String,
+    /// `gatewayId`.
+    pub gateway_id: String,
+}
+d::object!(HostListSummaryGatewaySummary: t::DynamicData, "HostListSummaryGatewaySummary", 8, [
+    0 gateway_type "gatewayType" 8 false,
+    1 gateway_id "gatewayId" 8 false,
+]);
+impl<M, P> p::Property<M, t::HostListSummaryGatewaySummary, P> {
+    /// On to `gatewayType`.
+    pub fn gateway_type(&self) -> p::Property<M, String, P> { self.then("gatewayType") }
+    /// On to `gatewayId`.
+    pub fn gateway_id(&self) -> p::Property<M, String, P> { self.then("gatewayId") }
+}
+
+/// Data object `vim.host.Summary.QuickStats`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.Summary.QuickStats.html)
+#[derive(Default)]
+pub struct HostListSummaryQuickStats {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `overallCpuUsage`.
+    pub overall_cpu_usage: Option<i32>,
+    /// `overallMemoryUsage`.
+    pub overall_memory_usage: Option<i32>,
+    /// `distributedCpuFairness`.
+    pub distributed_cpu_fairness: Option<i32>,
+    /// `distributedMemoryFairness`.
+    pub distributed_memory_fairness: Option<i32>,
+    /// `availablePMemCapacity`. Since API 6.7.
+    pub available_p_mem_capacity: Option<i32>,
+    /// `uptime`. Since API 4.1.
+    pub uptime: Option<i32>,
+}
+d::object!(HostListSummaryQuickStats: t::DynamicData, "HostListSummaryQuickStats", 0, [
+    0 overall_cpu_usage "overallCpuUsage" 0 false,
+    1 overall_memory_usage "overallMemoryUsage" 0 false,
+    2 distributed_cpu_fairness "distributedCpuFairness" 0 false,
+    3 distributed_memory_fairness "distributedMemoryFairness" 0 false,
+    4 available_p_mem_capacity "availablePMemCapacity" 10 false,
+    5 uptime "uptime" 4 false,
+]);
+impl<M, P> p::Property<M, t::HostListSummaryQuickStats, P> {
+    /// On to `overallCpuUsage`.
+    pub fn overall_cpu_usage(&self) -> p::Property<M, i32, p::Optional> { self.then("overallCpuUsage") }
+    /// On to `overallMemoryUsage`.
+    pub fn overall_memory_usage(&self) -> p::Property<M, i32, p::Optional> { self.then("overallMemoryUsage") }
+    /// On to `distributedCpuFairness`.
+    pub fn distributed_cpu_fairness(&self) -> p::Property<M, i32, p::Optional> { self.then("distributedCpuFairness") }
+    /// On to `distributedMemoryFairness`.
+    pub fn distributed_memory_fairness(&self) -> p::Property<M, i32, p::Optional> { self.then("distributedMemoryFairness") }
+    /// On to `availablePMemCapacity`. Since API 6.7.
+    pub fn available_p_mem_capacity(&self) -> p::Property<M, i32, p::Optional> { self.then("availablePMemCapacity") }
+    /// On to `uptime`. Since API 4.1.
+    pub fn uptime(&self) -> p::Property<M, i32, p::Optional> { self.then("uptime") }
+}
+
+/// Data object `vim.host.LocalAuthenticationInfo`, which extends [`HostAuthenticationStoreInfo`](t::HostAuthenticationStoreInfo). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LocalAuthenticationInfo.html)
+#[derive(Default)]
+pub struct HostLocalAuthenticationInfo {
+    /// The fields of [`HostAuthenticationStoreInfo`](t::HostAuthenticationStoreInfo).
+    pub base: t::HostAuthenticationStoreInfo,
+}
+d::object!(HostLocalAuthenticationInfo: t::HostAuthenticationStoreInfo, "HostLocalAuthenticationInfo", 4, [
+]);
+impl d::IsA<t::HostAuthenticationStoreInfo> for HostLocalAuthenticationInfo {}
+
+/// Data object `vim.host.LocalFileSystemVolume`, which extends [`HostFileSystemVolume`](t::HostFileSystemVolume). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LocalFileSystemVolume.html)
+#[derive(Default)]
+pub struct HostLocalFileSystemVolume {
+    /// The fields of [`HostFileSystemVolume`](t::HostFileSystemVolume).
+    pub base: t::HostFileSystemVolume,
+    /// `device`.
+    pub device: String,
+}
+d::object!(HostLocalFileSystemVolume: t::HostFileSystemVolume, "HostLocalFileSystemVolume", 0, [
+    0 device "device" 0 false,
+]);
+impl d::IsA<t::HostFileSystemVolume> for HostLocalFileSystemVolume {}
+
+/// Data object `vim.host.LocalFileSystemVolume.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LocalFileSystemVolume.Specification.html)
+#[derive(Default)]
+pub struct HostLocalFileSystemVolumeSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `device`.
+    pub device: String,
+    /// `localPath`.
+    pub local_path: String,
+}
+d::object!(HostLocalFileSystemVolumeSpec: t::DynamicData, "HostLocalFileSystemVolumeSpec", 0, [
+    0 device "device" 0 false,
+    1 local_path "localPath" 0 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.host.HostAccessManager.LockdownMode`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HostAccessManager.LockdownMode.html)
+    HostLockdownMode, "HostLockdownMode", [
+        LockdownDisabled "lockdownDisabled",
+        LockdownNormal "lockdownNormal",
+        LockdownStrict "lockdownStrict",
+    ]
+);
+
+/// Data object `vim.host.LowLevelProvisioningManager.DiskLayoutSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LowLevelProvisioningManager.DiskLayoutSpec.html)
+#[derive(Default)]
+pub struct HostLowLevelProvisioningManagerDiskLayoutSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `controllerType`.
+    pub controller_type: String,
+    /// `busNumber`.
+    pub bus_number: i32,
+    /// `unitNumber`.
+    pub unit_number: i32,
+    /// `srcFilename`.
+    pub src_filename: String,
+    /// `dstFilename`.
+    pub dst_filename: String,
+}
+d::object!(HostLowLevelProvisioningManagerDiskLayoutSpec: t::DynamicData, "HostLowLevelProvisioningManagerDiskLayoutSpec", 5, [
+    0 controller_type "controllerType" 5 false,
+    1 bus_number "busNumber" 5 false,
+    2 unit_number "unitNumber" 5 false,
+    3 src_filename "srcFilename" 5 false,
+    4 dst_filename "dstFilename" 5 false,
+]);
+
+/// Data object `vim.host.LowLevelProvisioningManager.FileDeleteResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LowLevelProvisioningManager.FileDeleteResult.html)
+#[derive(Default)]
+pub struct HostLowLevelProvisioningManagerFileDeleteResult {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `fileName`.
+    pub file_name: String,
+    /// `fault`.
+    pub fault: t::LocalizedMethodFault,
+}
+d::object!(HostLowLevelProvisioningManagerFileDeleteResult: t::DynamicData, "HostLowLevelProvisioningManagerFileDeleteResult", 8, [
+    0 file_name "fileName" 8 false,
+    1 fault "fault" 8 false,
+]);
+
+/// Data object `vim.host.LowLevelProvisioningManager.FileDeleteSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LowLevelProvisioningManager.FileDeleteSpec.html)
+#[derive(Default)]
+pub struct HostLowLevelProvisioningManagerFileDeleteSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `fileName`.
+    pub file_name: String,
+    /// `fileType`.
+    pub file_type: String,
+}
+d::object!(HostLowLevelProvisioningManagerFileDeleteSpec: t::DynamicData, "HostLowLevelProvisioningManagerFileDeleteSpec", 8, [
+    0 file_name "fileName" 8 false,
+    1 file_type "fileType" 8 false,
+]);
+
+/// Data object `vim.host.LowLevelProvisioningManager.FileReserveResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LowLevelProvisioningManager.FileReserveResult.html)
+#[derive(Default)]
+pub struct HostLowLevelProvisioningManagerFileReserveResult {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `baseName`.
+    pub base_name: String,
+    /// `parentDir`.
+    pub parent_dir: String,
+    /// `reservedName`.
+    pub reserved_name: String,
+}
+d::object!(HostLowLevelProvisioningManagerFileReserveResult: t::DynamicData, "HostLowLevelProvisioningManagerFileReserveResult", 8, [
+    0 base_name "baseName" 8 false,
+    1 parent_dir "parentDir" 8 false,
+    2 reserved_name "reservedName" 8 false,
+]);
+
+/// Data object `vim.host.LowLevelProvisioningManager.FileReserveSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LowLevelProvisioningManager.FileReserveSpec.html)
+#[derive(Default)]
+pub struct HostLowLevelProvisioningManagerFileReserveSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `baseName`.
+    pub base_name: String,
+    /// `parentDir`.
+    pub parent_dir: String,
+    /// `fileType`.
+    pub file_type: String,
+    /// `storageProfile`.
+    pub storage_profile: String,
+}
+d::object!(HostLowLevelProvisioningManagerFileReserveSpec: t::DynamicData, "HostLowLevelProvisioningManagerFileReserveSpec", 8, [
+    0 base_name "baseName" 8 false,
+    1 parent_dir "parentDir" 8 false,
+    2 file_type "fileType" 8 false,
+    3 storage_profile "storageProfile" 8 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.host.LowLevelProvisioningManager.FileType`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LowLevelProvisioningManager.FileType.html)
+    HostLowLevelProvisioningManagerFileType, "HostLowLevelProvisioningManagerFileType", [
+        File "File",
+        VirtualDisk "VirtualDisk",
+        Directory "Directory",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.host.LowLevelProvisioningManager.ReloadTarget`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LowLevelProvisioningManager.ReloadTarget.html)
+    HostLowLevelProvisioningManagerReloadTarget, "HostLowLevelProvisioningManagerReloadTarget", [
+        CurrentConfig "currentConfig",
+        SnapshotConfig "snapshotConfig",
+    ]
+);
+
+/// Data object `vim.host.LowLevelProvisioningManager.SnapshotLayoutSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LowLevelProvisioningManager.SnapshotLayoutSpec.html)
+#[derive(Default)]
+pub struct HostLowLevelProvisioningManagerSnapshotLayoutSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `id`.
+    pub id: i32,
+    /// `srcFilename`.
+    pub src_filename: String,
+    /// `dstFilename`.
+    pub dst_filename: String,
+    /// `disk`.
+    pub disk: Vec<t::HostLowLevelProvisioningManagerDiskLayoutSpec>,
+}
+d::object!(HostLowLevelProvisioningManagerSnapshotLayoutSpec: t::DynamicData, "HostLowLevelProvisioningManagerSnapshotLayoutSpec", 5, [
+    0 id "id" 5 false,
+    1 src_filename "srcFilename" 5 false,
+    2 dst_filename "dstFilename" 5 false,
+    3 disk "disk" 5 false,
+]);
+
+/// Data object `vim.host.LowLevelProvisioningManager.VmMigrationStatus`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LowLevelProvisioningManager.VmMigrationStatus.html)
+#[derive(Default)]
+pub struct HostLowLevelProvisioningManagerVmMigrationStatus {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `migrationId`.
+    pub migration_id: i64,
+    /// `type`.
+    pub r#type: String,
+    /// `source`.
+    pub source: bool,
+    /// `consideredSuccessful`.
+    pub considered_successful: bool,
+}
+d::object!(HostLowLevelProvisioningManagerVmMigrationStatus: t::DynamicData, "HostLowLevelProvisioningManagerVmMigrationStatus", 6, [
+    0 migration_id "migrationId" 6 false,
+    1 r#type "type" 6 false,
+    2 source "source" 6 false,
+    3 considered_successful "consideredSuccessful" 6 false,
+]);
+
+/// Data object `vim.host.LowLevelProvisioningManager.VmRecoveryInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LowLevelProvisioningManager.VmRecoveryInfo.html)
+#[derive(Default)]
+pub struct HostLowLevelProvisioningManagerVmRecoveryInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `version`.
+    pub version: String,
+    /// `biosUUID`.
+    pub bios_uuid: String,
+    /// `instanceUUID`.
+    pub instance_uuid: String,
+    /// `ftInfo`.
+    pub ft_info: Option<d::Poly<t::FaultToleranceConfigInfo>>,
+}
+d::object!(HostLowLevelProvisioningManagerVmRecoveryInfo: t::DynamicData, "HostLowLevelProvisioningManagerVmRecoveryInfo", 6, [
+    0 version "version" 6 false,
+    1 bios_uuid "biosUUID" 6 false,
+    2 instance_uuid "instanceUUID" 6 false,
+    3 ft_info "ftInfo" 6 false,
+]);
+
+/// Data object `vim.host.MaintenanceSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.MaintenanceSpec.html)
+#[derive(Default)]
+pub struct HostMaintenanceSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `vsanMode`.
+    pub vsan_mode: Option<Box<t::VsanHostDecommissionMode>>,
+    /// `purpose`. Since API 7.0.0.0.
+    pub purpose: Option<String>,
+    /// `evacMode`. Since API 9.1.0.0.
+    pub evac_mode: Option<Box<t::HostMaintenanceSpecEvacuationMode>>,
+}
+d::object!(HostMaintenanceSpec: t::DynamicData, "HostMaintenanceSpec", 7, [
+    0 vsan_mode "vsanMode" 7 false,
+    1 purpose "purpose" 16 false,
+    2 evac_mode "evacMode" 33 false,
+]);
+
+/// Data object `vim.host.MaintenanceSpec.EvacuationMode`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.MaintenanceSpec.EvacuationMode.html)
+#[derive(Default)]
+pub struct HostMaintenanceSpecEvacuationMode {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `workloadNonDisruptive`.
+    pub workload_non_disruptive: bool,
+}
+d::object!(HostMaintenanceSpecEvacuationMode: t::DynamicData, "HostMaintenanceSpecEvacuationMode", 33, [
+    0 workload_non_disruptive "workloadNonDisruptive" 33 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.host.MaintenanceSpec.Purpose`. Since API 7.0.0.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.MaintenanceSpec.Purpose.html)
+    HostMaintenanceSpecPurpose, "HostMaintenanceSpecPurpose", [
+        HostUpgrade "hostUpgrade",
+    ]
+);
+
+/// Data object `vim.host.MemorySpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.MemorySpec.html)
+#[derive(Default)]
+pub struct HostMemorySpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `serviceConsoleReservation`.
+    pub service_console_reservation: Option<i64>,
+}
+d::object!(HostMemorySpec: t::DynamicData, "HostMemorySpec", 3, [
+    0 service_console_reservation "serviceConsoleReservation" 3 false,
+]);
+impl<M, P> p::Property<M, t::HostMemorySpec, P> {
+    /// On to `serviceConsoleReservation`.
+    pub fn service_console_reservation(&self) -> p::Property<M, i64, p::Optional> { self.then("serviceConsoleReservation") }
+}
+
+d::enumeration!(
+    /// Enumeration `vim.host.MemoryTierFlags`. Since API 7.0.3.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.MemoryTierFlags.html)
+    HostMemoryTierFlags, "HostMemoryTierFlags", [
+        MemoryTier "memoryTier",
+        PersistentTier "persistentTier",
+        CachingTier "cachingTier",
+        UnmappableTier "unmappableTier",
+    ]
+);
+
+/// Data object `vim.host.MemoryTierInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.MemoryTierInfo.html)
+#[derive(Default)]
+pub struct HostMemoryTierInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `name`.
+    pub name: String,
+    /// `type`.
+    pub r#type: String,
+    /// `flags`.
+    pub flags: Vec<String>,
+    /// `internalFlags`. Since API 8.0.3.0.
+    pub internal_flags: Vec<String>,
+    /// `size`.
+    pub size: i64,
+}
+d::object!(HostMemoryTierInfo: t::DynamicData, "HostMemoryTierInfo", 22, [
+    0 name "name" 22 false,
+    1 r#type "type" 22 false,
+    2 flags "flags" 22 false,
+    3 internal_flags "internalFlags" 30 false,
+    4 size "size" 22 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.host.MemoryTierType`. Since API 7.0.3.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.MemoryTierType.html)
+    HostMemoryTierType, "HostMemoryTierType", [
+        DRAM "DRAM",
+        PMem "PMem",
+        NVMe "NVMe",
+        Peaberry "Peaberry",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.host.MemoryTieringType`. Since API 7.0.3.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.MemoryTieringType.html)
+    HostMemoryTieringType, "HostMemoryTieringType", [
+        NoTiering "noTiering",
+        HardwareTiering "hardwareTiering",
+        SoftwareTiering "softwareTiering",
+    ]
+);
+
+/// Data object `vim.host.MountInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.MountInfo.html)
+#[derive(Default)]
+pub struct HostMountInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `path`.
+    pub path: Option<String>,
+    /// `accessMode`.
+    pub access_mode: String,
+    /// `mounted`. Since API 5.0.
+    pub mounted: Option<bool>,
+    /// `accessible`.
+    pub accessible: Option<bool>,
+    /// `inaccessibleReason`. Since API 5.1.
+    pub inaccessible_reason: Option<String>,
+    /// `vmknicName`. Since API 8.0.1.0.
+    pub vmknic_name: Option<String>,
+    /// `vmknicActive`. Since API 8.0.1.0.
+    pub vmknic_active: Option<bool>,
+    /// `mountFailedReason`. Since API 8.0.0.1.
+    pub mount_failed_reason: Option<String>,
+    /// `numTcpConnections`. Since API 8.0.1.0.
+    pub num_tcp_connections: Option<i32>,
+}
+d::object!(HostMountInfo: t::DynamicData, "HostMountInfo", 0, [
+    0 path "path" 0 false,
+    1 access_mode "accessMode" 0 false,
+    2 mounted "mounted" 5 false,
+    3 accessible "accessible" 0 false,
+    4 inaccessible_reason "inaccessibleReason" 6 false,
+    5 vmknic_name "vmknicName" 28 false,
+    6 vmknic_active "vmknicActive" 28 false,
+    7 mount_failed_reason "mountFailedReason" 26 false,
+    8 num_tcp_connections "numTcpConnections" 28 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.host.MountInfo.InaccessibleReason`. Since API 5.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.MountInfo.InaccessibleReason.html)
+    HostMountInfoInaccessibleReason, "HostMountInfoInaccessibleReason", [
+        AllPathsDownStart "AllPathsDown_Start",
+        AllPathsDownTimeout "AllPathsDown_Timeout",
+        PermanentDeviceLoss "PermanentDeviceLoss",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.host.MountInfo.MountFailedReason`. Since API 8.0.0.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.MountInfo.MountFailedReason.html)
+    HostMountInfoMountFailedReason, "HostMountInfoMountFailedReason", [
+        CONNECTFAILURE "CONNECT_FAILURE",
+        MOUNTNOTSUPPORTED "MOUNT_NOT_SUPPORTED",
+        NFSNOTSUPPORTED "NFS_NOT_SUPPORTED",
+        MOUNTDENIED "MOUNT_DENIED",
+        MOUNTNOTDIR "MOUNT_NOT_DIR",
+        VOLUMELIMITEXCEEDED "VOLUME_LIMIT_EXCEEDED",
+        CONNLIMITEXCEEDED "CONN_LIMIT_EXCEEDED",
+        MOUNTEXISTS "MOUNT_EXISTS",
+        OTHERS "OTHERS",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.host.MountInfo.AccessMode`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.MountInfo.AccessMode.html)
+    HostMountMode, "HostMountMode", [
+        ReadWrite "readWrite",
+        ReadOnly "readOnly",
+    ]
+);
+
+/// Data object `vim.host.MultipathInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.MultipathInfo.html)
+#[derive(Default)]
+pub struct HostMultipathInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `lun`.
+    pub lun: Vec<t::HostMultipathInfoLogicalUnit>,
+}
+d::object!(HostMultipathInfo: t::DynamicData, "HostMultipathInfo", 0, [
+    0 lun "lun" 0 false,
+]);
+impl<M, P> p::Property<M, t::HostMultipathInfo, P> {
+    /// On to `lun`.
+    pub fn lun(&self) -> p::Property<M, Vec<t::HostMultipathInfoLogicalUnit>, P> { self.then("lun") }
+}
+
+/// Data object `vim.host.MultipathInfo.FixedLogicalUnitPolicy`, which extends [`HostMultipathInfoLogicalUnitPolicy`](t::HostMultipathInfoLogicalUnitPolicy). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.MultipathInfo.FixedLogicalUnitPolicy.html)
+#[derive(Default)]
+pub struct HostMultipathInfoFixedLogicalUnitPolicy {
+    /// The fields of [`HostMultipathInfoLogicalUnitPolicy`](t::HostMultipathInfoLogicalUnitPolicy).
+    pub base: t::HostMultipathInfoLogicalUnitPolicy,
+    /// `prefer`.
+    pub prefer: String,
+}
+d::object!(HostMultipathInfoFixedLogicalUnitPolicy: t::HostMultipathInfoLogicalUnitPolicy, "HostMultipathInfoFixedLogicalUnitPolicy", 0, [
+    0 prefer "prefer" 0 false,
+]);
+impl d::IsA<t::HostMultipathInfoLogicalUnitPolicy> for HostMultipathInfoFixedLogicalUnitPolicy {}
+
+/// Data object `vim.host.MultipathInfo.HppLogicalUnitPolicy`, which extends [`HostMultipathInfoLogicalUnitPolicy`](t::HostMultipathInfoLogicalUnitPolicy). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.MultipathInfo.HppLogicalUnitPolicy.html)
+#[derive(Default)]
+pub struct HostMultipathInfoHppLogicalUnitPolicy {
+    /// The fields of [`HostMultipathInfoLogicalUnitPolicy`](t::HostMultipathInfoLogicalUnitPolicy).
+    pub base: t::HostMultipathInfoLogicalUnitPolicy,
+    /// `bytes`.
+    pub bytes: Option<i64>,
+    /// `iops`.
+    pub iops: Option<i64>,
+    /// `path`.
+    pub path: Option<String>,
+    /// `latencyEvalTime`.
+    pub latency_eval_time: Option<i64>,
+    /// `samplingIosPerPath`.
+    pub sampling_ios_per_path: Option<i64>,
+}
+d::object!(HostMultipathInfoHppLogicalUnitPolicy: t::HostMultipathInfoLogicalUnitPolicy, "HostMultipathInfoHppLogicalUnitPolicy", 16, [
+    0 bytes "bytes" 16 false,
+    1 iops "iops" 16 false,
+    2 path "path" 16 false,
+    3 latency_eval_time "latencyEvalTime" 16 false,
+    4 sampling_ios_per_path "samplingIosPerPath" 16 false,
+]);
+impl d::IsA<t::HostMultipathInfoLogicalUnitPolicy> for HostMultipathInfoHppLogicalUnitPolicy {}
+
+/// Data object `vim.host.MultipathInfo.LogicalUnit`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.MultipathInfo.LogicalUnit.html)
+#[derive(Default)]
+pub struct HostMultipathInfoLogicalUnit {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: String,
+    /// `id`.
+    pub id: String,
+    /// `lun`.
+    pub lun: String,
+    /// `path`.
+    pub path: Vec<t::HostMultipathInfoPath>,
+    /// `policy`.
+    pub policy: d::Poly<t::HostMultipathInfoLogicalUnitPolicy>,
+    /// `storageArrayTypePolicy`. Since API 4.0.
+    pub storage_array_type_policy: Option<Box<t::HostMultipathInfoLogicalUnitStorageArrayTypePolicy>>,
+}
+d::object!(HostMultipathInfoLogicalUnit: t::DynamicData, "HostMultipathInfoLogicalUnit", 0, [
+    0 key "key" 0 false,
+    1 id "id" 0 false,
+    2 lun "lun" 0 false,
+    3 path "path" 0 false,
+    4 policy "policy" 0 false,
+    5 storage_array_type_policy "storageArrayTypePolicy" 3 false,
+]);
+impl<M, P> p::Property<M, t::HostMultipathInfoLogicalUnit, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `id`.
+    pub fn id(&self) -> p::Property<M, String, P> { self.then("id") }
+    /// On to `lun`.
+    pub fn lun(&self) -> p::Property<M, String, P> { self.then("lun") }
+    /// On to `path`.
+    pub fn path(&self) -> p::Property<M, Vec<t::HostMultipathInfoPath>, P> { self.then("path") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, d::Poly<t::HostMultipathInfoLogicalUnitPolicy>, P> { self.then("policy") }
+    /// On to `storageArrayTypePolicy`. Since API 4.0.
+    pub fn storage_array_type_policy(&self) -> p::Property<M, t::HostMultipathInfoLogicalUnitStorageArrayTypePolicy, p::Optional> { self.then("storageArrayTypePolicy") }
+}
+impl<M, P> p::Property<M, Vec<t::HostMultipathInfoLogicalUnit>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostMultipathInfoLogicalUnit, p::Optional> { self.named(key) }
+}
+
+/// Data object `vim.host.MultipathInfo.LogicalUnitPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.MultipathInfo.LogicalUnitPolicy.html)
+#[derive(Default)]
+pub struct HostMultipathInfoLogicalUnitPolicy {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `policy`.
+    pub policy: String,
+}
+d::object!(HostMultipathInfoLogicalUnitPolicy: t::DynamicData, "HostMultipathInfoLogicalUnitPolicy", 0, [
+    0 policy "policy" 0 false,
+]);
+impl d::IsA<t::HostMultipathInfoLogicalUnitPolicy> for HostMultipathInfoLogicalUnitPolicy {}
+impl<M, P> p::Property<M, d::Poly<t::HostMultipathInfoLogicalUnitPolicy>, P> {
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, String, P> { self.then("policy") }
+}
+
+/// Data object `vim.host.MultipathInfo.LogicalUnitStorageArrayTypePolicy`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.MultipathInfo.LogicalUnitStorageArrayTypePolicy.html)
+#[derive(Default)]
+pub struct HostMultipathInfoLogicalUnitStorageArrayTypePolicy {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `policy`.
+    pub policy: String,
+}
+d::object!(HostMultipathInfoLogicalUnitStorageArrayTypePolicy: t::DynamicData, "HostMultipathInfoLogicalUnitStorageArrayTypePolicy", 3, [
+    0 policy "policy" 3 false,
+]);
+impl<M, P> p::Property<M, t::HostMultipathInfoLogicalUnitStorageArrayTypePolicy, P> {
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, String, P> { self.then("policy") }
+}
+
+/// Data object `vim.host.MultipathInfo.Path`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.MultipathInfo.Path.html)
+#[derive(Default)]
+pub struct HostMultipathInfoPath {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: String,
+    /// `name`.
+    pub name: String,
+    /// `pathState`.
+    pub path_state: String,
+    /// `state`. Since API 4.0.
+    pub state: Option<String>,
+    /// `isWorkingPath`. Since API 4.0.
+    pub is_working_path: Option<bool>,
+    /// `adapter`.
+    pub adapter: String,
+    /// `lun`.
+    pub lun: String,
+    /// `transport`.
+    pub transport: Option<d::Poly<t::HostTargetTransport>>,
+}
+d::object!(HostMultipathInfoPath: t::DynamicData, "HostMultipathInfoPath", 0, [
+    0 key "key" 0 false,
+    1 name "name" 0 false,
+    2 path_state "pathState" 0 false,
+    3 state "state" 3 false,
+    4 is_working_path "isWorkingPath" 3 false,
+    5 adapter "adapter" 0 false,
+    6 lun "lun" 0 false,
+    7 transport "transport" 0 false,
+]);
+impl<M, P> p::Property<M, t::HostMultipathInfoPath, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `pathState`.
+    pub fn path_state(&self) -> p::Property<M, String, P> { self.then("pathState") }
+    /// On to `state`. Since API 4.0.
+    pub fn state(&self) -> p::Property<M, String, p::Optional> { self.then("state") }
+    /// On to `isWorkingPath`. Since API 4.0.
+    pub fn is_working_path(&self) -> p::Property<M, bool, p::Optional> { self.then("isWorkingPath") }
+    /// On to `adapter`.
+    pub fn adapter(&self) -> p::Property<M, String, P> { self.then("adapter") }
+    /// On to `lun`.
+    pub fn lun(&self) -> p::Property<M, String, P> { self.then("lun") }
+    /// On to `transport`.
+    pub fn transport(&self) -> p::Property<M, d::Poly<t::HostTargetTransport>, p::Optional> { self.then("transport") }
+}
+impl<M, P> p::Property<M, Vec<t::HostMultipathInfoPath>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostMultipathInfoPath, p::Optional> { self.named(key) }
+}
+
+/// Data object `vim.host.MultipathStateInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.MultipathStateInfo.html)
+#[derive(Default)]
+pub struct HostMultipathStateInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `path`.
+    pub path: Vec<t::HostMultipathStateInfoPath>,
+}
+d::object!(HostMultipathStateInfo: t::DynamicData, "HostMultipathStateInfo", 3, [
+    0 path "path" 3 false,
+]);
+impl<M, P> p::Property<M, t::HostMultipathStateInfo, P> {
+    /// On to `path`.
+    pub fn path(&self) -> p::Property<M, Vec<t::HostMultipathStateInfoPath>, P> { self.then("path") }
+}
+
+/// Data object `vim.host.MultipathStateInfo.Path`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.MultipathStateInfo.Path.html)
+#[derive(Default)]
+pub struct HostMultipathStateInfoPath {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `name`.
+    pub name: String,
+    /// `pathState`.
+    pub path_state: String,
+}
+d::object!(HostMultipathStateInfoPath: t::DynamicData, "HostMultipathStateInfoPath", 3, [
+    0 name "name" 3 false,
+    1 path_state "pathState" 3 false,
+]);
+
+/// Data object `vim.host.NasVolume`, which extends [`HostFileSystemVolume`](t::HostFileSystemVolume). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NasVolume.html)
+#[derive(Default)]
+pub struct HostNasVolume {
+    /// The fields of [`HostFileSystemVolume`](t::HostFileSystemVolume).
+    pub base: t::HostFileSystemVolume,
+    /// `remoteHost`.
+    pub remote_host: String,
+    /// `remotePath`.
+    pub remote_path: String,
+    /// `userName`.
+    pub user_name: Option<String>,
+    /// `remoteHostNames`. Since API 6.0.
+    pub remote_host_names: Vec<String>,
+    /// `securityType`. Since API 6.0.
+    pub security_type: Option<String>,
+    /// `protocolEndpoint`. Since API 6.0.
+    pub protocol_endpoint: Option<bool>,
+}
+d::object!(HostNasVolume: t::HostFileSystemVolume, "HostNasVolume", 0, [
+    0 remote_host "remoteHost" 0 false,
+    1 remote_path "remotePath" 0 false,
+    2 user_name "userName" 0 false,
+    3 remote_host_names "remoteHostNames" 8 false,
+    4 security_type "securityType" 8 false,
+    5 protocol_endpoint "protocolEndpoint" 8 false,
+]);
+impl d::IsA<t::HostFileSystemVolume> for HostNasVolume {}
+
+/// Data object `vim.host.NasVolume.Config`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NasVolume.Config.html)
+#[derive(Default)]
+pub struct HostNasVolumeConfig {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `changeOperation`.
+    pub change_operation: Option<String>,
+    /// `spec`.
+    pub spec: Option<Box<t::HostNasVolumeSpec>>,
+}
+d::object!(HostNasVolumeConfig: t::DynamicData, "HostNasVolumeConfig", 3, [
+    0 change_operation "changeOperation" 3 false,
+    1 spec "spec" 3 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.host.NasVolume.SecurityType`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NasVolume.SecurityType.html)
+    HostNasVolumeSecurityType, "HostNasVolumeSecurityType", [
+        AUTHSYS "AUTH_SYS",
+        SECKRB5 "SEC_KRB5",
+        SECKRB5I "SEC_KRB5I",
+        SECKRB5P "SEC_KRB5P",
+    ]
+);
+
+/// Data object `vim.host.NasVolume.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NasVolume.Specification.html)
+#[derive(Default)]
+pub struct HostNasVolumeSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `remoteHost`.
+    pub remote_host: String,
+    /// `remotePath`.
+    pub remote_path: String,
+    /// `localPath`.
+    pub local_path: String,
+    /// `accessMode`.
+    pub access_mode: String,
+    /// `type`.
+    pub r#type: Option<String>,
+    /// `userName`.
+    pub user_name: Option<String>,
+    /// `password`. A secret: never printed.
+    pub password: Option<String>,
+    /// `remoteHostNames`. Since API 6.0.
+    pub remote_host_names: Vec<String>,
+    /// `securityType`. Since API 6.0.
+    pub security_type: Option<String>,
+    /// `vmknicToBind`. Since API 8.0.1.0.
+    pub vmknic_to_bind: Option<String>,
+    /// `vmknicBound`. Since API 8.0.1.0.
+    pub vmknic_bound: Option<bool>,
+    /// `connections`. Since API 8.0.1.0.
+    pub connections: Option<i32>,
+}
+d::object!(HostNasVolumeSpec: t::DynamicData, "HostNasVolumeSpec", 0, [
+    0 remote_host "remoteHost" 0 false,
+    1 remote_path "remotePath" 0 false,
+    2 local_path "localPath" 0 false,
+    3 access_mode "accessMode" 0 false,
+    4 r#type "type" 0 false,
+    5 user_name "userName" 0 false,
+    6 password "password" 0 true,
+    7 remote_host_names "remoteHostNames" 8 false,
+    8 security_type "securityType" 8 false,
+    9 vmknic_to_bind "vmknicToBind" 28 false,
+    10 vmknic_bound "vmknicBound" 28 false,
+    11 connections "connections" 28 false,
+]);
+
+/// Data object `vim.host.NasVolume.UserInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NasVolume.UserInfo.html)
+#[derive(Default)]
+pub struct HostNasVolumeUserInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `user`.
+    pub user: String,
+}
+d::object!(HostNasVolumeUserInfo: t::DynamicData, "HostNasVolumeUserInfo", 8, [
+    0 user "user" 8 false,
+]);
+
+/// Data object `vim.host.NatService`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NatService.html)
+#[derive(Default)]
+pub struct HostNatService {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: String,
+    /// `spec`.
+    pub spec: t::HostNatServiceSpec,
+}
+d::object!(HostNatService: t::DynamicData, "HostNatService", 0, [
+    0 key "key" 0 false,
+    1 spec "spec" 0 false,
+]);
+impl<M, P> p::Property<M, t::HostNatService, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `spec`.
+    pub fn spec(&self) -> p::Property<M, t::HostNatServiceSpec, P> { self.then("spec") }
+}
+impl<M, P> p::Property<M, Vec<t::HostNatService>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostNatService, p::Optional> { self.named(key) }
+}
+
+/// Data object `vim.host.NatService.Config`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NatService.Config.html)
+#[derive(Default)]
+pub struct HostNatServiceConfig {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `changeOperation`.
+    pub change_operation: Option<String>,
+    /// `key`.
+    pub key: String,
+    /// `spec`.
+    pub spec: t::HostNatServiceSpec,
+}
+d::object!(HostNatServiceConfig: t::DynamicData, "HostNatServiceConfig", 0, [
+    0 change_operation "changeOperation" 0 false,
+    1 key "key" 0 false,
+    2 spec "spec" 0 false,
+]);
+impl<M, P> p::Property<M, t::HostNatServiceConfig, P> {
+    /// On to `changeOperation`.
+    pub fn change_operation(&self) -> p::Property<M, String, p::Optional> { self.then("changeOperation") }
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `spec`.
+    pub fn spec(&self) -> p::Property<M, t::HostNatServiceSpec, P> { self.then("spec") }
+}
+impl<M, P> p::Property<M, Vec<t::HostNatServiceConfig>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostNatServiceConfig, p::Optional> { self.named(key) }
+}
+
+/// Data object `vim.host.NatService.NameServiceSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NatService.NameServiceSpec.html)
+#[derive(Default)]
+pub struct HostNatServiceNameServiceSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `dnsAutoDetect`.
+    pub dns_auto_detect: bool,
+    /// `dnsPolicy`.
+    pub dns_policy: String,
+    /// `dnsRetries`.
+    pub dns_retries: i32,
+    /// `dnsTimeout`.
+    pub dns_timeout: i32,
+    /// `dnsNameServer`.
+    pub dns_name_server: Vec<String>,
+    /// `nbdsTimeout`.
+    pub nbds_timeout: i32,
+    /// `nbnsRetries`.
+    pub nbns_retries: i32,
+    /// `nbnsTimeout`.
+    pub nbns_timeout: i32,
+}
+d::object!(HostNatServiceNameServiceSpec: t::DynamicData, "HostNatServiceNameServiceSpec", 0, [
+    0 dns_auto_detect "dnsAutoDetect" 0 false,
+    1 dns_policy "dnsPolicy" 0 false,
+    2 dns_retries "dnsRetries" 0 false,
+    3 dns_timeout "dnsTimeout" 0 false,
+    4 dns_name_server "dnsNameServer" 0 false,
+    5 nbds_timeout "nbdsTimeout" 0 false,
+    6 nbns_retries "nbnsRetries" 0 false,
+    7 nbns_timeout "nbnsTimeout" 0 false,
+]);
+impl<M, P> p::Property<M, t::HostNatServiceNameServiceSpec, P> {
+    /// On to `dnsAutoDetect`.
+    pub fn dns_auto_detect(&self) -> p::Property<M, bool, P> { self.then("dnsAutoDetect") }
+    /// On to `dnsPolicy`.
+    pub fn dns_policy(&self) -> p::Property<M, String, P> { self.then("dnsPolicy") }
+    /// On to `dnsRetries`.
+    pub fn dns_retries(&self) -> p::Property<M, i32, P> { self.then("dnsRetries") }
+    /// On to `dnsTimeout`.
+    pub fn dns_timeout(&self) -> p::Property<M, i32, P> { self.then("dnsTimeout") }
+    /// On to `dnsNameServer`.
+    pub fn dns_name_server(&self) -> p::Property<M, Vec<String>, P> { self.then("dnsNameServer") }
+    /// On to `nbdsTimeout`.
+    pub fn nbds_timeout(&self) -> p::Property<M, i32, P> { self.then("nbdsTimeout") }
+    /// On to `nbnsRetries`.
+    pub fn nbns_retries(&self) -> p::Property<M, i32, P> { self.then("nbnsRetries") }
+    /// On to `nbnsTimeout`.
+    pub fn nbns_timeout(&self) -> p::Property<M, i32, P> { self.then("nbnsTimeout") }
+}
+
+/// Data object `vim.host.NatService.PortForwardSpecification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NatService.PortForwardSpecification.html)
+#[derive(Default)]
+pub struct HostNatServicePortForwardSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `type`.
+    pub r#type: String,
+    /// `name`.
+    pub name: String,
+    /// `hostPort`.
+    pub host_port: i32,
+    /// `guestPort`.
+    pub guest_port: i32,
+    /// `guestIpAddress`.
+    pub guest_ip_address: String,
+}
+d::object!(HostNatServicePortForwardSpec: t::DynamicData, "HostNatServicePortForwardSpec", 0, [
+    0 r#type "type" 0 false,
+    1 name "name" 0 false,
+    2 host_port "hostPort" 0 false,
+    3 guest_port "guestPort" 0 false,
+    4 guest_ip_address "guestIpAddress" 0 false,
+]);
+
+/// Data object `vim.host.NatService.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NatService.Specification.html)
+#[derive(Default)]
+pub struct HostNatServiceSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `virtualSwitch`.
+    pub virtual_switch: String,
+    /// `activeFtp`.
+    pub active_ftp: bool,
+    /// `allowAnyOui`.
+    pub allow_any_oui: bool,
+    /// `configPort`.
+    pub config_port: bool,
+    /// `ipGatewayAddress`.
+    pub ip_gateway_address: String,
+    /// `udpTimeout`.
+    pub udp_timeout: i32,
+    /// `portForward`.
+    pub port_forward: Vec<t::HostNatServicePortForwardSpec>,
+    /// `nameService`.
+    pub name_service: Option<Box<t::HostNatServiceNameServiceSpec>>,
+}
+d::object!(HostNatServiceSpec: t::DynamicData, "HostNatServiceSpec", 0, [
+    0 virtual_switch "virtualSwitch" 0 false,
+    1 active_ftp "activeFtp" 0 false,
+    2 allow_any_oui "allowAnyOui" 0 false,
+    3 config_port "configPort" 0 false,
+    4 ip_gateway_address "ipGatewayAddress" 0 false,
+    5 udp_timeout "udpTimeout" 0 false,
+    6 port_forward "portForward" 0 false,
+    7 name_service "nameService" 0 false,
+]);
+impl<M, P> p::Property<M, t::HostNatServiceSpec, P> {
+    /// On to `virtualSwitch`.
+    pub fn virtual_switch(&self) -> p::Property<M, String, P> { self.then("virtualSwitch") }
+    /// On to `activeFtp`.
+    pub fn active_ftp(&self) -> p::Property<M, bool, P> { self.then("activeFtp") }
+    /// On to `allowAnyOui`.
+    pub fn allow_any_oui(&self) -> p::Property<M, bool, P> { self.then("allowAnyOui") }
+    /// On to `configPort`.
+    pub fn config_port(&self) -> p::Property<M, bool, P> { self.then("configPort") }
+    /// On to `ipGatewayAddress`.
+    pub fn ip_gateway_address(&self) -> p::Property<M, String, P> { self.then("ipGatewayAddress") }
+    /// On to `udpTimeout`.
+    pub fn udp_timeout(&self) -> p::Property<M, i32, P> { self.then("udpTimeout") }
+    /// On to `portForward`.
+    pub fn port_forward(&self) -> p::Property<M, Vec<t::HostNatServicePortForwardSpec>, P> { self.then("portForward") }
+    /// On to `nameService`.
+    pub fn name_service(&self) -> p::Property<M, t::HostNatServiceNameServiceSpec, p::Optional> { self.then("nameService") }
+}
+
+/// Data object `vim.host.NetCapabilities`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetCapabilities.html)
+#[derive(Default)]
+pub struct HostNetCapabilities {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `canSetPhysicalNicLinkSpeed`.
+    pub can_set_physical_nic_link_speed: bool,
+    /// `supportsNicTeaming`.
+    pub supports_nic_teaming: bool,
+    /// `nicTeamingPolicy`.
+    pub nic_teaming_policy: Vec<String>,
+    /// `supportsVlan`.
+    pub supports_vlan: bool,
+    /// `usesServiceConsoleNic`.
+    pub uses_service_console_nic: bool,
+    /// `supportsNetworkHints`.
+    pub supports_network_hints: bool,
+    /// `maxPortGroupsPerVswitch`.
+    pub max_port_groups_per_vswitch: Option<i32>,
+    /// `vswitchConfigSupported`.
+    pub vswitch_config_supported: bool,
+    /// `vnicConfigSupported`.
+    pub vnic_config_supported: bool,
+    /// `ipRouteConfigSupported`.
+    pub ip_route_config_supported: bool,
+    /// `dnsConfigSupported`.
+    pub dns_config_supported: bool,
+    /// `dhcpOnVnicSupported`.
+    pub dhcp_on_vnic_supported: bool,
+    /// `ipV6Supported`. Since API 4.0.
+    pub ip_v6_supported: Option<bool>,
+    /// `backupNfcNiocSupported`. Since API 7.0.1.0.
+    pub backup_nfc_nioc_supported: Option<bool>,
+}
+d::object!(HostNetCapabilities: t::DynamicData, "HostNetCapabilities", 0, [
+    0 can_set_physical_nic_link_speed "canSetPhysicalNicLinkSpeed" 0 false,
+    1 supports_nic_teaming "supportsNicTeaming" 0 false,
+    2 nic_teaming_policy "nicTeamingPolicy" 0 false,
+    3 supports_vlan "supportsVlan" 0 false,
+    4 uses_service_console_nic "usesServiceConsoleNic" 0 false,
+    5 supports_network_hints "supportsNetworkHints" 0 false,
+    6 max_port_groups_per_vswitch "maxPortGroupsPerVswitch" 0 false,
+    7 vswitch_config_supported "vswitchConfigSupported" 0 false,
+    8 vnic_config_supported "vnicConfigSupported" 0 false,
+    9 ip_route_config_supported "ipRouteConfigSupported" 0 false,
+    10 dns_config_supported "dnsConfigSupported" 0 false,
+    11 dhcp_on_vnic_supported "dhcpOnVnicSupported" 0 false,
+    12 ip_v6_supported "ipV6Supported" 3 false,
+    13 backup_nfc_nioc_supported "backupNfcNiocSupported" 18 false,
+]);
+impl<M, P> p::Property<M, t::HostNetCapabilities, P> {
+    /// On to `canSetPhysicalNicLinkSpeed`.
+    pub fn can_set_physical_nic_link_speed(&self) -> p::Property<M, bool, P> { self.then("canSetPhysicalNicLinkSpeed") }
+    /// On to `supportsNicTeaming`.
+    pub fn supports_nic_teaming(&self) -> p::Property<M, bool, P> { self.then("supportsNicTeaming") }
+    /// On to `nicTeamingPolicy`.
+    pub fn nic_teaming_policy(&self) -> p::Property<M, Vec<String>, P> { self.then("nicTeamingPolicy") }
+    /// On to `supportsVlan`.
+    pub fn supports_vlan(&self) -> p::Property<M, bool, P> { self.then("supportsVlan") }
+    /// On to `usesServiceConsoleNic`.
+    pub fn uses_service_console_nic(&self) -> p::Property<M, bool, P> { self.then("usesServiceConsoleNic") }
+    /// On to `supportsNetworkHints`.
+    pub fn supports_network_hints(&self) -> p::Property<M, bool, P> { self.then("supportsNetworkHints") }
+    /// On to `maxPortGroupsPerVswitch`.
+    pub fn max_port_groups_per_vswitch(&self) -> p::Property<M, i32, p::Optional> { self.then("maxPortGroupsPerVswitch") }
+    /// On to `vswitchConfigSupported`.
+    pub fn vswitch_config_supported(&self) -> p::Property<M, bool, P> { self.then("vswitchConfigSupported") }
+    /// On to `vnicConfigSupported`.
+    pub fn vnic_config_supported(&self) -> p::Property<M, bool, P> { self.then("vnicConfigSupported") }
+    /// On to `ipRouteConfigSupported`.
+    pub fn ip_route_config_supported(&self) -> p::Property<M, bool, P> { self.then("ipRouteConfigSupported") }
+    /// On to `dnsConfigSupported`.
+    pub fn dns_config_supported(&self) -> p::Property<M, bool, P> { self.then("dnsConfigSupported") }
+    /// On to `dhcpOnVnicSupported`.
+    pub fn dhcp_on_vnic_supported(&self) -> p::Property<M, bool, P> { self.then("dhcpOnVnicSupported") }
+    /// On to `ipV6Supported`. Since API 4.0.
+    pub fn ip_v6_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("ipV6Supported") }
+    /// On to `backupNfcNiocSupported`. Since API 7.0.1.0.
+    pub fn backup_nfc_nioc_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("backupNfcNiocSupported") }
+}
+
+/// Data object `vim.host.NetOffloadCapabilities`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetOffloadCapabilities.html)
+#[derive(Default)]
+pub struct HostNetOffloadCapabilities {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `csumOffload`.
+    pub csum_offload: Option<bool>,
+    /// `tcpSegmentation`.
+    pub tcp_segmentation: Option<bool>,
+    /// `zeroCopyXmit`.
+    pub zero_copy_xmit: Option<bool>,
+}
+d::object!(HostNetOffloadCapabilities: t::DynamicData, "HostNetOffloadCapabilities", 0, [
+    0 csum_offload "csumOffload" 0 false,
+    1 tcp_segmentation "tcpSegmentation" 0 false,
+    2 zero_copy_xmit "zeroCopyXmit" 0 false,
+]);
+impl<M, P> p::Property<M, t::HostNetOffloadCapabilities, P> {
+    /// On to `csumOffload`.
+    pub fn csum_offload(&self) -> p::Property<M, bool, p::Optional> { self.then("csumOffload") }
+    /// On to `tcpSegmentation`.
+    pub fn tcp_segmentation(&self) -> p::Property<M, bool, p::Optional> { self.then("tcpSegmentation") }
+    /// On to `zeroCopyXmit`.
+    pub fn zero_copy_xmit(&self) -> p::Property<M, bool, p::Optional> { self.then("zeroCopyXmit") }
+}
+
+/// Data object `vim.host.NetStackInstance`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetStackInstance.html)
+#[derive(Default)]
+pub struct HostNetStackInstance {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: Option<String>,
+    /// `name`.
+    pub name: Option<String>,
+    /// `dnsConfig`.
+    pub dns_config: Option<d::Poly<t::HostDnsConfig>>,
+    /// `ipRouteConfig`.
+    pub ip_route_config: Option<d::Poly<t::HostIpRouteConfig>>,
+    /// `requestedMaxNumberOfConnections`.
+    pub requested_max_number_of_connections: Option<i32>,
+    /// `congestionControlAlgorithm`.
+    pub congestion_control_algorithm: Option<String>,
+    /// `ipV6Enabled`.
+    pub ip_v6_enabled: Option<bool>,
+    /// `routeTableConfig`.
+    pub route_table_config: Option<Box<t::HostIpRouteTableConfig>>,
+    /// `owner`. Since API 9.0.0.0.
+    pub owner: Option<String>,
+}
+d::object!(HostNetStackInstance: t::DynamicData, "HostNetStackInstance", 7, [
+    0 key "key" 7 false,
+    1 name "name" 7 false,
+    2 dns_config "dnsConfig" 7 false,
+    3 ip_route_config "ipRouteConfig" 7 false,
+    4 requested_max_number_of_connections "requestedMaxNumberOfConnections" 7 false,
+    5 congestion_control_algorithm "congestionControlAlgorithm" 7 false,
+    6 ip_v6_enabled "ipV6Enabled" 7 false,
+    7 route_table_config "routeTableConfig" 7 false,
+    8 owner "owner" 32 false,
+]);
+impl<M, P> p::Property<M, t::HostNetStackInstance, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, p::Optional> { self.then("key") }
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, p::Optional> { self.then("name") }
+    /// On to `dnsConfig`.
+    pub fn dns_config(&self) -> p::Property<M, d::Poly<t::HostDnsConfig>, p::Optional> { self.then("dnsConfig") }
+    /// On to `ipRouteConfig`.
+    pub fn ip_route_config(&self) -> p::Property<M, d::Poly<t::HostIpRouteConfig>, p::Optional> { self.then("ipRouteConfig") }
+    /// On to `requestedMaxNumberOfConnections`.
+    pub fn requested_max_number_of_connections(&self) -> p::Property<M, i32, p::Optional> { self.then("requestedMaxNumberOfConnections") }
+    /// On to `congestionControlAlgorithm`.
+    pub fn congestion_control_algorithm(&self) -> p::Property<M, String, p::Optional> { self.then("congestionControlAlgorithm") }
+    /// On to `ipV6Enabled`.
+    pub fn ip_v6_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("ipV6Enabled") }
+    /// On to `routeTableConfig`.
+    pub fn route_table_config(&self) -> p::Property<M, t::HostIpRouteTableConfig, p::Optional> { self.then("routeTableConfig") }
+    /// On to `owner`. Since API 9.0.0.0.
+    pub fn owner(&self) -> p::Property<M, String, p::Optional> { self.then("owner") }
+}
+impl<M, P> p::Property<M, Vec<t::HostNetStackInstance>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostNetStackInstance, p::Optional> { self.named(key) }
+}
+
+d::enumeration!(
+    /// Enumeration `vim.host.NetStackInstance.CongestionControlAlgorithmType`. Since API 5.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetStackInstance.CongestionControlAlgorithmType.html)
+    HostNetStackInstanceCongestionControlAlgorithmType, "HostNetStackInstanceCongestionControlAlgorithmType", [
+        Newreno "newreno",
+        Cubic "cubic",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.host.NetStackInstance.SystemStackKey`. Since API 5.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetStackInstance.SystemStackKey.html)
+    HostNetStackInstanceSystemStackKey, "HostNetStackInstanceSystemStackKey", [
+        DefaultTcpipStack "defaultTcpipStack",
+        Vmotion "vmotion",
+        VSphereProvisioning "vSphereProvisioning",
+        Mirror "mirror",
+        Ops "ops",
+        Vnetworking "vnetworking",
+    ]
+);
+
+/// Data object `vim.host.NetworkConfig`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkConfig.html)
+#[derive(Default)]
+pub struct HostNetworkConfig {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `vswitch`.
+    pub vswitch: Vec<t::HostVirtualSwitchConfig>,
+    /// `proxySwitch`. Since API 4.0.
+    pub proxy_switch: Vec<t::HostProxySwitchConfig>,
+    /// `portgroup`.
+    pub portgroup: Vec<t::HostPortGroupConfig>,
+    /// `pnic`.
+    pub pnic: Vec<t::PhysicalNicConfig>,
+    /// `vnic`.
+    pub vnic: Vec<t::HostVirtualNicConfig>,
+    /// `consoleVnic`.
+    pub console_vnic: Vec<t::HostVirtualNicConfig>,
+    /// `dnsConfig`.
+    pub dns_config: Option<d::Poly<t::HostDnsConfig>>,
+    /// `ipRouteConfig`.
+    pub ip_route_config: Option<d::Poly<t::HostIpRouteConfig>>,
+    /// `consoleIpRouteConfig`.
+    pub console_ip_route_config: Option<d::Poly<t::HostIpRouteConfig>>,
+    /// `routeTableConfig`. Since API 4.0.
+    pub route_table_config: Option<Box<t::HostIpRouteTableConfig>>,
+    /// `dhcp`.
+    pub dhcp: Vec<t::HostDhcpServiceConfig>,
+    /// `nat`.
+    pub nat: Vec<t::HostNatServiceConfig>,
+    /// `ipV6Enabled`. Since API 4.0.
+    pub ip_v6_enabled: Option<bool>,
+    /// `netStackSpec`. Since API 5.5.
+    pub net_stack_spec: Vec<t::HostNetworkConfigNetStackSpec>,
+    /// `migrationStatus`. Since API 7.0.2.0.
+    pub migration_status: Option<String>,
+}
+d::object!(HostNetworkConfig: t::DynamicData, "HostNetworkConfig", 0, [
+    0 vswitch "vswitch" 0 false,
+    1 proxy_switch "proxySwitch" 3 false,
+    2 portgroup "portgroup" 0 false,
+    3 pnic "pnic" 0 false,
+    4 vnic "vnic" 0 false,
+    5 console_vnic "consoleVnic" 0 false,
+    6 dns_config "dnsConfig" 0 false,
+    7 ip_route_config "ipRouteConfig" 0 false,
+    8 console_ip_route_config "consoleIpRouteConfig" 0 false,
+    9 route_table_config "routeTableConfig" 3 false,
+    10 dhcp "dhcp" 0 false,
+    11 nat "nat" 0 false,
+    12 ip_v6_enabled "ipV6Enabled" 3 false,
+    13 net_stack_spec "netStackSpec" 7 false,
+    14 migration_status "migrationStatus" 20 false,
+]);
+impl<M, P> p::Property<M, t::HostNetworkConfig, P> {
+    /// On to `vswitch`.
+    pub fn vswitch(&self) -> p::Property<M, Vec<t::HostVirtualSwitchConfig>, P> { self.then("vswitch") }
+    /// On to `proxySwitch`. Since API 4.0.
+    pub fn proxy_switch(&self) -> p::Property<M, Vec<t::HostProxySwitchConfig>, P> { self.then("proxySwitch") }
+    /// On to `portgroup`.
+    pub fn portgroup(&self) -> p::Property<M, Vec<t::HostPortGroupConfig>, P> { self.then("portgroup") }
+    /// On to `pnic`.
+    pub fn pnic(&self) -> p::Property<M, Vec<t::PhysicalNicConfig>, P> { self.then("pnic") }
+    /// On to `vnic`.
+    pub fn vnic(&self) -> p::Property<M, Vec<t::HostVirtualNicConfig>, P> { self.then("vnic") }
+    /// On to `consoleVnic`.
+    pub fn console_vnic(&self) -> p::Property<M, Vec<t::HostVirtualNicConfig>, P> { self.then("consoleVnic") }
+    /// On to `dnsConfig`.
+    pub fn dns_config(&self) -> p::Property<M, d::Poly<t::HostDnsConfig>, p::Optional> { self.then("dnsConfig") }
+    /// On to `ipRouteConfig`.
+    pub fn ip_route_config(&self) -> p::Property<M, d::Poly<t::HostIpRouteConfig>, p::Optional> { self.then("ipRouteConfig") }
+    /// On to `consoleIpRouteConfig`.
+    pub fn console_ip_route_config(&self) -> p::Property<M, d::Poly<t::HostIpRouteConfig>, p::Optional> { self.then("consoleIpRouteConfig") }
+    /// On to `routeTableConfig`. Since API 4.0.
+    pub fn route_table_config(&self) -> p::Property<M, t::HostIpRouteTableConfig, p::Optional> { self.then("routeTableConfig") }
+    /// On to `dhcp`.
+    pub fn dhcp(&self) -> p::Property<M, Vec<t::HostDhcpServiceConfig>, P> { self.then("dhcp") }
+    /// On to `nat`.
+    pub fn nat(&self) -> p::Property<M, Vec<t::HostNatServiceConfig>, P> { self.then("nat") }
+    /// On to `ipV6Enabled`. Since API 4.0.
+    pub fn ip_v6_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("ipV6Enabled") }
+    /// On to `netStackSpec`. Since API 5.5.
+    pub fn net_stack_spec(&self) -> p::Property<M, Vec<t::HostNetworkConfigNetStackSpec>, P> { self.then("netStackSpec") }
+    /// On to `migrationStatus`. Since API 7.0.2.0.
+    pub fn migration_status(&self) -> p::Property<M, String, p::Optional> { self.then("migrationStatus") }
+}
+
+/// Data object `vim.host.NetworkConfig.NetStackSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkConfig.NetStackSpec.html)
+#[derive(Default)]
+pub struct HostNetworkConfigNetStackSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `netStackInstance`.
+    pub net_stack_instance: t::HostNetStackInstance,
+    /// `operation`.
+    pub operation: Option<String>,
+}
+d::object!(HostNetworkConfigNetStackSpec: t::DynamicData, "HostNetworkConfigNetStackSpec", 7, [
+    0 net_stack_instance "netStackInstance" 7 false,
+    1 operation "operation" 7 false,
+]);
+
+/// Data object `vim.host.NetworkConfig.Result`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkConfig.Result.html)
+#[derive(Default)]
+pub struct HostNetworkConfigResult {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `vnicDevice`.
+    pub vnic_device: Vec<String>,
+    /// `consoleVnicDevice`.
+    pub console_vnic_device: Vec<String>,
+}
+d::object!(HostNetworkConfigResult: t::DynamicData, "HostNetworkConfigResult", 0, [
+    0 vnic_device "vnicDevice" 0 false,
+    1 console_vnic_device "consoleVnicDevice" 0 false,
+]);
+
+/// Data object `vim.host.NetworkInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkInfo.html)
+#[derive(Default)]
+pub struct HostNetworkInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `vswitch`.
+    pub vswitch: Vec<t::HostVirtualSwitch>,
+    /// `proxySwitch`. Since API 4.0.
+    pub proxy_switch: Vec<t::HostProxySwitch>,
+    /// `portgroup`.
+    pub portgroup: Vec<t::HostPortGroup>,
+    /// `pnic`.
+    pub pnic: Vec<t::PhysicalNic>,
+    /// `rdmaDevice`. Since API 7.0.0.0.
+    pub rdma_device: Vec<t::HostRdmaDevice>,
+    /// `vnic`.
+    pub vnic: Vec<t::HostVirtualNic>,
+    /// `consoleVnic`.
+    pub console_vnic: Vec<t::HostVirtualNic>,
+    /// `dnsConfig`.
+    pub dns_config: Option<d::Poly<t::HostDnsConfig>>,
+    /// `ipRouteConfig`.
+    pub ip_route_config: Option<d::Poly<t::HostIpRouteConfig>>,
+    /// `consoleIpRouteConfig`.
+    pub console_ip_route_config: Option<d::Poly<t::HostIpRouteConfig>>,
+    /// `routeTableInfo`. Since API 4.0.
+    pub route_table_info: Option<Box<t::HostIpRouteTableInfo>>,
+    /// `dhcp`.
+    pub dhcp: Vec<t::HostDhcpService>,
+    /// `nat`.
+    pub nat: Vec<t::HostNatService>,
+    /// `ipV6Enabled`. Since API 4.0.
+    pub ip_v6_enabled: Option<bool>,
+    /// `atBootIpV6Enabled`. Since API 4.1.
+    pub at_boot_ip_v6_enabled: Option<bool>,
+    /// `netStackInstance`. Since API 5.5.
+    pub net_stack_instance: Vec<t::HostNetStackInstance>,
+    /// `opaqueSwitch`. Since API 5.5.
+    pub opaque_switch: Vec<t::HostOpaqueSwitch>,
+    /// `opaqueNetwork`. Since API 5.5.
+    pub opaque_network: Vec<t::HostOpaqueNetworkInfo>,
+    /// `nsxTransportNodeId`. Since API 7.0.0.0.
+    pub nsx_transport_node_id: Option<String>,
+    /// `nvdsToVdsMigrationRequired`. Since API 7.0.2.0.
+    pub nvds_to_vds_migration_required: Option<bool>,
+    /// `migrationStatus`. Since API 7.0.2.0.
+    pub migration_status: Option<String>,
+}
+d::object!(HostNetworkInfo: t::DynamicData, "HostNetworkInfo", 0, [
+    0 vswitch "vswitch" 0 false,
+    1 proxy_switch "proxySwitch" 3 false,
+    2 portgroup "portgroup" 0 false,
+    3 pnic "pnic" 0 false,
+    4 rdma_device "rdmaDevice" 16 false,
+    5 vnic "vnic" 0 false,
+    6 console_vnic "consoleVnic" 0 false,
+    7 dns_config "dnsConfig" 0 false,
+    8 ip_route_config "ipRouteConfig" 0 false,
+    9 console_ip_route_config "consoleIpRouteConfig" 0 false,
+    10 route_table_info "routeTableInfo" 3 false,
+    11 dhcp "dhcp" 0 false,
+    12 nat "nat" 0 false,
+    13 ip_v6_enabled "ipV6Enabled" 3 false,
+    14 at_boot_ip_v6_enabled "atBootIpV6Enabled" 4 false,
+    15 net_stack_instance "netStackInstance" 7 false,
+    16 opaque_switch "opaqueSwitch" 7 false,
+    17 opaque_network "opaqueNetwork" 7 false,
+    18 nsx_transport_node_id "nsxTransportNodeId" 16 false,
+    19 nvds_to_vds_migration_required "nvdsToVdsMigrationRequired" 20 false,
+    20 migration_status "migrationStatus" 20 false,
+]);
+impl<M, P> p::Property<M, t::HostNetworkInfo, P> {
+    /// On to `vswitch`.
+    pub fn vswitch(&self) -> p::Property<M, Vec<t::HostVirtualSwitch>, P> { self.then("vswitch") }
+    /// On to `proxySwitch`. Since API 4.0.
+    pub fn proxy_switch(&self) -> p::Property<M, Vec<t::HostProxySwitch>, P> { self.then("proxySwitch") }
+    /// On to `portgroup`.
+    pub fn portgroup(&self) -> p::Property<M, Vec<t::HostPortGroup>, P> { self.then("portgroup") }
+    /// On to `pnic`.
+    pub fn pnic(&self) -> p::Property<M, Vec<t::PhysicalNic>, P> { self.then("pnic") }
+    /// On to `rdmaDevice`. Since API 7.0.0.0.
+    pub fn rdma_device(&self) -> p::Property<M, Vec<t::HostRdmaDevice>, P> { self.then("rdmaDevice") }
+    /// On to `vnic`.
+    pub fn vnic(&self) -> p::Property<M, Vec<t::HostVirtualNic>, P> { self.then("vnic") }
+    /// On to `consoleVnic`.
+    pub fn console_vnic(&self) -> p::Property<M, Vec<t::HostVirtualNic>, P> { self.then("consoleVnic") }
+    /// On to `dnsConfig`.
+    pub fn dns_config(&self) -> p::Property<M, d::Poly<t::HostDnsConfig>, p::Optional> { self.then("dnsConfig") }
+    /// On to `ipRouteConfig`.
+    pub fn ip_route_config(&self) -> p::Property<M, d::Poly<t::HostIpRouteConfig>, p::Optional> { self.then("ipRouteConfig") }
+    /// On to `consoleIpRouteConfig`.
+    pub fn console_ip_route_config(&self) -> p::Property<M, d::Poly<t::HostIpRouteConfig>, p::Optional> { self.then("consoleIpRouteConfig") }
+    /// On to `routeTableInfo`. Since API 4.0.
+    pub fn route_table_info(&self) -> p::Property<M, t::HostIpRouteTableInfo, p::Optional> { self.then("routeTableInfo") }
+    /// On to `dhcp`.
+    pub fn dhcp(&self) -> p::Property<M, Vec<t::HostDhcpService>, P> { self.then("dhcp") }
+    /// On to `nat`.
+    pub fn nat(&self) -> p::Property<M, Vec<t::HostNatService>, P> { self.then("nat") }
+    /// On to `ipV6Enabled`. Since API 4.0.
+    pub fn ip_v6_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("ipV6Enabled") }
+    /// On to `atBootIpV6Enabled`. Since API 4.1.
+    pub fn at_boot_ip_v6_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("atBootIpV6Enabled") }
+    /// On to `netStackInstance`. Since API 5.5.
+    pub fn net_stack_instance(&self) -> p::Property<M, Vec<t::HostNetStackInstance>, P> { self.then("netStackInstance") }
+    /// On to `opaqueSwitch`. Since API 5.5.
+    pub fn opaque_switch(&self) -> p::Property<M, Vec<t::HostOpaqueSwitch>, P> { self.then("opaqueSwitch") }
+    /// On to `opaqueNetwork`. Since API 5.5.
+    pub fn opaque_network(&self) -> p::Property<M, Vec<t::HostOpaqueNetworkInfo>, P> { self.then("opaqueNetwork") }
+    /// On to `nsxTransportNodeId`. Since API 7.0.0.0.
+    pub fn nsx_transport_node_id(&self) -> p::Property<M, String, p::Optional> { self.then("nsxTransportNodeId") }
+    /// On to `nvdsToVdsMigrationRequired`. Since API 7.0.2.0.
+    pub fn nvds_to_vds_migration_required(&self) -> p::Property<M, bool, p::Optional> { self.then("nvdsToVdsMigrationRequired") }
+    /// On to `migrationStatus`. Since API 7.0.2.0.
+    pub fn migration_status(&self) -> p::Property<M, String, p::Optional> { self.then("migrationStatus") }
+}
+
+/// Data object `vim.host.NetworkPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkPolicy.html)
+#[derive(Default)]
+pub struct HostNetworkPolicy {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `security`.
+    pub security: Option<Box<t::HostNetworkSecurityPolicy>>,
+    /// `nicTeaming`.
+    pub nic_teaming: Option<Box<t::HostNicTeamingPolicy>>,
+    /// `offloadPolicy`.
+    pub offload_policy: Option<Box<t::HostNetOffloadCapabilities>>,
+    /// `shapingPolicy`.
+    pub shaping_policy: Option<Box<t::HostNetworkTrafficShapingPolicy>>,
+}
+d::object!(HostNetworkPolicy: t::DynamicData, "HostNetworkPolicy", 0, [
+    0 security "security" 0 false,
+    1 nic_teaming "nicTeaming" 0 false,
+    2 offload_policy "offloadPolicy" 0 false,
+    3 shaping_policy "shapingPolicy" 0 false,
+]);
+impl<M, P> p::Property<M, t::HostNetworkPolicy, P> {
+    /// On to `security`.
+    pub fn security(&self) -> p::Property<M, t::HostNetworkSecurityPolicy, p::Optional> { self.then("security") }
+    /// On to `nicTeaming`.
+    pub fn nic_teaming(&self) -> p::Property<M, t::HostNicTeamingPolicy, p::Optional> { self.then("nicTeaming") }
+    /// On to `offloadPolicy`.
+    pub fn offload_policy(&self) -> p::Property<M, t::HostNetOffloadCapabilities, p::Optional> { self.then("offloadPolicy") }
+    /// On to `shapingPolicy`.
+    pub fn shaping_policy(&self) -> p::Property<M, t::HostNetworkTrafficShapingPolicy, p::Optional> { self.then("shapingPolicy") }
+}
+
+/// Data object `vim.host.RuntimeInfo.NetworkResourceRuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.RuntimeInfo.NetworkResourceRuntimeInfo.html)
+#[derive(Default)]
+pub struct HostNetworkResourceRuntime {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `pnicResourceInfo`.
+    pub pnic_resource_info: Vec<t::HostPnicNetworkResourceInfo>,
+}
+d::object!(HostNetworkResourceRuntime: t::DynamicData, "HostNetworkResourceRuntime", 8, [
+    0 pnic_resource_info "pnicResourceInfo" 8 false,
+]);
+impl<M, P> p::Property<M, t::HostNetworkResourceRuntime, P> {
+    /// On to `pnicResourceInfo`.
+    pub fn pnic_resource_info(&self) -> p::Property<M, Vec<t::HostPnicNetworkResourceInfo>, P> { self.then("pnicResourceInfo") }
+}
+
+/// Data object `vim.host.NetworkPolicy.SecurityPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkPolicy.SecurityPolicy.html)
+#[derive(Default)]
+pub struct HostNetworkSecurityPolicy {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `allowPromiscuous`.
+    pub allow_promiscuous: Option<bool>,
+    /// `macChanges`.
+    pub mac_changes: Option<bool>,
+    /// `forgedTransmits`.
+    pub forged_transmits: Option<bool>,
+}
+d::object!(HostNetworkSecurityPolicy: t::DynamicData, "HostNetworkSecurityPolicy", 0, [
+    0 allow_promiscuous "allowPromiscuous" 0 false,
+    1 mac_changes "macChanges" 0 false,
+    2 forged_transmits "forgedTransmits" 0 false,
+]);
+impl<M, P> p::Property<M, t::HostNetworkSecurityPolicy, P> {
+    /// On to `allowPromiscuous`.
+    pub fn allow_promiscuous(&self) -> p::Property<M, bool, p::Optional> { self.then("allowPromiscuous") }
+    /// On to `macChanges`.
+    pub fn mac_changes(&self) -> p::Property<M, bool, p::Optional> { self.then("macChanges") }
+    /// On to `forgedTransmits`.
+    pub fn forged_transmits(&self) -> p::Property<M, bool, p::Optional> { self.then("forgedTransmits") }
+}
+
+/// Data object `vim.host.NetworkPolicy.TrafficShapingPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkPolicy.TrafficShapingPolicy.html)
+#[derive(Default)]
+pub struct HostNetworkTrafficShapingPolicy {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `enabled`.
+    pub enabled: Option<bool>,
+    /// `averageBandwidth`.
+    pub average_bandwidth: Option<i64>,
+    /// `peakBandwidth`.
+    pub peak_bandwidth: Option<i64>,
+    /// `burstSize`.
+    pub burst_size: Option<i64>,
+}
+d::object!(HostNetworkTrafficShapingPolicy: t::DynamicData, "HostNetworkTrafficShapingPolicy", 0, [
+    0 enabled "enabled" 0 false,
+    1 average_bandwidth "averageBandwidth" 0 false,
+    2 peak_bandwidth "peakBandwidth" 0 false,
+    3 burst_size "burstSize" 0 false,
+]);
+impl<M, P> p::Property<M, t::HostNetworkTrafficShapingPolicy, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("enabled") }
+    /// On to `averageBandwidth`.
+    pub fn average_bandwidth(&self) -> p::Property<M, i64, p::Optional> { self.then("averageBandwidth") }
+    /// On to `peakBandwidth`.
+    pub fn peak_bandwidth(&self) -> p::Property<M, i64, p::Optional> { self.then("peakBandwidth") }
+    /// On to `burstSize`.
+    pub fn burst_size(&self) -> p::Property<M, i64, p::Optional> { self.then("burstSize") }
+}
+
+/// Data object `vim.host.ConnectInfo.NewNetworkInfo`, which extends [`HostConnectInfoNetworkInfo`](t::HostConnectInfoNetworkInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ConnectInfo.NewNetworkInfo.html)
+#[derive(Default)]
+pub struct HostNewNetworkConnectInfo {
+    /// The fields of [`HostConnectInfoNetworkInfo`](t::HostConnectInfoNetworkInfo).
+    pub base: t::HostConnectInfoNetworkInfo,
+}
+d::object!(HostNewNetworkConnectInfo: t::HostConnectInfoNetworkInfo, "HostNewNetworkConnectInfo", 0, [
+]);
+impl d::IsA<t::HostConnectInfoNetworkInfo> for HostNewNetworkConnectInfo {}
+
+/// Data object `vim.host.NfcConnectionInfo`, which extends [`HostDataTransportConnectionInfo`](t::HostDataTransportConnectionInfo). Since API 7.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NfcConnectionInfo.html)
+#[derive(Default)]
+pub struct HostNfcConnectionInfo {
+    /// The fields of [`HostDataTransportConnectionInfo`](t::HostDataTransportConnectionInfo).
+    pub base: t::HostDataTransportConnectionInfo,
+    /// `streamingMemoryConsumed`.
+    pub streaming_memory_consumed: Option<i64>,
+}
+d::object!(HostNfcConnectionInfo: t::HostDataTransportConnectionInfo, "HostNfcConnectionInfo", 22, [
+    0 streaming_memory_consumed "streamingMemoryConsumed" 22 false,
+]);
+
+/// Data object `vim.host.NetworkPolicy.NicFailureCriteria`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkPolicy.NicFailureCriteria.html)
+#[derive(Default)]
+pub struct HostNicFailureCriteria {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `checkSpeed`.
+    pub check_speed: Option<String>,
+    /// `speed`.
+    pub speed: Option<i32>,
+    /// `checkDuplex`.
+    pub check_duplex: Option<bool>,
+    /// `fullDuplex`.
+    pub full_duplex: Option<bool>,
+    /// `checkErrorPercent`.
+    pub check_error_percent: Option<bool>,
+    /// `percentage`.
+    pub percentage: Option<i32>,
+    /// `checkBeacon`.
+    pub check_beacon: Option<bool>,
+}
+d::object!(HostNicFailureCriteria: t::DynamicData, "HostNicFailureCriteria", 0, [
+    0 check_speed "checkSpeed" 0 false,
+    1 speed "speed" 0 false,
+    2 check_duplex "checkDuplex" 0 false,
+    3 full_duplex "fullDuplex" 0 false,
+    4 check_error_percent "checkErrorPercent" 0 false,
+    5 percentage "percentage" 0 false,
+    6 check_beacon "checkBeacon" 0 false,
+]);
+impl<M, P> p::Property<M, t::HostNicFailureCriteria, P> {
+    /// On to `checkSpeed`.
+    pub fn check_speed(&self) -> p::Property<M, String, p::Optional> { self.then("checkSpeed") }
+    /// On to `speed`.
+    pub fn speed(&self) -> p::Property<M, i32, p::Optional> { self.then("speed") }
+    /// On to `checkDuplex`.
+    pub fn check_duplex(&self) -> p::Property<M, bool, p::Optional> { self.then("checkDuplex") }
+    /// On to `fullDuplex`.
+    pub fn full_duplex(&self) -> p::Property<M, bool, p::Optional> { self.then("fullDuplex") }
+    /// On to `checkErrorPercent`.
+    pub fn check_error_percent(&self) -> p::Property<M, bool, p::Optional> { self.then("checkErrorPercent") }
+    /// On to `percentage`.
+    pub fn percentage(&self) -> p::Property<M, i32, p::Optional> { self.then("percentage") }
+    /// On to `checkBeacon`.
+    pub fn check_beacon(&self) -> p::Property<M, bool, p::Optional> { self.then("checkBeacon") }
+}
+
+/// Data object `vim.host.NetworkPolicy.NicOrderPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkPolicy.NicOrderPolicy.html)
+#[derive(Default)]
+pub struct HostNicOrderPolicy {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `activeNic`.
+    pub active_nic: Vec<String>,
+    /// `standbyNic`.
+    pub standby_nic: Vec<String>,
+}
+d::object!(HostNicOrderPolicy: t::DynamicData, "HostNicOrderPolicy", 0, [
+    0 active_nic "activeNic" 0 false,
+    1 standby_nic "standbyNic" 0 false,
+]);
+impl<M, P> p::Property<M, t::HostNicOrderPolicy, P> {
+    /// On to `activeNic`.
+    pub fn active_nic(&self) -> p::Property<M, Vec<String>, P> { self.then("activeNic") }
+    /// On to `standbyNic`.
+    pub fn standby_nic(&self) -> p::Property<M, Vec<String>, P> { self.then("standbyNic") }
+}
+
+/// Data object `vim.host.NetworkPolicy.NicTeamingPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkPolicy.NicTeamingPolicy.html)
+#[derive(Default)]
+pub struct HostNicTeamingPolicy {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `policy`.
+    pub policy: Option<String>,
+    /// `reversePolicy`.
+    pub reverse_policy: Option<bool>,
+    /// `notifySwitches`.
+    pub notify_switches: Option<bool>,
+    /// `rollingOrder`.
+    pub rolling_order: Option<bool>,
+    /// `failureCriteria`.
+    pub failure_criteria: Option<Box<t::HostNicFailureCriteria>>,
+    /// `nicOrder`.
+    pub nic_order: Option<Box<t::HostNicOrderPolicy>>,
+}
+d::object!(HostNicTeamingPolicy: t::DynamicData, "HostNicTeamingPolicy", 0, [
+    0 policy "policy" 0 false,
+    1 reverse_policy "reversePolicy" 0 false,
+    2 notify_switches "notifySwitches" 0 false,
+    3 rolling_order "rollingOrder" 0 false,
+    4 failure_criteria "failureCriteria" 0 false,
+    5 nic_order "nicOrder" 0 false,
+]);
+impl<M, P> p::Property<M, t::HostNicTeamingPolicy, P> {
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, String, p::Optional> { self.then("policy") }
+    /// On to `reversePolicy`.
+    pub fn reverse_policy(&self) -> p::Property<M, bool, p::Optional> { self.then("reversePolicy") }
+    /// On to `notifySwitches`.
+    pub fn notify_switches(&self) -> p::Property<M, bool, p::Optional> { self.then("notifySwitches") }
+    /// On to `rollingOrder`.
+    pub fn rolling_order(&self) -> p::Property<M, bool, p::Optional> { self.then("rollingOrder") }
+    /// On to `failureCriteria`.
+    pub fn failure_criteria(&self) -> p::Property<M, t::HostNicFailureCriteria, p::Optional> { self.then("failureCriteria") }
+    /// On to `nicOrder`.
+    pub fn nic_order(&self) -> p::Property<M, t::HostNicOrderPolicy, p::Optional> { self.then("nicOrder") }
+}
+
+/// Data object `vim.host.NtpConfig`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NtpConfig.html)
+#[derive(Default)]
+pub struct HostNtpConfig {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `server`.
+    pub server: Vec<String>,
+    /// `configFile`. Since API 6.0.
+    pub config_file: Vec<String>,
+}
+d::object!(HostNtpConfig: t::DynamicData, "HostNtpConfig", 0, [
+    0 server "server" 0 false,
+    1 config_file "configFile" 8 false,
+]);
+impl<M, P> p::Property<M, t::HostNtpConfig, P> {
+    /// On to `server`.
+    pub fn server(&self) -> p::Property<M, Vec<String>, P> { self.then("server") }
+    /// On to `configFile`. Since API 6.0.
+    pub fn config_file(&self) -> p::Property<M, Vec<String>, P> { self.then("configFile") }
+}
+
+/// Data object `vim.host.NumaInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NumaInfo.html)
+#[derive(Default)]
+pub struct HostNumaInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `type`.
+    pub r#type: String,
+    /// `numNodes`.
+    pub num_nodes: i32,
+    /// `numaNode`.
+    pub numa_node: Vec<t::HostNumaNode>,
+}
+d::object!(HostNumaInfo: t::DynamicData, "HostNumaInfo", 0, [
+    0 r#type "type" 0 false,
+    1 num_nodes "numNodes" 0 false,
+    2 numa_node "numaNode" 0 false,
+]);
+impl<M, P> p::Property<M, t::HostNumaInfo, P> {
+    /// On to `type`.
+    pub fn r#type(&self) -> p::Property<M, String, P> { self.then("type") }
+    /// On to `numNodes`.
+    pub fn num_nodes(&self) -> p::Property<M, i32, P> { self.then("numNodes") }
+    /// On to `numaNode`.
+    pub fn numa_node(&self) -> p::Property<M, Vec<t::HostNumaNode>, P> { self.then("numaNode") }
+}
+
+/// Data object `vim.host.NumaNode`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NumaNode.html)
+#[derive(Default)]
+pub struct HostNumaNode {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `typeId`.
+    pub type_id: i8,
+    /// `cpuID`.
+    pub cpu_id: Vec<i16>,
+    /// `memorySize`. Since API 8.0.0.0.
+    pub memory_size: Option<i64>,
+    /// `memoryRangeBegin`.
+    pub memory_range_begin: i64,
+    /// `memoryRangeLength`.
+    pub memory_range_length: i64,
+    /// `pciId`. Since API 6.7.
+    pub pci_id: Vec<String>,
+}
+d::object!(HostNumaNode: t::DynamicData, "HostNumaNode", 0, [
+    0 type_id "typeId" 0 false,
+    1 cpu_id "cpuID" 0 false,
+    2 memory_size "memorySize" 25 false,
+    3 memory_range_begin "memoryRangeBegin" 0 false,
+    4 memory_range_length "memoryRangeLength" 0 false,
+    5 pci_id "pciId" 10 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.host.NumericSensorInfo.HealthState`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NumericSensorInfo.HealthState.html)
+    HostNumericSensorHealthState, "HostNumericSensorHealthState", [
+        Unknown "unknown",
+        Green "green",
+        Yellow "yellow",
+        Red "red",
+    ]
+);
 
 /// Data object `vim.host.NumericSensorInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NumericSensorInfo.html)
 #[derive(Default)]
 pub struct HostNumericSensorInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -50,6 +2123,8 @@ d::object!(HostNumericSensorInfo: t::DynamicData, "HostNumericSensorInfo", 0, [
 
 d::enumeration!(
     /// Enumeration `vim.host.NumericSensorInfo.SensorType`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NumericSensorInfo.SensorType.html)
     HostNumericSensorType, "HostNumericSensorType", [
         Fan "fan",
         Power "power",
@@ -68,6 +2143,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.NvmeConnectSpec`, which extends [`HostNvmeSpec`](t::HostNvmeSpec). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvmeConnectSpec.html)
 #[derive(Default)]
 pub struct HostNvmeConnectSpec {
     /// The fields of [`HostNvmeSpec`](t::HostNvmeSpec).
@@ -89,6 +2166,8 @@ d::object!(HostNvmeConnectSpec: t::HostNvmeSpec, "HostNvmeConnectSpec", 16, [
 ]);
 
 /// Data object `vim.host.NvmeController`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvmeController.html)
 #[derive(Default)]
 pub struct HostNvmeController {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -138,8 +2217,44 @@ d::object!(HostNvmeController: t::DynamicData, "HostNvmeController", 16, [
     12 serial_number "serialNumber" 16 false,
     13 firmware_version "firmwareVersion" 16 false,
 ]);
+impl<M, P> p::Property<M, t::HostNvmeController, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `controllerNumber`.
+    pub fn controller_number(&self) -> p::Property<M, i32, P> { self.then("controllerNumber") }
+    /// On to `subnqn`.
+    pub fn subnqn(&self) -> p::Property<M, String, P> { self.then("subnqn") }
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `associatedAdapter`.
+    pub fn associated_adapter(&self) -> p::Property<M, String, P> { self.then("associatedAdapter") }
+    /// On to `transportType`.
+    pub fn transport_type(&self) -> p::Property<M, String, P> { self.then("transportType") }
+    /// On to `fusedOperationSupported`.
+    pub fn fused_operation_supported(&self) -> p::Property<M, bool, P> { self.then("fusedOperationSupported") }
+    /// On to `numberOfQueues`.
+    pub fn number_of_queues(&self) -> p::Property<M, i32, P> { self.then("numberOfQueues") }
+    /// On to `queueSize`.
+    pub fn queue_size(&self) -> p::Property<M, i32, P> { self.then("queueSize") }
+    /// On to `attachedNamespace`.
+    pub fn attached_namespace(&self) -> p::Property<M, Vec<t::HostNvmeNamespace>, P> { self.then("attachedNamespace") }
+    /// On to `vendorId`.
+    pub fn vendor_id(&self) -> p::Property<M, String, p::Optional> { self.then("vendorId") }
+    /// On to `model`.
+    pub fn model(&self) -> p::Property<M, String, p::Optional> { self.then("model") }
+    /// On to `serialNumber`.
+    pub fn serial_number(&self) -> p::Property<M, String, p::Optional> { self.then("serialNumber") }
+    /// On to `firmwareVersion`.
+    pub fn firmware_version(&self) -> p::Property<M, String, p::Optional> { self.then("firmwareVersion") }
+}
+impl<M, P> p::Property<M, Vec<t::HostNvmeController>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostNvmeController, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.host.NvmeDisconnectSpec`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvmeDisconnectSpec.html)
 #[derive(Default)]
 pub struct HostNvmeDisconnectSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -158,6 +2273,8 @@ d::object!(HostNvmeDisconnectSpec: t::DynamicData, "HostNvmeDisconnectSpec", 16,
 ]);
 
 /// Data object `vim.host.NvmeDiscoverSpec`, which extends [`HostNvmeSpec`](t::HostNvmeSpec). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvmeDiscoverSpec.html)
 #[derive(Default)]
 pub struct HostNvmeDiscoverSpec {
     /// The fields of [`HostNvmeSpec`](t::HostNvmeSpec).
@@ -173,6 +2290,8 @@ d::object!(HostNvmeDiscoverSpec: t::HostNvmeSpec, "HostNvmeDiscoverSpec", 16, [
 ]);
 
 /// Data object `vim.host.NvmeDiscoveryLog`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvmeDiscoveryLog.html)
 #[derive(Default)]
 pub struct HostNvmeDiscoveryLog {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -188,6 +2307,8 @@ d::object!(HostNvmeDiscoveryLog: t::DynamicData, "HostNvmeDiscoveryLog", 16, [
 ]);
 
 /// Data object `vim.host.NvmeDiscoveryLog.Entry`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvmeDiscoveryLog.Entry.html)
 #[derive(Default)]
 pub struct HostNvmeDiscoveryLogEntry {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -222,6 +2343,8 @@ d::object!(HostNvmeDiscoveryLogEntry: t::DynamicData, "HostNvmeDiscoveryLogEntry
 
 d::enumeration!(
     /// Enumeration `vim.host.NvmeDiscoveryLog.SubsystemType`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvmeDiscoveryLog.SubsystemType.html)
     HostNvmeDiscoveryLogSubsystemType, "HostNvmeDiscoveryLogSubsystemType", [
         Discovery "discovery",
         Nvm "nvm",
@@ -230,6 +2353,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.host.NvmeDiscoveryLog.TransportRequirements`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvmeDiscoveryLog.TransportRequirements.html)
     HostNvmeDiscoveryLogTransportRequirements, "HostNvmeDiscoveryLogTransportRequirements", [
         SecureChannelRequired "secureChannelRequired",
         SecureChannelNotRequired "secureChannelNotRequired",
@@ -238,6 +2363,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.NvmeNamespace`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvmeNamespace.html)
 #[derive(Default)]
 pub struct HostNvmeNamespace {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -260,8 +2387,26 @@ d::object!(HostNvmeNamespace: t::DynamicData, "HostNvmeNamespace", 16, [
     3 block_size "blockSize" 16 false,
     4 capacity_in_blocks "capacityInBlocks" 16 false,
 ]);
+impl<M, P> p::Property<M, t::HostNvmeNamespace, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `id`.
+    pub fn id(&self) -> p::Property<M, i32, P> { self.then("id") }
+    /// On to `blockSize`.
+    pub fn block_size(&self) -> p::Property<M, i32, P> { self.then("blockSize") }
+    /// On to `capacityInBlocks`.
+    pub fn capacity_in_blocks(&self) -> p::Property<M, i64, P> { self.then("capacityInBlocks") }
+}
+impl<M, P> p::Property<M, Vec<t::HostNvmeNamespace>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostNvmeNamespace, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.host.NvmeOpaqueTransportParameters`, which extends [`HostNvmeTransportParameters`](t::HostNvmeTransportParameters). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvmeOpaqueTransportParameters.html)
 #[derive(Default)]
 pub struct HostNvmeOpaqueTransportParameters {
     /// The fields of [`HostNvmeTransportParameters`](t::HostNvmeTransportParameters).
@@ -287,6 +2432,8 @@ d::object!(HostNvmeOpaqueTransportParameters: t::HostNvmeTransportParameters, "H
 impl d::IsA<t::HostNvmeTransportParameters> for HostNvmeOpaqueTransportParameters {}
 
 /// Data object `vim.host.NvmeOverFibreChannelParameters`, which extends [`HostNvmeTransportParameters`](t::HostNvmeTransportParameters). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvmeOverFibreChannelParameters.html)
 #[derive(Default)]
 pub struct HostNvmeOverFibreChannelParameters {
     /// The fields of [`HostNvmeTransportParameters`](t::HostNvmeTransportParameters).
@@ -303,6 +2450,8 @@ d::object!(HostNvmeOverFibreChannelParameters: t::HostNvmeTransportParameters, "
 impl d::IsA<t::HostNvmeTransportParameters> for HostNvmeOverFibreChannelParameters {}
 
 /// Data object `vim.host.NvmeOverRdmaParameters`, which extends [`HostNvmeTransportParameters`](t::HostNvmeTransportParameters). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvmeOverRdmaParameters.html)
 #[derive(Default)]
 pub struct HostNvmeOverRdmaParameters {
     /// The fields of [`HostNvmeTransportParameters`](t::HostNvmeTransportParameters).
@@ -322,6 +2471,8 @@ d::object!(HostNvmeOverRdmaParameters: t::HostNvmeTransportParameters, "HostNvme
 impl d::IsA<t::HostNvmeTransportParameters> for HostNvmeOverRdmaParameters {}
 
 /// Data object `vim.host.NvmeOverTcpParameters`, which extends [`HostNvmeTransportParameters`](t::HostNvmeTransportParameters). Since API 7.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvmeOverTcpParameters.html)
 #[derive(Default)]
 pub struct HostNvmeOverTcpParameters {
     /// The fields of [`HostNvmeTransportParameters`](t::HostNvmeTransportParameters).
@@ -341,6 +2492,8 @@ d::object!(HostNvmeOverTcpParameters: t::HostNvmeTransportParameters, "HostNvmeO
 impl d::IsA<t::HostNvmeTransportParameters> for HostNvmeOverTcpParameters {}
 
 /// Data object `vim.host.NvmeSpec`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvmeSpec.html)
 #[derive(Default)]
 pub struct HostNvmeSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -356,6 +2509,8 @@ d::object!(HostNvmeSpec: t::DynamicData, "HostNvmeSpec", 16, [
 ]);
 
 /// Data object `vim.host.NvmeTopology`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvmeTopology.html)
 #[derive(Default)]
 pub struct HostNvmeTopology {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -366,8 +2521,14 @@ pub struct HostNvmeTopology {
 d::object!(HostNvmeTopology: t::DynamicData, "HostNvmeTopology", 16, [
     0 adapter "adapter" 16 false,
 ]);
+impl<M, P> p::Property<M, t::HostNvmeTopology, P> {
+    /// On to `adapter`.
+    pub fn adapter(&self) -> p::Property<M, Vec<t::HostNvmeTopologyInterface>, P> { self.then("adapter") }
+}
 
 /// Data object `vim.host.NvmeTopology.Interface`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvmeTopology.Interface.html)
 #[derive(Default)]
 pub struct HostNvmeTopologyInterface {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -384,8 +2545,22 @@ d::object!(HostNvmeTopologyInterface: t::DynamicData, "HostNvmeTopologyInterface
     1 adapter "adapter" 16 false,
     2 connected_controller "connectedController" 16 false,
 ]);
+impl<M, P> p::Property<M, t::HostNvmeTopologyInterface, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `adapter`.
+    pub fn adapter(&self) -> p::Property<M, String, P> { self.then("adapter") }
+    /// On to `connectedController`.
+    pub fn connected_controller(&self) -> p::Property<M, Vec<t::HostNvmeController>, P> { self.then("connectedController") }
+}
+impl<M, P> p::Property<M, Vec<t::HostNvmeTopologyInterface>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostNvmeTopologyInterface, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.host.NvmeTransportParameters`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvmeTransportParameters.html)
 #[derive(Default)]
 pub struct HostNvmeTransportParameters {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -397,6 +2572,8 @@ impl d::IsA<t::HostNvmeTransportParameters> for HostNvmeTransportParameters {}
 
 d::enumeration!(
     /// Enumeration `vim.host.NvmeTransportParameters.NvmeAddressFamily`. Since API 7.0.0.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvmeTransportParameters.NvmeAddressFamily.html)
     HostNvmeTransportParametersNvmeAddressFamily, "HostNvmeTransportParametersNvmeAddressFamily", [
         Ipv4 "ipv4",
         Ipv6 "ipv6",
@@ -409,6 +2586,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.host.NvmeTransportType`. Since API 7.0.0.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvmeTransportType.html)
     HostNvmeTransportType, "HostNvmeTransportType", [
         Pcie "pcie",
         FibreChannel "fibreChannel",
@@ -420,6 +2599,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.OpaqueNetworkInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.OpaqueNetworkInfo.html)
 #[derive(Default)]
 pub struct HostOpaqueNetworkInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -447,6 +2628,8 @@ d::object!(HostOpaqueNetworkInfo: t::DynamicData, "HostOpaqueNetworkInfo", 7, [
 ]);
 
 /// Data object `vim.host.OpaqueSwitch`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.OpaqueSwitch.html)
 #[derive(Default)]
 pub struct HostOpaqueSwitch {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -478,9 +2661,33 @@ d::object!(HostOpaqueSwitch: t::DynamicData, "HostOpaqueSwitch", 7, [
     6 extra_config "extraConfig" 9 false,
     7 feature_capability "featureCapability" 10 false,
 ]);
+impl<M, P> p::Property<M, t::HostOpaqueSwitch, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, p::Optional> { self.then("name") }
+    /// On to `pnic`.
+    pub fn pnic(&self) -> p::Property<M, Vec<String>, P> { self.then("pnic") }
+    /// On to `pnicZone`. Since API 6.0.
+    pub fn pnic_zone(&self) -> p::Property<M, Vec<t::HostOpaqueSwitchPhysicalNicZone>, P> { self.then("pnicZone") }
+    /// On to `status`. Since API 6.0.
+    pub fn status(&self) -> p::Property<M, String, p::Optional> { self.then("status") }
+    /// On to `vtep`. Since API 6.0.
+    pub fn vtep(&self) -> p::Property<M, Vec<t::HostVirtualNic>, P> { self.then("vtep") }
+    /// On to `extraConfig`. Since API 6.5.
+    pub fn extra_config(&self) -> p::Property<M, Vec<d::Poly<t::OptionValue>>, P> { self.then("extraConfig") }
+    /// On to `featureCapability`. Since API 6.7.
+    pub fn feature_capability(&self) -> p::Property<M, Vec<t::HostFeatureCapability>, P> { self.then("featureCapability") }
+}
+impl<M, P> p::Property<M, Vec<t::HostOpaqueSwitch>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostOpaqueSwitch, p::Optional> { self.named(key) }
+}
 
 d::enumeration!(
     /// Enumeration `vim.host.OpaqueSwitch.OpaqueSwitchState`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.OpaqueSwitch.OpaqueSwitchState.html)
     HostOpaqueSwitchOpaqueSwitchState, "HostOpaqueSwitchOpaqueSwitchState", [
         Up "up",
         Warning "warning",
@@ -490,6 +2697,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.OpaqueSwitch.PhysicalNicZone`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.OpaqueSwitch.PhysicalNicZone.html)
 #[derive(Default)]
 pub struct HostOpaqueSwitchPhysicalNicZone {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -503,8 +2712,20 @@ d::object!(HostOpaqueSwitchPhysicalNicZone: t::DynamicData, "HostOpaqueSwitchPhy
     0 key "key" 8 false,
     1 pnic_device "pnicDevice" 8 false,
 ]);
+impl<M, P> p::Property<M, t::HostOpaqueSwitchPhysicalNicZone, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `pnicDevice`.
+    pub fn pnic_device(&self) -> p::Property<M, Vec<String>, P> { self.then("pnicDevice") }
+}
+impl<M, P> p::Property<M, Vec<t::HostOpaqueSwitchPhysicalNicZone>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostOpaqueSwitchPhysicalNicZone, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.host.PMemVolume`, which extends [`HostFileSystemVolume`](t::HostFileSystemVolume). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PMemVolume.html)
 #[derive(Default)]
 pub struct HostPMemVolume {
     /// The fields of [`HostFileSystemVolume`](t::HostFileSystemVolume).
@@ -521,6 +2742,8 @@ d::object!(HostPMemVolume: t::HostFileSystemVolume, "HostPMemVolume", 10, [
 impl d::IsA<t::HostFileSystemVolume> for HostPMemVolume {}
 
 /// Data object `vim.host.ParallelScsiHba`, which extends [`HostHostBusAdapter`](t::HostHostBusAdapter). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ParallelScsiHba.html)
 #[derive(Default)]
 pub struct HostParallelScsiHba {
     /// The fields of [`HostHostBusAdapter`](t::HostHostBusAdapter).
@@ -531,6 +2754,8 @@ d::object!(HostParallelScsiHba: t::HostHostBusAdapter, "HostParallelScsiHba", 0,
 impl d::IsA<t::HostHostBusAdapter> for HostParallelScsiHba {}
 
 /// Data object `vim.host.ParallelScsiTargetTransport`, which extends [`HostTargetTransport`](t::HostTargetTransport). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ParallelScsiTargetTransport.html)
 #[derive(Default)]
 pub struct HostParallelScsiTargetTransport {
     /// The fields of [`HostTargetTransport`](t::HostTargetTransport).
@@ -542,6 +2767,8 @@ impl d::IsA<t::HostTargetTransport> for HostParallelScsiTargetTransport {}
 
 d::enumeration!(
     /// Enumeration `vim.host.PartialMaintenanceModeId`. Since API 8.0.3.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PartialMaintenanceModeId.html)
     HostPartialMaintenanceModeId, "HostPartialMaintenanceModeId", [
         SphereletPartialMM "sphereletPartialMM",
         NsxPartialMM "nsxPartialMM",
@@ -550,6 +2777,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.PartialMaintenanceModeRuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PartialMaintenanceModeRuntimeInfo.html)
 #[derive(Default)]
 pub struct HostPartialMaintenanceModeRuntimeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -563,9 +2792,21 @@ d::object!(HostPartialMaintenanceModeRuntimeInfo: t::DynamicData, "HostPartialMa
     0 key "key" 30 false,
     1 host_status "hostStatus" 30 false,
 ]);
+impl<M, P> p::Property<M, t::HostPartialMaintenanceModeRuntimeInfo, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `hostStatus`.
+    pub fn host_status(&self) -> p::Property<M, String, P> { self.then("hostStatus") }
+}
+impl<M, P> p::Property<M, Vec<t::HostPartialMaintenanceModeRuntimeInfo>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostPartialMaintenanceModeRuntimeInfo, p::Optional> { self.named(key) }
+}
 
 d::enumeration!(
     /// Enumeration `vim.host.PartialMaintenanceModeStatus`. Since API 8.0.3.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PartialMaintenanceModeStatus.html)
     HostPartialMaintenanceModeStatus, "HostPartialMaintenanceModeStatus", [
         NotInPartialMM "notInPartialMM",
         EnteringPartialMM "enteringPartialMM",
@@ -576,6 +2817,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.host.PatchManager.Status.InstallState`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PatchManager.Status.InstallState.html)
     HostPatchManagerInstallState, "HostPatchManagerInstallState", [
         HostRestarted "hostRestarted",
         ImageActive "imageActive",
@@ -584,6 +2827,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.host.PatchManager.Status.Integrity`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PatchManager.Status.Integrity.html)
     HostPatchManagerIntegrityStatus, "HostPatchManagerIntegrityStatus", [
         Validated "validated",
         KeyNotFound "keyNotFound",
@@ -596,6 +2841,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.PatchManager.Locator`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PatchManager.Locator.html)
 #[derive(Default)]
 pub struct HostPatchManagerLocator {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -611,6 +2858,8 @@ d::object!(HostPatchManagerLocator: t::DynamicData, "HostPatchManagerLocator", 0
 ]);
 
 /// Data object `vim.host.PatchManager.PatchManagerOperationSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PatchManager.PatchManagerOperationSpec.html)
 #[derive(Default)]
 pub struct HostPatchManagerPatchManagerOperationSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -636,6 +2885,8 @@ d::object!(HostPatchManagerPatchManagerOperationSpec: t::DynamicData, "HostPatch
 
 d::enumeration!(
     /// Enumeration `vim.host.PatchManager.Status.Reason`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PatchManager.Status.Reason.html)
     HostPatchManagerReason, "HostPatchManagerReason", [
         Obsoleted "obsoleted",
         MissingPatch "missingPatch",
@@ -647,6 +2898,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.host.PatchManager.Result`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PatchManager.Result.html)
 #[derive(Default)]
 pub struct HostPatchManagerResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -665,6 +2918,8 @@ d::object!(HostPatchManagerResult: t::DynamicData, "HostPatchManagerResult", 3, 
 ]);
 
 /// Data object `vim.host.PatchManager.Status`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PatchManager.Status.html)
 #[derive(Default)]
 pub struct HostPatchManagerStatus {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -707,6 +2962,8 @@ d::object!(HostPatchManagerStatus: t::DynamicData, "HostPatchManagerStatus", 0, 
 ]);
 
 /// Data object `vim.host.PatchManager.Status.PrerequisitePatch`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PatchManager.Status.PrerequisitePatch.html)
 #[derive(Default)]
 pub struct HostPatchManagerStatusPrerequisitePatch {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -722,6 +2979,8 @@ d::object!(HostPatchManagerStatusPrerequisitePatch: t::DynamicData, "HostPatchMa
 ]);
 
 /// Data object `vim.host.PathSelectionPolicyOption`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PathSelectionPolicyOption.html)
 #[derive(Default)]
 pub struct HostPathSelectionPolicyOption {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -732,2244 +2991,3 @@ pub struct HostPathSelectionPolicyOption {
 d::object!(HostPathSelectionPolicyOption: t::DynamicData, "HostPathSelectionPolicyOption", 3, [
     0 policy "policy" 3 false,
 ]);
-
-/// Data object `vim.host.PciDevice`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostPciDevice {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `id`.
-    pub id: String,
-    /// `classId`.
-    pub class_id: i16,
-    /// `bus`.
-    pub bus: i8,
-    /// `slot`.
-    pub slot: i8,
-    /// `physicalSlot`. Since API 9.0.0.0.
-    pub physical_slot: Option<i32>,
-    /// `slotDescription`. Since API 9.0.0.0.
-    pub slot_description: Option<String>,
-    /// `function`.
-    pub function: i8,
-    /// `vendorId`.
-    pub vendor_id: i16,
-    /// `subVendorId`.
-    pub sub_vendor_id: i16,
-    /// `vendorName`.
-    pub vendor_name: String,
-    /// `deviceId`.
-    pub device_id: i16,
-    /// `subDeviceId`.
-    pub sub_device_id: i16,
-    /// `parentBridge`. Since API 4.0.
-    pub parent_bridge: Option<String>,
-    /// `deviceName`.
-    pub device_name: String,
-    /// `deviceClassName`. Since API 8.0.3.0.
-    pub device_class_name: Option<String>,
-    /// `directPathInfo`. Since API 9.1.0.0.
-    pub direct_path_info: Option<Box<t::HostPciDeviceDirectPathInfo>>,
-}
-d::object!(HostPciDevice: t::DynamicData, "HostPciDevice", 0, [
-    0 id "id" 0 false,
-    1 class_id "classId" 0 false,
-    2 bus "bus" 0 false,
-    3 slot "slot" 0 false,
-    4 physical_slot "physicalSlot" 32 false,
-    5 slot_description "slotDescription" 32 false,
-    6 function "function" 0 false,
-    7 vendor_id "vendorId" 0 false,
-    8 sub_vendor_id "subVendorId" 0 false,
-    9 vendor_name "vendorName" 0 false,
-    10 device_id "deviceId" 0 false,
-    11 sub_device_id "subDeviceId" 0 false,
-    12 parent_bridge "parentBridge" 3 false,
-    13 device_name "deviceName" 0 false,
-    14 device_class_name "deviceClassName" 30 false,
-    15 direct_path_info "directPathInfo" 33 false,
-]);
-
-/// Data object `vim.host.PciDevice.DirectPathInfo`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Default)]
-pub struct HostPciDeviceDirectPathInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `interconnectType`.
-    pub interconnect_type: Option<String>,
-    /// `driverName`.
-    pub driver_name: Option<String>,
-    /// `driverVersion`.
-    pub driver_version: Option<String>,
-    /// `availableMemory`.
-    pub available_memory: Option<i32>,
-}
-d::object!(HostPciDeviceDirectPathInfo: t::DynamicData, "HostPciDeviceDirectPathInfo", 33, [
-    0 interconnect_type "interconnectType" 33 false,
-    1 driver_name "driverName" 33 false,
-    2 driver_version "driverVersion" 33 false,
-    3 available_memory "availableMemory" 33 false,
-]);
-
-/// Data object `vim.host.PciPassthruConfig`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct HostPciPassthruConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `id`.
-    pub id: String,
-    /// `passthruEnabled`.
-    pub passthru_enabled: bool,
-    /// `applyNow`. Since API 7.0.0.0.
-    pub apply_now: Option<bool>,
-    /// `hardwareLabel`. Since API 7.0.2.0.
-    pub hardware_label: Option<String>,
-}
-d::object!(HostPciPassthruConfig: t::DynamicData, "HostPciPassthruConfig", 3, [
-    0 id "id" 3 false,
-    1 passthru_enabled "passthruEnabled" 3 false,
-    2 apply_now "applyNow" 16 false,
-    3 hardware_label "hardwareLabel" 20 false,
-]);
-impl d::IsA<t::HostPciPassthruConfig> for HostPciPassthruConfig {}
-
-/// Data object `vim.host.PciPassthruInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct HostPciPassthruInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `id`.
-    pub id: String,
-    /// `dependentDevice`.
-    pub dependent_device: String,
-    /// `passthruEnabled`.
-    pub passthru_enabled: bool,
-    /// `passthruCapable`.
-    pub passthru_capable: bool,
-    /// `passthruActive`.
-    pub passthru_active: bool,
-    /// `hardwareLabel`. Since API 7.0.2.0.
-    pub hardware_label: Option<String>,
-    /// `directPathState`. Since API 9.1.0.0.
-    pub direct_path_state: Option<Box<t::HostPciPassthruInfoDirectPathState>>,
-}
-d::object!(HostPciPassthruInfo: t::DynamicData, "HostPciPassthruInfo", 3, [
-    0 id "id" 3 false,
-    1 dependent_device "dependentDevice" 3 false,
-    2 passthru_enabled "passthruEnabled" 3 false,
-    3 passthru_capable "passthruCapable" 3 false,
-    4 passthru_active "passthruActive" 3 false,
-    5 hardware_label "hardwareLabel" 20 false,
-    6 direct_path_state "directPathState" 33 false,
-]);
-impl d::IsA<t::HostPciPassthruInfo> for HostPciPassthruInfo {}
-
-d::enumeration!(
-    /// Enumeration `vim.host.PciPassthruInfo.DirectPathDeviceMode`. Since API 9.1.0.0.
-    HostPciPassthruInfoDirectPathDeviceMode, "HostPciPassthruInfoDirectPathDeviceMode", [
-        None "none",
-        Host "host",
-        DirectPath "directPath",
-        EnhancedDirectPath "enhancedDirectPath",
-        VGpuSameSize "vGpuSameSize",
-        VGpuMixedSize "vGpuMixedSize",
-        SystemSelect "systemSelect",
-    ]
-);
-
-/// Data object `vim.host.PciPassthruInfo.DirectPathState`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Default)]
-pub struct HostPciPassthruInfoDirectPathState {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `mode`.
-    pub mode: String,
-    /// `configurableModes`.
-    pub configurable_modes: Vec<String>,
-    /// `usedMemory`.
-    pub used_memory: Option<i32>,
-}
-d::object!(HostPciPassthruInfoDirectPathState: t::DynamicData, "HostPciPassthruInfoDirectPathState", 33, [
-    0 mode "mode" 33 false,
-    1 configurable_modes "configurableModes" 33 false,
-    2 used_memory "usedMemory" 33 false,
-]);
-
-/// Data object `vim.host.PcieHba`, which extends [`HostHostBusAdapter`](t::HostHostBusAdapter). Since API 7.0.0.0.
-#[derive(Default)]
-pub struct HostPcieHba {
-    /// The fields of [`HostHostBusAdapter`](t::HostHostBusAdapter).
-    pub base: t::HostHostBusAdapter,
-}
-d::object!(HostPcieHba: t::HostHostBusAdapter, "HostPcieHba", 16, [
-]);
-impl d::IsA<t::HostHostBusAdapter> for HostPcieHba {}
-
-/// Data object `vim.host.PcieTargetTransport`, which extends [`HostTargetTransport`](t::HostTargetTransport). Since API 7.0.0.0.
-#[derive(Default)]
-pub struct HostPcieTargetTransport {
-    /// The fields of [`HostTargetTransport`](t::HostTargetTransport).
-    pub base: t::HostTargetTransport,
-}
-d::object!(HostPcieTargetTransport: t::HostTargetTransport, "HostPcieTargetTransport", 16, [
-]);
-impl d::IsA<t::HostTargetTransport> for HostPcieTargetTransport {}
-
-/// Data object `vim.host.PersistentMemoryInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Default)]
-pub struct HostPersistentMemoryInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `capacityInMB`.
-    pub capacity_in_mb: Option<i64>,
-    /// `volumeUUID`.
-    pub volume_uuid: Option<String>,
-}
-d::object!(HostPersistentMemoryInfo: t::DynamicData, "HostPersistentMemoryInfo", 10, [
-    0 capacity_in_mb "capacityInMB" 10 false,
-    1 volume_uuid "volumeUUID" 10 false,
-]);
-
-/// Data object `vim.host.RuntimeInfo.PlacedVirtualNicIdentifier`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct HostPlacedVirtualNicIdentifier {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `vm`.
-    pub vm: MoRef<m::VirtualMachine>,
-    /// `vnicKey`.
-    pub vnic_key: String,
-    /// `reservation`.
-    pub reservation: Option<i32>,
-}
-d::object!(HostPlacedVirtualNicIdentifier: t::DynamicData, "HostPlacedVirtualNicIdentifier", 8, [
-    0 vm "vm" 8 false,
-    1 vnic_key "vnicKey" 8 false,
-    2 reservation "reservation" 8 false,
-]);
-
-/// Data object `vim.host.PlugStoreTopology`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct HostPlugStoreTopology {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `adapter`.
-    pub adapter: Vec<t::HostPlugStoreTopologyAdapter>,
-    /// `path`.
-    pub path: Vec<t::HostPlugStoreTopologyPath>,
-    /// `target`.
-    pub target: Vec<t::HostPlugStoreTopologyTarget>,
-    /// `device`.
-    pub device: Vec<t::HostPlugStoreTopologyDevice>,
-    /// `plugin`.
-    pub plugin: Vec<t::HostPlugStoreTopologyPlugin>,
-}
-d::object!(HostPlugStoreTopology: t::DynamicData, "HostPlugStoreTopology", 3, [
-    0 adapter "adapter" 3 false,
-    1 path "path" 3 false,
-    2 target "target" 3 false,
-    3 device "device" 3 false,
-    4 plugin "plugin" 3 false,
-]);
-
-/// Data object `vim.host.PlugStoreTopology.Adapter`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct HostPlugStoreTopologyAdapter {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: String,
-    /// `adapter`.
-    pub adapter: String,
-    /// `path`.
-    pub path: Vec<String>,
-}
-d::object!(HostPlugStoreTopologyAdapter: t::DynamicData, "HostPlugStoreTopologyAdapter", 3, [
-    0 key "key" 3 false,
-    1 adapter "adapter" 3 false,
-    2 path "path" 3 false,
-]);
-
-/// Data object `vim.host.PlugStoreTopology.Device`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct HostPlugStoreTopologyDevice {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: String,
-    /// `lun`.
-    pub lun: String,
-    /// `path`.
-    pub path: Vec<String>,
-}
-d::object!(HostPlugStoreTopologyDevice: t::DynamicData, "HostPlugStoreTopologyDevice", 3, [
-    0 key "key" 3 false,
-    1 lun "lun" 3 false,
-    2 path "path" 3 false,
-]);
-
-/// Data object `vim.host.PlugStoreTopology.Path`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct HostPlugStoreTopologyPath {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: String,
-    /// `name`.
-    pub name: String,
-    /// `channelNumber`.
-    pub channel_number: Option<i32>,
-    /// `targetNumber`.
-    pub target_number: Option<i32>,
-    /// `lunNumber`.
-    pub lun_number: Option<i32>,
-    /// `adapter`.
-    pub adapter: Option<String>,
-    /// `target`.
-    pub target: Option<String>,
-    /// `device`.
-    pub device: Option<String>,
-}
-d::object!(HostPlugStoreTopologyPath: t::DynamicData, "HostPlugStoreTopologyPath", 3, [
-    0 key "key" 3 false,
-    1 name "name" 3 false,
-    2 channel_number "channelNumber" 3 false,
-    3 target_number "targetNumber" 3 false,
-    4 lun_number "lunNumber" 3 false,
-    5 adapter "adapter" 3 false,
-    6 target "target" 3 false,
-    7 device "device" 3 false,
-]);
-
-/// Data object `vim.host.PlugStoreTopology.Plugin`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct HostPlugStoreTopologyPlugin {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: String,
-    /// `name`.
-    pub name: String,
-    /// `device`.
-    pub device: Vec<String>,
-    /// `claimedPath`.
-    pub claimed_path: Vec<String>,
-}
-d::object!(HostPlugStoreTopologyPlugin: t::DynamicData, "HostPlugStoreTopologyPlugin", 3, [
-    0 key "key" 3 false,
-    1 name "name" 3 false,
-    2 device "device" 3 false,
-    3 claimed_path "claimedPath" 3 false,
-]);
-
-/// Data object `vim.host.PlugStoreTopology.Target`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct HostPlugStoreTopologyTarget {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: String,
-    /// `transport`.
-    pub transport: Option<d::Poly<t::HostTargetTransport>>,
-}
-d::object!(HostPlugStoreTopologyTarget: t::DynamicData, "HostPlugStoreTopologyTarget", 3, [
-    0 key "key" 3 false,
-    1 transport "transport" 3 false,
-]);
-
-/// Data object `vim.host.RuntimeInfo.PnicNetworkResourceInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct HostPnicNetworkResourceInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `pnicDevice`.
-    pub pnic_device: String,
-    /// `availableBandwidthForVMTraffic`.
-    pub available_bandwidth_for_vm_traffic: Option<i64>,
-    /// `unusedBandwidthForVMTraffic`.
-    pub unused_bandwidth_for_vm_traffic: Option<i64>,
-    /// `placedVirtualNics`.
-    pub placed_virtual_nics: Vec<t::HostPlacedVirtualNicIdentifier>,
-}
-d::object!(HostPnicNetworkResourceInfo: t::DynamicData, "HostPnicNetworkResourceInfo", 8, [
-    0 pnic_device "pnicDevice" 8 false,
-    1 available_bandwidth_for_vm_traffic "availableBandwidthForVMTraffic" 8 false,
-    2 unused_bandwidth_for_vm_traffic "unusedBandwidthForVMTraffic" 8 false,
-    3 placed_virtual_nics "placedVirtualNics" 8 false,
-]);
-
-/// Data object `vim.host.PortGroup`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostPortGroup {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: Option<String>,
-    /// `port`.
-    pub port: Vec<t::HostPortGroupPort>,
-    /// `vswitch`.
-    pub vswitch: Option<String>,
-    /// `computedPolicy`.
-    pub computed_policy: t::HostNetworkPolicy,
-    /// `spec`.
-    pub spec: t::HostPortGroupSpec,
-}
-d::object!(HostPortGroup: t::DynamicData, "HostPortGroup", 0, [
-    0 key "key" 0 false,
-    1 port "port" 0 false,
-    2 vswitch "vswitch" 0 false,
-    3 computed_policy "computedPolicy" 0 false,
-    4 spec "spec" 0 false,
-]);
-
-/// Data object `vim.host.PortGroup.Config`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostPortGroupConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `changeOperation`.
-    pub change_operation: Option<String>,
-    /// `spec`.
-    pub spec: Option<Box<t::HostPortGroupSpec>>,
-}
-d::object!(HostPortGroupConfig: t::DynamicData, "HostPortGroupConfig", 0, [
-    0 change_operation "changeOperation" 0 false,
-    1 spec "spec" 0 false,
-]);
-
-/// Data object `vim.host.PortGroup.Port`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostPortGroupPort {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: Option<String>,
-    /// `mac`.
-    pub mac: Vec<String>,
-    /// `type`.
-    pub r#type: String,
-}
-d::object!(HostPortGroupPort: t::DynamicData, "HostPortGroupPort", 0, [
-    0 key "key" 0 false,
-    1 mac "mac" 0 false,
-    2 r#type "type" 0 false,
-]);
-
-/// Data object `vim.host.PortGroup.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostPortGroupSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `name`.
-    pub name: String,
-    /// `vlanId`.
-    pub vlan_id: i32,
-    /// `vswitchName`.
-    pub vswitch_name: String,
-    /// `policy`.
-    pub policy: t::HostNetworkPolicy,
-}
-d::object!(HostPortGroupSpec: t::DynamicData, "HostPortGroupSpec", 0, [
-    0 name "name" 0 false,
-    1 vlan_id "vlanId" 0 false,
-    2 vswitch_name "vswitchName" 0 false,
-    3 policy "policy" 0 false,
-]);
-
-/// Data object `vim.host.LocalAccountManager.PosixAccountSpecification`, which extends [`HostAccountSpec`](t::HostAccountSpec). Since API 2.5.
-#[derive(Default)]
-pub struct HostPosixAccountSpec {
-    /// The fields of [`HostAccountSpec`](t::HostAccountSpec).
-    pub base: t::HostAccountSpec,
-    /// `posixId`.
-    pub posix_id: Option<i32>,
-    /// `shellAccess`.
-    pub shell_access: Option<bool>,
-}
-d::object!(HostPosixAccountSpec: t::HostAccountSpec, "HostPosixAccountSpec", 0, [
-    0 posix_id "posixId" 0 false,
-    1 shell_access "shellAccess" 0 false,
-]);
-impl d::IsA<t::HostAccountSpec> for HostPosixAccountSpec {}
-
-/// Data object `vim.host.PowerSystem.PowerPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Default)]
-pub struct HostPowerPolicy {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: i32,
-    /// `name`.
-    pub name: String,
-    /// `shortName`.
-    pub short_name: String,
-    /// `description`.
-    pub description: String,
-}
-d::object!(HostPowerPolicy: t::DynamicData, "HostPowerPolicy", 4, [
-    0 key "key" 4 false,
-    1 name "name" 4 false,
-    2 short_name "shortName" 4 false,
-    3 description "description" 4 false,
-]);
-
-/// Data object `vim.host.ProtocolEndpoint`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct HostProtocolEndpoint {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `peType`.
-    pub pe_type: String,
-    /// `type`. Since API 6.5.
-    pub r#type: Option<String>,
-    /// `uuid`.
-    pub uuid: String,
-    /// `hostKey`.
-    pub host_key: Vec<MoRef<m::HostSystem>>,
-    /// `storageArray`.
-    pub storage_array: Option<String>,
-    /// `nfsServer`.
-    pub nfs_server: Option<String>,
-    /// `nfsDir`.
-    pub nfs_dir: Option<String>,
-    /// `nfsServerScope`. Since API 6.5.
-    pub nfs_server_scope: Option<String>,
-    /// `nfsServerMajor`. Since API 6.5.
-    pub nfs_server_major: Option<String>,
-    /// `nfsServerAuthType`. Since API 6.5.
-    pub nfs_server_auth_type: Option<String>,
-    /// `nfsServerUser`. Since API 6.5.
-    pub nfs_server_user: Option<String>,
-    /// `deviceId`.
-    pub device_id: Option<String>,
-    /// `usedByStretchedContainer`. Since API 8.0.3.0.
-    pub used_by_stretched_container: Option<bool>,
-}
-d::object!(HostProtocolEndpoint: t::DynamicData, "HostProtocolEndpoint", 8, [
-    0 pe_type "peType" 8 false,
-    1 r#type "type" 9 false,
-    2 uuid "uuid" 8 false,
-    3 host_key "hostKey" 8 false,
-    4 storage_array "storageArray" 8 false,
-    5 nfs_server "nfsServer" 8 false,
-    6 nfs_dir "nfsDir" 8 false,
-    7 nfs_server_scope "nfsServerScope" 9 false,
-    8 nfs_server_major "nfsServerMajor" 9 false,
-    9 nfs_server_auth_type "nfsServerAuthType" 9 false,
-    10 nfs_server_user "nfsServerUser" 9 false,
-    11 device_id "deviceId" 8 false,
-    12 used_by_stretched_container "usedByStretchedContainer" 30 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.ProtocolEndpoint.PEType`. Since API 6.0.
-    HostProtocolEndpointPEType, "HostProtocolEndpointPEType", [
-        Block "block",
-        Nas "nas",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.host.ProtocolEndpoint.ProtocolEndpointType`. Since API 6.5.
-    HostProtocolEndpointProtocolEndpointType, "HostProtocolEndpointProtocolEndpointType", [
-        Scsi "scsi",
-        Nfs "nfs",
-        Nfs4x "nfs4x",
-    ]
-);
-
-/// Data object `vim.host.HostProxySwitch`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct HostProxySwitch {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `dvsUuid`.
-    pub dvs_uuid: String,
-    /// `dvsName`.
-    pub dvs_name: String,
-    /// `key`.
-    pub key: String,
-    /// `numPorts`.
-    pub num_ports: i32,
-    /// `configNumPorts`. Since API 5.0.
-    pub config_num_ports: Option<i32>,
-    /// `numPortsAvailable`.
-    pub num_ports_available: i32,
-    /// `uplinkPort`.
-    pub uplink_port: Vec<t::KeyValue>,
-    /// `mtu`.
-    pub mtu: Option<i32>,
-    /// `pnic`.
-    pub pnic: Vec<String>,
-    /// `spec`.
-    pub spec: t::HostProxySwitchSpec,
-    /// `hostLag`. Since API 5.5.
-    pub host_lag: Vec<t::HostProxySwitchHostLagConfig>,
-    /// `networkReservationSupported`. Since API 5.5.
-    pub network_reservation_supported: Option<bool>,
-    /// `nsxtEnabled`. Since API 7.0.0.0.
-    pub nsxt_enabled: Option<bool>,
-    /// `ensEnabled`. Since API 7.0.0.0.
-    pub ens_enabled: Option<bool>,
-    /// `ensInterruptEnabled`. Since API 7.0.0.0.
-    pub ens_interrupt_enabled: Option<bool>,
-    /// `transportZones`. Since API 7.0.0.0.
-    pub transport_zones: Vec<t::DistributedVirtualSwitchHostMemberTransportZoneInfo>,
-    /// `nsxUsedUplinkPort`. Since API 7.0.0.0.
-    pub nsx_used_uplink_port: Vec<String>,
-    /// `nsxtStatus`. Since API 7.0.0.0.
-    pub nsxt_status: Option<String>,
-    /// `nsxtStatusDetail`. Since API 7.0.0.0.
-    pub nsxt_status_detail: Option<String>,
-    /// `ensInfo`. Since API 8.0.0.1.
-    pub ens_info: Option<Box<t::HostProxySwitchEnsInfo>>,
-    /// `networkOffloadingEnabled`. Since API 8.0.0.1.
-    pub network_offloading_enabled: Option<bool>,
-    /// `hostUplinkState`. Since API 8.0.3.0.
-    pub host_uplink_state: Vec<t::DistributedVirtualSwitchHostMemberHostUplinkState>,
-    /// `autoDeployOwned`. Since API 9.1.0.0.
-    pub auto_deploy_owned: Option<bool>,
-    /// `hostPerfNicOffloadState`. Since API 9.1.0.0.
-    pub host_perf_nic_offload_state: Option<Box<t::DistributedVirtualSwitchHostMemberHostPerfNicOffloadState>>,
-    /// `teplessMode`. Since API 9.1.0.0.
-    pub tepless_mode: Option<bool>,
-}
-d::object!(HostProxySwitch: t::DynamicData, "HostProxySwitch", 3, [
-    0 dvs_uuid "dvsUuid" 3 false,
-    1 dvs_name "dvsName" 3 false,
-    2 key "key" 3 false,
-    3 num_ports "numPorts" 3 false,
-    4 config_num_ports "configNumPorts" 5 false,
-    5 num_ports_available "numPortsAvailable" 3 false,
-    6 uplink_port "uplinkPort" 3 false,
-    7 mtu "mtu" 3 false,
-    8 pnic "pnic" 3 false,
-    9 spec "spec" 3 false,
-    10 host_lag "hostLag" 7 false,
-    11 network_reservation_supported "networkReservationSupported" 7 false,
-    12 nsxt_enabled "nsxtEnabled" 16 false,
-    13 ens_enabled "ensEnabled" 16 false,
-    14 ens_interrupt_enabled "ensInterruptEnabled" 16 false,
-    15 transport_zones "transportZones" 16 false,
-    16 nsx_used_uplink_port "nsxUsedUplinkPort" 16 false,
-    17 nsxt_status "nsxtStatus" 16 false,
-    18 nsxt_status_detail "nsxtStatusDetail" 16 false,
-    19 ens_info "ensInfo" 26 false,
-    20 network_offloading_enabled "networkOffloadingEnabled" 26 false,
-    21 host_uplink_state "hostUplinkState" 30 false,
-    22 auto_deploy_owned "autoDeployOwned" 33 false,
-    23 host_perf_nic_offload_state "hostPerfNicOffloadState" 33 false,
-    24 tepless_mode "teplessMode" 33 false,
-]);
-
-/// Data object `vim.host.HostProxySwitch.Config`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct HostProxySwitchConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `changeOperation`.
-    pub change_operation: Option<String>,
-    /// `uuid`.
-    pub uuid: String,
-    /// `spec`.
-    pub spec: Option<Box<t::HostProxySwitchSpec>>,
-}
-d::object!(HostProxySwitchConfig: t::DynamicData, "HostProxySwitchConfig", 3, [
-    0 change_operation "changeOperation" 3 false,
-    1 uuid "uuid" 3 false,
-    2 spec "spec" 3 false,
-]);
-
-/// Data object `vim.host.HostProxySwitch.EnsInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
-#[derive(Default)]
-pub struct HostProxySwitchEnsInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `opsVersion`.
-    pub ops_version: i64,
-    /// `numPSOps`.
-    pub num_ps_ops: i64,
-    /// `numLcoreOps`.
-    pub num_lcore_ops: i64,
-    /// `errorStatus`.
-    pub error_status: i64,
-    /// `lcoreStatus`.
-    pub lcore_status: i64,
-}
-d::object!(HostProxySwitchEnsInfo: t::DynamicData, "HostProxySwitchEnsInfo", 26, [
-    0 ops_version "opsVersion" 26 false,
-    1 num_ps_ops "numPSOps" 26 false,
-    2 num_lcore_ops "numLcoreOps" 26 false,
-    3 error_status "errorStatus" 26 false,
-    4 lcore_status "lcoreStatus" 26 false,
-]);
-
-/// Data object `vim.host.HostProxySwitch.HostLagConfig`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Default)]
-pub struct HostProxySwitchHostLagConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `lagKey`.
-    pub lag_key: String,
-    /// `lagName`.
-    pub lag_name: Option<String>,
-    /// `uplinkPort`.
-    pub uplink_port: Vec<t::KeyValue>,
-}
-d::object!(HostProxySwitchHostLagConfig: t::DynamicData, "HostProxySwitchHostLagConfig", 7, [
-    0 lag_key "lagKey" 7 false,
-    1 lag_name "lagName" 7 false,
-    2 uplink_port "uplinkPort" 7 false,
-]);
-
-/// Data object `vim.host.HostProxySwitch.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct HostProxySwitchSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `backing`.
-    pub backing: Option<d::Poly<t::DistributedVirtualSwitchHostMemberBacking>>,
-}
-d::object!(HostProxySwitchSpec: t::DynamicData, "HostProxySwitchSpec", 3, [
-    0 backing "backing" 3 false,
-]);
-
-/// Data object `vim.host.PtpConfig`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
-#[derive(Default)]
-pub struct HostPtpConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `domain`.
-    pub domain: Option<i32>,
-    /// `port`.
-    pub port: Vec<t::HostPtpConfigPtpPort>,
-}
-d::object!(HostPtpConfig: t::DynamicData, "HostPtpConfig", 22, [
-    0 domain "domain" 22 false,
-    1 port "port" 22 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.PtpConfig.DeviceType`. Since API 7.0.3.0.
-    HostPtpConfigDeviceType, "HostPtpConfigDeviceType", [
-        None "none",
-        VirtualNic "virtualNic",
-        PciPassthruNic "pciPassthruNic",
-    ]
-);
-
-/// Data object `vim.host.PtpConfig.PtpPort`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
-#[derive(Default)]
-pub struct HostPtpConfigPtpPort {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `index`.
-    pub index: i32,
-    /// `deviceType`.
-    pub device_type: Option<String>,
-    /// `device`.
-    pub device: Option<String>,
-    /// `ipConfig`.
-    pub ip_config: Option<Box<t::HostIpConfig>>,
-}
-d::object!(HostPtpConfigPtpPort: t::DynamicData, "HostPtpConfigPtpPort", 22, [
-    0 index "index" 22 false,
-    1 device_type "deviceType" 22 false,
-    2 device "device" 22 false,
-    3 ip_config "ipConfig" 22 false,
-]);
-
-/// Data object `vim.host.QualifiedName`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
-#[derive(Default)]
-pub struct HostQualifiedName {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `value`.
-    pub value: String,
-    /// `type`.
-    pub r#type: String,
-}
-d::object!(HostQualifiedName: t::DynamicData, "HostQualifiedName", 22, [
-    0 value "value" 22 false,
-    1 r#type "type" 22 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.QualifiedName.Type`. Since API 7.0.3.0.
-    HostQualifiedNameType, "HostQualifiedNameType", [
-        NvmeQualifiedName "nvmeQualifiedName",
-        VvolNvmeQualifiedName "vvolNvmeQualifiedName",
-    ]
-);
-
-/// Data object `vim.host.RdmaDevice`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Default)]
-pub struct HostRdmaDevice {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: String,
-    /// `device`.
-    pub device: String,
-    /// `driver`.
-    pub driver: Option<String>,
-    /// `description`.
-    pub description: Option<String>,
-    /// `backing`.
-    pub backing: Option<d::Poly<t::HostRdmaDeviceBacking>>,
-    /// `connectionInfo`.
-    pub connection_info: t::HostRdmaDeviceConnectionInfo,
-    /// `capability`.
-    pub capability: t::HostRdmaDeviceCapability,
-}
-d::object!(HostRdmaDevice: t::DynamicData, "HostRdmaDevice", 16, [
-    0 key "key" 16 false,
-    1 device "device" 16 false,
-    2 driver "driver" 16 false,
-    3 description "description" 16 false,
-    4 backing "backing" 16 false,
-    5 connection_info "connectionInfo" 16 false,
-    6 capability "capability" 16 false,
-]);
-
-/// Data object `vim.host.RdmaDevice.Backing`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Default)]
-pub struct HostRdmaDeviceBacking {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-}
-d::object!(HostRdmaDeviceBacking: t::DynamicData, "HostRdmaDeviceBacking", 16, [
-]);
-impl d::IsA<t::HostRdmaDeviceBacking> for HostRdmaDeviceBacking {}
-
-/// Data object `vim.host.RdmaDevice.Capability`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Default)]
-pub struct HostRdmaDeviceCapability {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `roceV1Capable`.
-    pub roce_v1_capable: bool,
-    /// `roceV2Capable`.
-    pub roce_v2_capable: bool,
-    /// `iWarpCapable`.
-    pub i_warp_capable: bool,
-}
-d::object!(HostRdmaDeviceCapability: t::DynamicData, "HostRdmaDeviceCapability", 16, [
-    0 roce_v1_capable "roceV1Capable" 16 false,
-    1 roce_v2_capable "roceV2Capable" 16 false,
-    2 i_warp_capable "iWarpCapable" 16 false,
-]);
-
-/// Data object `vim.host.RdmaDevice.ConnectionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Default)]
-pub struct HostRdmaDeviceConnectionInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `state`.
-    pub state: String,
-    /// `mtu`.
-    pub mtu: i32,
-    /// `speedInMbps`.
-    pub speed_in_mbps: i32,
-}
-d::object!(HostRdmaDeviceConnectionInfo: t::DynamicData, "HostRdmaDeviceConnectionInfo", 16, [
-    0 state "state" 16 false,
-    1 mtu "mtu" 16 false,
-    2 speed_in_mbps "speedInMbps" 16 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.RdmaDevice.ConnectionState`. Since API 7.0.0.0.
-    HostRdmaDeviceConnectionState, "HostRdmaDeviceConnectionState", [
-        Unknown "unknown",
-        Down "down",
-        Init "init",
-        Armed "armed",
-        Active "active",
-        ActiveDefer "activeDefer",
-    ]
-);
-
-/// Data object `vim.host.RdmaDevice.PnicBacking`, which extends [`HostRdmaDeviceBacking`](t::HostRdmaDeviceBacking). Since API 7.0.0.0.
-#[derive(Default)]
-pub struct HostRdmaDevicePnicBacking {
-    /// The fields of [`HostRdmaDeviceBacking`](t::HostRdmaDeviceBacking).
-    pub base: t::HostRdmaDeviceBacking,
-    /// `pairedUplink`.
-    pub paired_uplink: String,
-}
-d::object!(HostRdmaDevicePnicBacking: t::HostRdmaDeviceBacking, "HostRdmaDevicePnicBacking", 16, [
-    0 paired_uplink "pairedUplink" 16 false,
-]);
-impl d::IsA<t::HostRdmaDeviceBacking> for HostRdmaDevicePnicBacking {}
-
-/// Data object `vim.host.RdmaHba`, which extends [`HostHostBusAdapter`](t::HostHostBusAdapter). Since API 7.0.0.0.
-#[derive(Default)]
-pub struct HostRdmaHba {
-    /// The fields of [`HostHostBusAdapter`](t::HostHostBusAdapter).
-    pub base: t::HostHostBusAdapter,
-    /// `associatedRdmaDevice`.
-    pub associated_rdma_device: Option<String>,
-}
-d::object!(HostRdmaHba: t::HostHostBusAdapter, "HostRdmaHba", 16, [
-    0 associated_rdma_device "associatedRdmaDevice" 16 false,
-]);
-impl d::IsA<t::HostHostBusAdapter> for HostRdmaHba {}
-
-/// Data object `vim.host.RdmaTargetTransport`, which extends [`HostTargetTransport`](t::HostTargetTransport). Since API 7.0.0.0.
-#[derive(Default)]
-pub struct HostRdmaTargetTransport {
-    /// The fields of [`HostTargetTransport`](t::HostTargetTransport).
-    pub base: t::HostTargetTransport,
-}
-d::object!(HostRdmaTargetTransport: t::HostTargetTransport, "HostRdmaTargetTransport", 16, [
-]);
-impl d::IsA<t::HostTargetTransport> for HostRdmaTargetTransport {}
-
-/// Data object `vim.host.ReliableMemoryInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Default)]
-pub struct HostReliableMemoryInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `memorySize`.
-    pub memory_size: i64,
-}
-d::object!(HostReliableMemoryInfo: t::DynamicData, "HostReliableMemoryInfo", 7, [
-    0 memory_size "memorySize" 7 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.Capability.ReplayUnsupportedReason`. Since API 4.0.
-    HostReplayUnsupportedReason, "HostReplayUnsupportedReason", [
-        IncompatibleProduct "incompatibleProduct",
-        IncompatibleCpu "incompatibleCpu",
-        HvDisabled "hvDisabled",
-        CpuidLimitSet "cpuidLimitSet",
-        OldBIOS "oldBIOS",
-        Unknown "unknown",
-    ]
-);
-
-/// Data object `vim.host.ResignatureRescanResult`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct HostResignatureRescanResult {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `rescan`.
-    pub rescan: Vec<t::HostVmfsRescanResult>,
-    /// `result`.
-    pub result: MoRef<m::Datastore>,
-}
-d::object!(HostResignatureRescanResult: t::DynamicData, "HostResignatureRescanResult", 3, [
-    0 rescan "rescan" 3 false,
-    1 result "result" 3 false,
-]);
-
-/// Data object `vim.host.RuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostRuntimeInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `connectionState`.
-    pub connection_state: t::HostSystemConnectionState,
-    /// `powerState`.
-    pub power_state: t::HostSystemPowerState,
-    /// `standbyMode`. Since API 4.1.
-    pub standby_mode: Option<String>,
-    /// `inMaintenanceMode`.
-    pub in_maintenance_mode: bool,
-    /// `inQuarantineMode`. Since API 6.5.
-    pub in_quarantine_mode: Option<bool>,
-    /// `bootTime`.
-    pub boot_time: Option<d::DateTime>,
-    /// `healthSystemRuntime`.
-    pub health_system_runtime: Option<Box<t::HealthSystemRuntime>>,
-    /// `dasHostState`. Since API 5.0.
-    pub das_host_state: Option<Box<t::ClusterDasFdmHostState>>,
-    /// `tpmPcrValues`. Since API 4.0.
-    pub tpm_pcr_values: Vec<t::HostTpmDigestInfo>,
-    /// `vsanRuntimeInfo`. Since API 5.5.
-    pub vsan_runtime_info: Option<Box<t::VsanHostRuntimeInfo>>,
-    /// `networkRuntimeInfo`. Since API 5.5.
-    pub network_runtime_info: Option<Box<t::HostRuntimeInfoNetworkRuntimeInfo>>,
-    /// `vFlashResourceRuntimeInfo`. Since API 5.5.
-    pub v_flash_resource_runtime_info: Option<Box<t::HostVFlashManagerVFlashResourceRunTimeInfo>>,
-    /// `hostMaxVirtualDiskCapacity`. Since API 5.5.
-    pub host_max_virtual_disk_capacity: Option<i64>,
-    /// `cryptoState`. Since API 6.5.
-    pub crypto_state: Option<String>,
-    /// `cryptoKeyId`. Since API 6.5.
-    pub crypto_key_id: Option<Box<t::CryptoKeyId>>,
-    /// `statelessNvdsMigrationReady`. Since API 7.0.2.0.
-    pub stateless_nvds_migration_ready: Option<String>,
-    /// `partialMaintenanceMode`. Since API 8.0.3.0.
-    pub partial_maintenance_mode: Vec<t::HostPartialMaintenanceModeRuntimeInfo>,
-    /// `stateEncryption`. Since API 7.0.3.0.
-    pub state_encryption: Option<Box<t::HostRuntimeInfoStateEncryptionInfo>>,
-    /// `podVMInfo`. Since API 9.1.0.0.
-    pub pod_vm_info: Option<Box<t::PodVMInfo>>,
-}
-d::object!(HostRuntimeInfo: t::DynamicData, "HostRuntimeInfo", 0, [
-    0 connection_state "connectionState" 0 false,
-    1 power_state "powerState" 0 false,
-    2 standby_mode "standbyMode" 4 false,
-    3 in_maintenance_mode "inMaintenanceMode" 0 false,
-    4 in_quarantine_mode "inQuarantineMode" 9 false,
-    5 boot_time "bootTime" 0 false,
-    6 health_system_runtime "healthSystemRuntime" 0 false,
-    7 das_host_state "dasHostState" 5 false,
-    8 tpm_pcr_values "tpmPcrValues" 3 false,
-    9 vsan_runtime_info "vsanRuntimeInfo" 7 false,
-    10 network_runtime_info "networkRuntimeInfo" 7 false,
-    11 v_flash_resource_runtime_info "vFlashResourceRuntimeInfo" 7 false,
-    12 host_max_virtual_disk_capacity "hostMaxVirtualDiskCapacity" 7 false,
-    13 crypto_state "cryptoState" 9 false,
-    14 crypto_key_id "cryptoKeyId" 9 false,
-    15 stateless_nvds_migration_ready "statelessNvdsMigrationReady" 20 false,
-    16 partial_maintenance_mode "partialMaintenanceMode" 30 false,
-    17 state_encryption "stateEncryption" 22 false,
-    18 pod_vm_info "podVMInfo" 33 false,
-]);
-
-/// Data object `vim.host.RuntimeInfo.NetStackInstanceRuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Default)]
-pub struct HostRuntimeInfoNetStackInstanceRuntimeInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `netStackInstanceKey`.
-    pub net_stack_instance_key: String,
-    /// `state`.
-    pub state: Option<String>,
-    /// `vmknicKeys`.
-    pub vmknic_keys: Vec<String>,
-    /// `maxNumberOfConnections`.
-    pub max_number_of_connections: Option<i32>,
-    /// `currentIpV6Enabled`.
-    pub current_ip_v6_enabled: Option<bool>,
-}
-d::object!(HostRuntimeInfoNetStackInstanceRuntimeInfo: t::DynamicData, "HostRuntimeInfoNetStackInstanceRuntimeInfo", 7, [
-    0 net_stack_instance_key "netStackInstanceKey" 7 false,
-    1 state "state" 7 false,
-    2 vmknic_keys "vmknicKeys" 7 false,
-    3 max_number_of_connections "maxNumberOfConnections" 7 false,
-    4 current_ip_v6_enabled "currentIpV6Enabled" 7 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.RuntimeInfo.NetStackInstanceRuntimeInfo.State`. Since API 5.5.
-    HostRuntimeInfoNetStackInstanceRuntimeInfoState, "HostRuntimeInfoNetStackInstanceRuntimeInfoState", [
-        Inactive "inactive",
-        Active "active",
-        Deactivating "deactivating",
-        Activating "activating",
-    ]
-);
-
-/// Data object `vim.host.RuntimeInfo.NetworkRuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Default)]
-pub struct HostRuntimeInfoNetworkRuntimeInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `netStackInstanceRuntimeInfo`.
-    pub net_stack_instance_runtime_info: Vec<t::HostRuntimeInfoNetStackInstanceRuntimeInfo>,
-    /// `networkResourceRuntime`. Since API 6.0.
-    pub network_resource_runtime: Option<Box<t::HostNetworkResourceRuntime>>,
-}
-d::object!(HostRuntimeInfoNetworkRuntimeInfo: t::DynamicData, "HostRuntimeInfoNetworkRuntimeInfo", 7, [
-    0 net_stack_instance_runtime_info "netStackInstanceRuntimeInfo" 7 false,
-    1 network_resource_runtime "networkResourceRuntime" 8 false,
-]);
-
-/// Data object `vim.host.RuntimeInfo.StateEncryptionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
-#[derive(Default)]
-pub struct HostRuntimeInfoStateEncryptionInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `protectionMode`.
-    pub protection_mode: String,
-    /// `requireSecureBoot`.
-    pub require_secure_boot: Option<bool>,
-    /// `requireExecInstalledOnly`.
-    pub require_exec_installed_only: Option<bool>,
-}
-d::object!(HostRuntimeInfoStateEncryptionInfo: t::DynamicData, "HostRuntimeInfoStateEncryptionInfo", 22, [
-    0 protection_mode "protectionMode" 22 false,
-    1 require_secure_boot "requireSecureBoot" 22 false,
-    2 require_exec_installed_only "requireExecInstalledOnly" 22 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.RuntimeInfo.StateEncryptionInfo.ProtectionMode`. Since API 7.0.3.0.
-    HostRuntimeInfoStateEncryptionInfoProtectionMode, "HostRuntimeInfoStateEncryptionInfoProtectionMode", [
-        None "none",
-        Tpm "tpm",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.host.RuntimeInfo.StatelessNvdsMigrationState`. Since API 7.0.2.0.
-    HostRuntimeInfoStatelessNvdsMigrationState, "HostRuntimeInfoStatelessNvdsMigrationState", [
-        Ready "ready",
-        NotNeeded "notNeeded",
-        Unknown "unknown",
-    ]
-);
-
-/// Data object `vim.host.ScsiDisk`, which extends [`ScsiLun`](t::ScsiLun). Since API 2.5.
-#[derive(Default)]
-pub struct HostScsiDisk {
-    /// The fields of [`ScsiLun`](t::ScsiLun).
-    pub base: t::ScsiLun,
-    /// `capacity`.
-    pub capacity: t::HostDiskDimensionsLba,
-    /// `devicePath`.
-    pub device_path: String,
-    /// `ssd`. Since API 5.0.
-    pub ssd: Option<bool>,
-    /// `localDisk`. Since API 6.0.
-    pub local_disk: Option<bool>,
-    /// `physicalLocation`. Since API 6.0.
-    pub physical_location: Vec<String>,
-    /// `emulatedDIXDIFEnabled`. Since API 6.0.
-    pub emulated_dixdif_enabled: Option<bool>,
-    /// `vsanDiskInfo`. Since API 6.0.
-    pub vsan_disk_info: Option<Box<t::VsanHostVsanDiskInfo>>,
-    /// `scsiDiskType`. Since API 6.5.
-    pub scsi_disk_type: Option<String>,
-    /// `usedByMemoryTiering`. Since API 8.0.3.0.
-    pub used_by_memory_tiering: Option<bool>,
-}
-d::object!(HostScsiDisk: t::ScsiLun, "HostScsiDisk", 0, [
-    0 capacity "capacity" 0 false,
-    1 device_path "devicePath" 0 false,
-    2 ssd "ssd" 5 false,
-    3 local_disk "localDisk" 8 false,
-    4 physical_location "physicalLocation" 8 false,
-    5 emulated_dixdif_enabled "emulatedDIXDIFEnabled" 8 false,
-    6 vsan_disk_info "vsanDiskInfo" 8 false,
-    7 scsi_disk_type "scsiDiskType" 9 false,
-    8 used_by_memory_tiering "usedByMemoryTiering" 30 false,
-]);
-impl d::IsA<t::ScsiLun> for HostScsiDisk {}
-
-/// Data object `vim.host.ScsiDisk.Partition`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostScsiDiskPartition {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `diskName`.
-    pub disk_name: String,
-    /// `partition`.
-    pub partition: i32,
-}
-d::object!(HostScsiDiskPartition: t::DynamicData, "HostScsiDiskPartition", 0, [
-    0 disk_name "diskName" 0 false,
-    1 partition "partition" 0 false,
-]);
-
-/// Data object `vim.host.ScsiTopology`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostScsiTopology {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `adapter`.
-    pub adapter: Vec<t::HostScsiTopologyInterface>,
-}
-d::object!(HostScsiTopology: t::DynamicData, "HostScsiTopology", 0, [
-    0 adapter "adapter" 0 false,
-]);
-
-/// Data object `vim.host.ScsiTopology.Interface`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostScsiTopologyInterface {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: String,
-    /// `adapter`.
-    pub adapter: String,
-    /// `target`.
-    pub target: Vec<t::HostScsiTopologyTarget>,
-}
-d::object!(HostScsiTopologyInterface: t::DynamicData, "HostScsiTopologyInterface", 0, [
-    0 key "key" 0 false,
-    1 adapter "adapter" 0 false,
-    2 target "target" 0 false,
-]);
-
-/// Data object `vim.host.ScsiTopology.Lun`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostScsiTopologyLun {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: String,
-    /// `lun`.
-    pub lun: i32,
-    /// `scsiLun`.
-    pub scsi_lun: String,
-}
-d::object!(HostScsiTopologyLun: t::DynamicData, "HostScsiTopologyLun", 0, [
-    0 key "key" 0 false,
-    1 lun "lun" 0 false,
-    2 scsi_lun "scsiLun" 0 false,
-]);
-
-/// Data object `vim.host.ScsiTopology.Target`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostScsiTopologyTarget {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: String,
-    /// `target`.
-    pub target: i32,
-    /// `lun`.
-    pub lun: Vec<t::HostScsiTopologyLun>,
-    /// `transport`.
-    pub transport: Option<d::Poly<t::HostTargetTransport>>,
-}
-d::object!(HostScsiTopologyTarget: t::DynamicData, "HostScsiTopologyTarget", 0, [
-    0 key "key" 0 false,
-    1 target "target" 0 false,
-    2 lun "lun" 0 false,
-    3 transport "transport" 0 false,
-]);
-
-/// Data object `vim.host.SecuritySpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct HostSecuritySpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `adminPassword`. A secret: never printed.
-    pub admin_password: Option<String>,
-    /// `removePermission`. Since API 4.1.
-    pub remove_permission: Vec<t::Permission>,
-    /// `addPermission`. Since API 4.1.
-    pub add_permission: Vec<t::Permission>,
-}
-d::object!(HostSecuritySpec: t::DynamicData, "HostSecuritySpec", 3, [
-    0 admin_password "adminPassword" 3 true,
-    1 remove_permission "removePermission" 4 false,
-    2 add_permission "addPermission" 4 false,
-]);
-
-/// Data object `vim.host.SerialAttachedHba`, which extends [`HostHostBusAdapter`](t::HostHostBusAdapter). Since API 6.5.
-#[derive(Default)]
-pub struct HostSerialAttachedHba {
-    /// The fields of [`HostHostBusAdapter`](t::HostHostBusAdapter).
-    pub base: t::HostHostBusAdapter,
-    /// `nodeWorldWideName`.
-    pub node_world_wide_name: String,
-}
-d::object!(HostSerialAttachedHba: t::HostHostBusAdapter, "HostSerialAttachedHba", 9, [
-    0 node_world_wide_name "nodeWorldWideName" 9 false,
-]);
-impl d::IsA<t::HostHostBusAdapter> for HostSerialAttachedHba {}
-
-/// Data object `vim.host.SerialAttachedTargetTransport`, which extends [`HostTargetTransport`](t::HostTargetTransport). Since API 6.5.
-#[derive(Default)]
-pub struct HostSerialAttachedTargetTransport {
-    /// The fields of [`HostTargetTransport`](t::HostTargetTransport).
-    pub base: t::HostTargetTransport,
-}
-d::object!(HostSerialAttachedTargetTransport: t::HostTargetTransport, "HostSerialAttachedTargetTransport", 9, [
-]);
-impl d::IsA<t::HostTargetTransport> for HostSerialAttachedTargetTransport {}
-
-/// Data object `vim.host.Service`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostService {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: String,
-    /// `label`.
-    pub label: String,
-    /// `required`.
-    pub required: bool,
-    /// `uninstallable`.
-    pub uninstallable: bool,
-    /// `running`.
-    pub running: bool,
-    /// `ruleset`.
-    pub ruleset: Vec<String>,
-    /// `policy`.
-    pub policy: String,
-    /// `sourcePackage`. Since API 5.0.
-    pub source_package: Option<Box<t::HostServiceSourcePackage>>,
-}
-d::object!(HostService: t::DynamicData, "HostService", 0, [
-    0 key "key" 0 false,
-    1 label "label" 0 false,
-    2 required "required" 0 false,
-    3 uninstallable "uninstallable" 0 false,
-    4 running "running" 0 false,
-    5 ruleset "ruleset" 0 false,
-    6 policy "policy" 0 false,
-    7 source_package "sourcePackage" 5 false,
-]);
-
-/// Data object `vim.host.ServiceConfig`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct HostServiceConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `serviceId`.
-    pub service_id: String,
-    /// `startupPolicy`.
-    pub startup_policy: String,
-}
-d::object!(HostServiceConfig: t::DynamicData, "HostServiceConfig", 3, [
-    0 service_id "serviceId" 3 false,
-    1 startup_policy "startupPolicy" 3 false,
-]);
-
-/// Data object `vim.host.ServiceInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostServiceInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `service`.
-    pub service: Vec<t::HostService>,
-}
-d::object!(HostServiceInfo: t::DynamicData, "HostServiceInfo", 0, [
-    0 service "service" 0 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.Service.Policy`. Since API 2.5.
-    HostServicePolicy, "HostServicePolicy", [
-        On "on",
-        Automatic "automatic",
-        Off "off",
-    ]
-);
-
-/// Data object `vim.host.Service.SourcePackage`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Default)]
-pub struct HostServiceSourcePackage {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `sourcePackageName`.
-    pub source_package_name: String,
-    /// `description`.
-    pub description: String,
-}
-d::object!(HostServiceSourcePackage: t::DynamicData, "HostServiceSourcePackage", 5, [
-    0 source_package_name "sourcePackageName" 5 false,
-    1 description "description" 5 false,
-]);
-
-/// Data object `vim.host.SevInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.1.0.
-#[derive(Default)]
-pub struct HostSevInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `sevState`.
-    pub sev_state: String,
-    /// `maxSevEsGuests`.
-    pub max_sev_es_guests: i64,
-    /// `snpState`. Since API 9.0.0.0.
-    pub snp_state: Option<String>,
-    /// `snpSupported`. Since API 9.0.0.0.
-    pub snp_supported: Option<bool>,
-}
-d::object!(HostSevInfo: t::DynamicData, "HostSevInfo", 18, [
-    0 sev_state "sevState" 18 false,
-    1 max_sev_es_guests "maxSevEsGuests" 18 false,
-    2 snp_state "snpState" 32 false,
-    3 snp_supported "snpSupported" 32 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.SevInfo.SevState`. Since API 7.0.1.0.
-    HostSevInfoSevState, "HostSevInfoSevState", [
-        Uninitialized "uninitialized",
-        Initialized "initialized",
-        Working "working",
-        DisabledBios "disabledBios",
-    ]
-);
-
-/// Data object `vim.host.SgxInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Default)]
-pub struct HostSgxInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `sgxState`.
-    pub sgx_state: String,
-    /// `totalEpcMemory`.
-    pub total_epc_memory: i64,
-    /// `flcMode`.
-    pub flc_mode: String,
-    /// `lePubKeyHash`.
-    pub le_pub_key_hash: Option<String>,
-    /// `registrationInfo`. Since API 8.0.0.1.
-    pub registration_info: Option<Box<t::HostSgxRegistrationInfo>>,
-}
-d::object!(HostSgxInfo: t::DynamicData, "HostSgxInfo", 16, [
-    0 sgx_state "sgxState" 16 false,
-    1 total_epc_memory "totalEpcMemory" 16 false,
-    2 flc_mode "flcMode" 16 false,
-    3 le_pub_key_hash "lePubKeyHash" 16 false,
-    4 registration_info "registrationInfo" 26 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.SgxInfo.FlcModes`. Since API 7.0.0.0.
-    HostSgxInfoFlcModes, "HostSgxInfoFlcModes", [
-        Off "off",
-        Locked "locked",
-        Unlocked "unlocked",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.host.SgxInfo.SgxStates`. Since API 7.0.0.0.
-    HostSgxInfoSgxStates, "HostSgxInfoSgxStates", [
-        NotPresent "notPresent",
-        DisabledBIOS "disabledBIOS",
-        DisabledCFW101 "disabledCFW101",
-        DisabledCPUMismatch "disabledCPUMismatch",
-        DisabledNoFLC "disabledNoFLC",
-        DisabledNUMAUnsup "disabledNUMAUnsup",
-        DisabledMaxEPCRegs "disabledMaxEPCRegs",
-        Enabled "enabled",
-    ]
-);
-
-/// Data object `vim.host.SgxRegistrationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
-#[derive(Default)]
-pub struct HostSgxRegistrationInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `status`.
-    pub status: Option<String>,
-    /// `biosError`.
-    pub bios_error: Option<i32>,
-    /// `registrationUrl`.
-    pub registration_url: Option<String>,
-    /// `type`.
-    pub r#type: Option<String>,
-    /// `ppid`.
-    pub ppid: Option<String>,
-    /// `lastRegisteredTime`.
-    pub last_registered_time: Option<d::DateTime>,
-}
-d::object!(HostSgxRegistrationInfo: t::DynamicData, "HostSgxRegistrationInfo", 26, [
-    0 status "status" 26 false,
-    1 bios_error "biosError" 26 false,
-    2 registration_url "registrationUrl" 26 false,
-    3 r#type "type" 26 false,
-    4 ppid "ppid" 26 false,
-    5 last_registered_time "lastRegisteredTime" 26 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.SgxRegistrationInfo.RegistrationStatus`. Since API 8.0.0.1.
-    HostSgxRegistrationInfoRegistrationStatus, "HostSgxRegistrationInfoRegistrationStatus", [
-        NotApplicable "notApplicable",
-        Incomplete "incomplete",
-        Complete "complete",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.host.SgxRegistrationInfo.RegistrationType`. Since API 8.0.0.1.
-    HostSgxRegistrationInfoRegistrationType, "HostSgxRegistrationInfoRegistrationType", [
-        Manifest "manifest",
-        AddPackage "addPackage",
-    ]
-);
-
-/// Data object `vim.host.SharedGpuCapabilities`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Default)]
-pub struct HostSharedGpuCapabilities {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `vgpu`.
-    pub vgpu: String,
-    /// `diskSnapshotSupported`.
-    pub disk_snapshot_supported: bool,
-    /// `memorySnapshotSupported`.
-    pub memory_snapshot_supported: bool,
-    /// `suspendSupported`.
-    pub suspend_supported: bool,
-    /// `migrateSupported`.
-    pub migrate_supported: bool,
-}
-d::object!(HostSharedGpuCapabilities: t::DynamicData, "HostSharedGpuCapabilities", 10, [
-    0 vgpu "vgpu" 10 false,
-    1 disk_snapshot_supported "diskSnapshotSupported" 10 false,
-    2 memory_snapshot_supported "memorySnapshotSupported" 10 false,
-    3 suspend_supported "suspendSupported" 10 false,
-    4 migrate_supported "migrateSupported" 10 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.SnmpSystem.AgentLimits.Capability`. Since API 4.0.
-    HostSnmpAgentCapability, "HostSnmpAgentCapability", [
-        COMPLETE "COMPLETE",
-        DIAGNOSTICS "DIAGNOSTICS",
-        CONFIGURATION "CONFIGURATION",
-    ]
-);
-
-/// Data object `vim.host.SnmpSystem.SnmpConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostSnmpConfigSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `enabled`.
-    pub enabled: Option<bool>,
-    /// `port`.
-    pub port: Option<i32>,
-    /// `readOnlyCommunities`.
-    pub read_only_communities: Vec<String>,
-    /// `trapTargets`.
-    pub trap_targets: Vec<t::HostSnmpDestination>,
-    /// `option`. Since API 5.0.
-    pub option: Vec<t::KeyValue>,
-}
-d::object!(HostSnmpConfigSpec: t::DynamicData, "HostSnmpConfigSpec", 0, [
-    0 enabled "enabled" 0 false,
-    1 port "port" 0 false,
-    2 read_only_communities "readOnlyCommunities" 0 false,
-    3 trap_targets "trapTargets" 0 false,
-    4 option "option" 5 false,
-]);
-
-/// Data object `vim.host.SnmpSystem.SnmpConfigSpec.Destination`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostSnmpDestination {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `hostName`.
-    pub host_name: String,
-    /// `port`.
-    pub port: i32,
-    /// `community`.
-    pub community: String,
-}
-d::object!(HostSnmpDestination: t::DynamicData, "HostSnmpDestination", 0, [
-    0 host_name "hostName" 0 false,
-    1 port "port" 0 false,
-    2 community "community" 0 false,
-]);
-
-/// Data object `vim.host.SnmpSystem.AgentLimits`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostSnmpSystemAgentLimits {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `maxReadOnlyCommunities`.
-    pub max_read_only_communities: i32,
-    /// `maxTrapDestinations`.
-    pub max_trap_destinations: i32,
-    /// `maxCommunityLength`.
-    pub max_community_length: i32,
-    /// `maxBufferSize`.
-    pub max_buffer_size: i32,
-    /// `capability`. Since API 4.0.
-    pub capability: Option<t::HostSnmpAgentCapability>,
-}
-d::object!(HostSnmpSystemAgentLimits: t::DynamicData, "HostSnmpSystemAgentLimits", 0, [
-    0 max_read_only_communities "maxReadOnlyCommunities" 0 false,
-    1 max_trap_destinations "maxTrapDestinations" 0 false,
-    2 max_community_length "maxCommunityLength" 0 false,
-    3 max_buffer_size "maxBufferSize" 0 false,
-    4 capability "capability" 3 false,
-]);
-
-/// Data object `vim.host.SriovConfig`, which extends [`HostPciPassthruConfig`](t::HostPciPassthruConfig). Since API 5.5.
-#[derive(Default)]
-pub struct HostSriovConfig {
-    /// The fields of [`HostPciPassthruConfig`](t::HostPciPassthruConfig).
-    pub base: t::HostPciPassthruConfig,
-    /// `sriovEnabled`.
-    pub sriov_enabled: bool,
-    /// `numVirtualFunction`.
-    pub num_virtual_function: i32,
-}
-d::object!(HostSriovConfig: t::HostPciPassthruConfig, "HostSriovConfig", 7, [
-    0 sriov_enabled "sriovEnabled" 7 false,
-    1 num_virtual_function "numVirtualFunction" 7 false,
-]);
-impl d::IsA<t::HostPciPassthruConfig> for HostSriovConfig {}
-
-/// Data object `vim.host.SriovDevicePoolInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Default)]
-pub struct HostSriovDevicePoolInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: String,
-}
-d::object!(HostSriovDevicePoolInfo: t::DynamicData, "HostSriovDevicePoolInfo", 9, [
-    0 key "key" 9 false,
-]);
-impl d::IsA<t::HostSriovDevicePoolInfo> for HostSriovDevicePoolInfo {}
-
-/// Data object `vim.host.SriovInfo`, which extends [`HostPciPassthruInfo`](t::HostPciPassthruInfo). Since API 5.5.
-#[derive(Default)]
-pub struct HostSriovInfo {
-    /// The fields of [`HostPciPassthruInfo`](t::HostPciPassthruInfo).
-    pub base: t::HostPciPassthruInfo,
-    /// `sriovEnabled`.
-    pub sriov_enabled: bool,
-    /// `sriovCapable`.
-    pub sriov_capable: bool,
-    /// `sriovActive`.
-    pub sriov_active: bool,
-    /// `numVirtualFunctionRequested`.
-    pub num_virtual_function_requested: i32,
-    /// `numVirtualFunction`.
-    pub num_virtual_function: i32,
-    /// `maxVirtualFunctionSupported`.
-    pub max_virtual_function_supported: i32,
-}
-d::object!(HostSriovInfo: t::HostPciPassthruInfo, "HostSriovInfo", 7, [
-    0 sriov_enabled "sriovEnabled" 7 false,
-    1 sriov_capable "sriovCapable" 7 false,
-    2 sriov_active "sriovActive" 7 false,
-    3 num_virtual_function_requested "numVirtualFunctionRequested" 7 false,
-    4 num_virtual_function "numVirtualFunction" 7 false,
-    5 max_virtual_function_supported "maxVirtualFunctionSupported" 7 false,
-]);
-impl d::IsA<t::HostPciPassthruInfo> for HostSriovInfo {}
-
-/// Data object `vim.host.SriovNetworkDevicePoolInfo`, which extends [`HostSriovDevicePoolInfo`](t::HostSriovDevicePoolInfo). Since API 6.5.
-#[derive(Default)]
-pub struct HostSriovNetworkDevicePoolInfo {
-    /// The fields of [`HostSriovDevicePoolInfo`](t::HostSriovDevicePoolInfo).
-    pub base: t::HostSriovDevicePoolInfo,
-    /// `switchKey`.
-    pub switch_key: Option<String>,
-    /// `switchUuid`.
-    pub switch_uuid: Option<String>,
-    /// `pnic`.
-    pub pnic: Vec<t::PhysicalNic>,
-}
-d::object!(HostSriovNetworkDevicePoolInfo: t::HostSriovDevicePoolInfo, "HostSriovNetworkDevicePoolInfo", 9, [
-    0 switch_key "switchKey" 9 false,
-    1 switch_uuid "switchUuid" 9 false,
-    2 pnic "pnic" 9 false,
-]);
-impl d::IsA<t::HostSriovDevicePoolInfo> for HostSriovNetworkDevicePoolInfo {}
-
-/// Data object `vim.host.SslThumbprintInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct HostSslThumbprintInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `principal`.
-    pub principal: String,
-    /// `ownerTag`. Since API 5.0.
-    pub owner_tag: Option<String>,
-    /// `sslThumbprints`.
-    pub ssl_thumbprints: Vec<String>,
-}
-d::object!(HostSslThumbprintInfo: t::DynamicData, "HostSslThumbprintInfo", 3, [
-    0 principal "principal" 3 false,
-    1 owner_tag "ownerTag" 5 false,
-    2 ssl_thumbprints "sslThumbprints" 3 false,
-]);
-
-/// Data object `vim.host.StorageArrayTypePolicyOption`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct HostStorageArrayTypePolicyOption {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `policy`.
-    pub policy: d::Poly<t::ElementDescription>,
-}
-d::object!(HostStorageArrayTypePolicyOption: t::DynamicData, "HostStorageArrayTypePolicyOption", 3, [
-    0 policy "policy" 3 false,
-]);
-
-/// Data object `vim.host.StorageDeviceInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostStorageDeviceInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `hostBusAdapter`.
-    pub host_bus_adapter: Vec<d::Poly<t::HostHostBusAdapter>>,
-    /// `scsiLun`.
-    pub scsi_lun: Vec<d::Poly<t::ScsiLun>>,
-    /// `scsiTopology`.
-    pub scsi_topology: Option<Box<t::HostScsiTopology>>,
-    /// `nvmeTopology`. Since API 7.0.0.0.
-    pub nvme_topology: Option<Box<t::HostNvmeTopology>>,
-    /// `multipathInfo`.
-    pub multipath_info: Option<Box<t::HostMultipathInfo>>,
-    /// `plugStoreTopology`. Since API 4.0.
-    pub plug_store_topology: Option<Box<t::HostPlugStoreTopology>>,
-    /// `softwareInternetScsiEnabled`.
-    pub software_internet_scsi_enabled: bool,
-}
-d::object!(HostStorageDeviceInfo: t::DynamicData, "HostStorageDeviceInfo", 0, [
-    0 host_bus_adapter "hostBusAdapter" 0 false,
-    1 scsi_lun "scsiLun" 0 false,
-    2 scsi_topology "scsiTopology" 0 false,
-    3 nvme_topology "nvmeTopology" 16 false,
-    4 multipath_info "multipathInfo" 0 false,
-    5 plug_store_topology "plugStoreTopology" 3 false,
-    6 software_internet_scsi_enabled "softwareInternetScsiEnabled" 0 false,
-]);
-
-/// Data object `vim.host.HardwareStatusInfo.StorageStatusInfo`, which extends [`HostHardwareElementInfo`](t::HostHardwareElementInfo). Since API 2.5.
-#[derive(Default)]
-pub struct HostStorageElementInfo {
-    /// The fields of [`HostHardwareElementInfo`](t::HostHardwareElementInfo).
-    pub base: t::HostHardwareElementInfo,
-    /// `operationalInfo`.
-    pub operational_info: Vec<t::HostStorageOperationalInfo>,
-}
-d::object!(HostStorageElementInfo: t::HostHardwareElementInfo, "HostStorageElementInfo", 0, [
-    0 operational_info "operationalInfo" 0 false,
-]);
-impl d::IsA<t::HostHardwareElementInfo> for HostStorageElementInfo {}
-
-/// Data object `vim.host.HardwareStatusInfo.StorageStatusInfo.OperationalInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostStorageOperationalInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `property`.
-    pub property: String,
-    /// `value`.
-    pub value: String,
-}
-d::object!(HostStorageOperationalInfo: t::DynamicData, "HostStorageOperationalInfo", 0, [
-    0 property "property" 0 false,
-    1 value "value" 0 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.StorageProtocol`. Since API 7.0.0.0.
-    HostStorageProtocol, "HostStorageProtocol", [
-        Scsi "scsi",
-        Nvme "nvme",
-    ]
-);
-
-/// Data object `vim.host.StorageSystem.DiskLocatorLedResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct HostStorageSystemDiskLocatorLedResult {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: String,
-    /// `fault`.
-    pub fault: t::LocalizedMethodFault,
-}
-d::object!(HostStorageSystemDiskLocatorLedResult: t::DynamicData, "HostStorageSystemDiskLocatorLedResult", 8, [
-    0 key "key" 8 false,
-    1 fault "fault" 8 false,
-]);
-
-/// Data object `vim.host.StorageSystem.ScsiLunResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct HostStorageSystemScsiLunResult {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: String,
-    /// `fault`.
-    pub fault: Option<Box<t::LocalizedMethodFault>>,
-}
-d::object!(HostStorageSystemScsiLunResult: t::DynamicData, "HostStorageSystemScsiLunResult", 8, [
-    0 key "key" 8 false,
-    1 fault "fault" 8 false,
-]);
-
-/// Data object `vim.host.StorageSystem.VmfsVolumeResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct HostStorageSystemVmfsVolumeResult {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: String,
-    /// `fault`.
-    pub fault: Option<Box<t::LocalizedMethodFault>>,
-}
-d::object!(HostStorageSystemVmfsVolumeResult: t::DynamicData, "HostStorageSystemVmfsVolumeResult", 8, [
-    0 key "key" 8 false,
-    1 fault "fault" 8 false,
-]);
-
-/// Data object `vim.host.SystemHealthInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostSystemHealthInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `numericSensorInfo`.
-    pub numeric_sensor_info: Vec<t::HostNumericSensorInfo>,
-}
-d::object!(HostSystemHealthInfo: t::DynamicData, "HostSystemHealthInfo", 0, [
-    0 numeric_sensor_info "numericSensorInfo" 0 false,
-]);
-
-/// Data object `vim.host.SystemIdentificationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostSystemIdentificationInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `identifierValue`.
-    pub identifier_value: String,
-    /// `identifierType`.
-    pub identifier_type: d::Poly<t::ElementDescription>,
-}
-d::object!(HostSystemIdentificationInfo: t::DynamicData, "HostSystemIdentificationInfo", 0, [
-    0 identifier_value "identifierValue" 0 false,
-    1 identifier_type "identifierType" 0 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.SystemIdentificationInfo.Identifier`. Since API 2.5.
-    HostSystemIdentificationInfoIdentifier, "HostSystemIdentificationInfoIdentifier", [
-        AssetTag "AssetTag",
-        ServiceTag "ServiceTag",
-        OemSpecificString "OemSpecificString",
-        EnclosureSerialNumberTag "EnclosureSerialNumberTag",
-        SerialNumberTag "SerialNumberTag",
-    ]
-);
-
-/// Data object `vim.host.SystemInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostSystemInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `vendor`.
-    pub vendor: String,
-    /// `model`.
-    pub model: String,
-    /// `family`. Since API 9.0.0.0.
-    pub family: Option<String>,
-    /// `uuid`.
-    pub uuid: String,
-    /// `otherIdentifyingInfo`.
-    pub other_identifying_info: Vec<t::HostSystemIdentificationInfo>,
-    /// `serialNumber`. Since API 6.7.
-    pub serial_number: Option<String>,
-    /// `qualifiedName`. Since API 7.0.3.0.
-    pub qualified_name: Vec<t::HostQualifiedName>,
-    /// `vvolHostNQN`. Since API 8.0.0.0.
-    pub vvol_host_nqn: Option<Box<t::HostQualifiedName>>,
-    /// `vvolHostId`. Since API 8.0.0.0.
-    pub vvol_host_id: Option<String>,
-    /// `bootCommandLine`. Since API 8.0.3.0.
-    pub boot_command_line: Option<String>,
-}
-d::object!(HostSystemInfo: t::DynamicData, "HostSystemInfo", 0, [
-    0 vendor "vendor" 0 false,
-    1 model "model" 0 false,
-    2 family "family" 32 false,
-    3 uuid "uuid" 0 false,
-    4 other_identifying_info "otherIdentifyingInfo" 0 false,
-    5 serial_number "serialNumber" 10 false,
-    6 qualified_name "qualifiedName" 22 false,
-    7 vvol_host_nqn "vvolHostNQN" 25 false,
-    8 vvol_host_id "vvolHostId" 25 false,
-    9 boot_command_line "bootCommandLine" 30 false,
-]);
-
-/// Data object `vim.host.SystemResourceInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostSystemResourceInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: String,
-    /// `config`.
-    pub config: Option<Box<t::ResourceConfigSpec>>,
-    /// `child`.
-    pub child: Vec<t::HostSystemResourceInfo>,
-}
-d::object!(HostSystemResourceInfo: t::DynamicData, "HostSystemResourceInfo", 0, [
-    0 key "key" 0 false,
-    1 config "config" 0 false,
-    2 child "child" 0 false,
-]);
-
-/// Data object `vim.host.SystemSwapConfiguration`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Default)]
-pub struct HostSystemSwapConfiguration {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `option`.
-    pub option: Vec<d::Poly<t::HostSystemSwapConfigurationSystemSwapOption>>,
-}
-d::object!(HostSystemSwapConfiguration: t::DynamicData, "HostSystemSwapConfiguration", 6, [
-    0 option "option" 6 false,
-]);
-
-/// Data object `vim.host.SystemSwapConfiguration.DatastoreOption`, which extends [`HostSystemSwapConfigurationSystemSwapOption`](t::HostSystemSwapConfigurationSystemSwapOption). Since API 5.1.
-#[derive(Default)]
-pub struct HostSystemSwapConfigurationDatastoreOption {
-    /// The fields of [`HostSystemSwapConfigurationSystemSwapOption`](t::HostSystemSwapConfigurationSystemSwapOption).
-    pub base: t::HostSystemSwapConfigurationSystemSwapOption,
-    /// `datastore`.
-    pub datastore: String,
-}
-d::object!(HostSystemSwapConfigurationDatastoreOption: t::HostSystemSwapConfigurationSystemSwapOption, "HostSystemSwapConfigurationDatastoreOption", 6, [
-    0 datastore "datastore" 6 false,
-]);
-impl d::IsA<t::HostSystemSwapConfigurationSystemSwapOption> for HostSystemSwapConfigurationDatastoreOption {}
-
-/// Data object `vim.host.SystemSwapConfiguration.DisabledOption`, which extends [`HostSystemSwapConfigurationSystemSwapOption`](t::HostSystemSwapConfigurationSystemSwapOption). Since API 5.1.
-#[derive(Default)]
-pub struct HostSystemSwapConfigurationDisabledOption {
-    /// The fields of [`HostSystemSwapConfigurationSystemSwapOption`](t::HostSystemSwapConfigurationSystemSwapOption).
-    pub base: t::HostSystemSwapConfigurationSystemSwapOption,
-}
-d::object!(HostSystemSwapConfigurationDisabledOption: t::HostSystemSwapConfigurationSystemSwapOption, "HostSystemSwapConfigurationDisabledOption", 6, [
-]);
-impl d::IsA<t::HostSystemSwapConfigurationSystemSwapOption> for HostSystemSwapConfigurationDisabledOption {}
-
-/// Data object `vim.host.SystemSwapConfiguration.HostCacheOption`, which extends [`HostSystemSwapConfigurationSystemSwapOption`](t::HostSystemSwapConfigurationSystemSwapOption). Since API 5.1.
-#[derive(Default)]
-pub struct HostSystemSwapConfigurationHostCacheOption {
-    /// The fields of [`HostSystemSwapConfigurationSystemSwapOption`](t::HostSystemSwapConfigurationSystemSwapOption).
-    pub base: t::HostSystemSwapConfigurationSystemSwapOption,
-}
-d::object!(HostSystemSwapConfigurationHostCacheOption: t::HostSystemSwapConfigurationSystemSwapOption, "HostSystemSwapConfigurationHostCacheOption", 6, [
-]);
-impl d::IsA<t::HostSystemSwapConfigurationSystemSwapOption> for HostSystemSwapConfigurationHostCacheOption {}
-
-/// Data object `vim.host.SystemSwapConfiguration.HostLocalSwapOption`, which extends [`HostSystemSwapConfigurationSystemSwapOption`](t::HostSystemSwapConfigurationSystemSwapOption). Since API 5.1.
-#[derive(Default)]
-pub struct HostSystemSwapConfigurationHostLocalSwapOption {
-    /// The fields of [`HostSystemSwapConfigurationSystemSwapOption`](t::HostSystemSwapConfigurationSystemSwapOption).
-    pub base: t::HostSystemSwapConfigurationSystemSwapOption,
-}
-d::object!(HostSystemSwapConfigurationHostLocalSwapOption: t::HostSystemSwapConfigurationSystemSwapOption, "HostSystemSwapConfigurationHostLocalSwapOption", 6, [
-]);
-impl d::IsA<t::HostSystemSwapConfigurationSystemSwapOption> for HostSystemSwapConfigurationHostLocalSwapOption {}
-
-/// Data object `vim.host.SystemSwapConfiguration.SystemSwapOption`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Default)]
-pub struct HostSystemSwapConfigurationSystemSwapOption {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: i32,
-}
-d::object!(HostSystemSwapConfigurationSystemSwapOption: t::DynamicData, "HostSystemSwapConfigurationSystemSwapOption", 6, [
-    0 key "key" 6 false,
-]);
-impl d::IsA<t::HostSystemSwapConfigurationSystemSwapOption> for HostSystemSwapConfigurationSystemSwapOption {}
-
-/// Data object `vim.host.TargetTransport`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostTargetTransport {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-}
-d::object!(HostTargetTransport: t::DynamicData, "HostTargetTransport", 0, [
-]);
-impl d::IsA<t::HostTargetTransport> for HostTargetTransport {}
-
-/// Data object `vim.host.TcpHba`, which extends [`HostHostBusAdapter`](t::HostHostBusAdapter). Since API 7.0.3.0.
-#[derive(Default)]
-pub struct HostTcpHba {
-    /// The fields of [`HostHostBusAdapter`](t::HostHostBusAdapter).
-    pub base: t::HostHostBusAdapter,
-    /// `associatedPnic`.
-    pub associated_pnic: Option<String>,
-}
-d::object!(HostTcpHba: t::HostHostBusAdapter, "HostTcpHba", 22, [
-    0 associated_pnic "associatedPnic" 22 false,
-]);
-impl d::IsA<t::HostHostBusAdapter> for HostTcpHba {}
-
-/// Data object `vim.host.TcpHbaCreateSpec`, which extends [`HostHbaCreateSpec`](t::HostHbaCreateSpec). Since API 7.0.3.0.
-#[derive(Default)]
-pub struct HostTcpHbaCreateSpec {
-    /// The fields of [`HostHbaCreateSpec`](t::HostHbaCreateSpec).
-    pub base: t::HostHbaCreateSpec,
-    /// `pnic`.
-    pub pnic: String,
-}
-d::object!(HostTcpHbaCreateSpec: t::HostHbaCreateSpec, "HostTcpHbaCreateSpec", 22, [
-    0 pnic "pnic" 22 false,
-]);
-impl d::IsA<t::HostHbaCreateSpec> for HostTcpHbaCreateSpec {}
-
-/// Data object `vim.host.TcpTargetTransport`, which extends [`HostTargetTransport`](t::HostTargetTransport). Since API 7.0.3.0.
-#[derive(Default)]
-pub struct HostTcpTargetTransport {
-    /// The fields of [`HostTargetTransport`](t::HostTargetTransport).
-    pub base: t::HostTargetTransport,
-}
-d::object!(HostTcpTargetTransport: t::HostTargetTransport, "HostTcpTargetTransport", 22, [
-]);
-impl d::IsA<t::HostTargetTransport> for HostTcpTargetTransport {}
-
-/// Data object `vim.host.TdxInfo`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
-#[derive(Default)]
-pub struct HostTdxInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `tdxState`.
-    pub tdx_state: String,
-    /// `numTDXPrivateKeyIDs`.
-    pub num_tdx_private_key_ids: i32,
-}
-d::object!(HostTdxInfo: t::DynamicData, "HostTdxInfo", 32, [
-    0 tdx_state "tdxState" 32 false,
-    1 num_tdx_private_key_ids "numTDXPrivateKeyIDs" 32 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.TdxInfo.TdxState`. Since API 9.0.0.0.
-    HostTdxInfoTdxState, "HostTdxInfoTdxState", [
-        Initializing "initializing",
-        Initialized "initialized",
-        Configured "configured",
-        Ready "ready",
-        DisabledBios "disabledBios",
-    ]
-);
-
-/// Data object `vim.host.TpmAttestationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Default)]
-pub struct HostTpmAttestationInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `time`.
-    pub time: d::DateTime,
-    /// `status`.
-    pub status: t::HostTpmAttestationInfoAcceptanceStatus,
-    /// `message`.
-    pub message: Option<Box<t::LocalizableMessage>>,
-}
-d::object!(HostTpmAttestationInfo: t::DynamicData, "HostTpmAttestationInfo", 10, [
-    0 time "time" 10 false,
-    1 status "status" 10 false,
-    2 message "message" 10 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.TpmAttestationInfo.AcceptanceStatus`. Since API 6.7.
-    HostTpmAttestationInfoAcceptanceStatus, "HostTpmAttestationInfoAcceptanceStatus", [
-        NotAccepted "notAccepted",
-        Accepted "accepted",
-    ]
-);
-
-/// Data object `vim.host.TpmAttestationReport`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Default)]
-pub struct HostTpmAttestationReport {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `tpmPcrValues`.
-    pub tpm_pcr_values: Vec<t::HostTpmDigestInfo>,
-    /// `tpmEvents`.
-    pub tpm_events: Vec<t::HostTpmEventLogEntry>,
-    /// `tpmLogReliable`.
-    pub tpm_log_reliable: bool,
-}
-d::object!(HostTpmAttestationReport: t::DynamicData, "HostTpmAttestationReport", 6, [
-    0 tpm_pcr_values "tpmPcrValues" 6 false,
-    1 tpm_events "tpmEvents" 6 false,
-    2 tpm_log_reliable "tpmLogReliable" 6 false,
-]);
-
-/// Data object `vim.host.TpmBootCompleteEventDetails`, which extends [`HostTpmEventDetails`](t::HostTpmEventDetails). Since API 8.0.1.0.
-#[derive(Default)]
-pub struct HostTpmBootCompleteEventDetails {
-    /// The fields of [`HostTpmEventDetails`](t::HostTpmEventDetails).
-    pub base: t::HostTpmEventDetails,
-}
-d::object!(HostTpmBootCompleteEventDetails: t::HostTpmEventDetails, "HostTpmBootCompleteEventDetails", 28, [
-]);
-impl d::IsA<t::HostTpmEventDetails> for HostTpmBootCompleteEventDetails {}
-
-/// Data object `vim.host.TpmBootSecurityOptionEventDetails`, which extends [`HostTpmEventDetails`](t::HostTpmEventDetails). Since API 5.1.
-#[derive(Default)]
-pub struct HostTpmBootSecurityOptionEventDetails {
-    /// The fields of [`HostTpmEventDetails`](t::HostTpmEventDetails).
-    pub base: t::HostTpmEventDetails,
-    /// `bootSecurityOption`.
-    pub boot_security_option: String,
-}
-d::object!(HostTpmBootSecurityOptionEventDetails: t::HostTpmEventDetails, "HostTpmBootSecurityOptionEventDetails", 6, [
-    0 boot_security_option "bootSecurityOption" 6 false,
-]);
-impl d::IsA<t::HostTpmEventDetails> for HostTpmBootSecurityOptionEventDetails {}
-
-/// Data object `vim.host.TpmCommandEventDetails`, which extends [`HostTpmEventDetails`](t::HostTpmEventDetails). Since API 5.1.
-#[derive(Default)]
-pub struct HostTpmCommandEventDetails {
-    /// The fields of [`HostTpmEventDetails`](t::HostTpmEventDetails).
-    pub base: t::HostTpmEventDetails,
-    /// `commandLine`.
-    pub command_line: String,
-}
-d::object!(HostTpmCommandEventDetails: t::HostTpmEventDetails, "HostTpmCommandEventDetails", 6, [
-    0 command_line "commandLine" 6 false,
-]);
-impl d::IsA<t::HostTpmEventDetails> for HostTpmCommandEventDetails {}
-
-/// Data object `vim.host.TpmDigestInfo`, which extends [`HostDigestInfo`](t::HostDigestInfo). Since API 4.0.
-#[derive(Default)]
-pub struct HostTpmDigestInfo {
-    /// The fields of [`HostDigestInfo`](t::HostDigestInfo).
-    pub base: t::HostDigestInfo,
-    /// `pcrNumber`.
-    pub pcr_number: i32,
-}
-d::object!(HostTpmDigestInfo: t::HostDigestInfo, "HostTpmDigestInfo", 3, [
-    0 pcr_number "pcrNumber" 3 false,
-]);
-
-/// Data object `vim.host.TpmEventDetails`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Default)]
-pub struct HostTpmEventDetails {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `dataHash`.
-    pub data_hash: Vec<i8>,
-    /// `dataHashMethod`. Since API 6.7.
-    pub data_hash_method: Option<String>,
-}
-d::object!(HostTpmEventDetails: t::DynamicData, "HostTpmEventDetails", 6, [
-    0 data_hash "dataHash" 6 false,
-    1 data_hash_method "dataHashMethod" 10 false,
-]);
-impl d::IsA<t::HostTpmEventDetails> for HostTpmEventDetails {}
-
-/// Data object `vim.host.TpmEventLogEntry`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Default)]
-pub struct HostTpmEventLogEntry {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `pcrIndex`.
-    pub pcr_index: i32,
-    /// `eventDetails`.
-    pub event_details: d::Poly<t::HostTpmEventDetails>,
-}
-d::object!(HostTpmEventLogEntry: t::DynamicData, "HostTpmEventLogEntry", 6, [
-    0 pcr_index "pcrIndex" 6 false,
-    1 event_details "eventDetails" 6 false,
-]);
-
-/// Data object `vim.host.TpmNvTagEventDetails`, which extends [`HostTpmBootSecurityOptionEventDetails`](t::HostTpmBootSecurityOptionEventDetails). Since API 7.0.2.0.
-#[derive(Default)]
-pub struct HostTpmNvTagEventDetails {
-    /// The fields of [`HostTpmBootSecurityOptionEventDetails`](t::HostTpmBootSecurityOptionEventDetails).
-    pub base: t::HostTpmBootSecurityOptionEventDetails,
-}
-d::object!(HostTpmNvTagEventDetails: t::HostTpmBootSecurityOptionEventDetails, "HostTpmNvTagEventDetails", 20, [
-]);
-impl d::IsA<t::HostTpmEventDetails> for HostTpmNvTagEventDetails {}
-
-/// Data object `vim.host.TpmOptionEventDetails`, which extends [`HostTpmEventDetails`](t::HostTpmEventDetails). Since API 5.1.
-#[derive(Default)]
-pub struct HostTpmOptionEventDetails {
-    /// The fields of [`HostTpmEventDetails`](t::HostTpmEventDetails).
-    pub base: t::HostTpmEventDetails,
-    /// `optionsFileName`.
-    pub options_file_name: String,
-    /// `bootOptions`.
-    pub boot_options: Vec<i8>,
-}
-d::object!(HostTpmOptionEventDetails: t::HostTpmEventDetails, "HostTpmOptionEventDetails", 6, [
-    0 options_file_name "optionsFileName" 6 false,
-    1 boot_options "bootOptions" 6 false,
-]);
-impl d::IsA<t::HostTpmEventDetails> for HostTpmOptionEventDetails {}
-
-/// Data object `vim.host.TpmSignerEventDetails`, which extends [`HostTpmBootSecurityOptionEventDetails`](t::HostTpmBootSecurityOptionEventDetails). Since API 8.0.0.1.
-#[derive(Default)]
-pub struct HostTpmSignerEventDetails {
-    /// The fields of [`HostTpmBootSecurityOptionEventDetails`](t::HostTpmBootSecurityOptionEventDetails).
-    pub base: t::HostTpmBootSecurityOptionEventDetails,
-}
-d::object!(HostTpmSignerEventDetails: t::HostTpmBootSecurityOptionEventDetails, "HostTpmSignerEventDetails", 26, [
-]);
-impl d::IsA<t::HostTpmEventDetails> for HostTpmSignerEventDetails {}
-
-/// Data object `vim.host.TpmSoftwareComponentEventDetails`, which extends [`HostTpmEventDetails`](t::HostTpmEventDetails). Since API 5.1.
-#[derive(Default)]
-pub struct HostTpmSoftwareComponentEventDetails {
-    /// The fields of [`HostTpmEventDetails`](t::HostTpmEventDetails).
-    pub base: t::HostTpmEventDetails,
-    /// `componentName`.
-    pub component_name: String,
-    /// `vibName`.
-    pub vib_name: String,
-    /// `vibVersion`.
-    pub vib_version: String,
-    /// `vibVendor`.
-    pub vib_vendor: String,
-}
-d::object!(HostTpmSoftwareComponentEventDetails: t::HostTpmEventDetails, "HostTpmSoftwareComponentEventDetails", 6, [
-    0 component_name "componentName" 6 false,
-    1 vib_name "vibName" 6 false,
-    2 vib_version "vibVersion" 6 false,
-    3 vib_vendor "vibVendor" 6 false,
-]);
-impl d::IsA<t::HostTpmEventDetails> for HostTpmSoftwareComponentEventDetails {}
-
-/// Data object `vim.host.TpmSystemVersionEventDetails`, which extends [`HostTpmEventDetails`](t::HostTpmEventDetails). Since API 9.1.0.0.
-#[derive(Default)]
-pub struct HostTpmSystemVersionEventDetails {
-    /// The fields of [`HostTpmEventDetails`](t::HostTpmEventDetails).
-    pub base: t::HostTpmEventDetails,
-    /// `systemVersion`.
-    pub system_version: String,
-}
-d::object!(HostTpmSystemVersionEventDetails: t::HostTpmEventDetails, "HostTpmSystemVersionEventDetails", 33, [
-    0 system_version "systemVersion" 33 false,
-]);
-impl d::IsA<t::HostTpmEventDetails> for HostTpmSystemVersionEventDetails {}
-
-/// Data object `vim.host.TpmVersionEventDetails`, which extends [`HostTpmEventDetails`](t::HostTpmEventDetails). Since API 8.0.0.1.
-#[derive(Default)]
-pub struct HostTpmVersionEventDetails {
-    /// The fields of [`HostTpmEventDetails`](t::HostTpmEventDetails).
-    pub base: t::HostTpmEventDetails,
-    /// `version`.
-    pub version: d::Binary,
-}
-d::object!(HostTpmVersionEventDetails: t::HostTpmEventDetails, "HostTpmVersionEventDetails", 26, [
-    0 version "version" 26 false,
-]);
-impl d::IsA<t::HostTpmEventDetails> for HostTpmVersionEventDetails {}
-
-/// Data object `vim.host.TrustAuthorityAttestationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.1.0.
-#[derive(Default)]
-pub struct HostTrustAuthorityAttestationInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `attestationStatus`.
-    pub attestation_status: String,
-    /// `serviceId`.
-    pub service_id: Option<String>,
-    /// `attestedAt`.
-    pub attested_at: Option<d::DateTime>,
-    /// `attestedUntil`.
-    pub attested_until: Option<d::DateTime>,
-    /// `messages`.
-    pub messages: Vec<t::LocalizableMessage>,
-}
-d::object!(HostTrustAuthorityAttestationInfo: t::DynamicData, "HostTrustAuthorityAttestationInfo", 18, [
-    0 attestation_status "attestationStatus" 18 false,
-    1 service_id "serviceId" 18 false,
-    2 attested_at "attestedAt" 18 false,
-    3 attested_until "attestedUntil" 18 false,
-    4 messages "messages" 18 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.TrustAuthorityAttestationInfo.AttestationStatus`. Since API 7.0.1.0.
-    HostTrustAuthorityAttestationInfoAttestationStatus, "HostTrustAuthorityAttestationInfoAttestationStatus", [
-        Attested "attested",
-        NotAttested "notAttested",
-        Unknown "unknown",
-    ]
-);

@@ -5,2983 +5,2996 @@ use crate::dynamic as d;
 use crate::generated::managed as m;
 use crate::generated::types as t;
 use crate::moref::MoRef;
+use crate::property as p;
 
-/// Data object `vim.host.UnresolvedVmfsExtent`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+/// Data object `vim.host.PciDevice`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PciDevice.html)
 #[derive(Default)]
-pub struct HostUnresolvedVmfsExtent {
+pub struct HostPciDevice {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
-    /// `device`.
-    pub device: t::HostScsiDiskPartition,
-    /// `devicePath`.
-    pub device_path: String,
-    /// `vmfsUuid`.
-    pub vmfs_uuid: String,
-    /// `isHeadExtent`.
-    pub is_head_extent: bool,
-    /// `ordinal`.
-    pub ordinal: i32,
-    /// `startBlock`.
-    pub start_block: i32,
-    /// `endBlock`.
-    pub end_block: i32,
-    /// `reason`.
-    pub reason: String,
+    /// `id`.
+    pub id: String,
+    /// `classId`.
+    pub class_id: i16,
+    /// `bus`.
+    pub bus: i8,
+    /// `slot`.
+    pub slot: i8,
+    /// `physicalSlot`. Since API 9.0.0.0.
+    pub physical_slot: Option<i32>,
+    /// `slotDescription`. Since API 9.0.0.0.
+    pub slot_description: Option<String>,
+    /// `function`.
+    pub function: i8,
+    /// `vendorId`.
+    pub vendor_id: i16,
+    /// `subVendorId`.
+    pub sub_vendor_id: i16,
+    /// `vendorName`.
+    pub vendor_name: String,
+    /// `deviceId`.
+    pub device_id: i16,
+    /// `subDeviceId`.
+    pub sub_device_id: i16,
+    /// `parentBridge`. Since API 4.0.
+    pub parent_bridge: Option<String>,
+    /// `deviceName`.
+    pub device_name: String,
+    /// `deviceClassName`. Since API 8.0.3.0.
+    pub device_class_name: Option<String>,
+    /// `directPathInfo`. Since API 9.1.0.0.
+    pub direct_path_info: Option<Box<t::HostPciDeviceDirectPathInfo>>,
 }
-d::object!(HostUnresolvedVmfsExtent: t::DynamicData, "HostUnresolvedVmfsExtent", 3, [
-    0 device "device" 3 false,
-    1 device_path "devicePath" 3 false,
-    2 vmfs_uuid "vmfsUuid" 3 false,
-    3 is_head_extent "isHeadExtent" 3 false,
-    4 ordinal "ordinal" 3 false,
-    5 start_block "startBlock" 3 false,
-    6 end_block "endBlock" 3 false,
-    7 reason "reason" 3 false,
+d::object!(HostPciDevice: t::DynamicData, "HostPciDevice", 0, [
+    0 id "id" 0 false,
+    1 class_id "classId" 0 false,
+    2 bus "bus" 0 false,
+    3 slot "slot" 0 false,
+    4 physical_slot "physicalSlot" 32 false,
+    5 slot_description "slotDescription" 32 false,
+    6 function "function" 0 false,
+    7 vendor_id "vendorId" 0 false,
+    8 sub_vendor_id "subVendorId" 0 false,
+    9 vendor_name "vendorName" 0 false,
+    10 device_id "deviceId" 0 false,
+    11 sub_device_id "subDeviceId" 0 false,
+    12 parent_bridge "parentBridge" 3 false,
+    13 device_name "deviceName" 0 false,
+    14 device_class_name "deviceClassName" 30 false,
+    15 direct_path_info "directPathInfo" 33 false,
 ]);
 
+/// Data object `vim.host.PciDevice.DirectPathInfo`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PciDevice.DirectPathInfo.html)
+#[derive(Default)]
+pub struct HostPciDeviceDirectPathInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `interconnectType`.
+    pub interconnect_type: Option<String>,
+    /// `driverName`.
+    pub driver_name: Option<String>,
+    /// `driverVersion`.
+    pub driver_version: Option<String>,
+    /// `availableMemory`.
+    pub available_memory: Option<i32>,
+}
+d::object!(HostPciDeviceDirectPathInfo: t::DynamicData, "HostPciDeviceDirectPathInfo", 33, [
+    0 interconnect_type "interconnectType" 33 false,
+    1 driver_name "driverName" 33 false,
+    2 driver_version "driverVersion" 33 false,
+    3 available_memory "availableMemory" 33 false,
+]);
+
+/// Data object `vim.host.PciPassthruConfig`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PciPassthruConfig.html)
+#[derive(Default)]
+pub struct HostPciPassthruConfig {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `id`.
+    pub id: String,
+    /// `passthruEnabled`.
+    pub passthru_enabled: bool,
+    /// `applyNow`. Since API 7.0.0.0.
+    pub apply_now: Option<bool>,
+    /// `hardwareLabel`. Since API 7.0.2.0.
+    pub hardware_label: Option<String>,
+}
+d::object!(HostPciPassthruConfig: t::DynamicData, "HostPciPassthruConfig", 3, [
+    0 id "id" 3 false,
+    1 passthru_enabled "passthruEnabled" 3 false,
+    2 apply_now "applyNow" 16 false,
+    3 hardware_label "hardwareLabel" 20 false,
+]);
+impl d::IsA<t::HostPciPassthruConfig> for HostPciPassthruConfig {}
+
+/// Data object `vim.host.PciPassthruInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PciPassthruInfo.html)
+#[derive(Default)]
+pub struct HostPciPassthruInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `id`.
+    pub id: String,
+    /// `dependentDevice`.
+    pub dependent_device: String,
+    /// `passthruEnabled`.
+    pub passthru_enabled: bool,
+    /// `passthruCapable`.
+    pub passthru_capable: bool,
+    /// `passthruActive`.
+    pub passthru_active: bool,
+    /// `hardwareLabel`. Since API 7.0.2.0.
+    pub hardware_label: Option<String>,
+    /// `directPathState`. Since API 9.1.0.0.
+    pub direct_path_state: Option<Box<t::HostPciPassthruInfoDirectPathState>>,
+}
+d::object!(HostPciPassthruInfo: t::DynamicData, "HostPciPassthruInfo", 3, [
+    0 id "id" 3 false,
+    1 dependent_device "dependentDevice" 3 false,
+    2 passthru_enabled "passthruEnabled" 3 false,
+    3 passthru_capable "passthruCapable" 3 false,
+    4 passthru_active "passthruActive" 3 false,
+    5 hardware_label "hardwareLabel" 20 false,
+    6 direct_path_state "directPathState" 33 false,
+]);
+impl d::IsA<t::HostPciPassthruInfo> for HostPciPassthruInfo {}
+
 d::enumeration!(
-    /// Enumeration `vim.host.UnresolvedVmfsExtent.UnresolvedReason`. Since API 4.0.
-    HostUnresolvedVmfsExtentUnresolvedReason, "HostUnresolvedVmfsExtentUnresolvedReason", [
-        DiskIdMismatch "diskIdMismatch",
-        UuidConflict "uuidConflict",
+    /// Enumeration `vim.host.PciPassthruInfo.DirectPathDeviceMode`. Since API 9.1.0.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PciPassthruInfo.DirectPathDeviceMode.html)
+    HostPciPassthruInfoDirectPathDeviceMode, "HostPciPassthruInfoDirectPathDeviceMode", [
+        None "none",
+        Host "host",
+        DirectPath "directPath",
+        EnhancedDirectPath "enhancedDirectPath",
+        VGpuSameSize "vGpuSameSize",
+        VGpuMixedSize "vGpuMixedSize",
+        SystemSelect "systemSelect",
     ]
 );
 
-/// Data object `vim.host.UnresolvedVmfsResignatureSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+/// Data object `vim.host.PciPassthruInfo.DirectPathState`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PciPassthruInfo.DirectPathState.html)
 #[derive(Default)]
-pub struct HostUnresolvedVmfsResignatureSpec {
+pub struct HostPciPassthruInfoDirectPathState {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
-    /// `extentDevicePath`.
-    pub extent_device_path: Vec<String>,
+    /// `mode`.
+    pub mode: String,
+    /// `configurableModes`.
+    pub configurable_modes: Vec<String>,
+    /// `usedMemory`.
+    pub used_memory: Option<i32>,
 }
-d::object!(HostUnresolvedVmfsResignatureSpec: t::DynamicData, "HostUnresolvedVmfsResignatureSpec", 3, [
-    0 extent_device_path "extentDevicePath" 3 false,
+d::object!(HostPciPassthruInfoDirectPathState: t::DynamicData, "HostPciPassthruInfoDirectPathState", 33, [
+    0 mode "mode" 33 false,
+    1 configurable_modes "configurableModes" 33 false,
+    2 used_memory "usedMemory" 33 false,
 ]);
 
-/// Data object `vim.host.UnresolvedVmfsResolutionResult`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+/// Data object `vim.host.PcieHba`, which extends [`HostHostBusAdapter`](t::HostHostBusAdapter). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PcieHba.html)
 #[derive(Default)]
-pub struct HostUnresolvedVmfsResolutionResult {
+pub struct HostPcieHba {
+    /// The fields of [`HostHostBusAdapter`](t::HostHostBusAdapter).
+    pub base: t::HostHostBusAdapter,
+}
+d::object!(HostPcieHba: t::HostHostBusAdapter, "HostPcieHba", 16, [
+]);
+impl d::IsA<t::HostHostBusAdapter> for HostPcieHba {}
+
+/// Data object `vim.host.PcieTargetTransport`, which extends [`HostTargetTransport`](t::HostTargetTransport). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PcieTargetTransport.html)
+#[derive(Default)]
+pub struct HostPcieTargetTransport {
+    /// The fields of [`HostTargetTransport`](t::HostTargetTransport).
+    pub base: t::HostTargetTransport,
+}
+d::object!(HostPcieTargetTransport: t::HostTargetTransport, "HostPcieTargetTransport", 16, [
+]);
+impl d::IsA<t::HostTargetTransport> for HostPcieTargetTransport {}
+
+/// Data object `vim.host.PersistentMemoryInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PersistentMemoryInfo.html)
+#[derive(Default)]
+pub struct HostPersistentMemoryInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
-    /// `spec`.
-    pub spec: t::HostUnresolvedVmfsResolutionSpec,
-    /// `vmfs`.
-    pub vmfs: Option<Box<t::HostVmfsVolume>>,
-    /// `fault`.
-    pub fault: Option<Box<t::LocalizedMethodFault>>,
+    /// `capacityInMB`.
+    pub capacity_in_mb: Option<i64>,
+    /// `volumeUUID`.
+    pub volume_uuid: Option<String>,
 }
-d::object!(HostUnresolvedVmfsResolutionResult: t::DynamicData, "HostUnresolvedVmfsResolutionResult", 3, [
-    0 spec "spec" 3 false,
-    1 vmfs "vmfs" 3 false,
-    2 fault "fault" 3 false,
+d::object!(HostPersistentMemoryInfo: t::DynamicData, "HostPersistentMemoryInfo", 10, [
+    0 capacity_in_mb "capacityInMB" 10 false,
+    1 volume_uuid "volumeUUID" 10 false,
 ]);
-
-/// Data object `vim.host.UnresolvedVmfsResolutionSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct HostUnresolvedVmfsResolutionSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `extentDevicePath`.
-    pub extent_device_path: Vec<String>,
-    /// `uuidResolution`.
-    pub uuid_resolution: String,
+impl<M, P> p::Property<M, t::HostPersistentMemoryInfo, P> {
+    /// On to `capacityInMB`.
+    pub fn capacity_in_mb(&self) -> p::Property<M, i64, p::Optional> { self.then("capacityInMB") }
+    /// On to `volumeUUID`.
+    pub fn volume_uuid(&self) -> p::Property<M, String, p::Optional> { self.then("volumeUUID") }
 }
-d::object!(HostUnresolvedVmfsResolutionSpec: t::DynamicData, "HostUnresolvedVmfsResolutionSpec", 3, [
-    0 extent_device_path "extentDevicePath" 3 false,
-    1 uuid_resolution "uuidResolution" 3 false,
-]);
 
-d::enumeration!(
-    /// Enumeration `vim.host.UnresolvedVmfsResolutionSpec.VmfsUuidResolution`. Since API 4.0.
-    HostUnresolvedVmfsResolutionSpecVmfsUuidResolution, "HostUnresolvedVmfsResolutionSpecVmfsUuidResolution", [
-        Resignature "resignature",
-        ForceMount "forceMount",
-    ]
-);
-
-/// Data object `vim.host.UnresolvedVmfsVolume`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+/// Data object `vim.host.RuntimeInfo.PlacedVirtualNicIdentifier`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.RuntimeInfo.PlacedVirtualNicIdentifier.html)
 #[derive(Default)]
-pub struct HostUnresolvedVmfsVolume {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `extent`.
-    pub extent: Vec<t::HostUnresolvedVmfsExtent>,
-    /// `vmfsLabel`.
-    pub vmfs_label: String,
-    /// `vmfsUuid`.
-    pub vmfs_uuid: String,
-    /// `totalBlocks`.
-    pub total_blocks: i32,
-    /// `resolveStatus`.
-    pub resolve_status: t::HostUnresolvedVmfsVolumeResolveStatus,
-}
-d::object!(HostUnresolvedVmfsVolume: t::DynamicData, "HostUnresolvedVmfsVolume", 3, [
-    0 extent "extent" 3 false,
-    1 vmfs_label "vmfsLabel" 3 false,
-    2 vmfs_uuid "vmfsUuid" 3 false,
-    3 total_blocks "totalBlocks" 3 false,
-    4 resolve_status "resolveStatus" 3 false,
-]);
-
-/// Data object `vim.host.UnresolvedVmfsVolume.ResolveStatus`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct HostUnresolvedVmfsVolumeResolveStatus {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `resolvable`.
-    pub resolvable: bool,
-    /// `incompleteExtents`.
-    pub incomplete_extents: Option<bool>,
-    /// `multipleCopies`.
-    pub multiple_copies: Option<bool>,
-}
-d::object!(HostUnresolvedVmfsVolumeResolveStatus: t::DynamicData, "HostUnresolvedVmfsVolumeResolveStatus", 3, [
-    0 resolvable "resolvable" 3 false,
-    1 incomplete_extents "incompleteExtents" 3 false,
-    2 multiple_copies "multipleCopies" 3 false,
-]);
-
-/// Data object `vim.host.VFlashManager.VFlashCacheConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Default)]
-pub struct HostVFlashManagerVFlashCacheConfigInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `vFlashModuleConfigOption`.
-    pub v_flash_module_config_option: Vec<t::HostVFlashManagerVFlashCacheConfigInfoVFlashModuleConfigOption>,
-    /// `defaultVFlashModule`.
-    pub default_v_flash_module: Option<String>,
-    /// `swapCacheReservationInGB`.
-    pub swap_cache_reservation_in_gb: Option<i64>,
-}
-d::object!(HostVFlashManagerVFlashCacheConfigInfo: t::DynamicData, "HostVFlashManagerVFlashCacheConfigInfo", 7, [
-    0 v_flash_module_config_option "vFlashModuleConfigOption" 7 false,
-    1 default_v_flash_module "defaultVFlashModule" 7 false,
-    2 swap_cache_reservation_in_gb "swapCacheReservationInGB" 7 false,
-]);
-
-/// Data object `vim.host.VFlashManager.VFlashCacheConfigInfo.VFlashModuleConfigOption`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Default)]
-pub struct HostVFlashManagerVFlashCacheConfigInfoVFlashModuleConfigOption {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `vFlashModule`.
-    pub v_flash_module: String,
-    /// `vFlashModuleVersion`.
-    pub v_flash_module_version: String,
-    /// `minSupportedModuleVersion`.
-    pub min_supported_module_version: String,
-    /// `cacheConsistencyType`.
-    pub cache_consistency_type: t::ChoiceOption,
-    /// `cacheMode`.
-    pub cache_mode: t::ChoiceOption,
-    /// `blockSizeInKBOption`.
-    pub block_size_in_kb_option: t::LongOption,
-    /// `reservationInMBOption`.
-    pub reservation_in_mb_option: t::LongOption,
-    /// `maxDiskSizeInKB`.
-    pub max_disk_size_in_kb: i64,
-}
-d::object!(HostVFlashManagerVFlashCacheConfigInfoVFlashModuleConfigOption: t::DynamicData, "HostVFlashManagerVFlashCacheConfigInfoVFlashModuleConfigOption", 7, [
-    0 v_flash_module "vFlashModule" 7 false,
-    1 v_flash_module_version "vFlashModuleVersion" 7 false,
-    2 min_supported_module_version "minSupportedModuleVersion" 7 false,
-    3 cache_consistency_type "cacheConsistencyType" 7 false,
-    4 cache_mode "cacheMode" 7 false,
-    5 block_size_in_kb_option "blockSizeInKBOption" 7 false,
-    6 reservation_in_mb_option "reservationInMBOption" 7 false,
-    7 max_disk_size_in_kb "maxDiskSizeInKB" 7 false,
-]);
-
-/// Data object `vim.host.VFlashManager.VFlashCacheConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Default)]
-pub struct HostVFlashManagerVFlashCacheConfigSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `defaultVFlashModule`.
-    pub default_v_flash_module: String,
-    /// `swapCacheReservationInGB`.
-    pub swap_cache_reservation_in_gb: i64,
-}
-d::object!(HostVFlashManagerVFlashCacheConfigSpec: t::DynamicData, "HostVFlashManagerVFlashCacheConfigSpec", 7, [
-    0 default_v_flash_module "defaultVFlashModule" 7 false,
-    1 swap_cache_reservation_in_gb "swapCacheReservationInGB" 7 false,
-]);
-
-/// Data object `vim.host.VFlashManager.VFlashConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Default)]
-pub struct HostVFlashManagerVFlashConfigInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `vFlashResourceConfigInfo`.
-    pub v_flash_resource_config_info: Option<Box<t::HostVFlashManagerVFlashResourceConfigInfo>>,
-    /// `vFlashCacheConfigInfo`.
-    pub v_flash_cache_config_info: Option<Box<t::HostVFlashManagerVFlashCacheConfigInfo>>,
-}
-d::object!(HostVFlashManagerVFlashConfigInfo: t::DynamicData, "HostVFlashManagerVFlashConfigInfo", 7, [
-    0 v_flash_resource_config_info "vFlashResourceConfigInfo" 7 false,
-    1 v_flash_cache_config_info "vFlashCacheConfigInfo" 7 false,
-]);
-
-/// Data object `vim.host.VFlashManager.VFlashResourceConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Default)]
-pub struct HostVFlashManagerVFlashResourceConfigInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `vffs`.
-    pub vffs: Option<Box<t::HostVffsVolume>>,
-    /// `capacity`.
-    pub capacity: i64,
-}
-d::object!(HostVFlashManagerVFlashResourceConfigInfo: t::DynamicData, "HostVFlashManagerVFlashResourceConfigInfo", 7, [
-    0 vffs "vffs" 7 false,
-    1 capacity "capacity" 7 false,
-]);
-
-/// Data object `vim.host.VFlashManager.VFlashResourceConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Default)]
-pub struct HostVFlashManagerVFlashResourceConfigSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `vffsUuid`.
-    pub vffs_uuid: String,
-}
-d::object!(HostVFlashManagerVFlashResourceConfigSpec: t::DynamicData, "HostVFlashManagerVFlashResourceConfigSpec", 7, [
-    0 vffs_uuid "vffsUuid" 7 false,
-]);
-
-/// Data object `vim.host.VFlashManager.VFlashResourceRunTimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Default)]
-pub struct HostVFlashManagerVFlashResourceRunTimeInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `usage`.
-    pub usage: i64,
-    /// `capacity`.
-    pub capacity: i64,
-    /// `accessible`.
-    pub accessible: bool,
-    /// `capacityForVmCache`.
-    pub capacity_for_vm_cache: i64,
-    /// `freeForVmCache`.
-    pub free_for_vm_cache: i64,
-}
-d::object!(HostVFlashManagerVFlashResourceRunTimeInfo: t::DynamicData, "HostVFlashManagerVFlashResourceRunTimeInfo", 7, [
-    0 usage "usage" 7 false,
-    1 capacity "capacity" 7 false,
-    2 accessible "accessible" 7 false,
-    3 capacity_for_vm_cache "capacityForVmCache" 7 false,
-    4 free_for_vm_cache "freeForVmCache" 7 false,
-]);
-
-/// Data object `vim.host.VFlashResourceConfigurationResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Default)]
-pub struct HostVFlashResourceConfigurationResult {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `devicePath`.
-    pub device_path: Vec<String>,
-    /// `vffs`.
-    pub vffs: Option<Box<t::HostVffsVolume>>,
-    /// `diskConfigurationResult`.
-    pub disk_configuration_result: Vec<t::HostDiskConfigurationResult>,
-}
-d::object!(HostVFlashResourceConfigurationResult: t::DynamicData, "HostVFlashResourceConfigurationResult", 7, [
-    0 device_path "devicePath" 7 false,
-    1 vffs "vffs" 7 false,
-    2 disk_configuration_result "diskConfigurationResult" 7 false,
-]);
-
-/// Data object `vim.host.VMotionConfig`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostVMotionConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `vmotionNicKey`.
-    pub vmotion_nic_key: Option<String>,
-    /// `enabled`.
-    pub enabled: bool,
-}
-d::object!(HostVMotionConfig: t::DynamicData, "HostVMotionConfig", 0, [
-    0 vmotion_nic_key "vmotionNicKey" 0 false,
-    1 enabled "enabled" 0 false,
-]);
-
-/// Data object `vim.host.VMotionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostVMotionInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `netConfig`.
-    pub net_config: Option<Box<t::HostVMotionNetConfig>>,
-    /// `ipConfig`.
-    pub ip_config: Option<Box<t::HostIpConfig>>,
-}
-d::object!(HostVMotionInfo: t::DynamicData, "HostVMotionInfo", 0, [
-    0 net_config "netConfig" 0 false,
-    1 ip_config "ipConfig" 0 false,
-]);
-
-/// Data object `vim.host.VMotionManager.DstInstantCloneResult`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Default)]
-pub struct HostVMotionManagerDstInstantCloneResult {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `dstVmId`.
-    pub dst_vm_id: Option<i32>,
-    /// `startTime`.
-    pub start_time: Option<i64>,
-    /// `cptLoadTime`.
-    pub cpt_load_time: Option<i64>,
-    /// `cptLoadDoneTime`.
-    pub cpt_load_done_time: Option<i64>,
-    /// `replicateMemDoneTime`.
-    pub replicate_mem_done_time: Option<i64>,
-    /// `endTime`.
-    pub end_time: Option<i64>,
-    /// `cptXferTime`.
-    pub cpt_xfer_time: Option<i64>,
-    /// `cptCacheUsed`.
-    pub cpt_cache_used: Option<i64>,
-    /// `devCptStreamSize`.
-    pub dev_cpt_stream_size: Option<i64>,
-    /// `devCptStreamTime`.
-    pub dev_cpt_stream_time: Option<i64>,
-}
-d::object!(HostVMotionManagerDstInstantCloneResult: t::DynamicData, "HostVMotionManagerDstInstantCloneResult", 16, [
-    0 dst_vm_id "dstVmId" 16 false,
-    1 start_time "startTime" 16 false,
-    2 cpt_load_time "cptLoadTime" 16 false,
-    3 cpt_load_done_time "cptLoadDoneTime" 16 false,
-    4 replicate_mem_done_time "replicateMemDoneTime" 16 false,
-    5 end_time "endTime" 16 false,
-    6 cpt_xfer_time "cptXferTime" 16 false,
-    7 cpt_cache_used "cptCacheUsed" 16 false,
-    8 dev_cpt_stream_size "devCptStreamSize" 16 false,
-    9 dev_cpt_stream_time "devCptStreamTime" 16 false,
-]);
-
-/// Data object `vim.host.VMotionManager.SrcInstantCloneResult`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Default)]
-pub struct HostVMotionManagerSrcInstantCloneResult {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `startTime`.
-    pub start_time: Option<i64>,
-    /// `quiesceTime`.
-    pub quiesce_time: Option<i64>,
-    /// `quiesceDoneTime`.
-    pub quiesce_done_time: Option<i64>,
-    /// `resumeDoneTime`.
-    pub resume_done_time: Option<i64>,
-    /// `endTime`.
-    pub end_time: Option<i64>,
-}
-d::object!(HostVMotionManagerSrcInstantCloneResult: t::DynamicData, "HostVMotionManagerSrcInstantCloneResult", 16, [
-    0 start_time "startTime" 16 false,
-    1 quiesce_time "quiesceTime" 16 false,
-    2 quiesce_done_time "quiesceDoneTime" 16 false,
-    3 resume_done_time "resumeDoneTime" 16 false,
-    4 end_time "endTime" 16 false,
-]);
-
-/// Data object `vim.host.VMotionSystem.NetConfig`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostVMotionNetConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `candidateVnic`.
-    pub candidate_vnic: Vec<t::HostVirtualNic>,
-    /// `selectedVnic`.
-    pub selected_vnic: Option<String>,
-}
-d::object!(HostVMotionNetConfig: t::DynamicData, "HostVMotionNetConfig", 0, [
-    0 candidate_vnic "candidateVnic" 0 false,
-    1 selected_vnic "selectedVnic" 0 false,
-]);
-
-/// Data object `vim.host.VfatVolume`, which extends [`HostFileSystemVolume`](t::HostFileSystemVolume). Since API 5.0.
-#[derive(Default)]
-pub struct HostVfatVolume {
-    /// The fields of [`HostFileSystemVolume`](t::HostFileSystemVolume).
-    pub base: t::HostFileSystemVolume,
-}
-d::object!(HostVfatVolume: t::HostFileSystemVolume, "HostVfatVolume", 5, [
-]);
-impl d::IsA<t::HostFileSystemVolume> for HostVfatVolume {}
-
-/// Data object `vim.host.VffsVolume.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
-#[derive(Default)]
-pub struct HostVffsSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `devicePath`.
-    pub device_path: String,
-    /// `partition`.
-    pub partition: Option<Box<t::HostDiskPartitionSpec>>,
-    /// `majorVersion`.
-    pub major_version: i32,
-    /// `volumeName`.
-    pub volume_name: String,
-}
-d::object!(HostVffsSpec: t::DynamicData, "HostVffsSpec", 7, [
-    0 device_path "devicePath" 7 false,
-    1 partition "partition" 7 false,
-    2 major_version "majorVersion" 7 false,
-    3 volume_name "volumeName" 7 false,
-]);
-
-/// Data object `vim.host.VffsVolume`, which extends [`HostFileSystemVolume`](t::HostFileSystemVolume). Since API 5.5.
-#[derive(Default)]
-pub struct HostVffsVolume {
-    /// The fields of [`HostFileSystemVolume`](t::HostFileSystemVolume).
-    pub base: t::HostFileSystemVolume,
-    /// `majorVersion`.
-    pub major_version: i32,
-    /// `version`.
-    pub version: String,
-    /// `uuid`.
-    pub uuid: String,
-    /// `extent`.
-    pub extent: Vec<t::HostScsiDiskPartition>,
-}
-d::object!(HostVffsVolume: t::HostFileSystemVolume, "HostVffsVolume", 7, [
-    0 major_version "majorVersion" 7 false,
-    1 version "version" 7 false,
-    2 uuid "uuid" 7 false,
-    3 extent "extent" 7 false,
-]);
-impl d::IsA<t::HostFileSystemVolume> for HostVffsVolume {}
-
-/// Data object `vim.host.VirtualNic`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostVirtualNic {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `device`.
-    pub device: String,
-    /// `key`.
-    pub key: String,
-    /// `portgroup`.
-    pub portgroup: String,
-    /// `spec`.
-    pub spec: t::HostVirtualNicSpec,
-    /// `port`.
-    pub port: Option<String>,
-    /// `owner`. Since API 9.0.0.0.
-    pub owner: Option<String>,
-}
-d::object!(HostVirtualNic: t::DynamicData, "HostVirtualNic", 0, [
-    0 device "device" 0 false,
-    1 key "key" 0 false,
-    2 portgroup "portgroup" 0 false,
-    3 spec "spec" 0 false,
-    4 port "port" 0 false,
-    5 owner "owner" 32 false,
-]);
-
-/// Data object `vim.host.VirtualNic.Config`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostVirtualNicConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `changeOperation`.
-    pub change_operation: Option<String>,
-    /// `device`.
-    pub device: Option<String>,
-    /// `portgroup`.
-    pub portgroup: String,
-    /// `spec`.
-    pub spec: Option<Box<t::HostVirtualNicSpec>>,
-}
-d::object!(HostVirtualNicConfig: t::DynamicData, "HostVirtualNicConfig", 0, [
-    0 change_operation "changeOperation" 0 false,
-    1 device "device" 0 false,
-    2 portgroup "portgroup" 0 false,
-    3 spec "spec" 0 false,
-]);
-
-/// Data object `vim.host.VirtualNicConnection`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct HostVirtualNicConnection {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `portgroup`.
-    pub portgroup: Option<String>,
-    /// `dvPort`.
-    pub dv_port: Option<Box<t::DistributedVirtualSwitchPortConnection>>,
-    /// `opNetwork`. Since API 6.7.
-    pub op_network: Option<Box<t::HostVirtualNicOpaqueNetworkSpec>>,
-}
-d::object!(HostVirtualNicConnection: t::DynamicData, "HostVirtualNicConnection", 3, [
-    0 portgroup "portgroup" 3 false,
-    1 dv_port "dvPort" 3 false,
-    2 op_network "opNetwork" 10 false,
-]);
-
-/// Data object `vim.host.VirtualNic.IpRouteSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Default)]
-pub struct HostVirtualNicIpRouteSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `ipRouteConfig`.
-    pub ip_route_config: Option<d::Poly<t::HostIpRouteConfig>>,
-}
-d::object!(HostVirtualNicIpRouteSpec: t::DynamicData, "HostVirtualNicIpRouteSpec", 9, [
-    0 ip_route_config "ipRouteConfig" 9 false,
-]);
-
-/// Data object `vim.host.VirtualNicManagerInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct HostVirtualNicManagerInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `netConfig`.
-    pub net_config: Vec<t::VirtualNicManagerNetConfig>,
-}
-d::object!(HostVirtualNicManagerInfo: t::DynamicData, "HostVirtualNicManagerInfo", 3, [
-    0 net_config "netConfig" 3 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.VirtualNicManager.NicType`. Since API 4.0.
-    HostVirtualNicManagerNicType, "HostVirtualNicManagerNicType", [
-        Vmotion "vmotion",
-        FaultToleranceLogging "faultToleranceLogging",
-        VSphereReplication "vSphereReplication",
-        VSphereReplicationNFC "vSphereReplicationNFC",
-        Management "management",
-        Vsan "vsan",
-        VSphereProvisioning "vSphereProvisioning",
-        VsanWitness "vsanWitness",
-        VSphereBackupNFC "vSphereBackupNFC",
-        Ptp "ptp",
-        VsanReplication "vsanReplication",
-        NvmeTcp "nvmeTcp",
-        NvmeRdma "nvmeRdma",
-        VsanExternal "vsanExternal",
-        Vnetworking "vnetworking",
-    ]
-);
-
-/// Data object `vim.host.VirtualNicManager.NicTypeSelection`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct HostVirtualNicManagerNicTypeSelection {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `vnic`.
-    pub vnic: t::HostVirtualNicConnection,
-    /// `nicType`.
-    pub nic_type: Vec<String>,
-}
-d::object!(HostVirtualNicManagerNicTypeSelection: t::DynamicData, "HostVirtualNicManagerNicTypeSelection", 3, [
-    0 vnic "vnic" 3 false,
-    1 nic_type "nicType" 3 false,
-]);
-
-/// Data object `vim.host.VirtualNic.OpaqueNetworkSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct HostVirtualNicOpaqueNetworkSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `opaqueNetworkId`.
-    pub opaque_network_id: String,
-    /// `opaqueNetworkType`.
-    pub opaque_network_type: String,
-}
-d::object!(HostVirtualNicOpaqueNetworkSpec: t::DynamicData, "HostVirtualNicOpaqueNetworkSpec", 8, [
-    0 opaque_network_id "opaqueNetworkId" 8 false,
-    1 opaque_network_type "opaqueNetworkType" 8 false,
-]);
-
-/// Data object `vim.host.VirtualNic.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostVirtualNicSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `ip`.
-    pub ip: Option<Box<t::HostIpConfig>>,
-    /// `mac`.
-    pub mac: Option<String>,
-    /// `distributedVirtualPort`. Since API 4.0.
-    pub distributed_virtual_port: Option<Box<t::DistributedVirtualSwitchPortConnection>>,
-    /// `portgroup`. Since API 4.0.
-    pub portgroup: Option<String>,
-    /// `mtu`. Since API 4.0.
-    pub mtu: Option<i32>,
-    /// `tsoEnabled`. Since API 4.0.
-    pub tso_enabled: Option<bool>,
-    /// `netStackInstanceKey`. Since API 5.5.
-    pub net_stack_instance_key: Option<String>,
-    /// `opaqueNetwork`. Since API 6.0.
-    pub opaque_network: Option<Box<t::HostVirtualNicOpaqueNetworkSpec>>,
-    /// `externalId`. Since API 6.0.
-    pub external_id: Option<String>,
-    /// `pinnedPnic`. Since API 6.0.
-    pub pinned_pnic: Option<String>,
-    /// `ipRouteSpec`. Since API 6.5.
-    pub ip_route_spec: Option<Box<t::HostVirtualNicIpRouteSpec>>,
-    /// `systemOwned`. Since API 7.0.0.0.
-    pub system_owned: Option<bool>,
-    /// `dpuId`. Since API 8.0.0.1.
-    pub dpu_id: Option<String>,
-}
-d::object!(HostVirtualNicSpec: t::DynamicData, "HostVirtualNicSpec", 0, [
-    0 ip "ip" 0 false,
-    1 mac "mac" 0 false,
-    2 distributed_virtual_port "distributedVirtualPort" 3 false,
-    3 portgroup "portgroup" 3 false,
-    4 mtu "mtu" 3 false,
-    5 tso_enabled "tsoEnabled" 3 false,
-    6 net_stack_instance_key "netStackInstanceKey" 7 false,
-    7 opaque_network "opaqueNetwork" 8 false,
-    8 external_id "externalId" 8 false,
-    9 pinned_pnic "pinnedPnic" 8 false,
-    10 ip_route_spec "ipRouteSpec" 9 false,
-    11 system_owned "systemOwned" 16 false,
-    12 dpu_id "dpuId" 26 false,
-]);
-
-/// Data object `vim.host.VirtualSwitch`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostVirtualSwitch {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `name`.
-    pub name: String,
-    /// `key`.
-    pub key: String,
-    /// `numPorts`.
-    pub num_ports: i32,
-    /// `numPortsAvailable`.
-    pub num_ports_available: i32,
-    /// `mtu`.
-    pub mtu: Option<i32>,
-    /// `portgroup`.
-    pub portgroup: Vec<String>,
-    /// `pnic`.
-    pub pnic: Vec<String>,
-    /// `spec`.
-    pub spec: t::HostVirtualSwitchSpec,
-}
-d::object!(HostVirtualSwitch: t::DynamicData, "HostVirtualSwitch", 0, [
-    0 name "name" 0 false,
-    1 key "key" 0 false,
-    2 num_ports "numPorts" 0 false,
-    3 num_ports_available "numPortsAvailable" 0 false,
-    4 mtu "mtu" 0 false,
-    5 portgroup "portgroup" 0 false,
-    6 pnic "pnic" 0 false,
-    7 spec "spec" 0 false,
-]);
-
-/// Data object `vim.host.VirtualSwitch.AutoBridge`, which extends [`HostVirtualSwitchBridge`](t::HostVirtualSwitchBridge). Since API 2.5.
-#[derive(Default)]
-pub struct HostVirtualSwitchAutoBridge {
-    /// The fields of [`HostVirtualSwitchBridge`](t::HostVirtualSwitchBridge).
-    pub base: t::HostVirtualSwitchBridge,
-    /// `excludedNicDevice`.
-    pub excluded_nic_device: Vec<String>,
-}
-d::object!(HostVirtualSwitchAutoBridge: t::HostVirtualSwitchBridge, "HostVirtualSwitchAutoBridge", 0, [
-    0 excluded_nic_device "excludedNicDevice" 0 false,
-]);
-impl d::IsA<t::HostVirtualSwitchBridge> for HostVirtualSwitchAutoBridge {}
-
-/// Data object `vim.host.VirtualSwitch.BeaconConfig`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostVirtualSwitchBeaconConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `interval`.
-    pub interval: i32,
-}
-d::object!(HostVirtualSwitchBeaconConfig: t::DynamicData, "HostVirtualSwitchBeaconConfig", 0, [
-    0 interval "interval" 0 false,
-]);
-
-/// Data object `vim.host.VirtualSwitch.BondBridge`, which extends [`HostVirtualSwitchBridge`](t::HostVirtualSwitchBridge). Since API 2.5.
-#[derive(Default)]
-pub struct HostVirtualSwitchBondBridge {
-    /// The fields of [`HostVirtualSwitchBridge`](t::HostVirtualSwitchBridge).
-    pub base: t::HostVirtualSwitchBridge,
-    /// `nicDevice`.
-    pub nic_device: Vec<String>,
-    /// `beacon`.
-    pub beacon: Option<Box<t::HostVirtualSwitchBeaconConfig>>,
-    /// `linkDiscoveryProtocolConfig`. Since API 4.0.
-    pub link_discovery_protocol_config: Option<Box<t::LinkDiscoveryProtocolConfig>>,
-}
-d::object!(HostVirtualSwitchBondBridge: t::HostVirtualSwitchBridge, "HostVirtualSwitchBondBridge", 0, [
-    0 nic_device "nicDevice" 0 false,
-    1 beacon "beacon" 0 false,
-    2 link_discovery_protocol_config "linkDiscoveryProtocolConfig" 3 false,
-]);
-impl d::IsA<t::HostVirtualSwitchBridge> for HostVirtualSwitchBondBridge {}
-
-/// Data object `vim.host.VirtualSwitch.Bridge`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostVirtualSwitchBridge {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-}
-d::object!(HostVirtualSwitchBridge: t::DynamicData, "HostVirtualSwitchBridge", 0, [
-]);
-impl d::IsA<t::HostVirtualSwitchBridge> for HostVirtualSwitchBridge {}
-
-/// Data object `vim.host.VirtualSwitch.Config`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostVirtualSwitchConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `changeOperation`.
-    pub change_operation: Option<String>,
-    /// `name`.
-    pub name: String,
-    /// `spec`.
-    pub spec: Option<Box<t::HostVirtualSwitchSpec>>,
-}
-d::object!(HostVirtualSwitchConfig: t::DynamicData, "HostVirtualSwitchConfig", 0, [
-    0 change_operation "changeOperation" 0 false,
-    1 name "name" 0 false,
-    2 spec "spec" 0 false,
-]);
-
-/// Data object `vim.host.VirtualSwitch.SimpleBridge`, which extends [`HostVirtualSwitchBridge`](t::HostVirtualSwitchBridge). Since API 2.5.
-#[derive(Default)]
-pub struct HostVirtualSwitchSimpleBridge {
-    /// The fields of [`HostVirtualSwitchBridge`](t::HostVirtualSwitchBridge).
-    pub base: t::HostVirtualSwitchBridge,
-    /// `nicDevice`.
-    pub nic_device: String,
-}
-d::object!(HostVirtualSwitchSimpleBridge: t::HostVirtualSwitchBridge, "HostVirtualSwitchSimpleBridge", 0, [
-    0 nic_device "nicDevice" 0 false,
-]);
-impl d::IsA<t::HostVirtualSwitchBridge> for HostVirtualSwitchSimpleBridge {}
-
-/// Data object `vim.host.VirtualSwitch.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct HostVirtualSwitchSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `numPorts`.
-    pub num_ports: i32,
-    /// `bridge`.
-    pub bridge: Option<d::Poly<t::HostVirtualSwitchBridge>>,
-    /// `policy`.
-    pub policy: Option<Box<t::HostNetworkPolicy>>,
-    /// `mtu`.
-    pub mtu: Option<i32>,
-}
-d::object!(HostVirtualSwitchSpec: t::DynamicData, "HostVirtualSwitchSpec", 0, [
-    0 num_ports "numPorts" 0 false,
-    1 bridge "bridge" 0 false,
-    2 policy "policy" 0 false,
-    3 mtu "mtu" 0 false,
-]);
-
-/// Data object `vim.host.VmciAccessManager.AccessSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Default)]
-pub struct HostVmciAccessManagerAccessSpec {
+pub struct HostPlacedVirtualNicIdentifier {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
     /// `vm`.
     pub vm: MoRef<m::VirtualMachine>,
-    /// `services`.
-    pub services: Vec<String>,
-    /// `mode`.
-    pub mode: String,
+    /// `vnicKey`.
+    pub vnic_key: String,
+    /// `reservation`.
+    pub reservation: Option<i32>,
 }
-d::object!(HostVmciAccessManagerAccessSpec: t::DynamicData, "HostVmciAccessManagerAccessSpec", 5, [
-    0 vm "vm" 5 false,
-    1 services "services" 5 false,
-    2 mode "mode" 5 false,
+d::object!(HostPlacedVirtualNicIdentifier: t::DynamicData, "HostPlacedVirtualNicIdentifier", 8, [
+    0 vm "vm" 8 false,
+    1 vnic_key "vnicKey" 8 false,
+    2 reservation "reservation" 8 false,
 ]);
 
-d::enumeration!(
-    /// Enumeration `vim.host.VmciAccessManager.Mode`. Since API 5.0.
-    HostVmciAccessManagerMode, "HostVmciAccessManagerMode", [
-        Grant "grant",
-        Replace "replace",
-        Revoke "revoke",
-    ]
-);
-
-/// Data object `vim.host.VmfsRescanResult`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+/// Data object `vim.host.PlugStoreTopology`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PlugStoreTopology.html)
 #[derive(Default)]
-pub struct HostVmfsRescanResult {
+pub struct HostPlugStoreTopology {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
-    /// `host`.
-    pub host: MoRef<m::HostSystem>,
-    /// `fault`.
-    pub fault: Option<Box<t::LocalizedMethodFault>>,
+    /// `adapter`.
+    pub adapter: Vec<t::HostPlugStoreTopologyAdapter>,
+    /// `path`.
+    pub path: Vec<t::HostPlugStoreTopologyPath>,
+    /// `target`.
+    pub target: Vec<t::HostPlugStoreTopologyTarget>,
+    /// `device`.
+    pub device: Vec<t::HostPlugStoreTopologyDevice>,
+    /// `plugin`.
+    pub plugin: Vec<t::HostPlugStoreTopologyPlugin>,
 }
-d::object!(HostVmfsRescanResult: t::DynamicData, "HostVmfsRescanResult", 3, [
-    0 host "host" 3 false,
-    1 fault "fault" 3 false,
+d::object!(HostPlugStoreTopology: t::DynamicData, "HostPlugStoreTopology", 3, [
+    0 adapter "adapter" 3 false,
+    1 path "path" 3 false,
+    2 target "target" 3 false,
+    3 device "device" 3 false,
+    4 plugin "plugin" 3 false,
 ]);
+impl<M, P> p::Property<M, t::HostPlugStoreTopology, P> {
+    /// On to `adapter`.
+    pub fn adapter(&self) -> p::Property<M, Vec<t::HostPlugStoreTopologyAdapter>, P> { self.then("adapter") }
+    /// On to `path`.
+    pub fn path(&self) -> p::Property<M, Vec<t::HostPlugStoreTopologyPath>, P> { self.then("path") }
+    /// On to `target`.
+    pub fn target(&self) -> p::Property<M, Vec<t::HostPlugStoreTopologyTarget>, P> { self.then("target") }
+    /// On to `device`.
+    pub fn device(&self) -> p::Property<M, Vec<t::HostPlugStoreTopologyDevice>, P> { self.then("device") }
+    /// On to `plugin`.
+    pub fn plugin(&self) -> p::Property<M, Vec<t::HostPlugStoreTopologyPlugin>, P> { self.then("plugin") }
+}
 
-/// Data object `vim.host.VmfsVolume.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+/// Data object `vim.host.PlugStoreTopology.Adapter`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PlugStoreTopology.Adapter.html)
 #[derive(Default)]
-pub struct HostVmfsSpec {
+pub struct HostPlugStoreTopologyAdapter {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
-    /// `extent`.
-    pub extent: t::HostScsiDiskPartition,
-    /// `blockSizeMb`.
-    pub block_size_mb: Option<i32>,
-    /// `majorVersion`.
-    pub major_version: i32,
-    /// `volumeName`.
-    pub volume_name: String,
-    /// `blockSize`. Since API 6.5.
-    pub block_size: Option<i32>,
-    /// `unmapGranularity`. Since API 6.5.
-    pub unmap_granularity: Option<i32>,
-    /// `unmapPriority`. Since API 6.5.
-    pub unmap_priority: Option<String>,
-    /// `unmapBandwidthSpec`. Since API 6.7.
-    pub unmap_bandwidth_spec: Option<Box<t::VmfsUnmapBandwidthSpec>>,
+    /// `key`.
+    pub key: String,
+    /// `adapter`.
+    pub adapter: String,
+    /// `path`.
+    pub path: Vec<String>,
 }
-d::object!(HostVmfsSpec: t::DynamicData, "HostVmfsSpec", 0, [
-    0 extent "extent" 0 false,
-    1 block_size_mb "blockSizeMb" 0 false,
-    2 major_version "majorVersion" 0 false,
-    3 volume_name "volumeName" 0 false,
-    4 block_size "blockSize" 9 false,
-    5 unmap_granularity "unmapGranularity" 9 false,
-    6 unmap_priority "unmapPriority" 9 false,
-    7 unmap_bandwidth_spec "unmapBandwidthSpec" 10 false,
+d::object!(HostPlugStoreTopologyAdapter: t::DynamicData, "HostPlugStoreTopologyAdapter", 3, [
+    0 key "key" 3 false,
+    1 adapter "adapter" 3 false,
+    2 path "path" 3 false,
 ]);
-
-/// Data object `vim.host.VmfsVolume`, which extends [`HostFileSystemVolume`](t::HostFileSystemVolume). Since API 2.5.
-#[derive(Default)]
-pub struct HostVmfsVolume {
-    /// The fields of [`HostFileSystemVolume`](t::HostFileSystemVolume).
-    pub base: t::HostFileSystemVolume,
-    /// `blockSizeMb`.
-    pub block_size_mb: i32,
-    /// `blockSize`. Since API 6.5.
-    pub block_size: Option<i32>,
-    /// `unmapGranularity`. Since API 6.5.
-    pub unmap_granularity: Option<i32>,
-    /// `unmapPriority`. Since API 6.5.
-    pub unmap_priority: Option<String>,
-    /// `unmapBandwidthSpec`. Since API 6.7.
-    pub unmap_bandwidth_spec: Option<Box<t::VmfsUnmapBandwidthSpec>>,
-    /// `maxBlocks`.
-    pub max_blocks: i32,
-    /// `majorVersion`.
-    pub major_version: i32,
-    /// `version`.
-    pub version: String,
-    /// `uuid`.
-    pub uuid: String,
-    /// `extent`.
-    pub extent: Vec<t::HostScsiDiskPartition>,
-    /// `vmfsUpgradable`.
-    pub vmfs_upgradable: bool,
-    /// `forceMountedInfo`. Since API 4.0.
-    pub force_mounted_info: Option<Box<t::HostForceMountedInfo>>,
-    /// `ssd`. Since API 5.0.
-    pub ssd: Option<bool>,
-    /// `local`. Since API 5.5.
-    pub local: Option<bool>,
-    /// `scsiDiskType`. Since API 6.5.
-    pub scsi_disk_type: Option<String>,
+impl<M, P> p::Property<M, t::HostPlugStoreTopologyAdapter, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `adapter`.
+    pub fn adapter(&self) -> p::Property<M, String, P> { self.then("adapter") }
+    /// On to `path`.
+    pub fn path(&self) -> p::Property<M, Vec<String>, P> { self.then("path") }
 }
-d::object!(HostVmfsVolume: t::HostFileSystemVolume, "HostVmfsVolume", 0, [
-    0 block_size_mb "blockSizeMb" 0 false,
-    1 block_size "blockSize" 9 false,
-    2 unmap_granularity "unmapGranularity" 9 false,
-    3 unmap_priority "unmapPriority" 9 false,
-    4 unmap_bandwidth_spec "unmapBandwidthSpec" 10 false,
-    5 max_blocks "maxBlocks" 0 false,
-    6 major_version "majorVersion" 0 false,
-    7 version "version" 0 false,
-    8 uuid "uuid" 0 false,
-    9 extent "extent" 0 false,
-    10 vmfs_upgradable "vmfsUpgradable" 0 false,
-    11 force_mounted_info "forceMountedInfo" 3 false,
-    12 ssd "ssd" 5 false,
-    13 local "local" 7 false,
-    14 scsi_disk_type "scsiDiskType" 9 false,
-]);
-impl d::IsA<t::HostFileSystemVolume> for HostVmfsVolume {}
+impl<M, P> p::Property<M, Vec<t::HostPlugStoreTopologyAdapter>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostPlugStoreTopologyAdapter, p::Optional> { self.named(key) }
+}
 
-d::enumeration!(
-    /// Enumeration `vim.host.VmfsVolume.UnmapBandwidthPolicy`. Since API 6.7.
-    HostVmfsVolumeUnmapBandwidthPolicy, "HostVmfsVolumeUnmapBandwidthPolicy", [
-        Fixed "fixed",
-        Dynamic "dynamic",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.host.VmfsVolume.UnmapPriority`. Since API 6.5.
-    HostVmfsVolumeUnmapPriority, "HostVmfsVolumeUnmapPriority", [
-        None "none",
-        Low "low",
-    ]
-);
-
-/// Data object `vim.host.VsanInternalSystem.CmmdsQuery`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+/// Data object `vim.host.PlugStoreTopology.Device`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PlugStoreTopology.Device.html)
 #[derive(Default)]
-pub struct HostVsanInternalSystemCmmdsQuery {
+pub struct HostPlugStoreTopologyDevice {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
-    /// `type`.
-    pub r#type: Option<String>,
-    /// `uuid`.
-    pub uuid: Option<String>,
-    /// `owner`.
-    pub owner: Option<String>,
+    /// `key`.
+    pub key: String,
+    /// `lun`.
+    pub lun: String,
+    /// `path`.
+    pub path: Vec<String>,
 }
-d::object!(HostVsanInternalSystemCmmdsQuery: t::DynamicData, "HostVsanInternalSystemCmmdsQuery", 7, [
-    0 r#type "type" 7 false,
-    1 uuid "uuid" 7 false,
-    2 owner "owner" 7 false,
+d::object!(HostPlugStoreTopologyDevice: t::DynamicData, "HostPlugStoreTopologyDevice", 3, [
+    0 key "key" 3 false,
+    1 lun "lun" 3 false,
+    2 path "path" 3 false,
 ]);
+impl<M, P> p::Property<M, t::HostPlugStoreTopologyDevice, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `lun`.
+    pub fn lun(&self) -> p::Property<M, String, P> { self.then("lun") }
+    /// On to `path`.
+    pub fn path(&self) -> p::Property<M, Vec<String>, P> { self.then("path") }
+}
+impl<M, P> p::Property<M, Vec<t::HostPlugStoreTopologyDevice>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostPlugStoreTopologyDevice, p::Optional> { self.named(key) }
+}
 
-/// Data object `vim.host.VsanInternalSystem.DeleteVsanObjectsResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+/// Data object `vim.host.PlugStoreTopology.Path`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PlugStoreTopology.Path.html)
 #[derive(Default)]
-pub struct HostVsanInternalSystemDeleteVsanObjectsResult {
+pub struct HostPlugStoreTopologyPath {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
-    /// `uuid`.
-    pub uuid: String,
-    /// `success`.
-    pub success: bool,
-    /// `failureReason`.
-    pub failure_reason: Vec<t::LocalizableMessage>,
+    /// `key`.
+    pub key: String,
+    /// `name`.
+    pub name: String,
+    /// `channelNumber`.
+    pub channel_number: Option<i32>,
+    /// `targetNumber`.
+    pub target_number: Option<i32>,
+    /// `lunNumber`.
+    pub lun_number: Option<i32>,
+    /// `adapter`.
+    pub adapter: Option<String>,
+    /// `target`.
+    pub target: Option<String>,
+    /// `device`.
+    pub device: Option<String>,
 }
-d::object!(HostVsanInternalSystemDeleteVsanObjectsResult: t::DynamicData, "HostVsanInternalSystemDeleteVsanObjectsResult", 7, [
-    0 uuid "uuid" 7 false,
-    1 success "success" 7 false,
-    2 failure_reason "failureReason" 7 false,
+d::object!(HostPlugStoreTopologyPath: t::DynamicData, "HostPlugStoreTopologyPath", 3, [
+    0 key "key" 3 false,
+    1 name "name" 3 false,
+    2 channel_number "channelNumber" 3 false,
+    3 target_number "targetNumber" 3 false,
+    4 lun_number "lunNumber" 3 false,
+    5 adapter "adapter" 3 false,
+    6 target "target" 3 false,
+    7 device "device" 3 false,
 ]);
+impl<M, P> p::Property<M, t::HostPlugStoreTopologyPath, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `channelNumber`.
+    pub fn channel_number(&self) -> p::Property<M, i32, p::Optional> { self.then("channelNumber") }
+    /// On to `targetNumber`.
+    pub fn target_number(&self) -> p::Property<M, i32, p::Optional> { self.then("targetNumber") }
+    /// On to `lunNumber`.
+    pub fn lun_number(&self) -> p::Property<M, i32, p::Optional> { self.then("lunNumber") }
+    /// On to `adapter`.
+    pub fn adapter(&self) -> p::Property<M, String, p::Optional> { self.then("adapter") }
+    /// On to `target`.
+    pub fn target(&self) -> p::Property<M, String, p::Optional> { self.then("target") }
+    /// On to `device`.
+    pub fn device(&self) -> p::Property<M, String, p::Optional> { self.then("device") }
+}
+impl<M, P> p::Property<M, Vec<t::HostPlugStoreTopologyPath>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostPlugStoreTopologyPath, p::Optional> { self.named(key) }
+}
 
-/// Data object `vim.host.VsanInternalSystem.VsanObjectOperationResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+/// Data object `vim.host.PlugStoreTopology.Plugin`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PlugStoreTopology.Plugin.html)
 #[derive(Default)]
-pub struct HostVsanInternalSystemVsanObjectOperationResult {
+pub struct HostPlugStoreTopologyPlugin {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
-    /// `uuid`.
-    pub uuid: String,
-    /// `failureReason`.
-    pub failure_reason: Vec<t::LocalizableMessage>,
+    /// `key`.
+    pub key: String,
+    /// `name`.
+    pub name: String,
+    /// `device`.
+    pub device: Vec<String>,
+    /// `claimedPath`.
+    pub claimed_path: Vec<String>,
 }
-d::object!(HostVsanInternalSystemVsanObjectOperationResult: t::DynamicData, "HostVsanInternalSystemVsanObjectOperationResult", 8, [
-    0 uuid "uuid" 8 false,
-    1 failure_reason "failureReason" 8 false,
+d::object!(HostPlugStoreTopologyPlugin: t::DynamicData, "HostPlugStoreTopologyPlugin", 3, [
+    0 key "key" 3 false,
+    1 name "name" 3 false,
+    2 device "device" 3 false,
+    3 claimed_path "claimedPath" 3 false,
 ]);
+impl<M, P> p::Property<M, t::HostPlugStoreTopologyPlugin, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `device`.
+    pub fn device(&self) -> p::Property<M, Vec<String>, P> { self.then("device") }
+    /// On to `claimedPath`.
+    pub fn claimed_path(&self) -> p::Property<M, Vec<String>, P> { self.then("claimedPath") }
+}
+impl<M, P> p::Property<M, Vec<t::HostPlugStoreTopologyPlugin>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostPlugStoreTopologyPlugin, p::Optional> { self.named(key) }
+}
 
-/// Data object `vim.host.VsanInternalSystem.VsanPhysicalDiskDiagnosticsResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+/// Data object `vim.host.PlugStoreTopology.Target`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PlugStoreTopology.Target.html)
 #[derive(Default)]
-pub struct HostVsanInternalSystemVsanPhysicalDiskDiagnosticsResult {
+pub struct HostPlugStoreTopologyTarget {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
-    /// `diskUuid`.
-    pub disk_uuid: String,
-    /// `success`.
-    pub success: bool,
-    /// `failureReason`.
-    pub failure_reason: Option<String>,
+    /// `key`.
+    pub key: String,
+    /// `transport`.
+    pub transport: Option<d::Poly<t::HostTargetTransport>>,
 }
-d::object!(HostVsanInternalSystemVsanPhysicalDiskDiagnosticsResult: t::DynamicData, "HostVsanInternalSystemVsanPhysicalDiskDiagnosticsResult", 7, [
-    0 disk_uuid "diskUuid" 7 false,
-    1 success "success" 7 false,
-    2 failure_reason "failureReason" 7 false,
+d::object!(HostPlugStoreTopologyTarget: t::DynamicData, "HostPlugStoreTopologyTarget", 3, [
+    0 key "key" 3 false,
+    1 transport "transport" 3 false,
 ]);
-
-/// Data object `vim.host.VvolNQN`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.2.0.
-#[derive(Default)]
-pub struct HostVvolNQN {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `targetNQN`.
-    pub target_nqn: String,
-    /// `storageArray`.
-    pub storage_array: String,
-    /// `online`.
-    pub online: bool,
+impl<M, P> p::Property<M, t::HostPlugStoreTopologyTarget, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `transport`.
+    pub fn transport(&self) -> p::Property<M, d::Poly<t::HostTargetTransport>, p::Optional> { self.then("transport") }
 }
-d::object!(HostVvolNQN: t::DynamicData, "HostVvolNQN", 29, [
-    0 target_nqn "targetNQN" 29 false,
-    1 storage_array "storageArray" 29 false,
-    2 online "online" 29 false,
-]);
-
-/// Data object `vim.host.VvolVolume`, which extends [`HostFileSystemVolume`](t::HostFileSystemVolume). Since API 6.0.
-#[derive(Default)]
-pub struct HostVvolVolume {
-    /// The fields of [`HostFileSystemVolume`](t::HostFileSystemVolume).
-    pub base: t::HostFileSystemVolume,
-    /// `scId`.
-    pub sc_id: String,
-    /// `hostPE`.
-    pub host_pe: Vec<t::VVolHostPE>,
-    /// `hostVvolNQN`. Since API 8.0.2.0.
-    pub host_vvol_nqn: Vec<t::HostVvolVolumeHostVvolNQN>,
-    /// `vasaProviderInfo`.
-    pub vasa_provider_info: Vec<t::VimVasaProviderInfo>,
-    /// `storageArray`.
-    pub storage_array: Vec<t::VASAStorageArray>,
-    /// `protocolEndpointType`. Since API 8.0.0.0.
-    pub protocol_endpoint_type: Option<String>,
-    /// `vvolNQNFieldsAvailable`. Since API 8.0.2.0.
-    pub vvol_nqn_fields_available: Option<bool>,
-    /// `stretched`. Since API 8.0.3.0.
-    pub stretched: Option<bool>,
+impl<M, P> p::Property<M, Vec<t::HostPlugStoreTopologyTarget>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostPlugStoreTopologyTarget, p::Optional> { self.named(key) }
 }
-d::object!(HostVvolVolume: t::HostFileSystemVolume, "HostVvolVolume", 8, [
-    0 sc_id "scId" 8 false,
-    1 host_pe "hostPE" 8 false,
-    2 host_vvol_nqn "hostVvolNQN" 29 false,
-    3 vasa_provider_info "vasaProviderInfo" 8 false,
-    4 storage_array "storageArray" 8 false,
-    5 protocol_endpoint_type "protocolEndpointType" 25 false,
-    6 vvol_nqn_fields_available "vvolNQNFieldsAvailable" 29 false,
-    7 stretched "stretched" 30 false,
-]);
-impl d::IsA<t::HostFileSystemVolume> for HostVvolVolume {}
 
-/// Data object `vim.host.VvolVolume.HostVvolNQN`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.2.0.
+/// Data object `vim.host.RuntimeInfo.PnicNetworkResourceInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.RuntimeInfo.PnicNetworkResourceInfo.html)
 #[derive(Default)]
-pub struct HostVvolVolumeHostVvolNQN {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `host`.
-    pub host: Option<MoRef<m::HostSystem>>,
-    /// `vvolNQN`.
-    pub vvol_nqn: Vec<t::HostVvolNQN>,
-}
-d::object!(HostVvolVolumeHostVvolNQN: t::DynamicData, "HostVvolVolumeHostVvolNQN", 29, [
-    0 host "host" 29 false,
-    1 vvol_nqn "vvolNQN" 29 false,
-]);
-
-/// Data object `vim.host.VvolVolume.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct HostVvolVolumeSpecification {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `maxSizeInMB`.
-    pub max_size_in_mb: i64,
-    /// `volumeName`.
-    pub volume_name: String,
-    /// `vasaProviderInfo`.
-    pub vasa_provider_info: Vec<t::VimVasaProviderInfo>,
-    /// `storageArray`.
-    pub storage_array: Vec<t::VASAStorageArray>,
-    /// `uuid`.
-    pub uuid: String,
-    /// `stretched`. Since API 8.0.3.0.
-    pub stretched: Option<bool>,
-}
-d::object!(HostVvolVolumeSpecification: t::DynamicData, "HostVvolVolumeSpecification", 8, [
-    0 max_size_in_mb "maxSizeInMB" 8 false,
-    1 volume_name "volumeName" 8 false,
-    2 vasa_provider_info "vasaProviderInfo" 8 false,
-    3 storage_array "storageArray" 8 false,
-    4 uuid "uuid" 8 false,
-    5 stretched "stretched" 30 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.InternetScsiHba.DiscoveryProperties.ISnsDiscoveryMethod`. Since API 2.5.
-    InternetScsiSnsDiscoveryMethod, "InternetScsiSnsDiscoveryMethod", [
-        IsnsStatic "isnsStatic",
-        IsnsDhcp "isnsDhcp",
-        IsnsSlp "isnsSlp",
-    ]
-);
-
-/// Data object `vim.host.IscsiManager.IscsiDependencyEntity`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Default)]
-pub struct IscsiDependencyEntity {
+pub struct HostPnicNetworkResourceInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
     /// `pnicDevice`.
     pub pnic_device: String,
-    /// `vnicDevice`.
-    pub vnic_device: String,
-    /// `vmhbaName`.
-    pub vmhba_name: String,
+    /// `availableBandwidthForVMTraffic`.
+    pub available_bandwidth_for_vm_traffic: Option<i64>,
+    /// `unusedBandwidthForVMTraffic`.
+    pub unused_bandwidth_for_vm_traffic: Option<i64>,
+    /// `placedVirtualNics`.
+    pub placed_virtual_nics: Vec<t::HostPlacedVirtualNicIdentifier>,
 }
-d::object!(IscsiDependencyEntity: t::DynamicData, "IscsiDependencyEntity", 5, [
-    0 pnic_device "pnicDevice" 5 false,
-    1 vnic_device "vnicDevice" 5 false,
-    2 vmhba_name "vmhbaName" 5 false,
+d::object!(HostPnicNetworkResourceInfo: t::DynamicData, "HostPnicNetworkResourceInfo", 8, [
+    0 pnic_device "pnicDevice" 8 false,
+    1 available_bandwidth_for_vm_traffic "availableBandwidthForVMTraffic" 8 false,
+    2 unused_bandwidth_for_vm_traffic "unusedBandwidthForVMTraffic" 8 false,
+    3 placed_virtual_nics "placedVirtualNics" 8 false,
 ]);
 
-/// Data object `vim.host.IscsiManager.IscsiMigrationDependency`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+/// Data object `vim.host.PortGroup`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PortGroup.html)
 #[derive(Default)]
-pub struct IscsiMigrationDependency {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `migrationAllowed`.
-    pub migration_allowed: bool,
-    /// `disallowReason`.
-    pub disallow_reason: Option<Box<t::IscsiStatus>>,
-    /// `dependency`.
-    pub dependency: Vec<t::IscsiDependencyEntity>,
-}
-d::object!(IscsiMigrationDependency: t::DynamicData, "IscsiMigrationDependency", 5, [
-    0 migration_allowed "migrationAllowed" 5 false,
-    1 disallow_reason "disallowReason" 5 false,
-    2 dependency "dependency" 5 false,
-]);
-
-/// Data object `vim.host.IscsiManager.IscsiPortInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Default)]
-pub struct IscsiPortInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `vnicDevice`.
-    pub vnic_device: Option<String>,
-    /// `vnic`.
-    pub vnic: Option<Box<t::HostVirtualNic>>,
-    /// `pnicDevice`.
-    pub pnic_device: Option<String>,
-    /// `pnic`.
-    pub pnic: Option<Box<t::PhysicalNic>>,
-    /// `switchName`.
-    pub switch_name: Option<String>,
-    /// `switchUuid`.
-    pub switch_uuid: Option<String>,
-    /// `portgroupName`.
-    pub portgroup_name: Option<String>,
-    /// `portgroupKey`.
-    pub portgroup_key: Option<String>,
-    /// `portKey`.
-    pub port_key: Option<String>,
-    /// `opaqueNetworkId`. Since API 6.5.
-    pub opaque_network_id: Option<String>,
-    /// `opaqueNetworkType`. Since API 6.5.
-    pub opaque_network_type: Option<String>,
-    /// `opaqueNetworkName`. Since API 6.5.
-    pub opaque_network_name: Option<String>,
-    /// `externalId`. Since API 6.5.
-    pub external_id: Option<String>,
-    /// `complianceStatus`.
-    pub compliance_status: Option<Box<t::IscsiStatus>>,
-    /// `pathStatus`.
-    pub path_status: Option<String>,
-}
-d::object!(IscsiPortInfo: t::DynamicData, "IscsiPortInfo", 5, [
-    0 vnic_device "vnicDevice" 5 false,
-    1 vnic "vnic" 5 false,
-    2 pnic_device "pnicDevice" 5 false,
-    3 pnic "pnic" 5 false,
-    4 switch_name "switchName" 5 false,
-    5 switch_uuid "switchUuid" 5 false,
-    6 portgroup_name "portgroupName" 5 false,
-    7 portgroup_key "portgroupKey" 5 false,
-    8 port_key "portKey" 5 false,
-    9 opaque_network_id "opaqueNetworkId" 9 false,
-    10 opaque_network_type "opaqueNetworkType" 9 false,
-    11 opaque_network_name "opaqueNetworkName" 9 false,
-    12 external_id "externalId" 9 false,
-    13 compliance_status "complianceStatus" 5 false,
-    14 path_status "pathStatus" 5 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.IscsiManager.IscsiPortInfo.PathStatus`. Since API 5.0.
-    IscsiPortInfoPathStatus, "IscsiPortInfoPathStatus", [
-        NotUsed "notUsed",
-        Active "active",
-        StandBy "standBy",
-        LastActive "lastActive",
-    ]
-);
-
-/// Data object `vim.host.IscsiManager.IscsiStatus`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Default)]
-pub struct IscsiStatus {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `reason`.
-    pub reason: Vec<t::LocalizedMethodFault>,
-}
-d::object!(IscsiStatus: t::DynamicData, "IscsiStatus", 5, [
-    0 reason "reason" 5 false,
-]);
-
-/// Data object `vim.host.DatastoreBrowser.IsoImageInfo`, which extends [`FileInfo`](t::FileInfo). Since API 2.5.
-#[derive(Default)]
-pub struct IsoImageFileInfo {
-    /// The fields of [`FileInfo`](t::FileInfo).
-    pub base: t::FileInfo,
-}
-d::object!(IsoImageFileInfo: t::FileInfo, "IsoImageFileInfo", 0, [
-]);
-impl d::IsA<t::FileInfo> for IsoImageFileInfo {}
-
-/// Data object `vim.host.DatastoreBrowser.IsoImageQuery`, which extends [`FileQuery`](t::FileQuery). Since API 2.5.
-#[derive(Default)]
-pub struct IsoImageFileQuery {
-    /// The fields of [`FileQuery`](t::FileQuery).
-    pub base: t::FileQuery,
-}
-d::object!(IsoImageFileQuery: t::FileQuery, "IsoImageFileQuery", 0, [
-]);
-impl d::IsA<t::FileQuery> for IsoImageFileQuery {}
-
-/// Data object `vim.host.KernelModuleSystem.ModuleInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct KernelModuleInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `id`.
-    pub id: i32,
-    /// `name`.
-    pub name: String,
-    /// `version`.
-    pub version: String,
-    /// `filename`.
-    pub filename: String,
-    /// `optionString`.
-    pub option_string: String,
-    /// `loaded`.
-    pub loaded: bool,
-    /// `enabled`.
-    pub enabled: bool,
-    /// `useCount`.
-    pub use_count: i32,
-    /// `readOnlySection`.
-    pub read_only_section: t::KernelModuleSectionInfo,
-    /// `writableSection`.
-    pub writable_section: t::KernelModuleSectionInfo,
-    /// `textSection`.
-    pub text_section: t::KernelModuleSectionInfo,
-    /// `dataSection`.
-    pub data_section: t::KernelModuleSectionInfo,
-    /// `bssSection`.
-    pub bss_section: t::KernelModuleSectionInfo,
-}
-d::object!(KernelModuleInfo: t::DynamicData, "KernelModuleInfo", 3, [
-    0 id "id" 3 false,
-    1 name "name" 3 false,
-    2 version "version" 3 false,
-    3 filename "filename" 3 false,
-    4 option_string "optionString" 3 false,
-    5 loaded "loaded" 3 false,
-    6 enabled "enabled" 3 false,
-    7 use_count "useCount" 3 false,
-    8 read_only_section "readOnlySection" 3 false,
-    9 writable_section "writableSection" 3 false,
-    10 text_section "textSection" 3 false,
-    11 data_section "dataSection" 3 false,
-    12 bss_section "bssSection" 3 false,
-]);
-
-/// Data object `vim.host.KernelModuleSystem.ModuleInfo.SectionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct KernelModuleSectionInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `address`.
-    pub address: i64,
-    /// `length`.
-    pub length: Option<i32>,
-}
-d::object!(KernelModuleSectionInfo: t::DynamicData, "KernelModuleSectionInfo", 3, [
-    0 address "address" 3 false,
-    1 length "length" 3 false,
-]);
-
-/// Data object `vim.host.LinkDiscoveryProtocolConfig`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct LinkDiscoveryProtocolConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `protocol`.
-    pub protocol: String,
-    /// `operation`.
-    pub operation: String,
-}
-d::object!(LinkDiscoveryProtocolConfig: t::DynamicData, "LinkDiscoveryProtocolConfig", 3, [
-    0 protocol "protocol" 3 false,
-    1 operation "operation" 3 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.LinkDiscoveryProtocolConfig.OperationType`. Since API 4.0.
-    LinkDiscoveryProtocolConfigOperationType, "LinkDiscoveryProtocolConfigOperationType", [
-        None "none",
-        Listen "listen",
-        Advertise "advertise",
-        Both "both",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.host.LinkDiscoveryProtocolConfig.ProtocolType`. Since API 4.0.
-    LinkDiscoveryProtocolConfigProtocolType, "LinkDiscoveryProtocolConfigProtocolType", [
-        Cdp "cdp",
-        Lldp "lldp",
-    ]
-);
-
-/// Data object `vim.host.PhysicalNic.LldpInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Default)]
-pub struct LinkLayerDiscoveryProtocolInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `chassisId`.
-    pub chassis_id: String,
-    /// `portId`.
-    pub port_id: String,
-    /// `timeToLive`.
-    pub time_to_live: i32,
-    /// `parameter`.
-    pub parameter: Vec<t::KeyAnyValue>,
-}
-d::object!(LinkLayerDiscoveryProtocolInfo: t::DynamicData, "LinkLayerDiscoveryProtocolInfo", 5, [
-    0 chassis_id "chassisId" 5 false,
-    1 port_id "portId" 5 false,
-    2 time_to_live "timeToLive" 5 false,
-    3 parameter "parameter" 5 false,
-]);
-
-/// Data object `vim.host.LocalDatastoreInfo`, which extends [`DatastoreInfo`](t::DatastoreInfo). Since API 2.5.
-#[derive(Default)]
-pub struct LocalDatastoreInfo {
-    /// The fields of [`DatastoreInfo`](t::DatastoreInfo).
-    pub base: t::DatastoreInfo,
-    /// `path`.
-    pub path: Option<String>,
-}
-d::object!(LocalDatastoreInfo: t::DatastoreInfo, "LocalDatastoreInfo", 0, [
-    0 path "path" 0 false,
-]);
-impl d::IsA<t::DatastoreInfo> for LocalDatastoreInfo {}
-
-/// Data object `vim.host.FileAccess.Modes`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct ModeInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `browse`.
-    pub browse: Option<String>,
-    /// `read`.
-    pub read: String,
-    /// `modify`.
-    pub modify: String,
-    /// `use`.
-    pub r#use: String,
-    /// `admin`.
-    pub admin: Option<String>,
-    /// `full`.
-    pub full: String,
-}
-d::object!(ModeInfo: t::DynamicData, "ModeInfo", 0, [
-    0 browse "browse" 0 false,
-    1 read "read" 0 false,
-    2 modify "modify" 0 false,
-    3 r#use "use" 0 false,
-    4 admin "admin" 0 false,
-    5 full "full" 0 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.MultipathInfo.PathState`. Since API 2.5.
-    MultipathState, "MultipathState", [
-        Standby "standby",
-        Active "active",
-        Disabled "disabled",
-        Dead "dead",
-        Unknown "unknown",
-    ]
-);
-
-/// Data object `vim.host.NasDatastoreInfo`, which extends [`DatastoreInfo`](t::DatastoreInfo). Since API 2.5.
-#[derive(Default)]
-pub struct NasDatastoreInfo {
-    /// The fields of [`DatastoreInfo`](t::DatastoreInfo).
-    pub base: t::DatastoreInfo,
-    /// `nas`.
-    pub nas: Option<Box<t::HostNasVolume>>,
-}
-d::object!(NasDatastoreInfo: t::DatastoreInfo, "NasDatastoreInfo", 0, [
-    0 nas "nas" 0 false,
-]);
-impl d::IsA<t::DatastoreInfo> for NasDatastoreInfo {}
-
-/// Data object `vim.host.NvdimmSystem.DimmInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Default)]
-pub struct NvdimmDimmInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `dimmHandle`.
-    pub dimm_handle: i32,
-    /// `healthInfo`.
-    pub health_info: t::NvdimmHealthInfo,
-    /// `totalCapacity`.
-    pub total_capacity: i64,
-    /// `persistentCapacity`.
-    pub persistent_capacity: i64,
-    /// `availablePersistentCapacity`.
-    pub available_persistent_capacity: i64,
-    /// `volatileCapacity`.
-    pub volatile_capacity: i64,
-    /// `availableVolatileCapacity`.
-    pub available_volatile_capacity: i64,
-    /// `blockCapacity`.
-    pub block_capacity: i64,
-    /// `regionInfo`.
-    pub region_info: Vec<t::NvdimmRegionInfo>,
-    /// `representationString`.
-    pub representation_string: String,
-}
-d::object!(NvdimmDimmInfo: t::DynamicData, "NvdimmDimmInfo", 10, [
-    0 dimm_handle "dimmHandle" 10 false,
-    1 health_info "healthInfo" 10 false,
-    2 total_capacity "totalCapacity" 10 false,
-    3 persistent_capacity "persistentCapacity" 10 false,
-    4 available_persistent_capacity "availablePersistentCapacity" 10 false,
-    5 volatile_capacity "volatileCapacity" 10 false,
-    6 available_volatile_capacity "availableVolatileCapacity" 10 false,
-    7 block_capacity "blockCapacity" 10 false,
-    8 region_info "regionInfo" 10 false,
-    9 representation_string "representationString" 10 false,
-]);
-
-/// Data object `vim.host.NvdimmSystem.Guid`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Default)]
-pub struct NvdimmGuid {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `uuid`.
-    pub uuid: String,
-}
-d::object!(NvdimmGuid: t::DynamicData, "NvdimmGuid", 10, [
-    0 uuid "uuid" 10 false,
-]);
-
-/// Data object `vim.host.NvdimmSystem.HealthInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Default)]
-pub struct NvdimmHealthInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `healthStatus`.
-    pub health_status: String,
-    /// `healthInformation`.
-    pub health_information: String,
-    /// `stateFlagInfo`.
-    pub state_flag_info: Vec<String>,
-    /// `dimmTemperature`.
-    pub dimm_temperature: i32,
-    /// `dimmTemperatureThreshold`.
-    pub dimm_temperature_threshold: i32,
-    /// `spareBlocksPercentage`.
-    pub spare_blocks_percentage: i32,
-    /// `spareBlockThreshold`.
-    pub spare_block_threshold: i32,
-    /// `dimmLifespanPercentage`.
-    pub dimm_lifespan_percentage: i32,
-    /// `esTemperature`.
-    pub es_temperature: Option<i32>,
-    /// `esTemperatureThreshold`.
-    pub es_temperature_threshold: Option<i32>,
-    /// `esLifespanPercentage`.
-    pub es_lifespan_percentage: Option<i32>,
-}
-d::object!(NvdimmHealthInfo: t::DynamicData, "NvdimmHealthInfo", 10, [
-    0 health_status "healthStatus" 10 false,
-    1 health_information "healthInformation" 10 false,
-    2 state_flag_info "stateFlagInfo" 10 false,
-    3 dimm_temperature "dimmTemperature" 10 false,
-    4 dimm_temperature_threshold "dimmTemperatureThreshold" 10 false,
-    5 spare_blocks_percentage "spareBlocksPercentage" 10 false,
-    6 spare_block_threshold "spareBlockThreshold" 10 false,
-    7 dimm_lifespan_percentage "dimmLifespanPercentage" 10 false,
-    8 es_temperature "esTemperature" 10 false,
-    9 es_temperature_threshold "esTemperatureThreshold" 10 false,
-    10 es_lifespan_percentage "esLifespanPercentage" 10 false,
-]);
-
-/// Data object `vim.host.NvdimmSystem.InterleaveSetInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Default)]
-pub struct NvdimmInterleaveSetInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `setId`.
-    pub set_id: i32,
-    /// `rangeType`.
-    pub range_type: String,
-    /// `baseAddress`.
-    pub base_address: i64,
-    /// `size`.
-    pub size: i64,
-    /// `availableSize`.
-    pub available_size: i64,
-    /// `deviceList`.
-    pub device_list: Vec<i32>,
-    /// `state`.
-    pub state: String,
-}
-d::object!(NvdimmInterleaveSetInfo: t::DynamicData, "NvdimmInterleaveSetInfo", 10, [
-    0 set_id "setId" 10 false,
-    1 range_type "rangeType" 10 false,
-    2 base_address "baseAddress" 10 false,
-    3 size "size" 10 false,
-    4 available_size "availableSize" 10 false,
-    5 device_list "deviceList" 10 false,
-    6 state "state" 10 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.NvdimmSystem.InterleaveSetInfo.InterleaveSetState`. Since API 6.7.
-    NvdimmInterleaveSetState, "NvdimmInterleaveSetState", [
-        Invalid "invalid",
-        Active "active",
-    ]
-);
-
-/// Data object `vim.host.NvdimmSystem.NamespaceCreateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Default)]
-pub struct NvdimmNamespaceCreateSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `friendlyName`.
-    pub friendly_name: Option<String>,
-    /// `blockSize`.
-    pub block_size: i64,
-    /// `blockCount`.
-    pub block_count: i64,
-    /// `type`.
-    pub r#type: String,
-    /// `locationID`.
-    pub location_id: i32,
-}
-d::object!(NvdimmNamespaceCreateSpec: t::DynamicData, "NvdimmNamespaceCreateSpec", 10, [
-    0 friendly_name "friendlyName" 10 false,
-    1 block_size "blockSize" 10 false,
-    2 block_count "blockCount" 10 false,
-    3 r#type "type" 10 false,
-    4 location_id "locationID" 10 false,
-]);
-
-/// Data object `vim.host.NvdimmSystem.NamespaceDeleteSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Default)]
-pub struct NvdimmNamespaceDeleteSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `uuid`.
-    pub uuid: String,
-}
-d::object!(NvdimmNamespaceDeleteSpec: t::DynamicData, "NvdimmNamespaceDeleteSpec", 10, [
-    0 uuid "uuid" 10 false,
-]);
-
-/// Data object `vim.host.NvdimmSystem.NamespaceDetails`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
-#[derive(Default)]
-pub struct NvdimmNamespaceDetails {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `uuid`.
-    pub uuid: String,
-    /// `friendlyName`.
-    pub friendly_name: String,
-    /// `size`.
-    pub size: i64,
-    /// `type`.
-    pub r#type: String,
-    /// `namespaceHealthStatus`.
-    pub namespace_health_status: String,
-    /// `interleavesetID`.
-    pub interleaveset_id: i32,
-    /// `state`.
-    pub state: String,
-}
-d::object!(NvdimmNamespaceDetails: t::DynamicData, "NvdimmNamespaceDetails", 11, [
-    0 uuid "uuid" 11 false,
-    1 friendly_name "friendlyName" 11 false,
-    2 size "size" 11 false,
-    3 r#type "type" 11 false,
-    4 namespace_health_status "namespaceHealthStatus" 11 false,
-    5 interleaveset_id "interleavesetID" 11 false,
-    6 state "state" 11 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.NvdimmSystem.NamespaceDetails.NamespaceHealthStatus`. Since API 6.7.1.
-    NvdimmNamespaceDetailsHealthStatus, "NvdimmNamespaceDetailsHealthStatus", [
-        Normal "normal",
-        Missing "missing",
-        LabelMissing "labelMissing",
-        InterleaveBroken "interleaveBroken",
-        LabelInconsistent "labelInconsistent",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.host.NvdimmSystem.NamespaceDetails.NamespaceState`. Since API 6.7.1.
-    NvdimmNamespaceDetailsState, "NvdimmNamespaceDetailsState", [
-        Invalid "invalid",
-        NotInUse "notInUse",
-        InUse "inUse",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.host.NvdimmSystem.NamespaceInfo.NamespaceHealthStatus`. Since API 6.7.
-    NvdimmNamespaceHealthStatus, "NvdimmNamespaceHealthStatus", [
-        Normal "normal",
-        Missing "missing",
-        LabelMissing "labelMissing",
-        InterleaveBroken "interleaveBroken",
-        LabelInconsistent "labelInconsistent",
-        BttCorrupt "bttCorrupt",
-        BadBlockSize "badBlockSize",
-    ]
-);
-
-/// Data object `vim.host.NvdimmSystem.NamespaceInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Default)]
-pub struct NvdimmNamespaceInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `uuid`.
-    pub uuid: String,
-    /// `friendlyName`.
-    pub friendly_name: String,
-    /// `blockSize`.
-    pub block_size: i64,
-    /// `blockCount`.
-    pub block_count: i64,
-    /// `type`.
-    pub r#type: String,
-    /// `namespaceHealthStatus`.
-    pub namespace_health_status: String,
-    /// `locationID`.
-    pub location_id: i32,
-    /// `state`.
-    pub state: String,
-}
-d::object!(NvdimmNamespaceInfo: t::DynamicData, "NvdimmNamespaceInfo", 10, [
-    0 uuid "uuid" 10 false,
-    1 friendly_name "friendlyName" 10 false,
-    2 block_size "blockSize" 10 false,
-    3 block_count "blockCount" 10 false,
-    4 r#type "type" 10 false,
-    5 namespace_health_status "namespaceHealthStatus" 10 false,
-    6 location_id "locationID" 10 false,
-    7 state "state" 10 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.NvdimmSystem.NamespaceInfo.NamespaceState`. Since API 6.7.
-    NvdimmNamespaceState, "NvdimmNamespaceState", [
-        Invalid "invalid",
-        NotInUse "notInUse",
-        InUse "inUse",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.host.NvdimmSystem.NamespaceType`. Since API 6.7.
-    NvdimmNamespaceType, "NvdimmNamespaceType", [
-        BlockNamespace "blockNamespace",
-        PersistentNamespace "persistentNamespace",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.host.NvdimmSystem.HealthInfo.StateFlag`. Since API 6.7.
-    NvdimmNvdimmHealthInfoState, "NvdimmNvdimmHealthInfoState", [
-        Normal "normal",
-        Error "error",
-    ]
-);
-
-/// Data object `vim.host.NvdimmSystem.PMemNamespaceCreateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
-#[derive(Default)]
-pub struct NvdimmPMemNamespaceCreateSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `friendlyName`.
-    pub friendly_name: Option<String>,
-    /// `size`.
-    pub size: i64,
-    /// `interleavesetID`.
-    pub interleaveset_id: i32,
-}
-d::object!(NvdimmPMemNamespaceCreateSpec: t::DynamicData, "NvdimmPMemNamespaceCreateSpec", 11, [
-    0 friendly_name "friendlyName" 11 false,
-    1 size "size" 11 false,
-    2 interleaveset_id "interleavesetID" 11 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.NvdimmSystem.RangeType`. Since API 6.7.
-    NvdimmRangeType, "NvdimmRangeType", [
-        VolatileRange "volatileRange",
-        PersistentRange "persistentRange",
-        ControlRange "controlRange",
-        BlockRange "blockRange",
-        VolatileVirtualDiskRange "volatileVirtualDiskRange",
-        VolatileVirtualCDRange "volatileVirtualCDRange",
-        PersistentVirtualDiskRange "persistentVirtualDiskRange",
-        PersistentVirtualCDRange "persistentVirtualCDRange",
-    ]
-);
-
-/// Data object `vim.host.NvdimmSystem.RegionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Default)]
-pub struct NvdimmRegionInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `regionId`.
-    pub region_id: i32,
-    /// `setId`.
-    pub set_id: i32,
-    /// `rangeType`.
-    pub range_type: String,
-    /// `startAddr`.
-    pub start_addr: i64,
-    /// `size`.
-    pub size: i64,
-    /// `offset`.
-    pub offset: i64,
-}
-d::object!(NvdimmRegionInfo: t::DynamicData, "NvdimmRegionInfo", 10, [
-    0 region_id "regionId" 10 false,
-    1 set_id "setId" 10 false,
-    2 range_type "rangeType" 10 false,
-    3 start_addr "startAddr" 10 false,
-    4 size "size" 10 false,
-    5 offset "offset" 10 false,
-]);
-
-/// Data object `vim.host.NvdimmSystem.Summary`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Default)]
-pub struct NvdimmSummary {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `numDimms`.
-    pub num_dimms: i32,
-    /// `healthStatus`.
-    pub health_status: String,
-    /// `totalCapacity`.
-    pub total_capacity: i64,
-    /// `persistentCapacity`.
-    pub persistent_capacity: i64,
-    /// `blockCapacity`.
-    pub block_capacity: i64,
-    /// `availableCapacity`.
-    pub available_capacity: i64,
-    /// `numInterleavesets`.
-    pub num_interleavesets: i32,
-    /// `numNamespaces`.
-    pub num_namespaces: i32,
-}
-d::object!(NvdimmSummary: t::DynamicData, "NvdimmSummary", 10, [
-    0 num_dimms "numDimms" 10 false,
-    1 health_status "healthStatus" 10 false,
-    2 total_capacity "totalCapacity" 10 false,
-    3 persistent_capacity "persistentCapacity" 10 false,
-    4 block_capacity "blockCapacity" 10 false,
-    5 available_capacity "availableCapacity" 10 false,
-    6 num_interleavesets "numInterleavesets" 10 false,
-    7 num_namespaces "numNamespaces" 10 false,
-]);
-
-/// Data object `vim.host.NvdimmSystem.NvdimmSystemInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
-#[derive(Default)]
-pub struct NvdimmSystemInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `summary`.
-    pub summary: Option<Box<t::NvdimmSummary>>,
-    /// `dimms`.
-    pub dimms: Vec<i32>,
-    /// `dimmInfo`.
-    pub dimm_info: Vec<t::NvdimmDimmInfo>,
-    /// `interleaveSet`.
-    pub interleave_set: Vec<i32>,
-    /// `iSetInfo`.
-    pub i_set_info: Vec<t::NvdimmInterleaveSetInfo>,
-    /// `namespace`.
-    pub namespace: Vec<t::NvdimmGuid>,
-    /// `nsInfo`.
-    pub ns_info: Vec<t::NvdimmNamespaceInfo>,
-    /// `nsDetails`. Since API 6.7.1.
-    pub ns_details: Vec<t::NvdimmNamespaceDetails>,
-}
-d::object!(NvdimmSystemInfo: t::DynamicData, "NvdimmSystemInfo", 10, [
-    0 summary "summary" 10 false,
-    1 dimms "dimms" 10 false,
-    2 dimm_info "dimmInfo" 10 false,
-    3 interleave_set "interleaveSet" 10 false,
-    4 i_set_info "iSetInfo" 10 false,
-    5 namespace "namespace" 10 false,
-    6 ns_info "nsInfo" 10 false,
-    7 ns_details "nsDetails" 11 false,
-]);
-
-/// Data object `vim.host.PMemDatastoreInfo`, which extends [`DatastoreInfo`](t::DatastoreInfo). Since API 6.7.
-#[derive(Default)]
-pub struct PMemDatastoreInfo {
-    /// The fields of [`DatastoreInfo`](t::DatastoreInfo).
-    pub base: t::DatastoreInfo,
-    /// `pmem`.
-    pub pmem: t::HostPMemVolume,
-}
-d::object!(PMemDatastoreInfo: t::DatastoreInfo, "PMemDatastoreInfo", 10, [
-    0 pmem "pmem" 10 false,
-]);
-impl d::IsA<t::DatastoreInfo> for PMemDatastoreInfo {}
-
-/// Data object `vim.host.PhysicalNic`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct PhysicalNic {
+pub struct HostPortGroup {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
     /// `key`.
     pub key: Option<String>,
-    /// `device`.
-    pub device: String,
-    /// `pci`.
-    pub pci: String,
-    /// `driver`.
-    pub driver: Option<String>,
-    /// `driverVersion`. Since API 8.0.0.1.
-    pub driver_version: Option<String>,
-    /// `firmwareVersion`. Since API 8.0.0.1.
-    pub firmware_version: Option<String>,
-    /// `linkSpeed`.
-    pub link_speed: Option<Box<t::PhysicalNicLinkInfo>>,
-    /// `validLinkSpecification`.
-    pub valid_link_specification: Vec<t::PhysicalNicLinkInfo>,
+    /// `port`.
+    pub port: Vec<t::HostPortGroupPort>,
+    /// `vswitch`.
+    pub vswitch: Option<String>,
+    /// `computedPolicy`.
+    pub computed_policy: t::HostNetworkPolicy,
     /// `spec`.
-    pub spec: t::PhysicalNicSpec,
-    /// `wakeOnLanSupported`.
-    pub wake_on_lan_supported: bool,
-    /// `mac`.
-    pub mac: String,
-    /// `fcoeConfiguration`. Since API 5.0.
-    pub fcoe_configuration: Option<Box<t::FcoeConfig>>,
-    /// `vmDirectPathGen2Supported`. Since API 4.1.
-    pub vm_direct_path_gen2_supported: Option<bool>,
-    /// `vmDirectPathGen2SupportedMode`. Since API 4.1.
-    pub vm_direct_path_gen2_supported_mode: Option<String>,
-    /// `resourcePoolSchedulerAllowed`. Since API 4.1.
-    pub resource_pool_scheduler_allowed: Option<bool>,
-    /// `resourcePoolSchedulerDisallowedReason`. Since API 4.1.
-    pub resource_pool_scheduler_disallowed_reason: Vec<String>,
-    /// `autoNegotiateSupported`. Since API 4.1.
-    pub auto_negotiate_supported: Option<bool>,
-    /// `enhancedNetworkingStackSupported`. Since API 6.7.
-    pub enhanced_networking_stack_supported: Option<bool>,
-    /// `ensInterruptSupported`. Since API 7.0.0.0.
-    pub ens_interrupt_supported: Option<bool>,
-    /// `rdmaDevice`. Since API 7.0.0.0.
-    pub rdma_device: Option<String>,
-    /// `dpuId`. Since API 8.0.0.1.
-    pub dpu_id: Option<String>,
-    /// `perfNicOffloadSupported`. Since API 9.1.0.0.
-    pub perf_nic_offload_supported: Option<bool>,
+    pub spec: t::HostPortGroupSpec,
 }
-d::object!(PhysicalNic: t::DynamicData, "PhysicalNic", 0, [
+d::object!(HostPortGroup: t::DynamicData, "HostPortGroup", 0, [
     0 key "key" 0 false,
-    1 device "device" 0 false,
-    2 pci "pci" 0 false,
-    3 driver "driver" 0 false,
-    4 driver_version "driverVersion" 26 false,
-    5 firmware_version "firmwareVersion" 26 false,
-    6 link_speed "linkSpeed" 0 false,
-    7 valid_link_specification "validLinkSpecification" 0 false,
-    8 spec "spec" 0 false,
-    9 wake_on_lan_supported "wakeOnLanSupported" 0 false,
-    10 mac "mac" 0 false,
-    11 fcoe_configuration "fcoeConfiguration" 5 false,
-    12 vm_direct_path_gen2_supported "vmDirectPathGen2Supported" 4 false,
-    13 vm_direct_path_gen2_supported_mode "vmDirectPathGen2SupportedMode" 4 false,
-    14 resource_pool_scheduler_allowed "resourcePoolSchedulerAllowed" 4 false,
-    15 resource_pool_scheduler_disallowed_reason "resourcePoolSchedulerDisallowedReason" 4 false,
-    16 auto_negotiate_supported "autoNegotiateSupported" 4 false,
-    17 enhanced_networking_stack_supported "enhancedNetworkingStackSupported" 10 false,
-    18 ens_interrupt_supported "ensInterruptSupported" 16 false,
-    19 rdma_device "rdmaDevice" 16 false,
-    20 dpu_id "dpuId" 26 false,
-    21 perf_nic_offload_supported "perfNicOffloadSupported" 33 false,
+    1 port "port" 0 false,
+    2 vswitch "vswitch" 0 false,
+    3 computed_policy "computedPolicy" 0 false,
+    4 spec "spec" 0 false,
 ]);
-
-/// Data object `vim.host.PhysicalNic.CdpDeviceCapability`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct PhysicalNicCdpDeviceCapability {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `router`.
-    pub router: bool,
-    /// `transparentBridge`.
-    pub transparent_bridge: bool,
-    /// `sourceRouteBridge`.
-    pub source_route_bridge: bool,
-    /// `networkSwitch`.
-    pub network_switch: bool,
-    /// `host`.
-    pub host: bool,
-    /// `igmpEnabled`.
-    pub igmp_enabled: bool,
-    /// `repeater`.
-    pub repeater: bool,
+impl<M, P> p::Property<M, t::HostPortGroup, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, p::Optional> { self.then("key") }
+    /// On to `port`.
+    pub fn port(&self) -> p::Property<M, Vec<t::HostPortGroupPort>, P> { self.then("port") }
+    /// On to `vswitch`.
+    pub fn vswitch(&self) -> p::Property<M, String, p::Optional> { self.then("vswitch") }
+    /// On to `computedPolicy`.
+    pub fn computed_policy(&self) -> p::Property<M, t::HostNetworkPolicy, P> { self.then("computedPolicy") }
+    /// On to `spec`.
+    pub fn spec(&self) -> p::Property<M, t::HostPortGroupSpec, P> { self.then("spec") }
 }
-d::object!(PhysicalNicCdpDeviceCapability: t::DynamicData, "PhysicalNicCdpDeviceCapability", 0, [
-    0 router "router" 0 false,
-    1 transparent_bridge "transparentBridge" 0 false,
-    2 source_route_bridge "sourceRouteBridge" 0 false,
-    3 network_switch "networkSwitch" 0 false,
-    4 host "host" 0 false,
-    5 igmp_enabled "igmpEnabled" 0 false,
-    6 repeater "repeater" 0 false,
-]);
-
-/// Data object `vim.host.PhysicalNic.CdpInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct PhysicalNicCdpInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `cdpVersion`.
-    pub cdp_version: Option<i32>,
-    /// `timeout`.
-    pub timeout: Option<i32>,
-    /// `ttl`.
-    pub ttl: Option<i32>,
-    /// `samples`.
-    pub samples: Option<i32>,
-    /// `devId`.
-    pub dev_id: Option<String>,
-    /// `address`.
-    pub address: Option<String>,
-    /// `portId`.
-    pub port_id: Option<String>,
-    /// `deviceCapability`.
-    pub device_capability: Option<Box<t::PhysicalNicCdpDeviceCapability>>,
-    /// `softwareVersion`.
-    pub software_version: Option<String>,
-    /// `hardwarePlatform`.
-    pub hardware_platform: Option<String>,
-    /// `ipPrefix`.
-    pub ip_prefix: Option<String>,
-    /// `ipPrefixLen`.
-    pub ip_prefix_len: Option<i32>,
-    /// `vlan`.
-    pub vlan: Option<i32>,
-    /// `fullDuplex`.
-    pub full_duplex: Option<bool>,
-    /// `mtu`.
-    pub mtu: Option<i32>,
-    /// `systemName`.
-    pub system_name: Option<String>,
-    /// `systemOID`.
-    pub system_oid: Option<String>,
-    /// `mgmtAddr`.
-    pub mgmt_addr: Option<String>,
-    /// `location`.
-    pub location: Option<String>,
+impl<M, P> p::Property<M, Vec<t::HostPortGroup>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostPortGroup, p::Optional> { self.named(key) }
 }
-d::object!(PhysicalNicCdpInfo: t::DynamicData, "PhysicalNicCdpInfo", 0, [
-    0 cdp_version "cdpVersion" 0 false,
-    1 timeout "timeout" 0 false,
-    2 ttl "ttl" 0 false,
-    3 samples "samples" 0 false,
-    4 dev_id "devId" 0 false,
-    5 address "address" 0 false,
-    6 port_id "portId" 0 false,
-    7 device_capability "deviceCapability" 0 false,
-    8 software_version "softwareVersion" 0 false,
-    9 hardware_platform "hardwarePlatform" 0 false,
-    10 ip_prefix "ipPrefix" 0 false,
-    11 ip_prefix_len "ipPrefixLen" 0 false,
-    12 vlan "vlan" 0 false,
-    13 full_duplex "fullDuplex" 0 false,
-    14 mtu "mtu" 0 false,
-    15 system_name "systemName" 0 false,
-    16 system_oid "systemOID" 0 false,
-    17 mgmt_addr "mgmtAddr" 0 false,
-    18 location "location" 0 false,
-]);
 
-/// Data object `vim.host.PhysicalNic.Config`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+/// Data object `vim.host.PortGroup.Config`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PortGroup.Config.html)
 #[derive(Default)]
-pub struct PhysicalNicConfig {
+pub struct HostPortGroupConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
-    /// `device`.
-    pub device: String,
+    /// `changeOperation`.
+    pub change_operation: Option<String>,
     /// `spec`.
-    pub spec: t::PhysicalNicSpec,
+    pub spec: Option<Box<t::HostPortGroupSpec>>,
 }
-d::object!(PhysicalNicConfig: t::DynamicData, "PhysicalNicConfig", 0, [
-    0 device "device" 0 false,
+d::object!(HostPortGroupConfig: t::DynamicData, "HostPortGroupConfig", 0, [
+    0 change_operation "changeOperation" 0 false,
     1 spec "spec" 0 false,
 ]);
 
-/// Data object `vim.host.PhysicalNic.NetworkHint.HintElement`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+/// Data object `vim.host.PortGroup.Port`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PortGroup.Port.html)
 #[derive(Default)]
-pub struct PhysicalNicHint {
+pub struct HostPortGroupPort {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
-    /// `vlanId`.
-    pub vlan_id: Option<i32>,
-}
-d::object!(PhysicalNicHint: t::DynamicData, "PhysicalNicHint", 0, [
-    0 vlan_id "vlanId" 0 false,
-]);
-
-/// Data object `vim.host.PhysicalNic.NetworkHint`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct PhysicalNicHintInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `device`.
-    pub device: String,
-    /// `subnet`.
-    pub subnet: Vec<t::PhysicalNicIpHint>,
-    /// `network`.
-    pub network: Vec<t::PhysicalNicNameHint>,
-    /// `connectedSwitchPort`.
-    pub connected_switch_port: Option<Box<t::PhysicalNicCdpInfo>>,
-    /// `lldpInfo`. Since API 5.0.
-    pub lldp_info: Option<Box<t::LinkLayerDiscoveryProtocolInfo>>,
-}
-d::object!(PhysicalNicHintInfo: t::DynamicData, "PhysicalNicHintInfo", 0, [
-    0 device "device" 0 false,
-    1 subnet "subnet" 0 false,
-    2 network "network" 0 false,
-    3 connected_switch_port "connectedSwitchPort" 0 false,
-    4 lldp_info "lldpInfo" 5 false,
-]);
-
-/// Data object `vim.host.PhysicalNic.NetworkHint.IpNetwork`, which extends [`PhysicalNicHint`](t::PhysicalNicHint). Since API 2.5.
-#[derive(Default)]
-pub struct PhysicalNicIpHint {
-    /// The fields of [`PhysicalNicHint`](t::PhysicalNicHint).
-    pub base: t::PhysicalNicHint,
-    /// `ipSubnet`.
-    pub ip_subnet: String,
-}
-d::object!(PhysicalNicIpHint: t::PhysicalNicHint, "PhysicalNicIpHint", 0, [
-    0 ip_subnet "ipSubnet" 0 false,
-]);
-
-/// Data object `vim.host.PhysicalNic.LinkSpeedDuplex`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct PhysicalNicLinkInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `speedMb`.
-    pub speed_mb: i32,
-    /// `duplex`.
-    pub duplex: bool,
-}
-d::object!(PhysicalNicLinkInfo: t::DynamicData, "PhysicalNicLinkInfo", 0, [
-    0 speed_mb "speedMb" 0 false,
-    1 duplex "duplex" 0 false,
-]);
-
-/// Data object `vim.host.PhysicalNic.NetworkHint.NamedNetwork`, which extends [`PhysicalNicHint`](t::PhysicalNicHint). Since API 2.5.
-#[derive(Default)]
-pub struct PhysicalNicNameHint {
-    /// The fields of [`PhysicalNicHint`](t::PhysicalNicHint).
-    pub base: t::PhysicalNicHint,
-    /// `network`.
-    pub network: String,
-}
-d::object!(PhysicalNicNameHint: t::PhysicalNicHint, "PhysicalNicNameHint", 0, [
-    0 network "network" 0 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.PhysicalNic.ResourcePoolSchedulerDisallowedReason`. Since API 4.1.
-    PhysicalNicResourcePoolSchedulerDisallowedReason, "PhysicalNicResourcePoolSchedulerDisallowedReason", [
-        UserOptOut "userOptOut",
-        HardwareUnsupported "hardwareUnsupported",
-    ]
-);
-
-/// Data object `vim.host.PhysicalNic.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct PhysicalNicSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `ip`.
-    pub ip: Option<Box<t::HostIpConfig>>,
-    /// `linkSpeed`.
-    pub link_speed: Option<Box<t::PhysicalNicLinkInfo>>,
-    /// `enableEnhancedNetworkingStack`. Since API 6.7.
-    pub enable_enhanced_networking_stack: Option<bool>,
-    /// `ensInterruptEnabled`. Since API 7.0.0.0.
-    pub ens_interrupt_enabled: Option<bool>,
-}
-d::object!(PhysicalNicSpec: t::DynamicData, "PhysicalNicSpec", 0, [
-    0 ip "ip" 0 false,
-    1 link_speed "linkSpeed" 0 false,
-    2 enable_enhanced_networking_stack "enableEnhancedNetworkingStack" 10 false,
-    3 ens_interrupt_enabled "ensInterruptEnabled" 16 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.PhysicalNic.VmDirectPathGen2SupportedMode`. Since API 4.1.
-    PhysicalNicVmDirectPathGen2SupportedMode, "PhysicalNicVmDirectPathGen2SupportedMode", [
-        Upt "upt",
-    ]
-);
-
-/// Data object `vim.host.PodVMInfo`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Default)]
-pub struct PodVMInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `hasPageSharingPodVM`.
-    pub has_page_sharing_pod_vm: bool,
-    /// `podVMOverheadInfo`.
-    pub pod_vm_overhead_info: t::PodVMOverheadInfo,
-}
-d::object!(PodVMInfo: t::DynamicData, "PodVMInfo", 33, [
-    0 has_page_sharing_pod_vm "hasPageSharingPodVM" 33 false,
-    1 pod_vm_overhead_info "podVMOverheadInfo" 33 false,
-]);
-
-/// Data object `vim.host.PodVMOverheadInfo`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Default)]
-pub struct PodVMOverheadInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `crxPageSharingSupported`.
-    pub crx_page_sharing_supported: bool,
-    /// `podVMOverheadWithoutPageSharing`.
-    pub pod_vm_overhead_without_page_sharing: i32,
-    /// `podVMOverheadWithPageSharing`.
-    pub pod_vm_overhead_with_page_sharing: i32,
-}
-d::object!(PodVMOverheadInfo: t::DynamicData, "PodVMOverheadInfo", 33, [
-    0 crx_page_sharing_supported "crxPageSharingSupported" 33 false,
-    1 pod_vm_overhead_without_page_sharing "podVMOverheadWithoutPageSharing" 33 false,
-    2 pod_vm_overhead_with_page_sharing "podVMOverheadWithPageSharing" 33 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.PortGroup.PortConnecteeType`. Since API 2.5.
-    PortGroupConnecteeType, "PortGroupConnecteeType", [
-        VirtualMachine "virtualMachine",
-        SystemManagement "systemManagement",
-        Host "host",
-        Unknown "unknown",
-    ]
-);
-
-/// Data object `vim.host.PowerSystem.Capability`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Default)]
-pub struct PowerSystemCapability {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `availablePolicy`.
-    pub available_policy: Vec<t::HostPowerPolicy>,
-}
-d::object!(PowerSystemCapability: t::DynamicData, "PowerSystemCapability", 4, [
-    0 available_policy "availablePolicy" 4 false,
-]);
-
-/// Data object `vim.host.PowerSystem.Info`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Default)]
-pub struct PowerSystemInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `currentPolicy`.
-    pub current_policy: t::HostPowerPolicy,
-}
-d::object!(PowerSystemInfo: t::DynamicData, "PowerSystemInfo", 4, [
-    0 current_policy "currentPolicy" 4 false,
-]);
-
-/// Data object `vim.host.SoftwarePackage.Relation`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Default)]
-pub struct Relation {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `constraint`.
-    pub constraint: Option<String>,
-    /// `name`.
-    pub name: String,
-    /// `version`.
-    pub version: Option<String>,
-}
-d::object!(Relation: t::DynamicData, "Relation", 9, [
-    0 constraint "constraint" 9 false,
-    1 name "name" 9 false,
-    2 version "version" 9 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.ScsiDisk.ScsiDiskType`. Since API 6.5.
-    ScsiDiskType, "ScsiDiskType", [
-        Native512 "native512",
-        Emulated512 "emulated512",
-        Native4k "native4k",
-        SoftwareEmulated4k "SoftwareEmulated4k",
-        Unknown "unknown",
-    ]
-);
-
-/// Data object `vim.host.ScsiLun`, which extends [`HostDevice`](t::HostDevice). Since API 2.5.
-#[derive(Default)]
-pub struct ScsiLun {
-    /// The fields of [`HostDevice`](t::HostDevice).
-    pub base: t::HostDevice,
     /// `key`.
     pub key: Option<String>,
-    /// `uuid`.
-    pub uuid: String,
-    /// `descriptor`. Since API 4.0.
-    pub descriptor: Vec<t::ScsiLunDescriptor>,
-    /// `canonicalName`.
-    pub canonical_name: Option<String>,
-    /// `displayName`. Since API 4.0.
-    pub display_name: Option<String>,
-    /// `lunType`.
-    pub lun_type: String,
-    /// `vendor`.
-    pub vendor: Option<String>,
-    /// `model`.
-    pub model: Option<String>,
-    /// `revision`.
-    pub revision: Option<String>,
-    /// `scsiLevel`.
-    pub scsi_level: Option<i32>,
-    /// `serialNumber`.
-    pub serial_number: Option<String>,
-    /// `durableName`.
-    pub durable_name: Option<Box<t::ScsiLunDurableName>>,
-    /// `alternateName`.
-    pub alternate_name: Vec<t::ScsiLunDurableName>,
-    /// `standardInquiry`.
-    pub standard_inquiry: Vec<i8>,
-    /// `queueDepth`.
-    pub queue_depth: Option<i32>,
-    /// `operationalState`.
-    pub operational_state: Vec<String>,
-    /// `capabilities`. Since API 4.0.
-    pub capabilities: Option<Box<t::ScsiLunCapabilities>>,
-    /// `vStorageSupport`. Since API 4.1.
-    pub v_storage_support: Option<String>,
-    /// `protocolEndpoint`. Since API 6.0.
-    pub protocol_endpoint: Option<bool>,
-    /// `perenniallyReserved`. Since API 6.7.2.
-    pub perennially_reserved: Option<bool>,
-    /// `clusteredVmdkSupported`. Since API 7.0.0.0.
-    pub clustered_vmdk_supported: Option<bool>,
-    /// `applicationProtocol`. Since API 8.0.1.0.
-    pub application_protocol: Option<String>,
-    /// `dispersedNs`. Since API 8.0.1.0.
-    pub dispersed_ns: Option<bool>,
-    /// `deviceReservation`. Since API 8.0.3.0.
-    pub device_reservation: Option<String>,
+    /// `mac`.
+    pub mac: Vec<String>,
+    /// `type`.
+    pub r#type: String,
 }
-d::object!(ScsiLun: t::HostDevice, "ScsiLun", 0, [
+d::object!(HostPortGroupPort: t::DynamicData, "HostPortGroupPort", 0, [
     0 key "key" 0 false,
-    1 uuid "uuid" 0 false,
-    2 descriptor "descriptor" 3 false,
-    3 canonical_name "canonicalName" 0 false,
-    4 display_name "displayName" 3 false,
-    5 lun_type "lunType" 0 false,
-    6 vendor "vendor" 0 false,
-    7 model "model" 0 false,
-    8 revision "revision" 0 false,
-    9 scsi_level "scsiLevel" 0 false,
-    10 serial_number "serialNumber" 0 false,
-    11 durable_name "durableName" 0 false,
-    12 alternate_name "alternateName" 0 false,
-    13 standard_inquiry "standardInquiry" 0 false,
-    14 queue_depth "queueDepth" 0 false,
-    15 operational_state "operationalState" 0 false,
-    16 capabilities "capabilities" 3 false,
-    17 v_storage_support "vStorageSupport" 4 false,
-    18 protocol_endpoint "protocolEndpoint" 8 false,
-    19 perennially_reserved "perenniallyReserved" 12 false,
-    20 clustered_vmdk_supported "clusteredVmdkSupported" 16 false,
-    21 application_protocol "applicationProtocol" 28 false,
-    22 dispersed_ns "dispersedNs" 28 false,
-    23 device_reservation "deviceReservation" 30 false,
+    1 mac "mac" 0 false,
+    2 r#type "type" 0 false,
 ]);
-impl d::IsA<t::ScsiLun> for ScsiLun {}
-
-/// Data object `vim.host.ScsiLun.Capabilities`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct ScsiLunCapabilities {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `updateDisplayNameSupported`.
-    pub update_display_name_supported: bool,
+impl<M, P> p::Property<M, t::HostPortGroupPort, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, p::Optional> { self.then("key") }
+    /// On to `mac`.
+    pub fn mac(&self) -> p::Property<M, Vec<String>, P> { self.then("mac") }
+    /// On to `type`.
+    pub fn r#type(&self) -> p::Property<M, String, P> { self.then("type") }
 }
-d::object!(ScsiLunCapabilities: t::DynamicData, "ScsiLunCapabilities", 3, [
-    0 update_display_name_supported "updateDisplayNameSupported" 3 false,
-]);
-
-/// Data object `vim.host.ScsiLun.Descriptor`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct ScsiLunDescriptor {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `quality`.
-    pub quality: String,
-    /// `id`.
-    pub id: String,
+impl<M, P> p::Property<M, Vec<t::HostPortGroupPort>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostPortGroupPort, p::Optional> { self.named(key) }
 }
-d::object!(ScsiLunDescriptor: t::DynamicData, "ScsiLunDescriptor", 3, [
-    0 quality "quality" 3 false,
-    1 id "id" 3 false,
-]);
 
-d::enumeration!(
-    /// Enumeration `vim.host.ScsiLun.DescriptorQuality`. Since API 4.0.
-    ScsiLunDescriptorQuality, "ScsiLunDescriptorQuality", [
-        HighQuality "highQuality",
-        MediumQuality "mediumQuality",
-        LowQuality "lowQuality",
-        UnknownQuality "unknownQuality",
-    ]
-);
-
-/// Data object `vim.host.ScsiLun.DurableName`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+/// Data object `vim.host.PortGroup.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PortGroup.Specification.html)
 #[derive(Default)]
-pub struct ScsiLunDurableName {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `namespace`.
-    pub namespace: String,
-    /// `namespaceId`.
-    pub namespace_id: i8,
-    /// `data`.
-    pub data: Vec<i8>,
-}
-d::object!(ScsiLunDurableName: t::DynamicData, "ScsiLunDurableName", 0, [
-    0 namespace "namespace" 0 false,
-    1 namespace_id "namespaceId" 0 false,
-    2 data "data" 0 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.ScsiLun.LunReservationStatus`. Since API 8.0.3.0.
-    ScsiLunLunReservationStatus, "ScsiLunLunReservationStatus", [
-        LUNRESERVEDUNKNOWN "LUN_RESERVED_UNKNOWN",
-        LUNRESERVEDYES "LUN_RESERVED_YES",
-        LUNRESERVEDNO "LUN_RESERVED_NO",
-        LUNRESERVEDNOTSUPPORTED "LUN_RESERVED_NOT_SUPPORTED",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.host.ScsiLun.State`. Since API 2.5.
-    ScsiLunState, "ScsiLunState", [
-        UnknownState "unknownState",
-        Ok "ok",
-        Error "error",
-        Off "off",
-        Quiesced "quiesced",
-        Degraded "degraded",
-        LostCommunication "lostCommunication",
-        Timeout "timeout",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.host.ScsiLun.ScsiLunType`. Since API 2.5.
-    ScsiLunType, "ScsiLunType", [
-        Disk "disk",
-        Tape "tape",
-        Printer "printer",
-        Processor "processor",
-        Worm "worm",
-        Cdrom "cdrom",
-        Scanner "scanner",
-        OpticalDevice "opticalDevice",
-        MediaChanger "mediaChanger",
-        Communications "communications",
-        StorageArrayController "storageArrayController",
-        Enclosure "enclosure",
-        Unknown "unknown",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.host.ScsiLun.VStorageSupportStatus`. Since API 4.1.
-    ScsiLunVStorageSupportStatus, "ScsiLunVStorageSupportStatus", [
-        VStorageSupported "vStorageSupported",
-        VStorageUnsupported "vStorageUnsupported",
-        VStorageUnknown "vStorageUnknown",
-    ]
-);
-
-/// Data object `vim.host.MemoryManagerSystem.ServiceConsoleReservationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct ServiceConsoleReservationInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `serviceConsoleReservedCfg`.
-    pub service_console_reserved_cfg: i64,
-    /// `serviceConsoleReserved`.
-    pub service_console_reserved: i64,
-    /// `unreserved`.
-    pub unreserved: i64,
-}
-d::object!(ServiceConsoleReservationInfo: t::DynamicData, "ServiceConsoleReservationInfo", 0, [
-    0 service_console_reserved_cfg "serviceConsoleReservedCfg" 0 false,
-    1 service_console_reserved "serviceConsoleReserved" 0 false,
-    2 unreserved "unreserved" 0 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.host.InternetScsiHba.DiscoveryProperties.SlpDiscoveryMethod`. Since API 2.5.
-    SlpDiscoveryMethod, "SlpDiscoveryMethod", [
-        SlpDhcp "slpDhcp",
-        SlpAutoUnicast "slpAutoUnicast",
-        SlpAutoMulticast "slpAutoMulticast",
-        SlpManual "slpManual",
-    ]
-);
-
-/// Data object `vim.host.SoftwarePackage`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Default)]
-pub struct SoftwarePackage {
+pub struct HostPortGroupSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
     /// `name`.
     pub name: String,
-    /// `version`.
-    pub version: String,
-    /// `type`.
-    pub r#type: String,
-    /// `vendor`.
-    pub vendor: String,
-    /// `acceptanceLevel`.
-    pub acceptance_level: String,
-    /// `summary`.
-    pub summary: String,
-    /// `description`.
-    pub description: String,
-    /// `referenceURL`.
-    pub reference_url: Vec<String>,
-    /// `creationDate`.
-    pub creation_date: Option<d::DateTime>,
-    /// `depends`.
-    pub depends: Vec<t::Relation>,
-    /// `conflicts`.
-    pub conflicts: Vec<t::Relation>,
-    /// `replaces`.
-    pub replaces: Vec<t::Relation>,
-    /// `provides`.
-    pub provides: Vec<String>,
-    /// `maintenanceModeRequired`.
-    pub maintenance_mode_required: Option<bool>,
-    /// `hardwarePlatformsRequired`.
-    pub hardware_platforms_required: Vec<String>,
-    /// `capability`.
-    pub capability: t::SoftwarePackageCapability,
-    /// `tag`.
-    pub tag: Vec<String>,
-    /// `payload`.
-    pub payload: Vec<String>,
+    /// `vlanId`.
+    pub vlan_id: i32,
+    /// `vswitchName`.
+    pub vswitch_name: String,
+    /// `policy`.
+    pub policy: t::HostNetworkPolicy,
 }
-d::object!(SoftwarePackage: t::DynamicData, "SoftwarePackage", 9, [
-    0 name "name" 9 false,
-    1 version "version" 9 false,
-    2 r#type "type" 9 false,
-    3 vendor "vendor" 9 false,
-    4 acceptance_level "acceptanceLevel" 9 false,
-    5 summary "summary" 9 false,
-    6 description "description" 9 false,
-    7 reference_url "referenceURL" 9 false,
-    8 creation_date "creationDate" 9 false,
-    9 depends "depends" 9 false,
-    10 conflicts "conflicts" 9 false,
-    11 replaces "replaces" 9 false,
-    12 provides "provides" 9 false,
-    13 maintenance_mode_required "maintenanceModeRequired" 9 false,
-    14 hardware_platforms_required "hardwarePlatformsRequired" 9 false,
-    15 capability "capability" 9 false,
-    16 tag "tag" 9 false,
-    17 payload "payload" 9 false,
+d::object!(HostPortGroupSpec: t::DynamicData, "HostPortGroupSpec", 0, [
+    0 name "name" 0 false,
+    1 vlan_id "vlanId" 0 false,
+    2 vswitch_name "vswitchName" 0 false,
+    3 policy "policy" 0 false,
 ]);
-
-/// Data object `vim.host.SoftwarePackage.Capability`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Default)]
-pub struct SoftwarePackageCapability {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `liveInstallAllowed`.
-    pub live_install_allowed: Option<bool>,
-    /// `liveRemoveAllowed`.
-    pub live_remove_allowed: Option<bool>,
-    /// `statelessReady`.
-    pub stateless_ready: Option<bool>,
-    /// `overlay`.
-    pub overlay: Option<bool>,
+impl<M, P> p::Property<M, t::HostPortGroupSpec, P> {
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `vlanId`.
+    pub fn vlan_id(&self) -> p::Property<M, i32, P> { self.then("vlanId") }
+    /// On to `vswitchName`.
+    pub fn vswitch_name(&self) -> p::Property<M, String, P> { self.then("vswitchName") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, t::HostNetworkPolicy, P> { self.then("policy") }
 }
-d::object!(SoftwarePackageCapability: t::DynamicData, "SoftwarePackageCapability", 9, [
-    0 live_install_allowed "liveInstallAllowed" 9 false,
-    1 live_remove_allowed "liveRemoveAllowed" 9 false,
-    2 stateless_ready "statelessReady" 9 false,
-    3 overlay "overlay" 9 false,
-]);
 
-d::enumeration!(
-    /// Enumeration `vim.host.SoftwarePackage.Constraint`. Since API 6.5.
-    SoftwarePackageConstraint, "SoftwarePackageConstraint", [
-        Equals "equals",
-        LessThan "lessThan",
-        LessThanEqual "lessThanEqual",
-        GreaterThanEqual "greaterThanEqual",
-        GreaterThan "greaterThan",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.host.SoftwarePackage.VibType`. Since API 6.5.
-    SoftwarePackageVibType, "SoftwarePackageVibType", [
-        Bootbank "bootbank",
-        Tools "tools",
-        Meta "meta",
-    ]
-);
-
-/// Data object `vim.host.SystemEventInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+/// Data object `vim.host.LocalAccountManager.PosixAccountSpecification`, which extends [`HostAccountSpec`](t::HostAccountSpec). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LocalAccountManager.PosixAccountSpecification.html)
 #[derive(Default)]
-pub struct SystemEventInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `recordId`.
-    pub record_id: i64,
-    /// `when`.
-    pub when: String,
-    /// `selType`.
-    pub sel_type: i64,
-    /// `message`.
-    pub message: String,
-    /// `sensorNumber`.
-    pub sensor_number: i64,
+pub struct HostPosixAccountSpec {
+    /// The fields of [`HostAccountSpec`](t::HostAccountSpec).
+    pub base: t::HostAccountSpec,
+    /// `posixId`.
+    pub posix_id: Option<i32>,
+    /// `shellAccess`.
+    pub shell_access: Option<bool>,
 }
-d::object!(SystemEventInfo: t::DynamicData, "SystemEventInfo", 9, [
-    0 record_id "recordId" 9 false,
-    1 when "when" 9 false,
-    2 sel_type "selType" 9 false,
-    3 message "message" 9 false,
-    4 sensor_number "sensorNumber" 9 false,
+d::object!(HostPosixAccountSpec: t::HostAccountSpec, "HostPosixAccountSpec", 0, [
+    0 posix_id "posixId" 0 false,
+    1 shell_access "shellAccess" 0 false,
 ]);
+impl d::IsA<t::HostAccountSpec> for HostPosixAccountSpec {}
 
-/// Data object `vim.host.DatastoreBrowser.TemplateVmConfigInfo`, which extends [`VmConfigFileInfo`](t::VmConfigFileInfo). Since API 2.5.
+/// Data object `vim.host.PowerSystem.PowerPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PowerSystem.PowerPolicy.html)
 #[derive(Default)]
-pub struct TemplateConfigFileInfo {
-    /// The fields of [`VmConfigFileInfo`](t::VmConfigFileInfo).
-    pub base: t::VmConfigFileInfo,
-}
-d::object!(TemplateConfigFileInfo: t::VmConfigFileInfo, "TemplateConfigFileInfo", 0, [
-]);
-impl d::IsA<t::FileInfo> for TemplateConfigFileInfo {}
-
-/// Data object `vim.host.DatastoreBrowser.TemplateVmConfigQuery`, which extends [`VmConfigFileQuery`](t::VmConfigFileQuery). Since API 2.5.
-#[derive(Default)]
-pub struct TemplateConfigFileQuery {
-    /// The fields of [`VmConfigFileQuery`](t::VmConfigFileQuery).
-    pub base: t::VmConfigFileQuery,
-}
-d::object!(TemplateConfigFileQuery: t::VmConfigFileQuery, "TemplateConfigFileQuery", 0, [
-]);
-impl d::IsA<t::FileQuery> for TemplateConfigFileQuery {}
-
-/// Data object `vim.host.VvolVolume.HostProtocolEndpoint`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct VVolHostPE {
+pub struct HostPowerPolicy {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
     /// `key`.
-    pub key: MoRef<m::HostSystem>,
-    /// `protocolEndpoint`.
-    pub protocol_endpoint: Vec<t::HostProtocolEndpoint>,
+    pub key: i32,
+    /// `name`.
+    pub name: String,
+    /// `shortName`.
+    pub short_name: String,
+    /// `description`.
+    pub description: String,
 }
-d::object!(VVolHostPE: t::DynamicData, "VVolHostPE", 8, [
-    0 key "key" 8 false,
-    1 protocol_endpoint "protocolEndpoint" 8 false,
+d::object!(HostPowerPolicy: t::DynamicData, "HostPowerPolicy", 4, [
+    0 key "key" 4 false,
+    1 name "name" 4 false,
+    2 short_name "shortName" 4 false,
+    3 description "description" 4 false,
+]);
+impl<M, P> p::Property<M, t::HostPowerPolicy, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, i32, P> { self.then("key") }
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `shortName`.
+    pub fn short_name(&self) -> p::Property<M, String, P> { self.then("shortName") }
+    /// On to `description`.
+    pub fn description(&self) -> p::Property<M, String, P> { self.then("description") }
+}
+impl<M, P> p::Property<M, Vec<t::HostPowerPolicy>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: i32) -> p::Property<M, t::HostPowerPolicy, p::Optional> { self.numbered(key) }
+}
+
+/// Data object `vim.host.ProtocolEndpoint`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ProtocolEndpoint.html)
+#[derive(Default)]
+pub struct HostProtocolEndpoint {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `peType`.
+    pub pe_type: String,
+    /// `type`. Since API 6.5.
+    pub r#type: Option<String>,
+    /// `uuid`.
+    pub uuid: String,
+    /// `hostKey`.
+    pub host_key: Vec<MoRef<m::HostSystem>>,
+    /// `storageArray`.
+    pub storage_array: Option<String>,
+    /// `nfsServer`.
+    pub nfs_server: Option<String>,
+    /// `nfsDir`.
+    pub nfs_dir: Option<String>,
+    /// `nfsServerScope`. Since API 6.5.
+    pub nfs_server_scope: Option<String>,
+    /// `nfsServerMajor`. Since API 6.5.
+    pub nfs_server_major: Option<String>,
+    /// `nfsServerAuthType`. Since API 6.5.
+    pub nfs_server_auth_type: Option<String>,
+    /// `nfsServerUser`. Since API 6.5.
+    pub nfs_server_user: Option<String>,
+    /// `deviceId`.
+    pub device_id: Option<String>,
+    /// `usedByStretchedContainer`. Since API 8.0.3.0.
+    pub used_by_stretched_container: Option<bool>,
+}
+d::object!(HostProtocolEndpoint: t::DynamicData, "HostProtocolEndpoint", 8, [
+    0 pe_type "peType" 8 false,
+    1 r#type "type" 9 false,
+    2 uuid "uuid" 8 false,
+    3 host_key "hostKey" 8 false,
+    4 storage_array "storageArray" 8 false,
+    5 nfs_server "nfsServer" 8 false,
+    6 nfs_dir "nfsDir" 8 false,
+    7 nfs_server_scope "nfsServerScope" 9 false,
+    8 nfs_server_major "nfsServerMajor" 9 false,
+    9 nfs_server_auth_type "nfsServerAuthType" 9 false,
+    10 nfs_server_user "nfsServerUser" 9 false,
+    11 device_id "deviceId" 8 false,
+    12 used_by_stretched_container "usedByStretchedContainer" 30 false,
 ]);
 
 d::enumeration!(
-    /// Enumeration `vim.host.MemoryManagerSystem.VirtualMachineReservationInfo.AllocationPolicy`. Since API 2.5.
-    VirtualMachineMemoryAllocationPolicy, "VirtualMachineMemoryAllocationPolicy", [
-        SwapNone "swapNone",
-        SwapSome "swapSome",
-        SwapMost "swapMost",
+    /// Enumeration `vim.host.ProtocolEndpoint.PEType`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ProtocolEndpoint.PEType.html)
+    HostProtocolEndpointPEType, "HostProtocolEndpointPEType", [
+        Block "block",
+        Nas "nas",
     ]
 );
 
-/// Data object `vim.host.MemoryManagerSystem.VirtualMachineReservationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+d::enumeration!(
+    /// Enumeration `vim.host.ProtocolEndpoint.ProtocolEndpointType`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ProtocolEndpoint.ProtocolEndpointType.html)
+    HostProtocolEndpointProtocolEndpointType, "HostProtocolEndpointProtocolEndpointType", [
+        Scsi "scsi",
+        Nfs "nfs",
+        Nfs4x "nfs4x",
+    ]
+);
+
+/// Data object `vim.host.HostProxySwitch`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HostProxySwitch.html)
 #[derive(Default)]
-pub struct VirtualMachineMemoryReservationInfo {
+pub struct HostProxySwitch {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
-    /// `virtualMachineMin`.
-    pub virtual_machine_min: i64,
-    /// `virtualMachineMax`.
-    pub virtual_machine_max: i64,
-    /// `virtualMachineReserved`.
-    pub virtual_machine_reserved: i64,
-    /// `allocationPolicy`.
-    pub allocation_policy: String,
+    /// `dvsUuid`.
+    pub dvs_uuid: String,
+    /// `dvsName`.
+    pub dvs_name: String,
+    /// `key`.
+    pub key: String,
+    /// `numPorts`.
+    pub num_ports: i32,
+    /// `configNumPorts`. Since API 5.0.
+    pub config_num_ports: Option<i32>,
+    /// `numPortsAvailable`.
+    pub num_ports_available: i32,
+    /// `uplinkPort`.
+    pub uplink_port: Vec<t::KeyValue>,
+    /// `mtu`.
+    pub mtu: Option<i32>,
+    /// `pnic`.
+    pub pnic: Vec<String>,
+    /// `spec`.
+    pub spec: t::HostProxySwitchSpec,
+    /// `hostLag`. Since API 5.5.
+    pub host_lag: Vec<t::HostProxySwitchHostLagConfig>,
+    /// `networkReservationSupported`. Since API 5.5.
+    pub network_reservation_supported: Option<bool>,
+    /// `nsxtEnabled`. Since API 7.0.0.0.
+    pub nsxt_enabled: Option<bool>,
+    /// `ensEnabled`. Since API 7.0.0.0.
+    pub ens_enabled: Option<bool>,
+    /// `ensInterruptEnabled`. Since API 7.0.0.0.
+    pub ens_interrupt_enabled: Option<bool>,
+    /// `transportZones`. Since API 7.0.0.0.
+    pub transport_zones: Vec<t::DistributedVirtualSwitchHostMemberTransportZoneInfo>,
+    /// `nsxUsedUplinkPort`. Since API 7.0.0.0.
+    pub nsx_used_uplink_port: Vec<String>,
+    /// `nsxtStatus`. Since API 7.0.0.0.
+    pub nsxt_status: Option<String>,
+    /// `nsxtStatusDetail`. Since API 7.0.0.0.
+    pub nsxt_status_detail: Option<String>,
+    /// `ensInfo`. Since API 8.0.0.1.
+    pub ens_info: Option<Box<t::HostProxySwitchEnsInfo>>,
+    /// `networkOffloadingEnabled`. Since API 8.0.0.1.
+    pub network_offloading_enabled: Option<bool>,
+    /// `hostUplinkState`. Since API 8.0.3.0.
+    pub host_uplink_state: Vec<t::DistributedVirtualSwitchHostMemberHostUplinkState>,
+    /// `autoDeployOwned`. Since API 9.1.0.0.
+    pub auto_deploy_owned: Option<bool>,
+    /// `hostPerfNicOffloadState`. Since API 9.1.0.0.
+    pub host_perf_nic_offload_state: Option<Box<t::DistributedVirtualSwitchHostMemberHostPerfNicOffloadState>>,
+    /// `teplessMode`. Since API 9.1.0.0.
+    pub tepless_mode: Option<bool>,
 }
-d::object!(VirtualMachineMemoryReservationInfo: t::DynamicData, "VirtualMachineMemoryReservationInfo", 0, [
-    0 virtual_machine_min "virtualMachineMin" 0 false,
-    1 virtual_machine_max "virtualMachineMax" 0 false,
-    2 virtual_machine_reserved "virtualMachineReserved" 0 false,
-    3 allocation_policy "allocationPolicy" 0 false,
+d::object!(HostProxySwitch: t::DynamicData, "HostProxySwitch", 3, [
+    0 dvs_uuid "dvsUuid" 3 false,
+    1 dvs_name "dvsName" 3 false,
+    2 key "key" 3 false,
+    3 num_ports "numPorts" 3 false,
+    4 config_num_ports "configNumPorts" 5 false,
+    5 num_ports_available "numPortsAvailable" 3 false,
+    6 uplink_port "uplinkPort" 3 false,
+    7 mtu "mtu" 3 false,
+    8 pnic "pnic" 3 false,
+    9 spec "spec" 3 false,
+    10 host_lag "hostLag" 7 false,
+    11 network_reservation_supported "networkReservationSupported" 7 false,
+    12 nsxt_enabled "nsxtEnabled" 16 false,
+    13 ens_enabled "ensEnabled" 16 false,
+    14 ens_interrupt_enabled "ensInterruptEnabled" 16 false,
+    15 transport_zones "transportZones" 16 false,
+    16 nsx_used_uplink_port "nsxUsedUplinkPort" 16 false,
+    17 nsxt_status "nsxtStatus" 16 false,
+    18 nsxt_status_detail "nsxtStatusDetail" 16 false,
+    19 ens_info "ensInfo" 26 false,
+    20 network_offloading_enabled "networkOffloadingEnabled" 26 false,
+    21 host_uplink_state "hostUplinkState" 30 false,
+    22 auto_deploy_owned "autoDeployOwned" 33 false,
+    23 host_perf_nic_offload_state "hostPerfNicOffloadState" 33 false,
+    24 tepless_mode "teplessMode" 33 false,
 ]);
+impl<M, P> p::Property<M, t::HostProxySwitch, P> {
+    /// On to `dvsUuid`.
+    pub fn dvs_uuid(&self) -> p::Property<M, String, P> { self.then("dvsUuid") }
+    /// On to `dvsName`.
+    pub fn dvs_name(&self) -> p::Property<M, String, P> { self.then("dvsName") }
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `numPorts`.
+    pub fn num_ports(&self) -> p::Property<M, i32, P> { self.then("numPorts") }
+    /// On to `configNumPorts`. Since API 5.0.
+    pub fn config_num_ports(&self) -> p::Property<M, i32, p::Optional> { self.then("configNumPorts") }
+    /// On to `numPortsAvailable`.
+    pub fn num_ports_available(&self) -> p::Property<M, i32, P> { self.then("numPortsAvailable") }
+    /// On to `uplinkPort`.
+    pub fn uplink_port(&self) -> p::Property<M, Vec<t::KeyValue>, P> { self.then("uplinkPort") }
+    /// On to `mtu`.
+    pub fn mtu(&self) -> p::Property<M, i32, p::Optional> { self.then("mtu") }
+    /// On to `pnic`.
+    pub fn pnic(&self) -> p::Property<M, Vec<String>, P> { self.then("pnic") }
+    /// On to `spec`.
+    pub fn spec(&self) -> p::Property<M, t::HostProxySwitchSpec, P> { self.then("spec") }
+    /// On to `hostLag`. Since API 5.5.
+    pub fn host_lag(&self) -> p::Property<M, Vec<t::HostProxySwitchHostLagConfig>, P> { self.then("hostLag") }
+    /// On to `networkReservationSupported`. Since API 5.5.
+    pub fn network_reservation_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("networkReservationSupported") }
+    /// On to `nsxtEnabled`. Since API 7.0.0.0.
+    pub fn nsxt_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("nsxtEnabled") }
+    /// On to `ensEnabled`. Since API 7.0.0.0.
+    pub fn ens_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("ensEnabled") }
+    /// On to `ensInterruptEnabled`. Since API 7.0.0.0.
+    pub fn ens_interrupt_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("ensInterruptEnabled") }
+    /// On to `transportZones`. Since API 7.0.0.0.
+    pub fn transport_zones(&self) -> p::Property<M, Vec<t::DistributedVirtualSwitchHostMemberTransportZoneInfo>, P> { self.then("transportZones") }
+    /// On to `nsxUsedUplinkPort`. Since API 7.0.0.0.
+    pub fn nsx_used_uplink_port(&self) -> p::Property<M, Vec<String>, P> { self.then("nsxUsedUplinkPort") }
+    /// On to `nsxtStatus`. Since API 7.0.0.0.
+    pub fn nsxt_status(&self) -> p::Property<M, String, p::Optional> { self.then("nsxtStatus") }
+    /// On to `nsxtStatusDetail`. Since API 7.0.0.0.
+    pub fn nsxt_status_detail(&self) -> p::Property<M, String, p::Optional> { self.then("nsxtStatusDetail") }
+    /// On to `ensInfo`. Since API 8.0.0.1.
+    pub fn ens_info(&self) -> p::Property<M, t::HostProxySwitchEnsInfo, p::Optional> { self.then("ensInfo") }
+    /// On to `networkOffloadingEnabled`. Since API 8.0.0.1.
+    pub fn network_offloading_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("networkOffloadingEnabled") }
+    /// On to `hostUplinkState`. Since API 8.0.3.0.
+    pub fn host_uplink_state(&self) -> p::Property<M, Vec<t::DistributedVirtualSwitchHostMemberHostUplinkState>, P> { self.then("hostUplinkState") }
+    /// On to `autoDeployOwned`. Since API 9.1.0.0.
+    pub fn auto_deploy_owned(&self) -> p::Property<M, bool, p::Optional> { self.then("autoDeployOwned") }
+    /// On to `hostPerfNicOffloadState`. Since API 9.1.0.0.
+    pub fn host_perf_nic_offload_state(&self) -> p::Property<M, t::DistributedVirtualSwitchHostMemberHostPerfNicOffloadState, p::Optional> { self.then("hostPerfNicOffloadState") }
+    /// On to `teplessMode`. Since API 9.1.0.0.
+    pub fn tepless_mode(&self) -> p::Property<M, bool, p::Optional> { self.then("teplessMode") }
+}
+impl<M, P> p::Property<M, Vec<t::HostProxySwitch>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostProxySwitch, p::Optional> { self.named(key) }
+}
 
-/// Data object `vim.host.MemoryManagerSystem.VirtualMachineReservationSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+/// Data object `vim.host.HostProxySwitch.Config`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HostProxySwitch.Config.html)
 #[derive(Default)]
-pub struct VirtualMachineMemoryReservationSpec {
+pub struct HostProxySwitchConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
-    /// `virtualMachineReserved`.
-    pub virtual_machine_reserved: Option<i64>,
-    /// `allocationPolicy`.
-    pub allocation_policy: Option<String>,
+    /// `changeOperation`.
+    pub change_operation: Option<String>,
+    /// `uuid`.
+    pub uuid: String,
+    /// `spec`.
+    pub spec: Option<Box<t::HostProxySwitchSpec>>,
 }
-d::object!(VirtualMachineMemoryReservationSpec: t::DynamicData, "VirtualMachineMemoryReservationSpec", 0, [
-    0 virtual_machine_reserved "virtualMachineReserved" 0 false,
-    1 allocation_policy "allocationPolicy" 0 false,
+d::object!(HostProxySwitchConfig: t::DynamicData, "HostProxySwitchConfig", 3, [
+    0 change_operation "changeOperation" 3 false,
+    1 uuid "uuid" 3 false,
+    2 spec "spec" 3 false,
 ]);
 
-/// Data object `vim.host.VirtualNicManager.NetConfig`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+/// Data object `vim.host.HostProxySwitch.EnsInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HostProxySwitch.EnsInfo.html)
 #[derive(Default)]
-pub struct VirtualNicManagerNetConfig {
+pub struct HostProxySwitchEnsInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
-    /// `nicType`.
-    pub nic_type: String,
-    /// `multiSelectAllowed`.
-    pub multi_select_allowed: bool,
-    /// `candidateVnic`.
-    pub candidate_vnic: Vec<t::HostVirtualNic>,
-    /// `selectedVnic`.
-    pub selected_vnic: Vec<String>,
+    /// `opsVersion`.
+    pub ops_version: i64,
+    /// `numPSOps`.
+    pub num_ps_ops: i64,
+    /// `numLcoreOps`.
+    pub num_lcore_ops: i64,
+    /// `errorStatus`.
+    pub error_status: i64,
+    /// `lcoreStatus`.
+    pub lcore_status: i64,
 }
-d::object!(VirtualNicManagerNetConfig: t::DynamicData, "VirtualNicManagerNetConfig", 3, [
-    0 nic_type "nicType" 3 false,
-    1 multi_select_allowed "multiSelectAllowed" 3 false,
-    2 candidate_vnic "candidateVnic" 3 false,
-    3 selected_vnic "selectedVnic" 3 false,
+d::object!(HostProxySwitchEnsInfo: t::DynamicData, "HostProxySwitchEnsInfo", 26, [
+    0 ops_version "opsVersion" 26 false,
+    1 num_ps_ops "numPSOps" 26 false,
+    2 num_lcore_ops "numLcoreOps" 26 false,
+    3 error_status "errorStatus" 26 false,
+    4 lcore_status "lcoreStatus" 26 false,
 ]);
+impl<M, P> p::Property<M, t::HostProxySwitchEnsInfo, P> {
+    /// On to `opsVersion`.
+    pub fn ops_version(&self) -> p::Property<M, i64, P> { self.then("opsVersion") }
+    /// On to `numPSOps`.
+    pub fn num_ps_ops(&self) -> p::Property<M, i64, P> { self.then("numPSOps") }
+    /// On to `numLcoreOps`.
+    pub fn num_lcore_ops(&self) -> p::Property<M, i64, P> { self.then("numLcoreOps") }
+    /// On to `errorStatus`.
+    pub fn error_status(&self) -> p::Property<M, i64, P> { self.then("errorStatus") }
+    /// On to `lcoreStatus`.
+    pub fn lcore_status(&self) -> p::Property<M, i64, P> { self.then("lcoreStatus") }
+}
 
-/// Data object `vim.host.DatastoreBrowser.VmConfigInfo.VmConfigEncryptionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+/// Data object `vim.host.HostProxySwitch.HostLagConfig`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HostProxySwitch.HostLagConfig.html)
 #[derive(Default)]
-pub struct VmConfigFileEncryptionInfo {
+pub struct HostProxySwitchHostLagConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
-    /// `keyId`.
-    pub key_id: Option<Box<t::CryptoKeyId>>,
+    /// `lagKey`.
+    pub lag_key: String,
+    /// `lagName`.
+    pub lag_name: Option<String>,
+    /// `uplinkPort`.
+    pub uplink_port: Vec<t::KeyValue>,
 }
-d::object!(VmConfigFileEncryptionInfo: t::DynamicData, "VmConfigFileEncryptionInfo", 9, [
-    0 key_id "keyId" 9 false,
+d::object!(HostProxySwitchHostLagConfig: t::DynamicData, "HostProxySwitchHostLagConfig", 7, [
+    0 lag_key "lagKey" 7 false,
+    1 lag_name "lagName" 7 false,
+    2 uplink_port "uplinkPort" 7 false,
 ]);
 
-/// Data object `vim.host.DatastoreBrowser.VmConfigInfo`, which extends [`FileInfo`](t::FileInfo). Since API 2.5.
+/// Data object `vim.host.HostProxySwitch.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HostProxySwitch.Specification.html)
 #[derive(Default)]
-pub struct VmConfigFileInfo {
-    /// The fields of [`FileInfo`](t::FileInfo).
-    pub base: t::FileInfo,
-    /// `configVersion`.
-    pub config_version: Option<i32>,
-    /// `encryption`. Since API 6.5.
-    pub encryption: Option<Box<t::VmConfigFileEncryptionInfo>>,
-}
-d::object!(VmConfigFileInfo: t::FileInfo, "VmConfigFileInfo", 0, [
-    0 config_version "configVersion" 0 false,
-    1 encryption "encryption" 9 false,
-]);
-impl d::IsA<t::FileInfo> for VmConfigFileInfo {}
-
-/// Data object `vim.host.DatastoreBrowser.VmConfigQuery`, which extends [`FileQuery`](t::FileQuery). Since API 2.5.
-#[derive(Default)]
-pub struct VmConfigFileQuery {
-    /// The fields of [`FileQuery`](t::FileQuery).
-    pub base: t::FileQuery,
-    /// `filter`.
-    pub filter: Option<Box<t::VmConfigFileQueryFilter>>,
-    /// `details`.
-    pub details: Option<Box<t::VmConfigFileQueryFlags>>,
-}
-d::object!(VmConfigFileQuery: t::FileQuery, "VmConfigFileQuery", 0, [
-    0 filter "filter" 0 false,
-    1 details "details" 0 false,
-]);
-impl d::IsA<t::FileQuery> for VmConfigFileQuery {}
-
-/// Data object `vim.host.DatastoreBrowser.VmConfigQuery.Filter`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VmConfigFileQueryFilter {
+pub struct HostProxySwitchSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
-    /// `matchConfigVersion`.
-    pub match_config_version: Vec<i32>,
-    /// `encrypted`. Since API 6.5.
-    pub encrypted: Option<bool>,
+    /// `backing`.
+    pub backing: Option<d::Poly<t::DistributedVirtualSwitchHostMemberBacking>>,
 }
-d::object!(VmConfigFileQueryFilter: t::DynamicData, "VmConfigFileQueryFilter", 0, [
-    0 match_config_version "matchConfigVersion" 0 false,
-    1 encrypted "encrypted" 9 false,
+d::object!(HostProxySwitchSpec: t::DynamicData, "HostProxySwitchSpec", 3, [
+    0 backing "backing" 3 false,
 ]);
+impl<M, P> p::Property<M, t::HostProxySwitchSpec, P> {
+    /// On to `backing`.
+    pub fn backing(&self) -> p::Property<M, d::Poly<t::DistributedVirtualSwitchHostMemberBacking>, p::Optional> { self.then("backing") }
+}
 
-/// Data object `vim.host.DatastoreBrowser.VmConfigQuery.Details`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+/// Data object `vim.host.PtpConfig`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PtpConfig.html)
 #[derive(Default)]
-pub struct VmConfigFileQueryFlags {
+pub struct HostPtpConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
-    /// `configVersion`.
-    pub config_version: bool,
-    /// `encryption`. Since API 6.5.
-    pub encryption: Option<bool>,
+    /// `domain`.
+    pub domain: Option<i32>,
+    /// `port`.
+    pub port: Vec<t::HostPtpConfigPtpPort>,
 }
-d::object!(VmConfigFileQueryFlags: t::DynamicData, "VmConfigFileQueryFlags", 0, [
-    0 config_version "configVersion" 0 false,
-    1 encryption "encryption" 9 false,
+d::object!(HostPtpConfig: t::DynamicData, "HostPtpConfig", 22, [
+    0 domain "domain" 22 false,
+    1 port "port" 22 false,
 ]);
+impl<M, P> p::Property<M, t::HostPtpConfig, P> {
+    /// On to `domain`.
+    pub fn domain(&self) -> p::Property<M, i32, p::Optional> { self.then("domain") }
+    /// On to `port`.
+    pub fn port(&self) -> p::Property<M, Vec<t::HostPtpConfigPtpPort>, P> { self.then("port") }
+}
 
-/// Data object `vim.host.DatastoreBrowser.VmDiskInfo.VmDiskEncryptionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+d::enumeration!(
+    /// Enumeration `vim.host.PtpConfig.DeviceType`. Since API 7.0.3.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PtpConfig.DeviceType.html)
+    HostPtpConfigDeviceType, "HostPtpConfigDeviceType", [
+        None "none",
+        VirtualNic "virtualNic",
+        PciPassthruNic "pciPassthruNic",
+    ]
+);
+
+/// Data object `vim.host.PtpConfig.PtpPort`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PtpConfig.PtpPort.html)
 #[derive(Default)]
-pub struct VmDiskFileEncryptionInfo {
+pub struct HostPtpConfigPtpPort {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
-    /// `keyId`.
-    pub key_id: Option<Box<t::CryptoKeyId>>,
+    /// `index`.
+    pub index: i32,
+    /// `deviceType`.
+    pub device_type: Option<String>,
+    /// `device`.
+    pub device: Option<String>,
+    /// `ipConfig`.
+    pub ip_config: Option<Box<t::HostIpConfig>>,
 }
-d::object!(VmDiskFileEncryptionInfo: t::DynamicData, "VmDiskFileEncryptionInfo", 9, [
-    0 key_id "keyId" 9 false,
+d::object!(HostPtpConfigPtpPort: t::DynamicData, "HostPtpConfigPtpPort", 22, [
+    0 index "index" 22 false,
+    1 device_type "deviceType" 22 false,
+    2 device "device" 22 false,
+    3 ip_config "ipConfig" 22 false,
 ]);
 
-/// Data object `vim.host.DatastoreBrowser.VmDiskInfo`, which extends [`FileInfo`](t::FileInfo). Since API 2.5.
+/// Data object `vim.host.QualifiedName`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.QualifiedName.html)
 #[derive(Default)]
-pub struct VmDiskFileInfo {
-    /// The fields of [`FileInfo`](t::FileInfo).
-    pub base: t::FileInfo,
-    /// `diskType`.
-    pub disk_type: Option<String>,
-    /// `capacityKb`.
-    pub capacity_kb: Option<i64>,
-    /// `hardwareVersion`.
-    pub hardware_version: Option<i32>,
-    /// `controllerType`.
-    pub controller_type: Option<String>,
-    /// `diskExtents`.
-    pub disk_extents: Vec<String>,
-    /// `thin`. Since API 4.0.
-    pub thin: Option<bool>,
-    /// `encryption`. Since API 6.5.
-    pub encryption: Option<Box<t::VmDiskFileEncryptionInfo>>,
-    /// `sectorFormat`. Since API 9.0.0.0.
-    pub sector_format: Option<String>,
-}
-d::object!(VmDiskFileInfo: t::FileInfo, "VmDiskFileInfo", 0, [
-    0 disk_type "diskType" 0 false,
-    1 capacity_kb "capacityKb" 0 false,
-    2 hardware_version "hardwareVersion" 0 false,
-    3 controller_type "controllerType" 0 false,
-    4 disk_extents "diskExtents" 0 false,
-    5 thin "thin" 3 false,
-    6 encryption "encryption" 9 false,
-    7 sector_format "sectorFormat" 32 false,
-]);
-impl d::IsA<t::FileInfo> for VmDiskFileInfo {}
-
-/// Data object `vim.host.DatastoreBrowser.VmDiskQuery`, which extends [`FileQuery`](t::FileQuery). Since API 2.5.
-#[derive(Default)]
-pub struct VmDiskFileQuery {
-    /// The fields of [`FileQuery`](t::FileQuery).
-    pub base: t::FileQuery,
-    /// `filter`.
-    pub filter: Option<Box<t::VmDiskFileQueryFilter>>,
-    /// `details`.
-    pub details: Option<Box<t::VmDiskFileQueryFlags>>,
-}
-d::object!(VmDiskFileQuery: t::FileQuery, "VmDiskFileQuery", 0, [
-    0 filter "filter" 0 false,
-    1 details "details" 0 false,
-]);
-impl d::IsA<t::FileQuery> for VmDiskFileQuery {}
-
-/// Data object `vim.host.DatastoreBrowser.VmDiskQuery.Filter`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VmDiskFileQueryFilter {
+pub struct HostQualifiedName {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
-    /// `diskType`.
-    pub disk_type: Vec<String>,
-    /// `matchHardwareVersion`.
-    pub match_hardware_version: Vec<i32>,
-    /// `controllerType`.
-    pub controller_type: Vec<String>,
-    /// `thin`. Since API 4.0.
-    pub thin: Option<bool>,
-    /// `encrypted`. Since API 6.5.
-    pub encrypted: Option<bool>,
+    /// `value`.
+    pub value: String,
+    /// `type`.
+    pub r#type: String,
 }
-d::object!(VmDiskFileQueryFilter: t::DynamicData, "VmDiskFileQueryFilter", 0, [
-    0 disk_type "diskType" 0 false,
-    1 match_hardware_version "matchHardwareVersion" 0 false,
-    2 controller_type "controllerType" 0 false,
-    3 thin "thin" 3 false,
-    4 encrypted "encrypted" 9 false,
+d::object!(HostQualifiedName: t::DynamicData, "HostQualifiedName", 22, [
+    0 value "value" 22 false,
+    1 r#type "type" 22 false,
 ]);
+impl<M, P> p::Property<M, t::HostQualifiedName, P> {
+    /// On to `value`.
+    pub fn value(&self) -> p::Property<M, String, P> { self.then("value") }
+    /// On to `type`.
+    pub fn r#type(&self) -> p::Property<M, String, P> { self.then("type") }
+}
 
-/// Data object `vim.host.DatastoreBrowser.VmDiskQuery.Details`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+d::enumeration!(
+    /// Enumeration `vim.host.QualifiedName.Type`. Since API 7.0.3.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.QualifiedName.Type.html)
+    HostQualifiedNameType, "HostQualifiedNameType", [
+        NvmeQualifiedName "nvmeQualifiedName",
+        VvolNvmeQualifiedName "vvolNvmeQualifiedName",
+    ]
+);
+
+/// Data object `vim.host.RdmaDevice`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.RdmaDevice.html)
 #[derive(Default)]
-pub struct VmDiskFileQueryFlags {
+pub struct HostRdmaDevice {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
-    /// `diskType`.
-    pub disk_type: bool,
-    /// `capacityKb`.
-    pub capacity_kb: bool,
-    /// `hardwareVersion`.
-    pub hardware_version: bool,
-    /// `controllerType`.
-    pub controller_type: Option<bool>,
-    /// `diskExtents`.
-    pub disk_extents: Option<bool>,
-    /// `thin`. Since API 4.0.
-    pub thin: Option<bool>,
-    /// `encryption`. Since API 6.5.
-    pub encryption: Option<bool>,
-    /// `sectorFormat`. Since API 9.0.0.0.
-    pub sector_format: Option<bool>,
+    /// `key`.
+    pub key: String,
+    /// `device`.
+    pub device: String,
+    /// `driver`.
+    pub driver: Option<String>,
+    /// `description`.
+    pub description: Option<String>,
+    /// `backing`.
+    pub backing: Option<d::Poly<t::HostRdmaDeviceBacking>>,
+    /// `connectionInfo`.
+    pub connection_info: t::HostRdmaDeviceConnectionInfo,
+    /// `capability`.
+    pub capability: t::HostRdmaDeviceCapability,
 }
-d::object!(VmDiskFileQueryFlags: t::DynamicData, "VmDiskFileQueryFlags", 0, [
-    0 disk_type "diskType" 0 false,
-    1 capacity_kb "capacityKb" 0 false,
-    2 hardware_version "hardwareVersion" 0 false,
-    3 controller_type "controllerType" 0 false,
-    4 disk_extents "diskExtents" 0 false,
-    5 thin "thin" 3 false,
-    6 encryption "encryption" 9 false,
-    7 sector_format "sectorFormat" 32 false,
+d::object!(HostRdmaDevice: t::DynamicData, "HostRdmaDevice", 16, [
+    0 key "key" 16 false,
+    1 device "device" 16 false,
+    2 driver "driver" 16 false,
+    3 description "description" 16 false,
+    4 backing "backing" 16 false,
+    5 connection_info "connectionInfo" 16 false,
+    6 capability "capability" 16 false,
 ]);
-
-/// Data object `vim.host.DatastoreBrowser.VmLogInfo`, which extends [`FileInfo`](t::FileInfo). Since API 2.5.
-#[derive(Default)]
-pub struct VmLogFileInfo {
-    /// The fields of [`FileInfo`](t::FileInfo).
-    pub base: t::FileInfo,
+impl<M, P> p::Property<M, t::HostRdmaDevice, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `device`.
+    pub fn device(&self) -> p::Property<M, String, P> { self.then("device") }
+    /// On to `driver`.
+    pub fn driver(&self) -> p::Property<M, String, p::Optional> { self.then("driver") }
+    /// On to `description`.
+    pub fn description(&self) -> p::Property<M, String, p::Optional> { self.then("description") }
+    /// On to `backing`.
+    pub fn backing(&self) -> p::Property<M, d::Poly<t::HostRdmaDeviceBacking>, p::Optional> { self.then("backing") }
+    /// On to `connectionInfo`.
+    pub fn connection_info(&self) -> p::Property<M, t::HostRdmaDeviceConnectionInfo, P> { self.then("connectionInfo") }
+    /// On to `capability`.
+    pub fn capability(&self) -> p::Property<M, t::HostRdmaDeviceCapability, P> { self.then("capability") }
 }
-d::object!(VmLogFileInfo: t::FileInfo, "VmLogFileInfo", 0, [
-]);
-impl d::IsA<t::FileInfo> for VmLogFileInfo {}
-
-/// Data object `vim.host.DatastoreBrowser.VmLogQuery`, which extends [`FileQuery`](t::FileQuery). Since API 2.5.
-#[derive(Default)]
-pub struct VmLogFileQuery {
-    /// The fields of [`FileQuery`](t::FileQuery).
-    pub base: t::FileQuery,
+impl<M, P> p::Property<M, Vec<t::HostRdmaDevice>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostRdmaDevice, p::Optional> { self.named(key) }
 }
-d::object!(VmLogFileQuery: t::FileQuery, "VmLogFileQuery", 0, [
-]);
-impl d::IsA<t::FileQuery> for VmLogFileQuery {}
 
-/// Data object `vim.host.DatastoreBrowser.VmNvramInfo`, which extends [`FileInfo`](t::FileInfo). Since API 2.5.
+/// Data object `vim.host.RdmaDevice.Backing`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.RdmaDevice.Backing.html)
 #[derive(Default)]
-pub struct VmNvramFileInfo {
-    /// The fields of [`FileInfo`](t::FileInfo).
-    pub base: t::FileInfo,
-}
-d::object!(VmNvramFileInfo: t::FileInfo, "VmNvramFileInfo", 0, [
-]);
-impl d::IsA<t::FileInfo> for VmNvramFileInfo {}
-
-/// Data object `vim.host.DatastoreBrowser.VmNvramQuery`, which extends [`FileQuery`](t::FileQuery). Since API 2.5.
-#[derive(Default)]
-pub struct VmNvramFileQuery {
-    /// The fields of [`FileQuery`](t::FileQuery).
-    pub base: t::FileQuery,
-}
-d::object!(VmNvramFileQuery: t::FileQuery, "VmNvramFileQuery", 0, [
-]);
-impl d::IsA<t::FileQuery> for VmNvramFileQuery {}
-
-/// Data object `vim.host.DatastoreBrowser.VmSnapshotInfo`, which extends [`FileInfo`](t::FileInfo). Since API 2.5.
-#[derive(Default)]
-pub struct VmSnapshotFileInfo {
-    /// The fields of [`FileInfo`](t::FileInfo).
-    pub base: t::FileInfo,
-}
-d::object!(VmSnapshotFileInfo: t::FileInfo, "VmSnapshotFileInfo", 0, [
-]);
-impl d::IsA<t::FileInfo> for VmSnapshotFileInfo {}
-
-/// Data object `vim.host.DatastoreBrowser.VmSnapshotQuery`, which extends [`FileQuery`](t::FileQuery). Since API 2.5.
-#[derive(Default)]
-pub struct VmSnapshotFileQuery {
-    /// The fields of [`FileQuery`](t::FileQuery).
-    pub base: t::FileQuery,
-}
-d::object!(VmSnapshotFileQuery: t::FileQuery, "VmSnapshotFileQuery", 0, [
-]);
-impl d::IsA<t::FileQuery> for VmSnapshotFileQuery {}
-
-/// Data object `vim.host.VmfsVolume.ConfigOption`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Default)]
-pub struct VmfsConfigOption {
+pub struct HostRdmaDeviceBacking {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
-    /// `blockSizeOption`.
-    pub block_size_option: i32,
-    /// `unmapGranularityOption`.
-    pub unmap_granularity_option: Vec<i32>,
-    /// `unmapBandwidthFixedValue`. Since API 6.7.
-    pub unmap_bandwidth_fixed_value: Option<Box<t::LongOption>>,
-    /// `unmapBandwidthDynamicMin`. Since API 6.7.
-    pub unmap_bandwidth_dynamic_min: Option<Box<t::LongOption>>,
-    /// `unmapBandwidthDynamicMax`. Since API 6.7.
-    pub unmap_bandwidth_dynamic_max: Option<Box<t::LongOption>>,
-    /// `unmapBandwidthIncrement`. Since API 6.7.
-    pub unmap_bandwidth_increment: Option<i64>,
-    /// `unmapBandwidthUltraLow`. Since API 8.0.0.1.
-    pub unmap_bandwidth_ultra_low: Option<i64>,
 }
-d::object!(VmfsConfigOption: t::DynamicData, "VmfsConfigOption", 9, [
-    0 block_size_option "blockSizeOption" 9 false,
-    1 unmap_granularity_option "unmapGranularityOption" 9 false,
-    2 unmap_bandwidth_fixed_value "unmapBandwidthFixedValue" 10 false,
-    3 unmap_bandwidth_dynamic_min "unmapBandwidthDynamicMin" 10 false,
-    4 unmap_bandwidth_dynamic_max "unmapBandwidthDynamicMax" 10 false,
-    5 unmap_bandwidth_increment "unmapBandwidthIncrement" 10 false,
-    6 unmap_bandwidth_ultra_low "unmapBandwidthUltraLow" 26 false,
+d::object!(HostRdmaDeviceBacking: t::DynamicData, "HostRdmaDeviceBacking", 16, [
 ]);
+impl d::IsA<t::HostRdmaDeviceBacking> for HostRdmaDeviceBacking {}
 
-/// Data object `vim.host.VmfsDatastoreOption.AllExtentInfo`, which extends [`VmfsDatastoreSingleExtentOption`](t::VmfsDatastoreSingleExtentOption). Since API 2.5.
+/// Data object `vim.host.RdmaDevice.Capability`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.RdmaDevice.Capability.html)
 #[derive(Default)]
-pub struct VmfsDatastoreAllExtentOption {
-    /// The fields of [`VmfsDatastoreSingleExtentOption`](t::VmfsDatastoreSingleExtentOption).
-    pub base: t::VmfsDatastoreSingleExtentOption,
-}
-d::object!(VmfsDatastoreAllExtentOption: t::VmfsDatastoreSingleExtentOption, "VmfsDatastoreAllExtentOption", 0, [
-]);
-impl d::IsA<t::VmfsDatastoreBaseOption> for VmfsDatastoreAllExtentOption {}
-
-/// Data object `vim.host.VmfsDatastoreOption.Info`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VmfsDatastoreBaseOption {
+pub struct HostRdmaDeviceCapability {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
-    /// `layout`.
-    pub layout: t::HostDiskPartitionLayout,
-    /// `partitionFormatChange`. Since API 5.0.
-    pub partition_format_change: Option<bool>,
+    /// `roceV1Capable`.
+    pub roce_v1_capable: bool,
+    /// `roceV2Capable`.
+    pub roce_v2_capable: bool,
+    /// `iWarpCapable`.
+    pub i_warp_capable: bool,
 }
-d::object!(VmfsDatastoreBaseOption: t::DynamicData, "VmfsDatastoreBaseOption", 0, [
-    0 layout "layout" 0 false,
-    1 partition_format_change "partitionFormatChange" 5 false,
+d::object!(HostRdmaDeviceCapability: t::DynamicData, "HostRdmaDeviceCapability", 16, [
+    0 roce_v1_capable "roceV1Capable" 16 false,
+    1 roce_v2_capable "roceV2Capable" 16 false,
+    2 i_warp_capable "iWarpCapable" 16 false,
 ]);
-impl d::IsA<t::VmfsDatastoreBaseOption> for VmfsDatastoreBaseOption {}
+impl<M, P> p::Property<M, t::HostRdmaDeviceCapability, P> {
+    /// On to `roceV1Capable`.
+    pub fn roce_v1_capable(&self) -> p::Property<M, bool, P> { self.then("roceV1Capable") }
+    /// On to `roceV2Capable`.
+    pub fn roce_v2_capable(&self) -> p::Property<M, bool, P> { self.then("roceV2Capable") }
+    /// On to `iWarpCapable`.
+    pub fn i_warp_capable(&self) -> p::Property<M, bool, P> { self.then("iWarpCapable") }
+}
+
+/// Data object `vim.host.RdmaDevice.ConnectionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.RdmaDevice.ConnectionInfo.html)
+#[derive(Default)]
+pub struct HostRdmaDeviceConnectionInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `state`.
+    pub state: String,
+    /// `mtu`.
+    pub mtu: i32,
+    /// `speedInMbps`.
+    pub speed_in_mbps: i32,
+}
+d::object!(HostRdmaDeviceConnectionInfo: t::DynamicData, "HostRdmaDeviceConnectionInfo", 16, [
+    0 state "state" 16 false,
+    1 mtu "mtu" 16 false,
+    2 speed_in_mbps "speedInMbps" 16 false,
+]);
+impl<M, P> p::Property<M, t::HostRdmaDeviceConnectionInfo, P> {
+    /// On to `state`.
+    pub fn state(&self) -> p::Property<M, String, P> { self.then("state") }
+    /// On to `mtu`.
+    pub fn mtu(&self) -> p::Property<M, i32, P> { self.then("mtu") }
+    /// On to `speedInMbps`.
+    pub fn speed_in_mbps(&self) -> p::Property<M, i32, P> { self.then("speedInMbps") }
+}
+
+d::enumeration!(
+    /// Enumeration `vim.host.RdmaDevice.ConnectionState`. Since API 7.0.0.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.RdmaDevice.ConnectionState.html)
+    HostRdmaDeviceConnectionState, "HostRdmaDeviceConnectionState", [
+        Unknown "unknown",
+        Down "down",
+        Init "init",
+        Armed "armed",
+        Active "active",
+        ActiveDefer "activeDefer",
+    ]
+);
+
+/// Data object `vim.host.RdmaDevice.PnicBacking`, which extends [`HostRdmaDeviceBacking`](t::HostRdmaDeviceBacking). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.RdmaDevice.PnicBacking.html)
+#[derive(Default)]
+pub struct HostRdmaDevicePnicBacking {
+    /// The fields of [`HostRdmaDeviceBacking`](t::HostRdmaDeviceBacking).
+    pub base: t::HostRdmaDeviceBacking,
+    /// `pairedUplink`.
+    pub paired_uplink: String,
+}
+d::object!(HostRdmaDevicePnicBacking: t::HostRdmaDeviceBacking, "HostRdmaDevicePnicBacking", 16, [
+    0 paired_uplink "pairedUplink" 16 false,
+]);
+impl d::IsA<t::HostRdmaDeviceBacking> for HostRdmaDevicePnicBacking {}
+
+/// Data object `vim.host.RdmaHba`, which extends [`HostHostBusAdapter`](t::HostHostBusAdapter). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.RdmaHba.html)
+#[derive(Default)]
+pub struct HostRdmaHba {
+    /// The fields of [`HostHostBusAdapter`](t::HostHostBusAdapter).
+    pub base: t::HostHostBusAdapter,
+    /// `associatedRdmaDevice`.
+    pub associated_rdma_device: Option<String>,
+}
+d::object!(HostRdmaHba: t::HostHostBusAdapter, "HostRdmaHba", 16, [
+    0 associated_rdma_device "associatedRdmaDevice" 16 false,
+]);
+impl d::IsA<t::HostHostBusAdapter> for HostRdmaHba {}
+
+/// Data object `vim.host.RdmaTargetTransport`, which extends [`HostTargetTransport`](t::HostTargetTransport). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.RdmaTargetTransport.html)
+#[derive(Default)]
+pub struct HostRdmaTargetTransport {
+    /// The fields of [`HostTargetTransport`](t::HostTargetTransport).
+    pub base: t::HostTargetTransport,
+}
+d::object!(HostRdmaTargetTransport: t::HostTargetTransport, "HostRdmaTargetTransport", 16, [
+]);
+impl d::IsA<t::HostTargetTransport> for HostRdmaTargetTransport {}
+
+/// Data object `vim.host.ReliableMemoryInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ReliableMemoryInfo.html)
+#[derive(Default)]
+pub struct HostReliableMemoryInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `memorySize`.
+    pub memory_size: i64,
+}
+d::object!(HostReliableMemoryInfo: t::DynamicData, "HostReliableMemoryInfo", 7, [
+    0 memory_size "memorySize" 7 false,
+]);
+impl<M, P> p::Property<M, t::HostReliableMemoryInfo, P> {
+    /// On to `memorySize`.
+    pub fn memory_size(&self) -> p::Property<M, i64, P> { self.then("memorySize") }
+}
+
+d::enumeration!(
+    /// Enumeration `vim.host.Capability.ReplayUnsupportedReason`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.Capability.ReplayUnsupportedReason.html)
+    HostReplayUnsupportedReason, "HostReplayUnsupportedReason", [
+        IncompatibleProduct "incompatibleProduct",
+        IncompatibleCpu "incompatibleCpu",
+        HvDisabled "hvDisabled",
+        CpuidLimitSet "cpuidLimitSet",
+        OldBIOS "oldBIOS",
+        Unknown "unknown",
+    ]
+);
+
+/// Data object `vim.host.ResignatureRescanResult`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ResignatureRescanResult.html)
+#[derive(Default)]
+pub struct HostResignatureRescanResult {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `rescan`.
+    pub rescan: Vec<t::HostVmfsRescanResult>,
+    /// `result`.
+    pub result: MoRef<m::Datastore>,
+}
+d::object!(HostResignatureRescanResult: t::DynamicData, "HostResignatureRescanResult", 3, [
+    0 rescan "rescan" 3 false,
+    1 result "result" 3 false,
+]);
+
+/// Data object `vim.host.RuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.RuntimeInfo.html)
+#[derive(Default)]
+pub struct HostRuntimeInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `connectionState`.
+    pub connection_state: t::HostSystemConnectionState,
+    /// `powerState`.
+    pub power_state: t::HostSystemPowerState,
+    /// `standbyMode`. Since API 4.1.
+    pub standby_mode: Option<String>,
+    /// `inMaintenanceMode`.
+    pub in_maintenance_mode: bool,
+    /// `inQuarantineMode`. Since API 6.5.
+    pub in_quarantine_mode: Option<bool>,
+    /// `bootTime`.
+    pub boot_time: Option<d::DateTime>,
+    /// `healthSystemRuntime`.
+    pub health_system_runtime: Option<Box<t::HealthSystemRuntime>>,
+    /// `dasHostState`. Since API 5.0.
+    pub das_host_state: Option<Box<t::ClusterDasFdmHostState>>,
+    /// `tpmPcrValues`. Since API 4.0.
+    pub tpm_pcr_values: Vec<t::HostTpmDigestInfo>,
+    /// `vsanRuntimeInfo`. Since API 5.5.
+    pub vsan_runtime_info: Option<Box<t::VsanHostRuntimeInfo>>,
+    /// `networkRuntimeInfo`. Since API 5.5.
+    pub network_runtime_info: Option<Box<t::HostRuntimeInfoNetworkRuntimeInfo>>,
+    /// `vFlashResourceRuntimeInfo`. Since API 5.5.
+    pub v_flash_resource_runtime_info: Option<Box<t::HostVFlashManagerVFlashResourceRunTimeInfo>>,
+    /// `hostMaxVirtualDiskCapacity`. Since API 5.5.
+    pub host_max_virtual_disk_capacity: Option<i64>,
+    /// `cryptoState`. Since API 6.5.
+    pub crypto_state: Option<String>,
+    /// `cryptoKeyId`. Since API 6.5.
+    pub crypto_key_id: Option<Box<t::CryptoKeyId>>,
+    /// `statelessNvdsMigrationReady`. Since API 7.0.2.0.
+    pub stateless_nvds_migration_ready: Option<String>,
+    /// `partialMaintenanceMode`. Since API 8.0.3.0.
+    pub partial_maintenance_mode: Vec<t::HostPartialMaintenanceModeRuntimeInfo>,
+    /// `stateEncryption`. Since API 7.0.3.0.
+    pub state_encryption: Option<Box<t::HostRuntimeInfoStateEncryptionInfo>>,
+    /// `podVMInfo`. Since API 9.1.0.0.
+    pub pod_vm_info: Option<Box<t::PodVMInfo>>,
+}
+d::object!(HostRuntimeInfo: t::DynamicData, "HostRuntimeInfo", 0, [
+    0 connection_state "connectionState" 0 false,
+    1 power_state "powerState" 0 false,
+    2 standby_mode "standbyMode" 4 false,
+    3 in_maintenance_mode "inMaintenanceMode" 0 false,
+    4 in_quarantine_mode "inQuarantineMode" 9 false,
+    5 boot_time "bootTime" 0 false,
+    6 health_system_runtime "healthSystemRuntime" 0 false,
+    7 das_host_state "dasHostState" 5 false,
+    8 tpm_pcr_values "tpmPcrValues" 3 false,
+    9 vsan_runtime_info "vsanRuntimeInfo" 7 false,
+    10 network_runtime_info "networkRuntimeInfo" 7 false,
+    11 v_flash_resource_runtime_info "vFlashResourceRuntimeInfo" 7 false,
+    12 host_max_virtual_disk_capacity "hostMaxVirtualDiskCapacity" 7 false,
+    13 crypto_state "cryptoState" 9 false,
+    14 crypto_key_id "cryptoKeyId" 9 false,
+    15 stateless_nvds_migration_ready "statelessNvdsMigrationReady" 20 false,
+    16 partial_maintenance_mode "partialMaintenanceMode" 30 false,
+    17 state_encryption "stateEncryption" 22 false,
+    18 pod_vm_info "podVMInfo" 33 false,
+]);
+impl<M, P> p::Property<M, t::HostRuntimeInfo, P> {
+    /// On to `connectionState`.
+    pub fn connection_state(&self) -> p::Property<M, t::HostSystemConnectionState, P> { self.then("connectionState") }
+    /// On to `powerState`.
+    pub fn power_state(&self) -> p::Property<M, t::HostSystemPowerState, P> { self.then("powerState") }
+    /// On to `standbyMode`. Since API 4.1.
+    pub fn standby_mode(&self) -> p::Property<M, String, p::Optional> { self.then("standbyMode") }
+    /// On to `inMaintenanceMode`.
+    pub fn in_maintenance_mode(&self) -> p::Property<M, bool, P> { self.then("inMaintenanceMode") }
+    /// On to `inQuarantineMode`. Since API 6.5.
+    pub fn in_quarantine_mode(&self) -> p::Property<M, bool, p::Optional> { self.then("inQuarantineMode") }
+    /// On to `bootTime`.
+    pub fn boot_time(&self) -> p::Property<M, d::DateTime, p::Optional> { self.then("bootTime") }
+    /// On to `healthSystemRuntime`.
+    pub fn health_system_runtime(&self) -> p::Property<M, t::HealthSystemRuntime, p::Optional> { self.then("healthSystemRuntime") }
+    /// On to `dasHostState`. Since API 5.0.
+    pub fn das_host_state(&self) -> p::Property<M, t::ClusterDasFdmHostState, p::Optional> { self.then("dasHostState") }
+    /// On to `tpmPcrValues`. Since API 4.0.
+    pub fn tpm_pcr_values(&self) -> p::Property<M, Vec<t::HostTpmDigestInfo>, P> { self.then("tpmPcrValues") }
+    /// On to `vsanRuntimeInfo`. Since API 5.5.
+    pub fn vsan_runtime_info(&self) -> p::Property<M, t::VsanHostRuntimeInfo, p::Optional> { self.then("vsanRuntimeInfo") }
+    /// On to `networkRuntimeInfo`. Since API 5.5.
+    pub fn network_runtime_info(&self) -> p::Property<M, t::HostRuntimeInfoNetworkRuntimeInfo, p::Optional> { self.then("networkRuntimeInfo") }
+    /// On to `vFlashResourceRuntimeInfo`. Since API 5.5.
+    pub fn v_flash_resource_runtime_info(&self) -> p::Property<M, t::HostVFlashManagerVFlashResourceRunTimeInfo, p::Optional> { self.then("vFlashResourceRuntimeInfo") }
+    /// On to `hostMaxVirtualDiskCapacity`. Since API 5.5.
+    pub fn host_max_virtual_disk_capacity(&self) -> p::Property<M, i64, p::Optional> { self.then("hostMaxVirtualDiskCapacity") }
+    /// On to `cryptoState`. Since API 6.5.
+    pub fn crypto_state(&self) -> p::Property<M, String, p::Optional> { self.then("cryptoState") }
+    /// On to `cryptoKeyId`. Since API 6.5.
+    pub fn crypto_key_id(&self) -> p::Property<M, t::CryptoKeyId, p::Optional> { self.then("cryptoKeyId") }
+    /// On to `statelessNvdsMigrationReady`. Since API 7.0.2.0.
+    pub fn stateless_nvds_migration_ready(&self) -> p::Property<M, String, p::Optional> { self.then("statelessNvdsMigrationReady") }
+    /// On to `partialMaintenanceMode`. Since API 8.0.3.0.
+    pub fn partial_maintenance_mode(&self) -> p::Property<M, Vec<t::HostPartialMaintenanceModeRuntimeInfo>, P> { self.then("partialMaintenanceMode") }
+    /// On to `stateEncryption`. Since API 7.0.3.0.
+    pub fn state_encryption(&self) -> p::Property<M, t::HostRuntimeInfoStateEncryptionInfo, p::Optional> { self.then("stateEncryption") }
+    /// On to `podVMInfo`. Since API 9.1.0.0.
+    pub fn pod_vm_info(&self) -> p::Property<M, t::PodVMInfo, p::Optional> { self.then("podVMInfo") }
+}
+
+/// Data object `vim.host.RuntimeInfo.NetStackInstanceRuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.RuntimeInfo.NetStackInstanceRuntimeInfo.html)
+#[derive(Default)]
+pub struct HostRuntimeInfoNetStackInstanceRuntimeInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `netStackInstanceKey`.
+    pub net_stack_instance_key: String,
+    /// `state`.
+    pub state: Option<String>,
+    /// `vmknicKeys`.
+    pub vmknic_keys: Vec<String>,
+    /// `maxNumberOfConnections`.
+    pub max_number_of_connections: Option<i32>,
+    /// `currentIpV6Enabled`.
+    pub current_ip_v6_enabled: Option<bool>,
+}
+d::object!(HostRuntimeInfoNetStackInstanceRuntimeInfo: t::DynamicData, "HostRuntimeInfoNetStackInstanceRuntimeInfo", 7, [
+    0 net_stack_instance_key "netStackInstanceKey" 7 false,
+    1 state "state" 7 false,
+    2 vmknic_keys "vmknicKeys" 7 false,
+    3 max_number_of_connections "maxNumberOfConnections" 7 false,
+    4 current_ip_v6_enabled "currentIpV6Enabled" 7 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.host.RuntimeInfo.NetStackInstanceRuntimeInfo.State`. Since API 5.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.RuntimeInfo.NetStackInstanceRuntimeInfo.State.html)
+    HostRuntimeInfoNetStackInstanceRuntimeInfoState, "HostRuntimeInfoNetStackInstanceRuntimeInfoState", [
+        Inactive "inactive",
+        Active "active",
+        Deactivating "deactivating",
+        Activating "activating",
+    ]
+);
+
+/// Data object `vim.host.RuntimeInfo.NetworkRuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.RuntimeInfo.NetworkRuntimeInfo.html)
+#[derive(Default)]
+pub struct HostRuntimeInfoNetworkRuntimeInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `netStackInstanceRuntimeInfo`.
+    pub net_stack_instance_runtime_info: Vec<t::HostRuntimeInfoNetStackInstanceRuntimeInfo>,
+    /// `networkResourceRuntime`. Since API 6.0.
+    pub network_resource_runtime: Option<Box<t::HostNetworkResourceRuntime>>,
+}
+d::object!(HostRuntimeInfoNetworkRuntimeInfo: t::DynamicData, "HostRuntimeInfoNetworkRuntimeInfo", 7, [
+    0 net_stack_instance_runtime_info "netStackInstanceRuntimeInfo" 7 false,
+    1 network_resource_runtime "networkResourceRuntime" 8 false,
+]);
+impl<M, P> p::Property<M, t::HostRuntimeInfoNetworkRuntimeInfo, P> {
+    /// On to `netStackInstanceRuntimeInfo`.
+    pub fn net_stack_instance_runtime_info(&self) -> p::Property<M, Vec<t::HostRuntimeInfoNetStackInstanceRuntimeInfo>, P> { self.then("netStackInstanceRuntimeInfo") }
+    /// On to `networkResourceRuntime`. Since API 6.0.
+    pub fn network_resource_runtime(&self) -> p::Property<M, t::HostNetworkResourceRuntime, p::Optional> { self.then("networkResourceRuntime") }
+}
+
+/// Data object `vim.host.RuntimeInfo.StateEncryptionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.RuntimeInfo.StateEncryptionInfo.html)
+#[derive(Default)]
+pub struct HostRuntimeInfoStateEncryptionInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `protectionMode`.
+    pub protection_mode: String,
+    /// `requireSecureBoot`.
+    pub require_secure_boot: Option<bool>,
+    /// `requireExecInstalledOnly`.
+    pub require_exec_installed_only: Option<bool>,
+}
+d::object!(HostRuntimeInfoStateEncryptionInfo: t::DynamicData, "HostRuntimeInfoStateEncryptionInfo", 22, [
+    0 protection_mode "protectionMode" 22 false,
+    1 require_secure_boot "requireSecureBoot" 22 false,
+    2 require_exec_installed_only "requireExecInstalledOnly" 22 false,
+]);
+impl<M, P> p::Property<M, t::HostRuntimeInfoStateEncryptionInfo, P> {
+    /// On to `protectionMode`.
+    pub fn protection_mode(&self) -> p::Property<M, String, P> { self.then("protectionMode") }
+    /// On to `requireSecureBoot`.
+    pub fn require_secure_boot(&self) -> p::Property<M, bool, p::Optional> { self.then("requireSecureBoot") }
+    /// On to `requireExecInstalledOnly`.
+    pub fn require_exec_installed_only(&self) -> p::Property<M, bool, p::Optional> { self.then("requireExecInstalledOnly") }
+}
+
+d::enumeration!(
+    /// Enumeration `vim.host.RuntimeInfo.StateEncryptionInfo.ProtectionMode`. Since API 7.0.3.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.RuntimeInfo.StateEncryptionInfo.ProtectionMode.html)
+    HostRuntimeInfoStateEncryptionInfoProtectionMode, "HostRuntimeInfoStateEncryptionInfoProtectionMode", [
+        None "none",
+        Tpm "tpm",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.host.RuntimeInfo.StatelessNvdsMigrationState`. Since API 7.0.2.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.RuntimeInfo.StatelessNvdsMigrationState.html)
+    HostRuntimeInfoStatelessNvdsMigrationState, "HostRuntimeInfoStatelessNvdsMigrationState", [
+        Ready "ready",
+        NotNeeded "notNeeded",
+        Unknown "unknown",
+    ]
+);
+
+/// Data object `vim.host.ScsiDisk`, which extends [`ScsiLun`](t::ScsiLun). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ScsiDisk.html)
+#[derive(Default)]
+pub struct HostScsiDisk {
+    /// The fields of [`ScsiLun`](t::ScsiLun).
+    pub base: t::ScsiLun,
+    /// `capacity`.
+    pub capacity: t::HostDiskDimensionsLba,
+    /// `devicePath`.
+    pub device_path: String,
+    /// `ssd`. Since API 5.0.
+    pub ssd: Option<bool>,
+    /// `localDisk`. Since API 6.0.
+    pub local_disk: Option<bool>,
+    /// `physicalLocation`. Since API 6.0.
+    pub physical_location: Vec<String>,
+    /// `emulatedDIXDIFEnabled`. Since API 6.0.
+    pub emulated_dixdif_enabled: Option<bool>,
+    /// `vsanDiskInfo`. Since API 6.0.
+    pub vsan_disk_info: Option<Box<t::VsanHostVsanDiskInfo>>,
+    /// `scsiDiskType`. Since API 6.5.
+    pub scsi_disk_type: Option<String>,
+    /// `usedByMemoryTiering`. Since API 8.0.3.0.
+    pub used_by_memory_tiering: Option<bool>,
+}
+d::object!(HostScsiDisk: t::ScsiLun, "HostScsiDisk", 0, [
+    0 capacity "capacity" 0 false,
+    1 device_path "devicePath" 0 false,
+    2 ssd "ssd" 5 false,
+    3 local_disk "localDisk" 8 false,
+    4 physical_location "physicalLocation" 8 false,
+    5 emulated_dixdif_enabled "emulatedDIXDIFEnabled" 8 false,
+    6 vsan_disk_info "vsanDiskInfo" 8 false,
+    7 scsi_disk_type "scsiDiskType" 9 false,
+    8 used_by_memory_tiering "usedByMemoryTiering" 30 false,
+]);
+impl d::IsA<t::ScsiLun> for HostScsiDisk {}
+
+/// Data object `vim.host.ScsiDisk.Partition`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ScsiDisk.Partition.html)
+#[derive(Default)]
+pub struct HostScsiDiskPartition {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `diskName`.
+    pub disk_name: String,
+    /// `partition`.
+    pub partition: i32,
+}
+d::object!(HostScsiDiskPartition: t::DynamicData, "HostScsiDiskPartition", 0, [
+    0 disk_name "diskName" 0 false,
+    1 partition "partition" 0 false,
+]);
+impl<M, P> p::Property<M, t::HostScsiDiskPartition, P> {
+    /// On to `diskName`.
+    pub fn disk_name(&self) -> p::Property<M, String, P> { self.then("diskName") }
+    /// On to `partition`.
+    pub fn partition(&self) -> p::Property<M, i32, P> { self.then("partition") }
+}
+
+/// Data object `vim.host.ScsiTopology`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ScsiTopology.html)
+#[derive(Default)]
+pub struct HostScsiTopology {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `adapter`.
+    pub adapter: Vec<t::HostScsiTopologyInterface>,
+}
+d::object!(HostScsiTopology: t::DynamicData, "HostScsiTopology", 0, [
+    0 adapter "adapter" 0 false,
+]);
+impl<M, P> p::Property<M, t::HostScsiTopology, P> {
+    /// On to `adapter`.
+    pub fn adapter(&self) -> p::Property<M, Vec<t::HostScsiTopologyInterface>, P> { self.then("adapter") }
+}
+
+/// Data object `vim.host.ScsiTopology.Interface`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ScsiTopology.Interface.html)
+#[derive(Default)]
+pub struct HostScsiTopologyInterface {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: String,
+    /// `adapter`.
+    pub adapter: String,
+    /// `target`.
+    pub target: Vec<t::HostScsiTopologyTarget>,
+}
+d::object!(HostScsiTopologyInterface: t::DynamicData, "HostScsiTopologyInterface", 0, [
+    0 key "key" 0 false,
+    1 adapter "adapter" 0 false,
+    2 target "target" 0 false,
+]);
+impl<M, P> p::Property<M, t::HostScsiTopologyInterface, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `adapter`.
+    pub fn adapter(&self) -> p::Property<M, String, P> { self.then("adapter") }
+    /// On to `target`.
+    pub fn target(&self) -> p::Property<M, Vec<t::HostScsiTopologyTarget>, P> { self.then("target") }
+}
+impl<M, P> p::Property<M, Vec<t::HostScsiTopologyInterface>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostScsiTopologyInterface, p::Optional> { self.named(key) }
+}
+
+/// Data object `vim.host.ScsiTopology.Lun`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ScsiTopology.Lun.html)
+#[derive(Default)]
+pub struct HostScsiTopologyLun {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: String,
+    /// `lun`.
+    pub lun: i32,
+    /// `scsiLun`.
+    pub scsi_lun: String,
+}
+d::object!(HostScsiTopologyLun: t::DynamicData, "HostScsiTopologyLun", 0, [
+    0 key "key" 0 false,
+    1 lun "lun" 0 false,
+    2 scsi_lun "scsiLun" 0 false,
+]);
+impl<M, P> p::Property<M, t::HostScsiTopologyLun, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `lun`.
+    pub fn lun(&self) -> p::Property<M, i32, P> { self.then("lun") }
+    /// On to `scsiLun`.
+    pub fn scsi_lun(&self) -> p::Property<M, String, P> { self.then("scsiLun") }
+}
+impl<M, P> p::Property<M, Vec<t::HostScsiTopologyLun>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostScsiTopologyLun, p::Optional> { self.named(key) }
+}
+
+/// Data object `vim.host.ScsiTopology.Target`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ScsiTopology.Target.html)
+#[derive(Default)]
+pub struct HostScsiTopologyTarget {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: String,
+    /// `target`.
+    pub target: i32,
+    /// `lun`.
+    pub lun: Vec<t::HostScsiTopologyLun>,
+    /// `transport`.
+    pub transport: Option<d::Poly<t::HostTargetTransport>>,
+}
+d::object!(HostScsiTopologyTarget: t::DynamicData, "HostScsiTopologyTarget", 0, [
+    0 key "key" 0 false,
+    1 target "target" 0 false,
+    2 lun "lun" 0 false,
+    3 transport "transport" 0 false,
+]);
+impl<M, P> p::Property<M, t::HostScsiTopologyTarget, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `target`.
+    pub fn target(&self) -> p::Property<M, i32, P> { self.then("target") }
+    /// On to `lun`.
+    pub fn lun(&self) -> p::Property<M, Vec<t::HostScsiTopologyLun>, P> { self.then("lun") }
+    /// On to `transport`.
+    pub fn transport(&self) -> p::Property<M, d::Poly<t::HostTargetTransport>, p::Optional> { self.then("transport") }
+}
+impl<M, P> p::Property<M, Vec<t::HostScsiTopologyTarget>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostScsiTopologyTarget, p::Optional> { self.named(key) }
+}
+
+/// Data object `vim.host.SecuritySpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SecuritySpec.html)
+#[derive(Default)]
+pub struct HostSecuritySpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `adminPassword`. A secret: never printed.
+    pub admin_password: Option<String>,
+    /// `removePermission`. Since API 4.1.
+    pub remove_permission: Vec<t::Permission>,
+    /// `addPermission`. Since API 4.1.
+    pub add_permission: Vec<t::Permission>,
+}
+d::object!(HostSecuritySpec: t::DynamicData, "HostSecuritySpec", 3, [
+    0 admin_password "adminPassword" 3 true,
+    1 remove_permission "removePermission" 4 false,
+    2 add_permission "addPermission" 4 false,
+]);
+impl<M, P> p::Property<M, t::HostSecuritySpec, P> {
+    /// On to `adminPassword`. A secret: never printed.
+    pub fn admin_password(&self) -> p::Property<M, String, p::Optional> { self.then("adminPassword") }
+    /// On to `removePermission`. Since API 4.1.
+    pub fn remove_permission(&self) -> p::Property<M, Vec<t::Permission>, P> { self.then("removePermission") }
+    /// On to `addPermission`. Since API 4.1.
+    pub fn add_permission(&self) -> p::Property<M, Vec<t::Permission>, P> { self.then("addPermission") }
+}
+
+/// Data object `vim.host.SerialAttachedHba`, which extends [`HostHostBusAdapter`](t::HostHostBusAdapter). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SerialAttachedHba.html)
+#[derive(Default)]
+pub struct HostSerialAttachedHba {
+    /// The fields of [`HostHostBusAdapter`](t::HostHostBusAdapter).
+    pub base: t::HostHostBusAdapter,
+    /// `nodeWorldWideName`.
+    pub node_world_wide_name: String,
+}
+d::object!(HostSerialAttachedHba: t::HostHostBusAdapter, "HostSerialAttachedHba", 9, [
+    0 node_world_wide_name "nodeWorldWideName" 9 false,
+]);
+impl d::IsA<t::HostHostBusAdapter> for HostSerialAttachedHba {}
+
+/// Data object `vim.host.SerialAttachedTargetTransport`, which extends [`HostTargetTransport`](t::HostTargetTransport). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SerialAttachedTargetTransport.html)
+#[derive(Default)]
+pub struct HostSerialAttachedTargetTransport {
+    /// The fields of [`HostTargetTransport`](t::HostTargetTransport).
+    pub base: t::HostTargetTransport,
+}
+d::object!(HostSerialAttachedTargetTransport: t::HostTargetTransport, "HostSerialAttachedTargetTransport", 9, [
+]);
+impl d::IsA<t::HostTargetTransport> for HostSerialAttachedTargetTransport {}
+
+/// Data object `vim.host.Service`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.Service.html)
+#[derive(Default)]
+pub struct HostService {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: String,
+    /// `label`.
+    pub label: String,
+    /// `required`.
+    pub required: bool,
+    /// `uninstallable`.
+    pub uninstallable: bool,
+    /// `running`.
+    pub running: bool,
+    /// `ruleset`.
+    pub ruleset: Vec<String>,
+    /// `policy`.
+    pub policy: String,
+    /// `sourcePackage`. Since API 5.0.
+    pub source_package: Option<Box<t::HostServiceSourcePackage>>,
+}
+d::object!(HostService: t::DynamicData, "HostService", 0, [
+    0 key "key" 0 false,
+    1 label "label" 0 false,
+    2 required "required" 0 false,
+    3 uninstallable "uninstallable" 0 false,
+    4 running "running" 0 false,
+    5 ruleset "ruleset" 0 false,
+    6 policy "policy" 0 false,
+    7 source_package "sourcePackage" 5 false,
+]);
+impl<M, P> p::Property<M, t::HostService, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `label`.
+    pub fn label(&self) -> p::Property<M, String, P> { self.then("label") }
+    /// On to `required`.
+    pub fn required(&self) -> p::Property<M, bool, P> { self.then("required") }
+    /// On to `uninstallable`.
+    pub fn uninstallable(&self) -> p::Property<M, bool, P> { self.then("uninstallable") }
+    /// On to `running`.
+    pub fn running(&self) -> p::Property<M, bool, P> { self.then("running") }
+    /// On to `ruleset`.
+    pub fn ruleset(&self) -> p::Property<M, Vec<String>, P> { self.then("ruleset") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, String, P> { self.then("policy") }
+    /// On to `sourcePackage`. Since API 5.0.
+    pub fn source_package(&self) -> p::Property<M, t::HostServiceSourcePackage, p::Optional> { self.then("sourcePackage") }
+}
+impl<M, P> p::Property<M, Vec<t::HostService>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostService, p::Optional> { self.named(key) }
+}
+
+/// Data object `vim.host.ServiceConfig`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ServiceConfig.html)
+#[derive(Default)]
+pub struct HostServiceConfig {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `serviceId`.
+    pub service_id: String,
+    /// `startupPolicy`.
+    pub startup_policy: String,
+}
+d::object!(HostServiceConfig: t::DynamicData, "HostServiceConfig", 3, [
+    0 service_id "serviceId" 3 false,
+    1 startup_policy "startupPolicy" 3 false,
+]);
+
+/// Data object `vim.host.ServiceInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ServiceInfo.html)
+#[derive(Default)]
+pub struct HostServiceInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `service`.
+    pub service: Vec<t::HostService>,
+}
+d::object!(HostServiceInfo: t::DynamicData, "HostServiceInfo", 0, [
+    0 service "service" 0 false,
+]);
+impl<M, P> p::Property<M, t::HostServiceInfo, P> {
+    /// On to `service`.
+    pub fn service(&self) -> p::Property<M, Vec<t::HostService>, P> { self.then("service") }
+}
+
+d::enumeration!(
+    /// Enumeration `vim.host.Service.Policy`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.Service.Policy.html)
+    HostServicePolicy, "HostServicePolicy", [
+        On "on",
+        Automatic "automatic",
+        Off "off",
+    ]
+);
+
+/// Data object `vim.host.Service.SourcePackage`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.Service.SourcePackage.html)
+#[derive(Default)]
+pub struct HostServiceSourcePackage {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `sourcePackageName`.
+    pub source_package_name: String,
+    /// `description`.
+    pub description: String,
+}
+d::object!(HostServiceSourcePackage: t::DynamicData, "HostServiceSourcePackage", 5, [
+    0 source_package_name "sourcePackageName" 5 false,
+    1 description "description" 5 false,
+]);
+impl<M, P> p::Property<M, t::HostServiceSourcePackage, P> {
+    /// On to `sourcePackageName`.
+    pub fn source_package_name(&self) -> p::Property<M, String, P> { self.then("sourcePackageName") }
+    /// On to `description`.
+    pub fn description(&self) -> p::Property<M, String, P> { self.then("description") }
+}
+
+/// Data object `vim.host.SevInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.1.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SevInfo.html)
+#[derive(Default)]
+pub struct HostSevInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `sevState`.
+    pub sev_state: String,
+    /// `maxSevEsGuests`.
+    pub max_sev_es_guests: i64,
+    /// `snpState`. Since API 9.0.0.0.
+    pub snp_state: Option<String>,
+    /// `snpSupported`. Since API 9.0.0.0.
+    pub snp_supported: Option<bool>,
+}
+d::object!(HostSevInfo: t::DynamicData, "HostSevInfo", 18, [
+    0 sev_state "sevState" 18 false,
+    1 max_sev_es_guests "maxSevEsGuests" 18 false,
+    2 snp_state "snpState" 32 false,
+    3 snp_supported "snpSupported" 32 false,
+]);
+impl<M, P> p::Property<M, t::HostSevInfo, P> {
+    /// On to `sevState`.
+    pub fn sev_state(&self) -> p::Property<M, String, P> { self.then("sevState") }
+    /// On to `maxSevEsGuests`.
+    pub fn max_sev_es_guests(&self) -> p::Property<M, i64, P> { self.then("maxSevEsGuests") }
+    /// On to `snpState`. Since API 9.0.0.0.
+    pub fn snp_state(&self) -> p::Property<M, String, p::Optional> { self.then("snpState") }
+    /// On to `snpSupported`. Since API 9.0.0.0.
+    pub fn snp_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("snpSupported") }
+}
+
+d::enumeration!(
+    /// Enumeration `vim.host.SevInfo.SevState`. Since API 7.0.1.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SevInfo.SevState.html)
+    HostSevInfoSevState, "HostSevInfoSevState", [
+        Uninitialized "uninitialized",
+        Initialized "initialized",
+        Working "working",
+        DisabledBios "disabledBios",
+    ]
+);
+
+/// Data object `vim.host.SgxInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SgxInfo.html)
+#[derive(Default)]
+pub struct HostSgxInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `sgxState`.
+    pub sgx_state: String,
+    /// `totalEpcMemory`.
+    pub total_epc_memory: i64,
+    /// `flcMode`.
+    pub flc_mode: String,
+    /// `lePubKeyHash`.
+    pub le_pub_key_hash: Option<String>,
+    /// `registrationInfo`. Since API 8.0.0.1.
+    pub registration_info: Option<Box<t::HostSgxRegistrationInfo>>,
+}
+d::object!(HostSgxInfo: t::DynamicData, "HostSgxInfo", 16, [
+    0 sgx_state "sgxState" 16 false,
+    1 total_epc_memory "totalEpcMemory" 16 false,
+    2 flc_mode "flcMode" 16 false,
+    3 le_pub_key_hash "lePubKeyHash" 16 false,
+    4 registration_info "registrationInfo" 26 false,
+]);
+impl<M, P> p::Property<M, t::HostSgxInfo, P> {
+    /// On to `sgxState`.
+    pub fn sgx_state(&self) -> p::Property<M, String, P> { self.then("sgxState") }
+    /// On to `totalEpcMemory`.
+    pub fn total_epc_memory(&self) -> p::Property<M, i64, P> { self.then("totalEpcMemory") }
+    /// On to `flcMode`.
+    pub fn flc_mode(&self) -> p::Property<M, String, P> { self.then("flcMode") }
+    /// On to `lePubKeyHash`.
+    pub fn le_pub_key_hash(&self) -> p::Property<M, String, p::Optional> { self.then("lePubKeyHash") }
+    /// On to `registrationInfo`. Since API 8.0.0.1.
+    pub fn registration_info(&self) -> p::Property<M, t::HostSgxRegistrationInfo, p::Optional> { self.then("registrationInfo") }
+}
+
+d::enumeration!(
+    /// Enumeration `vim.host.SgxInfo.FlcModes`. Since API 7.0.0.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SgxInfo.FlcModes.html)
+    HostSgxInfoFlcModes, "HostSgxInfoFlcModes", [
+        Off "off",
+        Locked "locked",
+        Unlocked "unlocked",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.host.SgxInfo.SgxStates`. Since API 7.0.0.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SgxInfo.SgxStates.html)
+    HostSgxInfoSgxStates, "HostSgxInfoSgxStates", [
+        NotPresent "notPresent",
+        DisabledBIOS "disabledBIOS",
+        DisabledCFW101 "disabledCFW101",
+        DisabledCPUMismatch "disabledCPUMismatch",
+        DisabledNoFLC "disabledNoFLC",
+        DisabledNUMAUnsup "disabledNUMAUnsup",
+        DisabledMaxEPCRegs "disabledMaxEPCRegs",
+        Enabled "enabled",
+    ]
+);
+
+/// Data object `vim.host.SgxRegistrationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SgxRegistrationInfo.html)
+#[derive(Default)]
+pub struct HostSgxRegistrationInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `status`.
+    pub status: Option<String>,
+    /// `biosError`.
+    pub bios_error: Option<i32>,
+    /// `registrationUrl`.
+    pub registration_url: Option<String>,
+    /// `type`.
+    pub r#type: Option<String>,
+    /// `ppid`.
+    pub ppid: Option<String>,
+    /// `lastRegisteredTime`.
+    pub last_registered_time: Option<d::DateTime>,
+}
+d::object!(HostSgxRegistrationInfo: t::DynamicData, "HostSgxRegistrationInfo", 26, [
+    0 status "status" 26 false,
+    1 bios_error "biosError" 26 false,
+    2 registration_url "registrationUrl" 26 false,
+    3 r#type "type" 26 false,
+    4 ppid "ppid" 26 false,
+    5 last_registered_time "lastRegisteredTime" 26 false,
+]);
+impl<M, P> p::Property<M, t::HostSgxRegistrationInfo, P> {
+    /// On to `status`.
+    pub fn status(&self) -> p::Property<M, String, p::Optional> { self.then("status") }
+    /// On to `biosError`.
+    pub fn bios_error(&self) -> p::Property<M, i32, p::Optional> { self.then("biosError") }
+    /// On to `registrationUrl`.
+    pub fn registration_url(&self) -> p::Property<M, String, p::Optional> { self.then("registrationUrl") }
+    /// On to `type`.
+    pub fn r#type(&self) -> p::Property<M, String, p::Optional> { self.then("type") }
+    /// On to `ppid`.
+    pub fn ppid(&self) -> p::Property<M, String, p::Optional> { self.then("ppid") }
+    /// On to `lastRegisteredTime`.
+    pub fn last_registered_time(&self) -> p::Property<M, d::DateTime, p::Optional> { self.then("lastRegisteredTime") }
+}
+
+d::enumeration!(
+    /// Enumeration `vim.host.SgxRegistrationInfo.RegistrationStatus`. Since API 8.0.0.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SgxRegistrationInfo.RegistrationStatus.html)
+    HostSgxRegistrationInfoRegistrationStatus, "HostSgxRegistrationInfoRegistrationStatus", [
+        NotApplicable "notApplicable",
+        Incomplete "incomplete",
+        Complete "complete",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.host.SgxRegistrationInfo.RegistrationType`. Since API 8.0.0.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SgxRegistrationInfo.RegistrationType.html)
+    HostSgxRegistrationInfoRegistrationType, "HostSgxRegistrationInfoRegistrationType", [
+        Manifest "manifest",
+        AddPackage "addPackage",
+    ]
+);
+
+/// Data object `vim.host.SharedGpuCapabilities`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SharedGpuCapabilities.html)
+#[derive(Default)]
+pub struct HostSharedGpuCapabilities {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `vgpu`.
+    pub vgpu: String,
+    /// `diskSnapshotSupported`.
+    pub disk_snapshot_supported: bool,
+    /// `memorySnapshotSupported`.
+    pub memory_snapshot_supported: bool,
+    /// `suspendSupported`.
+    pub suspend_supported: bool,
+    /// `migrateSupported`.
+    pub migrate_supported: bool,
+}
+d::object!(HostSharedGpuCapabilities: t::DynamicData, "HostSharedGpuCapabilities", 10, [
+    0 vgpu "vgpu" 10 false,
+    1 disk_snapshot_supported "diskSnapshotSupported" 10 false,
+    2 memory_snapshot_supported "memorySnapshotSupported" 10 false,
+    3 suspend_supported "suspendSupported" 10 false,
+    4 migrate_supported "migrateSupported" 10 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.host.SnmpSystem.AgentLimits.Capability`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SnmpSystem.AgentLimits.Capability.html)
+    HostSnmpAgentCapability, "HostSnmpAgentCapability", [
+        COMPLETE "COMPLETE",
+        DIAGNOSTICS "DIAGNOSTICS",
+        CONFIGURATION "CONFIGURATION",
+    ]
+);
+
+/// Data object `vim.host.SnmpSystem.SnmpConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SnmpSystem.SnmpConfigSpec.html)
+#[derive(Default)]
+pub struct HostSnmpConfigSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `enabled`.
+    pub enabled: Option<bool>,
+    /// `port`.
+    pub port: Option<i32>,
+    /// `readOnlyCommunities`.
+    pub read_only_communities: Vec<String>,
+    /// `trapTargets`.
+    pub trap_targets: Vec<t::HostSnmpDestination>,
+    /// `option`. Since API 5.0.
+    pub option: Vec<t::KeyValue>,
+}
+d::object!(HostSnmpConfigSpec: t::DynamicData, "HostSnmpConfigSpec", 0, [
+    0 enabled "enabled" 0 false,
+    1 port "port" 0 false,
+    2 read_only_communities "readOnlyCommunities" 0 false,
+    3 trap_targets "trapTargets" 0 false,
+    4 option "option" 5 false,
+]);
+impl<M, P> p::Property<M, t::HostSnmpConfigSpec, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("enabled") }
+    /// On to `port`.
+    pub fn port(&self) -> p::Property<M, i32, p::Optional> { self.then("port") }
+    /// On to `readOnlyCommunities`.
+    pub fn read_only_communities(&self) -> p::Property<M, Vec<String>, P> { self.then("readOnlyCommunities") }
+    /// On to `trapTargets`.
+    pub fn trap_targets(&self) -> p::Property<M, Vec<t::HostSnmpDestination>, P> { self.then("trapTargets") }
+    /// On to `option`. Since API 5.0.
+    pub fn option(&self) -> p::Property<M, Vec<t::KeyValue>, P> { self.then("option") }
+}
+
+/// Data object `vim.host.SnmpSystem.SnmpConfigSpec.Destination`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SnmpSystem.SnmpConfigSpec.Destination.html)
+#[derive(Default)]
+pub struct HostSnmpDestination {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `hostName`.
+    pub host_name: String,
+    /// `port`.
+    pub port: i32,
+    /// `community`.
+    pub community: String,
+}
+d::object!(HostSnmpDestination: t::DynamicData, "HostSnmpDestination", 0, [
+    0 host_name "hostName" 0 false,
+    1 port "port" 0 false,
+    2 community "community" 0 false,
+]);
+
+/// Data object `vim.host.SnmpSystem.AgentLimits`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SnmpSystem.AgentLimits.html)
+#[derive(Default)]
+pub struct HostSnmpSystemAgentLimits {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `maxReadOnlyCommunities`.
+    pub max_read_only_communities: i32,
+    /// `maxTrapDestinations`.
+    pub max_trap_destinations: i32,
+    /// `maxCommunityLength`.
+    pub max_community_length: i32,
+    /// `maxBufferSize`.
+    pub max_buffer_size: i32,
+    /// `capability`. Since API 4.0.
+    pub capability: Option<t::HostSnmpAgentCapability>,
+}
+d::object!(HostSnmpSystemAgentLimits: t::DynamicData, "HostSnmpSystemAgentLimits", 0, [
+    0 max_read_only_communities "maxReadOnlyCommunities" 0 false,
+    1 max_trap_destinations "maxTrapDestinations" 0 false,
+    2 max_community_length "maxCommunityLength" 0 false,
+    3 max_buffer_size "maxBufferSize" 0 false,
+    4 capability "capability" 3 false,
+]);
+impl<M, P> p::Property<M, t::HostSnmpSystemAgentLimits, P> {
+    /// On to `maxReadOnlyCommunities`.
+    pub fn max_read_only_communities(&self) -> p::Property<M, i32, P> { self.then("maxReadOnlyCommunities") }
+    /// On to `maxTrapDestinations`.
+    pub fn max_trap_destinations(&self) -> p::Property<M, i32, P> { self.then("maxTrapDestinations") }
+    /// On to `maxCommunityLength`.
+    pub fn max_community_length(&self) -> p::Property<M, i32, P> { self.then("maxCommunityLength") }
+    /// On to `maxBufferSize`.
+    pub fn max_buffer_size(&self) -> p::Property<M, i32, P> { self.then("maxBufferSize") }
+    /// On to `capability`. Since API 4.0.
+    pub fn capability(&self) -> p::Property<M, t::HostSnmpAgentCapability, p::Optional> { self.then("capability") }
+}
+
+/// Data object `vim.host.SriovConfig`, which extends [`HostPciPassthruConfig`](t::HostPciPassthruConfig). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SriovConfig.html)
+#[derive(Default)]
+pub struct HostSriovConfig {
+    /// The fields of [`HostPciPassthruConfig`](t::HostPciPassthruConfig).
+    pub base: t::HostPciPassthruConfig,
+    /// `sriovEnabled`.
+    pub sriov_enabled: bool,
+    /// `numVirtualFunction`.
+    pub num_virtual_function: i32,
+}
+d::object!(HostSriovConfig: t::HostPciPassthruConfig, "HostSriovConfig", 7, [
+    0 sriov_enabled "sriovEnabled" 7 false,
+    1 num_virtual_function "numVirtualFunction" 7 false,
+]);
+impl d::IsA<t::HostPciPassthruConfig> for HostSriovConfig {}
+
+/// Data object `vim.host.SriovDevicePoolInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SriovDevicePoolInfo.html)
+#[derive(Default)]
+pub struct HostSriovDevicePoolInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: String,
+}
+d::object!(HostSriovDevicePoolInfo: t::DynamicData, "HostSriovDevicePoolInfo", 9, [
+    0 key "key" 9 false,
+]);
+impl d::IsA<t::HostSriovDevicePoolInfo> for HostSriovDevicePoolInfo {}
+impl<M, P> p::Property<M, d::Poly<t::HostSriovDevicePoolInfo>, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+}
+impl<M, P> p::Property<M, Vec<d::Poly<t::HostSriovDevicePoolInfo>>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, d::Poly<t::HostSriovDevicePoolInfo>, p::Optional> { self.named(key) }
+}
+
+/// Data object `vim.host.SriovInfo`, which extends [`HostPciPassthruInfo`](t::HostPciPassthruInfo). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SriovInfo.html)
+#[derive(Default)]
+pub struct HostSriovInfo {
+    /// The fields of [`HostPciPassthruInfo`](t::HostPciPassthruInfo).
+    pub base: t::HostPciPassthruInfo,
+    /// `sriovEnabled`.
+    pub sriov_enabled: bool,
+    /// `sriovCapable`.
+    pub sriov_capable: bool,
+    /// `sriovActive`.
+    pub sriov_active: bool,
+    /// `numVirtualFunctionRequested`.
+    pub num_virtual_function_requested: i32,
+    /// `numVirtualFunction`.
+    pub num_virtual_function: i32,
+    /// `maxVirtualFunctionSupported`.
+    pub max_virtual_function_supported: i32,
+}
+d::object!(HostSriovInfo: t::HostPciPassthruInfo, "HostSriovInfo", 7, [
+    0 sriov_enabled "sriovEnabled" 7 false,
+    1 sriov_capable "sriovCapable" 7 false,
+    2 sriov_active "sriovActive" 7 false,
+    3 num_virtual_function_requested "numVirtualFunctionRequested" 7 false,
+    4 num_virtual_function "numVirtualFunction" 7 false,
+    5 max_virtual_function_supported "maxVirtualFunctionSupported" 7 false,
+]);
+impl d::IsA<t::HostPciPassthruInfo> for HostSriovInfo {}
+
+/// Data object `vim.host.SriovNetworkDevicePoolInfo`, which extends [`HostSriovDevicePoolInfo`](t::HostSriovDevicePoolInfo). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SriovNetworkDevicePoolInfo.html)
+#[derive(Default)]
+pub struct HostSriovNetworkDevicePoolInfo {
+    /// The fields of [`HostSriovDevicePoolInfo`](t::HostSriovDevicePoolInfo).
+    pub base: t::HostSriovDevicePoolInfo,
+    /// `switchKey`.
+    pub switch_key: Option<String>,
+    /// `switchUuid`.
+    pub switch_uuid: Option<String>,
+    /// `pnic`.
+    pub pnic: Vec<t::PhysicalNic>,
+}
+d::object!(HostSriovNetworkDevicePoolInfo: t::HostSriovDevicePoolInfo, "HostSriovNetworkDevicePoolInfo", 9, [
+    0 switch_key "switchKey" 9 false,
+    1 switch_uuid "switchUuid" 9 false,
+    2 pnic "pnic" 9 false,
+]);
+impl d::IsA<t::HostSriovDevicePoolInfo> for HostSriovNetworkDevicePoolInfo {}
+
+/// Data object `vim.host.SslThumbprintInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SslThumbprintInfo.html)
+#[derive(Default)]
+pub struct HostSslThumbprintInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `principal`.
+    pub principal: String,
+    /// `ownerTag`. Since API 5.0.
+    pub owner_tag: Option<String>,
+    /// `sslThumbprints`.
+    pub ssl_thumbprints: Vec<String>,
+}
+d::object!(HostSslThumbprintInfo: t::DynamicData, "HostSslThumbprintInfo", 3, [
+    0 principal "principal" 3 false,
+    1 owner_tag "ownerTag" 5 false,
+    2 ssl_thumbprints "sslThumbprints" 3 false,
+]);
+impl<M, P> p::Property<M, t::HostSslThumbprintInfo, P> {
+    /// On to `principal`.
+    pub fn principal(&self) -> p::Property<M, String, P> { self.then("principal") }
+    /// On to `ownerTag`. Since API 5.0.
+    pub fn owner_tag(&self) -> p::Property<M, String, p::Optional> { self.then("ownerTag") }
+    /// On to `sslThumbprints`.
+    pub fn ssl_thumbprints(&self) -> p::Property<M, Vec<String>, P> { self.then("sslThumbprints") }
+}
+
+/// Data object `vim.host.StorageArrayTypePolicyOption`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageArrayTypePolicyOption.html)
+#[derive(Default)]
+pub struct HostStorageArrayTypePolicyOption {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `policy`.
+    pub policy: d::Poly<t::ElementDescription>,
+}
+d::object!(HostStorageArrayTypePolicyOption: t::DynamicData, "HostStorageArrayTypePolicyOption", 3, [
+    0 policy "policy" 3 false,
+]);
+
+/// Data object `vim.host.StorageDeviceInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageDeviceInfo.html)
+#[derive(Default)]
+pub struct HostStorageDeviceInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `hostBusAdapter`.
+    pub host_bus_adapter: Vec<d::Poly<t::HostHostBusAdapter>>,
+    /// `scsiLun`.
+    pub scsi_lun: Vec<d::Poly<t::ScsiLun>>,
+    /// `scsiTopology`.
+    pub scsi_topology: Option<Box<t::HostScsiTopology>>,
+    /// `nvmeTopology`. Since API 7.0.0.0.
+    pub nvme_topology: Option<Box<t::HostNvmeTopology>>,
+    /// `multipathInfo`.
+    pub multipath_info: Option<Box<t::HostMultipathInfo>>,
+    /// `plugStoreTopology`. Since API 4.0.
+    pub plug_store_topology: Option<Box<t::HostPlugStoreTopology>>,
+    /// `softwareInternetScsiEnabled`.
+    pub software_internet_scsi_enabled: bool,
+}
+d::object!(HostStorageDeviceInfo: t::DynamicData, "HostStorageDeviceInfo", 0, [
+    0 host_bus_adapter "hostBusAdapter" 0 false,
+    1 scsi_lun "scsiLun" 0 false,
+    2 scsi_topology "scsiTopology" 0 false,
+    3 nvme_topology "nvmeTopology" 16 false,
+    4 multipath_info "multipathInfo" 0 false,
+    5 plug_store_topology "plugStoreTopology" 3 false,
+    6 software_internet_scsi_enabled "softwareInternetScsiEnabled" 0 false,
+]);
+impl<M, P> p::Property<M, t::HostStorageDeviceInfo, P> {
+    /// On to `hostBusAdapter`.
+    pub fn host_bus_adapter(&self) -> p::Property<M, Vec<d::Poly<t::HostHostBusAdapter>>, P> { self.then("hostBusAdapter") }
+    /// On to `scsiLun`.
+    pub fn scsi_lun(&self) -> p::Property<M, Vec<d::Poly<t::ScsiLun>>, P> { self.then("scsiLun") }
+    /// On to `scsiTopology`.
+    pub fn scsi_topology(&self) -> p::Property<M, t::HostScsiTopology, p::Optional> { self.then("scsiTopology") }
+    /// On to `nvmeTopology`. Since API 7.0.0.0.
+    pub fn nvme_topology(&self) -> p::Property<M, t::HostNvmeTopology, p::Optional> { self.then("nvmeTopology") }
+    /// On to `multipathInfo`.
+    pub fn multipath_info(&self) -> p::Property<M, t::HostMultipathInfo, p::Optional> { self.then("multipathInfo") }
+    /// On to `plugStoreTopology`. Since API 4.0.
+    pub fn plug_store_topology(&self) -> p::Property<M, t::HostPlugStoreTopology, p::Optional> { self.then("plugStoreTopology") }
+    /// On to `softwareInternetScsiEnabled`.
+    pub fn software_internet_scsi_enabled(&self) -> p::Property<M, bool, P> { self.then("softwareInternetScsiEnabled") }
+}
+
+/// Data object `vim.host.HardwareStatusInfo.StorageStatusInfo`, which extends [`HostHardwareElementInfo`](t::HostHardwareElementInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HardwareStatusInfo.StorageStatusInfo.html)
+#[derive(Default)]
+pub struct HostStorageElementInfo {
+    /// The fields of [`HostHardwareElementInfo`](t::HostHardwareElementInfo).
+    pub base: t::HostHardwareElementInfo,
+    /// `operationalInfo`.
+    pub operational_info: Vec<t::HostStorageOperationalInfo>,
+}
+d::object!(HostStorageElementInfo: t::HostHardwareElementInfo, "HostStorageElementInfo", 0, [
+    0 operational_info "operationalInfo" 0 false,
+]);
+impl d::IsA<t::HostHardwareElementInfo> for HostStorageElementInfo {}
+
+/// Data object `vim.host.HardwareStatusInfo.StorageStatusInfo.OperationalInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HardwareStatusInfo.StorageStatusInfo.OperationalInfo.html)
+#[derive(Default)]
+pub struct HostStorageOperationalInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `property`.
+    pub property: String,
+    /// `value`.
+    pub value: String,
+}
+d::object!(HostStorageOperationalInfo: t::DynamicData, "HostStorageOperationalInfo", 0, [
+    0 property "property" 0 false,
+    1 value "value" 0 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.host.StorageProtocol`. Since API 7.0.0.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageProtocol.html)
+    HostStorageProtocol, "HostStorageProtocol", [
+        Scsi "scsi",
+        Nvme "nvme",
+    ]
+);
+
+/// Data object `vim.host.StorageSystem.DiskLocatorLedResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.DiskLocatorLedResult.html)
+#[derive(Default)]
+pub struct HostStorageSystemDiskLocatorLedResult {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: String,
+    /// `fault`.
+    pub fault: t::LocalizedMethodFault,
+}
+d::object!(HostStorageSystemDiskLocatorLedResult: t::DynamicData, "HostStorageSystemDiskLocatorLedResult", 8, [
+    0 key "key" 8 false,
+    1 fault "fault" 8 false,
+]);
+
+/// Data object `vim.host.StorageSystem.ScsiLunResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.ScsiLunResult.html)
+#[derive(Default)]
+pub struct HostStorageSystemScsiLunResult {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: String,
+    /// `fault`.
+    pub fault: Option<Box<t::LocalizedMethodFault>>,
+}
+d::object!(HostStorageSystemScsiLunResult: t::DynamicData, "HostStorageSystemScsiLunResult", 8, [
+    0 key "key" 8 false,
+    1 fault "fault" 8 false,
+]);
+
+/// Data object `vim.host.StorageSystem.VmfsVolumeResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.VmfsVolumeResult.html)
+#[derive(Default)]
+pub struct HostStorageSystemVmfsVolumeResult {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: String,
+    /// `fault`.
+    pub fault: Option<Box<t::LocalizedMethodFault>>,
+}
+d::object!(HostStorageSystemVmfsVolumeResult: t::DynamicData, "HostStorageSystemVmfsVolumeResult", 8, [
+    0 key "key" 8 false,
+    1 fault "fault" 8 false,
+]);
+
+/// Data object `vim.host.SystemHealthInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SystemHealthInfo.html)
+#[derive(Default)]
+pub struct HostSystemHealthInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `numericSensorInfo`.
+    pub numeric_sensor_info: Vec<t::HostNumericSensorInfo>,
+}
+d::object!(HostSystemHealthInfo: t::DynamicData, "HostSystemHealthInfo", 0, [
+    0 numeric_sensor_info "numericSensorInfo" 0 false,
+]);
+impl<M, P> p::Property<M, t::HostSystemHealthInfo, P> {
+    /// On to `numericSensorInfo`.
+    pub fn numeric_sensor_info(&self) -> p::Property<M, Vec<t::HostNumericSensorInfo>, P> { self.then("numericSensorInfo") }
+}
+
+/// Data object `vim.host.SystemIdentificationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SystemIdentificationInfo.html)
+#[derive(Default)]
+pub struct HostSystemIdentificationInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `identifierValue`.
+    pub identifier_value: String,
+    /// `identifierType`.
+    pub identifier_type: d::Poly<t::ElementDescription>,
+}
+d::object!(HostSystemIdentificationInfo: t::DynamicData, "HostSystemIdentificationInfo", 0, [
+    0 identifier_value "identifierValue" 0 false,
+    1 identifier_type "identifierType" 0 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.host.SystemIdentificationInfo.Identifier`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SystemIdentificationInfo.Identifier.html)
+    HostSystemIdentificationInfoIdentifier, "HostSystemIdentificationInfoIdentifier", [
+        AssetTag "AssetTag",
+        ServiceTag "ServiceTag",
+        OemSpecificString "OemSpecificString",
+        EnclosureSerialNumberTag "EnclosureSerialNumberTag",
+        SerialNumberTag "SerialNumberTag",
+    ]
+);
+
+/// Data object `vim.host.SystemInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SystemInfo.html)
+#[derive(Default)]
+pub struct HostSystemInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `vendor`.
+    pub vendor: String,
+    /// `model`.
+    pub model: String,
+    /// `family`. Since API 9.0.0.0.
+    pub family: Option<String>,
+    /// `uuid`.
+    pub uuid: String,
+    /// `otherIdentifyingInfo`.
+    pub other_identifying_info: Vec<t::HostSystemIdentificationInfo>,
+    /// `serialNumber`. Since API 6.7.
+    pub serial_number: Option<String>,
+    /// `qualifiedName`. Since API 7.0.3.0.
+    pub qualified_name: Vec<t::HostQualifiedName>,
+    /// `vvolHostNQN`. Since API 8.0.0.0.
+    pub vvol_host_nqn: Option<Box<t::HostQualifiedName>>,
+    /// `vvolHostId`. Since API 8.0.0.0.
+    pub vvol_host_id: Option<String>,
+    /// `bootCommandLine`. Since API 8.0.3.0.
+    pub boot_command_line: Option<String>,
+}
+d::object!(HostSystemInfo: t::DynamicData, "HostSystemInfo", 0, [
+    0 vendor "vendor" 0 false,
+    1 model "model" 0 false,
+    2 family "family" 32 false,
+    3 uuid "uuid" 0 false,
+    4 other_identifying_info "otherIdentifyingInfo" 0 false,
+    5 serial_number "serialNumber" 10 false,
+    6 qualified_name "qualifiedName" 22 false,
+    7 vvol_host_nqn "vvolHostNQN" 25 false,
+    8 vvol_host_id "vvolHostId" 25 false,
+    9 boot_command_line "bootCommandLine" 30 false,
+]);
+impl<M, P> p::Property<M, t::HostSystemInfo, P> {
+    /// On to `vendor`.
+    pub fn vendor(&self) -> p::Property<M, String, P> { self.then("vendor") }
+    /// On to `model`.
+    pub fn model(&self) -> p::Property<M, String, P> { self.then("model") }
+    /// On to `family`. Since API 9.0.0.0.
+    pub fn family(&self) -> p::Property<M, String, p::Optional> { self.then("family") }
+    /// On to `uuid`.
+    pub fn uuid(&self) -> p::Property<M, String, P> { self.then("uuid") }
+    /// On to `otherIdentifyingInfo`.
+    pub fn other_identifying_info(&self) -> p::Property<M, Vec<t::HostSystemIdentificationInfo>, P> { self.then("otherIdentifyingInfo") }
+    /// On to `serialNumber`. Since API 6.7.
+    pub fn serial_number(&self) -> p::Property<M, String, p::Optional> { self.then("serialNumber") }
+    /// On to `qualifiedName`. Since API 7.0.3.0.
+    pub fn qualified_name(&self) -> p::Property<M, Vec<t::HostQualifiedName>, P> { self.then("qualifiedName") }
+    /// On to `vvolHostNQN`. Since API 8.0.0.0.
+    pub fn vvol_host_nqn(&self) -> p::Property<M, t::HostQualifiedName, p::Optional> { self.then("vvolHostNQN") }
+    /// On to `vvolHostId`. Since API 8.0.0.0.
+    pub fn vvol_host_id(&self) -> p::Property<M, String, p::Optional> { self.then("vvolHostId") }
+    /// On to `bootCommandLine`. Since API 8.0.3.0.
+    pub fn boot_command_line(&self) -> p::Property<M, String, p::Optional> { self.then("bootCommandLine") }
+}
+
+/// Data object `vim.host.SystemResourceInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SystemResourceInfo.html)
+#[derive(Default)]
+pub struct HostSystemResourceInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: String,
+    /// `config`.
+    pub config: Option<Box<t::ResourceConfigSpec>>,
+    /// `child`.
+    pub child: Vec<t::HostSystemResourceInfo>,
+}
+d::object!(HostSystemResourceInfo: t::DynamicData, "HostSystemResourceInfo", 0, [
+    0 key "key" 0 false,
+    1 config "config" 0 false,
+    2 child "child" 0 false,
+]);
+impl<M, P> p::Property<M, t::HostSystemResourceInfo, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `config`.
+    pub fn config(&self) -> p::Property<M, t::ResourceConfigSpec, p::Optional> { self.then("config") }
+    /// On to `child`.
+    pub fn child(&self) -> p::Property<M, Vec<t::HostSystemResourceInfo>, P> { self.then("child") }
+}
+impl<M, P> p::Property<M, Vec<t::HostSystemResourceInfo>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostSystemResourceInfo, p::Optional> { self.named(key) }
+}
+
+/// Data object `vim.host.SystemSwapConfiguration`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SystemSwapConfiguration.html)
+#[derive(Default)]
+pub struct HostSystemSwapConfiguration {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `option`.
+    pub option: Vec<d::Poly<t::HostSystemSwapConfigurationSystemSwapOption>>,
+}
+d::object!(HostSystemSwapConfiguration: t::DynamicData, "HostSystemSwapConfiguration", 6, [
+    0 option "option" 6 false,
+]);
+impl<M, P> p::Property<M, t::HostSystemSwapConfiguration, P> {
+    /// On to `option`.
+    pub fn option(&self) -> p::Property<M, Vec<d::Poly<t::HostSystemSwapConfigurationSystemSwapOption>>, P> { self.then("option") }
+}
+
+/// Data object `vim.host.SystemSwapConfiguration.DatastoreOption`, which extends [`HostSystemSwapConfigurationSystemSwapOption`](t::HostSystemSwapConfigurationSystemSwapOption). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SystemSwapConfiguration.DatastoreOption.html)
+#[derive(Default)]
+pub struct HostSystemSwapConfigurationDatastoreOption {
+    /// The fields of [`HostSystemSwapConfigurationSystemSwapOption`](t::HostSystemSwapConfigurationSystemSwapOption).
+    pub base: t::HostSystemSwapConfigurationSystemSwapOption,
+    /// `datastore`.
+    pub datastore: String,
+}
+d::object!(HostSystemSwapConfigurationDatastoreOption: t::HostSystemSwapConfigurationSystemSwapOption, "HostSystemSwapConfigurationDatastoreOption", 6, [
+    0 datastore "datastore" 6 false,
+]);
+impl d::IsA<t::HostSystemSwapConfigurationSystemSwapOption> for HostSystemSwapConfigurationDatastoreOption {}
+
+/// Data object `vim.host.SystemSwapConfiguration.DisabledOption`, which extends [`HostSystemSwapConfigurationSystemSwapOption`](t::HostSystemSwapConfigurationSystemSwapOption). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SystemSwapConfiguration.DisabledOption.html)
+#[derive(Default)]
+pub struct HostSystemSwapConfigurationDisabledOption {
+    /// The fields of [`HostSystemSwapConfigurationSystemSwapOption`](t::HostSystemSwapConfigurationSystemSwapOption).
+    pub base: t::HostSystemSwapConfigurationSystemSwapOption,
+}
+d::object!(HostSystemSwapConfigurationDisabledOption: t::HostSystemSwapConfigurationSystemSwapOption, "HostSystemSwapConfigurationDisabledOption", 6, [
+]);
+impl d::IsA<t::HostSystemSwapConfigurationSystemSwapOption> for HostSystemSwapConfigurationDisabledOption {}
+
+/// Data object `vim.host.SystemSwapConfiguration.HostCacheOption`, which extends [`HostSystemSwapConfigurationSystemSwapOption`](t::HostSystemSwapConfigurationSystemSwapOption). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SystemSwapConfiguration.HostCacheOption.html)
+#[derive(Default)]
+pub struct HostSystemSwapConfigurationHostCacheOption {
+    /// The fields of [`HostSystemSwapConfigurationSystemSwapOption`](t::HostSystemSwapConfigurationSystemSwapOption).
+    pub base: t::HostSystemSwapConfigurationSystemSwapOption,
+}
+d::object!(HostSystemSwapConfigurationHostCacheOption: t::HostSystemSwapConfigurationSystemSwapOption, "HostSystemSwapConfigurationHostCacheOption", 6, [
+]);
+impl d::IsA<t::HostSystemSwapConfigurationSystemSwapOption> for HostSystemSwapConfigurationHostCacheOption {}
+
+/// Data object `vim.host.SystemSwapConfiguration.HostLocalSwapOption`, which extends [`HostSystemSwapConfigurationSystemSwapOption`](t::HostSystemSwapConfigurationSystemSwapOption). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SystemSwapConfiguration.HostLocalSwapOption.html)
+#[derive(Default)]
+pub struct HostSystemSwapConfigurationHostLocalSwapOption {
+    /// The fields of [`HostSystemSwapConfigurationSystemSwapOption`](t::HostSystemSwapConfigurationSystemSwapOption).
+    pub base: t::HostSystemSwapConfigurationSystemSwapOption,
+}
+d::object!(HostSystemSwapConfigurationHostLocalSwapOption: t::HostSystemSwapConfigurationSystemSwapOption, "HostSystemSwapConfigurationHostLocalSwapOption", 6, [
+]);
+impl d::IsA<t::HostSystemSwapConfigurationSystemSwapOption> for HostSystemSwapConfigurationHostLocalSwapOption {}
+
+/// Data object `vim.host.SystemSwapConfiguration.SystemSwapOption`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SystemSwapConfiguration.SystemSwapOption.html)
+#[derive(Default)]
+pub struct HostSystemSwapConfigurationSystemSwapOption {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: i32,
+}
+d::object!(HostSystemSwapConfigurationSystemSwapOption: t::DynamicData, "HostSystemSwapConfigurationSystemSwapOption", 6, [
+    0 key "key" 6 false,
+]);
+impl d::IsA<t::HostSystemSwapConfigurationSystemSwapOption> for HostSystemSwapConfigurationSystemSwapOption {}
+impl<M, P> p::Property<M, d::Poly<t::HostSystemSwapConfigurationSystemSwapOption>, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, i32, P> { self.then("key") }
+}
+impl<M, P> p::Property<M, Vec<d::Poly<t::HostSystemSwapConfigurationSystemSwapOption>>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: i32) -> p::Property<M, d::Poly<t::HostSystemSwapConfigurationSystemSwapOption>, p::Optional> { self.numbered(key) }
+}
+
+/// Data object `vim.host.TargetTransport`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.TargetTransport.html)
+#[derive(Default)]
+pub struct HostTargetTransport {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+}
+d::object!(HostTargetTransport: t::DynamicData, "HostTargetTransport", 0, [
+]);
+impl d::IsA<t::HostTargetTransport> for HostTargetTransport {}
+
+/// Data object `vim.host.TcpHba`, which extends [`HostHostBusAdapter`](t::HostHostBusAdapter). Since API 7.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.TcpHba.html)
+#[derive(Default)]
+pub struct HostTcpHba {
+    /// The fields of [`HostHostBusAdapter`](t::HostHostBusAdapter).
+    pub base: t::HostHostBusAdapter,
+    /// `associatedPnic`.
+    pub associated_pnic: Option<String>,
+}
+d::object!(HostTcpHba: t::HostHostBusAdapter, "HostTcpHba", 22, [
+    0 associated_pnic "associatedPnic" 22 false,
+]);
+impl d::IsA<t::HostHostBusAdapter> for HostTcpHba {}
+
+/// Data object `vim.host.TcpHbaCreateSpec`, which extends [`HostHbaCreateSpec`](t::HostHbaCreateSpec). Since API 7.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.TcpHbaCreateSpec.html)
+#[derive(Default)]
+pub struct HostTcpHbaCreateSpec {
+    /// The fields of [`HostHbaCreateSpec`](t::HostHbaCreateSpec).
+    pub base: t::HostHbaCreateSpec,
+    /// `pnic`.
+    pub pnic: String,
+}
+d::object!(HostTcpHbaCreateSpec: t::HostHbaCreateSpec, "HostTcpHbaCreateSpec", 22, [
+    0 pnic "pnic" 22 false,
+]);
+impl d::IsA<t::HostHbaCreateSpec> for HostTcpHbaCreateSpec {}
+
+/// Data object `vim.host.TcpTargetTransport`, which extends [`HostTargetTransport`](t::HostTargetTransport). Since API 7.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.TcpTargetTransport.html)
+#[derive(Default)]
+pub struct HostTcpTargetTransport {
+    /// The fields of [`HostTargetTransport`](t::HostTargetTransport).
+    pub base: t::HostTargetTransport,
+}
+d::object!(HostTcpTargetTransport: t::HostTargetTransport, "HostTcpTargetTransport", 22, [
+]);
+impl d::IsA<t::HostTargetTransport> for HostTcpTargetTransport {}
+
+/// Data object `vim.host.TdxInfo`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.TdxInfo.html)
+#[derive(Default)]
+pub struct HostTdxInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `tdxState`.
+    pub tdx_state: String,
+    /// `numTDXPrivateKeyIDs`.
+    pub num_tdx_private_key_ids: i32,
+}
+d::object!(HostTdxInfo: t::DynamicData, "HostTdxInfo", 32, [
+    0 tdx_state "tdxState" 32 false,
+    1 num_tdx_private_key_ids "numTDXPrivateKeyIDs" 32 false,
+]);
+impl<M, P> p::Property<M, t::HostTdxInfo, P> {
+    /// On to `tdxState`.
+    pub fn tdx_state(&self) -> p::Property<M, String, P> { self.then("tdxState") }
+    /// On to `numTDXPrivateKeyIDs`.
+    pub fn num_tdx_private_key_ids(&self) -> p::Property<M, i32, P> { self.then("numTDXPrivateKeyIDs") }
+}
+
+d::enumeration!(
+    /// Enumeration `vim.host.TdxInfo.TdxState`. Since API 9.0.0.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.TdxInfo.TdxState.html)
+    HostTdxInfoTdxState, "HostTdxInfoTdxState", [
+        Initializing "initializing",
+        Initialized "initialized",
+        Configured "configured",
+        Ready "ready",
+        DisabledBios "disabledBios",
+    ]
+);
+
+/// Data object `vim.host.TpmAttestationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.TpmAttestationInfo.html)
+#[derive(Default)]
+pub struct HostTpmAttestationInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `time`.
+    pub time: d::DateTime,
+    /// `status`.
+    pub status: t::HostTpmAttestationInfoAcceptanceStatus,
+    /// `message`.
+    pub message: Option<Box<t::LocalizableMessage>>,
+}
+d::object!(HostTpmAttestationInfo: t::DynamicData, "HostTpmAttestationInfo", 10, [
+    0 time "time" 10 false,
+    1 status "status" 10 false,
+    2 message "message" 10 false,
+]);
+impl<M, P> p::Property<M, t::HostTpmAttestationInfo, P> {
+    /// On to `time`.
+    pub fn time(&self) -> p::Property<M, d::DateTime, P> { self.then("time") }
+    /// On to `status`.
+    pub fn status(&self) -> p::Property<M, t::HostTpmAttestationInfoAcceptanceStatus, P> { self.then("status") }
+    /// On to `message`.
+    pub fn message(&self) -> p::Property<M, t::LocalizableMessage, p::Optional> { self.then("message") }
+}
+
+d::enumeration!(
+    /// Enumeration `vim.host.TpmAttestationInfo.AcceptanceStatus`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.TpmAttestationInfo.AcceptanceStatus.html)
+    HostTpmAttestationInfoAcceptanceStatus, "HostTpmAttestationInfoAcceptanceStatus", [
+        NotAccepted "notAccepted",
+        Accepted "accepted",
+    ]
+);
+
+/// Data object `vim.host.TpmAttestationReport`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.TpmAttestationReport.html)
+#[derive(Default)]
+pub struct HostTpmAttestationReport {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `tpmPcrValues`.
+    pub tpm_pcr_values: Vec<t::HostTpmDigestInfo>,
+    /// `tpmEvents`.
+    pub tpm_events: Vec<t::HostTpmEventLogEntry>,
+    /// `tpmLogReliable`.
+    pub tpm_log_reliable: bool,
+}
+d::object!(HostTpmAttestationReport: t::DynamicData, "HostTpmAttestationReport", 6, [
+    0 tpm_pcr_values "tpmPcrValues" 6 false,
+    1 tpm_events "tpmEvents" 6 false,
+    2 tpm_log_reliable "tpmLogReliable" 6 false,
+]);
+
+/// Data object `vim.host.TpmBootCompleteEventDetails`, which extends [`HostTpmEventDetails`](t::HostTpmEventDetails). Since API 8.0.1.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.TpmBootCompleteEventDetails.html)
+#[derive(Default)]
+pub struct HostTpmBootCompleteEventDetails {
+    /// The fields of [`HostTpmEventDetails`](t::HostTpmEventDetails).
+    pub base: t::HostTpmEventDetails,
+}
+d::object!(HostTpmBootCompleteEventDetails: t::HostTpmEventDetails, "HostTpmBootCompleteEventDetails", 28, [
+]);
+impl d::IsA<t::HostTpmEventDetails> for HostTpmBootCompleteEventDetails {}
+
+/// Data object `vim.host.TpmBootSecurityOptionEventDetails`, which extends [`HostTpmEventDetails`](t::HostTpmEventDetails). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.TpmBootSecurityOptionEventDetails.html)
+#[derive(Default)]
+pub struct HostTpmBootSecurityOptionEventDetails {
+    /// The fields of [`HostTpmEventDetails`](t::HostTpmEventDetails).
+    pub base: t::HostTpmEventDetails,
+    /// `bootSecurityOption`.
+    pub boot_security_option: String,
+}
+d::object!(HostTpmBootSecurityOptionEventDetails: t::HostTpmEventDetails, "HostTpmBootSecurityOptionEventDetails", 6, [
+    0 boot_security_option "bootSecurityOption" 6 false,
+]);
+impl d::IsA<t::HostTpmEventDetails> for HostTpmBootSecurityOptionEventDetails {}
+
+/// Data object `vim.host.TpmCommandEventDetails`, which extends [`HostTpmEventDetails`](t::HostTpmEventDetails). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.TpmCommandEventDetails.html)
+#[derive(Default)]
+pub struct HostTpmCommandEventDetails {
+    /// The fields of [`HostTpmEventDetails`](t::HostTpmEventDetails).
+    pub base: t::HostTpmEventDetails,
+    /// `commandLine`.
+    pub command_line: String,
+}
+d::object!(HostTpmCommandEventDetails: t::HostTpmEventDetails, "HostTpmCommandEventDetails", 6, [
+    0 command_line "commandLine" 6 false,
+]);
+impl d::IsA<t::HostTpmEventDetails> for HostTpmCommandEventDetails {}
+
+/// Data object `vim.host.TpmDigestInfo`, which extends [`HostDigestInfo`](t::HostDigestInfo). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.TpmDigestInfo.html)
+#[derive(Default)]
+pub struct HostTpmDigestInfo {
+    /// The fields of [`HostDigestInfo`](t::HostDigestInfo).
+    pub base: t::HostDigestInfo,
+    /// `pcrNumber`.
+    pub pcr_number: i32,
+}
+d::object!(HostTpmDigestInfo: t::HostDigestInfo, "HostTpmDigestInfo", 3, [
+    0 pcr_number "pcrNumber" 3 false,
+]);
+
+/// Data object `vim.host.TpmEventDetails`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.TpmEventDetails.html)
+#[derive(Default)]
+pub struct HostTpmEventDetails {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `dataHash`.
+    pub data_hash: Vec<i8>,
+    /// `dataHashMethod`. Since API 6.7.
+    pub data_hash_method: Option<String>,
+}
+d::object!(HostTpmEventDetails: t::DynamicData, "HostTpmEventDetails", 6, [
+    0 data_hash "dataHash" 6 false,
+    1 data_hash_method "dataHashMethod" 10 false,
+]);
+impl d::IsA<t::HostTpmEventDetails> for HostTpmEventDetails {}
+
+/// Data object `vim.host.TpmEventLogEntry`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.TpmEventLogEntry.html)
+#[derive(Default)]
+pub struct HostTpmEventLogEntry {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `pcrIndex`.
+    pub pcr_index: i32,
+    /// `eventDetails`.
+    pub event_details: d::Poly<t::HostTpmEventDetails>,
+}
+d::object!(HostTpmEventLogEntry: t::DynamicData, "HostTpmEventLogEntry", 6, [
+    0 pcr_index "pcrIndex" 6 false,
+    1 event_details "eventDetails" 6 false,
+]);
+
+/// Data object `vim.host.TpmNvTagEventDetails`, which extends [`HostTpmBootSecurityOptionEventDetails`](t::HostTpmBootSecurityOptionEventDetails). Since API 7.0.2.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.TpmNvTagEventDetails.html)
+#[derive(Default)]
+pub struct HostTpmNvTagEventDetails {
+    /// The fields of [`HostTpmBootSecurityOptionEventDetails`](t::HostTpmBootSecurityOptionEventDetails).
+    pub base: t::HostTpmBootSecurityOptionEventDetails,
+}
+d::object!(HostTpmNvTagEventDetails: t::HostTpmBootSecurityOptionEventDetails, "HostTpmNvTagEventDetails", 20, [
+]);
+impl d::IsA<t::HostTpmEventDetails> for HostTpmNvTagEventDetails {}
+
+/// Data object `vim.host.TpmOptionEventDetails`, which extends [`HostTpmEventDetails`](t::HostTpmEventDetails). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.TpmOptionEventDetails.html)
+#[derive(Default)]
+pub struct HostTpmOptionEventDetails {
+    /// The fields of [`HostTpmEventDetails`](t::HostTpmEventDetails).
+    pub base: t::HostTpmEventDetails,
+    /// `optionsFileName`.
+    pub options_file_name: String,
+    /// `bootOptions`.
+    pub boot_options: Vec<i8>,
+}
+d::object!(HostTpmOptionEventDetails: t::HostTpmEventDetails, "HostTpmOptionEventDetails", 6, [
+    0 options_file_name "optionsFileName" 6 false,
+    1 boot_options "bootOptions" 6 false,
+]);
+impl d::IsA<t::HostTpmEventDetails> for HostTpmOptionEventDetails {}
+
+/// Data object `vim.host.TpmSignerEventDetails`, which extends [`HostTpmBootSecurityOptionEventDetails`](t::HostTpmBootSecurityOptionEventDetails). Since API 8.0.0.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.TpmSignerEventDetails.html)
+#[derive(Default)]
+pub struct HostTpmSignerEventDetails {
+    /// The fields of [`HostTpmBootSecurityOptionEventDetails`](t::HostTpmBootSecurityOptionEventDetails).
+    pub base: t::HostTpmBootSecurityOptionEventDetails,
+}
+d::object!(HostTpmSignerEventDetails: t::HostTpmBootSecurityOptionEventDetails, "HostTpmSignerEventDetails", 26, [
+]);
+impl d::IsA<t::HostTpmEventDetails> for HostTpmSignerEventDetails {}
+
+/// Data object `vim.host.TpmSoftwareComponentEventDetails`, which extends [`HostTpmEventDetails`](t::HostTpmEventDetails). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.TpmSoftwareComponentEventDetails.html)
+#[derive(Default)]
+pub struct HostTpmSoftwareComponentEventDetails {
+    /// The fields of [`HostTpmEventDetails`](t::HostTpmEventDetails).
+    pub base: t::HostTpmEventDetails,
+    /// `componentName`.
+    pub component_name: String,
+    /// `vibName`.
+    pub vib_name: String,
+    /// `vibVersion`.
+    pub vib_version: String,
+    /// `vibVendor`.
+    pub vib_vendor: String,
+}
+d::object!(HostTpmSoftwareComponentEventDetails: t::HostTpmEventDetails, "HostTpmSoftwareComponentEventDetails", 6, [
+    0 component_name "componentName" 6 false,
+    1 vib_name "vibName" 6 false,
+    2 vib_version "vibVersion" 6 false,
+    3 vib_vendor "vibVendor" 6 false,
+]);
+impl d::IsA<t::HostTpmEventDetails> for HostTpmSoftwareComponentEventDetails {}

@@ -5,261 +5,2989 @@ use crate::dynamic as d;
 use crate::generated::managed as m;
 use crate::generated::types as t;
 use crate::moref::MoRef;
+use crate::property as p;
 
-/// Data object `vim.host.VmfsDatastoreCreateSpec`, which extends [`VmfsDatastoreSpec`](t::VmfsDatastoreSpec). Since API 2.5.
+/// Data object `vim.host.TpmSystemVersionEventDetails`, which extends [`HostTpmEventDetails`](t::HostTpmEventDetails). Since API 9.1.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.TpmSystemVersionEventDetails.html)
 #[derive(Default)]
-pub struct VmfsDatastoreCreateSpec {
-    /// The fields of [`VmfsDatastoreSpec`](t::VmfsDatastoreSpec).
-    pub base: t::VmfsDatastoreSpec,
-    /// `partition`.
-    pub partition: t::HostDiskPartitionSpec,
-    /// `vmfs`.
-    pub vmfs: t::HostVmfsSpec,
-    /// `extent`.
-    pub extent: Vec<t::HostScsiDiskPartition>,
+pub struct HostTpmSystemVersionEventDetails {
+    /// The fields of [`HostTpmEventDetails`](t::HostTpmEventDetails).
+    pub base: t::HostTpmEventDetails,
+    /// `systemVersion`.
+    pub system_version: String,
 }
-d::object!(VmfsDatastoreCreateSpec: t::VmfsDatastoreSpec, "VmfsDatastoreCreateSpec", 0, [
-    0 partition "partition" 0 false,
-    1 vmfs "vmfs" 0 false,
-    2 extent "extent" 0 false,
+d::object!(HostTpmSystemVersionEventDetails: t::HostTpmEventDetails, "HostTpmSystemVersionEventDetails", 33, [
+    0 system_version "systemVersion" 33 false,
 ]);
-impl d::IsA<t::VmfsDatastoreSpec> for VmfsDatastoreCreateSpec {}
+impl d::IsA<t::HostTpmEventDetails> for HostTpmSystemVersionEventDetails {}
 
-/// Data object `vim.host.VmfsDatastoreExpandSpec`, which extends [`VmfsDatastoreSpec`](t::VmfsDatastoreSpec). Since API 4.0.
+/// Data object `vim.host.TpmVersionEventDetails`, which extends [`HostTpmEventDetails`](t::HostTpmEventDetails). Since API 8.0.0.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.TpmVersionEventDetails.html)
 #[derive(Default)]
-pub struct VmfsDatastoreExpandSpec {
-    /// The fields of [`VmfsDatastoreSpec`](t::VmfsDatastoreSpec).
-    pub base: t::VmfsDatastoreSpec,
-    /// `partition`.
-    pub partition: t::HostDiskPartitionSpec,
-    /// `extent`.
-    pub extent: t::HostScsiDiskPartition,
+pub struct HostTpmVersionEventDetails {
+    /// The fields of [`HostTpmEventDetails`](t::HostTpmEventDetails).
+    pub base: t::HostTpmEventDetails,
+    /// `version`.
+    pub version: d::Binary,
 }
-d::object!(VmfsDatastoreExpandSpec: t::VmfsDatastoreSpec, "VmfsDatastoreExpandSpec", 3, [
-    0 partition "partition" 3 false,
-    1 extent "extent" 3 false,
+d::object!(HostTpmVersionEventDetails: t::HostTpmEventDetails, "HostTpmVersionEventDetails", 26, [
+    0 version "version" 26 false,
 ]);
-impl d::IsA<t::VmfsDatastoreSpec> for VmfsDatastoreExpandSpec {}
+impl d::IsA<t::HostTpmEventDetails> for HostTpmVersionEventDetails {}
 
-/// Data object `vim.host.VmfsDatastoreExtendSpec`, which extends [`VmfsDatastoreSpec`](t::VmfsDatastoreSpec). Since API 2.5.
+/// Data object `vim.host.TrustAuthorityAttestationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.1.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.TrustAuthorityAttestationInfo.html)
 #[derive(Default)]
-pub struct VmfsDatastoreExtendSpec {
-    /// The fields of [`VmfsDatastoreSpec`](t::VmfsDatastoreSpec).
-    pub base: t::VmfsDatastoreSpec,
-    /// `partition`.
-    pub partition: t::HostDiskPartitionSpec,
-    /// `extent`.
-    pub extent: Vec<t::HostScsiDiskPartition>,
-}
-d::object!(VmfsDatastoreExtendSpec: t::VmfsDatastoreSpec, "VmfsDatastoreExtendSpec", 0, [
-    0 partition "partition" 0 false,
-    1 extent "extent" 0 false,
-]);
-impl d::IsA<t::VmfsDatastoreSpec> for VmfsDatastoreExtendSpec {}
-
-/// Data object `vim.host.VmfsDatastoreInfo`, which extends [`DatastoreInfo`](t::DatastoreInfo). Since API 2.5.
-#[derive(Default)]
-pub struct VmfsDatastoreInfo {
-    /// The fields of [`DatastoreInfo`](t::DatastoreInfo).
-    pub base: t::DatastoreInfo,
-    /// `maxPhysicalRDMFileSize`. Since API 5.1.
-    pub max_physical_rdm_file_size: Option<i64>,
-    /// `maxVirtualRDMFileSize`. Since API 5.1.
-    pub max_virtual_rdm_file_size: Option<i64>,
-    /// `vmfs`.
-    pub vmfs: Option<Box<t::HostVmfsVolume>>,
-}
-d::object!(VmfsDatastoreInfo: t::DatastoreInfo, "VmfsDatastoreInfo", 0, [
-    0 max_physical_rdm_file_size "maxPhysicalRDMFileSize" 6 false,
-    1 max_virtual_rdm_file_size "maxVirtualRDMFileSize" 6 false,
-    2 vmfs "vmfs" 0 false,
-]);
-impl d::IsA<t::DatastoreInfo> for VmfsDatastoreInfo {}
-
-/// Data object `vim.host.VmfsDatastoreOption.MultipleExtentInfo`, which extends [`VmfsDatastoreBaseOption`](t::VmfsDatastoreBaseOption). Since API 2.5.
-#[derive(Default)]
-pub struct VmfsDatastoreMultipleExtentOption {
-    /// The fields of [`VmfsDatastoreBaseOption`](t::VmfsDatastoreBaseOption).
-    pub base: t::VmfsDatastoreBaseOption,
-    /// `vmfsExtent`.
-    pub vmfs_extent: Vec<t::HostDiskPartitionBlockRange>,
-}
-d::object!(VmfsDatastoreMultipleExtentOption: t::VmfsDatastoreBaseOption, "VmfsDatastoreMultipleExtentOption", 0, [
-    0 vmfs_extent "vmfsExtent" 0 false,
-]);
-impl d::IsA<t::VmfsDatastoreBaseOption> for VmfsDatastoreMultipleExtentOption {}
-
-/// Data object `vim.host.VmfsDatastoreOption`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VmfsDatastoreOption {
+pub struct HostTrustAuthorityAttestationInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
-    /// `info`.
-    pub info: d::Poly<t::VmfsDatastoreBaseOption>,
+    /// `attestationStatus`.
+    pub attestation_status: String,
+    /// `serviceId`.
+    pub service_id: Option<String>,
+    /// `attestedAt`.
+    pub attested_at: Option<d::DateTime>,
+    /// `attestedUntil`.
+    pub attested_until: Option<d::DateTime>,
+    /// `messages`.
+    pub messages: Vec<t::LocalizableMessage>,
+}
+d::object!(HostTrustAuthorityAttestationInfo: t::DynamicData, "HostTrustAuthorityAttestationInfo", 18, [
+    0 attestation_status "attestationStatus" 18 false,
+    1 service_id "serviceId" 18 false,
+    2 attested_at "attestedAt" 18 false,
+    3 attested_until "attestedUntil" 18 false,
+    4 messages "messages" 18 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.host.TrustAuthorityAttestationInfo.AttestationStatus`. Since API 7.0.1.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.TrustAuthorityAttestationInfo.AttestationStatus.html)
+    HostTrustAuthorityAttestationInfoAttestationStatus, "HostTrustAuthorityAttestationInfoAttestationStatus", [
+        Attested "attested",
+        NotAttested "notAttested",
+        Unknown "unknown",
+    ]
+);
+
+/// Data object `vim.host.UnresolvedVmfsExtent`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.UnresolvedVmfsExtent.html)
+#[derive(Default)]
+pub struct HostUnresolvedVmfsExtent {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `device`.
+    pub device: t::HostScsiDiskPartition,
+    /// `devicePath`.
+    pub device_path: String,
+    /// `vmfsUuid`.
+    pub vmfs_uuid: String,
+    /// `isHeadExtent`.
+    pub is_head_extent: bool,
+    /// `ordinal`.
+    pub ordinal: i32,
+    /// `startBlock`.
+    pub start_block: i32,
+    /// `endBlock`.
+    pub end_block: i32,
+    /// `reason`.
+    pub reason: String,
+}
+d::object!(HostUnresolvedVmfsExtent: t::DynamicData, "HostUnresolvedVmfsExtent", 3, [
+    0 device "device" 3 false,
+    1 device_path "devicePath" 3 false,
+    2 vmfs_uuid "vmfsUuid" 3 false,
+    3 is_head_extent "isHeadExtent" 3 false,
+    4 ordinal "ordinal" 3 false,
+    5 start_block "startBlock" 3 false,
+    6 end_block "endBlock" 3 false,
+    7 reason "reason" 3 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.host.UnresolvedVmfsExtent.UnresolvedReason`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.UnresolvedVmfsExtent.UnresolvedReason.html)
+    HostUnresolvedVmfsExtentUnresolvedReason, "HostUnresolvedVmfsExtentUnresolvedReason", [
+        DiskIdMismatch "diskIdMismatch",
+        UuidConflict "uuidConflict",
+    ]
+);
+
+/// Data object `vim.host.UnresolvedVmfsResignatureSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.UnresolvedVmfsResignatureSpec.html)
+#[derive(Default)]
+pub struct HostUnresolvedVmfsResignatureSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `extentDevicePath`.
+    pub extent_device_path: Vec<String>,
+}
+d::object!(HostUnresolvedVmfsResignatureSpec: t::DynamicData, "HostUnresolvedVmfsResignatureSpec", 3, [
+    0 extent_device_path "extentDevicePath" 3 false,
+]);
+
+/// Data object `vim.host.UnresolvedVmfsResolutionResult`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.UnresolvedVmfsResolutionResult.html)
+#[derive(Default)]
+pub struct HostUnresolvedVmfsResolutionResult {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
     /// `spec`.
-    pub spec: d::Poly<t::VmfsDatastoreSpec>,
+    pub spec: t::HostUnresolvedVmfsResolutionSpec,
+    /// `vmfs`.
+    pub vmfs: Option<Box<t::HostVmfsVolume>>,
+    /// `fault`.
+    pub fault: Option<Box<t::LocalizedMethodFault>>,
 }
-d::object!(VmfsDatastoreOption: t::DynamicData, "VmfsDatastoreOption", 0, [
-    0 info "info" 0 false,
-    1 spec "spec" 0 false,
+d::object!(HostUnresolvedVmfsResolutionResult: t::DynamicData, "HostUnresolvedVmfsResolutionResult", 3, [
+    0 spec "spec" 3 false,
+    1 vmfs "vmfs" 3 false,
+    2 fault "fault" 3 false,
 ]);
 
-/// Data object `vim.host.VmfsDatastoreOption.SingleExtentInfo`, which extends [`VmfsDatastoreBaseOption`](t::VmfsDatastoreBaseOption). Since API 2.5.
+/// Data object `vim.host.UnresolvedVmfsResolutionSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.UnresolvedVmfsResolutionSpec.html)
 #[derive(Default)]
-pub struct VmfsDatastoreSingleExtentOption {
-    /// The fields of [`VmfsDatastoreBaseOption`](t::VmfsDatastoreBaseOption).
-    pub base: t::VmfsDatastoreBaseOption,
-    /// `vmfsExtent`.
-    pub vmfs_extent: t::HostDiskPartitionBlockRange,
+pub struct HostUnresolvedVmfsResolutionSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `extentDevicePath`.
+    pub extent_device_path: Vec<String>,
+    /// `uuidResolution`.
+    pub uuid_resolution: String,
 }
-d::object!(VmfsDatastoreSingleExtentOption: t::VmfsDatastoreBaseOption, "VmfsDatastoreSingleExtentOption", 0, [
-    0 vmfs_extent "vmfsExtent" 0 false,
+d::object!(HostUnresolvedVmfsResolutionSpec: t::DynamicData, "HostUnresolvedVmfsResolutionSpec", 3, [
+    0 extent_device_path "extentDevicePath" 3 false,
+    1 uuid_resolution "uuidResolution" 3 false,
 ]);
-impl d::IsA<t::VmfsDatastoreBaseOption> for VmfsDatastoreSingleExtentOption {}
 
-/// Data object `vim.host.VmfsDatastoreSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+d::enumeration!(
+    /// Enumeration `vim.host.UnresolvedVmfsResolutionSpec.VmfsUuidResolution`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.UnresolvedVmfsResolutionSpec.VmfsUuidResolution.html)
+    HostUnresolvedVmfsResolutionSpecVmfsUuidResolution, "HostUnresolvedVmfsResolutionSpecVmfsUuidResolution", [
+        Resignature "resignature",
+        ForceMount "forceMount",
+    ]
+);
+
+/// Data object `vim.host.UnresolvedVmfsVolume`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.UnresolvedVmfsVolume.html)
 #[derive(Default)]
-pub struct VmfsDatastoreSpec {
+pub struct HostUnresolvedVmfsVolume {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `extent`.
+    pub extent: Vec<t::HostUnresolvedVmfsExtent>,
+    /// `vmfsLabel`.
+    pub vmfs_label: String,
+    /// `vmfsUuid`.
+    pub vmfs_uuid: String,
+    /// `totalBlocks`.
+    pub total_blocks: i32,
+    /// `resolveStatus`.
+    pub resolve_status: t::HostUnresolvedVmfsVolumeResolveStatus,
+}
+d::object!(HostUnresolvedVmfsVolume: t::DynamicData, "HostUnresolvedVmfsVolume", 3, [
+    0 extent "extent" 3 false,
+    1 vmfs_label "vmfsLabel" 3 false,
+    2 vmfs_uuid "vmfsUuid" 3 false,
+    3 total_blocks "totalBlocks" 3 false,
+    4 resolve_status "resolveStatus" 3 false,
+]);
+
+/// Data object `vim.host.UnresolvedVmfsVolume.ResolveStatus`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.UnresolvedVmfsVolume.ResolveStatus.html)
+#[derive(Default)]
+pub struct HostUnresolvedVmfsVolumeResolveStatus {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `resolvable`.
+    pub resolvable: bool,
+    /// `incompleteExtents`.
+    pub incomplete_extents: Option<bool>,
+    /// `multipleCopies`.
+    pub multiple_copies: Option<bool>,
+}
+d::object!(HostUnresolvedVmfsVolumeResolveStatus: t::DynamicData, "HostUnresolvedVmfsVolumeResolveStatus", 3, [
+    0 resolvable "resolvable" 3 false,
+    1 incomplete_extents "incompleteExtents" 3 false,
+    2 multiple_copies "multipleCopies" 3 false,
+]);
+
+/// Data object `vim.host.VFlashManager.VFlashCacheConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VFlashManager.VFlashCacheConfigInfo.html)
+#[derive(Default)]
+pub struct HostVFlashManagerVFlashCacheConfigInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `vFlashModuleConfigOption`.
+    pub v_flash_module_config_option: Vec<t::HostVFlashManagerVFlashCacheConfigInfoVFlashModuleConfigOption>,
+    /// `defaultVFlashModule`.
+    pub default_v_flash_module: Option<String>,
+    /// `swapCacheReservationInGB`.
+    pub swap_cache_reservation_in_gb: Option<i64>,
+}
+d::object!(HostVFlashManagerVFlashCacheConfigInfo: t::DynamicData, "HostVFlashManagerVFlashCacheConfigInfo", 7, [
+    0 v_flash_module_config_option "vFlashModuleConfigOption" 7 false,
+    1 default_v_flash_module "defaultVFlashModule" 7 false,
+    2 swap_cache_reservation_in_gb "swapCacheReservationInGB" 7 false,
+]);
+impl<M, P> p::Property<M, t::HostVFlashManagerVFlashCacheConfigInfo, P> {
+    /// On to `vFlashModuleConfigOption`.
+    pub fn v_flash_module_config_option(&self) -> p::Property<M, Vec<t::HostVFlashManagerVFlashCacheConfigInfoVFlashModuleConfigOption>, P> { self.then("vFlashModuleConfigOption") }
+    /// On to `defaultVFlashModule`.
+    pub fn default_v_flash_module(&self) -> p::Property<M, String, p::Optional> { self.then("defaultVFlashModule") }
+    /// On to `swapCacheReservationInGB`.
+    pub fn swap_cache_reservation_in_gb(&self) -> p::Property<M, i64, p::Optional> { self.then("swapCacheReservationInGB") }
+}
+
+/// Data object `vim.host.VFlashManager.VFlashCacheConfigInfo.VFlashModuleConfigOption`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VFlashManager.VFlashCacheConfigInfo.VFlashModuleConfigOption.html)
+#[derive(Default)]
+pub struct HostVFlashManagerVFlashCacheConfigInfoVFlashModuleConfigOption {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `vFlashModule`.
+    pub v_flash_module: String,
+    /// `vFlashModuleVersion`.
+    pub v_flash_module_version: String,
+    /// `minSupportedModuleVersion`.
+    pub min_supported_module_version: String,
+    /// `cacheConsistencyType`.
+    pub cache_consistency_type: t::ChoiceOption,
+    /// `cacheMode`.
+    pub cache_mode: t::ChoiceOption,
+    /// `blockSizeInKBOption`.
+    pub block_size_in_kb_option: t::LongOption,
+    /// `reservationInMBOption`.
+    pub reservation_in_mb_option: t::LongOption,
+    /// `maxDiskSizeInKB`.
+    pub max_disk_size_in_kb: i64,
+}
+d::object!(HostVFlashManagerVFlashCacheConfigInfoVFlashModuleConfigOption: t::DynamicData, "HostVFlashManagerVFlashCacheConfigInfoVFlashModuleConfigOption", 7, [
+    0 v_flash_module "vFlashModule" 7 false,
+    1 v_flash_module_version "vFlashModuleVersion" 7 false,
+    2 min_supported_module_version "minSupportedModuleVersion" 7 false,
+    3 cache_consistency_type "cacheConsistencyType" 7 false,
+    4 cache_mode "cacheMode" 7 false,
+    5 block_size_in_kb_option "blockSizeInKBOption" 7 false,
+    6 reservation_in_mb_option "reservationInMBOption" 7 false,
+    7 max_disk_size_in_kb "maxDiskSizeInKB" 7 false,
+]);
+
+/// Data object `vim.host.VFlashManager.VFlashCacheConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VFlashManager.VFlashCacheConfigSpec.html)
+#[derive(Default)]
+pub struct HostVFlashManagerVFlashCacheConfigSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `defaultVFlashModule`.
+    pub default_v_flash_module: String,
+    /// `swapCacheReservationInGB`.
+    pub swap_cache_reservation_in_gb: i64,
+}
+d::object!(HostVFlashManagerVFlashCacheConfigSpec: t::DynamicData, "HostVFlashManagerVFlashCacheConfigSpec", 7, [
+    0 default_v_flash_module "defaultVFlashModule" 7 false,
+    1 swap_cache_reservation_in_gb "swapCacheReservationInGB" 7 false,
+]);
+
+/// Data object `vim.host.VFlashManager.VFlashConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VFlashManager.VFlashConfigInfo.html)
+#[derive(Default)]
+pub struct HostVFlashManagerVFlashConfigInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `vFlashResourceConfigInfo`.
+    pub v_flash_resource_config_info: Option<Box<t::HostVFlashManagerVFlashResourceConfigInfo>>,
+    /// `vFlashCacheConfigInfo`.
+    pub v_flash_cache_config_info: Option<Box<t::HostVFlashManagerVFlashCacheConfigInfo>>,
+}
+d::object!(HostVFlashManagerVFlashConfigInfo: t::DynamicData, "HostVFlashManagerVFlashConfigInfo", 7, [
+    0 v_flash_resource_config_info "vFlashResourceConfigInfo" 7 false,
+    1 v_flash_cache_config_info "vFlashCacheConfigInfo" 7 false,
+]);
+impl<M, P> p::Property<M, t::HostVFlashManagerVFlashConfigInfo, P> {
+    /// On to `vFlashResourceConfigInfo`.
+    pub fn v_flash_resource_config_info(&self) -> p::Property<M, t::HostVFlashManagerVFlashResourceConfigInfo, p::Optional> { self.then("vFlashResourceConfigInfo") }
+    /// On to `vFlashCacheConfigInfo`.
+    pub fn v_flash_cache_config_info(&self) -> p::Property<M, t::HostVFlashManagerVFlashCacheConfigInfo, p::Optional> { self.then("vFlashCacheConfigInfo") }
+}
+
+/// Data object `vim.host.VFlashManager.VFlashResourceConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VFlashManager.VFlashResourceConfigInfo.html)
+#[derive(Default)]
+pub struct HostVFlashManagerVFlashResourceConfigInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `vffs`.
+    pub vffs: Option<Box<t::HostVffsVolume>>,
+    /// `capacity`.
+    pub capacity: i64,
+}
+d::object!(HostVFlashManagerVFlashResourceConfigInfo: t::DynamicData, "HostVFlashManagerVFlashResourceConfigInfo", 7, [
+    0 vffs "vffs" 7 false,
+    1 capacity "capacity" 7 false,
+]);
+impl<M, P> p::Property<M, t::HostVFlashManagerVFlashResourceConfigInfo, P> {
+    /// On to `vffs`.
+    pub fn vffs(&self) -> p::Property<M, t::HostVffsVolume, p::Optional> { self.then("vffs") }
+    /// On to `capacity`.
+    pub fn capacity(&self) -> p::Property<M, i64, P> { self.then("capacity") }
+}
+
+/// Data object `vim.host.VFlashManager.VFlashResourceConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VFlashManager.VFlashResourceConfigSpec.html)
+#[derive(Default)]
+pub struct HostVFlashManagerVFlashResourceConfigSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `vffsUuid`.
+    pub vffs_uuid: String,
+}
+d::object!(HostVFlashManagerVFlashResourceConfigSpec: t::DynamicData, "HostVFlashManagerVFlashResourceConfigSpec", 7, [
+    0 vffs_uuid "vffsUuid" 7 false,
+]);
+
+/// Data object `vim.host.VFlashManager.VFlashResourceRunTimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VFlashManager.VFlashResourceRunTimeInfo.html)
+#[derive(Default)]
+pub struct HostVFlashManagerVFlashResourceRunTimeInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `usage`.
+    pub usage: i64,
+    /// `capacity`.
+    pub capacity: i64,
+    /// `accessible`.
+    pub accessible: bool,
+    /// `capacityForVmCache`.
+    pub capacity_for_vm_cache: i64,
+    /// `freeForVmCache`.
+    pub free_for_vm_cache: i64,
+}
+d::object!(HostVFlashManagerVFlashResourceRunTimeInfo: t::DynamicData, "HostVFlashManagerVFlashResourceRunTimeInfo", 7, [
+    0 usage "usage" 7 false,
+    1 capacity "capacity" 7 false,
+    2 accessible "accessible" 7 false,
+    3 capacity_for_vm_cache "capacityForVmCache" 7 false,
+    4 free_for_vm_cache "freeForVmCache" 7 false,
+]);
+impl<M, P> p::Property<M, t::HostVFlashManagerVFlashResourceRunTimeInfo, P> {
+    /// On to `usage`.
+    pub fn usage(&self) -> p::Property<M, i64, P> { self.then("usage") }
+    /// On to `capacity`.
+    pub fn capacity(&self) -> p::Property<M, i64, P> { self.then("capacity") }
+    /// On to `accessible`.
+    pub fn accessible(&self) -> p::Property<M, bool, P> { self.then("accessible") }
+    /// On to `capacityForVmCache`.
+    pub fn capacity_for_vm_cache(&self) -> p::Property<M, i64, P> { self.then("capacityForVmCache") }
+    /// On to `freeForVmCache`.
+    pub fn free_for_vm_cache(&self) -> p::Property<M, i64, P> { self.then("freeForVmCache") }
+}
+
+/// Data object `vim.host.VFlashResourceConfigurationResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VFlashResourceConfigurationResult.html)
+#[derive(Default)]
+pub struct HostVFlashResourceConfigurationResult {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `devicePath`.
+    pub device_path: Vec<String>,
+    /// `vffs`.
+    pub vffs: Option<Box<t::HostVffsVolume>>,
+    /// `diskConfigurationResult`.
+    pub disk_configuration_result: Vec<t::HostDiskConfigurationResult>,
+}
+d::object!(HostVFlashResourceConfigurationResult: t::DynamicData, "HostVFlashResourceConfigurationResult", 7, [
+    0 device_path "devicePath" 7 false,
+    1 vffs "vffs" 7 false,
+    2 disk_configuration_result "diskConfigurationResult" 7 false,
+]);
+
+/// Data object `vim.host.VMotionConfig`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VMotionConfig.html)
+#[derive(Default)]
+pub struct HostVMotionConfig {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `vmotionNicKey`.
+    pub vmotion_nic_key: Option<String>,
+    /// `enabled`.
+    pub enabled: bool,
+}
+d::object!(HostVMotionConfig: t::DynamicData, "HostVMotionConfig", 0, [
+    0 vmotion_nic_key "vmotionNicKey" 0 false,
+    1 enabled "enabled" 0 false,
+]);
+
+/// Data object `vim.host.VMotionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VMotionInfo.html)
+#[derive(Default)]
+pub struct HostVMotionInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `netConfig`.
+    pub net_config: Option<Box<t::HostVMotionNetConfig>>,
+    /// `ipConfig`.
+    pub ip_config: Option<Box<t::HostIpConfig>>,
+}
+d::object!(HostVMotionInfo: t::DynamicData, "HostVMotionInfo", 0, [
+    0 net_config "netConfig" 0 false,
+    1 ip_config "ipConfig" 0 false,
+]);
+impl<M, P> p::Property<M, t::HostVMotionInfo, P> {
+    /// On to `netConfig`.
+    pub fn net_config(&self) -> p::Property<M, t::HostVMotionNetConfig, p::Optional> { self.then("netConfig") }
+    /// On to `ipConfig`.
+    pub fn ip_config(&self) -> p::Property<M, t::HostIpConfig, p::Optional> { self.then("ipConfig") }
+}
+
+/// Data object `vim.host.VMotionManager.DstInstantCloneResult`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VMotionManager.DstInstantCloneResult.html)
+#[derive(Default)]
+pub struct HostVMotionManagerDstInstantCloneResult {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `dstVmId`.
+    pub dst_vm_id: Option<i32>,
+    /// `startTime`.
+    pub start_time: Option<i64>,
+    /// `cptLoadTime`.
+    pub cpt_load_time: Option<i64>,
+    /// `cptLoadDoneTime`.
+    pub cpt_load_done_time: Option<i64>,
+    /// `replicateMemDoneTime`.
+    pub replicate_mem_done_time: Option<i64>,
+    /// `endTime`.
+    pub end_time: Option<i64>,
+    /// `cptXferTime`.
+    pub cpt_xfer_time: Option<i64>,
+    /// `cptCacheUsed`.
+    pub cpt_cache_used: Option<i64>,
+    /// `devCptStreamSize`.
+    pub dev_cpt_stream_size: Option<i64>,
+    /// `devCptStreamTime`.
+    pub dev_cpt_stream_time: Option<i64>,
+}
+d::object!(HostVMotionManagerDstInstantCloneResult: t::DynamicData, "HostVMotionManagerDstInstantCloneResult", 16, [
+    0 dst_vm_id "dstVmId" 16 false,
+    1 start_time "startTime" 16 false,
+    2 cpt_load_time "cptLoadTime" 16 false,
+    3 cpt_load_done_time "cptLoadDoneTime" 16 false,
+    4 replicate_mem_done_time "replicateMemDoneTime" 16 false,
+    5 end_time "endTime" 16 false,
+    6 cpt_xfer_time "cptXferTime" 16 false,
+    7 cpt_cache_used "cptCacheUsed" 16 false,
+    8 dev_cpt_stream_size "devCptStreamSize" 16 false,
+    9 dev_cpt_stream_time "devCptStreamTime" 16 false,
+]);
+
+/// Data object `vim.host.VMotionManager.SrcInstantCloneResult`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VMotionManager.SrcInstantCloneResult.html)
+#[derive(Default)]
+pub struct HostVMotionManagerSrcInstantCloneResult {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `startTime`.
+    pub start_time: Option<i64>,
+    /// `quiesceTime`.
+    pub quiesce_time: Option<i64>,
+    /// `quiesceDoneTime`.
+    pub quiesce_done_time: Option<i64>,
+    /// `resumeDoneTime`.
+    pub resume_done_time: Option<i64>,
+    /// `endTime`.
+    pub end_time: Option<i64>,
+}
+d::object!(HostVMotionManagerSrcInstantCloneResult: t::DynamicData, "HostVMotionManagerSrcInstantCloneResult", 16, [
+    0 start_time "startTime" 16 false,
+    1 quiesce_time "quiesceTime" 16 false,
+    2 quiesce_done_time "quiesceDoneTime" 16 false,
+    3 resume_done_time "resumeDoneTime" 16 false,
+    4 end_time "endTime" 16 false,
+]);
+
+/// Data object `vim.host.VMotionSystem.NetConfig`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VMotionSystem.NetConfig.html)
+#[derive(Default)]
+pub struct HostVMotionNetConfig {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `candidateVnic`.
+    pub candidate_vnic: Vec<t::HostVirtualNic>,
+    /// `selectedVnic`.
+    pub selected_vnic: Option<String>,
+}
+d::object!(HostVMotionNetConfig: t::DynamicData, "HostVMotionNetConfig", 0, [
+    0 candidate_vnic "candidateVnic" 0 false,
+    1 selected_vnic "selectedVnic" 0 false,
+]);
+impl<M, P> p::Property<M, t::HostVMotionNetConfig, P> {
+    /// On to `candidateVnic`.
+    pub fn candidate_vnic(&self) -> p::Property<M, Vec<t::HostVirtualNic>, P> { self.then("candidateVnic") }
+    /// On to `selectedVnic`.
+    pub fn selected_vnic(&self) -> p::Property<M, String, p::Optional> { self.then("selectedVnic") }
+}
+
+/// Data object `vim.host.VfatVolume`, which extends [`HostFileSystemVolume`](t::HostFileSystemVolume). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VfatVolume.html)
+#[derive(Default)]
+pub struct HostVfatVolume {
+    /// The fields of [`HostFileSystemVolume`](t::HostFileSystemVolume).
+    pub base: t::HostFileSystemVolume,
+}
+d::object!(HostVfatVolume: t::HostFileSystemVolume, "HostVfatVolume", 5, [
+]);
+impl d::IsA<t::HostFileSystemVolume> for HostVfatVolume {}
+
+/// Data object `vim.host.VffsVolume.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VffsVolume.Specification.html)
+#[derive(Default)]
+pub struct HostVffsSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `devicePath`.
+    pub device_path: String,
+    /// `partition`.
+    pub partition: Option<Box<t::HostDiskPartitionSpec>>,
+    /// `majorVersion`.
+    pub major_version: i32,
+    /// `volumeName`.
+    pub volume_name: String,
+}
+d::object!(HostVffsSpec: t::DynamicData, "HostVffsSpec", 7, [
+    0 device_path "devicePath" 7 false,
+    1 partition "partition" 7 false,
+    2 major_version "majorVersion" 7 false,
+    3 volume_name "volumeName" 7 false,
+]);
+
+/// Data object `vim.host.VffsVolume`, which extends [`HostFileSystemVolume`](t::HostFileSystemVolume). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VffsVolume.html)
+#[derive(Default)]
+pub struct HostVffsVolume {
+    /// The fields of [`HostFileSystemVolume`](t::HostFileSystemVolume).
+    pub base: t::HostFileSystemVolume,
+    /// `majorVersion`.
+    pub major_version: i32,
+    /// `version`.
+    pub version: String,
+    /// `uuid`.
+    pub uuid: String,
+    /// `extent`.
+    pub extent: Vec<t::HostScsiDiskPartition>,
+}
+d::object!(HostVffsVolume: t::HostFileSystemVolume, "HostVffsVolume", 7, [
+    0 major_version "majorVersion" 7 false,
+    1 version "version" 7 false,
+    2 uuid "uuid" 7 false,
+    3 extent "extent" 7 false,
+]);
+impl d::IsA<t::HostFileSystemVolume> for HostVffsVolume {}
+impl<M, P> p::Property<M, t::HostVffsVolume, P> {
+    /// On to `type`.
+    pub fn r#type(&self) -> p::Property<M, String, P> { self.then("type") }
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `capacity`.
+    pub fn capacity(&self) -> p::Property<M, i64, P> { self.then("capacity") }
+    /// On to `majorVersion`.
+    pub fn major_version(&self) -> p::Property<M, i32, P> { self.then("majorVersion") }
+    /// On to `version`.
+    pub fn version(&self) -> p::Property<M, String, P> { self.then("version") }
+    /// On to `uuid`.
+    pub fn uuid(&self) -> p::Property<M, String, P> { self.then("uuid") }
+    /// On to `extent`.
+    pub fn extent(&self) -> p::Property<M, Vec<t::HostScsiDiskPartition>, P> { self.then("extent") }
+}
+
+/// Data object `vim.host.VirtualNic`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VirtualNic.html)
+#[derive(Default)]
+pub struct HostVirtualNic {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `device`.
+    pub device: String,
+    /// `key`.
+    pub key: String,
+    /// `portgroup`.
+    pub portgroup: String,
+    /// `spec`.
+    pub spec: t::HostVirtualNicSpec,
+    /// `port`.
+    pub port: Option<String>,
+    /// `owner`. Since API 9.0.0.0.
+    pub owner: Option<String>,
+}
+d::object!(HostVirtualNic: t::DynamicData, "HostVirtualNic", 0, [
+    0 device "device" 0 false,
+    1 key "key" 0 false,
+    2 portgroup "portgroup" 0 false,
+    3 spec "spec" 0 false,
+    4 port "port" 0 false,
+    5 owner "owner" 32 false,
+]);
+impl<M, P> p::Property<M, t::HostVirtualNic, P> {
+    /// On to `device`.
+    pub fn device(&self) -> p::Property<M, String, P> { self.then("device") }
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `portgroup`.
+    pub fn portgroup(&self) -> p::Property<M, String, P> { self.then("portgroup") }
+    /// On to `spec`.
+    pub fn spec(&self) -> p::Property<M, t::HostVirtualNicSpec, P> { self.then("spec") }
+    /// On to `port`.
+    pub fn port(&self) -> p::Property<M, String, p::Optional> { self.then("port") }
+    /// On to `owner`. Since API 9.0.0.0.
+    pub fn owner(&self) -> p::Property<M, String, p::Optional> { self.then("owner") }
+}
+impl<M, P> p::Property<M, Vec<t::HostVirtualNic>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostVirtualNic, p::Optional> { self.named(key) }
+}
+
+/// Data object `vim.host.VirtualNic.Config`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VirtualNic.Config.html)
+#[derive(Default)]
+pub struct HostVirtualNicConfig {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `changeOperation`.
+    pub change_operation: Option<String>,
+    /// `device`.
+    pub device: Option<String>,
+    /// `portgroup`.
+    pub portgroup: String,
+    /// `spec`.
+    pub spec: Option<Box<t::HostVirtualNicSpec>>,
+}
+d::object!(HostVirtualNicConfig: t::DynamicData, "HostVirtualNicConfig", 0, [
+    0 change_operation "changeOperation" 0 false,
+    1 device "device" 0 false,
+    2 portgroup "portgroup" 0 false,
+    3 spec "spec" 0 false,
+]);
+
+/// Data object `vim.host.VirtualNicConnection`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VirtualNicConnection.html)
+#[derive(Default)]
+pub struct HostVirtualNicConnection {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `portgroup`.
+    pub portgroup: Option<String>,
+    /// `dvPort`.
+    pub dv_port: Option<Box<t::DistributedVirtualSwitchPortConnection>>,
+    /// `opNetwork`. Since API 6.7.
+    pub op_network: Option<Box<t::HostVirtualNicOpaqueNetworkSpec>>,
+}
+d::object!(HostVirtualNicConnection: t::DynamicData, "HostVirtualNicConnection", 3, [
+    0 portgroup "portgroup" 3 false,
+    1 dv_port "dvPort" 3 false,
+    2 op_network "opNetwork" 10 false,
+]);
+
+/// Data object `vim.host.VirtualNic.IpRouteSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VirtualNic.IpRouteSpec.html)
+#[derive(Default)]
+pub struct HostVirtualNicIpRouteSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `ipRouteConfig`.
+    pub ip_route_config: Option<d::Poly<t::HostIpRouteConfig>>,
+}
+d::object!(HostVirtualNicIpRouteSpec: t::DynamicData, "HostVirtualNicIpRouteSpec", 9, [
+    0 ip_route_config "ipRouteConfig" 9 false,
+]);
+impl<M, P> p::Property<M, t::HostVirtualNicIpRouteSpec, P> {
+    /// On to `ipRouteConfig`.
+    pub fn ip_route_config(&self) -> p::Property<M, d::Poly<t::HostIpRouteConfig>, p::Optional> { self.then("ipRouteConfig") }
+}
+
+/// Data object `vim.host.VirtualNicManagerInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VirtualNicManagerInfo.html)
+#[derive(Default)]
+pub struct HostVirtualNicManagerInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `netConfig`.
+    pub net_config: Vec<t::VirtualNicManagerNetConfig>,
+}
+d::object!(HostVirtualNicManagerInfo: t::DynamicData, "HostVirtualNicManagerInfo", 3, [
+    0 net_config "netConfig" 3 false,
+]);
+impl<M, P> p::Property<M, t::HostVirtualNicManagerInfo, P> {
+    /// On to `netConfig`.
+    pub fn net_config(&self) -> p::Property<M, Vec<t::VirtualNicManagerNetConfig>, P> { self.then("netConfig") }
+}
+
+d::enumeration!(
+    /// Enumeration `vim.host.VirtualNicManager.NicType`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VirtualNicManager.NicType.html)
+    HostVirtualNicManagerNicType, "HostVirtualNicManagerNicType", [
+        Vmotion "vmotion",
+        FaultToleranceLogging "faultToleranceLogging",
+        VSphereReplication "vSphereReplication",
+        VSphereReplicationNFC "vSphereReplicationNFC",
+        Management "management",
+        Vsan "vsan",
+        VSphereProvisioning "vSphereProvisioning",
+        VsanWitness "vsanWitness",
+        VSphereBackupNFC "vSphereBackupNFC",
+        Ptp "ptp",
+        VsanReplication "vsanReplication",
+        NvmeTcp "nvmeTcp",
+        NvmeRdma "nvmeRdma",
+        VsanExternal "vsanExternal",
+        Vnetworking "vnetworking",
+    ]
+);
+
+/// Data object `vim.host.VirtualNicManager.NicTypeSelection`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VirtualNicManager.NicTypeSelection.html)
+#[derive(Default)]
+pub struct HostVirtualNicManagerNicTypeSelection {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `vnic`.
+    pub vnic: t::HostVirtualNicConnection,
+    /// `nicType`.
+    pub nic_type: Vec<String>,
+}
+d::object!(HostVirtualNicManagerNicTypeSelection: t::DynamicData, "HostVirtualNicManagerNicTypeSelection", 3, [
+    0 vnic "vnic" 3 false,
+    1 nic_type "nicType" 3 false,
+]);
+
+/// Data object `vim.host.VirtualNic.OpaqueNetworkSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VirtualNic.OpaqueNetworkSpec.html)
+#[derive(Default)]
+pub struct HostVirtualNicOpaqueNetworkSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `opaqueNetworkId`.
+    pub opaque_network_id: String,
+    /// `opaqueNetworkType`.
+    pub opaque_network_type: String,
+}
+d::object!(HostVirtualNicOpaqueNetworkSpec: t::DynamicData, "HostVirtualNicOpaqueNetworkSpec", 8, [
+    0 opaque_network_id "opaqueNetworkId" 8 false,
+    1 opaque_network_type "opaqueNetworkType" 8 false,
+]);
+impl<M, P> p::Property<M, t::HostVirtualNicOpaqueNetworkSpec, P> {
+    /// On to `opaqueNetworkId`.
+    pub fn opaque_network_id(&self) -> p::Property<M, String, P> { self.then("opaqueNetworkId") }
+    /// On to `opaqueNetworkType`.
+    pub fn opaque_network_type(&self) -> p::Property<M, String, P> { self.then("opaqueNetworkType") }
+}
+
+/// Data object `vim.host.VirtualNic.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VirtualNic.Specification.html)
+#[derive(Default)]
+pub struct HostVirtualNicSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `ip`.
+    pub ip: Option<Box<t::HostIpConfig>>,
+    /// `mac`.
+    pub mac: Option<String>,
+    /// `distributedVirtualPort`. Since API 4.0.
+    pub distributed_virtual_port: Option<Box<t::DistributedVirtualSwitchPortConnection>>,
+    /// `portgroup`. Since API 4.0.
+    pub portgroup: Option<String>,
+    /// `mtu`. Since API 4.0.
+    pub mtu: Option<i32>,
+    /// `tsoEnabled`. Since API 4.0.
+    pub tso_enabled: Option<bool>,
+    /// `netStackInstanceKey`. Since API 5.5.
+    pub net_stack_instance_key: Option<String>,
+    /// `opaqueNetwork`. Since API 6.0.
+    pub opaque_network: Option<Box<t::HostVirtualNicOpaqueNetworkSpec>>,
+    /// `externalId`. Since API 6.0.
+    pub external_id: Option<String>,
+    /// `pinnedPnic`. Since API 6.0.
+    pub pinned_pnic: Option<String>,
+    /// `ipRouteSpec`. Since API 6.5.
+    pub ip_route_spec: Option<Box<t::HostVirtualNicIpRouteSpec>>,
+    /// `systemOwned`. Since API 7.0.0.0.
+    pub system_owned: Option<bool>,
+    /// `dpuId`. Since API 8.0.0.1.
+    pub dpu_id: Option<String>,
+}
+d::object!(HostVirtualNicSpec: t::DynamicData, "HostVirtualNicSpec", 0, [
+    0 ip "ip" 0 false,
+    1 mac "mac" 0 false,
+    2 distributed_virtual_port "distributedVirtualPort" 3 false,
+    3 portgroup "portgroup" 3 false,
+    4 mtu "mtu" 3 false,
+    5 tso_enabled "tsoEnabled" 3 false,
+    6 net_stack_instance_key "netStackInstanceKey" 7 false,
+    7 opaque_network "opaqueNetwork" 8 false,
+    8 external_id "externalId" 8 false,
+    9 pinned_pnic "pinnedPnic" 8 false,
+    10 ip_route_spec "ipRouteSpec" 9 false,
+    11 system_owned "systemOwned" 16 false,
+    12 dpu_id "dpuId" 26 false,
+]);
+impl<M, P> p::Property<M, t::HostVirtualNicSpec, P> {
+    /// On to `ip`.
+    pub fn ip(&self) -> p::Property<M, t::HostIpConfig, p::Optional> { self.then("ip") }
+    /// On to `mac`.
+    pub fn mac(&self) -> p::Property<M, String, p::Optional> { self.then("mac") }
+    /// On to `distributedVirtualPort`. Since API 4.0.
+    pub fn distributed_virtual_port(&self) -> p::Property<M, t::DistributedVirtualSwitchPortConnection, p::Optional> { self.then("distributedVirtualPort") }
+    /// On to `portgroup`. Since API 4.0.
+    pub fn portgroup(&self) -> p::Property<M, String, p::Optional> { self.then("portgroup") }
+    /// On to `mtu`. Since API 4.0.
+    pub fn mtu(&self) -> p::Property<M, i32, p::Optional> { self.then("mtu") }
+    /// On to `tsoEnabled`. Since API 4.0.
+    pub fn tso_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("tsoEnabled") }
+    /// On to `netStackInstanceKey`. Since API 5.5.
+    pub fn net_stack_instance_key(&self) -> p::Property<M, String, p::Optional> { self.then("netStackInstanceKey") }
+    /// On to `opaqueNetwork`. Since API 6.0.
+    pub fn opaque_network(&self) -> p::Property<M, t::HostVirtualNicOpaqueNetworkSpec, p::Optional> { self.then("opaqueNetwork") }
+    /// On to `externalId`. Since API 6.0.
+    pub fn external_id(&self) -> p::Property<M, String, p::Optional> { self.then("externalId") }
+    /// On to `pinnedPnic`. Since API 6.0.
+    pub fn pinned_pnic(&self) -> p::Property<M, String, p::Optional> { self.then("pinnedPnic") }
+    /// On to `ipRouteSpec`. Since API 6.5.
+    pub fn ip_route_spec(&self) -> p::Property<M, t::HostVirtualNicIpRouteSpec, p::Optional> { self.then("ipRouteSpec") }
+    /// On to `systemOwned`. Since API 7.0.0.0.
+    pub fn system_owned(&self) -> p::Property<M, bool, p::Optional> { self.then("systemOwned") }
+    /// On to `dpuId`. Since API 8.0.0.1.
+    pub fn dpu_id(&self) -> p::Property<M, String, p::Optional> { self.then("dpuId") }
+}
+
+/// Data object `vim.host.VirtualSwitch`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VirtualSwitch.html)
+#[derive(Default)]
+pub struct HostVirtualSwitch {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `name`.
+    pub name: String,
+    /// `key`.
+    pub key: String,
+    /// `numPorts`.
+    pub num_ports: i32,
+    /// `numPortsAvailable`.
+    pub num_ports_available: i32,
+    /// `mtu`.
+    pub mtu: Option<i32>,
+    /// `portgroup`.
+    pub portgroup: Vec<String>,
+    /// `pnic`.
+    pub pnic: Vec<String>,
+    /// `spec`.
+    pub spec: t::HostVirtualSwitchSpec,
+}
+d::object!(HostVirtualSwitch: t::DynamicData, "HostVirtualSwitch", 0, [
+    0 name "name" 0 false,
+    1 key "key" 0 false,
+    2 num_ports "numPorts" 0 false,
+    3 num_ports_available "numPortsAvailable" 0 false,
+    4 mtu "mtu" 0 false,
+    5 portgroup "portgroup" 0 false,
+    6 pnic "pnic" 0 false,
+    7 spec "spec" 0 false,
+]);
+impl<M, P> p::Property<M, t::HostVirtualSwitch, P> {
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `numPorts`.
+    pub fn num_ports(&self) -> p::Property<M, i32, P> { self.then("numPorts") }
+    /// On to `numPortsAvailable`.
+    pub fn num_ports_available(&self) -> p::Property<M, i32, P> { self.then("numPortsAvailable") }
+    /// On to `mtu`.
+    pub fn mtu(&self) -> p::Property<M, i32, p::Optional> { self.then("mtu") }
+    /// On to `portgroup`.
+    pub fn portgroup(&self) -> p::Property<M, Vec<String>, P> { self.then("portgroup") }
+    /// On to `pnic`.
+    pub fn pnic(&self) -> p::Property<M, Vec<String>, P> { self.then("pnic") }
+    /// On to `spec`.
+    pub fn spec(&self) -> p::Property<M, t::HostVirtualSwitchSpec, P> { self.then("spec") }
+}
+impl<M, P> p::Property<M, Vec<t::HostVirtualSwitch>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostVirtualSwitch, p::Optional> { self.named(key) }
+}
+
+/// Data object `vim.host.VirtualSwitch.AutoBridge`, which extends [`HostVirtualSwitchBridge`](t::HostVirtualSwitchBridge). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VirtualSwitch.AutoBridge.html)
+#[derive(Default)]
+pub struct HostVirtualSwitchAutoBridge {
+    /// The fields of [`HostVirtualSwitchBridge`](t::HostVirtualSwitchBridge).
+    pub base: t::HostVirtualSwitchBridge,
+    /// `excludedNicDevice`.
+    pub excluded_nic_device: Vec<String>,
+}
+d::object!(HostVirtualSwitchAutoBridge: t::HostVirtualSwitchBridge, "HostVirtualSwitchAutoBridge", 0, [
+    0 excluded_nic_device "excludedNicDevice" 0 false,
+]);
+impl d::IsA<t::HostVirtualSwitchBridge> for HostVirtualSwitchAutoBridge {}
+
+/// Data object `vim.host.VirtualSwitch.BeaconConfig`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VirtualSwitch.BeaconConfig.html)
+#[derive(Default)]
+pub struct HostVirtualSwitchBeaconConfig {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `interval`.
+    pub interval: i32,
+}
+d::object!(HostVirtualSwitchBeaconConfig: t::DynamicData, "HostVirtualSwitchBeaconConfig", 0, [
+    0 interval "interval" 0 false,
+]);
+
+/// Data object `vim.host.VirtualSwitch.BondBridge`, which extends [`HostVirtualSwitchBridge`](t::HostVirtualSwitchBridge). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VirtualSwitch.BondBridge.html)
+#[derive(Default)]
+pub struct HostVirtualSwitchBondBridge {
+    /// The fields of [`HostVirtualSwitchBridge`](t::HostVirtualSwitchBridge).
+    pub base: t::HostVirtualSwitchBridge,
+    /// `nicDevice`.
+    pub nic_device: Vec<String>,
+    /// `beacon`.
+    pub beacon: Option<Box<t::HostVirtualSwitchBeaconConfig>>,
+    /// `linkDiscoveryProtocolConfig`. Since API 4.0.
+    pub link_discovery_protocol_config: Option<Box<t::LinkDiscoveryProtocolConfig>>,
+}
+d::object!(HostVirtualSwitchBondBridge: t::HostVirtualSwitchBridge, "HostVirtualSwitchBondBridge", 0, [
+    0 nic_device "nicDevice" 0 false,
+    1 beacon "beacon" 0 false,
+    2 link_discovery_protocol_config "linkDiscoveryProtocolConfig" 3 false,
+]);
+impl d::IsA<t::HostVirtualSwitchBridge> for HostVirtualSwitchBondBridge {}
+
+/// Data object `vim.host.VirtualSwitch.Bridge`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VirtualSwitch.Bridge.html)
+#[derive(Default)]
+pub struct HostVirtualSwitchBridge {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+}
+d::object!(HostVirtualSwitchBridge: t::DynamicData, "HostVirtualSwitchBridge", 0, [
+]);
+impl d::IsA<t::HostVirtualSwitchBridge> for HostVirtualSwitchBridge {}
+
+/// Data object `vim.host.VirtualSwitch.Config`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VirtualSwitch.Config.html)
+#[derive(Default)]
+pub struct HostVirtualSwitchConfig {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `changeOperation`.
+    pub change_operation: Option<String>,
+    /// `name`.
+    pub name: String,
+    /// `spec`.
+    pub spec: Option<Box<t::HostVirtualSwitchSpec>>,
+}
+d::object!(HostVirtualSwitchConfig: t::DynamicData, "HostVirtualSwitchConfig", 0, [
+    0 change_operation "changeOperation" 0 false,
+    1 name "name" 0 false,
+    2 spec "spec" 0 false,
+]);
+
+/// Data object `vim.host.VirtualSwitch.SimpleBridge`, which extends [`HostVirtualSwitchBridge`](t::HostVirtualSwitchBridge). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VirtualSwitch.SimpleBridge.html)
+#[derive(Default)]
+pub struct HostVirtualSwitchSimpleBridge {
+    /// The fields of [`HostVirtualSwitchBridge`](t::HostVirtualSwitchBridge).
+    pub base: t::HostVirtualSwitchBridge,
+    /// `nicDevice`.
+    pub nic_device: String,
+}
+d::object!(HostVirtualSwitchSimpleBridge: t::HostVirtualSwitchBridge, "HostVirtualSwitchSimpleBridge", 0, [
+    0 nic_device "nicDevice" 0 false,
+]);
+impl d::IsA<t::HostVirtualSwitchBridge> for HostVirtualSwitchSimpleBridge {}
+
+/// Data object `vim.host.VirtualSwitch.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VirtualSwitch.Specification.html)
+#[derive(Default)]
+pub struct HostVirtualSwitchSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `numPorts`.
+    pub num_ports: i32,
+    /// `bridge`.
+    pub bridge: Option<d::Poly<t::HostVirtualSwitchBridge>>,
+    /// `policy`.
+    pub policy: Option<Box<t::HostNetworkPolicy>>,
+    /// `mtu`.
+    pub mtu: Option<i32>,
+}
+d::object!(HostVirtualSwitchSpec: t::DynamicData, "HostVirtualSwitchSpec", 0, [
+    0 num_ports "numPorts" 0 false,
+    1 bridge "bridge" 0 false,
+    2 policy "policy" 0 false,
+    3 mtu "mtu" 0 false,
+]);
+impl<M, P> p::Property<M, t::HostVirtualSwitchSpec, P> {
+    /// On to `numPorts`.
+    pub fn num_ports(&self) -> p::Property<M, i32, P> { self.then("numPorts") }
+    /// On to `bridge`.
+    pub fn bridge(&self) -> p::Property<M, d::Poly<t::HostVirtualSwitchBridge>, p::Optional> { self.then("bridge") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, t::HostNetworkPolicy, p::Optional> { self.then("policy") }
+    /// On to `mtu`.
+    pub fn mtu(&self) -> p::Property<M, i32, p::Optional> { self.then("mtu") }
+}
+
+/// Data object `vim.host.VmciAccessManager.AccessSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VmciAccessManager.AccessSpec.html)
+#[derive(Default)]
+pub struct HostVmciAccessManagerAccessSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `vm`.
+    pub vm: MoRef<m::VirtualMachine>,
+    /// `services`.
+    pub services: Vec<String>,
+    /// `mode`.
+    pub mode: String,
+}
+d::object!(HostVmciAccessManagerAccessSpec: t::DynamicData, "HostVmciAccessManagerAccessSpec", 5, [
+    0 vm "vm" 5 false,
+    1 services "services" 5 false,
+    2 mode "mode" 5 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.host.VmciAccessManager.Mode`. Since API 5.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VmciAccessManager.Mode.html)
+    HostVmciAccessManagerMode, "HostVmciAccessManagerMode", [
+        Grant "grant",
+        Replace "replace",
+        Revoke "revoke",
+    ]
+);
+
+/// Data object `vim.host.VmfsRescanResult`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VmfsRescanResult.html)
+#[derive(Default)]
+pub struct HostVmfsRescanResult {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `host`.
+    pub host: MoRef<m::HostSystem>,
+    /// `fault`.
+    pub fault: Option<Box<t::LocalizedMethodFault>>,
+}
+d::object!(HostVmfsRescanResult: t::DynamicData, "HostVmfsRescanResult", 3, [
+    0 host "host" 3 false,
+    1 fault "fault" 3 false,
+]);
+
+/// Data object `vim.host.VmfsVolume.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VmfsVolume.Specification.html)
+#[derive(Default)]
+pub struct HostVmfsSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `extent`.
+    pub extent: t::HostScsiDiskPartition,
+    /// `blockSizeMb`.
+    pub block_size_mb: Option<i32>,
+    /// `majorVersion`.
+    pub major_version: i32,
+    /// `volumeName`.
+    pub volume_name: String,
+    /// `blockSize`. Since API 6.5.
+    pub block_size: Option<i32>,
+    /// `unmapGranularity`. Since API 6.5.
+    pub unmap_granularity: Option<i32>,
+    /// `unmapPriority`. Since API 6.5.
+    pub unmap_priority: Option<String>,
+    /// `unmapBandwidthSpec`. Since API 6.7.
+    pub unmap_bandwidth_spec: Option<Box<t::VmfsUnmapBandwidthSpec>>,
+}
+d::object!(HostVmfsSpec: t::DynamicData, "HostVmfsSpec", 0, [
+    0 extent "extent" 0 false,
+    1 block_size_mb "blockSizeMb" 0 false,
+    2 major_version "majorVersion" 0 false,
+    3 volume_name "volumeName" 0 false,
+    4 block_size "blockSize" 9 false,
+    5 unmap_granularity "unmapGranularity" 9 false,
+    6 unmap_priority "unmapPriority" 9 false,
+    7 unmap_bandwidth_spec "unmapBandwidthSpec" 10 false,
+]);
+
+/// Data object `vim.host.VmfsVolume`, which extends [`HostFileSystemVolume`](t::HostFileSystemVolume). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VmfsVolume.html)
+#[derive(Default)]
+pub struct HostVmfsVolume {
+    /// The fields of [`HostFileSystemVolume`](t::HostFileSystemVolume).
+    pub base: t::HostFileSystemVolume,
+    /// `blockSizeMb`.
+    pub block_size_mb: i32,
+    /// `blockSize`. Since API 6.5.
+    pub block_size: Option<i32>,
+    /// `unmapGranularity`. Since API 6.5.
+    pub unmap_granularity: Option<i32>,
+    /// `unmapPriority`. Since API 6.5.
+    pub unmap_priority: Option<String>,
+    /// `unmapBandwidthSpec`. Since API 6.7.
+    pub unmap_bandwidth_spec: Option<Box<t::VmfsUnmapBandwidthSpec>>,
+    /// `maxBlocks`.
+    pub max_blocks: i32,
+    /// `majorVersion`.
+    pub major_version: i32,
+    /// `version`.
+    pub version: String,
+    /// `uuid`.
+    pub uuid: String,
+    /// `extent`.
+    pub extent: Vec<t::HostScsiDiskPartition>,
+    /// `vmfsUpgradable`.
+    pub vmfs_upgradable: bool,
+    /// `forceMountedInfo`. Since API 4.0.
+    pub force_mounted_info: Option<Box<t::HostForceMountedInfo>>,
+    /// `ssd`. Since API 5.0.
+    pub ssd: Option<bool>,
+    /// `local`. Since API 5.5.
+    pub local: Option<bool>,
+    /// `scsiDiskType`. Since API 6.5.
+    pub scsi_disk_type: Option<String>,
+}
+d::object!(HostVmfsVolume: t::HostFileSystemVolume, "HostVmfsVolume", 0, [
+    0 block_size_mb "blockSizeMb" 0 false,
+    1 block_size "blockSize" 9 false,
+    2 unmap_granularity "unmapGranularity" 9 false,
+    3 unmap_priority "unmapPriority" 9 false,
+    4 unmap_bandwidth_spec "unmapBandwidthSpec" 10 false,
+    5 max_blocks "maxBlocks" 0 false,
+    6 major_version "majorVersion" 0 false,
+    7 version "version" 0 false,
+    8 uuid "uuid" 0 false,
+    9 extent "extent" 0 false,
+    10 vmfs_upgradable "vmfsUpgradable" 0 false,
+    11 force_mounted_info "forceMountedInfo" 3 false,
+    12 ssd "ssd" 5 false,
+    13 local "local" 7 false,
+    14 scsi_disk_type "scsiDiskType" 9 false,
+]);
+impl d::IsA<t::HostFileSystemVolume> for HostVmfsVolume {}
+
+d::enumeration!(
+    /// Enumeration `vim.host.VmfsVolume.UnmapBandwidthPolicy`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VmfsVolume.UnmapBandwidthPolicy.html)
+    HostVmfsVolumeUnmapBandwidthPolicy, "HostVmfsVolumeUnmapBandwidthPolicy", [
+        Fixed "fixed",
+        Dynamic "dynamic",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.host.VmfsVolume.UnmapPriority`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VmfsVolume.UnmapPriority.html)
+    HostVmfsVolumeUnmapPriority, "HostVmfsVolumeUnmapPriority", [
+        None "none",
+        Low "low",
+    ]
+);
+
+/// Data object `vim.host.VsanInternalSystem.CmmdsQuery`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanInternalSystem.CmmdsQuery.html)
+#[derive(Default)]
+pub struct HostVsanInternalSystemCmmdsQuery {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `type`.
+    pub r#type: Option<String>,
+    /// `uuid`.
+    pub uuid: Option<String>,
+    /// `owner`.
+    pub owner: Option<String>,
+}
+d::object!(HostVsanInternalSystemCmmdsQuery: t::DynamicData, "HostVsanInternalSystemCmmdsQuery", 7, [
+    0 r#type "type" 7 false,
+    1 uuid "uuid" 7 false,
+    2 owner "owner" 7 false,
+]);
+
+/// Data object `vim.host.VsanInternalSystem.DeleteVsanObjectsResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanInternalSystem.DeleteVsanObjectsResult.html)
+#[derive(Default)]
+pub struct HostVsanInternalSystemDeleteVsanObjectsResult {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `uuid`.
+    pub uuid: String,
+    /// `success`.
+    pub success: bool,
+    /// `failureReason`.
+    pub failure_reason: Vec<t::LocalizableMessage>,
+}
+d::object!(HostVsanInternalSystemDeleteVsanObjectsResult: t::DynamicData, "HostVsanInternalSystemDeleteVsanObjectsResult", 7, [
+    0 uuid "uuid" 7 false,
+    1 success "success" 7 false,
+    2 failure_reason "failureReason" 7 false,
+]);
+
+/// Data object `vim.host.VsanInternalSystem.VsanObjectOperationResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanInternalSystem.VsanObjectOperationResult.html)
+#[derive(Default)]
+pub struct HostVsanInternalSystemVsanObjectOperationResult {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `uuid`.
+    pub uuid: String,
+    /// `failureReason`.
+    pub failure_reason: Vec<t::LocalizableMessage>,
+}
+d::object!(HostVsanInternalSystemVsanObjectOperationResult: t::DynamicData, "HostVsanInternalSystemVsanObjectOperationResult", 8, [
+    0 uuid "uuid" 8 false,
+    1 failure_reason "failureReason" 8 false,
+]);
+
+/// Data object `vim.host.VsanInternalSystem.VsanPhysicalDiskDiagnosticsResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanInternalSystem.VsanPhysicalDiskDiagnosticsResult.html)
+#[derive(Default)]
+pub struct HostVsanInternalSystemVsanPhysicalDiskDiagnosticsResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
     /// `diskUuid`.
     pub disk_uuid: String,
+    /// `success`.
+    pub success: bool,
+    /// `failureReason`.
+    pub failure_reason: Option<String>,
 }
-d::object!(VmfsDatastoreSpec: t::DynamicData, "VmfsDatastoreSpec", 0, [
-    0 disk_uuid "diskUuid" 0 false,
+d::object!(HostVsanInternalSystemVsanPhysicalDiskDiagnosticsResult: t::DynamicData, "HostVsanInternalSystemVsanPhysicalDiskDiagnosticsResult", 7, [
+    0 disk_uuid "diskUuid" 7 false,
+    1 success "success" 7 false,
+    2 failure_reason "failureReason" 7 false,
 ]);
-impl d::IsA<t::VmfsDatastoreSpec> for VmfsDatastoreSpec {}
 
-/// Data object `vim.host.VmfsVolume.UnmapBandwidthSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
+/// Data object `vim.host.VvolNQN`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.2.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VvolNQN.html)
 #[derive(Default)]
-pub struct VmfsUnmapBandwidthSpec {
+pub struct HostVvolNQN {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
-    /// `policy`.
-    pub policy: String,
-    /// `fixedValue`.
-    pub fixed_value: i64,
-    /// `dynamicMin`.
-    pub dynamic_min: i64,
-    /// `dynamicMax`.
-    pub dynamic_max: i64,
+    /// `targetNQN`.
+    pub target_nqn: String,
+    /// `storageArray`.
+    pub storage_array: String,
+    /// `online`.
+    pub online: bool,
 }
-d::object!(VmfsUnmapBandwidthSpec: t::DynamicData, "VmfsUnmapBandwidthSpec", 10, [
-    0 policy "policy" 10 false,
-    1 fixed_value "fixedValue" 10 false,
-    2 dynamic_min "dynamicMin" 10 false,
-    3 dynamic_max "dynamicMax" 10 false,
+d::object!(HostVvolNQN: t::DynamicData, "HostVvolNQN", 29, [
+    0 target_nqn "targetNQN" 29 false,
+    1 storage_array "storageArray" 29 false,
+    2 online "online" 29 false,
 ]);
 
-/// Data object `vim.host.VsanDatastoreInfo`, which extends [`DatastoreInfo`](t::DatastoreInfo). Since API 7.0.1.0.
+/// Data object `vim.host.VvolVolume`, which extends [`HostFileSystemVolume`](t::HostFileSystemVolume). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VvolVolume.html)
 #[derive(Default)]
-pub struct VsanDatastoreInfo {
-    /// The fields of [`DatastoreInfo`](t::DatastoreInfo).
-    pub base: t::DatastoreInfo,
-    /// `membershipUuid`.
-    pub membership_uuid: Option<String>,
-    /// `accessGenNo`.
-    pub access_gen_no: Option<i32>,
+pub struct HostVvolVolume {
+    /// The fields of [`HostFileSystemVolume`](t::HostFileSystemVolume).
+    pub base: t::HostFileSystemVolume,
+    /// `scId`.
+    pub sc_id: String,
+    /// `hostPE`.
+    pub host_pe: Vec<t::VVolHostPE>,
+    /// `hostVvolNQN`. Since API 8.0.2.0.
+    pub host_vvol_nqn: Vec<t::HostVvolVolumeHostVvolNQN>,
+    /// `vasaProviderInfo`.
+    pub vasa_provider_info: Vec<t::VimVasaProviderInfo>,
+    /// `storageArray`.
+    pub storage_array: Vec<t::VASAStorageArray>,
+    /// `protocolEndpointType`. Since API 8.0.0.0.
+    pub protocol_endpoint_type: Option<String>,
+    /// `vvolNQNFieldsAvailable`. Since API 8.0.2.0.
+    pub vvol_nqn_fields_available: Option<bool>,
+    /// `stretched`. Since API 8.0.3.0.
+    pub stretched: Option<bool>,
 }
-d::object!(VsanDatastoreInfo: t::DatastoreInfo, "VsanDatastoreInfo", 18, [
-    0 membership_uuid "membershipUuid" 18 false,
-    1 access_gen_no "accessGenNo" 18 false,
+d::object!(HostVvolVolume: t::HostFileSystemVolume, "HostVvolVolume", 8, [
+    0 sc_id "scId" 8 false,
+    1 host_pe "hostPE" 8 false,
+    2 host_vvol_nqn "hostVvolNQN" 29 false,
+    3 vasa_provider_info "vasaProviderInfo" 8 false,
+    4 storage_array "storageArray" 8 false,
+    5 protocol_endpoint_type "protocolEndpointType" 25 false,
+    6 vvol_nqn_fields_available "vvolNQNFieldsAvailable" 29 false,
+    7 stretched "stretched" 30 false,
 ]);
-impl d::IsA<t::DatastoreInfo> for VsanDatastoreInfo {}
+impl d::IsA<t::HostFileSystemVolume> for HostVvolVolume {}
 
-/// Data object `vim.host.VsanInternalSystem.NewPolicyBatch`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+/// Data object `vim.host.VvolVolume.HostVvolNQN`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.2.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VvolVolume.HostVvolNQN.html)
 #[derive(Default)]
-pub struct VsanNewPolicyBatch {
+pub struct HostVvolVolumeHostVvolNQN {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
-    /// `size`.
-    pub size: Vec<i64>,
-    /// `policy`.
-    pub policy: Option<String>,
+    /// `host`.
+    pub host: Option<MoRef<m::HostSystem>>,
+    /// `vvolNQN`.
+    pub vvol_nqn: Vec<t::HostVvolNQN>,
 }
-d::object!(VsanNewPolicyBatch: t::DynamicData, "VsanNewPolicyBatch", 7, [
-    0 size "size" 7 false,
-    1 policy "policy" 7 false,
+d::object!(HostVvolVolumeHostVvolNQN: t::DynamicData, "HostVvolVolumeHostVvolNQN", 29, [
+    0 host "host" 29 false,
+    1 vvol_nqn "vvolNQN" 29 false,
 ]);
 
-/// Data object `vim.host.VsanInternalSystem.PolicyChangeBatch`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+/// Data object `vim.host.VvolVolume.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VvolVolume.Specification.html)
 #[derive(Default)]
-pub struct VsanPolicyChangeBatch {
+pub struct HostVvolVolumeSpecification {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
+    /// `maxSizeInMB`.
+    pub max_size_in_mb: i64,
+    /// `volumeName`.
+    pub volume_name: String,
+    /// `vasaProviderInfo`.
+    pub vasa_provider_info: Vec<t::VimVasaProviderInfo>,
+    /// `storageArray`.
+    pub storage_array: Vec<t::VASAStorageArray>,
     /// `uuid`.
-    pub uuid: Vec<String>,
-    /// `policy`.
-    pub policy: Option<String>,
+    pub uuid: String,
+    /// `stretched`. Since API 8.0.3.0.
+    pub stretched: Option<bool>,
 }
-d::object!(VsanPolicyChangeBatch: t::DynamicData, "VsanPolicyChangeBatch", 7, [
-    0 uuid "uuid" 7 false,
-    1 policy "policy" 7 false,
+d::object!(HostVvolVolumeSpecification: t::DynamicData, "HostVvolVolumeSpecification", 8, [
+    0 max_size_in_mb "maxSizeInMB" 8 false,
+    1 volume_name "volumeName" 8 false,
+    2 vasa_provider_info "vasaProviderInfo" 8 false,
+    3 storage_array "storageArray" 8 false,
+    4 uuid "uuid" 8 false,
+    5 stretched "stretched" 30 false,
 ]);
 
-/// Data object `vim.host.VsanInternalSystem.PolicyCost`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+d::enumeration!(
+    /// Enumeration `vim.host.InternetScsiHba.DiscoveryProperties.ISnsDiscoveryMethod`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.InternetScsiHba.DiscoveryProperties.ISnsDiscoveryMethod.html)
+    InternetScsiSnsDiscoveryMethod, "InternetScsiSnsDiscoveryMethod", [
+        IsnsStatic "isnsStatic",
+        IsnsDhcp "isnsDhcp",
+        IsnsSlp "isnsSlp",
+    ]
+);
+
+/// Data object `vim.host.IscsiManager.IscsiDependencyEntity`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.IscsiManager.IscsiDependencyEntity.html)
 #[derive(Default)]
-pub struct VsanPolicyCost {
+pub struct IscsiDependencyEntity {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
-    /// `changeDataSize`.
-    pub change_data_size: Option<i64>,
-    /// `currentDataSize`.
-    pub current_data_size: Option<i64>,
-    /// `tempDataSize`.
-    pub temp_data_size: Option<i64>,
-    /// `copyDataSize`.
-    pub copy_data_size: Option<i64>,
-    /// `changeFlashReadCacheSize`.
-    pub change_flash_read_cache_size: Option<i64>,
-    /// `currentFlashReadCacheSize`.
-    pub current_flash_read_cache_size: Option<i64>,
-    /// `currentDiskSpaceToAddressSpaceRatio`. Since API 6.0.
-    pub current_disk_space_to_address_space_ratio: Option<f32>,
-    /// `diskSpaceToAddressSpaceRatio`.
-    pub disk_space_to_address_space_ratio: Option<f32>,
+    /// `pnicDevice`.
+    pub pnic_device: String,
+    /// `vnicDevice`.
+    pub vnic_device: String,
+    /// `vmhbaName`.
+    pub vmhba_name: String,
 }
-d::object!(VsanPolicyCost: t::DynamicData, "VsanPolicyCost", 7, [
-    0 change_data_size "changeDataSize" 7 false,
-    1 current_data_size "currentDataSize" 7 false,
-    2 temp_data_size "tempDataSize" 7 false,
-    3 copy_data_size "copyDataSize" 7 false,
-    4 change_flash_read_cache_size "changeFlashReadCacheSize" 7 false,
-    5 current_flash_read_cache_size "currentFlashReadCacheSize" 7 false,
-    6 current_disk_space_to_address_space_ratio "currentDiskSpaceToAddressSpaceRatio" 8 false,
-    7 disk_space_to_address_space_ratio "diskSpaceToAddressSpaceRatio" 7 false,
+d::object!(IscsiDependencyEntity: t::DynamicData, "IscsiDependencyEntity", 5, [
+    0 pnic_device "pnicDevice" 5 false,
+    1 vnic_device "vnicDevice" 5 false,
+    2 vmhba_name "vmhbaName" 5 false,
 ]);
 
-/// Data object `vim.host.VsanInternalSystem.PolicySatisfiability`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+/// Data object `vim.host.IscsiManager.IscsiMigrationDependency`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.IscsiManager.IscsiMigrationDependency.html)
 #[derive(Default)]
-pub struct VsanPolicySatisfiability {
+pub struct IscsiMigrationDependency {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
-    /// `uuid`.
-    pub uuid: Option<String>,
-    /// `isSatisfiable`.
-    pub is_satisfiable: bool,
+    /// `migrationAllowed`.
+    pub migration_allowed: bool,
+    /// `disallowReason`.
+    pub disallow_reason: Option<Box<t::IscsiStatus>>,
+    /// `dependency`.
+    pub dependency: Vec<t::IscsiDependencyEntity>,
+}
+d::object!(IscsiMigrationDependency: t::DynamicData, "IscsiMigrationDependency", 5, [
+    0 migration_allowed "migrationAllowed" 5 false,
+    1 disallow_reason "disallowReason" 5 false,
+    2 dependency "dependency" 5 false,
+]);
+
+/// Data object `vim.host.IscsiManager.IscsiPortInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.IscsiManager.IscsiPortInfo.html)
+#[derive(Default)]
+pub struct IscsiPortInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `vnicDevice`.
+    pub vnic_device: Option<String>,
+    /// `vnic`.
+    pub vnic: Option<Box<t::HostVirtualNic>>,
+    /// `pnicDevice`.
+    pub pnic_device: Option<String>,
+    /// `pnic`.
+    pub pnic: Option<Box<t::PhysicalNic>>,
+    /// `switchName`.
+    pub switch_name: Option<String>,
+    /// `switchUuid`.
+    pub switch_uuid: Option<String>,
+    /// `portgroupName`.
+    pub portgroup_name: Option<String>,
+    /// `portgroupKey`.
+    pub portgroup_key: Option<String>,
+    /// `portKey`.
+    pub port_key: Option<String>,
+    /// `opaqueNetworkId`. Since API 6.5.
+    pub opaque_network_id: Option<String>,
+    /// `opaqueNetworkType`. Since API 6.5.
+    pub opaque_network_type: Option<String>,
+    /// `opaqueNetworkName`. Since API 6.5.
+    pub opaque_network_name: Option<String>,
+    /// `externalId`. Since API 6.5.
+    pub external_id: Option<String>,
+    /// `complianceStatus`.
+    pub compliance_status: Option<Box<t::IscsiStatus>>,
+    /// `pathStatus`.
+    pub path_status: Option<String>,
+}
+d::object!(IscsiPortInfo: t::DynamicData, "IscsiPortInfo", 5, [
+    0 vnic_device "vnicDevice" 5 false,
+    1 vnic "vnic" 5 false,
+    2 pnic_device "pnicDevice" 5 false,
+    3 pnic "pnic" 5 false,
+    4 switch_name "switchName" 5 false,
+    5 switch_uuid "switchUuid" 5 false,
+    6 portgroup_name "portgroupName" 5 false,
+    7 portgroup_key "portgroupKey" 5 false,
+    8 port_key "portKey" 5 false,
+    9 opaque_network_id "opaqueNetworkId" 9 false,
+    10 opaque_network_type "opaqueNetworkType" 9 false,
+    11 opaque_network_name "opaqueNetworkName" 9 false,
+    12 external_id "externalId" 9 false,
+    13 compliance_status "complianceStatus" 5 false,
+    14 path_status "pathStatus" 5 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.host.IscsiManager.IscsiPortInfo.PathStatus`. Since API 5.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.IscsiManager.IscsiPortInfo.PathStatus.html)
+    IscsiPortInfoPathStatus, "IscsiPortInfoPathStatus", [
+        NotUsed "notUsed",
+        Active "active",
+        StandBy "standBy",
+        LastActive "lastActive",
+    ]
+);
+
+/// Data object `vim.host.IscsiManager.IscsiStatus`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.IscsiManager.IscsiStatus.html)
+#[derive(Default)]
+pub struct IscsiStatus {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
     /// `reason`.
-    pub reason: Option<Box<t::LocalizableMessage>>,
-    /// `cost`.
-    pub cost: Option<Box<t::VsanPolicyCost>>,
+    pub reason: Vec<t::LocalizedMethodFault>,
 }
-d::object!(VsanPolicySatisfiability: t::DynamicData, "VsanPolicySatisfiability", 7, [
-    0 uuid "uuid" 7 false,
-    1 is_satisfiable "isSatisfiable" 7 false,
-    2 reason "reason" 7 false,
-    3 cost "cost" 7 false,
+d::object!(IscsiStatus: t::DynamicData, "IscsiStatus", 5, [
+    0 reason "reason" 5 false,
 ]);
 
-/// Data object `vim.host.VvolDatastoreInfo`, which extends [`DatastoreInfo`](t::DatastoreInfo). Since API 6.0.
+/// Data object `vim.host.DatastoreBrowser.IsoImageInfo`, which extends [`FileInfo`](t::FileInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreBrowser.IsoImageInfo.html)
 #[derive(Default)]
-pub struct VvolDatastoreInfo {
+pub struct IsoImageFileInfo {
+    /// The fields of [`FileInfo`](t::FileInfo).
+    pub base: t::FileInfo,
+}
+d::object!(IsoImageFileInfo: t::FileInfo, "IsoImageFileInfo", 0, [
+]);
+impl d::IsA<t::FileInfo> for IsoImageFileInfo {}
+
+/// Data object `vim.host.DatastoreBrowser.IsoImageQuery`, which extends [`FileQuery`](t::FileQuery). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreBrowser.IsoImageQuery.html)
+#[derive(Default)]
+pub struct IsoImageFileQuery {
+    /// The fields of [`FileQuery`](t::FileQuery).
+    pub base: t::FileQuery,
+}
+d::object!(IsoImageFileQuery: t::FileQuery, "IsoImageFileQuery", 0, [
+]);
+impl d::IsA<t::FileQuery> for IsoImageFileQuery {}
+
+/// Data object `vim.host.KernelModuleSystem.ModuleInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.KernelModuleSystem.ModuleInfo.html)
+#[derive(Default)]
+pub struct KernelModuleInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `id`.
+    pub id: i32,
+    /// `name`.
+    pub name: String,
+    /// `version`.
+    pub version: String,
+    /// `filename`.
+    pub filename: String,
+    /// `optionString`.
+    pub option_string: String,
+    /// `loaded`.
+    pub loaded: bool,
+    /// `enabled`.
+    pub enabled: bool,
+    /// `useCount`.
+    pub use_count: i32,
+    /// `readOnlySection`.
+    pub read_only_section: t::KernelModuleSectionInfo,
+    /// `writableSection`.
+    pub writable_section: t::KernelModuleSectionInfo,
+    /// `textSection`.
+    pub text_section: t::KernelModuleSectionInfo,
+    /// `dataSection`.
+    pub data_section: t::KernelModuleSectionInfo,
+    /// `bssSection`.
+    pub bss_section: t::KernelModuleSectionInfo,
+}
+d::object!(KernelModuleInfo: t::DynamicData, "KernelModuleInfo", 3, [
+    0 id "id" 3 false,
+    1 name "name" 3 false,
+    2 version "version" 3 false,
+    3 filename "filename" 3 false,
+    4 option_string "optionString" 3 false,
+    5 loaded "loaded" 3 false,
+    6 enabled "enabled" 3 false,
+    7 use_count "useCount" 3 false,
+    8 read_only_section "readOnlySection" 3 false,
+    9 writable_section "writableSection" 3 false,
+    10 text_section "textSection" 3 false,
+    11 data_section "dataSection" 3 false,
+    12 bss_section "bssSection" 3 false,
+]);
+
+/// Data object `vim.host.KernelModuleSystem.ModuleInfo.SectionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.KernelModuleSystem.ModuleInfo.SectionInfo.html)
+#[derive(Default)]
+pub struct KernelModuleSectionInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `address`.
+    pub address: i64,
+    /// `length`.
+    pub length: Option<i32>,
+}
+d::object!(KernelModuleSectionInfo: t::DynamicData, "KernelModuleSectionInfo", 3, [
+    0 address "address" 3 false,
+    1 length "length" 3 false,
+]);
+
+/// Data object `vim.host.LinkDiscoveryProtocolConfig`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LinkDiscoveryProtocolConfig.html)
+#[derive(Default)]
+pub struct LinkDiscoveryProtocolConfig {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `protocol`.
+    pub protocol: String,
+    /// `operation`.
+    pub operation: String,
+}
+d::object!(LinkDiscoveryProtocolConfig: t::DynamicData, "LinkDiscoveryProtocolConfig", 3, [
+    0 protocol "protocol" 3 false,
+    1 operation "operation" 3 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.host.LinkDiscoveryProtocolConfig.OperationType`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LinkDiscoveryProtocolConfig.OperationType.html)
+    LinkDiscoveryProtocolConfigOperationType, "LinkDiscoveryProtocolConfigOperationType", [
+        None "none",
+        Listen "listen",
+        Advertise "advertise",
+        Both "both",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.host.LinkDiscoveryProtocolConfig.ProtocolType`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LinkDiscoveryProtocolConfig.ProtocolType.html)
+    LinkDiscoveryProtocolConfigProtocolType, "LinkDiscoveryProtocolConfigProtocolType", [
+        Cdp "cdp",
+        Lldp "lldp",
+    ]
+);
+
+/// Data object `vim.host.PhysicalNic.LldpInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PhysicalNic.LldpInfo.html)
+#[derive(Default)]
+pub struct LinkLayerDiscoveryProtocolInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `chassisId`.
+    pub chassis_id: String,
+    /// `portId`.
+    pub port_id: String,
+    /// `timeToLive`.
+    pub time_to_live: i32,
+    /// `parameter`.
+    pub parameter: Vec<t::KeyAnyValue>,
+}
+d::object!(LinkLayerDiscoveryProtocolInfo: t::DynamicData, "LinkLayerDiscoveryProtocolInfo", 5, [
+    0 chassis_id "chassisId" 5 false,
+    1 port_id "portId" 5 false,
+    2 time_to_live "timeToLive" 5 false,
+    3 parameter "parameter" 5 false,
+]);
+
+/// Data object `vim.host.LocalDatastoreInfo`, which extends [`DatastoreInfo`](t::DatastoreInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LocalDatastoreInfo.html)
+#[derive(Default)]
+pub struct LocalDatastoreInfo {
     /// The fields of [`DatastoreInfo`](t::DatastoreInfo).
     pub base: t::DatastoreInfo,
-    /// `vvolDS`.
-    pub vvol_ds: Option<Box<t::HostVvolVolume>>,
+    /// `path`.
+    pub path: Option<String>,
 }
-d::object!(VvolDatastoreInfo: t::DatastoreInfo, "VvolDatastoreInfo", 8, [
-    0 vvol_ds "vvolDS" 8 false,
+d::object!(LocalDatastoreInfo: t::DatastoreInfo, "LocalDatastoreInfo", 0, [
+    0 path "path" 0 false,
 ]);
-impl d::IsA<t::DatastoreInfo> for VvolDatastoreInfo {}
+impl d::IsA<t::DatastoreInfo> for LocalDatastoreInfo {}
+
+/// Data object `vim.host.FileAccess.Modes`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FileAccess.Modes.html)
+#[derive(Default)]
+pub struct ModeInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `browse`.
+    pub browse: Option<String>,
+    /// `read`.
+    pub read: String,
+    /// `modify`.
+    pub modify: String,
+    /// `use`.
+    pub r#use: String,
+    /// `admin`.
+    pub admin: Option<String>,
+    /// `full`.
+    pub full: String,
+}
+d::object!(ModeInfo: t::DynamicData, "ModeInfo", 0, [
+    0 browse "browse" 0 false,
+    1 read "read" 0 false,
+    2 modify "modify" 0 false,
+    3 r#use "use" 0 false,
+    4 admin "admin" 0 false,
+    5 full "full" 0 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.host.MultipathInfo.PathState`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.MultipathInfo.PathState.html)
+    MultipathState, "MultipathState", [
+        Standby "standby",
+        Active "active",
+        Disabled "disabled",
+        Dead "dead",
+        Unknown "unknown",
+    ]
+);
+
+/// Data object `vim.host.NasDatastoreInfo`, which extends [`DatastoreInfo`](t::DatastoreInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NasDatastoreInfo.html)
+#[derive(Default)]
+pub struct NasDatastoreInfo {
+    /// The fields of [`DatastoreInfo`](t::DatastoreInfo).
+    pub base: t::DatastoreInfo,
+    /// `nas`.
+    pub nas: Option<Box<t::HostNasVolume>>,
+}
+d::object!(NasDatastoreInfo: t::DatastoreInfo, "NasDatastoreInfo", 0, [
+    0 nas "nas" 0 false,
+]);
+impl d::IsA<t::DatastoreInfo> for NasDatastoreInfo {}
+
+/// Data object `vim.host.NvdimmSystem.DimmInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvdimmSystem.DimmInfo.html)
+#[derive(Default)]
+pub struct NvdimmDimmInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `dimmHandle`.
+    pub dimm_handle: i32,
+    /// `healthInfo`.
+    pub health_info: t::NvdimmHealthInfo,
+    /// `totalCapacity`.
+    pub total_capacity: i64,
+    /// `persistentCapacity`.
+    pub persistent_capacity: i64,
+    /// `availablePersistentCapacity`.
+    pub available_persistent_capacity: i64,
+    /// `volatileCapacity`.
+    pub volatile_capacity: i64,
+    /// `availableVolatileCapacity`.
+    pub available_volatile_capacity: i64,
+    /// `blockCapacity`.
+    pub block_capacity: i64,
+    /// `regionInfo`.
+    pub region_info: Vec<t::NvdimmRegionInfo>,
+    /// `representationString`.
+    pub representation_string: String,
+}
+d::object!(NvdimmDimmInfo: t::DynamicData, "NvdimmDimmInfo", 10, [
+    0 dimm_handle "dimmHandle" 10 false,
+    1 health_info "healthInfo" 10 false,
+    2 total_capacity "totalCapacity" 10 false,
+    3 persistent_capacity "persistentCapacity" 10 false,
+    4 available_persistent_capacity "availablePersistentCapacity" 10 false,
+    5 volatile_capacity "volatileCapacity" 10 false,
+    6 available_volatile_capacity "availableVolatileCapacity" 10 false,
+    7 block_capacity "blockCapacity" 10 false,
+    8 region_info "regionInfo" 10 false,
+    9 representation_string "representationString" 10 false,
+]);
+
+/// Data object `vim.host.NvdimmSystem.Guid`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvdimmSystem.Guid.html)
+#[derive(Default)]
+pub struct NvdimmGuid {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `uuid`.
+    pub uuid: String,
+}
+d::object!(NvdimmGuid: t::DynamicData, "NvdimmGuid", 10, [
+    0 uuid "uuid" 10 false,
+]);
+
+/// Data object `vim.host.NvdimmSystem.HealthInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvdimmSystem.HealthInfo.html)
+#[derive(Default)]
+pub struct NvdimmHealthInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `healthStatus`.
+    pub health_status: String,
+    /// `healthInformation`.
+    pub health_information: String,
+    /// `stateFlagInfo`.
+    pub state_flag_info: Vec<String>,
+    /// `dimmTemperature`.
+    pub dimm_temperature: i32,
+    /// `dimmTemperatureThreshold`.
+    pub dimm_temperature_threshold: i32,
+    /// `spareBlocksPercentage`.
+    pub spare_blocks_percentage: i32,
+    /// `spareBlockThreshold`.
+    pub spare_block_threshold: i32,
+    /// `dimmLifespanPercentage`.
+    pub dimm_lifespan_percentage: i32,
+    /// `esTemperature`.
+    pub es_temperature: Option<i32>,
+    /// `esTemperatureThreshold`.
+    pub es_temperature_threshold: Option<i32>,
+    /// `esLifespanPercentage`.
+    pub es_lifespan_percentage: Option<i32>,
+}
+d::object!(NvdimmHealthInfo: t::DynamicData, "NvdimmHealthInfo", 10, [
+    0 health_status "healthStatus" 10 false,
+    1 health_information "healthInformation" 10 false,
+    2 state_flag_info "stateFlagInfo" 10 false,
+    3 dimm_temperature "dimmTemperature" 10 false,
+    4 dimm_temperature_threshold "dimmTemperatureThreshold" 10 false,
+    5 spare_blocks_percentage "spareBlocksPercentage" 10 false,
+    6 spare_block_threshold "spareBlockThreshold" 10 false,
+    7 dimm_lifespan_percentage "dimmLifespanPercentage" 10 false,
+    8 es_temperature "esTemperature" 10 false,
+    9 es_temperature_threshold "esTemperatureThreshold" 10 false,
+    10 es_lifespan_percentage "esLifespanPercentage" 10 false,
+]);
+
+/// Data object `vim.host.NvdimmSystem.InterleaveSetInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvdimmSystem.InterleaveSetInfo.html)
+#[derive(Default)]
+pub struct NvdimmInterleaveSetInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `setId`.
+    pub set_id: i32,
+    /// `rangeType`.
+    pub range_type: String,
+    /// `baseAddress`.
+    pub base_address: i64,
+    /// `size`.
+    pub size: i64,
+    /// `availableSize`.
+    pub available_size: i64,
+    /// `deviceList`.
+    pub device_list: Vec<i32>,
+    /// `state`.
+    pub state: String,
+}
+d::object!(NvdimmInterleaveSetInfo: t::DynamicData, "NvdimmInterleaveSetInfo", 10, [
+    0 set_id "setId" 10 false,
+    1 range_type "rangeType" 10 false,
+    2 base_address "baseAddress" 10 false,
+    3 size "size" 10 false,
+    4 available_size "availableSize" 10 false,
+    5 device_list "deviceList" 10 false,
+    6 state "state" 10 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.host.NvdimmSystem.InterleaveSetInfo.InterleaveSetState`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvdimmSystem.InterleaveSetInfo.InterleaveSetState.html)
+    NvdimmInterleaveSetState, "NvdimmInterleaveSetState", [
+        Invalid "invalid",
+        Active "active",
+    ]
+);
+
+/// Data object `vim.host.NvdimmSystem.NamespaceCreateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvdimmSystem.NamespaceCreateSpec.html)
+#[derive(Default)]
+pub struct NvdimmNamespaceCreateSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `friendlyName`.
+    pub friendly_name: Option<String>,
+    /// `blockSize`.
+    pub block_size: i64,
+    /// `blockCount`.
+    pub block_count: i64,
+    /// `type`.
+    pub r#type: String,
+    /// `locationID`.
+    pub location_id: i32,
+}
+d::object!(NvdimmNamespaceCreateSpec: t::DynamicData, "NvdimmNamespaceCreateSpec", 10, [
+    0 friendly_name "friendlyName" 10 false,
+    1 block_size "blockSize" 10 false,
+    2 block_count "blockCount" 10 false,
+    3 r#type "type" 10 false,
+    4 location_id "locationID" 10 false,
+]);
+
+/// Data object `vim.host.NvdimmSystem.NamespaceDeleteSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvdimmSystem.NamespaceDeleteSpec.html)
+#[derive(Default)]
+pub struct NvdimmNamespaceDeleteSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `uuid`.
+    pub uuid: String,
+}
+d::object!(NvdimmNamespaceDeleteSpec: t::DynamicData, "NvdimmNamespaceDeleteSpec", 10, [
+    0 uuid "uuid" 10 false,
+]);
+
+/// Data object `vim.host.NvdimmSystem.NamespaceDetails`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvdimmSystem.NamespaceDetails.html)
+#[derive(Default)]
+pub struct NvdimmNamespaceDetails {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `uuid`.
+    pub uuid: String,
+    /// `friendlyName`.
+    pub friendly_name: String,
+    /// `size`.
+    pub size: i64,
+    /// `type`.
+    pub r#type: String,
+    /// `namespaceHealthStatus`.
+    pub namespace_health_status: String,
+    /// `interleavesetID`.
+    pub interleaveset_id: i32,
+    /// `state`.
+    pub state: String,
+}
+d::object!(NvdimmNamespaceDetails: t::DynamicData, "NvdimmNamespaceDetails", 11, [
+    0 uuid "uuid" 11 false,
+    1 friendly_name "friendlyName" 11 false,
+    2 size "size" 11 false,
+    3 r#type "type" 11 false,
+    4 namespace_health_status "namespaceHealthStatus" 11 false,
+    5 interleaveset_id "interleavesetID" 11 false,
+    6 state "state" 11 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.host.NvdimmSystem.NamespaceDetails.NamespaceHealthStatus`. Since API 6.7.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvdimmSystem.NamespaceDetails.NamespaceHealthStatus.html)
+    NvdimmNamespaceDetailsHealthStatus, "NvdimmNamespaceDetailsHealthStatus", [
+        Normal "normal",
+        Missing "missing",
+        LabelMissing "labelMissing",
+        InterleaveBroken "interleaveBroken",
+        LabelInconsistent "labelInconsistent",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.host.NvdimmSystem.NamespaceDetails.NamespaceState`. Since API 6.7.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvdimmSystem.NamespaceDetails.NamespaceState.html)
+    NvdimmNamespaceDetailsState, "NvdimmNamespaceDetailsState", [
+        Invalid "invalid",
+        NotInUse "notInUse",
+        InUse "inUse",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.host.NvdimmSystem.NamespaceInfo.NamespaceHealthStatus`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvdimmSystem.NamespaceInfo.NamespaceHealthStatus.html)
+    NvdimmNamespaceHealthStatus, "NvdimmNamespaceHealthStatus", [
+        Normal "normal",
+        Missing "missing",
+        LabelMissing "labelMissing",
+        InterleaveBroken "interleaveBroken",
+        LabelInconsistent "labelInconsistent",
+        BttCorrupt "bttCorrupt",
+        BadBlockSize "badBlockSize",
+    ]
+);
+
+/// Data object `vim.host.NvdimmSystem.NamespaceInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvdimmSystem.NamespaceInfo.html)
+#[derive(Default)]
+pub struct NvdimmNamespaceInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `uuid`.
+    pub uuid: String,
+    /// `friendlyName`.
+    pub friendly_name: String,
+    /// `blockSize`.
+    pub block_size: i64,
+    /// `blockCount`.
+    pub block_count: i64,
+    /// `type`.
+    pub r#type: String,
+    /// `namespaceHealthStatus`.
+    pub namespace_health_status: String,
+    /// `locationID`.
+    pub location_id: i32,
+    /// `state`.
+    pub state: String,
+}
+d::object!(NvdimmNamespaceInfo: t::DynamicData, "NvdimmNamespaceInfo", 10, [
+    0 uuid "uuid" 10 false,
+    1 friendly_name "friendlyName" 10 false,
+    2 block_size "blockSize" 10 false,
+    3 block_count "blockCount" 10 false,
+    4 r#type "type" 10 false,
+    5 namespace_health_status "namespaceHealthStatus" 10 false,
+    6 location_id "locationID" 10 false,
+    7 state "state" 10 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.host.NvdimmSystem.NamespaceInfo.NamespaceState`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvdimmSystem.NamespaceInfo.NamespaceState.html)
+    NvdimmNamespaceState, "NvdimmNamespaceState", [
+        Invalid "invalid",
+        NotInUse "notInUse",
+        InUse "inUse",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.host.NvdimmSystem.NamespaceType`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvdimmSystem.NamespaceType.html)
+    NvdimmNamespaceType, "NvdimmNamespaceType", [
+        BlockNamespace "blockNamespace",
+        PersistentNamespace "persistentNamespace",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.host.NvdimmSystem.HealthInfo.StateFlag`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvdimmSystem.HealthInfo.StateFlag.html)
+    NvdimmNvdimmHealthInfoState, "NvdimmNvdimmHealthInfoState", [
+        Normal "normal",
+        Error "error",
+    ]
+);
+
+/// Data object `vim.host.NvdimmSystem.PMemNamespaceCreateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvdimmSystem.PMemNamespaceCreateSpec.html)
+#[derive(Default)]
+pub struct NvdimmPMemNamespaceCreateSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `friendlyName`.
+    pub friendly_name: Option<String>,
+    /// `size`.
+    pub size: i64,
+    /// `interleavesetID`.
+    pub interleaveset_id: i32,
+}
+d::object!(NvdimmPMemNamespaceCreateSpec: t::DynamicData, "NvdimmPMemNamespaceCreateSpec", 11, [
+    0 friendly_name "friendlyName" 11 false,
+    1 size "size" 11 false,
+    2 interleaveset_id "interleavesetID" 11 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.host.NvdimmSystem.RangeType`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvdimmSystem.RangeType.html)
+    NvdimmRangeType, "NvdimmRangeType", [
+        VolatileRange "volatileRange",
+        PersistentRange "persistentRange",
+        ControlRange "controlRange",
+        BlockRange "blockRange",
+        VolatileVirtualDiskRange "volatileVirtualDiskRange",
+        VolatileVirtualCDRange "volatileVirtualCDRange",
+        PersistentVirtualDiskRange "persistentVirtualDiskRange",
+        PersistentVirtualCDRange "persistentVirtualCDRange",
+    ]
+);
+
+/// Data object `vim.host.NvdimmSystem.RegionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvdimmSystem.RegionInfo.html)
+#[derive(Default)]
+pub struct NvdimmRegionInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `regionId`.
+    pub region_id: i32,
+    /// `setId`.
+    pub set_id: i32,
+    /// `rangeType`.
+    pub range_type: String,
+    /// `startAddr`.
+    pub start_addr: i64,
+    /// `size`.
+    pub size: i64,
+    /// `offset`.
+    pub offset: i64,
+}
+d::object!(NvdimmRegionInfo: t::DynamicData, "NvdimmRegionInfo", 10, [
+    0 region_id "regionId" 10 false,
+    1 set_id "setId" 10 false,
+    2 range_type "rangeType" 10 false,
+    3 start_addr "startAddr" 10 false,
+    4 size "size" 10 false,
+    5 offset "offset" 10 false,
+]);
+
+/// Data object `vim.host.NvdimmSystem.Summary`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvdimmSystem.Summary.html)
+#[derive(Default)]
+pub struct NvdimmSummary {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `numDimms`.
+    pub num_dimms: i32,
+    /// `healthStatus`.
+    pub health_status: String,
+    /// `totalCapacity`.
+    pub total_capacity: i64,
+    /// `persistentCapacity`.
+    pub persistent_capacity: i64,
+    /// `blockCapacity`.
+    pub block_capacity: i64,
+    /// `availableCapacity`.
+    pub available_capacity: i64,
+    /// `numInterleavesets`.
+    pub num_interleavesets: i32,
+    /// `numNamespaces`.
+    pub num_namespaces: i32,
+}
+d::object!(NvdimmSummary: t::DynamicData, "NvdimmSummary", 10, [
+    0 num_dimms "numDimms" 10 false,
+    1 health_status "healthStatus" 10 false,
+    2 total_capacity "totalCapacity" 10 false,
+    3 persistent_capacity "persistentCapacity" 10 false,
+    4 block_capacity "blockCapacity" 10 false,
+    5 available_capacity "availableCapacity" 10 false,
+    6 num_interleavesets "numInterleavesets" 10 false,
+    7 num_namespaces "numNamespaces" 10 false,
+]);
+impl<M, P> p::Property<M, t::NvdimmSummary, P> {
+    /// On to `numDimms`.
+    pub fn num_dimms(&self) -> p::Property<M, i32, P> { self.then("numDimms") }
+    /// On to `healthStatus`.
+    pub fn health_status(&self) -> p::Property<M, String, P> { self.then("healthStatus") }
+    /// On to `totalCapacity`.
+    pub fn total_capacity(&self) -> p::Property<M, i64, P> { self.then("totalCapacity") }
+    /// On to `persistentCapacity`.
+    pub fn persistent_capacity(&self) -> p::Property<M, i64, P> { self.then("persistentCapacity") }
+    /// On to `blockCapacity`.
+    pub fn block_capacity(&self) -> p::Property<M, i64, P> { self.then("blockCapacity") }
+    /// On to `availableCapacity`.
+    pub fn available_capacity(&self) -> p::Property<M, i64, P> { self.then("availableCapacity") }
+    /// On to `numInterleavesets`.
+    pub fn num_interleavesets(&self) -> p::Property<M, i32, P> { self.then("numInterleavesets") }
+    /// On to `numNamespaces`.
+    pub fn num_namespaces(&self) -> p::Property<M, i32, P> { self.then("numNamespaces") }
+}
+
+/// Data object `vim.host.NvdimmSystem.NvdimmSystemInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NvdimmSystem.NvdimmSystemInfo.html)
+#[derive(Default)]
+pub struct NvdimmSystemInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `summary`.
+    pub summary: Option<Box<t::NvdimmSummary>>,
+    /// `dimms`.
+    pub dimms: Vec<i32>,
+    /// `dimmInfo`.
+    pub dimm_info: Vec<t::NvdimmDimmInfo>,
+    /// `interleaveSet`.
+    pub interleave_set: Vec<i32>,
+    /// `iSetInfo`.
+    pub i_set_info: Vec<t::NvdimmInterleaveSetInfo>,
+    /// `namespace`.
+    pub namespace: Vec<t::NvdimmGuid>,
+    /// `nsInfo`.
+    pub ns_info: Vec<t::NvdimmNamespaceInfo>,
+    /// `nsDetails`. Since API 6.7.1.
+    pub ns_details: Vec<t::NvdimmNamespaceDetails>,
+}
+d::object!(NvdimmSystemInfo: t::DynamicData, "NvdimmSystemInfo", 10, [
+    0 summary "summary" 10 false,
+    1 dimms "dimms" 10 false,
+    2 dimm_info "dimmInfo" 10 false,
+    3 interleave_set "interleaveSet" 10 false,
+    4 i_set_info "iSetInfo" 10 false,
+    5 namespace "namespace" 10 false,
+    6 ns_info "nsInfo" 10 false,
+    7 ns_details "nsDetails" 11 false,
+]);
+impl<M, P> p::Property<M, t::NvdimmSystemInfo, P> {
+    /// On to `summary`.
+    pub fn summary(&self) -> p::Property<M, t::NvdimmSummary, p::Optional> { self.then("summary") }
+    /// On to `dimms`.
+    pub fn dimms(&self) -> p::Property<M, Vec<i32>, P> { self.then("dimms") }
+    /// On to `dimmInfo`.
+    pub fn dimm_info(&self) -> p::Property<M, Vec<t::NvdimmDimmInfo>, P> { self.then("dimmInfo") }
+    /// On to `interleaveSet`.
+    pub fn interleave_set(&self) -> p::Property<M, Vec<i32>, P> { self.then("interleaveSet") }
+    /// On to `iSetInfo`.
+    pub fn i_set_info(&self) -> p::Property<M, Vec<t::NvdimmInterleaveSetInfo>, P> { self.then("iSetInfo") }
+    /// On to `namespace`.
+    pub fn namespace(&self) -> p::Property<M, Vec<t::NvdimmGuid>, P> { self.then("namespace") }
+    /// On to `nsInfo`.
+    pub fn ns_info(&self) -> p::Property<M, Vec<t::NvdimmNamespaceInfo>, P> { self.then("nsInfo") }
+    /// On to `nsDetails`. Since API 6.7.1.
+    pub fn ns_details(&self) -> p::Property<M, Vec<t::NvdimmNamespaceDetails>, P> { self.then("nsDetails") }
+}
+
+/// Data object `vim.host.PMemDatastoreInfo`, which extends [`DatastoreInfo`](t::DatastoreInfo). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PMemDatastoreInfo.html)
+#[derive(Default)]
+pub struct PMemDatastoreInfo {
+    /// The fields of [`DatastoreInfo`](t::DatastoreInfo).
+    pub base: t::DatastoreInfo,
+    /// `pmem`.
+    pub pmem: t::HostPMemVolume,
+}
+d::object!(PMemDatastoreInfo: t::DatastoreInfo, "PMemDatastoreInfo", 10, [
+    0 pmem "pmem" 10 false,
+]);
+impl d::IsA<t::DatastoreInfo> for PMemDatastoreInfo {}
+
+/// Data object `vim.host.PhysicalNic`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PhysicalNic.html)
+#[derive(Default)]
+pub struct PhysicalNic {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: Option<String>,
+    /// `device`.
+    pub device: String,
+    /// `pci`.
+    pub pci: String,
+    /// `driver`.
+    pub driver: Option<String>,
+    /// `driverVersion`. Since API 8.0.0.1.
+    pub driver_version: Option<String>,
+    /// `firmwareVersion`. Since API 8.0.0.1.
+    pub firmware_version: Option<String>,
+    /// `linkSpeed`.
+    pub link_speed: Option<Box<t::PhysicalNicLinkInfo>>,
+    /// `validLinkSpecification`.
+    pub valid_link_specification: Vec<t::PhysicalNicLinkInfo>,
+    /// `spec`.
+    pub spec: t::PhysicalNicSpec,
+    /// `wakeOnLanSupported`.
+    pub wake_on_lan_supported: bool,
+    /// `mac`.
+    pub mac: String,
+    /// `fcoeConfiguration`. Since API 5.0.
+    pub fcoe_configuration: Option<Box<t::FcoeConfig>>,
+    /// `vmDirectPathGen2Supported`. Since API 4.1.
+    pub vm_direct_path_gen2_supported: Option<bool>,
+    /// `vmDirectPathGen2SupportedMode`. Since API 4.1.
+    pub vm_direct_path_gen2_supported_mode: Option<String>,
+    /// `resourcePoolSchedulerAllowed`. Since API 4.1.
+    pub resource_pool_scheduler_allowed: Option<bool>,
+    /// `resourcePoolSchedulerDisallowedReason`. Since API 4.1.
+    pub resource_pool_scheduler_disallowed_reason: Vec<String>,
+    /// `autoNegotiateSupported`. Since API 4.1.
+    pub auto_negotiate_supported: Option<bool>,
+    /// `enhancedNetworkingStackSupported`. Since API 6.7.
+    pub enhanced_networking_stack_supported: Option<bool>,
+    /// `ensInterruptSupported`. Since API 7.0.0.0.
+    pub ens_interrupt_supported: Option<bool>,
+    /// `rdmaDevice`. Since API 7.0.0.0.
+    pub rdma_device: Option<String>,
+    /// `dpuId`. Since API 8.0.0.1.
+    pub dpu_id: Option<String>,
+    /// `perfNicOffloadSupported`. Since API 9.1.0.0.
+    pub perf_nic_offload_supported: Option<bool>,
+}
+d::object!(PhysicalNic: t::DynamicData, "PhysicalNic", 0, [
+    0 key "key" 0 false,
+    1 device "device" 0 false,
+    2 pci "pci" 0 false,
+    3 driver "driver" 0 false,
+    4 driver_version "driverVersion" 26 false,
+    5 firmware_version "firmwareVersion" 26 false,
+    6 link_speed "linkSpeed" 0 false,
+    7 valid_link_specification "validLinkSpecification" 0 false,
+    8 spec "spec" 0 false,
+    9 wake_on_lan_supported "wakeOnLanSupported" 0 false,
+    10 mac "mac" 0 false,
+    11 fcoe_configuration "fcoeConfiguration" 5 false,
+    12 vm_direct_path_gen2_supported "vmDirectPathGen2Supported" 4 false,
+    13 vm_direct_path_gen2_supported_mode "vmDirectPathGen2SupportedMode" 4 false,
+    14 resource_pool_scheduler_allowed "resourcePoolSchedulerAllowed" 4 false,
+    15 resource_pool_scheduler_disallowed_reason "resourcePoolSchedulerDisallowedReason" 4 false,
+    16 auto_negotiate_supported "autoNegotiateSupported" 4 false,
+    17 enhanced_networking_stack_supported "enhancedNetworkingStackSupported" 10 false,
+    18 ens_interrupt_supported "ensInterruptSupported" 16 false,
+    19 rdma_device "rdmaDevice" 16 false,
+    20 dpu_id "dpuId" 26 false,
+    21 perf_nic_offload_supported "perfNicOffloadSupported" 33 false,
+]);
+impl<M, P> p::Property<M, t::PhysicalNic, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, p::Optional> { self.then("key") }
+    /// On to `device`.
+    pub fn device(&self) -> p::Property<M, String, P> { self.then("device") }
+    /// On to `pci`.
+    pub fn pci(&self) -> p::Property<M, String, P> { self.then("pci") }
+    /// On to `driver`.
+    pub fn driver(&self) -> p::Property<M, String, p::Optional> { self.then("driver") }
+    /// On to `driverVersion`. Since API 8.0.0.1.
+    pub fn driver_version(&self) -> p::Property<M, String, p::Optional> { self.then("driverVersion") }
+    /// On to `firmwareVersion`. Since API 8.0.0.1.
+    pub fn firmware_version(&self) -> p::Property<M, String, p::Optional> { self.then("firmwareVersion") }
+    /// On to `linkSpeed`.
+    pub fn link_speed(&self) -> p::Property<M, t::PhysicalNicLinkInfo, p::Optional> { self.then("linkSpeed") }
+    /// On to `validLinkSpecification`.
+    pub fn valid_link_specification(&self) -> p::Property<M, Vec<t::PhysicalNicLinkInfo>, P> { self.then("validLinkSpecification") }
+    /// On to `spec`.
+    pub fn spec(&self) -> p::Property<M, t::PhysicalNicSpec, P> { self.then("spec") }
+    /// On to `wakeOnLanSupported`.
+    pub fn wake_on_lan_supported(&self) -> p::Property<M, bool, P> { self.then("wakeOnLanSupported") }
+    /// On to `mac`.
+    pub fn mac(&self) -> p::Property<M, String, P> { self.then("mac") }
+    /// On to `fcoeConfiguration`. Since API 5.0.
+    pub fn fcoe_configuration(&self) -> p::Property<M, t::FcoeConfig, p::Optional> { self.then("fcoeConfiguration") }
+    /// On to `vmDirectPathGen2Supported`. Since API 4.1.
+    pub fn vm_direct_path_gen2_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("vmDirectPathGen2Supported") }
+    /// On to `vmDirectPathGen2SupportedMode`. Since API 4.1.
+    pub fn vm_direct_path_gen2_supported_mode(&self) -> p::Property<M, String, p::Optional> { self.then("vmDirectPathGen2SupportedMode") }
+    /// On to `resourcePoolSchedulerAllowed`. Since API 4.1.
+    pub fn resource_pool_scheduler_allowed(&self) -> p::Property<M, bool, p::Optional> { self.then("resourcePoolSchedulerAllowed") }
+    /// On to `resourcePoolSchedulerDisallowedReason`. Since API 4.1.
+    pub fn resource_pool_scheduler_disallowed_reason(&self) -> p::Property<M, Vec<String>, P> { self.then("resourcePoolSchedulerDisallowedReason") }
+    /// On to `autoNegotiateSupported`. Since API 4.1.
+    pub fn auto_negotiate_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("autoNegotiateSupported") }
+    /// On to `enhancedNetworkingStackSupported`. Since API 6.7.
+    pub fn enhanced_networking_stack_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("enhancedNetworkingStackSupported") }
+    /// On to `ensInterruptSupported`. Since API 7.0.0.0.
+    pub fn ens_interrupt_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("ensInterruptSupported") }
+    /// On to `rdmaDevice`. Since API 7.0.0.0.
+    pub fn rdma_device(&self) -> p::Property<M, String, p::Optional> { self.then("rdmaDevice") }
+    /// On to `dpuId`. Since API 8.0.0.1.
+    pub fn dpu_id(&self) -> p::Property<M, String, p::Optional> { self.then("dpuId") }
+    /// On to `perfNicOffloadSupported`. Since API 9.1.0.0.
+    pub fn perf_nic_offload_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("perfNicOffloadSupported") }
+}
+impl<M, P> p::Property<M, Vec<t::PhysicalNic>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::PhysicalNic, p::Optional> { self.named(key) }
+}
+
+/// Data object `vim.host.PhysicalNic.CdpDeviceCapability`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PhysicalNic.CdpDeviceCapability.html)
+#[derive(Default)]
+pub struct PhysicalNicCdpDeviceCapability {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `router`.
+    pub router: bool,
+    /// `transparentBridge`.
+    pub transparent_bridge: bool,
+    /// `sourceRouteBridge`.
+    pub source_route_bridge: bool,
+    /// `networkSwitch`.
+    pub network_switch: bool,
+    /// `host`.
+    pub host: bool,
+    /// `igmpEnabled`.
+    pub igmp_enabled: bool,
+    /// `repeater`.
+    pub repeater: bool,
+}
+d::object!(PhysicalNicCdpDeviceCapability: t::DynamicData, "PhysicalNicCdpDeviceCapability", 0, [
+    0 router "router" 0 false,
+    1 transparent_bridge "transparentBridge" 0 false,
+    2 source_route_bridge "sourceRouteBridge" 0 false,
+    3 network_switch "networkSwitch" 0 false,
+    4 host "host" 0 false,
+    5 igmp_enabled "igmpEnabled" 0 false,
+    6 repeater "repeater" 0 false,
+]);
+
+/// Data object `vim.host.PhysicalNic.CdpInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PhysicalNic.CdpInfo.html)
+#[derive(Default)]
+pub struct PhysicalNicCdpInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `cdpVersion`.
+    pub cdp_version: Option<i32>,
+    /// `timeout`.
+    pub timeout: Option<i32>,
+    /// `ttl`.
+    pub ttl: Option<i32>,
+    /// `samples`.
+    pub samples: Option<i32>,
+    /// `devId`.
+    pub dev_id: Option<String>,
+    /// `address`.
+    pub address: Option<String>,
+    /// `portId`.
+    pub port_id: Option<String>,
+    /// `deviceCapability`.
+    pub device_capability: Option<Box<t::PhysicalNicCdpDeviceCapability>>,
+    /// `softwareVersion`.
+    pub software_version: Option<String>,
+    /// `hardwarePlatform`.
+    pub hardware_platform: Option<String>,
+    /// `ipPrefix`.
+    pub ip_prefix: Option<String>,
+    /// `ipPrefixLen`.
+    pub ip_prefix_len: Option<i32>,
+    /// `vlan`.
+    pub vlan: Option<i32>,
+    /// `fullDuplex`.
+    pub full_duplex: Option<bool>,
+    /// `mtu`.
+    pub mtu: Option<i32>,
+    /// `systemName`.
+    pub system_name: Option<String>,
+    /// `systemOID`.
+    pub system_oid: Option<String>,
+    /// `mgmtAddr`.
+    pub mgmt_addr: Option<String>,
+    /// `location`.
+    pub location: Option<String>,
+}
+d::object!(PhysicalNicCdpInfo: t::DynamicData, "PhysicalNicCdpInfo", 0, [
+    0 cdp_version "cdpVersion" 0 false,
+    1 timeout "timeout" 0 false,
+    2 ttl "ttl" 0 false,
+    3 samples "samples" 0 false,
+    4 dev_id "devId" 0 false,
+    5 address "address" 0 false,
+    6 port_id "portId" 0 false,
+    7 device_capability "deviceCapability" 0 false,
+    8 software_version "softwareVersion" 0 false,
+    9 hardware_platform "hardwarePlatform" 0 false,
+    10 ip_prefix "ipPrefix" 0 false,
+    11 ip_prefix_len "ipPrefixLen" 0 false,
+    12 vlan "vlan" 0 false,
+    13 full_duplex "fullDuplex" 0 false,
+    14 mtu "mtu" 0 false,
+    15 system_name "systemName" 0 false,
+    16 system_oid "systemOID" 0 false,
+    17 mgmt_addr "mgmtAddr" 0 false,
+    18 location "location" 0 false,
+]);
+
+/// Data object `vim.host.PhysicalNic.Config`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PhysicalNic.Config.html)
+#[derive(Default)]
+pub struct PhysicalNicConfig {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `device`.
+    pub device: String,
+    /// `spec`.
+    pub spec: t::PhysicalNicSpec,
+}
+d::object!(PhysicalNicConfig: t::DynamicData, "PhysicalNicConfig", 0, [
+    0 device "device" 0 false,
+    1 spec "spec" 0 false,
+]);
+
+/// Data object `vim.host.PhysicalNic.NetworkHint.HintElement`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PhysicalNic.NetworkHint.HintElement.html)
+#[derive(Default)]
+pub struct PhysicalNicHint {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `vlanId`.
+    pub vlan_id: Option<i32>,
+}
+d::object!(PhysicalNicHint: t::DynamicData, "PhysicalNicHint", 0, [
+    0 vlan_id "vlanId" 0 false,
+]);
+
+/// Data object `vim.host.PhysicalNic.NetworkHint`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PhysicalNic.NetworkHint.html)
+#[derive(Default)]
+pub struct PhysicalNicHintInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `device`.
+    pub device: String,
+    /// `subnet`.
+    pub subnet: Vec<t::PhysicalNicIpHint>,
+    /// `network`.
+    pub network: Vec<t::PhysicalNicNameHint>,
+    /// `connectedSwitchPort`.
+    pub connected_switch_port: Option<Box<t::PhysicalNicCdpInfo>>,
+    /// `lldpInfo`. Since API 5.0.
+    pub lldp_info: Option<Box<t::LinkLayerDiscoveryProtocolInfo>>,
+}
+d::object!(PhysicalNicHintInfo: t::DynamicData, "PhysicalNicHintInfo", 0, [
+    0 device "device" 0 false,
+    1 subnet "subnet" 0 false,
+    2 network "network" 0 false,
+    3 connected_switch_port "connectedSwitchPort" 0 false,
+    4 lldp_info "lldpInfo" 5 false,
+]);
+
+/// Data object `vim.host.PhysicalNic.NetworkHint.IpNetwork`, which extends [`PhysicalNicHint`](t::PhysicalNicHint). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PhysicalNic.NetworkHint.IpNetwork.html)
+#[derive(Default)]
+pub struct PhysicalNicIpHint {
+    /// The fields of [`PhysicalNicHint`](t::PhysicalNicHint).
+    pub base: t::PhysicalNicHint,
+    /// `ipSubnet`.
+    pub ip_subnet: String,
+}
+d::object!(PhysicalNicIpHint: t::PhysicalNicHint, "PhysicalNicIpHint", 0, [
+    0 ip_subnet "ipSubnet" 0 false,
+]);
+
+/// Data object `vim.host.PhysicalNic.LinkSpeedDuplex`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PhysicalNic.LinkSpeedDuplex.html)
+#[derive(Default)]
+pub struct PhysicalNicLinkInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `speedMb`.
+    pub speed_mb: i32,
+    /// `duplex`.
+    pub duplex: bool,
+}
+d::object!(PhysicalNicLinkInfo: t::DynamicData, "PhysicalNicLinkInfo", 0, [
+    0 speed_mb "speedMb" 0 false,
+    1 duplex "duplex" 0 false,
+]);
+impl<M, P> p::Property<M, t::PhysicalNicLinkInfo, P> {
+    /// On to `speedMb`.
+    pub fn speed_mb(&self) -> p::Property<M, i32, P> { self.then("speedMb") }
+    /// On to `duplex`.
+    pub fn duplex(&self) -> p::Property<M, bool, P> { self.then("duplex") }
+}
+
+/// Data object `vim.host.PhysicalNic.NetworkHint.NamedNetwork`, which extends [`PhysicalNicHint`](t::PhysicalNicHint). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PhysicalNic.NetworkHint.NamedNetwork.html)
+#[derive(Default)]
+pub struct PhysicalNicNameHint {
+    /// The fields of [`PhysicalNicHint`](t::PhysicalNicHint).
+    pub base: t::PhysicalNicHint,
+    /// `network`.
+    pub network: String,
+}
+d::object!(PhysicalNicNameHint: t::PhysicalNicHint, "PhysicalNicNameHint", 0, [
+    0 network "network" 0 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.host.PhysicalNic.ResourcePoolSchedulerDisallowedReason`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PhysicalNic.ResourcePoolSchedulerDisallowedReason.html)
+    PhysicalNicResourcePoolSchedulerDisallowedReason, "PhysicalNicResourcePoolSchedulerDisallowedReason", [
+        UserOptOut "userOptOut",
+        HardwareUnsupported "hardwareUnsupported",
+    ]
+);
+
+/// Data object `vim.host.PhysicalNic.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PhysicalNic.Specification.html)
+#[derive(Default)]
+pub struct PhysicalNicSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `ip`.
+    pub ip: Option<Box<t::HostIpConfig>>,
+    /// `linkSpeed`.
+    pub link_speed: Option<Box<t::PhysicalNicLinkInfo>>,
+    /// `enableEnhancedNetworkingStack`. Since API 6.7.
+    pub enable_enhanced_networking_stack: Option<bool>,
+    /// `ensInterruptEnabled`. Since API 7.0.0.0.
+    pub ens_interrupt_enabled: Option<bool>,
+}
+d::object!(PhysicalNicSpec: t::DynamicData, "PhysicalNicSpec", 0, [
+    0 ip "ip" 0 false,
+    1 link_speed "linkSpeed" 0 false,
+    2 enable_enhanced_networking_stack "enableEnhancedNetworkingStack" 10 false,
+    3 ens_interrupt_enabled "ensInterruptEnabled" 16 false,
+]);
+impl<M, P> p::Property<M, t::PhysicalNicSpec, P> {
+    /// On to `ip`.
+    pub fn ip(&self) -> p::Property<M, t::HostIpConfig, p::Optional> { self.then("ip") }
+    /// On to `linkSpeed`.
+    pub fn link_speed(&self) -> p::Property<M, t::PhysicalNicLinkInfo, p::Optional> { self.then("linkSpeed") }
+    /// On to `enableEnhancedNetworkingStack`. Since API 6.7.
+    pub fn enable_enhanced_networking_stack(&self) -> p::Property<M, bool, p::Optional> { self.then("enableEnhancedNetworkingStack") }
+    /// On to `ensInterruptEnabled`. Since API 7.0.0.0.
+    pub fn ens_interrupt_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("ensInterruptEnabled") }
+}
+
+d::enumeration!(
+    /// Enumeration `vim.host.PhysicalNic.VmDirectPathGen2SupportedMode`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PhysicalNic.VmDirectPathGen2SupportedMode.html)
+    PhysicalNicVmDirectPathGen2SupportedMode, "PhysicalNicVmDirectPathGen2SupportedMode", [
+        Upt "upt",
+    ]
+);
+
+/// Data object `vim.host.PodVMInfo`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PodVMInfo.html)
+#[derive(Default)]
+pub struct PodVMInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `hasPageSharingPodVM`.
+    pub has_page_sharing_pod_vm: bool,
+    /// `podVMOverheadInfo`.
+    pub pod_vm_overhead_info: t::PodVMOverheadInfo,
+}
+d::object!(PodVMInfo: t::DynamicData, "PodVMInfo", 33, [
+    0 has_page_sharing_pod_vm "hasPageSharingPodVM" 33 false,
+    1 pod_vm_overhead_info "podVMOverheadInfo" 33 false,
+]);
+impl<M, P> p::Property<M, t::PodVMInfo, P> {
+    /// On to `hasPageSharingPodVM`.
+    pub fn has_page_sharing_pod_vm(&self) -> p::Property<M, bool, P> { self.then("hasPageSharingPodVM") }
+    /// On to `podVMOverheadInfo`.
+    pub fn pod_vm_overhead_info(&self) -> p::Property<M, t::PodVMOverheadInfo, P> { self.then("podVMOverheadInfo") }
+}
+
+/// Data object `vim.host.PodVMOverheadInfo`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PodVMOverheadInfo.html)
+#[derive(Default)]
+pub struct PodVMOverheadInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `crxPageSharingSupported`.
+    pub crx_page_sharing_supported: bool,
+    /// `podVMOverheadWithoutPageSharing`.
+    pub pod_vm_overhead_without_page_sharing: i32,
+    /// `podVMOverheadWithPageSharing`.
+    pub pod_vm_overhead_with_page_sharing: i32,
+}
+d::object!(PodVMOverheadInfo: t::DynamicData, "PodVMOverheadInfo", 33, [
+    0 crx_page_sharing_supported "crxPageSharingSupported" 33 false,
+    1 pod_vm_overhead_without_page_sharing "podVMOverheadWithoutPageSharing" 33 false,
+    2 pod_vm_overhead_with_page_sharing "podVMOverheadWithPageSharing" 33 false,
+]);
+impl<M, P> p::Property<M, t::PodVMOverheadInfo, P> {
+    /// On to `crxPageSharingSupported`.
+    pub fn crx_page_sharing_supported(&self) -> p::Property<M, bool, P> { self.then("crxPageSharingSupported") }
+    /// On to `podVMOverheadWithoutPageSharing`.
+    pub fn pod_vm_overhead_without_page_sharing(&self) -> p::Property<M, i32, P> { self.then("podVMOverheadWithoutPageSharing") }
+    /// On to `podVMOverheadWithPageSharing`.
+    pub fn pod_vm_overhead_with_page_sharing(&self) -> p::Property<M, i32, P> { self.then("podVMOverheadWithPageSharing") }
+}
+
+d::enumeration!(
+    /// Enumeration `vim.host.PortGroup.PortConnecteeType`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PortGroup.PortConnecteeType.html)
+    PortGroupConnecteeType, "PortGroupConnecteeType", [
+        VirtualMachine "virtualMachine",
+        SystemManagement "systemManagement",
+        Host "host",
+        Unknown "unknown",
+    ]
+);
+
+/// Data object `vim.host.PowerSystem.Capability`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PowerSystem.Capability.html)
+#[derive(Default)]
+pub struct PowerSystemCapability {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `availablePolicy`.
+    pub available_policy: Vec<t::HostPowerPolicy>,
+}
+d::object!(PowerSystemCapability: t::DynamicData, "PowerSystemCapability", 4, [
+    0 available_policy "availablePolicy" 4 false,
+]);
+impl<M, P> p::Property<M, t::PowerSystemCapability, P> {
+    /// On to `availablePolicy`.
+    pub fn available_policy(&self) -> p::Property<M, Vec<t::HostPowerPolicy>, P> { self.then("availablePolicy") }
+}
+
+/// Data object `vim.host.PowerSystem.Info`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PowerSystem.Info.html)
+#[derive(Default)]
+pub struct PowerSystemInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `currentPolicy`.
+    pub current_policy: t::HostPowerPolicy,
+}
+d::object!(PowerSystemInfo: t::DynamicData, "PowerSystemInfo", 4, [
+    0 current_policy "currentPolicy" 4 false,
+]);
+impl<M, P> p::Property<M, t::PowerSystemInfo, P> {
+    /// On to `currentPolicy`.
+    pub fn current_policy(&self) -> p::Property<M, t::HostPowerPolicy, P> { self.then("currentPolicy") }
+}
+
+/// Data object `vim.host.SoftwarePackage.Relation`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SoftwarePackage.Relation.html)
+#[derive(Default)]
+pub struct Relation {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `constraint`.
+    pub constraint: Option<String>,
+    /// `name`.
+    pub name: String,
+    /// `version`.
+    pub version: Option<String>,
+}
+d::object!(Relation: t::DynamicData, "Relation", 9, [
+    0 constraint "constraint" 9 false,
+    1 name "name" 9 false,
+    2 version "version" 9 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.host.ScsiDisk.ScsiDiskType`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ScsiDisk.ScsiDiskType.html)
+    ScsiDiskType, "ScsiDiskType", [
+        Native512 "native512",
+        Emulated512 "emulated512",
+        Native4k "native4k",
+        SoftwareEmulated4k "SoftwareEmulated4k",
+        Unknown "unknown",
+    ]
+);
+
+/// Data object `vim.host.ScsiLun`, which extends [`HostDevice`](t::HostDevice). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ScsiLun.html)
+#[derive(Default)]
+pub struct ScsiLun {
+    /// The fields of [`HostDevice`](t::HostDevice).
+    pub base: t::HostDevice,
+    /// `key`.
+    pub key: Option<String>,
+    /// `uuid`.
+    pub uuid: String,
+    /// `descriptor`. Since API 4.0.
+    pub descriptor: Vec<t::ScsiLunDescriptor>,
+    /// `canonicalName`.
+    pub canonical_name: Option<String>,
+    /// `displayName`. Since API 4.0.
+    pub display_name: Option<String>,
+    /// `lunType`.
+    pub lun_type: String,
+    /// `vendor`.
+    pub vendor: Option<String>,
+    /// `model`.
+    pub model: Option<String>,
+    /// `revision`.
+    pub revision: Option<String>,
+    /// `scsiLevel`.
+    pub scsi_level: Option<i32>,
+    /// `serialNumber`.
+    pub serial_number: Option<String>,
+    /// `durableName`.
+    pub durable_name: Option<Box<t::ScsiLunDurableName>>,
+    /// `alternateName`.
+    pub alternate_name: Vec<t::ScsiLunDurableName>,
+    /// `standardInquiry`.
+    pub standard_inquiry: Vec<i8>,
+    /// `queueDepth`.
+    pub queue_depth: Option<i32>,
+    /// `operationalState`.
+    pub operational_state: Vec<String>,
+    /// `capabilities`. Since API 4.0.
+    pub capabilities: Option<Box<t::ScsiLunCapabilities>>,
+    /// `vStorageSupport`. Since API 4.1.
+    pub v_storage_support: Option<String>,
+    /// `protocolEndpoint`. Since API 6.0.
+    pub protocol_endpoint: Option<bool>,
+    /// `perenniallyReserved`. Since API 6.7.2.
+    pub perennially_reserved: Option<bool>,
+    /// `clusteredVmdkSupported`. Since API 7.0.0.0.
+    pub clustered_vmdk_supported: Option<bool>,
+    /// `applicationProtocol`. Since API 8.0.1.0.
+    pub application_protocol: Option<String>,
+    /// `dispersedNs`. Since API 8.0.1.0.
+    pub dispersed_ns: Option<bool>,
+    /// `deviceReservation`. Since API 8.0.3.0.
+    pub device_reservation: Option<String>,
+}
+d::object!(ScsiLun: t::HostDevice, "ScsiLun", 0, [
+    0 key "key" 0 false,
+    1 uuid "uuid" 0 false,
+    2 descriptor "descriptor" 3 false,
+    3 canonical_name "canonicalName" 0 false,
+    4 display_name "displayName" 3 false,
+    5 lun_type "lunType" 0 false,
+    6 vendor "vendor" 0 false,
+    7 model "model" 0 false,
+    8 revision "revision" 0 false,
+    9 scsi_level "scsiLevel" 0 false,
+    10 serial_number "serialNumber" 0 false,
+    11 durable_name "durableName" 0 false,
+    12 alternate_name "alternateName" 0 false,
+    13 standard_inquiry "standardInquiry" 0 false,
+    14 queue_depth "queueDepth" 0 false,
+    15 operational_state "operationalState" 0 false,
+    16 capabilities "capabilities" 3 false,
+    17 v_storage_support "vStorageSupport" 4 false,
+    18 protocol_endpoint "protocolEndpoint" 8 false,
+    19 perennially_reserved "perenniallyReserved" 12 false,
+    20 clustered_vmdk_supported "clusteredVmdkSupported" 16 false,
+    21 application_protocol "applicationProtocol" 28 false,
+    22 dispersed_ns "dispersedNs" 28 false,
+    23 device_reservation "deviceReservation" 30 false,
+]);
+impl d::IsA<t::ScsiLun> for ScsiLun {}
+impl<M, P> p::Property<M, d::Poly<t::ScsiLun>, P> {
+    /// On to `deviceName`.
+    pub fn device_name(&self) -> p::Property<M, String, P> { self.then("deviceName") }
+    /// On to `deviceType`.
+    pub fn device_type(&self) -> p::Property<M, String, P> { self.then("deviceType") }
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, p::Optional> { self.then("key") }
+    /// On to `uuid`.
+    pub fn uuid(&self) -> p::Property<M, String, P> { self.then("uuid") }
+    /// On to `descriptor`. Since API 4.0.
+    pub fn descriptor(&self) -> p::Property<M, Vec<t::ScsiLunDescriptor>, P> { self.then("descriptor") }
+    /// On to `canonicalName`.
+    pub fn canonical_name(&self) -> p::Property<M, String, p::Optional> { self.then("canonicalName") }
+    /// On to `displayName`. Since API 4.0.
+    pub fn display_name(&self) -> p::Property<M, String, p::Optional> { self.then("displayName") }
+    /// On to `lunType`.
+    pub fn lun_type(&self) -> p::Property<M, String, P> { self.then("lunType") }
+    /// On to `vendor`.
+    pub fn vendor(&self) -> p::Property<M, String, p::Optional> { self.then("vendor") }
+    /// On to `model`.
+    pub fn model(&self) -> p::Property<M, String, p::Optional> { self.then("model") }
+    /// On to `revision`.
+    pub fn revision(&self) -> p::Property<M, String, p::Optional> { self.then("revision") }
+    /// On to `scsiLevel`.
+    pub fn scsi_level(&self) -> p::Property<M, i32, p::Optional> { self.then("scsiLevel") }
+    /// On to `serialNumber`.
+    pub fn serial_number(&self) -> p::Property<M, String, p::Optional> { self.then("serialNumber") }
+    /// On to `durableName`.
+    pub fn durable_name(&self) -> p::Property<M, t::ScsiLunDurableName, p::Optional> { self.then("durableName") }
+    /// On to `alternateName`.
+    pub fn alternate_name(&self) -> p::Property<M, Vec<t::ScsiLunDurableName>, P> { self.then("alternateName") }
+    /// On to `standardInquiry`.
+    pub fn standard_inquiry(&self) -> p::Property<M, Vec<i8>, P> { self.then("standardInquiry") }
+    /// On to `queueDepth`.
+    pub fn queue_depth(&self) -> p::Property<M, i32, p::Optional> { self.then("queueDepth") }
+    /// On to `operationalState`.
+    pub fn operational_state(&self) -> p::Property<M, Vec<String>, P> { self.then("operationalState") }
+    /// On to `capabilities`. Since API 4.0.
+    pub fn capabilities(&self) -> p::Property<M, t::ScsiLunCapabilities, p::Optional> { self.then("capabilities") }
+    /// On to `vStorageSupport`. Since API 4.1.
+    pub fn v_storage_support(&self) -> p::Property<M, String, p::Optional> { self.then("vStorageSupport") }
+    /// On to `protocolEndpoint`. Since API 6.0.
+    pub fn protocol_endpoint(&self) -> p::Property<M, bool, p::Optional> { self.then("protocolEndpoint") }
+    /// On to `perenniallyReserved`. Since API 6.7.2.
+    pub fn perennially_reserved(&self) -> p::Property<M, bool, p::Optional> { self.then("perenniallyReserved") }
+    /// On to `clusteredVmdkSupported`. Since API 7.0.0.0.
+    pub fn clustered_vmdk_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("clusteredVmdkSupported") }
+    /// On to `applicationProtocol`. Since API 8.0.1.0.
+    pub fn application_protocol(&self) -> p::Property<M, String, p::Optional> { self.then("applicationProtocol") }
+    /// On to `dispersedNs`. Since API 8.0.1.0.
+    pub fn dispersed_ns(&self) -> p::Property<M, bool, p::Optional> { self.then("dispersedNs") }
+    /// On to `deviceReservation`. Since API 8.0.3.0.
+    pub fn device_reservation(&self) -> p::Property<M, String, p::Optional> { self.then("deviceReservation") }
+}
+impl<M, P> p::Property<M, Vec<d::Poly<t::ScsiLun>>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, d::Poly<t::ScsiLun>, p::Optional> { self.named(key) }
+}
+
+/// Data object `vim.host.ScsiLun.Capabilities`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ScsiLun.Capabilities.html)
+#[derive(Default)]
+pub struct ScsiLunCapabilities {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `updateDisplayNameSupported`.
+    pub update_display_name_supported: bool,
+}
+d::object!(ScsiLunCapabilities: t::DynamicData, "ScsiLunCapabilities", 3, [
+    0 update_display_name_supported "updateDisplayNameSupported" 3 false,
+]);
+impl<M, P> p::Property<M, t::ScsiLunCapabilities, P> {
+    /// On to `updateDisplayNameSupported`.
+    pub fn update_display_name_supported(&self) -> p::Property<M, bool, P> { self.then("updateDisplayNameSupported") }
+}
+
+/// Data object `vim.host.ScsiLun.Descriptor`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ScsiLun.Descriptor.html)
+#[derive(Default)]
+pub struct ScsiLunDescriptor {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `quality`.
+    pub quality: String,
+    /// `id`.
+    pub id: String,
+}
+d::object!(ScsiLunDescriptor: t::DynamicData, "ScsiLunDescriptor", 3, [
+    0 quality "quality" 3 false,
+    1 id "id" 3 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.host.ScsiLun.DescriptorQuality`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ScsiLun.DescriptorQuality.html)
+    ScsiLunDescriptorQuality, "ScsiLunDescriptorQuality", [
+        HighQuality "highQuality",
+        MediumQuality "mediumQuality",
+        LowQuality "lowQuality",
+        UnknownQuality "unknownQuality",
+    ]
+);

@@ -5,8 +5,11 @@ use crate::dynamic as d;
 use crate::generated::managed as m;
 use crate::generated::types as t;
 use crate::moref::MoRef;
+use crate::property as p;
 
 /// Data object `vim.profile.host.ActiveDirectoryProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ActiveDirectoryProfile.html)
 #[derive(Default)]
 pub struct ActiveDirectoryProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
@@ -15,8 +18,34 @@ pub struct ActiveDirectoryProfile {
 d::object!(ActiveDirectoryProfile: t::ApplyProfile, "ActiveDirectoryProfile", 4, [
 ]);
 impl d::IsA<t::ApplyProfile> for ActiveDirectoryProfile {}
+impl<M, P> p::Property<M, t::ActiveDirectoryProfile, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, Vec<t::ProfilePolicy>, P> { self.then("policy") }
+    /// On to `profileTypeName`. Since API 5.0.
+    pub fn profile_type_name(&self) -> p::Property<M, String, p::Optional> { self.then("profileTypeName") }
+    /// On to `profileVersion`. Since API 5.0.
+    pub fn profile_version(&self) -> p::Property<M, String, p::Optional> { self.then("profileVersion") }
+    /// On to `property`. Since API 5.0.
+    pub fn property(&self) -> p::Property<M, Vec<t::ProfileApplyProfileProperty>, P> { self.then("property") }
+    /// On to `favorite`. Since API 6.5.
+    pub fn favorite(&self) -> p::Property<M, bool, p::Optional> { self.then("favorite") }
+    /// On to `toBeMerged`. Since API 6.5.
+    pub fn to_be_merged(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeMerged") }
+    /// On to `toReplaceWith`. Since API 6.5.
+    pub fn to_replace_with(&self) -> p::Property<M, bool, p::Optional> { self.then("toReplaceWith") }
+    /// On to `toBeDeleted`. Since API 6.5.
+    pub fn to_be_deleted(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeDeleted") }
+    /// On to `copyEnableStatus`. Since API 6.5.
+    pub fn copy_enable_status(&self) -> p::Property<M, bool, p::Optional> { self.then("copyEnableStatus") }
+    /// On to `hidden`. Since API 6.7.
+    pub fn hidden(&self) -> p::Property<M, bool, p::Optional> { self.then("hidden") }
+}
 
 /// Data object `vim.profile.host.AnswerFile`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.AnswerFile.html)
 #[derive(Default)]
 pub struct AnswerFile {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -35,6 +64,8 @@ d::object!(AnswerFile: t::DynamicData, "AnswerFile", 5, [
 ]);
 
 /// Data object `vim.profile.host.ProfileManager.AnswerFileCreateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.AnswerFileCreateSpec.html)
 #[derive(Default)]
 pub struct AnswerFileCreateSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -48,6 +79,8 @@ d::object!(AnswerFileCreateSpec: t::DynamicData, "AnswerFileCreateSpec", 5, [
 impl d::IsA<t::AnswerFileCreateSpec> for AnswerFileCreateSpec {}
 
 /// Data object `vim.profile.host.ProfileManager.AnswerFileOptionsCreateSpec`, which extends [`AnswerFileCreateSpec`](t::AnswerFileCreateSpec). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.AnswerFileOptionsCreateSpec.html)
 #[derive(Default)]
 pub struct AnswerFileOptionsCreateSpec {
     /// The fields of [`AnswerFileCreateSpec`](t::AnswerFileCreateSpec).
@@ -61,6 +94,8 @@ d::object!(AnswerFileOptionsCreateSpec: t::AnswerFileCreateSpec, "AnswerFileOpti
 impl d::IsA<t::AnswerFileCreateSpec> for AnswerFileOptionsCreateSpec {}
 
 /// Data object `vim.profile.host.ProfileManager.AnswerFileSerializedCreateSpec`, which extends [`AnswerFileCreateSpec`](t::AnswerFileCreateSpec). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.AnswerFileSerializedCreateSpec.html)
 #[derive(Default)]
 pub struct AnswerFileSerializedCreateSpec {
     /// The fields of [`AnswerFileCreateSpec`](t::AnswerFileCreateSpec).
@@ -74,6 +109,8 @@ d::object!(AnswerFileSerializedCreateSpec: t::AnswerFileCreateSpec, "AnswerFileS
 impl d::IsA<t::AnswerFileCreateSpec> for AnswerFileSerializedCreateSpec {}
 
 /// Data object `vim.profile.host.AnswerFileStatusResult.AnswerFileStatusError`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.AnswerFileStatusResult.AnswerFileStatusError.html)
 #[derive(Default)]
 pub struct AnswerFileStatusError {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -89,6 +126,8 @@ d::object!(AnswerFileStatusError: t::DynamicData, "AnswerFileStatusError", 5, [
 ]);
 
 /// Data object `vim.profile.host.AnswerFileStatusResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.AnswerFileStatusResult.html)
 #[derive(Default)]
 pub struct AnswerFileStatusResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -108,9 +147,21 @@ d::object!(AnswerFileStatusResult: t::DynamicData, "AnswerFileStatusResult", 5, 
     2 status "status" 5 false,
     3 error "error" 5 false,
 ]);
+impl<M, P> p::Property<M, t::AnswerFileStatusResult, P> {
+    /// On to `checkedTime`.
+    pub fn checked_time(&self) -> p::Property<M, d::DateTime, P> { self.then("checkedTime") }
+    /// On to `host`.
+    pub fn host(&self) -> p::Property<M, MoRef<m::HostSystem>, P> { self.then("host") }
+    /// On to `status`.
+    pub fn status(&self) -> p::Property<M, String, P> { self.then("status") }
+    /// On to `error`.
+    pub fn error(&self) -> p::Property<M, Vec<t::AnswerFileStatusError>, P> { self.then("error") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.profile.host.profileEngine.AnswerFileValidationInfo.Status`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.profileEngine.AnswerFileValidationInfo.Status.html)
     AnswerFileValidationInfoStatus, "AnswerFileValidationInfoStatus", [
         Success "success",
         Failed "failed",
@@ -119,6 +170,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.profile.host.ProfileManager.ApplyHostConfigResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.ApplyHostConfigResult.html)
 #[derive(Default)]
 pub struct ApplyHostProfileConfigurationResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -141,9 +194,23 @@ d::object!(ApplyHostProfileConfigurationResult: t::DynamicData, "ApplyHostProfil
     3 status "status" 9 false,
     4 errors "errors" 9 false,
 ]);
+impl<M, P> p::Property<M, t::ApplyHostProfileConfigurationResult, P> {
+    /// On to `startTime`.
+    pub fn start_time(&self) -> p::Property<M, d::DateTime, P> { self.then("startTime") }
+    /// On to `completeTime`.
+    pub fn complete_time(&self) -> p::Property<M, d::DateTime, P> { self.then("completeTime") }
+    /// On to `host`.
+    pub fn host(&self) -> p::Property<M, MoRef<m::HostSystem>, P> { self.then("host") }
+    /// On to `status`.
+    pub fn status(&self) -> p::Property<M, String, P> { self.then("status") }
+    /// On to `errors`.
+    pub fn errors(&self) -> p::Property<M, Vec<t::LocalizedMethodFault>, P> { self.then("errors") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.profile.host.ProfileManager.ApplyHostConfigResult.Status`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.ApplyHostConfigResult.Status.html)
     ApplyHostProfileConfigurationResultStatus, "ApplyHostProfileConfigurationResultStatus", [
         Success "success",
         Failed "failed",
@@ -157,6 +224,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.profile.host.ProfileManager.ApplyHostConfigSpec`, which extends [`ProfileExecuteResult`](t::ProfileExecuteResult). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.ApplyHostConfigSpec.html)
 #[derive(Default)]
 pub struct ApplyHostProfileConfigurationSpec {
     /// The fields of [`ProfileExecuteResult`](t::ProfileExecuteResult).
@@ -183,8 +252,34 @@ d::object!(ApplyHostProfileConfigurationSpec: t::ProfileExecuteResult, "ApplyHos
     5 fault_data "faultData" 9 false,
 ]);
 impl d::IsA<t::ProfileExecuteResult> for ApplyHostProfileConfigurationSpec {}
+impl<M, P> p::Property<M, t::ApplyHostProfileConfigurationSpec, P> {
+    /// On to `status`.
+    pub fn status(&self) -> p::Property<M, String, P> { self.then("status") }
+    /// On to `configSpec`.
+    pub fn config_spec(&self) -> p::Property<M, t::HostConfigSpec, p::Optional> { self.then("configSpec") }
+    /// On to `inapplicablePath`.
+    pub fn inapplicable_path(&self) -> p::Property<M, Vec<String>, P> { self.then("inapplicablePath") }
+    /// On to `requireInput`.
+    pub fn require_input(&self) -> p::Property<M, Vec<t::ProfileDeferredPolicyOptionParameter>, P> { self.then("requireInput") }
+    /// On to `error`.
+    pub fn error(&self) -> p::Property<M, Vec<t::ProfileExecuteError>, P> { self.then("error") }
+    /// On to `host`.
+    pub fn host(&self) -> p::Property<M, MoRef<m::HostSystem>, P> { self.then("host") }
+    /// On to `taskListRequirement`.
+    pub fn task_list_requirement(&self) -> p::Property<M, Vec<String>, P> { self.then("taskListRequirement") }
+    /// On to `taskDescription`.
+    pub fn task_description(&self) -> p::Property<M, Vec<t::LocalizableMessage>, P> { self.then("taskDescription") }
+    /// On to `rebootStateless`.
+    pub fn reboot_stateless(&self) -> p::Property<M, bool, p::Optional> { self.then("rebootStateless") }
+    /// On to `rebootHost`.
+    pub fn reboot_host(&self) -> p::Property<M, bool, p::Optional> { self.then("rebootHost") }
+    /// On to `faultData`.
+    pub fn fault_data(&self) -> p::Property<M, t::LocalizedMethodFault, p::Optional> { self.then("faultData") }
+}
 
 /// Data object `vim.profile.ApplyProfile`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ApplyProfile.html)
 #[derive(Default)]
 pub struct ApplyProfile {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -228,6 +323,8 @@ d::object!(ApplyProfile: t::DynamicData, "ApplyProfile", 3, [
 impl d::IsA<t::ApplyProfile> for ApplyProfile {}
 
 /// Data object `vim.profile.host.AuthenticationProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.AuthenticationProfile.html)
 #[derive(Default)]
 pub struct AuthenticationProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
@@ -239,8 +336,36 @@ d::object!(AuthenticationProfile: t::ApplyProfile, "AuthenticationProfile", 4, [
     0 active_directory "activeDirectory" 4 false,
 ]);
 impl d::IsA<t::ApplyProfile> for AuthenticationProfile {}
+impl<M, P> p::Property<M, t::AuthenticationProfile, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, Vec<t::ProfilePolicy>, P> { self.then("policy") }
+    /// On to `profileTypeName`. Since API 5.0.
+    pub fn profile_type_name(&self) -> p::Property<M, String, p::Optional> { self.then("profileTypeName") }
+    /// On to `profileVersion`. Since API 5.0.
+    pub fn profile_version(&self) -> p::Property<M, String, p::Optional> { self.then("profileVersion") }
+    /// On to `property`. Since API 5.0.
+    pub fn property(&self) -> p::Property<M, Vec<t::ProfileApplyProfileProperty>, P> { self.then("property") }
+    /// On to `favorite`. Since API 6.5.
+    pub fn favorite(&self) -> p::Property<M, bool, p::Optional> { self.then("favorite") }
+    /// On to `toBeMerged`. Since API 6.5.
+    pub fn to_be_merged(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeMerged") }
+    /// On to `toReplaceWith`. Since API 6.5.
+    pub fn to_replace_with(&self) -> p::Property<M, bool, p::Optional> { self.then("toReplaceWith") }
+    /// On to `toBeDeleted`. Since API 6.5.
+    pub fn to_be_deleted(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeDeleted") }
+    /// On to `copyEnableStatus`. Since API 6.5.
+    pub fn copy_enable_status(&self) -> p::Property<M, bool, p::Optional> { self.then("copyEnableStatus") }
+    /// On to `hidden`. Since API 6.7.
+    pub fn hidden(&self) -> p::Property<M, bool, p::Optional> { self.then("hidden") }
+    /// On to `activeDirectory`.
+    pub fn active_directory(&self) -> p::Property<M, t::ActiveDirectoryProfile, p::Optional> { self.then("activeDirectory") }
+}
 
 /// Data object `vim.profile.cluster.ClusterProfile.CompleteConfigSpec`, which extends [`ClusterProfileConfigSpec`](t::ClusterProfileConfigSpec). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.cluster.ClusterProfile.CompleteConfigSpec.html)
 #[derive(Default)]
 pub struct ClusterProfileCompleteConfigSpec {
     /// The fields of [`ClusterProfileConfigSpec`](t::ClusterProfileConfigSpec).
@@ -255,6 +380,8 @@ impl d::IsA<t::ClusterProfileConfigSpec> for ClusterProfileCompleteConfigSpec {}
 impl d::IsA<t::ProfileCreateSpec> for ClusterProfileCompleteConfigSpec {}
 
 /// Data object `vim.profile.cluster.ClusterProfile.ConfigInfo`, which extends [`ProfileConfigInfo`](t::ProfileConfigInfo). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.cluster.ClusterProfile.ConfigInfo.html)
 #[derive(Default)]
 pub struct ClusterProfileConfigInfo {
     /// The fields of [`ProfileConfigInfo`](t::ProfileConfigInfo).
@@ -268,6 +395,8 @@ d::object!(ClusterProfileConfigInfo: t::ProfileConfigInfo, "ClusterProfileConfig
 impl d::IsA<t::ProfileConfigInfo> for ClusterProfileConfigInfo {}
 
 /// Data object `vim.profile.cluster.ClusterProfile.ConfigServiceCreateSpec`, which extends [`ClusterProfileConfigSpec`](t::ClusterProfileConfigSpec). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.cluster.ClusterProfile.ConfigServiceCreateSpec.html)
 #[derive(Default)]
 pub struct ClusterProfileConfigServiceCreateSpec {
     /// The fields of [`ClusterProfileConfigSpec`](t::ClusterProfileConfigSpec).
@@ -282,6 +411,8 @@ impl d::IsA<t::ClusterProfileConfigSpec> for ClusterProfileConfigServiceCreateSp
 impl d::IsA<t::ProfileCreateSpec> for ClusterProfileConfigServiceCreateSpec {}
 
 /// Data object `vim.profile.cluster.ClusterProfile.ConfigSpec`, which extends [`ClusterProfileCreateSpec`](t::ClusterProfileCreateSpec). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.cluster.ClusterProfile.ConfigSpec.html)
 #[derive(Default)]
 pub struct ClusterProfileConfigSpec {
     /// The fields of [`ClusterProfileCreateSpec`](t::ClusterProfileCreateSpec).
@@ -293,6 +424,8 @@ impl d::IsA<t::ClusterProfileConfigSpec> for ClusterProfileConfigSpec {}
 impl d::IsA<t::ProfileCreateSpec> for ClusterProfileConfigSpec {}
 
 /// Data object `vim.profile.cluster.ClusterProfile.CreateSpec`, which extends [`ProfileCreateSpec`](t::ProfileCreateSpec). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.cluster.ClusterProfile.CreateSpec.html)
 #[derive(Default)]
 pub struct ClusterProfileCreateSpec {
     /// The fields of [`ProfileCreateSpec`](t::ProfileCreateSpec).
@@ -304,6 +437,8 @@ impl d::IsA<t::ProfileCreateSpec> for ClusterProfileCreateSpec {}
 
 d::enumeration!(
     /// Enumeration `vim.profile.cluster.ClusterProfile.ServiceType`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.cluster.ClusterProfile.ServiceType.html)
     ClusterProfileServiceType, "ClusterProfileServiceType", [
         DRS "DRS",
         HA "HA",
@@ -313,6 +448,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.profile.ComplianceResult.ComplianceFailure`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ComplianceResult.ComplianceFailure.html)
 #[derive(Default)]
 pub struct ComplianceFailure {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -334,6 +471,8 @@ d::object!(ComplianceFailure: t::DynamicData, "ComplianceFailure", 3, [
 ]);
 
 /// Data object `vim.profile.ComplianceResult.ComplianceFailure.ComplianceFailureValues`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ComplianceResult.ComplianceFailure.ComplianceFailureValues.html)
 #[derive(Default)]
 pub struct ComplianceFailureComplianceFailureValues {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -355,6 +494,8 @@ d::object!(ComplianceFailureComplianceFailureValues: t::DynamicData, "Compliance
 ]);
 
 /// Data object `vim.profile.ComplianceLocator`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ComplianceLocator.html)
 #[derive(Default)]
 pub struct ComplianceLocator {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -370,6 +511,8 @@ d::object!(ComplianceLocator: t::DynamicData, "ComplianceLocator", 3, [
 ]);
 
 /// Data object `vim.profile.ComplianceProfile`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ComplianceProfile.html)
 #[derive(Default)]
 pub struct ComplianceProfile {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -385,6 +528,8 @@ d::object!(ComplianceProfile: t::DynamicData, "ComplianceProfile", 3, [
 ]);
 
 /// Data object `vim.profile.ComplianceResult`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ComplianceResult.html)
 #[derive(Default)]
 pub struct ComplianceResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -407,9 +552,23 @@ d::object!(ComplianceResult: t::DynamicData, "ComplianceResult", 3, [
     3 check_time "checkTime" 3 false,
     4 failure "failure" 3 false,
 ]);
+impl<M, P> p::Property<M, t::ComplianceResult, P> {
+    /// On to `profile`.
+    pub fn profile(&self) -> p::Property<M, MoRef<m::Profile>, p::Optional> { self.then("profile") }
+    /// On to `complianceStatus`.
+    pub fn compliance_status(&self) -> p::Property<M, String, P> { self.then("complianceStatus") }
+    /// On to `entity`.
+    pub fn entity(&self) -> p::Property<M, MoRef<m::ManagedEntity>, p::Optional> { self.then("entity") }
+    /// On to `checkTime`.
+    pub fn check_time(&self) -> p::Property<M, d::DateTime, p::Optional> { self.then("checkTime") }
+    /// On to `failure`.
+    pub fn failure(&self) -> p::Property<M, Vec<t::ComplianceFailure>, P> { self.then("failure") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.profile.ComplianceResult.Status`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ComplianceResult.Status.html)
     ComplianceResultStatus, "ComplianceResultStatus", [
         Compliant "compliant",
         NonCompliant "nonCompliant",
@@ -419,6 +578,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.profile.CompositePolicyOption`, which extends [`PolicyOption`](t::PolicyOption). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.CompositePolicyOption.html)
 #[derive(Default)]
 pub struct CompositePolicyOption {
     /// The fields of [`PolicyOption`](t::PolicyOption).
@@ -432,6 +593,8 @@ d::object!(CompositePolicyOption: t::PolicyOption, "CompositePolicyOption", 3, [
 impl d::IsA<t::PolicyOption> for CompositePolicyOption {}
 
 /// Data object `vim.profile.host.DateTimeProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.DateTimeProfile.html)
 #[derive(Default)]
 pub struct DateTimeProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
@@ -440,8 +603,34 @@ pub struct DateTimeProfile {
 d::object!(DateTimeProfile: t::ApplyProfile, "DateTimeProfile", 3, [
 ]);
 impl d::IsA<t::ApplyProfile> for DateTimeProfile {}
+impl<M, P> p::Property<M, t::DateTimeProfile, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, Vec<t::ProfilePolicy>, P> { self.then("policy") }
+    /// On to `profileTypeName`. Since API 5.0.
+    pub fn profile_type_name(&self) -> p::Property<M, String, p::Optional> { self.then("profileTypeName") }
+    /// On to `profileVersion`. Since API 5.0.
+    pub fn profile_version(&self) -> p::Property<M, String, p::Optional> { self.then("profileVersion") }
+    /// On to `property`. Since API 5.0.
+    pub fn property(&self) -> p::Property<M, Vec<t::ProfileApplyProfileProperty>, P> { self.then("property") }
+    /// On to `favorite`. Since API 6.5.
+    pub fn favorite(&self) -> p::Property<M, bool, p::Optional> { self.then("favorite") }
+    /// On to `toBeMerged`. Since API 6.5.
+    pub fn to_be_merged(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeMerged") }
+    /// On to `toReplaceWith`. Since API 6.5.
+    pub fn to_replace_with(&self) -> p::Property<M, bool, p::Optional> { self.then("toReplaceWith") }
+    /// On to `toBeDeleted`. Since API 6.5.
+    pub fn to_be_deleted(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeDeleted") }
+    /// On to `copyEnableStatus`. Since API 6.5.
+    pub fn copy_enable_status(&self) -> p::Property<M, bool, p::Optional> { self.then("copyEnableStatus") }
+    /// On to `hidden`. Since API 6.7.
+    pub fn hidden(&self) -> p::Property<M, bool, p::Optional> { self.then("hidden") }
+}
 
 /// Data object `vim.profile.host.DvsHostVNicProfile`, which extends [`DvsVNicProfile`](t::DvsVNicProfile). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.DvsHostVNicProfile.html)
 #[derive(Default)]
 pub struct DvsHostVNicProfile {
     /// The fields of [`DvsVNicProfile`](t::DvsVNicProfile).
@@ -450,8 +639,42 @@ pub struct DvsHostVNicProfile {
 d::object!(DvsHostVNicProfile: t::DvsVNicProfile, "DvsHostVNicProfile", 3, [
 ]);
 impl d::IsA<t::ApplyProfile> for DvsHostVNicProfile {}
+impl<M, P> p::Property<M, t::DvsHostVNicProfile, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, Vec<t::ProfilePolicy>, P> { self.then("policy") }
+    /// On to `profileTypeName`. Since API 5.0.
+    pub fn profile_type_name(&self) -> p::Property<M, String, p::Optional> { self.then("profileTypeName") }
+    /// On to `profileVersion`. Since API 5.0.
+    pub fn profile_version(&self) -> p::Property<M, String, p::Optional> { self.then("profileVersion") }
+    /// On to `property`. Since API 5.0.
+    pub fn property(&self) -> p::Property<M, Vec<t::ProfileApplyProfileProperty>, P> { self.then("property") }
+    /// On to `favorite`. Since API 6.5.
+    pub fn favorite(&self) -> p::Property<M, bool, p::Optional> { self.then("favorite") }
+    /// On to `toBeMerged`. Since API 6.5.
+    pub fn to_be_merged(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeMerged") }
+    /// On to `toReplaceWith`. Since API 6.5.
+    pub fn to_replace_with(&self) -> p::Property<M, bool, p::Optional> { self.then("toReplaceWith") }
+    /// On to `toBeDeleted`. Since API 6.5.
+    pub fn to_be_deleted(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeDeleted") }
+    /// On to `copyEnableStatus`. Since API 6.5.
+    pub fn copy_enable_status(&self) -> p::Property<M, bool, p::Optional> { self.then("copyEnableStatus") }
+    /// On to `hidden`. Since API 6.7.
+    pub fn hidden(&self) -> p::Property<M, bool, p::Optional> { self.then("hidden") }
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `ipConfig`.
+    pub fn ip_config(&self) -> p::Property<M, t::IpAddressProfile, P> { self.then("ipConfig") }
+}
+impl<M, P> p::Property<M, Vec<t::DvsHostVNicProfile>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::DvsHostVNicProfile, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.profile.host.DvsProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.DvsProfile.html)
 #[derive(Default)]
 pub struct DvsProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
@@ -469,8 +692,44 @@ d::object!(DvsProfile: t::ApplyProfile, "DvsProfile", 3, [
     2 uplink "uplink" 3 false,
 ]);
 impl d::IsA<t::ApplyProfile> for DvsProfile {}
+impl<M, P> p::Property<M, t::DvsProfile, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, Vec<t::ProfilePolicy>, P> { self.then("policy") }
+    /// On to `profileTypeName`. Since API 5.0.
+    pub fn profile_type_name(&self) -> p::Property<M, String, p::Optional> { self.then("profileTypeName") }
+    /// On to `profileVersion`. Since API 5.0.
+    pub fn profile_version(&self) -> p::Property<M, String, p::Optional> { self.then("profileVersion") }
+    /// On to `property`. Since API 5.0.
+    pub fn property(&self) -> p::Property<M, Vec<t::ProfileApplyProfileProperty>, P> { self.then("property") }
+    /// On to `favorite`. Since API 6.5.
+    pub fn favorite(&self) -> p::Property<M, bool, p::Optional> { self.then("favorite") }
+    /// On to `toBeMerged`. Since API 6.5.
+    pub fn to_be_merged(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeMerged") }
+    /// On to `toReplaceWith`. Since API 6.5.
+    pub fn to_replace_with(&self) -> p::Property<M, bool, p::Optional> { self.then("toReplaceWith") }
+    /// On to `toBeDeleted`. Since API 6.5.
+    pub fn to_be_deleted(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeDeleted") }
+    /// On to `copyEnableStatus`. Since API 6.5.
+    pub fn copy_enable_status(&self) -> p::Property<M, bool, p::Optional> { self.then("copyEnableStatus") }
+    /// On to `hidden`. Since API 6.7.
+    pub fn hidden(&self) -> p::Property<M, bool, p::Optional> { self.then("hidden") }
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `uplink`.
+    pub fn uplink(&self) -> p::Property<M, Vec<t::PnicUplinkProfile>, P> { self.then("uplink") }
+}
+impl<M, P> p::Property<M, Vec<t::DvsProfile>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::DvsProfile, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.profile.host.DvsServiceConsoleVNicProfile`, which extends [`DvsVNicProfile`](t::DvsVNicProfile). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.DvsServiceConsoleVNicProfile.html)
 #[derive(Default)]
 pub struct DvsServiceConsoleVNicProfile {
     /// The fields of [`DvsVNicProfile`](t::DvsVNicProfile).
@@ -479,8 +738,42 @@ pub struct DvsServiceConsoleVNicProfile {
 d::object!(DvsServiceConsoleVNicProfile: t::DvsVNicProfile, "DvsServiceConsoleVNicProfile", 3, [
 ]);
 impl d::IsA<t::ApplyProfile> for DvsServiceConsoleVNicProfile {}
+impl<M, P> p::Property<M, t::DvsServiceConsoleVNicProfile, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, Vec<t::ProfilePolicy>, P> { self.then("policy") }
+    /// On to `profileTypeName`. Since API 5.0.
+    pub fn profile_type_name(&self) -> p::Property<M, String, p::Optional> { self.then("profileTypeName") }
+    /// On to `profileVersion`. Since API 5.0.
+    pub fn profile_version(&self) -> p::Property<M, String, p::Optional> { self.then("profileVersion") }
+    /// On to `property`. Since API 5.0.
+    pub fn property(&self) -> p::Property<M, Vec<t::ProfileApplyProfileProperty>, P> { self.then("property") }
+    /// On to `favorite`. Since API 6.5.
+    pub fn favorite(&self) -> p::Property<M, bool, p::Optional> { self.then("favorite") }
+    /// On to `toBeMerged`. Since API 6.5.
+    pub fn to_be_merged(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeMerged") }
+    /// On to `toReplaceWith`. Since API 6.5.
+    pub fn to_replace_with(&self) -> p::Property<M, bool, p::Optional> { self.then("toReplaceWith") }
+    /// On to `toBeDeleted`. Since API 6.5.
+    pub fn to_be_deleted(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeDeleted") }
+    /// On to `copyEnableStatus`. Since API 6.5.
+    pub fn copy_enable_status(&self) -> p::Property<M, bool, p::Optional> { self.then("copyEnableStatus") }
+    /// On to `hidden`. Since API 6.7.
+    pub fn hidden(&self) -> p::Property<M, bool, p::Optional> { self.then("hidden") }
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `ipConfig`.
+    pub fn ip_config(&self) -> p::Property<M, t::IpAddressProfile, P> { self.then("ipConfig") }
+}
+impl<M, P> p::Property<M, Vec<t::DvsServiceConsoleVNicProfile>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::DvsServiceConsoleVNicProfile, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.profile.host.DvsVNicProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.DvsVNicProfile.html)
 #[derive(Default)]
 pub struct DvsVNicProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
@@ -497,6 +790,8 @@ d::object!(DvsVNicProfile: t::ApplyProfile, "DvsVNicProfile", 3, [
 impl d::IsA<t::ApplyProfile> for DvsVNicProfile {}
 
 /// Data object `vim.profile.host.FirewallProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.FirewallProfile.html)
 #[derive(Default)]
 pub struct FirewallProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
@@ -508,8 +803,36 @@ d::object!(FirewallProfile: t::ApplyProfile, "FirewallProfile", 3, [
     0 ruleset "ruleset" 3 false,
 ]);
 impl d::IsA<t::ApplyProfile> for FirewallProfile {}
+impl<M, P> p::Property<M, t::FirewallProfile, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, Vec<t::ProfilePolicy>, P> { self.then("policy") }
+    /// On to `profileTypeName`. Since API 5.0.
+    pub fn profile_type_name(&self) -> p::Property<M, String, p::Optional> { self.then("profileTypeName") }
+    /// On to `profileVersion`. Since API 5.0.
+    pub fn profile_version(&self) -> p::Property<M, String, p::Optional> { self.then("profileVersion") }
+    /// On to `property`. Since API 5.0.
+    pub fn property(&self) -> p::Property<M, Vec<t::ProfileApplyProfileProperty>, P> { self.then("property") }
+    /// On to `favorite`. Since API 6.5.
+    pub fn favorite(&self) -> p::Property<M, bool, p::Optional> { self.then("favorite") }
+    /// On to `toBeMerged`. Since API 6.5.
+    pub fn to_be_merged(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeMerged") }
+    /// On to `toReplaceWith`. Since API 6.5.
+    pub fn to_replace_with(&self) -> p::Property<M, bool, p::Optional> { self.then("toReplaceWith") }
+    /// On to `toBeDeleted`. Since API 6.5.
+    pub fn to_be_deleted(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeDeleted") }
+    /// On to `copyEnableStatus`. Since API 6.5.
+    pub fn copy_enable_status(&self) -> p::Property<M, bool, p::Optional> { self.then("copyEnableStatus") }
+    /// On to `hidden`. Since API 6.7.
+    pub fn hidden(&self) -> p::Property<M, bool, p::Optional> { self.then("hidden") }
+    /// On to `ruleset`.
+    pub fn ruleset(&self) -> p::Property<M, Vec<t::FirewallProfileRulesetProfile>, P> { self.then("ruleset") }
+}
 
 /// Data object `vim.profile.host.FirewallProfile.RulesetProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.FirewallProfile.RulesetProfile.html)
 #[derive(Default)]
 pub struct FirewallProfileRulesetProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
@@ -521,8 +844,40 @@ d::object!(FirewallProfileRulesetProfile: t::ApplyProfile, "FirewallProfileRules
     0 key "key" 3 false,
 ]);
 impl d::IsA<t::ApplyProfile> for FirewallProfileRulesetProfile {}
+impl<M, P> p::Property<M, t::FirewallProfileRulesetProfile, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, Vec<t::ProfilePolicy>, P> { self.then("policy") }
+    /// On to `profileTypeName`. Since API 5.0.
+    pub fn profile_type_name(&self) -> p::Property<M, String, p::Optional> { self.then("profileTypeName") }
+    /// On to `profileVersion`. Since API 5.0.
+    pub fn profile_version(&self) -> p::Property<M, String, p::Optional> { self.then("profileVersion") }
+    /// On to `property`. Since API 5.0.
+    pub fn property(&self) -> p::Property<M, Vec<t::ProfileApplyProfileProperty>, P> { self.then("property") }
+    /// On to `favorite`. Since API 6.5.
+    pub fn favorite(&self) -> p::Property<M, bool, p::Optional> { self.then("favorite") }
+    /// On to `toBeMerged`. Since API 6.5.
+    pub fn to_be_merged(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeMerged") }
+    /// On to `toReplaceWith`. Since API 6.5.
+    pub fn to_replace_with(&self) -> p::Property<M, bool, p::Optional> { self.then("toReplaceWith") }
+    /// On to `toBeDeleted`. Since API 6.5.
+    pub fn to_be_deleted(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeDeleted") }
+    /// On to `copyEnableStatus`. Since API 6.5.
+    pub fn copy_enable_status(&self) -> p::Property<M, bool, p::Optional> { self.then("copyEnableStatus") }
+    /// On to `hidden`. Since API 6.7.
+    pub fn hidden(&self) -> p::Property<M, bool, p::Optional> { self.then("hidden") }
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+}
+impl<M, P> p::Property<M, Vec<t::FirewallProfileRulesetProfile>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::FirewallProfileRulesetProfile, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.profile.host.HostApplyProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostApplyProfile.html)
 #[derive(Default)]
 pub struct HostApplyProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
@@ -564,8 +919,56 @@ d::object!(HostApplyProfile: t::ApplyProfile, "HostApplyProfile", 3, [
     10 authentication "authentication" 4 false,
 ]);
 impl d::IsA<t::ApplyProfile> for HostApplyProfile {}
+impl<M, P> p::Property<M, t::HostApplyProfile, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, Vec<t::ProfilePolicy>, P> { self.then("policy") }
+    /// On to `profileTypeName`. Since API 5.0.
+    pub fn profile_type_name(&self) -> p::Property<M, String, p::Optional> { self.then("profileTypeName") }
+    /// On to `profileVersion`. Since API 5.0.
+    pub fn profile_version(&self) -> p::Property<M, String, p::Optional> { self.then("profileVersion") }
+    /// On to `property`. Since API 5.0.
+    pub fn property(&self) -> p::Property<M, Vec<t::ProfileApplyProfileProperty>, P> { self.then("property") }
+    /// On to `favorite`. Since API 6.5.
+    pub fn favorite(&self) -> p::Property<M, bool, p::Optional> { self.then("favorite") }
+    /// On to `toBeMerged`. Since API 6.5.
+    pub fn to_be_merged(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeMerged") }
+    /// On to `toReplaceWith`. Since API 6.5.
+    pub fn to_replace_with(&self) -> p::Property<M, bool, p::Optional> { self.then("toReplaceWith") }
+    /// On to `toBeDeleted`. Since API 6.5.
+    pub fn to_be_deleted(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeDeleted") }
+    /// On to `copyEnableStatus`. Since API 6.5.
+    pub fn copy_enable_status(&self) -> p::Property<M, bool, p::Optional> { self.then("copyEnableStatus") }
+    /// On to `hidden`. Since API 6.7.
+    pub fn hidden(&self) -> p::Property<M, bool, p::Optional> { self.then("hidden") }
+    /// On to `memory`.
+    pub fn memory(&self) -> p::Property<M, t::HostMemoryProfile, p::Optional> { self.then("memory") }
+    /// On to `storage`.
+    pub fn storage(&self) -> p::Property<M, t::StorageProfile, p::Optional> { self.then("storage") }
+    /// On to `network`.
+    pub fn network(&self) -> p::Property<M, t::NetworkProfile, p::Optional> { self.then("network") }
+    /// On to `datetime`.
+    pub fn datetime(&self) -> p::Property<M, t::DateTimeProfile, p::Optional> { self.then("datetime") }
+    /// On to `firewall`.
+    pub fn firewall(&self) -> p::Property<M, t::FirewallProfile, p::Optional> { self.then("firewall") }
+    /// On to `security`.
+    pub fn security(&self) -> p::Property<M, t::SecurityProfile, p::Optional> { self.then("security") }
+    /// On to `service`.
+    pub fn service(&self) -> p::Property<M, Vec<t::ServiceProfile>, P> { self.then("service") }
+    /// On to `option`.
+    pub fn option(&self) -> p::Property<M, Vec<t::OptionProfile>, P> { self.then("option") }
+    /// On to `userAccount`.
+    pub fn user_account(&self) -> p::Property<M, Vec<t::UserProfile>, P> { self.then("userAccount") }
+    /// On to `usergroupAccount`.
+    pub fn usergroup_account(&self) -> p::Property<M, Vec<t::UserGroupProfile>, P> { self.then("usergroupAccount") }
+    /// On to `authentication`. Since API 4.1.
+    pub fn authentication(&self) -> p::Property<M, t::AuthenticationProfile, p::Optional> { self.then("authentication") }
+}
 
 /// Data object `vim.profile.host.HostMemoryProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostMemoryProfile.html)
 #[derive(Default)]
 pub struct HostMemoryProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
@@ -574,8 +977,34 @@ pub struct HostMemoryProfile {
 d::object!(HostMemoryProfile: t::ApplyProfile, "HostMemoryProfile", 3, [
 ]);
 impl d::IsA<t::ApplyProfile> for HostMemoryProfile {}
+impl<M, P> p::Property<M, t::HostMemoryProfile, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, Vec<t::ProfilePolicy>, P> { self.then("policy") }
+    /// On to `profileTypeName`. Since API 5.0.
+    pub fn profile_type_name(&self) -> p::Property<M, String, p::Optional> { self.then("profileTypeName") }
+    /// On to `profileVersion`. Since API 5.0.
+    pub fn profile_version(&self) -> p::Property<M, String, p::Optional> { self.then("profileVersion") }
+    /// On to `property`. Since API 5.0.
+    pub fn property(&self) -> p::Property<M, Vec<t::ProfileApplyProfileProperty>, P> { self.then("property") }
+    /// On to `favorite`. Since API 6.5.
+    pub fn favorite(&self) -> p::Property<M, bool, p::Optional> { self.then("favorite") }
+    /// On to `toBeMerged`. Since API 6.5.
+    pub fn to_be_merged(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeMerged") }
+    /// On to `toReplaceWith`. Since API 6.5.
+    pub fn to_replace_with(&self) -> p::Property<M, bool, p::Optional> { self.then("toReplaceWith") }
+    /// On to `toBeDeleted`. Since API 6.5.
+    pub fn to_be_deleted(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeDeleted") }
+    /// On to `copyEnableStatus`. Since API 6.5.
+    pub fn copy_enable_status(&self) -> p::Property<M, bool, p::Optional> { self.then("copyEnableStatus") }
+    /// On to `hidden`. Since API 6.7.
+    pub fn hidden(&self) -> p::Property<M, bool, p::Optional> { self.then("hidden") }
+}
 
 /// Data object `vim.profile.host.HostPortGroupProfile`, which extends [`PortGroupProfile`](t::PortGroupProfile). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostPortGroupProfile.html)
 #[derive(Default)]
 pub struct HostPortGroupProfile {
     /// The fields of [`PortGroupProfile`](t::PortGroupProfile).
@@ -587,8 +1016,50 @@ d::object!(HostPortGroupProfile: t::PortGroupProfile, "HostPortGroupProfile", 3,
     0 ip_config "ipConfig" 3 false,
 ]);
 impl d::IsA<t::ApplyProfile> for HostPortGroupProfile {}
+impl<M, P> p::Property<M, t::HostPortGroupProfile, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, Vec<t::ProfilePolicy>, P> { self.then("policy") }
+    /// On to `profileTypeName`. Since API 5.0.
+    pub fn profile_type_name(&self) -> p::Property<M, String, p::Optional> { self.then("profileTypeName") }
+    /// On to `profileVersion`. Since API 5.0.
+    pub fn profile_version(&self) -> p::Property<M, String, p::Optional> { self.then("profileVersion") }
+    /// On to `property`. Since API 5.0.
+    pub fn property(&self) -> p::Property<M, Vec<t::ProfileApplyProfileProperty>, P> { self.then("property") }
+    /// On to `favorite`. Since API 6.5.
+    pub fn favorite(&self) -> p::Property<M, bool, p::Optional> { self.then("favorite") }
+    /// On to `toBeMerged`. Since API 6.5.
+    pub fn to_be_merged(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeMerged") }
+    /// On to `toReplaceWith`. Since API 6.5.
+    pub fn to_replace_with(&self) -> p::Property<M, bool, p::Optional> { self.then("toReplaceWith") }
+    /// On to `toBeDeleted`. Since API 6.5.
+    pub fn to_be_deleted(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeDeleted") }
+    /// On to `copyEnableStatus`. Since API 6.5.
+    pub fn copy_enable_status(&self) -> p::Property<M, bool, p::Optional> { self.then("copyEnableStatus") }
+    /// On to `hidden`. Since API 6.7.
+    pub fn hidden(&self) -> p::Property<M, bool, p::Optional> { self.then("hidden") }
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `vlan`.
+    pub fn vlan(&self) -> p::Property<M, t::VlanProfile, P> { self.then("vlan") }
+    /// On to `vswitch`.
+    pub fn vswitch(&self) -> p::Property<M, t::VirtualSwitchSelectionProfile, P> { self.then("vswitch") }
+    /// On to `networkPolicy`.
+    pub fn network_policy(&self) -> p::Property<M, t::NetworkPolicyProfile, P> { self.then("networkPolicy") }
+    /// On to `ipConfig`.
+    pub fn ip_config(&self) -> p::Property<M, t::IpAddressProfile, P> { self.then("ipConfig") }
+}
+impl<M, P> p::Property<M, Vec<t::HostPortGroupProfile>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::HostPortGroupProfile, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.profile.host.HostProfile.CompleteConfigSpec`, which extends [`HostProfileConfigSpec`](t::HostProfileConfigSpec). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostProfile.CompleteConfigSpec.html)
 #[derive(Default)]
 pub struct HostProfileCompleteConfigSpec {
     /// The fields of [`HostProfileConfigSpec`](t::HostProfileConfigSpec).
@@ -621,6 +1092,8 @@ impl d::IsA<t::HostProfileConfigSpec> for HostProfileCompleteConfigSpec {}
 impl d::IsA<t::ProfileCreateSpec> for HostProfileCompleteConfigSpec {}
 
 /// Data object `vim.profile.host.HostProfile.ConfigInfo`, which extends [`ProfileConfigInfo`](t::ProfileConfigInfo). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostProfile.ConfigInfo.html)
 #[derive(Default)]
 pub struct HostProfileConfigInfo {
     /// The fields of [`ProfileConfigInfo`](t::ProfileConfigInfo).
@@ -649,6 +1122,8 @@ d::object!(HostProfileConfigInfo: t::ProfileConfigInfo, "HostProfileConfigInfo",
 impl d::IsA<t::ProfileConfigInfo> for HostProfileConfigInfo {}
 
 /// Data object `vim.profile.host.HostProfile.ConfigSpec`, which extends [`ProfileCreateSpec`](t::ProfileCreateSpec). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostProfile.ConfigSpec.html)
 #[derive(Default)]
 pub struct HostProfileConfigSpec {
     /// The fields of [`ProfileCreateSpec`](t::ProfileCreateSpec).
@@ -660,6 +1135,8 @@ impl d::IsA<t::HostProfileConfigSpec> for HostProfileConfigSpec {}
 impl d::IsA<t::ProfileCreateSpec> for HostProfileConfigSpec {}
 
 /// Data object `vim.profile.host.HostProfile.HostBasedConfigSpec`, which extends [`HostProfileConfigSpec`](t::HostProfileConfigSpec). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostProfile.HostBasedConfigSpec.html)
 #[derive(Default)]
 pub struct HostProfileHostBasedConfigSpec {
     /// The fields of [`HostProfileConfigSpec`](t::HostProfileConfigSpec).
@@ -678,6 +1155,8 @@ impl d::IsA<t::ProfileCreateSpec> for HostProfileHostBasedConfigSpec {}
 
 d::enumeration!(
     /// Enumeration `vim.profile.host.ProfileManager.AnswerFileStatus`. Since API 5.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.AnswerFileStatus.html)
     HostProfileManagerAnswerFileStatus, "HostProfileManagerAnswerFileStatus", [
         Valid "valid",
         Invalid "invalid",
@@ -686,6 +1165,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.profile.host.ProfileManager.CompositionResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.CompositionResult.html)
 #[derive(Default)]
 pub struct HostProfileManagerCompositionResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -701,6 +1182,8 @@ d::object!(HostProfileManagerCompositionResult: t::DynamicData, "HostProfileMana
 ]);
 
 /// Data object `vim.profile.host.ProfileManager.CompositionResult.ResultElement`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.CompositionResult.ResultElement.html)
 #[derive(Default)]
 pub struct HostProfileManagerCompositionResultResultElement {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -720,6 +1203,8 @@ d::object!(HostProfileManagerCompositionResultResultElement: t::DynamicData, "Ho
 
 d::enumeration!(
     /// Enumeration `vim.profile.host.ProfileManager.CompositionResult.ResultElement.Status`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.CompositionResult.ResultElement.Status.html)
     HostProfileManagerCompositionResultResultElementStatus, "HostProfileManagerCompositionResultResultElementStatus", [
         Success "success",
         Error "error",
@@ -727,6 +1212,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.profile.host.ProfileManager.CompositionValidationResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.CompositionValidationResult.html)
 #[derive(Default)]
 pub struct HostProfileManagerCompositionValidationResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -742,6 +1229,8 @@ d::object!(HostProfileManagerCompositionValidationResult: t::DynamicData, "HostP
 ]);
 
 /// Data object `vim.profile.host.ProfileManager.CompositionValidationResult.ResultElement`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.CompositionValidationResult.ResultElement.html)
 #[derive(Default)]
 pub struct HostProfileManagerCompositionValidationResultResultElement {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -782,6 +1271,8 @@ d::object!(HostProfileManagerCompositionValidationResultResultElement: t::Dynami
 
 d::enumeration!(
     /// Enumeration `vim.profile.host.ProfileManager.CompositionValidationResult.ResultElement.Status`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.CompositionValidationResult.ResultElement.Status.html)
     HostProfileManagerCompositionValidationResultResultElementStatus, "HostProfileManagerCompositionValidationResultResultElementStatus", [
         Success "success",
         Error "error",
@@ -789,6 +1280,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.profile.host.ProfileManager.ConfigTaskList`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.ConfigTaskList.html)
 #[derive(Default)]
 pub struct HostProfileManagerConfigTaskList {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -807,6 +1300,8 @@ d::object!(HostProfileManagerConfigTaskList: t::DynamicData, "HostProfileManager
 ]);
 
 /// Data object `vim.profile.host.ProfileManager.HostToConfigSpecMap`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.HostToConfigSpecMap.html)
 #[derive(Default)]
 pub struct HostProfileManagerHostToConfigSpecMap {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -823,6 +1318,8 @@ d::object!(HostProfileManagerHostToConfigSpecMap: t::DynamicData, "HostProfileMa
 
 d::enumeration!(
     /// Enumeration `vim.profile.host.ProfileManager.TaskListRequirement`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.TaskListRequirement.html)
     HostProfileManagerTaskListRequirement, "HostProfileManagerTaskListRequirement", [
         MaintenanceModeRequired "maintenanceModeRequired",
         RebootRequired "rebootRequired",
@@ -830,6 +1327,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.profile.host.HostProfile.SerializedHostProfileSpec`, which extends [`ProfileSerializedCreateSpec`](t::ProfileSerializedCreateSpec). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostProfile.SerializedHostProfileSpec.html)
 #[derive(Default)]
 pub struct HostProfileSerializedHostProfileSpec {
     /// The fields of [`ProfileSerializedCreateSpec`](t::ProfileSerializedCreateSpec).
@@ -846,6 +1345,8 @@ d::object!(HostProfileSerializedHostProfileSpec: t::ProfileSerializedCreateSpec,
 impl d::IsA<t::ProfileCreateSpec> for HostProfileSerializedHostProfileSpec {}
 
 /// Data object `vim.profile.host.HostProfile.ValidationFailureInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostProfile.ValidationFailureInfo.html)
 #[derive(Default)]
 pub struct HostProfileValidationFailureInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -874,9 +1375,27 @@ d::object!(HostProfileValidationFailureInfo: t::DynamicData, "HostProfileValidat
     5 failures "failures" 10 false,
     6 faults "faults" 10 false,
 ]);
+impl<M, P> p::Property<M, t::HostProfileValidationFailureInfo, P> {
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `annotation`.
+    pub fn annotation(&self) -> p::Property<M, String, P> { self.then("annotation") }
+    /// On to `updateType`.
+    pub fn update_type(&self) -> p::Property<M, String, P> { self.then("updateType") }
+    /// On to `host`.
+    pub fn host(&self) -> p::Property<M, MoRef<m::HostSystem>, p::Optional> { self.then("host") }
+    /// On to `applyProfile`.
+    pub fn apply_profile(&self) -> p::Property<M, t::HostApplyProfile, p::Optional> { self.then("applyProfile") }
+    /// On to `failures`.
+    pub fn failures(&self) -> p::Property<M, Vec<t::ProfileUpdateFailedUpdateFailure>, P> { self.then("failures") }
+    /// On to `faults`.
+    pub fn faults(&self) -> p::Property<M, Vec<t::LocalizedMethodFault>, P> { self.then("faults") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.profile.host.HostProfile.ValidationFailureInfo.UpdateType`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostProfile.ValidationFailureInfo.UpdateType.html)
     HostProfileValidationFailureInfoUpdateType, "HostProfileValidationFailureInfoUpdateType", [
         HostBased "HostBased",
         Import "Import",
@@ -887,6 +1406,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.profile.host.HostProfile.ValidationState`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostProfile.ValidationState.html)
     HostProfileValidationState, "HostProfileValidationState", [
         Ready "Ready",
         Running "Running",
@@ -895,6 +1416,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.profile.host.ProfileManager.EntityCustomizations`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.EntityCustomizations.html)
 #[derive(Default)]
 pub struct HostProfilesEntityCustomizations {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -904,6 +1427,8 @@ d::object!(HostProfilesEntityCustomizations: t::DynamicData, "HostProfilesEntity
 ]);
 
 /// Data object `vim.profile.host.HostSpecification`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostSpecification.html)
 #[derive(Default)]
 pub struct HostSpecification {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -928,6 +1453,8 @@ d::object!(HostSpecification: t::DynamicData, "HostSpecification", 9, [
 ]);
 
 /// Data object `vim.profile.host.HostSubSpecification`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostSubSpecification.html)
 #[derive(Default)]
 pub struct HostSubSpecification {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -949,6 +1476,8 @@ d::object!(HostSubSpecification: t::DynamicData, "HostSubSpecification", 9, [
 ]);
 
 /// Data object `vim.profile.host.IpAddressProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.IpAddressProfile.html)
 #[derive(Default)]
 pub struct IpAddressProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
@@ -957,8 +1486,34 @@ pub struct IpAddressProfile {
 d::object!(IpAddressProfile: t::ApplyProfile, "IpAddressProfile", 3, [
 ]);
 impl d::IsA<t::ApplyProfile> for IpAddressProfile {}
+impl<M, P> p::Property<M, t::IpAddressProfile, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, Vec<t::ProfilePolicy>, P> { self.then("policy") }
+    /// On to `profileTypeName`. Since API 5.0.
+    pub fn profile_type_name(&self) -> p::Property<M, String, p::Optional> { self.then("profileTypeName") }
+    /// On to `profileVersion`. Since API 5.0.
+    pub fn profile_version(&self) -> p::Property<M, String, p::Optional> { self.then("profileVersion") }
+    /// On to `property`. Since API 5.0.
+    pub fn property(&self) -> p::Property<M, Vec<t::ProfileApplyProfileProperty>, P> { self.then("property") }
+    /// On to `favorite`. Since API 6.5.
+    pub fn favorite(&self) -> p::Property<M, bool, p::Optional> { self.then("favorite") }
+    /// On to `toBeMerged`. Since API 6.5.
+    pub fn to_be_merged(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeMerged") }
+    /// On to `toReplaceWith`. Since API 6.5.
+    pub fn to_replace_with(&self) -> p::Property<M, bool, p::Optional> { self.then("toReplaceWith") }
+    /// On to `toBeDeleted`. Since API 6.5.
+    pub fn to_be_deleted(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeDeleted") }
+    /// On to `copyEnableStatus`. Since API 6.5.
+    pub fn copy_enable_status(&self) -> p::Property<M, bool, p::Optional> { self.then("copyEnableStatus") }
+    /// On to `hidden`. Since API 6.7.
+    pub fn hidden(&self) -> p::Property<M, bool, p::Optional> { self.then("hidden") }
+}
 
 /// Data object `vim.profile.host.IpRouteProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.IpRouteProfile.html)
 #[derive(Default)]
 pub struct IpRouteProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
@@ -970,8 +1525,36 @@ d::object!(IpRouteProfile: t::ApplyProfile, "IpRouteProfile", 3, [
     0 static_route "staticRoute" 3 false,
 ]);
 impl d::IsA<t::ApplyProfile> for IpRouteProfile {}
+impl<M, P> p::Property<M, t::IpRouteProfile, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, Vec<t::ProfilePolicy>, P> { self.then("policy") }
+    /// On to `profileTypeName`. Since API 5.0.
+    pub fn profile_type_name(&self) -> p::Property<M, String, p::Optional> { self.then("profileTypeName") }
+    /// On to `profileVersion`. Since API 5.0.
+    pub fn profile_version(&self) -> p::Property<M, String, p::Optional> { self.then("profileVersion") }
+    /// On to `property`. Since API 5.0.
+    pub fn property(&self) -> p::Property<M, Vec<t::ProfileApplyProfileProperty>, P> { self.then("property") }
+    /// On to `favorite`. Since API 6.5.
+    pub fn favorite(&self) -> p::Property<M, bool, p::Optional> { self.then("favorite") }
+    /// On to `toBeMerged`. Since API 6.5.
+    pub fn to_be_merged(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeMerged") }
+    /// On to `toReplaceWith`. Since API 6.5.
+    pub fn to_replace_with(&self) -> p::Property<M, bool, p::Optional> { self.then("toReplaceWith") }
+    /// On to `toBeDeleted`. Since API 6.5.
+    pub fn to_be_deleted(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeDeleted") }
+    /// On to `copyEnableStatus`. Since API 6.5.
+    pub fn copy_enable_status(&self) -> p::Property<M, bool, p::Optional> { self.then("copyEnableStatus") }
+    /// On to `hidden`. Since API 6.7.
+    pub fn hidden(&self) -> p::Property<M, bool, p::Optional> { self.then("hidden") }
+    /// On to `staticRoute`.
+    pub fn static_route(&self) -> p::Property<M, Vec<t::StaticRouteProfile>, P> { self.then("staticRoute") }
+}
 
 /// Data object `vim.profile.host.VirtualSwitchProfile.LinkProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.VirtualSwitchProfile.LinkProfile.html)
 #[derive(Default)]
 pub struct LinkProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
@@ -980,8 +1563,34 @@ pub struct LinkProfile {
 d::object!(LinkProfile: t::ApplyProfile, "LinkProfile", 3, [
 ]);
 impl d::IsA<t::ApplyProfile> for LinkProfile {}
+impl<M, P> p::Property<M, t::LinkProfile, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, Vec<t::ProfilePolicy>, P> { self.then("policy") }
+    /// On to `profileTypeName`. Since API 5.0.
+    pub fn profile_type_name(&self) -> p::Property<M, String, p::Optional> { self.then("profileTypeName") }
+    /// On to `profileVersion`. Since API 5.0.
+    pub fn profile_version(&self) -> p::Property<M, String, p::Optional> { self.then("profileVersion") }
+    /// On to `property`. Since API 5.0.
+    pub fn property(&self) -> p::Property<M, Vec<t::ProfileApplyProfileProperty>, P> { self.then("property") }
+    /// On to `favorite`. Since API 6.5.
+    pub fn favorite(&self) -> p::Property<M, bool, p::Optional> { self.then("favorite") }
+    /// On to `toBeMerged`. Since API 6.5.
+    pub fn to_be_merged(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeMerged") }
+    /// On to `toReplaceWith`. Since API 6.5.
+    pub fn to_replace_with(&self) -> p::Property<M, bool, p::Optional> { self.then("toReplaceWith") }
+    /// On to `toBeDeleted`. Since API 6.5.
+    pub fn to_be_deleted(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeDeleted") }
+    /// On to `copyEnableStatus`. Since API 6.5.
+    pub fn copy_enable_status(&self) -> p::Property<M, bool, p::Optional> { self.then("copyEnableStatus") }
+    /// On to `hidden`. Since API 6.7.
+    pub fn hidden(&self) -> p::Property<M, bool, p::Optional> { self.then("hidden") }
+}
 
 /// Data object `vim.profile.host.NasStorageProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.NasStorageProfile.html)
 #[derive(Default)]
 pub struct NasStorageProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
@@ -993,8 +1602,40 @@ d::object!(NasStorageProfile: t::ApplyProfile, "NasStorageProfile", 3, [
     0 key "key" 3 false,
 ]);
 impl d::IsA<t::ApplyProfile> for NasStorageProfile {}
+impl<M, P> p::Property<M, t::NasStorageProfile, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, Vec<t::ProfilePolicy>, P> { self.then("policy") }
+    /// On to `profileTypeName`. Since API 5.0.
+    pub fn profile_type_name(&self) -> p::Property<M, String, p::Optional> { self.then("profileTypeName") }
+    /// On to `profileVersion`. Since API 5.0.
+    pub fn profile_version(&self) -> p::Property<M, String, p::Optional> { self.then("profileVersion") }
+    /// On to `property`. Since API 5.0.
+    pub fn property(&self) -> p::Property<M, Vec<t::ProfileApplyProfileProperty>, P> { self.then("property") }
+    /// On to `favorite`. Since API 6.5.
+    pub fn favorite(&self) -> p::Property<M, bool, p::Optional> { self.then("favorite") }
+    /// On to `toBeMerged`. Since API 6.5.
+    pub fn to_be_merged(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeMerged") }
+    /// On to `toReplaceWith`. Since API 6.5.
+    pub fn to_replace_with(&self) -> p::Property<M, bool, p::Optional> { self.then("toReplaceWith") }
+    /// On to `toBeDeleted`. Since API 6.5.
+    pub fn to_be_deleted(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeDeleted") }
+    /// On to `copyEnableStatus`. Since API 6.5.
+    pub fn copy_enable_status(&self) -> p::Property<M, bool, p::Optional> { self.then("copyEnableStatus") }
+    /// On to `hidden`. Since API 6.7.
+    pub fn hidden(&self) -> p::Property<M, bool, p::Optional> { self.then("hidden") }
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+}
+impl<M, P> p::Property<M, Vec<t::NasStorageProfile>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::NasStorageProfile, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.profile.host.NetStackInstanceProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.NetStackInstanceProfile.html)
 #[derive(Default)]
 pub struct NetStackInstanceProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
@@ -1012,8 +1653,44 @@ d::object!(NetStackInstanceProfile: t::ApplyProfile, "NetStackInstanceProfile", 
     2 ip_route_config "ipRouteConfig" 7 false,
 ]);
 impl d::IsA<t::ApplyProfile> for NetStackInstanceProfile {}
+impl<M, P> p::Property<M, t::NetStackInstanceProfile, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, Vec<t::ProfilePolicy>, P> { self.then("policy") }
+    /// On to `profileTypeName`.
+    pub fn profile_type_name(&self) -> p::Property<M, String, p::Optional> { self.then("profileTypeName") }
+    /// On to `profileVersion`.
+    pub fn profile_version(&self) -> p::Property<M, String, p::Optional> { self.then("profileVersion") }
+    /// On to `property`.
+    pub fn property(&self) -> p::Property<M, Vec<t::ProfileApplyProfileProperty>, P> { self.then("property") }
+    /// On to `favorite`. Since API 6.5.
+    pub fn favorite(&self) -> p::Property<M, bool, p::Optional> { self.then("favorite") }
+    /// On to `toBeMerged`. Since API 6.5.
+    pub fn to_be_merged(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeMerged") }
+    /// On to `toReplaceWith`. Since API 6.5.
+    pub fn to_replace_with(&self) -> p::Property<M, bool, p::Optional> { self.then("toReplaceWith") }
+    /// On to `toBeDeleted`. Since API 6.5.
+    pub fn to_be_deleted(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeDeleted") }
+    /// On to `copyEnableStatus`. Since API 6.5.
+    pub fn copy_enable_status(&self) -> p::Property<M, bool, p::Optional> { self.then("copyEnableStatus") }
+    /// On to `hidden`. Since API 6.7.
+    pub fn hidden(&self) -> p::Property<M, bool, p::Optional> { self.then("hidden") }
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `dnsConfig`.
+    pub fn dns_config(&self) -> p::Property<M, t::NetworkProfileDnsConfigProfile, P> { self.then("dnsConfig") }
+    /// On to `ipRouteConfig`.
+    pub fn ip_route_config(&self) -> p::Property<M, t::IpRouteProfile, P> { self.then("ipRouteConfig") }
+}
+impl<M, P> p::Property<M, Vec<t::NetStackInstanceProfile>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::NetStackInstanceProfile, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.profile.host.NetworkPolicyProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.NetworkPolicyProfile.html)
 #[derive(Default)]
 pub struct NetworkPolicyProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
@@ -1022,8 +1699,34 @@ pub struct NetworkPolicyProfile {
 d::object!(NetworkPolicyProfile: t::ApplyProfile, "NetworkPolicyProfile", 3, [
 ]);
 impl d::IsA<t::ApplyProfile> for NetworkPolicyProfile {}
+impl<M, P> p::Property<M, t::NetworkPolicyProfile, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, Vec<t::ProfilePolicy>, P> { self.then("policy") }
+    /// On to `profileTypeName`. Since API 5.0.
+    pub fn profile_type_name(&self) -> p::Property<M, String, p::Optional> { self.then("profileTypeName") }
+    /// On to `profileVersion`. Since API 5.0.
+    pub fn profile_version(&self) -> p::Property<M, String, p::Optional> { self.then("profileVersion") }
+    /// On to `property`. Since API 5.0.
+    pub fn property(&self) -> p::Property<M, Vec<t::ProfileApplyProfileProperty>, P> { self.then("property") }
+    /// On to `favorite`. Since API 6.5.
+    pub fn favorite(&self) -> p::Property<M, bool, p::Optional> { self.then("favorite") }
+    /// On to `toBeMerged`. Since API 6.5.
+    pub fn to_be_merged(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeMerged") }
+    /// On to `toReplaceWith`. Since API 6.5.
+    pub fn to_replace_with(&self) -> p::Property<M, bool, p::Optional> { self.then("toReplaceWith") }
+    /// On to `toBeDeleted`. Since API 6.5.
+    pub fn to_be_deleted(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeDeleted") }
+    /// On to `copyEnableStatus`. Since API 6.5.
+    pub fn copy_enable_status(&self) -> p::Property<M, bool, p::Optional> { self.then("copyEnableStatus") }
+    /// On to `hidden`. Since API 6.7.
+    pub fn hidden(&self) -> p::Property<M, bool, p::Optional> { self.then("hidden") }
+}
 
 /// Data object `vim.profile.host.NetworkProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.NetworkProfile.html)
 #[derive(Default)]
 pub struct NetworkProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
@@ -1074,8 +1777,62 @@ d::object!(NetworkProfile: t::ApplyProfile, "NetworkProfile", 3, [
     13 opaque_switch "opaqueSwitch" 16 false,
 ]);
 impl d::IsA<t::ApplyProfile> for NetworkProfile {}
+impl<M, P> p::Property<M, t::NetworkProfile, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, Vec<t::ProfilePolicy>, P> { self.then("policy") }
+    /// On to `profileTypeName`. Since API 5.0.
+    pub fn profile_type_name(&self) -> p::Property<M, String, p::Optional> { self.then("profileTypeName") }
+    /// On to `profileVersion`. Since API 5.0.
+    pub fn profile_version(&self) -> p::Property<M, String, p::Optional> { self.then("profileVersion") }
+    /// On to `property`. Since API 5.0.
+    pub fn property(&self) -> p::Property<M, Vec<t::ProfileApplyProfileProperty>, P> { self.then("property") }
+    /// On to `favorite`. Since API 6.5.
+    pub fn favorite(&self) -> p::Property<M, bool, p::Optional> { self.then("favorite") }
+    /// On to `toBeMerged`. Since API 6.5.
+    pub fn to_be_merged(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeMerged") }
+    /// On to `toReplaceWith`. Since API 6.5.
+    pub fn to_replace_with(&self) -> p::Property<M, bool, p::Optional> { self.then("toReplaceWith") }
+    /// On to `toBeDeleted`. Since API 6.5.
+    pub fn to_be_deleted(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeDeleted") }
+    /// On to `copyEnableStatus`. Since API 6.5.
+    pub fn copy_enable_status(&self) -> p::Property<M, bool, p::Optional> { self.then("copyEnableStatus") }
+    /// On to `hidden`. Since API 6.7.
+    pub fn hidden(&self) -> p::Property<M, bool, p::Optional> { self.then("hidden") }
+    /// On to `vswitch`.
+    pub fn vswitch(&self) -> p::Property<M, Vec<t::VirtualSwitchProfile>, P> { self.then("vswitch") }
+    /// On to `vmPortGroup`.
+    pub fn vm_port_group(&self) -> p::Property<M, Vec<t::VmPortGroupProfile>, P> { self.then("vmPortGroup") }
+    /// On to `hostPortGroup`.
+    pub fn host_port_group(&self) -> p::Property<M, Vec<t::HostPortGroupProfile>, P> { self.then("hostPortGroup") }
+    /// On to `serviceConsolePortGroup`.
+    pub fn service_console_port_group(&self) -> p::Property<M, Vec<t::ServiceConsolePortGroupProfile>, P> { self.then("serviceConsolePortGroup") }
+    /// On to `dnsConfig`.
+    pub fn dns_config(&self) -> p::Property<M, t::NetworkProfileDnsConfigProfile, p::Optional> { self.then("dnsConfig") }
+    /// On to `ipRouteConfig`.
+    pub fn ip_route_config(&self) -> p::Property<M, t::IpRouteProfile, p::Optional> { self.then("ipRouteConfig") }
+    /// On to `consoleIpRouteConfig`.
+    pub fn console_ip_route_config(&self) -> p::Property<M, t::IpRouteProfile, p::Optional> { self.then("consoleIpRouteConfig") }
+    /// On to `pnic`.
+    pub fn pnic(&self) -> p::Property<M, Vec<t::PhysicalNicProfile>, P> { self.then("pnic") }
+    /// On to `dvswitch`.
+    pub fn dvswitch(&self) -> p::Property<M, Vec<t::DvsProfile>, P> { self.then("dvswitch") }
+    /// On to `dvsServiceConsoleNic`.
+    pub fn dvs_service_console_nic(&self) -> p::Property<M, Vec<t::DvsServiceConsoleVNicProfile>, P> { self.then("dvsServiceConsoleNic") }
+    /// On to `dvsHostNic`.
+    pub fn dvs_host_nic(&self) -> p::Property<M, Vec<t::DvsHostVNicProfile>, P> { self.then("dvsHostNic") }
+    /// On to `nsxHostNic`. Since API 6.7.
+    pub fn nsx_host_nic(&self) -> p::Property<M, Vec<t::NsxHostVNicProfile>, P> { self.then("nsxHostNic") }
+    /// On to `netStackInstance`. Since API 5.5.
+    pub fn net_stack_instance(&self) -> p::Property<M, Vec<t::NetStackInstanceProfile>, P> { self.then("netStackInstance") }
+    /// On to `opaqueSwitch`. Since API 7.0.0.0.
+    pub fn opaque_switch(&self) -> p::Property<M, t::OpaqueSwitchProfile, p::Optional> { self.then("opaqueSwitch") }
+}
 
 /// Data object `vim.profile.host.NetworkProfile.DnsConfigProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.NetworkProfile.DnsConfigProfile.html)
 #[derive(Default)]
 pub struct NetworkProfileDnsConfigProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
@@ -1084,8 +1841,34 @@ pub struct NetworkProfileDnsConfigProfile {
 d::object!(NetworkProfileDnsConfigProfile: t::ApplyProfile, "NetworkProfileDnsConfigProfile", 3, [
 ]);
 impl d::IsA<t::ApplyProfile> for NetworkProfileDnsConfigProfile {}
+impl<M, P> p::Property<M, t::NetworkProfileDnsConfigProfile, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, Vec<t::ProfilePolicy>, P> { self.then("policy") }
+    /// On to `profileTypeName`. Since API 5.0.
+    pub fn profile_type_name(&self) -> p::Property<M, String, p::Optional> { self.then("profileTypeName") }
+    /// On to `profileVersion`. Since API 5.0.
+    pub fn profile_version(&self) -> p::Property<M, String, p::Optional> { self.then("profileVersion") }
+    /// On to `property`. Since API 5.0.
+    pub fn property(&self) -> p::Property<M, Vec<t::ProfileApplyProfileProperty>, P> { self.then("property") }
+    /// On to `favorite`. Since API 6.5.
+    pub fn favorite(&self) -> p::Property<M, bool, p::Optional> { self.then("favorite") }
+    /// On to `toBeMerged`. Since API 6.5.
+    pub fn to_be_merged(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeMerged") }
+    /// On to `toReplaceWith`. Since API 6.5.
+    pub fn to_replace_with(&self) -> p::Property<M, bool, p::Optional> { self.then("toReplaceWith") }
+    /// On to `toBeDeleted`. Since API 6.5.
+    pub fn to_be_deleted(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeDeleted") }
+    /// On to `copyEnableStatus`. Since API 6.5.
+    pub fn copy_enable_status(&self) -> p::Property<M, bool, p::Optional> { self.then("copyEnableStatus") }
+    /// On to `hidden`. Since API 6.7.
+    pub fn hidden(&self) -> p::Property<M, bool, p::Optional> { self.then("hidden") }
+}
 
 /// Data object `vim.profile.host.NsxHostVNicProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.NsxHostVNicProfile.html)
 #[derive(Default)]
 pub struct NsxHostVNicProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
@@ -1100,8 +1883,42 @@ d::object!(NsxHostVNicProfile: t::ApplyProfile, "NsxHostVNicProfile", 10, [
     1 ip_config "ipConfig" 10 false,
 ]);
 impl d::IsA<t::ApplyProfile> for NsxHostVNicProfile {}
+impl<M, P> p::Property<M, t::NsxHostVNicProfile, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, Vec<t::ProfilePolicy>, P> { self.then("policy") }
+    /// On to `profileTypeName`.
+    pub fn profile_type_name(&self) -> p::Property<M, String, p::Optional> { self.then("profileTypeName") }
+    /// On to `profileVersion`.
+    pub fn profile_version(&self) -> p::Property<M, String, p::Optional> { self.then("profileVersion") }
+    /// On to `property`.
+    pub fn property(&self) -> p::Property<M, Vec<t::ProfileApplyProfileProperty>, P> { self.then("property") }
+    /// On to `favorite`.
+    pub fn favorite(&self) -> p::Property<M, bool, p::Optional> { self.then("favorite") }
+    /// On to `toBeMerged`.
+    pub fn to_be_merged(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeMerged") }
+    /// On to `toReplaceWith`.
+    pub fn to_replace_with(&self) -> p::Property<M, bool, p::Optional> { self.then("toReplaceWith") }
+    /// On to `toBeDeleted`.
+    pub fn to_be_deleted(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeDeleted") }
+    /// On to `copyEnableStatus`.
+    pub fn copy_enable_status(&self) -> p::Property<M, bool, p::Optional> { self.then("copyEnableStatus") }
+    /// On to `hidden`.
+    pub fn hidden(&self) -> p::Property<M, bool, p::Optional> { self.then("hidden") }
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `ipConfig`.
+    pub fn ip_config(&self) -> p::Property<M, t::IpAddressProfile, P> { self.then("ipConfig") }
+}
+impl<M, P> p::Property<M, Vec<t::NsxHostVNicProfile>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::NsxHostVNicProfile, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.profile.host.VirtualSwitchProfile.NumPortsProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.VirtualSwitchProfile.NumPortsProfile.html)
 #[derive(Default)]
 pub struct NumPortsProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
@@ -1110,8 +1927,34 @@ pub struct NumPortsProfile {
 d::object!(NumPortsProfile: t::ApplyProfile, "NumPortsProfile", 3, [
 ]);
 impl d::IsA<t::ApplyProfile> for NumPortsProfile {}
+impl<M, P> p::Property<M, t::NumPortsProfile, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, Vec<t::ProfilePolicy>, P> { self.then("policy") }
+    /// On to `profileTypeName`. Since API 5.0.
+    pub fn profile_type_name(&self) -> p::Property<M, String, p::Optional> { self.then("profileTypeName") }
+    /// On to `profileVersion`. Since API 5.0.
+    pub fn profile_version(&self) -> p::Property<M, String, p::Optional> { self.then("profileVersion") }
+    /// On to `property`. Since API 5.0.
+    pub fn property(&self) -> p::Property<M, Vec<t::ProfileApplyProfileProperty>, P> { self.then("property") }
+    /// On to `favorite`. Since API 6.5.
+    pub fn favorite(&self) -> p::Property<M, bool, p::Optional> { self.then("favorite") }
+    /// On to `toBeMerged`. Since API 6.5.
+    pub fn to_be_merged(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeMerged") }
+    /// On to `toReplaceWith`. Since API 6.5.
+    pub fn to_replace_with(&self) -> p::Property<M, bool, p::Optional> { self.then("toReplaceWith") }
+    /// On to `toBeDeleted`. Since API 6.5.
+    pub fn to_be_deleted(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeDeleted") }
+    /// On to `copyEnableStatus`. Since API 6.5.
+    pub fn copy_enable_status(&self) -> p::Property<M, bool, p::Optional> { self.then("copyEnableStatus") }
+    /// On to `hidden`. Since API 6.7.
+    pub fn hidden(&self) -> p::Property<M, bool, p::Optional> { self.then("hidden") }
+}
 
 /// Data object `vim.profile.host.OpaqueSwitchProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.OpaqueSwitchProfile.html)
 #[derive(Default)]
 pub struct OpaqueSwitchProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
@@ -1120,8 +1963,34 @@ pub struct OpaqueSwitchProfile {
 d::object!(OpaqueSwitchProfile: t::ApplyProfile, "OpaqueSwitchProfile", 16, [
 ]);
 impl d::IsA<t::ApplyProfile> for OpaqueSwitchProfile {}
+impl<M, P> p::Property<M, t::OpaqueSwitchProfile, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, Vec<t::ProfilePolicy>, P> { self.then("policy") }
+    /// On to `profileTypeName`.
+    pub fn profile_type_name(&self) -> p::Property<M, String, p::Optional> { self.then("profileTypeName") }
+    /// On to `profileVersion`.
+    pub fn profile_version(&self) -> p::Property<M, String, p::Optional> { self.then("profileVersion") }
+    /// On to `property`.
+    pub fn property(&self) -> p::Property<M, Vec<t::ProfileApplyProfileProperty>, P> { self.then("property") }
+    /// On to `favorite`.
+    pub fn favorite(&self) -> p::Property<M, bool, p::Optional> { self.then("favorite") }
+    /// On to `toBeMerged`.
+    pub fn to_be_merged(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeMerged") }
+    /// On to `toReplaceWith`.
+    pub fn to_replace_with(&self) -> p::Property<M, bool, p::Optional> { self.then("toReplaceWith") }
+    /// On to `toBeDeleted`.
+    pub fn to_be_deleted(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeDeleted") }
+    /// On to `copyEnableStatus`.
+    pub fn copy_enable_status(&self) -> p::Property<M, bool, p::Optional> { self.then("copyEnableStatus") }
+    /// On to `hidden`.
+    pub fn hidden(&self) -> p::Property<M, bool, p::Optional> { self.then("hidden") }
+}
 
 /// Data object `vim.profile.host.OptionProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.OptionProfile.html)
 #[derive(Default)]
 pub struct OptionProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
@@ -1133,8 +2002,40 @@ d::object!(OptionProfile: t::ApplyProfile, "OptionProfile", 3, [
     0 key "key" 3 false,
 ]);
 impl d::IsA<t::ApplyProfile> for OptionProfile {}
+impl<M, P> p::Property<M, t::OptionProfile, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, Vec<t::ProfilePolicy>, P> { self.then("policy") }
+    /// On to `profileTypeName`. Since API 5.0.
+    pub fn profile_type_name(&self) -> p::Property<M, String, p::Optional> { self.then("profileTypeName") }
+    /// On to `profileVersion`. Since API 5.0.
+    pub fn profile_version(&self) -> p::Property<M, String, p::Optional> { self.then("profileVersion") }
+    /// On to `property`. Since API 5.0.
+    pub fn property(&self) -> p::Property<M, Vec<t::ProfileApplyProfileProperty>, P> { self.then("property") }
+    /// On to `favorite`. Since API 6.5.
+    pub fn favorite(&self) -> p::Property<M, bool, p::Optional> { self.then("favorite") }
+    /// On to `toBeMerged`. Since API 6.5.
+    pub fn to_be_merged(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeMerged") }
+    /// On to `toReplaceWith`. Since API 6.5.
+    pub fn to_replace_with(&self) -> p::Property<M, bool, p::Optional> { self.then("toReplaceWith") }
+    /// On to `toBeDeleted`. Since API 6.5.
+    pub fn to_be_deleted(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeDeleted") }
+    /// On to `copyEnableStatus`. Since API 6.5.
+    pub fn copy_enable_status(&self) -> p::Property<M, bool, p::Optional> { self.then("copyEnableStatus") }
+    /// On to `hidden`. Since API 6.7.
+    pub fn hidden(&self) -> p::Property<M, bool, p::Optional> { self.then("hidden") }
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+}
+impl<M, P> p::Property<M, Vec<t::OptionProfile>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::OptionProfile, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.profile.host.PermissionProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.PermissionProfile.html)
 #[derive(Default)]
 pub struct PermissionProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
@@ -1146,8 +2047,40 @@ d::object!(PermissionProfile: t::ApplyProfile, "PermissionProfile", 4, [
     0 key "key" 4 false,
 ]);
 impl d::IsA<t::ApplyProfile> for PermissionProfile {}
+impl<M, P> p::Property<M, t::PermissionProfile, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, Vec<t::ProfilePolicy>, P> { self.then("policy") }
+    /// On to `profileTypeName`. Since API 5.0.
+    pub fn profile_type_name(&self) -> p::Property<M, String, p::Optional> { self.then("profileTypeName") }
+    /// On to `profileVersion`. Since API 5.0.
+    pub fn profile_version(&self) -> p::Property<M, String, p::Optional> { self.then("profileVersion") }
+    /// On to `property`. Since API 5.0.
+    pub fn property(&self) -> p::Property<M, Vec<t::ProfileApplyProfileProperty>, P> { self.then("property") }
+    /// On to `favorite`. Since API 6.5.
+    pub fn favorite(&self) -> p::Property<M, bool, p::Optional> { self.then("favorite") }
+    /// On to `toBeMerged`. Since API 6.5.
+    pub fn to_be_merged(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeMerged") }
+    /// On to `toReplaceWith`. Since API 6.5.
+    pub fn to_replace_with(&self) -> p::Property<M, bool, p::Optional> { self.then("toReplaceWith") }
+    /// On to `toBeDeleted`. Since API 6.5.
+    pub fn to_be_deleted(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeDeleted") }
+    /// On to `copyEnableStatus`. Since API 6.5.
+    pub fn copy_enable_status(&self) -> p::Property<M, bool, p::Optional> { self.then("copyEnableStatus") }
+    /// On to `hidden`. Since API 6.7.
+    pub fn hidden(&self) -> p::Property<M, bool, p::Optional> { self.then("hidden") }
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+}
+impl<M, P> p::Property<M, Vec<t::PermissionProfile>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::PermissionProfile, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.profile.host.PhysicalNicProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.PhysicalNicProfile.html)
 #[derive(Default)]
 pub struct PhysicalNicProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
@@ -1159,8 +2092,40 @@ d::object!(PhysicalNicProfile: t::ApplyProfile, "PhysicalNicProfile", 3, [
     0 key "key" 3 false,
 ]);
 impl d::IsA<t::ApplyProfile> for PhysicalNicProfile {}
+impl<M, P> p::Property<M, t::PhysicalNicProfile, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, Vec<t::ProfilePolicy>, P> { self.then("policy") }
+    /// On to `profileTypeName`. Since API 5.0.
+    pub fn profile_type_name(&self) -> p::Property<M, String, p::Optional> { self.then("profileTypeName") }
+    /// On to `profileVersion`. Since API 5.0.
+    pub fn profile_version(&self) -> p::Property<M, String, p::Optional> { self.then("profileVersion") }
+    /// On to `property`. Since API 5.0.
+    pub fn property(&self) -> p::Property<M, Vec<t::ProfileApplyProfileProperty>, P> { self.then("property") }
+    /// On to `favorite`. Since API 6.5.
+    pub fn favorite(&self) -> p::Property<M, bool, p::Optional> { self.then("favorite") }
+    /// On to `toBeMerged`. Since API 6.5.
+    pub fn to_be_merged(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeMerged") }
+    /// On to `toReplaceWith`. Since API 6.5.
+    pub fn to_replace_with(&self) -> p::Property<M, bool, p::Optional> { self.then("toReplaceWith") }
+    /// On to `toBeDeleted`. Since API 6.5.
+    pub fn to_be_deleted(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeDeleted") }
+    /// On to `copyEnableStatus`. Since API 6.5.
+    pub fn copy_enable_status(&self) -> p::Property<M, bool, p::Optional> { self.then("copyEnableStatus") }
+    /// On to `hidden`. Since API 6.7.
+    pub fn hidden(&self) -> p::Property<M, bool, p::Optional> { self.then("hidden") }
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+}
+impl<M, P> p::Property<M, Vec<t::PhysicalNicProfile>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::PhysicalNicProfile, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.profile.host.PnicUplinkProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.PnicUplinkProfile.html)
 #[derive(Default)]
 pub struct PnicUplinkProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
@@ -1172,8 +2137,40 @@ d::object!(PnicUplinkProfile: t::ApplyProfile, "PnicUplinkProfile", 3, [
     0 key "key" 3 false,
 ]);
 impl d::IsA<t::ApplyProfile> for PnicUplinkProfile {}
+impl<M, P> p::Property<M, t::PnicUplinkProfile, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, Vec<t::ProfilePolicy>, P> { self.then("policy") }
+    /// On to `profileTypeName`. Since API 5.0.
+    pub fn profile_type_name(&self) -> p::Property<M, String, p::Optional> { self.then("profileTypeName") }
+    /// On to `profileVersion`. Since API 5.0.
+    pub fn profile_version(&self) -> p::Property<M, String, p::Optional> { self.then("profileVersion") }
+    /// On to `property`. Since API 5.0.
+    pub fn property(&self) -> p::Property<M, Vec<t::ProfileApplyProfileProperty>, P> { self.then("property") }
+    /// On to `favorite`. Since API 6.5.
+    pub fn favorite(&self) -> p::Property<M, bool, p::Optional> { self.then("favorite") }
+    /// On to `toBeMerged`. Since API 6.5.
+    pub fn to_be_merged(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeMerged") }
+    /// On to `toReplaceWith`. Since API 6.5.
+    pub fn to_replace_with(&self) -> p::Property<M, bool, p::Optional> { self.then("toReplaceWith") }
+    /// On to `toBeDeleted`. Since API 6.5.
+    pub fn to_be_deleted(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeDeleted") }
+    /// On to `copyEnableStatus`. Since API 6.5.
+    pub fn copy_enable_status(&self) -> p::Property<M, bool, p::Optional> { self.then("copyEnableStatus") }
+    /// On to `hidden`. Since API 6.7.
+    pub fn hidden(&self) -> p::Property<M, bool, p::Optional> { self.then("hidden") }
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+}
+impl<M, P> p::Property<M, Vec<t::PnicUplinkProfile>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::PnicUplinkProfile, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.profile.PolicyOption`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.PolicyOption.html)
 #[derive(Default)]
 pub struct PolicyOption {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1190,6 +2187,8 @@ d::object!(PolicyOption: t::DynamicData, "PolicyOption", 3, [
 impl d::IsA<t::PolicyOption> for PolicyOption {}
 
 /// Data object `vim.profile.host.PortGroupProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.PortGroupProfile.html)
 #[derive(Default)]
 pub struct PortGroupProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
@@ -1215,6 +2214,8 @@ d::object!(PortGroupProfile: t::ApplyProfile, "PortGroupProfile", 3, [
 impl d::IsA<t::ApplyProfile> for PortGroupProfile {}
 
 /// Data object `vim.profile.ApplyProfileElement`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ApplyProfileElement.html)
 #[derive(Default)]
 pub struct ProfileApplyProfileElement {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
@@ -1228,6 +2229,8 @@ d::object!(ProfileApplyProfileElement: t::ApplyProfile, "ProfileApplyProfileElem
 impl d::IsA<t::ApplyProfile> for ProfileApplyProfileElement {}
 
 /// Data object `vim.profile.ApplyProfileProperty`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ApplyProfileProperty.html)
 #[derive(Default)]
 pub struct ProfileApplyProfileProperty {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1246,6 +2249,8 @@ d::object!(ProfileApplyProfileProperty: t::DynamicData, "ProfileApplyProfileProp
 ]);
 
 /// Data object `vim.profile.CompositeExpression`, which extends [`ProfileExpression`](t::ProfileExpression). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.CompositeExpression.html)
 #[derive(Default)]
 pub struct ProfileCompositeExpression {
     /// The fields of [`ProfileExpression`](t::ProfileExpression).
@@ -1262,6 +2267,8 @@ d::object!(ProfileCompositeExpression: t::ProfileExpression, "ProfileCompositeEx
 impl d::IsA<t::ProfileExpression> for ProfileCompositeExpression {}
 
 /// Data object `vim.profile.CompositePolicyOptionMetadata`, which extends [`ProfilePolicyOptionMetadata`](t::ProfilePolicyOptionMetadata). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.CompositePolicyOptionMetadata.html)
 #[derive(Default)]
 pub struct ProfileCompositePolicyOptionMetadata {
     /// The fields of [`ProfilePolicyOptionMetadata`](t::ProfilePolicyOptionMetadata).
@@ -1275,6 +2282,8 @@ d::object!(ProfileCompositePolicyOptionMetadata: t::ProfilePolicyOptionMetadata,
 impl d::IsA<t::ProfilePolicyOptionMetadata> for ProfileCompositePolicyOptionMetadata {}
 
 /// Data object `vim.profile.Profile.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.ConfigInfo.html)
 #[derive(Default)]
 pub struct ProfileConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1292,8 +2301,18 @@ d::object!(ProfileConfigInfo: t::DynamicData, "ProfileConfigInfo", 3, [
     2 enabled "enabled" 3 false,
 ]);
 impl d::IsA<t::ProfileConfigInfo> for ProfileConfigInfo {}
+impl<M, P> p::Property<M, d::Poly<t::ProfileConfigInfo>, P> {
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `annotation`.
+    pub fn annotation(&self) -> p::Property<M, String, p::Optional> { self.then("annotation") }
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+}
 
 /// Data object `vim.profile.Profile.CreateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.CreateSpec.html)
 #[derive(Default)]
 pub struct ProfileCreateSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1313,6 +2332,8 @@ d::object!(ProfileCreateSpec: t::DynamicData, "ProfileCreateSpec", 3, [
 impl d::IsA<t::ProfileCreateSpec> for ProfileCreateSpec {}
 
 /// Data object `vim.profile.DeferredPolicyOptionParameter`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.DeferredPolicyOptionParameter.html)
 #[derive(Default)]
 pub struct ProfileDeferredPolicyOptionParameter {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1328,6 +2349,8 @@ d::object!(ProfileDeferredPolicyOptionParameter: t::DynamicData, "ProfileDeferre
 ]);
 
 /// Data object `vim.profile.Profile.Description`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.Description.html)
 #[derive(Default)]
 pub struct ProfileDescription {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1338,8 +2361,14 @@ pub struct ProfileDescription {
 d::object!(ProfileDescription: t::DynamicData, "ProfileDescription", 3, [
     0 section "section" 3 false,
 ]);
+impl<M, P> p::Property<M, t::ProfileDescription, P> {
+    /// On to `section`.
+    pub fn section(&self) -> p::Property<M, Vec<t::ProfileDescriptionSection>, P> { self.then("section") }
+}
 
 /// Data object `vim.profile.Profile.Description.Section`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.Description.Section.html)
 #[derive(Default)]
 pub struct ProfileDescriptionSection {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1355,6 +2384,8 @@ d::object!(ProfileDescriptionSection: t::DynamicData, "ProfileDescriptionSection
 ]);
 
 /// Data object `vim.profile.host.ExecuteResult.ExecuteError`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ExecuteResult.ExecuteError.html)
 #[derive(Default)]
 pub struct ProfileExecuteError {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1370,6 +2401,8 @@ d::object!(ProfileExecuteError: t::DynamicData, "ProfileExecuteError", 3, [
 ]);
 
 /// Data object `vim.profile.host.ExecuteResult`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ExecuteResult.html)
 #[derive(Default)]
 pub struct ProfileExecuteResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1396,6 +2429,8 @@ impl d::IsA<t::ProfileExecuteResult> for ProfileExecuteResult {}
 
 d::enumeration!(
     /// Enumeration `vim.profile.host.ExecuteResult.Status`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ExecuteResult.Status.html)
     ProfileExecuteResultStatus, "ProfileExecuteResultStatus", [
         Success "success",
         NeedInput "needInput",
@@ -1404,6 +2439,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.profile.Expression`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Expression.html)
 #[derive(Default)]
 pub struct ProfileExpression {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1423,6 +2460,8 @@ d::object!(ProfileExpression: t::DynamicData, "ProfileExpression", 3, [
 impl d::IsA<t::ProfileExpression> for ProfileExpression {}
 
 /// Data object `vim.profile.ExpressionMetadata`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ExpressionMetadata.html)
 #[derive(Default)]
 pub struct ProfileExpressionMetadata {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1438,6 +2477,8 @@ d::object!(ProfileExpressionMetadata: t::DynamicData, "ProfileExpressionMetadata
 ]);
 
 /// Data object `vim.profile.ProfileMetadata`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ProfileMetadata.html)
 #[derive(Default)]
 pub struct ProfileMetadata {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1468,6 +2509,8 @@ d::object!(ProfileMetadata: t::DynamicData, "ProfileMetadata", 3, [
 ]);
 
 /// Data object `vim.profile.ProfileMetadata.ProfileOperationMessage`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ProfileMetadata.ProfileOperationMessage.html)
 #[derive(Default)]
 pub struct ProfileMetadataProfileOperationMessage {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1483,6 +2526,8 @@ d::object!(ProfileMetadataProfileOperationMessage: t::DynamicData, "ProfileMetad
 ]);
 
 /// Data object `vim.profile.ProfileMetadata.ProfileSortSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ProfileMetadata.ProfileSortSpec.html)
 #[derive(Default)]
 pub struct ProfileMetadataProfileSortSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1499,6 +2544,8 @@ d::object!(ProfileMetadataProfileSortSpec: t::DynamicData, "ProfileMetadataProfi
 
 d::enumeration!(
     /// Enumeration `vim.profile.NumericComparator`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.NumericComparator.html)
     ProfileNumericComparator, "ProfileNumericComparator", [
         LessThan "lessThan",
         LessThanEqual "lessThanEqual",
@@ -1510,6 +2557,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.profile.ParameterMetadata`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ParameterMetadata.html)
 #[derive(Default)]
 pub struct ProfileParameterMetadata {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1543,6 +2592,8 @@ d::object!(ProfileParameterMetadata: t::DynamicData, "ProfileParameterMetadata",
 ]);
 
 /// Data object `vim.profile.ParameterMetadata.ParameterRelationMetadata`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ParameterMetadata.ParameterRelationMetadata.html)
 #[derive(Default)]
 pub struct ProfileParameterMetadataParameterRelationMetadata {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1568,6 +2619,8 @@ d::object!(ProfileParameterMetadataParameterRelationMetadata: t::DynamicData, "P
 
 d::enumeration!(
     /// Enumeration `vim.profile.ParameterMetadata.RelationType`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ParameterMetadata.RelationType.html)
     ProfileParameterMetadataRelationType, "ProfileParameterMetadataRelationType", [
         DynamicRelation "dynamic_relation",
         ExtensibleRelation "extensible_relation",
@@ -1578,6 +2631,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.profile.Policy`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Policy.html)
 #[derive(Default)]
 pub struct ProfilePolicy {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1593,6 +2648,8 @@ d::object!(ProfilePolicy: t::DynamicData, "ProfilePolicy", 3, [
 ]);
 
 /// Data object `vim.profile.PolicyMetadata`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.PolicyMetadata.html)
 #[derive(Default)]
 pub struct ProfilePolicyMetadata {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1608,6 +2665,8 @@ d::object!(ProfilePolicyMetadata: t::DynamicData, "ProfilePolicyMetadata", 3, [
 ]);
 
 /// Data object `vim.profile.PolicyOptionMetadata`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.PolicyOptionMetadata.html)
 #[derive(Default)]
 pub struct ProfilePolicyOptionMetadata {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1624,6 +2683,8 @@ d::object!(ProfilePolicyOptionMetadata: t::DynamicData, "ProfilePolicyOptionMeta
 impl d::IsA<t::ProfilePolicyOptionMetadata> for ProfilePolicyOptionMetadata {}
 
 /// Data object `vim.profile.ProfileStructure`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ProfileStructure.html)
 #[derive(Default)]
 pub struct ProfileProfileStructure {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1639,6 +2700,8 @@ d::object!(ProfileProfileStructure: t::DynamicData, "ProfileProfileStructure", 5
 ]);
 
 /// Data object `vim.profile.ProfileStructureProperty`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ProfileStructureProperty.html)
 #[derive(Default)]
 pub struct ProfileProfileStructureProperty {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1657,6 +2720,8 @@ d::object!(ProfileProfileStructureProperty: t::DynamicData, "ProfileProfileStruc
 ]);
 
 /// Data object `vim.profile.ProfilePropertyPath`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ProfilePropertyPath.html)
 #[derive(Default)]
 pub struct ProfilePropertyPath {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1678,6 +2743,8 @@ d::object!(ProfilePropertyPath: t::DynamicData, "ProfilePropertyPath", 3, [
 ]);
 
 /// Data object `vim.profile.Profile.SerializedCreateSpec`, which extends [`ProfileCreateSpec`](t::ProfileCreateSpec). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.SerializedCreateSpec.html)
 #[derive(Default)]
 pub struct ProfileSerializedCreateSpec {
     /// The fields of [`ProfileCreateSpec`](t::ProfileCreateSpec).
@@ -1691,6 +2758,8 @@ d::object!(ProfileSerializedCreateSpec: t::ProfileCreateSpec, "ProfileSerialized
 impl d::IsA<t::ProfileCreateSpec> for ProfileSerializedCreateSpec {}
 
 /// Data object `vim.profile.SimpleExpression`, which extends [`ProfileExpression`](t::ProfileExpression). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.SimpleExpression.html)
 #[derive(Default)]
 pub struct ProfileSimpleExpression {
     /// The fields of [`ProfileExpression`](t::ProfileExpression).
@@ -1707,6 +2776,8 @@ d::object!(ProfileSimpleExpression: t::ProfileExpression, "ProfileSimpleExpressi
 impl d::IsA<t::ProfileExpression> for ProfileSimpleExpression {}
 
 /// Data object `vim.profile.host.SecurityProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.SecurityProfile.html)
 #[derive(Default)]
 pub struct SecurityProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
@@ -1718,8 +2789,36 @@ d::object!(SecurityProfile: t::ApplyProfile, "SecurityProfile", 3, [
     0 permission "permission" 4 false,
 ]);
 impl d::IsA<t::ApplyProfile> for SecurityProfile {}
+impl<M, P> p::Property<M, t::SecurityProfile, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, Vec<t::ProfilePolicy>, P> { self.then("policy") }
+    /// On to `profileTypeName`. Since API 5.0.
+    pub fn profile_type_name(&self) -> p::Property<M, String, p::Optional> { self.then("profileTypeName") }
+    /// On to `profileVersion`. Since API 5.0.
+    pub fn profile_version(&self) -> p::Property<M, String, p::Optional> { self.then("profileVersion") }
+    /// On to `property`. Since API 5.0.
+    pub fn property(&self) -> p::Property<M, Vec<t::ProfileApplyProfileProperty>, P> { self.then("property") }
+    /// On to `favorite`. Since API 6.5.
+    pub fn favorite(&self) -> p::Property<M, bool, p::Optional> { self.then("favorite") }
+    /// On to `toBeMerged`. Since API 6.5.
+    pub fn to_be_merged(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeMerged") }
+    /// On to `toReplaceWith`. Since API 6.5.
+    pub fn to_replace_with(&self) -> p::Property<M, bool, p::Optional> { self.then("toReplaceWith") }
+    /// On to `toBeDeleted`. Since API 6.5.
+    pub fn to_be_deleted(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeDeleted") }
+    /// On to `copyEnableStatus`. Since API 6.5.
+    pub fn copy_enable_status(&self) -> p::Property<M, bool, p::Optional> { self.then("copyEnableStatus") }
+    /// On to `hidden`. Since API 6.7.
+    pub fn hidden(&self) -> p::Property<M, bool, p::Optional> { self.then("hidden") }
+    /// On to `permission`. Since API 4.1.
+    pub fn permission(&self) -> p::Property<M, Vec<t::PermissionProfile>, P> { self.then("permission") }
+}
 
 /// Data object `vim.profile.host.ServiceConsolePortGroupProfile`, which extends [`PortGroupProfile`](t::PortGroupProfile). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ServiceConsolePortGroupProfile.html)
 #[derive(Default)]
 pub struct ServiceConsolePortGroupProfile {
     /// The fields of [`PortGroupProfile`](t::PortGroupProfile).
@@ -1731,8 +2830,50 @@ d::object!(ServiceConsolePortGroupProfile: t::PortGroupProfile, "ServiceConsoleP
     0 ip_config "ipConfig" 3 false,
 ]);
 impl d::IsA<t::ApplyProfile> for ServiceConsolePortGroupProfile {}
+impl<M, P> p::Property<M, t::ServiceConsolePortGroupProfile, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, Vec<t::ProfilePolicy>, P> { self.then("policy") }
+    /// On to `profileTypeName`. Since API 5.0.
+    pub fn profile_type_name(&self) -> p::Property<M, String, p::Optional> { self.then("profileTypeName") }
+    /// On to `profileVersion`. Since API 5.0.
+    pub fn profile_version(&self) -> p::Property<M, String, p::Optional> { self.then("profileVersion") }
+    /// On to `property`. Since API 5.0.
+    pub fn property(&self) -> p::Property<M, Vec<t::ProfileApplyProfileProperty>, P> { self.then("property") }
+    /// On to `favorite`. Since API 6.5.
+    pub fn favorite(&self) -> p::Property<M, bool, p::Optional> { self.then("favorite") }
+    /// On to `toBeMerged`. Since API 6.5.
+    pub fn to_be_merged(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeMerged") }
+    /// On to `toReplaceWith`. Since API 6.5.
+    pub fn to_replace_with(&self) -> p::Property<M, bool, p::Optional> { self.then("toReplaceWith") }
+    /// On to `toBeDeleted`. Since API 6.5.
+    pub fn to_be_deleted(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeDeleted") }
+    /// On to `copyEnableStatus`. Since API 6.5.
+    pub fn copy_enable_status(&self) -> p::Property<M, bool, p::Optional> { self.then("copyEnableStatus") }
+    /// On to `hidden`. Since API 6.7.
+    pub fn hidden(&self) -> p::Property<M, bool, p::Optional> { self.then("hidden") }
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `vlan`.
+    pub fn vlan(&self) -> p::Property<M, t::VlanProfile, P> { self.then("vlan") }
+    /// On to `vswitch`.
+    pub fn vswitch(&self) -> p::Property<M, t::VirtualSwitchSelectionProfile, P> { self.then("vswitch") }
+    /// On to `networkPolicy`.
+    pub fn network_policy(&self) -> p::Property<M, t::NetworkPolicyProfile, P> { self.then("networkPolicy") }
+    /// On to `ipConfig`.
+    pub fn ip_config(&self) -> p::Property<M, t::IpAddressProfile, P> { self.then("ipConfig") }
+}
+impl<M, P> p::Property<M, Vec<t::ServiceConsolePortGroupProfile>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::ServiceConsolePortGroupProfile, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.profile.host.ServiceProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ServiceProfile.html)
 #[derive(Default)]
 pub struct ServiceProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
@@ -1744,8 +2885,40 @@ d::object!(ServiceProfile: t::ApplyProfile, "ServiceProfile", 3, [
     0 key "key" 3 false,
 ]);
 impl d::IsA<t::ApplyProfile> for ServiceProfile {}
+impl<M, P> p::Property<M, t::ServiceProfile, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, Vec<t::ProfilePolicy>, P> { self.then("policy") }
+    /// On to `profileTypeName`. Since API 5.0.
+    pub fn profile_type_name(&self) -> p::Property<M, String, p::Optional> { self.then("profileTypeName") }
+    /// On to `profileVersion`. Since API 5.0.
+    pub fn profile_version(&self) -> p::Property<M, String, p::Optional> { self.then("profileVersion") }
+    /// On to `property`. Since API 5.0.
+    pub fn property(&self) -> p::Property<M, Vec<t::ProfileApplyProfileProperty>, P> { self.then("property") }
+    /// On to `favorite`. Since API 6.5.
+    pub fn favorite(&self) -> p::Property<M, bool, p::Optional> { self.then("favorite") }
+    /// On to `toBeMerged`. Since API 6.5.
+    pub fn to_be_merged(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeMerged") }
+    /// On to `toReplaceWith`. Since API 6.5.
+    pub fn to_replace_with(&self) -> p::Property<M, bool, p::Optional> { self.then("toReplaceWith") }
+    /// On to `toBeDeleted`. Since API 6.5.
+    pub fn to_be_deleted(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeDeleted") }
+    /// On to `copyEnableStatus`. Since API 6.5.
+    pub fn copy_enable_status(&self) -> p::Property<M, bool, p::Optional> { self.then("copyEnableStatus") }
+    /// On to `hidden`. Since API 6.7.
+    pub fn hidden(&self) -> p::Property<M, bool, p::Optional> { self.then("hidden") }
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+}
+impl<M, P> p::Property<M, Vec<t::ServiceProfile>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::ServiceProfile, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.profile.host.StaticRouteProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.StaticRouteProfile.html)
 #[derive(Default)]
 pub struct StaticRouteProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
@@ -1757,125 +2930,33 @@ d::object!(StaticRouteProfile: t::ApplyProfile, "StaticRouteProfile", 3, [
     0 key "key" 6 false,
 ]);
 impl d::IsA<t::ApplyProfile> for StaticRouteProfile {}
-
-/// Data object `vim.profile.host.StorageProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Default)]
-pub struct StorageProfile {
-    /// The fields of [`ApplyProfile`](t::ApplyProfile).
-    pub base: t::ApplyProfile,
-    /// `nasStorage`.
-    pub nas_storage: Vec<t::NasStorageProfile>,
+impl<M, P> p::Property<M, t::StaticRouteProfile, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, P> { self.then("enabled") }
+    /// On to `policy`.
+    pub fn policy(&self) -> p::Property<M, Vec<t::ProfilePolicy>, P> { self.then("policy") }
+    /// On to `profileTypeName`. Since API 5.0.
+    pub fn profile_type_name(&self) -> p::Property<M, String, p::Optional> { self.then("profileTypeName") }
+    /// On to `profileVersion`. Since API 5.0.
+    pub fn profile_version(&self) -> p::Property<M, String, p::Optional> { self.then("profileVersion") }
+    /// On to `property`. Since API 5.0.
+    pub fn property(&self) -> p::Property<M, Vec<t::ProfileApplyProfileProperty>, P> { self.then("property") }
+    /// On to `favorite`. Since API 6.5.
+    pub fn favorite(&self) -> p::Property<M, bool, p::Optional> { self.then("favorite") }
+    /// On to `toBeMerged`. Since API 6.5.
+    pub fn to_be_merged(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeMerged") }
+    /// On to `toReplaceWith`. Since API 6.5.
+    pub fn to_replace_with(&self) -> p::Property<M, bool, p::Optional> { self.then("toReplaceWith") }
+    /// On to `toBeDeleted`. Since API 6.5.
+    pub fn to_be_deleted(&self) -> p::Property<M, bool, p::Optional> { self.then("toBeDeleted") }
+    /// On to `copyEnableStatus`. Since API 6.5.
+    pub fn copy_enable_status(&self) -> p::Property<M, bool, p::Optional> { self.then("copyEnableStatus") }
+    /// On to `hidden`. Since API 6.7.
+    pub fn hidden(&self) -> p::Property<M, bool, p::Optional> { self.then("hidden") }
+    /// On to `key`. Since API 5.1.
+    pub fn key(&self) -> p::Property<M, String, p::Optional> { self.then("key") }
 }
-d::object!(StorageProfile: t::ApplyProfile, "StorageProfile", 3, [
-    0 nas_storage "nasStorage" 3 false,
-]);
-impl d::IsA<t::ApplyProfile> for StorageProfile {}
-
-/// Data object `vim.profile.host.ProfileManager.StructuredCustomizations`, which extends [`HostProfilesEntityCustomizations`](t::HostProfilesEntityCustomizations). Since API 6.5.
-#[derive(Default)]
-pub struct StructuredCustomizations {
-    /// The fields of [`HostProfilesEntityCustomizations`](t::HostProfilesEntityCustomizations).
-    pub base: t::HostProfilesEntityCustomizations,
-    /// `entity`.
-    pub entity: MoRef<m::ManagedEntity>,
-    /// `customizations`.
-    pub customizations: Option<Box<t::AnswerFile>>,
+impl<M, P> p::Property<M, Vec<t::StaticRouteProfile>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::StaticRouteProfile, p::Optional> { self.named(key) }
 }
-d::object!(StructuredCustomizations: t::HostProfilesEntityCustomizations, "StructuredCustomizations", 9, [
-    0 entity "entity" 9 false,
-    1 customizations "customizations" 9 false,
-]);
-
-/// Data object `vim.profile.host.UserGroupProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Default)]
-pub struct UserGroupProfile {
-    /// The fields of [`ApplyProfile`](t::ApplyProfile).
-    pub base: t::ApplyProfile,
-    /// `key`.
-    pub key: String,
-}
-d::object!(UserGroupProfile: t::ApplyProfile, "UserGroupProfile", 3, [
-    0 key "key" 3 false,
-]);
-impl d::IsA<t::ApplyProfile> for UserGroupProfile {}
-
-/// Data object `vim.profile.UserInputRequiredParameterMetadata`, which extends [`ProfilePolicyOptionMetadata`](t::ProfilePolicyOptionMetadata). Since API 4.0.
-#[derive(Default)]
-pub struct UserInputRequiredParameterMetadata {
-    /// The fields of [`ProfilePolicyOptionMetadata`](t::ProfilePolicyOptionMetadata).
-    pub base: t::ProfilePolicyOptionMetadata,
-    /// `userInputParameter`.
-    pub user_input_parameter: Vec<t::ProfileParameterMetadata>,
-}
-d::object!(UserInputRequiredParameterMetadata: t::ProfilePolicyOptionMetadata, "UserInputRequiredParameterMetadata", 3, [
-    0 user_input_parameter "userInputParameter" 3 false,
-]);
-impl d::IsA<t::ProfilePolicyOptionMetadata> for UserInputRequiredParameterMetadata {}
-
-/// Data object `vim.profile.host.UserProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Default)]
-pub struct UserProfile {
-    /// The fields of [`ApplyProfile`](t::ApplyProfile).
-    pub base: t::ApplyProfile,
-    /// `key`.
-    pub key: String,
-}
-d::object!(UserProfile: t::ApplyProfile, "UserProfile", 3, [
-    0 key "key" 3 false,
-]);
-impl d::IsA<t::ApplyProfile> for UserProfile {}
-
-/// Data object `vim.profile.host.VirtualSwitchProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Default)]
-pub struct VirtualSwitchProfile {
-    /// The fields of [`ApplyProfile`](t::ApplyProfile).
-    pub base: t::ApplyProfile,
-    /// `key`.
-    pub key: String,
-    /// `name`.
-    pub name: String,
-    /// `link`.
-    pub link: t::LinkProfile,
-    /// `numPorts`.
-    pub num_ports: t::NumPortsProfile,
-    /// `networkPolicy`.
-    pub network_policy: t::NetworkPolicyProfile,
-}
-d::object!(VirtualSwitchProfile: t::ApplyProfile, "VirtualSwitchProfile", 3, [
-    0 key "key" 3 false,
-    1 name "name" 3 false,
-    2 link "link" 3 false,
-    3 num_ports "numPorts" 3 false,
-    4 network_policy "networkPolicy" 3 false,
-]);
-impl d::IsA<t::ApplyProfile> for VirtualSwitchProfile {}
-
-/// Data object `vim.profile.host.PortGroupProfile.VirtualSwitchSelectionProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Default)]
-pub struct VirtualSwitchSelectionProfile {
-    /// The fields of [`ApplyProfile`](t::ApplyProfile).
-    pub base: t::ApplyProfile,
-}
-d::object!(VirtualSwitchSelectionProfile: t::ApplyProfile, "VirtualSwitchSelectionProfile", 3, [
-]);
-impl d::IsA<t::ApplyProfile> for VirtualSwitchSelectionProfile {}
-
-/// Data object `vim.profile.host.PortGroupProfile.VlanProfile`, which extends [`ApplyProfile`](t::ApplyProfile). Since API 4.0.
-#[derive(Default)]
-pub struct VlanProfile {
-    /// The fields of [`ApplyProfile`](t::ApplyProfile).
-    pub base: t::ApplyProfile,
-}
-d::object!(VlanProfile: t::ApplyProfile, "VlanProfile", 3, [
-]);
-impl d::IsA<t::ApplyProfile> for VlanProfile {}
-
-/// Data object `vim.profile.host.VmPortGroupProfile`, which extends [`PortGroupProfile`](t::PortGroupProfile). Since API 4.0.
-#[derive(Default)]
-pub struct VmPortGroupProfile {
-    /// The fields of [`PortGroupProfile`](t::PortGroupProfile).
-    pub base: t::PortGroupProfile,
-}
-d::object!(VmPortGroupProfile: t::PortGroupProfile, "VmPortGroupProfile", 3, [
-]);
-impl d::IsA<t::ApplyProfile> for VmPortGroupProfile {}

@@ -5,8 +5,11 @@ use crate::dynamic as d;
 use crate::generated::managed as m;
 use crate::generated::types as t;
 use crate::moref::MoRef;
+use crate::property as p;
 
 /// Data object `vim.vm.check.Result`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.check.Result.html)
 #[derive(Default)]
 pub struct CheckResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -29,6 +32,8 @@ d::object!(CheckResult: t::DynamicData, "CheckResult", 3, [
 
 d::enumeration!(
     /// Enumeration `vim.vm.check.TestType`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.check.TestType.html)
     CheckTestType, "CheckTestType", [
         SourceTests "sourceTests",
         HostTests "hostTests",
@@ -39,6 +44,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.ConfigTarget`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ConfigTarget.html)
 #[derive(Default)]
 pub struct ConfigTarget {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -174,6 +181,8 @@ d::object!(ConfigTarget: t::DynamicData, "ConfigTarget", 0, [
 ]);
 
 /// Data object `vim.vm.customization.AdapterMapping`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.AdapterMapping.html)
 #[derive(Default)]
 pub struct CustomizationAdapterMapping {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -189,6 +198,8 @@ d::object!(CustomizationAdapterMapping: t::DynamicData, "CustomizationAdapterMap
 ]);
 
 /// Data object `vim.vm.customization.AutoIpV6Generator`, which extends [`CustomizationIpV6Generator`](t::CustomizationIpV6Generator). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.AutoIpV6Generator.html)
 #[derive(Default)]
 pub struct CustomizationAutoIpV6Generator {
     /// The fields of [`CustomizationIpV6Generator`](t::CustomizationIpV6Generator).
@@ -199,6 +210,8 @@ d::object!(CustomizationAutoIpV6Generator: t::CustomizationIpV6Generator, "Custo
 impl d::IsA<t::CustomizationIpV6Generator> for CustomizationAutoIpV6Generator {}
 
 /// Data object `vim.vm.customization.CloudinitPrep`, which extends [`CustomizationIdentitySettings`](t::CustomizationIdentitySettings). Since API 7.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.CloudinitPrep.html)
 #[derive(Default)]
 pub struct CustomizationCloudinitPrep {
     /// The fields of [`CustomizationIdentitySettings`](t::CustomizationIdentitySettings).
@@ -215,6 +228,8 @@ d::object!(CustomizationCloudinitPrep: t::CustomizationIdentitySettings, "Custom
 impl d::IsA<t::CustomizationIdentitySettings> for CustomizationCloudinitPrep {}
 
 /// Data object `vim.vm.customization.CustomIpGenerator`, which extends [`CustomizationIpGenerator`](t::CustomizationIpGenerator). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.CustomIpGenerator.html)
 #[derive(Default)]
 pub struct CustomizationCustomIpGenerator {
     /// The fields of [`CustomizationIpGenerator`](t::CustomizationIpGenerator).
@@ -228,6 +243,8 @@ d::object!(CustomizationCustomIpGenerator: t::CustomizationIpGenerator, "Customi
 impl d::IsA<t::CustomizationIpGenerator> for CustomizationCustomIpGenerator {}
 
 /// Data object `vim.vm.customization.CustomIpV6Generator`, which extends [`CustomizationIpV6Generator`](t::CustomizationIpV6Generator). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.CustomIpV6Generator.html)
 #[derive(Default)]
 pub struct CustomizationCustomIpV6Generator {
     /// The fields of [`CustomizationIpV6Generator`](t::CustomizationIpV6Generator).
@@ -241,6 +258,8 @@ d::object!(CustomizationCustomIpV6Generator: t::CustomizationIpV6Generator, "Cus
 impl d::IsA<t::CustomizationIpV6Generator> for CustomizationCustomIpV6Generator {}
 
 /// Data object `vim.vm.customization.CustomNameGenerator`, which extends [`CustomizationName`](t::CustomizationName). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.CustomNameGenerator.html)
 #[derive(Default)]
 pub struct CustomizationCustomName {
     /// The fields of [`CustomizationName`](t::CustomizationName).
@@ -254,6 +273,8 @@ d::object!(CustomizationCustomName: t::CustomizationName, "CustomizationCustomNa
 impl d::IsA<t::CustomizationName> for CustomizationCustomName {}
 
 /// Data object `vim.vm.customization.DhcpIpGenerator`, which extends [`CustomizationIpGenerator`](t::CustomizationIpGenerator). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.DhcpIpGenerator.html)
 #[derive(Default)]
 pub struct CustomizationDhcpIpGenerator {
     /// The fields of [`CustomizationIpGenerator`](t::CustomizationIpGenerator).
@@ -264,6 +285,8 @@ d::object!(CustomizationDhcpIpGenerator: t::CustomizationIpGenerator, "Customiza
 impl d::IsA<t::CustomizationIpGenerator> for CustomizationDhcpIpGenerator {}
 
 /// Data object `vim.vm.customization.DhcpIpV6Generator`, which extends [`CustomizationIpV6Generator`](t::CustomizationIpV6Generator). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.DhcpIpV6Generator.html)
 #[derive(Default)]
 pub struct CustomizationDhcpIpV6Generator {
     /// The fields of [`CustomizationIpV6Generator`](t::CustomizationIpV6Generator).
@@ -274,6 +297,8 @@ d::object!(CustomizationDhcpIpV6Generator: t::CustomizationIpV6Generator, "Custo
 impl d::IsA<t::CustomizationIpV6Generator> for CustomizationDhcpIpV6Generator {}
 
 /// Data object `vim.vm.customization.DisableIpV4`, which extends [`CustomizationIpGenerator`](t::CustomizationIpGenerator). Since API 9.1.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.DisableIpV4.html)
 #[derive(Default)]
 pub struct CustomizationDisableIpV4 {
     /// The fields of [`CustomizationIpGenerator`](t::CustomizationIpGenerator).
@@ -284,6 +309,8 @@ d::object!(CustomizationDisableIpV4: t::CustomizationIpGenerator, "Customization
 impl d::IsA<t::CustomizationIpGenerator> for CustomizationDisableIpV4 {}
 
 /// Data object `vim.vm.customization.FixedIp`, which extends [`CustomizationIpGenerator`](t::CustomizationIpGenerator). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.FixedIp.html)
 #[derive(Default)]
 pub struct CustomizationFixedIp {
     /// The fields of [`CustomizationIpGenerator`](t::CustomizationIpGenerator).
@@ -297,6 +324,8 @@ d::object!(CustomizationFixedIp: t::CustomizationIpGenerator, "CustomizationFixe
 impl d::IsA<t::CustomizationIpGenerator> for CustomizationFixedIp {}
 
 /// Data object `vim.vm.customization.FixedIpV6`, which extends [`CustomizationIpV6Generator`](t::CustomizationIpV6Generator). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.FixedIpV6.html)
 #[derive(Default)]
 pub struct CustomizationFixedIpV6 {
     /// The fields of [`CustomizationIpV6Generator`](t::CustomizationIpV6Generator).
@@ -313,6 +342,8 @@ d::object!(CustomizationFixedIpV6: t::CustomizationIpV6Generator, "Customization
 impl d::IsA<t::CustomizationIpV6Generator> for CustomizationFixedIpV6 {}
 
 /// Data object `vim.vm.customization.FixedName`, which extends [`CustomizationName`](t::CustomizationName). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.FixedName.html)
 #[derive(Default)]
 pub struct CustomizationFixedName {
     /// The fields of [`CustomizationName`](t::CustomizationName).
@@ -326,6 +357,8 @@ d::object!(CustomizationFixedName: t::CustomizationName, "CustomizationFixedName
 impl d::IsA<t::CustomizationName> for CustomizationFixedName {}
 
 /// Data object `vim.vm.customization.GlobalIPSettings`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.GlobalIPSettings.html)
 #[derive(Default)]
 pub struct CustomizationGlobalIPSettings {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -341,6 +374,8 @@ d::object!(CustomizationGlobalIPSettings: t::DynamicData, "CustomizationGlobalIP
 ]);
 
 /// Data object `vim.vm.customization.GuiRunOnce`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.GuiRunOnce.html)
 #[derive(Default)]
 pub struct CustomizationGuiRunOnce {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -353,6 +388,8 @@ d::object!(CustomizationGuiRunOnce: t::DynamicData, "CustomizationGuiRunOnce", 0
 ]);
 
 /// Data object `vim.vm.customization.GuiUnattended`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.GuiUnattended.html)
 #[derive(Default)]
 pub struct CustomizationGuiUnattended {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -374,6 +411,8 @@ d::object!(CustomizationGuiUnattended: t::DynamicData, "CustomizationGuiUnattend
 ]);
 
 /// Data object `vim.vm.customization.IPSettings`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.IPSettings.html)
 #[derive(Default)]
 pub struct CustomizationIPSettings {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -410,6 +449,8 @@ d::object!(CustomizationIPSettings: t::DynamicData, "CustomizationIPSettings", 0
 ]);
 
 /// Data object `vim.vm.customization.IPSettings.IpV6AddressSpec`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.IPSettings.IpV6AddressSpec.html)
 #[derive(Default)]
 pub struct CustomizationIPSettingsIpV6AddressSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -425,6 +466,8 @@ d::object!(CustomizationIPSettingsIpV6AddressSpec: t::DynamicData, "Customizatio
 ]);
 
 /// Data object `vim.vm.customization.Identification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.Identification.html)
 #[derive(Default)]
 pub struct CustomizationIdentification {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -449,6 +492,8 @@ d::object!(CustomizationIdentification: t::DynamicData, "CustomizationIdentifica
 ]);
 
 /// Data object `vim.vm.customization.IdentitySettings`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.IdentitySettings.html)
 #[derive(Default)]
 pub struct CustomizationIdentitySettings {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -459,6 +504,8 @@ d::object!(CustomizationIdentitySettings: t::DynamicData, "CustomizationIdentity
 impl d::IsA<t::CustomizationIdentitySettings> for CustomizationIdentitySettings {}
 
 /// Data object `vim.vm.customization.IpGenerator`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.IpGenerator.html)
 #[derive(Default)]
 pub struct CustomizationIpGenerator {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -469,6 +516,8 @@ d::object!(CustomizationIpGenerator: t::DynamicData, "CustomizationIpGenerator",
 impl d::IsA<t::CustomizationIpGenerator> for CustomizationIpGenerator {}
 
 /// Data object `vim.vm.customization.IpV6Generator`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.IpV6Generator.html)
 #[derive(Default)]
 pub struct CustomizationIpV6Generator {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -480,6 +529,8 @@ impl d::IsA<t::CustomizationIpV6Generator> for CustomizationIpV6Generator {}
 
 d::enumeration!(
     /// Enumeration `vim.vm.customization.LicenseFilePrintData.AutoMode`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.LicenseFilePrintData.AutoMode.html)
     CustomizationLicenseDataMode, "CustomizationLicenseDataMode", [
         PerServer "perServer",
         PerSeat "perSeat",
@@ -487,6 +538,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.customization.LicenseFilePrintData`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.LicenseFilePrintData.html)
 #[derive(Default)]
 pub struct CustomizationLicenseFilePrintData {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -502,6 +555,8 @@ d::object!(CustomizationLicenseFilePrintData: t::DynamicData, "CustomizationLice
 ]);
 
 /// Data object `vim.vm.customization.LinuxFlexPrep`, which extends [`CustomizationIdentitySettings`](t::CustomizationIdentitySettings). Since API 9.1.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.LinuxFlexPrep.html)
 #[derive(Default)]
 pub struct CustomizationLinuxFlexPrep {
     /// The fields of [`CustomizationIdentitySettings`](t::CustomizationIdentitySettings).
@@ -512,6 +567,8 @@ d::object!(CustomizationLinuxFlexPrep: t::CustomizationIdentitySettings, "Custom
 impl d::IsA<t::CustomizationIdentitySettings> for CustomizationLinuxFlexPrep {}
 
 /// Data object `vim.vm.customization.LinuxOptions`, which extends [`CustomizationOptions`](t::CustomizationOptions). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.LinuxOptions.html)
 #[derive(Default)]
 pub struct CustomizationLinuxOptions {
     /// The fields of [`CustomizationOptions`](t::CustomizationOptions).
@@ -522,6 +579,8 @@ d::object!(CustomizationLinuxOptions: t::CustomizationOptions, "CustomizationLin
 impl d::IsA<t::CustomizationOptions> for CustomizationLinuxOptions {}
 
 /// Data object `vim.vm.customization.LinuxPrep`, which extends [`CustomizationIdentitySettings`](t::CustomizationIdentitySettings). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.LinuxPrep.html)
 #[derive(Default)]
 pub struct CustomizationLinuxPrep {
     /// The fields of [`CustomizationIdentitySettings`](t::CustomizationIdentitySettings).
@@ -559,6 +618,8 @@ d::object!(CustomizationLinuxPrep: t::CustomizationIdentitySettings, "Customizat
 impl d::IsA<t::CustomizationIdentitySettings> for CustomizationLinuxPrep {}
 
 /// Data object `vim.vm.customization.NameGenerator`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.NameGenerator.html)
 #[derive(Default)]
 pub struct CustomizationName {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -570,6 +631,8 @@ impl d::IsA<t::CustomizationName> for CustomizationName {}
 
 d::enumeration!(
     /// Enumeration `vim.vm.customization.IPSettings.NetBIOSMode`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.IPSettings.NetBIOSMode.html)
     CustomizationNetBIOSMode, "CustomizationNetBIOSMode", [
         EnableNetBIOSViaDhcp "enableNetBIOSViaDhcp",
         EnableNetBIOS "enableNetBIOS",
@@ -578,6 +641,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.customization.Options`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.Options.html)
 #[derive(Default)]
 pub struct CustomizationOptions {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -588,6 +653,8 @@ d::object!(CustomizationOptions: t::DynamicData, "CustomizationOptions", 0, [
 impl d::IsA<t::CustomizationOptions> for CustomizationOptions {}
 
 /// Data object `vim.vm.customization.Password`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.Password.html)
 #[derive(Default)]
 pub struct CustomizationPassword {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -603,6 +670,8 @@ d::object!(CustomizationPassword: t::DynamicData, "CustomizationPassword", 0, [
 ]);
 
 /// Data object `vim.vm.customization.PrefixNameGenerator`, which extends [`CustomizationName`](t::CustomizationName). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.PrefixNameGenerator.html)
 #[derive(Default)]
 pub struct CustomizationPrefixName {
     /// The fields of [`CustomizationName`](t::CustomizationName).
@@ -616,6 +685,8 @@ d::object!(CustomizationPrefixName: t::CustomizationName, "CustomizationPrefixNa
 impl d::IsA<t::CustomizationName> for CustomizationPrefixName {}
 
 /// Data object `vim.vm.customization.Specification`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.Specification.html)
 #[derive(Default)]
 pub struct CustomizationSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -640,6 +711,8 @@ d::object!(CustomizationSpec: t::DynamicData, "CustomizationSpec", 0, [
 ]);
 
 /// Data object `vim.vm.customization.StatelessIpV6Generator`, which extends [`CustomizationIpV6Generator`](t::CustomizationIpV6Generator). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.StatelessIpV6Generator.html)
 #[derive(Default)]
 pub struct CustomizationStatelessIpV6Generator {
     /// The fields of [`CustomizationIpV6Generator`](t::CustomizationIpV6Generator).
@@ -650,6 +723,8 @@ d::object!(CustomizationStatelessIpV6Generator: t::CustomizationIpV6Generator, "
 impl d::IsA<t::CustomizationIpV6Generator> for CustomizationStatelessIpV6Generator {}
 
 /// Data object `vim.vm.customization.Sysprep`, which extends [`CustomizationIdentitySettings`](t::CustomizationIdentitySettings). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.Sysprep.html)
 #[derive(Default)]
 pub struct CustomizationSysprep {
     /// The fields of [`CustomizationIdentitySettings`](t::CustomizationIdentitySettings).
@@ -685,6 +760,8 @@ impl d::IsA<t::CustomizationIdentitySettings> for CustomizationSysprep {}
 
 d::enumeration!(
     /// Enumeration `vim.vm.customization.WinOptions.SysprepRebootOption`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.WinOptions.SysprepRebootOption.html)
     CustomizationSysprepRebootOption, "CustomizationSysprepRebootOption", [
         Reboot "reboot",
         Noreboot "noreboot",
@@ -693,6 +770,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.customization.SysprepText`, which extends [`CustomizationIdentitySettings`](t::CustomizationIdentitySettings). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.SysprepText.html)
 #[derive(Default)]
 pub struct CustomizationSysprepText {
     /// The fields of [`CustomizationIdentitySettings`](t::CustomizationIdentitySettings).
@@ -706,6 +785,8 @@ d::object!(CustomizationSysprepText: t::CustomizationIdentitySettings, "Customiz
 impl d::IsA<t::CustomizationIdentitySettings> for CustomizationSysprepText {}
 
 /// Data object `vim.vm.customization.UnknownIpGenerator`, which extends [`CustomizationIpGenerator`](t::CustomizationIpGenerator). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.UnknownIpGenerator.html)
 #[derive(Default)]
 pub struct CustomizationUnknownIpGenerator {
     /// The fields of [`CustomizationIpGenerator`](t::CustomizationIpGenerator).
@@ -716,6 +797,8 @@ d::object!(CustomizationUnknownIpGenerator: t::CustomizationIpGenerator, "Custom
 impl d::IsA<t::CustomizationIpGenerator> for CustomizationUnknownIpGenerator {}
 
 /// Data object `vim.vm.customization.UnknownIpV6Generator`, which extends [`CustomizationIpV6Generator`](t::CustomizationIpV6Generator). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.UnknownIpV6Generator.html)
 #[derive(Default)]
 pub struct CustomizationUnknownIpV6Generator {
     /// The fields of [`CustomizationIpV6Generator`](t::CustomizationIpV6Generator).
@@ -726,6 +809,8 @@ d::object!(CustomizationUnknownIpV6Generator: t::CustomizationIpV6Generator, "Cu
 impl d::IsA<t::CustomizationIpV6Generator> for CustomizationUnknownIpV6Generator {}
 
 /// Data object `vim.vm.customization.UnknownNameGenerator`, which extends [`CustomizationName`](t::CustomizationName). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.UnknownNameGenerator.html)
 #[derive(Default)]
 pub struct CustomizationUnknownName {
     /// The fields of [`CustomizationName`](t::CustomizationName).
@@ -736,6 +821,8 @@ d::object!(CustomizationUnknownName: t::CustomizationName, "CustomizationUnknown
 impl d::IsA<t::CustomizationName> for CustomizationUnknownName {}
 
 /// Data object `vim.vm.customization.UserData`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.UserData.html)
 #[derive(Default)]
 pub struct CustomizationUserData {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -757,6 +844,8 @@ d::object!(CustomizationUserData: t::DynamicData, "CustomizationUserData", 0, [
 ]);
 
 /// Data object `vim.vm.customization.VirtualMachineNameGenerator`, which extends [`CustomizationName`](t::CustomizationName). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.VirtualMachineNameGenerator.html)
 #[derive(Default)]
 pub struct CustomizationVirtualMachineName {
     /// The fields of [`CustomizationName`](t::CustomizationName).
@@ -767,6 +856,8 @@ d::object!(CustomizationVirtualMachineName: t::CustomizationName, "Customization
 impl d::IsA<t::CustomizationName> for CustomizationVirtualMachineName {}
 
 /// Data object `vim.vm.customization.WinOptions`, which extends [`CustomizationOptions`](t::CustomizationOptions). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.WinOptions.html)
 #[derive(Default)]
 pub struct CustomizationWinOptions {
     /// The fields of [`CustomizationOptions`](t::CustomizationOptions).
@@ -786,6 +877,8 @@ d::object!(CustomizationWinOptions: t::CustomizationOptions, "CustomizationWinOp
 impl d::IsA<t::CustomizationOptions> for CustomizationWinOptions {}
 
 /// Data object `vim.vm.customization.WindowsFlexPrep`, which extends [`CustomizationIdentitySettings`](t::CustomizationIdentitySettings). Since API 9.1.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.customization.WindowsFlexPrep.html)
 #[derive(Default)]
 pub struct CustomizationWindowsFlexPrep {
     /// The fields of [`CustomizationIdentitySettings`](t::CustomizationIdentitySettings).
@@ -796,6 +889,8 @@ d::object!(CustomizationWindowsFlexPrep: t::CustomizationIdentitySettings, "Cust
 impl d::IsA<t::CustomizationIdentitySettings> for CustomizationWindowsFlexPrep {}
 
 /// Data object `vim.vm.DatastoreOption`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.DatastoreOption.html)
 #[derive(Default)]
 pub struct DatastoreOption {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -808,6 +903,8 @@ d::object!(DatastoreOption: t::DynamicData, "DatastoreOption", 0, [
 ]);
 
 /// Data object `vim.vm.replication.DeviceGroupId`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.replication.DeviceGroupId.html)
 #[derive(Default)]
 pub struct DeviceGroupId {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -820,6 +917,8 @@ d::object!(DeviceGroupId: t::DynamicData, "DeviceGroupId", 9, [
 ]);
 
 /// Data object `vim.vm.replication.FaultDomainId`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.replication.FaultDomainId.html)
 #[derive(Default)]
 pub struct FaultDomainId {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -832,6 +931,8 @@ d::object!(FaultDomainId: t::DynamicData, "FaultDomainId", 9, [
 ]);
 
 /// Data object `vim.vm.FaultToleranceConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.FaultToleranceConfigInfo.html)
 #[derive(Default)]
 pub struct FaultToleranceConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -852,8 +953,20 @@ d::object!(FaultToleranceConfigInfo: t::DynamicData, "FaultToleranceConfigInfo",
     3 orphaned "orphaned" 8 false,
 ]);
 impl d::IsA<t::FaultToleranceConfigInfo> for FaultToleranceConfigInfo {}
+impl<M, P> p::Property<M, d::Poly<t::FaultToleranceConfigInfo>, P> {
+    /// On to `role`.
+    pub fn role(&self) -> p::Property<M, i32, P> { self.then("role") }
+    /// On to `instanceUuids`.
+    pub fn instance_uuids(&self) -> p::Property<M, Vec<String>, P> { self.then("instanceUuids") }
+    /// On to `configPaths`.
+    pub fn config_paths(&self) -> p::Property<M, Vec<String>, P> { self.then("configPaths") }
+    /// On to `orphaned`. Since API 6.0.
+    pub fn orphaned(&self) -> p::Property<M, bool, p::Optional> { self.then("orphaned") }
+}
 
 /// Data object `vim.vm.FaultToleranceConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.FaultToleranceConfigSpec.html)
 #[derive(Default)]
 pub struct FaultToleranceConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -875,6 +988,8 @@ d::object!(FaultToleranceConfigSpec: t::DynamicData, "FaultToleranceConfigSpec",
 ]);
 
 /// Data object `vim.vm.FaultToleranceVMConfigSpec.FaultToleranceDiskSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.FaultToleranceVMConfigSpec.FaultToleranceDiskSpec.html)
 #[derive(Default)]
 pub struct FaultToleranceDiskSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -890,6 +1005,8 @@ d::object!(FaultToleranceDiskSpec: t::DynamicData, "FaultToleranceDiskSpec", 8, 
 ]);
 
 /// Data object `vim.vm.FaultToleranceMetaSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.FaultToleranceMetaSpec.html)
 #[derive(Default)]
 pub struct FaultToleranceMetaSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -902,6 +1019,8 @@ d::object!(FaultToleranceMetaSpec: t::DynamicData, "FaultToleranceMetaSpec", 8, 
 ]);
 
 /// Data object `vim.vm.FaultTolerancePrimaryConfigInfo`, which extends [`FaultToleranceConfigInfo`](t::FaultToleranceConfigInfo). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.FaultTolerancePrimaryConfigInfo.html)
 #[derive(Default)]
 pub struct FaultTolerancePrimaryConfigInfo {
     /// The fields of [`FaultToleranceConfigInfo`](t::FaultToleranceConfigInfo).
@@ -915,6 +1034,8 @@ d::object!(FaultTolerancePrimaryConfigInfo: t::FaultToleranceConfigInfo, "FaultT
 impl d::IsA<t::FaultToleranceConfigInfo> for FaultTolerancePrimaryConfigInfo {}
 
 /// Data object `vim.vm.FaultToleranceSecondaryConfigInfo`, which extends [`FaultToleranceConfigInfo`](t::FaultToleranceConfigInfo). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.FaultToleranceSecondaryConfigInfo.html)
 #[derive(Default)]
 pub struct FaultToleranceSecondaryConfigInfo {
     /// The fields of [`FaultToleranceConfigInfo`](t::FaultToleranceConfigInfo).
@@ -928,6 +1049,8 @@ d::object!(FaultToleranceSecondaryConfigInfo: t::FaultToleranceConfigInfo, "Faul
 impl d::IsA<t::FaultToleranceConfigInfo> for FaultToleranceSecondaryConfigInfo {}
 
 /// Data object `vim.vm.FaultToleranceSecondaryOpResult`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.FaultToleranceSecondaryOpResult.html)
 #[derive(Default)]
 pub struct FaultToleranceSecondaryOpResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -946,6 +1069,8 @@ d::object!(FaultToleranceSecondaryOpResult: t::DynamicData, "FaultToleranceSecon
 ]);
 
 /// Data object `vim.vm.FaultToleranceVMConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.FaultToleranceVMConfigSpec.html)
 #[derive(Default)]
 pub struct FaultToleranceVMConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -961,6 +1086,8 @@ d::object!(FaultToleranceVMConfigSpec: t::DynamicData, "FaultToleranceVMConfigSp
 ]);
 
 /// Data object `vim.vm.guest.FileManager.FileTransferInformation`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.FileManager.FileTransferInformation.html)
 #[derive(Default)]
 pub struct FileTransferInformation {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -979,6 +1106,8 @@ d::object!(FileTransferInformation: t::DynamicData, "FileTransferInformation", 5
 ]);
 
 /// Data object `vim.vm.guest.AliasManager.GuestAliases`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.AliasManager.GuestAliases.html)
 #[derive(Default)]
 pub struct GuestAliases {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -994,6 +1123,8 @@ d::object!(GuestAliases: t::DynamicData, "GuestAliases", 8, [
 ]);
 
 /// Data object `vim.vm.guest.AliasManager.GuestAuthAliasInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.AliasManager.GuestAuthAliasInfo.html)
 #[derive(Default)]
 pub struct GuestAuthAliasInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1009,6 +1140,8 @@ d::object!(GuestAuthAliasInfo: t::DynamicData, "GuestAuthAliasInfo", 8, [
 ]);
 
 /// Data object `vim.vm.guest.AliasManager.GuestAuthAnySubject`, which extends [`GuestAuthSubject`](t::GuestAuthSubject). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.AliasManager.GuestAuthAnySubject.html)
 #[derive(Default)]
 pub struct GuestAuthAnySubject {
     /// The fields of [`GuestAuthSubject`](t::GuestAuthSubject).
@@ -1019,6 +1152,8 @@ d::object!(GuestAuthAnySubject: t::GuestAuthSubject, "GuestAuthAnySubject", 8, [
 impl d::IsA<t::GuestAuthSubject> for GuestAuthAnySubject {}
 
 /// Data object `vim.vm.guest.AliasManager.GuestAuthNamedSubject`, which extends [`GuestAuthSubject`](t::GuestAuthSubject). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.AliasManager.GuestAuthNamedSubject.html)
 #[derive(Default)]
 pub struct GuestAuthNamedSubject {
     /// The fields of [`GuestAuthSubject`](t::GuestAuthSubject).
@@ -1032,6 +1167,8 @@ d::object!(GuestAuthNamedSubject: t::GuestAuthSubject, "GuestAuthNamedSubject", 
 impl d::IsA<t::GuestAuthSubject> for GuestAuthNamedSubject {}
 
 /// Data object `vim.vm.guest.AliasManager.GuestAuthSubject`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.AliasManager.GuestAuthSubject.html)
 #[derive(Default)]
 pub struct GuestAuthSubject {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1042,6 +1179,8 @@ d::object!(GuestAuthSubject: t::DynamicData, "GuestAuthSubject", 8, [
 impl d::IsA<t::GuestAuthSubject> for GuestAuthSubject {}
 
 /// Data object `vim.vm.guest.GuestAuthentication`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.GuestAuthentication.html)
 #[derive(Default)]
 pub struct GuestAuthentication {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1055,6 +1194,8 @@ d::object!(GuestAuthentication: t::DynamicData, "GuestAuthentication", 5, [
 impl d::IsA<t::GuestAuthentication> for GuestAuthentication {}
 
 /// Data object `vim.vm.GuestInfo.DiskInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.GuestInfo.DiskInfo.html)
 #[derive(Default)]
 pub struct GuestDiskInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1079,6 +1220,8 @@ d::object!(GuestDiskInfo: t::DynamicData, "GuestDiskInfo", 0, [
 ]);
 
 /// Data object `vim.vm.guest.FileManager.FileAttributes`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.FileManager.FileAttributes.html)
 #[derive(Default)]
 pub struct GuestFileAttributes {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1098,6 +1241,8 @@ d::object!(GuestFileAttributes: t::DynamicData, "GuestFileAttributes", 5, [
 impl d::IsA<t::GuestFileAttributes> for GuestFileAttributes {}
 
 /// Data object `vim.vm.guest.FileManager.FileInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.FileManager.FileInfo.html)
 #[derive(Default)]
 pub struct GuestFileInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1120,6 +1265,8 @@ d::object!(GuestFileInfo: t::DynamicData, "GuestFileInfo", 5, [
 
 d::enumeration!(
     /// Enumeration `vim.vm.guest.FileManager.FileInfo.FileType`. Since API 5.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.FileManager.FileInfo.FileType.html)
     GuestFileType, "GuestFileType", [
         File "file",
         Directory "directory",
@@ -1128,6 +1275,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.GuestInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.GuestInfo.html)
 #[derive(Default)]
 pub struct GuestInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1216,9 +1365,67 @@ d::object!(GuestInfo: t::DynamicData, "GuestInfo", 0, [
     25 hw_version "hwVersion" 15 false,
     26 customization_info "customizationInfo" 20 false,
 ]);
+impl<M, P> p::Property<M, t::GuestInfo, P> {
+    /// On to `toolsStatus`.
+    pub fn tools_status(&self) -> p::Property<M, t::VirtualMachineToolsStatus, p::Optional> { self.then("toolsStatus") }
+    /// On to `toolsVersionStatus`. Since API 4.0.
+    pub fn tools_version_status(&self) -> p::Property<M, String, p::Optional> { self.then("toolsVersionStatus") }
+    /// On to `toolsVersionStatus2`. Since API 5.0.
+    pub fn tools_version_status2(&self) -> p::Property<M, String, p::Optional> { self.then("toolsVersionStatus2") }
+    /// On to `toolsRunningStatus`. Since API 4.0.
+    pub fn tools_running_status(&self) -> p::Property<M, String, p::Optional> { self.then("toolsRunningStatus") }
+    /// On to `toolsVersion`.
+    pub fn tools_version(&self) -> p::Property<M, String, p::Optional> { self.then("toolsVersion") }
+    /// On to `toolsInstallType`. Since API 6.5.
+    pub fn tools_install_type(&self) -> p::Property<M, String, p::Optional> { self.then("toolsInstallType") }
+    /// On to `guestId`.
+    pub fn guest_id(&self) -> p::Property<M, String, p::Optional> { self.then("guestId") }
+    /// On to `guestFamily`.
+    pub fn guest_family(&self) -> p::Property<M, String, p::Optional> { self.then("guestFamily") }
+    /// On to `guestFullName`.
+    pub fn guest_full_name(&self) -> p::Property<M, String, p::Optional> { self.then("guestFullName") }
+    /// On to `guestRebootStatus`. Since API 9.1.0.0.
+    pub fn guest_reboot_status(&self) -> p::Property<M, t::VirtualMachineGuestRebootStatus, p::Optional> { self.then("guestRebootStatus") }
+    /// On to `guestDetailedData`. Since API 8.0.2.0.
+    pub fn guest_detailed_data(&self) -> p::Property<M, String, p::Optional> { self.then("guestDetailedData") }
+    /// On to `hostName`.
+    pub fn host_name(&self) -> p::Property<M, String, p::Optional> { self.then("hostName") }
+    /// On to `ipAddress`.
+    pub fn ip_address(&self) -> p::Property<M, String, p::Optional> { self.then("ipAddress") }
+    /// On to `net`.
+    pub fn net(&self) -> p::Property<M, Vec<t::GuestNicInfo>, P> { self.then("net") }
+    /// On to `ipStack`. Since API 4.1.
+    pub fn ip_stack(&self) -> p::Property<M, Vec<t::GuestStackInfo>, P> { self.then("ipStack") }
+    /// On to `disk`.
+    pub fn disk(&self) -> p::Property<M, Vec<t::GuestDiskInfo>, P> { self.then("disk") }
+    /// On to `screen`.
+    pub fn screen(&self) -> p::Property<M, t::GuestScreenInfo, p::Optional> { self.then("screen") }
+    /// On to `guestState`.
+    pub fn guest_state(&self) -> p::Property<M, String, P> { self.then("guestState") }
+    /// On to `appHeartbeatStatus`. Since API 4.1.
+    pub fn app_heartbeat_status(&self) -> p::Property<M, String, p::Optional> { self.then("appHeartbeatStatus") }
+    /// On to `guestKernelCrashed`. Since API 6.0.
+    pub fn guest_kernel_crashed(&self) -> p::Property<M, bool, p::Optional> { self.then("guestKernelCrashed") }
+    /// On to `appState`. Since API 5.5.
+    pub fn app_state(&self) -> p::Property<M, String, p::Optional> { self.then("appState") }
+    /// On to `guestOperationsReady`. Since API 5.0.
+    pub fn guest_operations_ready(&self) -> p::Property<M, bool, p::Optional> { self.then("guestOperationsReady") }
+    /// On to `interactiveGuestOperationsReady`. Since API 5.0.
+    pub fn interactive_guest_operations_ready(&self) -> p::Property<M, bool, p::Optional> { self.then("interactiveGuestOperationsReady") }
+    /// On to `guestStateChangeSupported`. Since API 6.0.
+    pub fn guest_state_change_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("guestStateChangeSupported") }
+    /// On to `generationInfo`. Since API 5.1.
+    pub fn generation_info(&self) -> p::Property<M, Vec<t::GuestInfoNamespaceGenerationInfo>, P> { self.then("generationInfo") }
+    /// On to `hwVersion`. Since API 6.9.1.
+    pub fn hw_version(&self) -> p::Property<M, String, p::Optional> { self.then("hwVersion") }
+    /// On to `customizationInfo`. Since API 7.0.2.0.
+    pub fn customization_info(&self) -> p::Property<M, t::GuestInfoCustomizationInfo, p::Optional> { self.then("customizationInfo") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.vm.GuestInfo.AppStateType`. Since API 5.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.GuestInfo.AppStateType.html)
     GuestInfoAppStateType, "GuestInfoAppStateType", [
         None "none",
         AppStateOk "appStateOk",
@@ -1227,6 +1434,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.GuestInfo.CustomizationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.2.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.GuestInfo.CustomizationInfo.html)
 #[derive(Default)]
 pub struct GuestInfoCustomizationInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1246,9 +1455,21 @@ d::object!(GuestInfoCustomizationInfo: t::DynamicData, "GuestInfoCustomizationIn
     2 end_time "endTime" 20 false,
     3 error_msg "errorMsg" 20 false,
 ]);
+impl<M, P> p::Property<M, t::GuestInfoCustomizationInfo, P> {
+    /// On to `customizationStatus`.
+    pub fn customization_status(&self) -> p::Property<M, String, P> { self.then("customizationStatus") }
+    /// On to `startTime`.
+    pub fn start_time(&self) -> p::Property<M, d::DateTime, p::Optional> { self.then("startTime") }
+    /// On to `endTime`.
+    pub fn end_time(&self) -> p::Property<M, d::DateTime, p::Optional> { self.then("endTime") }
+    /// On to `errorMsg`.
+    pub fn error_msg(&self) -> p::Property<M, String, p::Optional> { self.then("errorMsg") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.vm.GuestInfo.CustomizationStatus`. Since API 7.0.2.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.GuestInfo.CustomizationStatus.html)
     GuestInfoCustomizationStatus, "GuestInfoCustomizationStatus", [
         TOOLSDEPLOYPKGIDLE "TOOLSDEPLOYPKG_IDLE",
         TOOLSDEPLOYPKGPENDING "TOOLSDEPLOYPKG_PENDING",
@@ -1259,6 +1480,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.GuestInfo.NamespaceGenerationInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.GuestInfo.NamespaceGenerationInfo.html)
 #[derive(Default)]
 pub struct GuestInfoNamespaceGenerationInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1272,8 +1495,20 @@ d::object!(GuestInfoNamespaceGenerationInfo: t::DynamicData, "GuestInfoNamespace
     0 key "key" 6 false,
     1 generation_no "generationNo" 6 false,
 ]);
+impl<M, P> p::Property<M, t::GuestInfoNamespaceGenerationInfo, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `generationNo`.
+    pub fn generation_no(&self) -> p::Property<M, i32, P> { self.then("generationNo") }
+}
+impl<M, P> p::Property<M, Vec<t::GuestInfoNamespaceGenerationInfo>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::GuestInfoNamespaceGenerationInfo, p::Optional> { self.named(key) }
+}
 
 /// Data object `vim.vm.GuestInfo.VirtualDiskMapping`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.GuestInfo.VirtualDiskMapping.html)
 #[derive(Default)]
 pub struct GuestInfoVirtualDiskMapping {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1286,6 +1521,8 @@ d::object!(GuestInfoVirtualDiskMapping: t::DynamicData, "GuestInfoVirtualDiskMap
 ]);
 
 /// Data object `vim.vm.guest.FileManager.ListFileInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.FileManager.ListFileInfo.html)
 #[derive(Default)]
 pub struct GuestListFileInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1301,6 +1538,8 @@ d::object!(GuestListFileInfo: t::DynamicData, "GuestListFileInfo", 5, [
 ]);
 
 /// Data object `vim.vm.guest.AliasManager.GuestMappedAliases`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.AliasManager.GuestMappedAliases.html)
 #[derive(Default)]
 pub struct GuestMappedAliases {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1319,6 +1558,8 @@ d::object!(GuestMappedAliases: t::DynamicData, "GuestMappedAliases", 8, [
 ]);
 
 /// Data object `vim.vm.GuestInfo.NicInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.GuestInfo.NicInfo.html)
 #[derive(Default)]
 pub struct GuestNicInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1352,6 +1593,8 @@ d::object!(GuestNicInfo: t::DynamicData, "GuestNicInfo", 0, [
 ]);
 
 /// Data object `vim.vm.GuestOsDescriptor`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.GuestOsDescriptor.html)
 #[derive(Default)]
 pub struct GuestOsDescriptor {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1554,6 +1797,8 @@ d::object!(GuestOsDescriptor: t::DynamicData, "GuestOsDescriptor", 0, [
 
 d::enumeration!(
     /// Enumeration `vim.vm.GuestOsDescriptor.FirmwareType`. Since API 5.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.GuestOsDescriptor.FirmwareType.html)
     GuestOsDescriptorFirmwareType, "GuestOsDescriptorFirmwareType", [
         Bios "bios",
         Efi "efi",
@@ -1563,6 +1808,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.vm.GuestOsDescriptor.SupportLevel`. Since API 5.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.GuestOsDescriptor.SupportLevel.html)
     GuestOsDescriptorSupportLevel, "GuestOsDescriptorSupportLevel", [
         Experimental "experimental",
         Legacy "legacy",
@@ -1575,6 +1822,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.guest.FileManager.PosixFileAttributes`, which extends [`GuestFileAttributes`](t::GuestFileAttributes). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.FileManager.PosixFileAttributes.html)
 #[derive(Default)]
 pub struct GuestPosixFileAttributes {
     /// The fields of [`GuestFileAttributes`](t::GuestFileAttributes).
@@ -1594,6 +1843,8 @@ d::object!(GuestPosixFileAttributes: t::GuestFileAttributes, "GuestPosixFileAttr
 impl d::IsA<t::GuestFileAttributes> for GuestPosixFileAttributes {}
 
 /// Data object `vim.vm.guest.ProcessManager.ProcessInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.ProcessManager.ProcessInfo.html)
 #[derive(Default)]
 pub struct GuestProcessInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1624,6 +1875,8 @@ d::object!(GuestProcessInfo: t::DynamicData, "GuestProcessInfo", 5, [
 ]);
 
 /// Data object `vim.vm.guest.ProcessManager.ProgramSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.ProcessManager.ProgramSpec.html)
 #[derive(Default)]
 pub struct GuestProgramSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1647,12 +1900,16 @@ impl d::IsA<t::GuestProgramSpec> for GuestProgramSpec {}
 
 d::enumeration!(
     /// Enumeration `vim.vm.GuestQuiesce.EndGuestQuiesceError`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.GuestQuiesce.EndGuestQuiesceError.html)
     GuestQuiesceEndGuestQuiesceError, "GuestQuiesceEndGuestQuiesceError", [
         Failure "failure",
     ]
 );
 
 /// Data object `vim.vm.guest.WindowsRegistryManager.RegistryKeyName`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.WindowsRegistryManager.RegistryKeyName.html)
 #[derive(Default)]
 pub struct GuestRegKeyNameSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1668,6 +1925,8 @@ d::object!(GuestRegKeyNameSpec: t::DynamicData, "GuestRegKeyNameSpec", 8, [
 ]);
 
 /// Data object `vim.vm.guest.WindowsRegistryManager.RegistryKeyRecord`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.WindowsRegistryManager.RegistryKeyRecord.html)
 #[derive(Default)]
 pub struct GuestRegKeyRecordSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1683,6 +1942,8 @@ d::object!(GuestRegKeyRecordSpec: t::DynamicData, "GuestRegKeyRecordSpec", 8, [
 ]);
 
 /// Data object `vim.vm.guest.WindowsRegistryManager.RegistryKey`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.WindowsRegistryManager.RegistryKey.html)
 #[derive(Default)]
 pub struct GuestRegKeySpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1702,6 +1963,8 @@ d::object!(GuestRegKeySpec: t::DynamicData, "GuestRegKeySpec", 8, [
 
 d::enumeration!(
     /// Enumeration `vim.vm.guest.WindowsRegistryManager.RegistryKeyName.RegistryKeyWowBitness`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.WindowsRegistryManager.RegistryKeyName.RegistryKeyWowBitness.html)
     GuestRegKeyWowSpec, "GuestRegKeyWowSpec", [
         WOWNative "WOWNative",
         WOW32 "WOW32",
@@ -1710,6 +1973,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.guest.WindowsRegistryManager.RegistryValueBinary`, which extends [`GuestRegValueDataSpec`](t::GuestRegValueDataSpec). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.WindowsRegistryManager.RegistryValueBinary.html)
 #[derive(Default)]
 pub struct GuestRegValueBinarySpec {
     /// The fields of [`GuestRegValueDataSpec`](t::GuestRegValueDataSpec).
@@ -1723,6 +1988,8 @@ d::object!(GuestRegValueBinarySpec: t::GuestRegValueDataSpec, "GuestRegValueBina
 impl d::IsA<t::GuestRegValueDataSpec> for GuestRegValueBinarySpec {}
 
 /// Data object `vim.vm.guest.WindowsRegistryManager.RegistryValueData`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.WindowsRegistryManager.RegistryValueData.html)
 #[derive(Default)]
 pub struct GuestRegValueDataSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1733,6 +2000,8 @@ d::object!(GuestRegValueDataSpec: t::DynamicData, "GuestRegValueDataSpec", 8, [
 impl d::IsA<t::GuestRegValueDataSpec> for GuestRegValueDataSpec {}
 
 /// Data object `vim.vm.guest.WindowsRegistryManager.RegistryValueDword`, which extends [`GuestRegValueDataSpec`](t::GuestRegValueDataSpec). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.WindowsRegistryManager.RegistryValueDword.html)
 #[derive(Default)]
 pub struct GuestRegValueDwordSpec {
     /// The fields of [`GuestRegValueDataSpec`](t::GuestRegValueDataSpec).
@@ -1746,6 +2015,8 @@ d::object!(GuestRegValueDwordSpec: t::GuestRegValueDataSpec, "GuestRegValueDword
 impl d::IsA<t::GuestRegValueDataSpec> for GuestRegValueDwordSpec {}
 
 /// Data object `vim.vm.guest.WindowsRegistryManager.RegistryValueExpandString`, which extends [`GuestRegValueDataSpec`](t::GuestRegValueDataSpec). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.WindowsRegistryManager.RegistryValueExpandString.html)
 #[derive(Default)]
 pub struct GuestRegValueExpandStringSpec {
     /// The fields of [`GuestRegValueDataSpec`](t::GuestRegValueDataSpec).
@@ -1759,6 +2030,8 @@ d::object!(GuestRegValueExpandStringSpec: t::GuestRegValueDataSpec, "GuestRegVal
 impl d::IsA<t::GuestRegValueDataSpec> for GuestRegValueExpandStringSpec {}
 
 /// Data object `vim.vm.guest.WindowsRegistryManager.RegistryValueMultiString`, which extends [`GuestRegValueDataSpec`](t::GuestRegValueDataSpec). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.WindowsRegistryManager.RegistryValueMultiString.html)
 #[derive(Default)]
 pub struct GuestRegValueMultiStringSpec {
     /// The fields of [`GuestRegValueDataSpec`](t::GuestRegValueDataSpec).
@@ -1772,6 +2045,8 @@ d::object!(GuestRegValueMultiStringSpec: t::GuestRegValueDataSpec, "GuestRegValu
 impl d::IsA<t::GuestRegValueDataSpec> for GuestRegValueMultiStringSpec {}
 
 /// Data object `vim.vm.guest.WindowsRegistryManager.RegistryValueName`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.WindowsRegistryManager.RegistryValueName.html)
 #[derive(Default)]
 pub struct GuestRegValueNameSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1787,6 +2062,8 @@ d::object!(GuestRegValueNameSpec: t::DynamicData, "GuestRegValueNameSpec", 8, [
 ]);
 
 /// Data object `vim.vm.guest.WindowsRegistryManager.RegistryValueQword`, which extends [`GuestRegValueDataSpec`](t::GuestRegValueDataSpec). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.WindowsRegistryManager.RegistryValueQword.html)
 #[derive(Default)]
 pub struct GuestRegValueQwordSpec {
     /// The fields of [`GuestRegValueDataSpec`](t::GuestRegValueDataSpec).
@@ -1800,6 +2077,8 @@ d::object!(GuestRegValueQwordSpec: t::GuestRegValueDataSpec, "GuestRegValueQword
 impl d::IsA<t::GuestRegValueDataSpec> for GuestRegValueQwordSpec {}
 
 /// Data object `vim.vm.guest.WindowsRegistryManager.RegistryValue`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.WindowsRegistryManager.RegistryValue.html)
 #[derive(Default)]
 pub struct GuestRegValueSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1815,6 +2094,8 @@ d::object!(GuestRegValueSpec: t::DynamicData, "GuestRegValueSpec", 8, [
 ]);
 
 /// Data object `vim.vm.guest.WindowsRegistryManager.RegistryValueString`, which extends [`GuestRegValueDataSpec`](t::GuestRegValueDataSpec). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.WindowsRegistryManager.RegistryValueString.html)
 #[derive(Default)]
 pub struct GuestRegValueStringSpec {
     /// The fields of [`GuestRegValueDataSpec`](t::GuestRegValueDataSpec).
@@ -1828,6 +2109,8 @@ d::object!(GuestRegValueStringSpec: t::GuestRegValueDataSpec, "GuestRegValueStri
 impl d::IsA<t::GuestRegValueDataSpec> for GuestRegValueStringSpec {}
 
 /// Data object `vim.vm.GuestInfo.ScreenInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.GuestInfo.ScreenInfo.html)
 #[derive(Default)]
 pub struct GuestScreenInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1841,8 +2124,16 @@ d::object!(GuestScreenInfo: t::DynamicData, "GuestScreenInfo", 0, [
     0 width "width" 0 false,
     1 height "height" 0 false,
 ]);
+impl<M, P> p::Property<M, t::GuestScreenInfo, P> {
+    /// On to `width`.
+    pub fn width(&self) -> p::Property<M, i32, P> { self.then("width") }
+    /// On to `height`.
+    pub fn height(&self) -> p::Property<M, i32, P> { self.then("height") }
+}
 
 /// Data object `vim.vm.GuestInfo.StackInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.GuestInfo.StackInfo.html)
 #[derive(Default)]
 pub struct GuestStackInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1864,6 +2155,8 @@ d::object!(GuestStackInfo: t::DynamicData, "GuestStackInfo", 4, [
 ]);
 
 /// Data object `vim.vm.guest.FileManager.WindowsFileAttributes`, which extends [`GuestFileAttributes`](t::GuestFileAttributes). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.FileManager.WindowsFileAttributes.html)
 #[derive(Default)]
 pub struct GuestWindowsFileAttributes {
     /// The fields of [`GuestFileAttributes`](t::GuestFileAttributes).
@@ -1883,6 +2176,8 @@ d::object!(GuestWindowsFileAttributes: t::GuestFileAttributes, "GuestWindowsFile
 impl d::IsA<t::GuestFileAttributes> for GuestWindowsFileAttributes {}
 
 /// Data object `vim.vm.guest.ProcessManager.WindowsProgramSpec`, which extends [`GuestProgramSpec`](t::GuestProgramSpec). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.ProcessManager.WindowsProgramSpec.html)
 #[derive(Default)]
 pub struct GuestWindowsProgramSpec {
     /// The fields of [`GuestProgramSpec`](t::GuestProgramSpec).
@@ -1896,6 +2191,8 @@ d::object!(GuestWindowsProgramSpec: t::GuestProgramSpec, "GuestWindowsProgramSpe
 impl d::IsA<t::GuestProgramSpec> for GuestWindowsProgramSpec {}
 
 /// Data object `vim.vm.device.HostDiskMappingInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.HostDiskMappingInfo.html)
 #[derive(Default)]
 pub struct HostDiskMappingInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1914,6 +2211,8 @@ d::object!(HostDiskMappingInfo: t::DynamicData, "HostDiskMappingInfo", 0, [
 ]);
 
 /// Data object `vim.vm.device.HostDiskMappingOption`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.HostDiskMappingOption.html)
 #[derive(Default)]
 pub struct HostDiskMappingOption {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1929,6 +2228,8 @@ d::object!(HostDiskMappingOption: t::DynamicData, "HostDiskMappingOption", 0, [
 ]);
 
 /// Data object `vim.vm.device.HostDiskMappingInfo.PartitionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.HostDiskMappingInfo.PartitionInfo.html)
 #[derive(Default)]
 pub struct HostDiskMappingPartitionInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1947,6 +2248,8 @@ d::object!(HostDiskMappingPartitionInfo: t::DynamicData, "HostDiskMappingPartiti
 ]);
 
 /// Data object `vim.vm.device.HostDiskMappingOption.PartitionOption`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.HostDiskMappingOption.PartitionOption.html)
 #[derive(Default)]
 pub struct HostDiskMappingPartitionOption {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1965,6 +2268,8 @@ d::object!(HostDiskMappingPartitionOption: t::DynamicData, "HostDiskMappingParti
 ]);
 
 /// Data object `vim.vm.guest.NamePasswordAuthentication`, which extends [`GuestAuthentication`](t::GuestAuthentication). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.NamePasswordAuthentication.html)
 #[derive(Default)]
 pub struct NamePasswordAuthentication {
     /// The fields of [`GuestAuthentication`](t::GuestAuthentication).
@@ -1981,6 +2286,8 @@ d::object!(NamePasswordAuthentication: t::GuestAuthentication, "NamePasswordAuth
 impl d::IsA<t::GuestAuthentication> for NamePasswordAuthentication {}
 
 /// Data object `vim.vm.OpaqueNetworkInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.OpaqueNetworkInfo.html)
 #[derive(Default)]
 pub struct OpaqueNetworkTargetInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
@@ -1996,6 +2303,8 @@ d::object!(OpaqueNetworkTargetInfo: t::VirtualMachineTargetInfo, "OpaqueNetworkT
 ]);
 
 /// Data object `vim.vm.device.ParaVirtualSCSIController`, which extends [`VirtualSCSIController`](t::VirtualSCSIController). Since API 2.5u2server.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.ParaVirtualSCSIController.html)
 #[derive(Default)]
 pub struct ParaVirtualSCSIController {
     /// The fields of [`VirtualSCSIController`](t::VirtualSCSIController).
@@ -2006,6 +2315,8 @@ d::object!(ParaVirtualSCSIController: t::VirtualSCSIController, "ParaVirtualSCSI
 impl d::IsA<t::VirtualDevice> for ParaVirtualSCSIController {}
 
 /// Data object `vim.vm.device.ParaVirtualSCSIControllerOption`, which extends [`VirtualSCSIControllerOption`](t::VirtualSCSIControllerOption). Since API 2.5u2server.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.ParaVirtualSCSIControllerOption.html)
 #[derive(Default)]
 pub struct ParaVirtualSCSIControllerOption {
     /// The fields of [`VirtualSCSIControllerOption`](t::VirtualSCSIControllerOption).
@@ -2016,6 +2327,8 @@ d::object!(ParaVirtualSCSIControllerOption: t::VirtualSCSIControllerOption, "Par
 impl d::IsA<t::VirtualDeviceOption> for ParaVirtualSCSIControllerOption {}
 
 /// Data object `vim.vm.ReplicationConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ReplicationConfigSpec.html)
 #[derive(Default)]
 pub struct ReplicationConfigSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2074,8 +2387,46 @@ d::object!(ReplicationConfigSpec: t::DynamicData, "ReplicationConfigSpec", 5, [
     15 use_hbr_proxy_http_preamble "useHbrProxyHttpPreamble" 33 false,
     16 disk "disk" 5 false,
 ]);
+impl<M, P> p::Property<M, t::ReplicationConfigSpec, P> {
+    /// On to `generation`.
+    pub fn generation(&self) -> p::Property<M, i64, P> { self.then("generation") }
+    /// On to `vmReplicationId`.
+    pub fn vm_replication_id(&self) -> p::Property<M, String, P> { self.then("vmReplicationId") }
+    /// On to `destination`.
+    pub fn destination(&self) -> p::Property<M, String, P> { self.then("destination") }
+    /// On to `port`.
+    pub fn port(&self) -> p::Property<M, i32, P> { self.then("port") }
+    /// On to `rpo`.
+    pub fn rpo(&self) -> p::Property<M, i64, P> { self.then("rpo") }
+    /// On to `quiesceGuestEnabled`.
+    pub fn quiesce_guest_enabled(&self) -> p::Property<M, bool, P> { self.then("quiesceGuestEnabled") }
+    /// On to `paused`.
+    pub fn paused(&self) -> p::Property<M, bool, P> { self.then("paused") }
+    /// On to `oppUpdatesEnabled`.
+    pub fn opp_updates_enabled(&self) -> p::Property<M, bool, P> { self.then("oppUpdatesEnabled") }
+    /// On to `netCompressionEnabled`. Since API 6.0.
+    pub fn net_compression_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("netCompressionEnabled") }
+    /// On to `netEncryptionEnabled`. Since API 6.7.
+    pub fn net_encryption_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("netEncryptionEnabled") }
+    /// On to `encryptionDestination`. Since API 6.7.
+    pub fn encryption_destination(&self) -> p::Property<M, String, p::Optional> { self.then("encryptionDestination") }
+    /// On to `additionalEncryptionDestination`. Since API 9.1.0.0.
+    pub fn additional_encryption_destination(&self) -> p::Property<M, Vec<String>, P> { self.then("additionalEncryptionDestination") }
+    /// On to `encryptionPort`. Since API 6.7.
+    pub fn encryption_port(&self) -> p::Property<M, i32, p::Optional> { self.then("encryptionPort") }
+    /// On to `remoteCertificateThumbprint`. Since API 6.7.
+    pub fn remote_certificate_thumbprint(&self) -> p::Property<M, String, p::Optional> { self.then("remoteCertificateThumbprint") }
+    /// On to `dataSetsReplicationEnabled`. Since API 8.0.0.0.
+    pub fn data_sets_replication_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("dataSetsReplicationEnabled") }
+    /// On to `useHbrProxyHttpPreamble`. Since API 9.1.0.0.
+    pub fn use_hbr_proxy_http_preamble(&self) -> p::Property<M, bool, p::Optional> { self.then("useHbrProxyHttpPreamble") }
+    /// On to `disk`.
+    pub fn disk(&self) -> p::Property<M, Vec<t::ReplicationInfoDiskSettings>, P> { self.then("disk") }
+}
 
 /// Data object `vim.vm.replication.ReplicationGroupId`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.replication.ReplicationGroupId.html)
 #[derive(Default)]
 pub struct ReplicationGroupId {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2091,6 +2442,8 @@ d::object!(ReplicationGroupId: t::DynamicData, "ReplicationGroupId", 9, [
 ]);
 
 /// Data object `vim.vm.ReplicationConfigSpec.DiskSettings`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ReplicationConfigSpec.DiskSettings.html)
 #[derive(Default)]
 pub struct ReplicationInfoDiskSettings {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2104,8 +2457,20 @@ d::object!(ReplicationInfoDiskSettings: t::DynamicData, "ReplicationInfoDiskSett
     0 key "key" 5 false,
     1 disk_replication_id "diskReplicationId" 5 false,
 ]);
+impl<M, P> p::Property<M, t::ReplicationInfoDiskSettings, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, i32, P> { self.then("key") }
+    /// On to `diskReplicationId`.
+    pub fn disk_replication_id(&self) -> p::Property<M, String, P> { self.then("diskReplicationId") }
+}
+impl<M, P> p::Property<M, Vec<t::ReplicationInfoDiskSettings>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: i32) -> p::Property<M, t::ReplicationInfoDiskSettings, p::Optional> { self.numbered(key) }
+}
 
 /// Data object `vim.vm.replication.ReplicationSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.replication.ReplicationSpec.html)
 #[derive(Default)]
 pub struct ReplicationSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2118,6 +2483,8 @@ d::object!(ReplicationSpec: t::DynamicData, "ReplicationSpec", 9, [
 ]);
 
 /// Data object `vim.vm.guest.SAMLTokenAuthentication`, which extends [`GuestAuthentication`](t::GuestAuthentication). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.SAMLTokenAuthentication.html)
 #[derive(Default)]
 pub struct SAMLTokenAuthentication {
     /// The fields of [`GuestAuthentication`](t::GuestAuthentication).
@@ -2134,6 +2501,8 @@ d::object!(SAMLTokenAuthentication: t::GuestAuthentication, "SAMLTokenAuthentica
 impl d::IsA<t::GuestAuthentication> for SAMLTokenAuthentication {}
 
 /// Data object `vim.vm.guest.SSPIAuthentication`, which extends [`GuestAuthentication`](t::GuestAuthentication). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.SSPIAuthentication.html)
 #[derive(Default)]
 pub struct SSPIAuthentication {
     /// The fields of [`GuestAuthentication`](t::GuestAuthentication).
@@ -2147,6 +2516,8 @@ d::object!(SSPIAuthentication: t::GuestAuthentication, "SSPIAuthentication", 5, 
 impl d::IsA<t::GuestAuthentication> for SSPIAuthentication {}
 
 /// Data object `vim.vm.ScheduledHardwareUpgradeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ScheduledHardwareUpgradeInfo.html)
 #[derive(Default)]
 pub struct ScheduledHardwareUpgradeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2166,9 +2537,21 @@ d::object!(ScheduledHardwareUpgradeInfo: t::DynamicData, "ScheduledHardwareUpgra
     2 scheduled_hardware_upgrade_status "scheduledHardwareUpgradeStatus" 6 false,
     3 fault "fault" 6 false,
 ]);
+impl<M, P> p::Property<M, t::ScheduledHardwareUpgradeInfo, P> {
+    /// On to `upgradePolicy`.
+    pub fn upgrade_policy(&self) -> p::Property<M, String, p::Optional> { self.then("upgradePolicy") }
+    /// On to `versionKey`.
+    pub fn version_key(&self) -> p::Property<M, String, p::Optional> { self.then("versionKey") }
+    /// On to `scheduledHardwareUpgradeStatus`.
+    pub fn scheduled_hardware_upgrade_status(&self) -> p::Property<M, String, p::Optional> { self.then("scheduledHardwareUpgradeStatus") }
+    /// On to `fault`.
+    pub fn fault(&self) -> p::Property<M, t::LocalizedMethodFault, p::Optional> { self.then("fault") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.vm.ScheduledHardwareUpgradeInfo.HardwareUpgradePolicy`. Since API 5.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ScheduledHardwareUpgradeInfo.HardwareUpgradePolicy.html)
     ScheduledHardwareUpgradeInfoHardwareUpgradePolicy, "ScheduledHardwareUpgradeInfoHardwareUpgradePolicy", [
         Never "never",
         OnSoftPowerOff "onSoftPowerOff",
@@ -2178,6 +2561,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.vm.ScheduledHardwareUpgradeInfo.HardwareUpgradeStatus`. Since API 5.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ScheduledHardwareUpgradeInfo.HardwareUpgradeStatus.html)
     ScheduledHardwareUpgradeInfoHardwareUpgradeStatus, "ScheduledHardwareUpgradeInfoHardwareUpgradeStatus", [
         None "none",
         Pending "pending",
@@ -2187,6 +2572,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.SnapshotSelectionSpec`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.SnapshotSelectionSpec.html)
 #[derive(Default)]
 pub struct SnapshotSelectionSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2199,6 +2586,8 @@ d::object!(SnapshotSelectionSpec: t::DynamicData, "SnapshotSelectionSpec", 30, [
 ]);
 
 /// Data object `vim.vm.SubnetInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.SubnetInfo.html)
 #[derive(Default)]
 pub struct SubnetInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
@@ -2223,6 +2612,8 @@ d::object!(SubnetInfo: t::VirtualMachineTargetInfo, "SubnetInfo", 32, [
 ]);
 
 /// Data object `vim.vm.SubnetInfo.FolderInfo`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.SubnetInfo.FolderInfo.html)
 #[derive(Default)]
 pub struct SubnetInfoFolderInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2238,6 +2629,8 @@ d::object!(SubnetInfoFolderInfo: t::DynamicData, "SubnetInfoFolderInfo", 32, [
 ]);
 
 /// Data object `vim.vm.guest.TicketedSessionAuthentication`, which extends [`GuestAuthentication`](t::GuestAuthentication). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.TicketedSessionAuthentication.html)
 #[derive(Default)]
 pub struct TicketedSessionAuthentication {
     /// The fields of [`GuestAuthentication`](t::GuestAuthentication).
@@ -2251,6 +2644,8 @@ d::object!(TicketedSessionAuthentication: t::GuestAuthentication, "TicketedSessi
 impl d::IsA<t::GuestAuthentication> for TicketedSessionAuthentication {}
 
 /// Data object `vim.vm.ToolsConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ToolsConfigInfo.html)
 #[derive(Default)]
 pub struct ToolsConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2297,8 +2692,38 @@ d::object!(ToolsConfigInfo: t::DynamicData, "ToolsConfigInfo", 0, [
     11 sync_time_with_host "syncTimeWithHost" 0 false,
     12 last_install_info "lastInstallInfo" 5 false,
 ]);
+impl<M, P> p::Property<M, t::ToolsConfigInfo, P> {
+    /// On to `toolsVersion`.
+    pub fn tools_version(&self) -> p::Property<M, i32, p::Optional> { self.then("toolsVersion") }
+    /// On to `toolsInstallType`. Since API 6.5.
+    pub fn tools_install_type(&self) -> p::Property<M, String, p::Optional> { self.then("toolsInstallType") }
+    /// On to `afterPowerOn`.
+    pub fn after_power_on(&self) -> p::Property<M, bool, p::Optional> { self.then("afterPowerOn") }
+    /// On to `afterResume`.
+    pub fn after_resume(&self) -> p::Property<M, bool, p::Optional> { self.then("afterResume") }
+    /// On to `beforeGuestStandby`.
+    pub fn before_guest_standby(&self) -> p::Property<M, bool, p::Optional> { self.then("beforeGuestStandby") }
+    /// On to `beforeGuestShutdown`.
+    pub fn before_guest_shutdown(&self) -> p::Property<M, bool, p::Optional> { self.then("beforeGuestShutdown") }
+    /// On to `beforeGuestReboot`.
+    pub fn before_guest_reboot(&self) -> p::Property<M, bool, p::Optional> { self.then("beforeGuestReboot") }
+    /// On to `toolsUpgradePolicy`.
+    pub fn tools_upgrade_policy(&self) -> p::Property<M, String, p::Optional> { self.then("toolsUpgradePolicy") }
+    /// On to `pendingCustomization`.
+    pub fn pending_customization(&self) -> p::Property<M, String, p::Optional> { self.then("pendingCustomization") }
+    /// On to `customizationKeyId`. Since API 6.5.
+    pub fn customization_key_id(&self) -> p::Property<M, t::CryptoKeyId, p::Optional> { self.then("customizationKeyId") }
+    /// On to `syncTimeWithHostAllowed`. Since API 7.0.1.0.
+    pub fn sync_time_with_host_allowed(&self) -> p::Property<M, bool, p::Optional> { self.then("syncTimeWithHostAllowed") }
+    /// On to `syncTimeWithHost`.
+    pub fn sync_time_with_host(&self) -> p::Property<M, bool, p::Optional> { self.then("syncTimeWithHost") }
+    /// On to `lastInstallInfo`. Since API 5.0.
+    pub fn last_install_info(&self) -> p::Property<M, t::ToolsConfigInfoToolsLastInstallInfo, p::Optional> { self.then("lastInstallInfo") }
+}
 
 /// Data object `vim.vm.ToolsConfigInfo.ToolsLastInstallInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ToolsConfigInfo.ToolsLastInstallInfo.html)
 #[derive(Default)]
 pub struct ToolsConfigInfoToolsLastInstallInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2312,9 +2737,17 @@ d::object!(ToolsConfigInfoToolsLastInstallInfo: t::DynamicData, "ToolsConfigInfo
     0 counter "counter" 5 false,
     1 fault "fault" 5 false,
 ]);
+impl<M, P> p::Property<M, t::ToolsConfigInfoToolsLastInstallInfo, P> {
+    /// On to `counter`.
+    pub fn counter(&self) -> p::Property<M, i32, P> { self.then("counter") }
+    /// On to `fault`.
+    pub fn fault(&self) -> p::Property<M, t::LocalizedMethodFault, p::Optional> { self.then("fault") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.vm.ToolsConfigInfo.UpgradePolicy`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ToolsConfigInfo.UpgradePolicy.html)
     UpgradePolicy, "UpgradePolicy", [
         Manual "manual",
         UpgradeAtPowerCycle "upgradeAtPowerCycle",
@@ -2322,6 +2755,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.UsbScanCodeSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.UsbScanCodeSpec.html)
 #[derive(Default)]
 pub struct UsbScanCodeSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2334,6 +2769,8 @@ d::object!(UsbScanCodeSpec: t::DynamicData, "UsbScanCodeSpec", 9, [
 ]);
 
 /// Data object `vim.vm.UsbScanCodeSpec.KeyEvent`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.UsbScanCodeSpec.KeyEvent.html)
 #[derive(Default)]
 pub struct UsbScanCodeSpecKeyEvent {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2349,6 +2786,8 @@ d::object!(UsbScanCodeSpecKeyEvent: t::DynamicData, "UsbScanCodeSpecKeyEvent", 9
 ]);
 
 /// Data object `vim.vm.UsbScanCodeSpec.ModifierType`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.UsbScanCodeSpec.ModifierType.html)
 #[derive(Default)]
 pub struct UsbScanCodeSpecModifierType {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -2382,6 +2821,8 @@ d::object!(UsbScanCodeSpecModifierType: t::DynamicData, "UsbScanCodeSpecModifier
 ]);
 
 /// Data object `vim.vm.device.VirtualAHCIController`, which extends [`VirtualSATAController`](t::VirtualSATAController). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualAHCIController.html)
 #[derive(Default)]
 pub struct VirtualAHCIController {
     /// The fields of [`VirtualSATAController`](t::VirtualSATAController).
@@ -2392,6 +2833,8 @@ d::object!(VirtualAHCIController: t::VirtualSATAController, "VirtualAHCIControll
 impl d::IsA<t::VirtualDevice> for VirtualAHCIController {}
 
 /// Data object `vim.vm.device.VirtualAHCIControllerOption`, which extends [`VirtualSATAControllerOption`](t::VirtualSATAControllerOption). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualAHCIControllerOption.html)
 #[derive(Default)]
 pub struct VirtualAHCIControllerOption {
     /// The fields of [`VirtualSATAControllerOption`](t::VirtualSATAControllerOption).
@@ -2402,6 +2845,8 @@ d::object!(VirtualAHCIControllerOption: t::VirtualSATAControllerOption, "Virtual
 impl d::IsA<t::VirtualDeviceOption> for VirtualAHCIControllerOption {}
 
 /// Data object `vim.vm.device.VirtualBusLogicController`, which extends [`VirtualSCSIController`](t::VirtualSCSIController). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualBusLogicController.html)
 #[derive(Default)]
 pub struct VirtualBusLogicController {
     /// The fields of [`VirtualSCSIController`](t::VirtualSCSIController).
@@ -2412,6 +2857,8 @@ d::object!(VirtualBusLogicController: t::VirtualSCSIController, "VirtualBusLogic
 impl d::IsA<t::VirtualDevice> for VirtualBusLogicController {}
 
 /// Data object `vim.vm.device.VirtualBusLogicControllerOption`, which extends [`VirtualSCSIControllerOption`](t::VirtualSCSIControllerOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualBusLogicControllerOption.html)
 #[derive(Default)]
 pub struct VirtualBusLogicControllerOption {
     /// The fields of [`VirtualSCSIControllerOption`](t::VirtualSCSIControllerOption).
@@ -2422,6 +2869,8 @@ d::object!(VirtualBusLogicControllerOption: t::VirtualSCSIControllerOption, "Vir
 impl d::IsA<t::VirtualDeviceOption> for VirtualBusLogicControllerOption {}
 
 /// Data object `vim.vm.device.VirtualCdrom`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualCdrom.html)
 #[derive(Default)]
 pub struct VirtualCdrom {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
@@ -2432,6 +2881,8 @@ d::object!(VirtualCdrom: t::VirtualDevice, "VirtualCdrom", 0, [
 impl d::IsA<t::VirtualDevice> for VirtualCdrom {}
 
 /// Data object `vim.vm.device.VirtualCdrom.AtapiBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualCdrom.AtapiBackingInfo.html)
 #[derive(Default)]
 pub struct VirtualCdromAtapiBackingInfo {
     /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
@@ -2442,6 +2893,8 @@ d::object!(VirtualCdromAtapiBackingInfo: t::VirtualDeviceDeviceBackingInfo, "Vir
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualCdromAtapiBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualCdromOption.AtapiBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualCdromOption.AtapiBackingOption.html)
 #[derive(Default)]
 pub struct VirtualCdromAtapiBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
@@ -2452,6 +2905,8 @@ d::object!(VirtualCdromAtapiBackingOption: t::VirtualDeviceDeviceBackingOption, 
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualCdromAtapiBackingOption {}
 
 /// Data object `vim.vm.device.VirtualCdrom.IsoBackingInfo`, which extends [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualCdrom.IsoBackingInfo.html)
 #[derive(Default)]
 pub struct VirtualCdromIsoBackingInfo {
     /// The fields of [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo).
@@ -2462,6 +2917,8 @@ d::object!(VirtualCdromIsoBackingInfo: t::VirtualDeviceFileBackingInfo, "Virtual
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualCdromIsoBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualCdromOption.IsoBackingOption`, which extends [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualCdromOption.IsoBackingOption.html)
 #[derive(Default)]
 pub struct VirtualCdromIsoBackingOption {
     /// The fields of [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption).
@@ -2472,6 +2929,8 @@ d::object!(VirtualCdromIsoBackingOption: t::VirtualDeviceFileBackingOption, "Vir
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualCdromIsoBackingOption {}
 
 /// Data object `vim.vm.device.VirtualCdromOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualCdromOption.html)
 #[derive(Default)]
 pub struct VirtualCdromOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
@@ -2482,6 +2941,8 @@ d::object!(VirtualCdromOption: t::VirtualDeviceOption, "VirtualCdromOption", 0, 
 impl d::IsA<t::VirtualDeviceOption> for VirtualCdromOption {}
 
 /// Data object `vim.vm.device.VirtualCdrom.PassthroughBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualCdrom.PassthroughBackingInfo.html)
 #[derive(Default)]
 pub struct VirtualCdromPassthroughBackingInfo {
     /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
@@ -2495,6 +2956,8 @@ d::object!(VirtualCdromPassthroughBackingInfo: t::VirtualDeviceDeviceBackingInfo
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualCdromPassthroughBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualCdromOption.PassthroughBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualCdromOption.PassthroughBackingOption.html)
 #[derive(Default)]
 pub struct VirtualCdromPassthroughBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
@@ -2508,6 +2971,8 @@ d::object!(VirtualCdromPassthroughBackingOption: t::VirtualDeviceDeviceBackingOp
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualCdromPassthroughBackingOption {}
 
 /// Data object `vim.vm.device.VirtualCdrom.RemoteAtapiBackingInfo`, which extends [`VirtualDeviceRemoteDeviceBackingInfo`](t::VirtualDeviceRemoteDeviceBackingInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualCdrom.RemoteAtapiBackingInfo.html)
 #[derive(Default)]
 pub struct VirtualCdromRemoteAtapiBackingInfo {
     /// The fields of [`VirtualDeviceRemoteDeviceBackingInfo`](t::VirtualDeviceRemoteDeviceBackingInfo).
@@ -2518,6 +2983,8 @@ d::object!(VirtualCdromRemoteAtapiBackingInfo: t::VirtualDeviceRemoteDeviceBacki
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualCdromRemoteAtapiBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualCdromOption.RemoteAtapiBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualCdromOption.RemoteAtapiBackingOption.html)
 #[derive(Default)]
 pub struct VirtualCdromRemoteAtapiBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
@@ -2526,471 +2993,3 @@ pub struct VirtualCdromRemoteAtapiBackingOption {
 d::object!(VirtualCdromRemoteAtapiBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualCdromRemoteAtapiBackingOption", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualCdromRemoteAtapiBackingOption {}
-
-/// Data object `vim.vm.device.VirtualCdrom.RemotePassthroughBackingInfo`, which extends [`VirtualDeviceRemoteDeviceBackingInfo`](t::VirtualDeviceRemoteDeviceBackingInfo). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualCdromRemotePassthroughBackingInfo {
-    /// The fields of [`VirtualDeviceRemoteDeviceBackingInfo`](t::VirtualDeviceRemoteDeviceBackingInfo).
-    pub base: t::VirtualDeviceRemoteDeviceBackingInfo,
-    /// `exclusive`.
-    pub exclusive: bool,
-}
-d::object!(VirtualCdromRemotePassthroughBackingInfo: t::VirtualDeviceRemoteDeviceBackingInfo, "VirtualCdromRemotePassthroughBackingInfo", 0, [
-    0 exclusive "exclusive" 0 false,
-]);
-impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualCdromRemotePassthroughBackingInfo {}
-
-/// Data object `vim.vm.device.VirtualCdromOption.RemotePassthroughBackingOption`, which extends [`VirtualDeviceRemoteDeviceBackingOption`](t::VirtualDeviceRemoteDeviceBackingOption). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualCdromRemotePassthroughBackingOption {
-    /// The fields of [`VirtualDeviceRemoteDeviceBackingOption`](t::VirtualDeviceRemoteDeviceBackingOption).
-    pub base: t::VirtualDeviceRemoteDeviceBackingOption,
-    /// `exclusive`.
-    pub exclusive: t::BoolOption,
-}
-d::object!(VirtualCdromRemotePassthroughBackingOption: t::VirtualDeviceRemoteDeviceBackingOption, "VirtualCdromRemotePassthroughBackingOption", 0, [
-    0 exclusive "exclusive" 0 false,
-]);
-impl d::IsA<t::VirtualDeviceBackingOption> for VirtualCdromRemotePassthroughBackingOption {}
-
-/// Data object `vim.vm.device.VirtualController`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualController {
-    /// The fields of [`VirtualDevice`](t::VirtualDevice).
-    pub base: t::VirtualDevice,
-    /// `busNumber`.
-    pub bus_number: i32,
-    /// `device`.
-    pub device: Vec<i32>,
-}
-d::object!(VirtualController: t::VirtualDevice, "VirtualController", 0, [
-    0 bus_number "busNumber" 0 false,
-    1 device "device" 0 false,
-]);
-impl d::IsA<t::VirtualDevice> for VirtualController {}
-
-/// Data object `vim.vm.device.VirtualControllerOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualControllerOption {
-    /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
-    pub base: t::VirtualDeviceOption,
-    /// `devices`.
-    pub devices: t::IntOption,
-    /// `supportedDevice`.
-    pub supported_device: Vec<String>,
-}
-d::object!(VirtualControllerOption: t::VirtualDeviceOption, "VirtualControllerOption", 0, [
-    0 devices "devices" 0 false,
-    1 supported_device "supportedDevice" 0 false,
-]);
-impl d::IsA<t::VirtualDeviceOption> for VirtualControllerOption {}
-
-/// Data object `vim.vm.device.VirtualDevice`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualDevice {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: i32,
-    /// `deviceInfo`.
-    pub device_info: Option<d::Poly<t::Description>>,
-    /// `backing`.
-    pub backing: Option<d::Poly<t::VirtualDeviceBackingInfo>>,
-    /// `connectable`.
-    pub connectable: Option<Box<t::VirtualDeviceConnectInfo>>,
-    /// `slotInfo`. Since API 5.1.
-    pub slot_info: Option<d::Poly<t::VirtualDeviceBusSlotInfo>>,
-    /// `controllerKey`.
-    pub controller_key: Option<i32>,
-    /// `unitNumber`.
-    pub unit_number: Option<i32>,
-    /// `numaNode`. Since API 8.0.0.1.
-    pub numa_node: Option<i32>,
-    /// `deviceGroupInfo`. Since API 8.0.0.1.
-    pub device_group_info: Option<Box<t::VirtualDeviceDeviceGroupInfo>>,
-}
-d::object!(VirtualDevice: t::DynamicData, "VirtualDevice", 0, [
-    0 key "key" 0 false,
-    1 device_info "deviceInfo" 0 false,
-    2 backing "backing" 0 false,
-    3 connectable "connectable" 0 false,
-    4 slot_info "slotInfo" 6 false,
-    5 controller_key "controllerKey" 0 false,
-    6 unit_number "unitNumber" 0 false,
-    7 numa_node "numaNode" 26 false,
-    8 device_group_info "deviceGroupInfo" 26 false,
-]);
-impl d::IsA<t::VirtualDevice> for VirtualDevice {}
-
-/// Data object `vim.vm.device.VirtualDevice.BackingInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualDeviceBackingInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-}
-d::object!(VirtualDeviceBackingInfo: t::DynamicData, "VirtualDeviceBackingInfo", 0, [
-]);
-impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDeviceBackingInfo {}
-
-/// Data object `vim.vm.device.VirtualDeviceOption.BackingOption`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualDeviceBackingOption {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `type`.
-    pub r#type: String,
-}
-d::object!(VirtualDeviceBackingOption: t::DynamicData, "VirtualDeviceBackingOption", 0, [
-    0 r#type "type" 0 false,
-]);
-impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDeviceBackingOption {}
-
-/// Data object `vim.vm.device.VirtualDevice.BusSlotInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Default)]
-pub struct VirtualDeviceBusSlotInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-}
-d::object!(VirtualDeviceBusSlotInfo: t::DynamicData, "VirtualDeviceBusSlotInfo", 6, [
-]);
-impl d::IsA<t::VirtualDeviceBusSlotInfo> for VirtualDeviceBusSlotInfo {}
-
-/// Data object `vim.vm.device.VirtualDeviceOption.BusSlotOption`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Default)]
-pub struct VirtualDeviceBusSlotOption {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `type`.
-    pub r#type: String,
-}
-d::object!(VirtualDeviceBusSlotOption: t::DynamicData, "VirtualDeviceBusSlotOption", 6, [
-    0 r#type "type" 6 false,
-]);
-
-/// Data object `vim.vm.device.VirtualDeviceSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualDeviceConfigSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `operation`.
-    pub operation: Option<t::VirtualDeviceConfigSpecOperation>,
-    /// `fileOperation`.
-    pub file_operation: Option<t::VirtualDeviceConfigSpecFileOperation>,
-    /// `device`.
-    pub device: d::Poly<t::VirtualDevice>,
-    /// `profile`. Since API 5.5.
-    pub profile: Vec<d::Poly<t::VirtualMachineProfileSpec>>,
-    /// `backing`. Since API 6.5.
-    pub backing: Option<Box<t::VirtualDeviceConfigSpecBackingSpec>>,
-    /// `filterSpec`. Since API 7.0.2.1.
-    pub filter_spec: Vec<d::Poly<t::VirtualMachineBaseIndependentFilterSpec>>,
-    /// `changeMode`. Since API 8.0.0.1.
-    pub change_mode: Option<String>,
-}
-d::object!(VirtualDeviceConfigSpec: t::DynamicData, "VirtualDeviceConfigSpec", 0, [
-    0 operation "operation" 0 false,
-    1 file_operation "fileOperation" 0 false,
-    2 device "device" 0 false,
-    3 profile "profile" 7 false,
-    4 backing "backing" 9 false,
-    5 filter_spec "filterSpec" 21 false,
-    6 change_mode "changeMode" 26 false,
-]);
-impl d::IsA<t::VirtualDeviceConfigSpec> for VirtualDeviceConfigSpec {}
-
-/// Data object `vim.vm.device.VirtualDeviceSpec.BackingSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Default)]
-pub struct VirtualDeviceConfigSpecBackingSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `parent`.
-    pub parent: Option<Box<t::VirtualDeviceConfigSpecBackingSpec>>,
-    /// `crypto`.
-    pub crypto: Option<d::Poly<t::CryptoSpec>>,
-}
-d::object!(VirtualDeviceConfigSpecBackingSpec: t::DynamicData, "VirtualDeviceConfigSpecBackingSpec", 9, [
-    0 parent "parent" 9 false,
-    1 crypto "crypto" 9 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.vm.device.VirtualDeviceSpec.ChangeMode`. Since API 8.0.0.1.
-    VirtualDeviceConfigSpecChangeMode, "VirtualDeviceConfigSpecChangeMode", [
-        Fail "fail",
-        Skip "skip",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.vm.device.VirtualDeviceSpec.FileOperation`. Since API 2.5.
-    VirtualDeviceConfigSpecFileOperation, "VirtualDeviceConfigSpecFileOperation", [
-        Create "create",
-        Destroy "destroy",
-        Replace "replace",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.vm.device.VirtualDeviceSpec.Operation`. Since API 2.5.
-    VirtualDeviceConfigSpecOperation, "VirtualDeviceConfigSpecOperation", [
-        Add "add",
-        Remove "remove",
-        Edit "edit",
-    ]
-);
-
-/// Data object `vim.vm.device.VirtualDevice.ConnectInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualDeviceConnectInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `migrateConnect`. Since API 6.7.
-    pub migrate_connect: Option<String>,
-    /// `startConnected`.
-    pub start_connected: bool,
-    /// `allowGuestControl`.
-    pub allow_guest_control: bool,
-    /// `connected`.
-    pub connected: bool,
-    /// `status`. Since API 4.0.
-    pub status: Option<String>,
-}
-d::object!(VirtualDeviceConnectInfo: t::DynamicData, "VirtualDeviceConnectInfo", 0, [
-    0 migrate_connect "migrateConnect" 10 false,
-    1 start_connected "startConnected" 0 false,
-    2 allow_guest_control "allowGuestControl" 0 false,
-    3 connected "connected" 0 false,
-    4 status "status" 3 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.vm.device.VirtualDevice.ConnectInfo.MigrateConnectOp`. Since API 6.7.
-    VirtualDeviceConnectInfoMigrateConnectOp, "VirtualDeviceConnectInfoMigrateConnectOp", [
-        Connect "connect",
-        Disconnect "disconnect",
-        Unset "unset",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.vm.device.VirtualDevice.ConnectInfo.Status`. Since API 4.0.
-    VirtualDeviceConnectInfoStatus, "VirtualDeviceConnectInfoStatus", [
-        Ok "ok",
-        RecoverableError "recoverableError",
-        UnrecoverableError "unrecoverableError",
-        Untried "untried",
-    ]
-);
-
-/// Data object `vim.vm.device.VirtualDeviceOption.ConnectOption`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualDeviceConnectOption {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `startConnected`.
-    pub start_connected: t::BoolOption,
-    /// `allowGuestControl`.
-    pub allow_guest_control: t::BoolOption,
-}
-d::object!(VirtualDeviceConnectOption: t::DynamicData, "VirtualDeviceConnectOption", 0, [
-    0 start_connected "startConnected" 0 false,
-    1 allow_guest_control "allowGuestControl" 0 false,
-]);
-
-/// Data object `vim.vm.device.VirtualDevice.DeviceBackingInfo`, which extends [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualDeviceDeviceBackingInfo {
-    /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
-    pub base: t::VirtualDeviceBackingInfo,
-    /// `deviceName`.
-    pub device_name: String,
-    /// `useAutoDetect`.
-    pub use_auto_detect: Option<bool>,
-}
-d::object!(VirtualDeviceDeviceBackingInfo: t::VirtualDeviceBackingInfo, "VirtualDeviceDeviceBackingInfo", 0, [
-    0 device_name "deviceName" 0 false,
-    1 use_auto_detect "useAutoDetect" 0 false,
-]);
-impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDeviceDeviceBackingInfo {}
-
-/// Data object `vim.vm.device.VirtualDeviceOption.DeviceBackingOption`, which extends [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualDeviceDeviceBackingOption {
-    /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
-    pub base: t::VirtualDeviceBackingOption,
-    /// `autoDetectAvailable`.
-    pub auto_detect_available: t::BoolOption,
-}
-d::object!(VirtualDeviceDeviceBackingOption: t::VirtualDeviceBackingOption, "VirtualDeviceDeviceBackingOption", 0, [
-    0 auto_detect_available "autoDetectAvailable" 0 false,
-]);
-impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDeviceDeviceBackingOption {}
-
-/// Data object `vim.vm.device.VirtualDevice.DeviceGroupInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
-#[derive(Default)]
-pub struct VirtualDeviceDeviceGroupInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `groupInstanceKey`.
-    pub group_instance_key: i32,
-    /// `sequenceId`.
-    pub sequence_id: i32,
-}
-d::object!(VirtualDeviceDeviceGroupInfo: t::DynamicData, "VirtualDeviceDeviceGroupInfo", 26, [
-    0 group_instance_key "groupInstanceKey" 26 false,
-    1 sequence_id "sequenceId" 26 false,
-]);
-
-/// Data object `vim.vm.device.VirtualDevice.FileBackingInfo`, which extends [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualDeviceFileBackingInfo {
-    /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
-    pub base: t::VirtualDeviceBackingInfo,
-    /// `fileName`.
-    pub file_name: String,
-    /// `datastore`.
-    pub datastore: Option<MoRef<m::Datastore>>,
-    /// `backingObjectId`. Since API 5.5.
-    pub backing_object_id: Option<String>,
-}
-d::object!(VirtualDeviceFileBackingInfo: t::VirtualDeviceBackingInfo, "VirtualDeviceFileBackingInfo", 0, [
-    0 file_name "fileName" 0 false,
-    1 datastore "datastore" 0 false,
-    2 backing_object_id "backingObjectId" 7 false,
-]);
-impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDeviceFileBackingInfo {}
-
-/// Data object `vim.vm.device.VirtualDeviceOption.FileBackingOption`, which extends [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualDeviceFileBackingOption {
-    /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
-    pub base: t::VirtualDeviceBackingOption,
-    /// `fileNameExtensions`.
-    pub file_name_extensions: Option<Box<t::ChoiceOption>>,
-}
-d::object!(VirtualDeviceFileBackingOption: t::VirtualDeviceBackingOption, "VirtualDeviceFileBackingOption", 0, [
-    0 file_name_extensions "fileNameExtensions" 0 false,
-]);
-impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDeviceFileBackingOption {}
-
-d::enumeration!(
-    /// Enumeration `vim.vm.device.VirtualDeviceOption.FileBackingOption.FileExtension`. Since API 2.5.
-    VirtualDeviceFileExtension, "VirtualDeviceFileExtension", [
-        Iso "iso",
-        Flp "flp",
-        Vmdk "vmdk",
-        Dsk "dsk",
-        Rdm "rdm",
-    ]
-);
-
-/// Data object `vim.vm.device.VirtualDeviceOption`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualDeviceOption {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `type`.
-    pub r#type: String,
-    /// `connectOption`.
-    pub connect_option: Option<Box<t::VirtualDeviceConnectOption>>,
-    /// `busSlotOption`. Since API 5.1.
-    pub bus_slot_option: Option<Box<t::VirtualDeviceBusSlotOption>>,
-    /// `controllerType`.
-    pub controller_type: Option<String>,
-    /// `autoAssignController`.
-    pub auto_assign_controller: Option<Box<t::BoolOption>>,
-    /// `backingOption`.
-    pub backing_option: Vec<d::Poly<t::VirtualDeviceBackingOption>>,
-    /// `defaultBackingOptionIndex`.
-    pub default_backing_option_index: Option<i32>,
-    /// `licensingLimit`.
-    pub licensing_limit: Vec<String>,
-    /// `deprecated`.
-    pub deprecated: bool,
-    /// `plugAndPlay`.
-    pub plug_and_play: bool,
-    /// `hotRemoveSupported`. Since API 2.5u2server.
-    pub hot_remove_supported: Option<bool>,
-    /// `numaSupported`. Since API 8.0.0.1.
-    pub numa_supported: Option<bool>,
-}
-d::object!(VirtualDeviceOption: t::DynamicData, "VirtualDeviceOption", 0, [
-    0 r#type "type" 0 false,
-    1 connect_option "connectOption" 0 false,
-    2 bus_slot_option "busSlotOption" 6 false,
-    3 controller_type "controllerType" 0 false,
-    4 auto_assign_controller "autoAssignController" 0 false,
-    5 backing_option "backingOption" 0 false,
-    6 default_backing_option_index "defaultBackingOptionIndex" 0 false,
-    7 licensing_limit "licensingLimit" 0 false,
-    8 deprecated "deprecated" 0 false,
-    9 plug_and_play "plugAndPlay" 0 false,
-    10 hot_remove_supported "hotRemoveSupported" 2 false,
-    11 numa_supported "numaSupported" 26 false,
-]);
-impl d::IsA<t::VirtualDeviceOption> for VirtualDeviceOption {}
-
-/// Data object `vim.vm.device.VirtualDevice.PciBusSlotInfo`, which extends [`VirtualDeviceBusSlotInfo`](t::VirtualDeviceBusSlotInfo). Since API 5.1.
-#[derive(Default)]
-pub struct VirtualDevicePciBusSlotInfo {
-    /// The fields of [`VirtualDeviceBusSlotInfo`](t::VirtualDeviceBusSlotInfo).
-    pub base: t::VirtualDeviceBusSlotInfo,
-    /// `pciSlotNumber`.
-    pub pci_slot_number: i32,
-}
-d::object!(VirtualDevicePciBusSlotInfo: t::VirtualDeviceBusSlotInfo, "VirtualDevicePciBusSlotInfo", 6, [
-    0 pci_slot_number "pciSlotNumber" 6 false,
-]);
-impl d::IsA<t::VirtualDeviceBusSlotInfo> for VirtualDevicePciBusSlotInfo {}
-
-/// Data object `vim.vm.device.VirtualDevice.PipeBackingInfo`, which extends [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualDevicePipeBackingInfo {
-    /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
-    pub base: t::VirtualDeviceBackingInfo,
-    /// `pipeName`.
-    pub pipe_name: String,
-}
-d::object!(VirtualDevicePipeBackingInfo: t::VirtualDeviceBackingInfo, "VirtualDevicePipeBackingInfo", 0, [
-    0 pipe_name "pipeName" 0 false,
-]);
-impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDevicePipeBackingInfo {}
-
-/// Data object `vim.vm.device.VirtualDeviceOption.PipeBackingOption`, which extends [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualDevicePipeBackingOption {
-    /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
-    pub base: t::VirtualDeviceBackingOption,
-}
-d::object!(VirtualDevicePipeBackingOption: t::VirtualDeviceBackingOption, "VirtualDevicePipeBackingOption", 0, [
-]);
-impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDevicePipeBackingOption {}
-
-/// Data object `vim.vm.device.VirtualDevice.RemoteDeviceBackingInfo`, which extends [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualDeviceRemoteDeviceBackingInfo {
-    /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
-    pub base: t::VirtualDeviceBackingInfo,
-    /// `deviceName`.
-    pub device_name: String,
-    /// `useAutoDetect`.
-    pub use_auto_detect: Option<bool>,
-}
-d::object!(VirtualDeviceRemoteDeviceBackingInfo: t::VirtualDeviceBackingInfo, "VirtualDeviceRemoteDeviceBackingInfo", 0, [
-    0 device_name "deviceName" 0 false,
-    1 use_auto_detect "useAutoDetect" 0 false,
-]);
-impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDeviceRemoteDeviceBackingInfo {}
-
-/// Data object `vim.vm.device.VirtualDeviceOption.RemoteDeviceBackingOption`, which extends [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualDeviceRemoteDeviceBackingOption {
-    /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
-    pub base: t::VirtualDeviceBackingOption,
-    /// `autoDetectAvailable`.
-    pub auto_detect_available: t::BoolOption,
-}
-d::object!(VirtualDeviceRemoteDeviceBackingOption: t::VirtualDeviceBackingOption, "VirtualDeviceRemoteDeviceBackingOption", 0, [
-    0 auto_detect_available "autoDetectAvailable" 0 false,
-]);
-impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDeviceRemoteDeviceBackingOption {}

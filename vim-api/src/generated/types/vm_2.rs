@@ -5,8 +5,581 @@ use crate::dynamic as d;
 use crate::generated::managed as m;
 use crate::generated::types as t;
 use crate::moref::MoRef;
+use crate::property as p;
+
+/// Data object `vim.vm.device.VirtualCdrom.RemotePassthroughBackingInfo`, which extends [`VirtualDeviceRemoteDeviceBackingInfo`](t::VirtualDeviceRemoteDeviceBackingInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualCdrom.RemotePassthroughBackingInfo.html)
+#[derive(Default)]
+pub struct VirtualCdromRemotePassthroughBackingInfo {
+    /// The fields of [`VirtualDeviceRemoteDeviceBackingInfo`](t::VirtualDeviceRemoteDeviceBackingInfo).
+    pub base: t::VirtualDeviceRemoteDeviceBackingInfo,
+    /// `exclusive`.
+    pub exclusive: bool,
+}
+d::object!(VirtualCdromRemotePassthroughBackingInfo: t::VirtualDeviceRemoteDeviceBackingInfo, "VirtualCdromRemotePassthroughBackingInfo", 0, [
+    0 exclusive "exclusive" 0 false,
+]);
+impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualCdromRemotePassthroughBackingInfo {}
+
+/// Data object `vim.vm.device.VirtualCdromOption.RemotePassthroughBackingOption`, which extends [`VirtualDeviceRemoteDeviceBackingOption`](t::VirtualDeviceRemoteDeviceBackingOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualCdromOption.RemotePassthroughBackingOption.html)
+#[derive(Default)]
+pub struct VirtualCdromRemotePassthroughBackingOption {
+    /// The fields of [`VirtualDeviceRemoteDeviceBackingOption`](t::VirtualDeviceRemoteDeviceBackingOption).
+    pub base: t::VirtualDeviceRemoteDeviceBackingOption,
+    /// `exclusive`.
+    pub exclusive: t::BoolOption,
+}
+d::object!(VirtualCdromRemotePassthroughBackingOption: t::VirtualDeviceRemoteDeviceBackingOption, "VirtualCdromRemotePassthroughBackingOption", 0, [
+    0 exclusive "exclusive" 0 false,
+]);
+impl d::IsA<t::VirtualDeviceBackingOption> for VirtualCdromRemotePassthroughBackingOption {}
+
+/// Data object `vim.vm.device.VirtualController`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualController.html)
+#[derive(Default)]
+pub struct VirtualController {
+    /// The fields of [`VirtualDevice`](t::VirtualDevice).
+    pub base: t::VirtualDevice,
+    /// `busNumber`.
+    pub bus_number: i32,
+    /// `device`.
+    pub device: Vec<i32>,
+}
+d::object!(VirtualController: t::VirtualDevice, "VirtualController", 0, [
+    0 bus_number "busNumber" 0 false,
+    1 device "device" 0 false,
+]);
+impl d::IsA<t::VirtualDevice> for VirtualController {}
+
+/// Data object `vim.vm.device.VirtualControllerOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualControllerOption.html)
+#[derive(Default)]
+pub struct VirtualControllerOption {
+    /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
+    pub base: t::VirtualDeviceOption,
+    /// `devices`.
+    pub devices: t::IntOption,
+    /// `supportedDevice`.
+    pub supported_device: Vec<String>,
+}
+d::object!(VirtualControllerOption: t::VirtualDeviceOption, "VirtualControllerOption", 0, [
+    0 devices "devices" 0 false,
+    1 supported_device "supportedDevice" 0 false,
+]);
+impl d::IsA<t::VirtualDeviceOption> for VirtualControllerOption {}
+
+/// Data object `vim.vm.device.VirtualDevice`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDevice.html)
+#[derive(Default)]
+pub struct VirtualDevice {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: i32,
+    /// `deviceInfo`.
+    pub device_info: Option<d::Poly<t::Description>>,
+    /// `backing`.
+    pub backing: Option<d::Poly<t::VirtualDeviceBackingInfo>>,
+    /// `connectable`.
+    pub connectable: Option<Box<t::VirtualDeviceConnectInfo>>,
+    /// `slotInfo`. Since API 5.1.
+    pub slot_info: Option<d::Poly<t::VirtualDeviceBusSlotInfo>>,
+    /// `controllerKey`.
+    pub controller_key: Option<i32>,
+    /// `unitNumber`.
+    pub unit_number: Option<i32>,
+    /// `numaNode`. Since API 8.0.0.1.
+    pub numa_node: Option<i32>,
+    /// `deviceGroupInfo`. Since API 8.0.0.1.
+    pub device_group_info: Option<Box<t::VirtualDeviceDeviceGroupInfo>>,
+}
+d::object!(VirtualDevice: t::DynamicData, "VirtualDevice", 0, [
+    0 key "key" 0 false,
+    1 device_info "deviceInfo" 0 false,
+    2 backing "backing" 0 false,
+    3 connectable "connectable" 0 false,
+    4 slot_info "slotInfo" 6 false,
+    5 controller_key "controllerKey" 0 false,
+    6 unit_number "unitNumber" 0 false,
+    7 numa_node "numaNode" 26 false,
+    8 device_group_info "deviceGroupInfo" 26 false,
+]);
+impl d::IsA<t::VirtualDevice> for VirtualDevice {}
+impl<M, P> p::Property<M, d::Poly<t::VirtualDevice>, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, i32, P> { self.then("key") }
+    /// On to `deviceInfo`.
+    pub fn device_info(&self) -> p::Property<M, d::Poly<t::Description>, p::Optional> { self.then("deviceInfo") }
+    /// On to `backing`.
+    pub fn backing(&self) -> p::Property<M, d::Poly<t::VirtualDeviceBackingInfo>, p::Optional> { self.then("backing") }
+    /// On to `connectable`.
+    pub fn connectable(&self) -> p::Property<M, t::VirtualDeviceConnectInfo, p::Optional> { self.then("connectable") }
+    /// On to `slotInfo`. Since API 5.1.
+    pub fn slot_info(&self) -> p::Property<M, d::Poly<t::VirtualDeviceBusSlotInfo>, p::Optional> { self.then("slotInfo") }
+    /// On to `controllerKey`.
+    pub fn controller_key(&self) -> p::Property<M, i32, p::Optional> { self.then("controllerKey") }
+    /// On to `unitNumber`.
+    pub fn unit_number(&self) -> p::Property<M, i32, p::Optional> { self.then("unitNumber") }
+    /// On to `numaNode`. Since API 8.0.0.1.
+    pub fn numa_node(&self) -> p::Property<M, i32, p::Optional> { self.then("numaNode") }
+    /// On to `deviceGroupInfo`. Since API 8.0.0.1.
+    pub fn device_group_info(&self) -> p::Property<M, t::VirtualDeviceDeviceGroupInfo, p::Optional> { self.then("deviceGroupInfo") }
+}
+impl<M, P> p::Property<M, Vec<d::Poly<t::VirtualDevice>>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: i32) -> p::Property<M, d::Poly<t::VirtualDevice>, p::Optional> { self.numbered(key) }
+}
+
+/// Data object `vim.vm.device.VirtualDevice.BackingInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDevice.BackingInfo.html)
+#[derive(Default)]
+pub struct VirtualDeviceBackingInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+}
+d::object!(VirtualDeviceBackingInfo: t::DynamicData, "VirtualDeviceBackingInfo", 0, [
+]);
+impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDeviceBackingInfo {}
+
+/// Data object `vim.vm.device.VirtualDeviceOption.BackingOption`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDeviceOption.BackingOption.html)
+#[derive(Default)]
+pub struct VirtualDeviceBackingOption {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `type`.
+    pub r#type: String,
+}
+d::object!(VirtualDeviceBackingOption: t::DynamicData, "VirtualDeviceBackingOption", 0, [
+    0 r#type "type" 0 false,
+]);
+impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDeviceBackingOption {}
+
+/// Data object `vim.vm.device.VirtualDevice.BusSlotInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDevice.BusSlotInfo.html)
+#[derive(Default)]
+pub struct VirtualDeviceBusSlotInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+}
+d::object!(VirtualDeviceBusSlotInfo: t::DynamicData, "VirtualDeviceBusSlotInfo", 6, [
+]);
+impl d::IsA<t::VirtualDeviceBusSlotInfo> for VirtualDeviceBusSlotInfo {}
+
+/// Data object `vim.vm.device.VirtualDeviceOption.BusSlotOption`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDeviceOption.BusSlotOption.html)
+#[derive(Default)]
+pub struct VirtualDeviceBusSlotOption {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `type`.
+    pub r#type: String,
+}
+d::object!(VirtualDeviceBusSlotOption: t::DynamicData, "VirtualDeviceBusSlotOption", 6, [
+    0 r#type "type" 6 false,
+]);
+
+/// Data object `vim.vm.device.VirtualDeviceSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDeviceSpec.html)
+#[derive(Default)]
+pub struct VirtualDeviceConfigSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `operation`.
+    pub operation: Option<t::VirtualDeviceConfigSpecOperation>,
+    /// `fileOperation`.
+    pub file_operation: Option<t::VirtualDeviceConfigSpecFileOperation>,
+    /// `device`.
+    pub device: d::Poly<t::VirtualDevice>,
+    /// `profile`. Since API 5.5.
+    pub profile: Vec<d::Poly<t::VirtualMachineProfileSpec>>,
+    /// `backing`. Since API 6.5.
+    pub backing: Option<Box<t::VirtualDeviceConfigSpecBackingSpec>>,
+    /// `filterSpec`. Since API 7.0.2.1.
+    pub filter_spec: Vec<d::Poly<t::VirtualMachineBaseIndependentFilterSpec>>,
+    /// `changeMode`. Since API 8.0.0.1.
+    pub change_mode: Option<String>,
+}
+d::object!(VirtualDeviceConfigSpec: t::DynamicData, "VirtualDeviceConfigSpec", 0, [
+    0 operation "operation" 0 false,
+    1 file_operation "fileOperation" 0 false,
+    2 device "device" 0 false,
+    3 profile "profile" 7 false,
+    4 backing "backing" 9 false,
+    5 filter_spec "filterSpec" 21 false,
+    6 change_mode "changeMode" 26 false,
+]);
+impl d::IsA<t::VirtualDeviceConfigSpec> for VirtualDeviceConfigSpec {}
+
+/// Data object `vim.vm.device.VirtualDeviceSpec.BackingSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDeviceSpec.BackingSpec.html)
+#[derive(Default)]
+pub struct VirtualDeviceConfigSpecBackingSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `parent`.
+    pub parent: Option<Box<t::VirtualDeviceConfigSpecBackingSpec>>,
+    /// `crypto`.
+    pub crypto: Option<d::Poly<t::CryptoSpec>>,
+}
+d::object!(VirtualDeviceConfigSpecBackingSpec: t::DynamicData, "VirtualDeviceConfigSpecBackingSpec", 9, [
+    0 parent "parent" 9 false,
+    1 crypto "crypto" 9 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.vm.device.VirtualDeviceSpec.ChangeMode`. Since API 8.0.0.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDeviceSpec.ChangeMode.html)
+    VirtualDeviceConfigSpecChangeMode, "VirtualDeviceConfigSpecChangeMode", [
+        Fail "fail",
+        Skip "skip",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.vm.device.VirtualDeviceSpec.FileOperation`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDeviceSpec.FileOperation.html)
+    VirtualDeviceConfigSpecFileOperation, "VirtualDeviceConfigSpecFileOperation", [
+        Create "create",
+        Destroy "destroy",
+        Replace "replace",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.vm.device.VirtualDeviceSpec.Operation`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDeviceSpec.Operation.html)
+    VirtualDeviceConfigSpecOperation, "VirtualDeviceConfigSpecOperation", [
+        Add "add",
+        Remove "remove",
+        Edit "edit",
+    ]
+);
+
+/// Data object `vim.vm.device.VirtualDevice.ConnectInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDevice.ConnectInfo.html)
+#[derive(Default)]
+pub struct VirtualDeviceConnectInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `migrateConnect`. Since API 6.7.
+    pub migrate_connect: Option<String>,
+    /// `startConnected`.
+    pub start_connected: bool,
+    /// `allowGuestControl`.
+    pub allow_guest_control: bool,
+    /// `connected`.
+    pub connected: bool,
+    /// `status`. Since API 4.0.
+    pub status: Option<String>,
+}
+d::object!(VirtualDeviceConnectInfo: t::DynamicData, "VirtualDeviceConnectInfo", 0, [
+    0 migrate_connect "migrateConnect" 10 false,
+    1 start_connected "startConnected" 0 false,
+    2 allow_guest_control "allowGuestControl" 0 false,
+    3 connected "connected" 0 false,
+    4 status "status" 3 false,
+]);
+impl<M, P> p::Property<M, t::VirtualDeviceConnectInfo, P> {
+    /// On to `migrateConnect`. Since API 6.7.
+    pub fn migrate_connect(&self) -> p::Property<M, String, p::Optional> { self.then("migrateConnect") }
+    /// On to `startConnected`.
+    pub fn start_connected(&self) -> p::Property<M, bool, P> { self.then("startConnected") }
+    /// On to `allowGuestControl`.
+    pub fn allow_guest_control(&self) -> p::Property<M, bool, P> { self.then("allowGuestControl") }
+    /// On to `connected`.
+    pub fn connected(&self) -> p::Property<M, bool, P> { self.then("connected") }
+    /// On to `status`. Since API 4.0.
+    pub fn status(&self) -> p::Property<M, String, p::Optional> { self.then("status") }
+}
+
+d::enumeration!(
+    /// Enumeration `vim.vm.device.VirtualDevice.ConnectInfo.MigrateConnectOp`. Since API 6.7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDevice.ConnectInfo.MigrateConnectOp.html)
+    VirtualDeviceConnectInfoMigrateConnectOp, "VirtualDeviceConnectInfoMigrateConnectOp", [
+        Connect "connect",
+        Disconnect "disconnect",
+        Unset "unset",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.vm.device.VirtualDevice.ConnectInfo.Status`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDevice.ConnectInfo.Status.html)
+    VirtualDeviceConnectInfoStatus, "VirtualDeviceConnectInfoStatus", [
+        Ok "ok",
+        RecoverableError "recoverableError",
+        UnrecoverableError "unrecoverableError",
+        Untried "untried",
+    ]
+);
+
+/// Data object `vim.vm.device.VirtualDeviceOption.ConnectOption`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDeviceOption.ConnectOption.html)
+#[derive(Default)]
+pub struct VirtualDeviceConnectOption {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `startConnected`.
+    pub start_connected: t::BoolOption,
+    /// `allowGuestControl`.
+    pub allow_guest_control: t::BoolOption,
+}
+d::object!(VirtualDeviceConnectOption: t::DynamicData, "VirtualDeviceConnectOption", 0, [
+    0 start_connected "startConnected" 0 false,
+    1 allow_guest_control "allowGuestControl" 0 false,
+]);
+
+/// Data object `vim.vm.device.VirtualDevice.DeviceBackingInfo`, which extends [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDevice.DeviceBackingInfo.html)
+#[derive(Default)]
+pub struct VirtualDeviceDeviceBackingInfo {
+    /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
+    pub base: t::VirtualDeviceBackingInfo,
+    /// `deviceName`.
+    pub device_name: String,
+    /// `useAutoDetect`.
+    pub use_auto_detect: Option<bool>,
+}
+d::object!(VirtualDeviceDeviceBackingInfo: t::VirtualDeviceBackingInfo, "VirtualDeviceDeviceBackingInfo", 0, [
+    0 device_name "deviceName" 0 false,
+    1 use_auto_detect "useAutoDetect" 0 false,
+]);
+impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDeviceDeviceBackingInfo {}
+
+/// Data object `vim.vm.device.VirtualDeviceOption.DeviceBackingOption`, which extends [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDeviceOption.DeviceBackingOption.html)
+#[derive(Default)]
+pub struct VirtualDeviceDeviceBackingOption {
+    /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
+    pub base: t::VirtualDeviceBackingOption,
+    /// `autoDetectAvailable`.
+    pub auto_detect_available: t::BoolOption,
+}
+d::object!(VirtualDeviceDeviceBackingOption: t::VirtualDeviceBackingOption, "VirtualDeviceDeviceBackingOption", 0, [
+    0 auto_detect_available "autoDetectAvailable" 0 false,
+]);
+impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDeviceDeviceBackingOption {}
+
+/// Data object `vim.vm.device.VirtualDevice.DeviceGroupInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDevice.DeviceGroupInfo.html)
+#[derive(Default)]
+pub struct VirtualDeviceDeviceGroupInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `groupInstanceKey`.
+    pub group_instance_key: i32,
+    /// `sequenceId`.
+    pub sequence_id: i32,
+}
+d::object!(VirtualDeviceDeviceGroupInfo: t::DynamicData, "VirtualDeviceDeviceGroupInfo", 26, [
+    0 group_instance_key "groupInstanceKey" 26 false,
+    1 sequence_id "sequenceId" 26 false,
+]);
+impl<M, P> p::Property<M, t::VirtualDeviceDeviceGroupInfo, P> {
+    /// On to `groupInstanceKey`.
+    pub fn group_instance_key(&self) -> p::Property<M, i32, P> { self.then("groupInstanceKey") }
+    /// On to `sequenceId`.
+    pub fn sequence_id(&self) -> p::Property<M, i32, P> { self.then("sequenceId") }
+}
+
+/// Data object `vim.vm.device.VirtualDevice.FileBackingInfo`, which extends [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDevice.FileBackingInfo.html)
+#[derive(Default)]
+pub struct VirtualDeviceFileBackingInfo {
+    /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
+    pub base: t::VirtualDeviceBackingInfo,
+    /// `fileName`.
+    pub file_name: String,
+    /// `datastore`.
+    pub datastore: Option<MoRef<m::Datastore>>,
+    /// `backingObjectId`. Since API 5.5.
+    pub backing_object_id: Option<String>,
+}
+d::object!(VirtualDeviceFileBackingInfo: t::VirtualDeviceBackingInfo, "VirtualDeviceFileBackingInfo", 0, [
+    0 file_name "fileName" 0 false,
+    1 datastore "datastore" 0 false,
+    2 backing_object_id "backingObjectId" 7 false,
+]);
+impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDeviceFileBackingInfo {}
+
+/// Data object `vim.vm.device.VirtualDeviceOption.FileBackingOption`, which extends [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDeviceOption.FileBackingOption.html)
+#[derive(Default)]
+pub struct VirtualDeviceFileBackingOption {
+    /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
+    pub base: t::VirtualDeviceBackingOption,
+    /// `fileNameExtensions`.
+    pub file_name_extensions: Option<Box<t::ChoiceOption>>,
+}
+d::object!(VirtualDeviceFileBackingOption: t::VirtualDeviceBackingOption, "VirtualDeviceFileBackingOption", 0, [
+    0 file_name_extensions "fileNameExtensions" 0 false,
+]);
+impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDeviceFileBackingOption {}
+
+d::enumeration!(
+    /// Enumeration `vim.vm.device.VirtualDeviceOption.FileBackingOption.FileExtension`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDeviceOption.FileBackingOption.FileExtension.html)
+    VirtualDeviceFileExtension, "VirtualDeviceFileExtension", [
+        Iso "iso",
+        Flp "flp",
+        Vmdk "vmdk",
+        Dsk "dsk",
+        Rdm "rdm",
+    ]
+);
+
+/// Data object `vim.vm.device.VirtualDeviceOption`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDeviceOption.html)
+#[derive(Default)]
+pub struct VirtualDeviceOption {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `type`.
+    pub r#type: String,
+    /// `connectOption`.
+    pub connect_option: Option<Box<t::VirtualDeviceConnectOption>>,
+    /// `busSlotOption`. Since API 5.1.
+    pub bus_slot_option: Option<Box<t::VirtualDeviceBusSlotOption>>,
+    /// `controllerType`.
+    pub controller_type: Option<String>,
+    /// `autoAssignController`.
+    pub auto_assign_controller: Option<Box<t::BoolOption>>,
+    /// `backingOption`.
+    pub backing_option: Vec<d::Poly<t::VirtualDeviceBackingOption>>,
+    /// `defaultBackingOptionIndex`.
+    pub default_backing_option_index: Option<i32>,
+    /// `licensingLimit`.
+    pub licensing_limit: Vec<String>,
+    /// `deprecated`.
+    pub deprecated: bool,
+    /// `plugAndPlay`.
+    pub plug_and_play: bool,
+    /// `hotRemoveSupported`. Since API 2.5u2server.
+    pub hot_remove_supported: Option<bool>,
+    /// `numaSupported`. Since API 8.0.0.1.
+    pub numa_supported: Option<bool>,
+}
+d::object!(VirtualDeviceOption: t::DynamicData, "VirtualDeviceOption", 0, [
+    0 r#type "type" 0 false,
+    1 connect_option "connectOption" 0 false,
+    2 bus_slot_option "busSlotOption" 6 false,
+    3 controller_type "controllerType" 0 false,
+    4 auto_assign_controller "autoAssignController" 0 false,
+    5 backing_option "backingOption" 0 false,
+    6 default_backing_option_index "defaultBackingOptionIndex" 0 false,
+    7 licensing_limit "licensingLimit" 0 false,
+    8 deprecated "deprecated" 0 false,
+    9 plug_and_play "plugAndPlay" 0 false,
+    10 hot_remove_supported "hotRemoveSupported" 2 false,
+    11 numa_supported "numaSupported" 26 false,
+]);
+impl d::IsA<t::VirtualDeviceOption> for VirtualDeviceOption {}
+
+/// Data object `vim.vm.device.VirtualDevice.PciBusSlotInfo`, which extends [`VirtualDeviceBusSlotInfo`](t::VirtualDeviceBusSlotInfo). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDevice.PciBusSlotInfo.html)
+#[derive(Default)]
+pub struct VirtualDevicePciBusSlotInfo {
+    /// The fields of [`VirtualDeviceBusSlotInfo`](t::VirtualDeviceBusSlotInfo).
+    pub base: t::VirtualDeviceBusSlotInfo,
+    /// `pciSlotNumber`.
+    pub pci_slot_number: i32,
+}
+d::object!(VirtualDevicePciBusSlotInfo: t::VirtualDeviceBusSlotInfo, "VirtualDevicePciBusSlotInfo", 6, [
+    0 pci_slot_number "pciSlotNumber" 6 false,
+]);
+impl d::IsA<t::VirtualDeviceBusSlotInfo> for VirtualDevicePciBusSlotInfo {}
+
+/// Data object `vim.vm.device.VirtualDevice.PipeBackingInfo`, which extends [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDevice.PipeBackingInfo.html)
+#[derive(Default)]
+pub struct VirtualDevicePipeBackingInfo {
+    /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
+    pub base: t::VirtualDeviceBackingInfo,
+    /// `pipeName`.
+    pub pipe_name: String,
+}
+d::object!(VirtualDevicePipeBackingInfo: t::VirtualDeviceBackingInfo, "VirtualDevicePipeBackingInfo", 0, [
+    0 pipe_name "pipeName" 0 false,
+]);
+impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDevicePipeBackingInfo {}
+
+/// Data object `vim.vm.device.VirtualDeviceOption.PipeBackingOption`, which extends [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDeviceOption.PipeBackingOption.html)
+#[derive(Default)]
+pub struct VirtualDevicePipeBackingOption {
+    /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
+    pub base: t::VirtualDeviceBackingOption,
+}
+d::object!(VirtualDevicePipeBackingOption: t::VirtualDeviceBackingOption, "VirtualDevicePipeBackingOption", 0, [
+]);
+impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDevicePipeBackingOption {}
+
+/// Data object `vim.vm.device.VirtualDevice.RemoteDeviceBackingInfo`, which extends [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDevice.RemoteDeviceBackingInfo.html)
+#[derive(Default)]
+pub struct VirtualDeviceRemoteDeviceBackingInfo {
+    /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
+    pub base: t::VirtualDeviceBackingInfo,
+    /// `deviceName`.
+    pub device_name: String,
+    /// `useAutoDetect`.
+    pub use_auto_detect: Option<bool>,
+}
+d::object!(VirtualDeviceRemoteDeviceBackingInfo: t::VirtualDeviceBackingInfo, "VirtualDeviceRemoteDeviceBackingInfo", 0, [
+    0 device_name "deviceName" 0 false,
+    1 use_auto_detect "useAutoDetect" 0 false,
+]);
+impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDeviceRemoteDeviceBackingInfo {}
+
+/// Data object `vim.vm.device.VirtualDeviceOption.RemoteDeviceBackingOption`, which extends [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDeviceOption.RemoteDeviceBackingOption.html)
+#[derive(Default)]
+pub struct VirtualDeviceRemoteDeviceBackingOption {
+    /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
+    pub base: t::VirtualDeviceBackingOption,
+    /// `autoDetectAvailable`.
+    pub auto_detect_available: t::BoolOption,
+}
+d::object!(VirtualDeviceRemoteDeviceBackingOption: t::VirtualDeviceBackingOption, "VirtualDeviceRemoteDeviceBackingOption", 0, [
+    0 auto_detect_available "autoDetectAvailable" 0 false,
+]);
+impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDeviceRemoteDeviceBackingOption {}
 
 /// Data object `vim.vm.device.VirtualDevice.URIBackingInfo`, which extends [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDevice.URIBackingInfo.html)
 #[derive(Default)]
 pub struct VirtualDeviceURIBackingInfo {
     /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
@@ -26,6 +599,8 @@ d::object!(VirtualDeviceURIBackingInfo: t::VirtualDeviceBackingInfo, "VirtualDev
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDeviceURIBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualDeviceOption.URIBackingOption`, which extends [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDeviceOption.URIBackingOption.html)
 #[derive(Default)]
 pub struct VirtualDeviceURIBackingOption {
     /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
@@ -40,6 +615,8 @@ impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDeviceURIBackingOption {}
 
 d::enumeration!(
     /// Enumeration `vim.vm.device.VirtualDeviceOption.URIBackingOption.Direction`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDeviceOption.URIBackingOption.Direction.html)
     VirtualDeviceURIBackingOptionDirection, "VirtualDeviceURIBackingOptionDirection", [
         Server "server",
         Client "client",
@@ -47,6 +624,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.device.VirtualDisk`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDisk.html)
 #[derive(Default)]
 pub struct VirtualDisk {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
@@ -100,6 +679,8 @@ impl d::IsA<t::VirtualDevice> for VirtualDisk {}
 
 d::enumeration!(
     /// Enumeration `vim.vm.device.VirtualDiskOption.CompatibilityMode`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDiskOption.CompatibilityMode.html)
     VirtualDiskCompatibilityMode, "VirtualDiskCompatibilityMode", [
         VirtualMode "virtualMode",
         PhysicalMode "physicalMode",
@@ -107,6 +688,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.device.VirtualDiskSpec`, which extends [`VirtualDeviceConfigSpec`](t::VirtualDeviceConfigSpec). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDiskSpec.html)
 #[derive(Default)]
 pub struct VirtualDiskConfigSpec {
     /// The fields of [`VirtualDeviceConfigSpec`](t::VirtualDeviceConfigSpec).
@@ -124,6 +707,8 @@ impl d::IsA<t::VirtualDeviceConfigSpec> for VirtualDiskConfigSpec {}
 
 d::enumeration!(
     /// Enumeration `vim.vm.device.VirtualDisk.DeltaDiskFormat`. Since API 5.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDisk.DeltaDiskFormat.html)
     VirtualDiskDeltaDiskFormat, "VirtualDiskDeltaDiskFormat", [
         RedoLogFormat "redoLogFormat",
         NativeFormat "nativeFormat",
@@ -133,6 +718,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.vm.device.VirtualDisk.DeltaDiskFormatVariant`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDisk.DeltaDiskFormatVariant.html)
     VirtualDiskDeltaDiskFormatVariant, "VirtualDiskDeltaDiskFormatVariant", [
         VmfsSparseVariant "vmfsSparseVariant",
         VsanSparseVariant "vsanSparseVariant",
@@ -140,6 +727,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.device.VirtualDiskOption.DeltaDiskFormatsSupported`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDiskOption.DeltaDiskFormatsSupported.html)
 #[derive(Default)]
 pub struct VirtualDiskDeltaDiskFormatsSupported {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -156,6 +745,8 @@ d::object!(VirtualDiskDeltaDiskFormatsSupported: t::DynamicData, "VirtualDiskDel
 
 d::enumeration!(
     /// Enumeration `vim.vm.device.VirtualDisk.DiskChainBrokenIssue`. Since API 9.1.0.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDisk.DiskChainBrokenIssue.html)
     VirtualDiskDiskChainBrokenIssue, "VirtualDiskDiskChainBrokenIssue", [
         NoIssue "noIssue",
         CidMismatch "cidMismatch",
@@ -163,6 +754,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.device.VirtualDisk.FlatVer1BackingInfo`, which extends [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDisk.FlatVer1BackingInfo.html)
 #[derive(Default)]
 pub struct VirtualDiskFlatVer1BackingInfo {
     /// The fields of [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo).
@@ -188,6 +781,8 @@ d::object!(VirtualDiskFlatVer1BackingInfo: t::VirtualDeviceFileBackingInfo, "Vir
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDiskFlatVer1BackingInfo {}
 
 /// Data object `vim.vm.device.VirtualDiskOption.FlatVer1BackingOption`, which extends [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDiskOption.FlatVer1BackingOption.html)
 #[derive(Default)]
 pub struct VirtualDiskFlatVer1BackingOption {
     /// The fields of [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption).
@@ -210,6 +805,8 @@ d::object!(VirtualDiskFlatVer1BackingOption: t::VirtualDeviceFileBackingOption, 
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDiskFlatVer1BackingOption {}
 
 /// Data object `vim.vm.device.VirtualDisk.FlatVer2BackingInfo`, which extends [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDisk.FlatVer2BackingInfo.html)
 #[derive(Default)]
 pub struct VirtualDiskFlatVer2BackingInfo {
     /// The fields of [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo).
@@ -265,6 +862,8 @@ d::object!(VirtualDiskFlatVer2BackingInfo: t::VirtualDeviceFileBackingInfo, "Vir
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDiskFlatVer2BackingInfo {}
 
 /// Data object `vim.vm.device.VirtualDiskOption.FlatVer2BackingOption`, which extends [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDiskOption.FlatVer2BackingOption.html)
 #[derive(Default)]
 pub struct VirtualDiskFlatVer2BackingOption {
     /// The fields of [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption).
@@ -308,6 +907,8 @@ d::object!(VirtualDiskFlatVer2BackingOption: t::VirtualDeviceFileBackingOption, 
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDiskFlatVer2BackingOption {}
 
 /// Data object `vim.vm.device.VirtualDiskId`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDiskId.html)
 #[derive(Default)]
 pub struct VirtualDiskId {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -323,6 +924,8 @@ d::object!(VirtualDiskId: t::DynamicData, "VirtualDiskId", 5, [
 ]);
 
 /// Data object `vim.vm.device.VirtualDisk.LocalPMemBackingInfo`, which extends [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDisk.LocalPMemBackingInfo.html)
 #[derive(Default)]
 pub struct VirtualDiskLocalPMemBackingInfo {
     /// The fields of [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo).
@@ -345,6 +948,8 @@ d::object!(VirtualDiskLocalPMemBackingInfo: t::VirtualDeviceFileBackingInfo, "Vi
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDiskLocalPMemBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualDiskOption.LocalPMemBackingOption`, which extends [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDiskOption.LocalPMemBackingOption.html)
 #[derive(Default)]
 pub struct VirtualDiskLocalPMemBackingOption {
     /// The fields of [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption).
@@ -368,6 +973,8 @@ impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDiskLocalPMemBackingOption
 
 d::enumeration!(
     /// Enumeration `vim.vm.device.VirtualDiskOption.DiskMode`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDiskOption.DiskMode.html)
     VirtualDiskMode, "VirtualDiskMode", [
         Persistent "persistent",
         Nonpersistent "nonpersistent",
@@ -379,6 +986,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.device.VirtualDiskOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDiskOption.html)
 #[derive(Default)]
 pub struct VirtualDiskOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
@@ -398,6 +1007,8 @@ d::object!(VirtualDiskOption: t::VirtualDeviceOption, "VirtualDiskOption", 0, [
 impl d::IsA<t::VirtualDeviceOption> for VirtualDiskOption {}
 
 /// Data object `vim.vm.device.VirtualDiskOption.VFlashCacheConfigOption`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDiskOption.VFlashCacheConfigOption.html)
 #[derive(Default)]
 pub struct VirtualDiskOptionVFlashCacheConfigOption {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -419,6 +1030,8 @@ d::object!(VirtualDiskOptionVFlashCacheConfigOption: t::DynamicData, "VirtualDis
 ]);
 
 /// Data object `vim.vm.device.VirtualDisk.PartitionedRawDiskVer2BackingInfo`, which extends [`VirtualDiskRawDiskVer2BackingInfo`](t::VirtualDiskRawDiskVer2BackingInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDisk.PartitionedRawDiskVer2BackingInfo.html)
 #[derive(Default)]
 pub struct VirtualDiskPartitionedRawDiskVer2BackingInfo {
     /// The fields of [`VirtualDiskRawDiskVer2BackingInfo`](t::VirtualDiskRawDiskVer2BackingInfo).
@@ -432,6 +1045,8 @@ d::object!(VirtualDiskPartitionedRawDiskVer2BackingInfo: t::VirtualDiskRawDiskVe
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDiskPartitionedRawDiskVer2BackingInfo {}
 
 /// Data object `vim.vm.device.VirtualDiskOption.PartitionedRawDiskVer2BackingOption`, which extends [`VirtualDiskRawDiskVer2BackingOption`](t::VirtualDiskRawDiskVer2BackingOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDiskOption.PartitionedRawDiskVer2BackingOption.html)
 #[derive(Default)]
 pub struct VirtualDiskPartitionedRawDiskVer2BackingOption {
     /// The fields of [`VirtualDiskRawDiskVer2BackingOption`](t::VirtualDiskRawDiskVer2BackingOption).
@@ -442,6 +1057,8 @@ d::object!(VirtualDiskPartitionedRawDiskVer2BackingOption: t::VirtualDiskRawDisk
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDiskPartitionedRawDiskVer2BackingOption {}
 
 /// Data object `vim.vm.device.VirtualDisk.RawDiskMappingVer1BackingInfo`, which extends [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDisk.RawDiskMappingVer1BackingInfo.html)
 #[derive(Default)]
 pub struct VirtualDiskRawDiskMappingVer1BackingInfo {
     /// The fields of [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo).
@@ -485,6 +1102,8 @@ d::object!(VirtualDiskRawDiskMappingVer1BackingInfo: t::VirtualDeviceFileBacking
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDiskRawDiskMappingVer1BackingInfo {}
 
 /// Data object `vim.vm.device.VirtualDiskOption.RawDiskMappingVer1BackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDiskOption.RawDiskMappingVer1BackingOption.html)
 #[derive(Default)]
 pub struct VirtualDiskRawDiskMappingVer1BackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
@@ -510,6 +1129,8 @@ d::object!(VirtualDiskRawDiskMappingVer1BackingOption: t::VirtualDeviceDeviceBac
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDiskRawDiskMappingVer1BackingOption {}
 
 /// Data object `vim.vm.device.VirtualDisk.RawDiskVer2BackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDisk.RawDiskVer2BackingInfo.html)
 #[derive(Default)]
 pub struct VirtualDiskRawDiskVer2BackingInfo {
     /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
@@ -532,6 +1153,8 @@ d::object!(VirtualDiskRawDiskVer2BackingInfo: t::VirtualDeviceDeviceBackingInfo,
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDiskRawDiskVer2BackingInfo {}
 
 /// Data object `vim.vm.device.VirtualDiskOption.RawDiskVer2BackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDiskOption.RawDiskVer2BackingOption.html)
 #[derive(Default)]
 pub struct VirtualDiskRawDiskVer2BackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
@@ -548,6 +1171,8 @@ d::object!(VirtualDiskRawDiskVer2BackingOption: t::VirtualDeviceDeviceBackingOpt
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDiskRawDiskVer2BackingOption {}
 
 /// Data object `vim.vm.device.VirtualDisk.SeSparseBackingInfo`, which extends [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDisk.SeSparseBackingInfo.html)
 #[derive(Default)]
 pub struct VirtualDiskSeSparseBackingInfo {
     /// The fields of [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo).
@@ -588,6 +1213,8 @@ d::object!(VirtualDiskSeSparseBackingInfo: t::VirtualDeviceFileBackingInfo, "Vir
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDiskSeSparseBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualDiskOption.SeSparseBackingOption`, which extends [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDiskOption.SeSparseBackingOption.html)
 #[derive(Default)]
 pub struct VirtualDiskSeSparseBackingOption {
     /// The fields of [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption).
@@ -620,6 +1247,8 @@ impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDiskSeSparseBackingOption 
 
 d::enumeration!(
     /// Enumeration `vim.vm.device.VirtualDisk.Sharing`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDisk.Sharing.html)
     VirtualDiskSharing, "VirtualDiskSharing", [
         SharingNone "sharingNone",
         SharingMultiWriter "sharingMultiWriter",
@@ -627,6 +1256,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.device.VirtualDisk.SparseVer1BackingInfo`, which extends [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDisk.SparseVer1BackingInfo.html)
 #[derive(Default)]
 pub struct VirtualDiskSparseVer1BackingInfo {
     /// The fields of [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo).
@@ -655,6 +1286,8 @@ d::object!(VirtualDiskSparseVer1BackingInfo: t::VirtualDeviceFileBackingInfo, "V
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDiskSparseVer1BackingInfo {}
 
 /// Data object `vim.vm.device.VirtualDiskOption.SparseVer1BackingOption`, which extends [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDiskOption.SparseVer1BackingOption.html)
 #[derive(Default)]
 pub struct VirtualDiskSparseVer1BackingOption {
     /// The fields of [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption).
@@ -677,6 +1310,8 @@ d::object!(VirtualDiskSparseVer1BackingOption: t::VirtualDeviceFileBackingOption
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDiskSparseVer1BackingOption {}
 
 /// Data object `vim.vm.device.VirtualDisk.SparseVer2BackingInfo`, which extends [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDisk.SparseVer2BackingInfo.html)
 #[derive(Default)]
 pub struct VirtualDiskSparseVer2BackingInfo {
     /// The fields of [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo).
@@ -714,6 +1349,8 @@ d::object!(VirtualDiskSparseVer2BackingInfo: t::VirtualDeviceFileBackingInfo, "V
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDiskSparseVer2BackingInfo {}
 
 /// Data object `vim.vm.device.VirtualDiskOption.SparseVer2BackingOption`, which extends [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDiskOption.SparseVer2BackingOption.html)
 #[derive(Default)]
 pub struct VirtualDiskSparseVer2BackingOption {
     /// The fields of [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption).
@@ -745,6 +1382,8 @@ d::object!(VirtualDiskSparseVer2BackingOption: t::VirtualDeviceFileBackingOption
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDiskSparseVer2BackingOption {}
 
 /// Data object `vim.vm.device.VirtualDisk.VFlashCacheConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDisk.VFlashCacheConfigInfo.html)
 #[derive(Default)]
 pub struct VirtualDiskVFlashCacheConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -770,6 +1409,8 @@ d::object!(VirtualDiskVFlashCacheConfigInfo: t::DynamicData, "VirtualDiskVFlashC
 
 d::enumeration!(
     /// Enumeration `vim.vm.device.VirtualDisk.VFlashCacheConfigInfo.CacheConsistencyType`. Since API 5.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDisk.VFlashCacheConfigInfo.CacheConsistencyType.html)
     VirtualDiskVFlashCacheConfigInfoCacheConsistencyType, "VirtualDiskVFlashCacheConfigInfoCacheConsistencyType", [
         Strong "strong",
         Weak "weak",
@@ -778,6 +1419,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.vm.device.VirtualDisk.VFlashCacheConfigInfo.CacheMode`. Since API 5.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualDisk.VFlashCacheConfigInfo.CacheMode.html)
     VirtualDiskVFlashCacheConfigInfoCacheMode, "VirtualDiskVFlashCacheConfigInfoCacheMode", [
         WriteThru "write_thru",
         WriteBack "write_back",
@@ -785,6 +1428,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.device.VirtualE1000`, which extends [`VirtualEthernetCard`](t::VirtualEthernetCard). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualE1000.html)
 #[derive(Default)]
 pub struct VirtualE1000 {
     /// The fields of [`VirtualEthernetCard`](t::VirtualEthernetCard).
@@ -795,6 +1440,8 @@ d::object!(VirtualE1000: t::VirtualEthernetCard, "VirtualE1000", 0, [
 impl d::IsA<t::VirtualDevice> for VirtualE1000 {}
 
 /// Data object `vim.vm.device.VirtualE1000Option`, which extends [`VirtualEthernetCardOption`](t::VirtualEthernetCardOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualE1000Option.html)
 #[derive(Default)]
 pub struct VirtualE1000Option {
     /// The fields of [`VirtualEthernetCardOption`](t::VirtualEthernetCardOption).
@@ -805,6 +1452,8 @@ d::object!(VirtualE1000Option: t::VirtualEthernetCardOption, "VirtualE1000Option
 impl d::IsA<t::VirtualDeviceOption> for VirtualE1000Option {}
 
 /// Data object `vim.vm.device.VirtualE1000e`, which extends [`VirtualEthernetCard`](t::VirtualEthernetCard). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualE1000e.html)
 #[derive(Default)]
 pub struct VirtualE1000e {
     /// The fields of [`VirtualEthernetCard`](t::VirtualEthernetCard).
@@ -815,6 +1464,8 @@ d::object!(VirtualE1000e: t::VirtualEthernetCard, "VirtualE1000e", 5, [
 impl d::IsA<t::VirtualDevice> for VirtualE1000e {}
 
 /// Data object `vim.vm.device.VirtualE1000eOption`, which extends [`VirtualEthernetCardOption`](t::VirtualEthernetCardOption). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualE1000eOption.html)
 #[derive(Default)]
 pub struct VirtualE1000eOption {
     /// The fields of [`VirtualEthernetCardOption`](t::VirtualEthernetCardOption).
@@ -825,6 +1476,8 @@ d::object!(VirtualE1000eOption: t::VirtualEthernetCardOption, "VirtualE1000eOpti
 impl d::IsA<t::VirtualDeviceOption> for VirtualE1000eOption {}
 
 /// Data object `vim.vm.device.VirtualEnsoniq1371`, which extends [`VirtualSoundCard`](t::VirtualSoundCard). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualEnsoniq1371.html)
 #[derive(Default)]
 pub struct VirtualEnsoniq1371 {
     /// The fields of [`VirtualSoundCard`](t::VirtualSoundCard).
@@ -835,6 +1488,8 @@ d::object!(VirtualEnsoniq1371: t::VirtualSoundCard, "VirtualEnsoniq1371", 0, [
 impl d::IsA<t::VirtualDevice> for VirtualEnsoniq1371 {}
 
 /// Data object `vim.vm.device.VirtualEnsoniq1371Option`, which extends [`VirtualSoundCardOption`](t::VirtualSoundCardOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualEnsoniq1371Option.html)
 #[derive(Default)]
 pub struct VirtualEnsoniq1371Option {
     /// The fields of [`VirtualSoundCardOption`](t::VirtualSoundCardOption).
@@ -845,6 +1500,8 @@ d::object!(VirtualEnsoniq1371Option: t::VirtualSoundCardOption, "VirtualEnsoniq1
 impl d::IsA<t::VirtualDeviceOption> for VirtualEnsoniq1371Option {}
 
 /// Data object `vim.vm.device.VirtualEthernetCard`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualEthernetCard.html)
 #[derive(Default)]
 pub struct VirtualEthernetCard {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
@@ -876,6 +1533,8 @@ d::object!(VirtualEthernetCard: t::VirtualDevice, "VirtualEthernetCard", 0, [
 impl d::IsA<t::VirtualDevice> for VirtualEthernetCard {}
 
 /// Data object `vim.vm.device.VirtualEthernetCardOption.DistributedVirtualPortBackingOption`, which extends [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualEthernetCardOption.DistributedVirtualPortBackingOption.html)
 #[derive(Default)]
 pub struct VirtualEthernetCardDVPortBackingOption {
     /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
@@ -886,6 +1545,8 @@ d::object!(VirtualEthernetCardDVPortBackingOption: t::VirtualDeviceBackingOption
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualEthernetCardDVPortBackingOption {}
 
 /// Data object `vim.vm.device.VirtualEthernetCard.DistributedVirtualPortBackingInfo`, which extends [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualEthernetCard.DistributedVirtualPortBackingInfo.html)
 #[derive(Default)]
 pub struct VirtualEthernetCardDistributedVirtualPortBackingInfo {
     /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
@@ -899,6 +1560,8 @@ d::object!(VirtualEthernetCardDistributedVirtualPortBackingInfo: t::VirtualDevic
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualEthernetCardDistributedVirtualPortBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualEthernetCard.LegacyNetworkBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualEthernetCard.LegacyNetworkBackingInfo.html)
 #[derive(Default)]
 pub struct VirtualEthernetCardLegacyNetworkBackingInfo {
     /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
@@ -909,6 +1572,8 @@ d::object!(VirtualEthernetCardLegacyNetworkBackingInfo: t::VirtualDeviceDeviceBa
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualEthernetCardLegacyNetworkBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualEthernetCardOption.LegacyNetworkBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualEthernetCardOption.LegacyNetworkBackingOption.html)
 #[derive(Default)]
 pub struct VirtualEthernetCardLegacyNetworkBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
@@ -920,6 +1585,8 @@ impl d::IsA<t::VirtualDeviceBackingOption> for VirtualEthernetCardLegacyNetworkB
 
 d::enumeration!(
     /// Enumeration `vim.vm.device.VirtualEthernetCardOption.LegacyNetworkBackingOption.LegacyNetworkDeviceName`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualEthernetCardOption.LegacyNetworkBackingOption.LegacyNetworkDeviceName.html)
     VirtualEthernetCardLegacyNetworkDeviceName, "VirtualEthernetCardLegacyNetworkDeviceName", [
         Bridged "bridged",
         Nat "nat",
@@ -929,6 +1596,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.vm.device.VirtualEthernetCardOption.MacTypes`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualEthernetCardOption.MacTypes.html)
     VirtualEthernetCardMacType, "VirtualEthernetCardMacType", [
         Manual "manual",
         Generated "generated",
@@ -937,6 +1606,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.device.VirtualEthernetCard.NetworkBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualEthernetCard.NetworkBackingInfo.html)
 #[derive(Default)]
 pub struct VirtualEthernetCardNetworkBackingInfo {
     /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
@@ -953,6 +1624,8 @@ d::object!(VirtualEthernetCardNetworkBackingInfo: t::VirtualDeviceDeviceBackingI
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualEthernetCardNetworkBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualEthernetCardOption.NetworkBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualEthernetCardOption.NetworkBackingOption.html)
 #[derive(Default)]
 pub struct VirtualEthernetCardNetworkBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
@@ -963,6 +1636,8 @@ d::object!(VirtualEthernetCardNetworkBackingOption: t::VirtualDeviceDeviceBackin
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualEthernetCardNetworkBackingOption {}
 
 /// Data object `vim.vm.device.VirtualEthernetCard.OpaqueNetworkBackingInfo`, which extends [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualEthernetCard.OpaqueNetworkBackingInfo.html)
 #[derive(Default)]
 pub struct VirtualEthernetCardOpaqueNetworkBackingInfo {
     /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
@@ -979,6 +1654,8 @@ d::object!(VirtualEthernetCardOpaqueNetworkBackingInfo: t::VirtualDeviceBackingI
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualEthernetCardOpaqueNetworkBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualEthernetCardOption.OpaqueNetworkBackingOption`, which extends [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualEthernetCardOption.OpaqueNetworkBackingOption.html)
 #[derive(Default)]
 pub struct VirtualEthernetCardOpaqueNetworkBackingOption {
     /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
@@ -989,6 +1666,8 @@ d::object!(VirtualEthernetCardOpaqueNetworkBackingOption: t::VirtualDeviceBackin
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualEthernetCardOpaqueNetworkBackingOption {}
 
 /// Data object `vim.vm.device.VirtualEthernetCardOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualEthernetCardOption.html)
 #[derive(Default)]
 pub struct VirtualEthernetCardOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
@@ -1014,6 +1693,8 @@ d::object!(VirtualEthernetCardOption: t::VirtualDeviceOption, "VirtualEthernetCa
 impl d::IsA<t::VirtualDeviceOption> for VirtualEthernetCardOption {}
 
 /// Data object `vim.vm.device.VirtualEthernetCard.ResourceAllocation`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualEthernetCard.ResourceAllocation.html)
 #[derive(Default)]
 pub struct VirtualEthernetCardResourceAllocation {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1032,6 +1713,8 @@ d::object!(VirtualEthernetCardResourceAllocation: t::DynamicData, "VirtualEthern
 ]);
 
 /// Data object `vim.vm.device.VirtualFloppy`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualFloppy.html)
 #[derive(Default)]
 pub struct VirtualFloppy {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
@@ -1042,6 +1725,8 @@ d::object!(VirtualFloppy: t::VirtualDevice, "VirtualFloppy", 0, [
 impl d::IsA<t::VirtualDevice> for VirtualFloppy {}
 
 /// Data object `vim.vm.device.VirtualFloppy.DeviceBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualFloppy.DeviceBackingInfo.html)
 #[derive(Default)]
 pub struct VirtualFloppyDeviceBackingInfo {
     /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
@@ -1052,6 +1737,8 @@ d::object!(VirtualFloppyDeviceBackingInfo: t::VirtualDeviceDeviceBackingInfo, "V
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualFloppyDeviceBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualFloppyOption.DeviceBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualFloppyOption.DeviceBackingOption.html)
 #[derive(Default)]
 pub struct VirtualFloppyDeviceBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
@@ -1062,6 +1749,8 @@ d::object!(VirtualFloppyDeviceBackingOption: t::VirtualDeviceDeviceBackingOption
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualFloppyDeviceBackingOption {}
 
 /// Data object `vim.vm.device.VirtualFloppy.ImageBackingInfo`, which extends [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualFloppy.ImageBackingInfo.html)
 #[derive(Default)]
 pub struct VirtualFloppyImageBackingInfo {
     /// The fields of [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo).
@@ -1072,6 +1761,8 @@ d::object!(VirtualFloppyImageBackingInfo: t::VirtualDeviceFileBackingInfo, "Virt
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualFloppyImageBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualFloppyOption.ImageBackingOption`, which extends [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualFloppyOption.ImageBackingOption.html)
 #[derive(Default)]
 pub struct VirtualFloppyImageBackingOption {
     /// The fields of [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption).
@@ -1082,6 +1773,8 @@ d::object!(VirtualFloppyImageBackingOption: t::VirtualDeviceFileBackingOption, "
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualFloppyImageBackingOption {}
 
 /// Data object `vim.vm.device.VirtualFloppyOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualFloppyOption.html)
 #[derive(Default)]
 pub struct VirtualFloppyOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
@@ -1092,6 +1785,8 @@ d::object!(VirtualFloppyOption: t::VirtualDeviceOption, "VirtualFloppyOption", 0
 impl d::IsA<t::VirtualDeviceOption> for VirtualFloppyOption {}
 
 /// Data object `vim.vm.device.VirtualFloppy.RemoteDeviceBackingInfo`, which extends [`VirtualDeviceRemoteDeviceBackingInfo`](t::VirtualDeviceRemoteDeviceBackingInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualFloppy.RemoteDeviceBackingInfo.html)
 #[derive(Default)]
 pub struct VirtualFloppyRemoteDeviceBackingInfo {
     /// The fields of [`VirtualDeviceRemoteDeviceBackingInfo`](t::VirtualDeviceRemoteDeviceBackingInfo).
@@ -1102,6 +1797,8 @@ d::object!(VirtualFloppyRemoteDeviceBackingInfo: t::VirtualDeviceRemoteDeviceBac
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualFloppyRemoteDeviceBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualFloppyOption.RemoteDeviceBackingOption`, which extends [`VirtualDeviceRemoteDeviceBackingOption`](t::VirtualDeviceRemoteDeviceBackingOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualFloppyOption.RemoteDeviceBackingOption.html)
 #[derive(Default)]
 pub struct VirtualFloppyRemoteDeviceBackingOption {
     /// The fields of [`VirtualDeviceRemoteDeviceBackingOption`](t::VirtualDeviceRemoteDeviceBackingOption).
@@ -1112,6 +1809,8 @@ d::object!(VirtualFloppyRemoteDeviceBackingOption: t::VirtualDeviceRemoteDeviceB
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualFloppyRemoteDeviceBackingOption {}
 
 /// Data object `vim.vm.VirtualHardware`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.VirtualHardware.html)
 #[derive(Default)]
 pub struct VirtualHardware {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1146,9 +1845,31 @@ d::object!(VirtualHardware: t::DynamicData, "VirtualHardware", 0, [
     7 motherboard_layout "motherboardLayout" 26 false,
     8 simultaneous_threads "simultaneousThreads" 26 false,
 ]);
+impl<M, P> p::Property<M, t::VirtualHardware, P> {
+    /// On to `numCPU`.
+    pub fn num_cpu(&self) -> p::Property<M, i32, P> { self.then("numCPU") }
+    /// On to `numCoresPerSocket`. Since API 5.0.
+    pub fn num_cores_per_socket(&self) -> p::Property<M, i32, p::Optional> { self.then("numCoresPerSocket") }
+    /// On to `autoCoresPerSocket`. Since API 8.0.0.1.
+    pub fn auto_cores_per_socket(&self) -> p::Property<M, bool, p::Optional> { self.then("autoCoresPerSocket") }
+    /// On to `memoryMB`.
+    pub fn memory_mb(&self) -> p::Property<M, i32, P> { self.then("memoryMB") }
+    /// On to `virtualICH7MPresent`. Since API 5.0.
+    pub fn virtual_ich7_m_present(&self) -> p::Property<M, bool, p::Optional> { self.then("virtualICH7MPresent") }
+    /// On to `virtualSMCPresent`. Since API 5.0.
+    pub fn virtual_smc_present(&self) -> p::Property<M, bool, p::Optional> { self.then("virtualSMCPresent") }
+    /// On to `device`.
+    pub fn device(&self) -> p::Property<M, Vec<d::Poly<t::VirtualDevice>>, P> { self.then("device") }
+    /// On to `motherboardLayout`. Since API 8.0.0.1.
+    pub fn motherboard_layout(&self) -> p::Property<M, String, p::Optional> { self.then("motherboardLayout") }
+    /// On to `simultaneousThreads`. Since API 8.0.0.1.
+    pub fn simultaneous_threads(&self) -> p::Property<M, i32, p::Optional> { self.then("simultaneousThreads") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.vm.VirtualHardware.MotherboardLayout`. Since API 8.0.0.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.VirtualHardware.MotherboardLayout.html)
     VirtualHardwareMotherboardLayout, "VirtualHardwareMotherboardLayout", [
         I440bxHostBridge "i440bxHostBridge",
         AcpiHostBridges "acpiHostBridges",
@@ -1156,6 +1877,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.VirtualHardwareOption`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.VirtualHardwareOption.html)
 #[derive(Default)]
 pub struct VirtualHardwareOption {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1249,6 +1972,8 @@ d::object!(VirtualHardwareOption: t::DynamicData, "VirtualHardwareOption", 0, [
 ]);
 
 /// Data object `vim.vm.device.VirtualHdAudioCard`, which extends [`VirtualSoundCard`](t::VirtualSoundCard). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualHdAudioCard.html)
 #[derive(Default)]
 pub struct VirtualHdAudioCard {
     /// The fields of [`VirtualSoundCard`](t::VirtualSoundCard).
@@ -1259,6 +1984,8 @@ d::object!(VirtualHdAudioCard: t::VirtualSoundCard, "VirtualHdAudioCard", 5, [
 impl d::IsA<t::VirtualDevice> for VirtualHdAudioCard {}
 
 /// Data object `vim.vm.device.VirtualHdAudioCardOption`, which extends [`VirtualSoundCardOption`](t::VirtualSoundCardOption). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualHdAudioCardOption.html)
 #[derive(Default)]
 pub struct VirtualHdAudioCardOption {
     /// The fields of [`VirtualSoundCardOption`](t::VirtualSoundCardOption).
@@ -1269,6 +1996,8 @@ d::object!(VirtualHdAudioCardOption: t::VirtualSoundCardOption, "VirtualHdAudioC
 impl d::IsA<t::VirtualDeviceOption> for VirtualHdAudioCardOption {}
 
 /// Data object `vim.vm.device.VirtualIDEController`, which extends [`VirtualController`](t::VirtualController). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualIDEController.html)
 #[derive(Default)]
 pub struct VirtualIDEController {
     /// The fields of [`VirtualController`](t::VirtualController).
@@ -1279,6 +2008,8 @@ d::object!(VirtualIDEController: t::VirtualController, "VirtualIDEController", 0
 impl d::IsA<t::VirtualDevice> for VirtualIDEController {}
 
 /// Data object `vim.vm.device.VirtualIDEControllerOption`, which extends [`VirtualControllerOption`](t::VirtualControllerOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualIDEControllerOption.html)
 #[derive(Default)]
 pub struct VirtualIDEControllerOption {
     /// The fields of [`VirtualControllerOption`](t::VirtualControllerOption).
@@ -1295,6 +2026,8 @@ d::object!(VirtualIDEControllerOption: t::VirtualControllerOption, "VirtualIDECo
 impl d::IsA<t::VirtualDeviceOption> for VirtualIDEControllerOption {}
 
 /// Data object `vim.vm.device.VirtualKeyboard`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualKeyboard.html)
 #[derive(Default)]
 pub struct VirtualKeyboard {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
@@ -1305,6 +2038,8 @@ d::object!(VirtualKeyboard: t::VirtualDevice, "VirtualKeyboard", 0, [
 impl d::IsA<t::VirtualDevice> for VirtualKeyboard {}
 
 /// Data object `vim.vm.device.VirtualKeyboardOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualKeyboardOption.html)
 #[derive(Default)]
 pub struct VirtualKeyboardOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
@@ -1315,6 +2050,8 @@ d::object!(VirtualKeyboardOption: t::VirtualDeviceOption, "VirtualKeyboardOption
 impl d::IsA<t::VirtualDeviceOption> for VirtualKeyboardOption {}
 
 /// Data object `vim.vm.device.VirtualLsiLogicController`, which extends [`VirtualSCSIController`](t::VirtualSCSIController). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualLsiLogicController.html)
 #[derive(Default)]
 pub struct VirtualLsiLogicController {
     /// The fields of [`VirtualSCSIController`](t::VirtualSCSIController).
@@ -1325,6 +2062,8 @@ d::object!(VirtualLsiLogicController: t::VirtualSCSIController, "VirtualLsiLogic
 impl d::IsA<t::VirtualDevice> for VirtualLsiLogicController {}
 
 /// Data object `vim.vm.device.VirtualLsiLogicControllerOption`, which extends [`VirtualSCSIControllerOption`](t::VirtualSCSIControllerOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualLsiLogicControllerOption.html)
 #[derive(Default)]
 pub struct VirtualLsiLogicControllerOption {
     /// The fields of [`VirtualSCSIControllerOption`](t::VirtualSCSIControllerOption).
@@ -1335,6 +2074,8 @@ d::object!(VirtualLsiLogicControllerOption: t::VirtualSCSIControllerOption, "Vir
 impl d::IsA<t::VirtualDeviceOption> for VirtualLsiLogicControllerOption {}
 
 /// Data object `vim.vm.device.VirtualLsiLogicSASController`, which extends [`VirtualSCSIController`](t::VirtualSCSIController). Since API 2.5u2server.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualLsiLogicSASController.html)
 #[derive(Default)]
 pub struct VirtualLsiLogicSASController {
     /// The fields of [`VirtualSCSIController`](t::VirtualSCSIController).
@@ -1345,6 +2086,8 @@ d::object!(VirtualLsiLogicSASController: t::VirtualSCSIController, "VirtualLsiLo
 impl d::IsA<t::VirtualDevice> for VirtualLsiLogicSASController {}
 
 /// Data object `vim.vm.device.VirtualLsiLogicSASControllerOption`, which extends [`VirtualSCSIControllerOption`](t::VirtualSCSIControllerOption). Since API 2.5u2server.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualLsiLogicSASControllerOption.html)
 #[derive(Default)]
 pub struct VirtualLsiLogicSASControllerOption {
     /// The fields of [`VirtualSCSIControllerOption`](t::VirtualSCSIControllerOption).
@@ -1355,6 +2098,8 @@ d::object!(VirtualLsiLogicSASControllerOption: t::VirtualSCSIControllerOption, "
 impl d::IsA<t::VirtualDeviceOption> for VirtualLsiLogicSASControllerOption {}
 
 /// Data object `vim.vm.AffinityInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.AffinityInfo.html)
 #[derive(Default)]
 pub struct VirtualMachineAffinityInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1365,8 +2110,14 @@ pub struct VirtualMachineAffinityInfo {
 d::object!(VirtualMachineAffinityInfo: t::DynamicData, "VirtualMachineAffinityInfo", 0, [
     0 affinity_set "affinitySet" 0 false,
 ]);
+impl<M, P> p::Property<M, t::VirtualMachineAffinityInfo, P> {
+    /// On to `affinitySet`.
+    pub fn affinity_set(&self) -> p::Property<M, Vec<i32>, P> { self.then("affinitySet") }
+}
 
 /// Data object `vim.vm.BaseIndependentFilterSpec`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.2.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.BaseIndependentFilterSpec.html)
 #[derive(Default)]
 pub struct VirtualMachineBaseIndependentFilterSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1377,6 +2128,8 @@ d::object!(VirtualMachineBaseIndependentFilterSpec: t::DynamicData, "VirtualMach
 impl d::IsA<t::VirtualMachineBaseIndependentFilterSpec> for VirtualMachineBaseIndependentFilterSpec {}
 
 /// Data object `vim.vm.BootOptions`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.BootOptions.html)
 #[derive(Default)]
 pub struct VirtualMachineBootOptions {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1405,8 +2158,26 @@ d::object!(VirtualMachineBootOptions: t::DynamicData, "VirtualMachineBootOptions
     5 boot_order "bootOrder" 5 false,
     6 network_boot_protocol "networkBootProtocol" 8 false,
 ]);
+impl<M, P> p::Property<M, t::VirtualMachineBootOptions, P> {
+    /// On to `bootDelay`.
+    pub fn boot_delay(&self) -> p::Property<M, i64, p::Optional> { self.then("bootDelay") }
+    /// On to `enterBIOSSetup`.
+    pub fn enter_bios_setup(&self) -> p::Property<M, bool, p::Optional> { self.then("enterBIOSSetup") }
+    /// On to `efiSecureBootEnabled`. Since API 6.5.
+    pub fn efi_secure_boot_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("efiSecureBootEnabled") }
+    /// On to `bootRetryEnabled`. Since API 4.1.
+    pub fn boot_retry_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("bootRetryEnabled") }
+    /// On to `bootRetryDelay`. Since API 4.1.
+    pub fn boot_retry_delay(&self) -> p::Property<M, i64, p::Optional> { self.then("bootRetryDelay") }
+    /// On to `bootOrder`. Since API 5.0.
+    pub fn boot_order(&self) -> p::Property<M, Vec<d::Poly<t::VirtualMachineBootOptionsBootableDevice>>, P> { self.then("bootOrder") }
+    /// On to `networkBootProtocol`. Since API 6.0.
+    pub fn network_boot_protocol(&self) -> p::Property<M, String, p::Optional> { self.then("networkBootProtocol") }
+}
 
 /// Data object `vim.vm.BootOptions.BootableCdromDevice`, which extends [`VirtualMachineBootOptionsBootableDevice`](t::VirtualMachineBootOptionsBootableDevice). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.BootOptions.BootableCdromDevice.html)
 #[derive(Default)]
 pub struct VirtualMachineBootOptionsBootableCdromDevice {
     /// The fields of [`VirtualMachineBootOptionsBootableDevice`](t::VirtualMachineBootOptionsBootableDevice).
@@ -1417,6 +2188,8 @@ d::object!(VirtualMachineBootOptionsBootableCdromDevice: t::VirtualMachineBootOp
 impl d::IsA<t::VirtualMachineBootOptionsBootableDevice> for VirtualMachineBootOptionsBootableCdromDevice {}
 
 /// Data object `vim.vm.BootOptions.BootableDevice`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.BootOptions.BootableDevice.html)
 #[derive(Default)]
 pub struct VirtualMachineBootOptionsBootableDevice {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1427,6 +2200,8 @@ d::object!(VirtualMachineBootOptionsBootableDevice: t::DynamicData, "VirtualMach
 impl d::IsA<t::VirtualMachineBootOptionsBootableDevice> for VirtualMachineBootOptionsBootableDevice {}
 
 /// Data object `vim.vm.BootOptions.BootableDiskDevice`, which extends [`VirtualMachineBootOptionsBootableDevice`](t::VirtualMachineBootOptionsBootableDevice). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.BootOptions.BootableDiskDevice.html)
 #[derive(Default)]
 pub struct VirtualMachineBootOptionsBootableDiskDevice {
     /// The fields of [`VirtualMachineBootOptionsBootableDevice`](t::VirtualMachineBootOptionsBootableDevice).
@@ -1440,6 +2215,8 @@ d::object!(VirtualMachineBootOptionsBootableDiskDevice: t::VirtualMachineBootOpt
 impl d::IsA<t::VirtualMachineBootOptionsBootableDevice> for VirtualMachineBootOptionsBootableDiskDevice {}
 
 /// Data object `vim.vm.BootOptions.BootableEthernetDevice`, which extends [`VirtualMachineBootOptionsBootableDevice`](t::VirtualMachineBootOptionsBootableDevice). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.BootOptions.BootableEthernetDevice.html)
 #[derive(Default)]
 pub struct VirtualMachineBootOptionsBootableEthernetDevice {
     /// The fields of [`VirtualMachineBootOptionsBootableDevice`](t::VirtualMachineBootOptionsBootableDevice).
@@ -1453,6 +2230,8 @@ d::object!(VirtualMachineBootOptionsBootableEthernetDevice: t::VirtualMachineBoo
 impl d::IsA<t::VirtualMachineBootOptionsBootableDevice> for VirtualMachineBootOptionsBootableEthernetDevice {}
 
 /// Data object `vim.vm.BootOptions.BootableFloppyDevice`, which extends [`VirtualMachineBootOptionsBootableDevice`](t::VirtualMachineBootOptionsBootableDevice). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.BootOptions.BootableFloppyDevice.html)
 #[derive(Default)]
 pub struct VirtualMachineBootOptionsBootableFloppyDevice {
     /// The fields of [`VirtualMachineBootOptionsBootableDevice`](t::VirtualMachineBootOptionsBootableDevice).
@@ -1464,6 +2243,8 @@ impl d::IsA<t::VirtualMachineBootOptionsBootableDevice> for VirtualMachineBootOp
 
 d::enumeration!(
     /// Enumeration `vim.vm.BootOptions.NetworkBootProtocolType`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.BootOptions.NetworkBootProtocolType.html)
     VirtualMachineBootOptionsNetworkBootProtocolType, "VirtualMachineBootOptionsNetworkBootProtocolType", [
         Ipv4 "ipv4",
         Ipv6 "ipv6",
@@ -1471,6 +2252,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.Capability`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.Capability.html)
 #[derive(Default)]
 pub struct VirtualMachineCapability {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1634,8 +2417,116 @@ d::object!(VirtualMachineCapability: t::DynamicData, "VirtualMachineCapability",
     50 tdx_supported "tdxSupported" 32 false,
     51 ehv_secure_boot_supported "ehvSecureBootSupported" 33 false,
 ]);
+impl<M, P> p::Property<M, t::VirtualMachineCapability, P> {
+    /// On to `snapshotOperationsSupported`.
+    pub fn snapshot_operations_supported(&self) -> p::Property<M, bool, P> { self.then("snapshotOperationsSupported") }
+    /// On to `multipleSnapshotsSupported`.
+    pub fn multiple_snapshots_supported(&self) -> p::Property<M, bool, P> { self.then("multipleSnapshotsSupported") }
+    /// On to `snapshotConfigSupported`.
+    pub fn snapshot_config_supported(&self) -> p::Property<M, bool, P> { self.then("snapshotConfigSupported") }
+    /// On to `poweredOffSnapshotsSupported`.
+    pub fn powered_off_snapshots_supported(&self) -> p::Property<M, bool, P> { self.then("poweredOffSnapshotsSupported") }
+    /// On to `memorySnapshotsSupported`.
+    pub fn memory_snapshots_supported(&self) -> p::Property<M, bool, P> { self.then("memorySnapshotsSupported") }
+    /// On to `revertToSnapshotSupported`.
+    pub fn revert_to_snapshot_supported(&self) -> p::Property<M, bool, P> { self.then("revertToSnapshotSupported") }
+    /// On to `quiescedSnapshotsSupported`.
+    pub fn quiesced_snapshots_supported(&self) -> p::Property<M, bool, P> { self.then("quiescedSnapshotsSupported") }
+    /// On to `disableSnapshotsSupported`.
+    pub fn disable_snapshots_supported(&self) -> p::Property<M, bool, P> { self.then("disableSnapshotsSupported") }
+    /// On to `lockSnapshotsSupported`.
+    pub fn lock_snapshots_supported(&self) -> p::Property<M, bool, P> { self.then("lockSnapshotsSupported") }
+    /// On to `consolePreferencesSupported`.
+    pub fn console_preferences_supported(&self) -> p::Property<M, bool, P> { self.then("consolePreferencesSupported") }
+    /// On to `cpuFeatureMaskSupported`.
+    pub fn cpu_feature_mask_supported(&self) -> p::Property<M, bool, P> { self.then("cpuFeatureMaskSupported") }
+    /// On to `s1AcpiManagementSupported`.
+    pub fn s1_acpi_management_supported(&self) -> p::Property<M, bool, P> { self.then("s1AcpiManagementSupported") }
+    /// On to `settingScreenResolutionSupported`.
+    pub fn setting_screen_resolution_supported(&self) -> p::Property<M, bool, P> { self.then("settingScreenResolutionSupported") }
+    /// On to `toolsAutoUpdateSupported`.
+    pub fn tools_auto_update_supported(&self) -> p::Property<M, bool, P> { self.then("toolsAutoUpdateSupported") }
+    /// On to `vmNpivWwnSupported`.
+    pub fn vm_npiv_wwn_supported(&self) -> p::Property<M, bool, P> { self.then("vmNpivWwnSupported") }
+    /// On to `npivWwnOnNonRdmVmSupported`.
+    pub fn npiv_wwn_on_non_rdm_vm_supported(&self) -> p::Property<M, bool, P> { self.then("npivWwnOnNonRdmVmSupported") }
+    /// On to `vmNpivWwnDisableSupported`. Since API 4.0.
+    pub fn vm_npiv_wwn_disable_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("vmNpivWwnDisableSupported") }
+    /// On to `vmNpivWwnUpdateSupported`. Since API 4.0.
+    pub fn vm_npiv_wwn_update_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("vmNpivWwnUpdateSupported") }
+    /// On to `swapPlacementSupported`.
+    pub fn swap_placement_supported(&self) -> p::Property<M, bool, P> { self.then("swapPlacementSupported") }
+    /// On to `toolsSyncTimeSupported`.
+    pub fn tools_sync_time_supported(&self) -> p::Property<M, bool, P> { self.then("toolsSyncTimeSupported") }
+    /// On to `virtualMmuUsageSupported`.
+    pub fn virtual_mmu_usage_supported(&self) -> p::Property<M, bool, P> { self.then("virtualMmuUsageSupported") }
+    /// On to `diskSharesSupported`.
+    pub fn disk_shares_supported(&self) -> p::Property<M, bool, P> { self.then("diskSharesSupported") }
+    /// On to `bootOptionsSupported`.
+    pub fn boot_options_supported(&self) -> p::Property<M, bool, P> { self.then("bootOptionsSupported") }
+    /// On to `bootRetryOptionsSupported`. Since API 4.1.
+    pub fn boot_retry_options_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("bootRetryOptionsSupported") }
+    /// On to `settingVideoRamSizeSupported`.
+    pub fn setting_video_ram_size_supported(&self) -> p::Property<M, bool, P> { self.then("settingVideoRamSizeSupported") }
+    /// On to `settingDisplayTopologySupported`. Since API 2.5u2server.
+    pub fn setting_display_topology_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("settingDisplayTopologySupported") }
+    /// On to `recordReplaySupported`. Since API 4.0.
+    pub fn record_replay_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("recordReplaySupported") }
+    /// On to `changeTrackingSupported`. Since API 4.0.
+    pub fn change_tracking_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("changeTrackingSupported") }
+    /// On to `multipleCoresPerSocketSupported`. Since API 5.0.
+    pub fn multiple_cores_per_socket_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("multipleCoresPerSocketSupported") }
+    /// On to `hostBasedReplicationSupported`. Since API 5.0.
+    pub fn host_based_replication_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("hostBasedReplicationSupported") }
+    /// On to `guestAutoLockSupported`. Since API 5.0.
+    pub fn guest_auto_lock_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("guestAutoLockSupported") }
+    /// On to `memoryReservationLockSupported`. Since API 5.0.
+    pub fn memory_reservation_lock_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("memoryReservationLockSupported") }
+    /// On to `featureRequirementSupported`. Since API 5.1.
+    pub fn feature_requirement_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("featureRequirementSupported") }
+    /// On to `poweredOnMonitorTypeChangeSupported`. Since API 5.1.
+    pub fn powered_on_monitor_type_change_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("poweredOnMonitorTypeChangeSupported") }
+    /// On to `seSparseDiskSupported`. Since API 5.1.
+    pub fn se_sparse_disk_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("seSparseDiskSupported") }
+    /// On to `nestedHVSupported`. Since API 5.1.
+    pub fn nested_hv_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("nestedHVSupported") }
+    /// On to `vPMCSupported`. Since API 5.1.
+    pub fn v_pmc_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("vPMCSupported") }
+    /// On to `secureBootSupported`. Since API 6.5.
+    pub fn secure_boot_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("secureBootSupported") }
+    /// On to `perVmEvcSupported`. Since API 6.7.
+    pub fn per_vm_evc_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("perVmEvcSupported") }
+    /// On to `virtualMmuUsageIgnored`. Since API 6.7.
+    pub fn virtual_mmu_usage_ignored(&self) -> p::Property<M, bool, p::Optional> { self.then("virtualMmuUsageIgnored") }
+    /// On to `virtualExecUsageIgnored`. Since API 6.7.
+    pub fn virtual_exec_usage_ignored(&self) -> p::Property<M, bool, p::Optional> { self.then("virtualExecUsageIgnored") }
+    /// On to `diskOnlySnapshotOnSuspendedVMSupported`. Since API 6.7.
+    pub fn disk_only_snapshot_on_suspended_vm_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("diskOnlySnapshotOnSuspendedVMSupported") }
+    /// On to `suspendToMemorySupported`. Since API 7.0.2.0.
+    pub fn suspend_to_memory_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("suspendToMemorySupported") }
+    /// On to `toolsSyncTimeAllowSupported`. Since API 7.0.1.0.
+    pub fn tools_sync_time_allow_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("toolsSyncTimeAllowSupported") }
+    /// On to `sevSupported`. Since API 7.0.1.0.
+    pub fn sev_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("sevSupported") }
+    /// On to `pmemFailoverSupported`. Since API 7.0.2.0.
+    pub fn pmem_failover_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("pmemFailoverSupported") }
+    /// On to `requireSgxAttestationSupported`. Since API 8.0.0.1.
+    pub fn require_sgx_attestation_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("requireSgxAttestationSupported") }
+    /// On to `changeModeDisksSupported`. Since API 8.0.0.1.
+    pub fn change_mode_disks_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("changeModeDisksSupported") }
+    /// On to `vendorDeviceGroupSupported`. Since API 8.0.1.0.
+    pub fn vendor_device_group_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("vendorDeviceGroupSupported") }
+    /// On to `sevSnpSupported`. Since API 9.0.0.0.
+    pub fn sev_snp_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("sevSnpSupported") }
+    /// On to `tdxSupported`. Since API 9.0.0.0.
+    pub fn tdx_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("tdxSupported") }
+    /// On to `ehvSecureBootSupported`. Since API 9.1.0.0.
+    pub fn ehv_secure_boot_supported(&self) -> p::Property<M, bool, p::Optional> { self.then("ehvSecureBootSupported") }
+}
 
 /// Data object `vim.vm.CdromInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.CdromInfo.html)
 #[derive(Default)]
 pub struct VirtualMachineCdromInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
@@ -1648,6 +2539,8 @@ d::object!(VirtualMachineCdromInfo: t::VirtualMachineTargetInfo, "VirtualMachine
 ]);
 
 /// Data object `vim.vm.CertThumbprint`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.CertThumbprint.html)
 #[derive(Default)]
 pub struct VirtualMachineCertThumbprint {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1664,12 +2557,16 @@ d::object!(VirtualMachineCertThumbprint: t::DynamicData, "VirtualMachineCertThum
 
 d::enumeration!(
     /// Enumeration `vim.vm.CertThumbprint.HashAlgorithm`. Since API 7.0.3.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.CertThumbprint.HashAlgorithm.html)
     VirtualMachineCertThumbprintHashAlgorithm, "VirtualMachineCertThumbprintHashAlgorithm", [
         Sha256 "sha256",
     ]
 );
 
 /// Data object `vim.vm.CloneSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.CloneSpec.html)
 #[derive(Default)]
 pub struct VirtualMachineCloneSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -1704,1283 +2601,10 @@ d::object!(VirtualMachineCloneSpec: t::DynamicData, "VirtualMachineCloneSpec", 0
 
 d::enumeration!(
     /// Enumeration `vim.vm.CloneSpec.TpmProvisionPolicy`. Since API 8.0.0.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.CloneSpec.TpmProvisionPolicy.html)
     VirtualMachineCloneSpecTpmProvisionPolicy, "VirtualMachineCloneSpecTpmProvisionPolicy", [
         Copy "copy",
         Replace "replace",
-    ]
-);
-
-/// Data object `vim.vm.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualMachineConfigInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `changeVersion`.
-    pub change_version: String,
-    /// `modified`.
-    pub modified: d::DateTime,
-    /// `name`.
-    pub name: String,
-    /// `guestFullName`.
-    pub guest_full_name: String,
-    /// `version`.
-    pub version: String,
-    /// `uuid`.
-    pub uuid: String,
-    /// `createDate`. Since API 6.7.
-    pub create_date: Option<d::DateTime>,
-    /// `instanceUuid`. Since API 4.0.
-    pub instance_uuid: Option<String>,
-    /// `npivNodeWorldWideName`.
-    pub npiv_node_world_wide_name: Vec<i64>,
-    /// `npivPortWorldWideName`.
-    pub npiv_port_world_wide_name: Vec<i64>,
-    /// `npivWorldWideNameType`.
-    pub npiv_world_wide_name_type: Option<String>,
-    /// `npivDesiredNodeWwns`. Since API 4.0.
-    pub npiv_desired_node_wwns: Option<i16>,
-    /// `npivDesiredPortWwns`. Since API 4.0.
-    pub npiv_desired_port_wwns: Option<i16>,
-    /// `npivTemporaryDisabled`. Since API 4.0.
-    pub npiv_temporary_disabled: Option<bool>,
-    /// `npivOnNonRdmDisks`. Since API 4.0.
-    pub npiv_on_non_rdm_disks: Option<bool>,
-    /// `locationId`.
-    pub location_id: Option<String>,
-    /// `template`.
-    pub template: bool,
-    /// `guestId`.
-    pub guest_id: String,
-    /// `alternateGuestName`.
-    pub alternate_guest_name: String,
-    /// `annotation`.
-    pub annotation: Option<String>,
-    /// `files`.
-    pub files: t::VirtualMachineFileInfo,
-    /// `tools`.
-    pub tools: Option<Box<t::ToolsConfigInfo>>,
-    /// `flags`.
-    pub flags: t::VirtualMachineFlagInfo,
-    /// `consolePreferences`.
-    pub console_preferences: Option<Box<t::VirtualMachineConsolePreferences>>,
-    /// `defaultPowerOps`.
-    pub default_power_ops: t::VirtualMachineDefaultPowerOpInfo,
-    /// `rebootPowerOff`. Since API 8.0.0.1.
-    pub reboot_power_off: Option<bool>,
-    /// `hardware`.
-    pub hardware: t::VirtualHardware,
-    /// `vcpuConfig`. Since API 7.0.0.0.
-    pub vcpu_config: Vec<t::VirtualMachineVcpuConfig>,
-    /// `cpuAllocation`.
-    pub cpu_allocation: Option<Box<t::ResourceAllocationInfo>>,
-    /// `memoryAllocation`.
-    pub memory_allocation: Option<Box<t::ResourceAllocationInfo>>,
-    /// `latencySensitivity`. Since API 5.1.
-    pub latency_sensitivity: Option<Box<t::LatencySensitivity>>,
-    /// `memoryHotAddEnabled`. Since API 2.5u2server.
-    pub memory_hot_add_enabled: Option<bool>,
-    /// `cpuHotAddEnabled`. Since API 2.5u2server.
-    pub cpu_hot_add_enabled: Option<bool>,
-    /// `cpuHotRemoveEnabled`. Since API 2.5u2server.
-    pub cpu_hot_remove_enabled: Option<bool>,
-    /// `hotPlugMemoryLimit`. Since API 2.5u2server.
-    pub hot_plug_memory_limit: Option<i64>,
-    /// `hotPlugMemoryIncrementSize`. Since API 2.5u2server.
-    pub hot_plug_memory_increment_size: Option<i64>,
-    /// `cpuAffinity`.
-    pub cpu_affinity: Option<Box<t::VirtualMachineAffinityInfo>>,
-    /// `memoryAffinity`.
-    pub memory_affinity: Option<Box<t::VirtualMachineAffinityInfo>>,
-    /// `networkShaper`.
-    pub network_shaper: Option<Box<t::VirtualMachineNetworkShaperInfo>>,
-    /// `extraConfig`.
-    pub extra_config: Vec<d::Poly<t::OptionValue>>,
-    /// `cpuFeatureMask`.
-    pub cpu_feature_mask: Vec<t::HostCpuIdInfo>,
-    /// `datastoreUrl`.
-    pub datastore_url: Vec<t::VirtualMachineConfigInfoDatastoreUrlPair>,
-    /// `swapPlacement`.
-    pub swap_placement: Option<String>,
-    /// `bootOptions`.
-    pub boot_options: Option<Box<t::VirtualMachineBootOptions>>,
-    /// `ftInfo`. Since API 4.0.
-    pub ft_info: Option<d::Poly<t::FaultToleranceConfigInfo>>,
-    /// `repConfig`. Since API 6.0.
-    pub rep_config: Option<Box<t::ReplicationConfigSpec>>,
-    /// `vAppConfig`. Since API 4.0.
-    pub v_app_config: Option<d::Poly<t::VmConfigInfo>>,
-    /// `vAssertsEnabled`. Since API 4.0.
-    pub v_asserts_enabled: Option<bool>,
-    /// `changeTrackingEnabled`. Since API 4.0.
-    pub change_tracking_enabled: Option<bool>,
-    /// `firmware`. Since API 5.0.
-    pub firmware: Option<String>,
-    /// `maxMksConnections`. Since API 5.0.
-    pub max_mks_connections: Option<i32>,
-    /// `guestAutoLockEnabled`. Since API 5.0.
-    pub guest_auto_lock_enabled: Option<bool>,
-    /// `managedBy`. Since API 5.0.
-    pub managed_by: Option<Box<t::ManagedByInfo>>,
-    /// `memoryReservationLockedToMax`. Since API 5.0.
-    pub memory_reservation_locked_to_max: Option<bool>,
-    /// `initialOverhead`. Since API 5.0.
-    pub initial_overhead: Option<Box<t::VirtualMachineConfigInfoOverheadInfo>>,
-    /// `nestedHVEnabled`. Since API 5.1.
-    pub nested_hv_enabled: Option<bool>,
-    /// `vPMCEnabled`. Since API 5.1.
-    pub v_pmc_enabled: Option<bool>,
-    /// `scheduledHardwareUpgradeInfo`. Since API 5.1.
-    pub scheduled_hardware_upgrade_info: Option<Box<t::ScheduledHardwareUpgradeInfo>>,
-    /// `forkConfigInfo`. Since API 6.0.
-    pub fork_config_info: Option<Box<t::VirtualMachineForkConfigInfo>>,
-    /// `vFlashCacheReservation`. Since API 5.5.
-    pub v_flash_cache_reservation: Option<i64>,
-    /// `vmxConfigChecksum`. Since API 6.0.
-    pub vmx_config_checksum: Option<d::Binary>,
-    /// `messageBusTunnelEnabled`. Since API 6.0.
-    pub message_bus_tunnel_enabled: Option<bool>,
-    /// `vmStorageObjectId`. Since API 6.0.
-    pub vm_storage_object_id: Option<String>,
-    /// `swapStorageObjectId`. Since API 6.0.
-    pub swap_storage_object_id: Option<String>,
-    /// `keyId`. Since API 6.5.
-    pub key_id: Option<Box<t::CryptoKeyId>>,
-    /// `guestIntegrityInfo`. Since API 6.5.
-    pub guest_integrity_info: Option<Box<t::VirtualMachineGuestIntegrityInfo>>,
-    /// `migrateEncryption`. Since API 6.5.
-    pub migrate_encryption: Option<String>,
-    /// `sgxInfo`. Since API 7.0.0.0.
-    pub sgx_info: Option<Box<t::VirtualMachineSgxInfo>>,
-    /// `contentLibItemInfo`. Since API 7.0.0.0.
-    pub content_lib_item_info: Option<Box<t::VirtualMachineContentLibraryItemInfo>>,
-    /// `ftEncryptionMode`. Since API 7.0.2.0.
-    pub ft_encryption_mode: Option<String>,
-    /// `guestMonitoringModeInfo`. Since API 7.0.0.0.
-    pub guest_monitoring_mode_info: Option<Box<t::VirtualMachineGuestMonitoringModeInfo>>,
-    /// `sevEnabled`. Since API 7.0.1.0.
-    pub sev_enabled: Option<bool>,
-    /// `numaInfo`. Since API 8.0.0.1.
-    pub numa_info: Option<Box<t::VirtualMachineVirtualNumaInfo>>,
-    /// `pmemFailoverEnabled`. Since API 7.0.2.0.
-    pub pmem_failover_enabled: Option<bool>,
-    /// `vmxStatsCollectionEnabled`. Since API 7.0.3.1.
-    pub vmx_stats_collection_enabled: Option<bool>,
-    /// `vmOpNotificationToAppEnabled`. Since API 7.0.3.0.
-    pub vm_op_notification_to_app_enabled: Option<bool>,
-    /// `vmOpNotificationTimeout`. Since API 8.0.0.1.
-    pub vm_op_notification_timeout: Option<i64>,
-    /// `deviceSwap`. Since API 8.0.0.1.
-    pub device_swap: Option<Box<t::VirtualMachineVirtualDeviceSwap>>,
-    /// `pmem`. Since API 7.0.3.0.
-    pub pmem: Option<Box<t::VirtualMachineVirtualPMem>>,
-    /// `deviceGroups`. Since API 8.0.0.1.
-    pub device_groups: Option<Box<t::VirtualMachineVirtualDeviceGroups>>,
-    /// `fixedPassthruHotPlugEnabled`. Since API 8.0.1.0.
-    pub fixed_passthru_hot_plug_enabled: Option<bool>,
-    /// `metroFtEnabled`. Since API 8.0.3.0.
-    pub metro_ft_enabled: Option<bool>,
-    /// `vmxRuntimeConfig`. Since API 9.0.0.0.
-    pub vmx_runtime_config: Vec<d::Poly<t::OptionValue>>,
-    /// `metroFtHostGroup`. Since API 8.0.3.0.
-    pub metro_ft_host_group: Option<String>,
-    /// `tdxEnabled`. Since API 9.0.0.0.
-    pub tdx_enabled: Option<bool>,
-    /// `sevSnpEnabled`. Since API 9.0.0.0.
-    pub sev_snp_enabled: Option<bool>,
-    /// `guestArchitecture`. Since API 9.1.0.0.
-    pub guest_architecture: Option<String>,
-}
-d::object!(VirtualMachineConfigInfo: t::DynamicData, "VirtualMachineConfigInfo", 0, [
-    0 change_version "changeVersion" 0 false,
-    1 modified "modified" 0 false,
-    2 name "name" 0 false,
-    3 guest_full_name "guestFullName" 0 false,
-    4 version "version" 0 false,
-    5 uuid "uuid" 0 false,
-    6 create_date "createDate" 10 false,
-    7 instance_uuid "instanceUuid" 3 false,
-    8 npiv_node_world_wide_name "npivNodeWorldWideName" 0 false,
-    9 npiv_port_world_wide_name "npivPortWorldWideName" 0 false,
-    10 npiv_world_wide_name_type "npivWorldWideNameType" 0 false,
-    11 npiv_desired_node_wwns "npivDesiredNodeWwns" 3 false,
-    12 npiv_desired_port_wwns "npivDesiredPortWwns" 3 false,
-    13 npiv_temporary_disabled "npivTemporaryDisabled" 3 false,
-    14 npiv_on_non_rdm_disks "npivOnNonRdmDisks" 3 false,
-    15 location_id "locationId" 0 false,
-    16 template "template" 0 false,
-    17 guest_id "guestId" 0 false,
-    18 alternate_guest_name "alternateGuestName" 0 false,
-    19 annotation "annotation" 0 false,
-    20 files "files" 0 false,
-    21 tools "tools" 0 false,
-    22 flags "flags" 0 false,
-    23 console_preferences "consolePreferences" 0 false,
-    24 default_power_ops "defaultPowerOps" 0 false,
-    25 reboot_power_off "rebootPowerOff" 26 false,
-    26 hardware "hardware" 0 false,
-    27 vcpu_config "vcpuConfig" 16 false,
-    28 cpu_allocation "cpuAllocation" 0 false,
-    29 memory_allocation "memoryAllocation" 0 false,
-    30 latency_sensitivity "latencySensitivity" 6 false,
-    31 memory_hot_add_enabled "memoryHotAddEnabled" 2 false,
-    32 cpu_hot_add_enabled "cpuHotAddEnabled" 2 false,
-    33 cpu_hot_remove_enabled "cpuHotRemoveEnabled" 2 false,
-    34 hot_plug_memory_limit "hotPlugMemoryLimit" 2 false,
-    35 hot_plug_memory_increment_size "hotPlugMemoryIncrementSize" 2 false,
-    36 cpu_affinity "cpuAffinity" 0 false,
-    37 memory_affinity "memoryAffinity" 0 false,
-    38 network_shaper "networkShaper" 0 false,
-    39 extra_config "extraConfig" 0 false,
-    40 cpu_feature_mask "cpuFeatureMask" 0 false,
-    41 datastore_url "datastoreUrl" 0 false,
-    42 swap_placement "swapPlacement" 0 false,
-    43 boot_options "bootOptions" 0 false,
-    44 ft_info "ftInfo" 3 false,
-    45 rep_config "repConfig" 8 false,
-    46 v_app_config "vAppConfig" 3 false,
-    47 v_asserts_enabled "vAssertsEnabled" 3 false,
-    48 change_tracking_enabled "changeTrackingEnabled" 3 false,
-    49 firmware "firmware" 5 false,
-    50 max_mks_connections "maxMksConnections" 5 false,
-    51 guest_auto_lock_enabled "guestAutoLockEnabled" 5 false,
-    52 managed_by "managedBy" 5 false,
-    53 memory_reservation_locked_to_max "memoryReservationLockedToMax" 5 false,
-    54 initial_overhead "initialOverhead" 5 false,
-    55 nested_hv_enabled "nestedHVEnabled" 6 false,
-    56 v_pmc_enabled "vPMCEnabled" 6 false,
-    57 scheduled_hardware_upgrade_info "scheduledHardwareUpgradeInfo" 6 false,
-    58 fork_config_info "forkConfigInfo" 8 false,
-    59 v_flash_cache_reservation "vFlashCacheReservation" 7 false,
-    60 vmx_config_checksum "vmxConfigChecksum" 8 false,
-    61 message_bus_tunnel_enabled "messageBusTunnelEnabled" 8 false,
-    62 vm_storage_object_id "vmStorageObjectId" 8 false,
-    63 swap_storage_object_id "swapStorageObjectId" 8 false,
-    64 key_id "keyId" 9 false,
-    65 guest_integrity_info "guestIntegrityInfo" 9 false,
-    66 migrate_encryption "migrateEncryption" 9 false,
-    67 sgx_info "sgxInfo" 16 false,
-    68 content_lib_item_info "contentLibItemInfo" 16 false,
-    69 ft_encryption_mode "ftEncryptionMode" 20 false,
-    70 guest_monitoring_mode_info "guestMonitoringModeInfo" 16 false,
-    71 sev_enabled "sevEnabled" 18 false,
-    72 numa_info "numaInfo" 26 false,
-    73 pmem_failover_enabled "pmemFailoverEnabled" 20 false,
-    74 vmx_stats_collection_enabled "vmxStatsCollectionEnabled" 23 false,
-    75 vm_op_notification_to_app_enabled "vmOpNotificationToAppEnabled" 22 false,
-    76 vm_op_notification_timeout "vmOpNotificationTimeout" 26 false,
-    77 device_swap "deviceSwap" 26 false,
-    78 pmem "pmem" 22 false,
-    79 device_groups "deviceGroups" 26 false,
-    80 fixed_passthru_hot_plug_enabled "fixedPassthruHotPlugEnabled" 28 false,
-    81 metro_ft_enabled "metroFtEnabled" 30 false,
-    82 vmx_runtime_config "vmxRuntimeConfig" 32 false,
-    83 metro_ft_host_group "metroFtHostGroup" 30 false,
-    84 tdx_enabled "tdxEnabled" 32 false,
-    85 sev_snp_enabled "sevSnpEnabled" 32 false,
-    86 guest_architecture "guestArchitecture" 33 false,
-]);
-
-/// Data object `vim.vm.ConfigInfo.DatastoreUrlPair`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualMachineConfigInfoDatastoreUrlPair {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `name`.
-    pub name: String,
-    /// `url`.
-    pub url: String,
-}
-d::object!(VirtualMachineConfigInfoDatastoreUrlPair: t::DynamicData, "VirtualMachineConfigInfoDatastoreUrlPair", 0, [
-    0 name "name" 0 false,
-    1 url "url" 0 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.vm.ConfigInfo.NpivWwnType`. Since API 2.5.
-    VirtualMachineConfigInfoNpivWwnType, "VirtualMachineConfigInfoNpivWwnType", [
-        Vc "vc",
-        Host "host",
-        External "external",
-    ]
-);
-
-/// Data object `vim.vm.ConfigInfo.OverheadInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Default)]
-pub struct VirtualMachineConfigInfoOverheadInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `initialMemoryReservation`.
-    pub initial_memory_reservation: Option<i64>,
-    /// `initialSwapReservation`.
-    pub initial_swap_reservation: Option<i64>,
-}
-d::object!(VirtualMachineConfigInfoOverheadInfo: t::DynamicData, "VirtualMachineConfigInfoOverheadInfo", 5, [
-    0 initial_memory_reservation "initialMemoryReservation" 5 false,
-    1 initial_swap_reservation "initialSwapReservation" 5 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.vm.ConfigInfo.SwapPlacementType`. Since API 2.5.
-    VirtualMachineConfigInfoSwapPlacementType, "VirtualMachineConfigInfoSwapPlacementType", [
-        Inherit "inherit",
-        VmDirectory "vmDirectory",
-        HostLocal "hostLocal",
-    ]
-);
-
-/// Data object `vim.vm.ConfigOption`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualMachineConfigOption {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `version`.
-    pub version: String,
-    /// `description`.
-    pub description: String,
-    /// `guestOSDescriptor`.
-    pub guest_os_descriptor: Vec<t::GuestOsDescriptor>,
-    /// `guestOSDefaultIndex`.
-    pub guest_os_default_index: i32,
-    /// `hardwareOptions`.
-    pub hardware_options: t::VirtualHardwareOption,
-    /// `capabilities`.
-    pub capabilities: t::VirtualMachineCapability,
-    /// `datastore`.
-    pub datastore: t::DatastoreOption,
-    /// `defaultDevice`.
-    pub default_device: Vec<d::Poly<t::VirtualDevice>>,
-    /// `supportedMonitorType`.
-    pub supported_monitor_type: Vec<String>,
-    /// `supportedOvfEnvironmentTransport`. Since API 4.0.
-    pub supported_ovf_environment_transport: Vec<String>,
-    /// `supportedOvfInstallTransport`. Since API 4.0.
-    pub supported_ovf_install_transport: Vec<String>,
-    /// `propertyRelations`. Since API 6.7.
-    pub property_relations: Vec<t::VirtualMachinePropertyRelation>,
-}
-d::object!(VirtualMachineConfigOption: t::DynamicData, "VirtualMachineConfigOption", 0, [
-    0 version "version" 0 false,
-    1 description "description" 0 false,
-    2 guest_os_descriptor "guestOSDescriptor" 0 false,
-    3 guest_os_default_index "guestOSDefaultIndex" 0 false,
-    4 hardware_options "hardwareOptions" 0 false,
-    5 capabilities "capabilities" 0 false,
-    6 datastore "datastore" 0 false,
-    7 default_device "defaultDevice" 0 false,
-    8 supported_monitor_type "supportedMonitorType" 0 false,
-    9 supported_ovf_environment_transport "supportedOvfEnvironmentTransport" 3 false,
-    10 supported_ovf_install_transport "supportedOvfInstallTransport" 3 false,
-    11 property_relations "propertyRelations" 10 false,
-]);
-
-/// Data object `vim.vm.ConfigOptionDescriptor`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualMachineConfigOptionDescriptor {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: String,
-    /// `description`.
-    pub description: Option<String>,
-    /// `host`.
-    pub host: Vec<MoRef<m::HostSystem>>,
-    /// `createSupported`. Since API 2.5u2server.
-    pub create_supported: Option<bool>,
-    /// `defaultConfigOption`. Since API 2.5u2server.
-    pub default_config_option: Option<bool>,
-    /// `runSupported`. Since API 5.1.
-    pub run_supported: Option<bool>,
-    /// `upgradeSupported`. Since API 5.1.
-    pub upgrade_supported: Option<bool>,
-}
-d::object!(VirtualMachineConfigOptionDescriptor: t::DynamicData, "VirtualMachineConfigOptionDescriptor", 0, [
-    0 key "key" 0 false,
-    1 description "description" 0 false,
-    2 host "host" 0 false,
-    3 create_supported "createSupported" 2 false,
-    4 default_config_option "defaultConfigOption" 2 false,
-    5 run_supported "runSupported" 6 false,
-    6 upgrade_supported "upgradeSupported" 6 false,
-]);
-
-/// Data object `vim.vm.ConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualMachineConfigSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `changeVersion`.
-    pub change_version: Option<String>,
-    /// `name`.
-    pub name: Option<String>,
-    /// `version`.
-    pub version: Option<String>,
-    /// `createDate`. Since API 6.7.
-    pub create_date: Option<d::DateTime>,
-    /// `uuid`.
-    pub uuid: Option<String>,
-    /// `instanceUuid`. Since API 4.0.
-    pub instance_uuid: Option<String>,
-    /// `npivNodeWorldWideName`.
-    pub npiv_node_world_wide_name: Vec<i64>,
-    /// `npivPortWorldWideName`.
-    pub npiv_port_world_wide_name: Vec<i64>,
-    /// `npivWorldWideNameType`.
-    pub npiv_world_wide_name_type: Option<String>,
-    /// `npivDesiredNodeWwns`. Since API 4.0.
-    pub npiv_desired_node_wwns: Option<i16>,
-    /// `npivDesiredPortWwns`. Since API 4.0.
-    pub npiv_desired_port_wwns: Option<i16>,
-    /// `npivTemporaryDisabled`. Since API 4.0.
-    pub npiv_temporary_disabled: Option<bool>,
-    /// `npivOnNonRdmDisks`. Since API 4.0.
-    pub npiv_on_non_rdm_disks: Option<bool>,
-    /// `npivWorldWideNameOp`.
-    pub npiv_world_wide_name_op: Option<String>,
-    /// `locationId`.
-    pub location_id: Option<String>,
-    /// `guestId`.
-    pub guest_id: Option<String>,
-    /// `alternateGuestName`.
-    pub alternate_guest_name: Option<String>,
-    /// `annotation`.
-    pub annotation: Option<String>,
-    /// `files`.
-    pub files: Option<Box<t::VirtualMachineFileInfo>>,
-    /// `tools`.
-    pub tools: Option<Box<t::ToolsConfigInfo>>,
-    /// `flags`.
-    pub flags: Option<Box<t::VirtualMachineFlagInfo>>,
-    /// `consolePreferences`.
-    pub console_preferences: Option<Box<t::VirtualMachineConsolePreferences>>,
-    /// `powerOpInfo`.
-    pub power_op_info: Option<Box<t::VirtualMachineDefaultPowerOpInfo>>,
-    /// `rebootPowerOff`. Since API 8.0.0.1.
-    pub reboot_power_off: Option<bool>,
-    /// `numCPUs`.
-    pub num_cpus: Option<i32>,
-    /// `vcpuConfig`. Since API 7.0.0.0.
-    pub vcpu_config: Vec<t::VirtualMachineVcpuConfig>,
-    /// `numCoresPerSocket`. Since API 5.0.
-    pub num_cores_per_socket: Option<i32>,
-    /// `memoryMB`.
-    pub memory_mb: Option<i64>,
-    /// `memoryHotAddEnabled`. Since API 2.5u2server.
-    pub memory_hot_add_enabled: Option<bool>,
-    /// `cpuHotAddEnabled`. Since API 2.5u2server.
-    pub cpu_hot_add_enabled: Option<bool>,
-    /// `cpuHotRemoveEnabled`. Since API 2.5u2server.
-    pub cpu_hot_remove_enabled: Option<bool>,
-    /// `virtualICH7MPresent`. Since API 5.0.
-    pub virtual_ich7_m_present: Option<bool>,
-    /// `virtualSMCPresent`. Since API 5.0.
-    pub virtual_smc_present: Option<bool>,
-    /// `deviceChange`.
-    pub device_change: Vec<d::Poly<t::VirtualDeviceConfigSpec>>,
-    /// `cpuAllocation`.
-    pub cpu_allocation: Option<Box<t::ResourceAllocationInfo>>,
-    /// `memoryAllocation`.
-    pub memory_allocation: Option<Box<t::ResourceAllocationInfo>>,
-    /// `latencySensitivity`. Since API 5.1.
-    pub latency_sensitivity: Option<Box<t::LatencySensitivity>>,
-    /// `cpuAffinity`.
-    pub cpu_affinity: Option<Box<t::VirtualMachineAffinityInfo>>,
-    /// `memoryAffinity`.
-    pub memory_affinity: Option<Box<t::VirtualMachineAffinityInfo>>,
-    /// `networkShaper`.
-    pub network_shaper: Option<Box<t::VirtualMachineNetworkShaperInfo>>,
-    /// `cpuFeatureMask`.
-    pub cpu_feature_mask: Vec<t::VirtualMachineCpuIdInfoSpec>,
-    /// `extraConfig`.
-    pub extra_config: Vec<d::Poly<t::OptionValue>>,
-    /// `swapPlacement`.
-    pub swap_placement: Option<String>,
-    /// `bootOptions`.
-    pub boot_options: Option<Box<t::VirtualMachineBootOptions>>,
-    /// `vAppConfig`. Since API 4.0.
-    pub v_app_config: Option<d::Poly<t::VmConfigSpec>>,
-    /// `ftInfo`. Since API 4.0.
-    pub ft_info: Option<d::Poly<t::FaultToleranceConfigInfo>>,
-    /// `repConfig`. Since API 6.0.
-    pub rep_config: Option<Box<t::ReplicationConfigSpec>>,
-    /// `vAppConfigRemoved`. Since API 4.0.
-    pub v_app_config_removed: Option<bool>,
-    /// `vAssertsEnabled`. Since API 4.0.
-    pub v_asserts_enabled: Option<bool>,
-    /// `changeTrackingEnabled`. Since API 4.0.
-    pub change_tracking_enabled: Option<bool>,
-    /// `firmware`. Since API 5.0.
-    pub firmware: Option<String>,
-    /// `maxMksConnections`. Since API 5.0.
-    pub max_mks_connections: Option<i32>,
-    /// `guestAutoLockEnabled`. Since API 5.0.
-    pub guest_auto_lock_enabled: Option<bool>,
-    /// `managedBy`. Since API 5.0.
-    pub managed_by: Option<Box<t::ManagedByInfo>>,
-    /// `memoryReservationLockedToMax`. Since API 5.0.
-    pub memory_reservation_locked_to_max: Option<bool>,
-    /// `nestedHVEnabled`. Since API 5.1.
-    pub nested_hv_enabled: Option<bool>,
-    /// `vPMCEnabled`. Since API 5.1.
-    pub v_pmc_enabled: Option<bool>,
-    /// `scheduledHardwareUpgradeInfo`. Since API 5.1.
-    pub scheduled_hardware_upgrade_info: Option<Box<t::ScheduledHardwareUpgradeInfo>>,
-    /// `vmProfile`. Since API 5.5.
-    pub vm_profile: Vec<d::Poly<t::VirtualMachineProfileSpec>>,
-    /// `messageBusTunnelEnabled`. Since API 6.0.
-    pub message_bus_tunnel_enabled: Option<bool>,
-    /// `crypto`. Since API 6.5.
-    pub crypto: Option<d::Poly<t::CryptoSpec>>,
-    /// `migrateEncryption`. Since API 6.5.
-    pub migrate_encryption: Option<String>,
-    /// `sgxInfo`. Since API 7.0.0.0.
-    pub sgx_info: Option<Box<t::VirtualMachineSgxInfo>>,
-    /// `ftEncryptionMode`. Since API 7.0.2.0.
-    pub ft_encryption_mode: Option<String>,
-    /// `guestMonitoringModeInfo`. Since API 7.0.0.0.
-    pub guest_monitoring_mode_info: Option<Box<t::VirtualMachineGuestMonitoringModeInfo>>,
-    /// `sevEnabled`. Since API 7.0.1.0.
-    pub sev_enabled: Option<bool>,
-    /// `virtualNuma`. Since API 8.0.0.1.
-    pub virtual_numa: Option<Box<t::VirtualMachineVirtualNuma>>,
-    /// `motherboardLayout`. Since API 8.0.0.1.
-    pub motherboard_layout: Option<String>,
-    /// `pmemFailoverEnabled`. Since API 7.0.2.0.
-    pub pmem_failover_enabled: Option<bool>,
-    /// `vmxStatsCollectionEnabled`. Since API 7.0.3.1.
-    pub vmx_stats_collection_enabled: Option<bool>,
-    /// `vmOpNotificationToAppEnabled`. Since API 7.0.3.0.
-    pub vm_op_notification_to_app_enabled: Option<bool>,
-    /// `vmOpNotificationTimeout`. Since API 8.0.0.1.
-    pub vm_op_notification_timeout: Option<i64>,
-    /// `deviceSwap`. Since API 8.0.0.1.
-    pub device_swap: Option<Box<t::VirtualMachineVirtualDeviceSwap>>,
-    /// `simultaneousThreads`. Since API 8.0.0.1.
-    pub simultaneous_threads: Option<i32>,
-    /// `pmem`. Since API 7.0.3.0.
-    pub pmem: Option<Box<t::VirtualMachineVirtualPMem>>,
-    /// `deviceGroups`. Since API 8.0.0.1.
-    pub device_groups: Option<Box<t::VirtualMachineVirtualDeviceGroups>>,
-    /// `fixedPassthruHotPlugEnabled`. Since API 8.0.1.0.
-    pub fixed_passthru_hot_plug_enabled: Option<bool>,
-    /// `metroFtEnabled`. Since API 8.0.3.0.
-    pub metro_ft_enabled: Option<bool>,
-    /// `metroFtHostGroup`. Since API 8.0.3.0.
-    pub metro_ft_host_group: Option<String>,
-    /// `tdxEnabled`. Since API 9.0.0.0.
-    pub tdx_enabled: Option<bool>,
-    /// `sevSnpEnabled`. Since API 9.0.0.0.
-    pub sev_snp_enabled: Option<bool>,
-    /// `tagSpecs`. Since API 9.1.0.0.
-    pub tag_specs: Vec<t::TagSpec>,
-    /// `vmPlacementPolicies`. Since API 9.1.0.0.
-    pub vm_placement_policies: Vec<d::Poly<t::VmPlacementPolicy>>,
-}
-d::object!(VirtualMachineConfigSpec: t::DynamicData, "VirtualMachineConfigSpec", 0, [
-    0 change_version "changeVersion" 0 false,
-    1 name "name" 0 false,
-    2 version "version" 0 false,
-    3 create_date "createDate" 10 false,
-    4 uuid "uuid" 0 false,
-    5 instance_uuid "instanceUuid" 3 false,
-    6 npiv_node_world_wide_name "npivNodeWorldWideName" 0 false,
-    7 npiv_port_world_wide_name "npivPortWorldWideName" 0 false,
-    8 npiv_world_wide_name_type "npivWorldWideNameType" 0 false,
-    9 npiv_desired_node_wwns "npivDesiredNodeWwns" 3 false,
-    10 npiv_desired_port_wwns "npivDesiredPortWwns" 3 false,
-    11 npiv_temporary_disabled "npivTemporaryDisabled" 3 false,
-    12 npiv_on_non_rdm_disks "npivOnNonRdmDisks" 3 false,
-    13 npiv_world_wide_name_op "npivWorldWideNameOp" 0 false,
-    14 location_id "locationId" 0 false,
-    15 guest_id "guestId" 0 false,
-    16 alternate_guest_name "alternateGuestName" 0 false,
-    17 annotation "annotation" 0 false,
-    18 files "files" 0 false,
-    19 tools "tools" 0 false,
-    20 flags "flags" 0 false,
-    21 console_preferences "consolePreferences" 0 false,
-    22 power_op_info "powerOpInfo" 0 false,
-    23 reboot_power_off "rebootPowerOff" 26 false,
-    24 num_cpus "numCPUs" 0 false,
-    25 vcpu_config "vcpuConfig" 16 false,
-    26 num_cores_per_socket "numCoresPerSocket" 5 false,
-    27 memory_mb "memoryMB" 0 false,
-    28 memory_hot_add_enabled "memoryHotAddEnabled" 2 false,
-    29 cpu_hot_add_enabled "cpuHotAddEnabled" 2 false,
-    30 cpu_hot_remove_enabled "cpuHotRemoveEnabled" 2 false,
-    31 virtual_ich7_m_present "virtualICH7MPresent" 5 false,
-    32 virtual_smc_present "virtualSMCPresent" 5 false,
-    33 device_change "deviceChange" 0 false,
-    34 cpu_allocation "cpuAllocation" 0 false,
-    35 memory_allocation "memoryAllocation" 0 false,
-    36 latency_sensitivity "latencySensitivity" 6 false,
-    37 cpu_affinity "cpuAffinity" 0 false,
-    38 memory_affinity "memoryAffinity" 0 false,
-    39 network_shaper "networkShaper" 0 false,
-    40 cpu_feature_mask "cpuFeatureMask" 0 false,
-    41 extra_config "extraConfig" 0 false,
-    42 swap_placement "swapPlacement" 0 false,
-    43 boot_options "bootOptions" 0 false,
-    44 v_app_config "vAppConfig" 3 false,
-    45 ft_info "ftInfo" 3 false,
-    46 rep_config "repConfig" 8 false,
-    47 v_app_config_removed "vAppConfigRemoved" 3 false,
-    48 v_asserts_enabled "vAssertsEnabled" 3 false,
-    49 change_tracking_enabled "changeTrackingEnabled" 3 false,
-    50 firmware "firmware" 5 false,
-    51 max_mks_connections "maxMksConnections" 5 false,
-    52 guest_auto_lock_enabled "guestAutoLockEnabled" 5 false,
-    53 managed_by "managedBy" 5 false,
-    54 memory_reservation_locked_to_max "memoryReservationLockedToMax" 5 false,
-    55 nested_hv_enabled "nestedHVEnabled" 6 false,
-    56 v_pmc_enabled "vPMCEnabled" 6 false,
-    57 scheduled_hardware_upgrade_info "scheduledHardwareUpgradeInfo" 6 false,
-    58 vm_profile "vmProfile" 7 false,
-    59 message_bus_tunnel_enabled "messageBusTunnelEnabled" 8 false,
-    60 crypto "crypto" 9 false,
-    61 migrate_encryption "migrateEncryption" 9 false,
-    62 sgx_info "sgxInfo" 16 false,
-    63 ft_encryption_mode "ftEncryptionMode" 20 false,
-    64 guest_monitoring_mode_info "guestMonitoringModeInfo" 16 false,
-    65 sev_enabled "sevEnabled" 18 false,
-    66 virtual_numa "virtualNuma" 26 false,
-    67 motherboard_layout "motherboardLayout" 26 false,
-    68 pmem_failover_enabled "pmemFailoverEnabled" 20 false,
-    69 vmx_stats_collection_enabled "vmxStatsCollectionEnabled" 23 false,
-    70 vm_op_notification_to_app_enabled "vmOpNotificationToAppEnabled" 22 false,
-    71 vm_op_notification_timeout "vmOpNotificationTimeout" 26 false,
-    72 device_swap "deviceSwap" 26 false,
-    73 simultaneous_threads "simultaneousThreads" 26 false,
-    74 pmem "pmem" 22 false,
-    75 device_groups "deviceGroups" 26 false,
-    76 fixed_passthru_hot_plug_enabled "fixedPassthruHotPlugEnabled" 28 false,
-    77 metro_ft_enabled "metroFtEnabled" 30 false,
-    78 metro_ft_host_group "metroFtHostGroup" 30 false,
-    79 tdx_enabled "tdxEnabled" 32 false,
-    80 sev_snp_enabled "sevSnpEnabled" 32 false,
-    81 tag_specs "tagSpecs" 33 false,
-    82 vm_placement_policies "vmPlacementPolicies" 33 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.vm.ConfigSpec.EncryptedFtModes`. Since API 7.0.2.0.
-    VirtualMachineConfigSpecEncryptedFtModes, "VirtualMachineConfigSpecEncryptedFtModes", [
-        FtEncryptionDisabled "ftEncryptionDisabled",
-        FtEncryptionOpportunistic "ftEncryptionOpportunistic",
-        FtEncryptionRequired "ftEncryptionRequired",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.vm.ConfigSpec.EncryptedVMotionModes`. Since API 6.5.
-    VirtualMachineConfigSpecEncryptedVMotionModes, "VirtualMachineConfigSpecEncryptedVMotionModes", [
-        Disabled "disabled",
-        Opportunistic "opportunistic",
-        Required "required",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.vm.ConfigSpec.NpivWwnOp`. Since API 2.5.
-    VirtualMachineConfigSpecNpivWwnOp, "VirtualMachineConfigSpecNpivWwnOp", [
-        Generate "generate",
-        Set "set",
-        Remove "remove",
-        Extend "extend",
-    ]
-);
-
-/// Data object `vim.vm.Summary.ConfigSummary`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualMachineConfigSummary {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `name`.
-    pub name: String,
-    /// `template`.
-    pub template: bool,
-    /// `vmPathName`.
-    pub vm_path_name: String,
-    /// `memorySizeMB`.
-    pub memory_size_mb: Option<i32>,
-    /// `cpuReservation`.
-    pub cpu_reservation: Option<i32>,
-    /// `memoryReservation`.
-    pub memory_reservation: Option<i32>,
-    /// `numCpu`.
-    pub num_cpu: Option<i32>,
-    /// `numEthernetCards`.
-    pub num_ethernet_cards: Option<i32>,
-    /// `numVirtualDisks`.
-    pub num_virtual_disks: Option<i32>,
-    /// `uuid`.
-    pub uuid: Option<String>,
-    /// `instanceUuid`. Since API 4.0.
-    pub instance_uuid: Option<String>,
-    /// `guestId`.
-    pub guest_id: Option<String>,
-    /// `guestFullName`.
-    pub guest_full_name: Option<String>,
-    /// `annotation`.
-    pub annotation: Option<String>,
-    /// `product`. Since API 4.0.
-    pub product: Option<Box<t::VAppProductInfo>>,
-    /// `installBootRequired`. Since API 4.0.
-    pub install_boot_required: Option<bool>,
-    /// `ftInfo`. Since API 4.0.
-    pub ft_info: Option<d::Poly<t::FaultToleranceConfigInfo>>,
-    /// `managedBy`. Since API 5.0.
-    pub managed_by: Option<Box<t::ManagedByInfo>>,
-    /// `tpmPresent`. Since API 6.7.
-    pub tpm_present: Option<bool>,
-    /// `numVmiopBackings`. Since API 6.7.
-    pub num_vmiop_backings: Option<i32>,
-    /// `hwVersion`. Since API 6.9.1.
-    pub hw_version: Option<String>,
-}
-d::object!(VirtualMachineConfigSummary: t::DynamicData, "VirtualMachineConfigSummary", 0, [
-    0 name "name" 0 false,
-    1 template "template" 0 false,
-    2 vm_path_name "vmPathName" 0 false,
-    3 memory_size_mb "memorySizeMB" 0 false,
-    4 cpu_reservation "cpuReservation" 0 false,
-    5 memory_reservation "memoryReservation" 0 false,
-    6 num_cpu "numCpu" 0 false,
-    7 num_ethernet_cards "numEthernetCards" 0 false,
-    8 num_virtual_disks "numVirtualDisks" 0 false,
-    9 uuid "uuid" 0 false,
-    10 instance_uuid "instanceUuid" 3 false,
-    11 guest_id "guestId" 0 false,
-    12 guest_full_name "guestFullName" 0 false,
-    13 annotation "annotation" 0 false,
-    14 product "product" 3 false,
-    15 install_boot_required "installBootRequired" 3 false,
-    16 ft_info "ftInfo" 3 false,
-    17 managed_by "managedBy" 5 false,
-    18 tpm_present "tpmPresent" 10 false,
-    19 num_vmiop_backings "numVmiopBackings" 10 false,
-    20 hw_version "hwVersion" 15 false,
-]);
-
-/// Data object `vim.vm.ConsolePreferences`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualMachineConsolePreferences {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `powerOnWhenOpened`.
-    pub power_on_when_opened: Option<bool>,
-    /// `enterFullScreenOnPowerOn`.
-    pub enter_full_screen_on_power_on: Option<bool>,
-    /// `closeOnPowerOffOrSuspend`.
-    pub close_on_power_off_or_suspend: Option<bool>,
-}
-d::object!(VirtualMachineConsolePreferences: t::DynamicData, "VirtualMachineConsolePreferences", 0, [
-    0 power_on_when_opened "powerOnWhenOpened" 0 false,
-    1 enter_full_screen_on_power_on "enterFullScreenOnPowerOn" 0 false,
-    2 close_on_power_off_or_suspend "closeOnPowerOffOrSuspend" 0 false,
-]);
-
-/// Data object `vim.vm.ContentLibraryItemInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Default)]
-pub struct VirtualMachineContentLibraryItemInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `contentLibraryItemUuid`.
-    pub content_library_item_uuid: String,
-    /// `contentLibraryItemVersion`.
-    pub content_library_item_version: Option<String>,
-}
-d::object!(VirtualMachineContentLibraryItemInfo: t::DynamicData, "VirtualMachineContentLibraryItemInfo", 16, [
-    0 content_library_item_uuid "contentLibraryItemUuid" 16 false,
-    1 content_library_item_version "contentLibraryItemVersion" 16 false,
-]);
-
-/// Data object `vim.vm.ConfigSpec.CpuIdInfoSpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualMachineCpuIdInfoSpec {
-    /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
-    pub base: t::ArrayUpdateSpec,
-    /// `info`.
-    pub info: Option<Box<t::HostCpuIdInfo>>,
-}
-d::object!(VirtualMachineCpuIdInfoSpec: t::ArrayUpdateSpec, "VirtualMachineCpuIdInfoSpec", 0, [
-    0 info "info" 0 false,
-]);
-
-/// Data object `vim.vm.DatastoreInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualMachineDatastoreInfo {
-    /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
-    pub base: t::VirtualMachineTargetInfo,
-    /// `datastore`.
-    pub datastore: t::DatastoreSummary,
-    /// `capability`.
-    pub capability: t::DatastoreCapability,
-    /// `maxFileSize`.
-    pub max_file_size: i64,
-    /// `maxVirtualDiskCapacity`. Since API 5.5.
-    pub max_virtual_disk_capacity: Option<i64>,
-    /// `maxPhysicalRDMFileSize`. Since API 6.0.
-    pub max_physical_rdm_file_size: Option<i64>,
-    /// `maxVirtualRDMFileSize`. Since API 6.0.
-    pub max_virtual_rdm_file_size: Option<i64>,
-    /// `mode`.
-    pub mode: String,
-    /// `vStorageSupport`. Since API 5.0.
-    pub v_storage_support: Option<String>,
-    /// `supportedVDiskFormats`. Since API 9.0.0.0.
-    pub supported_v_disk_formats: Vec<String>,
-}
-d::object!(VirtualMachineDatastoreInfo: t::VirtualMachineTargetInfo, "VirtualMachineDatastoreInfo", 0, [
-    0 datastore "datastore" 0 false,
-    1 capability "capability" 0 false,
-    2 max_file_size "maxFileSize" 0 false,
-    3 max_virtual_disk_capacity "maxVirtualDiskCapacity" 7 false,
-    4 max_physical_rdm_file_size "maxPhysicalRDMFileSize" 8 false,
-    5 max_virtual_rdm_file_size "maxVirtualRDMFileSize" 8 false,
-    6 mode "mode" 0 false,
-    7 v_storage_support "vStorageSupport" 5 false,
-    8 supported_v_disk_formats "supportedVDiskFormats" 32 false,
-]);
-
-/// Data object `vim.vm.DatastoreOption.FileSystemVolumeOption`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualMachineDatastoreVolumeOption {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `fileSystemType`.
-    pub file_system_type: String,
-    /// `majorVersion`.
-    pub major_version: Option<i32>,
-}
-d::object!(VirtualMachineDatastoreVolumeOption: t::DynamicData, "VirtualMachineDatastoreVolumeOption", 0, [
-    0 file_system_type "fileSystemType" 0 false,
-    1 major_version "majorVersion" 0 false,
-]);
-
-/// Data object `vim.vm.DefaultPowerOpInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualMachineDefaultPowerOpInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `powerOffType`.
-    pub power_off_type: Option<String>,
-    /// `suspendType`.
-    pub suspend_type: Option<String>,
-    /// `resetType`.
-    pub reset_type: Option<String>,
-    /// `defaultPowerOffType`.
-    pub default_power_off_type: Option<String>,
-    /// `defaultSuspendType`.
-    pub default_suspend_type: Option<String>,
-    /// `defaultResetType`.
-    pub default_reset_type: Option<String>,
-    /// `standbyAction`.
-    pub standby_action: Option<String>,
-}
-d::object!(VirtualMachineDefaultPowerOpInfo: t::DynamicData, "VirtualMachineDefaultPowerOpInfo", 0, [
-    0 power_off_type "powerOffType" 0 false,
-    1 suspend_type "suspendType" 0 false,
-    2 reset_type "resetType" 0 false,
-    3 default_power_off_type "defaultPowerOffType" 0 false,
-    4 default_suspend_type "defaultSuspendType" 0 false,
-    5 default_reset_type "defaultResetType" 0 false,
-    6 standby_action "standbyAction" 0 false,
-]);
-
-/// Data object `vim.vm.DefaultProfileSpec`, which extends [`VirtualMachineProfileSpec`](t::VirtualMachineProfileSpec). Since API 6.0.
-#[derive(Default)]
-pub struct VirtualMachineDefaultProfileSpec {
-    /// The fields of [`VirtualMachineProfileSpec`](t::VirtualMachineProfileSpec).
-    pub base: t::VirtualMachineProfileSpec,
-}
-d::object!(VirtualMachineDefaultProfileSpec: t::VirtualMachineProfileSpec, "VirtualMachineDefaultProfileSpec", 8, [
-]);
-impl d::IsA<t::VirtualMachineProfileSpec> for VirtualMachineDefaultProfileSpec {}
-
-/// Data object `vim.vm.DefinedProfileSpec`, which extends [`VirtualMachineProfileSpec`](t::VirtualMachineProfileSpec). Since API 5.5.
-#[derive(Default)]
-pub struct VirtualMachineDefinedProfileSpec {
-    /// The fields of [`VirtualMachineProfileSpec`](t::VirtualMachineProfileSpec).
-    pub base: t::VirtualMachineProfileSpec,
-    /// `profileId`.
-    pub profile_id: String,
-    /// `replicationSpec`. Since API 6.5.
-    pub replication_spec: Option<Box<t::ReplicationSpec>>,
-    /// `profileData`.
-    pub profile_data: Option<Box<t::VirtualMachineProfileRawData>>,
-    /// `profileParams`. Since API 6.7.
-    pub profile_params: Vec<t::KeyValue>,
-}
-d::object!(VirtualMachineDefinedProfileSpec: t::VirtualMachineProfileSpec, "VirtualMachineDefinedProfileSpec", 7, [
-    0 profile_id "profileId" 7 false,
-    1 replication_spec "replicationSpec" 9 false,
-    2 profile_data "profileData" 7 false,
-    3 profile_params "profileParams" 10 false,
-]);
-impl d::IsA<t::VirtualMachineProfileSpec> for VirtualMachineDefinedProfileSpec {}
-
-/// Data object `vim.vm.DeviceRuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Default)]
-pub struct VirtualMachineDeviceRuntimeInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `runtimeState`.
-    pub runtime_state: d::Poly<t::VirtualMachineDeviceRuntimeInfoDeviceRuntimeState>,
-    /// `key`.
-    pub key: i32,
-}
-d::object!(VirtualMachineDeviceRuntimeInfo: t::DynamicData, "VirtualMachineDeviceRuntimeInfo", 4, [
-    0 runtime_state "runtimeState" 4 false,
-    1 key "key" 4 false,
-]);
-
-/// Data object `vim.vm.DeviceRuntimeInfo.DeviceRuntimeState`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
-#[derive(Default)]
-pub struct VirtualMachineDeviceRuntimeInfoDeviceRuntimeState {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-}
-d::object!(VirtualMachineDeviceRuntimeInfoDeviceRuntimeState: t::DynamicData, "VirtualMachineDeviceRuntimeInfoDeviceRuntimeState", 4, [
-]);
-impl d::IsA<t::VirtualMachineDeviceRuntimeInfoDeviceRuntimeState> for VirtualMachineDeviceRuntimeInfoDeviceRuntimeState {}
-
-/// Data object `vim.vm.DeviceRuntimeInfo.VirtualEthernetCardRuntimeState`, which extends [`VirtualMachineDeviceRuntimeInfoDeviceRuntimeState`](t::VirtualMachineDeviceRuntimeInfoDeviceRuntimeState). Since API 4.1.
-#[derive(Default)]
-pub struct VirtualMachineDeviceRuntimeInfoVirtualEthernetCardRuntimeState {
-    /// The fields of [`VirtualMachineDeviceRuntimeInfoDeviceRuntimeState`](t::VirtualMachineDeviceRuntimeInfoDeviceRuntimeState).
-    pub base: t::VirtualMachineDeviceRuntimeInfoDeviceRuntimeState,
-    /// `vmDirectPathGen2Active`.
-    pub vm_direct_path_gen2_active: Option<bool>,
-    /// `vmDirectPathGen2InactiveReasonVm`.
-    pub vm_direct_path_gen2_inactive_reason_vm: Vec<String>,
-    /// `vmDirectPathGen2InactiveReasonOther`.
-    pub vm_direct_path_gen2_inactive_reason_other: Vec<String>,
-    /// `vmDirectPathGen2InactiveReasonExtended`.
-    pub vm_direct_path_gen2_inactive_reason_extended: Option<String>,
-    /// `uptv2Active`. Since API 8.0.0.1.
-    pub uptv2_active: Option<bool>,
-    /// `uptv2InactiveReasonVm`. Since API 8.0.0.1.
-    pub uptv2_inactive_reason_vm: Vec<String>,
-    /// `uptv2InactiveReasonOther`. Since API 8.0.0.1.
-    pub uptv2_inactive_reason_other: Vec<String>,
-    /// `reservationStatus`. Since API 5.5.
-    pub reservation_status: Option<String>,
-    /// `attachmentStatus`. Since API 6.7.
-    pub attachment_status: Option<String>,
-    /// `featureRequirement`. Since API 6.7.
-    pub feature_requirement: Vec<t::VirtualMachineFeatureRequirement>,
-}
-d::object!(VirtualMachineDeviceRuntimeInfoVirtualEthernetCardRuntimeState: t::VirtualMachineDeviceRuntimeInfoDeviceRuntimeState, "VirtualMachineDeviceRuntimeInfoVirtualEthernetCardRuntimeState", 4, [
-    0 vm_direct_path_gen2_active "vmDirectPathGen2Active" 4 false,
-    1 vm_direct_path_gen2_inactive_reason_vm "vmDirectPathGen2InactiveReasonVm" 4 false,
-    2 vm_direct_path_gen2_inactive_reason_other "vmDirectPathGen2InactiveReasonOther" 4 false,
-    3 vm_direct_path_gen2_inactive_reason_extended "vmDirectPathGen2InactiveReasonExtended" 4 false,
-    4 uptv2_active "uptv2Active" 26 false,
-    5 uptv2_inactive_reason_vm "uptv2InactiveReasonVm" 26 false,
-    6 uptv2_inactive_reason_other "uptv2InactiveReasonOther" 26 false,
-    7 reservation_status "reservationStatus" 7 false,
-    8 attachment_status "attachmentStatus" 10 false,
-    9 feature_requirement "featureRequirement" 10 false,
-]);
-impl d::IsA<t::VirtualMachineDeviceRuntimeInfoDeviceRuntimeState> for VirtualMachineDeviceRuntimeInfoVirtualEthernetCardRuntimeState {}
-
-d::enumeration!(
-    /// Enumeration `vim.vm.DeviceRuntimeInfo.VirtualEthernetCardRuntimeState.VmDirectPathGen2InactiveReasonOther`. Since API 4.1.
-    VirtualMachineDeviceRuntimeInfoVirtualEthernetCardRuntimeStateVmDirectPathGen2InactiveReasonOther, "VirtualMachineDeviceRuntimeInfoVirtualEthernetCardRuntimeStateVmDirectPathGen2InactiveReasonOther", [
-        VmNptIncompatibleHost "vmNptIncompatibleHost",
-        VmNptIncompatibleNetwork "vmNptIncompatibleNetwork",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.vm.DeviceRuntimeInfo.VirtualEthernetCardRuntimeState.VmDirectPathGen2InactiveReasonVm`. Since API 4.1.
-    VirtualMachineDeviceRuntimeInfoVirtualEthernetCardRuntimeStateVmDirectPathGen2InactiveReasonVm, "VirtualMachineDeviceRuntimeInfoVirtualEthernetCardRuntimeStateVmDirectPathGen2InactiveReasonVm", [
-        VmNptIncompatibleGuest "vmNptIncompatibleGuest",
-        VmNptIncompatibleGuestDriver "vmNptIncompatibleGuestDriver",
-        VmNptIncompatibleAdapterType "vmNptIncompatibleAdapterType",
-        VmNptDisabledOrDisconnectedAdapter "vmNptDisabledOrDisconnectedAdapter",
-        VmNptIncompatibleAdapterFeatures "vmNptIncompatibleAdapterFeatures",
-        VmNptIncompatibleBackingType "vmNptIncompatibleBackingType",
-        VmNptInsufficientMemoryReservation "vmNptInsufficientMemoryReservation",
-        VmNptFaultToleranceOrRecordReplayConfigured "vmNptFaultToleranceOrRecordReplayConfigured",
-        VmNptConflictingIOChainConfigured "vmNptConflictingIOChainConfigured",
-        VmNptMonitorBlocks "vmNptMonitorBlocks",
-        VmNptConflictingOperationInProgress "vmNptConflictingOperationInProgress",
-        VmNptRuntimeError "vmNptRuntimeError",
-        VmNptOutOfIntrVector "vmNptOutOfIntrVector",
-        VmNptVMCIActive "vmNptVMCIActive",
-    ]
-);
-
-/// Data object `vim.vm.DiskDeviceInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualMachineDiskDeviceInfo {
-    /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
-    pub base: t::VirtualMachineTargetInfo,
-    /// `capacity`.
-    pub capacity: Option<i64>,
-    /// `vm`.
-    pub vm: Vec<MoRef<m::VirtualMachine>>,
-}
-d::object!(VirtualMachineDiskDeviceInfo: t::VirtualMachineTargetInfo, "VirtualMachineDiskDeviceInfo", 0, [
-    0 capacity "capacity" 0 false,
-    1 vm "vm" 0 false,
-]);
-
-/// Data object `vim.vm.DvxClassInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
-#[derive(Default)]
-pub struct VirtualMachineDvxClassInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `deviceClass`.
-    pub device_class: d::Poly<t::ElementDescription>,
-    /// `vendorName`.
-    pub vendor_name: String,
-    /// `sriovNic`.
-    pub sriov_nic: bool,
-    /// `configParams`.
-    pub config_params: Vec<t::OptionDef>,
-}
-d::object!(VirtualMachineDvxClassInfo: t::DynamicData, "VirtualMachineDvxClassInfo", 26, [
-    0 device_class "deviceClass" 26 false,
-    1 vendor_name "vendorName" 26 false,
-    2 sriov_nic "sriovNic" 26 false,
-    3 config_params "configParams" 26 false,
-]);
-
-/// Data object `vim.vm.DynamicPassthroughInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 7.0.0.0.
-#[derive(Default)]
-pub struct VirtualMachineDynamicPassthroughInfo {
-    /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
-    pub base: t::VirtualMachineTargetInfo,
-    /// `vendorName`.
-    pub vendor_name: String,
-    /// `deviceName`.
-    pub device_name: String,
-    /// `customLabel`.
-    pub custom_label: Option<String>,
-    /// `vendorId`.
-    pub vendor_id: i32,
-    /// `deviceId`.
-    pub device_id: i32,
-}
-d::object!(VirtualMachineDynamicPassthroughInfo: t::VirtualMachineTargetInfo, "VirtualMachineDynamicPassthroughInfo", 16, [
-    0 vendor_name "vendorName" 16 false,
-    1 device_name "deviceName" 16 false,
-    2 custom_label "customLabel" 16 false,
-    3 vendor_id "vendorId" 16 false,
-    4 device_id "deviceId" 16 false,
-]);
-
-/// Data object `vim.vm.EmptyIndependentFilterSpec`, which extends [`VirtualMachineBaseIndependentFilterSpec`](t::VirtualMachineBaseIndependentFilterSpec). Since API 7.0.2.1.
-#[derive(Default)]
-pub struct VirtualMachineEmptyIndependentFilterSpec {
-    /// The fields of [`VirtualMachineBaseIndependentFilterSpec`](t::VirtualMachineBaseIndependentFilterSpec).
-    pub base: t::VirtualMachineBaseIndependentFilterSpec,
-}
-d::object!(VirtualMachineEmptyIndependentFilterSpec: t::VirtualMachineBaseIndependentFilterSpec, "VirtualMachineEmptyIndependentFilterSpec", 21, [
-]);
-impl d::IsA<t::VirtualMachineBaseIndependentFilterSpec> for VirtualMachineEmptyIndependentFilterSpec {}
-
-/// Data object `vim.vm.EmptyProfileSpec`, which extends [`VirtualMachineProfileSpec`](t::VirtualMachineProfileSpec). Since API 5.5.
-#[derive(Default)]
-pub struct VirtualMachineEmptyProfileSpec {
-    /// The fields of [`VirtualMachineProfileSpec`](t::VirtualMachineProfileSpec).
-    pub base: t::VirtualMachineProfileSpec,
-}
-d::object!(VirtualMachineEmptyProfileSpec: t::VirtualMachineProfileSpec, "VirtualMachineEmptyProfileSpec", 7, [
-]);
-impl d::IsA<t::VirtualMachineProfileSpec> for VirtualMachineEmptyProfileSpec {}
-
-/// Data object `vim.vm.FeatureRequirement`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
-#[derive(Default)]
-pub struct VirtualMachineFeatureRequirement {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: String,
-    /// `featureName`.
-    pub feature_name: String,
-    /// `value`.
-    pub value: String,
-}
-d::object!(VirtualMachineFeatureRequirement: t::DynamicData, "VirtualMachineFeatureRequirement", 6, [
-    0 key "key" 6 false,
-    1 feature_name "featureName" 6 false,
-    2 value "value" 6 false,
-]);
-
-/// Data object `vim.vm.FileInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualMachineFileInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `vmPathName`.
-    pub vm_path_name: Option<String>,
-    /// `snapshotDirectory`.
-    pub snapshot_directory: Option<String>,
-    /// `suspendDirectory`.
-    pub suspend_directory: Option<String>,
-    /// `logDirectory`.
-    pub log_directory: Option<String>,
-    /// `ftMetadataDirectory`. Since API 6.0.
-    pub ft_metadata_directory: Option<String>,
-}
-d::object!(VirtualMachineFileInfo: t::DynamicData, "VirtualMachineFileInfo", 0, [
-    0 vm_path_name "vmPathName" 0 false,
-    1 snapshot_directory "snapshotDirectory" 0 false,
-    2 suspend_directory "suspendDirectory" 0 false,
-    3 log_directory "logDirectory" 0 false,
-    4 ft_metadata_directory "ftMetadataDirectory" 8 false,
-]);
-
-/// Data object `vim.vm.FileLayout`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualMachineFileLayout {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `configFile`.
-    pub config_file: Vec<String>,
-    /// `logFile`.
-    pub log_file: Vec<String>,
-    /// `disk`.
-    pub disk: Vec<t::VirtualMachineFileLayoutDiskLayout>,
-    /// `snapshot`.
-    pub snapshot: Vec<t::VirtualMachineFileLayoutSnapshotLayout>,
-    /// `swapFile`.
-    pub swap_file: Option<String>,
-}
-d::object!(VirtualMachineFileLayout: t::DynamicData, "VirtualMachineFileLayout", 0, [
-    0 config_file "configFile" 0 false,
-    1 log_file "logFile" 0 false,
-    2 disk "disk" 0 false,
-    3 snapshot "snapshot" 0 false,
-    4 swap_file "swapFile" 0 false,
-]);
-
-/// Data object `vim.vm.FileLayout.DiskLayout`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualMachineFileLayoutDiskLayout {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: i32,
-    /// `diskFile`.
-    pub disk_file: Vec<String>,
-}
-d::object!(VirtualMachineFileLayoutDiskLayout: t::DynamicData, "VirtualMachineFileLayoutDiskLayout", 0, [
-    0 key "key" 0 false,
-    1 disk_file "diskFile" 0 false,
-]);
-
-/// Data object `vim.vm.FileLayoutEx`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct VirtualMachineFileLayoutEx {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `file`.
-    pub file: Vec<t::VirtualMachineFileLayoutExFileInfo>,
-    /// `disk`.
-    pub disk: Vec<t::VirtualMachineFileLayoutExDiskLayout>,
-    /// `snapshot`.
-    pub snapshot: Vec<t::VirtualMachineFileLayoutExSnapshotLayout>,
-    /// `timestamp`.
-    pub timestamp: d::DateTime,
-}
-d::object!(VirtualMachineFileLayoutEx: t::DynamicData, "VirtualMachineFileLayoutEx", 3, [
-    0 file "file" 3 false,
-    1 disk "disk" 3 false,
-    2 snapshot "snapshot" 3 false,
-    3 timestamp "timestamp" 3 false,
-]);
-
-/// Data object `vim.vm.FileLayoutEx.DiskLayout`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct VirtualMachineFileLayoutExDiskLayout {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: i32,
-    /// `virtualDiskFormat`. Since API 9.0.0.0.
-    pub virtual_disk_format: Option<String>,
-    /// `chain`.
-    pub chain: Vec<t::VirtualMachineFileLayoutExDiskUnit>,
-}
-d::object!(VirtualMachineFileLayoutExDiskLayout: t::DynamicData, "VirtualMachineFileLayoutExDiskLayout", 3, [
-    0 key "key" 3 false,
-    1 virtual_disk_format "virtualDiskFormat" 32 false,
-    2 chain "chain" 3 false,
-]);
-
-/// Data object `vim.vm.FileLayoutEx.DiskUnit`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct VirtualMachineFileLayoutExDiskUnit {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `fileKey`.
-    pub file_key: Vec<i32>,
-}
-d::object!(VirtualMachineFileLayoutExDiskUnit: t::DynamicData, "VirtualMachineFileLayoutExDiskUnit", 3, [
-    0 file_key "fileKey" 3 false,
-]);
-
-/// Data object `vim.vm.FileLayoutEx.FileInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct VirtualMachineFileLayoutExFileInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: i32,
-    /// `name`.
-    pub name: String,
-    /// `type`.
-    pub r#type: String,
-    /// `size`.
-    pub size: i64,
-    /// `uniqueSize`. Since API 5.1.
-    pub unique_size: Option<i64>,
-    /// `backingObjectId`. Since API 6.0.
-    pub backing_object_id: Option<String>,
-    /// `accessible`. Since API 6.0.
-    pub accessible: Option<bool>,
-}
-d::object!(VirtualMachineFileLayoutExFileInfo: t::DynamicData, "VirtualMachineFileLayoutExFileInfo", 3, [
-    0 key "key" 3 false,
-    1 name "name" 3 false,
-    2 r#type "type" 3 false,
-    3 size "size" 3 false,
-    4 unique_size "uniqueSize" 6 false,
-    5 backing_object_id "backingObjectId" 8 false,
-    6 accessible "accessible" 8 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.vm.FileLayoutEx.FileType`. Since API 4.0.
-    VirtualMachineFileLayoutExFileType, "VirtualMachineFileLayoutExFileType", [
-        Config "config",
-        ExtendedConfig "extendedConfig",
-        DiskDescriptor "diskDescriptor",
-        DiskExtent "diskExtent",
-        DigestDescriptor "digestDescriptor",
-        DigestExtent "digestExtent",
-        DiskReplicationState "diskReplicationState",
-        Log "log",
-        Stat "stat",
-        NamespaceData "namespaceData",
-        DataSetsDiskModeStore "dataSetsDiskModeStore",
-        DataSetsVmModeStore "dataSetsVmModeStore",
-        Nvram "nvram",
-        SnapshotData "snapshotData",
-        SnapshotMemory "snapshotMemory",
-        SnapshotList "snapshotList",
-        SnapshotManifestList "snapshotManifestList",
-        Suspend "suspend",
-        SuspendMemory "suspendMemory",
-        Swap "swap",
-        Uwswap "uwswap",
-        Core "core",
-        Screenshot "screenshot",
-        FtMetadata "ftMetadata",
-        GuestCustomization "guestCustomization",
     ]
 );

@@ -5,8 +5,1718 @@ use crate::dynamic as d;
 use crate::generated::managed as m;
 use crate::generated::types as t;
 use crate::moref::MoRef;
+use crate::property as p;
+
+/// Data object `vim.vm.ConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ConfigInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineConfigInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `changeVersion`.
+    pub change_version: String,
+    /// `modified`.
+    pub modified: d::DateTime,
+    /// `name`.
+    pub name: String,
+    /// `guestFullName`.
+    pub guest_full_name: String,
+    /// `version`.
+    pub version: String,
+    /// `uuid`.
+    pub uuid: String,
+    /// `createDate`. Since API 6.7.
+    pub create_date: Option<d::DateTime>,
+    /// `instanceUuid`. Since API 4.0.
+    pub instance_uuid: Option<String>,
+    /// `npivNodeWorldWideName`.
+    pub npiv_node_world_wide_name: Vec<i64>,
+    /// `npivPortWorldWideName`.
+    pub npiv_port_world_wide_name: Vec<i64>,
+    /// `npivWorldWideNameType`.
+    pub npiv_world_wide_name_type: Option<String>,
+    /// `npivDesiredNodeWwns`. Since API 4.0.
+    pub npiv_desired_node_wwns: Option<i16>,
+    /// `npivDesiredPortWwns`. Since API 4.0.
+    pub npiv_desired_port_wwns: Option<i16>,
+    /// `npivTemporaryDisabled`. Since API 4.0.
+    pub npiv_temporary_disabled: Option<bool>,
+    /// `npivOnNonRdmDisks`. Since API 4.0.
+    pub npiv_on_non_rdm_disks: Option<bool>,
+    /// `locationId`.
+    pub location_id: Option<String>,
+    /// `template`.
+    pub template: bool,
+    /// `guestId`.
+    pub guest_id: String,
+    /// `alternateGuestName`.
+    pub alternate_guest_name: String,
+    /// `annotation`.
+    pub annotation: Option<String>,
+    /// `files`.
+    pub files: t::VirtualMachineFileInfo,
+    /// `tools`.
+    pub tools: Option<Box<t::ToolsConfigInfo>>,
+    /// `flags`.
+    pub flags: t::VirtualMachineFlagInfo,
+    /// `consolePreferences`.
+    pub console_preferences: Option<Box<t::VirtualMachineConsolePreferences>>,
+    /// `defaultPowerOps`.
+    pub default_power_ops: t::VirtualMachineDefaultPowerOpInfo,
+    /// `rebootPowerOff`. Since API 8.0.0.1.
+    pub reboot_power_off: Option<bool>,
+    /// `hardware`.
+    pub hardware: t::VirtualHardware,
+    /// `vcpuConfig`. Since API 7.0.0.0.
+    pub vcpu_config: Vec<t::VirtualMachineVcpuConfig>,
+    /// `cpuAllocation`.
+    pub cpu_allocation: Option<Box<t::ResourceAllocationInfo>>,
+    /// `memoryAllocation`.
+    pub memory_allocation: Option<Box<t::ResourceAllocationInfo>>,
+    /// `latencySensitivity`. Since API 5.1.
+    pub latency_sensitivity: Option<Box<t::LatencySensitivity>>,
+    /// `memoryHotAddEnabled`. Since API 2.5u2server.
+    pub memory_hot_add_enabled: Option<bool>,
+    /// `cpuHotAddEnabled`. Since API 2.5u2server.
+    pub cpu_hot_add_enabled: Option<bool>,
+    /// `cpuHotRemoveEnabled`. Since API 2.5u2server.
+    pub cpu_hot_remove_enabled: Option<bool>,
+    /// `hotPlugMemoryLimit`. Since API 2.5u2server.
+    pub hot_plug_memory_limit: Option<i64>,
+    /// `hotPlugMemoryIncrementSize`. Since API 2.5u2server.
+    pub hot_plug_memory_increment_size: Option<i64>,
+    /// `cpuAffinity`.
+    pub cpu_affinity: Option<Box<t::VirtualMachineAffinityInfo>>,
+    /// `memoryAffinity`.
+    pub memory_affinity: Option<Box<t::VirtualMachineAffinityInfo>>,
+    /// `networkShaper`.
+    pub network_shaper: Option<Box<t::VirtualMachineNetworkShaperInfo>>,
+    /// `extraConfig`.
+    pub extra_config: Vec<d::Poly<t::OptionValue>>,
+    /// `cpuFeatureMask`.
+    pub cpu_feature_mask: Vec<t::HostCpuIdInfo>,
+    /// `datastoreUrl`.
+    pub datastore_url: Vec<t::VirtualMachineConfigInfoDatastoreUrlPair>,
+    /// `swapPlacement`.
+    pub swap_placement: Option<String>,
+    /// `bootOptions`.
+    pub boot_options: Option<Box<t::VirtualMachineBootOptions>>,
+    /// `ftInfo`. Since API 4.0.
+    pub ft_info: Option<d::Poly<t::FaultToleranceConfigInfo>>,
+    /// `repConfig`. Since API 6.0.
+    pub rep_config: Option<Box<t::ReplicationConfigSpec>>,
+    /// `vAppConfig`. Since API 4.0.
+    pub v_app_config: Option<d::Poly<t::VmConfigInfo>>,
+    /// `vAssertsEnabled`. Since API 4.0.
+    pub v_asserts_enabled: Option<bool>,
+    /// `changeTrackingEnabled`. Since API 4.0.
+    pub change_tracking_enabled: Option<bool>,
+    /// `firmware`. Since API 5.0.
+    pub firmware: Option<String>,
+    /// `maxMksConnections`. Since API 5.0.
+    pub max_mks_connections: Option<i32>,
+    /// `guestAutoLockEnabled`. Since API 5.0.
+    pub guest_auto_lock_enabled: Option<bool>,
+    /// `managedBy`. Since API 5.0.
+    pub managed_by: Option<Box<t::ManagedByInfo>>,
+    /// `memoryReservationLockedToMax`. Since API 5.0.
+    pub memory_reservation_locked_to_max: Option<bool>,
+    /// `initialOverhead`. Since API 5.0.
+    pub initial_overhead: Option<Box<t::VirtualMachineConfigInfoOverheadInfo>>,
+    /// `nestedHVEnabled`. Since API 5.1.
+    pub nested_hv_enabled: Option<bool>,
+    /// `vPMCEnabled`. Since API 5.1.
+    pub v_pmc_enabled: Option<bool>,
+    /// `scheduledHardwareUpgradeInfo`. Since API 5.1.
+    pub scheduled_hardware_upgrade_info: Option<Box<t::ScheduledHardwareUpgradeInfo>>,
+    /// `forkConfigInfo`. Since API 6.0.
+    pub fork_config_info: Option<Box<t::VirtualMachineForkConfigInfo>>,
+    /// `vFlashCacheReservation`. Since API 5.5.
+    pub v_flash_cache_reservation: Option<i64>,
+    /// `vmxConfigChecksum`. Since API 6.0.
+    pub vmx_config_checksum: Option<d::Binary>,
+    /// `messageBusTunnelEnabled`. Since API 6.0.
+    pub message_bus_tunnel_enabled: Option<bool>,
+    /// `vmStorageObjectId`. Since API 6.0.
+    pub vm_storage_object_id: Option<String>,
+    /// `swapStorageObjectId`. Since API 6.0.
+    pub swap_storage_object_id: Option<String>,
+    /// `keyId`. Since API 6.5.
+    pub key_id: Option<Box<t::CryptoKeyId>>,
+    /// `guestIntegrityInfo`. Since API 6.5.
+    pub guest_integrity_info: Option<Box<t::VirtualMachineGuestIntegrityInfo>>,
+    /// `migrateEncryption`. Since API 6.5.
+    pub migrate_encryption: Option<String>,
+    /// `sgxInfo`. Since API 7.0.0.0.
+    pub sgx_info: Option<Box<t::VirtualMachineSgxInfo>>,
+    /// `contentLibItemInfo`. Since API 7.0.0.0.
+    pub content_lib_item_info: Option<Box<t::VirtualMachineContentLibraryItemInfo>>,
+    /// `ftEncryptionMode`. Since API 7.0.2.0.
+    pub ft_encryption_mode: Option<String>,
+    /// `guestMonitoringModeInfo`. Since API 7.0.0.0.
+    pub guest_monitoring_mode_info: Option<Box<t::VirtualMachineGuestMonitoringModeInfo>>,
+    /// `sevEnabled`. Since API 7.0.1.0.
+    pub sev_enabled: Option<bool>,
+    /// `numaInfo`. Since API 8.0.0.1.
+    pub numa_info: Option<Box<t::VirtualMachineVirtualNumaInfo>>,
+    /// `pmemFailoverEnabled`. Since API 7.0.2.0.
+    pub pmem_failover_enabled: Option<bool>,
+    /// `vmxStatsCollectionEnabled`. Since API 7.0.3.1.
+    pub vmx_stats_collection_enabled: Option<bool>,
+    /// `vmOpNotificationToAppEnabled`. Since API 7.0.3.0.
+    pub vm_op_notification_to_app_enabled: Option<bool>,
+    /// `vmOpNotificationTimeout`. Since API 8.0.0.1.
+    pub vm_op_notification_timeout: Option<i64>,
+    /// `deviceSwap`. Since API 8.0.0.1.
+    pub device_swap: Option<Box<t::VirtualMachineVirtualDeviceSwap>>,
+    /// `pmem`. Since API 7.0.3.0.
+    pub pmem: Option<Box<t::VirtualMachineVirtualPMem>>,
+    /// `deviceGroups`. Since API 8.0.0.1.
+    pub device_groups: Option<Box<t::VirtualMachineVirtualDeviceGroups>>,
+    /// `fixedPassthruHotPlugEnabled`. Since API 8.0.1.0.
+    pub fixed_passthru_hot_plug_enabled: Option<bool>,
+    /// `metroFtEnabled`. Since API 8.0.3.0.
+    pub metro_ft_enabled: Option<bool>,
+    /// `vmxRuntimeConfig`. Since API 9.0.0.0.
+    pub vmx_runtime_config: Vec<d::Poly<t::OptionValue>>,
+    /// `metroFtHostGroup`. Since API 8.0.3.0.
+    pub metro_ft_host_group: Option<String>,
+    /// `tdxEnabled`. Since API 9.0.0.0.
+    pub tdx_enabled: Option<bool>,
+    /// `sevSnpEnabled`. Since API 9.0.0.0.
+    pub sev_snp_enabled: Option<bool>,
+    /// `guestArchitecture`. Since API 9.1.0.0.
+    pub guest_architecture: Option<String>,
+}
+d::object!(VirtualMachineConfigInfo: t::DynamicData, "VirtualMachineConfigInfo", 0, [
+    0 change_version "changeVersion" 0 false,
+    1 modified "modified" 0 false,
+    2 name "name" 0 false,
+    3 guest_full_name "guestFullName" 0 false,
+    4 version "version" 0 false,
+    5 uuid "uuid" 0 false,
+    6 create_date "createDate" 10 false,
+    7 instance_uuid "instanceUuid" 3 false,
+    8 npiv_node_world_wide_name "npivNodeWorldWideName" 0 false,
+    9 npiv_port_world_wide_name "npivPortWorldWideName" 0 false,
+    10 npiv_world_wide_name_type "npivWorldWideNameType" 0 false,
+    11 npiv_desired_node_wwns "npivDesiredNodeWwns" 3 false,
+    12 npiv_desired_port_wwns "npivDesiredPortWwns" 3 false,
+    13 npiv_temporary_disabled "npivTemporaryDisabled" 3 false,
+    14 npiv_on_non_rdm_disks "npivOnNonRdmDisks" 3 false,
+    15 location_id "locationId" 0 false,
+    16 template "template" 0 false,
+    17 guest_id "guestId" 0 false,
+    18 alternate_guest_name "alternateGuestName" 0 false,
+    19 annotation "annotation" 0 false,
+    20 files "files" 0 false,
+    21 tools "tools" 0 false,
+    22 flags "flags" 0 false,
+    23 console_preferences "consolePreferences" 0 false,
+    24 default_power_ops "defaultPowerOps" 0 false,
+    25 reboot_power_off "rebootPowerOff" 26 false,
+    26 hardware "hardware" 0 false,
+    27 vcpu_config "vcpuConfig" 16 false,
+    28 cpu_allocation "cpuAllocation" 0 false,
+    29 memory_allocation "memoryAllocation" 0 false,
+    30 latency_sensitivity "latencySensitivity" 6 false,
+    31 memory_hot_add_enabled "memoryHotAddEnabled" 2 false,
+    32 cpu_hot_add_enabled "cpuHotAddEnabled" 2 false,
+    33 cpu_hot_remove_enabled "cpuHotRemoveEnabled" 2 false,
+    34 hot_plug_memory_limit "hotPlugMemoryLimit" 2 false,
+    35 hot_plug_memory_increment_size "hotPlugMemoryIncrementSize" 2 false,
+    36 cpu_affinity "cpuAffinity" 0 false,
+    37 memory_affinity "memoryAffinity" 0 false,
+    38 network_shaper "networkShaper" 0 false,
+    39 extra_config "extraConfig" 0 false,
+    40 cpu_feature_mask "cpuFeatureMask" 0 false,
+    41 datastore_url "datastoreUrl" 0 false,
+    42 swap_placement "swapPlacement" 0 false,
+    43 boot_options "bootOptions" 0 false,
+    44 ft_info "ftInfo" 3 false,
+    45 rep_config "repConfig" 8 false,
+    46 v_app_config "vAppConfig" 3 false,
+    47 v_asserts_enabled "vAssertsEnabled" 3 false,
+    48 change_tracking_enabled "changeTrackingEnabled" 3 false,
+    49 firmware "firmware" 5 false,
+    50 max_mks_connections "maxMksConnections" 5 false,
+    51 guest_auto_lock_enabled "guestAutoLockEnabled" 5 false,
+    52 managed_by "managedBy" 5 false,
+    53 memory_reservation_locked_to_max "memoryReservationLockedToMax" 5 false,
+    54 initial_overhead "initialOverhead" 5 false,
+    55 nested_hv_enabled "nestedHVEnabled" 6 false,
+    56 v_pmc_enabled "vPMCEnabled" 6 false,
+    57 scheduled_hardware_upgrade_info "scheduledHardwareUpgradeInfo" 6 false,
+    58 fork_config_info "forkConfigInfo" 8 false,
+    59 v_flash_cache_reservation "vFlashCacheReservation" 7 false,
+    60 vmx_config_checksum "vmxConfigChecksum" 8 false,
+    61 message_bus_tunnel_enabled "messageBusTunnelEnabled" 8 false,
+    62 vm_storage_object_id "vmStorageObjectId" 8 false,
+    63 swap_storage_object_id "swapStorageObjectId" 8 false,
+    64 key_id "keyId" 9 false,
+    65 guest_integrity_info "guestIntegrityInfo" 9 false,
+    66 migrate_encryption "migrateEncryption" 9 false,
+    67 sgx_info "sgxInfo" 16 false,
+    68 content_lib_item_info "contentLibItemInfo" 16 false,
+    69 ft_encryption_mode "ftEncryptionMode" 20 false,
+    70 guest_monitoring_mode_info "guestMonitoringModeInfo" 16 false,
+    71 sev_enabled "sevEnabled" 18 false,
+    72 numa_info "numaInfo" 26 false,
+    73 pmem_failover_enabled "pmemFailoverEnabled" 20 false,
+    74 vmx_stats_collection_enabled "vmxStatsCollectionEnabled" 23 false,
+    75 vm_op_notification_to_app_enabled "vmOpNotificationToAppEnabled" 22 false,
+    76 vm_op_notification_timeout "vmOpNotificationTimeout" 26 false,
+    77 device_swap "deviceSwap" 26 false,
+    78 pmem "pmem" 22 false,
+    79 device_groups "deviceGroups" 26 false,
+    80 fixed_passthru_hot_plug_enabled "fixedPassthruHotPlugEnabled" 28 false,
+    81 metro_ft_enabled "metroFtEnabled" 30 false,
+    82 vmx_runtime_config "vmxRuntimeConfig" 32 false,
+    83 metro_ft_host_group "metroFtHostGroup" 30 false,
+    84 tdx_enabled "tdxEnabled" 32 false,
+    85 sev_snp_enabled "sevSnpEnabled" 32 false,
+    86 guest_architecture "guestArchitecture" 33 false,
+]);
+impl<M, P> p::Property<M, t::VirtualMachineConfigInfo, P> {
+    /// On to `changeVersion`.
+    pub fn change_version(&self) -> p::Property<M, String, P> { self.then("changeVersion") }
+    /// On to `modified`.
+    pub fn modified(&self) -> p::Property<M, d::DateTime, P> { self.then("modified") }
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `guestFullName`.
+    pub fn guest_full_name(&self) -> p::Property<M, String, P> { self.then("guestFullName") }
+    /// On to `version`.
+    pub fn version(&self) -> p::Property<M, String, P> { self.then("version") }
+    /// On to `uuid`.
+    pub fn uuid(&self) -> p::Property<M, String, P> { self.then("uuid") }
+    /// On to `createDate`. Since API 6.7.
+    pub fn create_date(&self) -> p::Property<M, d::DateTime, p::Optional> { self.then("createDate") }
+    /// On to `instanceUuid`. Since API 4.0.
+    pub fn instance_uuid(&self) -> p::Property<M, String, p::Optional> { self.then("instanceUuid") }
+    /// On to `npivNodeWorldWideName`.
+    pub fn npiv_node_world_wide_name(&self) -> p::Property<M, Vec<i64>, P> { self.then("npivNodeWorldWideName") }
+    /// On to `npivPortWorldWideName`.
+    pub fn npiv_port_world_wide_name(&self) -> p::Property<M, Vec<i64>, P> { self.then("npivPortWorldWideName") }
+    /// On to `npivWorldWideNameType`.
+    pub fn npiv_world_wide_name_type(&self) -> p::Property<M, String, p::Optional> { self.then("npivWorldWideNameType") }
+    /// On to `npivDesiredNodeWwns`. Since API 4.0.
+    pub fn npiv_desired_node_wwns(&self) -> p::Property<M, i16, p::Optional> { self.then("npivDesiredNodeWwns") }
+    /// On to `npivDesiredPortWwns`. Since API 4.0.
+    pub fn npiv_desired_port_wwns(&self) -> p::Property<M, i16, p::Optional> { self.then("npivDesiredPortWwns") }
+    /// On to `npivTemporaryDisabled`. Since API 4.0.
+    pub fn npiv_temporary_disabled(&self) -> p::Property<M, bool, p::Optional> { self.then("npivTemporaryDisabled") }
+    /// On to `npivOnNonRdmDisks`. Since API 4.0.
+    pub fn npiv_on_non_rdm_disks(&self) -> p::Property<M, bool, p::Optional> { self.then("npivOnNonRdmDisks") }
+    /// On to `locationId`.
+    pub fn location_id(&self) -> p::Property<M, String, p::Optional> { self.then("locationId") }
+    /// On to `template`.
+    pub fn template(&self) -> p::Property<M, bool, P> { self.then("template") }
+    /// On to `guestId`.
+    pub fn guest_id(&self) -> p::Property<M, String, P> { self.then("guestId") }
+    /// On to `alternateGuestName`.
+    pub fn alternate_guest_name(&self) -> p::Property<M, String, P> { self.then("alternateGuestName") }
+    /// On to `annotation`.
+    pub fn annotation(&self) -> p::Property<M, String, p::Optional> { self.then("annotation") }
+    /// On to `files`.
+    pub fn files(&self) -> p::Property<M, t::VirtualMachineFileInfo, P> { self.then("files") }
+    /// On to `tools`.
+    pub fn tools(&self) -> p::Property<M, t::ToolsConfigInfo, p::Optional> { self.then("tools") }
+    /// On to `flags`.
+    pub fn flags(&self) -> p::Property<M, t::VirtualMachineFlagInfo, P> { self.then("flags") }
+    /// On to `consolePreferences`.
+    pub fn console_preferences(&self) -> p::Property<M, t::VirtualMachineConsolePreferences, p::Optional> { self.then("consolePreferences") }
+    /// On to `defaultPowerOps`.
+    pub fn default_power_ops(&self) -> p::Property<M, t::VirtualMachineDefaultPowerOpInfo, P> { self.then("defaultPowerOps") }
+    /// On to `rebootPowerOff`. Since API 8.0.0.1.
+    pub fn reboot_power_off(&self) -> p::Property<M, bool, p::Optional> { self.then("rebootPowerOff") }
+    /// On to `hardware`.
+    pub fn hardware(&self) -> p::Property<M, t::VirtualHardware, P> { self.then("hardware") }
+    /// On to `vcpuConfig`. Since API 7.0.0.0.
+    pub fn vcpu_config(&self) -> p::Property<M, Vec<t::VirtualMachineVcpuConfig>, P> { self.then("vcpuConfig") }
+    /// On to `cpuAllocation`.
+    pub fn cpu_allocation(&self) -> p::Property<M, t::ResourceAllocationInfo, p::Optional> { self.then("cpuAllocation") }
+    /// On to `memoryAllocation`.
+    pub fn memory_allocation(&self) -> p::Property<M, t::ResourceAllocationInfo, p::Optional> { self.then("memoryAllocation") }
+    /// On to `latencySensitivity`. Since API 5.1.
+    pub fn latency_sensitivity(&self) -> p::Property<M, t::LatencySensitivity, p::Optional> { self.then("latencySensitivity") }
+    /// On to `memoryHotAddEnabled`. Since API 2.5u2server.
+    pub fn memory_hot_add_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("memoryHotAddEnabled") }
+    /// On to `cpuHotAddEnabled`. Since API 2.5u2server.
+    pub fn cpu_hot_add_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("cpuHotAddEnabled") }
+    /// On to `cpuHotRemoveEnabled`. Since API 2.5u2server.
+    pub fn cpu_hot_remove_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("cpuHotRemoveEnabled") }
+    /// On to `hotPlugMemoryLimit`. Since API 2.5u2server.
+    pub fn hot_plug_memory_limit(&self) -> p::Property<M, i64, p::Optional> { self.then("hotPlugMemoryLimit") }
+    /// On to `hotPlugMemoryIncrementSize`. Since API 2.5u2server.
+    pub fn hot_plug_memory_increment_size(&self) -> p::Property<M, i64, p::Optional> { self.then("hotPlugMemoryIncrementSize") }
+    /// On to `cpuAffinity`.
+    pub fn cpu_affinity(&self) -> p::Property<M, t::VirtualMachineAffinityInfo, p::Optional> { self.then("cpuAffinity") }
+    /// On to `memoryAffinity`.
+    pub fn memory_affinity(&self) -> p::Property<M, t::VirtualMachineAffinityInfo, p::Optional> { self.then("memoryAffinity") }
+    /// On to `networkShaper`.
+    pub fn network_shaper(&self) -> p::Property<M, t::VirtualMachineNetworkShaperInfo, p::Optional> { self.then("networkShaper") }
+    /// On to `extraConfig`.
+    pub fn extra_config(&self) -> p::Property<M, Vec<d::Poly<t::OptionValue>>, P> { self.then("extraConfig") }
+    /// On to `cpuFeatureMask`.
+    pub fn cpu_feature_mask(&self) -> p::Property<M, Vec<t::HostCpuIdInfo>, P> { self.then("cpuFeatureMask") }
+    /// On to `datastoreUrl`.
+    pub fn datastore_url(&self) -> p::Property<M, Vec<t::VirtualMachineConfigInfoDatastoreUrlPair>, P> { self.then("datastoreUrl") }
+    /// On to `swapPlacement`.
+    pub fn swap_placement(&self) -> p::Property<M, String, p::Optional> { self.then("swapPlacement") }
+    /// On to `bootOptions`.
+    pub fn boot_options(&self) -> p::Property<M, t::VirtualMachineBootOptions, p::Optional> { self.then("bootOptions") }
+    /// On to `ftInfo`. Since API 4.0.
+    pub fn ft_info(&self) -> p::Property<M, d::Poly<t::FaultToleranceConfigInfo>, p::Optional> { self.then("ftInfo") }
+    /// On to `repConfig`. Since API 6.0.
+    pub fn rep_config(&self) -> p::Property<M, t::ReplicationConfigSpec, p::Optional> { self.then("repConfig") }
+    /// On to `vAppConfig`. Since API 4.0.
+    pub fn v_app_config(&self) -> p::Property<M, d::Poly<t::VmConfigInfo>, p::Optional> { self.then("vAppConfig") }
+    /// On to `vAssertsEnabled`. Since API 4.0.
+    pub fn v_asserts_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("vAssertsEnabled") }
+    /// On to `changeTrackingEnabled`. Since API 4.0.
+    pub fn change_tracking_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("changeTrackingEnabled") }
+    /// On to `firmware`. Since API 5.0.
+    pub fn firmware(&self) -> p::Property<M, String, p::Optional> { self.then("firmware") }
+    /// On to `maxMksConnections`. Since API 5.0.
+    pub fn max_mks_connections(&self) -> p::Property<M, i32, p::Optional> { self.then("maxMksConnections") }
+    /// On to `guestAutoLockEnabled`. Since API 5.0.
+    pub fn guest_auto_lock_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("guestAutoLockEnabled") }
+    /// On to `managedBy`. Since API 5.0.
+    pub fn managed_by(&self) -> p::Property<M, t::ManagedByInfo, p::Optional> { self.then("managedBy") }
+    /// On to `memoryReservationLockedToMax`. Since API 5.0.
+    pub fn memory_reservation_locked_to_max(&self) -> p::Property<M, bool, p::Optional> { self.then("memoryReservationLockedToMax") }
+    /// On to `initialOverhead`. Since API 5.0.
+    pub fn initial_overhead(&self) -> p::Property<M, t::VirtualMachineConfigInfoOverheadInfo, p::Optional> { self.then("initialOverhead") }
+    /// On to `nestedHVEnabled`. Since API 5.1.
+    pub fn nested_hv_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("nestedHVEnabled") }
+    /// On to `vPMCEnabled`. Since API 5.1.
+    pub fn v_pmc_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("vPMCEnabled") }
+    /// On to `scheduledHardwareUpgradeInfo`. Since API 5.1.
+    pub fn scheduled_hardware_upgrade_info(&self) -> p::Property<M, t::ScheduledHardwareUpgradeInfo, p::Optional> { self.then("scheduledHardwareUpgradeInfo") }
+    /// On to `forkConfigInfo`. Since API 6.0.
+    pub fn fork_config_info(&self) -> p::Property<M, t::VirtualMachineForkConfigInfo, p::Optional> { self.then("forkConfigInfo") }
+    /// On to `vFlashCacheReservation`. Since API 5.5.
+    pub fn v_flash_cache_reservation(&self) -> p::Property<M, i64, p::Optional> { self.then("vFlashCacheReservation") }
+    /// On to `vmxConfigChecksum`. Since API 6.0.
+    pub fn vmx_config_checksum(&self) -> p::Property<M, d::Binary, p::Optional> { self.then("vmxConfigChecksum") }
+    /// On to `messageBusTunnelEnabled`. Since API 6.0.
+    pub fn message_bus_tunnel_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("messageBusTunnelEnabled") }
+    /// On to `vmStorageObjectId`. Since API 6.0.
+    pub fn vm_storage_object_id(&self) -> p::Property<M, String, p::Optional> { self.then("vmStorageObjectId") }
+    /// On to `swapStorageObjectId`. Since API 6.0.
+    pub fn swap_storage_object_id(&self) -> p::Property<M, String, p::Optional> { self.then("swapStorageObjectId") }
+    /// On to `keyId`. Since API 6.5.
+    pub fn key_id(&self) -> p::Property<M, t::CryptoKeyId, p::Optional> { self.then("keyId") }
+    /// On to `guestIntegrityInfo`. Since API 6.5.
+    pub fn guest_integrity_info(&self) -> p::Property<M, t::VirtualMachineGuestIntegrityInfo, p::Optional> { self.then("guestIntegrityInfo") }
+    /// On to `migrateEncryption`. Since API 6.5.
+    pub fn migrate_encryption(&self) -> p::Property<M, String, p::Optional> { self.then("migrateEncryption") }
+    /// On to `sgxInfo`. Since API 7.0.0.0.
+    pub fn sgx_info(&self) -> p::Property<M, t::VirtualMachineSgxInfo, p::Optional> { self.then("sgxInfo") }
+    /// On to `contentLibItemInfo`. Since API 7.0.0.0.
+    pub fn content_lib_item_info(&self) -> p::Property<M, t::VirtualMachineContentLibraryItemInfo, p::Optional> { self.then("contentLibItemInfo") }
+    /// On to `ftEncryptionMode`. Since API 7.0.2.0.
+    pub fn ft_encryption_mode(&self) -> p::Property<M, String, p::Optional> { self.then("ftEncryptionMode") }
+    /// On to `guestMonitoringModeInfo`. Since API 7.0.0.0.
+    pub fn guest_monitoring_mode_info(&self) -> p::Property<M, t::VirtualMachineGuestMonitoringModeInfo, p::Optional> { self.then("guestMonitoringModeInfo") }
+    /// On to `sevEnabled`. Since API 7.0.1.0.
+    pub fn sev_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("sevEnabled") }
+    /// On to `numaInfo`. Since API 8.0.0.1.
+    pub fn numa_info(&self) -> p::Property<M, t::VirtualMachineVirtualNumaInfo, p::Optional> { self.then("numaInfo") }
+    /// On to `pmemFailoverEnabled`. Since API 7.0.2.0.
+    pub fn pmem_failover_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("pmemFailoverEnabled") }
+    /// On to `vmxStatsCollectionEnabled`. Since API 7.0.3.1.
+    pub fn vmx_stats_collection_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("vmxStatsCollectionEnabled") }
+    /// On to `vmOpNotificationToAppEnabled`. Since API 7.0.3.0.
+    pub fn vm_op_notification_to_app_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("vmOpNotificationToAppEnabled") }
+    /// On to `vmOpNotificationTimeout`. Since API 8.0.0.1.
+    pub fn vm_op_notification_timeout(&self) -> p::Property<M, i64, p::Optional> { self.then("vmOpNotificationTimeout") }
+    /// On to `deviceSwap`. Since API 8.0.0.1.
+    pub fn device_swap(&self) -> p::Property<M, t::VirtualMachineVirtualDeviceSwap, p::Optional> { self.then("deviceSwap") }
+    /// On to `pmem`. Since API 7.0.3.0.
+    pub fn pmem(&self) -> p::Property<M, t::VirtualMachineVirtualPMem, p::Optional> { self.then("pmem") }
+    /// On to `deviceGroups`. Since API 8.0.0.1.
+    pub fn device_groups(&self) -> p::Property<M, t::VirtualMachineVirtualDeviceGroups, p::Optional> { self.then("deviceGroups") }
+    /// On to `fixedPassthruHotPlugEnabled`. Since API 8.0.1.0.
+    pub fn fixed_passthru_hot_plug_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("fixedPassthruHotPlugEnabled") }
+    /// On to `metroFtEnabled`. Since API 8.0.3.0.
+    pub fn metro_ft_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("metroFtEnabled") }
+    /// On to `vmxRuntimeConfig`. Since API 9.0.0.0.
+    pub fn vmx_runtime_config(&self) -> p::Property<M, Vec<d::Poly<t::OptionValue>>, P> { self.then("vmxRuntimeConfig") }
+    /// On to `metroFtHostGroup`. Since API 8.0.3.0.
+    pub fn metro_ft_host_group(&self) -> p::Property<M, String, p::Optional> { self.then("metroFtHostGroup") }
+    /// On to `tdxEnabled`. Since API 9.0.0.0.
+    pub fn tdx_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("tdxEnabled") }
+    /// On to `sevSnpEnabled`. Since API 9.0.0.0.
+    pub fn sev_snp_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("sevSnpEnabled") }
+    /// On to `guestArchitecture`. Since API 9.1.0.0.
+    pub fn guest_architecture(&self) -> p::Property<M, String, p::Optional> { self.then("guestArchitecture") }
+}
+
+/// Data object `vim.vm.ConfigInfo.DatastoreUrlPair`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ConfigInfo.DatastoreUrlPair.html)
+#[derive(Default)]
+pub struct VirtualMachineConfigInfoDatastoreUrlPair {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `name`.
+    pub name: String,
+    /// `url`.
+    pub url: String,
+}
+d::object!(VirtualMachineConfigInfoDatastoreUrlPair: t::DynamicData, "VirtualMachineConfigInfoDatastoreUrlPair", 0, [
+    0 name "name" 0 false,
+    1 url "url" 0 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.vm.ConfigInfo.NpivWwnType`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ConfigInfo.NpivWwnType.html)
+    VirtualMachineConfigInfoNpivWwnType, "VirtualMachineConfigInfoNpivWwnType", [
+        Vc "vc",
+        Host "host",
+        External "external",
+    ]
+);
+
+/// Data object `vim.vm.ConfigInfo.OverheadInfo`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ConfigInfo.OverheadInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineConfigInfoOverheadInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `initialMemoryReservation`.
+    pub initial_memory_reservation: Option<i64>,
+    /// `initialSwapReservation`.
+    pub initial_swap_reservation: Option<i64>,
+}
+d::object!(VirtualMachineConfigInfoOverheadInfo: t::DynamicData, "VirtualMachineConfigInfoOverheadInfo", 5, [
+    0 initial_memory_reservation "initialMemoryReservation" 5 false,
+    1 initial_swap_reservation "initialSwapReservation" 5 false,
+]);
+impl<M, P> p::Property<M, t::VirtualMachineConfigInfoOverheadInfo, P> {
+    /// On to `initialMemoryReservation`.
+    pub fn initial_memory_reservation(&self) -> p::Property<M, i64, p::Optional> { self.then("initialMemoryReservation") }
+    /// On to `initialSwapReservation`.
+    pub fn initial_swap_reservation(&self) -> p::Property<M, i64, p::Optional> { self.then("initialSwapReservation") }
+}
+
+d::enumeration!(
+    /// Enumeration `vim.vm.ConfigInfo.SwapPlacementType`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ConfigInfo.SwapPlacementType.html)
+    VirtualMachineConfigInfoSwapPlacementType, "VirtualMachineConfigInfoSwapPlacementType", [
+        Inherit "inherit",
+        VmDirectory "vmDirectory",
+        HostLocal "hostLocal",
+    ]
+);
+
+/// Data object `vim.vm.ConfigOption`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ConfigOption.html)
+#[derive(Default)]
+pub struct VirtualMachineConfigOption {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `version`.
+    pub version: String,
+    /// `description`.
+    pub description: String,
+    /// `guestOSDescriptor`.
+    pub guest_os_descriptor: Vec<t::GuestOsDescriptor>,
+    /// `guestOSDefaultIndex`.
+    pub guest_os_default_index: i32,
+    /// `hardwareOptions`.
+    pub hardware_options: t::VirtualHardwareOption,
+    /// `capabilities`.
+    pub capabilities: t::VirtualMachineCapability,
+    /// `datastore`.
+    pub datastore: t::DatastoreOption,
+    /// `defaultDevice`.
+    pub default_device: Vec<d::Poly<t::VirtualDevice>>,
+    /// `supportedMonitorType`.
+    pub supported_monitor_type: Vec<String>,
+    /// `supportedOvfEnvironmentTransport`. Since API 4.0.
+    pub supported_ovf_environment_transport: Vec<String>,
+    /// `supportedOvfInstallTransport`. Since API 4.0.
+    pub supported_ovf_install_transport: Vec<String>,
+    /// `propertyRelations`. Since API 6.7.
+    pub property_relations: Vec<t::VirtualMachinePropertyRelation>,
+}
+d::object!(VirtualMachineConfigOption: t::DynamicData, "VirtualMachineConfigOption", 0, [
+    0 version "version" 0 false,
+    1 description "description" 0 false,
+    2 guest_os_descriptor "guestOSDescriptor" 0 false,
+    3 guest_os_default_index "guestOSDefaultIndex" 0 false,
+    4 hardware_options "hardwareOptions" 0 false,
+    5 capabilities "capabilities" 0 false,
+    6 datastore "datastore" 0 false,
+    7 default_device "defaultDevice" 0 false,
+    8 supported_monitor_type "supportedMonitorType" 0 false,
+    9 supported_ovf_environment_transport "supportedOvfEnvironmentTransport" 3 false,
+    10 supported_ovf_install_transport "supportedOvfInstallTransport" 3 false,
+    11 property_relations "propertyRelations" 10 false,
+]);
+
+/// Data object `vim.vm.ConfigOptionDescriptor`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ConfigOptionDescriptor.html)
+#[derive(Default)]
+pub struct VirtualMachineConfigOptionDescriptor {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: String,
+    /// `description`.
+    pub description: Option<String>,
+    /// `host`.
+    pub host: Vec<MoRef<m::HostSystem>>,
+    /// `createSupported`. Since API 2.5u2server.
+    pub create_supported: Option<bool>,
+    /// `defaultConfigOption`. Since API 2.5u2server.
+    pub default_config_option: Option<bool>,
+    /// `runSupported`. Since API 5.1.
+    pub run_supported: Option<bool>,
+    /// `upgradeSupported`. Since API 5.1.
+    pub upgrade_supported: Option<bool>,
+}
+d::object!(VirtualMachineConfigOptionDescriptor: t::DynamicData, "VirtualMachineConfigOptionDescriptor", 0, [
+    0 key "key" 0 false,
+    1 description "description" 0 false,
+    2 host "host" 0 false,
+    3 create_supported "createSupported" 2 false,
+    4 default_config_option "defaultConfigOption" 2 false,
+    5 run_supported "runSupported" 6 false,
+    6 upgrade_supported "upgradeSupported" 6 false,
+]);
+
+/// Data object `vim.vm.ConfigSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ConfigSpec.html)
+#[derive(Default)]
+pub struct VirtualMachineConfigSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `changeVersion`.
+    pub change_version: Option<String>,
+    /// `name`.
+    pub name: Option<String>,
+    /// `version`.
+    pub version: Option<String>,
+    /// `createDate`. Since API 6.7.
+    pub create_date: Option<d::DateTime>,
+    /// `uuid`.
+    pub uuid: Option<String>,
+    /// `instanceUuid`. Since API 4.0.
+    pub instance_uuid: Option<String>,
+    /// `npivNodeWorldWideName`.
+    pub npiv_node_world_wide_name: Vec<i64>,
+    /// `npivPortWorldWideName`.
+    pub npiv_port_world_wide_name: Vec<i64>,
+    /// `npivWorldWideNameType`.
+    pub npiv_world_wide_name_type: Option<String>,
+    /// `npivDesiredNodeWwns`. Since API 4.0.
+    pub npiv_desired_node_wwns: Option<i16>,
+    /// `npivDesiredPortWwns`. Since API 4.0.
+    pub npiv_desired_port_wwns: Option<i16>,
+    /// `npivTemporaryDisabled`. Since API 4.0.
+    pub npiv_temporary_disabled: Option<bool>,
+    /// `npivOnNonRdmDisks`. Since API 4.0.
+    pub npiv_on_non_rdm_disks: Option<bool>,
+    /// `npivWorldWideNameOp`.
+    pub npiv_world_wide_name_op: Option<String>,
+    /// `locationId`.
+    pub location_id: Option<String>,
+    /// `guestId`.
+    pub guest_id: Option<String>,
+    /// `alternateGuestName`.
+    pub alternate_guest_name: Option<String>,
+    /// `annotation`.
+    pub annotation: Option<String>,
+    /// `files`.
+    pub files: Option<Box<t::VirtualMachineFileInfo>>,
+    /// `tools`.
+    pub tools: Option<Box<t::ToolsConfigInfo>>,
+    /// `flags`.
+    pub flags: Option<Box<t::VirtualMachineFlagInfo>>,
+    /// `consolePreferences`.
+    pub console_preferences: Option<Box<t::VirtualMachineConsolePreferences>>,
+    /// `powerOpInfo`.
+    pub power_op_info: Option<Box<t::VirtualMachineDefaultPowerOpInfo>>,
+    /// `rebootPowerOff`. Since API 8.0.0.1.
+    pub reboot_power_off: Option<bool>,
+    /// `numCPUs`.
+    pub num_cpus: Option<i32>,
+    /// `vcpuConfig`. Since API 7.0.0.0.
+    pub vcpu_config: Vec<t::VirtualMachineVcpuConfig>,
+    /// `numCoresPerSocket`. Since API 5.0.
+    pub num_cores_per_socket: Option<i32>,
+    /// `memoryMB`.
+    pub memory_mb: Option<i64>,
+    /// `memoryHotAddEnabled`. Since API 2.5u2server.
+    pub memory_hot_add_enabled: Option<bool>,
+    /// `cpuHotAddEnabled`. Since API 2.5u2server.
+    pub cpu_hot_add_enabled: Option<bool>,
+    /// `cpuHotRemoveEnabled`. Since API 2.5u2server.
+    pub cpu_hot_remove_enabled: Option<bool>,
+    /// `virtualICH7MPresent`. Since API 5.0.
+    pub virtual_ich7_m_present: Option<bool>,
+    /// `virtualSMCPresent`. Since API 5.0.
+    pub virtual_smc_present: Option<bool>,
+    /// `deviceChange`.
+    pub device_change: Vec<d::Poly<t::VirtualDeviceConfigSpec>>,
+    /// `cpuAllocation`.
+    pub cpu_allocation: Option<Box<t::ResourceAllocationInfo>>,
+    /// `memoryAllocation`.
+    pub memory_allocation: Option<Box<t::ResourceAllocationInfo>>,
+    /// `latencySensitivity`. Since API 5.1.
+    pub latency_sensitivity: Option<Box<t::LatencySensitivity>>,
+    /// `cpuAffinity`.
+    pub cpu_affinity: Option<Box<t::VirtualMachineAffinityInfo>>,
+    /// `memoryAffinity`.
+    pub memory_affinity: Option<Box<t::VirtualMachineAffinityInfo>>,
+    /// `networkShaper`.
+    pub network_shaper: Option<Box<t::VirtualMachineNetworkShaperInfo>>,
+    /// `cpuFeatureMask`.
+    pub cpu_feature_mask: Vec<t::VirtualMachineCpuIdInfoSpec>,
+    /// `extraConfig`.
+    pub extra_config: Vec<d::Poly<t::OptionValue>>,
+    /// `swapPlacement`.
+    pub swap_placement: Option<String>,
+    /// `bootOptions`.
+    pub boot_options: Option<Box<t::VirtualMachineBootOptions>>,
+    /// `vAppConfig`. Since API 4.0.
+    pub v_app_config: Option<d::Poly<t::VmConfigSpec>>,
+    /// `ftInfo`. Since API 4.0.
+    pub ft_info: Option<d::Poly<t::FaultToleranceConfigInfo>>,
+    /// `repConfig`. Since API 6.0.
+    pub rep_config: Option<Box<t::ReplicationConfigSpec>>,
+    /// `vAppConfigRemoved`. Since API 4.0.
+    pub v_app_config_removed: Option<bool>,
+    /// `vAssertsEnabled`. Since API 4.0.
+    pub v_asserts_enabled: Option<bool>,
+    /// `changeTrackingEnabled`. Since API 4.0.
+    pub change_tracking_enabled: Option<bool>,
+    /// `firmware`. Since API 5.0.
+    pub firmware: Option<String>,
+    /// `maxMksConnections`. Since API 5.0.
+    pub max_mks_connections: Option<i32>,
+    /// `guestAutoLockEnabled`. Since API 5.0.
+    pub guest_auto_lock_enabled: Option<bool>,
+    /// `managedBy`. Since API 5.0.
+    pub managed_by: Option<Box<t::ManagedByInfo>>,
+    /// `memoryReservationLockedToMax`. Since API 5.0.
+    pub memory_reservation_locked_to_max: Option<bool>,
+    /// `nestedHVEnabled`. Since API 5.1.
+    pub nested_hv_enabled: Option<bool>,
+    /// `vPMCEnabled`. Since API 5.1.
+    pub v_pmc_enabled: Option<bool>,
+    /// `scheduledHardwareUpgradeInfo`. Since API 5.1.
+    pub scheduled_hardware_upgrade_info: Option<Box<t::ScheduledHardwareUpgradeInfo>>,
+    /// `vmProfile`. Since API 5.5.
+    pub vm_profile: Vec<d::Poly<t::VirtualMachineProfileSpec>>,
+    /// `messageBusTunnelEnabled`. Since API 6.0.
+    pub message_bus_tunnel_enabled: Option<bool>,
+    /// `crypto`. Since API 6.5.
+    pub crypto: Option<d::Poly<t::CryptoSpec>>,
+    /// `migrateEncryption`. Since API 6.5.
+    pub migrate_encryption: Option<String>,
+    /// `sgxInfo`. Since API 7.0.0.0.
+    pub sgx_info: Option<Box<t::VirtualMachineSgxInfo>>,
+    /// `ftEncryptionMode`. Since API 7.0.2.0.
+    pub ft_encryption_mode: Option<String>,
+    /// `guestMonitoringModeInfo`. Since API 7.0.0.0.
+    pub guest_monitoring_mode_info: Option<Box<t::VirtualMachineGuestMonitoringModeInfo>>,
+    /// `sevEnabled`. Since API 7.0.1.0.
+    pub sev_enabled: Option<bool>,
+    /// `virtualNuma`. Since API 8.0.0.1.
+    pub virtual_numa: Option<Box<t::VirtualMachineVirtualNuma>>,
+    /// `motherboardLayout`. Since API 8.0.0.1.
+    pub motherboard_layout: Option<String>,
+    /// `pmemFailoverEnabled`. Since API 7.0.2.0.
+    pub pmem_failover_enabled: Option<bool>,
+    /// `vmxStatsCollectionEnabled`. Since API 7.0.3.1.
+    pub vmx_stats_collection_enabled: Option<bool>,
+    /// `vmOpNotificationToAppEnabled`. Since API 7.0.3.0.
+    pub vm_op_notification_to_app_enabled: Option<bool>,
+    /// `vmOpNotificationTimeout`. Since API 8.0.0.1.
+    pub vm_op_notification_timeout: Option<i64>,
+    /// `deviceSwap`. Since API 8.0.0.1.
+    pub device_swap: Option<Box<t::VirtualMachineVirtualDeviceSwap>>,
+    /// `simultaneousThreads`. Since API 8.0.0.1.
+    pub simultaneous_threads: Option<i32>,
+    /// `pmem`. Since API 7.0.3.0.
+    pub pmem: Option<Box<t::VirtualMachineVirtualPMem>>,
+    /// `deviceGroups`. Since API 8.0.0.1.
+    pub device_groups: Option<Box<t::VirtualMachineVirtualDeviceGroups>>,
+    /// `fixedPassthruHotPlugEnabled`. Since API 8.0.1.0.
+    pub fixed_passthru_hot_plug_enabled: Option<bool>,
+    /// `metroFtEnabled`. Since API 8.0.3.0.
+    pub metro_ft_enabled: Option<bool>,
+    /// `metroFtHostGroup`. Since API 8.0.3.0.
+    pub metro_ft_host_group: Option<String>,
+    /// `tdxEnabled`. Since API 9.0.0.0.
+    pub tdx_enabled: Option<bool>,
+    /// `sevSnpEnabled`. Since API 9.0.0.0.
+    pub sev_snp_enabled: Option<bool>,
+    /// `tagSpecs`. Since API 9.1.0.0.
+    pub tag_specs: Vec<t::TagSpec>,
+    /// `vmPlacementPolicies`. Since API 9.1.0.0.
+    pub vm_placement_policies: Vec<d::Poly<t::VmPlacementPolicy>>,
+}
+d::object!(VirtualMachineConfigSpec: t::DynamicData, "VirtualMachineConfigSpec", 0, [
+    0 change_version "changeVersion" 0 false,
+    1 name "name" 0 false,
+    2 version "version" 0 false,
+    3 create_date "createDate" 10 false,
+    4 uuid "uuid" 0 false,
+    5 instance_uuid "instanceUuid" 3 false,
+    6 npiv_node_world_wide_name "npivNodeWorldWideName" 0 false,
+    7 npiv_port_world_wide_name "npivPortWorldWideName" 0 false,
+    8 npiv_world_wide_name_type "npivWorldWideNameType" 0 false,
+    9 npiv_desired_node_wwns "npivDesiredNodeWwns" 3 false,
+    10 npiv_desired_port_wwns "npivDesiredPortWwns" 3 false,
+    11 npiv_temporary_disabled "npivTemporaryDisabled" 3 false,
+    12 npiv_on_non_rdm_disks "npivOnNonRdmDisks" 3 false,
+    13 npiv_world_wide_name_op "npivWorldWideNameOp" 0 false,
+    14 location_id "locationId" 0 false,
+    15 guest_id "guestId" 0 false,
+    16 alternate_guest_name "alternateGuestName" 0 false,
+    17 annotation "annotation" 0 false,
+    18 files "files" 0 false,
+    19 tools "tools" 0 false,
+    20 flags "flags" 0 false,
+    21 console_preferences "consolePreferences" 0 false,
+    22 power_op_info "powerOpInfo" 0 false,
+    23 reboot_power_off "rebootPowerOff" 26 false,
+    24 num_cpus "numCPUs" 0 false,
+    25 vcpu_config "vcpuConfig" 16 false,
+    26 num_cores_per_socket "numCoresPerSocket" 5 false,
+    27 memory_mb "memoryMB" 0 false,
+    28 memory_hot_add_enabled "memoryHotAddEnabled" 2 false,
+    29 cpu_hot_add_enabled "cpuHotAddEnabled" 2 false,
+    30 cpu_hot_remove_enabled "cpuHotRemoveEnabled" 2 false,
+    31 virtual_ich7_m_present "virtualICH7MPresent" 5 false,
+    32 virtual_smc_present "virtualSMCPresent" 5 false,
+    33 device_change "deviceChange" 0 false,
+    34 cpu_allocation "cpuAllocation" 0 false,
+    35 memory_allocation "memoryAllocation" 0 false,
+    36 latency_sensitivity "latencySensitivity" 6 false,
+    37 cpu_affinity "cpuAffinity" 0 false,
+    38 memory_affinity "memoryAffinity" 0 false,
+    39 network_shaper "networkShaper" 0 false,
+    40 cpu_feature_mask "cpuFeatureMask" 0 false,
+    41 extra_config "extraConfig" 0 false,
+    42 swap_placement "swapPlacement" 0 false,
+    43 boot_options "bootOptions" 0 false,
+    44 v_app_config "vAppConfig" 3 false,
+    45 ft_info "ftInfo" 3 false,
+    46 rep_config "repConfig" 8 false,
+    47 v_app_config_removed "vAppConfigRemoved" 3 false,
+    48 v_asserts_enabled "vAssertsEnabled" 3 false,
+    49 change_tracking_enabled "changeTrackingEnabled" 3 false,
+    50 firmware "firmware" 5 false,
+    51 max_mks_connections "maxMksConnections" 5 false,
+    52 guest_auto_lock_enabled "guestAutoLockEnabled" 5 false,
+    53 managed_by "managedBy" 5 false,
+    54 memory_reservation_locked_to_max "memoryReservationLockedToMax" 5 false,
+    55 nested_hv_enabled "nestedHVEnabled" 6 false,
+    56 v_pmc_enabled "vPMCEnabled" 6 false,
+    57 scheduled_hardware_upgrade_info "scheduledHardwareUpgradeInfo" 6 false,
+    58 vm_profile "vmProfile" 7 false,
+    59 message_bus_tunnel_enabled "messageBusTunnelEnabled" 8 false,
+    60 crypto "crypto" 9 false,
+    61 migrate_encryption "migrateEncryption" 9 false,
+    62 sgx_info "sgxInfo" 16 false,
+    63 ft_encryption_mode "ftEncryptionMode" 20 false,
+    64 guest_monitoring_mode_info "guestMonitoringModeInfo" 16 false,
+    65 sev_enabled "sevEnabled" 18 false,
+    66 virtual_numa "virtualNuma" 26 false,
+    67 motherboard_layout "motherboardLayout" 26 false,
+    68 pmem_failover_enabled "pmemFailoverEnabled" 20 false,
+    69 vmx_stats_collection_enabled "vmxStatsCollectionEnabled" 23 false,
+    70 vm_op_notification_to_app_enabled "vmOpNotificationToAppEnabled" 22 false,
+    71 vm_op_notification_timeout "vmOpNotificationTimeout" 26 false,
+    72 device_swap "deviceSwap" 26 false,
+    73 simultaneous_threads "simultaneousThreads" 26 false,
+    74 pmem "pmem" 22 false,
+    75 device_groups "deviceGroups" 26 false,
+    76 fixed_passthru_hot_plug_enabled "fixedPassthruHotPlugEnabled" 28 false,
+    77 metro_ft_enabled "metroFtEnabled" 30 false,
+    78 metro_ft_host_group "metroFtHostGroup" 30 false,
+    79 tdx_enabled "tdxEnabled" 32 false,
+    80 sev_snp_enabled "sevSnpEnabled" 32 false,
+    81 tag_specs "tagSpecs" 33 false,
+    82 vm_placement_policies "vmPlacementPolicies" 33 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.vm.ConfigSpec.EncryptedFtModes`. Since API 7.0.2.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ConfigSpec.EncryptedFtModes.html)
+    VirtualMachineConfigSpecEncryptedFtModes, "VirtualMachineConfigSpecEncryptedFtModes", [
+        FtEncryptionDisabled "ftEncryptionDisabled",
+        FtEncryptionOpportunistic "ftEncryptionOpportunistic",
+        FtEncryptionRequired "ftEncryptionRequired",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.vm.ConfigSpec.EncryptedVMotionModes`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ConfigSpec.EncryptedVMotionModes.html)
+    VirtualMachineConfigSpecEncryptedVMotionModes, "VirtualMachineConfigSpecEncryptedVMotionModes", [
+        Disabled "disabled",
+        Opportunistic "opportunistic",
+        Required "required",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.vm.ConfigSpec.NpivWwnOp`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ConfigSpec.NpivWwnOp.html)
+    VirtualMachineConfigSpecNpivWwnOp, "VirtualMachineConfigSpecNpivWwnOp", [
+        Generate "generate",
+        Set "set",
+        Remove "remove",
+        Extend "extend",
+    ]
+);
+
+/// Data object `vim.vm.Summary.ConfigSummary`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.Summary.ConfigSummary.html)
+#[derive(Default)]
+pub struct VirtualMachineConfigSummary {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `name`.
+    pub name: String,
+    /// `template`.
+    pub template: bool,
+    /// `vmPathName`.
+    pub vm_path_name: String,
+    /// `memorySizeMB`.
+    pub memory_size_mb: Option<i32>,
+    /// `cpuReservation`.
+    pub cpu_reservation: Option<i32>,
+    /// `memoryReservation`.
+    pub memory_reservation: Option<i32>,
+    /// `numCpu`.
+    pub num_cpu: Option<i32>,
+    /// `numEthernetCards`.
+    pub num_ethernet_cards: Option<i32>,
+    /// `numVirtualDisks`.
+    pub num_virtual_disks: Option<i32>,
+    /// `uuid`.
+    pub uuid: Option<String>,
+    /// `instanceUuid`. Since API 4.0.
+    pub instance_uuid: Option<String>,
+    /// `guestId`.
+    pub guest_id: Option<String>,
+    /// `guestFullName`.
+    pub guest_full_name: Option<String>,
+    /// `annotation`.
+    pub annotation: Option<String>,
+    /// `product`. Since API 4.0.
+    pub product: Option<Box<t::VAppProductInfo>>,
+    /// `installBootRequired`. Since API 4.0.
+    pub install_boot_required: Option<bool>,
+    /// `ftInfo`. Since API 4.0.
+    pub ft_info: Option<d::Poly<t::FaultToleranceConfigInfo>>,
+    /// `managedBy`. Since API 5.0.
+    pub managed_by: Option<Box<t::ManagedByInfo>>,
+    /// `tpmPresent`. Since API 6.7.
+    pub tpm_present: Option<bool>,
+    /// `numVmiopBackings`. Since API 6.7.
+    pub num_vmiop_backings: Option<i32>,
+    /// `hwVersion`. Since API 6.9.1.
+    pub hw_version: Option<String>,
+}
+d::object!(VirtualMachineConfigSummary: t::DynamicData, "VirtualMachineConfigSummary", 0, [
+    0 name "name" 0 false,
+    1 template "template" 0 false,
+    2 vm_path_name "vmPathName" 0 false,
+    3 memory_size_mb "memorySizeMB" 0 false,
+    4 cpu_reservation "cpuReservation" 0 false,
+    5 memory_reservation "memoryReservation" 0 false,
+    6 num_cpu "numCpu" 0 false,
+    7 num_ethernet_cards "numEthernetCards" 0 false,
+    8 num_virtual_disks "numVirtualDisks" 0 false,
+    9 uuid "uuid" 0 false,
+    10 instance_uuid "instanceUuid" 3 false,
+    11 guest_id "guestId" 0 false,
+    12 guest_full_name "guestFullName" 0 false,
+    13 annotation "annotation" 0 false,
+    14 product "product" 3 false,
+    15 install_boot_required "installBootRequired" 3 false,
+    16 ft_info "ftInfo" 3 false,
+    17 managed_by "managedBy" 5 false,
+    18 tpm_present "tpmPresent" 10 false,
+    19 num_vmiop_backings "numVmiopBackings" 10 false,
+    20 hw_version "hwVersion" 15 false,
+]);
+impl<M, P> p::Property<M, t::VirtualMachineConfigSummary, P> {
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `template`.
+    pub fn template(&self) -> p::Property<M, bool, P> { self.then("template") }
+    /// On to `vmPathName`.
+    pub fn vm_path_name(&self) -> p::Property<M, String, P> { self.then("vmPathName") }
+    /// On to `memorySizeMB`.
+    pub fn memory_size_mb(&self) -> p::Property<M, i32, p::Optional> { self.then("memorySizeMB") }
+    /// On to `cpuReservation`.
+    pub fn cpu_reservation(&self) -> p::Property<M, i32, p::Optional> { self.then("cpuReservation") }
+    /// On to `memoryReservation`.
+    pub fn memory_reservation(&self) -> p::Property<M, i32, p::Optional> { self.then("memoryReservation") }
+    /// On to `numCpu`.
+    pub fn num_cpu(&self) -> p::Property<M, i32, p::Optional> { self.then("numCpu") }
+    /// On to `numEthernetCards`.
+    pub fn num_ethernet_cards(&self) -> p::Property<M, i32, p::Optional> { self.then("numEthernetCards") }
+    /// On to `numVirtualDisks`.
+    pub fn num_virtual_disks(&self) -> p::Property<M, i32, p::Optional> { self.then("numVirtualDisks") }
+    /// On to `uuid`.
+    pub fn uuid(&self) -> p::Property<M, String, p::Optional> { self.then("uuid") }
+    /// On to `instanceUuid`. Since API 4.0.
+    pub fn instance_uuid(&self) -> p::Property<M, String, p::Optional> { self.then("instanceUuid") }
+    /// On to `guestId`.
+    pub fn guest_id(&self) -> p::Property<M, String, p::Optional> { self.then("guestId") }
+    /// On to `guestFullName`.
+    pub fn guest_full_name(&self) -> p::Property<M, String, p::Optional> { self.then("guestFullName") }
+    /// On to `annotation`.
+    pub fn annotation(&self) -> p::Property<M, String, p::Optional> { self.then("annotation") }
+    /// On to `product`. Since API 4.0.
+    pub fn product(&self) -> p::Property<M, t::VAppProductInfo, p::Optional> { self.then("product") }
+    /// On to `installBootRequired`. Since API 4.0.
+    pub fn install_boot_required(&self) -> p::Property<M, bool, p::Optional> { self.then("installBootRequired") }
+    /// On to `ftInfo`. Since API 4.0.
+    pub fn ft_info(&self) -> p::Property<M, d::Poly<t::FaultToleranceConfigInfo>, p::Optional> { self.then("ftInfo") }
+    /// On to `managedBy`. Since API 5.0.
+    pub fn managed_by(&self) -> p::Property<M, t::ManagedByInfo, p::Optional> { self.then("managedBy") }
+    /// On to `tpmPresent`. Since API 6.7.
+    pub fn tpm_present(&self) -> p::Property<M, bool, p::Optional> { self.then("tpmPresent") }
+    /// On to `numVmiopBackings`. Since API 6.7.
+    pub fn num_vmiop_backings(&self) -> p::Property<M, i32, p::Optional> { self.then("numVmiopBackings") }
+    /// On to `hwVersion`. Since API 6.9.1.
+    pub fn hw_version(&self) -> p::Property<M, String, p::Optional> { self.then("hwVersion") }
+}
+
+/// Data object `vim.vm.ConsolePreferences`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ConsolePreferences.html)
+#[derive(Default)]
+pub struct VirtualMachineConsolePreferences {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `powerOnWhenOpened`.
+    pub power_on_when_opened: Option<bool>,
+    /// `enterFullScreenOnPowerOn`.
+    pub enter_full_screen_on_power_on: Option<bool>,
+    /// `closeOnPowerOffOrSuspend`.
+    pub close_on_power_off_or_suspend: Option<bool>,
+}
+d::object!(VirtualMachineConsolePreferences: t::DynamicData, "VirtualMachineConsolePreferences", 0, [
+    0 power_on_when_opened "powerOnWhenOpened" 0 false,
+    1 enter_full_screen_on_power_on "enterFullScreenOnPowerOn" 0 false,
+    2 close_on_power_off_or_suspend "closeOnPowerOffOrSuspend" 0 false,
+]);
+impl<M, P> p::Property<M, t::VirtualMachineConsolePreferences, P> {
+    /// On to `powerOnWhenOpened`.
+    pub fn power_on_when_opened(&self) -> p::Property<M, bool, p::Optional> { self.then("powerOnWhenOpened") }
+    /// On to `enterFullScreenOnPowerOn`.
+    pub fn enter_full_screen_on_power_on(&self) -> p::Property<M, bool, p::Optional> { self.then("enterFullScreenOnPowerOn") }
+    /// On to `closeOnPowerOffOrSuspend`.
+    pub fn close_on_power_off_or_suspend(&self) -> p::Property<M, bool, p::Optional> { self.then("closeOnPowerOffOrSuspend") }
+}
+
+/// Data object `vim.vm.ContentLibraryItemInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ContentLibraryItemInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineContentLibraryItemInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `contentLibraryItemUuid`.
+    pub content_library_item_uuid: String,
+    /// `contentLibraryItemVersion`.
+    pub content_library_item_version: Option<String>,
+}
+d::object!(VirtualMachineContentLibraryItemInfo: t::DynamicData, "VirtualMachineContentLibraryItemInfo", 16, [
+    0 content_library_item_uuid "contentLibraryItemUuid" 16 false,
+    1 content_library_item_version "contentLibraryItemVersion" 16 false,
+]);
+impl<M, P> p::Property<M, t::VirtualMachineContentLibraryItemInfo, P> {
+    /// On to `contentLibraryItemUuid`.
+    pub fn content_library_item_uuid(&self) -> p::Property<M, String, P> { self.then("contentLibraryItemUuid") }
+    /// On to `contentLibraryItemVersion`.
+    pub fn content_library_item_version(&self) -> p::Property<M, String, p::Optional> { self.then("contentLibraryItemVersion") }
+}
+
+/// Data object `vim.vm.ConfigSpec.CpuIdInfoSpec`, which extends [`ArrayUpdateSpec`](t::ArrayUpdateSpec). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ConfigSpec.CpuIdInfoSpec.html)
+#[derive(Default)]
+pub struct VirtualMachineCpuIdInfoSpec {
+    /// The fields of [`ArrayUpdateSpec`](t::ArrayUpdateSpec).
+    pub base: t::ArrayUpdateSpec,
+    /// `info`.
+    pub info: Option<Box<t::HostCpuIdInfo>>,
+}
+d::object!(VirtualMachineCpuIdInfoSpec: t::ArrayUpdateSpec, "VirtualMachineCpuIdInfoSpec", 0, [
+    0 info "info" 0 false,
+]);
+
+/// Data object `vim.vm.DatastoreInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.DatastoreInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineDatastoreInfo {
+    /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
+    pub base: t::VirtualMachineTargetInfo,
+    /// `datastore`.
+    pub datastore: t::DatastoreSummary,
+    /// `capability`.
+    pub capability: t::DatastoreCapability,
+    /// `maxFileSize`.
+    pub max_file_size: i64,
+    /// `maxVirtualDiskCapacity`. Since API 5.5.
+    pub max_virtual_disk_capacity: Option<i64>,
+    /// `maxPhysicalRDMFileSize`. Since API 6.0.
+    pub max_physical_rdm_file_size: Option<i64>,
+    /// `maxVirtualRDMFileSize`. Since API 6.0.
+    pub max_virtual_rdm_file_size: Option<i64>,
+    /// `mode`.
+    pub mode: String,
+    /// `vStorageSupport`. Since API 5.0.
+    pub v_storage_support: Option<String>,
+    /// `supportedVDiskFormats`. Since API 9.0.0.0.
+    pub supported_v_disk_formats: Vec<String>,
+}
+d::object!(VirtualMachineDatastoreInfo: t::VirtualMachineTargetInfo, "VirtualMachineDatastoreInfo", 0, [
+    0 datastore "datastore" 0 false,
+    1 capability "capability" 0 false,
+    2 max_file_size "maxFileSize" 0 false,
+    3 max_virtual_disk_capacity "maxVirtualDiskCapacity" 7 false,
+    4 max_physical_rdm_file_size "maxPhysicalRDMFileSize" 8 false,
+    5 max_virtual_rdm_file_size "maxVirtualRDMFileSize" 8 false,
+    6 mode "mode" 0 false,
+    7 v_storage_support "vStorageSupport" 5 false,
+    8 supported_v_disk_formats "supportedVDiskFormats" 32 false,
+]);
+
+/// Data object `vim.vm.DatastoreOption.FileSystemVolumeOption`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.DatastoreOption.FileSystemVolumeOption.html)
+#[derive(Default)]
+pub struct VirtualMachineDatastoreVolumeOption {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `fileSystemType`.
+    pub file_system_type: String,
+    /// `majorVersion`.
+    pub major_version: Option<i32>,
+}
+d::object!(VirtualMachineDatastoreVolumeOption: t::DynamicData, "VirtualMachineDatastoreVolumeOption", 0, [
+    0 file_system_type "fileSystemType" 0 false,
+    1 major_version "majorVersion" 0 false,
+]);
+
+/// Data object `vim.vm.DefaultPowerOpInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.DefaultPowerOpInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineDefaultPowerOpInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `powerOffType`.
+    pub power_off_type: Option<String>,
+    /// `suspendType`.
+    pub suspend_type: Option<String>,
+    /// `resetType`.
+    pub reset_type: Option<String>,
+    /// `defaultPowerOffType`.
+    pub default_power_off_type: Option<String>,
+    /// `defaultSuspendType`.
+    pub default_suspend_type: Option<String>,
+    /// `defaultResetType`.
+    pub default_reset_type: Option<String>,
+    /// `standbyAction`.
+    pub standby_action: Option<String>,
+}
+d::object!(VirtualMachineDefaultPowerOpInfo: t::DynamicData, "VirtualMachineDefaultPowerOpInfo", 0, [
+    0 power_off_type "powerOffType" 0 false,
+    1 suspend_type "suspendType" 0 false,
+    2 reset_type "resetType" 0 false,
+    3 default_power_off_type "defaultPowerOffType" 0 false,
+    4 default_suspend_type "defaultSuspendType" 0 false,
+    5 default_reset_type "defaultResetType" 0 false,
+    6 standby_action "standbyAction" 0 false,
+]);
+impl<M, P> p::Property<M, t::VirtualMachineDefaultPowerOpInfo, P> {
+    /// On to `powerOffType`.
+    pub fn power_off_type(&self) -> p::Property<M, String, p::Optional> { self.then("powerOffType") }
+    /// On to `suspendType`.
+    pub fn suspend_type(&self) -> p::Property<M, String, p::Optional> { self.then("suspendType") }
+    /// On to `resetType`.
+    pub fn reset_type(&self) -> p::Property<M, String, p::Optional> { self.then("resetType") }
+    /// On to `defaultPowerOffType`.
+    pub fn default_power_off_type(&self) -> p::Property<M, String, p::Optional> { self.then("defaultPowerOffType") }
+    /// On to `defaultSuspendType`.
+    pub fn default_suspend_type(&self) -> p::Property<M, String, p::Optional> { self.then("defaultSuspendType") }
+    /// On to `defaultResetType`.
+    pub fn default_reset_type(&self) -> p::Property<M, String, p::Optional> { self.then("defaultResetType") }
+    /// On to `standbyAction`.
+    pub fn standby_action(&self) -> p::Property<M, String, p::Optional> { self.then("standbyAction") }
+}
+
+/// Data object `vim.vm.DefaultProfileSpec`, which extends [`VirtualMachineProfileSpec`](t::VirtualMachineProfileSpec). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.DefaultProfileSpec.html)
+#[derive(Default)]
+pub struct VirtualMachineDefaultProfileSpec {
+    /// The fields of [`VirtualMachineProfileSpec`](t::VirtualMachineProfileSpec).
+    pub base: t::VirtualMachineProfileSpec,
+}
+d::object!(VirtualMachineDefaultProfileSpec: t::VirtualMachineProfileSpec, "VirtualMachineDefaultProfileSpec", 8, [
+]);
+impl d::IsA<t::VirtualMachineProfileSpec> for VirtualMachineDefaultProfileSpec {}
+
+/// Data object `vim.vm.DefinedProfileSpec`, which extends [`VirtualMachineProfileSpec`](t::VirtualMachineProfileSpec). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.DefinedProfileSpec.html)
+#[derive(Default)]
+pub struct VirtualMachineDefinedProfileSpec {
+    /// The fields of [`VirtualMachineProfileSpec`](t::VirtualMachineProfileSpec).
+    pub base: t::VirtualMachineProfileSpec,
+    /// `profileId`.
+    pub profile_id: String,
+    /// `replicationSpec`. Since API 6.5.
+    pub replication_spec: Option<Box<t::ReplicationSpec>>,
+    /// `profileData`.
+    pub profile_data: Option<Box<t::VirtualMachineProfileRawData>>,
+    /// `profileParams`. Since API 6.7.
+    pub profile_params: Vec<t::KeyValue>,
+}
+d::object!(VirtualMachineDefinedProfileSpec: t::VirtualMachineProfileSpec, "VirtualMachineDefinedProfileSpec", 7, [
+    0 profile_id "profileId" 7 false,
+    1 replication_spec "replicationSpec" 9 false,
+    2 profile_data "profileData" 7 false,
+    3 profile_params "profileParams" 10 false,
+]);
+impl d::IsA<t::VirtualMachineProfileSpec> for VirtualMachineDefinedProfileSpec {}
+
+/// Data object `vim.vm.DeviceRuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.DeviceRuntimeInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineDeviceRuntimeInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `runtimeState`.
+    pub runtime_state: d::Poly<t::VirtualMachineDeviceRuntimeInfoDeviceRuntimeState>,
+    /// `key`.
+    pub key: i32,
+}
+d::object!(VirtualMachineDeviceRuntimeInfo: t::DynamicData, "VirtualMachineDeviceRuntimeInfo", 4, [
+    0 runtime_state "runtimeState" 4 false,
+    1 key "key" 4 false,
+]);
+impl<M, P> p::Property<M, t::VirtualMachineDeviceRuntimeInfo, P> {
+    /// On to `runtimeState`.
+    pub fn runtime_state(&self) -> p::Property<M, d::Poly<t::VirtualMachineDeviceRuntimeInfoDeviceRuntimeState>, P> { self.then("runtimeState") }
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, i32, P> { self.then("key") }
+}
+impl<M, P> p::Property<M, Vec<t::VirtualMachineDeviceRuntimeInfo>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: i32) -> p::Property<M, t::VirtualMachineDeviceRuntimeInfo, p::Optional> { self.numbered(key) }
+}
+
+/// Data object `vim.vm.DeviceRuntimeInfo.DeviceRuntimeState`, which extends [`DynamicData`](t::DynamicData). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.DeviceRuntimeInfo.DeviceRuntimeState.html)
+#[derive(Default)]
+pub struct VirtualMachineDeviceRuntimeInfoDeviceRuntimeState {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+}
+d::object!(VirtualMachineDeviceRuntimeInfoDeviceRuntimeState: t::DynamicData, "VirtualMachineDeviceRuntimeInfoDeviceRuntimeState", 4, [
+]);
+impl d::IsA<t::VirtualMachineDeviceRuntimeInfoDeviceRuntimeState> for VirtualMachineDeviceRuntimeInfoDeviceRuntimeState {}
+
+/// Data object `vim.vm.DeviceRuntimeInfo.VirtualEthernetCardRuntimeState`, which extends [`VirtualMachineDeviceRuntimeInfoDeviceRuntimeState`](t::VirtualMachineDeviceRuntimeInfoDeviceRuntimeState). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.DeviceRuntimeInfo.VirtualEthernetCardRuntimeState.html)
+#[derive(Default)]
+pub struct VirtualMachineDeviceRuntimeInfoVirtualEthernetCardRuntimeState {
+    /// The fields of [`VirtualMachineDeviceRuntimeInfoDeviceRuntimeState`](t::VirtualMachineDeviceRuntimeInfoDeviceRuntimeState).
+    pub base: t::VirtualMachineDeviceRuntimeInfoDeviceRuntimeState,
+    /// `vmDirectPathGen2Active`.
+    pub vm_direct_path_gen2_active: Option<bool>,
+    /// `vmDirectPathGen2InactiveReasonVm`.
+    pub vm_direct_path_gen2_inactive_reason_vm: Vec<String>,
+    /// `vmDirectPathGen2InactiveReasonOther`.
+    pub vm_direct_path_gen2_inactive_reason_other: Vec<String>,
+    /// `vmDirectPathGen2InactiveReasonExtended`.
+    pub vm_direct_path_gen2_inactive_reason_extended: Option<String>,
+    /// `uptv2Active`. Since API 8.0.0.1.
+    pub uptv2_active: Option<bool>,
+    /// `uptv2InactiveReasonVm`. Since API 8.0.0.1.
+    pub uptv2_inactive_reason_vm: Vec<String>,
+    /// `uptv2InactiveReasonOther`. Since API 8.0.0.1.
+    pub uptv2_inactive_reason_other: Vec<String>,
+    /// `reservationStatus`. Since API 5.5.
+    pub reservation_status: Option<String>,
+    /// `attachmentStatus`. Since API 6.7.
+    pub attachment_status: Option<String>,
+    /// `featureRequirement`. Since API 6.7.
+    pub feature_requirement: Vec<t::VirtualMachineFeatureRequirement>,
+}
+d::object!(VirtualMachineDeviceRuntimeInfoVirtualEthernetCardRuntimeState: t::VirtualMachineDeviceRuntimeInfoDeviceRuntimeState, "VirtualMachineDeviceRuntimeInfoVirtualEthernetCardRuntimeState", 4, [
+    0 vm_direct_path_gen2_active "vmDirectPathGen2Active" 4 false,
+    1 vm_direct_path_gen2_inactive_reason_vm "vmDirectPathGen2InactiveReasonVm" 4 false,
+    2 vm_direct_path_gen2_inactive_reason_other "vmDirectPathGen2InactiveReasonOther" 4 false,
+    3 vm_direct_path_gen2_inactive_reason_extended "vmDirectPathGen2InactiveReasonExtended" 4 false,
+    4 uptv2_active "uptv2Active" 26 false,
+    5 uptv2_inactive_reason_vm "uptv2InactiveReasonVm" 26 false,
+    6 uptv2_inactive_reason_other "uptv2InactiveReasonOther" 26 false,
+    7 reservation_status "reservationStatus" 7 false,
+    8 attachment_status "attachmentStatus" 10 false,
+    9 feature_requirement "featureRequirement" 10 false,
+]);
+impl d::IsA<t::VirtualMachineDeviceRuntimeInfoDeviceRuntimeState> for VirtualMachineDeviceRuntimeInfoVirtualEthernetCardRuntimeState {}
+
+d::enumeration!(
+    /// Enumeration `vim.vm.DeviceRuntimeInfo.VirtualEthernetCardRuntimeState.VmDirectPathGen2InactiveReasonOther`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.DeviceRuntimeInfo.VirtualEthernetCardRuntimeState.VmDirectPathGen2InactiveReasonOther.html)
+    VirtualMachineDeviceRuntimeInfoVirtualEthernetCardRuntimeStateVmDirectPathGen2InactiveReasonOther, "VirtualMachineDeviceRuntimeInfoVirtualEthernetCardRuntimeStateVmDirectPathGen2InactiveReasonOther", [
+        VmNptIncompatibleHost "vmNptIncompatibleHost",
+        VmNptIncompatibleNetwork "vmNptIncompatibleNetwork",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.vm.DeviceRuntimeInfo.VirtualEthernetCardRuntimeState.VmDirectPathGen2InactiveReasonVm`. Since API 4.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.DeviceRuntimeInfo.VirtualEthernetCardRuntimeState.VmDirectPathGen2InactiveReasonVm.html)
+    VirtualMachineDeviceRuntimeInfoVirtualEthernetCardRuntimeStateVmDirectPathGen2InactiveReasonVm, "VirtualMachineDeviceRuntimeInfoVirtualEthernetCardRuntimeStateVmDirectPathGen2InactiveReasonVm", [
+        VmNptIncompatibleGuest "vmNptIncompatibleGuest",
+        VmNptIncompatibleGuestDriver "vmNptIncompatibleGuestDriver",
+        VmNptIncompatibleAdapterType "vmNptIncompatibleAdapterType",
+        VmNptDisabledOrDisconnectedAdapter "vmNptDisabledOrDisconnectedAdapter",
+        VmNptIncompatibleAdapterFeatures "vmNptIncompatibleAdapterFeatures",
+        VmNptIncompatibleBackingType "vmNptIncompatibleBackingType",
+        VmNptInsufficientMemoryReservation "vmNptInsufficientMemoryReservation",
+        VmNptFaultToleranceOrRecordReplayConfigured "vmNptFaultToleranceOrRecordReplayConfigured",
+        VmNptConflictingIOChainConfigured "vmNptConflictingIOChainConfigured",
+        VmNptMonitorBlocks "vmNptMonitorBlocks",
+        VmNptConflictingOperationInProgress "vmNptConflictingOperationInProgress",
+        VmNptRuntimeError "vmNptRuntimeError",
+        VmNptOutOfIntrVector "vmNptOutOfIntrVector",
+        VmNptVMCIActive "vmNptVMCIActive",
+    ]
+);
+
+/// Data object `vim.vm.DiskDeviceInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.DiskDeviceInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineDiskDeviceInfo {
+    /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
+    pub base: t::VirtualMachineTargetInfo,
+    /// `capacity`.
+    pub capacity: Option<i64>,
+    /// `vm`.
+    pub vm: Vec<MoRef<m::VirtualMachine>>,
+}
+d::object!(VirtualMachineDiskDeviceInfo: t::VirtualMachineTargetInfo, "VirtualMachineDiskDeviceInfo", 0, [
+    0 capacity "capacity" 0 false,
+    1 vm "vm" 0 false,
+]);
+
+/// Data object `vim.vm.DvxClassInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.DvxClassInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineDvxClassInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `deviceClass`.
+    pub device_class: d::Poly<t::ElementDescription>,
+    /// `vendorName`.
+    pub vendor_name: String,
+    /// `sriovNic`.
+    pub sriov_nic: bool,
+    /// `configParams`.
+    pub config_params: Vec<t::OptionDef>,
+}
+d::object!(VirtualMachineDvxClassInfo: t::DynamicData, "VirtualMachineDvxClassInfo", 26, [
+    0 device_class "deviceClass" 26 false,
+    1 vendor_name "vendorName" 26 false,
+    2 sriov_nic "sriovNic" 26 false,
+    3 config_params "configParams" 26 false,
+]);
+
+/// Data object `vim.vm.DynamicPassthroughInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.DynamicPassthroughInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineDynamicPassthroughInfo {
+    /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
+    pub base: t::VirtualMachineTargetInfo,
+    /// `vendorName`.
+    pub vendor_name: String,
+    /// `deviceName`.
+    pub device_name: String,
+    /// `customLabel`.
+    pub custom_label: Option<String>,
+    /// `vendorId`.
+    pub vendor_id: i32,
+    /// `deviceId`.
+    pub device_id: i32,
+}
+d::object!(VirtualMachineDynamicPassthroughInfo: t::VirtualMachineTargetInfo, "VirtualMachineDynamicPassthroughInfo", 16, [
+    0 vendor_name "vendorName" 16 false,
+    1 device_name "deviceName" 16 false,
+    2 custom_label "customLabel" 16 false,
+    3 vendor_id "vendorId" 16 false,
+    4 device_id "deviceId" 16 false,
+]);
+
+/// Data object `vim.vm.EmptyIndependentFilterSpec`, which extends [`VirtualMachineBaseIndependentFilterSpec`](t::VirtualMachineBaseIndependentFilterSpec). Since API 7.0.2.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.EmptyIndependentFilterSpec.html)
+#[derive(Default)]
+pub struct VirtualMachineEmptyIndependentFilterSpec {
+    /// The fields of [`VirtualMachineBaseIndependentFilterSpec`](t::VirtualMachineBaseIndependentFilterSpec).
+    pub base: t::VirtualMachineBaseIndependentFilterSpec,
+}
+d::object!(VirtualMachineEmptyIndependentFilterSpec: t::VirtualMachineBaseIndependentFilterSpec, "VirtualMachineEmptyIndependentFilterSpec", 21, [
+]);
+impl d::IsA<t::VirtualMachineBaseIndependentFilterSpec> for VirtualMachineEmptyIndependentFilterSpec {}
+
+/// Data object `vim.vm.EmptyProfileSpec`, which extends [`VirtualMachineProfileSpec`](t::VirtualMachineProfileSpec). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.EmptyProfileSpec.html)
+#[derive(Default)]
+pub struct VirtualMachineEmptyProfileSpec {
+    /// The fields of [`VirtualMachineProfileSpec`](t::VirtualMachineProfileSpec).
+    pub base: t::VirtualMachineProfileSpec,
+}
+d::object!(VirtualMachineEmptyProfileSpec: t::VirtualMachineProfileSpec, "VirtualMachineEmptyProfileSpec", 7, [
+]);
+impl d::IsA<t::VirtualMachineProfileSpec> for VirtualMachineEmptyProfileSpec {}
+
+/// Data object `vim.vm.FeatureRequirement`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.FeatureRequirement.html)
+#[derive(Default)]
+pub struct VirtualMachineFeatureRequirement {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: String,
+    /// `featureName`.
+    pub feature_name: String,
+    /// `value`.
+    pub value: String,
+}
+d::object!(VirtualMachineFeatureRequirement: t::DynamicData, "VirtualMachineFeatureRequirement", 6, [
+    0 key "key" 6 false,
+    1 feature_name "featureName" 6 false,
+    2 value "value" 6 false,
+]);
+impl<M, P> p::Property<M, t::VirtualMachineFeatureRequirement, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, String, P> { self.then("key") }
+    /// On to `featureName`.
+    pub fn feature_name(&self) -> p::Property<M, String, P> { self.then("featureName") }
+    /// On to `value`.
+    pub fn value(&self) -> p::Property<M, String, P> { self.then("value") }
+}
+impl<M, P> p::Property<M, Vec<t::VirtualMachineFeatureRequirement>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: &str) -> p::Property<M, t::VirtualMachineFeatureRequirement, p::Optional> { self.named(key) }
+}
+
+/// Data object `vim.vm.FileInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.FileInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineFileInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `vmPathName`.
+    pub vm_path_name: Option<String>,
+    /// `snapshotDirectory`.
+    pub snapshot_directory: Option<String>,
+    /// `suspendDirectory`.
+    pub suspend_directory: Option<String>,
+    /// `logDirectory`.
+    pub log_directory: Option<String>,
+    /// `ftMetadataDirectory`. Since API 6.0.
+    pub ft_metadata_directory: Option<String>,
+}
+d::object!(VirtualMachineFileInfo: t::DynamicData, "VirtualMachineFileInfo", 0, [
+    0 vm_path_name "vmPathName" 0 false,
+    1 snapshot_directory "snapshotDirectory" 0 false,
+    2 suspend_directory "suspendDirectory" 0 false,
+    3 log_directory "logDirectory" 0 false,
+    4 ft_metadata_directory "ftMetadataDirectory" 8 false,
+]);
+impl<M, P> p::Property<M, t::VirtualMachineFileInfo, P> {
+    /// On to `vmPathName`.
+    pub fn vm_path_name(&self) -> p::Property<M, String, p::Optional> { self.then("vmPathName") }
+    /// On to `snapshotDirectory`.
+    pub fn snapshot_directory(&self) -> p::Property<M, String, p::Optional> { self.then("snapshotDirectory") }
+    /// On to `suspendDirectory`.
+    pub fn suspend_directory(&self) -> p::Property<M, String, p::Optional> { self.then("suspendDirectory") }
+    /// On to `logDirectory`.
+    pub fn log_directory(&self) -> p::Property<M, String, p::Optional> { self.then("logDirectory") }
+    /// On to `ftMetadataDirectory`. Since API 6.0.
+    pub fn ft_metadata_directory(&self) -> p::Property<M, String, p::Optional> { self.then("ftMetadataDirectory") }
+}
+
+/// Data object `vim.vm.FileLayout`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.FileLayout.html)
+#[derive(Default)]
+pub struct VirtualMachineFileLayout {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `configFile`.
+    pub config_file: Vec<String>,
+    /// `logFile`.
+    pub log_file: Vec<String>,
+    /// `disk`.
+    pub disk: Vec<t::VirtualMachineFileLayoutDiskLayout>,
+    /// `snapshot`.
+    pub snapshot: Vec<t::VirtualMachineFileLayoutSnapshotLayout>,
+    /// `swapFile`.
+    pub swap_file: Option<String>,
+}
+d::object!(VirtualMachineFileLayout: t::DynamicData, "VirtualMachineFileLayout", 0, [
+    0 config_file "configFile" 0 false,
+    1 log_file "logFile" 0 false,
+    2 disk "disk" 0 false,
+    3 snapshot "snapshot" 0 false,
+    4 swap_file "swapFile" 0 false,
+]);
+impl<M, P> p::Property<M, t::VirtualMachineFileLayout, P> {
+    /// On to `configFile`.
+    pub fn config_file(&self) -> p::Property<M, Vec<String>, P> { self.then("configFile") }
+    /// On to `logFile`.
+    pub fn log_file(&self) -> p::Property<M, Vec<String>, P> { self.then("logFile") }
+    /// On to `disk`.
+    pub fn disk(&self) -> p::Property<M, Vec<t::VirtualMachineFileLayoutDiskLayout>, P> { self.then("disk") }
+    /// On to `snapshot`.
+    pub fn snapshot(&self) -> p::Property<M, Vec<t::VirtualMachineFileLayoutSnapshotLayout>, P> { self.then("snapshot") }
+    /// On to `swapFile`.
+    pub fn swap_file(&self) -> p::Property<M, String, p::Optional> { self.then("swapFile") }
+}
+
+/// Data object `vim.vm.FileLayout.DiskLayout`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.FileLayout.DiskLayout.html)
+#[derive(Default)]
+pub struct VirtualMachineFileLayoutDiskLayout {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: i32,
+    /// `diskFile`.
+    pub disk_file: Vec<String>,
+}
+d::object!(VirtualMachineFileLayoutDiskLayout: t::DynamicData, "VirtualMachineFileLayoutDiskLayout", 0, [
+    0 key "key" 0 false,
+    1 disk_file "diskFile" 0 false,
+]);
+impl<M, P> p::Property<M, t::VirtualMachineFileLayoutDiskLayout, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, i32, P> { self.then("key") }
+    /// On to `diskFile`.
+    pub fn disk_file(&self) -> p::Property<M, Vec<String>, P> { self.then("diskFile") }
+}
+impl<M, P> p::Property<M, Vec<t::VirtualMachineFileLayoutDiskLayout>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: i32) -> p::Property<M, t::VirtualMachineFileLayoutDiskLayout, p::Optional> { self.numbered(key) }
+}
+
+/// Data object `vim.vm.FileLayoutEx`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.FileLayoutEx.html)
+#[derive(Default)]
+pub struct VirtualMachineFileLayoutEx {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `file`.
+    pub file: Vec<t::VirtualMachineFileLayoutExFileInfo>,
+    /// `disk`.
+    pub disk: Vec<t::VirtualMachineFileLayoutExDiskLayout>,
+    /// `snapshot`.
+    pub snapshot: Vec<t::VirtualMachineFileLayoutExSnapshotLayout>,
+    /// `timestamp`.
+    pub timestamp: d::DateTime,
+}
+d::object!(VirtualMachineFileLayoutEx: t::DynamicData, "VirtualMachineFileLayoutEx", 3, [
+    0 file "file" 3 false,
+    1 disk "disk" 3 false,
+    2 snapshot "snapshot" 3 false,
+    3 timestamp "timestamp" 3 false,
+]);
+impl<M, P> p::Property<M, t::VirtualMachineFileLayoutEx, P> {
+    /// On to `file`.
+    pub fn file(&self) -> p::Property<M, Vec<t::VirtualMachineFileLayoutExFileInfo>, P> { self.then("file") }
+    /// On to `disk`.
+    pub fn disk(&self) -> p::Property<M, Vec<t::VirtualMachineFileLayoutExDiskLayout>, P> { self.then("disk") }
+    /// On to `snapshot`.
+    pub fn snapshot(&self) -> p::Property<M, Vec<t::VirtualMachineFileLayoutExSnapshotLayout>, P> { self.then("snapshot") }
+    /// On to `timestamp`.
+    pub fn timestamp(&self) -> p::Property<M, d::DateTime, P> { self.then("timestamp") }
+}
+
+/// Data object `vim.vm.FileLayoutEx.DiskLayout`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.FileLayoutEx.DiskLayout.html)
+#[derive(Default)]
+pub struct VirtualMachineFileLayoutExDiskLayout {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: i32,
+    /// `virtualDiskFormat`. Since API 9.0.0.0.
+    pub virtual_disk_format: Option<String>,
+    /// `chain`.
+    pub chain: Vec<t::VirtualMachineFileLayoutExDiskUnit>,
+}
+d::object!(VirtualMachineFileLayoutExDiskLayout: t::DynamicData, "VirtualMachineFileLayoutExDiskLayout", 3, [
+    0 key "key" 3 false,
+    1 virtual_disk_format "virtualDiskFormat" 32 false,
+    2 chain "chain" 3 false,
+]);
+impl<M, P> p::Property<M, t::VirtualMachineFileLayoutExDiskLayout, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, i32, P> { self.then("key") }
+    /// On to `virtualDiskFormat`. Since API 9.0.0.0.
+    pub fn virtual_disk_format(&self) -> p::Property<M, String, p::Optional> { self.then("virtualDiskFormat") }
+    /// On to `chain`.
+    pub fn chain(&self) -> p::Property<M, Vec<t::VirtualMachineFileLayoutExDiskUnit>, P> { self.then("chain") }
+}
+impl<M, P> p::Property<M, Vec<t::VirtualMachineFileLayoutExDiskLayout>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: i32) -> p::Property<M, t::VirtualMachineFileLayoutExDiskLayout, p::Optional> { self.numbered(key) }
+}
+
+/// Data object `vim.vm.FileLayoutEx.DiskUnit`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.FileLayoutEx.DiskUnit.html)
+#[derive(Default)]
+pub struct VirtualMachineFileLayoutExDiskUnit {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `fileKey`.
+    pub file_key: Vec<i32>,
+}
+d::object!(VirtualMachineFileLayoutExDiskUnit: t::DynamicData, "VirtualMachineFileLayoutExDiskUnit", 3, [
+    0 file_key "fileKey" 3 false,
+]);
+
+/// Data object `vim.vm.FileLayoutEx.FileInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.FileLayoutEx.FileInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineFileLayoutExFileInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: i32,
+    /// `name`.
+    pub name: String,
+    /// `type`.
+    pub r#type: String,
+    /// `size`.
+    pub size: i64,
+    /// `uniqueSize`. Since API 5.1.
+    pub unique_size: Option<i64>,
+    /// `backingObjectId`. Since API 6.0.
+    pub backing_object_id: Option<String>,
+    /// `accessible`. Since API 6.0.
+    pub accessible: Option<bool>,
+}
+d::object!(VirtualMachineFileLayoutExFileInfo: t::DynamicData, "VirtualMachineFileLayoutExFileInfo", 3, [
+    0 key "key" 3 false,
+    1 name "name" 3 false,
+    2 r#type "type" 3 false,
+    3 size "size" 3 false,
+    4 unique_size "uniqueSize" 6 false,
+    5 backing_object_id "backingObjectId" 8 false,
+    6 accessible "accessible" 8 false,
+]);
+impl<M, P> p::Property<M, t::VirtualMachineFileLayoutExFileInfo, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, i32, P> { self.then("key") }
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `type`.
+    pub fn r#type(&self) -> p::Property<M, String, P> { self.then("type") }
+    /// On to `size`.
+    pub fn size(&self) -> p::Property<M, i64, P> { self.then("size") }
+    /// On to `uniqueSize`. Since API 5.1.
+    pub fn unique_size(&self) -> p::Property<M, i64, p::Optional> { self.then("uniqueSize") }
+    /// On to `backingObjectId`. Since API 6.0.
+    pub fn backing_object_id(&self) -> p::Property<M, String, p::Optional> { self.then("backingObjectId") }
+    /// On to `accessible`. Since API 6.0.
+    pub fn accessible(&self) -> p::Property<M, bool, p::Optional> { self.then("accessible") }
+}
+impl<M, P> p::Property<M, Vec<t::VirtualMachineFileLayoutExFileInfo>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: i32) -> p::Property<M, t::VirtualMachineFileLayoutExFileInfo, p::Optional> { self.numbered(key) }
+}
+
+d::enumeration!(
+    /// Enumeration `vim.vm.FileLayoutEx.FileType`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.FileLayoutEx.FileType.html)
+    VirtualMachineFileLayoutExFileType, "VirtualMachineFileLayoutExFileType", [
+        Config "config",
+        ExtendedConfig "extendedConfig",
+        DiskDescriptor "diskDescriptor",
+        DiskExtent "diskExtent",
+        DigestDescriptor "digestDescriptor",
+        DigestExtent "digestExtent",
+        DiskReplicationState "diskReplicationState",
+        Log "log",
+        Stat "stat",
+        NamespaceData "namespaceData",
+        DataSetsDiskModeStore "dataSetsDiskModeStore",
+        DataSetsVmModeStore "dataSetsVmModeStore",
+        Nvram "nvram",
+        SnapshotData "snapshotData",
+        SnapshotMemory "snapshotMemory",
+        SnapshotList "snapshotList",
+        SnapshotManifestList "snapshotManifestList",
+        Suspend "suspend",
+        SuspendMemory "suspendMemory",
+        Swap "swap",
+        Uwswap "uwswap",
+        Core "core",
+        Screenshot "screenshot",
+        FtMetadata "ftMetadata",
+        GuestCustomization "guestCustomization",
+    ]
+);
 
 /// Data object `vim.vm.FileLayoutEx.SnapshotLayout`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.FileLayoutEx.SnapshotLayout.html)
 #[derive(Default)]
 pub struct VirtualMachineFileLayoutExSnapshotLayout {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -28,6 +1738,8 @@ d::object!(VirtualMachineFileLayoutExSnapshotLayout: t::DynamicData, "VirtualMac
 ]);
 
 /// Data object `vim.vm.FileLayout.SnapshotLayout`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.FileLayout.SnapshotLayout.html)
 #[derive(Default)]
 pub struct VirtualMachineFileLayoutSnapshotLayout {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -43,6 +1755,8 @@ d::object!(VirtualMachineFileLayoutSnapshotLayout: t::DynamicData, "VirtualMachi
 ]);
 
 /// Data object `vim.vm.FlagInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.FlagInfo.html)
 #[derive(Default)]
 pub struct VirtualMachineFlagInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -101,9 +1815,47 @@ d::object!(VirtualMachineFlagInfo: t::DynamicData, "VirtualMachineFlagInfo", 0, 
     15 vvtd_enabled "vvtdEnabled" 10 false,
     16 vbs_enabled "vbsEnabled" 10 false,
 ]);
+impl<M, P> p::Property<M, t::VirtualMachineFlagInfo, P> {
+    /// On to `disableAcceleration`.
+    pub fn disable_acceleration(&self) -> p::Property<M, bool, p::Optional> { self.then("disableAcceleration") }
+    /// On to `enableLogging`.
+    pub fn enable_logging(&self) -> p::Property<M, bool, p::Optional> { self.then("enableLogging") }
+    /// On to `useToe`.
+    pub fn use_toe(&self) -> p::Property<M, bool, p::Optional> { self.then("useToe") }
+    /// On to `runWithDebugInfo`.
+    pub fn run_with_debug_info(&self) -> p::Property<M, bool, p::Optional> { self.then("runWithDebugInfo") }
+    /// On to `monitorType`.
+    pub fn monitor_type(&self) -> p::Property<M, String, p::Optional> { self.then("monitorType") }
+    /// On to `htSharing`.
+    pub fn ht_sharing(&self) -> p::Property<M, String, p::Optional> { self.then("htSharing") }
+    /// On to `snapshotDisabled`.
+    pub fn snapshot_disabled(&self) -> p::Property<M, bool, p::Optional> { self.then("snapshotDisabled") }
+    /// On to `snapshotLocked`.
+    pub fn snapshot_locked(&self) -> p::Property<M, bool, p::Optional> { self.then("snapshotLocked") }
+    /// On to `diskUuidEnabled`.
+    pub fn disk_uuid_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("diskUuidEnabled") }
+    /// On to `virtualMmuUsage`.
+    pub fn virtual_mmu_usage(&self) -> p::Property<M, String, p::Optional> { self.then("virtualMmuUsage") }
+    /// On to `virtualExecUsage`. Since API 4.0.
+    pub fn virtual_exec_usage(&self) -> p::Property<M, String, p::Optional> { self.then("virtualExecUsage") }
+    /// On to `snapshotPowerOffBehavior`.
+    pub fn snapshot_power_off_behavior(&self) -> p::Property<M, String, p::Optional> { self.then("snapshotPowerOffBehavior") }
+    /// On to `recordReplayEnabled`. Since API 4.0.
+    pub fn record_replay_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("recordReplayEnabled") }
+    /// On to `faultToleranceType`. Since API 6.0.
+    pub fn fault_tolerance_type(&self) -> p::Property<M, String, p::Optional> { self.then("faultToleranceType") }
+    /// On to `cbrcCacheEnabled`. Since API 6.5.
+    pub fn cbrc_cache_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("cbrcCacheEnabled") }
+    /// On to `vvtdEnabled`. Since API 6.7.
+    pub fn vvtd_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("vvtdEnabled") }
+    /// On to `vbsEnabled`. Since API 6.7.
+    pub fn vbs_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("vbsEnabled") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.vm.FlagInfo.MonitorType`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.FlagInfo.MonitorType.html)
     VirtualMachineFlagInfoMonitorType, "VirtualMachineFlagInfoMonitorType", [
         Release "release",
         Debug "debug",
@@ -113,6 +1865,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.vm.FlagInfo.VirtualExecUsage`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.FlagInfo.VirtualExecUsage.html)
     VirtualMachineFlagInfoVirtualExecUsage, "VirtualMachineFlagInfoVirtualExecUsage", [
         HvAuto "hvAuto",
         HvOn "hvOn",
@@ -122,6 +1876,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.vm.FlagInfo.VirtualMmuUsage`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.FlagInfo.VirtualMmuUsage.html)
     VirtualMachineFlagInfoVirtualMmuUsage, "VirtualMachineFlagInfoVirtualMmuUsage", [
         Automatic "automatic",
         On "on",
@@ -130,6 +1886,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.FloppyInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.FloppyInfo.html)
 #[derive(Default)]
 pub struct VirtualMachineFloppyInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
@@ -139,6 +1897,8 @@ d::object!(VirtualMachineFloppyInfo: t::VirtualMachineTargetInfo, "VirtualMachin
 ]);
 
 /// Data object `vim.vm.ForkConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ForkConfigInfo.html)
 #[derive(Default)]
 pub struct VirtualMachineForkConfigInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -158,9 +1918,21 @@ d::object!(VirtualMachineForkConfigInfo: t::DynamicData, "VirtualMachineForkConf
     2 parent_fork_group_id "parentForkGroupId" 9 false,
     3 child_type "childType" 8 false,
 ]);
+impl<M, P> p::Property<M, t::VirtualMachineForkConfigInfo, P> {
+    /// On to `parentEnabled`.
+    pub fn parent_enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("parentEnabled") }
+    /// On to `childForkGroupId`.
+    pub fn child_fork_group_id(&self) -> p::Property<M, String, p::Optional> { self.then("childForkGroupId") }
+    /// On to `parentForkGroupId`. Since API 6.5.
+    pub fn parent_fork_group_id(&self) -> p::Property<M, String, p::Optional> { self.then("parentForkGroupId") }
+    /// On to `childType`.
+    pub fn child_type(&self) -> p::Property<M, String, p::Optional> { self.then("childType") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.vm.ForkConfigInfo.ChildType`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ForkConfigInfo.ChildType.html)
     VirtualMachineForkConfigInfoChildType, "VirtualMachineForkConfigInfoChildType", [
         None "none",
         Persistent "persistent",
@@ -170,6 +1942,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.vm.GuestOsDescriptor.GuestArchitecture`. Since API 9.1.0.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.GuestOsDescriptor.GuestArchitecture.html)
     VirtualMachineGuestArchitecture, "VirtualMachineGuestArchitecture", [
         X86 "x86",
         Arm "arm",
@@ -177,6 +1951,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.GuestIntegrityInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.GuestIntegrityInfo.html)
 #[derive(Default)]
 pub struct VirtualMachineGuestIntegrityInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -187,8 +1963,14 @@ pub struct VirtualMachineGuestIntegrityInfo {
 d::object!(VirtualMachineGuestIntegrityInfo: t::DynamicData, "VirtualMachineGuestIntegrityInfo", 9, [
     0 enabled "enabled" 9 false,
 ]);
+impl<M, P> p::Property<M, t::VirtualMachineGuestIntegrityInfo, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("enabled") }
+}
 
 /// Data object `vim.vm.GuestMonitoringModeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.GuestMonitoringModeInfo.html)
 #[derive(Default)]
 pub struct VirtualMachineGuestMonitoringModeInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -202,9 +1984,17 @@ d::object!(VirtualMachineGuestMonitoringModeInfo: t::DynamicData, "VirtualMachin
     0 gmm_file "gmmFile" 16 false,
     1 gmm_appliance "gmmAppliance" 16 false,
 ]);
+impl<M, P> p::Property<M, t::VirtualMachineGuestMonitoringModeInfo, P> {
+    /// On to `gmmFile`.
+    pub fn gmm_file(&self) -> p::Property<M, String, p::Optional> { self.then("gmmFile") }
+    /// On to `gmmAppliance`.
+    pub fn gmm_appliance(&self) -> p::Property<M, String, p::Optional> { self.then("gmmAppliance") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.vm.GuestOsDescriptor.GuestOsFamily`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.GuestOsDescriptor.GuestOsFamily.html)
     VirtualMachineGuestOsFamily, "VirtualMachineGuestOsFamily", [
         WindowsGuest "windowsGuest",
         LinuxGuest "linuxGuest",
@@ -217,6 +2007,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.vm.GuestOsDescriptor.GuestOsIdentifier`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.GuestOsDescriptor.GuestOsIdentifier.html)
     VirtualMachineGuestOsIdentifier, "VirtualMachineGuestOsIdentifier", [
         DosGuest "dosGuest",
         Win31Guest "win31Guest",
@@ -433,6 +2225,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.GuestQuiesceSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.GuestQuiesceSpec.html)
 #[derive(Default)]
 pub struct VirtualMachineGuestQuiesceSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -446,6 +2240,8 @@ d::object!(VirtualMachineGuestQuiesceSpec: t::DynamicData, "VirtualMachineGuestQ
 impl d::IsA<t::VirtualMachineGuestQuiesceSpec> for VirtualMachineGuestQuiesceSpec {}
 
 /// Data object `vim.vm.GuestInfo.GuestRebootStatus`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.GuestInfo.GuestRebootStatus.html)
 #[derive(Default)]
 pub struct VirtualMachineGuestRebootStatus {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -462,9 +2258,19 @@ d::object!(VirtualMachineGuestRebootStatus: t::DynamicData, "VirtualMachineGuest
     1 requesting_components "requestingComponents" 33 false,
     2 request_timestamp "requestTimestamp" 33 false,
 ]);
+impl<M, P> p::Property<M, t::VirtualMachineGuestRebootStatus, P> {
+    /// On to `rebootRequested`.
+    pub fn reboot_requested(&self) -> p::Property<M, bool, P> { self.then("rebootRequested") }
+    /// On to `requestingComponents`.
+    pub fn requesting_components(&self) -> p::Property<M, Vec<String>, P> { self.then("requestingComponents") }
+    /// On to `requestTimestamp`.
+    pub fn request_timestamp(&self) -> p::Property<M, d::DateTime, p::Optional> { self.then("requestTimestamp") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.vm.GuestInfo.GuestState`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.GuestInfo.GuestState.html)
     VirtualMachineGuestState, "VirtualMachineGuestState", [
         Running "running",
         ShuttingDown "shuttingDown",
@@ -476,6 +2282,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.Summary.GuestSummary`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.Summary.GuestSummary.html)
 #[derive(Default)]
 pub struct VirtualMachineGuestSummary {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -510,9 +2318,31 @@ d::object!(VirtualMachineGuestSummary: t::DynamicData, "VirtualMachineGuestSumma
     7 ip_address "ipAddress" 0 false,
     8 hw_version "hwVersion" 15 false,
 ]);
+impl<M, P> p::Property<M, t::VirtualMachineGuestSummary, P> {
+    /// On to `guestId`.
+    pub fn guest_id(&self) -> p::Property<M, String, p::Optional> { self.then("guestId") }
+    /// On to `guestFullName`.
+    pub fn guest_full_name(&self) -> p::Property<M, String, p::Optional> { self.then("guestFullName") }
+    /// On to `toolsStatus`.
+    pub fn tools_status(&self) -> p::Property<M, t::VirtualMachineToolsStatus, p::Optional> { self.then("toolsStatus") }
+    /// On to `toolsVersionStatus`. Since API 4.0.
+    pub fn tools_version_status(&self) -> p::Property<M, String, p::Optional> { self.then("toolsVersionStatus") }
+    /// On to `toolsVersionStatus2`. Since API 5.0.
+    pub fn tools_version_status2(&self) -> p::Property<M, String, p::Optional> { self.then("toolsVersionStatus2") }
+    /// On to `toolsRunningStatus`. Since API 4.0.
+    pub fn tools_running_status(&self) -> p::Property<M, String, p::Optional> { self.then("toolsRunningStatus") }
+    /// On to `hostName`.
+    pub fn host_name(&self) -> p::Property<M, String, p::Optional> { self.then("hostName") }
+    /// On to `ipAddress`.
+    pub fn ip_address(&self) -> p::Property<M, String, p::Optional> { self.then("ipAddress") }
+    /// On to `hwVersion`. Since API 6.9.1.
+    pub fn hw_version(&self) -> p::Property<M, String, p::Optional> { self.then("hwVersion") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.vm.FlagInfo.HtSharing`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.FlagInfo.HtSharing.html)
     VirtualMachineHtSharing, "VirtualMachineHtSharing", [
         Any "any",
         None "none",
@@ -521,6 +2351,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.IdeDiskDeviceInfo`, which extends [`VirtualMachineDiskDeviceInfo`](t::VirtualMachineDiskDeviceInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.IdeDiskDeviceInfo.html)
 #[derive(Default)]
 pub struct VirtualMachineIdeDiskDeviceInfo {
     /// The fields of [`VirtualMachineDiskDeviceInfo`](t::VirtualMachineDiskDeviceInfo).
@@ -533,6 +2365,8 @@ d::object!(VirtualMachineIdeDiskDeviceInfo: t::VirtualMachineDiskDeviceInfo, "Vi
 ]);
 
 /// Data object `vim.vm.IdeDiskDeviceInfo.PartitionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.IdeDiskDeviceInfo.PartitionInfo.html)
 #[derive(Default)]
 pub struct VirtualMachineIdeDiskDevicePartitionInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -548,6 +2382,8 @@ d::object!(VirtualMachineIdeDiskDevicePartitionInfo: t::DynamicData, "VirtualMac
 ]);
 
 /// Data object `vim.vm.VmImportSpec`, which extends [`ImportSpec`](t::ImportSpec). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.VmImportSpec.html)
 #[derive(Default)]
 pub struct VirtualMachineImportSpec {
     /// The fields of [`ImportSpec`](t::ImportSpec).
@@ -564,6 +2400,8 @@ d::object!(VirtualMachineImportSpec: t::ImportSpec, "VirtualMachineImportSpec", 
 impl d::IsA<t::ImportSpec> for VirtualMachineImportSpec {}
 
 /// Data object `vim.vm.IndependentFilterSpec`, which extends [`VirtualMachineBaseIndependentFilterSpec`](t::VirtualMachineBaseIndependentFilterSpec). Since API 7.0.2.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.IndependentFilterSpec.html)
 #[derive(Default)]
 pub struct VirtualMachineIndependentFilterSpec {
     /// The fields of [`VirtualMachineBaseIndependentFilterSpec`](t::VirtualMachineBaseIndependentFilterSpec).
@@ -583,6 +2421,8 @@ d::object!(VirtualMachineIndependentFilterSpec: t::VirtualMachineBaseIndependent
 impl d::IsA<t::VirtualMachineBaseIndependentFilterSpec> for VirtualMachineIndependentFilterSpec {}
 
 /// Data object `vim.vm.InstantCloneSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.InstantCloneSpec.html)
 #[derive(Default)]
 pub struct VirtualMachineInstantCloneSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -604,6 +2444,8 @@ d::object!(VirtualMachineInstantCloneSpec: t::DynamicData, "VirtualMachineInstan
 ]);
 
 /// Data object `vim.vm.LegacyNetworkSwitchInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.LegacyNetworkSwitchInfo.html)
 #[derive(Default)]
 pub struct VirtualMachineLegacyNetworkSwitchInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -616,6 +2458,8 @@ d::object!(VirtualMachineLegacyNetworkSwitchInfo: t::DynamicData, "VirtualMachin
 ]);
 
 /// Data object `vim.vm.Message`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.Message.html)
 #[derive(Default)]
 pub struct VirtualMachineMessage {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -634,6 +2478,8 @@ d::object!(VirtualMachineMessage: t::DynamicData, "VirtualMachineMessage", 0, [
 ]);
 
 /// Data object `vim.vm.MetadataManager.VmMetadata`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.MetadataManager.VmMetadata.html)
 #[derive(Default)]
 pub struct VirtualMachineMetadataManagerVmMetadata {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -649,6 +2495,8 @@ d::object!(VirtualMachineMetadataManagerVmMetadata: t::DynamicData, "VirtualMach
 ]);
 
 /// Data object `vim.vm.MetadataManager.VmMetadataInput`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.MetadataManager.VmMetadataInput.html)
 #[derive(Default)]
 pub struct VirtualMachineMetadataManagerVmMetadataInput {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -665,6 +2513,8 @@ d::object!(VirtualMachineMetadataManagerVmMetadataInput: t::DynamicData, "Virtua
 
 d::enumeration!(
     /// Enumeration `vim.vm.MetadataManager.VmMetadataOp`. Since API 5.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.MetadataManager.VmMetadataOp.html)
     VirtualMachineMetadataManagerVmMetadataOp, "VirtualMachineMetadataManagerVmMetadataOp", [
         Update "Update",
         Remove "Remove",
@@ -672,6 +2522,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.MetadataManager.VmMetadataOwner`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.MetadataManager.VmMetadataOwner.html)
 #[derive(Default)]
 pub struct VirtualMachineMetadataManagerVmMetadataOwner {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -685,12 +2537,16 @@ d::object!(VirtualMachineMetadataManagerVmMetadataOwner: t::DynamicData, "Virtua
 
 d::enumeration!(
     /// Enumeration `vim.vm.MetadataManager.VmMetadataOwner.Owner`. Since API 5.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.MetadataManager.VmMetadataOwner.Owner.html)
     VirtualMachineMetadataManagerVmMetadataOwnerOwner, "VirtualMachineMetadataManagerVmMetadataOwnerOwner", [
         ComVmwareVsphereHA "ComVmwareVsphereHA",
     ]
 );
 
 /// Data object `vim.vm.MetadataManager.VmMetadataResult`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.MetadataManager.VmMetadataResult.html)
 #[derive(Default)]
 pub struct VirtualMachineMetadataManagerVmMetadataResult {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -706,6 +2562,8 @@ d::object!(VirtualMachineMetadataManagerVmMetadataResult: t::DynamicData, "Virtu
 ]);
 
 /// Data object `vim.vm.NetworkInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.NetworkInfo.html)
 #[derive(Default)]
 pub struct VirtualMachineNetworkInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
@@ -721,6 +2579,8 @@ d::object!(VirtualMachineNetworkInfo: t::VirtualMachineTargetInfo, "VirtualMachi
 ]);
 
 /// Data object `vim.vm.NetworkShaperInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.NetworkShaperInfo.html)
 #[derive(Default)]
 pub struct VirtualMachineNetworkShaperInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -740,8 +2600,20 @@ d::object!(VirtualMachineNetworkShaperInfo: t::DynamicData, "VirtualMachineNetwo
     2 average_bps "averageBps" 0 false,
     3 burst_size "burstSize" 0 false,
 ]);
+impl<M, P> p::Property<M, t::VirtualMachineNetworkShaperInfo, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("enabled") }
+    /// On to `peakBps`.
+    pub fn peak_bps(&self) -> p::Property<M, i64, p::Optional> { self.then("peakBps") }
+    /// On to `averageBps`.
+    pub fn average_bps(&self) -> p::Property<M, i64, p::Optional> { self.then("averageBps") }
+    /// On to `burstSize`.
+    pub fn burst_size(&self) -> p::Property<M, i64, p::Optional> { self.then("burstSize") }
+}
 
 /// Data object `vim.vm.ParallelInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ParallelInfo.html)
 #[derive(Default)]
 pub struct VirtualMachineParallelInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
@@ -751,6 +2623,8 @@ d::object!(VirtualMachineParallelInfo: t::VirtualMachineTargetInfo, "VirtualMach
 ]);
 
 /// Data object `vim.vm.PciPassthroughInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.PciPassthroughInfo.html)
 #[derive(Default)]
 pub struct VirtualMachinePciPassthroughInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
@@ -767,6 +2641,8 @@ d::object!(VirtualMachinePciPassthroughInfo: t::VirtualMachineTargetInfo, "Virtu
 impl d::IsA<t::VirtualMachinePciPassthroughInfo> for VirtualMachinePciPassthroughInfo {}
 
 /// Data object `vim.vm.PciSharedGpuPassthroughInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.PciSharedGpuPassthroughInfo.html)
 #[derive(Default)]
 pub struct VirtualMachinePciSharedGpuPassthroughInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
@@ -780,6 +2656,8 @@ d::object!(VirtualMachinePciSharedGpuPassthroughInfo: t::VirtualMachineTargetInf
 
 d::enumeration!(
     /// Enumeration `vim.vm.FlagInfo.PowerOffBehavior`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.FlagInfo.PowerOffBehavior.html)
     VirtualMachinePowerOffBehavior, "VirtualMachinePowerOffBehavior", [
         PowerOff "powerOff",
         Revert "revert",
@@ -790,6 +2668,8 @@ d::enumeration!(
 
 d::enumeration!(
     /// Enumeration `vim.vm.DefaultPowerOpInfo.PowerOpType`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.DefaultPowerOpInfo.PowerOpType.html)
     VirtualMachinePowerOpType, "VirtualMachinePowerOpType", [
         Soft "soft",
         Hard "hard",
@@ -798,6 +2678,8 @@ d::enumeration!(
 );
 
 /// Data object `vim.vm.PrecisionClockInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.PrecisionClockInfo.html)
 #[derive(Default)]
 pub struct VirtualMachinePrecisionClockInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
@@ -810,6 +2692,8 @@ d::object!(VirtualMachinePrecisionClockInfo: t::VirtualMachineTargetInfo, "Virtu
 ]);
 
 /// Data object `vim.vm.ProfileDetails`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ProfileDetails.html)
 #[derive(Default)]
 pub struct VirtualMachineProfileDetails {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -825,6 +2709,8 @@ d::object!(VirtualMachineProfileDetails: t::DynamicData, "VirtualMachineProfileD
 ]);
 
 /// Data object `vim.vm.ProfileDetails.DiskProfileDetails`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ProfileDetails.DiskProfileDetails.html)
 #[derive(Default)]
 pub struct VirtualMachineProfileDetailsDiskProfileDetails {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -840,6 +2726,8 @@ d::object!(VirtualMachineProfileDetailsDiskProfileDetails: t::DynamicData, "Virt
 ]);
 
 /// Data object `vim.vm.ProfileRawData`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ProfileRawData.html)
 #[derive(Default)]
 pub struct VirtualMachineProfileRawData {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -855,6 +2743,8 @@ d::object!(VirtualMachineProfileRawData: t::DynamicData, "VirtualMachineProfileR
 ]);
 
 /// Data object `vim.vm.ProfileSpec`, which extends [`DynamicData`](t::DynamicData). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ProfileSpec.html)
 #[derive(Default)]
 pub struct VirtualMachineProfileSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -865,6 +2755,8 @@ d::object!(VirtualMachineProfileSpec: t::DynamicData, "VirtualMachineProfileSpec
 impl d::IsA<t::VirtualMachineProfileSpec> for VirtualMachineProfileSpec {}
 
 /// Data object `vim.vm.PropertyRelation`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.PropertyRelation.html)
 #[derive(Default)]
 pub struct VirtualMachinePropertyRelation {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -880,6 +2772,8 @@ d::object!(VirtualMachinePropertyRelation: t::DynamicData, "VirtualMachineProper
 ]);
 
 /// Data object `vim.vm.QuestionInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.QuestionInfo.html)
 #[derive(Default)]
 pub struct VirtualMachineQuestionInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -899,8 +2793,20 @@ d::object!(VirtualMachineQuestionInfo: t::DynamicData, "VirtualMachineQuestionIn
     2 choice "choice" 0 false,
     3 message "message" 0 false,
 ]);
+impl<M, P> p::Property<M, t::VirtualMachineQuestionInfo, P> {
+    /// On to `id`.
+    pub fn id(&self) -> p::Property<M, String, P> { self.then("id") }
+    /// On to `text`.
+    pub fn text(&self) -> p::Property<M, String, P> { self.then("text") }
+    /// On to `choice`.
+    pub fn choice(&self) -> p::Property<M, t::ChoiceOption, P> { self.then("choice") }
+    /// On to `message`.
+    pub fn message(&self) -> p::Property<M, Vec<t::VirtualMachineMessage>, P> { self.then("message") }
+}
 
 /// Data object `vim.vm.Summary.QuickStats`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.Summary.QuickStats.html)
 #[derive(Default)]
 pub struct VirtualMachineQuickStats {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -980,8 +2886,60 @@ d::object!(VirtualMachineQuickStats: t::DynamicData, "VirtualMachineQuickStats",
     22 active_memory "activeMemory" 22 false,
     23 memory_tier_stats "memoryTierStats" 22 false,
 ]);
+impl<M, P> p::Property<M, t::VirtualMachineQuickStats, P> {
+    /// On to `overallCpuUsage`.
+    pub fn overall_cpu_usage(&self) -> p::Property<M, i32, p::Optional> { self.then("overallCpuUsage") }
+    /// On to `overallCpuDemand`. Since API 4.0.
+    pub fn overall_cpu_demand(&self) -> p::Property<M, i32, p::Optional> { self.then("overallCpuDemand") }
+    /// On to `overallCpuReadiness`. Since API 7.0.0.0.
+    pub fn overall_cpu_readiness(&self) -> p::Property<M, i32, p::Optional> { self.then("overallCpuReadiness") }
+    /// On to `guestMemoryUsage`.
+    pub fn guest_memory_usage(&self) -> p::Property<M, i32, p::Optional> { self.then("guestMemoryUsage") }
+    /// On to `hostMemoryUsage`.
+    pub fn host_memory_usage(&self) -> p::Property<M, i32, p::Optional> { self.then("hostMemoryUsage") }
+    /// On to `guestHeartbeatStatus`.
+    pub fn guest_heartbeat_status(&self) -> p::Property<M, t::ManagedEntityStatus, P> { self.then("guestHeartbeatStatus") }
+    /// On to `distributedCpuEntitlement`.
+    pub fn distributed_cpu_entitlement(&self) -> p::Property<M, i32, p::Optional> { self.then("distributedCpuEntitlement") }
+    /// On to `distributedMemoryEntitlement`.
+    pub fn distributed_memory_entitlement(&self) -> p::Property<M, i32, p::Optional> { self.then("distributedMemoryEntitlement") }
+    /// On to `staticCpuEntitlement`. Since API 4.0.
+    pub fn static_cpu_entitlement(&self) -> p::Property<M, i32, p::Optional> { self.then("staticCpuEntitlement") }
+    /// On to `staticMemoryEntitlement`. Since API 4.0.
+    pub fn static_memory_entitlement(&self) -> p::Property<M, i32, p::Optional> { self.then("staticMemoryEntitlement") }
+    /// On to `grantedMemory`. Since API 7.0.0.0.
+    pub fn granted_memory(&self) -> p::Property<M, i32, p::Optional> { self.then("grantedMemory") }
+    /// On to `privateMemory`. Since API 4.0.
+    pub fn private_memory(&self) -> p::Property<M, i32, p::Optional> { self.then("privateMemory") }
+    /// On to `sharedMemory`. Since API 4.0.
+    pub fn shared_memory(&self) -> p::Property<M, i32, p::Optional> { self.then("sharedMemory") }
+    /// On to `swappedMemory`. Since API 4.0.
+    pub fn swapped_memory(&self) -> p::Property<M, i32, p::Optional> { self.then("swappedMemory") }
+    /// On to `balloonedMemory`. Since API 4.0.
+    pub fn ballooned_memory(&self) -> p::Property<M, i32, p::Optional> { self.then("balloonedMemory") }
+    /// On to `consumedOverheadMemory`. Since API 4.0.
+    pub fn consumed_overhead_memory(&self) -> p::Property<M, i32, p::Optional> { self.then("consumedOverheadMemory") }
+    /// On to `ftLogBandwidth`. Since API 4.0.
+    pub fn ft_log_bandwidth(&self) -> p::Property<M, i32, p::Optional> { self.then("ftLogBandwidth") }
+    /// On to `ftSecondaryLatency`. Since API 4.0.
+    pub fn ft_secondary_latency(&self) -> p::Property<M, i32, p::Optional> { self.then("ftSecondaryLatency") }
+    /// On to `ftLatencyStatus`. Since API 4.0.
+    pub fn ft_latency_status(&self) -> p::Property<M, t::ManagedEntityStatus, p::Optional> { self.then("ftLatencyStatus") }
+    /// On to `compressedMemory`. Since API 4.1.
+    pub fn compressed_memory(&self) -> p::Property<M, i64, p::Optional> { self.then("compressedMemory") }
+    /// On to `uptimeSeconds`. Since API 4.1.
+    pub fn uptime_seconds(&self) -> p::Property<M, i32, p::Optional> { self.then("uptimeSeconds") }
+    /// On to `ssdSwappedMemory`. Since API 5.0.
+    pub fn ssd_swapped_memory(&self) -> p::Property<M, i64, p::Optional> { self.then("ssdSwappedMemory") }
+    /// On to `activeMemory`. Since API 7.0.3.0.
+    pub fn active_memory(&self) -> p::Property<M, i32, p::Optional> { self.then("activeMemory") }
+    /// On to `memoryTierStats`. Since API 7.0.3.0.
+    pub fn memory_tier_stats(&self) -> p::Property<M, Vec<t::VirtualMachineQuickStatsMemoryTierStats>, P> { self.then("memoryTierStats") }
+}
 
 /// Data object `vim.vm.Summary.QuickStats.MemoryTierStats`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.Summary.QuickStats.MemoryTierStats.html)
 #[derive(Default)]
 pub struct VirtualMachineQuickStatsMemoryTierStats {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -998,6 +2956,8 @@ d::object!(VirtualMachineQuickStatsMemoryTierStats: t::DynamicData, "VirtualMach
 
 d::enumeration!(
     /// Enumeration `vim.vm.RelocateSpec.DiskMoveOptions`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.RelocateSpec.DiskMoveOptions.html)
     VirtualMachineRelocateDiskMoveOptions, "VirtualMachineRelocateDiskMoveOptions", [
         MoveAllDiskBackingsAndAllowSharing "moveAllDiskBackingsAndAllowSharing",
         MoveAllDiskBackingsAndDisallowSharing "moveAllDiskBackingsAndDisallowSharing",
@@ -1006,1989 +2966,3 @@ d::enumeration!(
         MoveAllDiskBackingsAndConsolidate "moveAllDiskBackingsAndConsolidate",
     ]
 );
-
-/// Data object `vim.vm.RelocateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualMachineRelocateSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `service`. Since API 6.0.
-    pub service: Option<Box<t::ServiceLocator>>,
-    /// `folder`. Since API 6.0.
-    pub folder: Option<MoRef<m::Folder>>,
-    /// `datastore`.
-    pub datastore: Option<MoRef<m::Datastore>>,
-    /// `diskMoveType`. Since API 4.0.
-    pub disk_move_type: Option<String>,
-    /// `pool`.
-    pub pool: Option<MoRef<m::ResourcePool>>,
-    /// `host`.
-    pub host: Option<MoRef<m::HostSystem>>,
-    /// `disk`.
-    pub disk: Vec<t::VirtualMachineRelocateSpecDiskLocator>,
-    /// `transform`.
-    pub transform: Option<t::VirtualMachineRelocateTransformation>,
-    /// `deviceChange`. Since API 5.5.
-    pub device_change: Vec<d::Poly<t::VirtualDeviceConfigSpec>>,
-    /// `profile`. Since API 5.5.
-    pub profile: Vec<d::Poly<t::VirtualMachineProfileSpec>>,
-    /// `cryptoSpec`. Since API 7.0.0.0.
-    pub crypto_spec: Option<d::Poly<t::CryptoSpec>>,
-    /// `tagSpecs`. Since API 9.1.0.0.
-    pub tag_specs: Vec<t::TagSpec>,
-    /// `vmPlacementPolicies`. Since API 9.1.0.0.
-    pub vm_placement_policies: Vec<d::Poly<t::VmPlacementPolicy>>,
-}
-d::object!(VirtualMachineRelocateSpec: t::DynamicData, "VirtualMachineRelocateSpec", 0, [
-    0 service "service" 8 false,
-    1 folder "folder" 8 false,
-    2 datastore "datastore" 0 false,
-    3 disk_move_type "diskMoveType" 3 false,
-    4 pool "pool" 0 false,
-    5 host "host" 0 false,
-    6 disk "disk" 0 false,
-    7 transform "transform" 0 false,
-    8 device_change "deviceChange" 7 false,
-    9 profile "profile" 7 false,
-    10 crypto_spec "cryptoSpec" 16 false,
-    11 tag_specs "tagSpecs" 33 false,
-    12 vm_placement_policies "vmPlacementPolicies" 33 false,
-]);
-
-/// Data object `vim.vm.RelocateSpec.DiskLocator`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualMachineRelocateSpecDiskLocator {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `diskId`.
-    pub disk_id: i32,
-    /// `datastore`.
-    pub datastore: MoRef<m::Datastore>,
-    /// `diskMoveType`. Since API 4.0.
-    pub disk_move_type: Option<String>,
-    /// `diskBackingInfo`. Since API 5.0.
-    pub disk_backing_info: Option<d::Poly<t::VirtualDeviceBackingInfo>>,
-    /// `profile`. Since API 5.5.
-    pub profile: Vec<d::Poly<t::VirtualMachineProfileSpec>>,
-    /// `backing`. Since API 7.0.0.0.
-    pub backing: Option<Box<t::VirtualMachineRelocateSpecDiskLocatorBackingSpec>>,
-    /// `filterSpec`. Since API 7.0.2.1.
-    pub filter_spec: Vec<d::Poly<t::VirtualMachineBaseIndependentFilterSpec>>,
-}
-d::object!(VirtualMachineRelocateSpecDiskLocator: t::DynamicData, "VirtualMachineRelocateSpecDiskLocator", 0, [
-    0 disk_id "diskId" 0 false,
-    1 datastore "datastore" 0 false,
-    2 disk_move_type "diskMoveType" 3 false,
-    3 disk_backing_info "diskBackingInfo" 5 false,
-    4 profile "profile" 7 false,
-    5 backing "backing" 16 false,
-    6 filter_spec "filterSpec" 21 false,
-]);
-
-/// Data object `vim.vm.RelocateSpec.DiskLocator.BackingSpec`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Default)]
-pub struct VirtualMachineRelocateSpecDiskLocatorBackingSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `parent`.
-    pub parent: Option<Box<t::VirtualMachineRelocateSpecDiskLocatorBackingSpec>>,
-    /// `crypto`.
-    pub crypto: Option<d::Poly<t::CryptoSpec>>,
-}
-d::object!(VirtualMachineRelocateSpecDiskLocatorBackingSpec: t::DynamicData, "VirtualMachineRelocateSpecDiskLocatorBackingSpec", 16, [
-    0 parent "parent" 16 false,
-    1 crypto "crypto" 16 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.vm.RelocateSpec.Transformation`. Since API 2.5.
-    VirtualMachineRelocateTransformation, "VirtualMachineRelocateTransformation", [
-        Flat "flat",
-        Sparse "sparse",
-    ]
-);
-
-/// Data object `vim.vm.RuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualMachineRuntimeInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `device`. Since API 4.1.
-    pub device: Vec<t::VirtualMachineDeviceRuntimeInfo>,
-    /// `host`.
-    pub host: Option<MoRef<m::HostSystem>>,
-    /// `connectionState`.
-    pub connection_state: t::VirtualMachineConnectionState,
-    /// `powerState`.
-    pub power_state: t::VirtualMachinePowerState,
-    /// `vmFailoverInProgress`. Since API 7.0.2.0.
-    pub vm_failover_in_progress: Option<bool>,
-    /// `faultToleranceState`. Since API 4.0.
-    pub fault_tolerance_state: Option<t::VirtualMachineFaultToleranceState>,
-    /// `dasVmProtection`. Since API 5.0.
-    pub das_vm_protection: Option<Box<t::VirtualMachineRuntimeInfoDasProtectionState>>,
-    /// `toolsInstallerMounted`.
-    pub tools_installer_mounted: bool,
-    /// `suspendTime`.
-    pub suspend_time: Option<d::DateTime>,
-    /// `bootTime`.
-    pub boot_time: Option<d::DateTime>,
-    /// `suspendInterval`.
-    pub suspend_interval: Option<i64>,
-    /// `question`.
-    pub question: Option<Box<t::VirtualMachineQuestionInfo>>,
-    /// `memoryOverhead`.
-    pub memory_overhead: Option<i64>,
-    /// `maxCpuUsage`.
-    pub max_cpu_usage: Option<i32>,
-    /// `maxMemoryUsage`.
-    pub max_memory_usage: Option<i32>,
-    /// `numMksConnections`.
-    pub num_mks_connections: i32,
-    /// `recordReplayState`. Since API 4.0.
-    pub record_replay_state: Option<t::VirtualMachineRecordReplayState>,
-    /// `cleanPowerOff`. Since API 4.0.
-    pub clean_power_off: Option<bool>,
-    /// `needSecondaryReason`. Since API 4.0.
-    pub need_secondary_reason: Option<String>,
-    /// `onlineStandby`. Since API 5.1.
-    pub online_standby: Option<bool>,
-    /// `minRequiredEVCModeKey`. Since API 4.1.
-    pub min_required_evc_mode_key: Option<String>,
-    /// `consolidationNeeded`. Since API 5.0.
-    pub consolidation_needed: Option<bool>,
-    /// `offlineFeatureRequirement`. Since API 5.1.
-    pub offline_feature_requirement: Vec<t::VirtualMachineFeatureRequirement>,
-    /// `featureRequirement`. Since API 5.1.
-    pub feature_requirement: Vec<t::VirtualMachineFeatureRequirement>,
-    /// `featureMask`. Since API 5.1.
-    pub feature_mask: Vec<t::HostFeatureMask>,
-    /// `vFlashCacheAllocation`. Since API 5.5.
-    pub v_flash_cache_allocation: Option<i64>,
-    /// `paused`. Since API 6.0.
-    pub paused: Option<bool>,
-    /// `snapshotInBackground`. Since API 6.0.
-    pub snapshot_in_background: Option<bool>,
-    /// `quiescedForkParent`. Since API 6.0.
-    pub quiesced_fork_parent: Option<bool>,
-    /// `instantCloneFrozen`. Since API 6.7.
-    pub instant_clone_frozen: Option<bool>,
-    /// `cryptoState`. Since API 6.7.
-    pub crypto_state: Option<String>,
-    /// `suspendedToMemory`. Since API 7.0.2.0.
-    pub suspended_to_memory: Option<bool>,
-    /// `opNotificationTimeout`. Since API 8.0.0.1.
-    pub op_notification_timeout: Option<i64>,
-    /// `iommuActive`. Since API 8.0.1.0.
-    pub iommu_active: Option<bool>,
-    /// `consolidateWorkTotal`. Since API 9.1.0.0.
-    pub consolidate_work_total: Option<i64>,
-    /// `consolidateWorkDone`. Since API 9.1.0.0.
-    pub consolidate_work_done: Option<i64>,
-    /// `diskChainBroken`. Since API 9.1.0.0.
-    pub disk_chain_broken: Option<bool>,
-}
-d::object!(VirtualMachineRuntimeInfo: t::DynamicData, "VirtualMachineRuntimeInfo", 0, [
-    0 device "device" 4 false,
-    1 host "host" 0 false,
-    2 connection_state "connectionState" 0 false,
-    3 power_state "powerState" 0 false,
-    4 vm_failover_in_progress "vmFailoverInProgress" 20 false,
-    5 fault_tolerance_state "faultToleranceState" 3 false,
-    6 das_vm_protection "dasVmProtection" 5 false,
-    7 tools_installer_mounted "toolsInstallerMounted" 0 false,
-    8 suspend_time "suspendTime" 0 false,
-    9 boot_time "bootTime" 0 false,
-    10 suspend_interval "suspendInterval" 0 false,
-    11 question "question" 0 false,
-    12 memory_overhead "memoryOverhead" 0 false,
-    13 max_cpu_usage "maxCpuUsage" 0 false,
-    14 max_memory_usage "maxMemoryUsage" 0 false,
-    15 num_mks_connections "numMksConnections" 0 false,
-    16 record_replay_state "recordReplayState" 3 false,
-    17 clean_power_off "cleanPowerOff" 3 false,
-    18 need_secondary_reason "needSecondaryReason" 3 false,
-    19 online_standby "onlineStandby" 6 false,
-    20 min_required_evc_mode_key "minRequiredEVCModeKey" 4 false,
-    21 consolidation_needed "consolidationNeeded" 5 false,
-    22 offline_feature_requirement "offlineFeatureRequirement" 6 false,
-    23 feature_requirement "featureRequirement" 6 false,
-    24 feature_mask "featureMask" 6 false,
-    25 v_flash_cache_allocation "vFlashCacheAllocation" 7 false,
-    26 paused "paused" 8 false,
-    27 snapshot_in_background "snapshotInBackground" 8 false,
-    28 quiesced_fork_parent "quiescedForkParent" 8 false,
-    29 instant_clone_frozen "instantCloneFrozen" 10 false,
-    30 crypto_state "cryptoState" 10 false,
-    31 suspended_to_memory "suspendedToMemory" 20 false,
-    32 op_notification_timeout "opNotificationTimeout" 26 false,
-    33 iommu_active "iommuActive" 28 false,
-    34 consolidate_work_total "consolidateWorkTotal" 33 false,
-    35 consolidate_work_done "consolidateWorkDone" 33 false,
-    36 disk_chain_broken "diskChainBroken" 33 false,
-]);
-
-/// Data object `vim.vm.RuntimeInfo.DasProtectionState`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
-#[derive(Default)]
-pub struct VirtualMachineRuntimeInfoDasProtectionState {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `dasProtected`.
-    pub das_protected: bool,
-}
-d::object!(VirtualMachineRuntimeInfoDasProtectionState: t::DynamicData, "VirtualMachineRuntimeInfoDasProtectionState", 5, [
-    0 das_protected "dasProtected" 5 false,
-]);
-
-/// Data object `vim.vm.ScsiDiskDeviceInfo`, which extends [`VirtualMachineDiskDeviceInfo`](t::VirtualMachineDiskDeviceInfo). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualMachineScsiDiskDeviceInfo {
-    /// The fields of [`VirtualMachineDiskDeviceInfo`](t::VirtualMachineDiskDeviceInfo).
-    pub base: t::VirtualMachineDiskDeviceInfo,
-    /// `disk`.
-    pub disk: Option<Box<t::HostScsiDisk>>,
-    /// `transportHint`. Since API 4.0.
-    pub transport_hint: Option<String>,
-    /// `lunNumber`. Since API 4.0.
-    pub lun_number: Option<i32>,
-}
-d::object!(VirtualMachineScsiDiskDeviceInfo: t::VirtualMachineDiskDeviceInfo, "VirtualMachineScsiDiskDeviceInfo", 0, [
-    0 disk "disk" 0 false,
-    1 transport_hint "transportHint" 3 false,
-    2 lun_number "lunNumber" 3 false,
-]);
-
-/// Data object `vim.vm.ScsiPassthroughInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualMachineScsiPassthroughInfo {
-    /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
-    pub base: t::VirtualMachineTargetInfo,
-    /// `scsiClass`.
-    pub scsi_class: String,
-    /// `vendor`.
-    pub vendor: String,
-    /// `physicalUnitNumber`.
-    pub physical_unit_number: i32,
-}
-d::object!(VirtualMachineScsiPassthroughInfo: t::VirtualMachineTargetInfo, "VirtualMachineScsiPassthroughInfo", 0, [
-    0 scsi_class "scsiClass" 0 false,
-    1 vendor "vendor" 0 false,
-    2 physical_unit_number "physicalUnitNumber" 0 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.vm.ScsiPassthroughInfo.ScsiClass`. Since API 2.5.
-    VirtualMachineScsiPassthroughType, "VirtualMachineScsiPassthroughType", [
-        Disk "disk",
-        Tape "tape",
-        Printer "printer",
-        Processor "processor",
-        Worm "worm",
-        Cdrom "cdrom",
-        Scanner "scanner",
-        Optical "optical",
-        Media "media",
-        Com "com",
-        Raid "raid",
-        Unknown "unknown",
-    ]
-);
-
-/// Data object `vim.vm.SerialInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualMachineSerialInfo {
-    /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
-    pub base: t::VirtualMachineTargetInfo,
-}
-d::object!(VirtualMachineSerialInfo: t::VirtualMachineTargetInfo, "VirtualMachineSerialInfo", 0, [
-]);
-
-/// Data object `vim.vm.SgxInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Default)]
-pub struct VirtualMachineSgxInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `epcSize`.
-    pub epc_size: i64,
-    /// `flcMode`.
-    pub flc_mode: Option<String>,
-    /// `lePubKeyHash`.
-    pub le_pub_key_hash: Option<String>,
-    /// `requireAttestation`. Since API 8.0.0.1.
-    pub require_attestation: Option<bool>,
-}
-d::object!(VirtualMachineSgxInfo: t::DynamicData, "VirtualMachineSgxInfo", 16, [
-    0 epc_size "epcSize" 16 false,
-    1 flc_mode "flcMode" 16 false,
-    2 le_pub_key_hash "lePubKeyHash" 16 false,
-    3 require_attestation "requireAttestation" 26 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.vm.SgxInfo.FlcModes`. Since API 7.0.0.0.
-    VirtualMachineSgxInfoFlcModes, "VirtualMachineSgxInfoFlcModes", [
-        Locked "locked",
-        Unlocked "unlocked",
-    ]
-);
-
-/// Data object `vim.vm.SgxTargetInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 7.0.0.0.
-#[derive(Default)]
-pub struct VirtualMachineSgxTargetInfo {
-    /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
-    pub base: t::VirtualMachineTargetInfo,
-    /// `maxEpcSize`.
-    pub max_epc_size: i64,
-    /// `flcModes`.
-    pub flc_modes: Vec<String>,
-    /// `lePubKeyHashes`.
-    pub le_pub_key_hashes: Vec<String>,
-    /// `requireAttestationSupported`. Since API 8.0.0.1.
-    pub require_attestation_supported: Option<bool>,
-}
-d::object!(VirtualMachineSgxTargetInfo: t::VirtualMachineTargetInfo, "VirtualMachineSgxTargetInfo", 16, [
-    0 max_epc_size "maxEpcSize" 16 false,
-    1 flc_modes "flcModes" 16 false,
-    2 le_pub_key_hashes "lePubKeyHashes" 16 false,
-    3 require_attestation_supported "requireAttestationSupported" 26 false,
-]);
-
-/// Data object `vim.vm.SnapshotInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualMachineSnapshotInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `currentSnapshot`.
-    pub current_snapshot: Option<MoRef<m::VirtualMachineSnapshot>>,
-    /// `rootSnapshotList`.
-    pub root_snapshot_list: Vec<t::VirtualMachineSnapshotTree>,
-}
-d::object!(VirtualMachineSnapshotInfo: t::DynamicData, "VirtualMachineSnapshotInfo", 0, [
-    0 current_snapshot "currentSnapshot" 0 false,
-    1 root_snapshot_list "rootSnapshotList" 0 false,
-]);
-
-/// Data object `vim.vm.SnapshotTree`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualMachineSnapshotTree {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `snapshot`.
-    pub snapshot: MoRef<m::VirtualMachineSnapshot>,
-    /// `vm`.
-    pub vm: MoRef<m::VirtualMachine>,
-    /// `name`.
-    pub name: String,
-    /// `description`.
-    pub description: String,
-    /// `id`. Since API 4.0.
-    pub id: Option<i32>,
-    /// `createTime`.
-    pub create_time: d::DateTime,
-    /// `state`.
-    pub state: t::VirtualMachinePowerState,
-    /// `quiesced`.
-    pub quiesced: bool,
-    /// `backupManifest`. Since API 2.5u2server.
-    pub backup_manifest: Option<String>,
-    /// `childSnapshotList`.
-    pub child_snapshot_list: Vec<t::VirtualMachineSnapshotTree>,
-    /// `replaySupported`. Since API 4.0.
-    pub replay_supported: Option<bool>,
-}
-d::object!(VirtualMachineSnapshotTree: t::DynamicData, "VirtualMachineSnapshotTree", 0, [
-    0 snapshot "snapshot" 0 false,
-    1 vm "vm" 0 false,
-    2 name "name" 0 false,
-    3 description "description" 0 false,
-    4 id "id" 3 false,
-    5 create_time "createTime" 0 false,
-    6 state "state" 0 false,
-    7 quiesced "quiesced" 0 false,
-    8 backup_manifest "backupManifest" 2 false,
-    9 child_snapshot_list "childSnapshotList" 0 false,
-    10 replay_supported "replaySupported" 3 false,
-]);
-
-/// Data object `vim.vm.SoundInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualMachineSoundInfo {
-    /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
-    pub base: t::VirtualMachineTargetInfo,
-}
-d::object!(VirtualMachineSoundInfo: t::VirtualMachineTargetInfo, "VirtualMachineSoundInfo", 0, [
-]);
-
-/// Data object `vim.vm.SriovDevicePoolInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
-#[derive(Default)]
-pub struct VirtualMachineSriovDevicePoolInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `key`.
-    pub key: String,
-}
-d::object!(VirtualMachineSriovDevicePoolInfo: t::DynamicData, "VirtualMachineSriovDevicePoolInfo", 9, [
-    0 key "key" 9 false,
-]);
-impl d::IsA<t::VirtualMachineSriovDevicePoolInfo> for VirtualMachineSriovDevicePoolInfo {}
-
-/// Data object `vim.vm.SriovInfo`, which extends [`VirtualMachinePciPassthroughInfo`](t::VirtualMachinePciPassthroughInfo). Since API 5.5.
-#[derive(Default)]
-pub struct VirtualMachineSriovInfo {
-    /// The fields of [`VirtualMachinePciPassthroughInfo`](t::VirtualMachinePciPassthroughInfo).
-    pub base: t::VirtualMachinePciPassthroughInfo,
-    /// `virtualFunction`.
-    pub virtual_function: bool,
-    /// `pnic`.
-    pub pnic: Option<String>,
-    /// `devicePool`. Since API 6.5.
-    pub device_pool: Option<d::Poly<t::VirtualMachineSriovDevicePoolInfo>>,
-}
-d::object!(VirtualMachineSriovInfo: t::VirtualMachinePciPassthroughInfo, "VirtualMachineSriovInfo", 7, [
-    0 virtual_function "virtualFunction" 7 false,
-    1 pnic "pnic" 7 false,
-    2 device_pool "devicePool" 9 false,
-]);
-impl d::IsA<t::VirtualMachinePciPassthroughInfo> for VirtualMachineSriovInfo {}
-
-/// Data object `vim.vm.SriovNetworkDevicePoolInfo`, which extends [`VirtualMachineSriovDevicePoolInfo`](t::VirtualMachineSriovDevicePoolInfo). Since API 6.5.
-#[derive(Default)]
-pub struct VirtualMachineSriovNetworkDevicePoolInfo {
-    /// The fields of [`VirtualMachineSriovDevicePoolInfo`](t::VirtualMachineSriovDevicePoolInfo).
-    pub base: t::VirtualMachineSriovDevicePoolInfo,
-    /// `switchKey`.
-    pub switch_key: Option<String>,
-    /// `switchUuid`.
-    pub switch_uuid: Option<String>,
-}
-d::object!(VirtualMachineSriovNetworkDevicePoolInfo: t::VirtualMachineSriovDevicePoolInfo, "VirtualMachineSriovNetworkDevicePoolInfo", 9, [
-    0 switch_key "switchKey" 9 false,
-    1 switch_uuid "switchUuid" 9 false,
-]);
-impl d::IsA<t::VirtualMachineSriovDevicePoolInfo> for VirtualMachineSriovNetworkDevicePoolInfo {}
-
-d::enumeration!(
-    /// Enumeration `vim.vm.DefaultPowerOpInfo.StandbyActionType`. Since API 2.5.
-    VirtualMachineStandbyActionType, "VirtualMachineStandbyActionType", [
-        Checkpoint "checkpoint",
-        PowerOnSuspend "powerOnSuspend",
-    ]
-);
-
-/// Data object `vim.vm.StorageInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct VirtualMachineStorageInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `perDatastoreUsage`.
-    pub per_datastore_usage: Vec<t::VirtualMachineUsageOnDatastore>,
-    /// `timestamp`.
-    pub timestamp: d::DateTime,
-}
-d::object!(VirtualMachineStorageInfo: t::DynamicData, "VirtualMachineStorageInfo", 3, [
-    0 per_datastore_usage "perDatastoreUsage" 3 false,
-    1 timestamp "timestamp" 3 false,
-]);
-
-/// Data object `vim.vm.Summary.StorageSummary`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct VirtualMachineStorageSummary {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `committed`.
-    pub committed: i64,
-    /// `uncommitted`.
-    pub uncommitted: i64,
-    /// `unshared`.
-    pub unshared: i64,
-    /// `timestamp`.
-    pub timestamp: d::DateTime,
-}
-d::object!(VirtualMachineStorageSummary: t::DynamicData, "VirtualMachineStorageSummary", 3, [
-    0 committed "committed" 3 false,
-    1 uncommitted "uncommitted" 3 false,
-    2 unshared "unshared" 3 false,
-    3 timestamp "timestamp" 3 false,
-]);
-
-/// Data object `vim.vm.Summary`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualMachineSummary {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `vm`.
-    pub vm: Option<MoRef<m::VirtualMachine>>,
-    /// `runtime`.
-    pub runtime: t::VirtualMachineRuntimeInfo,
-    /// `guest`.
-    pub guest: Option<Box<t::VirtualMachineGuestSummary>>,
-    /// `config`.
-    pub config: t::VirtualMachineConfigSummary,
-    /// `storage`. Since API 4.0.
-    pub storage: Option<Box<t::VirtualMachineStorageSummary>>,
-    /// `quickStats`.
-    pub quick_stats: t::VirtualMachineQuickStats,
-    /// `overallStatus`.
-    pub overall_status: t::ManagedEntityStatus,
-    /// `customValue`.
-    pub custom_value: Vec<d::Poly<t::CustomFieldValue>>,
-}
-d::object!(VirtualMachineSummary: t::DynamicData, "VirtualMachineSummary", 0, [
-    0 vm "vm" 0 false,
-    1 runtime "runtime" 0 false,
-    2 guest "guest" 0 false,
-    3 config "config" 0 false,
-    4 storage "storage" 3 false,
-    5 quick_stats "quickStats" 0 false,
-    6 overall_status "overallStatus" 0 false,
-    7 custom_value "customValue" 0 false,
-]);
-
-/// Data object `vim.vm.TargetInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualMachineTargetInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `name`.
-    pub name: String,
-    /// `configurationTag`.
-    pub configuration_tag: Vec<String>,
-}
-d::object!(VirtualMachineTargetInfo: t::DynamicData, "VirtualMachineTargetInfo", 0, [
-    0 name "name" 0 false,
-    1 configuration_tag "configurationTag" 0 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.vm.TargetInfo.ConfigurationTag`. Since API 2.5.
-    VirtualMachineTargetInfoConfigurationTag, "VirtualMachineTargetInfoConfigurationTag", [
-        Compliant "compliant",
-        ClusterWide "clusterWide",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.vm.GuestInfo.ToolsInstallType`. Since API 6.5.
-    VirtualMachineToolsInstallType, "VirtualMachineToolsInstallType", [
-        GuestToolsTypeUnknown "guestToolsTypeUnknown",
-        GuestToolsTypeMSI "guestToolsTypeMSI",
-        GuestToolsTypeTar "guestToolsTypeTar",
-        GuestToolsTypeOSP "guestToolsTypeOSP",
-        GuestToolsTypeOpenVMTools "guestToolsTypeOpenVMTools",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.vm.GuestInfo.ToolsRunningStatus`. Since API 4.0.
-    VirtualMachineToolsRunningStatus, "VirtualMachineToolsRunningStatus", [
-        GuestToolsNotRunning "guestToolsNotRunning",
-        GuestToolsRunning "guestToolsRunning",
-        GuestToolsExecutingScripts "guestToolsExecutingScripts",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.vm.GuestInfo.ToolsStatus`. Since API 2.5.
-    VirtualMachineToolsStatus, "VirtualMachineToolsStatus", [
-        ToolsNotInstalled "toolsNotInstalled",
-        ToolsNotRunning "toolsNotRunning",
-        ToolsOld "toolsOld",
-        ToolsOk "toolsOk",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.vm.GuestInfo.ToolsVersionStatus`. Since API 4.0.
-    VirtualMachineToolsVersionStatus, "VirtualMachineToolsVersionStatus", [
-        GuestToolsNotInstalled "guestToolsNotInstalled",
-        GuestToolsNeedUpgrade "guestToolsNeedUpgrade",
-        GuestToolsCurrent "guestToolsCurrent",
-        GuestToolsUnmanaged "guestToolsUnmanaged",
-        GuestToolsTooOld "guestToolsTooOld",
-        GuestToolsSupportedOld "guestToolsSupportedOld",
-        GuestToolsSupportedNew "guestToolsSupportedNew",
-        GuestToolsTooNew "guestToolsTooNew",
-        GuestToolsBlacklisted "guestToolsBlacklisted",
-    ]
-);
-
-/// Data object `vim.vm.StorageInfo.UsageOnDatastore`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
-#[derive(Default)]
-pub struct VirtualMachineUsageOnDatastore {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `datastore`.
-    pub datastore: MoRef<m::Datastore>,
-    /// `committed`.
-    pub committed: i64,
-    /// `uncommitted`.
-    pub uncommitted: i64,
-    /// `unshared`.
-    pub unshared: i64,
-}
-d::object!(VirtualMachineUsageOnDatastore: t::DynamicData, "VirtualMachineUsageOnDatastore", 3, [
-    0 datastore "datastore" 3 false,
-    1 committed "committed" 3 false,
-    2 uncommitted "uncommitted" 3 false,
-    3 unshared "unshared" 3 false,
-]);
-
-/// Data object `vim.vm.UsbInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualMachineUsbInfo {
-    /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
-    pub base: t::VirtualMachineTargetInfo,
-    /// `description`.
-    pub description: String,
-    /// `vendor`.
-    pub vendor: i32,
-    /// `product`.
-    pub product: i32,
-    /// `physicalPath`.
-    pub physical_path: String,
-    /// `family`.
-    pub family: Vec<String>,
-    /// `speed`.
-    pub speed: Vec<String>,
-    /// `summary`.
-    pub summary: Option<Box<t::VirtualMachineSummary>>,
-}
-d::object!(VirtualMachineUsbInfo: t::VirtualMachineTargetInfo, "VirtualMachineUsbInfo", 0, [
-    0 description "description" 0 false,
-    1 vendor "vendor" 0 false,
-    2 product "product" 0 false,
-    3 physical_path "physicalPath" 0 false,
-    4 family "family" 0 false,
-    5 speed "speed" 0 false,
-    6 summary "summary" 0 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.vm.UsbInfo.Family`. Since API 2.5.
-    VirtualMachineUsbInfoFamily, "VirtualMachineUsbInfoFamily", [
-        Audio "audio",
-        Hid "hid",
-        HidBootable "hid_bootable",
-        Physical "physical",
-        Communication "communication",
-        Imaging "imaging",
-        Printer "printer",
-        Storage "storage",
-        Hub "hub",
-        SmartCard "smart_card",
-        Security "security",
-        Video "video",
-        Wireless "wireless",
-        Bluetooth "bluetooth",
-        Wusb "wusb",
-        Pda "pda",
-        VendorSpecific "vendor_specific",
-        Other "other",
-        UnknownFamily "unknownFamily",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.vm.UsbInfo.Speed`. Since API 2.5.
-    VirtualMachineUsbInfoSpeed, "VirtualMachineUsbInfoSpeed", [
-        Low "low",
-        Full "full",
-        High "high",
-        SuperSpeed "superSpeed",
-        SuperSpeedPlus "superSpeedPlus",
-        SuperSpeed20Gbps "superSpeed20Gbps",
-        UnknownSpeed "unknownSpeed",
-    ]
-);
-
-/// Data object `vim.vm.VFlashModuleInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 5.5.
-#[derive(Default)]
-pub struct VirtualMachineVFlashModuleInfo {
-    /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
-    pub base: t::VirtualMachineTargetInfo,
-    /// `vFlashModule`.
-    pub v_flash_module: t::HostVFlashManagerVFlashCacheConfigInfoVFlashModuleConfigOption,
-}
-d::object!(VirtualMachineVFlashModuleInfo: t::VirtualMachineTargetInfo, "VirtualMachineVFlashModuleInfo", 7, [
-    0 v_flash_module "vFlashModule" 7 false,
-]);
-
-/// Data object `vim.vm.device.VirtualVMCIDevice`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5u2server.
-#[derive(Default)]
-pub struct VirtualMachineVMCIDevice {
-    /// The fields of [`VirtualDevice`](t::VirtualDevice).
-    pub base: t::VirtualDevice,
-    /// `id`.
-    pub id: Option<i64>,
-    /// `allowUnrestrictedCommunication`.
-    pub allow_unrestricted_communication: Option<bool>,
-    /// `filterEnable`. Since API 6.0.
-    pub filter_enable: Option<bool>,
-    /// `filterInfo`. Since API 6.0.
-    pub filter_info: Option<Box<t::VirtualMachineVMCIDeviceFilterInfo>>,
-}
-d::object!(VirtualMachineVMCIDevice: t::VirtualDevice, "VirtualMachineVMCIDevice", 2, [
-    0 id "id" 2 false,
-    1 allow_unrestricted_communication "allowUnrestrictedCommunication" 2 false,
-    2 filter_enable "filterEnable" 8 false,
-    3 filter_info "filterInfo" 8 false,
-]);
-impl d::IsA<t::VirtualDevice> for VirtualMachineVMCIDevice {}
-
-d::enumeration!(
-    /// Enumeration `vim.vm.device.VirtualVMCIDevice.Action`. Since API 6.0.
-    VirtualMachineVMCIDeviceAction, "VirtualMachineVMCIDeviceAction", [
-        Allow "allow",
-        Deny "deny",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.vm.device.VirtualVMCIDevice.Direction`. Since API 6.0.
-    VirtualMachineVMCIDeviceDirection, "VirtualMachineVMCIDeviceDirection", [
-        Guest "guest",
-        Host "host",
-        AnyDirection "anyDirection",
-    ]
-);
-
-/// Data object `vim.vm.device.VirtualVMCIDevice.FilterInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct VirtualMachineVMCIDeviceFilterInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `filters`.
-    pub filters: Vec<t::VirtualMachineVMCIDeviceFilterSpec>,
-}
-d::object!(VirtualMachineVMCIDeviceFilterInfo: t::DynamicData, "VirtualMachineVMCIDeviceFilterInfo", 8, [
-    0 filters "filters" 8 false,
-]);
-
-/// Data object `vim.vm.device.VirtualVMCIDevice.FilterSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct VirtualMachineVMCIDeviceFilterSpec {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `rank`.
-    pub rank: i64,
-    /// `action`.
-    pub action: String,
-    /// `protocol`.
-    pub protocol: String,
-    /// `direction`.
-    pub direction: String,
-    /// `lowerDstPortBoundary`.
-    pub lower_dst_port_boundary: Option<i64>,
-    /// `upperDstPortBoundary`.
-    pub upper_dst_port_boundary: Option<i64>,
-}
-d::object!(VirtualMachineVMCIDeviceFilterSpec: t::DynamicData, "VirtualMachineVMCIDeviceFilterSpec", 8, [
-    0 rank "rank" 8 false,
-    1 action "action" 8 false,
-    2 protocol "protocol" 8 false,
-    3 direction "direction" 8 false,
-    4 lower_dst_port_boundary "lowerDstPortBoundary" 8 false,
-    5 upper_dst_port_boundary "upperDstPortBoundary" 8 false,
-]);
-
-/// Data object `vim.vm.device.VirtualVMCIDeviceOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5u2server.
-#[derive(Default)]
-pub struct VirtualMachineVMCIDeviceOption {
-    /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
-    pub base: t::VirtualDeviceOption,
-    /// `allowUnrestrictedCommunication`.
-    pub allow_unrestricted_communication: t::BoolOption,
-    /// `filterSpecOption`. Since API 6.0.
-    pub filter_spec_option: Option<Box<t::VirtualMachineVMCIDeviceOptionFilterSpecOption>>,
-    /// `filterSupported`. Since API 6.0.
-    pub filter_supported: Option<Box<t::BoolOption>>,
-}
-d::object!(VirtualMachineVMCIDeviceOption: t::VirtualDeviceOption, "VirtualMachineVMCIDeviceOption", 2, [
-    0 allow_unrestricted_communication "allowUnrestrictedCommunication" 2 false,
-    1 filter_spec_option "filterSpecOption" 8 false,
-    2 filter_supported "filterSupported" 8 false,
-]);
-impl d::IsA<t::VirtualDeviceOption> for VirtualMachineVMCIDeviceOption {}
-
-/// Data object `vim.vm.device.VirtualVMCIDeviceOption.FilterSpecOption`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
-#[derive(Default)]
-pub struct VirtualMachineVMCIDeviceOptionFilterSpecOption {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `action`.
-    pub action: t::ChoiceOption,
-    /// `protocol`.
-    pub protocol: t::ChoiceOption,
-    /// `direction`.
-    pub direction: t::ChoiceOption,
-    /// `lowerDstPortBoundary`.
-    pub lower_dst_port_boundary: t::LongOption,
-    /// `upperDstPortBoundary`.
-    pub upper_dst_port_boundary: t::LongOption,
-}
-d::object!(VirtualMachineVMCIDeviceOptionFilterSpecOption: t::DynamicData, "VirtualMachineVMCIDeviceOptionFilterSpecOption", 8, [
-    0 action "action" 8 false,
-    1 protocol "protocol" 8 false,
-    2 direction "direction" 8 false,
-    3 lower_dst_port_boundary "lowerDstPortBoundary" 8 false,
-    4 upper_dst_port_boundary "upperDstPortBoundary" 8 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.vm.device.VirtualVMCIDevice.Protocol`. Since API 6.0.
-    VirtualMachineVMCIDeviceProtocol, "VirtualMachineVMCIDeviceProtocol", [
-        Hypervisor "hypervisor",
-        Doorbell "doorbell",
-        Queuepair "queuepair",
-        Datagram "datagram",
-        Stream "stream",
-        AnyProtocol "anyProtocol",
-    ]
-);
-
-/// Data object `vim.vm.device.VirtualVMIROM`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualMachineVMIROM {
-    /// The fields of [`VirtualDevice`](t::VirtualDevice).
-    pub base: t::VirtualDevice,
-}
-d::object!(VirtualMachineVMIROM: t::VirtualDevice, "VirtualMachineVMIROM", 0, [
-]);
-impl d::IsA<t::VirtualDevice> for VirtualMachineVMIROM {}
-
-/// Data object `vim.vm.VMotionStunTimeInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 8.0.2.0.
-#[derive(Default)]
-pub struct VirtualMachineVMotionStunTimeInfo {
-    /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
-    pub base: t::VirtualMachineTargetInfo,
-    /// `migrationBW`.
-    pub migration_bw: i64,
-    /// `stunTime`.
-    pub stun_time: i64,
-}
-d::object!(VirtualMachineVMotionStunTimeInfo: t::VirtualMachineTargetInfo, "VirtualMachineVMotionStunTimeInfo", 29, [
-    0 migration_bw "migrationBW" 29 false,
-    1 stun_time "stunTime" 29 false,
-]);
-
-/// Data object `vim.vm.VcpuConfig`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Default)]
-pub struct VirtualMachineVcpuConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `latencySensitivity`.
-    pub latency_sensitivity: Option<Box<t::LatencySensitivity>>,
-}
-d::object!(VirtualMachineVcpuConfig: t::DynamicData, "VirtualMachineVcpuConfig", 16, [
-    0 latency_sensitivity "latencySensitivity" 16 false,
-]);
-
-/// Data object `vim.vm.VendorDeviceGroupInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 8.0.0.1.
-#[derive(Default)]
-pub struct VirtualMachineVendorDeviceGroupInfo {
-    /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
-    pub base: t::VirtualMachineTargetInfo,
-    /// `deviceGroupName`.
-    pub device_group_name: String,
-    /// `deviceGroupDescription`.
-    pub device_group_description: Option<String>,
-    /// `componentDeviceInfo`.
-    pub component_device_info: Vec<t::VirtualMachineVendorDeviceGroupInfoComponentDeviceInfo>,
-}
-d::object!(VirtualMachineVendorDeviceGroupInfo: t::VirtualMachineTargetInfo, "VirtualMachineVendorDeviceGroupInfo", 26, [
-    0 device_group_name "deviceGroupName" 26 false,
-    1 device_group_description "deviceGroupDescription" 26 false,
-    2 component_device_info "componentDeviceInfo" 26 false,
-]);
-
-/// Data object `vim.vm.VendorDeviceGroupInfo.ComponentDeviceInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
-#[derive(Default)]
-pub struct VirtualMachineVendorDeviceGroupInfoComponentDeviceInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `type`.
-    pub r#type: String,
-    /// `vendorName`.
-    pub vendor_name: String,
-    /// `deviceName`.
-    pub device_name: String,
-    /// `isConfigurable`.
-    pub is_configurable: bool,
-    /// `device`.
-    pub device: d::Poly<t::VirtualDevice>,
-}
-d::object!(VirtualMachineVendorDeviceGroupInfoComponentDeviceInfo: t::DynamicData, "VirtualMachineVendorDeviceGroupInfoComponentDeviceInfo", 26, [
-    0 r#type "type" 26 false,
-    1 vendor_name "vendorName" 26 false,
-    2 device_name "deviceName" 26 false,
-    3 is_configurable "isConfigurable" 26 false,
-    4 device "device" 26 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.vm.VendorDeviceGroupInfo.ComponentDeviceInfo.ComponentType`. Since API 8.0.0.1.
-    VirtualMachineVendorDeviceGroupInfoComponentDeviceInfoComponentType, "VirtualMachineVendorDeviceGroupInfoComponentDeviceInfoComponentType", [
-        PciPassthru "pciPassthru",
-        NvidiaVgpu "nvidiaVgpu",
-        SriovNic "sriovNic",
-        Dvx "dvx",
-    ]
-);
-
-/// Data object `vim.vm.VgpuDeviceInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 7.0.3.0.
-#[derive(Default)]
-pub struct VirtualMachineVgpuDeviceInfo {
-    /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
-    pub base: t::VirtualMachineTargetInfo,
-    /// `deviceName`.
-    pub device_name: String,
-    /// `deviceVendorId`.
-    pub device_vendor_id: i64,
-    /// `maxFbSizeInGib`.
-    pub max_fb_size_in_gib: i64,
-    /// `timeSlicedCapable`.
-    pub time_sliced_capable: bool,
-    /// `migCapable`.
-    pub mig_capable: bool,
-    /// `computeProfileCapable`.
-    pub compute_profile_capable: bool,
-    /// `quadroProfileCapable`.
-    pub quadro_profile_capable: bool,
-}
-d::object!(VirtualMachineVgpuDeviceInfo: t::VirtualMachineTargetInfo, "VirtualMachineVgpuDeviceInfo", 22, [
-    0 device_name "deviceName" 22 false,
-    1 device_vendor_id "deviceVendorId" 22 false,
-    2 max_fb_size_in_gib "maxFbSizeInGib" 22 false,
-    3 time_sliced_capable "timeSlicedCapable" 22 false,
-    4 mig_capable "migCapable" 22 false,
-    5 compute_profile_capable "computeProfileCapable" 22 false,
-    6 quadro_profile_capable "quadroProfileCapable" 22 false,
-]);
-
-/// Data object `vim.vm.VgpuProfileInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 7.0.3.0.
-#[derive(Default)]
-pub struct VirtualMachineVgpuProfileInfo {
-    /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
-    pub base: t::VirtualMachineTargetInfo,
-    /// `profileName`.
-    pub profile_name: String,
-    /// `deviceVendorId`.
-    pub device_vendor_id: i64,
-    /// `fbSizeInGib`.
-    pub fb_size_in_gib: i64,
-    /// `profileSharing`.
-    pub profile_sharing: String,
-    /// `profileClass`.
-    pub profile_class: String,
-    /// `stunTimeEstimates`. Since API 8.0.2.0.
-    pub stun_time_estimates: Vec<t::VirtualMachineVMotionStunTimeInfo>,
-}
-d::object!(VirtualMachineVgpuProfileInfo: t::VirtualMachineTargetInfo, "VirtualMachineVgpuProfileInfo", 22, [
-    0 profile_name "profileName" 22 false,
-    1 device_vendor_id "deviceVendorId" 22 false,
-    2 fb_size_in_gib "fbSizeInGib" 22 false,
-    3 profile_sharing "profileSharing" 22 false,
-    4 profile_class "profileClass" 22 false,
-    5 stun_time_estimates "stunTimeEstimates" 29 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.vm.VgpuProfileInfo.ProfileClass`. Since API 7.0.3.0.
-    VirtualMachineVgpuProfileInfoProfileClass, "VirtualMachineVgpuProfileInfoProfileClass", [
-        Compute "compute",
-        Quadro "quadro",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.vm.VgpuProfileInfo.ProfileSharing`. Since API 7.0.3.0.
-    VirtualMachineVgpuProfileInfoProfileSharing, "VirtualMachineVgpuProfileInfoProfileSharing", [
-        TimeSliced "timeSliced",
-        Mig "mig",
-    ]
-);
-
-/// Data object `vim.vm.device.VirtualVideoCard`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualMachineVideoCard {
-    /// The fields of [`VirtualDevice`](t::VirtualDevice).
-    pub base: t::VirtualDevice,
-    /// `videoRamSizeInKB`.
-    pub video_ram_size_in_kb: Option<i64>,
-    /// `numDisplays`. Since API 2.5u2server.
-    pub num_displays: Option<i32>,
-    /// `useAutoDetect`. Since API 2.5u2server.
-    pub use_auto_detect: Option<bool>,
-    /// `enable3DSupport`. Since API 2.5u2server.
-    pub enable3_d_support: Option<bool>,
-    /// `use3dRenderer`. Since API 5.1.
-    pub use3d_renderer: Option<String>,
-    /// `graphicsMemorySizeInKB`. Since API 6.0.
-    pub graphics_memory_size_in_kb: Option<i64>,
-}
-d::object!(VirtualMachineVideoCard: t::VirtualDevice, "VirtualMachineVideoCard", 0, [
-    0 video_ram_size_in_kb "videoRamSizeInKB" 0 false,
-    1 num_displays "numDisplays" 2 false,
-    2 use_auto_detect "useAutoDetect" 2 false,
-    3 enable3_d_support "enable3DSupport" 2 false,
-    4 use3d_renderer "use3dRenderer" 6 false,
-    5 graphics_memory_size_in_kb "graphicsMemorySizeInKB" 8 false,
-]);
-impl d::IsA<t::VirtualDevice> for VirtualMachineVideoCard {}
-
-d::enumeration!(
-    /// Enumeration `vim.vm.device.VirtualVideoCard.Use3dRenderer`. Since API 5.1.
-    VirtualMachineVideoCardUse3dRenderer, "VirtualMachineVideoCardUse3dRenderer", [
-        Automatic "automatic",
-        Software "software",
-        Hardware "hardware",
-    ]
-);
-
-/// Data object `vim.vm.VirtualDeviceGroups`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
-#[derive(Default)]
-pub struct VirtualMachineVirtualDeviceGroups {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `deviceGroup`.
-    pub device_group: Vec<d::Poly<t::VirtualMachineVirtualDeviceGroupsDeviceGroup>>,
-}
-d::object!(VirtualMachineVirtualDeviceGroups: t::DynamicData, "VirtualMachineVirtualDeviceGroups", 26, [
-    0 device_group "deviceGroup" 26 false,
-]);
-
-/// Data object `vim.vm.VirtualDeviceGroups.DeviceGroup`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualMachineVirtualDeviceGroupsDeviceGroup {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `groupInstanceKey`.
-    pub group_instance_key: i32,
-    /// `deviceInfo`.
-    pub device_info: Option<d::Poly<t::Description>>,
-}
-d::object!(VirtualMachineVirtualDeviceGroupsDeviceGroup: t::DynamicData, "VirtualMachineVirtualDeviceGroupsDeviceGroup", 0, [
-    0 group_instance_key "groupInstanceKey" 0 false,
-    1 device_info "deviceInfo" 0 false,
-]);
-impl d::IsA<t::VirtualMachineVirtualDeviceGroupsDeviceGroup> for VirtualMachineVirtualDeviceGroupsDeviceGroup {}
-
-/// Data object `vim.vm.VirtualDeviceGroups.VendorDeviceGroup`, which extends [`VirtualMachineVirtualDeviceGroupsDeviceGroup`](t::VirtualMachineVirtualDeviceGroupsDeviceGroup). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualMachineVirtualDeviceGroupsVendorDeviceGroup {
-    /// The fields of [`VirtualMachineVirtualDeviceGroupsDeviceGroup`](t::VirtualMachineVirtualDeviceGroupsDeviceGroup).
-    pub base: t::VirtualMachineVirtualDeviceGroupsDeviceGroup,
-    /// `deviceGroupName`.
-    pub device_group_name: String,
-}
-d::object!(VirtualMachineVirtualDeviceGroupsVendorDeviceGroup: t::VirtualMachineVirtualDeviceGroupsDeviceGroup, "VirtualMachineVirtualDeviceGroupsVendorDeviceGroup", 0, [
-    0 device_group_name "deviceGroupName" 0 false,
-]);
-impl d::IsA<t::VirtualMachineVirtualDeviceGroupsDeviceGroup> for VirtualMachineVirtualDeviceGroupsVendorDeviceGroup {}
-
-/// Data object `vim.vm.VirtualDeviceSwap`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
-#[derive(Default)]
-pub struct VirtualMachineVirtualDeviceSwap {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `lsiToPvscsi`.
-    pub lsi_to_pvscsi: Option<Box<t::VirtualMachineVirtualDeviceSwapDeviceSwapInfo>>,
-}
-d::object!(VirtualMachineVirtualDeviceSwap: t::DynamicData, "VirtualMachineVirtualDeviceSwap", 26, [
-    0 lsi_to_pvscsi "lsiToPvscsi" 26 false,
-]);
-
-/// Data object `vim.vm.VirtualDeviceSwap.DeviceSwapInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
-#[derive(Default)]
-pub struct VirtualMachineVirtualDeviceSwapDeviceSwapInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `enabled`.
-    pub enabled: Option<bool>,
-    /// `applicable`.
-    pub applicable: Option<bool>,
-    /// `status`.
-    pub status: Option<String>,
-}
-d::object!(VirtualMachineVirtualDeviceSwapDeviceSwapInfo: t::DynamicData, "VirtualMachineVirtualDeviceSwapDeviceSwapInfo", 26, [
-    0 enabled "enabled" 26 false,
-    1 applicable "applicable" 26 false,
-    2 status "status" 26 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.vm.VirtualDeviceSwap.DeviceSwapStatus`. Since API 8.0.0.1.
-    VirtualMachineVirtualDeviceSwapDeviceSwapStatus, "VirtualMachineVirtualDeviceSwapDeviceSwapStatus", [
-        None "none",
-        Scheduled "scheduled",
-        Inprogress "inprogress",
-        Failed "failed",
-        Completed "completed",
-    ]
-);
-
-/// Data object `vim.vm.VirtualNuma`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
-#[derive(Default)]
-pub struct VirtualMachineVirtualNuma {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `coresPerNumaNode`.
-    pub cores_per_numa_node: Option<i32>,
-    /// `exposeVnumaOnCpuHotadd`.
-    pub expose_vnuma_on_cpu_hotadd: Option<bool>,
-}
-d::object!(VirtualMachineVirtualNuma: t::DynamicData, "VirtualMachineVirtualNuma", 26, [
-    0 cores_per_numa_node "coresPerNumaNode" 26 false,
-    1 expose_vnuma_on_cpu_hotadd "exposeVnumaOnCpuHotadd" 26 false,
-]);
-
-/// Data object `vim.vm.VirtualNumaInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
-#[derive(Default)]
-pub struct VirtualMachineVirtualNumaInfo {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `coresPerNumaNode`.
-    pub cores_per_numa_node: Option<i32>,
-    /// `autoCoresPerNumaNode`.
-    pub auto_cores_per_numa_node: Option<bool>,
-    /// `vnumaOnCpuHotaddExposed`.
-    pub vnuma_on_cpu_hotadd_exposed: Option<bool>,
-}
-d::object!(VirtualMachineVirtualNumaInfo: t::DynamicData, "VirtualMachineVirtualNumaInfo", 26, [
-    0 cores_per_numa_node "coresPerNumaNode" 26 false,
-    1 auto_cores_per_numa_node "autoCoresPerNumaNode" 26 false,
-    2 vnuma_on_cpu_hotadd_exposed "vnumaOnCpuHotaddExposed" 26 false,
-]);
-
-/// Data object `vim.vm.VirtualPMem`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
-#[derive(Default)]
-pub struct VirtualMachineVirtualPMem {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `snapshotMode`.
-    pub snapshot_mode: Option<String>,
-}
-d::object!(VirtualMachineVirtualPMem: t::DynamicData, "VirtualMachineVirtualPMem", 22, [
-    0 snapshot_mode "snapshotMode" 22 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.vm.VirtualPMem.SnapshotMode`. Since API 7.0.3.0.
-    VirtualMachineVirtualPMemSnapshotMode, "VirtualMachineVirtualPMemSnapshotMode", [
-        IndependentPersistent "independent_persistent",
-        IndependentEraseonrevert "independent_eraseonrevert",
-    ]
-);
-
-/// Data object `vim.vm.WindowsQuiesceSpec`, which extends [`VirtualMachineGuestQuiesceSpec`](t::VirtualMachineGuestQuiesceSpec). Since API 6.5.
-#[derive(Default)]
-pub struct VirtualMachineWindowsQuiesceSpec {
-    /// The fields of [`VirtualMachineGuestQuiesceSpec`](t::VirtualMachineGuestQuiesceSpec).
-    pub base: t::VirtualMachineGuestQuiesceSpec,
-    /// `vssBackupType`.
-    pub vss_backup_type: Option<i32>,
-    /// `vssBootableSystemState`.
-    pub vss_bootable_system_state: Option<bool>,
-    /// `vssPartialFileSupport`.
-    pub vss_partial_file_support: Option<bool>,
-    /// `vssBackupContext`.
-    pub vss_backup_context: Option<String>,
-}
-d::object!(VirtualMachineWindowsQuiesceSpec: t::VirtualMachineGuestQuiesceSpec, "VirtualMachineWindowsQuiesceSpec", 9, [
-    0 vss_backup_type "vssBackupType" 9 false,
-    1 vss_bootable_system_state "vssBootableSystemState" 9 false,
-    2 vss_partial_file_support "vssPartialFileSupport" 9 false,
-    3 vss_backup_context "vssBackupContext" 9 false,
-]);
-impl d::IsA<t::VirtualMachineGuestQuiesceSpec> for VirtualMachineWindowsQuiesceSpec {}
-
-d::enumeration!(
-    /// Enumeration `vim.vm.WindowsQuiesceSpec.VssBackupContext`. Since API 6.5.
-    VirtualMachineWindowsQuiesceSpecVssBackupContext, "VirtualMachineWindowsQuiesceSpecVssBackupContext", [
-        CtxAuto "ctx_auto",
-        CtxBackup "ctx_backup",
-        CtxFileShareBackup "ctx_file_share_backup",
-    ]
-);
-
-/// Data object `vim.vm.device.VirtualNVDIMM`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 6.7.
-#[derive(Default)]
-pub struct VirtualNVDIMM {
-    /// The fields of [`VirtualDevice`](t::VirtualDevice).
-    pub base: t::VirtualDevice,
-    /// `capacityInMB`.
-    pub capacity_in_mb: i64,
-    /// `configuredCapacityInMB`. Since API 7.0.2.0.
-    pub configured_capacity_in_mb: Option<i64>,
-}
-d::object!(VirtualNVDIMM: t::VirtualDevice, "VirtualNVDIMM", 10, [
-    0 capacity_in_mb "capacityInMB" 10 false,
-    1 configured_capacity_in_mb "configuredCapacityInMB" 20 false,
-]);
-impl d::IsA<t::VirtualDevice> for VirtualNVDIMM {}
-
-/// Data object `vim.vm.device.VirtualNVDIMM.BackingInfo`, which extends [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo). Since API 6.7.
-#[derive(Default)]
-pub struct VirtualNVDIMMBackingInfo {
-    /// The fields of [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo).
-    pub base: t::VirtualDeviceFileBackingInfo,
-    /// `parent`.
-    pub parent: Option<Box<t::VirtualNVDIMMBackingInfo>>,
-    /// `changeId`.
-    pub change_id: Option<String>,
-}
-d::object!(VirtualNVDIMMBackingInfo: t::VirtualDeviceFileBackingInfo, "VirtualNVDIMMBackingInfo", 10, [
-    0 parent "parent" 10 false,
-    1 change_id "changeId" 10 false,
-]);
-impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualNVDIMMBackingInfo {}
-
-/// Data object `vim.vm.device.VirtualNVDIMMController`, which extends [`VirtualController`](t::VirtualController). Since API 6.7.
-#[derive(Default)]
-pub struct VirtualNVDIMMController {
-    /// The fields of [`VirtualController`](t::VirtualController).
-    pub base: t::VirtualController,
-}
-d::object!(VirtualNVDIMMController: t::VirtualController, "VirtualNVDIMMController", 10, [
-]);
-impl d::IsA<t::VirtualDevice> for VirtualNVDIMMController {}
-
-/// Data object `vim.vm.device.VirtualNVDIMMControllerOption`, which extends [`VirtualControllerOption`](t::VirtualControllerOption). Since API 6.7.
-#[derive(Default)]
-pub struct VirtualNVDIMMControllerOption {
-    /// The fields of [`VirtualControllerOption`](t::VirtualControllerOption).
-    pub base: t::VirtualControllerOption,
-    /// `numNVDIMMControllers`.
-    pub num_nvdimm_controllers: t::IntOption,
-}
-d::object!(VirtualNVDIMMControllerOption: t::VirtualControllerOption, "VirtualNVDIMMControllerOption", 10, [
-    0 num_nvdimm_controllers "numNVDIMMControllers" 10 false,
-]);
-impl d::IsA<t::VirtualDeviceOption> for VirtualNVDIMMControllerOption {}
-
-/// Data object `vim.vm.device.VirtualNVDIMMOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 6.7.
-#[derive(Default)]
-pub struct VirtualNVDIMMOption {
-    /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
-    pub base: t::VirtualDeviceOption,
-    /// `capacityInMB`.
-    pub capacity_in_mb: t::LongOption,
-    /// `growable`.
-    pub growable: bool,
-    /// `hotGrowable`.
-    pub hot_growable: bool,
-    /// `granularityInMB`.
-    pub granularity_in_mb: i64,
-}
-d::object!(VirtualNVDIMMOption: t::VirtualDeviceOption, "VirtualNVDIMMOption", 10, [
-    0 capacity_in_mb "capacityInMB" 10 false,
-    1 growable "growable" 10 false,
-    2 hot_growable "hotGrowable" 10 false,
-    3 granularity_in_mb "granularityInMB" 10 false,
-]);
-impl d::IsA<t::VirtualDeviceOption> for VirtualNVDIMMOption {}
-
-/// Data object `vim.vm.device.VirtualNVMEController`, which extends [`VirtualController`](t::VirtualController). Since API 6.5.
-#[derive(Default)]
-pub struct VirtualNVMEController {
-    /// The fields of [`VirtualController`](t::VirtualController).
-    pub base: t::VirtualController,
-    /// `sharedBus`. Since API 8.0.2.0.
-    pub shared_bus: Option<String>,
-}
-d::object!(VirtualNVMEController: t::VirtualController, "VirtualNVMEController", 9, [
-    0 shared_bus "sharedBus" 29 false,
-]);
-impl d::IsA<t::VirtualDevice> for VirtualNVMEController {}
-
-/// Data object `vim.vm.device.VirtualNVMEControllerOption`, which extends [`VirtualControllerOption`](t::VirtualControllerOption). Since API 6.5.
-#[derive(Default)]
-pub struct VirtualNVMEControllerOption {
-    /// The fields of [`VirtualControllerOption`](t::VirtualControllerOption).
-    pub base: t::VirtualControllerOption,
-    /// `numNVMEDisks`.
-    pub num_nvme_disks: t::IntOption,
-    /// `sharing`. Since API 8.0.2.0.
-    pub sharing: Vec<String>,
-}
-d::object!(VirtualNVMEControllerOption: t::VirtualControllerOption, "VirtualNVMEControllerOption", 9, [
-    0 num_nvme_disks "numNVMEDisks" 9 false,
-    1 sharing "sharing" 29 false,
-]);
-impl d::IsA<t::VirtualDeviceOption> for VirtualNVMEControllerOption {}
-
-d::enumeration!(
-    /// Enumeration `vim.vm.device.VirtualNVMEController.Sharing`. Since API 8.0.2.0.
-    VirtualNVMEControllerSharing, "VirtualNVMEControllerSharing", [
-        NoSharing "noSharing",
-        PhysicalSharing "physicalSharing",
-    ]
-);
-
-/// Data object `vim.vm.device.VirtualPCIController`, which extends [`VirtualController`](t::VirtualController). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualPCIController {
-    /// The fields of [`VirtualController`](t::VirtualController).
-    pub base: t::VirtualController,
-}
-d::object!(VirtualPCIController: t::VirtualController, "VirtualPCIController", 0, [
-]);
-impl d::IsA<t::VirtualDevice> for VirtualPCIController {}
-
-/// Data object `vim.vm.device.VirtualPCIControllerOption`, which extends [`VirtualControllerOption`](t::VirtualControllerOption). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualPCIControllerOption {
-    /// The fields of [`VirtualControllerOption`](t::VirtualControllerOption).
-    pub base: t::VirtualControllerOption,
-    /// `numSCSIControllers`.
-    pub num_scsi_controllers: t::IntOption,
-    /// `numEthernetCards`.
-    pub num_ethernet_cards: t::IntOption,
-    /// `numVideoCards`.
-    pub num_video_cards: t::IntOption,
-    /// `numSoundCards`.
-    pub num_sound_cards: t::IntOption,
-    /// `numVmiRoms`.
-    pub num_vmi_roms: t::IntOption,
-    /// `numVmciDevices`. Since API 2.5u2server.
-    pub num_vmci_devices: Option<Box<t::IntOption>>,
-    /// `numPCIPassthroughDevices`. Since API 2.5u2server.
-    pub num_pci_passthrough_devices: Option<Box<t::IntOption>>,
-    /// `numSasSCSIControllers`. Since API 2.5u2server.
-    pub num_sas_scsi_controllers: Option<Box<t::IntOption>>,
-    /// `numVmxnet3EthernetCards`. Since API 2.5u2server.
-    pub num_vmxnet3_ethernet_cards: Option<Box<t::IntOption>>,
-    /// `numParaVirtualSCSIControllers`. Since API 2.5u2server.
-    pub num_para_virtual_scsi_controllers: Option<Box<t::IntOption>>,
-    /// `numSATAControllers`. Since API 5.5.
-    pub num_sata_controllers: Option<Box<t::IntOption>>,
-    /// `numNVMEControllers`. Since API 6.5.
-    pub num_nvme_controllers: Option<Box<t::IntOption>>,
-    /// `numVmxnet3VrdmaEthernetCards`. Since API 6.7.
-    pub num_vmxnet3_vrdma_ethernet_cards: Option<Box<t::IntOption>>,
-}
-d::object!(VirtualPCIControllerOption: t::VirtualControllerOption, "VirtualPCIControllerOption", 0, [
-    0 num_scsi_controllers "numSCSIControllers" 0 false,
-    1 num_ethernet_cards "numEthernetCards" 0 false,
-    2 num_video_cards "numVideoCards" 0 false,
-    3 num_sound_cards "numSoundCards" 0 false,
-    4 num_vmi_roms "numVmiRoms" 0 false,
-    5 num_vmci_devices "numVmciDevices" 2 false,
-    6 num_pci_passthrough_devices "numPCIPassthroughDevices" 2 false,
-    7 num_sas_scsi_controllers "numSasSCSIControllers" 2 false,
-    8 num_vmxnet3_ethernet_cards "numVmxnet3EthernetCards" 2 false,
-    9 num_para_virtual_scsi_controllers "numParaVirtualSCSIControllers" 2 false,
-    10 num_sata_controllers "numSATAControllers" 7 false,
-    11 num_nvme_controllers "numNVMEControllers" 9 false,
-    12 num_vmxnet3_vrdma_ethernet_cards "numVmxnet3VrdmaEthernetCards" 10 false,
-]);
-impl d::IsA<t::VirtualDeviceOption> for VirtualPCIControllerOption {}
-
-/// Data object `vim.vm.device.VirtualPCIPassthrough`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 4.0.
-#[derive(Default)]
-pub struct VirtualPCIPassthrough {
-    /// The fields of [`VirtualDevice`](t::VirtualDevice).
-    pub base: t::VirtualDevice,
-}
-d::object!(VirtualPCIPassthrough: t::VirtualDevice, "VirtualPCIPassthrough", 3, [
-]);
-impl d::IsA<t::VirtualDevice> for VirtualPCIPassthrough {}
-
-/// Data object `vim.vm.device.VirtualPCIPassthrough.AllowedDevice`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
-#[derive(Default)]
-pub struct VirtualPCIPassthroughAllowedDevice {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `vendorId`.
-    pub vendor_id: i32,
-    /// `deviceId`.
-    pub device_id: i32,
-    /// `subVendorId`.
-    pub sub_vendor_id: Option<i32>,
-    /// `subDeviceId`.
-    pub sub_device_id: Option<i32>,
-    /// `revisionId`.
-    pub revision_id: Option<i16>,
-}
-d::object!(VirtualPCIPassthroughAllowedDevice: t::DynamicData, "VirtualPCIPassthroughAllowedDevice", 16, [
-    0 vendor_id "vendorId" 16 false,
-    1 device_id "deviceId" 16 false,
-    2 sub_vendor_id "subVendorId" 16 false,
-    3 sub_device_id "subDeviceId" 16 false,
-    4 revision_id "revisionId" 16 false,
-]);
-
-/// Data object `vim.vm.device.VirtualPCIPassthrough.DeviceBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 4.0.
-#[derive(Default)]
-pub struct VirtualPCIPassthroughDeviceBackingInfo {
-    /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
-    pub base: t::VirtualDeviceDeviceBackingInfo,
-    /// `id`.
-    pub id: String,
-    /// `deviceId`.
-    pub device_id: String,
-    /// `systemId`.
-    pub system_id: String,
-    /// `vendorId`.
-    pub vendor_id: i16,
-}
-d::object!(VirtualPCIPassthroughDeviceBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualPCIPassthroughDeviceBackingInfo", 3, [
-    0 id "id" 3 false,
-    1 device_id "deviceId" 3 false,
-    2 system_id "systemId" 3 false,
-    3 vendor_id "vendorId" 3 false,
-]);
-impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualPCIPassthroughDeviceBackingInfo {}
-
-/// Data object `vim.vm.device.VirtualPCIPassthroughOption.DeviceBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 4.0.
-#[derive(Default)]
-pub struct VirtualPCIPassthroughDeviceBackingOption {
-    /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
-    pub base: t::VirtualDeviceDeviceBackingOption,
-}
-d::object!(VirtualPCIPassthroughDeviceBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualPCIPassthroughDeviceBackingOption", 3, [
-]);
-impl d::IsA<t::VirtualDeviceBackingOption> for VirtualPCIPassthroughDeviceBackingOption {}
-
-/// Data object `vim.vm.device.VirtualPCIPassthrough.DvxBackingInfo`, which extends [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo). Since API 8.0.0.1.
-#[derive(Default)]
-pub struct VirtualPCIPassthroughDvxBackingInfo {
-    /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
-    pub base: t::VirtualDeviceBackingInfo,
-    /// `deviceClass`.
-    pub device_class: Option<String>,
-    /// `configParams`.
-    pub config_params: Vec<d::Poly<t::OptionValue>>,
-}
-d::object!(VirtualPCIPassthroughDvxBackingInfo: t::VirtualDeviceBackingInfo, "VirtualPCIPassthroughDvxBackingInfo", 26, [
-    0 device_class "deviceClass" 26 false,
-    1 config_params "configParams" 26 false,
-]);
-impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualPCIPassthroughDvxBackingInfo {}
-
-/// Data object `vim.vm.device.VirtualPCIPassthroughOption.DvxBackingOption`, which extends [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption). Since API 8.0.0.1.
-#[derive(Default)]
-pub struct VirtualPCIPassthroughDvxBackingOption {
-    /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
-    pub base: t::VirtualDeviceBackingOption,
-}
-d::object!(VirtualPCIPassthroughDvxBackingOption: t::VirtualDeviceBackingOption, "VirtualPCIPassthroughDvxBackingOption", 26, [
-]);
-impl d::IsA<t::VirtualDeviceBackingOption> for VirtualPCIPassthroughDvxBackingOption {}
-
-/// Data object `vim.vm.device.VirtualPCIPassthrough.DynamicBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 7.0.0.0.
-#[derive(Default)]
-pub struct VirtualPCIPassthroughDynamicBackingInfo {
-    /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
-    pub base: t::VirtualDeviceDeviceBackingInfo,
-    /// `allowedDevice`.
-    pub allowed_device: Vec<t::VirtualPCIPassthroughAllowedDevice>,
-    /// `customLabel`.
-    pub custom_label: Option<String>,
-    /// `assignedId`.
-    pub assigned_id: Option<String>,
-}
-d::object!(VirtualPCIPassthroughDynamicBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualPCIPassthroughDynamicBackingInfo", 16, [
-    0 allowed_device "allowedDevice" 16 false,
-    1 custom_label "customLabel" 16 false,
-    2 assigned_id "assignedId" 16 false,
-]);
-impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualPCIPassthroughDynamicBackingInfo {}
-
-/// Data object `vim.vm.device.VirtualPCIPassthroughOption.DynamicBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 7.0.0.0.
-#[derive(Default)]
-pub struct VirtualPCIPassthroughDynamicBackingOption {
-    /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
-    pub base: t::VirtualDeviceDeviceBackingOption,
-}
-d::object!(VirtualPCIPassthroughDynamicBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualPCIPassthroughDynamicBackingOption", 16, [
-]);
-impl d::IsA<t::VirtualDeviceBackingOption> for VirtualPCIPassthroughDynamicBackingOption {}
-
-/// Data object `vim.vm.device.VirtualPCIPassthroughOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 4.0.
-#[derive(Default)]
-pub struct VirtualPCIPassthroughOption {
-    /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
-    pub base: t::VirtualDeviceOption,
-}
-d::object!(VirtualPCIPassthroughOption: t::VirtualDeviceOption, "VirtualPCIPassthroughOption", 3, [
-]);
-impl d::IsA<t::VirtualDeviceOption> for VirtualPCIPassthroughOption {}
-
-/// Data object `vim.vm.device.VirtualPCIPassthrough.PluginBackingInfo`, which extends [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo). Since API 6.0.
-#[derive(Default)]
-pub struct VirtualPCIPassthroughPluginBackingInfo {
-    /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
-    pub base: t::VirtualDeviceBackingInfo,
-}
-d::object!(VirtualPCIPassthroughPluginBackingInfo: t::VirtualDeviceBackingInfo, "VirtualPCIPassthroughPluginBackingInfo", 8, [
-]);
-impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualPCIPassthroughPluginBackingInfo {}
-
-/// Data object `vim.vm.device.VirtualPCIPassthroughOption.PluginBackingOption`, which extends [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption). Since API 6.0.
-#[derive(Default)]
-pub struct VirtualPCIPassthroughPluginBackingOption {
-    /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
-    pub base: t::VirtualDeviceBackingOption,
-}
-d::object!(VirtualPCIPassthroughPluginBackingOption: t::VirtualDeviceBackingOption, "VirtualPCIPassthroughPluginBackingOption", 8, [
-]);
-impl d::IsA<t::VirtualDeviceBackingOption> for VirtualPCIPassthroughPluginBackingOption {}
-
-/// Data object `vim.vm.device.VirtualPCIPassthrough.VmiopBackingInfo`, which extends [`VirtualPCIPassthroughPluginBackingInfo`](t::VirtualPCIPassthroughPluginBackingInfo). Since API 6.0.
-#[derive(Default)]
-pub struct VirtualPCIPassthroughVmiopBackingInfo {
-    /// The fields of [`VirtualPCIPassthroughPluginBackingInfo`](t::VirtualPCIPassthroughPluginBackingInfo).
-    pub base: t::VirtualPCIPassthroughPluginBackingInfo,
-    /// `vgpu`.
-    pub vgpu: Option<String>,
-    /// `vgpuMigrateDataSizeMB`. Since API 8.0.0.1.
-    pub vgpu_migrate_data_size_mb: Option<i32>,
-    /// `migrateSupported`. Since API 7.0.2.0.
-    pub migrate_supported: Option<bool>,
-    /// `enhancedMigrateCapability`. Since API 8.0.0.1.
-    pub enhanced_migrate_capability: Option<bool>,
-}
-d::object!(VirtualPCIPassthroughVmiopBackingInfo: t::VirtualPCIPassthroughPluginBackingInfo, "VirtualPCIPassthroughVmiopBackingInfo", 8, [
-    0 vgpu "vgpu" 8 false,
-    1 vgpu_migrate_data_size_mb "vgpuMigrateDataSizeMB" 26 false,
-    2 migrate_supported "migrateSupported" 20 false,
-    3 enhanced_migrate_capability "enhancedMigrateCapability" 26 false,
-]);
-impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualPCIPassthroughVmiopBackingInfo {}
-
-/// Data object `vim.vm.device.VirtualPCIPassthroughOption.VmiopBackingOption`, which extends [`VirtualPCIPassthroughPluginBackingOption`](t::VirtualPCIPassthroughPluginBackingOption). Since API 6.0.
-#[derive(Default)]
-pub struct VirtualPCIPassthroughVmiopBackingOption {
-    /// The fields of [`VirtualPCIPassthroughPluginBackingOption`](t::VirtualPCIPassthroughPluginBackingOption).
-    pub base: t::VirtualPCIPassthroughPluginBackingOption,
-    /// `vgpu`.
-    pub vgpu: t::StringOption,
-    /// `maxInstances`.
-    pub max_instances: i32,
-}
-d::object!(VirtualPCIPassthroughVmiopBackingOption: t::VirtualPCIPassthroughPluginBackingOption, "VirtualPCIPassthroughVmiopBackingOption", 8, [
-    0 vgpu "vgpu" 8 false,
-    1 max_instances "maxInstances" 8 false,
-]);
-impl d::IsA<t::VirtualDeviceBackingOption> for VirtualPCIPassthroughVmiopBackingOption {}
-
-/// Data object `vim.vm.device.VirtualPCNet32`, which extends [`VirtualEthernetCard`](t::VirtualEthernetCard). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualPCNet32 {
-    /// The fields of [`VirtualEthernetCard`](t::VirtualEthernetCard).
-    pub base: t::VirtualEthernetCard,
-}
-d::object!(VirtualPCNet32: t::VirtualEthernetCard, "VirtualPCNet32", 0, [
-]);
-impl d::IsA<t::VirtualDevice> for VirtualPCNet32 {}
-
-/// Data object `vim.vm.device.VirtualPCNet32Option`, which extends [`VirtualEthernetCardOption`](t::VirtualEthernetCardOption). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualPCNet32Option {
-    /// The fields of [`VirtualEthernetCardOption`](t::VirtualEthernetCardOption).
-    pub base: t::VirtualEthernetCardOption,
-    /// `supportsMorphing`.
-    pub supports_morphing: bool,
-}
-d::object!(VirtualPCNet32Option: t::VirtualEthernetCardOption, "VirtualPCNet32Option", 0, [
-    0 supports_morphing "supportsMorphing" 0 false,
-]);
-impl d::IsA<t::VirtualDeviceOption> for VirtualPCNet32Option {}
-
-/// Data object `vim.vm.device.VirtualPS2Controller`, which extends [`VirtualController`](t::VirtualController). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualPS2Controller {
-    /// The fields of [`VirtualController`](t::VirtualController).
-    pub base: t::VirtualController,
-}
-d::object!(VirtualPS2Controller: t::VirtualController, "VirtualPS2Controller", 0, [
-]);
-impl d::IsA<t::VirtualDevice> for VirtualPS2Controller {}
-
-/// Data object `vim.vm.device.VirtualPS2ControllerOption`, which extends [`VirtualControllerOption`](t::VirtualControllerOption). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualPS2ControllerOption {
-    /// The fields of [`VirtualControllerOption`](t::VirtualControllerOption).
-    pub base: t::VirtualControllerOption,
-    /// `numKeyboards`.
-    pub num_keyboards: t::IntOption,
-    /// `numPointingDevices`.
-    pub num_pointing_devices: t::IntOption,
-}
-d::object!(VirtualPS2ControllerOption: t::VirtualControllerOption, "VirtualPS2ControllerOption", 0, [
-    0 num_keyboards "numKeyboards" 0 false,
-    1 num_pointing_devices "numPointingDevices" 0 false,
-]);
-impl d::IsA<t::VirtualDeviceOption> for VirtualPS2ControllerOption {}
-
-/// Data object `vim.vm.device.VirtualParallelPort`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualParallelPort {
-    /// The fields of [`VirtualDevice`](t::VirtualDevice).
-    pub base: t::VirtualDevice,
-}
-d::object!(VirtualParallelPort: t::VirtualDevice, "VirtualParallelPort", 0, [
-]);
-impl d::IsA<t::VirtualDevice> for VirtualParallelPort {}
-
-/// Data object `vim.vm.device.VirtualParallelPort.DeviceBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualParallelPortDeviceBackingInfo {
-    /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
-    pub base: t::VirtualDeviceDeviceBackingInfo,
-}
-d::object!(VirtualParallelPortDeviceBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualParallelPortDeviceBackingInfo", 0, [
-]);
-impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualParallelPortDeviceBackingInfo {}
-
-/// Data object `vim.vm.device.VirtualParallelPortOption.DeviceBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualParallelPortDeviceBackingOption {
-    /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
-    pub base: t::VirtualDeviceDeviceBackingOption,
-}
-d::object!(VirtualParallelPortDeviceBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualParallelPortDeviceBackingOption", 0, [
-]);
-impl d::IsA<t::VirtualDeviceBackingOption> for VirtualParallelPortDeviceBackingOption {}
-
-/// Data object `vim.vm.device.VirtualParallelPort.FileBackingInfo`, which extends [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualParallelPortFileBackingInfo {
-    /// The fields of [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo).
-    pub base: t::VirtualDeviceFileBackingInfo,
-}
-d::object!(VirtualParallelPortFileBackingInfo: t::VirtualDeviceFileBackingInfo, "VirtualParallelPortFileBackingInfo", 0, [
-]);
-impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualParallelPortFileBackingInfo {}
-
-/// Data object `vim.vm.device.VirtualParallelPortOption.FileBackingOption`, which extends [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualParallelPortFileBackingOption {
-    /// The fields of [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption).
-    pub base: t::VirtualDeviceFileBackingOption,
-}
-d::object!(VirtualParallelPortFileBackingOption: t::VirtualDeviceFileBackingOption, "VirtualParallelPortFileBackingOption", 0, [
-]);
-impl d::IsA<t::VirtualDeviceBackingOption> for VirtualParallelPortFileBackingOption {}
-
-/// Data object `vim.vm.device.VirtualParallelPortOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualParallelPortOption {
-    /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
-    pub base: t::VirtualDeviceOption,
-}
-d::object!(VirtualParallelPortOption: t::VirtualDeviceOption, "VirtualParallelPortOption", 0, [
-]);
-impl d::IsA<t::VirtualDeviceOption> for VirtualParallelPortOption {}
-
-/// Data object `vim.vm.device.VirtualPointingDevice`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualPointingDevice {
-    /// The fields of [`VirtualDevice`](t::VirtualDevice).
-    pub base: t::VirtualDevice,
-}
-d::object!(VirtualPointingDevice: t::VirtualDevice, "VirtualPointingDevice", 0, [
-]);
-impl d::IsA<t::VirtualDevice> for VirtualPointingDevice {}
-
-/// Data object `vim.vm.device.VirtualPointingDeviceOption.DeviceBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualPointingDeviceBackingOption {
-    /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
-    pub base: t::VirtualDeviceDeviceBackingOption,
-    /// `hostPointingDevice`.
-    pub host_pointing_device: t::ChoiceOption,
-}
-d::object!(VirtualPointingDeviceBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualPointingDeviceBackingOption", 0, [
-    0 host_pointing_device "hostPointingDevice" 0 false,
-]);
-impl d::IsA<t::VirtualDeviceBackingOption> for VirtualPointingDeviceBackingOption {}
-
-/// Data object `vim.vm.device.VirtualPointingDevice.DeviceBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualPointingDeviceDeviceBackingInfo {
-    /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
-    pub base: t::VirtualDeviceDeviceBackingInfo,
-    /// `hostPointingDevice`.
-    pub host_pointing_device: String,
-}
-d::object!(VirtualPointingDeviceDeviceBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualPointingDeviceDeviceBackingInfo", 0, [
-    0 host_pointing_device "hostPointingDevice" 0 false,
-]);
-impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualPointingDeviceDeviceBackingInfo {}
-
-d::enumeration!(
-    /// Enumeration `vim.vm.device.VirtualPointingDeviceOption.DeviceBackingOption.HostPointingDeviceChoice`. Since API 2.5.
-    VirtualPointingDeviceHostChoice, "VirtualPointingDeviceHostChoice", [
-        Autodetect "autodetect",
-        IntellimouseExplorer "intellimouseExplorer",
-        IntellimousePs2 "intellimousePs2",
-        LogitechMouseman "logitechMouseman",
-        MicrosoftSerial "microsoft_serial",
-        MouseSystems "mouseSystems",
-        MousemanSerial "mousemanSerial",
-        Ps2 "ps2",
-    ]
-);
-
-/// Data object `vim.vm.device.VirtualPointingDeviceOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualPointingDeviceOption {
-    /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
-    pub base: t::VirtualDeviceOption,
-}
-d::object!(VirtualPointingDeviceOption: t::VirtualDeviceOption, "VirtualPointingDeviceOption", 0, [
-]);
-impl d::IsA<t::VirtualDeviceOption> for VirtualPointingDeviceOption {}
-
-/// Data object `vim.vm.device.VirtualPrecisionClock`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 7.0.0.0.
-#[derive(Default)]
-pub struct VirtualPrecisionClock {
-    /// The fields of [`VirtualDevice`](t::VirtualDevice).
-    pub base: t::VirtualDevice,
-}
-d::object!(VirtualPrecisionClock: t::VirtualDevice, "VirtualPrecisionClock", 16, [
-]);
-impl d::IsA<t::VirtualDevice> for VirtualPrecisionClock {}
-
-/// Data object `vim.vm.device.VirtualPrecisionClockOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 7.0.0.0.
-#[derive(Default)]
-pub struct VirtualPrecisionClockOption {
-    /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
-    pub base: t::VirtualDeviceOption,
-}
-d::object!(VirtualPrecisionClockOption: t::VirtualDeviceOption, "VirtualPrecisionClockOption", 16, [
-]);
-impl d::IsA<t::VirtualDeviceOption> for VirtualPrecisionClockOption {}
-
-/// Data object `vim.vm.device.VirtualPrecisionClock.SystemClockBackingInfo`, which extends [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo). Since API 7.0.0.0.
-#[derive(Default)]
-pub struct VirtualPrecisionClockSystemClockBackingInfo {
-    /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
-    pub base: t::VirtualDeviceBackingInfo,
-    /// `protocol`.
-    pub protocol: Option<String>,
-}
-d::object!(VirtualPrecisionClockSystemClockBackingInfo: t::VirtualDeviceBackingInfo, "VirtualPrecisionClockSystemClockBackingInfo", 16, [
-    0 protocol "protocol" 16 false,
-]);
-impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualPrecisionClockSystemClockBackingInfo {}
-
-/// Data object `vim.vm.device.VirtualPrecisionClockOption.SystemClockBackingOption`, which extends [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption). Since API 7.0.0.0.
-#[derive(Default)]
-pub struct VirtualPrecisionClockSystemClockBackingOption {
-    /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
-    pub base: t::VirtualDeviceBackingOption,
-    /// `protocol`.
-    pub protocol: t::ChoiceOption,
-}
-d::object!(VirtualPrecisionClockSystemClockBackingOption: t::VirtualDeviceBackingOption, "VirtualPrecisionClockSystemClockBackingOption", 16, [
-    0 protocol "protocol" 16 false,
-]);
-impl d::IsA<t::VirtualDeviceBackingOption> for VirtualPrecisionClockSystemClockBackingOption {}
-
-/// Data object `vim.vm.device.VirtualSATAController`, which extends [`VirtualController`](t::VirtualController). Since API 5.5.
-#[derive(Default)]
-pub struct VirtualSATAController {
-    /// The fields of [`VirtualController`](t::VirtualController).
-    pub base: t::VirtualController,
-}
-d::object!(VirtualSATAController: t::VirtualController, "VirtualSATAController", 7, [
-]);
-impl d::IsA<t::VirtualDevice> for VirtualSATAController {}
-
-/// Data object `vim.vm.device.VirtualSATAControllerOption`, which extends [`VirtualControllerOption`](t::VirtualControllerOption). Since API 5.5.
-#[derive(Default)]
-pub struct VirtualSATAControllerOption {
-    /// The fields of [`VirtualControllerOption`](t::VirtualControllerOption).
-    pub base: t::VirtualControllerOption,
-    /// `numSATADisks`.
-    pub num_sata_disks: t::IntOption,
-    /// `numSATACdroms`.
-    pub num_sata_cdroms: t::IntOption,
-}
-d::object!(VirtualSATAControllerOption: t::VirtualControllerOption, "VirtualSATAControllerOption", 7, [
-    0 num_sata_disks "numSATADisks" 7 false,
-    1 num_sata_cdroms "numSATACdroms" 7 false,
-]);
-impl d::IsA<t::VirtualDeviceOption> for VirtualSATAControllerOption {}
-
-/// Data object `vim.vm.device.VirtualSCSIController`, which extends [`VirtualController`](t::VirtualController). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualSCSIController {
-    /// The fields of [`VirtualController`](t::VirtualController).
-    pub base: t::VirtualController,
-    /// `hotAddRemove`.
-    pub hot_add_remove: Option<bool>,
-    /// `sharedBus`.
-    pub shared_bus: t::VirtualSCSISharing,
-    /// `scsiCtlrUnitNumber`.
-    pub scsi_ctlr_unit_number: Option<i32>,
-}
-d::object!(VirtualSCSIController: t::VirtualController, "VirtualSCSIController", 0, [
-    0 hot_add_remove "hotAddRemove" 0 false,
-    1 shared_bus "sharedBus" 0 false,
-    2 scsi_ctlr_unit_number "scsiCtlrUnitNumber" 0 false,
-]);
-impl d::IsA<t::VirtualDevice> for VirtualSCSIController {}
-
-/// Data object `vim.vm.device.VirtualSCSIControllerOption`, which extends [`VirtualControllerOption`](t::VirtualControllerOption). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualSCSIControllerOption {
-    /// The fields of [`VirtualControllerOption`](t::VirtualControllerOption).
-    pub base: t::VirtualControllerOption,
-    /// `numSCSIDisks`.
-    pub num_scsi_disks: t::IntOption,
-    /// `numSCSICdroms`.
-    pub num_scsi_cdroms: t::IntOption,
-    /// `numSCSIPassthrough`.
-    pub num_scsi_passthrough: t::IntOption,
-    /// `sharing`.
-    pub sharing: Vec<t::VirtualSCSISharing>,
-    /// `defaultSharedIndex`.
-    pub default_shared_index: i32,
-    /// `hotAddRemove`.
-    pub hot_add_remove: t::BoolOption,
-    /// `scsiCtlrUnitNumber`.
-    pub scsi_ctlr_unit_number: i32,
-}
-d::object!(VirtualSCSIControllerOption: t::VirtualControllerOption, "VirtualSCSIControllerOption", 0, [
-    0 num_scsi_disks "numSCSIDisks" 0 false,
-    1 num_scsi_cdroms "numSCSICdroms" 0 false,
-    2 num_scsi_passthrough "numSCSIPassthrough" 0 false,
-    3 sharing "sharing" 0 false,
-    4 default_shared_index "defaultSharedIndex" 0 false,
-    5 hot_add_remove "hotAddRemove" 0 false,
-    6 scsi_ctlr_unit_number "scsiCtlrUnitNumber" 0 false,
-]);
-impl d::IsA<t::VirtualDeviceOption> for VirtualSCSIControllerOption {}
-
-/// Data object `vim.vm.device.VirtualSCSIPassthrough`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualSCSIPassthrough {
-    /// The fields of [`VirtualDevice`](t::VirtualDevice).
-    pub base: t::VirtualDevice,
-}
-d::object!(VirtualSCSIPassthrough: t::VirtualDevice, "VirtualSCSIPassthrough", 0, [
-]);
-impl d::IsA<t::VirtualDevice> for VirtualSCSIPassthrough {}
-
-/// Data object `vim.vm.device.VirtualSCSIPassthrough.DeviceBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualSCSIPassthroughDeviceBackingInfo {
-    /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
-    pub base: t::VirtualDeviceDeviceBackingInfo,
-}
-d::object!(VirtualSCSIPassthroughDeviceBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualSCSIPassthroughDeviceBackingInfo", 0, [
-]);
-impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualSCSIPassthroughDeviceBackingInfo {}
-
-/// Data object `vim.vm.device.VirtualSCSIPassthroughOption.DeviceBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualSCSIPassthroughDeviceBackingOption {
-    /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
-    pub base: t::VirtualDeviceDeviceBackingOption,
-}
-d::object!(VirtualSCSIPassthroughDeviceBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualSCSIPassthroughDeviceBackingOption", 0, [
-]);
-impl d::IsA<t::VirtualDeviceBackingOption> for VirtualSCSIPassthroughDeviceBackingOption {}
-
-/// Data object `vim.vm.device.VirtualSCSIPassthroughOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualSCSIPassthroughOption {
-    /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
-    pub base: t::VirtualDeviceOption,
-}
-d::object!(VirtualSCSIPassthroughOption: t::VirtualDeviceOption, "VirtualSCSIPassthroughOption", 0, [
-]);
-impl d::IsA<t::VirtualDeviceOption> for VirtualSCSIPassthroughOption {}
-
-d::enumeration!(
-    /// Enumeration `vim.vm.device.VirtualSCSIController.Sharing`. Since API 2.5.
-    VirtualSCSISharing, "VirtualSCSISharing", [
-        NoSharing "noSharing",
-        VirtualSharing "virtualSharing",
-        PhysicalSharing "physicalSharing",
-    ]
-);
-
-/// Data object `vim.vm.device.VirtualSIOController`, which extends [`VirtualController`](t::VirtualController). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualSIOController {
-    /// The fields of [`VirtualController`](t::VirtualController).
-    pub base: t::VirtualController,
-}
-d::object!(VirtualSIOController: t::VirtualController, "VirtualSIOController", 0, [
-]);
-impl d::IsA<t::VirtualDevice> for VirtualSIOController {}
-
-/// Data object `vim.vm.device.VirtualSIOControllerOption`, which extends [`VirtualControllerOption`](t::VirtualControllerOption). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualSIOControllerOption {
-    /// The fields of [`VirtualControllerOption`](t::VirtualControllerOption).
-    pub base: t::VirtualControllerOption,
-    /// `numFloppyDrives`.
-    pub num_floppy_drives: t::IntOption,
-    /// `numSerialPorts`.
-    pub num_serial_ports: t::IntOption,
-    /// `numParallelPorts`.
-    pub num_parallel_ports: t::IntOption,
-}
-d::object!(VirtualSIOControllerOption: t::VirtualControllerOption, "VirtualSIOControllerOption", 0, [
-    0 num_floppy_drives "numFloppyDrives" 0 false,
-    1 num_serial_ports "numSerialPorts" 0 false,
-    2 num_parallel_ports "numParallelPorts" 0 false,
-]);
-impl d::IsA<t::VirtualDeviceOption> for VirtualSIOControllerOption {}
-
-/// Data object `vim.vm.device.VirtualSerialPort`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualSerialPort {
-    /// The fields of [`VirtualDevice`](t::VirtualDevice).
-    pub base: t::VirtualDevice,
-    /// `yieldOnPoll`.
-    pub yield_on_poll: bool,
-}
-d::object!(VirtualSerialPort: t::VirtualDevice, "VirtualSerialPort", 0, [
-    0 yield_on_poll "yieldOnPoll" 0 false,
-]);
-impl d::IsA<t::VirtualDevice> for VirtualSerialPort {}
-
-/// Data object `vim.vm.device.VirtualSerialPort.DeviceBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualSerialPortDeviceBackingInfo {
-    /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
-    pub base: t::VirtualDeviceDeviceBackingInfo,
-}
-d::object!(VirtualSerialPortDeviceBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualSerialPortDeviceBackingInfo", 0, [
-]);
-impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualSerialPortDeviceBackingInfo {}
-
-/// Data object `vim.vm.device.VirtualSerialPortOption.DeviceBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualSerialPortDeviceBackingOption {
-    /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
-    pub base: t::VirtualDeviceDeviceBackingOption,
-}
-d::object!(VirtualSerialPortDeviceBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualSerialPortDeviceBackingOption", 0, [
-]);
-impl d::IsA<t::VirtualDeviceBackingOption> for VirtualSerialPortDeviceBackingOption {}
-
-d::enumeration!(
-    /// Enumeration `vim.vm.device.VirtualSerialPortOption.EndPoint`. Since API 2.5.
-    VirtualSerialPortEndPoint, "VirtualSerialPortEndPoint", [
-        Client "client",
-        Server "server",
-    ]
-);
-
-/// Data object `vim.vm.device.VirtualSerialPort.FileBackingInfo`, which extends [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualSerialPortFileBackingInfo {
-    /// The fields of [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo).
-    pub base: t::VirtualDeviceFileBackingInfo,
-}
-d::object!(VirtualSerialPortFileBackingInfo: t::VirtualDeviceFileBackingInfo, "VirtualSerialPortFileBackingInfo", 0, [
-]);
-impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualSerialPortFileBackingInfo {}

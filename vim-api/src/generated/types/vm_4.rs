@@ -5,8 +5,2403 @@ use crate::dynamic as d;
 use crate::generated::managed as m;
 use crate::generated::types as t;
 use crate::moref::MoRef;
+use crate::property as p;
+
+/// Data object `vim.vm.RelocateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.RelocateSpec.html)
+#[derive(Default)]
+pub struct VirtualMachineRelocateSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `service`. Since API 6.0.
+    pub service: Option<Box<t::ServiceLocator>>,
+    /// `folder`. Since API 6.0.
+    pub folder: Option<MoRef<m::Folder>>,
+    /// `datastore`.
+    pub datastore: Option<MoRef<m::Datastore>>,
+    /// `diskMoveType`. Since API 4.0.
+    pub disk_move_type: Option<String>,
+    /// `pool`.
+    pub pool: Option<MoRef<m::ResourcePool>>,
+    /// `host`.
+    pub host: Option<MoRef<m::HostSystem>>,
+    /// `disk`.
+    pub disk: Vec<t::VirtualMachineRelocateSpecDiskLocator>,
+    /// `transform`.
+    pub transform: Option<t::VirtualMachineRelocateTransformation>,
+    /// `deviceChange`. Since API 5.5.
+    pub device_change: Vec<d::Poly<t::VirtualDeviceConfigSpec>>,
+    /// `profile`. Since API 5.5.
+    pub profile: Vec<d::Poly<t::VirtualMachineProfileSpec>>,
+    /// `cryptoSpec`. Since API 7.0.0.0.
+    pub crypto_spec: Option<d::Poly<t::CryptoSpec>>,
+    /// `tagSpecs`. Since API 9.1.0.0.
+    pub tag_specs: Vec<t::TagSpec>,
+    /// `vmPlacementPolicies`. Since API 9.1.0.0.
+    pub vm_placement_policies: Vec<d::Poly<t::VmPlacementPolicy>>,
+}
+d::object!(VirtualMachineRelocateSpec: t::DynamicData, "VirtualMachineRelocateSpec", 0, [
+    0 service "service" 8 false,
+    1 folder "folder" 8 false,
+    2 datastore "datastore" 0 false,
+    3 disk_move_type "diskMoveType" 3 false,
+    4 pool "pool" 0 false,
+    5 host "host" 0 false,
+    6 disk "disk" 0 false,
+    7 transform "transform" 0 false,
+    8 device_change "deviceChange" 7 false,
+    9 profile "profile" 7 false,
+    10 crypto_spec "cryptoSpec" 16 false,
+    11 tag_specs "tagSpecs" 33 false,
+    12 vm_placement_policies "vmPlacementPolicies" 33 false,
+]);
+
+/// Data object `vim.vm.RelocateSpec.DiskLocator`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.RelocateSpec.DiskLocator.html)
+#[derive(Default)]
+pub struct VirtualMachineRelocateSpecDiskLocator {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `diskId`.
+    pub disk_id: i32,
+    /// `datastore`.
+    pub datastore: MoRef<m::Datastore>,
+    /// `diskMoveType`. Since API 4.0.
+    pub disk_move_type: Option<String>,
+    /// `diskBackingInfo`. Since API 5.0.
+    pub disk_backing_info: Option<d::Poly<t::VirtualDeviceBackingInfo>>,
+    /// `profile`. Since API 5.5.
+    pub profile: Vec<d::Poly<t::VirtualMachineProfileSpec>>,
+    /// `backing`. Since API 7.0.0.0.
+    pub backing: Option<Box<t::VirtualMachineRelocateSpecDiskLocatorBackingSpec>>,
+    /// `filterSpec`. Since API 7.0.2.1.
+    pub filter_spec: Vec<d::Poly<t::VirtualMachineBaseIndependentFilterSpec>>,
+}
+d::object!(VirtualMachineRelocateSpecDiskLocator: t::DynamicData, "VirtualMachineRelocateSpecDiskLocator", 0, [
+    0 disk_id "diskId" 0 false,
+    1 datastore "datastore" 0 false,
+    2 disk_move_type "diskMoveType" 3 false,
+    3 disk_backing_info "diskBackingInfo" 5 false,
+    4 profile "profile" 7 false,
+    5 backing "backing" 16 false,
+    6 filter_spec "filterSpec" 21 false,
+]);
+
+/// Data object `vim.vm.RelocateSpec.DiskLocator.BackingSpec`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.RelocateSpec.DiskLocator.BackingSpec.html)
+#[derive(Default)]
+pub struct VirtualMachineRelocateSpecDiskLocatorBackingSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `parent`.
+    pub parent: Option<Box<t::VirtualMachineRelocateSpecDiskLocatorBackingSpec>>,
+    /// `crypto`.
+    pub crypto: Option<d::Poly<t::CryptoSpec>>,
+}
+d::object!(VirtualMachineRelocateSpecDiskLocatorBackingSpec: t::DynamicData, "VirtualMachineRelocateSpecDiskLocatorBackingSpec", 16, [
+    0 parent "parent" 16 false,
+    1 crypto "crypto" 16 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.vm.RelocateSpec.Transformation`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.RelocateSpec.Transformation.html)
+    VirtualMachineRelocateTransformation, "VirtualMachineRelocateTransformation", [
+        Flat "flat",
+        Sparse "sparse",
+    ]
+);
+
+/// Data object `vim.vm.RuntimeInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.RuntimeInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineRuntimeInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `device`. Since API 4.1.
+    pub device: Vec<t::VirtualMachineDeviceRuntimeInfo>,
+    /// `host`.
+    pub host: Option<MoRef<m::HostSystem>>,
+    /// `connectionState`.
+    pub connection_state: t::VirtualMachineConnectionState,
+    /// `powerState`.
+    pub power_state: t::VirtualMachinePowerState,
+    /// `vmFailoverInProgress`. Since API 7.0.2.0.
+    pub vm_failover_in_progress: Option<bool>,
+    /// `faultToleranceState`. Since API 4.0.
+    pub fault_tolerance_state: Option<t::VirtualMachineFaultToleranceState>,
+    /// `dasVmProtection`. Since API 5.0.
+    pub das_vm_protection: Option<Box<t::VirtualMachineRuntimeInfoDasProtectionState>>,
+    /// `toolsInstallerMounted`.
+    pub tools_installer_mounted: bool,
+    /// `suspendTime`.
+    pub suspend_time: Option<d::DateTime>,
+    /// `bootTime`.
+    pub boot_time: Option<d::DateTime>,
+    /// `suspendInterval`.
+    pub suspend_interval: Option<i64>,
+    /// `question`.
+    pub question: Option<Box<t::VirtualMachineQuestionInfo>>,
+    /// `memoryOverhead`.
+    pub memory_overhead: Option<i64>,
+    /// `maxCpuUsage`.
+    pub max_cpu_usage: Option<i32>,
+    /// `maxMemoryUsage`.
+    pub max_memory_usage: Option<i32>,
+    /// `numMksConnections`.
+    pub num_mks_connections: i32,
+    /// `recordReplayState`. Since API 4.0.
+    pub record_replay_state: Option<t::VirtualMachineRecordReplayState>,
+    /// `cleanPowerOff`. Since API 4.0.
+    pub clean_power_off: Option<bool>,
+    /// `needSecondaryReason`. Since API 4.0.
+    pub need_secondary_reason: Option<String>,
+    /// `onlineStandby`. Since API 5.1.
+    pub online_standby: Option<bool>,
+    /// `minRequiredEVCModeKey`. Since API 4.1.
+    pub min_required_evc_mode_key: Option<String>,
+    /// `consolidationNeeded`. Since API 5.0.
+    pub consolidation_needed: Option<bool>,
+    /// `offlineFeatureRequirement`. Since API 5.1.
+    pub offline_feature_requirement: Vec<t::VirtualMachineFeatureRequirement>,
+    /// `featureRequirement`. Since API 5.1.
+    pub feature_requirement: Vec<t::VirtualMachineFeatureRequirement>,
+    /// `featureMask`. Since API 5.1.
+    pub feature_mask: Vec<t::HostFeatureMask>,
+    /// `vFlashCacheAllocation`. Since API 5.5.
+    pub v_flash_cache_allocation: Option<i64>,
+    /// `paused`. Since API 6.0.
+    pub paused: Option<bool>,
+    /// `snapshotInBackground`. Since API 6.0.
+    pub snapshot_in_background: Option<bool>,
+    /// `quiescedForkParent`. Since API 6.0.
+    pub quiesced_fork_parent: Option<bool>,
+    /// `instantCloneFrozen`. Since API 6.7.
+    pub instant_clone_frozen: Option<bool>,
+    /// `cryptoState`. Since API 6.7.
+    pub crypto_state: Option<String>,
+    /// `suspendedToMemory`. Since API 7.0.2.0.
+    pub suspended_to_memory: Option<bool>,
+    /// `opNotificationTimeout`. Since API 8.0.0.1.
+    pub op_notification_timeout: Option<i64>,
+    /// `iommuActive`. Since API 8.0.1.0.
+    pub iommu_active: Option<bool>,
+    /// `consolidateWorkTotal`. Since API 9.1.0.0.
+    pub consolidate_work_total: Option<i64>,
+    /// `consolidateWorkDone`. Since API 9.1.0.0.
+    pub consolidate_work_done: Option<i64>,
+    /// `diskChainBroken`. Since API 9.1.0.0.
+    pub disk_chain_broken: Option<bool>,
+}
+d::object!(VirtualMachineRuntimeInfo: t::DynamicData, "VirtualMachineRuntimeInfo", 0, [
+    0 device "device" 4 false,
+    1 host "host" 0 false,
+    2 connection_state "connectionState" 0 false,
+    3 power_state "powerState" 0 false,
+    4 vm_failover_in_progress "vmFailoverInProgress" 20 false,
+    5 fault_tolerance_state "faultToleranceState" 3 false,
+    6 das_vm_protection "dasVmProtection" 5 false,
+    7 tools_installer_mounted "toolsInstallerMounted" 0 false,
+    8 suspend_time "suspendTime" 0 false,
+    9 boot_time "bootTime" 0 false,
+    10 suspend_interval "suspendInterval" 0 false,
+    11 question "question" 0 false,
+    12 memory_overhead "memoryOverhead" 0 false,
+    13 max_cpu_usage "maxCpuUsage" 0 false,
+    14 max_memory_usage "maxMemoryUsage" 0 false,
+    15 num_mks_connections "numMksConnections" 0 false,
+    16 record_replay_state "recordReplayState" 3 false,
+    17 clean_power_off "cleanPowerOff" 3 false,
+    18 need_secondary_reason "needSecondaryReason" 3 false,
+    19 online_standby "onlineStandby" 6 false,
+    20 min_required_evc_mode_key "minRequiredEVCModeKey" 4 false,
+    21 consolidation_needed "consolidationNeeded" 5 false,
+    22 offline_feature_requirement "offlineFeatureRequirement" 6 false,
+    23 feature_requirement "featureRequirement" 6 false,
+    24 feature_mask "featureMask" 6 false,
+    25 v_flash_cache_allocation "vFlashCacheAllocation" 7 false,
+    26 paused "paused" 8 false,
+    27 snapshot_in_background "snapshotInBackground" 8 false,
+    28 quiesced_fork_parent "quiescedForkParent" 8 false,
+    29 instant_clone_frozen "instantCloneFrozen" 10 false,
+    30 crypto_state "cryptoState" 10 false,
+    31 suspended_to_memory "suspendedToMemory" 20 false,
+    32 op_notification_timeout "opNotificationTimeout" 26 false,
+    33 iommu_active "iommuActive" 28 false,
+    34 consolidate_work_total "consolidateWorkTotal" 33 false,
+    35 consolidate_work_done "consolidateWorkDone" 33 false,
+    36 disk_chain_broken "diskChainBroken" 33 false,
+]);
+impl<M, P> p::Property<M, t::VirtualMachineRuntimeInfo, P> {
+    /// On to `device`. Since API 4.1.
+    pub fn device(&self) -> p::Property<M, Vec<t::VirtualMachineDeviceRuntimeInfo>, P> { self.then("device") }
+    /// On to `host`.
+    pub fn host(&self) -> p::Property<M, MoRef<m::HostSystem>, p::Optional> { self.then("host") }
+    /// On to `connectionState`.
+    pub fn connection_state(&self) -> p::Property<M, t::VirtualMachineConnectionState, P> { self.then("connectionState") }
+    /// On to `powerState`.
+    pub fn power_state(&self) -> p::Property<M, t::VirtualMachinePowerState, P> { self.then("powerState") }
+    /// On to `vmFailoverInProgress`. Since API 7.0.2.0.
+    pub fn vm_failover_in_progress(&self) -> p::Property<M, bool, p::Optional> { self.then("vmFailoverInProgress") }
+    /// On to `faultToleranceState`. Since API 4.0.
+    pub fn fault_tolerance_state(&self) -> p::Property<M, t::VirtualMachineFaultToleranceState, p::Optional> { self.then("faultToleranceState") }
+    /// On to `dasVmProtection`. Since API 5.0.
+    pub fn das_vm_protection(&self) -> p::Property<M, t::VirtualMachineRuntimeInfoDasProtectionState, p::Optional> { self.then("dasVmProtection") }
+    /// On to `toolsInstallerMounted`.
+    pub fn tools_installer_mounted(&self) -> p::Property<M, bool, P> { self.then("toolsInstallerMounted") }
+    /// On to `suspendTime`.
+    pub fn suspend_time(&self) -> p::Property<M, d::DateTime, p::Optional> { self.then("suspendTime") }
+    /// On to `bootTime`.
+    pub fn boot_time(&self) -> p::Property<M, d::DateTime, p::Optional> { self.then("bootTime") }
+    /// On to `suspendInterval`.
+    pub fn suspend_interval(&self) -> p::Property<M, i64, p::Optional> { self.then("suspendInterval") }
+    /// On to `question`.
+    pub fn question(&self) -> p::Property<M, t::VirtualMachineQuestionInfo, p::Optional> { self.then("question") }
+    /// On to `memoryOverhead`.
+    pub fn memory_overhead(&self) -> p::Property<M, i64, p::Optional> { self.then("memoryOverhead") }
+    /// On to `maxCpuUsage`.
+    pub fn max_cpu_usage(&self) -> p::Property<M, i32, p::Optional> { self.then("maxCpuUsage") }
+    /// On to `maxMemoryUsage`.
+    pub fn max_memory_usage(&self) -> p::Property<M, i32, p::Optional> { self.then("maxMemoryUsage") }
+    /// On to `numMksConnections`.
+    pub fn num_mks_connections(&self) -> p::Property<M, i32, P> { self.then("numMksConnections") }
+    /// On to `recordReplayState`. Since API 4.0.
+    pub fn record_replay_state(&self) -> p::Property<M, t::VirtualMachineRecordReplayState, p::Optional> { self.then("recordReplayState") }
+    /// On to `cleanPowerOff`. Since API 4.0.
+    pub fn clean_power_off(&self) -> p::Property<M, bool, p::Optional> { self.then("cleanPowerOff") }
+    /// On to `needSecondaryReason`. Since API 4.0.
+    pub fn need_secondary_reason(&self) -> p::Property<M, String, p::Optional> { self.then("needSecondaryReason") }
+    /// On to `onlineStandby`. Since API 5.1.
+    pub fn online_standby(&self) -> p::Property<M, bool, p::Optional> { self.then("onlineStandby") }
+    /// On to `minRequiredEVCModeKey`. Since API 4.1.
+    pub fn min_required_evc_mode_key(&self) -> p::Property<M, String, p::Optional> { self.then("minRequiredEVCModeKey") }
+    /// On to `consolidationNeeded`. Since API 5.0.
+    pub fn consolidation_needed(&self) -> p::Property<M, bool, p::Optional> { self.then("consolidationNeeded") }
+    /// On to `offlineFeatureRequirement`. Since API 5.1.
+    pub fn offline_feature_requirement(&self) -> p::Property<M, Vec<t::VirtualMachineFeatureRequirement>, P> { self.then("offlineFeatureRequirement") }
+    /// On to `featureRequirement`. Since API 5.1.
+    pub fn feature_requirement(&self) -> p::Property<M, Vec<t::VirtualMachineFeatureRequirement>, P> { self.then("featureRequirement") }
+    /// On to `featureMask`. Since API 5.1.
+    pub fn feature_mask(&self) -> p::Property<M, Vec<t::HostFeatureMask>, P> { self.then("featureMask") }
+    /// On to `vFlashCacheAllocation`. Since API 5.5.
+    pub fn v_flash_cache_allocation(&self) -> p::Property<M, i64, p::Optional> { self.then("vFlashCacheAllocation") }
+    /// On to `paused`. Since API 6.0.
+    pub fn paused(&self) -> p::Property<M, bool, p::Optional> { self.then("paused") }
+    /// On to `snapshotInBackground`. Since API 6.0.
+    pub fn snapshot_in_background(&self) -> p::Property<M, bool, p::Optional> { self.then("snapshotInBackground") }
+    /// On to `quiescedForkParent`. Since API 6.0.
+    pub fn quiesced_fork_parent(&self) -> p::Property<M, bool, p::Optional> { self.then("quiescedForkParent") }
+    /// On to `instantCloneFrozen`. Since API 6.7.
+    pub fn instant_clone_frozen(&self) -> p::Property<M, bool, p::Optional> { self.then("instantCloneFrozen") }
+    /// On to `cryptoState`. Since API 6.7.
+    pub fn crypto_state(&self) -> p::Property<M, String, p::Optional> { self.then("cryptoState") }
+    /// On to `suspendedToMemory`. Since API 7.0.2.0.
+    pub fn suspended_to_memory(&self) -> p::Property<M, bool, p::Optional> { self.then("suspendedToMemory") }
+    /// On to `opNotificationTimeout`. Since API 8.0.0.1.
+    pub fn op_notification_timeout(&self) -> p::Property<M, i64, p::Optional> { self.then("opNotificationTimeout") }
+    /// On to `iommuActive`. Since API 8.0.1.0.
+    pub fn iommu_active(&self) -> p::Property<M, bool, p::Optional> { self.then("iommuActive") }
+    /// On to `consolidateWorkTotal`. Since API 9.1.0.0.
+    pub fn consolidate_work_total(&self) -> p::Property<M, i64, p::Optional> { self.then("consolidateWorkTotal") }
+    /// On to `consolidateWorkDone`. Since API 9.1.0.0.
+    pub fn consolidate_work_done(&self) -> p::Property<M, i64, p::Optional> { self.then("consolidateWorkDone") }
+    /// On to `diskChainBroken`. Since API 9.1.0.0.
+    pub fn disk_chain_broken(&self) -> p::Property<M, bool, p::Optional> { self.then("diskChainBroken") }
+}
+
+/// Data object `vim.vm.RuntimeInfo.DasProtectionState`, which extends [`DynamicData`](t::DynamicData). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.RuntimeInfo.DasProtectionState.html)
+#[derive(Default)]
+pub struct VirtualMachineRuntimeInfoDasProtectionState {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `dasProtected`.
+    pub das_protected: bool,
+}
+d::object!(VirtualMachineRuntimeInfoDasProtectionState: t::DynamicData, "VirtualMachineRuntimeInfoDasProtectionState", 5, [
+    0 das_protected "dasProtected" 5 false,
+]);
+impl<M, P> p::Property<M, t::VirtualMachineRuntimeInfoDasProtectionState, P> {
+    /// On to `dasProtected`.
+    pub fn das_protected(&self) -> p::Property<M, bool, P> { self.then("dasProtected") }
+}
+
+/// Data object `vim.vm.ScsiDiskDeviceInfo`, which extends [`VirtualMachineDiskDeviceInfo`](t::VirtualMachineDiskDeviceInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ScsiDiskDeviceInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineScsiDiskDeviceInfo {
+    /// The fields of [`VirtualMachineDiskDeviceInfo`](t::VirtualMachineDiskDeviceInfo).
+    pub base: t::VirtualMachineDiskDeviceInfo,
+    /// `disk`.
+    pub disk: Option<Box<t::HostScsiDisk>>,
+    /// `transportHint`. Since API 4.0.
+    pub transport_hint: Option<String>,
+    /// `lunNumber`. Since API 4.0.
+    pub lun_number: Option<i32>,
+}
+d::object!(VirtualMachineScsiDiskDeviceInfo: t::VirtualMachineDiskDeviceInfo, "VirtualMachineScsiDiskDeviceInfo", 0, [
+    0 disk "disk" 0 false,
+    1 transport_hint "transportHint" 3 false,
+    2 lun_number "lunNumber" 3 false,
+]);
+
+/// Data object `vim.vm.ScsiPassthroughInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ScsiPassthroughInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineScsiPassthroughInfo {
+    /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
+    pub base: t::VirtualMachineTargetInfo,
+    /// `scsiClass`.
+    pub scsi_class: String,
+    /// `vendor`.
+    pub vendor: String,
+    /// `physicalUnitNumber`.
+    pub physical_unit_number: i32,
+}
+d::object!(VirtualMachineScsiPassthroughInfo: t::VirtualMachineTargetInfo, "VirtualMachineScsiPassthroughInfo", 0, [
+    0 scsi_class "scsiClass" 0 false,
+    1 vendor "vendor" 0 false,
+    2 physical_unit_number "physicalUnitNumber" 0 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.vm.ScsiPassthroughInfo.ScsiClass`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.ScsiPassthroughInfo.ScsiClass.html)
+    VirtualMachineScsiPassthroughType, "VirtualMachineScsiPassthroughType", [
+        Disk "disk",
+        Tape "tape",
+        Printer "printer",
+        Processor "processor",
+        Worm "worm",
+        Cdrom "cdrom",
+        Scanner "scanner",
+        Optical "optical",
+        Media "media",
+        Com "com",
+        Raid "raid",
+        Unknown "unknown",
+    ]
+);
+
+/// Data object `vim.vm.SerialInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.SerialInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineSerialInfo {
+    /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
+    pub base: t::VirtualMachineTargetInfo,
+}
+d::object!(VirtualMachineSerialInfo: t::VirtualMachineTargetInfo, "VirtualMachineSerialInfo", 0, [
+]);
+
+/// Data object `vim.vm.SgxInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.SgxInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineSgxInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `epcSize`.
+    pub epc_size: i64,
+    /// `flcMode`.
+    pub flc_mode: Option<String>,
+    /// `lePubKeyHash`.
+    pub le_pub_key_hash: Option<String>,
+    /// `requireAttestation`. Since API 8.0.0.1.
+    pub require_attestation: Option<bool>,
+}
+d::object!(VirtualMachineSgxInfo: t::DynamicData, "VirtualMachineSgxInfo", 16, [
+    0 epc_size "epcSize" 16 false,
+    1 flc_mode "flcMode" 16 false,
+    2 le_pub_key_hash "lePubKeyHash" 16 false,
+    3 require_attestation "requireAttestation" 26 false,
+]);
+impl<M, P> p::Property<M, t::VirtualMachineSgxInfo, P> {
+    /// On to `epcSize`.
+    pub fn epc_size(&self) -> p::Property<M, i64, P> { self.then("epcSize") }
+    /// On to `flcMode`.
+    pub fn flc_mode(&self) -> p::Property<M, String, p::Optional> { self.then("flcMode") }
+    /// On to `lePubKeyHash`.
+    pub fn le_pub_key_hash(&self) -> p::Property<M, String, p::Optional> { self.then("lePubKeyHash") }
+    /// On to `requireAttestation`. Since API 8.0.0.1.
+    pub fn require_attestation(&self) -> p::Property<M, bool, p::Optional> { self.then("requireAttestation") }
+}
+
+d::enumeration!(
+    /// Enumeration `vim.vm.SgxInfo.FlcModes`. Since API 7.0.0.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.SgxInfo.FlcModes.html)
+    VirtualMachineSgxInfoFlcModes, "VirtualMachineSgxInfoFlcModes", [
+        Locked "locked",
+        Unlocked "unlocked",
+    ]
+);
+
+/// Data object `vim.vm.SgxTargetInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.SgxTargetInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineSgxTargetInfo {
+    /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
+    pub base: t::VirtualMachineTargetInfo,
+    /// `maxEpcSize`.
+    pub max_epc_size: i64,
+    /// `flcModes`.
+    pub flc_modes: Vec<String>,
+    /// `lePubKeyHashes`.
+    pub le_pub_key_hashes: Vec<String>,
+    /// `requireAttestationSupported`. Since API 8.0.0.1.
+    pub require_attestation_supported: Option<bool>,
+}
+d::object!(VirtualMachineSgxTargetInfo: t::VirtualMachineTargetInfo, "VirtualMachineSgxTargetInfo", 16, [
+    0 max_epc_size "maxEpcSize" 16 false,
+    1 flc_modes "flcModes" 16 false,
+    2 le_pub_key_hashes "lePubKeyHashes" 16 false,
+    3 require_attestation_supported "requireAttestationSupported" 26 false,
+]);
+
+/// Data object `vim.vm.SnapshotInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.SnapshotInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineSnapshotInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `currentSnapshot`.
+    pub current_snapshot: Option<MoRef<m::VirtualMachineSnapshot>>,
+    /// `rootSnapshotList`.
+    pub root_snapshot_list: Vec<t::VirtualMachineSnapshotTree>,
+}
+d::object!(VirtualMachineSnapshotInfo: t::DynamicData, "VirtualMachineSnapshotInfo", 0, [
+    0 current_snapshot "currentSnapshot" 0 false,
+    1 root_snapshot_list "rootSnapshotList" 0 false,
+]);
+impl<M, P> p::Property<M, t::VirtualMachineSnapshotInfo, P> {
+    /// On to `currentSnapshot`.
+    pub fn current_snapshot(&self) -> p::Property<M, MoRef<m::VirtualMachineSnapshot>, p::Optional> { self.then("currentSnapshot") }
+    /// On to `rootSnapshotList`.
+    pub fn root_snapshot_list(&self) -> p::Property<M, Vec<t::VirtualMachineSnapshotTree>, P> { self.then("rootSnapshotList") }
+}
+
+/// Data object `vim.vm.SnapshotTree`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.SnapshotTree.html)
+#[derive(Default)]
+pub struct VirtualMachineSnapshotTree {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `snapshot`.
+    pub snapshot: MoRef<m::VirtualMachineSnapshot>,
+    /// `vm`.
+    pub vm: MoRef<m::VirtualMachine>,
+    /// `name`.
+    pub name: String,
+    /// `description`.
+    pub description: String,
+    /// `id`. Since API 4.0.
+    pub id: Option<i32>,
+    /// `createTime`.
+    pub create_time: d::DateTime,
+    /// `state`.
+    pub state: t::VirtualMachinePowerState,
+    /// `quiesced`.
+    pub quiesced: bool,
+    /// `backupManifest`. Since API 2.5u2server.
+    pub backup_manifest: Option<String>,
+    /// `childSnapshotList`.
+    pub child_snapshot_list: Vec<t::VirtualMachineSnapshotTree>,
+    /// `replaySupported`. Since API 4.0.
+    pub replay_supported: Option<bool>,
+}
+d::object!(VirtualMachineSnapshotTree: t::DynamicData, "VirtualMachineSnapshotTree", 0, [
+    0 snapshot "snapshot" 0 false,
+    1 vm "vm" 0 false,
+    2 name "name" 0 false,
+    3 description "description" 0 false,
+    4 id "id" 3 false,
+    5 create_time "createTime" 0 false,
+    6 state "state" 0 false,
+    7 quiesced "quiesced" 0 false,
+    8 backup_manifest "backupManifest" 2 false,
+    9 child_snapshot_list "childSnapshotList" 0 false,
+    10 replay_supported "replaySupported" 3 false,
+]);
+
+/// Data object `vim.vm.SoundInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.SoundInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineSoundInfo {
+    /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
+    pub base: t::VirtualMachineTargetInfo,
+}
+d::object!(VirtualMachineSoundInfo: t::VirtualMachineTargetInfo, "VirtualMachineSoundInfo", 0, [
+]);
+
+/// Data object `vim.vm.SriovDevicePoolInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.SriovDevicePoolInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineSriovDevicePoolInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: String,
+}
+d::object!(VirtualMachineSriovDevicePoolInfo: t::DynamicData, "VirtualMachineSriovDevicePoolInfo", 9, [
+    0 key "key" 9 false,
+]);
+impl d::IsA<t::VirtualMachineSriovDevicePoolInfo> for VirtualMachineSriovDevicePoolInfo {}
+
+/// Data object `vim.vm.SriovInfo`, which extends [`VirtualMachinePciPassthroughInfo`](t::VirtualMachinePciPassthroughInfo). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.SriovInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineSriovInfo {
+    /// The fields of [`VirtualMachinePciPassthroughInfo`](t::VirtualMachinePciPassthroughInfo).
+    pub base: t::VirtualMachinePciPassthroughInfo,
+    /// `virtualFunction`.
+    pub virtual_function: bool,
+    /// `pnic`.
+    pub pnic: Option<String>,
+    /// `devicePool`. Since API 6.5.
+    pub device_pool: Option<d::Poly<t::VirtualMachineSriovDevicePoolInfo>>,
+}
+d::object!(VirtualMachineSriovInfo: t::VirtualMachinePciPassthroughInfo, "VirtualMachineSriovInfo", 7, [
+    0 virtual_function "virtualFunction" 7 false,
+    1 pnic "pnic" 7 false,
+    2 device_pool "devicePool" 9 false,
+]);
+impl d::IsA<t::VirtualMachinePciPassthroughInfo> for VirtualMachineSriovInfo {}
+
+/// Data object `vim.vm.SriovNetworkDevicePoolInfo`, which extends [`VirtualMachineSriovDevicePoolInfo`](t::VirtualMachineSriovDevicePoolInfo). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.SriovNetworkDevicePoolInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineSriovNetworkDevicePoolInfo {
+    /// The fields of [`VirtualMachineSriovDevicePoolInfo`](t::VirtualMachineSriovDevicePoolInfo).
+    pub base: t::VirtualMachineSriovDevicePoolInfo,
+    /// `switchKey`.
+    pub switch_key: Option<String>,
+    /// `switchUuid`.
+    pub switch_uuid: Option<String>,
+}
+d::object!(VirtualMachineSriovNetworkDevicePoolInfo: t::VirtualMachineSriovDevicePoolInfo, "VirtualMachineSriovNetworkDevicePoolInfo", 9, [
+    0 switch_key "switchKey" 9 false,
+    1 switch_uuid "switchUuid" 9 false,
+]);
+impl d::IsA<t::VirtualMachineSriovDevicePoolInfo> for VirtualMachineSriovNetworkDevicePoolInfo {}
+
+d::enumeration!(
+    /// Enumeration `vim.vm.DefaultPowerOpInfo.StandbyActionType`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.DefaultPowerOpInfo.StandbyActionType.html)
+    VirtualMachineStandbyActionType, "VirtualMachineStandbyActionType", [
+        Checkpoint "checkpoint",
+        PowerOnSuspend "powerOnSuspend",
+    ]
+);
+
+/// Data object `vim.vm.StorageInfo`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.StorageInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineStorageInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `perDatastoreUsage`.
+    pub per_datastore_usage: Vec<t::VirtualMachineUsageOnDatastore>,
+    /// `timestamp`.
+    pub timestamp: d::DateTime,
+}
+d::object!(VirtualMachineStorageInfo: t::DynamicData, "VirtualMachineStorageInfo", 3, [
+    0 per_datastore_usage "perDatastoreUsage" 3 false,
+    1 timestamp "timestamp" 3 false,
+]);
+impl<M, P> p::Property<M, t::VirtualMachineStorageInfo, P> {
+    /// On to `perDatastoreUsage`.
+    pub fn per_datastore_usage(&self) -> p::Property<M, Vec<t::VirtualMachineUsageOnDatastore>, P> { self.then("perDatastoreUsage") }
+    /// On to `timestamp`.
+    pub fn timestamp(&self) -> p::Property<M, d::DateTime, P> { self.then("timestamp") }
+}
+
+/// Data object `vim.vm.Summary.StorageSummary`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.Summary.StorageSummary.html)
+#[derive(Default)]
+pub struct VirtualMachineStorageSummary {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `committed`.
+    pub committed: i64,
+    /// `uncommitted`.
+    pub uncommitted: i64,
+    /// `unshared`.
+    pub unshared: i64,
+    /// `timestamp`.
+    pub timestamp: d::DateTime,
+}
+d::object!(VirtualMachineStorageSummary: t::DynamicData, "VirtualMachineStorageSummary", 3, [
+    0 committed "committed" 3 false,
+    1 uncommitted "uncommitted" 3 false,
+    2 unshared "unshared" 3 false,
+    3 timestamp "timestamp" 3 false,
+]);
+impl<M, P> p::Property<M, t::VirtualMachineStorageSummary, P> {
+    /// On to `committed`.
+    pub fn committed(&self) -> p::Property<M, i64, P> { self.then("committed") }
+    /// On to `uncommitted`.
+    pub fn uncommitted(&self) -> p::Property<M, i64, P> { self.then("uncommitted") }
+    /// On to `unshared`.
+    pub fn unshared(&self) -> p::Property<M, i64, P> { self.then("unshared") }
+    /// On to `timestamp`.
+    pub fn timestamp(&self) -> p::Property<M, d::DateTime, P> { self.then("timestamp") }
+}
+
+/// Data object `vim.vm.Summary`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.Summary.html)
+#[derive(Default)]
+pub struct VirtualMachineSummary {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `vm`.
+    pub vm: Option<MoRef<m::VirtualMachine>>,
+    /// `runtime`.
+    pub runtime: t::VirtualMachineRuntimeInfo,
+    /// `guest`.
+    pub guest: Option<Box<t::VirtualMachineGuestSummary>>,
+    /// `config`.
+    pub config: t::VirtualMachineConfigSummary,
+    /// `storage`. Since API 4.0.
+    pub storage: Option<Box<t::VirtualMachineStorageSummary>>,
+    /// `quickStats`.
+    pub quick_stats: t::VirtualMachineQuickStats,
+    /// `overallStatus`.
+    pub overall_status: t::ManagedEntityStatus,
+    /// `customValue`.
+    pub custom_value: Vec<d::Poly<t::CustomFieldValue>>,
+}
+d::object!(VirtualMachineSummary: t::DynamicData, "VirtualMachineSummary", 0, [
+    0 vm "vm" 0 false,
+    1 runtime "runtime" 0 false,
+    2 guest "guest" 0 false,
+    3 config "config" 0 false,
+    4 storage "storage" 3 false,
+    5 quick_stats "quickStats" 0 false,
+    6 overall_status "overallStatus" 0 false,
+    7 custom_value "customValue" 0 false,
+]);
+impl<M, P> p::Property<M, t::VirtualMachineSummary, P> {
+    /// On to `vm`.
+    pub fn vm(&self) -> p::Property<M, MoRef<m::VirtualMachine>, p::Optional> { self.then("vm") }
+    /// On to `runtime`.
+    pub fn runtime(&self) -> p::Property<M, t::VirtualMachineRuntimeInfo, P> { self.then("runtime") }
+    /// On to `guest`.
+    pub fn guest(&self) -> p::Property<M, t::VirtualMachineGuestSummary, p::Optional> { self.then("guest") }
+    /// On to `config`.
+    pub fn config(&self) -> p::Property<M, t::VirtualMachineConfigSummary, P> { self.then("config") }
+    /// On to `storage`. Since API 4.0.
+    pub fn storage(&self) -> p::Property<M, t::VirtualMachineStorageSummary, p::Optional> { self.then("storage") }
+    /// On to `quickStats`.
+    pub fn quick_stats(&self) -> p::Property<M, t::VirtualMachineQuickStats, P> { self.then("quickStats") }
+    /// On to `overallStatus`.
+    pub fn overall_status(&self) -> p::Property<M, t::ManagedEntityStatus, P> { self.then("overallStatus") }
+    /// On to `customValue`.
+    pub fn custom_value(&self) -> p::Property<M, Vec<d::Poly<t::CustomFieldValue>>, P> { self.then("customValue") }
+}
+
+/// Data object `vim.vm.TargetInfo`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.TargetInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineTargetInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `name`.
+    pub name: String,
+    /// `configurationTag`.
+    pub configuration_tag: Vec<String>,
+}
+d::object!(VirtualMachineTargetInfo: t::DynamicData, "VirtualMachineTargetInfo", 0, [
+    0 name "name" 0 false,
+    1 configuration_tag "configurationTag" 0 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.vm.TargetInfo.ConfigurationTag`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.TargetInfo.ConfigurationTag.html)
+    VirtualMachineTargetInfoConfigurationTag, "VirtualMachineTargetInfoConfigurationTag", [
+        Compliant "compliant",
+        ClusterWide "clusterWide",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.vm.GuestInfo.ToolsInstallType`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.GuestInfo.ToolsInstallType.html)
+    VirtualMachineToolsInstallType, "VirtualMachineToolsInstallType", [
+        GuestToolsTypeUnknown "guestToolsTypeUnknown",
+        GuestToolsTypeMSI "guestToolsTypeMSI",
+        GuestToolsTypeTar "guestToolsTypeTar",
+        GuestToolsTypeOSP "guestToolsTypeOSP",
+        GuestToolsTypeOpenVMTools "guestToolsTypeOpenVMTools",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.vm.GuestInfo.ToolsRunningStatus`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.GuestInfo.ToolsRunningStatus.html)
+    VirtualMachineToolsRunningStatus, "VirtualMachineToolsRunningStatus", [
+        GuestToolsNotRunning "guestToolsNotRunning",
+        GuestToolsRunning "guestToolsRunning",
+        GuestToolsExecutingScripts "guestToolsExecutingScripts",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.vm.GuestInfo.ToolsStatus`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.GuestInfo.ToolsStatus.html)
+    VirtualMachineToolsStatus, "VirtualMachineToolsStatus", [
+        ToolsNotInstalled "toolsNotInstalled",
+        ToolsNotRunning "toolsNotRunning",
+        ToolsOld "toolsOld",
+        ToolsOk "toolsOk",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.vm.GuestInfo.ToolsVersionStatus`. Since API 4.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.GuestInfo.ToolsVersionStatus.html)
+    VirtualMachineToolsVersionStatus, "VirtualMachineToolsVersionStatus", [
+        GuestToolsNotInstalled "guestToolsNotInstalled",
+        GuestToolsNeedUpgrade "guestToolsNeedUpgrade",
+        GuestToolsCurrent "guestToolsCurrent",
+        GuestToolsUnmanaged "guestToolsUnmanaged",
+        GuestToolsTooOld "guestToolsTooOld",
+        GuestToolsSupportedOld "guestToolsSupportedOld",
+        GuestToolsSupportedNew "guestToolsSupportedNew",
+        GuestToolsTooNew "guestToolsTooNew",
+        GuestToolsBlacklisted "guestToolsBlacklisted",
+    ]
+);
+
+/// Data object `vim.vm.StorageInfo.UsageOnDatastore`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.StorageInfo.UsageOnDatastore.html)
+#[derive(Default)]
+pub struct VirtualMachineUsageOnDatastore {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `datastore`.
+    pub datastore: MoRef<m::Datastore>,
+    /// `committed`.
+    pub committed: i64,
+    /// `uncommitted`.
+    pub uncommitted: i64,
+    /// `unshared`.
+    pub unshared: i64,
+}
+d::object!(VirtualMachineUsageOnDatastore: t::DynamicData, "VirtualMachineUsageOnDatastore", 3, [
+    0 datastore "datastore" 3 false,
+    1 committed "committed" 3 false,
+    2 uncommitted "uncommitted" 3 false,
+    3 unshared "unshared" 3 false,
+]);
+
+/// Data object `vim.vm.UsbInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.UsbInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineUsbInfo {
+    /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
+    pub base: t::VirtualMachineTargetInfo,
+    /// `description`.
+    pub description: String,
+    /// `vendor`.
+    pub vendor: i32,
+    /// `product`.
+    pub product: i32,
+    /// `physicalPath`.
+    pub physical_path: String,
+    /// `family`.
+    pub family: Vec<String>,
+    /// `speed`.
+    pub speed: Vec<String>,
+    /// `summary`.
+    pub summary: Option<Box<t::VirtualMachineSummary>>,
+}
+d::object!(VirtualMachineUsbInfo: t::VirtualMachineTargetInfo, "VirtualMachineUsbInfo", 0, [
+    0 description "description" 0 false,
+    1 vendor "vendor" 0 false,
+    2 product "product" 0 false,
+    3 physical_path "physicalPath" 0 false,
+    4 family "family" 0 false,
+    5 speed "speed" 0 false,
+    6 summary "summary" 0 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.vm.UsbInfo.Family`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.UsbInfo.Family.html)
+    VirtualMachineUsbInfoFamily, "VirtualMachineUsbInfoFamily", [
+        Audio "audio",
+        Hid "hid",
+        HidBootable "hid_bootable",
+        Physical "physical",
+        Communication "communication",
+        Imaging "imaging",
+        Printer "printer",
+        Storage "storage",
+        Hub "hub",
+        SmartCard "smart_card",
+        Security "security",
+        Video "video",
+        Wireless "wireless",
+        Bluetooth "bluetooth",
+        Wusb "wusb",
+        Pda "pda",
+        VendorSpecific "vendor_specific",
+        Other "other",
+        UnknownFamily "unknownFamily",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.vm.UsbInfo.Speed`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.UsbInfo.Speed.html)
+    VirtualMachineUsbInfoSpeed, "VirtualMachineUsbInfoSpeed", [
+        Low "low",
+        Full "full",
+        High "high",
+        SuperSpeed "superSpeed",
+        SuperSpeedPlus "superSpeedPlus",
+        SuperSpeed20Gbps "superSpeed20Gbps",
+        UnknownSpeed "unknownSpeed",
+    ]
+);
+
+/// Data object `vim.vm.VFlashModuleInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.VFlashModuleInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineVFlashModuleInfo {
+    /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
+    pub base: t::VirtualMachineTargetInfo,
+    /// `vFlashModule`.
+    pub v_flash_module: t::HostVFlashManagerVFlashCacheConfigInfoVFlashModuleConfigOption,
+}
+d::object!(VirtualMachineVFlashModuleInfo: t::VirtualMachineTargetInfo, "VirtualMachineVFlashModuleInfo", 7, [
+    0 v_flash_module "vFlashModule" 7 false,
+]);
+
+/// Data object `vim.vm.device.VirtualVMCIDevice`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5u2server.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualVMCIDevice.html)
+#[derive(Default)]
+pub struct VirtualMachineVMCIDevice {
+    /// The fields of [`VirtualDevice`](t::VirtualDevice).
+    pub base: t::VirtualDevice,
+    /// `id`.
+    pub id: Option<i64>,
+    /// `allowUnrestrictedCommunication`.
+    pub allow_unrestricted_communication: Option<bool>,
+    /// `filterEnable`. Since API 6.0.
+    pub filter_enable: Option<bool>,
+    /// `filterInfo`. Since API 6.0.
+    pub filter_info: Option<Box<t::VirtualMachineVMCIDeviceFilterInfo>>,
+}
+d::object!(VirtualMachineVMCIDevice: t::VirtualDevice, "VirtualMachineVMCIDevice", 2, [
+    0 id "id" 2 false,
+    1 allow_unrestricted_communication "allowUnrestrictedCommunication" 2 false,
+    2 filter_enable "filterEnable" 8 false,
+    3 filter_info "filterInfo" 8 false,
+]);
+impl d::IsA<t::VirtualDevice> for VirtualMachineVMCIDevice {}
+
+d::enumeration!(
+    /// Enumeration `vim.vm.device.VirtualVMCIDevice.Action`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualVMCIDevice.Action.html)
+    VirtualMachineVMCIDeviceAction, "VirtualMachineVMCIDeviceAction", [
+        Allow "allow",
+        Deny "deny",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.vm.device.VirtualVMCIDevice.Direction`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualVMCIDevice.Direction.html)
+    VirtualMachineVMCIDeviceDirection, "VirtualMachineVMCIDeviceDirection", [
+        Guest "guest",
+        Host "host",
+        AnyDirection "anyDirection",
+    ]
+);
+
+/// Data object `vim.vm.device.VirtualVMCIDevice.FilterInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualVMCIDevice.FilterInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineVMCIDeviceFilterInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `filters`.
+    pub filters: Vec<t::VirtualMachineVMCIDeviceFilterSpec>,
+}
+d::object!(VirtualMachineVMCIDeviceFilterInfo: t::DynamicData, "VirtualMachineVMCIDeviceFilterInfo", 8, [
+    0 filters "filters" 8 false,
+]);
+
+/// Data object `vim.vm.device.VirtualVMCIDevice.FilterSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualVMCIDevice.FilterSpec.html)
+#[derive(Default)]
+pub struct VirtualMachineVMCIDeviceFilterSpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `rank`.
+    pub rank: i64,
+    /// `action`.
+    pub action: String,
+    /// `protocol`.
+    pub protocol: String,
+    /// `direction`.
+    pub direction: String,
+    /// `lowerDstPortBoundary`.
+    pub lower_dst_port_boundary: Option<i64>,
+    /// `upperDstPortBoundary`.
+    pub upper_dst_port_boundary: Option<i64>,
+}
+d::object!(VirtualMachineVMCIDeviceFilterSpec: t::DynamicData, "VirtualMachineVMCIDeviceFilterSpec", 8, [
+    0 rank "rank" 8 false,
+    1 action "action" 8 false,
+    2 protocol "protocol" 8 false,
+    3 direction "direction" 8 false,
+    4 lower_dst_port_boundary "lowerDstPortBoundary" 8 false,
+    5 upper_dst_port_boundary "upperDstPortBoundary" 8 false,
+]);
+
+/// Data object `vim.vm.device.VirtualVMCIDeviceOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5u2server.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualVMCIDeviceOption.html)
+#[derive(Default)]
+pub struct VirtualMachineVMCIDeviceOption {
+    /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
+    pub base: t::VirtualDeviceOption,
+    /// `allowUnrestrictedCommunication`.
+    pub allow_unrestricted_communication: t::BoolOption,
+    /// `filterSpecOption`. Since API 6.0.
+    pub filter_spec_option: Option<Box<t::VirtualMachineVMCIDeviceOptionFilterSpecOption>>,
+    /// `filterSupported`. Since API 6.0.
+    pub filter_supported: Option<Box<t::BoolOption>>,
+}
+d::object!(VirtualMachineVMCIDeviceOption: t::VirtualDeviceOption, "VirtualMachineVMCIDeviceOption", 2, [
+    0 allow_unrestricted_communication "allowUnrestrictedCommunication" 2 false,
+    1 filter_spec_option "filterSpecOption" 8 false,
+    2 filter_supported "filterSupported" 8 false,
+]);
+impl d::IsA<t::VirtualDeviceOption> for VirtualMachineVMCIDeviceOption {}
+
+/// Data object `vim.vm.device.VirtualVMCIDeviceOption.FilterSpecOption`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualVMCIDeviceOption.FilterSpecOption.html)
+#[derive(Default)]
+pub struct VirtualMachineVMCIDeviceOptionFilterSpecOption {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `action`.
+    pub action: t::ChoiceOption,
+    /// `protocol`.
+    pub protocol: t::ChoiceOption,
+    /// `direction`.
+    pub direction: t::ChoiceOption,
+    /// `lowerDstPortBoundary`.
+    pub lower_dst_port_boundary: t::LongOption,
+    /// `upperDstPortBoundary`.
+    pub upper_dst_port_boundary: t::LongOption,
+}
+d::object!(VirtualMachineVMCIDeviceOptionFilterSpecOption: t::DynamicData, "VirtualMachineVMCIDeviceOptionFilterSpecOption", 8, [
+    0 action "action" 8 false,
+    1 protocol "protocol" 8 false,
+    2 direction "direction" 8 false,
+    3 lower_dst_port_boundary "lowerDstPortBoundary" 8 false,
+    4 upper_dst_port_boundary "upperDstPortBoundary" 8 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.vm.device.VirtualVMCIDevice.Protocol`. Since API 6.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualVMCIDevice.Protocol.html)
+    VirtualMachineVMCIDeviceProtocol, "VirtualMachineVMCIDeviceProtocol", [
+        Hypervisor "hypervisor",
+        Doorbell "doorbell",
+        Queuepair "queuepair",
+        Datagram "datagram",
+        Stream "stream",
+        AnyProtocol "anyProtocol",
+    ]
+);
+
+/// Data object `vim.vm.device.VirtualVMIROM`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualVMIROM.html)
+#[derive(Default)]
+pub struct VirtualMachineVMIROM {
+    /// The fields of [`VirtualDevice`](t::VirtualDevice).
+    pub base: t::VirtualDevice,
+}
+d::object!(VirtualMachineVMIROM: t::VirtualDevice, "VirtualMachineVMIROM", 0, [
+]);
+impl d::IsA<t::VirtualDevice> for VirtualMachineVMIROM {}
+
+/// Data object `vim.vm.VMotionStunTimeInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 8.0.2.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.VMotionStunTimeInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineVMotionStunTimeInfo {
+    /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
+    pub base: t::VirtualMachineTargetInfo,
+    /// `migrationBW`.
+    pub migration_bw: i64,
+    /// `stunTime`.
+    pub stun_time: i64,
+}
+d::object!(VirtualMachineVMotionStunTimeInfo: t::VirtualMachineTargetInfo, "VirtualMachineVMotionStunTimeInfo", 29, [
+    0 migration_bw "migrationBW" 29 false,
+    1 stun_time "stunTime" 29 false,
+]);
+
+/// Data object `vim.vm.VcpuConfig`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.VcpuConfig.html)
+#[derive(Default)]
+pub struct VirtualMachineVcpuConfig {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `latencySensitivity`.
+    pub latency_sensitivity: Option<Box<t::LatencySensitivity>>,
+}
+d::object!(VirtualMachineVcpuConfig: t::DynamicData, "VirtualMachineVcpuConfig", 16, [
+    0 latency_sensitivity "latencySensitivity" 16 false,
+]);
+
+/// Data object `vim.vm.VendorDeviceGroupInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 8.0.0.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.VendorDeviceGroupInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineVendorDeviceGroupInfo {
+    /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
+    pub base: t::VirtualMachineTargetInfo,
+    /// `deviceGroupName`.
+    pub device_group_name: String,
+    /// `deviceGroupDescription`.
+    pub device_group_description: Option<String>,
+    /// `componentDeviceInfo`.
+    pub component_device_info: Vec<t::VirtualMachineVendorDeviceGroupInfoComponentDeviceInfo>,
+}
+d::object!(VirtualMachineVendorDeviceGroupInfo: t::VirtualMachineTargetInfo, "VirtualMachineVendorDeviceGroupInfo", 26, [
+    0 device_group_name "deviceGroupName" 26 false,
+    1 device_group_description "deviceGroupDescription" 26 false,
+    2 component_device_info "componentDeviceInfo" 26 false,
+]);
+
+/// Data object `vim.vm.VendorDeviceGroupInfo.ComponentDeviceInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.VendorDeviceGroupInfo.ComponentDeviceInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineVendorDeviceGroupInfoComponentDeviceInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `type`.
+    pub r#type: String,
+    /// `vendorName`.
+    pub vendor_name: String,
+    /// `deviceName`.
+    pub device_name: String,
+    /// `isConfigurable`.
+    pub is_configurable: bool,
+    /// `device`.
+    pub device: d::Poly<t::VirtualDevice>,
+}
+d::object!(VirtualMachineVendorDeviceGroupInfoComponentDeviceInfo: t::DynamicData, "VirtualMachineVendorDeviceGroupInfoComponentDeviceInfo", 26, [
+    0 r#type "type" 26 false,
+    1 vendor_name "vendorName" 26 false,
+    2 device_name "deviceName" 26 false,
+    3 is_configurable "isConfigurable" 26 false,
+    4 device "device" 26 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.vm.VendorDeviceGroupInfo.ComponentDeviceInfo.ComponentType`. Since API 8.0.0.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.VendorDeviceGroupInfo.ComponentDeviceInfo.ComponentType.html)
+    VirtualMachineVendorDeviceGroupInfoComponentDeviceInfoComponentType, "VirtualMachineVendorDeviceGroupInfoComponentDeviceInfoComponentType", [
+        PciPassthru "pciPassthru",
+        NvidiaVgpu "nvidiaVgpu",
+        SriovNic "sriovNic",
+        Dvx "dvx",
+    ]
+);
+
+/// Data object `vim.vm.VgpuDeviceInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 7.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.VgpuDeviceInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineVgpuDeviceInfo {
+    /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
+    pub base: t::VirtualMachineTargetInfo,
+    /// `deviceName`.
+    pub device_name: String,
+    /// `deviceVendorId`.
+    pub device_vendor_id: i64,
+    /// `maxFbSizeInGib`.
+    pub max_fb_size_in_gib: i64,
+    /// `timeSlicedCapable`.
+    pub time_sliced_capable: bool,
+    /// `migCapable`.
+    pub mig_capable: bool,
+    /// `computeProfileCapable`.
+    pub compute_profile_capable: bool,
+    /// `quadroProfileCapable`.
+    pub quadro_profile_capable: bool,
+}
+d::object!(VirtualMachineVgpuDeviceInfo: t::VirtualMachineTargetInfo, "VirtualMachineVgpuDeviceInfo", 22, [
+    0 device_name "deviceName" 22 false,
+    1 device_vendor_id "deviceVendorId" 22 false,
+    2 max_fb_size_in_gib "maxFbSizeInGib" 22 false,
+    3 time_sliced_capable "timeSlicedCapable" 22 false,
+    4 mig_capable "migCapable" 22 false,
+    5 compute_profile_capable "computeProfileCapable" 22 false,
+    6 quadro_profile_capable "quadroProfileCapable" 22 false,
+]);
+
+/// Data object `vim.vm.VgpuProfileInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 7.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.VgpuProfileInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineVgpuProfileInfo {
+    /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
+    pub base: t::VirtualMachineTargetInfo,
+    /// `profileName`.
+    pub profile_name: String,
+    /// `deviceVendorId`.
+    pub device_vendor_id: i64,
+    /// `fbSizeInGib`.
+    pub fb_size_in_gib: i64,
+    /// `profileSharing`.
+    pub profile_sharing: String,
+    /// `profileClass`.
+    pub profile_class: String,
+    /// `stunTimeEstimates`. Since API 8.0.2.0.
+    pub stun_time_estimates: Vec<t::VirtualMachineVMotionStunTimeInfo>,
+}
+d::object!(VirtualMachineVgpuProfileInfo: t::VirtualMachineTargetInfo, "VirtualMachineVgpuProfileInfo", 22, [
+    0 profile_name "profileName" 22 false,
+    1 device_vendor_id "deviceVendorId" 22 false,
+    2 fb_size_in_gib "fbSizeInGib" 22 false,
+    3 profile_sharing "profileSharing" 22 false,
+    4 profile_class "profileClass" 22 false,
+    5 stun_time_estimates "stunTimeEstimates" 29 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vim.vm.VgpuProfileInfo.ProfileClass`. Since API 7.0.3.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.VgpuProfileInfo.ProfileClass.html)
+    VirtualMachineVgpuProfileInfoProfileClass, "VirtualMachineVgpuProfileInfoProfileClass", [
+        Compute "compute",
+        Quadro "quadro",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vim.vm.VgpuProfileInfo.ProfileSharing`. Since API 7.0.3.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.VgpuProfileInfo.ProfileSharing.html)
+    VirtualMachineVgpuProfileInfoProfileSharing, "VirtualMachineVgpuProfileInfoProfileSharing", [
+        TimeSliced "timeSliced",
+        Mig "mig",
+    ]
+);
+
+/// Data object `vim.vm.device.VirtualVideoCard`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualVideoCard.html)
+#[derive(Default)]
+pub struct VirtualMachineVideoCard {
+    /// The fields of [`VirtualDevice`](t::VirtualDevice).
+    pub base: t::VirtualDevice,
+    /// `videoRamSizeInKB`.
+    pub video_ram_size_in_kb: Option<i64>,
+    /// `numDisplays`. Since API 2.5u2server.
+    pub num_displays: Option<i32>,
+    /// `useAutoDetect`. Since API 2.5u2server.
+    pub use_auto_detect: Option<bool>,
+    /// `enable3DSupport`. Since API 2.5u2server.
+    pub enable3_d_support: Option<bool>,
+    /// `use3dRenderer`. Since API 5.1.
+    pub use3d_renderer: Option<String>,
+    /// `graphicsMemorySizeInKB`. Since API 6.0.
+    pub graphics_memory_size_in_kb: Option<i64>,
+}
+d::object!(VirtualMachineVideoCard: t::VirtualDevice, "VirtualMachineVideoCard", 0, [
+    0 video_ram_size_in_kb "videoRamSizeInKB" 0 false,
+    1 num_displays "numDisplays" 2 false,
+    2 use_auto_detect "useAutoDetect" 2 false,
+    3 enable3_d_support "enable3DSupport" 2 false,
+    4 use3d_renderer "use3dRenderer" 6 false,
+    5 graphics_memory_size_in_kb "graphicsMemorySizeInKB" 8 false,
+]);
+impl d::IsA<t::VirtualDevice> for VirtualMachineVideoCard {}
+
+d::enumeration!(
+    /// Enumeration `vim.vm.device.VirtualVideoCard.Use3dRenderer`. Since API 5.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualVideoCard.Use3dRenderer.html)
+    VirtualMachineVideoCardUse3dRenderer, "VirtualMachineVideoCardUse3dRenderer", [
+        Automatic "automatic",
+        Software "software",
+        Hardware "hardware",
+    ]
+);
+
+/// Data object `vim.vm.VirtualDeviceGroups`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.VirtualDeviceGroups.html)
+#[derive(Default)]
+pub struct VirtualMachineVirtualDeviceGroups {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `deviceGroup`.
+    pub device_group: Vec<d::Poly<t::VirtualMachineVirtualDeviceGroupsDeviceGroup>>,
+}
+d::object!(VirtualMachineVirtualDeviceGroups: t::DynamicData, "VirtualMachineVirtualDeviceGroups", 26, [
+    0 device_group "deviceGroup" 26 false,
+]);
+impl<M, P> p::Property<M, t::VirtualMachineVirtualDeviceGroups, P> {
+    /// On to `deviceGroup`.
+    pub fn device_group(&self) -> p::Property<M, Vec<d::Poly<t::VirtualMachineVirtualDeviceGroupsDeviceGroup>>, P> { self.then("deviceGroup") }
+}
+
+/// Data object `vim.vm.VirtualDeviceGroups.DeviceGroup`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.VirtualDeviceGroups.DeviceGroup.html)
+#[derive(Default)]
+pub struct VirtualMachineVirtualDeviceGroupsDeviceGroup {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `groupInstanceKey`.
+    pub group_instance_key: i32,
+    /// `deviceInfo`.
+    pub device_info: Option<d::Poly<t::Description>>,
+}
+d::object!(VirtualMachineVirtualDeviceGroupsDeviceGroup: t::DynamicData, "VirtualMachineVirtualDeviceGroupsDeviceGroup", 0, [
+    0 group_instance_key "groupInstanceKey" 0 false,
+    1 device_info "deviceInfo" 0 false,
+]);
+impl d::IsA<t::VirtualMachineVirtualDeviceGroupsDeviceGroup> for VirtualMachineVirtualDeviceGroupsDeviceGroup {}
+
+/// Data object `vim.vm.VirtualDeviceGroups.VendorDeviceGroup`, which extends [`VirtualMachineVirtualDeviceGroupsDeviceGroup`](t::VirtualMachineVirtualDeviceGroupsDeviceGroup). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.VirtualDeviceGroups.VendorDeviceGroup.html)
+#[derive(Default)]
+pub struct VirtualMachineVirtualDeviceGroupsVendorDeviceGroup {
+    /// The fields of [`VirtualMachineVirtualDeviceGroupsDeviceGroup`](t::VirtualMachineVirtualDeviceGroupsDeviceGroup).
+    pub base: t::VirtualMachineVirtualDeviceGroupsDeviceGroup,
+    /// `deviceGroupName`.
+    pub device_group_name: String,
+}
+d::object!(VirtualMachineVirtualDeviceGroupsVendorDeviceGroup: t::VirtualMachineVirtualDeviceGroupsDeviceGroup, "VirtualMachineVirtualDeviceGroupsVendorDeviceGroup", 0, [
+    0 device_group_name "deviceGroupName" 0 false,
+]);
+impl d::IsA<t::VirtualMachineVirtualDeviceGroupsDeviceGroup> for VirtualMachineVirtualDeviceGroupsVendorDeviceGroup {}
+
+/// Data object `vim.vm.VirtualDeviceSwap`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.VirtualDeviceSwap.html)
+#[derive(Default)]
+pub struct VirtualMachineVirtualDeviceSwap {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `lsiToPvscsi`.
+    pub lsi_to_pvscsi: Option<Box<t::VirtualMachineVirtualDeviceSwapDeviceSwapInfo>>,
+}
+d::object!(VirtualMachineVirtualDeviceSwap: t::DynamicData, "VirtualMachineVirtualDeviceSwap", 26, [
+    0 lsi_to_pvscsi "lsiToPvscsi" 26 false,
+]);
+impl<M, P> p::Property<M, t::VirtualMachineVirtualDeviceSwap, P> {
+    /// On to `lsiToPvscsi`.
+    pub fn lsi_to_pvscsi(&self) -> p::Property<M, t::VirtualMachineVirtualDeviceSwapDeviceSwapInfo, p::Optional> { self.then("lsiToPvscsi") }
+}
+
+/// Data object `vim.vm.VirtualDeviceSwap.DeviceSwapInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.VirtualDeviceSwap.DeviceSwapInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineVirtualDeviceSwapDeviceSwapInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `enabled`.
+    pub enabled: Option<bool>,
+    /// `applicable`.
+    pub applicable: Option<bool>,
+    /// `status`.
+    pub status: Option<String>,
+}
+d::object!(VirtualMachineVirtualDeviceSwapDeviceSwapInfo: t::DynamicData, "VirtualMachineVirtualDeviceSwapDeviceSwapInfo", 26, [
+    0 enabled "enabled" 26 false,
+    1 applicable "applicable" 26 false,
+    2 status "status" 26 false,
+]);
+impl<M, P> p::Property<M, t::VirtualMachineVirtualDeviceSwapDeviceSwapInfo, P> {
+    /// On to `enabled`.
+    pub fn enabled(&self) -> p::Property<M, bool, p::Optional> { self.then("enabled") }
+    /// On to `applicable`.
+    pub fn applicable(&self) -> p::Property<M, bool, p::Optional> { self.then("applicable") }
+    /// On to `status`.
+    pub fn status(&self) -> p::Property<M, String, p::Optional> { self.then("status") }
+}
+
+d::enumeration!(
+    /// Enumeration `vim.vm.VirtualDeviceSwap.DeviceSwapStatus`. Since API 8.0.0.1.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.VirtualDeviceSwap.DeviceSwapStatus.html)
+    VirtualMachineVirtualDeviceSwapDeviceSwapStatus, "VirtualMachineVirtualDeviceSwapDeviceSwapStatus", [
+        None "none",
+        Scheduled "scheduled",
+        Inprogress "inprogress",
+        Failed "failed",
+        Completed "completed",
+    ]
+);
+
+/// Data object `vim.vm.VirtualNuma`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.VirtualNuma.html)
+#[derive(Default)]
+pub struct VirtualMachineVirtualNuma {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `coresPerNumaNode`.
+    pub cores_per_numa_node: Option<i32>,
+    /// `exposeVnumaOnCpuHotadd`.
+    pub expose_vnuma_on_cpu_hotadd: Option<bool>,
+}
+d::object!(VirtualMachineVirtualNuma: t::DynamicData, "VirtualMachineVirtualNuma", 26, [
+    0 cores_per_numa_node "coresPerNumaNode" 26 false,
+    1 expose_vnuma_on_cpu_hotadd "exposeVnumaOnCpuHotadd" 26 false,
+]);
+
+/// Data object `vim.vm.VirtualNumaInfo`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.0.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.VirtualNumaInfo.html)
+#[derive(Default)]
+pub struct VirtualMachineVirtualNumaInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `coresPerNumaNode`.
+    pub cores_per_numa_node: Option<i32>,
+    /// `autoCoresPerNumaNode`.
+    pub auto_cores_per_numa_node: Option<bool>,
+    /// `vnumaOnCpuHotaddExposed`.
+    pub vnuma_on_cpu_hotadd_exposed: Option<bool>,
+}
+d::object!(VirtualMachineVirtualNumaInfo: t::DynamicData, "VirtualMachineVirtualNumaInfo", 26, [
+    0 cores_per_numa_node "coresPerNumaNode" 26 false,
+    1 auto_cores_per_numa_node "autoCoresPerNumaNode" 26 false,
+    2 vnuma_on_cpu_hotadd_exposed "vnumaOnCpuHotaddExposed" 26 false,
+]);
+impl<M, P> p::Property<M, t::VirtualMachineVirtualNumaInfo, P> {
+    /// On to `coresPerNumaNode`.
+    pub fn cores_per_numa_node(&self) -> p::Property<M, i32, p::Optional> { self.then("coresPerNumaNode") }
+    /// On to `autoCoresPerNumaNode`.
+    pub fn auto_cores_per_numa_node(&self) -> p::Property<M, bool, p::Optional> { self.then("autoCoresPerNumaNode") }
+    /// On to `vnumaOnCpuHotaddExposed`.
+    pub fn vnuma_on_cpu_hotadd_exposed(&self) -> p::Property<M, bool, p::Optional> { self.then("vnumaOnCpuHotaddExposed") }
+}
+
+/// Data object `vim.vm.VirtualPMem`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.3.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.VirtualPMem.html)
+#[derive(Default)]
+pub struct VirtualMachineVirtualPMem {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `snapshotMode`.
+    pub snapshot_mode: Option<String>,
+}
+d::object!(VirtualMachineVirtualPMem: t::DynamicData, "VirtualMachineVirtualPMem", 22, [
+    0 snapshot_mode "snapshotMode" 22 false,
+]);
+impl<M, P> p::Property<M, t::VirtualMachineVirtualPMem, P> {
+    /// On to `snapshotMode`.
+    pub fn snapshot_mode(&self) -> p::Property<M, String, p::Optional> { self.then("snapshotMode") }
+}
+
+d::enumeration!(
+    /// Enumeration `vim.vm.VirtualPMem.SnapshotMode`. Since API 7.0.3.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.VirtualPMem.SnapshotMode.html)
+    VirtualMachineVirtualPMemSnapshotMode, "VirtualMachineVirtualPMemSnapshotMode", [
+        IndependentPersistent "independent_persistent",
+        IndependentEraseonrevert "independent_eraseonrevert",
+    ]
+);
+
+/// Data object `vim.vm.WindowsQuiesceSpec`, which extends [`VirtualMachineGuestQuiesceSpec`](t::VirtualMachineGuestQuiesceSpec). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.WindowsQuiesceSpec.html)
+#[derive(Default)]
+pub struct VirtualMachineWindowsQuiesceSpec {
+    /// The fields of [`VirtualMachineGuestQuiesceSpec`](t::VirtualMachineGuestQuiesceSpec).
+    pub base: t::VirtualMachineGuestQuiesceSpec,
+    /// `vssBackupType`.
+    pub vss_backup_type: Option<i32>,
+    /// `vssBootableSystemState`.
+    pub vss_bootable_system_state: Option<bool>,
+    /// `vssPartialFileSupport`.
+    pub vss_partial_file_support: Option<bool>,
+    /// `vssBackupContext`.
+    pub vss_backup_context: Option<String>,
+}
+d::object!(VirtualMachineWindowsQuiesceSpec: t::VirtualMachineGuestQuiesceSpec, "VirtualMachineWindowsQuiesceSpec", 9, [
+    0 vss_backup_type "vssBackupType" 9 false,
+    1 vss_bootable_system_state "vssBootableSystemState" 9 false,
+    2 vss_partial_file_support "vssPartialFileSupport" 9 false,
+    3 vss_backup_context "vssBackupContext" 9 false,
+]);
+impl d::IsA<t::VirtualMachineGuestQuiesceSpec> for VirtualMachineWindowsQuiesceSpec {}
+
+d::enumeration!(
+    /// Enumeration `vim.vm.WindowsQuiesceSpec.VssBackupContext`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.WindowsQuiesceSpec.VssBackupContext.html)
+    VirtualMachineWindowsQuiesceSpecVssBackupContext, "VirtualMachineWindowsQuiesceSpecVssBackupContext", [
+        CtxAuto "ctx_auto",
+        CtxBackup "ctx_backup",
+        CtxFileShareBackup "ctx_file_share_backup",
+    ]
+);
+
+/// Data object `vim.vm.device.VirtualNVDIMM`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualNVDIMM.html)
+#[derive(Default)]
+pub struct VirtualNVDIMM {
+    /// The fields of [`VirtualDevice`](t::VirtualDevice).
+    pub base: t::VirtualDevice,
+    /// `capacityInMB`.
+    pub capacity_in_mb: i64,
+    /// `configuredCapacityInMB`. Since API 7.0.2.0.
+    pub configured_capacity_in_mb: Option<i64>,
+}
+d::object!(VirtualNVDIMM: t::VirtualDevice, "VirtualNVDIMM", 10, [
+    0 capacity_in_mb "capacityInMB" 10 false,
+    1 configured_capacity_in_mb "configuredCapacityInMB" 20 false,
+]);
+impl d::IsA<t::VirtualDevice> for VirtualNVDIMM {}
+
+/// Data object `vim.vm.device.VirtualNVDIMM.BackingInfo`, which extends [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualNVDIMM.BackingInfo.html)
+#[derive(Default)]
+pub struct VirtualNVDIMMBackingInfo {
+    /// The fields of [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo).
+    pub base: t::VirtualDeviceFileBackingInfo,
+    /// `parent`.
+    pub parent: Option<Box<t::VirtualNVDIMMBackingInfo>>,
+    /// `changeId`.
+    pub change_id: Option<String>,
+}
+d::object!(VirtualNVDIMMBackingInfo: t::VirtualDeviceFileBackingInfo, "VirtualNVDIMMBackingInfo", 10, [
+    0 parent "parent" 10 false,
+    1 change_id "changeId" 10 false,
+]);
+impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualNVDIMMBackingInfo {}
+
+/// Data object `vim.vm.device.VirtualNVDIMMController`, which extends [`VirtualController`](t::VirtualController). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualNVDIMMController.html)
+#[derive(Default)]
+pub struct VirtualNVDIMMController {
+    /// The fields of [`VirtualController`](t::VirtualController).
+    pub base: t::VirtualController,
+}
+d::object!(VirtualNVDIMMController: t::VirtualController, "VirtualNVDIMMController", 10, [
+]);
+impl d::IsA<t::VirtualDevice> for VirtualNVDIMMController {}
+
+/// Data object `vim.vm.device.VirtualNVDIMMControllerOption`, which extends [`VirtualControllerOption`](t::VirtualControllerOption). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualNVDIMMControllerOption.html)
+#[derive(Default)]
+pub struct VirtualNVDIMMControllerOption {
+    /// The fields of [`VirtualControllerOption`](t::VirtualControllerOption).
+    pub base: t::VirtualControllerOption,
+    /// `numNVDIMMControllers`.
+    pub num_nvdimm_controllers: t::IntOption,
+}
+d::object!(VirtualNVDIMMControllerOption: t::VirtualControllerOption, "VirtualNVDIMMControllerOption", 10, [
+    0 num_nvdimm_controllers "numNVDIMMControllers" 10 false,
+]);
+impl d::IsA<t::VirtualDeviceOption> for VirtualNVDIMMControllerOption {}
+
+/// Data object `vim.vm.device.VirtualNVDIMMOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualNVDIMMOption.html)
+#[derive(Default)]
+pub struct VirtualNVDIMMOption {
+    /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
+    pub base: t::VirtualDeviceOption,
+    /// `capacityInMB`.
+    pub capacity_in_mb: t::LongOption,
+    /// `growable`.
+    pub growable: bool,
+    /// `hotGrowable`.
+    pub hot_growable: bool,
+    /// `granularityInMB`.
+    pub granularity_in_mb: i64,
+}
+d::object!(VirtualNVDIMMOption: t::VirtualDeviceOption, "VirtualNVDIMMOption", 10, [
+    0 capacity_in_mb "capacityInMB" 10 false,
+    1 growable "growable" 10 false,
+    2 hot_growable "hotGrowable" 10 false,
+    3 granularity_in_mb "granularityInMB" 10 false,
+]);
+impl d::IsA<t::VirtualDeviceOption> for VirtualNVDIMMOption {}
+
+/// Data object `vim.vm.device.VirtualNVMEController`, which extends [`VirtualController`](t::VirtualController). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualNVMEController.html)
+#[derive(Default)]
+pub struct VirtualNVMEController {
+    /// The fields of [`VirtualController`](t::VirtualController).
+    pub base: t::VirtualController,
+    /// `sharedBus`. Since API 8.0.2.0.
+    pub shared_bus: Option<String>,
+}
+d::object!(VirtualNVMEController: t::VirtualController, "VirtualNVMEController", 9, [
+    0 shared_bus "sharedBus" 29 false,
+]);
+impl d::IsA<t::VirtualDevice> for VirtualNVMEController {}
+
+/// Data object `vim.vm.device.VirtualNVMEControllerOption`, which extends [`VirtualControllerOption`](t::VirtualControllerOption). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualNVMEControllerOption.html)
+#[derive(Default)]
+pub struct VirtualNVMEControllerOption {
+    /// The fields of [`VirtualControllerOption`](t::VirtualControllerOption).
+    pub base: t::VirtualControllerOption,
+    /// `numNVMEDisks`.
+    pub num_nvme_disks: t::IntOption,
+    /// `sharing`. Since API 8.0.2.0.
+    pub sharing: Vec<String>,
+}
+d::object!(VirtualNVMEControllerOption: t::VirtualControllerOption, "VirtualNVMEControllerOption", 9, [
+    0 num_nvme_disks "numNVMEDisks" 9 false,
+    1 sharing "sharing" 29 false,
+]);
+impl d::IsA<t::VirtualDeviceOption> for VirtualNVMEControllerOption {}
+
+d::enumeration!(
+    /// Enumeration `vim.vm.device.VirtualNVMEController.Sharing`. Since API 8.0.2.0.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualNVMEController.Sharing.html)
+    VirtualNVMEControllerSharing, "VirtualNVMEControllerSharing", [
+        NoSharing "noSharing",
+        PhysicalSharing "physicalSharing",
+    ]
+);
+
+/// Data object `vim.vm.device.VirtualPCIController`, which extends [`VirtualController`](t::VirtualController). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualPCIController.html)
+#[derive(Default)]
+pub struct VirtualPCIController {
+    /// The fields of [`VirtualController`](t::VirtualController).
+    pub base: t::VirtualController,
+}
+d::object!(VirtualPCIController: t::VirtualController, "VirtualPCIController", 0, [
+]);
+impl d::IsA<t::VirtualDevice> for VirtualPCIController {}
+
+/// Data object `vim.vm.device.VirtualPCIControllerOption`, which extends [`VirtualControllerOption`](t::VirtualControllerOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualPCIControllerOption.html)
+#[derive(Default)]
+pub struct VirtualPCIControllerOption {
+    /// The fields of [`VirtualControllerOption`](t::VirtualControllerOption).
+    pub base: t::VirtualControllerOption,
+    /// `numSCSIControllers`.
+    pub num_scsi_controllers: t::IntOption,
+    /// `numEthernetCards`.
+    pub num_ethernet_cards: t::IntOption,
+    /// `numVideoCards`.
+    pub num_video_cards: t::IntOption,
+    /// `numSoundCards`.
+    pub num_sound_cards: t::IntOption,
+    /// `numVmiRoms`.
+    pub num_vmi_roms: t::IntOption,
+    /// `numVmciDevices`. Since API 2.5u2server.
+    pub num_vmci_devices: Option<Box<t::IntOption>>,
+    /// `numPCIPassthroughDevices`. Since API 2.5u2server.
+    pub num_pci_passthrough_devices: Option<Box<t::IntOption>>,
+    /// `numSasSCSIControllers`. Since API 2.5u2server.
+    pub num_sas_scsi_controllers: Option<Box<t::IntOption>>,
+    /// `numVmxnet3EthernetCards`. Since API 2.5u2server.
+    pub num_vmxnet3_ethernet_cards: Option<Box<t::IntOption>>,
+    /// `numParaVirtualSCSIControllers`. Since API 2.5u2server.
+    pub num_para_virtual_scsi_controllers: Option<Box<t::IntOption>>,
+    /// `numSATAControllers`. Since API 5.5.
+    pub num_sata_controllers: Option<Box<t::IntOption>>,
+    /// `numNVMEControllers`. Since API 6.5.
+    pub num_nvme_controllers: Option<Box<t::IntOption>>,
+    /// `numVmxnet3VrdmaEthernetCards`. Since API 6.7.
+    pub num_vmxnet3_vrdma_ethernet_cards: Option<Box<t::IntOption>>,
+}
+d::object!(VirtualPCIControllerOption: t::VirtualControllerOption, "VirtualPCIControllerOption", 0, [
+    0 num_scsi_controllers "numSCSIControllers" 0 false,
+    1 num_ethernet_cards "numEthernetCards" 0 false,
+    2 num_video_cards "numVideoCards" 0 false,
+    3 num_sound_cards "numSoundCards" 0 false,
+    4 num_vmi_roms "numVmiRoms" 0 false,
+    5 num_vmci_devices "numVmciDevices" 2 false,
+    6 num_pci_passthrough_devices "numPCIPassthroughDevices" 2 false,
+    7 num_sas_scsi_controllers "numSasSCSIControllers" 2 false,
+    8 num_vmxnet3_ethernet_cards "numVmxnet3EthernetCards" 2 false,
+    9 num_para_virtual_scsi_controllers "numParaVirtualSCSIControllers" 2 false,
+    10 num_sata_controllers "numSATAControllers" 7 false,
+    11 num_nvme_controllers "numNVMEControllers" 9 false,
+    12 num_vmxnet3_vrdma_ethernet_cards "numVmxnet3VrdmaEthernetCards" 10 false,
+]);
+impl d::IsA<t::VirtualDeviceOption> for VirtualPCIControllerOption {}
+
+/// Data object `vim.vm.device.VirtualPCIPassthrough`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualPCIPassthrough.html)
+#[derive(Default)]
+pub struct VirtualPCIPassthrough {
+    /// The fields of [`VirtualDevice`](t::VirtualDevice).
+    pub base: t::VirtualDevice,
+}
+d::object!(VirtualPCIPassthrough: t::VirtualDevice, "VirtualPCIPassthrough", 3, [
+]);
+impl d::IsA<t::VirtualDevice> for VirtualPCIPassthrough {}
+
+/// Data object `vim.vm.device.VirtualPCIPassthrough.AllowedDevice`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualPCIPassthrough.AllowedDevice.html)
+#[derive(Default)]
+pub struct VirtualPCIPassthroughAllowedDevice {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `vendorId`.
+    pub vendor_id: i32,
+    /// `deviceId`.
+    pub device_id: i32,
+    /// `subVendorId`.
+    pub sub_vendor_id: Option<i32>,
+    /// `subDeviceId`.
+    pub sub_device_id: Option<i32>,
+    /// `revisionId`.
+    pub revision_id: Option<i16>,
+}
+d::object!(VirtualPCIPassthroughAllowedDevice: t::DynamicData, "VirtualPCIPassthroughAllowedDevice", 16, [
+    0 vendor_id "vendorId" 16 false,
+    1 device_id "deviceId" 16 false,
+    2 sub_vendor_id "subVendorId" 16 false,
+    3 sub_device_id "subDeviceId" 16 false,
+    4 revision_id "revisionId" 16 false,
+]);
+
+/// Data object `vim.vm.device.VirtualPCIPassthrough.DeviceBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualPCIPassthrough.DeviceBackingInfo.html)
+#[derive(Default)]
+pub struct VirtualPCIPassthroughDeviceBackingInfo {
+    /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
+    pub base: t::VirtualDeviceDeviceBackingInfo,
+    /// `id`.
+    pub id: String,
+    /// `deviceId`.
+    pub device_id: String,
+    /// `systemId`.
+    pub system_id: String,
+    /// `vendorId`.
+    pub vendor_id: i16,
+}
+d::object!(VirtualPCIPassthroughDeviceBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualPCIPassthroughDeviceBackingInfo", 3, [
+    0 id "id" 3 false,
+    1 device_id "deviceId" 3 false,
+    2 system_id "systemId" 3 false,
+    3 vendor_id "vendorId" 3 false,
+]);
+impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualPCIPassthroughDeviceBackingInfo {}
+
+/// Data object `vim.vm.device.VirtualPCIPassthroughOption.DeviceBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualPCIPassthroughOption.DeviceBackingOption.html)
+#[derive(Default)]
+pub struct VirtualPCIPassthroughDeviceBackingOption {
+    /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
+    pub base: t::VirtualDeviceDeviceBackingOption,
+}
+d::object!(VirtualPCIPassthroughDeviceBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualPCIPassthroughDeviceBackingOption", 3, [
+]);
+impl d::IsA<t::VirtualDeviceBackingOption> for VirtualPCIPassthroughDeviceBackingOption {}
+
+/// Data object `vim.vm.device.VirtualPCIPassthrough.DvxBackingInfo`, which extends [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo). Since API 8.0.0.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualPCIPassthrough.DvxBackingInfo.html)
+#[derive(Default)]
+pub struct VirtualPCIPassthroughDvxBackingInfo {
+    /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
+    pub base: t::VirtualDeviceBackingInfo,
+    /// `deviceClass`.
+    pub device_class: Option<String>,
+    /// `configParams`.
+    pub config_params: Vec<d::Poly<t::OptionValue>>,
+}
+d::object!(VirtualPCIPassthroughDvxBackingInfo: t::VirtualDeviceBackingInfo, "VirtualPCIPassthroughDvxBackingInfo", 26, [
+    0 device_class "deviceClass" 26 false,
+    1 config_params "configParams" 26 false,
+]);
+impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualPCIPassthroughDvxBackingInfo {}
+
+/// Data object `vim.vm.device.VirtualPCIPassthroughOption.DvxBackingOption`, which extends [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption). Since API 8.0.0.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualPCIPassthroughOption.DvxBackingOption.html)
+#[derive(Default)]
+pub struct VirtualPCIPassthroughDvxBackingOption {
+    /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
+    pub base: t::VirtualDeviceBackingOption,
+}
+d::object!(VirtualPCIPassthroughDvxBackingOption: t::VirtualDeviceBackingOption, "VirtualPCIPassthroughDvxBackingOption", 26, [
+]);
+impl d::IsA<t::VirtualDeviceBackingOption> for VirtualPCIPassthroughDvxBackingOption {}
+
+/// Data object `vim.vm.device.VirtualPCIPassthrough.DynamicBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualPCIPassthrough.DynamicBackingInfo.html)
+#[derive(Default)]
+pub struct VirtualPCIPassthroughDynamicBackingInfo {
+    /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
+    pub base: t::VirtualDeviceDeviceBackingInfo,
+    /// `allowedDevice`.
+    pub allowed_device: Vec<t::VirtualPCIPassthroughAllowedDevice>,
+    /// `customLabel`.
+    pub custom_label: Option<String>,
+    /// `assignedId`.
+    pub assigned_id: Option<String>,
+}
+d::object!(VirtualPCIPassthroughDynamicBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualPCIPassthroughDynamicBackingInfo", 16, [
+    0 allowed_device "allowedDevice" 16 false,
+    1 custom_label "customLabel" 16 false,
+    2 assigned_id "assignedId" 16 false,
+]);
+impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualPCIPassthroughDynamicBackingInfo {}
+
+/// Data object `vim.vm.device.VirtualPCIPassthroughOption.DynamicBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualPCIPassthroughOption.DynamicBackingOption.html)
+#[derive(Default)]
+pub struct VirtualPCIPassthroughDynamicBackingOption {
+    /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
+    pub base: t::VirtualDeviceDeviceBackingOption,
+}
+d::object!(VirtualPCIPassthroughDynamicBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualPCIPassthroughDynamicBackingOption", 16, [
+]);
+impl d::IsA<t::VirtualDeviceBackingOption> for VirtualPCIPassthroughDynamicBackingOption {}
+
+/// Data object `vim.vm.device.VirtualPCIPassthroughOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 4.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualPCIPassthroughOption.html)
+#[derive(Default)]
+pub struct VirtualPCIPassthroughOption {
+    /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
+    pub base: t::VirtualDeviceOption,
+}
+d::object!(VirtualPCIPassthroughOption: t::VirtualDeviceOption, "VirtualPCIPassthroughOption", 3, [
+]);
+impl d::IsA<t::VirtualDeviceOption> for VirtualPCIPassthroughOption {}
+
+/// Data object `vim.vm.device.VirtualPCIPassthrough.PluginBackingInfo`, which extends [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualPCIPassthrough.PluginBackingInfo.html)
+#[derive(Default)]
+pub struct VirtualPCIPassthroughPluginBackingInfo {
+    /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
+    pub base: t::VirtualDeviceBackingInfo,
+}
+d::object!(VirtualPCIPassthroughPluginBackingInfo: t::VirtualDeviceBackingInfo, "VirtualPCIPassthroughPluginBackingInfo", 8, [
+]);
+impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualPCIPassthroughPluginBackingInfo {}
+
+/// Data object `vim.vm.device.VirtualPCIPassthroughOption.PluginBackingOption`, which extends [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualPCIPassthroughOption.PluginBackingOption.html)
+#[derive(Default)]
+pub struct VirtualPCIPassthroughPluginBackingOption {
+    /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
+    pub base: t::VirtualDeviceBackingOption,
+}
+d::object!(VirtualPCIPassthroughPluginBackingOption: t::VirtualDeviceBackingOption, "VirtualPCIPassthroughPluginBackingOption", 8, [
+]);
+impl d::IsA<t::VirtualDeviceBackingOption> for VirtualPCIPassthroughPluginBackingOption {}
+
+/// Data object `vim.vm.device.VirtualPCIPassthrough.VmiopBackingInfo`, which extends [`VirtualPCIPassthroughPluginBackingInfo`](t::VirtualPCIPassthroughPluginBackingInfo). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualPCIPassthrough.VmiopBackingInfo.html)
+#[derive(Default)]
+pub struct VirtualPCIPassthroughVmiopBackingInfo {
+    /// The fields of [`VirtualPCIPassthroughPluginBackingInfo`](t::VirtualPCIPassthroughPluginBackingInfo).
+    pub base: t::VirtualPCIPassthroughPluginBackingInfo,
+    /// `vgpu`.
+    pub vgpu: Option<String>,
+    /// `vgpuMigrateDataSizeMB`. Since API 8.0.0.1.
+    pub vgpu_migrate_data_size_mb: Option<i32>,
+    /// `migrateSupported`. Since API 7.0.2.0.
+    pub migrate_supported: Option<bool>,
+    /// `enhancedMigrateCapability`. Since API 8.0.0.1.
+    pub enhanced_migrate_capability: Option<bool>,
+}
+d::object!(VirtualPCIPassthroughVmiopBackingInfo: t::VirtualPCIPassthroughPluginBackingInfo, "VirtualPCIPassthroughVmiopBackingInfo", 8, [
+    0 vgpu "vgpu" 8 false,
+    1 vgpu_migrate_data_size_mb "vgpuMigrateDataSizeMB" 26 false,
+    2 migrate_supported "migrateSupported" 20 false,
+    3 enhanced_migrate_capability "enhancedMigrateCapability" 26 false,
+]);
+impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualPCIPassthroughVmiopBackingInfo {}
+
+/// Data object `vim.vm.device.VirtualPCIPassthroughOption.VmiopBackingOption`, which extends [`VirtualPCIPassthroughPluginBackingOption`](t::VirtualPCIPassthroughPluginBackingOption). Since API 6.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualPCIPassthroughOption.VmiopBackingOption.html)
+#[derive(Default)]
+pub struct VirtualPCIPassthroughVmiopBackingOption {
+    /// The fields of [`VirtualPCIPassthroughPluginBackingOption`](t::VirtualPCIPassthroughPluginBackingOption).
+    pub base: t::VirtualPCIPassthroughPluginBackingOption,
+    /// `vgpu`.
+    pub vgpu: t::StringOption,
+    /// `maxInstances`.
+    pub max_instances: i32,
+}
+d::object!(VirtualPCIPassthroughVmiopBackingOption: t::VirtualPCIPassthroughPluginBackingOption, "VirtualPCIPassthroughVmiopBackingOption", 8, [
+    0 vgpu "vgpu" 8 false,
+    1 max_instances "maxInstances" 8 false,
+]);
+impl d::IsA<t::VirtualDeviceBackingOption> for VirtualPCIPassthroughVmiopBackingOption {}
+
+/// Data object `vim.vm.device.VirtualPCNet32`, which extends [`VirtualEthernetCard`](t::VirtualEthernetCard). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualPCNet32.html)
+#[derive(Default)]
+pub struct VirtualPCNet32 {
+    /// The fields of [`VirtualEthernetCard`](t::VirtualEthernetCard).
+    pub base: t::VirtualEthernetCard,
+}
+d::object!(VirtualPCNet32: t::VirtualEthernetCard, "VirtualPCNet32", 0, [
+]);
+impl d::IsA<t::VirtualDevice> for VirtualPCNet32 {}
+
+/// Data object `vim.vm.device.VirtualPCNet32Option`, which extends [`VirtualEthernetCardOption`](t::VirtualEthernetCardOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualPCNet32Option.html)
+#[derive(Default)]
+pub struct VirtualPCNet32Option {
+    /// The fields of [`VirtualEthernetCardOption`](t::VirtualEthernetCardOption).
+    pub base: t::VirtualEthernetCardOption,
+    /// `supportsMorphing`.
+    pub supports_morphing: bool,
+}
+d::object!(VirtualPCNet32Option: t::VirtualEthernetCardOption, "VirtualPCNet32Option", 0, [
+    0 supports_morphing "supportsMorphing" 0 false,
+]);
+impl d::IsA<t::VirtualDeviceOption> for VirtualPCNet32Option {}
+
+/// Data object `vim.vm.device.VirtualPS2Controller`, which extends [`VirtualController`](t::VirtualController). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualPS2Controller.html)
+#[derive(Default)]
+pub struct VirtualPS2Controller {
+    /// The fields of [`VirtualController`](t::VirtualController).
+    pub base: t::VirtualController,
+}
+d::object!(VirtualPS2Controller: t::VirtualController, "VirtualPS2Controller", 0, [
+]);
+impl d::IsA<t::VirtualDevice> for VirtualPS2Controller {}
+
+/// Data object `vim.vm.device.VirtualPS2ControllerOption`, which extends [`VirtualControllerOption`](t::VirtualControllerOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualPS2ControllerOption.html)
+#[derive(Default)]
+pub struct VirtualPS2ControllerOption {
+    /// The fields of [`VirtualControllerOption`](t::VirtualControllerOption).
+    pub base: t::VirtualControllerOption,
+    /// `numKeyboards`.
+    pub num_keyboards: t::IntOption,
+    /// `numPointingDevices`.
+    pub num_pointing_devices: t::IntOption,
+}
+d::object!(VirtualPS2ControllerOption: t::VirtualControllerOption, "VirtualPS2ControllerOption", 0, [
+    0 num_keyboards "numKeyboards" 0 false,
+    1 num_pointing_devices "numPointingDevices" 0 false,
+]);
+impl d::IsA<t::VirtualDeviceOption> for VirtualPS2ControllerOption {}
+
+/// Data object `vim.vm.device.VirtualParallelPort`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualParallelPort.html)
+#[derive(Default)]
+pub struct VirtualParallelPort {
+    /// The fields of [`VirtualDevice`](t::VirtualDevice).
+    pub base: t::VirtualDevice,
+}
+d::object!(VirtualParallelPort: t::VirtualDevice, "VirtualParallelPort", 0, [
+]);
+impl d::IsA<t::VirtualDevice> for VirtualParallelPort {}
+
+/// Data object `vim.vm.device.VirtualParallelPort.DeviceBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualParallelPort.DeviceBackingInfo.html)
+#[derive(Default)]
+pub struct VirtualParallelPortDeviceBackingInfo {
+    /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
+    pub base: t::VirtualDeviceDeviceBackingInfo,
+}
+d::object!(VirtualParallelPortDeviceBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualParallelPortDeviceBackingInfo", 0, [
+]);
+impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualParallelPortDeviceBackingInfo {}
+
+/// Data object `vim.vm.device.VirtualParallelPortOption.DeviceBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualParallelPortOption.DeviceBackingOption.html)
+#[derive(Default)]
+pub struct VirtualParallelPortDeviceBackingOption {
+    /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
+    pub base: t::VirtualDeviceDeviceBackingOption,
+}
+d::object!(VirtualParallelPortDeviceBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualParallelPortDeviceBackingOption", 0, [
+]);
+impl d::IsA<t::VirtualDeviceBackingOption> for VirtualParallelPortDeviceBackingOption {}
+
+/// Data object `vim.vm.device.VirtualParallelPort.FileBackingInfo`, which extends [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualParallelPort.FileBackingInfo.html)
+#[derive(Default)]
+pub struct VirtualParallelPortFileBackingInfo {
+    /// The fields of [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo).
+    pub base: t::VirtualDeviceFileBackingInfo,
+}
+d::object!(VirtualParallelPortFileBackingInfo: t::VirtualDeviceFileBackingInfo, "VirtualParallelPortFileBackingInfo", 0, [
+]);
+impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualParallelPortFileBackingInfo {}
+
+/// Data object `vim.vm.device.VirtualParallelPortOption.FileBackingOption`, which extends [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualParallelPortOption.FileBackingOption.html)
+#[derive(Default)]
+pub struct VirtualParallelPortFileBackingOption {
+    /// The fields of [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption).
+    pub base: t::VirtualDeviceFileBackingOption,
+}
+d::object!(VirtualParallelPortFileBackingOption: t::VirtualDeviceFileBackingOption, "VirtualParallelPortFileBackingOption", 0, [
+]);
+impl d::IsA<t::VirtualDeviceBackingOption> for VirtualParallelPortFileBackingOption {}
+
+/// Data object `vim.vm.device.VirtualParallelPortOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualParallelPortOption.html)
+#[derive(Default)]
+pub struct VirtualParallelPortOption {
+    /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
+    pub base: t::VirtualDeviceOption,
+}
+d::object!(VirtualParallelPortOption: t::VirtualDeviceOption, "VirtualParallelPortOption", 0, [
+]);
+impl d::IsA<t::VirtualDeviceOption> for VirtualParallelPortOption {}
+
+/// Data object `vim.vm.device.VirtualPointingDevice`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualPointingDevice.html)
+#[derive(Default)]
+pub struct VirtualPointingDevice {
+    /// The fields of [`VirtualDevice`](t::VirtualDevice).
+    pub base: t::VirtualDevice,
+}
+d::object!(VirtualPointingDevice: t::VirtualDevice, "VirtualPointingDevice", 0, [
+]);
+impl d::IsA<t::VirtualDevice> for VirtualPointingDevice {}
+
+/// Data object `vim.vm.device.VirtualPointingDeviceOption.DeviceBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualPointingDeviceOption.DeviceBackingOption.html)
+#[derive(Default)]
+pub struct VirtualPointingDeviceBackingOption {
+    /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
+    pub base: t::VirtualDeviceDeviceBackingOption,
+    /// `hostPointingDevice`.
+    pub host_pointing_device: t::ChoiceOption,
+}
+d::object!(VirtualPointingDeviceBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualPointingDeviceBackingOption", 0, [
+    0 host_pointing_device "hostPointingDevice" 0 false,
+]);
+impl d::IsA<t::VirtualDeviceBackingOption> for VirtualPointingDeviceBackingOption {}
+
+/// Data object `vim.vm.device.VirtualPointingDevice.DeviceBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualPointingDevice.DeviceBackingInfo.html)
+#[derive(Default)]
+pub struct VirtualPointingDeviceDeviceBackingInfo {
+    /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
+    pub base: t::VirtualDeviceDeviceBackingInfo,
+    /// `hostPointingDevice`.
+    pub host_pointing_device: String,
+}
+d::object!(VirtualPointingDeviceDeviceBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualPointingDeviceDeviceBackingInfo", 0, [
+    0 host_pointing_device "hostPointingDevice" 0 false,
+]);
+impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualPointingDeviceDeviceBackingInfo {}
+
+d::enumeration!(
+    /// Enumeration `vim.vm.device.VirtualPointingDeviceOption.DeviceBackingOption.HostPointingDeviceChoice`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualPointingDeviceOption.DeviceBackingOption.HostPointingDeviceChoice.html)
+    VirtualPointingDeviceHostChoice, "VirtualPointingDeviceHostChoice", [
+        Autodetect "autodetect",
+        IntellimouseExplorer "intellimouseExplorer",
+        IntellimousePs2 "intellimousePs2",
+        LogitechMouseman "logitechMouseman",
+        MicrosoftSerial "microsoft_serial",
+        MouseSystems "mouseSystems",
+        MousemanSerial "mousemanSerial",
+        Ps2 "ps2",
+    ]
+);
+
+/// Data object `vim.vm.device.VirtualPointingDeviceOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualPointingDeviceOption.html)
+#[derive(Default)]
+pub struct VirtualPointingDeviceOption {
+    /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
+    pub base: t::VirtualDeviceOption,
+}
+d::object!(VirtualPointingDeviceOption: t::VirtualDeviceOption, "VirtualPointingDeviceOption", 0, [
+]);
+impl d::IsA<t::VirtualDeviceOption> for VirtualPointingDeviceOption {}
+
+/// Data object `vim.vm.device.VirtualPrecisionClock`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualPrecisionClock.html)
+#[derive(Default)]
+pub struct VirtualPrecisionClock {
+    /// The fields of [`VirtualDevice`](t::VirtualDevice).
+    pub base: t::VirtualDevice,
+}
+d::object!(VirtualPrecisionClock: t::VirtualDevice, "VirtualPrecisionClock", 16, [
+]);
+impl d::IsA<t::VirtualDevice> for VirtualPrecisionClock {}
+
+/// Data object `vim.vm.device.VirtualPrecisionClockOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualPrecisionClockOption.html)
+#[derive(Default)]
+pub struct VirtualPrecisionClockOption {
+    /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
+    pub base: t::VirtualDeviceOption,
+}
+d::object!(VirtualPrecisionClockOption: t::VirtualDeviceOption, "VirtualPrecisionClockOption", 16, [
+]);
+impl d::IsA<t::VirtualDeviceOption> for VirtualPrecisionClockOption {}
+
+/// Data object `vim.vm.device.VirtualPrecisionClock.SystemClockBackingInfo`, which extends [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualPrecisionClock.SystemClockBackingInfo.html)
+#[derive(Default)]
+pub struct VirtualPrecisionClockSystemClockBackingInfo {
+    /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
+    pub base: t::VirtualDeviceBackingInfo,
+    /// `protocol`.
+    pub protocol: Option<String>,
+}
+d::object!(VirtualPrecisionClockSystemClockBackingInfo: t::VirtualDeviceBackingInfo, "VirtualPrecisionClockSystemClockBackingInfo", 16, [
+    0 protocol "protocol" 16 false,
+]);
+impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualPrecisionClockSystemClockBackingInfo {}
+
+/// Data object `vim.vm.device.VirtualPrecisionClockOption.SystemClockBackingOption`, which extends [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption). Since API 7.0.0.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualPrecisionClockOption.SystemClockBackingOption.html)
+#[derive(Default)]
+pub struct VirtualPrecisionClockSystemClockBackingOption {
+    /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
+    pub base: t::VirtualDeviceBackingOption,
+    /// `protocol`.
+    pub protocol: t::ChoiceOption,
+}
+d::object!(VirtualPrecisionClockSystemClockBackingOption: t::VirtualDeviceBackingOption, "VirtualPrecisionClockSystemClockBackingOption", 16, [
+    0 protocol "protocol" 16 false,
+]);
+impl d::IsA<t::VirtualDeviceBackingOption> for VirtualPrecisionClockSystemClockBackingOption {}
+
+/// Data object `vim.vm.device.VirtualSATAController`, which extends [`VirtualController`](t::VirtualController). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSATAController.html)
+#[derive(Default)]
+pub struct VirtualSATAController {
+    /// The fields of [`VirtualController`](t::VirtualController).
+    pub base: t::VirtualController,
+}
+d::object!(VirtualSATAController: t::VirtualController, "VirtualSATAController", 7, [
+]);
+impl d::IsA<t::VirtualDevice> for VirtualSATAController {}
+
+/// Data object `vim.vm.device.VirtualSATAControllerOption`, which extends [`VirtualControllerOption`](t::VirtualControllerOption). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSATAControllerOption.html)
+#[derive(Default)]
+pub struct VirtualSATAControllerOption {
+    /// The fields of [`VirtualControllerOption`](t::VirtualControllerOption).
+    pub base: t::VirtualControllerOption,
+    /// `numSATADisks`.
+    pub num_sata_disks: t::IntOption,
+    /// `numSATACdroms`.
+    pub num_sata_cdroms: t::IntOption,
+}
+d::object!(VirtualSATAControllerOption: t::VirtualControllerOption, "VirtualSATAControllerOption", 7, [
+    0 num_sata_disks "numSATADisks" 7 false,
+    1 num_sata_cdroms "numSATACdroms" 7 false,
+]);
+impl d::IsA<t::VirtualDeviceOption> for VirtualSATAControllerOption {}
+
+/// Data object `vim.vm.device.VirtualSCSIController`, which extends [`VirtualController`](t::VirtualController). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSCSIController.html)
+#[derive(Default)]
+pub struct VirtualSCSIController {
+    /// The fields of [`VirtualController`](t::VirtualController).
+    pub base: t::VirtualController,
+    /// `hotAddRemove`.
+    pub hot_add_remove: Option<bool>,
+    /// `sharedBus`.
+    pub shared_bus: t::VirtualSCSISharing,
+    /// `scsiCtlrUnitNumber`.
+    pub scsi_ctlr_unit_number: Option<i32>,
+}
+d::object!(VirtualSCSIController: t::VirtualController, "VirtualSCSIController", 0, [
+    0 hot_add_remove "hotAddRemove" 0 false,
+    1 shared_bus "sharedBus" 0 false,
+    2 scsi_ctlr_unit_number "scsiCtlrUnitNumber" 0 false,
+]);
+impl d::IsA<t::VirtualDevice> for VirtualSCSIController {}
+
+/// Data object `vim.vm.device.VirtualSCSIControllerOption`, which extends [`VirtualControllerOption`](t::VirtualControllerOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSCSIControllerOption.html)
+#[derive(Default)]
+pub struct VirtualSCSIControllerOption {
+    /// The fields of [`VirtualControllerOption`](t::VirtualControllerOption).
+    pub base: t::VirtualControllerOption,
+    /// `numSCSIDisks`.
+    pub num_scsi_disks: t::IntOption,
+    /// `numSCSICdroms`.
+    pub num_scsi_cdroms: t::IntOption,
+    /// `numSCSIPassthrough`.
+    pub num_scsi_passthrough: t::IntOption,
+    /// `sharing`.
+    pub sharing: Vec<t::VirtualSCSISharing>,
+    /// `defaultSharedIndex`.
+    pub default_shared_index: i32,
+    /// `hotAddRemove`.
+    pub hot_add_remove: t::BoolOption,
+    /// `scsiCtlrUnitNumber`.
+    pub scsi_ctlr_unit_number: i32,
+}
+d::object!(VirtualSCSIControllerOption: t::VirtualControllerOption, "VirtualSCSIControllerOption", 0, [
+    0 num_scsi_disks "numSCSIDisks" 0 false,
+    1 num_scsi_cdroms "numSCSICdroms" 0 false,
+    2 num_scsi_passthrough "numSCSIPassthrough" 0 false,
+    3 sharing "sharing" 0 false,
+    4 default_shared_index "defaultSharedIndex" 0 false,
+    5 hot_add_remove "hotAddRemove" 0 false,
+    6 scsi_ctlr_unit_number "scsiCtlrUnitNumber" 0 false,
+]);
+impl d::IsA<t::VirtualDeviceOption> for VirtualSCSIControllerOption {}
+
+/// Data object `vim.vm.device.VirtualSCSIPassthrough`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSCSIPassthrough.html)
+#[derive(Default)]
+pub struct VirtualSCSIPassthrough {
+    /// The fields of [`VirtualDevice`](t::VirtualDevice).
+    pub base: t::VirtualDevice,
+}
+d::object!(VirtualSCSIPassthrough: t::VirtualDevice, "VirtualSCSIPassthrough", 0, [
+]);
+impl d::IsA<t::VirtualDevice> for VirtualSCSIPassthrough {}
+
+/// Data object `vim.vm.device.VirtualSCSIPassthrough.DeviceBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSCSIPassthrough.DeviceBackingInfo.html)
+#[derive(Default)]
+pub struct VirtualSCSIPassthroughDeviceBackingInfo {
+    /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
+    pub base: t::VirtualDeviceDeviceBackingInfo,
+}
+d::object!(VirtualSCSIPassthroughDeviceBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualSCSIPassthroughDeviceBackingInfo", 0, [
+]);
+impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualSCSIPassthroughDeviceBackingInfo {}
+
+/// Data object `vim.vm.device.VirtualSCSIPassthroughOption.DeviceBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSCSIPassthroughOption.DeviceBackingOption.html)
+#[derive(Default)]
+pub struct VirtualSCSIPassthroughDeviceBackingOption {
+    /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
+    pub base: t::VirtualDeviceDeviceBackingOption,
+}
+d::object!(VirtualSCSIPassthroughDeviceBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualSCSIPassthroughDeviceBackingOption", 0, [
+]);
+impl d::IsA<t::VirtualDeviceBackingOption> for VirtualSCSIPassthroughDeviceBackingOption {}
+
+/// Data object `vim.vm.device.VirtualSCSIPassthroughOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSCSIPassthroughOption.html)
+#[derive(Default)]
+pub struct VirtualSCSIPassthroughOption {
+    /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
+    pub base: t::VirtualDeviceOption,
+}
+d::object!(VirtualSCSIPassthroughOption: t::VirtualDeviceOption, "VirtualSCSIPassthroughOption", 0, [
+]);
+impl d::IsA<t::VirtualDeviceOption> for VirtualSCSIPassthroughOption {}
+
+d::enumeration!(
+    /// Enumeration `vim.vm.device.VirtualSCSIController.Sharing`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSCSIController.Sharing.html)
+    VirtualSCSISharing, "VirtualSCSISharing", [
+        NoSharing "noSharing",
+        VirtualSharing "virtualSharing",
+        PhysicalSharing "physicalSharing",
+    ]
+);
+
+/// Data object `vim.vm.device.VirtualSIOController`, which extends [`VirtualController`](t::VirtualController). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSIOController.html)
+#[derive(Default)]
+pub struct VirtualSIOController {
+    /// The fields of [`VirtualController`](t::VirtualController).
+    pub base: t::VirtualController,
+}
+d::object!(VirtualSIOController: t::VirtualController, "VirtualSIOController", 0, [
+]);
+impl d::IsA<t::VirtualDevice> for VirtualSIOController {}
+
+/// Data object `vim.vm.device.VirtualSIOControllerOption`, which extends [`VirtualControllerOption`](t::VirtualControllerOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSIOControllerOption.html)
+#[derive(Default)]
+pub struct VirtualSIOControllerOption {
+    /// The fields of [`VirtualControllerOption`](t::VirtualControllerOption).
+    pub base: t::VirtualControllerOption,
+    /// `numFloppyDrives`.
+    pub num_floppy_drives: t::IntOption,
+    /// `numSerialPorts`.
+    pub num_serial_ports: t::IntOption,
+    /// `numParallelPorts`.
+    pub num_parallel_ports: t::IntOption,
+}
+d::object!(VirtualSIOControllerOption: t::VirtualControllerOption, "VirtualSIOControllerOption", 0, [
+    0 num_floppy_drives "numFloppyDrives" 0 false,
+    1 num_serial_ports "numSerialPorts" 0 false,
+    2 num_parallel_ports "numParallelPorts" 0 false,
+]);
+impl d::IsA<t::VirtualDeviceOption> for VirtualSIOControllerOption {}
+
+/// Data object `vim.vm.device.VirtualSerialPort`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSerialPort.html)
+#[derive(Default)]
+pub struct VirtualSerialPort {
+    /// The fields of [`VirtualDevice`](t::VirtualDevice).
+    pub base: t::VirtualDevice,
+    /// `yieldOnPoll`.
+    pub yield_on_poll: bool,
+}
+d::object!(VirtualSerialPort: t::VirtualDevice, "VirtualSerialPort", 0, [
+    0 yield_on_poll "yieldOnPoll" 0 false,
+]);
+impl d::IsA<t::VirtualDevice> for VirtualSerialPort {}
+
+/// Data object `vim.vm.device.VirtualSerialPort.DeviceBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSerialPort.DeviceBackingInfo.html)
+#[derive(Default)]
+pub struct VirtualSerialPortDeviceBackingInfo {
+    /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
+    pub base: t::VirtualDeviceDeviceBackingInfo,
+}
+d::object!(VirtualSerialPortDeviceBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualSerialPortDeviceBackingInfo", 0, [
+]);
+impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualSerialPortDeviceBackingInfo {}
+
+/// Data object `vim.vm.device.VirtualSerialPortOption.DeviceBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSerialPortOption.DeviceBackingOption.html)
+#[derive(Default)]
+pub struct VirtualSerialPortDeviceBackingOption {
+    /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
+    pub base: t::VirtualDeviceDeviceBackingOption,
+}
+d::object!(VirtualSerialPortDeviceBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualSerialPortDeviceBackingOption", 0, [
+]);
+impl d::IsA<t::VirtualDeviceBackingOption> for VirtualSerialPortDeviceBackingOption {}
+
+d::enumeration!(
+    /// Enumeration `vim.vm.device.VirtualSerialPortOption.EndPoint`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSerialPortOption.EndPoint.html)
+    VirtualSerialPortEndPoint, "VirtualSerialPortEndPoint", [
+        Client "client",
+        Server "server",
+    ]
+);
+
+/// Data object `vim.vm.device.VirtualSerialPort.FileBackingInfo`, which extends [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSerialPort.FileBackingInfo.html)
+#[derive(Default)]
+pub struct VirtualSerialPortFileBackingInfo {
+    /// The fields of [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo).
+    pub base: t::VirtualDeviceFileBackingInfo,
+}
+d::object!(VirtualSerialPortFileBackingInfo: t::VirtualDeviceFileBackingInfo, "VirtualSerialPortFileBackingInfo", 0, [
+]);
+impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualSerialPortFileBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualSerialPortOption.FileBackingOption`, which extends [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSerialPortOption.FileBackingOption.html)
 #[derive(Default)]
 pub struct VirtualSerialPortFileBackingOption {
     /// The fields of [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption).
@@ -17,6 +2412,8 @@ d::object!(VirtualSerialPortFileBackingOption: t::VirtualDeviceFileBackingOption
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualSerialPortFileBackingOption {}
 
 /// Data object `vim.vm.device.VirtualSerialPortOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSerialPortOption.html)
 #[derive(Default)]
 pub struct VirtualSerialPortOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
@@ -30,6 +2427,8 @@ d::object!(VirtualSerialPortOption: t::VirtualDeviceOption, "VirtualSerialPortOp
 impl d::IsA<t::VirtualDeviceOption> for VirtualSerialPortOption {}
 
 /// Data object `vim.vm.device.VirtualSerialPort.PipeBackingInfo`, which extends [`VirtualDevicePipeBackingInfo`](t::VirtualDevicePipeBackingInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSerialPort.PipeBackingInfo.html)
 #[derive(Default)]
 pub struct VirtualSerialPortPipeBackingInfo {
     /// The fields of [`VirtualDevicePipeBackingInfo`](t::VirtualDevicePipeBackingInfo).
@@ -46,6 +2445,8 @@ d::object!(VirtualSerialPortPipeBackingInfo: t::VirtualDevicePipeBackingInfo, "V
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualSerialPortPipeBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualSerialPortOption.PipeBackingOption`, which extends [`VirtualDevicePipeBackingOption`](t::VirtualDevicePipeBackingOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSerialPortOption.PipeBackingOption.html)
 #[derive(Default)]
 pub struct VirtualSerialPortPipeBackingOption {
     /// The fields of [`VirtualDevicePipeBackingOption`](t::VirtualDevicePipeBackingOption).
@@ -62,6 +2463,8 @@ d::object!(VirtualSerialPortPipeBackingOption: t::VirtualDevicePipeBackingOption
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualSerialPortPipeBackingOption {}
 
 /// Data object `vim.vm.device.VirtualSerialPort.ThinPrintBackingInfo`, which extends [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSerialPort.ThinPrintBackingInfo.html)
 #[derive(Default)]
 pub struct VirtualSerialPortThinPrintBackingInfo {
     /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
@@ -72,6 +2475,8 @@ d::object!(VirtualSerialPortThinPrintBackingInfo: t::VirtualDeviceBackingInfo, "
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualSerialPortThinPrintBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualSerialPortOption.ThinPrintBackingOption`, which extends [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSerialPortOption.ThinPrintBackingOption.html)
 #[derive(Default)]
 pub struct VirtualSerialPortThinPrintBackingOption {
     /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
@@ -82,6 +2487,8 @@ d::object!(VirtualSerialPortThinPrintBackingOption: t::VirtualDeviceBackingOptio
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualSerialPortThinPrintBackingOption {}
 
 /// Data object `vim.vm.device.VirtualSerialPort.URIBackingInfo`, which extends [`VirtualDeviceURIBackingInfo`](t::VirtualDeviceURIBackingInfo). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSerialPort.URIBackingInfo.html)
 #[derive(Default)]
 pub struct VirtualSerialPortURIBackingInfo {
     /// The fields of [`VirtualDeviceURIBackingInfo`](t::VirtualDeviceURIBackingInfo).
@@ -92,6 +2499,8 @@ d::object!(VirtualSerialPortURIBackingInfo: t::VirtualDeviceURIBackingInfo, "Vir
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualSerialPortURIBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualSerialPortOption.URIBackingOption`, which extends [`VirtualDeviceURIBackingOption`](t::VirtualDeviceURIBackingOption). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSerialPortOption.URIBackingOption.html)
 #[derive(Default)]
 pub struct VirtualSerialPortURIBackingOption {
     /// The fields of [`VirtualDeviceURIBackingOption`](t::VirtualDeviceURIBackingOption).
@@ -102,6 +2511,8 @@ d::object!(VirtualSerialPortURIBackingOption: t::VirtualDeviceURIBackingOption, 
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualSerialPortURIBackingOption {}
 
 /// Data object `vim.vm.device.VirtualSoundBlaster16`, which extends [`VirtualSoundCard`](t::VirtualSoundCard). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSoundBlaster16.html)
 #[derive(Default)]
 pub struct VirtualSoundBlaster16 {
     /// The fields of [`VirtualSoundCard`](t::VirtualSoundCard).
@@ -112,6 +2523,8 @@ d::object!(VirtualSoundBlaster16: t::VirtualSoundCard, "VirtualSoundBlaster16", 
 impl d::IsA<t::VirtualDevice> for VirtualSoundBlaster16 {}
 
 /// Data object `vim.vm.device.VirtualSoundBlaster16Option`, which extends [`VirtualSoundCardOption`](t::VirtualSoundCardOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSoundBlaster16Option.html)
 #[derive(Default)]
 pub struct VirtualSoundBlaster16Option {
     /// The fields of [`VirtualSoundCardOption`](t::VirtualSoundCardOption).
@@ -122,6 +2535,8 @@ d::object!(VirtualSoundBlaster16Option: t::VirtualSoundCardOption, "VirtualSound
 impl d::IsA<t::VirtualDeviceOption> for VirtualSoundBlaster16Option {}
 
 /// Data object `vim.vm.device.VirtualSoundCard`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSoundCard.html)
 #[derive(Default)]
 pub struct VirtualSoundCard {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
@@ -132,6 +2547,8 @@ d::object!(VirtualSoundCard: t::VirtualDevice, "VirtualSoundCard", 0, [
 impl d::IsA<t::VirtualDevice> for VirtualSoundCard {}
 
 /// Data object `vim.vm.device.VirtualSoundCard.DeviceBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSoundCard.DeviceBackingInfo.html)
 #[derive(Default)]
 pub struct VirtualSoundCardDeviceBackingInfo {
     /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
@@ -142,6 +2559,8 @@ d::object!(VirtualSoundCardDeviceBackingInfo: t::VirtualDeviceDeviceBackingInfo,
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualSoundCardDeviceBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualSoundCardOption.DeviceBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSoundCardOption.DeviceBackingOption.html)
 #[derive(Default)]
 pub struct VirtualSoundCardDeviceBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
@@ -152,6 +2571,8 @@ d::object!(VirtualSoundCardDeviceBackingOption: t::VirtualDeviceDeviceBackingOpt
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualSoundCardDeviceBackingOption {}
 
 /// Data object `vim.vm.device.VirtualSoundCardOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSoundCardOption.html)
 #[derive(Default)]
 pub struct VirtualSoundCardOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
@@ -162,6 +2583,8 @@ d::object!(VirtualSoundCardOption: t::VirtualDeviceOption, "VirtualSoundCardOpti
 impl d::IsA<t::VirtualDeviceOption> for VirtualSoundCardOption {}
 
 /// Data object `vim.vm.device.VirtualSriovEthernetCard`, which extends [`VirtualEthernetCard`](t::VirtualEthernetCard). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSriovEthernetCard.html)
 #[derive(Default)]
 pub struct VirtualSriovEthernetCard {
     /// The fields of [`VirtualEthernetCard`](t::VirtualEthernetCard).
@@ -181,6 +2604,8 @@ d::object!(VirtualSriovEthernetCard: t::VirtualEthernetCard, "VirtualSriovEthern
 impl d::IsA<t::VirtualDevice> for VirtualSriovEthernetCard {}
 
 /// Data object `vim.vm.device.VirtualSriovEthernetCardOption`, which extends [`VirtualEthernetCardOption`](t::VirtualEthernetCardOption). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSriovEthernetCardOption.html)
 #[derive(Default)]
 pub struct VirtualSriovEthernetCardOption {
     /// The fields of [`VirtualEthernetCardOption`](t::VirtualEthernetCardOption).
@@ -191,6 +2616,8 @@ d::object!(VirtualSriovEthernetCardOption: t::VirtualEthernetCardOption, "Virtua
 impl d::IsA<t::VirtualDeviceOption> for VirtualSriovEthernetCardOption {}
 
 /// Data object `vim.vm.device.VirtualSriovEthernetCard.SriovBackingInfo`, which extends [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSriovEthernetCard.SriovBackingInfo.html)
 #[derive(Default)]
 pub struct VirtualSriovEthernetCardSriovBackingInfo {
     /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
@@ -210,6 +2637,8 @@ d::object!(VirtualSriovEthernetCardSriovBackingInfo: t::VirtualDeviceBackingInfo
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualSriovEthernetCardSriovBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualSriovEthernetCardOption.SriovBackingOption`, which extends [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption). Since API 5.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualSriovEthernetCardOption.SriovBackingOption.html)
 #[derive(Default)]
 pub struct VirtualSriovEthernetCardSriovBackingOption {
     /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
@@ -220,6 +2649,8 @@ d::object!(VirtualSriovEthernetCardSriovBackingOption: t::VirtualDeviceBackingOp
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualSriovEthernetCardSriovBackingOption {}
 
 /// Data object `vim.vm.device.VirtualTPM`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualTPM.html)
 #[derive(Default)]
 pub struct VirtualTPM {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
@@ -236,6 +2667,8 @@ d::object!(VirtualTPM: t::VirtualDevice, "VirtualTPM", 10, [
 impl d::IsA<t::VirtualDevice> for VirtualTPM {}
 
 /// Data object `vim.vm.device.VirtualTPMOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 6.7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualTPMOption.html)
 #[derive(Default)]
 pub struct VirtualTPMOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
@@ -249,6 +2682,8 @@ d::object!(VirtualTPMOption: t::VirtualDeviceOption, "VirtualTPMOption", 10, [
 impl d::IsA<t::VirtualDeviceOption> for VirtualTPMOption {}
 
 /// Data object `vim.vm.device.VirtualUSB`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualUSB.html)
 #[derive(Default)]
 pub struct VirtualUSB {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
@@ -274,6 +2709,8 @@ d::object!(VirtualUSB: t::VirtualDevice, "VirtualUSB", 0, [
 impl d::IsA<t::VirtualDevice> for VirtualUSB {}
 
 /// Data object `vim.vm.device.VirtualUSBController`, which extends [`VirtualController`](t::VirtualController). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualUSBController.html)
 #[derive(Default)]
 pub struct VirtualUSBController {
     /// The fields of [`VirtualController`](t::VirtualController).
@@ -290,6 +2727,8 @@ d::object!(VirtualUSBController: t::VirtualController, "VirtualUSBController", 0
 impl d::IsA<t::VirtualDevice> for VirtualUSBController {}
 
 /// Data object `vim.vm.device.VirtualUSBControllerOption`, which extends [`VirtualControllerOption`](t::VirtualControllerOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualUSBControllerOption.html)
 #[derive(Default)]
 pub struct VirtualUSBControllerOption {
     /// The fields of [`VirtualControllerOption`](t::VirtualControllerOption).
@@ -309,6 +2748,8 @@ d::object!(VirtualUSBControllerOption: t::VirtualControllerOption, "VirtualUSBCo
 impl d::IsA<t::VirtualDeviceOption> for VirtualUSBControllerOption {}
 
 /// Data object `vim.vm.device.VirtualUSBController.PciBusSlotInfo`, which extends [`VirtualDevicePciBusSlotInfo`](t::VirtualDevicePciBusSlotInfo). Since API 5.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualUSBController.PciBusSlotInfo.html)
 #[derive(Default)]
 pub struct VirtualUSBControllerPciBusSlotInfo {
     /// The fields of [`VirtualDevicePciBusSlotInfo`](t::VirtualDevicePciBusSlotInfo).
@@ -322,6 +2763,8 @@ d::object!(VirtualUSBControllerPciBusSlotInfo: t::VirtualDevicePciBusSlotInfo, "
 impl d::IsA<t::VirtualDeviceBusSlotInfo> for VirtualUSBControllerPciBusSlotInfo {}
 
 /// Data object `vim.vm.device.VirtualUSBOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualUSBOption.html)
 #[derive(Default)]
 pub struct VirtualUSBOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
@@ -332,6 +2775,8 @@ d::object!(VirtualUSBOption: t::VirtualDeviceOption, "VirtualUSBOption", 0, [
 impl d::IsA<t::VirtualDeviceOption> for VirtualUSBOption {}
 
 /// Data object `vim.vm.device.VirtualUSB.RemoteClientBackingInfo`, which extends [`VirtualDeviceRemoteDeviceBackingInfo`](t::VirtualDeviceRemoteDeviceBackingInfo). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualUSB.RemoteClientBackingInfo.html)
 #[derive(Default)]
 pub struct VirtualUSBRemoteClientBackingInfo {
     /// The fields of [`VirtualDeviceRemoteDeviceBackingInfo`](t::VirtualDeviceRemoteDeviceBackingInfo).
@@ -345,6 +2790,8 @@ d::object!(VirtualUSBRemoteClientBackingInfo: t::VirtualDeviceRemoteDeviceBackin
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualUSBRemoteClientBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualUSBOption.RemoteClientBackingOption`, which extends [`VirtualDeviceRemoteDeviceBackingOption`](t::VirtualDeviceRemoteDeviceBackingOption). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualUSBOption.RemoteClientBackingOption.html)
 #[derive(Default)]
 pub struct VirtualUSBRemoteClientBackingOption {
     /// The fields of [`VirtualDeviceRemoteDeviceBackingOption`](t::VirtualDeviceRemoteDeviceBackingOption).
@@ -355,6 +2802,8 @@ d::object!(VirtualUSBRemoteClientBackingOption: t::VirtualDeviceRemoteDeviceBack
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualUSBRemoteClientBackingOption {}
 
 /// Data object `vim.vm.device.VirtualUSB.RemoteHostBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualUSB.RemoteHostBackingInfo.html)
 #[derive(Default)]
 pub struct VirtualUSBRemoteHostBackingInfo {
     /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
@@ -368,6 +2817,8 @@ d::object!(VirtualUSBRemoteHostBackingInfo: t::VirtualDeviceDeviceBackingInfo, "
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualUSBRemoteHostBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualUSBOption.RemoteHostBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 4.1.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualUSBOption.RemoteHostBackingOption.html)
 #[derive(Default)]
 pub struct VirtualUSBRemoteHostBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
@@ -378,6 +2829,8 @@ d::object!(VirtualUSBRemoteHostBackingOption: t::VirtualDeviceDeviceBackingOptio
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualUSBRemoteHostBackingOption {}
 
 /// Data object `vim.vm.device.VirtualUSB.USBBackingInfo`, which extends [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualUSB.USBBackingInfo.html)
 #[derive(Default)]
 pub struct VirtualUSBUSBBackingInfo {
     /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
@@ -388,6 +2841,8 @@ d::object!(VirtualUSBUSBBackingInfo: t::VirtualDeviceDeviceBackingInfo, "Virtual
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualUSBUSBBackingInfo {}
 
 /// Data object `vim.vm.device.VirtualUSBOption.USBBackingOption`, which extends [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualUSBOption.USBBackingOption.html)
 #[derive(Default)]
 pub struct VirtualUSBUSBBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
@@ -398,6 +2853,8 @@ d::object!(VirtualUSBUSBBackingOption: t::VirtualDeviceDeviceBackingOption, "Vir
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualUSBUSBBackingOption {}
 
 /// Data object `vim.vm.device.VirtualUSBXHCIController`, which extends [`VirtualController`](t::VirtualController). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualUSBXHCIController.html)
 #[derive(Default)]
 pub struct VirtualUSBXHCIController {
     /// The fields of [`VirtualController`](t::VirtualController).
@@ -411,6 +2868,8 @@ d::object!(VirtualUSBXHCIController: t::VirtualController, "VirtualUSBXHCIContro
 impl d::IsA<t::VirtualDevice> for VirtualUSBXHCIController {}
 
 /// Data object `vim.vm.device.VirtualUSBXHCIControllerOption`, which extends [`VirtualControllerOption`](t::VirtualControllerOption). Since API 5.0.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualUSBXHCIControllerOption.html)
 #[derive(Default)]
 pub struct VirtualUSBXHCIControllerOption {
     /// The fields of [`VirtualControllerOption`](t::VirtualControllerOption).
@@ -427,6 +2886,8 @@ d::object!(VirtualUSBXHCIControllerOption: t::VirtualControllerOption, "VirtualU
 impl d::IsA<t::VirtualDeviceOption> for VirtualUSBXHCIControllerOption {}
 
 /// Data object `vim.vm.device.VirtualVMIROMOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualVMIROMOption.html)
 #[derive(Default)]
 pub struct VirtualVMIROMOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
@@ -437,6 +2898,8 @@ d::object!(VirtualVMIROMOption: t::VirtualDeviceOption, "VirtualVMIROMOption", 0
 impl d::IsA<t::VirtualDeviceOption> for VirtualVMIROMOption {}
 
 /// Data object `vim.vm.device.VirtualVideoCardOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualVideoCardOption.html)
 #[derive(Default)]
 pub struct VirtualVideoCardOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
@@ -468,6 +2931,8 @@ d::object!(VirtualVideoCardOption: t::VirtualDeviceOption, "VirtualVideoCardOpti
 impl d::IsA<t::VirtualDeviceOption> for VirtualVideoCardOption {}
 
 /// Data object `vim.vm.device.VirtualVmxnet`, which extends [`VirtualEthernetCard`](t::VirtualEthernetCard). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualVmxnet.html)
 #[derive(Default)]
 pub struct VirtualVmxnet {
     /// The fields of [`VirtualEthernetCard`](t::VirtualEthernetCard).
@@ -478,6 +2943,8 @@ d::object!(VirtualVmxnet: t::VirtualEthernetCard, "VirtualVmxnet", 0, [
 impl d::IsA<t::VirtualDevice> for VirtualVmxnet {}
 
 /// Data object `vim.vm.device.VirtualVmxnet2`, which extends [`VirtualVmxnet`](t::VirtualVmxnet). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualVmxnet2.html)
 #[derive(Default)]
 pub struct VirtualVmxnet2 {
     /// The fields of [`VirtualVmxnet`](t::VirtualVmxnet).
@@ -488,6 +2955,8 @@ d::object!(VirtualVmxnet2: t::VirtualVmxnet, "VirtualVmxnet2", 0, [
 impl d::IsA<t::VirtualDevice> for VirtualVmxnet2 {}
 
 /// Data object `vim.vm.device.VirtualVmxnet2Option`, which extends [`VirtualVmxnetOption`](t::VirtualVmxnetOption). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualVmxnet2Option.html)
 #[derive(Default)]
 pub struct VirtualVmxnet2Option {
     /// The fields of [`VirtualVmxnetOption`](t::VirtualVmxnetOption).
@@ -498,6 +2967,8 @@ d::object!(VirtualVmxnet2Option: t::VirtualVmxnetOption, "VirtualVmxnet2Option",
 impl d::IsA<t::VirtualDeviceOption> for VirtualVmxnet2Option {}
 
 /// Data object `vim.vm.device.VirtualVmxnet3`, which extends [`VirtualVmxnet`](t::VirtualVmxnet). Since API 2.5u2server.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.device.VirtualVmxnet3.html)
 #[derive(Default)]
 pub struct VirtualVmxnet3 {
     /// The fields of [`VirtualVmxnet`](t::VirtualVmxnet).
@@ -512,249 +2983,3 @@ d::object!(VirtualVmxnet3: t::VirtualVmxnet, "VirtualVmxnet3", 2, [
     1 strict_latency_config "strictLatencyConfig" 31 false,
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualVmxnet3 {}
-
-/// Data object `vim.vm.device.VirtualVmxnet3Option`, which extends [`VirtualVmxnetOption`](t::VirtualVmxnetOption). Since API 2.5u2server.
-#[derive(Default)]
-pub struct VirtualVmxnet3Option {
-    /// The fields of [`VirtualVmxnetOption`](t::VirtualVmxnetOption).
-    pub base: t::VirtualVmxnetOption,
-    /// `uptv2Enabled`. Since API 8.0.0.1.
-    pub uptv2_enabled: Option<Box<t::BoolOption>>,
-    /// `strictLatencyConfigOption`. Since API 8.0.3.1.
-    pub strict_latency_config_option: Option<Box<t::VirtualVmxnet3OptionStrictLatencyConfigOption>>,
-}
-d::object!(VirtualVmxnet3Option: t::VirtualVmxnetOption, "VirtualVmxnet3Option", 2, [
-    0 uptv2_enabled "uptv2Enabled" 26 false,
-    1 strict_latency_config_option "strictLatencyConfigOption" 31 false,
-]);
-impl d::IsA<t::VirtualDeviceOption> for VirtualVmxnet3Option {}
-
-/// Data object `vim.vm.device.VirtualVmxnet3Option.StrictLatencyConfigOption`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.1.
-#[derive(Default)]
-pub struct VirtualVmxnet3OptionStrictLatencyConfigOption {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `allowed`.
-    pub allowed: t::BoolOption,
-    /// `measureLatency`.
-    pub measure_latency: t::BoolOption,
-    /// `maxTxQueues`.
-    pub max_tx_queues: t::IntOption,
-    /// `maxRxQueues`.
-    pub max_rx_queues: t::IntOption,
-    /// `txDataRingDescSize`.
-    pub tx_data_ring_desc_size: t::IntOption,
-    /// `rxDataRingDescSize`.
-    pub rx_data_ring_desc_size: t::IntOption,
-    /// `disableOffload`.
-    pub disable_offload: t::ChoiceOption,
-}
-d::object!(VirtualVmxnet3OptionStrictLatencyConfigOption: t::DynamicData, "VirtualVmxnet3OptionStrictLatencyConfigOption", 31, [
-    0 allowed "allowed" 31 false,
-    1 measure_latency "measureLatency" 31 false,
-    2 max_tx_queues "maxTxQueues" 31 false,
-    3 max_rx_queues "maxRxQueues" 31 false,
-    4 tx_data_ring_desc_size "txDataRingDescSize" 31 false,
-    5 rx_data_ring_desc_size "rxDataRingDescSize" 31 false,
-    6 disable_offload "disableOffload" 31 false,
-]);
-
-/// Data object `vim.vm.device.VirtualVmxnet3.StrictLatencyConfig`, which extends [`DynamicData`](t::DynamicData). Since API 8.0.3.1.
-#[derive(Default)]
-pub struct VirtualVmxnet3StrictLatencyConfig {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-    /// `allowed`.
-    pub allowed: Option<bool>,
-    /// `measureLatency`.
-    pub measure_latency: Option<bool>,
-    /// `maxTxQueues`.
-    pub max_tx_queues: Option<i32>,
-    /// `maxRxQueues`.
-    pub max_rx_queues: Option<i32>,
-    /// `txDataRingDescSize`.
-    pub tx_data_ring_desc_size: Option<i32>,
-    /// `rxDataRingDescSize`.
-    pub rx_data_ring_desc_size: Option<i32>,
-    /// `disableOffload`.
-    pub disable_offload: Option<String>,
-}
-d::object!(VirtualVmxnet3StrictLatencyConfig: t::DynamicData, "VirtualVmxnet3StrictLatencyConfig", 31, [
-    0 allowed "allowed" 31 false,
-    1 measure_latency "measureLatency" 31 false,
-    2 max_tx_queues "maxTxQueues" 31 false,
-    3 max_rx_queues "maxRxQueues" 31 false,
-    4 tx_data_ring_desc_size "txDataRingDescSize" 31 false,
-    5 rx_data_ring_desc_size "rxDataRingDescSize" 31 false,
-    6 disable_offload "disableOffload" 31 false,
-]);
-
-d::enumeration!(
-    /// Enumeration `vim.vm.device.VirtualVmxnet3.StrictLatencyConfig.DisableOffload`. Since API 2.5.
-    VirtualVmxnet3StrictLatencyConfigDisableOffload, "VirtualVmxnet3StrictLatencyConfigDisableOffload", [
-        NONE "NONE",
-        TSO "TSO",
-        LRO "LRO",
-        TSOLRO "TSO_LRO",
-    ]
-);
-
-/// Data object `vim.vm.device.VirtualVmxnet3Vrdma`, which extends [`VirtualVmxnet3`](t::VirtualVmxnet3). Since API 6.5.
-#[derive(Default)]
-pub struct VirtualVmxnet3Vrdma {
-    /// The fields of [`VirtualVmxnet3`](t::VirtualVmxnet3).
-    pub base: t::VirtualVmxnet3,
-    /// `deviceProtocol`. Since API 6.7.
-    pub device_protocol: Option<String>,
-}
-d::object!(VirtualVmxnet3Vrdma: t::VirtualVmxnet3, "VirtualVmxnet3Vrdma", 9, [
-    0 device_protocol "deviceProtocol" 10 false,
-]);
-impl d::IsA<t::VirtualDevice> for VirtualVmxnet3Vrdma {}
-
-/// Data object `vim.vm.device.VirtualVmxnet3VrdmaOption`, which extends [`VirtualVmxnet3Option`](t::VirtualVmxnet3Option). Since API 6.5.
-#[derive(Default)]
-pub struct VirtualVmxnet3VrdmaOption {
-    /// The fields of [`VirtualVmxnet3Option`](t::VirtualVmxnet3Option).
-    pub base: t::VirtualVmxnet3Option,
-    /// `deviceProtocol`. Since API 6.7.
-    pub device_protocol: Option<Box<t::ChoiceOption>>,
-}
-d::object!(VirtualVmxnet3VrdmaOption: t::VirtualVmxnet3Option, "VirtualVmxnet3VrdmaOption", 9, [
-    0 device_protocol "deviceProtocol" 10 false,
-]);
-impl d::IsA<t::VirtualDeviceOption> for VirtualVmxnet3VrdmaOption {}
-
-d::enumeration!(
-    /// Enumeration `vim.vm.device.VirtualVmxnet3VrdmaOption.DeviceProtocols`. Since API 6.7.
-    VirtualVmxnet3VrdmaOptionDeviceProtocols, "VirtualVmxnet3VrdmaOptionDeviceProtocols", [
-        Rocev1 "rocev1",
-        Rocev2 "rocev2",
-    ]
-);
-
-/// Data object `vim.vm.device.VirtualVmxnetOption`, which extends [`VirtualEthernetCardOption`](t::VirtualEthernetCardOption). Since API 2.5.
-#[derive(Default)]
-pub struct VirtualVmxnetOption {
-    /// The fields of [`VirtualEthernetCardOption`](t::VirtualEthernetCardOption).
-    pub base: t::VirtualEthernetCardOption,
-}
-d::object!(VirtualVmxnetOption: t::VirtualEthernetCardOption, "VirtualVmxnetOption", 0, [
-]);
-impl d::IsA<t::VirtualDeviceOption> for VirtualVmxnetOption {}
-
-/// Data object `vim.vm.device.VirtualWDT`, which extends [`VirtualDevice`](t::VirtualDevice). Since API 7.0.0.0.
-#[derive(Default)]
-pub struct VirtualWDT {
-    /// The fields of [`VirtualDevice`](t::VirtualDevice).
-    pub base: t::VirtualDevice,
-    /// `runOnBoot`.
-    pub run_on_boot: bool,
-    /// `running`.
-    pub running: bool,
-}
-d::object!(VirtualWDT: t::VirtualDevice, "VirtualWDT", 16, [
-    0 run_on_boot "runOnBoot" 16 false,
-    1 running "running" 16 false,
-]);
-impl d::IsA<t::VirtualDevice> for VirtualWDT {}
-
-/// Data object `vim.vm.device.VirtualWDTOption`, which extends [`VirtualDeviceOption`](t::VirtualDeviceOption). Since API 7.0.0.0.
-#[derive(Default)]
-pub struct VirtualWDTOption {
-    /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
-    pub base: t::VirtualDeviceOption,
-    /// `runOnBoot`.
-    pub run_on_boot: t::BoolOption,
-}
-d::object!(VirtualWDTOption: t::VirtualDeviceOption, "VirtualWDTOption", 16, [
-    0 run_on_boot "runOnBoot" 16 false,
-]);
-impl d::IsA<t::VirtualDeviceOption> for VirtualWDTOption {}
-
-/// Data object `vim.vm.VmPlacementPolicy`, which extends [`DynamicData`](t::DynamicData). Since API 9.1.0.0.
-#[derive(Default)]
-pub struct VmPlacementPolicy {
-    /// The fields of [`DynamicData`](t::DynamicData).
-    pub base: t::DynamicData,
-}
-d::object!(VmPlacementPolicy: t::DynamicData, "VmPlacementPolicy", 33, [
-]);
-impl d::IsA<t::VmPlacementPolicy> for VmPlacementPolicy {}
-
-d::enumeration!(
-    /// Enumeration `vim.vm.VmPlacementPolicy.VmPlacementPolicyStrictness`. Since API 9.1.0.0.
-    VmPlacementPolicyVmPlacementPolicyStrictness, "VmPlacementPolicyVmPlacementPolicyStrictness", [
-        PreferredDuringPlacementPreferredDuringExecution "PreferredDuringPlacementPreferredDuringExecution",
-        RequiredDuringPlacementPreferredDuringExecution "RequiredDuringPlacementPreferredDuringExecution",
-    ]
-);
-
-d::enumeration!(
-    /// Enumeration `vim.vm.VmPlacementPolicy.VmPlacementPolicyTopology`. Since API 9.1.0.0.
-    VmPlacementPolicyVmPlacementPolicyTopology, "VmPlacementPolicyVmPlacementPolicyTopology", [
-        Host "Host",
-        ClusterComputeResource "ClusterComputeResource",
-        VSphereZone "VSphereZone",
-    ]
-);
-
-/// Data object `vim.vm.VmToVmGroupsAntiAffinity`, which extends [`VmPlacementPolicy`](t::VmPlacementPolicy). Since API 9.1.0.0.
-#[derive(Default)]
-pub struct VmToVmGroupsAntiAffinity {
-    /// The fields of [`VmPlacementPolicy`](t::VmPlacementPolicy).
-    pub base: t::VmPlacementPolicy,
-    /// `selfTag`.
-    pub self_tag: Option<Box<t::TagId>>,
-    /// `antiAffinedVmGroupTags`.
-    pub anti_affined_vm_group_tags: Vec<t::TagId>,
-    /// `policyStrictness`.
-    pub policy_strictness: Option<String>,
-    /// `policyTopology`.
-    pub policy_topology: Option<String>,
-}
-d::object!(VmToVmGroupsAntiAffinity: t::VmPlacementPolicy, "VmToVmGroupsAntiAffinity", 33, [
-    0 self_tag "selfTag" 33 false,
-    1 anti_affined_vm_group_tags "antiAffinedVmGroupTags" 33 false,
-    2 policy_strictness "policyStrictness" 33 false,
-    3 policy_topology "policyTopology" 33 false,
-]);
-impl d::IsA<t::VmPlacementPolicy> for VmToVmGroupsAntiAffinity {}
-
-/// Data object `vim.vm.VmVmAffinity`, which extends [`VmPlacementPolicy`](t::VmPlacementPolicy). Since API 9.1.0.0.
-#[derive(Default)]
-pub struct VmVmAffinity {
-    /// The fields of [`VmPlacementPolicy`](t::VmPlacementPolicy).
-    pub base: t::VmPlacementPolicy,
-    /// `affinedVmsTag`.
-    pub affined_vms_tag: t::TagId,
-    /// `policyStrictness`.
-    pub policy_strictness: Option<String>,
-    /// `policyTopology`.
-    pub policy_topology: Option<String>,
-}
-d::object!(VmVmAffinity: t::VmPlacementPolicy, "VmVmAffinity", 33, [
-    0 affined_vms_tag "affinedVmsTag" 33 false,
-    1 policy_strictness "policyStrictness" 33 false,
-    2 policy_topology "policyTopology" 33 false,
-]);
-impl d::IsA<t::VmPlacementPolicy> for VmVmAffinity {}
-
-/// Data object `vim.vm.VmVmAntiAffinity`, which extends [`VmPlacementPolicy`](t::VmPlacementPolicy). Since API 9.1.0.0.
-#[derive(Default)]
-pub struct VmVmAntiAffinity {
-    /// The fields of [`VmPlacementPolicy`](t::VmPlacementPolicy).
-    pub base: t::VmPlacementPolicy,
-    /// `antiAffinedVmsTag`.
-    pub anti_affined_vms_tag: t::TagId,
-    /// `policyStrictness`.
-    pub policy_strictness: Option<String>,
-    /// `policyTopology`.
-    pub policy_topology: Option<String>,
-}
-d::object!(VmVmAntiAffinity: t::VmPlacementPolicy, "VmVmAntiAffinity", 33, [
-    0 anti_affined_vms_tag "antiAffinedVmsTag" 33 false,
-    1 policy_strictness "policyStrictness" 33 false,
-    2 policy_topology "policyTopology" 33 false,
-]);
-impl d::IsA<t::VmPlacementPolicy> for VmVmAntiAffinity {}

@@ -42,12 +42,12 @@ impl<'a> Reader<'a> {
             out.push_str(" xsi:nil=\"true\"");
         }
         for attribute in Attributes(start.attributes) {
-            let (key, raw) = attribute?;
-            if !key.contains(':') && key != "xmlns" {
+            let attribute = attribute?;
+            if attribute.prefix.is_empty() && attribute.local != "xmlns" {
                 out.push(' ');
-                out.push_str(key);
+                out.push_str(attribute.local);
                 out.push_str("=\"");
-                escape_attribute(&attributes::value(raw)?, out);
+                escape_attribute(&attributes::value(attribute.value)?, out);
                 out.push('"');
             }
         }
@@ -69,8 +69,8 @@ impl<'a> Reader<'a> {
         loop {
             let from = self.position();
             match self.scanner.next()? {
-                Token::Start { name, attributes, empty } => {
-                    let start = self.enter(from, name, attributes, empty)?;
+                Token::Start { local, attributes, empty } => {
+                    let start = self.enter(from, local, attributes, empty)?;
                     self.element_into(&start, out)?;
                 }
                 Token::End => {

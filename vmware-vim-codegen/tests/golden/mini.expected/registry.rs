@@ -11,7 +11,7 @@ macro_rules! managed { ($($name:ident)*) => { &[$(<m::$name as Managed>::INFO,)*
 
 /// Every data object type, sorted by wire name.
 pub static TYPES: &[&TypeInfo] = types![
-    Animal Ant Asleep Bird DynamicData Everything Hungry LocalizedMethodFault MethodFault RuntimeFault
+    Animal Ant Asleep Bird Cage DynamicData Everything Hungry LocalizedMethodFault MethodFault RuntimeFault
 ];
 
 /// Every managed object type, sorted by wire name.

@@ -5,6 +5,7 @@ use crate::dynamic as d;
 use crate::generated::managed as m;
 use crate::generated::types as t;
 use crate::moref::MoRef;
+use crate::property as p;
 
 /// Data object `Tone`.
 #[derive(Default)]

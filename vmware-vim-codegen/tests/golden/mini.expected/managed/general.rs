@@ -10,6 +10,8 @@ use crate::moref::MoRef;
 use crate::property as p;
 
 /// Managed object `vmodl.ManagedObject`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.ManagedObject.html)
 #[derive(Clone, Debug)]
 pub struct ManagedObject(crate::mo::Handle);
 d::managed_object!(@info ManagedObject, None, "ManagedObject", [
@@ -21,22 +23,29 @@ impl std::ops::Deref for ManagedObject {
 #[allow(clippy::too_many_arguments)]
 impl ManagedObject {
     /// Calls `CloseZoo`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.ManagedObject.html)
     pub fn close_zoo(&self) -> c::Call<()> {
         c::CallBuilder::to(self, &METHODS[0]).end()
     }
 }
 
 /// Managed object `vim.Task`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Task.html)
 #[derive(Clone, Debug)]
 pub struct Task(m::ManagedObject);
 d::managed_object!(Task: m::ManagedObject, "Task", [
 ]);
 
 /// Managed object `vim.Zoo`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Zoo.html)
 #[derive(Clone, Debug)]
 pub struct Zoo(m::ManagedObject);
 d::managed_object!(Zoo: m::ManagedObject, "Zoo", [
     "animal" "Animal[]" 0 Some("System.Read"),
+    "cage" "Cage[]" 0 None,
     "neighbour" "ManagedObjectReference" 1 None,
     "mood" "Mood" 0 None,
     "song" "byte[]" 0 None,
@@ -45,22 +54,40 @@ d::managed_object!(Zoo: m::ManagedObject, "Zoo", [
 #[allow(clippy::too_many_arguments)]
 impl Zoo {
     /// Property `animal`. Since API 2.5. Takes the privilege `System.Read`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Zoo.html#animal)
     pub const ANIMAL: p::Property<Self, Vec<d::Poly<t::Animal>>> = p::Property::new("animal");
+    /// Property `cage`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Zoo.html#cage)
+    pub const CAGE: p::Property<Self, Vec<t::Cage>> = p::Property::new("cage");
     /// Property `mood`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Zoo.html#mood)
     pub const MOOD: p::Property<Self, t::Mood> = p::Property::new("mood");
     /// Property `neighbour`. Since API m7.
-    pub const NEIGHBOUR: p::Property<Self, MoRef<m::Zoo>> = p::Property::new("neighbour");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Zoo.html#neighbour)
+    pub const NEIGHBOUR: p::Property<Self, MoRef<m::Zoo>, p::Optional> = p::Property::new("neighbour");
     /// Property `song`. Since API 2.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Zoo.html#song)
     pub const SONG: p::Property<Self, Vec<i8>> = p::Property::new("song");
     /// Property `trouble`. Since API 4.0.
-    pub const TROUBLE: p::Property<Self, t::LocalizedMethodFault> = p::Property::new("trouble");
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Zoo.html#trouble)
+    pub const TROUBLE: p::Property<Self, t::LocalizedMethodFault, p::Optional> = p::Property::new("trouble");
     /// Calls `FeedAnimal_Task`. Since API 2.5. Takes the privilege `Zoo.Feed`.
     ///
     /// Faults: [`Asleep`](t::Asleep), [`Hungry`](t::Hungry).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Zoo.html#feed)
     pub fn feed_animal_task(&self, animal: &d::Poly<t::Animal>, helper: &[MoRef<m::Zoo>], secret_recipe: Option<&str>) -> c::Call<c::Task<Option<d::Poly<t::Animal>>>> {
         c::CallBuilder::to(self, &METHODS[2]).arg(animal).arg(helper).arg(secret_recipe).end()
     }
     /// Calls `CountAnimals`. Since API m7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Zoo.html#count)
     pub fn count_animals(&self) -> c::Call<Vec<d::Poly<t::Animal>>> {
         c::CallBuilder::to(self, &METHODS[1]).end()
     }

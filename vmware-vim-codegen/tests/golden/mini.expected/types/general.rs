@@ -5,8 +5,11 @@ use crate::dynamic as d;
 use crate::generated::managed as m;
 use crate::generated::types as t;
 use crate::moref::MoRef;
+use crate::property as p;
 
 /// Data object `vim.Animal`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Animal.html)
 #[derive(Default)]
 pub struct Animal {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -27,6 +30,16 @@ d::object!(Animal: t::DynamicData, "Animal", 0, [
     3 friend "friend" 2 false,
 ]);
 impl d::IsA<t::Animal> for Animal {}
+impl<M, P> p::Property<M, d::Poly<t::Animal>, P> {
+    /// On to `name`.
+    pub fn name(&self) -> p::Property<M, String, P> { self.then("name") }
+    /// On to `mood`. Since API m7.
+    pub fn mood(&self) -> p::Property<M, t::Mood, p::Optional> { self.then("mood") }
+    /// On to `keeper`.
+    pub fn keeper(&self) -> p::Property<M, MoRef<m::Zoo>, p::Optional> { self.then("keeper") }
+    /// On to `friend`. Since API 4.0.
+    pub fn friend(&self) -> p::Property<M, Vec<d::Poly<t::Animal>>, P> { self.then("friend") }
+}
 
 /// Data object `Ant`, which extends [`Animal`](t::Animal). Since API 2.5.
 #[derive(Default)]
@@ -64,7 +77,36 @@ d::object!(Bird: t::Animal, "Bird", 0, [
 ]);
 impl d::IsA<t::Animal> for Bird {}
 
+/// Data object `vim.Cage`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Cage.html)
+#[derive(Default)]
+pub struct Cage {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: i32,
+    /// `inmate`.
+    pub inmate: Option<d::Poly<t::Animal>>,
+}
+d::object!(Cage: t::DynamicData, "Cage", 0, [
+    0 key "key" 0 false,
+    1 inmate "inmate" 0 false,
+]);
+impl<M, P> p::Property<M, t::Cage, P> {
+    /// On to `key`.
+    pub fn key(&self) -> p::Property<M, i32, P> { self.then("key") }
+    /// On to `inmate`.
+    pub fn inmate(&self) -> p::Property<M, d::Poly<t::Animal>, p::Optional> { self.then("inmate") }
+}
+impl<M, P> p::Property<M, Vec<t::Cage>, P> {
+    /// On to the item whose field `key` has that value.
+    pub fn at(&self, key: i32) -> p::Property<M, t::Cage, p::Optional> { self.numbered(key) }
+}
+
 /// Data object `vmodl.DynamicData`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.DynamicData.html)
 #[derive(Default)]
 pub struct DynamicData {
     /// What the server sent beyond the known fields.
@@ -74,6 +116,8 @@ d::root_object!(DynamicData, "DynamicData", 0, [
 ]);
 
 /// Data object `vim.Everything`, which extends [`DynamicData`](t::DynamicData). Since API m7.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Everything.html)
 #[derive(Default)]
 pub struct Everything {
     /// The fields of [`DynamicData`](t::DynamicData).
@@ -157,8 +201,16 @@ d::object!(LocalizedMethodFault: t::DynamicData, "LocalizedMethodFault", 0, [
     0 fault "fault" 0 false,
     1 localized_message "localizedMessage" 0 false,
 ]);
+impl<M, P> p::Property<M, t::LocalizedMethodFault, P> {
+    /// On to `fault`.
+    pub fn fault(&self) -> p::Property<M, d::Poly<t::MethodFault>, P> { self.then("fault") }
+    /// On to `localizedMessage`.
+    pub fn localized_message(&self) -> p::Property<M, String, p::Optional> { self.then("localizedMessage") }
+}
 
 /// Fault `vmodl.MethodFault`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.MethodFault.html)
 #[derive(Default)]
 pub struct MethodFault {
     /// What the server sent beyond the known fields.
@@ -170,9 +222,15 @@ d::root_object!(MethodFault, "MethodFault", 0, [
     0 fault_cause "faultCause" 2 false,
 ]);
 impl d::IsA<t::MethodFault> for MethodFault {}
+impl<M, P> p::Property<M, d::Poly<t::MethodFault>, P> {
+    /// On to `faultCause`. Since API 4.0.
+    pub fn fault_cause(&self) -> p::Property<M, t::LocalizedMethodFault, p::Optional> { self.then("faultCause") }
+}
 
 d::enumeration!(
     /// Enumeration `vim.Mood`. Since API m7.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Mood.html)
     Mood, "Mood", [
         Calm "calm",
         Wild "Wild",

@@ -1,0 +1,87 @@
+//! Tasks as they are waited for, and machines that are busy.
+
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use vim_api::types as t;
+use vim_api::{Client, ErrorKind, Task, TaskStep, mo};
+use vsphere_sim::{DiskSpec, FaultRule, Sim, VmSpec};
+
+use crate::{MIB, log_in, machine};
+
+async fn slow() -> (Sim, Client) {
+    let vm = VmSpec::new("vm-1").disk(DiskSpec::empty(MIB));
+    let sim = Sim::builder().vm(vm).task_duration(Duration::from_millis(600)).start().await.unwrap();
+    let client = log_in(&sim).await;
+    (sim, client)
+}
+
+#[tokio::test]
+async fn progress_is_a_stream() {
+    let (sim, client) = slow().await;
+    let task = machine(&client, &sim).create_snapshot_task("s", None, false, false).await.unwrap();
+    let moref = task.moref().clone();
+    let steps: Vec<_> = task.into_stream().map(Result::unwrap).collect().await;
+    let (last, going) = steps.split_last().unwrap();
+    let percents: Vec<i32> = going
+        .iter()
+        .map(|step| match step {
+            TaskStep::Going(info) => info.progress.unwrap_or(0),
+            TaskStep::Done(_) => panic!("nothing follows the end"),
+        })
+        .collect();
+    assert!(!percents.is_empty() && percents.is_sorted(), "{percents:?}");
+    let TaskStep::Done(snapshot) = last else { panic!("{last:?}") };
+    assert_eq!(snapshot.type_name(), "VirtualMachineSnapshot");
+    // Taken up again by its reference, it tells the same.
+    let again = Task::<vim_api::MoRef<mo::VirtualMachineSnapshot>>::new(client, moref);
+    assert_eq!(again.wait().await.unwrap(), *snapshot);
+}
+
+#[tokio::test]
+async fn a_wait_survives_its_session_and_its_collector() {
+    let (sim, client) = slow().await;
+    let vm = machine(&client, &sim);
+    let task = vm.create_snapshot_task("s", None, false, false).await.unwrap();
+    let lose = async {
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            sim.expire_sessions();
+        }
+    };
+    let (done, ()) = tokio::join!(task.wait(), lose);
+    done.unwrap();
+    assert!(client.session_generation() >= 3, "{}", client.session_generation());
+    assert_eq!(sim.vm("vm-1").unwrap().snapshot_count(), 1);
+}
+
+#[tokio::test]
+async fn a_task_that_nobody_knows_is_no_failure_and_no_success() {
+    let (_sim, client) = slow().await;
+    let unknown = Task::<()>::new(client, vim_api::MoRef::new("task-999"));
+    let lost = unknown.wait().await.unwrap_err();
+    assert_eq!(lost.kind(), ErrorKind::OutcomeUnknown, "{lost}");
+    assert!(lost.to_string().contains("look at the object's state"), "{lost}");
+}
+
+#[tokio::test]
+async fn a_busy_machine_is_waited_for_within_a_budget() {
+    let (sim, client) = slow().await;
+    let vm = machine(&client, &sim);
+    let first = vm.create_snapshot_task("first", None, false, false).await.unwrap();
+    let busy = vm.create_snapshot_task("second", None, false, false);
+    let refused = async { busy.await?.wait().await }.await.unwrap_err();
+    let fault = refused.find_fault::<t::TaskInProgress>().unwrap_or_else(|| panic!("{refused:?}"));
+    assert_eq!(fault.task, *first.moref());
+    let again = || async { vm.create_snapshot_task("second", None, false, false).await?.wait().await };
+    client.when_free(Duration::from_secs(20), again).await.unwrap();
+    assert_eq!(sim.vm("vm-1").unwrap().snapshot_count(), 2);
+
+    // One that never gets free.
+    sim.add_fault(FaultRule::call("CreateSnapshot_Task", "TaskInProgress")).unwrap();
+    let began = Instant::now();
+    let refused = client.when_free(Duration::from_millis(700), again).await.unwrap_err();
+    assert!(refused.fault::<t::TaskInProgress>().is_some(), "{refused}");
+    assert!(refused.to_string().contains("still not free"), "{refused}");
+    assert!(began.elapsed() >= Duration::from_millis(700) && began.elapsed() < Duration::from_secs(5));
+}

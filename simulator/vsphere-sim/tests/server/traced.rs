@@ -1,0 +1,130 @@
+//! What those learn who trace the client: much of the calls, and no secret.
+
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+
+use secrecy::ExposeSecret;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+use vim_api::mo::{self, Managed};
+use vim_api::{Client, ErrorKind};
+
+use crate::{log_in, machine, start};
+
+/// Writes down everything that is told, in one text.
+#[derive(Clone, Default)]
+struct Recorder(Arc<Mutex<String>>);
+
+impl Recorder {
+    fn add(&self, text: &str) {
+        self.0.lock().unwrap().push_str(text);
+    }
+}
+
+impl Visit for Recorder {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.add(&format!(" {field}={value:?}"));
+    }
+}
+
+impl Subscriber for Recorder {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        self.add(&format!("\n{}", span.metadata().name()));
+        span.record(&mut self.clone());
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, values: &Record<'_>) {
+        values.record(&mut self.clone());
+    }
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        self.add("\nevent");
+        event.record(&mut self.clone());
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+#[tokio::test]
+async fn spans_tell_of_each_call_and_never_a_secret() {
+    let sim = start(1).await;
+    let recorder = Recorder::default();
+    let told = Arc::clone(&recorder.0);
+    let guard = tracing::subscriber::set_default(recorder);
+    let client = log_in(&sim).await;
+    let cookie = client.session_cookie().unwrap();
+    let vm = machine(&client, &sim);
+    vm.require(mo::VirtualMachine::NAME).await.unwrap();
+    sim.expire_sessions();
+    vm.require(mo::VirtualMachine::NAME).await.unwrap();
+    client
+        .bind(&vim_api::MoRef::<mo::VirtualMachine>::new("vm-0"))
+        .get(mo::VirtualMachine::NAME)
+        .await
+        .unwrap_err();
+    let ticket = client.clone_ticket().await.unwrap();
+    drop(guard);
+
+    let told = told.lock().unwrap().clone();
+    for expected in [
+        "method=\"Login\"",
+        "object=SessionManager:SessionManager",
+        "method=\"RetrievePropertiesEx\"",
+        "outcome=\"ok\"",
+        "outcome=\"NotAuthenticated\"",
+        "outcome=\"ManagedObjectNotFound\"",
+        " sent=",
+        " received=",
+        " micros=",
+    ] {
+        assert!(told.contains(expected), "{expected} is not in:{told}");
+    }
+    for secret in [sim.password(), &cookie, &ticket] {
+        let secret = secret.expose_secret().trim_matches('"');
+        assert!(secret.len() > 8 && !told.contains(secret), "a secret was told:{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_program_has_a_name_and_few_connections() {
+    let sim = start(2).await;
+    let pin = sim.thumbprint_sha256().parse().unwrap();
+    let client = Client::connect(&sim.url())
+        .thumbprint(pin)
+        .user_agent("backup/1.2")
+        .max_connections(1)
+        .await
+        .unwrap();
+    client.login(sim.user(), sim.password()).await.unwrap();
+    let session = client.current_session().await.unwrap();
+    assert_eq!(session.user_agent.as_deref(), Some("backup/1.2"));
+    let plain = log_in(&sim).await.current_session().await.unwrap();
+    assert_eq!(plain.user_agent.as_deref(), Some(concat!("vim-api/", env!("CARGO_PKG_VERSION"))));
+    // They take turns on the one connection.
+    let vm = machine(&client, &sim);
+    let names = (0..20).map(|_| vm.require(mo::VirtualMachine::NAME));
+    let names = futures::future::join_all(names).await;
+    assert!(names.iter().all(|name| name.as_ref().unwrap() == "vm-1"));
+
+    let none = Client::connect(&sim.url()).thumbprint(pin).max_connections(0).await.unwrap_err();
+    assert_eq!(none.kind(), ErrorKind::InvalidInput);
+    let broken =
+        Client::connect(&sim.url()).thumbprint(pin).proxy("ftp://proxy.example.org").await.unwrap_err();
+    assert_eq!(broken.kind(), ErrorKind::InvalidInput, "{broken:?}");
+    // A port at which nothing listens is no proxy.
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = format!("http://{}", socket.local_addr().unwrap());
+    drop(socket);
+    let unreachable = Client::connect(&sim.url()).thumbprint(pin).proxy(&nobody).await.unwrap_err();
+    assert!(matches!(unreachable.kind(), ErrorKind::Connect | ErrorKind::Proxy), "{unreachable:?}");
+}

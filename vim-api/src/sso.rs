@@ -1,0 +1,306 @@
+//! Tokens of vCenter's single sign-on.
+//!
+//! The STS, a service of each vCenter, gives a SAML token to who shows a password or signs with a known key; the token then
+//! opens sessions. A bearer token is good for whoever has it, for the few minutes that it lives; one that is bound to a key
+//! only together with it, and so for longer.
+//!
+//! No token is renewed: a new one takes the same proof.
+
+mod identity;
+mod message;
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method};
+use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
+
+use crate::client::Client;
+use crate::dynamic::{DateTime, Poly};
+use crate::error::{Error, Fault};
+use crate::soap::Message;
+use crate::transport;
+use crate::types::InvalidLogin;
+use crate::xml::{Limits, Reader, XmlError};
+
+pub use identity::SigningIdentity;
+use message::RSA_SHA256;
+
+/// Where the STS of a vCenter answers since 7.0.
+const STS_PATH: &str = "/sts/STSService";
+const NS_TRUST: &str = "http://docs.oasis-open.org/ws-sx/ws-trust/200512";
+const SAML2: &str = "urn:oasis:names:tc:SAML:2.0:assertion";
+
+/// A SAML 2.0 token. It is kept as it was received, to the byte: its issuer's signature is over those.
+#[derive(Clone)]
+pub struct SamlToken {
+    assertion: SecretString,
+    id: String,
+    expires: Option<SystemTime>,
+    /// What the token is bound to.
+    identity: Option<SigningIdentity>,
+}
+
+impl SamlToken {
+    /// A bearer token that came from elsewhere: the `Assertion` element with all its namespace declarations, and nothing around
+    /// it.
+    ///
+    /// # Errors
+    /// Kind `InvalidInput` when it is not one element of that name.
+    pub fn from_assertion(assertion: SecretString) -> Result<Self, Error> {
+        Self::new(assertion, None).map_err(|e| {
+            Error::invalid_input(format!(
+                "a SAML token has to be one <Assertion> element, and this is not: {e}"
+            ))
+        })
+    }
+
+    /// The `Assertion` element.
+    pub fn assertion(&self) -> &SecretString {
+        &self.assertion
+    }
+
+    /// When it ends, by the server's clock, where the server said so.
+    pub fn expires(&self) -> Option<SystemTime> {
+        self.expires
+    }
+
+    /// The same token, which is bound to this key: only for one that came from elsewhere.
+    ///
+    /// # Errors
+    /// Kind `InvalidInput` when the assertion has no usable `ID`, by which a signed call names it.
+    pub fn bound_to(mut self, identity: &SigningIdentity) -> Result<Self, Error> {
+        // It goes into the text of a message unescaped.
+        let usable = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        if self.id.is_empty() || !self.id.chars().all(usable) {
+            return Err(Error::invalid_input("a SAML token without a proper ID can't be bound to a key"));
+        }
+        self.identity = Some(identity.clone());
+        Ok(self)
+    }
+
+    fn new(assertion: SecretString, expires: Option<SystemTime>) -> Result<Self, XmlError> {
+        let text = assertion.expose_secret();
+        let mut reader = Reader::new(text.as_bytes(), Limits::default())?;
+        if !text.starts_with("<") || text.starts_with("<?") {
+            return Err(reader.unexpected("something before the element".into()));
+        }
+        let start = reader.expect_child("Assertion")?;
+        let id = start.attribute("ID")?.unwrap_or_default().into_owned();
+        reader.skip()?;
+        reader.finish()?;
+        Ok(Self { assertion, id, expires, identity: None })
+    }
+
+    /// The envelope of a call that shows the token, signed if the token is bound to a key. It is a secret.
+    pub(crate) fn envelope(&self, namespace: &str, name: &str, content: &[&str]) -> Result<String, Error> {
+        message::with_token(self, namespace, name, content)
+    }
+}
+
+/// Who asks for a token that is bound to a key.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Holder<'a> {
+    /// The solution user that the key's certificate is registered for.
+    SolutionUser,
+    /// Somebody with a password. The certificate may be any, such as one made for the occasion.
+    User {
+        /// The name, as `user@domain`.
+        name: &'a str,
+        /// The password.
+        password: &'a SecretString,
+    },
+}
+
+impl fmt::Debug for SamlToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SamlToken").field("expires", &self.expires).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Asks the vCenter's STS for a bearer token. `lifetime` is a wish; a server gives 5 minutes at most where nobody
+    /// changed that.
+    ///
+    /// # Errors
+    /// Fault `InvalidLogin` when user (as `user@domain`) or password is wrong; kind `Token` when the STS refuses for
+    /// another reason, such as clocks that differ by more than it allows; kind `NotVsphere` where there is no STS: a host
+    /// alone has none.
+    pub async fn issue_token(
+        &self,
+        user: &str,
+        password: &SecretString,
+        lifetime: Duration,
+    ) -> Result<SamlToken, Error> {
+        let context = format!("asking the STS of {} for a token", self.host());
+        let wish = wish("Bearer", &message::lifetime(lifetime), "");
+        let envelope = message::with_password(user, password, &wish)?;
+        self.ask_sts(&context, domain_of(user), envelope).await
+    }
+
+    /// Asks the vCenter's STS for a token that is bound to the key of `identity`. `lifetime` is a wish; a server gives 30
+    /// days at most where nobody changed that.
+    ///
+    /// # Errors
+    /// As [`issue_token`](Self::issue_token); fault `InvalidLogin` also when the certificate is not a solution user's.
+    pub async fn issue_key_token(
+        &self,
+        identity: &SigningIdentity,
+        holder: Holder<'_>,
+        lifetime: Duration,
+    ) -> Result<SamlToken, Error> {
+        let context = format!("asking the STS of {} for a token that is bound to a key", self.host());
+        let user = match holder {
+            Holder::SolutionUser => None,
+            Holder::User { name, password } => Some((name, password)),
+        };
+        let lifetime = message::lifetime(lifetime);
+        let envelope = message::signed(identity, user, |signature| {
+            wish("PublicKey", &lifetime, &format!("<UseKey Sig=\"{signature}\"></UseKey>"))
+        })?;
+        let domain = user.and_then(|(name, _)| domain_of(name));
+        self.ask_sts(&context, domain, envelope).await?.bound_to(identity)
+    }
+
+    async fn ask_sts(
+        &self,
+        context: &str,
+        domain: Option<&str>,
+        mut envelope: Zeroizing<String>,
+    ) -> Result<SamlToken, Error> {
+        let mut request = transport::Request::new(Method::POST, STS_PATH);
+        // The envelope holds the password, and is wiped with the request.
+        request.body = Bytes::from_owner(Zeroizing::new(std::mem::take(&mut *envelope).into_bytes()));
+        request
+            .headers
+            .insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/xml; charset=\"utf-8\""));
+        // Without quotes: govmomi's simulator does not know it with them, and a vCenter takes it either way.
+        if let Ok(action) = HeaderValue::from_str(&format!("{NS_TRUST}/RST/Issue")) {
+            request.headers.insert("soapaction", action);
+        }
+        let mut response = self.post_beside(request.clone(), context).await?;
+        // By default the domain may be left out. Where it may not, it is most likely the user's own.
+        if response.status == 404
+            && let Some(domain) = domain
+        {
+            request.path = format!("{STS_PATH}/{domain}");
+            response = self.post_beside(request, context).await?;
+        }
+        match read_answer(response.body) {
+            Ok(Answer::Issued(token)) => Ok(token),
+            Ok(Answer::Refused { code, text }) => Err(refusal(context, &code, text)),
+            Err(_) if response.status != 200 => Err(Error::not_vsphere(format!(
+                "{context}: HTTP {} with something that is no SOAP: is this a vCenter?",
+                response.status
+            ))),
+            Err(error) => Err(Error::protocol(context, error)),
+        }
+    }
+}
+
+/// A request for a token; the STS wants this order.
+fn wish(key: &str, lifetime: &str, key_to_use: &str) -> String {
+    format!(
+        "<RequestSecurityToken xmlns=\"{NS_TRUST}\"><TokenType>{SAML2}</TokenType>\
+         <RequestType>{NS_TRUST}/Issue</RequestType><Lifetime>{lifetime}</Lifetime>\
+         <Renewing Allow=\"false\" OK=\"false\"></Renewing><KeyType>{NS_TRUST}/{key}</KeyType>\
+         <SignatureAlgorithm>{RSA_SHA256}</SignatureAlgorithm>{key_to_use}</RequestSecurityToken>"
+    )
+}
+
+/// The domain of `user@domain`, if it can stand in a path.
+fn domain_of(user: &str) -> Option<&str> {
+    let (_, domain) = user.rsplit_once('@')?;
+    let usable = |b| matches!(b, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_');
+    Some(domain).filter(|domain| !domain.is_empty() && domain.bytes().all(usable))
+}
+
+/// What the STS says.
+enum Answer {
+    Issued(SamlToken),
+    Refused { code: String, text: String },
+}
+
+fn read_answer(body: Bytes) -> Result<Answer, XmlError> {
+    let input = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&body);
+    let whole = std::str::from_utf8(input).unwrap_or_default();
+    Message::new(body.clone(), Limits::default()).read(|start, reader| {
+        if start.local() == "Fault" {
+            let (mut code, mut text) = (String::new(), String::new());
+            while let Some(part) = reader.next_child()? {
+                match part.local() {
+                    "faultcode" => code = reader.text()?.trim().to_owned(),
+                    "faultstring" => text = reader.text()?.trim().to_owned(),
+                    _ => reader.skip()?,
+                }
+            }
+            let code = code.rsplit(':').next().unwrap_or_default().to_owned();
+            return Ok(Answer::Refused { code, text });
+        }
+        let mut found = Found::default();
+        // Issue answers with a collection, renewal without.
+        if start.local() == "RequestSecurityTokenResponse" {
+            read_response(reader, whole, &mut found)?;
+        } else {
+            while let Some(part) = reader.next_child()? {
+                match part.local() {
+                    "RequestSecurityTokenResponse" => read_response(reader, whole, &mut found)?,
+                    _ => reader.skip()?,
+                }
+            }
+        }
+        let Some(assertion) = found.assertion else {
+            return Err(reader.unexpected("an answer without a token".into()));
+        };
+        SamlToken::new(assertion, found.expires).map(Answer::Issued)
+    })
+}
+
+#[derive(Default)]
+struct Found {
+    assertion: Option<SecretString>,
+    expires: Option<SystemTime>,
+}
+
+fn read_response(reader: &mut Reader<'_>, whole: &str, found: &mut Found) -> Result<(), XmlError> {
+    while let Some(part) = reader.next_child()? {
+        match part.local() {
+            "Lifetime" => {
+                while let Some(end) = reader.next_child()? {
+                    let text = reader.text()?;
+                    if end.local() == "Expires" {
+                        found.expires = DateTime::from_text(text.trim()).to_system_time();
+                    }
+                }
+            }
+            "RequestedSecurityToken" => loop {
+                let from = reader.position();
+                if reader.next_child()?.is_none() {
+                    break;
+                }
+                reader.skip()?;
+                let raw = whole.get(from..reader.position()).unwrap_or_default().trim();
+                found.assertion = Some(SecretString::from(raw));
+            },
+            _ => reader.skip()?,
+        }
+    }
+    Ok(())
+}
+
+fn refusal(context: &str, code: &str, text: String) -> Error {
+    match code {
+        "FailedAuthentication" => {
+            let fault = Fault { fault: Poly::new(InvalidLogin::default()), message: text };
+            Error::from_fault(context, fault)
+        }
+        "InvalidTimeRange" | "MessageExpired" | "ExpiredData" => {
+            Error::token(format!("{context}: {code}: {text}"))
+                .with_advice("the clocks of this machine and the vCenter differ too much: set them by NTP")
+        }
+        _ => Error::token(format!("{context}: {code}: {text}")),
+    }
+}

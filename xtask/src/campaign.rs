@@ -1,0 +1,100 @@
+//! `cargo xtask campaign fuzz`: runs the fuzz targets for a bounded time, from a seed that it prints.
+//!
+//! The targets are built by a plain `cargo build` with the coverage that libFuzzer wants. That needs neither cargo-fuzz
+//! nor a nightly compiler; the sanitizers need one, and without unsafe code in what is tried there is little to find.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, ensure};
+
+use crate::workspace;
+
+/// Where the targets are built for. Named, so that build scripts are built without the coverage.
+const PLATFORM: &str = "x86_64-unknown-linux-gnu";
+
+/// Has the compiler count the edges that are taken and show what is compared.
+const COVERAGE: &[&str] = &[
+    "--cfg=fuzzing",
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+    "-Cllvm-args=-simplifycfg-branch-fold-threshold=0",
+];
+
+/// What an input may take before it counts as a finding: seconds, and megabytes in all and at once.
+const BOUNDS: &[&str] = &["-timeout=5", "-rss_limit_mb=512", "-malloc_limit_mb=64", "-max_len=16384"];
+
+/// Runs each target for `seconds`, or only the one called `target`.
+pub(crate) fn fuzz(seconds: u32, target: Option<&str>, seed: Option<u32>) -> anyhow::Result<()> {
+    let root = workspace::root()?;
+    let targets = targets(&root)?;
+    if let Some(target) = target {
+        ensure!(targets.iter().any(|t| t == target), "no target is called {target}; there are {targets:?}");
+    }
+    let seed = seed.unwrap_or_else(seed_of_the_clock);
+    println!("campaign fuzz: seed {seed}, {seconds} s for each target");
+    build(&root)?;
+    for name in targets.iter().filter(|name| target.is_none_or(|target| target == *name)) {
+        run(&root, name, seconds, seed)?;
+    }
+    Ok(())
+}
+
+/// Each has a file of its name.
+fn targets(root: &Path) -> anyhow::Result<Vec<String>> {
+    let folder = root.join("fuzz/fuzz_targets");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
+        let path = entry?.path();
+        names.extend(path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned));
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// libFuzzer takes 0 as "any", so it is never given.
+fn seed_of_the_clock() -> u32 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |now| now.subsec_nanos().max(1))
+}
+
+fn build(root: &Path) -> anyhow::Result<()> {
+    let status = Command::new("cargo")
+        .args(["build", "--quiet", "--release", "--locked", "--target", PLATFORM])
+        .arg("--manifest-path")
+        .arg(root.join("fuzz/Cargo.toml"))
+        .env("CARGO_TARGET_DIR", root.join("target/fuzz"))
+        .env("CARGO_ENCODED_RUSTFLAGS", COVERAGE.join("\u{1f}"))
+        .status()
+        .context("cannot run cargo, which builds the fuzz targets")?;
+    ensure!(status.success(), "the fuzz targets do not build");
+    Ok(())
+}
+
+/// New inputs that reach further are kept beside the build; the committed corpus is read and not changed.
+fn run(root: &Path, target: &str, seconds: u32, seed: u32) -> anyhow::Result<()> {
+    let work = root.join("target/fuzz");
+    let (found, findings) = (work.join("corpus").join(target), work.join("findings").join(target));
+    for folder in [&found, &findings] {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    let status = Command::new(work.join(PLATFORM).join("release").join(target))
+        .arg(&found)
+        .arg(root.join("fuzz/corpus").join(target))
+        .args([format!("-max_total_time={seconds}"), format!("-seed={seed}")])
+        .arg(format!("-artifact_prefix={}/", findings.display()))
+        .args(BOUNDS)
+        .args(["-print_final_stats=1", "-print_funcs=0", "-verbosity=0"])
+        .status()
+        .with_context(|| format!("cannot run the fuzz target {target}"))?;
+    ensure!(
+        status.success(),
+        "{target} found something (seed {seed}): the input is in {}; add it to fuzz/corpus/{target} with the fix",
+        findings.display()
+    );
+    println!("campaign fuzz: {target} found nothing");
+    Ok(())
+}
