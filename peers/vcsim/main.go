@@ -13,6 +13,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"flag"
 	"fmt"
 	"io"
@@ -26,6 +27,8 @@ import (
 	"time"
 
 	"github.com/vmware/govmomi/simulator"
+	// Its STS: one token for everybody, that somebody was once given by a real one.
+	_ "github.com/vmware/govmomi/sts/simulator"
 )
 
 func main() {
@@ -33,6 +36,7 @@ func main() {
 	user := flag.String("user", "", "the only user that may log in")
 	passwordEnv := flag.String("password-env", "", "environment variable that holds the password")
 	machines := flag.Int("vms", 2, "virtual machines per resource pool")
+	clientPEM := flag.String("client-pem", "", "file to write a certificate with its key to, for clients that show one")
 	// The library's own default is 6.5, which makes clients hide everything that is newer.
 	apiVersion := flag.String("api-version", "8.0.3.0", "the API version to announce")
 	flag.Parse()
@@ -52,8 +56,15 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	model.Service.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
+	// Clients may show a certificate, whichever: the library asks only whether there is one.
+	model.Service.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, ClientAuth: tls.RequestClientCert}
+	if *clientPEM != "" {
+		if err := writeClientPEM(*clientPEM); err != nil {
+			log.Fatal(err)
+		}
+	}
 	model.Service.ServeMux = http.NewServeMux()
+	model.Service.RegisterEndpoints = true
 	model.Service.Listen = &url.URL{Host: *listen, User: url.UserPassword(*user, os.Getenv(*passwordEnv))}
 	server := model.Service.NewServer()
 	defer server.Close()
@@ -99,6 +110,21 @@ func newCertificate() (tls.Certificate, error) {
 		return tls.Certificate{}, err
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
+}
+
+// writeClientPEM makes a certificate for a client and writes it to the file, its key behind it.
+func writeClientPEM(path string) error {
+	certificate, err := newCertificate()
+	if err != nil {
+		return err
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)
+	if err != nil {
+		return err
+	}
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]})
+	text = append(text, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})...)
+	return os.WriteFile(path, text, 0o600)
 }
 
 // thumbprint writes a digest the way people compare it: upper-case pairs with colons.
