@@ -1,20 +1,27 @@
-//! How fast a large answer becomes typed values, against the speed at which quick-xml, the usual tokenizer, merely finds
-//! the tags in the same bytes.
+//! How fast a large answer becomes typed values, and these become XML again, against the speed at which quick-xml, the
+//! usual tokenizer, merely finds the tags in the same bytes.
 //!
-//! `cargo bench -p vadp-benches --bench decode -- [--input FILE] [--json]`. FILE holds one `RetrievePropertiesEx`
-//! response; without it one of 1,000 machines (33 MB) is made.
+//! Allocations are counted over one decoding, as they cost most where the machine is busy; freeing the values is no part of
+//! any figure.
+//!
+//! `cargo bench -p vadp-benches --bench decode -- [--input FILE] [--peers] [--json]`. FILE holds one `RetrievePropertiesEx`
+//! response; without it one of 1,000 machines (33 MB) is made. With `--peers`, the decoders of govmomi and pyvmomi (of the
+//! Python in `PEER_PYTHON`) read the same document; their seconds are of the processor, in all threads.
 #![forbid(unsafe_code)]
 
 use std::error::Error;
-use std::process::ExitCode;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
 
 use bytes::Bytes;
 use quick_xml::events::Event;
-use vadp_benches::{Best, Options, inventory, take_turns};
+use vadp_benches::{Best, Options, decode, inventory, take_turns};
+use vim_api::ApiVersion;
 use vim_api::dynamic::Element;
-use vim_api::soap::{self, Message, Outcome};
+use vim_api::soap::Message;
 use vim_api::types::RetrieveResult;
-use vim_api::xml::Limits;
+use vim_api::xml::{Limits, Writer};
 
 const MACHINES: usize = 1000;
 const ROUNDS: u32 = 15;
@@ -41,7 +48,13 @@ fn run() -> Result<(), Box<dyn Error>> {
     if result.objects.is_empty() {
         return Err("the document holds no objects, so there is nothing to measure".into());
     }
+    let mut file = tempfile::NamedTempFile::new()?;
+    file.write_all(document.as_bytes())?;
+    let allocations = count_allocations(file.path())?;
     let (tokenizer, decoder) = take_turns(ROUNDS, || tokenize(&document), || decode(&message))?;
+    let written = encode(&result)?.len();
+    let (encoder, _) = take_turns(ROUNDS, || encode(&result), || Ok(()))?;
+    let per_kb = allocations / (document.len() as f64 / 1e3);
 
     println!(
         "{} objects, {elements} elements, {:.1} MB, best of {ROUNDS} turns",
@@ -49,17 +62,31 @@ fn run() -> Result<(), Box<dyn Error>> {
         mb(&document)
     );
     println!("{:<28} {:>9} {:>9}", "", "seconds", "MB/s");
-    for (what, best) in [("quick-xml, tags only", tokenizer), ("vim-api, typed values", decoder)] {
-        println!("{what:<28} {:>9.3} {:>9.0}", best.seconds(), best.megabytes_per_second(document.len()));
+    for (what, best, bytes) in [
+        ("quick-xml, tags only", tokenizer, document.len()),
+        ("vim-api, typed values", decoder, document.len()),
+        ("vim-api, values to XML", encoder, written),
+    ] {
+        println!("{what:<28} {:>9.3} {:>9.0}", best.seconds(), best.megabytes_per_second(bytes));
+    }
+    let peers = if options.peers { decode_by_peers(file.path())? } else { Vec::new() };
+    for (name, seconds) in &peers {
+        println!("{:<28} {seconds:>9.3} {:>9.0}", format!("{name}, typed values"), mb(&document) / seconds);
     }
     println!("decode runs at {:.2} of the tokenizer's speed", ratio(tokenizer, decoder));
+    println!("{per_kb:.1} allocations for each kilobyte decoded");
     if options.json {
-        let report = serde_json::json!({
+        let mut report = serde_json::json!({
             "decode_vs_tokenizer": ratio(tokenizer, decoder),
             "decode_mb_per_s": decoder.megabytes_per_second(document.len()),
+            "encode_mb_per_s": encoder.megabytes_per_second(written),
+            "allocations_per_kb": per_kb,
             "tokenizer_mb_per_s": tokenizer.megabytes_per_second(document.len()),
             "bytes": document.len(),
         });
+        for (name, seconds) in &peers {
+            report[format!("{name}_decode_mb_per_s")] = (mb(&document) / seconds).into();
+        }
         println!("{report}");
     }
     Ok(())
@@ -78,20 +105,39 @@ fn tokenize(document: &str) -> Result<usize, Box<dyn Error>> {
     }
 }
 
-/// As the client reads an answer.
-fn decode(message: &Message) -> Result<RetrieveResult, Box<dyn Error>> {
-    let outcome = soap::reply(message, |reader| {
-        let start = reader.expect_child("returnval")?;
-        let value = RetrieveResult::decode(reader, &start)?;
-        match reader.next_child()? {
-            None => Ok(value),
-            Some(more) => Err(reader.unexpected(format!("a second <{}>", more.local()))),
-        }
-    })?;
-    match outcome {
-        Outcome::Returned(result) => Ok(result),
-        Outcome::Fault(fault) => Err(format!("the document is a fault: {}", fault.message).into()),
+/// In another process, whose allocator counts.
+fn count_allocations(document: &Path) -> Result<f64, Box<dyn Error>> {
+    let counted = Command::new(env!("CARGO_BIN_EXE_count_allocations")).arg(document).output()?;
+    if !counted.status.success() {
+        return Err(String::from_utf8_lossy(&counted.stderr).into());
     }
+    Ok(String::from_utf8(counted.stdout)?.trim().parse()?)
+}
+
+/// Names of the peers, and the seconds that each took.
+fn decode_by_peers(document: &Path) -> Result<Vec<(&'static str, f64)>, Box<dyn Error>> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../peers/decode/run");
+    let ran = Command::new(&script)
+        .arg(document)
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| format!("{}: {error}", script.display()))?;
+    if !ran.status.success() {
+        return Err(format!("{} ended with {}", script.display(), ran.status).into());
+    }
+    let printed: serde_json::Value = serde_json::from_slice(&ran.stdout)?;
+    let seconds = |name| {
+        let seconds = printed[format!("{name}_decode_cpu_s")].as_f64();
+        seconds.map(|seconds| (name, seconds)).ok_or_else(|| format!("{name} was not measured").into())
+    };
+    ["govmomi", "pyvmomi"].into_iter().map(seconds).collect()
+}
+
+/// As the client writes an argument.
+fn encode(result: &RetrieveResult) -> Result<String, Box<dyn Error>> {
+    let mut writer = Writer::new(ApiVersion::LATEST);
+    Element::encode(result, "returnval", &mut writer);
+    Ok(writer.finish())
 }
 
 fn ratio(tokenizer: Best, decoder: Best) -> f64 {

@@ -7,8 +7,10 @@
 
 pub mod inventory;
 
+mod answer;
 mod options;
 mod turns;
 
+pub use answer::decode;
 pub use options::Options;
 pub use turns::{Best, take_turns};

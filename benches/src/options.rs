@@ -5,6 +5,8 @@ use std::path::PathBuf;
 pub struct Options {
     /// `--json`: one JSON object as the last line.
     pub json: bool,
+    /// `--peers`: measure other people's software on the same work, too.
+    pub peers: bool,
     /// `--input FILE`: measure on this document.
     pub input: Option<PathBuf>,
 }
@@ -21,10 +23,15 @@ impl Options {
             match argument.as_str() {
                 "--bench" => {}
                 "--json" => options.json = true,
+                "--peers" => options.peers = true,
                 "--input" => {
                     options.input = Some(arguments.next().ok_or("--input needs the name of a file")?.into());
                 }
-                other => return Err(format!("{other} is not understood; there are --json and --input FILE")),
+                other => {
+                    return Err(format!(
+                        "{other} is not understood; there are --json, --peers and --input FILE"
+                    ));
+                }
             }
         }
         Ok(options)
@@ -41,8 +48,8 @@ mod tests {
 
     #[test]
     fn takes_what_cargo_adds() {
-        let options = Options { json: true, input: Some("big.xml".into()) };
-        assert_eq!(parse("--json --input big.xml --bench"), Ok(options));
+        let options = Options { json: true, peers: true, input: Some("big.xml".into()) };
+        assert_eq!(parse("--json --peers --input big.xml --bench"), Ok(options));
         assert_eq!(parse("--bench"), Ok(Options::default()));
     }
 
