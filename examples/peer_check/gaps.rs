@@ -35,6 +35,8 @@ pub(crate) async fn check(client: &Client) -> anyhow::Result<usize> {
     if let Some(alarms) = &client.content().alarm_manager {
         absent("AlarmManager.GetAlarm", client.bind(alarms).get_alarm(None).await.err())?;
     }
+    let policies = client.storage_policies().await?;
+    absent("PbmQueryAssociatedProfiles", policies.of_machine(&vm.moref(), &[]).await.err())?;
     let name = vm.require(VirtualMachine::NAME).await?;
     let task = vm.rename_task("peer-gaps").await?;
     let task_object: Task = client.bind(task.moref());

@@ -13,6 +13,7 @@ mod find;
 mod gaps;
 mod inventory;
 mod machines;
+mod policies;
 mod sessions;
 mod storage;
 mod updates;
@@ -59,9 +60,10 @@ async fn main() -> anyhow::Result<()> {
     machines::check(&client).await.context("machines")?;
     storage::check(&client).await.context("storage")?;
     files::check(&client).await.context("files")?;
+    policies::check(&client).await.context("policies")?;
     bookkeeping::check(&client).await.context("bookkeeping")?;
     let gaps = gaps::check(&client).await.context("gaps")?;
     client.logout().await?;
-    println!("ok: 9 themes; {gaps} known gaps are still there");
+    println!("ok: 10 themes; {gaps} known gaps are still there");
     Ok(())
 }

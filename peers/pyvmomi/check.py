@@ -19,12 +19,13 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import urllib.parse
 import urllib.request
 
 from pyVim.connect import Disconnect, SmartConnect
 from pyVim.task import WaitForTask
-from pyVmomi import vim, vmodl
+from pyVmomi import SoapStubAdapter, pbm, vim, vmodl, vslm
 
 USER = "peer@vsphere.local"
 MACHINES = 2
@@ -46,6 +47,8 @@ def main():
             power_on(machine)
             enable_change_tracking(machine)
             follow_changes(simulator, content, machine)
+            read_policies(simulator, service, machine)
+            follow_a_disk(simulator, service)
         finally:
             Disconnect(service)
         logged_out(service)
@@ -89,15 +92,19 @@ class Simulator:
         self.process.wait()
 
     def guest_write(self, machine, key, offset, length, seed):
-        body = {"vm": machine._moId, "disk": key, "offset": offset, "length": length, "seed": seed}
+        self.tell("guest-write", vm=machine._moId, disk=key, offset=offset, length=length, seed=seed)
+
+    def tell(self, what, **body):
+        """Asks the control port."""
         request = urllib.request.Request(
-            self.control + "/v1/guest-write",
+            f"{self.control}/v1/{what}",
             data=json.dumps(body).encode(),
             headers={"Content-Type": "application/json"},
             method="POST",
         )
         with urllib.request.urlopen(request, timeout=60) as answer:
-            expect(200 <= answer.status < 300, f"guest-write answered {answer.status}")
+            expect(200 <= answer.status < 300, f"{what} answered {answer.status}")
+            return json.load(answer)
 
 
 def log_in(simulator, password):
@@ -198,6 +205,67 @@ def follow_changes(simulator, content, machine):
     expect(not machine.runtime.consolidationNeeded, "the disks need consolidation")
     tasks = [task.info.state for task in content.taskManager.recentTask]
     expect(all(state == vim.TaskInfo.State.success for state in tasks), f"a task did not succeed: {tasks}")
+
+
+def beside(service, path, version):
+    """The way that VMware's samples reach a service beside the API: its path, and our session's id in the SOAP header."""
+    session = service._stub.cookie.split("=", 1)[1].split(";")[0].strip('"')
+    context = {"vcSessionCookie": session}
+    host, port = service._stub.host.rsplit(":", 1)
+    return SoapStubAdapter(host=host, port=int(port), path=path, version=version, requestContext=context,
+                           sslContext=ssl._create_unverified_context())
+
+
+def read_policies(simulator, service, machine):
+    policy = simulator.tell("storage-policies", name="Gold", description="fast", vm=machine._moId, disk=2000)["id"]
+    stub = beside(service, "/pbm/sdk", "pbm.version.v8_0_3_0")
+    manager = pbm.ServiceInstance("ServiceInstance", stub).RetrieveContent().profileManager
+    storage = pbm.profile.ResourceType(resourceType="STORAGE")
+    ids = manager.PbmQueryProfile(resourceType=storage, profileCategory="REQUIREMENT")
+    expect([found.uniqueId for found in ids] == [policy], f"{policy} was made, {ids} are known")
+    profile = manager.PbmRetrieveContent(profileIds=ids)[0]
+    expect(isinstance(profile, pbm.profile.CapabilityBasedProfile) and profile.name == "Gold", f"{profile}")
+    disk = pbm.ServerObjectRef(objectType="virtualDiskId", key=f"{machine._moId}:2000")
+    home = pbm.ServerObjectRef(objectType="virtualMachine", key=machine._moId)
+    found = manager.PbmQueryAssociatedProfiles(entities=[home, disk])
+    expect([(one.object.key, one.profileId[0].uniqueId) for one in found] == [(disk.key, policy)], f"{found}")
+    stranger = beside(service, "/pbm/sdk", "pbm.version.v8_0_3_0")
+    stranger.requestContext = {"vcSessionCookie": "nobody"}
+    known = pbm.ServiceInstance("ServiceInstance", stranger).RetrieveContent().profileManager
+    expect_fault(vim.fault.NotAuthenticated, lambda: known.PbmQueryProfile(resourceType=storage))
+    print("pyvmomi: a storage policy is read, and found on its disk")
+
+
+def follow_a_disk(simulator, service):
+    mebibyte, capacity = 1 << 20, 64 << 20
+    name = simulator.tell("first-class-disks", name="pvc-1", capacity=capacity)["id"]
+    stub = beside(service, "/vslm/sdk", "vslm.version.v7_0_2_0")
+    manager = vslm.ServiceInstance("ServiceInstance", stub).RetrieveContent().vStorageObjectManager
+    listed = manager.VslmListVStorageObjectForSpec(query=[], maxResult=10)
+    expect(listed.allRecordsReturned and [one.id for one in listed.id] == [name], f"{listed}")
+    disk = vim.vslm.ID(id=name)
+    backing = manager.VslmRetrieveVStorageObject(id=disk).config.backing
+    expect(isinstance(backing, vim.vslm.BaseConfigInfo.DiskFileBackingInfo), f"the backing is {backing}")
+    manager.VslmSetVStorageObjectControlFlags(id=disk, controlFlags=["enableChangedBlockTracking"])
+    first = disk_snapshot(manager, disk)
+    since = manager.VslmRetrieveSnapshotDetails(id=disk, snapshotId=first).changedBlockTrackingId
+    simulator.tell("first-class-disks/write", id=name, offset=5 * mebibyte, length=mebibyte, seed=1)
+    second = disk_snapshot(manager, disk)
+    page = manager.VslmQueryChangedDiskAreas(id=disk, snapshotId=second, startOffset=0, changeId=since)
+    expect(page.startOffset == 0 and page.length == capacity, "one page has to cover the disk")
+    changed = sum(area.length for area in page.changedArea)
+    check_inside([(5 * mebibyte, mebibyte)], [(area.start, area.length) for area in page.changedArea])
+    expect(changed < capacity // 2, f"{changed} bytes are said to have changed")
+    print(f"pyvmomi: a first-class disk with 1 MiB written, {changed} bytes said to be changed")
+
+
+def disk_snapshot(manager, disk):
+    task = manager.VslmCreateSnapshot_Task(id=disk, description="peer check")
+    deadline = time.monotonic() + 60
+    while task.VslmQueryInfo().state not in ("success", "error"):
+        expect(time.monotonic() < deadline, "the snapshot takes more than a minute")
+        time.sleep(0.05)
+    return task.VslmQueryTaskResult()
 
 
 def take_snapshot(machine, name):

@@ -26,6 +26,8 @@ import (
 	"strings"
 	"time"
 
+	// Storage policies.
+	_ "github.com/vmware/govmomi/pbm/simulator"
 	"github.com/vmware/govmomi/simulator"
 	// Its STS: one token for everybody, that somebody was once given by a real one.
 	_ "github.com/vmware/govmomi/sts/simulator"

@@ -17,6 +17,7 @@ use crate::xml::{Reader, Writer, XmlError};
 
 pub(crate) use argument::Argument;
 
+pub use crate::disks::DiskTask;
 pub use crate::task::Task;
 
 /// A method call with its arguments, not yet sent. Await it to send it.
@@ -61,7 +62,7 @@ impl CallBuilder {
         let refused =
             (method.since() > version).then(|| Error::not_in_version(method.name, method.since(), version));
         Self(Box::new(Pending {
-            writer: Writer::new(version),
+            writer: Writer::of(method.service, version),
             client,
             method,
             this: object.reference().clone(),

@@ -1,5 +1,6 @@
 //! The client: one session with one server, shared by all that clone it.
 
+mod beside;
 mod connect;
 mod keep_alive;
 mod replay;
@@ -22,11 +23,12 @@ use crate::error::Error;
 use crate::mo::{self, Handle, Managed};
 use crate::moref::MoRef;
 use crate::soap::{self, Message, Outcome};
-use crate::transport::{self, HttpTransport};
+use crate::transport::{self, HttpTransport, Response};
 use crate::types::ServiceContent;
 use crate::version::ApiVersion;
-use crate::xml::{Limits, NS_VIM, Reader, XmlError};
+use crate::xml::{Limits, NS_VIM, Reader, Service, XmlError};
 
+use beside::Beside;
 pub use connect::{Connect, DangerConnect};
 pub use keep_alive::KeepAlive;
 use replay::AfterLoss;
@@ -46,6 +48,7 @@ struct Inner {
     version: ApiVersion,
     content: OnceLock<ServiceContent>,
     session: SessionState,
+    beside: Beside,
     retry: Retry,
     xml: Limits,
     calls: AtomicU64,
@@ -186,33 +189,19 @@ impl Client {
 
     async fn exchange(&self, request: &Request, span: &CallSpan) -> Result<Reply, Error> {
         let name = request.method.name;
-        let this = soap::this_argument(&request.this, self.version());
-        // `envelope` copies the arguments, which may hold a password; the copy is wiped with `body`.
-        let content = [this.as_str(), &request.arguments];
-        let envelope = match &request.token {
-            Some(token) => token.envelope(NS_VIM, name, &content)?,
-            None => soap::envelope(name, &content),
-        };
-        let body = Bytes::from_owner(zeroize::Zeroizing::new(envelope.into_bytes()));
-        span.sent(body.len());
-        let action = format!("\"urn:vim25/{}\"", self.version());
-        let path = self.0.transport.endpoint().path().to_owned();
-        let mut http = transport::Request::new(Method::POST, path);
-        http.body = body;
-        http.headers.insert(http::header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
-        http.headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/xml; charset=utf-8"));
-        if let Ok(action) = HeaderValue::from_str(&action) {
-            http.headers.insert("soapaction", action);
-        }
-        if let Some(cookie) = self.0.session.cookie_header() {
-            http.headers.insert(http::header::COOKIE, cookie);
-        }
-        http.replayable = replay::is_repeatable(name);
-        self.0.calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let context = || format!("calling {name} on {}", request.this);
-        let response = self.0.transport.send(http).await.map_err(|e| Error::transport(context(), e))?;
+        let body = self.envelope(request)?;
+        span.sent(body.len());
+        let response = match request.method.service {
+            Service::Vim25 => {
+                let path = self.0.transport.endpoint().path();
+                let response = self.post(request, path, self.0.session.cookie_header(), body).await?;
+                self.0.session.take_cookies(&response.headers);
+                response
+            }
+            Service::Pbm | Service::Vslm => self.post_to_service(request, &body).await?,
+        };
         span.received(response.body.len());
-        self.0.session.take_cookies(&response.headers);
         if matches!(response.status, 429 | 502 | 503 | 504) {
             return Err(Error::unavailable(format!(
                 "{}: {} answered HTTP {}",
@@ -239,6 +228,47 @@ impl Client {
                 response.status
             ))),
         }
+    }
+}
+
+impl Client {
+    fn envelope(&self, request: &Request) -> Result<Bytes, Error> {
+        let (name, service) = (request.method.name, request.method.service);
+        let this = soap::this_argument(&request.this, self.version());
+        // The envelope copies the arguments, which may hold a password; the copy is wiped with the body.
+        let content = [this.as_str(), &request.arguments];
+        let envelope = match (&request.token, service) {
+            (Some(token), _) => token.envelope(NS_VIM, name, &content)?,
+            (None, Service::Vim25) => soap::envelope(name, &content),
+            (None, _) => soap::envelope_of(service, &self.session_header(), name, &content),
+        };
+        Ok(Bytes::from_owner(zeroize::Zeroizing::new(envelope.into_bytes())))
+    }
+
+    /// Posts the envelope of a call.
+    async fn post(
+        &self,
+        request: &Request,
+        path: &str,
+        cookie: Option<HeaderValue>,
+        body: Bytes,
+    ) -> Result<Response, Error> {
+        let service = request.method.service;
+        let mut http = transport::Request::new(Method::POST, path);
+        http.body = body;
+        http.headers.insert(http::header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        http.headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/xml; charset=utf-8"));
+        let action = format!("\"{}/{}\"", service.namespace(), service.version(self.version()));
+        if let Ok(action) = HeaderValue::from_str(&action) {
+            http.headers.insert("soapaction", action);
+        }
+        if let Some(cookie) = cookie {
+            http.headers.insert(http::header::COOKIE, cookie);
+        }
+        http.replayable = replay::is_repeatable(request.method.name);
+        self.0.calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let sent = self.0.transport.send(http).await;
+        sent.map_err(|e| Error::transport(format!("calling {} on {}", request.method.name, request.this), e))
     }
 }
 

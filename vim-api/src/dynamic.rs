@@ -36,6 +36,7 @@ use std::any::Any;
 use std::fmt;
 
 use crate::version::ApiVersion;
+pub use crate::xml::Service;
 
 /// A data object of the API: any generated struct.
 ///
@@ -168,6 +169,8 @@ pub struct TypeInfo {
     pub base: Option<&'static TypeInfo>,
     /// Its own fields in schema order, without the inherited ones.
     pub fields: &'static [FieldInfo],
+    /// The service whose namespace the type and its own fields are in.
+    pub service: Service,
     pub(crate) since: u8,
     pub(crate) new: fn() -> Box<dyn Object>,
 }
@@ -274,6 +277,8 @@ impl PropertyInfo {
 pub struct MethodInfo {
     /// Wire name, such as `CreateSnapshotEx_Task`.
     pub name: &'static str,
+    /// The service that has it.
+    pub service: Service,
     /// Its parameters, `_this` left out.
     pub params: &'static [FieldInfo],
     /// The faults that it declares, beside the `RuntimeFault` that every method may throw.
@@ -307,7 +312,7 @@ pub trait EnumValue: Sized {
 ///
 /// Each line here is compiled three thousand times: what a generic function can do stands in one.
 macro_rules! object {
-    ($type:ident: $base:ty, $name:literal, $since:literal, [$($index:literal $field:ident $wire:literal $fsince:literal $secret:literal,)*]) => {
+    ($service:ident $type:ident: $base:ty, $name:literal, $since:literal, [$($index:literal $field:ident $wire:literal $fsince:literal $secret:literal,)*]) => {
         impl $crate::dynamic::Object for $type {
             fn below(&self) -> $crate::dynamic::Below<'_> { $crate::dynamic::Below::Base(&self.base) }
             fn below_mut(&mut self) -> $crate::dynamic::BelowMut<'_> { $crate::dynamic::BelowMut::Base(&mut self.base) }
@@ -322,7 +327,7 @@ macro_rules! object {
             #[inline]
             fn deref_mut(&mut self) -> &mut $base { &mut self.base }
         }
-        $crate::dynamic::object!(@data $type, Some(<$base as $crate::dynamic::DataObject>::INFO), $name, $since, [$($wire $fsince $secret,)*]);
+        $crate::dynamic::object!(@data $service, $type, Some(<$base as $crate::dynamic::DataObject>::INFO), $name, $since, [$($wire $fsince $secret,)*]);
     };
     (@slots [$($index:literal $field:ident,)*]) => {
         fn type_info(&self) -> &'static $crate::dynamic::TypeInfo { <Self as $crate::dynamic::DataObject>::INFO }
@@ -335,7 +340,7 @@ macro_rules! object {
             match index { $($index => Some(&mut self.$field),)* _ => None }
         }
     };
-    (@data $type:ident, $base:expr, $name:literal, $since:literal, [$($wire:literal $fsince:literal $secret:literal,)*]) => {
+    (@data $service:ident, $type:ident, $base:expr, $name:literal, $since:literal, [$($wire:literal $fsince:literal $secret:literal,)*]) => {
         impl $crate::dynamic::DataObject for $type {
             // A static behind the constant: as a constant alone, the table would be written out wherever it is used.
             const INFO: &'static $crate::dynamic::TypeInfo = {
@@ -343,6 +348,7 @@ macro_rules! object {
                     name: $name,
                     base: $base,
                     fields: &[$($crate::dynamic::FieldInfo { name: $wire, since: $fsince, secret: $secret },)*],
+                    service: $crate::dynamic::Service::$service,
                     since: $since,
                     new: $crate::dynamic::instantiate::<$type>,
                 };
@@ -364,13 +370,13 @@ macro_rules! object {
 pub(crate) use object;
 
 macro_rules! root_object {
-    ($type:ident, $name:literal, $since:literal, [$($index:literal $field:ident $wire:literal $fsince:literal $secret:literal,)*]) => {
+    ($service:ident $type:ident, $name:literal, $since:literal, [$($index:literal $field:ident $wire:literal $fsince:literal $secret:literal,)*]) => {
         impl $crate::dynamic::Object for $type {
             fn below(&self) -> $crate::dynamic::Below<'_> { $crate::dynamic::Below::Root(&self.extra) }
             fn below_mut(&mut self) -> $crate::dynamic::BelowMut<'_> { $crate::dynamic::BelowMut::Root(&mut self.extra) }
             $crate::dynamic::object!(@slots [$($index $field,)*]);
         }
-        $crate::dynamic::object!(@data $type, None, $name, $since, [$($wire $fsince $secret,)*]);
+        $crate::dynamic::object!(@data $service, $type, None, $name, $since, [$($wire $fsince $secret,)*]);
     };
 }
 pub(crate) use root_object;

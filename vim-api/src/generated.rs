@@ -11,4 +11,4 @@ pub mod types;
 #[rustfmt::skip]
 mod versions;
 
-pub(crate) use versions::VERSIONS;
+pub(crate) use versions::{BESIDE, VERSIONS};

@@ -72,6 +72,7 @@ mod call;
 mod client;
 mod collector;
 mod datastore;
+mod disks;
 mod error;
 mod finder;
 mod generated;
@@ -79,6 +80,7 @@ mod identity;
 mod inventory;
 mod lease;
 mod moref;
+mod policy;
 mod property;
 mod sso;
 mod task;
@@ -98,12 +100,14 @@ pub mod types {
 pub use call::{Call, CallBuilder, Returned};
 pub use client::{Client, Connect, DangerConnect, KeepAlive, Retry};
 pub use datastore::{DatastoreEntry, DatastoreFiles, DatastorePath, Download, FileStatus};
+pub use disks::{DiskTask, FirstClassDisks};
 pub use error::{Error, ErrorKind, Fault};
 pub use finder::Found;
 pub use identity::{IdentityConflict, ResolvedBy, ResolvedVm, ServerIdentity, VmIdentity};
 pub use inventory::{Inventory, InventoryNode};
 pub use lease::{LeaseFile, NfcLease};
 pub use moref::MoRef;
+pub use policy::{MachinePolicies, StoragePolicies, StoragePolicy};
 pub use property::{
     Holds, Optional, Properties, Property, PropertyPath, Required, Retrieval, RetrievalAs, Retrieve,
 };

@@ -6,11 +6,17 @@ use crate::dynamic::{Element, Poly};
 use crate::error::Fault;
 use crate::moref::MoRef;
 use crate::types::MethodFault;
-use crate::xml::{Limits, NS_SOAP, NS_VIM, NS_XSD, NS_XSI, Reader, Start, XmlError};
+use crate::version::ApiVersion;
+use crate::xml::{Limits, NS_SOAP, NS_XSD, NS_XSI, Reader, Service, Start, Writer, XmlError};
 
 /// An envelope around one element of the vim25 namespace, called `body_name`, that holds `content`, which is XML already.
 pub fn envelope(body_name: &str, content: &[&str]) -> String {
-    let size: usize = content.iter().map(|part| part.len()).sum();
+    envelope_of(Service::Vim25, "", body_name, content)
+}
+
+/// The same for a service, with `header`, XML too, as what the envelope's header holds.
+pub fn envelope_of(service: Service, header: &str, body_name: &str, content: &[&str]) -> String {
+    let size: usize = content.iter().map(|part| part.len()).sum::<usize>() + header.len();
     let mut out = String::with_capacity(size + 512);
     out.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     out.push_str("<soapenv:Envelope xmlns:soapenv=\"");
@@ -19,10 +25,16 @@ pub fn envelope(body_name: &str, content: &[&str]) -> String {
     out.push_str(NS_XSI);
     out.push_str("\" xmlns:xsd=\"");
     out.push_str(NS_XSD);
-    out.push_str("\"><soapenv:Body><");
+    out.push_str("\">");
+    if !header.is_empty() {
+        out.push_str("<soapenv:Header>");
+        out.push_str(header);
+        out.push_str("</soapenv:Header>");
+    }
+    out.push_str("<soapenv:Body><");
     out.push_str(body_name);
     out.push_str(" xmlns=\"");
-    out.push_str(NS_VIM);
+    out.push_str(service.namespace());
     out.push_str("\">");
     for part in content {
         out.push_str(part);
@@ -104,8 +116,8 @@ pub fn reply<T>(
 }
 
 /// The content of an envelope that calls a method: `_this`, then the arguments.
-pub(crate) fn this_argument(this: &MoRef, version: crate::version::ApiVersion) -> String {
-    let mut writer = crate::xml::Writer::new(version);
+pub(crate) fn this_argument(this: &MoRef, version: ApiVersion) -> String {
+    let mut writer = Writer::new(version);
     this.encode("_this", &mut writer);
     writer.finish()
 }

@@ -13,12 +13,14 @@ mod error;
 mod name;
 mod reader;
 mod scanner;
+mod service;
 mod start;
 mod writer;
 
 pub use error::{XmlError, XmlErrorKind};
 pub(crate) use name::is_same;
 pub use reader::{Limits, Reader};
+pub use service::Service;
 pub use start::{Start, TypeName, TypeSpace};
 pub use writer::Writer;
 pub(crate) use writer::escape_text;
@@ -28,6 +30,6 @@ pub const NS_XSI: &str = "http://www.w3.org/2001/XMLSchema-instance";
 /// Namespace of the schema's built-in types.
 pub const NS_XSD: &str = "http://www.w3.org/2001/XMLSchema";
 /// Namespace of the vSphere API.
-pub const NS_VIM: &str = "urn:vim25";
+pub const NS_VIM: &str = Service::Vim25.namespace();
 /// Namespace of a SOAP 1.1 envelope.
 pub const NS_SOAP: &str = "http://schemas.xmlsoap.org/soap/envelope/";

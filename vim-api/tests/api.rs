@@ -19,6 +19,7 @@ mod api {
     mod round_trip;
     mod schema;
     mod secrets;
+    mod services;
     mod simple_values;
     mod unknown;
 }

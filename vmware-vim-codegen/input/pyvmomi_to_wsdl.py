@@ -2,6 +2,7 @@
 """Turns the type metadata that pyVmomi ships into a vSphere WSDL set with a sidecar.
 
     pyvmomi_to_wsdl.py PYVMOMI_DIR OUT_DIR [--version vim.version.v9_1_1_0]
+    pyvmomi_to_wsdl.py PYVMOMI_DIR OUT_DIR --service pbm      one of the services beside, which imports the set of vim25
 
 PYVMOMI_DIR is an unpacked pyvmomi wheel. Needs nothing but the standard library. The same input gives the same bytes.
 The rules that are not obvious are numbered; PROVENANCE.md explains them under the same numbers.
@@ -17,6 +18,10 @@ from xml.sax.saxutils import quoteattr
 NEWEST = 'vim.version.v9_1_1_0'
 API_2_5 = 'vim.version.version2'  # the first version whose namespace is vim25
 SERVICE = 'vim25'
+# The services beside: the newest version of each that the metadata knows.
+BESIDE = {'pbm': 'pbm.version.v9_1_1_0', 'vslm': 'vslm.version.v9_0_0_0'}
+# Where their schemas find those of vim25.
+VIM25_FOLDER = '../vim25-9.1.1'
 
 FLAGS = {'link': 1, 'linkable': 2, 'optional': 4, 'secret': 8}
 LINK, OPTIONAL = FLAGS['link'], FLAGS['optional']
@@ -49,31 +54,35 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('pyvmomi')
     parser.add_argument('out')
-    parser.add_argument('--version', default=NEWEST)
+    parser.add_argument('--version')
+    parser.add_argument('--service', choices=BESIDE)
     arguments = parser.parse_args()
-    metadata = Metadata(arguments.pyvmomi)
-    schema = metadata.schema(arguments.version)
+    service = arguments.service
+    version = arguments.version or BESIDE.get(service, NEWEST)
+    metadata = Metadata(arguments.pyvmomi, service)
+    schema = metadata.schema(version)
     os.makedirs(arguments.out, exist_ok=True)
-    files = dict(wsdl_files(metadata, schema, arguments.version))
-    files['vim-sidecar.json'] = json.dumps(sidecar(metadata, arguments.version), indent=0)
+    files = dict((beside_files if service else wsdl_files)(metadata, schema, version))
+    files[f'{service or "vim"}-sidecar.json'] = json.dumps(sidecar(metadata, version), indent=0)
     for name, text in files.items():
         with open(os.path.join(arguments.out, name), 'w', encoding='utf-8', newline='\n') as file:
             file.write(text)
     fields = sum(len(elements) for _, elements, _ in schema.types.values())
-    print(f'{arguments.version}: {len(schema.types)} data types with {fields} own fields, {len(schema.enums)} enums, '
+    print(f'{version}: {len(schema.types)} data types with {fields} own fields, {len(schema.enums)} enums, '
           f'{len(schema.operations)} operations, {len(schema.arrays)} array wrappers')
 
 
 # ---------------------------------------------------------------------------------------------------- reading pyVmomi
 
 class Metadata:
-    """What pyVmomi's three `_typeinfo_*.py` files say, by vmodl name."""
+    """What pyVmomi's `_typeinfo_*.py` files say, by vmodl name."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, service=None):
+        self.service = service
         self.versions = {}
         self.parents = collections.defaultdict(set)
         self.types, self.enums, self.managed = {}, {}, {}
-        for module in ('core', 'query', 'vim'):
+        for module in ('core', 'query', 'vim') + ((service,) if service else ()):
             self._run(folder, module)
         self._add_builtins()
 
@@ -145,6 +154,18 @@ class Metadata:
         """Id of a version on the wire; versions of the inner layers have none and keep their name."""
         return self.versions[version].id or version
 
+    def is_own(self, item, visible):
+        """Whether the item belongs to the set that is written: a service beside leaves out what it imports."""
+        return item.version in visible and (self.service is None or item.module == self.service)
+
+    def qualified(self, item):
+        return f'{item.module if item.module in BESIDE else SERVICE}:{item.wsdl}'
+
+    def built_on(self, version):
+        """Id of the newest version of vim25 that a version of a service beside builds on; without one, of the oldest."""
+        below = [name for name in self.parents[version] | {API_2_5} if self.versions[name].service == SERVICE]
+        return self.versions[max(below, key=lambda name: len(self.parents[name]))].id
+
     def first_with(self, version, visible):
         """Id of the oldest version of the service that contains `version`."""
         having = [name for name in visible
@@ -176,10 +197,10 @@ class Metadata:
         if name in self.managed:
             return 'vim25:ManagedObjectReference', is_array
         if name in self.enums:
-            return 'vim25:' + self.enums[name].wsdl, is_array
+            return self.qualified(self.enums[name]), is_array
         if self.is_fault(name):
             return 'vim25:LocalizedMethodFault', is_array  # rule 3
-        return 'vim25:' + self.types[name].wsdl, is_array
+        return self.qualified(self.types[name]), is_array
 
     def element(self, name, vmodl, flags):
         kind, is_array = self.wire_type(vmodl, flags)
@@ -196,21 +217,21 @@ class Metadata:
                 arrays.setdefault(kind, module)
 
         for data in self.types.values():
-            if data.version not in visible:
+            if not self.is_own(data, visible):
                 continue
             fields = [field for field in data.fields if field.version in visible]
             elements = [self.element(field.name, field.type,
                                      field.flags | (OPTIONAL if self.was_added(field.version, data.version) else 0))
                         for field in fields]
-            base = self.types[data.parent].wsdl if data.parent in self.types else None
+            base = self.qualified(self.types[data.parent]) if data.parent in self.types else None
             types[data.wsdl] = (base, elements, data.module)
             for field in fields:
                 use(field.type, field.flags, data.module)
         for enum in self.enums.values():
-            if enum.version in visible:
+            if self.is_own(enum, visible):
                 enums[enum.wsdl] = (enum.values, enum.module)
         for managed in self.managed.values():
-            if managed.version not in visible:
+            if not self.is_own(managed, visible):
                 continue
             for item in managed.properties:
                 if item.version in visible:
@@ -218,8 +239,10 @@ class Metadata:
             for method in managed.methods:
                 if method.version in visible:
                     operations[method.wsdl] = self._operation(method, managed.module, visible, use)
-        for kind in ALWAYS_WRAPPED:
-            arrays[kind] = 'core'
+        if self.service:
+            arrays = {kind: module for kind, module in arrays.items() if kind.startswith(self.service + ':')}
+        else:
+            arrays.update(dict.fromkeys(ALWAYS_WRAPPED, 'core'))
         return Schema(types, enums, operations, arrays)
 
     def _operation(self, method, module, visible, use):
@@ -236,7 +259,7 @@ class Metadata:
             use(returned, flags, module)
         if outcome != 'void' and returned != 'void':
             use(outcome, 0, module)
-        faults = [self.types[fault].wsdl for fault in method.faults if self.types[fault].version in visible]
+        faults = [self.qualified(self.types[fault]) for fault in method.faults if self.types[fault].version in visible]
         return Operation(params, result, faults, module)
 
 
@@ -310,8 +333,34 @@ def wsdl_files(metadata, schema, version):
     yield messages_file('vim', ('query-types', 'core-types', 'vim-types'))
     embedded = embedded_schema(metadata, schema)
     yield 'vim-schema.xsd', XML + embedded
-    yield 'vim.wsdl', vim_wsdl(metadata, schema, version, embedded)
+    yield 'vim.wsdl', wsdl(metadata, schema, version, embedded)
     yield 'vimService.wsdl', SERVICE_WSDL
+
+
+def beside_files(metadata, schema, version):
+    """The same for a service beside: its own types and messages, over the types of vim25 that it imports."""
+    service = metadata.service
+    imported = f'   <import namespace="urn:vim25" schemaLocation="{VIM25_FOLDER}/vim-types.xsd" />\n'
+    types = [complex_type(name, base, elements) for name, (base, elements, _) in schema.types.items()]
+    types += [enumeration(name, values) for name, (values, _) in schema.enums.items()]
+    for kind in schema.arrays:
+        name, item = array_names(kind)
+        types.append(complex_type(name, None, [Element(item, kind, '0', 'unbounded')]))
+    requests = [complex_type(request_type(name), None, operation.params)
+                for name, operation in schema.operations.items()]
+    start = beside(SCHEMA_START, service)
+    yield f'{service}-types.xsd', XML + start + imported + ''.join(types) + SCHEMA_END
+    yield (f'{service}-messagetypes.xsd',
+           XML + start + imported + include(f'{service}-types') + ''.join(requests) + SCHEMA_END)
+    embedded = start + imported + include(f'{service}-messagetypes') + embedded_elements(metadata, schema)
+    yield f'{service}-schema.xsd', XML + embedded
+    yield f'{service}.wsdl', wsdl(metadata, schema, version, embedded)
+
+
+def beside(start, service):
+    """The head of a document of vim25, for a service beside."""
+    return (start.replace('targetNamespace="urn:vim25"', f'targetNamespace="urn:{service}"')
+            .replace('   xmlns:vim25=', f'   xmlns:{service}="urn:{service}"\n   xmlns:vim25='))
 
 
 def schema_file(includes, body):
@@ -319,11 +368,15 @@ def schema_file(includes, body):
 
 
 def embedded_schema(metadata, schema):
-    text = [SCHEMA_START]
-    text += [include(name) for name in ('query-messagetypes', 'core-types', 'vim-messagetypes')]
-    text.append('   <element name="versionURI" type="xsd:string" />\n')
+    includes = [include(name) for name in ('query-messagetypes', 'core-types', 'vim-messagetypes')]
+    return SCHEMA_START + ''.join(includes) + embedded_elements(metadata, schema)
+
+
+def embedded_elements(metadata, schema):
+    own = (metadata.service or SERVICE) + ':'
+    text = ['   <element name="versionURI" type="xsd:string" />\n']
     for name, operation in schema.operations.items():
-        text.append(f'   <element name={quoteattr(name)} type={quoteattr("vim25:" + request_type(name))} />\n')
+        text.append(f'   <element name={quoteattr(name)} type={quoteattr(own + request_type(name))} />\n')
         text.append(f'   <element name={quoteattr(name + "Response")}>\n')
         if operation.result:
             text.append('      <complexType>\n         <sequence>\n' + element(operation.result, 12)
@@ -331,52 +384,59 @@ def embedded_schema(metadata, schema):
         else:
             text.append('      <complexType />\n')
         text.append('   </element>\n')
-    for name in fault_names(metadata, schema):
-        text.append(f'   <element name={quoteattr(name + "Fault")} type={quoteattr("vim25:" + name)} />\n')
+    for name, kind in fault_names(metadata, schema):
+        text.append(f'   <element name={quoteattr(name + "Fault")} type={quoteattr(kind)} />\n')
     return ''.join(text) + SCHEMA_END
 
 
-def vim_wsdl(metadata, schema, version, embedded):
-    text = [XML, DEFINITIONS_START, embedded, '   </types>\n']
+def wsdl(metadata, schema, version, embedded):
+    service, identifier = metadata.versions[version]
+    head = beside(DEFINITIONS_START, service) if metadata.service else DEFINITIONS_START
+    title = service.capitalize() if metadata.service else 'Vim'
+    text = [XML, head, embedded, '   </types>\n']
     for name in schema.operations:
-        text.append(message(name + 'RequestMsg', 'parameters', name))
-        text.append(message(name + 'ResponseMsg', 'parameters', name + 'Response'))
-    for name in fault_names(metadata, schema):
-        text.append(message(name + 'FaultMsg', 'fault', name + 'Fault'))
-    text.append('   <portType name="VimPortType">\n')
+        text.append(message(service, name + 'RequestMsg', 'parameters', name))
+        text.append(message(service, name + 'ResponseMsg', 'parameters', name + 'Response'))
+    for name, _ in fault_names(metadata, schema):
+        text.append(message(service, name + 'FaultMsg', 'fault', name + 'Fault'))
+    text.append(f'   <portType name="{title}PortType">\n')
     for name, operation in schema.operations.items():
         text.append(f'      <operation name="{name}">\n'
-                    f'         <input message="vim25:{name}RequestMsg" />\n'
-                    f'         <output message="vim25:{name}ResponseMsg" />\n')
-        text += [f'         <fault name="{fault}Fault" message="vim25:{fault}FaultMsg"/>\n'
-                 for fault in operation.faults]
-        text.append('         <fault name="RuntimeFault" message="vim25:RuntimeFaultFaultMsg"/>\n'
+                    f'         <input message="{service}:{name}RequestMsg" />\n'
+                    f'         <output message="{service}:{name}ResponseMsg" />\n')
+        text += [f'         <fault name="{fault}Fault" message="{service}:{fault}FaultMsg"/>\n'
+                 for fault in map(local, operation.faults)]
+        text.append(f'         <fault name="RuntimeFault" message="{service}:RuntimeFaultFaultMsg"/>\n'
                     '      </operation>\n')
-    text.append('   </portType>\n   <binding name="VimBinding" type="vim25:VimPortType">\n'
+    text.append(f'   </portType>\n   <binding name="{title}Binding" type="{service}:{title}PortType">\n'
                 '      <soap:binding style="document" transport="http://schemas.xmlsoap.org/soap/http" />\n')
-    service, identifier = metadata.versions[version]
     for name, operation in schema.operations.items():
         text.append(f'      <operation name="{name}">\n'
                     f'         <soap:operation soapAction="urn:{service}/{identifier}" style="document" />\n'
                     '         <input><soap:body use="literal" /></input>\n'
                     '         <output><soap:body use="literal" /></output>\n')
         text += [f'         <fault name="{fault}"><soap:fault name="{fault}" use="literal" /></fault>\n'
-                 for fault in [name + 'Fault' for name in operation.faults] + ['RuntimeFault']]
+                 for fault in [local(name) + 'Fault' for name in operation.faults] + ['RuntimeFault']]
         text.append('      </operation>\n')
     text.append('   </binding>\n</definitions>\n')
     return ''.join(text)
 
 
 def fault_names(metadata, schema):
-    """Faults with an element of their own: those an operation declares and all runtime faults."""
-    names = {fault for operation in schema.operations.values() for fault in operation.faults}
+    """Faults with an element of their own, and their types: those an operation declares and all runtime faults."""
+    names = {local(fault): fault for operation in schema.operations.values() for fault in operation.faults}
+    names['RuntimeFault'] = 'vim25:RuntimeFault'
     for data in metadata.types.values():
         vmodl = data.vmodl
         while vmodl in metadata.types and vmodl != 'vmodl.RuntimeFault':
             vmodl = metadata.types[vmodl].parent
         if vmodl == 'vmodl.RuntimeFault' and data.wsdl in schema.types:
-            names.add(data.wsdl)
-    return sorted(names)
+            names[data.wsdl] = metadata.qualified(data)
+    return sorted(names.items())
+
+
+def local(kind):
+    return kind.split(':')[1]
 
 
 def request_type(operation):
@@ -393,8 +453,8 @@ def include(name):
     return f'   <include schemaLocation="{name}.xsd" />\n'
 
 
-def message(name, part, target):
-    return f'   <message name="{name}">\n      <part name="{part}" element="vim25:{target}" />\n   </message>\n'
+def message(service, name, part, target):
+    return f'   <message name="{name}">\n      <part name="{part}" element="{service}:{target}" />\n   </message>\n'
 
 
 def element(item, indent):
@@ -407,7 +467,7 @@ def complex_type(name, base, elements):
         return (f'   <complexType name={quoteattr(name)}>\n      <sequence>\n'
                 + ''.join(element(item, 9) for item in elements) + '      </sequence>\n   </complexType>\n')
     return (f'   <complexType name={quoteattr(name)}>\n      <complexContent>\n'
-            f'         <extension base={quoteattr("vim25:" + base)}>\n            <sequence>\n'
+            f'         <extension base={quoteattr(base)}>\n            <sequence>\n'
             + ''.join(element(item, 15) for item in elements)
             + '            </sequence>\n         </extension>\n      </complexContent>\n   </complexType>\n')
 
@@ -423,24 +483,31 @@ def enumeration(name, values):
 def sidecar(metadata, version):
     """What the WSDL cannot say."""
     visible = metadata.visible(version)
-    own = {name: v for name, v in metadata.versions.items() if v.service == SERVICE and name in visible}
+    service = metadata.service or SERVICE
+    own = {name: v for name, v in metadata.versions.items() if v.service == service and name in visible}
 
     def ancestors(name):
         return sorted(own[parent].id for parent in metadata.parents[name] if parent in own and parent != name)
 
+    # Versions of a service beside are told by those of vim25, which is what a client agrees on with a server.
+    if metadata.service:
+        versions = dict(versions={}, aliases={v.id: metadata.built_on(name) for name, v in own.items()})
+    else:
+        versions = dict(
+            versions={v.id: ancestors(name) for name, v in own.items()},
+            internal={v.id: name for name, v in own.items()},
+            aliases={metadata.short(name): metadata.first_with(name, visible)
+                     for name in metadata.versions if name in visible and name not in own})
     return dict(
-        service=SERVICE,
+        service=service,
         version=metadata.versions[version].id,
-        versions={v.id: ancestors(name) for name, v in own.items()},
-        internal={v.id: name for name, v in own.items()},
-        aliases={metadata.short(name): metadata.first_with(name, visible)
-                 for name in metadata.versions if name in visible and name not in own},
+        **versions,
         managed={item.wsdl: managed_entry(metadata, item, visible)
-                 for item in metadata.managed.values() if item.version in visible},
+                 for item in metadata.managed.values() if metadata.is_own(item, visible)},
         data={item.wsdl: data_entry(metadata, item, visible)
-              for item in metadata.types.values() if item.version in visible},
+              for item in metadata.types.values() if metadata.is_own(item, visible)},
         enums={item.wsdl: dict(vmodl=item.vmodl, since=metadata.short(item.version))
-               for item in metadata.enums.values() if item.version in visible},
+               for item in metadata.enums.values() if metadata.is_own(item, visible)},
     )
 
 

@@ -10,10 +10,10 @@ use std::fs;
 use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::Model;
-use crate::schema::{self, Source};
+use crate::model::{Model, Service};
+use crate::schema::{self, Schema, Source};
 use crate::sidecar::{self, Sidecar};
-use crate::wsdl;
+use crate::wsdl::{self, Wsdl};
 
 use names::Names;
 use versions::Versions;
@@ -30,39 +30,78 @@ use versions::Versions;
 /// defined twice, an inheritance cycle, and everything a sidecar says that the WSDL contradicts.
 pub fn load(dir: &Path, sidecar: Option<&Path>) -> Result<Model> {
     let dir = dir.canonicalize().map_err(|e| unreadable(dir, e))?;
-    let wsdl_file = dir.join("vim.wsdl");
-    let mut wsdl = wsdl::read(&read_file(&wsdl_file)?, &dir).map_err(|e| e.in_file(&wsdl_file))?;
+    let (wsdl, schema) = read_set(&dir, "vim", None)?;
+    let sidecar = sidecar.map(|file| read_sidecar(file, &wsdl)).transpose()?;
+    let sidecar = sidecar.as_ref();
+    let versions = Versions::new(sidecar, &wsdl.version)?;
+    let mut model = Model {
+        version: sidecar.map_or_else(|| wsdl.version.clone(), |s| s.version.clone()),
+        ..Model::default()
+    };
+    add(&mut model, &wsdl, &schema, &versions, sidecar)?;
+    model.versions = versions.into_list();
+    Ok(model)
+}
 
-    let schema_file = dir.join("vim-schema.xsd");
+/// Adds a service that imports the types of the model: the WSDL file `wsdl`, such as `pbm.wsdl`, with `pbm-schema.xsd` (where the
+/// schema is not embedded) and `pbm-sidecar.json` beside it. The model's first service is what it imports, and its versions
+/// are told by the versions of that one.
+///
+/// # Errors
+///
+/// As [`load()`], and [`ErrorKind::Duplicate`] for a name that the model has already.
+pub fn load_beside(model: &mut Model, wsdl: &Path) -> Result<()> {
+    let wsdl = wsdl.canonicalize().map_err(|e| unreadable(wsdl, e))?;
+    let (Some(dir), Some(stem)) = (wsdl.parent(), wsdl.file_stem().and_then(|stem| stem.to_str())) else {
+        return Err(Error::new(ErrorKind::Io, "is no WSDL file").in_file(wsdl));
+    };
+    let (wsdl, schema) =
+        read_set(dir, stem, model.services.first().map(|main| main.namespace.clone()).as_deref())?;
+    let sidecar = read_sidecar(&dir.join(format!("{stem}-sidecar.json")), &wsdl)?;
+    let versions = Versions::beside(&model.versions, &sidecar)?;
+    add(model, &wsdl, &schema, &versions, Some(&sidecar))
+}
+
+/// Reads `STEM.wsdl` and its schema.
+fn read_set(dir: &Path, stem: &str, imported: Option<&str>) -> Result<(Wsdl, Schema)> {
+    let wsdl_file = dir.join(format!("{stem}.wsdl"));
+    let mut wsdl = wsdl::read(&read_file(&wsdl_file)?, dir).map_err(|e| e.in_file(&wsdl_file))?;
+    let schema_file = dir.join(format!("{stem}-schema.xsd"));
     let (source, schema_file) = match wsdl.schema.take() {
         _ if schema_file.exists() => (Source::File(schema_file.clone()), schema_file),
         Some(text) => (Source::Text(text), wsdl_file.clone()),
         None => {
-            let message = "there is no embedded <schema>, and no vim-schema.xsd beside the file";
+            let message = format!("there is no embedded <schema>, and no {stem}-schema.xsd beside the file");
             return Err(Error::new(ErrorKind::Wsdl, message).in_file(wsdl_file));
         }
     };
-    let schema = schema::read(source, &wsdl.service_ns).map_err(|e| e.in_file(schema_file))?;
-
-    let sidecar = match sidecar {
-        None => None,
-        Some(file) => {
-            let sidecar = sidecar::read(&read_file(file)?).map_err(|e| e.in_file(file))?;
-            agree_on_service(&sidecar, &wsdl).map_err(|e| e.in_file(file))?;
-            Some(sidecar)
-        }
-    };
-    let sidecar = sidecar.as_ref();
-    let versions = Versions::new(sidecar, &wsdl.version)?;
-    let names = Names::new(&schema, &wsdl, sidecar)?;
-    let types = data::types(&schema, &names, &versions, sidecar)?;
-    let enums = data::enums(&schema, &versions, sidecar)?;
-    let managed = managed::managed(&schema, &wsdl, &names, &versions, sidecar, &types)?;
-    let version = sidecar.map_or(wsdl.version, |s| s.version.clone());
-    Ok(Model { service_ns: wsdl.service_ns, version, versions: versions.into_list(), types, enums, managed })
+    let schema = schema::read(source, &wsdl.service_ns, imported).map_err(|e| e.in_file(schema_file))?;
+    Ok((wsdl, schema))
 }
 
-fn agree_on_service(sidecar: &Sidecar, wsdl: &wsdl::Wsdl) -> Result<()> {
+fn read_sidecar(file: &Path, wsdl: &Wsdl) -> Result<Sidecar> {
+    let sidecar = sidecar::read(&read_file(file)?).map_err(|e| e.in_file(file))?;
+    agree_on_service(&sidecar, wsdl).map_err(|e| e.in_file(file))?;
+    Ok(sidecar)
+}
+
+/// Adds one service to what the model has.
+fn add(
+    model: &mut Model,
+    wsdl: &Wsdl,
+    schema: &Schema,
+    versions: &Versions,
+    sidecar: Option<&Sidecar>,
+) -> Result<()> {
+    let imported = model.clone();
+    let names = Names::new(schema, wsdl, sidecar, &imported)?;
+    model.services.push(Service { namespace: wsdl.service_ns.clone(), versions: versions.own() });
+    data::add_types(model, schema, &names, versions, sidecar)?;
+    data::add_enums(model, schema, versions, sidecar)?;
+    managed::add(model, schema, wsdl, &names, versions, sidecar)
+}
+
+fn agree_on_service(sidecar: &Sidecar, wsdl: &Wsdl) -> Result<()> {
     let service_ns = format!("urn:{}", sidecar.service);
     if service_ns != wsdl.service_ns {
         let message = format!("describes {service_ns:?}, but the WSDL is {:?}", wsdl.service_ns);

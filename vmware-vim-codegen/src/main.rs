@@ -11,10 +11,11 @@ use vmware_vim_codegen::{Options, generate};
 const USAGE: &str = "\
 Turns a vSphere WSDL set into Rust.
 
-usage: vmware-vim-codegen --wsdl DIR [--sidecar FILE] --out DIR [--check]
+usage: vmware-vim-codegen --wsdl DIR [--sidecar FILE] [--beside FILE]... --out DIR [--check]
 
   --wsdl DIR      folder with vim.wsdl and the schemas it includes
   --sidecar FILE  JSON with what a WSDL cannot say (owners, properties, versions)
+  --beside FILE   WSDL of a service that imports the types of the first, such as pbm.wsdl, with its sidecar in the same folder
   --out DIR       folder of the generated files; hand-written files in it are left alone
   --check         change nothing; exit with 1 and name the files if any would change
 ";
@@ -52,12 +53,18 @@ fn main() -> ExitCode {
 /// `None` if help was asked for.
 fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Options>, String> {
     let (mut wsdl, mut sidecar, mut out, mut check) = (None, None, None, false);
+    let mut beside = Vec::new();
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
         let slot = match argument.to_str() {
             Some("--wsdl") => &mut wsdl,
             Some("--sidecar") => &mut sidecar,
             Some("--out") => &mut out,
+            Some("--beside") => {
+                let file = arguments.next().ok_or("--beside needs a value")?;
+                beside.push(PathBuf::from(file));
+                continue;
+            }
             Some("--check") => {
                 check = true;
                 continue;
@@ -73,5 +80,5 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Options
     }
     let wsdl = wsdl.ok_or("--wsdl is missing")?;
     let out = out.ok_or("--out is missing")?;
-    Ok(Some(Options { wsdl, sidecar, out, check }))
+    Ok(Some(Options { wsdl, sidecar, beside, out, check }))
 }

@@ -6,11 +6,12 @@
 
 use std::collections::BTreeMap;
 
-/// A whole service: every type, enum and managed object visible at one API version.
+/// A whole service, and those beside it that import its types: every type, enum and managed object visible at one API
+/// version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Model {
-    /// XML namespace of the service, `urn:vim25`.
-    pub service_ns: String,
+    /// The services: `urn:vim25`, then those beside it. Every `service` below is an index into this list.
+    pub services: Vec<Service>,
     /// Wire id of the API version the input describes, for example `9.1.1.0`. Empty when the input does not say.
     pub version: String,
     /// All API versions, oldest first. Every `since` below is an index into this list. Never empty.
@@ -22,6 +23,15 @@ pub struct Model {
     pub enums: BTreeMap<String, EnumType>,
     /// Managed object types by wire name.
     pub managed: BTreeMap<String, ManagedType>,
+}
+
+/// A service of its own namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// XML namespace, such as `urn:pbm`.
+    pub namespace: String,
+    /// Of a service beside: its own version ids, oldest first, each behind the version of the API that it builds on.
+    pub versions: Vec<(u8, String)>,
 }
 
 /// One released version of the API.
@@ -38,6 +48,8 @@ pub struct ApiVersion {
 pub struct DataType {
     /// Wire name, as it appears in `xsi:type`.
     pub name: String,
+    /// The service whose namespace it is in.
+    pub service: usize,
     /// Wire name of the type this one extends. The chain of bases is free of cycles.
     pub base: Option<String>,
     /// The type's own fields without the inherited ones, in schema order. No name repeats an inherited one.
@@ -120,6 +132,8 @@ pub enum TypeRef {
 pub struct EnumType {
     /// Wire name.
     pub name: String,
+    /// The service whose namespace it is in.
+    pub service: usize,
     /// Values in schema order, without repetition.
     pub values: Vec<String>,
     /// Version that introduced the enumeration (its values carry no version).
@@ -133,11 +147,13 @@ pub struct EnumType {
 pub struct ManagedType {
     /// Wire name, as in the `type` attribute of a reference.
     pub name: String,
+    /// The service that its methods are called at.
+    pub service: usize,
     /// Wire name of the managed type this one extends. The chain of bases is free of cycles.
     pub base: Option<String>,
     /// Version that introduced the type.
     pub since: u8,
-    /// Own properties, without the inherited ones.
+    /// Own properties, without the inherited ones. None at a service beside: it has no PropertyCollector to read them.
     pub properties: Vec<Property>,
     /// Own methods, without the inherited ones.
     pub methods: Vec<Method>,
@@ -169,7 +185,8 @@ pub struct Method {
     pub vmodl: Option<String>,
     /// Parameters in wire order, without `_this`.
     pub params: Vec<Field>,
-    /// What the call itself returns; `None` if it returns nothing. For a task method: the reference to the task.
+    /// What the call itself returns; `None` if it returns nothing. For a task method: the reference to the task, which at a
+    /// service beside is of a type of its own.
     pub result: Option<MethodResult>,
     /// What the task leaves in `info.result`. Only for task methods whose result a sidecar states.
     pub task_result: Option<MethodResult>,

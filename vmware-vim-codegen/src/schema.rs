@@ -32,7 +32,7 @@ pub(crate) enum Source {
     Text(String),
 }
 
-/// Everything one namespace defines.
+/// Everything that one namespace defines.
 #[derive(Debug, Default)]
 pub(crate) struct Schema {
     pub(crate) complex: BTreeMap<String, Complex>,
@@ -61,7 +61,7 @@ pub(crate) struct Element {
 pub(crate) enum RawType {
     /// A type of XML Schema itself.
     Xsd(String),
-    /// A type of the service's namespace.
+    /// A type of the service's namespace, or of the one that it imports.
     Named(String),
 }
 
@@ -74,8 +74,8 @@ pub(crate) enum Declared {
     Inline(Vec<Element>),
 }
 
-/// Reads the schema and returns what it defines in the namespace `service_ns`.
-pub(crate) fn read(source: Source, service_ns: &str) -> Result<Schema> {
+/// Reads the schema and returns what it defines in the namespace `service_ns`, over types of the namespace `imported`.
+pub(crate) fn read(source: Source, service_ns: &str, imported: Option<&str>) -> Result<Schema> {
     let input = match source {
         Source::File(path) => Input::File(path),
         Source::Text(text) => Input::NamedSchema("embedded".into(), text),
@@ -85,7 +85,7 @@ pub(crate) fn read(source: Source, service_ns: &str) -> Result<Schema> {
     let member_counts = written::member_counts(&schemas, service_ns)?;
     let meta = exec_interpreter(InterpreterConfig::default(), &schemas)
         .map_err(|e| refused("the XML schema contradicts itself", e))?;
-    let schema = Reader::new(&meta, service_ns)?.read()?;
+    let schema = Reader::new(&meta, service_ns, imported)?.read()?;
     schema.lost_nothing(&member_counts)?;
     Ok(schema)
 }
@@ -121,11 +121,12 @@ impl Schema {
 struct Reader<'a> {
     meta: &'a MetaTypes,
     service: NamespaceId,
+    imported: Option<NamespaceId>,
     xsd: NamespaceId,
 }
 
 impl<'a> Reader<'a> {
-    fn new(meta: &'a MetaTypes, service_ns: &str) -> Result<Self> {
+    fn new(meta: &'a MetaTypes, service_ns: &str, imported: Option<&str>) -> Result<Self> {
         let find = |wanted: &str| {
             let found = meta
                 .modules
@@ -138,7 +139,8 @@ impl<'a> Reader<'a> {
                 )
             })
         };
-        Ok(Self { meta, service: find(service_ns)?, xsd: find(XSD)? })
+        let imported = imported.map(find).transpose()?;
+        Ok(Self { meta, service: find(service_ns)?, imported, xsd: find(XSD)? })
     }
 
     fn read(&self) -> Result<Schema> {
@@ -260,7 +262,7 @@ impl<'a> Reader<'a> {
         }
         match ident.ns {
             ns if ns == self.xsd => Ok(RawType::Xsd(name)),
-            ns if ns == self.service => Ok(RawType::Named(name)),
+            ns if ns == self.service || Some(ns) == self.imported => Ok(RawType::Named(name)),
             _ => Err(unsupported(user, "uses a type of a third namespace")),
         }
     }

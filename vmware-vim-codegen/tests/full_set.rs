@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
-use vmware_vim_codegen::load;
 use vmware_vim_codegen::model::{Card, Field, ManagedType, Method, Model, TypeRef};
+use vmware_vim_codegen::{ErrorKind, load, load_beside};
 
 fn manifest() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -43,6 +43,40 @@ fn counts_of_9_1_1() {
     assert_eq!(heirs(&model, "MethodFault"), 699);
     assert_eq!(heirs(&model, "Event"), 443);
     assert!(model.managed["ManagedObject"].methods.is_empty(), "every operation has an owner");
+}
+
+/// The services beside, over the types that they import.
+#[test]
+fn counts_of_the_services_beside() {
+    let (_, mut model) = committed();
+    let (types, enums, managed, calls) = (3_030, 446, 141, 975);
+    let input = manifest().join("input");
+    load_beside(&mut model, &input.join("pbm-9.1.1/pbm.wsdl")).unwrap();
+    let counted =
+        |model: &Model| (model.types.len(), model.enums.len(), model.managed.len(), methods(model).count());
+    assert_eq!(counted(&model), (types + 75, enums + 22, managed + 8, calls + 32));
+    load_beside(&mut model, &input.join("vslm-9.0.0/vslm.wsdl")).unwrap();
+    assert_eq!(counted(&model), (types + 93, enums + 27, managed + 13, calls + 78));
+    let spaces: Vec<_> = model.services.iter().map(|service| service.namespace.as_str()).collect();
+    assert_eq!(spaces, ["urn:vim25", "urn:pbm", "urn:vslm"]);
+
+    // A base, a field, a parameter and a fault of the imported namespace; tasks of the service's own type.
+    assert_eq!(model.types["PbmFault"].base.as_deref(), Some("MethodFault"));
+    assert!(model.types["MethodFault"].subtypes.contains(&"PbmFault".to_owned()));
+    let replication = field(&model.types["PbmQueryReplicationGroupResult"].fields, "replicationGroupId");
+    assert_eq!(replication.ty, TypeRef::Data("ReplicationGroupId".into()));
+    let create = method(&model, "VslmCreateDisk_Task");
+    assert_eq!(create.params[0].ty, TypeRef::Data("VslmCreateSpec".into()));
+    assert_eq!(create.result.as_ref().unwrap().ty, TypeRef::MoRef(Some("VslmTask".into())));
+    assert_eq!(create.task_result.as_ref().unwrap().ty, TypeRef::Data("VStorageObject".into()));
+    assert!(create.faults.contains(&"InvalidDatastore".to_owned()));
+    // Told by the versions of the API.
+    let since = |version: u8| model.versions[usize::from(version)].id.as_str();
+    assert_eq!(since(model.managed["VslmVStorageObjectManager"].since), "6.7.2");
+    assert_eq!(model.services[2].versions[1], (12, "6.7.2".to_owned()));
+
+    let twice = load_beside(&mut model, &input.join("pbm-9.1.1/pbm.wsdl")).unwrap_err();
+    assert_eq!(twice.kind(), ErrorKind::Duplicate, "{twice}");
 }
 
 /// The type and everything below it.

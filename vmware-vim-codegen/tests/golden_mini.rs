@@ -35,7 +35,7 @@ mod generated {
     pub mod types;
     #[rustfmt::skip]
     mod versions;
-    pub(crate) use versions::VERSIONS;
+    pub(crate) use versions::{BESIDE, VERSIONS};
 }
 #[path = "golden/stand_ins/call.rs"]
 mod call;

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use vmware_vim_codegen::load;
 use vmware_vim_codegen::model::{
-    ApiVersion, Card, DataType, EnumType, Field, ManagedType, Method, MethodResult, Model, Property, TypeRef,
+    ApiVersion, Card, DataType, EnumType, Field, ManagedType, Method, MethodResult, Model, Property, Service,
+    TypeRef,
 };
 
 use Card::{Many, Optional, Required};
@@ -21,7 +22,7 @@ fn field(name: &str, ty: TypeRef, card: Card, since: u8) -> Field {
 
 fn data(name: &str, base: Option<&str>, since: u8, vmodl: Option<&str>, fields: Vec<Field>) -> DataType {
     let (base, vmodl) = (base.map(Into::into), vmodl.map(Into::into));
-    DataType { name: name.into(), base, fields, since, subtypes: Vec::new(), vmodl }
+    DataType { name: name.into(), service: 0, base, fields, since, subtypes: Vec::new(), vmodl }
 }
 
 fn property(name: &str, ty: TypeRef, card: Card, since: u8, privilege: Option<&str>) -> Property {
@@ -44,7 +45,15 @@ fn method(name: &str, params: Vec<Field>, result: Option<(TypeRef, Card)>, since
 
 fn managed(name: &str, base: Option<&str>, vmodl: Option<&str>) -> ManagedType {
     let (base, vmodl) = (base.map(Into::into), vmodl.map(Into::into));
-    ManagedType { name: name.into(), base, since: 0, properties: Vec::new(), methods: Vec::new(), vmodl }
+    ManagedType {
+        name: name.into(),
+        service: 0,
+        base,
+        since: 0,
+        properties: Vec::new(),
+        methods: Vec::new(),
+        vmodl,
+    }
 }
 
 fn object(name: &str) -> TypeRef {
@@ -66,7 +75,7 @@ fn assert_same<T: PartialEq + std::fmt::Debug>(found: &BTreeMap<String, T>, expe
 #[test]
 fn mini() {
     let model = load(&golden("mini"), Some(&golden("mini/sidecar.json"))).unwrap();
-    assert_eq!((model.service_ns.as_str(), model.version.as_str()), ("urn:vim25", "4.0"));
+    assert_eq!((model.services[0].namespace.as_str(), model.version.as_str()), ("urn:vim25", "4.0"));
     let versions =
         [("2.5", "vim.version.version2"), ("m7", "vim.version.milestone"), ("4.0", "vim.version.version5")];
     assert_eq!(
@@ -80,6 +89,7 @@ fn mini() {
 fn mini_types(model: &Model) {
     let mood = EnumType {
         name: "Mood".into(),
+        service: 0,
         values: ["calm", "Wild", "3d-view"].map(String::from).into(),
         since: 1,
         vmodl: Some("vim.Mood".into()),
@@ -201,7 +211,7 @@ fn bare() {
     let at = field("at", TypeRef::MoRef(None), Required, 0);
     root.methods = vec![method("Ring", vec![at], Some((object("Tone"), Optional)), 0)];
     let expected = Model {
-        service_ns: "urn:vim25".into(),
+        services: vec![Service { namespace: "urn:vim25".into(), versions: Vec::new() }],
         version: String::new(),
         versions: vec![ApiVersion { id: String::new(), internal: String::new() }],
         types: [("Tone".to_owned(), data("Tone", None, 0, None, vec![]))].into(),

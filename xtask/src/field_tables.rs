@@ -1,4 +1,4 @@
-//! `cargo xtask field-tables WSDL OUT`: a WSDL set -> the plain table of its types that the tests of vim-api read.
+//! `cargo xtask field-tables WSDL OUT [--beside FILE]...`: a WSDL set -> the plain table of its types that the tests of vim-api read.
 //!
 //! One line for each type, enumeration and method; the names and the order are the schema's:
 //!
@@ -10,15 +10,22 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use vmware_vim_codegen::load;
 use vmware_vim_codegen::model::{Card, Field, Model, TypeRef};
+use vmware_vim_codegen::{load, load_beside};
 
-/// Writes the table of the WSDL set in the folder `wsdl` to `out`; with `check` fails when it is not there already.
-pub(crate) fn run(wsdl: &Path, out: &Path, check: bool) -> anyhow::Result<()> {
-    let model = load(wsdl, None).with_context(|| format!("cannot read {}", wsdl.display()))?;
+/// Writes the table of the WSDL set in the folder `wsdl`, and of the services beside it, to `out`; with `check` fails when it
+/// is not there already.
+pub(crate) fn run(wsdl: &Path, beside: &[PathBuf], out: &Path, check: bool) -> anyhow::Result<()> {
+    // Services beside tell their versions by those of the first, which are in its sidecar.
+    let sidecar = (!beside.is_empty()).then(|| wsdl.join("vim-sidecar.json"));
+    let mut model =
+        load(wsdl, sidecar.as_deref()).with_context(|| format!("cannot read {}", wsdl.display()))?;
+    for wsdl in beside {
+        load_beside(&mut model, wsdl).with_context(|| format!("cannot read {}", wsdl.display()))?;
+    }
     let text = table(&model);
     if check {
         let committed = fs::read_to_string(out).with_context(|| format!("cannot read {}", out.display()))?;

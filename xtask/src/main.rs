@@ -48,6 +48,9 @@ enum Chore {
         wsdl: PathBuf,
         /// The file to write.
         out: PathBuf,
+        /// The WSDL file of a service beside, such as pbm.wsdl. May be given several times.
+        #[arg(long)]
+        beside: Vec<PathBuf>,
         /// Change nothing; fail if the committed file is not what the WSDL gives.
         #[arg(long)]
         check: bool,
@@ -79,7 +82,7 @@ fn main() -> ExitCode {
         Chore::Campaign { search: Search::Fuzz { seconds, target, seed } } => {
             campaign::fuzz(seconds, target.as_deref(), seed)
         }
-        Chore::FieldTables { wsdl, out, check } => field_tables::run(&wsdl, &out, check),
+        Chore::FieldTables { wsdl, out, beside, check } => field_tables::run(&wsdl, &beside, &out, check),
         Chore::Tidy => tidy::run(),
     };
     match done {

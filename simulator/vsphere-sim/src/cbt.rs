@@ -17,9 +17,14 @@ use crate::world::Shared;
 pub(crate) async fn query(shared: &Arc<Shared>, call: &Call) -> Outcome<Answer> {
     let snapshot: Option<MoRef<mo::VirtualMachineSnapshot>> = call.optional("snapshot")?;
     let key: i32 = call.required("deviceKey")?;
+    let disk = find(shared, call, snapshot.as_ref(), key)?;
+    answer(shared, call, disk, call.this.value()).await
+}
+
+/// The answer for a disk. `object` is what a rule that spoils it has to be for.
+pub(crate) async fn answer(shared: &Arc<Shared>, call: &Call, disk: Target, object: &str) -> Outcome<Answer> {
     let start: i64 = call.required("startOffset")?;
     let change_id: String = call.required("changeId")?;
-    let disk = find(shared, call, snapshot.as_ref(), key)?;
     let start = u64::try_from(start)
         .ok()
         .filter(|start| *start < disk.capacity)
@@ -32,16 +37,20 @@ pub(crate) async fn query(shared: &Arc<Shared>, call: &Call) -> Outcome<Answer> 
         Err(error) => return Err(fault(t::SystemError::default(), format!("The query died: {error}"))),
     };
     let mut info = to_info(&window);
-    if let Some(mutation) = shared.faults.strike_areas(call.this.value()) {
+    if let Some(mutation) = shared.faults.strike_areas(object) {
         spoil(&mut info, mutation, disk.capacity);
     }
     Ok(Answer::one(call, &info))
 }
 
-struct Target {
-    host: PathBuf,
-    file: String,
-    capacity: u64,
+/// A disk whose changes are asked for.
+pub(crate) struct Target {
+    /// The link that the changes lead up to.
+    pub(crate) host: PathBuf,
+    /// Its datastore path.
+    pub(crate) file: String,
+    /// In bytes.
+    pub(crate) capacity: u64,
 }
 
 fn find(

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::faults::FaultRule;
-use crate::sim::SimVm;
+use crate::sim::{SimVm, beside};
 use crate::world::Shared;
 use crate::{Error, ErrorKind, Result};
 
@@ -127,6 +127,20 @@ fn route(
             });
             Ok(serde_json::json!({}))
         }
+        (&Method::POST, "/v1/storage-policies") => add_policy(shared, &parse(body)?),
+        (&Method::POST, "/v1/first-class-disks") => {
+            let wish: NewDisk = parse(body)?;
+            let id = beside::add_disk(shared, &wish.name, wish.capacity)?;
+            Ok(serde_json::json!({ "id": id }))
+        }
+        (&Method::POST, "/v1/first-class-disks/write") => {
+            let wish: DiskWrite = parse(body)?;
+            let write =
+                |disk: &mut _| sim_store::guest::write_pattern(disk, wish.offset, wish.length, wish.seed, 0);
+            beside::with_disk(shared, &wish.id, write)?
+                .map_err(|error| Error::store("writing to the first-class disk", error))?;
+            Ok(serde_json::json!({ "written": wish.length }))
+        }
         _ => Err(Error::new(ErrorKind::NotFound, format!("there is no {method} {path}"))),
     }
 }
@@ -143,6 +157,33 @@ struct GuestWrite {
     force: bool,
 }
 
+/// A policy, and what is to have it: a machine's home, or one of its disks.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewPolicy {
+    name: String,
+    #[serde(default)]
+    description: String,
+    vm: Option<String>,
+    disk: Option<i32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewDisk {
+    name: String,
+    capacity: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DiskWrite {
+    id: String,
+    offset: u64,
+    length: u64,
+    seed: u64,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Expire {
@@ -153,6 +194,15 @@ struct Expire {
 #[serde(deny_unknown_fields)]
 struct Advance {
     seconds: u64,
+}
+
+fn add_policy(shared: &Arc<Shared>, wish: &NewPolicy) -> Result<serde_json::Value> {
+    let vm = wish.vm.as_ref().map(|vm| find(shared, vm)).transpose()?;
+    let id = beside::add_policy(shared, &wish.name, &wish.description);
+    if let Some(vm) = vm {
+        beside::give_policy(shared, vm.moref().value(), wish.disk, &id);
+    }
+    Ok(serde_json::json!({ "id": id }))
 }
 
 fn guest_write(shared: &Arc<Shared>, wish: &GuestWrite) -> Result<serde_json::Value> {

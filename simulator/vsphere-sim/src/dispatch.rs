@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use vim_api::dynamic::method;
 use vim_api::types as t;
+use vim_api::xml::Service;
 
 use crate::fault::{Outcome, fault, invalid_request, not_authenticated, not_found};
 use crate::faults::FaultPlace;
@@ -12,12 +13,13 @@ use crate::property_collector as pc;
 use crate::session::{self, Caller};
 use crate::wire::{Answer, Call};
 use crate::world::Shared;
-use crate::{cbt, power, reconfigure, snapshots, tasks};
+use crate::{beside, cbt, power, reconfigure, snapshots, tasks};
 
 /// Carries a call out.
 pub(crate) async fn dispatch(shared: &Arc<Shared>, caller: &Caller, call: &Call) -> Outcome<Answer> {
     let name = call.method.as_str();
-    if method(name).is_none() && name != "Fetch" {
+    let is_here = method(name).is_some_and(|method| method.service == call.service);
+    if !is_here && name != "Fetch" {
         return Err(invalid_request(format!("Unable to resolve WSDL method name {name}")));
     }
     if let Some(rule) = shared.faults.strike(FaultPlace::Call, name, call.this.value())
@@ -30,6 +32,9 @@ pub(crate) async fn dispatch(shared: &Arc<Shared>, caller: &Caller, call: &Call)
         world.note_activity(cookie);
         Some(cookie.to_owned())
     });
+    if call.service != Service::Vim25 {
+        return beside::dispatch(shared, caller, cookie.as_deref(), call).await;
+    }
     if let Some(answer) = anonymous(shared, caller, cookie.as_deref(), call)? {
         return Ok(answer);
     }
@@ -140,7 +145,7 @@ async fn machine(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outcome<Ans
     }
 }
 
-fn method_not_found(call: &Call) -> crate::fault::Fault {
+pub(crate) fn method_not_found(call: &Call) -> crate::fault::Fault {
     let value =
         t::MethodNotFound { receiver: call.this.clone(), method: call.method.clone(), ..Default::default() };
     fault(value, format!("The method {} is not supported on {} here.", call.method, call.this))

@@ -29,6 +29,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod beside;
 mod cbt;
 mod chain;
 mod clock;

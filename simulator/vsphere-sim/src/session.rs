@@ -77,8 +77,10 @@ pub(crate) enum End {
 /// Where a call came from.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Caller {
-    /// The cookie's value, if the call brought one.
+    /// The session's id, if the call brought one: the cookie's value, or at a service beside what its header says.
     pub(crate) cookie: Option<String>,
+    /// At a service beside: the value of the cookie that it gave out itself.
+    pub(crate) beside: Option<String>,
     /// Address of the client.
     pub(crate) address: String,
     /// Its `User-Agent`.

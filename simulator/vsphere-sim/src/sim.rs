@@ -1,5 +1,6 @@
 //! The simulator as a Rust object: what tests and examples hold.
 
+pub(crate) mod beside;
 mod builder;
 mod setup;
 mod vm;

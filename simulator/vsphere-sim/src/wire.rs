@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use vim_api::dynamic::{Element, Value};
 use vim_api::soap::{self, Message};
-use vim_api::xml::{Limits, NS_SOAP, NS_VIM, NS_XSD, NS_XSI, Reader, Writer, XmlError};
+use vim_api::xml::{Limits, NS_SOAP, NS_XSD, NS_XSI, Reader, Service, Writer, XmlError};
 use vim_api::{ApiVersion, MoRef};
 
 use crate::fault::{Fault, Outcome, invalid_argument, invalid_request};
@@ -20,6 +20,8 @@ pub(crate) struct Call {
     pub(crate) method: String,
     /// The object that is called.
     pub(crate) this: MoRef,
+    /// The service that is called.
+    pub(crate) service: Service,
     /// The version that the client speaks, at most the server's.
     pub(crate) version: ApiVersion,
     arguments: Vec<(String, String)>,
@@ -38,7 +40,7 @@ pub(crate) struct Answer {
 
 impl Call {
     /// Reads an envelope.
-    pub(crate) fn parse(body: Bytes, version: ApiVersion) -> Outcome<Self> {
+    pub(crate) fn parse(body: Bytes, service: Service, version: ApiVersion) -> Outcome<Self> {
         let message = Message::new(body.clone(), limits());
         let parsed = message.read(|start, reader| {
             let method = start.local().to_owned();
@@ -58,7 +60,7 @@ impl Call {
             parsed.map_err(|error| invalid_request(format!("The request cannot be read: {error}")))?;
         match this {
             Some(this) if !this.value().is_empty() => {
-                Ok(Self { method, this, version, arguments, envelope: body })
+                Ok(Self { method, this, service, version, arguments, envelope: body })
             }
             _ => Err(invalid_request("The request names no object in \"_this\".")),
         }
@@ -100,7 +102,7 @@ impl Answer {
 
     /// Any number of values.
     pub(crate) fn many(call: &Call, values: &[impl Element]) -> Self {
-        let mut writer = Writer::new(call.version);
+        let mut writer = Writer::of(call.service, call.version);
         for value in values {
             value.encode("returnval", &mut writer);
         }
@@ -108,8 +110,8 @@ impl Answer {
     }
 
     /// The whole envelope.
-    pub(crate) fn envelope(&self, method: &str) -> String {
-        soap::envelope(&format!("{method}Response"), &[&self.xml])
+    pub(crate) fn envelope(&self, call: &Call) -> String {
+        soap::envelope_of(call.service, "", &format!("{}Response", call.method), &[&self.xml])
     }
 }
 
@@ -117,12 +119,13 @@ impl Answer {
 pub(crate) fn fault_envelope(fault: &Fault, version: ApiVersion) -> String {
     let mut text = Writer::new(version);
     text.text(&fault.message);
-    let mut detail = Writer::new(version);
+    let service = fault.fault.as_object().type_info().service;
+    let mut detail = Writer::of(service, version);
     let name = format!("{}Fault", fault.fault.type_name());
     // As an anyType, so that the type stands on the element even where it is the declared one.
     fault.fault.to_value().encode(&name, &mut detail);
-    // The detail belongs to the API's namespace, the fault around it to SOAP's.
-    let detail = detail.finish().replacen(&name, &format!("{name} xmlns=\"{NS_VIM}\""), 1);
+    // The detail belongs to the namespace of its service, the fault around it to SOAP's.
+    let detail = detail.finish().replacen(&name, &format!("{name} xmlns=\"{}\"", service.namespace()), 1);
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<soapenv:Envelope xmlns:soapenv=\"{NS_SOAP}\" \
          xmlns:xsi=\"{NS_XSI}\" xmlns:xsd=\"{NS_XSD}\"><soapenv:Body><soapenv:Fault>\
@@ -130,6 +133,24 @@ pub(crate) fn fault_envelope(fault: &Fault, version: ApiVersion) -> String {
          </soapenv:Fault></soapenv:Body></soapenv:Envelope>",
         text.finish()
     )
+}
+
+/// The text of the element called `name` in the header of an envelope.
+pub(crate) fn in_header(body: &[u8], name: &str) -> Result<Option<String>, XmlError> {
+    let mut reader = Reader::new(body, limits())?;
+    reader.expect_child("Envelope")?;
+    while let Some(part) = reader.next_child()? {
+        if part.local() != "Header" {
+            return Ok(None);
+        }
+        while let Some(header) = reader.next_child()? {
+            if header.local() == name {
+                return reader.text().map(|text| Some(text.into_owned()));
+            }
+            reader.skip()?;
+        }
+    }
+    Ok(None)
 }
 
 /// The element called `name` in the security header of an envelope, as it was sent.

@@ -3,7 +3,7 @@
 //! Work on disks takes place outside of the lock: a task reads what it needs, works, and writes down the outcome.
 //! Every change counts [`Shared`]'s counter up, which wakes those who wait for updates.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,6 +15,8 @@ use sim_store::{Datastore, DatastorePath};
 use tokio::sync::watch;
 use vim_api::ApiVersion;
 
+use crate::beside::disks::Disks;
+use crate::beside::policies::Policies;
 use crate::clock::Clock;
 use crate::faults::FaultBook;
 use crate::machine::{Machine, Snapshot};
@@ -52,6 +54,10 @@ pub(crate) struct World {
     pub(crate) stored: Stored,
     pub(crate) sessions: Sessions,
     pub(crate) tasks: Tasks,
+    pub(crate) policies: Policies,
+    pub(crate) disks: Disks,
+    /// The cookies that the services beside have given out.
+    pub(crate) beside: BTreeSet<String>,
     /// What was put on new disks, by machine and device key.
     pub(crate) manifests: BTreeMap<(String, i32), Manifest>,
     /// Whether files have to be written.
@@ -87,6 +93,9 @@ impl Shared {
             stored,
             sessions: Sessions::default(),
             tasks: Tasks::default(),
+            policies: Policies::default(),
+            disks: Disks::default(),
+            beside: BTreeSet::new(),
             manifests: BTreeMap::new(),
             dirty: true,
         };

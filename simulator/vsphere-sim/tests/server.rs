@@ -7,6 +7,8 @@
     reason = "a failed test may panic, in its helpers too"
 )]
 
+#[path = "server/beside.rs"]
+mod beside;
 #[path = "server/changed_areas.rs"]
 mod changed_areas;
 #[path = "server/control.rs"]

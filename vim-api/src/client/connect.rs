@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::Method;
 use secrecy::SecretString;
 
+use super::beside::Beside;
 use super::retry::Retry;
 use super::session::SessionState;
 use super::{Client, Inner};
@@ -208,6 +209,7 @@ fn client(transport: HttpTransport, version: ApiVersion, xml: Limits, retry: Ret
         version,
         content: OnceLock::new(),
         session: SessionState::default(),
+        beside: Beside::default(),
         retry,
         xml,
         calls: AtomicU64::new(0),

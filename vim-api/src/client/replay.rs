@@ -119,6 +119,8 @@ pub(super) fn is_repeatable(method: &str) -> bool {
 }
 
 fn is_read(method: &str) -> bool {
+    // Services beside put their name before each method.
+    let method = ["Pbm", "Vslm"].iter().find_map(|service| method.strip_prefix(service)).unwrap_or(method);
     // It moves the place from which the next call reads.
     if method.starts_with("ReadNext") || method.starts_with("ReadPrevious") || method == "CheckForUpdates" {
         return false;
@@ -152,6 +154,8 @@ mod tests {
             "FindByUuid",
             "SearchDatastore_Task",
             "queryDatacenterConfigOptionDescriptor",
+            "PbmQueryProfile",
+            "VslmRetrieveVStorageObject",
         ] {
             assert_eq!(of_vm(read), AfterLoss::Resend, "{read}");
             assert!(is_repeatable(read), "{read}");
@@ -167,6 +171,8 @@ mod tests {
             "CancelRecommendation",
             "ResetGuestInformation",
             "ReadNextEvents",
+            "PbmDelete",
+            "VslmCreateSnapshot_Task",
         ] {
             assert_ne!(of_vm(change), AfterLoss::Resend, "{change}");
             assert!(!is_repeatable(change), "{change}");

@@ -60,22 +60,13 @@ impl SessionState {
 
     pub(super) fn cookie_header(&self) -> Option<HeaderValue> {
         let cookie = self.cookie.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut header =
-            HeaderValue::from_str(&format!("{COOKIE}={}", cookie.as_ref()?.expose_secret())).ok()?;
-        header.set_sensitive(true);
-        Some(header)
+        cookie.as_ref().and_then(cookie_header)
     }
 
-    /// Keeps the session's cookie, without the attributes behind it.
+    /// Keeps the session's cookie.
     pub(super) fn take_cookies(&self, headers: &HeaderMap) {
-        for header in headers.get_all(http::header::SET_COOKIE) {
-            let Ok(text) = header.to_str() else { continue };
-            let pair = text.split(';').next().unwrap_or_default();
-            if let Some((name, value)) = pair.split_once('=')
-                && name.trim() == COOKIE
-            {
-                self.set_cookie(SecretString::from(value.trim()));
-            }
+        if let Some(value) = session_cookie(headers) {
+            self.set_cookie(value);
         }
     }
 
@@ -86,6 +77,20 @@ impl SessionState {
     fn forget_cookie(&self) {
         *self.cookie.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
+}
+
+pub(super) fn cookie_header(value: &SecretString) -> Option<HeaderValue> {
+    let mut header = HeaderValue::from_str(&format!("{COOKIE}={}", value.expose_secret())).ok()?;
+    header.set_sensitive(true);
+    Some(header)
+}
+
+/// The session's cookie among those that an answer sets, without the attributes behind it.
+pub(super) fn session_cookie(headers: &HeaderMap) -> Option<SecretString> {
+    let set = headers.get_all(http::header::SET_COOKIE).iter().filter_map(|header| header.to_str().ok());
+    let mut pairs = set.filter_map(|text| text.split(';').next()?.split_once('='));
+    let found = pairs.rfind(|(name, _)| name.trim() == COOKIE);
+    found.map(|(_, value)| SecretString::from(value.trim()))
 }
 
 impl Client {

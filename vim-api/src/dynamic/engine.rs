@@ -99,7 +99,7 @@ pub(crate) fn encode_object(
     if declared.is_some_and(|d| d.name == type_name) {
         writer.open(name);
     } else {
-        writer.open_typed(name, false, type_name);
+        writer.open_object(name, object.type_info().service, type_name);
     }
     encode_fields(object, writer);
     for element in object.extra().elements() {
@@ -113,13 +113,16 @@ fn encode_fields(object: &dyn Object, writer: &mut Writer) {
         encode_fields(base, writer);
     }
     let version = writer.version();
-    for (index, field) in object.type_info().fields.iter().enumerate() {
-        if field.since() <= version
-            && let Some(slot) = object.slot(index)
-        {
-            slot.encode(field.name, writer);
+    let info = object.type_info();
+    writer.within(info.service, |writer| {
+        for (index, field) in info.fields.iter().enumerate() {
+            if field.since() <= version
+                && let Some(slot) = object.slot(index)
+            {
+                slot.encode(field.name, writer);
+            }
         }
-    }
+    });
 }
 
 /// `Debug` of every generated type. Secrets are named and not shown; what is not set is left out.

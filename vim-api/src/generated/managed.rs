@@ -8,3 +8,5 @@ mod general_3;
 pub use general_3::*;
 mod host;
 pub use host::*;
+mod vslm;
+pub use vslm::*;

@@ -484,7 +484,27 @@ pub static TYPES: &[&TypeInfo] = types![
     ParaVirtualSCSIController ParaVirtualSCSIControllerOption PassiveNodeDeploymentSpec PassiveNodeNetworkSpec
     PasswordExpired PasswordField PatchAlreadyInstalled PatchBinariesNotFound PatchInstallFailed
     PatchIntegrityError PatchMetadataCorrupted PatchMetadataInvalid PatchMetadataNotFound
-    PatchMissingDependencies PatchNotApplicable PatchSuperseded PerfCompositeMetric PerfCounterInfo
+    PatchMissingDependencies PatchNotApplicable PatchSuperseded PbmAboutInfo PbmAlreadyExists
+    PbmCapabilityConstraintInstance PbmCapabilityConstraints PbmCapabilityDescription PbmCapabilityDiscreteSet
+    PbmCapabilityGenericTypeInfo PbmCapabilityInstance PbmCapabilityMetadata PbmCapabilityMetadataPerCategory
+    PbmCapabilityMetadataUniqueId PbmCapabilityNamespaceInfo PbmCapabilityProfile PbmCapabilityProfileCreateSpec
+    PbmCapabilityProfilePropertyMismatchFault PbmCapabilityProfileUpdateSpec PbmCapabilityPropertyInstance
+    PbmCapabilityPropertyMetadata PbmCapabilityRange PbmCapabilitySchema PbmCapabilitySchemaVendorInfo
+    PbmCapabilitySubProfile PbmCapabilitySubProfileConstraints PbmCapabilityTimeSpan PbmCapabilityTypeInfo
+    PbmCapabilityVendorNamespaceInfo PbmCapabilityVendorResourceTypeInfo PbmCompatibilityCheckFault
+    PbmComplianceOperationalStatus PbmCompliancePolicyStatus PbmComplianceResult PbmDataServiceToPoliciesMap
+    PbmDatastoreSpaceStatistics PbmDefaultCapabilityProfile PbmDefaultProfileAppliesFault PbmDefaultProfileInfo
+    PbmDuplicateName PbmExtendedElementDescription PbmFault PbmFaultInvalidLogin PbmFaultNoPermission
+    PbmFaultNoPermissionEntityPrivileges PbmFaultNotFound PbmFaultProfileStorageFault
+    PbmFetchEntityHealthStatusSpec PbmIncompatibleVendorSpecificRuleSet PbmLegacyHubsNotSupported
+    PbmLineOfServiceInfo PbmLoggingConfiguration PbmNonExistentHubs PbmPersistenceBasedDataServiceInfo
+    PbmPlacementCapabilityConstraintsRequirement PbmPlacementCapabilityProfileRequirement
+    PbmPlacementCompatibilityResult PbmPlacementHub PbmPlacementHubInfo PbmPlacementMatchingReplicationResources
+    PbmPlacementMatchingResources PbmPlacementRequirement PbmPlacementResourceUtilization
+    PbmPlacementZoneTopologyRequirement PbmProfile PbmProfileId PbmProfileK8sCompliantNameSpec
+    PbmProfileOperationOutcome PbmProfileResourceType PbmProfileType PbmPropertyMismatchFault
+    PbmQueryProfileResult PbmQueryReplicationGroupResult PbmResourceInUse PbmRollupComplianceResult
+    PbmServerObjectRef PbmServiceInstanceContent PbmVaioDataServiceInfo PerfCompositeMetric PerfCounterInfo
     PerfEntityMetric PerfEntityMetricBase PerfEntityMetricCSV PerfInterval PerfMetricId PerfMetricIntSeries
     PerfMetricSeries PerfMetricSeriesCSV PerfProviderSummary PerfQuerySpec PerfSampleInfo PerformanceDescription
     PerformanceManagerCounterLevelMapping PerformanceStatisticsDescription Permission PermissionAddedEvent
@@ -784,12 +804,17 @@ pub static TYPES: &[&TypeInfo] = types![
     VsanUpgradeSystemPreflightCheckResult VsanUpgradeSystemRogueHostsInClusterIssue
     VsanUpgradeSystemUpgradeHistoryDiskGroupOp VsanUpgradeSystemUpgradeHistoryItem
     VsanUpgradeSystemUpgradeHistoryPreflightFail VsanUpgradeSystemUpgradeStatus
-    VsanUpgradeSystemV2ObjectsPresentDuringDowngradeIssue VsanUpgradeSystemWrongEsxVersionIssue VslmCloneSpec
-    VslmCreateSpec VslmCreateSpecBackingSpec VslmCreateSpecDiskFileBackingSpec
-    VslmCreateSpecRawDiskMappingBackingSpec VslmMigrateSpec VslmRelocateSpec VslmTagEntry VspanDestPortConflict
-    VspanPortConflict VspanPortMoveFault VspanPortPromiscChangeFault VspanPortgroupPromiscChangeFault
-    VspanPortgroupTypeChangeFault VspanPromiscuousPortNotSupported VspanSameSessionPortConflict VvolDatastoreInfo
-    WaitOptions WakeOnLanNotSupported WakeOnLanNotSupportedByVmotionNIC WarningUpgradeEvent WeeklyTaskScheduler
+    VsanUpgradeSystemV2ObjectsPresentDuringDowngradeIssue VsanUpgradeSystemWrongEsxVersionIssue VslmAboutInfo
+    VslmCloneSpec VslmCreateSpec VslmCreateSpecBackingSpec VslmCreateSpecDiskFileBackingSpec
+    VslmCreateSpecRawDiskMappingBackingSpec VslmDatastoreSyncStatus VslmFault VslmMigrateSpec
+    VslmQueryDatastoreInfoResult VslmRelocateSpec VslmServiceInstanceContent VslmSyncFault VslmTagEntry
+    VslmTaskInfo VslmTaskReason VslmTaskReasonAlarm VslmTaskReasonSchedule VslmTaskReasonSystem
+    VslmTaskReasonUser VslmVsoVStorageObjectAssociations VslmVsoVStorageObjectAssociationsVmDiskAssociation
+    VslmVsoVStorageObjectQueryResult VslmVsoVStorageObjectQuerySpec VslmVsoVStorageObjectResult
+    VslmVsoVStorageObjectSnapshotResult VspanDestPortConflict VspanPortConflict VspanPortMoveFault
+    VspanPortPromiscChangeFault VspanPortgroupPromiscChangeFault VspanPortgroupTypeChangeFault
+    VspanPromiscuousPortNotSupported VspanSameSessionPortConflict VvolDatastoreInfo WaitOptions
+    WakeOnLanNotSupported WakeOnLanNotSupportedByVmotionNIC WarningUpgradeEvent WeeklyTaskScheduler
     WillLoseHAProtection WillModifyConfigCpuRequirements WillResetSnapshotDirectory WinNetBIOSConfigInfo
     WipeDiskFault WitnessNodeInfo VslmInfrastructureObjectPolicy VslmInfrastructureObjectPolicySpec
     VslmVClockInfo
@@ -816,14 +841,17 @@ pub static MANAGED: &[&ManagedInfo] = managed![
     HostVStorageObjectManager HostVirtualNicManager HostVsanInternalSystem HostVsanSystem HttpNfcLease
     InventoryView IoFilterManager IpPoolManager IscsiManager LicenseAssignmentManager LicenseManager ListView
     LocalizationManager ManagedEntity ManagedObject ManagedObjectView MessageBusProxy Network OpaqueNetwork
-    OptionManager OverheadMemoryManager OvfManager PerformanceManager Profile ProfileComplianceManager
-    ProfileManager PropertyCollector PropertyFilter ResourcePlanningManager ResourcePool ScheduledTask
-    ScheduledTaskManager SearchIndex ServiceInstance ServiceManager SessionManager SimpleCommand SiteInfoManager
-    StoragePod StorageQueryManager StorageResourceManager Task TaskHistoryCollector TaskManager
-    TenantTenantManager TransitGateway UserDirectory VStorageObjectManagerBase VcenterVStorageObjectManager View
-    ViewManager VirtualApp VirtualDiskManager VirtualMachine VirtualMachineCompatibilityChecker
-    VirtualMachineGuestCustomizationManager VirtualMachineProvisioningChecker VirtualMachineSnapshot
-    VirtualizationManager VmwareDistributedVirtualSwitch VsanUpgradeSystem
+    OptionManager OverheadMemoryManager OvfManager PbmCapabilityMetadataManager PbmComplianceManager
+    PbmPlacementSolver PbmProfileProfileManager PbmProvider PbmReplicationManager PbmServiceInstance
+    PbmSessionManager PerformanceManager Profile ProfileComplianceManager ProfileManager PropertyCollector
+    PropertyFilter ResourcePlanningManager ResourcePool ScheduledTask ScheduledTaskManager SearchIndex
+    ServiceInstance ServiceManager SessionManager SimpleCommand SiteInfoManager StoragePod StorageQueryManager
+    StorageResourceManager Task TaskHistoryCollector TaskManager TenantTenantManager TransitGateway UserDirectory
+    VStorageObjectManagerBase VcenterVStorageObjectManager View ViewManager VirtualApp VirtualDiskManager
+    VirtualMachine VirtualMachineCompatibilityChecker VirtualMachineGuestCustomizationManager
+    VirtualMachineProvisioningChecker VirtualMachineSnapshot VirtualizationManager VmwareDistributedVirtualSwitch
+    VsanUpgradeSystem VslmServiceInstance VslmSessionManager VslmStorageLifecycleManager VslmTask
+    VslmVStorageObjectManager
 ];
 
 /// The wire name of every enumeration, sorted.
@@ -929,8 +957,15 @@ pub static ENUMS: &[&str] = &[
     "NumVirtualCpusIncompatibleReason", "NvdimmInterleaveSetState", "NvdimmNamespaceDetailsHealthStatus",
     "NvdimmNamespaceDetailsState", "NvdimmNamespaceHealthStatus", "NvdimmNamespaceState", "NvdimmNamespaceType",
     "NvdimmNvdimmHealthInfoState", "NvdimmRangeType", "ObjectUpdateKind", "OvfConsumerOstNodeType",
-    "OvfCreateImportSpecParamsDiskProvisioningType", "PerfFormat", "PerfStatsType", "PerfSummaryType",
-    "PerformanceManagerUnit", "PhysicalNicResourcePoolSchedulerDisallowedReason",
+    "OvfCreateImportSpecParamsDiskProvisioningType", "PbmAssociateAndApplyPolicyStatusPolicyStatus",
+    "PbmBuiltinGenericType", "PbmBuiltinType", "PbmCapabilityOperator", "PbmCapabilitySchemaCapabilityCategory",
+    "PbmCapabilityTimeUnitType", "PbmComplianceResultComplianceTaskStatus", "PbmComplianceStatus",
+    "PbmDebugManagerKeystoreName", "PbmHealthStatusForEntity", "PbmIofilterInfoFilterType",
+    "PbmLineOfServiceInfoLineOfServiceEnum", "PbmLoggingConfigurationComponent",
+    "PbmLoggingConfigurationLogLevel", "PbmObjectType", "PbmOperation",
+    "PbmPolicyAssociationVolumeAllocationType", "PbmProfileCategoryEnum", "PbmProfileResourceTypeEnum",
+    "PbmSystemCreatedProfileType", "PbmVmOperation", "PbmVvolType", "PerfFormat", "PerfStatsType",
+    "PerfSummaryType", "PerformanceManagerUnit", "PhysicalNicResourcePoolSchedulerDisallowedReason",
     "PhysicalNicVmDirectPathGen2SupportedMode", "PlaceVmsXClusterSpecPlacementType",
     "PlacementAffinityRuleRuleScope", "PlacementAffinityRuleRuleType", "PlacementSpecPlacementType",
     "PortGroupConnecteeType", "ProfileExecuteResultStatus", "ProfileNumericComparator",
@@ -996,6 +1031,8 @@ pub static ENUMS: &[&str] = &[
     "VmPlacementPolicyVmPlacementPolicyTopology", "VmShutdownOnIsolationEventOperation",
     "VmwareDistributedVirtualSwitchPvlanPortType", "VsanDiskIssueType", "VsanHostDecommissionModeObjectAction",
     "VsanHostDiskResultState", "VsanHostHealthState", "VsanHostNodeState",
-    "VsanUpgradeSystemUpgradeHistoryDiskGroupOpType", "VslmVsoPostRelocateChangeMetadataOperation",
+    "VsanUpgradeSystemUpgradeHistoryDiskGroupOpType", "VslmEventType", "VslmEventVslmEventInfoState",
+    "VslmTaskInfoState", "VslmVsoPostRelocateChangeMetadataOperation",
+    "VslmVsoVStorageObjectQuerySpecQueryFieldEnum", "VslmVsoVStorageObjectQuerySpecQueryOperatorEnum",
     "WeekOfMonth", "WillLoseHAProtectionResolution", "vslmDiskInfoFlag", "vslmVStorageObjectControlFlag",
 ];

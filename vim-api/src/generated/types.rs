@@ -44,6 +44,8 @@ mod host_5;
 pub use host_5::*;
 mod host_6;
 pub use host_6::*;
+mod pbm;
+pub use pbm::*;
 mod profile;
 pub use profile::*;
 mod profile_2;

@@ -2,6 +2,7 @@ use std::fmt::Write as _;
 
 use zeroize::Zeroize;
 
+use super::Service;
 use crate::version::ApiVersion;
 
 /// Writes elements for one API version: a field that is newer is left out, as a server of that version would not
@@ -11,12 +12,32 @@ use crate::version::ApiVersion;
 pub struct Writer {
     buffer: String,
     version: ApiVersion,
+    /// The service whose namespace unprefixed names have here.
+    in_force: Service,
+    /// The one that the elements to come belong to.
+    wanted: Service,
+    depth: usize,
+    /// What was in force outside of the element at each depth that changed it.
+    changed: Vec<(usize, Service)>,
 }
 
 impl Writer {
-    /// An empty writer for `version`.
+    /// An empty writer for `version`, of what will stand in a message of the vSphere API.
     pub fn new(version: ApiVersion) -> Self {
-        Self { buffer: String::new(), version }
+        Self::of(Service::Vim25, version)
+    }
+
+    /// An empty writer for `version`, of what will stand in a message of `service`.
+    pub fn of(service: Service, version: ApiVersion) -> Self {
+        let buffer = String::new();
+        Self { buffer, version, in_force: service, wanted: service, depth: 0, changed: Vec::new() }
+    }
+
+    /// Writes elements of `service`: where another one's namespace is in force, each declares its own.
+    pub(crate) fn within(&mut self, service: Service, write: impl FnOnce(&mut Self)) {
+        let outer = std::mem::replace(&mut self.wanted, service);
+        write(self);
+        self.wanted = outer;
     }
 
     /// The version that is written for.
@@ -39,26 +60,50 @@ impl Writer {
         self.buffer.is_empty()
     }
 
-    /// `<name>`.
-    pub fn open(&mut self, name: &str) {
+    #[inline]
+    fn begin(&mut self, name: &str) {
         self.buffer.push('<');
         self.buffer.push_str(name);
+        self.depth += 1;
+        if self.wanted != self.in_force {
+            self.changed.push((self.depth, self.in_force));
+            self.in_force = self.wanted;
+            self.buffer.push_str(" xmlns=\"");
+            self.buffer.push_str(self.wanted.namespace());
+            self.buffer.push('"');
+        }
+    }
+
+    /// `<name>`.
+    pub fn open(&mut self, name: &str) {
+        self.begin(name);
         self.buffer.push('>');
     }
 
     /// `<name xsi:type="type_name">`; `xsd` puts the built-in prefix before the type.
     pub fn open_typed(&mut self, name: &str, xsd: bool, type_name: &str) {
-        self.buffer.push('<');
-        self.buffer.push_str(name);
+        self.begin(name);
         self.buffer.push_str(if xsd { " xsi:type=\"xsd:" } else { " xsi:type=\"" });
+        escape_attribute(type_name, &mut self.buffer);
+        self.buffer.push_str("\">");
+    }
+
+    /// The same with a type of `service`.
+    pub(crate) fn open_object(&mut self, name: &str, service: Service, type_name: &str) {
+        if service == self.wanted {
+            return self.open_typed(name, false, type_name);
+        }
+        self.begin(name);
+        self.buffer.push_str(" xmlns:of=\"");
+        self.buffer.push_str(service.namespace());
+        self.buffer.push_str("\" xsi:type=\"of:");
         escape_attribute(type_name, &mut self.buffer);
         self.buffer.push_str("\">");
     }
 
     /// `<name attribute="value" ..>`.
     pub fn open_with(&mut self, name: &str, attributes: &[(&str, &str)]) {
-        self.buffer.push('<');
-        self.buffer.push_str(name);
+        self.begin(name);
         for (key, value) in attributes {
             self.buffer.push(' ');
             self.buffer.push_str(key);
@@ -74,6 +119,10 @@ impl Writer {
         self.buffer.push_str("</");
         self.buffer.push_str(name);
         self.buffer.push('>');
+        if let Some((_, outer)) = self.changed.pop_if(|(depth, _)| *depth == self.depth) {
+            self.in_force = outer;
+        }
+        self.depth = self.depth.saturating_sub(1);
     }
 
     /// Text, escaped.

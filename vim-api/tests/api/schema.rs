@@ -10,6 +10,7 @@ use std::env;
 
 use vim_api::ApiVersion;
 use vim_api::dynamic::{Object, Value, method, type_info, type_infos};
+use vim_api::xml::Service;
 
 use crate::{assert_survives, decode, element, encode_for};
 use documents::{Document, Documents};
@@ -52,13 +53,24 @@ fn extras_of(value: &Value) -> usize {
     }
 }
 
+/// The documents are of no namespace; `services.rs` is about those.
+fn without_namespaces(written: &str) -> String {
+    let mut text = written.replace("xsi:type=\"of:", "xsi:type=\"");
+    for declaration in ["xmlns", "xmlns:of"] {
+        for service in [Service::Vim25, Service::Pbm, Service::Vslm] {
+            text = text.replace(&format!(" {declaration}=\"{}\"", service.namespace()), "");
+        }
+    }
+    text
+}
+
 /// The document is read, holds what it should, and is written again to the last byte.
 fn check(name: &str, document: &Document, version: ApiVersion, seed: u64) {
     let typed = format!("xsi:type=\"{name}\"");
     let told = || format!("{name}, SCHEMA_SEED={seed}: {}", document.content);
     let value: Value =
         decode(element(&typed, &document.content)).unwrap_or_else(|error| panic!("{error} in {}", told()));
-    let written = encode_for(&value, version);
+    let written = without_namespaces(&encode_for(&value, version));
     assert_eq!(written, format!("<v {typed}>{}</v>", document.content), "{}", told());
     assert_eq!(extras_of(&value), document.extras, "{}", told());
     assert_survives(&value);
@@ -70,7 +82,7 @@ fn check(name: &str, document: &Document, version: ApiVersion, seed: u64) {
 fn every_generated_type_keeps_every_field() {
     let table = Table::read(TODAY);
     let names: Vec<_> = type_infos().map(|info| info.name).collect();
-    assert_eq!(table.types.keys().copied().collect::<Vec<_>>(), names);
+    assert!(table.types.keys().copied().eq(names.iter().copied()), "the table is of another schema");
     for seed in seeds() {
         let mut documents = Documents::of_tomorrow(&table, seed);
         let (mut checked, mut extras) = (0, 0);
@@ -80,7 +92,7 @@ fn every_generated_type_keeps_every_field() {
             checked += 1;
             extras += document.extras;
         }
-        assert_eq!(checked, 3030);
+        assert_eq!(checked, 3030 + 75 + 18);
         assert!(extras > 3000, "only {extras} things of tomorrow were tried");
     }
 }

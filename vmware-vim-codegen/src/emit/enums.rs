@@ -16,7 +16,7 @@ fn item(context: &Context<'_>, ty: &EnumType) -> Item {
     let mut text = String::new();
     let shown = ty.vmodl.as_deref().unwrap_or(&ty.name);
     text.push_str("d::enumeration!(\n");
-    text.push_str(&format!("    /// Enumeration `{shown}`.{}\n", context.since(ty.since)));
+    text.push_str(&format!("    /// Enumeration `{shown}`.{}\n", context.since(ty.service, ty.since)));
     text.push_str(&pages::link("    ", ty.vmodl.as_deref()));
     text.push_str(&format!("    {}, {:?}, [\n", names::data_type(&ty.name), ty.name));
     let mut taken = BTreeSet::new();

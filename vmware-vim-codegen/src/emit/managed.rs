@@ -15,7 +15,7 @@ fn item(context: &Context<'_>, ty: &ManagedType, order: &[&str]) -> Item {
     let rust = names::data_type(&ty.name);
     let mut text = String::new();
     let shown = ty.vmodl.as_deref().unwrap_or(&ty.name);
-    text.push_str(&format!("/// Managed object `{shown}`.{}\n", context.since(ty.since)));
+    text.push_str(&format!("/// Managed object `{shown}`.{}\n", context.since(ty.service, ty.since)));
     text.push_str(&pages::link("", ty.vmodl.as_deref()));
     text.push_str("#[derive(Clone, Debug)]\n");
     match &ty.base {
@@ -75,7 +75,11 @@ fn constant(context: &Context<'_>, owner: &ManagedType, property: &Property, tex
         Card::Optional => (Card::Required, ", p::Optional"),
         card => (card, ""),
     };
-    text.push_str(&format!("    /// Property `{}`.{}", property.name, context.since(property.since)));
+    text.push_str(&format!(
+        "    /// Property `{}`.{}",
+        property.name,
+        context.since(owner.service, property.since)
+    ));
     if let Some(privilege) = &property.privilege {
         text.push_str(&format!(" Takes the privilege `{privilege}`."));
     }
@@ -90,7 +94,7 @@ fn constant(context: &Context<'_>, owner: &ManagedType, property: &Property, tex
 }
 
 fn stub(context: &Context<'_>, owner: &ManagedType, method: &Method, order: &[&str], text: &mut String) {
-    text.push_str(&format!("    /// Calls `{}`.{}", method.name, context.since(method.since)));
+    text.push_str(&format!("    /// Calls `{}`.{}", method.name, context.since(owner.service, method.since)));
     if let Some(privilege) = &method.privilege {
         text.push_str(&format!(" Takes the privilege `{privilege}`."));
     }
@@ -105,9 +109,11 @@ fn stub(context: &Context<'_>, owner: &ManagedType, method: &Method, order: &[&s
     for param in &method.params {
         text.push_str(&format!(", {}: {}", names::field(&param.name), context.param(&param.ty, param.card)));
     }
+    // Tasks of a service beside are of a type of their own, and no PropertyCollector follows them.
+    let task = if owner.service == 0 { "Task" } else { "DiskTask" };
     let result = match (&method.is_task, &method.task_result, &method.result) {
-        (true, Some(result), _) => format!("c::Task<{}>", context.result(&result.ty, result.card)),
-        (true, None, _) => "c::Task<()>".into(),
+        (true, Some(result), _) => format!("c::{task}<{}>", context.result(&result.ty, result.card)),
+        (true, None, _) => format!("c::{task}<()>"),
         (false, _, Some(result)) => context.result(&result.ty, result.card),
         (false, _, None) => "()".into(),
     };

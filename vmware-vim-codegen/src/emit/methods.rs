@@ -17,20 +17,23 @@ pub(super) fn order<'a>(context: &Context<'a>) -> Vec<&'a str> {
 }
 
 pub(super) fn file(context: &Context<'_>) -> String {
-    let methods: BTreeMap<&str, &Method> = context
+    let methods: BTreeMap<&str, (usize, &Method)> = context
         .model
         .managed
         .values()
-        .flat_map(|m| &m.methods)
-        .map(|method| (method.name.as_str(), method))
+        .flat_map(|m| m.methods.iter().map(|method| (method.name.as_str(), (m.service, method))))
         .collect();
-    let mut text = format!("{BANNER}\n\nuse crate::dynamic::{{FieldInfo as F, MethodInfo as M}};\n\n");
+    let mut text =
+        format!("{BANNER}\n\nuse crate::dynamic::{{FieldInfo as F, MethodInfo as M, Service as S}};\n\n");
     text.push_str("/// Every method, sorted by name.\n");
     text.push_str(&format!("pub static METHODS: [M; {}] = [\n", methods.len()));
-    for method in methods.values() {
+    for (service, method) in methods.values() {
         text.push_str(&format!(
-            "    M {{ name: {:?}, since: {}, is_task: {}, ",
-            method.name, method.since, method.is_task
+            "    M {{ name: {:?}, service: S::{}, since: {}, is_task: {}, ",
+            method.name,
+            context.service(*service),
+            method.since,
+            method.is_task
         ));
         text.push_str(&format!("privilege: {:?}, params: &[", method.privilege));
         for param in &method.params {

@@ -33,6 +33,13 @@ pub(super) fn versions(context: &Context<'_>) -> String {
     for version in &context.model.versions {
         text.push_str(&format!("    {:?},\n", version.id));
     }
+    text.push_str("];\n\n");
+    text.push_str("/// Version ids of the services beside, oldest first, each behind the version of the API that it builds on.\n");
+    text.push_str("pub const BESIDE: &[(crate::xml::Service, &[(u8, &str)])] = &[\n");
+    for (index, service) in context.model.services.iter().enumerate().skip(1) {
+        let name = context.service(index);
+        text.push_str(&format!("    (crate::xml::Service::{name}, &{:?}),\n", service.versions));
+    }
     text.push_str("];\n");
     text
 }

@@ -41,10 +41,12 @@ impl<'a> Context<'a> {
     }
 
     /// The sentence of a doc comment that says which version brought something, with a blank before it; nothing where
-    /// the input does not know versions.
-    pub(super) fn since(&self, since: u8) -> String {
+    /// the input does not know versions, or of a service beside only that it is older than what it builds on.
+    pub(super) fn since(&self, service: usize, since: u8) -> String {
         match self.model.versions.get(usize::from(since)) {
-            Some(version) if !version.id.is_empty() => format!(" Since API {}.", version.id),
+            Some(version) if !version.id.is_empty() && (service == 0 || since > 0) => {
+                format!(" Since API {}.", version.id)
+            }
             _ => String::new(),
         }
     }
@@ -137,6 +139,12 @@ impl<'a> Context<'a> {
             TypeRef::ArrayOf(inner) => return format!("{}[]", self.wire(inner, Card::Required)),
         };
         if card == Card::Many { format!("{name}[]") } else { name.to_owned() }
+    }
+
+    /// The variant of vim-api's `Service`: `Pbm` for `urn:pbm`.
+    pub(super) fn service(&self, service: usize) -> String {
+        let namespace = self.model.services.get(service).map_or("", |service| service.namespace.as_str());
+        names::data_type(namespace.trim_start_matches("urn:"))
     }
 
     /// The bases of a data type, nearest first.

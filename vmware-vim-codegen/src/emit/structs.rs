@@ -35,11 +35,13 @@ fn item(context: &Context<'_>, ty: &DataType) -> Item {
         line(format!("    pub {}: {},", names::field(&field.name), context.field(&field.ty, field.card)));
     }
     line("}".into());
+    let service = context.service(ty.service);
     match &ty.base {
         Some(base) => {
-            line(format!("d::object!({rust}: t::{}, {:?}, {}, [", names::data_type(base), ty.name, ty.since))
+            let base = names::data_type(base);
+            line(format!("d::object!({service} {rust}: t::{base}, {:?}, {}, [", ty.name, ty.since))
         }
-        None => line(format!("d::root_object!({rust}, {:?}, {}, [", ty.name, ty.since)),
+        None => line(format!("d::root_object!({service} {rust}, {:?}, {}, [", ty.name, ty.since)),
     }
     for (index, field) in ty.fields.iter().enumerate() {
         line(format!(
@@ -76,14 +78,14 @@ fn describe(context: &Context<'_>, ty: &DataType) -> String {
         text.push_str(&format!(", which extends [`{base}`](t::{base})"));
     }
     text.push('.');
-    text.push_str(&context.since(ty.since));
+    text.push_str(&context.since(ty.service, ty.since));
     text
 }
 
 pub(super) fn describe_field(context: &Context<'_>, owner_since: u8, field: &Field) -> String {
     let mut text = format!("`{}`.", field.name);
     if field.since > owner_since {
-        text.push_str(&context.since(field.since));
+        text.push_str(&context.since(0, field.since));
     }
     if field.secret {
         text.push_str(" A secret: never printed.");
@@ -98,8 +100,11 @@ fn is_a(context: &Context<'_>, ty: &DataType, base: &str) -> bool {
     ty.name == base || context.ancestors(&ty.name).contains(&base)
 }
 
-/// Faults and events have areas of their own; the rest follows the namespaces of the API.
+/// Faults and events have areas of their own, and so do services beside; the rest follows the namespaces of the API.
 fn area(context: &Context<'_>, ty: &DataType) -> String {
+    if ty.service > 0 {
+        return by_namespace(ty.vmodl.as_deref());
+    }
     if is_a(context, ty, "MethodFault") {
         return "fault".into();
     }
@@ -109,10 +114,11 @@ fn area(context: &Context<'_>, ty: &DataType) -> String {
     by_namespace(ty.vmodl.as_deref())
 }
 
-/// `vim.vm.device.VirtualDisk` belongs to `vm`, `vim.Description` to `general`.
+/// `vim.vm.device.VirtualDisk` belongs to `vm`, `vim.Description` to `general`, `pbm.profile.Profile` to `pbm`.
 pub(super) fn by_namespace(vmodl: Option<&str>) -> String {
     let parts: Vec<&str> = vmodl.unwrap_or_default().split('.').collect();
     match parts.as_slice() {
+        [service, ..] if !matches!(*service, "vim" | "vmodl" | "") => (*service).to_owned(),
         [_, area, _, ..] => names::field(area).trim_start_matches("r#").to_owned(),
         _ => "general".into(),
     }

@@ -6,21 +6,23 @@ use super::check_ancestry;
 use super::names::{Names, card};
 use super::versions::Versions;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{DataType, EnumType, Field};
+use crate::model::{DataType, EnumType, Field, Model};
 use crate::schema::{Element, Schema};
 use crate::sidecar::{Data, Flag, Sidecar};
 
-/// Builds the data types.
-pub(super) fn types(
+/// Adds the data types of the model's last service.
+pub(super) fn add_types(
+    model: &mut Model,
     schema: &Schema,
     names: &Names<'_>,
     versions: &Versions,
     sidecar: Option<&Sidecar>,
-) -> Result<BTreeMap<String, DataType>> {
+) -> Result<()> {
+    let service = model.services.len() - 1;
+    let types = &mut model.types;
     if let Some(name) = sidecar.and_then(|s| s.data.keys().find(|name| !names.data.contains(name.as_str()))) {
         return Err(unknown("data type", name));
     }
-    let mut types = BTreeMap::new();
     for (name, complex) in schema.complex.iter().filter(|(name, _)| names.data.contains(name.as_str())) {
         let stated = sidecar.and_then(|s| s.data.get(name));
         let since = stated.map_or(Ok(0), |s| versions.since(name, &s.since))?;
@@ -36,6 +38,7 @@ pub(super) fn types(
             .collect::<Result<Vec<_>>>()?;
         let data = DataType {
             name: name.clone(),
+            service,
             base: complex.base.clone(),
             fields,
             since,
@@ -44,28 +47,34 @@ pub(super) fn types(
         };
         types.insert(name.clone(), data);
     }
-    check_ancestry(&types, |t| t.base.as_deref())?;
-    check_fields(&types)?;
-    link_subtypes(&mut types);
-    Ok(types)
+    check_ancestry(types, |t| t.base.as_deref())?;
+    check_fields(types)?;
+    link_subtypes(types);
+    Ok(())
 }
 
-/// Builds the enumerations.
-pub(super) fn enums(
+/// Adds the enumerations of the model's last service.
+pub(super) fn add_enums(
+    model: &mut Model,
     schema: &Schema,
     versions: &Versions,
     sidecar: Option<&Sidecar>,
-) -> Result<BTreeMap<String, EnumType>> {
+) -> Result<()> {
+    let service = model.services.len() - 1;
     if let Some(name) = sidecar.and_then(|s| s.enums.keys().find(|name| !schema.enums.contains_key(*name))) {
         return Err(unknown("enumeration", name));
     }
-    let build = |(name, values): (&String, &Vec<String>)| {
+    for (name, values) in &schema.enums {
         let stated = sidecar.and_then(|s| s.enums.get(name));
         let since = stated.map_or(Ok(0), |s| versions.since(name, &s.since))?;
         let vmodl = stated.map(|s| s.vmodl.clone());
-        Ok((name.clone(), EnumType { name: name.clone(), values: values.clone(), since, vmodl }))
-    };
-    schema.enums.iter().map(build).collect()
+        let new = EnumType { name: name.clone(), service, values: values.clone(), since, vmodl };
+        if model.enums.insert(name.clone(), new).is_some() {
+            let message = format!("{name:?} is an enumeration of two services");
+            return Err(Error::new(ErrorKind::Duplicate, message));
+        }
+    }
+    Ok(())
 }
 
 fn field(
@@ -108,6 +117,7 @@ fn check_fields(types: &BTreeMap<String, DataType>) -> Result<()> {
 }
 
 fn link_subtypes(types: &mut BTreeMap<String, DataType>) {
+    types.values_mut().for_each(|t| t.subtypes.clear());
     let pairs: Vec<(String, String)> =
         types.values().filter_map(|t| Some((t.base.clone()?, t.name.clone()))).collect();
     // In the map's order, so that every list comes out sorted.

@@ -6,7 +6,7 @@ use super::check_ancestry;
 use super::names::{Names, card};
 use super::versions::Versions;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{DataType, Field, ManagedType, Method, MethodResult, Property, TypeRef};
+use crate::model::{DataType, Field, ManagedType, Method, MethodResult, Model, Property, TypeRef};
 use crate::schema::{Declared, Element, RawType, Schema};
 use crate::sidecar::{self, Flag, Member, Sidecar};
 use crate::wsdl::{Operation, Wsdl};
@@ -17,22 +17,23 @@ const ROOT: &str = "ManagedObject";
 /// Declared by every operation, so it says nothing about any.
 const IMPLIED_FAULT: &str = "RuntimeFault";
 
-/// Builds the managed types.
-pub(super) fn managed(
+/// Adds the managed types of the model's last service.
+pub(super) fn add(
+    model: &mut Model,
     schema: &Schema,
     wsdl: &Wsdl,
     names: &Names<'_>,
     versions: &Versions,
     sidecar: Option<&Sidecar>,
-    types: &BTreeMap<String, DataType>,
-) -> Result<BTreeMap<String, ManagedType>> {
-    let context = Context { schema, names, versions, types };
+) -> Result<()> {
+    let service = model.services.len() - 1;
+    let context = Context { schema, names, versions, types: &model.types };
     let mut left: BTreeMap<&str, &Operation> = wsdl.operations.iter().map(|o| (o.name.as_str(), o)).collect();
-    let mut managed = BTreeMap::new();
+    let managed = &mut model.managed;
     for (name, stated) in sidecar.iter().flat_map(|s| &s.managed) {
         let since = versions.since(name, &stated.since)?;
-        let properties =
-            stated.properties.iter().map(|p| context.property(name, p, since)).collect::<Result<Vec<_>>>()?;
+        let readable = stated.properties.iter().filter(|_| service == 0);
+        let properties = readable.map(|p| context.property(name, p, since)).collect::<Result<Vec<_>>>()?;
         let mut methods = Vec::with_capacity(stated.methods.len());
         for method in &stated.methods {
             let operation = left.remove(method.wsdl.as_str()).ok_or_else(|| {
@@ -46,14 +47,16 @@ pub(super) fn managed(
         }
         let base = stated.extends.clone();
         let vmodl = Some(stated.vmodl.clone());
-        managed.insert(
-            name.clone(),
-            ManagedType { name: name.clone(), base, since, properties, methods, vmodl },
-        );
+        let new = ManagedType { name: name.clone(), service, base, since, properties, methods, vmodl };
+        if managed.insert(name.clone(), new).is_some() {
+            let message = format!("{name:?} is a managed type of two services");
+            return Err(Error::new(ErrorKind::Duplicate, message));
+        }
     }
 
     let root = managed.entry(ROOT.to_owned()).or_insert_with(|| ManagedType {
         name: ROOT.to_owned(),
+        service,
         base: None,
         since: 0,
         properties: Vec::new(),
@@ -63,9 +66,8 @@ pub(super) fn managed(
     for operation in wsdl.operations.iter().filter(|o| left.contains_key(o.name.as_str())) {
         root.methods.push(context.method(operation, None, 0)?);
     }
-    check_ancestry(&managed, |m| m.base.as_deref())?;
-    check_properties(&managed)?;
-    Ok(managed)
+    check_ancestry(managed, |m| m.base.as_deref())?;
+    check_properties(managed)
 }
 
 #[derive(Clone, Copy)]
@@ -200,7 +202,8 @@ impl Context<'_> {
             }
         };
         let is_task = stated.is_some_and(|s| s.task);
-        let stated = stated.map(|s| if s.task { Some("Task") } else { s.result.as_deref() });
+        let task = self.names.task.as_str();
+        let stated = stated.map(|s| if s.task { Some(task) } else { s.result.as_deref() });
         let element = match elements {
             [] if stated.flatten().is_some() => {
                 return Err(contradiction(name, "the sidecar states a result, the schema has none"));
@@ -213,8 +216,8 @@ impl Context<'_> {
         let ty = self.names.in_schema(name, &element.ty)?;
         let ty = match stated {
             None => ty,
-            // The reference to the task is typed only if the sidecar knows the managed type Task.
-            Some(Some("Task")) if is_task && !self.names.is_managed("Task") => ty,
+            // The reference to the task is typed only if the sidecar knows the managed type of tasks.
+            Some(Some(_)) if is_task && !self.names.is_managed(task) => ty,
             Some(Some(text)) => self.names.refine(name, (ty, card), text, &[])?,
             Some(None) => {
                 return Err(contradiction(name, "the schema has a result, the sidecar states none"));

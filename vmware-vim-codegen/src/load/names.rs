@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Card, TypeRef};
+use crate::model::{Card, Model, TypeRef};
 use crate::schema::{Complex, Declared, MOREF, RawType, Schema};
 use crate::sidecar::{Flag, Sidecar};
 use crate::wsdl::Wsdl;
@@ -17,17 +17,28 @@ pub(super) struct Names<'a> {
     faults: BTreeSet<&'a str>,
     /// Name of an `ArrayOf…` wrapper to the type of its elements.
     arrays: BTreeMap<&'a str, &'a RawType>,
+    /// The managed type of the service's tasks.
+    pub(super) task: String,
 }
 
 impl<'a> Names<'a> {
-    pub(super) fn new(schema: &'a Schema, wsdl: &Wsdl, sidecar: Option<&'a Sidecar>) -> Result<Self> {
+    /// The names of the schema and the sidecar, over those of the model, which it imports.
+    pub(super) fn new(
+        schema: &'a Schema,
+        wsdl: &Wsdl,
+        sidecar: Option<&'a Sidecar>,
+        model: &'a Model,
+    ) -> Result<Self> {
         let requests = request_types(schema, wsdl);
+        let own = schema.enums.keys().map(String::as_str);
+        let stated = sidecar.iter().flat_map(|s| s.managed.keys()).map(String::as_str);
         let mut names = Self {
             data: BTreeSet::new(),
-            enums: schema.enums.keys().map(String::as_str).collect(),
-            managed: sidecar.iter().flat_map(|s| s.managed.keys()).map(String::as_str).collect(),
+            enums: own.chain(model.enums.keys().map(String::as_str)).collect(),
+            managed: stated.chain(model.managed.keys().map(String::as_str)).collect(),
             faults: BTreeSet::new(),
             arrays: BTreeMap::new(),
+            task: task_type(&wsdl.service_ns, model),
         };
         for (name, complex) in &schema.complex {
             if let Some(element) = array_element(name, complex) {
@@ -36,10 +47,18 @@ impl<'a> Names<'a> {
                 names.data.insert(name);
             }
         }
+        if let Some(name) = names.data.iter().find(|name| model.types.contains_key(**name)) {
+            return Err(Error::new(ErrorKind::Duplicate, format!("{name:?} is a type of two services")));
+        }
+        names.data.extend(model.types.keys().map(String::as_str));
+        let base = |name: &str| match schema.complex.get(name) {
+            Some(complex) => complex.base.as_deref(),
+            None => model.types.get(name)?.base.as_deref(),
+        };
         for name in &names.data {
-            let ancestry = std::iter::successors(Some(*name), |n| schema.complex.get(*n)?.base.as_deref());
+            let ancestry = std::iter::successors(Some(*name), |name| base(name));
             // Bounded, since cycles are only found later.
-            if ancestry.take(schema.complex.len() + 1).any(|n| n == "MethodFault") {
+            if ancestry.take(names.data.len() + 1).any(|n| n == "MethodFault") {
                 names.faults.insert(name);
             }
         }
@@ -134,6 +153,13 @@ pub(super) fn card(optional: bool, many: bool) -> Card {
         (true, false) => Card::Optional,
         (false, false) => Card::Required,
     }
+}
+
+/// `Task`; at a service beside, `urn:vslm`, `VslmTask`.
+fn task_type(service_ns: &str, model: &Model) -> String {
+    let mut letters = service_ns.trim_start_matches("urn:").chars();
+    let capital = letters.next().filter(|_| !model.services.is_empty());
+    capital.map_or_else(|| "Task".into(), |first| format!("{}{}Task", first.to_uppercase(), letters.as_str()))
 }
 
 fn request_types<'a>(schema: &'a Schema, wsdl: &Wsdl) -> BTreeSet<&'a str> {

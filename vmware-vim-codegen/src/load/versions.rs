@@ -9,6 +9,7 @@ use crate::sidecar::Sidecar;
 pub(super) struct Versions {
     list: Vec<ApiVersion>,
     index: BTreeMap<String, u8>,
+    is_beside: bool,
 }
 
 impl Versions {
@@ -16,7 +17,7 @@ impl Versions {
     pub(super) fn new(sidecar: Option<&Sidecar>, fallback: &str) -> Result<Self> {
         let Some(sidecar) = sidecar else {
             let only = ApiVersion { id: fallback.to_owned(), internal: String::new() };
-            return Ok(Self { list: vec![only], index: BTreeMap::new() });
+            return Ok(Self { list: vec![only], index: BTreeMap::new(), is_beside: false });
         };
         let order = total_order(&sidecar.versions)?;
         let mut index = BTreeMap::new();
@@ -54,7 +55,37 @@ impl Versions {
                 internal: sidecar.internal.get(id).cloned().unwrap_or_default(),
             })
             .collect();
-        Ok(Self { list, index })
+        Ok(Self { list, index, is_beside: false })
+    }
+
+    /// For a service beside: the versions of the model, called by the names that the sidecar has for them.
+    pub(super) fn beside(list: &[ApiVersion], sidecar: &Sidecar) -> Result<Self> {
+        let mut index = BTreeMap::new();
+        for (alias, id) in &sidecar.aliases {
+            let position = list.iter().position(|version| version.id == *id);
+            let position = position.and_then(|position| u8::try_from(position).ok()).ok_or_else(|| {
+                let message = format!("the alias {alias:?} stands for the unknown version {id:?}");
+                Error::new(ErrorKind::Versions, message)
+            })?;
+            index.insert(alias.clone(), position);
+        }
+        Ok(Self { list: list.to_vec(), index, is_beside: true })
+    }
+
+    /// The version ids of a service beside, oldest first, each behind the version that it builds on. Of several that build on
+    /// one, the oldest: it is the one that is there for certain.
+    pub(super) fn own(&self) -> Vec<(u8, String)> {
+        let mut own: Vec<(u8, String)> = self
+            .index
+            .iter()
+            .filter(|_| self.is_beside)
+            .map(|(id, position)| (*position, id.clone()))
+            .collect();
+        own.sort_by_cached_key(|(position, id)| {
+            (*position, id.split('.').map(|part| part.parse().unwrap_or(0)).collect::<Vec<u32>>())
+        });
+        own.dedup_by_key(|(position, _)| *position);
+        own
     }
 
     /// Index of the version a sidecar names.

@@ -18,7 +18,9 @@ use hyper::header::{
 };
 use hyper::{Method, Request, Response, StatusCode};
 use vim_api::ApiVersion;
+use vim_api::xml::Service;
 
+use crate::beside;
 use crate::dispatch::dispatch;
 use crate::fault::invalid_request;
 use crate::faults::FaultPlace;
@@ -46,7 +48,10 @@ pub(super) async fn answer(shared: Arc<Shared>, address: SocketAddr, request: Re
         (&Method::GET, "/sdk/vimServiceVersions.xml") => {
             Ok(plain(StatusCode::OK, "text/xml", versions(shared.settings.version)))
         }
-        (&Method::POST, "/sdk" | "/sdk/vimService") => soap(&shared, address, request).await,
+        (&Method::POST, "/sdk" | "/sdk/vimService" | "/pbm/sdk" | "/pbm" | "/vslm/sdk") => {
+            let service = beside::at(path).unwrap_or(Service::Vim25);
+            soap(&shared, address, service, request).await
+        }
         (&Method::POST, "/sts/STSService") => {
             let (_, body) = request.into_parts();
             let body = Limited::new(body, MAX_REQUEST).collect().await.map_err(io::Error::other)?.to_bytes();
@@ -62,13 +67,18 @@ pub(super) async fn answer(shared: Arc<Shared>, address: SocketAddr, request: Re
     }
 }
 
-async fn soap(shared: &Arc<Shared>, address: SocketAddr, request: Request<Incoming>) -> Answered {
+async fn soap(
+    shared: &Arc<Shared>,
+    address: SocketAddr,
+    service: Service,
+    request: Request<Incoming>,
+) -> Answered {
     let (head, body) = request.into_parts();
     let action = head.headers.get("soapaction").and_then(|value| value.to_str().ok());
     let version = wire::version_of(action, shared.settings.version);
     shared.update_if(|world| world.expire_idle());
     let parsed = match Limited::new(body, MAX_REQUEST).collect().await {
-        Ok(collected) => Call::parse(collected.to_bytes(), version),
+        Ok(collected) => Call::parse(collected.to_bytes(), service, version),
         Err(error) => Err(invalid_request(format!("The request cannot be read: {error}"))),
     };
     let call = match parsed {
@@ -87,10 +97,14 @@ async fn soap(shared: &Arc<Shared>, address: SocketAddr, request: Request<Incomi
         }
         return Ok(response);
     }
-    let caller = caller(&head.headers, address);
+    let mut caller = caller(&head.headers, address);
+    if service != Service::Vim25 {
+        let named = wire::in_header(&call.envelope, "vcSessionCookie").unwrap_or_default();
+        caller.beside = std::mem::replace(&mut caller.cookie, named);
+    }
     let response = match dispatch(shared, &caller, &call).await {
         Ok(answer) => {
-            let mut response = xml(StatusCode::OK, answer.envelope(&call.method));
+            let mut response = xml(StatusCode::OK, answer.envelope(&call));
             if let Some(cookie) = answer.set_cookie.and_then(|cookie| cookie.parse().ok()) {
                 response.headers_mut().insert(SET_COOKIE, cookie);
             }
@@ -147,7 +161,7 @@ fn caller(headers: &HeaderMap, address: SocketAddr) -> Caller {
         .map(|(_, value)| value.trim().trim_matches('"').to_owned())
         .filter(|value| !value.is_empty());
     let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-    Caller { cookie, address: address.ip().to_string(), agent }
+    Caller { cookie, beside: None, address: address.ip().to_string(), agent }
 }
 
 fn versions(newest: ApiVersion) -> String {

@@ -35,7 +35,7 @@ impl Alarm {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.Alarm.html#remove)
     pub fn remove_alarm(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[663]).end()
+        c::CallBuilder::to(self, &METHODS[695]).end()
     }
     /// Calls `ReconfigureAlarm`. Since API 2.5. Takes the privilege `Alarm.Edit`.
     ///
@@ -43,7 +43,7 @@ impl Alarm {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.alarm.Alarm.html#reconfigure)
     pub fn reconfigure_alarm(&self, spec: &d::Poly<t::AlarmSpec>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[617]).arg(spec).end()
+        c::CallBuilder::to(self, &METHODS[649]).arg(spec).end()
     }
 }
 
@@ -162,7 +162,7 @@ impl AuthorizationManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationManager.html#removeRole)
     pub fn remove_authorization_role(&self, role_id: i32, fail_if_used: bool) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[666]).arg(role_id).arg(fail_if_used).end()
+        c::CallBuilder::to(self, &METHODS[698]).arg(role_id).arg(fail_if_used).end()
     }
     /// Calls `UpdateAuthorizationRole`. Since API 2.5. Takes the privilege `Authorization.ModifyRoles`.
     ///
@@ -170,7 +170,7 @@ impl AuthorizationManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationManager.html#updateRole)
     pub fn update_authorization_role(&self, role_id: i32, new_name: &str, priv_ids: &[String]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[858]).arg(role_id).arg(new_name).arg(priv_ids).end()
+        c::CallBuilder::to(self, &METHODS[891]).arg(role_id).arg(new_name).arg(priv_ids).end()
     }
     /// Calls `MergePermissions`. Since API 2.5. Takes the privilege `Authorization.ReassignRolePermissions`.
     ///
@@ -186,19 +186,19 @@ impl AuthorizationManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationManager.html#retrieveRolePermissions)
     pub fn retrieve_role_permissions(&self, role_id: i32) -> c::Call<Vec<t::Permission>> {
-        c::CallBuilder::to(self, &METHODS[758]).arg(role_id).end()
+        c::CallBuilder::to(self, &METHODS[791]).arg(role_id).end()
     }
     /// Calls `RetrieveEntityPermissions`. Since API 2.5.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationManager.html#retrieveEntityPermissions)
     pub fn retrieve_entity_permissions(&self, entity: &MoRef<m::ManagedEntity>, inherited: bool) -> c::Call<Vec<t::Permission>> {
-        c::CallBuilder::to(self, &METHODS[744]).arg(entity).arg(inherited).end()
+        c::CallBuilder::to(self, &METHODS[777]).arg(entity).arg(inherited).end()
     }
     /// Calls `RetrieveAllPermissions`. Since API 2.5. Takes the privilege `System.View`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationManager.html#retrieveAllPermissions)
     pub fn retrieve_all_permissions(&self) -> c::Call<Vec<t::Permission>> {
-        c::CallBuilder::to(self, &METHODS[733]).end()
+        c::CallBuilder::to(self, &METHODS[765]).end()
     }
     /// Calls `SetEntityPermissions`. Since API 2.5.
     ///
@@ -206,7 +206,7 @@ impl AuthorizationManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationManager.html#setEntityPermissions)
     pub fn set_entity_permissions(&self, entity: &MoRef<m::ManagedEntity>, permission: &[t::Permission]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[794]).arg(entity).arg(permission).end()
+        c::CallBuilder::to(self, &METHODS[827]).arg(entity).arg(permission).end()
     }
     /// Calls `ResetEntityPermissions`. Since API 2.5.
     ///
@@ -214,7 +214,7 @@ impl AuthorizationManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationManager.html#resetEntityPermissions)
     pub fn reset_entity_permissions(&self, entity: &MoRef<m::ManagedEntity>, permission: &[t::Permission]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[717]).arg(entity).arg(permission).end()
+        c::CallBuilder::to(self, &METHODS[749]).arg(entity).arg(permission).end()
     }
     /// Calls `RemoveEntityPermission`. Since API 2.5.
     ///
@@ -222,7 +222,7 @@ impl AuthorizationManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.AuthorizationManager.html#removeEntityPermission)
     pub fn remove_entity_permission(&self, entity: &MoRef<m::ManagedEntity>, user: &str, is_group: bool) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[672]).arg(entity).arg(user).arg(is_group).end()
+        c::CallBuilder::to(self, &METHODS[704]).arg(entity).arg(user).arg(is_group).end()
     }
     /// Calls `HasPrivilegeOnEntity`. Since API 5.0. Takes the privilege `System.View`.
     ///
@@ -458,13 +458,13 @@ impl ClusterComputeResource {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#validateHCIConfiguration)
     pub fn validate_hci_configuration(&self, hci_config_spec: Option<&t::ClusterComputeResourceHCIConfigSpec>, hosts: &[MoRef<m::HostSystem>]) -> c::Call<Vec<d::Poly<t::ClusterComputeResourceValidationResultBase>>> {
-        c::CallBuilder::to(self, &METHODS[948]).arg(hci_config_spec).arg(hosts).end()
+        c::CallBuilder::to(self, &METHODS[981]).arg(hci_config_spec).arg(hosts).end()
     }
     /// Calls `ReconfigureCluster_Task`. Since API 2.5. Takes the privilege `Host.Inventory.EditCluster`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#reconfigure)
     pub fn reconfigure_cluster_task(&self, spec: &t::ClusterConfigSpec, modify: bool) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[619]).arg(spec).arg(modify).end()
+        c::CallBuilder::to(self, &METHODS[651]).arg(spec).arg(modify).end()
     }
     /// Calls `ApplyRecommendation`. Since API 2.5.
     ///
@@ -482,7 +482,7 @@ impl ClusterComputeResource {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#recommendHostsForVm)
     pub fn recommend_hosts_for_vm(&self, vm: &MoRef<m::VirtualMachine>, pool: Option<&MoRef<m::ResourcePool>>) -> c::Call<Vec<t::ClusterHostRecommendation>> {
-        c::CallBuilder::to(self, &METHODS[611]).arg(vm).arg(pool).end()
+        c::CallBuilder::to(self, &METHODS[643]).arg(vm).arg(pool).end()
     }
     /// Calls `AddHost_Task`. Since API 2.5. Takes the privilege `Host.Inventory.AddHostToCluster`.
     ///
@@ -512,7 +512,7 @@ impl ClusterComputeResource {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#refreshRecommendation)
     pub fn refresh_recommendation(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[643]).end()
+        c::CallBuilder::to(self, &METHODS[675]).end()
     }
     /// Calls `EvcManager`. Since API 6.0. Takes the privilege `System.Read`.
     ///
@@ -524,7 +524,7 @@ impl ClusterComputeResource {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#retrieveDasAdvancedRuntimeInfo)
     pub fn retrieve_das_advanced_runtime_info(&self) -> c::Call<Option<d::Poly<t::ClusterDasAdvancedRuntimeInfo>>> {
-        c::CallBuilder::to(self, &METHODS[740]).end()
+        c::CallBuilder::to(self, &METHODS[773]).end()
     }
     /// Calls `ClusterEnterMaintenanceMode`. Since API 5.0. Takes the privilege `System.View`.
     ///
@@ -538,7 +538,7 @@ impl ClusterComputeResource {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#placeVm)
     pub fn place_vm(&self, placement_spec: &t::PlacementSpec) -> c::Call<t::PlacementResult> {
-        c::CallBuilder::to(self, &METHODS[467]).arg(placement_spec).end()
+        c::CallBuilder::to(self, &METHODS[499]).arg(placement_spec).end()
     }
     /// Calls `FindRulesForVm`. Since API 6.0. Takes the privilege `System.View`.
     ///
@@ -550,7 +550,7 @@ impl ClusterComputeResource {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#stampAllRulesWithUuid)
     pub fn stamp_all_rules_with_uuid_task(&self) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[816]).end()
+        c::CallBuilder::to(self, &METHODS[849]).end()
     }
     /// Calls `GetResourceUsage`. Since API 6.0. Takes the privilege `System.Read`.
     ///
@@ -564,7 +564,7 @@ impl ClusterComputeResource {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ClusterComputeResource.html#setCryptoMode)
     pub fn set_crypto_mode(&self, crypto_mode: &str, policy: Option<&t::ClusterComputeResourceCryptoModePolicy>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[791]).arg(crypto_mode).arg(policy).end()
+        c::CallBuilder::to(self, &METHODS[824]).arg(crypto_mode).arg(policy).end()
     }
     /// Calls `GetSystemVMsRestrictedDatastores`. Since API 7.0.3.0. Takes the privilege `System.View`.
     ///
@@ -674,7 +674,7 @@ impl ClusterProfile {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.cluster.ClusterProfile.html#update)
     pub fn update_cluster_profile(&self, config: &d::Poly<t::ClusterProfileConfigSpec>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[861]).arg(config).end()
+        c::CallBuilder::to(self, &METHODS[894]).arg(config).end()
     }
 }
 
@@ -832,7 +832,7 @@ impl ComputeResource {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ComputeResource.html#reconfigureEx)
     pub fn reconfigure_compute_resource_task(&self, spec: &d::Poly<t::ComputeResourceConfigSpec>, modify: bool) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[620]).arg(spec).arg(modify).end()
+        c::CallBuilder::to(self, &METHODS[652]).arg(spec).arg(modify).end()
     }
 }
 
@@ -902,13 +902,13 @@ impl CryptoManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManager.html#removeKey)
     pub fn remove_key(&self, key: &t::CryptoKeyId, force: bool) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[680]).arg(key).arg(force).end()
+        c::CallBuilder::to(self, &METHODS[712]).arg(key).arg(force).end()
     }
     /// Calls `RemoveKeys`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeys`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManager.html#removeKeys)
     pub fn remove_keys(&self, keys: &[t::CryptoKeyId], force: bool) -> c::Call<Vec<t::CryptoKeyResult>> {
-        c::CallBuilder::to(self, &METHODS[681]).arg(keys).arg(force).end()
+        c::CallBuilder::to(self, &METHODS[713]).arg(keys).arg(force).end()
     }
     /// Calls `ListKeys`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeys`.
     ///
@@ -1008,7 +1008,7 @@ impl CryptoManagerKmip {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#registerKmipServer)
     pub fn register_kmip_server(&self, server: &t::KmipServerSpec) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[654]).arg(server).end()
+        c::CallBuilder::to(self, &METHODS[686]).arg(server).end()
     }
     /// Calls `MarkDefault`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeyServers`.
     ///
@@ -1020,13 +1020,13 @@ impl CryptoManagerKmip {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#updateKmipServer)
     pub fn update_kmip_server(&self, server: &t::KmipServerSpec) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[893]).arg(server).end()
+        c::CallBuilder::to(self, &METHODS[926]).arg(server).end()
     }
     /// Calls `RemoveKmipServer`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeyServers`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#removeKmipServer)
     pub fn remove_kmip_server(&self, cluster_id: &t::KeyProviderId, server_name: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[682]).arg(cluster_id).arg(server_name).end()
+        c::CallBuilder::to(self, &METHODS[714]).arg(cluster_id).arg(server_name).end()
     }
     /// Calls `ListKmipServers`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeyServers`.
     ///
@@ -1038,7 +1038,7 @@ impl CryptoManagerKmip {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#retrieveKmipServersStatus)
     pub fn retrieve_kmip_servers_status_task(&self, clusters: &[t::KmipClusterInfo]) -> c::Call<c::Task<Vec<t::CryptoManagerKmipClusterStatus>>> {
-        c::CallBuilder::to(self, &METHODS[753]).arg(clusters).end()
+        c::CallBuilder::to(self, &METHODS[786]).arg(clusters).end()
     }
     /// Calls `GenerateKey`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeys`.
     ///
@@ -1050,13 +1050,13 @@ impl CryptoManagerKmip {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#retrieveKmipServerCert)
     pub fn retrieve_kmip_server_cert(&self, key_provider: &t::KeyProviderId, server: &t::KmipServerInfo) -> c::Call<t::CryptoManagerKmipServerCertInfo> {
-        c::CallBuilder::to(self, &METHODS[752]).arg(key_provider).arg(server).end()
+        c::CallBuilder::to(self, &METHODS[785]).arg(key_provider).arg(server).end()
     }
     /// Calls `UploadKmipServerCert`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeyServers`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#uploadKmipServerCert)
     pub fn upload_kmip_server_cert(&self, cluster: &t::KeyProviderId, certificate: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[940]).arg(cluster).arg(certificate).end()
+        c::CallBuilder::to(self, &METHODS[973]).arg(cluster).arg(certificate).end()
     }
     /// Calls `GenerateSelfSignedClientCert`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeyServers`.
     ///
@@ -1074,37 +1074,37 @@ impl CryptoManagerKmip {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#retrieveSelfSignedClientCert)
     pub fn retrieve_self_signed_client_cert(&self, cluster: &t::KeyProviderId) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[759]).arg(cluster).end()
+        c::CallBuilder::to(self, &METHODS[792]).arg(cluster).end()
     }
     /// Calls `RetrieveClientCsr`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeyServers`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#retrieveClientCsr)
     pub fn retrieve_client_csr(&self, cluster: &t::KeyProviderId) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[739]).arg(cluster).end()
+        c::CallBuilder::to(self, &METHODS[771]).arg(cluster).end()
     }
     /// Calls `RetrieveClientCert`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeyServers`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#retrieveClientCert)
     pub fn retrieve_client_cert(&self, cluster: &t::KeyProviderId) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[738]).arg(cluster).end()
+        c::CallBuilder::to(self, &METHODS[770]).arg(cluster).end()
     }
     /// Calls `UpdateSelfSignedClientCert`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeyServers`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#updateSelfSignedClientCert)
     pub fn update_self_signed_client_cert(&self, cluster: &t::KeyProviderId, certificate: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[913]).arg(cluster).arg(certificate).end()
+        c::CallBuilder::to(self, &METHODS[946]).arg(cluster).arg(certificate).end()
     }
     /// Calls `UpdateKmsSignedCsrClientCert`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeyServers`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#updateKmsSignedCsrClientCert)
     pub fn update_kms_signed_csr_client_cert(&self, cluster: &t::KeyProviderId, certificate: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[894]).arg(cluster).arg(certificate).end()
+        c::CallBuilder::to(self, &METHODS[927]).arg(cluster).arg(certificate).end()
     }
     /// Calls `UploadClientCert`. Since API 6.5. Takes the privilege `Cryptographer.ManageKeyServers`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#uploadClientCert)
     pub fn upload_client_cert(&self, cluster: &t::KeyProviderId, certificate: &str, private_key: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[939]).arg(cluster).arg(certificate).arg(private_key).end()
+        c::CallBuilder::to(self, &METHODS[972]).arg(cluster).arg(certificate).arg(private_key).end()
     }
     /// Calls `IsKmsClusterActive`. Since API 7.0.0.0. Takes the privilege `Cryptographer.ManageKeyServers`.
     ///
@@ -1118,7 +1118,7 @@ impl CryptoManagerKmip {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#setDefaultKmsCluster)
     pub fn set_default_kms_cluster(&self, entity: Option<&MoRef<m::ManagedEntity>>, cluster_id: Option<&t::KeyProviderId>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[792]).arg(entity).arg(cluster_id).end()
+        c::CallBuilder::to(self, &METHODS[825]).arg(entity).arg(cluster_id).end()
     }
     /// Calls `GetDefaultKmsCluster`. Since API 7.0.0.0. Takes the privilege `Cryptographer.ManageKeyServers`.
     ///
@@ -1130,19 +1130,19 @@ impl CryptoManagerKmip {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#queryCryptoKeyStatus)
     pub fn query_crypto_key_status(&self, key_ids: &[t::CryptoKeyId], check_key_bit_map: i32) -> c::Call<Vec<t::CryptoManagerKmipCryptoKeyStatus>> {
-        c::CallBuilder::to(self, &METHODS[507]).arg(key_ids).arg(check_key_bit_map).end()
+        c::CallBuilder::to(self, &METHODS[539]).arg(key_ids).arg(check_key_bit_map).end()
     }
     /// Calls `RegisterKmsCluster`. Since API 7.0.0.0. Takes the privilege `Cryptographer.ManageKeyServers`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#registerKmsCluster)
     pub fn register_kms_cluster(&self, cluster_id: &t::KeyProviderId, management_type: Option<&str>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[655]).arg(cluster_id).arg(management_type).end()
+        c::CallBuilder::to(self, &METHODS[687]).arg(cluster_id).arg(management_type).end()
     }
     /// Calls `UnregisterKmsCluster`. Since API 7.0.0.0. Takes the privilege `Cryptographer.ManageKeyServers`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#unregisterKmsCluster)
     pub fn unregister_kms_cluster(&self, cluster_id: &t::KeyProviderId) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[853]).arg(cluster_id).end()
+        c::CallBuilder::to(self, &METHODS[886]).arg(cluster_id).end()
     }
     /// Calls `ListKmsClusters`. Since API 7.0.0.0. Takes the privilege `Cryptographer.ManageKeyServers`.
     ///
@@ -1154,7 +1154,7 @@ impl CryptoManagerKmip {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.encryption.CryptoManagerKmip.html#setKeyCustomAttributes)
     pub fn set_key_custom_attributes(&self, key_id: &t::CryptoKeyId, spec: &t::CryptoManagerKmipCustomAttributeSpec) -> c::Call<t::CryptoKeyResult> {
-        c::CallBuilder::to(self, &METHODS[797]).arg(key_id).arg(spec).end()
+        c::CallBuilder::to(self, &METHODS[830]).arg(key_id).arg(spec).end()
     }
 }
 
@@ -1184,7 +1184,7 @@ impl CustomFieldsManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CustomFieldsManager.html#removeFieldDefinition)
     pub fn remove_custom_field_def(&self, key: i32) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[667]).arg(key).end()
+        c::CallBuilder::to(self, &METHODS[699]).arg(key).end()
     }
     /// Calls `RenameCustomFieldDef`. Since API 2.5. Takes the privilege `Global.ManageCustomFields`.
     ///
@@ -1192,13 +1192,13 @@ impl CustomFieldsManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CustomFieldsManager.html#renameFieldDefinition)
     pub fn rename_custom_field_def(&self, key: i32, name: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[700]).arg(key).arg(name).end()
+        c::CallBuilder::to(self, &METHODS[732]).arg(key).arg(name).end()
     }
     /// Calls `SetField`. Since API 2.5.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CustomFieldsManager.html#setField)
     pub fn set_field(&self, entity: &MoRef<m::ManagedEntity>, key: i32, value: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[796]).arg(entity).arg(key).arg(value).end()
+        c::CallBuilder::to(self, &METHODS[829]).arg(entity).arg(key).arg(value).end()
     }
 }
 
@@ -1273,7 +1273,7 @@ impl CustomizationSpecManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CustomizationSpecManager.html#rename)
     pub fn rename_customization_spec(&self, name: &str, new_name: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[701]).arg(name).arg(new_name).end()
+        c::CallBuilder::to(self, &METHODS[733]).arg(name).arg(new_name).end()
     }
     /// Calls `CustomizationSpecItemToXml`. Since API 2.5. Takes the privilege `System.View`.
     ///
@@ -1287,7 +1287,7 @@ impl CustomizationSpecManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.CustomizationSpecManager.html#xmlToSpecItem)
     pub fn xml_to_customization_spec_item(&self, spec_item_xml: &str) -> c::Call<t::CustomizationSpecItem> {
-        c::CallBuilder::to(self, &METHODS[956]).arg(spec_item_xml).end()
+        c::CallBuilder::to(self, &METHODS[1034]).arg(spec_item_xml).end()
     }
     /// Calls `CheckCustomizationResources`. Since API 2.5. Takes the privilege `System.View`.
     ///
@@ -1425,7 +1425,7 @@ impl Datacenter {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datacenter.html#queryConnectionInfo)
     pub fn query_connection_info(&self, hostname: &str, port: i32, username: &str, password: &str, ssl_thumbprint: Option<&str>, ssl_certificate: Option<&str>) -> c::Call<t::HostConnectInfo> {
-        c::CallBuilder::to(self, &METHODS[504]).arg(hostname).arg(port).arg(username).arg(password).arg(ssl_thumbprint).arg(ssl_certificate).end()
+        c::CallBuilder::to(self, &METHODS[536]).arg(hostname).arg(port).arg(username).arg(password).arg(ssl_thumbprint).arg(ssl_certificate).end()
     }
     /// Calls `QueryConnectionInfoViaSpec`. Since API 6.0. Takes the privilege `System.View`.
     ///
@@ -1433,25 +1433,25 @@ impl Datacenter {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datacenter.html#queryConnectionInfoViaSpec)
     pub fn query_connection_info_via_spec(&self, spec: &t::HostConnectSpec) -> c::Call<t::HostConnectInfo> {
-        c::CallBuilder::to(self, &METHODS[505]).arg(spec).end()
+        c::CallBuilder::to(self, &METHODS[537]).arg(spec).end()
     }
     /// Calls `PowerOnMultiVM_Task`. Since API 2.5. Takes the privilege `System.View`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datacenter.html#powerOnVm)
     pub fn power_on_multi_vm_task(&self, vm: &[MoRef<m::VirtualMachine>], option: &[d::Poly<t::OptionValue>]) -> c::Call<c::Task<t::ClusterPowerOnVmResult>> {
-        c::CallBuilder::to(self, &METHODS[473]).arg(vm).arg(option).end()
+        c::CallBuilder::to(self, &METHODS[505]).arg(vm).arg(option).end()
     }
     /// Calls `queryDatacenterConfigOptionDescriptor`. Since API 5.1. Takes the privilege `System.View`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datacenter.html#queryConfigOptionDescriptor)
     pub fn query_datacenter_config_option_descriptor(&self) -> c::Call<Vec<t::VirtualMachineConfigOptionDescriptor>> {
-        c::CallBuilder::to(self, &METHODS[969]).end()
+        c::CallBuilder::to(self, &METHODS[1047]).end()
     }
     /// Calls `ReconfigureDatacenter_Task`. Since API 5.1. Takes the privilege `Datacenter.Reconfigure`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datacenter.html#reconfigure)
     pub fn reconfigure_datacenter_task(&self, spec: &t::DatacenterConfigSpec, modify: bool) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[623]).arg(spec).arg(modify).end()
+        c::CallBuilder::to(self, &METHODS[655]).arg(spec).arg(modify).end()
     }
 }
 
@@ -1569,13 +1569,13 @@ impl Datastore {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datastore.html#refresh)
     pub fn refresh_datastore(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[636]).end()
+        c::CallBuilder::to(self, &METHODS[668]).end()
     }
     /// Calls `RefreshDatastoreStorageInfo`. Since API 4.0. Takes the privilege `System.Read`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datastore.html#refreshStorageInfo)
     pub fn refresh_datastore_storage_info(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[637]).end()
+        c::CallBuilder::to(self, &METHODS[669]).end()
     }
     /// Calls `UpdateVirtualMachineFiles_Task`. Since API 4.1. Takes the privilege `Datastore.UpdateVirtualMachineFiles`.
     ///
@@ -1583,7 +1583,7 @@ impl Datastore {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datastore.html#updateVirtualMachineFiles)
     pub fn update_virtual_machine_files_task(&self, mount_path_datastore_mapping: &[t::DatastoreMountPathDatastorePair]) -> c::Call<c::Task<t::UpdateVirtualMachineFilesResult>> {
-        c::CallBuilder::to(self, &METHODS[927]).arg(mount_path_datastore_mapping).end()
+        c::CallBuilder::to(self, &METHODS[960]).arg(mount_path_datastore_mapping).end()
     }
     /// Calls `RenameDatastore`. Since API 2.5. Takes the privilege `Datastore.Rename`.
     ///
@@ -1591,7 +1591,7 @@ impl Datastore {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datastore.html#renameDatastore)
     pub fn rename_datastore(&self, new_name: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[702]).arg(new_name).end()
+        c::CallBuilder::to(self, &METHODS[734]).arg(new_name).end()
     }
     /// Calls `DestroyDatastore`. Since API 2.5. Takes the privilege `Datastore.Delete`.
     ///
@@ -1631,7 +1631,7 @@ impl Datastore {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Datastore.html#updateVVolVirtualMachineFiles)
     pub fn update_v_vol_virtual_machine_files_task(&self, failover_pair: &[t::DatastoreVVolContainerFailoverPair]) -> c::Call<c::Task<t::VVolVmConfigFileUpdateResult>> {
-        c::CallBuilder::to(self, &METHODS[926]).arg(failover_pair).end()
+        c::CallBuilder::to(self, &METHODS[959]).arg(failover_pair).end()
     }
 }
 
@@ -1682,7 +1682,7 @@ impl DatastoreNamespaceManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DatastoreNamespaceManager.html#QueryDirectoryInfo)
     pub fn query_directory_info(&self, datacenter: Option<&MoRef<m::Datacenter>>, stable_name: &str) -> c::Call<t::DatastoreNamespaceManagerDirectoryInfo> {
-        c::CallBuilder::to(self, &METHODS[511]).arg(datacenter).arg(stable_name).end()
+        c::CallBuilder::to(self, &METHODS[543]).arg(datacenter).arg(stable_name).end()
     }
 }
 
@@ -1699,7 +1699,7 @@ impl DiagnosticManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DiagnosticManager.html#queryDescriptions)
     pub fn query_descriptions(&self, host: Option<&MoRef<m::HostSystem>>) -> c::Call<Vec<t::DiagnosticManagerLogDescriptor>> {
-        c::CallBuilder::to(self, &METHODS[510]).arg(host).end()
+        c::CallBuilder::to(self, &METHODS[542]).arg(host).end()
     }
     /// Calls `BrowseDiagnosticLog`. Since API 2.5. Takes the privilege `Global.Diagnostics`.
     ///
@@ -1888,7 +1888,7 @@ impl DistributedVirtualPortgroup {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualPortgroup.html#reconfigure)
     pub fn reconfigure_dv_portgroup_task(&self, spec: &t::DVPortgroupConfigSpec) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[622]).arg(spec).end()
+        c::CallBuilder::to(self, &METHODS[654]).arg(spec).end()
     }
     /// Calls `DVPortgroupRollback_Task`. Since API 5.1.
     ///
@@ -2024,7 +2024,7 @@ impl DistributedVirtualSwitch {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#queryUsedVlanId)
     pub fn query_used_vlan_id_in_dvs(&self) -> c::Call<Vec<i32>> {
-        c::CallBuilder::to(self, &METHODS[586]).end()
+        c::CallBuilder::to(self, &METHODS[618]).end()
     }
     /// Calls `ReconfigureDvs_Task`. Since API 4.0.
     ///
@@ -2032,7 +2032,7 @@ impl DistributedVirtualSwitch {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#reconfigure)
     pub fn reconfigure_dvs_task(&self, spec: &d::Poly<t::DVSConfigSpec>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[625]).arg(spec).end()
+        c::CallBuilder::to(self, &METHODS[657]).arg(spec).end()
     }
     /// Calls `PerformDvsProductSpecOperation_Task`. Since API 4.0. Takes the privilege `DVSwitch.Modify`.
     ///
@@ -2040,7 +2040,7 @@ impl DistributedVirtualSwitch {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#performProductSpecOperation)
     pub fn perform_dvs_product_spec_operation_task(&self, operation: &str, product_spec: Option<&t::DistributedVirtualSwitchProductSpec>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[464]).arg(operation).arg(product_spec).end()
+        c::CallBuilder::to(self, &METHODS[496]).arg(operation).arg(product_spec).end()
     }
     /// Calls `MergeDvs_Task`. Since API 4.0. Takes the privilege `DVSwitch.Modify`.
     ///
@@ -2072,7 +2072,7 @@ impl DistributedVirtualSwitch {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#updateCapability)
     pub fn update_dvs_capability(&self, capability: &t::DVSCapability) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[872]).arg(capability).end()
+        c::CallBuilder::to(self, &METHODS[905]).arg(capability).end()
     }
     /// Calls `ReconfigureDVPort_Task`. Since API 4.0. Takes the privilege `DVSwitch.PortConfig`.
     ///
@@ -2080,7 +2080,7 @@ impl DistributedVirtualSwitch {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#reconfigurePort)
     pub fn reconfigure_dv_port_task(&self, port: &[t::DVPortConfigSpec]) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[621]).arg(port).end()
+        c::CallBuilder::to(self, &METHODS[653]).arg(port).end()
     }
     /// Calls `RefreshDVPortState`. Since API 4.0. Takes the privilege `System.Read`.
     ///
@@ -2088,7 +2088,7 @@ impl DistributedVirtualSwitch {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#refreshPortState)
     pub fn refresh_dv_port_state(&self, port_keys: &[String]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[635]).arg(port_keys).end()
+        c::CallBuilder::to(self, &METHODS[667]).arg(port_keys).end()
     }
     /// Calls `RectifyDvsHost_Task`. Since API 4.0. Takes the privilege `System.Read`.
     ///
@@ -2096,7 +2096,7 @@ impl DistributedVirtualSwitch {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#rectifyHost)
     pub fn rectify_dvs_host_task(&self, hosts: &[MoRef<m::HostSystem>]) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[632]).arg(hosts).end()
+        c::CallBuilder::to(self, &METHODS[664]).arg(hosts).end()
     }
     /// Calls `UpdateNetworkResourcePool`. Since API 4.1. Takes the privilege `DVSwitch.ResourceManagement`.
     ///
@@ -2104,7 +2104,7 @@ impl DistributedVirtualSwitch {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#updateNetworkResourcePool)
     pub fn update_network_resource_pool(&self, config_spec: &[t::DVSNetworkResourcePoolConfigSpec]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[902]).arg(config_spec).end()
+        c::CallBuilder::to(self, &METHODS[935]).arg(config_spec).end()
     }
     /// Calls `AddNetworkResourcePool`. Since API 5.0. Takes the privilege `DVSwitch.ResourceManagement`.
     ///
@@ -2120,7 +2120,7 @@ impl DistributedVirtualSwitch {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#removeNetworkResourcePool)
     pub fn remove_network_resource_pool(&self, key: &[String]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[686]).arg(key).end()
+        c::CallBuilder::to(self, &METHODS[718]).arg(key).end()
     }
     /// Calls `DvsReconfigureVmVnicNetworkResourcePool_Task`. Since API 6.0. Takes the privilege `DVSwitch.ResourceManagement`.
     ///
@@ -2160,7 +2160,7 @@ impl DistributedVirtualSwitch {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.DistributedVirtualSwitch.html#updateHealthCheckConfig)
     pub fn update_dvs_health_check_config_task(&self, health_check_config: &[d::Poly<t::DVSHealthCheckConfig>]) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[865]).arg(health_check_config).end()
+        c::CallBuilder::to(self, &METHODS[898]).arg(health_check_config).end()
     }
     /// Calls `LookupDvPortGroup`. Since API 5.1. Takes the privilege `System.Read`.
     ///
@@ -2185,43 +2185,43 @@ impl DistributedVirtualSwitchManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.html#querySupportedSwitchSpec)
     pub fn query_available_dvs_spec(&self, recommended: Option<bool>) -> c::Call<Vec<t::DistributedVirtualSwitchProductSpec>> {
-        c::CallBuilder::to(self, &METHODS[485]).arg(recommended).end()
+        c::CallBuilder::to(self, &METHODS[517]).arg(recommended).end()
     }
     /// Calls `QuerySupportedNetworkOffloadSpec`. Since API 8.0.0.1. Takes the privilege `System.View`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.html#querySupportedNetworkOffloadSpec)
     pub fn query_supported_network_offload_spec(&self, switch_product_spec: &t::DistributedVirtualSwitchProductSpec) -> c::Call<Vec<t::DistributedVirtualSwitchNetworkOffloadSpec>> {
-        c::CallBuilder::to(self, &METHODS[577]).arg(switch_product_spec).end()
+        c::CallBuilder::to(self, &METHODS[609]).arg(switch_product_spec).end()
     }
     /// Calls `QueryCompatibleVmnicsFromHosts`. Since API 8.0.0.1. Takes the privilege `System.View`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.html#queryCompatibleVmnicsFromHosts)
     pub fn query_compatible_vmnics_from_hosts(&self, hosts: &[MoRef<m::HostSystem>], dvs: &MoRef<m::DistributedVirtualSwitch>) -> c::Call<Vec<t::DVSManagerPhysicalNicsList>> {
-        c::CallBuilder::to(self, &METHODS[497]).arg(hosts).arg(dvs).end()
+        c::CallBuilder::to(self, &METHODS[529]).arg(hosts).arg(dvs).end()
     }
     /// Calls `QueryCompatibleHostForNewDvs`. Since API 4.0. Takes the privilege `System.View`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.html#queryCompatibleHostForNewDvs)
     pub fn query_compatible_host_for_new_dvs(&self, container: &MoRef<m::ManagedEntity>, recursive: bool, switch_product_spec: Option<&t::DistributedVirtualSwitchProductSpec>) -> c::Call<Vec<MoRef<m::HostSystem>>> {
-        c::CallBuilder::to(self, &METHODS[496]).arg(container).arg(recursive).arg(switch_product_spec).end()
+        c::CallBuilder::to(self, &METHODS[528]).arg(container).arg(recursive).arg(switch_product_spec).end()
     }
     /// Calls `QueryCompatibleHostForExistingDvs`. Since API 4.0. Takes the privilege `System.View`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.html#queryCompatibleHostForExistingDvs)
     pub fn query_compatible_host_for_existing_dvs(&self, container: &MoRef<m::ManagedEntity>, recursive: bool, dvs: &MoRef<m::DistributedVirtualSwitch>) -> c::Call<Vec<MoRef<m::HostSystem>>> {
-        c::CallBuilder::to(self, &METHODS[495]).arg(container).arg(recursive).arg(dvs).end()
+        c::CallBuilder::to(self, &METHODS[527]).arg(container).arg(recursive).arg(dvs).end()
     }
     /// Calls `QueryDvsCompatibleHostSpec`. Since API 4.0. Takes the privilege `System.View`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.html#queryCompatibleHostSpec)
     pub fn query_dvs_compatible_host_spec(&self, switch_product_spec: Option<&t::DistributedVirtualSwitchProductSpec>) -> c::Call<Vec<t::DistributedVirtualSwitchHostProductSpec>> {
-        c::CallBuilder::to(self, &METHODS[516]).arg(switch_product_spec).end()
+        c::CallBuilder::to(self, &METHODS[548]).arg(switch_product_spec).end()
     }
     /// Calls `QueryDvsFeatureCapability`. Since API 4.1. Takes the privilege `System.View`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.html#queryFeatureCapability)
     pub fn query_dvs_feature_capability(&self, switch_product_spec: Option<&t::DistributedVirtualSwitchProductSpec>) -> c::Call<Option<d::Poly<t::DVSFeatureCapability>>> {
-        c::CallBuilder::to(self, &METHODS[518]).arg(switch_product_spec).end()
+        c::CallBuilder::to(self, &METHODS[550]).arg(switch_product_spec).end()
     }
     /// Calls `QueryDvsByUuid`. Since API 4.0. Takes the privilege `System.View`.
     ///
@@ -2229,19 +2229,19 @@ impl DistributedVirtualSwitchManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.html#querySwitchByUuid)
     pub fn query_dvs_by_uuid(&self, uuid: &str) -> c::Call<Option<MoRef<m::DistributedVirtualSwitch>>> {
-        c::CallBuilder::to(self, &METHODS[514]).arg(uuid).end()
+        c::CallBuilder::to(self, &METHODS[546]).arg(uuid).end()
     }
     /// Calls `QueryDvsConfigTarget`. Since API 4.0. Takes the privilege `System.View`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.html#queryDvsConfigTarget)
     pub fn query_dvs_config_target(&self, host: Option<&MoRef<m::HostSystem>>, dvs: Option<&MoRef<m::DistributedVirtualSwitch>>) -> c::Call<t::DVSManagerDvsConfigTarget> {
-        c::CallBuilder::to(self, &METHODS[517]).arg(host).arg(dvs).end()
+        c::CallBuilder::to(self, &METHODS[549]).arg(host).arg(dvs).end()
     }
     /// Calls `QueryDvsCheckCompatibility`. Since API 4.1. Takes the privilege `System.View`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.html#checkCompatibility)
     pub fn query_dvs_check_compatibility(&self, host_container: &t::DistributedVirtualSwitchManagerHostContainer, dvs_product_spec: Option<&t::DistributedVirtualSwitchManagerDvsProductSpec>, host_filter_spec: &[d::Poly<t::DistributedVirtualSwitchManagerHostDvsFilterSpec>]) -> c::Call<Vec<t::DistributedVirtualSwitchManagerCompatibilityResult>> {
-        c::CallBuilder::to(self, &METHODS[515]).arg(host_container).arg(dvs_product_spec).arg(host_filter_spec).end()
+        c::CallBuilder::to(self, &METHODS[547]).arg(host_container).arg(dvs_product_spec).arg(host_filter_spec).end()
     }
     /// Calls `RectifyDvsOnHost_Task`. Since API 5.0. Takes the privilege `System.Read`.
     ///
@@ -2249,7 +2249,7 @@ impl DistributedVirtualSwitchManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.DistributedVirtualSwitchManager.html#rectifyHost)
     pub fn rectify_dvs_on_host_task(&self, hosts: &[MoRef<m::HostSystem>]) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[633]).arg(hosts).end()
+        c::CallBuilder::to(self, &METHODS[665]).arg(hosts).end()
     }
     /// Calls `DVSManagerExportEntity_Task`. Since API 5.1.
     ///
@@ -2303,31 +2303,31 @@ impl EnvironmentBrowser {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.EnvironmentBrowser.html#queryConfigOptionDescriptor)
     pub fn query_config_option_descriptor(&self) -> c::Call<Vec<t::VirtualMachineConfigOptionDescriptor>> {
-        c::CallBuilder::to(self, &METHODS[500]).end()
+        c::CallBuilder::to(self, &METHODS[532]).end()
     }
     /// Calls `QueryConfigOption`. Since API 2.5. Takes the privilege `System.View`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.EnvironmentBrowser.html#queryConfigOption)
     pub fn query_config_option(&self, key: Option<&str>, host: Option<&MoRef<m::HostSystem>>) -> c::Call<Option<t::VirtualMachineConfigOption>> {
-        c::CallBuilder::to(self, &METHODS[499]).arg(key).arg(host).end()
+        c::CallBuilder::to(self, &METHODS[531]).arg(key).arg(host).end()
     }
     /// Calls `QueryConfigOptionEx`. Since API 6.0. Takes the privilege `System.View`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.EnvironmentBrowser.html#queryConfigOptionEx)
     pub fn query_config_option_ex(&self, spec: Option<&t::EnvironmentBrowserConfigOptionQuerySpec>) -> c::Call<Option<t::VirtualMachineConfigOption>> {
-        c::CallBuilder::to(self, &METHODS[501]).arg(spec).end()
+        c::CallBuilder::to(self, &METHODS[533]).arg(spec).end()
     }
     /// Calls `QueryConfigTarget`. Since API 2.5. Takes the privilege `System.View`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.EnvironmentBrowser.html#queryConfigTarget)
     pub fn query_config_target(&self, host: Option<&MoRef<m::HostSystem>>) -> c::Call<Option<t::ConfigTarget>> {
-        c::CallBuilder::to(self, &METHODS[502]).arg(host).end()
+        c::CallBuilder::to(self, &METHODS[534]).arg(host).end()
     }
     /// Calls `QueryTargetCapabilities`. Since API 4.0. Takes the privilege `System.View`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.EnvironmentBrowser.html#queryTargetCapabilities)
     pub fn query_target_capabilities(&self, host: Option<&MoRef<m::HostSystem>>) -> c::Call<Option<t::HostCapability>> {
-        c::CallBuilder::to(self, &METHODS[580]).arg(host).end()
+        c::CallBuilder::to(self, &METHODS[612]).arg(host).end()
     }
 }
 
@@ -2358,13 +2358,13 @@ impl EventHistoryCollector {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EventHistoryCollector.html#readNext)
     pub fn read_next_events(&self, max_count: i32) -> c::Call<Vec<d::Poly<t::Event>>> {
-        c::CallBuilder::to(self, &METHODS[603]).arg(max_count).end()
+        c::CallBuilder::to(self, &METHODS[635]).arg(max_count).end()
     }
     /// Calls `ReadPreviousEvents`. Since API 2.5.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EventHistoryCollector.html#readPrev)
     pub fn read_previous_events(&self, max_count: i32) -> c::Call<Vec<d::Poly<t::Event>>> {
-        c::CallBuilder::to(self, &METHODS[606]).arg(max_count).end()
+        c::CallBuilder::to(self, &METHODS[638]).arg(max_count).end()
     }
 }
 
@@ -2396,7 +2396,7 @@ impl EventManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EventManager.html#retrieveArgumentDescription)
     pub fn retrieve_argument_description(&self, event_type_id: &str) -> c::Call<Vec<t::EventArgDesc>> {
-        c::CallBuilder::to(self, &METHODS[736]).arg(event_type_id).end()
+        c::CallBuilder::to(self, &METHODS[768]).arg(event_type_id).end()
     }
     /// Calls `CreateCollectorForEvents`. Since API 2.5. Takes the privilege `System.View`.
     ///
@@ -2416,7 +2416,7 @@ impl EventManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EventManager.html#QueryEvent)
     pub fn query_events(&self, filter: &t::EventFilterSpec, event_view_spec: Option<&d::Poly<t::EventManagerEventViewSpec>>) -> c::Call<Vec<d::Poly<t::Event>>> {
-        c::CallBuilder::to(self, &METHODS[519]).arg(filter).arg(event_view_spec).end()
+        c::CallBuilder::to(self, &METHODS[551]).arg(filter).arg(event_view_spec).end()
     }
     /// Calls `PostEvent`. Since API 2.5. Takes the privilege `Global.LogEvent`.
     ///
@@ -2424,7 +2424,7 @@ impl EventManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.event.EventManager.html#postEvent)
     pub fn post_event(&self, event_to_post: &d::Poly<t::Event>, task_info: Option<&t::TaskInfo>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[468]).arg(event_to_post).arg(task_info).end()
+        c::CallBuilder::to(self, &METHODS[500]).arg(event_to_post).arg(task_info).end()
     }
 }
 
@@ -2451,7 +2451,7 @@ impl ExtensibleManagedObject {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensibleManagedObject.html#setCustomValue)
     pub fn set_custom_value(&self, key: &str, value: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[972]).arg(key).arg(value).end()
+        c::CallBuilder::to(self, &METHODS[1050]).arg(key).arg(value).end()
     }
 }
 
@@ -2475,7 +2475,7 @@ impl ExtensionManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensionManager.html#unregisterExtension)
     pub fn unregister_extension(&self, extension_key: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[851]).arg(extension_key).end()
+        c::CallBuilder::to(self, &METHODS[884]).arg(extension_key).end()
     }
     /// Calls `FindExtension`. Since API 2.5. Takes the privilege `System.View`.
     ///
@@ -2487,7 +2487,7 @@ impl ExtensionManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensionManager.html#registerExtension)
     pub fn register_extension(&self, extension: &t::Extension) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[652]).arg(extension).end()
+        c::CallBuilder::to(self, &METHODS[684]).arg(extension).end()
     }
     /// Calls `UpdateExtension`. Since API 2.5. Takes the privilege `Extension.Update`.
     ///
@@ -2495,7 +2495,7 @@ impl ExtensionManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensionManager.html#updateExtension)
     pub fn update_extension(&self, extension: &t::Extension) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[873]).arg(extension).end()
+        c::CallBuilder::to(self, &METHODS[906]).arg(extension).end()
     }
     /// Calls `GetPublicKey`. Since API 2.5. Takes the privilege `System.View`.
     ///
@@ -2507,7 +2507,7 @@ impl ExtensionManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensionManager.html#setPublicKey)
     pub fn set_public_key(&self, extension_key: &str, public_key: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[803]).arg(extension_key).arg(public_key).end()
+        c::CallBuilder::to(self, &METHODS[836]).arg(extension_key).arg(public_key).end()
     }
     /// Calls `SetExtensionCertificate`. Since API 4.0. Takes the privilege `Extension.Update`.
     ///
@@ -2515,7 +2515,7 @@ impl ExtensionManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensionManager.html#setCertificate)
     pub fn set_extension_certificate(&self, extension_key: &str, certificate_pem: Option<&str>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[795]).arg(extension_key).arg(certificate_pem).end()
+        c::CallBuilder::to(self, &METHODS[828]).arg(extension_key).arg(certificate_pem).end()
     }
     /// Calls `SetServiceAccount`. Since API 8.0.2.0. Takes the privilege `Extension.Update`.
     ///
@@ -2523,19 +2523,19 @@ impl ExtensionManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensionManager.html#setServiceAccount)
     pub fn set_service_account(&self, extension_key: &str, service_account: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[806]).arg(extension_key).arg(service_account).end()
+        c::CallBuilder::to(self, &METHODS[839]).arg(extension_key).arg(service_account).end()
     }
     /// Calls `QueryManagedBy`. Since API 5.0. Takes the privilege `System.View`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensionManager.html#queryManagedBy)
     pub fn query_managed_by(&self, extension_key: &str) -> c::Call<Vec<MoRef<m::ManagedEntity>>> {
-        c::CallBuilder::to(self, &METHODS[545]).arg(extension_key).end()
+        c::CallBuilder::to(self, &METHODS[577]).arg(extension_key).end()
     }
     /// Calls `QueryExtensionIpAllocationUsage`. Since API 5.1. Takes the privilege `System.View`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ExtensionManager.html#queryExtensionIpAllocationUsage)
     pub fn query_extension_ip_allocation_usage(&self, extension_keys: &[String]) -> c::Call<Vec<t::ExtensionManagerIpAllocationUsage>> {
-        c::CallBuilder::to(self, &METHODS[521]).arg(extension_keys).end()
+        c::CallBuilder::to(self, &METHODS[553]).arg(extension_keys).end()
     }
 }
 
@@ -2557,43 +2557,43 @@ impl FailoverClusterConfigurator {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterConfigurator.html#prepare)
     pub fn prepare_vcha_task(&self, network_spec: &t::VchaClusterNetworkSpec) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[968]).arg(network_spec).end()
+        c::CallBuilder::to(self, &METHODS[1046]).arg(network_spec).end()
     }
     /// Calls `deployVcha_Task`. Since API 6.5. Takes the privilege `Global.VCServer`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterConfigurator.html#deploy)
     pub fn deploy_vcha_task(&self, deployment_spec: &t::VchaClusterDeploymentSpec) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[961]).arg(deployment_spec).end()
+        c::CallBuilder::to(self, &METHODS[1039]).arg(deployment_spec).end()
     }
     /// Calls `configureVcha_Task`. Since API 6.5. Takes the privilege `Global.VCServer`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterConfigurator.html#configure)
     pub fn configure_vcha_task(&self, config_spec: &t::VchaClusterConfigSpec) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[958]).arg(config_spec).end()
+        c::CallBuilder::to(self, &METHODS[1036]).arg(config_spec).end()
     }
     /// Calls `createPassiveNode_Task`. Since API 6.5. Takes the privilege `Global.VCServer`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterConfigurator.html#createPassiveNode)
     pub fn create_passive_node_task(&self, passive_deployment_spec: &t::PassiveNodeDeploymentSpec, source_vc_spec: &t::SourceNodeSpec) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[959]).arg(passive_deployment_spec).arg(source_vc_spec).end()
+        c::CallBuilder::to(self, &METHODS[1037]).arg(passive_deployment_spec).arg(source_vc_spec).end()
     }
     /// Calls `createWitnessNode_Task`. Since API 6.5. Takes the privilege `Global.VCServer`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterConfigurator.html#createWitnessNode)
     pub fn create_witness_node_task(&self, witness_deployment_spec: &d::Poly<t::NodeDeploymentSpec>, source_vc_spec: &t::SourceNodeSpec) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[960]).arg(witness_deployment_spec).arg(source_vc_spec).end()
+        c::CallBuilder::to(self, &METHODS[1038]).arg(witness_deployment_spec).arg(source_vc_spec).end()
     }
     /// Calls `getVchaConfig`. Since API 6.5. Takes the privilege `System.Read`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterConfigurator.html#getConfig)
     pub fn get_vcha_config(&self) -> c::Call<t::VchaClusterConfigInfo> {
-        c::CallBuilder::to(self, &METHODS[965]).end()
+        c::CallBuilder::to(self, &METHODS[1043]).end()
     }
     /// Calls `destroyVcha_Task`. Since API 6.5. Takes the privilege `Global.VCServer`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterConfigurator.html#destroy)
     pub fn destroy_vcha_task(&self) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[962]).end()
+        c::CallBuilder::to(self, &METHODS[1040]).end()
     }
 }
 
@@ -2615,13 +2615,13 @@ impl FailoverClusterManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterManager.html#setClusterMode)
     pub fn set_cluster_mode_task(&self, mode: &str) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[971]).arg(mode).end()
+        c::CallBuilder::to(self, &METHODS[1049]).arg(mode).end()
     }
     /// Calls `getClusterMode`. Since API 6.5. Takes the privilege `System.Read`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterManager.html#getClusterMode)
     pub fn get_cluster_mode(&self) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[964]).end()
+        c::CallBuilder::to(self, &METHODS[1042]).end()
     }
     /// Calls `GetVchaClusterHealth`. Since API 6.5. Takes the privilege `System.Read`.
     ///
@@ -2633,7 +2633,7 @@ impl FailoverClusterManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vcha.FailoverClusterManager.html#initiateFailover)
     pub fn initiate_failover_task(&self, planned: bool) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[966]).arg(planned).end()
+        c::CallBuilder::to(self, &METHODS[1044]).arg(planned).end()
     }
 }
 
@@ -2692,7 +2692,7 @@ impl FileManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.FileManager.html#queryFileLockInfo)
     pub fn query_file_lock_info(&self, path: &str, host: Option<&MoRef<m::HostSystem>>) -> c::Call<t::FileLockInfoResult> {
-        c::CallBuilder::to(self, &METHODS[524]).arg(path).arg(host).end()
+        c::CallBuilder::to(self, &METHODS[556]).arg(path).arg(host).end()
     }
 }
 
@@ -2819,7 +2819,7 @@ impl Folder {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Folder.html#registerVm)
     pub fn register_vm_task(&self, path: &str, name: Option<&str>, as_template: bool, pool: Option<&MoRef<m::ResourcePool>>, host: Option<&MoRef<m::HostSystem>>) -> c::Call<c::Task<MoRef<m::VirtualMachine>>> {
-        c::CallBuilder::to(self, &METHODS[656]).arg(path).arg(name).arg(as_template).arg(pool).arg(host).end()
+        c::CallBuilder::to(self, &METHODS[688]).arg(path).arg(name).arg(as_template).arg(pool).arg(host).end()
     }
     /// Calls `CreateCluster`. Since API 2.5. Takes the privilege `Host.Inventory.CreateCluster`.
     ///
@@ -2859,7 +2859,7 @@ impl Folder {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Folder.html#unregisterAndDestroy)
     pub fn unregister_and_destroy_task(&self) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[849]).end()
+        c::CallBuilder::to(self, &METHODS[882]).end()
     }
     /// Calls `CreateDVS_Task`. Since API 4.0. Takes the privilege `DVSwitch.Create`.
     ///
@@ -2914,7 +2914,7 @@ impl GuestAliasManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.AliasManager.html#removeAlias)
     pub fn remove_guest_alias(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, username: &str, base64_cert: &str, subject: &d::Poly<t::GuestAuthSubject>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[676]).arg(vm).arg(auth).arg(username).arg(base64_cert).arg(subject).end()
+        c::CallBuilder::to(self, &METHODS[708]).arg(vm).arg(auth).arg(username).arg(base64_cert).arg(subject).end()
     }
     /// Calls `RemoveGuestAliasByCert`. Since API 6.0.
     ///
@@ -2922,7 +2922,7 @@ impl GuestAliasManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.AliasManager.html#removeAliasByCert)
     pub fn remove_guest_alias_by_cert(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, username: &str, base64_cert: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[677]).arg(vm).arg(auth).arg(username).arg(base64_cert).end()
+        c::CallBuilder::to(self, &METHODS[709]).arg(vm).arg(auth).arg(username).arg(base64_cert).end()
     }
     /// Calls `ListGuestAliases`. Since API 6.0.
     ///
@@ -2957,7 +2957,7 @@ impl GuestAuthManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.AuthManager.html#validateCredentials)
     pub fn validate_credentials_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[947]).arg(vm).arg(auth).end()
+        c::CallBuilder::to(self, &METHODS[980]).arg(vm).arg(auth).end()
     }
     /// Calls `AcquireCredentialsInGuest`. Since API 5.0.
     ///
@@ -2973,6 +2973,6 @@ impl GuestAuthManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.AuthManager.html#releaseCredentials)
     pub fn release_credentials_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[657]).arg(vm).arg(auth).end()
+        c::CallBuilder::to(self, &METHODS[689]).arg(vm).arg(auth).end()
     }
 }

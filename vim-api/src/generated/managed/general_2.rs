@@ -159,7 +159,7 @@ impl GuestProcessManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.ProcessManager.html#startProgram)
     pub fn start_program_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, spec: &d::Poly<t::GuestProgramSpec>) -> c::Call<i64> {
-        c::CallBuilder::to(self, &METHODS[819]).arg(vm).arg(auth).arg(spec).end()
+        c::CallBuilder::to(self, &METHODS[852]).arg(vm).arg(auth).arg(spec).end()
     }
     /// Calls `ListProcessesInGuest`. Since API 5.0.
     ///
@@ -175,7 +175,7 @@ impl GuestProcessManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.ProcessManager.html#terminateProcess)
     pub fn terminate_process_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, pid: i64) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[829]).arg(vm).arg(auth).arg(pid).end()
+        c::CallBuilder::to(self, &METHODS[862]).arg(vm).arg(auth).arg(pid).end()
     }
     /// Calls `ReadEnvironmentVariableInGuest`. Since API 5.0.
     ///
@@ -183,7 +183,7 @@ impl GuestProcessManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.ProcessManager.html#readEnvironmentVariable)
     pub fn read_environment_variable_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, names: &[String]) -> c::Call<Vec<String>> {
-        c::CallBuilder::to(self, &METHODS[602]).arg(vm).arg(auth).arg(names).end()
+        c::CallBuilder::to(self, &METHODS[634]).arg(vm).arg(auth).arg(names).end()
     }
 }
 
@@ -226,7 +226,7 @@ impl GuestWindowsRegistryManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.guest.WindowsRegistryManager.html#setRegistryValue)
     pub fn set_registry_value_in_guest(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>, value: &t::GuestRegValueSpec) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[804]).arg(vm).arg(auth).arg(value).end()
+        c::CallBuilder::to(self, &METHODS[837]).arg(vm).arg(auth).arg(value).end()
     }
     /// Calls `ListRegistryValuesInGuest`. Since API 6.0.
     ///
@@ -259,7 +259,7 @@ impl HealthUpdateManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#registerProvider)
     pub fn register_health_update_provider(&self, name: &str, health_update_info: &[t::HealthUpdateInfo]) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[653]).arg(name).arg(health_update_info).end()
+        c::CallBuilder::to(self, &METHODS[685]).arg(name).arg(health_update_info).end()
     }
     /// Calls `UnregisterHealthUpdateProvider`. Since API 6.5. Takes the privilege `HealthUpdateProvider.Unregister`.
     ///
@@ -267,13 +267,13 @@ impl HealthUpdateManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#unregisterProvider)
     pub fn unregister_health_update_provider(&self, provider_id: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[852]).arg(provider_id).end()
+        c::CallBuilder::to(self, &METHODS[885]).arg(provider_id).end()
     }
     /// Calls `QueryProviderList`. Since API 6.5. Takes the privilege `System.View`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#queryProviderList)
     pub fn query_provider_list(&self) -> c::Call<Vec<String>> {
-        c::CallBuilder::to(self, &METHODS[571]).end()
+        c::CallBuilder::to(self, &METHODS[603]).end()
     }
     /// Calls `HasProvider`. Since API 6.5. Takes the privilege `System.View`.
     ///
@@ -287,7 +287,7 @@ impl HealthUpdateManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#queryProviderName)
     pub fn query_provider_name(&self, id: &str) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[572]).arg(id).end()
+        c::CallBuilder::to(self, &METHODS[604]).arg(id).end()
     }
     /// Calls `QueryHealthUpdateInfos`. Since API 6.5. Takes the privilege `System.View`.
     ///
@@ -295,7 +295,7 @@ impl HealthUpdateManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#queryHealthUpdateInfos)
     pub fn query_health_update_infos(&self, provider_id: &str) -> c::Call<Vec<t::HealthUpdateInfo>> {
-        c::CallBuilder::to(self, &METHODS[530]).arg(provider_id).end()
+        c::CallBuilder::to(self, &METHODS[562]).arg(provider_id).end()
     }
     /// Calls `AddMonitoredEntities`. Since API 6.5. Takes the privilege `HealthUpdateProvider.Update`.
     ///
@@ -311,7 +311,7 @@ impl HealthUpdateManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#removeMonitoredEntities)
     pub fn remove_monitored_entities(&self, provider_id: &str, entities: &[MoRef<m::ManagedEntity>]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[685]).arg(provider_id).arg(entities).end()
+        c::CallBuilder::to(self, &METHODS[717]).arg(provider_id).arg(entities).end()
     }
     /// Calls `QueryMonitoredEntities`. Since API 6.5. Takes the privilege `System.View`.
     ///
@@ -319,7 +319,7 @@ impl HealthUpdateManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#queryMonitoredEntities)
     pub fn query_monitored_entities(&self, provider_id: &str) -> c::Call<Vec<MoRef<m::ManagedEntity>>> {
-        c::CallBuilder::to(self, &METHODS[551]).arg(provider_id).end()
+        c::CallBuilder::to(self, &METHODS[583]).arg(provider_id).end()
     }
     /// Calls `HasMonitoredEntity`. Since API 6.5. Takes the privilege `System.View`.
     ///
@@ -335,7 +335,7 @@ impl HealthUpdateManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#queryUnmonitoredHosts)
     pub fn query_unmonitored_hosts(&self, provider_id: &str, cluster: &MoRef<m::ClusterComputeResource>) -> c::Call<Vec<MoRef<m::HostSystem>>> {
-        c::CallBuilder::to(self, &METHODS[582]).arg(provider_id).arg(cluster).end()
+        c::CallBuilder::to(self, &METHODS[614]).arg(provider_id).arg(cluster).end()
     }
     /// Calls `PostHealthUpdates`. Since API 6.5. Takes the privilege `HealthUpdateProvider.Update`.
     ///
@@ -343,7 +343,7 @@ impl HealthUpdateManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#postHealthUpdates)
     pub fn post_health_updates(&self, provider_id: &str, updates: &[t::HealthUpdate]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[469]).arg(provider_id).arg(updates).end()
+        c::CallBuilder::to(self, &METHODS[501]).arg(provider_id).arg(updates).end()
     }
     /// Calls `QueryHealthUpdates`. Since API 6.5. Takes the privilege `System.View`.
     ///
@@ -351,7 +351,7 @@ impl HealthUpdateManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#queryHealthUpdates)
     pub fn query_health_updates(&self, provider_id: &str) -> c::Call<Vec<t::HealthUpdate>> {
-        c::CallBuilder::to(self, &METHODS[531]).arg(provider_id).end()
+        c::CallBuilder::to(self, &METHODS[563]).arg(provider_id).end()
     }
     /// Calls `AddFilter`. Since API 6.5. Takes the privilege `Host.Inventory.EditCluster`.
     ///
@@ -367,7 +367,7 @@ impl HealthUpdateManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#queryFilterList)
     pub fn query_filter_list(&self, provider_id: &str) -> c::Call<Vec<String>> {
-        c::CallBuilder::to(self, &METHODS[527]).arg(provider_id).end()
+        c::CallBuilder::to(self, &METHODS[559]).arg(provider_id).end()
     }
     /// Calls `QueryFilterName`. Since API 6.5. Takes the privilege `System.View`.
     ///
@@ -375,7 +375,7 @@ impl HealthUpdateManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#queryFilterName)
     pub fn query_filter_name(&self, filter_id: &str) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[528]).arg(filter_id).end()
+        c::CallBuilder::to(self, &METHODS[560]).arg(filter_id).end()
     }
     /// Calls `QueryFilterInfoIds`. Since API 6.5. Takes the privilege `System.View`.
     ///
@@ -383,7 +383,7 @@ impl HealthUpdateManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#queryFilterInfoIds)
     pub fn query_filter_info_ids(&self, filter_id: &str) -> c::Call<Vec<String>> {
-        c::CallBuilder::to(self, &METHODS[526]).arg(filter_id).end()
+        c::CallBuilder::to(self, &METHODS[558]).arg(filter_id).end()
     }
     /// Calls `QueryFilterEntities`. Since API 6.5. Takes the privilege `System.View`.
     ///
@@ -391,7 +391,7 @@ impl HealthUpdateManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#queryFilterEntities)
     pub fn query_filter_entities(&self, filter_id: &str) -> c::Call<Vec<MoRef<m::ManagedEntity>>> {
-        c::CallBuilder::to(self, &METHODS[525]).arg(filter_id).end()
+        c::CallBuilder::to(self, &METHODS[557]).arg(filter_id).end()
     }
     /// Calls `AddFilterEntities`. Since API 6.5. Takes the privilege `Host.Inventory.EditCluster`.
     ///
@@ -407,7 +407,7 @@ impl HealthUpdateManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#removeFilterEntities)
     pub fn remove_filter_entities(&self, filter_id: &str, entities: &[MoRef<m::ManagedEntity>]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[674]).arg(filter_id).arg(entities).end()
+        c::CallBuilder::to(self, &METHODS[706]).arg(filter_id).arg(entities).end()
     }
     /// Calls `RemoveFilter`. Since API 6.5. Takes the privilege `Host.Inventory.EditCluster`.
     ///
@@ -415,7 +415,7 @@ impl HealthUpdateManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HealthUpdateManager.html#removeFilter)
     pub fn remove_filter(&self, filter_id: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[673]).arg(filter_id).end()
+        c::CallBuilder::to(self, &METHODS[705]).arg(filter_id).end()
     }
 }
 
@@ -437,19 +437,19 @@ impl HistoryCollector {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HistoryCollector.html#setLatestPageSize)
     pub fn set_collector_page_size(&self, max_count: i32) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[790]).arg(max_count).end()
+        c::CallBuilder::to(self, &METHODS[823]).arg(max_count).end()
     }
     /// Calls `RewindCollector`. Since API 2.5.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HistoryCollector.html#rewind)
     pub fn rewind_collector(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[776]).end()
+        c::CallBuilder::to(self, &METHODS[809]).end()
     }
     /// Calls `ResetCollector`. Since API 2.5.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HistoryCollector.html#reset)
     pub fn reset_collector(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[715]).end()
+        c::CallBuilder::to(self, &METHODS[747]).end()
     }
     /// Calls `DestroyCollector`. Since API 2.5.
     ///
@@ -531,7 +531,7 @@ impl HostProfile {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostProfile.html#updateReferenceHost)
     pub fn update_reference_host(&self, host: Option<&MoRef<m::HostSystem>>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[910]).arg(host).end()
+        c::CallBuilder::to(self, &METHODS[943]).arg(host).end()
     }
     /// Calls `UpdateHostProfile`. Since API 4.0. Takes the privilege `Profile.Edit`.
     ///
@@ -539,7 +539,7 @@ impl HostProfile {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostProfile.html#update)
     pub fn update_host_profile(&self, config: &d::Poly<t::HostProfileConfigSpec>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[877]).arg(config).end()
+        c::CallBuilder::to(self, &METHODS[910]).arg(config).end()
     }
     /// Calls `ExecuteHostProfile`. Since API 4.0. Takes the privilege `System.View`.
     ///
@@ -586,13 +586,13 @@ impl HostProfileManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.html#queryProfileMetadata)
     pub fn query_host_profile_metadata(&self, profile_name: &[String], profile: Option<&MoRef<m::Profile>>) -> c::Call<Vec<t::ProfileMetadata>> {
-        c::CallBuilder::to(self, &METHODS[534]).arg(profile_name).arg(profile).end()
+        c::CallBuilder::to(self, &METHODS[566]).arg(profile_name).arg(profile).end()
     }
     /// Calls `QueryProfileStructure`. Since API 5.0. Takes the privilege `System.View`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.html#queryProfileStructure)
     pub fn query_profile_structure(&self, profile: Option<&MoRef<m::Profile>>) -> c::Call<t::ProfileProfileStructure> {
-        c::CallBuilder::to(self, &METHODS[570]).arg(profile).end()
+        c::CallBuilder::to(self, &METHODS[602]).arg(profile).end()
     }
     /// Calls `CreateDefaultProfile`. Since API 4.0. Takes the privilege `System.View`.
     ///
@@ -606,19 +606,19 @@ impl HostProfileManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.html#updateAnswerFile)
     pub fn update_answer_file_task(&self, host: &MoRef<m::HostSystem>, config_spec: &d::Poly<t::AnswerFileCreateSpec>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[855]).arg(host).arg(config_spec).end()
+        c::CallBuilder::to(self, &METHODS[888]).arg(host).arg(config_spec).end()
     }
     /// Calls `RetrieveAnswerFile`. Since API 5.0.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.html#retrieveAnswerFile)
     pub fn retrieve_answer_file(&self, host: &MoRef<m::HostSystem>) -> c::Call<Option<t::AnswerFile>> {
-        c::CallBuilder::to(self, &METHODS[734]).arg(host).end()
+        c::CallBuilder::to(self, &METHODS[766]).arg(host).end()
     }
     /// Calls `RetrieveAnswerFileForProfile`. Since API 5.1.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.html#retrieveAnswerFileForProfile)
     pub fn retrieve_answer_file_for_profile(&self, host: &MoRef<m::HostSystem>, apply_profile: &t::HostApplyProfile) -> c::Call<Option<t::AnswerFile>> {
-        c::CallBuilder::to(self, &METHODS[735]).arg(host).arg(apply_profile).end()
+        c::CallBuilder::to(self, &METHODS[767]).arg(host).arg(apply_profile).end()
     }
     /// Calls `ExportAnswerFile_Task`. Since API 5.0. Takes the privilege `Profile.Export`.
     ///
@@ -636,19 +636,19 @@ impl HostProfileManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.html#queryAnswerFileStatus)
     pub fn query_answer_file_status(&self, host: &[MoRef<m::HostSystem>]) -> c::Call<Vec<t::AnswerFileStatusResult>> {
-        c::CallBuilder::to(self, &METHODS[482]).arg(host).end()
+        c::CallBuilder::to(self, &METHODS[514]).arg(host).end()
     }
     /// Calls `RetrieveHostCustomizations`. Since API 6.5.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.html#retrieveHostCustomizations)
     pub fn retrieve_host_customizations(&self, hosts: &[MoRef<m::HostSystem>]) -> c::Call<Vec<t::StructuredCustomizations>> {
-        c::CallBuilder::to(self, &METHODS[749]).arg(hosts).end()
+        c::CallBuilder::to(self, &METHODS[782]).arg(hosts).end()
     }
     /// Calls `RetrieveHostCustomizationsForProfile`. Since API 6.5.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.html#retrieveHostCustomizationsForProfile)
     pub fn retrieve_host_customizations_for_profile(&self, hosts: &[MoRef<m::HostSystem>], apply_profile: &t::HostApplyProfile) -> c::Call<Vec<t::StructuredCustomizations>> {
-        c::CallBuilder::to(self, &METHODS[750]).arg(hosts).arg(apply_profile).end()
+        c::CallBuilder::to(self, &METHODS[783]).arg(hosts).arg(apply_profile).end()
     }
     /// Calls `GenerateHostConfigTaskSpec_Task`. Since API 6.5. Takes the privilege `System.View`.
     ///
@@ -666,7 +666,7 @@ impl HostProfileManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.ProfileManager.html#validateComposition)
     pub fn validate_host_profile_composition_task(&self, source: &MoRef<m::Profile>, targets: &[MoRef<m::Profile>], to_be_merged: Option<&t::HostApplyProfile>, to_replace_with: Option<&t::HostApplyProfile>, to_be_deleted: Option<&t::HostApplyProfile>, enable_status_to_be_copied: Option<&t::HostApplyProfile>, error_only: Option<bool>) -> c::Call<c::Task<Option<t::HostProfileManagerCompositionValidationResult>>> {
-        c::CallBuilder::to(self, &METHODS[950]).arg(source).arg(targets).arg(to_be_merged).arg(to_replace_with).arg(to_be_deleted).arg(enable_status_to_be_copied).arg(error_only).end()
+        c::CallBuilder::to(self, &METHODS[983]).arg(source).arg(targets).arg(to_be_merged).arg(to_replace_with).arg(to_be_deleted).arg(enable_status_to_be_copied).arg(error_only).end()
     }
     /// Calls `CompositeHostProfile_Task`. Since API 6.5. Takes the privilege `Profile.Edit`.
     ///
@@ -691,7 +691,7 @@ impl HostSpecificationManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostSpecificationManager.html#updateHostSpecification)
     pub fn update_host_specification(&self, host: &MoRef<m::HostSystem>, host_spec: &t::HostSpecification) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[878]).arg(host).arg(host_spec).end()
+        c::CallBuilder::to(self, &METHODS[911]).arg(host).arg(host_spec).end()
     }
     /// Calls `UpdateHostSubSpecification`. Since API 6.5. Takes the privilege `Profile.Edit`.
     ///
@@ -699,7 +699,7 @@ impl HostSpecificationManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostSpecificationManager.html#updateHostSubSpecification)
     pub fn update_host_sub_specification(&self, host: &MoRef<m::HostSystem>, host_sub_spec: &t::HostSubSpecification) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[879]).arg(host).arg(host_sub_spec).end()
+        c::CallBuilder::to(self, &METHODS[912]).arg(host).arg(host_sub_spec).end()
     }
     /// Calls `RetrieveHostSpecification`. Since API 6.5. Takes the privilege `System.View`.
     ///
@@ -707,7 +707,7 @@ impl HostSpecificationManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.host.HostSpecificationManager.html#retrieveHostSpecification)
     pub fn retrieve_host_specification(&self, host: &MoRef<m::HostSystem>, from_host: bool) -> c::Call<t::HostSpecification> {
-        c::CallBuilder::to(self, &METHODS[751]).arg(host).arg(from_host).end()
+        c::CallBuilder::to(self, &METHODS[784]).arg(host).arg(from_host).end()
     }
     /// Calls `DeleteHostSubSpecification`. Since API 6.5. Takes the privilege `System.View`.
     ///
@@ -905,25 +905,25 @@ impl HostSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#queryTpmAttestationReport)
     pub fn query_tpm_attestation_report(&self) -> c::Call<Option<t::HostTpmAttestationReport>> {
-        c::CallBuilder::to(self, &METHODS[581]).end()
+        c::CallBuilder::to(self, &METHODS[613]).end()
     }
     /// Calls `QueryHostConnectionInfo`. Since API 2.5. Takes the privilege `System.Read`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#queryConnectionInfo)
     pub fn query_host_connection_info(&self) -> c::Call<t::HostConnectInfo> {
-        c::CallBuilder::to(self, &METHODS[532]).end()
+        c::CallBuilder::to(self, &METHODS[564]).end()
     }
     /// Calls `UpdateSystemResources`. Since API 2.5. Takes the privilege `Host.Config.Resources`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#updateSystemResources)
     pub fn update_system_resources(&self, resource_info: &t::HostSystemResourceInfo) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[918]).arg(resource_info).end()
+        c::CallBuilder::to(self, &METHODS[951]).arg(resource_info).end()
     }
     /// Calls `UpdateSystemSwapConfiguration`. Since API 5.1. Takes the privilege `Host.Config.Settings`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#updateSystemSwapConfiguration)
     pub fn update_system_swap_configuration(&self, sys_swap_config: &t::HostSystemSwapConfiguration) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[919]).arg(sys_swap_config).end()
+        c::CallBuilder::to(self, &METHODS[952]).arg(sys_swap_config).end()
     }
     /// Calls `ReconnectHost_Task`. Since API 2.5. Takes the privilege `Host.Config.Connection`.
     ///
@@ -931,7 +931,7 @@ impl HostSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#reconnect)
     pub fn reconnect_host_task(&self, cnx_spec: Option<&t::HostConnectSpec>, reconnect_spec: Option<&t::HostSystemReconnectSpec>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[631]).arg(cnx_spec).arg(reconnect_spec).end()
+        c::CallBuilder::to(self, &METHODS[663]).arg(cnx_spec).arg(reconnect_spec).end()
     }
     /// Calls `DisconnectHost_Task`. Since API 2.5. Takes the privilege `Host.Config.Connection`.
     ///
@@ -961,7 +961,7 @@ impl HostSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#reboot)
     pub fn reboot_host_task(&self, force: bool) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[609]).arg(force).end()
+        c::CallBuilder::to(self, &METHODS[641]).arg(force).end()
     }
     /// Calls `ShutdownHost_Task`. Since API 2.5. Takes the privilege `Host.Config.Maintenance`.
     ///
@@ -969,7 +969,7 @@ impl HostSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#shutdown)
     pub fn shutdown_host_task(&self, force: bool) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[814]).arg(force).end()
+        c::CallBuilder::to(self, &METHODS[847]).arg(force).end()
     }
     /// Calls `PowerDownHostToStandBy_Task`. Since API 2.5. Takes the privilege `Host.Config.Maintenance`.
     ///
@@ -977,7 +977,7 @@ impl HostSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#enterStandbyMode)
     pub fn power_down_host_to_stand_by_task(&self, timeout_sec: i32, evacuate_powered_off_vms: Option<bool>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[470]).arg(timeout_sec).arg(evacuate_powered_off_vms).end()
+        c::CallBuilder::to(self, &METHODS[502]).arg(timeout_sec).arg(evacuate_powered_off_vms).end()
     }
     /// Calls `PowerUpHostFromStandBy_Task`. Since API 2.5. Takes the privilege `Host.Config.Maintenance`.
     ///
@@ -985,19 +985,19 @@ impl HostSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#exitStandbyMode)
     pub fn power_up_host_from_stand_by_task(&self, timeout_sec: i32) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[476]).arg(timeout_sec).end()
+        c::CallBuilder::to(self, &METHODS[508]).arg(timeout_sec).end()
     }
     /// Calls `QueryMemoryOverhead`. Since API 2.5. Takes the privilege `System.Read`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#queryOverhead)
     pub fn query_memory_overhead(&self, memory_size: i64, video_ram_size: Option<i32>, num_vcpus: i32) -> c::Call<i64> {
-        c::CallBuilder::to(self, &METHODS[547]).arg(memory_size).arg(video_ram_size).arg(num_vcpus).end()
+        c::CallBuilder::to(self, &METHODS[579]).arg(memory_size).arg(video_ram_size).arg(num_vcpus).end()
     }
     /// Calls `QueryMemoryOverheadEx`. Since API 2.5. Takes the privilege `System.Read`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#queryOverheadEx)
     pub fn query_memory_overhead_ex(&self, vm_config_info: &t::VirtualMachineConfigInfo) -> c::Call<i64> {
-        c::CallBuilder::to(self, &METHODS[548]).arg(vm_config_info).end()
+        c::CallBuilder::to(self, &METHODS[580]).arg(vm_config_info).end()
     }
     /// Calls `ReconfigureHostForDAS_Task`. Since API 2.5. Takes the privilege `Host.Config.Connection`.
     ///
@@ -1005,13 +1005,13 @@ impl HostSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#reconfigureDAS)
     pub fn reconfigure_host_for_das_task(&self) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[626]).end()
+        c::CallBuilder::to(self, &METHODS[658]).end()
     }
     /// Calls `UpdateFlags`. Since API 2.5. Takes the privilege `Host.Config.Settings`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#updateFlags)
     pub fn update_flags(&self, flag_info: &t::HostFlagInfo) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[874]).arg(flag_info).end()
+        c::CallBuilder::to(self, &METHODS[907]).arg(flag_info).end()
     }
     /// Calls `EnterLockdownMode`. Since API 4.1. Takes the privilege `Host.Config.Settings`.
     ///
@@ -1041,13 +1041,13 @@ impl HostSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#updateIpmi)
     pub fn update_ipmi(&self, ipmi_info: &t::HostIpmiInfo) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[892]).arg(ipmi_info).end()
+        c::CallBuilder::to(self, &METHODS[925]).arg(ipmi_info).end()
     }
     /// Calls `RetrieveHardwareUptime`. Since API 4.1. Takes the privilege `System.Read`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#retrieveHardwareUptime)
     pub fn retrieve_hardware_uptime(&self) -> c::Call<i64> {
-        c::CallBuilder::to(self, &METHODS[747]).end()
+        c::CallBuilder::to(self, &METHODS[780]).end()
     }
     /// Calls `PrepareCrypto`. Since API 6.5. Takes the privilege `Cryptographer.RegisterHost`.
     ///
@@ -1055,7 +1055,7 @@ impl HostSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#prepareCrypto)
     pub fn prepare_crypto(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[477]).end()
+        c::CallBuilder::to(self, &METHODS[509]).end()
     }
     /// Calls `EnableCrypto`. Since API 6.5. Takes the privilege `Cryptographer.RegisterHost`.
     ///
@@ -1077,7 +1077,7 @@ impl HostSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#queryProductLockerLocation)
     pub fn query_product_locker_location(&self) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[569]).end()
+        c::CallBuilder::to(self, &METHODS[601]).end()
     }
     /// Calls `UpdateProductLockerLocation_Task`. Since API 6.7.1. Takes the privilege `Host.Config.ProductLocker`.
     ///
@@ -1085,248 +1085,13 @@ impl HostSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#updateProductLockerLocation)
     pub fn update_product_locker_location_task(&self, path: &str) -> c::Call<c::Task<String>> {
-        c::CallBuilder::to(self, &METHODS[908]).arg(path).end()
+        c::CallBuilder::to(self, &METHODS[941]).arg(path).end()
     }
     /// Calls `RetrieveFreeEpcMemory`. Since API 7.0.0.0. Takes the privilege `System.Read`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.HostSystem.html#retrieveFreeEpcMemory)
     pub fn retrieve_free_epc_memory(&self) -> c::Call<i64> {
-        c::CallBuilder::to(self, &METHODS[746]).end()
-    }
-}
-
-/// Managed object `vim.vslm.host.VStorageObjectManager`. Since API 6.5.
-///
-/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html)
-#[derive(Clone, Debug)]
-pub struct HostVStorageObjectManager(m::VStorageObjectManagerBase);
-d::managed_object!(HostVStorageObjectManager: m::VStorageObjectManagerBase, "HostVStorageObjectManager", [
-]);
-#[allow(clippy::too_many_arguments)]
-impl HostVStorageObjectManager {
-    /// Calls `HostCreateDisk_Task`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#createDisk)
-    pub fn host_create_disk_task(&self, spec: &t::VslmCreateSpec) -> c::Call<c::Task<t::VStorageObject>> {
-        c::CallBuilder::to(self, &METHODS[342]).arg(spec).end()
-    }
-    /// Calls `HostRegisterDisk`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`AlreadyExists`](t::AlreadyExists), [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#registerDisk)
-    pub fn host_register_disk(&self, path: &str, name: Option<&str>, modify_control_flags: Option<bool>, id: Option<&t::ID>) -> c::Call<t::VStorageObject> {
-        c::CallBuilder::to(self, &METHODS[354]).arg(path).arg(name).arg(modify_control_flags).arg(id).end()
-    }
-    /// Calls `HostExtendDisk_Task`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`TaskInProgress`](t::TaskInProgress).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#extendDisk)
-    pub fn host_extend_disk_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, new_capacity_in_mb: i64) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[345]).arg(id).arg(datastore).arg(new_capacity_in_mb).end()
-    }
-    /// Calls `HostInflateDisk_Task`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`TaskInProgress`](t::TaskInProgress).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#inflateDisk)
-    pub fn host_inflate_disk_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[349]).arg(id).arg(datastore).end()
-    }
-    /// Calls `HostRenameVStorageObject`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#renameVStorageObject)
-    pub fn host_rename_v_storage_object(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, name: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[357]).arg(id).arg(datastore).arg(name).end()
-    }
-    /// Calls `HostRetrieveVStorageInfrastructureObjectPolicy`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#retrieveVStorageInfrastructureObjectPolicy)
-    pub fn host_retrieve_v_storage_infrastructure_object_policy(&self, datastore: &MoRef<m::Datastore>) -> c::Call<Vec<t::VslmInfrastructureObjectPolicy>> {
-        c::CallBuilder::to(self, &METHODS[358]).arg(datastore).end()
-    }
-    /// Calls `HostDeleteVStorageObject_Task`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`TaskInProgress`](t::TaskInProgress).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#deleteVStorageObject)
-    pub fn host_delete_v_storage_object_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, is_lc_parent_attached: Option<bool>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[344]).arg(id).arg(datastore).arg(is_lc_parent_attached).end()
-    }
-    /// Calls `HostRetrieveVStorageObject`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#retrieveVStorageObject)
-    pub fn host_retrieve_v_storage_object(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, disk_info_flags: &[String]) -> c::Call<t::VStorageObject> {
-        c::CallBuilder::to(self, &METHODS[359]).arg(id).arg(datastore).arg(disk_info_flags).end()
-    }
-    /// Calls `HostRetrieveVStorageObjectState`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#retrieveVStorageObjectState)
-    pub fn host_retrieve_v_storage_object_state(&self, id: &t::ID, datastore: &MoRef<m::Datastore>) -> c::Call<t::VStorageObjectStateInfo> {
-        c::CallBuilder::to(self, &METHODS[362]).arg(id).arg(datastore).end()
-    }
-    /// Calls `HostListVStorageObject`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#listVStorageObject)
-    pub fn host_list_v_storage_object(&self, datastore: &MoRef<m::Datastore>) -> c::Call<Vec<t::ID>> {
-        c::CallBuilder::to(self, &METHODS[350]).arg(datastore).end()
-    }
-    /// Calls `HostCloneVStorageObject_Task`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#cloneVStorageObject)
-    pub fn host_clone_v_storage_object_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, spec: &t::VslmCloneSpec) -> c::Call<c::Task<t::VStorageObject>> {
-        c::CallBuilder::to(self, &METHODS[339]).arg(id).arg(datastore).arg(spec).end()
-    }
-    /// Calls `HostRelocateVStorageObject_Task`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#relocateVStorageObject)
-    pub fn host_relocate_v_storage_object_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, spec: &t::VslmRelocateSpec, is_lc_parent_attached: Option<bool>) -> c::Call<c::Task<t::VStorageObject>> {
-        c::CallBuilder::to(self, &METHODS[355]).arg(id).arg(datastore).arg(spec).arg(is_lc_parent_attached).end()
-    }
-    /// Calls `HostSetVStorageObjectControlFlags`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#setVStorageObjectControlFlags)
-    pub fn host_set_v_storage_object_control_flags(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, control_flags: &[String]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[364]).arg(id).arg(datastore).arg(control_flags).end()
-    }
-    /// Calls `HostClearVStorageObjectControlFlags`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#clearVStorageObjectControlFlags)
-    pub fn host_clear_v_storage_object_control_flags(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, control_flags: &[String]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[338]).arg(id).arg(datastore).arg(control_flags).end()
-    }
-    /// Calls `HostReconcileDatastoreInventory_Task`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#reconcileDatastoreInventory)
-    pub fn host_reconcile_datastore_inventory_task(&self, datastore: &MoRef<m::Datastore>, deep_cleansing: Option<bool>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[353]).arg(datastore).arg(deep_cleansing).end()
-    }
-    /// Calls `HostScheduleReconcileDatastoreInventory`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#scheduleReconcileDatastoreInventory)
-    pub fn host_schedule_reconcile_datastore_inventory(&self, datastore: &MoRef<m::Datastore>, deep_cleansing: Option<bool>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[363]).arg(datastore).arg(deep_cleansing).end()
-    }
-    /// Calls `HostVStorageObjectCreateSnapshot_Task`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#createSnapshot)
-    pub fn host_v_storage_object_create_snapshot_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, description: &str) -> c::Call<c::Task<t::ID>> {
-        c::CallBuilder::to(self, &METHODS[370]).arg(id).arg(datastore).arg(description).end()
-    }
-    /// Calls `HostVStorageObjectDeleteSnapshot_Task`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#deleteSnapshot)
-    pub fn host_v_storage_object_delete_snapshot_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, snapshot_id: &t::ID) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[371]).arg(id).arg(datastore).arg(snapshot_id).end()
-    }
-    /// Calls `HostVStorageObjectRetrieveSnapshotInfo`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#retrieveSnapshotInfo)
-    pub fn host_v_storage_object_retrieve_snapshot_info(&self, id: &t::ID, datastore: &MoRef<m::Datastore>) -> c::Call<t::VStorageObjectSnapshotInfo> {
-        c::CallBuilder::to(self, &METHODS[372]).arg(id).arg(datastore).end()
-    }
-    /// Calls `HostVStorageObjectCreateDiskFromSnapshot_Task`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#createDiskFromSnapshot)
-    pub fn host_v_storage_object_create_disk_from_snapshot_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, snapshot_id: &t::ID, name: &str, profile: &[d::Poly<t::VirtualMachineProfileSpec>], crypto: Option<&d::Poly<t::CryptoSpec>>, path: Option<&str>, provisioning_type: Option<&str>, is_linked_clone: Option<bool>, target_id: Option<&t::ID>, target_datastore: Option<&MoRef<m::Datastore>>) -> c::Call<c::Task<t::VStorageObject>> {
-        c::CallBuilder::to(self, &METHODS[369]).arg(id).arg(datastore).arg(snapshot_id).arg(name).arg(profile).arg(crypto).arg(path).arg(provisioning_type).arg(is_linked_clone).arg(target_id).arg(target_datastore).end()
-    }
-    /// Calls `HostVStorageObjectRevert_Task`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#RevertVStorageObject)
-    pub fn host_v_storage_object_revert_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, snapshot_id: &t::ID) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[373]).arg(id).arg(datastore).arg(snapshot_id).end()
-    }
-    /// Calls `HostUpdateVStorageObjectMetadata_Task`. Since API 6.7.2. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#updateVStorageObjectMetadata)
-    pub fn host_update_v_storage_object_metadata_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, metadata: &[t::KeyValue], delete_keys: &[String]) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[368]).arg(id).arg(datastore).arg(metadata).arg(delete_keys).end()
-    }
-    /// Calls `HostRetrieveVStorageObjectMetadata`. Since API 6.7.2. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#retrieveVStorageObjectMetadata)
-    pub fn host_retrieve_v_storage_object_metadata(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, snapshot_id: Option<&t::ID>, prefix: Option<&str>) -> c::Call<Vec<t::KeyValue>> {
-        c::CallBuilder::to(self, &METHODS[360]).arg(id).arg(datastore).arg(snapshot_id).arg(prefix).end()
-    }
-    /// Calls `HostRetrieveVStorageObjectMetadataValue`. Since API 6.7.2. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`KeyNotFound`](t::KeyNotFound), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#retrieveVStorageObjectMetadataValue)
-    pub fn host_retrieve_v_storage_object_metadata_value(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, snapshot_id: Option<&t::ID>, key: &str) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[361]).arg(id).arg(datastore).arg(snapshot_id).arg(key).end()
-    }
-    /// Calls `HostDeleteVStorageObjectEx_Task`. Since API 7.0.2.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`TaskInProgress`](t::TaskInProgress).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#deleteVStorageObjectEx)
-    pub fn host_delete_v_storage_object_ex_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, is_lc_parent_attached: Option<bool>) -> c::Call<c::Task<t::VslmVClockInfo>> {
-        c::CallBuilder::to(self, &METHODS[343]).arg(id).arg(datastore).arg(is_lc_parent_attached).end()
-    }
-    /// Calls `HostUpdateVStorageObjectMetadataEx_Task`. Since API 7.0.2.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#updateVStorageObjectMetadataEx)
-    pub fn host_update_v_storage_object_metadata_ex_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, metadata: &[t::KeyValue], delete_keys: &[String]) -> c::Call<c::Task<t::VStorageObject>> {
-        c::CallBuilder::to(self, &METHODS[367]).arg(id).arg(datastore).arg(metadata).arg(delete_keys).end()
-    }
-    /// Calls `HostSetVirtualDiskUuid_Task`. Since API 8.0.3.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#setVirtualDiskUuidEx)
-    pub fn host_set_virtual_disk_uuid_task(&self, name: &str, uuid: Option<&str>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[365]).arg(name).arg(uuid).end()
-    }
-    /// Calls `HostQueryVirtualDiskUuid`. Since API 8.0.3.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.host.VStorageObjectManager.html#queryVirtualDiskUuidEx)
-    pub fn host_query_virtual_disk_uuid(&self, name: &str) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[352]).arg(name).end()
+        c::CallBuilder::to(self, &METHODS[779]).end()
     }
 }
 
@@ -1482,7 +1247,7 @@ impl IoFilterManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IoFilterManager.html#uninstallIoFilter)
     pub fn uninstall_io_filter_task(&self, filter_id: &str, comp_res: &MoRef<m::ComputeResource>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[839]).arg(filter_id).arg(comp_res).end()
+        c::CallBuilder::to(self, &METHODS[872]).arg(filter_id).arg(comp_res).end()
     }
     /// Calls `UpgradeIoFilter_Task`. Since API 6.0.
     ///
@@ -1490,7 +1255,7 @@ impl IoFilterManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IoFilterManager.html#upgradeIoFilter)
     pub fn upgrade_io_filter_task(&self, filter_id: &str, comp_res: &MoRef<m::ComputeResource>, vib_url: &str, vib_ssl_trust: Option<&d::Poly<t::IoFilterManagerSslTrust>>) -> c::Call<c::Task<Option<t::ClusterIoFilterInfo>>> {
-        c::CallBuilder::to(self, &METHODS[933]).arg(filter_id).arg(comp_res).arg(vib_url).arg(vib_ssl_trust).end()
+        c::CallBuilder::to(self, &METHODS[966]).arg(filter_id).arg(comp_res).arg(vib_url).arg(vib_ssl_trust).end()
     }
     /// Calls `QueryIoFilterIssues`. Since API 6.0. Takes the privilege `System.View`.
     ///
@@ -1498,13 +1263,13 @@ impl IoFilterManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IoFilterManager.html#queryIssue)
     pub fn query_io_filter_issues(&self, filter_id: &str, comp_res: &MoRef<m::ComputeResource>) -> c::Call<t::IoFilterQueryIssueResult> {
-        c::CallBuilder::to(self, &METHODS[540]).arg(filter_id).arg(comp_res).end()
+        c::CallBuilder::to(self, &METHODS[572]).arg(filter_id).arg(comp_res).end()
     }
     /// Calls `QueryIoFilterInfo`. Since API 6.0. Takes the privilege `System.View`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IoFilterManager.html#queryIoFilterInfo)
     pub fn query_io_filter_info(&self, comp_res: &MoRef<m::ComputeResource>) -> c::Call<Vec<t::ClusterIoFilterInfo>> {
-        c::CallBuilder::to(self, &METHODS[539]).arg(comp_res).end()
+        c::CallBuilder::to(self, &METHODS[571]).arg(comp_res).end()
     }
     /// Calls `ResolveInstallationErrorsOnHost_Task`. Since API 6.0.
     ///
@@ -1512,7 +1277,7 @@ impl IoFilterManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IoFilterManager.html#resolveInstallationErrorsOnHost)
     pub fn resolve_installation_errors_on_host_task(&self, filter_id: &str, host: &MoRef<m::HostSystem>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[726]).arg(filter_id).arg(host).end()
+        c::CallBuilder::to(self, &METHODS[758]).arg(filter_id).arg(host).end()
     }
     /// Calls `ResolveInstallationErrorsOnCluster_Task`. Since API 6.0.
     ///
@@ -1520,7 +1285,7 @@ impl IoFilterManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IoFilterManager.html#resolveInstallationErrorsOnCluster)
     pub fn resolve_installation_errors_on_cluster_task(&self, filter_id: &str, cluster: &MoRef<m::ClusterComputeResource>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[725]).arg(filter_id).arg(cluster).end()
+        c::CallBuilder::to(self, &METHODS[757]).arg(filter_id).arg(cluster).end()
     }
     /// Calls `QueryDisksUsingFilter`. Since API 6.0. Takes the privilege `System.View`.
     ///
@@ -1528,7 +1293,7 @@ impl IoFilterManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IoFilterManager.html#queryDisksUsingFilter)
     pub fn query_disks_using_filter(&self, filter_id: &str, comp_res: &MoRef<m::ComputeResource>) -> c::Call<Vec<t::VirtualDiskId>> {
-        c::CallBuilder::to(self, &METHODS[513]).arg(filter_id).arg(comp_res).end()
+        c::CallBuilder::to(self, &METHODS[545]).arg(filter_id).arg(comp_res).end()
     }
     /// Calls `InitiateTransitionToVLCM_Task`. Since API 9.0.0.0.
     ///
@@ -1553,7 +1318,7 @@ impl IpPoolManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IpPoolManager.html#queryIpPools)
     pub fn query_ip_pools(&self, dc: &MoRef<m::Datacenter>) -> c::Call<Vec<t::IpPool>> {
-        c::CallBuilder::to(self, &METHODS[541]).arg(dc).end()
+        c::CallBuilder::to(self, &METHODS[573]).arg(dc).end()
     }
     /// Calls `CreateIpPool`. Since API 4.0.
     ///
@@ -1565,7 +1330,7 @@ impl IpPoolManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IpPoolManager.html#updateIpPool)
     pub fn update_ip_pool(&self, dc: &MoRef<m::Datacenter>, pool: &t::IpPool) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[889]).arg(dc).arg(pool).end()
+        c::CallBuilder::to(self, &METHODS[922]).arg(dc).arg(pool).end()
     }
     /// Calls `DestroyIpPool`. Since API 4.0.
     ///
@@ -1591,13 +1356,13 @@ impl IpPoolManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IpPoolManager.html#releaseIpAllocation)
     pub fn release_ip_allocation(&self, dc: &MoRef<m::Datacenter>, pool_id: i32, allocation_id: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[658]).arg(dc).arg(pool_id).arg(allocation_id).end()
+        c::CallBuilder::to(self, &METHODS[690]).arg(dc).arg(pool_id).arg(allocation_id).end()
     }
     /// Calls `QueryIPAllocations`. Since API 5.1.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.IpPoolManager.html#queryIPAllocations)
     pub fn query_ip_allocations(&self, dc: &MoRef<m::Datacenter>, pool_id: i32, extension_key: &str) -> c::Call<Vec<t::IpPoolManagerIpAllocation>> {
-        c::CallBuilder::to(self, &METHODS[538]).arg(dc).arg(pool_id).arg(extension_key).end()
+        c::CallBuilder::to(self, &METHODS[570]).arg(dc).arg(pool_id).arg(extension_key).end()
     }
 }
 
@@ -1616,7 +1381,7 @@ impl LicenseAssignmentManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseAssignmentManager.html#updateAssignedLicense)
     pub fn update_assigned_license(&self, entity: &str, license_key: &str, entity_display_name: Option<&str>) -> c::Call<t::LicenseManagerLicenseInfo> {
-        c::CallBuilder::to(self, &METHODS[857]).arg(entity).arg(license_key).arg(entity_display_name).end()
+        c::CallBuilder::to(self, &METHODS[890]).arg(entity).arg(license_key).arg(entity_display_name).end()
     }
     /// Calls `RemoveAssignedLicense`. Since API 4.0. Takes the privilege `Global.Licenses`.
     ///
@@ -1624,13 +1389,13 @@ impl LicenseAssignmentManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseAssignmentManager.html#removeAssignedLicense)
     pub fn remove_assigned_license(&self, entity_id: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[665]).arg(entity_id).end()
+        c::CallBuilder::to(self, &METHODS[697]).arg(entity_id).end()
     }
     /// Calls `QueryAssignedLicenses`. Since API 4.0. Takes the privilege `System.View`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseAssignmentManager.html#queryAssignedLicenses)
     pub fn query_assigned_licenses(&self, entity_id: Option<&str>) -> c::Call<Vec<t::LicenseAssignmentManagerLicenseAssignment>> {
-        c::CallBuilder::to(self, &METHODS[483]).arg(entity_id).end()
+        c::CallBuilder::to(self, &METHODS[515]).arg(entity_id).end()
     }
 }
 
@@ -1687,19 +1452,19 @@ impl LicenseManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.html#querySupportedFeatures)
     pub fn query_supported_features(&self, host: Option<&MoRef<m::HostSystem>>) -> c::Call<Vec<t::LicenseFeatureInfo>> {
-        c::CallBuilder::to(self, &METHODS[576]).arg(host).end()
+        c::CallBuilder::to(self, &METHODS[608]).arg(host).end()
     }
     /// Calls `QueryLicenseSourceAvailability`. Since API 2.5. Takes the privilege `Global.Licenses`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.html#querySourceAvailability)
     pub fn query_license_source_availability(&self, host: Option<&MoRef<m::HostSystem>>) -> c::Call<Vec<t::LicenseAvailabilityInfo>> {
-        c::CallBuilder::to(self, &METHODS[542]).arg(host).end()
+        c::CallBuilder::to(self, &METHODS[574]).arg(host).end()
     }
     /// Calls `QueryLicenseUsage`. Since API 2.5. Takes the privilege `System.Read`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.html#queryUsage)
     pub fn query_license_usage(&self, host: Option<&MoRef<m::HostSystem>>) -> c::Call<t::LicenseUsageInfo> {
-        c::CallBuilder::to(self, &METHODS[543]).arg(host).end()
+        c::CallBuilder::to(self, &METHODS[575]).arg(host).end()
     }
     /// Calls `SetLicenseEdition`. Since API 2.5. Takes the privilege `Global.Licenses`.
     ///
@@ -1707,7 +1472,7 @@ impl LicenseManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.html#setEdition)
     pub fn set_license_edition(&self, host: Option<&MoRef<m::HostSystem>>, feature_key: Option<&str>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[798]).arg(host).arg(feature_key).end()
+        c::CallBuilder::to(self, &METHODS[831]).arg(host).arg(feature_key).end()
     }
     /// Calls `CheckLicenseFeature`. Since API 2.5. Takes the privilege `System.Read`.
     ///
@@ -1745,7 +1510,7 @@ impl LicenseManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.html#updateLicense)
     pub fn update_license(&self, license_key: &str, labels: &[t::KeyValue]) -> c::Call<t::LicenseManagerLicenseInfo> {
-        c::CallBuilder::to(self, &METHODS[895]).arg(license_key).arg(labels).end()
+        c::CallBuilder::to(self, &METHODS[928]).arg(license_key).arg(labels).end()
     }
     /// Calls `AddLicense`. Since API 4.0. Takes the privilege `Global.Licenses`.
     ///
@@ -1757,7 +1522,7 @@ impl LicenseManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.html#removeLicense)
     pub fn remove_license(&self, license_key: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[683]).arg(license_key).end()
+        c::CallBuilder::to(self, &METHODS[715]).arg(license_key).end()
     }
     /// Calls `DecodeLicense`. Since API 4.0. Takes the privilege `Global.Licenses`.
     ///
@@ -1769,13 +1534,13 @@ impl LicenseManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.html#updateLabel)
     pub fn update_license_label(&self, license_key: &str, label_key: &str, label_value: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[896]).arg(license_key).arg(label_key).arg(label_value).end()
+        c::CallBuilder::to(self, &METHODS[929]).arg(license_key).arg(label_key).arg(label_value).end()
     }
     /// Calls `RemoveLicenseLabel`. Since API 4.0. Takes the privilege `Global.Licenses`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.LicenseManager.html#removeLabel)
     pub fn remove_license_label(&self, license_key: &str, label_key: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[684]).arg(license_key).arg(label_key).end()
+        c::CallBuilder::to(self, &METHODS[716]).arg(license_key).arg(label_key).end()
     }
 }
 
@@ -1802,13 +1567,13 @@ impl ListView {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.view.ListView.html#reset)
     pub fn reset_list_view(&self, obj: &[MoRef<m::ManagedObject>]) -> c::Call<Vec<MoRef<m::ManagedObject>>> {
-        c::CallBuilder::to(self, &METHODS[720]).arg(obj).end()
+        c::CallBuilder::to(self, &METHODS[752]).arg(obj).end()
     }
     /// Calls `ResetListViewFromView`. Since API 2.5.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.view.ListView.html#resetFromView)
     pub fn reset_list_view_from_view(&self, view: &MoRef<m::View>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[721]).arg(view).end()
+        c::CallBuilder::to(self, &METHODS[753]).arg(view).end()
     }
 }
 
@@ -1919,7 +1684,7 @@ impl ManagedEntity {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#reload)
     pub fn reload(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[660]).end()
+        c::CallBuilder::to(self, &METHODS[692]).end()
     }
     /// Calls `Rename_Task`. Since API 2.5.
     ///
@@ -1927,7 +1692,7 @@ impl ManagedEntity {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ManagedEntity.html#rename)
     pub fn rename_task(&self, new_name: &str) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[706]).arg(new_name).end()
+        c::CallBuilder::to(self, &METHODS[738]).arg(new_name).end()
     }
     /// Calls `Destroy_Task`. Since API 2.5.
     ///
@@ -2187,7 +1952,7 @@ impl OptionManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.option.OptionManager.html#queryView)
     pub fn query_options(&self, name: Option<&str>) -> c::Call<Vec<d::Poly<t::OptionValue>>> {
-        c::CallBuilder::to(self, &METHODS[557]).arg(name).end()
+        c::CallBuilder::to(self, &METHODS[589]).arg(name).end()
     }
     /// Calls `UpdateOptions`. Since API 2.5.
     ///
@@ -2195,7 +1960,7 @@ impl OptionManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.option.OptionManager.html#updateValues)
     pub fn update_options(&self, changed_value: &[d::Poly<t::OptionValue>]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[903]).arg(changed_value).end()
+        c::CallBuilder::to(self, &METHODS[936]).arg(changed_value).end()
     }
 }
 
@@ -2243,7 +2008,7 @@ impl OvfManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.OvfManager.html#validateHost)
     pub fn validate_host(&self, ovf_descriptor: &str, host: &MoRef<m::HostSystem>, vhp: &t::OvfValidateHostParams) -> c::Call<t::OvfValidateHostResult> {
-        c::CallBuilder::to(self, &METHODS[949]).arg(ovf_descriptor).arg(host).arg(vhp).end()
+        c::CallBuilder::to(self, &METHODS[982]).arg(ovf_descriptor).arg(host).arg(vhp).end()
     }
     /// Calls `ParseDescriptor`. Since API 4.0. Takes the privilege `System.View`.
     ///
@@ -2270,6 +2035,323 @@ impl OvfManager {
         c::CallBuilder::to(self, &METHODS[133]).arg(obj).arg(cdp).end()
     }
 }
+
+/// Managed object `pbm.capability.CapabilityMetadataManager`.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.capability.CapabilityMetadataManager.html)
+#[derive(Clone, Debug)]
+pub struct PbmCapabilityMetadataManager(m::ManagedObject);
+d::managed_object!(PbmCapabilityMetadataManager: m::ManagedObject, "PbmCapabilityMetadataManager", [
+]);
+
+/// Managed object `pbm.compliance.ComplianceManager`.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.compliance.ComplianceManager.html)
+#[derive(Clone, Debug)]
+pub struct PbmComplianceManager(m::ManagedObject);
+d::managed_object!(PbmComplianceManager: m::ManagedObject, "PbmComplianceManager", [
+]);
+#[allow(clippy::too_many_arguments)]
+impl PbmComplianceManager {
+    /// Calls `PbmCheckCompliance`. Takes the privilege `StorageProfile.View`.
+    ///
+    /// Faults: [`PbmFault`](t::PbmFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.compliance.ComplianceManager.html#checkCompliance)
+    pub fn pbm_check_compliance(&self, entities: &[t::PbmServerObjectRef], profile: Option<&t::PbmProfileId>) -> c::Call<Vec<t::PbmComplianceResult>> {
+        c::CallBuilder::to(self, &METHODS[467]).arg(entities).arg(profile).end()
+    }
+    /// Calls `PbmFetchComplianceResult`. Takes the privilege `StorageProfile.View`.
+    ///
+    /// Faults: [`PbmFault`](t::PbmFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.compliance.ComplianceManager.html#fetchComplianceResult)
+    pub fn pbm_fetch_compliance_result(&self, entities: &[t::PbmServerObjectRef], profile: Option<&t::PbmProfileId>) -> c::Call<Vec<t::PbmComplianceResult>> {
+        c::CallBuilder::to(self, &METHODS[474]).arg(entities).arg(profile).end()
+    }
+    /// Calls `PbmCheckRollupCompliance`. Takes the privilege `StorageProfile.View`.
+    ///
+    /// Faults: [`PbmFault`](t::PbmFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.compliance.ComplianceManager.html#checkRollupCompliance)
+    pub fn pbm_check_rollup_compliance(&self, entity: &[t::PbmServerObjectRef]) -> c::Call<Vec<t::PbmRollupComplianceResult>> {
+        c::CallBuilder::to(self, &METHODS[469]).arg(entity).end()
+    }
+    /// Calls `PbmFetchRollupComplianceResult`. Takes the privilege `StorageProfile.View`.
+    ///
+    /// Faults: [`PbmFault`](t::PbmFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.compliance.ComplianceManager.html#fetchRollupComplianceResult)
+    pub fn pbm_fetch_rollup_compliance_result(&self, entity: &[t::PbmServerObjectRef]) -> c::Call<Vec<t::PbmRollupComplianceResult>> {
+        c::CallBuilder::to(self, &METHODS[476]).arg(entity).end()
+    }
+    /// Calls `PbmQueryByRollupComplianceStatus`. Since API 6.5. Takes the privilege `StorageProfile.View`.
+    ///
+    /// Faults: [`InvalidArgument`](t::InvalidArgument), [`PbmFault`](t::PbmFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.compliance.ComplianceManager.html#queryByRollupComplianceStatus)
+    pub fn pbm_query_by_rollup_compliance_status(&self, status: &str) -> c::Call<Vec<t::PbmServerObjectRef>> {
+        c::CallBuilder::to(self, &METHODS[483]).arg(status).end()
+    }
+}
+
+/// Managed object `pbm.placement.PlacementSolver`.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.placement.PlacementSolver.html)
+#[derive(Clone, Debug)]
+pub struct PbmPlacementSolver(m::ManagedObject);
+d::managed_object!(PbmPlacementSolver: m::ManagedObject, "PbmPlacementSolver", [
+]);
+#[allow(clippy::too_many_arguments)]
+impl PbmPlacementSolver {
+    /// Calls `PbmQueryMatchingHub`. Takes the privilege `StorageProfile.View`.
+    ///
+    /// Faults: [`PbmFault`](t::PbmFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.placement.PlacementSolver.html#queryMatchingHub)
+    pub fn pbm_query_matching_hub(&self, hubs_to_search: &[t::PbmPlacementHub], profile: &t::PbmProfileId) -> c::Call<Vec<t::PbmPlacementHub>> {
+        c::CallBuilder::to(self, &METHODS[486]).arg(hubs_to_search).arg(profile).end()
+    }
+    /// Calls `PbmQueryMatchingHubWithSpec`. Takes the privilege `StorageProfile.View`.
+    ///
+    /// Faults: [`PbmFault`](t::PbmFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.placement.PlacementSolver.html#queryMatchingHubWithSpec)
+    pub fn pbm_query_matching_hub_with_spec(&self, hubs_to_search: &[t::PbmPlacementHub], create_spec: &t::PbmCapabilityProfileCreateSpec) -> c::Call<Vec<t::PbmPlacementHub>> {
+        c::CallBuilder::to(self, &METHODS[487]).arg(hubs_to_search).arg(create_spec).end()
+    }
+    /// Calls `PbmCheckCompatibility`. Takes the privilege `StorageProfile.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.placement.PlacementSolver.html#checkCompatibility)
+    pub fn pbm_check_compatibility(&self, hubs_to_search: &[t::PbmPlacementHub], profile: &t::PbmProfileId) -> c::Call<Vec<t::PbmPlacementCompatibilityResult>> {
+        c::CallBuilder::to(self, &METHODS[465]).arg(hubs_to_search).arg(profile).end()
+    }
+    /// Calls `PbmCheckCompatibilityWithSpec`. Takes the privilege `StorageProfile.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.placement.PlacementSolver.html#checkCompatibilityWithSpec)
+    pub fn pbm_check_compatibility_with_spec(&self, hubs_to_search: &[t::PbmPlacementHub], profile_spec: &t::PbmCapabilityProfileCreateSpec) -> c::Call<Vec<t::PbmPlacementCompatibilityResult>> {
+        c::CallBuilder::to(self, &METHODS[466]).arg(hubs_to_search).arg(profile_spec).end()
+    }
+    /// Calls `PbmCheckRequirements`. Since API 6.5. Takes the privilege `StorageProfile.View`.
+    ///
+    /// Faults: [`PbmFault`](t::PbmFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.placement.PlacementSolver.html#checkRequirements)
+    pub fn pbm_check_requirements(&self, hubs_to_search: &[t::PbmPlacementHub], placement_subject_ref: Option<&t::PbmServerObjectRef>, placement_subject_requirement: &[d::Poly<t::PbmPlacementRequirement>]) -> c::Call<Vec<t::PbmPlacementCompatibilityResult>> {
+        c::CallBuilder::to(self, &METHODS[468]).arg(hubs_to_search).arg(placement_subject_ref).arg(placement_subject_requirement).end()
+    }
+}
+
+/// Managed object `pbm.profile.ProfileManager`.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.profile.ProfileManager.html)
+#[derive(Clone, Debug)]
+pub struct PbmProfileProfileManager(m::ManagedObject);
+d::managed_object!(PbmProfileProfileManager: m::ManagedObject, "PbmProfileProfileManager", [
+]);
+#[allow(clippy::too_many_arguments)]
+impl PbmProfileProfileManager {
+    /// Calls `PbmFetchResourceType`. Takes the privilege `StorageProfile.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.profile.ProfileManager.html#fetchResourceType)
+    pub fn pbm_fetch_resource_type(&self) -> c::Call<Vec<t::PbmProfileResourceType>> {
+        c::CallBuilder::to(self, &METHODS[475]).end()
+    }
+    /// Calls `PbmFetchVendorInfo`. Takes the privilege `StorageProfile.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.profile.ProfileManager.html#fetchVendorInfo)
+    pub fn pbm_fetch_vendor_info(&self, resource_type: Option<&t::PbmProfileResourceType>) -> c::Call<Vec<t::PbmCapabilityVendorResourceTypeInfo>> {
+        c::CallBuilder::to(self, &METHODS[477]).arg(resource_type).end()
+    }
+    /// Calls `PbmFetchCapabilityMetadata`. Takes the privilege `StorageProfile.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.profile.ProfileManager.html#fetchCapabilityMetadata)
+    pub fn pbm_fetch_capability_metadata(&self, resource_type: Option<&t::PbmProfileResourceType>, vendor_uuid: Option<&str>) -> c::Call<Vec<t::PbmCapabilityMetadataPerCategory>> {
+        c::CallBuilder::to(self, &METHODS[472]).arg(resource_type).arg(vendor_uuid).end()
+    }
+    /// Calls `PbmFetchCapabilitySchema`. Since API 6.5. Takes the privilege `StorageProfile.View`.
+    ///
+    /// Faults: [`PbmFault`](t::PbmFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.profile.ProfileManager.html#fetchCapabilitySchema)
+    pub fn pbm_fetch_capability_schema(&self, vendor_uuid: Option<&str>, line_of_service: &[String]) -> c::Call<Vec<t::PbmCapabilitySchema>> {
+        c::CallBuilder::to(self, &METHODS[473]).arg(vendor_uuid).arg(line_of_service).end()
+    }
+    /// Calls `PbmCreate`. Takes the privilege `StorageProfile.Update`.
+    ///
+    /// Faults: [`InvalidArgument`](t::InvalidArgument), [`PbmDuplicateName`](t::PbmDuplicateName), [`PbmFaultProfileStorageFault`](t::PbmFaultProfileStorageFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.profile.ProfileManager.html#create)
+    pub fn pbm_create(&self, create_spec: &t::PbmCapabilityProfileCreateSpec) -> c::Call<t::PbmProfileId> {
+        c::CallBuilder::to(self, &METHODS[470]).arg(create_spec).end()
+    }
+    /// Calls `PbmUpdate`. Takes the privilege `StorageProfile.Update`.
+    ///
+    /// Faults: [`InvalidArgument`](t::InvalidArgument), [`PbmFaultProfileStorageFault`](t::PbmFaultProfileStorageFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.profile.ProfileManager.html#update)
+    pub fn pbm_update(&self, profile_id: &t::PbmProfileId, update_spec: &t::PbmCapabilityProfileUpdateSpec) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[495]).arg(profile_id).arg(update_spec).end()
+    }
+    /// Calls `PbmDelete`. Takes the privilege `StorageProfile.Update`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.profile.ProfileManager.html#delete)
+    pub fn pbm_delete(&self, profile_id: &[t::PbmProfileId]) -> c::Call<Vec<t::PbmProfileOperationOutcome>> {
+        c::CallBuilder::to(self, &METHODS[471]).arg(profile_id).end()
+    }
+    /// Calls `PbmQueryProfile`. Takes the privilege `StorageProfile.View`.
+    ///
+    /// Faults: [`InvalidArgument`](t::InvalidArgument).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.profile.ProfileManager.html#queryProfile)
+    pub fn pbm_query_profile(&self, resource_type: &t::PbmProfileResourceType, profile_category: Option<&str>) -> c::Call<Vec<t::PbmProfileId>> {
+        c::CallBuilder::to(self, &METHODS[488]).arg(resource_type).arg(profile_category).end()
+    }
+    /// Calls `PbmRetrieveContent`. Takes the privilege `StorageProfile.View`.
+    ///
+    /// Faults: [`InvalidArgument`](t::InvalidArgument).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.profile.ProfileManager.html#retrieveContent)
+    pub fn pbm_retrieve_content(&self, profile_ids: &[t::PbmProfileId]) -> c::Call<Vec<d::Poly<t::PbmProfile>>> {
+        c::CallBuilder::to(self, &METHODS[493]).arg(profile_ids).end()
+    }
+    /// Calls `PbmQueryAssociatedProfiles`. Takes the privilege `StorageProfile.View`.
+    ///
+    /// Faults: [`PbmFault`](t::PbmFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.profile.ProfileManager.html#queryAssociatedProfiles)
+    pub fn pbm_query_associated_profiles(&self, entities: &[t::PbmServerObjectRef]) -> c::Call<Vec<t::PbmQueryProfileResult>> {
+        c::CallBuilder::to(self, &METHODS[482]).arg(entities).end()
+    }
+    /// Calls `PbmQueryAssociatedProfile`. Takes the privilege `StorageProfile.View`.
+    ///
+    /// Faults: [`PbmFault`](t::PbmFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.profile.ProfileManager.html#queryAssociatedProfile)
+    pub fn pbm_query_associated_profile(&self, entity: &t::PbmServerObjectRef) -> c::Call<Vec<t::PbmProfileId>> {
+        c::CallBuilder::to(self, &METHODS[481]).arg(entity).end()
+    }
+    /// Calls `PbmQueryAssociatedEntity`. Takes the privilege `StorageProfile.View`.
+    ///
+    /// Faults: [`PbmFault`](t::PbmFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.profile.ProfileManager.html#queryAssociatedEntity)
+    pub fn pbm_query_associated_entity(&self, profile: &t::PbmProfileId, entity_type: Option<&str>) -> c::Call<Vec<t::PbmServerObjectRef>> {
+        c::CallBuilder::to(self, &METHODS[480]).arg(profile).arg(entity_type).end()
+    }
+    /// Calls `PbmQueryDefaultRequirementProfile`. Takes the privilege `StorageProfile.View`.
+    ///
+    /// Faults: [`InvalidArgument`](t::InvalidArgument), [`PbmFault`](t::PbmFault), [`PbmNonExistentHubs`](t::PbmNonExistentHubs).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.profile.ProfileManager.html#queryDefaultRequirementProfile)
+    pub fn pbm_query_default_requirement_profile(&self, hub: &t::PbmPlacementHub) -> c::Call<Option<t::PbmProfileId>> {
+        c::CallBuilder::to(self, &METHODS[484]).arg(hub).end()
+    }
+    /// Calls `PbmResetDefaultRequirementProfile`. Takes the privilege `StorageProfile.Update`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.profile.ProfileManager.html#resetDefaultRequirementProfile)
+    pub fn pbm_reset_default_requirement_profile(&self, profile: Option<&t::PbmProfileId>) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[491]).arg(profile).end()
+    }
+    /// Calls `PbmAssignDefaultRequirementProfile`. Takes the privilege `StorageProfile.Update`.
+    ///
+    /// Faults: [`InvalidArgument`](t::InvalidArgument), [`PbmFault`](t::PbmFault), [`PbmLegacyHubsNotSupported`](t::PbmLegacyHubsNotSupported), [`PbmNonExistentHubs`](t::PbmNonExistentHubs).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.profile.ProfileManager.html#assignDefaultRequirementProfile)
+    pub fn pbm_assign_default_requirement_profile(&self, profile: &t::PbmProfileId, datastores: &[t::PbmPlacementHub]) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[464]).arg(profile).arg(datastores).end()
+    }
+    /// Calls `PbmFindApplicableDefaultProfile`. Takes the privilege `StorageProfile.View`.
+    ///
+    /// Faults: [`InvalidArgument`](t::InvalidArgument), [`PbmFault`](t::PbmFault), [`PbmLegacyHubsNotSupported`](t::PbmLegacyHubsNotSupported), [`PbmNonExistentHubs`](t::PbmNonExistentHubs).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.profile.ProfileManager.html#findApplicableDefaultProfile)
+    pub fn pbm_find_applicable_default_profile(&self, datastores: &[t::PbmPlacementHub]) -> c::Call<Vec<d::Poly<t::PbmProfile>>> {
+        c::CallBuilder::to(self, &METHODS[478]).arg(datastores).end()
+    }
+    /// Calls `PbmQueryDefaultRequirementProfiles`. Takes the privilege `StorageProfile.View`.
+    ///
+    /// Faults: [`InvalidArgument`](t::InvalidArgument), [`PbmFault`](t::PbmFault), [`PbmNonExistentHubs`](t::PbmNonExistentHubs).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.profile.ProfileManager.html#queryDefaultRequirementProfiles)
+    pub fn pbm_query_default_requirement_profiles(&self, datastores: &[t::PbmPlacementHub]) -> c::Call<Vec<t::PbmDefaultProfileInfo>> {
+        c::CallBuilder::to(self, &METHODS[485]).arg(datastores).end()
+    }
+    /// Calls `PbmResetVSanDefaultProfile`. Takes the privilege `StorageProfile.Update`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.profile.ProfileManager.html#resetVSanDefaultProfile)
+    pub fn pbm_reset_v_san_default_profile(&self) -> c::Call<()> {
+        c::CallBuilder::to(self, &METHODS[492]).end()
+    }
+    /// Calls `PbmQuerySpaceStatsForStorageContainer`. Takes the privilege `StorageProfile.View`.
+    ///
+    /// Faults: [`InvalidArgument`](t::InvalidArgument), [`PbmFault`](t::PbmFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.profile.ProfileManager.html#querySpaceStatsForStorageContainer)
+    pub fn pbm_query_space_stats_for_storage_container(&self, datastore: &t::PbmServerObjectRef, capability_profile_id: &[t::PbmProfileId]) -> c::Call<Vec<t::PbmDatastoreSpaceStatistics>> {
+        c::CallBuilder::to(self, &METHODS[490]).arg(datastore).arg(capability_profile_id).end()
+    }
+    /// Calls `PbmQueryAssociatedEntities`. Since API 6.5. Takes the privilege `StorageProfile.View`.
+    ///
+    /// Faults: [`PbmFault`](t::PbmFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.profile.ProfileManager.html#queryAssociatedEntities)
+    pub fn pbm_query_associated_entities(&self, profiles: &[t::PbmProfileId]) -> c::Call<Vec<t::PbmQueryProfileResult>> {
+        c::CallBuilder::to(self, &METHODS[479]).arg(profiles).end()
+    }
+}
+
+/// Managed object `pbm.provider.Provider`.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.provider.Provider.html)
+#[derive(Clone, Debug)]
+pub struct PbmProvider(m::ManagedObject);
+d::managed_object!(PbmProvider: m::ManagedObject, "PbmProvider", [
+]);
+
+/// Managed object `pbm.replication.ReplicationManager`. Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.replication.ReplicationManager.html)
+#[derive(Clone, Debug)]
+pub struct PbmReplicationManager(m::ManagedObject);
+d::managed_object!(PbmReplicationManager: m::ManagedObject, "PbmReplicationManager", [
+]);
+#[allow(clippy::too_many_arguments)]
+impl PbmReplicationManager {
+    /// Calls `PbmQueryReplicationGroups`. Since API 6.5. Takes the privilege `StorageProfile.View`.
+    ///
+    /// Faults: [`PbmFault`](t::PbmFault).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.replication.ReplicationManager.html#queryReplicationGroups)
+    pub fn pbm_query_replication_groups(&self, entities: &[t::PbmServerObjectRef]) -> c::Call<Vec<t::PbmQueryReplicationGroupResult>> {
+        c::CallBuilder::to(self, &METHODS[489]).arg(entities).end()
+    }
+}
+
+/// Managed object `pbm.ServiceInstance`.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.ServiceInstance.html)
+#[derive(Clone, Debug)]
+pub struct PbmServiceInstance(m::ManagedObject);
+d::managed_object!(PbmServiceInstance: m::ManagedObject, "PbmServiceInstance", [
+]);
+#[allow(clippy::too_many_arguments)]
+impl PbmServiceInstance {
+    /// Calls `PbmRetrieveServiceContent`. Takes the privilege `System.Anonymous`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.ServiceInstance.html#retrieveContent)
+    pub fn pbm_retrieve_service_content(&self) -> c::Call<t::PbmServiceInstanceContent> {
+        c::CallBuilder::to(self, &METHODS[494]).end()
+    }
+}
+
+/// Managed object `pbm.auth.SessionManager`.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vmware-storage-policy-api/latest/pbm.auth.SessionManager.html)
+#[derive(Clone, Debug)]
+pub struct PbmSessionManager(m::ManagedObject);
+d::managed_object!(PbmSessionManager: m::ManagedObject, "PbmSessionManager", [
+]);
 
 /// Managed object `vim.PerformanceManager`. Since API 2.5.
 ///
@@ -2299,37 +2381,37 @@ impl PerformanceManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.html#queryProviderSummary)
     pub fn query_perf_provider_summary(&self, entity: &MoRef<m::ManagedObject>) -> c::Call<t::PerfProviderSummary> {
-        c::CallBuilder::to(self, &METHODS[565]).arg(entity).end()
+        c::CallBuilder::to(self, &METHODS[597]).arg(entity).end()
     }
     /// Calls `QueryAvailablePerfMetric`. Since API 2.5. Takes the privilege `System.View`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.html#queryAvailableMetric)
     pub fn query_available_perf_metric(&self, entity: &MoRef<m::ManagedObject>, begin_time: Option<&d::DateTime>, end_time: Option<&d::DateTime>, interval_id: Option<i32>) -> c::Call<Vec<t::PerfMetricId>> {
-        c::CallBuilder::to(self, &METHODS[487]).arg(entity).arg(begin_time).arg(end_time).arg(interval_id).end()
+        c::CallBuilder::to(self, &METHODS[519]).arg(entity).arg(begin_time).arg(end_time).arg(interval_id).end()
     }
     /// Calls `QueryPerfCounter`. Since API 2.5. Takes the privilege `System.View`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.html#queryCounter)
     pub fn query_perf_counter(&self, counter_id: &[i32]) -> c::Call<Vec<t::PerfCounterInfo>> {
-        c::CallBuilder::to(self, &METHODS[563]).arg(counter_id).end()
+        c::CallBuilder::to(self, &METHODS[595]).arg(counter_id).end()
     }
     /// Calls `QueryPerfCounterByLevel`. Since API 2.5. Takes the privilege `System.View`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.html#queryCounterByLevel)
     pub fn query_perf_counter_by_level(&self, level: i32) -> c::Call<Vec<t::PerfCounterInfo>> {
-        c::CallBuilder::to(self, &METHODS[564]).arg(level).end()
+        c::CallBuilder::to(self, &METHODS[596]).arg(level).end()
     }
     /// Calls `QueryPerf`. Since API 2.5. Takes the privilege `System.View`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.html#queryStats)
     pub fn query_perf(&self, query_spec: &[t::PerfQuerySpec]) -> c::Call<Vec<d::Poly<t::PerfEntityMetricBase>>> {
-        c::CallBuilder::to(self, &METHODS[561]).arg(query_spec).end()
+        c::CallBuilder::to(self, &METHODS[593]).arg(query_spec).end()
     }
     /// Calls `QueryPerfComposite`. Since API 2.5. Takes the privilege `System.View`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.html#queryCompositeStats)
     pub fn query_perf_composite(&self, query_spec: &t::PerfQuerySpec) -> c::Call<t::PerfCompositeMetric> {
-        c::CallBuilder::to(self, &METHODS[562]).arg(query_spec).end()
+        c::CallBuilder::to(self, &METHODS[594]).arg(query_spec).end()
     }
     /// Calls `CreatePerfInterval`. Since API 2.5. Takes the privilege `Performance.ModifyIntervals`.
     ///
@@ -2341,25 +2423,25 @@ impl PerformanceManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.html#removeHistoricalInterval)
     pub fn remove_perf_interval(&self, sample_period: i32) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[688]).arg(sample_period).end()
+        c::CallBuilder::to(self, &METHODS[720]).arg(sample_period).end()
     }
     /// Calls `UpdatePerfInterval`. Since API 2.5. Takes the privilege `Performance.ModifyIntervals`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.html#updateHistoricalInterval)
     pub fn update_perf_interval(&self, interval: &t::PerfInterval) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[905]).arg(interval).end()
+        c::CallBuilder::to(self, &METHODS[938]).arg(interval).end()
     }
     /// Calls `UpdateCounterLevelMapping`. Since API 4.1. Takes the privilege `Performance.ModifyIntervals`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.html#updateCounterLevelMapping)
     pub fn update_counter_level_mapping(&self, counter_level_map: &[t::PerformanceManagerCounterLevelMapping]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[864]).arg(counter_level_map).end()
+        c::CallBuilder::to(self, &METHODS[897]).arg(counter_level_map).end()
     }
     /// Calls `ResetCounterLevelMapping`. Since API 4.1. Takes the privilege `Performance.ModifyIntervals`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.PerformanceManager.html#resetCounterLevelMapping)
     pub fn reset_counter_level_mapping(&self, counters: &[i32]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[716]).arg(counters).end()
+        c::CallBuilder::to(self, &METHODS[748]).arg(counters).end()
     }
 }
 
@@ -2411,7 +2493,7 @@ impl Profile {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.Profile.html#retrieveDescription)
     pub fn retrieve_description(&self) -> c::Call<Option<t::ProfileDescription>> {
-        c::CallBuilder::to(self, &METHODS[741]).end()
+        c::CallBuilder::to(self, &METHODS[774]).end()
     }
     /// Calls `DestroyProfile`. Since API 4.0. Takes the privilege `Profile.Delete`.
     ///
@@ -2464,7 +2546,7 @@ impl ProfileComplianceManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ComplianceManager.html#queryComplianceStatus)
     pub fn query_compliance_status(&self, profile: &[MoRef<m::Profile>], entity: &[MoRef<m::ManagedEntity>]) -> c::Call<Vec<t::ComplianceResult>> {
-        c::CallBuilder::to(self, &METHODS[498]).arg(profile).arg(entity).end()
+        c::CallBuilder::to(self, &METHODS[530]).arg(profile).arg(entity).end()
     }
     /// Calls `ClearComplianceStatus`. Since API 4.0. Takes the privilege `Profile.Clear`.
     ///
@@ -2476,7 +2558,7 @@ impl ProfileComplianceManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ComplianceManager.html#queryExpressionMetadata)
     pub fn query_expression_metadata(&self, expression_name: &[String], profile: Option<&MoRef<m::Profile>>) -> c::Call<Vec<t::ProfileExpressionMetadata>> {
-        c::CallBuilder::to(self, &METHODS[520]).arg(expression_name).arg(profile).end()
+        c::CallBuilder::to(self, &METHODS[552]).arg(expression_name).arg(profile).end()
     }
 }
 
@@ -2506,7 +2588,7 @@ impl ProfileManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.profile.ProfileManager.html#queryPolicyMetadata)
     pub fn query_policy_metadata(&self, policy_name: &[String], profile: Option<&MoRef<m::Profile>>) -> c::Call<Vec<t::ProfilePolicyMetadata>> {
-        c::CallBuilder::to(self, &METHODS[568]).arg(policy_name).arg(profile).end()
+        c::CallBuilder::to(self, &METHODS[600]).arg(policy_name).arg(profile).end()
     }
     /// Calls `FindAssociatedProfile`. Since API 4.0. Takes the privilege `System.View`.
     ///
@@ -2544,7 +2626,7 @@ impl PropertyCollector {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.html#retrieveContents)
     pub fn retrieve_properties(&self, spec_set: &[t::PropertyFilterSpec]) -> c::Call<Vec<t::ObjectContent>> {
-        c::CallBuilder::to(self, &METHODS[756]).arg(spec_set).end()
+        c::CallBuilder::to(self, &METHODS[789]).arg(spec_set).end()
     }
     /// Calls `CheckForUpdates`. Since API 2.5. Takes the privilege `System.View`.
     ///
@@ -2560,7 +2642,7 @@ impl PropertyCollector {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.html#waitForUpdates)
     pub fn wait_for_updates(&self, version: Option<&str>) -> c::Call<t::UpdateSet> {
-        c::CallBuilder::to(self, &METHODS[954]).arg(version).end()
+        c::CallBuilder::to(self, &METHODS[1032]).arg(version).end()
     }
     /// Calls `CancelWaitForUpdates`. Since API 2.5. Takes the privilege `System.View`.
     ///
@@ -2574,7 +2656,7 @@ impl PropertyCollector {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.html#waitForUpdatesEx)
     pub fn wait_for_updates_ex(&self, version: Option<&str>, options: Option<&t::WaitOptions>) -> c::Call<Option<t::UpdateSet>> {
-        c::CallBuilder::to(self, &METHODS[955]).arg(version).arg(options).end()
+        c::CallBuilder::to(self, &METHODS[1033]).arg(version).arg(options).end()
     }
     /// Calls `RetrievePropertiesEx`. Since API 4.1. Takes the privilege `System.Anonymous`.
     ///
@@ -2582,7 +2664,7 @@ impl PropertyCollector {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vmodl.query.PropertyCollector.html#retrievePropertiesEx)
     pub fn retrieve_properties_ex(&self, spec_set: &[t::PropertyFilterSpec], options: &t::RetrieveOptions) -> c::Call<Option<t::RetrieveResult>> {
-        c::CallBuilder::to(self, &METHODS[757]).arg(spec_set).arg(options).end()
+        c::CallBuilder::to(self, &METHODS[790]).arg(spec_set).arg(options).end()
     }
     /// Calls `ContinueRetrievePropertiesEx`. Since API 4.1. Takes the privilege `System.View`.
     ///
@@ -2777,7 +2859,7 @@ impl ResourcePool {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePool.html#updateConfig)
     pub fn update_config(&self, name: Option<&str>, config: Option<&t::ResourceConfigSpec>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[862]).arg(name).arg(config).end()
+        c::CallBuilder::to(self, &METHODS[895]).arg(name).arg(config).end()
     }
     /// Calls `MoveIntoResourcePool`. Since API 2.5.
     ///
@@ -2793,7 +2875,7 @@ impl ResourcePool {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePool.html#updateChildResourceConfiguration)
     pub fn update_child_resource_configuration(&self, spec: &[t::ResourceConfigSpec]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[860]).arg(spec).end()
+        c::CallBuilder::to(self, &METHODS[893]).arg(spec).end()
     }
     /// Calls `CreateResourcePool`. Since API 2.5. Takes the privilege `Resource.CreatePool`.
     ///
@@ -2831,7 +2913,7 @@ impl ResourcePool {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePool.html#registerVm)
     pub fn register_child_vm_task(&self, path: &str, name: Option<&str>, host: Option<&MoRef<m::HostSystem>>) -> c::Call<c::Task<MoRef<m::VirtualMachine>>> {
-        c::CallBuilder::to(self, &METHODS[650]).arg(path).arg(name).arg(host).end()
+        c::CallBuilder::to(self, &METHODS[682]).arg(path).arg(name).arg(host).end()
     }
     /// Calls `ImportVApp`. Since API 4.0. Takes the privilege `VApp.Import`.
     ///
@@ -2845,13 +2927,13 @@ impl ResourcePool {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePool.html#queryResourceConfigOption)
     pub fn query_resource_config_option(&self) -> c::Call<t::ResourceConfigOption> {
-        c::CallBuilder::to(self, &METHODS[573]).end()
+        c::CallBuilder::to(self, &METHODS[605]).end()
     }
     /// Calls `RefreshRuntime`. Since API 4.1. Takes the privilege `System.View`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ResourcePool.html#refreshRuntime)
     pub fn refresh_runtime(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[644]).end()
+        c::CallBuilder::to(self, &METHODS[676]).end()
     }
 }
 
@@ -2883,7 +2965,7 @@ impl ScheduledTask {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTask.html#remove)
     pub fn remove_scheduled_task(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[690]).end()
+        c::CallBuilder::to(self, &METHODS[722]).end()
     }
     /// Calls `ReconfigureScheduledTask`. Since API 2.5. Takes the privilege `ScheduledTask.Edit`.
     ///
@@ -2891,7 +2973,7 @@ impl ScheduledTask {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTask.html#reconfigure)
     pub fn reconfigure_scheduled_task(&self, spec: &d::Poly<t::ScheduledTaskSpec>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[627]).arg(spec).end()
+        c::CallBuilder::to(self, &METHODS[659]).arg(spec).end()
     }
     /// Calls `RunScheduledTask`. Since API 2.5. Takes the privilege `ScheduledTask.Run`.
     ///
@@ -2899,55 +2981,6 @@ impl ScheduledTask {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTask.html#run)
     pub fn run_scheduled_task(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[777]).end()
-    }
-}
-
-/// Managed object `vim.scheduler.ScheduledTaskManager`. Since API 2.5.
-///
-/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTaskManager.html)
-#[derive(Clone, Debug)]
-pub struct ScheduledTaskManager(m::ManagedObject);
-d::managed_object!(ScheduledTaskManager: m::ManagedObject, "ScheduledTaskManager", [
-    "scheduledTask" "ManagedObjectReference[]" 0 Some("System.View"),
-    "description" "ScheduledTaskDescription" 0 Some("System.View"),
-]);
-#[allow(clippy::too_many_arguments)]
-impl ScheduledTaskManager {
-    /// Property `description`. Since API 2.5. Takes the privilege `System.View`.
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTaskManager.html#description)
-    pub const DESCRIPTION: p::Property<Self, t::ScheduledTaskDescription> = p::Property::new("description");
-    /// Property `scheduledTask`. Since API 2.5. Takes the privilege `System.View`.
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTaskManager.html#scheduledTask)
-    pub const SCHEDULED_TASK: p::Property<Self, Vec<MoRef<m::ScheduledTask>>> = p::Property::new("scheduledTask");
-    /// Calls `CreateScheduledTask`. Since API 2.5.
-    ///
-    /// Faults: [`DuplicateName`](t::DuplicateName), [`InvalidName`](t::InvalidName).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTaskManager.html#create)
-    pub fn create_scheduled_task(&self, entity: &MoRef<m::ManagedEntity>, spec: &d::Poly<t::ScheduledTaskSpec>) -> c::Call<MoRef<m::ScheduledTask>> {
-        c::CallBuilder::to(self, &METHODS[157]).arg(entity).arg(spec).end()
-    }
-    /// Calls `RetrieveEntityScheduledTask`. Since API 2.5. Takes the privilege `System.View`.
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTaskManager.html#retrieveEntityScheduledTask)
-    pub fn retrieve_entity_scheduled_task(&self, entity: Option<&MoRef<m::ManagedEntity>>) -> c::Call<Vec<MoRef<m::ScheduledTask>>> {
-        c::CallBuilder::to(self, &METHODS[745]).arg(entity).end()
-    }
-    /// Calls `CreateObjectScheduledTask`. Since API 4.0.
-    ///
-    /// Faults: [`DuplicateName`](t::DuplicateName), [`InvalidName`](t::InvalidName).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTaskManager.html#createObjectScheduledTask)
-    pub fn create_object_scheduled_task(&self, obj: &MoRef<m::ManagedObject>, spec: &d::Poly<t::ScheduledTaskSpec>) -> c::Call<MoRef<m::ScheduledTask>> {
-        c::CallBuilder::to(self, &METHODS[151]).arg(obj).arg(spec).end()
-    }
-    /// Calls `RetrieveObjectScheduledTask`. Since API 4.0. Takes the privilege `System.View`.
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTaskManager.html#retrieveObjectScheduledTask)
-    pub fn retrieve_object_scheduled_task(&self, obj: Option<&MoRef<m::ManagedObject>>) -> c::Call<Vec<MoRef<m::ScheduledTask>>> {
-        c::CallBuilder::to(self, &METHODS[754]).arg(obj).end()
+        c::CallBuilder::to(self, &METHODS[810]).end()
     }
 }

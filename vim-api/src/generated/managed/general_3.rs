@@ -9,6 +9,55 @@ use crate::generated::types as t;
 use crate::moref::MoRef;
 use crate::property as p;
 
+/// Managed object `vim.scheduler.ScheduledTaskManager`. Since API 2.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTaskManager.html)
+#[derive(Clone, Debug)]
+pub struct ScheduledTaskManager(m::ManagedObject);
+d::managed_object!(ScheduledTaskManager: m::ManagedObject, "ScheduledTaskManager", [
+    "scheduledTask" "ManagedObjectReference[]" 0 Some("System.View"),
+    "description" "ScheduledTaskDescription" 0 Some("System.View"),
+]);
+#[allow(clippy::too_many_arguments)]
+impl ScheduledTaskManager {
+    /// Property `description`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTaskManager.html#description)
+    pub const DESCRIPTION: p::Property<Self, t::ScheduledTaskDescription> = p::Property::new("description");
+    /// Property `scheduledTask`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTaskManager.html#scheduledTask)
+    pub const SCHEDULED_TASK: p::Property<Self, Vec<MoRef<m::ScheduledTask>>> = p::Property::new("scheduledTask");
+    /// Calls `CreateScheduledTask`. Since API 2.5.
+    ///
+    /// Faults: [`DuplicateName`](t::DuplicateName), [`InvalidName`](t::InvalidName).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTaskManager.html#create)
+    pub fn create_scheduled_task(&self, entity: &MoRef<m::ManagedEntity>, spec: &d::Poly<t::ScheduledTaskSpec>) -> c::Call<MoRef<m::ScheduledTask>> {
+        c::CallBuilder::to(self, &METHODS[157]).arg(entity).arg(spec).end()
+    }
+    /// Calls `RetrieveEntityScheduledTask`. Since API 2.5. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTaskManager.html#retrieveEntityScheduledTask)
+    pub fn retrieve_entity_scheduled_task(&self, entity: Option<&MoRef<m::ManagedEntity>>) -> c::Call<Vec<MoRef<m::ScheduledTask>>> {
+        c::CallBuilder::to(self, &METHODS[778]).arg(entity).end()
+    }
+    /// Calls `CreateObjectScheduledTask`. Since API 4.0.
+    ///
+    /// Faults: [`DuplicateName`](t::DuplicateName), [`InvalidName`](t::InvalidName).
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTaskManager.html#createObjectScheduledTask)
+    pub fn create_object_scheduled_task(&self, obj: &MoRef<m::ManagedObject>, spec: &d::Poly<t::ScheduledTaskSpec>) -> c::Call<MoRef<m::ScheduledTask>> {
+        c::CallBuilder::to(self, &METHODS[151]).arg(obj).arg(spec).end()
+    }
+    /// Calls `RetrieveObjectScheduledTask`. Since API 4.0. Takes the privilege `System.View`.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.scheduler.ScheduledTaskManager.html#retrieveObjectScheduledTask)
+    pub fn retrieve_object_scheduled_task(&self, obj: Option<&MoRef<m::ManagedObject>>) -> c::Call<Vec<MoRef<m::ScheduledTask>>> {
+        c::CallBuilder::to(self, &METHODS[787]).arg(obj).end()
+    }
+}
+
 /// Managed object `vim.SearchIndex`. Since API 2.5.
 ///
 /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SearchIndex.html)
@@ -80,7 +129,7 @@ impl SearchIndex {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SearchIndex.html#query)
     pub fn query(&self, query_spec: &t::SearchIndexQuerySpec) -> c::Call<t::SearchIndexResultSet> {
-        c::CallBuilder::to(self, &METHODS[481]).arg(query_spec).end()
+        c::CallBuilder::to(self, &METHODS[513]).arg(query_spec).end()
     }
     /// Calls `QueryNext`. Since API 9.1.0.0. Takes the privilege `System.View`.
     ///
@@ -88,7 +137,7 @@ impl SearchIndex {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SearchIndex.html#queryNext)
     pub fn query_next(&self, iteration_spec: &t::SearchIndexIterationSpec) -> c::Call<t::SearchIndexResultSet> {
-        c::CallBuilder::to(self, &METHODS[555]).arg(iteration_spec).end()
+        c::CallBuilder::to(self, &METHODS[587]).arg(iteration_spec).end()
     }
 }
 
@@ -126,7 +175,7 @@ impl ServiceInstance {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ServiceInstance.html#retrieveContent)
     pub fn retrieve_service_content(&self) -> c::Call<t::ServiceContent> {
-        c::CallBuilder::to(self, &METHODS[760]).end()
+        c::CallBuilder::to(self, &METHODS[793]).end()
     }
     /// Calls `ValidateMigration`. Since API 2.5. Takes the privilege `System.View`.
     ///
@@ -134,19 +183,19 @@ impl ServiceInstance {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ServiceInstance.html#validateMigration)
     pub fn validate_migration(&self, vm: &[MoRef<m::VirtualMachine>], state: Option<&t::VirtualMachinePowerState>, test_type: &[String], pool: Option<&MoRef<m::ResourcePool>>, host: Option<&MoRef<m::HostSystem>>) -> c::Call<Vec<d::Poly<t::Event>>> {
-        c::CallBuilder::to(self, &METHODS[951]).arg(vm).arg(state).arg(test_type).arg(pool).arg(host).end()
+        c::CallBuilder::to(self, &METHODS[984]).arg(vm).arg(state).arg(test_type).arg(pool).arg(host).end()
     }
     /// Calls `QueryVMotionCompatibility`. Since API 2.5. Takes the privilege `Resource.QueryVMotion`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ServiceInstance.html#queryVMotionCompatibility)
     pub fn query_v_motion_compatibility(&self, vm: &MoRef<m::VirtualMachine>, host: &[MoRef<m::HostSystem>], compatibility: &[String]) -> c::Call<Vec<t::HostVMotionCompatibility>> {
-        c::CallBuilder::to(self, &METHODS[587]).arg(vm).arg(host).arg(compatibility).end()
+        c::CallBuilder::to(self, &METHODS[619]).arg(vm).arg(host).arg(compatibility).end()
     }
     /// Calls `RetrieveProductComponents`. Since API 2.5. Takes the privilege `System.Anonymous`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ServiceInstance.html#retrieveProductComponents)
     pub fn retrieve_product_components(&self) -> c::Call<Vec<t::ProductComponentInfo>> {
-        c::CallBuilder::to(self, &METHODS[755]).end()
+        c::CallBuilder::to(self, &METHODS[788]).end()
     }
 }
 
@@ -168,7 +217,7 @@ impl ServiceManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.ServiceManager.html#queryServiceList)
     pub fn query_service_list(&self, service_name: Option<&str>, location: &[String]) -> c::Call<Vec<t::ServiceManagerServiceInfo>> {
-        c::CallBuilder::to(self, &METHODS[574]).arg(service_name).arg(location).end()
+        c::CallBuilder::to(self, &METHODS[606]).arg(service_name).arg(location).end()
     }
 }
 
@@ -215,7 +264,7 @@ impl SessionManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SessionManager.html#updateMessage)
     pub fn update_service_message(&self, message: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[915]).arg(message).end()
+        c::CallBuilder::to(self, &METHODS[948]).arg(message).end()
     }
     /// Calls `LoginByToken`. Since API 5.1. Takes the privilege `System.Anonymous`.
     ///
@@ -267,7 +316,7 @@ impl SessionManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SessionManager.html#terminate)
     pub fn terminate_session(&self, session_id: &[String]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[830]).arg(session_id).end()
+        c::CallBuilder::to(self, &METHODS[863]).arg(session_id).end()
     }
     /// Calls `SetLocale`. Since API 2.5. Takes the privilege `System.View`.
     ///
@@ -275,7 +324,7 @@ impl SessionManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SessionManager.html#setLocale)
     pub fn set_locale(&self, locale: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[799]).arg(locale).end()
+        c::CallBuilder::to(self, &METHODS[832]).arg(locale).end()
     }
     /// Calls `LoginExtensionBySubjectName`. Since API 2.5. Takes the privilege `System.Anonymous`.
     ///
@@ -305,7 +354,7 @@ impl SessionManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.SessionManager.html#sessionIsActive)
     pub fn session_is_active(&self, session_id: &str, user_name: &str) -> c::Call<bool> {
-        c::CallBuilder::to(self, &METHODS[789]).arg(session_id).arg(user_name).end()
+        c::CallBuilder::to(self, &METHODS[822]).arg(session_id).arg(user_name).end()
     }
     /// Calls `AcquireCloneTicket`. Since API 2.5u2. Takes the privilege `System.View`.
     ///
@@ -481,7 +530,7 @@ impl StorageQueryManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.StorageQueryManager.html#queryHostsWithAttachedLun)
     pub fn query_hosts_with_attached_lun(&self, lun_uuid: &str) -> c::Call<Vec<MoRef<m::HostSystem>>> {
-        c::CallBuilder::to(self, &METHODS[536]).arg(lun_uuid).end()
+        c::CallBuilder::to(self, &METHODS[568]).arg(lun_uuid).end()
     }
 }
 
@@ -506,7 +555,7 @@ impl StorageResourceManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.StorageResourceManager.html#QueryIORMConfigOption)
     pub fn query_iorm_config_option(&self, host: &MoRef<m::HostSystem>) -> c::Call<t::StorageIORMConfigOption> {
-        c::CallBuilder::to(self, &METHODS[537]).arg(host).end()
+        c::CallBuilder::to(self, &METHODS[569]).arg(host).end()
     }
     /// Calls `QueryDatastorePerformanceSummary`. Since API 5.1. Takes the privilege `System.View`.
     ///
@@ -514,7 +563,7 @@ impl StorageResourceManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.StorageResourceManager.html#queryDatastorePerformanceSummary)
     pub fn query_datastore_performance_summary(&self, datastore: &MoRef<m::Datastore>) -> c::Call<Vec<t::StoragePerformanceSummary>> {
-        c::CallBuilder::to(self, &METHODS[508]).arg(datastore).end()
+        c::CallBuilder::to(self, &METHODS[540]).arg(datastore).end()
     }
     /// Calls `ApplyStorageDrsRecommendationToPod_Task`. Since API 5.0. Takes the privilege `System.View`.
     ///
@@ -538,7 +587,7 @@ impl StorageResourceManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.StorageResourceManager.html#refreshRecommendation)
     pub fn refresh_storage_drs_recommendation(&self, pod: &MoRef<m::StoragePod>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[646]).arg(pod).end()
+        c::CallBuilder::to(self, &METHODS[678]).arg(pod).end()
     }
     /// Calls `RefreshStorageDrsRecommendationsForPod_Task`. Since API 6.7. Takes the privilege `System.View`.
     ///
@@ -546,7 +595,7 @@ impl StorageResourceManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.StorageResourceManager.html#refreshRecommendationsForPod)
     pub fn refresh_storage_drs_recommendations_for_pod_task(&self, pod: &MoRef<m::StoragePod>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[647]).arg(pod).end()
+        c::CallBuilder::to(self, &METHODS[679]).arg(pod).end()
     }
     /// Calls `ConfigureStorageDrsForPod_Task`. Since API 5.0.
     ///
@@ -558,13 +607,13 @@ impl StorageResourceManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.StorageResourceManager.html#validateStoragePodConfig)
     pub fn validate_storage_pod_config(&self, pod: &MoRef<m::StoragePod>, spec: &t::StorageDrsConfigSpec) -> c::Call<Option<t::LocalizedMethodFault>> {
-        c::CallBuilder::to(self, &METHODS[952]).arg(pod).arg(spec).end()
+        c::CallBuilder::to(self, &METHODS[985]).arg(pod).arg(spec).end()
     }
     /// Calls `RecommendDatastores`. Since API 5.0. Takes the privilege `System.View`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.StorageResourceManager.html#recommendDatastores)
     pub fn recommend_datastores(&self, storage_spec: &t::StoragePlacementSpec) -> c::Call<t::StoragePlacementResult> {
-        c::CallBuilder::to(self, &METHODS[610]).arg(storage_spec).end()
+        c::CallBuilder::to(self, &METHODS[642]).arg(storage_spec).end()
     }
 }
 
@@ -604,7 +653,7 @@ impl Task {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Task.html#UpdateProgress)
     pub fn update_progress(&self, percent_done: i32) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[909]).arg(percent_done).end()
+        c::CallBuilder::to(self, &METHODS[942]).arg(percent_done).end()
     }
     /// Calls `SetTaskState`. Since API 2.5. Takes the privilege `Task.Update`.
     ///
@@ -612,13 +661,13 @@ impl Task {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Task.html#setState)
     pub fn set_task_state(&self, state: &t::TaskInfoState, result: Option<&d::Value>, fault: Option<&t::LocalizedMethodFault>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[808]).arg(state).arg(result).arg(fault).end()
+        c::CallBuilder::to(self, &METHODS[841]).arg(state).arg(result).arg(fault).end()
     }
     /// Calls `SetTaskDescription`. Since API 4.0. Takes the privilege `Task.Update`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.Task.html#UpdateDescription)
     pub fn set_task_description(&self, description: &t::LocalizableMessage) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[807]).arg(description).end()
+        c::CallBuilder::to(self, &METHODS[840]).arg(description).end()
     }
 }
 
@@ -644,13 +693,13 @@ impl TaskHistoryCollector {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.TaskHistoryCollector.html#readNext)
     pub fn read_next_tasks(&self, max_count: i32) -> c::Call<Vec<t::TaskInfo>> {
-        c::CallBuilder::to(self, &METHODS[604]).arg(max_count).end()
+        c::CallBuilder::to(self, &METHODS[636]).arg(max_count).end()
     }
     /// Calls `ReadPreviousTasks`. Since API 2.5.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.TaskHistoryCollector.html#readPrev)
     pub fn read_previous_tasks(&self, max_count: i32) -> c::Call<Vec<t::TaskInfo>> {
-        c::CallBuilder::to(self, &METHODS[607]).arg(max_count).end()
+        c::CallBuilder::to(self, &METHODS[639]).arg(max_count).end()
     }
 }
 
@@ -704,7 +753,7 @@ impl TaskManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.TaskManager.html#ReadNextTasksByViewSpec)
     pub fn read_next_tasks_by_view_spec(&self, view_spec: &d::Poly<t::TaskManagerTaskViewSpec>, filter_spec: &t::TaskFilterSpec, info_filter_spec: Option<&t::TaskInfoFilterSpec>) -> c::Call<Vec<t::TaskInfo>> {
-        c::CallBuilder::to(self, &METHODS[605]).arg(view_spec).arg(filter_spec).arg(info_filter_spec).end()
+        c::CallBuilder::to(self, &METHODS[637]).arg(view_spec).arg(filter_spec).arg(info_filter_spec).end()
     }
 }
 
@@ -731,13 +780,13 @@ impl TenantTenantManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.tenant.TenantManager.html#unmarkServiceProviderEntities)
     pub fn unmark_service_provider_entities(&self, entity: &[MoRef<m::ManagedEntity>]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[842]).arg(entity).end()
+        c::CallBuilder::to(self, &METHODS[875]).arg(entity).end()
     }
     /// Calls `RetrieveServiceProviderEntities`. Since API 6.9.1. Takes the privilege `TenantManager.Query`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.tenant.TenantManager.html#retrieveServiceProviderEntities)
     pub fn retrieve_service_provider_entities(&self) -> c::Call<Vec<MoRef<m::ManagedEntity>>> {
-        c::CallBuilder::to(self, &METHODS[761]).end()
+        c::CallBuilder::to(self, &METHODS[794]).end()
     }
 }
 
@@ -841,379 +890,7 @@ impl UserDirectory {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.UserDirectory.html#retrieveUserGroups)
     pub fn retrieve_user_groups(&self, domain: Option<&str>, search_str: &str, belongs_to_group: Option<&str>, belongs_to_user: Option<&str>, exact_match: bool, find_users: bool, find_groups: bool) -> c::Call<Vec<d::Poly<t::UserSearchResult>>> {
-        c::CallBuilder::to(self, &METHODS[764]).arg(domain).arg(search_str).arg(belongs_to_group).arg(belongs_to_user).arg(exact_match).arg(find_users).arg(find_groups).end()
-    }
-}
-
-/// Managed object `vim.vslm.VStorageObjectManagerBase`. Since API 6.5.
-///
-/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.VStorageObjectManagerBase.html)
-#[derive(Clone, Debug)]
-pub struct VStorageObjectManagerBase(m::ManagedObject);
-d::managed_object!(VStorageObjectManagerBase: m::ManagedObject, "VStorageObjectManagerBase", [
-]);
-#[allow(clippy::too_many_arguments)]
-impl VStorageObjectManagerBase {
-    /// Calls `VStorageObjectExtendDiskEx_Task`. Since API 8.0.2.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`TaskInProgress`](t::TaskInProgress).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.VStorageObjectManagerBase.html#extendDiskEx)
-    pub fn v_storage_object_extend_disk_ex_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, new_capacity_in_mb: i64) -> c::Call<c::Task<t::VslmVClockInfo>> {
-        c::CallBuilder::to(self, &METHODS[946]).arg(id).arg(datastore).arg(new_capacity_in_mb).end()
-    }
-    /// Calls `RenameVStorageObjectEx`. Since API 8.0.2.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.VStorageObjectManagerBase.html#renameVStorageObjectEx)
-    pub fn rename_v_storage_object_ex(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, name: &str) -> c::Call<t::VslmVClockInfo> {
-        c::CallBuilder::to(self, &METHODS[705]).arg(id).arg(datastore).arg(name).end()
-    }
-    /// Calls `VStorageObjectCreateSnapshotEx_Task`. Since API 8.0.2.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.VStorageObjectManagerBase.html#createSnapshotEx)
-    pub fn v_storage_object_create_snapshot_ex_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, description: &str, snapshot_id: Option<&t::ID>) -> c::Call<c::Task<t::VStorageObjectSnapshot>> {
-        c::CallBuilder::to(self, &METHODS[942]).arg(id).arg(datastore).arg(description).arg(snapshot_id).end()
-    }
-    /// Calls `VStorageObjectDeleteSnapshotEx_Task`. Since API 8.0.2.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.VStorageObjectManagerBase.html#deleteSnapshotEx)
-    pub fn v_storage_object_delete_snapshot_ex_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, snapshot_id: &t::ID) -> c::Call<c::Task<t::VslmVClockInfo>> {
-        c::CallBuilder::to(self, &METHODS[945]).arg(id).arg(datastore).arg(snapshot_id).end()
-    }
-    /// Calls `VStorageObjectDeleteSnapshotEx2_Task`. Since API 9.0.0.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.VStorageObjectManagerBase.html#deleteSnapshotEx2)
-    pub fn v_storage_object_delete_snapshot_ex2_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, snapshot_id: &t::ID) -> c::Call<c::Task<t::VStorageObjectSnapshot>> {
-        c::CallBuilder::to(self, &METHODS[944]).arg(id).arg(datastore).arg(snapshot_id).end()
-    }
-    /// Calls `RevertVStorageObjectEx_Task`. Since API 8.0.2.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.VStorageObjectManagerBase.html#revertVStorageObjectEx)
-    pub fn revert_v_storage_object_ex_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, snapshot_id: &t::ID) -> c::Call<c::Task<t::VslmVClockInfo>> {
-        c::CallBuilder::to(self, &METHODS[774]).arg(id).arg(datastore).arg(snapshot_id).end()
-    }
-    /// Calls `RepairVStorageObjectChain_Task`. Since API 9.1.0.0.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound), [`TaskInProgress`](t::TaskInProgress).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.VStorageObjectManagerBase.html#repairDiskChain)
-    pub fn repair_v_storage_object_chain_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[707]).arg(id).arg(datastore).end()
-    }
-    /// Calls `UnregisterDisk_Task`. Since API 9.1.0.0.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`TaskInProgress`](t::TaskInProgress).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.VStorageObjectManagerBase.html#unregisterDisk)
-    pub fn unregister_disk_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>) -> c::Call<c::Task<t::VslmVClockInfo>> {
-        c::CallBuilder::to(self, &METHODS[850]).arg(id).arg(datastore).end()
-    }
-}
-
-/// Managed object `vim.vslm.vcenter.VStorageObjectManager`. Since API 6.5.
-///
-/// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html)
-#[derive(Clone, Debug)]
-pub struct VcenterVStorageObjectManager(m::VStorageObjectManagerBase);
-d::managed_object!(VcenterVStorageObjectManager: m::VStorageObjectManagerBase, "VcenterVStorageObjectManager", [
-]);
-#[allow(clippy::too_many_arguments)]
-impl VcenterVStorageObjectManager {
-    /// Calls `CreateDisk_Task`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#createDisk)
-    pub fn create_disk_task(&self, spec: &t::VslmCreateSpec) -> c::Call<c::Task<t::VStorageObject>> {
-        c::CallBuilder::to(self, &METHODS[137]).arg(spec).end()
-    }
-    /// Calls `RegisterDisk`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`AlreadyExists`](t::AlreadyExists), [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#registerDisk)
-    pub fn register_disk(&self, path: &str, name: Option<&str>, id: Option<&t::ID>) -> c::Call<t::VStorageObject> {
-        c::CallBuilder::to(self, &METHODS[651]).arg(path).arg(name).arg(id).end()
-    }
-    /// Calls `ExtendDisk_Task`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`TaskInProgress`](t::TaskInProgress).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#extendDisk)
-    pub fn extend_disk_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, new_capacity_in_mb: i64) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[287]).arg(id).arg(datastore).arg(new_capacity_in_mb).end()
-    }
-    /// Calls `InflateDisk_Task`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`TaskInProgress`](t::TaskInProgress).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#inflateDisk)
-    pub fn inflate_disk_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[386]).arg(id).arg(datastore).end()
-    }
-    /// Calls `RenameVStorageObject`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#renameVStorageObject)
-    pub fn rename_v_storage_object(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, name: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[704]).arg(id).arg(datastore).arg(name).end()
-    }
-    /// Calls `UpdateVStorageObjectPolicy_Task`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound), [`TaskInProgress`](t::TaskInProgress).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#updateVStorageObjectPolicy)
-    pub fn update_v_storage_object_policy_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, profile: &[d::Poly<t::VirtualMachineProfileSpec>]) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[925]).arg(id).arg(datastore).arg(profile).end()
-    }
-    /// Calls `UpdateVStorageObjectCrypto_Task`. Since API 7.0.0.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound), [`TaskInProgress`](t::TaskInProgress).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#updateVStorageObjectCrypto)
-    pub fn update_v_storage_object_crypto_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, profile: &[d::Poly<t::VirtualMachineProfileSpec>], disks_crypto: Option<&t::DiskCryptoSpec>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[924]).arg(id).arg(datastore).arg(profile).arg(disks_crypto).end()
-    }
-    /// Calls `UpdateVStorageInfrastructureObjectPolicy_Task`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`TaskInProgress`](t::TaskInProgress).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#updateVStorageInfrastructureObjectPolicy)
-    pub fn update_v_storage_infrastructure_object_policy_task(&self, spec: &t::VslmInfrastructureObjectPolicySpec) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[923]).arg(spec).end()
-    }
-    /// Calls `RetrieveVStorageInfrastructureObjectPolicy`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#retrieveVStorageInfrastructureObjectPolicy)
-    pub fn retrieve_v_storage_infrastructure_object_policy(&self, datastore: &MoRef<m::Datastore>) -> c::Call<Vec<t::VslmInfrastructureObjectPolicy>> {
-        c::CallBuilder::to(self, &METHODS[765]).arg(datastore).end()
-    }
-    /// Calls `DeleteVStorageObject_Task`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`TaskInProgress`](t::TaskInProgress).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#deleteVStorageObject)
-    pub fn delete_v_storage_object_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[207]).arg(id).arg(datastore).end()
-    }
-    /// Calls `RetrieveVStorageObject`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#retrieveVStorageObject)
-    pub fn retrieve_v_storage_object(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, disk_info_flags: &[String]) -> c::Call<t::VStorageObject> {
-        c::CallBuilder::to(self, &METHODS[766]).arg(id).arg(datastore).arg(disk_info_flags).end()
-    }
-    /// Calls `RetrieveVStorageObjectState`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#retrieveVStorageObjectState)
-    pub fn retrieve_v_storage_object_state(&self, id: &t::ID, datastore: &MoRef<m::Datastore>) -> c::Call<t::VStorageObjectStateInfo> {
-        c::CallBuilder::to(self, &METHODS[768]).arg(id).arg(datastore).end()
-    }
-    /// Calls `RetrieveVStorageObjectAssociations`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#retrieveVStorageObjectAssociations)
-    pub fn retrieve_v_storage_object_associations(&self, ids: &[t::RetrieveVStorageObjSpec]) -> c::Call<Vec<t::VStorageObjectAssociations>> {
-        c::CallBuilder::to(self, &METHODS[767]).arg(ids).end()
-    }
-    /// Calls `ListVStorageObject`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#listVStorageObject)
-    pub fn list_v_storage_object(&self, datastore: &MoRef<m::Datastore>) -> c::Call<Vec<t::ID>> {
-        c::CallBuilder::to(self, &METHODS[418]).arg(datastore).end()
-    }
-    /// Calls `CloneVStorageObject_Task`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#cloneVStorageObject)
-    pub fn clone_v_storage_object_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, spec: &t::VslmCloneSpec) -> c::Call<c::Task<t::VStorageObject>> {
-        c::CallBuilder::to(self, &METHODS[97]).arg(id).arg(datastore).arg(spec).end()
-    }
-    /// Calls `RelocateVStorageObject_Task`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#relocateVStorageObject)
-    pub fn relocate_v_storage_object_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, spec: &t::VslmRelocateSpec) -> c::Call<c::Task<t::VStorageObject>> {
-        c::CallBuilder::to(self, &METHODS[662]).arg(id).arg(datastore).arg(spec).end()
-    }
-    /// Calls `SetVStorageObjectControlFlags`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#setVStorageObjectControlFlags)
-    pub fn set_v_storage_object_control_flags(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, control_flags: &[String]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[809]).arg(id).arg(datastore).arg(control_flags).end()
-    }
-    /// Calls `ClearVStorageObjectControlFlags`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#clearVStorageObjectControlFlags)
-    pub fn clear_v_storage_object_control_flags(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, control_flags: &[String]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[93]).arg(id).arg(datastore).arg(control_flags).end()
-    }
-    /// Calls `AttachTagToVStorageObject`. Since API 6.5. Takes the privilege `System.Read`.
-    ///
-    /// Faults: [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#attachTagToVStorageObject)
-    pub fn attach_tag_to_v_storage_object(&self, id: &t::ID, category: &str, tag: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[46]).arg(id).arg(category).arg(tag).end()
-    }
-    /// Calls `DetachTagFromVStorageObject`. Since API 6.5. Takes the privilege `System.Read`.
-    ///
-    /// Faults: [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#detachTagFromVStorageObject)
-    pub fn detach_tag_from_v_storage_object(&self, id: &t::ID, category: &str, tag: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[228]).arg(id).arg(category).arg(tag).end()
-    }
-    /// Calls `ListVStorageObjectsAttachedToTag`. Since API 6.5. Takes the privilege `System.Read`.
-    ///
-    /// Faults: [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#listVStorageObjectsAttachedToTag)
-    pub fn list_v_storage_objects_attached_to_tag(&self, category: &str, tag: &str) -> c::Call<Vec<t::ID>> {
-        c::CallBuilder::to(self, &METHODS[419]).arg(category).arg(tag).end()
-    }
-    /// Calls `ListTagsAttachedToVStorageObject`. Since API 6.5. Takes the privilege `System.Read`.
-    ///
-    /// Faults: [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#listTagsAttachedToVStorageObject)
-    pub fn list_tags_attached_to_v_storage_object(&self, id: &t::ID) -> c::Call<Vec<t::VslmTagEntry>> {
-        c::CallBuilder::to(self, &METHODS[417]).arg(id).end()
-    }
-    /// Calls `ReconcileDatastoreInventory_Task`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#reconcileDatastoreInventory)
-    pub fn reconcile_datastore_inventory_task(&self, datastore: &MoRef<m::Datastore>, deep_cleansing: Option<bool>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[614]).arg(datastore).arg(deep_cleansing).end()
-    }
-    /// Calls `ScheduleReconcileDatastoreInventory`. Since API 6.5. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#scheduleReconcileDatastoreInventory)
-    pub fn schedule_reconcile_datastore_inventory(&self, datastore: &MoRef<m::Datastore>, deep_cleansing: Option<bool>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[781]).arg(datastore).arg(deep_cleansing).end()
-    }
-    /// Calls `VStorageObjectCreateSnapshot_Task`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#createSnapshot)
-    pub fn v_storage_object_create_snapshot_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, description: &str) -> c::Call<c::Task<t::ID>> {
-        c::CallBuilder::to(self, &METHODS[943]).arg(id).arg(datastore).arg(description).end()
-    }
-    /// Calls `DeleteSnapshot_Task`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#deleteSnapshot)
-    pub fn delete_snapshot_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, snapshot_id: &t::ID) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[205]).arg(id).arg(datastore).arg(snapshot_id).end()
-    }
-    /// Calls `RetrieveSnapshotInfo`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#retrieveSnapshotInfo)
-    pub fn retrieve_snapshot_info(&self, id: &t::ID, datastore: &MoRef<m::Datastore>) -> c::Call<t::VStorageObjectSnapshotInfo> {
-        c::CallBuilder::to(self, &METHODS[763]).arg(id).arg(datastore).end()
-    }
-    /// Calls `CreateDiskFromSnapshot_Task`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#createDiskFromSnapshot)
-    pub fn create_disk_from_snapshot_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, snapshot_id: &t::ID, name: &str, profile: &[d::Poly<t::VirtualMachineProfileSpec>], crypto: Option<&d::Poly<t::CryptoSpec>>, path: Option<&str>, is_linked_clone: Option<bool>, target_id: Option<&t::ID>, target_datastore: Option<&MoRef<m::Datastore>>) -> c::Call<c::Task<t::VStorageObject>> {
-        c::CallBuilder::to(self, &METHODS[136]).arg(id).arg(datastore).arg(snapshot_id).arg(name).arg(profile).arg(crypto).arg(path).arg(is_linked_clone).arg(target_id).arg(target_datastore).end()
-    }
-    /// Calls `RevertVStorageObject_Task`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#RevertVStorageObject)
-    pub fn revert_v_storage_object_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, snapshot_id: &t::ID) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[775]).arg(id).arg(datastore).arg(snapshot_id).end()
-    }
-    /// Calls `RetrieveSnapshotDetails`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#retrieveSnapshotDetails)
-    pub fn retrieve_snapshot_details(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, snapshot_id: &t::ID) -> c::Call<t::VStorageObjectSnapshotDetails> {
-        c::CallBuilder::to(self, &METHODS[762]).arg(id).arg(datastore).arg(snapshot_id).end()
-    }
-    /// Calls `VstorageObjectVCenterQueryChangedDiskAreas`. Since API 6.7. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidArgument`](t::InvalidArgument), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#queryChangedDiskAreas)
-    pub fn vstorage_object_v_center_query_changed_disk_areas(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, snapshot_id: &t::ID, start_offset: i64, change_id: &str) -> c::Call<t::DiskChangeInfo> {
-        c::CallBuilder::to(self, &METHODS[953]).arg(id).arg(datastore).arg(snapshot_id).arg(start_offset).arg(change_id).end()
-    }
-    /// Calls `DeleteVStorageObjectEx_Task`. Since API 7.0.2.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound), [`TaskInProgress`](t::TaskInProgress).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#deleteVStorageObjectEx)
-    pub fn delete_v_storage_object_ex_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>) -> c::Call<c::Task<t::VslmVClockInfo>> {
-        c::CallBuilder::to(self, &METHODS[206]).arg(id).arg(datastore).end()
-    }
-    /// Calls `VCenterUpdateVStorageObjectMetadataEx_Task`. Since API 7.0.2.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState), [`NotFound`](t::NotFound).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#updateVStorageObjectMetadataEx)
-    pub fn v_center_update_v_storage_object_metadata_ex_task(&self, id: &t::ID, datastore: &MoRef<m::Datastore>, metadata: &[t::KeyValue], delete_keys: &[String]) -> c::Call<c::Task<t::VStorageObject>> {
-        c::CallBuilder::to(self, &METHODS[941]).arg(id).arg(datastore).arg(metadata).arg(delete_keys).end()
-    }
-    /// Calls `SetVirtualDiskUuidEx_Task`. Since API 8.0.3.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#setVirtualDiskUuidEx)
-    pub fn set_virtual_disk_uuid_ex_task(&self, name: &str, datacenter: Option<&MoRef<m::Datacenter>>, uuid: Option<&str>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[811]).arg(name).arg(datacenter).arg(uuid).end()
-    }
-    /// Calls `QueryVirtualDiskUuidEx`. Since API 8.0.3.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidDatastore`](t::InvalidDatastore).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#queryVirtualDiskUuidEx)
-    pub fn query_virtual_disk_uuid_ex(&self, name: &str, datacenter: Option<&MoRef<m::Datacenter>>) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[592]).arg(name).arg(datacenter).end()
-    }
-    /// Calls `ReconcileDatastoreInventoryEx_Task`. Since API 9.0.0.0. Takes the privilege `System.View`.
-    ///
-    /// Faults: [`FileFault`](t::FileFault), [`InvalidArgument`](t::InvalidArgument), [`InvalidDatastore`](t::InvalidDatastore), [`InvalidState`](t::InvalidState).
-    ///
-    /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vslm.vcenter.VStorageObjectManager.html#reconcileDatastoreInventoryEx)
-    pub fn reconcile_datastore_inventory_ex_task(&self, spec: &t::VStorageObjectReconcileSpec) -> c::Call<c::Task<t::VStorageObjectReconcileResult>> {
-        c::CallBuilder::to(self, &METHODS[613]).arg(spec).end()
+        c::CallBuilder::to(self, &METHODS[797]).arg(domain).arg(search_str).arg(belongs_to_group).arg(belongs_to_user).arg(exact_match).arg(find_users).arg(find_groups).end()
     }
 }
 
@@ -1415,7 +1092,7 @@ impl VirtualApp {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualApp.html#updateVAppConfig)
     pub fn update_v_app_config(&self, spec: &t::VAppConfigSpec) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[922]).arg(spec).end()
+        c::CallBuilder::to(self, &METHODS[955]).arg(spec).end()
     }
     /// Calls `UpdateLinkedChildren`. Since API 4.1.
     ///
@@ -1423,7 +1100,7 @@ impl VirtualApp {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualApp.html#updateLinkedChildren)
     pub fn update_linked_children(&self, add_change_set: &[t::VirtualAppLinkInfo], remove_set: &[MoRef<m::ManagedEntity>]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[897]).arg(add_change_set).arg(remove_set).end()
+        c::CallBuilder::to(self, &METHODS[930]).arg(add_change_set).arg(remove_set).end()
     }
     /// Calls `CloneVApp_Task`. Since API 4.0. Takes the privilege `VApp.Clone`.
     ///
@@ -1447,7 +1124,7 @@ impl VirtualApp {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualApp.html#powerOn)
     pub fn power_on_v_app_task(&self) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[474]).end()
+        c::CallBuilder::to(self, &METHODS[506]).end()
     }
     /// Calls `PowerOffVApp_Task`. Since API 4.0. Takes the privilege `VApp.PowerOff`.
     ///
@@ -1455,7 +1132,7 @@ impl VirtualApp {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualApp.html#powerOff)
     pub fn power_off_v_app_task(&self, force: bool) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[471]).arg(force).end()
+        c::CallBuilder::to(self, &METHODS[503]).arg(force).end()
     }
     /// Calls `SuspendVApp_Task`. Since API 4.1. Takes the privilege `VApp.Suspend`.
     ///
@@ -1463,7 +1140,7 @@ impl VirtualApp {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualApp.html#suspend)
     pub fn suspend_v_app_task(&self) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[826]).end()
+        c::CallBuilder::to(self, &METHODS[859]).end()
     }
     /// Calls `unregisterVApp_Task`. Since API 4.0. Takes the privilege `VApp.Unregister`.
     ///
@@ -1471,7 +1148,7 @@ impl VirtualApp {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualApp.html#unregister)
     pub fn unregister_v_app_task(&self) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[974]).end()
+        c::CallBuilder::to(self, &METHODS[1052]).end()
     }
 }
 
@@ -1530,7 +1207,7 @@ impl VirtualDiskManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualDiskManager.html#queryVirtualDiskFragmentation)
     pub fn query_virtual_disk_fragmentation(&self, name: &str, datacenter: Option<&MoRef<m::Datacenter>>) -> c::Call<i32> {
-        c::CallBuilder::to(self, &METHODS[589]).arg(name).arg(datacenter).end()
+        c::CallBuilder::to(self, &METHODS[621]).arg(name).arg(datacenter).end()
     }
     /// Calls `DefragmentVirtualDisk_Task`. Since API 2.5. Takes the privilege `System.View`.
     ///
@@ -1546,7 +1223,7 @@ impl VirtualDiskManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualDiskManager.html#shrinkVirtualDisk)
     pub fn shrink_virtual_disk_task(&self, name: &str, datacenter: Option<&MoRef<m::Datacenter>>, copy: Option<bool>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[812]).arg(name).arg(datacenter).arg(copy).end()
+        c::CallBuilder::to(self, &METHODS[845]).arg(name).arg(datacenter).arg(copy).end()
     }
     /// Calls `InflateVirtualDisk_Task`. Since API 2.5. Takes the privilege `System.View`.
     ///
@@ -1570,7 +1247,7 @@ impl VirtualDiskManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualDiskManager.html#zeroFillVirtualDisk)
     pub fn zero_fill_virtual_disk_task(&self, name: &str, datacenter: Option<&MoRef<m::Datacenter>>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[957]).arg(name).arg(datacenter).end()
+        c::CallBuilder::to(self, &METHODS[1035]).arg(name).arg(datacenter).end()
     }
     /// Calls `SetVirtualDiskUuid`. Since API 2.5. Takes the privilege `System.View`.
     ///
@@ -1578,7 +1255,7 @@ impl VirtualDiskManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualDiskManager.html#setVirtualDiskUuid)
     pub fn set_virtual_disk_uuid(&self, name: &str, datacenter: Option<&MoRef<m::Datacenter>>, uuid: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[810]).arg(name).arg(datacenter).arg(uuid).end()
+        c::CallBuilder::to(self, &METHODS[843]).arg(name).arg(datacenter).arg(uuid).end()
     }
     /// Calls `QueryVirtualDiskUuid`. Since API 2.5. Takes the privilege `System.View`.
     ///
@@ -1586,7 +1263,7 @@ impl VirtualDiskManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualDiskManager.html#queryVirtualDiskUuid)
     pub fn query_virtual_disk_uuid(&self, name: &str, datacenter: Option<&MoRef<m::Datacenter>>) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[591]).arg(name).arg(datacenter).end()
+        c::CallBuilder::to(self, &METHODS[623]).arg(name).arg(datacenter).end()
     }
     /// Calls `QueryVirtualDiskGeometry`. Since API 2.5. Takes the privilege `System.View`.
     ///
@@ -1594,7 +1271,7 @@ impl VirtualDiskManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualDiskManager.html#queryVirtualDiskGeometry)
     pub fn query_virtual_disk_geometry(&self, name: &str, datacenter: Option<&MoRef<m::Datacenter>>) -> c::Call<t::HostDiskDimensionsChs> {
-        c::CallBuilder::to(self, &METHODS[590]).arg(name).arg(datacenter).end()
+        c::CallBuilder::to(self, &METHODS[622]).arg(name).arg(datacenter).end()
     }
     /// Calls `ImportUnmanagedSnapshot`. Since API 6.0. Takes the privilege `System.View`.
     ///
@@ -1610,7 +1287,7 @@ impl VirtualDiskManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualDiskManager.html#releaseManagedSnapshot)
     pub fn release_managed_snapshot(&self, vdisk: &str, datacenter: Option<&MoRef<m::Datacenter>>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[659]).arg(vdisk).arg(datacenter).end()
+        c::CallBuilder::to(self, &METHODS[691]).arg(vdisk).arg(datacenter).end()
     }
 }
 
@@ -1776,7 +1453,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#refreshStorageInfo)
     pub fn refresh_storage_info(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[648]).end()
+        c::CallBuilder::to(self, &METHODS[680]).end()
     }
     /// Calls `CreateSnapshot_Task`. Since API 2.5. Takes the privilege `VirtualMachine.State.CreateSnapshot`.
     ///
@@ -1800,7 +1477,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#revertToCurrentSnapshot)
     pub fn revert_to_current_snapshot_task(&self, host: Option<&MoRef<m::HostSystem>>, suppress_power_on: Option<bool>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[772]).arg(host).arg(suppress_power_on).end()
+        c::CallBuilder::to(self, &METHODS[805]).arg(host).arg(suppress_power_on).end()
     }
     /// Calls `RemoveAllSnapshots_Task`. Since API 2.5. Takes the privilege `VirtualMachine.State.RemoveSnapshot`.
     ///
@@ -1808,7 +1485,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#removeAllSnapshots)
     pub fn remove_all_snapshots_task(&self, consolidate: Option<bool>, spec: Option<&t::SnapshotSelectionSpec>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[664]).arg(consolidate).arg(spec).end()
+        c::CallBuilder::to(self, &METHODS[696]).arg(consolidate).arg(spec).end()
     }
     /// Calls `ConsolidateVMDisks_Task`. Since API 5.0. Takes the privilege `VirtualMachine.State.RemoveSnapshot`.
     ///
@@ -1832,7 +1509,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#reconfigure)
     pub fn reconfig_vm_task(&self, spec: &t::VirtualMachineConfigSpec) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[615]).arg(spec).end()
+        c::CallBuilder::to(self, &METHODS[647]).arg(spec).end()
     }
     /// Calls `UpgradeVM_Task`. Since API 2.5. Takes the privilege `VirtualMachine.Config.UpgradeVirtualHardware`.
     ///
@@ -1840,7 +1517,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#upgradeVirtualHardware)
     pub fn upgrade_vm_task(&self, version: Option<&str>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[935]).arg(version).end()
+        c::CallBuilder::to(self, &METHODS[968]).arg(version).end()
     }
     /// Calls `ExtractOvfEnvironment`. Since API 4.0. Takes the privilege `VApp.ExtractOvfEnvironment`.
     ///
@@ -1856,7 +1533,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#powerOn)
     pub fn power_on_vm_task(&self, host: Option<&MoRef<m::HostSystem>>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[475]).arg(host).end()
+        c::CallBuilder::to(self, &METHODS[507]).arg(host).end()
     }
     /// Calls `PowerOffVM_Task`. Since API 2.5. Takes the privilege `VirtualMachine.Interact.PowerOff`.
     ///
@@ -1864,7 +1541,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#powerOff)
     pub fn power_off_vm_task(&self) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[472]).end()
+        c::CallBuilder::to(self, &METHODS[504]).end()
     }
     /// Calls `SuspendVM_Task`. Since API 2.5. Takes the privilege `VirtualMachine.Interact.Suspend`.
     ///
@@ -1872,7 +1549,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#suspend)
     pub fn suspend_vm_task(&self) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[827]).end()
+        c::CallBuilder::to(self, &METHODS[860]).end()
     }
     /// Calls `ResetVM_Task`. Since API 2.5. Takes the privilege `VirtualMachine.Interact.Reset`.
     ///
@@ -1880,7 +1557,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#reset)
     pub fn reset_vm_task(&self) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[723]).end()
+        c::CallBuilder::to(self, &METHODS[755]).end()
     }
     /// Calls `ShutdownGuest`. Since API 2.5. Takes the privilege `VirtualMachine.Interact.PowerOff`.
     ///
@@ -1888,7 +1565,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#shutdownGuest)
     pub fn shutdown_guest(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[813]).end()
+        c::CallBuilder::to(self, &METHODS[846]).end()
     }
     /// Calls `RebootGuest`. Since API 2.5. Takes the privilege `VirtualMachine.Interact.Reset`.
     ///
@@ -1896,7 +1573,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#rebootGuest)
     pub fn reboot_guest(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[608]).end()
+        c::CallBuilder::to(self, &METHODS[640]).end()
     }
     /// Calls `StandbyGuest`. Since API 2.5. Takes the privilege `VirtualMachine.Interact.Suspend`.
     ///
@@ -1904,7 +1581,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#standbyGuest)
     pub fn standby_guest(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[817]).end()
+        c::CallBuilder::to(self, &METHODS[850]).end()
     }
     /// Calls `AnswerVM`. Since API 2.5. Takes the privilege `VirtualMachine.Interact.AnswerQuestion`.
     ///
@@ -1944,7 +1621,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#relocate)
     pub fn relocate_vm_task(&self, spec: &t::VirtualMachineRelocateSpec, priority: Option<&t::VirtualMachineMovePriority>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[661]).arg(spec).arg(priority).end()
+        c::CallBuilder::to(self, &METHODS[693]).arg(spec).arg(priority).end()
     }
     /// Calls `CloneVM_Task`. Since API 2.5.
     ///
@@ -1992,7 +1669,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#unregister)
     pub fn unregister_vm(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[854]).end()
+        c::CallBuilder::to(self, &METHODS[887]).end()
     }
     /// Calls `ResetGuestInformation`. Since API 2.5. Takes the privilege `VirtualMachine.Config.ResetGuestInfo`.
     ///
@@ -2000,7 +1677,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#resetGuestInformation)
     pub fn reset_guest_information(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[719]).end()
+        c::CallBuilder::to(self, &METHODS[751]).end()
     }
     /// Calls `MountToolsInstaller`. Since API 2.5. Takes the privilege `VirtualMachine.Interact.ToolsInstall`.
     ///
@@ -2016,7 +1693,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#unmountToolsInstaller)
     pub fn unmount_tools_installer(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[845]).end()
+        c::CallBuilder::to(self, &METHODS[878]).end()
     }
     /// Calls `UpgradeTools_Task`. Since API 2.5. Takes the privilege `VirtualMachine.Interact.ToolsInstall`.
     ///
@@ -2024,7 +1701,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#upgradeTools)
     pub fn upgrade_tools_task(&self, installer_options: Option<&str>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[934]).arg(installer_options).end()
+        c::CallBuilder::to(self, &METHODS[967]).arg(installer_options).end()
     }
     /// Calls `AcquireMksTicket`. Since API 2.5. Takes the privilege `VirtualMachine.Interact.ConsoleInteract`.
     ///
@@ -2038,7 +1715,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#queryConnections)
     pub fn query_connections(&self) -> c::Call<Vec<d::Poly<t::VirtualMachineConnection>>> {
-        c::CallBuilder::to(self, &METHODS[506]).end()
+        c::CallBuilder::to(self, &METHODS[538]).end()
     }
     /// Calls `DropConnections`. Since API 7.0.1.0. Takes the privilege `VirtualMachine.Interact.ConsoleInteract`.
     ///
@@ -2062,7 +1739,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#setScreenResolution)
     pub fn set_screen_resolution(&self, width: i32, height: i32) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[805]).arg(width).arg(height).end()
+        c::CallBuilder::to(self, &METHODS[838]).arg(width).arg(height).end()
     }
     /// Calls `DefragmentAllDisks`. Since API 2.5. Takes the privilege `VirtualMachine.Interact.DefragmentAllDisks`.
     ///
@@ -2094,7 +1771,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#turnOffFaultTolerance)
     pub fn turn_off_fault_tolerance_for_vm_task(&self) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[835]).end()
+        c::CallBuilder::to(self, &METHODS[868]).end()
     }
     /// Calls `MakePrimaryVM_Task`. Since API 4.0. Takes the privilege `VirtualMachine.Interact.MakePrimary`.
     ///
@@ -2110,7 +1787,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#terminateFaultTolerantVM)
     pub fn terminate_fault_tolerant_vm_task(&self, vm: Option<&MoRef<m::VirtualMachine>>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[828]).arg(vm).end()
+        c::CallBuilder::to(self, &METHODS[861]).arg(vm).end()
     }
     /// Calls `DisableSecondaryVM_Task`. Since API 4.0. Takes the privilege `VirtualMachine.Interact.DisableSecondary`.
     ///
@@ -2134,7 +1811,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#setDisplayTopology)
     pub fn set_display_topology(&self, displays: &[t::VirtualMachineDisplayTopology]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[793]).arg(displays).end()
+        c::CallBuilder::to(self, &METHODS[826]).arg(displays).end()
     }
     /// Calls `StartRecording_Task`. Since API 4.0. Takes the privilege `VirtualMachine.Interact.Record`.
     ///
@@ -2142,7 +1819,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#startRecording)
     pub fn start_recording_task(&self, name: &str, description: Option<&str>) -> c::Call<c::Task<MoRef<m::VirtualMachineSnapshot>>> {
-        c::CallBuilder::to(self, &METHODS[820]).arg(name).arg(description).end()
+        c::CallBuilder::to(self, &METHODS[853]).arg(name).arg(description).end()
     }
     /// Calls `StopRecording_Task`. Since API 4.0. Takes the privilege `VirtualMachine.Interact.Record`.
     ///
@@ -2150,7 +1827,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#stopRecording)
     pub fn stop_recording_task(&self) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[823]).end()
+        c::CallBuilder::to(self, &METHODS[856]).end()
     }
     /// Calls `StartReplaying_Task`. Since API 4.0. Takes the privilege `VirtualMachine.Interact.Replay`.
     ///
@@ -2158,7 +1835,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#startReplaying)
     pub fn start_replaying_task(&self, replay_snapshot: &MoRef<m::VirtualMachineSnapshot>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[821]).arg(replay_snapshot).end()
+        c::CallBuilder::to(self, &METHODS[854]).arg(replay_snapshot).end()
     }
     /// Calls `StopReplaying_Task`. Since API 4.0. Takes the privilege `VirtualMachine.Interact.Replay`.
     ///
@@ -2166,7 +1843,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#stopReplaying)
     pub fn stop_replaying_task(&self) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[824]).end()
+        c::CallBuilder::to(self, &METHODS[857]).end()
     }
     /// Calls `PromoteDisks_Task`. Since API 4.0. Takes the privilege `VirtualMachine.Provisioning.PromoteDisks`.
     ///
@@ -2174,7 +1851,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#promoteDisks)
     pub fn promote_disks_task(&self, unlink: bool, disks: &[t::VirtualDisk]) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[478]).arg(unlink).arg(disks).end()
+        c::CallBuilder::to(self, &METHODS[510]).arg(unlink).arg(disks).end()
     }
     /// Calls `CreateScreenshot_Task`. Since API 4.0. Takes the privilege `VirtualMachine.Interact.CreateScreenshot`.
     ///
@@ -2188,7 +1865,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#putUsbScanCodes)
     pub fn put_usb_scan_codes(&self, spec: &t::UsbScanCodeSpec) -> c::Call<i32> {
-        c::CallBuilder::to(self, &METHODS[480]).arg(spec).end()
+        c::CallBuilder::to(self, &METHODS[512]).arg(spec).end()
     }
     /// Calls `QueryChangedDiskAreas`. Since API 4.0. Takes the privilege `VirtualMachine.Provisioning.DiskRandomRead`.
     ///
@@ -2196,13 +1873,13 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#queryChangedDiskAreas)
     pub fn query_changed_disk_areas(&self, snapshot: Option<&MoRef<m::VirtualMachineSnapshot>>, device_key: i32, start_offset: i64, change_id: &str) -> c::Call<t::DiskChangeInfo> {
-        c::CallBuilder::to(self, &METHODS[493]).arg(snapshot).arg(device_key).arg(start_offset).arg(change_id).end()
+        c::CallBuilder::to(self, &METHODS[525]).arg(snapshot).arg(device_key).arg(start_offset).arg(change_id).end()
     }
     /// Calls `QueryUnownedFiles`. Since API 4.0. Takes the privilege `VirtualMachine.Config.QueryUnownedFiles`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#queryUnownedFiles)
     pub fn query_unowned_files(&self) -> c::Call<Vec<String>> {
-        c::CallBuilder::to(self, &METHODS[583]).end()
+        c::CallBuilder::to(self, &METHODS[615]).end()
     }
     /// Calls `reloadVirtualMachineFromPath_Task`. Since API 4.1. Takes the privilege `VirtualMachine.Config.ReloadFromPath`.
     ///
@@ -2210,7 +1887,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#reloadFromPath)
     pub fn reload_virtual_machine_from_path_task(&self, configuration_path: &str) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[970]).arg(configuration_path).end()
+        c::CallBuilder::to(self, &METHODS[1048]).arg(configuration_path).end()
     }
     /// Calls `QueryFaultToleranceCompatibility`. Since API 4.1. Takes the privilege `VirtualMachine.Config.QueryFTCompatibility`.
     ///
@@ -2218,7 +1895,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#queryFaultToleranceCompatibility)
     pub fn query_fault_tolerance_compatibility(&self) -> c::Call<Vec<t::LocalizedMethodFault>> {
-        c::CallBuilder::to(self, &METHODS[522]).end()
+        c::CallBuilder::to(self, &METHODS[554]).end()
     }
     /// Calls `QueryFaultToleranceCompatibilityEx`. Since API 6.0. Takes the privilege `VirtualMachine.Config.QueryFTCompatibility`.
     ///
@@ -2226,7 +1903,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#queryFaultToleranceCompatibilityEx)
     pub fn query_fault_tolerance_compatibility_ex(&self, for_legacy_ft: Option<bool>) -> c::Call<Vec<t::LocalizedMethodFault>> {
-        c::CallBuilder::to(self, &METHODS[523]).arg(for_legacy_ft).end()
+        c::CallBuilder::to(self, &METHODS[555]).arg(for_legacy_ft).end()
     }
     /// Calls `TerminateVM`. Since API 5.0. Takes the privilege `VirtualMachine.Interact.PowerOff`.
     ///
@@ -2234,7 +1911,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#terminate)
     pub fn terminate_vm(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[831]).end()
+        c::CallBuilder::to(self, &METHODS[864]).end()
     }
     /// Calls `SendNMI`. Since API 6.0. Takes the privilege `VirtualMachine.Interact.GuestControl`.
     ///
@@ -2242,7 +1919,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#sendNMI)
     pub fn send_nmi(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[787]).end()
+        c::CallBuilder::to(self, &METHODS[820]).end()
     }
     /// Calls `AttachDisk_Task`. Since API 6.5. Takes the privilege `VirtualMachine.Config.AddExistingDisk`.
     ///
@@ -2282,7 +1959,7 @@ impl VirtualMachine {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VirtualMachine.html#repairVmDiskChains)
     pub fn repair_vm_disk_chains_task(&self) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[708]).end()
+        c::CallBuilder::to(self, &METHODS[740]).end()
     }
 }
 
@@ -2344,7 +2021,7 @@ impl VirtualMachineGuestCustomizationManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.GuestCustomizationManager.html#startNetwork)
     pub fn start_guest_network_task(&self, vm: &MoRef<m::VirtualMachine>, auth: &d::Poly<t::GuestAuthentication>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[818]).arg(vm).arg(auth).end()
+        c::CallBuilder::to(self, &METHODS[851]).arg(vm).arg(auth).end()
     }
     /// Calls `AbortCustomization_Task`. Since API 6.8.7. Takes the privilege `VirtualMachine.Provisioning.Customize`.
     ///
@@ -2369,7 +2046,7 @@ impl VirtualMachineProvisioningChecker {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.check.ProvisioningChecker.html#queryVMotionCompatibilityEx)
     pub fn query_v_motion_compatibility_ex_task(&self, vm: &[MoRef<m::VirtualMachine>], host: &[MoRef<m::HostSystem>]) -> c::Call<c::Task<Vec<t::CheckResult>>> {
-        c::CallBuilder::to(self, &METHODS[588]).arg(vm).arg(host).end()
+        c::CallBuilder::to(self, &METHODS[620]).arg(vm).arg(host).end()
     }
     /// Calls `CheckMigrate_Task`. Since API 4.0. Takes the privilege `System.View`.
     ///
@@ -2443,7 +2120,7 @@ impl VirtualMachineSnapshot {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.Snapshot.html#revert)
     pub fn revert_to_snapshot_task(&self, host: Option<&MoRef<m::HostSystem>>, suppress_power_on: Option<bool>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[773]).arg(host).arg(suppress_power_on).end()
+        c::CallBuilder::to(self, &METHODS[806]).arg(host).arg(suppress_power_on).end()
     }
     /// Calls `RemoveSnapshot_Task`. Since API 2.5. Takes the privilege `VirtualMachine.State.RemoveSnapshot`.
     ///
@@ -2451,7 +2128,7 @@ impl VirtualMachineSnapshot {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.Snapshot.html#remove)
     pub fn remove_snapshot_task(&self, remove_children: bool, consolidate: Option<bool>) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[695]).arg(remove_children).arg(consolidate).end()
+        c::CallBuilder::to(self, &METHODS[727]).arg(remove_children).arg(consolidate).end()
     }
     /// Calls `RenameSnapshot`. Since API 2.5. Takes the privilege `VirtualMachine.State.RenameSnapshot`.
     ///
@@ -2459,7 +2136,7 @@ impl VirtualMachineSnapshot {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.vm.Snapshot.html#rename)
     pub fn rename_snapshot(&self, name: Option<&str>, description: Option<&str>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[703]).arg(name).arg(description).end()
+        c::CallBuilder::to(self, &METHODS[735]).arg(name).arg(description).end()
     }
     /// Calls `ExportSnapshot`. Since API 5.5. Takes the privilege `VApp.Export`.
     ///
@@ -2586,7 +2263,7 @@ impl VmwareDistributedVirtualSwitch {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.dvs.VmwareDistributedVirtualSwitch.html#updateLacpGroupConfig)
     pub fn update_dvs_lacp_group_config_task(&self, lacp_group_spec: &[t::VMwareDvsLacpGroupSpec]) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[866]).arg(lacp_group_spec).end()
+        c::CallBuilder::to(self, &METHODS[899]).arg(lacp_group_spec).end()
     }
 }
 
@@ -2605,7 +2282,7 @@ impl VsanUpgradeSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VsanUpgradeSystem.html#performUpgradePreflightCheck)
     pub fn perform_vsan_upgrade_preflight_check(&self, cluster: &MoRef<m::ClusterComputeResource>, downgrade_format: Option<bool>) -> c::Call<t::VsanUpgradeSystemPreflightCheckResult> {
-        c::CallBuilder::to(self, &METHODS[465]).arg(cluster).arg(downgrade_format).end()
+        c::CallBuilder::to(self, &METHODS[497]).arg(cluster).arg(downgrade_format).end()
     }
     /// Calls `QueryVsanUpgradeStatus`. Since API 6.0. Takes the privilege `System.Read`.
     ///
@@ -2613,7 +2290,7 @@ impl VsanUpgradeSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VsanUpgradeSystem.html#queryUpgradeStatus)
     pub fn query_vsan_upgrade_status(&self, cluster: &MoRef<m::ClusterComputeResource>) -> c::Call<t::VsanUpgradeSystemUpgradeStatus> {
-        c::CallBuilder::to(self, &METHODS[601]).arg(cluster).end()
+        c::CallBuilder::to(self, &METHODS[633]).arg(cluster).end()
     }
     /// Calls `PerformVsanUpgrade_Task`. Since API 6.0. Takes the privilege `System.Read`.
     ///
@@ -2621,6 +2298,6 @@ impl VsanUpgradeSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.VsanUpgradeSystem.html#performUpgrade)
     pub fn perform_vsan_upgrade_task(&self, cluster: &MoRef<m::ClusterComputeResource>, perform_object_upgrade: Option<bool>, downgrade_format: Option<bool>, allow_reduced_redundancy: Option<bool>, exclude_hosts: &[MoRef<m::HostSystem>]) -> c::Call<c::Task<t::VsanUpgradeSystemUpgradeStatus>> {
-        c::CallBuilder::to(self, &METHODS[466]).arg(cluster).arg(perform_object_upgrade).arg(downgrade_format).arg(allow_reduced_redundancy).arg(exclude_hosts).end()
+        c::CallBuilder::to(self, &METHODS[498]).arg(cluster).arg(perform_object_upgrade).arg(downgrade_format).arg(allow_reduced_redundancy).arg(exclude_hosts).end()
     }
 }

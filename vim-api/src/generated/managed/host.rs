@@ -27,7 +27,7 @@ impl HostAccessManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HostAccessManager.html#retrieveAccessEntries)
     pub fn retrieve_host_access_control_entries(&self) -> c::Call<Vec<t::HostAccessControlEntry>> {
-        c::CallBuilder::to(self, &METHODS[748]).end()
+        c::CallBuilder::to(self, &METHODS[781]).end()
     }
     /// Calls `ChangeAccessMode`. Since API 6.0. Takes the privilege `Global.Settings`.
     ///
@@ -41,7 +41,7 @@ impl HostAccessManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HostAccessManager.html#querySystemUsers)
     pub fn query_system_users(&self) -> c::Call<Vec<String>> {
-        c::CallBuilder::to(self, &METHODS[579]).end()
+        c::CallBuilder::to(self, &METHODS[611]).end()
     }
     /// Calls `UpdateSystemUsers`. Since API 6.0. Takes the privilege `Global.Settings`.
     ///
@@ -49,13 +49,13 @@ impl HostAccessManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HostAccessManager.html#updateSystemUsers)
     pub fn update_system_users(&self, users: &[String]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[920]).arg(users).end()
+        c::CallBuilder::to(self, &METHODS[953]).arg(users).end()
     }
     /// Calls `QueryLockdownExceptions`. Since API 6.0. Takes the privilege `Global.Settings`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HostAccessManager.html#queryLockdownExceptions)
     pub fn query_lockdown_exceptions(&self) -> c::Call<Vec<String>> {
-        c::CallBuilder::to(self, &METHODS[544]).end()
+        c::CallBuilder::to(self, &METHODS[576]).end()
     }
     /// Calls `UpdateLockdownExceptions`. Since API 6.0. Takes the privilege `Global.Settings`.
     ///
@@ -63,7 +63,7 @@ impl HostAccessManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HostAccessManager.html#updateLockdownExceptions)
     pub fn update_lockdown_exceptions(&self, users: &[String]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[899]).arg(users).end()
+        c::CallBuilder::to(self, &METHODS[932]).arg(users).end()
     }
     /// Calls `ChangeLockdownMode`. Since API 6.0. Takes the privilege `Host.Config.Settings`.
     ///
@@ -140,7 +140,7 @@ impl HostActiveDirectoryAuthentication {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ActiveDirectoryAuthentication.html#replaceSmartCardTrustAnchors)
     pub fn replace_smart_card_trust_anchors(&self, certs: &[String]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[710]).arg(certs).end()
+        c::CallBuilder::to(self, &METHODS[742]).arg(certs).end()
     }
     /// Calls `RemoveSmartCardTrustAnchor`. Since API 6.0. Takes the privilege `Host.Config.AuthenticationStore`.
     ///
@@ -148,7 +148,7 @@ impl HostActiveDirectoryAuthentication {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ActiveDirectoryAuthentication.html#removeSmartCardTrustAnchor)
     pub fn remove_smart_card_trust_anchor(&self, issuer: &str, serial: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[692]).arg(issuer).arg(serial).end()
+        c::CallBuilder::to(self, &METHODS[724]).arg(issuer).arg(serial).end()
     }
     /// Calls `RemoveSmartCardTrustAnchorByFingerprint`. Since API 6.0. Takes the privilege `Host.Config.AuthenticationStore`.
     ///
@@ -156,7 +156,7 @@ impl HostActiveDirectoryAuthentication {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ActiveDirectoryAuthentication.html#removeSmartCardTrustAnchorByFingerprint)
     pub fn remove_smart_card_trust_anchor_by_fingerprint(&self, fingerprint: &str, digest: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[693]).arg(fingerprint).arg(digest).end()
+        c::CallBuilder::to(self, &METHODS[725]).arg(fingerprint).arg(digest).end()
     }
     /// Calls `RemoveSmartCardTrustAnchorCertificate`. Since API 9.0.0.0. Takes the privilege `Host.Config.AuthenticationStore`.
     ///
@@ -164,7 +164,7 @@ impl HostActiveDirectoryAuthentication {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ActiveDirectoryAuthentication.html#removeSmartCardTrustAnchorCertificate)
     pub fn remove_smart_card_trust_anchor_certificate(&self, certificate: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[694]).arg(certificate).end()
+        c::CallBuilder::to(self, &METHODS[726]).arg(certificate).end()
     }
     /// Calls `ListSmartCardTrustAnchors`. Since API 6.0. Takes the privilege `Host.Config.AuthenticationStore`.
     ///
@@ -213,13 +213,13 @@ impl HostAssignableHardwareManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AssignableHardwareManager.html#retrieveDynamicPassthroughInfo)
     pub fn retrieve_dynamic_passthrough_info(&self) -> c::Call<Vec<t::VirtualMachineDynamicPassthroughInfo>> {
-        c::CallBuilder::to(self, &METHODS[743]).end()
+        c::CallBuilder::to(self, &METHODS[776]).end()
     }
     /// Calls `RetrieveVendorDeviceGroupInfo`. Since API 8.0.0.1. Takes the privilege `System.Read`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AssignableHardwareManager.html#retrieveVendorDeviceGroupInfo)
     pub fn retrieve_vendor_device_group_info(&self) -> c::Call<Vec<t::VirtualMachineVendorDeviceGroupInfo>> {
-        c::CallBuilder::to(self, &METHODS[769]).end()
+        c::CallBuilder::to(self, &METHODS[802]).end()
     }
     /// Calls `UpdateAssignableHardwareConfig`. Since API 7.0.0.0. Takes the privilege `Host.Config.Settings`.
     ///
@@ -227,7 +227,7 @@ impl HostAssignableHardwareManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AssignableHardwareManager.html#updateConfig)
     pub fn update_assignable_hardware_config(&self, config: &t::HostAssignableHardwareConfig) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[856]).arg(config).end()
+        c::CallBuilder::to(self, &METHODS[889]).arg(config).end()
     }
 }
 
@@ -286,7 +286,7 @@ impl HostAutoStartManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.AutoStartManager.html#reconfigure)
     pub fn reconfigure_autostart(&self, spec: &t::HostAutoStartManagerConfig) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[618]).arg(spec).end()
+        c::CallBuilder::to(self, &METHODS[650]).arg(spec).end()
     }
     /// Calls `AutoStartPowerOn`. Since API 2.5. Takes the privilege `Host.Config.AutoStart`.
     ///
@@ -315,13 +315,13 @@ impl HostBootDeviceSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.BootDeviceSystem.html#queryBootDevices)
     pub fn query_boot_devices(&self) -> c::Call<Option<t::HostBootDeviceInfo>> {
-        c::CallBuilder::to(self, &METHODS[490]).end()
+        c::CallBuilder::to(self, &METHODS[522]).end()
     }
     /// Calls `UpdateBootDevice`. Since API 2.5. Takes the privilege `Host.Config.Maintenance`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.BootDeviceSystem.html#updateBootDevice)
     pub fn update_boot_device(&self, key: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[859]).arg(key).end()
+        c::CallBuilder::to(self, &METHODS[892]).arg(key).end()
     }
 }
 
@@ -365,7 +365,7 @@ impl HostCertificateManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CertificateManager.html#retrieveCertificateInfoList)
     pub fn retrieve_certificate_info_list(&self) -> c::Call<Vec<t::HostCertificateManagerCertificateInfo>> {
-        c::CallBuilder::to(self, &METHODS[737]).end()
+        c::CallBuilder::to(self, &METHODS[769]).end()
     }
     /// Calls `GenerateCertificateSigningRequest`. Since API 6.0. Takes the privilege `Certificate.Manage`.
     ///
@@ -389,7 +389,7 @@ impl HostCertificateManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CertificateManager.html#provisionServerPrivateKey)
     pub fn provision_server_private_key(&self, key: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[479]).arg(key).end()
+        c::CallBuilder::to(self, &METHODS[511]).arg(key).end()
     }
     /// Calls `InstallServerCertificate`. Since API 6.0. Takes the privilege `Certificate.Manage`.
     ///
@@ -405,7 +405,7 @@ impl HostCertificateManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.CertificateManager.html#replaceCACertificatesAndCRLs)
     pub fn replace_ca_certificates_and_crls(&self, ca_cert: &[String], ca_crl: &[String]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[709]).arg(ca_cert).arg(ca_crl).end()
+        c::CallBuilder::to(self, &METHODS[741]).arg(ca_cert).arg(ca_crl).end()
     }
     /// Calls `NotifyAffectedServices`. Since API 6.0. Takes the privilege `Certificate.Manage`.
     ///
@@ -497,7 +497,7 @@ impl HostDatastoreBrowser {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreBrowser.html#search)
     pub fn search_datastore_task(&self, datastore_path: &str, search_spec: Option<&t::HostDatastoreBrowserSearchSpec>) -> c::Call<c::Task<t::HostDatastoreBrowserSearchResults>> {
-        c::CallBuilder::to(self, &METHODS[783]).arg(datastore_path).arg(search_spec).end()
+        c::CallBuilder::to(self, &METHODS[816]).arg(datastore_path).arg(search_spec).end()
     }
     /// Calls `SearchDatastoreSubFolders_Task`. Since API 2.5.
     ///
@@ -505,7 +505,7 @@ impl HostDatastoreBrowser {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreBrowser.html#searchSubFolders)
     pub fn search_datastore_sub_folders_task(&self, datastore_path: &str, search_spec: Option<&t::HostDatastoreBrowserSearchSpec>) -> c::Call<c::Task<Vec<t::HostDatastoreBrowserSearchResults>>> {
-        c::CallBuilder::to(self, &METHODS[782]).arg(datastore_path).arg(search_spec).end()
+        c::CallBuilder::to(self, &METHODS[815]).arg(datastore_path).arg(search_spec).end()
     }
     /// Calls `DeleteFile`. Since API 2.5. Takes the privilege `Datastore.DeleteFile`.
     ///
@@ -542,7 +542,7 @@ impl HostDatastoreSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#updateLocalSwapDatastore)
     pub fn update_local_swap_datastore(&self, datastore: Option<&MoRef<m::Datastore>>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[898]).arg(datastore).end()
+        c::CallBuilder::to(self, &METHODS[931]).arg(datastore).end()
     }
     /// Calls `QueryAvailableDisksForVmfs`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
@@ -550,7 +550,7 @@ impl HostDatastoreSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#queryAvailableDisksForVmfs)
     pub fn query_available_disks_for_vmfs(&self, datastore: Option<&MoRef<m::Datastore>>) -> c::Call<Vec<t::HostScsiDisk>> {
-        c::CallBuilder::to(self, &METHODS[484]).arg(datastore).end()
+        c::CallBuilder::to(self, &METHODS[516]).arg(datastore).end()
     }
     /// Calls `QueryVmfsDatastoreCreateOptions`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
@@ -558,7 +558,7 @@ impl HostDatastoreSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#queryVmfsDatastoreCreateOptions)
     pub fn query_vmfs_datastore_create_options(&self, device_path: &str, vmfs_major_version: Option<i32>) -> c::Call<Vec<t::VmfsDatastoreOption>> {
-        c::CallBuilder::to(self, &METHODS[594]).arg(device_path).arg(vmfs_major_version).end()
+        c::CallBuilder::to(self, &METHODS[626]).arg(device_path).arg(vmfs_major_version).end()
     }
     /// Calls `CreateVmfsDatastore`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
@@ -574,7 +574,7 @@ impl HostDatastoreSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#queryVmfsDatastoreExtendOptions)
     pub fn query_vmfs_datastore_extend_options(&self, datastore: &MoRef<m::Datastore>, device_path: &str, suppress_expand_candidates: Option<bool>) -> c::Call<Vec<t::VmfsDatastoreOption>> {
-        c::CallBuilder::to(self, &METHODS[596]).arg(datastore).arg(device_path).arg(suppress_expand_candidates).end()
+        c::CallBuilder::to(self, &METHODS[628]).arg(datastore).arg(device_path).arg(suppress_expand_candidates).end()
     }
     /// Calls `QueryVmfsDatastoreExpandOptions`. Since API 4.0. Takes the privilege `Host.Config.Storage`.
     ///
@@ -582,7 +582,7 @@ impl HostDatastoreSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#queryVmfsDatastoreExpandOptions)
     pub fn query_vmfs_datastore_expand_options(&self, datastore: &MoRef<m::Datastore>) -> c::Call<Vec<t::VmfsDatastoreOption>> {
-        c::CallBuilder::to(self, &METHODS[595]).arg(datastore).end()
+        c::CallBuilder::to(self, &METHODS[627]).arg(datastore).end()
     }
     /// Calls `ExtendVmfsDatastore`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
@@ -646,7 +646,7 @@ impl HostDatastoreSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#removeDatastore)
     pub fn remove_datastore(&self, datastore: &MoRef<m::Datastore>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[668]).arg(datastore).end()
+        c::CallBuilder::to(self, &METHODS[700]).arg(datastore).end()
     }
     /// Calls `SetMaxQueueDepth`. Since API 8.0.0.1. Takes the privilege `Host.Config.Storage`.
     ///
@@ -654,7 +654,7 @@ impl HostDatastoreSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#setMaxQueueDepth)
     pub fn set_max_queue_depth(&self, datastore: &MoRef<m::Datastore>, max_qdepth: i64) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[800]).arg(datastore).arg(max_qdepth).end()
+        c::CallBuilder::to(self, &METHODS[833]).arg(datastore).arg(max_qdepth).end()
     }
     /// Calls `ResolveNfsServerHostName`. Since API 9.1.0.0. Takes the privilege `Host.Config.Storage`.
     ///
@@ -662,7 +662,7 @@ impl HostDatastoreSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#resolveNfsServerHostName)
     pub fn resolve_nfs_server_host_name(&self, host_name: &str, volume_name: Option<&str>, force: Option<bool>, is_nfs41: Option<bool>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[729]).arg(host_name).arg(volume_name).arg(force).arg(is_nfs41).end()
+        c::CallBuilder::to(self, &METHODS[761]).arg(host_name).arg(volume_name).arg(force).arg(is_nfs41).end()
     }
     /// Calls `QueryMaxQueueDepth`. Since API 8.0.0.1. Takes the privilege `Host.Config.Storage`.
     ///
@@ -670,7 +670,7 @@ impl HostDatastoreSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#queryMaxQueueDepth)
     pub fn query_max_queue_depth(&self, datastore: &MoRef<m::Datastore>) -> c::Call<i64> {
-        c::CallBuilder::to(self, &METHODS[546]).arg(datastore).end()
+        c::CallBuilder::to(self, &METHODS[578]).arg(datastore).end()
     }
     /// Calls `RemoveDatastoreEx_Task`. Since API 6.0. Takes the privilege `Host.Config.Storage`.
     ///
@@ -678,7 +678,7 @@ impl HostDatastoreSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#removeDatastoreEx)
     pub fn remove_datastore_ex_task(&self, datastore: &[MoRef<m::Datastore>]) -> c::Call<c::Task<Vec<t::HostDatastoreSystemDatastoreResult>>> {
-        c::CallBuilder::to(self, &METHODS[669]).arg(datastore).end()
+        c::CallBuilder::to(self, &METHODS[701]).arg(datastore).end()
     }
     /// Calls `ConfigureDatastorePrincipal`. Since API 2.5. Takes the privilege `Host.Config.Maintenance`.
     ///
@@ -692,7 +692,7 @@ impl HostDatastoreSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#queryUnresolvedVmfsVolumes)
     pub fn query_unresolved_vmfs_volumes(&self) -> c::Call<Vec<t::HostUnresolvedVmfsVolume>> {
-        c::CallBuilder::to(self, &METHODS[585]).end()
+        c::CallBuilder::to(self, &METHODS[617]).end()
     }
     /// Calls `ResignatureUnresolvedVmfsVolume_Task`. Since API 4.0. Takes the privilege `Host.Config.Storage`.
     ///
@@ -700,7 +700,7 @@ impl HostDatastoreSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DatastoreSystem.html#resignatureUnresolvedVmfsVolume)
     pub fn resignature_unresolved_vmfs_volume_task(&self, resolution_spec: &t::HostUnresolvedVmfsResignatureSpec) -> c::Call<c::Task<Option<t::HostResignatureRescanResult>>> {
-        c::CallBuilder::to(self, &METHODS[724]).arg(resolution_spec).end()
+        c::CallBuilder::to(self, &METHODS[756]).arg(resolution_spec).end()
     }
 }
 
@@ -724,19 +724,19 @@ impl HostDateTimeSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DateTimeSystem.html#updateConfig)
     pub fn update_date_time_config(&self, config: &t::HostDateTimeConfig) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[868]).arg(config).end()
+        c::CallBuilder::to(self, &METHODS[901]).arg(config).end()
     }
     /// Calls `QueryAvailableTimeZones`. Since API 2.5. Takes the privilege `System.Read`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DateTimeSystem.html#queryAvailableTimeZones)
     pub fn query_available_time_zones(&self) -> c::Call<Vec<t::HostDateTimeSystemTimeZone>> {
-        c::CallBuilder::to(self, &METHODS[489]).end()
+        c::CallBuilder::to(self, &METHODS[521]).end()
     }
     /// Calls `QueryDateTime`. Since API 2.5. Takes the privilege `System.Read`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DateTimeSystem.html#queryDateTime)
     pub fn query_date_time(&self) -> c::Call<d::DateTime> {
-        c::CallBuilder::to(self, &METHODS[509]).end()
+        c::CallBuilder::to(self, &METHODS[541]).end()
     }
     /// Calls `UpdateDateTime`. Since API 2.5. Takes the privilege `Host.Config.DateTime`.
     ///
@@ -744,19 +744,19 @@ impl HostDateTimeSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DateTimeSystem.html#updateDateTime)
     pub fn update_date_time(&self, date_time: &d::DateTime) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[867]).arg(date_time).end()
+        c::CallBuilder::to(self, &METHODS[900]).arg(date_time).end()
     }
     /// Calls `RefreshDateTimeSystem`. Since API 2.5. Takes the privilege `Host.Config.DateTime`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DateTimeSystem.html#refresh)
     pub fn refresh_date_time_system(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[638]).end()
+        c::CallBuilder::to(self, &METHODS[670]).end()
     }
     /// Calls `TestTimeService`. Since API 7.0.3.0. Takes the privilege `Host.Config.DateTime`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DateTimeSystem.html#testTimeService)
     pub fn test_time_service(&self) -> c::Call<Option<t::HostDateTimeSystemServiceTestResult>> {
-        c::CallBuilder::to(self, &METHODS[832]).end()
+        c::CallBuilder::to(self, &METHODS[865]).end()
     }
 }
 
@@ -780,7 +780,7 @@ impl HostDiagnosticSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DiagnosticSystem.html#queryAvailablePartition)
     pub fn query_available_partition(&self) -> c::Call<Vec<t::HostDiagnosticPartition>> {
-        c::CallBuilder::to(self, &METHODS[486]).end()
+        c::CallBuilder::to(self, &METHODS[518]).end()
     }
     /// Calls `SelectActivePartition`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
@@ -788,7 +788,7 @@ impl HostDiagnosticSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DiagnosticSystem.html#selectActivePartition)
     pub fn select_active_partition(&self, partition: Option<&t::HostScsiDiskPartition>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[784]).arg(partition).end()
+        c::CallBuilder::to(self, &METHODS[817]).arg(partition).end()
     }
     /// Calls `QueryPartitionCreateOptions`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
@@ -796,7 +796,7 @@ impl HostDiagnosticSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DiagnosticSystem.html#queryPartitionCreateOptions)
     pub fn query_partition_create_options(&self, storage_type: &str, diagnostic_type: &str) -> c::Call<Vec<t::HostDiagnosticPartitionCreateOption>> {
-        c::CallBuilder::to(self, &METHODS[559]).arg(storage_type).arg(diagnostic_type).end()
+        c::CallBuilder::to(self, &METHODS[591]).arg(storage_type).arg(diagnostic_type).end()
     }
     /// Calls `QueryPartitionCreateDesc`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
@@ -804,7 +804,7 @@ impl HostDiagnosticSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.DiagnosticSystem.html#queryPartitionCreateDesc)
     pub fn query_partition_create_desc(&self, disk_uuid: &str, diagnostic_type: &str) -> c::Call<t::HostDiagnosticPartitionCreateDescription> {
-        c::CallBuilder::to(self, &METHODS[558]).arg(disk_uuid).arg(diagnostic_type).end()
+        c::CallBuilder::to(self, &METHODS[590]).arg(disk_uuid).arg(diagnostic_type).end()
     }
     /// Calls `CreateDiagnosticPartition`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
@@ -881,7 +881,7 @@ impl HostFirewallSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FirewallSystem.html#updateDefaultPolicy)
     pub fn update_default_policy(&self, default_policy: &t::HostFirewallDefaultPolicy) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[869]).arg(default_policy).end()
+        c::CallBuilder::to(self, &METHODS[902]).arg(default_policy).end()
     }
     /// Calls `EnableRuleset`. Since API 2.5. Takes the privilege `Host.Config.NetService`.
     ///
@@ -905,13 +905,13 @@ impl HostFirewallSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FirewallSystem.html#updateRuleset)
     pub fn update_ruleset(&self, id: &str, spec: &t::HostFirewallRulesetRulesetSpec) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[911]).arg(id).arg(spec).end()
+        c::CallBuilder::to(self, &METHODS[944]).arg(id).arg(spec).end()
     }
     /// Calls `RefreshFirewall`. Since API 2.5. Takes the privilege `Host.Config.NetService`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FirewallSystem.html#refresh)
     pub fn refresh_firewall(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[639]).end()
+        c::CallBuilder::to(self, &METHODS[671]).end()
     }
 }
 
@@ -930,7 +930,7 @@ impl HostFirmwareSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FirmwareSystem.html#resetToFactoryDefaults)
     pub fn reset_firmware_to_factory_defaults(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[718]).end()
+        c::CallBuilder::to(self, &METHODS[750]).end()
     }
     /// Calls `BackupFirmwareConfiguration`. Since API 2.5. Takes the privilege `Host.Config.Firmware`.
     ///
@@ -942,7 +942,7 @@ impl HostFirmwareSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FirmwareSystem.html#queryConfigUploadURL)
     pub fn query_firmware_config_upload_url(&self) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[529]).end()
+        c::CallBuilder::to(self, &METHODS[561]).end()
     }
     /// Calls `RestoreFirmwareConfiguration`. Since API 2.5. Takes the privilege `Host.Config.Firmware`.
     ///
@@ -950,7 +950,7 @@ impl HostFirmwareSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.FirmwareSystem.html#restoreConfiguration)
     pub fn restore_firmware_configuration(&self, force: bool) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[732]).arg(force).end()
+        c::CallBuilder::to(self, &METHODS[764]).arg(force).end()
     }
 }
 
@@ -995,19 +995,19 @@ impl HostGraphicsManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.GraphicsManager.html#retrieveVgpuDeviceInfo)
     pub fn retrieve_vgpu_device_info(&self) -> c::Call<Vec<t::VirtualMachineVgpuDeviceInfo>> {
-        c::CallBuilder::to(self, &METHODS[770]).end()
+        c::CallBuilder::to(self, &METHODS[803]).end()
     }
     /// Calls `RetrieveVgpuProfileInfo`. Since API 7.0.3.0. Takes the privilege `System.Read`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.GraphicsManager.html#retrieveVgpuProfileInfo)
     pub fn retrieve_vgpu_profile_info(&self) -> c::Call<Vec<t::VirtualMachineVgpuProfileInfo>> {
-        c::CallBuilder::to(self, &METHODS[771]).end()
+        c::CallBuilder::to(self, &METHODS[804]).end()
     }
     /// Calls `RefreshGraphicsManager`. Since API 5.5. Takes the privilege `Host.Config.Settings`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.GraphicsManager.html#refresh)
     pub fn refresh_graphics_manager(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[640]).end()
+        c::CallBuilder::to(self, &METHODS[672]).end()
     }
     /// Calls `IsSharedGraphicsActive`. Since API 5.5. Takes the privilege `System.Read`.
     ///
@@ -1019,7 +1019,7 @@ impl HostGraphicsManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.GraphicsManager.html#updateGraphicsConfig)
     pub fn update_graphics_config(&self, config: &t::HostGraphicsConfig) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[875]).arg(config).end()
+        c::CallBuilder::to(self, &METHODS[908]).arg(config).end()
     }
 }
 
@@ -1041,13 +1041,13 @@ impl HostHealthStatusSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HealthStatusSystem.html#refresh)
     pub fn refresh_health_status_system(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[641]).end()
+        c::CallBuilder::to(self, &METHODS[673]).end()
     }
     /// Calls `ResetSystemHealthInfo`. Since API 2.5. Takes the privilege `Host.Config.Settings`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.HealthStatusSystem.html#resetSystemHealthInfo)
     pub fn reset_system_health_info(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[722]).end()
+        c::CallBuilder::to(self, &METHODS[754]).end()
     }
     /// Calls `ClearSystemEventLog`. Since API 6.5. Takes the privilege `Host.Config.Settings`.
     ///
@@ -1092,19 +1092,19 @@ impl HostImageConfigManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ImageConfigManager.html#updateAcceptanceLevel)
     pub fn update_host_image_acceptance_level(&self, new_acceptance_level: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[876]).arg(new_acceptance_level).end()
+        c::CallBuilder::to(self, &METHODS[909]).arg(new_acceptance_level).end()
     }
     /// Calls `fetchSoftwarePackages`. Since API 6.5. Takes the privilege `Host.Config.Image`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ImageConfigManager.html#fetchSoftwarePackages)
     pub fn fetch_software_packages(&self) -> c::Call<Vec<t::SoftwarePackage>> {
-        c::CallBuilder::to(self, &METHODS[963]).end()
+        c::CallBuilder::to(self, &METHODS[1041]).end()
     }
     /// Calls `installDate`. Since API 6.5. Takes the privilege `Host.Config.Image`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ImageConfigManager.html#installDate)
     pub fn install_date(&self) -> c::Call<d::DateTime> {
-        c::CallBuilder::to(self, &METHODS[967]).end()
+        c::CallBuilder::to(self, &METHODS[1045]).end()
     }
 }
 
@@ -1121,7 +1121,7 @@ impl HostKernelModuleSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.KernelModuleSystem.html#queryModules)
     pub fn query_modules(&self) -> c::Call<Vec<t::KernelModuleInfo>> {
-        c::CallBuilder::to(self, &METHODS[550]).end()
+        c::CallBuilder::to(self, &METHODS[582]).end()
     }
     /// Calls `UpdateModuleOptionString`. Since API 2.5u2. Takes the privilege `Host.Config.Settings`.
     ///
@@ -1129,7 +1129,7 @@ impl HostKernelModuleSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.KernelModuleSystem.html#updateModuleOptionString)
     pub fn update_module_option_string(&self, name: &str, options: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[900]).arg(name).arg(options).end()
+        c::CallBuilder::to(self, &METHODS[933]).arg(name).arg(options).end()
     }
     /// Calls `QueryConfiguredModuleOptionString`. Since API 2.5u2. Takes the privilege `Host.Config.Settings`.
     ///
@@ -1137,7 +1137,7 @@ impl HostKernelModuleSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.KernelModuleSystem.html#queryConfiguredModuleOptionString)
     pub fn query_configured_module_option_string(&self, name: &str) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[503]).arg(name).end()
+        c::CallBuilder::to(self, &METHODS[535]).arg(name).end()
     }
 }
 
@@ -1164,7 +1164,7 @@ impl HostLocalAccountManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LocalAccountManager.html#updateUser)
     pub fn update_user(&self, user: &d::Poly<t::HostAccountSpec>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[921]).arg(user).end()
+        c::CallBuilder::to(self, &METHODS[954]).arg(user).end()
     }
     /// Calls `CreateGroup`. Since API 2.5. Takes the privilege `Host.Local.ManageUserGroups`.
     ///
@@ -1180,7 +1180,7 @@ impl HostLocalAccountManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LocalAccountManager.html#removeUser)
     pub fn remove_user(&self, user_name: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[697]).arg(user_name).end()
+        c::CallBuilder::to(self, &METHODS[729]).arg(user_name).end()
     }
     /// Calls `RemoveGroup`. Since API 2.5. Takes the privilege `Host.Local.ManageUserGroups`.
     ///
@@ -1188,7 +1188,7 @@ impl HostLocalAccountManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LocalAccountManager.html#removeGroup)
     pub fn remove_group(&self, group_name: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[675]).arg(group_name).end()
+        c::CallBuilder::to(self, &METHODS[707]).arg(group_name).end()
     }
     /// Calls `AssignUserToGroup`. Since API 2.5. Takes the privilege `Host.Local.ManageUserGroups`.
     ///
@@ -1204,7 +1204,7 @@ impl HostLocalAccountManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.LocalAccountManager.html#unassignUserFromGroup)
     pub fn unassign_user_from_group(&self, user: &str, group: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[836]).arg(user).arg(group).end()
+        c::CallBuilder::to(self, &METHODS[869]).arg(user).arg(group).end()
     }
     /// Calls `ChangePassword`. Since API 6.7.2. Takes the privilege `System.Anonymous`.
     ///
@@ -1262,13 +1262,13 @@ impl HostMemorySystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.MemoryManagerSystem.html#reconfigureServiceConsoleReservation)
     pub fn reconfigure_service_console_reservation(&self, cfg_bytes: i64) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[628]).arg(cfg_bytes).end()
+        c::CallBuilder::to(self, &METHODS[660]).arg(cfg_bytes).end()
     }
     /// Calls `ReconfigureVirtualMachineReservation`. Since API 2.5. Takes the privilege `Host.Config.Memory`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.MemoryManagerSystem.html#reconfigureVirtualMachineReservation)
     pub fn reconfigure_virtual_machine_reservation(&self, spec: &t::VirtualMachineMemoryReservationSpec) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[630]).arg(spec).end()
+        c::CallBuilder::to(self, &METHODS[662]).arg(spec).end()
     }
 }
 
@@ -1330,7 +1330,7 @@ impl HostNetworkSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#updateNetworkConfig)
     pub fn update_network_config(&self, config: &t::HostNetworkConfig, change_mode: &str) -> c::Call<t::HostNetworkConfigResult> {
-        c::CallBuilder::to(self, &METHODS[901]).arg(config).arg(change_mode).end()
+        c::CallBuilder::to(self, &METHODS[934]).arg(config).arg(change_mode).end()
     }
     /// Calls `UpdateDnsConfig`. Since API 2.5. Takes the privilege `Host.Config.Network`.
     ///
@@ -1338,7 +1338,7 @@ impl HostNetworkSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#updateDnsConfig)
     pub fn update_dns_config(&self, config: &d::Poly<t::HostDnsConfig>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[871]).arg(config).end()
+        c::CallBuilder::to(self, &METHODS[904]).arg(config).end()
     }
     /// Calls `UpdateIpRouteConfig`. Since API 2.5. Takes the privilege `Host.Config.Network`.
     ///
@@ -1346,7 +1346,7 @@ impl HostNetworkSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#updateIpRouteConfig)
     pub fn update_ip_route_config(&self, config: &d::Poly<t::HostIpRouteConfig>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[890]).arg(config).end()
+        c::CallBuilder::to(self, &METHODS[923]).arg(config).end()
     }
     /// Calls `UpdateConsoleIpRouteConfig`. Since API 2.5. Takes the privilege `Host.Config.Network`.
     ///
@@ -1354,7 +1354,7 @@ impl HostNetworkSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#updateConsoleIpRouteConfig)
     pub fn update_console_ip_route_config(&self, config: &d::Poly<t::HostIpRouteConfig>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[863]).arg(config).end()
+        c::CallBuilder::to(self, &METHODS[896]).arg(config).end()
     }
     /// Calls `UpdateIpRouteTableConfig`. Since API 4.0. Takes the privilege `Host.Config.Network`.
     ///
@@ -1362,7 +1362,7 @@ impl HostNetworkSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#updateIpRouteTableConfig)
     pub fn update_ip_route_table_config(&self, config: &t::HostIpRouteTableConfig) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[891]).arg(config).end()
+        c::CallBuilder::to(self, &METHODS[924]).arg(config).end()
     }
     /// Calls `AddVirtualSwitch`. Since API 2.5. Takes the privilege `Host.Config.Network`.
     ///
@@ -1378,7 +1378,7 @@ impl HostNetworkSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#removeVirtualSwitch)
     pub fn remove_virtual_switch(&self, vswitch_name: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[699]).arg(vswitch_name).end()
+        c::CallBuilder::to(self, &METHODS[731]).arg(vswitch_name).end()
     }
     /// Calls `UpdateVirtualSwitch`. Since API 2.5. Takes the privilege `Host.Config.Network`.
     ///
@@ -1386,7 +1386,7 @@ impl HostNetworkSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#updateVirtualSwitch)
     pub fn update_virtual_switch(&self, vswitch_name: &str, spec: &t::HostVirtualSwitchSpec) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[929]).arg(vswitch_name).arg(spec).end()
+        c::CallBuilder::to(self, &METHODS[962]).arg(vswitch_name).arg(spec).end()
     }
     /// Calls `AddPortGroup`. Since API 2.5. Takes the privilege `Host.Config.Network`.
     ///
@@ -1402,7 +1402,7 @@ impl HostNetworkSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#removePortGroup)
     pub fn remove_port_group(&self, pg_name: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[689]).arg(pg_name).end()
+        c::CallBuilder::to(self, &METHODS[721]).arg(pg_name).end()
     }
     /// Calls `UpdatePortGroup`. Since API 2.5. Takes the privilege `Host.Config.Network`.
     ///
@@ -1410,7 +1410,7 @@ impl HostNetworkSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#updatePortGroup)
     pub fn update_port_group(&self, pg_name: &str, portgrp: &t::HostPortGroupSpec) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[907]).arg(pg_name).arg(portgrp).end()
+        c::CallBuilder::to(self, &METHODS[940]).arg(pg_name).arg(portgrp).end()
     }
     /// Calls `UpdatePhysicalNicLinkSpeed`. Since API 2.5. Takes the privilege `Host.Config.Network`.
     ///
@@ -1418,7 +1418,7 @@ impl HostNetworkSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#updatePhysicalNicLinkSpeed)
     pub fn update_physical_nic_link_speed(&self, device: &str, link_speed: Option<&t::PhysicalNicLinkInfo>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[906]).arg(device).arg(link_speed).end()
+        c::CallBuilder::to(self, &METHODS[939]).arg(device).arg(link_speed).end()
     }
     /// Calls `QueryNetworkHint`. Since API 2.5. Takes the privilege `System.Read`.
     ///
@@ -1426,7 +1426,7 @@ impl HostNetworkSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#queryNetworkHint)
     pub fn query_network_hint(&self, device: &[String]) -> c::Call<Vec<t::PhysicalNicHintInfo>> {
-        c::CallBuilder::to(self, &METHODS[554]).arg(device).end()
+        c::CallBuilder::to(self, &METHODS[586]).arg(device).end()
     }
     /// Calls `AddVirtualNic`. Since API 2.5.
     ///
@@ -1442,7 +1442,7 @@ impl HostNetworkSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#removeVirtualNic)
     pub fn remove_virtual_nic(&self, device: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[698]).arg(device).end()
+        c::CallBuilder::to(self, &METHODS[730]).arg(device).end()
     }
     /// Calls `UpdateVirtualNic`. Since API 2.5.
     ///
@@ -1450,7 +1450,7 @@ impl HostNetworkSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#updateVirtualNic)
     pub fn update_virtual_nic(&self, device: &str, nic: &t::HostVirtualNicSpec) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[928]).arg(device).arg(nic).end()
+        c::CallBuilder::to(self, &METHODS[961]).arg(device).arg(nic).end()
     }
     /// Calls `AddServiceConsoleVirtualNic`. Since API 2.5.
     ///
@@ -1466,7 +1466,7 @@ impl HostNetworkSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#removeServiceConsoleVirtualNic)
     pub fn remove_service_console_virtual_nic(&self, device: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[691]).arg(device).end()
+        c::CallBuilder::to(self, &METHODS[723]).arg(device).end()
     }
     /// Calls `UpdateServiceConsoleVirtualNic`. Since API 2.5.
     ///
@@ -1474,7 +1474,7 @@ impl HostNetworkSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#updateServiceConsoleVirtualNic)
     pub fn update_service_console_virtual_nic(&self, device: &str, nic: &t::HostVirtualNicSpec) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[914]).arg(device).arg(nic).end()
+        c::CallBuilder::to(self, &METHODS[947]).arg(device).arg(nic).end()
     }
     /// Calls `RestartServiceConsoleVirtualNic`. Since API 2.5. Takes the privilege `Host.Config.Network`.
     ///
@@ -1482,13 +1482,13 @@ impl HostNetworkSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#restartServiceConsoleVirtualNic)
     pub fn restart_service_console_virtual_nic(&self, device: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[731]).arg(device).end()
+        c::CallBuilder::to(self, &METHODS[763]).arg(device).end()
     }
     /// Calls `RefreshNetworkSystem`. Since API 2.5. Takes the privilege `Host.Config.Network`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#refresh)
     pub fn refresh_network_system(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[642]).end()
+        c::CallBuilder::to(self, &METHODS[674]).end()
     }
     /// Calls `startDpuFailover`. Since API 8.0.3.0. Takes the privilege `Host.Config.Network`.
     ///
@@ -1496,7 +1496,7 @@ impl HostNetworkSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.NetworkSystem.html#startDpuFailover)
     pub fn start_dpu_failover(&self, dvs_name: &str, target_dpu_alias: Option<&str>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[973]).arg(dvs_name).arg(target_dpu_alias).end()
+        c::CallBuilder::to(self, &METHODS[1051]).arg(dvs_name).arg(target_dpu_alias).end()
     }
 }
 
@@ -1571,7 +1571,7 @@ impl HostPatchManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PatchManager.html#Scan)
     pub fn scan_host_patch_task(&self, repository: &t::HostPatchManagerLocator, update_id: &[String]) -> c::Call<c::Task<Vec<t::HostPatchManagerStatus>>> {
-        c::CallBuilder::to(self, &METHODS[780]).arg(repository).arg(update_id).end()
+        c::CallBuilder::to(self, &METHODS[813]).arg(repository).arg(update_id).end()
     }
     /// Calls `ScanHostPatchV2_Task`. Since API 4.0. Takes the privilege `System.Read`.
     ///
@@ -1579,7 +1579,7 @@ impl HostPatchManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PatchManager.html#ScanV2)
     pub fn scan_host_patch_v2_task(&self, meta_urls: &[String], bundle_urls: &[String], spec: Option<&t::HostPatchManagerPatchManagerOperationSpec>) -> c::Call<c::Task<Option<t::HostPatchManagerResult>>> {
-        c::CallBuilder::to(self, &METHODS[779]).arg(meta_urls).arg(bundle_urls).arg(spec).end()
+        c::CallBuilder::to(self, &METHODS[812]).arg(meta_urls).arg(bundle_urls).arg(spec).end()
     }
     /// Calls `StageHostPatch_Task`. Since API 4.0. Takes the privilege `Host.Config.Patch`.
     ///
@@ -1587,7 +1587,7 @@ impl HostPatchManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PatchManager.html#Stage)
     pub fn stage_host_patch_task(&self, meta_urls: &[String], bundle_urls: &[String], vib_urls: &[String], spec: Option<&t::HostPatchManagerPatchManagerOperationSpec>) -> c::Call<c::Task<t::HostPatchManagerResult>> {
-        c::CallBuilder::to(self, &METHODS[815]).arg(meta_urls).arg(bundle_urls).arg(vib_urls).arg(spec).end()
+        c::CallBuilder::to(self, &METHODS[848]).arg(meta_urls).arg(bundle_urls).arg(vib_urls).arg(spec).end()
     }
     /// Calls `InstallHostPatch_Task`. Since API 2.5. Takes the privilege `Host.Config.Patch`.
     ///
@@ -1611,7 +1611,7 @@ impl HostPatchManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PatchManager.html#Uninstall)
     pub fn uninstall_host_patch_task(&self, bulletin_ids: &[String], spec: Option<&t::HostPatchManagerPatchManagerOperationSpec>) -> c::Call<c::Task<t::HostPatchManagerResult>> {
-        c::CallBuilder::to(self, &METHODS[838]).arg(bulletin_ids).arg(spec).end()
+        c::CallBuilder::to(self, &METHODS[871]).arg(bulletin_ids).arg(spec).end()
     }
     /// Calls `QueryHostPatch_Task`. Since API 4.0. Takes the privilege `System.Read`.
     ///
@@ -1619,7 +1619,7 @@ impl HostPatchManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PatchManager.html#Query)
     pub fn query_host_patch_task(&self, spec: Option<&t::HostPatchManagerPatchManagerOperationSpec>) -> c::Call<c::Task<t::HostPatchManagerResult>> {
-        c::CallBuilder::to(self, &METHODS[533]).arg(spec).end()
+        c::CallBuilder::to(self, &METHODS[565]).arg(spec).end()
     }
 }
 
@@ -1654,7 +1654,7 @@ impl HostPciPassthruSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PciPassthruSystem.html#refresh)
     pub fn refresh(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[634]).end()
+        c::CallBuilder::to(self, &METHODS[666]).end()
     }
     /// Calls `UpdatePassthruConfig`. Since API 4.0. Takes the privilege `Host.Config.PciPassthru`.
     ///
@@ -1662,7 +1662,7 @@ impl HostPciPassthruSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.PciPassthruSystem.html#updatePassthruConfig)
     pub fn update_passthru_config(&self, config: &[d::Poly<t::HostPciPassthruConfig>]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[904]).arg(config).end()
+        c::CallBuilder::to(self, &METHODS[937]).arg(config).end()
     }
 }
 
@@ -1723,7 +1723,7 @@ impl HostServiceSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ServiceSystem.html#updatePolicy)
     pub fn update_service_policy(&self, id: &str, policy: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[916]).arg(id).arg(policy).end()
+        c::CallBuilder::to(self, &METHODS[949]).arg(id).arg(policy).end()
     }
     /// Calls `StartService`. Since API 2.5. Takes the privilege `Host.Config.NetService`.
     ///
@@ -1731,7 +1731,7 @@ impl HostServiceSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ServiceSystem.html#start)
     pub fn start_service(&self, id: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[822]).arg(id).end()
+        c::CallBuilder::to(self, &METHODS[855]).arg(id).end()
     }
     /// Calls `StopService`. Since API 2.5. Takes the privilege `Host.Config.NetService`.
     ///
@@ -1739,7 +1739,7 @@ impl HostServiceSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ServiceSystem.html#stop)
     pub fn stop_service(&self, id: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[825]).arg(id).end()
+        c::CallBuilder::to(self, &METHODS[858]).arg(id).end()
     }
     /// Calls `RestartService`. Since API 2.5. Takes the privilege `Host.Config.NetService`.
     ///
@@ -1747,7 +1747,7 @@ impl HostServiceSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ServiceSystem.html#restart)
     pub fn restart_service(&self, id: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[730]).arg(id).end()
+        c::CallBuilder::to(self, &METHODS[762]).arg(id).end()
     }
     /// Calls `UninstallService`. Since API 2.5. Takes the privilege `Host.Config.NetService`.
     ///
@@ -1755,13 +1755,13 @@ impl HostServiceSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ServiceSystem.html#uninstall)
     pub fn uninstall_service(&self, id: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[840]).arg(id).end()
+        c::CallBuilder::to(self, &METHODS[873]).arg(id).end()
     }
     /// Calls `RefreshServices`. Since API 2.5. Takes the privilege `Host.Config.NetService`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.ServiceSystem.html#refresh)
     pub fn refresh_services(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[645]).end()
+        c::CallBuilder::to(self, &METHODS[677]).end()
     }
 }
 
@@ -1790,7 +1790,7 @@ impl HostSnmpSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SnmpSystem.html#reconfigureSnmpAgent)
     pub fn reconfigure_snmp_agent(&self, spec: &t::HostSnmpConfigSpec) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[629]).arg(spec).end()
+        c::CallBuilder::to(self, &METHODS[661]).arg(spec).end()
     }
     /// Calls `SendTestNotification`. Since API 2.5. Takes the privilege `Global.Settings`.
     ///
@@ -1798,7 +1798,7 @@ impl HostSnmpSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.SnmpSystem.html#sendTestNotification)
     pub fn send_test_notification(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[788]).end()
+        c::CallBuilder::to(self, &METHODS[821]).end()
     }
 }
 
@@ -1843,7 +1843,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#retrieveDiskPartitionInfo)
     pub fn retrieve_disk_partition_info(&self, device_path: &[String]) -> c::Call<Vec<t::HostDiskPartitionInfo>> {
-        c::CallBuilder::to(self, &METHODS[742]).arg(device_path).end()
+        c::CallBuilder::to(self, &METHODS[775]).arg(device_path).end()
     }
     /// Calls `ComputeDiskPartitionInfo`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
@@ -1867,7 +1867,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#updateDiskPartitions)
     pub fn update_disk_partitions(&self, device_path: &str, spec: &t::HostDiskPartitionSpec) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[870]).arg(device_path).arg(spec).end()
+        c::CallBuilder::to(self, &METHODS[903]).arg(device_path).arg(spec).end()
     }
     /// Calls `FormatVmfs`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
@@ -1891,7 +1891,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#unmountVmfsVolume)
     pub fn unmount_vmfs_volume(&self, vmfs_uuid: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[847]).arg(vmfs_uuid).end()
+        c::CallBuilder::to(self, &METHODS[880]).arg(vmfs_uuid).end()
     }
     /// Calls `UnmountVmfsVolumeEx_Task`. Since API 6.0. Takes the privilege `Host.Config.Storage`.
     ///
@@ -1899,7 +1899,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#unmountVmfsVolumeEx)
     pub fn unmount_vmfs_volume_ex_task(&self, vmfs_uuid: &[String]) -> c::Call<c::Task<Vec<t::HostStorageSystemVmfsVolumeResult>>> {
-        c::CallBuilder::to(self, &METHODS[848]).arg(vmfs_uuid).end()
+        c::CallBuilder::to(self, &METHODS[881]).arg(vmfs_uuid).end()
     }
     /// Calls `MountVmfsVolumeEx_Task`. Since API 6.0. Takes the privilege `Host.Config.Storage`.
     ///
@@ -1915,7 +1915,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#unmapVmfsVolumeEx)
     pub fn unmap_vmfs_volume_ex_task(&self, vmfs_uuid: &[String]) -> c::Call<c::Task<Vec<t::HostStorageSystemVmfsVolumeResult>>> {
-        c::CallBuilder::to(self, &METHODS[841]).arg(vmfs_uuid).end()
+        c::CallBuilder::to(self, &METHODS[874]).arg(vmfs_uuid).end()
     }
     /// Calls `DeleteVmfsVolumeState`. Since API 5.0. Takes the privilege `Host.Config.Storage`.
     ///
@@ -1931,7 +1931,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#rescanVmfs)
     pub fn rescan_vmfs(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[714]).end()
+        c::CallBuilder::to(self, &METHODS[746]).end()
     }
     /// Calls `AttachVmfsExtent`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
@@ -1955,19 +1955,19 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#upgradeVmfs)
     pub fn upgrade_vmfs(&self, vmfs_path: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[937]).arg(vmfs_path).end()
+        c::CallBuilder::to(self, &METHODS[970]).arg(vmfs_path).end()
     }
     /// Calls `UpgradeVmLayout`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#upgradeVmLayout)
     pub fn upgrade_vm_layout(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[936]).end()
+        c::CallBuilder::to(self, &METHODS[969]).end()
     }
     /// Calls `QueryUnresolvedVmfsVolume`. Since API 4.0. Takes the privilege `System.Read`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#queryUnresolvedVmfsVolume)
     pub fn query_unresolved_vmfs_volume(&self) -> c::Call<Vec<t::HostUnresolvedVmfsVolume>> {
-        c::CallBuilder::to(self, &METHODS[584]).end()
+        c::CallBuilder::to(self, &METHODS[616]).end()
     }
     /// Calls `ResolveMultipleUnresolvedVmfsVolumes`. Since API 4.0. Takes the privilege `Host.Config.Storage`.
     ///
@@ -1975,7 +1975,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#resolveMultipleUnresolvedVmfsVolumes)
     pub fn resolve_multiple_unresolved_vmfs_volumes(&self, resolution_spec: &[t::HostUnresolvedVmfsResolutionSpec]) -> c::Call<Vec<t::HostUnresolvedVmfsResolutionResult>> {
-        c::CallBuilder::to(self, &METHODS[727]).arg(resolution_spec).end()
+        c::CallBuilder::to(self, &METHODS[759]).arg(resolution_spec).end()
     }
     /// Calls `ResolveMultipleUnresolvedVmfsVolumesEx_Task`. Since API 5.5. Takes the privilege `Host.Config.Storage`.
     ///
@@ -1983,7 +1983,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#resolveMultipleUnresolvedVmfsVolumesEx)
     pub fn resolve_multiple_unresolved_vmfs_volumes_ex_task(&self, resolution_spec: &[t::HostUnresolvedVmfsResolutionSpec]) -> c::Call<c::Task<Vec<t::HostUnresolvedVmfsResolutionResult>>> {
-        c::CallBuilder::to(self, &METHODS[728]).arg(resolution_spec).end()
+        c::CallBuilder::to(self, &METHODS[760]).arg(resolution_spec).end()
     }
     /// Calls `UnmountForceMountedVmfsVolume`. Since API 4.0. Takes the privilege `Host.Config.Storage`.
     ///
@@ -1991,7 +1991,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#unmountForceMountedVmfsVolume)
     pub fn unmount_force_mounted_vmfs_volume(&self, vmfs_uuid: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[844]).arg(vmfs_uuid).end()
+        c::CallBuilder::to(self, &METHODS[877]).arg(vmfs_uuid).end()
     }
     /// Calls `RescanHba`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
@@ -1999,7 +1999,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#rescanHba)
     pub fn rescan_hba(&self, hba_device: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[712]).arg(hba_device).end()
+        c::CallBuilder::to(self, &METHODS[744]).arg(hba_device).end()
     }
     /// Calls `RescanAllHba`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2007,7 +2007,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#rescanAllHba)
     pub fn rescan_all_hba(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[711]).end()
+        c::CallBuilder::to(self, &METHODS[743]).end()
     }
     /// Calls `UpdateSoftwareInternetScsiEnabled`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2015,7 +2015,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#updateSoftwareInternetScsiEnabled)
     pub fn update_software_internet_scsi_enabled(&self, enabled: bool) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[917]).arg(enabled).end()
+        c::CallBuilder::to(self, &METHODS[950]).arg(enabled).end()
     }
     /// Calls `UpdateInternetScsiDiscoveryProperties`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2023,7 +2023,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#updateInternetScsiDiscoveryProperties)
     pub fn update_internet_scsi_discovery_properties(&self, i_scsi_hba_device: &str, discovery_properties: &t::HostInternetScsiHbaDiscoveryProperties) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[885]).arg(i_scsi_hba_device).arg(discovery_properties).end()
+        c::CallBuilder::to(self, &METHODS[918]).arg(i_scsi_hba_device).arg(discovery_properties).end()
     }
     /// Calls `UpdateInternetScsiAuthenticationProperties`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2031,7 +2031,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#updateInternetScsiAuthenticationProperties)
     pub fn update_internet_scsi_authentication_properties(&self, i_scsi_hba_device: &str, authentication_properties: &t::HostInternetScsiHbaAuthenticationProperties, target_set: Option<&t::HostInternetScsiHbaTargetSet>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[883]).arg(i_scsi_hba_device).arg(authentication_properties).arg(target_set).end()
+        c::CallBuilder::to(self, &METHODS[916]).arg(i_scsi_hba_device).arg(authentication_properties).arg(target_set).end()
     }
     /// Calls `UpdateInternetScsiDigestProperties`. Since API 4.0. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2039,7 +2039,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#updateInternetScsiDigestProperties)
     pub fn update_internet_scsi_digest_properties(&self, i_scsi_hba_device: &str, target_set: Option<&t::HostInternetScsiHbaTargetSet>, digest_properties: &t::HostInternetScsiHbaDigestProperties) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[884]).arg(i_scsi_hba_device).arg(target_set).arg(digest_properties).end()
+        c::CallBuilder::to(self, &METHODS[917]).arg(i_scsi_hba_device).arg(target_set).arg(digest_properties).end()
     }
     /// Calls `UpdateInternetScsiAdvancedOptions`. Since API 4.0. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2047,7 +2047,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#updateInternetScsiAdvancedOptions)
     pub fn update_internet_scsi_advanced_options(&self, i_scsi_hba_device: &str, target_set: Option<&t::HostInternetScsiHbaTargetSet>, options: &[t::HostInternetScsiHbaParamValue]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[881]).arg(i_scsi_hba_device).arg(target_set).arg(options).end()
+        c::CallBuilder::to(self, &METHODS[914]).arg(i_scsi_hba_device).arg(target_set).arg(options).end()
     }
     /// Calls `UpdateInternetScsiIPProperties`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2055,7 +2055,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#updateInternetScsiIPProperties)
     pub fn update_internet_scsi_ip_properties(&self, i_scsi_hba_device: &str, ip_properties: &t::HostInternetScsiHbaIPProperties) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[886]).arg(i_scsi_hba_device).arg(ip_properties).end()
+        c::CallBuilder::to(self, &METHODS[919]).arg(i_scsi_hba_device).arg(ip_properties).end()
     }
     /// Calls `UpdateInternetScsiName`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2063,7 +2063,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#updateInternetScsiName)
     pub fn update_internet_scsi_name(&self, i_scsi_hba_device: &str, i_scsi_name: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[887]).arg(i_scsi_hba_device).arg(i_scsi_name).end()
+        c::CallBuilder::to(self, &METHODS[920]).arg(i_scsi_hba_device).arg(i_scsi_name).end()
     }
     /// Calls `UpdateInternetScsiAlias`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2071,7 +2071,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#updateInternetScsiAlias)
     pub fn update_internet_scsi_alias(&self, i_scsi_hba_device: &str, i_scsi_alias: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[882]).arg(i_scsi_hba_device).arg(i_scsi_alias).end()
+        c::CallBuilder::to(self, &METHODS[915]).arg(i_scsi_hba_device).arg(i_scsi_alias).end()
     }
     /// Calls `AddInternetScsiSendTargets`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2087,7 +2087,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#removeInternetScsiSendTargets)
     pub fn remove_internet_scsi_send_targets(&self, i_scsi_hba_device: &str, targets: &[t::HostInternetScsiHbaSendTarget], force: Option<bool>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[678]).arg(i_scsi_hba_device).arg(targets).arg(force).end()
+        c::CallBuilder::to(self, &METHODS[710]).arg(i_scsi_hba_device).arg(targets).arg(force).end()
     }
     /// Calls `AddInternetScsiStaticTargets`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2103,7 +2103,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#removeInternetScsiStaticTargets)
     pub fn remove_internet_scsi_static_targets(&self, i_scsi_hba_device: &str, targets: &[t::HostInternetScsiHbaStaticTarget]) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[679]).arg(i_scsi_hba_device).arg(targets).end()
+        c::CallBuilder::to(self, &METHODS[711]).arg(i_scsi_hba_device).arg(targets).end()
     }
     /// Calls `EnableMultipathPath`. Since API 2.5. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2127,7 +2127,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#setMultipathLunPolicy)
     pub fn set_multipath_lun_policy(&self, lun_id: &str, policy: &d::Poly<t::HostMultipathInfoLogicalUnitPolicy>) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[801]).arg(lun_id).arg(policy).end()
+        c::CallBuilder::to(self, &METHODS[834]).arg(lun_id).arg(policy).end()
     }
     /// Calls `UpdateHppMultipathLunPolicy`. Since API 7.0.0.0. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2135,7 +2135,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#updateHppMultipathLunPolicy)
     pub fn update_hpp_multipath_lun_policy(&self, lun_id: &str, policy: &t::HostMultipathInfoHppLogicalUnitPolicy) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[880]).arg(lun_id).arg(policy).end()
+        c::CallBuilder::to(self, &METHODS[913]).arg(lun_id).arg(policy).end()
     }
     /// Calls `QueryPathSelectionPolicyOptions`. Since API 4.0. Takes the privilege `System.Read`.
     ///
@@ -2143,7 +2143,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#queryPathSelectionPolicyOptions)
     pub fn query_path_selection_policy_options(&self) -> c::Call<Vec<t::HostPathSelectionPolicyOption>> {
-        c::CallBuilder::to(self, &METHODS[560]).end()
+        c::CallBuilder::to(self, &METHODS[592]).end()
     }
     /// Calls `QueryStorageArrayTypePolicyOptions`. Since API 4.0. Takes the privilege `System.Read`.
     ///
@@ -2151,7 +2151,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#queryStorageArrayTypePolicyOptions)
     pub fn query_storage_array_type_policy_options(&self) -> c::Call<Vec<t::HostStorageArrayTypePolicyOption>> {
-        c::CallBuilder::to(self, &METHODS[575]).end()
+        c::CallBuilder::to(self, &METHODS[607]).end()
     }
     /// Calls `UpdateScsiLunDisplayName`. Since API 4.0. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2159,7 +2159,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#updateScsiLunDisplayName)
     pub fn update_scsi_lun_display_name(&self, lun_uuid: &str, display_name: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[912]).arg(lun_uuid).arg(display_name).end()
+        c::CallBuilder::to(self, &METHODS[945]).arg(lun_uuid).arg(display_name).end()
     }
     /// Calls `DetachScsiLun`. Since API 5.0. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2205,7 +2205,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#refresh)
     pub fn refresh_storage_system(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[649]).end()
+        c::CallBuilder::to(self, &METHODS[681]).end()
     }
     /// Calls `DiscoverFcoeHbas`. Since API 5.0. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2261,7 +2261,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#unmountVffsVolume)
     pub fn unmount_vffs_volume(&self, vffs_uuid: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[846]).arg(vffs_uuid).end()
+        c::CallBuilder::to(self, &METHODS[879]).arg(vffs_uuid).end()
     }
     /// Calls `DeleteVffsVolumeState`. Since API 5.5. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2277,7 +2277,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#rescanVffs)
     pub fn rescan_vffs(&self) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[713]).end()
+        c::CallBuilder::to(self, &METHODS[745]).end()
     }
     /// Calls `QueryAvailableSsds`. Since API 5.5. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2285,7 +2285,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#queryAvailableSsds)
     pub fn query_available_ssds(&self, vffs_path: Option<&str>) -> c::Call<Vec<t::HostScsiDisk>> {
-        c::CallBuilder::to(self, &METHODS[488]).arg(vffs_path).end()
+        c::CallBuilder::to(self, &METHODS[520]).arg(vffs_path).end()
     }
     /// Calls `SetNFSUser`. Since API 6.0. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2293,7 +2293,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#setNFSUser)
     pub fn set_nfs_user(&self, user: &str, password: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[802]).arg(user).arg(password).end()
+        c::CallBuilder::to(self, &METHODS[835]).arg(user).arg(password).end()
     }
     /// Calls `ChangeNFSUserPassword`. Since API 6.0. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2309,7 +2309,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#queryNFSUser)
     pub fn query_nfs_user(&self) -> c::Call<Option<t::HostNasVolumeUserInfo>> {
-        c::CallBuilder::to(self, &METHODS[552]).end()
+        c::CallBuilder::to(self, &METHODS[584]).end()
     }
     /// Calls `ClearNFSUser`. Since API 6.0. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2325,7 +2325,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#turnDiskLocatorLedOn)
     pub fn turn_disk_locator_led_on_task(&self, scsi_disk_uuids: &[String]) -> c::Call<c::Task<Vec<t::HostStorageSystemDiskLocatorLedResult>>> {
-        c::CallBuilder::to(self, &METHODS[834]).arg(scsi_disk_uuids).end()
+        c::CallBuilder::to(self, &METHODS[867]).arg(scsi_disk_uuids).end()
     }
     /// Calls `TurnDiskLocatorLedOff_Task`. Since API 6.0. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2333,7 +2333,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#turnDiskLocatorLedOff)
     pub fn turn_disk_locator_led_off_task(&self, scsi_disk_uuids: &[String]) -> c::Call<c::Task<Vec<t::HostStorageSystemDiskLocatorLedResult>>> {
-        c::CallBuilder::to(self, &METHODS[833]).arg(scsi_disk_uuids).end()
+        c::CallBuilder::to(self, &METHODS[866]).arg(scsi_disk_uuids).end()
     }
     /// Calls `MarkAsSsd_Task`. Since API 6.0. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2371,19 +2371,19 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#updateVmfsUnmapPriority)
     pub fn update_vmfs_unmap_priority(&self, vmfs_uuid: &str, unmap_priority: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[931]).arg(vmfs_uuid).arg(unmap_priority).end()
+        c::CallBuilder::to(self, &METHODS[964]).arg(vmfs_uuid).arg(unmap_priority).end()
     }
     /// Calls `UpdateVmfsUnmapBandwidth`. Since API 6.7. Takes the privilege `Host.Config.Storage`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#updateVmfsUnmapBandwidth)
     pub fn update_vmfs_unmap_bandwidth(&self, vmfs_uuid: &str, unmap_bandwidth_spec: &t::VmfsUnmapBandwidthSpec) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[930]).arg(vmfs_uuid).arg(unmap_bandwidth_spec).end()
+        c::CallBuilder::to(self, &METHODS[963]).arg(vmfs_uuid).arg(unmap_bandwidth_spec).end()
     }
     /// Calls `QueryVmfsConfigOption`. Since API 6.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#queryVmfsConfigOption)
     pub fn query_vmfs_config_option(&self) -> c::Call<Vec<t::VmfsConfigOption>> {
-        c::CallBuilder::to(self, &METHODS[593]).end()
+        c::CallBuilder::to(self, &METHODS[625]).end()
     }
     /// Calls `MarkPerenniallyReserved`. Since API 6.7.2. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2413,7 +2413,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#removeNvmeOverRdmaAdapter)
     pub fn remove_nvme_over_rdma_adapter(&self, hba_device_name: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[687]).arg(hba_device_name).end()
+        c::CallBuilder::to(self, &METHODS[719]).arg(hba_device_name).end()
     }
     /// Calls `CreateSoftwareAdapter`. Since API 7.0.3.0. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2429,7 +2429,7 @@ impl HostStorageSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.StorageSystem.html#removeSoftwareAdapter)
     pub fn remove_software_adapter(&self, hba_device_name: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[696]).arg(hba_device_name).end()
+        c::CallBuilder::to(self, &METHODS[728]).arg(hba_device_name).end()
     }
     /// Calls `DiscoverNvmeControllers`. Since API 7.0.0.0. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2562,7 +2562,7 @@ impl HostVMotionSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VMotionSystem.html#updateIpConfig)
     pub fn update_ip_config(&self, ip_config: &t::HostIpConfig) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[888]).arg(ip_config).end()
+        c::CallBuilder::to(self, &METHODS[921]).arg(ip_config).end()
     }
     /// Calls `SelectVnic`. Since API 2.5. Takes the privilege `Host.Config.Network`.
     ///
@@ -2570,7 +2570,7 @@ impl HostVMotionSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VMotionSystem.html#selectVnic)
     pub fn select_vnic(&self, device: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[785]).arg(device).end()
+        c::CallBuilder::to(self, &METHODS[818]).arg(device).end()
     }
     /// Calls `DeselectVnic`. Since API 2.5. Takes the privilege `Host.Config.Network`.
     ///
@@ -2610,7 +2610,7 @@ impl HostVirtualNicManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VirtualNicManager.html#queryNetConfig)
     pub fn query_net_config(&self, nic_type: &str) -> c::Call<Option<t::VirtualNicManagerNetConfig>> {
-        c::CallBuilder::to(self, &METHODS[553]).arg(nic_type).end()
+        c::CallBuilder::to(self, &METHODS[585]).arg(nic_type).end()
     }
     /// Calls `SelectVnicForNicType`. Since API 4.0. Takes the privilege `Host.Config.Network`.
     ///
@@ -2618,7 +2618,7 @@ impl HostVirtualNicManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VirtualNicManager.html#selectVnic)
     pub fn select_vnic_for_nic_type(&self, nic_type: &str, device: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[786]).arg(nic_type).arg(device).end()
+        c::CallBuilder::to(self, &METHODS[819]).arg(nic_type).arg(device).end()
     }
     /// Calls `DeselectVnicForNicType`. Since API 4.0. Takes the privilege `Host.Config.Network`.
     ///
@@ -2643,25 +2643,25 @@ impl HostVsanInternalSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanInternalSystem.html#queryCmmds)
     pub fn query_cmmds(&self, queries: &[t::HostVsanInternalSystemCmmdsQuery]) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[494]).arg(queries).end()
+        c::CallBuilder::to(self, &METHODS[526]).arg(queries).end()
     }
     /// Calls `QueryPhysicalVsanDisks`. Since API 5.5. Takes the privilege `System.Read`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanInternalSystem.html#queryPhysicalVsanDisks)
     pub fn query_physical_vsan_disks(&self, props: &[String]) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[566]).arg(props).end()
+        c::CallBuilder::to(self, &METHODS[598]).arg(props).end()
     }
     /// Calls `QueryVsanObjects`. Since API 5.5. Takes the privilege `System.Read`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanInternalSystem.html#queryVsanObjects)
     pub fn query_vsan_objects(&self, uuids: &[String]) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[599]).arg(uuids).end()
+        c::CallBuilder::to(self, &METHODS[631]).arg(uuids).end()
     }
     /// Calls `QueryObjectsOnPhysicalVsanDisk`. Since API 5.5. Takes the privilege `System.Read`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanInternalSystem.html#queryObjectsOnPhysicalVsanDisk)
     pub fn query_objects_on_physical_vsan_disk(&self, disks: &[String]) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[556]).arg(disks).end()
+        c::CallBuilder::to(self, &METHODS[588]).arg(disks).end()
     }
     /// Calls `AbdicateDomOwnership`. Since API 5.5. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2673,25 +2673,25 @@ impl HostVsanInternalSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanInternalSystem.html#queryVsanStatistics)
     pub fn query_vsan_statistics(&self, labels: &[String]) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[600]).arg(labels).end()
+        c::CallBuilder::to(self, &METHODS[632]).arg(labels).end()
     }
     /// Calls `ReconfigureDomObject`. Since API 5.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanInternalSystem.html#reconfigureDomObject)
     pub fn reconfigure_dom_object(&self, uuid: &str, policy: &str) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[624]).arg(uuid).arg(policy).end()
+        c::CallBuilder::to(self, &METHODS[656]).arg(uuid).arg(policy).end()
     }
     /// Calls `QuerySyncingVsanObjects`. Since API 5.5. Takes the privilege `System.Read`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanInternalSystem.html#querySyncingVsanObjects)
     pub fn query_syncing_vsan_objects(&self, uuids: &[String]) -> c::Call<String> {
-        c::CallBuilder::to(self, &METHODS[578]).arg(uuids).end()
+        c::CallBuilder::to(self, &METHODS[610]).arg(uuids).end()
     }
     /// Calls `RunVsanPhysicalDiskDiagnostics`. Since API 5.5. Takes the privilege `System.Read`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanInternalSystem.html#runVsanPhysicalDiskDiagnostics)
     pub fn run_vsan_physical_disk_diagnostics(&self, disks: &[String]) -> c::Call<Vec<t::HostVsanInternalSystemVsanPhysicalDiskDiagnosticsResult>> {
-        c::CallBuilder::to(self, &METHODS[778]).arg(disks).end()
+        c::CallBuilder::to(self, &METHODS[811]).arg(disks).end()
     }
     /// Calls `GetVsanObjExtAttrs`. Since API 5.5. Takes the privilege `System.Read`.
     ///
@@ -2707,7 +2707,7 @@ impl HostVsanInternalSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanInternalSystem.html#reconfigurationSatisfiable)
     pub fn reconfiguration_satisfiable(&self, pcbs: &[t::VsanPolicyChangeBatch], ignore_satisfiability: Option<bool>) -> c::Call<Vec<t::VsanPolicySatisfiability>> {
-        c::CallBuilder::to(self, &METHODS[616]).arg(pcbs).arg(ignore_satisfiability).end()
+        c::CallBuilder::to(self, &METHODS[648]).arg(pcbs).arg(ignore_satisfiability).end()
     }
     /// Calls `CanProvisionObjects`. Since API 5.5. Takes the privilege `System.Read`.
     ///
@@ -2731,7 +2731,7 @@ impl HostVsanInternalSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanInternalSystem.html#upgradeVsanObjects)
     pub fn upgrade_vsan_objects(&self, uuids: &[String], new_version: i32) -> c::Call<Vec<t::HostVsanInternalSystemVsanObjectOperationResult>> {
-        c::CallBuilder::to(self, &METHODS[938]).arg(uuids).arg(new_version).end()
+        c::CallBuilder::to(self, &METHODS[971]).arg(uuids).arg(new_version).end()
     }
     /// Calls `QueryVsanObjectUuidsByFilter`. Since API 6.0. Takes the privilege `System.Read`.
     ///
@@ -2739,7 +2739,7 @@ impl HostVsanInternalSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanInternalSystem.html#queryVsanObjectUuidsByFilter)
     pub fn query_vsan_object_uuids_by_filter(&self, uuids: &[String], limit: Option<i32>, version: Option<i32>) -> c::Call<Vec<String>> {
-        c::CallBuilder::to(self, &METHODS[598]).arg(uuids).arg(limit).arg(version).end()
+        c::CallBuilder::to(self, &METHODS[630]).arg(uuids).arg(limit).arg(version).end()
     }
 }
 
@@ -2761,7 +2761,7 @@ impl HostVsanSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanSystem.html#queryDisksForVsan)
     pub fn query_disks_for_vsan(&self, canonical_name: &[String]) -> c::Call<Vec<t::VsanHostDiskResult>> {
-        c::CallBuilder::to(self, &METHODS[512]).arg(canonical_name).end()
+        c::CallBuilder::to(self, &METHODS[544]).arg(canonical_name).end()
     }
     /// Calls `AddDisks_Task`. Since API 5.5. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2779,13 +2779,13 @@ impl HostVsanSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanSystem.html#removeDisk)
     pub fn remove_disk_task(&self, disk: &[t::HostScsiDisk], maintenance_spec: Option<&t::HostMaintenanceSpec>, timeout: Option<i32>) -> c::Call<c::Task<Vec<t::VsanHostDiskResult>>> {
-        c::CallBuilder::to(self, &METHODS[671]).arg(disk).arg(maintenance_spec).arg(timeout).end()
+        c::CallBuilder::to(self, &METHODS[703]).arg(disk).arg(maintenance_spec).arg(timeout).end()
     }
     /// Calls `RemoveDiskMapping_Task`. Since API 5.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanSystem.html#removeDiskMapping)
     pub fn remove_disk_mapping_task(&self, mapping: &[t::VsanHostDiskMapping], maintenance_spec: Option<&t::HostMaintenanceSpec>, timeout: Option<i32>) -> c::Call<c::Task<Vec<t::VsanHostDiskMapResult>>> {
-        c::CallBuilder::to(self, &METHODS[670]).arg(mapping).arg(maintenance_spec).arg(timeout).end()
+        c::CallBuilder::to(self, &METHODS[702]).arg(mapping).arg(maintenance_spec).arg(timeout).end()
     }
     /// Calls `UnmountDiskMapping_Task`. Since API 6.0. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2793,19 +2793,19 @@ impl HostVsanSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanSystem.html#unmountDiskMapping)
     pub fn unmount_disk_mapping_task(&self, mapping: &[t::VsanHostDiskMapping]) -> c::Call<c::Task<Vec<t::VsanHostDiskMapResult>>> {
-        c::CallBuilder::to(self, &METHODS[843]).arg(mapping).end()
+        c::CallBuilder::to(self, &METHODS[876]).arg(mapping).end()
     }
     /// Calls `UpdateVsan_Task`. Since API 5.5. Takes the privilege `Host.Config.Storage`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanSystem.html#update)
     pub fn update_vsan_task(&self, config: &t::VsanHostConfigInfo) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[932]).arg(config).end()
+        c::CallBuilder::to(self, &METHODS[965]).arg(config).end()
     }
     /// Calls `QueryHostStatus`. Since API 5.5. Takes the privilege `System.Read`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanSystem.html#queryHostStatus)
     pub fn query_host_status(&self) -> c::Call<t::VsanHostClusterStatus> {
-        c::CallBuilder::to(self, &METHODS[535]).end()
+        c::CallBuilder::to(self, &METHODS[567]).end()
     }
     /// Calls `EvacuateVsanNode_Task`. Since API 6.0. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2821,7 +2821,7 @@ impl HostVsanSystem {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.VsanSystem.html#recommissionNode)
     pub fn recommission_vsan_node_task(&self) -> c::Call<c::Task<()>> {
-        c::CallBuilder::to(self, &METHODS[612]).end()
+        c::CallBuilder::to(self, &METHODS[644]).end()
     }
 }
 
@@ -2840,7 +2840,7 @@ impl IscsiManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.IscsiManager.html#queryVnicStatus)
     pub fn query_vnic_status(&self, vnic_device: &str) -> c::Call<t::IscsiStatus> {
-        c::CallBuilder::to(self, &METHODS[597]).arg(vnic_device).end()
+        c::CallBuilder::to(self, &METHODS[629]).arg(vnic_device).end()
     }
     /// Calls `QueryPnicStatus`. Since API 5.0. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2848,7 +2848,7 @@ impl IscsiManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.IscsiManager.html#queryPnicStatus)
     pub fn query_pnic_status(&self, pnic_device: &str) -> c::Call<t::IscsiStatus> {
-        c::CallBuilder::to(self, &METHODS[567]).arg(pnic_device).end()
+        c::CallBuilder::to(self, &METHODS[599]).arg(pnic_device).end()
     }
     /// Calls `QueryBoundVnics`. Since API 5.0. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2856,7 +2856,7 @@ impl IscsiManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.IscsiManager.html#queryBoundVnics)
     pub fn query_bound_vnics(&self, i_scsi_hba_name: &str) -> c::Call<Vec<t::IscsiPortInfo>> {
-        c::CallBuilder::to(self, &METHODS[491]).arg(i_scsi_hba_name).end()
+        c::CallBuilder::to(self, &METHODS[523]).arg(i_scsi_hba_name).end()
     }
     /// Calls `QueryCandidateNics`. Since API 5.0. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2864,7 +2864,7 @@ impl IscsiManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.IscsiManager.html#queryCandidateNics)
     pub fn query_candidate_nics(&self, i_scsi_hba_name: &str) -> c::Call<Vec<t::IscsiPortInfo>> {
-        c::CallBuilder::to(self, &METHODS[492]).arg(i_scsi_hba_name).end()
+        c::CallBuilder::to(self, &METHODS[524]).arg(i_scsi_hba_name).end()
     }
     /// Calls `BindVnic`. Since API 5.0. Takes the privilege `Host.Config.Storage`.
     ///
@@ -2880,13 +2880,13 @@ impl IscsiManager {
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.IscsiManager.html#unbindVnic)
     pub fn unbind_vnic(&self, i_scsi_hba_name: &str, vnic_device: &str, force: bool) -> c::Call<()> {
-        c::CallBuilder::to(self, &METHODS[837]).arg(i_scsi_hba_name).arg(vnic_device).arg(force).end()
+        c::CallBuilder::to(self, &METHODS[870]).arg(i_scsi_hba_name).arg(vnic_device).arg(force).end()
     }
     /// Calls `QueryMigrationDependencies`. Since API 5.0. Takes the privilege `Host.Config.Storage`.
     ///
     /// [VMware's page](https://developer.broadcom.com/xapis/vsphere-web-services-api/latest/vim.host.IscsiManager.html#queryMigrationDependencies)
     pub fn query_migration_dependencies(&self, pnic_device: &[String]) -> c::Call<t::IscsiMigrationDependency> {
-        c::CallBuilder::to(self, &METHODS[549]).arg(pnic_device).end()
+        c::CallBuilder::to(self, &METHODS[581]).arg(pnic_device).end()
     }
 }
 

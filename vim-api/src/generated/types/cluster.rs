@@ -42,7 +42,7 @@ pub struct ClusterAction {
     /// `target`.
     pub target: Option<MoRef<m::ManagedObject>>,
 }
-d::object!(ClusterAction: t::DynamicData, "ClusterAction", 0, [
+d::object!(Vim25 ClusterAction: t::DynamicData, "ClusterAction", 0, [
     0 r#type "type" 0 false,
     1 target "target" 0 false,
 ]);
@@ -60,7 +60,7 @@ pub struct ClusterActionHistory {
     /// `time`.
     pub time: d::DateTime,
 }
-d::object!(ClusterActionHistory: t::DynamicData, "ClusterActionHistory", 0, [
+d::object!(Vim25 ClusterActionHistory: t::DynamicData, "ClusterActionHistory", 0, [
     0 action "action" 0 false,
     1 time "time" 0 false,
 ]);
@@ -75,7 +75,7 @@ pub struct ClusterAffinityRuleSpec {
     /// `vm`.
     pub vm: Vec<MoRef<m::VirtualMachine>>,
 }
-d::object!(ClusterAffinityRuleSpec: t::ClusterRuleInfo, "ClusterAffinityRuleSpec", 0, [
+d::object!(Vim25 ClusterAffinityRuleSpec: t::ClusterRuleInfo, "ClusterAffinityRuleSpec", 0, [
     0 vm "vm" 0 false,
 ]);
 impl d::IsA<t::ClusterRuleInfo> for ClusterAffinityRuleSpec {}
@@ -90,7 +90,7 @@ pub struct ClusterAntiAffinityRuleSpec {
     /// `vm`.
     pub vm: Vec<MoRef<m::VirtualMachine>>,
 }
-d::object!(ClusterAntiAffinityRuleSpec: t::ClusterRuleInfo, "ClusterAntiAffinityRuleSpec", 0, [
+d::object!(Vim25 ClusterAntiAffinityRuleSpec: t::ClusterRuleInfo, "ClusterAntiAffinityRuleSpec", 0, [
     0 vm "vm" 0 false,
 ]);
 impl d::IsA<t::ClusterRuleInfo> for ClusterAntiAffinityRuleSpec {}
@@ -107,7 +107,7 @@ pub struct ClusterAttemptedVmInfo {
     /// `task`.
     pub task: Option<MoRef<m::Task>>,
 }
-d::object!(ClusterAttemptedVmInfo: t::DynamicData, "ClusterAttemptedVmInfo", 0, [
+d::object!(Vim25 ClusterAttemptedVmInfo: t::DynamicData, "ClusterAttemptedVmInfo", 0, [
     0 vm "vm" 0 false,
     1 task "task" 0 false,
 ]);
@@ -128,7 +128,7 @@ pub struct ClusterClusterInitialPlacementAction {
     /// `configSpec`.
     pub config_spec: Option<Box<t::VirtualMachineConfigSpec>>,
 }
-d::object!(ClusterClusterInitialPlacementAction: t::ClusterAction, "ClusterClusterInitialPlacementAction", 26, [
+d::object!(Vim25 ClusterClusterInitialPlacementAction: t::ClusterAction, "ClusterClusterInitialPlacementAction", 26, [
     0 target_host "targetHost" 26 false,
     1 pool "pool" 26 false,
     2 available_networks "availableNetworks" 33 false,
@@ -154,7 +154,7 @@ pub struct ClusterConfigInfo {
     /// `rule`.
     pub rule: Vec<d::Poly<t::ClusterRuleInfo>>,
 }
-d::object!(ClusterConfigInfo: t::DynamicData, "ClusterConfigInfo", 0, [
+d::object!(Vim25 ClusterConfigInfo: t::DynamicData, "ClusterConfigInfo", 0, [
     0 das_config "dasConfig" 0 false,
     1 das_vm_config "dasVmConfig" 0 false,
     2 drs_config "drsConfig" 0 false,
@@ -216,7 +216,7 @@ pub struct ClusterConfigInfoEx {
     /// `vsanCoreConfig`. Since API 9.0.0.0.
     pub vsan_core_config: Option<Box<t::VsanClusterCoreConfig>>,
 }
-d::object!(ClusterConfigInfoEx: t::ComputeResourceConfigInfo, "ClusterConfigInfoEx", 0, [
+d::object!(Vim25 ClusterConfigInfoEx: t::ComputeResourceConfigInfo, "ClusterConfigInfoEx", 0, [
     0 system_vms_config "systemVMsConfig" 22 false,
     1 das_config "dasConfig" 0 false,
     2 das_vm_config "dasVmConfig" 0 false,
@@ -255,7 +255,7 @@ pub struct ClusterConfigSpec {
     /// `rulesSpec`.
     pub rules_spec: Vec<t::ClusterRuleSpec>,
 }
-d::object!(ClusterConfigSpec: t::DynamicData, "ClusterConfigSpec", 0, [
+d::object!(Vim25 ClusterConfigSpec: t::DynamicData, "ClusterConfigSpec", 0, [
     0 das_config "dasConfig" 0 false,
     1 das_vm_config_spec "dasVmConfigSpec" 0 false,
     2 drs_config "drsConfig" 0 false,
@@ -307,7 +307,7 @@ pub struct ClusterConfigSpecEx {
     /// `vsanCoreConfigSpec`. Since API 9.0.0.0.
     pub vsan_core_config_spec: Option<Box<t::VsanClusterCoreConfigSpec>>,
 }
-d::object!(ClusterConfigSpecEx: t::ComputeResourceConfigSpec, "ClusterConfigSpecEx", 0, [
+d::object!(Vim25 ClusterConfigSpecEx: t::ComputeResourceConfigSpec, "ClusterConfigSpecEx", 0, [
     0 system_vms_config "systemVMsConfig" 22 false,
     1 das_config "dasConfig" 0 false,
     2 das_vm_config_spec "dasVmConfigSpec" 0 false,
@@ -341,7 +341,7 @@ pub struct ClusterCryptoConfigInfo {
     /// `policy`. Since API 8.0.3.0.
     pub policy: Option<Box<t::ClusterComputeResourceCryptoModePolicy>>,
 }
-d::object!(ClusterCryptoConfigInfo: t::DynamicData, "ClusterCryptoConfigInfo", 16, [
+d::object!(Vim25 ClusterCryptoConfigInfo: t::DynamicData, "ClusterCryptoConfigInfo", 16, [
     0 crypto_mode "cryptoMode" 16 false,
     1 policy "policy" 30 false,
 ]);
@@ -368,7 +368,7 @@ pub struct ClusterDasAamHostInfo {
     /// `primaryHosts`.
     pub primary_hosts: Vec<String>,
 }
-d::object!(ClusterDasAamHostInfo: t::ClusterDasHostInfo, "ClusterDasAamHostInfo", 3, [
+d::object!(Vim25 ClusterDasAamHostInfo: t::ClusterDasHostInfo, "ClusterDasAamHostInfo", 3, [
     0 host_das_state "hostDasState" 3 false,
     1 primary_hosts "primaryHosts" 3 false,
 ]);
@@ -390,7 +390,7 @@ pub struct ClusterDasAamNodeState {
     /// `runtimeState`.
     pub runtime_state: String,
 }
-d::object!(ClusterDasAamNodeState: t::DynamicData, "ClusterDasAamNodeState", 3, [
+d::object!(Vim25 ClusterDasAamNodeState: t::DynamicData, "ClusterDasAamNodeState", 3, [
     0 host "host" 3 false,
     1 name "name" 3 false,
     2 config_state "configState" 3 false,
@@ -421,7 +421,7 @@ pub struct ClusterDasAdmissionControlInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(ClusterDasAdmissionControlInfo: t::DynamicData, "ClusterDasAdmissionControlInfo", 3, [
+d::object!(Vim25 ClusterDasAdmissionControlInfo: t::DynamicData, "ClusterDasAdmissionControlInfo", 3, [
 ]);
 impl d::IsA<t::ClusterDasAdmissionControlInfo> for ClusterDasAdmissionControlInfo {}
 
@@ -437,7 +437,7 @@ pub struct ClusterDasAdmissionControlPolicy {
     /// `pMemAdmissionControlEnabled`. Since API 7.0.2.0.
     pub p_mem_admission_control_enabled: Option<bool>,
 }
-d::object!(ClusterDasAdmissionControlPolicy: t::DynamicData, "ClusterDasAdmissionControlPolicy", 3, [
+d::object!(Vim25 ClusterDasAdmissionControlPolicy: t::DynamicData, "ClusterDasAdmissionControlPolicy", 3, [
     0 resource_reduction_to_tolerate_percent "resourceReductionToToleratePercent" 9 false,
     1 p_mem_admission_control_enabled "pMemAdmissionControlEnabled" 20 false,
 ]);
@@ -463,7 +463,7 @@ pub struct ClusterDasAdvancedRuntimeInfo {
     /// `heartbeatDatastoreInfo`. Since API 5.0.
     pub heartbeat_datastore_info: Vec<t::DasHeartbeatDatastoreInfo>,
 }
-d::object!(ClusterDasAdvancedRuntimeInfo: t::DynamicData, "ClusterDasAdvancedRuntimeInfo", 3, [
+d::object!(Vim25 ClusterDasAdvancedRuntimeInfo: t::DynamicData, "ClusterDasAdvancedRuntimeInfo", 3, [
     0 das_host_info "dasHostInfo" 3 false,
     1 vmcp_supported "vmcpSupported" 8 false,
     2 heartbeat_datastore_info "heartbeatDatastoreInfo" 5 false,
@@ -482,7 +482,7 @@ pub struct ClusterDasAdvancedRuntimeInfoVmcpCapabilityInfo {
     /// `storagePDLSupported`.
     pub storage_pdl_supported: bool,
 }
-d::object!(ClusterDasAdvancedRuntimeInfoVmcpCapabilityInfo: t::DynamicData, "ClusterDasAdvancedRuntimeInfoVmcpCapabilityInfo", 8, [
+d::object!(Vim25 ClusterDasAdvancedRuntimeInfoVmcpCapabilityInfo: t::DynamicData, "ClusterDasAdvancedRuntimeInfoVmcpCapabilityInfo", 8, [
     0 storage_apd_supported "storageAPDSupported" 8 false,
     1 storage_pdl_supported "storagePDLSupported" 8 false,
 ]);
@@ -517,7 +517,7 @@ pub struct ClusterDasConfigInfo {
     /// `hBDatastoreCandidatePolicy`. Since API 5.0.
     pub h_b_datastore_candidate_policy: Option<String>,
 }
-d::object!(ClusterDasConfigInfo: t::DynamicData, "ClusterDasConfigInfo", 0, [
+d::object!(Vim25 ClusterDasConfigInfo: t::DynamicData, "ClusterDasConfigInfo", 0, [
     0 enabled "enabled" 0 false,
     1 vm_monitoring "vmMonitoring" 3 false,
     2 host_monitoring "hostMonitoring" 3 false,
@@ -595,7 +595,7 @@ pub struct ClusterDasData {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(ClusterDasData: t::DynamicData, "ClusterDasData", 5, [
+d::object!(Vim25 ClusterDasData: t::DynamicData, "ClusterDasData", 5, [
 ]);
 impl d::IsA<t::ClusterDasData> for ClusterDasData {}
 
@@ -613,7 +613,7 @@ pub struct ClusterDasDataSummary {
     /// `compatListVersion`.
     pub compat_list_version: i64,
 }
-d::object!(ClusterDasDataSummary: t::ClusterDasData, "ClusterDasDataSummary", 5, [
+d::object!(Vim25 ClusterDasDataSummary: t::ClusterDasData, "ClusterDasDataSummary", 5, [
     0 host_list_version "hostListVersion" 5 false,
     1 cluster_config_version "clusterConfigVersion" 5 false,
     2 compat_list_version "compatListVersion" 5 false,
@@ -646,7 +646,7 @@ pub struct ClusterDasFailoverLevelAdvancedRuntimeInfo {
     /// `vmsRequiringMultipleSlots`. Since API 5.1.
     pub vms_requiring_multiple_slots: Vec<t::ClusterDasFailoverLevelAdvancedRuntimeInfoVmSlots>,
 }
-d::object!(ClusterDasFailoverLevelAdvancedRuntimeInfo: t::ClusterDasAdvancedRuntimeInfo, "ClusterDasFailoverLevelAdvancedRuntimeInfo", 3, [
+d::object!(Vim25 ClusterDasFailoverLevelAdvancedRuntimeInfo: t::ClusterDasAdvancedRuntimeInfo, "ClusterDasFailoverLevelAdvancedRuntimeInfo", 3, [
     0 slot_info "slotInfo" 3 false,
     1 total_slots "totalSlots" 3 false,
     2 used_slots "usedSlots" 3 false,
@@ -671,7 +671,7 @@ pub struct ClusterDasFailoverLevelAdvancedRuntimeInfoHostSlots {
     /// `slots`.
     pub slots: i32,
 }
-d::object!(ClusterDasFailoverLevelAdvancedRuntimeInfoHostSlots: t::DynamicData, "ClusterDasFailoverLevelAdvancedRuntimeInfoHostSlots", 3, [
+d::object!(Vim25 ClusterDasFailoverLevelAdvancedRuntimeInfoHostSlots: t::DynamicData, "ClusterDasFailoverLevelAdvancedRuntimeInfoHostSlots", 3, [
     0 host "host" 3 false,
     1 slots "slots" 3 false,
 ]);
@@ -690,7 +690,7 @@ pub struct ClusterDasFailoverLevelAdvancedRuntimeInfoSlotInfo {
     /// `memoryMB`.
     pub memory_mb: i32,
 }
-d::object!(ClusterDasFailoverLevelAdvancedRuntimeInfoSlotInfo: t::DynamicData, "ClusterDasFailoverLevelAdvancedRuntimeInfoSlotInfo", 3, [
+d::object!(Vim25 ClusterDasFailoverLevelAdvancedRuntimeInfoSlotInfo: t::DynamicData, "ClusterDasFailoverLevelAdvancedRuntimeInfoSlotInfo", 3, [
     0 num_vcpus "numVcpus" 3 false,
     1 cpu_m_hz "cpuMHz" 3 false,
     2 memory_mb "memoryMB" 3 false,
@@ -708,7 +708,7 @@ pub struct ClusterDasFailoverLevelAdvancedRuntimeInfoVmSlots {
     /// `slots`.
     pub slots: i32,
 }
-d::object!(ClusterDasFailoverLevelAdvancedRuntimeInfoVmSlots: t::DynamicData, "ClusterDasFailoverLevelAdvancedRuntimeInfoVmSlots", 6, [
+d::object!(Vim25 ClusterDasFailoverLevelAdvancedRuntimeInfoVmSlots: t::DynamicData, "ClusterDasFailoverLevelAdvancedRuntimeInfoVmSlots", 6, [
     0 vm "vm" 6 false,
     1 slots "slots" 6 false,
 ]);
@@ -744,7 +744,7 @@ pub struct ClusterDasFdmHostState {
     /// `stateReporter`.
     pub state_reporter: Option<MoRef<m::HostSystem>>,
 }
-d::object!(ClusterDasFdmHostState: t::DynamicData, "ClusterDasFdmHostState", 5, [
+d::object!(Vim25 ClusterDasFdmHostState: t::DynamicData, "ClusterDasFdmHostState", 5, [
     0 state "state" 5 false,
     1 state_reporter "stateReporter" 5 false,
 ]);
@@ -763,7 +763,7 @@ pub struct ClusterDasHostInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(ClusterDasHostInfo: t::DynamicData, "ClusterDasHostInfo", 3, [
+d::object!(Vim25 ClusterDasHostInfo: t::DynamicData, "ClusterDasHostInfo", 3, [
 ]);
 impl d::IsA<t::ClusterDasHostInfo> for ClusterDasHostInfo {}
 
@@ -779,7 +779,7 @@ pub struct ClusterDasHostRecommendation {
     /// `drsRating`.
     pub drs_rating: Option<i32>,
 }
-d::object!(ClusterDasHostRecommendation: t::DynamicData, "ClusterDasHostRecommendation", 3, [
+d::object!(Vim25 ClusterDasHostRecommendation: t::DynamicData, "ClusterDasHostRecommendation", 3, [
     0 host "host" 3 false,
     1 drs_rating "drsRating" 3 false,
 ]);
@@ -800,7 +800,7 @@ pub struct ClusterDasVmConfigInfo {
     /// `dasSettings`.
     pub das_settings: Option<Box<t::ClusterDasVmSettings>>,
 }
-d::object!(ClusterDasVmConfigInfo: t::DynamicData, "ClusterDasVmConfigInfo", 0, [
+d::object!(Vim25 ClusterDasVmConfigInfo: t::DynamicData, "ClusterDasVmConfigInfo", 0, [
     0 key "key" 0 false,
     1 restart_priority "restartPriority" 0 false,
     2 power_off_on_isolation "powerOffOnIsolation" 0 false,
@@ -817,7 +817,7 @@ pub struct ClusterDasVmConfigSpec {
     /// `info`.
     pub info: Option<Box<t::ClusterDasVmConfigInfo>>,
 }
-d::object!(ClusterDasVmConfigSpec: t::ArrayUpdateSpec, "ClusterDasVmConfigSpec", 0, [
+d::object!(Vim25 ClusterDasVmConfigSpec: t::ArrayUpdateSpec, "ClusterDasVmConfigSpec", 0, [
     0 info "info" 0 false,
 ]);
 
@@ -839,7 +839,7 @@ pub struct ClusterDasVmSettings {
     /// `vmComponentProtectionSettings`. Since API 6.0.
     pub vm_component_protection_settings: Option<Box<t::ClusterVmComponentProtectionSettings>>,
 }
-d::object!(ClusterDasVmSettings: t::DynamicData, "ClusterDasVmSettings", 0, [
+d::object!(Vim25 ClusterDasVmSettings: t::DynamicData, "ClusterDasVmSettings", 0, [
     0 restart_priority "restartPriority" 0 false,
     1 restart_priority_timeout "restartPriorityTimeout" 9 false,
     2 isolation_response "isolationResponse" 0 false,
@@ -896,7 +896,7 @@ pub struct ClusterDatastoreUpdateSpec {
     /// `datastore`.
     pub datastore: Option<MoRef<m::Datastore>>,
 }
-d::object!(ClusterDatastoreUpdateSpec: t::ArrayUpdateSpec, "ClusterDatastoreUpdateSpec", 22, [
+d::object!(Vim25 ClusterDatastoreUpdateSpec: t::ArrayUpdateSpec, "ClusterDatastoreUpdateSpec", 22, [
     0 datastore "datastore" 22 false,
 ]);
 
@@ -912,7 +912,7 @@ pub struct ClusterDependencyRuleInfo {
     /// `dependsOnVmGroup`.
     pub depends_on_vm_group: String,
 }
-d::object!(ClusterDependencyRuleInfo: t::ClusterRuleInfo, "ClusterDependencyRuleInfo", 9, [
+d::object!(Vim25 ClusterDependencyRuleInfo: t::ClusterRuleInfo, "ClusterDependencyRuleInfo", 9, [
     0 vm_group "vmGroup" 9 false,
     1 depends_on_vm_group "dependsOnVmGroup" 9 false,
 ]);
@@ -934,7 +934,7 @@ pub struct ClusterDpmConfigInfo {
     /// `option`.
     pub option: Vec<d::Poly<t::OptionValue>>,
 }
-d::object!(ClusterDpmConfigInfo: t::DynamicData, "ClusterDpmConfigInfo", 0, [
+d::object!(Vim25 ClusterDpmConfigInfo: t::DynamicData, "ClusterDpmConfigInfo", 0, [
     0 enabled "enabled" 0 false,
     1 default_dpm_behavior "defaultDpmBehavior" 0 false,
     2 host_power_action_rate "hostPowerActionRate" 3 false,
@@ -955,7 +955,7 @@ pub struct ClusterDpmHostConfigInfo {
     /// `behavior`.
     pub behavior: Option<t::DpmBehavior>,
 }
-d::object!(ClusterDpmHostConfigInfo: t::DynamicData, "ClusterDpmHostConfigInfo", 0, [
+d::object!(Vim25 ClusterDpmHostConfigInfo: t::DynamicData, "ClusterDpmHostConfigInfo", 0, [
     0 key "key" 0 false,
     1 enabled "enabled" 0 false,
     2 behavior "behavior" 0 false,
@@ -971,7 +971,7 @@ pub struct ClusterDpmHostConfigSpec {
     /// `info`.
     pub info: Option<Box<t::ClusterDpmHostConfigInfo>>,
 }
-d::object!(ClusterDpmHostConfigSpec: t::ArrayUpdateSpec, "ClusterDpmHostConfigSpec", 0, [
+d::object!(Vim25 ClusterDpmHostConfigSpec: t::ArrayUpdateSpec, "ClusterDpmHostConfigSpec", 0, [
     0 info "info" 0 false,
 ]);
 
@@ -995,7 +995,7 @@ pub struct ClusterDrsConfigInfo {
     /// `option`.
     pub option: Vec<d::Poly<t::OptionValue>>,
 }
-d::object!(ClusterDrsConfigInfo: t::DynamicData, "ClusterDrsConfigInfo", 0, [
+d::object!(Vim25 ClusterDrsConfigInfo: t::DynamicData, "ClusterDrsConfigInfo", 0, [
     0 enabled "enabled" 0 false,
     1 enable_vm_behavior_overrides "enableVmBehaviorOverrides" 3 false,
     2 default_vm_behavior "defaultVmBehavior" 0 false,
@@ -1030,7 +1030,7 @@ pub struct ClusterDrsFaults {
     /// `faultsByVm`.
     pub faults_by_vm: Vec<d::Poly<t::ClusterDrsFaultsFaultsByVm>>,
 }
-d::object!(ClusterDrsFaults: t::DynamicData, "ClusterDrsFaults", 3, [
+d::object!(Vim25 ClusterDrsFaults: t::DynamicData, "ClusterDrsFaults", 3, [
     0 reason "reason" 3 false,
     1 faults_by_vm "faultsByVm" 3 false,
 ]);
@@ -1045,7 +1045,7 @@ pub struct ClusterDrsFaultsFaultsByVirtualDisk {
     /// `disk`.
     pub disk: Option<Box<t::VirtualDiskId>>,
 }
-d::object!(ClusterDrsFaultsFaultsByVirtualDisk: t::ClusterDrsFaultsFaultsByVm, "ClusterDrsFaultsFaultsByVirtualDisk", 5, [
+d::object!(Vim25 ClusterDrsFaultsFaultsByVirtualDisk: t::ClusterDrsFaultsFaultsByVm, "ClusterDrsFaultsFaultsByVirtualDisk", 5, [
     0 disk "disk" 5 false,
 ]);
 impl d::IsA<t::ClusterDrsFaultsFaultsByVm> for ClusterDrsFaultsFaultsByVirtualDisk {}
@@ -1062,7 +1062,7 @@ pub struct ClusterDrsFaultsFaultsByVm {
     /// `fault`.
     pub fault: Vec<t::LocalizedMethodFault>,
 }
-d::object!(ClusterDrsFaultsFaultsByVm: t::DynamicData, "ClusterDrsFaultsFaultsByVm", 3, [
+d::object!(Vim25 ClusterDrsFaultsFaultsByVm: t::DynamicData, "ClusterDrsFaultsFaultsByVm", 3, [
     0 vm "vm" 3 false,
     1 fault "fault" 3 false,
 ]);
@@ -1098,7 +1098,7 @@ pub struct ClusterDrsMigration {
     /// `destinationMemoryLoad`.
     pub destination_memory_load: Option<i64>,
 }
-d::object!(ClusterDrsMigration: t::DynamicData, "ClusterDrsMigration", 0, [
+d::object!(Vim25 ClusterDrsMigration: t::DynamicData, "ClusterDrsMigration", 0, [
     0 key "key" 0 false,
     1 time "time" 0 false,
     2 vm "vm" 0 false,
@@ -1158,7 +1158,7 @@ pub struct ClusterDrsRecommendation {
     /// `migrationList`.
     pub migration_list: Vec<t::ClusterDrsMigration>,
 }
-d::object!(ClusterDrsRecommendation: t::DynamicData, "ClusterDrsRecommendation", 0, [
+d::object!(Vim25 ClusterDrsRecommendation: t::DynamicData, "ClusterDrsRecommendation", 0, [
     0 key "key" 0 false,
     1 rating "rating" 0 false,
     2 reason "reason" 0 false,
@@ -1196,7 +1196,7 @@ pub struct ClusterDrsVmConfigInfo {
     /// `behavior`.
     pub behavior: Option<t::DrsBehavior>,
 }
-d::object!(ClusterDrsVmConfigInfo: t::DynamicData, "ClusterDrsVmConfigInfo", 0, [
+d::object!(Vim25 ClusterDrsVmConfigInfo: t::DynamicData, "ClusterDrsVmConfigInfo", 0, [
     0 key "key" 0 false,
     1 enabled "enabled" 0 false,
     2 behavior "behavior" 0 false,
@@ -1212,7 +1212,7 @@ pub struct ClusterDrsVmConfigSpec {
     /// `info`.
     pub info: Option<Box<t::ClusterDrsVmConfigInfo>>,
 }
-d::object!(ClusterDrsVmConfigSpec: t::ArrayUpdateSpec, "ClusterDrsVmConfigSpec", 0, [
+d::object!(Vim25 ClusterDrsVmConfigSpec: t::ArrayUpdateSpec, "ClusterDrsVmConfigSpec", 0, [
     0 info "info" 0 false,
 ]);
 
@@ -1230,7 +1230,7 @@ pub struct ClusterEVCManagerCheckResult {
     /// `host`.
     pub host: Vec<MoRef<m::HostSystem>>,
 }
-d::object!(ClusterEVCManagerCheckResult: t::DynamicData, "ClusterEVCManagerCheckResult", 8, [
+d::object!(Vim25 ClusterEVCManagerCheckResult: t::DynamicData, "ClusterEVCManagerCheckResult", 8, [
     0 evc_mode_key "evcModeKey" 8 false,
     1 error "error" 8 false,
     2 host "host" 8 false,
@@ -1256,7 +1256,7 @@ pub struct ClusterEVCManagerEVCState {
     /// `featureRequirement`.
     pub feature_requirement: Vec<t::VirtualMachineFeatureRequirement>,
 }
-d::object!(ClusterEVCManagerEVCState: t::DynamicData, "ClusterEVCManagerEVCState", 8, [
+d::object!(Vim25 ClusterEVCManagerEVCState: t::DynamicData, "ClusterEVCManagerEVCState", 8, [
     0 supported_evc_mode "supportedEVCMode" 8 false,
     1 current_evc_mode_key "currentEVCModeKey" 8 false,
     2 guaranteed_cpu_features "guaranteedCPUFeatures" 8 false,
@@ -1291,7 +1291,7 @@ pub struct ClusterEnterMaintenanceResult {
     /// `fault`.
     pub fault: Option<Box<t::ClusterDrsFaults>>,
 }
-d::object!(ClusterEnterMaintenanceResult: t::DynamicData, "ClusterEnterMaintenanceResult", 5, [
+d::object!(Vim25 ClusterEnterMaintenanceResult: t::DynamicData, "ClusterEnterMaintenanceResult", 5, [
     0 recommendations "recommendations" 5 false,
     1 fault "fault" 5 false,
 ]);
@@ -1306,7 +1306,7 @@ pub struct ClusterFailoverHostAdmissionControlInfo {
     /// `hostStatus`.
     pub host_status: Vec<t::ClusterFailoverHostAdmissionControlInfoHostStatus>,
 }
-d::object!(ClusterFailoverHostAdmissionControlInfo: t::ClusterDasAdmissionControlInfo, "ClusterFailoverHostAdmissionControlInfo", 3, [
+d::object!(Vim25 ClusterFailoverHostAdmissionControlInfo: t::ClusterDasAdmissionControlInfo, "ClusterFailoverHostAdmissionControlInfo", 3, [
     0 host_status "hostStatus" 3 false,
 ]);
 impl d::IsA<t::ClusterDasAdmissionControlInfo> for ClusterFailoverHostAdmissionControlInfo {}
@@ -1323,7 +1323,7 @@ pub struct ClusterFailoverHostAdmissionControlInfoHostStatus {
     /// `status`.
     pub status: t::ManagedEntityStatus,
 }
-d::object!(ClusterFailoverHostAdmissionControlInfoHostStatus: t::DynamicData, "ClusterFailoverHostAdmissionControlInfoHostStatus", 3, [
+d::object!(Vim25 ClusterFailoverHostAdmissionControlInfoHostStatus: t::DynamicData, "ClusterFailoverHostAdmissionControlInfoHostStatus", 3, [
     0 host "host" 3 false,
     1 status "status" 3 false,
 ]);
@@ -1340,7 +1340,7 @@ pub struct ClusterFailoverHostAdmissionControlPolicy {
     /// `failoverLevel`. Since API 6.5.
     pub failover_level: Option<i32>,
 }
-d::object!(ClusterFailoverHostAdmissionControlPolicy: t::ClusterDasAdmissionControlPolicy, "ClusterFailoverHostAdmissionControlPolicy", 3, [
+d::object!(Vim25 ClusterFailoverHostAdmissionControlPolicy: t::ClusterDasAdmissionControlPolicy, "ClusterFailoverHostAdmissionControlPolicy", 3, [
     0 failover_hosts "failoverHosts" 3 false,
     1 failover_level "failoverLevel" 9 false,
 ]);
@@ -1356,7 +1356,7 @@ pub struct ClusterFailoverLevelAdmissionControlInfo {
     /// `currentFailoverLevel`.
     pub current_failover_level: i32,
 }
-d::object!(ClusterFailoverLevelAdmissionControlInfo: t::ClusterDasAdmissionControlInfo, "ClusterFailoverLevelAdmissionControlInfo", 3, [
+d::object!(Vim25 ClusterFailoverLevelAdmissionControlInfo: t::ClusterDasAdmissionControlInfo, "ClusterFailoverLevelAdmissionControlInfo", 3, [
     0 current_failover_level "currentFailoverLevel" 3 false,
 ]);
 impl d::IsA<t::ClusterDasAdmissionControlInfo> for ClusterFailoverLevelAdmissionControlInfo {}
@@ -1373,7 +1373,7 @@ pub struct ClusterFailoverLevelAdmissionControlPolicy {
     /// `slotPolicy`. Since API 5.1.
     pub slot_policy: Option<d::Poly<t::ClusterSlotPolicy>>,
 }
-d::object!(ClusterFailoverLevelAdmissionControlPolicy: t::ClusterDasAdmissionControlPolicy, "ClusterFailoverLevelAdmissionControlPolicy", 3, [
+d::object!(Vim25 ClusterFailoverLevelAdmissionControlPolicy: t::ClusterDasAdmissionControlPolicy, "ClusterFailoverLevelAdmissionControlPolicy", 3, [
     0 failover_level "failoverLevel" 3 false,
     1 slot_policy "slotPolicy" 6 false,
 ]);
@@ -1393,7 +1393,7 @@ pub struct ClusterFailoverResourcesAdmissionControlInfo {
     /// `currentPMemFailoverResourcesPercent`. Since API 7.0.2.0.
     pub current_p_mem_failover_resources_percent: Option<i32>,
 }
-d::object!(ClusterFailoverResourcesAdmissionControlInfo: t::ClusterDasAdmissionControlInfo, "ClusterFailoverResourcesAdmissionControlInfo", 3, [
+d::object!(Vim25 ClusterFailoverResourcesAdmissionControlInfo: t::ClusterDasAdmissionControlInfo, "ClusterFailoverResourcesAdmissionControlInfo", 3, [
     0 current_cpu_failover_resources_percent "currentCpuFailoverResourcesPercent" 3 false,
     1 current_memory_failover_resources_percent "currentMemoryFailoverResourcesPercent" 3 false,
     2 current_p_mem_failover_resources_percent "currentPMemFailoverResourcesPercent" 20 false,
@@ -1420,7 +1420,7 @@ pub struct ClusterFailoverResourcesAdmissionControlPolicy {
     /// `autoComputePMemFailoverResourcesPercent`. Since API 7.0.2.0.
     pub auto_compute_p_mem_failover_resources_percent: Option<bool>,
 }
-d::object!(ClusterFailoverResourcesAdmissionControlPolicy: t::ClusterDasAdmissionControlPolicy, "ClusterFailoverResourcesAdmissionControlPolicy", 3, [
+d::object!(Vim25 ClusterFailoverResourcesAdmissionControlPolicy: t::ClusterDasAdmissionControlPolicy, "ClusterFailoverResourcesAdmissionControlPolicy", 3, [
     0 cpu_failover_resources_percent "cpuFailoverResourcesPercent" 3 false,
     1 memory_failover_resources_percent "memoryFailoverResourcesPercent" 3 false,
     2 failover_level "failoverLevel" 9 false,
@@ -1442,7 +1442,7 @@ pub struct ClusterFixedSizeSlotPolicy {
     /// `memory`.
     pub memory: i32,
 }
-d::object!(ClusterFixedSizeSlotPolicy: t::ClusterSlotPolicy, "ClusterFixedSizeSlotPolicy", 6, [
+d::object!(Vim25 ClusterFixedSizeSlotPolicy: t::ClusterSlotPolicy, "ClusterFixedSizeSlotPolicy", 6, [
     0 cpu "cpu" 6 false,
     1 memory "memory" 6 false,
 ]);
@@ -1460,7 +1460,7 @@ pub struct ClusterFtVmHostRuleInfo {
     /// `hostGroupName`.
     pub host_group_name: Vec<String>,
 }
-d::object!(ClusterFtVmHostRuleInfo: t::ClusterRuleInfo, "ClusterFtVmHostRuleInfo", 30, [
+d::object!(Vim25 ClusterFtVmHostRuleInfo: t::ClusterRuleInfo, "ClusterFtVmHostRuleInfo", 30, [
     0 vm_group_name "vmGroupName" 30 false,
     1 host_group_name "hostGroupName" 30 false,
 ]);
@@ -1480,7 +1480,7 @@ pub struct ClusterGroupInfo {
     /// `uniqueID`. Since API 6.0.
     pub unique_id: Option<String>,
 }
-d::object!(ClusterGroupInfo: t::DynamicData, "ClusterGroupInfo", 4, [
+d::object!(Vim25 ClusterGroupInfo: t::DynamicData, "ClusterGroupInfo", 4, [
     0 name "name" 4 false,
     1 user_created "userCreated" 5 false,
     2 unique_id "uniqueID" 8 false,
@@ -1497,7 +1497,7 @@ pub struct ClusterGroupSpec {
     /// `info`.
     pub info: Option<d::Poly<t::ClusterGroupInfo>>,
 }
-d::object!(ClusterGroupSpec: t::ArrayUpdateSpec, "ClusterGroupSpec", 4, [
+d::object!(Vim25 ClusterGroupSpec: t::ArrayUpdateSpec, "ClusterGroupSpec", 4, [
     0 info "info" 4 false,
 ]);
 
@@ -1511,7 +1511,7 @@ pub struct ClusterHostGroup {
     /// `host`.
     pub host: Vec<MoRef<m::HostSystem>>,
 }
-d::object!(ClusterHostGroup: t::ClusterGroupInfo, "ClusterHostGroup", 4, [
+d::object!(Vim25 ClusterHostGroup: t::ClusterGroupInfo, "ClusterHostGroup", 4, [
     0 host "host" 4 false,
 ]);
 impl d::IsA<t::ClusterGroupInfo> for ClusterHostGroup {}
@@ -1526,7 +1526,7 @@ pub struct ClusterHostInfraUpdateHaModeAction {
     /// `operationType`.
     pub operation_type: String,
 }
-d::object!(ClusterHostInfraUpdateHaModeAction: t::ClusterAction, "ClusterHostInfraUpdateHaModeAction", 9, [
+d::object!(Vim25 ClusterHostInfraUpdateHaModeAction: t::ClusterAction, "ClusterHostInfraUpdateHaModeAction", 9, [
     0 operation_type "operationType" 9 false,
 ]);
 impl d::IsA<t::ClusterAction> for ClusterHostInfraUpdateHaModeAction {}
@@ -1558,7 +1558,7 @@ pub struct ClusterHostPowerAction {
     /// `memCapacityMB`.
     pub mem_capacity_mb: Option<i32>,
 }
-d::object!(ClusterHostPowerAction: t::ClusterAction, "ClusterHostPowerAction", 0, [
+d::object!(Vim25 ClusterHostPowerAction: t::ClusterAction, "ClusterHostPowerAction", 0, [
     0 operation_type "operationType" 0 false,
     1 power_consumption_watt "powerConsumptionWatt" 0 false,
     2 cpu_capacity_m_hz "cpuCapacityMHz" 0 false,
@@ -1578,7 +1578,7 @@ pub struct ClusterHostRecommendation {
     /// `rating`.
     pub rating: i32,
 }
-d::object!(ClusterHostRecommendation: t::DynamicData, "ClusterHostRecommendation", 0, [
+d::object!(Vim25 ClusterHostRecommendation: t::DynamicData, "ClusterHostRecommendation", 0, [
     0 host "host" 0 false,
     1 rating "rating" 0 false,
 ]);
@@ -1601,7 +1601,7 @@ pub struct ClusterInfraUpdateHaConfigInfo {
     /// `providers`.
     pub providers: Vec<String>,
 }
-d::object!(ClusterInfraUpdateHaConfigInfo: t::DynamicData, "ClusterInfraUpdateHaConfigInfo", 9, [
+d::object!(Vim25 ClusterInfraUpdateHaConfigInfo: t::DynamicData, "ClusterInfraUpdateHaConfigInfo", 9, [
     0 enabled "enabled" 9 false,
     1 behavior "behavior" 9 false,
     2 moderate_remediation "moderateRemediation" 9 false,
@@ -1641,7 +1641,7 @@ pub struct ClusterInitialPlacementAction {
     /// `pool`.
     pub pool: Option<MoRef<m::ResourcePool>>,
 }
-d::object!(ClusterInitialPlacementAction: t::ClusterAction, "ClusterInitialPlacementAction", 0, [
+d::object!(Vim25 ClusterInitialPlacementAction: t::ClusterAction, "ClusterInitialPlacementAction", 0, [
     0 target_host "targetHost" 0 false,
     1 pool "pool" 0 false,
 ]);
@@ -1657,7 +1657,7 @@ pub struct ClusterMigrationAction {
     /// `drsMigration`.
     pub drs_migration: Option<Box<t::ClusterDrsMigration>>,
 }
-d::object!(ClusterMigrationAction: t::ClusterAction, "ClusterMigrationAction", 0, [
+d::object!(Vim25 ClusterMigrationAction: t::ClusterAction, "ClusterMigrationAction", 0, [
     0 drs_migration "drsMigration" 0 false,
 ]);
 impl d::IsA<t::ClusterAction> for ClusterMigrationAction {}
@@ -1674,7 +1674,7 @@ pub struct ClusterNotAttemptedVmInfo {
     /// `fault`.
     pub fault: t::LocalizedMethodFault,
 }
-d::object!(ClusterNotAttemptedVmInfo: t::DynamicData, "ClusterNotAttemptedVmInfo", 0, [
+d::object!(Vim25 ClusterNotAttemptedVmInfo: t::DynamicData, "ClusterNotAttemptedVmInfo", 0, [
     0 vm "vm" 0 false,
     1 fault "fault" 0 false,
 ]);
@@ -1689,7 +1689,7 @@ pub struct ClusterOrchestrationInfo {
     /// `defaultVmReadiness`.
     pub default_vm_readiness: Option<Box<t::ClusterVmReadiness>>,
 }
-d::object!(ClusterOrchestrationInfo: t::DynamicData, "ClusterOrchestrationInfo", 9, [
+d::object!(Vim25 ClusterOrchestrationInfo: t::DynamicData, "ClusterOrchestrationInfo", 9, [
     0 default_vm_readiness "defaultVmReadiness" 9 false,
 ]);
 
@@ -1717,7 +1717,7 @@ pub struct ClusterPowerOnVmResult {
     /// `recommendations`.
     pub recommendations: Vec<t::ClusterRecommendation>,
 }
-d::object!(ClusterPowerOnVmResult: t::DynamicData, "ClusterPowerOnVmResult", 0, [
+d::object!(Vim25 ClusterPowerOnVmResult: t::DynamicData, "ClusterPowerOnVmResult", 0, [
     0 attempted "attempted" 0 false,
     1 not_attempted "notAttempted" 0 false,
     2 recommendations "recommendations" 0 false,
@@ -1737,7 +1737,7 @@ pub struct ClusterPreemptibleVmPairInfo {
     /// `preemptibleVm`.
     pub preemptible_vm: MoRef<m::VirtualMachine>,
 }
-d::object!(ClusterPreemptibleVmPairInfo: t::DynamicData, "ClusterPreemptibleVmPairInfo", 26, [
+d::object!(Vim25 ClusterPreemptibleVmPairInfo: t::DynamicData, "ClusterPreemptibleVmPairInfo", 26, [
     0 id "id" 26 false,
     1 monitored_vm "monitoredVm" 26 false,
     2 preemptible_vm "preemptibleVm" 26 false,
@@ -1753,7 +1753,7 @@ pub struct ClusterPreemptibleVmPairSpec {
     /// `info`.
     pub info: Option<Box<t::ClusterPreemptibleVmPairInfo>>,
 }
-d::object!(ClusterPreemptibleVmPairSpec: t::ArrayUpdateSpec, "ClusterPreemptibleVmPairSpec", 26, [
+d::object!(Vim25 ClusterPreemptibleVmPairSpec: t::ArrayUpdateSpec, "ClusterPreemptibleVmPairSpec", 26, [
     0 info "info" 26 false,
 ]);
 
@@ -1767,7 +1767,7 @@ pub struct ClusterProactiveDrsConfigInfo {
     /// `enabled`.
     pub enabled: Option<bool>,
 }
-d::object!(ClusterProactiveDrsConfigInfo: t::DynamicData, "ClusterProactiveDrsConfigInfo", 9, [
+d::object!(Vim25 ClusterProactiveDrsConfigInfo: t::DynamicData, "ClusterProactiveDrsConfigInfo", 9, [
     0 enabled "enabled" 9 false,
 ]);
 
@@ -1801,7 +1801,7 @@ pub struct ClusterRecommendation {
     /// `target`.
     pub target: Option<MoRef<m::ManagedObject>>,
 }
-d::object!(ClusterRecommendation: t::DynamicData, "ClusterRecommendation", 0, [
+d::object!(Vim25 ClusterRecommendation: t::DynamicData, "ClusterRecommendation", 0, [
     0 key "key" 0 false,
     1 r#type "type" 0 false,
     2 time "time" 0 false,
@@ -1867,7 +1867,7 @@ pub struct ClusterResourceUsageSummary {
     /// `storageCapacityMB`.
     pub storage_capacity_mb: i64,
 }
-d::object!(ClusterResourceUsageSummary: t::DynamicData, "ClusterResourceUsageSummary", 8, [
+d::object!(Vim25 ClusterResourceUsageSummary: t::DynamicData, "ClusterResourceUsageSummary", 8, [
     0 cpu_used_m_hz "cpuUsedMHz" 8 false,
     1 cpu_capacity_m_hz "cpuCapacityMHz" 8 false,
     2 mem_used_mb "memUsedMB" 8 false,
@@ -1902,7 +1902,7 @@ pub struct ClusterRuleInfo {
     /// `ruleUuid`. Since API 6.0.
     pub rule_uuid: Option<String>,
 }
-d::object!(ClusterRuleInfo: t::DynamicData, "ClusterRuleInfo", 0, [
+d::object!(Vim25 ClusterRuleInfo: t::DynamicData, "ClusterRuleInfo", 0, [
     0 key "key" 0 false,
     1 status "status" 0 false,
     2 enabled "enabled" 0 false,
@@ -1946,7 +1946,7 @@ pub struct ClusterRuleSpec {
     /// `info`.
     pub info: Option<d::Poly<t::ClusterRuleInfo>>,
 }
-d::object!(ClusterRuleSpec: t::ArrayUpdateSpec, "ClusterRuleSpec", 0, [
+d::object!(Vim25 ClusterRuleSpec: t::ArrayUpdateSpec, "ClusterRuleSpec", 0, [
     0 info "info" 0 false,
 ]);
 
@@ -1958,7 +1958,7 @@ pub struct ClusterSlotPolicy {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(ClusterSlotPolicy: t::DynamicData, "ClusterSlotPolicy", 6, [
+d::object!(Vim25 ClusterSlotPolicy: t::DynamicData, "ClusterSlotPolicy", 6, [
 ]);
 impl d::IsA<t::ClusterSlotPolicy> for ClusterSlotPolicy {}
 
@@ -1978,7 +1978,7 @@ pub struct ClusterSystemVMsConfigInfo {
     /// `deploymentMode`. Since API 8.0.2.0.
     pub deployment_mode: Option<String>,
 }
-d::object!(ClusterSystemVMsConfigInfo: t::DynamicData, "ClusterSystemVMsConfigInfo", 22, [
+d::object!(Vim25 ClusterSystemVMsConfigInfo: t::DynamicData, "ClusterSystemVMsConfigInfo", 22, [
     0 allowed_datastores "allowedDatastores" 22 false,
     1 not_allowed_datastores "notAllowedDatastores" 22 false,
     2 ds_tag_categories_to_exclude "dsTagCategoriesToExclude" 22 false,
@@ -2011,7 +2011,7 @@ pub struct ClusterSystemVMsConfigSpec {
     /// `deploymentMode`. Since API 8.0.2.0.
     pub deployment_mode: Option<String>,
 }
-d::object!(ClusterSystemVMsConfigSpec: t::DynamicData, "ClusterSystemVMsConfigSpec", 22, [
+d::object!(Vim25 ClusterSystemVMsConfigSpec: t::DynamicData, "ClusterSystemVMsConfigSpec", 22, [
     0 allowed_datastores "allowedDatastores" 22 false,
     1 not_allowed_datastores "notAllowedDatastores" 22 false,
     2 ds_tag_categories_to_exclude "dsTagCategoriesToExclude" 22 false,
@@ -2028,7 +2028,7 @@ pub struct ClusterTagCategoryUpdateSpec {
     /// `category`.
     pub category: Option<String>,
 }
-d::object!(ClusterTagCategoryUpdateSpec: t::ArrayUpdateSpec, "ClusterTagCategoryUpdateSpec", 22, [
+d::object!(Vim25 ClusterTagCategoryUpdateSpec: t::ArrayUpdateSpec, "ClusterTagCategoryUpdateSpec", 22, [
     0 category "category" 22 false,
 ]);
 
@@ -2072,7 +2072,7 @@ pub struct ClusterUsageSummary {
     /// `unreservedTier0MemMB`. Since API 9.0.0.0.
     pub unreserved_tier0_mem_mb: Option<i32>,
 }
-d::object!(ClusterUsageSummary: t::DynamicData, "ClusterUsageSummary", 8, [
+d::object!(Vim25 ClusterUsageSummary: t::DynamicData, "ClusterUsageSummary", 8, [
     0 total_cpu_capacity_mhz "totalCpuCapacityMhz" 8 false,
     1 total_mem_capacity_mb "totalMemCapacityMB" 8 false,
     2 cpu_reservation_mhz "cpuReservationMhz" 8 false,
@@ -2143,7 +2143,7 @@ pub struct ClusterVmComponentProtectionSettings {
     /// `vmStorageProtectionForPDL`.
     pub vm_storage_protection_for_pdl: Option<String>,
 }
-d::object!(ClusterVmComponentProtectionSettings: t::DynamicData, "ClusterVmComponentProtectionSettings", 8, [
+d::object!(Vim25 ClusterVmComponentProtectionSettings: t::DynamicData, "ClusterVmComponentProtectionSettings", 8, [
     0 vm_storage_protection_for_apd "vmStorageProtectionForAPD" 8 false,
     1 enable_apd_timeout_for_hosts "enableAPDTimeoutForHosts" 8 false,
     2 vm_terminate_delay_for_apd_sec "vmTerminateDelayForAPDSec" 8 false,
@@ -2197,7 +2197,7 @@ pub struct ClusterVmGroup {
     /// `vm`.
     pub vm: Vec<MoRef<m::VirtualMachine>>,
 }
-d::object!(ClusterVmGroup: t::ClusterGroupInfo, "ClusterVmGroup", 4, [
+d::object!(Vim25 ClusterVmGroup: t::ClusterGroupInfo, "ClusterVmGroup", 4, [
     0 vm "vm" 4 false,
 ]);
 impl d::IsA<t::ClusterGroupInfo> for ClusterVmGroup {}
@@ -2216,7 +2216,7 @@ pub struct ClusterVmHostRuleInfo {
     /// `antiAffineHostGroupName`.
     pub anti_affine_host_group_name: Option<String>,
 }
-d::object!(ClusterVmHostRuleInfo: t::ClusterRuleInfo, "ClusterVmHostRuleInfo", 4, [
+d::object!(Vim25 ClusterVmHostRuleInfo: t::ClusterRuleInfo, "ClusterVmHostRuleInfo", 4, [
     0 vm_group_name "vmGroupName" 4 false,
     1 affine_host_group_name "affineHostGroupName" 4 false,
     2 anti_affine_host_group_name "antiAffineHostGroupName" 4 false,
@@ -2235,7 +2235,7 @@ pub struct ClusterVmOrchestrationInfo {
     /// `vmReadiness`.
     pub vm_readiness: t::ClusterVmReadiness,
 }
-d::object!(ClusterVmOrchestrationInfo: t::DynamicData, "ClusterVmOrchestrationInfo", 9, [
+d::object!(Vim25 ClusterVmOrchestrationInfo: t::DynamicData, "ClusterVmOrchestrationInfo", 9, [
     0 vm "vm" 9 false,
     1 vm_readiness "vmReadiness" 9 false,
 ]);
@@ -2250,7 +2250,7 @@ pub struct ClusterVmOrchestrationSpec {
     /// `info`.
     pub info: Option<Box<t::ClusterVmOrchestrationInfo>>,
 }
-d::object!(ClusterVmOrchestrationSpec: t::ArrayUpdateSpec, "ClusterVmOrchestrationSpec", 9, [
+d::object!(Vim25 ClusterVmOrchestrationSpec: t::ArrayUpdateSpec, "ClusterVmOrchestrationSpec", 9, [
     0 info "info" 9 false,
 ]);
 
@@ -2266,7 +2266,7 @@ pub struct ClusterVmReadiness {
     /// `postReadyDelay`.
     pub post_ready_delay: Option<i32>,
 }
-d::object!(ClusterVmReadiness: t::DynamicData, "ClusterVmReadiness", 9, [
+d::object!(Vim25 ClusterVmReadiness: t::DynamicData, "ClusterVmReadiness", 9, [
     0 ready_condition "readyCondition" 9 false,
     1 post_ready_delay "postReadyDelay" 9 false,
 ]);
@@ -2306,7 +2306,7 @@ pub struct ClusterVmToolsMonitoringSettings {
     /// `maxFailureWindow`.
     pub max_failure_window: Option<i32>,
 }
-d::object!(ClusterVmToolsMonitoringSettings: t::DynamicData, "ClusterVmToolsMonitoringSettings", 3, [
+d::object!(Vim25 ClusterVmToolsMonitoringSettings: t::DynamicData, "ClusterVmToolsMonitoringSettings", 3, [
     0 enabled "enabled" 3 false,
     1 vm_monitoring "vmMonitoring" 4 false,
     2 cluster_settings "clusterSettings" 3 false,
@@ -2344,7 +2344,7 @@ pub struct DasHeartbeatDatastoreInfo {
     /// `hosts`.
     pub hosts: Vec<MoRef<m::HostSystem>>,
 }
-d::object!(DasHeartbeatDatastoreInfo: t::DynamicData, "DasHeartbeatDatastoreInfo", 5, [
+d::object!(Vim25 DasHeartbeatDatastoreInfo: t::DynamicData, "DasHeartbeatDatastoreInfo", 5, [
     0 datastore "datastore" 5 false,
     1 hosts "hosts" 5 false,
 ]);
@@ -2419,7 +2419,7 @@ pub struct PlacementAction {
     /// `relocateSpec`.
     pub relocate_spec: Option<Box<t::VirtualMachineRelocateSpec>>,
 }
-d::object!(PlacementAction: t::ClusterAction, "PlacementAction", 8, [
+d::object!(Vim25 PlacementAction: t::ClusterAction, "PlacementAction", 8, [
     0 vm "vm" 8 false,
     1 target_host "targetHost" 8 false,
     2 relocate_spec "relocateSpec" 8 false,
@@ -2438,7 +2438,7 @@ pub struct PlacementResult {
     /// `drsFault`.
     pub drs_fault: Option<Box<t::ClusterDrsFaults>>,
 }
-d::object!(PlacementResult: t::DynamicData, "PlacementResult", 8, [
+d::object!(Vim25 PlacementResult: t::DynamicData, "PlacementResult", 8, [
     0 recommendations "recommendations" 8 false,
     1 drs_fault "drsFault" 8 false,
 ]);
@@ -2477,7 +2477,7 @@ pub struct PlacementSpec {
     /// `cloneName`.
     pub clone_name: Option<String>,
 }
-d::object!(PlacementSpec: t::DynamicData, "PlacementSpec", 8, [
+d::object!(Vim25 PlacementSpec: t::DynamicData, "PlacementSpec", 8, [
     0 priority "priority" 8 false,
     1 vm "vm" 8 false,
     2 config_spec "configSpec" 8 false,

@@ -17,7 +17,7 @@ pub struct DVSBackupRestoreCapability {
     /// `backupRestoreSupported`.
     pub backup_restore_supported: bool,
 }
-d::object!(DVSBackupRestoreCapability: t::DynamicData, "DVSBackupRestoreCapability", 6, [
+d::object!(Vim25 DVSBackupRestoreCapability: t::DynamicData, "DVSBackupRestoreCapability", 6, [
     0 backup_restore_supported "backupRestoreSupported" 6 false,
 ]);
 impl<M, P> p::Property<M, t::DVSBackupRestoreCapability, P> {
@@ -43,7 +43,7 @@ pub struct DVSCapability {
     /// `featuresSupported`. Since API 4.1.
     pub features_supported: Option<d::Poly<t::DVSFeatureCapability>>,
 }
-d::object!(DVSCapability: t::DynamicData, "DVSCapability", 3, [
+d::object!(Vim25 DVSCapability: t::DynamicData, "DVSCapability", 3, [
     0 dvs_operation_supported "dvsOperationSupported" 3 false,
     1 dv_port_group_operation_supported "dvPortGroupOperationSupported" 3 false,
     2 dv_port_operation_supported "dvPortOperationSupported" 3 false,
@@ -125,7 +125,7 @@ pub struct DVSConfigInfo {
     /// `pnicCapacityRatioForReservation`. Since API 6.0.
     pub pnic_capacity_ratio_for_reservation: Option<i32>,
 }
-d::object!(DVSConfigInfo: t::DynamicData, "DVSConfigInfo", 3, [
+d::object!(Vim25 DVSConfigInfo: t::DynamicData, "DVSConfigInfo", 3, [
     0 uuid "uuid" 3 false,
     1 name "name" 3 false,
     2 num_standalone_ports "numStandalonePorts" 3 false,
@@ -256,7 +256,7 @@ pub struct DVSConfigSpec {
     /// `networkResourceControlVersion`. Since API 6.0.
     pub network_resource_control_version: Option<String>,
 }
-d::object!(DVSConfigSpec: t::DynamicData, "DVSConfigSpec", 3, [
+d::object!(Vim25 DVSConfigSpec: t::DynamicData, "DVSConfigSpec", 3, [
     0 config_version "configVersion" 3 false,
     1 name "name" 3 false,
     2 num_standalone_ports "numStandalonePorts" 3 false,
@@ -290,7 +290,7 @@ pub struct DVSContactInfo {
     /// `contact`.
     pub contact: Option<String>,
 }
-d::object!(DVSContactInfo: t::DynamicData, "DVSContactInfo", 3, [
+d::object!(Vim25 DVSContactInfo: t::DynamicData, "DVSContactInfo", 3, [
     0 name "name" 3 false,
     1 contact "contact" 3 false,
 ]);
@@ -315,7 +315,7 @@ pub struct DVSCreateSpec {
     /// `capability`.
     pub capability: Option<Box<t::DVSCapability>>,
 }
-d::object!(DVSCreateSpec: t::DynamicData, "DVSCreateSpec", 3, [
+d::object!(Vim25 DVSCreateSpec: t::DynamicData, "DVSCreateSpec", 3, [
     0 config_spec "configSpec" 3 false,
     1 product_info "productInfo" 3 false,
     2 capability "capability" 3 false,
@@ -349,7 +349,7 @@ pub struct DVSFeatureCapability {
     /// `macLearningSupported`. Since API 6.7.
     pub mac_learning_supported: Option<bool>,
 }
-d::object!(DVSFeatureCapability: t::DynamicData, "DVSFeatureCapability", 4, [
+d::object!(Vim25 DVSFeatureCapability: t::DynamicData, "DVSFeatureCapability", 4, [
     0 network_resource_management_supported "networkResourceManagementSupported" 4 false,
     1 vm_direct_path_gen2_supported "vmDirectPathGen2Supported" 4 false,
     2 nic_teaming_policy "nicTeamingPolicy" 4 false,
@@ -393,7 +393,7 @@ pub struct DVSHealthCheckCapability {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(DVSHealthCheckCapability: t::DynamicData, "DVSHealthCheckCapability", 6, [
+d::object!(Vim25 DVSHealthCheckCapability: t::DynamicData, "DVSHealthCheckCapability", 6, [
 ]);
 impl d::IsA<t::DVSHealthCheckCapability> for DVSHealthCheckCapability {}
 
@@ -409,7 +409,7 @@ pub struct DVSHealthCheckConfig {
     /// `interval`.
     pub interval: Option<i32>,
 }
-d::object!(DVSHealthCheckConfig: t::DynamicData, "DVSHealthCheckConfig", 6, [
+d::object!(Vim25 DVSHealthCheckConfig: t::DynamicData, "DVSHealthCheckConfig", 6, [
     0 enable "enable" 6 false,
     1 interval "interval" 6 false,
 ]);
@@ -425,7 +425,7 @@ pub struct DVSNameArrayUplinkPortPolicy {
     /// `uplinkPortName`.
     pub uplink_port_name: Vec<String>,
 }
-d::object!(DVSNameArrayUplinkPortPolicy: t::DVSUplinkPortPolicy, "DVSNameArrayUplinkPortPolicy", 3, [
+d::object!(Vim25 DVSNameArrayUplinkPortPolicy: t::DVSUplinkPortPolicy, "DVSNameArrayUplinkPortPolicy", 3, [
     0 uplink_port_name "uplinkPortName" 3 false,
 ]);
 impl d::IsA<t::DVSUplinkPortPolicy> for DVSNameArrayUplinkPortPolicy {}
@@ -450,7 +450,7 @@ pub struct DVSNetworkResourceManagementCapability {
     /// `userDefinedInfraTrafficPoolSupported`. Since API 6.7.
     pub user_defined_infra_traffic_pool_supported: Option<bool>,
 }
-d::object!(DVSNetworkResourceManagementCapability: t::DynamicData, "DVSNetworkResourceManagementCapability", 5, [
+d::object!(Vim25 DVSNetworkResourceManagementCapability: t::DynamicData, "DVSNetworkResourceManagementCapability", 5, [
     0 network_resource_management_supported "networkResourceManagementSupported" 5 false,
     1 network_resource_pool_high_share_value "networkResourcePoolHighShareValue" 5 false,
     2 qos_supported "qosSupported" 5 false,
@@ -487,7 +487,7 @@ pub struct DVSPolicy {
     /// `partialUpgradeAllowed`.
     pub partial_upgrade_allowed: Option<bool>,
 }
-d::object!(DVSPolicy: t::DynamicData, "DVSPolicy", 3, [
+d::object!(Vim25 DVSPolicy: t::DynamicData, "DVSPolicy", 3, [
     0 auto_pre_install_allowed "autoPreInstallAllowed" 3 false,
     1 auto_upgrade_allowed "autoUpgradeAllowed" 3 false,
     2 partial_upgrade_allowed "partialUpgradeAllowed" 3 false,
@@ -511,7 +511,7 @@ pub struct DVSRollbackCapability {
     /// `rollbackSupported`.
     pub rollback_supported: bool,
 }
-d::object!(DVSRollbackCapability: t::DynamicData, "DVSRollbackCapability", 6, [
+d::object!(Vim25 DVSRollbackCapability: t::DynamicData, "DVSRollbackCapability", 6, [
     0 rollback_supported "rollbackSupported" 6 false,
 ]);
 impl<M, P> p::Property<M, t::DVSRollbackCapability, P> {
@@ -531,7 +531,7 @@ pub struct DVSRuntimeInfo {
     /// `resourceRuntimeInfo`. Since API 6.0.
     pub resource_runtime_info: Option<Box<t::DvsResourceRuntimeInfo>>,
 }
-d::object!(DVSRuntimeInfo: t::DynamicData, "DVSRuntimeInfo", 6, [
+d::object!(Vim25 DVSRuntimeInfo: t::DynamicData, "DVSRuntimeInfo", 6, [
     0 host_member_runtime "hostMemberRuntime" 6 false,
     1 resource_runtime_info "resourceRuntimeInfo" 8 false,
 ]);
@@ -572,7 +572,7 @@ pub struct DVSSummary {
     /// `numHosts`. Since API 5.5.
     pub num_hosts: Option<i32>,
 }
-d::object!(DVSSummary: t::DynamicData, "DVSSummary", 3, [
+d::object!(Vim25 DVSSummary: t::DynamicData, "DVSSummary", 3, [
     0 name "name" 3 false,
     1 uuid "uuid" 3 false,
     2 num_ports "numPorts" 3 false,
@@ -618,7 +618,7 @@ pub struct DVSUplinkPortPolicy {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(DVSUplinkPortPolicy: t::DynamicData, "DVSUplinkPortPolicy", 3, [
+d::object!(Vim25 DVSUplinkPortPolicy: t::DynamicData, "DVSUplinkPortPolicy", 3, [
 ]);
 impl d::IsA<t::DVSUplinkPortPolicy> for DVSUplinkPortPolicy {}
 
@@ -693,7 +693,7 @@ pub struct DvsHostInfrastructureTrafficResource {
     /// `allocationInfo`.
     pub allocation_info: t::DvsHostInfrastructureTrafficResourceAllocation,
 }
-d::object!(DvsHostInfrastructureTrafficResource: t::DynamicData, "DvsHostInfrastructureTrafficResource", 8, [
+d::object!(Vim25 DvsHostInfrastructureTrafficResource: t::DynamicData, "DvsHostInfrastructureTrafficResource", 8, [
     0 key "key" 8 false,
     1 description "description" 8 false,
     2 allocation_info "allocationInfo" 8 false,
@@ -725,7 +725,7 @@ pub struct DvsHostInfrastructureTrafficResourceAllocation {
     /// `reservation`.
     pub reservation: Option<i64>,
 }
-d::object!(DvsHostInfrastructureTrafficResourceAllocation: t::DynamicData, "DvsHostInfrastructureTrafficResourceAllocation", 8, [
+d::object!(Vim25 DvsHostInfrastructureTrafficResourceAllocation: t::DynamicData, "DvsHostInfrastructureTrafficResourceAllocation", 8, [
     0 limit "limit" 8 false,
     1 shares "shares" 8 false,
     2 reservation "reservation" 8 false,
@@ -757,7 +757,7 @@ pub struct DvsResourceRuntimeInfo {
     /// `vmVnicNetworkResourcePoolRuntime`.
     pub vm_vnic_network_resource_pool_runtime: Vec<t::DvsVmVnicNetworkResourcePoolRuntimeInfo>,
 }
-d::object!(DvsResourceRuntimeInfo: t::DynamicData, "DvsResourceRuntimeInfo", 8, [
+d::object!(Vim25 DvsResourceRuntimeInfo: t::DynamicData, "DvsResourceRuntimeInfo", 8, [
     0 capacity "capacity" 8 false,
     1 usage "usage" 8 false,
     2 available "available" 8 false,

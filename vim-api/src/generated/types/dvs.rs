@@ -25,7 +25,7 @@ pub struct DVPortConfigInfo {
     /// `configVersion`.
     pub config_version: String,
 }
-d::object!(DVPortConfigInfo: t::DynamicData, "DVPortConfigInfo", 3, [
+d::object!(Vim25 DVPortConfigInfo: t::DynamicData, "DVPortConfigInfo", 3, [
     0 name "name" 3 false,
     1 scope "scope" 3 false,
     2 description "description" 3 false,
@@ -55,7 +55,7 @@ pub struct DVPortConfigSpec {
     /// `configVersion`.
     pub config_version: Option<String>,
 }
-d::object!(DVPortConfigSpec: t::DynamicData, "DVPortConfigSpec", 3, [
+d::object!(Vim25 DVPortConfigSpec: t::DynamicData, "DVPortConfigSpec", 3, [
     0 operation "operation" 3 false,
     1 key "key" 3 false,
     2 name "name" 3 false,
@@ -87,7 +87,7 @@ pub struct DVPortSetting {
     /// `filterPolicy`. Since API 5.5.
     pub filter_policy: Option<Box<t::DvsFilterPolicy>>,
 }
-d::object!(DVPortSetting: t::DynamicData, "DVPortSetting", 3, [
+d::object!(Vim25 DVPortSetting: t::DynamicData, "DVPortSetting", 3, [
     0 blocked "blocked" 3 false,
     1 vm_direct_path_gen2_allowed "vmDirectPathGen2Allowed" 4 false,
     2 in_shaping_policy "inShapingPolicy" 3 false,
@@ -128,7 +128,7 @@ pub struct DVPortState {
     /// `vendorSpecificState`.
     pub vendor_specific_state: Vec<t::DistributedVirtualSwitchKeyedOpaqueBlob>,
 }
-d::object!(DVPortState: t::DynamicData, "DVPortState", 3, [
+d::object!(Vim25 DVPortState: t::DynamicData, "DVPortState", 3, [
     0 runtime_info "runtimeInfo" 3 false,
     1 stats "stats" 3 false,
     2 vendor_specific_state "vendorSpecificState" 3 false,
@@ -166,7 +166,7 @@ pub struct DVPortStatus {
     /// `vmDirectPathGen2InactiveReasonExtended`. Since API 4.1.
     pub vm_direct_path_gen2_inactive_reason_extended: Option<String>,
 }
-d::object!(DVPortStatus: t::DynamicData, "DVPortStatus", 3, [
+d::object!(Vim25 DVPortStatus: t::DynamicData, "DVPortStatus", 3, [
     0 link_up "linkUp" 3 false,
     1 blocked "blocked" 3 false,
     2 vlan_ids "vlanIds" 3 false,
@@ -255,7 +255,7 @@ pub struct DVPortgroupConfigInfo {
     /// `nsxConfig`. Since API 9.1.0.0.
     pub nsx_config: Option<Box<t::DVPortgroupNsxConfig>>,
 }
-d::object!(DVPortgroupConfigInfo: t::DynamicData, "DVPortgroupConfigInfo", 3, [
+d::object!(Vim25 DVPortgroupConfigInfo: t::DynamicData, "DVPortgroupConfigInfo", 3, [
     0 key "key" 3 false,
     1 name "name" 3 false,
     2 num_ports "numPorts" 3 false,
@@ -376,7 +376,7 @@ pub struct DVPortgroupConfigSpec {
     /// `nsxConfig`. Since API 9.1.0.0.
     pub nsx_config: Option<Box<t::DVPortgroupNsxConfig>>,
 }
-d::object!(DVPortgroupConfigSpec: t::DynamicData, "DVPortgroupConfigSpec", 3, [
+d::object!(Vim25 DVPortgroupConfigSpec: t::DynamicData, "DVPortgroupConfigSpec", 3, [
     0 config_version "configVersion" 3 false,
     1 name "name" 3 false,
     2 num_ports "numPorts" 3 false,
@@ -412,7 +412,7 @@ pub struct DVPortgroupNsxConfig {
     /// `spanIds`.
     pub span_ids: Vec<String>,
 }
-d::object!(DVPortgroupNsxConfig: t::DynamicData, "DVPortgroupNsxConfig", 33, [
+d::object!(Vim25 DVPortgroupNsxConfig: t::DynamicData, "DVPortgroupNsxConfig", 33, [
     0 vlan_id_extended "vlanIdExtended" 33 false,
     1 subnet_addresses "subnetAddresses" 33 false,
     2 span_ids "spanIds" 33 false,
@@ -436,7 +436,7 @@ pub struct DVPortgroupNsxSubnetAddressInfo {
     /// `cidr`.
     pub cidr: Vec<String>,
 }
-d::object!(DVPortgroupNsxSubnetAddressInfo: t::DynamicData, "DVPortgroupNsxSubnetAddressInfo", 33, [
+d::object!(Vim25 DVPortgroupNsxSubnetAddressInfo: t::DynamicData, "DVPortgroupNsxSubnetAddressInfo", 33, [
     0 cidr "cidr" 33 false,
 ]);
 impl<M, P> p::Property<M, t::DVPortgroupNsxSubnetAddressInfo, P> {
@@ -466,7 +466,7 @@ pub struct DVPortgroupPolicy {
     /// `trafficFilterOverrideAllowed`. Since API 5.5.
     pub traffic_filter_override_allowed: Option<bool>,
 }
-d::object!(DVPortgroupPolicy: t::DynamicData, "DVPortgroupPolicy", 3, [
+d::object!(Vim25 DVPortgroupPolicy: t::DynamicData, "DVPortgroupPolicy", 3, [
     0 block_override_allowed "blockOverrideAllowed" 3 false,
     1 shaping_override_allowed "shapingOverrideAllowed" 3 false,
     2 vendor_config_override_allowed "vendorConfigOverrideAllowed" 3 false,
@@ -505,7 +505,7 @@ pub struct DVPortgroupSelection {
     /// `portgroupKey`.
     pub portgroup_key: Vec<String>,
 }
-d::object!(DVPortgroupSelection: t::SelectionSet, "DVPortgroupSelection", 5, [
+d::object!(Vim25 DVPortgroupSelection: t::SelectionSet, "DVPortgroupSelection", 5, [
     0 dvs_uuid "dvsUuid" 5 false,
     1 portgroup_key "portgroupKey" 5 false,
 ]);
@@ -533,7 +533,7 @@ pub struct DVSFailureCriteria {
     /// `checkBeacon`.
     pub check_beacon: Option<Box<t::BoolPolicy>>,
 }
-d::object!(DVSFailureCriteria: t::InheritablePolicy, "DVSFailureCriteria", 3, [
+d::object!(Vim25 DVSFailureCriteria: t::InheritablePolicy, "DVSFailureCriteria", 3, [
     0 check_speed "checkSpeed" 3 false,
     1 speed "speed" 3 false,
     2 check_duplex "checkDuplex" 3 false,
@@ -551,7 +551,7 @@ pub struct DVSFilterSpecConnecteeSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(DVSFilterSpecConnecteeSpec: t::DynamicData, "DVSFilterSpecConnecteeSpec", 30, [
+d::object!(Vim25 DVSFilterSpecConnecteeSpec: t::DynamicData, "DVSFilterSpecConnecteeSpec", 30, [
 ]);
 
 d::enumeration!(
@@ -584,7 +584,7 @@ pub struct DVSFilterSpecPnicConnecteeSpec {
     /// `pnicNameSpec`.
     pub pnic_name_spec: Option<String>,
 }
-d::object!(DVSFilterSpecPnicConnecteeSpec: t::DVSFilterSpecConnecteeSpec, "DVSFilterSpecPnicConnecteeSpec", 30, [
+d::object!(Vim25 DVSFilterSpecPnicConnecteeSpec: t::DVSFilterSpecConnecteeSpec, "DVSFilterSpecPnicConnecteeSpec", 30, [
     0 pnic_name_spec "pnicNameSpec" 30 false,
 ]);
 
@@ -598,7 +598,7 @@ pub struct DVSFilterSpecPvlanSpec {
     /// `pvlanId`.
     pub pvlan_id: Option<i32>,
 }
-d::object!(DVSFilterSpecPvlanSpec: t::DVSFilterSpecVlanSpec, "DVSFilterSpecPvlanSpec", 30, [
+d::object!(Vim25 DVSFilterSpecPvlanSpec: t::DVSFilterSpecVlanSpec, "DVSFilterSpecPvlanSpec", 30, [
     0 pvlan_id "pvlanId" 30 false,
 ]);
 
@@ -612,7 +612,7 @@ pub struct DVSFilterSpecTrunkVlanSpec {
     /// `range`.
     pub range: Option<Box<t::NumericRange>>,
 }
-d::object!(DVSFilterSpecTrunkVlanSpec: t::DVSFilterSpecVlanSpec, "DVSFilterSpecTrunkVlanSpec", 30, [
+d::object!(Vim25 DVSFilterSpecTrunkVlanSpec: t::DVSFilterSpecVlanSpec, "DVSFilterSpecTrunkVlanSpec", 30, [
     0 range "range" 30 false,
 ]);
 
@@ -626,7 +626,7 @@ pub struct DVSFilterSpecVlanIdSpec {
     /// `vlanId`.
     pub vlan_id: Option<i32>,
 }
-d::object!(DVSFilterSpecVlanIdSpec: t::DVSFilterSpecVlanSpec, "DVSFilterSpecVlanIdSpec", 30, [
+d::object!(Vim25 DVSFilterSpecVlanIdSpec: t::DVSFilterSpecVlanSpec, "DVSFilterSpecVlanIdSpec", 30, [
     0 vlan_id "vlanId" 30 false,
 ]);
 
@@ -638,7 +638,7 @@ pub struct DVSFilterSpecVlanSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(DVSFilterSpecVlanSpec: t::DynamicData, "DVSFilterSpecVlanSpec", 30, [
+d::object!(Vim25 DVSFilterSpecVlanSpec: t::DynamicData, "DVSFilterSpecVlanSpec", 30, [
 ]);
 
 /// Data object `vim.dvs.FilterSpec.VmConnecteeSpec`, which extends [`DVSFilterSpecConnecteeSpec`](t::DVSFilterSpecConnecteeSpec). Since API 8.0.3.0.
@@ -651,7 +651,7 @@ pub struct DVSFilterSpecVmConnecteeSpec {
     /// `vmNameSpec`.
     pub vm_name_spec: Option<String>,
 }
-d::object!(DVSFilterSpecVmConnecteeSpec: t::DVSFilterSpecConnecteeSpec, "DVSFilterSpecVmConnecteeSpec", 30, [
+d::object!(Vim25 DVSFilterSpecVmConnecteeSpec: t::DVSFilterSpecConnecteeSpec, "DVSFilterSpecVmConnecteeSpec", 30, [
     0 vm_name_spec "vmNameSpec" 30 false,
 ]);
 
@@ -665,7 +665,7 @@ pub struct DVSFilterSpecVmknicConnecteeSpec {
     /// `vmknicNameSpec`.
     pub vmknic_name_spec: Option<String>,
 }
-d::object!(DVSFilterSpecVmknicConnecteeSpec: t::DVSFilterSpecConnecteeSpec, "DVSFilterSpecVmknicConnecteeSpec", 30, [
+d::object!(Vim25 DVSFilterSpecVmknicConnecteeSpec: t::DVSFilterSpecConnecteeSpec, "DVSFilterSpecVmknicConnecteeSpec", 30, [
     0 vmknic_name_spec "vmknicNameSpec" 30 false,
 ]);
 
@@ -685,7 +685,7 @@ pub struct DVSHostLocalPortInfo {
     /// `vnic`.
     pub vnic: String,
 }
-d::object!(DVSHostLocalPortInfo: t::DynamicData, "DVSHostLocalPortInfo", 6, [
+d::object!(Vim25 DVSHostLocalPortInfo: t::DynamicData, "DVSHostLocalPortInfo", 6, [
     0 switch_uuid "switchUuid" 6 false,
     1 port_key "portKey" 6 false,
     2 setting "setting" 6 false,
@@ -708,7 +708,7 @@ pub struct DVSMacLearningPolicy {
     /// `limitPolicy`.
     pub limit_policy: Option<String>,
 }
-d::object!(DVSMacLearningPolicy: t::InheritablePolicy, "DVSMacLearningPolicy", 10, [
+d::object!(Vim25 DVSMacLearningPolicy: t::InheritablePolicy, "DVSMacLearningPolicy", 10, [
     0 enabled "enabled" 10 false,
     1 allow_unicast_flooding "allowUnicastFlooding" 10 false,
     2 limit "limit" 10 false,
@@ -741,7 +741,7 @@ pub struct DVSMacManagementPolicy {
     /// `macLearningPolicy`.
     pub mac_learning_policy: Option<Box<t::DVSMacLearningPolicy>>,
 }
-d::object!(DVSMacManagementPolicy: t::InheritablePolicy, "DVSMacManagementPolicy", 10, [
+d::object!(Vim25 DVSMacManagementPolicy: t::InheritablePolicy, "DVSMacManagementPolicy", 10, [
     0 allow_promiscuous "allowPromiscuous" 10 false,
     1 mac_changes "macChanges" 10 false,
     2 forged_transmits "forgedTransmits" 10 false,
@@ -760,7 +760,7 @@ pub struct DVSManagerDvsConfigTarget {
     /// `distributedVirtualSwitch`.
     pub distributed_virtual_switch: Vec<t::DistributedVirtualSwitchInfo>,
 }
-d::object!(DVSManagerDvsConfigTarget: t::DynamicData, "DVSManagerDvsConfigTarget", 3, [
+d::object!(Vim25 DVSManagerDvsConfigTarget: t::DynamicData, "DVSManagerDvsConfigTarget", 3, [
     0 distributed_virtual_portgroup "distributedVirtualPortgroup" 3 false,
     1 distributed_virtual_switch "distributedVirtualSwitch" 3 false,
 ]);
@@ -777,7 +777,7 @@ pub struct DVSManagerPhysicalNicsList {
     /// `physicalNics`.
     pub physical_nics: Vec<t::PhysicalNic>,
 }
-d::object!(DVSManagerPhysicalNicsList: t::DynamicData, "DVSManagerPhysicalNicsList", 26, [
+d::object!(Vim25 DVSManagerPhysicalNicsList: t::DynamicData, "DVSManagerPhysicalNicsList", 26, [
     0 host "host" 26 false,
     1 physical_nics "physicalNics" 26 false,
 ]);
@@ -800,7 +800,7 @@ pub struct DVSNetworkResourcePool {
     /// `allocationInfo`.
     pub allocation_info: t::DVSNetworkResourcePoolAllocationInfo,
 }
-d::object!(DVSNetworkResourcePool: t::DynamicData, "DVSNetworkResourcePool", 4, [
+d::object!(Vim25 DVSNetworkResourcePool: t::DynamicData, "DVSNetworkResourcePool", 4, [
     0 key "key" 4 false,
     1 name "name" 4 false,
     2 description "description" 4 false,
@@ -838,7 +838,7 @@ pub struct DVSNetworkResourcePoolAllocationInfo {
     /// `priorityTag`. Since API 5.0.
     pub priority_tag: Option<i32>,
 }
-d::object!(DVSNetworkResourcePoolAllocationInfo: t::DynamicData, "DVSNetworkResourcePoolAllocationInfo", 4, [
+d::object!(Vim25 DVSNetworkResourcePoolAllocationInfo: t::DynamicData, "DVSNetworkResourcePoolAllocationInfo", 4, [
     0 limit "limit" 4 false,
     1 shares "shares" 4 false,
     2 priority_tag "priorityTag" 5 false,
@@ -870,7 +870,7 @@ pub struct DVSNetworkResourcePoolConfigSpec {
     /// `description`. Since API 5.0.
     pub description: Option<String>,
 }
-d::object!(DVSNetworkResourcePoolConfigSpec: t::DynamicData, "DVSNetworkResourcePoolConfigSpec", 4, [
+d::object!(Vim25 DVSNetworkResourcePoolConfigSpec: t::DynamicData, "DVSNetworkResourcePoolConfigSpec", 4, [
     0 key "key" 4 false,
     1 config_version "configVersion" 4 false,
     2 allocation_info "allocationInfo" 4 false,
@@ -892,7 +892,7 @@ pub struct DVSSecurityPolicy {
     /// `forgedTransmits`.
     pub forged_transmits: Option<Box<t::BoolPolicy>>,
 }
-d::object!(DVSSecurityPolicy: t::InheritablePolicy, "DVSSecurityPolicy", 3, [
+d::object!(Vim25 DVSSecurityPolicy: t::InheritablePolicy, "DVSSecurityPolicy", 3, [
     0 allow_promiscuous "allowPromiscuous" 3 false,
     1 mac_changes "macChanges" 3 false,
     2 forged_transmits "forgedTransmits" 3 false,
@@ -908,7 +908,7 @@ pub struct DVSSelection {
     /// `dvsUuid`.
     pub dvs_uuid: String,
 }
-d::object!(DVSSelection: t::SelectionSet, "DVSSelection", 5, [
+d::object!(Vim25 DVSSelection: t::SelectionSet, "DVSSelection", 5, [
     0 dvs_uuid "dvsUuid" 5 false,
 ]);
 impl d::IsA<t::SelectionSet> for DVSSelection {}
@@ -929,7 +929,7 @@ pub struct DVSTrafficShapingPolicy {
     /// `burstSize`.
     pub burst_size: Option<Box<t::LongPolicy>>,
 }
-d::object!(DVSTrafficShapingPolicy: t::InheritablePolicy, "DVSTrafficShapingPolicy", 3, [
+d::object!(Vim25 DVSTrafficShapingPolicy: t::InheritablePolicy, "DVSTrafficShapingPolicy", 3, [
     0 enabled "enabled" 3 false,
     1 average_bandwidth "averageBandwidth" 3 false,
     2 peak_bandwidth "peakBandwidth" 3 false,
@@ -958,7 +958,7 @@ pub struct DVSVendorSpecificConfig {
     /// `keyValue`.
     pub key_value: Vec<t::DistributedVirtualSwitchKeyedOpaqueBlob>,
 }
-d::object!(DVSVendorSpecificConfig: t::InheritablePolicy, "DVSVendorSpecificConfig", 3, [
+d::object!(Vim25 DVSVendorSpecificConfig: t::InheritablePolicy, "DVSVendorSpecificConfig", 3, [
     0 key_value "keyValue" 3 false,
 ]);
 impl<M, P> p::Property<M, t::DVSVendorSpecificConfig, P> {
@@ -986,7 +986,7 @@ pub struct DVSVmVnicNetworkResourcePool {
     /// `allocationInfo`.
     pub allocation_info: Option<Box<t::DvsVmVnicResourceAllocation>>,
 }
-d::object!(DVSVmVnicNetworkResourcePool: t::DynamicData, "DVSVmVnicNetworkResourcePool", 8, [
+d::object!(Vim25 DVSVmVnicNetworkResourcePool: t::DynamicData, "DVSVmVnicNetworkResourcePool", 8, [
     0 key "key" 8 false,
     1 name "name" 8 false,
     2 description "description" 8 false,
@@ -1046,7 +1046,7 @@ pub struct DistributedVirtualPort {
     /// `segmentPortId`. Since API 7.0.0.0.
     pub segment_port_id: Option<String>,
 }
-d::object!(DistributedVirtualPort: t::DynamicData, "DistributedVirtualPort", 3, [
+d::object!(Vim25 DistributedVirtualPort: t::DynamicData, "DistributedVirtualPort", 3, [
     0 key "key" 3 false,
     1 config "config" 3 false,
     2 dvs_uuid "dvsUuid" 3 false,
@@ -1105,7 +1105,7 @@ pub struct DistributedVirtualPortgroupInfo {
     /// `subnetId`. Since API 9.0.0.0.
     pub subnet_id: Option<String>,
 }
-d::object!(DistributedVirtualPortgroupInfo: t::DynamicData, "DistributedVirtualPortgroupInfo", 3, [
+d::object!(Vim25 DistributedVirtualPortgroupInfo: t::DynamicData, "DistributedVirtualPortgroupInfo", 3, [
     0 switch_name "switchName" 3 false,
     1 switch_uuid "switchUuid" 3 false,
     2 portgroup_name "portgroupName" 3 false,
@@ -1143,7 +1143,7 @@ pub struct DistributedVirtualPortgroupNsxPortgroupOperationResult {
     /// `problems`.
     pub problems: Vec<t::DistributedVirtualPortgroupProblem>,
 }
-d::object!(DistributedVirtualPortgroupNsxPortgroupOperationResult: t::DynamicData, "DistributedVirtualPortgroupNsxPortgroupOperationResult", 16, [
+d::object!(Vim25 DistributedVirtualPortgroupNsxPortgroupOperationResult: t::DynamicData, "DistributedVirtualPortgroupNsxPortgroupOperationResult", 16, [
     0 portgroups "portgroups" 16 false,
     1 problems "problems" 16 false,
 ]);
@@ -1171,7 +1171,7 @@ pub struct DistributedVirtualPortgroupProblem {
     /// `fault`.
     pub fault: t::LocalizedMethodFault,
 }
-d::object!(DistributedVirtualPortgroupProblem: t::DynamicData, "DistributedVirtualPortgroupProblem", 16, [
+d::object!(Vim25 DistributedVirtualPortgroupProblem: t::DynamicData, "DistributedVirtualPortgroupProblem", 16, [
     0 logical_switch_uuid "logicalSwitchUuid" 16 false,
     1 fault "fault" 16 false,
 ]);
@@ -1196,7 +1196,7 @@ pub struct DistributedVirtualSwitchHostMember {
     /// `statusDetail`. Since API 4.1.
     pub status_detail: Option<String>,
 }
-d::object!(DistributedVirtualSwitchHostMember: t::DynamicData, "DistributedVirtualSwitchHostMember", 3, [
+d::object!(Vim25 DistributedVirtualSwitchHostMember: t::DynamicData, "DistributedVirtualSwitchHostMember", 3, [
     0 runtime_state "runtimeState" 5 false,
     1 config "config" 3 false,
     2 product_info "productInfo" 3 false,
@@ -1213,7 +1213,7 @@ pub struct DistributedVirtualSwitchHostMemberBacking {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(DistributedVirtualSwitchHostMemberBacking: t::DynamicData, "DistributedVirtualSwitchHostMemberBacking", 3, [
+d::object!(Vim25 DistributedVirtualSwitchHostMemberBacking: t::DynamicData, "DistributedVirtualSwitchHostMemberBacking", 3, [
 ]);
 impl d::IsA<t::DistributedVirtualSwitchHostMemberBacking> for DistributedVirtualSwitchHostMemberBacking {}
 
@@ -1247,7 +1247,7 @@ pub struct DistributedVirtualSwitchHostMemberConfigInfo {
     /// `teplessMode`. Since API 9.1.0.0.
     pub tepless_mode: Option<bool>,
 }
-d::object!(DistributedVirtualSwitchHostMemberConfigInfo: t::DynamicData, "DistributedVirtualSwitchHostMemberConfigInfo", 3, [
+d::object!(Vim25 DistributedVirtualSwitchHostMemberConfigInfo: t::DynamicData, "DistributedVirtualSwitchHostMemberConfigInfo", 3, [
     0 host "host" 3 false,
     1 max_proxy_switch_ports "maxProxySwitchPorts" 3 false,
     2 vendor_specific_config "vendorSpecificConfig" 3 false,
@@ -1279,7 +1279,7 @@ pub struct DistributedVirtualSwitchHostMemberConfigSpec {
     /// `vendorSpecificConfig`.
     pub vendor_specific_config: Vec<t::DistributedVirtualSwitchKeyedOpaqueBlob>,
 }
-d::object!(DistributedVirtualSwitchHostMemberConfigSpec: t::DynamicData, "DistributedVirtualSwitchHostMemberConfigSpec", 3, [
+d::object!(Vim25 DistributedVirtualSwitchHostMemberConfigSpec: t::DynamicData, "DistributedVirtualSwitchHostMemberConfigSpec", 3, [
     0 operation "operation" 3 false,
     1 host "host" 3 false,
     2 backing "backing" 3 false,
@@ -1315,7 +1315,7 @@ pub struct DistributedVirtualSwitchHostMemberHostPerfNicOffloadState {
     /// `statusDescription`.
     pub status_description: Option<String>,
 }
-d::object!(DistributedVirtualSwitchHostMemberHostPerfNicOffloadState: t::DynamicData, "DistributedVirtualSwitchHostMemberHostPerfNicOffloadState", 33, [
+d::object!(Vim25 DistributedVirtualSwitchHostMemberHostPerfNicOffloadState: t::DynamicData, "DistributedVirtualSwitchHostMemberHostPerfNicOffloadState", 33, [
     0 enabled "enabled" 33 false,
     1 runtime_status "runtimeStatus" 33 false,
     2 status_description "statusDescription" 33 false,
@@ -1352,7 +1352,7 @@ pub struct DistributedVirtualSwitchHostMemberHostUplinkState {
     /// `state`.
     pub state: String,
 }
-d::object!(DistributedVirtualSwitchHostMemberHostUplinkState: t::DynamicData, "DistributedVirtualSwitchHostMemberHostUplinkState", 30, [
+d::object!(Vim25 DistributedVirtualSwitchHostMemberHostUplinkState: t::DynamicData, "DistributedVirtualSwitchHostMemberHostUplinkState", 30, [
     0 uplink_name "uplinkName" 30 false,
     1 state "state" 30 false,
 ]);
@@ -1377,7 +1377,7 @@ pub struct DistributedVirtualSwitchHostMemberPnicBacking {
     /// `pnicSpec`.
     pub pnic_spec: Vec<t::DistributedVirtualSwitchHostMemberPnicSpec>,
 }
-d::object!(DistributedVirtualSwitchHostMemberPnicBacking: t::DistributedVirtualSwitchHostMemberBacking, "DistributedVirtualSwitchHostMemberPnicBacking", 3, [
+d::object!(Vim25 DistributedVirtualSwitchHostMemberPnicBacking: t::DistributedVirtualSwitchHostMemberBacking, "DistributedVirtualSwitchHostMemberPnicBacking", 3, [
     0 pnic_spec "pnicSpec" 3 false,
 ]);
 impl d::IsA<t::DistributedVirtualSwitchHostMemberBacking> for DistributedVirtualSwitchHostMemberPnicBacking {}
@@ -1398,7 +1398,7 @@ pub struct DistributedVirtualSwitchHostMemberPnicSpec {
     /// `connectionCookie`.
     pub connection_cookie: Option<i32>,
 }
-d::object!(DistributedVirtualSwitchHostMemberPnicSpec: t::DynamicData, "DistributedVirtualSwitchHostMemberPnicSpec", 3, [
+d::object!(Vim25 DistributedVirtualSwitchHostMemberPnicSpec: t::DynamicData, "DistributedVirtualSwitchHostMemberPnicSpec", 3, [
     0 pnic_device "pnicDevice" 3 false,
     1 uplink_port_key "uplinkPortKey" 3 false,
     2 uplink_portgroup_key "uplinkPortgroupKey" 3 false,
@@ -1415,7 +1415,7 @@ pub struct DistributedVirtualSwitchHostMemberRuntimeState {
     /// `currentMaxProxySwitchPorts`.
     pub current_max_proxy_switch_ports: i32,
 }
-d::object!(DistributedVirtualSwitchHostMemberRuntimeState: t::DynamicData, "DistributedVirtualSwitchHostMemberRuntimeState", 5, [
+d::object!(Vim25 DistributedVirtualSwitchHostMemberRuntimeState: t::DynamicData, "DistributedVirtualSwitchHostMemberRuntimeState", 5, [
     0 current_max_proxy_switch_ports "currentMaxProxySwitchPorts" 5 false,
 ]);
 
@@ -1431,7 +1431,7 @@ pub struct DistributedVirtualSwitchHostMemberTransportZoneInfo {
     /// `type`.
     pub r#type: String,
 }
-d::object!(DistributedVirtualSwitchHostMemberTransportZoneInfo: t::DynamicData, "DistributedVirtualSwitchHostMemberTransportZoneInfo", 16, [
+d::object!(Vim25 DistributedVirtualSwitchHostMemberTransportZoneInfo: t::DynamicData, "DistributedVirtualSwitchHostMemberTransportZoneInfo", 16, [
     0 uuid "uuid" 16 false,
     1 r#type "type" 16 false,
 ]);
@@ -1458,7 +1458,7 @@ pub struct DistributedVirtualSwitchHostProductSpec {
     /// `version`.
     pub version: Option<String>,
 }
-d::object!(DistributedVirtualSwitchHostProductSpec: t::DynamicData, "DistributedVirtualSwitchHostProductSpec", 3, [
+d::object!(Vim25 DistributedVirtualSwitchHostProductSpec: t::DynamicData, "DistributedVirtualSwitchHostProductSpec", 3, [
     0 product_line_id "productLineId" 3 false,
     1 version "version" 3 false,
 ]);
@@ -1479,7 +1479,7 @@ pub struct DistributedVirtualSwitchInfo {
     /// `networkReservationSupported`. Since API 6.0.
     pub network_reservation_supported: Option<bool>,
 }
-d::object!(DistributedVirtualSwitchInfo: t::DynamicData, "DistributedVirtualSwitchInfo", 3, [
+d::object!(Vim25 DistributedVirtualSwitchInfo: t::DynamicData, "DistributedVirtualSwitchInfo", 3, [
     0 switch_name "switchName" 3 false,
     1 switch_uuid "switchUuid" 3 false,
     2 distributed_virtual_switch "distributedVirtualSwitch" 3 false,
@@ -1498,7 +1498,7 @@ pub struct DistributedVirtualSwitchKeyedOpaqueBlob {
     /// `opaqueData`.
     pub opaque_data: String,
 }
-d::object!(DistributedVirtualSwitchKeyedOpaqueBlob: t::DynamicData, "DistributedVirtualSwitchKeyedOpaqueBlob", 3, [
+d::object!(Vim25 DistributedVirtualSwitchKeyedOpaqueBlob: t::DynamicData, "DistributedVirtualSwitchKeyedOpaqueBlob", 3, [
     0 key "key" 3 false,
     1 opaque_data "opaqueData" 3 false,
 ]);
@@ -1525,7 +1525,7 @@ pub struct DistributedVirtualSwitchManagerCompatibilityResult {
     /// `error`.
     pub error: Vec<t::LocalizedMethodFault>,
 }
-d::object!(DistributedVirtualSwitchManagerCompatibilityResult: t::DynamicData, "DistributedVirtualSwitchManagerCompatibilityResult", 4, [
+d::object!(Vim25 DistributedVirtualSwitchManagerCompatibilityResult: t::DynamicData, "DistributedVirtualSwitchManagerCompatibilityResult", 4, [
     0 host "host" 4 false,
     1 error "error" 4 false,
 ]);
@@ -1542,7 +1542,7 @@ pub struct DistributedVirtualSwitchManagerDvsProductSpec {
     /// `distributedVirtualSwitch`.
     pub distributed_virtual_switch: Option<MoRef<m::DistributedVirtualSwitch>>,
 }
-d::object!(DistributedVirtualSwitchManagerDvsProductSpec: t::DynamicData, "DistributedVirtualSwitchManagerDvsProductSpec", 4, [
+d::object!(Vim25 DistributedVirtualSwitchManagerDvsProductSpec: t::DynamicData, "DistributedVirtualSwitchManagerDvsProductSpec", 4, [
     0 new_switch_product_spec "newSwitchProductSpec" 4 false,
     1 distributed_virtual_switch "distributedVirtualSwitch" 4 false,
 ]);
@@ -1557,7 +1557,7 @@ pub struct DistributedVirtualSwitchManagerHostArrayFilter {
     /// `host`.
     pub host: Vec<MoRef<m::HostSystem>>,
 }
-d::object!(DistributedVirtualSwitchManagerHostArrayFilter: t::DistributedVirtualSwitchManagerHostDvsFilterSpec, "DistributedVirtualSwitchManagerHostArrayFilter", 4, [
+d::object!(Vim25 DistributedVirtualSwitchManagerHostArrayFilter: t::DistributedVirtualSwitchManagerHostDvsFilterSpec, "DistributedVirtualSwitchManagerHostArrayFilter", 4, [
     0 host "host" 4 false,
 ]);
 impl d::IsA<t::DistributedVirtualSwitchManagerHostDvsFilterSpec> for DistributedVirtualSwitchManagerHostArrayFilter {}
@@ -1574,7 +1574,7 @@ pub struct DistributedVirtualSwitchManagerHostContainer {
     /// `recursive`.
     pub recursive: bool,
 }
-d::object!(DistributedVirtualSwitchManagerHostContainer: t::DynamicData, "DistributedVirtualSwitchManagerHostContainer", 4, [
+d::object!(Vim25 DistributedVirtualSwitchManagerHostContainer: t::DynamicData, "DistributedVirtualSwitchManagerHostContainer", 4, [
     0 container "container" 4 false,
     1 recursive "recursive" 4 false,
 ]);
@@ -1589,7 +1589,7 @@ pub struct DistributedVirtualSwitchManagerHostContainerFilter {
     /// `hostContainer`.
     pub host_container: t::DistributedVirtualSwitchManagerHostContainer,
 }
-d::object!(DistributedVirtualSwitchManagerHostContainerFilter: t::DistributedVirtualSwitchManagerHostDvsFilterSpec, "DistributedVirtualSwitchManagerHostContainerFilter", 4, [
+d::object!(Vim25 DistributedVirtualSwitchManagerHostContainerFilter: t::DistributedVirtualSwitchManagerHostDvsFilterSpec, "DistributedVirtualSwitchManagerHostContainerFilter", 4, [
     0 host_container "hostContainer" 4 false,
 ]);
 impl d::IsA<t::DistributedVirtualSwitchManagerHostDvsFilterSpec> for DistributedVirtualSwitchManagerHostContainerFilter {}
@@ -1604,7 +1604,7 @@ pub struct DistributedVirtualSwitchManagerHostDvsFilterSpec {
     /// `inclusive`.
     pub inclusive: bool,
 }
-d::object!(DistributedVirtualSwitchManagerHostDvsFilterSpec: t::DynamicData, "DistributedVirtualSwitchManagerHostDvsFilterSpec", 4, [
+d::object!(Vim25 DistributedVirtualSwitchManagerHostDvsFilterSpec: t::DynamicData, "DistributedVirtualSwitchManagerHostDvsFilterSpec", 4, [
     0 inclusive "inclusive" 4 false,
 ]);
 impl d::IsA<t::DistributedVirtualSwitchManagerHostDvsFilterSpec> for DistributedVirtualSwitchManagerHostDvsFilterSpec {}
@@ -1619,7 +1619,7 @@ pub struct DistributedVirtualSwitchManagerHostDvsMembershipFilter {
     /// `distributedVirtualSwitch`.
     pub distributed_virtual_switch: MoRef<m::DistributedVirtualSwitch>,
 }
-d::object!(DistributedVirtualSwitchManagerHostDvsMembershipFilter: t::DistributedVirtualSwitchManagerHostDvsFilterSpec, "DistributedVirtualSwitchManagerHostDvsMembershipFilter", 4, [
+d::object!(Vim25 DistributedVirtualSwitchManagerHostDvsMembershipFilter: t::DistributedVirtualSwitchManagerHostDvsFilterSpec, "DistributedVirtualSwitchManagerHostDvsMembershipFilter", 4, [
     0 distributed_virtual_switch "distributedVirtualSwitch" 4 false,
 ]);
 impl d::IsA<t::DistributedVirtualSwitchManagerHostDvsFilterSpec> for DistributedVirtualSwitchManagerHostDvsMembershipFilter {}
@@ -1638,7 +1638,7 @@ pub struct DistributedVirtualSwitchManagerImportResult {
     /// `importFault`.
     pub import_fault: Vec<t::ImportOperationBulkFaultFaultOnImport>,
 }
-d::object!(DistributedVirtualSwitchManagerImportResult: t::DynamicData, "DistributedVirtualSwitchManagerImportResult", 6, [
+d::object!(Vim25 DistributedVirtualSwitchManagerImportResult: t::DynamicData, "DistributedVirtualSwitchManagerImportResult", 6, [
     0 distributed_virtual_switch "distributedVirtualSwitch" 6 false,
     1 distributed_virtual_portgroup "distributedVirtualPortgroup" 6 false,
     2 import_fault "importFault" 6 false,
@@ -1658,7 +1658,7 @@ pub struct DistributedVirtualSwitchManagerSpanInfo {
     /// `exclusive`.
     pub exclusive: Option<bool>,
 }
-d::object!(DistributedVirtualSwitchManagerSpanInfo: t::DynamicData, "DistributedVirtualSwitchManagerSpanInfo", 33, [
+d::object!(Vim25 DistributedVirtualSwitchManagerSpanInfo: t::DynamicData, "DistributedVirtualSwitchManagerSpanInfo", 33, [
     0 id "ID" 33 false,
     1 clusters "clusters" 33 false,
     2 exclusive "exclusive" 33 false,
@@ -1680,7 +1680,7 @@ pub struct DistributedVirtualSwitchNetworkOffloadSpec {
     /// `dpuCapability`. Since API 9.1.0.0.
     pub dpu_capability: Option<Box<t::VMwareDvsDpuCapability>>,
 }
-d::object!(DistributedVirtualSwitchNetworkOffloadSpec: t::DynamicData, "DistributedVirtualSwitchNetworkOffloadSpec", 26, [
+d::object!(Vim25 DistributedVirtualSwitchNetworkOffloadSpec: t::DynamicData, "DistributedVirtualSwitchNetworkOffloadSpec", 26, [
     0 id "id" 26 false,
     1 name "name" 26 false,
     2 types "types" 26 false,
@@ -1703,7 +1703,7 @@ pub struct DistributedVirtualSwitchPortConnectee {
     /// `addressHint`.
     pub address_hint: Option<String>,
 }
-d::object!(DistributedVirtualSwitchPortConnectee: t::DynamicData, "DistributedVirtualSwitchPortConnectee", 3, [
+d::object!(Vim25 DistributedVirtualSwitchPortConnectee: t::DynamicData, "DistributedVirtualSwitchPortConnectee", 3, [
     0 connected_entity "connectedEntity" 3 false,
     1 nic_key "nicKey" 3 false,
     2 r#type "type" 3 false,
@@ -1739,7 +1739,7 @@ pub struct DistributedVirtualSwitchPortConnection {
     /// `connectionCookie`.
     pub connection_cookie: Option<i32>,
 }
-d::object!(DistributedVirtualSwitchPortConnection: t::DynamicData, "DistributedVirtualSwitchPortConnection", 3, [
+d::object!(Vim25 DistributedVirtualSwitchPortConnection: t::DynamicData, "DistributedVirtualSwitchPortConnection", 3, [
     0 switch_uuid "switchUuid" 3 false,
     1 portgroup_key "portgroupKey" 3 false,
     2 port_key "portKey" 3 false,
@@ -1782,7 +1782,7 @@ pub struct DistributedVirtualSwitchPortCriteria {
     /// `host`. Since API 6.5.
     pub host: Vec<MoRef<m::HostSystem>>,
 }
-d::object!(DistributedVirtualSwitchPortCriteria: t::DynamicData, "DistributedVirtualSwitchPortCriteria", 3, [
+d::object!(Vim25 DistributedVirtualSwitchPortCriteria: t::DynamicData, "DistributedVirtualSwitchPortCriteria", 3, [
     0 connected "connected" 3 false,
     1 active "active" 3 false,
     2 uplink_port "uplinkPort" 3 false,
@@ -1838,7 +1838,7 @@ pub struct DistributedVirtualSwitchPortStatistics {
     /// `bytesOutToPnic`. Since API 6.5.
     pub bytes_out_to_pnic: Option<i64>,
 }
-d::object!(DistributedVirtualSwitchPortStatistics: t::DynamicData, "DistributedVirtualSwitchPortStatistics", 3, [
+d::object!(Vim25 DistributedVirtualSwitchPortStatistics: t::DynamicData, "DistributedVirtualSwitchPortStatistics", 3, [
     0 packets_in_multicast "packetsInMulticast" 3 false,
     1 packets_out_multicast "packetsOutMulticast" 3 false,
     2 bytes_in_multicast "bytesInMulticast" 3 false,
@@ -1881,7 +1881,7 @@ pub struct DistributedVirtualSwitchProductSpec {
     /// `bundleUrl`.
     pub bundle_url: Option<String>,
 }
-d::object!(DistributedVirtualSwitchProductSpec: t::DynamicData, "DistributedVirtualSwitchProductSpec", 3, [
+d::object!(Vim25 DistributedVirtualSwitchProductSpec: t::DynamicData, "DistributedVirtualSwitchProductSpec", 3, [
     0 name "name" 3 false,
     1 vendor "vendor" 3 false,
     2 version "version" 3 false,
@@ -1915,7 +1915,7 @@ pub struct DvsAcceptNetworkRuleAction {
     /// The fields of [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction).
     pub base: t::DvsNetworkRuleAction,
 }
-d::object!(DvsAcceptNetworkRuleAction: t::DvsNetworkRuleAction, "DvsAcceptNetworkRuleAction", 7, [
+d::object!(Vim25 DvsAcceptNetworkRuleAction: t::DvsNetworkRuleAction, "DvsAcceptNetworkRuleAction", 7, [
 ]);
 impl d::IsA<t::DvsNetworkRuleAction> for DvsAcceptNetworkRuleAction {}
 
@@ -1927,7 +1927,7 @@ pub struct DvsCopyNetworkRuleAction {
     /// The fields of [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction).
     pub base: t::DvsNetworkRuleAction,
 }
-d::object!(DvsCopyNetworkRuleAction: t::DvsNetworkRuleAction, "DvsCopyNetworkRuleAction", 7, [
+d::object!(Vim25 DvsCopyNetworkRuleAction: t::DvsNetworkRuleAction, "DvsCopyNetworkRuleAction", 7, [
 ]);
 impl d::IsA<t::DvsNetworkRuleAction> for DvsCopyNetworkRuleAction {}
 
@@ -1939,7 +1939,7 @@ pub struct DvsDropNetworkRuleAction {
     /// The fields of [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction).
     pub base: t::DvsNetworkRuleAction,
 }
-d::object!(DvsDropNetworkRuleAction: t::DvsNetworkRuleAction, "DvsDropNetworkRuleAction", 7, [
+d::object!(Vim25 DvsDropNetworkRuleAction: t::DvsNetworkRuleAction, "DvsDropNetworkRuleAction", 7, [
 ]);
 impl d::IsA<t::DvsNetworkRuleAction> for DvsDropNetworkRuleAction {}
 
@@ -1961,7 +1961,7 @@ pub struct DvsFilterConfig {
     /// `onFailure`.
     pub on_failure: Option<String>,
 }
-d::object!(DvsFilterConfig: t::InheritablePolicy, "DvsFilterConfig", 7, [
+d::object!(Vim25 DvsFilterConfig: t::InheritablePolicy, "DvsFilterConfig", 7, [
     0 key "key" 7 false,
     1 agent_name "agentName" 7 false,
     2 slot_number "slotNumber" 7 false,
@@ -1998,7 +1998,7 @@ pub struct DvsFilterConfigSpec {
     /// `operation`.
     pub operation: String,
 }
-d::object!(DvsFilterConfigSpec: t::DvsFilterConfig, "DvsFilterConfigSpec", 7, [
+d::object!(Vim25 DvsFilterConfigSpec: t::DvsFilterConfig, "DvsFilterConfigSpec", 7, [
     0 operation "operation" 7 false,
 ]);
 impl d::IsA<t::DvsFilterConfig> for DvsFilterConfigSpec {}
@@ -2023,7 +2023,7 @@ pub struct DvsFilterParameter {
     /// `parameters`.
     pub parameters: Vec<String>,
 }
-d::object!(DvsFilterParameter: t::DynamicData, "DvsFilterParameter", 7, [
+d::object!(Vim25 DvsFilterParameter: t::DynamicData, "DvsFilterParameter", 7, [
     0 parameters "parameters" 7 false,
 ]);
 impl<M, P> p::Property<M, t::DvsFilterParameter, P> {
@@ -2041,7 +2041,7 @@ pub struct DvsFilterPolicy {
     /// `filterConfig`.
     pub filter_config: Vec<d::Poly<t::DvsFilterConfig>>,
 }
-d::object!(DvsFilterPolicy: t::InheritablePolicy, "DvsFilterPolicy", 7, [
+d::object!(Vim25 DvsFilterPolicy: t::InheritablePolicy, "DvsFilterPolicy", 7, [
     0 filter_config "filterConfig" 7 false,
 ]);
 impl<M, P> p::Property<M, t::DvsFilterPolicy, P> {
@@ -2061,7 +2061,7 @@ pub struct DvsGreEncapNetworkRuleAction {
     /// `encapsulationIp`.
     pub encapsulation_ip: t::SingleIp,
 }
-d::object!(DvsGreEncapNetworkRuleAction: t::DvsNetworkRuleAction, "DvsGreEncapNetworkRuleAction", 7, [
+d::object!(Vim25 DvsGreEncapNetworkRuleAction: t::DvsNetworkRuleAction, "DvsGreEncapNetworkRuleAction", 7, [
     0 encapsulation_ip "encapsulationIp" 7 false,
 ]);
 impl d::IsA<t::DvsNetworkRuleAction> for DvsGreEncapNetworkRuleAction {}
@@ -2086,7 +2086,7 @@ pub struct DvsIpNetworkRuleQualifier {
     /// `tcpFlags`.
     pub tcp_flags: Option<Box<t::IntExpression>>,
 }
-d::object!(DvsIpNetworkRuleQualifier: t::DvsNetworkRuleQualifier, "DvsIpNetworkRuleQualifier", 7, [
+d::object!(Vim25 DvsIpNetworkRuleQualifier: t::DvsNetworkRuleQualifier, "DvsIpNetworkRuleQualifier", 7, [
     0 source_address "sourceAddress" 7 false,
     1 destination_address "destinationAddress" 7 false,
     2 protocol "protocol" 7 false,
@@ -2104,7 +2104,7 @@ pub struct DvsIpPort {
     /// The fields of [`NegatableExpression`](t::NegatableExpression).
     pub base: t::NegatableExpression,
 }
-d::object!(DvsIpPort: t::NegatableExpression, "DvsIpPort", 7, [
+d::object!(Vim25 DvsIpPort: t::NegatableExpression, "DvsIpPort", 7, [
 ]);
 impl d::IsA<t::DvsIpPort> for DvsIpPort {}
 
@@ -2120,7 +2120,7 @@ pub struct DvsIpPortRange {
     /// `endPortNumber`.
     pub end_port_number: i32,
 }
-d::object!(DvsIpPortRange: t::DvsIpPort, "DvsIpPortRange", 7, [
+d::object!(Vim25 DvsIpPortRange: t::DvsIpPort, "DvsIpPortRange", 7, [
     0 start_port_number "startPortNumber" 7 false,
     1 end_port_number "endPortNumber" 7 false,
 ]);
@@ -2134,7 +2134,7 @@ pub struct DvsLogNetworkRuleAction {
     /// The fields of [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction).
     pub base: t::DvsNetworkRuleAction,
 }
-d::object!(DvsLogNetworkRuleAction: t::DvsNetworkRuleAction, "DvsLogNetworkRuleAction", 7, [
+d::object!(Vim25 DvsLogNetworkRuleAction: t::DvsNetworkRuleAction, "DvsLogNetworkRuleAction", 7, [
 ]);
 impl d::IsA<t::DvsNetworkRuleAction> for DvsLogNetworkRuleAction {}
 
@@ -2154,7 +2154,7 @@ pub struct DvsMacNetworkRuleQualifier {
     /// `vlanId`.
     pub vlan_id: Option<Box<t::IntExpression>>,
 }
-d::object!(DvsMacNetworkRuleQualifier: t::DvsNetworkRuleQualifier, "DvsMacNetworkRuleQualifier", 7, [
+d::object!(Vim25 DvsMacNetworkRuleQualifier: t::DvsNetworkRuleQualifier, "DvsMacNetworkRuleQualifier", 7, [
     0 source_address "sourceAddress" 7 false,
     1 destination_address "destinationAddress" 7 false,
     2 protocol "protocol" 7 false,
@@ -2172,7 +2172,7 @@ pub struct DvsMacRewriteNetworkRuleAction {
     /// `rewriteMac`.
     pub rewrite_mac: String,
 }
-d::object!(DvsMacRewriteNetworkRuleAction: t::DvsNetworkRuleAction, "DvsMacRewriteNetworkRuleAction", 7, [
+d::object!(Vim25 DvsMacRewriteNetworkRuleAction: t::DvsNetworkRuleAction, "DvsMacRewriteNetworkRuleAction", 7, [
     0 rewrite_mac "rewriteMac" 7 false,
 ]);
 impl d::IsA<t::DvsNetworkRuleAction> for DvsMacRewriteNetworkRuleAction {}
@@ -2185,7 +2185,7 @@ pub struct DvsNetworkRuleAction {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(DvsNetworkRuleAction: t::DynamicData, "DvsNetworkRuleAction", 7, [
+d::object!(Vim25 DvsNetworkRuleAction: t::DynamicData, "DvsNetworkRuleAction", 7, [
 ]);
 impl d::IsA<t::DvsNetworkRuleAction> for DvsNetworkRuleAction {}
 
@@ -2210,7 +2210,7 @@ pub struct DvsNetworkRuleQualifier {
     /// `key`.
     pub key: Option<String>,
 }
-d::object!(DvsNetworkRuleQualifier: t::DynamicData, "DvsNetworkRuleQualifier", 7, [
+d::object!(Vim25 DvsNetworkRuleQualifier: t::DynamicData, "DvsNetworkRuleQualifier", 7, [
     0 key "key" 7 false,
 ]);
 impl d::IsA<t::DvsNetworkRuleQualifier> for DvsNetworkRuleQualifier {}
@@ -2223,7 +2223,7 @@ pub struct DvsPuntNetworkRuleAction {
     /// The fields of [`DvsNetworkRuleAction`](t::DvsNetworkRuleAction).
     pub base: t::DvsNetworkRuleAction,
 }
-d::object!(DvsPuntNetworkRuleAction: t::DvsNetworkRuleAction, "DvsPuntNetworkRuleAction", 7, [
+d::object!(Vim25 DvsPuntNetworkRuleAction: t::DvsNetworkRuleAction, "DvsPuntNetworkRuleAction", 7, [
 ]);
 impl d::IsA<t::DvsNetworkRuleAction> for DvsPuntNetworkRuleAction {}
 
@@ -2237,7 +2237,7 @@ pub struct DvsRateLimitNetworkRuleAction {
     /// `packetsPerSecond`.
     pub packets_per_second: i32,
 }
-d::object!(DvsRateLimitNetworkRuleAction: t::DvsNetworkRuleAction, "DvsRateLimitNetworkRuleAction", 7, [
+d::object!(Vim25 DvsRateLimitNetworkRuleAction: t::DvsNetworkRuleAction, "DvsRateLimitNetworkRuleAction", 7, [
     0 packets_per_second "packetsPerSecond" 7 false,
 ]);
 impl d::IsA<t::DvsNetworkRuleAction> for DvsRateLimitNetworkRuleAction {}
@@ -2252,7 +2252,7 @@ pub struct DvsSingleIpPort {
     /// `portNumber`.
     pub port_number: i32,
 }
-d::object!(DvsSingleIpPort: t::DvsIpPort, "DvsSingleIpPort", 7, [
+d::object!(Vim25 DvsSingleIpPort: t::DvsIpPort, "DvsSingleIpPort", 7, [
     0 port_number "portNumber" 7 false,
 ]);
 impl d::IsA<t::DvsIpPort> for DvsSingleIpPort {}
@@ -2267,7 +2267,7 @@ pub struct DvsSystemTrafficNetworkRuleQualifier {
     /// `typeOfSystemTraffic`.
     pub type_of_system_traffic: Option<Box<t::StringExpression>>,
 }
-d::object!(DvsSystemTrafficNetworkRuleQualifier: t::DvsNetworkRuleQualifier, "DvsSystemTrafficNetworkRuleQualifier", 7, [
+d::object!(Vim25 DvsSystemTrafficNetworkRuleQualifier: t::DvsNetworkRuleQualifier, "DvsSystemTrafficNetworkRuleQualifier", 7, [
     0 type_of_system_traffic "typeOfSystemTraffic" 7 false,
 ]);
 impl d::IsA<t::DvsNetworkRuleQualifier> for DvsSystemTrafficNetworkRuleQualifier {}
@@ -2282,7 +2282,7 @@ pub struct DvsTrafficFilterConfig {
     /// `trafficRuleset`.
     pub traffic_ruleset: Option<Box<t::DvsTrafficRuleset>>,
 }
-d::object!(DvsTrafficFilterConfig: t::DvsFilterConfig, "DvsTrafficFilterConfig", 7, [
+d::object!(Vim25 DvsTrafficFilterConfig: t::DvsFilterConfig, "DvsTrafficFilterConfig", 7, [
     0 traffic_ruleset "trafficRuleset" 7 false,
 ]);
 impl d::IsA<t::DvsFilterConfig> for DvsTrafficFilterConfig {}
@@ -2297,7 +2297,7 @@ pub struct DvsTrafficFilterConfigSpec {
     /// `operation`.
     pub operation: String,
 }
-d::object!(DvsTrafficFilterConfigSpec: t::DvsTrafficFilterConfig, "DvsTrafficFilterConfigSpec", 7, [
+d::object!(Vim25 DvsTrafficFilterConfigSpec: t::DvsTrafficFilterConfig, "DvsTrafficFilterConfigSpec", 7, [
     0 operation "operation" 7 false,
 ]);
 impl d::IsA<t::DvsFilterConfig> for DvsTrafficFilterConfigSpec {}
@@ -2322,7 +2322,7 @@ pub struct DvsTrafficRule {
     /// `direction`.
     pub direction: Option<String>,
 }
-d::object!(DvsTrafficRule: t::DynamicData, "DvsTrafficRule", 7, [
+d::object!(Vim25 DvsTrafficRule: t::DynamicData, "DvsTrafficRule", 7, [
     0 key "key" 7 false,
     1 description "description" 7 false,
     2 sequence "sequence" 7 false,
@@ -2347,7 +2347,7 @@ pub struct DvsTrafficRuleset {
     /// `rules`.
     pub rules: Vec<t::DvsTrafficRule>,
 }
-d::object!(DvsTrafficRuleset: t::DynamicData, "DvsTrafficRuleset", 7, [
+d::object!(Vim25 DvsTrafficRuleset: t::DynamicData, "DvsTrafficRuleset", 7, [
     0 key "key" 7 false,
     1 enabled "enabled" 7 false,
     2 precedence "precedence" 7 false,
@@ -2366,7 +2366,7 @@ pub struct DvsUpdateTagNetworkRuleAction {
     /// `dscpTag`.
     pub dscp_tag: Option<i32>,
 }
-d::object!(DvsUpdateTagNetworkRuleAction: t::DvsNetworkRuleAction, "DvsUpdateTagNetworkRuleAction", 7, [
+d::object!(Vim25 DvsUpdateTagNetworkRuleAction: t::DvsNetworkRuleAction, "DvsUpdateTagNetworkRuleAction", 7, [
     0 qos_tag "qosTag" 7 false,
     1 dscp_tag "dscpTag" 7 false,
 ]);
@@ -2394,7 +2394,7 @@ pub struct DvsVmVnicNetworkResourcePoolRuntimeInfo {
     /// `allocatedResource`.
     pub allocated_resource: Vec<t::DvsVnicAllocatedResource>,
 }
-d::object!(DvsVmVnicNetworkResourcePoolRuntimeInfo: t::DynamicData, "DvsVmVnicNetworkResourcePoolRuntimeInfo", 8, [
+d::object!(Vim25 DvsVmVnicNetworkResourcePoolRuntimeInfo: t::DynamicData, "DvsVmVnicNetworkResourcePoolRuntimeInfo", 8, [
     0 key "key" 8 false,
     1 name "name" 8 false,
     2 capacity "capacity" 8 false,
@@ -2434,7 +2434,7 @@ pub struct DvsVmVnicResourceAllocation {
     /// `reservationQuota`.
     pub reservation_quota: Option<i64>,
 }
-d::object!(DvsVmVnicResourceAllocation: t::DynamicData, "DvsVmVnicResourceAllocation", 8, [
+d::object!(Vim25 DvsVmVnicResourceAllocation: t::DynamicData, "DvsVmVnicResourceAllocation", 8, [
     0 reservation_quota "reservationQuota" 8 false,
 ]);
 impl<M, P> p::Property<M, t::DvsVmVnicResourceAllocation, P> {
@@ -2462,7 +2462,7 @@ pub struct DvsVmVnicResourcePoolConfigSpec {
     /// `description`.
     pub description: Option<String>,
 }
-d::object!(DvsVmVnicResourcePoolConfigSpec: t::DynamicData, "DvsVmVnicResourcePoolConfigSpec", 8, [
+d::object!(Vim25 DvsVmVnicResourcePoolConfigSpec: t::DynamicData, "DvsVmVnicResourcePoolConfigSpec", 8, [
     0 operation "operation" 8 false,
     1 key "key" 8 false,
     2 config_version "configVersion" 8 false,
@@ -2485,7 +2485,7 @@ pub struct DvsVnicAllocatedResource {
     /// `reservation`.
     pub reservation: Option<i64>,
 }
-d::object!(DvsVnicAllocatedResource: t::DynamicData, "DvsVnicAllocatedResource", 8, [
+d::object!(Vim25 DvsVnicAllocatedResource: t::DynamicData, "DvsVnicAllocatedResource", 8, [
     0 vm "vm" 8 false,
     1 vnic_key "vnicKey" 8 false,
     2 reservation "reservation" 8 false,
@@ -2499,7 +2499,7 @@ pub struct EntityBackup {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(EntityBackup: t::DynamicData, "EntityBackup", 6, [
+d::object!(Vim25 EntityBackup: t::DynamicData, "EntityBackup", 6, [
 ]);
 
 /// Data object `vim.dvs.EntityBackup.Config`, which extends [`DynamicData`](t::DynamicData). Since API 5.1.
@@ -2522,7 +2522,7 @@ pub struct EntityBackupConfig {
     /// `configVersion`.
     pub config_version: Option<String>,
 }
-d::object!(EntityBackupConfig: t::DynamicData, "EntityBackupConfig", 6, [
+d::object!(Vim25 EntityBackupConfig: t::DynamicData, "EntityBackupConfig", 6, [
     0 entity_type "entityType" 6 false,
     1 config_blob "configBlob" 6 false,
     2 key "key" 6 false,
@@ -2592,7 +2592,7 @@ pub struct HostMemberHealthCheckResult {
     /// `summary`.
     pub summary: Option<String>,
 }
-d::object!(HostMemberHealthCheckResult: t::DynamicData, "HostMemberHealthCheckResult", 6, [
+d::object!(Vim25 HostMemberHealthCheckResult: t::DynamicData, "HostMemberHealthCheckResult", 6, [
     0 summary "summary" 6 false,
 ]);
 impl d::IsA<t::HostMemberHealthCheckResult> for HostMemberHealthCheckResult {}
@@ -2621,7 +2621,7 @@ pub struct HostMemberRuntimeInfo {
     /// `hostPerfNicOffloadState`. Since API 9.1.0.0.
     pub host_perf_nic_offload_state: Option<Box<t::DistributedVirtualSwitchHostMemberHostPerfNicOffloadState>>,
 }
-d::object!(HostMemberRuntimeInfo: t::DynamicData, "HostMemberRuntimeInfo", 6, [
+d::object!(Vim25 HostMemberRuntimeInfo: t::DynamicData, "HostMemberRuntimeInfo", 6, [
     0 host "host" 6 false,
     1 status "status" 6 false,
     2 status_detail "statusDetail" 6 false,
@@ -2642,7 +2642,7 @@ pub struct HostMemberUplinkHealthCheckResult {
     /// `uplinkPortKey`.
     pub uplink_port_key: String,
 }
-d::object!(HostMemberUplinkHealthCheckResult: t::HostMemberHealthCheckResult, "HostMemberUplinkHealthCheckResult", 6, [
+d::object!(Vim25 HostMemberUplinkHealthCheckResult: t::HostMemberHealthCheckResult, "HostMemberUplinkHealthCheckResult", 6, [
     0 uplink_port_key "uplinkPortKey" 6 false,
 ]);
 impl d::IsA<t::HostMemberHealthCheckResult> for HostMemberUplinkHealthCheckResult {}
@@ -2677,7 +2677,7 @@ pub struct VMwareDVSConfigInfo {
     /// `realTimeConfig`. Since API 8.0.3.1.
     pub real_time_config: Option<Box<t::VmwareDistributedVirtualSwitchRealTimeConfig>>,
 }
-d::object!(VMwareDVSConfigInfo: t::DVSConfigInfo, "VMwareDVSConfigInfo", 3, [
+d::object!(Vim25 VMwareDVSConfigInfo: t::DVSConfigInfo, "VMwareDVSConfigInfo", 3, [
     0 vspan_session "vspanSession" 5 false,
     1 pvlan_config "pvlanConfig" 3 false,
     2 max_mtu "maxMtu" 3 false,
@@ -2720,7 +2720,7 @@ pub struct VMwareDVSConfigSpec {
     /// `realTimeConfig`. Since API 8.0.3.1.
     pub real_time_config: Option<Box<t::VmwareDistributedVirtualSwitchRealTimeConfig>>,
 }
-d::object!(VMwareDVSConfigSpec: t::DVSConfigSpec, "VMwareDVSConfigSpec", 3, [
+d::object!(Vim25 VMwareDVSConfigSpec: t::DVSConfigSpec, "VMwareDVSConfigSpec", 3, [
     0 pvlan_config_spec "pvlanConfigSpec" 3 false,
     1 vspan_config_spec "vspanConfigSpec" 5 false,
     2 max_mtu "maxMtu" 3 false,
@@ -2768,7 +2768,7 @@ pub struct VMwareDVSFeatureCapability {
     /// `systemTrafficCapabilities`. Since API 9.1.0.0.
     pub system_traffic_capabilities: Option<Box<t::VMwareDvsSystemTrafficCapabilities>>,
 }
-d::object!(VMwareDVSFeatureCapability: t::DVSFeatureCapability, "VMwareDVSFeatureCapability", 4, [
+d::object!(Vim25 VMwareDVSFeatureCapability: t::DVSFeatureCapability, "VMwareDVSFeatureCapability", 4, [
     0 vspan_supported "vspanSupported" 5 false,
     1 lldp_supported "lldpSupported" 5 false,
     2 ipfix_supported "ipfixSupported" 5 false,
@@ -2797,7 +2797,7 @@ pub struct VMwareDVSHealthCheckCapability {
     /// `teamingSupported`.
     pub teaming_supported: bool,
 }
-d::object!(VMwareDVSHealthCheckCapability: t::DVSHealthCheckCapability, "VMwareDVSHealthCheckCapability", 6, [
+d::object!(Vim25 VMwareDVSHealthCheckCapability: t::DVSHealthCheckCapability, "VMwareDVSHealthCheckCapability", 6, [
     0 vlan_mtu_supported "vlanMtuSupported" 6 false,
     1 teaming_supported "teamingSupported" 6 false,
 ]);
@@ -2811,7 +2811,7 @@ pub struct VMwareDVSHealthCheckConfig {
     /// The fields of [`DVSHealthCheckConfig`](t::DVSHealthCheckConfig).
     pub base: t::DVSHealthCheckConfig,
 }
-d::object!(VMwareDVSHealthCheckConfig: t::DVSHealthCheckConfig, "VMwareDVSHealthCheckConfig", 6, [
+d::object!(Vim25 VMwareDVSHealthCheckConfig: t::DVSHealthCheckConfig, "VMwareDVSHealthCheckConfig", 6, [
 ]);
 impl d::IsA<t::DVSHealthCheckConfig> for VMwareDVSHealthCheckConfig {}
 
@@ -2829,7 +2829,7 @@ pub struct VMwareDVSMtuHealthCheckResult {
     /// `vlanNotSupportSwitchMtu`.
     pub vlan_not_support_switch_mtu: Vec<t::NumericRange>,
 }
-d::object!(VMwareDVSMtuHealthCheckResult: t::HostMemberUplinkHealthCheckResult, "VMwareDVSMtuHealthCheckResult", 6, [
+d::object!(Vim25 VMwareDVSMtuHealthCheckResult: t::HostMemberUplinkHealthCheckResult, "VMwareDVSMtuHealthCheckResult", 6, [
     0 mtu_mismatch "mtuMismatch" 6 false,
     1 vlan_support_switch_mtu "vlanSupportSwitchMtu" 6 false,
     2 vlan_not_support_switch_mtu "vlanNotSupportSwitchMtu" 6 false,
@@ -2862,7 +2862,7 @@ pub struct VMwareDVSPortSetting {
     /// `VNI`. Since API 7.0.0.0.
     pub vni: Option<Box<t::IntPolicy>>,
 }
-d::object!(VMwareDVSPortSetting: t::DVPortSetting, "VMwareDVSPortSetting", 3, [
+d::object!(Vim25 VMwareDVSPortSetting: t::DVPortSetting, "VMwareDVSPortSetting", 3, [
     0 vlan "vlan" 3 false,
     1 qos_tag "qosTag" 3 false,
     2 uplink_teaming_policy "uplinkTeamingPolicy" 3 false,
@@ -2893,7 +2893,7 @@ pub struct VMwareDVSPortgroupPolicy {
     /// `macManagementOverrideAllowed`. Since API 6.7.1.
     pub mac_management_override_allowed: Option<bool>,
 }
-d::object!(VMwareDVSPortgroupPolicy: t::DVPortgroupPolicy, "VMwareDVSPortgroupPolicy", 3, [
+d::object!(Vim25 VMwareDVSPortgroupPolicy: t::DVPortgroupPolicy, "VMwareDVSPortgroupPolicy", 3, [
     0 vlan_override_allowed "vlanOverrideAllowed" 3 false,
     1 uplink_teaming_override_allowed "uplinkTeamingOverrideAllowed" 3 false,
     2 security_policy_override_allowed "securityPolicyOverrideAllowed" 3 false,
@@ -2914,7 +2914,7 @@ pub struct VMwareDVSPvlanConfigSpec {
     /// `operation`.
     pub operation: String,
 }
-d::object!(VMwareDVSPvlanConfigSpec: t::DynamicData, "VMwareDVSPvlanConfigSpec", 3, [
+d::object!(Vim25 VMwareDVSPvlanConfigSpec: t::DynamicData, "VMwareDVSPvlanConfigSpec", 3, [
     0 pvlan_entry "pvlanEntry" 3 false,
     1 operation "operation" 3 false,
 ]);
@@ -2933,7 +2933,7 @@ pub struct VMwareDVSPvlanMapEntry {
     /// `pvlanType`.
     pub pvlan_type: String,
 }
-d::object!(VMwareDVSPvlanMapEntry: t::DynamicData, "VMwareDVSPvlanMapEntry", 3, [
+d::object!(Vim25 VMwareDVSPvlanMapEntry: t::DynamicData, "VMwareDVSPvlanMapEntry", 3, [
     0 primary_vlan_id "primaryVlanId" 3 false,
     1 secondary_vlan_id "secondaryVlanId" 3 false,
     2 pvlan_type "pvlanType" 3 false,
@@ -2947,7 +2947,7 @@ pub struct VMwareDVSTeamingHealthCheckConfig {
     /// The fields of [`VMwareDVSHealthCheckConfig`](t::VMwareDVSHealthCheckConfig).
     pub base: t::VMwareDVSHealthCheckConfig,
 }
-d::object!(VMwareDVSTeamingHealthCheckConfig: t::VMwareDVSHealthCheckConfig, "VMwareDVSTeamingHealthCheckConfig", 6, [
+d::object!(Vim25 VMwareDVSTeamingHealthCheckConfig: t::VMwareDVSHealthCheckConfig, "VMwareDVSTeamingHealthCheckConfig", 6, [
 ]);
 impl d::IsA<t::DVSHealthCheckConfig> for VMwareDVSTeamingHealthCheckConfig {}
 
@@ -2961,7 +2961,7 @@ pub struct VMwareDVSTeamingHealthCheckResult {
     /// `teamingStatus`.
     pub teaming_status: String,
 }
-d::object!(VMwareDVSTeamingHealthCheckResult: t::HostMemberHealthCheckResult, "VMwareDVSTeamingHealthCheckResult", 6, [
+d::object!(Vim25 VMwareDVSTeamingHealthCheckResult: t::HostMemberHealthCheckResult, "VMwareDVSTeamingHealthCheckResult", 6, [
     0 teaming_status "teamingStatus" 6 false,
 ]);
 impl d::IsA<t::HostMemberHealthCheckResult> for VMwareDVSTeamingHealthCheckResult {}
@@ -2990,7 +2990,7 @@ pub struct VMwareDVSVlanHealthCheckResult {
     /// `untrunkedVlan`.
     pub untrunked_vlan: Vec<t::NumericRange>,
 }
-d::object!(VMwareDVSVlanHealthCheckResult: t::HostMemberUplinkHealthCheckResult, "VMwareDVSVlanHealthCheckResult", 6, [
+d::object!(Vim25 VMwareDVSVlanHealthCheckResult: t::HostMemberUplinkHealthCheckResult, "VMwareDVSVlanHealthCheckResult", 6, [
     0 trunked_vlan "trunkedVlan" 6 false,
     1 untrunked_vlan "untrunkedVlan" 6 false,
 ]);

@@ -15,7 +15,7 @@ pub struct VMwareDVSVlanMtuHealthCheckConfig {
     /// The fields of [`VMwareDVSHealthCheckConfig`](t::VMwareDVSHealthCheckConfig).
     pub base: t::VMwareDVSHealthCheckConfig,
 }
-d::object!(VMwareDVSVlanMtuHealthCheckConfig: t::VMwareDVSHealthCheckConfig, "VMwareDVSVlanMtuHealthCheckConfig", 6, [
+d::object!(Vim25 VMwareDVSVlanMtuHealthCheckConfig: t::VMwareDVSHealthCheckConfig, "VMwareDVSVlanMtuHealthCheckConfig", 6, [
 ]);
 impl d::IsA<t::DVSHealthCheckConfig> for VMwareDVSVlanMtuHealthCheckConfig {}
 
@@ -41,7 +41,7 @@ pub struct VMwareDVSVspanCapability {
     /// `mirrorNetstackSupported`. Since API 6.7.
     pub mirror_netstack_supported: Option<bool>,
 }
-d::object!(VMwareDVSVspanCapability: t::DynamicData, "VMwareDVSVspanCapability", 6, [
+d::object!(Vim25 VMwareDVSVspanCapability: t::DynamicData, "VMwareDVSVspanCapability", 6, [
     0 mixed_dest_supported "mixedDestSupported" 6 false,
     1 dvport_supported "dvportSupported" 6 false,
     2 remote_source_supported "remoteSourceSupported" 6 false,
@@ -63,7 +63,7 @@ pub struct VMwareDVSVspanConfigSpec {
     /// `operation`.
     pub operation: String,
 }
-d::object!(VMwareDVSVspanConfigSpec: t::DynamicData, "VMwareDVSVspanConfigSpec", 5, [
+d::object!(Vim25 VMwareDVSVspanConfigSpec: t::DynamicData, "VMwareDVSVspanConfigSpec", 5, [
     0 vspan_session "vspanSession" 5 false,
     1 operation "operation" 5 false,
 ]);
@@ -104,7 +104,7 @@ pub struct VMwareDvsDpuCapability {
     /// `activeStandbyModeSupported`. Since API 8.0.3.0.
     pub active_standby_mode_supported: Option<bool>,
 }
-d::object!(VMwareDvsDpuCapability: t::DynamicData, "VMwareDvsDpuCapability", 26, [
+d::object!(Vim25 VMwareDvsDpuCapability: t::DynamicData, "VMwareDvsDpuCapability", 26, [
     0 network_offload_supported "networkOffloadSupported" 26 false,
     1 active_standby_mode_supported "activeStandbyModeSupported" 30 false,
 ]);
@@ -123,7 +123,7 @@ pub struct VMwareDvsIpfixCapability {
     /// `observationDomainIdSupported`.
     pub observation_domain_id_supported: Option<bool>,
 }
-d::object!(VMwareDvsIpfixCapability: t::DynamicData, "VMwareDvsIpfixCapability", 8, [
+d::object!(Vim25 VMwareDvsIpfixCapability: t::DynamicData, "VMwareDvsIpfixCapability", 8, [
     0 ipfix_supported "ipfixSupported" 8 false,
     1 ipv6_for_ipfix_supported "ipv6ForIpfixSupported" 8 false,
     2 observation_domain_id_supported "observationDomainIdSupported" 8 false,
@@ -153,7 +153,7 @@ pub struct VMwareDvsLacpCapability {
     /// `lacpFastModeSupported`. Since API 7.0.2.0.
     pub lacp_fast_mode_supported: Option<bool>,
 }
-d::object!(VMwareDvsLacpCapability: t::DynamicData, "VMwareDvsLacpCapability", 6, [
+d::object!(Vim25 VMwareDvsLacpCapability: t::DynamicData, "VMwareDvsLacpCapability", 6, [
     0 lacp_supported "lacpSupported" 6 false,
     1 multi_lacp_group_supported "multiLacpGroupSupported" 7 false,
     2 lacp_fast_mode_supported "lacpFastModeSupported" 20 false,
@@ -187,7 +187,7 @@ pub struct VMwareDvsLacpGroupConfig {
     /// `timeoutMode`. Since API 7.0.2.0.
     pub timeout_mode: Option<String>,
 }
-d::object!(VMwareDvsLacpGroupConfig: t::DynamicData, "VMwareDvsLacpGroupConfig", 7, [
+d::object!(Vim25 VMwareDvsLacpGroupConfig: t::DynamicData, "VMwareDvsLacpGroupConfig", 7, [
     0 key "key" 7 false,
     1 name "name" 7 false,
     2 mode "mode" 7 false,
@@ -212,7 +212,7 @@ pub struct VMwareDvsLacpGroupSpec {
     /// `operation`.
     pub operation: String,
 }
-d::object!(VMwareDvsLacpGroupSpec: t::DynamicData, "VMwareDvsLacpGroupSpec", 7, [
+d::object!(Vim25 VMwareDvsLacpGroupSpec: t::DynamicData, "VMwareDvsLacpGroupSpec", 7, [
     0 lacp_group_config "lacpGroupConfig" 7 false,
     1 operation "operation" 7 false,
 ]);
@@ -255,7 +255,7 @@ pub struct VMwareDvsLagIpfixConfig {
     /// `ipfixEnabled`.
     pub ipfix_enabled: Option<bool>,
 }
-d::object!(VMwareDvsLagIpfixConfig: t::DynamicData, "VMwareDvsLagIpfixConfig", 7, [
+d::object!(Vim25 VMwareDvsLagIpfixConfig: t::DynamicData, "VMwareDvsLagIpfixConfig", 7, [
     0 ipfix_enabled "ipfixEnabled" 7 false,
 ]);
 
@@ -269,7 +269,7 @@ pub struct VMwareDvsLagVlanConfig {
     /// `vlanId`.
     pub vlan_id: Vec<t::NumericRange>,
 }
-d::object!(VMwareDvsLagVlanConfig: t::DynamicData, "VMwareDvsLagVlanConfig", 7, [
+d::object!(Vim25 VMwareDvsLagVlanConfig: t::DynamicData, "VMwareDvsLagVlanConfig", 7, [
     0 vlan_id "vlanId" 7 false,
 ]);
 
@@ -285,7 +285,7 @@ pub struct VMwareDvsMtuCapability {
     /// `maxMtuSupported`.
     pub max_mtu_supported: i32,
 }
-d::object!(VMwareDvsMtuCapability: t::DynamicData, "VMwareDvsMtuCapability", 20, [
+d::object!(Vim25 VMwareDvsMtuCapability: t::DynamicData, "VMwareDvsMtuCapability", 20, [
     0 min_mtu_supported "minMtuSupported" 20 false,
     1 max_mtu_supported "maxMtuSupported" 20 false,
 ]);
@@ -310,7 +310,7 @@ pub struct VMwareDvsPerfNicOffloadCapability {
     /// `supported`.
     pub supported: Option<bool>,
 }
-d::object!(VMwareDvsPerfNicOffloadCapability: t::DynamicData, "VMwareDvsPerfNicOffloadCapability", 33, [
+d::object!(Vim25 VMwareDvsPerfNicOffloadCapability: t::DynamicData, "VMwareDvsPerfNicOffloadCapability", 33, [
     0 supported "supported" 33 false,
 ]);
 
@@ -324,7 +324,7 @@ pub struct VMwareDvsSystemTrafficCapabilities {
     /// `systemTrafficQualifiers`.
     pub system_traffic_qualifiers: Vec<String>,
 }
-d::object!(VMwareDvsSystemTrafficCapabilities: t::DynamicData, "VMwareDvsSystemTrafficCapabilities", 33, [
+d::object!(Vim25 VMwareDvsSystemTrafficCapabilities: t::DynamicData, "VMwareDvsSystemTrafficCapabilities", 33, [
     0 system_traffic_qualifiers "systemTrafficQualifiers" 33 false,
 ]);
 
@@ -350,7 +350,7 @@ pub struct VMwareIpfixConfig {
     /// `internalFlowsOnly`.
     pub internal_flows_only: bool,
 }
-d::object!(VMwareIpfixConfig: t::DynamicData, "VMwareIpfixConfig", 5, [
+d::object!(Vim25 VMwareIpfixConfig: t::DynamicData, "VMwareIpfixConfig", 5, [
     0 collector_ip_address "collectorIpAddress" 5 false,
     1 collector_port "collectorPort" 5 false,
     2 observation_domain_id "observationDomainId" 8 false,
@@ -382,7 +382,7 @@ pub struct VMwareUplinkLacpPolicy {
     /// `mode`.
     pub mode: Option<Box<t::StringPolicy>>,
 }
-d::object!(VMwareUplinkLacpPolicy: t::InheritablePolicy, "VMwareUplinkLacpPolicy", 6, [
+d::object!(Vim25 VMwareUplinkLacpPolicy: t::InheritablePolicy, "VMwareUplinkLacpPolicy", 6, [
     0 enable "enable" 6 false,
     1 mode "mode" 6 false,
 ]);
@@ -409,7 +409,7 @@ pub struct VMwareUplinkPortOrderPolicy {
     /// `standbyUplinkPort`.
     pub standby_uplink_port: Vec<String>,
 }
-d::object!(VMwareUplinkPortOrderPolicy: t::InheritablePolicy, "VMwareUplinkPortOrderPolicy", 3, [
+d::object!(Vim25 VMwareUplinkPortOrderPolicy: t::InheritablePolicy, "VMwareUplinkPortOrderPolicy", 3, [
     0 active_uplink_port "activeUplinkPort" 3 false,
     1 standby_uplink_port "standbyUplinkPort" 3 false,
 ]);
@@ -432,7 +432,7 @@ pub struct VMwareVspanPort {
     /// `ipAddress`. Since API 5.1.
     pub ip_address: Vec<String>,
 }
-d::object!(VMwareVspanPort: t::DynamicData, "VMwareVspanPort", 5, [
+d::object!(Vim25 VMwareVspanPort: t::DynamicData, "VMwareVspanPort", 5, [
     0 port_key "portKey" 5 false,
     1 uplink_port_name "uplinkPortName" 5 false,
     2 wildcard_port_connectee_type "wildcardPortConnecteeType" 5 false,
@@ -484,7 +484,7 @@ pub struct VMwareVspanSession {
     /// `netstack`. Since API 6.7.
     pub netstack: Option<String>,
 }
-d::object!(VMwareVspanSession: t::DynamicData, "VMwareVspanSession", 5, [
+d::object!(Vim25 VMwareVspanSession: t::DynamicData, "VMwareVspanSession", 5, [
     0 key "key" 5 false,
     1 name "name" 5 false,
     2 description "description" 5 false,
@@ -517,7 +517,7 @@ pub struct VmwareDistributedVirtualSwitchDpuFailoverPolicy {
     /// `standbyUplink`.
     pub standby_uplink: Vec<String>,
 }
-d::object!(VmwareDistributedVirtualSwitchDpuFailoverPolicy: t::DynamicData, "VmwareDistributedVirtualSwitchDpuFailoverPolicy", 30, [
+d::object!(Vim25 VmwareDistributedVirtualSwitchDpuFailoverPolicy: t::DynamicData, "VmwareDistributedVirtualSwitchDpuFailoverPolicy", 30, [
     0 active_uplink "activeUplink" 30 false,
     1 standby_uplink "standbyUplink" 30 false,
 ]);
@@ -532,7 +532,7 @@ pub struct VmwareDistributedVirtualSwitchNetworkOffloadConfig {
     /// `dpuFailoverPolicy`.
     pub dpu_failover_policy: Option<Box<t::VmwareDistributedVirtualSwitchDpuFailoverPolicy>>,
 }
-d::object!(VmwareDistributedVirtualSwitchNetworkOffloadConfig: t::DynamicData, "VmwareDistributedVirtualSwitchNetworkOffloadConfig", 30, [
+d::object!(Vim25 VmwareDistributedVirtualSwitchNetworkOffloadConfig: t::DynamicData, "VmwareDistributedVirtualSwitchNetworkOffloadConfig", 30, [
     0 dpu_failover_policy "dpuFailoverPolicy" 30 false,
 ]);
 
@@ -557,7 +557,7 @@ pub struct VmwareDistributedVirtualSwitchPvlanSpec {
     /// `pvlanId`.
     pub pvlan_id: i32,
 }
-d::object!(VmwareDistributedVirtualSwitchPvlanSpec: t::VmwareDistributedVirtualSwitchVlanSpec, "VmwareDistributedVirtualSwitchPvlanSpec", 3, [
+d::object!(Vim25 VmwareDistributedVirtualSwitchPvlanSpec: t::VmwareDistributedVirtualSwitchVlanSpec, "VmwareDistributedVirtualSwitchPvlanSpec", 3, [
     0 pvlan_id "pvlanId" 3 false,
 ]);
 impl d::IsA<t::VmwareDistributedVirtualSwitchVlanSpec> for VmwareDistributedVirtualSwitchPvlanSpec {}
@@ -574,7 +574,7 @@ pub struct VmwareDistributedVirtualSwitchRealTimeConfig {
     /// `lanAnnotation`.
     pub lan_annotation: Option<Box<t::VmwareDistributedVirtualSwitchRealTimeLanAnnotation>>,
 }
-d::object!(VmwareDistributedVirtualSwitchRealTimeConfig: t::DynamicData, "VmwareDistributedVirtualSwitchRealTimeConfig", 31, [
+d::object!(Vim25 VmwareDistributedVirtualSwitchRealTimeConfig: t::DynamicData, "VmwareDistributedVirtualSwitchRealTimeConfig", 31, [
     0 allowed "allowed" 31 false,
     1 lan_annotation "lanAnnotation" 31 false,
 ]);
@@ -591,7 +591,7 @@ pub struct VmwareDistributedVirtualSwitchRealTimeLanAnnotation {
     /// `lanBUplink`.
     pub lan_b_uplink: Vec<String>,
 }
-d::object!(VmwareDistributedVirtualSwitchRealTimeLanAnnotation: t::DynamicData, "VmwareDistributedVirtualSwitchRealTimeLanAnnotation", 31, [
+d::object!(Vim25 VmwareDistributedVirtualSwitchRealTimeLanAnnotation: t::DynamicData, "VmwareDistributedVirtualSwitchRealTimeLanAnnotation", 31, [
     0 lan_a_uplink "lanAUplink" 31 false,
     1 lan_b_uplink "lanBUplink" 31 false,
 ]);
@@ -606,7 +606,7 @@ pub struct VmwareDistributedVirtualSwitchTrunkVlanSpec {
     /// `vlanId`.
     pub vlan_id: Vec<t::NumericRange>,
 }
-d::object!(VmwareDistributedVirtualSwitchTrunkVlanSpec: t::VmwareDistributedVirtualSwitchVlanSpec, "VmwareDistributedVirtualSwitchTrunkVlanSpec", 3, [
+d::object!(Vim25 VmwareDistributedVirtualSwitchTrunkVlanSpec: t::VmwareDistributedVirtualSwitchVlanSpec, "VmwareDistributedVirtualSwitchTrunkVlanSpec", 3, [
     0 vlan_id "vlanId" 3 false,
 ]);
 impl d::IsA<t::VmwareDistributedVirtualSwitchVlanSpec> for VmwareDistributedVirtualSwitchTrunkVlanSpec {}
@@ -621,7 +621,7 @@ pub struct VmwareDistributedVirtualSwitchVlanIdSpec {
     /// `vlanId`.
     pub vlan_id: i32,
 }
-d::object!(VmwareDistributedVirtualSwitchVlanIdSpec: t::VmwareDistributedVirtualSwitchVlanSpec, "VmwareDistributedVirtualSwitchVlanIdSpec", 3, [
+d::object!(Vim25 VmwareDistributedVirtualSwitchVlanIdSpec: t::VmwareDistributedVirtualSwitchVlanSpec, "VmwareDistributedVirtualSwitchVlanIdSpec", 3, [
     0 vlan_id "vlanId" 3 false,
 ]);
 impl d::IsA<t::VmwareDistributedVirtualSwitchVlanSpec> for VmwareDistributedVirtualSwitchVlanIdSpec {}
@@ -634,7 +634,7 @@ pub struct VmwareDistributedVirtualSwitchVlanSpec {
     /// The fields of [`InheritablePolicy`](t::InheritablePolicy).
     pub base: t::InheritablePolicy,
 }
-d::object!(VmwareDistributedVirtualSwitchVlanSpec: t::InheritablePolicy, "VmwareDistributedVirtualSwitchVlanSpec", 3, [
+d::object!(Vim25 VmwareDistributedVirtualSwitchVlanSpec: t::InheritablePolicy, "VmwareDistributedVirtualSwitchVlanSpec", 3, [
 ]);
 impl d::IsA<t::VmwareDistributedVirtualSwitchVlanSpec> for VmwareDistributedVirtualSwitchVlanSpec {}
 
@@ -658,7 +658,7 @@ pub struct VmwareUplinkPortTeamingPolicy {
     /// `uplinkPortOrder`.
     pub uplink_port_order: Option<Box<t::VMwareUplinkPortOrderPolicy>>,
 }
-d::object!(VmwareUplinkPortTeamingPolicy: t::InheritablePolicy, "VmwareUplinkPortTeamingPolicy", 3, [
+d::object!(Vim25 VmwareUplinkPortTeamingPolicy: t::InheritablePolicy, "VmwareUplinkPortTeamingPolicy", 3, [
     0 policy "policy" 3 false,
     1 reverse_policy "reversePolicy" 3 false,
     2 notify_switches "notifySwitches" 3 false,

@@ -19,7 +19,7 @@ pub struct AccountCreatedEvent {
     /// `group`.
     pub group: bool,
 }
-d::object!(AccountCreatedEvent: t::HostEvent, "AccountCreatedEvent", 0, [
+d::object!(Vim25 AccountCreatedEvent: t::HostEvent, "AccountCreatedEvent", 0, [
     0 spec "spec" 0 false,
     1 group "group" 0 false,
 ]);
@@ -37,7 +37,7 @@ pub struct AccountRemovedEvent {
     /// `group`.
     pub group: bool,
 }
-d::object!(AccountRemovedEvent: t::HostEvent, "AccountRemovedEvent", 0, [
+d::object!(Vim25 AccountRemovedEvent: t::HostEvent, "AccountRemovedEvent", 0, [
     0 account "account" 0 false,
     1 group "group" 0 false,
 ]);
@@ -57,7 +57,7 @@ pub struct AccountUpdatedEvent {
     /// `prevDescription`. Since API 6.5.
     pub prev_description: Option<String>,
 }
-d::object!(AccountUpdatedEvent: t::HostEvent, "AccountUpdatedEvent", 0, [
+d::object!(Vim25 AccountUpdatedEvent: t::HostEvent, "AccountUpdatedEvent", 0, [
     0 spec "spec" 0 false,
     1 group "group" 0 false,
     2 prev_description "prevDescription" 9 false,
@@ -72,7 +72,7 @@ pub struct AdminPasswordNotChangedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(AdminPasswordNotChangedEvent: t::HostEvent, "AdminPasswordNotChangedEvent", 0, [
+d::object!(Vim25 AdminPasswordNotChangedEvent: t::HostEvent, "AdminPasswordNotChangedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for AdminPasswordNotChangedEvent {}
 
@@ -88,7 +88,7 @@ pub struct AlarmAcknowledgedEvent {
     /// `entity`.
     pub entity: t::ManagedEntityEventArgument,
 }
-d::object!(AlarmAcknowledgedEvent: t::AlarmEvent, "AlarmAcknowledgedEvent", 5, [
+d::object!(Vim25 AlarmAcknowledgedEvent: t::AlarmEvent, "AlarmAcknowledgedEvent", 5, [
     0 source "source" 5 false,
     1 entity "entity" 5 false,
 ]);
@@ -106,7 +106,7 @@ pub struct AlarmActionTriggeredEvent {
     /// `entity`.
     pub entity: t::ManagedEntityEventArgument,
 }
-d::object!(AlarmActionTriggeredEvent: t::AlarmEvent, "AlarmActionTriggeredEvent", 0, [
+d::object!(Vim25 AlarmActionTriggeredEvent: t::AlarmEvent, "AlarmActionTriggeredEvent", 0, [
     0 source "source" 0 false,
     1 entity "entity" 0 false,
 ]);
@@ -126,7 +126,7 @@ pub struct AlarmClearedEvent {
     /// `from`.
     pub from: String,
 }
-d::object!(AlarmClearedEvent: t::AlarmEvent, "AlarmClearedEvent", 5, [
+d::object!(Vim25 AlarmClearedEvent: t::AlarmEvent, "AlarmClearedEvent", 5, [
     0 source "source" 5 false,
     1 entity "entity" 5 false,
     2 from "from" 5 false,
@@ -143,7 +143,7 @@ pub struct AlarmCreatedEvent {
     /// `entity`.
     pub entity: t::ManagedEntityEventArgument,
 }
-d::object!(AlarmCreatedEvent: t::AlarmEvent, "AlarmCreatedEvent", 0, [
+d::object!(Vim25 AlarmCreatedEvent: t::AlarmEvent, "AlarmCreatedEvent", 0, [
     0 entity "entity" 0 false,
 ]);
 impl d::IsA<t::Event> for AlarmCreatedEvent {}
@@ -160,7 +160,7 @@ pub struct AlarmEmailCompletedEvent {
     /// `to`.
     pub to: String,
 }
-d::object!(AlarmEmailCompletedEvent: t::AlarmEvent, "AlarmEmailCompletedEvent", 0, [
+d::object!(Vim25 AlarmEmailCompletedEvent: t::AlarmEvent, "AlarmEmailCompletedEvent", 0, [
     0 entity "entity" 0 false,
     1 to "to" 0 false,
 ]);
@@ -180,7 +180,7 @@ pub struct AlarmEmailFailedEvent {
     /// `reason`.
     pub reason: t::LocalizedMethodFault,
 }
-d::object!(AlarmEmailFailedEvent: t::AlarmEvent, "AlarmEmailFailedEvent", 0, [
+d::object!(Vim25 AlarmEmailFailedEvent: t::AlarmEvent, "AlarmEmailFailedEvent", 0, [
     0 entity "entity" 0 false,
     1 to "to" 0 false,
     2 reason "reason" 0 false,
@@ -197,7 +197,7 @@ pub struct AlarmEvent {
     /// `alarm`.
     pub alarm: t::AlarmEventArgument,
 }
-d::object!(AlarmEvent: t::Event, "AlarmEvent", 0, [
+d::object!(Vim25 AlarmEvent: t::Event, "AlarmEvent", 0, [
     0 alarm "alarm" 0 false,
 ]);
 impl d::IsA<t::Event> for AlarmEvent {}
@@ -212,7 +212,7 @@ pub struct AlarmEventArgument {
     /// `alarm`.
     pub alarm: MoRef<m::Alarm>,
 }
-d::object!(AlarmEventArgument: t::EntityEventArgument, "AlarmEventArgument", 0, [
+d::object!(Vim25 AlarmEventArgument: t::EntityEventArgument, "AlarmEventArgument", 0, [
     0 alarm "alarm" 0 false,
 ]);
 impl d::IsA<t::EntityEventArgument> for AlarmEventArgument {}
@@ -229,7 +229,7 @@ pub struct AlarmReconfiguredEvent {
     /// `configChanges`. Since API 6.5.
     pub config_changes: Option<Box<t::ChangesInfoEventArgument>>,
 }
-d::object!(AlarmReconfiguredEvent: t::AlarmEvent, "AlarmReconfiguredEvent", 0, [
+d::object!(Vim25 AlarmReconfiguredEvent: t::AlarmEvent, "AlarmReconfiguredEvent", 0, [
     0 entity "entity" 0 false,
     1 config_changes "configChanges" 9 false,
 ]);
@@ -245,7 +245,7 @@ pub struct AlarmRemovedEvent {
     /// `entity`.
     pub entity: t::ManagedEntityEventArgument,
 }
-d::object!(AlarmRemovedEvent: t::AlarmEvent, "AlarmRemovedEvent", 0, [
+d::object!(Vim25 AlarmRemovedEvent: t::AlarmEvent, "AlarmRemovedEvent", 0, [
     0 entity "entity" 0 false,
 ]);
 impl d::IsA<t::Event> for AlarmRemovedEvent {}
@@ -262,7 +262,7 @@ pub struct AlarmScriptCompleteEvent {
     /// `script`.
     pub script: String,
 }
-d::object!(AlarmScriptCompleteEvent: t::AlarmEvent, "AlarmScriptCompleteEvent", 0, [
+d::object!(Vim25 AlarmScriptCompleteEvent: t::AlarmEvent, "AlarmScriptCompleteEvent", 0, [
     0 entity "entity" 0 false,
     1 script "script" 0 false,
 ]);
@@ -282,7 +282,7 @@ pub struct AlarmScriptFailedEvent {
     /// `reason`.
     pub reason: t::LocalizedMethodFault,
 }
-d::object!(AlarmScriptFailedEvent: t::AlarmEvent, "AlarmScriptFailedEvent", 0, [
+d::object!(Vim25 AlarmScriptFailedEvent: t::AlarmEvent, "AlarmScriptFailedEvent", 0, [
     0 entity "entity" 0 false,
     1 script "script" 0 false,
     2 reason "reason" 0 false,
@@ -299,7 +299,7 @@ pub struct AlarmSnmpCompletedEvent {
     /// `entity`.
     pub entity: t::ManagedEntityEventArgument,
 }
-d::object!(AlarmSnmpCompletedEvent: t::AlarmEvent, "AlarmSnmpCompletedEvent", 0, [
+d::object!(Vim25 AlarmSnmpCompletedEvent: t::AlarmEvent, "AlarmSnmpCompletedEvent", 0, [
     0 entity "entity" 0 false,
 ]);
 impl d::IsA<t::Event> for AlarmSnmpCompletedEvent {}
@@ -316,7 +316,7 @@ pub struct AlarmSnmpFailedEvent {
     /// `reason`.
     pub reason: t::LocalizedMethodFault,
 }
-d::object!(AlarmSnmpFailedEvent: t::AlarmEvent, "AlarmSnmpFailedEvent", 0, [
+d::object!(Vim25 AlarmSnmpFailedEvent: t::AlarmEvent, "AlarmSnmpFailedEvent", 0, [
     0 entity "entity" 0 false,
     1 reason "reason" 0 false,
 ]);
@@ -338,7 +338,7 @@ pub struct AlarmStatusChangedEvent {
     /// `to`.
     pub to: String,
 }
-d::object!(AlarmStatusChangedEvent: t::AlarmEvent, "AlarmStatusChangedEvent", 0, [
+d::object!(Vim25 AlarmStatusChangedEvent: t::AlarmEvent, "AlarmStatusChangedEvent", 0, [
     0 source "source" 0 false,
     1 entity "entity" 0 false,
     2 from "from" 0 false,
@@ -354,7 +354,7 @@ pub struct AllVirtualMachinesLicensedEvent {
     /// The fields of [`LicenseEvent`](t::LicenseEvent).
     pub base: t::LicenseEvent,
 }
-d::object!(AllVirtualMachinesLicensedEvent: t::LicenseEvent, "AllVirtualMachinesLicensedEvent", 0, [
+d::object!(Vim25 AllVirtualMachinesLicensedEvent: t::LicenseEvent, "AllVirtualMachinesLicensedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for AllVirtualMachinesLicensedEvent {}
 
@@ -366,7 +366,7 @@ pub struct AlreadyAuthenticatedSessionEvent {
     /// The fields of [`SessionEvent`](t::SessionEvent).
     pub base: t::SessionEvent,
 }
-d::object!(AlreadyAuthenticatedSessionEvent: t::SessionEvent, "AlreadyAuthenticatedSessionEvent", 0, [
+d::object!(Vim25 AlreadyAuthenticatedSessionEvent: t::SessionEvent, "AlreadyAuthenticatedSessionEvent", 0, [
 ]);
 impl d::IsA<t::Event> for AlreadyAuthenticatedSessionEvent {}
 
@@ -378,7 +378,7 @@ pub struct AuthorizationEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
 }
-d::object!(AuthorizationEvent: t::Event, "AuthorizationEvent", 0, [
+d::object!(Vim25 AuthorizationEvent: t::Event, "AuthorizationEvent", 0, [
 ]);
 impl d::IsA<t::Event> for AuthorizationEvent {}
 
@@ -392,7 +392,7 @@ pub struct BadUsernameSessionEvent {
     /// `ipAddress`.
     pub ip_address: String,
 }
-d::object!(BadUsernameSessionEvent: t::SessionEvent, "BadUsernameSessionEvent", 0, [
+d::object!(Vim25 BadUsernameSessionEvent: t::SessionEvent, "BadUsernameSessionEvent", 0, [
     0 ip_address "ipAddress" 0 false,
 ]);
 impl d::IsA<t::Event> for BadUsernameSessionEvent {}
@@ -405,7 +405,7 @@ pub struct CanceledHostOperationEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(CanceledHostOperationEvent: t::HostEvent, "CanceledHostOperationEvent", 0, [
+d::object!(Vim25 CanceledHostOperationEvent: t::HostEvent, "CanceledHostOperationEvent", 0, [
 ]);
 impl d::IsA<t::Event> for CanceledHostOperationEvent {}
 
@@ -423,7 +423,7 @@ pub struct ChangesInfoEventArgument {
     /// `deleted`.
     pub deleted: Option<String>,
 }
-d::object!(ChangesInfoEventArgument: t::DynamicData, "ChangesInfoEventArgument", 9, [
+d::object!(Vim25 ChangesInfoEventArgument: t::DynamicData, "ChangesInfoEventArgument", 9, [
     0 modified "modified" 9 false,
     1 added "added" 9 false,
     2 deleted "deleted" 9 false,
@@ -439,7 +439,7 @@ pub struct ClusterComplianceCheckedEvent {
     /// `profile`.
     pub profile: t::ProfileEventArgument,
 }
-d::object!(ClusterComplianceCheckedEvent: t::ClusterEvent, "ClusterComplianceCheckedEvent", 3, [
+d::object!(Vim25 ClusterComplianceCheckedEvent: t::ClusterEvent, "ClusterComplianceCheckedEvent", 3, [
     0 profile "profile" 3 false,
 ]);
 impl d::IsA<t::Event> for ClusterComplianceCheckedEvent {}
@@ -454,7 +454,7 @@ pub struct ClusterCreatedEvent {
     /// `parent`.
     pub parent: t::FolderEventArgument,
 }
-d::object!(ClusterCreatedEvent: t::ClusterEvent, "ClusterCreatedEvent", 0, [
+d::object!(Vim25 ClusterCreatedEvent: t::ClusterEvent, "ClusterCreatedEvent", 0, [
     0 parent "parent" 0 false,
 ]);
 impl d::IsA<t::Event> for ClusterCreatedEvent {}
@@ -467,7 +467,7 @@ pub struct ClusterDestroyedEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
 }
-d::object!(ClusterDestroyedEvent: t::ClusterEvent, "ClusterDestroyedEvent", 0, [
+d::object!(Vim25 ClusterDestroyedEvent: t::ClusterEvent, "ClusterDestroyedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for ClusterDestroyedEvent {}
 
@@ -479,7 +479,7 @@ pub struct ClusterEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
 }
-d::object!(ClusterEvent: t::Event, "ClusterEvent", 0, [
+d::object!(Vim25 ClusterEvent: t::Event, "ClusterEvent", 0, [
 ]);
 impl d::IsA<t::Event> for ClusterEvent {}
 
@@ -491,7 +491,7 @@ pub struct ClusterOvercommittedEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
 }
-d::object!(ClusterOvercommittedEvent: t::ClusterEvent, "ClusterOvercommittedEvent", 0, [
+d::object!(Vim25 ClusterOvercommittedEvent: t::ClusterEvent, "ClusterOvercommittedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for ClusterOvercommittedEvent {}
 
@@ -505,7 +505,7 @@ pub struct ClusterReconfiguredEvent {
     /// `configChanges`. Since API 6.5.
     pub config_changes: Option<Box<t::ChangesInfoEventArgument>>,
 }
-d::object!(ClusterReconfiguredEvent: t::ClusterEvent, "ClusterReconfiguredEvent", 0, [
+d::object!(Vim25 ClusterReconfiguredEvent: t::ClusterEvent, "ClusterReconfiguredEvent", 0, [
     0 config_changes "configChanges" 9 false,
 ]);
 impl d::IsA<t::Event> for ClusterReconfiguredEvent {}
@@ -522,7 +522,7 @@ pub struct ClusterStatusChangedEvent {
     /// `newStatus`.
     pub new_status: String,
 }
-d::object!(ClusterStatusChangedEvent: t::ClusterEvent, "ClusterStatusChangedEvent", 0, [
+d::object!(Vim25 ClusterStatusChangedEvent: t::ClusterEvent, "ClusterStatusChangedEvent", 0, [
     0 old_status "oldStatus" 0 false,
     1 new_status "newStatus" 0 false,
 ]);
@@ -538,7 +538,7 @@ pub struct ComputeResourceEventArgument {
     /// `computeResource`.
     pub compute_resource: MoRef<m::ComputeResource>,
 }
-d::object!(ComputeResourceEventArgument: t::EntityEventArgument, "ComputeResourceEventArgument", 0, [
+d::object!(Vim25 ComputeResourceEventArgument: t::EntityEventArgument, "ComputeResourceEventArgument", 0, [
     0 compute_resource "computeResource" 0 false,
 ]);
 impl d::IsA<t::EntityEventArgument> for ComputeResourceEventArgument {}
@@ -557,7 +557,7 @@ pub struct CustomFieldDefAddedEvent {
     /// The fields of [`CustomFieldDefEvent`](t::CustomFieldDefEvent).
     pub base: t::CustomFieldDefEvent,
 }
-d::object!(CustomFieldDefAddedEvent: t::CustomFieldDefEvent, "CustomFieldDefAddedEvent", 0, [
+d::object!(Vim25 CustomFieldDefAddedEvent: t::CustomFieldDefEvent, "CustomFieldDefAddedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for CustomFieldDefAddedEvent {}
 
@@ -573,7 +573,7 @@ pub struct CustomFieldDefEvent {
     /// `name`.
     pub name: String,
 }
-d::object!(CustomFieldDefEvent: t::CustomFieldEvent, "CustomFieldDefEvent", 0, [
+d::object!(Vim25 CustomFieldDefEvent: t::CustomFieldEvent, "CustomFieldDefEvent", 0, [
     0 field_key "fieldKey" 0 false,
     1 name "name" 0 false,
 ]);
@@ -587,7 +587,7 @@ pub struct CustomFieldDefRemovedEvent {
     /// The fields of [`CustomFieldDefEvent`](t::CustomFieldDefEvent).
     pub base: t::CustomFieldDefEvent,
 }
-d::object!(CustomFieldDefRemovedEvent: t::CustomFieldDefEvent, "CustomFieldDefRemovedEvent", 0, [
+d::object!(Vim25 CustomFieldDefRemovedEvent: t::CustomFieldDefEvent, "CustomFieldDefRemovedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for CustomFieldDefRemovedEvent {}
 
@@ -601,7 +601,7 @@ pub struct CustomFieldDefRenamedEvent {
     /// `newName`.
     pub new_name: String,
 }
-d::object!(CustomFieldDefRenamedEvent: t::CustomFieldDefEvent, "CustomFieldDefRenamedEvent", 0, [
+d::object!(Vim25 CustomFieldDefRenamedEvent: t::CustomFieldDefEvent, "CustomFieldDefRenamedEvent", 0, [
     0 new_name "newName" 0 false,
 ]);
 impl d::IsA<t::Event> for CustomFieldDefRenamedEvent {}
@@ -614,7 +614,7 @@ pub struct CustomFieldEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
 }
-d::object!(CustomFieldEvent: t::Event, "CustomFieldEvent", 0, [
+d::object!(Vim25 CustomFieldEvent: t::Event, "CustomFieldEvent", 0, [
 ]);
 impl d::IsA<t::Event> for CustomFieldEvent {}
 
@@ -636,7 +636,7 @@ pub struct CustomFieldValueChangedEvent {
     /// `prevState`. Since API 6.5.
     pub prev_state: Option<String>,
 }
-d::object!(CustomFieldValueChangedEvent: t::CustomFieldEvent, "CustomFieldValueChangedEvent", 0, [
+d::object!(Vim25 CustomFieldValueChangedEvent: t::CustomFieldEvent, "CustomFieldValueChangedEvent", 0, [
     0 entity "entity" 0 false,
     1 field_key "fieldKey" 0 false,
     2 name "name" 0 false,
@@ -655,7 +655,7 @@ pub struct CustomizationEvent {
     /// `logLocation`.
     pub log_location: Option<String>,
 }
-d::object!(CustomizationEvent: t::VmEvent, "CustomizationEvent", 0, [
+d::object!(Vim25 CustomizationEvent: t::VmEvent, "CustomizationEvent", 0, [
     0 log_location "logLocation" 0 false,
 ]);
 impl d::IsA<t::Event> for CustomizationEvent {}
@@ -670,7 +670,7 @@ pub struct CustomizationFailed {
     /// `reason`. Since API 7.0.0.0.
     pub reason: Option<String>,
 }
-d::object!(CustomizationFailed: t::CustomizationEvent, "CustomizationFailed", 0, [
+d::object!(Vim25 CustomizationFailed: t::CustomizationEvent, "CustomizationFailed", 0, [
     0 reason "reason" 16 false,
 ]);
 impl d::IsA<t::Event> for CustomizationFailed {}
@@ -695,7 +695,7 @@ pub struct CustomizationLinuxIdentityFailed {
     /// The fields of [`CustomizationFailed`](t::CustomizationFailed).
     pub base: t::CustomizationFailed,
 }
-d::object!(CustomizationLinuxIdentityFailed: t::CustomizationFailed, "CustomizationLinuxIdentityFailed", 0, [
+d::object!(Vim25 CustomizationLinuxIdentityFailed: t::CustomizationFailed, "CustomizationLinuxIdentityFailed", 0, [
 ]);
 impl d::IsA<t::Event> for CustomizationLinuxIdentityFailed {}
 
@@ -707,7 +707,7 @@ pub struct CustomizationNetworkSetupFailed {
     /// The fields of [`CustomizationFailed`](t::CustomizationFailed).
     pub base: t::CustomizationFailed,
 }
-d::object!(CustomizationNetworkSetupFailed: t::CustomizationFailed, "CustomizationNetworkSetupFailed", 0, [
+d::object!(Vim25 CustomizationNetworkSetupFailed: t::CustomizationFailed, "CustomizationNetworkSetupFailed", 0, [
 ]);
 impl d::IsA<t::Event> for CustomizationNetworkSetupFailed {}
 
@@ -719,7 +719,7 @@ pub struct CustomizationStartedEvent {
     /// The fields of [`CustomizationEvent`](t::CustomizationEvent).
     pub base: t::CustomizationEvent,
 }
-d::object!(CustomizationStartedEvent: t::CustomizationEvent, "CustomizationStartedEvent", 0, [
+d::object!(Vim25 CustomizationStartedEvent: t::CustomizationEvent, "CustomizationStartedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for CustomizationStartedEvent {}
 
@@ -731,7 +731,7 @@ pub struct CustomizationSucceeded {
     /// The fields of [`CustomizationEvent`](t::CustomizationEvent).
     pub base: t::CustomizationEvent,
 }
-d::object!(CustomizationSucceeded: t::CustomizationEvent, "CustomizationSucceeded", 0, [
+d::object!(Vim25 CustomizationSucceeded: t::CustomizationEvent, "CustomizationSucceeded", 0, [
 ]);
 impl d::IsA<t::Event> for CustomizationSucceeded {}
 
@@ -747,7 +747,7 @@ pub struct CustomizationSysprepFailed {
     /// `systemVersion`.
     pub system_version: String,
 }
-d::object!(CustomizationSysprepFailed: t::CustomizationFailed, "CustomizationSysprepFailed", 0, [
+d::object!(Vim25 CustomizationSysprepFailed: t::CustomizationFailed, "CustomizationSysprepFailed", 0, [
     0 sysprep_version "sysprepVersion" 0 false,
     1 system_version "systemVersion" 0 false,
 ]);
@@ -761,7 +761,7 @@ pub struct CustomizationUnknownFailure {
     /// The fields of [`CustomizationFailed`](t::CustomizationFailed).
     pub base: t::CustomizationFailed,
 }
-d::object!(CustomizationUnknownFailure: t::CustomizationFailed, "CustomizationUnknownFailure", 0, [
+d::object!(Vim25 CustomizationUnknownFailure: t::CustomizationFailed, "CustomizationUnknownFailure", 0, [
 ]);
 impl d::IsA<t::Event> for CustomizationUnknownFailure {}
 
@@ -773,7 +773,7 @@ pub struct DVPortgroupCreatedEvent {
     /// The fields of [`DVPortgroupEvent`](t::DVPortgroupEvent).
     pub base: t::DVPortgroupEvent,
 }
-d::object!(DVPortgroupCreatedEvent: t::DVPortgroupEvent, "DVPortgroupCreatedEvent", 3, [
+d::object!(Vim25 DVPortgroupCreatedEvent: t::DVPortgroupEvent, "DVPortgroupCreatedEvent", 3, [
 ]);
 impl d::IsA<t::Event> for DVPortgroupCreatedEvent {}
 
@@ -785,7 +785,7 @@ pub struct DVPortgroupDestroyedEvent {
     /// The fields of [`DVPortgroupEvent`](t::DVPortgroupEvent).
     pub base: t::DVPortgroupEvent,
 }
-d::object!(DVPortgroupDestroyedEvent: t::DVPortgroupEvent, "DVPortgroupDestroyedEvent", 3, [
+d::object!(Vim25 DVPortgroupDestroyedEvent: t::DVPortgroupEvent, "DVPortgroupDestroyedEvent", 3, [
 ]);
 impl d::IsA<t::Event> for DVPortgroupDestroyedEvent {}
 
@@ -797,7 +797,7 @@ pub struct DVPortgroupEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
 }
-d::object!(DVPortgroupEvent: t::Event, "DVPortgroupEvent", 3, [
+d::object!(Vim25 DVPortgroupEvent: t::Event, "DVPortgroupEvent", 3, [
 ]);
 impl d::IsA<t::Event> for DVPortgroupEvent {}
 
@@ -813,7 +813,7 @@ pub struct DVPortgroupReconfiguredEvent {
     /// `configChanges`. Since API 6.5.
     pub config_changes: Option<Box<t::ChangesInfoEventArgument>>,
 }
-d::object!(DVPortgroupReconfiguredEvent: t::DVPortgroupEvent, "DVPortgroupReconfiguredEvent", 3, [
+d::object!(Vim25 DVPortgroupReconfiguredEvent: t::DVPortgroupEvent, "DVPortgroupReconfiguredEvent", 3, [
     0 config_spec "configSpec" 3 false,
     1 config_changes "configChanges" 9 false,
 ]);
@@ -831,7 +831,7 @@ pub struct DVPortgroupRenamedEvent {
     /// `newName`.
     pub new_name: String,
 }
-d::object!(DVPortgroupRenamedEvent: t::DVPortgroupEvent, "DVPortgroupRenamedEvent", 3, [
+d::object!(Vim25 DVPortgroupRenamedEvent: t::DVPortgroupEvent, "DVPortgroupRenamedEvent", 3, [
     0 old_name "oldName" 3 false,
     1 new_name "newName" 3 false,
 ]);
@@ -845,7 +845,7 @@ pub struct DasAdmissionControlDisabledEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
 }
-d::object!(DasAdmissionControlDisabledEvent: t::ClusterEvent, "DasAdmissionControlDisabledEvent", 0, [
+d::object!(Vim25 DasAdmissionControlDisabledEvent: t::ClusterEvent, "DasAdmissionControlDisabledEvent", 0, [
 ]);
 impl d::IsA<t::Event> for DasAdmissionControlDisabledEvent {}
 
@@ -857,7 +857,7 @@ pub struct DasAdmissionControlEnabledEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
 }
-d::object!(DasAdmissionControlEnabledEvent: t::ClusterEvent, "DasAdmissionControlEnabledEvent", 0, [
+d::object!(Vim25 DasAdmissionControlEnabledEvent: t::ClusterEvent, "DasAdmissionControlEnabledEvent", 0, [
 ]);
 impl d::IsA<t::Event> for DasAdmissionControlEnabledEvent {}
 
@@ -869,7 +869,7 @@ pub struct DasAgentFoundEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
 }
-d::object!(DasAgentFoundEvent: t::ClusterEvent, "DasAgentFoundEvent", 0, [
+d::object!(Vim25 DasAgentFoundEvent: t::ClusterEvent, "DasAgentFoundEvent", 0, [
 ]);
 impl d::IsA<t::Event> for DasAgentFoundEvent {}
 
@@ -881,7 +881,7 @@ pub struct DasAgentUnavailableEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
 }
-d::object!(DasAgentUnavailableEvent: t::ClusterEvent, "DasAgentUnavailableEvent", 0, [
+d::object!(Vim25 DasAgentUnavailableEvent: t::ClusterEvent, "DasAgentUnavailableEvent", 0, [
 ]);
 impl d::IsA<t::Event> for DasAgentUnavailableEvent {}
 
@@ -893,7 +893,7 @@ pub struct DasClusterIsolatedEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
 }
-d::object!(DasClusterIsolatedEvent: t::ClusterEvent, "DasClusterIsolatedEvent", 3, [
+d::object!(Vim25 DasClusterIsolatedEvent: t::ClusterEvent, "DasClusterIsolatedEvent", 3, [
 ]);
 impl d::IsA<t::Event> for DasClusterIsolatedEvent {}
 
@@ -905,7 +905,7 @@ pub struct DasDisabledEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
 }
-d::object!(DasDisabledEvent: t::ClusterEvent, "DasDisabledEvent", 0, [
+d::object!(Vim25 DasDisabledEvent: t::ClusterEvent, "DasDisabledEvent", 0, [
 ]);
 impl d::IsA<t::Event> for DasDisabledEvent {}
 
@@ -917,7 +917,7 @@ pub struct DasEnabledEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
 }
-d::object!(DasEnabledEvent: t::ClusterEvent, "DasEnabledEvent", 0, [
+d::object!(Vim25 DasEnabledEvent: t::ClusterEvent, "DasEnabledEvent", 0, [
 ]);
 impl d::IsA<t::Event> for DasEnabledEvent {}
 
@@ -931,7 +931,7 @@ pub struct DasHostFailedEvent {
     /// `failedHost`.
     pub failed_host: t::HostEventArgument,
 }
-d::object!(DasHostFailedEvent: t::ClusterEvent, "DasHostFailedEvent", 0, [
+d::object!(Vim25 DasHostFailedEvent: t::ClusterEvent, "DasHostFailedEvent", 0, [
     0 failed_host "failedHost" 0 false,
 ]);
 impl d::IsA<t::Event> for DasHostFailedEvent {}
@@ -946,7 +946,7 @@ pub struct DasHostIsolatedEvent {
     /// `isolatedHost`.
     pub isolated_host: t::HostEventArgument,
 }
-d::object!(DasHostIsolatedEvent: t::ClusterEvent, "DasHostIsolatedEvent", 0, [
+d::object!(Vim25 DasHostIsolatedEvent: t::ClusterEvent, "DasHostIsolatedEvent", 0, [
     0 isolated_host "isolatedHost" 0 false,
 ]);
 impl d::IsA<t::Event> for DasHostIsolatedEvent {}
@@ -961,7 +961,7 @@ pub struct DatacenterCreatedEvent {
     /// `parent`.
     pub parent: t::FolderEventArgument,
 }
-d::object!(DatacenterCreatedEvent: t::DatacenterEvent, "DatacenterCreatedEvent", 0, [
+d::object!(Vim25 DatacenterCreatedEvent: t::DatacenterEvent, "DatacenterCreatedEvent", 0, [
     0 parent "parent" 0 false,
 ]);
 impl d::IsA<t::Event> for DatacenterCreatedEvent {}
@@ -974,7 +974,7 @@ pub struct DatacenterEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
 }
-d::object!(DatacenterEvent: t::Event, "DatacenterEvent", 0, [
+d::object!(Vim25 DatacenterEvent: t::Event, "DatacenterEvent", 0, [
 ]);
 impl d::IsA<t::Event> for DatacenterEvent {}
 
@@ -988,7 +988,7 @@ pub struct DatacenterEventArgument {
     /// `datacenter`.
     pub datacenter: MoRef<m::Datacenter>,
 }
-d::object!(DatacenterEventArgument: t::EntityEventArgument, "DatacenterEventArgument", 0, [
+d::object!(Vim25 DatacenterEventArgument: t::EntityEventArgument, "DatacenterEventArgument", 0, [
     0 datacenter "datacenter" 0 false,
 ]);
 impl d::IsA<t::EntityEventArgument> for DatacenterEventArgument {}
@@ -1011,7 +1011,7 @@ pub struct DatacenterRenamedEvent {
     /// `newName`.
     pub new_name: String,
 }
-d::object!(DatacenterRenamedEvent: t::DatacenterEvent, "DatacenterRenamedEvent", 0, [
+d::object!(Vim25 DatacenterRenamedEvent: t::DatacenterEvent, "DatacenterRenamedEvent", 0, [
     0 old_name "oldName" 0 false,
     1 new_name "newName" 0 false,
 ]);
@@ -1029,7 +1029,7 @@ pub struct DatastoreCapacityIncreasedEvent {
     /// `newCapacity`.
     pub new_capacity: i64,
 }
-d::object!(DatastoreCapacityIncreasedEvent: t::DatastoreEvent, "DatastoreCapacityIncreasedEvent", 3, [
+d::object!(Vim25 DatastoreCapacityIncreasedEvent: t::DatastoreEvent, "DatastoreCapacityIncreasedEvent", 3, [
     0 old_capacity "oldCapacity" 3 false,
     1 new_capacity "newCapacity" 3 false,
 ]);
@@ -1043,7 +1043,7 @@ pub struct DatastoreDestroyedEvent {
     /// The fields of [`DatastoreEvent`](t::DatastoreEvent).
     pub base: t::DatastoreEvent,
 }
-d::object!(DatastoreDestroyedEvent: t::DatastoreEvent, "DatastoreDestroyedEvent", 0, [
+d::object!(Vim25 DatastoreDestroyedEvent: t::DatastoreEvent, "DatastoreDestroyedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for DatastoreDestroyedEvent {}
 
@@ -1057,7 +1057,7 @@ pub struct DatastoreDiscoveredEvent {
     /// `datastore`.
     pub datastore: t::DatastoreEventArgument,
 }
-d::object!(DatastoreDiscoveredEvent: t::HostEvent, "DatastoreDiscoveredEvent", 0, [
+d::object!(Vim25 DatastoreDiscoveredEvent: t::HostEvent, "DatastoreDiscoveredEvent", 0, [
     0 datastore "datastore" 0 false,
 ]);
 impl d::IsA<t::Event> for DatastoreDiscoveredEvent {}
@@ -1070,7 +1070,7 @@ pub struct DatastoreDuplicatedEvent {
     /// The fields of [`DatastoreEvent`](t::DatastoreEvent).
     pub base: t::DatastoreEvent,
 }
-d::object!(DatastoreDuplicatedEvent: t::DatastoreEvent, "DatastoreDuplicatedEvent", 0, [
+d::object!(Vim25 DatastoreDuplicatedEvent: t::DatastoreEvent, "DatastoreDuplicatedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for DatastoreDuplicatedEvent {}
 
@@ -1084,7 +1084,7 @@ pub struct DatastoreEvent {
     /// `datastore`.
     pub datastore: Option<Box<t::DatastoreEventArgument>>,
 }
-d::object!(DatastoreEvent: t::Event, "DatastoreEvent", 0, [
+d::object!(Vim25 DatastoreEvent: t::Event, "DatastoreEvent", 0, [
     0 datastore "datastore" 0 false,
 ]);
 impl d::IsA<t::Event> for DatastoreEvent {}
@@ -1099,7 +1099,7 @@ pub struct DatastoreEventArgument {
     /// `datastore`.
     pub datastore: MoRef<m::Datastore>,
 }
-d::object!(DatastoreEventArgument: t::EntityEventArgument, "DatastoreEventArgument", 0, [
+d::object!(Vim25 DatastoreEventArgument: t::EntityEventArgument, "DatastoreEventArgument", 0, [
     0 datastore "datastore" 0 false,
 ]);
 impl d::IsA<t::EntityEventArgument> for DatastoreEventArgument {}
@@ -1122,7 +1122,7 @@ pub struct DatastoreFileCopiedEvent {
     /// `sourceFile`.
     pub source_file: String,
 }
-d::object!(DatastoreFileCopiedEvent: t::DatastoreFileEvent, "DatastoreFileCopiedEvent", 3, [
+d::object!(Vim25 DatastoreFileCopiedEvent: t::DatastoreFileEvent, "DatastoreFileCopiedEvent", 3, [
     0 source_datastore "sourceDatastore" 3 false,
     1 source_file "sourceFile" 3 false,
 ]);
@@ -1136,7 +1136,7 @@ pub struct DatastoreFileDeletedEvent {
     /// The fields of [`DatastoreFileEvent`](t::DatastoreFileEvent).
     pub base: t::DatastoreFileEvent,
 }
-d::object!(DatastoreFileDeletedEvent: t::DatastoreFileEvent, "DatastoreFileDeletedEvent", 3, [
+d::object!(Vim25 DatastoreFileDeletedEvent: t::DatastoreFileEvent, "DatastoreFileDeletedEvent", 3, [
 ]);
 impl d::IsA<t::Event> for DatastoreFileDeletedEvent {}
 
@@ -1154,7 +1154,7 @@ pub struct DatastoreFileEvent {
     /// `succeeded`. Since API 6.5.
     pub succeeded: Option<bool>,
 }
-d::object!(DatastoreFileEvent: t::DatastoreEvent, "DatastoreFileEvent", 3, [
+d::object!(Vim25 DatastoreFileEvent: t::DatastoreEvent, "DatastoreFileEvent", 3, [
     0 target_file "targetFile" 3 false,
     1 source_of_operation "sourceOfOperation" 9 false,
     2 succeeded "succeeded" 9 false,
@@ -1173,7 +1173,7 @@ pub struct DatastoreFileMovedEvent {
     /// `sourceFile`.
     pub source_file: String,
 }
-d::object!(DatastoreFileMovedEvent: t::DatastoreFileEvent, "DatastoreFileMovedEvent", 3, [
+d::object!(Vim25 DatastoreFileMovedEvent: t::DatastoreFileEvent, "DatastoreFileMovedEvent", 3, [
     0 source_datastore "sourceDatastore" 3 false,
     1 source_file "sourceFile" 3 false,
 ]);
@@ -1187,7 +1187,7 @@ pub struct DatastoreIORMReconfiguredEvent {
     /// The fields of [`DatastoreEvent`](t::DatastoreEvent).
     pub base: t::DatastoreEvent,
 }
-d::object!(DatastoreIORMReconfiguredEvent: t::DatastoreEvent, "DatastoreIORMReconfiguredEvent", 4, [
+d::object!(Vim25 DatastoreIORMReconfiguredEvent: t::DatastoreEvent, "DatastoreIORMReconfiguredEvent", 4, [
 ]);
 impl d::IsA<t::Event> for DatastoreIORMReconfiguredEvent {}
 
@@ -1201,7 +1201,7 @@ pub struct DatastorePrincipalConfigured {
     /// `datastorePrincipal`.
     pub datastore_principal: String,
 }
-d::object!(DatastorePrincipalConfigured: t::HostEvent, "DatastorePrincipalConfigured", 0, [
+d::object!(Vim25 DatastorePrincipalConfigured: t::HostEvent, "DatastorePrincipalConfigured", 0, [
     0 datastore_principal "datastorePrincipal" 0 false,
 ]);
 impl d::IsA<t::Event> for DatastorePrincipalConfigured {}
@@ -1216,7 +1216,7 @@ pub struct DatastoreRemovedOnHostEvent {
     /// `datastore`.
     pub datastore: t::DatastoreEventArgument,
 }
-d::object!(DatastoreRemovedOnHostEvent: t::HostEvent, "DatastoreRemovedOnHostEvent", 0, [
+d::object!(Vim25 DatastoreRemovedOnHostEvent: t::HostEvent, "DatastoreRemovedOnHostEvent", 0, [
     0 datastore "datastore" 0 false,
 ]);
 impl d::IsA<t::Event> for DatastoreRemovedOnHostEvent {}
@@ -1233,7 +1233,7 @@ pub struct DatastoreRenamedEvent {
     /// `newName`.
     pub new_name: String,
 }
-d::object!(DatastoreRenamedEvent: t::DatastoreEvent, "DatastoreRenamedEvent", 0, [
+d::object!(Vim25 DatastoreRenamedEvent: t::DatastoreEvent, "DatastoreRenamedEvent", 0, [
     0 old_name "oldName" 0 false,
     1 new_name "newName" 0 false,
 ]);
@@ -1251,7 +1251,7 @@ pub struct DatastoreRenamedOnHostEvent {
     /// `newName`.
     pub new_name: String,
 }
-d::object!(DatastoreRenamedOnHostEvent: t::HostEvent, "DatastoreRenamedOnHostEvent", 0, [
+d::object!(Vim25 DatastoreRenamedOnHostEvent: t::HostEvent, "DatastoreRenamedOnHostEvent", 0, [
     0 old_name "oldName" 0 false,
     1 new_name "newName" 0 false,
 ]);
@@ -1265,7 +1265,7 @@ pub struct DrsDisabledEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
 }
-d::object!(DrsDisabledEvent: t::ClusterEvent, "DrsDisabledEvent", 0, [
+d::object!(Vim25 DrsDisabledEvent: t::ClusterEvent, "DrsDisabledEvent", 0, [
 ]);
 impl d::IsA<t::Event> for DrsDisabledEvent {}
 
@@ -1279,7 +1279,7 @@ pub struct DrsEnabledEvent {
     /// `behavior`.
     pub behavior: String,
 }
-d::object!(DrsEnabledEvent: t::ClusterEvent, "DrsEnabledEvent", 0, [
+d::object!(Vim25 DrsEnabledEvent: t::ClusterEvent, "DrsEnabledEvent", 0, [
     0 behavior "behavior" 0 false,
 ]);
 impl d::IsA<t::Event> for DrsEnabledEvent {}
@@ -1292,7 +1292,7 @@ pub struct DrsEnteredStandbyModeEvent {
     /// The fields of [`EnteredStandbyModeEvent`](t::EnteredStandbyModeEvent).
     pub base: t::EnteredStandbyModeEvent,
 }
-d::object!(DrsEnteredStandbyModeEvent: t::EnteredStandbyModeEvent, "DrsEnteredStandbyModeEvent", 0, [
+d::object!(Vim25 DrsEnteredStandbyModeEvent: t::EnteredStandbyModeEvent, "DrsEnteredStandbyModeEvent", 0, [
 ]);
 impl d::IsA<t::Event> for DrsEnteredStandbyModeEvent {}
 
@@ -1304,7 +1304,7 @@ pub struct DrsEnteringStandbyModeEvent {
     /// The fields of [`EnteringStandbyModeEvent`](t::EnteringStandbyModeEvent).
     pub base: t::EnteringStandbyModeEvent,
 }
-d::object!(DrsEnteringStandbyModeEvent: t::EnteringStandbyModeEvent, "DrsEnteringStandbyModeEvent", 3, [
+d::object!(Vim25 DrsEnteringStandbyModeEvent: t::EnteringStandbyModeEvent, "DrsEnteringStandbyModeEvent", 3, [
 ]);
 impl d::IsA<t::Event> for DrsEnteringStandbyModeEvent {}
 
@@ -1316,7 +1316,7 @@ pub struct DrsExitStandbyModeFailedEvent {
     /// The fields of [`ExitStandbyModeFailedEvent`](t::ExitStandbyModeFailedEvent).
     pub base: t::ExitStandbyModeFailedEvent,
 }
-d::object!(DrsExitStandbyModeFailedEvent: t::ExitStandbyModeFailedEvent, "DrsExitStandbyModeFailedEvent", 3, [
+d::object!(Vim25 DrsExitStandbyModeFailedEvent: t::ExitStandbyModeFailedEvent, "DrsExitStandbyModeFailedEvent", 3, [
 ]);
 impl d::IsA<t::Event> for DrsExitStandbyModeFailedEvent {}
 
@@ -1328,7 +1328,7 @@ pub struct DrsExitedStandbyModeEvent {
     /// The fields of [`ExitedStandbyModeEvent`](t::ExitedStandbyModeEvent).
     pub base: t::ExitedStandbyModeEvent,
 }
-d::object!(DrsExitedStandbyModeEvent: t::ExitedStandbyModeEvent, "DrsExitedStandbyModeEvent", 0, [
+d::object!(Vim25 DrsExitedStandbyModeEvent: t::ExitedStandbyModeEvent, "DrsExitedStandbyModeEvent", 0, [
 ]);
 impl d::IsA<t::Event> for DrsExitedStandbyModeEvent {}
 
@@ -1340,7 +1340,7 @@ pub struct DrsExitingStandbyModeEvent {
     /// The fields of [`ExitingStandbyModeEvent`](t::ExitingStandbyModeEvent).
     pub base: t::ExitingStandbyModeEvent,
 }
-d::object!(DrsExitingStandbyModeEvent: t::ExitingStandbyModeEvent, "DrsExitingStandbyModeEvent", 3, [
+d::object!(Vim25 DrsExitingStandbyModeEvent: t::ExitingStandbyModeEvent, "DrsExitingStandbyModeEvent", 3, [
 ]);
 impl d::IsA<t::Event> for DrsExitingStandbyModeEvent {}
 
@@ -1352,7 +1352,7 @@ pub struct DrsInvocationFailedEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
 }
-d::object!(DrsInvocationFailedEvent: t::ClusterEvent, "DrsInvocationFailedEvent", 3, [
+d::object!(Vim25 DrsInvocationFailedEvent: t::ClusterEvent, "DrsInvocationFailedEvent", 3, [
 ]);
 impl d::IsA<t::Event> for DrsInvocationFailedEvent {}
 
@@ -1364,7 +1364,7 @@ pub struct DrsRecoveredFromFailureEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
 }
-d::object!(DrsRecoveredFromFailureEvent: t::ClusterEvent, "DrsRecoveredFromFailureEvent", 3, [
+d::object!(Vim25 DrsRecoveredFromFailureEvent: t::ClusterEvent, "DrsRecoveredFromFailureEvent", 3, [
 ]);
 impl d::IsA<t::Event> for DrsRecoveredFromFailureEvent {}
 
@@ -1378,7 +1378,7 @@ pub struct DrsResourceConfigureFailedEvent {
     /// `reason`.
     pub reason: t::LocalizedMethodFault,
 }
-d::object!(DrsResourceConfigureFailedEvent: t::HostEvent, "DrsResourceConfigureFailedEvent", 0, [
+d::object!(Vim25 DrsResourceConfigureFailedEvent: t::HostEvent, "DrsResourceConfigureFailedEvent", 0, [
     0 reason "reason" 0 false,
 ]);
 impl d::IsA<t::Event> for DrsResourceConfigureFailedEvent {}
@@ -1391,7 +1391,7 @@ pub struct DrsResourceConfigureSyncedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(DrsResourceConfigureSyncedEvent: t::HostEvent, "DrsResourceConfigureSyncedEvent", 0, [
+d::object!(Vim25 DrsResourceConfigureSyncedEvent: t::HostEvent, "DrsResourceConfigureSyncedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for DrsResourceConfigureSyncedEvent {}
 
@@ -1403,7 +1403,7 @@ pub struct DrsRuleComplianceEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(DrsRuleComplianceEvent: t::VmEvent, "DrsRuleComplianceEvent", 4, [
+d::object!(Vim25 DrsRuleComplianceEvent: t::VmEvent, "DrsRuleComplianceEvent", 4, [
 ]);
 impl d::IsA<t::Event> for DrsRuleComplianceEvent {}
 
@@ -1415,7 +1415,7 @@ pub struct DrsRuleViolationEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(DrsRuleViolationEvent: t::VmEvent, "DrsRuleViolationEvent", 4, [
+d::object!(Vim25 DrsRuleViolationEvent: t::VmEvent, "DrsRuleViolationEvent", 4, [
 ]);
 impl d::IsA<t::Event> for DrsRuleViolationEvent {}
 
@@ -1427,7 +1427,7 @@ pub struct DrsSoftRuleViolationEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(DrsSoftRuleViolationEvent: t::VmEvent, "DrsSoftRuleViolationEvent", 8, [
+d::object!(Vim25 DrsSoftRuleViolationEvent: t::VmEvent, "DrsSoftRuleViolationEvent", 8, [
 ]);
 impl d::IsA<t::Event> for DrsSoftRuleViolationEvent {}
 
@@ -1439,7 +1439,7 @@ pub struct DrsVmMigratedEvent {
     /// The fields of [`VmMigratedEvent`](t::VmMigratedEvent).
     pub base: t::VmMigratedEvent,
 }
-d::object!(DrsVmMigratedEvent: t::VmMigratedEvent, "DrsVmMigratedEvent", 0, [
+d::object!(Vim25 DrsVmMigratedEvent: t::VmMigratedEvent, "DrsVmMigratedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for DrsVmMigratedEvent {}
 
@@ -1451,7 +1451,7 @@ pub struct DrsVmPoweredOnEvent {
     /// The fields of [`VmPoweredOnEvent`](t::VmPoweredOnEvent).
     pub base: t::VmPoweredOnEvent,
 }
-d::object!(DrsVmPoweredOnEvent: t::VmPoweredOnEvent, "DrsVmPoweredOnEvent", 0, [
+d::object!(Vim25 DrsVmPoweredOnEvent: t::VmPoweredOnEvent, "DrsVmPoweredOnEvent", 0, [
 ]);
 impl d::IsA<t::Event> for DrsVmPoweredOnEvent {}
 
@@ -1467,7 +1467,7 @@ pub struct DuplicateIpDetectedEvent {
     /// `macAddress`.
     pub mac_address: String,
 }
-d::object!(DuplicateIpDetectedEvent: t::HostEvent, "DuplicateIpDetectedEvent", 0, [
+d::object!(Vim25 DuplicateIpDetectedEvent: t::HostEvent, "DuplicateIpDetectedEvent", 0, [
     0 duplicate_ip "duplicateIP" 0 false,
     1 mac_address "macAddress" 0 false,
 ]);
@@ -1483,7 +1483,7 @@ pub struct DvpgImportEvent {
     /// `importType`.
     pub import_type: String,
 }
-d::object!(DvpgImportEvent: t::DVPortgroupEvent, "DvpgImportEvent", 6, [
+d::object!(Vim25 DvpgImportEvent: t::DVPortgroupEvent, "DvpgImportEvent", 6, [
     0 import_type "importType" 6 false,
 ]);
 impl d::IsA<t::Event> for DvpgImportEvent {}
@@ -1496,7 +1496,7 @@ pub struct DvpgRestoreEvent {
     /// The fields of [`DVPortgroupEvent`](t::DVPortgroupEvent).
     pub base: t::DVPortgroupEvent,
 }
-d::object!(DvpgRestoreEvent: t::DVPortgroupEvent, "DvpgRestoreEvent", 6, [
+d::object!(Vim25 DvpgRestoreEvent: t::DVPortgroupEvent, "DvpgRestoreEvent", 6, [
 ]);
 impl d::IsA<t::Event> for DvpgRestoreEvent {}
 
@@ -1510,7 +1510,7 @@ pub struct DvsCreatedEvent {
     /// `parent`.
     pub parent: t::FolderEventArgument,
 }
-d::object!(DvsCreatedEvent: t::DvsEvent, "DvsCreatedEvent", 3, [
+d::object!(Vim25 DvsCreatedEvent: t::DvsEvent, "DvsCreatedEvent", 3, [
     0 parent "parent" 3 false,
 ]);
 impl d::IsA<t::Event> for DvsCreatedEvent {}
@@ -1523,7 +1523,7 @@ pub struct DvsDestroyedEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
 }
-d::object!(DvsDestroyedEvent: t::DvsEvent, "DvsDestroyedEvent", 3, [
+d::object!(Vim25 DvsDestroyedEvent: t::DvsEvent, "DvsDestroyedEvent", 3, [
 ]);
 impl d::IsA<t::Event> for DvsDestroyedEvent {}
 
@@ -1535,7 +1535,7 @@ pub struct DvsEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
 }
-d::object!(DvsEvent: t::Event, "DvsEvent", 3, [
+d::object!(Vim25 DvsEvent: t::Event, "DvsEvent", 3, [
 ]);
 impl d::IsA<t::Event> for DvsEvent {}
 
@@ -1549,7 +1549,7 @@ pub struct DvsEventArgument {
     /// `dvs`.
     pub dvs: MoRef<m::DistributedVirtualSwitch>,
 }
-d::object!(DvsEventArgument: t::EntityEventArgument, "DvsEventArgument", 3, [
+d::object!(Vim25 DvsEventArgument: t::EntityEventArgument, "DvsEventArgument", 3, [
     0 dvs "dvs" 3 false,
 ]);
 impl d::IsA<t::EntityEventArgument> for DvsEventArgument {}
@@ -1584,7 +1584,7 @@ pub struct DvsHealthStatusChangeEvent {
     /// `healthResult`.
     pub health_result: Option<d::Poly<t::HostMemberHealthCheckResult>>,
 }
-d::object!(DvsHealthStatusChangeEvent: t::HostEvent, "DvsHealthStatusChangeEvent", 6, [
+d::object!(Vim25 DvsHealthStatusChangeEvent: t::HostEvent, "DvsHealthStatusChangeEvent", 6, [
     0 switch_uuid "switchUuid" 6 false,
     1 health_result "healthResult" 6 false,
 ]);
@@ -1600,7 +1600,7 @@ pub struct DvsHostBackInSyncEvent {
     /// `hostBackInSync`.
     pub host_back_in_sync: t::HostEventArgument,
 }
-d::object!(DvsHostBackInSyncEvent: t::DvsEvent, "DvsHostBackInSyncEvent", 3, [
+d::object!(Vim25 DvsHostBackInSyncEvent: t::DvsEvent, "DvsHostBackInSyncEvent", 3, [
     0 host_back_in_sync "hostBackInSync" 3 false,
 ]);
 impl d::IsA<t::Event> for DvsHostBackInSyncEvent {}
@@ -1615,7 +1615,7 @@ pub struct DvsHostJoinedEvent {
     /// `hostJoined`.
     pub host_joined: t::HostEventArgument,
 }
-d::object!(DvsHostJoinedEvent: t::DvsEvent, "DvsHostJoinedEvent", 3, [
+d::object!(Vim25 DvsHostJoinedEvent: t::DvsEvent, "DvsHostJoinedEvent", 3, [
     0 host_joined "hostJoined" 3 false,
 ]);
 impl d::IsA<t::Event> for DvsHostJoinedEvent {}
@@ -1630,7 +1630,7 @@ pub struct DvsHostLeftEvent {
     /// `hostLeft`.
     pub host_left: t::HostEventArgument,
 }
-d::object!(DvsHostLeftEvent: t::DvsEvent, "DvsHostLeftEvent", 3, [
+d::object!(Vim25 DvsHostLeftEvent: t::DvsEvent, "DvsHostLeftEvent", 3, [
     0 host_left "hostLeft" 3 false,
 ]);
 impl d::IsA<t::Event> for DvsHostLeftEvent {}
@@ -1653,7 +1653,7 @@ pub struct DvsHostStatusUpdated {
     /// `newStatusDetail`.
     pub new_status_detail: Option<String>,
 }
-d::object!(DvsHostStatusUpdated: t::DvsEvent, "DvsHostStatusUpdated", 4, [
+d::object!(Vim25 DvsHostStatusUpdated: t::DvsEvent, "DvsHostStatusUpdated", 4, [
     0 host_member "hostMember" 4 false,
     1 old_status "oldStatus" 4 false,
     2 new_status "newStatus" 4 false,
@@ -1672,7 +1672,7 @@ pub struct DvsHostWentOutOfSyncEvent {
     /// `hostOutOfSync`.
     pub host_out_of_sync: t::DvsOutOfSyncHostArgument,
 }
-d::object!(DvsHostWentOutOfSyncEvent: t::DvsEvent, "DvsHostWentOutOfSyncEvent", 3, [
+d::object!(Vim25 DvsHostWentOutOfSyncEvent: t::DvsEvent, "DvsHostWentOutOfSyncEvent", 3, [
     0 host_out_of_sync "hostOutOfSync" 3 false,
 ]);
 impl d::IsA<t::Event> for DvsHostWentOutOfSyncEvent {}
@@ -1687,7 +1687,7 @@ pub struct DvsImportEvent {
     /// `importType`.
     pub import_type: String,
 }
-d::object!(DvsImportEvent: t::DvsEvent, "DvsImportEvent", 6, [
+d::object!(Vim25 DvsImportEvent: t::DvsEvent, "DvsImportEvent", 6, [
     0 import_type "importType" 6 false,
 ]);
 impl d::IsA<t::Event> for DvsImportEvent {}
@@ -1704,7 +1704,7 @@ pub struct DvsMergedEvent {
     /// `destinationDvs`.
     pub destination_dvs: t::DvsEventArgument,
 }
-d::object!(DvsMergedEvent: t::DvsEvent, "DvsMergedEvent", 3, [
+d::object!(Vim25 DvsMergedEvent: t::DvsEvent, "DvsMergedEvent", 3, [
     0 source_dvs "sourceDvs" 3 false,
     1 destination_dvs "destinationDvs" 3 false,
 ]);
@@ -1722,7 +1722,7 @@ pub struct DvsOutOfSyncHostArgument {
     /// `configParamters`.
     pub config_paramters: Vec<String>,
 }
-d::object!(DvsOutOfSyncHostArgument: t::DynamicData, "DvsOutOfSyncHostArgument", 3, [
+d::object!(Vim25 DvsOutOfSyncHostArgument: t::DynamicData, "DvsOutOfSyncHostArgument", 3, [
     0 out_of_sync_host "outOfSyncHost" 3 false,
     1 config_paramters "configParamters" 3 false,
 ]);
@@ -1743,7 +1743,7 @@ pub struct DvsPortBlockedEvent {
     /// `prevBlockState`. Since API 6.5.
     pub prev_block_state: Option<String>,
 }
-d::object!(DvsPortBlockedEvent: t::DvsEvent, "DvsPortBlockedEvent", 3, [
+d::object!(Vim25 DvsPortBlockedEvent: t::DvsEvent, "DvsPortBlockedEvent", 3, [
     0 port_key "portKey" 3 false,
     1 status_detail "statusDetail" 4 false,
     2 runtime_info "runtimeInfo" 6 false,
@@ -1763,7 +1763,7 @@ pub struct DvsPortConnectedEvent {
     /// `connectee`.
     pub connectee: Option<Box<t::DistributedVirtualSwitchPortConnectee>>,
 }
-d::object!(DvsPortConnectedEvent: t::DvsEvent, "DvsPortConnectedEvent", 3, [
+d::object!(Vim25 DvsPortConnectedEvent: t::DvsEvent, "DvsPortConnectedEvent", 3, [
     0 port_key "portKey" 3 false,
     1 connectee "connectee" 3 false,
 ]);
@@ -1779,7 +1779,7 @@ pub struct DvsPortCreatedEvent {
     /// `portKey`.
     pub port_key: Vec<String>,
 }
-d::object!(DvsPortCreatedEvent: t::DvsEvent, "DvsPortCreatedEvent", 3, [
+d::object!(Vim25 DvsPortCreatedEvent: t::DvsEvent, "DvsPortCreatedEvent", 3, [
     0 port_key "portKey" 3 false,
 ]);
 impl d::IsA<t::Event> for DvsPortCreatedEvent {}
@@ -1794,7 +1794,7 @@ pub struct DvsPortDeletedEvent {
     /// `portKey`.
     pub port_key: Vec<String>,
 }
-d::object!(DvsPortDeletedEvent: t::DvsEvent, "DvsPortDeletedEvent", 3, [
+d::object!(Vim25 DvsPortDeletedEvent: t::DvsEvent, "DvsPortDeletedEvent", 3, [
     0 port_key "portKey" 3 false,
 ]);
 impl d::IsA<t::Event> for DvsPortDeletedEvent {}
@@ -1811,7 +1811,7 @@ pub struct DvsPortDisconnectedEvent {
     /// `connectee`.
     pub connectee: Option<Box<t::DistributedVirtualSwitchPortConnectee>>,
 }
-d::object!(DvsPortDisconnectedEvent: t::DvsEvent, "DvsPortDisconnectedEvent", 3, [
+d::object!(Vim25 DvsPortDisconnectedEvent: t::DvsEvent, "DvsPortDisconnectedEvent", 3, [
     0 port_key "portKey" 3 false,
     1 connectee "connectee" 3 false,
 ]);
@@ -1829,7 +1829,7 @@ pub struct DvsPortEnteredPassthruEvent {
     /// `runtimeInfo`. Since API 5.1.
     pub runtime_info: Option<Box<t::DVPortStatus>>,
 }
-d::object!(DvsPortEnteredPassthruEvent: t::DvsEvent, "DvsPortEnteredPassthruEvent", 4, [
+d::object!(Vim25 DvsPortEnteredPassthruEvent: t::DvsEvent, "DvsPortEnteredPassthruEvent", 4, [
     0 port_key "portKey" 4 false,
     1 runtime_info "runtimeInfo" 6 false,
 ]);
@@ -1847,7 +1847,7 @@ pub struct DvsPortExitedPassthruEvent {
     /// `runtimeInfo`. Since API 5.1.
     pub runtime_info: Option<Box<t::DVPortStatus>>,
 }
-d::object!(DvsPortExitedPassthruEvent: t::DvsEvent, "DvsPortExitedPassthruEvent", 4, [
+d::object!(Vim25 DvsPortExitedPassthruEvent: t::DvsEvent, "DvsPortExitedPassthruEvent", 4, [
     0 port_key "portKey" 4 false,
     1 runtime_info "runtimeInfo" 6 false,
 ]);
@@ -1867,7 +1867,7 @@ pub struct DvsPortJoinPortgroupEvent {
     /// `portgroupName`.
     pub portgroup_name: String,
 }
-d::object!(DvsPortJoinPortgroupEvent: t::DvsEvent, "DvsPortJoinPortgroupEvent", 3, [
+d::object!(Vim25 DvsPortJoinPortgroupEvent: t::DvsEvent, "DvsPortJoinPortgroupEvent", 3, [
     0 port_key "portKey" 3 false,
     1 portgroup_key "portgroupKey" 3 false,
     2 portgroup_name "portgroupName" 3 false,
@@ -1888,7 +1888,7 @@ pub struct DvsPortLeavePortgroupEvent {
     /// `portgroupName`.
     pub portgroup_name: String,
 }
-d::object!(DvsPortLeavePortgroupEvent: t::DvsEvent, "DvsPortLeavePortgroupEvent", 3, [
+d::object!(Vim25 DvsPortLeavePortgroupEvent: t::DvsEvent, "DvsPortLeavePortgroupEvent", 3, [
     0 port_key "portKey" 3 false,
     1 portgroup_key "portgroupKey" 3 false,
     2 portgroup_name "portgroupName" 3 false,
@@ -1907,7 +1907,7 @@ pub struct DvsPortLinkDownEvent {
     /// `runtimeInfo`. Since API 5.1.
     pub runtime_info: Option<Box<t::DVPortStatus>>,
 }
-d::object!(DvsPortLinkDownEvent: t::DvsEvent, "DvsPortLinkDownEvent", 3, [
+d::object!(Vim25 DvsPortLinkDownEvent: t::DvsEvent, "DvsPortLinkDownEvent", 3, [
     0 port_key "portKey" 3 false,
     1 runtime_info "runtimeInfo" 6 false,
 ]);
@@ -1925,7 +1925,7 @@ pub struct DvsPortLinkUpEvent {
     /// `runtimeInfo`. Since API 5.1.
     pub runtime_info: Option<Box<t::DVPortStatus>>,
 }
-d::object!(DvsPortLinkUpEvent: t::DvsEvent, "DvsPortLinkUpEvent", 3, [
+d::object!(Vim25 DvsPortLinkUpEvent: t::DvsEvent, "DvsPortLinkUpEvent", 3, [
     0 port_key "portKey" 3 false,
     1 runtime_info "runtimeInfo" 6 false,
 ]);
@@ -1943,7 +1943,7 @@ pub struct DvsPortReconfiguredEvent {
     /// `configChanges`. Since API 6.5.
     pub config_changes: Vec<t::ChangesInfoEventArgument>,
 }
-d::object!(DvsPortReconfiguredEvent: t::DvsEvent, "DvsPortReconfiguredEvent", 3, [
+d::object!(Vim25 DvsPortReconfiguredEvent: t::DvsEvent, "DvsPortReconfiguredEvent", 3, [
     0 port_key "portKey" 3 false,
     1 config_changes "configChanges" 9 false,
 ]);
@@ -1961,7 +1961,7 @@ pub struct DvsPortRuntimeChangeEvent {
     /// `runtimeInfo`.
     pub runtime_info: t::DVPortStatus,
 }
-d::object!(DvsPortRuntimeChangeEvent: t::DvsEvent, "DvsPortRuntimeChangeEvent", 6, [
+d::object!(Vim25 DvsPortRuntimeChangeEvent: t::DvsEvent, "DvsPortRuntimeChangeEvent", 6, [
     0 port_key "portKey" 6 false,
     1 runtime_info "runtimeInfo" 6 false,
 ]);
@@ -1981,7 +1981,7 @@ pub struct DvsPortUnblockedEvent {
     /// `prevBlockState`. Since API 6.5.
     pub prev_block_state: Option<String>,
 }
-d::object!(DvsPortUnblockedEvent: t::DvsEvent, "DvsPortUnblockedEvent", 3, [
+d::object!(Vim25 DvsPortUnblockedEvent: t::DvsEvent, "DvsPortUnblockedEvent", 3, [
     0 port_key "portKey" 3 false,
     1 runtime_info "runtimeInfo" 6 false,
     2 prev_block_state "prevBlockState" 9 false,
@@ -1998,7 +1998,7 @@ pub struct DvsPortVendorSpecificStateChangeEvent {
     /// `portKey`.
     pub port_key: String,
 }
-d::object!(DvsPortVendorSpecificStateChangeEvent: t::DvsEvent, "DvsPortVendorSpecificStateChangeEvent", 6, [
+d::object!(Vim25 DvsPortVendorSpecificStateChangeEvent: t::DvsEvent, "DvsPortVendorSpecificStateChangeEvent", 6, [
     0 port_key "portKey" 6 false,
 ]);
 impl d::IsA<t::Event> for DvsPortVendorSpecificStateChangeEvent {}
@@ -2015,7 +2015,7 @@ pub struct DvsReconfiguredEvent {
     /// `configChanges`. Since API 6.5.
     pub config_changes: Option<Box<t::ChangesInfoEventArgument>>,
 }
-d::object!(DvsReconfiguredEvent: t::DvsEvent, "DvsReconfiguredEvent", 3, [
+d::object!(Vim25 DvsReconfiguredEvent: t::DvsEvent, "DvsReconfiguredEvent", 3, [
     0 config_spec "configSpec" 3 false,
     1 config_changes "configChanges" 9 false,
 ]);
@@ -2033,7 +2033,7 @@ pub struct DvsRenamedEvent {
     /// `newName`.
     pub new_name: String,
 }
-d::object!(DvsRenamedEvent: t::DvsEvent, "DvsRenamedEvent", 3, [
+d::object!(Vim25 DvsRenamedEvent: t::DvsEvent, "DvsRenamedEvent", 3, [
     0 old_name "oldName" 3 false,
     1 new_name "newName" 3 false,
 ]);
@@ -2047,7 +2047,7 @@ pub struct DvsRestoreEvent {
     /// The fields of [`DvsEvent`](t::DvsEvent).
     pub base: t::DvsEvent,
 }
-d::object!(DvsRestoreEvent: t::DvsEvent, "DvsRestoreEvent", 6, [
+d::object!(Vim25 DvsRestoreEvent: t::DvsEvent, "DvsRestoreEvent", 6, [
 ]);
 impl d::IsA<t::Event> for DvsRestoreEvent {}
 
@@ -2061,7 +2061,7 @@ pub struct DvsUpgradeAvailableEvent {
     /// `productInfo`.
     pub product_info: t::DistributedVirtualSwitchProductSpec,
 }
-d::object!(DvsUpgradeAvailableEvent: t::DvsEvent, "DvsUpgradeAvailableEvent", 3, [
+d::object!(Vim25 DvsUpgradeAvailableEvent: t::DvsEvent, "DvsUpgradeAvailableEvent", 3, [
     0 product_info "productInfo" 3 false,
 ]);
 impl d::IsA<t::Event> for DvsUpgradeAvailableEvent {}
@@ -2076,7 +2076,7 @@ pub struct DvsUpgradeInProgressEvent {
     /// `productInfo`.
     pub product_info: t::DistributedVirtualSwitchProductSpec,
 }
-d::object!(DvsUpgradeInProgressEvent: t::DvsEvent, "DvsUpgradeInProgressEvent", 3, [
+d::object!(Vim25 DvsUpgradeInProgressEvent: t::DvsEvent, "DvsUpgradeInProgressEvent", 3, [
     0 product_info "productInfo" 3 false,
 ]);
 impl d::IsA<t::Event> for DvsUpgradeInProgressEvent {}
@@ -2091,7 +2091,7 @@ pub struct DvsUpgradeRejectedEvent {
     /// `productInfo`.
     pub product_info: t::DistributedVirtualSwitchProductSpec,
 }
-d::object!(DvsUpgradeRejectedEvent: t::DvsEvent, "DvsUpgradeRejectedEvent", 3, [
+d::object!(Vim25 DvsUpgradeRejectedEvent: t::DvsEvent, "DvsUpgradeRejectedEvent", 3, [
     0 product_info "productInfo" 3 false,
 ]);
 impl d::IsA<t::Event> for DvsUpgradeRejectedEvent {}
@@ -2106,7 +2106,7 @@ pub struct DvsUpgradedEvent {
     /// `productInfo`.
     pub product_info: t::DistributedVirtualSwitchProductSpec,
 }
-d::object!(DvsUpgradedEvent: t::DvsEvent, "DvsUpgradedEvent", 3, [
+d::object!(Vim25 DvsUpgradedEvent: t::DvsEvent, "DvsUpgradedEvent", 3, [
     0 product_info "productInfo" 3 false,
 ]);
 impl d::IsA<t::Event> for DvsUpgradedEvent {}
@@ -2119,7 +2119,7 @@ pub struct EnteredMaintenanceModeEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(EnteredMaintenanceModeEvent: t::HostEvent, "EnteredMaintenanceModeEvent", 0, [
+d::object!(Vim25 EnteredMaintenanceModeEvent: t::HostEvent, "EnteredMaintenanceModeEvent", 0, [
 ]);
 impl d::IsA<t::Event> for EnteredMaintenanceModeEvent {}
 
@@ -2131,7 +2131,7 @@ pub struct EnteredStandbyModeEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(EnteredStandbyModeEvent: t::HostEvent, "EnteredStandbyModeEvent", 0, [
+d::object!(Vim25 EnteredStandbyModeEvent: t::HostEvent, "EnteredStandbyModeEvent", 0, [
 ]);
 impl d::IsA<t::Event> for EnteredStandbyModeEvent {}
 
@@ -2143,7 +2143,7 @@ pub struct EnteringMaintenanceModeEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(EnteringMaintenanceModeEvent: t::HostEvent, "EnteringMaintenanceModeEvent", 0, [
+d::object!(Vim25 EnteringMaintenanceModeEvent: t::HostEvent, "EnteringMaintenanceModeEvent", 0, [
 ]);
 impl d::IsA<t::Event> for EnteringMaintenanceModeEvent {}
 
@@ -2155,7 +2155,7 @@ pub struct EnteringStandbyModeEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(EnteringStandbyModeEvent: t::HostEvent, "EnteringStandbyModeEvent", 0, [
+d::object!(Vim25 EnteringStandbyModeEvent: t::HostEvent, "EnteringStandbyModeEvent", 0, [
 ]);
 impl d::IsA<t::Event> for EnteringStandbyModeEvent {}
 
@@ -2169,7 +2169,7 @@ pub struct EntityEventArgument {
     /// `name`.
     pub name: String,
 }
-d::object!(EntityEventArgument: t::EventArgument, "EntityEventArgument", 0, [
+d::object!(Vim25 EntityEventArgument: t::EventArgument, "EntityEventArgument", 0, [
     0 name "name" 0 false,
 ]);
 impl d::IsA<t::EntityEventArgument> for EntityEventArgument {}
@@ -2182,7 +2182,7 @@ pub struct ErrorUpgradeEvent {
     /// The fields of [`UpgradeEvent`](t::UpgradeEvent).
     pub base: t::UpgradeEvent,
 }
-d::object!(ErrorUpgradeEvent: t::UpgradeEvent, "ErrorUpgradeEvent", 0, [
+d::object!(Vim25 ErrorUpgradeEvent: t::UpgradeEvent, "ErrorUpgradeEvent", 0, [
 ]);
 impl d::IsA<t::Event> for ErrorUpgradeEvent {}
 
@@ -2224,7 +2224,7 @@ pub struct Event {
     /// `auditId`. Since API 9.1.0.0.
     pub audit_id: Option<String>,
 }
-d::object!(Event: t::DynamicData, "Event", 0, [
+d::object!(Vim25 Event: t::DynamicData, "Event", 0, [
     0 key "key" 0 false,
     1 chain_id "chainId" 0 false,
     2 created_time "createdTime" 0 false,
@@ -2293,7 +2293,7 @@ pub struct EventArgDesc {
     /// `description`.
     pub description: Option<d::Poly<t::ElementDescription>>,
 }
-d::object!(EventArgDesc: t::DynamicData, "EventArgDesc", 3, [
+d::object!(Vim25 EventArgDesc: t::DynamicData, "EventArgDesc", 3, [
     0 name "name" 3 false,
     1 r#type "type" 3 false,
     2 description "description" 3 false,
@@ -2307,7 +2307,7 @@ pub struct EventArgument {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(EventArgument: t::DynamicData, "EventArgument", 0, [
+d::object!(Vim25 EventArgument: t::DynamicData, "EventArgument", 0, [
 ]);
 
 d::enumeration!(
@@ -2336,7 +2336,7 @@ pub struct EventDescription {
     /// `enumeratedTypes`. Since API 4.0.
     pub enumerated_types: Vec<t::EnumDescription>,
 }
-d::object!(EventDescription: t::DynamicData, "EventDescription", 0, [
+d::object!(Vim25 EventDescription: t::DynamicData, "EventDescription", 0, [
     0 category "category" 0 false,
     1 event_info "eventInfo" 0 false,
     2 enumerated_types "enumeratedTypes" 3 false,
@@ -2376,7 +2376,7 @@ pub struct EventDescriptionEventDetail {
     /// `longDescription`. Since API 4.1.
     pub long_description: Option<String>,
 }
-d::object!(EventDescriptionEventDetail: t::DynamicData, "EventDescriptionEventDetail", 0, [
+d::object!(Vim25 EventDescriptionEventDetail: t::DynamicData, "EventDescriptionEventDetail", 0, [
     0 key "key" 0 false,
     1 description "description" 3 false,
     2 category "category" 0 false,
@@ -2448,7 +2448,7 @@ pub struct EventEx {
     /// `fault`. Since API 4.1.
     pub fault: Option<Box<t::LocalizedMethodFault>>,
 }
-d::object!(EventEx: t::Event, "EventEx", 3, [
+d::object!(Vim25 EventEx: t::Event, "EventEx", 3, [
     0 event_type_id "eventTypeId" 3 false,
     1 severity "severity" 3 false,
     2 message "message" 3 false,
@@ -2498,7 +2498,7 @@ pub struct EventFilterSpec {
     /// `auditId`. Since API 9.1.0.0.
     pub audit_id: Vec<String>,
 }
-d::object!(EventFilterSpec: t::DynamicData, "EventFilterSpec", 0, [
+d::object!(Vim25 EventFilterSpec: t::DynamicData, "EventFilterSpec", 0, [
     0 entity "entity" 0 false,
     1 time "time" 0 false,
     2 user_name "userName" 0 false,
@@ -2528,7 +2528,7 @@ pub struct EventFilterSpecByEntity {
     /// `recursion`.
     pub recursion: t::EventFilterSpecRecursionOption,
 }
-d::object!(EventFilterSpecByEntity: t::DynamicData, "EventFilterSpecByEntity", 0, [
+d::object!(Vim25 EventFilterSpecByEntity: t::DynamicData, "EventFilterSpecByEntity", 0, [
     0 entity "entity" 0 false,
     1 recursion "recursion" 0 false,
 ]);
@@ -2545,7 +2545,7 @@ pub struct EventFilterSpecByTime {
     /// `endTime`.
     pub end_time: Option<d::DateTime>,
 }
-d::object!(EventFilterSpecByTime: t::DynamicData, "EventFilterSpecByTime", 0, [
+d::object!(Vim25 EventFilterSpecByTime: t::DynamicData, "EventFilterSpecByTime", 0, [
     0 begin_time "beginTime" 0 false,
     1 end_time "endTime" 0 false,
 ]);
@@ -2562,7 +2562,7 @@ pub struct EventFilterSpecByUsername {
     /// `userList`.
     pub user_list: Vec<String>,
 }
-d::object!(EventFilterSpecByUsername: t::DynamicData, "EventFilterSpecByUsername", 0, [
+d::object!(Vim25 EventFilterSpecByUsername: t::DynamicData, "EventFilterSpecByUsername", 0, [
     0 system_user "systemUser" 0 false,
     1 user_list "userList" 0 false,
 ]);
@@ -2586,7 +2586,7 @@ pub struct EventManagerEventViewSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(EventManagerEventViewSpec: t::DynamicData, "EventManagerEventViewSpec", 32, [
+d::object!(Vim25 EventManagerEventViewSpec: t::DynamicData, "EventManagerEventViewSpec", 32, [
 ]);
 impl d::IsA<t::EventManagerEventViewSpec> for EventManagerEventViewSpec {}
 
@@ -2602,7 +2602,7 @@ pub struct EventManagerViewByStartId {
     /// `isForward`.
     pub is_forward: bool,
 }
-d::object!(EventManagerViewByStartId: t::EventManagerEventViewSpec, "EventManagerViewByStartId", 32, [
+d::object!(Vim25 EventManagerViewByStartId: t::EventManagerEventViewSpec, "EventManagerViewByStartId", 32, [
     0 start_event_id "startEventId" 32 false,
     1 is_forward "isForward" 32 false,
 ]);
@@ -2616,7 +2616,7 @@ pub struct ExitMaintenanceModeEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(ExitMaintenanceModeEvent: t::HostEvent, "ExitMaintenanceModeEvent", 0, [
+d::object!(Vim25 ExitMaintenanceModeEvent: t::HostEvent, "ExitMaintenanceModeEvent", 0, [
 ]);
 impl d::IsA<t::Event> for ExitMaintenanceModeEvent {}
 
@@ -2628,7 +2628,7 @@ pub struct ExitStandbyModeFailedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(ExitStandbyModeFailedEvent: t::HostEvent, "ExitStandbyModeFailedEvent", 3, [
+d::object!(Vim25 ExitStandbyModeFailedEvent: t::HostEvent, "ExitStandbyModeFailedEvent", 3, [
 ]);
 impl d::IsA<t::Event> for ExitStandbyModeFailedEvent {}
 
@@ -2640,7 +2640,7 @@ pub struct ExitedStandbyModeEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(ExitedStandbyModeEvent: t::HostEvent, "ExitedStandbyModeEvent", 0, [
+d::object!(Vim25 ExitedStandbyModeEvent: t::HostEvent, "ExitedStandbyModeEvent", 0, [
 ]);
 impl d::IsA<t::Event> for ExitedStandbyModeEvent {}
 
@@ -2652,7 +2652,7 @@ pub struct ExitingStandbyModeEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(ExitingStandbyModeEvent: t::HostEvent, "ExitingStandbyModeEvent", 3, [
+d::object!(Vim25 ExitingStandbyModeEvent: t::HostEvent, "ExitingStandbyModeEvent", 3, [
 ]);
 impl d::IsA<t::Event> for ExitingStandbyModeEvent {}
 
@@ -2670,7 +2670,7 @@ pub struct ExtendedEvent {
     /// `data`.
     pub data: Vec<t::ExtendedEventPair>,
 }
-d::object!(ExtendedEvent: t::GeneralEvent, "ExtendedEvent", 0, [
+d::object!(Vim25 ExtendedEvent: t::GeneralEvent, "ExtendedEvent", 0, [
     0 event_type_id "eventTypeId" 0 false,
     1 managed_object "managedObject" 0 false,
     2 data "data" 0 false,
@@ -2689,7 +2689,7 @@ pub struct ExtendedEventPair {
     /// `value`.
     pub value: String,
 }
-d::object!(ExtendedEventPair: t::DynamicData, "ExtendedEventPair", 0, [
+d::object!(Vim25 ExtendedEventPair: t::DynamicData, "ExtendedEventPair", 0, [
     0 key "key" 0 false,
     1 value "value" 0 false,
 ]);
@@ -2702,7 +2702,7 @@ pub struct FailoverLevelRestored {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
 }
-d::object!(FailoverLevelRestored: t::ClusterEvent, "FailoverLevelRestored", 0, [
+d::object!(Vim25 FailoverLevelRestored: t::ClusterEvent, "FailoverLevelRestored", 0, [
 ]);
 impl d::IsA<t::Event> for FailoverLevelRestored {}
 
@@ -2716,7 +2716,7 @@ pub struct FolderEventArgument {
     /// `folder`.
     pub folder: MoRef<m::Folder>,
 }
-d::object!(FolderEventArgument: t::EntityEventArgument, "FolderEventArgument", 0, [
+d::object!(Vim25 FolderEventArgument: t::EntityEventArgument, "FolderEventArgument", 0, [
     0 folder "folder" 0 false,
 ]);
 impl d::IsA<t::EntityEventArgument> for FolderEventArgument {}
@@ -2731,7 +2731,7 @@ pub struct GeneralEvent {
     /// `message`.
     pub message: String,
 }
-d::object!(GeneralEvent: t::Event, "GeneralEvent", 0, [
+d::object!(Vim25 GeneralEvent: t::Event, "GeneralEvent", 0, [
     0 message "message" 0 false,
 ]);
 impl d::IsA<t::Event> for GeneralEvent {}
@@ -2744,7 +2744,7 @@ pub struct GeneralHostErrorEvent {
     /// The fields of [`GeneralEvent`](t::GeneralEvent).
     pub base: t::GeneralEvent,
 }
-d::object!(GeneralHostErrorEvent: t::GeneralEvent, "GeneralHostErrorEvent", 0, [
+d::object!(Vim25 GeneralHostErrorEvent: t::GeneralEvent, "GeneralHostErrorEvent", 0, [
 ]);
 impl d::IsA<t::Event> for GeneralHostErrorEvent {}
 
@@ -2756,7 +2756,7 @@ pub struct GeneralHostInfoEvent {
     /// The fields of [`GeneralEvent`](t::GeneralEvent).
     pub base: t::GeneralEvent,
 }
-d::object!(GeneralHostInfoEvent: t::GeneralEvent, "GeneralHostInfoEvent", 0, [
+d::object!(Vim25 GeneralHostInfoEvent: t::GeneralEvent, "GeneralHostInfoEvent", 0, [
 ]);
 impl d::IsA<t::Event> for GeneralHostInfoEvent {}
 
@@ -2768,7 +2768,7 @@ pub struct GeneralHostWarningEvent {
     /// The fields of [`GeneralEvent`](t::GeneralEvent).
     pub base: t::GeneralEvent,
 }
-d::object!(GeneralHostWarningEvent: t::GeneralEvent, "GeneralHostWarningEvent", 0, [
+d::object!(Vim25 GeneralHostWarningEvent: t::GeneralEvent, "GeneralHostWarningEvent", 0, [
 ]);
 impl d::IsA<t::Event> for GeneralHostWarningEvent {}
 
@@ -2782,7 +2782,7 @@ pub struct GeneralUserEvent {
     /// `entity`.
     pub entity: Option<Box<t::ManagedEntityEventArgument>>,
 }
-d::object!(GeneralUserEvent: t::GeneralEvent, "GeneralUserEvent", 0, [
+d::object!(Vim25 GeneralUserEvent: t::GeneralEvent, "GeneralUserEvent", 0, [
     0 entity "entity" 0 false,
 ]);
 impl d::IsA<t::Event> for GeneralUserEvent {}
@@ -2795,7 +2795,7 @@ pub struct GeneralVmErrorEvent {
     /// The fields of [`GeneralEvent`](t::GeneralEvent).
     pub base: t::GeneralEvent,
 }
-d::object!(GeneralVmErrorEvent: t::GeneralEvent, "GeneralVmErrorEvent", 0, [
+d::object!(Vim25 GeneralVmErrorEvent: t::GeneralEvent, "GeneralVmErrorEvent", 0, [
 ]);
 impl d::IsA<t::Event> for GeneralVmErrorEvent {}
 
@@ -2807,7 +2807,7 @@ pub struct GeneralVmInfoEvent {
     /// The fields of [`GeneralEvent`](t::GeneralEvent).
     pub base: t::GeneralEvent,
 }
-d::object!(GeneralVmInfoEvent: t::GeneralEvent, "GeneralVmInfoEvent", 0, [
+d::object!(Vim25 GeneralVmInfoEvent: t::GeneralEvent, "GeneralVmInfoEvent", 0, [
 ]);
 impl d::IsA<t::Event> for GeneralVmInfoEvent {}
 
@@ -2819,7 +2819,7 @@ pub struct GeneralVmWarningEvent {
     /// The fields of [`GeneralEvent`](t::GeneralEvent).
     pub base: t::GeneralEvent,
 }
-d::object!(GeneralVmWarningEvent: t::GeneralEvent, "GeneralVmWarningEvent", 0, [
+d::object!(Vim25 GeneralVmWarningEvent: t::GeneralEvent, "GeneralVmWarningEvent", 0, [
 ]);
 impl d::IsA<t::Event> for GeneralVmWarningEvent {}
 
@@ -2833,7 +2833,7 @@ pub struct GhostDvsProxySwitchDetectedEvent {
     /// `switchUuid`.
     pub switch_uuid: Vec<String>,
 }
-d::object!(GhostDvsProxySwitchDetectedEvent: t::HostEvent, "GhostDvsProxySwitchDetectedEvent", 3, [
+d::object!(Vim25 GhostDvsProxySwitchDetectedEvent: t::HostEvent, "GhostDvsProxySwitchDetectedEvent", 3, [
     0 switch_uuid "switchUuid" 3 false,
 ]);
 impl d::IsA<t::Event> for GhostDvsProxySwitchDetectedEvent {}
@@ -2848,7 +2848,7 @@ pub struct GhostDvsProxySwitchRemovedEvent {
     /// `switchUuid`.
     pub switch_uuid: Vec<String>,
 }
-d::object!(GhostDvsProxySwitchRemovedEvent: t::HostEvent, "GhostDvsProxySwitchRemovedEvent", 3, [
+d::object!(Vim25 GhostDvsProxySwitchRemovedEvent: t::HostEvent, "GhostDvsProxySwitchRemovedEvent", 3, [
     0 switch_uuid "switchUuid" 3 false,
 ]);
 impl d::IsA<t::Event> for GhostDvsProxySwitchRemovedEvent {}
@@ -2865,7 +2865,7 @@ pub struct GlobalMessageChangedEvent {
     /// `prevMessage`. Since API 6.5.
     pub prev_message: Option<String>,
 }
-d::object!(GlobalMessageChangedEvent: t::SessionEvent, "GlobalMessageChangedEvent", 0, [
+d::object!(Vim25 GlobalMessageChangedEvent: t::SessionEvent, "GlobalMessageChangedEvent", 0, [
     0 message "message" 0 false,
     1 prev_message "prevMessage" 9 false,
 ]);
@@ -2889,7 +2889,7 @@ pub struct HealthStatusChangedEvent {
     /// `serviceId`. Since API 6.0.
     pub service_id: Option<String>,
 }
-d::object!(HealthStatusChangedEvent: t::Event, "HealthStatusChangedEvent", 3, [
+d::object!(Vim25 HealthStatusChangedEvent: t::Event, "HealthStatusChangedEvent", 3, [
     0 component_id "componentId" 3 false,
     1 old_status "oldStatus" 3 false,
     2 new_status "newStatus" 3 false,
@@ -2908,7 +2908,7 @@ pub struct HostAddFailedEvent {
     /// `hostname`.
     pub hostname: String,
 }
-d::object!(HostAddFailedEvent: t::HostEvent, "HostAddFailedEvent", 0, [
+d::object!(Vim25 HostAddFailedEvent: t::HostEvent, "HostAddFailedEvent", 0, [
     0 hostname "hostname" 0 false,
 ]);
 impl d::IsA<t::Event> for HostAddFailedEvent {}
@@ -2921,7 +2921,7 @@ pub struct HostAddedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostAddedEvent: t::HostEvent, "HostAddedEvent", 0, [
+d::object!(Vim25 HostAddedEvent: t::HostEvent, "HostAddedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostAddedEvent {}
 
@@ -2933,7 +2933,7 @@ pub struct HostAdminDisableEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostAdminDisableEvent: t::HostEvent, "HostAdminDisableEvent", 0, [
+d::object!(Vim25 HostAdminDisableEvent: t::HostEvent, "HostAdminDisableEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostAdminDisableEvent {}
 
@@ -2945,7 +2945,7 @@ pub struct HostAdminEnableEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostAdminEnableEvent: t::HostEvent, "HostAdminEnableEvent", 0, [
+d::object!(Vim25 HostAdminEnableEvent: t::HostEvent, "HostAdminEnableEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostAdminEnableEvent {}
 
@@ -2957,7 +2957,7 @@ pub struct HostCnxFailedAccountFailedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostCnxFailedAccountFailedEvent: t::HostEvent, "HostCnxFailedAccountFailedEvent", 0, [
+d::object!(Vim25 HostCnxFailedAccountFailedEvent: t::HostEvent, "HostCnxFailedAccountFailedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostCnxFailedAccountFailedEvent {}
 
@@ -2971,7 +2971,7 @@ pub struct HostCnxFailedAlreadyManagedEvent {
     /// `serverName`.
     pub server_name: String,
 }
-d::object!(HostCnxFailedAlreadyManagedEvent: t::HostEvent, "HostCnxFailedAlreadyManagedEvent", 0, [
+d::object!(Vim25 HostCnxFailedAlreadyManagedEvent: t::HostEvent, "HostCnxFailedAlreadyManagedEvent", 0, [
     0 server_name "serverName" 0 false,
 ]);
 impl d::IsA<t::Event> for HostCnxFailedAlreadyManagedEvent {}
@@ -2984,6 +2984,6 @@ pub struct HostCnxFailedBadCcagentEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostCnxFailedBadCcagentEvent: t::HostEvent, "HostCnxFailedBadCcagentEvent", 0, [
+d::object!(Vim25 HostCnxFailedBadCcagentEvent: t::HostEvent, "HostCnxFailedBadCcagentEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostCnxFailedBadCcagentEvent {}

@@ -15,7 +15,7 @@ pub struct HostCnxFailedBadUsernameEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostCnxFailedBadUsernameEvent: t::HostEvent, "HostCnxFailedBadUsernameEvent", 0, [
+d::object!(Vim25 HostCnxFailedBadUsernameEvent: t::HostEvent, "HostCnxFailedBadUsernameEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostCnxFailedBadUsernameEvent {}
 
@@ -27,7 +27,7 @@ pub struct HostCnxFailedBadVersionEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostCnxFailedBadVersionEvent: t::HostEvent, "HostCnxFailedBadVersionEvent", 0, [
+d::object!(Vim25 HostCnxFailedBadVersionEvent: t::HostEvent, "HostCnxFailedBadVersionEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostCnxFailedBadVersionEvent {}
 
@@ -39,7 +39,7 @@ pub struct HostCnxFailedCcagentUpgradeEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostCnxFailedCcagentUpgradeEvent: t::HostEvent, "HostCnxFailedCcagentUpgradeEvent", 0, [
+d::object!(Vim25 HostCnxFailedCcagentUpgradeEvent: t::HostEvent, "HostCnxFailedCcagentUpgradeEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostCnxFailedCcagentUpgradeEvent {}
 
@@ -51,7 +51,7 @@ pub struct HostCnxFailedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostCnxFailedEvent: t::HostEvent, "HostCnxFailedEvent", 0, [
+d::object!(Vim25 HostCnxFailedEvent: t::HostEvent, "HostCnxFailedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostCnxFailedEvent {}
 
@@ -63,7 +63,7 @@ pub struct HostCnxFailedNetworkErrorEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostCnxFailedNetworkErrorEvent: t::HostEvent, "HostCnxFailedNetworkErrorEvent", 0, [
+d::object!(Vim25 HostCnxFailedNetworkErrorEvent: t::HostEvent, "HostCnxFailedNetworkErrorEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostCnxFailedNetworkErrorEvent {}
 
@@ -75,7 +75,7 @@ pub struct HostCnxFailedNoAccessEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostCnxFailedNoAccessEvent: t::HostEvent, "HostCnxFailedNoAccessEvent", 0, [
+d::object!(Vim25 HostCnxFailedNoAccessEvent: t::HostEvent, "HostCnxFailedNoAccessEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostCnxFailedNoAccessEvent {}
 
@@ -87,7 +87,7 @@ pub struct HostCnxFailedNoConnectionEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostCnxFailedNoConnectionEvent: t::HostEvent, "HostCnxFailedNoConnectionEvent", 0, [
+d::object!(Vim25 HostCnxFailedNoConnectionEvent: t::HostEvent, "HostCnxFailedNoConnectionEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostCnxFailedNoConnectionEvent {}
 
@@ -99,7 +99,7 @@ pub struct HostCnxFailedNoLicenseEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostCnxFailedNoLicenseEvent: t::HostEvent, "HostCnxFailedNoLicenseEvent", 0, [
+d::object!(Vim25 HostCnxFailedNoLicenseEvent: t::HostEvent, "HostCnxFailedNoLicenseEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostCnxFailedNoLicenseEvent {}
 
@@ -111,7 +111,7 @@ pub struct HostCnxFailedNotFoundEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostCnxFailedNotFoundEvent: t::HostEvent, "HostCnxFailedNotFoundEvent", 0, [
+d::object!(Vim25 HostCnxFailedNotFoundEvent: t::HostEvent, "HostCnxFailedNotFoundEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostCnxFailedNotFoundEvent {}
 
@@ -123,7 +123,7 @@ pub struct HostCnxFailedTimeoutEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostCnxFailedTimeoutEvent: t::HostEvent, "HostCnxFailedTimeoutEvent", 0, [
+d::object!(Vim25 HostCnxFailedTimeoutEvent: t::HostEvent, "HostCnxFailedTimeoutEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostCnxFailedTimeoutEvent {}
 
@@ -137,7 +137,7 @@ pub struct HostComplianceCheckedEvent {
     /// `profile`.
     pub profile: t::ProfileEventArgument,
 }
-d::object!(HostComplianceCheckedEvent: t::HostEvent, "HostComplianceCheckedEvent", 3, [
+d::object!(Vim25 HostComplianceCheckedEvent: t::HostEvent, "HostComplianceCheckedEvent", 3, [
     0 profile "profile" 3 false,
 ]);
 impl d::IsA<t::Event> for HostComplianceCheckedEvent {}
@@ -150,7 +150,7 @@ pub struct HostCompliantEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostCompliantEvent: t::HostEvent, "HostCompliantEvent", 3, [
+d::object!(Vim25 HostCompliantEvent: t::HostEvent, "HostCompliantEvent", 3, [
 ]);
 impl d::IsA<t::Event> for HostCompliantEvent {}
 
@@ -162,7 +162,7 @@ pub struct HostConfigAppliedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostConfigAppliedEvent: t::HostEvent, "HostConfigAppliedEvent", 3, [
+d::object!(Vim25 HostConfigAppliedEvent: t::HostEvent, "HostConfigAppliedEvent", 3, [
 ]);
 impl d::IsA<t::Event> for HostConfigAppliedEvent {}
 
@@ -174,7 +174,7 @@ pub struct HostConnectedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostConnectedEvent: t::HostEvent, "HostConnectedEvent", 0, [
+d::object!(Vim25 HostConnectedEvent: t::HostEvent, "HostConnectedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostConnectedEvent {}
 
@@ -186,7 +186,7 @@ pub struct HostConnectionLostEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostConnectionLostEvent: t::HostEvent, "HostConnectionLostEvent", 0, [
+d::object!(Vim25 HostConnectionLostEvent: t::HostEvent, "HostConnectionLostEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostConnectionLostEvent {}
 
@@ -198,7 +198,7 @@ pub struct HostDasDisabledEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostDasDisabledEvent: t::HostEvent, "HostDasDisabledEvent", 0, [
+d::object!(Vim25 HostDasDisabledEvent: t::HostEvent, "HostDasDisabledEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostDasDisabledEvent {}
 
@@ -210,7 +210,7 @@ pub struct HostDasDisablingEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostDasDisablingEvent: t::HostEvent, "HostDasDisablingEvent", 0, [
+d::object!(Vim25 HostDasDisablingEvent: t::HostEvent, "HostDasDisablingEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostDasDisablingEvent {}
 
@@ -222,7 +222,7 @@ pub struct HostDasEnabledEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostDasEnabledEvent: t::HostEvent, "HostDasEnabledEvent", 0, [
+d::object!(Vim25 HostDasEnabledEvent: t::HostEvent, "HostDasEnabledEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostDasEnabledEvent {}
 
@@ -234,7 +234,7 @@ pub struct HostDasEnablingEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostDasEnablingEvent: t::HostEvent, "HostDasEnablingEvent", 0, [
+d::object!(Vim25 HostDasEnablingEvent: t::HostEvent, "HostDasEnablingEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostDasEnablingEvent {}
 
@@ -250,7 +250,7 @@ pub struct HostDasErrorEvent {
     /// `reason`. Since API 4.0.
     pub reason: Option<String>,
 }
-d::object!(HostDasErrorEvent: t::HostEvent, "HostDasErrorEvent", 0, [
+d::object!(Vim25 HostDasErrorEvent: t::HostEvent, "HostDasErrorEvent", 0, [
     0 message "message" 0 false,
     1 reason "reason" 3 false,
 ]);
@@ -280,7 +280,7 @@ pub struct HostDasEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostDasEvent: t::HostEvent, "HostDasEvent", 0, [
+d::object!(Vim25 HostDasEvent: t::HostEvent, "HostDasEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostDasEvent {}
 
@@ -292,7 +292,7 @@ pub struct HostDasOkEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostDasOkEvent: t::HostEvent, "HostDasOkEvent", 0, [
+d::object!(Vim25 HostDasOkEvent: t::HostEvent, "HostDasOkEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostDasOkEvent {}
 
@@ -306,7 +306,7 @@ pub struct HostDisconnectedEvent {
     /// `reason`. Since API 4.0.
     pub reason: Option<String>,
 }
-d::object!(HostDisconnectedEvent: t::HostEvent, "HostDisconnectedEvent", 0, [
+d::object!(Vim25 HostDisconnectedEvent: t::HostEvent, "HostDisconnectedEvent", 0, [
     0 reason "reason" 3 false,
 ]);
 impl d::IsA<t::Event> for HostDisconnectedEvent {}
@@ -338,7 +338,7 @@ pub struct HostEnableAdminFailedEvent {
     /// `permissions`.
     pub permissions: Vec<t::Permission>,
 }
-d::object!(HostEnableAdminFailedEvent: t::HostEvent, "HostEnableAdminFailedEvent", 0, [
+d::object!(Vim25 HostEnableAdminFailedEvent: t::HostEvent, "HostEnableAdminFailedEvent", 0, [
     0 permissions "permissions" 0 false,
 ]);
 impl d::IsA<t::Event> for HostEnableAdminFailedEvent {}
@@ -351,7 +351,7 @@ pub struct HostEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
 }
-d::object!(HostEvent: t::Event, "HostEvent", 0, [
+d::object!(Vim25 HostEvent: t::Event, "HostEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostEvent {}
 
@@ -365,7 +365,7 @@ pub struct HostEventArgument {
     /// `host`.
     pub host: MoRef<m::HostSystem>,
 }
-d::object!(HostEventArgument: t::EntityEventArgument, "HostEventArgument", 0, [
+d::object!(Vim25 HostEventArgument: t::EntityEventArgument, "HostEventArgument", 0, [
     0 host "host" 0 false,
 ]);
 impl d::IsA<t::EntityEventArgument> for HostEventArgument {}
@@ -386,7 +386,7 @@ pub struct HostExtraNetworksEvent {
     /// `ips`.
     pub ips: Option<String>,
 }
-d::object!(HostExtraNetworksEvent: t::HostDasEvent, "HostExtraNetworksEvent", 3, [
+d::object!(Vim25 HostExtraNetworksEvent: t::HostDasEvent, "HostExtraNetworksEvent", 3, [
     0 ips "ips" 3 false,
 ]);
 impl d::IsA<t::Event> for HostExtraNetworksEvent {}
@@ -399,7 +399,7 @@ pub struct HostGetShortNameFailedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostGetShortNameFailedEvent: t::HostEvent, "HostGetShortNameFailedEvent", 0, [
+d::object!(Vim25 HostGetShortNameFailedEvent: t::HostEvent, "HostGetShortNameFailedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostGetShortNameFailedEvent {}
 
@@ -411,7 +411,7 @@ pub struct HostInAuditModeEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostInAuditModeEvent: t::HostEvent, "HostInAuditModeEvent", 5, [
+d::object!(Vim25 HostInAuditModeEvent: t::HostEvent, "HostInAuditModeEvent", 5, [
 ]);
 impl d::IsA<t::Event> for HostInAuditModeEvent {}
 
@@ -425,7 +425,7 @@ pub struct HostInventoryFullEvent {
     /// `capacity`.
     pub capacity: i32,
 }
-d::object!(HostInventoryFullEvent: t::LicenseEvent, "HostInventoryFullEvent", 0, [
+d::object!(Vim25 HostInventoryFullEvent: t::LicenseEvent, "HostInventoryFullEvent", 0, [
     0 capacity "capacity" 0 false,
 ]);
 impl d::IsA<t::Event> for HostInventoryFullEvent {}
@@ -438,7 +438,7 @@ pub struct HostInventoryUnreadableEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
 }
-d::object!(HostInventoryUnreadableEvent: t::Event, "HostInventoryUnreadableEvent", 3, [
+d::object!(Vim25 HostInventoryUnreadableEvent: t::Event, "HostInventoryUnreadableEvent", 3, [
 ]);
 impl d::IsA<t::Event> for HostInventoryUnreadableEvent {}
 
@@ -454,7 +454,7 @@ pub struct HostIpChangedEvent {
     /// `newIP`.
     pub new_ip: String,
 }
-d::object!(HostIpChangedEvent: t::HostEvent, "HostIpChangedEvent", 0, [
+d::object!(Vim25 HostIpChangedEvent: t::HostEvent, "HostIpChangedEvent", 0, [
     0 old_ip "oldIP" 0 false,
     1 new_ip "newIP" 0 false,
 ]);
@@ -472,7 +472,7 @@ pub struct HostIpInconsistentEvent {
     /// `ipAddress2`.
     pub ip_address2: String,
 }
-d::object!(HostIpInconsistentEvent: t::HostEvent, "HostIpInconsistentEvent", 0, [
+d::object!(Vim25 HostIpInconsistentEvent: t::HostEvent, "HostIpInconsistentEvent", 0, [
     0 ip_address "ipAddress" 0 false,
     1 ip_address2 "ipAddress2" 0 false,
 ]);
@@ -486,7 +486,7 @@ pub struct HostIpToShortNameFailedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostIpToShortNameFailedEvent: t::HostEvent, "HostIpToShortNameFailedEvent", 0, [
+d::object!(Vim25 HostIpToShortNameFailedEvent: t::HostEvent, "HostIpToShortNameFailedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostIpToShortNameFailedEvent {}
 
@@ -500,7 +500,7 @@ pub struct HostIsolationIpPingFailedEvent {
     /// `isolationIp`.
     pub isolation_ip: String,
 }
-d::object!(HostIsolationIpPingFailedEvent: t::HostDasEvent, "HostIsolationIpPingFailedEvent", 0, [
+d::object!(Vim25 HostIsolationIpPingFailedEvent: t::HostDasEvent, "HostIsolationIpPingFailedEvent", 0, [
     0 isolation_ip "isolationIp" 0 false,
 ]);
 impl d::IsA<t::Event> for HostIsolationIpPingFailedEvent {}
@@ -513,7 +513,7 @@ pub struct HostLicenseExpiredEvent {
     /// The fields of [`LicenseEvent`](t::LicenseEvent).
     pub base: t::LicenseEvent,
 }
-d::object!(HostLicenseExpiredEvent: t::LicenseEvent, "HostLicenseExpiredEvent", 0, [
+d::object!(Vim25 HostLicenseExpiredEvent: t::LicenseEvent, "HostLicenseExpiredEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostLicenseExpiredEvent {}
 
@@ -527,7 +527,7 @@ pub struct HostLocalPortCreatedEvent {
     /// `hostLocalPort`.
     pub host_local_port: t::DVSHostLocalPortInfo,
 }
-d::object!(HostLocalPortCreatedEvent: t::DvsEvent, "HostLocalPortCreatedEvent", 6, [
+d::object!(Vim25 HostLocalPortCreatedEvent: t::DvsEvent, "HostLocalPortCreatedEvent", 6, [
     0 host_local_port "hostLocalPort" 6 false,
 ]);
 impl d::IsA<t::Event> for HostLocalPortCreatedEvent {}
@@ -542,7 +542,7 @@ pub struct HostMissingNetworksEvent {
     /// `ips`.
     pub ips: Option<String>,
 }
-d::object!(HostMissingNetworksEvent: t::HostDasEvent, "HostMissingNetworksEvent", 3, [
+d::object!(Vim25 HostMissingNetworksEvent: t::HostDasEvent, "HostMissingNetworksEvent", 3, [
     0 ips "ips" 3 false,
 ]);
 impl d::IsA<t::Event> for HostMissingNetworksEvent {}
@@ -559,7 +559,7 @@ pub struct HostMonitoringStateChangedEvent {
     /// `prevState`. Since API 6.5.
     pub prev_state: Option<String>,
 }
-d::object!(HostMonitoringStateChangedEvent: t::ClusterEvent, "HostMonitoringStateChangedEvent", 3, [
+d::object!(Vim25 HostMonitoringStateChangedEvent: t::ClusterEvent, "HostMonitoringStateChangedEvent", 3, [
     0 state "state" 3 false,
     1 prev_state "prevState" 9 false,
 ]);
@@ -575,7 +575,7 @@ pub struct HostNoAvailableNetworksEvent {
     /// `ips`.
     pub ips: Option<String>,
 }
-d::object!(HostNoAvailableNetworksEvent: t::HostDasEvent, "HostNoAvailableNetworksEvent", 3, [
+d::object!(Vim25 HostNoAvailableNetworksEvent: t::HostDasEvent, "HostNoAvailableNetworksEvent", 3, [
     0 ips "ips" 3 false,
 ]);
 impl d::IsA<t::Event> for HostNoAvailableNetworksEvent {}
@@ -588,7 +588,7 @@ pub struct HostNoHAEnabledPortGroupsEvent {
     /// The fields of [`HostDasEvent`](t::HostDasEvent).
     pub base: t::HostDasEvent,
 }
-d::object!(HostNoHAEnabledPortGroupsEvent: t::HostDasEvent, "HostNoHAEnabledPortGroupsEvent", 3, [
+d::object!(Vim25 HostNoHAEnabledPortGroupsEvent: t::HostDasEvent, "HostNoHAEnabledPortGroupsEvent", 3, [
 ]);
 impl d::IsA<t::Event> for HostNoHAEnabledPortGroupsEvent {}
 
@@ -600,7 +600,7 @@ pub struct HostNoRedundantManagementNetworkEvent {
     /// The fields of [`HostDasEvent`](t::HostDasEvent).
     pub base: t::HostDasEvent,
 }
-d::object!(HostNoRedundantManagementNetworkEvent: t::HostDasEvent, "HostNoRedundantManagementNetworkEvent", 0, [
+d::object!(Vim25 HostNoRedundantManagementNetworkEvent: t::HostDasEvent, "HostNoRedundantManagementNetworkEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostNoRedundantManagementNetworkEvent {}
 
@@ -612,7 +612,7 @@ pub struct HostNonCompliantEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostNonCompliantEvent: t::HostEvent, "HostNonCompliantEvent", 3, [
+d::object!(Vim25 HostNonCompliantEvent: t::HostEvent, "HostNonCompliantEvent", 3, [
 ]);
 impl d::IsA<t::Event> for HostNonCompliantEvent {}
 
@@ -624,7 +624,7 @@ pub struct HostNotInClusterEvent {
     /// The fields of [`HostDasEvent`](t::HostDasEvent).
     pub base: t::HostDasEvent,
 }
-d::object!(HostNotInClusterEvent: t::HostDasEvent, "HostNotInClusterEvent", 0, [
+d::object!(Vim25 HostNotInClusterEvent: t::HostDasEvent, "HostNotInClusterEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostNotInClusterEvent {}
 
@@ -636,7 +636,7 @@ pub struct HostOvercommittedEvent {
     /// The fields of [`ClusterOvercommittedEvent`](t::ClusterOvercommittedEvent).
     pub base: t::ClusterOvercommittedEvent,
 }
-d::object!(HostOvercommittedEvent: t::ClusterOvercommittedEvent, "HostOvercommittedEvent", 3, [
+d::object!(Vim25 HostOvercommittedEvent: t::ClusterOvercommittedEvent, "HostOvercommittedEvent", 3, [
 ]);
 impl d::IsA<t::Event> for HostOvercommittedEvent {}
 
@@ -650,7 +650,7 @@ pub struct HostPrimaryAgentNotShortNameEvent {
     /// `primaryAgent`.
     pub primary_agent: String,
 }
-d::object!(HostPrimaryAgentNotShortNameEvent: t::HostDasEvent, "HostPrimaryAgentNotShortNameEvent", 0, [
+d::object!(Vim25 HostPrimaryAgentNotShortNameEvent: t::HostDasEvent, "HostPrimaryAgentNotShortNameEvent", 0, [
     0 primary_agent "primaryAgent" 0 false,
 ]);
 impl d::IsA<t::Event> for HostPrimaryAgentNotShortNameEvent {}
@@ -665,7 +665,7 @@ pub struct HostProfileAppliedEvent {
     /// `profile`.
     pub profile: t::ProfileEventArgument,
 }
-d::object!(HostProfileAppliedEvent: t::HostEvent, "HostProfileAppliedEvent", 3, [
+d::object!(Vim25 HostProfileAppliedEvent: t::HostEvent, "HostProfileAppliedEvent", 3, [
     0 profile "profile" 3 false,
 ]);
 impl d::IsA<t::Event> for HostProfileAppliedEvent {}
@@ -678,7 +678,7 @@ pub struct HostReconnectionFailedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostReconnectionFailedEvent: t::HostEvent, "HostReconnectionFailedEvent", 0, [
+d::object!(Vim25 HostReconnectionFailedEvent: t::HostEvent, "HostReconnectionFailedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostReconnectionFailedEvent {}
 
@@ -690,7 +690,7 @@ pub struct HostRemovedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostRemovedEvent: t::HostEvent, "HostRemovedEvent", 0, [
+d::object!(Vim25 HostRemovedEvent: t::HostEvent, "HostRemovedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostRemovedEvent {}
 
@@ -706,7 +706,7 @@ pub struct HostShortNameInconsistentEvent {
     /// `shortName2`.
     pub short_name2: String,
 }
-d::object!(HostShortNameInconsistentEvent: t::HostDasEvent, "HostShortNameInconsistentEvent", 0, [
+d::object!(Vim25 HostShortNameInconsistentEvent: t::HostDasEvent, "HostShortNameInconsistentEvent", 0, [
     0 short_name "shortName" 0 false,
     1 short_name2 "shortName2" 0 false,
 ]);
@@ -722,7 +722,7 @@ pub struct HostShortNameToIpFailedEvent {
     /// `shortName`.
     pub short_name: String,
 }
-d::object!(HostShortNameToIpFailedEvent: t::HostEvent, "HostShortNameToIpFailedEvent", 0, [
+d::object!(Vim25 HostShortNameToIpFailedEvent: t::HostEvent, "HostShortNameToIpFailedEvent", 0, [
     0 short_name "shortName" 0 false,
 ]);
 impl d::IsA<t::Event> for HostShortNameToIpFailedEvent {}
@@ -737,7 +737,7 @@ pub struct HostShutdownEvent {
     /// `reason`.
     pub reason: String,
 }
-d::object!(HostShutdownEvent: t::HostEvent, "HostShutdownEvent", 0, [
+d::object!(Vim25 HostShutdownEvent: t::HostEvent, "HostShutdownEvent", 0, [
     0 reason "reason" 0 false,
 ]);
 impl d::IsA<t::Event> for HostShutdownEvent {}
@@ -750,7 +750,7 @@ pub struct HostSpecificationChangedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostSpecificationChangedEvent: t::HostEvent, "HostSpecificationChangedEvent", 9, [
+d::object!(Vim25 HostSpecificationChangedEvent: t::HostEvent, "HostSpecificationChangedEvent", 9, [
 ]);
 impl d::IsA<t::Event> for HostSpecificationChangedEvent {}
 
@@ -762,7 +762,7 @@ pub struct HostSpecificationRequireEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostSpecificationRequireEvent: t::HostEvent, "HostSpecificationRequireEvent", 9, [
+d::object!(Vim25 HostSpecificationRequireEvent: t::HostEvent, "HostSpecificationRequireEvent", 9, [
 ]);
 impl d::IsA<t::Event> for HostSpecificationRequireEvent {}
 
@@ -776,7 +776,7 @@ pub struct HostSpecificationUpdateEvent {
     /// `hostSpec`.
     pub host_spec: t::HostSpecification,
 }
-d::object!(HostSpecificationUpdateEvent: t::HostEvent, "HostSpecificationUpdateEvent", 9, [
+d::object!(Vim25 HostSpecificationUpdateEvent: t::HostEvent, "HostSpecificationUpdateEvent", 9, [
     0 host_spec "hostSpec" 9 false,
 ]);
 impl d::IsA<t::Event> for HostSpecificationUpdateEvent {}
@@ -789,7 +789,7 @@ pub struct HostStatusChangedEvent {
     /// The fields of [`ClusterStatusChangedEvent`](t::ClusterStatusChangedEvent).
     pub base: t::ClusterStatusChangedEvent,
 }
-d::object!(HostStatusChangedEvent: t::ClusterStatusChangedEvent, "HostStatusChangedEvent", 3, [
+d::object!(Vim25 HostStatusChangedEvent: t::ClusterStatusChangedEvent, "HostStatusChangedEvent", 3, [
 ]);
 impl d::IsA<t::Event> for HostStatusChangedEvent {}
 
@@ -803,7 +803,7 @@ pub struct HostSubSpecificationDeleteEvent {
     /// `subSpecName`.
     pub sub_spec_name: String,
 }
-d::object!(HostSubSpecificationDeleteEvent: t::HostEvent, "HostSubSpecificationDeleteEvent", 9, [
+d::object!(Vim25 HostSubSpecificationDeleteEvent: t::HostEvent, "HostSubSpecificationDeleteEvent", 9, [
     0 sub_spec_name "subSpecName" 9 false,
 ]);
 impl d::IsA<t::Event> for HostSubSpecificationDeleteEvent {}
@@ -818,7 +818,7 @@ pub struct HostSubSpecificationUpdateEvent {
     /// `hostSubSpec`.
     pub host_sub_spec: t::HostSubSpecification,
 }
-d::object!(HostSubSpecificationUpdateEvent: t::HostEvent, "HostSubSpecificationUpdateEvent", 9, [
+d::object!(Vim25 HostSubSpecificationUpdateEvent: t::HostEvent, "HostSubSpecificationUpdateEvent", 9, [
     0 host_sub_spec "hostSubSpec" 9 false,
 ]);
 impl d::IsA<t::Event> for HostSubSpecificationUpdateEvent {}
@@ -833,7 +833,7 @@ pub struct HostSyncFailedEvent {
     /// `reason`.
     pub reason: t::LocalizedMethodFault,
 }
-d::object!(HostSyncFailedEvent: t::HostEvent, "HostSyncFailedEvent", 3, [
+d::object!(Vim25 HostSyncFailedEvent: t::HostEvent, "HostSyncFailedEvent", 3, [
     0 reason "reason" 3 false,
 ]);
 impl d::IsA<t::Event> for HostSyncFailedEvent {}
@@ -846,7 +846,7 @@ pub struct HostUpgradeFailedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostUpgradeFailedEvent: t::HostEvent, "HostUpgradeFailedEvent", 0, [
+d::object!(Vim25 HostUpgradeFailedEvent: t::HostEvent, "HostUpgradeFailedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for HostUpgradeFailedEvent {}
 
@@ -858,7 +858,7 @@ pub struct HostUserWorldSwapNotEnabledEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(HostUserWorldSwapNotEnabledEvent: t::HostEvent, "HostUserWorldSwapNotEnabledEvent", 3, [
+d::object!(Vim25 HostUserWorldSwapNotEnabledEvent: t::HostEvent, "HostUserWorldSwapNotEnabledEvent", 3, [
 ]);
 impl d::IsA<t::Event> for HostUserWorldSwapNotEnabledEvent {}
 
@@ -874,7 +874,7 @@ pub struct HostVnicConnectedToCustomizedDVPortEvent {
     /// `prevPortKey`. Since API 6.5.
     pub prev_port_key: Option<String>,
 }
-d::object!(HostVnicConnectedToCustomizedDVPortEvent: t::HostEvent, "HostVnicConnectedToCustomizedDVPortEvent", 3, [
+d::object!(Vim25 HostVnicConnectedToCustomizedDVPortEvent: t::HostEvent, "HostVnicConnectedToCustomizedDVPortEvent", 3, [
     0 vnic "vnic" 3 false,
     1 prev_port_key "prevPortKey" 9 false,
 ]);
@@ -896,7 +896,7 @@ pub struct HostWwnChangedEvent {
     /// `newPortWwns`.
     pub new_port_wwns: Vec<i64>,
 }
-d::object!(HostWwnChangedEvent: t::HostEvent, "HostWwnChangedEvent", 0, [
+d::object!(Vim25 HostWwnChangedEvent: t::HostEvent, "HostWwnChangedEvent", 0, [
     0 old_node_wwns "oldNodeWwns" 0 false,
     1 old_port_wwns "oldPortWwns" 0 false,
     2 new_node_wwns "newNodeWwns" 0 false,
@@ -918,7 +918,7 @@ pub struct HostWwnConflictEvent {
     /// `wwn`.
     pub wwn: i64,
 }
-d::object!(HostWwnConflictEvent: t::HostEvent, "HostWwnConflictEvent", 0, [
+d::object!(Vim25 HostWwnConflictEvent: t::HostEvent, "HostWwnConflictEvent", 0, [
     0 conflicted_vms "conflictedVms" 0 false,
     1 conflicted_hosts "conflictedHosts" 0 false,
     2 wwn "wwn" 0 false,
@@ -933,7 +933,7 @@ pub struct IScsiBootFailureEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(IScsiBootFailureEvent: t::HostEvent, "IScsiBootFailureEvent", 4, [
+d::object!(Vim25 IScsiBootFailureEvent: t::HostEvent, "IScsiBootFailureEvent", 4, [
 ]);
 impl d::IsA<t::Event> for IScsiBootFailureEvent {}
 
@@ -945,7 +945,7 @@ pub struct IncorrectHostInformationEvent {
     /// The fields of [`LicenseEvent`](t::LicenseEvent).
     pub base: t::LicenseEvent,
 }
-d::object!(IncorrectHostInformationEvent: t::LicenseEvent, "IncorrectHostInformationEvent", 0, [
+d::object!(Vim25 IncorrectHostInformationEvent: t::LicenseEvent, "IncorrectHostInformationEvent", 0, [
 ]);
 impl d::IsA<t::Event> for IncorrectHostInformationEvent {}
 
@@ -957,7 +957,7 @@ pub struct InfoUpgradeEvent {
     /// The fields of [`UpgradeEvent`](t::UpgradeEvent).
     pub base: t::UpgradeEvent,
 }
-d::object!(InfoUpgradeEvent: t::UpgradeEvent, "InfoUpgradeEvent", 0, [
+d::object!(Vim25 InfoUpgradeEvent: t::UpgradeEvent, "InfoUpgradeEvent", 0, [
 ]);
 impl d::IsA<t::Event> for InfoUpgradeEvent {}
 
@@ -969,7 +969,7 @@ pub struct InsufficientFailoverResourcesEvent {
     /// The fields of [`ClusterEvent`](t::ClusterEvent).
     pub base: t::ClusterEvent,
 }
-d::object!(InsufficientFailoverResourcesEvent: t::ClusterEvent, "InsufficientFailoverResourcesEvent", 0, [
+d::object!(Vim25 InsufficientFailoverResourcesEvent: t::ClusterEvent, "InsufficientFailoverResourcesEvent", 0, [
 ]);
 impl d::IsA<t::Event> for InsufficientFailoverResourcesEvent {}
 
@@ -983,7 +983,7 @@ pub struct InvalidEditionEvent {
     /// `feature`.
     pub feature: String,
 }
-d::object!(InvalidEditionEvent: t::LicenseEvent, "InvalidEditionEvent", 0, [
+d::object!(Vim25 InvalidEditionEvent: t::LicenseEvent, "InvalidEditionEvent", 0, [
     0 feature "feature" 0 false,
 ]);
 impl d::IsA<t::Event> for InvalidEditionEvent {}
@@ -996,7 +996,7 @@ pub struct LicenseEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
 }
-d::object!(LicenseEvent: t::Event, "LicenseEvent", 0, [
+d::object!(Vim25 LicenseEvent: t::Event, "LicenseEvent", 0, [
 ]);
 impl d::IsA<t::Event> for LicenseEvent {}
 
@@ -1010,7 +1010,7 @@ pub struct LicenseExpiredEvent {
     /// `feature`.
     pub feature: t::LicenseFeatureInfo,
 }
-d::object!(LicenseExpiredEvent: t::Event, "LicenseExpiredEvent", 0, [
+d::object!(Vim25 LicenseExpiredEvent: t::Event, "LicenseExpiredEvent", 0, [
     0 feature "feature" 0 false,
 ]);
 impl d::IsA<t::Event> for LicenseExpiredEvent {}
@@ -1025,7 +1025,7 @@ pub struct LicenseNonComplianceEvent {
     /// `url`.
     pub url: String,
 }
-d::object!(LicenseNonComplianceEvent: t::LicenseEvent, "LicenseNonComplianceEvent", 3, [
+d::object!(Vim25 LicenseNonComplianceEvent: t::LicenseEvent, "LicenseNonComplianceEvent", 3, [
     0 url "url" 3 false,
 ]);
 impl d::IsA<t::Event> for LicenseNonComplianceEvent {}
@@ -1038,7 +1038,7 @@ pub struct LicenseRestrictedEvent {
     /// The fields of [`LicenseEvent`](t::LicenseEvent).
     pub base: t::LicenseEvent,
 }
-d::object!(LicenseRestrictedEvent: t::LicenseEvent, "LicenseRestrictedEvent", 0, [
+d::object!(Vim25 LicenseRestrictedEvent: t::LicenseEvent, "LicenseRestrictedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for LicenseRestrictedEvent {}
 
@@ -1052,7 +1052,7 @@ pub struct LicenseServerAvailableEvent {
     /// `licenseServer`.
     pub license_server: String,
 }
-d::object!(LicenseServerAvailableEvent: t::LicenseEvent, "LicenseServerAvailableEvent", 0, [
+d::object!(Vim25 LicenseServerAvailableEvent: t::LicenseEvent, "LicenseServerAvailableEvent", 0, [
     0 license_server "licenseServer" 0 false,
 ]);
 impl d::IsA<t::Event> for LicenseServerAvailableEvent {}
@@ -1067,7 +1067,7 @@ pub struct LicenseServerUnavailableEvent {
     /// `licenseServer`.
     pub license_server: String,
 }
-d::object!(LicenseServerUnavailableEvent: t::LicenseEvent, "LicenseServerUnavailableEvent", 0, [
+d::object!(Vim25 LicenseServerUnavailableEvent: t::LicenseEvent, "LicenseServerUnavailableEvent", 0, [
     0 license_server "licenseServer" 0 false,
 ]);
 impl d::IsA<t::Event> for LicenseServerUnavailableEvent {}
@@ -1084,7 +1084,7 @@ pub struct LocalDatastoreCreatedEvent {
     /// `datastoreUrl`. Since API 6.5.
     pub datastore_url: Option<String>,
 }
-d::object!(LocalDatastoreCreatedEvent: t::HostEvent, "LocalDatastoreCreatedEvent", 0, [
+d::object!(Vim25 LocalDatastoreCreatedEvent: t::HostEvent, "LocalDatastoreCreatedEvent", 0, [
     0 datastore "datastore" 0 false,
     1 datastore_url "datastoreUrl" 9 false,
 ]);
@@ -1098,7 +1098,7 @@ pub struct LocalTSMEnabledEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(LocalTSMEnabledEvent: t::HostEvent, "LocalTSMEnabledEvent", 4, [
+d::object!(Vim25 LocalTSMEnabledEvent: t::HostEvent, "LocalTSMEnabledEvent", 4, [
 ]);
 impl d::IsA<t::Event> for LocalTSMEnabledEvent {}
 
@@ -1112,7 +1112,7 @@ pub struct LockerMisconfiguredEvent {
     /// `datastore`.
     pub datastore: t::DatastoreEventArgument,
 }
-d::object!(LockerMisconfiguredEvent: t::Event, "LockerMisconfiguredEvent", 0, [
+d::object!(Vim25 LockerMisconfiguredEvent: t::Event, "LockerMisconfiguredEvent", 0, [
     0 datastore "datastore" 0 false,
 ]);
 impl d::IsA<t::Event> for LockerMisconfiguredEvent {}
@@ -1129,7 +1129,7 @@ pub struct LockerReconfiguredEvent {
     /// `newDatastore`.
     pub new_datastore: Option<Box<t::DatastoreEventArgument>>,
 }
-d::object!(LockerReconfiguredEvent: t::Event, "LockerReconfiguredEvent", 0, [
+d::object!(Vim25 LockerReconfiguredEvent: t::Event, "LockerReconfiguredEvent", 0, [
     0 old_datastore "oldDatastore" 0 false,
     1 new_datastore "newDatastore" 0 false,
 ]);
@@ -1145,7 +1145,7 @@ pub struct ManagedEntityEventArgument {
     /// `entity`.
     pub entity: MoRef<m::ManagedEntity>,
 }
-d::object!(ManagedEntityEventArgument: t::EntityEventArgument, "ManagedEntityEventArgument", 0, [
+d::object!(Vim25 ManagedEntityEventArgument: t::EntityEventArgument, "ManagedEntityEventArgument", 0, [
     0 entity "entity" 0 false,
 ]);
 impl d::IsA<t::EntityEventArgument> for ManagedEntityEventArgument {}
@@ -1158,7 +1158,7 @@ pub struct MigrationErrorEvent {
     /// The fields of [`MigrationEvent`](t::MigrationEvent).
     pub base: t::MigrationEvent,
 }
-d::object!(MigrationErrorEvent: t::MigrationEvent, "MigrationErrorEvent", 0, [
+d::object!(Vim25 MigrationErrorEvent: t::MigrationEvent, "MigrationErrorEvent", 0, [
 ]);
 impl d::IsA<t::Event> for MigrationErrorEvent {}
 
@@ -1172,7 +1172,7 @@ pub struct MigrationEvent {
     /// `fault`.
     pub fault: t::LocalizedMethodFault,
 }
-d::object!(MigrationEvent: t::VmEvent, "MigrationEvent", 0, [
+d::object!(Vim25 MigrationEvent: t::VmEvent, "MigrationEvent", 0, [
     0 fault "fault" 0 false,
 ]);
 impl d::IsA<t::Event> for MigrationEvent {}
@@ -1187,7 +1187,7 @@ pub struct MigrationHostErrorEvent {
     /// `dstHost`.
     pub dst_host: t::HostEventArgument,
 }
-d::object!(MigrationHostErrorEvent: t::MigrationEvent, "MigrationHostErrorEvent", 0, [
+d::object!(Vim25 MigrationHostErrorEvent: t::MigrationEvent, "MigrationHostErrorEvent", 0, [
     0 dst_host "dstHost" 0 false,
 ]);
 impl d::IsA<t::Event> for MigrationHostErrorEvent {}
@@ -1202,7 +1202,7 @@ pub struct MigrationHostWarningEvent {
     /// `dstHost`.
     pub dst_host: t::HostEventArgument,
 }
-d::object!(MigrationHostWarningEvent: t::MigrationEvent, "MigrationHostWarningEvent", 0, [
+d::object!(Vim25 MigrationHostWarningEvent: t::MigrationEvent, "MigrationHostWarningEvent", 0, [
     0 dst_host "dstHost" 0 false,
 ]);
 impl d::IsA<t::Event> for MigrationHostWarningEvent {}
@@ -1219,7 +1219,7 @@ pub struct MigrationResourceErrorEvent {
     /// `dstHost`.
     pub dst_host: t::HostEventArgument,
 }
-d::object!(MigrationResourceErrorEvent: t::MigrationEvent, "MigrationResourceErrorEvent", 0, [
+d::object!(Vim25 MigrationResourceErrorEvent: t::MigrationEvent, "MigrationResourceErrorEvent", 0, [
     0 dst_pool "dstPool" 0 false,
     1 dst_host "dstHost" 0 false,
 ]);
@@ -1237,7 +1237,7 @@ pub struct MigrationResourceWarningEvent {
     /// `dstHost`.
     pub dst_host: t::HostEventArgument,
 }
-d::object!(MigrationResourceWarningEvent: t::MigrationEvent, "MigrationResourceWarningEvent", 0, [
+d::object!(Vim25 MigrationResourceWarningEvent: t::MigrationEvent, "MigrationResourceWarningEvent", 0, [
     0 dst_pool "dstPool" 0 false,
     1 dst_host "dstHost" 0 false,
 ]);
@@ -1251,7 +1251,7 @@ pub struct MigrationWarningEvent {
     /// The fields of [`MigrationEvent`](t::MigrationEvent).
     pub base: t::MigrationEvent,
 }
-d::object!(MigrationWarningEvent: t::MigrationEvent, "MigrationWarningEvent", 0, [
+d::object!(Vim25 MigrationWarningEvent: t::MigrationEvent, "MigrationWarningEvent", 0, [
 ]);
 impl d::IsA<t::Event> for MigrationWarningEvent {}
 
@@ -1263,7 +1263,7 @@ pub struct MtuMatchEvent {
     /// The fields of [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent).
     pub base: t::DvsHealthStatusChangeEvent,
 }
-d::object!(MtuMatchEvent: t::DvsHealthStatusChangeEvent, "MtuMatchEvent", 6, [
+d::object!(Vim25 MtuMatchEvent: t::DvsHealthStatusChangeEvent, "MtuMatchEvent", 6, [
 ]);
 impl d::IsA<t::Event> for MtuMatchEvent {}
 
@@ -1275,7 +1275,7 @@ pub struct MtuMismatchEvent {
     /// The fields of [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent).
     pub base: t::DvsHealthStatusChangeEvent,
 }
-d::object!(MtuMismatchEvent: t::DvsHealthStatusChangeEvent, "MtuMismatchEvent", 6, [
+d::object!(Vim25 MtuMismatchEvent: t::DvsHealthStatusChangeEvent, "MtuMismatchEvent", 6, [
 ]);
 impl d::IsA<t::Event> for MtuMismatchEvent {}
 
@@ -1291,7 +1291,7 @@ pub struct NASDatastoreCreatedEvent {
     /// `datastoreUrl`. Since API 6.5.
     pub datastore_url: Option<String>,
 }
-d::object!(NASDatastoreCreatedEvent: t::HostEvent, "NASDatastoreCreatedEvent", 0, [
+d::object!(Vim25 NASDatastoreCreatedEvent: t::HostEvent, "NASDatastoreCreatedEvent", 0, [
     0 datastore "datastore" 0 false,
     1 datastore_url "datastoreUrl" 9 false,
 ]);
@@ -1307,7 +1307,7 @@ pub struct NetworkEventArgument {
     /// `network`.
     pub network: MoRef<m::Network>,
 }
-d::object!(NetworkEventArgument: t::EntityEventArgument, "NetworkEventArgument", 3, [
+d::object!(Vim25 NetworkEventArgument: t::EntityEventArgument, "NetworkEventArgument", 3, [
     0 network "network" 3 false,
 ]);
 impl d::IsA<t::EntityEventArgument> for NetworkEventArgument {}
@@ -1330,7 +1330,7 @@ pub struct NetworkRollbackEvent {
     /// `transactionId`.
     pub transaction_id: String,
 }
-d::object!(NetworkRollbackEvent: t::Event, "NetworkRollbackEvent", 6, [
+d::object!(Vim25 NetworkRollbackEvent: t::Event, "NetworkRollbackEvent", 6, [
     0 method_name "methodName" 6 false,
     1 transaction_id "transactionId" 6 false,
 ]);
@@ -1346,7 +1346,7 @@ pub struct NoAccessUserEvent {
     /// `ipAddress`.
     pub ip_address: String,
 }
-d::object!(NoAccessUserEvent: t::SessionEvent, "NoAccessUserEvent", 0, [
+d::object!(Vim25 NoAccessUserEvent: t::SessionEvent, "NoAccessUserEvent", 0, [
     0 ip_address "ipAddress" 0 false,
 ]);
 impl d::IsA<t::Event> for NoAccessUserEvent {}
@@ -1359,7 +1359,7 @@ pub struct NoDatastoresConfiguredEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(NoDatastoresConfiguredEvent: t::HostEvent, "NoDatastoresConfiguredEvent", 0, [
+d::object!(Vim25 NoDatastoresConfiguredEvent: t::HostEvent, "NoDatastoresConfiguredEvent", 0, [
 ]);
 impl d::IsA<t::Event> for NoDatastoresConfiguredEvent {}
 
@@ -1373,7 +1373,7 @@ pub struct NoLicenseEvent {
     /// `feature`.
     pub feature: t::LicenseFeatureInfo,
 }
-d::object!(NoLicenseEvent: t::LicenseEvent, "NoLicenseEvent", 0, [
+d::object!(Vim25 NoLicenseEvent: t::LicenseEvent, "NoLicenseEvent", 0, [
     0 feature "feature" 0 false,
 ]);
 impl d::IsA<t::Event> for NoLicenseEvent {}
@@ -1386,7 +1386,7 @@ pub struct NoMaintenanceModeDrsRecommendationForVM {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(NoMaintenanceModeDrsRecommendationForVM: t::VmEvent, "NoMaintenanceModeDrsRecommendationForVM", 0, [
+d::object!(Vim25 NoMaintenanceModeDrsRecommendationForVM: t::VmEvent, "NoMaintenanceModeDrsRecommendationForVM", 0, [
 ]);
 impl d::IsA<t::Event> for NoMaintenanceModeDrsRecommendationForVM {}
 
@@ -1398,7 +1398,7 @@ pub struct NonVIWorkloadDetectedOnDatastoreEvent {
     /// The fields of [`DatastoreEvent`](t::DatastoreEvent).
     pub base: t::DatastoreEvent,
 }
-d::object!(NonVIWorkloadDetectedOnDatastoreEvent: t::DatastoreEvent, "NonVIWorkloadDetectedOnDatastoreEvent", 4, [
+d::object!(Vim25 NonVIWorkloadDetectedOnDatastoreEvent: t::DatastoreEvent, "NonVIWorkloadDetectedOnDatastoreEvent", 4, [
 ]);
 impl d::IsA<t::Event> for NonVIWorkloadDetectedOnDatastoreEvent {}
 
@@ -1412,7 +1412,7 @@ pub struct NotEnoughResourcesToStartVmEvent {
     /// `reason`. Since API 6.0.
     pub reason: Option<String>,
 }
-d::object!(NotEnoughResourcesToStartVmEvent: t::VmEvent, "NotEnoughResourcesToStartVmEvent", 0, [
+d::object!(Vim25 NotEnoughResourcesToStartVmEvent: t::VmEvent, "NotEnoughResourcesToStartVmEvent", 0, [
     0 reason "reason" 8 false,
 ]);
 impl d::IsA<t::Event> for NotEnoughResourcesToStartVmEvent {}
@@ -1427,7 +1427,7 @@ pub struct OutOfSyncDvsHost {
     /// `hostOutOfSync`.
     pub host_out_of_sync: Vec<t::DvsOutOfSyncHostArgument>,
 }
-d::object!(OutOfSyncDvsHost: t::DvsEvent, "OutOfSyncDvsHost", 3, [
+d::object!(Vim25 OutOfSyncDvsHost: t::DvsEvent, "OutOfSyncDvsHost", 3, [
     0 host_out_of_sync "hostOutOfSync" 3 false,
 ]);
 impl d::IsA<t::Event> for OutOfSyncDvsHost {}
@@ -1444,7 +1444,7 @@ pub struct PermissionAddedEvent {
     /// `propagate`.
     pub propagate: bool,
 }
-d::object!(PermissionAddedEvent: t::PermissionEvent, "PermissionAddedEvent", 0, [
+d::object!(Vim25 PermissionAddedEvent: t::PermissionEvent, "PermissionAddedEvent", 0, [
     0 role "role" 0 false,
     1 propagate "propagate" 0 false,
 ]);
@@ -1464,7 +1464,7 @@ pub struct PermissionEvent {
     /// `group`.
     pub group: bool,
 }
-d::object!(PermissionEvent: t::AuthorizationEvent, "PermissionEvent", 0, [
+d::object!(Vim25 PermissionEvent: t::AuthorizationEvent, "PermissionEvent", 0, [
     0 entity "entity" 0 false,
     1 principal "principal" 0 false,
     2 group "group" 0 false,
@@ -1479,7 +1479,7 @@ pub struct PermissionRemovedEvent {
     /// The fields of [`PermissionEvent`](t::PermissionEvent).
     pub base: t::PermissionEvent,
 }
-d::object!(PermissionRemovedEvent: t::PermissionEvent, "PermissionRemovedEvent", 0, [
+d::object!(Vim25 PermissionRemovedEvent: t::PermissionEvent, "PermissionRemovedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for PermissionRemovedEvent {}
 
@@ -1499,7 +1499,7 @@ pub struct PermissionUpdatedEvent {
     /// `prevPropagate`. Since API 6.5.
     pub prev_propagate: Option<bool>,
 }
-d::object!(PermissionUpdatedEvent: t::PermissionEvent, "PermissionUpdatedEvent", 0, [
+d::object!(Vim25 PermissionUpdatedEvent: t::PermissionEvent, "PermissionUpdatedEvent", 0, [
     0 role "role" 0 false,
     1 propagate "propagate" 0 false,
     2 prev_role "prevRole" 9 false,
@@ -1515,7 +1515,7 @@ pub struct ProfileAssociatedEvent {
     /// The fields of [`ProfileEvent`](t::ProfileEvent).
     pub base: t::ProfileEvent,
 }
-d::object!(ProfileAssociatedEvent: t::ProfileEvent, "ProfileAssociatedEvent", 3, [
+d::object!(Vim25 ProfileAssociatedEvent: t::ProfileEvent, "ProfileAssociatedEvent", 3, [
 ]);
 impl d::IsA<t::Event> for ProfileAssociatedEvent {}
 
@@ -1527,7 +1527,7 @@ pub struct ProfileChangedEvent {
     /// The fields of [`ProfileEvent`](t::ProfileEvent).
     pub base: t::ProfileEvent,
 }
-d::object!(ProfileChangedEvent: t::ProfileEvent, "ProfileChangedEvent", 3, [
+d::object!(Vim25 ProfileChangedEvent: t::ProfileEvent, "ProfileChangedEvent", 3, [
 ]);
 impl d::IsA<t::Event> for ProfileChangedEvent {}
 
@@ -1539,7 +1539,7 @@ pub struct ProfileCreatedEvent {
     /// The fields of [`ProfileEvent`](t::ProfileEvent).
     pub base: t::ProfileEvent,
 }
-d::object!(ProfileCreatedEvent: t::ProfileEvent, "ProfileCreatedEvent", 3, [
+d::object!(Vim25 ProfileCreatedEvent: t::ProfileEvent, "ProfileCreatedEvent", 3, [
 ]);
 impl d::IsA<t::Event> for ProfileCreatedEvent {}
 
@@ -1551,7 +1551,7 @@ pub struct ProfileDissociatedEvent {
     /// The fields of [`ProfileEvent`](t::ProfileEvent).
     pub base: t::ProfileEvent,
 }
-d::object!(ProfileDissociatedEvent: t::ProfileEvent, "ProfileDissociatedEvent", 3, [
+d::object!(Vim25 ProfileDissociatedEvent: t::ProfileEvent, "ProfileDissociatedEvent", 3, [
 ]);
 impl d::IsA<t::Event> for ProfileDissociatedEvent {}
 
@@ -1565,7 +1565,7 @@ pub struct ProfileEvent {
     /// `profile`.
     pub profile: t::ProfileEventArgument,
 }
-d::object!(ProfileEvent: t::Event, "ProfileEvent", 3, [
+d::object!(Vim25 ProfileEvent: t::Event, "ProfileEvent", 3, [
     0 profile "profile" 3 false,
 ]);
 impl d::IsA<t::Event> for ProfileEvent {}
@@ -1582,7 +1582,7 @@ pub struct ProfileEventArgument {
     /// `name`.
     pub name: String,
 }
-d::object!(ProfileEventArgument: t::EventArgument, "ProfileEventArgument", 3, [
+d::object!(Vim25 ProfileEventArgument: t::EventArgument, "ProfileEventArgument", 3, [
     0 profile "profile" 3 false,
     1 name "name" 3 false,
 ]);
@@ -1601,7 +1601,7 @@ pub struct ProfileReferenceHostChangedEvent {
     /// `prevReferenceHostName`. Since API 6.5.
     pub prev_reference_host_name: Option<String>,
 }
-d::object!(ProfileReferenceHostChangedEvent: t::ProfileEvent, "ProfileReferenceHostChangedEvent", 3, [
+d::object!(Vim25 ProfileReferenceHostChangedEvent: t::ProfileEvent, "ProfileReferenceHostChangedEvent", 3, [
     0 reference_host "referenceHost" 3 false,
     1 reference_host_name "referenceHostName" 9 false,
     2 prev_reference_host_name "prevReferenceHostName" 9 false,
@@ -1616,7 +1616,7 @@ pub struct ProfileRemovedEvent {
     /// The fields of [`ProfileEvent`](t::ProfileEvent).
     pub base: t::ProfileEvent,
 }
-d::object!(ProfileRemovedEvent: t::ProfileEvent, "ProfileRemovedEvent", 3, [
+d::object!(Vim25 ProfileRemovedEvent: t::ProfileEvent, "ProfileRemovedEvent", 3, [
 ]);
 impl d::IsA<t::Event> for ProfileRemovedEvent {}
 
@@ -1636,7 +1636,7 @@ pub struct RecoveryEvent {
     /// `vnic`.
     pub vnic: Option<String>,
 }
-d::object!(RecoveryEvent: t::DvsEvent, "RecoveryEvent", 6, [
+d::object!(Vim25 RecoveryEvent: t::DvsEvent, "RecoveryEvent", 6, [
     0 host_name "hostName" 6 false,
     1 port_key "portKey" 6 false,
     2 dvs_uuid "dvsUuid" 6 false,
@@ -1652,7 +1652,7 @@ pub struct RemoteTSMEnabledEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(RemoteTSMEnabledEvent: t::HostEvent, "RemoteTSMEnabledEvent", 4, [
+d::object!(Vim25 RemoteTSMEnabledEvent: t::HostEvent, "RemoteTSMEnabledEvent", 4, [
 ]);
 impl d::IsA<t::Event> for RemoteTSMEnabledEvent {}
 
@@ -1666,7 +1666,7 @@ pub struct ResourcePoolCreatedEvent {
     /// `parent`.
     pub parent: t::ResourcePoolEventArgument,
 }
-d::object!(ResourcePoolCreatedEvent: t::ResourcePoolEvent, "ResourcePoolCreatedEvent", 0, [
+d::object!(Vim25 ResourcePoolCreatedEvent: t::ResourcePoolEvent, "ResourcePoolCreatedEvent", 0, [
     0 parent "parent" 0 false,
 ]);
 impl d::IsA<t::Event> for ResourcePoolCreatedEvent {}
@@ -1679,7 +1679,7 @@ pub struct ResourcePoolDestroyedEvent {
     /// The fields of [`ResourcePoolEvent`](t::ResourcePoolEvent).
     pub base: t::ResourcePoolEvent,
 }
-d::object!(ResourcePoolDestroyedEvent: t::ResourcePoolEvent, "ResourcePoolDestroyedEvent", 0, [
+d::object!(Vim25 ResourcePoolDestroyedEvent: t::ResourcePoolEvent, "ResourcePoolDestroyedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for ResourcePoolDestroyedEvent {}
 
@@ -1693,7 +1693,7 @@ pub struct ResourcePoolEvent {
     /// `resourcePool`.
     pub resource_pool: t::ResourcePoolEventArgument,
 }
-d::object!(ResourcePoolEvent: t::Event, "ResourcePoolEvent", 0, [
+d::object!(Vim25 ResourcePoolEvent: t::Event, "ResourcePoolEvent", 0, [
     0 resource_pool "resourcePool" 0 false,
 ]);
 impl d::IsA<t::Event> for ResourcePoolEvent {}
@@ -1708,7 +1708,7 @@ pub struct ResourcePoolEventArgument {
     /// `resourcePool`.
     pub resource_pool: MoRef<m::ResourcePool>,
 }
-d::object!(ResourcePoolEventArgument: t::EntityEventArgument, "ResourcePoolEventArgument", 0, [
+d::object!(Vim25 ResourcePoolEventArgument: t::EntityEventArgument, "ResourcePoolEventArgument", 0, [
     0 resource_pool "resourcePool" 0 false,
 ]);
 impl d::IsA<t::EntityEventArgument> for ResourcePoolEventArgument {}
@@ -1725,7 +1725,7 @@ pub struct ResourcePoolMovedEvent {
     /// `newParent`.
     pub new_parent: t::ResourcePoolEventArgument,
 }
-d::object!(ResourcePoolMovedEvent: t::ResourcePoolEvent, "ResourcePoolMovedEvent", 0, [
+d::object!(Vim25 ResourcePoolMovedEvent: t::ResourcePoolEvent, "ResourcePoolMovedEvent", 0, [
     0 old_parent "oldParent" 0 false,
     1 new_parent "newParent" 0 false,
 ]);
@@ -1741,7 +1741,7 @@ pub struct ResourcePoolReconfiguredEvent {
     /// `configChanges`. Since API 6.5.
     pub config_changes: Option<Box<t::ChangesInfoEventArgument>>,
 }
-d::object!(ResourcePoolReconfiguredEvent: t::ResourcePoolEvent, "ResourcePoolReconfiguredEvent", 0, [
+d::object!(Vim25 ResourcePoolReconfiguredEvent: t::ResourcePoolEvent, "ResourcePoolReconfiguredEvent", 0, [
     0 config_changes "configChanges" 9 false,
 ]);
 impl d::IsA<t::Event> for ResourcePoolReconfiguredEvent {}
@@ -1754,7 +1754,7 @@ pub struct ResourceViolatedEvent {
     /// The fields of [`ResourcePoolEvent`](t::ResourcePoolEvent).
     pub base: t::ResourcePoolEvent,
 }
-d::object!(ResourceViolatedEvent: t::ResourcePoolEvent, "ResourceViolatedEvent", 0, [
+d::object!(Vim25 ResourceViolatedEvent: t::ResourcePoolEvent, "ResourceViolatedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for ResourceViolatedEvent {}
 
@@ -1768,7 +1768,7 @@ pub struct RoleAddedEvent {
     /// `privilegeList`.
     pub privilege_list: Vec<String>,
 }
-d::object!(RoleAddedEvent: t::RoleEvent, "RoleAddedEvent", 0, [
+d::object!(Vim25 RoleAddedEvent: t::RoleEvent, "RoleAddedEvent", 0, [
     0 privilege_list "privilegeList" 0 false,
 ]);
 impl d::IsA<t::Event> for RoleAddedEvent {}
@@ -1783,7 +1783,7 @@ pub struct RoleEvent {
     /// `role`.
     pub role: t::RoleEventArgument,
 }
-d::object!(RoleEvent: t::AuthorizationEvent, "RoleEvent", 0, [
+d::object!(Vim25 RoleEvent: t::AuthorizationEvent, "RoleEvent", 0, [
     0 role "role" 0 false,
 ]);
 impl d::IsA<t::Event> for RoleEvent {}
@@ -1800,7 +1800,7 @@ pub struct RoleEventArgument {
     /// `name`.
     pub name: String,
 }
-d::object!(RoleEventArgument: t::EventArgument, "RoleEventArgument", 0, [
+d::object!(Vim25 RoleEventArgument: t::EventArgument, "RoleEventArgument", 0, [
     0 role_id "roleId" 0 false,
     1 name "name" 0 false,
 ]);
@@ -1813,7 +1813,7 @@ pub struct RoleRemovedEvent {
     /// The fields of [`RoleEvent`](t::RoleEvent).
     pub base: t::RoleEvent,
 }
-d::object!(RoleRemovedEvent: t::RoleEvent, "RoleRemovedEvent", 0, [
+d::object!(Vim25 RoleRemovedEvent: t::RoleEvent, "RoleRemovedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for RoleRemovedEvent {}
 
@@ -1833,7 +1833,7 @@ pub struct RoleUpdatedEvent {
     /// `privilegesRemoved`. Since API 6.5.
     pub privileges_removed: Vec<String>,
 }
-d::object!(RoleUpdatedEvent: t::RoleEvent, "RoleUpdatedEvent", 0, [
+d::object!(Vim25 RoleUpdatedEvent: t::RoleEvent, "RoleUpdatedEvent", 0, [
     0 privilege_list "privilegeList" 0 false,
     1 prev_role_name "prevRoleName" 9 false,
     2 privileges_added "privilegesAdded" 9 false,
@@ -1853,7 +1853,7 @@ pub struct RollbackEvent {
     /// `methodName`.
     pub method_name: Option<String>,
 }
-d::object!(RollbackEvent: t::DvsEvent, "RollbackEvent", 6, [
+d::object!(Vim25 RollbackEvent: t::DvsEvent, "RollbackEvent", 6, [
     0 host_name "hostName" 6 false,
     1 method_name "methodName" 6 false,
 ]);
@@ -1867,7 +1867,7 @@ pub struct ScheduledTaskCompletedEvent {
     /// The fields of [`ScheduledTaskEvent`](t::ScheduledTaskEvent).
     pub base: t::ScheduledTaskEvent,
 }
-d::object!(ScheduledTaskCompletedEvent: t::ScheduledTaskEvent, "ScheduledTaskCompletedEvent", 0, [
+d::object!(Vim25 ScheduledTaskCompletedEvent: t::ScheduledTaskEvent, "ScheduledTaskCompletedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for ScheduledTaskCompletedEvent {}
 
@@ -1879,7 +1879,7 @@ pub struct ScheduledTaskCreatedEvent {
     /// The fields of [`ScheduledTaskEvent`](t::ScheduledTaskEvent).
     pub base: t::ScheduledTaskEvent,
 }
-d::object!(ScheduledTaskCreatedEvent: t::ScheduledTaskEvent, "ScheduledTaskCreatedEvent", 0, [
+d::object!(Vim25 ScheduledTaskCreatedEvent: t::ScheduledTaskEvent, "ScheduledTaskCreatedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for ScheduledTaskCreatedEvent {}
 
@@ -1893,7 +1893,7 @@ pub struct ScheduledTaskEmailCompletedEvent {
     /// `to`.
     pub to: String,
 }
-d::object!(ScheduledTaskEmailCompletedEvent: t::ScheduledTaskEvent, "ScheduledTaskEmailCompletedEvent", 0, [
+d::object!(Vim25 ScheduledTaskEmailCompletedEvent: t::ScheduledTaskEvent, "ScheduledTaskEmailCompletedEvent", 0, [
     0 to "to" 0 false,
 ]);
 impl d::IsA<t::Event> for ScheduledTaskEmailCompletedEvent {}
@@ -1910,7 +1910,7 @@ pub struct ScheduledTaskEmailFailedEvent {
     /// `reason`.
     pub reason: t::LocalizedMethodFault,
 }
-d::object!(ScheduledTaskEmailFailedEvent: t::ScheduledTaskEvent, "ScheduledTaskEmailFailedEvent", 0, [
+d::object!(Vim25 ScheduledTaskEmailFailedEvent: t::ScheduledTaskEvent, "ScheduledTaskEmailFailedEvent", 0, [
     0 to "to" 0 false,
     1 reason "reason" 0 false,
 ]);
@@ -1928,7 +1928,7 @@ pub struct ScheduledTaskEvent {
     /// `entity`.
     pub entity: t::ManagedEntityEventArgument,
 }
-d::object!(ScheduledTaskEvent: t::Event, "ScheduledTaskEvent", 0, [
+d::object!(Vim25 ScheduledTaskEvent: t::Event, "ScheduledTaskEvent", 0, [
     0 scheduled_task "scheduledTask" 0 false,
     1 entity "entity" 0 false,
 ]);
@@ -1944,7 +1944,7 @@ pub struct ScheduledTaskEventArgument {
     /// `scheduledTask`.
     pub scheduled_task: MoRef<m::ScheduledTask>,
 }
-d::object!(ScheduledTaskEventArgument: t::EntityEventArgument, "ScheduledTaskEventArgument", 0, [
+d::object!(Vim25 ScheduledTaskEventArgument: t::EntityEventArgument, "ScheduledTaskEventArgument", 0, [
     0 scheduled_task "scheduledTask" 0 false,
 ]);
 impl d::IsA<t::EntityEventArgument> for ScheduledTaskEventArgument {}
@@ -1959,7 +1959,7 @@ pub struct ScheduledTaskFailedEvent {
     /// `reason`.
     pub reason: t::LocalizedMethodFault,
 }
-d::object!(ScheduledTaskFailedEvent: t::ScheduledTaskEvent, "ScheduledTaskFailedEvent", 0, [
+d::object!(Vim25 ScheduledTaskFailedEvent: t::ScheduledTaskEvent, "ScheduledTaskFailedEvent", 0, [
     0 reason "reason" 0 false,
 ]);
 impl d::IsA<t::Event> for ScheduledTaskFailedEvent {}
@@ -1974,7 +1974,7 @@ pub struct ScheduledTaskReconfiguredEvent {
     /// `configChanges`. Since API 6.5.
     pub config_changes: Option<Box<t::ChangesInfoEventArgument>>,
 }
-d::object!(ScheduledTaskReconfiguredEvent: t::ScheduledTaskEvent, "ScheduledTaskReconfiguredEvent", 0, [
+d::object!(Vim25 ScheduledTaskReconfiguredEvent: t::ScheduledTaskEvent, "ScheduledTaskReconfiguredEvent", 0, [
     0 config_changes "configChanges" 9 false,
 ]);
 impl d::IsA<t::Event> for ScheduledTaskReconfiguredEvent {}
@@ -1987,7 +1987,7 @@ pub struct ScheduledTaskRemovedEvent {
     /// The fields of [`ScheduledTaskEvent`](t::ScheduledTaskEvent).
     pub base: t::ScheduledTaskEvent,
 }
-d::object!(ScheduledTaskRemovedEvent: t::ScheduledTaskEvent, "ScheduledTaskRemovedEvent", 0, [
+d::object!(Vim25 ScheduledTaskRemovedEvent: t::ScheduledTaskEvent, "ScheduledTaskRemovedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for ScheduledTaskRemovedEvent {}
 
@@ -1999,7 +1999,7 @@ pub struct ScheduledTaskStartedEvent {
     /// The fields of [`ScheduledTaskEvent`](t::ScheduledTaskEvent).
     pub base: t::ScheduledTaskEvent,
 }
-d::object!(ScheduledTaskStartedEvent: t::ScheduledTaskEvent, "ScheduledTaskStartedEvent", 0, [
+d::object!(Vim25 ScheduledTaskStartedEvent: t::ScheduledTaskEvent, "ScheduledTaskStartedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for ScheduledTaskStartedEvent {}
 
@@ -2013,7 +2013,7 @@ pub struct ServerLicenseExpiredEvent {
     /// `product`.
     pub product: String,
 }
-d::object!(ServerLicenseExpiredEvent: t::LicenseEvent, "ServerLicenseExpiredEvent", 0, [
+d::object!(Vim25 ServerLicenseExpiredEvent: t::LicenseEvent, "ServerLicenseExpiredEvent", 0, [
     0 product "product" 0 false,
 ]);
 impl d::IsA<t::Event> for ServerLicenseExpiredEvent {}
@@ -2026,7 +2026,7 @@ pub struct ServerStartedSessionEvent {
     /// The fields of [`SessionEvent`](t::SessionEvent).
     pub base: t::SessionEvent,
 }
-d::object!(ServerStartedSessionEvent: t::SessionEvent, "ServerStartedSessionEvent", 0, [
+d::object!(Vim25 ServerStartedSessionEvent: t::SessionEvent, "ServerStartedSessionEvent", 0, [
 ]);
 impl d::IsA<t::Event> for ServerStartedSessionEvent {}
 
@@ -2038,7 +2038,7 @@ pub struct SessionEvent {
     /// The fields of [`Event`](t::Event).
     pub base: t::Event,
 }
-d::object!(SessionEvent: t::Event, "SessionEvent", 0, [
+d::object!(Vim25 SessionEvent: t::Event, "SessionEvent", 0, [
 ]);
 impl d::IsA<t::Event> for SessionEvent {}
 
@@ -2054,7 +2054,7 @@ pub struct SessionTerminatedEvent {
     /// `terminatedUsername`.
     pub terminated_username: String,
 }
-d::object!(SessionTerminatedEvent: t::SessionEvent, "SessionTerminatedEvent", 0, [
+d::object!(Vim25 SessionTerminatedEvent: t::SessionEvent, "SessionTerminatedEvent", 0, [
     0 session_id "sessionId" 0 false,
     1 terminated_username "terminatedUsername" 0 false,
 ]);
@@ -2070,7 +2070,7 @@ pub struct TaskEvent {
     /// `info`.
     pub info: t::TaskInfo,
 }
-d::object!(TaskEvent: t::Event, "TaskEvent", 0, [
+d::object!(Vim25 TaskEvent: t::Event, "TaskEvent", 0, [
     0 info "info" 0 false,
 ]);
 impl d::IsA<t::Event> for TaskEvent {}
@@ -2083,7 +2083,7 @@ pub struct TaskTimeoutEvent {
     /// The fields of [`TaskEvent`](t::TaskEvent).
     pub base: t::TaskEvent,
 }
-d::object!(TaskTimeoutEvent: t::TaskEvent, "TaskTimeoutEvent", 0, [
+d::object!(Vim25 TaskTimeoutEvent: t::TaskEvent, "TaskTimeoutEvent", 0, [
 ]);
 impl d::IsA<t::Event> for TaskTimeoutEvent {}
 
@@ -2095,7 +2095,7 @@ pub struct TeamingMatchEvent {
     /// The fields of [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent).
     pub base: t::DvsHealthStatusChangeEvent,
 }
-d::object!(TeamingMatchEvent: t::DvsHealthStatusChangeEvent, "TeamingMatchEvent", 6, [
+d::object!(Vim25 TeamingMatchEvent: t::DvsHealthStatusChangeEvent, "TeamingMatchEvent", 6, [
 ]);
 impl d::IsA<t::Event> for TeamingMatchEvent {}
 
@@ -2107,7 +2107,7 @@ pub struct TeamingMisMatchEvent {
     /// The fields of [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent).
     pub base: t::DvsHealthStatusChangeEvent,
 }
-d::object!(TeamingMisMatchEvent: t::DvsHealthStatusChangeEvent, "TeamingMisMatchEvent", 6, [
+d::object!(Vim25 TeamingMisMatchEvent: t::DvsHealthStatusChangeEvent, "TeamingMisMatchEvent", 6, [
 ]);
 impl d::IsA<t::Event> for TeamingMisMatchEvent {}
 
@@ -2119,7 +2119,7 @@ pub struct TemplateBeingUpgradedEvent {
     /// The fields of [`TemplateUpgradeEvent`](t::TemplateUpgradeEvent).
     pub base: t::TemplateUpgradeEvent,
 }
-d::object!(TemplateBeingUpgradedEvent: t::TemplateUpgradeEvent, "TemplateBeingUpgradedEvent", 0, [
+d::object!(Vim25 TemplateBeingUpgradedEvent: t::TemplateUpgradeEvent, "TemplateBeingUpgradedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for TemplateBeingUpgradedEvent {}
 
@@ -2133,7 +2133,7 @@ pub struct TemplateUpgradeEvent {
     /// `legacyTemplate`.
     pub legacy_template: String,
 }
-d::object!(TemplateUpgradeEvent: t::Event, "TemplateUpgradeEvent", 0, [
+d::object!(Vim25 TemplateUpgradeEvent: t::Event, "TemplateUpgradeEvent", 0, [
     0 legacy_template "legacyTemplate" 0 false,
 ]);
 impl d::IsA<t::Event> for TemplateUpgradeEvent {}
@@ -2148,7 +2148,7 @@ pub struct TemplateUpgradeFailedEvent {
     /// `reason`.
     pub reason: t::LocalizedMethodFault,
 }
-d::object!(TemplateUpgradeFailedEvent: t::TemplateUpgradeEvent, "TemplateUpgradeFailedEvent", 0, [
+d::object!(Vim25 TemplateUpgradeFailedEvent: t::TemplateUpgradeEvent, "TemplateUpgradeFailedEvent", 0, [
     0 reason "reason" 0 false,
 ]);
 impl d::IsA<t::Event> for TemplateUpgradeFailedEvent {}
@@ -2161,7 +2161,7 @@ pub struct TemplateUpgradedEvent {
     /// The fields of [`TemplateUpgradeEvent`](t::TemplateUpgradeEvent).
     pub base: t::TemplateUpgradeEvent,
 }
-d::object!(TemplateUpgradedEvent: t::TemplateUpgradeEvent, "TemplateUpgradedEvent", 0, [
+d::object!(Vim25 TemplateUpgradedEvent: t::TemplateUpgradeEvent, "TemplateUpgradedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for TemplateUpgradedEvent {}
 
@@ -2175,7 +2175,7 @@ pub struct TgwEventArgument {
     /// `tgw`.
     pub tgw: MoRef<m::TransitGateway>,
 }
-d::object!(TgwEventArgument: t::EntityEventArgument, "TgwEventArgument", 33, [
+d::object!(Vim25 TgwEventArgument: t::EntityEventArgument, "TgwEventArgument", 33, [
     0 tgw "tgw" 33 false,
 ]);
 impl d::IsA<t::EntityEventArgument> for TgwEventArgument {}
@@ -2194,7 +2194,7 @@ pub struct TimedOutHostOperationEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(TimedOutHostOperationEvent: t::HostEvent, "TimedOutHostOperationEvent", 0, [
+d::object!(Vim25 TimedOutHostOperationEvent: t::HostEvent, "TimedOutHostOperationEvent", 0, [
 ]);
 impl d::IsA<t::Event> for TimedOutHostOperationEvent {}
 
@@ -2210,7 +2210,7 @@ pub struct UnlicensedVirtualMachinesEvent {
     /// `available`.
     pub available: i32,
 }
-d::object!(UnlicensedVirtualMachinesEvent: t::LicenseEvent, "UnlicensedVirtualMachinesEvent", 0, [
+d::object!(Vim25 UnlicensedVirtualMachinesEvent: t::LicenseEvent, "UnlicensedVirtualMachinesEvent", 0, [
     0 unlicensed "unlicensed" 0 false,
     1 available "available" 0 false,
 ]);
@@ -2226,7 +2226,7 @@ pub struct UnlicensedVirtualMachinesFoundEvent {
     /// `available`.
     pub available: i32,
 }
-d::object!(UnlicensedVirtualMachinesFoundEvent: t::LicenseEvent, "UnlicensedVirtualMachinesFoundEvent", 0, [
+d::object!(Vim25 UnlicensedVirtualMachinesFoundEvent: t::LicenseEvent, "UnlicensedVirtualMachinesFoundEvent", 0, [
     0 available "available" 0 false,
 ]);
 impl d::IsA<t::Event> for UnlicensedVirtualMachinesFoundEvent {}
@@ -2239,7 +2239,7 @@ pub struct UpdatedAgentBeingRestartedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(UpdatedAgentBeingRestartedEvent: t::HostEvent, "UpdatedAgentBeingRestartedEvent", 0, [
+d::object!(Vim25 UpdatedAgentBeingRestartedEvent: t::HostEvent, "UpdatedAgentBeingRestartedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for UpdatedAgentBeingRestartedEvent {}
 
@@ -2253,7 +2253,7 @@ pub struct UpgradeEvent {
     /// `message`.
     pub message: String,
 }
-d::object!(UpgradeEvent: t::Event, "UpgradeEvent", 0, [
+d::object!(Vim25 UpgradeEvent: t::Event, "UpgradeEvent", 0, [
     0 message "message" 0 false,
 ]);
 impl d::IsA<t::Event> for UpgradeEvent {}
@@ -2266,7 +2266,7 @@ pub struct UplinkPortMtuNotSupportEvent {
     /// The fields of [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent).
     pub base: t::DvsHealthStatusChangeEvent,
 }
-d::object!(UplinkPortMtuNotSupportEvent: t::DvsHealthStatusChangeEvent, "UplinkPortMtuNotSupportEvent", 6, [
+d::object!(Vim25 UplinkPortMtuNotSupportEvent: t::DvsHealthStatusChangeEvent, "UplinkPortMtuNotSupportEvent", 6, [
 ]);
 impl d::IsA<t::Event> for UplinkPortMtuNotSupportEvent {}
 
@@ -2278,7 +2278,7 @@ pub struct UplinkPortMtuSupportEvent {
     /// The fields of [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent).
     pub base: t::DvsHealthStatusChangeEvent,
 }
-d::object!(UplinkPortMtuSupportEvent: t::DvsHealthStatusChangeEvent, "UplinkPortMtuSupportEvent", 6, [
+d::object!(Vim25 UplinkPortMtuSupportEvent: t::DvsHealthStatusChangeEvent, "UplinkPortMtuSupportEvent", 6, [
 ]);
 impl d::IsA<t::Event> for UplinkPortMtuSupportEvent {}
 
@@ -2290,7 +2290,7 @@ pub struct UplinkPortVlanTrunkedEvent {
     /// The fields of [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent).
     pub base: t::DvsHealthStatusChangeEvent,
 }
-d::object!(UplinkPortVlanTrunkedEvent: t::DvsHealthStatusChangeEvent, "UplinkPortVlanTrunkedEvent", 6, [
+d::object!(Vim25 UplinkPortVlanTrunkedEvent: t::DvsHealthStatusChangeEvent, "UplinkPortVlanTrunkedEvent", 6, [
 ]);
 impl d::IsA<t::Event> for UplinkPortVlanTrunkedEvent {}
 
@@ -2302,7 +2302,7 @@ pub struct UplinkPortVlanUntrunkedEvent {
     /// The fields of [`DvsHealthStatusChangeEvent`](t::DvsHealthStatusChangeEvent).
     pub base: t::DvsHealthStatusChangeEvent,
 }
-d::object!(UplinkPortVlanUntrunkedEvent: t::DvsHealthStatusChangeEvent, "UplinkPortVlanUntrunkedEvent", 6, [
+d::object!(Vim25 UplinkPortVlanUntrunkedEvent: t::DvsHealthStatusChangeEvent, "UplinkPortVlanUntrunkedEvent", 6, [
 ]);
 impl d::IsA<t::Event> for UplinkPortVlanUntrunkedEvent {}
 
@@ -2318,7 +2318,7 @@ pub struct UserAssignedToGroup {
     /// `group`.
     pub group: String,
 }
-d::object!(UserAssignedToGroup: t::HostEvent, "UserAssignedToGroup", 0, [
+d::object!(Vim25 UserAssignedToGroup: t::HostEvent, "UserAssignedToGroup", 0, [
     0 user_login "userLogin" 0 false,
     1 group "group" 0 false,
 ]);
@@ -2340,7 +2340,7 @@ pub struct UserLoginSessionEvent {
     /// `sessionId`.
     pub session_id: String,
 }
-d::object!(UserLoginSessionEvent: t::SessionEvent, "UserLoginSessionEvent", 0, [
+d::object!(Vim25 UserLoginSessionEvent: t::SessionEvent, "UserLoginSessionEvent", 0, [
     0 ip_address "ipAddress" 0 false,
     1 user_agent "userAgent" 6 false,
     2 locale "locale" 0 false,
@@ -2366,7 +2366,7 @@ pub struct UserLogoutSessionEvent {
     /// `loginTime`. Since API 5.1.
     pub login_time: Option<d::DateTime>,
 }
-d::object!(UserLogoutSessionEvent: t::SessionEvent, "UserLogoutSessionEvent", 0, [
+d::object!(Vim25 UserLogoutSessionEvent: t::SessionEvent, "UserLogoutSessionEvent", 0, [
     0 ip_address "ipAddress" 6 false,
     1 user_agent "userAgent" 6 false,
     2 call_count "callCount" 6 false,
@@ -2385,7 +2385,7 @@ pub struct UserPasswordChanged {
     /// `userLogin`.
     pub user_login: String,
 }
-d::object!(UserPasswordChanged: t::HostEvent, "UserPasswordChanged", 0, [
+d::object!(Vim25 UserPasswordChanged: t::HostEvent, "UserPasswordChanged", 0, [
     0 user_login "userLogin" 0 false,
 ]);
 impl d::IsA<t::Event> for UserPasswordChanged {}
@@ -2402,7 +2402,7 @@ pub struct UserUnassignedFromGroup {
     /// `group`.
     pub group: String,
 }
-d::object!(UserUnassignedFromGroup: t::HostEvent, "UserUnassignedFromGroup", 0, [
+d::object!(Vim25 UserUnassignedFromGroup: t::HostEvent, "UserUnassignedFromGroup", 0, [
     0 user_login "userLogin" 0 false,
     1 group "group" 0 false,
 ]);
@@ -2416,7 +2416,7 @@ pub struct UserUpgradeEvent {
     /// The fields of [`UpgradeEvent`](t::UpgradeEvent).
     pub base: t::UpgradeEvent,
 }
-d::object!(UserUpgradeEvent: t::UpgradeEvent, "UserUpgradeEvent", 0, [
+d::object!(Vim25 UserUpgradeEvent: t::UpgradeEvent, "UserUpgradeEvent", 0, [
 ]);
 impl d::IsA<t::Event> for UserUpgradeEvent {}
 
@@ -2432,7 +2432,7 @@ pub struct VMFSDatastoreCreatedEvent {
     /// `datastoreUrl`. Since API 6.5.
     pub datastore_url: Option<String>,
 }
-d::object!(VMFSDatastoreCreatedEvent: t::HostEvent, "VMFSDatastoreCreatedEvent", 0, [
+d::object!(Vim25 VMFSDatastoreCreatedEvent: t::HostEvent, "VMFSDatastoreCreatedEvent", 0, [
     0 datastore "datastore" 0 false,
     1 datastore_url "datastoreUrl" 9 false,
 ]);
@@ -2448,7 +2448,7 @@ pub struct VMFSDatastoreExpandedEvent {
     /// `datastore`.
     pub datastore: t::DatastoreEventArgument,
 }
-d::object!(VMFSDatastoreExpandedEvent: t::HostEvent, "VMFSDatastoreExpandedEvent", 3, [
+d::object!(Vim25 VMFSDatastoreExpandedEvent: t::HostEvent, "VMFSDatastoreExpandedEvent", 3, [
     0 datastore "datastore" 3 false,
 ]);
 impl d::IsA<t::Event> for VMFSDatastoreExpandedEvent {}
@@ -2463,7 +2463,7 @@ pub struct VMFSDatastoreExtendedEvent {
     /// `datastore`.
     pub datastore: t::DatastoreEventArgument,
 }
-d::object!(VMFSDatastoreExtendedEvent: t::HostEvent, "VMFSDatastoreExtendedEvent", 3, [
+d::object!(Vim25 VMFSDatastoreExtendedEvent: t::HostEvent, "VMFSDatastoreExtendedEvent", 3, [
     0 datastore "datastore" 3 false,
 ]);
 impl d::IsA<t::Event> for VMFSDatastoreExtendedEvent {}
@@ -2476,7 +2476,7 @@ pub struct VMotionLicenseExpiredEvent {
     /// The fields of [`LicenseEvent`](t::LicenseEvent).
     pub base: t::LicenseEvent,
 }
-d::object!(VMotionLicenseExpiredEvent: t::LicenseEvent, "VMotionLicenseExpiredEvent", 0, [
+d::object!(Vim25 VMotionLicenseExpiredEvent: t::LicenseEvent, "VMotionLicenseExpiredEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VMotionLicenseExpiredEvent {}
 
@@ -2490,7 +2490,7 @@ pub struct VcAgentUninstallFailedEvent {
     /// `reason`.
     pub reason: Option<String>,
 }
-d::object!(VcAgentUninstallFailedEvent: t::HostEvent, "VcAgentUninstallFailedEvent", 3, [
+d::object!(Vim25 VcAgentUninstallFailedEvent: t::HostEvent, "VcAgentUninstallFailedEvent", 3, [
     0 reason "reason" 3 false,
 ]);
 impl d::IsA<t::Event> for VcAgentUninstallFailedEvent {}
@@ -2503,7 +2503,7 @@ pub struct VcAgentUninstalledEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(VcAgentUninstalledEvent: t::HostEvent, "VcAgentUninstalledEvent", 3, [
+d::object!(Vim25 VcAgentUninstalledEvent: t::HostEvent, "VcAgentUninstalledEvent", 3, [
 ]);
 impl d::IsA<t::Event> for VcAgentUninstalledEvent {}
 
@@ -2517,7 +2517,7 @@ pub struct VcAgentUpgradeFailedEvent {
     /// `reason`. Since API 4.0.
     pub reason: Option<String>,
 }
-d::object!(VcAgentUpgradeFailedEvent: t::HostEvent, "VcAgentUpgradeFailedEvent", 0, [
+d::object!(Vim25 VcAgentUpgradeFailedEvent: t::HostEvent, "VcAgentUpgradeFailedEvent", 0, [
     0 reason "reason" 3 false,
 ]);
 impl d::IsA<t::Event> for VcAgentUpgradeFailedEvent {}
@@ -2530,7 +2530,7 @@ pub struct VcAgentUpgradedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(VcAgentUpgradedEvent: t::HostEvent, "VcAgentUpgradedEvent", 0, [
+d::object!(Vim25 VcAgentUpgradedEvent: t::HostEvent, "VcAgentUpgradedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VcAgentUpgradedEvent {}
 
@@ -2542,7 +2542,7 @@ pub struct VimAccountPasswordChangedEvent {
     /// The fields of [`HostEvent`](t::HostEvent).
     pub base: t::HostEvent,
 }
-d::object!(VimAccountPasswordChangedEvent: t::HostEvent, "VimAccountPasswordChangedEvent", 0, [
+d::object!(Vim25 VimAccountPasswordChangedEvent: t::HostEvent, "VimAccountPasswordChangedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VimAccountPasswordChangedEvent {}
 
@@ -2554,7 +2554,7 @@ pub struct VmAcquiredMksTicketEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmAcquiredMksTicketEvent: t::VmEvent, "VmAcquiredMksTicketEvent", 0, [
+d::object!(Vim25 VmAcquiredMksTicketEvent: t::VmEvent, "VmAcquiredMksTicketEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VmAcquiredMksTicketEvent {}
 
@@ -2568,7 +2568,7 @@ pub struct VmAcquiredTicketEvent {
     /// `ticketType`.
     pub ticket_type: String,
 }
-d::object!(VmAcquiredTicketEvent: t::VmEvent, "VmAcquiredTicketEvent", 4, [
+d::object!(Vim25 VmAcquiredTicketEvent: t::VmEvent, "VmAcquiredTicketEvent", 4, [
     0 ticket_type "ticketType" 4 false,
 ]);
 impl d::IsA<t::Event> for VmAcquiredTicketEvent {}
@@ -2585,7 +2585,7 @@ pub struct VmAutoRenameEvent {
     /// `newName`.
     pub new_name: String,
 }
-d::object!(VmAutoRenameEvent: t::VmEvent, "VmAutoRenameEvent", 0, [
+d::object!(Vim25 VmAutoRenameEvent: t::VmEvent, "VmAutoRenameEvent", 0, [
     0 old_name "oldName" 0 false,
     1 new_name "newName" 0 false,
 ]);
@@ -2605,7 +2605,7 @@ pub struct VmBeingClonedEvent {
     /// `destHost`.
     pub dest_host: t::HostEventArgument,
 }
-d::object!(VmBeingClonedEvent: t::VmCloneEvent, "VmBeingClonedEvent", 0, [
+d::object!(Vim25 VmBeingClonedEvent: t::VmCloneEvent, "VmBeingClonedEvent", 0, [
     0 dest_folder "destFolder" 0 false,
     1 dest_name "destName" 0 false,
     2 dest_host "destHost" 0 false,
@@ -2624,7 +2624,7 @@ pub struct VmBeingClonedNoFolderEvent {
     /// `destHost`.
     pub dest_host: t::HostEventArgument,
 }
-d::object!(VmBeingClonedNoFolderEvent: t::VmCloneEvent, "VmBeingClonedNoFolderEvent", 4, [
+d::object!(Vim25 VmBeingClonedNoFolderEvent: t::VmCloneEvent, "VmBeingClonedNoFolderEvent", 4, [
     0 dest_name "destName" 4 false,
     1 dest_host "destHost" 4 false,
 ]);
@@ -2640,7 +2640,7 @@ pub struct VmBeingCreatedEvent {
     /// `configSpec`.
     pub config_spec: Option<Box<t::VirtualMachineConfigSpec>>,
 }
-d::object!(VmBeingCreatedEvent: t::VmEvent, "VmBeingCreatedEvent", 0, [
+d::object!(Vim25 VmBeingCreatedEvent: t::VmEvent, "VmBeingCreatedEvent", 0, [
     0 config_spec "configSpec" 0 false,
 ]);
 impl d::IsA<t::Event> for VmBeingCreatedEvent {}
@@ -2655,7 +2655,7 @@ pub struct VmBeingDeployedEvent {
     /// `srcTemplate`.
     pub src_template: t::VmEventArgument,
 }
-d::object!(VmBeingDeployedEvent: t::VmEvent, "VmBeingDeployedEvent", 0, [
+d::object!(Vim25 VmBeingDeployedEvent: t::VmEvent, "VmBeingDeployedEvent", 0, [
     0 src_template "srcTemplate" 0 false,
 ]);
 impl d::IsA<t::Event> for VmBeingDeployedEvent {}
@@ -2674,7 +2674,7 @@ pub struct VmBeingHotMigratedEvent {
     /// `destDatastore`. Since API 5.0.
     pub dest_datastore: Option<Box<t::DatastoreEventArgument>>,
 }
-d::object!(VmBeingHotMigratedEvent: t::VmEvent, "VmBeingHotMigratedEvent", 0, [
+d::object!(Vim25 VmBeingHotMigratedEvent: t::VmEvent, "VmBeingHotMigratedEvent", 0, [
     0 dest_host "destHost" 0 false,
     1 dest_datacenter "destDatacenter" 5 false,
     2 dest_datastore "destDatastore" 5 false,
@@ -2695,7 +2695,7 @@ pub struct VmBeingMigratedEvent {
     /// `destDatastore`. Since API 5.0.
     pub dest_datastore: Option<Box<t::DatastoreEventArgument>>,
 }
-d::object!(VmBeingMigratedEvent: t::VmEvent, "VmBeingMigratedEvent", 0, [
+d::object!(Vim25 VmBeingMigratedEvent: t::VmEvent, "VmBeingMigratedEvent", 0, [
     0 dest_host "destHost" 0 false,
     1 dest_datacenter "destDatacenter" 5 false,
     2 dest_datastore "destDatastore" 5 false,
@@ -2716,7 +2716,7 @@ pub struct VmBeingRelocatedEvent {
     /// `destDatastore`. Since API 5.0.
     pub dest_datastore: Option<Box<t::DatastoreEventArgument>>,
 }
-d::object!(VmBeingRelocatedEvent: t::VmRelocateSpecEvent, "VmBeingRelocatedEvent", 0, [
+d::object!(Vim25 VmBeingRelocatedEvent: t::VmRelocateSpecEvent, "VmBeingRelocatedEvent", 0, [
     0 dest_host "destHost" 0 false,
     1 dest_datacenter "destDatacenter" 5 false,
     2 dest_datastore "destDatastore" 5 false,
@@ -2731,7 +2731,7 @@ pub struct VmCloneEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmCloneEvent: t::VmEvent, "VmCloneEvent", 0, [
+d::object!(Vim25 VmCloneEvent: t::VmEvent, "VmCloneEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VmCloneEvent {}
 
@@ -2751,7 +2751,7 @@ pub struct VmCloneFailedEvent {
     /// `reason`.
     pub reason: t::LocalizedMethodFault,
 }
-d::object!(VmCloneFailedEvent: t::VmCloneEvent, "VmCloneFailedEvent", 0, [
+d::object!(Vim25 VmCloneFailedEvent: t::VmCloneEvent, "VmCloneFailedEvent", 0, [
     0 dest_folder "destFolder" 0 false,
     1 dest_name "destName" 0 false,
     2 dest_host "destHost" 0 false,
@@ -2769,7 +2769,7 @@ pub struct VmClonedEvent {
     /// `sourceVm`.
     pub source_vm: t::VmEventArgument,
 }
-d::object!(VmClonedEvent: t::VmCloneEvent, "VmClonedEvent", 0, [
+d::object!(Vim25 VmClonedEvent: t::VmCloneEvent, "VmClonedEvent", 0, [
     0 source_vm "sourceVm" 0 false,
 ]);
 impl d::IsA<t::Event> for VmClonedEvent {}
@@ -2782,7 +2782,7 @@ pub struct VmConfigMissingEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmConfigMissingEvent: t::VmEvent, "VmConfigMissingEvent", 0, [
+d::object!(Vim25 VmConfigMissingEvent: t::VmEvent, "VmConfigMissingEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VmConfigMissingEvent {}
 
@@ -2794,7 +2794,7 @@ pub struct VmConnectedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmConnectedEvent: t::VmEvent, "VmConnectedEvent", 0, [
+d::object!(Vim25 VmConnectedEvent: t::VmEvent, "VmConnectedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VmConnectedEvent {}
 
@@ -2806,7 +2806,7 @@ pub struct VmCreatedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmCreatedEvent: t::VmEvent, "VmCreatedEvent", 0, [
+d::object!(Vim25 VmCreatedEvent: t::VmEvent, "VmCreatedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VmCreatedEvent {}
 
@@ -2820,7 +2820,7 @@ pub struct VmDasBeingResetEvent {
     /// `reason`. Since API 4.1.
     pub reason: Option<String>,
 }
-d::object!(VmDasBeingResetEvent: t::VmEvent, "VmDasBeingResetEvent", 3, [
+d::object!(Vim25 VmDasBeingResetEvent: t::VmEvent, "VmDasBeingResetEvent", 3, [
     0 reason "reason" 4 false,
 ]);
 impl d::IsA<t::Event> for VmDasBeingResetEvent {}
@@ -2848,7 +2848,7 @@ pub struct VmDasBeingResetWithScreenshotEvent {
     /// `screenshotFilePath`.
     pub screenshot_file_path: String,
 }
-d::object!(VmDasBeingResetWithScreenshotEvent: t::VmDasBeingResetEvent, "VmDasBeingResetWithScreenshotEvent", 3, [
+d::object!(Vim25 VmDasBeingResetWithScreenshotEvent: t::VmDasBeingResetEvent, "VmDasBeingResetWithScreenshotEvent", 3, [
     0 screenshot_file_path "screenshotFilePath" 3 false,
 ]);
 impl d::IsA<t::Event> for VmDasBeingResetWithScreenshotEvent {}
@@ -2861,7 +2861,7 @@ pub struct VmDasResetFailedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmDasResetFailedEvent: t::VmEvent, "VmDasResetFailedEvent", 3, [
+d::object!(Vim25 VmDasResetFailedEvent: t::VmEvent, "VmDasResetFailedEvent", 3, [
 ]);
 impl d::IsA<t::Event> for VmDasResetFailedEvent {}
 
@@ -2873,7 +2873,7 @@ pub struct VmDasUpdateErrorEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmDasUpdateErrorEvent: t::VmEvent, "VmDasUpdateErrorEvent", 0, [
+d::object!(Vim25 VmDasUpdateErrorEvent: t::VmEvent, "VmDasUpdateErrorEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VmDasUpdateErrorEvent {}
 
@@ -2885,7 +2885,7 @@ pub struct VmDasUpdateOkEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmDasUpdateOkEvent: t::VmEvent, "VmDasUpdateOkEvent", 0, [
+d::object!(Vim25 VmDasUpdateOkEvent: t::VmEvent, "VmDasUpdateOkEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VmDasUpdateOkEvent {}
 
@@ -2897,7 +2897,7 @@ pub struct VmDateRolledBackEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmDateRolledBackEvent: t::VmEvent, "VmDateRolledBackEvent", 0, [
+d::object!(Vim25 VmDateRolledBackEvent: t::VmEvent, "VmDateRolledBackEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VmDateRolledBackEvent {}
 
@@ -2913,7 +2913,7 @@ pub struct VmDeployFailedEvent {
     /// `reason`.
     pub reason: t::LocalizedMethodFault,
 }
-d::object!(VmDeployFailedEvent: t::VmEvent, "VmDeployFailedEvent", 0, [
+d::object!(Vim25 VmDeployFailedEvent: t::VmEvent, "VmDeployFailedEvent", 0, [
     0 dest_datastore "destDatastore" 0 false,
     1 reason "reason" 0 false,
 ]);
@@ -2929,7 +2929,7 @@ pub struct VmDeployedEvent {
     /// `srcTemplate`.
     pub src_template: t::VmEventArgument,
 }
-d::object!(VmDeployedEvent: t::VmEvent, "VmDeployedEvent", 0, [
+d::object!(Vim25 VmDeployedEvent: t::VmEvent, "VmDeployedEvent", 0, [
     0 src_template "srcTemplate" 0 false,
 ]);
 impl d::IsA<t::Event> for VmDeployedEvent {}
@@ -2942,7 +2942,7 @@ pub struct VmDisconnectedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmDisconnectedEvent: t::VmEvent, "VmDisconnectedEvent", 0, [
+d::object!(Vim25 VmDisconnectedEvent: t::VmEvent, "VmDisconnectedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VmDisconnectedEvent {}
 
@@ -2954,7 +2954,7 @@ pub struct VmDiscoveredEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmDiscoveredEvent: t::VmEvent, "VmDiscoveredEvent", 0, [
+d::object!(Vim25 VmDiscoveredEvent: t::VmEvent, "VmDiscoveredEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VmDiscoveredEvent {}
 
@@ -2970,7 +2970,7 @@ pub struct VmDiskFailedEvent {
     /// `reason`.
     pub reason: t::LocalizedMethodFault,
 }
-d::object!(VmDiskFailedEvent: t::VmEvent, "VmDiskFailedEvent", 0, [
+d::object!(Vim25 VmDiskFailedEvent: t::VmEvent, "VmDiskFailedEvent", 0, [
     0 disk "disk" 0 false,
     1 reason "reason" 0 false,
 ]);
@@ -2984,6 +2984,6 @@ pub struct VmEmigratingEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmEmigratingEvent: t::VmEvent, "VmEmigratingEvent", 0, [
+d::object!(Vim25 VmEmigratingEvent: t::VmEvent, "VmEmigratingEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VmEmigratingEvent {}

@@ -15,7 +15,7 @@ pub struct VmEndRecordingEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmEndRecordingEvent: t::VmEvent, "VmEndRecordingEvent", 3, [
+d::object!(Vim25 VmEndRecordingEvent: t::VmEvent, "VmEndRecordingEvent", 3, [
 ]);
 impl d::IsA<t::Event> for VmEndRecordingEvent {}
 
@@ -27,7 +27,7 @@ pub struct VmEndReplayingEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmEndReplayingEvent: t::VmEvent, "VmEndReplayingEvent", 3, [
+d::object!(Vim25 VmEndReplayingEvent: t::VmEvent, "VmEndReplayingEvent", 3, [
 ]);
 impl d::IsA<t::Event> for VmEndReplayingEvent {}
 
@@ -41,7 +41,7 @@ pub struct VmEvent {
     /// `template`.
     pub template: bool,
 }
-d::object!(VmEvent: t::Event, "VmEvent", 0, [
+d::object!(Vim25 VmEvent: t::Event, "VmEvent", 0, [
     0 template "template" 0 false,
 ]);
 impl d::IsA<t::Event> for VmEvent {}
@@ -56,7 +56,7 @@ pub struct VmEventArgument {
     /// `vm`.
     pub vm: MoRef<m::VirtualMachine>,
 }
-d::object!(VmEventArgument: t::EntityEventArgument, "VmEventArgument", 0, [
+d::object!(Vim25 VmEventArgument: t::EntityEventArgument, "VmEventArgument", 0, [
     0 vm "vm" 0 false,
 ]);
 impl d::IsA<t::EntityEventArgument> for VmEventArgument {}
@@ -83,7 +83,7 @@ pub struct VmFailedMigrateEvent {
     /// `destDatastore`. Since API 5.0.
     pub dest_datastore: Option<Box<t::DatastoreEventArgument>>,
 }
-d::object!(VmFailedMigrateEvent: t::VmEvent, "VmFailedMigrateEvent", 0, [
+d::object!(Vim25 VmFailedMigrateEvent: t::VmEvent, "VmFailedMigrateEvent", 0, [
     0 dest_host "destHost" 0 false,
     1 reason "reason" 0 false,
     2 dest_datacenter "destDatacenter" 5 false,
@@ -101,7 +101,7 @@ pub struct VmFailedRelayoutEvent {
     /// `reason`.
     pub reason: t::LocalizedMethodFault,
 }
-d::object!(VmFailedRelayoutEvent: t::VmEvent, "VmFailedRelayoutEvent", 0, [
+d::object!(Vim25 VmFailedRelayoutEvent: t::VmEvent, "VmFailedRelayoutEvent", 0, [
     0 reason "reason" 0 false,
 ]);
 impl d::IsA<t::Event> for VmFailedRelayoutEvent {}
@@ -114,7 +114,7 @@ pub struct VmFailedRelayoutOnVmfs2DatastoreEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmFailedRelayoutOnVmfs2DatastoreEvent: t::VmEvent, "VmFailedRelayoutOnVmfs2DatastoreEvent", 0, [
+d::object!(Vim25 VmFailedRelayoutOnVmfs2DatastoreEvent: t::VmEvent, "VmFailedRelayoutOnVmfs2DatastoreEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VmFailedRelayoutOnVmfs2DatastoreEvent {}
 
@@ -128,7 +128,7 @@ pub struct VmFailedStartingSecondaryEvent {
     /// `reason`.
     pub reason: Option<String>,
 }
-d::object!(VmFailedStartingSecondaryEvent: t::VmEvent, "VmFailedStartingSecondaryEvent", 3, [
+d::object!(Vim25 VmFailedStartingSecondaryEvent: t::VmEvent, "VmFailedStartingSecondaryEvent", 3, [
     0 reason "reason" 3 false,
 ]);
 impl d::IsA<t::Event> for VmFailedStartingSecondaryEvent {}
@@ -155,7 +155,7 @@ pub struct VmFailedToPowerOffEvent {
     /// `reason`.
     pub reason: t::LocalizedMethodFault,
 }
-d::object!(VmFailedToPowerOffEvent: t::VmEvent, "VmFailedToPowerOffEvent", 0, [
+d::object!(Vim25 VmFailedToPowerOffEvent: t::VmEvent, "VmFailedToPowerOffEvent", 0, [
     0 reason "reason" 0 false,
 ]);
 impl d::IsA<t::Event> for VmFailedToPowerOffEvent {}
@@ -170,7 +170,7 @@ pub struct VmFailedToPowerOnEvent {
     /// `reason`.
     pub reason: t::LocalizedMethodFault,
 }
-d::object!(VmFailedToPowerOnEvent: t::VmEvent, "VmFailedToPowerOnEvent", 0, [
+d::object!(Vim25 VmFailedToPowerOnEvent: t::VmEvent, "VmFailedToPowerOnEvent", 0, [
     0 reason "reason" 0 false,
 ]);
 impl d::IsA<t::Event> for VmFailedToPowerOnEvent {}
@@ -185,7 +185,7 @@ pub struct VmFailedToRebootGuestEvent {
     /// `reason`.
     pub reason: t::LocalizedMethodFault,
 }
-d::object!(VmFailedToRebootGuestEvent: t::VmEvent, "VmFailedToRebootGuestEvent", 0, [
+d::object!(Vim25 VmFailedToRebootGuestEvent: t::VmEvent, "VmFailedToRebootGuestEvent", 0, [
     0 reason "reason" 0 false,
 ]);
 impl d::IsA<t::Event> for VmFailedToRebootGuestEvent {}
@@ -200,7 +200,7 @@ pub struct VmFailedToResetEvent {
     /// `reason`.
     pub reason: t::LocalizedMethodFault,
 }
-d::object!(VmFailedToResetEvent: t::VmEvent, "VmFailedToResetEvent", 0, [
+d::object!(Vim25 VmFailedToResetEvent: t::VmEvent, "VmFailedToResetEvent", 0, [
     0 reason "reason" 0 false,
 ]);
 impl d::IsA<t::Event> for VmFailedToResetEvent {}
@@ -215,7 +215,7 @@ pub struct VmFailedToShutdownGuestEvent {
     /// `reason`.
     pub reason: t::LocalizedMethodFault,
 }
-d::object!(VmFailedToShutdownGuestEvent: t::VmEvent, "VmFailedToShutdownGuestEvent", 0, [
+d::object!(Vim25 VmFailedToShutdownGuestEvent: t::VmEvent, "VmFailedToShutdownGuestEvent", 0, [
     0 reason "reason" 0 false,
 ]);
 impl d::IsA<t::Event> for VmFailedToShutdownGuestEvent {}
@@ -230,7 +230,7 @@ pub struct VmFailedToStandbyGuestEvent {
     /// `reason`.
     pub reason: t::LocalizedMethodFault,
 }
-d::object!(VmFailedToStandbyGuestEvent: t::VmEvent, "VmFailedToStandbyGuestEvent", 0, [
+d::object!(Vim25 VmFailedToStandbyGuestEvent: t::VmEvent, "VmFailedToStandbyGuestEvent", 0, [
     0 reason "reason" 0 false,
 ]);
 impl d::IsA<t::Event> for VmFailedToStandbyGuestEvent {}
@@ -245,7 +245,7 @@ pub struct VmFailedToSuspendEvent {
     /// `reason`.
     pub reason: t::LocalizedMethodFault,
 }
-d::object!(VmFailedToSuspendEvent: t::VmEvent, "VmFailedToSuspendEvent", 0, [
+d::object!(Vim25 VmFailedToSuspendEvent: t::VmEvent, "VmFailedToSuspendEvent", 0, [
     0 reason "reason" 0 false,
 ]);
 impl d::IsA<t::Event> for VmFailedToSuspendEvent {}
@@ -258,7 +258,7 @@ pub struct VmFailedUpdatingSecondaryConfig {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmFailedUpdatingSecondaryConfig: t::VmEvent, "VmFailedUpdatingSecondaryConfig", 3, [
+d::object!(Vim25 VmFailedUpdatingSecondaryConfig: t::VmEvent, "VmFailedUpdatingSecondaryConfig", 3, [
 ]);
 impl d::IsA<t::Event> for VmFailedUpdatingSecondaryConfig {}
 
@@ -272,7 +272,7 @@ pub struct VmFailoverFailed {
     /// `reason`. Since API 4.1.
     pub reason: Option<Box<t::LocalizedMethodFault>>,
 }
-d::object!(VmFailoverFailed: t::VmEvent, "VmFailoverFailed", 0, [
+d::object!(Vim25 VmFailoverFailed: t::VmEvent, "VmFailoverFailed", 0, [
     0 reason "reason" 4 false,
 ]);
 impl d::IsA<t::Event> for VmFailoverFailed {}
@@ -289,7 +289,7 @@ pub struct VmFaultToleranceStateChangedEvent {
     /// `newState`.
     pub new_state: t::VirtualMachineFaultToleranceState,
 }
-d::object!(VmFaultToleranceStateChangedEvent: t::VmEvent, "VmFaultToleranceStateChangedEvent", 3, [
+d::object!(Vim25 VmFaultToleranceStateChangedEvent: t::VmEvent, "VmFaultToleranceStateChangedEvent", 3, [
     0 old_state "oldState" 3 false,
     1 new_state "newState" 3 false,
 ]);
@@ -303,7 +303,7 @@ pub struct VmFaultToleranceTurnedOffEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmFaultToleranceTurnedOffEvent: t::VmEvent, "VmFaultToleranceTurnedOffEvent", 3, [
+d::object!(Vim25 VmFaultToleranceTurnedOffEvent: t::VmEvent, "VmFaultToleranceTurnedOffEvent", 3, [
 ]);
 impl d::IsA<t::Event> for VmFaultToleranceTurnedOffEvent {}
 
@@ -317,7 +317,7 @@ pub struct VmFaultToleranceVmTerminatedEvent {
     /// `reason`.
     pub reason: Option<String>,
 }
-d::object!(VmFaultToleranceVmTerminatedEvent: t::VmEvent, "VmFaultToleranceVmTerminatedEvent", 3, [
+d::object!(Vim25 VmFaultToleranceVmTerminatedEvent: t::VmEvent, "VmFaultToleranceVmTerminatedEvent", 3, [
     0 reason "reason" 3 false,
 ]);
 impl d::IsA<t::Event> for VmFaultToleranceVmTerminatedEvent {}
@@ -330,7 +330,7 @@ pub struct VmGuestOSCrashedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmGuestOSCrashedEvent: t::VmEvent, "VmGuestOSCrashedEvent", 8, [
+d::object!(Vim25 VmGuestOSCrashedEvent: t::VmEvent, "VmGuestOSCrashedEvent", 8, [
 ]);
 impl d::IsA<t::Event> for VmGuestOSCrashedEvent {}
 
@@ -342,7 +342,7 @@ pub struct VmGuestRebootEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmGuestRebootEvent: t::VmEvent, "VmGuestRebootEvent", 0, [
+d::object!(Vim25 VmGuestRebootEvent: t::VmEvent, "VmGuestRebootEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VmGuestRebootEvent {}
 
@@ -354,7 +354,7 @@ pub struct VmGuestShutdownEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmGuestShutdownEvent: t::VmEvent, "VmGuestShutdownEvent", 0, [
+d::object!(Vim25 VmGuestShutdownEvent: t::VmEvent, "VmGuestShutdownEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VmGuestShutdownEvent {}
 
@@ -366,7 +366,7 @@ pub struct VmGuestStandbyEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmGuestStandbyEvent: t::VmEvent, "VmGuestStandbyEvent", 0, [
+d::object!(Vim25 VmGuestStandbyEvent: t::VmEvent, "VmGuestStandbyEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VmGuestStandbyEvent {}
 
@@ -382,7 +382,7 @@ pub struct VmHealthMonitoringStateChangedEvent {
     /// `prevState`. Since API 6.5.
     pub prev_state: Option<String>,
 }
-d::object!(VmHealthMonitoringStateChangedEvent: t::ClusterEvent, "VmHealthMonitoringStateChangedEvent", 3, [
+d::object!(Vim25 VmHealthMonitoringStateChangedEvent: t::ClusterEvent, "VmHealthMonitoringStateChangedEvent", 3, [
     0 state "state" 3 false,
     1 prev_state "prevState" 9 false,
 ]);
@@ -398,7 +398,7 @@ pub struct VmInstanceUuidAssignedEvent {
     /// `instanceUuid`.
     pub instance_uuid: String,
 }
-d::object!(VmInstanceUuidAssignedEvent: t::VmEvent, "VmInstanceUuidAssignedEvent", 3, [
+d::object!(Vim25 VmInstanceUuidAssignedEvent: t::VmEvent, "VmInstanceUuidAssignedEvent", 3, [
     0 instance_uuid "instanceUuid" 3 false,
 ]);
 impl d::IsA<t::Event> for VmInstanceUuidAssignedEvent {}
@@ -415,7 +415,7 @@ pub struct VmInstanceUuidChangedEvent {
     /// `newInstanceUuid`.
     pub new_instance_uuid: String,
 }
-d::object!(VmInstanceUuidChangedEvent: t::VmEvent, "VmInstanceUuidChangedEvent", 3, [
+d::object!(Vim25 VmInstanceUuidChangedEvent: t::VmEvent, "VmInstanceUuidChangedEvent", 3, [
     0 old_instance_uuid "oldInstanceUuid" 3 false,
     1 new_instance_uuid "newInstanceUuid" 3 false,
 ]);
@@ -433,7 +433,7 @@ pub struct VmInstanceUuidConflictEvent {
     /// `instanceUuid`.
     pub instance_uuid: String,
 }
-d::object!(VmInstanceUuidConflictEvent: t::VmEvent, "VmInstanceUuidConflictEvent", 3, [
+d::object!(Vim25 VmInstanceUuidConflictEvent: t::VmEvent, "VmInstanceUuidConflictEvent", 3, [
     0 conflicted_vm "conflictedVm" 3 false,
     1 instance_uuid "instanceUuid" 3 false,
 ]);
@@ -451,7 +451,7 @@ pub struct VmMacAssignedEvent {
     /// `mac`.
     pub mac: String,
 }
-d::object!(VmMacAssignedEvent: t::VmEvent, "VmMacAssignedEvent", 0, [
+d::object!(Vim25 VmMacAssignedEvent: t::VmEvent, "VmMacAssignedEvent", 0, [
     0 adapter "adapter" 0 false,
     1 mac "mac" 0 false,
 ]);
@@ -471,7 +471,7 @@ pub struct VmMacChangedEvent {
     /// `newMac`.
     pub new_mac: String,
 }
-d::object!(VmMacChangedEvent: t::VmEvent, "VmMacChangedEvent", 0, [
+d::object!(Vim25 VmMacChangedEvent: t::VmEvent, "VmMacChangedEvent", 0, [
     0 adapter "adapter" 0 false,
     1 old_mac "oldMac" 0 false,
     2 new_mac "newMac" 0 false,
@@ -490,7 +490,7 @@ pub struct VmMacConflictEvent {
     /// `mac`.
     pub mac: String,
 }
-d::object!(VmMacConflictEvent: t::VmEvent, "VmMacConflictEvent", 0, [
+d::object!(Vim25 VmMacConflictEvent: t::VmEvent, "VmMacConflictEvent", 0, [
     0 conflicted_vm "conflictedVm" 0 false,
     1 mac "mac" 0 false,
 ]);
@@ -504,7 +504,7 @@ pub struct VmMaxFTRestartCountReached {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmMaxFTRestartCountReached: t::VmEvent, "VmMaxFTRestartCountReached", 3, [
+d::object!(Vim25 VmMaxFTRestartCountReached: t::VmEvent, "VmMaxFTRestartCountReached", 3, [
 ]);
 impl d::IsA<t::Event> for VmMaxFTRestartCountReached {}
 
@@ -516,7 +516,7 @@ pub struct VmMaxRestartCountReached {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmMaxRestartCountReached: t::VmEvent, "VmMaxRestartCountReached", 3, [
+d::object!(Vim25 VmMaxRestartCountReached: t::VmEvent, "VmMaxRestartCountReached", 3, [
 ]);
 impl d::IsA<t::Event> for VmMaxRestartCountReached {}
 
@@ -532,7 +532,7 @@ pub struct VmMessageErrorEvent {
     /// `messageInfo`.
     pub message_info: Vec<t::VirtualMachineMessage>,
 }
-d::object!(VmMessageErrorEvent: t::VmEvent, "VmMessageErrorEvent", 3, [
+d::object!(Vim25 VmMessageErrorEvent: t::VmEvent, "VmMessageErrorEvent", 3, [
     0 message "message" 3 false,
     1 message_info "messageInfo" 3 false,
 ]);
@@ -550,7 +550,7 @@ pub struct VmMessageEvent {
     /// `messageInfo`.
     pub message_info: Vec<t::VirtualMachineMessage>,
 }
-d::object!(VmMessageEvent: t::VmEvent, "VmMessageEvent", 0, [
+d::object!(Vim25 VmMessageEvent: t::VmEvent, "VmMessageEvent", 0, [
     0 message "message" 0 false,
     1 message_info "messageInfo" 0 false,
 ]);
@@ -568,7 +568,7 @@ pub struct VmMessageWarningEvent {
     /// `messageInfo`.
     pub message_info: Vec<t::VirtualMachineMessage>,
 }
-d::object!(VmMessageWarningEvent: t::VmEvent, "VmMessageWarningEvent", 3, [
+d::object!(Vim25 VmMessageWarningEvent: t::VmEvent, "VmMessageWarningEvent", 3, [
     0 message "message" 3 false,
     1 message_info "messageInfo" 3 false,
 ]);
@@ -588,7 +588,7 @@ pub struct VmMigratedEvent {
     /// `sourceDatastore`. Since API 5.0.
     pub source_datastore: Option<Box<t::DatastoreEventArgument>>,
 }
-d::object!(VmMigratedEvent: t::VmEvent, "VmMigratedEvent", 0, [
+d::object!(Vim25 VmMigratedEvent: t::VmEvent, "VmMigratedEvent", 0, [
     0 source_host "sourceHost" 0 false,
     1 source_datacenter "sourceDatacenter" 5 false,
     2 source_datastore "sourceDatastore" 5 false,
@@ -603,7 +603,7 @@ pub struct VmNoCompatibleHostForSecondaryEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmNoCompatibleHostForSecondaryEvent: t::VmEvent, "VmNoCompatibleHostForSecondaryEvent", 3, [
+d::object!(Vim25 VmNoCompatibleHostForSecondaryEvent: t::VmEvent, "VmNoCompatibleHostForSecondaryEvent", 3, [
 ]);
 impl d::IsA<t::Event> for VmNoCompatibleHostForSecondaryEvent {}
 
@@ -617,7 +617,7 @@ pub struct VmNoNetworkAccessEvent {
     /// `destHost`.
     pub dest_host: t::HostEventArgument,
 }
-d::object!(VmNoNetworkAccessEvent: t::VmEvent, "VmNoNetworkAccessEvent", 0, [
+d::object!(Vim25 VmNoNetworkAccessEvent: t::VmEvent, "VmNoNetworkAccessEvent", 0, [
     0 dest_host "destHost" 0 false,
 ]);
 impl d::IsA<t::Event> for VmNoNetworkAccessEvent {}
@@ -630,7 +630,7 @@ pub struct VmOrphanedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmOrphanedEvent: t::VmEvent, "VmOrphanedEvent", 0, [
+d::object!(Vim25 VmOrphanedEvent: t::VmEvent, "VmOrphanedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VmOrphanedEvent {}
 
@@ -644,7 +644,7 @@ pub struct VmPowerOffOnIsolationEvent {
     /// `isolatedHost`.
     pub isolated_host: t::HostEventArgument,
 }
-d::object!(VmPowerOffOnIsolationEvent: t::VmPoweredOffEvent, "VmPowerOffOnIsolationEvent", 0, [
+d::object!(Vim25 VmPowerOffOnIsolationEvent: t::VmPoweredOffEvent, "VmPowerOffOnIsolationEvent", 0, [
     0 isolated_host "isolatedHost" 0 false,
 ]);
 impl d::IsA<t::Event> for VmPowerOffOnIsolationEvent {}
@@ -657,7 +657,7 @@ pub struct VmPoweredOffEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmPoweredOffEvent: t::VmEvent, "VmPoweredOffEvent", 0, [
+d::object!(Vim25 VmPoweredOffEvent: t::VmEvent, "VmPoweredOffEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VmPoweredOffEvent {}
 
@@ -669,7 +669,7 @@ pub struct VmPoweredOnEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmPoweredOnEvent: t::VmEvent, "VmPoweredOnEvent", 0, [
+d::object!(Vim25 VmPoweredOnEvent: t::VmEvent, "VmPoweredOnEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VmPoweredOnEvent {}
 
@@ -683,7 +683,7 @@ pub struct VmPoweringOnWithCustomizedDVPortEvent {
     /// `vnic`.
     pub vnic: Vec<t::VnicPortArgument>,
 }
-d::object!(VmPoweringOnWithCustomizedDVPortEvent: t::VmEvent, "VmPoweringOnWithCustomizedDVPortEvent", 3, [
+d::object!(Vim25 VmPoweringOnWithCustomizedDVPortEvent: t::VmEvent, "VmPoweringOnWithCustomizedDVPortEvent", 3, [
     0 vnic "vnic" 3 false,
 ]);
 impl d::IsA<t::Event> for VmPoweringOnWithCustomizedDVPortEvent {}
@@ -698,7 +698,7 @@ pub struct VmPrimaryFailoverEvent {
     /// `reason`.
     pub reason: Option<String>,
 }
-d::object!(VmPrimaryFailoverEvent: t::VmEvent, "VmPrimaryFailoverEvent", 3, [
+d::object!(Vim25 VmPrimaryFailoverEvent: t::VmEvent, "VmPrimaryFailoverEvent", 3, [
     0 reason "reason" 3 false,
 ]);
 impl d::IsA<t::Event> for VmPrimaryFailoverEvent {}
@@ -715,7 +715,7 @@ pub struct VmReconfiguredEvent {
     /// `configChanges`. Since API 6.5.
     pub config_changes: Option<Box<t::ChangesInfoEventArgument>>,
 }
-d::object!(VmReconfiguredEvent: t::VmEvent, "VmReconfiguredEvent", 0, [
+d::object!(Vim25 VmReconfiguredEvent: t::VmEvent, "VmReconfiguredEvent", 0, [
     0 config_spec "configSpec" 0 false,
     1 config_changes "configChanges" 9 false,
 ]);
@@ -729,7 +729,7 @@ pub struct VmRegisteredEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmRegisteredEvent: t::VmEvent, "VmRegisteredEvent", 0, [
+d::object!(Vim25 VmRegisteredEvent: t::VmEvent, "VmRegisteredEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VmRegisteredEvent {}
 
@@ -741,7 +741,7 @@ pub struct VmRelayoutSuccessfulEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmRelayoutSuccessfulEvent: t::VmEvent, "VmRelayoutSuccessfulEvent", 0, [
+d::object!(Vim25 VmRelayoutSuccessfulEvent: t::VmEvent, "VmRelayoutSuccessfulEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VmRelayoutSuccessfulEvent {}
 
@@ -753,7 +753,7 @@ pub struct VmRelayoutUpToDateEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmRelayoutUpToDateEvent: t::VmEvent, "VmRelayoutUpToDateEvent", 0, [
+d::object!(Vim25 VmRelayoutUpToDateEvent: t::VmEvent, "VmRelayoutUpToDateEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VmRelayoutUpToDateEvent {}
 
@@ -767,7 +767,7 @@ pub struct VmReloadFromPathEvent {
     /// `configPath`.
     pub config_path: String,
 }
-d::object!(VmReloadFromPathEvent: t::VmEvent, "VmReloadFromPathEvent", 4, [
+d::object!(Vim25 VmReloadFromPathEvent: t::VmEvent, "VmReloadFromPathEvent", 4, [
     0 config_path "configPath" 4 false,
 ]);
 impl d::IsA<t::Event> for VmReloadFromPathEvent {}
@@ -782,7 +782,7 @@ pub struct VmReloadFromPathFailedEvent {
     /// `configPath`.
     pub config_path: String,
 }
-d::object!(VmReloadFromPathFailedEvent: t::VmEvent, "VmReloadFromPathFailedEvent", 4, [
+d::object!(Vim25 VmReloadFromPathFailedEvent: t::VmEvent, "VmReloadFromPathFailedEvent", 4, [
     0 config_path "configPath" 4 false,
 ]);
 impl d::IsA<t::Event> for VmReloadFromPathFailedEvent {}
@@ -803,7 +803,7 @@ pub struct VmRelocateFailedEvent {
     /// `destDatastore`. Since API 5.0.
     pub dest_datastore: Option<Box<t::DatastoreEventArgument>>,
 }
-d::object!(VmRelocateFailedEvent: t::VmRelocateSpecEvent, "VmRelocateFailedEvent", 0, [
+d::object!(Vim25 VmRelocateFailedEvent: t::VmRelocateSpecEvent, "VmRelocateFailedEvent", 0, [
     0 dest_host "destHost" 0 false,
     1 reason "reason" 0 false,
     2 dest_datacenter "destDatacenter" 5 false,
@@ -819,7 +819,7 @@ pub struct VmRelocateSpecEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmRelocateSpecEvent: t::VmEvent, "VmRelocateSpecEvent", 0, [
+d::object!(Vim25 VmRelocateSpecEvent: t::VmEvent, "VmRelocateSpecEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VmRelocateSpecEvent {}
 
@@ -837,7 +837,7 @@ pub struct VmRelocatedEvent {
     /// `sourceDatastore`. Since API 5.0.
     pub source_datastore: Option<Box<t::DatastoreEventArgument>>,
 }
-d::object!(VmRelocatedEvent: t::VmRelocateSpecEvent, "VmRelocatedEvent", 0, [
+d::object!(Vim25 VmRelocatedEvent: t::VmRelocateSpecEvent, "VmRelocatedEvent", 0, [
     0 source_host "sourceHost" 0 false,
     1 source_datacenter "sourceDatacenter" 5 false,
     2 source_datastore "sourceDatastore" 5 false,
@@ -852,7 +852,7 @@ pub struct VmRemoteConsoleConnectedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmRemoteConsoleConnectedEvent: t::VmEvent, "VmRemoteConsoleConnectedEvent", 3, [
+d::object!(Vim25 VmRemoteConsoleConnectedEvent: t::VmEvent, "VmRemoteConsoleConnectedEvent", 3, [
 ]);
 impl d::IsA<t::Event> for VmRemoteConsoleConnectedEvent {}
 
@@ -864,7 +864,7 @@ pub struct VmRemoteConsoleDisconnectedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmRemoteConsoleDisconnectedEvent: t::VmEvent, "VmRemoteConsoleDisconnectedEvent", 3, [
+d::object!(Vim25 VmRemoteConsoleDisconnectedEvent: t::VmEvent, "VmRemoteConsoleDisconnectedEvent", 3, [
 ]);
 impl d::IsA<t::Event> for VmRemoteConsoleDisconnectedEvent {}
 
@@ -876,7 +876,7 @@ pub struct VmRemovedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmRemovedEvent: t::VmEvent, "VmRemovedEvent", 0, [
+d::object!(Vim25 VmRemovedEvent: t::VmEvent, "VmRemovedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VmRemovedEvent {}
 
@@ -892,7 +892,7 @@ pub struct VmRenamedEvent {
     /// `newName`.
     pub new_name: String,
 }
-d::object!(VmRenamedEvent: t::VmEvent, "VmRenamedEvent", 0, [
+d::object!(Vim25 VmRenamedEvent: t::VmEvent, "VmRenamedEvent", 0, [
     0 old_name "oldName" 0 false,
     1 new_name "newName" 0 false,
 ]);
@@ -906,7 +906,7 @@ pub struct VmRequirementsExceedCurrentEVCModeEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmRequirementsExceedCurrentEVCModeEvent: t::VmEvent, "VmRequirementsExceedCurrentEVCModeEvent", 6, [
+d::object!(Vim25 VmRequirementsExceedCurrentEVCModeEvent: t::VmEvent, "VmRequirementsExceedCurrentEVCModeEvent", 6, [
 ]);
 impl d::IsA<t::Event> for VmRequirementsExceedCurrentEVCModeEvent {}
 
@@ -918,7 +918,7 @@ pub struct VmResettingEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmResettingEvent: t::VmEvent, "VmResettingEvent", 0, [
+d::object!(Vim25 VmResettingEvent: t::VmEvent, "VmResettingEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VmResettingEvent {}
 
@@ -934,7 +934,7 @@ pub struct VmResourcePoolMovedEvent {
     /// `newParent`.
     pub new_parent: t::ResourcePoolEventArgument,
 }
-d::object!(VmResourcePoolMovedEvent: t::VmEvent, "VmResourcePoolMovedEvent", 0, [
+d::object!(Vim25 VmResourcePoolMovedEvent: t::VmEvent, "VmResourcePoolMovedEvent", 0, [
     0 old_parent "oldParent" 0 false,
     1 new_parent "newParent" 0 false,
 ]);
@@ -950,7 +950,7 @@ pub struct VmResourceReallocatedEvent {
     /// `configChanges`. Since API 6.5.
     pub config_changes: Option<Box<t::ChangesInfoEventArgument>>,
 }
-d::object!(VmResourceReallocatedEvent: t::VmEvent, "VmResourceReallocatedEvent", 0, [
+d::object!(Vim25 VmResourceReallocatedEvent: t::VmEvent, "VmResourceReallocatedEvent", 0, [
     0 config_changes "configChanges" 9 false,
 ]);
 impl d::IsA<t::Event> for VmResourceReallocatedEvent {}
@@ -965,7 +965,7 @@ pub struct VmRestartedOnAlternateHostEvent {
     /// `sourceHost`.
     pub source_host: t::HostEventArgument,
 }
-d::object!(VmRestartedOnAlternateHostEvent: t::VmPoweredOnEvent, "VmRestartedOnAlternateHostEvent", 0, [
+d::object!(Vim25 VmRestartedOnAlternateHostEvent: t::VmPoweredOnEvent, "VmRestartedOnAlternateHostEvent", 0, [
     0 source_host "sourceHost" 0 false,
 ]);
 impl d::IsA<t::Event> for VmRestartedOnAlternateHostEvent {}
@@ -978,7 +978,7 @@ pub struct VmResumingEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmResumingEvent: t::VmEvent, "VmResumingEvent", 0, [
+d::object!(Vim25 VmResumingEvent: t::VmEvent, "VmResumingEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VmResumingEvent {}
 
@@ -990,7 +990,7 @@ pub struct VmSecondaryAddedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmSecondaryAddedEvent: t::VmEvent, "VmSecondaryAddedEvent", 3, [
+d::object!(Vim25 VmSecondaryAddedEvent: t::VmEvent, "VmSecondaryAddedEvent", 3, [
 ]);
 impl d::IsA<t::Event> for VmSecondaryAddedEvent {}
 
@@ -1004,7 +1004,7 @@ pub struct VmSecondaryDisabledBySystemEvent {
     /// `reason`.
     pub reason: Option<Box<t::LocalizedMethodFault>>,
 }
-d::object!(VmSecondaryDisabledBySystemEvent: t::VmEvent, "VmSecondaryDisabledBySystemEvent", 3, [
+d::object!(Vim25 VmSecondaryDisabledBySystemEvent: t::VmEvent, "VmSecondaryDisabledBySystemEvent", 3, [
     0 reason "reason" 3 false,
 ]);
 impl d::IsA<t::Event> for VmSecondaryDisabledBySystemEvent {}
@@ -1017,7 +1017,7 @@ pub struct VmSecondaryDisabledEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmSecondaryDisabledEvent: t::VmEvent, "VmSecondaryDisabledEvent", 3, [
+d::object!(Vim25 VmSecondaryDisabledEvent: t::VmEvent, "VmSecondaryDisabledEvent", 3, [
 ]);
 impl d::IsA<t::Event> for VmSecondaryDisabledEvent {}
 
@@ -1029,7 +1029,7 @@ pub struct VmSecondaryEnabledEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmSecondaryEnabledEvent: t::VmEvent, "VmSecondaryEnabledEvent", 3, [
+d::object!(Vim25 VmSecondaryEnabledEvent: t::VmEvent, "VmSecondaryEnabledEvent", 3, [
 ]);
 impl d::IsA<t::Event> for VmSecondaryEnabledEvent {}
 
@@ -1041,7 +1041,7 @@ pub struct VmSecondaryStartedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmSecondaryStartedEvent: t::VmEvent, "VmSecondaryStartedEvent", 3, [
+d::object!(Vim25 VmSecondaryStartedEvent: t::VmEvent, "VmSecondaryStartedEvent", 3, [
 ]);
 impl d::IsA<t::Event> for VmSecondaryStartedEvent {}
 
@@ -1057,7 +1057,7 @@ pub struct VmShutdownOnIsolationEvent {
     /// `shutdownResult`.
     pub shutdown_result: Option<String>,
 }
-d::object!(VmShutdownOnIsolationEvent: t::VmPoweredOffEvent, "VmShutdownOnIsolationEvent", 3, [
+d::object!(Vim25 VmShutdownOnIsolationEvent: t::VmPoweredOffEvent, "VmShutdownOnIsolationEvent", 3, [
     0 isolated_host "isolatedHost" 3 false,
     1 shutdown_result "shutdownResult" 3 false,
 ]);
@@ -1081,7 +1081,7 @@ pub struct VmStartRecordingEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmStartRecordingEvent: t::VmEvent, "VmStartRecordingEvent", 3, [
+d::object!(Vim25 VmStartRecordingEvent: t::VmEvent, "VmStartRecordingEvent", 3, [
 ]);
 impl d::IsA<t::Event> for VmStartRecordingEvent {}
 
@@ -1093,7 +1093,7 @@ pub struct VmStartReplayingEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmStartReplayingEvent: t::VmEvent, "VmStartReplayingEvent", 3, [
+d::object!(Vim25 VmStartReplayingEvent: t::VmEvent, "VmStartReplayingEvent", 3, [
 ]);
 impl d::IsA<t::Event> for VmStartReplayingEvent {}
 
@@ -1105,7 +1105,7 @@ pub struct VmStartingEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmStartingEvent: t::VmEvent, "VmStartingEvent", 0, [
+d::object!(Vim25 VmStartingEvent: t::VmEvent, "VmStartingEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VmStartingEvent {}
 
@@ -1117,7 +1117,7 @@ pub struct VmStartingSecondaryEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmStartingSecondaryEvent: t::VmEvent, "VmStartingSecondaryEvent", 3, [
+d::object!(Vim25 VmStartingSecondaryEvent: t::VmEvent, "VmStartingSecondaryEvent", 3, [
 ]);
 impl d::IsA<t::Event> for VmStartingSecondaryEvent {}
 
@@ -1133,7 +1133,7 @@ pub struct VmStaticMacConflictEvent {
     /// `mac`.
     pub mac: String,
 }
-d::object!(VmStaticMacConflictEvent: t::VmEvent, "VmStaticMacConflictEvent", 0, [
+d::object!(Vim25 VmStaticMacConflictEvent: t::VmEvent, "VmStaticMacConflictEvent", 0, [
     0 conflicted_vm "conflictedVm" 0 false,
     1 mac "mac" 0 false,
 ]);
@@ -1147,7 +1147,7 @@ pub struct VmStoppingEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmStoppingEvent: t::VmEvent, "VmStoppingEvent", 0, [
+d::object!(Vim25 VmStoppingEvent: t::VmEvent, "VmStoppingEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VmStoppingEvent {}
 
@@ -1159,7 +1159,7 @@ pub struct VmSuspendedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmSuspendedEvent: t::VmEvent, "VmSuspendedEvent", 0, [
+d::object!(Vim25 VmSuspendedEvent: t::VmEvent, "VmSuspendedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VmSuspendedEvent {}
 
@@ -1171,7 +1171,7 @@ pub struct VmSuspendingEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmSuspendingEvent: t::VmEvent, "VmSuspendingEvent", 0, [
+d::object!(Vim25 VmSuspendingEvent: t::VmEvent, "VmSuspendingEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VmSuspendingEvent {}
 
@@ -1185,7 +1185,7 @@ pub struct VmTimedoutStartingSecondaryEvent {
     /// `timeout`.
     pub timeout: Option<i64>,
 }
-d::object!(VmTimedoutStartingSecondaryEvent: t::VmEvent, "VmTimedoutStartingSecondaryEvent", 3, [
+d::object!(Vim25 VmTimedoutStartingSecondaryEvent: t::VmEvent, "VmTimedoutStartingSecondaryEvent", 3, [
     0 timeout "timeout" 3 false,
 ]);
 impl d::IsA<t::Event> for VmTimedoutStartingSecondaryEvent {}
@@ -1200,7 +1200,7 @@ pub struct VmUnsupportedStartingEvent {
     /// `guestId`.
     pub guest_id: String,
 }
-d::object!(VmUnsupportedStartingEvent: t::VmStartingEvent, "VmUnsupportedStartingEvent", 0, [
+d::object!(Vim25 VmUnsupportedStartingEvent: t::VmStartingEvent, "VmUnsupportedStartingEvent", 0, [
     0 guest_id "guestId" 0 false,
 ]);
 impl d::IsA<t::Event> for VmUnsupportedStartingEvent {}
@@ -1215,7 +1215,7 @@ pub struct VmUpgradeCompleteEvent {
     /// `version`.
     pub version: String,
 }
-d::object!(VmUpgradeCompleteEvent: t::VmEvent, "VmUpgradeCompleteEvent", 0, [
+d::object!(Vim25 VmUpgradeCompleteEvent: t::VmEvent, "VmUpgradeCompleteEvent", 0, [
     0 version "version" 0 false,
 ]);
 impl d::IsA<t::Event> for VmUpgradeCompleteEvent {}
@@ -1228,7 +1228,7 @@ pub struct VmUpgradeFailedEvent {
     /// The fields of [`VmEvent`](t::VmEvent).
     pub base: t::VmEvent,
 }
-d::object!(VmUpgradeFailedEvent: t::VmEvent, "VmUpgradeFailedEvent", 0, [
+d::object!(Vim25 VmUpgradeFailedEvent: t::VmEvent, "VmUpgradeFailedEvent", 0, [
 ]);
 impl d::IsA<t::Event> for VmUpgradeFailedEvent {}
 
@@ -1242,7 +1242,7 @@ pub struct VmUpgradingEvent {
     /// `version`.
     pub version: String,
 }
-d::object!(VmUpgradingEvent: t::VmEvent, "VmUpgradingEvent", 0, [
+d::object!(Vim25 VmUpgradingEvent: t::VmEvent, "VmUpgradingEvent", 0, [
     0 version "version" 0 false,
 ]);
 impl d::IsA<t::Event> for VmUpgradingEvent {}
@@ -1257,7 +1257,7 @@ pub struct VmUuidAssignedEvent {
     /// `uuid`.
     pub uuid: String,
 }
-d::object!(VmUuidAssignedEvent: t::VmEvent, "VmUuidAssignedEvent", 0, [
+d::object!(Vim25 VmUuidAssignedEvent: t::VmEvent, "VmUuidAssignedEvent", 0, [
     0 uuid "uuid" 0 false,
 ]);
 impl d::IsA<t::Event> for VmUuidAssignedEvent {}
@@ -1274,7 +1274,7 @@ pub struct VmUuidChangedEvent {
     /// `newUuid`.
     pub new_uuid: String,
 }
-d::object!(VmUuidChangedEvent: t::VmEvent, "VmUuidChangedEvent", 0, [
+d::object!(Vim25 VmUuidChangedEvent: t::VmEvent, "VmUuidChangedEvent", 0, [
     0 old_uuid "oldUuid" 0 false,
     1 new_uuid "newUuid" 0 false,
 ]);
@@ -1292,7 +1292,7 @@ pub struct VmUuidConflictEvent {
     /// `uuid`.
     pub uuid: String,
 }
-d::object!(VmUuidConflictEvent: t::VmEvent, "VmUuidConflictEvent", 0, [
+d::object!(Vim25 VmUuidConflictEvent: t::VmEvent, "VmUuidConflictEvent", 0, [
     0 conflicted_vm "conflictedVm" 0 false,
     1 uuid "uuid" 0 false,
 ]);
@@ -1310,7 +1310,7 @@ pub struct VmVnicPoolReservationViolationClearEvent {
     /// `vmVnicResourcePoolName`.
     pub vm_vnic_resource_pool_name: Option<String>,
 }
-d::object!(VmVnicPoolReservationViolationClearEvent: t::DvsEvent, "VmVnicPoolReservationViolationClearEvent", 8, [
+d::object!(Vim25 VmVnicPoolReservationViolationClearEvent: t::DvsEvent, "VmVnicPoolReservationViolationClearEvent", 8, [
     0 vm_vnic_resource_pool_key "vmVnicResourcePoolKey" 8 false,
     1 vm_vnic_resource_pool_name "vmVnicResourcePoolName" 8 false,
 ]);
@@ -1328,7 +1328,7 @@ pub struct VmVnicPoolReservationViolationRaiseEvent {
     /// `vmVnicResourcePoolName`.
     pub vm_vnic_resource_pool_name: Option<String>,
 }
-d::object!(VmVnicPoolReservationViolationRaiseEvent: t::DvsEvent, "VmVnicPoolReservationViolationRaiseEvent", 8, [
+d::object!(Vim25 VmVnicPoolReservationViolationRaiseEvent: t::DvsEvent, "VmVnicPoolReservationViolationRaiseEvent", 8, [
     0 vm_vnic_resource_pool_key "vmVnicResourcePoolKey" 8 false,
     1 vm_vnic_resource_pool_name "vmVnicResourcePoolName" 8 false,
 ]);
@@ -1346,7 +1346,7 @@ pub struct VmWwnAssignedEvent {
     /// `portWwns`.
     pub port_wwns: Vec<i64>,
 }
-d::object!(VmWwnAssignedEvent: t::VmEvent, "VmWwnAssignedEvent", 0, [
+d::object!(Vim25 VmWwnAssignedEvent: t::VmEvent, "VmWwnAssignedEvent", 0, [
     0 node_wwns "nodeWwns" 0 false,
     1 port_wwns "portWwns" 0 false,
 ]);
@@ -1368,7 +1368,7 @@ pub struct VmWwnChangedEvent {
     /// `newPortWwns`.
     pub new_port_wwns: Vec<i64>,
 }
-d::object!(VmWwnChangedEvent: t::VmEvent, "VmWwnChangedEvent", 0, [
+d::object!(Vim25 VmWwnChangedEvent: t::VmEvent, "VmWwnChangedEvent", 0, [
     0 old_node_wwns "oldNodeWwns" 0 false,
     1 old_port_wwns "oldPortWwns" 0 false,
     2 new_node_wwns "newNodeWwns" 0 false,
@@ -1390,7 +1390,7 @@ pub struct VmWwnConflictEvent {
     /// `wwn`.
     pub wwn: i64,
 }
-d::object!(VmWwnConflictEvent: t::VmEvent, "VmWwnConflictEvent", 0, [
+d::object!(Vim25 VmWwnConflictEvent: t::VmEvent, "VmWwnConflictEvent", 0, [
     0 conflicted_vms "conflictedVms" 0 false,
     1 conflicted_hosts "conflictedHosts" 0 false,
     2 wwn "wwn" 0 false,
@@ -1409,7 +1409,7 @@ pub struct VnicPortArgument {
     /// `port`.
     pub port: t::DistributedVirtualSwitchPortConnection,
 }
-d::object!(VnicPortArgument: t::DynamicData, "VnicPortArgument", 3, [
+d::object!(Vim25 VnicPortArgument: t::DynamicData, "VnicPortArgument", 3, [
     0 vnic "vnic" 3 false,
     1 port "port" 3 false,
 ]);
@@ -1422,6 +1422,6 @@ pub struct WarningUpgradeEvent {
     /// The fields of [`UpgradeEvent`](t::UpgradeEvent).
     pub base: t::UpgradeEvent,
 }
-d::object!(WarningUpgradeEvent: t::UpgradeEvent, "WarningUpgradeEvent", 0, [
+d::object!(Vim25 WarningUpgradeEvent: t::UpgradeEvent, "WarningUpgradeEvent", 0, [
 ]);
 impl d::IsA<t::Event> for WarningUpgradeEvent {}

@@ -17,7 +17,7 @@ pub struct ActiveDirectoryFault {
     /// `errorCode`.
     pub error_code: Option<i32>,
 }
-d::object!(ActiveDirectoryFault: t::VimFault, "ActiveDirectoryFault", 4, [
+d::object!(Vim25 ActiveDirectoryFault: t::VimFault, "ActiveDirectoryFault", 4, [
     0 error_code "errorCode" 4 false,
 ]);
 impl d::IsA<t::MethodFault> for ActiveDirectoryFault {}
@@ -36,7 +36,7 @@ pub struct ActiveVMsBlockingEVC {
     /// `hostName`. Since API 4.0.
     pub host_name: Vec<String>,
 }
-d::object!(ActiveVMsBlockingEVC: t::EVCConfigFault, "ActiveVMsBlockingEVC", 1, [
+d::object!(Vim25 ActiveVMsBlockingEVC: t::EVCConfigFault, "ActiveVMsBlockingEVC", 1, [
     0 evc_mode "evcMode" 3 false,
     1 host "host" 3 false,
     2 host_name "hostName" 3 false,
@@ -51,7 +51,7 @@ pub struct AdminDisabled {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
     pub base: t::HostConfigFault,
 }
-d::object!(AdminDisabled: t::HostConfigFault, "AdminDisabled", 0, [
+d::object!(Vim25 AdminDisabled: t::HostConfigFault, "AdminDisabled", 0, [
 ]);
 impl d::IsA<t::MethodFault> for AdminDisabled {}
 
@@ -63,7 +63,7 @@ pub struct AdminNotDisabled {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
     pub base: t::HostConfigFault,
 }
-d::object!(AdminNotDisabled: t::HostConfigFault, "AdminNotDisabled", 0, [
+d::object!(Vim25 AdminNotDisabled: t::HostConfigFault, "AdminNotDisabled", 0, [
 ]);
 impl d::IsA<t::MethodFault> for AdminNotDisabled {}
 
@@ -77,7 +77,7 @@ pub struct AffinityConfigured {
     /// `configuredAffinity`.
     pub configured_affinity: Vec<String>,
 }
-d::object!(AffinityConfigured: t::MigrationFault, "AffinityConfigured", 0, [
+d::object!(Vim25 AffinityConfigured: t::MigrationFault, "AffinityConfigured", 0, [
     0 configured_affinity "configuredAffinity" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for AffinityConfigured {}
@@ -106,7 +106,7 @@ pub struct AgentInstallFailed {
     /// `installerOutput`. Since API 4.0.
     pub installer_output: Option<String>,
 }
-d::object!(AgentInstallFailed: t::HostConnectFault, "AgentInstallFailed", 0, [
+d::object!(Vim25 AgentInstallFailed: t::HostConnectFault, "AgentInstallFailed", 0, [
     0 reason "reason" 3 false,
     1 status_code "statusCode" 3 false,
     2 installer_output "installerOutput" 3 false,
@@ -140,7 +140,7 @@ pub struct AlreadyBeingManaged {
     /// `ipAddress`.
     pub ip_address: String,
 }
-d::object!(AlreadyBeingManaged: t::HostConnectFault, "AlreadyBeingManaged", 0, [
+d::object!(Vim25 AlreadyBeingManaged: t::HostConnectFault, "AlreadyBeingManaged", 0, [
     0 ip_address "ipAddress" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for AlreadyBeingManaged {}
@@ -155,7 +155,7 @@ pub struct AlreadyConnected {
     /// `name`.
     pub name: String,
 }
-d::object!(AlreadyConnected: t::HostConnectFault, "AlreadyConnected", 0, [
+d::object!(Vim25 AlreadyConnected: t::HostConnectFault, "AlreadyConnected", 0, [
     0 name "name" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for AlreadyConnected {}
@@ -170,7 +170,7 @@ pub struct AlreadyExists {
     /// `name`.
     pub name: Option<String>,
 }
-d::object!(AlreadyExists: t::VimFault, "AlreadyExists", 0, [
+d::object!(Vim25 AlreadyExists: t::VimFault, "AlreadyExists", 0, [
     0 name "name" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for AlreadyExists {}
@@ -183,7 +183,7 @@ pub struct AlreadyUpgraded {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(AlreadyUpgraded: t::VimFault, "AlreadyUpgraded", 0, [
+d::object!(Vim25 AlreadyUpgraded: t::VimFault, "AlreadyUpgraded", 0, [
 ]);
 impl d::IsA<t::MethodFault> for AlreadyUpgraded {}
 
@@ -197,7 +197,7 @@ pub struct AnswerFileUpdateFailed {
     /// `failure`.
     pub failure: Vec<t::AnswerFileUpdateFailure>,
 }
-d::object!(AnswerFileUpdateFailed: t::VimFault, "AnswerFileUpdateFailed", 5, [
+d::object!(Vim25 AnswerFileUpdateFailed: t::VimFault, "AnswerFileUpdateFailed", 5, [
     0 failure "failure" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for AnswerFileUpdateFailed {}
@@ -214,7 +214,7 @@ pub struct AnswerFileUpdateFailure {
     /// `errMsg`.
     pub err_msg: t::LocalizableMessage,
 }
-d::object!(AnswerFileUpdateFailure: t::DynamicData, "AnswerFileUpdateFailure", 5, [
+d::object!(Vim25 AnswerFileUpdateFailure: t::DynamicData, "AnswerFileUpdateFailure", 5, [
     0 user_input_path "userInputPath" 5 false,
     1 err_msg "errMsg" 5 false,
 ]);
@@ -227,7 +227,7 @@ pub struct ApplicationQuiesceFault {
     /// The fields of [`SnapshotFault`](t::SnapshotFault).
     pub base: t::SnapshotFault,
 }
-d::object!(ApplicationQuiesceFault: t::SnapshotFault, "ApplicationQuiesceFault", 0, [
+d::object!(Vim25 ApplicationQuiesceFault: t::SnapshotFault, "ApplicationQuiesceFault", 0, [
 ]);
 impl d::IsA<t::MethodFault> for ApplicationQuiesceFault {}
 
@@ -239,7 +239,7 @@ pub struct AuthMinimumAdminPermission {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(AuthMinimumAdminPermission: t::VimFault, "AuthMinimumAdminPermission", 0, [
+d::object!(Vim25 AuthMinimumAdminPermission: t::VimFault, "AuthMinimumAdminPermission", 0, [
 ]);
 impl d::IsA<t::MethodFault> for AuthMinimumAdminPermission {}
 
@@ -253,7 +253,7 @@ pub struct AuthenticationRequired {
     /// `authenticate`.
     pub authenticate: Vec<t::AuthenticationRequiredChallenge>,
 }
-d::object!(AuthenticationRequired: t::RuntimeFault, "AuthenticationRequired", 33, [
+d::object!(Vim25 AuthenticationRequired: t::RuntimeFault, "AuthenticationRequired", 33, [
     0 authenticate "authenticate" 33 false,
 ]);
 impl d::IsA<t::MethodFault> for AuthenticationRequired {}
@@ -288,7 +288,7 @@ pub struct AuthenticationRequiredChallenge {
     /// `oidcConfigUrl`.
     pub oidc_config_url: Option<String>,
 }
-d::object!(AuthenticationRequiredChallenge: t::DynamicData, "AuthenticationRequiredChallenge", 0, [
+d::object!(Vim25 AuthenticationRequiredChallenge: t::DynamicData, "AuthenticationRequiredChallenge", 0, [
     0 scheme "scheme" 0 false,
     1 realm "realm" 0 false,
     2 error "error" 0 false,
@@ -323,7 +323,7 @@ pub struct BackupBlobReadFailure {
     /// `fault`.
     pub fault: t::LocalizedMethodFault,
 }
-d::object!(BackupBlobReadFailure: t::DvsFault, "BackupBlobReadFailure", 6, [
+d::object!(Vim25 BackupBlobReadFailure: t::DvsFault, "BackupBlobReadFailure", 6, [
     0 entity_name "entityName" 6 false,
     1 entity_type "entityType" 6 false,
     2 fault "fault" 6 false,
@@ -344,7 +344,7 @@ pub struct BackupBlobWriteFailure {
     /// `fault`.
     pub fault: t::LocalizedMethodFault,
 }
-d::object!(BackupBlobWriteFailure: t::DvsFault, "BackupBlobWriteFailure", 6, [
+d::object!(Vim25 BackupBlobWriteFailure: t::DvsFault, "BackupBlobWriteFailure", 6, [
     0 entity_name "entityName" 6 false,
     1 entity_type "entityType" 6 false,
     2 fault "fault" 6 false,
@@ -359,7 +359,7 @@ pub struct BlockedByFirewall {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
     pub base: t::HostConfigFault,
 }
-d::object!(BlockedByFirewall: t::HostConfigFault, "BlockedByFirewall", 4, [
+d::object!(Vim25 BlockedByFirewall: t::HostConfigFault, "BlockedByFirewall", 4, [
 ]);
 impl d::IsA<t::MethodFault> for BlockedByFirewall {}
 
@@ -371,7 +371,7 @@ pub struct CAMServerRefusedConnection {
     /// The fields of [`InvalidCAMServer`](t::InvalidCAMServer).
     pub base: t::InvalidCAMServer,
 }
-d::object!(CAMServerRefusedConnection: t::InvalidCAMServer, "CAMServerRefusedConnection", 5, [
+d::object!(Vim25 CAMServerRefusedConnection: t::InvalidCAMServer, "CAMServerRefusedConnection", 5, [
 ]);
 impl d::IsA<t::MethodFault> for CAMServerRefusedConnection {}
 
@@ -383,7 +383,7 @@ pub struct CannotAccessFile {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
 }
-d::object!(CannotAccessFile: t::FileFault, "CannotAccessFile", 0, [
+d::object!(Vim25 CannotAccessFile: t::FileFault, "CannotAccessFile", 0, [
 ]);
 impl d::IsA<t::MethodFault> for CannotAccessFile {}
 
@@ -395,7 +395,7 @@ pub struct CannotAccessLocalSource {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(CannotAccessLocalSource: t::VimFault, "CannotAccessLocalSource", 0, [
+d::object!(Vim25 CannotAccessLocalSource: t::VimFault, "CannotAccessLocalSource", 0, [
 ]);
 impl d::IsA<t::MethodFault> for CannotAccessLocalSource {}
 
@@ -409,7 +409,7 @@ pub struct CannotAccessNetwork {
     /// `network`. Since API 6.0.
     pub network: Option<MoRef<m::Network>>,
 }
-d::object!(CannotAccessNetwork: t::CannotAccessVmDevice, "CannotAccessNetwork", 0, [
+d::object!(Vim25 CannotAccessNetwork: t::CannotAccessVmDevice, "CannotAccessNetwork", 0, [
     0 network "network" 8 false,
 ]);
 impl d::IsA<t::MethodFault> for CannotAccessNetwork {}
@@ -422,7 +422,7 @@ pub struct CannotAccessVmComponent {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
 }
-d::object!(CannotAccessVmComponent: t::VmConfigFault, "CannotAccessVmComponent", 0, [
+d::object!(Vim25 CannotAccessVmComponent: t::VmConfigFault, "CannotAccessVmComponent", 0, [
 ]);
 impl d::IsA<t::MethodFault> for CannotAccessVmComponent {}
 
@@ -436,7 +436,7 @@ pub struct CannotAccessVmConfig {
     /// `reason`.
     pub reason: t::LocalizedMethodFault,
 }
-d::object!(CannotAccessVmConfig: t::CannotAccessVmComponent, "CannotAccessVmConfig", 0, [
+d::object!(Vim25 CannotAccessVmConfig: t::CannotAccessVmComponent, "CannotAccessVmConfig", 0, [
     0 reason "reason" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for CannotAccessVmConfig {}
@@ -455,7 +455,7 @@ pub struct CannotAccessVmDevice {
     /// `connected`.
     pub connected: bool,
 }
-d::object!(CannotAccessVmDevice: t::CannotAccessVmComponent, "CannotAccessVmDevice", 0, [
+d::object!(Vim25 CannotAccessVmDevice: t::CannotAccessVmComponent, "CannotAccessVmDevice", 0, [
     0 device "device" 0 false,
     1 backing "backing" 0 false,
     2 connected "connected" 0 false,
@@ -472,7 +472,7 @@ pub struct CannotAccessVmDisk {
     /// `fault`.
     pub fault: t::LocalizedMethodFault,
 }
-d::object!(CannotAccessVmDisk: t::CannotAccessVmDevice, "CannotAccessVmDisk", 0, [
+d::object!(Vim25 CannotAccessVmDisk: t::CannotAccessVmDevice, "CannotAccessVmDisk", 0, [
     0 fault "fault" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for CannotAccessVmDisk {}
@@ -485,7 +485,7 @@ pub struct CannotAddHostWithFTVmAsStandalone {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
     pub base: t::HostConnectFault,
 }
-d::object!(CannotAddHostWithFTVmAsStandalone: t::HostConnectFault, "CannotAddHostWithFTVmAsStandalone", 3, [
+d::object!(Vim25 CannotAddHostWithFTVmAsStandalone: t::HostConnectFault, "CannotAddHostWithFTVmAsStandalone", 3, [
 ]);
 impl d::IsA<t::MethodFault> for CannotAddHostWithFTVmAsStandalone {}
 
@@ -497,7 +497,7 @@ pub struct CannotAddHostWithFTVmToDifferentCluster {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
     pub base: t::HostConnectFault,
 }
-d::object!(CannotAddHostWithFTVmToDifferentCluster: t::HostConnectFault, "CannotAddHostWithFTVmToDifferentCluster", 3, [
+d::object!(Vim25 CannotAddHostWithFTVmToDifferentCluster: t::HostConnectFault, "CannotAddHostWithFTVmToDifferentCluster", 3, [
 ]);
 impl d::IsA<t::MethodFault> for CannotAddHostWithFTVmToDifferentCluster {}
 
@@ -509,7 +509,7 @@ pub struct CannotAddHostWithFTVmToNonHACluster {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
     pub base: t::HostConnectFault,
 }
-d::object!(CannotAddHostWithFTVmToNonHACluster: t::HostConnectFault, "CannotAddHostWithFTVmToNonHACluster", 3, [
+d::object!(Vim25 CannotAddHostWithFTVmToNonHACluster: t::HostConnectFault, "CannotAddHostWithFTVmToNonHACluster", 3, [
 ]);
 impl d::IsA<t::MethodFault> for CannotAddHostWithFTVmToNonHACluster {}
 
@@ -525,7 +525,7 @@ pub struct CannotChangeDrsBehaviorForFtSecondary {
     /// `vmName`.
     pub vm_name: String,
 }
-d::object!(CannotChangeDrsBehaviorForFtSecondary: t::VmFaultToleranceIssue, "CannotChangeDrsBehaviorForFtSecondary", 4, [
+d::object!(Vim25 CannotChangeDrsBehaviorForFtSecondary: t::VmFaultToleranceIssue, "CannotChangeDrsBehaviorForFtSecondary", 4, [
     0 vm "vm" 4 false,
     1 vm_name "vmName" 4 false,
 ]);
@@ -543,7 +543,7 @@ pub struct CannotChangeHaSettingsForFtSecondary {
     /// `vmName`.
     pub vm_name: String,
 }
-d::object!(CannotChangeHaSettingsForFtSecondary: t::VmFaultToleranceIssue, "CannotChangeHaSettingsForFtSecondary", 4, [
+d::object!(Vim25 CannotChangeHaSettingsForFtSecondary: t::VmFaultToleranceIssue, "CannotChangeHaSettingsForFtSecondary", 4, [
     0 vm "vm" 4 false,
     1 vm_name "vmName" 4 false,
 ]);
@@ -557,7 +557,7 @@ pub struct CannotChangeVsanClusterUuid {
     /// The fields of [`VsanFault`](t::VsanFault).
     pub base: t::VsanFault,
 }
-d::object!(CannotChangeVsanClusterUuid: t::VsanFault, "CannotChangeVsanClusterUuid", 7, [
+d::object!(Vim25 CannotChangeVsanClusterUuid: t::VsanFault, "CannotChangeVsanClusterUuid", 7, [
 ]);
 impl d::IsA<t::MethodFault> for CannotChangeVsanClusterUuid {}
 
@@ -569,7 +569,7 @@ pub struct CannotChangeVsanNodeUuid {
     /// The fields of [`VsanFault`](t::VsanFault).
     pub base: t::VsanFault,
 }
-d::object!(CannotChangeVsanNodeUuid: t::VsanFault, "CannotChangeVsanNodeUuid", 7, [
+d::object!(Vim25 CannotChangeVsanNodeUuid: t::VsanFault, "CannotChangeVsanNodeUuid", 7, [
 ]);
 impl d::IsA<t::MethodFault> for CannotChangeVsanNodeUuid {}
 
@@ -585,7 +585,7 @@ pub struct CannotComputeFTCompatibleHosts {
     /// `vmName`.
     pub vm_name: String,
 }
-d::object!(CannotComputeFTCompatibleHosts: t::VmFaultToleranceIssue, "CannotComputeFTCompatibleHosts", 8, [
+d::object!(Vim25 CannotComputeFTCompatibleHosts: t::VmFaultToleranceIssue, "CannotComputeFTCompatibleHosts", 8, [
     0 vm "vm" 8 false,
     1 vm_name "vmName" 8 false,
 ]);
@@ -599,7 +599,7 @@ pub struct CannotCreateFile {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
 }
-d::object!(CannotCreateFile: t::FileFault, "CannotCreateFile", 0, [
+d::object!(Vim25 CannotCreateFile: t::FileFault, "CannotCreateFile", 0, [
 ]);
 impl d::IsA<t::MethodFault> for CannotCreateFile {}
 
@@ -611,7 +611,7 @@ pub struct CannotDecryptPasswords {
     /// The fields of [`CustomizationFault`](t::CustomizationFault).
     pub base: t::CustomizationFault,
 }
-d::object!(CannotDecryptPasswords: t::CustomizationFault, "CannotDecryptPasswords", 0, [
+d::object!(Vim25 CannotDecryptPasswords: t::CustomizationFault, "CannotDecryptPasswords", 0, [
 ]);
 impl d::IsA<t::MethodFault> for CannotDecryptPasswords {}
 
@@ -623,7 +623,7 @@ pub struct CannotDeleteFile {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
 }
-d::object!(CannotDeleteFile: t::FileFault, "CannotDeleteFile", 0, [
+d::object!(Vim25 CannotDeleteFile: t::FileFault, "CannotDeleteFile", 0, [
 ]);
 impl d::IsA<t::MethodFault> for CannotDeleteFile {}
 
@@ -635,7 +635,7 @@ pub struct CannotDisableDrsOnClustersWithVApps {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
 }
-d::object!(CannotDisableDrsOnClustersWithVApps: t::RuntimeFault, "CannotDisableDrsOnClustersWithVApps", 4, [
+d::object!(Vim25 CannotDisableDrsOnClustersWithVApps: t::RuntimeFault, "CannotDisableDrsOnClustersWithVApps", 4, [
 ]);
 impl d::IsA<t::MethodFault> for CannotDisableDrsOnClustersWithVApps {}
 
@@ -647,7 +647,7 @@ pub struct CannotDisableSnapshot {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
 }
-d::object!(CannotDisableSnapshot: t::VmConfigFault, "CannotDisableSnapshot", 0, [
+d::object!(Vim25 CannotDisableSnapshot: t::VmConfigFault, "CannotDisableSnapshot", 0, [
 ]);
 impl d::IsA<t::MethodFault> for CannotDisableSnapshot {}
 
@@ -661,7 +661,7 @@ pub struct CannotDisconnectHostWithFaultToleranceVm {
     /// `hostName`.
     pub host_name: String,
 }
-d::object!(CannotDisconnectHostWithFaultToleranceVm: t::VimFault, "CannotDisconnectHostWithFaultToleranceVm", 3, [
+d::object!(Vim25 CannotDisconnectHostWithFaultToleranceVm: t::VimFault, "CannotDisconnectHostWithFaultToleranceVm", 3, [
     0 host_name "hostName" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for CannotDisconnectHostWithFaultToleranceVm {}
@@ -680,7 +680,7 @@ pub struct CannotEnableVmcpForCluster {
     /// `reason`.
     pub reason: Option<String>,
 }
-d::object!(CannotEnableVmcpForCluster: t::VimFault, "CannotEnableVmcpForCluster", 8, [
+d::object!(Vim25 CannotEnableVmcpForCluster: t::VimFault, "CannotEnableVmcpForCluster", 8, [
     0 host "host" 8 false,
     1 host_name "hostName" 8 false,
     2 reason "reason" 8 false,
@@ -704,7 +704,7 @@ pub struct CannotModifyConfigCpuRequirements {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
 }
-d::object!(CannotModifyConfigCpuRequirements: t::MigrationFault, "CannotModifyConfigCpuRequirements", 0, [
+d::object!(Vim25 CannotModifyConfigCpuRequirements: t::MigrationFault, "CannotModifyConfigCpuRequirements", 0, [
 ]);
 impl d::IsA<t::MethodFault> for CannotModifyConfigCpuRequirements {}
 
@@ -720,7 +720,7 @@ pub struct CannotMoveFaultToleranceVm {
     /// `vmName`.
     pub vm_name: String,
 }
-d::object!(CannotMoveFaultToleranceVm: t::VimFault, "CannotMoveFaultToleranceVm", 3, [
+d::object!(Vim25 CannotMoveFaultToleranceVm: t::VimFault, "CannotMoveFaultToleranceVm", 3, [
     0 move_type "moveType" 3 false,
     1 vm_name "vmName" 3 false,
 ]);
@@ -744,7 +744,7 @@ pub struct CannotMoveHostWithFaultToleranceVm {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(CannotMoveHostWithFaultToleranceVm: t::VimFault, "CannotMoveHostWithFaultToleranceVm", 3, [
+d::object!(Vim25 CannotMoveHostWithFaultToleranceVm: t::VimFault, "CannotMoveHostWithFaultToleranceVm", 3, [
 ]);
 impl d::IsA<t::MethodFault> for CannotMoveHostWithFaultToleranceVm {}
 
@@ -758,7 +758,7 @@ pub struct CannotMoveVmWithDeltaDisk {
     /// `device`.
     pub device: String,
 }
-d::object!(CannotMoveVmWithDeltaDisk: t::MigrationFault, "CannotMoveVmWithDeltaDisk", 5, [
+d::object!(Vim25 CannotMoveVmWithDeltaDisk: t::MigrationFault, "CannotMoveVmWithDeltaDisk", 5, [
     0 device "device" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for CannotMoveVmWithDeltaDisk {}
@@ -771,7 +771,7 @@ pub struct CannotMoveVmWithNativeDeltaDisk {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
 }
-d::object!(CannotMoveVmWithNativeDeltaDisk: t::MigrationFault, "CannotMoveVmWithNativeDeltaDisk", 5, [
+d::object!(Vim25 CannotMoveVmWithNativeDeltaDisk: t::MigrationFault, "CannotMoveVmWithNativeDeltaDisk", 5, [
 ]);
 impl d::IsA<t::MethodFault> for CannotMoveVmWithNativeDeltaDisk {}
 
@@ -783,7 +783,7 @@ pub struct CannotMoveVsanEnabledHost {
     /// The fields of [`VsanFault`](t::VsanFault).
     pub base: t::VsanFault,
 }
-d::object!(CannotMoveVsanEnabledHost: t::VsanFault, "CannotMoveVsanEnabledHost", 7, [
+d::object!(Vim25 CannotMoveVsanEnabledHost: t::VsanFault, "CannotMoveVsanEnabledHost", 7, [
 ]);
 impl d::IsA<t::MethodFault> for CannotMoveVsanEnabledHost {}
 
@@ -795,7 +795,7 @@ pub struct CannotPlaceWithoutPrerequisiteMoves {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(CannotPlaceWithoutPrerequisiteMoves: t::VimFault, "CannotPlaceWithoutPrerequisiteMoves", 6, [
+d::object!(Vim25 CannotPlaceWithoutPrerequisiteMoves: t::VimFault, "CannotPlaceWithoutPrerequisiteMoves", 6, [
 ]);
 impl d::IsA<t::MethodFault> for CannotPlaceWithoutPrerequisiteMoves {}
 
@@ -813,7 +813,7 @@ pub struct CannotPowerOffVmInCluster {
     /// `vmName`.
     pub vm_name: String,
 }
-d::object!(CannotPowerOffVmInCluster: t::InvalidState, "CannotPowerOffVmInCluster", 5, [
+d::object!(Vim25 CannotPowerOffVmInCluster: t::InvalidState, "CannotPowerOffVmInCluster", 5, [
     0 operation "operation" 5 false,
     1 vm "vm" 5 false,
     2 vm_name "vmName" 5 false,
@@ -840,7 +840,7 @@ pub struct CannotReconfigureVsanWhenHaEnabled {
     /// The fields of [`VsanFault`](t::VsanFault).
     pub base: t::VsanFault,
 }
-d::object!(CannotReconfigureVsanWhenHaEnabled: t::VsanFault, "CannotReconfigureVsanWhenHaEnabled", 7, [
+d::object!(Vim25 CannotReconfigureVsanWhenHaEnabled: t::VsanFault, "CannotReconfigureVsanWhenHaEnabled", 7, [
 ]);
 impl d::IsA<t::MethodFault> for CannotReconfigureVsanWhenHaEnabled {}
 
@@ -862,7 +862,7 @@ pub struct CannotUseNetwork {
     /// `network`. Since API 6.0.
     pub network: Option<MoRef<m::Network>>,
 }
-d::object!(CannotUseNetwork: t::VmConfigFault, "CannotUseNetwork", 7, [
+d::object!(Vim25 CannotUseNetwork: t::VmConfigFault, "CannotUseNetwork", 7, [
     0 device "device" 7 false,
     1 backing "backing" 7 false,
     2 connected "connected" 7 false,
@@ -895,7 +895,7 @@ pub struct ClockSkew {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
     pub base: t::HostConfigFault,
 }
-d::object!(ClockSkew: t::HostConfigFault, "ClockSkew", 4, [
+d::object!(Vim25 ClockSkew: t::HostConfigFault, "ClockSkew", 4, [
 ]);
 impl d::IsA<t::MethodFault> for ClockSkew {}
 
@@ -907,7 +907,7 @@ pub struct CloneFromSnapshotNotSupported {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
 }
-d::object!(CloneFromSnapshotNotSupported: t::MigrationFault, "CloneFromSnapshotNotSupported", 3, [
+d::object!(Vim25 CloneFromSnapshotNotSupported: t::MigrationFault, "CloneFromSnapshotNotSupported", 3, [
 ]);
 impl d::IsA<t::MethodFault> for CloneFromSnapshotNotSupported {}
 
@@ -919,7 +919,7 @@ pub struct CollectorAddressUnset {
     /// The fields of [`DvsFault`](t::DvsFault).
     pub base: t::DvsFault,
 }
-d::object!(CollectorAddressUnset: t::DvsFault, "CollectorAddressUnset", 6, [
+d::object!(Vim25 CollectorAddressUnset: t::DvsFault, "CollectorAddressUnset", 6, [
 ]);
 impl d::IsA<t::MethodFault> for CollectorAddressUnset {}
 
@@ -931,7 +931,7 @@ pub struct ConcurrentAccess {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(ConcurrentAccess: t::VimFault, "ConcurrentAccess", 0, [
+d::object!(Vim25 ConcurrentAccess: t::VimFault, "ConcurrentAccess", 0, [
 ]);
 impl d::IsA<t::MethodFault> for ConcurrentAccess {}
 
@@ -945,7 +945,7 @@ pub struct ConflictingConfiguration {
     /// `configInConflict`.
     pub config_in_conflict: Vec<t::ConflictingConfigurationConfig>,
 }
-d::object!(ConflictingConfiguration: t::DvsFault, "ConflictingConfiguration", 7, [
+d::object!(Vim25 ConflictingConfiguration: t::DvsFault, "ConflictingConfiguration", 7, [
     0 config_in_conflict "configInConflict" 7 false,
 ]);
 impl d::IsA<t::MethodFault> for ConflictingConfiguration {}
@@ -962,7 +962,7 @@ pub struct ConflictingConfigurationConfig {
     /// `propertyPath`.
     pub property_path: String,
 }
-d::object!(ConflictingConfigurationConfig: t::DynamicData, "ConflictingConfigurationConfig", 7, [
+d::object!(Vim25 ConflictingConfigurationConfig: t::DynamicData, "ConflictingConfigurationConfig", 7, [
     0 entity "entity" 7 false,
     1 property_path "propertyPath" 7 false,
 ]);
@@ -979,7 +979,7 @@ pub struct ConflictingDatastoreFound {
     /// `url`.
     pub url: String,
 }
-d::object!(ConflictingDatastoreFound: t::RuntimeFault, "ConflictingDatastoreFound", 6, [
+d::object!(Vim25 ConflictingDatastoreFound: t::RuntimeFault, "ConflictingDatastoreFound", 6, [
     0 name "name" 6 false,
     1 url "url" 6 false,
 ]);
@@ -997,7 +997,7 @@ pub struct ConnectedIso {
     /// `filename`.
     pub filename: String,
 }
-d::object!(ConnectedIso: t::OvfExport, "ConnectedIso", 3, [
+d::object!(Vim25 ConnectedIso: t::OvfExport, "ConnectedIso", 3, [
     0 cdrom "cdrom" 3 false,
     1 filename "filename" 3 false,
 ]);
@@ -1011,7 +1011,7 @@ pub struct CpuCompatibilityUnknown {
     /// The fields of [`CpuIncompatible`](t::CpuIncompatible).
     pub base: t::CpuIncompatible,
 }
-d::object!(CpuCompatibilityUnknown: t::CpuIncompatible, "CpuCompatibilityUnknown", 0, [
+d::object!(Vim25 CpuCompatibilityUnknown: t::CpuIncompatible, "CpuCompatibilityUnknown", 0, [
 ]);
 impl d::IsA<t::MethodFault> for CpuCompatibilityUnknown {}
 
@@ -1023,7 +1023,7 @@ pub struct CpuHotPlugNotSupported {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
 }
-d::object!(CpuHotPlugNotSupported: t::VmConfigFault, "CpuHotPlugNotSupported", 3, [
+d::object!(Vim25 CpuHotPlugNotSupported: t::VmConfigFault, "CpuHotPlugNotSupported", 3, [
 ]);
 impl d::IsA<t::MethodFault> for CpuHotPlugNotSupported {}
 
@@ -1045,7 +1045,7 @@ pub struct CpuIncompatible {
     /// `host`.
     pub host: Option<MoRef<m::HostSystem>>,
 }
-d::object!(CpuIncompatible: t::VirtualHardwareCompatibilityIssue, "CpuIncompatible", 0, [
+d::object!(Vim25 CpuIncompatible: t::VirtualHardwareCompatibilityIssue, "CpuIncompatible", 0, [
     0 level "level" 0 false,
     1 register_name "registerName" 0 false,
     2 register_bits "registerBits" 0 false,
@@ -1078,7 +1078,7 @@ pub struct CpuIncompatible1ECX {
     /// `otherOnly`.
     pub other_only: bool,
 }
-d::object!(CpuIncompatible1ECX: t::CpuIncompatible, "CpuIncompatible1ECX", 0, [
+d::object!(Vim25 CpuIncompatible1ECX: t::CpuIncompatible, "CpuIncompatible1ECX", 0, [
     0 sse3 "sse3" 0 false,
     1 pclmulqdq "pclmulqdq" 5 false,
     2 ssse3 "ssse3" 0 false,
@@ -1110,7 +1110,7 @@ pub struct CpuIncompatible81EDX {
     /// `otherOnly`.
     pub other_only: bool,
 }
-d::object!(CpuIncompatible81EDX: t::CpuIncompatible, "CpuIncompatible81EDX", 0, [
+d::object!(Vim25 CpuIncompatible81EDX: t::CpuIncompatible, "CpuIncompatible81EDX", 0, [
     0 nx "nx" 0 false,
     1 ffxsr "ffxsr" 0 false,
     2 rdtscp "rdtscp" 0 false,
@@ -1128,7 +1128,7 @@ pub struct CustomizationFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(CustomizationFault: t::VimFault, "CustomizationFault", 0, [
+d::object!(Vim25 CustomizationFault: t::VimFault, "CustomizationFault", 0, [
 ]);
 impl d::IsA<t::MethodFault> for CustomizationFault {}
 
@@ -1140,7 +1140,7 @@ pub struct CustomizationPending {
     /// The fields of [`CustomizationFault`](t::CustomizationFault).
     pub base: t::CustomizationFault,
 }
-d::object!(CustomizationPending: t::CustomizationFault, "CustomizationPending", 0, [
+d::object!(Vim25 CustomizationPending: t::CustomizationFault, "CustomizationPending", 0, [
 ]);
 impl d::IsA<t::MethodFault> for CustomizationPending {}
 
@@ -1152,7 +1152,7 @@ pub struct DVPortNotSupported {
     /// The fields of [`DeviceBackingNotSupported`](t::DeviceBackingNotSupported).
     pub base: t::DeviceBackingNotSupported,
 }
-d::object!(DVPortNotSupported: t::DeviceBackingNotSupported, "DVPortNotSupported", 4, [
+d::object!(Vim25 DVPortNotSupported: t::DeviceBackingNotSupported, "DVPortNotSupported", 4, [
 ]);
 impl d::IsA<t::MethodFault> for DVPortNotSupported {}
 
@@ -1170,7 +1170,7 @@ pub struct DasConfigFault {
     /// `event`. Since API 4.0.
     pub event: Vec<d::Poly<t::Event>>,
 }
-d::object!(DasConfigFault: t::VimFault, "DasConfigFault", 0, [
+d::object!(Vim25 DasConfigFault: t::VimFault, "DasConfigFault", 0, [
     0 reason "reason" 3 false,
     1 output "output" 3 false,
     2 event "event" 3 false,
@@ -1204,7 +1204,7 @@ pub struct DatabaseError {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
 }
-d::object!(DatabaseError: t::RuntimeFault, "DatabaseError", 0, [
+d::object!(Vim25 DatabaseError: t::RuntimeFault, "DatabaseError", 0, [
 ]);
 impl d::IsA<t::MethodFault> for DatabaseError {}
 
@@ -1220,7 +1220,7 @@ pub struct DatacenterMismatch {
     /// `expectedDatacenter`.
     pub expected_datacenter: MoRef<m::Datacenter>,
 }
-d::object!(DatacenterMismatch: t::MigrationFault, "DatacenterMismatch", 0, [
+d::object!(Vim25 DatacenterMismatch: t::MigrationFault, "DatacenterMismatch", 0, [
     0 invalid_argument "invalidArgument" 0 false,
     1 expected_datacenter "expectedDatacenter" 0 false,
 ]);
@@ -1238,7 +1238,7 @@ pub struct DatacenterMismatchArgument {
     /// `inputDatacenter`.
     pub input_datacenter: Option<MoRef<m::Datacenter>>,
 }
-d::object!(DatacenterMismatchArgument: t::DynamicData, "DatacenterMismatchArgument", 0, [
+d::object!(Vim25 DatacenterMismatchArgument: t::DynamicData, "DatacenterMismatchArgument", 0, [
     0 entity "entity" 0 false,
     1 input_datacenter "inputDatacenter" 0 false,
 ]);
@@ -1253,7 +1253,7 @@ pub struct DatastoreNotWritableOnHost {
     /// `host`.
     pub host: MoRef<m::HostSystem>,
 }
-d::object!(DatastoreNotWritableOnHost: t::InvalidDatastore, "DatastoreNotWritableOnHost", 0, [
+d::object!(Vim25 DatastoreNotWritableOnHost: t::InvalidDatastore, "DatastoreNotWritableOnHost", 0, [
     0 host "host" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for DatastoreNotWritableOnHost {}
@@ -1270,7 +1270,7 @@ pub struct DeltaDiskFormatNotSupported {
     /// `deltaDiskFormat`.
     pub delta_disk_format: String,
 }
-d::object!(DeltaDiskFormatNotSupported: t::VmConfigFault, "DeltaDiskFormatNotSupported", 5, [
+d::object!(Vim25 DeltaDiskFormatNotSupported: t::VmConfigFault, "DeltaDiskFormatNotSupported", 5, [
     0 datastore "datastore" 5 false,
     1 delta_disk_format "deltaDiskFormat" 5 false,
 ]);
@@ -1284,7 +1284,7 @@ pub struct DestinationSwitchFull {
     /// The fields of [`CannotAccessNetwork`](t::CannotAccessNetwork).
     pub base: t::CannotAccessNetwork,
 }
-d::object!(DestinationSwitchFull: t::CannotAccessNetwork, "DestinationSwitchFull", 0, [
+d::object!(Vim25 DestinationSwitchFull: t::CannotAccessNetwork, "DestinationSwitchFull", 0, [
 ]);
 impl d::IsA<t::MethodFault> for DestinationSwitchFull {}
 
@@ -1298,7 +1298,7 @@ pub struct DestinationVsanDisabled {
     /// `destinationCluster`.
     pub destination_cluster: String,
 }
-d::object!(DestinationVsanDisabled: t::CannotMoveVsanEnabledHost, "DestinationVsanDisabled", 7, [
+d::object!(Vim25 DestinationVsanDisabled: t::CannotMoveVsanEnabledHost, "DestinationVsanDisabled", 7, [
     0 destination_cluster "destinationCluster" 7 false,
 ]);
 impl d::IsA<t::MethodFault> for DestinationVsanDisabled {}
@@ -1313,7 +1313,7 @@ pub struct DeviceBackingNotSupported {
     /// `backing`.
     pub backing: String,
 }
-d::object!(DeviceBackingNotSupported: t::DeviceNotSupported, "DeviceBackingNotSupported", 0, [
+d::object!(Vim25 DeviceBackingNotSupported: t::DeviceNotSupported, "DeviceBackingNotSupported", 0, [
     0 backing "backing" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for DeviceBackingNotSupported {}
@@ -1328,7 +1328,7 @@ pub struct DeviceControllerNotSupported {
     /// `controller`.
     pub controller: String,
 }
-d::object!(DeviceControllerNotSupported: t::DeviceNotSupported, "DeviceControllerNotSupported", 0, [
+d::object!(Vim25 DeviceControllerNotSupported: t::DeviceNotSupported, "DeviceControllerNotSupported", 0, [
     0 controller "controller" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for DeviceControllerNotSupported {}
@@ -1341,7 +1341,7 @@ pub struct DeviceHotPlugNotSupported {
     /// The fields of [`InvalidDeviceSpec`](t::InvalidDeviceSpec).
     pub base: t::InvalidDeviceSpec,
 }
-d::object!(DeviceHotPlugNotSupported: t::InvalidDeviceSpec, "DeviceHotPlugNotSupported", 2, [
+d::object!(Vim25 DeviceHotPlugNotSupported: t::InvalidDeviceSpec, "DeviceHotPlugNotSupported", 2, [
 ]);
 impl d::IsA<t::MethodFault> for DeviceHotPlugNotSupported {}
 
@@ -1353,7 +1353,7 @@ pub struct DeviceNotFound {
     /// The fields of [`InvalidDeviceSpec`](t::InvalidDeviceSpec).
     pub base: t::InvalidDeviceSpec,
 }
-d::object!(DeviceNotFound: t::InvalidDeviceSpec, "DeviceNotFound", 0, [
+d::object!(Vim25 DeviceNotFound: t::InvalidDeviceSpec, "DeviceNotFound", 0, [
 ]);
 impl d::IsA<t::MethodFault> for DeviceNotFound {}
 
@@ -1369,7 +1369,7 @@ pub struct DeviceNotSupported {
     /// `reason`.
     pub reason: Option<String>,
 }
-d::object!(DeviceNotSupported: t::VirtualHardwareCompatibilityIssue, "DeviceNotSupported", 0, [
+d::object!(Vim25 DeviceNotSupported: t::VirtualHardwareCompatibilityIssue, "DeviceNotSupported", 0, [
     0 device "device" 0 false,
     1 reason "reason" 0 false,
 ]);
@@ -1394,7 +1394,7 @@ pub struct DeviceUnsupportedForVmPlatform {
     /// The fields of [`InvalidDeviceSpec`](t::InvalidDeviceSpec).
     pub base: t::InvalidDeviceSpec,
 }
-d::object!(DeviceUnsupportedForVmPlatform: t::InvalidDeviceSpec, "DeviceUnsupportedForVmPlatform", 2, [
+d::object!(Vim25 DeviceUnsupportedForVmPlatform: t::InvalidDeviceSpec, "DeviceUnsupportedForVmPlatform", 2, [
 ]);
 impl d::IsA<t::MethodFault> for DeviceUnsupportedForVmPlatform {}
 
@@ -1410,7 +1410,7 @@ pub struct DeviceUnsupportedForVmVersion {
     /// `expectedVersion`.
     pub expected_version: String,
 }
-d::object!(DeviceUnsupportedForVmVersion: t::InvalidDeviceSpec, "DeviceUnsupportedForVmVersion", 2, [
+d::object!(Vim25 DeviceUnsupportedForVmVersion: t::InvalidDeviceSpec, "DeviceUnsupportedForVmVersion", 2, [
     0 current_version "currentVersion" 2 false,
     1 expected_version "expectedVersion" 2 false,
 ]);
@@ -1424,7 +1424,7 @@ pub struct DigestNotSupported {
     /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
     pub base: t::DeviceNotSupported,
 }
-d::object!(DigestNotSupported: t::DeviceNotSupported, "DigestNotSupported", 8, [
+d::object!(Vim25 DigestNotSupported: t::DeviceNotSupported, "DigestNotSupported", 8, [
 ]);
 impl d::IsA<t::MethodFault> for DigestNotSupported {}
 
@@ -1436,7 +1436,7 @@ pub struct DirectoryNotEmpty {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
 }
-d::object!(DirectoryNotEmpty: t::FileFault, "DirectoryNotEmpty", 5, [
+d::object!(Vim25 DirectoryNotEmpty: t::FileFault, "DirectoryNotEmpty", 5, [
 ]);
 impl d::IsA<t::MethodFault> for DirectoryNotEmpty {}
 
@@ -1448,7 +1448,7 @@ pub struct DisableAdminNotSupported {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
     pub base: t::HostConfigFault,
 }
-d::object!(DisableAdminNotSupported: t::HostConfigFault, "DisableAdminNotSupported", 0, [
+d::object!(Vim25 DisableAdminNotSupported: t::HostConfigFault, "DisableAdminNotSupported", 0, [
 ]);
 impl d::IsA<t::MethodFault> for DisableAdminNotSupported {}
 
@@ -1464,7 +1464,7 @@ pub struct DisallowedChangeByService {
     /// `disallowedChange`.
     pub disallowed_change: Option<String>,
 }
-d::object!(DisallowedChangeByService: t::RuntimeFault, "DisallowedChangeByService", 5, [
+d::object!(Vim25 DisallowedChangeByService: t::RuntimeFault, "DisallowedChangeByService", 5, [
     0 service_name "serviceName" 5 false,
     1 disallowed_change "disallowedChange" 5 false,
 ]);
@@ -1487,7 +1487,7 @@ pub struct DisallowedDiskModeChange {
     /// The fields of [`InvalidDeviceSpec`](t::InvalidDeviceSpec).
     pub base: t::InvalidDeviceSpec,
 }
-d::object!(DisallowedDiskModeChange: t::InvalidDeviceSpec, "DisallowedDiskModeChange", 0, [
+d::object!(Vim25 DisallowedDiskModeChange: t::InvalidDeviceSpec, "DisallowedDiskModeChange", 0, [
 ]);
 impl d::IsA<t::MethodFault> for DisallowedDiskModeChange {}
 
@@ -1501,7 +1501,7 @@ pub struct DisallowedMigrationDeviceAttached {
     /// `fault`.
     pub fault: t::LocalizedMethodFault,
 }
-d::object!(DisallowedMigrationDeviceAttached: t::MigrationFault, "DisallowedMigrationDeviceAttached", 0, [
+d::object!(Vim25 DisallowedMigrationDeviceAttached: t::MigrationFault, "DisallowedMigrationDeviceAttached", 0, [
     0 fault "fault" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for DisallowedMigrationDeviceAttached {}
@@ -1518,7 +1518,7 @@ pub struct DisallowedOperationOnFailoverHost {
     /// `hostname`.
     pub hostname: String,
 }
-d::object!(DisallowedOperationOnFailoverHost: t::RuntimeFault, "DisallowedOperationOnFailoverHost", 3, [
+d::object!(Vim25 DisallowedOperationOnFailoverHost: t::RuntimeFault, "DisallowedOperationOnFailoverHost", 3, [
     0 host "host" 3 false,
     1 hostname "hostname" 3 false,
 ]);
@@ -1532,7 +1532,7 @@ pub struct DisconnectedHostsBlockingEVC {
     /// The fields of [`EVCConfigFault`](t::EVCConfigFault).
     pub base: t::EVCConfigFault,
 }
-d::object!(DisconnectedHostsBlockingEVC: t::EVCConfigFault, "DisconnectedHostsBlockingEVC", 1, [
+d::object!(Vim25 DisconnectedHostsBlockingEVC: t::EVCConfigFault, "DisconnectedHostsBlockingEVC", 1, [
 ]);
 impl d::IsA<t::MethodFault> for DisconnectedHostsBlockingEVC {}
 
@@ -1544,7 +1544,7 @@ pub struct DiskHasPartitions {
     /// The fields of [`VsanDiskFault`](t::VsanDiskFault).
     pub base: t::VsanDiskFault,
 }
-d::object!(DiskHasPartitions: t::VsanDiskFault, "DiskHasPartitions", 7, [
+d::object!(Vim25 DiskHasPartitions: t::VsanDiskFault, "DiskHasPartitions", 7, [
 ]);
 impl d::IsA<t::MethodFault> for DiskHasPartitions {}
 
@@ -1556,7 +1556,7 @@ pub struct DiskIsLastRemainingNonSSD {
     /// The fields of [`VsanDiskFault`](t::VsanDiskFault).
     pub base: t::VsanDiskFault,
 }
-d::object!(DiskIsLastRemainingNonSSD: t::VsanDiskFault, "DiskIsLastRemainingNonSSD", 7, [
+d::object!(Vim25 DiskIsLastRemainingNonSSD: t::VsanDiskFault, "DiskIsLastRemainingNonSSD", 7, [
 ]);
 impl d::IsA<t::MethodFault> for DiskIsLastRemainingNonSSD {}
 
@@ -1568,7 +1568,7 @@ pub struct DiskIsNonLocal {
     /// The fields of [`VsanDiskFault`](t::VsanDiskFault).
     pub base: t::VsanDiskFault,
 }
-d::object!(DiskIsNonLocal: t::VsanDiskFault, "DiskIsNonLocal", 7, [
+d::object!(Vim25 DiskIsNonLocal: t::VsanDiskFault, "DiskIsNonLocal", 7, [
 ]);
 impl d::IsA<t::MethodFault> for DiskIsNonLocal {}
 
@@ -1580,7 +1580,7 @@ pub struct DiskIsUSB {
     /// The fields of [`VsanDiskFault`](t::VsanDiskFault).
     pub base: t::VsanDiskFault,
 }
-d::object!(DiskIsUSB: t::VsanDiskFault, "DiskIsUSB", 7, [
+d::object!(Vim25 DiskIsUSB: t::VsanDiskFault, "DiskIsUSB", 7, [
 ]);
 impl d::IsA<t::MethodFault> for DiskIsUSB {}
 
@@ -1592,7 +1592,7 @@ pub struct DiskMoveTypeNotSupported {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
 }
-d::object!(DiskMoveTypeNotSupported: t::MigrationFault, "DiskMoveTypeNotSupported", 3, [
+d::object!(Vim25 DiskMoveTypeNotSupported: t::MigrationFault, "DiskMoveTypeNotSupported", 3, [
 ]);
 impl d::IsA<t::MethodFault> for DiskMoveTypeNotSupported {}
 
@@ -1606,7 +1606,7 @@ pub struct DiskNotSupported {
     /// `disk`.
     pub disk: i32,
 }
-d::object!(DiskNotSupported: t::VirtualHardwareCompatibilityIssue, "DiskNotSupported", 0, [
+d::object!(Vim25 DiskNotSupported: t::VirtualHardwareCompatibilityIssue, "DiskNotSupported", 0, [
     0 disk "disk" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for DiskNotSupported {}
@@ -1619,7 +1619,7 @@ pub struct DiskTooSmall {
     /// The fields of [`VsanDiskFault`](t::VsanDiskFault).
     pub base: t::VsanDiskFault,
 }
-d::object!(DiskTooSmall: t::VsanDiskFault, "DiskTooSmall", 7, [
+d::object!(Vim25 DiskTooSmall: t::VsanDiskFault, "DiskTooSmall", 7, [
 ]);
 impl d::IsA<t::MethodFault> for DiskTooSmall {}
 
@@ -1633,7 +1633,7 @@ pub struct DomainNotFound {
     /// `domainName`.
     pub domain_name: String,
 }
-d::object!(DomainNotFound: t::ActiveDirectoryFault, "DomainNotFound", 4, [
+d::object!(Vim25 DomainNotFound: t::ActiveDirectoryFault, "DomainNotFound", 4, [
     0 domain_name "domainName" 4 false,
 ]);
 impl d::IsA<t::MethodFault> for DomainNotFound {}
@@ -1646,7 +1646,7 @@ pub struct DrsDisabledOnVm {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(DrsDisabledOnVm: t::VimFault, "DrsDisabledOnVm", 3, [
+d::object!(Vim25 DrsDisabledOnVm: t::VimFault, "DrsDisabledOnVm", 3, [
 ]);
 impl d::IsA<t::MethodFault> for DrsDisabledOnVm {}
 
@@ -1660,7 +1660,7 @@ pub struct DrsVmotionIncompatibleFault {
     /// `host`.
     pub host: MoRef<m::HostSystem>,
 }
-d::object!(DrsVmotionIncompatibleFault: t::VirtualHardwareCompatibilityIssue, "DrsVmotionIncompatibleFault", 3, [
+d::object!(Vim25 DrsVmotionIncompatibleFault: t::VirtualHardwareCompatibilityIssue, "DrsVmotionIncompatibleFault", 3, [
     0 host "host" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for DrsVmotionIncompatibleFault {}
@@ -1673,7 +1673,7 @@ pub struct DuplicateDisks {
     /// The fields of [`VsanDiskFault`](t::VsanDiskFault).
     pub base: t::VsanDiskFault,
 }
-d::object!(DuplicateDisks: t::VsanDiskFault, "DuplicateDisks", 7, [
+d::object!(Vim25 DuplicateDisks: t::VsanDiskFault, "DuplicateDisks", 7, [
 ]);
 impl d::IsA<t::MethodFault> for DuplicateDisks {}
 
@@ -1689,7 +1689,7 @@ pub struct DuplicateName {
     /// `object`.
     pub object: MoRef<m::ManagedObject>,
 }
-d::object!(DuplicateName: t::VimFault, "DuplicateName", 0, [
+d::object!(Vim25 DuplicateName: t::VimFault, "DuplicateName", 0, [
     0 name "name" 0 false,
     1 object "object" 0 false,
 ]);
@@ -1705,7 +1705,7 @@ pub struct DuplicateVsanNetworkInterface {
     /// `device`.
     pub device: String,
 }
-d::object!(DuplicateVsanNetworkInterface: t::VsanFault, "DuplicateVsanNetworkInterface", 7, [
+d::object!(Vim25 DuplicateVsanNetworkInterface: t::VsanFault, "DuplicateVsanNetworkInterface", 7, [
     0 device "device" 7 false,
 ]);
 impl d::IsA<t::MethodFault> for DuplicateVsanNetworkInterface {}
@@ -1720,7 +1720,7 @@ pub struct DvsApplyOperationFault {
     /// `objectFault`.
     pub object_fault: Vec<t::DvsApplyOperationFaultFaultOnObject>,
 }
-d::object!(DvsApplyOperationFault: t::DvsFault, "DvsApplyOperationFault", 6, [
+d::object!(Vim25 DvsApplyOperationFault: t::DvsFault, "DvsApplyOperationFault", 6, [
     0 object_fault "objectFault" 6 false,
 ]);
 impl d::IsA<t::MethodFault> for DvsApplyOperationFault {}
@@ -1739,7 +1739,7 @@ pub struct DvsApplyOperationFaultFaultOnObject {
     /// `fault`.
     pub fault: t::LocalizedMethodFault,
 }
-d::object!(DvsApplyOperationFaultFaultOnObject: t::DynamicData, "DvsApplyOperationFaultFaultOnObject", 6, [
+d::object!(Vim25 DvsApplyOperationFaultFaultOnObject: t::DynamicData, "DvsApplyOperationFaultFaultOnObject", 6, [
     0 object_id "objectId" 6 false,
     1 r#type "type" 6 false,
     2 fault "fault" 6 false,
@@ -1753,7 +1753,7 @@ pub struct DvsFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(DvsFault: t::VimFault, "DvsFault", 3, [
+d::object!(Vim25 DvsFault: t::VimFault, "DvsFault", 3, [
 ]);
 impl d::IsA<t::MethodFault> for DvsFault {}
 
@@ -1769,7 +1769,7 @@ pub struct DvsNotAuthorized {
     /// `dvsExtensionKey`.
     pub dvs_extension_key: Option<String>,
 }
-d::object!(DvsNotAuthorized: t::DvsFault, "DvsNotAuthorized", 3, [
+d::object!(Vim25 DvsNotAuthorized: t::DvsFault, "DvsNotAuthorized", 3, [
     0 session_extension_key "sessionExtensionKey" 3 false,
     1 dvs_extension_key "dvsExtensionKey" 3 false,
 ]);
@@ -1785,7 +1785,7 @@ pub struct DvsOperationBulkFault {
     /// `hostFault`.
     pub host_fault: Vec<t::DvsOperationBulkFaultFaultOnHost>,
 }
-d::object!(DvsOperationBulkFault: t::DvsFault, "DvsOperationBulkFault", 3, [
+d::object!(Vim25 DvsOperationBulkFault: t::DvsFault, "DvsOperationBulkFault", 3, [
     0 host_fault "hostFault" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for DvsOperationBulkFault {}
@@ -1802,7 +1802,7 @@ pub struct DvsOperationBulkFaultFaultOnHost {
     /// `fault`.
     pub fault: t::LocalizedMethodFault,
 }
-d::object!(DvsOperationBulkFaultFaultOnHost: t::DynamicData, "DvsOperationBulkFaultFaultOnHost", 3, [
+d::object!(Vim25 DvsOperationBulkFaultFaultOnHost: t::DynamicData, "DvsOperationBulkFaultFaultOnHost", 3, [
     0 host "host" 3 false,
     1 fault "fault" 3 false,
 ]);
@@ -1819,7 +1819,7 @@ pub struct DvsScopeViolated {
     /// `entity`.
     pub entity: MoRef<m::ManagedEntity>,
 }
-d::object!(DvsScopeViolated: t::DvsFault, "DvsScopeViolated", 3, [
+d::object!(Vim25 DvsScopeViolated: t::DvsFault, "DvsScopeViolated", 3, [
     0 scope "scope" 3 false,
     1 entity "entity" 3 false,
 ]);
@@ -1835,7 +1835,7 @@ pub struct EVCAdmissionFailed {
     /// `faults`. Since API 5.1.
     pub faults: Vec<t::LocalizedMethodFault>,
 }
-d::object!(EVCAdmissionFailed: t::NotSupportedHostInCluster, "EVCAdmissionFailed", 3, [
+d::object!(Vim25 EVCAdmissionFailed: t::NotSupportedHostInCluster, "EVCAdmissionFailed", 3, [
     0 faults "faults" 6 false,
 ]);
 impl d::IsA<t::MethodFault> for EVCAdmissionFailed {}
@@ -1850,7 +1850,7 @@ pub struct EVCAdmissionFailedCPUFeaturesForMode {
     /// `currentEVCModeKey`.
     pub current_evc_mode_key: String,
 }
-d::object!(EVCAdmissionFailedCPUFeaturesForMode: t::EVCAdmissionFailed, "EVCAdmissionFailedCPUFeaturesForMode", 3, [
+d::object!(Vim25 EVCAdmissionFailedCPUFeaturesForMode: t::EVCAdmissionFailed, "EVCAdmissionFailedCPUFeaturesForMode", 3, [
     0 current_evc_mode_key "currentEVCModeKey" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for EVCAdmissionFailedCPUFeaturesForMode {}
@@ -1863,7 +1863,7 @@ pub struct EVCAdmissionFailedCPUModel {
     /// The fields of [`EVCAdmissionFailed`](t::EVCAdmissionFailed).
     pub base: t::EVCAdmissionFailed,
 }
-d::object!(EVCAdmissionFailedCPUModel: t::EVCAdmissionFailed, "EVCAdmissionFailedCPUModel", 3, [
+d::object!(Vim25 EVCAdmissionFailedCPUModel: t::EVCAdmissionFailed, "EVCAdmissionFailedCPUModel", 3, [
 ]);
 impl d::IsA<t::MethodFault> for EVCAdmissionFailedCPUModel {}
 
@@ -1877,7 +1877,7 @@ pub struct EVCAdmissionFailedCPUModelForMode {
     /// `currentEVCModeKey`.
     pub current_evc_mode_key: String,
 }
-d::object!(EVCAdmissionFailedCPUModelForMode: t::EVCAdmissionFailed, "EVCAdmissionFailedCPUModelForMode", 3, [
+d::object!(Vim25 EVCAdmissionFailedCPUModelForMode: t::EVCAdmissionFailed, "EVCAdmissionFailedCPUModelForMode", 3, [
     0 current_evc_mode_key "currentEVCModeKey" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for EVCAdmissionFailedCPUModelForMode {}
@@ -1894,7 +1894,7 @@ pub struct EVCAdmissionFailedCPUVendor {
     /// `hostCPUVendor`.
     pub host_cpu_vendor: String,
 }
-d::object!(EVCAdmissionFailedCPUVendor: t::EVCAdmissionFailed, "EVCAdmissionFailedCPUVendor", 3, [
+d::object!(Vim25 EVCAdmissionFailedCPUVendor: t::EVCAdmissionFailed, "EVCAdmissionFailedCPUVendor", 3, [
     0 cluster_cpu_vendor "clusterCPUVendor" 3 false,
     1 host_cpu_vendor "hostCPUVendor" 3 false,
 ]);
@@ -1908,7 +1908,7 @@ pub struct EVCAdmissionFailedCPUVendorUnknown {
     /// The fields of [`EVCAdmissionFailed`](t::EVCAdmissionFailed).
     pub base: t::EVCAdmissionFailed,
 }
-d::object!(EVCAdmissionFailedCPUVendorUnknown: t::EVCAdmissionFailed, "EVCAdmissionFailedCPUVendorUnknown", 3, [
+d::object!(Vim25 EVCAdmissionFailedCPUVendorUnknown: t::EVCAdmissionFailed, "EVCAdmissionFailedCPUVendorUnknown", 3, [
 ]);
 impl d::IsA<t::MethodFault> for EVCAdmissionFailedCPUVendorUnknown {}
 
@@ -1920,7 +1920,7 @@ pub struct EVCAdmissionFailedHostDisconnected {
     /// The fields of [`EVCAdmissionFailed`](t::EVCAdmissionFailed).
     pub base: t::EVCAdmissionFailed,
 }
-d::object!(EVCAdmissionFailedHostDisconnected: t::EVCAdmissionFailed, "EVCAdmissionFailedHostDisconnected", 3, [
+d::object!(Vim25 EVCAdmissionFailedHostDisconnected: t::EVCAdmissionFailed, "EVCAdmissionFailedHostDisconnected", 3, [
 ]);
 impl d::IsA<t::MethodFault> for EVCAdmissionFailedHostDisconnected {}
 
@@ -1932,7 +1932,7 @@ pub struct EVCAdmissionFailedHostSoftware {
     /// The fields of [`EVCAdmissionFailed`](t::EVCAdmissionFailed).
     pub base: t::EVCAdmissionFailed,
 }
-d::object!(EVCAdmissionFailedHostSoftware: t::EVCAdmissionFailed, "EVCAdmissionFailedHostSoftware", 3, [
+d::object!(Vim25 EVCAdmissionFailedHostSoftware: t::EVCAdmissionFailed, "EVCAdmissionFailedHostSoftware", 3, [
 ]);
 impl d::IsA<t::MethodFault> for EVCAdmissionFailedHostSoftware {}
 
@@ -1944,7 +1944,7 @@ pub struct EVCAdmissionFailedHostSoftwareForMode {
     /// The fields of [`EVCAdmissionFailed`](t::EVCAdmissionFailed).
     pub base: t::EVCAdmissionFailed,
 }
-d::object!(EVCAdmissionFailedHostSoftwareForMode: t::EVCAdmissionFailed, "EVCAdmissionFailedHostSoftwareForMode", 3, [
+d::object!(Vim25 EVCAdmissionFailedHostSoftwareForMode: t::EVCAdmissionFailed, "EVCAdmissionFailedHostSoftwareForMode", 3, [
 ]);
 impl d::IsA<t::MethodFault> for EVCAdmissionFailedHostSoftwareForMode {}
 
@@ -1956,7 +1956,7 @@ pub struct EVCAdmissionFailedVmActive {
     /// The fields of [`EVCAdmissionFailed`](t::EVCAdmissionFailed).
     pub base: t::EVCAdmissionFailed,
 }
-d::object!(EVCAdmissionFailedVmActive: t::EVCAdmissionFailed, "EVCAdmissionFailedVmActive", 3, [
+d::object!(Vim25 EVCAdmissionFailedVmActive: t::EVCAdmissionFailed, "EVCAdmissionFailedVmActive", 3, [
 ]);
 impl d::IsA<t::MethodFault> for EVCAdmissionFailedVmActive {}
 
@@ -1970,7 +1970,7 @@ pub struct EVCConfigFault {
     /// `faults`. Since API 5.1.
     pub faults: Vec<t::LocalizedMethodFault>,
 }
-d::object!(EVCConfigFault: t::VimFault, "EVCConfigFault", 1, [
+d::object!(Vim25 EVCConfigFault: t::VimFault, "EVCConfigFault", 1, [
     0 faults "faults" 6 false,
 ]);
 impl d::IsA<t::MethodFault> for EVCConfigFault {}
@@ -1987,7 +1987,7 @@ pub struct EVCModeIllegalByVendor {
     /// `modeCPUVendor`.
     pub mode_cpu_vendor: String,
 }
-d::object!(EVCModeIllegalByVendor: t::EVCConfigFault, "EVCModeIllegalByVendor", 1, [
+d::object!(Vim25 EVCModeIllegalByVendor: t::EVCConfigFault, "EVCModeIllegalByVendor", 1, [
     0 cluster_cpu_vendor "clusterCPUVendor" 1 false,
     1 mode_cpu_vendor "modeCPUVendor" 1 false,
 ]);
@@ -2007,7 +2007,7 @@ pub struct EVCModeUnsupportedByHosts {
     /// `hostName`.
     pub host_name: Vec<String>,
 }
-d::object!(EVCModeUnsupportedByHosts: t::EVCConfigFault, "EVCModeUnsupportedByHosts", 3, [
+d::object!(Vim25 EVCModeUnsupportedByHosts: t::EVCConfigFault, "EVCModeUnsupportedByHosts", 3, [
     0 evc_mode "evcMode" 3 false,
     1 host "host" 3 false,
     2 host_name "hostName" 3 false,
@@ -2026,7 +2026,7 @@ pub struct EVCUnsupportedByHostHardware {
     /// `hostName`.
     pub host_name: Vec<String>,
 }
-d::object!(EVCUnsupportedByHostHardware: t::EVCConfigFault, "EVCUnsupportedByHostHardware", 4, [
+d::object!(Vim25 EVCUnsupportedByHostHardware: t::EVCConfigFault, "EVCUnsupportedByHostHardware", 4, [
     0 host "host" 4 false,
     1 host_name "hostName" 4 false,
 ]);
@@ -2044,7 +2044,7 @@ pub struct EVCUnsupportedByHostSoftware {
     /// `hostName`.
     pub host_name: Vec<String>,
 }
-d::object!(EVCUnsupportedByHostSoftware: t::EVCConfigFault, "EVCUnsupportedByHostSoftware", 4, [
+d::object!(Vim25 EVCUnsupportedByHostSoftware: t::EVCConfigFault, "EVCUnsupportedByHostSoftware", 4, [
     0 host "host" 4 false,
     1 host_name "hostName" 4 false,
 ]);
@@ -2058,7 +2058,7 @@ pub struct EightHostLimitViolated {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
 }
-d::object!(EightHostLimitViolated: t::VmConfigFault, "EightHostLimitViolated", 3, [
+d::object!(Vim25 EightHostLimitViolated: t::VmConfigFault, "EightHostLimitViolated", 3, [
 ]);
 impl d::IsA<t::MethodFault> for EightHostLimitViolated {}
 
@@ -2072,7 +2072,7 @@ pub struct EncryptionKeyRequired {
     /// `requiredKey`.
     pub required_key: Vec<t::CryptoKeyId>,
 }
-d::object!(EncryptionKeyRequired: t::InvalidState, "EncryptionKeyRequired", 10, [
+d::object!(Vim25 EncryptionKeyRequired: t::InvalidState, "EncryptionKeyRequired", 10, [
     0 required_key "requiredKey" 10 false,
 ]);
 impl d::IsA<t::MethodFault> for EncryptionKeyRequired {}
@@ -2085,7 +2085,7 @@ pub struct ExpiredAddonLicense {
     /// The fields of [`ExpiredFeatureLicense`](t::ExpiredFeatureLicense).
     pub base: t::ExpiredFeatureLicense,
 }
-d::object!(ExpiredAddonLicense: t::ExpiredFeatureLicense, "ExpiredAddonLicense", 0, [
+d::object!(Vim25 ExpiredAddonLicense: t::ExpiredFeatureLicense, "ExpiredAddonLicense", 0, [
 ]);
 impl d::IsA<t::MethodFault> for ExpiredAddonLicense {}
 
@@ -2097,7 +2097,7 @@ pub struct ExpiredEditionLicense {
     /// The fields of [`ExpiredFeatureLicense`](t::ExpiredFeatureLicense).
     pub base: t::ExpiredFeatureLicense,
 }
-d::object!(ExpiredEditionLicense: t::ExpiredFeatureLicense, "ExpiredEditionLicense", 0, [
+d::object!(Vim25 ExpiredEditionLicense: t::ExpiredFeatureLicense, "ExpiredEditionLicense", 0, [
 ]);
 impl d::IsA<t::MethodFault> for ExpiredEditionLicense {}
 
@@ -2115,7 +2115,7 @@ pub struct ExpiredFeatureLicense {
     /// `expirationDate`.
     pub expiration_date: d::DateTime,
 }
-d::object!(ExpiredFeatureLicense: t::NotEnoughLicenses, "ExpiredFeatureLicense", 0, [
+d::object!(Vim25 ExpiredFeatureLicense: t::NotEnoughLicenses, "ExpiredFeatureLicense", 0, [
     0 feature "feature" 0 false,
     1 count "count" 0 false,
     2 expiration_date "expirationDate" 0 false,
@@ -2134,7 +2134,7 @@ pub struct ExtendedFault {
     /// `data`.
     pub data: Vec<t::KeyValue>,
 }
-d::object!(ExtendedFault: t::VimFault, "ExtendedFault", 0, [
+d::object!(Vim25 ExtendedFault: t::VimFault, "ExtendedFault", 0, [
     0 fault_type_id "faultTypeId" 0 false,
     1 data "data" 0 false,
 ]);
@@ -2154,7 +2154,7 @@ pub struct FailToEnableSPBM {
     /// `hostLicenseStates`.
     pub host_license_states: Vec<t::ComputeResourceHostSPBMLicenseInfo>,
 }
-d::object!(FailToEnableSPBM: t::NotEnoughLicenses, "FailToEnableSPBM", 5, [
+d::object!(Vim25 FailToEnableSPBM: t::NotEnoughLicenses, "FailToEnableSPBM", 5, [
     0 cs "cs" 5 false,
     1 cs_name "csName" 5 false,
     2 host_license_states "hostLicenseStates" 5 false,
@@ -2175,7 +2175,7 @@ pub struct FailToLockFaultToleranceVMs {
     /// `alreadyLockedVm`.
     pub already_locked_vm: MoRef<m::VirtualMachine>,
 }
-d::object!(FailToLockFaultToleranceVMs: t::RuntimeFault, "FailToLockFaultToleranceVMs", 4, [
+d::object!(Vim25 FailToLockFaultToleranceVMs: t::RuntimeFault, "FailToLockFaultToleranceVMs", 4, [
     0 vm_name "vmName" 4 false,
     1 vm "vm" 4 false,
     2 already_locked_vm "alreadyLockedVm" 4 false,
@@ -2194,7 +2194,7 @@ pub struct FaultToleranceAntiAffinityViolated {
     /// `host`.
     pub host: MoRef<m::HostSystem>,
 }
-d::object!(FaultToleranceAntiAffinityViolated: t::MigrationFault, "FaultToleranceAntiAffinityViolated", 3, [
+d::object!(Vim25 FaultToleranceAntiAffinityViolated: t::MigrationFault, "FaultToleranceAntiAffinityViolated", 3, [
     0 host_name "hostName" 3 false,
     1 host "host" 3 false,
 ]);
@@ -2212,7 +2212,7 @@ pub struct FaultToleranceCannotEditMem {
     /// `vm`.
     pub vm: MoRef<m::VirtualMachine>,
 }
-d::object!(FaultToleranceCannotEditMem: t::VmConfigFault, "FaultToleranceCannotEditMem", 4, [
+d::object!(Vim25 FaultToleranceCannotEditMem: t::VmConfigFault, "FaultToleranceCannotEditMem", 4, [
     0 vm_name "vmName" 4 false,
     1 vm "vm" 4 false,
 ]);
@@ -2232,7 +2232,7 @@ pub struct FaultToleranceCpuIncompatible {
     /// `stepping`.
     pub stepping: bool,
 }
-d::object!(FaultToleranceCpuIncompatible: t::CpuIncompatible, "FaultToleranceCpuIncompatible", 3, [
+d::object!(Vim25 FaultToleranceCpuIncompatible: t::CpuIncompatible, "FaultToleranceCpuIncompatible", 3, [
     0 model "model" 3 false,
     1 family "family" 3 false,
     2 stepping "stepping" 3 false,
@@ -2249,7 +2249,7 @@ pub struct FaultToleranceNeedsThickDisk {
     /// `vmName`.
     pub vm_name: String,
 }
-d::object!(FaultToleranceNeedsThickDisk: t::MigrationFault, "FaultToleranceNeedsThickDisk", 4, [
+d::object!(Vim25 FaultToleranceNeedsThickDisk: t::MigrationFault, "FaultToleranceNeedsThickDisk", 4, [
     0 vm_name "vmName" 4 false,
 ]);
 impl d::IsA<t::MethodFault> for FaultToleranceNeedsThickDisk {}
@@ -2264,7 +2264,7 @@ pub struct FaultToleranceNotLicensed {
     /// `hostName`.
     pub host_name: Option<String>,
 }
-d::object!(FaultToleranceNotLicensed: t::VmFaultToleranceIssue, "FaultToleranceNotLicensed", 3, [
+d::object!(Vim25 FaultToleranceNotLicensed: t::VmFaultToleranceIssue, "FaultToleranceNotLicensed", 3, [
     0 host_name "hostName" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for FaultToleranceNotLicensed {}
@@ -2279,7 +2279,7 @@ pub struct FaultToleranceNotSameBuild {
     /// `build`.
     pub build: String,
 }
-d::object!(FaultToleranceNotSameBuild: t::MigrationFault, "FaultToleranceNotSameBuild", 3, [
+d::object!(Vim25 FaultToleranceNotSameBuild: t::MigrationFault, "FaultToleranceNotSameBuild", 3, [
     0 build "build" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for FaultToleranceNotSameBuild {}
@@ -2296,7 +2296,7 @@ pub struct FaultTolerancePrimaryPowerOnNotAttempted {
     /// `primaryVm`.
     pub primary_vm: MoRef<m::VirtualMachine>,
 }
-d::object!(FaultTolerancePrimaryPowerOnNotAttempted: t::VmFaultToleranceIssue, "FaultTolerancePrimaryPowerOnNotAttempted", 3, [
+d::object!(Vim25 FaultTolerancePrimaryPowerOnNotAttempted: t::VmFaultToleranceIssue, "FaultTolerancePrimaryPowerOnNotAttempted", 3, [
     0 secondary_vm "secondaryVm" 3 false,
     1 primary_vm "primaryVm" 3 false,
 ]);
@@ -2314,7 +2314,7 @@ pub struct FaultToleranceVmNotDasProtected {
     /// `vmName`.
     pub vm_name: String,
 }
-d::object!(FaultToleranceVmNotDasProtected: t::VimFault, "FaultToleranceVmNotDasProtected", 5, [
+d::object!(Vim25 FaultToleranceVmNotDasProtected: t::VimFault, "FaultToleranceVmNotDasProtected", 5, [
     0 vm "vm" 5 false,
     1 vm_name "vmName" 5 false,
 ]);
@@ -2328,7 +2328,7 @@ pub struct FcoeFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(FcoeFault: t::VimFault, "FcoeFault", 5, [
+d::object!(Vim25 FcoeFault: t::VimFault, "FcoeFault", 5, [
 ]);
 impl d::IsA<t::MethodFault> for FcoeFault {}
 
@@ -2342,7 +2342,7 @@ pub struct FcoeFaultPnicHasNoPortSet {
     /// `nicDevice`.
     pub nic_device: String,
 }
-d::object!(FcoeFaultPnicHasNoPortSet: t::FcoeFault, "FcoeFaultPnicHasNoPortSet", 5, [
+d::object!(Vim25 FcoeFaultPnicHasNoPortSet: t::FcoeFault, "FcoeFaultPnicHasNoPortSet", 5, [
     0 nic_device "nicDevice" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for FcoeFaultPnicHasNoPortSet {}
@@ -2361,7 +2361,7 @@ pub struct FeatureRequirementsNotMet {
     /// `host`.
     pub host: Option<MoRef<m::HostSystem>>,
 }
-d::object!(FeatureRequirementsNotMet: t::VirtualHardwareCompatibilityIssue, "FeatureRequirementsNotMet", 6, [
+d::object!(Vim25 FeatureRequirementsNotMet: t::VirtualHardwareCompatibilityIssue, "FeatureRequirementsNotMet", 6, [
     0 feature_requirement "featureRequirement" 6 false,
     1 vm "vm" 6 false,
     2 host "host" 6 false,
@@ -2376,7 +2376,7 @@ pub struct FileAlreadyExists {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
 }
-d::object!(FileAlreadyExists: t::FileFault, "FileAlreadyExists", 0, [
+d::object!(Vim25 FileAlreadyExists: t::FileFault, "FileAlreadyExists", 0, [
 ]);
 impl d::IsA<t::MethodFault> for FileAlreadyExists {}
 
@@ -2388,7 +2388,7 @@ pub struct FileBackedPortNotSupported {
     /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
     pub base: t::DeviceNotSupported,
 }
-d::object!(FileBackedPortNotSupported: t::DeviceNotSupported, "FileBackedPortNotSupported", 0, [
+d::object!(Vim25 FileBackedPortNotSupported: t::DeviceNotSupported, "FileBackedPortNotSupported", 0, [
 ]);
 impl d::IsA<t::MethodFault> for FileBackedPortNotSupported {}
 
@@ -2402,7 +2402,7 @@ pub struct FileFault {
     /// `file`.
     pub file: String,
 }
-d::object!(FileFault: t::VimFault, "FileFault", 0, [
+d::object!(Vim25 FileFault: t::VimFault, "FileFault", 0, [
     0 file "file" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for FileFault {}
@@ -2415,7 +2415,7 @@ pub struct FileLocked {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
 }
-d::object!(FileLocked: t::FileFault, "FileLocked", 0, [
+d::object!(Vim25 FileLocked: t::FileFault, "FileLocked", 0, [
 ]);
 impl d::IsA<t::MethodFault> for FileLocked {}
 
@@ -2427,7 +2427,7 @@ pub struct FileNameTooLong {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
 }
-d::object!(FileNameTooLong: t::FileFault, "FileNameTooLong", 5, [
+d::object!(Vim25 FileNameTooLong: t::FileFault, "FileNameTooLong", 5, [
 ]);
 impl d::IsA<t::MethodFault> for FileNameTooLong {}
 
@@ -2439,7 +2439,7 @@ pub struct FileNotFound {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
 }
-d::object!(FileNotFound: t::FileFault, "FileNotFound", 0, [
+d::object!(Vim25 FileNotFound: t::FileFault, "FileNotFound", 0, [
 ]);
 impl d::IsA<t::MethodFault> for FileNotFound {}
 
@@ -2451,7 +2451,7 @@ pub struct FileNotWritable {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
 }
-d::object!(FileNotWritable: t::FileFault, "FileNotWritable", 0, [
+d::object!(Vim25 FileNotWritable: t::FileFault, "FileNotWritable", 0, [
 ]);
 impl d::IsA<t::MethodFault> for FileNotWritable {}
 
@@ -2469,7 +2469,7 @@ pub struct FileTooLarge {
     /// `maxFileSize`.
     pub max_file_size: Option<i64>,
 }
-d::object!(FileTooLarge: t::FileFault, "FileTooLarge", 0, [
+d::object!(Vim25 FileTooLarge: t::FileFault, "FileTooLarge", 0, [
     0 datastore "datastore" 0 false,
     1 file_size "fileSize" 0 false,
     2 max_file_size "maxFileSize" 0 false,
@@ -2484,7 +2484,7 @@ pub struct FilesystemQuiesceFault {
     /// The fields of [`SnapshotFault`](t::SnapshotFault).
     pub base: t::SnapshotFault,
 }
-d::object!(FilesystemQuiesceFault: t::SnapshotFault, "FilesystemQuiesceFault", 0, [
+d::object!(Vim25 FilesystemQuiesceFault: t::SnapshotFault, "FilesystemQuiesceFault", 0, [
 ]);
 impl d::IsA<t::MethodFault> for FilesystemQuiesceFault {}
 
@@ -2498,7 +2498,7 @@ pub struct FilterInUse {
     /// `disk`.
     pub disk: Vec<t::VirtualDiskId>,
 }
-d::object!(FilterInUse: t::ResourceInUse, "FilterInUse", 8, [
+d::object!(Vim25 FilterInUse: t::ResourceInUse, "FilterInUse", 8, [
     0 disk "disk" 8 false,
 ]);
 impl d::IsA<t::MethodFault> for FilterInUse {}
@@ -2517,7 +2517,7 @@ pub struct FtIssuesOnHost {
     /// `errors`.
     pub errors: Vec<t::LocalizedMethodFault>,
 }
-d::object!(FtIssuesOnHost: t::VmFaultToleranceIssue, "FtIssuesOnHost", 3, [
+d::object!(Vim25 FtIssuesOnHost: t::VmFaultToleranceIssue, "FtIssuesOnHost", 3, [
     0 host "host" 3 false,
     1 host_name "hostName" 3 false,
     2 errors "errors" 3 false,
@@ -2549,7 +2549,7 @@ pub struct FtVmHostRuleViolation {
     /// `hostGroup`.
     pub host_group: String,
 }
-d::object!(FtVmHostRuleViolation: t::VmConfigFault, "FtVmHostRuleViolation", 30, [
+d::object!(Vim25 FtVmHostRuleViolation: t::VmConfigFault, "FtVmHostRuleViolation", 30, [
     0 vm_name "vmName" 30 false,
     1 host_name "hostName" 30 false,
     2 host_group "hostGroup" 30 false,
@@ -2564,7 +2564,7 @@ pub struct FullStorageVMotionNotSupported {
     /// The fields of [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported).
     pub base: t::MigrationFeatureNotSupported,
 }
-d::object!(FullStorageVMotionNotSupported: t::MigrationFeatureNotSupported, "FullStorageVMotionNotSupported", 0, [
+d::object!(Vim25 FullStorageVMotionNotSupported: t::MigrationFeatureNotSupported, "FullStorageVMotionNotSupported", 0, [
 ]);
 impl d::IsA<t::MethodFault> for FullStorageVMotionNotSupported {}
 
@@ -2584,7 +2584,7 @@ pub struct GatewayConnectFault {
     /// `details`.
     pub details: Option<Box<t::LocalizableMessage>>,
 }
-d::object!(GatewayConnectFault: t::HostConnectFault, "GatewayConnectFault", 8, [
+d::object!(Vim25 GatewayConnectFault: t::HostConnectFault, "GatewayConnectFault", 8, [
     0 gateway_type "gatewayType" 8 false,
     1 gateway_id "gatewayId" 8 false,
     2 gateway_info "gatewayInfo" 8 false,
@@ -2600,7 +2600,7 @@ pub struct GatewayHostNotReachable {
     /// The fields of [`GatewayToHostConnectFault`](t::GatewayToHostConnectFault).
     pub base: t::GatewayToHostConnectFault,
 }
-d::object!(GatewayHostNotReachable: t::GatewayToHostConnectFault, "GatewayHostNotReachable", 8, [
+d::object!(Vim25 GatewayHostNotReachable: t::GatewayToHostConnectFault, "GatewayHostNotReachable", 8, [
 ]);
 impl d::IsA<t::MethodFault> for GatewayHostNotReachable {}
 
@@ -2612,7 +2612,7 @@ pub struct GatewayNotFound {
     /// The fields of [`GatewayConnectFault`](t::GatewayConnectFault).
     pub base: t::GatewayConnectFault,
 }
-d::object!(GatewayNotFound: t::GatewayConnectFault, "GatewayNotFound", 8, [
+d::object!(Vim25 GatewayNotFound: t::GatewayConnectFault, "GatewayNotFound", 8, [
 ]);
 impl d::IsA<t::MethodFault> for GatewayNotFound {}
 
@@ -2624,7 +2624,7 @@ pub struct GatewayNotReachable {
     /// The fields of [`GatewayConnectFault`](t::GatewayConnectFault).
     pub base: t::GatewayConnectFault,
 }
-d::object!(GatewayNotReachable: t::GatewayConnectFault, "GatewayNotReachable", 8, [
+d::object!(Vim25 GatewayNotReachable: t::GatewayConnectFault, "GatewayNotReachable", 8, [
 ]);
 impl d::IsA<t::MethodFault> for GatewayNotReachable {}
 
@@ -2636,7 +2636,7 @@ pub struct GatewayOperationRefused {
     /// The fields of [`GatewayConnectFault`](t::GatewayConnectFault).
     pub base: t::GatewayConnectFault,
 }
-d::object!(GatewayOperationRefused: t::GatewayConnectFault, "GatewayOperationRefused", 8, [
+d::object!(Vim25 GatewayOperationRefused: t::GatewayConnectFault, "GatewayOperationRefused", 8, [
 ]);
 impl d::IsA<t::MethodFault> for GatewayOperationRefused {}
 
@@ -2652,7 +2652,7 @@ pub struct GatewayToHostAuthFault {
     /// `missingProperties`.
     pub missing_properties: Vec<String>,
 }
-d::object!(GatewayToHostAuthFault: t::GatewayToHostConnectFault, "GatewayToHostAuthFault", 8, [
+d::object!(Vim25 GatewayToHostAuthFault: t::GatewayToHostConnectFault, "GatewayToHostAuthFault", 8, [
     0 invalid_properties "invalidProperties" 8 false,
     1 missing_properties "missingProperties" 8 false,
 ]);
@@ -2670,7 +2670,7 @@ pub struct GatewayToHostConnectFault {
     /// `port`.
     pub port: Option<i32>,
 }
-d::object!(GatewayToHostConnectFault: t::GatewayConnectFault, "GatewayToHostConnectFault", 8, [
+d::object!(Vim25 GatewayToHostConnectFault: t::GatewayConnectFault, "GatewayToHostConnectFault", 8, [
     0 hostname "hostname" 8 false,
     1 port "port" 8 false,
 ]);
@@ -2688,7 +2688,7 @@ pub struct GatewayToHostTrustVerifyFault {
     /// `propertiesToVerify`.
     pub properties_to_verify: Vec<t::KeyValue>,
 }
-d::object!(GatewayToHostTrustVerifyFault: t::GatewayToHostConnectFault, "GatewayToHostTrustVerifyFault", 8, [
+d::object!(Vim25 GatewayToHostTrustVerifyFault: t::GatewayToHostConnectFault, "GatewayToHostTrustVerifyFault", 8, [
     0 verification_token "verificationToken" 8 false,
     1 properties_to_verify "propertiesToVerify" 8 false,
 ]);
@@ -2704,7 +2704,7 @@ pub struct GenericDrsFault {
     /// `hostFaults`.
     pub host_faults: Vec<t::LocalizedMethodFault>,
 }
-d::object!(GenericDrsFault: t::VimFault, "GenericDrsFault", 0, [
+d::object!(Vim25 GenericDrsFault: t::VimFault, "GenericDrsFault", 0, [
     0 host_faults "hostFaults" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for GenericDrsFault {}
@@ -2719,7 +2719,7 @@ pub struct GenericVmConfigFault {
     /// `reason`.
     pub reason: String,
 }
-d::object!(GenericVmConfigFault: t::VmConfigFault, "GenericVmConfigFault", 0, [
+d::object!(Vim25 GenericVmConfigFault: t::VmConfigFault, "GenericVmConfigFault", 0, [
     0 reason "reason" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for GenericVmConfigFault {}
@@ -2736,7 +2736,7 @@ pub struct GuestAuthenticationChallenge {
     /// `sessionID`.
     pub session_id: i64,
 }
-d::object!(GuestAuthenticationChallenge: t::GuestOperationsFault, "GuestAuthenticationChallenge", 5, [
+d::object!(Vim25 GuestAuthenticationChallenge: t::GuestOperationsFault, "GuestAuthenticationChallenge", 5, [
     0 server_challenge "serverChallenge" 5 false,
     1 session_id "sessionID" 5 false,
 ]);
@@ -2750,7 +2750,7 @@ pub struct GuestComponentsOutOfDate {
     /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
     pub base: t::GuestOperationsFault,
 }
-d::object!(GuestComponentsOutOfDate: t::GuestOperationsFault, "GuestComponentsOutOfDate", 5, [
+d::object!(Vim25 GuestComponentsOutOfDate: t::GuestOperationsFault, "GuestComponentsOutOfDate", 5, [
 ]);
 impl d::IsA<t::MethodFault> for GuestComponentsOutOfDate {}
 
@@ -2762,7 +2762,7 @@ pub struct GuestMultipleMappings {
     /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
     pub base: t::GuestOperationsFault,
 }
-d::object!(GuestMultipleMappings: t::GuestOperationsFault, "GuestMultipleMappings", 8, [
+d::object!(Vim25 GuestMultipleMappings: t::GuestOperationsFault, "GuestMultipleMappings", 8, [
 ]);
 impl d::IsA<t::MethodFault> for GuestMultipleMappings {}
 
@@ -2774,7 +2774,7 @@ pub struct GuestOperationsFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(GuestOperationsFault: t::VimFault, "GuestOperationsFault", 5, [
+d::object!(Vim25 GuestOperationsFault: t::VimFault, "GuestOperationsFault", 5, [
 ]);
 impl d::IsA<t::MethodFault> for GuestOperationsFault {}
 
@@ -2786,7 +2786,7 @@ pub struct GuestOperationsUnavailable {
     /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
     pub base: t::GuestOperationsFault,
 }
-d::object!(GuestOperationsUnavailable: t::GuestOperationsFault, "GuestOperationsUnavailable", 5, [
+d::object!(Vim25 GuestOperationsUnavailable: t::GuestOperationsFault, "GuestOperationsUnavailable", 5, [
 ]);
 impl d::IsA<t::MethodFault> for GuestOperationsUnavailable {}
 
@@ -2798,7 +2798,7 @@ pub struct GuestPermissionDenied {
     /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
     pub base: t::GuestOperationsFault,
 }
-d::object!(GuestPermissionDenied: t::GuestOperationsFault, "GuestPermissionDenied", 5, [
+d::object!(Vim25 GuestPermissionDenied: t::GuestOperationsFault, "GuestPermissionDenied", 5, [
 ]);
 impl d::IsA<t::MethodFault> for GuestPermissionDenied {}
 
@@ -2812,7 +2812,7 @@ pub struct GuestProcessNotFound {
     /// `pid`.
     pub pid: i64,
 }
-d::object!(GuestProcessNotFound: t::GuestOperationsFault, "GuestProcessNotFound", 5, [
+d::object!(Vim25 GuestProcessNotFound: t::GuestOperationsFault, "GuestProcessNotFound", 5, [
     0 pid "pid" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for GuestProcessNotFound {}
@@ -2827,7 +2827,7 @@ pub struct GuestRegistryFault {
     /// `windowsSystemErrorCode`.
     pub windows_system_error_code: i64,
 }
-d::object!(GuestRegistryFault: t::GuestOperationsFault, "GuestRegistryFault", 8, [
+d::object!(Vim25 GuestRegistryFault: t::GuestOperationsFault, "GuestRegistryFault", 8, [
     0 windows_system_error_code "windowsSystemErrorCode" 8 false,
 ]);
 impl d::IsA<t::MethodFault> for GuestRegistryFault {}
@@ -2840,7 +2840,7 @@ pub struct GuestRegistryKeyAlreadyExists {
     /// The fields of [`GuestRegistryKeyFault`](t::GuestRegistryKeyFault).
     pub base: t::GuestRegistryKeyFault,
 }
-d::object!(GuestRegistryKeyAlreadyExists: t::GuestRegistryKeyFault, "GuestRegistryKeyAlreadyExists", 8, [
+d::object!(Vim25 GuestRegistryKeyAlreadyExists: t::GuestRegistryKeyFault, "GuestRegistryKeyAlreadyExists", 8, [
 ]);
 impl d::IsA<t::MethodFault> for GuestRegistryKeyAlreadyExists {}
 
@@ -2854,7 +2854,7 @@ pub struct GuestRegistryKeyFault {
     /// `keyName`.
     pub key_name: String,
 }
-d::object!(GuestRegistryKeyFault: t::GuestRegistryFault, "GuestRegistryKeyFault", 8, [
+d::object!(Vim25 GuestRegistryKeyFault: t::GuestRegistryFault, "GuestRegistryKeyFault", 8, [
     0 key_name "keyName" 8 false,
 ]);
 impl d::IsA<t::MethodFault> for GuestRegistryKeyFault {}
@@ -2867,7 +2867,7 @@ pub struct GuestRegistryKeyHasSubkeys {
     /// The fields of [`GuestRegistryKeyFault`](t::GuestRegistryKeyFault).
     pub base: t::GuestRegistryKeyFault,
 }
-d::object!(GuestRegistryKeyHasSubkeys: t::GuestRegistryKeyFault, "GuestRegistryKeyHasSubkeys", 8, [
+d::object!(Vim25 GuestRegistryKeyHasSubkeys: t::GuestRegistryKeyFault, "GuestRegistryKeyHasSubkeys", 8, [
 ]);
 impl d::IsA<t::MethodFault> for GuestRegistryKeyHasSubkeys {}
 
@@ -2879,7 +2879,7 @@ pub struct GuestRegistryKeyInvalid {
     /// The fields of [`GuestRegistryKeyFault`](t::GuestRegistryKeyFault).
     pub base: t::GuestRegistryKeyFault,
 }
-d::object!(GuestRegistryKeyInvalid: t::GuestRegistryKeyFault, "GuestRegistryKeyInvalid", 8, [
+d::object!(Vim25 GuestRegistryKeyInvalid: t::GuestRegistryKeyFault, "GuestRegistryKeyInvalid", 8, [
 ]);
 impl d::IsA<t::MethodFault> for GuestRegistryKeyInvalid {}
 
@@ -2891,7 +2891,7 @@ pub struct GuestRegistryKeyParentVolatile {
     /// The fields of [`GuestRegistryKeyFault`](t::GuestRegistryKeyFault).
     pub base: t::GuestRegistryKeyFault,
 }
-d::object!(GuestRegistryKeyParentVolatile: t::GuestRegistryKeyFault, "GuestRegistryKeyParentVolatile", 8, [
+d::object!(Vim25 GuestRegistryKeyParentVolatile: t::GuestRegistryKeyFault, "GuestRegistryKeyParentVolatile", 8, [
 ]);
 impl d::IsA<t::MethodFault> for GuestRegistryKeyParentVolatile {}
 
@@ -2907,7 +2907,7 @@ pub struct GuestRegistryValueFault {
     /// `valueName`.
     pub value_name: String,
 }
-d::object!(GuestRegistryValueFault: t::GuestRegistryFault, "GuestRegistryValueFault", 8, [
+d::object!(Vim25 GuestRegistryValueFault: t::GuestRegistryFault, "GuestRegistryValueFault", 8, [
     0 key_name "keyName" 8 false,
     1 value_name "valueName" 8 false,
 ]);
@@ -2921,7 +2921,7 @@ pub struct GuestRegistryValueNotFound {
     /// The fields of [`GuestRegistryValueFault`](t::GuestRegistryValueFault).
     pub base: t::GuestRegistryValueFault,
 }
-d::object!(GuestRegistryValueNotFound: t::GuestRegistryValueFault, "GuestRegistryValueNotFound", 8, [
+d::object!(Vim25 GuestRegistryValueNotFound: t::GuestRegistryValueFault, "GuestRegistryValueNotFound", 8, [
 ]);
 impl d::IsA<t::MethodFault> for GuestRegistryValueNotFound {}
 
@@ -2933,7 +2933,7 @@ pub struct HAErrorsAtDest {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
 }
-d::object!(HAErrorsAtDest: t::MigrationFault, "HAErrorsAtDest", 0, [
+d::object!(Vim25 HAErrorsAtDest: t::MigrationFault, "HAErrorsAtDest", 0, [
 ]);
 impl d::IsA<t::MethodFault> for HAErrorsAtDest {}
 
@@ -2945,7 +2945,7 @@ pub struct HeterogenousHostsBlockingEVC {
     /// The fields of [`EVCConfigFault`](t::EVCConfigFault).
     pub base: t::EVCConfigFault,
 }
-d::object!(HeterogenousHostsBlockingEVC: t::EVCConfigFault, "HeterogenousHostsBlockingEVC", 1, [
+d::object!(Vim25 HeterogenousHostsBlockingEVC: t::EVCConfigFault, "HeterogenousHostsBlockingEVC", 1, [
 ]);
 impl d::IsA<t::MethodFault> for HeterogenousHostsBlockingEVC {}
 
@@ -2959,7 +2959,7 @@ pub struct HostAccessRestrictedToManagementServer {
     /// `managementServer`.
     pub management_server: String,
 }
-d::object!(HostAccessRestrictedToManagementServer: t::NotSupported, "HostAccessRestrictedToManagementServer", 5, [
+d::object!(Vim25 HostAccessRestrictedToManagementServer: t::NotSupported, "HostAccessRestrictedToManagementServer", 5, [
     0 management_server "managementServer" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for HostAccessRestrictedToManagementServer {}
@@ -2972,7 +2972,7 @@ pub struct HostCommunication {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
 }
-d::object!(HostCommunication: t::RuntimeFault, "HostCommunication", 0, [
+d::object!(Vim25 HostCommunication: t::RuntimeFault, "HostCommunication", 0, [
 ]);
 impl d::IsA<t::MethodFault> for HostCommunication {}
 
@@ -2986,7 +2986,7 @@ pub struct HostConfigFailed {
     /// `failure`.
     pub failure: Vec<t::LocalizedMethodFault>,
 }
-d::object!(HostConfigFailed: t::HostConfigFault, "HostConfigFailed", 3, [
+d::object!(Vim25 HostConfigFailed: t::HostConfigFault, "HostConfigFailed", 3, [
     0 failure "failure" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for HostConfigFailed {}

@@ -15,7 +15,7 @@ pub struct HostConfigFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(HostConfigFault: t::VimFault, "HostConfigFault", 0, [
+d::object!(Vim25 HostConfigFault: t::VimFault, "HostConfigFault", 0, [
 ]);
 impl d::IsA<t::MethodFault> for HostConfigFault {}
 
@@ -27,7 +27,7 @@ pub struct HostConnectFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(HostConnectFault: t::VimFault, "HostConnectFault", 0, [
+d::object!(Vim25 HostConnectFault: t::VimFault, "HostConnectFault", 0, [
 ]);
 impl d::IsA<t::MethodFault> for HostConnectFault {}
 
@@ -45,7 +45,7 @@ pub struct HostHasComponentFailure {
     /// `componentName`.
     pub component_name: String,
 }
-d::object!(HostHasComponentFailure: t::VimFault, "HostHasComponentFailure", 8, [
+d::object!(Vim25 HostHasComponentFailure: t::VimFault, "HostHasComponentFailure", 8, [
     0 host_name "hostName" 8 false,
     1 component_type "componentType" 8 false,
     2 component_name "componentName" 8 false,
@@ -69,7 +69,7 @@ pub struct HostInDomain {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
     pub base: t::HostConfigFault,
 }
-d::object!(HostInDomain: t::HostConfigFault, "HostInDomain", 4, [
+d::object!(Vim25 HostInDomain: t::HostConfigFault, "HostInDomain", 4, [
 ]);
 impl d::IsA<t::MethodFault> for HostInDomain {}
 
@@ -85,7 +85,7 @@ pub struct HostIncompatibleForFaultTolerance {
     /// `reason`.
     pub reason: Option<String>,
 }
-d::object!(HostIncompatibleForFaultTolerance: t::VmFaultToleranceIssue, "HostIncompatibleForFaultTolerance", 3, [
+d::object!(Vim25 HostIncompatibleForFaultTolerance: t::VmFaultToleranceIssue, "HostIncompatibleForFaultTolerance", 3, [
     0 host_name "hostName" 3 false,
     1 reason "reason" 3 false,
 ]);
@@ -113,7 +113,7 @@ pub struct HostIncompatibleForRecordReplay {
     /// `reason`.
     pub reason: Option<String>,
 }
-d::object!(HostIncompatibleForRecordReplay: t::VimFault, "HostIncompatibleForRecordReplay", 3, [
+d::object!(Vim25 HostIncompatibleForRecordReplay: t::VimFault, "HostIncompatibleForRecordReplay", 3, [
     0 host_name "hostName" 3 false,
     1 reason "reason" 3 false,
 ]);
@@ -139,7 +139,7 @@ pub struct HostInventoryFull {
     /// `capacity`.
     pub capacity: i32,
 }
-d::object!(HostInventoryFull: t::NotEnoughLicenses, "HostInventoryFull", 0, [
+d::object!(Vim25 HostInventoryFull: t::NotEnoughLicenses, "HostInventoryFull", 0, [
     0 capacity "capacity" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for HostInventoryFull {}
@@ -152,7 +152,7 @@ pub struct HostNotConnected {
     /// The fields of [`HostCommunication`](t::HostCommunication).
     pub base: t::HostCommunication,
 }
-d::object!(HostNotConnected: t::HostCommunication, "HostNotConnected", 0, [
+d::object!(Vim25 HostNotConnected: t::HostCommunication, "HostNotConnected", 0, [
 ]);
 impl d::IsA<t::MethodFault> for HostNotConnected {}
 
@@ -164,7 +164,7 @@ pub struct HostNotReachable {
     /// The fields of [`HostCommunication`](t::HostCommunication).
     pub base: t::HostCommunication,
 }
-d::object!(HostNotReachable: t::HostCommunication, "HostNotReachable", 0, [
+d::object!(Vim25 HostNotReachable: t::HostCommunication, "HostNotReachable", 0, [
 ]);
 impl d::IsA<t::MethodFault> for HostNotReachable {}
 
@@ -176,7 +176,7 @@ pub struct HostPowerOpFailed {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(HostPowerOpFailed: t::VimFault, "HostPowerOpFailed", 0, [
+d::object!(Vim25 HostPowerOpFailed: t::VimFault, "HostPowerOpFailed", 0, [
 ]);
 impl d::IsA<t::MethodFault> for HostPowerOpFailed {}
 
@@ -190,7 +190,7 @@ pub struct HostSpecificationOperationFailed {
     /// `host`.
     pub host: MoRef<m::HostSystem>,
 }
-d::object!(HostSpecificationOperationFailed: t::VimFault, "HostSpecificationOperationFailed", 9, [
+d::object!(Vim25 HostSpecificationOperationFailed: t::VimFault, "HostSpecificationOperationFailed", 9, [
     0 host "host" 9 false,
 ]);
 impl d::IsA<t::MethodFault> for HostSpecificationOperationFailed {}
@@ -203,7 +203,7 @@ pub struct HotSnapshotMoveNotSupported {
     /// The fields of [`SnapshotCopyNotSupported`](t::SnapshotCopyNotSupported).
     pub base: t::SnapshotCopyNotSupported,
 }
-d::object!(HotSnapshotMoveNotSupported: t::SnapshotCopyNotSupported, "HotSnapshotMoveNotSupported", 0, [
+d::object!(Vim25 HotSnapshotMoveNotSupported: t::SnapshotCopyNotSupported, "HotSnapshotMoveNotSupported", 0, [
 ]);
 impl d::IsA<t::MethodFault> for HotSnapshotMoveNotSupported {}
 
@@ -219,7 +219,7 @@ pub struct HttpFault {
     /// `statusMessage`.
     pub status_message: String,
 }
-d::object!(HttpFault: t::VimFault, "HttpFault", 3, [
+d::object!(Vim25 HttpFault: t::VimFault, "HttpFault", 3, [
     0 status_code "statusCode" 3 false,
     1 status_message "statusMessage" 3 false,
 ]);
@@ -233,7 +233,7 @@ pub struct IDEDiskNotSupported {
     /// The fields of [`DiskNotSupported`](t::DiskNotSupported).
     pub base: t::DiskNotSupported,
 }
-d::object!(IDEDiskNotSupported: t::DiskNotSupported, "IDEDiskNotSupported", 0, [
+d::object!(Vim25 IDEDiskNotSupported: t::DiskNotSupported, "IDEDiskNotSupported", 0, [
 ]);
 impl d::IsA<t::MethodFault> for IDEDiskNotSupported {}
 
@@ -251,7 +251,7 @@ pub struct IORMNotSupportedHostOnDatastore {
     /// `host`.
     pub host: Vec<MoRef<m::HostSystem>>,
 }
-d::object!(IORMNotSupportedHostOnDatastore: t::VimFault, "IORMNotSupportedHostOnDatastore", 4, [
+d::object!(Vim25 IORMNotSupportedHostOnDatastore: t::VimFault, "IORMNotSupportedHostOnDatastore", 4, [
     0 datastore "datastore" 4 false,
     1 datastore_name "datastoreName" 4 false,
     2 host "host" 4 false,
@@ -268,7 +268,7 @@ pub struct ImportHostAddFailure {
     /// `hostIp`.
     pub host_ip: Vec<String>,
 }
-d::object!(ImportHostAddFailure: t::DvsFault, "ImportHostAddFailure", 6, [
+d::object!(Vim25 ImportHostAddFailure: t::DvsFault, "ImportHostAddFailure", 6, [
     0 host_ip "hostIp" 6 false,
 ]);
 impl d::IsA<t::MethodFault> for ImportHostAddFailure {}
@@ -283,7 +283,7 @@ pub struct ImportOperationBulkFault {
     /// `importFaults`.
     pub import_faults: Vec<t::ImportOperationBulkFaultFaultOnImport>,
 }
-d::object!(ImportOperationBulkFault: t::DvsFault, "ImportOperationBulkFault", 6, [
+d::object!(Vim25 ImportOperationBulkFault: t::DvsFault, "ImportOperationBulkFault", 6, [
     0 import_faults "importFaults" 6 false,
 ]);
 impl d::IsA<t::MethodFault> for ImportOperationBulkFault {}
@@ -302,7 +302,7 @@ pub struct ImportOperationBulkFaultFaultOnImport {
     /// `fault`.
     pub fault: t::LocalizedMethodFault,
 }
-d::object!(ImportOperationBulkFaultFaultOnImport: t::DynamicData, "ImportOperationBulkFaultFaultOnImport", 6, [
+d::object!(Vim25 ImportOperationBulkFaultFaultOnImport: t::DynamicData, "ImportOperationBulkFaultFaultOnImport", 6, [
     0 entity_type "entityType" 6 false,
     1 key "key" 6 false,
     2 fault "fault" 6 false,
@@ -316,7 +316,7 @@ pub struct InUseFeatureManipulationDisallowed {
     /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
     pub base: t::NotEnoughLicenses,
 }
-d::object!(InUseFeatureManipulationDisallowed: t::NotEnoughLicenses, "InUseFeatureManipulationDisallowed", 3, [
+d::object!(Vim25 InUseFeatureManipulationDisallowed: t::NotEnoughLicenses, "InUseFeatureManipulationDisallowed", 3, [
 ]);
 impl d::IsA<t::MethodFault> for InUseFeatureManipulationDisallowed {}
 
@@ -330,7 +330,7 @@ pub struct InaccessibleDatastore {
     /// `detail`. Since API 5.0.
     pub detail: Option<String>,
 }
-d::object!(InaccessibleDatastore: t::InvalidDatastore, "InaccessibleDatastore", 0, [
+d::object!(Vim25 InaccessibleDatastore: t::InvalidDatastore, "InaccessibleDatastore", 0, [
     0 detail "detail" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for InaccessibleDatastore {}
@@ -343,7 +343,7 @@ pub struct InaccessibleFTMetadataDatastore {
     /// The fields of [`InaccessibleDatastore`](t::InaccessibleDatastore).
     pub base: t::InaccessibleDatastore,
 }
-d::object!(InaccessibleFTMetadataDatastore: t::InaccessibleDatastore, "InaccessibleFTMetadataDatastore", 8, [
+d::object!(Vim25 InaccessibleFTMetadataDatastore: t::InaccessibleDatastore, "InaccessibleFTMetadataDatastore", 8, [
 ]);
 impl d::IsA<t::MethodFault> for InaccessibleFTMetadataDatastore {}
 
@@ -357,7 +357,7 @@ pub struct InaccessibleVFlashSource {
     /// `hostName`.
     pub host_name: String,
 }
-d::object!(InaccessibleVFlashSource: t::VimFault, "InaccessibleVFlashSource", 7, [
+d::object!(Vim25 InaccessibleVFlashSource: t::VimFault, "InaccessibleVFlashSource", 7, [
     0 host_name "hostName" 7 false,
 ]);
 impl d::IsA<t::MethodFault> for InaccessibleVFlashSource {}
@@ -372,7 +372,7 @@ pub struct IncompatibleDefaultDevice {
     /// `device`.
     pub device: String,
 }
-d::object!(IncompatibleDefaultDevice: t::MigrationFault, "IncompatibleDefaultDevice", 0, [
+d::object!(Vim25 IncompatibleDefaultDevice: t::MigrationFault, "IncompatibleDefaultDevice", 0, [
     0 device "device" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for IncompatibleDefaultDevice {}
@@ -389,7 +389,7 @@ pub struct IncompatibleHostForFtSecondary {
     /// `error`.
     pub error: Vec<t::LocalizedMethodFault>,
 }
-d::object!(IncompatibleHostForFtSecondary: t::VmFaultToleranceIssue, "IncompatibleHostForFtSecondary", 3, [
+d::object!(Vim25 IncompatibleHostForFtSecondary: t::VmFaultToleranceIssue, "IncompatibleHostForFtSecondary", 3, [
     0 host "host" 3 false,
     1 error "error" 3 false,
 ]);
@@ -409,7 +409,7 @@ pub struct IncompatibleHostForVmReplication {
     /// `reason`.
     pub reason: String,
 }
-d::object!(IncompatibleHostForVmReplication: t::ReplicationFault, "IncompatibleHostForVmReplication", 8, [
+d::object!(Vim25 IncompatibleHostForVmReplication: t::ReplicationFault, "IncompatibleHostForVmReplication", 8, [
     0 vm_name "vmName" 8 false,
     1 host_name "hostName" 8 false,
     2 reason "reason" 8 false,
@@ -436,7 +436,7 @@ pub struct IncompatibleSetting {
     /// `conflictingProperty`.
     pub conflicting_property: String,
 }
-d::object!(IncompatibleSetting: t::InvalidArgument, "IncompatibleSetting", 0, [
+d::object!(Vim25 IncompatibleSetting: t::InvalidArgument, "IncompatibleSetting", 0, [
     0 conflicting_property "conflictingProperty" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for IncompatibleSetting {}
@@ -449,7 +449,7 @@ pub struct IncorrectFileType {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
 }
-d::object!(IncorrectFileType: t::FileFault, "IncorrectFileType", 0, [
+d::object!(Vim25 IncorrectFileType: t::FileFault, "IncorrectFileType", 0, [
 ]);
 impl d::IsA<t::MethodFault> for IncorrectFileType {}
 
@@ -461,7 +461,7 @@ pub struct IncorrectHostInformation {
     /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
     pub base: t::NotEnoughLicenses,
 }
-d::object!(IncorrectHostInformation: t::NotEnoughLicenses, "IncorrectHostInformation", 0, [
+d::object!(Vim25 IncorrectHostInformation: t::NotEnoughLicenses, "IncorrectHostInformation", 0, [
 ]);
 impl d::IsA<t::MethodFault> for IncorrectHostInformation {}
 
@@ -473,7 +473,7 @@ pub struct IndependentDiskVMotionNotSupported {
     /// The fields of [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported).
     pub base: t::MigrationFeatureNotSupported,
 }
-d::object!(IndependentDiskVMotionNotSupported: t::MigrationFeatureNotSupported, "IndependentDiskVMotionNotSupported", 0, [
+d::object!(Vim25 IndependentDiskVMotionNotSupported: t::MigrationFeatureNotSupported, "IndependentDiskVMotionNotSupported", 0, [
 ]);
 impl d::IsA<t::MethodFault> for IndependentDiskVMotionNotSupported {}
 
@@ -491,7 +491,7 @@ pub struct InsufficientAgentVmsDeployed {
     /// `currentNumAgentVms`.
     pub current_num_agent_vms: i32,
 }
-d::object!(InsufficientAgentVmsDeployed: t::InsufficientResourcesFault, "InsufficientAgentVmsDeployed", 5, [
+d::object!(Vim25 InsufficientAgentVmsDeployed: t::InsufficientResourcesFault, "InsufficientAgentVmsDeployed", 5, [
     0 host_name "hostName" 5 false,
     1 required_num_agent_vms "requiredNumAgentVms" 5 false,
     2 current_num_agent_vms "currentNumAgentVms" 5 false,
@@ -510,7 +510,7 @@ pub struct InsufficientCpuResourcesFault {
     /// `requested`.
     pub requested: i64,
 }
-d::object!(InsufficientCpuResourcesFault: t::InsufficientResourcesFault, "InsufficientCpuResourcesFault", 0, [
+d::object!(Vim25 InsufficientCpuResourcesFault: t::InsufficientResourcesFault, "InsufficientCpuResourcesFault", 0, [
     0 unreserved "unreserved" 0 false,
     1 requested "requested" 0 false,
 ]);
@@ -524,7 +524,7 @@ pub struct InsufficientDisks {
     /// The fields of [`VsanDiskFault`](t::VsanDiskFault).
     pub base: t::VsanDiskFault,
 }
-d::object!(InsufficientDisks: t::VsanDiskFault, "InsufficientDisks", 7, [
+d::object!(Vim25 InsufficientDisks: t::VsanDiskFault, "InsufficientDisks", 7, [
 ]);
 impl d::IsA<t::MethodFault> for InsufficientDisks {}
 
@@ -536,7 +536,7 @@ pub struct InsufficientFailoverResourcesFault {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
     pub base: t::InsufficientResourcesFault,
 }
-d::object!(InsufficientFailoverResourcesFault: t::InsufficientResourcesFault, "InsufficientFailoverResourcesFault", 0, [
+d::object!(Vim25 InsufficientFailoverResourcesFault: t::InsufficientResourcesFault, "InsufficientFailoverResourcesFault", 0, [
 ]);
 impl d::IsA<t::MethodFault> for InsufficientFailoverResourcesFault {}
 
@@ -548,7 +548,7 @@ pub struct InsufficientGraphicsResourcesFault {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
     pub base: t::InsufficientResourcesFault,
 }
-d::object!(InsufficientGraphicsResourcesFault: t::InsufficientResourcesFault, "InsufficientGraphicsResourcesFault", 8, [
+d::object!(Vim25 InsufficientGraphicsResourcesFault: t::InsufficientResourcesFault, "InsufficientGraphicsResourcesFault", 8, [
 ]);
 impl d::IsA<t::MethodFault> for InsufficientGraphicsResourcesFault {}
 
@@ -562,7 +562,7 @@ pub struct InsufficientHostCapacityFault {
     /// `host`.
     pub host: Option<MoRef<m::HostSystem>>,
 }
-d::object!(InsufficientHostCapacityFault: t::InsufficientResourcesFault, "InsufficientHostCapacityFault", 0, [
+d::object!(Vim25 InsufficientHostCapacityFault: t::InsufficientResourcesFault, "InsufficientHostCapacityFault", 0, [
     0 host "host" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for InsufficientHostCapacityFault {}
@@ -579,7 +579,7 @@ pub struct InsufficientHostCpuCapacityFault {
     /// `requested`.
     pub requested: i64,
 }
-d::object!(InsufficientHostCpuCapacityFault: t::InsufficientHostCapacityFault, "InsufficientHostCpuCapacityFault", 3, [
+d::object!(Vim25 InsufficientHostCpuCapacityFault: t::InsufficientHostCapacityFault, "InsufficientHostCpuCapacityFault", 3, [
     0 unreserved "unreserved" 3 false,
     1 requested "requested" 3 false,
 ]);
@@ -597,7 +597,7 @@ pub struct InsufficientHostMemoryCapacityFault {
     /// `requested`.
     pub requested: i64,
 }
-d::object!(InsufficientHostMemoryCapacityFault: t::InsufficientHostCapacityFault, "InsufficientHostMemoryCapacityFault", 3, [
+d::object!(Vim25 InsufficientHostMemoryCapacityFault: t::InsufficientHostCapacityFault, "InsufficientHostMemoryCapacityFault", 3, [
     0 unreserved "unreserved" 3 false,
     1 requested "requested" 3 false,
 ]);
@@ -615,7 +615,7 @@ pub struct InsufficientMemoryResourcesFault {
     /// `requested`.
     pub requested: i64,
 }
-d::object!(InsufficientMemoryResourcesFault: t::InsufficientResourcesFault, "InsufficientMemoryResourcesFault", 0, [
+d::object!(Vim25 InsufficientMemoryResourcesFault: t::InsufficientResourcesFault, "InsufficientMemoryResourcesFault", 0, [
     0 unreserved "unreserved" 0 false,
     1 requested "requested" 0 false,
 ]);
@@ -629,7 +629,7 @@ pub struct InsufficientNetworkCapacity {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
     pub base: t::InsufficientResourcesFault,
 }
-d::object!(InsufficientNetworkCapacity: t::InsufficientResourcesFault, "InsufficientNetworkCapacity", 8, [
+d::object!(Vim25 InsufficientNetworkCapacity: t::InsufficientResourcesFault, "InsufficientNetworkCapacity", 8, [
 ]);
 impl d::IsA<t::MethodFault> for InsufficientNetworkCapacity {}
 
@@ -653,7 +653,7 @@ pub struct InsufficientNetworkResourcePoolCapacity {
     /// `device`.
     pub device: Vec<String>,
 }
-d::object!(InsufficientNetworkResourcePoolCapacity: t::InsufficientResourcesFault, "InsufficientNetworkResourcePoolCapacity", 8, [
+d::object!(Vim25 InsufficientNetworkResourcePoolCapacity: t::InsufficientResourcesFault, "InsufficientNetworkResourcePoolCapacity", 8, [
     0 dvs_name "dvsName" 8 false,
     1 dvs_uuid "dvsUuid" 8 false,
     2 resource_pool_key "resourcePoolKey" 8 false,
@@ -671,7 +671,7 @@ pub struct InsufficientPerCpuCapacity {
     /// The fields of [`InsufficientHostCapacityFault`](t::InsufficientHostCapacityFault).
     pub base: t::InsufficientHostCapacityFault,
 }
-d::object!(InsufficientPerCpuCapacity: t::InsufficientHostCapacityFault, "InsufficientPerCpuCapacity", 0, [
+d::object!(Vim25 InsufficientPerCpuCapacity: t::InsufficientHostCapacityFault, "InsufficientPerCpuCapacity", 0, [
 ]);
 impl d::IsA<t::MethodFault> for InsufficientPerCpuCapacity {}
 
@@ -683,7 +683,7 @@ pub struct InsufficientResourcesFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(InsufficientResourcesFault: t::VimFault, "InsufficientResourcesFault", 0, [
+d::object!(Vim25 InsufficientResourcesFault: t::VimFault, "InsufficientResourcesFault", 0, [
 ]);
 impl d::IsA<t::MethodFault> for InsufficientResourcesFault {}
 
@@ -699,7 +699,7 @@ pub struct InsufficientStandbyCpuResource {
     /// `requested`.
     pub requested: i64,
 }
-d::object!(InsufficientStandbyCpuResource: t::InsufficientStandbyResource, "InsufficientStandbyCpuResource", 3, [
+d::object!(Vim25 InsufficientStandbyCpuResource: t::InsufficientStandbyResource, "InsufficientStandbyCpuResource", 3, [
     0 available "available" 3 false,
     1 requested "requested" 3 false,
 ]);
@@ -717,7 +717,7 @@ pub struct InsufficientStandbyMemoryResource {
     /// `requested`.
     pub requested: i64,
 }
-d::object!(InsufficientStandbyMemoryResource: t::InsufficientStandbyResource, "InsufficientStandbyMemoryResource", 3, [
+d::object!(Vim25 InsufficientStandbyMemoryResource: t::InsufficientStandbyResource, "InsufficientStandbyMemoryResource", 3, [
     0 available "available" 3 false,
     1 requested "requested" 3 false,
 ]);
@@ -731,7 +731,7 @@ pub struct InsufficientStandbyResource {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
     pub base: t::InsufficientResourcesFault,
 }
-d::object!(InsufficientStandbyResource: t::InsufficientResourcesFault, "InsufficientStandbyResource", 3, [
+d::object!(Vim25 InsufficientStandbyResource: t::InsufficientResourcesFault, "InsufficientStandbyResource", 3, [
 ]);
 impl d::IsA<t::MethodFault> for InsufficientStandbyResource {}
 
@@ -749,7 +749,7 @@ pub struct InsufficientStorageIops {
     /// `datastoreName`.
     pub datastore_name: String,
 }
-d::object!(InsufficientStorageIops: t::VimFault, "InsufficientStorageIops", 8, [
+d::object!(Vim25 InsufficientStorageIops: t::VimFault, "InsufficientStorageIops", 8, [
     0 unreserved_iops "unreservedIops" 8 false,
     1 requested_iops "requestedIops" 8 false,
     2 datastore_name "datastoreName" 8 false,
@@ -764,7 +764,7 @@ pub struct InsufficientStorageSpace {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
     pub base: t::InsufficientResourcesFault,
 }
-d::object!(InsufficientStorageSpace: t::InsufficientResourcesFault, "InsufficientStorageSpace", 5, [
+d::object!(Vim25 InsufficientStorageSpace: t::InsufficientResourcesFault, "InsufficientStorageSpace", 5, [
 ]);
 impl d::IsA<t::MethodFault> for InsufficientStorageSpace {}
 
@@ -784,7 +784,7 @@ pub struct InsufficientVFlashResourcesFault {
     /// `requestedSpace`.
     pub requested_space: i64,
 }
-d::object!(InsufficientVFlashResourcesFault: t::InsufficientResourcesFault, "InsufficientVFlashResourcesFault", 7, [
+d::object!(Vim25 InsufficientVFlashResourcesFault: t::InsufficientResourcesFault, "InsufficientVFlashResourcesFault", 7, [
     0 free_space_in_mb "freeSpaceInMB" 8 false,
     1 free_space "freeSpace" 7 false,
     2 requested_space_in_mb "requestedSpaceInMB" 8 false,
@@ -800,7 +800,7 @@ pub struct InvalidAffinitySettingFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(InvalidAffinitySettingFault: t::VimFault, "InvalidAffinitySettingFault", 0, [
+d::object!(Vim25 InvalidAffinitySettingFault: t::VimFault, "InvalidAffinitySettingFault", 0, [
 ]);
 impl d::IsA<t::MethodFault> for InvalidAffinitySettingFault {}
 
@@ -814,7 +814,7 @@ pub struct InvalidArgument {
     /// `invalidProperty`.
     pub invalid_property: Option<String>,
 }
-d::object!(InvalidArgument: t::RuntimeFault, "InvalidArgument", 0, [
+d::object!(Vim25 InvalidArgument: t::RuntimeFault, "InvalidArgument", 0, [
     0 invalid_property "invalidProperty" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for InvalidArgument {}
@@ -827,7 +827,7 @@ pub struct InvalidBmcRole {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(InvalidBmcRole: t::VimFault, "InvalidBmcRole", 3, [
+d::object!(Vim25 InvalidBmcRole: t::VimFault, "InvalidBmcRole", 3, [
 ]);
 impl d::IsA<t::MethodFault> for InvalidBmcRole {}
 
@@ -839,7 +839,7 @@ pub struct InvalidBundle {
     /// The fields of [`PlatformConfigFault`](t::PlatformConfigFault).
     pub base: t::PlatformConfigFault,
 }
-d::object!(InvalidBundle: t::PlatformConfigFault, "InvalidBundle", 0, [
+d::object!(Vim25 InvalidBundle: t::PlatformConfigFault, "InvalidBundle", 0, [
 ]);
 impl d::IsA<t::MethodFault> for InvalidBundle {}
 
@@ -851,7 +851,7 @@ pub struct InvalidCAMCertificate {
     /// The fields of [`InvalidCAMServer`](t::InvalidCAMServer).
     pub base: t::InvalidCAMServer,
 }
-d::object!(InvalidCAMCertificate: t::InvalidCAMServer, "InvalidCAMCertificate", 5, [
+d::object!(Vim25 InvalidCAMCertificate: t::InvalidCAMServer, "InvalidCAMCertificate", 5, [
 ]);
 impl d::IsA<t::MethodFault> for InvalidCAMCertificate {}
 
@@ -865,7 +865,7 @@ pub struct InvalidCAMServer {
     /// `camServer`.
     pub cam_server: String,
 }
-d::object!(InvalidCAMServer: t::ActiveDirectoryFault, "InvalidCAMServer", 5, [
+d::object!(Vim25 InvalidCAMServer: t::ActiveDirectoryFault, "InvalidCAMServer", 5, [
     0 cam_server "camServer" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for InvalidCAMServer {}
@@ -878,7 +878,7 @@ pub struct InvalidClientCertificate {
     /// The fields of [`InvalidLogin`](t::InvalidLogin).
     pub base: t::InvalidLogin,
 }
-d::object!(InvalidClientCertificate: t::InvalidLogin, "InvalidClientCertificate", 1, [
+d::object!(Vim25 InvalidClientCertificate: t::InvalidLogin, "InvalidClientCertificate", 1, [
 ]);
 impl d::IsA<t::MethodFault> for InvalidClientCertificate {}
 
@@ -890,7 +890,7 @@ pub struct InvalidCollectorVersion {
     /// The fields of [`MethodFault`](t::MethodFault).
     pub base: t::MethodFault,
 }
-d::object!(InvalidCollectorVersion: t::MethodFault, "InvalidCollectorVersion", 0, [
+d::object!(Vim25 InvalidCollectorVersion: t::MethodFault, "InvalidCollectorVersion", 0, [
 ]);
 impl d::IsA<t::MethodFault> for InvalidCollectorVersion {}
 
@@ -904,7 +904,7 @@ pub struct InvalidController {
     /// `controllerKey`.
     pub controller_key: i32,
 }
-d::object!(InvalidController: t::InvalidDeviceSpec, "InvalidController", 0, [
+d::object!(Vim25 InvalidController: t::InvalidDeviceSpec, "InvalidController", 0, [
     0 controller_key "controllerKey" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for InvalidController {}
@@ -921,7 +921,7 @@ pub struct InvalidDasConfigArgument {
     /// `clusterName`.
     pub cluster_name: Option<String>,
 }
-d::object!(InvalidDasConfigArgument: t::InvalidArgument, "InvalidDasConfigArgument", 6, [
+d::object!(Vim25 InvalidDasConfigArgument: t::InvalidArgument, "InvalidDasConfigArgument", 6, [
     0 entry "entry" 6 false,
     1 cluster_name "clusterName" 6 false,
 ]);
@@ -950,7 +950,7 @@ pub struct InvalidDasRestartPriorityForFtVm {
     /// `vmName`.
     pub vm_name: String,
 }
-d::object!(InvalidDasRestartPriorityForFtVm: t::InvalidArgument, "InvalidDasRestartPriorityForFtVm", 4, [
+d::object!(Vim25 InvalidDasRestartPriorityForFtVm: t::InvalidArgument, "InvalidDasRestartPriorityForFtVm", 4, [
     0 vm "vm" 4 false,
     1 vm_name "vmName" 4 false,
 ]);
@@ -968,7 +968,7 @@ pub struct InvalidDatastore {
     /// `name`.
     pub name: Option<String>,
 }
-d::object!(InvalidDatastore: t::VimFault, "InvalidDatastore", 0, [
+d::object!(Vim25 InvalidDatastore: t::VimFault, "InvalidDatastore", 0, [
     0 datastore "datastore" 0 false,
     1 name "name" 0 false,
 ]);
@@ -984,7 +984,7 @@ pub struct InvalidDatastorePath {
     /// `datastorePath`.
     pub datastore_path: String,
 }
-d::object!(InvalidDatastorePath: t::InvalidDatastore, "InvalidDatastorePath", 0, [
+d::object!(Vim25 InvalidDatastorePath: t::InvalidDatastore, "InvalidDatastorePath", 0, [
     0 datastore_path "datastorePath" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for InvalidDatastorePath {}
@@ -999,7 +999,7 @@ pub struct InvalidDatastoreState {
     /// `datastoreName`.
     pub datastore_name: Option<String>,
 }
-d::object!(InvalidDatastoreState: t::InvalidState, "InvalidDatastoreState", 5, [
+d::object!(Vim25 InvalidDatastoreState: t::InvalidState, "InvalidDatastoreState", 5, [
     0 datastore_name "datastoreName" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for InvalidDatastoreState {}
@@ -1012,7 +1012,7 @@ pub struct InvalidDeviceBacking {
     /// The fields of [`InvalidDeviceSpec`](t::InvalidDeviceSpec).
     pub base: t::InvalidDeviceSpec,
 }
-d::object!(InvalidDeviceBacking: t::InvalidDeviceSpec, "InvalidDeviceBacking", 0, [
+d::object!(Vim25 InvalidDeviceBacking: t::InvalidDeviceSpec, "InvalidDeviceBacking", 0, [
 ]);
 impl d::IsA<t::MethodFault> for InvalidDeviceBacking {}
 
@@ -1028,7 +1028,7 @@ pub struct InvalidDeviceOperation {
     /// `badFileOp`.
     pub bad_file_op: Option<t::VirtualDeviceConfigSpecFileOperation>,
 }
-d::object!(InvalidDeviceOperation: t::InvalidDeviceSpec, "InvalidDeviceOperation", 0, [
+d::object!(Vim25 InvalidDeviceOperation: t::InvalidDeviceSpec, "InvalidDeviceOperation", 0, [
     0 bad_op "badOp" 0 false,
     1 bad_file_op "badFileOp" 0 false,
 ]);
@@ -1044,7 +1044,7 @@ pub struct InvalidDeviceSpec {
     /// `deviceIndex`.
     pub device_index: i32,
 }
-d::object!(InvalidDeviceSpec: t::InvalidVmConfig, "InvalidDeviceSpec", 0, [
+d::object!(Vim25 InvalidDeviceSpec: t::InvalidVmConfig, "InvalidDeviceSpec", 0, [
     0 device_index "deviceIndex" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for InvalidDeviceSpec {}
@@ -1057,7 +1057,7 @@ pub struct InvalidDiskFormat {
     /// The fields of [`InvalidFormat`](t::InvalidFormat).
     pub base: t::InvalidFormat,
 }
-d::object!(InvalidDiskFormat: t::InvalidFormat, "InvalidDiskFormat", 0, [
+d::object!(Vim25 InvalidDiskFormat: t::InvalidFormat, "InvalidDiskFormat", 0, [
 ]);
 impl d::IsA<t::MethodFault> for InvalidDiskFormat {}
 
@@ -1073,7 +1073,7 @@ pub struct InvalidDrsBehaviorForFtVm {
     /// `vmName`.
     pub vm_name: String,
 }
-d::object!(InvalidDrsBehaviorForFtVm: t::InvalidArgument, "InvalidDrsBehaviorForFtVm", 3, [
+d::object!(Vim25 InvalidDrsBehaviorForFtVm: t::InvalidArgument, "InvalidDrsBehaviorForFtVm", 3, [
     0 vm "vm" 3 false,
     1 vm_name "vmName" 3 false,
 ]);
@@ -1089,7 +1089,7 @@ pub struct InvalidEditionLicense {
     /// `feature`.
     pub feature: String,
 }
-d::object!(InvalidEditionLicense: t::NotEnoughLicenses, "InvalidEditionLicense", 0, [
+d::object!(Vim25 InvalidEditionLicense: t::NotEnoughLicenses, "InvalidEditionLicense", 0, [
     0 feature "feature" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for InvalidEditionLicense {}
@@ -1102,7 +1102,7 @@ pub struct InvalidEvent {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(InvalidEvent: t::VimFault, "InvalidEvent", 0, [
+d::object!(Vim25 InvalidEvent: t::VimFault, "InvalidEvent", 0, [
 ]);
 impl d::IsA<t::MethodFault> for InvalidEvent {}
 
@@ -1116,7 +1116,7 @@ pub struct InvalidFolder {
     /// `target`.
     pub target: MoRef<m::ManagedEntity>,
 }
-d::object!(InvalidFolder: t::VimFault, "InvalidFolder", 0, [
+d::object!(Vim25 InvalidFolder: t::VimFault, "InvalidFolder", 0, [
     0 target "target" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for InvalidFolder {}
@@ -1129,7 +1129,7 @@ pub struct InvalidFormat {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
 }
-d::object!(InvalidFormat: t::VmConfigFault, "InvalidFormat", 0, [
+d::object!(Vim25 InvalidFormat: t::VmConfigFault, "InvalidFormat", 0, [
 ]);
 impl d::IsA<t::MethodFault> for InvalidFormat {}
 
@@ -1141,7 +1141,7 @@ pub struct InvalidGuestLogin {
     /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
     pub base: t::GuestOperationsFault,
 }
-d::object!(InvalidGuestLogin: t::GuestOperationsFault, "InvalidGuestLogin", 5, [
+d::object!(Vim25 InvalidGuestLogin: t::GuestOperationsFault, "InvalidGuestLogin", 5, [
 ]);
 impl d::IsA<t::MethodFault> for InvalidGuestLogin {}
 
@@ -1153,7 +1153,7 @@ pub struct InvalidHostConnectionState {
     /// The fields of [`InvalidHostState`](t::InvalidHostState).
     pub base: t::InvalidHostState,
 }
-d::object!(InvalidHostConnectionState: t::InvalidHostState, "InvalidHostConnectionState", 6, [
+d::object!(Vim25 InvalidHostConnectionState: t::InvalidHostState, "InvalidHostConnectionState", 6, [
 ]);
 impl d::IsA<t::MethodFault> for InvalidHostConnectionState {}
 
@@ -1165,7 +1165,7 @@ pub struct InvalidHostName {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
     pub base: t::HostConfigFault,
 }
-d::object!(InvalidHostName: t::HostConfigFault, "InvalidHostName", 4, [
+d::object!(Vim25 InvalidHostName: t::HostConfigFault, "InvalidHostName", 4, [
 ]);
 impl d::IsA<t::MethodFault> for InvalidHostName {}
 
@@ -1179,7 +1179,7 @@ pub struct InvalidHostState {
     /// `host`.
     pub host: Option<MoRef<m::HostSystem>>,
 }
-d::object!(InvalidHostState: t::InvalidState, "InvalidHostState", 0, [
+d::object!(Vim25 InvalidHostState: t::InvalidState, "InvalidHostState", 0, [
     0 host "host" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for InvalidHostState {}
@@ -1194,7 +1194,7 @@ pub struct InvalidIndexArgument {
     /// `key`.
     pub key: String,
 }
-d::object!(InvalidIndexArgument: t::InvalidArgument, "InvalidIndexArgument", 3, [
+d::object!(Vim25 InvalidIndexArgument: t::InvalidArgument, "InvalidIndexArgument", 3, [
     0 key "key" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for InvalidIndexArgument {}
@@ -1209,7 +1209,7 @@ pub struct InvalidIpfixConfig {
     /// `property`.
     pub property: Option<String>,
 }
-d::object!(InvalidIpfixConfig: t::DvsFault, "InvalidIpfixConfig", 6, [
+d::object!(Vim25 InvalidIpfixConfig: t::DvsFault, "InvalidIpfixConfig", 6, [
     0 property "property" 6 false,
 ]);
 impl d::IsA<t::MethodFault> for InvalidIpfixConfig {}
@@ -1222,7 +1222,7 @@ pub struct InvalidIpmiLoginInfo {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(InvalidIpmiLoginInfo: t::VimFault, "InvalidIpmiLoginInfo", 3, [
+d::object!(Vim25 InvalidIpmiLoginInfo: t::VimFault, "InvalidIpmiLoginInfo", 3, [
 ]);
 impl d::IsA<t::MethodFault> for InvalidIpmiLoginInfo {}
 
@@ -1238,7 +1238,7 @@ pub struct InvalidIpmiMacAddress {
     /// `observedMacAddress`.
     pub observed_mac_address: String,
 }
-d::object!(InvalidIpmiMacAddress: t::VimFault, "InvalidIpmiMacAddress", 3, [
+d::object!(Vim25 InvalidIpmiMacAddress: t::VimFault, "InvalidIpmiMacAddress", 3, [
     0 user_provided_mac_address "userProvidedMacAddress" 3 false,
     1 observed_mac_address "observedMacAddress" 3 false,
 ]);
@@ -1254,7 +1254,7 @@ pub struct InvalidLicense {
     /// `licenseContent`.
     pub license_content: String,
 }
-d::object!(InvalidLicense: t::VimFault, "InvalidLicense", 0, [
+d::object!(Vim25 InvalidLicense: t::VimFault, "InvalidLicense", 0, [
     0 license_content "licenseContent" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for InvalidLicense {}
@@ -1267,7 +1267,7 @@ pub struct InvalidLocale {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(InvalidLocale: t::VimFault, "InvalidLocale", 0, [
+d::object!(Vim25 InvalidLocale: t::VimFault, "InvalidLocale", 0, [
 ]);
 impl d::IsA<t::MethodFault> for InvalidLocale {}
 
@@ -1279,7 +1279,7 @@ pub struct InvalidLogin {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(InvalidLogin: t::VimFault, "InvalidLogin", 0, [
+d::object!(Vim25 InvalidLogin: t::VimFault, "InvalidLogin", 0, [
 ]);
 impl d::IsA<t::MethodFault> for InvalidLogin {}
 
@@ -1295,7 +1295,7 @@ pub struct InvalidName {
     /// `entity`.
     pub entity: Option<MoRef<m::ManagedEntity>>,
 }
-d::object!(InvalidName: t::VimFault, "InvalidName", 0, [
+d::object!(Vim25 InvalidName: t::VimFault, "InvalidName", 0, [
     0 name "name" 0 false,
     1 entity "entity" 0 false,
 ]);
@@ -1311,7 +1311,7 @@ pub struct InvalidNasCredentials {
     /// `userName`.
     pub user_name: String,
 }
-d::object!(InvalidNasCredentials: t::NasConfigFault, "InvalidNasCredentials", 2, [
+d::object!(Vim25 InvalidNasCredentials: t::NasConfigFault, "InvalidNasCredentials", 2, [
     0 user_name "userName" 2 false,
 ]);
 impl d::IsA<t::MethodFault> for InvalidNasCredentials {}
@@ -1324,7 +1324,7 @@ pub struct InvalidNetworkInType {
     /// The fields of [`VAppPropertyFault`](t::VAppPropertyFault).
     pub base: t::VAppPropertyFault,
 }
-d::object!(InvalidNetworkInType: t::VAppPropertyFault, "InvalidNetworkInType", 3, [
+d::object!(Vim25 InvalidNetworkInType: t::VAppPropertyFault, "InvalidNetworkInType", 3, [
 ]);
 impl d::IsA<t::MethodFault> for InvalidNetworkInType {}
 
@@ -1340,7 +1340,7 @@ pub struct InvalidNetworkResource {
     /// `remotePath`.
     pub remote_path: String,
 }
-d::object!(InvalidNetworkResource: t::NasConfigFault, "InvalidNetworkResource", 2, [
+d::object!(Vim25 InvalidNetworkResource: t::NasConfigFault, "InvalidNetworkResource", 2, [
     0 remote_host "remoteHost" 2 false,
     1 remote_path "remotePath" 2 false,
 ]);
@@ -1356,7 +1356,7 @@ pub struct InvalidOperationOnSecondaryVm {
     /// `instanceUuid`.
     pub instance_uuid: String,
 }
-d::object!(InvalidOperationOnSecondaryVm: t::VmFaultToleranceIssue, "InvalidOperationOnSecondaryVm", 3, [
+d::object!(Vim25 InvalidOperationOnSecondaryVm: t::VmFaultToleranceIssue, "InvalidOperationOnSecondaryVm", 3, [
     0 instance_uuid "instanceUuid" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for InvalidOperationOnSecondaryVm {}
@@ -1373,7 +1373,7 @@ pub struct InvalidPowerState {
     /// `existingState`.
     pub existing_state: t::VirtualMachinePowerState,
 }
-d::object!(InvalidPowerState: t::InvalidState, "InvalidPowerState", 0, [
+d::object!(Vim25 InvalidPowerState: t::InvalidState, "InvalidPowerState", 0, [
     0 requested_state "requestedState" 0 false,
     1 existing_state "existingState" 0 false,
 ]);
@@ -1389,7 +1389,7 @@ pub struct InvalidPrivilege {
     /// `privilege`.
     pub privilege: String,
 }
-d::object!(InvalidPrivilege: t::VimFault, "InvalidPrivilege", 0, [
+d::object!(Vim25 InvalidPrivilege: t::VimFault, "InvalidPrivilege", 0, [
     0 privilege "privilege" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for InvalidPrivilege {}
@@ -1410,7 +1410,7 @@ pub struct InvalidProfileReferenceHost {
     /// `profileName`. Since API 6.5.
     pub profile_name: Option<String>,
 }
-d::object!(InvalidProfileReferenceHost: t::RuntimeFault, "InvalidProfileReferenceHost", 5, [
+d::object!(Vim25 InvalidProfileReferenceHost: t::RuntimeFault, "InvalidProfileReferenceHost", 5, [
     0 reason "reason" 5 false,
     1 host "host" 5 false,
     2 profile "profile" 5 false,
@@ -1438,7 +1438,7 @@ pub struct InvalidProperty {
     /// `name`.
     pub name: String,
 }
-d::object!(InvalidProperty: t::MethodFault, "InvalidProperty", 0, [
+d::object!(Vim25 InvalidProperty: t::MethodFault, "InvalidProperty", 0, [
     0 name "name" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for InvalidProperty {}
@@ -1451,7 +1451,7 @@ pub struct InvalidPropertyType {
     /// The fields of [`VAppPropertyFault`](t::VAppPropertyFault).
     pub base: t::VAppPropertyFault,
 }
-d::object!(InvalidPropertyType: t::VAppPropertyFault, "InvalidPropertyType", 3, [
+d::object!(Vim25 InvalidPropertyType: t::VAppPropertyFault, "InvalidPropertyType", 3, [
 ]);
 impl d::IsA<t::MethodFault> for InvalidPropertyType {}
 
@@ -1463,7 +1463,7 @@ pub struct InvalidPropertyValue {
     /// The fields of [`VAppPropertyFault`](t::VAppPropertyFault).
     pub base: t::VAppPropertyFault,
 }
-d::object!(InvalidPropertyValue: t::VAppPropertyFault, "InvalidPropertyValue", 3, [
+d::object!(Vim25 InvalidPropertyValue: t::VAppPropertyFault, "InvalidPropertyValue", 3, [
 ]);
 impl d::IsA<t::MethodFault> for InvalidPropertyValue {}
 
@@ -1475,7 +1475,7 @@ pub struct InvalidRequest {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
 }
-d::object!(InvalidRequest: t::RuntimeFault, "InvalidRequest", 0, [
+d::object!(Vim25 InvalidRequest: t::RuntimeFault, "InvalidRequest", 0, [
 ]);
 impl d::IsA<t::MethodFault> for InvalidRequest {}
 
@@ -1487,7 +1487,7 @@ pub struct InvalidResourcePoolStructureFault {
     /// The fields of [`InsufficientResourcesFault`](t::InsufficientResourcesFault).
     pub base: t::InsufficientResourcesFault,
 }
-d::object!(InvalidResourcePoolStructureFault: t::InsufficientResourcesFault, "InvalidResourcePoolStructureFault", 0, [
+d::object!(Vim25 InvalidResourcePoolStructureFault: t::InsufficientResourcesFault, "InvalidResourcePoolStructureFault", 0, [
 ]);
 impl d::IsA<t::MethodFault> for InvalidResourcePoolStructureFault {}
 
@@ -1499,7 +1499,7 @@ pub struct InvalidScheduledTask {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
 }
-d::object!(InvalidScheduledTask: t::RuntimeFault, "InvalidScheduledTask", 29, [
+d::object!(Vim25 InvalidScheduledTask: t::RuntimeFault, "InvalidScheduledTask", 29, [
 ]);
 impl d::IsA<t::MethodFault> for InvalidScheduledTask {}
 
@@ -1511,7 +1511,7 @@ pub struct InvalidSnapshotFormat {
     /// The fields of [`InvalidFormat`](t::InvalidFormat).
     pub base: t::InvalidFormat,
 }
-d::object!(InvalidSnapshotFormat: t::InvalidFormat, "InvalidSnapshotFormat", 0, [
+d::object!(Vim25 InvalidSnapshotFormat: t::InvalidFormat, "InvalidSnapshotFormat", 0, [
 ]);
 impl d::IsA<t::MethodFault> for InvalidSnapshotFormat {}
 
@@ -1523,7 +1523,7 @@ pub struct InvalidState {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(InvalidState: t::VimFault, "InvalidState", 0, [
+d::object!(Vim25 InvalidState: t::VimFault, "InvalidState", 0, [
 ]);
 impl d::IsA<t::MethodFault> for InvalidState {}
 
@@ -1535,7 +1535,7 @@ pub struct InvalidToken {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
 }
-d::object!(InvalidToken: t::RuntimeFault, "InvalidToken", 0, [
+d::object!(Vim25 InvalidToken: t::RuntimeFault, "InvalidToken", 0, [
 ]);
 impl d::IsA<t::MethodFault> for InvalidToken {}
 
@@ -1549,7 +1549,7 @@ pub struct InvalidType {
     /// `argument`.
     pub argument: Option<String>,
 }
-d::object!(InvalidType: t::InvalidRequest, "InvalidType", 0, [
+d::object!(Vim25 InvalidType: t::InvalidRequest, "InvalidType", 0, [
     0 argument "argument" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for InvalidType {}
@@ -1564,7 +1564,7 @@ pub struct InvalidVmConfig {
     /// `property`.
     pub property: Option<String>,
 }
-d::object!(InvalidVmConfig: t::VmConfigFault, "InvalidVmConfig", 0, [
+d::object!(Vim25 InvalidVmConfig: t::VmConfigFault, "InvalidVmConfig", 0, [
     0 property "property" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for InvalidVmConfig {}
@@ -1579,7 +1579,7 @@ pub struct InvalidVmState {
     /// `vm`.
     pub vm: MoRef<m::VirtualMachine>,
 }
-d::object!(InvalidVmState: t::InvalidState, "InvalidVmState", 9, [
+d::object!(Vim25 InvalidVmState: t::InvalidState, "InvalidVmState", 9, [
     0 vm "vm" 9 false,
 ]);
 impl d::IsA<t::MethodFault> for InvalidVmState {}
@@ -1594,7 +1594,7 @@ pub struct InventoryHasStandardAloneHosts {
     /// `hosts`.
     pub hosts: Vec<String>,
 }
-d::object!(InventoryHasStandardAloneHosts: t::NotEnoughLicenses, "InventoryHasStandardAloneHosts", 3, [
+d::object!(Vim25 InventoryHasStandardAloneHosts: t::NotEnoughLicenses, "InventoryHasStandardAloneHosts", 3, [
     0 hosts "hosts" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for InventoryHasStandardAloneHosts {}
@@ -1607,7 +1607,7 @@ pub struct IpHostnameGeneratorError {
     /// The fields of [`CustomizationFault`](t::CustomizationFault).
     pub base: t::CustomizationFault,
 }
-d::object!(IpHostnameGeneratorError: t::CustomizationFault, "IpHostnameGeneratorError", 0, [
+d::object!(Vim25 IpHostnameGeneratorError: t::CustomizationFault, "IpHostnameGeneratorError", 0, [
 ]);
 impl d::IsA<t::MethodFault> for IpHostnameGeneratorError {}
 
@@ -1619,7 +1619,7 @@ pub struct IscsiFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(IscsiFault: t::VimFault, "IscsiFault", 5, [
+d::object!(Vim25 IscsiFault: t::VimFault, "IscsiFault", 5, [
 ]);
 impl d::IsA<t::MethodFault> for IscsiFault {}
 
@@ -1633,7 +1633,7 @@ pub struct IscsiFaultInvalidVnic {
     /// `vnicDevice`.
     pub vnic_device: String,
 }
-d::object!(IscsiFaultInvalidVnic: t::IscsiFault, "IscsiFaultInvalidVnic", 5, [
+d::object!(Vim25 IscsiFaultInvalidVnic: t::IscsiFault, "IscsiFaultInvalidVnic", 5, [
     0 vnic_device "vnicDevice" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for IscsiFaultInvalidVnic {}
@@ -1648,7 +1648,7 @@ pub struct IscsiFaultPnicInUse {
     /// `pnicDevice`.
     pub pnic_device: String,
 }
-d::object!(IscsiFaultPnicInUse: t::IscsiFault, "IscsiFaultPnicInUse", 5, [
+d::object!(Vim25 IscsiFaultPnicInUse: t::IscsiFault, "IscsiFaultPnicInUse", 5, [
     0 pnic_device "pnicDevice" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for IscsiFaultPnicInUse {}
@@ -1663,7 +1663,7 @@ pub struct IscsiFaultVnicAlreadyBound {
     /// `vnicDevice`.
     pub vnic_device: String,
 }
-d::object!(IscsiFaultVnicAlreadyBound: t::IscsiFault, "IscsiFaultVnicAlreadyBound", 5, [
+d::object!(Vim25 IscsiFaultVnicAlreadyBound: t::IscsiFault, "IscsiFaultVnicAlreadyBound", 5, [
     0 vnic_device "vnicDevice" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for IscsiFaultVnicAlreadyBound {}
@@ -1678,7 +1678,7 @@ pub struct IscsiFaultVnicHasActivePaths {
     /// `vnicDevice`.
     pub vnic_device: String,
 }
-d::object!(IscsiFaultVnicHasActivePaths: t::IscsiFault, "IscsiFaultVnicHasActivePaths", 5, [
+d::object!(Vim25 IscsiFaultVnicHasActivePaths: t::IscsiFault, "IscsiFaultVnicHasActivePaths", 5, [
     0 vnic_device "vnicDevice" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for IscsiFaultVnicHasActivePaths {}
@@ -1693,7 +1693,7 @@ pub struct IscsiFaultVnicHasMultipleUplinks {
     /// `vnicDevice`.
     pub vnic_device: String,
 }
-d::object!(IscsiFaultVnicHasMultipleUplinks: t::IscsiFault, "IscsiFaultVnicHasMultipleUplinks", 5, [
+d::object!(Vim25 IscsiFaultVnicHasMultipleUplinks: t::IscsiFault, "IscsiFaultVnicHasMultipleUplinks", 5, [
     0 vnic_device "vnicDevice" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for IscsiFaultVnicHasMultipleUplinks {}
@@ -1708,7 +1708,7 @@ pub struct IscsiFaultVnicHasNoUplinks {
     /// `vnicDevice`.
     pub vnic_device: String,
 }
-d::object!(IscsiFaultVnicHasNoUplinks: t::IscsiFault, "IscsiFaultVnicHasNoUplinks", 5, [
+d::object!(Vim25 IscsiFaultVnicHasNoUplinks: t::IscsiFault, "IscsiFaultVnicHasNoUplinks", 5, [
     0 vnic_device "vnicDevice" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for IscsiFaultVnicHasNoUplinks {}
@@ -1723,7 +1723,7 @@ pub struct IscsiFaultVnicHasWrongUplink {
     /// `vnicDevice`.
     pub vnic_device: String,
 }
-d::object!(IscsiFaultVnicHasWrongUplink: t::IscsiFault, "IscsiFaultVnicHasWrongUplink", 5, [
+d::object!(Vim25 IscsiFaultVnicHasWrongUplink: t::IscsiFault, "IscsiFaultVnicHasWrongUplink", 5, [
     0 vnic_device "vnicDevice" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for IscsiFaultVnicHasWrongUplink {}
@@ -1738,7 +1738,7 @@ pub struct IscsiFaultVnicInUse {
     /// `vnicDevice`.
     pub vnic_device: String,
 }
-d::object!(IscsiFaultVnicInUse: t::IscsiFault, "IscsiFaultVnicInUse", 5, [
+d::object!(Vim25 IscsiFaultVnicInUse: t::IscsiFault, "IscsiFaultVnicInUse", 5, [
     0 vnic_device "vnicDevice" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for IscsiFaultVnicInUse {}
@@ -1753,7 +1753,7 @@ pub struct IscsiFaultVnicIsLastPath {
     /// `vnicDevice`.
     pub vnic_device: String,
 }
-d::object!(IscsiFaultVnicIsLastPath: t::IscsiFault, "IscsiFaultVnicIsLastPath", 5, [
+d::object!(Vim25 IscsiFaultVnicIsLastPath: t::IscsiFault, "IscsiFaultVnicIsLastPath", 5, [
     0 vnic_device "vnicDevice" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for IscsiFaultVnicIsLastPath {}
@@ -1768,7 +1768,7 @@ pub struct IscsiFaultVnicNotBound {
     /// `vnicDevice`.
     pub vnic_device: String,
 }
-d::object!(IscsiFaultVnicNotBound: t::IscsiFault, "IscsiFaultVnicNotBound", 5, [
+d::object!(Vim25 IscsiFaultVnicNotBound: t::IscsiFault, "IscsiFaultVnicNotBound", 5, [
     0 vnic_device "vnicDevice" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for IscsiFaultVnicNotBound {}
@@ -1783,7 +1783,7 @@ pub struct IscsiFaultVnicNotFound {
     /// `vnicDevice`.
     pub vnic_device: String,
 }
-d::object!(IscsiFaultVnicNotFound: t::IscsiFault, "IscsiFaultVnicNotFound", 5, [
+d::object!(Vim25 IscsiFaultVnicNotFound: t::IscsiFault, "IscsiFaultVnicNotFound", 5, [
     0 vnic_device "vnicDevice" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for IscsiFaultVnicNotFound {}
@@ -1798,7 +1798,7 @@ pub struct KeyNotFound {
     /// `key`.
     pub key: String,
 }
-d::object!(KeyNotFound: t::VimFault, "KeyNotFound", 12, [
+d::object!(Vim25 KeyNotFound: t::VimFault, "KeyNotFound", 12, [
     0 key "key" 12 false,
 ]);
 impl d::IsA<t::MethodFault> for KeyNotFound {}
@@ -1813,7 +1813,7 @@ pub struct LargeRDMConversionNotSupported {
     /// `device`.
     pub device: String,
 }
-d::object!(LargeRDMConversionNotSupported: t::MigrationFault, "LargeRDMConversionNotSupported", 5, [
+d::object!(Vim25 LargeRDMConversionNotSupported: t::MigrationFault, "LargeRDMConversionNotSupported", 5, [
     0 device "device" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for LargeRDMConversionNotSupported {}
@@ -1832,7 +1832,7 @@ pub struct LargeRDMNotSupportedOnDatastore {
     /// `datastoreName`.
     pub datastore_name: String,
 }
-d::object!(LargeRDMNotSupportedOnDatastore: t::VmConfigFault, "LargeRDMNotSupportedOnDatastore", 5, [
+d::object!(Vim25 LargeRDMNotSupportedOnDatastore: t::VmConfigFault, "LargeRDMNotSupportedOnDatastore", 5, [
     0 device "device" 5 false,
     1 datastore "datastore" 5 false,
     2 datastore_name "datastoreName" 5 false,
@@ -1847,7 +1847,7 @@ pub struct LegacyNetworkInterfaceInUse {
     /// The fields of [`CannotAccessNetwork`](t::CannotAccessNetwork).
     pub base: t::CannotAccessNetwork,
 }
-d::object!(LegacyNetworkInterfaceInUse: t::CannotAccessNetwork, "LegacyNetworkInterfaceInUse", 0, [
+d::object!(Vim25 LegacyNetworkInterfaceInUse: t::CannotAccessNetwork, "LegacyNetworkInterfaceInUse", 0, [
 ]);
 impl d::IsA<t::MethodFault> for LegacyNetworkInterfaceInUse {}
 
@@ -1861,7 +1861,7 @@ pub struct LicenseAssignmentFailed {
     /// `reason`.
     pub reason: Option<String>,
 }
-d::object!(LicenseAssignmentFailed: t::RuntimeFault, "LicenseAssignmentFailed", 3, [
+d::object!(Vim25 LicenseAssignmentFailed: t::RuntimeFault, "LicenseAssignmentFailed", 3, [
     0 reason "reason" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for LicenseAssignmentFailed {}
@@ -1892,7 +1892,7 @@ pub struct LicenseDowngradeDisallowed {
     /// `features`.
     pub features: Vec<t::KeyAnyValue>,
 }
-d::object!(LicenseDowngradeDisallowed: t::NotEnoughLicenses, "LicenseDowngradeDisallowed", 3, [
+d::object!(Vim25 LicenseDowngradeDisallowed: t::NotEnoughLicenses, "LicenseDowngradeDisallowed", 3, [
     0 edition "edition" 3 false,
     1 entity_id "entityId" 3 false,
     2 features "features" 3 false,
@@ -1909,7 +1909,7 @@ pub struct LicenseEntityNotFound {
     /// `entityId`.
     pub entity_id: String,
 }
-d::object!(LicenseEntityNotFound: t::VimFault, "LicenseEntityNotFound", 3, [
+d::object!(Vim25 LicenseEntityNotFound: t::VimFault, "LicenseEntityNotFound", 3, [
     0 entity_id "entityId" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for LicenseEntityNotFound {}
@@ -1924,7 +1924,7 @@ pub struct LicenseExpired {
     /// `licenseKey`.
     pub license_key: String,
 }
-d::object!(LicenseExpired: t::NotEnoughLicenses, "LicenseExpired", 3, [
+d::object!(Vim25 LicenseExpired: t::NotEnoughLicenses, "LicenseExpired", 3, [
     0 license_key "licenseKey" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for LicenseExpired {}
@@ -1937,7 +1937,7 @@ pub struct LicenseKeyEntityMismatch {
     /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
     pub base: t::NotEnoughLicenses,
 }
-d::object!(LicenseKeyEntityMismatch: t::NotEnoughLicenses, "LicenseKeyEntityMismatch", 3, [
+d::object!(Vim25 LicenseKeyEntityMismatch: t::NotEnoughLicenses, "LicenseKeyEntityMismatch", 3, [
 ]);
 impl d::IsA<t::MethodFault> for LicenseKeyEntityMismatch {}
 
@@ -1949,7 +1949,7 @@ pub struct LicenseRestricted {
     /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
     pub base: t::NotEnoughLicenses,
 }
-d::object!(LicenseRestricted: t::NotEnoughLicenses, "LicenseRestricted", 0, [
+d::object!(Vim25 LicenseRestricted: t::NotEnoughLicenses, "LicenseRestricted", 0, [
 ]);
 impl d::IsA<t::MethodFault> for LicenseRestricted {}
 
@@ -1963,7 +1963,7 @@ pub struct LicenseServerUnavailable {
     /// `licenseServer`.
     pub license_server: String,
 }
-d::object!(LicenseServerUnavailable: t::VimFault, "LicenseServerUnavailable", 0, [
+d::object!(Vim25 LicenseServerUnavailable: t::VimFault, "LicenseServerUnavailable", 0, [
     0 license_server "licenseServer" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for LicenseServerUnavailable {}
@@ -1978,7 +1978,7 @@ pub struct LicenseSourceUnavailable {
     /// `licenseSource`.
     pub license_source: d::Poly<t::LicenseSource>,
 }
-d::object!(LicenseSourceUnavailable: t::NotEnoughLicenses, "LicenseSourceUnavailable", 0, [
+d::object!(Vim25 LicenseSourceUnavailable: t::NotEnoughLicenses, "LicenseSourceUnavailable", 0, [
     0 license_source "licenseSource" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for LicenseSourceUnavailable {}
@@ -1995,7 +1995,7 @@ pub struct LimitExceeded {
     /// `limit`.
     pub limit: Option<i32>,
 }
-d::object!(LimitExceeded: t::VimFault, "LimitExceeded", 3, [
+d::object!(Vim25 LimitExceeded: t::VimFault, "LimitExceeded", 3, [
     0 property "property" 3 false,
     1 limit "limit" 3 false,
 ]);
@@ -2009,7 +2009,7 @@ pub struct LinuxVolumeNotClean {
     /// The fields of [`CustomizationFault`](t::CustomizationFault).
     pub base: t::CustomizationFault,
 }
-d::object!(LinuxVolumeNotClean: t::CustomizationFault, "LinuxVolumeNotClean", 0, [
+d::object!(Vim25 LinuxVolumeNotClean: t::CustomizationFault, "LinuxVolumeNotClean", 0, [
 ]);
 impl d::IsA<t::MethodFault> for LinuxVolumeNotClean {}
 
@@ -2021,7 +2021,7 @@ pub struct LogBundlingFailed {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(LogBundlingFailed: t::VimFault, "LogBundlingFailed", 0, [
+d::object!(Vim25 LogBundlingFailed: t::VimFault, "LogBundlingFailed", 0, [
 ]);
 impl d::IsA<t::MethodFault> for LogBundlingFailed {}
 
@@ -2033,7 +2033,7 @@ pub struct MaintenanceModeFileMove {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
 }
-d::object!(MaintenanceModeFileMove: t::MigrationFault, "MaintenanceModeFileMove", 0, [
+d::object!(Vim25 MaintenanceModeFileMove: t::MigrationFault, "MaintenanceModeFileMove", 0, [
 ]);
 impl d::IsA<t::MethodFault> for MaintenanceModeFileMove {}
 
@@ -2047,7 +2047,7 @@ pub struct ManagedObjectNotFound {
     /// `obj`.
     pub obj: MoRef<m::ManagedObject>,
 }
-d::object!(ManagedObjectNotFound: t::RuntimeFault, "ManagedObjectNotFound", 0, [
+d::object!(Vim25 ManagedObjectNotFound: t::RuntimeFault, "ManagedObjectNotFound", 0, [
     0 obj "obj" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for ManagedObjectNotFound {}
@@ -2064,7 +2064,7 @@ pub struct MemoryFileFormatNotSupportedByDatastore {
     /// `type`.
     pub r#type: String,
 }
-d::object!(MemoryFileFormatNotSupportedByDatastore: t::UnsupportedDatastore, "MemoryFileFormatNotSupportedByDatastore", 8, [
+d::object!(Vim25 MemoryFileFormatNotSupportedByDatastore: t::UnsupportedDatastore, "MemoryFileFormatNotSupportedByDatastore", 8, [
     0 datastore_name "datastoreName" 8 false,
     1 r#type "type" 8 false,
 ]);
@@ -2078,7 +2078,7 @@ pub struct MemoryHotPlugNotSupported {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
 }
-d::object!(MemoryHotPlugNotSupported: t::VmConfigFault, "MemoryHotPlugNotSupported", 3, [
+d::object!(Vim25 MemoryHotPlugNotSupported: t::VmConfigFault, "MemoryHotPlugNotSupported", 3, [
 ]);
 impl d::IsA<t::MethodFault> for MemoryHotPlugNotSupported {}
 
@@ -2096,7 +2096,7 @@ pub struct MemorySizeNotRecommended {
     /// `maxMemorySizeMB`.
     pub max_memory_size_mb: i32,
 }
-d::object!(MemorySizeNotRecommended: t::VirtualHardwareCompatibilityIssue, "MemorySizeNotRecommended", 0, [
+d::object!(Vim25 MemorySizeNotRecommended: t::VirtualHardwareCompatibilityIssue, "MemorySizeNotRecommended", 0, [
     0 memory_size_mb "memorySizeMB" 0 false,
     1 min_memory_size_mb "minMemorySizeMB" 0 false,
     2 max_memory_size_mb "maxMemorySizeMB" 0 false,
@@ -2117,7 +2117,7 @@ pub struct MemorySizeNotSupported {
     /// `maxMemorySizeMB`.
     pub max_memory_size_mb: i32,
 }
-d::object!(MemorySizeNotSupported: t::VirtualHardwareCompatibilityIssue, "MemorySizeNotSupported", 0, [
+d::object!(Vim25 MemorySizeNotSupported: t::VirtualHardwareCompatibilityIssue, "MemorySizeNotSupported", 0, [
     0 memory_size_mb "memorySizeMB" 0 false,
     1 min_memory_size_mb "minMemorySizeMB" 0 false,
     2 max_memory_size_mb "maxMemorySizeMB" 0 false,
@@ -2138,7 +2138,7 @@ pub struct MemorySizeNotSupportedByDatastore {
     /// `maxMemorySizeMB`.
     pub max_memory_size_mb: i32,
 }
-d::object!(MemorySizeNotSupportedByDatastore: t::VirtualHardwareCompatibilityIssue, "MemorySizeNotSupportedByDatastore", 5, [
+d::object!(Vim25 MemorySizeNotSupportedByDatastore: t::VirtualHardwareCompatibilityIssue, "MemorySizeNotSupportedByDatastore", 5, [
     0 datastore "datastore" 5 false,
     1 memory_size_mb "memorySizeMB" 5 false,
     2 max_memory_size_mb "maxMemorySizeMB" 5 false,
@@ -2153,7 +2153,7 @@ pub struct MemorySnapshotOnIndependentDisk {
     /// The fields of [`SnapshotFault`](t::SnapshotFault).
     pub base: t::SnapshotFault,
 }
-d::object!(MemorySnapshotOnIndependentDisk: t::SnapshotFault, "MemorySnapshotOnIndependentDisk", 0, [
+d::object!(Vim25 MemorySnapshotOnIndependentDisk: t::SnapshotFault, "MemorySnapshotOnIndependentDisk", 0, [
 ]);
 impl d::IsA<t::MethodFault> for MemorySnapshotOnIndependentDisk {}
 
@@ -2167,7 +2167,7 @@ pub struct MethodAlreadyDisabledFault {
     /// `sourceId`.
     pub source_id: String,
 }
-d::object!(MethodAlreadyDisabledFault: t::RuntimeFault, "MethodAlreadyDisabledFault", 4, [
+d::object!(Vim25 MethodAlreadyDisabledFault: t::RuntimeFault, "MethodAlreadyDisabledFault", 4, [
     0 source_id "sourceId" 4 false,
 ]);
 impl d::IsA<t::MethodFault> for MethodAlreadyDisabledFault {}
@@ -2182,7 +2182,7 @@ pub struct MethodDisabled {
     /// `source`. Since API 4.1.
     pub source: Option<String>,
 }
-d::object!(MethodDisabled: t::RuntimeFault, "MethodDisabled", 0, [
+d::object!(Vim25 MethodDisabled: t::RuntimeFault, "MethodDisabled", 0, [
     0 source "source" 4 false,
 ]);
 impl d::IsA<t::MethodFault> for MethodDisabled {}
@@ -2199,7 +2199,7 @@ pub struct MethodFault {
     /// `faultMessage`. Since API 4.0.
     pub fault_message: Vec<t::LocalizableMessage>,
 }
-d::root_object!(MethodFault, "MethodFault", 0, [
+d::root_object!(Vim25 MethodFault, "MethodFault", 0, [
     0 fault_cause "faultCause" 3 false,
     1 fault_message "faultMessage" 3 false,
 ]);
@@ -2223,7 +2223,7 @@ pub struct MethodNotFound {
     /// `method`.
     pub method: String,
 }
-d::object!(MethodNotFound: t::InvalidRequest, "MethodNotFound", 0, [
+d::object!(Vim25 MethodNotFound: t::InvalidRequest, "MethodNotFound", 0, [
     0 receiver "receiver" 0 false,
     1 method "method" 0 false,
 ]);
@@ -2237,7 +2237,7 @@ pub struct MigrationDisabled {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
 }
-d::object!(MigrationDisabled: t::MigrationFault, "MigrationDisabled", 3, [
+d::object!(Vim25 MigrationDisabled: t::MigrationFault, "MigrationDisabled", 3, [
 ]);
 impl d::IsA<t::MethodFault> for MigrationDisabled {}
 
@@ -2249,7 +2249,7 @@ pub struct MigrationFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(MigrationFault: t::VimFault, "MigrationFault", 0, [
+d::object!(Vim25 MigrationFault: t::VimFault, "MigrationFault", 0, [
 ]);
 impl d::IsA<t::MethodFault> for MigrationFault {}
 
@@ -2267,7 +2267,7 @@ pub struct MigrationFeatureNotSupported {
     /// `failedHost`.
     pub failed_host: MoRef<m::HostSystem>,
 }
-d::object!(MigrationFeatureNotSupported: t::MigrationFault, "MigrationFeatureNotSupported", 0, [
+d::object!(Vim25 MigrationFeatureNotSupported: t::MigrationFault, "MigrationFeatureNotSupported", 0, [
     0 at_source_host "atSourceHost" 0 false,
     1 failed_host_name "failedHostName" 0 false,
     2 failed_host "failedHost" 0 false,
@@ -2284,7 +2284,7 @@ pub struct MigrationNotReady {
     /// `reason`.
     pub reason: String,
 }
-d::object!(MigrationNotReady: t::MigrationFault, "MigrationNotReady", 3, [
+d::object!(Vim25 MigrationNotReady: t::MigrationFault, "MigrationNotReady", 3, [
     0 reason "reason" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for MigrationNotReady {}
@@ -2305,7 +2305,7 @@ pub struct MismatchedBundle {
     /// `hostBuildNumber`.
     pub host_build_number: i32,
 }
-d::object!(MismatchedBundle: t::VimFault, "MismatchedBundle", 0, [
+d::object!(Vim25 MismatchedBundle: t::VimFault, "MismatchedBundle", 0, [
     0 bundle_uuid "bundleUuid" 0 false,
     1 host_uuid "hostUuid" 0 false,
     2 bundle_build_number "bundleBuildNumber" 0 false,
@@ -2327,7 +2327,7 @@ pub struct MismatchedNetworkPolicies {
     /// `connected`.
     pub connected: bool,
 }
-d::object!(MismatchedNetworkPolicies: t::MigrationFault, "MismatchedNetworkPolicies", 0, [
+d::object!(Vim25 MismatchedNetworkPolicies: t::MigrationFault, "MismatchedNetworkPolicies", 0, [
     0 device "device" 0 false,
     1 backing "backing" 0 false,
     2 connected "connected" 0 false,
@@ -2346,7 +2346,7 @@ pub struct MismatchedVMotionNetworkNames {
     /// `destNetwork`.
     pub dest_network: String,
 }
-d::object!(MismatchedVMotionNetworkNames: t::MigrationFault, "MismatchedVMotionNetworkNames", 0, [
+d::object!(Vim25 MismatchedVMotionNetworkNames: t::MigrationFault, "MismatchedVMotionNetworkNames", 0, [
     0 source_network "sourceNetwork" 0 false,
     1 dest_network "destNetwork" 0 false,
 ]);
@@ -2360,7 +2360,7 @@ pub struct MissingBmcSupport {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(MissingBmcSupport: t::VimFault, "MissingBmcSupport", 3, [
+d::object!(Vim25 MissingBmcSupport: t::VimFault, "MissingBmcSupport", 3, [
 ]);
 impl d::IsA<t::MethodFault> for MissingBmcSupport {}
 
@@ -2372,7 +2372,7 @@ pub struct MissingController {
     /// The fields of [`InvalidDeviceSpec`](t::InvalidDeviceSpec).
     pub base: t::InvalidDeviceSpec,
 }
-d::object!(MissingController: t::InvalidDeviceSpec, "MissingController", 0, [
+d::object!(Vim25 MissingController: t::InvalidDeviceSpec, "MissingController", 0, [
 ]);
 impl d::IsA<t::MethodFault> for MissingController {}
 
@@ -2384,7 +2384,7 @@ pub struct MissingIpPool {
     /// The fields of [`VAppPropertyFault`](t::VAppPropertyFault).
     pub base: t::VAppPropertyFault,
 }
-d::object!(MissingIpPool: t::VAppPropertyFault, "MissingIpPool", 5, [
+d::object!(Vim25 MissingIpPool: t::VAppPropertyFault, "MissingIpPool", 5, [
 ]);
 impl d::IsA<t::MethodFault> for MissingIpPool {}
 
@@ -2396,7 +2396,7 @@ pub struct MissingLinuxCustResources {
     /// The fields of [`CustomizationFault`](t::CustomizationFault).
     pub base: t::CustomizationFault,
 }
-d::object!(MissingLinuxCustResources: t::CustomizationFault, "MissingLinuxCustResources", 0, [
+d::object!(Vim25 MissingLinuxCustResources: t::CustomizationFault, "MissingLinuxCustResources", 0, [
 ]);
 impl d::IsA<t::MethodFault> for MissingLinuxCustResources {}
 
@@ -2408,7 +2408,7 @@ pub struct MissingNetworkIpConfig {
     /// The fields of [`VAppPropertyFault`](t::VAppPropertyFault).
     pub base: t::VAppPropertyFault,
 }
-d::object!(MissingNetworkIpConfig: t::VAppPropertyFault, "MissingNetworkIpConfig", 3, [
+d::object!(Vim25 MissingNetworkIpConfig: t::VAppPropertyFault, "MissingNetworkIpConfig", 3, [
 ]);
 impl d::IsA<t::MethodFault> for MissingNetworkIpConfig {}
 
@@ -2420,7 +2420,7 @@ pub struct MissingPowerOffConfiguration {
     /// The fields of [`VAppConfigFault`](t::VAppConfigFault).
     pub base: t::VAppConfigFault,
 }
-d::object!(MissingPowerOffConfiguration: t::VAppConfigFault, "MissingPowerOffConfiguration", 3, [
+d::object!(Vim25 MissingPowerOffConfiguration: t::VAppConfigFault, "MissingPowerOffConfiguration", 3, [
 ]);
 impl d::IsA<t::MethodFault> for MissingPowerOffConfiguration {}
 
@@ -2432,7 +2432,7 @@ pub struct MissingPowerOnConfiguration {
     /// The fields of [`VAppConfigFault`](t::VAppConfigFault).
     pub base: t::VAppConfigFault,
 }
-d::object!(MissingPowerOnConfiguration: t::VAppConfigFault, "MissingPowerOnConfiguration", 3, [
+d::object!(Vim25 MissingPowerOnConfiguration: t::VAppConfigFault, "MissingPowerOnConfiguration", 3, [
 ]);
 impl d::IsA<t::MethodFault> for MissingPowerOnConfiguration {}
 
@@ -2444,7 +2444,7 @@ pub struct MissingWindowsCustResources {
     /// The fields of [`CustomizationFault`](t::CustomizationFault).
     pub base: t::CustomizationFault,
 }
-d::object!(MissingWindowsCustResources: t::CustomizationFault, "MissingWindowsCustResources", 0, [
+d::object!(Vim25 MissingWindowsCustResources: t::CustomizationFault, "MissingWindowsCustResources", 0, [
 ]);
 impl d::IsA<t::MethodFault> for MissingWindowsCustResources {}
 
@@ -2458,7 +2458,7 @@ pub struct MksConnectionLimitReached {
     /// `connectionLimit`.
     pub connection_limit: i32,
 }
-d::object!(MksConnectionLimitReached: t::InvalidState, "MksConnectionLimitReached", 5, [
+d::object!(Vim25 MksConnectionLimitReached: t::InvalidState, "MksConnectionLimitReached", 5, [
     0 connection_limit "connectionLimit" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for MksConnectionLimitReached {}
@@ -2475,7 +2475,7 @@ pub struct MountError {
     /// `diskIndex`.
     pub disk_index: i32,
 }
-d::object!(MountError: t::CustomizationFault, "MountError", 0, [
+d::object!(Vim25 MountError: t::CustomizationFault, "MountError", 0, [
     0 vm "vm" 0 false,
     1 disk_index "diskIndex" 0 false,
 ]);
@@ -2489,7 +2489,7 @@ pub struct MultiWriterNotSupported {
     /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
     pub base: t::DeviceNotSupported,
 }
-d::object!(MultiWriterNotSupported: t::DeviceNotSupported, "MultiWriterNotSupported", 8, [
+d::object!(Vim25 MultiWriterNotSupported: t::DeviceNotSupported, "MultiWriterNotSupported", 8, [
 ]);
 impl d::IsA<t::MethodFault> for MultiWriterNotSupported {}
 
@@ -2503,7 +2503,7 @@ pub struct MultipleCertificatesVerifyFault {
     /// `thumbprintData`.
     pub thumbprint_data: Vec<t::MultipleCertificatesVerifyFaultThumbprintData>,
 }
-d::object!(MultipleCertificatesVerifyFault: t::HostConnectFault, "MultipleCertificatesVerifyFault", 3, [
+d::object!(Vim25 MultipleCertificatesVerifyFault: t::HostConnectFault, "MultipleCertificatesVerifyFault", 3, [
     0 thumbprint_data "thumbprintData" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for MultipleCertificatesVerifyFault {}
@@ -2520,7 +2520,7 @@ pub struct MultipleCertificatesVerifyFaultThumbprintData {
     /// `thumbprint`.
     pub thumbprint: String,
 }
-d::object!(MultipleCertificatesVerifyFaultThumbprintData: t::DynamicData, "MultipleCertificatesVerifyFaultThumbprintData", 3, [
+d::object!(Vim25 MultipleCertificatesVerifyFaultThumbprintData: t::DynamicData, "MultipleCertificatesVerifyFaultThumbprintData", 3, [
     0 port "port" 3 false,
     1 thumbprint "thumbprint" 3 false,
 ]);
@@ -2533,7 +2533,7 @@ pub struct MultipleSnapshotsNotSupported {
     /// The fields of [`SnapshotFault`](t::SnapshotFault).
     pub base: t::SnapshotFault,
 }
-d::object!(MultipleSnapshotsNotSupported: t::SnapshotFault, "MultipleSnapshotsNotSupported", 0, [
+d::object!(Vim25 MultipleSnapshotsNotSupported: t::SnapshotFault, "MultipleSnapshotsNotSupported", 0, [
 ]);
 impl d::IsA<t::MethodFault> for MultipleSnapshotsNotSupported {}
 
@@ -2551,7 +2551,7 @@ pub struct NamespaceFull {
     /// `requiredSize`.
     pub required_size: Option<i64>,
 }
-d::object!(NamespaceFull: t::VimFault, "NamespaceFull", 6, [
+d::object!(Vim25 NamespaceFull: t::VimFault, "NamespaceFull", 6, [
     0 name "name" 6 false,
     1 current_max_size "currentMaxSize" 6 false,
     2 required_size "requiredSize" 6 false,
@@ -2568,7 +2568,7 @@ pub struct NamespaceLimitReached {
     /// `limit`.
     pub limit: Option<i32>,
 }
-d::object!(NamespaceLimitReached: t::VimFault, "NamespaceLimitReached", 6, [
+d::object!(Vim25 NamespaceLimitReached: t::VimFault, "NamespaceLimitReached", 6, [
     0 limit "limit" 6 false,
 ]);
 impl d::IsA<t::MethodFault> for NamespaceLimitReached {}
@@ -2583,7 +2583,7 @@ pub struct NamespaceWriteProtected {
     /// `name`.
     pub name: String,
 }
-d::object!(NamespaceWriteProtected: t::VimFault, "NamespaceWriteProtected", 6, [
+d::object!(Vim25 NamespaceWriteProtected: t::VimFault, "NamespaceWriteProtected", 6, [
     0 name "name" 6 false,
 ]);
 impl d::IsA<t::MethodFault> for NamespaceWriteProtected {}
@@ -2598,7 +2598,7 @@ pub struct NasConfigFault {
     /// `name`.
     pub name: String,
 }
-d::object!(NasConfigFault: t::HostConfigFault, "NasConfigFault", 2, [
+d::object!(Vim25 NasConfigFault: t::HostConfigFault, "NasConfigFault", 2, [
     0 name "name" 2 false,
 ]);
 impl d::IsA<t::MethodFault> for NasConfigFault {}
@@ -2615,7 +2615,7 @@ pub struct NasConnectionLimitReached {
     /// `remotePath`.
     pub remote_path: String,
 }
-d::object!(NasConnectionLimitReached: t::NasConfigFault, "NasConnectionLimitReached", 2, [
+d::object!(Vim25 NasConnectionLimitReached: t::NasConfigFault, "NasConnectionLimitReached", 2, [
     0 remote_host "remoteHost" 2 false,
     1 remote_path "remotePath" 2 false,
 ]);
@@ -2635,7 +2635,7 @@ pub struct NasSessionCredentialConflict {
     /// `userName`.
     pub user_name: String,
 }
-d::object!(NasSessionCredentialConflict: t::NasConfigFault, "NasSessionCredentialConflict", 2, [
+d::object!(Vim25 NasSessionCredentialConflict: t::NasConfigFault, "NasSessionCredentialConflict", 2, [
     0 remote_host "remoteHost" 2 false,
     1 remote_path "remotePath" 2 false,
     2 user_name "userName" 2 false,
@@ -2654,7 +2654,7 @@ pub struct NasVolumeNotMounted {
     /// `remotePath`.
     pub remote_path: String,
 }
-d::object!(NasVolumeNotMounted: t::NasConfigFault, "NasVolumeNotMounted", 2, [
+d::object!(Vim25 NasVolumeNotMounted: t::NasConfigFault, "NasVolumeNotMounted", 2, [
     0 remote_host "remoteHost" 2 false,
     1 remote_path "remotePath" 2 false,
 ]);
@@ -2668,7 +2668,7 @@ pub struct NetworkCopyFault {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
 }
-d::object!(NetworkCopyFault: t::FileFault, "NetworkCopyFault", 0, [
+d::object!(Vim25 NetworkCopyFault: t::FileFault, "NetworkCopyFault", 0, [
 ]);
 impl d::IsA<t::MethodFault> for NetworkCopyFault {}
 
@@ -2682,7 +2682,7 @@ pub struct NetworkDisruptedAndConfigRolledBack {
     /// `host`.
     pub host: String,
 }
-d::object!(NetworkDisruptedAndConfigRolledBack: t::VimFault, "NetworkDisruptedAndConfigRolledBack", 6, [
+d::object!(Vim25 NetworkDisruptedAndConfigRolledBack: t::VimFault, "NetworkDisruptedAndConfigRolledBack", 6, [
     0 host "host" 6 false,
 ]);
 impl d::IsA<t::MethodFault> for NetworkDisruptedAndConfigRolledBack {}
@@ -2695,7 +2695,7 @@ pub struct NetworkInaccessible {
     /// The fields of [`NasConfigFault`](t::NasConfigFault).
     pub base: t::NasConfigFault,
 }
-d::object!(NetworkInaccessible: t::NasConfigFault, "NetworkInaccessible", 2, [
+d::object!(Vim25 NetworkInaccessible: t::NasConfigFault, "NetworkInaccessible", 2, [
 ]);
 impl d::IsA<t::MethodFault> for NetworkInaccessible {}
 
@@ -2709,7 +2709,7 @@ pub struct NetworksMayNotBeTheSame {
     /// `name`.
     pub name: Option<String>,
 }
-d::object!(NetworksMayNotBeTheSame: t::MigrationFault, "NetworksMayNotBeTheSame", 0, [
+d::object!(Vim25 NetworksMayNotBeTheSame: t::MigrationFault, "NetworksMayNotBeTheSame", 0, [
     0 name "name" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for NetworksMayNotBeTheSame {}
@@ -2726,7 +2726,7 @@ pub struct NicSettingMismatch {
     /// `numberOfNicsInVM`.
     pub number_of_nics_in_vm: i32,
 }
-d::object!(NicSettingMismatch: t::CustomizationFault, "NicSettingMismatch", 0, [
+d::object!(Vim25 NicSettingMismatch: t::CustomizationFault, "NicSettingMismatch", 0, [
     0 number_of_nics_in_spec "numberOfNicsInSpec" 0 false,
     1 number_of_nics_in_vm "numberOfNicsInVM" 0 false,
 ]);
@@ -2742,7 +2742,7 @@ pub struct NoActiveHostInCluster {
     /// `computeResource`.
     pub compute_resource: MoRef<m::ComputeResource>,
 }
-d::object!(NoActiveHostInCluster: t::InvalidState, "NoActiveHostInCluster", 0, [
+d::object!(Vim25 NoActiveHostInCluster: t::InvalidState, "NoActiveHostInCluster", 0, [
     0 compute_resource "computeResource" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for NoActiveHostInCluster {}
@@ -2757,7 +2757,7 @@ pub struct NoAvailableIp {
     /// `network`.
     pub network: MoRef<m::Network>,
 }
-d::object!(NoAvailableIp: t::VAppPropertyFault, "NoAvailableIp", 3, [
+d::object!(Vim25 NoAvailableIp: t::VAppPropertyFault, "NoAvailableIp", 3, [
     0 network "network" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for NoAvailableIp {}
@@ -2770,7 +2770,7 @@ pub struct NoClientCertificate {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(NoClientCertificate: t::VimFault, "NoClientCertificate", 0, [
+d::object!(Vim25 NoClientCertificate: t::VimFault, "NoClientCertificate", 0, [
 ]);
 impl d::IsA<t::MethodFault> for NoClientCertificate {}
 
@@ -2782,7 +2782,7 @@ pub struct NoCompatibleDatastore {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(NoCompatibleDatastore: t::VimFault, "NoCompatibleDatastore", 5, [
+d::object!(Vim25 NoCompatibleDatastore: t::VimFault, "NoCompatibleDatastore", 5, [
 ]);
 impl d::IsA<t::MethodFault> for NoCompatibleDatastore {}
 
@@ -2796,7 +2796,7 @@ pub struct NoCompatibleHardAffinityHost {
     /// `vmName`.
     pub vm_name: String,
 }
-d::object!(NoCompatibleHardAffinityHost: t::VmConfigFault, "NoCompatibleHardAffinityHost", 4, [
+d::object!(Vim25 NoCompatibleHardAffinityHost: t::VmConfigFault, "NoCompatibleHardAffinityHost", 4, [
     0 vm_name "vmName" 4 false,
 ]);
 impl d::IsA<t::MethodFault> for NoCompatibleHardAffinityHost {}
@@ -2813,7 +2813,7 @@ pub struct NoCompatibleHost {
     /// `error`.
     pub error: Vec<t::LocalizedMethodFault>,
 }
-d::object!(NoCompatibleHost: t::VimFault, "NoCompatibleHost", 3, [
+d::object!(Vim25 NoCompatibleHost: t::VimFault, "NoCompatibleHost", 3, [
     0 host "host" 3 false,
     1 error "error" 3 false,
 ]);
@@ -2827,7 +2827,7 @@ pub struct NoCompatibleHostWithAccessToDevice {
     /// The fields of [`NoCompatibleHost`](t::NoCompatibleHost).
     pub base: t::NoCompatibleHost,
 }
-d::object!(NoCompatibleHostWithAccessToDevice: t::NoCompatibleHost, "NoCompatibleHostWithAccessToDevice", 4, [
+d::object!(Vim25 NoCompatibleHostWithAccessToDevice: t::NoCompatibleHost, "NoCompatibleHostWithAccessToDevice", 4, [
 ]);
 impl d::IsA<t::MethodFault> for NoCompatibleHostWithAccessToDevice {}
 
@@ -2841,7 +2841,7 @@ pub struct NoCompatibleSoftAffinityHost {
     /// `vmName`.
     pub vm_name: String,
 }
-d::object!(NoCompatibleSoftAffinityHost: t::VmConfigFault, "NoCompatibleSoftAffinityHost", 4, [
+d::object!(Vim25 NoCompatibleSoftAffinityHost: t::VmConfigFault, "NoCompatibleSoftAffinityHost", 4, [
     0 vm_name "vmName" 4 false,
 ]);
 impl d::IsA<t::MethodFault> for NoCompatibleSoftAffinityHost {}
@@ -2854,7 +2854,7 @@ pub struct NoConnectedDatastore {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(NoConnectedDatastore: t::VimFault, "NoConnectedDatastore", 5, [
+d::object!(Vim25 NoConnectedDatastore: t::VimFault, "NoConnectedDatastore", 5, [
 ]);
 impl d::IsA<t::MethodFault> for NoConnectedDatastore {}
 
@@ -2866,7 +2866,7 @@ pub struct NoDiskFound {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(NoDiskFound: t::VimFault, "NoDiskFound", 0, [
+d::object!(Vim25 NoDiskFound: t::VimFault, "NoDiskFound", 0, [
 ]);
 impl d::IsA<t::MethodFault> for NoDiskFound {}
 
@@ -2880,7 +2880,7 @@ pub struct NoDiskSpace {
     /// `datastore`.
     pub datastore: String,
 }
-d::object!(NoDiskSpace: t::FileFault, "NoDiskSpace", 0, [
+d::object!(Vim25 NoDiskSpace: t::FileFault, "NoDiskSpace", 0, [
     0 datastore "datastore" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for NoDiskSpace {}
@@ -2893,7 +2893,7 @@ pub struct NoDisksToCustomize {
     /// The fields of [`CustomizationFault`](t::CustomizationFault).
     pub base: t::CustomizationFault,
 }
-d::object!(NoDisksToCustomize: t::CustomizationFault, "NoDisksToCustomize", 0, [
+d::object!(Vim25 NoDisksToCustomize: t::CustomizationFault, "NoDisksToCustomize", 0, [
 ]);
 impl d::IsA<t::MethodFault> for NoDisksToCustomize {}
 
@@ -2905,7 +2905,7 @@ pub struct NoGateway {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
     pub base: t::HostConfigFault,
 }
-d::object!(NoGateway: t::HostConfigFault, "NoGateway", 0, [
+d::object!(Vim25 NoGateway: t::HostConfigFault, "NoGateway", 0, [
 ]);
 impl d::IsA<t::MethodFault> for NoGateway {}
 
@@ -2917,7 +2917,7 @@ pub struct NoGuestHeartbeat {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
 }
-d::object!(NoGuestHeartbeat: t::MigrationFault, "NoGuestHeartbeat", 0, [
+d::object!(Vim25 NoGuestHeartbeat: t::MigrationFault, "NoGuestHeartbeat", 0, [
 ]);
 impl d::IsA<t::MethodFault> for NoGuestHeartbeat {}
 
@@ -2931,7 +2931,7 @@ pub struct NoHost {
     /// `name`.
     pub name: Option<String>,
 }
-d::object!(NoHost: t::HostConnectFault, "NoHost", 0, [
+d::object!(Vim25 NoHost: t::HostConnectFault, "NoHost", 0, [
     0 name "name" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for NoHost {}
@@ -2948,7 +2948,7 @@ pub struct NoHostSuitableForFtSecondary {
     /// `vmName`.
     pub vm_name: String,
 }
-d::object!(NoHostSuitableForFtSecondary: t::VmFaultToleranceIssue, "NoHostSuitableForFtSecondary", 3, [
+d::object!(Vim25 NoHostSuitableForFtSecondary: t::VmFaultToleranceIssue, "NoHostSuitableForFtSecondary", 3, [
     0 vm "vm" 3 false,
     1 vm_name "vmName" 3 false,
 ]);
@@ -2962,7 +2962,7 @@ pub struct NoLicenseServerConfigured {
     /// The fields of [`NotEnoughLicenses`](t::NotEnoughLicenses).
     pub base: t::NotEnoughLicenses,
 }
-d::object!(NoLicenseServerConfigured: t::NotEnoughLicenses, "NoLicenseServerConfigured", 3, [
+d::object!(Vim25 NoLicenseServerConfigured: t::NotEnoughLicenses, "NoLicenseServerConfigured", 3, [
 ]);
 impl d::IsA<t::MethodFault> for NoLicenseServerConfigured {}
 
@@ -2974,7 +2974,7 @@ pub struct NoPeerHostFound {
     /// The fields of [`HostPowerOpFailed`](t::HostPowerOpFailed).
     pub base: t::HostPowerOpFailed,
 }
-d::object!(NoPeerHostFound: t::HostPowerOpFailed, "NoPeerHostFound", 0, [
+d::object!(Vim25 NoPeerHostFound: t::HostPowerOpFailed, "NoPeerHostFound", 0, [
 ]);
 impl d::IsA<t::MethodFault> for NoPeerHostFound {}
 
@@ -2992,7 +2992,7 @@ pub struct NoPermission {
     /// `missingPrivileges`. Since API 7.0.3.2.
     pub missing_privileges: Vec<t::NoPermissionEntityPrivileges>,
 }
-d::object!(NoPermission: t::SecurityError, "NoPermission", 0, [
+d::object!(Vim25 NoPermission: t::SecurityError, "NoPermission", 0, [
     0 object "object" 0 false,
     1 privilege_id "privilegeId" 0 false,
     2 missing_privileges "missingPrivileges" 24 false,

@@ -19,7 +19,7 @@ pub struct NoPermissionEntityPrivileges {
     /// `privilegeIds`.
     pub privilege_ids: Vec<String>,
 }
-d::object!(NoPermissionEntityPrivileges: t::DynamicData, "NoPermissionEntityPrivileges", 24, [
+d::object!(Vim25 NoPermissionEntityPrivileges: t::DynamicData, "NoPermissionEntityPrivileges", 24, [
     0 entity "entity" 24 false,
     1 privilege_ids "privilegeIds" 24 false,
 ]);
@@ -32,7 +32,7 @@ pub struct NoPermissionOnAD {
     /// The fields of [`ActiveDirectoryFault`](t::ActiveDirectoryFault).
     pub base: t::ActiveDirectoryFault,
 }
-d::object!(NoPermissionOnAD: t::ActiveDirectoryFault, "NoPermissionOnAD", 4, [
+d::object!(Vim25 NoPermissionOnAD: t::ActiveDirectoryFault, "NoPermissionOnAD", 4, [
 ]);
 impl d::IsA<t::MethodFault> for NoPermissionOnAD {}
 
@@ -44,7 +44,7 @@ pub struct NoPermissionOnHost {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
     pub base: t::HostConnectFault,
 }
-d::object!(NoPermissionOnHost: t::HostConnectFault, "NoPermissionOnHost", 0, [
+d::object!(Vim25 NoPermissionOnHost: t::HostConnectFault, "NoPermissionOnHost", 0, [
 ]);
 impl d::IsA<t::MethodFault> for NoPermissionOnHost {}
 
@@ -58,7 +58,7 @@ pub struct NoPermissionOnNasVolume {
     /// `userName`.
     pub user_name: Option<String>,
 }
-d::object!(NoPermissionOnNasVolume: t::NasConfigFault, "NoPermissionOnNasVolume", 2, [
+d::object!(Vim25 NoPermissionOnNasVolume: t::NasConfigFault, "NoPermissionOnNasVolume", 2, [
     0 user_name "userName" 2 false,
 ]);
 impl d::IsA<t::MethodFault> for NoPermissionOnNasVolume {}
@@ -71,7 +71,7 @@ pub struct NoSubjectName {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(NoSubjectName: t::VimFault, "NoSubjectName", 0, [
+d::object!(Vim25 NoSubjectName: t::VimFault, "NoSubjectName", 0, [
 ]);
 impl d::IsA<t::MethodFault> for NoSubjectName {}
 
@@ -83,7 +83,7 @@ pub struct NoVcManagedIpConfigured {
     /// The fields of [`VAppPropertyFault`](t::VAppPropertyFault).
     pub base: t::VAppPropertyFault,
 }
-d::object!(NoVcManagedIpConfigured: t::VAppPropertyFault, "NoVcManagedIpConfigured", 3, [
+d::object!(Vim25 NoVcManagedIpConfigured: t::VAppPropertyFault, "NoVcManagedIpConfigured", 3, [
 ]);
 impl d::IsA<t::MethodFault> for NoVcManagedIpConfigured {}
 
@@ -95,7 +95,7 @@ pub struct NoVirtualNic {
     /// The fields of [`HostConfigFault`](t::HostConfigFault).
     pub base: t::HostConfigFault,
 }
-d::object!(NoVirtualNic: t::HostConfigFault, "NoVirtualNic", 0, [
+d::object!(Vim25 NoVirtualNic: t::HostConfigFault, "NoVirtualNic", 0, [
 ]);
 impl d::IsA<t::MethodFault> for NoVirtualNic {}
 
@@ -107,7 +107,7 @@ pub struct NoVmInVApp {
     /// The fields of [`VAppConfigFault`](t::VAppConfigFault).
     pub base: t::VAppConfigFault,
 }
-d::object!(NoVmInVApp: t::VAppConfigFault, "NoVmInVApp", 3, [
+d::object!(Vim25 NoVmInVApp: t::VAppConfigFault, "NoVmInVApp", 3, [
 ]);
 impl d::IsA<t::MethodFault> for NoVmInVApp {}
 
@@ -119,7 +119,7 @@ pub struct NonADUserRequired {
     /// The fields of [`ActiveDirectoryFault`](t::ActiveDirectoryFault).
     pub base: t::ActiveDirectoryFault,
 }
-d::object!(NonADUserRequired: t::ActiveDirectoryFault, "NonADUserRequired", 4, [
+d::object!(Vim25 NonADUserRequired: t::ActiveDirectoryFault, "NonADUserRequired", 4, [
 ]);
 impl d::IsA<t::MethodFault> for NonADUserRequired {}
 
@@ -133,7 +133,7 @@ pub struct NonHomeRDMVMotionNotSupported {
     /// `device`.
     pub device: String,
 }
-d::object!(NonHomeRDMVMotionNotSupported: t::MigrationFeatureNotSupported, "NonHomeRDMVMotionNotSupported", 0, [
+d::object!(Vim25 NonHomeRDMVMotionNotSupported: t::MigrationFeatureNotSupported, "NonHomeRDMVMotionNotSupported", 0, [
     0 device "device" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for NonHomeRDMVMotionNotSupported {}
@@ -146,7 +146,7 @@ pub struct NonPersistentDisksNotSupported {
     /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
     pub base: t::DeviceNotSupported,
 }
-d::object!(NonPersistentDisksNotSupported: t::DeviceNotSupported, "NonPersistentDisksNotSupported", 0, [
+d::object!(Vim25 NonPersistentDisksNotSupported: t::DeviceNotSupported, "NonPersistentDisksNotSupported", 0, [
 ]);
 impl d::IsA<t::MethodFault> for NonPersistentDisksNotSupported {}
 
@@ -160,7 +160,7 @@ pub struct NonVmwareOuiMacNotSupportedHost {
     /// `hostName`.
     pub host_name: String,
 }
-d::object!(NonVmwareOuiMacNotSupportedHost: t::NotSupportedHost, "NonVmwareOuiMacNotSupportedHost", 6, [
+d::object!(Vim25 NonVmwareOuiMacNotSupportedHost: t::NotSupportedHost, "NonVmwareOuiMacNotSupportedHost", 6, [
     0 host_name "hostName" 6 false,
 ]);
 impl d::IsA<t::MethodFault> for NonVmwareOuiMacNotSupportedHost {}
@@ -173,7 +173,7 @@ pub struct NotADirectory {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
 }
-d::object!(NotADirectory: t::FileFault, "NotADirectory", 5, [
+d::object!(Vim25 NotADirectory: t::FileFault, "NotADirectory", 5, [
 ]);
 impl d::IsA<t::MethodFault> for NotADirectory {}
 
@@ -185,7 +185,7 @@ pub struct NotAFile {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
 }
-d::object!(NotAFile: t::FileFault, "NotAFile", 5, [
+d::object!(Vim25 NotAFile: t::FileFault, "NotAFile", 5, [
 ]);
 impl d::IsA<t::MethodFault> for NotAFile {}
 
@@ -197,7 +197,7 @@ pub struct NotAuthenticated {
     /// The fields of [`NoPermission`](t::NoPermission).
     pub base: t::NoPermission,
 }
-d::object!(NotAuthenticated: t::NoPermission, "NotAuthenticated", 0, [
+d::object!(Vim25 NotAuthenticated: t::NoPermission, "NotAuthenticated", 0, [
 ]);
 impl d::IsA<t::MethodFault> for NotAuthenticated {}
 
@@ -213,7 +213,7 @@ pub struct NotEnoughCpus {
     /// `numCpuVm`.
     pub num_cpu_vm: i32,
 }
-d::object!(NotEnoughCpus: t::VirtualHardwareCompatibilityIssue, "NotEnoughCpus", 0, [
+d::object!(Vim25 NotEnoughCpus: t::VirtualHardwareCompatibilityIssue, "NotEnoughCpus", 0, [
     0 num_cpu_dest "numCpuDest" 0 false,
     1 num_cpu_vm "numCpuVm" 0 false,
 ]);
@@ -227,7 +227,7 @@ pub struct NotEnoughLicenses {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
 }
-d::object!(NotEnoughLicenses: t::RuntimeFault, "NotEnoughLicenses", 0, [
+d::object!(Vim25 NotEnoughLicenses: t::RuntimeFault, "NotEnoughLicenses", 0, [
 ]);
 impl d::IsA<t::MethodFault> for NotEnoughLicenses {}
 
@@ -241,7 +241,7 @@ pub struct NotEnoughLogicalCpus {
     /// `host`.
     pub host: Option<MoRef<m::HostSystem>>,
 }
-d::object!(NotEnoughLogicalCpus: t::NotEnoughCpus, "NotEnoughLogicalCpus", 0, [
+d::object!(Vim25 NotEnoughLogicalCpus: t::NotEnoughCpus, "NotEnoughLogicalCpus", 0, [
     0 host "host" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for NotEnoughLogicalCpus {}
@@ -254,7 +254,7 @@ pub struct NotFound {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(NotFound: t::VimFault, "NotFound", 0, [
+d::object!(Vim25 NotFound: t::VimFault, "NotFound", 0, [
 ]);
 impl d::IsA<t::MethodFault> for NotFound {}
 
@@ -266,7 +266,7 @@ pub struct NotImplemented {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
 }
-d::object!(NotImplemented: t::RuntimeFault, "NotImplemented", 0, [
+d::object!(Vim25 NotImplemented: t::RuntimeFault, "NotImplemented", 0, [
 ]);
 impl d::IsA<t::MethodFault> for NotImplemented {}
 
@@ -278,7 +278,7 @@ pub struct NotSupported {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
 }
-d::object!(NotSupported: t::RuntimeFault, "NotSupported", 0, [
+d::object!(Vim25 NotSupported: t::RuntimeFault, "NotSupported", 0, [
 ]);
 impl d::IsA<t::MethodFault> for NotSupported {}
 
@@ -302,7 +302,7 @@ pub struct NotSupportedDeviceForFT {
     /// `deviceLabel`.
     pub device_label: Option<String>,
 }
-d::object!(NotSupportedDeviceForFT: t::VmFaultToleranceIssue, "NotSupportedDeviceForFT", 4, [
+d::object!(Vim25 NotSupportedDeviceForFT: t::VmFaultToleranceIssue, "NotSupportedDeviceForFT", 4, [
     0 host "host" 4 false,
     1 host_name "hostName" 4 false,
     2 vm "vm" 4 false,
@@ -334,7 +334,7 @@ pub struct NotSupportedHost {
     /// `productVersion`.
     pub product_version: Option<String>,
 }
-d::object!(NotSupportedHost: t::HostConnectFault, "NotSupportedHost", 0, [
+d::object!(Vim25 NotSupportedHost: t::HostConnectFault, "NotSupportedHost", 0, [
     0 product_name "productName" 0 false,
     1 product_version "productVersion" 0 false,
 ]);
@@ -348,7 +348,7 @@ pub struct NotSupportedHostForChecksum {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(NotSupportedHostForChecksum: t::VimFault, "NotSupportedHostForChecksum", 8, [
+d::object!(Vim25 NotSupportedHostForChecksum: t::VimFault, "NotSupportedHostForChecksum", 8, [
 ]);
 impl d::IsA<t::MethodFault> for NotSupportedHostForChecksum {}
 
@@ -362,7 +362,7 @@ pub struct NotSupportedHostForVFlash {
     /// `hostName`.
     pub host_name: String,
 }
-d::object!(NotSupportedHostForVFlash: t::NotSupportedHost, "NotSupportedHostForVFlash", 7, [
+d::object!(Vim25 NotSupportedHostForVFlash: t::NotSupportedHost, "NotSupportedHostForVFlash", 7, [
     0 host_name "hostName" 7 false,
 ]);
 impl d::IsA<t::MethodFault> for NotSupportedHostForVFlash {}
@@ -377,7 +377,7 @@ pub struct NotSupportedHostForVmcp {
     /// `hostName`.
     pub host_name: String,
 }
-d::object!(NotSupportedHostForVmcp: t::NotSupportedHost, "NotSupportedHostForVmcp", 8, [
+d::object!(Vim25 NotSupportedHostForVmcp: t::NotSupportedHost, "NotSupportedHostForVmcp", 8, [
     0 host_name "hostName" 8 false,
 ]);
 impl d::IsA<t::MethodFault> for NotSupportedHostForVmcp {}
@@ -392,7 +392,7 @@ pub struct NotSupportedHostForVmemFile {
     /// `hostName`.
     pub host_name: String,
 }
-d::object!(NotSupportedHostForVmemFile: t::NotSupportedHost, "NotSupportedHostForVmemFile", 8, [
+d::object!(Vim25 NotSupportedHostForVmemFile: t::NotSupportedHost, "NotSupportedHostForVmemFile", 8, [
     0 host_name "hostName" 8 false,
 ]);
 impl d::IsA<t::MethodFault> for NotSupportedHostForVmemFile {}
@@ -407,7 +407,7 @@ pub struct NotSupportedHostForVsan {
     /// `hostName`.
     pub host_name: String,
 }
-d::object!(NotSupportedHostForVsan: t::NotSupportedHost, "NotSupportedHostForVsan", 7, [
+d::object!(Vim25 NotSupportedHostForVsan: t::NotSupportedHost, "NotSupportedHostForVsan", 7, [
     0 host_name "hostName" 7 false,
 ]);
 impl d::IsA<t::MethodFault> for NotSupportedHostForVsan {}
@@ -420,7 +420,7 @@ pub struct NotSupportedHostInCluster {
     /// The fields of [`NotSupportedHost`](t::NotSupportedHost).
     pub base: t::NotSupportedHost,
 }
-d::object!(NotSupportedHostInCluster: t::NotSupportedHost, "NotSupportedHostInCluster", 3, [
+d::object!(Vim25 NotSupportedHostInCluster: t::NotSupportedHost, "NotSupportedHostInCluster", 3, [
 ]);
 impl d::IsA<t::MethodFault> for NotSupportedHostInCluster {}
 
@@ -434,7 +434,7 @@ pub struct NotSupportedHostInDvs {
     /// `switchProductSpec`.
     pub switch_product_spec: t::DistributedVirtualSwitchProductSpec,
 }
-d::object!(NotSupportedHostInDvs: t::NotSupportedHost, "NotSupportedHostInDvs", 4, [
+d::object!(Vim25 NotSupportedHostInDvs: t::NotSupportedHost, "NotSupportedHostInDvs", 4, [
     0 switch_product_spec "switchProductSpec" 4 false,
 ]);
 impl d::IsA<t::MethodFault> for NotSupportedHostInDvs {}
@@ -451,7 +451,7 @@ pub struct NotSupportedHostInHACluster {
     /// `build`.
     pub build: String,
 }
-d::object!(NotSupportedHostInHACluster: t::NotSupportedHost, "NotSupportedHostInHACluster", 5, [
+d::object!(Vim25 NotSupportedHostInHACluster: t::NotSupportedHost, "NotSupportedHostInHACluster", 5, [
     0 host_name "hostName" 5 false,
     1 build "build" 5 false,
 ]);
@@ -465,7 +465,7 @@ pub struct NotUserConfigurableProperty {
     /// The fields of [`VAppPropertyFault`](t::VAppPropertyFault).
     pub base: t::VAppPropertyFault,
 }
-d::object!(NotUserConfigurableProperty: t::VAppPropertyFault, "NotUserConfigurableProperty", 3, [
+d::object!(Vim25 NotUserConfigurableProperty: t::VAppPropertyFault, "NotUserConfigurableProperty", 3, [
 ]);
 impl d::IsA<t::MethodFault> for NotUserConfigurableProperty {}
 
@@ -481,7 +481,7 @@ pub struct NumVirtualCoresPerSocketNotSupported {
     /// `numCoresPerSocketVm`.
     pub num_cores_per_socket_vm: i32,
 }
-d::object!(NumVirtualCoresPerSocketNotSupported: t::VirtualHardwareCompatibilityIssue, "NumVirtualCoresPerSocketNotSupported", 5, [
+d::object!(Vim25 NumVirtualCoresPerSocketNotSupported: t::VirtualHardwareCompatibilityIssue, "NumVirtualCoresPerSocketNotSupported", 5, [
     0 max_supported_cores_per_socket_dest "maxSupportedCoresPerSocketDest" 5 false,
     1 num_cores_per_socket_vm "numCoresPerSocketVm" 5 false,
 ]);
@@ -497,7 +497,7 @@ pub struct NumVirtualCpusExceedsLimit {
     /// `maxSupportedVcpus`.
     pub max_supported_vcpus: i32,
 }
-d::object!(NumVirtualCpusExceedsLimit: t::InsufficientResourcesFault, "NumVirtualCpusExceedsLimit", 4, [
+d::object!(Vim25 NumVirtualCpusExceedsLimit: t::InsufficientResourcesFault, "NumVirtualCpusExceedsLimit", 4, [
     0 max_supported_vcpus "maxSupportedVcpus" 4 false,
 ]);
 impl d::IsA<t::MethodFault> for NumVirtualCpusExceedsLimit {}
@@ -514,7 +514,7 @@ pub struct NumVirtualCpusIncompatible {
     /// `numCpu`.
     pub num_cpu: i32,
 }
-d::object!(NumVirtualCpusIncompatible: t::VmConfigFault, "NumVirtualCpusIncompatible", 3, [
+d::object!(Vim25 NumVirtualCpusIncompatible: t::VmConfigFault, "NumVirtualCpusIncompatible", 3, [
     0 reason "reason" 3 false,
     1 num_cpu "numCpu" 3 false,
 ]);
@@ -542,7 +542,7 @@ pub struct NumVirtualCpusNotSupported {
     /// `numCpuVm`.
     pub num_cpu_vm: i32,
 }
-d::object!(NumVirtualCpusNotSupported: t::VirtualHardwareCompatibilityIssue, "NumVirtualCpusNotSupported", 0, [
+d::object!(Vim25 NumVirtualCpusNotSupported: t::VirtualHardwareCompatibilityIssue, "NumVirtualCpusNotSupported", 0, [
     0 max_supported_vcpus_dest "maxSupportedVcpusDest" 0 false,
     1 num_cpu_vm "numCpuVm" 0 false,
 ]);
@@ -556,7 +556,7 @@ pub struct OperationDisabledByGuest {
     /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
     pub base: t::GuestOperationsFault,
 }
-d::object!(OperationDisabledByGuest: t::GuestOperationsFault, "OperationDisabledByGuest", 5, [
+d::object!(Vim25 OperationDisabledByGuest: t::GuestOperationsFault, "OperationDisabledByGuest", 5, [
 ]);
 impl d::IsA<t::MethodFault> for OperationDisabledByGuest {}
 
@@ -568,7 +568,7 @@ pub struct OperationDisallowedOnHost {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
 }
-d::object!(OperationDisallowedOnHost: t::RuntimeFault, "OperationDisallowedOnHost", 5, [
+d::object!(Vim25 OperationDisallowedOnHost: t::RuntimeFault, "OperationDisallowedOnHost", 5, [
 ]);
 impl d::IsA<t::MethodFault> for OperationDisallowedOnHost {}
 
@@ -580,7 +580,7 @@ pub struct OperationNotSupportedByGuest {
     /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
     pub base: t::GuestOperationsFault,
 }
-d::object!(OperationNotSupportedByGuest: t::GuestOperationsFault, "OperationNotSupportedByGuest", 5, [
+d::object!(Vim25 OperationNotSupportedByGuest: t::GuestOperationsFault, "OperationNotSupportedByGuest", 5, [
 ]);
 impl d::IsA<t::MethodFault> for OperationNotSupportedByGuest {}
 
@@ -594,7 +594,7 @@ pub struct OutOfBounds {
     /// `argumentName`.
     pub argument_name: String,
 }
-d::object!(OutOfBounds: t::VimFault, "OutOfBounds", 0, [
+d::object!(Vim25 OutOfBounds: t::VimFault, "OutOfBounds", 0, [
     0 argument_name "argumentName" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for OutOfBounds {}
@@ -611,7 +611,7 @@ pub struct OvfAttribute {
     /// `attributeName`.
     pub attribute_name: String,
 }
-d::object!(OvfAttribute: t::OvfInvalidPackage, "OvfAttribute", 3, [
+d::object!(Vim25 OvfAttribute: t::OvfInvalidPackage, "OvfAttribute", 3, [
     0 element_name "elementName" 3 false,
     1 attribute_name "attributeName" 3 false,
 ]);
@@ -625,7 +625,7 @@ pub struct OvfConnectedDevice {
     /// The fields of [`OvfHardwareExport`](t::OvfHardwareExport).
     pub base: t::OvfHardwareExport,
 }
-d::object!(OvfConnectedDevice: t::OvfHardwareExport, "OvfConnectedDevice", 3, [
+d::object!(Vim25 OvfConnectedDevice: t::OvfHardwareExport, "OvfConnectedDevice", 3, [
 ]);
 impl d::IsA<t::MethodFault> for OvfConnectedDevice {}
 
@@ -639,7 +639,7 @@ pub struct OvfConnectedDeviceFloppy {
     /// `filename`.
     pub filename: String,
 }
-d::object!(OvfConnectedDeviceFloppy: t::OvfConnectedDevice, "OvfConnectedDeviceFloppy", 3, [
+d::object!(Vim25 OvfConnectedDeviceFloppy: t::OvfConnectedDevice, "OvfConnectedDeviceFloppy", 3, [
     0 filename "filename" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for OvfConnectedDeviceFloppy {}
@@ -654,7 +654,7 @@ pub struct OvfConnectedDeviceIso {
     /// `filename`.
     pub filename: String,
 }
-d::object!(OvfConnectedDeviceIso: t::OvfConnectedDevice, "OvfConnectedDeviceIso", 3, [
+d::object!(Vim25 OvfConnectedDeviceIso: t::OvfConnectedDevice, "OvfConnectedDeviceIso", 3, [
     0 filename "filename" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for OvfConnectedDeviceIso {}
@@ -669,7 +669,7 @@ pub struct OvfConstraint {
     /// `name`.
     pub name: String,
 }
-d::object!(OvfConstraint: t::OvfInvalidPackage, "OvfConstraint", 4, [
+d::object!(Vim25 OvfConstraint: t::OvfInvalidPackage, "OvfConstraint", 4, [
     0 name "name" 4 false,
 ]);
 impl d::IsA<t::MethodFault> for OvfConstraint {}
@@ -686,7 +686,7 @@ pub struct OvfConsumerCallbackFault {
     /// `extensionName`.
     pub extension_name: String,
 }
-d::object!(OvfConsumerCallbackFault: t::OvfFault, "OvfConsumerCallbackFault", 5, [
+d::object!(Vim25 OvfConsumerCallbackFault: t::OvfFault, "OvfConsumerCallbackFault", 5, [
     0 extension_key "extensionKey" 5 false,
     1 extension_name "extensionName" 5 false,
 ]);
@@ -702,7 +702,7 @@ pub struct OvfConsumerCommunicationError {
     /// `description`.
     pub description: String,
 }
-d::object!(OvfConsumerCommunicationError: t::OvfConsumerCallbackFault, "OvfConsumerCommunicationError", 5, [
+d::object!(Vim25 OvfConsumerCommunicationError: t::OvfConsumerCallbackFault, "OvfConsumerCommunicationError", 5, [
     0 description "description" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for OvfConsumerCommunicationError {}
@@ -721,7 +721,7 @@ pub struct OvfConsumerFault {
     /// `params`.
     pub params: Vec<t::KeyValue>,
 }
-d::object!(OvfConsumerFault: t::OvfConsumerCallbackFault, "OvfConsumerFault", 5, [
+d::object!(Vim25 OvfConsumerFault: t::OvfConsumerCallbackFault, "OvfConsumerFault", 5, [
     0 error_key "errorKey" 5 false,
     1 message "message" 5 false,
     2 params "params" 5 false,
@@ -740,7 +740,7 @@ pub struct OvfConsumerInvalidSection {
     /// `description`.
     pub description: String,
 }
-d::object!(OvfConsumerInvalidSection: t::OvfConsumerCallbackFault, "OvfConsumerInvalidSection", 5, [
+d::object!(Vim25 OvfConsumerInvalidSection: t::OvfConsumerCallbackFault, "OvfConsumerInvalidSection", 5, [
     0 line_number "lineNumber" 5 false,
     1 description "description" 5 false,
 ]);
@@ -760,7 +760,7 @@ pub struct OvfConsumerPowerOnFault {
     /// `description`.
     pub description: String,
 }
-d::object!(OvfConsumerPowerOnFault: t::InvalidState, "OvfConsumerPowerOnFault", 5, [
+d::object!(Vim25 OvfConsumerPowerOnFault: t::InvalidState, "OvfConsumerPowerOnFault", 5, [
     0 extension_key "extensionKey" 5 false,
     1 extension_name "extensionName" 5 false,
     2 description "description" 5 false,
@@ -777,7 +777,7 @@ pub struct OvfConsumerUndeclaredSection {
     /// `qualifiedSectionType`.
     pub qualified_section_type: String,
 }
-d::object!(OvfConsumerUndeclaredSection: t::OvfConsumerCallbackFault, "OvfConsumerUndeclaredSection", 5, [
+d::object!(Vim25 OvfConsumerUndeclaredSection: t::OvfConsumerCallbackFault, "OvfConsumerUndeclaredSection", 5, [
     0 qualified_section_type "qualifiedSectionType" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for OvfConsumerUndeclaredSection {}
@@ -792,7 +792,7 @@ pub struct OvfConsumerUndefinedPrefix {
     /// `prefix`.
     pub prefix: String,
 }
-d::object!(OvfConsumerUndefinedPrefix: t::OvfConsumerCallbackFault, "OvfConsumerUndefinedPrefix", 5, [
+d::object!(Vim25 OvfConsumerUndefinedPrefix: t::OvfConsumerCallbackFault, "OvfConsumerUndefinedPrefix", 5, [
     0 prefix "prefix" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for OvfConsumerUndefinedPrefix {}
@@ -811,7 +811,7 @@ pub struct OvfConsumerValidationFault {
     /// `message`.
     pub message: String,
 }
-d::object!(OvfConsumerValidationFault: t::VmConfigFault, "OvfConsumerValidationFault", 5, [
+d::object!(Vim25 OvfConsumerValidationFault: t::VmConfigFault, "OvfConsumerValidationFault", 5, [
     0 extension_key "extensionKey" 5 false,
     1 extension_name "extensionName" 5 false,
     2 message "message" 5 false,
@@ -834,7 +834,7 @@ pub struct OvfCpuCompatibility {
     /// `desiredRegisterValue`.
     pub desired_register_value: String,
 }
-d::object!(OvfCpuCompatibility: t::OvfImport, "OvfCpuCompatibility", 5, [
+d::object!(Vim25 OvfCpuCompatibility: t::OvfImport, "OvfCpuCompatibility", 5, [
     0 register_name "registerName" 5 false,
     1 level "level" 5 false,
     2 register_value "registerValue" 5 false,
@@ -850,7 +850,7 @@ pub struct OvfCpuCompatibilityCheckNotSupported {
     /// The fields of [`OvfImport`](t::OvfImport).
     pub base: t::OvfImport,
 }
-d::object!(OvfCpuCompatibilityCheckNotSupported: t::OvfImport, "OvfCpuCompatibilityCheckNotSupported", 5, [
+d::object!(Vim25 OvfCpuCompatibilityCheckNotSupported: t::OvfImport, "OvfCpuCompatibilityCheckNotSupported", 5, [
 ]);
 impl d::IsA<t::MethodFault> for OvfCpuCompatibilityCheckNotSupported {}
 
@@ -866,7 +866,7 @@ pub struct OvfDiskMappingNotFound {
     /// `vmName`.
     pub vm_name: String,
 }
-d::object!(OvfDiskMappingNotFound: t::OvfSystemFault, "OvfDiskMappingNotFound", 3, [
+d::object!(Vim25 OvfDiskMappingNotFound: t::OvfSystemFault, "OvfDiskMappingNotFound", 3, [
     0 disk_name "diskName" 3 false,
     1 vm_name "vmName" 3 false,
 ]);
@@ -880,7 +880,7 @@ pub struct OvfDiskOrderConstraint {
     /// The fields of [`OvfConstraint`](t::OvfConstraint).
     pub base: t::OvfConstraint,
 }
-d::object!(OvfDiskOrderConstraint: t::OvfConstraint, "OvfDiskOrderConstraint", 4, [
+d::object!(Vim25 OvfDiskOrderConstraint: t::OvfConstraint, "OvfDiskOrderConstraint", 4, [
 ]);
 impl d::IsA<t::MethodFault> for OvfDiskOrderConstraint {}
 
@@ -892,7 +892,7 @@ pub struct OvfDuplicateElement {
     /// The fields of [`OvfElement`](t::OvfElement).
     pub base: t::OvfElement,
 }
-d::object!(OvfDuplicateElement: t::OvfElement, "OvfDuplicateElement", 3, [
+d::object!(Vim25 OvfDuplicateElement: t::OvfElement, "OvfDuplicateElement", 3, [
 ]);
 impl d::IsA<t::MethodFault> for OvfDuplicateElement {}
 
@@ -906,7 +906,7 @@ pub struct OvfDuplicatedElementBoundary {
     /// `boundary`.
     pub boundary: String,
 }
-d::object!(OvfDuplicatedElementBoundary: t::OvfElement, "OvfDuplicatedElementBoundary", 3, [
+d::object!(Vim25 OvfDuplicatedElementBoundary: t::OvfElement, "OvfDuplicatedElementBoundary", 3, [
     0 boundary "boundary" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for OvfDuplicatedElementBoundary {}
@@ -921,7 +921,7 @@ pub struct OvfDuplicatedPropertyIdExport {
     /// `fqid`.
     pub fqid: String,
 }
-d::object!(OvfDuplicatedPropertyIdExport: t::OvfExport, "OvfDuplicatedPropertyIdExport", 5, [
+d::object!(Vim25 OvfDuplicatedPropertyIdExport: t::OvfExport, "OvfDuplicatedPropertyIdExport", 5, [
     0 fqid "fqid" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for OvfDuplicatedPropertyIdExport {}
@@ -934,7 +934,7 @@ pub struct OvfDuplicatedPropertyIdImport {
     /// The fields of [`OvfExport`](t::OvfExport).
     pub base: t::OvfExport,
 }
-d::object!(OvfDuplicatedPropertyIdImport: t::OvfExport, "OvfDuplicatedPropertyIdImport", 5, [
+d::object!(Vim25 OvfDuplicatedPropertyIdImport: t::OvfExport, "OvfDuplicatedPropertyIdImport", 5, [
 ]);
 impl d::IsA<t::MethodFault> for OvfDuplicatedPropertyIdImport {}
 
@@ -948,7 +948,7 @@ pub struct OvfElement {
     /// `name`.
     pub name: String,
 }
-d::object!(OvfElement: t::OvfInvalidPackage, "OvfElement", 3, [
+d::object!(Vim25 OvfElement: t::OvfInvalidPackage, "OvfElement", 3, [
     0 name "name" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for OvfElement {}
@@ -963,7 +963,7 @@ pub struct OvfElementInvalidValue {
     /// `value`.
     pub value: String,
 }
-d::object!(OvfElementInvalidValue: t::OvfElement, "OvfElementInvalidValue", 3, [
+d::object!(Vim25 OvfElementInvalidValue: t::OvfElement, "OvfElementInvalidValue", 3, [
     0 value "value" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for OvfElementInvalidValue {}
@@ -976,7 +976,7 @@ pub struct OvfExport {
     /// The fields of [`OvfFault`](t::OvfFault).
     pub base: t::OvfFault,
 }
-d::object!(OvfExport: t::OvfFault, "OvfExport", 3, [
+d::object!(Vim25 OvfExport: t::OvfFault, "OvfExport", 3, [
 ]);
 impl d::IsA<t::MethodFault> for OvfExport {}
 
@@ -988,7 +988,7 @@ pub struct OvfExportFailed {
     /// The fields of [`OvfExport`](t::OvfExport).
     pub base: t::OvfExport,
 }
-d::object!(OvfExportFailed: t::OvfExport, "OvfExportFailed", 4, [
+d::object!(Vim25 OvfExportFailed: t::OvfExport, "OvfExportFailed", 4, [
 ]);
 impl d::IsA<t::MethodFault> for OvfExportFailed {}
 
@@ -1000,7 +1000,7 @@ pub struct OvfFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(OvfFault: t::VimFault, "OvfFault", 3, [
+d::object!(Vim25 OvfFault: t::VimFault, "OvfFault", 3, [
 ]);
 impl d::IsA<t::MethodFault> for OvfFault {}
 
@@ -1012,7 +1012,7 @@ pub struct OvfHardwareCheck {
     /// The fields of [`OvfImport`](t::OvfImport).
     pub base: t::OvfImport,
 }
-d::object!(OvfHardwareCheck: t::OvfImport, "OvfHardwareCheck", 3, [
+d::object!(Vim25 OvfHardwareCheck: t::OvfImport, "OvfHardwareCheck", 3, [
 ]);
 impl d::IsA<t::MethodFault> for OvfHardwareCheck {}
 
@@ -1028,7 +1028,7 @@ pub struct OvfHardwareExport {
     /// `vmPath`.
     pub vm_path: String,
 }
-d::object!(OvfHardwareExport: t::OvfExport, "OvfHardwareExport", 3, [
+d::object!(Vim25 OvfHardwareExport: t::OvfExport, "OvfHardwareExport", 3, [
     0 device "device" 3 false,
     1 vm_path "vmPath" 3 false,
 ]);
@@ -1044,7 +1044,7 @@ pub struct OvfHostResourceConstraint {
     /// `value`.
     pub value: String,
 }
-d::object!(OvfHostResourceConstraint: t::OvfConstraint, "OvfHostResourceConstraint", 4, [
+d::object!(Vim25 OvfHostResourceConstraint: t::OvfConstraint, "OvfHostResourceConstraint", 4, [
     0 value "value" 4 false,
 ]);
 impl d::IsA<t::MethodFault> for OvfHostResourceConstraint {}
@@ -1061,7 +1061,7 @@ pub struct OvfHostValueNotParsed {
     /// `value`.
     pub value: String,
 }
-d::object!(OvfHostValueNotParsed: t::OvfSystemFault, "OvfHostValueNotParsed", 3, [
+d::object!(Vim25 OvfHostValueNotParsed: t::OvfSystemFault, "OvfHostValueNotParsed", 3, [
     0 property "property" 3 false,
     1 value "value" 3 false,
 ]);
@@ -1075,7 +1075,7 @@ pub struct OvfImport {
     /// The fields of [`OvfFault`](t::OvfFault).
     pub base: t::OvfFault,
 }
-d::object!(OvfImport: t::OvfFault, "OvfImport", 3, [
+d::object!(Vim25 OvfImport: t::OvfFault, "OvfImport", 3, [
 ]);
 impl d::IsA<t::MethodFault> for OvfImport {}
 
@@ -1087,7 +1087,7 @@ pub struct OvfImportFailed {
     /// The fields of [`OvfImport`](t::OvfImport).
     pub base: t::OvfImport,
 }
-d::object!(OvfImportFailed: t::OvfImport, "OvfImportFailed", 4, [
+d::object!(Vim25 OvfImportFailed: t::OvfImport, "OvfImportFailed", 4, [
 ]);
 impl d::IsA<t::MethodFault> for OvfImportFailed {}
 
@@ -1099,7 +1099,7 @@ pub struct OvfInternalError {
     /// The fields of [`OvfSystemFault`](t::OvfSystemFault).
     pub base: t::OvfSystemFault,
 }
-d::object!(OvfInternalError: t::OvfSystemFault, "OvfInternalError", 4, [
+d::object!(Vim25 OvfInternalError: t::OvfSystemFault, "OvfInternalError", 4, [
 ]);
 impl d::IsA<t::MethodFault> for OvfInternalError {}
 
@@ -1113,7 +1113,7 @@ pub struct OvfInvalidPackage {
     /// `lineNumber`.
     pub line_number: i32,
 }
-d::object!(OvfInvalidPackage: t::OvfFault, "OvfInvalidPackage", 3, [
+d::object!(Vim25 OvfInvalidPackage: t::OvfFault, "OvfInvalidPackage", 3, [
     0 line_number "lineNumber" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for OvfInvalidPackage {}
@@ -1128,7 +1128,7 @@ pub struct OvfInvalidValue {
     /// `value`.
     pub value: String,
 }
-d::object!(OvfInvalidValue: t::OvfAttribute, "OvfInvalidValue", 3, [
+d::object!(Vim25 OvfInvalidValue: t::OvfAttribute, "OvfInvalidValue", 3, [
     0 value "value" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for OvfInvalidValue {}
@@ -1141,7 +1141,7 @@ pub struct OvfInvalidValueConfiguration {
     /// The fields of [`OvfInvalidValue`](t::OvfInvalidValue).
     pub base: t::OvfInvalidValue,
 }
-d::object!(OvfInvalidValueConfiguration: t::OvfInvalidValue, "OvfInvalidValueConfiguration", 3, [
+d::object!(Vim25 OvfInvalidValueConfiguration: t::OvfInvalidValue, "OvfInvalidValueConfiguration", 3, [
 ]);
 impl d::IsA<t::MethodFault> for OvfInvalidValueConfiguration {}
 
@@ -1153,7 +1153,7 @@ pub struct OvfInvalidValueEmpty {
     /// The fields of [`OvfInvalidValue`](t::OvfInvalidValue).
     pub base: t::OvfInvalidValue,
 }
-d::object!(OvfInvalidValueEmpty: t::OvfInvalidValue, "OvfInvalidValueEmpty", 3, [
+d::object!(Vim25 OvfInvalidValueEmpty: t::OvfInvalidValue, "OvfInvalidValueEmpty", 3, [
 ]);
 impl d::IsA<t::MethodFault> for OvfInvalidValueEmpty {}
 
@@ -1165,7 +1165,7 @@ pub struct OvfInvalidValueFormatMalformed {
     /// The fields of [`OvfInvalidValue`](t::OvfInvalidValue).
     pub base: t::OvfInvalidValue,
 }
-d::object!(OvfInvalidValueFormatMalformed: t::OvfInvalidValue, "OvfInvalidValueFormatMalformed", 3, [
+d::object!(Vim25 OvfInvalidValueFormatMalformed: t::OvfInvalidValue, "OvfInvalidValueFormatMalformed", 3, [
 ]);
 impl d::IsA<t::MethodFault> for OvfInvalidValueFormatMalformed {}
 
@@ -1177,7 +1177,7 @@ pub struct OvfInvalidValueReference {
     /// The fields of [`OvfInvalidValue`](t::OvfInvalidValue).
     pub base: t::OvfInvalidValue,
 }
-d::object!(OvfInvalidValueReference: t::OvfInvalidValue, "OvfInvalidValueReference", 3, [
+d::object!(Vim25 OvfInvalidValueReference: t::OvfInvalidValue, "OvfInvalidValueReference", 3, [
 ]);
 impl d::IsA<t::MethodFault> for OvfInvalidValueReference {}
 
@@ -1191,7 +1191,7 @@ pub struct OvfInvalidVmName {
     /// `name`.
     pub name: String,
 }
-d::object!(OvfInvalidVmName: t::OvfUnsupportedPackage, "OvfInvalidVmName", 3, [
+d::object!(Vim25 OvfInvalidVmName: t::OvfUnsupportedPackage, "OvfInvalidVmName", 3, [
     0 name "name" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for OvfInvalidVmName {}
@@ -1210,7 +1210,7 @@ pub struct OvfMappedOsId {
     /// `targetDescription`.
     pub target_description: String,
 }
-d::object!(OvfMappedOsId: t::OvfImport, "OvfMappedOsId", 3, [
+d::object!(Vim25 OvfMappedOsId: t::OvfImport, "OvfMappedOsId", 3, [
     0 ovf_id "ovfId" 3 false,
     1 ovf_description "ovfDescription" 3 false,
     2 target_description "targetDescription" 3 false,
@@ -1225,7 +1225,7 @@ pub struct OvfMissingAttribute {
     /// The fields of [`OvfAttribute`](t::OvfAttribute).
     pub base: t::OvfAttribute,
 }
-d::object!(OvfMissingAttribute: t::OvfAttribute, "OvfMissingAttribute", 3, [
+d::object!(Vim25 OvfMissingAttribute: t::OvfAttribute, "OvfMissingAttribute", 3, [
 ]);
 impl d::IsA<t::MethodFault> for OvfMissingAttribute {}
 
@@ -1237,7 +1237,7 @@ pub struct OvfMissingElement {
     /// The fields of [`OvfElement`](t::OvfElement).
     pub base: t::OvfElement,
 }
-d::object!(OvfMissingElement: t::OvfElement, "OvfMissingElement", 3, [
+d::object!(Vim25 OvfMissingElement: t::OvfElement, "OvfMissingElement", 3, [
 ]);
 impl d::IsA<t::MethodFault> for OvfMissingElement {}
 
@@ -1251,7 +1251,7 @@ pub struct OvfMissingElementNormalBoundary {
     /// `boundary`.
     pub boundary: String,
 }
-d::object!(OvfMissingElementNormalBoundary: t::OvfMissingElement, "OvfMissingElementNormalBoundary", 3, [
+d::object!(Vim25 OvfMissingElementNormalBoundary: t::OvfMissingElement, "OvfMissingElementNormalBoundary", 3, [
     0 boundary "boundary" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for OvfMissingElementNormalBoundary {}
@@ -1268,7 +1268,7 @@ pub struct OvfMissingHardware {
     /// `resourceType`.
     pub resource_type: i32,
 }
-d::object!(OvfMissingHardware: t::OvfImport, "OvfMissingHardware", 3, [
+d::object!(Vim25 OvfMissingHardware: t::OvfImport, "OvfMissingHardware", 3, [
     0 name "name" 3 false,
     1 resource_type "resourceType" 3 false,
 ]);
@@ -1282,7 +1282,7 @@ pub struct OvfNetworkMappingNotSupported {
     /// The fields of [`OvfImport`](t::OvfImport).
     pub base: t::OvfImport,
 }
-d::object!(OvfNetworkMappingNotSupported: t::OvfImport, "OvfNetworkMappingNotSupported", 6, [
+d::object!(Vim25 OvfNetworkMappingNotSupported: t::OvfImport, "OvfNetworkMappingNotSupported", 6, [
 ]);
 impl d::IsA<t::MethodFault> for OvfNetworkMappingNotSupported {}
 
@@ -1294,7 +1294,7 @@ pub struct OvfNoHostNic {
     /// The fields of [`OvfUnsupportedPackage`](t::OvfUnsupportedPackage).
     pub base: t::OvfUnsupportedPackage,
 }
-d::object!(OvfNoHostNic: t::OvfUnsupportedPackage, "OvfNoHostNic", 3, [
+d::object!(Vim25 OvfNoHostNic: t::OvfUnsupportedPackage, "OvfNoHostNic", 3, [
 ]);
 impl d::IsA<t::MethodFault> for OvfNoHostNic {}
 
@@ -1308,7 +1308,7 @@ pub struct OvfNoSpaceOnController {
     /// `parent`.
     pub parent: String,
 }
-d::object!(OvfNoSpaceOnController: t::OvfUnsupportedElement, "OvfNoSpaceOnController", 5, [
+d::object!(Vim25 OvfNoSpaceOnController: t::OvfUnsupportedElement, "OvfNoSpaceOnController", 5, [
     0 parent "parent" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for OvfNoSpaceOnController {}
@@ -1323,7 +1323,7 @@ pub struct OvfNoSupportedHardwareFamily {
     /// `version`.
     pub version: String,
 }
-d::object!(OvfNoSupportedHardwareFamily: t::OvfUnsupportedPackage, "OvfNoSupportedHardwareFamily", 3, [
+d::object!(Vim25 OvfNoSupportedHardwareFamily: t::OvfUnsupportedPackage, "OvfNoSupportedHardwareFamily", 3, [
     0 version "version" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for OvfNoSupportedHardwareFamily {}
@@ -1340,7 +1340,7 @@ pub struct OvfProperty {
     /// `value`.
     pub value: String,
 }
-d::object!(OvfProperty: t::OvfInvalidPackage, "OvfProperty", 3, [
+d::object!(Vim25 OvfProperty: t::OvfInvalidPackage, "OvfProperty", 3, [
     0 r#type "type" 3 false,
     1 value "value" 3 false,
 ]);
@@ -1358,7 +1358,7 @@ pub struct OvfPropertyExport {
     /// `value`.
     pub value: String,
 }
-d::object!(OvfPropertyExport: t::OvfExport, "OvfPropertyExport", 3, [
+d::object!(Vim25 OvfPropertyExport: t::OvfExport, "OvfPropertyExport", 3, [
     0 r#type "type" 3 false,
     1 value "value" 3 false,
 ]);
@@ -1372,7 +1372,7 @@ pub struct OvfPropertyNetwork {
     /// The fields of [`OvfProperty`](t::OvfProperty).
     pub base: t::OvfProperty,
 }
-d::object!(OvfPropertyNetwork: t::OvfProperty, "OvfPropertyNetwork", 3, [
+d::object!(Vim25 OvfPropertyNetwork: t::OvfProperty, "OvfPropertyNetwork", 3, [
 ]);
 impl d::IsA<t::MethodFault> for OvfPropertyNetwork {}
 
@@ -1386,7 +1386,7 @@ pub struct OvfPropertyNetworkExport {
     /// `network`.
     pub network: String,
 }
-d::object!(OvfPropertyNetworkExport: t::OvfExport, "OvfPropertyNetworkExport", 5, [
+d::object!(Vim25 OvfPropertyNetworkExport: t::OvfExport, "OvfPropertyNetworkExport", 5, [
     0 network "network" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for OvfPropertyNetworkExport {}
@@ -1401,7 +1401,7 @@ pub struct OvfPropertyQualifier {
     /// `qualifier`.
     pub qualifier: String,
 }
-d::object!(OvfPropertyQualifier: t::OvfProperty, "OvfPropertyQualifier", 3, [
+d::object!(Vim25 OvfPropertyQualifier: t::OvfProperty, "OvfPropertyQualifier", 3, [
     0 qualifier "qualifier" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for OvfPropertyQualifier {}
@@ -1416,7 +1416,7 @@ pub struct OvfPropertyQualifierDuplicate {
     /// `qualifier`.
     pub qualifier: String,
 }
-d::object!(OvfPropertyQualifierDuplicate: t::OvfProperty, "OvfPropertyQualifierDuplicate", 3, [
+d::object!(Vim25 OvfPropertyQualifierDuplicate: t::OvfProperty, "OvfPropertyQualifierDuplicate", 3, [
     0 qualifier "qualifier" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for OvfPropertyQualifierDuplicate {}
@@ -1431,7 +1431,7 @@ pub struct OvfPropertyQualifierIgnored {
     /// `qualifier`.
     pub qualifier: String,
 }
-d::object!(OvfPropertyQualifierIgnored: t::OvfProperty, "OvfPropertyQualifierIgnored", 3, [
+d::object!(Vim25 OvfPropertyQualifierIgnored: t::OvfProperty, "OvfPropertyQualifierIgnored", 3, [
     0 qualifier "qualifier" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for OvfPropertyQualifierIgnored {}
@@ -1444,7 +1444,7 @@ pub struct OvfPropertyType {
     /// The fields of [`OvfProperty`](t::OvfProperty).
     pub base: t::OvfProperty,
 }
-d::object!(OvfPropertyType: t::OvfProperty, "OvfPropertyType", 3, [
+d::object!(Vim25 OvfPropertyType: t::OvfProperty, "OvfPropertyType", 3, [
 ]);
 impl d::IsA<t::MethodFault> for OvfPropertyType {}
 
@@ -1456,7 +1456,7 @@ pub struct OvfPropertyValue {
     /// The fields of [`OvfProperty`](t::OvfProperty).
     pub base: t::OvfProperty,
 }
-d::object!(OvfPropertyValue: t::OvfProperty, "OvfPropertyValue", 3, [
+d::object!(Vim25 OvfPropertyValue: t::OvfProperty, "OvfPropertyValue", 3, [
 ]);
 impl d::IsA<t::MethodFault> for OvfPropertyValue {}
 
@@ -1468,7 +1468,7 @@ pub struct OvfSystemFault {
     /// The fields of [`OvfFault`](t::OvfFault).
     pub base: t::OvfFault,
 }
-d::object!(OvfSystemFault: t::OvfFault, "OvfSystemFault", 3, [
+d::object!(Vim25 OvfSystemFault: t::OvfFault, "OvfSystemFault", 3, [
 ]);
 impl d::IsA<t::MethodFault> for OvfSystemFault {}
 
@@ -1482,7 +1482,7 @@ pub struct OvfToXmlUnsupportedElement {
     /// `name`.
     pub name: Option<String>,
 }
-d::object!(OvfToXmlUnsupportedElement: t::OvfSystemFault, "OvfToXmlUnsupportedElement", 3, [
+d::object!(Vim25 OvfToXmlUnsupportedElement: t::OvfSystemFault, "OvfToXmlUnsupportedElement", 3, [
     0 name "name" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for OvfToXmlUnsupportedElement {}
@@ -1497,7 +1497,7 @@ pub struct OvfUnableToExportDisk {
     /// `diskName`.
     pub disk_name: String,
 }
-d::object!(OvfUnableToExportDisk: t::OvfHardwareExport, "OvfUnableToExportDisk", 3, [
+d::object!(Vim25 OvfUnableToExportDisk: t::OvfHardwareExport, "OvfUnableToExportDisk", 3, [
     0 disk_name "diskName" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for OvfUnableToExportDisk {}
@@ -1510,7 +1510,7 @@ pub struct OvfUnexpectedElement {
     /// The fields of [`OvfElement`](t::OvfElement).
     pub base: t::OvfElement,
 }
-d::object!(OvfUnexpectedElement: t::OvfElement, "OvfUnexpectedElement", 3, [
+d::object!(Vim25 OvfUnexpectedElement: t::OvfElement, "OvfUnexpectedElement", 3, [
 ]);
 impl d::IsA<t::MethodFault> for OvfUnexpectedElement {}
 
@@ -1526,7 +1526,7 @@ pub struct OvfUnknownDevice {
     /// `vmName`.
     pub vm_name: String,
 }
-d::object!(OvfUnknownDevice: t::OvfSystemFault, "OvfUnknownDevice", 3, [
+d::object!(Vim25 OvfUnknownDevice: t::OvfSystemFault, "OvfUnknownDevice", 3, [
     0 device "device" 3 false,
     1 vm_name "vmName" 3 false,
 ]);
@@ -1542,7 +1542,7 @@ pub struct OvfUnknownDeviceBacking {
     /// `backing`.
     pub backing: d::Poly<t::VirtualDeviceBackingInfo>,
 }
-d::object!(OvfUnknownDeviceBacking: t::OvfHardwareExport, "OvfUnknownDeviceBacking", 3, [
+d::object!(Vim25 OvfUnknownDeviceBacking: t::OvfHardwareExport, "OvfUnknownDeviceBacking", 3, [
     0 backing "backing" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for OvfUnknownDeviceBacking {}
@@ -1557,7 +1557,7 @@ pub struct OvfUnknownEntity {
     /// `lineNumber`.
     pub line_number: i32,
 }
-d::object!(OvfUnknownEntity: t::OvfSystemFault, "OvfUnknownEntity", 3, [
+d::object!(Vim25 OvfUnknownEntity: t::OvfSystemFault, "OvfUnknownEntity", 3, [
     0 line_number "lineNumber" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for OvfUnknownEntity {}
@@ -1574,7 +1574,7 @@ pub struct OvfUnsupportedAttribute {
     /// `attributeName`.
     pub attribute_name: String,
 }
-d::object!(OvfUnsupportedAttribute: t::OvfUnsupportedPackage, "OvfUnsupportedAttribute", 3, [
+d::object!(Vim25 OvfUnsupportedAttribute: t::OvfUnsupportedPackage, "OvfUnsupportedAttribute", 3, [
     0 element_name "elementName" 3 false,
     1 attribute_name "attributeName" 3 false,
 ]);
@@ -1590,7 +1590,7 @@ pub struct OvfUnsupportedAttributeValue {
     /// `value`.
     pub value: String,
 }
-d::object!(OvfUnsupportedAttributeValue: t::OvfUnsupportedAttribute, "OvfUnsupportedAttributeValue", 3, [
+d::object!(Vim25 OvfUnsupportedAttributeValue: t::OvfUnsupportedAttribute, "OvfUnsupportedAttributeValue", 3, [
     0 value "value" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for OvfUnsupportedAttributeValue {}
@@ -1611,7 +1611,7 @@ pub struct OvfUnsupportedDeviceBackingInfo {
     /// `backingName`.
     pub backing_name: Option<String>,
 }
-d::object!(OvfUnsupportedDeviceBackingInfo: t::OvfSystemFault, "OvfUnsupportedDeviceBackingInfo", 3, [
+d::object!(Vim25 OvfUnsupportedDeviceBackingInfo: t::OvfSystemFault, "OvfUnsupportedDeviceBackingInfo", 3, [
     0 element_name "elementName" 3 false,
     1 instance_id "instanceId" 3 false,
     2 device_name "deviceName" 3 false,
@@ -1635,7 +1635,7 @@ pub struct OvfUnsupportedDeviceBackingOption {
     /// `backingName`.
     pub backing_name: Option<String>,
 }
-d::object!(OvfUnsupportedDeviceBackingOption: t::OvfSystemFault, "OvfUnsupportedDeviceBackingOption", 3, [
+d::object!(Vim25 OvfUnsupportedDeviceBackingOption: t::OvfSystemFault, "OvfUnsupportedDeviceBackingOption", 3, [
     0 element_name "elementName" 3 false,
     1 instance_id "instanceId" 3 false,
     2 device_name "deviceName" 3 false,
@@ -1651,7 +1651,7 @@ pub struct OvfUnsupportedDeviceExport {
     /// The fields of [`OvfHardwareExport`](t::OvfHardwareExport).
     pub base: t::OvfHardwareExport,
 }
-d::object!(OvfUnsupportedDeviceExport: t::OvfHardwareExport, "OvfUnsupportedDeviceExport", 3, [
+d::object!(Vim25 OvfUnsupportedDeviceExport: t::OvfHardwareExport, "OvfUnsupportedDeviceExport", 3, [
 ]);
 impl d::IsA<t::MethodFault> for OvfUnsupportedDeviceExport {}
 
@@ -1667,7 +1667,7 @@ pub struct OvfUnsupportedDiskProvisioning {
     /// `supportedDiskProvisioning`.
     pub supported_disk_provisioning: String,
 }
-d::object!(OvfUnsupportedDiskProvisioning: t::OvfImport, "OvfUnsupportedDiskProvisioning", 4, [
+d::object!(Vim25 OvfUnsupportedDiskProvisioning: t::OvfImport, "OvfUnsupportedDiskProvisioning", 4, [
     0 disk_provisioning "diskProvisioning" 4 false,
     1 supported_disk_provisioning "supportedDiskProvisioning" 4 false,
 ]);
@@ -1683,7 +1683,7 @@ pub struct OvfUnsupportedElement {
     /// `name`.
     pub name: String,
 }
-d::object!(OvfUnsupportedElement: t::OvfUnsupportedPackage, "OvfUnsupportedElement", 3, [
+d::object!(Vim25 OvfUnsupportedElement: t::OvfUnsupportedPackage, "OvfUnsupportedElement", 3, [
     0 name "name" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for OvfUnsupportedElement {}
@@ -1698,7 +1698,7 @@ pub struct OvfUnsupportedElementValue {
     /// `value`.
     pub value: String,
 }
-d::object!(OvfUnsupportedElementValue: t::OvfUnsupportedElement, "OvfUnsupportedElementValue", 3, [
+d::object!(Vim25 OvfUnsupportedElementValue: t::OvfUnsupportedElement, "OvfUnsupportedElementValue", 3, [
     0 value "value" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for OvfUnsupportedElementValue {}
@@ -1713,7 +1713,7 @@ pub struct OvfUnsupportedPackage {
     /// `lineNumber`.
     pub line_number: Option<i32>,
 }
-d::object!(OvfUnsupportedPackage: t::OvfFault, "OvfUnsupportedPackage", 3, [
+d::object!(Vim25 OvfUnsupportedPackage: t::OvfFault, "OvfUnsupportedPackage", 3, [
     0 line_number "lineNumber" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for OvfUnsupportedPackage {}
@@ -1728,7 +1728,7 @@ pub struct OvfUnsupportedSection {
     /// `info`.
     pub info: String,
 }
-d::object!(OvfUnsupportedSection: t::OvfUnsupportedElement, "OvfUnsupportedSection", 3, [
+d::object!(Vim25 OvfUnsupportedSection: t::OvfUnsupportedElement, "OvfUnsupportedSection", 3, [
     0 info "info" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for OvfUnsupportedSection {}
@@ -1749,7 +1749,7 @@ pub struct OvfUnsupportedSubType {
     /// `deviceSubType`.
     pub device_sub_type: String,
 }
-d::object!(OvfUnsupportedSubType: t::OvfUnsupportedPackage, "OvfUnsupportedSubType", 3, [
+d::object!(Vim25 OvfUnsupportedSubType: t::OvfUnsupportedPackage, "OvfUnsupportedSubType", 3, [
     0 element_name "elementName" 3 false,
     1 instance_id "instanceId" 3 false,
     2 device_type "deviceType" 3 false,
@@ -1771,7 +1771,7 @@ pub struct OvfUnsupportedType {
     /// `deviceType`.
     pub device_type: i32,
 }
-d::object!(OvfUnsupportedType: t::OvfUnsupportedPackage, "OvfUnsupportedType", 3, [
+d::object!(Vim25 OvfUnsupportedType: t::OvfUnsupportedPackage, "OvfUnsupportedType", 3, [
     0 name "name" 3 false,
     1 instance_id "instanceId" 3 false,
     2 device_type "deviceType" 3 false,
@@ -1786,7 +1786,7 @@ pub struct OvfWrongElement {
     /// The fields of [`OvfElement`](t::OvfElement).
     pub base: t::OvfElement,
 }
-d::object!(OvfWrongElement: t::OvfElement, "OvfWrongElement", 3, [
+d::object!(Vim25 OvfWrongElement: t::OvfElement, "OvfWrongElement", 3, [
 ]);
 impl d::IsA<t::MethodFault> for OvfWrongElement {}
 
@@ -1800,7 +1800,7 @@ pub struct OvfWrongNamespace {
     /// `namespaceName`.
     pub namespace_name: String,
 }
-d::object!(OvfWrongNamespace: t::OvfInvalidPackage, "OvfWrongNamespace", 3, [
+d::object!(Vim25 OvfWrongNamespace: t::OvfInvalidPackage, "OvfWrongNamespace", 3, [
     0 namespace_name "namespaceName" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for OvfWrongNamespace {}
@@ -1815,7 +1815,7 @@ pub struct OvfXmlFormat {
     /// `description`.
     pub description: String,
 }
-d::object!(OvfXmlFormat: t::OvfInvalidPackage, "OvfXmlFormat", 3, [
+d::object!(Vim25 OvfXmlFormat: t::OvfInvalidPackage, "OvfXmlFormat", 3, [
     0 description "description" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for OvfXmlFormat {}
@@ -1828,7 +1828,7 @@ pub struct PasswordExpired {
     /// The fields of [`InvalidLogin`](t::InvalidLogin).
     pub base: t::InvalidLogin,
 }
-d::object!(PasswordExpired: t::InvalidLogin, "PasswordExpired", 12, [
+d::object!(Vim25 PasswordExpired: t::InvalidLogin, "PasswordExpired", 12, [
 ]);
 impl d::IsA<t::MethodFault> for PasswordExpired {}
 
@@ -1840,7 +1840,7 @@ pub struct PatchAlreadyInstalled {
     /// The fields of [`PatchNotApplicable`](t::PatchNotApplicable).
     pub base: t::PatchNotApplicable,
 }
-d::object!(PatchAlreadyInstalled: t::PatchNotApplicable, "PatchAlreadyInstalled", 0, [
+d::object!(Vim25 PatchAlreadyInstalled: t::PatchNotApplicable, "PatchAlreadyInstalled", 0, [
 ]);
 impl d::IsA<t::MethodFault> for PatchAlreadyInstalled {}
 
@@ -1856,7 +1856,7 @@ pub struct PatchBinariesNotFound {
     /// `binary`.
     pub binary: Vec<String>,
 }
-d::object!(PatchBinariesNotFound: t::VimFault, "PatchBinariesNotFound", 0, [
+d::object!(Vim25 PatchBinariesNotFound: t::VimFault, "PatchBinariesNotFound", 0, [
     0 patch_id "patchID" 0 false,
     1 binary "binary" 0 false,
 ]);
@@ -1872,7 +1872,7 @@ pub struct PatchInstallFailed {
     /// `rolledBack`.
     pub rolled_back: bool,
 }
-d::object!(PatchInstallFailed: t::PlatformConfigFault, "PatchInstallFailed", 0, [
+d::object!(Vim25 PatchInstallFailed: t::PlatformConfigFault, "PatchInstallFailed", 0, [
     0 rolled_back "rolledBack" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for PatchInstallFailed {}
@@ -1885,7 +1885,7 @@ pub struct PatchIntegrityError {
     /// The fields of [`PlatformConfigFault`](t::PlatformConfigFault).
     pub base: t::PlatformConfigFault,
 }
-d::object!(PatchIntegrityError: t::PlatformConfigFault, "PatchIntegrityError", 0, [
+d::object!(Vim25 PatchIntegrityError: t::PlatformConfigFault, "PatchIntegrityError", 0, [
 ]);
 impl d::IsA<t::MethodFault> for PatchIntegrityError {}
 
@@ -1897,7 +1897,7 @@ pub struct PatchMetadataCorrupted {
     /// The fields of [`PatchMetadataInvalid`](t::PatchMetadataInvalid).
     pub base: t::PatchMetadataInvalid,
 }
-d::object!(PatchMetadataCorrupted: t::PatchMetadataInvalid, "PatchMetadataCorrupted", 0, [
+d::object!(Vim25 PatchMetadataCorrupted: t::PatchMetadataInvalid, "PatchMetadataCorrupted", 0, [
 ]);
 impl d::IsA<t::MethodFault> for PatchMetadataCorrupted {}
 
@@ -1913,7 +1913,7 @@ pub struct PatchMetadataInvalid {
     /// `metaData`.
     pub meta_data: Vec<String>,
 }
-d::object!(PatchMetadataInvalid: t::VimFault, "PatchMetadataInvalid", 0, [
+d::object!(Vim25 PatchMetadataInvalid: t::VimFault, "PatchMetadataInvalid", 0, [
     0 patch_id "patchID" 0 false,
     1 meta_data "metaData" 0 false,
 ]);
@@ -1927,7 +1927,7 @@ pub struct PatchMetadataNotFound {
     /// The fields of [`PatchMetadataInvalid`](t::PatchMetadataInvalid).
     pub base: t::PatchMetadataInvalid,
 }
-d::object!(PatchMetadataNotFound: t::PatchMetadataInvalid, "PatchMetadataNotFound", 0, [
+d::object!(Vim25 PatchMetadataNotFound: t::PatchMetadataInvalid, "PatchMetadataNotFound", 0, [
 ]);
 impl d::IsA<t::MethodFault> for PatchMetadataNotFound {}
 
@@ -1943,7 +1943,7 @@ pub struct PatchMissingDependencies {
     /// `prerequisiteLib`.
     pub prerequisite_lib: Vec<String>,
 }
-d::object!(PatchMissingDependencies: t::PatchNotApplicable, "PatchMissingDependencies", 0, [
+d::object!(Vim25 PatchMissingDependencies: t::PatchNotApplicable, "PatchMissingDependencies", 0, [
     0 prerequisite_patch "prerequisitePatch" 0 false,
     1 prerequisite_lib "prerequisiteLib" 0 false,
 ]);
@@ -1959,7 +1959,7 @@ pub struct PatchNotApplicable {
     /// `patchID`.
     pub patch_id: String,
 }
-d::object!(PatchNotApplicable: t::VimFault, "PatchNotApplicable", 0, [
+d::object!(Vim25 PatchNotApplicable: t::VimFault, "PatchNotApplicable", 0, [
     0 patch_id "patchID" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for PatchNotApplicable {}
@@ -1974,7 +1974,7 @@ pub struct PatchSuperseded {
     /// `supersede`.
     pub supersede: Vec<String>,
 }
-d::object!(PatchSuperseded: t::PatchNotApplicable, "PatchSuperseded", 0, [
+d::object!(Vim25 PatchSuperseded: t::PatchNotApplicable, "PatchSuperseded", 0, [
     0 supersede "supersede" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for PatchSuperseded {}
@@ -1987,7 +1987,7 @@ pub struct PhysCompatRDMNotSupported {
     /// The fields of [`RDMNotSupported`](t::RDMNotSupported).
     pub base: t::RDMNotSupported,
 }
-d::object!(PhysCompatRDMNotSupported: t::RDMNotSupported, "PhysCompatRDMNotSupported", 0, [
+d::object!(Vim25 PhysCompatRDMNotSupported: t::RDMNotSupported, "PhysCompatRDMNotSupported", 0, [
 ]);
 impl d::IsA<t::MethodFault> for PhysCompatRDMNotSupported {}
 
@@ -2001,7 +2001,7 @@ pub struct PlatformConfigFault {
     /// `text`.
     pub text: String,
 }
-d::object!(PlatformConfigFault: t::HostConfigFault, "PlatformConfigFault", 0, [
+d::object!(Vim25 PlatformConfigFault: t::HostConfigFault, "PlatformConfigFault", 0, [
     0 text "text" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for PlatformConfigFault {}
@@ -2024,7 +2024,7 @@ pub struct PowerOnFtSecondaryFailed {
     /// `rootCause`.
     pub root_cause: t::LocalizedMethodFault,
 }
-d::object!(PowerOnFtSecondaryFailed: t::VmFaultToleranceIssue, "PowerOnFtSecondaryFailed", 3, [
+d::object!(Vim25 PowerOnFtSecondaryFailed: t::VmFaultToleranceIssue, "PowerOnFtSecondaryFailed", 3, [
     0 vm "vm" 3 false,
     1 vm_name "vmName" 3 false,
     2 host_selection_by "hostSelectionBy" 3 false,
@@ -2047,7 +2047,7 @@ pub struct PowerOnFtSecondaryTimedout {
     /// `timeout`.
     pub timeout: i32,
 }
-d::object!(PowerOnFtSecondaryTimedout: t::Timedout, "PowerOnFtSecondaryTimedout", 3, [
+d::object!(Vim25 PowerOnFtSecondaryTimedout: t::Timedout, "PowerOnFtSecondaryTimedout", 3, [
     0 vm "vm" 3 false,
     1 vm_name "vmName" 3 false,
     2 timeout "timeout" 3 false,
@@ -2066,7 +2066,7 @@ pub struct ProfileUpdateFailed {
     /// `warnings`. Since API 6.7.
     pub warnings: Vec<t::ProfileUpdateFailedUpdateFailure>,
 }
-d::object!(ProfileUpdateFailed: t::VimFault, "ProfileUpdateFailed", 3, [
+d::object!(Vim25 ProfileUpdateFailed: t::VimFault, "ProfileUpdateFailed", 3, [
     0 failure "failure" 3 false,
     1 warnings "warnings" 10 false,
 ]);
@@ -2084,7 +2084,7 @@ pub struct ProfileUpdateFailedUpdateFailure {
     /// `errMsg`.
     pub err_msg: t::LocalizableMessage,
 }
-d::object!(ProfileUpdateFailedUpdateFailure: t::DynamicData, "ProfileUpdateFailedUpdateFailure", 3, [
+d::object!(Vim25 ProfileUpdateFailedUpdateFailure: t::DynamicData, "ProfileUpdateFailedUpdateFailure", 3, [
     0 profile_path "profilePath" 3 false,
     1 err_msg "errMsg" 3 false,
 ]);
@@ -2101,7 +2101,7 @@ pub struct QuarantineModeFault {
     /// `faultType`.
     pub fault_type: String,
 }
-d::object!(QuarantineModeFault: t::VmConfigFault, "QuarantineModeFault", 9, [
+d::object!(Vim25 QuarantineModeFault: t::VmConfigFault, "QuarantineModeFault", 9, [
     0 vm_name "vmName" 9 false,
     1 fault_type "faultType" 9 false,
 ]);
@@ -2128,7 +2128,7 @@ pub struct QuestionPending {
     /// `text`.
     pub text: String,
 }
-d::object!(QuestionPending: t::InvalidState, "QuestionPending", 4, [
+d::object!(Vim25 QuestionPending: t::InvalidState, "QuestionPending", 4, [
     0 text "text" 4 false,
 ]);
 impl d::IsA<t::MethodFault> for QuestionPending {}
@@ -2149,7 +2149,7 @@ pub struct QuiesceDatastoreIOForHAFailed {
     /// `dsName`.
     pub ds_name: String,
 }
-d::object!(QuiesceDatastoreIOForHAFailed: t::ResourceInUse, "QuiesceDatastoreIOForHAFailed", 5, [
+d::object!(Vim25 QuiesceDatastoreIOForHAFailed: t::ResourceInUse, "QuiesceDatastoreIOForHAFailed", 5, [
     0 host "host" 5 false,
     1 host_name "hostName" 5 false,
     2 ds "ds" 5 false,
@@ -2167,7 +2167,7 @@ pub struct RDMConversionNotSupported {
     /// `device`.
     pub device: String,
 }
-d::object!(RDMConversionNotSupported: t::MigrationFault, "RDMConversionNotSupported", 3, [
+d::object!(Vim25 RDMConversionNotSupported: t::MigrationFault, "RDMConversionNotSupported", 3, [
     0 device "device" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for RDMConversionNotSupported {}
@@ -2182,7 +2182,7 @@ pub struct RDMNotPreserved {
     /// `device`.
     pub device: String,
 }
-d::object!(RDMNotPreserved: t::MigrationFault, "RDMNotPreserved", 0, [
+d::object!(Vim25 RDMNotPreserved: t::MigrationFault, "RDMNotPreserved", 0, [
     0 device "device" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for RDMNotPreserved {}
@@ -2195,7 +2195,7 @@ pub struct RDMNotSupported {
     /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
     pub base: t::DeviceNotSupported,
 }
-d::object!(RDMNotSupported: t::DeviceNotSupported, "RDMNotSupported", 0, [
+d::object!(Vim25 RDMNotSupported: t::DeviceNotSupported, "RDMNotSupported", 0, [
 ]);
 impl d::IsA<t::MethodFault> for RDMNotSupported {}
 
@@ -2213,7 +2213,7 @@ pub struct RDMNotSupportedOnDatastore {
     /// `datastoreName`.
     pub datastore_name: String,
 }
-d::object!(RDMNotSupportedOnDatastore: t::VmConfigFault, "RDMNotSupportedOnDatastore", 0, [
+d::object!(Vim25 RDMNotSupportedOnDatastore: t::VmConfigFault, "RDMNotSupportedOnDatastore", 0, [
     0 device "device" 0 false,
     1 datastore "datastore" 0 false,
     2 datastore_name "datastoreName" 0 false,
@@ -2228,7 +2228,7 @@ pub struct RDMPointsToInaccessibleDisk {
     /// The fields of [`CannotAccessVmDisk`](t::CannotAccessVmDisk).
     pub base: t::CannotAccessVmDisk,
 }
-d::object!(RDMPointsToInaccessibleDisk: t::CannotAccessVmDisk, "RDMPointsToInaccessibleDisk", 0, [
+d::object!(Vim25 RDMPointsToInaccessibleDisk: t::CannotAccessVmDisk, "RDMPointsToInaccessibleDisk", 0, [
 ]);
 impl d::IsA<t::MethodFault> for RDMPointsToInaccessibleDisk {}
 
@@ -2240,7 +2240,7 @@ pub struct RawDiskNotSupported {
     /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
     pub base: t::DeviceNotSupported,
 }
-d::object!(RawDiskNotSupported: t::DeviceNotSupported, "RawDiskNotSupported", 0, [
+d::object!(Vim25 RawDiskNotSupported: t::DeviceNotSupported, "RawDiskNotSupported", 0, [
 ]);
 impl d::IsA<t::MethodFault> for RawDiskNotSupported {}
 
@@ -2252,7 +2252,7 @@ pub struct ReadHostResourcePoolTreeFailed {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
     pub base: t::HostConnectFault,
 }
-d::object!(ReadHostResourcePoolTreeFailed: t::HostConnectFault, "ReadHostResourcePoolTreeFailed", 5, [
+d::object!(Vim25 ReadHostResourcePoolTreeFailed: t::HostConnectFault, "ReadHostResourcePoolTreeFailed", 5, [
 ]);
 impl d::IsA<t::MethodFault> for ReadHostResourcePoolTreeFailed {}
 
@@ -2268,7 +2268,7 @@ pub struct ReadOnlyDisksWithLegacyDestination {
     /// `timeoutDanger`.
     pub timeout_danger: bool,
 }
-d::object!(ReadOnlyDisksWithLegacyDestination: t::MigrationFault, "ReadOnlyDisksWithLegacyDestination", 0, [
+d::object!(Vim25 ReadOnlyDisksWithLegacyDestination: t::MigrationFault, "ReadOnlyDisksWithLegacyDestination", 0, [
     0 ro_disk_count "roDiskCount" 0 false,
     1 timeout_danger "timeoutDanger" 0 false,
 ]);
@@ -2284,7 +2284,7 @@ pub struct RebootRequired {
     /// `patch`.
     pub patch: Option<String>,
 }
-d::object!(RebootRequired: t::VimFault, "RebootRequired", 0, [
+d::object!(Vim25 RebootRequired: t::VimFault, "RebootRequired", 0, [
     0 patch "patch" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for RebootRequired {}
@@ -2297,7 +2297,7 @@ pub struct RecordReplayDisabled {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(RecordReplayDisabled: t::VimFault, "RecordReplayDisabled", 3, [
+d::object!(Vim25 RecordReplayDisabled: t::VimFault, "RecordReplayDisabled", 3, [
 ]);
 impl d::IsA<t::MethodFault> for RecordReplayDisabled {}
 
@@ -2309,7 +2309,7 @@ pub struct RemoteDeviceNotSupported {
     /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
     pub base: t::DeviceNotSupported,
 }
-d::object!(RemoteDeviceNotSupported: t::DeviceNotSupported, "RemoteDeviceNotSupported", 0, [
+d::object!(Vim25 RemoteDeviceNotSupported: t::DeviceNotSupported, "RemoteDeviceNotSupported", 0, [
 ]);
 impl d::IsA<t::MethodFault> for RemoteDeviceNotSupported {}
 
@@ -2321,7 +2321,7 @@ pub struct RemoveFailed {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(RemoveFailed: t::VimFault, "RemoveFailed", 0, [
+d::object!(Vim25 RemoveFailed: t::VimFault, "RemoveFailed", 0, [
 ]);
 impl d::IsA<t::MethodFault> for RemoveFailed {}
 
@@ -2333,7 +2333,7 @@ pub struct ReplicationConfigFault {
     /// The fields of [`ReplicationFault`](t::ReplicationFault).
     pub base: t::ReplicationFault,
 }
-d::object!(ReplicationConfigFault: t::ReplicationFault, "ReplicationConfigFault", 5, [
+d::object!(Vim25 ReplicationConfigFault: t::ReplicationFault, "ReplicationConfigFault", 5, [
 ]);
 impl d::IsA<t::MethodFault> for ReplicationConfigFault {}
 
@@ -2351,7 +2351,7 @@ pub struct ReplicationDiskConfigFault {
     /// `key`.
     pub key: Option<i32>,
 }
-d::object!(ReplicationDiskConfigFault: t::ReplicationConfigFault, "ReplicationDiskConfigFault", 5, [
+d::object!(Vim25 ReplicationDiskConfigFault: t::ReplicationConfigFault, "ReplicationDiskConfigFault", 5, [
     0 reason "reason" 5 false,
     1 vm_ref "vmRef" 5 false,
     2 key "key" 5 false,
@@ -2381,7 +2381,7 @@ pub struct ReplicationFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(ReplicationFault: t::VimFault, "ReplicationFault", 5, [
+d::object!(Vim25 ReplicationFault: t::VimFault, "ReplicationFault", 5, [
 ]);
 impl d::IsA<t::MethodFault> for ReplicationFault {}
 
@@ -2393,7 +2393,7 @@ pub struct ReplicationIncompatibleWithFT {
     /// The fields of [`ReplicationFault`](t::ReplicationFault).
     pub base: t::ReplicationFault,
 }
-d::object!(ReplicationIncompatibleWithFT: t::ReplicationFault, "ReplicationIncompatibleWithFT", 5, [
+d::object!(Vim25 ReplicationIncompatibleWithFT: t::ReplicationFault, "ReplicationIncompatibleWithFT", 5, [
 ]);
 impl d::IsA<t::MethodFault> for ReplicationIncompatibleWithFT {}
 
@@ -2409,7 +2409,7 @@ pub struct ReplicationInvalidOptions {
     /// `entity`.
     pub entity: Option<MoRef<m::ManagedEntity>>,
 }
-d::object!(ReplicationInvalidOptions: t::ReplicationFault, "ReplicationInvalidOptions", 5, [
+d::object!(Vim25 ReplicationInvalidOptions: t::ReplicationFault, "ReplicationInvalidOptions", 5, [
     0 options "options" 5 false,
     1 entity "entity" 5 false,
 ]);
@@ -2423,7 +2423,7 @@ pub struct ReplicationNotSupportedOnHost {
     /// The fields of [`ReplicationFault`](t::ReplicationFault).
     pub base: t::ReplicationFault,
 }
-d::object!(ReplicationNotSupportedOnHost: t::ReplicationFault, "ReplicationNotSupportedOnHost", 5, [
+d::object!(Vim25 ReplicationNotSupportedOnHost: t::ReplicationFault, "ReplicationNotSupportedOnHost", 5, [
 ]);
 impl d::IsA<t::MethodFault> for ReplicationNotSupportedOnHost {}
 
@@ -2439,7 +2439,7 @@ pub struct ReplicationVmConfigFault {
     /// `vmRef`.
     pub vm_ref: Option<MoRef<m::VirtualMachine>>,
 }
-d::object!(ReplicationVmConfigFault: t::ReplicationConfigFault, "ReplicationVmConfigFault", 5, [
+d::object!(Vim25 ReplicationVmConfigFault: t::ReplicationConfigFault, "ReplicationVmConfigFault", 5, [
     0 reason "reason" 5 false,
     1 vm_ref "vmRef" 5 false,
 ]);
@@ -2486,7 +2486,7 @@ pub struct ReplicationVmFault {
     /// `vm`.
     pub vm: MoRef<m::VirtualMachine>,
 }
-d::object!(ReplicationVmFault: t::ReplicationFault, "ReplicationVmFault", 5, [
+d::object!(Vim25 ReplicationVmFault: t::ReplicationFault, "ReplicationVmFault", 5, [
     0 reason "reason" 5 false,
     1 state "state" 5 false,
     2 instance_id "instanceId" 5 false,
@@ -2523,7 +2523,7 @@ pub struct ReplicationVmInProgressFault {
     /// `inProgressActivity`.
     pub in_progress_activity: String,
 }
-d::object!(ReplicationVmInProgressFault: t::ReplicationVmFault, "ReplicationVmInProgressFault", 8, [
+d::object!(Vim25 ReplicationVmInProgressFault: t::ReplicationVmFault, "ReplicationVmInProgressFault", 8, [
     0 requested_activity "requestedActivity" 8 false,
     1 in_progress_activity "inProgressActivity" 8 false,
 ]);
@@ -2547,7 +2547,7 @@ pub struct RequestCanceled {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
 }
-d::object!(RequestCanceled: t::RuntimeFault, "RequestCanceled", 0, [
+d::object!(Vim25 RequestCanceled: t::RuntimeFault, "RequestCanceled", 0, [
 ]);
 impl d::IsA<t::MethodFault> for RequestCanceled {}
 
@@ -2563,7 +2563,7 @@ pub struct ResourceInUse {
     /// `name`.
     pub name: Option<String>,
 }
-d::object!(ResourceInUse: t::VimFault, "ResourceInUse", 0, [
+d::object!(Vim25 ResourceInUse: t::VimFault, "ResourceInUse", 0, [
     0 r#type "type" 0 false,
     1 name "name" 0 false,
 ]);
@@ -2583,7 +2583,7 @@ pub struct ResourceNotAvailable {
     /// `type`.
     pub r#type: Option<String>,
 }
-d::object!(ResourceNotAvailable: t::VimFault, "ResourceNotAvailable", 3, [
+d::object!(Vim25 ResourceNotAvailable: t::VimFault, "ResourceNotAvailable", 3, [
     0 container_type "containerType" 3 false,
     1 container_name "containerName" 3 false,
     2 r#type "type" 3 false,
@@ -2600,7 +2600,7 @@ pub struct RestrictedByAdministrator {
     /// `details`.
     pub details: String,
 }
-d::object!(RestrictedByAdministrator: t::RuntimeFault, "RestrictedByAdministrator", 8, [
+d::object!(Vim25 RestrictedByAdministrator: t::RuntimeFault, "RestrictedByAdministrator", 8, [
     0 details "details" 8 false,
 ]);
 impl d::IsA<t::MethodFault> for RestrictedByAdministrator {}
@@ -2613,7 +2613,7 @@ pub struct RestrictedVersion {
     /// The fields of [`SecurityError`](t::SecurityError).
     pub base: t::SecurityError,
 }
-d::object!(RestrictedVersion: t::SecurityError, "RestrictedVersion", 0, [
+d::object!(Vim25 RestrictedVersion: t::SecurityError, "RestrictedVersion", 0, [
 ]);
 impl d::IsA<t::MethodFault> for RestrictedVersion {}
 
@@ -2629,7 +2629,7 @@ pub struct RollbackFailure {
     /// `entityType`.
     pub entity_type: String,
 }
-d::object!(RollbackFailure: t::DvsFault, "RollbackFailure", 6, [
+d::object!(Vim25 RollbackFailure: t::DvsFault, "RollbackFailure", 6, [
     0 entity_name "entityName" 6 false,
     1 entity_type "entityType" 6 false,
 ]);
@@ -2647,7 +2647,7 @@ pub struct RuleViolation {
     /// `rule`. Since API 4.0.
     pub rule: Option<d::Poly<t::ClusterRuleInfo>>,
 }
-d::object!(RuleViolation: t::VmConfigFault, "RuleViolation", 0, [
+d::object!(Vim25 RuleViolation: t::VmConfigFault, "RuleViolation", 0, [
     0 host "host" 0 false,
     1 rule "rule" 3 false,
 ]);
@@ -2661,7 +2661,7 @@ pub struct RuntimeFault {
     /// The fields of [`MethodFault`](t::MethodFault).
     pub base: t::MethodFault,
 }
-d::object!(RuntimeFault: t::MethodFault, "RuntimeFault", 0, [
+d::object!(Vim25 RuntimeFault: t::MethodFault, "RuntimeFault", 0, [
 ]);
 impl d::IsA<t::MethodFault> for RuntimeFault {}
 
@@ -2673,7 +2673,7 @@ pub struct SSLDisabledFault {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
     pub base: t::HostConnectFault,
 }
-d::object!(SSLDisabledFault: t::HostConnectFault, "SSLDisabledFault", 3, [
+d::object!(Vim25 SSLDisabledFault: t::HostConnectFault, "SSLDisabledFault", 3, [
 ]);
 impl d::IsA<t::MethodFault> for SSLDisabledFault {}
 
@@ -2691,7 +2691,7 @@ pub struct SSLVerifyFault {
     /// `certificate`. Since API 9.0.0.0.
     pub certificate: Option<String>,
 }
-d::object!(SSLVerifyFault: t::HostConnectFault, "SSLVerifyFault", 0, [
+d::object!(Vim25 SSLVerifyFault: t::HostConnectFault, "SSLVerifyFault", 0, [
     0 self_signed "selfSigned" 0 false,
     1 thumbprint "thumbprint" 0 false,
     2 certificate "certificate" 32 false,
@@ -2708,7 +2708,7 @@ pub struct SSPIChallenge {
     /// `base64Token`.
     pub base64_token: String,
 }
-d::object!(SSPIChallenge: t::VimFault, "SSPIChallenge", 0, [
+d::object!(Vim25 SSPIChallenge: t::VimFault, "SSPIChallenge", 0, [
     0 base64_token "base64Token" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for SSPIChallenge {}
@@ -2723,7 +2723,7 @@ pub struct SecondaryVmAlreadyDisabled {
     /// `instanceUuid`.
     pub instance_uuid: String,
 }
-d::object!(SecondaryVmAlreadyDisabled: t::VmFaultToleranceIssue, "SecondaryVmAlreadyDisabled", 3, [
+d::object!(Vim25 SecondaryVmAlreadyDisabled: t::VmFaultToleranceIssue, "SecondaryVmAlreadyDisabled", 3, [
     0 instance_uuid "instanceUuid" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for SecondaryVmAlreadyDisabled {}
@@ -2738,7 +2738,7 @@ pub struct SecondaryVmAlreadyEnabled {
     /// `instanceUuid`.
     pub instance_uuid: String,
 }
-d::object!(SecondaryVmAlreadyEnabled: t::VmFaultToleranceIssue, "SecondaryVmAlreadyEnabled", 3, [
+d::object!(Vim25 SecondaryVmAlreadyEnabled: t::VmFaultToleranceIssue, "SecondaryVmAlreadyEnabled", 3, [
     0 instance_uuid "instanceUuid" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for SecondaryVmAlreadyEnabled {}
@@ -2753,7 +2753,7 @@ pub struct SecondaryVmAlreadyRegistered {
     /// `instanceUuid`.
     pub instance_uuid: String,
 }
-d::object!(SecondaryVmAlreadyRegistered: t::VmFaultToleranceIssue, "SecondaryVmAlreadyRegistered", 3, [
+d::object!(Vim25 SecondaryVmAlreadyRegistered: t::VmFaultToleranceIssue, "SecondaryVmAlreadyRegistered", 3, [
     0 instance_uuid "instanceUuid" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for SecondaryVmAlreadyRegistered {}
@@ -2768,7 +2768,7 @@ pub struct SecondaryVmNotRegistered {
     /// `instanceUuid`.
     pub instance_uuid: String,
 }
-d::object!(SecondaryVmNotRegistered: t::VmFaultToleranceIssue, "SecondaryVmNotRegistered", 3, [
+d::object!(Vim25 SecondaryVmNotRegistered: t::VmFaultToleranceIssue, "SecondaryVmNotRegistered", 3, [
     0 instance_uuid "instanceUuid" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for SecondaryVmNotRegistered {}
@@ -2781,7 +2781,7 @@ pub struct SecurityError {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
 }
-d::object!(SecurityError: t::RuntimeFault, "SecurityError", 0, [
+d::object!(Vim25 SecurityError: t::RuntimeFault, "SecurityError", 0, [
 ]);
 impl d::IsA<t::MethodFault> for SecurityError {}
 
@@ -2793,7 +2793,7 @@ pub struct SessionNotFound {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
 }
-d::object!(SessionNotFound: t::RuntimeFault, "SessionNotFound", 33, [
+d::object!(Vim25 SessionNotFound: t::RuntimeFault, "SessionNotFound", 33, [
 ]);
 impl d::IsA<t::MethodFault> for SessionNotFound {}
 
@@ -2805,7 +2805,7 @@ pub struct SharedBusControllerNotSupported {
     /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
     pub base: t::DeviceNotSupported,
 }
-d::object!(SharedBusControllerNotSupported: t::DeviceNotSupported, "SharedBusControllerNotSupported", 0, [
+d::object!(Vim25 SharedBusControllerNotSupported: t::DeviceNotSupported, "SharedBusControllerNotSupported", 0, [
 ]);
 impl d::IsA<t::MethodFault> for SharedBusControllerNotSupported {}
 
@@ -2819,7 +2819,7 @@ pub struct ShrinkDiskFault {
     /// `diskId`.
     pub disk_id: Option<i32>,
 }
-d::object!(ShrinkDiskFault: t::VimFault, "ShrinkDiskFault", 6, [
+d::object!(Vim25 ShrinkDiskFault: t::VimFault, "ShrinkDiskFault", 6, [
     0 disk_id "diskId" 6 false,
 ]);
 impl d::IsA<t::MethodFault> for ShrinkDiskFault {}
@@ -2832,7 +2832,7 @@ pub struct SnapshotCloneNotSupported {
     /// The fields of [`SnapshotCopyNotSupported`](t::SnapshotCopyNotSupported).
     pub base: t::SnapshotCopyNotSupported,
 }
-d::object!(SnapshotCloneNotSupported: t::SnapshotCopyNotSupported, "SnapshotCloneNotSupported", 0, [
+d::object!(Vim25 SnapshotCloneNotSupported: t::SnapshotCopyNotSupported, "SnapshotCloneNotSupported", 0, [
 ]);
 impl d::IsA<t::MethodFault> for SnapshotCloneNotSupported {}
 
@@ -2844,7 +2844,7 @@ pub struct SnapshotCopyNotSupported {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
 }
-d::object!(SnapshotCopyNotSupported: t::MigrationFault, "SnapshotCopyNotSupported", 0, [
+d::object!(Vim25 SnapshotCopyNotSupported: t::MigrationFault, "SnapshotCopyNotSupported", 0, [
 ]);
 impl d::IsA<t::MethodFault> for SnapshotCopyNotSupported {}
 
@@ -2856,7 +2856,7 @@ pub struct SnapshotDisabled {
     /// The fields of [`SnapshotFault`](t::SnapshotFault).
     pub base: t::SnapshotFault,
 }
-d::object!(SnapshotDisabled: t::SnapshotFault, "SnapshotDisabled", 0, [
+d::object!(Vim25 SnapshotDisabled: t::SnapshotFault, "SnapshotDisabled", 0, [
 ]);
 impl d::IsA<t::MethodFault> for SnapshotDisabled {}
 
@@ -2868,7 +2868,7 @@ pub struct SnapshotFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(SnapshotFault: t::VimFault, "SnapshotFault", 0, [
+d::object!(Vim25 SnapshotFault: t::VimFault, "SnapshotFault", 0, [
 ]);
 impl d::IsA<t::MethodFault> for SnapshotFault {}
 
@@ -2882,7 +2882,7 @@ pub struct SnapshotIncompatibleDeviceInVm {
     /// `fault`.
     pub fault: t::LocalizedMethodFault,
 }
-d::object!(SnapshotIncompatibleDeviceInVm: t::SnapshotFault, "SnapshotIncompatibleDeviceInVm", 0, [
+d::object!(Vim25 SnapshotIncompatibleDeviceInVm: t::SnapshotFault, "SnapshotIncompatibleDeviceInVm", 0, [
     0 fault "fault" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for SnapshotIncompatibleDeviceInVm {}
@@ -2895,7 +2895,7 @@ pub struct SnapshotLocked {
     /// The fields of [`SnapshotFault`](t::SnapshotFault).
     pub base: t::SnapshotFault,
 }
-d::object!(SnapshotLocked: t::SnapshotFault, "SnapshotLocked", 0, [
+d::object!(Vim25 SnapshotLocked: t::SnapshotFault, "SnapshotLocked", 0, [
 ]);
 impl d::IsA<t::MethodFault> for SnapshotLocked {}
 
@@ -2907,7 +2907,7 @@ pub struct SnapshotMoveFromNonHomeNotSupported {
     /// The fields of [`SnapshotCopyNotSupported`](t::SnapshotCopyNotSupported).
     pub base: t::SnapshotCopyNotSupported,
 }
-d::object!(SnapshotMoveFromNonHomeNotSupported: t::SnapshotCopyNotSupported, "SnapshotMoveFromNonHomeNotSupported", 0, [
+d::object!(Vim25 SnapshotMoveFromNonHomeNotSupported: t::SnapshotCopyNotSupported, "SnapshotMoveFromNonHomeNotSupported", 0, [
 ]);
 impl d::IsA<t::MethodFault> for SnapshotMoveFromNonHomeNotSupported {}
 
@@ -2919,7 +2919,7 @@ pub struct SnapshotMoveNotSupported {
     /// The fields of [`SnapshotCopyNotSupported`](t::SnapshotCopyNotSupported).
     pub base: t::SnapshotCopyNotSupported,
 }
-d::object!(SnapshotMoveNotSupported: t::SnapshotCopyNotSupported, "SnapshotMoveNotSupported", 0, [
+d::object!(Vim25 SnapshotMoveNotSupported: t::SnapshotCopyNotSupported, "SnapshotMoveNotSupported", 0, [
 ]);
 impl d::IsA<t::MethodFault> for SnapshotMoveNotSupported {}
 
@@ -2931,7 +2931,7 @@ pub struct SnapshotMoveToNonHomeNotSupported {
     /// The fields of [`SnapshotCopyNotSupported`](t::SnapshotCopyNotSupported).
     pub base: t::SnapshotCopyNotSupported,
 }
-d::object!(SnapshotMoveToNonHomeNotSupported: t::SnapshotCopyNotSupported, "SnapshotMoveToNonHomeNotSupported", 0, [
+d::object!(Vim25 SnapshotMoveToNonHomeNotSupported: t::SnapshotCopyNotSupported, "SnapshotMoveToNonHomeNotSupported", 0, [
 ]);
 impl d::IsA<t::MethodFault> for SnapshotMoveToNonHomeNotSupported {}
 
@@ -2943,7 +2943,7 @@ pub struct SnapshotNoChange {
     /// The fields of [`SnapshotFault`](t::SnapshotFault).
     pub base: t::SnapshotFault,
 }
-d::object!(SnapshotNoChange: t::SnapshotFault, "SnapshotNoChange", 0, [
+d::object!(Vim25 SnapshotNoChange: t::SnapshotFault, "SnapshotNoChange", 0, [
 ]);
 impl d::IsA<t::MethodFault> for SnapshotNoChange {}
 
@@ -2961,7 +2961,7 @@ pub struct SnapshotRevertIssue {
     /// `errors`.
     pub errors: bool,
 }
-d::object!(SnapshotRevertIssue: t::MigrationFault, "SnapshotRevertIssue", 0, [
+d::object!(Vim25 SnapshotRevertIssue: t::MigrationFault, "SnapshotRevertIssue", 0, [
     0 snapshot_name "snapshotName" 0 false,
     1 event "event" 0 false,
     2 errors "errors" 0 false,
@@ -2978,7 +2978,7 @@ pub struct SoftRuleVioCorrectionDisallowed {
     /// `vmName`.
     pub vm_name: String,
 }
-d::object!(SoftRuleVioCorrectionDisallowed: t::VmConfigFault, "SoftRuleVioCorrectionDisallowed", 4, [
+d::object!(Vim25 SoftRuleVioCorrectionDisallowed: t::VmConfigFault, "SoftRuleVioCorrectionDisallowed", 4, [
     0 vm_name "vmName" 4 false,
 ]);
 impl d::IsA<t::MethodFault> for SoftRuleVioCorrectionDisallowed {}
@@ -2993,7 +2993,7 @@ pub struct SoftRuleVioCorrectionImpact {
     /// `vmName`.
     pub vm_name: String,
 }
-d::object!(SoftRuleVioCorrectionImpact: t::VmConfigFault, "SoftRuleVioCorrectionImpact", 4, [
+d::object!(Vim25 SoftRuleVioCorrectionImpact: t::VmConfigFault, "SoftRuleVioCorrectionImpact", 4, [
     0 vm_name "vmName" 4 false,
 ]);
 impl d::IsA<t::MethodFault> for SoftRuleVioCorrectionImpact {}

@@ -15,7 +15,7 @@ pub struct SolutionUserRequired {
     /// The fields of [`SecurityError`](t::SecurityError).
     pub base: t::SecurityError,
 }
-d::object!(SolutionUserRequired: t::SecurityError, "SolutionUserRequired", 16, [
+d::object!(Vim25 SolutionUserRequired: t::SecurityError, "SolutionUserRequired", 16, [
 ]);
 impl d::IsA<t::MethodFault> for SolutionUserRequired {}
 
@@ -29,7 +29,7 @@ pub struct SsdDiskNotAvailable {
     /// `devicePath`.
     pub device_path: String,
 }
-d::object!(SsdDiskNotAvailable: t::VimFault, "SsdDiskNotAvailable", 7, [
+d::object!(Vim25 SsdDiskNotAvailable: t::VimFault, "SsdDiskNotAvailable", 7, [
     0 device_path "devicePath" 7 false,
 ]);
 impl d::IsA<t::MethodFault> for SsdDiskNotAvailable {}
@@ -42,7 +42,7 @@ pub struct StorageDrsCannotMoveDiskInMultiWriterMode {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(StorageDrsCannotMoveDiskInMultiWriterMode: t::VimFault, "StorageDrsCannotMoveDiskInMultiWriterMode", 6, [
+d::object!(Vim25 StorageDrsCannotMoveDiskInMultiWriterMode: t::VimFault, "StorageDrsCannotMoveDiskInMultiWriterMode", 6, [
 ]);
 impl d::IsA<t::MethodFault> for StorageDrsCannotMoveDiskInMultiWriterMode {}
 
@@ -54,7 +54,7 @@ pub struct StorageDrsCannotMoveFTVm {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(StorageDrsCannotMoveFTVm: t::VimFault, "StorageDrsCannotMoveFTVm", 6, [
+d::object!(Vim25 StorageDrsCannotMoveFTVm: t::VimFault, "StorageDrsCannotMoveFTVm", 6, [
 ]);
 impl d::IsA<t::MethodFault> for StorageDrsCannotMoveFTVm {}
 
@@ -66,7 +66,7 @@ pub struct StorageDrsCannotMoveIndependentDisk {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(StorageDrsCannotMoveIndependentDisk: t::VimFault, "StorageDrsCannotMoveIndependentDisk", 6, [
+d::object!(Vim25 StorageDrsCannotMoveIndependentDisk: t::VimFault, "StorageDrsCannotMoveIndependentDisk", 6, [
 ]);
 impl d::IsA<t::MethodFault> for StorageDrsCannotMoveIndependentDisk {}
 
@@ -78,7 +78,7 @@ pub struct StorageDrsCannotMoveManuallyPlacedSwapFile {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(StorageDrsCannotMoveManuallyPlacedSwapFile: t::VimFault, "StorageDrsCannotMoveManuallyPlacedSwapFile", 6, [
+d::object!(Vim25 StorageDrsCannotMoveManuallyPlacedSwapFile: t::VimFault, "StorageDrsCannotMoveManuallyPlacedSwapFile", 6, [
 ]);
 impl d::IsA<t::MethodFault> for StorageDrsCannotMoveManuallyPlacedSwapFile {}
 
@@ -90,7 +90,7 @@ pub struct StorageDrsCannotMoveManuallyPlacedVm {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(StorageDrsCannotMoveManuallyPlacedVm: t::VimFault, "StorageDrsCannotMoveManuallyPlacedVm", 6, [
+d::object!(Vim25 StorageDrsCannotMoveManuallyPlacedVm: t::VimFault, "StorageDrsCannotMoveManuallyPlacedVm", 6, [
 ]);
 impl d::IsA<t::MethodFault> for StorageDrsCannotMoveManuallyPlacedVm {}
 
@@ -102,7 +102,7 @@ pub struct StorageDrsCannotMoveSharedDisk {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(StorageDrsCannotMoveSharedDisk: t::VimFault, "StorageDrsCannotMoveSharedDisk", 6, [
+d::object!(Vim25 StorageDrsCannotMoveSharedDisk: t::VimFault, "StorageDrsCannotMoveSharedDisk", 6, [
 ]);
 impl d::IsA<t::MethodFault> for StorageDrsCannotMoveSharedDisk {}
 
@@ -114,7 +114,7 @@ pub struct StorageDrsCannotMoveTemplate {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(StorageDrsCannotMoveTemplate: t::VimFault, "StorageDrsCannotMoveTemplate", 6, [
+d::object!(Vim25 StorageDrsCannotMoveTemplate: t::VimFault, "StorageDrsCannotMoveTemplate", 6, [
 ]);
 impl d::IsA<t::MethodFault> for StorageDrsCannotMoveTemplate {}
 
@@ -126,7 +126,7 @@ pub struct StorageDrsCannotMoveVmInUserFolder {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(StorageDrsCannotMoveVmInUserFolder: t::VimFault, "StorageDrsCannotMoveVmInUserFolder", 6, [
+d::object!(Vim25 StorageDrsCannotMoveVmInUserFolder: t::VimFault, "StorageDrsCannotMoveVmInUserFolder", 6, [
 ]);
 impl d::IsA<t::MethodFault> for StorageDrsCannotMoveVmInUserFolder {}
 
@@ -138,7 +138,7 @@ pub struct StorageDrsCannotMoveVmWithMountedCDROM {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(StorageDrsCannotMoveVmWithMountedCDROM: t::VimFault, "StorageDrsCannotMoveVmWithMountedCDROM", 6, [
+d::object!(Vim25 StorageDrsCannotMoveVmWithMountedCDROM: t::VimFault, "StorageDrsCannotMoveVmWithMountedCDROM", 6, [
 ]);
 impl d::IsA<t::MethodFault> for StorageDrsCannotMoveVmWithMountedCDROM {}
 
@@ -150,7 +150,7 @@ pub struct StorageDrsCannotMoveVmWithNoFilesInLayout {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(StorageDrsCannotMoveVmWithNoFilesInLayout: t::VimFault, "StorageDrsCannotMoveVmWithNoFilesInLayout", 6, [
+d::object!(Vim25 StorageDrsCannotMoveVmWithNoFilesInLayout: t::VimFault, "StorageDrsCannotMoveVmWithNoFilesInLayout", 6, [
 ]);
 impl d::IsA<t::MethodFault> for StorageDrsCannotMoveVmWithNoFilesInLayout {}
 
@@ -162,7 +162,7 @@ pub struct StorageDrsDatacentersCannotShareDatastore {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(StorageDrsDatacentersCannotShareDatastore: t::VimFault, "StorageDrsDatacentersCannotShareDatastore", 7, [
+d::object!(Vim25 StorageDrsDatacentersCannotShareDatastore: t::VimFault, "StorageDrsDatacentersCannotShareDatastore", 7, [
 ]);
 impl d::IsA<t::MethodFault> for StorageDrsDatacentersCannotShareDatastore {}
 
@@ -174,7 +174,7 @@ pub struct StorageDrsDisabledOnVm {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(StorageDrsDisabledOnVm: t::VimFault, "StorageDrsDisabledOnVm", 5, [
+d::object!(Vim25 StorageDrsDisabledOnVm: t::VimFault, "StorageDrsDisabledOnVm", 5, [
 ]);
 impl d::IsA<t::MethodFault> for StorageDrsDisabledOnVm {}
 
@@ -188,7 +188,7 @@ pub struct StorageDrsHbrDiskNotMovable {
     /// `nonMovableDiskIds`.
     pub non_movable_disk_ids: String,
 }
-d::object!(StorageDrsHbrDiskNotMovable: t::VimFault, "StorageDrsHbrDiskNotMovable", 8, [
+d::object!(Vim25 StorageDrsHbrDiskNotMovable: t::VimFault, "StorageDrsHbrDiskNotMovable", 8, [
     0 non_movable_disk_ids "nonMovableDiskIds" 8 false,
 ]);
 impl d::IsA<t::MethodFault> for StorageDrsHbrDiskNotMovable {}
@@ -201,7 +201,7 @@ pub struct StorageDrsHmsMoveInProgress {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(StorageDrsHmsMoveInProgress: t::VimFault, "StorageDrsHmsMoveInProgress", 8, [
+d::object!(Vim25 StorageDrsHmsMoveInProgress: t::VimFault, "StorageDrsHmsMoveInProgress", 8, [
 ]);
 impl d::IsA<t::MethodFault> for StorageDrsHmsMoveInProgress {}
 
@@ -213,7 +213,7 @@ pub struct StorageDrsHmsUnreachable {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(StorageDrsHmsUnreachable: t::VimFault, "StorageDrsHmsUnreachable", 8, [
+d::object!(Vim25 StorageDrsHmsUnreachable: t::VimFault, "StorageDrsHmsUnreachable", 8, [
 ]);
 impl d::IsA<t::MethodFault> for StorageDrsHmsUnreachable {}
 
@@ -225,7 +225,7 @@ pub struct StorageDrsIolbDisabledInternally {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(StorageDrsIolbDisabledInternally: t::VimFault, "StorageDrsIolbDisabledInternally", 5, [
+d::object!(Vim25 StorageDrsIolbDisabledInternally: t::VimFault, "StorageDrsIolbDisabledInternally", 5, [
 ]);
 impl d::IsA<t::MethodFault> for StorageDrsIolbDisabledInternally {}
 
@@ -237,7 +237,7 @@ pub struct StorageDrsRelocateDisabled {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(StorageDrsRelocateDisabled: t::VimFault, "StorageDrsRelocateDisabled", 8, [
+d::object!(Vim25 StorageDrsRelocateDisabled: t::VimFault, "StorageDrsRelocateDisabled", 8, [
 ]);
 impl d::IsA<t::MethodFault> for StorageDrsRelocateDisabled {}
 
@@ -249,7 +249,7 @@ pub struct StorageDrsStaleHmsCollection {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(StorageDrsStaleHmsCollection: t::VimFault, "StorageDrsStaleHmsCollection", 8, [
+d::object!(Vim25 StorageDrsStaleHmsCollection: t::VimFault, "StorageDrsStaleHmsCollection", 8, [
 ]);
 impl d::IsA<t::MethodFault> for StorageDrsStaleHmsCollection {}
 
@@ -261,7 +261,7 @@ pub struct StorageDrsUnableToMoveFiles {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(StorageDrsUnableToMoveFiles: t::VimFault, "StorageDrsUnableToMoveFiles", 6, [
+d::object!(Vim25 StorageDrsUnableToMoveFiles: t::VimFault, "StorageDrsUnableToMoveFiles", 6, [
 ]);
 impl d::IsA<t::MethodFault> for StorageDrsUnableToMoveFiles {}
 
@@ -273,7 +273,7 @@ pub struct StorageVMotionNotSupported {
     /// The fields of [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported).
     pub base: t::MigrationFeatureNotSupported,
 }
-d::object!(StorageVMotionNotSupported: t::MigrationFeatureNotSupported, "StorageVMotionNotSupported", 3, [
+d::object!(Vim25 StorageVMotionNotSupported: t::MigrationFeatureNotSupported, "StorageVMotionNotSupported", 3, [
 ]);
 impl d::IsA<t::MethodFault> for StorageVMotionNotSupported {}
 
@@ -287,7 +287,7 @@ pub struct StorageVmotionIncompatible {
     /// `datastore`.
     pub datastore: Option<MoRef<m::Datastore>>,
 }
-d::object!(StorageVmotionIncompatible: t::VirtualHardwareCompatibilityIssue, "StorageVmotionIncompatible", 5, [
+d::object!(Vim25 StorageVmotionIncompatible: t::VirtualHardwareCompatibilityIssue, "StorageVmotionIncompatible", 5, [
     0 datastore "datastore" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for StorageVmotionIncompatible {}
@@ -300,7 +300,7 @@ pub struct SuspendedRelocateNotSupported {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
 }
-d::object!(SuspendedRelocateNotSupported: t::MigrationFault, "SuspendedRelocateNotSupported", 0, [
+d::object!(Vim25 SuspendedRelocateNotSupported: t::MigrationFault, "SuspendedRelocateNotSupported", 0, [
 ]);
 impl d::IsA<t::MethodFault> for SuspendedRelocateNotSupported {}
 
@@ -312,7 +312,7 @@ pub struct SwapDatastoreNotWritableOnHost {
     /// The fields of [`DatastoreNotWritableOnHost`](t::DatastoreNotWritableOnHost).
     pub base: t::DatastoreNotWritableOnHost,
 }
-d::object!(SwapDatastoreNotWritableOnHost: t::DatastoreNotWritableOnHost, "SwapDatastoreNotWritableOnHost", 0, [
+d::object!(Vim25 SwapDatastoreNotWritableOnHost: t::DatastoreNotWritableOnHost, "SwapDatastoreNotWritableOnHost", 0, [
 ]);
 impl d::IsA<t::MethodFault> for SwapDatastoreNotWritableOnHost {}
 
@@ -324,7 +324,7 @@ pub struct SwapDatastoreUnset {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(SwapDatastoreUnset: t::VimFault, "SwapDatastoreUnset", 0, [
+d::object!(Vim25 SwapDatastoreUnset: t::VimFault, "SwapDatastoreUnset", 0, [
 ]);
 impl d::IsA<t::MethodFault> for SwapDatastoreUnset {}
 
@@ -336,7 +336,7 @@ pub struct SwapPlacementOverrideNotSupported {
     /// The fields of [`InvalidVmConfig`](t::InvalidVmConfig).
     pub base: t::InvalidVmConfig,
 }
-d::object!(SwapPlacementOverrideNotSupported: t::InvalidVmConfig, "SwapPlacementOverrideNotSupported", 0, [
+d::object!(Vim25 SwapPlacementOverrideNotSupported: t::InvalidVmConfig, "SwapPlacementOverrideNotSupported", 0, [
 ]);
 impl d::IsA<t::MethodFault> for SwapPlacementOverrideNotSupported {}
 
@@ -348,7 +348,7 @@ pub struct SwitchIpUnset {
     /// The fields of [`DvsFault`](t::DvsFault).
     pub base: t::DvsFault,
 }
-d::object!(SwitchIpUnset: t::DvsFault, "SwitchIpUnset", 6, [
+d::object!(Vim25 SwitchIpUnset: t::DvsFault, "SwitchIpUnset", 6, [
 ]);
 impl d::IsA<t::MethodFault> for SwitchIpUnset {}
 
@@ -360,7 +360,7 @@ pub struct SwitchNotInUpgradeMode {
     /// The fields of [`DvsFault`](t::DvsFault).
     pub base: t::DvsFault,
 }
-d::object!(SwitchNotInUpgradeMode: t::DvsFault, "SwitchNotInUpgradeMode", 3, [
+d::object!(Vim25 SwitchNotInUpgradeMode: t::DvsFault, "SwitchNotInUpgradeMode", 3, [
 ]);
 impl d::IsA<t::MethodFault> for SwitchNotInUpgradeMode {}
 
@@ -374,7 +374,7 @@ pub struct SystemError {
     /// `reason`.
     pub reason: String,
 }
-d::object!(SystemError: t::RuntimeFault, "SystemError", 0, [
+d::object!(Vim25 SystemError: t::RuntimeFault, "SystemError", 0, [
     0 reason "reason" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for SystemError {}
@@ -389,7 +389,7 @@ pub struct TaskInProgress {
     /// `task`.
     pub task: MoRef<m::Task>,
 }
-d::object!(TaskInProgress: t::VimFault, "TaskInProgress", 0, [
+d::object!(Vim25 TaskInProgress: t::VimFault, "TaskInProgress", 0, [
     0 task "task" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for TaskInProgress {}
@@ -408,7 +408,7 @@ pub struct ThirdPartyLicenseAssignmentFailed {
     /// `reason`.
     pub reason: Option<String>,
 }
-d::object!(ThirdPartyLicenseAssignmentFailed: t::RuntimeFault, "ThirdPartyLicenseAssignmentFailed", 5, [
+d::object!(Vim25 ThirdPartyLicenseAssignmentFailed: t::RuntimeFault, "ThirdPartyLicenseAssignmentFailed", 5, [
     0 host "host" 5 false,
     1 module "module" 5 false,
     2 reason "reason" 5 false,
@@ -433,7 +433,7 @@ pub struct Timedout {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(Timedout: t::VimFault, "Timedout", 0, [
+d::object!(Vim25 Timedout: t::VimFault, "Timedout", 0, [
 ]);
 impl d::IsA<t::MethodFault> for Timedout {}
 
@@ -445,7 +445,7 @@ pub struct TooManyConcurrentNativeClones {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
 }
-d::object!(TooManyConcurrentNativeClones: t::FileFault, "TooManyConcurrentNativeClones", 5, [
+d::object!(Vim25 TooManyConcurrentNativeClones: t::FileFault, "TooManyConcurrentNativeClones", 5, [
 ]);
 impl d::IsA<t::MethodFault> for TooManyConcurrentNativeClones {}
 
@@ -457,7 +457,7 @@ pub struct TooManyConsecutiveOverrides {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(TooManyConsecutiveOverrides: t::VimFault, "TooManyConsecutiveOverrides", 0, [
+d::object!(Vim25 TooManyConsecutiveOverrides: t::VimFault, "TooManyConsecutiveOverrides", 0, [
 ]);
 impl d::IsA<t::MethodFault> for TooManyConsecutiveOverrides {}
 
@@ -469,7 +469,7 @@ pub struct TooManyDevices {
     /// The fields of [`InvalidVmConfig`](t::InvalidVmConfig).
     pub base: t::InvalidVmConfig,
 }
-d::object!(TooManyDevices: t::InvalidVmConfig, "TooManyDevices", 0, [
+d::object!(Vim25 TooManyDevices: t::InvalidVmConfig, "TooManyDevices", 0, [
 ]);
 impl d::IsA<t::MethodFault> for TooManyDevices {}
 
@@ -485,7 +485,7 @@ pub struct TooManyDisksOnLegacyHost {
     /// `timeoutDanger`.
     pub timeout_danger: bool,
 }
-d::object!(TooManyDisksOnLegacyHost: t::MigrationFault, "TooManyDisksOnLegacyHost", 0, [
+d::object!(Vim25 TooManyDisksOnLegacyHost: t::MigrationFault, "TooManyDisksOnLegacyHost", 0, [
     0 disk_count "diskCount" 0 false,
     1 timeout_danger "timeoutDanger" 0 false,
 ]);
@@ -499,7 +499,7 @@ pub struct TooManyGuestLogons {
     /// The fields of [`GuestOperationsFault`](t::GuestOperationsFault).
     pub base: t::GuestOperationsFault,
 }
-d::object!(TooManyGuestLogons: t::GuestOperationsFault, "TooManyGuestLogons", 5, [
+d::object!(Vim25 TooManyGuestLogons: t::GuestOperationsFault, "TooManyGuestLogons", 5, [
 ]);
 impl d::IsA<t::MethodFault> for TooManyGuestLogons {}
 
@@ -511,7 +511,7 @@ pub struct TooManyHosts {
     /// The fields of [`HostConnectFault`](t::HostConnectFault).
     pub base: t::HostConnectFault,
 }
-d::object!(TooManyHosts: t::HostConnectFault, "TooManyHosts", 0, [
+d::object!(Vim25 TooManyHosts: t::HostConnectFault, "TooManyHosts", 0, [
 ]);
 impl d::IsA<t::MethodFault> for TooManyHosts {}
 
@@ -523,7 +523,7 @@ pub struct TooManyNativeCloneLevels {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
 }
-d::object!(TooManyNativeCloneLevels: t::FileFault, "TooManyNativeCloneLevels", 5, [
+d::object!(Vim25 TooManyNativeCloneLevels: t::FileFault, "TooManyNativeCloneLevels", 5, [
 ]);
 impl d::IsA<t::MethodFault> for TooManyNativeCloneLevels {}
 
@@ -535,7 +535,7 @@ pub struct TooManyNativeClonesOnFile {
     /// The fields of [`FileFault`](t::FileFault).
     pub base: t::FileFault,
 }
-d::object!(TooManyNativeClonesOnFile: t::FileFault, "TooManyNativeClonesOnFile", 5, [
+d::object!(Vim25 TooManyNativeClonesOnFile: t::FileFault, "TooManyNativeClonesOnFile", 5, [
 ]);
 impl d::IsA<t::MethodFault> for TooManyNativeClonesOnFile {}
 
@@ -547,7 +547,7 @@ pub struct TooManySnapshotLevels {
     /// The fields of [`SnapshotFault`](t::SnapshotFault).
     pub base: t::SnapshotFault,
 }
-d::object!(TooManySnapshotLevels: t::SnapshotFault, "TooManySnapshotLevels", 0, [
+d::object!(Vim25 TooManySnapshotLevels: t::SnapshotFault, "TooManySnapshotLevels", 0, [
 ]);
 impl d::IsA<t::MethodFault> for TooManySnapshotLevels {}
 
@@ -559,7 +559,7 @@ pub struct ToolsAlreadyUpgraded {
     /// The fields of [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault).
     pub base: t::VmToolsUpgradeFault,
 }
-d::object!(ToolsAlreadyUpgraded: t::VmToolsUpgradeFault, "ToolsAlreadyUpgraded", 3, [
+d::object!(Vim25 ToolsAlreadyUpgraded: t::VmToolsUpgradeFault, "ToolsAlreadyUpgraded", 3, [
 ]);
 impl d::IsA<t::MethodFault> for ToolsAlreadyUpgraded {}
 
@@ -571,7 +571,7 @@ pub struct ToolsAutoUpgradeNotSupported {
     /// The fields of [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault).
     pub base: t::VmToolsUpgradeFault,
 }
-d::object!(ToolsAutoUpgradeNotSupported: t::VmToolsUpgradeFault, "ToolsAutoUpgradeNotSupported", 3, [
+d::object!(Vim25 ToolsAutoUpgradeNotSupported: t::VmToolsUpgradeFault, "ToolsAutoUpgradeNotSupported", 3, [
 ]);
 impl d::IsA<t::MethodFault> for ToolsAutoUpgradeNotSupported {}
 
@@ -583,7 +583,7 @@ pub struct ToolsImageCopyFailed {
     /// The fields of [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault).
     pub base: t::VmToolsUpgradeFault,
 }
-d::object!(ToolsImageCopyFailed: t::VmToolsUpgradeFault, "ToolsImageCopyFailed", 6, [
+d::object!(Vim25 ToolsImageCopyFailed: t::VmToolsUpgradeFault, "ToolsImageCopyFailed", 6, [
 ]);
 impl d::IsA<t::MethodFault> for ToolsImageCopyFailed {}
 
@@ -595,7 +595,7 @@ pub struct ToolsImageNotAvailable {
     /// The fields of [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault).
     pub base: t::VmToolsUpgradeFault,
 }
-d::object!(ToolsImageNotAvailable: t::VmToolsUpgradeFault, "ToolsImageNotAvailable", 3, [
+d::object!(Vim25 ToolsImageNotAvailable: t::VmToolsUpgradeFault, "ToolsImageNotAvailable", 3, [
 ]);
 impl d::IsA<t::MethodFault> for ToolsImageNotAvailable {}
 
@@ -607,7 +607,7 @@ pub struct ToolsImageSignatureCheckFailed {
     /// The fields of [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault).
     pub base: t::VmToolsUpgradeFault,
 }
-d::object!(ToolsImageSignatureCheckFailed: t::VmToolsUpgradeFault, "ToolsImageSignatureCheckFailed", 3, [
+d::object!(Vim25 ToolsImageSignatureCheckFailed: t::VmToolsUpgradeFault, "ToolsImageSignatureCheckFailed", 3, [
 ]);
 impl d::IsA<t::MethodFault> for ToolsImageSignatureCheckFailed {}
 
@@ -619,7 +619,7 @@ pub struct ToolsInstallationInProgress {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
 }
-d::object!(ToolsInstallationInProgress: t::MigrationFault, "ToolsInstallationInProgress", 3, [
+d::object!(Vim25 ToolsInstallationInProgress: t::MigrationFault, "ToolsInstallationInProgress", 3, [
 ]);
 impl d::IsA<t::MethodFault> for ToolsInstallationInProgress {}
 
@@ -631,7 +631,7 @@ pub struct ToolsUnavailable {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(ToolsUnavailable: t::VimFault, "ToolsUnavailable", 0, [
+d::object!(Vim25 ToolsUnavailable: t::VimFault, "ToolsUnavailable", 0, [
 ]);
 impl d::IsA<t::MethodFault> for ToolsUnavailable {}
 
@@ -643,7 +643,7 @@ pub struct ToolsUpgradeCancelled {
     /// The fields of [`VmToolsUpgradeFault`](t::VmToolsUpgradeFault).
     pub base: t::VmToolsUpgradeFault,
 }
-d::object!(ToolsUpgradeCancelled: t::VmToolsUpgradeFault, "ToolsUpgradeCancelled", 3, [
+d::object!(Vim25 ToolsUpgradeCancelled: t::VmToolsUpgradeFault, "ToolsUpgradeCancelled", 3, [
 ]);
 impl d::IsA<t::MethodFault> for ToolsUpgradeCancelled {}
 
@@ -659,7 +659,7 @@ pub struct UnSupportedDatastoreForVFlash {
     /// `type`.
     pub r#type: String,
 }
-d::object!(UnSupportedDatastoreForVFlash: t::UnsupportedDatastore, "UnSupportedDatastoreForVFlash", 7, [
+d::object!(Vim25 UnSupportedDatastoreForVFlash: t::UnsupportedDatastore, "UnSupportedDatastoreForVFlash", 7, [
     0 datastore_name "datastoreName" 7 false,
     1 r#type "type" 7 false,
 ]);
@@ -673,7 +673,7 @@ pub struct UncommittedUndoableDisk {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
 }
-d::object!(UncommittedUndoableDisk: t::MigrationFault, "UncommittedUndoableDisk", 0, [
+d::object!(Vim25 UncommittedUndoableDisk: t::MigrationFault, "UncommittedUndoableDisk", 0, [
 ]);
 impl d::IsA<t::MethodFault> for UncommittedUndoableDisk {}
 
@@ -685,7 +685,7 @@ pub struct UnconfiguredPropertyValue {
     /// The fields of [`InvalidPropertyValue`](t::InvalidPropertyValue).
     pub base: t::InvalidPropertyValue,
 }
-d::object!(UnconfiguredPropertyValue: t::InvalidPropertyValue, "UnconfiguredPropertyValue", 3, [
+d::object!(Vim25 UnconfiguredPropertyValue: t::InvalidPropertyValue, "UnconfiguredPropertyValue", 3, [
 ]);
 impl d::IsA<t::MethodFault> for UnconfiguredPropertyValue {}
 
@@ -699,7 +699,7 @@ pub struct UncustomizableGuest {
     /// `uncustomizableGuestOS`.
     pub uncustomizable_guest_os: String,
 }
-d::object!(UncustomizableGuest: t::CustomizationFault, "UncustomizableGuest", 0, [
+d::object!(Vim25 UncustomizableGuest: t::CustomizationFault, "UncustomizableGuest", 0, [
     0 uncustomizable_guest_os "uncustomizableGuestOS" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for UncustomizableGuest {}
@@ -712,7 +712,7 @@ pub struct UnexpectedCustomizationFault {
     /// The fields of [`CustomizationFault`](t::CustomizationFault).
     pub base: t::CustomizationFault,
 }
-d::object!(UnexpectedCustomizationFault: t::CustomizationFault, "UnexpectedCustomizationFault", 0, [
+d::object!(Vim25 UnexpectedCustomizationFault: t::CustomizationFault, "UnexpectedCustomizationFault", 0, [
 ]);
 impl d::IsA<t::MethodFault> for UnexpectedCustomizationFault {}
 
@@ -728,7 +728,7 @@ pub struct UnexpectedFault {
     /// `fault`.
     pub fault: Option<Box<t::LocalizedMethodFault>>,
 }
-d::object!(UnexpectedFault: t::RuntimeFault, "UnexpectedFault", 0, [
+d::object!(Vim25 UnexpectedFault: t::RuntimeFault, "UnexpectedFault", 0, [
     0 fault_name "faultName" 0 false,
     1 fault "fault" 0 false,
 ]);
@@ -744,7 +744,7 @@ pub struct UnrecognizedHost {
     /// `hostName`.
     pub host_name: String,
 }
-d::object!(UnrecognizedHost: t::VimFault, "UnrecognizedHost", 0, [
+d::object!(Vim25 UnrecognizedHost: t::VimFault, "UnrecognizedHost", 0, [
     0 host_name "hostName" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for UnrecognizedHost {}
@@ -757,7 +757,7 @@ pub struct UnsharedSwapVMotionNotSupported {
     /// The fields of [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported).
     pub base: t::MigrationFeatureNotSupported,
 }
-d::object!(UnsharedSwapVMotionNotSupported: t::MigrationFeatureNotSupported, "UnsharedSwapVMotionNotSupported", 0, [
+d::object!(Vim25 UnsharedSwapVMotionNotSupported: t::MigrationFeatureNotSupported, "UnsharedSwapVMotionNotSupported", 0, [
 ]);
 impl d::IsA<t::MethodFault> for UnsharedSwapVMotionNotSupported {}
 
@@ -771,7 +771,7 @@ pub struct UnsupportedDatastore {
     /// `datastore`.
     pub datastore: Option<MoRef<m::Datastore>>,
 }
-d::object!(UnsupportedDatastore: t::VmConfigFault, "UnsupportedDatastore", 0, [
+d::object!(Vim25 UnsupportedDatastore: t::VmConfigFault, "UnsupportedDatastore", 0, [
     0 datastore "datastore" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for UnsupportedDatastore {}
@@ -786,7 +786,7 @@ pub struct UnsupportedGuest {
     /// `unsupportedGuestOS`.
     pub unsupported_guest_os: String,
 }
-d::object!(UnsupportedGuest: t::InvalidVmConfig, "UnsupportedGuest", 0, [
+d::object!(Vim25 UnsupportedGuest: t::InvalidVmConfig, "UnsupportedGuest", 0, [
     0 unsupported_guest_os "unsupportedGuestOS" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for UnsupportedGuest {}
@@ -801,7 +801,7 @@ pub struct UnsupportedVimApiVersion {
     /// `version`.
     pub version: Option<String>,
 }
-d::object!(UnsupportedVimApiVersion: t::VimFault, "UnsupportedVimApiVersion", 3, [
+d::object!(Vim25 UnsupportedVimApiVersion: t::VimFault, "UnsupportedVimApiVersion", 3, [
     0 version "version" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for UnsupportedVimApiVersion {}
@@ -814,7 +814,7 @@ pub struct UnsupportedVmxLocation {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
 }
-d::object!(UnsupportedVmxLocation: t::VmConfigFault, "UnsupportedVmxLocation", 0, [
+d::object!(Vim25 UnsupportedVmxLocation: t::VmConfigFault, "UnsupportedVmxLocation", 0, [
 ]);
 impl d::IsA<t::MethodFault> for UnsupportedVmxLocation {}
 
@@ -826,7 +826,7 @@ pub struct UnusedVirtualDiskBlocksNotScrubbed {
     /// The fields of [`DeviceBackingNotSupported`](t::DeviceBackingNotSupported).
     pub base: t::DeviceBackingNotSupported,
 }
-d::object!(UnusedVirtualDiskBlocksNotScrubbed: t::DeviceBackingNotSupported, "UnusedVirtualDiskBlocksNotScrubbed", 3, [
+d::object!(Vim25 UnusedVirtualDiskBlocksNotScrubbed: t::DeviceBackingNotSupported, "UnusedVirtualDiskBlocksNotScrubbed", 3, [
 ]);
 impl d::IsA<t::MethodFault> for UnusedVirtualDiskBlocksNotScrubbed {}
 
@@ -842,7 +842,7 @@ pub struct UserNotFound {
     /// `unresolved`.
     pub unresolved: bool,
 }
-d::object!(UserNotFound: t::VimFault, "UserNotFound", 0, [
+d::object!(Vim25 UserNotFound: t::VimFault, "UserNotFound", 0, [
     0 principal "principal" 0 false,
     1 unresolved "unresolved" 0 false,
 ]);
@@ -856,7 +856,7 @@ pub struct VAppConfigFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(VAppConfigFault: t::VimFault, "VAppConfigFault", 3, [
+d::object!(Vim25 VAppConfigFault: t::VimFault, "VAppConfigFault", 3, [
 ]);
 impl d::IsA<t::MethodFault> for VAppConfigFault {}
 
@@ -868,7 +868,7 @@ pub struct VAppNotRunning {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
 }
-d::object!(VAppNotRunning: t::VmConfigFault, "VAppNotRunning", 3, [
+d::object!(Vim25 VAppNotRunning: t::VmConfigFault, "VAppNotRunning", 3, [
 ]);
 impl d::IsA<t::MethodFault> for VAppNotRunning {}
 
@@ -880,7 +880,7 @@ pub struct VAppOperationInProgress {
     /// The fields of [`RuntimeFault`](t::RuntimeFault).
     pub base: t::RuntimeFault,
 }
-d::object!(VAppOperationInProgress: t::RuntimeFault, "VAppOperationInProgress", 5, [
+d::object!(Vim25 VAppOperationInProgress: t::RuntimeFault, "VAppOperationInProgress", 5, [
 ]);
 impl d::IsA<t::MethodFault> for VAppOperationInProgress {}
 
@@ -902,7 +902,7 @@ pub struct VAppPropertyFault {
     /// `value`.
     pub value: String,
 }
-d::object!(VAppPropertyFault: t::VmConfigFault, "VAppPropertyFault", 3, [
+d::object!(Vim25 VAppPropertyFault: t::VmConfigFault, "VAppPropertyFault", 3, [
     0 id "id" 3 false,
     1 category "category" 3 false,
     2 label "label" 3 false,
@@ -919,7 +919,7 @@ pub struct VAppTaskInProgress {
     /// The fields of [`TaskInProgress`](t::TaskInProgress).
     pub base: t::TaskInProgress,
 }
-d::object!(VAppTaskInProgress: t::TaskInProgress, "VAppTaskInProgress", 3, [
+d::object!(Vim25 VAppTaskInProgress: t::TaskInProgress, "VAppTaskInProgress", 3, [
 ]);
 impl d::IsA<t::MethodFault> for VAppTaskInProgress {}
 
@@ -931,7 +931,7 @@ pub struct VFlashCacheHotConfigNotSupported {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
 }
-d::object!(VFlashCacheHotConfigNotSupported: t::VmConfigFault, "VFlashCacheHotConfigNotSupported", 8, [
+d::object!(Vim25 VFlashCacheHotConfigNotSupported: t::VmConfigFault, "VFlashCacheHotConfigNotSupported", 8, [
 ]);
 impl d::IsA<t::MethodFault> for VFlashCacheHotConfigNotSupported {}
 
@@ -951,7 +951,7 @@ pub struct VFlashModuleNotSupported {
     /// `hostName`.
     pub host_name: String,
 }
-d::object!(VFlashModuleNotSupported: t::VmConfigFault, "VFlashModuleNotSupported", 7, [
+d::object!(Vim25 VFlashModuleNotSupported: t::VmConfigFault, "VFlashModuleNotSupported", 7, [
     0 vm_name "vmName" 7 false,
     1 module_name "moduleName" 7 false,
     2 reason "reason" 7 false,
@@ -988,7 +988,7 @@ pub struct VFlashModuleVersionIncompatible {
     /// `hostModuleVersion`.
     pub host_module_version: String,
 }
-d::object!(VFlashModuleVersionIncompatible: t::VimFault, "VFlashModuleVersionIncompatible", 7, [
+d::object!(Vim25 VFlashModuleVersionIncompatible: t::VimFault, "VFlashModuleVersionIncompatible", 7, [
     0 module_name "moduleName" 7 false,
     1 vm_request_module_version "vmRequestModuleVersion" 7 false,
     2 host_min_supported_verson "hostMinSupportedVerson" 7 false,
@@ -1004,7 +1004,7 @@ pub struct VMINotSupported {
     /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
     pub base: t::DeviceNotSupported,
 }
-d::object!(VMINotSupported: t::DeviceNotSupported, "VMINotSupported", 0, [
+d::object!(Vim25 VMINotSupported: t::DeviceNotSupported, "VMINotSupported", 0, [
 ]);
 impl d::IsA<t::MethodFault> for VMINotSupported {}
 
@@ -1016,7 +1016,7 @@ pub struct VMOnConflictDVPort {
     /// The fields of [`CannotAccessNetwork`](t::CannotAccessNetwork).
     pub base: t::CannotAccessNetwork,
 }
-d::object!(VMOnConflictDVPort: t::CannotAccessNetwork, "VMOnConflictDVPort", 3, [
+d::object!(Vim25 VMOnConflictDVPort: t::CannotAccessNetwork, "VMOnConflictDVPort", 3, [
 ]);
 impl d::IsA<t::MethodFault> for VMOnConflictDVPort {}
 
@@ -1028,7 +1028,7 @@ pub struct VMOnVirtualIntranet {
     /// The fields of [`CannotAccessNetwork`](t::CannotAccessNetwork).
     pub base: t::CannotAccessNetwork,
 }
-d::object!(VMOnVirtualIntranet: t::CannotAccessNetwork, "VMOnVirtualIntranet", 0, [
+d::object!(Vim25 VMOnVirtualIntranet: t::CannotAccessNetwork, "VMOnVirtualIntranet", 0, [
 ]);
 impl d::IsA<t::MethodFault> for VMOnVirtualIntranet {}
 
@@ -1040,7 +1040,7 @@ pub struct VMotionAcrossNetworkNotSupported {
     /// The fields of [`MigrationFeatureNotSupported`](t::MigrationFeatureNotSupported).
     pub base: t::MigrationFeatureNotSupported,
 }
-d::object!(VMotionAcrossNetworkNotSupported: t::MigrationFeatureNotSupported, "VMotionAcrossNetworkNotSupported", 7, [
+d::object!(Vim25 VMotionAcrossNetworkNotSupported: t::MigrationFeatureNotSupported, "VMotionAcrossNetworkNotSupported", 7, [
 ]);
 impl d::IsA<t::MethodFault> for VMotionAcrossNetworkNotSupported {}
 
@@ -1058,7 +1058,7 @@ pub struct VMotionInterfaceIssue {
     /// `failedHostEntity`.
     pub failed_host_entity: Option<MoRef<m::HostSystem>>,
 }
-d::object!(VMotionInterfaceIssue: t::MigrationFault, "VMotionInterfaceIssue", 0, [
+d::object!(Vim25 VMotionInterfaceIssue: t::MigrationFault, "VMotionInterfaceIssue", 0, [
     0 at_source_host "atSourceHost" 0 false,
     1 failed_host "failedHost" 0 false,
     2 failed_host_entity "failedHostEntity" 0 false,
@@ -1075,7 +1075,7 @@ pub struct VMotionLinkCapacityLow {
     /// `network`.
     pub network: String,
 }
-d::object!(VMotionLinkCapacityLow: t::VMotionInterfaceIssue, "VMotionLinkCapacityLow", 0, [
+d::object!(Vim25 VMotionLinkCapacityLow: t::VMotionInterfaceIssue, "VMotionLinkCapacityLow", 0, [
     0 network "network" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for VMotionLinkCapacityLow {}
@@ -1090,7 +1090,7 @@ pub struct VMotionLinkDown {
     /// `network`.
     pub network: String,
 }
-d::object!(VMotionLinkDown: t::VMotionInterfaceIssue, "VMotionLinkDown", 0, [
+d::object!(Vim25 VMotionLinkDown: t::VMotionInterfaceIssue, "VMotionLinkDown", 0, [
     0 network "network" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for VMotionLinkDown {}
@@ -1103,7 +1103,7 @@ pub struct VMotionNotConfigured {
     /// The fields of [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue).
     pub base: t::VMotionInterfaceIssue,
 }
-d::object!(VMotionNotConfigured: t::VMotionInterfaceIssue, "VMotionNotConfigured", 0, [
+d::object!(Vim25 VMotionNotConfigured: t::VMotionInterfaceIssue, "VMotionNotConfigured", 0, [
 ]);
 impl d::IsA<t::MethodFault> for VMotionNotConfigured {}
 
@@ -1115,7 +1115,7 @@ pub struct VMotionNotLicensed {
     /// The fields of [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue).
     pub base: t::VMotionInterfaceIssue,
 }
-d::object!(VMotionNotLicensed: t::VMotionInterfaceIssue, "VMotionNotLicensed", 0, [
+d::object!(Vim25 VMotionNotLicensed: t::VMotionInterfaceIssue, "VMotionNotLicensed", 0, [
 ]);
 impl d::IsA<t::MethodFault> for VMotionNotLicensed {}
 
@@ -1127,7 +1127,7 @@ pub struct VMotionNotSupported {
     /// The fields of [`VMotionInterfaceIssue`](t::VMotionInterfaceIssue).
     pub base: t::VMotionInterfaceIssue,
 }
-d::object!(VMotionNotSupported: t::VMotionInterfaceIssue, "VMotionNotSupported", 0, [
+d::object!(Vim25 VMotionNotSupported: t::VMotionInterfaceIssue, "VMotionNotSupported", 0, [
 ]);
 impl d::IsA<t::MethodFault> for VMotionNotSupported {}
 
@@ -1139,7 +1139,7 @@ pub struct VMotionProtocolIncompatible {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
 }
-d::object!(VMotionProtocolIncompatible: t::MigrationFault, "VMotionProtocolIncompatible", 0, [
+d::object!(Vim25 VMotionProtocolIncompatible: t::MigrationFault, "VMotionProtocolIncompatible", 0, [
 ]);
 impl d::IsA<t::MethodFault> for VMotionProtocolIncompatible {}
 
@@ -1151,7 +1151,7 @@ pub struct VimFault {
     /// The fields of [`MethodFault`](t::MethodFault).
     pub base: t::MethodFault,
 }
-d::object!(VimFault: t::MethodFault, "VimFault", 0, [
+d::object!(Vim25 VimFault: t::MethodFault, "VimFault", 0, [
 ]);
 impl d::IsA<t::MethodFault> for VimFault {}
 
@@ -1163,7 +1163,7 @@ pub struct VirtualDiskBlocksNotFullyProvisioned {
     /// The fields of [`DeviceBackingNotSupported`](t::DeviceBackingNotSupported).
     pub base: t::DeviceBackingNotSupported,
 }
-d::object!(VirtualDiskBlocksNotFullyProvisioned: t::DeviceBackingNotSupported, "VirtualDiskBlocksNotFullyProvisioned", 3, [
+d::object!(Vim25 VirtualDiskBlocksNotFullyProvisioned: t::DeviceBackingNotSupported, "VirtualDiskBlocksNotFullyProvisioned", 3, [
 ]);
 impl d::IsA<t::MethodFault> for VirtualDiskBlocksNotFullyProvisioned {}
 
@@ -1177,7 +1177,7 @@ pub struct VirtualDiskModeNotSupported {
     /// `mode`.
     pub mode: String,
 }
-d::object!(VirtualDiskModeNotSupported: t::DeviceNotSupported, "VirtualDiskModeNotSupported", 4, [
+d::object!(Vim25 VirtualDiskModeNotSupported: t::DeviceNotSupported, "VirtualDiskModeNotSupported", 4, [
     0 mode "mode" 4 false,
 ]);
 impl d::IsA<t::MethodFault> for VirtualDiskModeNotSupported {}
@@ -1190,7 +1190,7 @@ pub struct VirtualEthernetCardNotSupported {
     /// The fields of [`DeviceNotSupported`](t::DeviceNotSupported).
     pub base: t::DeviceNotSupported,
 }
-d::object!(VirtualEthernetCardNotSupported: t::DeviceNotSupported, "VirtualEthernetCardNotSupported", 0, [
+d::object!(Vim25 VirtualEthernetCardNotSupported: t::DeviceNotSupported, "VirtualEthernetCardNotSupported", 0, [
 ]);
 impl d::IsA<t::MethodFault> for VirtualEthernetCardNotSupported {}
 
@@ -1202,7 +1202,7 @@ pub struct VirtualHardwareCompatibilityIssue {
     /// The fields of [`VmConfigFault`](t::VmConfigFault).
     pub base: t::VmConfigFault,
 }
-d::object!(VirtualHardwareCompatibilityIssue: t::VmConfigFault, "VirtualHardwareCompatibilityIssue", 0, [
+d::object!(Vim25 VirtualHardwareCompatibilityIssue: t::VmConfigFault, "VirtualHardwareCompatibilityIssue", 0, [
 ]);
 impl d::IsA<t::MethodFault> for VirtualHardwareCompatibilityIssue {}
 
@@ -1218,7 +1218,7 @@ pub struct VirtualHardwareVersionNotSupported {
     /// `host`.
     pub host: MoRef<m::HostSystem>,
 }
-d::object!(VirtualHardwareVersionNotSupported: t::VirtualHardwareCompatibilityIssue, "VirtualHardwareVersionNotSupported", 0, [
+d::object!(Vim25 VirtualHardwareVersionNotSupported: t::VirtualHardwareCompatibilityIssue, "VirtualHardwareVersionNotSupported", 0, [
     0 host_name "hostName" 0 false,
     1 host "host" 0 false,
 ]);
@@ -1238,7 +1238,7 @@ pub struct VmAlreadyExistsInDatacenter {
     /// `vm`.
     pub vm: Vec<MoRef<m::VirtualMachine>>,
 }
-d::object!(VmAlreadyExistsInDatacenter: t::InvalidFolder, "VmAlreadyExistsInDatacenter", 3, [
+d::object!(Vim25 VmAlreadyExistsInDatacenter: t::InvalidFolder, "VmAlreadyExistsInDatacenter", 3, [
     0 host "host" 3 false,
     1 hostname "hostname" 3 false,
     2 vm "vm" 3 false,
@@ -1253,7 +1253,7 @@ pub struct VmConfigFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(VmConfigFault: t::VimFault, "VmConfigFault", 0, [
+d::object!(Vim25 VmConfigFault: t::VimFault, "VmConfigFault", 0, [
 ]);
 impl d::IsA<t::MethodFault> for VmConfigFault {}
 
@@ -1267,7 +1267,7 @@ pub struct VmConfigIncompatibleForFaultTolerance {
     /// `fault`.
     pub fault: Option<Box<t::LocalizedMethodFault>>,
 }
-d::object!(VmConfigIncompatibleForFaultTolerance: t::VmConfigFault, "VmConfigIncompatibleForFaultTolerance", 3, [
+d::object!(Vim25 VmConfigIncompatibleForFaultTolerance: t::VmConfigFault, "VmConfigIncompatibleForFaultTolerance", 3, [
     0 fault "fault" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for VmConfigIncompatibleForFaultTolerance {}
@@ -1282,7 +1282,7 @@ pub struct VmConfigIncompatibleForRecordReplay {
     /// `fault`.
     pub fault: Option<Box<t::LocalizedMethodFault>>,
 }
-d::object!(VmConfigIncompatibleForRecordReplay: t::VmConfigFault, "VmConfigIncompatibleForRecordReplay", 3, [
+d::object!(Vim25 VmConfigIncompatibleForRecordReplay: t::VmConfigFault, "VmConfigIncompatibleForRecordReplay", 3, [
     0 fault "fault" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for VmConfigIncompatibleForRecordReplay {}
@@ -1301,7 +1301,7 @@ pub struct VmFaultToleranceConfigIssue {
     /// `entity`.
     pub entity: Option<MoRef<m::ManagedEntity>>,
 }
-d::object!(VmFaultToleranceConfigIssue: t::VmFaultToleranceIssue, "VmFaultToleranceConfigIssue", 3, [
+d::object!(Vim25 VmFaultToleranceConfigIssue: t::VmFaultToleranceIssue, "VmFaultToleranceConfigIssue", 3, [
     0 reason "reason" 3 false,
     1 entity_name "entityName" 3 false,
     2 entity "entity" 3 false,
@@ -1369,7 +1369,7 @@ pub struct VmFaultToleranceConfigIssueWrapper {
     /// `error`.
     pub error: Option<Box<t::LocalizedMethodFault>>,
 }
-d::object!(VmFaultToleranceConfigIssueWrapper: t::VmFaultToleranceIssue, "VmFaultToleranceConfigIssueWrapper", 4, [
+d::object!(Vim25 VmFaultToleranceConfigIssueWrapper: t::VmFaultToleranceIssue, "VmFaultToleranceConfigIssueWrapper", 4, [
     0 entity_name "entityName" 4 false,
     1 entity "entity" 4 false,
     2 error "error" 4 false,
@@ -1388,7 +1388,7 @@ pub struct VmFaultToleranceInvalidFileBacking {
     /// `backingFilename`.
     pub backing_filename: Option<String>,
 }
-d::object!(VmFaultToleranceInvalidFileBacking: t::VmFaultToleranceIssue, "VmFaultToleranceInvalidFileBacking", 3, [
+d::object!(Vim25 VmFaultToleranceInvalidFileBacking: t::VmFaultToleranceIssue, "VmFaultToleranceInvalidFileBacking", 3, [
     0 backing_type "backingType" 3 false,
     1 backing_filename "backingFilename" 3 false,
 ]);
@@ -1415,7 +1415,7 @@ pub struct VmFaultToleranceIssue {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(VmFaultToleranceIssue: t::VimFault, "VmFaultToleranceIssue", 3, [
+d::object!(Vim25 VmFaultToleranceIssue: t::VimFault, "VmFaultToleranceIssue", 3, [
 ]);
 impl d::IsA<t::MethodFault> for VmFaultToleranceIssue {}
 
@@ -1431,7 +1431,7 @@ pub struct VmFaultToleranceOpIssuesList {
     /// `warnings`.
     pub warnings: Vec<t::LocalizedMethodFault>,
 }
-d::object!(VmFaultToleranceOpIssuesList: t::VmFaultToleranceIssue, "VmFaultToleranceOpIssuesList", 3, [
+d::object!(Vim25 VmFaultToleranceOpIssuesList: t::VmFaultToleranceIssue, "VmFaultToleranceOpIssuesList", 3, [
     0 errors "errors" 3 false,
     1 warnings "warnings" 3 false,
 ]);
@@ -1449,7 +1449,7 @@ pub struct VmFaultToleranceTooManyFtVcpusOnHost {
     /// `maxNumFtVcpus`.
     pub max_num_ft_vcpus: i32,
 }
-d::object!(VmFaultToleranceTooManyFtVcpusOnHost: t::InsufficientResourcesFault, "VmFaultToleranceTooManyFtVcpusOnHost", 8, [
+d::object!(Vim25 VmFaultToleranceTooManyFtVcpusOnHost: t::InsufficientResourcesFault, "VmFaultToleranceTooManyFtVcpusOnHost", 8, [
     0 host_name "hostName" 8 false,
     1 max_num_ft_vcpus "maxNumFtVcpus" 8 false,
 ]);
@@ -1467,7 +1467,7 @@ pub struct VmFaultToleranceTooManyVMsOnHost {
     /// `maxNumFtVms`.
     pub max_num_ft_vms: i32,
 }
-d::object!(VmFaultToleranceTooManyVMsOnHost: t::InsufficientResourcesFault, "VmFaultToleranceTooManyVMsOnHost", 4, [
+d::object!(Vim25 VmFaultToleranceTooManyVMsOnHost: t::InsufficientResourcesFault, "VmFaultToleranceTooManyVMsOnHost", 4, [
     0 host_name "hostName" 4 false,
     1 max_num_ft_vms "maxNumFtVms" 4 false,
 ]);
@@ -1485,7 +1485,7 @@ pub struct VmHostAffinityRuleViolation {
     /// `hostName`.
     pub host_name: String,
 }
-d::object!(VmHostAffinityRuleViolation: t::VmConfigFault, "VmHostAffinityRuleViolation", 4, [
+d::object!(Vim25 VmHostAffinityRuleViolation: t::VmConfigFault, "VmHostAffinityRuleViolation", 4, [
     0 vm_name "vmName" 4 false,
     1 host_name "hostName" 4 false,
 ]);
@@ -1501,7 +1501,7 @@ pub struct VmLimitLicense {
     /// `limit`.
     pub limit: i32,
 }
-d::object!(VmLimitLicense: t::NotEnoughLicenses, "VmLimitLicense", 0, [
+d::object!(Vim25 VmLimitLicense: t::NotEnoughLicenses, "VmLimitLicense", 0, [
     0 limit "limit" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for VmLimitLicense {}
@@ -1514,7 +1514,7 @@ pub struct VmMetadataManagerFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(VmMetadataManagerFault: t::VimFault, "VmMetadataManagerFault", 7, [
+d::object!(Vim25 VmMetadataManagerFault: t::VimFault, "VmMetadataManagerFault", 7, [
 ]);
 impl d::IsA<t::MethodFault> for VmMetadataManagerFault {}
 
@@ -1526,7 +1526,7 @@ pub struct VmMonitorIncompatibleForFaultTolerance {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(VmMonitorIncompatibleForFaultTolerance: t::VimFault, "VmMonitorIncompatibleForFaultTolerance", 4, [
+d::object!(Vim25 VmMonitorIncompatibleForFaultTolerance: t::VimFault, "VmMonitorIncompatibleForFaultTolerance", 4, [
 ]);
 impl d::IsA<t::MethodFault> for VmMonitorIncompatibleForFaultTolerance {}
 
@@ -1538,7 +1538,7 @@ pub struct VmPowerOnDisabled {
     /// The fields of [`InvalidState`](t::InvalidState).
     pub base: t::InvalidState,
 }
-d::object!(VmPowerOnDisabled: t::InvalidState, "VmPowerOnDisabled", 3, [
+d::object!(Vim25 VmPowerOnDisabled: t::InvalidState, "VmPowerOnDisabled", 3, [
 ]);
 impl d::IsA<t::MethodFault> for VmPowerOnDisabled {}
 
@@ -1554,7 +1554,7 @@ pub struct VmSmpFaultToleranceTooManyVMsOnHost {
     /// `maxNumSmpFtVms`.
     pub max_num_smp_ft_vms: i32,
 }
-d::object!(VmSmpFaultToleranceTooManyVMsOnHost: t::InsufficientResourcesFault, "VmSmpFaultToleranceTooManyVMsOnHost", 8, [
+d::object!(Vim25 VmSmpFaultToleranceTooManyVMsOnHost: t::InsufficientResourcesFault, "VmSmpFaultToleranceTooManyVMsOnHost", 8, [
     0 host_name "hostName" 8 false,
     1 max_num_smp_ft_vms "maxNumSmpFtVms" 8 false,
 ]);
@@ -1568,7 +1568,7 @@ pub struct VmToolsUpgradeFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(VmToolsUpgradeFault: t::VimFault, "VmToolsUpgradeFault", 0, [
+d::object!(Vim25 VmToolsUpgradeFault: t::VimFault, "VmToolsUpgradeFault", 0, [
 ]);
 impl d::IsA<t::MethodFault> for VmToolsUpgradeFault {}
 
@@ -1586,7 +1586,7 @@ pub struct VmValidateMaxDevice {
     /// `count`.
     pub count: i32,
 }
-d::object!(VmValidateMaxDevice: t::VimFault, "VmValidateMaxDevice", 3, [
+d::object!(Vim25 VmValidateMaxDevice: t::VimFault, "VmValidateMaxDevice", 3, [
     0 device "device" 3 false,
     1 max "max" 3 false,
     2 count "count" 3 false,
@@ -1609,7 +1609,7 @@ pub struct VmWwnConflict {
     /// `wwn`.
     pub wwn: Option<i64>,
 }
-d::object!(VmWwnConflict: t::InvalidVmConfig, "VmWwnConflict", 0, [
+d::object!(Vim25 VmWwnConflict: t::InvalidVmConfig, "VmWwnConflict", 0, [
     0 vm "vm" 0 false,
     1 host "host" 0 false,
     2 name "name" 0 false,
@@ -1625,7 +1625,7 @@ pub struct VmfsAlreadyMounted {
     /// The fields of [`VmfsMountFault`](t::VmfsMountFault).
     pub base: t::VmfsMountFault,
 }
-d::object!(VmfsAlreadyMounted: t::VmfsMountFault, "VmfsAlreadyMounted", 3, [
+d::object!(Vim25 VmfsAlreadyMounted: t::VmfsMountFault, "VmfsAlreadyMounted", 3, [
 ]);
 impl d::IsA<t::MethodFault> for VmfsAlreadyMounted {}
 
@@ -1637,7 +1637,7 @@ pub struct VmfsAmbiguousMount {
     /// The fields of [`VmfsMountFault`](t::VmfsMountFault).
     pub base: t::VmfsMountFault,
 }
-d::object!(VmfsAmbiguousMount: t::VmfsMountFault, "VmfsAmbiguousMount", 3, [
+d::object!(Vim25 VmfsAmbiguousMount: t::VmfsMountFault, "VmfsAmbiguousMount", 3, [
 ]);
 impl d::IsA<t::MethodFault> for VmfsAmbiguousMount {}
 
@@ -1651,7 +1651,7 @@ pub struct VmfsMountFault {
     /// `uuid`.
     pub uuid: String,
 }
-d::object!(VmfsMountFault: t::HostConfigFault, "VmfsMountFault", 3, [
+d::object!(Vim25 VmfsMountFault: t::HostConfigFault, "VmfsMountFault", 3, [
     0 uuid "uuid" 3 false,
 ]);
 impl d::IsA<t::MethodFault> for VmfsMountFault {}
@@ -1664,7 +1664,7 @@ pub struct VmotionInterfaceNotEnabled {
     /// The fields of [`HostPowerOpFailed`](t::HostPowerOpFailed).
     pub base: t::HostPowerOpFailed,
 }
-d::object!(VmotionInterfaceNotEnabled: t::HostPowerOpFailed, "VmotionInterfaceNotEnabled", 0, [
+d::object!(Vim25 VmotionInterfaceNotEnabled: t::HostPowerOpFailed, "VmotionInterfaceNotEnabled", 0, [
 ]);
 impl d::IsA<t::MethodFault> for VmotionInterfaceNotEnabled {}
 
@@ -1676,7 +1676,7 @@ pub struct VolumeEditorError {
     /// The fields of [`CustomizationFault`](t::CustomizationFault).
     pub base: t::CustomizationFault,
 }
-d::object!(VolumeEditorError: t::CustomizationFault, "VolumeEditorError", 0, [
+d::object!(Vim25 VolumeEditorError: t::CustomizationFault, "VolumeEditorError", 0, [
 ]);
 impl d::IsA<t::MethodFault> for VolumeEditorError {}
 
@@ -1690,7 +1690,7 @@ pub struct VramLimitLicense {
     /// `limit`.
     pub limit: i32,
 }
-d::object!(VramLimitLicense: t::NotEnoughLicenses, "VramLimitLicense", 5, [
+d::object!(Vim25 VramLimitLicense: t::NotEnoughLicenses, "VramLimitLicense", 5, [
     0 limit "limit" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for VramLimitLicense {}
@@ -1707,7 +1707,7 @@ pub struct VsanClusterUuidMismatch {
     /// `destinationClusterUuid`.
     pub destination_cluster_uuid: String,
 }
-d::object!(VsanClusterUuidMismatch: t::CannotMoveVsanEnabledHost, "VsanClusterUuidMismatch", 7, [
+d::object!(Vim25 VsanClusterUuidMismatch: t::CannotMoveVsanEnabledHost, "VsanClusterUuidMismatch", 7, [
     0 host_cluster_uuid "hostClusterUuid" 7 false,
     1 destination_cluster_uuid "destinationClusterUuid" 7 false,
 ]);
@@ -1723,7 +1723,7 @@ pub struct VsanDiskFault {
     /// `device`.
     pub device: Option<String>,
 }
-d::object!(VsanDiskFault: t::VsanFault, "VsanDiskFault", 7, [
+d::object!(Vim25 VsanDiskFault: t::VsanFault, "VsanDiskFault", 7, [
     0 device "device" 7 false,
 ]);
 impl d::IsA<t::MethodFault> for VsanDiskFault {}
@@ -1736,7 +1736,7 @@ pub struct VsanFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(VsanFault: t::VimFault, "VsanFault", 7, [
+d::object!(Vim25 VsanFault: t::VimFault, "VsanFault", 7, [
 ]);
 impl d::IsA<t::MethodFault> for VsanFault {}
 
@@ -1748,7 +1748,7 @@ pub struct VsanIncompatibleDiskMapping {
     /// The fields of [`VsanDiskFault`](t::VsanDiskFault).
     pub base: t::VsanDiskFault,
 }
-d::object!(VsanIncompatibleDiskMapping: t::VsanDiskFault, "VsanIncompatibleDiskMapping", 8, [
+d::object!(Vim25 VsanIncompatibleDiskMapping: t::VsanDiskFault, "VsanIncompatibleDiskMapping", 8, [
 ]);
 impl d::IsA<t::MethodFault> for VsanIncompatibleDiskMapping {}
 
@@ -1766,7 +1766,7 @@ pub struct VspanDestPortConflict {
     /// `portKey`.
     pub port_key: String,
 }
-d::object!(VspanDestPortConflict: t::DvsFault, "VspanDestPortConflict", 5, [
+d::object!(Vim25 VspanDestPortConflict: t::DvsFault, "VspanDestPortConflict", 5, [
     0 vspan_session_key1 "vspanSessionKey1" 5 false,
     1 vspan_session_key2 "vspanSessionKey2" 5 false,
     2 port_key "portKey" 5 false,
@@ -1787,7 +1787,7 @@ pub struct VspanPortConflict {
     /// `portKey`.
     pub port_key: String,
 }
-d::object!(VspanPortConflict: t::DvsFault, "VspanPortConflict", 5, [
+d::object!(Vim25 VspanPortConflict: t::DvsFault, "VspanPortConflict", 5, [
     0 vspan_session_key1 "vspanSessionKey1" 5 false,
     1 vspan_session_key2 "vspanSessionKey2" 5 false,
     2 port_key "portKey" 5 false,
@@ -1808,7 +1808,7 @@ pub struct VspanPortMoveFault {
     /// `portKey`.
     pub port_key: String,
 }
-d::object!(VspanPortMoveFault: t::DvsFault, "VspanPortMoveFault", 5, [
+d::object!(Vim25 VspanPortMoveFault: t::DvsFault, "VspanPortMoveFault", 5, [
     0 src_portgroup_name "srcPortgroupName" 5 false,
     1 dest_portgroup_name "destPortgroupName" 5 false,
     2 port_key "portKey" 5 false,
@@ -1825,7 +1825,7 @@ pub struct VspanPortPromiscChangeFault {
     /// `portKey`.
     pub port_key: String,
 }
-d::object!(VspanPortPromiscChangeFault: t::DvsFault, "VspanPortPromiscChangeFault", 5, [
+d::object!(Vim25 VspanPortPromiscChangeFault: t::DvsFault, "VspanPortPromiscChangeFault", 5, [
     0 port_key "portKey" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for VspanPortPromiscChangeFault {}
@@ -1840,7 +1840,7 @@ pub struct VspanPortgroupPromiscChangeFault {
     /// `portgroupName`.
     pub portgroup_name: String,
 }
-d::object!(VspanPortgroupPromiscChangeFault: t::DvsFault, "VspanPortgroupPromiscChangeFault", 5, [
+d::object!(Vim25 VspanPortgroupPromiscChangeFault: t::DvsFault, "VspanPortgroupPromiscChangeFault", 5, [
     0 portgroup_name "portgroupName" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for VspanPortgroupPromiscChangeFault {}
@@ -1855,7 +1855,7 @@ pub struct VspanPortgroupTypeChangeFault {
     /// `portgroupName`.
     pub portgroup_name: String,
 }
-d::object!(VspanPortgroupTypeChangeFault: t::DvsFault, "VspanPortgroupTypeChangeFault", 5, [
+d::object!(Vim25 VspanPortgroupTypeChangeFault: t::DvsFault, "VspanPortgroupTypeChangeFault", 5, [
     0 portgroup_name "portgroupName" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for VspanPortgroupTypeChangeFault {}
@@ -1872,7 +1872,7 @@ pub struct VspanPromiscuousPortNotSupported {
     /// `portKey`.
     pub port_key: String,
 }
-d::object!(VspanPromiscuousPortNotSupported: t::DvsFault, "VspanPromiscuousPortNotSupported", 5, [
+d::object!(Vim25 VspanPromiscuousPortNotSupported: t::DvsFault, "VspanPromiscuousPortNotSupported", 5, [
     0 vspan_session_key "vspanSessionKey" 5 false,
     1 port_key "portKey" 5 false,
 ]);
@@ -1890,7 +1890,7 @@ pub struct VspanSameSessionPortConflict {
     /// `portKey`.
     pub port_key: String,
 }
-d::object!(VspanSameSessionPortConflict: t::DvsFault, "VspanSameSessionPortConflict", 5, [
+d::object!(Vim25 VspanSameSessionPortConflict: t::DvsFault, "VspanSameSessionPortConflict", 5, [
     0 vspan_session_key "vspanSessionKey" 5 false,
     1 port_key "portKey" 5 false,
 ]);
@@ -1904,7 +1904,7 @@ pub struct WakeOnLanNotSupported {
     /// The fields of [`VirtualHardwareCompatibilityIssue`](t::VirtualHardwareCompatibilityIssue).
     pub base: t::VirtualHardwareCompatibilityIssue,
 }
-d::object!(WakeOnLanNotSupported: t::VirtualHardwareCompatibilityIssue, "WakeOnLanNotSupported", 0, [
+d::object!(Vim25 WakeOnLanNotSupported: t::VirtualHardwareCompatibilityIssue, "WakeOnLanNotSupported", 0, [
 ]);
 impl d::IsA<t::MethodFault> for WakeOnLanNotSupported {}
 
@@ -1916,7 +1916,7 @@ pub struct WakeOnLanNotSupportedByVmotionNIC {
     /// The fields of [`HostPowerOpFailed`](t::HostPowerOpFailed).
     pub base: t::HostPowerOpFailed,
 }
-d::object!(WakeOnLanNotSupportedByVmotionNIC: t::HostPowerOpFailed, "WakeOnLanNotSupportedByVmotionNIC", 0, [
+d::object!(Vim25 WakeOnLanNotSupportedByVmotionNIC: t::HostPowerOpFailed, "WakeOnLanNotSupportedByVmotionNIC", 0, [
 ]);
 impl d::IsA<t::MethodFault> for WakeOnLanNotSupportedByVmotionNIC {}
 
@@ -1930,7 +1930,7 @@ pub struct WillLoseHAProtection {
     /// `resolution`.
     pub resolution: String,
 }
-d::object!(WillLoseHAProtection: t::MigrationFault, "WillLoseHAProtection", 5, [
+d::object!(Vim25 WillLoseHAProtection: t::MigrationFault, "WillLoseHAProtection", 5, [
     0 resolution "resolution" 5 false,
 ]);
 impl d::IsA<t::MethodFault> for WillLoseHAProtection {}
@@ -1953,7 +1953,7 @@ pub struct WillModifyConfigCpuRequirements {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
 }
-d::object!(WillModifyConfigCpuRequirements: t::MigrationFault, "WillModifyConfigCpuRequirements", 0, [
+d::object!(Vim25 WillModifyConfigCpuRequirements: t::MigrationFault, "WillModifyConfigCpuRequirements", 0, [
 ]);
 impl d::IsA<t::MethodFault> for WillModifyConfigCpuRequirements {}
 
@@ -1965,7 +1965,7 @@ pub struct WillResetSnapshotDirectory {
     /// The fields of [`MigrationFault`](t::MigrationFault).
     pub base: t::MigrationFault,
 }
-d::object!(WillResetSnapshotDirectory: t::MigrationFault, "WillResetSnapshotDirectory", 5, [
+d::object!(Vim25 WillResetSnapshotDirectory: t::MigrationFault, "WillResetSnapshotDirectory", 5, [
 ]);
 impl d::IsA<t::MethodFault> for WillResetSnapshotDirectory {}
 
@@ -1977,6 +1977,6 @@ pub struct WipeDiskFault {
     /// The fields of [`VimFault`](t::VimFault).
     pub base: t::VimFault,
 }
-d::object!(WipeDiskFault: t::VimFault, "WipeDiskFault", 6, [
+d::object!(Vim25 WipeDiskFault: t::VimFault, "WipeDiskFault", 6, [
 ]);
 impl d::IsA<t::MethodFault> for WipeDiskFault {}

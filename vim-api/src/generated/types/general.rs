@@ -45,7 +45,7 @@ pub struct AboutInfo {
     /// `licenseProductVersion`. Since API 4.0.
     pub license_product_version: Option<String>,
 }
-d::object!(AboutInfo: t::DynamicData, "AboutInfo", 0, [
+d::object!(Vim25 AboutInfo: t::DynamicData, "AboutInfo", 0, [
     0 name "name" 0 false,
     1 full_name "fullName" 0 false,
     2 vendor "vendor" 0 false,
@@ -103,7 +103,7 @@ pub struct Action {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(Action: t::DynamicData, "Action", 0, [
+d::object!(Vim25 Action: t::DynamicData, "Action", 0, [
 ]);
 impl d::IsA<t::Action> for Action {}
 
@@ -134,7 +134,7 @@ pub struct AfterStartupTaskScheduler {
     /// `minute`.
     pub minute: i32,
 }
-d::object!(AfterStartupTaskScheduler: t::TaskScheduler, "AfterStartupTaskScheduler", 0, [
+d::object!(Vim25 AfterStartupTaskScheduler: t::TaskScheduler, "AfterStartupTaskScheduler", 0, [
     0 minute "minute" 0 false,
 ]);
 impl d::IsA<t::TaskScheduler> for AfterStartupTaskScheduler {}
@@ -147,7 +147,7 @@ pub struct AlarmAction {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(AlarmAction: t::DynamicData, "AlarmAction", 0, [
+d::object!(Vim25 AlarmAction: t::DynamicData, "AlarmAction", 0, [
 ]);
 impl d::IsA<t::AlarmAction> for AlarmAction {}
 
@@ -179,7 +179,7 @@ pub struct AlarmDescription {
     /// `action`.
     pub action: Vec<d::Poly<t::TypeDescription>>,
 }
-d::object!(AlarmDescription: t::DynamicData, "AlarmDescription", 0, [
+d::object!(Vim25 AlarmDescription: t::DynamicData, "AlarmDescription", 0, [
     0 expr "expr" 0 false,
     1 state_operator "stateOperator" 0 false,
     2 metric_operator "metricOperator" 0 false,
@@ -222,7 +222,7 @@ pub struct AlarmExpression {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(AlarmExpression: t::DynamicData, "AlarmExpression", 0, [
+d::object!(Vim25 AlarmExpression: t::DynamicData, "AlarmExpression", 0, [
 ]);
 impl d::IsA<t::AlarmExpression> for AlarmExpression {}
 
@@ -240,7 +240,7 @@ pub struct AlarmFilterSpec {
     /// `typeTrigger`.
     pub type_trigger: Option<String>,
 }
-d::object!(AlarmFilterSpec: t::DynamicData, "AlarmFilterSpec", 10, [
+d::object!(Vim25 AlarmFilterSpec: t::DynamicData, "AlarmFilterSpec", 10, [
     0 status "status" 10 false,
     1 type_entity "typeEntity" 10 false,
     2 type_trigger "typeTrigger" 10 false,
@@ -288,7 +288,7 @@ pub struct AlarmInfo {
     /// `creationEventId`.
     pub creation_event_id: i32,
 }
-d::object!(AlarmInfo: t::AlarmSpec, "AlarmInfo", 0, [
+d::object!(Vim25 AlarmInfo: t::AlarmSpec, "AlarmInfo", 0, [
     0 key "key" 0 false,
     1 alarm "alarm" 0 false,
     2 entity "entity" 0 false,
@@ -344,7 +344,7 @@ pub struct AlarmSetting {
     /// `reportingFrequency`.
     pub reporting_frequency: i32,
 }
-d::object!(AlarmSetting: t::DynamicData, "AlarmSetting", 0, [
+d::object!(Vim25 AlarmSetting: t::DynamicData, "AlarmSetting", 0, [
     0 tolerance_range "toleranceRange" 0 false,
     1 reporting_frequency "reportingFrequency" 0 false,
 ]);
@@ -379,7 +379,7 @@ pub struct AlarmSpec {
     /// `setting`.
     pub setting: Option<Box<t::AlarmSetting>>,
 }
-d::object!(AlarmSpec: t::DynamicData, "AlarmSpec", 0, [
+d::object!(Vim25 AlarmSpec: t::DynamicData, "AlarmSpec", 0, [
     0 name "name" 0 false,
     1 system_name "systemName" 5 false,
     2 description "description" 0 false,
@@ -419,7 +419,7 @@ pub struct AlarmState {
     /// `disabled`. Since API 6.9.1.
     pub disabled: Option<bool>,
 }
-d::object!(AlarmState: t::DynamicData, "AlarmState", 0, [
+d::object!(Vim25 AlarmState: t::DynamicData, "AlarmState", 0, [
     0 key "key" 0 false,
     1 entity "entity" 0 false,
     2 alarm "alarm" 0 false,
@@ -478,7 +478,7 @@ pub struct AlarmTriggeringAction {
     /// `yellow2green`.
     pub yellow2green: bool,
 }
-d::object!(AlarmTriggeringAction: t::AlarmAction, "AlarmTriggeringAction", 0, [
+d::object!(Vim25 AlarmTriggeringAction: t::AlarmAction, "AlarmTriggeringAction", 0, [
     0 action "action" 0 false,
     1 transition_specs "transitionSpecs" 3 false,
     2 green2yellow "green2yellow" 0 false,
@@ -502,7 +502,7 @@ pub struct AlarmTriggeringActionTransitionSpec {
     /// `repeats`.
     pub repeats: bool,
 }
-d::object!(AlarmTriggeringActionTransitionSpec: t::DynamicData, "AlarmTriggeringActionTransitionSpec", 3, [
+d::object!(Vim25 AlarmTriggeringActionTransitionSpec: t::DynamicData, "AlarmTriggeringActionTransitionSpec", 3, [
     0 start_state "startState" 3 false,
     1 final_state "finalState" 3 false,
     2 repeats "repeats" 3 false,
@@ -518,7 +518,7 @@ pub struct AndAlarmExpression {
     /// `expression`.
     pub expression: Vec<d::Poly<t::AlarmExpression>>,
 }
-d::object!(AndAlarmExpression: t::AlarmExpression, "AndAlarmExpression", 0, [
+d::object!(Vim25 AndAlarmExpression: t::AlarmExpression, "AndAlarmExpression", 0, [
     0 expression "expression" 0 false,
 ]);
 impl d::IsA<t::AlarmExpression> for AndAlarmExpression {}
@@ -546,7 +546,7 @@ pub struct ArrayUpdateSpec {
     /// `removeKey`.
     pub remove_key: Option<d::Value>,
 }
-d::object!(ArrayUpdateSpec: t::DynamicData, "ArrayUpdateSpec", 0, [
+d::object!(Vim25 ArrayUpdateSpec: t::DynamicData, "ArrayUpdateSpec", 0, [
     0 operation "operation" 0 false,
     1 remove_key "removeKey" 0 false,
 ]);
@@ -563,7 +563,7 @@ pub struct AuthorizationDescription {
     /// `privilegeGroup`.
     pub privilege_group: Vec<d::Poly<t::ElementDescription>>,
 }
-d::object!(AuthorizationDescription: t::DynamicData, "AuthorizationDescription", 0, [
+d::object!(Vim25 AuthorizationDescription: t::DynamicData, "AuthorizationDescription", 0, [
     0 privilege "privilege" 0 false,
     1 privilege_group "privilegeGroup" 0 false,
 ]);
@@ -590,7 +590,7 @@ pub struct AuthorizationPrivilege {
     /// `privGroupName`.
     pub priv_group_name: String,
 }
-d::object!(AuthorizationPrivilege: t::DynamicData, "AuthorizationPrivilege", 0, [
+d::object!(Vim25 AuthorizationPrivilege: t::DynamicData, "AuthorizationPrivilege", 0, [
     0 priv_id "privId" 0 false,
     1 on_parent "onParent" 0 false,
     2 name "name" 0 false,
@@ -615,7 +615,7 @@ pub struct AuthorizationRole {
     /// `privilege`.
     pub privilege: Vec<String>,
 }
-d::object!(AuthorizationRole: t::DynamicData, "AuthorizationRole", 0, [
+d::object!(Vim25 AuthorizationRole: t::DynamicData, "AuthorizationRole", 0, [
     0 role_id "roleId" 0 false,
     1 system "system" 0 false,
     2 name "name" 0 false,
@@ -639,7 +639,7 @@ pub struct BatchResult {
     /// `fault`.
     pub fault: Option<Box<t::LocalizedMethodFault>>,
 }
-d::object!(BatchResult: t::DynamicData, "BatchResult", 8, [
+d::object!(Vim25 BatchResult: t::DynamicData, "BatchResult", 8, [
     0 result "result" 8 false,
     1 host_key "hostKey" 8 false,
     2 ds "ds" 8 false,
@@ -668,7 +668,7 @@ pub struct BoolOption {
     /// `defaultValue`.
     pub default_value: bool,
 }
-d::object!(BoolOption: t::OptionType, "BoolOption", 0, [
+d::object!(Vim25 BoolOption: t::OptionType, "BoolOption", 0, [
     0 supported "supported" 0 false,
     1 default_value "defaultValue" 0 false,
 ]);
@@ -684,7 +684,7 @@ pub struct BoolPolicy {
     /// `value`.
     pub value: Option<bool>,
 }
-d::object!(BoolPolicy: t::InheritablePolicy, "BoolPolicy", 3, [
+d::object!(Vim25 BoolPolicy: t::InheritablePolicy, "BoolPolicy", 3, [
     0 value "value" 3 false,
 ]);
 impl<M, P> p::Property<M, t::BoolPolicy, P> {
@@ -732,7 +732,7 @@ pub struct Capability {
     /// `configMgmtSupported`. Since API 7.0.3.1.
     pub config_mgmt_supported: Option<bool>,
 }
-d::object!(Capability: t::DynamicData, "Capability", 0, [
+d::object!(Vim25 Capability: t::DynamicData, "Capability", 0, [
     0 provisioning_supported "provisioningSupported" 0 false,
     1 multi_host_supported "multiHostSupported" 0 false,
     2 user_shell_access_supported "userShellAccessSupported" 0 false,
@@ -794,7 +794,7 @@ pub struct ChoiceOption {
     /// `defaultIndex`.
     pub default_index: Option<i32>,
 }
-d::object!(ChoiceOption: t::OptionType, "ChoiceOption", 0, [
+d::object!(Vim25 ChoiceOption: t::OptionType, "ChoiceOption", 0, [
     0 choice_info "choiceInfo" 0 false,
     1 default_index "defaultIndex" 0 false,
 ]);
@@ -820,7 +820,7 @@ pub struct ClusterComputeResourceClusterConfigResult {
     /// `configuredHosts`.
     pub configured_hosts: Vec<MoRef<m::HostSystem>>,
 }
-d::object!(ClusterComputeResourceClusterConfigResult: t::DynamicData, "ClusterComputeResourceClusterConfigResult", 11, [
+d::object!(Vim25 ClusterComputeResourceClusterConfigResult: t::DynamicData, "ClusterComputeResourceClusterConfigResult", 11, [
     0 failed_hosts "failedHosts" 11 false,
     1 configured_hosts "configuredHosts" 11 false,
 ]);
@@ -837,7 +837,7 @@ pub struct ClusterComputeResourceCryptoModePolicy {
     /// `providerId`.
     pub provider_id: Option<Box<t::KeyProviderId>>,
 }
-d::object!(ClusterComputeResourceCryptoModePolicy: t::DynamicData, "ClusterComputeResourceCryptoModePolicy", 30, [
+d::object!(Vim25 ClusterComputeResourceCryptoModePolicy: t::DynamicData, "ClusterComputeResourceCryptoModePolicy", 30, [
     0 key_id "keyId" 30 false,
     1 provider_id "providerId" 30 false,
 ]);
@@ -854,7 +854,7 @@ pub struct ClusterComputeResourceDVSConfigurationValidation {
     /// `isDvpgValid`.
     pub is_dvpg_valid: bool,
 }
-d::object!(ClusterComputeResourceDVSConfigurationValidation: t::ClusterComputeResourceValidationResultBase, "ClusterComputeResourceDVSConfigurationValidation", 11, [
+d::object!(Vim25 ClusterComputeResourceDVSConfigurationValidation: t::ClusterComputeResourceValidationResultBase, "ClusterComputeResourceDVSConfigurationValidation", 11, [
     0 is_dvs_valid "isDvsValid" 11 false,
     1 is_dvpg_valid "isDvpgValid" 11 false,
 ]);
@@ -874,7 +874,7 @@ pub struct ClusterComputeResourceDVSSetting {
     /// `dvPortgroupSetting`.
     pub dv_portgroup_setting: Vec<t::ClusterComputeResourceDVSSettingDVPortgroupToServiceMapping>,
 }
-d::object!(ClusterComputeResourceDVSSetting: t::DynamicData, "ClusterComputeResourceDVSSetting", 11, [
+d::object!(Vim25 ClusterComputeResourceDVSSetting: t::DynamicData, "ClusterComputeResourceDVSSetting", 11, [
     0 dv_switch "dvSwitch" 11 false,
     1 pnic_devices "pnicDevices" 11 false,
     2 dv_portgroup_setting "dvPortgroupSetting" 11 false,
@@ -892,7 +892,7 @@ pub struct ClusterComputeResourceDVSSettingDVPortgroupToServiceMapping {
     /// `service`.
     pub service: String,
 }
-d::object!(ClusterComputeResourceDVSSettingDVPortgroupToServiceMapping: t::DynamicData, "ClusterComputeResourceDVSSettingDVPortgroupToServiceMapping", 11, [
+d::object!(Vim25 ClusterComputeResourceDVSSettingDVPortgroupToServiceMapping: t::DynamicData, "ClusterComputeResourceDVSSettingDVPortgroupToServiceMapping", 11, [
     0 dv_portgroup "dvPortgroup" 11 false,
     1 service "service" 11 false,
 ]);
@@ -913,7 +913,7 @@ pub struct ClusterComputeResourceDvsProfile {
     /// `dvPortgroupMapping`.
     pub dv_portgroup_mapping: Vec<t::ClusterComputeResourceDvsProfileDVPortgroupSpecToServiceMapping>,
 }
-d::object!(ClusterComputeResourceDvsProfile: t::DynamicData, "ClusterComputeResourceDvsProfile", 11, [
+d::object!(Vim25 ClusterComputeResourceDvsProfile: t::DynamicData, "ClusterComputeResourceDvsProfile", 11, [
     0 dvs_name "dvsName" 11 false,
     1 dv_switch "dvSwitch" 11 false,
     2 pnic_devices "pnicDevices" 11 false,
@@ -934,7 +934,7 @@ pub struct ClusterComputeResourceDvsProfileDVPortgroupSpecToServiceMapping {
     /// `service`.
     pub service: String,
 }
-d::object!(ClusterComputeResourceDvsProfileDVPortgroupSpecToServiceMapping: t::DynamicData, "ClusterComputeResourceDvsProfileDVPortgroupSpecToServiceMapping", 11, [
+d::object!(Vim25 ClusterComputeResourceDvsProfileDVPortgroupSpecToServiceMapping: t::DynamicData, "ClusterComputeResourceDvsProfileDVPortgroupSpecToServiceMapping", 11, [
     0 dv_portgroup_spec "dvPortgroupSpec" 11 false,
     1 dv_portgroup "dvPortgroup" 11 false,
     2 service "service" 11 false,
@@ -956,7 +956,7 @@ pub struct ClusterComputeResourceHCIConfigInfo {
     /// `hostConfigProfile`.
     pub host_config_profile: Option<Box<t::ClusterComputeResourceHostConfigurationProfile>>,
 }
-d::object!(ClusterComputeResourceHCIConfigInfo: t::DynamicData, "ClusterComputeResourceHCIConfigInfo", 11, [
+d::object!(Vim25 ClusterComputeResourceHCIConfigInfo: t::DynamicData, "ClusterComputeResourceHCIConfigInfo", 11, [
     0 workflow_state "workflowState" 11 false,
     1 dvs_setting "dvsSetting" 11 false,
     2 configured_hosts "configuredHosts" 11 false,
@@ -989,7 +989,7 @@ pub struct ClusterComputeResourceHCIConfigSpec {
     /// `vcProf`.
     pub vc_prof: Option<Box<t::ClusterComputeResourceVCProfile>>,
 }
-d::object!(ClusterComputeResourceHCIConfigSpec: t::DynamicData, "ClusterComputeResourceHCIConfigSpec", 11, [
+d::object!(Vim25 ClusterComputeResourceHCIConfigSpec: t::DynamicData, "ClusterComputeResourceHCIConfigSpec", 11, [
     0 dvs_prof "dvsProf" 11 false,
     1 host_config_profile "hostConfigProfile" 11 false,
     2 v_san_config_spec "vSanConfigSpec" 11 false,
@@ -1021,7 +1021,7 @@ pub struct ClusterComputeResourceHostConfigurationInput {
     /// `allowedInNonMaintenanceMode`.
     pub allowed_in_non_maintenance_mode: Option<bool>,
 }
-d::object!(ClusterComputeResourceHostConfigurationInput: t::DynamicData, "ClusterComputeResourceHostConfigurationInput", 11, [
+d::object!(Vim25 ClusterComputeResourceHostConfigurationInput: t::DynamicData, "ClusterComputeResourceHostConfigurationInput", 11, [
     0 host "host" 11 false,
     1 host_vmk_nics "hostVmkNics" 11 false,
     2 allowed_in_non_maintenance_mode "allowedInNonMaintenanceMode" 11 false,
@@ -1039,7 +1039,7 @@ pub struct ClusterComputeResourceHostConfigurationProfile {
     /// `lockdownMode`.
     pub lockdown_mode: Option<t::HostLockdownMode>,
 }
-d::object!(ClusterComputeResourceHostConfigurationProfile: t::DynamicData, "ClusterComputeResourceHostConfigurationProfile", 11, [
+d::object!(Vim25 ClusterComputeResourceHostConfigurationProfile: t::DynamicData, "ClusterComputeResourceHostConfigurationProfile", 11, [
     0 date_time_config "dateTimeConfig" 11 false,
     1 lockdown_mode "lockdownMode" 11 false,
 ]);
@@ -1068,7 +1068,7 @@ pub struct ClusterComputeResourceHostConfigurationValidation {
     /// `isLockdownModeValid`.
     pub is_lockdown_mode_valid: Option<bool>,
 }
-d::object!(ClusterComputeResourceHostConfigurationValidation: t::ClusterComputeResourceValidationResultBase, "ClusterComputeResourceHostConfigurationValidation", 11, [
+d::object!(Vim25 ClusterComputeResourceHostConfigurationValidation: t::ClusterComputeResourceValidationResultBase, "ClusterComputeResourceHostConfigurationValidation", 11, [
     0 host "host" 11 false,
     1 is_dvs_setting_valid "isDvsSettingValid" 11 false,
     2 is_vmknic_setting_valid "isVmknicSettingValid" 11 false,
@@ -1089,7 +1089,7 @@ pub struct ClusterComputeResourceHostEvacuationInfo {
     /// `action`.
     pub action: Vec<d::Poly<t::OptionValue>>,
 }
-d::object!(ClusterComputeResourceHostEvacuationInfo: t::DynamicData, "ClusterComputeResourceHostEvacuationInfo", 30, [
+d::object!(Vim25 ClusterComputeResourceHostEvacuationInfo: t::DynamicData, "ClusterComputeResourceHostEvacuationInfo", 30, [
     0 host "host" 30 false,
     1 action "action" 30 false,
 ]);
@@ -1106,7 +1106,7 @@ pub struct ClusterComputeResourceHostVmkNicInfo {
     /// `service`.
     pub service: String,
 }
-d::object!(ClusterComputeResourceHostVmkNicInfo: t::DynamicData, "ClusterComputeResourceHostVmkNicInfo", 11, [
+d::object!(Vim25 ClusterComputeResourceHostVmkNicInfo: t::DynamicData, "ClusterComputeResourceHostVmkNicInfo", 11, [
     0 nic_spec "nicSpec" 11 false,
     1 service "service" 11 false,
 ]);
@@ -1123,7 +1123,7 @@ pub struct ClusterComputeResourceMaintenanceInfo {
     /// `hostEvacInfo`.
     pub host_evac_info: Vec<t::ClusterComputeResourceHostEvacuationInfo>,
 }
-d::object!(ClusterComputeResourceMaintenanceInfo: t::DynamicData, "ClusterComputeResourceMaintenanceInfo", 30, [
+d::object!(Vim25 ClusterComputeResourceMaintenanceInfo: t::DynamicData, "ClusterComputeResourceMaintenanceInfo", 30, [
     0 partial_mm_id "partialMMId" 30 false,
     1 host_evac_info "hostEvacInfo" 30 false,
 ]);
@@ -1164,7 +1164,7 @@ pub struct ClusterComputeResourceSummary {
     /// `vcsSlots`. Since API 7.0.1.1.
     pub vcs_slots: Vec<t::ClusterComputeResourceVcsSlots>,
 }
-d::object!(ClusterComputeResourceSummary: t::ComputeResourceSummary, "ClusterComputeResourceSummary", 0, [
+d::object!(Vim25 ClusterComputeResourceSummary: t::ComputeResourceSummary, "ClusterComputeResourceSummary", 0, [
     0 current_failover_level "currentFailoverLevel" 0 false,
     1 admission_control_info "admissionControlInfo" 3 false,
     2 num_vmotions "numVmotions" 0 false,
@@ -1244,7 +1244,7 @@ pub struct ClusterComputeResourceVCProfile {
     /// `evcGraphicsModeKey`. Since API 7.0.1.0.
     pub evc_graphics_mode_key: Option<String>,
 }
-d::object!(ClusterComputeResourceVCProfile: t::DynamicData, "ClusterComputeResourceVCProfile", 11, [
+d::object!(Vim25 ClusterComputeResourceVCProfile: t::DynamicData, "ClusterComputeResourceVCProfile", 11, [
     0 cluster_spec "clusterSpec" 11 false,
     1 evc_mode_key "evcModeKey" 11 false,
     2 evc_graphics_mode_key "evcGraphicsModeKey" 18 false,
@@ -1260,7 +1260,7 @@ pub struct ClusterComputeResourceValidationResultBase {
     /// `info`.
     pub info: Vec<t::LocalizableMessage>,
 }
-d::object!(ClusterComputeResourceValidationResultBase: t::DynamicData, "ClusterComputeResourceValidationResultBase", 11, [
+d::object!(Vim25 ClusterComputeResourceValidationResultBase: t::DynamicData, "ClusterComputeResourceValidationResultBase", 11, [
     0 info "info" 11 false,
 ]);
 impl d::IsA<t::ClusterComputeResourceValidationResultBase> for ClusterComputeResourceValidationResultBase {}
@@ -1292,7 +1292,7 @@ pub struct ClusterComputeResourceVcsSlots {
     /// `totalSlots`.
     pub total_slots: i32,
 }
-d::object!(ClusterComputeResourceVcsSlots: t::DynamicData, "ClusterComputeResourceVcsSlots", 19, [
+d::object!(Vim25 ClusterComputeResourceVcsSlots: t::DynamicData, "ClusterComputeResourceVcsSlots", 19, [
     0 system_id "systemId" 22 false,
     1 host "host" 19 false,
     2 datastore "datastore" 22 false,
@@ -1311,7 +1311,7 @@ pub struct ClusterIoFilterInfo {
     /// `vibUrl`. Since API 6.5.
     pub vib_url: Option<String>,
 }
-d::object!(ClusterIoFilterInfo: t::IoFilterInfo, "ClusterIoFilterInfo", 8, [
+d::object!(Vim25 ClusterIoFilterInfo: t::IoFilterInfo, "ClusterIoFilterInfo", 8, [
     0 op_type "opType" 8 false,
     1 vib_url "vibUrl" 9 false,
 ]);
@@ -1328,7 +1328,7 @@ pub struct ClusterNetworkConfigSpec {
     /// `ipSettings`.
     pub ip_settings: t::CustomizationIPSettings,
 }
-d::object!(ClusterNetworkConfigSpec: t::DynamicData, "ClusterNetworkConfigSpec", 9, [
+d::object!(Vim25 ClusterNetworkConfigSpec: t::DynamicData, "ClusterNetworkConfigSpec", 9, [
     0 network_port_group "networkPortGroup" 9 false,
     1 ip_settings "ipSettings" 9 false,
 ]);
@@ -1349,7 +1349,7 @@ pub struct ComputeResourceConfigInfo {
     /// `maximumHardwareVersionKey`. Since API 7.0.2.0.
     pub maximum_hardware_version_key: Option<String>,
 }
-d::object!(ComputeResourceConfigInfo: t::DynamicData, "ComputeResourceConfigInfo", 0, [
+d::object!(Vim25 ComputeResourceConfigInfo: t::DynamicData, "ComputeResourceConfigInfo", 0, [
     0 vm_swap_placement "vmSwapPlacement" 0 false,
     1 spbm_enabled "spbmEnabled" 5 false,
     2 default_hardware_version_key "defaultHardwareVersionKey" 6 false,
@@ -1393,7 +1393,7 @@ pub struct ComputeResourceConfigSpec {
     /// `networkBootMode`. Since API 9.0.0.0.
     pub network_boot_mode: Option<String>,
 }
-d::object!(ComputeResourceConfigSpec: t::DynamicData, "ComputeResourceConfigSpec", 0, [
+d::object!(Vim25 ComputeResourceConfigSpec: t::DynamicData, "ComputeResourceConfigSpec", 0, [
     0 vm_swap_placement "vmSwapPlacement" 0 false,
     1 spbm_enabled "spbmEnabled" 5 false,
     2 default_hardware_version_key "defaultHardwareVersionKey" 6 false,
@@ -1418,7 +1418,7 @@ pub struct ComputeResourceHostSPBMLicenseInfo {
     /// `licenseState`.
     pub license_state: t::ComputeResourceHostSPBMLicenseInfoHostSPBMLicenseState,
 }
-d::object!(ComputeResourceHostSPBMLicenseInfo: t::DynamicData, "ComputeResourceHostSPBMLicenseInfo", 5, [
+d::object!(Vim25 ComputeResourceHostSPBMLicenseInfo: t::DynamicData, "ComputeResourceHostSPBMLicenseInfo", 5, [
     0 host "host" 5 false,
     1 license_state "licenseState" 5 false,
 ]);
@@ -1444,7 +1444,7 @@ pub struct ComputeResourceHostSeedSpec {
     /// `singleHostSpec`.
     pub single_host_spec: t::ComputeResourceHostSeedSpecSingleHostSpec,
 }
-d::object!(ComputeResourceHostSeedSpec: t::DynamicData, "ComputeResourceHostSeedSpec", 30, [
+d::object!(Vim25 ComputeResourceHostSeedSpec: t::DynamicData, "ComputeResourceHostSeedSpec", 30, [
     0 single_host_spec "singleHostSpec" 30 false,
 ]);
 
@@ -1460,7 +1460,7 @@ pub struct ComputeResourceHostSeedSpecSingleHostSpec {
     /// `existingHost`.
     pub existing_host: Option<MoRef<m::HostSystem>>,
 }
-d::object!(ComputeResourceHostSeedSpecSingleHostSpec: t::DynamicData, "ComputeResourceHostSeedSpecSingleHostSpec", 0, [
+d::object!(Vim25 ComputeResourceHostSeedSpecSingleHostSpec: t::DynamicData, "ComputeResourceHostSeedSpecSingleHostSpec", 0, [
     0 new_host_cnx_spec "newHostCnxSpec" 0 false,
     1 existing_host "existingHost" 0 false,
 ]);
@@ -1501,7 +1501,7 @@ pub struct ComputeResourceSummary {
     /// `overallStatus`.
     pub overall_status: t::ManagedEntityStatus,
 }
-d::object!(ComputeResourceSummary: t::DynamicData, "ComputeResourceSummary", 0, [
+d::object!(Vim25 ComputeResourceSummary: t::DynamicData, "ComputeResourceSummary", 0, [
     0 total_cpu "totalCpu" 0 false,
     1 total_memory "totalMemory" 0 false,
     2 num_cpu_cores "numCpuCores" 0 false,
@@ -1557,7 +1557,7 @@ pub struct CreateTaskAction {
     /// `cancelable`.
     pub cancelable: bool,
 }
-d::object!(CreateTaskAction: t::Action, "CreateTaskAction", 0, [
+d::object!(Vim25 CreateTaskAction: t::Action, "CreateTaskAction", 0, [
     0 task_type_id "taskTypeId" 0 false,
     1 cancelable "cancelable" 0 false,
 ]);
@@ -1575,7 +1575,7 @@ pub struct CryptoKeyId {
     /// `providerId`.
     pub provider_id: Option<Box<t::KeyProviderId>>,
 }
-d::object!(CryptoKeyId: t::DynamicData, "CryptoKeyId", 9, [
+d::object!(Vim25 CryptoKeyId: t::DynamicData, "CryptoKeyId", 9, [
     0 key_id "keyId" 9 false,
     1 provider_id "providerId" 9 false,
 ]);
@@ -1600,7 +1600,7 @@ pub struct CryptoKeyPlain {
     /// `keyData`. A secret: never printed.
     pub key_data: String,
 }
-d::object!(CryptoKeyPlain: t::DynamicData, "CryptoKeyPlain", 9, [
+d::object!(Vim25 CryptoKeyPlain: t::DynamicData, "CryptoKeyPlain", 9, [
     0 key_id "keyId" 9 false,
     1 algorithm "algorithm" 9 false,
     2 key_data "keyData" 9 true,
@@ -1622,7 +1622,7 @@ pub struct CryptoKeyResult {
     /// `fault`. Since API 7.0.1.0.
     pub fault: Option<Box<t::LocalizedMethodFault>>,
 }
-d::object!(CryptoKeyResult: t::DynamicData, "CryptoKeyResult", 9, [
+d::object!(Vim25 CryptoKeyResult: t::DynamicData, "CryptoKeyResult", 9, [
     0 key_id "keyId" 9 false,
     1 success "success" 9 false,
     2 reason "reason" 9 false,
@@ -1656,7 +1656,7 @@ pub struct CryptoManagerHostKeyStatus {
     /// `accessGranted`. Since API 8.0.3.0.
     pub access_granted: Option<bool>,
 }
-d::object!(CryptoManagerHostKeyStatus: t::DynamicData, "CryptoManagerHostKeyStatus", 28, [
+d::object!(Vim25 CryptoManagerHostKeyStatus: t::DynamicData, "CryptoManagerHostKeyStatus", 28, [
     0 key_id "keyId" 28 false,
     1 present "present" 28 false,
     2 management_type "managementType" 28 false,
@@ -1685,7 +1685,7 @@ pub struct CryptoManagerKmipCertSignRequest {
     /// `email`.
     pub email: Option<String>,
 }
-d::object!(CryptoManagerKmipCertSignRequest: t::DynamicData, "CryptoManagerKmipCertSignRequest", 28, [
+d::object!(Vim25 CryptoManagerKmipCertSignRequest: t::DynamicData, "CryptoManagerKmipCertSignRequest", 28, [
     0 common_name "commonName" 28 false,
     1 organization "organization" 28 false,
     2 organization_unit "organizationUnit" 28 false,
@@ -1721,7 +1721,7 @@ pub struct CryptoManagerKmipCertificateInfo {
     /// `secondsBeforeExpire`.
     pub seconds_before_expire: Option<i32>,
 }
-d::object!(CryptoManagerKmipCertificateInfo: t::DynamicData, "CryptoManagerKmipCertificateInfo", 9, [
+d::object!(Vim25 CryptoManagerKmipCertificateInfo: t::DynamicData, "CryptoManagerKmipCertificateInfo", 9, [
     0 subject "subject" 9 false,
     1 issuer "issuer" 9 false,
     2 serial_number "serialNumber" 9 false,
@@ -1751,7 +1751,7 @@ pub struct CryptoManagerKmipClusterStatus {
     /// `clientCertInfo`.
     pub client_cert_info: Option<Box<t::CryptoManagerKmipCertificateInfo>>,
 }
-d::object!(CryptoManagerKmipClusterStatus: t::DynamicData, "CryptoManagerKmipClusterStatus", 9, [
+d::object!(Vim25 CryptoManagerKmipClusterStatus: t::DynamicData, "CryptoManagerKmipClusterStatus", 9, [
     0 cluster_id "clusterId" 9 false,
     1 overall_status "overallStatus" 16 false,
     2 management_type "managementType" 16 false,
@@ -1781,7 +1781,7 @@ pub struct CryptoManagerKmipCryptoKeyStatus {
     /// `referencedByTags`.
     pub referenced_by_tags: Vec<String>,
 }
-d::object!(CryptoManagerKmipCryptoKeyStatus: t::DynamicData, "CryptoManagerKmipCryptoKeyStatus", 12, [
+d::object!(Vim25 CryptoManagerKmipCryptoKeyStatus: t::DynamicData, "CryptoManagerKmipCryptoKeyStatus", 12, [
     0 key_id "keyId" 12 false,
     1 key_available "keyAvailable" 12 false,
     2 reason "reason" 12 false,
@@ -1801,7 +1801,7 @@ pub struct CryptoManagerKmipCryptoKeyStatusKeyInfo {
     /// `keyId`.
     pub key_id: String,
 }
-d::object!(CryptoManagerKmipCryptoKeyStatusKeyInfo: t::DynamicData, "CryptoManagerKmipCryptoKeyStatusKeyInfo", 32, [
+d::object!(Vim25 CryptoManagerKmipCryptoKeyStatusKeyInfo: t::DynamicData, "CryptoManagerKmipCryptoKeyStatusKeyInfo", 32, [
     0 key_id "keyId" 32 false,
 ]);
 impl d::IsA<t::CryptoManagerKmipCryptoKeyStatusKeyInfo> for CryptoManagerKmipCryptoKeyStatusKeyInfo {}
@@ -1834,7 +1834,7 @@ pub struct CryptoManagerKmipCryptoKeyStatusWrappingKeyIdKeyInfo {
     /// `configuredTime`.
     pub configured_time: Option<d::DateTime>,
 }
-d::object!(CryptoManagerKmipCryptoKeyStatusWrappingKeyIdKeyInfo: t::CryptoManagerKmipCryptoKeyStatusKeyInfo, "CryptoManagerKmipCryptoKeyStatusWrappingKeyIdKeyInfo", 32, [
+d::object!(Vim25 CryptoManagerKmipCryptoKeyStatusWrappingKeyIdKeyInfo: t::CryptoManagerKmipCryptoKeyStatusKeyInfo, "CryptoManagerKmipCryptoKeyStatusWrappingKeyIdKeyInfo", 32, [
     0 configured_time "configuredTime" 32 false,
 ]);
 impl d::IsA<t::CryptoManagerKmipCryptoKeyStatusKeyInfo> for CryptoManagerKmipCryptoKeyStatusWrappingKeyIdKeyInfo {}
@@ -1851,7 +1851,7 @@ pub struct CryptoManagerKmipCryptoKeyStatusWrappingRotationIntervalKeyInfo {
     /// `rotateTime`.
     pub rotate_time: Option<d::DateTime>,
 }
-d::object!(CryptoManagerKmipCryptoKeyStatusWrappingRotationIntervalKeyInfo: t::CryptoManagerKmipCryptoKeyStatusKeyInfo, "CryptoManagerKmipCryptoKeyStatusWrappingRotationIntervalKeyInfo", 32, [
+d::object!(Vim25 CryptoManagerKmipCryptoKeyStatusWrappingRotationIntervalKeyInfo: t::CryptoManagerKmipCryptoKeyStatusKeyInfo, "CryptoManagerKmipCryptoKeyStatusWrappingRotationIntervalKeyInfo", 32, [
     0 create_time "createTime" 32 false,
     1 rotate_time "rotateTime" 32 false,
 ]);
@@ -1867,7 +1867,7 @@ pub struct CryptoManagerKmipCustomAttributeSpec {
     /// `attributes`.
     pub attributes: Vec<t::KeyValue>,
 }
-d::object!(CryptoManagerKmipCustomAttributeSpec: t::DynamicData, "CryptoManagerKmipCustomAttributeSpec", 28, [
+d::object!(Vim25 CryptoManagerKmipCustomAttributeSpec: t::DynamicData, "CryptoManagerKmipCustomAttributeSpec", 28, [
     0 attributes "attributes" 28 false,
 ]);
 
@@ -1881,7 +1881,7 @@ pub struct CryptoManagerKmipGenerateKeySpec {
     /// `keyType`.
     pub key_type: Option<String>,
 }
-d::object!(CryptoManagerKmipGenerateKeySpec: t::DynamicData, "CryptoManagerKmipGenerateKeySpec", 32, [
+d::object!(Vim25 CryptoManagerKmipGenerateKeySpec: t::DynamicData, "CryptoManagerKmipGenerateKeySpec", 32, [
     0 key_type "keyType" 32 false,
 ]);
 
@@ -1899,7 +1899,7 @@ pub struct CryptoManagerKmipServerCertInfo {
     /// `clientTrustServer`.
     pub client_trust_server: Option<bool>,
 }
-d::object!(CryptoManagerKmipServerCertInfo: t::DynamicData, "CryptoManagerKmipServerCertInfo", 9, [
+d::object!(Vim25 CryptoManagerKmipServerCertInfo: t::DynamicData, "CryptoManagerKmipServerCertInfo", 9, [
     0 certificate "certificate" 9 false,
     1 cert_info "certInfo" 9 false,
     2 client_trust_server "clientTrustServer" 9 false,
@@ -1925,7 +1925,7 @@ pub struct CryptoManagerKmipServerStatus {
     /// `serverTrustClient`.
     pub server_trust_client: Option<bool>,
 }
-d::object!(CryptoManagerKmipServerStatus: t::DynamicData, "CryptoManagerKmipServerStatus", 9, [
+d::object!(Vim25 CryptoManagerKmipServerStatus: t::DynamicData, "CryptoManagerKmipServerStatus", 9, [
     0 name "name" 9 false,
     1 status "status" 9 false,
     2 connection_status "connectionStatus" 9 false,
@@ -1942,7 +1942,7 @@ pub struct CryptoSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(CryptoSpec: t::DynamicData, "CryptoSpec", 9, [
+d::object!(Vim25 CryptoSpec: t::DynamicData, "CryptoSpec", 9, [
 ]);
 impl d::IsA<t::CryptoSpec> for CryptoSpec {}
 
@@ -1954,7 +1954,7 @@ pub struct CryptoSpecDecrypt {
     /// The fields of [`CryptoSpec`](t::CryptoSpec).
     pub base: t::CryptoSpec,
 }
-d::object!(CryptoSpecDecrypt: t::CryptoSpec, "CryptoSpecDecrypt", 9, [
+d::object!(Vim25 CryptoSpecDecrypt: t::CryptoSpec, "CryptoSpecDecrypt", 9, [
 ]);
 impl d::IsA<t::CryptoSpec> for CryptoSpecDecrypt {}
 
@@ -1968,7 +1968,7 @@ pub struct CryptoSpecDeepRecrypt {
     /// `newKeyId`.
     pub new_key_id: t::CryptoKeyId,
 }
-d::object!(CryptoSpecDeepRecrypt: t::CryptoSpec, "CryptoSpecDeepRecrypt", 9, [
+d::object!(Vim25 CryptoSpecDeepRecrypt: t::CryptoSpec, "CryptoSpecDeepRecrypt", 9, [
     0 new_key_id "newKeyId" 9 false,
 ]);
 impl d::IsA<t::CryptoSpec> for CryptoSpecDeepRecrypt {}
@@ -1983,7 +1983,7 @@ pub struct CryptoSpecEncrypt {
     /// `cryptoKeyId`.
     pub crypto_key_id: t::CryptoKeyId,
 }
-d::object!(CryptoSpecEncrypt: t::CryptoSpec, "CryptoSpecEncrypt", 9, [
+d::object!(Vim25 CryptoSpecEncrypt: t::CryptoSpec, "CryptoSpecEncrypt", 9, [
     0 crypto_key_id "cryptoKeyId" 9 false,
 ]);
 impl d::IsA<t::CryptoSpec> for CryptoSpecEncrypt {}
@@ -1996,7 +1996,7 @@ pub struct CryptoSpecNoOp {
     /// The fields of [`CryptoSpec`](t::CryptoSpec).
     pub base: t::CryptoSpec,
 }
-d::object!(CryptoSpecNoOp: t::CryptoSpec, "CryptoSpecNoOp", 9, [
+d::object!(Vim25 CryptoSpecNoOp: t::CryptoSpec, "CryptoSpecNoOp", 9, [
 ]);
 impl d::IsA<t::CryptoSpec> for CryptoSpecNoOp {}
 
@@ -2010,7 +2010,7 @@ pub struct CryptoSpecRegister {
     /// `cryptoKeyId`.
     pub crypto_key_id: t::CryptoKeyId,
 }
-d::object!(CryptoSpecRegister: t::CryptoSpecNoOp, "CryptoSpecRegister", 9, [
+d::object!(Vim25 CryptoSpecRegister: t::CryptoSpecNoOp, "CryptoSpecRegister", 9, [
     0 crypto_key_id "cryptoKeyId" 9 false,
 ]);
 impl d::IsA<t::CryptoSpec> for CryptoSpecRegister {}
@@ -2025,7 +2025,7 @@ pub struct CryptoSpecShallowRecrypt {
     /// `newKeyId`.
     pub new_key_id: t::CryptoKeyId,
 }
-d::object!(CryptoSpecShallowRecrypt: t::CryptoSpec, "CryptoSpecShallowRecrypt", 9, [
+d::object!(Vim25 CryptoSpecShallowRecrypt: t::CryptoSpec, "CryptoSpecShallowRecrypt", 9, [
     0 new_key_id "newKeyId" 9 false,
 ]);
 impl d::IsA<t::CryptoSpec> for CryptoSpecShallowRecrypt {}
@@ -2050,7 +2050,7 @@ pub struct CustomFieldDef {
     /// `fieldInstancePrivileges`.
     pub field_instance_privileges: Option<Box<t::PrivilegePolicyDef>>,
 }
-d::object!(CustomFieldDef: t::DynamicData, "CustomFieldDef", 0, [
+d::object!(Vim25 CustomFieldDef: t::DynamicData, "CustomFieldDef", 0, [
     0 key "key" 0 false,
     1 name "name" 0 false,
     2 r#type "type" 0 false,
@@ -2087,7 +2087,7 @@ pub struct CustomFieldStringValue {
     /// `value`.
     pub value: String,
 }
-d::object!(CustomFieldStringValue: t::CustomFieldValue, "CustomFieldStringValue", 0, [
+d::object!(Vim25 CustomFieldStringValue: t::CustomFieldValue, "CustomFieldStringValue", 0, [
     0 value "value" 0 false,
 ]);
 impl d::IsA<t::CustomFieldValue> for CustomFieldStringValue {}
@@ -2102,7 +2102,7 @@ pub struct CustomFieldValue {
     /// `key`.
     pub key: i32,
 }
-d::object!(CustomFieldValue: t::DynamicData, "CustomFieldValue", 0, [
+d::object!(Vim25 CustomFieldValue: t::DynamicData, "CustomFieldValue", 0, [
     0 key "key" 0 false,
 ]);
 impl d::IsA<t::CustomFieldValue> for CustomFieldValue {}
@@ -2133,7 +2133,7 @@ pub struct CustomizationSpecInfo {
     /// `lastUpdateTime`.
     pub last_update_time: Option<d::DateTime>,
 }
-d::object!(CustomizationSpecInfo: t::DynamicData, "CustomizationSpecInfo", 0, [
+d::object!(Vim25 CustomizationSpecInfo: t::DynamicData, "CustomizationSpecInfo", 0, [
     0 name "name" 0 false,
     1 description "description" 0 false,
     2 r#type "type" 0 false,
@@ -2153,7 +2153,7 @@ pub struct CustomizationSpecItem {
     /// `spec`.
     pub spec: t::CustomizationSpec,
 }
-d::object!(CustomizationSpecItem: t::DynamicData, "CustomizationSpecItem", 0, [
+d::object!(Vim25 CustomizationSpecItem: t::DynamicData, "CustomizationSpecItem", 0, [
     0 info "info" 0 false,
     1 spec "spec" 0 false,
 ]);
@@ -2168,7 +2168,7 @@ pub struct DailyTaskScheduler {
     /// `hour`.
     pub hour: i32,
 }
-d::object!(DailyTaskScheduler: t::HourlyTaskScheduler, "DailyTaskScheduler", 0, [
+d::object!(Vim25 DailyTaskScheduler: t::HourlyTaskScheduler, "DailyTaskScheduler", 0, [
     0 hour "hour" 0 false,
 ]);
 impl d::IsA<t::TaskScheduler> for DailyTaskScheduler {}
@@ -2183,7 +2183,7 @@ pub struct DatabaseSizeEstimate {
     /// `size`.
     pub size: i64,
 }
-d::object!(DatabaseSizeEstimate: t::DynamicData, "DatabaseSizeEstimate", 3, [
+d::object!(Vim25 DatabaseSizeEstimate: t::DynamicData, "DatabaseSizeEstimate", 3, [
     0 size "size" 3 false,
 ]);
 
@@ -2199,7 +2199,7 @@ pub struct DatabaseSizeParam {
     /// `perfStatsDesc`.
     pub perf_stats_desc: Option<Box<t::PerformanceStatisticsDescription>>,
 }
-d::object!(DatabaseSizeParam: t::DynamicData, "DatabaseSizeParam", 3, [
+d::object!(Vim25 DatabaseSizeParam: t::DynamicData, "DatabaseSizeParam", 3, [
     0 inventory_desc "inventoryDesc" 3 false,
     1 perf_stats_desc "perfStatsDesc" 3 false,
 ]);
@@ -2228,7 +2228,7 @@ pub struct DatacenterBasicConnectInfo {
     /// `hardwareModel`.
     pub hardware_model: Option<String>,
 }
-d::object!(DatacenterBasicConnectInfo: t::DynamicData, "DatacenterBasicConnectInfo", 11, [
+d::object!(Vim25 DatacenterBasicConnectInfo: t::DynamicData, "DatacenterBasicConnectInfo", 11, [
     0 hostname "hostname" 11 false,
     1 error "error" 11 false,
     2 server_ip "serverIp" 11 false,
@@ -2251,7 +2251,7 @@ pub struct DatacenterConfigInfo {
     /// `maximumHardwareVersionKey`. Since API 7.0.2.0.
     pub maximum_hardware_version_key: Option<String>,
 }
-d::object!(DatacenterConfigInfo: t::DynamicData, "DatacenterConfigInfo", 6, [
+d::object!(Vim25 DatacenterConfigInfo: t::DynamicData, "DatacenterConfigInfo", 6, [
     0 default_hardware_version_key "defaultHardwareVersionKey" 6 false,
     1 maximum_hardware_version_key "maximumHardwareVersionKey" 20 false,
 ]);
@@ -2274,7 +2274,7 @@ pub struct DatacenterConfigSpec {
     /// `maximumHardwareVersionKey`. Since API 7.0.2.0.
     pub maximum_hardware_version_key: Option<String>,
 }
-d::object!(DatacenterConfigSpec: t::DynamicData, "DatacenterConfigSpec", 6, [
+d::object!(Vim25 DatacenterConfigSpec: t::DynamicData, "DatacenterConfigSpec", 6, [
     0 default_hardware_version_key "defaultHardwareVersionKey" 6 false,
     1 maximum_hardware_version_key "maximumHardwareVersionKey" 20 false,
 ]);
@@ -2321,7 +2321,7 @@ pub struct DatastoreCapability {
     /// `clusteredVmdkSupported`. Since API 7.0.0.0.
     pub clustered_vmdk_supported: Option<bool>,
 }
-d::object!(DatastoreCapability: t::DynamicData, "DatastoreCapability", 0, [
+d::object!(Vim25 DatastoreCapability: t::DynamicData, "DatastoreCapability", 0, [
     0 directory_hierarchy_supported "directoryHierarchySupported" 0 false,
     1 raw_disk_mappings_supported "rawDiskMappingsSupported" 0 false,
     2 per_file_thin_provisioning_supported "perFileThinProvisioningSupported" 0 false,
@@ -2374,7 +2374,7 @@ pub struct DatastoreHostMount {
     /// `mountInfo`.
     pub mount_info: t::HostMountInfo,
 }
-d::object!(DatastoreHostMount: t::DynamicData, "DatastoreHostMount", 0, [
+d::object!(Vim25 DatastoreHostMount: t::DynamicData, "DatastoreHostMount", 0, [
     0 key "key" 0 false,
     1 mount_info "mountInfo" 0 false,
 ]);
@@ -2411,7 +2411,7 @@ pub struct DatastoreInfo {
     /// `physicalSectorSize`. Since API 9.0.0.0.
     pub physical_sector_size: Option<i32>,
 }
-d::object!(DatastoreInfo: t::DynamicData, "DatastoreInfo", 0, [
+d::object!(Vim25 DatastoreInfo: t::DynamicData, "DatastoreInfo", 0, [
     0 name "name" 0 false,
     1 url "url" 0 false,
     2 free_space "freeSpace" 0 false,
@@ -2465,7 +2465,7 @@ pub struct DatastoreMountPathDatastorePair {
     /// `datastore`.
     pub datastore: MoRef<m::Datastore>,
 }
-d::object!(DatastoreMountPathDatastorePair: t::DynamicData, "DatastoreMountPathDatastorePair", 4, [
+d::object!(Vim25 DatastoreMountPathDatastorePair: t::DynamicData, "DatastoreMountPathDatastorePair", 4, [
     0 old_mount_path "oldMountPath" 4 false,
     1 datastore "datastore" 4 false,
 ]);
@@ -2482,7 +2482,7 @@ pub struct DatastoreNamespaceManagerDirectoryInfo {
     /// `used`.
     pub used: i64,
 }
-d::object!(DatastoreNamespaceManagerDirectoryInfo: t::DynamicData, "DatastoreNamespaceManagerDirectoryInfo", 28, [
+d::object!(Vim25 DatastoreNamespaceManagerDirectoryInfo: t::DynamicData, "DatastoreNamespaceManagerDirectoryInfo", 28, [
     0 capacity "capacity" 28 false,
     1 used "used" 28 false,
 ]);
@@ -2526,7 +2526,7 @@ pub struct DatastoreSummary {
     /// `maintenanceMode`. Since API 5.0.
     pub maintenance_mode: Option<String>,
 }
-d::object!(DatastoreSummary: t::DynamicData, "DatastoreSummary", 0, [
+d::object!(Vim25 DatastoreSummary: t::DynamicData, "DatastoreSummary", 0, [
     0 datastore "datastore" 0 false,
     1 name "name" 0 false,
     2 url "url" 0 false,
@@ -2586,7 +2586,7 @@ pub struct DatastoreVVolContainerFailoverPair {
     /// `vvolMapping`.
     pub vvol_mapping: Vec<t::KeyValue>,
 }
-d::object!(DatastoreVVolContainerFailoverPair: t::DynamicData, "DatastoreVVolContainerFailoverPair", 9, [
+d::object!(Vim25 DatastoreVVolContainerFailoverPair: t::DynamicData, "DatastoreVVolContainerFailoverPair", 9, [
     0 src_container "srcContainer" 9 false,
     1 tgt_container "tgtContainer" 9 false,
     2 vvol_mapping "vvolMapping" 9 false,
@@ -2619,7 +2619,7 @@ pub struct Description {
     /// `summary`.
     pub summary: String,
 }
-d::object!(Description: t::DynamicData, "Description", 0, [
+d::object!(Vim25 Description: t::DynamicData, "Description", 0, [
     0 label "label" 0 false,
     1 summary "summary" 0 false,
 ]);
@@ -2647,7 +2647,7 @@ pub struct DesiredSoftwareSpec {
     /// `removedComponents`. Since API 8.0.3.0.
     pub removed_components: Vec<String>,
 }
-d::object!(DesiredSoftwareSpec: t::DynamicData, "DesiredSoftwareSpec", 16, [
+d::object!(Vim25 DesiredSoftwareSpec: t::DynamicData, "DesiredSoftwareSpec", 16, [
     0 base_image_spec "baseImageSpec" 16 false,
     1 vendor_add_on_spec "vendorAddOnSpec" 16 false,
     2 components "components" 20 false,
@@ -2664,7 +2664,7 @@ pub struct DesiredSoftwareSpecBaseImageSpec {
     /// `version`.
     pub version: String,
 }
-d::object!(DesiredSoftwareSpecBaseImageSpec: t::DynamicData, "DesiredSoftwareSpecBaseImageSpec", 16, [
+d::object!(Vim25 DesiredSoftwareSpecBaseImageSpec: t::DynamicData, "DesiredSoftwareSpecBaseImageSpec", 16, [
     0 version "version" 16 false,
 ]);
 
@@ -2680,7 +2680,7 @@ pub struct DesiredSoftwareSpecComponentSpec {
     /// `version`.
     pub version: Option<String>,
 }
-d::object!(DesiredSoftwareSpecComponentSpec: t::DynamicData, "DesiredSoftwareSpecComponentSpec", 20, [
+d::object!(Vim25 DesiredSoftwareSpecComponentSpec: t::DynamicData, "DesiredSoftwareSpecComponentSpec", 20, [
     0 name "name" 20 false,
     1 version "version" 20 false,
 ]);
@@ -2697,7 +2697,7 @@ pub struct DesiredSoftwareSpecVendorAddOnSpec {
     /// `version`.
     pub version: String,
 }
-d::object!(DesiredSoftwareSpecVendorAddOnSpec: t::DynamicData, "DesiredSoftwareSpecVendorAddOnSpec", 16, [
+d::object!(Vim25 DesiredSoftwareSpecVendorAddOnSpec: t::DynamicData, "DesiredSoftwareSpecVendorAddOnSpec", 16, [
     0 name "name" 16 false,
     1 version "version" 16 false,
 ]);
@@ -2712,7 +2712,7 @@ pub struct DeviceBackedVirtualDiskSpec {
     /// `device`.
     pub device: String,
 }
-d::object!(DeviceBackedVirtualDiskSpec: t::VirtualDiskSpec, "DeviceBackedVirtualDiskSpec", 0, [
+d::object!(Vim25 DeviceBackedVirtualDiskSpec: t::VirtualDiskSpec, "DeviceBackedVirtualDiskSpec", 0, [
     0 device "device" 0 false,
 ]);
 impl d::IsA<t::VirtualDiskSpec> for DeviceBackedVirtualDiskSpec {}
@@ -2729,7 +2729,7 @@ pub struct DiagnosticManagerAuditRecordResult {
     /// `nextToken`.
     pub next_token: String,
 }
-d::object!(DiagnosticManagerAuditRecordResult: t::DynamicData, "DiagnosticManagerAuditRecordResult", 22, [
+d::object!(Vim25 DiagnosticManagerAuditRecordResult: t::DynamicData, "DiagnosticManagerAuditRecordResult", 22, [
     0 records "records" 22 false,
     1 next_token "nextToken" 22 false,
 ]);
@@ -2746,7 +2746,7 @@ pub struct DiagnosticManagerBundleInfo {
     /// `url`.
     pub url: String,
 }
-d::object!(DiagnosticManagerBundleInfo: t::DynamicData, "DiagnosticManagerBundleInfo", 0, [
+d::object!(Vim25 DiagnosticManagerBundleInfo: t::DynamicData, "DiagnosticManagerBundleInfo", 0, [
     0 system "system" 0 false,
     1 url "url" 0 false,
 ]);
@@ -2786,7 +2786,7 @@ pub struct DiagnosticManagerLogDescriptor {
     /// `info`.
     pub info: d::Poly<t::Description>,
 }
-d::object!(DiagnosticManagerLogDescriptor: t::DynamicData, "DiagnosticManagerLogDescriptor", 0, [
+d::object!(Vim25 DiagnosticManagerLogDescriptor: t::DynamicData, "DiagnosticManagerLogDescriptor", 0, [
     0 key "key" 0 false,
     1 file_name "fileName" 0 false,
     2 creator "creator" 0 false,
@@ -2818,7 +2818,7 @@ pub struct DiagnosticManagerLogHeader {
     /// `lineText`.
     pub line_text: Vec<String>,
 }
-d::object!(DiagnosticManagerLogHeader: t::DynamicData, "DiagnosticManagerLogHeader", 0, [
+d::object!(Vim25 DiagnosticManagerLogHeader: t::DynamicData, "DiagnosticManagerLogHeader", 0, [
     0 line_start "lineStart" 0 false,
     1 line_end "lineEnd" 0 false,
     2 line_text "lineText" 0 false,
@@ -2842,7 +2842,7 @@ pub struct DirectPathProfileInfo {
     /// `deviceConfig`.
     pub device_config: d::Poly<t::DirectPathProfileManagerDirectPathConfig>,
 }
-d::object!(DirectPathProfileInfo: t::DynamicData, "DirectPathProfileInfo", 32, [
+d::object!(Vim25 DirectPathProfileInfo: t::DynamicData, "DirectPathProfileInfo", 32, [
     0 id "id" 32 false,
     1 name "name" 32 false,
     2 description "description" 32 false,
@@ -2868,7 +2868,7 @@ pub struct DirectPathProfileManagerCapacityInfo {
     /// `unusedReservation`.
     pub unused_reservation: i32,
 }
-d::object!(DirectPathProfileManagerCapacityInfo: t::DirectPathProfileManagerCapacityResult, "DirectPathProfileManagerCapacityInfo", 32, [
+d::object!(Vim25 DirectPathProfileManagerCapacityInfo: t::DirectPathProfileManagerCapacityResult, "DirectPathProfileManagerCapacityInfo", 32, [
     0 profile "profile" 32 false,
     1 consumed "consumed" 32 false,
     2 remaining "remaining" 32 false,
@@ -2887,7 +2887,7 @@ pub struct DirectPathProfileManagerCapacityQueryByDeviceConfig {
     /// `deviceConfig`.
     pub device_config: d::Poly<t::DirectPathProfileManagerDirectPathConfig>,
 }
-d::object!(DirectPathProfileManagerCapacityQueryByDeviceConfig: t::DirectPathProfileManagerCapacityQuerySpec, "DirectPathProfileManagerCapacityQueryByDeviceConfig", 32, [
+d::object!(Vim25 DirectPathProfileManagerCapacityQueryByDeviceConfig: t::DirectPathProfileManagerCapacityQuerySpec, "DirectPathProfileManagerCapacityQueryByDeviceConfig", 32, [
     0 device_config "deviceConfig" 32 false,
 ]);
 impl d::IsA<t::DirectPathProfileManagerCapacityQuerySpec> for DirectPathProfileManagerCapacityQueryByDeviceConfig {}
@@ -2902,7 +2902,7 @@ pub struct DirectPathProfileManagerCapacityQueryById {
     /// `id`.
     pub id: String,
 }
-d::object!(DirectPathProfileManagerCapacityQueryById: t::DirectPathProfileManagerCapacityQuerySpec, "DirectPathProfileManagerCapacityQueryById", 32, [
+d::object!(Vim25 DirectPathProfileManagerCapacityQueryById: t::DirectPathProfileManagerCapacityQuerySpec, "DirectPathProfileManagerCapacityQueryById", 32, [
     0 id "id" 32 false,
 ]);
 impl d::IsA<t::DirectPathProfileManagerCapacityQuerySpec> for DirectPathProfileManagerCapacityQueryById {}
@@ -2917,7 +2917,7 @@ pub struct DirectPathProfileManagerCapacityQueryByName {
     /// `name`.
     pub name: String,
 }
-d::object!(DirectPathProfileManagerCapacityQueryByName: t::DirectPathProfileManagerCapacityQuerySpec, "DirectPathProfileManagerCapacityQueryByName", 32, [
+d::object!(Vim25 DirectPathProfileManagerCapacityQueryByName: t::DirectPathProfileManagerCapacityQuerySpec, "DirectPathProfileManagerCapacityQueryByName", 32, [
     0 name "name" 32 false,
 ]);
 impl d::IsA<t::DirectPathProfileManagerCapacityQuerySpec> for DirectPathProfileManagerCapacityQueryByName {}
@@ -2930,7 +2930,7 @@ pub struct DirectPathProfileManagerCapacityQuerySpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(DirectPathProfileManagerCapacityQuerySpec: t::DynamicData, "DirectPathProfileManagerCapacityQuerySpec", 32, [
+d::object!(Vim25 DirectPathProfileManagerCapacityQuerySpec: t::DynamicData, "DirectPathProfileManagerCapacityQuerySpec", 32, [
 ]);
 impl d::IsA<t::DirectPathProfileManagerCapacityQuerySpec> for DirectPathProfileManagerCapacityQuerySpec {}
 
@@ -2942,7 +2942,7 @@ pub struct DirectPathProfileManagerCapacityResult {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(DirectPathProfileManagerCapacityResult: t::DynamicData, "DirectPathProfileManagerCapacityResult", 32, [
+d::object!(Vim25 DirectPathProfileManagerCapacityResult: t::DynamicData, "DirectPathProfileManagerCapacityResult", 32, [
 ]);
 impl d::IsA<t::DirectPathProfileManagerCapacityResult> for DirectPathProfileManagerCapacityResult {}
 
@@ -2958,7 +2958,7 @@ pub struct DirectPathProfileManagerCapacityUnknown {
     /// `faultList`.
     pub fault_list: Vec<t::LocalizedMethodFault>,
 }
-d::object!(DirectPathProfileManagerCapacityUnknown: t::DirectPathProfileManagerCapacityResult, "DirectPathProfileManagerCapacityUnknown", 32, [
+d::object!(Vim25 DirectPathProfileManagerCapacityUnknown: t::DirectPathProfileManagerCapacityResult, "DirectPathProfileManagerCapacityUnknown", 32, [
     0 query_spec "querySpec" 32 false,
     1 fault_list "faultList" 32 false,
 ]);
@@ -2978,7 +2978,7 @@ pub struct DirectPathProfileManagerCreateSpec {
     /// `deviceConfig`.
     pub device_config: d::Poly<t::DirectPathProfileManagerDirectPathConfig>,
 }
-d::object!(DirectPathProfileManagerCreateSpec: t::DynamicData, "DirectPathProfileManagerCreateSpec", 32, [
+d::object!(Vim25 DirectPathProfileManagerCreateSpec: t::DynamicData, "DirectPathProfileManagerCreateSpec", 32, [
     0 name "name" 32 false,
     1 description "description" 32 false,
     2 device_config "deviceConfig" 32 false,
@@ -2992,6 +2992,6 @@ pub struct DirectPathProfileManagerDirectPathConfig {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(DirectPathProfileManagerDirectPathConfig: t::DynamicData, "DirectPathProfileManagerDirectPathConfig", 32, [
+d::object!(Vim25 DirectPathProfileManagerDirectPathConfig: t::DynamicData, "DirectPathProfileManagerDirectPathConfig", 32, [
 ]);
 impl d::IsA<t::DirectPathProfileManagerDirectPathConfig> for DirectPathProfileManagerDirectPathConfig {}

@@ -17,7 +17,7 @@ pub struct DirectPathProfileManagerDvxDirectPathConfig {
     /// `dvxBacking`.
     pub dvx_backing: t::VirtualPCIPassthroughDvxBackingInfo,
 }
-d::object!(DirectPathProfileManagerDvxDirectPathConfig: t::DirectPathProfileManagerDirectPathConfig, "DirectPathProfileManagerDvxDirectPathConfig", 32, [
+d::object!(Vim25 DirectPathProfileManagerDvxDirectPathConfig: t::DirectPathProfileManagerDirectPathConfig, "DirectPathProfileManagerDvxDirectPathConfig", 32, [
     0 dvx_backing "dvxBacking" 32 false,
 ]);
 impl d::IsA<t::DirectPathProfileManagerDirectPathConfig> for DirectPathProfileManagerDvxDirectPathConfig {}
@@ -32,7 +32,7 @@ pub struct DirectPathProfileManagerDynamicDirectPathConfig {
     /// `dynamicDirectPathBacking`.
     pub dynamic_direct_path_backing: t::VirtualPCIPassthroughDynamicBackingInfo,
 }
-d::object!(DirectPathProfileManagerDynamicDirectPathConfig: t::DirectPathProfileManagerDirectPathConfig, "DirectPathProfileManagerDynamicDirectPathConfig", 32, [
+d::object!(Vim25 DirectPathProfileManagerDynamicDirectPathConfig: t::DirectPathProfileManagerDirectPathConfig, "DirectPathProfileManagerDynamicDirectPathConfig", 32, [
     0 dynamic_direct_path_backing "dynamicDirectPathBacking" 32 false,
 ]);
 impl d::IsA<t::DirectPathProfileManagerDirectPathConfig> for DirectPathProfileManagerDynamicDirectPathConfig {}
@@ -51,7 +51,7 @@ pub struct DirectPathProfileManagerFilterSpec {
     /// `clusters`.
     pub clusters: Vec<MoRef<m::ClusterComputeResource>>,
 }
-d::object!(DirectPathProfileManagerFilterSpec: t::DynamicData, "DirectPathProfileManagerFilterSpec", 32, [
+d::object!(Vim25 DirectPathProfileManagerFilterSpec: t::DynamicData, "DirectPathProfileManagerFilterSpec", 32, [
     0 ids "ids" 32 false,
     1 names "names" 32 false,
     2 clusters "clusters" 32 false,
@@ -67,7 +67,7 @@ pub struct DirectPathProfileManagerTargetCluster {
     /// `cluster`.
     pub cluster: MoRef<m::ClusterComputeResource>,
 }
-d::object!(DirectPathProfileManagerTargetCluster: t::DirectPathProfileManagerTargetEntity, "DirectPathProfileManagerTargetCluster", 32, [
+d::object!(Vim25 DirectPathProfileManagerTargetCluster: t::DirectPathProfileManagerTargetEntity, "DirectPathProfileManagerTargetCluster", 32, [
     0 cluster "cluster" 32 false,
 ]);
 impl d::IsA<t::DirectPathProfileManagerTargetEntity> for DirectPathProfileManagerTargetCluster {}
@@ -80,7 +80,7 @@ pub struct DirectPathProfileManagerTargetEntity {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(DirectPathProfileManagerTargetEntity: t::DynamicData, "DirectPathProfileManagerTargetEntity", 32, [
+d::object!(Vim25 DirectPathProfileManagerTargetEntity: t::DynamicData, "DirectPathProfileManagerTargetEntity", 32, [
 ]);
 impl d::IsA<t::DirectPathProfileManagerTargetEntity> for DirectPathProfileManagerTargetEntity {}
 
@@ -94,7 +94,7 @@ pub struct DirectPathProfileManagerTargetHost {
     /// `host`.
     pub host: MoRef<m::HostSystem>,
 }
-d::object!(DirectPathProfileManagerTargetHost: t::DirectPathProfileManagerTargetEntity, "DirectPathProfileManagerTargetHost", 32, [
+d::object!(Vim25 DirectPathProfileManagerTargetHost: t::DirectPathProfileManagerTargetEntity, "DirectPathProfileManagerTargetHost", 32, [
     0 host "host" 32 false,
 ]);
 impl d::IsA<t::DirectPathProfileManagerTargetEntity> for DirectPathProfileManagerTargetHost {}
@@ -111,7 +111,7 @@ pub struct DirectPathProfileManagerUpdateSpec {
     /// `description`.
     pub description: Option<String>,
 }
-d::object!(DirectPathProfileManagerUpdateSpec: t::DynamicData, "DirectPathProfileManagerUpdateSpec", 32, [
+d::object!(Vim25 DirectPathProfileManagerUpdateSpec: t::DynamicData, "DirectPathProfileManagerUpdateSpec", 32, [
     0 name "name" 32 false,
     1 description "description" 32 false,
 ]);
@@ -126,7 +126,7 @@ pub struct DirectPathProfileManagerVirtualDeviceGroupDirectPathConfig {
     /// `deviceGroupName`.
     pub device_group_name: String,
 }
-d::object!(DirectPathProfileManagerVirtualDeviceGroupDirectPathConfig: t::DirectPathProfileManagerDirectPathConfig, "DirectPathProfileManagerVirtualDeviceGroupDirectPathConfig", 32, [
+d::object!(Vim25 DirectPathProfileManagerVirtualDeviceGroupDirectPathConfig: t::DirectPathProfileManagerDirectPathConfig, "DirectPathProfileManagerVirtualDeviceGroupDirectPathConfig", 32, [
     0 device_group_name "deviceGroupName" 32 false,
 ]);
 impl d::IsA<t::DirectPathProfileManagerDirectPathConfig> for DirectPathProfileManagerVirtualDeviceGroupDirectPathConfig {}
@@ -141,7 +141,7 @@ pub struct DirectPathProfileManagerVmiopDirectPathConfig {
     /// `vgpuProfile`.
     pub vgpu_profile: String,
 }
-d::object!(DirectPathProfileManagerVmiopDirectPathConfig: t::DirectPathProfileManagerDirectPathConfig, "DirectPathProfileManagerVmiopDirectPathConfig", 32, [
+d::object!(Vim25 DirectPathProfileManagerVmiopDirectPathConfig: t::DirectPathProfileManagerDirectPathConfig, "DirectPathProfileManagerVmiopDirectPathConfig", 32, [
     0 vgpu_profile "vgpuProfile" 32 false,
 ]);
 impl d::IsA<t::DirectPathProfileManagerDirectPathConfig> for DirectPathProfileManagerVmiopDirectPathConfig {}
@@ -158,7 +158,7 @@ pub struct DiskChangeExtent {
     /// `length`.
     pub length: i64,
 }
-d::object!(DiskChangeExtent: t::DynamicData, "DiskChangeExtent", 3, [
+d::object!(Vim25 DiskChangeExtent: t::DynamicData, "DiskChangeExtent", 3, [
     0 start "start" 3 false,
     1 length "length" 3 false,
 ]);
@@ -177,7 +177,7 @@ pub struct DiskChangeInfo {
     /// `changedArea`.
     pub changed_area: Vec<t::DiskChangeExtent>,
 }
-d::object!(DiskChangeInfo: t::DynamicData, "DiskChangeInfo", 3, [
+d::object!(Vim25 DiskChangeInfo: t::DynamicData, "DiskChangeInfo", 3, [
     0 start_offset "startOffset" 3 false,
     1 length "length" 3 false,
     2 changed_area "changedArea" 3 false,
@@ -203,7 +203,7 @@ pub struct DynamicArray {
     /// `val`.
     pub val: Vec<d::Value>,
 }
-d::root_object!(DynamicArray, "DynamicArray", 0, [
+d::root_object!(Vim25 DynamicArray, "DynamicArray", 0, [
     0 val "val" 0 false,
 ]);
 
@@ -215,7 +215,7 @@ pub struct DynamicData {
     /// What the server sent beyond the known fields.
     pub extra: d::Extra,
 }
-d::root_object!(DynamicData, "DynamicData", 0, [
+d::root_object!(Vim25 DynamicData, "DynamicData", 0, [
 ]);
 
 /// Data object `vmodl.DynamicProperty`. Since API 2.5.
@@ -230,7 +230,7 @@ pub struct DynamicProperty {
     /// `val`.
     pub val: d::Value,
 }
-d::root_object!(DynamicProperty, "DynamicProperty", 0, [
+d::root_object!(Vim25 DynamicProperty, "DynamicProperty", 0, [
     0 name "name" 0 false,
     1 val "val" 0 false,
 ]);
@@ -257,7 +257,7 @@ pub struct EVCMode {
     /// `vendorTier`.
     pub vendor_tier: i32,
 }
-d::object!(EVCMode: t::ElementDescription, "EVCMode", 3, [
+d::object!(Vim25 EVCMode: t::ElementDescription, "EVCMode", 3, [
     0 guaranteed_cpu_features "guaranteedCPUFeatures" 4 false,
     1 feature_capability "featureCapability" 6 false,
     2 feature_mask "featureMask" 6 false,
@@ -305,7 +305,7 @@ pub struct ElementDescription {
     /// `key`.
     pub key: String,
 }
-d::object!(ElementDescription: t::Description, "ElementDescription", 0, [
+d::object!(Vim25 ElementDescription: t::Description, "ElementDescription", 0, [
     0 key "key" 0 false,
 ]);
 impl d::IsA<t::ElementDescription> for ElementDescription {}
@@ -335,7 +335,7 @@ pub struct EntityPrivilege {
     /// `privAvailability`.
     pub priv_availability: Vec<t::PrivilegeAvailability>,
 }
-d::object!(EntityPrivilege: t::DynamicData, "EntityPrivilege", 7, [
+d::object!(Vim25 EntityPrivilege: t::DynamicData, "EntityPrivilege", 7, [
     0 entity "entity" 7 false,
     1 priv_availability "privAvailability" 7 false,
 ]);
@@ -352,7 +352,7 @@ pub struct EnumDescription {
     /// `tags`.
     pub tags: Vec<d::Poly<t::ElementDescription>>,
 }
-d::object!(EnumDescription: t::DynamicData, "EnumDescription", 3, [
+d::object!(Vim25 EnumDescription: t::DynamicData, "EnumDescription", 3, [
     0 key "key" 3 false,
     1 tags "tags" 3 false,
 ]);
@@ -381,7 +381,7 @@ pub struct EnvironmentBrowserConfigOptionQuerySpec {
     /// `guestId`.
     pub guest_id: Vec<String>,
 }
-d::object!(EnvironmentBrowserConfigOptionQuerySpec: t::DynamicData, "EnvironmentBrowserConfigOptionQuerySpec", 8, [
+d::object!(Vim25 EnvironmentBrowserConfigOptionQuerySpec: t::DynamicData, "EnvironmentBrowserConfigOptionQuerySpec", 8, [
     0 key "key" 8 false,
     1 host "host" 8 false,
     2 guest_id "guestId" 8 false,
@@ -397,7 +397,7 @@ pub struct EvaluationLicenseSource {
     /// `remainingHours`.
     pub remaining_hours: Option<i64>,
 }
-d::object!(EvaluationLicenseSource: t::LicenseSource, "EvaluationLicenseSource", 0, [
+d::object!(Vim25 EvaluationLicenseSource: t::LicenseSource, "EvaluationLicenseSource", 0, [
     0 remaining_hours "remainingHours" 0 false,
 ]);
 impl d::IsA<t::LicenseSource> for EvaluationLicenseSource {}
@@ -420,7 +420,7 @@ pub struct EventAlarmExpression {
     /// `status`. Since API 4.0.
     pub status: Option<t::ManagedEntityStatus>,
 }
-d::object!(EventAlarmExpression: t::AlarmExpression, "EventAlarmExpression", 0, [
+d::object!(Vim25 EventAlarmExpression: t::AlarmExpression, "EventAlarmExpression", 0, [
     0 comparisons "comparisons" 3 false,
     1 event_type "eventType" 0 false,
     2 event_type_id "eventTypeId" 0 false,
@@ -443,7 +443,7 @@ pub struct EventAlarmExpressionComparison {
     /// `value`.
     pub value: String,
 }
-d::object!(EventAlarmExpressionComparison: t::DynamicData, "EventAlarmExpressionComparison", 3, [
+d::object!(Vim25 EventAlarmExpressionComparison: t::DynamicData, "EventAlarmExpressionComparison", 3, [
     0 attribute_name "attributeName" 3 false,
     1 operator "operator" 3 false,
     2 value "value" 3 false,
@@ -479,7 +479,7 @@ pub struct ExtExtendedProductInfo {
     /// `self`.
     pub self_: Option<MoRef<m::ManagedEntity>>,
 }
-d::object!(ExtExtendedProductInfo: t::DynamicData, "ExtExtendedProductInfo", 5, [
+d::object!(Vim25 ExtExtendedProductInfo: t::DynamicData, "ExtExtendedProductInfo", 5, [
     0 company_url "companyUrl" 5 false,
     1 product_url "productUrl" 5 false,
     2 management_url "managementUrl" 5 false,
@@ -512,7 +512,7 @@ pub struct ExtManagedEntityInfo {
     /// `description`.
     pub description: Option<String>,
 }
-d::object!(ExtManagedEntityInfo: t::DynamicData, "ExtManagedEntityInfo", 5, [
+d::object!(Vim25 ExtManagedEntityInfo: t::DynamicData, "ExtManagedEntityInfo", 5, [
     0 r#type "type" 5 false,
     1 small_icon_url "smallIconUrl" 5 false,
     2 icon_url "iconUrl" 6 false,
@@ -531,7 +531,7 @@ pub struct ExtSolutionManagerInfo {
     /// `smallIconUrl`.
     pub small_icon_url: Option<String>,
 }
-d::object!(ExtSolutionManagerInfo: t::DynamicData, "ExtSolutionManagerInfo", 5, [
+d::object!(Vim25 ExtSolutionManagerInfo: t::DynamicData, "ExtSolutionManagerInfo", 5, [
     0 tab "tab" 5 false,
     1 small_icon_url "smallIconUrl" 5 false,
 ]);
@@ -554,7 +554,7 @@ pub struct ExtSolutionManagerInfoTabInfo {
     /// `url`.
     pub url: String,
 }
-d::object!(ExtSolutionManagerInfoTabInfo: t::DynamicData, "ExtSolutionManagerInfoTabInfo", 5, [
+d::object!(Vim25 ExtSolutionManagerInfoTabInfo: t::DynamicData, "ExtSolutionManagerInfoTabInfo", 5, [
     0 label "label" 5 false,
     1 url "url" 5 false,
 ]);
@@ -571,7 +571,7 @@ pub struct ExtendedDescription {
     /// `messageArg`.
     pub message_arg: Vec<t::KeyAnyValue>,
 }
-d::object!(ExtendedDescription: t::Description, "ExtendedDescription", 3, [
+d::object!(Vim25 ExtendedDescription: t::Description, "ExtendedDescription", 3, [
     0 message_catalog_key_prefix "messageCatalogKeyPrefix" 3 false,
     1 message_arg "messageArg" 3 false,
 ]);
@@ -589,7 +589,7 @@ pub struct ExtendedElementDescription {
     /// `messageArg`.
     pub message_arg: Vec<t::KeyAnyValue>,
 }
-d::object!(ExtendedElementDescription: t::ElementDescription, "ExtendedElementDescription", 3, [
+d::object!(Vim25 ExtendedElementDescription: t::ElementDescription, "ExtendedElementDescription", 3, [
     0 message_catalog_key_prefix "messageCatalogKeyPrefix" 3 false,
     1 message_arg "messageArg" 3 false,
 ]);
@@ -644,7 +644,7 @@ pub struct Extension {
     /// `solutionManagerInfo`. Since API 5.0.
     pub solution_manager_info: Option<Box<t::ExtSolutionManagerInfo>>,
 }
-d::object!(Extension: t::DynamicData, "Extension", 0, [
+d::object!(Vim25 Extension: t::DynamicData, "Extension", 0, [
     0 description "description" 0 false,
     1 key "key" 0 false,
     2 company "company" 3 false,
@@ -731,7 +731,7 @@ pub struct ExtensionClientInfo {
     /// `url`.
     pub url: String,
 }
-d::object!(ExtensionClientInfo: t::DynamicData, "ExtensionClientInfo", 0, [
+d::object!(Vim25 ExtensionClientInfo: t::DynamicData, "ExtensionClientInfo", 0, [
     0 version "version" 0 false,
     1 description "description" 0 false,
     2 company "company" 0 false,
@@ -751,7 +751,7 @@ pub struct ExtensionEventTypeInfo {
     /// `eventTypeSchema`. Since API 4.0.
     pub event_type_schema: Option<String>,
 }
-d::object!(ExtensionEventTypeInfo: t::DynamicData, "ExtensionEventTypeInfo", 0, [
+d::object!(Vim25 ExtensionEventTypeInfo: t::DynamicData, "ExtensionEventTypeInfo", 0, [
     0 event_id "eventID" 0 false,
     1 event_type_schema "eventTypeSchema" 3 false,
 ]);
@@ -766,7 +766,7 @@ pub struct ExtensionFaultTypeInfo {
     /// `faultID`.
     pub fault_id: String,
 }
-d::object!(ExtensionFaultTypeInfo: t::DynamicData, "ExtensionFaultTypeInfo", 0, [
+d::object!(Vim25 ExtensionFaultTypeInfo: t::DynamicData, "ExtensionFaultTypeInfo", 0, [
     0 fault_id "faultID" 0 false,
 ]);
 
@@ -780,7 +780,7 @@ pub struct ExtensionHealthInfo {
     /// `url`.
     pub url: String,
 }
-d::object!(ExtensionHealthInfo: t::DynamicData, "ExtensionHealthInfo", 3, [
+d::object!(Vim25 ExtensionHealthInfo: t::DynamicData, "ExtensionHealthInfo", 3, [
     0 url "url" 3 false,
 ]);
 impl<M, P> p::Property<M, t::ExtensionHealthInfo, P> {
@@ -800,7 +800,7 @@ pub struct ExtensionManagerIpAllocationUsage {
     /// `numAddresses`.
     pub num_addresses: i32,
 }
-d::object!(ExtensionManagerIpAllocationUsage: t::DynamicData, "ExtensionManagerIpAllocationUsage", 6, [
+d::object!(Vim25 ExtensionManagerIpAllocationUsage: t::DynamicData, "ExtensionManagerIpAllocationUsage", 6, [
     0 extension_key "extensionKey" 6 false,
     1 num_addresses "numAddresses" 6 false,
 ]);
@@ -817,7 +817,7 @@ pub struct ExtensionOvfConsumerInfo {
     /// `sectionType`.
     pub section_type: Vec<String>,
 }
-d::object!(ExtensionOvfConsumerInfo: t::DynamicData, "ExtensionOvfConsumerInfo", 5, [
+d::object!(Vim25 ExtensionOvfConsumerInfo: t::DynamicData, "ExtensionOvfConsumerInfo", 5, [
     0 callback_url "callbackUrl" 5 false,
     1 section_type "sectionType" 5 false,
 ]);
@@ -840,7 +840,7 @@ pub struct ExtensionPrivilegeInfo {
     /// `privGroupName`.
     pub priv_group_name: String,
 }
-d::object!(ExtensionPrivilegeInfo: t::DynamicData, "ExtensionPrivilegeInfo", 0, [
+d::object!(Vim25 ExtensionPrivilegeInfo: t::DynamicData, "ExtensionPrivilegeInfo", 0, [
     0 priv_id "privID" 0 false,
     1 priv_group_name "privGroupName" 0 false,
 ]);
@@ -859,7 +859,7 @@ pub struct ExtensionResourceInfo {
     /// `data`.
     pub data: Vec<t::KeyValue>,
 }
-d::object!(ExtensionResourceInfo: t::DynamicData, "ExtensionResourceInfo", 0, [
+d::object!(Vim25 ExtensionResourceInfo: t::DynamicData, "ExtensionResourceInfo", 0, [
     0 locale "locale" 0 false,
     1 module "module" 0 false,
     2 data "data" 0 false,
@@ -887,7 +887,7 @@ pub struct ExtensionServerInfo {
     /// `serverCertificate`. Since API 8.0.2.0.
     pub server_certificate: Option<String>,
 }
-d::object!(ExtensionServerInfo: t::DynamicData, "ExtensionServerInfo", 0, [
+d::object!(Vim25 ExtensionServerInfo: t::DynamicData, "ExtensionServerInfo", 0, [
     0 url "url" 0 false,
     1 description "description" 0 false,
     2 company "company" 0 false,
@@ -907,7 +907,7 @@ pub struct ExtensionTaskTypeInfo {
     /// `taskID`.
     pub task_id: String,
 }
-d::object!(ExtensionTaskTypeInfo: t::DynamicData, "ExtensionTaskTypeInfo", 0, [
+d::object!(Vim25 ExtensionTaskTypeInfo: t::DynamicData, "ExtensionTaskTypeInfo", 0, [
     0 task_id "taskID" 0 false,
 ]);
 
@@ -925,7 +925,7 @@ pub struct FailoverNodeInfo {
     /// `biosUuid`.
     pub bios_uuid: Option<String>,
 }
-d::object!(FailoverNodeInfo: t::DynamicData, "FailoverNodeInfo", 9, [
+d::object!(Vim25 FailoverNodeInfo: t::DynamicData, "FailoverNodeInfo", 9, [
     0 cluster_ip_settings "clusterIpSettings" 9 false,
     1 failover_ip "failoverIp" 9 false,
     2 bios_uuid "biosUuid" 9 false,
@@ -943,7 +943,7 @@ pub struct FaultsByHost {
     /// `faults`.
     pub faults: Vec<t::LocalizedMethodFault>,
 }
-d::object!(FaultsByHost: t::DynamicData, "FaultsByHost", 10, [
+d::object!(Vim25 FaultsByHost: t::DynamicData, "FaultsByHost", 10, [
     0 host "host" 10 false,
     1 faults "faults" 10 false,
 ]);
@@ -960,7 +960,7 @@ pub struct FaultsByVM {
     /// `faults`.
     pub faults: Vec<t::LocalizedMethodFault>,
 }
-d::object!(FaultsByVM: t::DynamicData, "FaultsByVM", 10, [
+d::object!(Vim25 FaultsByVM: t::DynamicData, "FaultsByVM", 10, [
     0 vm "vm" 10 false,
     1 faults "faults" 10 false,
 ]);
@@ -979,7 +979,7 @@ pub struct FeatureEVCMode {
     /// `requirement`.
     pub requirement: Vec<t::VirtualMachineFeatureRequirement>,
 }
-d::object!(FeatureEVCMode: t::ElementDescription, "FeatureEVCMode", 18, [
+d::object!(Vim25 FeatureEVCMode: t::ElementDescription, "FeatureEVCMode", 18, [
     0 mask "mask" 18 false,
     1 capability "capability" 18 false,
     2 requirement "requirement" 18 false,
@@ -1021,7 +1021,7 @@ pub struct FileBackedVirtualDiskSpec {
     /// `sectorFormat`. Since API 9.0.0.0.
     pub sector_format: Option<String>,
 }
-d::object!(FileBackedVirtualDiskSpec: t::VirtualDiskSpec, "FileBackedVirtualDiskSpec", 0, [
+d::object!(Vim25 FileBackedVirtualDiskSpec: t::VirtualDiskSpec, "FileBackedVirtualDiskSpec", 0, [
     0 capacity_kb "capacityKb" 0 false,
     1 profile "profile" 7 false,
     2 crypto "crypto" 9 false,
@@ -1057,7 +1057,7 @@ pub struct FileLockInfo {
     /// `refCount`.
     pub ref_count: Option<i32>,
 }
-d::object!(FileLockInfo: t::DynamicData, "FileLockInfo", 29, [
+d::object!(Vim25 FileLockInfo: t::DynamicData, "FileLockInfo", 29, [
     0 file_path "filePath" 29 false,
     1 host "host" 29 false,
     2 mac "mac" 29 false,
@@ -1082,7 +1082,7 @@ pub struct FileLockInfoResult {
     /// `fault`.
     pub fault: Option<Box<t::LocalizedMethodFault>>,
 }
-d::object!(FileLockInfoResult: t::DynamicData, "FileLockInfoResult", 29, [
+d::object!(Vim25 FileLockInfoResult: t::DynamicData, "FileLockInfoResult", 29, [
     0 lock_info "lockInfo" 29 false,
     1 fault "fault" 29 false,
 ]);
@@ -1101,7 +1101,7 @@ pub struct FloatOption {
     /// `defaultValue`.
     pub default_value: f32,
 }
-d::object!(FloatOption: t::OptionType, "FloatOption", 0, [
+d::object!(Vim25 FloatOption: t::OptionType, "FloatOption", 0, [
     0 min "min" 0 false,
     1 max "max" 0 false,
     2 default_value "defaultValue" 0 false,
@@ -1122,7 +1122,7 @@ pub struct FolderBatchAddHostsToClusterResult {
     /// `hostsFailedMoveToCluster`.
     pub hosts_failed_move_to_cluster: Vec<t::FolderFailedHostResult>,
 }
-d::object!(FolderBatchAddHostsToClusterResult: t::DynamicData, "FolderBatchAddHostsToClusterResult", 11, [
+d::object!(Vim25 FolderBatchAddHostsToClusterResult: t::DynamicData, "FolderBatchAddHostsToClusterResult", 11, [
     0 hosts_added_to_cluster "hostsAddedToCluster" 11 false,
     1 hosts_failed_inventory_add "hostsFailedInventoryAdd" 11 false,
     2 hosts_failed_move_to_cluster "hostsFailedMoveToCluster" 11 false,
@@ -1140,7 +1140,7 @@ pub struct FolderBatchAddStandaloneHostsResult {
     /// `hostsFailedInventoryAdd`.
     pub hosts_failed_inventory_add: Vec<t::FolderFailedHostResult>,
 }
-d::object!(FolderBatchAddStandaloneHostsResult: t::DynamicData, "FolderBatchAddStandaloneHostsResult", 11, [
+d::object!(Vim25 FolderBatchAddStandaloneHostsResult: t::DynamicData, "FolderBatchAddStandaloneHostsResult", 11, [
     0 added_hosts "addedHosts" 11 false,
     1 hosts_failed_inventory_add "hostsFailedInventoryAdd" 11 false,
 ]);
@@ -1167,7 +1167,7 @@ pub struct FolderExternallyManagedFolderInfo {
     /// `type`.
     pub r#type: String,
 }
-d::object!(FolderExternallyManagedFolderInfo: t::DynamicData, "FolderExternallyManagedFolderInfo", 32, [
+d::object!(Vim25 FolderExternallyManagedFolderInfo: t::DynamicData, "FolderExternallyManagedFolderInfo", 32, [
     0 id "id" 32 false,
     1 r#type "type" 32 false,
 ]);
@@ -1210,7 +1210,7 @@ pub struct FolderFailedHostResult {
     /// `fault`.
     pub fault: t::LocalizedMethodFault,
 }
-d::object!(FolderFailedHostResult: t::DynamicData, "FolderFailedHostResult", 11, [
+d::object!(Vim25 FolderFailedHostResult: t::DynamicData, "FolderFailedHostResult", 11, [
     0 host_name "hostName" 11 false,
     1 host "host" 11 false,
     2 context "context" 11 false,
@@ -1229,7 +1229,7 @@ pub struct FolderNewHostSpec {
     /// `esxLicense`.
     pub esx_license: Option<String>,
 }
-d::object!(FolderNewHostSpec: t::DynamicData, "FolderNewHostSpec", 11, [
+d::object!(Vim25 FolderNewHostSpec: t::DynamicData, "FolderNewHostSpec", 11, [
     0 host_cnx_spec "hostCnxSpec" 11 false,
     1 esx_license "esxLicense" 11 false,
 ]);
@@ -1244,7 +1244,7 @@ pub struct GroupAlarmAction {
     /// `action`.
     pub action: Vec<d::Poly<t::AlarmAction>>,
 }
-d::object!(GroupAlarmAction: t::AlarmAction, "GroupAlarmAction", 0, [
+d::object!(Vim25 GroupAlarmAction: t::AlarmAction, "GroupAlarmAction", 0, [
     0 action "action" 0 false,
 ]);
 impl d::IsA<t::AlarmAction> for GroupAlarmAction {}
@@ -1265,7 +1265,7 @@ pub struct HbrManagerReplicationVmInfo {
     /// `lastError`.
     pub last_error: Option<Box<t::LocalizedMethodFault>>,
 }
-d::object!(HbrManagerReplicationVmInfo: t::DynamicData, "HbrManagerReplicationVmInfo", 5, [
+d::object!(Vim25 HbrManagerReplicationVmInfo: t::DynamicData, "HbrManagerReplicationVmInfo", 5, [
     0 state "state" 5 false,
     1 progress_info "progressInfo" 5 false,
     2 image_id "imageId" 5 false,
@@ -1292,7 +1292,7 @@ pub struct HbrManagerVmReplicationCapability {
     /// `fault`.
     pub fault: Option<Box<t::LocalizedMethodFault>>,
 }
-d::object!(HbrManagerVmReplicationCapability: t::DynamicData, "HbrManagerVmReplicationCapability", 8, [
+d::object!(Vim25 HbrManagerVmReplicationCapability: t::DynamicData, "HbrManagerVmReplicationCapability", 8, [
     0 vm "vm" 8 false,
     1 supported_quiesce_mode "supportedQuiesceMode" 8 false,
     2 compression_supported "compressionSupported" 8 false,
@@ -1309,7 +1309,7 @@ pub struct HbrReplicationTargetSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(HbrReplicationTargetSpec: t::DynamicData, "HbrReplicationTargetSpec", 32, [
+d::object!(Vim25 HbrReplicationTargetSpec: t::DynamicData, "HbrReplicationTargetSpec", 32, [
 ]);
 
 /// Data object `vim.HbrTargetSpec`, which extends [`DynamicData`](t::DynamicData). Since API 9.0.0.0.
@@ -1324,7 +1324,7 @@ pub struct HbrTargetSpec {
     /// `certificate`.
     pub certificate: String,
 }
-d::object!(HbrTargetSpec: t::DynamicData, "HbrTargetSpec", 32, [
+d::object!(Vim25 HbrTargetSpec: t::DynamicData, "HbrTargetSpec", 32, [
     0 target_ip "targetIP" 32 false,
     1 certificate "certificate" 32 false,
 ]);
@@ -1339,7 +1339,7 @@ pub struct HbrTargetSpecReplacement {
     /// `spec`.
     pub spec: Vec<t::HbrTargetSpec>,
 }
-d::object!(HbrTargetSpecReplacement: t::HbrReplicationTargetSpec, "HbrTargetSpecReplacement", 32, [
+d::object!(Vim25 HbrTargetSpecReplacement: t::HbrReplicationTargetSpec, "HbrTargetSpecReplacement", 32, [
     0 spec "spec" 32 false,
 ]);
 
@@ -1361,7 +1361,7 @@ pub struct HealthUpdate {
     /// `remediation`.
     pub remediation: String,
 }
-d::object!(HealthUpdate: t::DynamicData, "HealthUpdate", 9, [
+d::object!(Vim25 HealthUpdate: t::DynamicData, "HealthUpdate", 9, [
     0 entity "entity" 9 false,
     1 health_update_info_id "healthUpdateInfoId" 9 false,
     2 id "id" 9 false,
@@ -1383,7 +1383,7 @@ pub struct HealthUpdateInfo {
     /// `description`.
     pub description: String,
 }
-d::object!(HealthUpdateInfo: t::DynamicData, "HealthUpdateInfo", 9, [
+d::object!(Vim25 HealthUpdateInfo: t::DynamicData, "HealthUpdateInfo", 9, [
     0 id "id" 9 false,
     1 component_type "componentType" 9 false,
     2 description "description" 9 false,
@@ -1424,7 +1424,7 @@ pub struct HostIoFilterInfo {
     /// `available`.
     pub available: bool,
 }
-d::object!(HostIoFilterInfo: t::IoFilterInfo, "HostIoFilterInfo", 8, [
+d::object!(Vim25 HostIoFilterInfo: t::IoFilterInfo, "HostIoFilterInfo", 8, [
     0 available "available" 8 false,
 ]);
 
@@ -1438,7 +1438,7 @@ pub struct HostLicensableResourceInfo {
     /// `resource`.
     pub resource: Vec<t::KeyAnyValue>,
 }
-d::object!(HostLicensableResourceInfo: t::DynamicData, "HostLicensableResourceInfo", 5, [
+d::object!(Vim25 HostLicensableResourceInfo: t::DynamicData, "HostLicensableResourceInfo", 5, [
     0 resource "resource" 5 false,
 ]);
 impl<M, P> p::Property<M, t::HostLicensableResourceInfo, P> {
@@ -1483,7 +1483,7 @@ pub struct HostServiceTicket {
     /// `sessionId`. A secret: never printed.
     pub session_id: String,
 }
-d::object!(HostServiceTicket: t::DynamicData, "HostServiceTicket", 0, [
+d::object!(Vim25 HostServiceTicket: t::DynamicData, "HostServiceTicket", 0, [
     0 host "host" 0 false,
     1 port "port" 0 false,
     2 ssl_thumbprint "sslThumbprint" 0 false,
@@ -1517,7 +1517,7 @@ pub struct HostSystemComplianceCheckState {
     /// `checkTime`.
     pub check_time: d::DateTime,
 }
-d::object!(HostSystemComplianceCheckState: t::DynamicData, "HostSystemComplianceCheckState", 10, [
+d::object!(Vim25 HostSystemComplianceCheckState: t::DynamicData, "HostSystemComplianceCheckState", 10, [
     0 state "state" 10 false,
     1 check_time "checkTime" 10 false,
 ]);
@@ -1561,7 +1561,7 @@ pub struct HostSystemReconnectSpec {
     /// `syncState`.
     pub sync_state: Option<bool>,
 }
-d::object!(HostSystemReconnectSpec: t::DynamicData, "HostSystemReconnectSpec", 5, [
+d::object!(Vim25 HostSystemReconnectSpec: t::DynamicData, "HostSystemReconnectSpec", 5, [
     0 sync_state "syncState" 5 false,
 ]);
 
@@ -1577,7 +1577,7 @@ pub struct HostSystemRemediationState {
     /// `operationTime`.
     pub operation_time: d::DateTime,
 }
-d::object!(HostSystemRemediationState: t::DynamicData, "HostSystemRemediationState", 10, [
+d::object!(Vim25 HostSystemRemediationState: t::DynamicData, "HostSystemRemediationState", 10, [
     0 state "state" 10 false,
     1 operation_time "operationTime" 10 false,
 ]);
@@ -1614,7 +1614,7 @@ pub struct HostVMotionCompatibility {
     /// `compatibility`.
     pub compatibility: Vec<String>,
 }
-d::object!(HostVMotionCompatibility: t::DynamicData, "HostVMotionCompatibility", 0, [
+d::object!(Vim25 HostVMotionCompatibility: t::DynamicData, "HostVMotionCompatibility", 0, [
     0 host "host" 0 false,
     1 compatibility "compatibility" 0 false,
 ]);
@@ -1629,7 +1629,7 @@ pub struct HourlyTaskScheduler {
     /// `minute`.
     pub minute: i32,
 }
-d::object!(HourlyTaskScheduler: t::RecurrentTaskScheduler, "HourlyTaskScheduler", 0, [
+d::object!(Vim25 HourlyTaskScheduler: t::RecurrentTaskScheduler, "HourlyTaskScheduler", 0, [
     0 minute "minute" 0 false,
 ]);
 impl d::IsA<t::TaskScheduler> for HourlyTaskScheduler {}
@@ -1646,7 +1646,7 @@ pub struct HttpNfcLeaseCapabilities {
     /// `corsSupported`.
     pub cors_supported: bool,
 }
-d::object!(HttpNfcLeaseCapabilities: t::DynamicData, "HttpNfcLeaseCapabilities", 10, [
+d::object!(Vim25 HttpNfcLeaseCapabilities: t::DynamicData, "HttpNfcLeaseCapabilities", 10, [
     0 pull_mode_supported "pullModeSupported" 10 false,
     1 cors_supported "corsSupported" 10 false,
 ]);
@@ -1669,7 +1669,7 @@ pub struct HttpNfcLeaseDatastoreLeaseInfo {
     /// `hosts`.
     pub hosts: Vec<t::HttpNfcLeaseHostInfo>,
 }
-d::object!(HttpNfcLeaseDatastoreLeaseInfo: t::DynamicData, "HttpNfcLeaseDatastoreLeaseInfo", 4, [
+d::object!(Vim25 HttpNfcLeaseDatastoreLeaseInfo: t::DynamicData, "HttpNfcLeaseDatastoreLeaseInfo", 4, [
     0 datastore_key "datastoreKey" 4 false,
     1 hosts "hosts" 4 false,
 ]);
@@ -1700,7 +1700,7 @@ pub struct HttpNfcLeaseDeviceUrl {
     /// `fileSize`. Since API 4.1.
     pub file_size: Option<i64>,
 }
-d::object!(HttpNfcLeaseDeviceUrl: t::DynamicData, "HttpNfcLeaseDeviceUrl", 3, [
+d::object!(Vim25 HttpNfcLeaseDeviceUrl: t::DynamicData, "HttpNfcLeaseDeviceUrl", 3, [
     0 key "key" 3 false,
     1 import_key "importKey" 3 false,
     2 url "url" 3 false,
@@ -1748,7 +1748,7 @@ pub struct HttpNfcLeaseHostInfo {
     /// `sslThumbprint`.
     pub ssl_thumbprint: String,
 }
-d::object!(HttpNfcLeaseHostInfo: t::DynamicData, "HttpNfcLeaseHostInfo", 4, [
+d::object!(Vim25 HttpNfcLeaseHostInfo: t::DynamicData, "HttpNfcLeaseHostInfo", 4, [
     0 url "url" 4 false,
     1 ssl_thumbprint "sslThumbprint" 4 false,
 ]);
@@ -1773,7 +1773,7 @@ pub struct HttpNfcLeaseInfo {
     /// `hostMap`. Since API 4.1.
     pub host_map: Vec<t::HttpNfcLeaseDatastoreLeaseInfo>,
 }
-d::object!(HttpNfcLeaseInfo: t::DynamicData, "HttpNfcLeaseInfo", 3, [
+d::object!(Vim25 HttpNfcLeaseInfo: t::DynamicData, "HttpNfcLeaseInfo", 3, [
     0 lease "lease" 3 false,
     1 entity "entity" 3 false,
     2 device_url "deviceUrl" 3 false,
@@ -1820,7 +1820,7 @@ pub struct HttpNfcLeaseManifestEntry {
     /// `populatedSize`.
     pub populated_size: Option<i64>,
 }
-d::object!(HttpNfcLeaseManifestEntry: t::DynamicData, "HttpNfcLeaseManifestEntry", 4, [
+d::object!(Vim25 HttpNfcLeaseManifestEntry: t::DynamicData, "HttpNfcLeaseManifestEntry", 4, [
     0 key "key" 4 false,
     1 sha1 "sha1" 4 false,
     2 checksum "checksum" 10 false,
@@ -1861,7 +1861,7 @@ pub struct HttpNfcLeaseProbeResult {
     /// `serverAccessible`.
     pub server_accessible: bool,
 }
-d::object!(HttpNfcLeaseProbeResult: t::DynamicData, "HttpNfcLeaseProbeResult", 20, [
+d::object!(Vim25 HttpNfcLeaseProbeResult: t::DynamicData, "HttpNfcLeaseProbeResult", 20, [
     0 server_accessible "serverAccessible" 20 false,
 ]);
 
@@ -1889,7 +1889,7 @@ pub struct HttpNfcLeaseSourceFile {
     /// `size`.
     pub size: Option<i64>,
 }
-d::object!(HttpNfcLeaseSourceFile: t::DynamicData, "HttpNfcLeaseSourceFile", 10, [
+d::object!(Vim25 HttpNfcLeaseSourceFile: t::DynamicData, "HttpNfcLeaseSourceFile", 10, [
     0 target_device_id "targetDeviceId" 10 false,
     1 url "url" 10 false,
     2 member_name "memberName" 10 false,
@@ -1924,7 +1924,7 @@ pub struct ImportSpec {
     /// `instantiationOst`. Since API 5.0.
     pub instantiation_ost: Option<Box<t::OvfConsumerOstNode>>,
 }
-d::object!(ImportSpec: t::DynamicData, "ImportSpec", 3, [
+d::object!(Vim25 ImportSpec: t::DynamicData, "ImportSpec", 3, [
     0 entity_config "entityConfig" 3 false,
     1 instantiation_ost "instantiationOst" 5 false,
 ]);
@@ -1940,7 +1940,7 @@ pub struct InheritablePolicy {
     /// `inherited`.
     pub inherited: bool,
 }
-d::object!(InheritablePolicy: t::DynamicData, "InheritablePolicy", 3, [
+d::object!(Vim25 InheritablePolicy: t::DynamicData, "InheritablePolicy", 3, [
     0 inherited "inherited" 3 false,
 ]);
 
@@ -1954,7 +1954,7 @@ pub struct IntExpression {
     /// `value`.
     pub value: Option<i32>,
 }
-d::object!(IntExpression: t::NegatableExpression, "IntExpression", 7, [
+d::object!(Vim25 IntExpression: t::NegatableExpression, "IntExpression", 7, [
     0 value "value" 7 false,
 ]);
 
@@ -1972,7 +1972,7 @@ pub struct IntOption {
     /// `defaultValue`.
     pub default_value: i32,
 }
-d::object!(IntOption: t::OptionType, "IntOption", 0, [
+d::object!(Vim25 IntOption: t::OptionType, "IntOption", 0, [
     0 min "min" 0 false,
     1 max "max" 0 false,
     2 default_value "defaultValue" 0 false,
@@ -1989,7 +1989,7 @@ pub struct IntPolicy {
     /// `value`.
     pub value: Option<i32>,
 }
-d::object!(IntPolicy: t::InheritablePolicy, "IntPolicy", 3, [
+d::object!(Vim25 IntPolicy: t::InheritablePolicy, "IntPolicy", 3, [
     0 value "value" 3 false,
 ]);
 
@@ -2021,7 +2021,7 @@ pub struct InventoryDescription {
     /// `numvDiskDev`.
     pub numv_disk_dev: Option<i32>,
 }
-d::object!(InventoryDescription: t::DynamicData, "InventoryDescription", 3, [
+d::object!(Vim25 InventoryDescription: t::DynamicData, "InventoryDescription", 3, [
     0 num_hosts "numHosts" 3 false,
     1 num_virtual_machines "numVirtualMachines" 3 false,
     2 num_resource_pools "numResourcePools" 3 false,
@@ -2046,7 +2046,7 @@ pub struct IoFilterHostIssue {
     /// `issue`.
     pub issue: Vec<t::LocalizedMethodFault>,
 }
-d::object!(IoFilterHostIssue: t::DynamicData, "IoFilterHostIssue", 8, [
+d::object!(Vim25 IoFilterHostIssue: t::DynamicData, "IoFilterHostIssue", 8, [
     0 host "host" 8 false,
     1 issue "issue" 8 false,
 ]);
@@ -2073,7 +2073,7 @@ pub struct IoFilterInfo {
     /// `releaseDate`.
     pub release_date: Option<String>,
 }
-d::object!(IoFilterInfo: t::DynamicData, "IoFilterInfo", 8, [
+d::object!(Vim25 IoFilterInfo: t::DynamicData, "IoFilterInfo", 8, [
     0 id "id" 8 false,
     1 name "name" 8 false,
     2 vendor "vendor" 8 false,
@@ -2091,7 +2091,7 @@ pub struct IoFilterManagerSslTrust {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(IoFilterManagerSslTrust: t::DynamicData, "IoFilterManagerSslTrust", 30, [
+d::object!(Vim25 IoFilterManagerSslTrust: t::DynamicData, "IoFilterManagerSslTrust", 30, [
 ]);
 impl d::IsA<t::IoFilterManagerSslTrust> for IoFilterManagerSslTrust {}
 
@@ -2118,7 +2118,7 @@ pub struct IoFilterQueryIssueResult {
     /// `hostIssue`.
     pub host_issue: Vec<t::IoFilterHostIssue>,
 }
-d::object!(IoFilterQueryIssueResult: t::DynamicData, "IoFilterQueryIssueResult", 8, [
+d::object!(Vim25 IoFilterQueryIssueResult: t::DynamicData, "IoFilterQueryIssueResult", 8, [
     0 op_type "opType" 8 false,
     1 host_issue "hostIssue" 8 false,
 ]);
@@ -2147,7 +2147,7 @@ pub struct IpAddress {
     /// The fields of [`NegatableExpression`](t::NegatableExpression).
     pub base: t::NegatableExpression,
 }
-d::object!(IpAddress: t::NegatableExpression, "IpAddress", 7, [
+d::object!(Vim25 IpAddress: t::NegatableExpression, "IpAddress", 7, [
 ]);
 impl d::IsA<t::IpAddress> for IpAddress {}
 
@@ -2185,7 +2185,7 @@ pub struct IpPool {
     /// `allocatedIpv6Addresses`. Since API 5.1.
     pub allocated_ipv6_addresses: Option<i32>,
 }
-d::object!(IpPool: t::DynamicData, "IpPool", 3, [
+d::object!(Vim25 IpPool: t::DynamicData, "IpPool", 3, [
     0 id "id" 3 false,
     1 name "name" 3 false,
     2 ipv4_config "ipv4Config" 3 false,
@@ -2213,7 +2213,7 @@ pub struct IpPoolAssociation {
     /// `networkName`.
     pub network_name: String,
 }
-d::object!(IpPoolAssociation: t::DynamicData, "IpPoolAssociation", 3, [
+d::object!(Vim25 IpPoolAssociation: t::DynamicData, "IpPoolAssociation", 3, [
     0 network "network" 3 false,
     1 network_name "networkName" 3 false,
 ]);
@@ -2240,7 +2240,7 @@ pub struct IpPoolIpPoolConfigInfo {
     /// `ipPoolEnabled`.
     pub ip_pool_enabled: Option<bool>,
 }
-d::object!(IpPoolIpPoolConfigInfo: t::DynamicData, "IpPoolIpPoolConfigInfo", 3, [
+d::object!(Vim25 IpPoolIpPoolConfigInfo: t::DynamicData, "IpPoolIpPoolConfigInfo", 3, [
     0 subnet_address "subnetAddress" 3 false,
     1 netmask "netmask" 3 false,
     2 gateway "gateway" 3 false,
@@ -2262,7 +2262,7 @@ pub struct IpPoolManagerIpAllocation {
     /// `allocationId`.
     pub allocation_id: String,
 }
-d::object!(IpPoolManagerIpAllocation: t::DynamicData, "IpPoolManagerIpAllocation", 6, [
+d::object!(Vim25 IpPoolManagerIpAllocation: t::DynamicData, "IpPoolManagerIpAllocation", 6, [
     0 ip_address "ipAddress" 6 false,
     1 allocation_id "allocationId" 6 false,
 ]);
@@ -2279,7 +2279,7 @@ pub struct IpRange {
     /// `prefixLength`.
     pub prefix_length: Option<i32>,
 }
-d::object!(IpRange: t::IpAddress, "IpRange", 7, [
+d::object!(Vim25 IpRange: t::IpAddress, "IpRange", 7, [
     0 address_prefix "addressPrefix" 7 false,
     1 prefix_length "prefixLength" 7 false,
 ]);
@@ -2297,7 +2297,7 @@ pub struct KeyAnyValue {
     /// `value`.
     pub value: d::Value,
 }
-d::object!(KeyAnyValue: t::DynamicData, "KeyAnyValue", 3, [
+d::object!(Vim25 KeyAnyValue: t::DynamicData, "KeyAnyValue", 3, [
     0 key "key" 3 false,
     1 value "value" 3 false,
 ]);
@@ -2322,7 +2322,7 @@ pub struct KeyProviderId {
     /// `id`.
     pub id: String,
 }
-d::object!(KeyProviderId: t::DynamicData, "KeyProviderId", 9, [
+d::object!(Vim25 KeyProviderId: t::DynamicData, "KeyProviderId", 9, [
     0 id "id" 9 false,
 ]);
 impl<M, P> p::Property<M, t::KeyProviderId, P> {
@@ -2342,7 +2342,7 @@ pub struct KeyValue {
     /// `value`.
     pub value: String,
 }
-d::object!(KeyValue: t::DynamicData, "KeyValue", 0, [
+d::object!(Vim25 KeyValue: t::DynamicData, "KeyValue", 0, [
     0 key "key" 0 false,
     1 value "value" 0 false,
 ]);
@@ -2385,7 +2385,7 @@ pub struct KmipClusterInfo {
     /// `keyInfo`. Since API 9.0.0.0.
     pub key_info: Option<d::Poly<t::KmipClusterInfoKeyInfo>>,
 }
-d::object!(KmipClusterInfo: t::DynamicData, "KmipClusterInfo", 9, [
+d::object!(Vim25 KmipClusterInfo: t::DynamicData, "KmipClusterInfo", 9, [
     0 cluster_id "clusterId" 9 false,
     1 servers "servers" 9 false,
     2 use_as_default "useAsDefault" 9 false,
@@ -2406,7 +2406,7 @@ pub struct KmipClusterInfoKeyInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(KmipClusterInfoKeyInfo: t::DynamicData, "KmipClusterInfoKeyInfo", 32, [
+d::object!(Vim25 KmipClusterInfoKeyInfo: t::DynamicData, "KmipClusterInfoKeyInfo", 32, [
 ]);
 impl d::IsA<t::KmipClusterInfoKeyInfo> for KmipClusterInfoKeyInfo {}
 
@@ -2444,7 +2444,7 @@ pub struct KmipClusterInfoWrappingKeyIdKeyInfo {
     /// `configuredTime`.
     pub configured_time: d::DateTime,
 }
-d::object!(KmipClusterInfoWrappingKeyIdKeyInfo: t::KmipClusterInfoKeyInfo, "KmipClusterInfoWrappingKeyIdKeyInfo", 32, [
+d::object!(Vim25 KmipClusterInfoWrappingKeyIdKeyInfo: t::KmipClusterInfoKeyInfo, "KmipClusterInfoWrappingKeyIdKeyInfo", 32, [
     0 key_id "keyId" 32 false,
     1 configured_time "configuredTime" 32 false,
 ]);
@@ -2464,7 +2464,7 @@ pub struct KmipClusterInfoWrappingRotationIntervalKeyInfo {
     /// `lastRotation`.
     pub last_rotation: Option<d::DateTime>,
 }
-d::object!(KmipClusterInfoWrappingRotationIntervalKeyInfo: t::KmipClusterInfoKeyInfo, "KmipClusterInfoWrappingRotationIntervalKeyInfo", 32, [
+d::object!(Vim25 KmipClusterInfoWrappingRotationIntervalKeyInfo: t::KmipClusterInfoKeyInfo, "KmipClusterInfoWrappingRotationIntervalKeyInfo", 32, [
     0 key_id "keyId" 32 false,
     1 rotation_interval "rotationInterval" 32 false,
     2 last_rotation "lastRotation" 32 false,
@@ -2499,7 +2499,7 @@ pub struct KmipServerInfo {
     /// `userName`.
     pub user_name: Option<String>,
 }
-d::object!(KmipServerInfo: t::DynamicData, "KmipServerInfo", 9, [
+d::object!(Vim25 KmipServerInfo: t::DynamicData, "KmipServerInfo", 9, [
     0 name "name" 9 false,
     1 address "address" 9 false,
     2 port "port" 9 false,
@@ -2530,7 +2530,7 @@ pub struct KmipServerSpec {
     /// `keySpec`. Since API 9.0.0.0.
     pub key_spec: Option<d::Poly<t::KmipServerSpecKeySpec>>,
 }
-d::object!(KmipServerSpec: t::DynamicData, "KmipServerSpec", 9, [
+d::object!(Vim25 KmipServerSpec: t::DynamicData, "KmipServerSpec", 9, [
     0 cluster_id "clusterId" 9 false,
     1 info "info" 9 false,
     2 password "password" 9 true,
@@ -2546,7 +2546,7 @@ pub struct KmipServerSpecKeySpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(KmipServerSpecKeySpec: t::DynamicData, "KmipServerSpecKeySpec", 32, [
+d::object!(Vim25 KmipServerSpecKeySpec: t::DynamicData, "KmipServerSpecKeySpec", 32, [
 ]);
 impl d::IsA<t::KmipServerSpecKeySpec> for KmipServerSpecKeySpec {}
 
@@ -2560,7 +2560,7 @@ pub struct KmipServerSpecWrappingKeyIdKeySpec {
     /// `keyId`.
     pub key_id: String,
 }
-d::object!(KmipServerSpecWrappingKeyIdKeySpec: t::KmipServerSpecKeySpec, "KmipServerSpecWrappingKeyIdKeySpec", 32, [
+d::object!(Vim25 KmipServerSpecWrappingKeyIdKeySpec: t::KmipServerSpecKeySpec, "KmipServerSpecWrappingKeyIdKeySpec", 32, [
     0 key_id "keyId" 32 false,
 ]);
 impl d::IsA<t::KmipServerSpecKeySpec> for KmipServerSpecWrappingKeyIdKeySpec {}
@@ -2575,7 +2575,7 @@ pub struct KmipServerSpecWrappingRotationIntervalKeySpec {
     /// `rotationInterval`.
     pub rotation_interval: Option<i32>,
 }
-d::object!(KmipServerSpecWrappingRotationIntervalKeySpec: t::KmipServerSpecKeySpec, "KmipServerSpecWrappingRotationIntervalKeySpec", 32, [
+d::object!(Vim25 KmipServerSpecWrappingRotationIntervalKeySpec: t::KmipServerSpecKeySpec, "KmipServerSpecWrappingRotationIntervalKeySpec", 32, [
     0 rotation_interval "rotationInterval" 32 false,
 ]);
 impl d::IsA<t::KmipServerSpecKeySpec> for KmipServerSpecWrappingRotationIntervalKeySpec {}
@@ -2596,7 +2596,7 @@ pub struct KmipServerStatus {
     /// `description`.
     pub description: String,
 }
-d::object!(KmipServerStatus: t::DynamicData, "KmipServerStatus", 9, [
+d::object!(Vim25 KmipServerStatus: t::DynamicData, "KmipServerStatus", 9, [
     0 cluster_id "clusterId" 9 false,
     1 name "name" 9 false,
     2 status "status" 9 false,
@@ -2615,7 +2615,7 @@ pub struct LatencySensitivity {
     /// `sensitivity`.
     pub sensitivity: Option<i32>,
 }
-d::object!(LatencySensitivity: t::DynamicData, "LatencySensitivity", 6, [
+d::object!(Vim25 LatencySensitivity: t::DynamicData, "LatencySensitivity", 6, [
     0 level "level" 6 false,
     1 sensitivity "sensitivity" 6 false,
 ]);
@@ -2657,7 +2657,7 @@ pub struct LicenseAssignmentManagerLicenseAssignment {
     /// `properties`.
     pub properties: Vec<t::KeyAnyValue>,
 }
-d::object!(LicenseAssignmentManagerLicenseAssignment: t::DynamicData, "LicenseAssignmentManagerLicenseAssignment", 3, [
+d::object!(Vim25 LicenseAssignmentManagerLicenseAssignment: t::DynamicData, "LicenseAssignmentManagerLicenseAssignment", 3, [
     0 entity_id "entityId" 3 false,
     1 scope "scope" 3 false,
     2 entity_display_name "entityDisplayName" 3 false,
@@ -2679,7 +2679,7 @@ pub struct LicenseAvailabilityInfo {
     /// `available`.
     pub available: i32,
 }
-d::object!(LicenseAvailabilityInfo: t::DynamicData, "LicenseAvailabilityInfo", 0, [
+d::object!(Vim25 LicenseAvailabilityInfo: t::DynamicData, "LicenseAvailabilityInfo", 0, [
     0 feature "feature" 0 false,
     1 total "total" 0 false,
     2 available "available" 0 false,
@@ -2711,7 +2711,7 @@ pub struct LicenseDiagnostics {
     /// `opFailureMessage`.
     pub op_failure_message: String,
 }
-d::object!(LicenseDiagnostics: t::DynamicData, "LicenseDiagnostics", 0, [
+d::object!(Vim25 LicenseDiagnostics: t::DynamicData, "LicenseDiagnostics", 0, [
     0 source_last_changed "sourceLastChanged" 0 false,
     1 source_lost "sourceLost" 0 false,
     2 source_latency "sourceLatency" 0 false,
@@ -2769,7 +2769,7 @@ pub struct LicenseFeatureInfo {
     /// `expiresOn`.
     pub expires_on: Option<d::DateTime>,
 }
-d::object!(LicenseFeatureInfo: t::DynamicData, "LicenseFeatureInfo", 0, [
+d::object!(Vim25 LicenseFeatureInfo: t::DynamicData, "LicenseFeatureInfo", 0, [
     0 key "key" 0 false,
     1 feature_name "featureName" 0 false,
     2 feature_description "featureDescription" 0 false,
@@ -2850,7 +2850,7 @@ pub struct LicenseManagerEvaluationInfo {
     /// `properties`.
     pub properties: Vec<t::KeyAnyValue>,
 }
-d::object!(LicenseManagerEvaluationInfo: t::DynamicData, "LicenseManagerEvaluationInfo", 3, [
+d::object!(Vim25 LicenseManagerEvaluationInfo: t::DynamicData, "LicenseManagerEvaluationInfo", 3, [
     0 properties "properties" 3 false,
 ]);
 impl<M, P> p::Property<M, t::LicenseManagerEvaluationInfo, P> {
@@ -2882,7 +2882,7 @@ pub struct LicenseManagerLicenseInfo {
     /// `labels`.
     pub labels: Vec<t::KeyValue>,
 }
-d::object!(LicenseManagerLicenseInfo: t::DynamicData, "LicenseManagerLicenseInfo", 3, [
+d::object!(Vim25 LicenseManagerLicenseInfo: t::DynamicData, "LicenseManagerLicenseInfo", 3, [
     0 license_key "licenseKey" 3 false,
     1 edition_key "editionKey" 3 false,
     2 name "name" 3 false,
@@ -2944,7 +2944,7 @@ pub struct LicenseReservationInfo {
     /// `required`.
     pub required: i32,
 }
-d::object!(LicenseReservationInfo: t::DynamicData, "LicenseReservationInfo", 0, [
+d::object!(Vim25 LicenseReservationInfo: t::DynamicData, "LicenseReservationInfo", 0, [
     0 key "key" 0 false,
     1 state "state" 0 false,
     2 required "required" 0 false,
@@ -2972,7 +2972,7 @@ pub struct LicenseServerSource {
     /// `licenseServer`.
     pub license_server: String,
 }
-d::object!(LicenseServerSource: t::LicenseSource, "LicenseServerSource", 0, [
+d::object!(Vim25 LicenseServerSource: t::LicenseSource, "LicenseServerSource", 0, [
     0 license_server "licenseServer" 0 false,
 ]);
 impl d::IsA<t::LicenseSource> for LicenseServerSource {}
@@ -2985,6 +2985,6 @@ pub struct LicenseSource {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(LicenseSource: t::DynamicData, "LicenseSource", 0, [
+d::object!(Vim25 LicenseSource: t::DynamicData, "LicenseSource", 0, [
 ]);
 impl d::IsA<t::LicenseSource> for LicenseSource {}

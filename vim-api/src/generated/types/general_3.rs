@@ -23,7 +23,7 @@ pub struct LicenseUsageInfo {
     /// `featureInfo`.
     pub feature_info: Vec<t::LicenseFeatureInfo>,
 }
-d::object!(LicenseUsageInfo: t::DynamicData, "LicenseUsageInfo", 0, [
+d::object!(Vim25 LicenseUsageInfo: t::DynamicData, "LicenseUsageInfo", 0, [
     0 source "source" 0 false,
     1 source_available "sourceAvailable" 0 false,
     2 reservation_info "reservationInfo" 0 false,
@@ -40,7 +40,7 @@ pub struct LocalLicenseSource {
     /// `licenseKeys`.
     pub license_keys: String,
 }
-d::object!(LocalLicenseSource: t::LicenseSource, "LocalLicenseSource", 0, [
+d::object!(Vim25 LocalLicenseSource: t::LicenseSource, "LocalLicenseSource", 0, [
     0 license_keys "licenseKeys" 0 false,
 ]);
 impl d::IsA<t::LicenseSource> for LocalLicenseSource {}
@@ -59,7 +59,7 @@ pub struct LocalizableMessage {
     /// `message`.
     pub message: Option<String>,
 }
-d::object!(LocalizableMessage: t::DynamicData, "LocalizableMessage", 3, [
+d::object!(Vim25 LocalizableMessage: t::DynamicData, "LocalizableMessage", 3, [
     0 key "key" 3 false,
     1 arg "arg" 3 false,
     2 message "message" 3 false,
@@ -99,7 +99,7 @@ pub struct LocalizationManagerMessageCatalog {
     /// `version`. Since API 5.0.
     pub version: Option<String>,
 }
-d::object!(LocalizationManagerMessageCatalog: t::DynamicData, "LocalizationManagerMessageCatalog", 3, [
+d::object!(Vim25 LocalizationManagerMessageCatalog: t::DynamicData, "LocalizationManagerMessageCatalog", 3, [
     0 module_name "moduleName" 3 false,
     1 catalog_name "catalogName" 3 false,
     2 locale "locale" 3 false,
@@ -121,7 +121,7 @@ pub struct LocalizedMethodFault {
     /// `localizedMessage`.
     pub localized_message: Option<String>,
 }
-d::object!(LocalizedMethodFault: t::DynamicData, "LocalizedMethodFault", 0, [
+d::object!(Vim25 LocalizedMethodFault: t::DynamicData, "LocalizedMethodFault", 0, [
     0 fault "fault" 0 false,
     1 localized_message "localizedMessage" 0 false,
 ]);
@@ -146,7 +146,7 @@ pub struct LongOption {
     /// `defaultValue`.
     pub default_value: i64,
 }
-d::object!(LongOption: t::OptionType, "LongOption", 0, [
+d::object!(Vim25 LongOption: t::OptionType, "LongOption", 0, [
     0 min "min" 0 false,
     1 max "max" 0 false,
     2 default_value "defaultValue" 0 false,
@@ -163,7 +163,7 @@ pub struct LongPolicy {
     /// `value`.
     pub value: Option<i64>,
 }
-d::object!(LongPolicy: t::InheritablePolicy, "LongPolicy", 3, [
+d::object!(Vim25 LongPolicy: t::InheritablePolicy, "LongPolicy", 3, [
     0 value "value" 3 false,
 ]);
 impl<M, P> p::Property<M, t::LongPolicy, P> {
@@ -181,7 +181,7 @@ pub struct MacAddress {
     /// The fields of [`NegatableExpression`](t::NegatableExpression).
     pub base: t::NegatableExpression,
 }
-d::object!(MacAddress: t::NegatableExpression, "MacAddress", 7, [
+d::object!(Vim25 MacAddress: t::NegatableExpression, "MacAddress", 7, [
 ]);
 impl d::IsA<t::MacAddress> for MacAddress {}
 
@@ -197,7 +197,7 @@ pub struct MacRange {
     /// `mask`.
     pub mask: String,
 }
-d::object!(MacRange: t::MacAddress, "MacRange", 7, [
+d::object!(Vim25 MacRange: t::MacAddress, "MacRange", 7, [
     0 address "address" 7 false,
     1 mask "mask" 7 false,
 ]);
@@ -215,7 +215,7 @@ pub struct ManagedByInfo {
     /// `type`.
     pub r#type: String,
 }
-d::object!(ManagedByInfo: t::DynamicData, "ManagedByInfo", 5, [
+d::object!(Vim25 ManagedByInfo: t::DynamicData, "ManagedByInfo", 5, [
     0 extension_key "extensionKey" 5 false,
     1 r#type "type" 5 false,
 ]);
@@ -250,7 +250,7 @@ pub struct MethodAction {
     /// `argument`.
     pub argument: Vec<t::MethodActionArgument>,
 }
-d::object!(MethodAction: t::Action, "MethodAction", 0, [
+d::object!(Vim25 MethodAction: t::Action, "MethodAction", 0, [
     0 name "name" 0 false,
     1 argument "argument" 0 false,
 ]);
@@ -266,7 +266,7 @@ pub struct MethodActionArgument {
     /// `value`.
     pub value: Option<d::Value>,
 }
-d::object!(MethodActionArgument: t::DynamicData, "MethodActionArgument", 0, [
+d::object!(Vim25 MethodActionArgument: t::DynamicData, "MethodActionArgument", 0, [
     0 value "value" 0 false,
 ]);
 
@@ -280,7 +280,7 @@ pub struct MethodDescription {
     /// `key`.
     pub key: String,
 }
-d::object!(MethodDescription: t::Description, "MethodDescription", 0, [
+d::object!(Vim25 MethodDescription: t::Description, "MethodDescription", 0, [
     0 key "key" 0 false,
 ]);
 impl d::IsA<t::Description> for MethodDescription {}
@@ -307,7 +307,7 @@ pub struct MetricAlarmExpression {
     /// `redInterval`. Since API 4.0.
     pub red_interval: Option<i32>,
 }
-d::object!(MetricAlarmExpression: t::AlarmExpression, "MetricAlarmExpression", 0, [
+d::object!(Vim25 MetricAlarmExpression: t::AlarmExpression, "MetricAlarmExpression", 0, [
     0 operator "operator" 0 false,
     1 r#type "type" 0 false,
     2 metric "metric" 0 false,
@@ -340,7 +340,7 @@ pub struct MissingObject {
     /// `fault`.
     pub fault: t::LocalizedMethodFault,
 }
-d::object!(MissingObject: t::DynamicData, "MissingObject", 0, [
+d::object!(Vim25 MissingObject: t::DynamicData, "MissingObject", 0, [
     0 obj "obj" 0 false,
     1 fault "fault" 0 false,
 ]);
@@ -357,7 +357,7 @@ pub struct MissingProperty {
     /// `fault`.
     pub fault: t::LocalizedMethodFault,
 }
-d::object!(MissingProperty: t::DynamicData, "MissingProperty", 0, [
+d::object!(Vim25 MissingProperty: t::DynamicData, "MissingProperty", 0, [
     0 path "path" 0 false,
     1 fault "fault" 0 false,
 ]);
@@ -372,7 +372,7 @@ pub struct MonthlyByDayTaskScheduler {
     /// `day`.
     pub day: i32,
 }
-d::object!(MonthlyByDayTaskScheduler: t::MonthlyTaskScheduler, "MonthlyByDayTaskScheduler", 0, [
+d::object!(Vim25 MonthlyByDayTaskScheduler: t::MonthlyTaskScheduler, "MonthlyByDayTaskScheduler", 0, [
     0 day "day" 0 false,
 ]);
 impl d::IsA<t::TaskScheduler> for MonthlyByDayTaskScheduler {}
@@ -389,7 +389,7 @@ pub struct MonthlyByWeekdayTaskScheduler {
     /// `weekday`.
     pub weekday: t::DayOfWeek,
 }
-d::object!(MonthlyByWeekdayTaskScheduler: t::MonthlyTaskScheduler, "MonthlyByWeekdayTaskScheduler", 0, [
+d::object!(Vim25 MonthlyByWeekdayTaskScheduler: t::MonthlyTaskScheduler, "MonthlyByWeekdayTaskScheduler", 0, [
     0 offset "offset" 0 false,
     1 weekday "weekday" 0 false,
 ]);
@@ -403,7 +403,7 @@ pub struct MonthlyTaskScheduler {
     /// The fields of [`DailyTaskScheduler`](t::DailyTaskScheduler).
     pub base: t::DailyTaskScheduler,
 }
-d::object!(MonthlyTaskScheduler: t::DailyTaskScheduler, "MonthlyTaskScheduler", 0, [
+d::object!(Vim25 MonthlyTaskScheduler: t::DailyTaskScheduler, "MonthlyTaskScheduler", 0, [
 ]);
 impl d::IsA<t::TaskScheduler> for MonthlyTaskScheduler {}
 
@@ -417,7 +417,7 @@ pub struct NegatableExpression {
     /// `negate`.
     pub negate: Option<bool>,
 }
-d::object!(NegatableExpression: t::DynamicData, "NegatableExpression", 7, [
+d::object!(Vim25 NegatableExpression: t::DynamicData, "NegatableExpression", 7, [
     0 negate "negate" 7 false,
 ]);
 
@@ -431,7 +431,7 @@ pub struct NetBIOSConfigInfo {
     /// `mode`.
     pub mode: String,
 }
-d::object!(NetBIOSConfigInfo: t::DynamicData, "NetBIOSConfigInfo", 4, [
+d::object!(Vim25 NetBIOSConfigInfo: t::DynamicData, "NetBIOSConfigInfo", 4, [
     0 mode "mode" 4 false,
 ]);
 impl d::IsA<t::NetBIOSConfigInfo> for NetBIOSConfigInfo {}
@@ -460,7 +460,7 @@ pub struct NetDhcpConfigInfo {
     /// `ipv4`.
     pub ipv4: Option<Box<t::NetDhcpConfigInfoDhcpOptions>>,
 }
-d::object!(NetDhcpConfigInfo: t::DynamicData, "NetDhcpConfigInfo", 4, [
+d::object!(Vim25 NetDhcpConfigInfo: t::DynamicData, "NetDhcpConfigInfo", 4, [
     0 ipv6 "ipv6" 4 false,
     1 ipv4 "ipv4" 4 false,
 ]);
@@ -477,7 +477,7 @@ pub struct NetDhcpConfigInfoDhcpOptions {
     /// `config`.
     pub config: Vec<t::KeyValue>,
 }
-d::object!(NetDhcpConfigInfoDhcpOptions: t::DynamicData, "NetDhcpConfigInfoDhcpOptions", 4, [
+d::object!(Vim25 NetDhcpConfigInfoDhcpOptions: t::DynamicData, "NetDhcpConfigInfoDhcpOptions", 4, [
     0 enable "enable" 4 false,
     1 config "config" 4 false,
 ]);
@@ -494,7 +494,7 @@ pub struct NetDhcpConfigSpec {
     /// `ipv4`.
     pub ipv4: Option<Box<t::NetDhcpConfigSpecDhcpOptionsSpec>>,
 }
-d::object!(NetDhcpConfigSpec: t::DynamicData, "NetDhcpConfigSpec", 4, [
+d::object!(Vim25 NetDhcpConfigSpec: t::DynamicData, "NetDhcpConfigSpec", 4, [
     0 ipv6 "ipv6" 4 false,
     1 ipv4 "ipv4" 4 false,
 ]);
@@ -513,7 +513,7 @@ pub struct NetDhcpConfigSpecDhcpOptionsSpec {
     /// `operation`.
     pub operation: String,
 }
-d::object!(NetDhcpConfigSpecDhcpOptionsSpec: t::DynamicData, "NetDhcpConfigSpecDhcpOptionsSpec", 4, [
+d::object!(Vim25 NetDhcpConfigSpecDhcpOptionsSpec: t::DynamicData, "NetDhcpConfigSpecDhcpOptionsSpec", 4, [
     0 enable "enable" 4 false,
     1 config "config" 4 false,
     2 operation "operation" 4 false,
@@ -537,7 +537,7 @@ pub struct NetDnsConfigInfo {
     /// `searchDomain`.
     pub search_domain: Vec<String>,
 }
-d::object!(NetDnsConfigInfo: t::DynamicData, "NetDnsConfigInfo", 4, [
+d::object!(Vim25 NetDnsConfigInfo: t::DynamicData, "NetDnsConfigInfo", 4, [
     0 dhcp "dhcp" 4 false,
     1 host_name "hostName" 4 false,
     2 domain_name "domainName" 4 false,
@@ -563,7 +563,7 @@ pub struct NetDnsConfigSpec {
     /// `searchDomain`.
     pub search_domain: Vec<String>,
 }
-d::object!(NetDnsConfigSpec: t::DynamicData, "NetDnsConfigSpec", 4, [
+d::object!(Vim25 NetDnsConfigSpec: t::DynamicData, "NetDnsConfigSpec", 4, [
     0 dhcp "dhcp" 4 false,
     1 host_name "hostName" 4 false,
     2 domain_name "domainName" 4 false,
@@ -585,7 +585,7 @@ pub struct NetIpConfigInfo {
     /// `autoConfigurationEnabled`.
     pub auto_configuration_enabled: Option<bool>,
 }
-d::object!(NetIpConfigInfo: t::DynamicData, "NetIpConfigInfo", 4, [
+d::object!(Vim25 NetIpConfigInfo: t::DynamicData, "NetIpConfigInfo", 4, [
     0 ip_address "ipAddress" 4 false,
     1 dhcp "dhcp" 4 false,
     2 auto_configuration_enabled "autoConfigurationEnabled" 4 false,
@@ -609,7 +609,7 @@ pub struct NetIpConfigInfoIpAddress {
     /// `lifetime`.
     pub lifetime: Option<d::DateTime>,
 }
-d::object!(NetIpConfigInfoIpAddress: t::DynamicData, "NetIpConfigInfoIpAddress", 4, [
+d::object!(Vim25 NetIpConfigInfoIpAddress: t::DynamicData, "NetIpConfigInfoIpAddress", 4, [
     0 ip_address "ipAddress" 4 false,
     1 prefix_length "prefixLength" 4 false,
     2 origin "origin" 4 false,
@@ -659,7 +659,7 @@ pub struct NetIpConfigSpec {
     /// `autoConfigurationEnabled`.
     pub auto_configuration_enabled: Option<bool>,
 }
-d::object!(NetIpConfigSpec: t::DynamicData, "NetIpConfigSpec", 4, [
+d::object!(Vim25 NetIpConfigSpec: t::DynamicData, "NetIpConfigSpec", 4, [
     0 ip_address "ipAddress" 4 false,
     1 dhcp "dhcp" 4 false,
     2 auto_configuration_enabled "autoConfigurationEnabled" 4 false,
@@ -679,7 +679,7 @@ pub struct NetIpConfigSpecIpAddressSpec {
     /// `operation`.
     pub operation: String,
 }
-d::object!(NetIpConfigSpecIpAddressSpec: t::DynamicData, "NetIpConfigSpecIpAddressSpec", 4, [
+d::object!(Vim25 NetIpConfigSpecIpAddressSpec: t::DynamicData, "NetIpConfigSpecIpAddressSpec", 4, [
     0 ip_address "ipAddress" 4 false,
     1 prefix_length "prefixLength" 4 false,
     2 operation "operation" 4 false,
@@ -695,7 +695,7 @@ pub struct NetIpRouteConfigInfo {
     /// `ipRoute`.
     pub ip_route: Vec<t::NetIpRouteConfigInfoIpRoute>,
 }
-d::object!(NetIpRouteConfigInfo: t::DynamicData, "NetIpRouteConfigInfo", 4, [
+d::object!(Vim25 NetIpRouteConfigInfo: t::DynamicData, "NetIpRouteConfigInfo", 4, [
     0 ip_route "ipRoute" 4 false,
 ]);
 
@@ -711,7 +711,7 @@ pub struct NetIpRouteConfigInfoGateway {
     /// `device`.
     pub device: Option<String>,
 }
-d::object!(NetIpRouteConfigInfoGateway: t::DynamicData, "NetIpRouteConfigInfoGateway", 4, [
+d::object!(Vim25 NetIpRouteConfigInfoGateway: t::DynamicData, "NetIpRouteConfigInfoGateway", 4, [
     0 ip_address "ipAddress" 4 false,
     1 device "device" 4 false,
 ]);
@@ -730,7 +730,7 @@ pub struct NetIpRouteConfigInfoIpRoute {
     /// `gateway`.
     pub gateway: t::NetIpRouteConfigInfoGateway,
 }
-d::object!(NetIpRouteConfigInfoIpRoute: t::DynamicData, "NetIpRouteConfigInfoIpRoute", 4, [
+d::object!(Vim25 NetIpRouteConfigInfoIpRoute: t::DynamicData, "NetIpRouteConfigInfoIpRoute", 4, [
     0 network "network" 4 false,
     1 prefix_length "prefixLength" 4 false,
     2 gateway "gateway" 4 false,
@@ -746,7 +746,7 @@ pub struct NetIpRouteConfigSpec {
     /// `ipRoute`.
     pub ip_route: Vec<t::NetIpRouteConfigSpecIpRouteSpec>,
 }
-d::object!(NetIpRouteConfigSpec: t::DynamicData, "NetIpRouteConfigSpec", 4, [
+d::object!(Vim25 NetIpRouteConfigSpec: t::DynamicData, "NetIpRouteConfigSpec", 4, [
     0 ip_route "ipRoute" 4 false,
 ]);
 
@@ -762,7 +762,7 @@ pub struct NetIpRouteConfigSpecGatewaySpec {
     /// `device`.
     pub device: Option<String>,
 }
-d::object!(NetIpRouteConfigSpecGatewaySpec: t::DynamicData, "NetIpRouteConfigSpecGatewaySpec", 4, [
+d::object!(Vim25 NetIpRouteConfigSpecGatewaySpec: t::DynamicData, "NetIpRouteConfigSpecGatewaySpec", 4, [
     0 ip_address "ipAddress" 4 false,
     1 device "device" 4 false,
 ]);
@@ -783,7 +783,7 @@ pub struct NetIpRouteConfigSpecIpRouteSpec {
     /// `operation`.
     pub operation: String,
 }
-d::object!(NetIpRouteConfigSpecIpRouteSpec: t::DynamicData, "NetIpRouteConfigSpecIpRouteSpec", 4, [
+d::object!(Vim25 NetIpRouteConfigSpecIpRouteSpec: t::DynamicData, "NetIpRouteConfigSpecIpRouteSpec", 4, [
     0 network "network" 4 false,
     1 prefix_length "prefixLength" 4 false,
     2 gateway "gateway" 4 false,
@@ -802,7 +802,7 @@ pub struct NetIpStackInfo {
     /// `defaultRouter`.
     pub default_router: Vec<t::NetIpStackInfoDefaultRouter>,
 }
-d::object!(NetIpStackInfo: t::DynamicData, "NetIpStackInfo", 4, [
+d::object!(Vim25 NetIpStackInfo: t::DynamicData, "NetIpStackInfo", 4, [
     0 neighbor "neighbor" 4 false,
     1 default_router "defaultRouter" 4 false,
 ]);
@@ -823,7 +823,7 @@ pub struct NetIpStackInfoDefaultRouter {
     /// `preference`.
     pub preference: String,
 }
-d::object!(NetIpStackInfoDefaultRouter: t::DynamicData, "NetIpStackInfoDefaultRouter", 4, [
+d::object!(Vim25 NetIpStackInfoDefaultRouter: t::DynamicData, "NetIpStackInfoDefaultRouter", 4, [
     0 ip_address "ipAddress" 4 false,
     1 device "device" 4 false,
     2 lifetime "lifetime" 4 false,
@@ -858,7 +858,7 @@ pub struct NetIpStackInfoNetToMedia {
     /// `type`.
     pub r#type: String,
 }
-d::object!(NetIpStackInfoNetToMedia: t::DynamicData, "NetIpStackInfoNetToMedia", 4, [
+d::object!(Vim25 NetIpStackInfoNetToMedia: t::DynamicData, "NetIpStackInfoNetToMedia", 4, [
     0 ip_address "ipAddress" 4 false,
     1 physical_address "physicalAddress" 4 false,
     2 device "device" 4 false,
@@ -895,7 +895,7 @@ pub struct NetworkSummary {
     /// `ipPoolId`. Since API 5.1.
     pub ip_pool_id: Option<i32>,
 }
-d::object!(NetworkSummary: t::DynamicData, "NetworkSummary", 0, [
+d::object!(Vim25 NetworkSummary: t::DynamicData, "NetworkSummary", 0, [
     0 network "network" 0 false,
     1 name "name" 0 false,
     2 accessible "accessible" 0 false,
@@ -942,7 +942,7 @@ pub struct NodeDeploymentSpec {
     /// `ipSettings`.
     pub ip_settings: t::CustomizationIPSettings,
 }
-d::object!(NodeDeploymentSpec: t::DynamicData, "NodeDeploymentSpec", 9, [
+d::object!(Vim25 NodeDeploymentSpec: t::DynamicData, "NodeDeploymentSpec", 9, [
     0 esx_host "esxHost" 9 false,
     1 datastore "datastore" 9 false,
     2 public_network_port_group "publicNetworkPortGroup" 9 false,
@@ -965,7 +965,7 @@ pub struct NodeNetworkSpec {
     /// `ipSettings`.
     pub ip_settings: t::CustomizationIPSettings,
 }
-d::object!(NodeNetworkSpec: t::DynamicData, "NodeNetworkSpec", 9, [
+d::object!(Vim25 NodeNetworkSpec: t::DynamicData, "NodeNetworkSpec", 9, [
     0 ip_settings "ipSettings" 9 false,
 ]);
 impl d::IsA<t::NodeNetworkSpec> for NodeNetworkSpec {}
@@ -982,7 +982,7 @@ pub struct NumericRange {
     /// `end`.
     pub end: i32,
 }
-d::object!(NumericRange: t::DynamicData, "NumericRange", 3, [
+d::object!(Vim25 NumericRange: t::DynamicData, "NumericRange", 3, [
     0 start "start" 3 false,
     1 end "end" 3 false,
 ]);
@@ -1001,7 +1001,7 @@ pub struct ObjectContent {
     /// `missingSet`.
     pub missing_set: Vec<t::MissingProperty>,
 }
-d::object!(ObjectContent: t::DynamicData, "ObjectContent", 0, [
+d::object!(Vim25 ObjectContent: t::DynamicData, "ObjectContent", 0, [
     0 obj "obj" 0 false,
     1 prop_set "propSet" 0 false,
     2 missing_set "missingSet" 0 false,
@@ -1021,7 +1021,7 @@ pub struct ObjectSpec {
     /// `selectSet`.
     pub select_set: Vec<d::Poly<t::SelectionSpec>>,
 }
-d::object!(ObjectSpec: t::DynamicData, "ObjectSpec", 0, [
+d::object!(Vim25 ObjectSpec: t::DynamicData, "ObjectSpec", 0, [
     0 obj "obj" 0 false,
     1 skip "skip" 0 false,
     2 select_set "selectSet" 0 false,
@@ -1043,7 +1043,7 @@ pub struct ObjectUpdate {
     /// `missingSet`.
     pub missing_set: Vec<t::MissingProperty>,
 }
-d::object!(ObjectUpdate: t::DynamicData, "ObjectUpdate", 0, [
+d::object!(Vim25 ObjectUpdate: t::DynamicData, "ObjectUpdate", 0, [
     0 kind "kind" 0 false,
     1 obj "obj" 0 false,
     2 change_set "changeSet" 0 false,
@@ -1071,7 +1071,7 @@ pub struct OnceTaskScheduler {
     /// `runAt`.
     pub run_at: Option<d::DateTime>,
 }
-d::object!(OnceTaskScheduler: t::TaskScheduler, "OnceTaskScheduler", 0, [
+d::object!(Vim25 OnceTaskScheduler: t::TaskScheduler, "OnceTaskScheduler", 0, [
     0 run_at "runAt" 0 false,
 ]);
 impl d::IsA<t::TaskScheduler> for OnceTaskScheduler {}
@@ -1086,7 +1086,7 @@ pub struct OpaqueNetworkCapability {
     /// `networkReservationSupported`.
     pub network_reservation_supported: bool,
 }
-d::object!(OpaqueNetworkCapability: t::DynamicData, "OpaqueNetworkCapability", 9, [
+d::object!(Vim25 OpaqueNetworkCapability: t::DynamicData, "OpaqueNetworkCapability", 9, [
     0 network_reservation_supported "networkReservationSupported" 9 false,
 ]);
 impl<M, P> p::Property<M, t::OpaqueNetworkCapability, P> {
@@ -1106,7 +1106,7 @@ pub struct OpaqueNetworkSummary {
     /// `opaqueNetworkType`.
     pub opaque_network_type: String,
 }
-d::object!(OpaqueNetworkSummary: t::NetworkSummary, "OpaqueNetworkSummary", 7, [
+d::object!(Vim25 OpaqueNetworkSummary: t::NetworkSummary, "OpaqueNetworkSummary", 7, [
     0 opaque_network_id "opaqueNetworkId" 7 false,
     1 opaque_network_type "opaqueNetworkType" 7 false,
 ]);
@@ -1122,7 +1122,7 @@ pub struct OptionDef {
     /// `optionType`.
     pub option_type: d::Poly<t::OptionType>,
 }
-d::object!(OptionDef: t::ElementDescription, "OptionDef", 0, [
+d::object!(Vim25 OptionDef: t::ElementDescription, "OptionDef", 0, [
     0 option_type "optionType" 0 false,
 ]);
 impl d::IsA<t::ElementDescription> for OptionDef {}
@@ -1152,7 +1152,7 @@ pub struct OptionType {
     /// `valueIsReadonly`.
     pub value_is_readonly: Option<bool>,
 }
-d::object!(OptionType: t::DynamicData, "OptionType", 0, [
+d::object!(Vim25 OptionType: t::DynamicData, "OptionType", 0, [
     0 value_is_readonly "valueIsReadonly" 0 false,
 ]);
 impl d::IsA<t::OptionType> for OptionType {}
@@ -1173,7 +1173,7 @@ pub struct OptionValue {
     /// `value`.
     pub value: Option<d::Value>,
 }
-d::object!(OptionValue: t::DynamicData, "OptionValue", 0, [
+d::object!(Vim25 OptionValue: t::DynamicData, "OptionValue", 0, [
     0 key "key" 0 false,
     1 value "value" 0 false,
 ]);
@@ -1199,7 +1199,7 @@ pub struct OrAlarmExpression {
     /// `expression`.
     pub expression: Vec<d::Poly<t::AlarmExpression>>,
 }
-d::object!(OrAlarmExpression: t::AlarmExpression, "OrAlarmExpression", 0, [
+d::object!(Vim25 OrAlarmExpression: t::AlarmExpression, "OrAlarmExpression", 0, [
     0 expression "expression" 0 false,
 ]);
 impl d::IsA<t::AlarmExpression> for OrAlarmExpression {}
@@ -1222,7 +1222,7 @@ pub struct OvfConsumerOstNode {
     /// `entity`.
     pub entity: Option<MoRef<m::ManagedEntity>>,
 }
-d::object!(OvfConsumerOstNode: t::DynamicData, "OvfConsumerOstNode", 5, [
+d::object!(Vim25 OvfConsumerOstNode: t::DynamicData, "OvfConsumerOstNode", 5, [
     0 id "id" 5 false,
     1 r#type "type" 5 false,
     2 section "section" 5 false,
@@ -1253,7 +1253,7 @@ pub struct OvfConsumerOvfSection {
     /// `xml`.
     pub xml: String,
 }
-d::object!(OvfConsumerOvfSection: t::DynamicData, "OvfConsumerOvfSection", 5, [
+d::object!(Vim25 OvfConsumerOvfSection: t::DynamicData, "OvfConsumerOvfSection", 5, [
     0 line_number "lineNumber" 5 false,
     1 xml "xml" 5 false,
 ]);
@@ -1278,7 +1278,7 @@ pub struct OvfCreateDescriptorParams {
     /// `snapshot`. Since API 5.5.
     pub snapshot: Option<MoRef<m::VirtualMachineSnapshot>>,
 }
-d::object!(OvfCreateDescriptorParams: t::DynamicData, "OvfCreateDescriptorParams", 3, [
+d::object!(Vim25 OvfCreateDescriptorParams: t::DynamicData, "OvfCreateDescriptorParams", 3, [
     0 ovf_files "ovfFiles" 3 false,
     1 name "name" 3 false,
     2 description "description" 3 false,
@@ -1303,7 +1303,7 @@ pub struct OvfCreateDescriptorResult {
     /// `includeImageFiles`. Since API 4.1.
     pub include_image_files: Option<bool>,
 }
-d::object!(OvfCreateDescriptorResult: t::DynamicData, "OvfCreateDescriptorResult", 3, [
+d::object!(Vim25 OvfCreateDescriptorResult: t::DynamicData, "OvfCreateDescriptorResult", 3, [
     0 ovf_descriptor "ovfDescriptor" 3 false,
     1 error "error" 3 false,
     2 warning "warning" 3 false,
@@ -1336,7 +1336,7 @@ pub struct OvfCreateImportSpecParams {
     /// `instantiationOst`. Since API 5.0.
     pub instantiation_ost: Option<Box<t::OvfConsumerOstNode>>,
 }
-d::object!(OvfCreateImportSpecParams: t::OvfManagerCommonParams, "OvfCreateImportSpecParams", 3, [
+d::object!(Vim25 OvfCreateImportSpecParams: t::OvfManagerCommonParams, "OvfCreateImportSpecParams", 3, [
     0 entity_name "entityName" 3 false,
     1 host_system "hostSystem" 3 false,
     2 network_mapping "networkMapping" 3 false,
@@ -1383,7 +1383,7 @@ pub struct OvfCreateImportSpecResult {
     /// `error`.
     pub error: Vec<t::LocalizedMethodFault>,
 }
-d::object!(OvfCreateImportSpecResult: t::DynamicData, "OvfCreateImportSpecResult", 3, [
+d::object!(Vim25 OvfCreateImportSpecResult: t::DynamicData, "OvfCreateImportSpecResult", 3, [
     0 import_spec "importSpec" 3 false,
     1 file_item "fileItem" 3 false,
     2 warning "warning" 3 false,
@@ -1402,7 +1402,7 @@ pub struct OvfDatastoreMapping {
     /// `datastore`.
     pub datastore: MoRef<m::Datastore>,
 }
-d::object!(OvfDatastoreMapping: t::DynamicData, "OvfDatastoreMapping", 32, [
+d::object!(Vim25 OvfDatastoreMapping: t::DynamicData, "OvfDatastoreMapping", 32, [
     0 disk_id "diskId" 32 false,
     1 datastore "datastore" 32 false,
 ]);
@@ -1421,7 +1421,7 @@ pub struct OvfDeploymentOption {
     /// `description`.
     pub description: String,
 }
-d::object!(OvfDeploymentOption: t::DynamicData, "OvfDeploymentOption", 3, [
+d::object!(Vim25 OvfDeploymentOption: t::DynamicData, "OvfDeploymentOption", 3, [
     0 key "key" 3 false,
     1 label "label" 3 false,
     2 description "description" 3 false,
@@ -1449,7 +1449,7 @@ pub struct OvfFile {
     /// `populatedSize`. Since API 4.1.
     pub populated_size: Option<i64>,
 }
-d::object!(OvfFile: t::DynamicData, "OvfFile", 3, [
+d::object!(Vim25 OvfFile: t::DynamicData, "OvfFile", 3, [
     0 device_id "deviceId" 3 false,
     1 path "path" 3 false,
     2 compression_method "compressionMethod" 3 false,
@@ -1481,7 +1481,7 @@ pub struct OvfFileItem {
     /// `create`.
     pub create: bool,
 }
-d::object!(OvfFileItem: t::DynamicData, "OvfFileItem", 3, [
+d::object!(Vim25 OvfFileItem: t::DynamicData, "OvfFileItem", 3, [
     0 device_id "deviceId" 3 false,
     1 path "path" 3 false,
     2 compression_method "compressionMethod" 3 false,
@@ -1517,7 +1517,7 @@ pub struct OvfImportParams {
     /// `diskProfiles`.
     pub disk_profiles: Vec<t::OvfStorageProfileMapping>,
 }
-d::object!(OvfImportParams: t::OvfCreateImportSpecParams, "OvfImportParams", 32, [
+d::object!(Vim25 OvfImportParams: t::OvfCreateImportSpecParams, "OvfImportParams", 32, [
     0 push_mode "pushMode" 32 false,
     1 signature_required "signatureRequired" 32 false,
     2 skip_manifest_check "skipManifestCheck" 32 false,
@@ -1546,7 +1546,7 @@ pub struct OvfManagerCommonParams {
     /// `importOption`. Since API 5.1.
     pub import_option: Vec<String>,
 }
-d::object!(OvfManagerCommonParams: t::DynamicData, "OvfManagerCommonParams", 3, [
+d::object!(Vim25 OvfManagerCommonParams: t::DynamicData, "OvfManagerCommonParams", 3, [
     0 locale "locale" 3 false,
     1 deployment_option "deploymentOption" 3 false,
     2 msg_bundle "msgBundle" 3 false,
@@ -1565,7 +1565,7 @@ pub struct OvfNetworkInfo {
     /// `description`.
     pub description: String,
 }
-d::object!(OvfNetworkInfo: t::DynamicData, "OvfNetworkInfo", 3, [
+d::object!(Vim25 OvfNetworkInfo: t::DynamicData, "OvfNetworkInfo", 3, [
     0 name "name" 3 false,
     1 description "description" 3 false,
 ]);
@@ -1582,7 +1582,7 @@ pub struct OvfNetworkMapping {
     /// `network`.
     pub network: MoRef<m::Network>,
 }
-d::object!(OvfNetworkMapping: t::DynamicData, "OvfNetworkMapping", 3, [
+d::object!(Vim25 OvfNetworkMapping: t::DynamicData, "OvfNetworkMapping", 3, [
     0 name "name" 3 false,
     1 network "network" 3 false,
 ]);
@@ -1599,7 +1599,7 @@ pub struct OvfOptionInfo {
     /// `description`.
     pub description: t::LocalizableMessage,
 }
-d::object!(OvfOptionInfo: t::DynamicData, "OvfOptionInfo", 6, [
+d::object!(Vim25 OvfOptionInfo: t::DynamicData, "OvfOptionInfo", 6, [
     0 option "option" 6 false,
     1 description "description" 6 false,
 ]);
@@ -1612,7 +1612,7 @@ pub struct OvfParseDescriptorParams {
     /// The fields of [`OvfManagerCommonParams`](t::OvfManagerCommonParams).
     pub base: t::OvfManagerCommonParams,
 }
-d::object!(OvfParseDescriptorParams: t::OvfManagerCommonParams, "OvfParseDescriptorParams", 3, [
+d::object!(Vim25 OvfParseDescriptorParams: t::OvfManagerCommonParams, "OvfParseDescriptorParams", 3, [
 ]);
 
 /// Data object `vim.OvfManager.ParseDescriptorResult`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
@@ -1659,7 +1659,7 @@ pub struct OvfParseDescriptorResult {
     /// `warning`.
     pub warning: Vec<t::LocalizedMethodFault>,
 }
-d::object!(OvfParseDescriptorResult: t::DynamicData, "OvfParseDescriptorResult", 3, [
+d::object!(Vim25 OvfParseDescriptorResult: t::DynamicData, "OvfParseDescriptorResult", 3, [
     0 eula "eula" 3 false,
     1 network "network" 3 false,
     2 ip_allocation_scheme "ipAllocationScheme" 3 false,
@@ -1696,7 +1696,7 @@ pub struct OvfResourceMap {
     /// `datastore`.
     pub datastore: Option<MoRef<m::Datastore>>,
 }
-d::object!(OvfResourceMap: t::DynamicData, "OvfResourceMap", 4, [
+d::object!(Vim25 OvfResourceMap: t::DynamicData, "OvfResourceMap", 4, [
     0 source "source" 4 false,
     1 parent "parent" 4 false,
     2 resource_spec "resourceSpec" 4 false,
@@ -1715,7 +1715,7 @@ pub struct OvfStorageProfileMapping {
     /// `storageProfileId`.
     pub storage_profile_id: String,
 }
-d::object!(OvfStorageProfileMapping: t::DynamicData, "OvfStorageProfileMapping", 32, [
+d::object!(Vim25 OvfStorageProfileMapping: t::DynamicData, "OvfStorageProfileMapping", 32, [
     0 disk_id "diskId" 32 false,
     1 storage_profile_id "storageProfileId" 32 false,
 ]);
@@ -1728,7 +1728,7 @@ pub struct OvfValidateHostParams {
     /// The fields of [`OvfManagerCommonParams`](t::OvfManagerCommonParams).
     pub base: t::OvfManagerCommonParams,
 }
-d::object!(OvfValidateHostParams: t::OvfManagerCommonParams, "OvfValidateHostParams", 3, [
+d::object!(Vim25 OvfValidateHostParams: t::OvfManagerCommonParams, "OvfValidateHostParams", 3, [
 ]);
 
 /// Data object `vim.OvfManager.ValidateHostResult`, which extends [`DynamicData`](t::DynamicData). Since API 4.0.
@@ -1751,7 +1751,7 @@ pub struct OvfValidateHostResult {
     /// `supportedDiskProvisioning`. Since API 4.1.
     pub supported_disk_provisioning: Vec<String>,
 }
-d::object!(OvfValidateHostResult: t::DynamicData, "OvfValidateHostResult", 3, [
+d::object!(Vim25 OvfValidateHostResult: t::DynamicData, "OvfValidateHostResult", 3, [
     0 download_size "downloadSize" 3 false,
     1 flat_deployment_size "flatDeploymentSize" 3 false,
     2 sparse_deployment_size "sparseDeploymentSize" 3 false,
@@ -1770,7 +1770,7 @@ pub struct PassiveNodeDeploymentSpec {
     /// `failoverIpSettings`.
     pub failover_ip_settings: Option<Box<t::CustomizationIPSettings>>,
 }
-d::object!(PassiveNodeDeploymentSpec: t::NodeDeploymentSpec, "PassiveNodeDeploymentSpec", 9, [
+d::object!(Vim25 PassiveNodeDeploymentSpec: t::NodeDeploymentSpec, "PassiveNodeDeploymentSpec", 9, [
     0 failover_ip_settings "failoverIpSettings" 9 false,
 ]);
 impl d::IsA<t::NodeDeploymentSpec> for PassiveNodeDeploymentSpec {}
@@ -1785,7 +1785,7 @@ pub struct PassiveNodeNetworkSpec {
     /// `failoverIpSettings`.
     pub failover_ip_settings: Option<Box<t::CustomizationIPSettings>>,
 }
-d::object!(PassiveNodeNetworkSpec: t::NodeNetworkSpec, "PassiveNodeNetworkSpec", 9, [
+d::object!(Vim25 PassiveNodeNetworkSpec: t::NodeNetworkSpec, "PassiveNodeNetworkSpec", 9, [
     0 failover_ip_settings "failoverIpSettings" 9 false,
 ]);
 impl d::IsA<t::NodeNetworkSpec> for PassiveNodeNetworkSpec {}
@@ -1800,7 +1800,7 @@ pub struct PasswordField {
     /// `value`. A secret: never printed.
     pub value: String,
 }
-d::object!(PasswordField: t::DynamicData, "PasswordField", 3, [
+d::object!(Vim25 PasswordField: t::DynamicData, "PasswordField", 3, [
     0 value "value" 3 true,
 ]);
 
@@ -1816,7 +1816,7 @@ pub struct PerfCompositeMetric {
     /// `childEntity`.
     pub child_entity: Vec<d::Poly<t::PerfEntityMetricBase>>,
 }
-d::object!(PerfCompositeMetric: t::DynamicData, "PerfCompositeMetric", 0, [
+d::object!(Vim25 PerfCompositeMetric: t::DynamicData, "PerfCompositeMetric", 0, [
     0 entity "entity" 0 false,
     1 child_entity "childEntity" 0 false,
 ]);
@@ -1847,7 +1847,7 @@ pub struct PerfCounterInfo {
     /// `associatedCounterId`.
     pub associated_counter_id: Vec<i32>,
 }
-d::object!(PerfCounterInfo: t::DynamicData, "PerfCounterInfo", 0, [
+d::object!(Vim25 PerfCounterInfo: t::DynamicData, "PerfCounterInfo", 0, [
     0 key "key" 0 false,
     1 name_info "nameInfo" 0 false,
     2 group_info "groupInfo" 0 false,
@@ -1895,7 +1895,7 @@ pub struct PerfEntityMetric {
     /// `value`.
     pub value: Vec<d::Poly<t::PerfMetricSeries>>,
 }
-d::object!(PerfEntityMetric: t::PerfEntityMetricBase, "PerfEntityMetric", 0, [
+d::object!(Vim25 PerfEntityMetric: t::PerfEntityMetricBase, "PerfEntityMetric", 0, [
     0 sample_info "sampleInfo" 0 false,
     1 value "value" 0 false,
 ]);
@@ -1911,7 +1911,7 @@ pub struct PerfEntityMetricBase {
     /// `entity`.
     pub entity: MoRef<m::ManagedObject>,
 }
-d::object!(PerfEntityMetricBase: t::DynamicData, "PerfEntityMetricBase", 0, [
+d::object!(Vim25 PerfEntityMetricBase: t::DynamicData, "PerfEntityMetricBase", 0, [
     0 entity "entity" 0 false,
 ]);
 impl d::IsA<t::PerfEntityMetricBase> for PerfEntityMetricBase {}
@@ -1928,7 +1928,7 @@ pub struct PerfEntityMetricCSV {
     /// `value`.
     pub value: Vec<t::PerfMetricSeriesCSV>,
 }
-d::object!(PerfEntityMetricCSV: t::PerfEntityMetricBase, "PerfEntityMetricCSV", 0, [
+d::object!(Vim25 PerfEntityMetricCSV: t::PerfEntityMetricBase, "PerfEntityMetricCSV", 0, [
     0 sample_info_csv "sampleInfoCSV" 0 false,
     1 value "value" 0 false,
 ]);
@@ -1964,7 +1964,7 @@ pub struct PerfInterval {
     /// `enabled`.
     pub enabled: bool,
 }
-d::object!(PerfInterval: t::DynamicData, "PerfInterval", 0, [
+d::object!(Vim25 PerfInterval: t::DynamicData, "PerfInterval", 0, [
     0 key "key" 0 false,
     1 sampling_period "samplingPeriod" 0 false,
     2 name "name" 0 false,
@@ -2003,7 +2003,7 @@ pub struct PerfMetricId {
     /// `instance`.
     pub instance: String,
 }
-d::object!(PerfMetricId: t::DynamicData, "PerfMetricId", 0, [
+d::object!(Vim25 PerfMetricId: t::DynamicData, "PerfMetricId", 0, [
     0 counter_id "counterId" 0 false,
     1 instance "instance" 0 false,
 ]);
@@ -2018,7 +2018,7 @@ pub struct PerfMetricIntSeries {
     /// `value`.
     pub value: Vec<i64>,
 }
-d::object!(PerfMetricIntSeries: t::PerfMetricSeries, "PerfMetricIntSeries", 0, [
+d::object!(Vim25 PerfMetricIntSeries: t::PerfMetricSeries, "PerfMetricIntSeries", 0, [
     0 value "value" 0 false,
 ]);
 impl d::IsA<t::PerfMetricSeries> for PerfMetricIntSeries {}
@@ -2033,7 +2033,7 @@ pub struct PerfMetricSeries {
     /// `id`.
     pub id: t::PerfMetricId,
 }
-d::object!(PerfMetricSeries: t::DynamicData, "PerfMetricSeries", 0, [
+d::object!(Vim25 PerfMetricSeries: t::DynamicData, "PerfMetricSeries", 0, [
     0 id "id" 0 false,
 ]);
 impl d::IsA<t::PerfMetricSeries> for PerfMetricSeries {}
@@ -2048,7 +2048,7 @@ pub struct PerfMetricSeriesCSV {
     /// `value`.
     pub value: Option<String>,
 }
-d::object!(PerfMetricSeriesCSV: t::PerfMetricSeries, "PerfMetricSeriesCSV", 0, [
+d::object!(Vim25 PerfMetricSeriesCSV: t::PerfMetricSeries, "PerfMetricSeriesCSV", 0, [
     0 value "value" 0 false,
 ]);
 impl d::IsA<t::PerfMetricSeries> for PerfMetricSeriesCSV {}
@@ -2069,7 +2069,7 @@ pub struct PerfProviderSummary {
     /// `refreshRate`.
     pub refresh_rate: Option<i32>,
 }
-d::object!(PerfProviderSummary: t::DynamicData, "PerfProviderSummary", 0, [
+d::object!(Vim25 PerfProviderSummary: t::DynamicData, "PerfProviderSummary", 0, [
     0 entity "entity" 0 false,
     1 current_supported "currentSupported" 0 false,
     2 summary_supported "summarySupported" 0 false,
@@ -2098,7 +2098,7 @@ pub struct PerfQuerySpec {
     /// `format`.
     pub format: Option<String>,
 }
-d::object!(PerfQuerySpec: t::DynamicData, "PerfQuerySpec", 0, [
+d::object!(Vim25 PerfQuerySpec: t::DynamicData, "PerfQuerySpec", 0, [
     0 entity "entity" 0 false,
     1 start_time "startTime" 0 false,
     2 end_time "endTime" 0 false,
@@ -2120,7 +2120,7 @@ pub struct PerfSampleInfo {
     /// `interval`.
     pub interval: i32,
 }
-d::object!(PerfSampleInfo: t::DynamicData, "PerfSampleInfo", 0, [
+d::object!(Vim25 PerfSampleInfo: t::DynamicData, "PerfSampleInfo", 0, [
     0 timestamp "timestamp" 0 false,
     1 interval "interval" 0 false,
 ]);
@@ -2162,7 +2162,7 @@ pub struct PerformanceDescription {
     /// `statsType`.
     pub stats_type: Vec<d::Poly<t::ElementDescription>>,
 }
-d::object!(PerformanceDescription: t::DynamicData, "PerformanceDescription", 0, [
+d::object!(Vim25 PerformanceDescription: t::DynamicData, "PerformanceDescription", 0, [
     0 counter_type "counterType" 0 false,
     1 stats_type "statsType" 0 false,
 ]);
@@ -2187,7 +2187,7 @@ pub struct PerformanceManagerCounterLevelMapping {
     /// `perDeviceLevel`.
     pub per_device_level: Option<i32>,
 }
-d::object!(PerformanceManagerCounterLevelMapping: t::DynamicData, "PerformanceManagerCounterLevelMapping", 4, [
+d::object!(Vim25 PerformanceManagerCounterLevelMapping: t::DynamicData, "PerformanceManagerCounterLevelMapping", 4, [
     0 counter_id "counterId" 4 false,
     1 aggregate_level "aggregateLevel" 4 false,
     2 per_device_level "perDeviceLevel" 4 false,
@@ -2227,7 +2227,7 @@ pub struct PerformanceStatisticsDescription {
     /// `intervals`.
     pub intervals: Vec<t::PerfInterval>,
 }
-d::object!(PerformanceStatisticsDescription: t::DynamicData, "PerformanceStatisticsDescription", 3, [
+d::object!(Vim25 PerformanceStatisticsDescription: t::DynamicData, "PerformanceStatisticsDescription", 3, [
     0 intervals "intervals" 3 false,
 ]);
 
@@ -2249,7 +2249,7 @@ pub struct Permission {
     /// `propagate`.
     pub propagate: bool,
 }
-d::object!(Permission: t::DynamicData, "Permission", 0, [
+d::object!(Vim25 Permission: t::DynamicData, "Permission", 0, [
     0 entity "entity" 0 false,
     1 principal "principal" 0 false,
     2 group "group" 0 false,
@@ -2267,7 +2267,7 @@ pub struct PinnedCertificate {
     /// `sslCertificate`.
     pub ssl_certificate: String,
 }
-d::object!(PinnedCertificate: t::IoFilterManagerSslTrust, "PinnedCertificate", 30, [
+d::object!(Vim25 PinnedCertificate: t::IoFilterManagerSslTrust, "PinnedCertificate", 30, [
     0 ssl_certificate "sslCertificate" 30 false,
 ]);
 impl d::IsA<t::IoFilterManagerSslTrust> for PinnedCertificate {}
@@ -2282,7 +2282,7 @@ pub struct PlaceVmsXClusterSpecCandidateNetworks {
     /// `networks`.
     pub networks: Vec<MoRef<m::Network>>,
 }
-d::object!(PlaceVmsXClusterSpecCandidateNetworks: t::DynamicData, "PlaceVmsXClusterSpecCandidateNetworks", 33, [
+d::object!(Vim25 PlaceVmsXClusterSpecCandidateNetworks: t::DynamicData, "PlaceVmsXClusterSpecCandidateNetworks", 33, [
     0 networks "networks" 33 false,
 ]);
 
@@ -2313,7 +2313,7 @@ pub struct PodStorageDrsEntry {
     /// `actionHistory`.
     pub action_history: Vec<t::ClusterActionHistory>,
 }
-d::object!(PodStorageDrsEntry: t::DynamicData, "PodStorageDrsEntry", 5, [
+d::object!(Vim25 PodStorageDrsEntry: t::DynamicData, "PodStorageDrsEntry", 5, [
     0 storage_drs_config "storageDrsConfig" 5 false,
     1 recommendation "recommendation" 5 false,
     2 drs_fault "drsFault" 5 false,
@@ -2346,7 +2346,7 @@ pub struct PosixUserSearchResult {
     /// `maximumPasswordAge`. Since API 9.1.0.0.
     pub maximum_password_age: Option<i64>,
 }
-d::object!(PosixUserSearchResult: t::UserSearchResult, "PosixUserSearchResult", 0, [
+d::object!(Vim25 PosixUserSearchResult: t::UserSearchResult, "PosixUserSearchResult", 0, [
     0 id "id" 0 false,
     1 shell_access "shellAccess" 0 false,
     2 last_password_change "lastPasswordChange" 33 false,
@@ -2366,7 +2366,7 @@ pub struct PrivilegeAvailability {
     /// `isGranted`.
     pub is_granted: bool,
 }
-d::object!(PrivilegeAvailability: t::DynamicData, "PrivilegeAvailability", 7, [
+d::object!(Vim25 PrivilegeAvailability: t::DynamicData, "PrivilegeAvailability", 7, [
     0 priv_id "privId" 7 false,
     1 is_granted "isGranted" 7 false,
 ]);
@@ -2387,7 +2387,7 @@ pub struct PrivilegePolicyDef {
     /// `deletePrivilege`.
     pub delete_privilege: String,
 }
-d::object!(PrivilegePolicyDef: t::DynamicData, "PrivilegePolicyDef", 0, [
+d::object!(Vim25 PrivilegePolicyDef: t::DynamicData, "PrivilegePolicyDef", 0, [
     0 create_privilege "createPrivilege" 0 false,
     1 read_privilege "readPrivilege" 0 false,
     2 update_privilege "updatePrivilege" 0 false,
@@ -2420,7 +2420,7 @@ pub struct ProductComponentInfo {
     /// `release`.
     pub release: i32,
 }
-d::object!(ProductComponentInfo: t::DynamicData, "ProductComponentInfo", 0, [
+d::object!(Vim25 ProductComponentInfo: t::DynamicData, "ProductComponentInfo", 0, [
     0 id "id" 0 false,
     1 name "name" 0 false,
     2 version "version" 0 false,
@@ -2441,7 +2441,7 @@ pub struct PropertyChange {
     /// `val`.
     pub val: Option<d::Value>,
 }
-d::object!(PropertyChange: t::DynamicData, "PropertyChange", 0, [
+d::object!(Vim25 PropertyChange: t::DynamicData, "PropertyChange", 0, [
     0 name "name" 0 false,
     1 op "op" 0 false,
     2 val "val" 0 false,
@@ -2473,7 +2473,7 @@ pub struct PropertyFilterSpec {
     /// `reportMissingObjectsInResults`. Since API 4.1.
     pub report_missing_objects_in_results: Option<bool>,
 }
-d::object!(PropertyFilterSpec: t::DynamicData, "PropertyFilterSpec", 0, [
+d::object!(Vim25 PropertyFilterSpec: t::DynamicData, "PropertyFilterSpec", 0, [
     0 prop_set "propSet" 0 false,
     1 object_set "objectSet" 0 false,
     2 report_missing_objects_in_results "reportMissingObjectsInResults" 4 false,
@@ -2501,7 +2501,7 @@ pub struct PropertyFilterUpdate {
     /// `missingSet`.
     pub missing_set: Vec<t::MissingObject>,
 }
-d::object!(PropertyFilterUpdate: t::DynamicData, "PropertyFilterUpdate", 0, [
+d::object!(Vim25 PropertyFilterUpdate: t::DynamicData, "PropertyFilterUpdate", 0, [
     0 filter "filter" 0 false,
     1 object_set "objectSet" 0 false,
     2 missing_set "missingSet" 0 false,
@@ -2521,7 +2521,7 @@ pub struct PropertySpec {
     /// `pathSet`.
     pub path_set: Vec<String>,
 }
-d::object!(PropertySpec: t::DynamicData, "PropertySpec", 0, [
+d::object!(Vim25 PropertySpec: t::DynamicData, "PropertySpec", 0, [
     0 r#type "type" 0 false,
     1 all "all" 0 false,
     2 path_set "pathSet" 0 false,
@@ -2548,7 +2548,7 @@ pub struct RecurrentTaskScheduler {
     /// `interval`.
     pub interval: i32,
 }
-d::object!(RecurrentTaskScheduler: t::TaskScheduler, "RecurrentTaskScheduler", 0, [
+d::object!(Vim25 RecurrentTaskScheduler: t::TaskScheduler, "RecurrentTaskScheduler", 0, [
     0 interval "interval" 0 false,
 ]);
 impl d::IsA<t::TaskScheduler> for RecurrentTaskScheduler {}
@@ -2571,7 +2571,7 @@ pub struct ReplicationVmProgressInfo {
     /// `checksumComparedBytes`.
     pub checksum_compared_bytes: Option<i64>,
 }
-d::object!(ReplicationVmProgressInfo: t::DynamicData, "ReplicationVmProgressInfo", 5, [
+d::object!(Vim25 ReplicationVmProgressInfo: t::DynamicData, "ReplicationVmProgressInfo", 5, [
     0 progress "progress" 5 false,
     1 bytes_transferred "bytesTransferred" 5 false,
     2 bytes_to_transfer "bytesToTransfer" 5 false,
@@ -2611,7 +2611,7 @@ pub struct ResourceAllocationInfo {
     /// `overheadLimit`.
     pub overhead_limit: Option<i64>,
 }
-d::object!(ResourceAllocationInfo: t::DynamicData, "ResourceAllocationInfo", 0, [
+d::object!(Vim25 ResourceAllocationInfo: t::DynamicData, "ResourceAllocationInfo", 0, [
     0 reservation "reservation" 0 false,
     1 expandable_reservation "expandableReservation" 0 false,
     2 limit "limit" 0 false,
@@ -2641,7 +2641,7 @@ pub struct ResourceAllocationOption {
     /// `sharesOption`.
     pub shares_option: t::SharesOption,
 }
-d::object!(ResourceAllocationOption: t::DynamicData, "ResourceAllocationOption", 4, [
+d::object!(Vim25 ResourceAllocationOption: t::DynamicData, "ResourceAllocationOption", 4, [
     0 shares_option "sharesOption" 4 false,
 ]);
 
@@ -2657,7 +2657,7 @@ pub struct ResourceConfigOption {
     /// `memoryAllocationOption`.
     pub memory_allocation_option: t::ResourceAllocationOption,
 }
-d::object!(ResourceConfigOption: t::DynamicData, "ResourceConfigOption", 4, [
+d::object!(Vim25 ResourceConfigOption: t::DynamicData, "ResourceConfigOption", 4, [
     0 cpu_allocation_option "cpuAllocationOption" 4 false,
     1 memory_allocation_option "memoryAllocationOption" 4 false,
 ]);
@@ -2682,7 +2682,7 @@ pub struct ResourceConfigSpec {
     /// `scaleDescendantsShares`. Since API 7.0.0.0.
     pub scale_descendants_shares: Option<String>,
 }
-d::object!(ResourceConfigSpec: t::DynamicData, "ResourceConfigSpec", 0, [
+d::object!(Vim25 ResourceConfigSpec: t::DynamicData, "ResourceConfigSpec", 0, [
     0 entity "entity" 0 false,
     1 change_version "changeVersion" 0 false,
     2 last_modified "lastModified" 0 false,
@@ -2753,7 +2753,7 @@ pub struct ResourcePoolQuickStats {
     /// `compressedMemory`. Since API 4.1.
     pub compressed_memory: Option<i64>,
 }
-d::object!(ResourcePoolQuickStats: t::DynamicData, "ResourcePoolQuickStats", 3, [
+d::object!(Vim25 ResourcePoolQuickStats: t::DynamicData, "ResourcePoolQuickStats", 3, [
     0 overall_cpu_usage "overallCpuUsage" 3 false,
     1 overall_cpu_demand "overallCpuDemand" 3 false,
     2 guest_memory_usage "guestMemoryUsage" 3 false,
@@ -2823,7 +2823,7 @@ pub struct ResourcePoolResourceUsage {
     /// `maxUsage`.
     pub max_usage: i64,
 }
-d::object!(ResourcePoolResourceUsage: t::DynamicData, "ResourcePoolResourceUsage", 0, [
+d::object!(Vim25 ResourcePoolResourceUsage: t::DynamicData, "ResourcePoolResourceUsage", 0, [
     0 reservation_used "reservationUsed" 0 false,
     1 reservation_used_for_vm "reservationUsedForVm" 0 false,
     2 unreserved_for_pool "unreservedForPool" 0 false,
@@ -2862,7 +2862,7 @@ pub struct ResourcePoolRuntimeInfo {
     /// `sharesScalable`. Since API 7.0.0.0.
     pub shares_scalable: Option<String>,
 }
-d::object!(ResourcePoolRuntimeInfo: t::DynamicData, "ResourcePoolRuntimeInfo", 0, [
+d::object!(Vim25 ResourcePoolRuntimeInfo: t::DynamicData, "ResourcePoolRuntimeInfo", 0, [
     0 memory "memory" 0 false,
     1 cpu "cpu" 0 false,
     2 overall_status "overallStatus" 0 false,
@@ -2897,7 +2897,7 @@ pub struct ResourcePoolSummary {
     /// `configuredMemoryMB`. Since API 4.0.
     pub configured_memory_mb: Option<i32>,
 }
-d::object!(ResourcePoolSummary: t::DynamicData, "ResourcePoolSummary", 0, [
+d::object!(Vim25 ResourcePoolSummary: t::DynamicData, "ResourcePoolSummary", 0, [
     0 name "name" 0 false,
     1 config "config" 0 false,
     2 runtime "runtime" 0 false,
@@ -2928,7 +2928,7 @@ pub struct RetrieveOptions {
     /// `maxObjects`.
     pub max_objects: Option<i32>,
 }
-d::object!(RetrieveOptions: t::DynamicData, "RetrieveOptions", 4, [
+d::object!(Vim25 RetrieveOptions: t::DynamicData, "RetrieveOptions", 4, [
     0 max_objects "maxObjects" 4 false,
 ]);
 
@@ -2944,7 +2944,7 @@ pub struct RetrieveResult {
     /// `objects`.
     pub objects: Vec<t::ObjectContent>,
 }
-d::object!(RetrieveResult: t::DynamicData, "RetrieveResult", 4, [
+d::object!(Vim25 RetrieveResult: t::DynamicData, "RetrieveResult", 4, [
     0 token "token" 4 false,
     1 objects "objects" 4 false,
 ]);
@@ -2959,7 +2959,7 @@ pub struct RunScriptAction {
     /// `script`.
     pub script: String,
 }
-d::object!(RunScriptAction: t::Action, "RunScriptAction", 0, [
+d::object!(Vim25 RunScriptAction: t::Action, "RunScriptAction", 0, [
     0 script "script" 0 false,
 ]);
 impl d::IsA<t::Action> for RunScriptAction {}
@@ -2972,5 +2972,5 @@ pub struct SDDCBase {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(SDDCBase: t::DynamicData, "SDDCBase", 8, [
+d::object!(Vim25 SDDCBase: t::DynamicData, "SDDCBase", 8, [
 ]);

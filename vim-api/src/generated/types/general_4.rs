@@ -25,7 +25,7 @@ pub struct ScheduledTaskDescription {
     /// `weekOfMonth`.
     pub week_of_month: Vec<d::Poly<t::ElementDescription>>,
 }
-d::object!(ScheduledTaskDescription: t::DynamicData, "ScheduledTaskDescription", 0, [
+d::object!(Vim25 ScheduledTaskDescription: t::DynamicData, "ScheduledTaskDescription", 0, [
     0 action "action" 0 false,
     1 scheduler_info "schedulerInfo" 0 false,
     2 state "state" 0 false,
@@ -55,7 +55,7 @@ pub struct ScheduledTaskDetail {
     /// `frequency`.
     pub frequency: String,
 }
-d::object!(ScheduledTaskDetail: t::TypeDescription, "ScheduledTaskDetail", 0, [
+d::object!(Vim25 ScheduledTaskDetail: t::TypeDescription, "ScheduledTaskDetail", 0, [
     0 frequency "frequency" 0 false,
 ]);
 impl d::IsA<t::TypeDescription> for ScheduledTaskDetail {}
@@ -107,7 +107,7 @@ pub struct ScheduledTaskInfo {
     /// `taskObject`. Since API 4.0.
     pub task_object: Option<MoRef<m::ManagedObject>>,
 }
-d::object!(ScheduledTaskInfo: t::ScheduledTaskSpec, "ScheduledTaskInfo", 0, [
+d::object!(Vim25 ScheduledTaskInfo: t::ScheduledTaskSpec, "ScheduledTaskInfo", 0, [
     0 scheduled_task "scheduledTask" 0 false,
     1 entity "entity" 0 false,
     2 last_modified_time "lastModifiedTime" 0 false,
@@ -181,7 +181,7 @@ pub struct ScheduledTaskSpec {
     /// `notification`.
     pub notification: Option<String>,
 }
-d::object!(ScheduledTaskSpec: t::DynamicData, "ScheduledTaskSpec", 0, [
+d::object!(Vim25 ScheduledTaskSpec: t::DynamicData, "ScheduledTaskSpec", 0, [
     0 name "name" 0 false,
     1 description "description" 0 false,
     2 enabled "enabled" 0 false,
@@ -201,7 +201,7 @@ pub struct SeSparseVirtualDiskSpec {
     /// `grainSizeKb`.
     pub grain_size_kb: Option<i32>,
 }
-d::object!(SeSparseVirtualDiskSpec: t::FileBackedVirtualDiskSpec, "SeSparseVirtualDiskSpec", 6, [
+d::object!(Vim25 SeSparseVirtualDiskSpec: t::FileBackedVirtualDiskSpec, "SeSparseVirtualDiskSpec", 6, [
     0 grain_size_kb "grainSizeKb" 6 false,
 ]);
 impl d::IsA<t::VirtualDiskSpec> for SeSparseVirtualDiskSpec {}
@@ -216,7 +216,7 @@ pub struct SearchIndexFilter {
     /// `predicates`.
     pub predicates: Vec<t::SearchIndexPredicate>,
 }
-d::object!(SearchIndexFilter: t::DynamicData, "SearchIndexFilter", 33, [
+d::object!(Vim25 SearchIndexFilter: t::DynamicData, "SearchIndexFilter", 33, [
     0 predicates "predicates" 33 false,
 ]);
 
@@ -232,7 +232,7 @@ pub struct SearchIndexIterationSpec {
     /// `limit`.
     pub limit: Option<i32>,
 }
-d::object!(SearchIndexIterationSpec: t::DynamicData, "SearchIndexIterationSpec", 33, [
+d::object!(Vim25 SearchIndexIterationSpec: t::DynamicData, "SearchIndexIterationSpec", 33, [
     0 marker "marker" 33 false,
     1 limit "limit" 33 false,
 ]);
@@ -247,7 +247,7 @@ pub struct SearchIndexOptionalValue {
     /// `value`.
     pub value: Option<d::Value>,
 }
-d::object!(SearchIndexOptionalValue: t::DynamicData, "SearchIndexOptionalValue", 33, [
+d::object!(Vim25 SearchIndexOptionalValue: t::DynamicData, "SearchIndexOptionalValue", 33, [
     0 value "value" 33 false,
 ]);
 
@@ -269,7 +269,7 @@ pub struct SearchIndexPredicate {
     /// `comparableList`.
     pub comparable_list: Vec<d::Value>,
 }
-d::object!(SearchIndexPredicate: t::DynamicData, "SearchIndexPredicate", 33, [
+d::object!(Vim25 SearchIndexPredicate: t::DynamicData, "SearchIndexPredicate", 33, [
     0 property_path "propertyPath" 33 false,
     1 operator "operator" 33 false,
     2 array_operator "arrayOperator" 33 false,
@@ -323,7 +323,7 @@ pub struct SearchIndexQuerySpec {
     /// `limit`.
     pub limit: Option<i32>,
 }
-d::object!(SearchIndexQuerySpec: t::DynamicData, "SearchIndexQuerySpec", 33, [
+d::object!(Vim25 SearchIndexQuerySpec: t::DynamicData, "SearchIndexQuerySpec", 33, [
     0 properties "properties" 33 false,
     1 resource_type "resourceType" 33 false,
     2 filters "filters" 33 false,
@@ -365,7 +365,7 @@ pub struct SearchIndexResourceItem {
     /// `propertyValues`.
     pub property_values: Vec<t::SearchIndexOptionalValue>,
 }
-d::object!(SearchIndexResourceItem: t::DynamicData, "SearchIndexResourceItem", 33, [
+d::object!(Vim25 SearchIndexResourceItem: t::DynamicData, "SearchIndexResourceItem", 33, [
     0 property_values "propertyValues" 33 false,
 ]);
 
@@ -385,7 +385,7 @@ pub struct SearchIndexResultSet {
     /// `marker`.
     pub marker: Option<String>,
 }
-d::object!(SearchIndexResultSet: t::DynamicData, "SearchIndexResultSet", 33, [
+d::object!(Vim25 SearchIndexResultSet: t::DynamicData, "SearchIndexResultSet", 33, [
     0 properties "properties" 33 false,
     1 items "items" 33 false,
     2 total_count "totalCount" 33 false,
@@ -400,7 +400,7 @@ pub struct SelectionSet {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(SelectionSet: t::DynamicData, "SelectionSet", 5, [
+d::object!(Vim25 SelectionSet: t::DynamicData, "SelectionSet", 5, [
 ]);
 impl d::IsA<t::SelectionSet> for SelectionSet {}
 
@@ -414,7 +414,7 @@ pub struct SelectionSpec {
     /// `name`.
     pub name: Option<String>,
 }
-d::object!(SelectionSpec: t::DynamicData, "SelectionSpec", 0, [
+d::object!(Vim25 SelectionSpec: t::DynamicData, "SelectionSpec", 0, [
     0 name "name" 0 false,
 ]);
 impl d::IsA<t::SelectionSpec> for SelectionSpec {}
@@ -435,7 +435,7 @@ pub struct SendEmailAction {
     /// `body`.
     pub body: String,
 }
-d::object!(SendEmailAction: t::Action, "SendEmailAction", 0, [
+d::object!(Vim25 SendEmailAction: t::Action, "SendEmailAction", 0, [
     0 to_list "toList" 0 false,
     1 cc_list "ccList" 0 false,
     2 subject "subject" 0 false,
@@ -451,7 +451,7 @@ pub struct SendSNMPAction {
     /// The fields of [`Action`](t::Action).
     pub base: t::Action,
 }
-d::object!(SendSNMPAction: t::Action, "SendSNMPAction", 0, [
+d::object!(Vim25 SendSNMPAction: t::Action, "SendSNMPAction", 0, [
 ]);
 impl d::IsA<t::Action> for SendSNMPAction {}
 
@@ -565,7 +565,7 @@ pub struct ServiceContent {
     /// `directPathProfileManager`. Since API 9.0.0.0.
     pub direct_path_profile_manager: Option<MoRef<m::DirectPathProfileManager>>,
 }
-d::object!(ServiceContent: t::DynamicData, "ServiceContent", 0, [
+d::object!(Vim25 ServiceContent: t::DynamicData, "ServiceContent", 0, [
     0 root_folder "rootFolder" 0 false,
     1 property_collector "propertyCollector" 0 false,
     2 view_manager "viewManager" 0 false,
@@ -741,7 +741,7 @@ pub struct ServiceLocator {
     /// `sslCertificate`. Since API 9.0.0.0.
     pub ssl_certificate: Option<String>,
 }
-d::object!(ServiceLocator: t::DynamicData, "ServiceLocator", 8, [
+d::object!(Vim25 ServiceLocator: t::DynamicData, "ServiceLocator", 8, [
     0 instance_uuid "instanceUuid" 8 false,
     1 url "url" 8 false,
     2 credential "credential" 8 false,
@@ -757,7 +757,7 @@ pub struct ServiceLocatorCredential {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(ServiceLocatorCredential: t::DynamicData, "ServiceLocatorCredential", 8, [
+d::object!(Vim25 ServiceLocatorCredential: t::DynamicData, "ServiceLocatorCredential", 8, [
 ]);
 impl d::IsA<t::ServiceLocatorCredential> for ServiceLocatorCredential {}
 
@@ -773,7 +773,7 @@ pub struct ServiceLocatorNamePassword {
     /// `password`. A secret: never printed.
     pub password: String,
 }
-d::object!(ServiceLocatorNamePassword: t::ServiceLocatorCredential, "ServiceLocatorNamePassword", 8, [
+d::object!(Vim25 ServiceLocatorNamePassword: t::ServiceLocatorCredential, "ServiceLocatorNamePassword", 8, [
     0 username "username" 8 false,
     1 password "password" 8 true,
 ]);
@@ -789,7 +789,7 @@ pub struct ServiceLocatorSAMLCredential {
     /// `token`. A secret: never printed.
     pub token: Option<String>,
 }
-d::object!(ServiceLocatorSAMLCredential: t::ServiceLocatorCredential, "ServiceLocatorSAMLCredential", 8, [
+d::object!(Vim25 ServiceLocatorSAMLCredential: t::ServiceLocatorCredential, "ServiceLocatorSAMLCredential", 8, [
     0 token "token" 8 true,
 ]);
 impl d::IsA<t::ServiceLocatorCredential> for ServiceLocatorSAMLCredential {}
@@ -810,7 +810,7 @@ pub struct ServiceManagerServiceInfo {
     /// `description`.
     pub description: String,
 }
-d::object!(ServiceManagerServiceInfo: t::DynamicData, "ServiceManagerServiceInfo", 0, [
+d::object!(Vim25 ServiceManagerServiceInfo: t::DynamicData, "ServiceManagerServiceInfo", 0, [
     0 service_name "serviceName" 0 false,
     1 location "location" 0 false,
     2 service "service" 0 false,
@@ -847,7 +847,7 @@ pub struct SessionManagerGenericServiceTicket {
     /// `ticketType`. Since API 7.0.2.0.
     pub ticket_type: Option<String>,
 }
-d::object!(SessionManagerGenericServiceTicket: t::DynamicData, "SessionManagerGenericServiceTicket", 5, [
+d::object!(Vim25 SessionManagerGenericServiceTicket: t::DynamicData, "SessionManagerGenericServiceTicket", 5, [
     0 id "id" 5 true,
     1 host_name "hostName" 6 false,
     2 ssl_thumbprint "sslThumbprint" 6 false,
@@ -879,7 +879,7 @@ pub struct SessionManagerHttpServiceRequestSpec {
     /// `url`.
     pub url: String,
 }
-d::object!(SessionManagerHttpServiceRequestSpec: t::SessionManagerServiceRequestSpec, "SessionManagerHttpServiceRequestSpec", 5, [
+d::object!(Vim25 SessionManagerHttpServiceRequestSpec: t::SessionManagerServiceRequestSpec, "SessionManagerHttpServiceRequestSpec", 5, [
     0 method "method" 5 false,
     1 url "url" 5 false,
 ]);
@@ -913,7 +913,7 @@ pub struct SessionManagerLocalTicket {
     /// `passwordFilePath`.
     pub password_file_path: String,
 }
-d::object!(SessionManagerLocalTicket: t::DynamicData, "SessionManagerLocalTicket", 0, [
+d::object!(Vim25 SessionManagerLocalTicket: t::DynamicData, "SessionManagerLocalTicket", 0, [
     0 user_name "userName" 0 false,
     1 password_file_path "passwordFilePath" 0 false,
 ]);
@@ -926,7 +926,7 @@ pub struct SessionManagerServiceRequestSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(SessionManagerServiceRequestSpec: t::DynamicData, "SessionManagerServiceRequestSpec", 5, [
+d::object!(Vim25 SessionManagerServiceRequestSpec: t::DynamicData, "SessionManagerServiceRequestSpec", 5, [
 ]);
 impl d::IsA<t::SessionManagerServiceRequestSpec> for SessionManagerServiceRequestSpec {}
 
@@ -940,7 +940,7 @@ pub struct SessionManagerVmomiServiceRequestSpec {
     /// `method`.
     pub method: String,
 }
-d::object!(SessionManagerVmomiServiceRequestSpec: t::SessionManagerServiceRequestSpec, "SessionManagerVmomiServiceRequestSpec", 6, [
+d::object!(Vim25 SessionManagerVmomiServiceRequestSpec: t::SessionManagerServiceRequestSpec, "SessionManagerVmomiServiceRequestSpec", 6, [
     0 method "method" 6 false,
 ]);
 impl d::IsA<t::SessionManagerServiceRequestSpec> for SessionManagerVmomiServiceRequestSpec {}
@@ -957,7 +957,7 @@ pub struct SharesInfo {
     /// `level`.
     pub level: t::SharesLevel,
 }
-d::object!(SharesInfo: t::DynamicData, "SharesInfo", 0, [
+d::object!(Vim25 SharesInfo: t::DynamicData, "SharesInfo", 0, [
     0 shares "shares" 0 false,
     1 level "level" 0 false,
 ]);
@@ -992,7 +992,7 @@ pub struct SharesOption {
     /// `defaultLevel`.
     pub default_level: t::SharesLevel,
 }
-d::object!(SharesOption: t::DynamicData, "SharesOption", 4, [
+d::object!(Vim25 SharesOption: t::DynamicData, "SharesOption", 4, [
     0 shares_option "sharesOption" 4 false,
     1 default_level "defaultLevel" 4 false,
 ]);
@@ -1018,7 +1018,7 @@ pub struct SingleIp {
     /// `address`.
     pub address: String,
 }
-d::object!(SingleIp: t::IpAddress, "SingleIp", 7, [
+d::object!(Vim25 SingleIp: t::IpAddress, "SingleIp", 7, [
     0 address "address" 7 false,
 ]);
 impl d::IsA<t::IpAddress> for SingleIp {}
@@ -1033,7 +1033,7 @@ pub struct SingleMac {
     /// `address`.
     pub address: String,
 }
-d::object!(SingleMac: t::MacAddress, "SingleMac", 7, [
+d::object!(Vim25 SingleMac: t::MacAddress, "SingleMac", 7, [
     0 address "address" 7 false,
 ]);
 impl d::IsA<t::MacAddress> for SingleMac {}
@@ -1046,7 +1046,7 @@ pub struct SiteInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(SiteInfo: t::DynamicData, "SiteInfo", 16, [
+d::object!(Vim25 SiteInfo: t::DynamicData, "SiteInfo", 16, [
 ]);
 
 /// Data object `vim.vcha.FailoverClusterConfigurator.SourceNodeSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
@@ -1061,7 +1061,7 @@ pub struct SourceNodeSpec {
     /// `activeVc`.
     pub active_vc: MoRef<m::VirtualMachine>,
 }
-d::object!(SourceNodeSpec: t::DynamicData, "SourceNodeSpec", 9, [
+d::object!(Vim25 SourceNodeSpec: t::DynamicData, "SourceNodeSpec", 9, [
     0 management_vc "managementVc" 9 false,
     1 active_vc "activeVc" 9 false,
 ]);
@@ -1084,7 +1084,7 @@ pub struct StateAlarmExpression {
     /// `red`.
     pub red: Option<String>,
 }
-d::object!(StateAlarmExpression: t::AlarmExpression, "StateAlarmExpression", 0, [
+d::object!(Vim25 StateAlarmExpression: t::AlarmExpression, "StateAlarmExpression", 0, [
     0 operator "operator" 0 false,
     1 r#type "type" 0 false,
     2 state_path "statePath" 0 false,
@@ -1117,7 +1117,7 @@ pub struct StorageIOAllocationInfo {
     /// `reservation`. Since API 5.5.
     pub reservation: Option<i32>,
 }
-d::object!(StorageIOAllocationInfo: t::DynamicData, "StorageIOAllocationInfo", 4, [
+d::object!(Vim25 StorageIOAllocationInfo: t::DynamicData, "StorageIOAllocationInfo", 4, [
     0 limit "limit" 4 false,
     1 shares "shares" 4 false,
     2 reservation "reservation" 7 false,
@@ -1135,7 +1135,7 @@ pub struct StorageIOAllocationOption {
     /// `sharesOption`.
     pub shares_option: t::SharesOption,
 }
-d::object!(StorageIOAllocationOption: t::DynamicData, "StorageIOAllocationOption", 4, [
+d::object!(Vim25 StorageIOAllocationOption: t::DynamicData, "StorageIOAllocationOption", 4, [
     0 limit_option "limitOption" 4 false,
     1 shares_option "sharesOption" 4 false,
 ]);
@@ -1156,7 +1156,7 @@ pub struct StorageIORMConfigOption {
     /// `reservationEnabledOption`. Since API 6.0.
     pub reservation_enabled_option: Option<Box<t::BoolOption>>,
 }
-d::object!(StorageIORMConfigOption: t::DynamicData, "StorageIORMConfigOption", 4, [
+d::object!(Vim25 StorageIORMConfigOption: t::DynamicData, "StorageIORMConfigOption", 4, [
     0 enabled_option "enabledOption" 4 false,
     1 congestion_threshold_option "congestionThresholdOption" 4 false,
     2 stats_collection_enabled_option "statsCollectionEnabledOption" 5 false,
@@ -1187,7 +1187,7 @@ pub struct StorageIORMConfigSpec {
     /// `reservableIopsThreshold`. Since API 6.0.
     pub reservable_iops_threshold: Option<i32>,
 }
-d::object!(StorageIORMConfigSpec: t::DynamicData, "StorageIORMConfigSpec", 4, [
+d::object!(Vim25 StorageIORMConfigSpec: t::DynamicData, "StorageIORMConfigSpec", 4, [
     0 enabled "enabled" 4 false,
     1 congestion_threshold_mode "congestionThresholdMode" 6 false,
     2 congestion_threshold "congestionThreshold" 4 false,
@@ -1222,7 +1222,7 @@ pub struct StorageIORMInfo {
     /// `reservableIopsThreshold`. Since API 6.0.
     pub reservable_iops_threshold: Option<i32>,
 }
-d::object!(StorageIORMInfo: t::DynamicData, "StorageIORMInfo", 4, [
+d::object!(Vim25 StorageIORMInfo: t::DynamicData, "StorageIORMInfo", 4, [
     0 enabled "enabled" 4 false,
     1 congestion_threshold_mode "congestionThresholdMode" 6 false,
     2 congestion_threshold "congestionThreshold" 4 false,
@@ -1285,7 +1285,7 @@ pub struct StoragePerformanceSummary {
     /// `siocActivityDuration`.
     pub sioc_activity_duration: i32,
 }
-d::object!(StoragePerformanceSummary: t::DynamicData, "StoragePerformanceSummary", 6, [
+d::object!(Vim25 StoragePerformanceSummary: t::DynamicData, "StoragePerformanceSummary", 6, [
     0 interval "interval" 6 false,
     1 percentile "percentile" 6 false,
     2 datastore_read_latency "datastoreReadLatency" 6 false,
@@ -1310,7 +1310,7 @@ pub struct StoragePodSummary {
     /// `freeSpace`.
     pub free_space: i64,
 }
-d::object!(StoragePodSummary: t::DynamicData, "StoragePodSummary", 5, [
+d::object!(Vim25 StoragePodSummary: t::DynamicData, "StoragePodSummary", 5, [
     0 name "name" 5 false,
     1 capacity "capacity" 5 false,
     2 free_space "freeSpace" 5 false,
@@ -1336,7 +1336,7 @@ pub struct StorageRequirement {
     /// `freeSpaceRequiredInKb`.
     pub free_space_required_in_kb: i64,
 }
-d::object!(StorageRequirement: t::DynamicData, "StorageRequirement", 5, [
+d::object!(Vim25 StorageRequirement: t::DynamicData, "StorageRequirement", 5, [
     0 datastore "datastore" 5 false,
     1 free_space_required_in_kb "freeSpaceRequiredInKb" 5 false,
 ]);
@@ -1355,7 +1355,7 @@ pub struct StorageResourceManagerStorageProfileStatistics {
     /// `usedSpaceMB`.
     pub used_space_mb: i64,
 }
-d::object!(StorageResourceManagerStorageProfileStatistics: t::DynamicData, "StorageResourceManagerStorageProfileStatistics", 8, [
+d::object!(Vim25 StorageResourceManagerStorageProfileStatistics: t::DynamicData, "StorageResourceManagerStorageProfileStatistics", 8, [
     0 profile_id "profileId" 8 false,
     1 total_space_mb "totalSpaceMB" 8 false,
     2 used_space_mb "usedSpaceMB" 8 false,
@@ -1371,7 +1371,7 @@ pub struct StringExpression {
     /// `value`.
     pub value: Option<String>,
 }
-d::object!(StringExpression: t::NegatableExpression, "StringExpression", 7, [
+d::object!(Vim25 StringExpression: t::NegatableExpression, "StringExpression", 7, [
     0 value "value" 7 false,
 ]);
 
@@ -1387,7 +1387,7 @@ pub struct StringOption {
     /// `validCharacters`.
     pub valid_characters: Option<String>,
 }
-d::object!(StringOption: t::OptionType, "StringOption", 0, [
+d::object!(Vim25 StringOption: t::OptionType, "StringOption", 0, [
     0 default_value "defaultValue" 0 false,
     1 valid_characters "validCharacters" 0 false,
 ]);
@@ -1403,7 +1403,7 @@ pub struct StringPolicy {
     /// `value`.
     pub value: Option<String>,
 }
-d::object!(StringPolicy: t::InheritablePolicy, "StringPolicy", 3, [
+d::object!(Vim25 StringPolicy: t::InheritablePolicy, "StringPolicy", 3, [
     0 value "value" 3 false,
 ]);
 impl<M, P> p::Property<M, t::StringPolicy, P> {
@@ -1423,7 +1423,7 @@ pub struct Tag {
     /// `key`.
     pub key: String,
 }
-d::object!(Tag: t::DynamicData, "Tag", 3, [
+d::object!(Vim25 Tag: t::DynamicData, "Tag", 3, [
     0 key "key" 3 false,
 ]);
 impl<M, P> p::Property<M, t::Tag, P> {
@@ -1447,7 +1447,7 @@ pub struct TagId {
     /// `uuid`.
     pub uuid: Option<String>,
 }
-d::object!(TagId: t::DynamicData, "TagId", 33, [
+d::object!(Vim25 TagId: t::DynamicData, "TagId", 33, [
     0 name_id "nameId" 33 false,
     1 uuid "uuid" 33 false,
 ]);
@@ -1464,7 +1464,7 @@ pub struct TagIdNameId {
     /// `category`.
     pub category: String,
 }
-d::object!(TagIdNameId: t::DynamicData, "TagIdNameId", 33, [
+d::object!(Vim25 TagIdNameId: t::DynamicData, "TagIdNameId", 33, [
     0 tag "tag" 33 false,
     1 category "category" 33 false,
 ]);
@@ -1479,7 +1479,7 @@ pub struct TagSpec {
     /// `id`.
     pub id: t::TagId,
 }
-d::object!(TagSpec: t::ArrayUpdateSpec, "TagSpec", 33, [
+d::object!(Vim25 TagSpec: t::ArrayUpdateSpec, "TagSpec", 33, [
     0 id "id" 33 false,
 ]);
 
@@ -1497,7 +1497,7 @@ pub struct TaskDescription {
     /// `reason`.
     pub reason: Vec<d::Poly<t::TypeDescription>>,
 }
-d::object!(TaskDescription: t::DynamicData, "TaskDescription", 0, [
+d::object!(Vim25 TaskDescription: t::DynamicData, "TaskDescription", 0, [
     0 method_info "methodInfo" 0 false,
     1 state "state" 0 false,
     2 reason "reason" 0 false,
@@ -1541,7 +1541,7 @@ pub struct TaskFilterSpec {
     /// `rootTaskKey`. Since API 4.0.
     pub root_task_key: Vec<String>,
 }
-d::object!(TaskFilterSpec: t::DynamicData, "TaskFilterSpec", 0, [
+d::object!(Vim25 TaskFilterSpec: t::DynamicData, "TaskFilterSpec", 0, [
     0 entity "entity" 0 false,
     1 time "time" 0 false,
     2 user_name "userName" 0 false,
@@ -1567,7 +1567,7 @@ pub struct TaskFilterSpecByEntity {
     /// `recursion`.
     pub recursion: t::TaskFilterSpecRecursionOption,
 }
-d::object!(TaskFilterSpecByEntity: t::DynamicData, "TaskFilterSpecByEntity", 0, [
+d::object!(Vim25 TaskFilterSpecByEntity: t::DynamicData, "TaskFilterSpecByEntity", 0, [
     0 entity "entity" 0 false,
     1 recursion "recursion" 0 false,
 ]);
@@ -1586,7 +1586,7 @@ pub struct TaskFilterSpecByTime {
     /// `endTime`.
     pub end_time: Option<d::DateTime>,
 }
-d::object!(TaskFilterSpecByTime: t::DynamicData, "TaskFilterSpecByTime", 0, [
+d::object!(Vim25 TaskFilterSpecByTime: t::DynamicData, "TaskFilterSpecByTime", 0, [
     0 time_type "timeType" 0 false,
     1 begin_time "beginTime" 0 false,
     2 end_time "endTime" 0 false,
@@ -1604,7 +1604,7 @@ pub struct TaskFilterSpecByUsername {
     /// `userList`.
     pub user_list: Vec<String>,
 }
-d::object!(TaskFilterSpecByUsername: t::DynamicData, "TaskFilterSpecByUsername", 0, [
+d::object!(Vim25 TaskFilterSpecByUsername: t::DynamicData, "TaskFilterSpecByUsername", 0, [
     0 system_user "systemUser" 0 false,
     1 user_list "userList" 0 false,
 ]);
@@ -1687,7 +1687,7 @@ pub struct TaskInfo {
     /// `activationId`. Since API 6.0.
     pub activation_id: Option<String>,
 }
-d::object!(TaskInfo: t::DynamicData, "TaskInfo", 0, [
+d::object!(Vim25 TaskInfo: t::DynamicData, "TaskInfo", 0, [
     0 key "key" 0 false,
     1 task "task" 0 false,
     2 description "description" 3 false,
@@ -1778,7 +1778,7 @@ pub struct TaskInfoFilterSpec {
     /// `filterTaskResults`.
     pub filter_task_results: Option<Box<t::TaskInfoFilterSpecFilterTaskResults>>,
 }
-d::object!(TaskInfoFilterSpec: t::DynamicData, "TaskInfoFilterSpec", 30, [
+d::object!(Vim25 TaskInfoFilterSpec: t::DynamicData, "TaskInfoFilterSpec", 30, [
     0 filter_task_results "filterTaskResults" 30 false,
 ]);
 
@@ -1796,7 +1796,7 @@ pub struct TaskInfoFilterSpecFilterTaskResults {
     /// `filterIn`.
     pub filter_in: Option<bool>,
 }
-d::object!(TaskInfoFilterSpecFilterTaskResults: t::DynamicData, "TaskInfoFilterSpecFilterTaskResults", 30, [
+d::object!(Vim25 TaskInfoFilterSpecFilterTaskResults: t::DynamicData, "TaskInfoFilterSpecFilterTaskResults", 30, [
     0 remove_all "removeAll" 30 false,
     1 description_ids "descriptionIds" 30 false,
     2 filter_in "filterIn" 30 false,
@@ -1822,7 +1822,7 @@ pub struct TaskManagerTaskViewSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(TaskManagerTaskViewSpec: t::DynamicData, "TaskManagerTaskViewSpec", 32, [
+d::object!(Vim25 TaskManagerTaskViewSpec: t::DynamicData, "TaskManagerTaskViewSpec", 32, [
 ]);
 impl d::IsA<t::TaskManagerTaskViewSpec> for TaskManagerTaskViewSpec {}
 
@@ -1838,7 +1838,7 @@ pub struct TaskManagerViewByStartId {
     /// `startId`.
     pub start_id: String,
 }
-d::object!(TaskManagerViewByStartId: t::TaskManagerTaskViewSpec, "TaskManagerViewByStartId", 32, [
+d::object!(Vim25 TaskManagerViewByStartId: t::TaskManagerTaskViewSpec, "TaskManagerViewByStartId", 32, [
     0 count "count" 32 false,
     1 start_id "startId" 32 false,
 ]);
@@ -1852,7 +1852,7 @@ pub struct TaskReason {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(TaskReason: t::DynamicData, "TaskReason", 0, [
+d::object!(Vim25 TaskReason: t::DynamicData, "TaskReason", 0, [
 ]);
 impl d::IsA<t::TaskReason> for TaskReason {}
 
@@ -1872,7 +1872,7 @@ pub struct TaskReasonAlarm {
     /// `entity`.
     pub entity: MoRef<m::ManagedEntity>,
 }
-d::object!(TaskReasonAlarm: t::TaskReason, "TaskReasonAlarm", 0, [
+d::object!(Vim25 TaskReasonAlarm: t::TaskReason, "TaskReasonAlarm", 0, [
     0 alarm_name "alarmName" 0 false,
     1 alarm "alarm" 0 false,
     2 entity_name "entityName" 0 false,
@@ -1892,7 +1892,7 @@ pub struct TaskReasonSchedule {
     /// `scheduledTask`.
     pub scheduled_task: MoRef<m::ScheduledTask>,
 }
-d::object!(TaskReasonSchedule: t::TaskReason, "TaskReasonSchedule", 0, [
+d::object!(Vim25 TaskReasonSchedule: t::TaskReason, "TaskReasonSchedule", 0, [
     0 name "name" 0 false,
     1 scheduled_task "scheduledTask" 0 false,
 ]);
@@ -1906,7 +1906,7 @@ pub struct TaskReasonSystem {
     /// The fields of [`TaskReason`](t::TaskReason).
     pub base: t::TaskReason,
 }
-d::object!(TaskReasonSystem: t::TaskReason, "TaskReasonSystem", 0, [
+d::object!(Vim25 TaskReasonSystem: t::TaskReason, "TaskReasonSystem", 0, [
 ]);
 impl d::IsA<t::TaskReason> for TaskReasonSystem {}
 
@@ -1920,7 +1920,7 @@ pub struct TaskReasonUser {
     /// `userName`.
     pub user_name: String,
 }
-d::object!(TaskReasonUser: t::TaskReason, "TaskReasonUser", 0, [
+d::object!(Vim25 TaskReasonUser: t::TaskReason, "TaskReasonUser", 0, [
     0 user_name "userName" 0 false,
 ]);
 impl d::IsA<t::TaskReason> for TaskReasonUser {}
@@ -1937,7 +1937,7 @@ pub struct TaskScheduler {
     /// `expireTime`.
     pub expire_time: Option<d::DateTime>,
 }
-d::object!(TaskScheduler: t::DynamicData, "TaskScheduler", 0, [
+d::object!(Vim25 TaskScheduler: t::DynamicData, "TaskScheduler", 0, [
     0 active_time "activeTime" 0 false,
     1 expire_time "expireTime" 0 false,
 ]);
@@ -1961,7 +1961,7 @@ pub struct TransitGatewayConfigInfo {
     /// `name`.
     pub name: String,
 }
-d::object!(TransitGatewayConfigInfo: t::DynamicData, "TransitGatewayConfigInfo", 0, [
+d::object!(Vim25 TransitGatewayConfigInfo: t::DynamicData, "TransitGatewayConfigInfo", 0, [
     0 id "ID" 0 false,
     1 name "name" 0 false,
 ]);
@@ -1982,7 +1982,7 @@ pub struct TransitGatewayConfigSpec {
     /// `name`.
     pub name: Option<String>,
 }
-d::object!(TransitGatewayConfigSpec: t::DynamicData, "TransitGatewayConfigSpec", 0, [
+d::object!(Vim25 TransitGatewayConfigSpec: t::DynamicData, "TransitGatewayConfigSpec", 0, [
     0 name "name" 0 false,
 ]);
 
@@ -1998,7 +1998,7 @@ pub struct TransitGatewayCreateSpec {
     /// `name`.
     pub name: String,
 }
-d::object!(TransitGatewayCreateSpec: t::DynamicData, "TransitGatewayCreateSpec", 0, [
+d::object!(Vim25 TransitGatewayCreateSpec: t::DynamicData, "TransitGatewayCreateSpec", 0, [
     0 id "ID" 0 false,
     1 name "name" 0 false,
 ]);
@@ -2019,7 +2019,7 @@ pub struct TraversalSpec {
     /// `selectSet`.
     pub select_set: Vec<d::Poly<t::SelectionSpec>>,
 }
-d::object!(TraversalSpec: t::SelectionSpec, "TraversalSpec", 0, [
+d::object!(Vim25 TraversalSpec: t::SelectionSpec, "TraversalSpec", 0, [
     0 r#type "type" 0 false,
     1 path "path" 0 false,
     2 skip "skip" 0 false,
@@ -2037,7 +2037,7 @@ pub struct TypeDescription {
     /// `key`.
     pub key: String,
 }
-d::object!(TypeDescription: t::Description, "TypeDescription", 0, [
+d::object!(Vim25 TypeDescription: t::Description, "TypeDescription", 0, [
     0 key "key" 0 false,
 ]);
 impl d::IsA<t::TypeDescription> for TypeDescription {}
@@ -2063,7 +2063,7 @@ pub struct UntrustedCertificate {
     /// The fields of [`IoFilterManagerSslTrust`](t::IoFilterManagerSslTrust).
     pub base: t::IoFilterManagerSslTrust,
 }
-d::object!(UntrustedCertificate: t::IoFilterManagerSslTrust, "UntrustedCertificate", 30, [
+d::object!(Vim25 UntrustedCertificate: t::IoFilterManagerSslTrust, "UntrustedCertificate", 30, [
 ]);
 impl d::IsA<t::IoFilterManagerSslTrust> for UntrustedCertificate {}
 
@@ -2081,7 +2081,7 @@ pub struct UpdateSet {
     /// `truncated`. Since API 4.1.
     pub truncated: Option<bool>,
 }
-d::object!(UpdateSet: t::DynamicData, "UpdateSet", 0, [
+d::object!(Vim25 UpdateSet: t::DynamicData, "UpdateSet", 0, [
     0 version "version" 0 false,
     1 filter_set "filterSet" 0 false,
     2 truncated "truncated" 4 false,
@@ -2097,7 +2097,7 @@ pub struct UpdateVirtualMachineFilesResult {
     /// `failedVmFile`.
     pub failed_vm_file: Vec<t::UpdateVirtualMachineFilesResultFailedVmFileInfo>,
 }
-d::object!(UpdateVirtualMachineFilesResult: t::DynamicData, "UpdateVirtualMachineFilesResult", 4, [
+d::object!(Vim25 UpdateVirtualMachineFilesResult: t::DynamicData, "UpdateVirtualMachineFilesResult", 4, [
     0 failed_vm_file "failedVmFile" 4 false,
 ]);
 
@@ -2113,7 +2113,7 @@ pub struct UpdateVirtualMachineFilesResultFailedVmFileInfo {
     /// `fault`.
     pub fault: t::LocalizedMethodFault,
 }
-d::object!(UpdateVirtualMachineFilesResultFailedVmFileInfo: t::DynamicData, "UpdateVirtualMachineFilesResultFailedVmFileInfo", 4, [
+d::object!(Vim25 UpdateVirtualMachineFilesResultFailedVmFileInfo: t::DynamicData, "UpdateVirtualMachineFilesResultFailedVmFileInfo", 4, [
     0 vm_file "vmFile" 4 false,
     1 fault "fault" 4 false,
 ]);
@@ -2130,7 +2130,7 @@ pub struct UserPrivilegeResult {
     /// `privileges`.
     pub privileges: Vec<String>,
 }
-d::object!(UserPrivilegeResult: t::DynamicData, "UserPrivilegeResult", 9, [
+d::object!(Vim25 UserPrivilegeResult: t::DynamicData, "UserPrivilegeResult", 9, [
     0 entity "entity" 9 false,
     1 privileges "privileges" 9 false,
 ]);
@@ -2149,7 +2149,7 @@ pub struct UserSearchResult {
     /// `group`.
     pub group: bool,
 }
-d::object!(UserSearchResult: t::DynamicData, "UserSearchResult", 0, [
+d::object!(Vim25 UserSearchResult: t::DynamicData, "UserSearchResult", 0, [
     0 principal "principal" 0 false,
     1 full_name "fullName" 0 false,
     2 group "group" 0 false,
@@ -2186,7 +2186,7 @@ pub struct UserSession {
     /// `callCount`. Since API 5.1.
     pub call_count: Option<i64>,
 }
-d::object!(UserSession: t::DynamicData, "UserSession", 0, [
+d::object!(Vim25 UserSession: t::DynamicData, "UserSession", 0, [
     0 key "key" 0 false,
     1 user_name "userName" 0 false,
     2 full_name "fullName" 0 false,
@@ -2246,7 +2246,7 @@ pub struct VASAStorageArray {
     /// `discoverySvcInfo`. Since API 8.0.0.0.
     pub discovery_svc_info: Vec<t::VASAStorageArrayDiscoverySvcInfo>,
 }
-d::object!(VASAStorageArray: t::DynamicData, "VASAStorageArray", 8, [
+d::object!(Vim25 VASAStorageArray: t::DynamicData, "VASAStorageArray", 8, [
     0 name "name" 8 false,
     1 uuid "uuid" 8 false,
     2 vendor_id "vendorId" 8 false,
@@ -2266,7 +2266,7 @@ pub struct VASAStorageArrayDiscoveryFcTransport {
     /// `portWwn`.
     pub port_wwn: String,
 }
-d::object!(VASAStorageArrayDiscoveryFcTransport: t::DynamicData, "VASAStorageArrayDiscoveryFcTransport", 25, [
+d::object!(Vim25 VASAStorageArrayDiscoveryFcTransport: t::DynamicData, "VASAStorageArrayDiscoveryFcTransport", 25, [
     0 node_wwn "nodeWwn" 25 false,
     1 port_wwn "portWwn" 25 false,
 ]);
@@ -2283,7 +2283,7 @@ pub struct VASAStorageArrayDiscoveryIpTransport {
     /// `portNumber`.
     pub port_number: Option<String>,
 }
-d::object!(VASAStorageArrayDiscoveryIpTransport: t::DynamicData, "VASAStorageArrayDiscoveryIpTransport", 25, [
+d::object!(Vim25 VASAStorageArrayDiscoveryIpTransport: t::DynamicData, "VASAStorageArrayDiscoveryIpTransport", 25, [
     0 ip_address "ipAddress" 25 false,
     1 port_number "portNumber" 25 false,
 ]);
@@ -2304,7 +2304,7 @@ pub struct VASAStorageArrayDiscoverySvcInfo {
     /// `fcInfo`.
     pub fc_info: Option<Box<t::VASAStorageArrayDiscoveryFcTransport>>,
 }
-d::object!(VASAStorageArrayDiscoverySvcInfo: t::DynamicData, "VASAStorageArrayDiscoverySvcInfo", 25, [
+d::object!(Vim25 VASAStorageArrayDiscoverySvcInfo: t::DynamicData, "VASAStorageArrayDiscoverySvcInfo", 25, [
     0 port_type "portType" 25 false,
     1 svc_nqn "svcNqn" 25 false,
     2 ip_info "ipInfo" 25 false,
@@ -2348,7 +2348,7 @@ pub struct VAppCloneSpec {
     /// `provisioning`. Since API 4.1.
     pub provisioning: Option<String>,
 }
-d::object!(VAppCloneSpec: t::DynamicData, "VAppCloneSpec", 3, [
+d::object!(Vim25 VAppCloneSpec: t::DynamicData, "VAppCloneSpec", 3, [
     0 location "location" 3 false,
     1 host "host" 3 false,
     2 resource_spec "resourceSpec" 3 false,
@@ -2371,7 +2371,7 @@ pub struct VAppCloneSpecNetworkMappingPair {
     /// `destination`.
     pub destination: MoRef<m::Network>,
 }
-d::object!(VAppCloneSpecNetworkMappingPair: t::DynamicData, "VAppCloneSpecNetworkMappingPair", 3, [
+d::object!(Vim25 VAppCloneSpecNetworkMappingPair: t::DynamicData, "VAppCloneSpecNetworkMappingPair", 3, [
     0 source "source" 3 false,
     1 destination "destination" 3 false,
 ]);
@@ -2403,7 +2403,7 @@ pub struct VAppCloneSpecResourceMap {
     /// `location`.
     pub location: Option<MoRef<m::Datastore>>,
 }
-d::object!(VAppCloneSpecResourceMap: t::DynamicData, "VAppCloneSpecResourceMap", 4, [
+d::object!(Vim25 VAppCloneSpecResourceMap: t::DynamicData, "VAppCloneSpecResourceMap", 4, [
     0 source "source" 4 false,
     1 parent "parent" 4 false,
     2 resource_spec "resourceSpec" 4 false,
@@ -2426,7 +2426,7 @@ pub struct VAppConfigInfo {
     /// `managedBy`. Since API 5.0.
     pub managed_by: Option<Box<t::ManagedByInfo>>,
 }
-d::object!(VAppConfigInfo: t::VmConfigInfo, "VAppConfigInfo", 3, [
+d::object!(Vim25 VAppConfigInfo: t::VmConfigInfo, "VAppConfigInfo", 3, [
     0 entity_config "entityConfig" 3 false,
     1 annotation "annotation" 3 false,
     2 instance_uuid "instanceUuid" 4 false,
@@ -2476,7 +2476,7 @@ pub struct VAppConfigSpec {
     /// `managedBy`. Since API 5.0.
     pub managed_by: Option<Box<t::ManagedByInfo>>,
 }
-d::object!(VAppConfigSpec: t::VmConfigSpec, "VAppConfigSpec", 3, [
+d::object!(Vim25 VAppConfigSpec: t::VmConfigSpec, "VAppConfigSpec", 3, [
     0 entity_config "entityConfig" 3 false,
     1 annotation "annotation" 3 false,
     2 instance_uuid "instanceUuid" 4 false,
@@ -2510,7 +2510,7 @@ pub struct VAppEntityConfigInfo {
     /// `destroyWithParent`. Since API 4.1.
     pub destroy_with_parent: Option<bool>,
 }
-d::object!(VAppEntityConfigInfo: t::DynamicData, "VAppEntityConfigInfo", 3, [
+d::object!(Vim25 VAppEntityConfigInfo: t::DynamicData, "VAppEntityConfigInfo", 3, [
     0 key "key" 3 false,
     1 tag "tag" 3 false,
     2 start_order "startOrder" 3 false,
@@ -2538,7 +2538,7 @@ pub struct VAppIPAssignmentInfo {
     /// `ipProtocol`.
     pub ip_protocol: Option<String>,
 }
-d::object!(VAppIPAssignmentInfo: t::DynamicData, "VAppIPAssignmentInfo", 3, [
+d::object!(Vim25 VAppIPAssignmentInfo: t::DynamicData, "VAppIPAssignmentInfo", 3, [
     0 supported_allocation_scheme "supportedAllocationScheme" 3 false,
     1 ip_allocation_policy "ipAllocationPolicy" 3 false,
     2 supported_ip_protocol "supportedIpProtocol" 3 false,
@@ -2605,7 +2605,7 @@ pub struct VAppOvfSectionInfo {
     /// `contents`.
     pub contents: Option<String>,
 }
-d::object!(VAppOvfSectionInfo: t::DynamicData, "VAppOvfSectionInfo", 3, [
+d::object!(Vim25 VAppOvfSectionInfo: t::DynamicData, "VAppOvfSectionInfo", 3, [
     0 key "key" 3 false,
     1 namespace "namespace" 3 false,
     2 r#type "type" 3 false,
@@ -2639,7 +2639,7 @@ pub struct VAppOvfSectionSpec {
     /// `info`.
     pub info: Option<Box<t::VAppOvfSectionInfo>>,
 }
-d::object!(VAppOvfSectionSpec: t::ArrayUpdateSpec, "VAppOvfSectionSpec", 3, [
+d::object!(Vim25 VAppOvfSectionSpec: t::ArrayUpdateSpec, "VAppOvfSectionSpec", 3, [
     0 info "info" 3 false,
 ]);
 
@@ -2671,7 +2671,7 @@ pub struct VAppProductInfo {
     /// `appUrl`.
     pub app_url: Option<String>,
 }
-d::object!(VAppProductInfo: t::DynamicData, "VAppProductInfo", 3, [
+d::object!(Vim25 VAppProductInfo: t::DynamicData, "VAppProductInfo", 3, [
     0 key "key" 3 false,
     1 class_id "classId" 3 false,
     2 instance_id "instanceId" 3 false,
@@ -2720,7 +2720,7 @@ pub struct VAppProductSpec {
     /// `info`.
     pub info: Option<Box<t::VAppProductInfo>>,
 }
-d::object!(VAppProductSpec: t::ArrayUpdateSpec, "VAppProductSpec", 3, [
+d::object!(Vim25 VAppProductSpec: t::ArrayUpdateSpec, "VAppProductSpec", 3, [
     0 info "info" 3 false,
 ]);
 
@@ -2756,7 +2756,7 @@ pub struct VAppPropertyInfo {
     /// `description`.
     pub description: Option<String>,
 }
-d::object!(VAppPropertyInfo: t::DynamicData, "VAppPropertyInfo", 3, [
+d::object!(Vim25 VAppPropertyInfo: t::DynamicData, "VAppPropertyInfo", 3, [
     0 key "key" 3 false,
     1 class_id "classId" 3 false,
     2 instance_id "instanceId" 3 false,
@@ -2811,7 +2811,7 @@ pub struct VAppPropertySpec {
     /// `info`.
     pub info: Option<Box<t::VAppPropertyInfo>>,
 }
-d::object!(VAppPropertySpec: t::ArrayUpdateSpec, "VAppPropertySpec", 3, [
+d::object!(Vim25 VAppPropertySpec: t::ArrayUpdateSpec, "VAppPropertySpec", 3, [
     0 info "info" 3 false,
 ]);
 
@@ -2837,7 +2837,7 @@ pub struct VVolVmConfigFileUpdateResult {
     /// `failedVmConfigFile`.
     pub failed_vm_config_file: Vec<t::VVolVmConfigFileUpdateResultFailedVmConfigFileInfo>,
 }
-d::object!(VVolVmConfigFileUpdateResult: t::DynamicData, "VVolVmConfigFileUpdateResult", 9, [
+d::object!(Vim25 VVolVmConfigFileUpdateResult: t::DynamicData, "VVolVmConfigFileUpdateResult", 9, [
     0 succeeded_vm_config_file "succeededVmConfigFile" 9 false,
     1 failed_vm_config_file "failedVmConfigFile" 9 false,
 ]);
@@ -2856,7 +2856,7 @@ pub struct VVolVmConfigFileUpdateResultFailedVmConfigFileInfo {
     /// `fault`.
     pub fault: t::LocalizedMethodFault,
 }
-d::object!(VVolVmConfigFileUpdateResultFailedVmConfigFileInfo: t::DynamicData, "VVolVmConfigFileUpdateResultFailedVmConfigFileInfo", 9, [
+d::object!(Vim25 VVolVmConfigFileUpdateResultFailedVmConfigFileInfo: t::DynamicData, "VVolVmConfigFileUpdateResultFailedVmConfigFileInfo", 9, [
     0 target_config_v_vol_id "targetConfigVVolId" 9 false,
     1 ds_path "dsPath" 16 false,
     2 fault "fault" 9 false,
@@ -2890,7 +2890,7 @@ pub struct VasaProviderContainerSpec {
     /// `stretched`. Since API 8.0.3.0.
     pub stretched: Option<bool>,
 }
-d::object!(VasaProviderContainerSpec: t::DynamicData, "VasaProviderContainerSpec", 8, [
+d::object!(Vim25 VasaProviderContainerSpec: t::DynamicData, "VasaProviderContainerSpec", 8, [
     0 vasa_provider_info "vasaProviderInfo" 8 false,
     1 sc_id "scId" 8 false,
     2 deleted "deleted" 8 false,
@@ -2913,7 +2913,7 @@ pub struct VchaClusterConfigInfo {
     /// `state`.
     pub state: String,
 }
-d::object!(VchaClusterConfigInfo: t::DynamicData, "VchaClusterConfigInfo", 9, [
+d::object!(Vim25 VchaClusterConfigInfo: t::DynamicData, "VchaClusterConfigInfo", 9, [
     0 failover_node_info1 "failoverNodeInfo1" 9 false,
     1 failover_node_info2 "failoverNodeInfo2" 9 false,
     2 witness_node_info "witnessNodeInfo" 9 false,
@@ -2932,7 +2932,7 @@ pub struct VchaClusterConfigSpec {
     /// `witnessIp`.
     pub witness_ip: String,
 }
-d::object!(VchaClusterConfigSpec: t::DynamicData, "VchaClusterConfigSpec", 9, [
+d::object!(Vim25 VchaClusterConfigSpec: t::DynamicData, "VchaClusterConfigSpec", 9, [
     0 passive_ip "passiveIp" 9 false,
     1 witness_ip "witnessIp" 9 false,
 ]);
@@ -2953,7 +2953,7 @@ pub struct VchaClusterDeploymentSpec {
     /// `activeVcNetworkConfig`.
     pub active_vc_network_config: Option<Box<t::ClusterNetworkConfigSpec>>,
 }
-d::object!(VchaClusterDeploymentSpec: t::DynamicData, "VchaClusterDeploymentSpec", 9, [
+d::object!(Vim25 VchaClusterDeploymentSpec: t::DynamicData, "VchaClusterDeploymentSpec", 9, [
     0 passive_deployment_spec "passiveDeploymentSpec" 9 false,
     1 witness_deployment_spec "witnessDeploymentSpec" 9 false,
     2 active_vc_spec "activeVcSpec" 9 false,
@@ -2974,7 +2974,7 @@ pub struct VchaClusterHealth {
     /// `additionalInformation`.
     pub additional_information: Vec<t::LocalizableMessage>,
 }
-d::object!(VchaClusterHealth: t::DynamicData, "VchaClusterHealth", 9, [
+d::object!(Vim25 VchaClusterHealth: t::DynamicData, "VchaClusterHealth", 9, [
     0 runtime_info "runtimeInfo" 9 false,
     1 health_messages "healthMessages" 9 false,
     2 additional_information "additionalInformation" 9 false,

@@ -19,7 +19,7 @@ pub struct VchaClusterNetworkSpec {
     /// `passiveNetworkSpec`.
     pub passive_network_spec: t::PassiveNodeNetworkSpec,
 }
-d::object!(VchaClusterNetworkSpec: t::DynamicData, "VchaClusterNetworkSpec", 9, [
+d::object!(Vim25 VchaClusterNetworkSpec: t::DynamicData, "VchaClusterNetworkSpec", 9, [
     0 witness_network_spec "witnessNetworkSpec" 9 false,
     1 passive_network_spec "passiveNetworkSpec" 9 false,
 ]);
@@ -38,7 +38,7 @@ pub struct VchaClusterRuntimeInfo {
     /// `clusterMode`.
     pub cluster_mode: String,
 }
-d::object!(VchaClusterRuntimeInfo: t::DynamicData, "VchaClusterRuntimeInfo", 9, [
+d::object!(Vim25 VchaClusterRuntimeInfo: t::DynamicData, "VchaClusterRuntimeInfo", 9, [
     0 cluster_state "clusterState" 9 false,
     1 node_info "nodeInfo" 9 false,
     2 cluster_mode "clusterMode" 9 false,
@@ -80,7 +80,7 @@ pub struct VchaNodeRuntimeInfo {
     /// `nodeIp`.
     pub node_ip: String,
 }
-d::object!(VchaNodeRuntimeInfo: t::DynamicData, "VchaNodeRuntimeInfo", 9, [
+d::object!(Vim25 VchaNodeRuntimeInfo: t::DynamicData, "VchaNodeRuntimeInfo", 9, [
     0 node_state "nodeState" 9 false,
     1 node_role "nodeRole" 9 false,
     2 node_ip "nodeIp" 9 false,
@@ -128,7 +128,7 @@ pub struct VimVasaProvider {
     /// `versionId`. Since API 8.0.1.0.
     pub version_id: Option<i32>,
 }
-d::object!(VimVasaProvider: t::DynamicData, "VimVasaProvider", 8, [
+d::object!(Vim25 VimVasaProvider: t::DynamicData, "VimVasaProvider", 8, [
     0 uid "uid" 10 false,
     1 url "url" 8 false,
     2 name "name" 8 false,
@@ -149,7 +149,7 @@ pub struct VimVasaProviderInfo {
     /// `arrayState`.
     pub array_state: Vec<t::VimVasaProviderStatePerArray>,
 }
-d::object!(VimVasaProviderInfo: t::DynamicData, "VimVasaProviderInfo", 8, [
+d::object!(Vim25 VimVasaProviderInfo: t::DynamicData, "VimVasaProviderInfo", 8, [
     0 provider "provider" 8 false,
     1 array_state "arrayState" 8 false,
 ]);
@@ -168,7 +168,7 @@ pub struct VimVasaProviderStatePerArray {
     /// `active`.
     pub active: bool,
 }
-d::object!(VimVasaProviderStatePerArray: t::DynamicData, "VimVasaProviderStatePerArray", 8, [
+d::object!(Vim25 VimVasaProviderStatePerArray: t::DynamicData, "VimVasaProviderStatePerArray", 8, [
     0 priority "priority" 8 false,
     1 array_id "arrayId" 8 false,
     2 active "active" 8 false,
@@ -188,7 +188,7 @@ pub struct VimVasaProviderVirtualHostConfig {
     /// `servicePort`.
     pub service_port: Option<i32>,
 }
-d::object!(VimVasaProviderVirtualHostConfig: t::DynamicData, "VimVasaProviderVirtualHostConfig", 28, [
+d::object!(Vim25 VimVasaProviderVirtualHostConfig: t::DynamicData, "VimVasaProviderVirtualHostConfig", 28, [
     0 vhost_name "vhostName" 28 false,
     1 service_host "serviceHost" 28 false,
     2 service_port "servicePort" 28 false,
@@ -210,7 +210,7 @@ pub struct VirtualAppImportSpec {
     /// `child`.
     pub child: Vec<d::Poly<t::ImportSpec>>,
 }
-d::object!(VirtualAppImportSpec: t::ImportSpec, "VirtualAppImportSpec", 3, [
+d::object!(Vim25 VirtualAppImportSpec: t::ImportSpec, "VirtualAppImportSpec", 3, [
     0 name "name" 3 false,
     1 v_app_config_spec "vAppConfigSpec" 3 false,
     2 resource_pool_spec "resourcePoolSpec" 3 false,
@@ -230,7 +230,7 @@ pub struct VirtualAppLinkInfo {
     /// `destroyWithParent`.
     pub destroy_with_parent: Option<bool>,
 }
-d::object!(VirtualAppLinkInfo: t::DynamicData, "VirtualAppLinkInfo", 4, [
+d::object!(Vim25 VirtualAppLinkInfo: t::DynamicData, "VirtualAppLinkInfo", 4, [
     0 key "key" 4 false,
     1 destroy_with_parent "destroyWithParent" 4 false,
 ]);
@@ -253,7 +253,7 @@ pub struct VirtualAppSummary {
     /// `instanceUuid`. Since API 4.1.
     pub instance_uuid: Option<String>,
 }
-d::object!(VirtualAppSummary: t::ResourcePoolSummary, "VirtualAppSummary", 3, [
+d::object!(Vim25 VirtualAppSummary: t::ResourcePoolSummary, "VirtualAppSummary", 3, [
     0 product "product" 3 false,
     1 v_app_state "vAppState" 3 false,
     2 suspended "suspended" 4 false,
@@ -297,7 +297,7 @@ pub struct VirtualDiskSpec {
     /// `adapterType`.
     pub adapter_type: String,
 }
-d::object!(VirtualDiskSpec: t::DynamicData, "VirtualDiskSpec", 0, [
+d::object!(Vim25 VirtualDiskSpec: t::DynamicData, "VirtualDiskSpec", 0, [
     0 disk_type "diskType" 0 false,
     1 adapter_type "adapterType" 0 false,
 ]);
@@ -349,7 +349,7 @@ pub struct VirtualMachineConnection {
     /// `userName`.
     pub user_name: String,
 }
-d::object!(VirtualMachineConnection: t::DynamicData, "VirtualMachineConnection", 18, [
+d::object!(Vim25 VirtualMachineConnection: t::DynamicData, "VirtualMachineConnection", 18, [
     0 label "label" 18 false,
     1 client "client" 18 false,
     2 user_name "userName" 18 false,
@@ -395,7 +395,7 @@ pub struct VirtualMachineDisplayTopology {
     /// `height`.
     pub height: i32,
 }
-d::object!(VirtualMachineDisplayTopology: t::DynamicData, "VirtualMachineDisplayTopology", 2, [
+d::object!(Vim25 VirtualMachineDisplayTopology: t::DynamicData, "VirtualMachineDisplayTopology", 2, [
     0 x "x" 2 false,
     1 y "y" 2 false,
     2 width "width" 2 false,
@@ -435,7 +435,7 @@ pub struct VirtualMachineMksConnection {
     /// The fields of [`VirtualMachineConnection`](t::VirtualMachineConnection).
     pub base: t::VirtualMachineConnection,
 }
-d::object!(VirtualMachineMksConnection: t::VirtualMachineConnection, "VirtualMachineMksConnection", 18, [
+d::object!(Vim25 VirtualMachineMksConnection: t::VirtualMachineConnection, "VirtualMachineMksConnection", 18, [
 ]);
 impl d::IsA<t::VirtualMachineConnection> for VirtualMachineMksConnection {}
 
@@ -457,7 +457,7 @@ pub struct VirtualMachineMksTicket {
     /// `sslThumbprint`.
     pub ssl_thumbprint: Option<String>,
 }
-d::object!(VirtualMachineMksTicket: t::DynamicData, "VirtualMachineMksTicket", 0, [
+d::object!(Vim25 VirtualMachineMksTicket: t::DynamicData, "VirtualMachineMksTicket", 0, [
     0 ticket "ticket" 0 true,
     1 cfg_file "cfgFile" 0 false,
     2 host "host" 0 false,
@@ -537,7 +537,7 @@ pub struct VirtualMachineTicket {
     /// `url`. Since API 7.0.0.0.
     pub url: Option<String>,
 }
-d::object!(VirtualMachineTicket: t::DynamicData, "VirtualMachineTicket", 4, [
+d::object!(Vim25 VirtualMachineTicket: t::DynamicData, "VirtualMachineTicket", 4, [
     0 ticket "ticket" 4 true,
     1 cfg_file "cfgFile" 4 false,
     2 host "host" 4 false,
@@ -575,7 +575,7 @@ pub struct VirtualMachineWipeResult {
     /// `shrinkableDiskSpace`.
     pub shrinkable_disk_space: i64,
 }
-d::object!(VirtualMachineWipeResult: t::DynamicData, "VirtualMachineWipeResult", 6, [
+d::object!(Vim25 VirtualMachineWipeResult: t::DynamicData, "VirtualMachineWipeResult", 6, [
     0 disk_id "diskId" 6 false,
     1 shrinkable_disk_space "shrinkableDiskSpace" 6 false,
 ]);
@@ -604,7 +604,7 @@ pub struct VmConfigInfo {
     /// `installBootStopDelay`.
     pub install_boot_stop_delay: i32,
 }
-d::object!(VmConfigInfo: t::DynamicData, "VmConfigInfo", 3, [
+d::object!(Vim25 VmConfigInfo: t::DynamicData, "VmConfigInfo", 3, [
     0 product "product" 3 false,
     1 property "property" 3 false,
     2 ip_assignment "ipAssignment" 3 false,
@@ -658,7 +658,7 @@ pub struct VmConfigSpec {
     /// `installBootStopDelay`.
     pub install_boot_stop_delay: Option<i32>,
 }
-d::object!(VmConfigSpec: t::DynamicData, "VmConfigSpec", 3, [
+d::object!(Vim25 VmConfigSpec: t::DynamicData, "VmConfigSpec", 3, [
     0 product "product" 3 false,
     1 property "property" 3 false,
     2 ip_assignment "ipAssignment" 3 false,
@@ -686,7 +686,7 @@ pub struct VsanClusterConfigInfo {
     /// `vsanCyberRecoveryEnabled`. Since API 9.1.0.0.
     pub vsan_cyber_recovery_enabled: Option<bool>,
 }
-d::object!(VsanClusterConfigInfo: t::DynamicData, "VsanClusterConfigInfo", 7, [
+d::object!(Vim25 VsanClusterConfigInfo: t::DynamicData, "VsanClusterConfigInfo", 7, [
     0 enabled "enabled" 7 false,
     1 default_config "defaultConfig" 7 false,
     2 vsan_esa_enabled "vsanEsaEnabled" 26 false,
@@ -707,7 +707,7 @@ pub struct VsanClusterConfigInfoHostDefaultInfo {
     /// `checksumEnabled`. Since API 6.0.
     pub checksum_enabled: Option<bool>,
 }
-d::object!(VsanClusterConfigInfoHostDefaultInfo: t::DynamicData, "VsanClusterConfigInfoHostDefaultInfo", 7, [
+d::object!(Vim25 VsanClusterConfigInfoHostDefaultInfo: t::DynamicData, "VsanClusterConfigInfoHostDefaultInfo", 7, [
     0 uuid "uuid" 7 false,
     1 auto_claim_storage "autoClaimStorage" 7 false,
     2 checksum_enabled "checksumEnabled" 8 false,
@@ -723,7 +723,7 @@ pub struct VsanClusterCoreConfig {
     /// `vsanMaxEnabled`.
     pub vsan_max_enabled: Option<bool>,
 }
-d::object!(VsanClusterCoreConfig: t::DynamicData, "VsanClusterCoreConfig", 32, [
+d::object!(Vim25 VsanClusterCoreConfig: t::DynamicData, "VsanClusterCoreConfig", 32, [
     0 vsan_max_enabled "vsanMaxEnabled" 32 false,
 ]);
 
@@ -737,7 +737,7 @@ pub struct VsanClusterCoreConfigSpec {
     /// `vsanMaxEnabled`.
     pub vsan_max_enabled: Option<bool>,
 }
-d::object!(VsanClusterCoreConfigSpec: t::DynamicData, "VsanClusterCoreConfigSpec", 32, [
+d::object!(Vim25 VsanClusterCoreConfigSpec: t::DynamicData, "VsanClusterCoreConfigSpec", 32, [
     0 vsan_max_enabled "vsanMaxEnabled" 32 false,
 ]);
 
@@ -770,7 +770,7 @@ pub struct VsanHostClusterStatus {
     /// `memberUuid`.
     pub member_uuid: Vec<String>,
 }
-d::object!(VsanHostClusterStatus: t::DynamicData, "VsanHostClusterStatus", 7, [
+d::object!(Vim25 VsanHostClusterStatus: t::DynamicData, "VsanHostClusterStatus", 7, [
     0 uuid "uuid" 7 false,
     1 node_uuid "nodeUuid" 7 false,
     2 health "health" 7 false,
@@ -790,7 +790,7 @@ pub struct VsanHostClusterStatusState {
     /// `completion`.
     pub completion: Option<Box<t::VsanHostClusterStatusStateCompletionEstimate>>,
 }
-d::object!(VsanHostClusterStatusState: t::DynamicData, "VsanHostClusterStatusState", 7, [
+d::object!(Vim25 VsanHostClusterStatusState: t::DynamicData, "VsanHostClusterStatusState", 7, [
     0 state "state" 7 false,
     1 completion "completion" 7 false,
 ]);
@@ -807,7 +807,7 @@ pub struct VsanHostClusterStatusStateCompletionEstimate {
     /// `percentComplete`.
     pub percent_complete: Option<i32>,
 }
-d::object!(VsanHostClusterStatusStateCompletionEstimate: t::DynamicData, "VsanHostClusterStatusStateCompletionEstimate", 7, [
+d::object!(Vim25 VsanHostClusterStatusStateCompletionEstimate: t::DynamicData, "VsanHostClusterStatusStateCompletionEstimate", 7, [
     0 complete_time "completeTime" 7 false,
     1 percent_complete "percentComplete" 7 false,
 ]);
@@ -836,7 +836,7 @@ pub struct VsanHostConfigInfo {
     /// `vsanCyberRecoveryEnabled`. Since API 9.1.0.0.
     pub vsan_cyber_recovery_enabled: Option<bool>,
 }
-d::object!(VsanHostConfigInfo: t::DynamicData, "VsanHostConfigInfo", 7, [
+d::object!(Vim25 VsanHostConfigInfo: t::DynamicData, "VsanHostConfigInfo", 7, [
     0 enabled "enabled" 7 false,
     1 host_system "hostSystem" 7 false,
     2 cluster_info "clusterInfo" 7 false,
@@ -877,7 +877,7 @@ pub struct VsanHostConfigInfoClusterInfo {
     /// `nodeUuid`.
     pub node_uuid: Option<String>,
 }
-d::object!(VsanHostConfigInfoClusterInfo: t::DynamicData, "VsanHostConfigInfoClusterInfo", 7, [
+d::object!(Vim25 VsanHostConfigInfoClusterInfo: t::DynamicData, "VsanHostConfigInfoClusterInfo", 7, [
     0 uuid "uuid" 7 false,
     1 node_uuid "nodeUuid" 7 false,
 ]);
@@ -898,7 +898,7 @@ pub struct VsanHostConfigInfoNetworkInfo {
     /// `port`.
     pub port: Vec<t::VsanHostConfigInfoNetworkInfoPortConfig>,
 }
-d::object!(VsanHostConfigInfoNetworkInfo: t::DynamicData, "VsanHostConfigInfoNetworkInfo", 7, [
+d::object!(Vim25 VsanHostConfigInfoNetworkInfo: t::DynamicData, "VsanHostConfigInfoNetworkInfo", 7, [
     0 port "port" 7 false,
 ]);
 impl<M, P> p::Property<M, t::VsanHostConfigInfoNetworkInfo, P> {
@@ -918,7 +918,7 @@ pub struct VsanHostConfigInfoNetworkInfoPortConfig {
     /// `device`.
     pub device: String,
 }
-d::object!(VsanHostConfigInfoNetworkInfoPortConfig: t::DynamicData, "VsanHostConfigInfoNetworkInfoPortConfig", 7, [
+d::object!(Vim25 VsanHostConfigInfoNetworkInfoPortConfig: t::DynamicData, "VsanHostConfigInfoNetworkInfoPortConfig", 7, [
     0 ip_config "ipConfig" 7 false,
     1 device "device" 7 false,
 ]);
@@ -939,7 +939,7 @@ pub struct VsanHostConfigInfoStorageInfo {
     /// `checksumEnabled`. Since API 6.0.
     pub checksum_enabled: Option<bool>,
 }
-d::object!(VsanHostConfigInfoStorageInfo: t::DynamicData, "VsanHostConfigInfoStorageInfo", 7, [
+d::object!(Vim25 VsanHostConfigInfoStorageInfo: t::DynamicData, "VsanHostConfigInfoStorageInfo", 7, [
     0 auto_claim_storage "autoClaimStorage" 7 false,
     1 disk_mapping "diskMapping" 7 false,
     2 disk_map_info "diskMapInfo" 8 false,
@@ -966,7 +966,7 @@ pub struct VsanHostDecommissionMode {
     /// `objectAction`.
     pub object_action: String,
 }
-d::object!(VsanHostDecommissionMode: t::DynamicData, "VsanHostDecommissionMode", 7, [
+d::object!(Vim25 VsanHostDecommissionMode: t::DynamicData, "VsanHostDecommissionMode", 7, [
     0 object_action "objectAction" 7 false,
 ]);
 
@@ -993,7 +993,7 @@ pub struct VsanHostDiskMapInfo {
     /// `mounted`.
     pub mounted: bool,
 }
-d::object!(VsanHostDiskMapInfo: t::DynamicData, "VsanHostDiskMapInfo", 8, [
+d::object!(Vim25 VsanHostDiskMapInfo: t::DynamicData, "VsanHostDiskMapInfo", 8, [
     0 mapping "mapping" 8 false,
     1 mounted "mounted" 8 false,
 ]);
@@ -1012,7 +1012,7 @@ pub struct VsanHostDiskMapResult {
     /// `error`.
     pub error: Option<Box<t::LocalizedMethodFault>>,
 }
-d::object!(VsanHostDiskMapResult: t::DynamicData, "VsanHostDiskMapResult", 7, [
+d::object!(Vim25 VsanHostDiskMapResult: t::DynamicData, "VsanHostDiskMapResult", 7, [
     0 mapping "mapping" 7 false,
     1 disk_result "diskResult" 7 false,
     2 error "error" 7 false,
@@ -1030,7 +1030,7 @@ pub struct VsanHostDiskMapping {
     /// `nonSsd`.
     pub non_ssd: Vec<t::HostScsiDisk>,
 }
-d::object!(VsanHostDiskMapping: t::DynamicData, "VsanHostDiskMapping", 7, [
+d::object!(Vim25 VsanHostDiskMapping: t::DynamicData, "VsanHostDiskMapping", 7, [
     0 ssd "ssd" 7 false,
     1 non_ssd "nonSsd" 7 false,
 ]);
@@ -1053,7 +1053,7 @@ pub struct VsanHostDiskResult {
     /// `degraded`. Since API 6.0.
     pub degraded: Option<bool>,
 }
-d::object!(VsanHostDiskResult: t::DynamicData, "VsanHostDiskResult", 7, [
+d::object!(Vim25 VsanHostDiskResult: t::DynamicData, "VsanHostDiskResult", 7, [
     0 disk "disk" 7 false,
     1 state "state" 7 false,
     2 vsan_uuid "vsanUuid" 7 false,
@@ -1082,7 +1082,7 @@ pub struct VsanHostFaultDomainInfo {
     /// `name`.
     pub name: String,
 }
-d::object!(VsanHostFaultDomainInfo: t::DynamicData, "VsanHostFaultDomainInfo", 8, [
+d::object!(Vim25 VsanHostFaultDomainInfo: t::DynamicData, "VsanHostFaultDomainInfo", 8, [
     0 name "name" 8 false,
 ]);
 impl<M, P> p::Property<M, t::VsanHostFaultDomainInfo, P> {
@@ -1113,7 +1113,7 @@ pub struct VsanHostIpConfig {
     /// `downstreamIpAddress`.
     pub downstream_ip_address: String,
 }
-d::object!(VsanHostIpConfig: t::DynamicData, "VsanHostIpConfig", 7, [
+d::object!(Vim25 VsanHostIpConfig: t::DynamicData, "VsanHostIpConfig", 7, [
     0 upstream_ip_address "upstreamIpAddress" 7 false,
     1 downstream_ip_address "downstreamIpAddress" 7 false,
 ]);
@@ -1130,7 +1130,7 @@ pub struct VsanHostMembershipInfo {
     /// `hostname`.
     pub hostname: String,
 }
-d::object!(VsanHostMembershipInfo: t::DynamicData, "VsanHostMembershipInfo", 7, [
+d::object!(Vim25 VsanHostMembershipInfo: t::DynamicData, "VsanHostMembershipInfo", 7, [
     0 node_uuid "nodeUuid" 7 false,
     1 hostname "hostname" 7 false,
 ]);
@@ -1167,7 +1167,7 @@ pub struct VsanHostRuntimeInfo {
     /// `accessGenNo`.
     pub access_gen_no: Option<i32>,
 }
-d::object!(VsanHostRuntimeInfo: t::DynamicData, "VsanHostRuntimeInfo", 7, [
+d::object!(Vim25 VsanHostRuntimeInfo: t::DynamicData, "VsanHostRuntimeInfo", 7, [
     0 membership_list "membershipList" 7 false,
     1 disk_issues "diskIssues" 7 false,
     2 access_gen_no "accessGenNo" 7 false,
@@ -1193,7 +1193,7 @@ pub struct VsanHostRuntimeInfoDiskIssue {
     /// `issue`.
     pub issue: String,
 }
-d::object!(VsanHostRuntimeInfoDiskIssue: t::DynamicData, "VsanHostRuntimeInfoDiskIssue", 7, [
+d::object!(Vim25 VsanHostRuntimeInfoDiskIssue: t::DynamicData, "VsanHostRuntimeInfoDiskIssue", 7, [
     0 disk_id "diskId" 7 false,
     1 issue "issue" 7 false,
 ]);
@@ -1210,7 +1210,7 @@ pub struct VsanHostVsanDiskInfo {
     /// `formatVersion`.
     pub format_version: i32,
 }
-d::object!(VsanHostVsanDiskInfo: t::DynamicData, "VsanHostVsanDiskInfo", 8, [
+d::object!(Vim25 VsanHostVsanDiskInfo: t::DynamicData, "VsanHostVsanDiskInfo", 8, [
     0 vsan_uuid "vsanUuid" 8 false,
     1 format_version "formatVersion" 8 false,
 ]);
@@ -1225,7 +1225,7 @@ pub struct VsanUpgradeSystemAPIBrokenIssue {
     /// `hosts`.
     pub hosts: Vec<MoRef<m::HostSystem>>,
 }
-d::object!(VsanUpgradeSystemAPIBrokenIssue: t::VsanUpgradeSystemPreflightCheckIssue, "VsanUpgradeSystemAPIBrokenIssue", 8, [
+d::object!(Vim25 VsanUpgradeSystemAPIBrokenIssue: t::VsanUpgradeSystemPreflightCheckIssue, "VsanUpgradeSystemAPIBrokenIssue", 8, [
     0 hosts "hosts" 8 false,
 ]);
 impl d::IsA<t::VsanUpgradeSystemPreflightCheckIssue> for VsanUpgradeSystemAPIBrokenIssue {}
@@ -1240,7 +1240,7 @@ pub struct VsanUpgradeSystemAutoClaimEnabledOnHostsIssue {
     /// `hosts`.
     pub hosts: Vec<MoRef<m::HostSystem>>,
 }
-d::object!(VsanUpgradeSystemAutoClaimEnabledOnHostsIssue: t::VsanUpgradeSystemPreflightCheckIssue, "VsanUpgradeSystemAutoClaimEnabledOnHostsIssue", 8, [
+d::object!(Vim25 VsanUpgradeSystemAutoClaimEnabledOnHostsIssue: t::VsanUpgradeSystemPreflightCheckIssue, "VsanUpgradeSystemAutoClaimEnabledOnHostsIssue", 8, [
     0 hosts "hosts" 8 false,
 ]);
 impl d::IsA<t::VsanUpgradeSystemPreflightCheckIssue> for VsanUpgradeSystemAutoClaimEnabledOnHostsIssue {}
@@ -1255,7 +1255,7 @@ pub struct VsanUpgradeSystemHostsDisconnectedIssue {
     /// `hosts`.
     pub hosts: Vec<MoRef<m::HostSystem>>,
 }
-d::object!(VsanUpgradeSystemHostsDisconnectedIssue: t::VsanUpgradeSystemPreflightCheckIssue, "VsanUpgradeSystemHostsDisconnectedIssue", 8, [
+d::object!(Vim25 VsanUpgradeSystemHostsDisconnectedIssue: t::VsanUpgradeSystemPreflightCheckIssue, "VsanUpgradeSystemHostsDisconnectedIssue", 8, [
     0 hosts "hosts" 8 false,
 ]);
 impl d::IsA<t::VsanUpgradeSystemPreflightCheckIssue> for VsanUpgradeSystemHostsDisconnectedIssue {}
@@ -1270,7 +1270,7 @@ pub struct VsanUpgradeSystemMissingHostsInClusterIssue {
     /// `hosts`.
     pub hosts: Vec<MoRef<m::HostSystem>>,
 }
-d::object!(VsanUpgradeSystemMissingHostsInClusterIssue: t::VsanUpgradeSystemPreflightCheckIssue, "VsanUpgradeSystemMissingHostsInClusterIssue", 8, [
+d::object!(Vim25 VsanUpgradeSystemMissingHostsInClusterIssue: t::VsanUpgradeSystemPreflightCheckIssue, "VsanUpgradeSystemMissingHostsInClusterIssue", 8, [
     0 hosts "hosts" 8 false,
 ]);
 impl d::IsA<t::VsanUpgradeSystemPreflightCheckIssue> for VsanUpgradeSystemMissingHostsInClusterIssue {}
@@ -1285,7 +1285,7 @@ pub struct VsanUpgradeSystemNetworkPartitionInfo {
     /// `hosts`.
     pub hosts: Vec<MoRef<m::HostSystem>>,
 }
-d::object!(VsanUpgradeSystemNetworkPartitionInfo: t::DynamicData, "VsanUpgradeSystemNetworkPartitionInfo", 8, [
+d::object!(Vim25 VsanUpgradeSystemNetworkPartitionInfo: t::DynamicData, "VsanUpgradeSystemNetworkPartitionInfo", 8, [
     0 hosts "hosts" 8 false,
 ]);
 
@@ -1299,7 +1299,7 @@ pub struct VsanUpgradeSystemNetworkPartitionIssue {
     /// `partitions`.
     pub partitions: Vec<t::VsanUpgradeSystemNetworkPartitionInfo>,
 }
-d::object!(VsanUpgradeSystemNetworkPartitionIssue: t::VsanUpgradeSystemPreflightCheckIssue, "VsanUpgradeSystemNetworkPartitionIssue", 8, [
+d::object!(Vim25 VsanUpgradeSystemNetworkPartitionIssue: t::VsanUpgradeSystemPreflightCheckIssue, "VsanUpgradeSystemNetworkPartitionIssue", 8, [
     0 partitions "partitions" 8 false,
 ]);
 impl d::IsA<t::VsanUpgradeSystemPreflightCheckIssue> for VsanUpgradeSystemNetworkPartitionIssue {}
@@ -1314,7 +1314,7 @@ pub struct VsanUpgradeSystemNotEnoughFreeCapacityIssue {
     /// `reducedRedundancyUpgradePossible`.
     pub reduced_redundancy_upgrade_possible: bool,
 }
-d::object!(VsanUpgradeSystemNotEnoughFreeCapacityIssue: t::VsanUpgradeSystemPreflightCheckIssue, "VsanUpgradeSystemNotEnoughFreeCapacityIssue", 8, [
+d::object!(Vim25 VsanUpgradeSystemNotEnoughFreeCapacityIssue: t::VsanUpgradeSystemPreflightCheckIssue, "VsanUpgradeSystemNotEnoughFreeCapacityIssue", 8, [
     0 reduced_redundancy_upgrade_possible "reducedRedundancyUpgradePossible" 8 false,
 ]);
 impl d::IsA<t::VsanUpgradeSystemPreflightCheckIssue> for VsanUpgradeSystemNotEnoughFreeCapacityIssue {}
@@ -1329,7 +1329,7 @@ pub struct VsanUpgradeSystemPreflightCheckIssue {
     /// `msg`.
     pub msg: String,
 }
-d::object!(VsanUpgradeSystemPreflightCheckIssue: t::DynamicData, "VsanUpgradeSystemPreflightCheckIssue", 8, [
+d::object!(Vim25 VsanUpgradeSystemPreflightCheckIssue: t::DynamicData, "VsanUpgradeSystemPreflightCheckIssue", 8, [
     0 msg "msg" 8 false,
 ]);
 impl d::IsA<t::VsanUpgradeSystemPreflightCheckIssue> for VsanUpgradeSystemPreflightCheckIssue {}
@@ -1346,7 +1346,7 @@ pub struct VsanUpgradeSystemPreflightCheckResult {
     /// `diskMappingToRestore`.
     pub disk_mapping_to_restore: Option<Box<t::VsanHostDiskMapping>>,
 }
-d::object!(VsanUpgradeSystemPreflightCheckResult: t::DynamicData, "VsanUpgradeSystemPreflightCheckResult", 8, [
+d::object!(Vim25 VsanUpgradeSystemPreflightCheckResult: t::DynamicData, "VsanUpgradeSystemPreflightCheckResult", 8, [
     0 issues "issues" 8 false,
     1 disk_mapping_to_restore "diskMappingToRestore" 8 false,
 ]);
@@ -1361,7 +1361,7 @@ pub struct VsanUpgradeSystemRogueHostsInClusterIssue {
     /// `uuids`.
     pub uuids: Vec<String>,
 }
-d::object!(VsanUpgradeSystemRogueHostsInClusterIssue: t::VsanUpgradeSystemPreflightCheckIssue, "VsanUpgradeSystemRogueHostsInClusterIssue", 8, [
+d::object!(Vim25 VsanUpgradeSystemRogueHostsInClusterIssue: t::VsanUpgradeSystemPreflightCheckIssue, "VsanUpgradeSystemRogueHostsInClusterIssue", 8, [
     0 uuids "uuids" 8 false,
 ]);
 impl d::IsA<t::VsanUpgradeSystemPreflightCheckIssue> for VsanUpgradeSystemRogueHostsInClusterIssue {}
@@ -1378,7 +1378,7 @@ pub struct VsanUpgradeSystemUpgradeHistoryDiskGroupOp {
     /// `diskMapping`.
     pub disk_mapping: t::VsanHostDiskMapping,
 }
-d::object!(VsanUpgradeSystemUpgradeHistoryDiskGroupOp: t::VsanUpgradeSystemUpgradeHistoryItem, "VsanUpgradeSystemUpgradeHistoryDiskGroupOp", 8, [
+d::object!(Vim25 VsanUpgradeSystemUpgradeHistoryDiskGroupOp: t::VsanUpgradeSystemUpgradeHistoryItem, "VsanUpgradeSystemUpgradeHistoryDiskGroupOp", 8, [
     0 operation "operation" 8 false,
     1 disk_mapping "diskMapping" 8 false,
 ]);
@@ -1410,7 +1410,7 @@ pub struct VsanUpgradeSystemUpgradeHistoryItem {
     /// `task`.
     pub task: Option<MoRef<m::Task>>,
 }
-d::object!(VsanUpgradeSystemUpgradeHistoryItem: t::DynamicData, "VsanUpgradeSystemUpgradeHistoryItem", 8, [
+d::object!(Vim25 VsanUpgradeSystemUpgradeHistoryItem: t::DynamicData, "VsanUpgradeSystemUpgradeHistoryItem", 8, [
     0 timestamp "timestamp" 8 false,
     1 host "host" 8 false,
     2 message "message" 8 false,
@@ -1428,7 +1428,7 @@ pub struct VsanUpgradeSystemUpgradeHistoryPreflightFail {
     /// `preflightResult`.
     pub preflight_result: t::VsanUpgradeSystemPreflightCheckResult,
 }
-d::object!(VsanUpgradeSystemUpgradeHistoryPreflightFail: t::VsanUpgradeSystemUpgradeHistoryItem, "VsanUpgradeSystemUpgradeHistoryPreflightFail", 8, [
+d::object!(Vim25 VsanUpgradeSystemUpgradeHistoryPreflightFail: t::VsanUpgradeSystemUpgradeHistoryItem, "VsanUpgradeSystemUpgradeHistoryPreflightFail", 8, [
     0 preflight_result "preflightResult" 8 false,
 ]);
 impl d::IsA<t::VsanUpgradeSystemUpgradeHistoryItem> for VsanUpgradeSystemUpgradeHistoryPreflightFail {}
@@ -1451,7 +1451,7 @@ pub struct VsanUpgradeSystemUpgradeStatus {
     /// `progress`.
     pub progress: Option<i32>,
 }
-d::object!(VsanUpgradeSystemUpgradeStatus: t::DynamicData, "VsanUpgradeSystemUpgradeStatus", 8, [
+d::object!(Vim25 VsanUpgradeSystemUpgradeStatus: t::DynamicData, "VsanUpgradeSystemUpgradeStatus", 8, [
     0 in_progress "inProgress" 8 false,
     1 history "history" 8 false,
     2 aborted "aborted" 8 false,
@@ -1469,7 +1469,7 @@ pub struct VsanUpgradeSystemV2ObjectsPresentDuringDowngradeIssue {
     /// `uuids`.
     pub uuids: Vec<String>,
 }
-d::object!(VsanUpgradeSystemV2ObjectsPresentDuringDowngradeIssue: t::VsanUpgradeSystemPreflightCheckIssue, "VsanUpgradeSystemV2ObjectsPresentDuringDowngradeIssue", 8, [
+d::object!(Vim25 VsanUpgradeSystemV2ObjectsPresentDuringDowngradeIssue: t::VsanUpgradeSystemPreflightCheckIssue, "VsanUpgradeSystemV2ObjectsPresentDuringDowngradeIssue", 8, [
     0 uuids "uuids" 8 false,
 ]);
 impl d::IsA<t::VsanUpgradeSystemPreflightCheckIssue> for VsanUpgradeSystemV2ObjectsPresentDuringDowngradeIssue {}
@@ -1484,7 +1484,7 @@ pub struct VsanUpgradeSystemWrongEsxVersionIssue {
     /// `hosts`.
     pub hosts: Vec<MoRef<m::HostSystem>>,
 }
-d::object!(VsanUpgradeSystemWrongEsxVersionIssue: t::VsanUpgradeSystemPreflightCheckIssue, "VsanUpgradeSystemWrongEsxVersionIssue", 8, [
+d::object!(Vim25 VsanUpgradeSystemWrongEsxVersionIssue: t::VsanUpgradeSystemPreflightCheckIssue, "VsanUpgradeSystemWrongEsxVersionIssue", 8, [
     0 hosts "hosts" 8 false,
 ]);
 impl d::IsA<t::VsanUpgradeSystemPreflightCheckIssue> for VsanUpgradeSystemWrongEsxVersionIssue {}
@@ -1501,7 +1501,7 @@ pub struct WaitOptions {
     /// `maxObjectUpdates`.
     pub max_object_updates: Option<i32>,
 }
-d::object!(WaitOptions: t::DynamicData, "WaitOptions", 4, [
+d::object!(Vim25 WaitOptions: t::DynamicData, "WaitOptions", 4, [
     0 max_wait_seconds "maxWaitSeconds" 4 false,
     1 max_object_updates "maxObjectUpdates" 4 false,
 ]);
@@ -1541,7 +1541,7 @@ pub struct WeeklyTaskScheduler {
     /// `saturday`.
     pub saturday: bool,
 }
-d::object!(WeeklyTaskScheduler: t::DailyTaskScheduler, "WeeklyTaskScheduler", 0, [
+d::object!(Vim25 WeeklyTaskScheduler: t::DailyTaskScheduler, "WeeklyTaskScheduler", 0, [
     0 sunday "sunday" 0 false,
     1 monday "monday" 0 false,
     2 tuesday "tuesday" 0 false,
@@ -1564,7 +1564,7 @@ pub struct WinNetBIOSConfigInfo {
     /// `secondaryWINS`.
     pub secondary_wins: Option<String>,
 }
-d::object!(WinNetBIOSConfigInfo: t::NetBIOSConfigInfo, "WinNetBIOSConfigInfo", 4, [
+d::object!(Vim25 WinNetBIOSConfigInfo: t::NetBIOSConfigInfo, "WinNetBIOSConfigInfo", 4, [
     0 primary_wins "primaryWINS" 4 false,
     1 secondary_wins "secondaryWINS" 4 false,
 ]);
@@ -1582,7 +1582,7 @@ pub struct WitnessNodeInfo {
     /// `biosUuid`.
     pub bios_uuid: Option<String>,
 }
-d::object!(WitnessNodeInfo: t::DynamicData, "WitnessNodeInfo", 9, [
+d::object!(Vim25 WitnessNodeInfo: t::DynamicData, "WitnessNodeInfo", 9, [
     0 ip_settings "ipSettings" 9 false,
     1 bios_uuid "biosUuid" 9 false,
 ]);

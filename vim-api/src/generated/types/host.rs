@@ -39,7 +39,7 @@ pub struct AutoStartDefaults {
     /// `stopAction`.
     pub stop_action: Option<String>,
 }
-d::object!(AutoStartDefaults: t::DynamicData, "AutoStartDefaults", 0, [
+d::object!(Vim25 AutoStartDefaults: t::DynamicData, "AutoStartDefaults", 0, [
     0 enabled "enabled" 0 false,
     1 start_delay "startDelay" 0 false,
     2 stop_delay "stopDelay" 0 false,
@@ -81,7 +81,7 @@ pub struct AutoStartPowerInfo {
     /// `stopAction`.
     pub stop_action: String,
 }
-d::object!(AutoStartPowerInfo: t::DynamicData, "AutoStartPowerInfo", 0, [
+d::object!(Vim25 AutoStartPowerInfo: t::DynamicData, "AutoStartPowerInfo", 0, [
     0 key "key" 0 false,
     1 start_order "startOrder" 0 false,
     2 start_delay "startDelay" 0 false,
@@ -146,7 +146,7 @@ pub struct DpuStatusInfo {
     /// `sensors`.
     pub sensors: Vec<t::DpuStatusInfoOperationalInfo>,
 }
-d::object!(DpuStatusInfo: t::HostHardwareElementInfo, "DpuStatusInfo", 26, [
+d::object!(Vim25 DpuStatusInfo: t::HostHardwareElementInfo, "DpuStatusInfo", 26, [
     0 dpu_id "dpuId" 26 false,
     1 fru "fru" 26 false,
     2 sensors "sensors" 26 false,
@@ -171,7 +171,7 @@ pub struct DpuStatusInfoOperationalInfo {
     /// `timeStamp`.
     pub time_stamp: Option<d::DateTime>,
 }
-d::object!(DpuStatusInfoOperationalInfo: t::DynamicData, "DpuStatusInfoOperationalInfo", 26, [
+d::object!(Vim25 DpuStatusInfoOperationalInfo: t::DynamicData, "DpuStatusInfoOperationalInfo", 26, [
     0 sensor_id "sensorId" 26 false,
     1 health_state "healthState" 26 false,
     2 reading "reading" 26 false,
@@ -197,7 +197,7 @@ pub struct FcoeConfig {
     /// `fcoeActive`.
     pub fcoe_active: bool,
 }
-d::object!(FcoeConfig: t::DynamicData, "FcoeConfig", 5, [
+d::object!(Vim25 FcoeConfig: t::DynamicData, "FcoeConfig", 5, [
     0 priority_class "priorityClass" 5 false,
     1 source_mac "sourceMac" 5 false,
     2 vlan_range "vlanRange" 5 false,
@@ -231,7 +231,7 @@ pub struct FcoeConfigFcoeCapabilities {
     /// `vlanRange`.
     pub vlan_range: bool,
 }
-d::object!(FcoeConfigFcoeCapabilities: t::DynamicData, "FcoeConfigFcoeCapabilities", 5, [
+d::object!(Vim25 FcoeConfigFcoeCapabilities: t::DynamicData, "FcoeConfigFcoeCapabilities", 5, [
     0 priority_class "priorityClass" 5 false,
     1 source_mac_address "sourceMacAddress" 5 false,
     2 vlan_range "vlanRange" 5 false,
@@ -261,7 +261,7 @@ pub struct FcoeConfigFcoeSpecification {
     /// `vlanRange`.
     pub vlan_range: Vec<t::FcoeConfigVlanRange>,
 }
-d::object!(FcoeConfigFcoeSpecification: t::DynamicData, "FcoeConfigFcoeSpecification", 5, [
+d::object!(Vim25 FcoeConfigFcoeSpecification: t::DynamicData, "FcoeConfigFcoeSpecification", 5, [
     0 underlying_pnic "underlyingPnic" 5 false,
     1 priority_class "priorityClass" 5 false,
     2 source_mac "sourceMac" 5 false,
@@ -280,7 +280,7 @@ pub struct FcoeConfigVlanRange {
     /// `vlanHigh`.
     pub vlan_high: i32,
 }
-d::object!(FcoeConfigVlanRange: t::DynamicData, "FcoeConfigVlanRange", 5, [
+d::object!(Vim25 FcoeConfigVlanRange: t::DynamicData, "FcoeConfigVlanRange", 5, [
     0 vlan_low "vlanLow" 5 false,
     1 vlan_high "vlanHigh" 5 false,
 ]);
@@ -315,7 +315,7 @@ pub struct FileInfo {
     /// `owner`. Since API 4.0.
     pub owner: Option<String>,
 }
-d::object!(FileInfo: t::DynamicData, "FileInfo", 0, [
+d::object!(Vim25 FileInfo: t::DynamicData, "FileInfo", 0, [
     0 path "path" 0 false,
     1 friendly_name "friendlyName" 9 false,
     2 file_size "fileSize" 0 false,
@@ -332,7 +332,7 @@ pub struct FileQuery {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(FileQuery: t::DynamicData, "FileQuery", 0, [
+d::object!(Vim25 FileQuery: t::DynamicData, "FileQuery", 0, [
 ]);
 impl d::IsA<t::FileQuery> for FileQuery {}
 
@@ -352,7 +352,7 @@ pub struct FileQueryFlags {
     /// `fileOwner`. Since API 4.0.
     pub file_owner: Option<bool>,
 }
-d::object!(FileQueryFlags: t::DynamicData, "FileQueryFlags", 0, [
+d::object!(Vim25 FileQueryFlags: t::DynamicData, "FileQueryFlags", 0, [
     0 file_type "fileType" 0 false,
     1 file_size "fileSize" 0 false,
     2 modification "modification" 0 false,
@@ -378,7 +378,7 @@ pub struct FloppyImageFileInfo {
     /// The fields of [`FileInfo`](t::FileInfo).
     pub base: t::FileInfo,
 }
-d::object!(FloppyImageFileInfo: t::FileInfo, "FloppyImageFileInfo", 0, [
+d::object!(Vim25 FloppyImageFileInfo: t::FileInfo, "FloppyImageFileInfo", 0, [
 ]);
 impl d::IsA<t::FileInfo> for FloppyImageFileInfo {}
 
@@ -390,7 +390,7 @@ pub struct FloppyImageFileQuery {
     /// The fields of [`FileQuery`](t::FileQuery).
     pub base: t::FileQuery,
 }
-d::object!(FloppyImageFileQuery: t::FileQuery, "FloppyImageFileQuery", 0, [
+d::object!(Vim25 FloppyImageFileQuery: t::FileQuery, "FloppyImageFileQuery", 0, [
 ]);
 impl d::IsA<t::FileQuery> for FloppyImageFileQuery {}
 
@@ -402,7 +402,7 @@ pub struct FolderFileInfo {
     /// The fields of [`FileInfo`](t::FileInfo).
     pub base: t::FileInfo,
 }
-d::object!(FolderFileInfo: t::FileInfo, "FolderFileInfo", 0, [
+d::object!(Vim25 FolderFileInfo: t::FileInfo, "FolderFileInfo", 0, [
 ]);
 impl d::IsA<t::FileInfo> for FolderFileInfo {}
 
@@ -414,7 +414,7 @@ pub struct FolderFileQuery {
     /// The fields of [`FileQuery`](t::FileQuery).
     pub base: t::FileQuery,
 }
-d::object!(FolderFileQuery: t::FileQuery, "FolderFileQuery", 0, [
+d::object!(Vim25 FolderFileQuery: t::FileQuery, "FolderFileQuery", 0, [
 ]);
 impl d::IsA<t::FileQuery> for FolderFileQuery {}
 
@@ -430,7 +430,7 @@ pub struct HealthSystemRuntime {
     /// `hardwareStatusInfo`.
     pub hardware_status_info: Option<Box<t::HostHardwareStatusInfo>>,
 }
-d::object!(HealthSystemRuntime: t::DynamicData, "HealthSystemRuntime", 0, [
+d::object!(Vim25 HealthSystemRuntime: t::DynamicData, "HealthSystemRuntime", 0, [
     0 system_health_info "systemHealthInfo" 0 false,
     1 hardware_status_info "hardwareStatusInfo" 0 false,
 ]);
@@ -455,7 +455,7 @@ pub struct HostAccessControlEntry {
     /// `accessMode`.
     pub access_mode: t::HostAccessMode,
 }
-d::object!(HostAccessControlEntry: t::DynamicData, "HostAccessControlEntry", 8, [
+d::object!(Vim25 HostAccessControlEntry: t::DynamicData, "HostAccessControlEntry", 8, [
     0 principal "principal" 8 false,
     1 group "group" 8 false,
     2 access_mode "accessMode" 8 false,
@@ -488,7 +488,7 @@ pub struct HostAccountSpec {
     /// `description`.
     pub description: Option<String>,
 }
-d::object!(HostAccountSpec: t::DynamicData, "HostAccountSpec", 0, [
+d::object!(Vim25 HostAccountSpec: t::DynamicData, "HostAccountSpec", 0, [
     0 id "id" 0 false,
     1 password "password" 0 true,
     2 description "description" 0 false,
@@ -507,7 +507,7 @@ pub struct HostActiveDirectory {
     /// `spec`.
     pub spec: Option<Box<t::HostActiveDirectorySpec>>,
 }
-d::object!(HostActiveDirectory: t::DynamicData, "HostActiveDirectory", 4, [
+d::object!(Vim25 HostActiveDirectory: t::DynamicData, "HostActiveDirectory", 4, [
     0 change_operation "changeOperation" 4 false,
     1 spec "spec" 4 false,
 ]);
@@ -537,7 +537,7 @@ pub struct HostActiveDirectoryInfo {
     /// `smartCardAuthenticationEnabled`. Since API 6.0.
     pub smart_card_authentication_enabled: Option<bool>,
 }
-d::object!(HostActiveDirectoryInfo: t::HostDirectoryStoreInfo, "HostActiveDirectoryInfo", 4, [
+d::object!(Vim25 HostActiveDirectoryInfo: t::HostDirectoryStoreInfo, "HostActiveDirectoryInfo", 4, [
     0 joined_domain "joinedDomain" 4 false,
     1 trusted_domain "trustedDomain" 4 false,
     2 domain_membership_status "domainMembershipStatus" 4 false,
@@ -584,7 +584,7 @@ pub struct HostActiveDirectorySpec {
     /// `smartCardTrustAnchors`. Since API 6.0.
     pub smart_card_trust_anchors: Vec<String>,
 }
-d::object!(HostActiveDirectorySpec: t::DynamicData, "HostActiveDirectorySpec", 4, [
+d::object!(Vim25 HostActiveDirectorySpec: t::DynamicData, "HostActiveDirectorySpec", 4, [
     0 domain_name "domainName" 4 false,
     1 user_name "userName" 4 false,
     2 password "password" 4 true,
@@ -611,7 +611,7 @@ pub struct HostAssignableHardwareBinding {
     /// `deviceKey`. Since API 9.1.0.0.
     pub device_key: Option<i32>,
 }
-d::object!(HostAssignableHardwareBinding: t::DynamicData, "HostAssignableHardwareBinding", 16, [
+d::object!(Vim25 HostAssignableHardwareBinding: t::DynamicData, "HostAssignableHardwareBinding", 16, [
     0 instance_id "instanceId" 16 false,
     1 vm "vm" 16 false,
     2 pci_id "pciId" 33 false,
@@ -628,7 +628,7 @@ pub struct HostAssignableHardwareConfig {
     /// `attributeOverride`.
     pub attribute_override: Vec<t::HostAssignableHardwareConfigAttributeOverride>,
 }
-d::object!(HostAssignableHardwareConfig: t::DynamicData, "HostAssignableHardwareConfig", 16, [
+d::object!(Vim25 HostAssignableHardwareConfig: t::DynamicData, "HostAssignableHardwareConfig", 16, [
     0 attribute_override "attributeOverride" 16 false,
 ]);
 impl<M, P> p::Property<M, t::HostAssignableHardwareConfig, P> {
@@ -650,7 +650,7 @@ pub struct HostAssignableHardwareConfigAttributeOverride {
     /// `value`.
     pub value: Option<d::Value>,
 }
-d::object!(HostAssignableHardwareConfigAttributeOverride: t::DynamicData, "HostAssignableHardwareConfigAttributeOverride", 16, [
+d::object!(Vim25 HostAssignableHardwareConfigAttributeOverride: t::DynamicData, "HostAssignableHardwareConfigAttributeOverride", 16, [
     0 instance_id "instanceId" 16 false,
     1 name "name" 16 false,
     2 value "value" 16 false,
@@ -670,7 +670,7 @@ pub struct HostAuthenticationInfo {
     /// `sslCertificates`.
     pub ssl_certificates: Vec<String>,
 }
-d::object!(HostAuthenticationInfo: t::DynamicData, "HostAuthenticationInfo", 32, [
+d::object!(Vim25 HostAuthenticationInfo: t::DynamicData, "HostAuthenticationInfo", 32, [
     0 principal "principal" 32 false,
     1 owner_tag "ownerTag" 32 false,
     2 ssl_certificates "sslCertificates" 32 false,
@@ -686,7 +686,7 @@ pub struct HostAuthenticationManagerInfo {
     /// `authConfig`.
     pub auth_config: Vec<d::Poly<t::HostAuthenticationStoreInfo>>,
 }
-d::object!(HostAuthenticationManagerInfo: t::DynamicData, "HostAuthenticationManagerInfo", 4, [
+d::object!(Vim25 HostAuthenticationManagerInfo: t::DynamicData, "HostAuthenticationManagerInfo", 4, [
     0 auth_config "authConfig" 4 false,
 ]);
 impl<M, P> p::Property<M, t::HostAuthenticationManagerInfo, P> {
@@ -704,7 +704,7 @@ pub struct HostAuthenticationStoreInfo {
     /// `enabled`.
     pub enabled: bool,
 }
-d::object!(HostAuthenticationStoreInfo: t::DynamicData, "HostAuthenticationStoreInfo", 4, [
+d::object!(Vim25 HostAuthenticationStoreInfo: t::DynamicData, "HostAuthenticationStoreInfo", 4, [
     0 enabled "enabled" 4 false,
 ]);
 impl d::IsA<t::HostAuthenticationStoreInfo> for HostAuthenticationStoreInfo {}
@@ -725,7 +725,7 @@ pub struct HostAutoStartManagerConfig {
     /// `powerInfo`.
     pub power_info: Vec<t::AutoStartPowerInfo>,
 }
-d::object!(HostAutoStartManagerConfig: t::DynamicData, "HostAutoStartManagerConfig", 0, [
+d::object!(Vim25 HostAutoStartManagerConfig: t::DynamicData, "HostAutoStartManagerConfig", 0, [
     0 defaults "defaults" 0 false,
     1 power_info "powerInfo" 0 false,
 ]);
@@ -760,7 +760,7 @@ pub struct HostBIOSInfo {
     /// `firmwareType`. Since API 8.0.2.0.
     pub firmware_type: Option<String>,
 }
-d::object!(HostBIOSInfo: t::DynamicData, "HostBIOSInfo", 0, [
+d::object!(Vim25 HostBIOSInfo: t::DynamicData, "HostBIOSInfo", 0, [
     0 bios_version "biosVersion" 0 false,
     1 release_date "releaseDate" 0 false,
     2 vendor "vendor" 9 false,
@@ -807,7 +807,7 @@ pub struct HostBlockAdapterTargetTransport {
     /// The fields of [`HostTargetTransport`](t::HostTargetTransport).
     pub base: t::HostTargetTransport,
 }
-d::object!(HostBlockAdapterTargetTransport: t::HostTargetTransport, "HostBlockAdapterTargetTransport", 0, [
+d::object!(Vim25 HostBlockAdapterTargetTransport: t::HostTargetTransport, "HostBlockAdapterTargetTransport", 0, [
 ]);
 impl d::IsA<t::HostTargetTransport> for HostBlockAdapterTargetTransport {}
 
@@ -819,7 +819,7 @@ pub struct HostBlockHba {
     /// The fields of [`HostHostBusAdapter`](t::HostHostBusAdapter).
     pub base: t::HostHostBusAdapter,
 }
-d::object!(HostBlockHba: t::HostHostBusAdapter, "HostBlockHba", 0, [
+d::object!(Vim25 HostBlockHba: t::HostHostBusAdapter, "HostBlockHba", 0, [
 ]);
 impl d::IsA<t::HostHostBusAdapter> for HostBlockHba {}
 
@@ -835,7 +835,7 @@ pub struct HostBootDevice {
     /// `description`.
     pub description: String,
 }
-d::object!(HostBootDevice: t::DynamicData, "HostBootDevice", 0, [
+d::object!(Vim25 HostBootDevice: t::DynamicData, "HostBootDevice", 0, [
     0 key "key" 0 false,
     1 description "description" 0 false,
 ]);
@@ -852,7 +852,7 @@ pub struct HostBootDeviceInfo {
     /// `currentBootDeviceKey`.
     pub current_boot_device_key: Option<String>,
 }
-d::object!(HostBootDeviceInfo: t::DynamicData, "HostBootDeviceInfo", 0, [
+d::object!(Vim25 HostBootDeviceInfo: t::DynamicData, "HostBootDeviceInfo", 0, [
     0 boot_devices "bootDevices" 0 false,
     1 current_boot_device_key "currentBootDeviceKey" 0 false,
 ]);
@@ -869,7 +869,7 @@ pub struct HostCacheConfigurationInfo {
     /// `swapSize`.
     pub swap_size: i64,
 }
-d::object!(HostCacheConfigurationInfo: t::DynamicData, "HostCacheConfigurationInfo", 5, [
+d::object!(Vim25 HostCacheConfigurationInfo: t::DynamicData, "HostCacheConfigurationInfo", 5, [
     0 key "key" 5 false,
     1 swap_size "swapSize" 5 false,
 ]);
@@ -886,7 +886,7 @@ pub struct HostCacheConfigurationSpec {
     /// `swapSize`.
     pub swap_size: i64,
 }
-d::object!(HostCacheConfigurationSpec: t::DynamicData, "HostCacheConfigurationSpec", 5, [
+d::object!(Vim25 HostCacheConfigurationSpec: t::DynamicData, "HostCacheConfigurationSpec", 5, [
     0 datastore "datastore" 5 false,
     1 swap_size "swapSize" 5 false,
 ]);
@@ -1231,7 +1231,7 @@ pub struct HostCapability {
     /// `nestedHvTieringEnabled`. Since API 9.1.0.0.
     pub nested_hv_tiering_enabled: Option<bool>,
 }
-d::object!(HostCapability: t::DynamicData, "HostCapability", 0, [
+d::object!(Vim25 HostCapability: t::DynamicData, "HostCapability", 0, [
     0 recursive_resource_pools_supported "recursiveResourcePoolsSupported" 0 false,
     1 cpu_memory_resource_configuration_supported "cpuMemoryResourceConfigurationSupported" 0 false,
     2 reboot_supported "rebootSupported" 0 false,
@@ -1804,7 +1804,7 @@ pub struct HostCertificateManagerCertificateInfo {
     /// `status`.
     pub status: String,
 }
-d::object!(HostCertificateManagerCertificateInfo: t::DynamicData, "HostCertificateManagerCertificateInfo", 8, [
+d::object!(Vim25 HostCertificateManagerCertificateInfo: t::DynamicData, "HostCertificateManagerCertificateInfo", 8, [
     0 kind "kind" 28 false,
     1 issuer "issuer" 8 false,
     2 not_before "notBefore" 8 false,
@@ -1865,7 +1865,7 @@ pub struct HostCertificateManagerCertificateSpec {
     /// `cryptoAlgorithm`. Since API 9.1.0.0.
     pub crypto_algorithm: Option<String>,
 }
-d::object!(HostCertificateManagerCertificateSpec: t::DynamicData, "HostCertificateManagerCertificateSpec", 28, [
+d::object!(Vim25 HostCertificateManagerCertificateSpec: t::DynamicData, "HostCertificateManagerCertificateSpec", 28, [
     0 kind "kind" 28 false,
     1 subject_alternative_names "subjectAlternativeNames" 32 false,
     2 crypto_algorithm "cryptoAlgorithm" 33 false,
@@ -1890,7 +1890,7 @@ pub struct HostConfigChange {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(HostConfigChange: t::DynamicData, "HostConfigChange", 0, [
+d::object!(Vim25 HostConfigChange: t::DynamicData, "HostConfigChange", 0, [
 ]);
 
 d::enumeration!(
@@ -2051,7 +2051,7 @@ pub struct HostConfigInfo {
     /// `assignableHardwareConfig`. Since API 7.0.0.0.
     pub assignable_hardware_config: Option<Box<t::HostAssignableHardwareConfig>>,
 }
-d::object!(HostConfigInfo: t::DynamicData, "HostConfigInfo", 0, [
+d::object!(Vim25 HostConfigInfo: t::DynamicData, "HostConfigInfo", 0, [
     0 host "host" 0 false,
     1 product "product" 0 false,
     2 deployment_info "deploymentInfo" 9 false,
@@ -2319,7 +2319,7 @@ pub struct HostConfigManager {
     /// `assignableHardwareManager`. Since API 7.0.0.0.
     pub assignable_hardware_manager: Option<MoRef<m::HostAssignableHardwareManager>>,
 }
-d::object!(HostConfigManager: t::DynamicData, "HostConfigManager", 0, [
+d::object!(Vim25 HostConfigManager: t::DynamicData, "HostConfigManager", 0, [
     0 cpu_scheduler "cpuScheduler" 0 false,
     1 datastore_system "datastoreSystem" 0 false,
     2 memory_manager "memoryManager" 0 false,
@@ -2487,7 +2487,7 @@ pub struct HostConfigSpec {
     /// `assignableHardwareConfig`. Since API 7.0.0.0.
     pub assignable_hardware_config: Option<Box<t::HostAssignableHardwareConfig>>,
 }
-d::object!(HostConfigSpec: t::DynamicData, "HostConfigSpec", 3, [
+d::object!(Vim25 HostConfigSpec: t::DynamicData, "HostConfigSpec", 3, [
     0 nas_datastore "nasDatastore" 3 false,
     1 network "network" 3 false,
     2 nic_type_selection "nicTypeSelection" 3 false,
@@ -2577,7 +2577,7 @@ pub struct HostConfigSummary {
     /// `agentVmNetwork`. Since API 5.0.
     pub agent_vm_network: Option<MoRef<m::Network>>,
 }
-d::object!(HostConfigSummary: t::DynamicData, "HostConfigSummary", 0, [
+d::object!(Vim25 HostConfigSummary: t::DynamicData, "HostConfigSummary", 0, [
     0 name "name" 0 false,
     1 port "port" 0 false,
     2 ssl_thumbprint "sslThumbprint" 3 false,
@@ -2640,7 +2640,7 @@ pub struct HostConnectInfo {
     /// `capability`. Since API 6.0.
     pub capability: Option<Box<t::HostCapability>>,
 }
-d::object!(HostConnectInfo: t::DynamicData, "HostConnectInfo", 0, [
+d::object!(Vim25 HostConnectInfo: t::DynamicData, "HostConnectInfo", 0, [
     0 server_ip "serverIp" 0 false,
     1 in_das_cluster "inDasCluster" 5 false,
     2 host "host" 0 false,
@@ -2663,7 +2663,7 @@ pub struct HostConnectInfoNetworkInfo {
     /// `summary`.
     pub summary: d::Poly<t::NetworkSummary>,
 }
-d::object!(HostConnectInfoNetworkInfo: t::DynamicData, "HostConnectInfoNetworkInfo", 0, [
+d::object!(Vim25 HostConnectInfoNetworkInfo: t::DynamicData, "HostConnectInfoNetworkInfo", 0, [
     0 summary "summary" 0 false,
 ]);
 impl d::IsA<t::HostConnectInfoNetworkInfo> for HostConnectInfoNetworkInfo {}
@@ -2702,7 +2702,7 @@ pub struct HostConnectSpec {
     /// `hostGateway`. Since API 6.0.
     pub host_gateway: Option<Box<t::HostGatewaySpec>>,
 }
-d::object!(HostConnectSpec: t::DynamicData, "HostConnectSpec", 0, [
+d::object!(Vim25 HostConnectSpec: t::DynamicData, "HostConnectSpec", 0, [
     0 host_name "hostName" 0 false,
     1 port "port" 0 false,
     2 ssl_thumbprint "sslThumbprint" 0 false,
@@ -2738,7 +2738,7 @@ pub struct HostCpuIdInfo {
     /// `edx`.
     pub edx: Option<String>,
 }
-d::object!(HostCpuIdInfo: t::DynamicData, "HostCpuIdInfo", 0, [
+d::object!(Vim25 HostCpuIdInfo: t::DynamicData, "HostCpuIdInfo", 0, [
     0 level "level" 0 false,
     1 vendor "vendor" 0 false,
     2 eax "eax" 0 false,
@@ -2763,7 +2763,7 @@ pub struct HostCpuInfo {
     /// `hz`.
     pub hz: i64,
 }
-d::object!(HostCpuInfo: t::DynamicData, "HostCpuInfo", 0, [
+d::object!(Vim25 HostCpuInfo: t::DynamicData, "HostCpuInfo", 0, [
     0 num_cpu_packages "numCpuPackages" 0 false,
     1 num_cpu_cores "numCpuCores" 0 false,
     2 num_cpu_threads "numCpuThreads" 0 false,
@@ -2808,7 +2808,7 @@ pub struct HostCpuPackage {
     /// `stepping`. Since API 8.0.3.0.
     pub stepping: Option<i16>,
 }
-d::object!(HostCpuPackage: t::DynamicData, "HostCpuPackage", 0, [
+d::object!(Vim25 HostCpuPackage: t::DynamicData, "HostCpuPackage", 0, [
     0 index "index" 0 false,
     1 vendor "vendor" 0 false,
     2 hz "hz" 0 false,
@@ -2846,7 +2846,7 @@ pub struct HostCpuPowerManagementInfo {
     /// `hardwareSupport`.
     pub hardware_support: Option<String>,
 }
-d::object!(HostCpuPowerManagementInfo: t::DynamicData, "HostCpuPowerManagementInfo", 3, [
+d::object!(Vim25 HostCpuPowerManagementInfo: t::DynamicData, "HostCpuPowerManagementInfo", 3, [
     0 current_policy "currentPolicy" 3 false,
     1 hardware_support "hardwareSupport" 3 false,
 ]);
@@ -2878,7 +2878,7 @@ pub struct HostCpuSchedulerInfo {
     /// `policy`.
     pub policy: String,
 }
-d::object!(HostCpuSchedulerInfo: t::DynamicData, "HostCpuSchedulerInfo", 30, [
+d::object!(Vim25 HostCpuSchedulerInfo: t::DynamicData, "HostCpuSchedulerInfo", 30, [
     0 policy "policy" 30 false,
 ]);
 impl<M, P> p::Property<M, t::HostCpuSchedulerInfo, P> {
@@ -2907,7 +2907,7 @@ pub struct HostDataTransportConnectionInfo {
     /// `staticMemoryConsumed`.
     pub static_memory_consumed: i64,
 }
-d::object!(HostDataTransportConnectionInfo: t::DynamicData, "HostDataTransportConnectionInfo", 22, [
+d::object!(Vim25 HostDataTransportConnectionInfo: t::DynamicData, "HostDataTransportConnectionInfo", 22, [
     0 static_memory_consumed "staticMemoryConsumed" 22 false,
 ]);
 
@@ -2925,7 +2925,7 @@ pub struct HostDatastoreBrowserSearchResults {
     /// `file`.
     pub file: Vec<d::Poly<t::FileInfo>>,
 }
-d::object!(HostDatastoreBrowserSearchResults: t::DynamicData, "HostDatastoreBrowserSearchResults", 0, [
+d::object!(Vim25 HostDatastoreBrowserSearchResults: t::DynamicData, "HostDatastoreBrowserSearchResults", 0, [
     0 datastore "datastore" 0 false,
     1 folder_path "folderPath" 0 false,
     2 file "file" 0 false,
@@ -2949,7 +2949,7 @@ pub struct HostDatastoreBrowserSearchSpec {
     /// `sortFoldersFirst`.
     pub sort_folders_first: Option<bool>,
 }
-d::object!(HostDatastoreBrowserSearchSpec: t::DynamicData, "HostDatastoreBrowserSearchSpec", 0, [
+d::object!(Vim25 HostDatastoreBrowserSearchSpec: t::DynamicData, "HostDatastoreBrowserSearchSpec", 0, [
     0 query "query" 0 false,
     1 details "details" 0 false,
     2 search_case_insensitive "searchCaseInsensitive" 0 false,
@@ -2967,7 +2967,7 @@ pub struct HostDatastoreConnectInfo {
     /// `summary`.
     pub summary: t::DatastoreSummary,
 }
-d::object!(HostDatastoreConnectInfo: t::DynamicData, "HostDatastoreConnectInfo", 0, [
+d::object!(Vim25 HostDatastoreConnectInfo: t::DynamicData, "HostDatastoreConnectInfo", 0, [
     0 summary "summary" 0 false,
 ]);
 impl d::IsA<t::HostDatastoreConnectInfo> for HostDatastoreConnectInfo {}
@@ -2982,7 +2982,7 @@ pub struct HostDatastoreExistsConnectInfo {
     /// `newDatastoreName`.
     pub new_datastore_name: String,
 }
-d::object!(HostDatastoreExistsConnectInfo: t::HostDatastoreConnectInfo, "HostDatastoreExistsConnectInfo", 0, [
+d::object!(Vim25 HostDatastoreExistsConnectInfo: t::HostDatastoreConnectInfo, "HostDatastoreExistsConnectInfo", 0, [
     0 new_datastore_name "newDatastoreName" 0 false,
 ]);
 impl d::IsA<t::HostDatastoreConnectInfo> for HostDatastoreExistsConnectInfo {}

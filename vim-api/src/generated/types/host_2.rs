@@ -17,7 +17,7 @@ pub struct HostDatastoreNameConflictConnectInfo {
     /// `newDatastoreName`.
     pub new_datastore_name: String,
 }
-d::object!(HostDatastoreNameConflictConnectInfo: t::HostDatastoreConnectInfo, "HostDatastoreNameConflictConnectInfo", 0, [
+d::object!(Vim25 HostDatastoreNameConflictConnectInfo: t::HostDatastoreConnectInfo, "HostDatastoreNameConflictConnectInfo", 0, [
     0 new_datastore_name "newDatastoreName" 0 false,
 ]);
 impl d::IsA<t::HostDatastoreConnectInfo> for HostDatastoreNameConflictConnectInfo {}
@@ -38,7 +38,7 @@ pub struct HostDatastoreSystemCapabilities {
     /// `vmfsExtentExpansionSupported`. Since API 4.0.
     pub vmfs_extent_expansion_supported: Option<bool>,
 }
-d::object!(HostDatastoreSystemCapabilities: t::DynamicData, "HostDatastoreSystemCapabilities", 0, [
+d::object!(Vim25 HostDatastoreSystemCapabilities: t::DynamicData, "HostDatastoreSystemCapabilities", 0, [
     0 nfs_mount_creation_required "nfsMountCreationRequired" 0 false,
     1 nfs_mount_creation_supported "nfsMountCreationSupported" 0 false,
     2 local_datastore_supported "localDatastoreSupported" 0 false,
@@ -67,7 +67,7 @@ pub struct HostDatastoreSystemDatastoreResult {
     /// `fault`.
     pub fault: Option<Box<t::LocalizedMethodFault>>,
 }
-d::object!(HostDatastoreSystemDatastoreResult: t::DynamicData, "HostDatastoreSystemDatastoreResult", 8, [
+d::object!(Vim25 HostDatastoreSystemDatastoreResult: t::DynamicData, "HostDatastoreSystemDatastoreResult", 8, [
     0 key "key" 8 false,
     1 fault "fault" 8 false,
 ]);
@@ -84,7 +84,7 @@ pub struct HostDatastoreSystemVvolDatastoreSpec {
     /// `scId`.
     pub sc_id: String,
 }
-d::object!(HostDatastoreSystemVvolDatastoreSpec: t::DynamicData, "HostDatastoreSystemVvolDatastoreSpec", 8, [
+d::object!(Vim25 HostDatastoreSystemVvolDatastoreSpec: t::DynamicData, "HostDatastoreSystemVvolDatastoreSpec", 8, [
     0 name "name" 8 false,
     1 sc_id "scId" 8 false,
 ]);
@@ -113,7 +113,7 @@ pub struct HostDateTimeConfig {
     /// `resetToFactoryDefaults`. Since API 7.0.3.0.
     pub reset_to_factory_defaults: Option<bool>,
 }
-d::object!(HostDateTimeConfig: t::DynamicData, "HostDateTimeConfig", 0, [
+d::object!(Vim25 HostDateTimeConfig: t::DynamicData, "HostDateTimeConfig", 0, [
     0 time_zone "timeZone" 0 false,
     1 ntp_config "ntpConfig" 0 false,
     2 ptp_config "ptpConfig" 22 false,
@@ -180,7 +180,7 @@ pub struct HostDateTimeInfo {
     /// `ptpDuration`. Since API 7.0.3.0.
     pub ptp_duration: Option<String>,
 }
-d::object!(HostDateTimeInfo: t::DynamicData, "HostDateTimeInfo", 0, [
+d::object!(Vim25 HostDateTimeInfo: t::DynamicData, "HostDateTimeInfo", 0, [
     0 time_zone "timeZone" 0 false,
     1 system_clock_protocol "systemClockProtocol" 16 false,
     2 ntp_config "ntpConfig" 0 false,
@@ -252,7 +252,7 @@ pub struct HostDateTimeSystemServiceTestResult {
     /// `report`.
     pub report: Vec<String>,
 }
-d::object!(HostDateTimeSystemServiceTestResult: t::DynamicData, "HostDateTimeSystemServiceTestResult", 22, [
+d::object!(Vim25 HostDateTimeSystemServiceTestResult: t::DynamicData, "HostDateTimeSystemServiceTestResult", 22, [
     0 working_normally "workingNormally" 22 false,
     1 report "report" 22 false,
 ]);
@@ -273,7 +273,7 @@ pub struct HostDateTimeSystemTimeZone {
     /// `gmtOffset`.
     pub gmt_offset: i32,
 }
-d::object!(HostDateTimeSystemTimeZone: t::DynamicData, "HostDateTimeSystemTimeZone", 0, [
+d::object!(Vim25 HostDateTimeSystemTimeZone: t::DynamicData, "HostDateTimeSystemTimeZone", 0, [
     0 key "key" 0 false,
     1 name "name" 0 false,
     2 description "description" 0 false,
@@ -304,7 +304,7 @@ pub struct HostDeploymentInfo {
     /// `bootedFromStatelessCache`.
     pub booted_from_stateless_cache: Option<bool>,
 }
-d::object!(HostDeploymentInfo: t::DynamicData, "HostDeploymentInfo", 9, [
+d::object!(Vim25 HostDeploymentInfo: t::DynamicData, "HostDeploymentInfo", 9, [
     0 booted_from_stateless_cache "bootedFromStatelessCache" 9 false,
 ]);
 impl<M, P> p::Property<M, t::HostDeploymentInfo, P> {
@@ -324,7 +324,7 @@ pub struct HostDevice {
     /// `deviceType`.
     pub device_type: String,
 }
-d::object!(HostDevice: t::DynamicData, "HostDevice", 0, [
+d::object!(Vim25 HostDevice: t::DynamicData, "HostDevice", 0, [
     0 device_name "deviceName" 0 false,
     1 device_type "deviceType" 0 false,
 ]);
@@ -341,7 +341,7 @@ pub struct HostDhcpService {
     /// `spec`.
     pub spec: t::HostDhcpServiceSpec,
 }
-d::object!(HostDhcpService: t::DynamicData, "HostDhcpService", 0, [
+d::object!(Vim25 HostDhcpService: t::DynamicData, "HostDhcpService", 0, [
     0 key "key" 0 false,
     1 spec "spec" 0 false,
 ]);
@@ -370,7 +370,7 @@ pub struct HostDhcpServiceConfig {
     /// `spec`.
     pub spec: t::HostDhcpServiceSpec,
 }
-d::object!(HostDhcpServiceConfig: t::DynamicData, "HostDhcpServiceConfig", 0, [
+d::object!(Vim25 HostDhcpServiceConfig: t::DynamicData, "HostDhcpServiceConfig", 0, [
     0 change_operation "changeOperation" 0 false,
     1 key "key" 0 false,
     2 spec "spec" 0 false,
@@ -412,7 +412,7 @@ pub struct HostDhcpServiceSpec {
     /// `ipSubnetMask`.
     pub ip_subnet_mask: String,
 }
-d::object!(HostDhcpServiceSpec: t::DynamicData, "HostDhcpServiceSpec", 0, [
+d::object!(Vim25 HostDhcpServiceSpec: t::DynamicData, "HostDhcpServiceSpec", 0, [
     0 virtual_switch "virtualSwitch" 0 false,
     1 default_lease_duration "defaultLeaseDuration" 0 false,
     2 lease_begin_ip "leaseBeginIp" 0 false,
@@ -457,7 +457,7 @@ pub struct HostDiagnosticPartition {
     /// `id`.
     pub id: t::HostScsiDiskPartition,
 }
-d::object!(HostDiagnosticPartition: t::DynamicData, "HostDiagnosticPartition", 0, [
+d::object!(Vim25 HostDiagnosticPartition: t::DynamicData, "HostDiagnosticPartition", 0, [
     0 storage_type "storageType" 0 false,
     1 diagnostic_type "diagnosticType" 0 false,
     2 slots "slots" 0 false,
@@ -488,7 +488,7 @@ pub struct HostDiagnosticPartitionCreateDescription {
     /// `spec`.
     pub spec: t::HostDiagnosticPartitionCreateSpec,
 }
-d::object!(HostDiagnosticPartitionCreateDescription: t::DynamicData, "HostDiagnosticPartitionCreateDescription", 0, [
+d::object!(Vim25 HostDiagnosticPartitionCreateDescription: t::DynamicData, "HostDiagnosticPartitionCreateDescription", 0, [
     0 layout "layout" 0 false,
     1 disk_uuid "diskUuid" 0 false,
     2 spec "spec" 0 false,
@@ -508,7 +508,7 @@ pub struct HostDiagnosticPartitionCreateOption {
     /// `disk`.
     pub disk: t::HostScsiDisk,
 }
-d::object!(HostDiagnosticPartitionCreateOption: t::DynamicData, "HostDiagnosticPartitionCreateOption", 0, [
+d::object!(Vim25 HostDiagnosticPartitionCreateOption: t::DynamicData, "HostDiagnosticPartitionCreateOption", 0, [
     0 storage_type "storageType" 0 false,
     1 diagnostic_type "diagnosticType" 0 false,
     2 disk "disk" 0 false,
@@ -532,7 +532,7 @@ pub struct HostDiagnosticPartitionCreateSpec {
     /// `active`.
     pub active: Option<bool>,
 }
-d::object!(HostDiagnosticPartitionCreateSpec: t::DynamicData, "HostDiagnosticPartitionCreateSpec", 0, [
+d::object!(Vim25 HostDiagnosticPartitionCreateSpec: t::DynamicData, "HostDiagnosticPartitionCreateSpec", 0, [
     0 storage_type "storageType" 0 false,
     1 diagnostic_type "diagnosticType" 0 false,
     2 id "id" 0 false,
@@ -554,7 +554,7 @@ pub struct HostDigestInfo {
     /// `objectName`.
     pub object_name: Option<String>,
 }
-d::object!(HostDigestInfo: t::DynamicData, "HostDigestInfo", 3, [
+d::object!(Vim25 HostDigestInfo: t::DynamicData, "HostDigestInfo", 3, [
     0 digest_method "digestMethod" 3 false,
     1 digest_value "digestValue" 3 false,
     2 object_name "objectName" 3 false,
@@ -594,7 +594,7 @@ pub struct HostDirectoryStoreInfo {
     /// The fields of [`HostAuthenticationStoreInfo`](t::HostAuthenticationStoreInfo).
     pub base: t::HostAuthenticationStoreInfo,
 }
-d::object!(HostDirectoryStoreInfo: t::HostAuthenticationStoreInfo, "HostDirectoryStoreInfo", 4, [
+d::object!(Vim25 HostDirectoryStoreInfo: t::HostAuthenticationStoreInfo, "HostDirectoryStoreInfo", 4, [
 ]);
 impl d::IsA<t::HostAuthenticationStoreInfo> for HostDirectoryStoreInfo {}
 
@@ -612,7 +612,7 @@ pub struct HostDiskConfigurationResult {
     /// `fault`.
     pub fault: Option<Box<t::LocalizedMethodFault>>,
 }
-d::object!(HostDiskConfigurationResult: t::DynamicData, "HostDiskConfigurationResult", 7, [
+d::object!(Vim25 HostDiskConfigurationResult: t::DynamicData, "HostDiskConfigurationResult", 7, [
     0 device_path "devicePath" 7 false,
     1 success "success" 7 false,
     2 fault "fault" 7 false,
@@ -626,7 +626,7 @@ pub struct HostDiskDimensions {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(HostDiskDimensions: t::DynamicData, "HostDiskDimensions", 0, [
+d::object!(Vim25 HostDiskDimensions: t::DynamicData, "HostDiskDimensions", 0, [
 ]);
 
 /// Data object `vim.host.DiskDimensions.Chs`, which extends [`DynamicData`](t::DynamicData). Since API 2.5.
@@ -643,7 +643,7 @@ pub struct HostDiskDimensionsChs {
     /// `sector`.
     pub sector: i32,
 }
-d::object!(HostDiskDimensionsChs: t::DynamicData, "HostDiskDimensionsChs", 0, [
+d::object!(Vim25 HostDiskDimensionsChs: t::DynamicData, "HostDiskDimensionsChs", 0, [
     0 cylinder "cylinder" 0 false,
     1 head "head" 0 false,
     2 sector "sector" 0 false,
@@ -661,7 +661,7 @@ pub struct HostDiskDimensionsLba {
     /// `block`.
     pub block: i64,
 }
-d::object!(HostDiskDimensionsLba: t::DynamicData, "HostDiskDimensionsLba", 0, [
+d::object!(Vim25 HostDiskDimensionsLba: t::DynamicData, "HostDiskDimensionsLba", 0, [
     0 block_size "blockSize" 0 false,
     1 block "block" 0 false,
 ]);
@@ -690,7 +690,7 @@ pub struct HostDiskPartitionAttributes {
     /// `partitionAlignment`. Since API 5.0.
     pub partition_alignment: Option<i64>,
 }
-d::object!(HostDiskPartitionAttributes: t::DynamicData, "HostDiskPartitionAttributes", 0, [
+d::object!(Vim25 HostDiskPartitionAttributes: t::DynamicData, "HostDiskPartitionAttributes", 0, [
     0 partition "partition" 0 false,
     1 start_sector "startSector" 0 false,
     2 end_sector "endSector" 0 false,
@@ -717,7 +717,7 @@ pub struct HostDiskPartitionBlockRange {
     /// `end`.
     pub end: t::HostDiskDimensionsLba,
 }
-d::object!(HostDiskPartitionBlockRange: t::DynamicData, "HostDiskPartitionBlockRange", 0, [
+d::object!(Vim25 HostDiskPartitionBlockRange: t::DynamicData, "HostDiskPartitionBlockRange", 0, [
     0 partition "partition" 0 false,
     1 r#type "type" 0 false,
     2 start "start" 0 false,
@@ -738,7 +738,7 @@ pub struct HostDiskPartitionInfo {
     /// `layout`.
     pub layout: t::HostDiskPartitionLayout,
 }
-d::object!(HostDiskPartitionInfo: t::DynamicData, "HostDiskPartitionInfo", 0, [
+d::object!(Vim25 HostDiskPartitionInfo: t::DynamicData, "HostDiskPartitionInfo", 0, [
     0 device_name "deviceName" 0 false,
     1 spec "spec" 0 false,
     2 layout "layout" 0 false,
@@ -783,7 +783,7 @@ pub struct HostDiskPartitionLayout {
     /// `partition`.
     pub partition: Vec<t::HostDiskPartitionBlockRange>,
 }
-d::object!(HostDiskPartitionLayout: t::DynamicData, "HostDiskPartitionLayout", 0, [
+d::object!(Vim25 HostDiskPartitionLayout: t::DynamicData, "HostDiskPartitionLayout", 0, [
     0 total "total" 0 false,
     1 partition "partition" 0 false,
 ]);
@@ -806,7 +806,7 @@ pub struct HostDiskPartitionSpec {
     /// `sectorSize`. Since API 9.0.0.0.
     pub sector_size: Option<i32>,
 }
-d::object!(HostDiskPartitionSpec: t::DynamicData, "HostDiskPartitionSpec", 0, [
+d::object!(Vim25 HostDiskPartitionSpec: t::DynamicData, "HostDiskPartitionSpec", 0, [
     0 partition_format "partitionFormat" 5 false,
     1 chs "chs" 0 false,
     2 total_sectors "totalSectors" 0 false,
@@ -836,7 +836,7 @@ pub struct HostDnsConfig {
     /// `searchDomain`.
     pub search_domain: Vec<String>,
 }
-d::object!(HostDnsConfig: t::DynamicData, "HostDnsConfig", 0, [
+d::object!(Vim25 HostDnsConfig: t::DynamicData, "HostDnsConfig", 0, [
     0 dhcp "dhcp" 0 false,
     1 virtual_nic_device "virtualNicDevice" 0 false,
     2 ipv6_virtual_nic_device "ipv6VirtualNicDevice" 10 false,
@@ -875,7 +875,7 @@ pub struct HostDnsConfigSpec {
     /// `virtualNicConnectionV6`. Since API 6.7.
     pub virtual_nic_connection_v6: Option<Box<t::HostVirtualNicConnection>>,
 }
-d::object!(HostDnsConfigSpec: t::HostDnsConfig, "HostDnsConfigSpec", 3, [
+d::object!(Vim25 HostDnsConfigSpec: t::HostDnsConfig, "HostDnsConfigSpec", 3, [
     0 virtual_nic_connection "virtualNicConnection" 3 false,
     1 virtual_nic_connection_v6 "virtualNicConnectionV6" 10 false,
 ]);
@@ -897,7 +897,7 @@ pub struct HostDvxClass {
     /// `sriovNic`.
     pub sriov_nic: bool,
 }
-d::object!(HostDvxClass: t::DynamicData, "HostDvxClass", 26, [
+d::object!(Vim25 HostDvxClass: t::DynamicData, "HostDvxClass", 26, [
     0 device_class "deviceClass" 26 false,
     1 checkpoint_supported "checkpointSupported" 26 false,
     2 sw_dma_tracing_supported "swDMATracingSupported" 26 false,
@@ -916,7 +916,7 @@ pub struct HostEnterMaintenanceResult {
     /// `hostFaults`.
     pub host_faults: Vec<t::FaultsByHost>,
 }
-d::object!(HostEnterMaintenanceResult: t::DynamicData, "HostEnterMaintenanceResult", 10, [
+d::object!(Vim25 HostEnterMaintenanceResult: t::DynamicData, "HostEnterMaintenanceResult", 10, [
     0 vm_faults "vmFaults" 10 false,
     1 host_faults "hostFaults" 10 false,
 ]);
@@ -933,7 +933,7 @@ pub struct HostEsxAgentHostManagerConfigInfo {
     /// `agentVmNetwork`.
     pub agent_vm_network: Option<MoRef<m::Network>>,
 }
-d::object!(HostEsxAgentHostManagerConfigInfo: t::DynamicData, "HostEsxAgentHostManagerConfigInfo", 5, [
+d::object!(Vim25 HostEsxAgentHostManagerConfigInfo: t::DynamicData, "HostEsxAgentHostManagerConfigInfo", 5, [
     0 agent_vm_datastore "agentVmDatastore" 5 false,
     1 agent_vm_network "agentVmNetwork" 5 false,
 ]);
@@ -956,7 +956,7 @@ pub struct HostFaultToleranceManagerComponentHealthInfo {
     /// `isNetworkHealthy`.
     pub is_network_healthy: bool,
 }
-d::object!(HostFaultToleranceManagerComponentHealthInfo: t::DynamicData, "HostFaultToleranceManagerComponentHealthInfo", 8, [
+d::object!(Vim25 HostFaultToleranceManagerComponentHealthInfo: t::DynamicData, "HostFaultToleranceManagerComponentHealthInfo", 8, [
     0 is_storage_healthy "isStorageHealthy" 8 false,
     1 is_network_healthy "isNetworkHealthy" 8 false,
 ]);
@@ -975,7 +975,7 @@ pub struct HostFeatureCapability {
     /// `value`.
     pub value: String,
 }
-d::object!(HostFeatureCapability: t::DynamicData, "HostFeatureCapability", 6, [
+d::object!(Vim25 HostFeatureCapability: t::DynamicData, "HostFeatureCapability", 6, [
     0 key "key" 6 false,
     1 feature_name "featureName" 6 false,
     2 value "value" 6 false,
@@ -1007,7 +1007,7 @@ pub struct HostFeatureMask {
     /// `value`.
     pub value: String,
 }
-d::object!(HostFeatureMask: t::DynamicData, "HostFeatureMask", 6, [
+d::object!(Vim25 HostFeatureMask: t::DynamicData, "HostFeatureMask", 6, [
     0 key "key" 6 false,
     1 feature_name "featureName" 6 false,
     2 value "value" 6 false,
@@ -1037,7 +1037,7 @@ pub struct HostFeatureVersionInfo {
     /// `value`.
     pub value: String,
 }
-d::object!(HostFeatureVersionInfo: t::DynamicData, "HostFeatureVersionInfo", 4, [
+d::object!(Vim25 HostFeatureVersionInfo: t::DynamicData, "HostFeatureVersionInfo", 4, [
     0 key "key" 4 false,
     1 value "value" 4 false,
 ]);
@@ -1077,7 +1077,7 @@ pub struct HostFibreChannelHba {
     /// `speed`.
     pub speed: i64,
 }
-d::object!(HostFibreChannelHba: t::HostHostBusAdapter, "HostFibreChannelHba", 0, [
+d::object!(Vim25 HostFibreChannelHba: t::HostHostBusAdapter, "HostFibreChannelHba", 0, [
     0 port_world_wide_name "portWorldWideName" 0 false,
     1 node_world_wide_name "nodeWorldWideName" 0 false,
     2 port_type "portType" 0 false,
@@ -1101,7 +1101,7 @@ pub struct HostFibreChannelOverEthernetHba {
     /// `markedForRemoval`.
     pub marked_for_removal: Option<bool>,
 }
-d::object!(HostFibreChannelOverEthernetHba: t::HostFibreChannelHba, "HostFibreChannelOverEthernetHba", 5, [
+d::object!(Vim25 HostFibreChannelOverEthernetHba: t::HostFibreChannelHba, "HostFibreChannelOverEthernetHba", 5, [
     0 underlying_nic "underlyingNic" 5 false,
     1 link_info "linkInfo" 5 false,
     2 is_software_fcoe "isSoftwareFcoe" 5 false,
@@ -1123,7 +1123,7 @@ pub struct HostFibreChannelOverEthernetHbaLinkInfo {
     /// `vlanId`.
     pub vlan_id: i32,
 }
-d::object!(HostFibreChannelOverEthernetHbaLinkInfo: t::DynamicData, "HostFibreChannelOverEthernetHbaLinkInfo", 5, [
+d::object!(Vim25 HostFibreChannelOverEthernetHbaLinkInfo: t::DynamicData, "HostFibreChannelOverEthernetHbaLinkInfo", 5, [
     0 vnport_mac "vnportMac" 5 false,
     1 fcf_mac "fcfMac" 5 false,
     2 vlan_id "vlanId" 5 false,
@@ -1143,7 +1143,7 @@ pub struct HostFibreChannelOverEthernetTargetTransport {
     /// `vlanId`.
     pub vlan_id: i32,
 }
-d::object!(HostFibreChannelOverEthernetTargetTransport: t::HostFibreChannelTargetTransport, "HostFibreChannelOverEthernetTargetTransport", 5, [
+d::object!(Vim25 HostFibreChannelOverEthernetTargetTransport: t::HostFibreChannelTargetTransport, "HostFibreChannelOverEthernetTargetTransport", 5, [
     0 vnport_mac "vnportMac" 5 false,
     1 fcf_mac "fcfMac" 5 false,
     2 vlan_id "vlanId" 5 false,
@@ -1162,7 +1162,7 @@ pub struct HostFibreChannelTargetTransport {
     /// `nodeWorldWideName`.
     pub node_world_wide_name: i64,
 }
-d::object!(HostFibreChannelTargetTransport: t::HostTargetTransport, "HostFibreChannelTargetTransport", 0, [
+d::object!(Vim25 HostFibreChannelTargetTransport: t::HostTargetTransport, "HostFibreChannelTargetTransport", 0, [
     0 port_world_wide_name "portWorldWideName" 0 false,
     1 node_world_wide_name "nodeWorldWideName" 0 false,
 ]);
@@ -1180,7 +1180,7 @@ pub struct HostFileAccess {
     /// `what`.
     pub what: String,
 }
-d::object!(HostFileAccess: t::DynamicData, "HostFileAccess", 0, [
+d::object!(Vim25 HostFileAccess: t::DynamicData, "HostFileAccess", 0, [
     0 who "who" 0 false,
     1 what "what" 0 false,
 ]);
@@ -1199,7 +1199,7 @@ pub struct HostFileSystemMountInfo {
     /// `vStorageSupport`. Since API 4.1.
     pub v_storage_support: Option<String>,
 }
-d::object!(HostFileSystemMountInfo: t::DynamicData, "HostFileSystemMountInfo", 0, [
+d::object!(Vim25 HostFileSystemMountInfo: t::DynamicData, "HostFileSystemMountInfo", 0, [
     0 mount_info "mountInfo" 0 false,
     1 volume "volume" 0 false,
     2 v_storage_support "vStorageSupport" 4 false,
@@ -1219,7 +1219,7 @@ pub struct HostFileSystemVolume {
     /// `capacity`.
     pub capacity: i64,
 }
-d::object!(HostFileSystemVolume: t::DynamicData, "HostFileSystemVolume", 0, [
+d::object!(Vim25 HostFileSystemVolume: t::DynamicData, "HostFileSystemVolume", 0, [
     0 r#type "type" 0 false,
     1 name "name" 0 false,
     2 capacity "capacity" 0 false,
@@ -1256,7 +1256,7 @@ pub struct HostFileSystemVolumeInfo {
     /// `mountInfo`.
     pub mount_info: Vec<t::HostFileSystemMountInfo>,
 }
-d::object!(HostFileSystemVolumeInfo: t::DynamicData, "HostFileSystemVolumeInfo", 0, [
+d::object!(Vim25 HostFileSystemVolumeInfo: t::DynamicData, "HostFileSystemVolumeInfo", 0, [
     0 volume_type_list "volumeTypeList" 0 false,
     1 mount_info "mountInfo" 0 false,
 ]);
@@ -1279,7 +1279,7 @@ pub struct HostFirewallConfig {
     /// `defaultBlockingPolicy`.
     pub default_blocking_policy: t::HostFirewallDefaultPolicy,
 }
-d::object!(HostFirewallConfig: t::DynamicData, "HostFirewallConfig", 3, [
+d::object!(Vim25 HostFirewallConfig: t::DynamicData, "HostFirewallConfig", 3, [
     0 rule "rule" 3 false,
     1 default_blocking_policy "defaultBlockingPolicy" 3 false,
 ]);
@@ -1304,7 +1304,7 @@ pub struct HostFirewallConfigRuleSetConfig {
     /// `allowedHosts`. Since API 5.0.
     pub allowed_hosts: Option<Box<t::HostFirewallRulesetIpList>>,
 }
-d::object!(HostFirewallConfigRuleSetConfig: t::DynamicData, "HostFirewallConfigRuleSetConfig", 3, [
+d::object!(Vim25 HostFirewallConfigRuleSetConfig: t::DynamicData, "HostFirewallConfigRuleSetConfig", 3, [
     0 ruleset_id "rulesetId" 3 false,
     1 enabled "enabled" 3 false,
     2 allowed_hosts "allowedHosts" 5 false,
@@ -1322,7 +1322,7 @@ pub struct HostFirewallDefaultPolicy {
     /// `outgoingBlocked`.
     pub outgoing_blocked: Option<bool>,
 }
-d::object!(HostFirewallDefaultPolicy: t::DynamicData, "HostFirewallDefaultPolicy", 0, [
+d::object!(Vim25 HostFirewallDefaultPolicy: t::DynamicData, "HostFirewallDefaultPolicy", 0, [
     0 incoming_blocked "incomingBlocked" 0 false,
     1 outgoing_blocked "outgoingBlocked" 0 false,
 ]);
@@ -1345,7 +1345,7 @@ pub struct HostFirewallInfo {
     /// `ruleset`.
     pub ruleset: Vec<t::HostFirewallRuleset>,
 }
-d::object!(HostFirewallInfo: t::DynamicData, "HostFirewallInfo", 0, [
+d::object!(Vim25 HostFirewallInfo: t::DynamicData, "HostFirewallInfo", 0, [
     0 default_policy "defaultPolicy" 0 false,
     1 ruleset "ruleset" 0 false,
 ]);
@@ -1374,7 +1374,7 @@ pub struct HostFirewallRule {
     /// `protocol`.
     pub protocol: String,
 }
-d::object!(HostFirewallRule: t::DynamicData, "HostFirewallRule", 0, [
+d::object!(Vim25 HostFirewallRule: t::DynamicData, "HostFirewallRule", 0, [
     0 port "port" 0 false,
     1 end_port "endPort" 0 false,
     2 direction "direction" 0 false,
@@ -1438,7 +1438,7 @@ pub struct HostFirewallRuleset {
     /// `ipListUserConfigurable`. Since API 8.0.2.0.
     pub ip_list_user_configurable: Option<bool>,
 }
-d::object!(HostFirewallRuleset: t::DynamicData, "HostFirewallRuleset", 0, [
+d::object!(Vim25 HostFirewallRuleset: t::DynamicData, "HostFirewallRuleset", 0, [
     0 key "key" 0 false,
     1 label "label" 0 false,
     2 required "required" 0 false,
@@ -1488,7 +1488,7 @@ pub struct HostFirewallRulesetIpList {
     /// `allIp`.
     pub all_ip: bool,
 }
-d::object!(HostFirewallRulesetIpList: t::DynamicData, "HostFirewallRulesetIpList", 5, [
+d::object!(Vim25 HostFirewallRulesetIpList: t::DynamicData, "HostFirewallRulesetIpList", 5, [
     0 ip_address "ipAddress" 5 false,
     1 ip_network "ipNetwork" 5 false,
     2 all_ip "allIp" 5 false,
@@ -1514,7 +1514,7 @@ pub struct HostFirewallRulesetIpNetwork {
     /// `prefixLength`.
     pub prefix_length: i32,
 }
-d::object!(HostFirewallRulesetIpNetwork: t::DynamicData, "HostFirewallRulesetIpNetwork", 5, [
+d::object!(Vim25 HostFirewallRulesetIpNetwork: t::DynamicData, "HostFirewallRulesetIpNetwork", 5, [
     0 network "network" 5 false,
     1 prefix_length "prefixLength" 5 false,
 ]);
@@ -1529,7 +1529,7 @@ pub struct HostFirewallRulesetRulesetSpec {
     /// `allowedHosts`.
     pub allowed_hosts: t::HostFirewallRulesetIpList,
 }
-d::object!(HostFirewallRulesetRulesetSpec: t::DynamicData, "HostFirewallRulesetRulesetSpec", 5, [
+d::object!(Vim25 HostFirewallRulesetRulesetSpec: t::DynamicData, "HostFirewallRulesetRulesetSpec", 5, [
     0 allowed_hosts "allowedHosts" 5 false,
 ]);
 
@@ -1564,7 +1564,7 @@ pub struct HostFlagInfo {
     /// `backgroundSnapshotsEnabled`.
     pub background_snapshots_enabled: Option<bool>,
 }
-d::object!(HostFlagInfo: t::DynamicData, "HostFlagInfo", 0, [
+d::object!(Vim25 HostFlagInfo: t::DynamicData, "HostFlagInfo", 0, [
     0 background_snapshots_enabled "backgroundSnapshotsEnabled" 0 false,
 ]);
 impl<M, P> p::Property<M, t::HostFlagInfo, P> {
@@ -1584,7 +1584,7 @@ pub struct HostForceMountedInfo {
     /// `mounted`.
     pub mounted: bool,
 }
-d::object!(HostForceMountedInfo: t::DynamicData, "HostForceMountedInfo", 3, [
+d::object!(Vim25 HostForceMountedInfo: t::DynamicData, "HostForceMountedInfo", 3, [
     0 persist "persist" 3 false,
     1 mounted "mounted" 3 false,
 ]);
@@ -1609,7 +1609,7 @@ pub struct HostFru {
     /// `mfgTimeStamp`.
     pub mfg_time_stamp: Option<d::DateTime>,
 }
-d::object!(HostFru: t::DynamicData, "HostFru", 26, [
+d::object!(Vim25 HostFru: t::DynamicData, "HostFru", 26, [
     0 r#type "type" 26 false,
     1 part_name "partName" 26 false,
     2 part_number "partNumber" 26 false,
@@ -1645,7 +1645,7 @@ pub struct HostGatewaySpec {
     /// `hostAuthParams`.
     pub host_auth_params: Vec<t::KeyValue>,
 }
-d::object!(HostGatewaySpec: t::DynamicData, "HostGatewaySpec", 8, [
+d::object!(Vim25 HostGatewaySpec: t::DynamicData, "HostGatewaySpec", 8, [
     0 gateway_type "gatewayType" 8 false,
     1 gateway_id "gatewayId" 8 false,
     2 trust_verification_token "trustVerificationToken" 8 false,
@@ -1666,7 +1666,7 @@ pub struct HostGraphicsConfig {
     /// `deviceType`.
     pub device_type: Vec<t::HostGraphicsConfigDeviceType>,
 }
-d::object!(HostGraphicsConfig: t::DynamicData, "HostGraphicsConfig", 9, [
+d::object!(Vim25 HostGraphicsConfig: t::DynamicData, "HostGraphicsConfig", 9, [
     0 host_default_graphics_type "hostDefaultGraphicsType" 9 false,
     1 shared_passthru_assignment_policy "sharedPassthruAssignmentPolicy" 9 false,
     2 device_type "deviceType" 9 false,
@@ -1694,7 +1694,7 @@ pub struct HostGraphicsConfigDeviceType {
     /// `vgpuMode`. Since API 8.0.3.0.
     pub vgpu_mode: Option<String>,
 }
-d::object!(HostGraphicsConfigDeviceType: t::DynamicData, "HostGraphicsConfigDeviceType", 9, [
+d::object!(Vim25 HostGraphicsConfigDeviceType: t::DynamicData, "HostGraphicsConfigDeviceType", 9, [
     0 device_id "deviceId" 9 false,
     1 graphics_type "graphicsType" 9 false,
     2 vgpu_mode "vgpuMode" 30 false,
@@ -1752,7 +1752,7 @@ pub struct HostGraphicsInfo {
     /// `vm`.
     pub vm: Vec<MoRef<m::VirtualMachine>>,
 }
-d::object!(HostGraphicsInfo: t::DynamicData, "HostGraphicsInfo", 7, [
+d::object!(Vim25 HostGraphicsInfo: t::DynamicData, "HostGraphicsInfo", 7, [
     0 device_name "deviceName" 7 false,
     1 vendor_name "vendorName" 7 false,
     2 pci_id "pciId" 7 false,
@@ -1798,7 +1798,7 @@ pub struct HostHardwareElementInfo {
     /// `status`.
     pub status: d::Poly<t::ElementDescription>,
 }
-d::object!(HostHardwareElementInfo: t::DynamicData, "HostHardwareElementInfo", 0, [
+d::object!(Vim25 HostHardwareElementInfo: t::DynamicData, "HostHardwareElementInfo", 0, [
     0 name "name" 0 false,
     1 status "status" 0 false,
 ]);
@@ -1860,7 +1860,7 @@ pub struct HostHardwareInfo {
     /// `tdxInfo`. Since API 9.0.0.0.
     pub tdx_info: Option<Box<t::HostTdxInfo>>,
 }
-d::object!(HostHardwareInfo: t::DynamicData, "HostHardwareInfo", 0, [
+d::object!(Vim25 HostHardwareInfo: t::DynamicData, "HostHardwareInfo", 0, [
     0 system_info "systemInfo" 0 false,
     1 cpu_power_management_info "cpuPowerManagementInfo" 3 false,
     2 cpu_info "cpuInfo" 0 false,
@@ -1935,7 +1935,7 @@ pub struct HostHardwareStatusInfo {
     /// `dpuStatusInfo`. Since API 8.0.0.1.
     pub dpu_status_info: Vec<t::DpuStatusInfo>,
 }
-d::object!(HostHardwareStatusInfo: t::DynamicData, "HostHardwareStatusInfo", 0, [
+d::object!(Vim25 HostHardwareStatusInfo: t::DynamicData, "HostHardwareStatusInfo", 0, [
     0 memory_status_info "memoryStatusInfo" 0 false,
     1 cpu_status_info "cpuStatusInfo" 0 false,
     2 storage_status_info "storageStatusInfo" 0 false,
@@ -1986,7 +1986,7 @@ pub struct HostHardwareSummary {
     /// `numHBAs`.
     pub num_hbas: i32,
 }
-d::object!(HostHardwareSummary: t::DynamicData, "HostHardwareSummary", 0, [
+d::object!(Vim25 HostHardwareSummary: t::DynamicData, "HostHardwareSummary", 0, [
     0 vendor "vendor" 0 false,
     1 model "model" 0 false,
     2 family "family" 32 false,
@@ -2038,7 +2038,7 @@ pub struct HostHbaCreateSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(HostHbaCreateSpec: t::DynamicData, "HostHbaCreateSpec", 22, [
+d::object!(Vim25 HostHbaCreateSpec: t::DynamicData, "HostHbaCreateSpec", 22, [
 ]);
 impl d::IsA<t::HostHbaCreateSpec> for HostHbaCreateSpec {}
 
@@ -2070,7 +2070,7 @@ pub struct HostHostBusAdapter {
     /// `firmwareVersion`. Since API 9.1.0.0.
     pub firmware_version: Option<String>,
 }
-d::object!(HostHostBusAdapter: t::DynamicData, "HostHostBusAdapter", 0, [
+d::object!(Vim25 HostHostBusAdapter: t::DynamicData, "HostHostBusAdapter", 0, [
     0 key "key" 0 false,
     1 device "device" 0 false,
     2 bus "bus" 0 false,
@@ -2124,7 +2124,7 @@ pub struct HostHyperThreadScheduleInfo {
     /// `config`.
     pub config: bool,
 }
-d::object!(HostHyperThreadScheduleInfo: t::DynamicData, "HostHyperThreadScheduleInfo", 0, [
+d::object!(Vim25 HostHyperThreadScheduleInfo: t::DynamicData, "HostHyperThreadScheduleInfo", 0, [
     0 available "available" 0 false,
     1 active "active" 0 false,
     2 config "config" 0 false,
@@ -2162,7 +2162,7 @@ pub struct HostImageProfileSummary {
     /// `vendor`.
     pub vendor: String,
 }
-d::object!(HostImageProfileSummary: t::DynamicData, "HostImageProfileSummary", 5, [
+d::object!(Vim25 HostImageProfileSummary: t::DynamicData, "HostImageProfileSummary", 5, [
     0 name "name" 5 false,
     1 vendor "vendor" 5 false,
 ]);
@@ -2213,7 +2213,7 @@ pub struct HostInternetScsiHba {
     /// `currentSpeedMb`.
     pub current_speed_mb: Option<i32>,
 }
-d::object!(HostInternetScsiHba: t::HostHostBusAdapter, "HostInternetScsiHba", 0, [
+d::object!(Vim25 HostInternetScsiHba: t::HostHostBusAdapter, "HostInternetScsiHba", 0, [
     0 is_software_based "isSoftwareBased" 0 false,
     1 can_be_disabled "canBeDisabled" 5 false,
     2 network_binding_support "networkBindingSupport" 5 false,
@@ -2258,7 +2258,7 @@ pub struct HostInternetScsiHbaAuthenticationCapabilities {
     /// `targetMutualChapSettable`. Since API 4.0.
     pub target_mutual_chap_settable: Option<bool>,
 }
-d::object!(HostInternetScsiHbaAuthenticationCapabilities: t::DynamicData, "HostInternetScsiHbaAuthenticationCapabilities", 0, [
+d::object!(Vim25 HostInternetScsiHbaAuthenticationCapabilities: t::DynamicData, "HostInternetScsiHbaAuthenticationCapabilities", 0, [
     0 chap_auth_settable "chapAuthSettable" 0 false,
     1 krb5_auth_settable "krb5AuthSettable" 0 false,
     2 srp_auth_settable "srpAuthSettable" 0 false,
@@ -2294,7 +2294,7 @@ pub struct HostInternetScsiHbaAuthenticationProperties {
     /// `mutualChapInherited`. Since API 4.0.
     pub mutual_chap_inherited: Option<bool>,
 }
-d::object!(HostInternetScsiHbaAuthenticationProperties: t::DynamicData, "HostInternetScsiHbaAuthenticationProperties", 0, [
+d::object!(Vim25 HostInternetScsiHbaAuthenticationProperties: t::DynamicData, "HostInternetScsiHbaAuthenticationProperties", 0, [
     0 chap_auth_enabled "chapAuthEnabled" 0 false,
     1 chap_name "chapName" 0 false,
     2 chap_secret "chapSecret" 0 true,
@@ -2334,7 +2334,7 @@ pub struct HostInternetScsiHbaDigestCapabilities {
     /// `targetDataDigestSettable`.
     pub target_data_digest_settable: Option<bool>,
 }
-d::object!(HostInternetScsiHbaDigestCapabilities: t::DynamicData, "HostInternetScsiHbaDigestCapabilities", 3, [
+d::object!(Vim25 HostInternetScsiHbaDigestCapabilities: t::DynamicData, "HostInternetScsiHbaDigestCapabilities", 3, [
     0 header_digest_settable "headerDigestSettable" 3 false,
     1 data_digest_settable "dataDigestSettable" 3 false,
     2 target_header_digest_settable "targetHeaderDigestSettable" 3 false,
@@ -2357,7 +2357,7 @@ pub struct HostInternetScsiHbaDigestProperties {
     /// `dataDigestInherited`.
     pub data_digest_inherited: Option<bool>,
 }
-d::object!(HostInternetScsiHbaDigestProperties: t::DynamicData, "HostInternetScsiHbaDigestProperties", 3, [
+d::object!(Vim25 HostInternetScsiHbaDigestProperties: t::DynamicData, "HostInternetScsiHbaDigestProperties", 3, [
     0 header_digest_type "headerDigestType" 3 false,
     1 header_digest_inherited "headerDigestInherited" 3 false,
     2 data_digest_type "dataDigestType" 3 false,
@@ -2392,7 +2392,7 @@ pub struct HostInternetScsiHbaDiscoveryCapabilities {
     /// `sendTargetsDiscoverySettable`.
     pub send_targets_discovery_settable: bool,
 }
-d::object!(HostInternetScsiHbaDiscoveryCapabilities: t::DynamicData, "HostInternetScsiHbaDiscoveryCapabilities", 0, [
+d::object!(Vim25 HostInternetScsiHbaDiscoveryCapabilities: t::DynamicData, "HostInternetScsiHbaDiscoveryCapabilities", 0, [
     0 i_sns_discovery_settable "iSnsDiscoverySettable" 0 false,
     1 slp_discovery_settable "slpDiscoverySettable" 0 false,
     2 static_target_discovery_settable "staticTargetDiscoverySettable" 0 false,
@@ -2423,7 +2423,7 @@ pub struct HostInternetScsiHbaDiscoveryProperties {
     /// `sendTargetsDiscoveryEnabled`.
     pub send_targets_discovery_enabled: bool,
 }
-d::object!(HostInternetScsiHbaDiscoveryProperties: t::DynamicData, "HostInternetScsiHbaDiscoveryProperties", 0, [
+d::object!(Vim25 HostInternetScsiHbaDiscoveryProperties: t::DynamicData, "HostInternetScsiHbaDiscoveryProperties", 0, [
     0 i_sns_discovery_enabled "iSnsDiscoveryEnabled" 0 false,
     1 i_sns_discovery_method "iSnsDiscoveryMethod" 0 false,
     2 i_sns_host "iSnsHost" 0 false,
@@ -2482,7 +2482,7 @@ pub struct HostInternetScsiHbaIPCapabilities {
     /// `ipv6MaxStaticAddressesSupported`. Since API 6.0.
     pub ipv6_max_static_addresses_supported: Option<i32>,
 }
-d::object!(HostInternetScsiHbaIPCapabilities: t::DynamicData, "HostInternetScsiHbaIPCapabilities", 0, [
+d::object!(Vim25 HostInternetScsiHbaIPCapabilities: t::DynamicData, "HostInternetScsiHbaIPCapabilities", 0, [
     0 address_settable "addressSettable" 0 false,
     1 ip_configuration_method_settable "ipConfigurationMethodSettable" 0 false,
     2 subnet_mask_settable "subnetMaskSettable" 0 false,
@@ -2545,7 +2545,7 @@ pub struct HostInternetScsiHbaIPProperties {
     /// `ipv6properties`. Since API 6.0.
     pub ipv6properties: Option<Box<t::HostInternetScsiHbaIPv6Properties>>,
 }
-d::object!(HostInternetScsiHbaIPProperties: t::DynamicData, "HostInternetScsiHbaIPProperties", 0, [
+d::object!(Vim25 HostInternetScsiHbaIPProperties: t::DynamicData, "HostInternetScsiHbaIPProperties", 0, [
     0 mac "mac" 0 false,
     1 address "address" 0 false,
     2 dhcp_configuration_enabled "dhcpConfigurationEnabled" 0 false,
@@ -2582,7 +2582,7 @@ pub struct HostInternetScsiHbaIPv6Properties {
     /// `ipv6DefaultGateway`.
     pub ipv6_default_gateway: Option<String>,
 }
-d::object!(HostInternetScsiHbaIPv6Properties: t::DynamicData, "HostInternetScsiHbaIPv6Properties", 8, [
+d::object!(Vim25 HostInternetScsiHbaIPv6Properties: t::DynamicData, "HostInternetScsiHbaIPv6Properties", 8, [
     0 iscsi_ipv6_address "iscsiIpv6Address" 8 false,
     1 ipv6_dhcp_configuration_enabled "ipv6DhcpConfigurationEnabled" 8 false,
     2 ipv6_link_local_auto_configuration_enabled "ipv6LinkLocalAutoConfigurationEnabled" 8 false,
@@ -2606,7 +2606,7 @@ pub struct HostInternetScsiHbaIscsiIpv6Address {
     /// `operation`.
     pub operation: Option<String>,
 }
-d::object!(HostInternetScsiHbaIscsiIpv6Address: t::DynamicData, "HostInternetScsiHbaIscsiIpv6Address", 8, [
+d::object!(Vim25 HostInternetScsiHbaIscsiIpv6Address: t::DynamicData, "HostInternetScsiHbaIscsiIpv6Address", 8, [
     0 address "address" 8 false,
     1 prefix_length "prefixLength" 8 false,
     2 origin "origin" 8 false,
@@ -2656,7 +2656,7 @@ pub struct HostInternetScsiHbaParamValue {
     /// `isInherited`.
     pub is_inherited: Option<bool>,
 }
-d::object!(HostInternetScsiHbaParamValue: t::OptionValue, "HostInternetScsiHbaParamValue", 3, [
+d::object!(Vim25 HostInternetScsiHbaParamValue: t::OptionValue, "HostInternetScsiHbaParamValue", 3, [
     0 is_inherited "isInherited" 3 false,
 ]);
 impl d::IsA<t::OptionValue> for HostInternetScsiHbaParamValue {}
@@ -2683,7 +2683,7 @@ pub struct HostInternetScsiHbaSendTarget {
     /// `parent`. Since API 4.0.
     pub parent: Option<String>,
 }
-d::object!(HostInternetScsiHbaSendTarget: t::DynamicData, "HostInternetScsiHbaSendTarget", 0, [
+d::object!(Vim25 HostInternetScsiHbaSendTarget: t::DynamicData, "HostInternetScsiHbaSendTarget", 0, [
     0 address "address" 0 false,
     1 port "port" 0 false,
     2 authentication_properties "authenticationProperties" 3 false,
@@ -2719,7 +2719,7 @@ pub struct HostInternetScsiHbaStaticTarget {
     /// `parent`. Since API 4.0.
     pub parent: Option<String>,
 }
-d::object!(HostInternetScsiHbaStaticTarget: t::DynamicData, "HostInternetScsiHbaStaticTarget", 0, [
+d::object!(Vim25 HostInternetScsiHbaStaticTarget: t::DynamicData, "HostInternetScsiHbaStaticTarget", 0, [
     0 address "address" 0 false,
     1 port "port" 0 false,
     2 i_scsi_name "iScsiName" 0 false,
@@ -2756,7 +2756,7 @@ pub struct HostInternetScsiHbaTargetSet {
     /// `sendTargets`.
     pub send_targets: Vec<t::HostInternetScsiHbaSendTarget>,
 }
-d::object!(HostInternetScsiHbaTargetSet: t::DynamicData, "HostInternetScsiHbaTargetSet", 3, [
+d::object!(Vim25 HostInternetScsiHbaTargetSet: t::DynamicData, "HostInternetScsiHbaTargetSet", 3, [
     0 static_targets "staticTargets" 3 false,
     1 send_targets "sendTargets" 3 false,
 ]);
@@ -2775,7 +2775,7 @@ pub struct HostInternetScsiTargetTransport {
     /// `address`.
     pub address: Vec<String>,
 }
-d::object!(HostInternetScsiTargetTransport: t::HostTargetTransport, "HostInternetScsiTargetTransport", 0, [
+d::object!(Vim25 HostInternetScsiTargetTransport: t::HostTargetTransport, "HostInternetScsiTargetTransport", 0, [
     0 i_scsi_name "iScsiName" 0 false,
     1 i_scsi_alias "iScsiAlias" 0 false,
     2 address "address" 0 false,
@@ -2798,7 +2798,7 @@ pub struct HostIpConfig {
     /// `ipV6Config`. Since API 4.0.
     pub ip_v6_config: Option<Box<t::HostIpConfigIpV6AddressConfiguration>>,
 }
-d::object!(HostIpConfig: t::DynamicData, "HostIpConfig", 0, [
+d::object!(Vim25 HostIpConfig: t::DynamicData, "HostIpConfig", 0, [
     0 dhcp "dhcp" 0 false,
     1 ip_address "ipAddress" 0 false,
     2 subnet_mask "subnetMask" 0 false,
@@ -2835,7 +2835,7 @@ pub struct HostIpConfigIpV6Address {
     /// `operation`.
     pub operation: Option<String>,
 }
-d::object!(HostIpConfigIpV6Address: t::DynamicData, "HostIpConfigIpV6Address", 3, [
+d::object!(Vim25 HostIpConfigIpV6Address: t::DynamicData, "HostIpConfigIpV6Address", 3, [
     0 ip_address "ipAddress" 3 false,
     1 prefix_length "prefixLength" 3 false,
     2 origin "origin" 3 false,
@@ -2871,7 +2871,7 @@ pub struct HostIpConfigIpV6AddressConfiguration {
     /// `dhcpV6Enabled`.
     pub dhcp_v6_enabled: Option<bool>,
 }
-d::object!(HostIpConfigIpV6AddressConfiguration: t::DynamicData, "HostIpConfigIpV6AddressConfiguration", 3, [
+d::object!(Vim25 HostIpConfigIpV6AddressConfiguration: t::DynamicData, "HostIpConfigIpV6AddressConfiguration", 3, [
     0 ip_v6_address "ipV6Address" 3 false,
     1 auto_configuration_enabled "autoConfigurationEnabled" 3 false,
     2 dhcp_v6_enabled "dhcpV6Enabled" 3 false,
@@ -2916,7 +2916,7 @@ pub struct HostIpRouteConfig {
     /// `ipV6GatewayDevice`. Since API 4.0.
     pub ip_v6_gateway_device: Option<String>,
 }
-d::object!(HostIpRouteConfig: t::DynamicData, "HostIpRouteConfig", 0, [
+d::object!(Vim25 HostIpRouteConfig: t::DynamicData, "HostIpRouteConfig", 0, [
     0 default_gateway "defaultGateway" 0 false,
     1 gateway_device "gatewayDevice" 0 false,
     2 ip_v6_default_gateway "ipV6DefaultGateway" 3 false,
@@ -2946,7 +2946,7 @@ pub struct HostIpRouteConfigSpec {
     /// `ipV6GatewayDeviceConnection`.
     pub ip_v6_gateway_device_connection: Option<Box<t::HostVirtualNicConnection>>,
 }
-d::object!(HostIpRouteConfigSpec: t::HostIpRouteConfig, "HostIpRouteConfigSpec", 3, [
+d::object!(Vim25 HostIpRouteConfigSpec: t::HostIpRouteConfig, "HostIpRouteConfigSpec", 3, [
     0 gateway_device_connection "gatewayDeviceConnection" 3 false,
     1 ip_v6_gateway_device_connection "ipV6GatewayDeviceConnection" 3 false,
 ]);
@@ -2968,7 +2968,7 @@ pub struct HostIpRouteEntry {
     /// `deviceName`. Since API 4.1.
     pub device_name: Option<String>,
 }
-d::object!(HostIpRouteEntry: t::DynamicData, "HostIpRouteEntry", 3, [
+d::object!(Vim25 HostIpRouteEntry: t::DynamicData, "HostIpRouteEntry", 3, [
     0 network "network" 3 false,
     1 prefix_length "prefixLength" 3 false,
     2 gateway "gateway" 3 false,
@@ -2987,7 +2987,7 @@ pub struct HostIpRouteOp {
     /// `route`.
     pub route: t::HostIpRouteEntry,
 }
-d::object!(HostIpRouteOp: t::DynamicData, "HostIpRouteOp", 3, [
+d::object!(Vim25 HostIpRouteOp: t::DynamicData, "HostIpRouteOp", 3, [
     0 change_operation "changeOperation" 3 false,
     1 route "route" 3 false,
 ]);

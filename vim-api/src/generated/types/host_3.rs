@@ -19,7 +19,7 @@ pub struct HostIpRouteTableConfig {
     /// `ipv6Route`.
     pub ipv6_route: Vec<t::HostIpRouteOp>,
 }
-d::object!(HostIpRouteTableConfig: t::DynamicData, "HostIpRouteTableConfig", 3, [
+d::object!(Vim25 HostIpRouteTableConfig: t::DynamicData, "HostIpRouteTableConfig", 3, [
     0 ip_route "ipRoute" 3 false,
     1 ipv6_route "ipv6Route" 3 false,
 ]);
@@ -42,7 +42,7 @@ pub struct HostIpRouteTableInfo {
     /// `ipv6Route`.
     pub ipv6_route: Vec<t::HostIpRouteEntry>,
 }
-d::object!(HostIpRouteTableInfo: t::DynamicData, "HostIpRouteTableInfo", 3, [
+d::object!(Vim25 HostIpRouteTableInfo: t::DynamicData, "HostIpRouteTableInfo", 3, [
     0 ip_route "ipRoute" 3 false,
     1 ipv6_route "ipv6Route" 3 false,
 ]);
@@ -69,7 +69,7 @@ pub struct HostIpmiInfo {
     /// `password`. A secret: never printed.
     pub password: Option<String>,
 }
-d::object!(HostIpmiInfo: t::DynamicData, "HostIpmiInfo", 3, [
+d::object!(Vim25 HostIpmiInfo: t::DynamicData, "HostIpmiInfo", 3, [
     0 bmc_ip_address "bmcIpAddress" 3 false,
     1 bmc_mac_address "bmcMacAddress" 3 false,
     2 login "login" 3 false,
@@ -100,7 +100,7 @@ pub struct HostLicenseConnectInfo {
     /// `resource`. Since API 5.0.
     pub resource: Option<Box<t::HostLicensableResourceInfo>>,
 }
-d::object!(HostLicenseConnectInfo: t::DynamicData, "HostLicenseConnectInfo", 3, [
+d::object!(Vim25 HostLicenseConnectInfo: t::DynamicData, "HostLicenseConnectInfo", 3, [
     0 license "license" 3 false,
     1 evaluation "evaluation" 3 false,
     2 resource "resource" 5 false,
@@ -122,7 +122,7 @@ pub struct HostLicenseSpec {
     /// `enabledFeatureKey`.
     pub enabled_feature_key: Vec<String>,
 }
-d::object!(HostLicenseSpec: t::DynamicData, "HostLicenseSpec", 3, [
+d::object!(Vim25 HostLicenseSpec: t::DynamicData, "HostLicenseSpec", 3, [
     0 source "source" 3 false,
     1 edition_key "editionKey" 3 false,
     2 disabled_feature_key "disabledFeatureKey" 3 false,
@@ -181,7 +181,7 @@ pub struct HostListSummary {
     /// `trustAuthorityAttestationInfos`. Since API 7.0.1.0.
     pub trust_authority_attestation_infos: Vec<t::HostTrustAuthorityAttestationInfo>,
 }
-d::object!(HostListSummary: t::DynamicData, "HostListSummary", 0, [
+d::object!(Vim25 HostListSummary: t::DynamicData, "HostListSummary", 0, [
     0 host "host" 0 false,
     1 hardware "hardware" 0 false,
     2 runtime "runtime" 0 false,
@@ -249,7 +249,7 @@ pub struct HostListSummaryGatewaySummary {
     /// `gatewayId`.
     pub gateway_id: String,
 }
-d::object!(HostListSummaryGatewaySummary: t::DynamicData, "HostListSummaryGatewaySummary", 8, [
+d::object!(Vim25 HostListSummaryGatewaySummary: t::DynamicData, "HostListSummaryGatewaySummary", 8, [
     0 gateway_type "gatewayType" 8 false,
     1 gateway_id "gatewayId" 8 false,
 ]);
@@ -280,7 +280,7 @@ pub struct HostListSummaryQuickStats {
     /// `uptime`. Since API 4.1.
     pub uptime: Option<i32>,
 }
-d::object!(HostListSummaryQuickStats: t::DynamicData, "HostListSummaryQuickStats", 0, [
+d::object!(Vim25 HostListSummaryQuickStats: t::DynamicData, "HostListSummaryQuickStats", 0, [
     0 overall_cpu_usage "overallCpuUsage" 0 false,
     1 overall_memory_usage "overallMemoryUsage" 0 false,
     2 distributed_cpu_fairness "distributedCpuFairness" 0 false,
@@ -311,7 +311,7 @@ pub struct HostLocalAuthenticationInfo {
     /// The fields of [`HostAuthenticationStoreInfo`](t::HostAuthenticationStoreInfo).
     pub base: t::HostAuthenticationStoreInfo,
 }
-d::object!(HostLocalAuthenticationInfo: t::HostAuthenticationStoreInfo, "HostLocalAuthenticationInfo", 4, [
+d::object!(Vim25 HostLocalAuthenticationInfo: t::HostAuthenticationStoreInfo, "HostLocalAuthenticationInfo", 4, [
 ]);
 impl d::IsA<t::HostAuthenticationStoreInfo> for HostLocalAuthenticationInfo {}
 
@@ -325,7 +325,7 @@ pub struct HostLocalFileSystemVolume {
     /// `device`.
     pub device: String,
 }
-d::object!(HostLocalFileSystemVolume: t::HostFileSystemVolume, "HostLocalFileSystemVolume", 0, [
+d::object!(Vim25 HostLocalFileSystemVolume: t::HostFileSystemVolume, "HostLocalFileSystemVolume", 0, [
     0 device "device" 0 false,
 ]);
 impl d::IsA<t::HostFileSystemVolume> for HostLocalFileSystemVolume {}
@@ -342,7 +342,7 @@ pub struct HostLocalFileSystemVolumeSpec {
     /// `localPath`.
     pub local_path: String,
 }
-d::object!(HostLocalFileSystemVolumeSpec: t::DynamicData, "HostLocalFileSystemVolumeSpec", 0, [
+d::object!(Vim25 HostLocalFileSystemVolumeSpec: t::DynamicData, "HostLocalFileSystemVolumeSpec", 0, [
     0 device "device" 0 false,
     1 local_path "localPath" 0 false,
 ]);
@@ -376,7 +376,7 @@ pub struct HostLowLevelProvisioningManagerDiskLayoutSpec {
     /// `dstFilename`.
     pub dst_filename: String,
 }
-d::object!(HostLowLevelProvisioningManagerDiskLayoutSpec: t::DynamicData, "HostLowLevelProvisioningManagerDiskLayoutSpec", 5, [
+d::object!(Vim25 HostLowLevelProvisioningManagerDiskLayoutSpec: t::DynamicData, "HostLowLevelProvisioningManagerDiskLayoutSpec", 5, [
     0 controller_type "controllerType" 5 false,
     1 bus_number "busNumber" 5 false,
     2 unit_number "unitNumber" 5 false,
@@ -396,7 +396,7 @@ pub struct HostLowLevelProvisioningManagerFileDeleteResult {
     /// `fault`.
     pub fault: t::LocalizedMethodFault,
 }
-d::object!(HostLowLevelProvisioningManagerFileDeleteResult: t::DynamicData, "HostLowLevelProvisioningManagerFileDeleteResult", 8, [
+d::object!(Vim25 HostLowLevelProvisioningManagerFileDeleteResult: t::DynamicData, "HostLowLevelProvisioningManagerFileDeleteResult", 8, [
     0 file_name "fileName" 8 false,
     1 fault "fault" 8 false,
 ]);
@@ -413,7 +413,7 @@ pub struct HostLowLevelProvisioningManagerFileDeleteSpec {
     /// `fileType`.
     pub file_type: String,
 }
-d::object!(HostLowLevelProvisioningManagerFileDeleteSpec: t::DynamicData, "HostLowLevelProvisioningManagerFileDeleteSpec", 8, [
+d::object!(Vim25 HostLowLevelProvisioningManagerFileDeleteSpec: t::DynamicData, "HostLowLevelProvisioningManagerFileDeleteSpec", 8, [
     0 file_name "fileName" 8 false,
     1 file_type "fileType" 8 false,
 ]);
@@ -432,7 +432,7 @@ pub struct HostLowLevelProvisioningManagerFileReserveResult {
     /// `reservedName`.
     pub reserved_name: String,
 }
-d::object!(HostLowLevelProvisioningManagerFileReserveResult: t::DynamicData, "HostLowLevelProvisioningManagerFileReserveResult", 8, [
+d::object!(Vim25 HostLowLevelProvisioningManagerFileReserveResult: t::DynamicData, "HostLowLevelProvisioningManagerFileReserveResult", 8, [
     0 base_name "baseName" 8 false,
     1 parent_dir "parentDir" 8 false,
     2 reserved_name "reservedName" 8 false,
@@ -454,7 +454,7 @@ pub struct HostLowLevelProvisioningManagerFileReserveSpec {
     /// `storageProfile`.
     pub storage_profile: String,
 }
-d::object!(HostLowLevelProvisioningManagerFileReserveSpec: t::DynamicData, "HostLowLevelProvisioningManagerFileReserveSpec", 8, [
+d::object!(Vim25 HostLowLevelProvisioningManagerFileReserveSpec: t::DynamicData, "HostLowLevelProvisioningManagerFileReserveSpec", 8, [
     0 base_name "baseName" 8 false,
     1 parent_dir "parentDir" 8 false,
     2 file_type "fileType" 8 false,
@@ -498,7 +498,7 @@ pub struct HostLowLevelProvisioningManagerSnapshotLayoutSpec {
     /// `disk`.
     pub disk: Vec<t::HostLowLevelProvisioningManagerDiskLayoutSpec>,
 }
-d::object!(HostLowLevelProvisioningManagerSnapshotLayoutSpec: t::DynamicData, "HostLowLevelProvisioningManagerSnapshotLayoutSpec", 5, [
+d::object!(Vim25 HostLowLevelProvisioningManagerSnapshotLayoutSpec: t::DynamicData, "HostLowLevelProvisioningManagerSnapshotLayoutSpec", 5, [
     0 id "id" 5 false,
     1 src_filename "srcFilename" 5 false,
     2 dst_filename "dstFilename" 5 false,
@@ -521,7 +521,7 @@ pub struct HostLowLevelProvisioningManagerVmMigrationStatus {
     /// `consideredSuccessful`.
     pub considered_successful: bool,
 }
-d::object!(HostLowLevelProvisioningManagerVmMigrationStatus: t::DynamicData, "HostLowLevelProvisioningManagerVmMigrationStatus", 6, [
+d::object!(Vim25 HostLowLevelProvisioningManagerVmMigrationStatus: t::DynamicData, "HostLowLevelProvisioningManagerVmMigrationStatus", 6, [
     0 migration_id "migrationId" 6 false,
     1 r#type "type" 6 false,
     2 source "source" 6 false,
@@ -544,7 +544,7 @@ pub struct HostLowLevelProvisioningManagerVmRecoveryInfo {
     /// `ftInfo`.
     pub ft_info: Option<d::Poly<t::FaultToleranceConfigInfo>>,
 }
-d::object!(HostLowLevelProvisioningManagerVmRecoveryInfo: t::DynamicData, "HostLowLevelProvisioningManagerVmRecoveryInfo", 6, [
+d::object!(Vim25 HostLowLevelProvisioningManagerVmRecoveryInfo: t::DynamicData, "HostLowLevelProvisioningManagerVmRecoveryInfo", 6, [
     0 version "version" 6 false,
     1 bios_uuid "biosUUID" 6 false,
     2 instance_uuid "instanceUUID" 6 false,
@@ -565,7 +565,7 @@ pub struct HostMaintenanceSpec {
     /// `evacMode`. Since API 9.1.0.0.
     pub evac_mode: Option<Box<t::HostMaintenanceSpecEvacuationMode>>,
 }
-d::object!(HostMaintenanceSpec: t::DynamicData, "HostMaintenanceSpec", 7, [
+d::object!(Vim25 HostMaintenanceSpec: t::DynamicData, "HostMaintenanceSpec", 7, [
     0 vsan_mode "vsanMode" 7 false,
     1 purpose "purpose" 16 false,
     2 evac_mode "evacMode" 33 false,
@@ -581,7 +581,7 @@ pub struct HostMaintenanceSpecEvacuationMode {
     /// `workloadNonDisruptive`.
     pub workload_non_disruptive: bool,
 }
-d::object!(HostMaintenanceSpecEvacuationMode: t::DynamicData, "HostMaintenanceSpecEvacuationMode", 33, [
+d::object!(Vim25 HostMaintenanceSpecEvacuationMode: t::DynamicData, "HostMaintenanceSpecEvacuationMode", 33, [
     0 workload_non_disruptive "workloadNonDisruptive" 33 false,
 ]);
 
@@ -604,7 +604,7 @@ pub struct HostMemorySpec {
     /// `serviceConsoleReservation`.
     pub service_console_reservation: Option<i64>,
 }
-d::object!(HostMemorySpec: t::DynamicData, "HostMemorySpec", 3, [
+d::object!(Vim25 HostMemorySpec: t::DynamicData, "HostMemorySpec", 3, [
     0 service_console_reservation "serviceConsoleReservation" 3 false,
 ]);
 impl<M, P> p::Property<M, t::HostMemorySpec, P> {
@@ -642,7 +642,7 @@ pub struct HostMemoryTierInfo {
     /// `size`.
     pub size: i64,
 }
-d::object!(HostMemoryTierInfo: t::DynamicData, "HostMemoryTierInfo", 22, [
+d::object!(Vim25 HostMemoryTierInfo: t::DynamicData, "HostMemoryTierInfo", 22, [
     0 name "name" 22 false,
     1 r#type "type" 22 false,
     2 flags "flags" 22 false,
@@ -699,7 +699,7 @@ pub struct HostMountInfo {
     /// `numTcpConnections`. Since API 8.0.1.0.
     pub num_tcp_connections: Option<i32>,
 }
-d::object!(HostMountInfo: t::DynamicData, "HostMountInfo", 0, [
+d::object!(Vim25 HostMountInfo: t::DynamicData, "HostMountInfo", 0, [
     0 path "path" 0 false,
     1 access_mode "accessMode" 0 false,
     2 mounted "mounted" 5 false,
@@ -759,7 +759,7 @@ pub struct HostMultipathInfo {
     /// `lun`.
     pub lun: Vec<t::HostMultipathInfoLogicalUnit>,
 }
-d::object!(HostMultipathInfo: t::DynamicData, "HostMultipathInfo", 0, [
+d::object!(Vim25 HostMultipathInfo: t::DynamicData, "HostMultipathInfo", 0, [
     0 lun "lun" 0 false,
 ]);
 impl<M, P> p::Property<M, t::HostMultipathInfo, P> {
@@ -777,7 +777,7 @@ pub struct HostMultipathInfoFixedLogicalUnitPolicy {
     /// `prefer`.
     pub prefer: String,
 }
-d::object!(HostMultipathInfoFixedLogicalUnitPolicy: t::HostMultipathInfoLogicalUnitPolicy, "HostMultipathInfoFixedLogicalUnitPolicy", 0, [
+d::object!(Vim25 HostMultipathInfoFixedLogicalUnitPolicy: t::HostMultipathInfoLogicalUnitPolicy, "HostMultipathInfoFixedLogicalUnitPolicy", 0, [
     0 prefer "prefer" 0 false,
 ]);
 impl d::IsA<t::HostMultipathInfoLogicalUnitPolicy> for HostMultipathInfoFixedLogicalUnitPolicy {}
@@ -800,7 +800,7 @@ pub struct HostMultipathInfoHppLogicalUnitPolicy {
     /// `samplingIosPerPath`.
     pub sampling_ios_per_path: Option<i64>,
 }
-d::object!(HostMultipathInfoHppLogicalUnitPolicy: t::HostMultipathInfoLogicalUnitPolicy, "HostMultipathInfoHppLogicalUnitPolicy", 16, [
+d::object!(Vim25 HostMultipathInfoHppLogicalUnitPolicy: t::HostMultipathInfoLogicalUnitPolicy, "HostMultipathInfoHppLogicalUnitPolicy", 16, [
     0 bytes "bytes" 16 false,
     1 iops "iops" 16 false,
     2 path "path" 16 false,
@@ -829,7 +829,7 @@ pub struct HostMultipathInfoLogicalUnit {
     /// `storageArrayTypePolicy`. Since API 4.0.
     pub storage_array_type_policy: Option<Box<t::HostMultipathInfoLogicalUnitStorageArrayTypePolicy>>,
 }
-d::object!(HostMultipathInfoLogicalUnit: t::DynamicData, "HostMultipathInfoLogicalUnit", 0, [
+d::object!(Vim25 HostMultipathInfoLogicalUnit: t::DynamicData, "HostMultipathInfoLogicalUnit", 0, [
     0 key "key" 0 false,
     1 id "id" 0 false,
     2 lun "lun" 0 false,
@@ -866,7 +866,7 @@ pub struct HostMultipathInfoLogicalUnitPolicy {
     /// `policy`.
     pub policy: String,
 }
-d::object!(HostMultipathInfoLogicalUnitPolicy: t::DynamicData, "HostMultipathInfoLogicalUnitPolicy", 0, [
+d::object!(Vim25 HostMultipathInfoLogicalUnitPolicy: t::DynamicData, "HostMultipathInfoLogicalUnitPolicy", 0, [
     0 policy "policy" 0 false,
 ]);
 impl d::IsA<t::HostMultipathInfoLogicalUnitPolicy> for HostMultipathInfoLogicalUnitPolicy {}
@@ -885,7 +885,7 @@ pub struct HostMultipathInfoLogicalUnitStorageArrayTypePolicy {
     /// `policy`.
     pub policy: String,
 }
-d::object!(HostMultipathInfoLogicalUnitStorageArrayTypePolicy: t::DynamicData, "HostMultipathInfoLogicalUnitStorageArrayTypePolicy", 3, [
+d::object!(Vim25 HostMultipathInfoLogicalUnitStorageArrayTypePolicy: t::DynamicData, "HostMultipathInfoLogicalUnitStorageArrayTypePolicy", 3, [
     0 policy "policy" 3 false,
 ]);
 impl<M, P> p::Property<M, t::HostMultipathInfoLogicalUnitStorageArrayTypePolicy, P> {
@@ -917,7 +917,7 @@ pub struct HostMultipathInfoPath {
     /// `transport`.
     pub transport: Option<d::Poly<t::HostTargetTransport>>,
 }
-d::object!(HostMultipathInfoPath: t::DynamicData, "HostMultipathInfoPath", 0, [
+d::object!(Vim25 HostMultipathInfoPath: t::DynamicData, "HostMultipathInfoPath", 0, [
     0 key "key" 0 false,
     1 name "name" 0 false,
     2 path_state "pathState" 0 false,
@@ -960,7 +960,7 @@ pub struct HostMultipathStateInfo {
     /// `path`.
     pub path: Vec<t::HostMultipathStateInfoPath>,
 }
-d::object!(HostMultipathStateInfo: t::DynamicData, "HostMultipathStateInfo", 3, [
+d::object!(Vim25 HostMultipathStateInfo: t::DynamicData, "HostMultipathStateInfo", 3, [
     0 path "path" 3 false,
 ]);
 impl<M, P> p::Property<M, t::HostMultipathStateInfo, P> {
@@ -980,7 +980,7 @@ pub struct HostMultipathStateInfoPath {
     /// `pathState`.
     pub path_state: String,
 }
-d::object!(HostMultipathStateInfoPath: t::DynamicData, "HostMultipathStateInfoPath", 3, [
+d::object!(Vim25 HostMultipathStateInfoPath: t::DynamicData, "HostMultipathStateInfoPath", 3, [
     0 name "name" 3 false,
     1 path_state "pathState" 3 false,
 ]);
@@ -1005,7 +1005,7 @@ pub struct HostNasVolume {
     /// `protocolEndpoint`. Since API 6.0.
     pub protocol_endpoint: Option<bool>,
 }
-d::object!(HostNasVolume: t::HostFileSystemVolume, "HostNasVolume", 0, [
+d::object!(Vim25 HostNasVolume: t::HostFileSystemVolume, "HostNasVolume", 0, [
     0 remote_host "remoteHost" 0 false,
     1 remote_path "remotePath" 0 false,
     2 user_name "userName" 0 false,
@@ -1027,7 +1027,7 @@ pub struct HostNasVolumeConfig {
     /// `spec`.
     pub spec: Option<Box<t::HostNasVolumeSpec>>,
 }
-d::object!(HostNasVolumeConfig: t::DynamicData, "HostNasVolumeConfig", 3, [
+d::object!(Vim25 HostNasVolumeConfig: t::DynamicData, "HostNasVolumeConfig", 3, [
     0 change_operation "changeOperation" 3 false,
     1 spec "spec" 3 false,
 ]);
@@ -1076,7 +1076,7 @@ pub struct HostNasVolumeSpec {
     /// `connections`. Since API 8.0.1.0.
     pub connections: Option<i32>,
 }
-d::object!(HostNasVolumeSpec: t::DynamicData, "HostNasVolumeSpec", 0, [
+d::object!(Vim25 HostNasVolumeSpec: t::DynamicData, "HostNasVolumeSpec", 0, [
     0 remote_host "remoteHost" 0 false,
     1 remote_path "remotePath" 0 false,
     2 local_path "localPath" 0 false,
@@ -1101,7 +1101,7 @@ pub struct HostNasVolumeUserInfo {
     /// `user`.
     pub user: String,
 }
-d::object!(HostNasVolumeUserInfo: t::DynamicData, "HostNasVolumeUserInfo", 8, [
+d::object!(Vim25 HostNasVolumeUserInfo: t::DynamicData, "HostNasVolumeUserInfo", 8, [
     0 user "user" 8 false,
 ]);
 
@@ -1117,7 +1117,7 @@ pub struct HostNatService {
     /// `spec`.
     pub spec: t::HostNatServiceSpec,
 }
-d::object!(HostNatService: t::DynamicData, "HostNatService", 0, [
+d::object!(Vim25 HostNatService: t::DynamicData, "HostNatService", 0, [
     0 key "key" 0 false,
     1 spec "spec" 0 false,
 ]);
@@ -1146,7 +1146,7 @@ pub struct HostNatServiceConfig {
     /// `spec`.
     pub spec: t::HostNatServiceSpec,
 }
-d::object!(HostNatServiceConfig: t::DynamicData, "HostNatServiceConfig", 0, [
+d::object!(Vim25 HostNatServiceConfig: t::DynamicData, "HostNatServiceConfig", 0, [
     0 change_operation "changeOperation" 0 false,
     1 key "key" 0 false,
     2 spec "spec" 0 false,
@@ -1188,7 +1188,7 @@ pub struct HostNatServiceNameServiceSpec {
     /// `nbnsTimeout`.
     pub nbns_timeout: i32,
 }
-d::object!(HostNatServiceNameServiceSpec: t::DynamicData, "HostNatServiceNameServiceSpec", 0, [
+d::object!(Vim25 HostNatServiceNameServiceSpec: t::DynamicData, "HostNatServiceNameServiceSpec", 0, [
     0 dns_auto_detect "dnsAutoDetect" 0 false,
     1 dns_policy "dnsPolicy" 0 false,
     2 dns_retries "dnsRetries" 0 false,
@@ -1235,7 +1235,7 @@ pub struct HostNatServicePortForwardSpec {
     /// `guestIpAddress`.
     pub guest_ip_address: String,
 }
-d::object!(HostNatServicePortForwardSpec: t::DynamicData, "HostNatServicePortForwardSpec", 0, [
+d::object!(Vim25 HostNatServicePortForwardSpec: t::DynamicData, "HostNatServicePortForwardSpec", 0, [
     0 r#type "type" 0 false,
     1 name "name" 0 false,
     2 host_port "hostPort" 0 false,
@@ -1267,7 +1267,7 @@ pub struct HostNatServiceSpec {
     /// `nameService`.
     pub name_service: Option<Box<t::HostNatServiceNameServiceSpec>>,
 }
-d::object!(HostNatServiceSpec: t::DynamicData, "HostNatServiceSpec", 0, [
+d::object!(Vim25 HostNatServiceSpec: t::DynamicData, "HostNatServiceSpec", 0, [
     0 virtual_switch "virtualSwitch" 0 false,
     1 active_ftp "activeFtp" 0 false,
     2 allow_any_oui "allowAnyOui" 0 false,
@@ -1332,7 +1332,7 @@ pub struct HostNetCapabilities {
     /// `backupNfcNiocSupported`. Since API 7.0.1.0.
     pub backup_nfc_nioc_supported: Option<bool>,
 }
-d::object!(HostNetCapabilities: t::DynamicData, "HostNetCapabilities", 0, [
+d::object!(Vim25 HostNetCapabilities: t::DynamicData, "HostNetCapabilities", 0, [
     0 can_set_physical_nic_link_speed "canSetPhysicalNicLinkSpeed" 0 false,
     1 supports_nic_teaming "supportsNicTeaming" 0 false,
     2 nic_teaming_policy "nicTeamingPolicy" 0 false,
@@ -1393,7 +1393,7 @@ pub struct HostNetOffloadCapabilities {
     /// `zeroCopyXmit`.
     pub zero_copy_xmit: Option<bool>,
 }
-d::object!(HostNetOffloadCapabilities: t::DynamicData, "HostNetOffloadCapabilities", 0, [
+d::object!(Vim25 HostNetOffloadCapabilities: t::DynamicData, "HostNetOffloadCapabilities", 0, [
     0 csum_offload "csumOffload" 0 false,
     1 tcp_segmentation "tcpSegmentation" 0 false,
     2 zero_copy_xmit "zeroCopyXmit" 0 false,
@@ -1433,7 +1433,7 @@ pub struct HostNetStackInstance {
     /// `owner`. Since API 9.0.0.0.
     pub owner: Option<String>,
 }
-d::object!(HostNetStackInstance: t::DynamicData, "HostNetStackInstance", 7, [
+d::object!(Vim25 HostNetStackInstance: t::DynamicData, "HostNetStackInstance", 7, [
     0 key "key" 7 false,
     1 name "name" 7 false,
     2 dns_config "dnsConfig" 7 false,
@@ -1531,7 +1531,7 @@ pub struct HostNetworkConfig {
     /// `migrationStatus`. Since API 7.0.2.0.
     pub migration_status: Option<String>,
 }
-d::object!(HostNetworkConfig: t::DynamicData, "HostNetworkConfig", 0, [
+d::object!(Vim25 HostNetworkConfig: t::DynamicData, "HostNetworkConfig", 0, [
     0 vswitch "vswitch" 0 false,
     1 proxy_switch "proxySwitch" 3 false,
     2 portgroup "portgroup" 0 false,
@@ -1593,7 +1593,7 @@ pub struct HostNetworkConfigNetStackSpec {
     /// `operation`.
     pub operation: Option<String>,
 }
-d::object!(HostNetworkConfigNetStackSpec: t::DynamicData, "HostNetworkConfigNetStackSpec", 7, [
+d::object!(Vim25 HostNetworkConfigNetStackSpec: t::DynamicData, "HostNetworkConfigNetStackSpec", 7, [
     0 net_stack_instance "netStackInstance" 7 false,
     1 operation "operation" 7 false,
 ]);
@@ -1610,7 +1610,7 @@ pub struct HostNetworkConfigResult {
     /// `consoleVnicDevice`.
     pub console_vnic_device: Vec<String>,
 }
-d::object!(HostNetworkConfigResult: t::DynamicData, "HostNetworkConfigResult", 0, [
+d::object!(Vim25 HostNetworkConfigResult: t::DynamicData, "HostNetworkConfigResult", 0, [
     0 vnic_device "vnicDevice" 0 false,
     1 console_vnic_device "consoleVnicDevice" 0 false,
 ]);
@@ -1665,7 +1665,7 @@ pub struct HostNetworkInfo {
     /// `migrationStatus`. Since API 7.0.2.0.
     pub migration_status: Option<String>,
 }
-d::object!(HostNetworkInfo: t::DynamicData, "HostNetworkInfo", 0, [
+d::object!(Vim25 HostNetworkInfo: t::DynamicData, "HostNetworkInfo", 0, [
     0 vswitch "vswitch" 0 false,
     1 proxy_switch "proxySwitch" 3 false,
     2 portgroup "portgroup" 0 false,
@@ -1749,7 +1749,7 @@ pub struct HostNetworkPolicy {
     /// `shapingPolicy`.
     pub shaping_policy: Option<Box<t::HostNetworkTrafficShapingPolicy>>,
 }
-d::object!(HostNetworkPolicy: t::DynamicData, "HostNetworkPolicy", 0, [
+d::object!(Vim25 HostNetworkPolicy: t::DynamicData, "HostNetworkPolicy", 0, [
     0 security "security" 0 false,
     1 nic_teaming "nicTeaming" 0 false,
     2 offload_policy "offloadPolicy" 0 false,
@@ -1776,7 +1776,7 @@ pub struct HostNetworkResourceRuntime {
     /// `pnicResourceInfo`.
     pub pnic_resource_info: Vec<t::HostPnicNetworkResourceInfo>,
 }
-d::object!(HostNetworkResourceRuntime: t::DynamicData, "HostNetworkResourceRuntime", 8, [
+d::object!(Vim25 HostNetworkResourceRuntime: t::DynamicData, "HostNetworkResourceRuntime", 8, [
     0 pnic_resource_info "pnicResourceInfo" 8 false,
 ]);
 impl<M, P> p::Property<M, t::HostNetworkResourceRuntime, P> {
@@ -1798,7 +1798,7 @@ pub struct HostNetworkSecurityPolicy {
     /// `forgedTransmits`.
     pub forged_transmits: Option<bool>,
 }
-d::object!(HostNetworkSecurityPolicy: t::DynamicData, "HostNetworkSecurityPolicy", 0, [
+d::object!(Vim25 HostNetworkSecurityPolicy: t::DynamicData, "HostNetworkSecurityPolicy", 0, [
     0 allow_promiscuous "allowPromiscuous" 0 false,
     1 mac_changes "macChanges" 0 false,
     2 forged_transmits "forgedTransmits" 0 false,
@@ -1828,7 +1828,7 @@ pub struct HostNetworkTrafficShapingPolicy {
     /// `burstSize`.
     pub burst_size: Option<i64>,
 }
-d::object!(HostNetworkTrafficShapingPolicy: t::DynamicData, "HostNetworkTrafficShapingPolicy", 0, [
+d::object!(Vim25 HostNetworkTrafficShapingPolicy: t::DynamicData, "HostNetworkTrafficShapingPolicy", 0, [
     0 enabled "enabled" 0 false,
     1 average_bandwidth "averageBandwidth" 0 false,
     2 peak_bandwidth "peakBandwidth" 0 false,
@@ -1853,7 +1853,7 @@ pub struct HostNewNetworkConnectInfo {
     /// The fields of [`HostConnectInfoNetworkInfo`](t::HostConnectInfoNetworkInfo).
     pub base: t::HostConnectInfoNetworkInfo,
 }
-d::object!(HostNewNetworkConnectInfo: t::HostConnectInfoNetworkInfo, "HostNewNetworkConnectInfo", 0, [
+d::object!(Vim25 HostNewNetworkConnectInfo: t::HostConnectInfoNetworkInfo, "HostNewNetworkConnectInfo", 0, [
 ]);
 impl d::IsA<t::HostConnectInfoNetworkInfo> for HostNewNetworkConnectInfo {}
 
@@ -1867,7 +1867,7 @@ pub struct HostNfcConnectionInfo {
     /// `streamingMemoryConsumed`.
     pub streaming_memory_consumed: Option<i64>,
 }
-d::object!(HostNfcConnectionInfo: t::HostDataTransportConnectionInfo, "HostNfcConnectionInfo", 22, [
+d::object!(Vim25 HostNfcConnectionInfo: t::HostDataTransportConnectionInfo, "HostNfcConnectionInfo", 22, [
     0 streaming_memory_consumed "streamingMemoryConsumed" 22 false,
 ]);
 
@@ -1893,7 +1893,7 @@ pub struct HostNicFailureCriteria {
     /// `checkBeacon`.
     pub check_beacon: Option<bool>,
 }
-d::object!(HostNicFailureCriteria: t::DynamicData, "HostNicFailureCriteria", 0, [
+d::object!(Vim25 HostNicFailureCriteria: t::DynamicData, "HostNicFailureCriteria", 0, [
     0 check_speed "checkSpeed" 0 false,
     1 speed "speed" 0 false,
     2 check_duplex "checkDuplex" 0 false,
@@ -1931,7 +1931,7 @@ pub struct HostNicOrderPolicy {
     /// `standbyNic`.
     pub standby_nic: Vec<String>,
 }
-d::object!(HostNicOrderPolicy: t::DynamicData, "HostNicOrderPolicy", 0, [
+d::object!(Vim25 HostNicOrderPolicy: t::DynamicData, "HostNicOrderPolicy", 0, [
     0 active_nic "activeNic" 0 false,
     1 standby_nic "standbyNic" 0 false,
 ]);
@@ -1962,7 +1962,7 @@ pub struct HostNicTeamingPolicy {
     /// `nicOrder`.
     pub nic_order: Option<Box<t::HostNicOrderPolicy>>,
 }
-d::object!(HostNicTeamingPolicy: t::DynamicData, "HostNicTeamingPolicy", 0, [
+d::object!(Vim25 HostNicTeamingPolicy: t::DynamicData, "HostNicTeamingPolicy", 0, [
     0 policy "policy" 0 false,
     1 reverse_policy "reversePolicy" 0 false,
     2 notify_switches "notifySwitches" 0 false,
@@ -1997,7 +1997,7 @@ pub struct HostNtpConfig {
     /// `configFile`. Since API 6.0.
     pub config_file: Vec<String>,
 }
-d::object!(HostNtpConfig: t::DynamicData, "HostNtpConfig", 0, [
+d::object!(Vim25 HostNtpConfig: t::DynamicData, "HostNtpConfig", 0, [
     0 server "server" 0 false,
     1 config_file "configFile" 8 false,
 ]);
@@ -2022,7 +2022,7 @@ pub struct HostNumaInfo {
     /// `numaNode`.
     pub numa_node: Vec<t::HostNumaNode>,
 }
-d::object!(HostNumaInfo: t::DynamicData, "HostNumaInfo", 0, [
+d::object!(Vim25 HostNumaInfo: t::DynamicData, "HostNumaInfo", 0, [
     0 r#type "type" 0 false,
     1 num_nodes "numNodes" 0 false,
     2 numa_node "numaNode" 0 false,
@@ -2056,7 +2056,7 @@ pub struct HostNumaNode {
     /// `pciId`. Since API 6.7.
     pub pci_id: Vec<String>,
 }
-d::object!(HostNumaNode: t::DynamicData, "HostNumaNode", 0, [
+d::object!(Vim25 HostNumaNode: t::DynamicData, "HostNumaNode", 0, [
     0 type_id "typeId" 0 false,
     1 cpu_id "cpuID" 0 false,
     2 memory_size "memorySize" 25 false,
@@ -2107,7 +2107,7 @@ pub struct HostNumericSensorInfo {
     /// `fru`. Since API 8.0.0.1.
     pub fru: Option<Box<t::HostFru>>,
 }
-d::object!(HostNumericSensorInfo: t::DynamicData, "HostNumericSensorInfo", 0, [
+d::object!(Vim25 HostNumericSensorInfo: t::DynamicData, "HostNumericSensorInfo", 0, [
     0 name "name" 0 false,
     1 health_state "healthState" 0 false,
     2 current_reading "currentReading" 0 false,
@@ -2158,7 +2158,7 @@ pub struct HostNvmeConnectSpec {
     /// `keepAliveTimeout`.
     pub keep_alive_timeout: Option<i32>,
 }
-d::object!(HostNvmeConnectSpec: t::HostNvmeSpec, "HostNvmeConnectSpec", 16, [
+d::object!(Vim25 HostNvmeConnectSpec: t::HostNvmeSpec, "HostNvmeConnectSpec", 16, [
     0 subnqn "subnqn" 16 false,
     1 controller_id "controllerId" 16 false,
     2 admin_queue_size "adminQueueSize" 16 false,
@@ -2201,7 +2201,7 @@ pub struct HostNvmeController {
     /// `firmwareVersion`.
     pub firmware_version: Option<String>,
 }
-d::object!(HostNvmeController: t::DynamicData, "HostNvmeController", 16, [
+d::object!(Vim25 HostNvmeController: t::DynamicData, "HostNvmeController", 16, [
     0 key "key" 16 false,
     1 controller_number "controllerNumber" 16 false,
     2 subnqn "subnqn" 16 false,
@@ -2266,7 +2266,7 @@ pub struct HostNvmeDisconnectSpec {
     /// `controllerNumber`.
     pub controller_number: Option<i32>,
 }
-d::object!(HostNvmeDisconnectSpec: t::DynamicData, "HostNvmeDisconnectSpec", 16, [
+d::object!(Vim25 HostNvmeDisconnectSpec: t::DynamicData, "HostNvmeDisconnectSpec", 16, [
     0 hba_name "hbaName" 16 false,
     1 subnqn "subnqn" 16 false,
     2 controller_number "controllerNumber" 16 false,
@@ -2284,7 +2284,7 @@ pub struct HostNvmeDiscoverSpec {
     /// `rootDiscoveryController`. Since API 7.0.3.0.
     pub root_discovery_controller: Option<bool>,
 }
-d::object!(HostNvmeDiscoverSpec: t::HostNvmeSpec, "HostNvmeDiscoverSpec", 16, [
+d::object!(Vim25 HostNvmeDiscoverSpec: t::HostNvmeSpec, "HostNvmeDiscoverSpec", 16, [
     0 auto_connect "autoConnect" 16 false,
     1 root_discovery_controller "rootDiscoveryController" 22 false,
 ]);
@@ -2301,7 +2301,7 @@ pub struct HostNvmeDiscoveryLog {
     /// `complete`.
     pub complete: bool,
 }
-d::object!(HostNvmeDiscoveryLog: t::DynamicData, "HostNvmeDiscoveryLog", 16, [
+d::object!(Vim25 HostNvmeDiscoveryLog: t::DynamicData, "HostNvmeDiscoveryLog", 16, [
     0 entry "entry" 16 false,
     1 complete "complete" 16 false,
 ]);
@@ -2330,7 +2330,7 @@ pub struct HostNvmeDiscoveryLogEntry {
     /// `connected`.
     pub connected: bool,
 }
-d::object!(HostNvmeDiscoveryLogEntry: t::DynamicData, "HostNvmeDiscoveryLogEntry", 16, [
+d::object!(Vim25 HostNvmeDiscoveryLogEntry: t::DynamicData, "HostNvmeDiscoveryLogEntry", 16, [
     0 subnqn "subnqn" 16 false,
     1 subsystem_type "subsystemType" 16 false,
     2 subsystem_port_id "subsystemPortId" 16 false,
@@ -2380,7 +2380,7 @@ pub struct HostNvmeNamespace {
     /// `capacityInBlocks`.
     pub capacity_in_blocks: i64,
 }
-d::object!(HostNvmeNamespace: t::DynamicData, "HostNvmeNamespace", 16, [
+d::object!(Vim25 HostNvmeNamespace: t::DynamicData, "HostNvmeNamespace", 16, [
     0 key "key" 16 false,
     1 name "name" 16 false,
     2 id "id" 16 false,
@@ -2422,7 +2422,7 @@ pub struct HostNvmeOpaqueTransportParameters {
     /// `tsas`.
     pub tsas: d::Binary,
 }
-d::object!(HostNvmeOpaqueTransportParameters: t::HostNvmeTransportParameters, "HostNvmeOpaqueTransportParameters", 16, [
+d::object!(Vim25 HostNvmeOpaqueTransportParameters: t::HostNvmeTransportParameters, "HostNvmeOpaqueTransportParameters", 16, [
     0 trtype "trtype" 16 false,
     1 traddr "traddr" 16 false,
     2 adrfam "adrfam" 16 false,
@@ -2443,7 +2443,7 @@ pub struct HostNvmeOverFibreChannelParameters {
     /// `portWorldWideName`.
     pub port_world_wide_name: i64,
 }
-d::object!(HostNvmeOverFibreChannelParameters: t::HostNvmeTransportParameters, "HostNvmeOverFibreChannelParameters", 16, [
+d::object!(Vim25 HostNvmeOverFibreChannelParameters: t::HostNvmeTransportParameters, "HostNvmeOverFibreChannelParameters", 16, [
     0 node_world_wide_name "nodeWorldWideName" 16 false,
     1 port_world_wide_name "portWorldWideName" 16 false,
 ]);
@@ -2463,7 +2463,7 @@ pub struct HostNvmeOverRdmaParameters {
     /// `portNumber`.
     pub port_number: Option<i32>,
 }
-d::object!(HostNvmeOverRdmaParameters: t::HostNvmeTransportParameters, "HostNvmeOverRdmaParameters", 16, [
+d::object!(Vim25 HostNvmeOverRdmaParameters: t::HostNvmeTransportParameters, "HostNvmeOverRdmaParameters", 16, [
     0 address "address" 16 false,
     1 address_family "addressFamily" 16 false,
     2 port_number "portNumber" 16 false,
@@ -2484,7 +2484,7 @@ pub struct HostNvmeOverTcpParameters {
     /// `digestVerification`.
     pub digest_verification: Option<String>,
 }
-d::object!(HostNvmeOverTcpParameters: t::HostNvmeTransportParameters, "HostNvmeOverTcpParameters", 22, [
+d::object!(Vim25 HostNvmeOverTcpParameters: t::HostNvmeTransportParameters, "HostNvmeOverTcpParameters", 22, [
     0 address "address" 22 false,
     1 port_number "portNumber" 22 false,
     2 digest_verification "digestVerification" 22 false,
@@ -2503,7 +2503,7 @@ pub struct HostNvmeSpec {
     /// `transportParameters`.
     pub transport_parameters: d::Poly<t::HostNvmeTransportParameters>,
 }
-d::object!(HostNvmeSpec: t::DynamicData, "HostNvmeSpec", 16, [
+d::object!(Vim25 HostNvmeSpec: t::DynamicData, "HostNvmeSpec", 16, [
     0 hba_name "hbaName" 16 false,
     1 transport_parameters "transportParameters" 16 false,
 ]);
@@ -2518,7 +2518,7 @@ pub struct HostNvmeTopology {
     /// `adapter`.
     pub adapter: Vec<t::HostNvmeTopologyInterface>,
 }
-d::object!(HostNvmeTopology: t::DynamicData, "HostNvmeTopology", 16, [
+d::object!(Vim25 HostNvmeTopology: t::DynamicData, "HostNvmeTopology", 16, [
     0 adapter "adapter" 16 false,
 ]);
 impl<M, P> p::Property<M, t::HostNvmeTopology, P> {
@@ -2540,7 +2540,7 @@ pub struct HostNvmeTopologyInterface {
     /// `connectedController`.
     pub connected_controller: Vec<t::HostNvmeController>,
 }
-d::object!(HostNvmeTopologyInterface: t::DynamicData, "HostNvmeTopologyInterface", 16, [
+d::object!(Vim25 HostNvmeTopologyInterface: t::DynamicData, "HostNvmeTopologyInterface", 16, [
     0 key "key" 16 false,
     1 adapter "adapter" 16 false,
     2 connected_controller "connectedController" 16 false,
@@ -2566,7 +2566,7 @@ pub struct HostNvmeTransportParameters {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(HostNvmeTransportParameters: t::DynamicData, "HostNvmeTransportParameters", 16, [
+d::object!(Vim25 HostNvmeTransportParameters: t::DynamicData, "HostNvmeTransportParameters", 16, [
 ]);
 impl d::IsA<t::HostNvmeTransportParameters> for HostNvmeTransportParameters {}
 
@@ -2618,7 +2618,7 @@ pub struct HostOpaqueNetworkInfo {
     /// `extraConfig`. Since API 6.5.
     pub extra_config: Vec<d::Poly<t::OptionValue>>,
 }
-d::object!(HostOpaqueNetworkInfo: t::DynamicData, "HostOpaqueNetworkInfo", 7, [
+d::object!(Vim25 HostOpaqueNetworkInfo: t::DynamicData, "HostOpaqueNetworkInfo", 7, [
     0 opaque_network_id "opaqueNetworkId" 7 false,
     1 opaque_network_name "opaqueNetworkName" 7 false,
     2 opaque_network_type "opaqueNetworkType" 7 false,
@@ -2651,7 +2651,7 @@ pub struct HostOpaqueSwitch {
     /// `featureCapability`. Since API 6.7.
     pub feature_capability: Vec<t::HostFeatureCapability>,
 }
-d::object!(HostOpaqueSwitch: t::DynamicData, "HostOpaqueSwitch", 7, [
+d::object!(Vim25 HostOpaqueSwitch: t::DynamicData, "HostOpaqueSwitch", 7, [
     0 key "key" 7 false,
     1 name "name" 7 false,
     2 pnic "pnic" 7 false,
@@ -2708,7 +2708,7 @@ pub struct HostOpaqueSwitchPhysicalNicZone {
     /// `pnicDevice`.
     pub pnic_device: Vec<String>,
 }
-d::object!(HostOpaqueSwitchPhysicalNicZone: t::DynamicData, "HostOpaqueSwitchPhysicalNicZone", 8, [
+d::object!(Vim25 HostOpaqueSwitchPhysicalNicZone: t::DynamicData, "HostOpaqueSwitchPhysicalNicZone", 8, [
     0 key "key" 8 false,
     1 pnic_device "pnicDevice" 8 false,
 ]);
@@ -2735,7 +2735,7 @@ pub struct HostPMemVolume {
     /// `version`.
     pub version: String,
 }
-d::object!(HostPMemVolume: t::HostFileSystemVolume, "HostPMemVolume", 10, [
+d::object!(Vim25 HostPMemVolume: t::HostFileSystemVolume, "HostPMemVolume", 10, [
     0 uuid "uuid" 10 false,
     1 version "version" 10 false,
 ]);
@@ -2749,7 +2749,7 @@ pub struct HostParallelScsiHba {
     /// The fields of [`HostHostBusAdapter`](t::HostHostBusAdapter).
     pub base: t::HostHostBusAdapter,
 }
-d::object!(HostParallelScsiHba: t::HostHostBusAdapter, "HostParallelScsiHba", 0, [
+d::object!(Vim25 HostParallelScsiHba: t::HostHostBusAdapter, "HostParallelScsiHba", 0, [
 ]);
 impl d::IsA<t::HostHostBusAdapter> for HostParallelScsiHba {}
 
@@ -2761,7 +2761,7 @@ pub struct HostParallelScsiTargetTransport {
     /// The fields of [`HostTargetTransport`](t::HostTargetTransport).
     pub base: t::HostTargetTransport,
 }
-d::object!(HostParallelScsiTargetTransport: t::HostTargetTransport, "HostParallelScsiTargetTransport", 0, [
+d::object!(Vim25 HostParallelScsiTargetTransport: t::HostTargetTransport, "HostParallelScsiTargetTransport", 0, [
 ]);
 impl d::IsA<t::HostTargetTransport> for HostParallelScsiTargetTransport {}
 
@@ -2788,7 +2788,7 @@ pub struct HostPartialMaintenanceModeRuntimeInfo {
     /// `hostStatus`.
     pub host_status: String,
 }
-d::object!(HostPartialMaintenanceModeRuntimeInfo: t::DynamicData, "HostPartialMaintenanceModeRuntimeInfo", 30, [
+d::object!(Vim25 HostPartialMaintenanceModeRuntimeInfo: t::DynamicData, "HostPartialMaintenanceModeRuntimeInfo", 30, [
     0 key "key" 30 false,
     1 host_status "hostStatus" 30 false,
 ]);
@@ -2852,7 +2852,7 @@ pub struct HostPatchManagerLocator {
     /// `proxy`.
     pub proxy: Option<String>,
 }
-d::object!(HostPatchManagerLocator: t::DynamicData, "HostPatchManagerLocator", 0, [
+d::object!(Vim25 HostPatchManagerLocator: t::DynamicData, "HostPatchManagerLocator", 0, [
     0 url "url" 0 false,
     1 proxy "proxy" 0 false,
 ]);
@@ -2875,7 +2875,7 @@ pub struct HostPatchManagerPatchManagerOperationSpec {
     /// `cmdOption`.
     pub cmd_option: Option<String>,
 }
-d::object!(HostPatchManagerPatchManagerOperationSpec: t::DynamicData, "HostPatchManagerPatchManagerOperationSpec", 3, [
+d::object!(Vim25 HostPatchManagerPatchManagerOperationSpec: t::DynamicData, "HostPatchManagerPatchManagerOperationSpec", 3, [
     0 proxy "proxy" 3 false,
     1 port "port" 3 false,
     2 user_name "userName" 3 false,
@@ -2911,7 +2911,7 @@ pub struct HostPatchManagerResult {
     /// `xmlResult`.
     pub xml_result: Option<String>,
 }
-d::object!(HostPatchManagerResult: t::DynamicData, "HostPatchManagerResult", 3, [
+d::object!(Vim25 HostPatchManagerResult: t::DynamicData, "HostPatchManagerResult", 3, [
     0 version "version" 3 false,
     1 status "status" 3 false,
     2 xml_result "xmlResult" 3 false,
@@ -2947,7 +2947,7 @@ pub struct HostPatchManagerStatus {
     /// `supersededPatchIds`.
     pub superseded_patch_ids: Vec<String>,
 }
-d::object!(HostPatchManagerStatus: t::DynamicData, "HostPatchManagerStatus", 0, [
+d::object!(Vim25 HostPatchManagerStatus: t::DynamicData, "HostPatchManagerStatus", 0, [
     0 id "id" 0 false,
     1 applicable "applicable" 0 false,
     2 reason "reason" 0 false,
@@ -2973,7 +2973,7 @@ pub struct HostPatchManagerStatusPrerequisitePatch {
     /// `installState`.
     pub install_state: Vec<String>,
 }
-d::object!(HostPatchManagerStatusPrerequisitePatch: t::DynamicData, "HostPatchManagerStatusPrerequisitePatch", 0, [
+d::object!(Vim25 HostPatchManagerStatusPrerequisitePatch: t::DynamicData, "HostPatchManagerStatusPrerequisitePatch", 0, [
     0 id "id" 0 false,
     1 install_state "installState" 0 false,
 ]);
@@ -2988,6 +2988,6 @@ pub struct HostPathSelectionPolicyOption {
     /// `policy`.
     pub policy: d::Poly<t::ElementDescription>,
 }
-d::object!(HostPathSelectionPolicyOption: t::DynamicData, "HostPathSelectionPolicyOption", 3, [
+d::object!(Vim25 HostPathSelectionPolicyOption: t::DynamicData, "HostPathSelectionPolicyOption", 3, [
     0 policy "policy" 3 false,
 ]);

@@ -47,7 +47,7 @@ pub struct HostPciDevice {
     /// `directPathInfo`. Since API 9.1.0.0.
     pub direct_path_info: Option<Box<t::HostPciDeviceDirectPathInfo>>,
 }
-d::object!(HostPciDevice: t::DynamicData, "HostPciDevice", 0, [
+d::object!(Vim25 HostPciDevice: t::DynamicData, "HostPciDevice", 0, [
     0 id "id" 0 false,
     1 class_id "classId" 0 false,
     2 bus "bus" 0 false,
@@ -82,7 +82,7 @@ pub struct HostPciDeviceDirectPathInfo {
     /// `availableMemory`.
     pub available_memory: Option<i32>,
 }
-d::object!(HostPciDeviceDirectPathInfo: t::DynamicData, "HostPciDeviceDirectPathInfo", 33, [
+d::object!(Vim25 HostPciDeviceDirectPathInfo: t::DynamicData, "HostPciDeviceDirectPathInfo", 33, [
     0 interconnect_type "interconnectType" 33 false,
     1 driver_name "driverName" 33 false,
     2 driver_version "driverVersion" 33 false,
@@ -105,7 +105,7 @@ pub struct HostPciPassthruConfig {
     /// `hardwareLabel`. Since API 7.0.2.0.
     pub hardware_label: Option<String>,
 }
-d::object!(HostPciPassthruConfig: t::DynamicData, "HostPciPassthruConfig", 3, [
+d::object!(Vim25 HostPciPassthruConfig: t::DynamicData, "HostPciPassthruConfig", 3, [
     0 id "id" 3 false,
     1 passthru_enabled "passthruEnabled" 3 false,
     2 apply_now "applyNow" 16 false,
@@ -135,7 +135,7 @@ pub struct HostPciPassthruInfo {
     /// `directPathState`. Since API 9.1.0.0.
     pub direct_path_state: Option<Box<t::HostPciPassthruInfoDirectPathState>>,
 }
-d::object!(HostPciPassthruInfo: t::DynamicData, "HostPciPassthruInfo", 3, [
+d::object!(Vim25 HostPciPassthruInfo: t::DynamicData, "HostPciPassthruInfo", 3, [
     0 id "id" 3 false,
     1 dependent_device "dependentDevice" 3 false,
     2 passthru_enabled "passthruEnabled" 3 false,
@@ -175,7 +175,7 @@ pub struct HostPciPassthruInfoDirectPathState {
     /// `usedMemory`.
     pub used_memory: Option<i32>,
 }
-d::object!(HostPciPassthruInfoDirectPathState: t::DynamicData, "HostPciPassthruInfoDirectPathState", 33, [
+d::object!(Vim25 HostPciPassthruInfoDirectPathState: t::DynamicData, "HostPciPassthruInfoDirectPathState", 33, [
     0 mode "mode" 33 false,
     1 configurable_modes "configurableModes" 33 false,
     2 used_memory "usedMemory" 33 false,
@@ -189,7 +189,7 @@ pub struct HostPcieHba {
     /// The fields of [`HostHostBusAdapter`](t::HostHostBusAdapter).
     pub base: t::HostHostBusAdapter,
 }
-d::object!(HostPcieHba: t::HostHostBusAdapter, "HostPcieHba", 16, [
+d::object!(Vim25 HostPcieHba: t::HostHostBusAdapter, "HostPcieHba", 16, [
 ]);
 impl d::IsA<t::HostHostBusAdapter> for HostPcieHba {}
 
@@ -201,7 +201,7 @@ pub struct HostPcieTargetTransport {
     /// The fields of [`HostTargetTransport`](t::HostTargetTransport).
     pub base: t::HostTargetTransport,
 }
-d::object!(HostPcieTargetTransport: t::HostTargetTransport, "HostPcieTargetTransport", 16, [
+d::object!(Vim25 HostPcieTargetTransport: t::HostTargetTransport, "HostPcieTargetTransport", 16, [
 ]);
 impl d::IsA<t::HostTargetTransport> for HostPcieTargetTransport {}
 
@@ -217,7 +217,7 @@ pub struct HostPersistentMemoryInfo {
     /// `volumeUUID`.
     pub volume_uuid: Option<String>,
 }
-d::object!(HostPersistentMemoryInfo: t::DynamicData, "HostPersistentMemoryInfo", 10, [
+d::object!(Vim25 HostPersistentMemoryInfo: t::DynamicData, "HostPersistentMemoryInfo", 10, [
     0 capacity_in_mb "capacityInMB" 10 false,
     1 volume_uuid "volumeUUID" 10 false,
 ]);
@@ -242,7 +242,7 @@ pub struct HostPlacedVirtualNicIdentifier {
     /// `reservation`.
     pub reservation: Option<i32>,
 }
-d::object!(HostPlacedVirtualNicIdentifier: t::DynamicData, "HostPlacedVirtualNicIdentifier", 8, [
+d::object!(Vim25 HostPlacedVirtualNicIdentifier: t::DynamicData, "HostPlacedVirtualNicIdentifier", 8, [
     0 vm "vm" 8 false,
     1 vnic_key "vnicKey" 8 false,
     2 reservation "reservation" 8 false,
@@ -266,7 +266,7 @@ pub struct HostPlugStoreTopology {
     /// `plugin`.
     pub plugin: Vec<t::HostPlugStoreTopologyPlugin>,
 }
-d::object!(HostPlugStoreTopology: t::DynamicData, "HostPlugStoreTopology", 3, [
+d::object!(Vim25 HostPlugStoreTopology: t::DynamicData, "HostPlugStoreTopology", 3, [
     0 adapter "adapter" 3 false,
     1 path "path" 3 false,
     2 target "target" 3 false,
@@ -300,7 +300,7 @@ pub struct HostPlugStoreTopologyAdapter {
     /// `path`.
     pub path: Vec<String>,
 }
-d::object!(HostPlugStoreTopologyAdapter: t::DynamicData, "HostPlugStoreTopologyAdapter", 3, [
+d::object!(Vim25 HostPlugStoreTopologyAdapter: t::DynamicData, "HostPlugStoreTopologyAdapter", 3, [
     0 key "key" 3 false,
     1 adapter "adapter" 3 false,
     2 path "path" 3 false,
@@ -332,7 +332,7 @@ pub struct HostPlugStoreTopologyDevice {
     /// `path`.
     pub path: Vec<String>,
 }
-d::object!(HostPlugStoreTopologyDevice: t::DynamicData, "HostPlugStoreTopologyDevice", 3, [
+d::object!(Vim25 HostPlugStoreTopologyDevice: t::DynamicData, "HostPlugStoreTopologyDevice", 3, [
     0 key "key" 3 false,
     1 lun "lun" 3 false,
     2 path "path" 3 false,
@@ -374,7 +374,7 @@ pub struct HostPlugStoreTopologyPath {
     /// `device`.
     pub device: Option<String>,
 }
-d::object!(HostPlugStoreTopologyPath: t::DynamicData, "HostPlugStoreTopologyPath", 3, [
+d::object!(Vim25 HostPlugStoreTopologyPath: t::DynamicData, "HostPlugStoreTopologyPath", 3, [
     0 key "key" 3 false,
     1 name "name" 3 false,
     2 channel_number "channelNumber" 3 false,
@@ -423,7 +423,7 @@ pub struct HostPlugStoreTopologyPlugin {
     /// `claimedPath`.
     pub claimed_path: Vec<String>,
 }
-d::object!(HostPlugStoreTopologyPlugin: t::DynamicData, "HostPlugStoreTopologyPlugin", 3, [
+d::object!(Vim25 HostPlugStoreTopologyPlugin: t::DynamicData, "HostPlugStoreTopologyPlugin", 3, [
     0 key "key" 3 false,
     1 name "name" 3 false,
     2 device "device" 3 false,
@@ -456,7 +456,7 @@ pub struct HostPlugStoreTopologyTarget {
     /// `transport`.
     pub transport: Option<d::Poly<t::HostTargetTransport>>,
 }
-d::object!(HostPlugStoreTopologyTarget: t::DynamicData, "HostPlugStoreTopologyTarget", 3, [
+d::object!(Vim25 HostPlugStoreTopologyTarget: t::DynamicData, "HostPlugStoreTopologyTarget", 3, [
     0 key "key" 3 false,
     1 transport "transport" 3 false,
 ]);
@@ -487,7 +487,7 @@ pub struct HostPnicNetworkResourceInfo {
     /// `placedVirtualNics`.
     pub placed_virtual_nics: Vec<t::HostPlacedVirtualNicIdentifier>,
 }
-d::object!(HostPnicNetworkResourceInfo: t::DynamicData, "HostPnicNetworkResourceInfo", 8, [
+d::object!(Vim25 HostPnicNetworkResourceInfo: t::DynamicData, "HostPnicNetworkResourceInfo", 8, [
     0 pnic_device "pnicDevice" 8 false,
     1 available_bandwidth_for_vm_traffic "availableBandwidthForVMTraffic" 8 false,
     2 unused_bandwidth_for_vm_traffic "unusedBandwidthForVMTraffic" 8 false,
@@ -512,7 +512,7 @@ pub struct HostPortGroup {
     /// `spec`.
     pub spec: t::HostPortGroupSpec,
 }
-d::object!(HostPortGroup: t::DynamicData, "HostPortGroup", 0, [
+d::object!(Vim25 HostPortGroup: t::DynamicData, "HostPortGroup", 0, [
     0 key "key" 0 false,
     1 port "port" 0 false,
     2 vswitch "vswitch" 0 false,
@@ -548,7 +548,7 @@ pub struct HostPortGroupConfig {
     /// `spec`.
     pub spec: Option<Box<t::HostPortGroupSpec>>,
 }
-d::object!(HostPortGroupConfig: t::DynamicData, "HostPortGroupConfig", 0, [
+d::object!(Vim25 HostPortGroupConfig: t::DynamicData, "HostPortGroupConfig", 0, [
     0 change_operation "changeOperation" 0 false,
     1 spec "spec" 0 false,
 ]);
@@ -567,7 +567,7 @@ pub struct HostPortGroupPort {
     /// `type`.
     pub r#type: String,
 }
-d::object!(HostPortGroupPort: t::DynamicData, "HostPortGroupPort", 0, [
+d::object!(Vim25 HostPortGroupPort: t::DynamicData, "HostPortGroupPort", 0, [
     0 key "key" 0 false,
     1 mac "mac" 0 false,
     2 r#type "type" 0 false,
@@ -601,7 +601,7 @@ pub struct HostPortGroupSpec {
     /// `policy`.
     pub policy: t::HostNetworkPolicy,
 }
-d::object!(HostPortGroupSpec: t::DynamicData, "HostPortGroupSpec", 0, [
+d::object!(Vim25 HostPortGroupSpec: t::DynamicData, "HostPortGroupSpec", 0, [
     0 name "name" 0 false,
     1 vlan_id "vlanId" 0 false,
     2 vswitch_name "vswitchName" 0 false,
@@ -630,7 +630,7 @@ pub struct HostPosixAccountSpec {
     /// `shellAccess`.
     pub shell_access: Option<bool>,
 }
-d::object!(HostPosixAccountSpec: t::HostAccountSpec, "HostPosixAccountSpec", 0, [
+d::object!(Vim25 HostPosixAccountSpec: t::HostAccountSpec, "HostPosixAccountSpec", 0, [
     0 posix_id "posixId" 0 false,
     1 shell_access "shellAccess" 0 false,
 ]);
@@ -652,7 +652,7 @@ pub struct HostPowerPolicy {
     /// `description`.
     pub description: String,
 }
-d::object!(HostPowerPolicy: t::DynamicData, "HostPowerPolicy", 4, [
+d::object!(Vim25 HostPowerPolicy: t::DynamicData, "HostPowerPolicy", 4, [
     0 key "key" 4 false,
     1 name "name" 4 false,
     2 short_name "shortName" 4 false,
@@ -707,7 +707,7 @@ pub struct HostProtocolEndpoint {
     /// `usedByStretchedContainer`. Since API 8.0.3.0.
     pub used_by_stretched_container: Option<bool>,
 }
-d::object!(HostProtocolEndpoint: t::DynamicData, "HostProtocolEndpoint", 8, [
+d::object!(Vim25 HostProtocolEndpoint: t::DynamicData, "HostProtocolEndpoint", 8, [
     0 pe_type "peType" 8 false,
     1 r#type "type" 9 false,
     2 uuid "uuid" 8 false,
@@ -802,7 +802,7 @@ pub struct HostProxySwitch {
     /// `teplessMode`. Since API 9.1.0.0.
     pub tepless_mode: Option<bool>,
 }
-d::object!(HostProxySwitch: t::DynamicData, "HostProxySwitch", 3, [
+d::object!(Vim25 HostProxySwitch: t::DynamicData, "HostProxySwitch", 3, [
     0 dvs_uuid "dvsUuid" 3 false,
     1 dvs_name "dvsName" 3 false,
     2 key "key" 3 false,
@@ -900,7 +900,7 @@ pub struct HostProxySwitchConfig {
     /// `spec`.
     pub spec: Option<Box<t::HostProxySwitchSpec>>,
 }
-d::object!(HostProxySwitchConfig: t::DynamicData, "HostProxySwitchConfig", 3, [
+d::object!(Vim25 HostProxySwitchConfig: t::DynamicData, "HostProxySwitchConfig", 3, [
     0 change_operation "changeOperation" 3 false,
     1 uuid "uuid" 3 false,
     2 spec "spec" 3 false,
@@ -924,7 +924,7 @@ pub struct HostProxySwitchEnsInfo {
     /// `lcoreStatus`.
     pub lcore_status: i64,
 }
-d::object!(HostProxySwitchEnsInfo: t::DynamicData, "HostProxySwitchEnsInfo", 26, [
+d::object!(Vim25 HostProxySwitchEnsInfo: t::DynamicData, "HostProxySwitchEnsInfo", 26, [
     0 ops_version "opsVersion" 26 false,
     1 num_ps_ops "numPSOps" 26 false,
     2 num_lcore_ops "numLcoreOps" 26 false,
@@ -958,7 +958,7 @@ pub struct HostProxySwitchHostLagConfig {
     /// `uplinkPort`.
     pub uplink_port: Vec<t::KeyValue>,
 }
-d::object!(HostProxySwitchHostLagConfig: t::DynamicData, "HostProxySwitchHostLagConfig", 7, [
+d::object!(Vim25 HostProxySwitchHostLagConfig: t::DynamicData, "HostProxySwitchHostLagConfig", 7, [
     0 lag_key "lagKey" 7 false,
     1 lag_name "lagName" 7 false,
     2 uplink_port "uplinkPort" 7 false,
@@ -974,7 +974,7 @@ pub struct HostProxySwitchSpec {
     /// `backing`.
     pub backing: Option<d::Poly<t::DistributedVirtualSwitchHostMemberBacking>>,
 }
-d::object!(HostProxySwitchSpec: t::DynamicData, "HostProxySwitchSpec", 3, [
+d::object!(Vim25 HostProxySwitchSpec: t::DynamicData, "HostProxySwitchSpec", 3, [
     0 backing "backing" 3 false,
 ]);
 impl<M, P> p::Property<M, t::HostProxySwitchSpec, P> {
@@ -994,7 +994,7 @@ pub struct HostPtpConfig {
     /// `port`.
     pub port: Vec<t::HostPtpConfigPtpPort>,
 }
-d::object!(HostPtpConfig: t::DynamicData, "HostPtpConfig", 22, [
+d::object!(Vim25 HostPtpConfig: t::DynamicData, "HostPtpConfig", 22, [
     0 domain "domain" 22 false,
     1 port "port" 22 false,
 ]);
@@ -1032,7 +1032,7 @@ pub struct HostPtpConfigPtpPort {
     /// `ipConfig`.
     pub ip_config: Option<Box<t::HostIpConfig>>,
 }
-d::object!(HostPtpConfigPtpPort: t::DynamicData, "HostPtpConfigPtpPort", 22, [
+d::object!(Vim25 HostPtpConfigPtpPort: t::DynamicData, "HostPtpConfigPtpPort", 22, [
     0 index "index" 22 false,
     1 device_type "deviceType" 22 false,
     2 device "device" 22 false,
@@ -1051,7 +1051,7 @@ pub struct HostQualifiedName {
     /// `type`.
     pub r#type: String,
 }
-d::object!(HostQualifiedName: t::DynamicData, "HostQualifiedName", 22, [
+d::object!(Vim25 HostQualifiedName: t::DynamicData, "HostQualifiedName", 22, [
     0 value "value" 22 false,
     1 r#type "type" 22 false,
 ]);
@@ -1094,7 +1094,7 @@ pub struct HostRdmaDevice {
     /// `capability`.
     pub capability: t::HostRdmaDeviceCapability,
 }
-d::object!(HostRdmaDevice: t::DynamicData, "HostRdmaDevice", 16, [
+d::object!(Vim25 HostRdmaDevice: t::DynamicData, "HostRdmaDevice", 16, [
     0 key "key" 16 false,
     1 device "device" 16 false,
     2 driver "driver" 16 false,
@@ -1132,7 +1132,7 @@ pub struct HostRdmaDeviceBacking {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(HostRdmaDeviceBacking: t::DynamicData, "HostRdmaDeviceBacking", 16, [
+d::object!(Vim25 HostRdmaDeviceBacking: t::DynamicData, "HostRdmaDeviceBacking", 16, [
 ]);
 impl d::IsA<t::HostRdmaDeviceBacking> for HostRdmaDeviceBacking {}
 
@@ -1150,7 +1150,7 @@ pub struct HostRdmaDeviceCapability {
     /// `iWarpCapable`.
     pub i_warp_capable: bool,
 }
-d::object!(HostRdmaDeviceCapability: t::DynamicData, "HostRdmaDeviceCapability", 16, [
+d::object!(Vim25 HostRdmaDeviceCapability: t::DynamicData, "HostRdmaDeviceCapability", 16, [
     0 roce_v1_capable "roceV1Capable" 16 false,
     1 roce_v2_capable "roceV2Capable" 16 false,
     2 i_warp_capable "iWarpCapable" 16 false,
@@ -1178,7 +1178,7 @@ pub struct HostRdmaDeviceConnectionInfo {
     /// `speedInMbps`.
     pub speed_in_mbps: i32,
 }
-d::object!(HostRdmaDeviceConnectionInfo: t::DynamicData, "HostRdmaDeviceConnectionInfo", 16, [
+d::object!(Vim25 HostRdmaDeviceConnectionInfo: t::DynamicData, "HostRdmaDeviceConnectionInfo", 16, [
     0 state "state" 16 false,
     1 mtu "mtu" 16 false,
     2 speed_in_mbps "speedInMbps" 16 false,
@@ -1216,7 +1216,7 @@ pub struct HostRdmaDevicePnicBacking {
     /// `pairedUplink`.
     pub paired_uplink: String,
 }
-d::object!(HostRdmaDevicePnicBacking: t::HostRdmaDeviceBacking, "HostRdmaDevicePnicBacking", 16, [
+d::object!(Vim25 HostRdmaDevicePnicBacking: t::HostRdmaDeviceBacking, "HostRdmaDevicePnicBacking", 16, [
     0 paired_uplink "pairedUplink" 16 false,
 ]);
 impl d::IsA<t::HostRdmaDeviceBacking> for HostRdmaDevicePnicBacking {}
@@ -1231,7 +1231,7 @@ pub struct HostRdmaHba {
     /// `associatedRdmaDevice`.
     pub associated_rdma_device: Option<String>,
 }
-d::object!(HostRdmaHba: t::HostHostBusAdapter, "HostRdmaHba", 16, [
+d::object!(Vim25 HostRdmaHba: t::HostHostBusAdapter, "HostRdmaHba", 16, [
     0 associated_rdma_device "associatedRdmaDevice" 16 false,
 ]);
 impl d::IsA<t::HostHostBusAdapter> for HostRdmaHba {}
@@ -1244,7 +1244,7 @@ pub struct HostRdmaTargetTransport {
     /// The fields of [`HostTargetTransport`](t::HostTargetTransport).
     pub base: t::HostTargetTransport,
 }
-d::object!(HostRdmaTargetTransport: t::HostTargetTransport, "HostRdmaTargetTransport", 16, [
+d::object!(Vim25 HostRdmaTargetTransport: t::HostTargetTransport, "HostRdmaTargetTransport", 16, [
 ]);
 impl d::IsA<t::HostTargetTransport> for HostRdmaTargetTransport {}
 
@@ -1258,7 +1258,7 @@ pub struct HostReliableMemoryInfo {
     /// `memorySize`.
     pub memory_size: i64,
 }
-d::object!(HostReliableMemoryInfo: t::DynamicData, "HostReliableMemoryInfo", 7, [
+d::object!(Vim25 HostReliableMemoryInfo: t::DynamicData, "HostReliableMemoryInfo", 7, [
     0 memory_size "memorySize" 7 false,
 ]);
 impl<M, P> p::Property<M, t::HostReliableMemoryInfo, P> {
@@ -1292,7 +1292,7 @@ pub struct HostResignatureRescanResult {
     /// `result`.
     pub result: MoRef<m::Datastore>,
 }
-d::object!(HostResignatureRescanResult: t::DynamicData, "HostResignatureRescanResult", 3, [
+d::object!(Vim25 HostResignatureRescanResult: t::DynamicData, "HostResignatureRescanResult", 3, [
     0 rescan "rescan" 3 false,
     1 result "result" 3 false,
 ]);
@@ -1343,7 +1343,7 @@ pub struct HostRuntimeInfo {
     /// `podVMInfo`. Since API 9.1.0.0.
     pub pod_vm_info: Option<Box<t::PodVMInfo>>,
 }
-d::object!(HostRuntimeInfo: t::DynamicData, "HostRuntimeInfo", 0, [
+d::object!(Vim25 HostRuntimeInfo: t::DynamicData, "HostRuntimeInfo", 0, [
     0 connection_state "connectionState" 0 false,
     1 power_state "powerState" 0 false,
     2 standby_mode "standbyMode" 4 false,
@@ -1423,7 +1423,7 @@ pub struct HostRuntimeInfoNetStackInstanceRuntimeInfo {
     /// `currentIpV6Enabled`.
     pub current_ip_v6_enabled: Option<bool>,
 }
-d::object!(HostRuntimeInfoNetStackInstanceRuntimeInfo: t::DynamicData, "HostRuntimeInfoNetStackInstanceRuntimeInfo", 7, [
+d::object!(Vim25 HostRuntimeInfoNetStackInstanceRuntimeInfo: t::DynamicData, "HostRuntimeInfoNetStackInstanceRuntimeInfo", 7, [
     0 net_stack_instance_key "netStackInstanceKey" 7 false,
     1 state "state" 7 false,
     2 vmknic_keys "vmknicKeys" 7 false,
@@ -1455,7 +1455,7 @@ pub struct HostRuntimeInfoNetworkRuntimeInfo {
     /// `networkResourceRuntime`. Since API 6.0.
     pub network_resource_runtime: Option<Box<t::HostNetworkResourceRuntime>>,
 }
-d::object!(HostRuntimeInfoNetworkRuntimeInfo: t::DynamicData, "HostRuntimeInfoNetworkRuntimeInfo", 7, [
+d::object!(Vim25 HostRuntimeInfoNetworkRuntimeInfo: t::DynamicData, "HostRuntimeInfoNetworkRuntimeInfo", 7, [
     0 net_stack_instance_runtime_info "netStackInstanceRuntimeInfo" 7 false,
     1 network_resource_runtime "networkResourceRuntime" 8 false,
 ]);
@@ -1480,7 +1480,7 @@ pub struct HostRuntimeInfoStateEncryptionInfo {
     /// `requireExecInstalledOnly`.
     pub require_exec_installed_only: Option<bool>,
 }
-d::object!(HostRuntimeInfoStateEncryptionInfo: t::DynamicData, "HostRuntimeInfoStateEncryptionInfo", 22, [
+d::object!(Vim25 HostRuntimeInfoStateEncryptionInfo: t::DynamicData, "HostRuntimeInfoStateEncryptionInfo", 22, [
     0 protection_mode "protectionMode" 22 false,
     1 require_secure_boot "requireSecureBoot" 22 false,
     2 require_exec_installed_only "requireExecInstalledOnly" 22 false,
@@ -1541,7 +1541,7 @@ pub struct HostScsiDisk {
     /// `usedByMemoryTiering`. Since API 8.0.3.0.
     pub used_by_memory_tiering: Option<bool>,
 }
-d::object!(HostScsiDisk: t::ScsiLun, "HostScsiDisk", 0, [
+d::object!(Vim25 HostScsiDisk: t::ScsiLun, "HostScsiDisk", 0, [
     0 capacity "capacity" 0 false,
     1 device_path "devicePath" 0 false,
     2 ssd "ssd" 5 false,
@@ -1566,7 +1566,7 @@ pub struct HostScsiDiskPartition {
     /// `partition`.
     pub partition: i32,
 }
-d::object!(HostScsiDiskPartition: t::DynamicData, "HostScsiDiskPartition", 0, [
+d::object!(Vim25 HostScsiDiskPartition: t::DynamicData, "HostScsiDiskPartition", 0, [
     0 disk_name "diskName" 0 false,
     1 partition "partition" 0 false,
 ]);
@@ -1587,7 +1587,7 @@ pub struct HostScsiTopology {
     /// `adapter`.
     pub adapter: Vec<t::HostScsiTopologyInterface>,
 }
-d::object!(HostScsiTopology: t::DynamicData, "HostScsiTopology", 0, [
+d::object!(Vim25 HostScsiTopology: t::DynamicData, "HostScsiTopology", 0, [
     0 adapter "adapter" 0 false,
 ]);
 impl<M, P> p::Property<M, t::HostScsiTopology, P> {
@@ -1609,7 +1609,7 @@ pub struct HostScsiTopologyInterface {
     /// `target`.
     pub target: Vec<t::HostScsiTopologyTarget>,
 }
-d::object!(HostScsiTopologyInterface: t::DynamicData, "HostScsiTopologyInterface", 0, [
+d::object!(Vim25 HostScsiTopologyInterface: t::DynamicData, "HostScsiTopologyInterface", 0, [
     0 key "key" 0 false,
     1 adapter "adapter" 0 false,
     2 target "target" 0 false,
@@ -1641,7 +1641,7 @@ pub struct HostScsiTopologyLun {
     /// `scsiLun`.
     pub scsi_lun: String,
 }
-d::object!(HostScsiTopologyLun: t::DynamicData, "HostScsiTopologyLun", 0, [
+d::object!(Vim25 HostScsiTopologyLun: t::DynamicData, "HostScsiTopologyLun", 0, [
     0 key "key" 0 false,
     1 lun "lun" 0 false,
     2 scsi_lun "scsiLun" 0 false,
@@ -1675,7 +1675,7 @@ pub struct HostScsiTopologyTarget {
     /// `transport`.
     pub transport: Option<d::Poly<t::HostTargetTransport>>,
 }
-d::object!(HostScsiTopologyTarget: t::DynamicData, "HostScsiTopologyTarget", 0, [
+d::object!(Vim25 HostScsiTopologyTarget: t::DynamicData, "HostScsiTopologyTarget", 0, [
     0 key "key" 0 false,
     1 target "target" 0 false,
     2 lun "lun" 0 false,
@@ -1710,7 +1710,7 @@ pub struct HostSecuritySpec {
     /// `addPermission`. Since API 4.1.
     pub add_permission: Vec<t::Permission>,
 }
-d::object!(HostSecuritySpec: t::DynamicData, "HostSecuritySpec", 3, [
+d::object!(Vim25 HostSecuritySpec: t::DynamicData, "HostSecuritySpec", 3, [
     0 admin_password "adminPassword" 3 true,
     1 remove_permission "removePermission" 4 false,
     2 add_permission "addPermission" 4 false,
@@ -1734,7 +1734,7 @@ pub struct HostSerialAttachedHba {
     /// `nodeWorldWideName`.
     pub node_world_wide_name: String,
 }
-d::object!(HostSerialAttachedHba: t::HostHostBusAdapter, "HostSerialAttachedHba", 9, [
+d::object!(Vim25 HostSerialAttachedHba: t::HostHostBusAdapter, "HostSerialAttachedHba", 9, [
     0 node_world_wide_name "nodeWorldWideName" 9 false,
 ]);
 impl d::IsA<t::HostHostBusAdapter> for HostSerialAttachedHba {}
@@ -1747,7 +1747,7 @@ pub struct HostSerialAttachedTargetTransport {
     /// The fields of [`HostTargetTransport`](t::HostTargetTransport).
     pub base: t::HostTargetTransport,
 }
-d::object!(HostSerialAttachedTargetTransport: t::HostTargetTransport, "HostSerialAttachedTargetTransport", 9, [
+d::object!(Vim25 HostSerialAttachedTargetTransport: t::HostTargetTransport, "HostSerialAttachedTargetTransport", 9, [
 ]);
 impl d::IsA<t::HostTargetTransport> for HostSerialAttachedTargetTransport {}
 
@@ -1775,7 +1775,7 @@ pub struct HostService {
     /// `sourcePackage`. Since API 5.0.
     pub source_package: Option<Box<t::HostServiceSourcePackage>>,
 }
-d::object!(HostService: t::DynamicData, "HostService", 0, [
+d::object!(Vim25 HostService: t::DynamicData, "HostService", 0, [
     0 key "key" 0 false,
     1 label "label" 0 false,
     2 required "required" 0 false,
@@ -1820,7 +1820,7 @@ pub struct HostServiceConfig {
     /// `startupPolicy`.
     pub startup_policy: String,
 }
-d::object!(HostServiceConfig: t::DynamicData, "HostServiceConfig", 3, [
+d::object!(Vim25 HostServiceConfig: t::DynamicData, "HostServiceConfig", 3, [
     0 service_id "serviceId" 3 false,
     1 startup_policy "startupPolicy" 3 false,
 ]);
@@ -1835,7 +1835,7 @@ pub struct HostServiceInfo {
     /// `service`.
     pub service: Vec<t::HostService>,
 }
-d::object!(HostServiceInfo: t::DynamicData, "HostServiceInfo", 0, [
+d::object!(Vim25 HostServiceInfo: t::DynamicData, "HostServiceInfo", 0, [
     0 service "service" 0 false,
 ]);
 impl<M, P> p::Property<M, t::HostServiceInfo, P> {
@@ -1866,7 +1866,7 @@ pub struct HostServiceSourcePackage {
     /// `description`.
     pub description: String,
 }
-d::object!(HostServiceSourcePackage: t::DynamicData, "HostServiceSourcePackage", 5, [
+d::object!(Vim25 HostServiceSourcePackage: t::DynamicData, "HostServiceSourcePackage", 5, [
     0 source_package_name "sourcePackageName" 5 false,
     1 description "description" 5 false,
 ]);
@@ -1893,7 +1893,7 @@ pub struct HostSevInfo {
     /// `snpSupported`. Since API 9.0.0.0.
     pub snp_supported: Option<bool>,
 }
-d::object!(HostSevInfo: t::DynamicData, "HostSevInfo", 18, [
+d::object!(Vim25 HostSevInfo: t::DynamicData, "HostSevInfo", 18, [
     0 sev_state "sevState" 18 false,
     1 max_sev_es_guests "maxSevEsGuests" 18 false,
     2 snp_state "snpState" 32 false,
@@ -1940,7 +1940,7 @@ pub struct HostSgxInfo {
     /// `registrationInfo`. Since API 8.0.0.1.
     pub registration_info: Option<Box<t::HostSgxRegistrationInfo>>,
 }
-d::object!(HostSgxInfo: t::DynamicData, "HostSgxInfo", 16, [
+d::object!(Vim25 HostSgxInfo: t::DynamicData, "HostSgxInfo", 16, [
     0 sgx_state "sgxState" 16 false,
     1 total_epc_memory "totalEpcMemory" 16 false,
     2 flc_mode "flcMode" 16 false,
@@ -2007,7 +2007,7 @@ pub struct HostSgxRegistrationInfo {
     /// `lastRegisteredTime`.
     pub last_registered_time: Option<d::DateTime>,
 }
-d::object!(HostSgxRegistrationInfo: t::DynamicData, "HostSgxRegistrationInfo", 26, [
+d::object!(Vim25 HostSgxRegistrationInfo: t::DynamicData, "HostSgxRegistrationInfo", 26, [
     0 status "status" 26 false,
     1 bios_error "biosError" 26 false,
     2 registration_url "registrationUrl" 26 false,
@@ -2069,7 +2069,7 @@ pub struct HostSharedGpuCapabilities {
     /// `migrateSupported`.
     pub migrate_supported: bool,
 }
-d::object!(HostSharedGpuCapabilities: t::DynamicData, "HostSharedGpuCapabilities", 10, [
+d::object!(Vim25 HostSharedGpuCapabilities: t::DynamicData, "HostSharedGpuCapabilities", 10, [
     0 vgpu "vgpu" 10 false,
     1 disk_snapshot_supported "diskSnapshotSupported" 10 false,
     2 memory_snapshot_supported "memorySnapshotSupported" 10 false,
@@ -2106,7 +2106,7 @@ pub struct HostSnmpConfigSpec {
     /// `option`. Since API 5.0.
     pub option: Vec<t::KeyValue>,
 }
-d::object!(HostSnmpConfigSpec: t::DynamicData, "HostSnmpConfigSpec", 0, [
+d::object!(Vim25 HostSnmpConfigSpec: t::DynamicData, "HostSnmpConfigSpec", 0, [
     0 enabled "enabled" 0 false,
     1 port "port" 0 false,
     2 read_only_communities "readOnlyCommunities" 0 false,
@@ -2140,7 +2140,7 @@ pub struct HostSnmpDestination {
     /// `community`.
     pub community: String,
 }
-d::object!(HostSnmpDestination: t::DynamicData, "HostSnmpDestination", 0, [
+d::object!(Vim25 HostSnmpDestination: t::DynamicData, "HostSnmpDestination", 0, [
     0 host_name "hostName" 0 false,
     1 port "port" 0 false,
     2 community "community" 0 false,
@@ -2164,7 +2164,7 @@ pub struct HostSnmpSystemAgentLimits {
     /// `capability`. Since API 4.0.
     pub capability: Option<t::HostSnmpAgentCapability>,
 }
-d::object!(HostSnmpSystemAgentLimits: t::DynamicData, "HostSnmpSystemAgentLimits", 0, [
+d::object!(Vim25 HostSnmpSystemAgentLimits: t::DynamicData, "HostSnmpSystemAgentLimits", 0, [
     0 max_read_only_communities "maxReadOnlyCommunities" 0 false,
     1 max_trap_destinations "maxTrapDestinations" 0 false,
     2 max_community_length "maxCommunityLength" 0 false,
@@ -2196,7 +2196,7 @@ pub struct HostSriovConfig {
     /// `numVirtualFunction`.
     pub num_virtual_function: i32,
 }
-d::object!(HostSriovConfig: t::HostPciPassthruConfig, "HostSriovConfig", 7, [
+d::object!(Vim25 HostSriovConfig: t::HostPciPassthruConfig, "HostSriovConfig", 7, [
     0 sriov_enabled "sriovEnabled" 7 false,
     1 num_virtual_function "numVirtualFunction" 7 false,
 ]);
@@ -2212,7 +2212,7 @@ pub struct HostSriovDevicePoolInfo {
     /// `key`.
     pub key: String,
 }
-d::object!(HostSriovDevicePoolInfo: t::DynamicData, "HostSriovDevicePoolInfo", 9, [
+d::object!(Vim25 HostSriovDevicePoolInfo: t::DynamicData, "HostSriovDevicePoolInfo", 9, [
     0 key "key" 9 false,
 ]);
 impl d::IsA<t::HostSriovDevicePoolInfo> for HostSriovDevicePoolInfo {}
@@ -2245,7 +2245,7 @@ pub struct HostSriovInfo {
     /// `maxVirtualFunctionSupported`.
     pub max_virtual_function_supported: i32,
 }
-d::object!(HostSriovInfo: t::HostPciPassthruInfo, "HostSriovInfo", 7, [
+d::object!(Vim25 HostSriovInfo: t::HostPciPassthruInfo, "HostSriovInfo", 7, [
     0 sriov_enabled "sriovEnabled" 7 false,
     1 sriov_capable "sriovCapable" 7 false,
     2 sriov_active "sriovActive" 7 false,
@@ -2269,7 +2269,7 @@ pub struct HostSriovNetworkDevicePoolInfo {
     /// `pnic`.
     pub pnic: Vec<t::PhysicalNic>,
 }
-d::object!(HostSriovNetworkDevicePoolInfo: t::HostSriovDevicePoolInfo, "HostSriovNetworkDevicePoolInfo", 9, [
+d::object!(Vim25 HostSriovNetworkDevicePoolInfo: t::HostSriovDevicePoolInfo, "HostSriovNetworkDevicePoolInfo", 9, [
     0 switch_key "switchKey" 9 false,
     1 switch_uuid "switchUuid" 9 false,
     2 pnic "pnic" 9 false,
@@ -2290,7 +2290,7 @@ pub struct HostSslThumbprintInfo {
     /// `sslThumbprints`.
     pub ssl_thumbprints: Vec<String>,
 }
-d::object!(HostSslThumbprintInfo: t::DynamicData, "HostSslThumbprintInfo", 3, [
+d::object!(Vim25 HostSslThumbprintInfo: t::DynamicData, "HostSslThumbprintInfo", 3, [
     0 principal "principal" 3 false,
     1 owner_tag "ownerTag" 5 false,
     2 ssl_thumbprints "sslThumbprints" 3 false,
@@ -2314,7 +2314,7 @@ pub struct HostStorageArrayTypePolicyOption {
     /// `policy`.
     pub policy: d::Poly<t::ElementDescription>,
 }
-d::object!(HostStorageArrayTypePolicyOption: t::DynamicData, "HostStorageArrayTypePolicyOption", 3, [
+d::object!(Vim25 HostStorageArrayTypePolicyOption: t::DynamicData, "HostStorageArrayTypePolicyOption", 3, [
     0 policy "policy" 3 false,
 ]);
 
@@ -2340,7 +2340,7 @@ pub struct HostStorageDeviceInfo {
     /// `softwareInternetScsiEnabled`.
     pub software_internet_scsi_enabled: bool,
 }
-d::object!(HostStorageDeviceInfo: t::DynamicData, "HostStorageDeviceInfo", 0, [
+d::object!(Vim25 HostStorageDeviceInfo: t::DynamicData, "HostStorageDeviceInfo", 0, [
     0 host_bus_adapter "hostBusAdapter" 0 false,
     1 scsi_lun "scsiLun" 0 false,
     2 scsi_topology "scsiTopology" 0 false,
@@ -2376,7 +2376,7 @@ pub struct HostStorageElementInfo {
     /// `operationalInfo`.
     pub operational_info: Vec<t::HostStorageOperationalInfo>,
 }
-d::object!(HostStorageElementInfo: t::HostHardwareElementInfo, "HostStorageElementInfo", 0, [
+d::object!(Vim25 HostStorageElementInfo: t::HostHardwareElementInfo, "HostStorageElementInfo", 0, [
     0 operational_info "operationalInfo" 0 false,
 ]);
 impl d::IsA<t::HostHardwareElementInfo> for HostStorageElementInfo {}
@@ -2393,7 +2393,7 @@ pub struct HostStorageOperationalInfo {
     /// `value`.
     pub value: String,
 }
-d::object!(HostStorageOperationalInfo: t::DynamicData, "HostStorageOperationalInfo", 0, [
+d::object!(Vim25 HostStorageOperationalInfo: t::DynamicData, "HostStorageOperationalInfo", 0, [
     0 property "property" 0 false,
     1 value "value" 0 false,
 ]);
@@ -2420,7 +2420,7 @@ pub struct HostStorageSystemDiskLocatorLedResult {
     /// `fault`.
     pub fault: t::LocalizedMethodFault,
 }
-d::object!(HostStorageSystemDiskLocatorLedResult: t::DynamicData, "HostStorageSystemDiskLocatorLedResult", 8, [
+d::object!(Vim25 HostStorageSystemDiskLocatorLedResult: t::DynamicData, "HostStorageSystemDiskLocatorLedResult", 8, [
     0 key "key" 8 false,
     1 fault "fault" 8 false,
 ]);
@@ -2437,7 +2437,7 @@ pub struct HostStorageSystemScsiLunResult {
     /// `fault`.
     pub fault: Option<Box<t::LocalizedMethodFault>>,
 }
-d::object!(HostStorageSystemScsiLunResult: t::DynamicData, "HostStorageSystemScsiLunResult", 8, [
+d::object!(Vim25 HostStorageSystemScsiLunResult: t::DynamicData, "HostStorageSystemScsiLunResult", 8, [
     0 key "key" 8 false,
     1 fault "fault" 8 false,
 ]);
@@ -2454,7 +2454,7 @@ pub struct HostStorageSystemVmfsVolumeResult {
     /// `fault`.
     pub fault: Option<Box<t::LocalizedMethodFault>>,
 }
-d::object!(HostStorageSystemVmfsVolumeResult: t::DynamicData, "HostStorageSystemVmfsVolumeResult", 8, [
+d::object!(Vim25 HostStorageSystemVmfsVolumeResult: t::DynamicData, "HostStorageSystemVmfsVolumeResult", 8, [
     0 key "key" 8 false,
     1 fault "fault" 8 false,
 ]);
@@ -2469,7 +2469,7 @@ pub struct HostSystemHealthInfo {
     /// `numericSensorInfo`.
     pub numeric_sensor_info: Vec<t::HostNumericSensorInfo>,
 }
-d::object!(HostSystemHealthInfo: t::DynamicData, "HostSystemHealthInfo", 0, [
+d::object!(Vim25 HostSystemHealthInfo: t::DynamicData, "HostSystemHealthInfo", 0, [
     0 numeric_sensor_info "numericSensorInfo" 0 false,
 ]);
 impl<M, P> p::Property<M, t::HostSystemHealthInfo, P> {
@@ -2489,7 +2489,7 @@ pub struct HostSystemIdentificationInfo {
     /// `identifierType`.
     pub identifier_type: d::Poly<t::ElementDescription>,
 }
-d::object!(HostSystemIdentificationInfo: t::DynamicData, "HostSystemIdentificationInfo", 0, [
+d::object!(Vim25 HostSystemIdentificationInfo: t::DynamicData, "HostSystemIdentificationInfo", 0, [
     0 identifier_value "identifierValue" 0 false,
     1 identifier_type "identifierType" 0 false,
 ]);
@@ -2535,7 +2535,7 @@ pub struct HostSystemInfo {
     /// `bootCommandLine`. Since API 8.0.3.0.
     pub boot_command_line: Option<String>,
 }
-d::object!(HostSystemInfo: t::DynamicData, "HostSystemInfo", 0, [
+d::object!(Vim25 HostSystemInfo: t::DynamicData, "HostSystemInfo", 0, [
     0 vendor "vendor" 0 false,
     1 model "model" 0 false,
     2 family "family" 32 false,
@@ -2584,7 +2584,7 @@ pub struct HostSystemResourceInfo {
     /// `child`.
     pub child: Vec<t::HostSystemResourceInfo>,
 }
-d::object!(HostSystemResourceInfo: t::DynamicData, "HostSystemResourceInfo", 0, [
+d::object!(Vim25 HostSystemResourceInfo: t::DynamicData, "HostSystemResourceInfo", 0, [
     0 key "key" 0 false,
     1 config "config" 0 false,
     2 child "child" 0 false,
@@ -2612,7 +2612,7 @@ pub struct HostSystemSwapConfiguration {
     /// `option`.
     pub option: Vec<d::Poly<t::HostSystemSwapConfigurationSystemSwapOption>>,
 }
-d::object!(HostSystemSwapConfiguration: t::DynamicData, "HostSystemSwapConfiguration", 6, [
+d::object!(Vim25 HostSystemSwapConfiguration: t::DynamicData, "HostSystemSwapConfiguration", 6, [
     0 option "option" 6 false,
 ]);
 impl<M, P> p::Property<M, t::HostSystemSwapConfiguration, P> {
@@ -2630,7 +2630,7 @@ pub struct HostSystemSwapConfigurationDatastoreOption {
     /// `datastore`.
     pub datastore: String,
 }
-d::object!(HostSystemSwapConfigurationDatastoreOption: t::HostSystemSwapConfigurationSystemSwapOption, "HostSystemSwapConfigurationDatastoreOption", 6, [
+d::object!(Vim25 HostSystemSwapConfigurationDatastoreOption: t::HostSystemSwapConfigurationSystemSwapOption, "HostSystemSwapConfigurationDatastoreOption", 6, [
     0 datastore "datastore" 6 false,
 ]);
 impl d::IsA<t::HostSystemSwapConfigurationSystemSwapOption> for HostSystemSwapConfigurationDatastoreOption {}
@@ -2643,7 +2643,7 @@ pub struct HostSystemSwapConfigurationDisabledOption {
     /// The fields of [`HostSystemSwapConfigurationSystemSwapOption`](t::HostSystemSwapConfigurationSystemSwapOption).
     pub base: t::HostSystemSwapConfigurationSystemSwapOption,
 }
-d::object!(HostSystemSwapConfigurationDisabledOption: t::HostSystemSwapConfigurationSystemSwapOption, "HostSystemSwapConfigurationDisabledOption", 6, [
+d::object!(Vim25 HostSystemSwapConfigurationDisabledOption: t::HostSystemSwapConfigurationSystemSwapOption, "HostSystemSwapConfigurationDisabledOption", 6, [
 ]);
 impl d::IsA<t::HostSystemSwapConfigurationSystemSwapOption> for HostSystemSwapConfigurationDisabledOption {}
 
@@ -2655,7 +2655,7 @@ pub struct HostSystemSwapConfigurationHostCacheOption {
     /// The fields of [`HostSystemSwapConfigurationSystemSwapOption`](t::HostSystemSwapConfigurationSystemSwapOption).
     pub base: t::HostSystemSwapConfigurationSystemSwapOption,
 }
-d::object!(HostSystemSwapConfigurationHostCacheOption: t::HostSystemSwapConfigurationSystemSwapOption, "HostSystemSwapConfigurationHostCacheOption", 6, [
+d::object!(Vim25 HostSystemSwapConfigurationHostCacheOption: t::HostSystemSwapConfigurationSystemSwapOption, "HostSystemSwapConfigurationHostCacheOption", 6, [
 ]);
 impl d::IsA<t::HostSystemSwapConfigurationSystemSwapOption> for HostSystemSwapConfigurationHostCacheOption {}
 
@@ -2667,7 +2667,7 @@ pub struct HostSystemSwapConfigurationHostLocalSwapOption {
     /// The fields of [`HostSystemSwapConfigurationSystemSwapOption`](t::HostSystemSwapConfigurationSystemSwapOption).
     pub base: t::HostSystemSwapConfigurationSystemSwapOption,
 }
-d::object!(HostSystemSwapConfigurationHostLocalSwapOption: t::HostSystemSwapConfigurationSystemSwapOption, "HostSystemSwapConfigurationHostLocalSwapOption", 6, [
+d::object!(Vim25 HostSystemSwapConfigurationHostLocalSwapOption: t::HostSystemSwapConfigurationSystemSwapOption, "HostSystemSwapConfigurationHostLocalSwapOption", 6, [
 ]);
 impl d::IsA<t::HostSystemSwapConfigurationSystemSwapOption> for HostSystemSwapConfigurationHostLocalSwapOption {}
 
@@ -2681,7 +2681,7 @@ pub struct HostSystemSwapConfigurationSystemSwapOption {
     /// `key`.
     pub key: i32,
 }
-d::object!(HostSystemSwapConfigurationSystemSwapOption: t::DynamicData, "HostSystemSwapConfigurationSystemSwapOption", 6, [
+d::object!(Vim25 HostSystemSwapConfigurationSystemSwapOption: t::DynamicData, "HostSystemSwapConfigurationSystemSwapOption", 6, [
     0 key "key" 6 false,
 ]);
 impl d::IsA<t::HostSystemSwapConfigurationSystemSwapOption> for HostSystemSwapConfigurationSystemSwapOption {}
@@ -2702,7 +2702,7 @@ pub struct HostTargetTransport {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(HostTargetTransport: t::DynamicData, "HostTargetTransport", 0, [
+d::object!(Vim25 HostTargetTransport: t::DynamicData, "HostTargetTransport", 0, [
 ]);
 impl d::IsA<t::HostTargetTransport> for HostTargetTransport {}
 
@@ -2716,7 +2716,7 @@ pub struct HostTcpHba {
     /// `associatedPnic`.
     pub associated_pnic: Option<String>,
 }
-d::object!(HostTcpHba: t::HostHostBusAdapter, "HostTcpHba", 22, [
+d::object!(Vim25 HostTcpHba: t::HostHostBusAdapter, "HostTcpHba", 22, [
     0 associated_pnic "associatedPnic" 22 false,
 ]);
 impl d::IsA<t::HostHostBusAdapter> for HostTcpHba {}
@@ -2731,7 +2731,7 @@ pub struct HostTcpHbaCreateSpec {
     /// `pnic`.
     pub pnic: String,
 }
-d::object!(HostTcpHbaCreateSpec: t::HostHbaCreateSpec, "HostTcpHbaCreateSpec", 22, [
+d::object!(Vim25 HostTcpHbaCreateSpec: t::HostHbaCreateSpec, "HostTcpHbaCreateSpec", 22, [
     0 pnic "pnic" 22 false,
 ]);
 impl d::IsA<t::HostHbaCreateSpec> for HostTcpHbaCreateSpec {}
@@ -2744,7 +2744,7 @@ pub struct HostTcpTargetTransport {
     /// The fields of [`HostTargetTransport`](t::HostTargetTransport).
     pub base: t::HostTargetTransport,
 }
-d::object!(HostTcpTargetTransport: t::HostTargetTransport, "HostTcpTargetTransport", 22, [
+d::object!(Vim25 HostTcpTargetTransport: t::HostTargetTransport, "HostTcpTargetTransport", 22, [
 ]);
 impl d::IsA<t::HostTargetTransport> for HostTcpTargetTransport {}
 
@@ -2760,7 +2760,7 @@ pub struct HostTdxInfo {
     /// `numTDXPrivateKeyIDs`.
     pub num_tdx_private_key_ids: i32,
 }
-d::object!(HostTdxInfo: t::DynamicData, "HostTdxInfo", 32, [
+d::object!(Vim25 HostTdxInfo: t::DynamicData, "HostTdxInfo", 32, [
     0 tdx_state "tdxState" 32 false,
     1 num_tdx_private_key_ids "numTDXPrivateKeyIDs" 32 false,
 ]);
@@ -2798,7 +2798,7 @@ pub struct HostTpmAttestationInfo {
     /// `message`.
     pub message: Option<Box<t::LocalizableMessage>>,
 }
-d::object!(HostTpmAttestationInfo: t::DynamicData, "HostTpmAttestationInfo", 10, [
+d::object!(Vim25 HostTpmAttestationInfo: t::DynamicData, "HostTpmAttestationInfo", 10, [
     0 time "time" 10 false,
     1 status "status" 10 false,
     2 message "message" 10 false,
@@ -2836,7 +2836,7 @@ pub struct HostTpmAttestationReport {
     /// `tpmLogReliable`.
     pub tpm_log_reliable: bool,
 }
-d::object!(HostTpmAttestationReport: t::DynamicData, "HostTpmAttestationReport", 6, [
+d::object!(Vim25 HostTpmAttestationReport: t::DynamicData, "HostTpmAttestationReport", 6, [
     0 tpm_pcr_values "tpmPcrValues" 6 false,
     1 tpm_events "tpmEvents" 6 false,
     2 tpm_log_reliable "tpmLogReliable" 6 false,
@@ -2850,7 +2850,7 @@ pub struct HostTpmBootCompleteEventDetails {
     /// The fields of [`HostTpmEventDetails`](t::HostTpmEventDetails).
     pub base: t::HostTpmEventDetails,
 }
-d::object!(HostTpmBootCompleteEventDetails: t::HostTpmEventDetails, "HostTpmBootCompleteEventDetails", 28, [
+d::object!(Vim25 HostTpmBootCompleteEventDetails: t::HostTpmEventDetails, "HostTpmBootCompleteEventDetails", 28, [
 ]);
 impl d::IsA<t::HostTpmEventDetails> for HostTpmBootCompleteEventDetails {}
 
@@ -2864,7 +2864,7 @@ pub struct HostTpmBootSecurityOptionEventDetails {
     /// `bootSecurityOption`.
     pub boot_security_option: String,
 }
-d::object!(HostTpmBootSecurityOptionEventDetails: t::HostTpmEventDetails, "HostTpmBootSecurityOptionEventDetails", 6, [
+d::object!(Vim25 HostTpmBootSecurityOptionEventDetails: t::HostTpmEventDetails, "HostTpmBootSecurityOptionEventDetails", 6, [
     0 boot_security_option "bootSecurityOption" 6 false,
 ]);
 impl d::IsA<t::HostTpmEventDetails> for HostTpmBootSecurityOptionEventDetails {}
@@ -2879,7 +2879,7 @@ pub struct HostTpmCommandEventDetails {
     /// `commandLine`.
     pub command_line: String,
 }
-d::object!(HostTpmCommandEventDetails: t::HostTpmEventDetails, "HostTpmCommandEventDetails", 6, [
+d::object!(Vim25 HostTpmCommandEventDetails: t::HostTpmEventDetails, "HostTpmCommandEventDetails", 6, [
     0 command_line "commandLine" 6 false,
 ]);
 impl d::IsA<t::HostTpmEventDetails> for HostTpmCommandEventDetails {}
@@ -2894,7 +2894,7 @@ pub struct HostTpmDigestInfo {
     /// `pcrNumber`.
     pub pcr_number: i32,
 }
-d::object!(HostTpmDigestInfo: t::HostDigestInfo, "HostTpmDigestInfo", 3, [
+d::object!(Vim25 HostTpmDigestInfo: t::HostDigestInfo, "HostTpmDigestInfo", 3, [
     0 pcr_number "pcrNumber" 3 false,
 ]);
 
@@ -2910,7 +2910,7 @@ pub struct HostTpmEventDetails {
     /// `dataHashMethod`. Since API 6.7.
     pub data_hash_method: Option<String>,
 }
-d::object!(HostTpmEventDetails: t::DynamicData, "HostTpmEventDetails", 6, [
+d::object!(Vim25 HostTpmEventDetails: t::DynamicData, "HostTpmEventDetails", 6, [
     0 data_hash "dataHash" 6 false,
     1 data_hash_method "dataHashMethod" 10 false,
 ]);
@@ -2928,7 +2928,7 @@ pub struct HostTpmEventLogEntry {
     /// `eventDetails`.
     pub event_details: d::Poly<t::HostTpmEventDetails>,
 }
-d::object!(HostTpmEventLogEntry: t::DynamicData, "HostTpmEventLogEntry", 6, [
+d::object!(Vim25 HostTpmEventLogEntry: t::DynamicData, "HostTpmEventLogEntry", 6, [
     0 pcr_index "pcrIndex" 6 false,
     1 event_details "eventDetails" 6 false,
 ]);
@@ -2941,7 +2941,7 @@ pub struct HostTpmNvTagEventDetails {
     /// The fields of [`HostTpmBootSecurityOptionEventDetails`](t::HostTpmBootSecurityOptionEventDetails).
     pub base: t::HostTpmBootSecurityOptionEventDetails,
 }
-d::object!(HostTpmNvTagEventDetails: t::HostTpmBootSecurityOptionEventDetails, "HostTpmNvTagEventDetails", 20, [
+d::object!(Vim25 HostTpmNvTagEventDetails: t::HostTpmBootSecurityOptionEventDetails, "HostTpmNvTagEventDetails", 20, [
 ]);
 impl d::IsA<t::HostTpmEventDetails> for HostTpmNvTagEventDetails {}
 
@@ -2957,7 +2957,7 @@ pub struct HostTpmOptionEventDetails {
     /// `bootOptions`.
     pub boot_options: Vec<i8>,
 }
-d::object!(HostTpmOptionEventDetails: t::HostTpmEventDetails, "HostTpmOptionEventDetails", 6, [
+d::object!(Vim25 HostTpmOptionEventDetails: t::HostTpmEventDetails, "HostTpmOptionEventDetails", 6, [
     0 options_file_name "optionsFileName" 6 false,
     1 boot_options "bootOptions" 6 false,
 ]);
@@ -2971,7 +2971,7 @@ pub struct HostTpmSignerEventDetails {
     /// The fields of [`HostTpmBootSecurityOptionEventDetails`](t::HostTpmBootSecurityOptionEventDetails).
     pub base: t::HostTpmBootSecurityOptionEventDetails,
 }
-d::object!(HostTpmSignerEventDetails: t::HostTpmBootSecurityOptionEventDetails, "HostTpmSignerEventDetails", 26, [
+d::object!(Vim25 HostTpmSignerEventDetails: t::HostTpmBootSecurityOptionEventDetails, "HostTpmSignerEventDetails", 26, [
 ]);
 impl d::IsA<t::HostTpmEventDetails> for HostTpmSignerEventDetails {}
 
@@ -2991,7 +2991,7 @@ pub struct HostTpmSoftwareComponentEventDetails {
     /// `vibVendor`.
     pub vib_vendor: String,
 }
-d::object!(HostTpmSoftwareComponentEventDetails: t::HostTpmEventDetails, "HostTpmSoftwareComponentEventDetails", 6, [
+d::object!(Vim25 HostTpmSoftwareComponentEventDetails: t::HostTpmEventDetails, "HostTpmSoftwareComponentEventDetails", 6, [
     0 component_name "componentName" 6 false,
     1 vib_name "vibName" 6 false,
     2 vib_version "vibVersion" 6 false,

@@ -17,7 +17,7 @@ pub struct HostTpmSystemVersionEventDetails {
     /// `systemVersion`.
     pub system_version: String,
 }
-d::object!(HostTpmSystemVersionEventDetails: t::HostTpmEventDetails, "HostTpmSystemVersionEventDetails", 33, [
+d::object!(Vim25 HostTpmSystemVersionEventDetails: t::HostTpmEventDetails, "HostTpmSystemVersionEventDetails", 33, [
     0 system_version "systemVersion" 33 false,
 ]);
 impl d::IsA<t::HostTpmEventDetails> for HostTpmSystemVersionEventDetails {}
@@ -32,7 +32,7 @@ pub struct HostTpmVersionEventDetails {
     /// `version`.
     pub version: d::Binary,
 }
-d::object!(HostTpmVersionEventDetails: t::HostTpmEventDetails, "HostTpmVersionEventDetails", 26, [
+d::object!(Vim25 HostTpmVersionEventDetails: t::HostTpmEventDetails, "HostTpmVersionEventDetails", 26, [
     0 version "version" 26 false,
 ]);
 impl d::IsA<t::HostTpmEventDetails> for HostTpmVersionEventDetails {}
@@ -55,7 +55,7 @@ pub struct HostTrustAuthorityAttestationInfo {
     /// `messages`.
     pub messages: Vec<t::LocalizableMessage>,
 }
-d::object!(HostTrustAuthorityAttestationInfo: t::DynamicData, "HostTrustAuthorityAttestationInfo", 18, [
+d::object!(Vim25 HostTrustAuthorityAttestationInfo: t::DynamicData, "HostTrustAuthorityAttestationInfo", 18, [
     0 attestation_status "attestationStatus" 18 false,
     1 service_id "serviceId" 18 false,
     2 attested_at "attestedAt" 18 false,
@@ -98,7 +98,7 @@ pub struct HostUnresolvedVmfsExtent {
     /// `reason`.
     pub reason: String,
 }
-d::object!(HostUnresolvedVmfsExtent: t::DynamicData, "HostUnresolvedVmfsExtent", 3, [
+d::object!(Vim25 HostUnresolvedVmfsExtent: t::DynamicData, "HostUnresolvedVmfsExtent", 3, [
     0 device "device" 3 false,
     1 device_path "devicePath" 3 false,
     2 vmfs_uuid "vmfsUuid" 3 false,
@@ -129,7 +129,7 @@ pub struct HostUnresolvedVmfsResignatureSpec {
     /// `extentDevicePath`.
     pub extent_device_path: Vec<String>,
 }
-d::object!(HostUnresolvedVmfsResignatureSpec: t::DynamicData, "HostUnresolvedVmfsResignatureSpec", 3, [
+d::object!(Vim25 HostUnresolvedVmfsResignatureSpec: t::DynamicData, "HostUnresolvedVmfsResignatureSpec", 3, [
     0 extent_device_path "extentDevicePath" 3 false,
 ]);
 
@@ -147,7 +147,7 @@ pub struct HostUnresolvedVmfsResolutionResult {
     /// `fault`.
     pub fault: Option<Box<t::LocalizedMethodFault>>,
 }
-d::object!(HostUnresolvedVmfsResolutionResult: t::DynamicData, "HostUnresolvedVmfsResolutionResult", 3, [
+d::object!(Vim25 HostUnresolvedVmfsResolutionResult: t::DynamicData, "HostUnresolvedVmfsResolutionResult", 3, [
     0 spec "spec" 3 false,
     1 vmfs "vmfs" 3 false,
     2 fault "fault" 3 false,
@@ -165,7 +165,7 @@ pub struct HostUnresolvedVmfsResolutionSpec {
     /// `uuidResolution`.
     pub uuid_resolution: String,
 }
-d::object!(HostUnresolvedVmfsResolutionSpec: t::DynamicData, "HostUnresolvedVmfsResolutionSpec", 3, [
+d::object!(Vim25 HostUnresolvedVmfsResolutionSpec: t::DynamicData, "HostUnresolvedVmfsResolutionSpec", 3, [
     0 extent_device_path "extentDevicePath" 3 false,
     1 uuid_resolution "uuidResolution" 3 false,
 ]);
@@ -198,7 +198,7 @@ pub struct HostUnresolvedVmfsVolume {
     /// `resolveStatus`.
     pub resolve_status: t::HostUnresolvedVmfsVolumeResolveStatus,
 }
-d::object!(HostUnresolvedVmfsVolume: t::DynamicData, "HostUnresolvedVmfsVolume", 3, [
+d::object!(Vim25 HostUnresolvedVmfsVolume: t::DynamicData, "HostUnresolvedVmfsVolume", 3, [
     0 extent "extent" 3 false,
     1 vmfs_label "vmfsLabel" 3 false,
     2 vmfs_uuid "vmfsUuid" 3 false,
@@ -220,7 +220,7 @@ pub struct HostUnresolvedVmfsVolumeResolveStatus {
     /// `multipleCopies`.
     pub multiple_copies: Option<bool>,
 }
-d::object!(HostUnresolvedVmfsVolumeResolveStatus: t::DynamicData, "HostUnresolvedVmfsVolumeResolveStatus", 3, [
+d::object!(Vim25 HostUnresolvedVmfsVolumeResolveStatus: t::DynamicData, "HostUnresolvedVmfsVolumeResolveStatus", 3, [
     0 resolvable "resolvable" 3 false,
     1 incomplete_extents "incompleteExtents" 3 false,
     2 multiple_copies "multipleCopies" 3 false,
@@ -240,7 +240,7 @@ pub struct HostVFlashManagerVFlashCacheConfigInfo {
     /// `swapCacheReservationInGB`.
     pub swap_cache_reservation_in_gb: Option<i64>,
 }
-d::object!(HostVFlashManagerVFlashCacheConfigInfo: t::DynamicData, "HostVFlashManagerVFlashCacheConfigInfo", 7, [
+d::object!(Vim25 HostVFlashManagerVFlashCacheConfigInfo: t::DynamicData, "HostVFlashManagerVFlashCacheConfigInfo", 7, [
     0 v_flash_module_config_option "vFlashModuleConfigOption" 7 false,
     1 default_v_flash_module "defaultVFlashModule" 7 false,
     2 swap_cache_reservation_in_gb "swapCacheReservationInGB" 7 false,
@@ -278,7 +278,7 @@ pub struct HostVFlashManagerVFlashCacheConfigInfoVFlashModuleConfigOption {
     /// `maxDiskSizeInKB`.
     pub max_disk_size_in_kb: i64,
 }
-d::object!(HostVFlashManagerVFlashCacheConfigInfoVFlashModuleConfigOption: t::DynamicData, "HostVFlashManagerVFlashCacheConfigInfoVFlashModuleConfigOption", 7, [
+d::object!(Vim25 HostVFlashManagerVFlashCacheConfigInfoVFlashModuleConfigOption: t::DynamicData, "HostVFlashManagerVFlashCacheConfigInfoVFlashModuleConfigOption", 7, [
     0 v_flash_module "vFlashModule" 7 false,
     1 v_flash_module_version "vFlashModuleVersion" 7 false,
     2 min_supported_module_version "minSupportedModuleVersion" 7 false,
@@ -301,7 +301,7 @@ pub struct HostVFlashManagerVFlashCacheConfigSpec {
     /// `swapCacheReservationInGB`.
     pub swap_cache_reservation_in_gb: i64,
 }
-d::object!(HostVFlashManagerVFlashCacheConfigSpec: t::DynamicData, "HostVFlashManagerVFlashCacheConfigSpec", 7, [
+d::object!(Vim25 HostVFlashManagerVFlashCacheConfigSpec: t::DynamicData, "HostVFlashManagerVFlashCacheConfigSpec", 7, [
     0 default_v_flash_module "defaultVFlashModule" 7 false,
     1 swap_cache_reservation_in_gb "swapCacheReservationInGB" 7 false,
 ]);
@@ -318,7 +318,7 @@ pub struct HostVFlashManagerVFlashConfigInfo {
     /// `vFlashCacheConfigInfo`.
     pub v_flash_cache_config_info: Option<Box<t::HostVFlashManagerVFlashCacheConfigInfo>>,
 }
-d::object!(HostVFlashManagerVFlashConfigInfo: t::DynamicData, "HostVFlashManagerVFlashConfigInfo", 7, [
+d::object!(Vim25 HostVFlashManagerVFlashConfigInfo: t::DynamicData, "HostVFlashManagerVFlashConfigInfo", 7, [
     0 v_flash_resource_config_info "vFlashResourceConfigInfo" 7 false,
     1 v_flash_cache_config_info "vFlashCacheConfigInfo" 7 false,
 ]);
@@ -341,7 +341,7 @@ pub struct HostVFlashManagerVFlashResourceConfigInfo {
     /// `capacity`.
     pub capacity: i64,
 }
-d::object!(HostVFlashManagerVFlashResourceConfigInfo: t::DynamicData, "HostVFlashManagerVFlashResourceConfigInfo", 7, [
+d::object!(Vim25 HostVFlashManagerVFlashResourceConfigInfo: t::DynamicData, "HostVFlashManagerVFlashResourceConfigInfo", 7, [
     0 vffs "vffs" 7 false,
     1 capacity "capacity" 7 false,
 ]);
@@ -362,7 +362,7 @@ pub struct HostVFlashManagerVFlashResourceConfigSpec {
     /// `vffsUuid`.
     pub vffs_uuid: String,
 }
-d::object!(HostVFlashManagerVFlashResourceConfigSpec: t::DynamicData, "HostVFlashManagerVFlashResourceConfigSpec", 7, [
+d::object!(Vim25 HostVFlashManagerVFlashResourceConfigSpec: t::DynamicData, "HostVFlashManagerVFlashResourceConfigSpec", 7, [
     0 vffs_uuid "vffsUuid" 7 false,
 ]);
 
@@ -384,7 +384,7 @@ pub struct HostVFlashManagerVFlashResourceRunTimeInfo {
     /// `freeForVmCache`.
     pub free_for_vm_cache: i64,
 }
-d::object!(HostVFlashManagerVFlashResourceRunTimeInfo: t::DynamicData, "HostVFlashManagerVFlashResourceRunTimeInfo", 7, [
+d::object!(Vim25 HostVFlashManagerVFlashResourceRunTimeInfo: t::DynamicData, "HostVFlashManagerVFlashResourceRunTimeInfo", 7, [
     0 usage "usage" 7 false,
     1 capacity "capacity" 7 false,
     2 accessible "accessible" 7 false,
@@ -418,7 +418,7 @@ pub struct HostVFlashResourceConfigurationResult {
     /// `diskConfigurationResult`.
     pub disk_configuration_result: Vec<t::HostDiskConfigurationResult>,
 }
-d::object!(HostVFlashResourceConfigurationResult: t::DynamicData, "HostVFlashResourceConfigurationResult", 7, [
+d::object!(Vim25 HostVFlashResourceConfigurationResult: t::DynamicData, "HostVFlashResourceConfigurationResult", 7, [
     0 device_path "devicePath" 7 false,
     1 vffs "vffs" 7 false,
     2 disk_configuration_result "diskConfigurationResult" 7 false,
@@ -436,7 +436,7 @@ pub struct HostVMotionConfig {
     /// `enabled`.
     pub enabled: bool,
 }
-d::object!(HostVMotionConfig: t::DynamicData, "HostVMotionConfig", 0, [
+d::object!(Vim25 HostVMotionConfig: t::DynamicData, "HostVMotionConfig", 0, [
     0 vmotion_nic_key "vmotionNicKey" 0 false,
     1 enabled "enabled" 0 false,
 ]);
@@ -453,7 +453,7 @@ pub struct HostVMotionInfo {
     /// `ipConfig`.
     pub ip_config: Option<Box<t::HostIpConfig>>,
 }
-d::object!(HostVMotionInfo: t::DynamicData, "HostVMotionInfo", 0, [
+d::object!(Vim25 HostVMotionInfo: t::DynamicData, "HostVMotionInfo", 0, [
     0 net_config "netConfig" 0 false,
     1 ip_config "ipConfig" 0 false,
 ]);
@@ -492,7 +492,7 @@ pub struct HostVMotionManagerDstInstantCloneResult {
     /// `devCptStreamTime`.
     pub dev_cpt_stream_time: Option<i64>,
 }
-d::object!(HostVMotionManagerDstInstantCloneResult: t::DynamicData, "HostVMotionManagerDstInstantCloneResult", 16, [
+d::object!(Vim25 HostVMotionManagerDstInstantCloneResult: t::DynamicData, "HostVMotionManagerDstInstantCloneResult", 16, [
     0 dst_vm_id "dstVmId" 16 false,
     1 start_time "startTime" 16 false,
     2 cpt_load_time "cptLoadTime" 16 false,
@@ -523,7 +523,7 @@ pub struct HostVMotionManagerSrcInstantCloneResult {
     /// `endTime`.
     pub end_time: Option<i64>,
 }
-d::object!(HostVMotionManagerSrcInstantCloneResult: t::DynamicData, "HostVMotionManagerSrcInstantCloneResult", 16, [
+d::object!(Vim25 HostVMotionManagerSrcInstantCloneResult: t::DynamicData, "HostVMotionManagerSrcInstantCloneResult", 16, [
     0 start_time "startTime" 16 false,
     1 quiesce_time "quiesceTime" 16 false,
     2 quiesce_done_time "quiesceDoneTime" 16 false,
@@ -543,7 +543,7 @@ pub struct HostVMotionNetConfig {
     /// `selectedVnic`.
     pub selected_vnic: Option<String>,
 }
-d::object!(HostVMotionNetConfig: t::DynamicData, "HostVMotionNetConfig", 0, [
+d::object!(Vim25 HostVMotionNetConfig: t::DynamicData, "HostVMotionNetConfig", 0, [
     0 candidate_vnic "candidateVnic" 0 false,
     1 selected_vnic "selectedVnic" 0 false,
 ]);
@@ -562,7 +562,7 @@ pub struct HostVfatVolume {
     /// The fields of [`HostFileSystemVolume`](t::HostFileSystemVolume).
     pub base: t::HostFileSystemVolume,
 }
-d::object!(HostVfatVolume: t::HostFileSystemVolume, "HostVfatVolume", 5, [
+d::object!(Vim25 HostVfatVolume: t::HostFileSystemVolume, "HostVfatVolume", 5, [
 ]);
 impl d::IsA<t::HostFileSystemVolume> for HostVfatVolume {}
 
@@ -582,7 +582,7 @@ pub struct HostVffsSpec {
     /// `volumeName`.
     pub volume_name: String,
 }
-d::object!(HostVffsSpec: t::DynamicData, "HostVffsSpec", 7, [
+d::object!(Vim25 HostVffsSpec: t::DynamicData, "HostVffsSpec", 7, [
     0 device_path "devicePath" 7 false,
     1 partition "partition" 7 false,
     2 major_version "majorVersion" 7 false,
@@ -605,7 +605,7 @@ pub struct HostVffsVolume {
     /// `extent`.
     pub extent: Vec<t::HostScsiDiskPartition>,
 }
-d::object!(HostVffsVolume: t::HostFileSystemVolume, "HostVffsVolume", 7, [
+d::object!(Vim25 HostVffsVolume: t::HostFileSystemVolume, "HostVffsVolume", 7, [
     0 major_version "majorVersion" 7 false,
     1 version "version" 7 false,
     2 uuid "uuid" 7 false,
@@ -649,7 +649,7 @@ pub struct HostVirtualNic {
     /// `owner`. Since API 9.0.0.0.
     pub owner: Option<String>,
 }
-d::object!(HostVirtualNic: t::DynamicData, "HostVirtualNic", 0, [
+d::object!(Vim25 HostVirtualNic: t::DynamicData, "HostVirtualNic", 0, [
     0 device "device" 0 false,
     1 key "key" 0 false,
     2 portgroup "portgroup" 0 false,
@@ -692,7 +692,7 @@ pub struct HostVirtualNicConfig {
     /// `spec`.
     pub spec: Option<Box<t::HostVirtualNicSpec>>,
 }
-d::object!(HostVirtualNicConfig: t::DynamicData, "HostVirtualNicConfig", 0, [
+d::object!(Vim25 HostVirtualNicConfig: t::DynamicData, "HostVirtualNicConfig", 0, [
     0 change_operation "changeOperation" 0 false,
     1 device "device" 0 false,
     2 portgroup "portgroup" 0 false,
@@ -713,7 +713,7 @@ pub struct HostVirtualNicConnection {
     /// `opNetwork`. Since API 6.7.
     pub op_network: Option<Box<t::HostVirtualNicOpaqueNetworkSpec>>,
 }
-d::object!(HostVirtualNicConnection: t::DynamicData, "HostVirtualNicConnection", 3, [
+d::object!(Vim25 HostVirtualNicConnection: t::DynamicData, "HostVirtualNicConnection", 3, [
     0 portgroup "portgroup" 3 false,
     1 dv_port "dvPort" 3 false,
     2 op_network "opNetwork" 10 false,
@@ -729,7 +729,7 @@ pub struct HostVirtualNicIpRouteSpec {
     /// `ipRouteConfig`.
     pub ip_route_config: Option<d::Poly<t::HostIpRouteConfig>>,
 }
-d::object!(HostVirtualNicIpRouteSpec: t::DynamicData, "HostVirtualNicIpRouteSpec", 9, [
+d::object!(Vim25 HostVirtualNicIpRouteSpec: t::DynamicData, "HostVirtualNicIpRouteSpec", 9, [
     0 ip_route_config "ipRouteConfig" 9 false,
 ]);
 impl<M, P> p::Property<M, t::HostVirtualNicIpRouteSpec, P> {
@@ -747,7 +747,7 @@ pub struct HostVirtualNicManagerInfo {
     /// `netConfig`.
     pub net_config: Vec<t::VirtualNicManagerNetConfig>,
 }
-d::object!(HostVirtualNicManagerInfo: t::DynamicData, "HostVirtualNicManagerInfo", 3, [
+d::object!(Vim25 HostVirtualNicManagerInfo: t::DynamicData, "HostVirtualNicManagerInfo", 3, [
     0 net_config "netConfig" 3 false,
 ]);
 impl<M, P> p::Property<M, t::HostVirtualNicManagerInfo, P> {
@@ -790,7 +790,7 @@ pub struct HostVirtualNicManagerNicTypeSelection {
     /// `nicType`.
     pub nic_type: Vec<String>,
 }
-d::object!(HostVirtualNicManagerNicTypeSelection: t::DynamicData, "HostVirtualNicManagerNicTypeSelection", 3, [
+d::object!(Vim25 HostVirtualNicManagerNicTypeSelection: t::DynamicData, "HostVirtualNicManagerNicTypeSelection", 3, [
     0 vnic "vnic" 3 false,
     1 nic_type "nicType" 3 false,
 ]);
@@ -807,7 +807,7 @@ pub struct HostVirtualNicOpaqueNetworkSpec {
     /// `opaqueNetworkType`.
     pub opaque_network_type: String,
 }
-d::object!(HostVirtualNicOpaqueNetworkSpec: t::DynamicData, "HostVirtualNicOpaqueNetworkSpec", 8, [
+d::object!(Vim25 HostVirtualNicOpaqueNetworkSpec: t::DynamicData, "HostVirtualNicOpaqueNetworkSpec", 8, [
     0 opaque_network_id "opaqueNetworkId" 8 false,
     1 opaque_network_type "opaqueNetworkType" 8 false,
 ]);
@@ -852,7 +852,7 @@ pub struct HostVirtualNicSpec {
     /// `dpuId`. Since API 8.0.0.1.
     pub dpu_id: Option<String>,
 }
-d::object!(HostVirtualNicSpec: t::DynamicData, "HostVirtualNicSpec", 0, [
+d::object!(Vim25 HostVirtualNicSpec: t::DynamicData, "HostVirtualNicSpec", 0, [
     0 ip "ip" 0 false,
     1 mac "mac" 0 false,
     2 distributed_virtual_port "distributedVirtualPort" 3 false,
@@ -920,7 +920,7 @@ pub struct HostVirtualSwitch {
     /// `spec`.
     pub spec: t::HostVirtualSwitchSpec,
 }
-d::object!(HostVirtualSwitch: t::DynamicData, "HostVirtualSwitch", 0, [
+d::object!(Vim25 HostVirtualSwitch: t::DynamicData, "HostVirtualSwitch", 0, [
     0 name "name" 0 false,
     1 key "key" 0 false,
     2 num_ports "numPorts" 0 false,
@@ -963,7 +963,7 @@ pub struct HostVirtualSwitchAutoBridge {
     /// `excludedNicDevice`.
     pub excluded_nic_device: Vec<String>,
 }
-d::object!(HostVirtualSwitchAutoBridge: t::HostVirtualSwitchBridge, "HostVirtualSwitchAutoBridge", 0, [
+d::object!(Vim25 HostVirtualSwitchAutoBridge: t::HostVirtualSwitchBridge, "HostVirtualSwitchAutoBridge", 0, [
     0 excluded_nic_device "excludedNicDevice" 0 false,
 ]);
 impl d::IsA<t::HostVirtualSwitchBridge> for HostVirtualSwitchAutoBridge {}
@@ -978,7 +978,7 @@ pub struct HostVirtualSwitchBeaconConfig {
     /// `interval`.
     pub interval: i32,
 }
-d::object!(HostVirtualSwitchBeaconConfig: t::DynamicData, "HostVirtualSwitchBeaconConfig", 0, [
+d::object!(Vim25 HostVirtualSwitchBeaconConfig: t::DynamicData, "HostVirtualSwitchBeaconConfig", 0, [
     0 interval "interval" 0 false,
 ]);
 
@@ -996,7 +996,7 @@ pub struct HostVirtualSwitchBondBridge {
     /// `linkDiscoveryProtocolConfig`. Since API 4.0.
     pub link_discovery_protocol_config: Option<Box<t::LinkDiscoveryProtocolConfig>>,
 }
-d::object!(HostVirtualSwitchBondBridge: t::HostVirtualSwitchBridge, "HostVirtualSwitchBondBridge", 0, [
+d::object!(Vim25 HostVirtualSwitchBondBridge: t::HostVirtualSwitchBridge, "HostVirtualSwitchBondBridge", 0, [
     0 nic_device "nicDevice" 0 false,
     1 beacon "beacon" 0 false,
     2 link_discovery_protocol_config "linkDiscoveryProtocolConfig" 3 false,
@@ -1011,7 +1011,7 @@ pub struct HostVirtualSwitchBridge {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(HostVirtualSwitchBridge: t::DynamicData, "HostVirtualSwitchBridge", 0, [
+d::object!(Vim25 HostVirtualSwitchBridge: t::DynamicData, "HostVirtualSwitchBridge", 0, [
 ]);
 impl d::IsA<t::HostVirtualSwitchBridge> for HostVirtualSwitchBridge {}
 
@@ -1029,7 +1029,7 @@ pub struct HostVirtualSwitchConfig {
     /// `spec`.
     pub spec: Option<Box<t::HostVirtualSwitchSpec>>,
 }
-d::object!(HostVirtualSwitchConfig: t::DynamicData, "HostVirtualSwitchConfig", 0, [
+d::object!(Vim25 HostVirtualSwitchConfig: t::DynamicData, "HostVirtualSwitchConfig", 0, [
     0 change_operation "changeOperation" 0 false,
     1 name "name" 0 false,
     2 spec "spec" 0 false,
@@ -1045,7 +1045,7 @@ pub struct HostVirtualSwitchSimpleBridge {
     /// `nicDevice`.
     pub nic_device: String,
 }
-d::object!(HostVirtualSwitchSimpleBridge: t::HostVirtualSwitchBridge, "HostVirtualSwitchSimpleBridge", 0, [
+d::object!(Vim25 HostVirtualSwitchSimpleBridge: t::HostVirtualSwitchBridge, "HostVirtualSwitchSimpleBridge", 0, [
     0 nic_device "nicDevice" 0 false,
 ]);
 impl d::IsA<t::HostVirtualSwitchBridge> for HostVirtualSwitchSimpleBridge {}
@@ -1066,7 +1066,7 @@ pub struct HostVirtualSwitchSpec {
     /// `mtu`.
     pub mtu: Option<i32>,
 }
-d::object!(HostVirtualSwitchSpec: t::DynamicData, "HostVirtualSwitchSpec", 0, [
+d::object!(Vim25 HostVirtualSwitchSpec: t::DynamicData, "HostVirtualSwitchSpec", 0, [
     0 num_ports "numPorts" 0 false,
     1 bridge "bridge" 0 false,
     2 policy "policy" 0 false,
@@ -1097,7 +1097,7 @@ pub struct HostVmciAccessManagerAccessSpec {
     /// `mode`.
     pub mode: String,
 }
-d::object!(HostVmciAccessManagerAccessSpec: t::DynamicData, "HostVmciAccessManagerAccessSpec", 5, [
+d::object!(Vim25 HostVmciAccessManagerAccessSpec: t::DynamicData, "HostVmciAccessManagerAccessSpec", 5, [
     0 vm "vm" 5 false,
     1 services "services" 5 false,
     2 mode "mode" 5 false,
@@ -1126,7 +1126,7 @@ pub struct HostVmfsRescanResult {
     /// `fault`.
     pub fault: Option<Box<t::LocalizedMethodFault>>,
 }
-d::object!(HostVmfsRescanResult: t::DynamicData, "HostVmfsRescanResult", 3, [
+d::object!(Vim25 HostVmfsRescanResult: t::DynamicData, "HostVmfsRescanResult", 3, [
     0 host "host" 3 false,
     1 fault "fault" 3 false,
 ]);
@@ -1155,7 +1155,7 @@ pub struct HostVmfsSpec {
     /// `unmapBandwidthSpec`. Since API 6.7.
     pub unmap_bandwidth_spec: Option<Box<t::VmfsUnmapBandwidthSpec>>,
 }
-d::object!(HostVmfsSpec: t::DynamicData, "HostVmfsSpec", 0, [
+d::object!(Vim25 HostVmfsSpec: t::DynamicData, "HostVmfsSpec", 0, [
     0 extent "extent" 0 false,
     1 block_size_mb "blockSizeMb" 0 false,
     2 major_version "majorVersion" 0 false,
@@ -1204,7 +1204,7 @@ pub struct HostVmfsVolume {
     /// `scsiDiskType`. Since API 6.5.
     pub scsi_disk_type: Option<String>,
 }
-d::object!(HostVmfsVolume: t::HostFileSystemVolume, "HostVmfsVolume", 0, [
+d::object!(Vim25 HostVmfsVolume: t::HostFileSystemVolume, "HostVmfsVolume", 0, [
     0 block_size_mb "blockSizeMb" 0 false,
     1 block_size "blockSize" 9 false,
     2 unmap_granularity "unmapGranularity" 9 false,
@@ -1257,7 +1257,7 @@ pub struct HostVsanInternalSystemCmmdsQuery {
     /// `owner`.
     pub owner: Option<String>,
 }
-d::object!(HostVsanInternalSystemCmmdsQuery: t::DynamicData, "HostVsanInternalSystemCmmdsQuery", 7, [
+d::object!(Vim25 HostVsanInternalSystemCmmdsQuery: t::DynamicData, "HostVsanInternalSystemCmmdsQuery", 7, [
     0 r#type "type" 7 false,
     1 uuid "uuid" 7 false,
     2 owner "owner" 7 false,
@@ -1277,7 +1277,7 @@ pub struct HostVsanInternalSystemDeleteVsanObjectsResult {
     /// `failureReason`.
     pub failure_reason: Vec<t::LocalizableMessage>,
 }
-d::object!(HostVsanInternalSystemDeleteVsanObjectsResult: t::DynamicData, "HostVsanInternalSystemDeleteVsanObjectsResult", 7, [
+d::object!(Vim25 HostVsanInternalSystemDeleteVsanObjectsResult: t::DynamicData, "HostVsanInternalSystemDeleteVsanObjectsResult", 7, [
     0 uuid "uuid" 7 false,
     1 success "success" 7 false,
     2 failure_reason "failureReason" 7 false,
@@ -1295,7 +1295,7 @@ pub struct HostVsanInternalSystemVsanObjectOperationResult {
     /// `failureReason`.
     pub failure_reason: Vec<t::LocalizableMessage>,
 }
-d::object!(HostVsanInternalSystemVsanObjectOperationResult: t::DynamicData, "HostVsanInternalSystemVsanObjectOperationResult", 8, [
+d::object!(Vim25 HostVsanInternalSystemVsanObjectOperationResult: t::DynamicData, "HostVsanInternalSystemVsanObjectOperationResult", 8, [
     0 uuid "uuid" 8 false,
     1 failure_reason "failureReason" 8 false,
 ]);
@@ -1314,7 +1314,7 @@ pub struct HostVsanInternalSystemVsanPhysicalDiskDiagnosticsResult {
     /// `failureReason`.
     pub failure_reason: Option<String>,
 }
-d::object!(HostVsanInternalSystemVsanPhysicalDiskDiagnosticsResult: t::DynamicData, "HostVsanInternalSystemVsanPhysicalDiskDiagnosticsResult", 7, [
+d::object!(Vim25 HostVsanInternalSystemVsanPhysicalDiskDiagnosticsResult: t::DynamicData, "HostVsanInternalSystemVsanPhysicalDiskDiagnosticsResult", 7, [
     0 disk_uuid "diskUuid" 7 false,
     1 success "success" 7 false,
     2 failure_reason "failureReason" 7 false,
@@ -1334,7 +1334,7 @@ pub struct HostVvolNQN {
     /// `online`.
     pub online: bool,
 }
-d::object!(HostVvolNQN: t::DynamicData, "HostVvolNQN", 29, [
+d::object!(Vim25 HostVvolNQN: t::DynamicData, "HostVvolNQN", 29, [
     0 target_nqn "targetNQN" 29 false,
     1 storage_array "storageArray" 29 false,
     2 online "online" 29 false,
@@ -1364,7 +1364,7 @@ pub struct HostVvolVolume {
     /// `stretched`. Since API 8.0.3.0.
     pub stretched: Option<bool>,
 }
-d::object!(HostVvolVolume: t::HostFileSystemVolume, "HostVvolVolume", 8, [
+d::object!(Vim25 HostVvolVolume: t::HostFileSystemVolume, "HostVvolVolume", 8, [
     0 sc_id "scId" 8 false,
     1 host_pe "hostPE" 8 false,
     2 host_vvol_nqn "hostVvolNQN" 29 false,
@@ -1388,7 +1388,7 @@ pub struct HostVvolVolumeHostVvolNQN {
     /// `vvolNQN`.
     pub vvol_nqn: Vec<t::HostVvolNQN>,
 }
-d::object!(HostVvolVolumeHostVvolNQN: t::DynamicData, "HostVvolVolumeHostVvolNQN", 29, [
+d::object!(Vim25 HostVvolVolumeHostVvolNQN: t::DynamicData, "HostVvolVolumeHostVvolNQN", 29, [
     0 host "host" 29 false,
     1 vvol_nqn "vvolNQN" 29 false,
 ]);
@@ -1413,7 +1413,7 @@ pub struct HostVvolVolumeSpecification {
     /// `stretched`. Since API 8.0.3.0.
     pub stretched: Option<bool>,
 }
-d::object!(HostVvolVolumeSpecification: t::DynamicData, "HostVvolVolumeSpecification", 8, [
+d::object!(Vim25 HostVvolVolumeSpecification: t::DynamicData, "HostVvolVolumeSpecification", 8, [
     0 max_size_in_mb "maxSizeInMB" 8 false,
     1 volume_name "volumeName" 8 false,
     2 vasa_provider_info "vasaProviderInfo" 8 false,
@@ -1447,7 +1447,7 @@ pub struct IscsiDependencyEntity {
     /// `vmhbaName`.
     pub vmhba_name: String,
 }
-d::object!(IscsiDependencyEntity: t::DynamicData, "IscsiDependencyEntity", 5, [
+d::object!(Vim25 IscsiDependencyEntity: t::DynamicData, "IscsiDependencyEntity", 5, [
     0 pnic_device "pnicDevice" 5 false,
     1 vnic_device "vnicDevice" 5 false,
     2 vmhba_name "vmhbaName" 5 false,
@@ -1467,7 +1467,7 @@ pub struct IscsiMigrationDependency {
     /// `dependency`.
     pub dependency: Vec<t::IscsiDependencyEntity>,
 }
-d::object!(IscsiMigrationDependency: t::DynamicData, "IscsiMigrationDependency", 5, [
+d::object!(Vim25 IscsiMigrationDependency: t::DynamicData, "IscsiMigrationDependency", 5, [
     0 migration_allowed "migrationAllowed" 5 false,
     1 disallow_reason "disallowReason" 5 false,
     2 dependency "dependency" 5 false,
@@ -1511,7 +1511,7 @@ pub struct IscsiPortInfo {
     /// `pathStatus`.
     pub path_status: Option<String>,
 }
-d::object!(IscsiPortInfo: t::DynamicData, "IscsiPortInfo", 5, [
+d::object!(Vim25 IscsiPortInfo: t::DynamicData, "IscsiPortInfo", 5, [
     0 vnic_device "vnicDevice" 5 false,
     1 vnic "vnic" 5 false,
     2 pnic_device "pnicDevice" 5 false,
@@ -1551,7 +1551,7 @@ pub struct IscsiStatus {
     /// `reason`.
     pub reason: Vec<t::LocalizedMethodFault>,
 }
-d::object!(IscsiStatus: t::DynamicData, "IscsiStatus", 5, [
+d::object!(Vim25 IscsiStatus: t::DynamicData, "IscsiStatus", 5, [
     0 reason "reason" 5 false,
 ]);
 
@@ -1563,7 +1563,7 @@ pub struct IsoImageFileInfo {
     /// The fields of [`FileInfo`](t::FileInfo).
     pub base: t::FileInfo,
 }
-d::object!(IsoImageFileInfo: t::FileInfo, "IsoImageFileInfo", 0, [
+d::object!(Vim25 IsoImageFileInfo: t::FileInfo, "IsoImageFileInfo", 0, [
 ]);
 impl d::IsA<t::FileInfo> for IsoImageFileInfo {}
 
@@ -1575,7 +1575,7 @@ pub struct IsoImageFileQuery {
     /// The fields of [`FileQuery`](t::FileQuery).
     pub base: t::FileQuery,
 }
-d::object!(IsoImageFileQuery: t::FileQuery, "IsoImageFileQuery", 0, [
+d::object!(Vim25 IsoImageFileQuery: t::FileQuery, "IsoImageFileQuery", 0, [
 ]);
 impl d::IsA<t::FileQuery> for IsoImageFileQuery {}
 
@@ -1613,7 +1613,7 @@ pub struct KernelModuleInfo {
     /// `bssSection`.
     pub bss_section: t::KernelModuleSectionInfo,
 }
-d::object!(KernelModuleInfo: t::DynamicData, "KernelModuleInfo", 3, [
+d::object!(Vim25 KernelModuleInfo: t::DynamicData, "KernelModuleInfo", 3, [
     0 id "id" 3 false,
     1 name "name" 3 false,
     2 version "version" 3 false,
@@ -1641,7 +1641,7 @@ pub struct KernelModuleSectionInfo {
     /// `length`.
     pub length: Option<i32>,
 }
-d::object!(KernelModuleSectionInfo: t::DynamicData, "KernelModuleSectionInfo", 3, [
+d::object!(Vim25 KernelModuleSectionInfo: t::DynamicData, "KernelModuleSectionInfo", 3, [
     0 address "address" 3 false,
     1 length "length" 3 false,
 ]);
@@ -1658,7 +1658,7 @@ pub struct LinkDiscoveryProtocolConfig {
     /// `operation`.
     pub operation: String,
 }
-d::object!(LinkDiscoveryProtocolConfig: t::DynamicData, "LinkDiscoveryProtocolConfig", 3, [
+d::object!(Vim25 LinkDiscoveryProtocolConfig: t::DynamicData, "LinkDiscoveryProtocolConfig", 3, [
     0 protocol "protocol" 3 false,
     1 operation "operation" 3 false,
 ]);
@@ -1701,7 +1701,7 @@ pub struct LinkLayerDiscoveryProtocolInfo {
     /// `parameter`.
     pub parameter: Vec<t::KeyAnyValue>,
 }
-d::object!(LinkLayerDiscoveryProtocolInfo: t::DynamicData, "LinkLayerDiscoveryProtocolInfo", 5, [
+d::object!(Vim25 LinkLayerDiscoveryProtocolInfo: t::DynamicData, "LinkLayerDiscoveryProtocolInfo", 5, [
     0 chassis_id "chassisId" 5 false,
     1 port_id "portId" 5 false,
     2 time_to_live "timeToLive" 5 false,
@@ -1718,7 +1718,7 @@ pub struct LocalDatastoreInfo {
     /// `path`.
     pub path: Option<String>,
 }
-d::object!(LocalDatastoreInfo: t::DatastoreInfo, "LocalDatastoreInfo", 0, [
+d::object!(Vim25 LocalDatastoreInfo: t::DatastoreInfo, "LocalDatastoreInfo", 0, [
     0 path "path" 0 false,
 ]);
 impl d::IsA<t::DatastoreInfo> for LocalDatastoreInfo {}
@@ -1743,7 +1743,7 @@ pub struct ModeInfo {
     /// `full`.
     pub full: String,
 }
-d::object!(ModeInfo: t::DynamicData, "ModeInfo", 0, [
+d::object!(Vim25 ModeInfo: t::DynamicData, "ModeInfo", 0, [
     0 browse "browse" 0 false,
     1 read "read" 0 false,
     2 modify "modify" 0 false,
@@ -1775,7 +1775,7 @@ pub struct NasDatastoreInfo {
     /// `nas`.
     pub nas: Option<Box<t::HostNasVolume>>,
 }
-d::object!(NasDatastoreInfo: t::DatastoreInfo, "NasDatastoreInfo", 0, [
+d::object!(Vim25 NasDatastoreInfo: t::DatastoreInfo, "NasDatastoreInfo", 0, [
     0 nas "nas" 0 false,
 ]);
 impl d::IsA<t::DatastoreInfo> for NasDatastoreInfo {}
@@ -1808,7 +1808,7 @@ pub struct NvdimmDimmInfo {
     /// `representationString`.
     pub representation_string: String,
 }
-d::object!(NvdimmDimmInfo: t::DynamicData, "NvdimmDimmInfo", 10, [
+d::object!(Vim25 NvdimmDimmInfo: t::DynamicData, "NvdimmDimmInfo", 10, [
     0 dimm_handle "dimmHandle" 10 false,
     1 health_info "healthInfo" 10 false,
     2 total_capacity "totalCapacity" 10 false,
@@ -1831,7 +1831,7 @@ pub struct NvdimmGuid {
     /// `uuid`.
     pub uuid: String,
 }
-d::object!(NvdimmGuid: t::DynamicData, "NvdimmGuid", 10, [
+d::object!(Vim25 NvdimmGuid: t::DynamicData, "NvdimmGuid", 10, [
     0 uuid "uuid" 10 false,
 ]);
 
@@ -1865,7 +1865,7 @@ pub struct NvdimmHealthInfo {
     /// `esLifespanPercentage`.
     pub es_lifespan_percentage: Option<i32>,
 }
-d::object!(NvdimmHealthInfo: t::DynamicData, "NvdimmHealthInfo", 10, [
+d::object!(Vim25 NvdimmHealthInfo: t::DynamicData, "NvdimmHealthInfo", 10, [
     0 health_status "healthStatus" 10 false,
     1 health_information "healthInformation" 10 false,
     2 state_flag_info "stateFlagInfo" 10 false,
@@ -1901,7 +1901,7 @@ pub struct NvdimmInterleaveSetInfo {
     /// `state`.
     pub state: String,
 }
-d::object!(NvdimmInterleaveSetInfo: t::DynamicData, "NvdimmInterleaveSetInfo", 10, [
+d::object!(Vim25 NvdimmInterleaveSetInfo: t::DynamicData, "NvdimmInterleaveSetInfo", 10, [
     0 set_id "setId" 10 false,
     1 range_type "rangeType" 10 false,
     2 base_address "baseAddress" 10 false,
@@ -1939,7 +1939,7 @@ pub struct NvdimmNamespaceCreateSpec {
     /// `locationID`.
     pub location_id: i32,
 }
-d::object!(NvdimmNamespaceCreateSpec: t::DynamicData, "NvdimmNamespaceCreateSpec", 10, [
+d::object!(Vim25 NvdimmNamespaceCreateSpec: t::DynamicData, "NvdimmNamespaceCreateSpec", 10, [
     0 friendly_name "friendlyName" 10 false,
     1 block_size "blockSize" 10 false,
     2 block_count "blockCount" 10 false,
@@ -1957,7 +1957,7 @@ pub struct NvdimmNamespaceDeleteSpec {
     /// `uuid`.
     pub uuid: String,
 }
-d::object!(NvdimmNamespaceDeleteSpec: t::DynamicData, "NvdimmNamespaceDeleteSpec", 10, [
+d::object!(Vim25 NvdimmNamespaceDeleteSpec: t::DynamicData, "NvdimmNamespaceDeleteSpec", 10, [
     0 uuid "uuid" 10 false,
 ]);
 
@@ -1983,7 +1983,7 @@ pub struct NvdimmNamespaceDetails {
     /// `state`.
     pub state: String,
 }
-d::object!(NvdimmNamespaceDetails: t::DynamicData, "NvdimmNamespaceDetails", 11, [
+d::object!(Vim25 NvdimmNamespaceDetails: t::DynamicData, "NvdimmNamespaceDetails", 11, [
     0 uuid "uuid" 11 false,
     1 friendly_name "friendlyName" 11 false,
     2 size "size" 11 false,
@@ -2056,7 +2056,7 @@ pub struct NvdimmNamespaceInfo {
     /// `state`.
     pub state: String,
 }
-d::object!(NvdimmNamespaceInfo: t::DynamicData, "NvdimmNamespaceInfo", 10, [
+d::object!(Vim25 NvdimmNamespaceInfo: t::DynamicData, "NvdimmNamespaceInfo", 10, [
     0 uuid "uuid" 10 false,
     1 friendly_name "friendlyName" 10 false,
     2 block_size "blockSize" 10 false,
@@ -2112,7 +2112,7 @@ pub struct NvdimmPMemNamespaceCreateSpec {
     /// `interleavesetID`.
     pub interleaveset_id: i32,
 }
-d::object!(NvdimmPMemNamespaceCreateSpec: t::DynamicData, "NvdimmPMemNamespaceCreateSpec", 11, [
+d::object!(Vim25 NvdimmPMemNamespaceCreateSpec: t::DynamicData, "NvdimmPMemNamespaceCreateSpec", 11, [
     0 friendly_name "friendlyName" 11 false,
     1 size "size" 11 false,
     2 interleaveset_id "interleavesetID" 11 false,
@@ -2154,7 +2154,7 @@ pub struct NvdimmRegionInfo {
     /// `offset`.
     pub offset: i64,
 }
-d::object!(NvdimmRegionInfo: t::DynamicData, "NvdimmRegionInfo", 10, [
+d::object!(Vim25 NvdimmRegionInfo: t::DynamicData, "NvdimmRegionInfo", 10, [
     0 region_id "regionId" 10 false,
     1 set_id "setId" 10 false,
     2 range_type "rangeType" 10 false,
@@ -2187,7 +2187,7 @@ pub struct NvdimmSummary {
     /// `numNamespaces`.
     pub num_namespaces: i32,
 }
-d::object!(NvdimmSummary: t::DynamicData, "NvdimmSummary", 10, [
+d::object!(Vim25 NvdimmSummary: t::DynamicData, "NvdimmSummary", 10, [
     0 num_dimms "numDimms" 10 false,
     1 health_status "healthStatus" 10 false,
     2 total_capacity "totalCapacity" 10 false,
@@ -2240,7 +2240,7 @@ pub struct NvdimmSystemInfo {
     /// `nsDetails`. Since API 6.7.1.
     pub ns_details: Vec<t::NvdimmNamespaceDetails>,
 }
-d::object!(NvdimmSystemInfo: t::DynamicData, "NvdimmSystemInfo", 10, [
+d::object!(Vim25 NvdimmSystemInfo: t::DynamicData, "NvdimmSystemInfo", 10, [
     0 summary "summary" 10 false,
     1 dimms "dimms" 10 false,
     2 dimm_info "dimmInfo" 10 false,
@@ -2279,7 +2279,7 @@ pub struct PMemDatastoreInfo {
     /// `pmem`.
     pub pmem: t::HostPMemVolume,
 }
-d::object!(PMemDatastoreInfo: t::DatastoreInfo, "PMemDatastoreInfo", 10, [
+d::object!(Vim25 PMemDatastoreInfo: t::DatastoreInfo, "PMemDatastoreInfo", 10, [
     0 pmem "pmem" 10 false,
 ]);
 impl d::IsA<t::DatastoreInfo> for PMemDatastoreInfo {}
@@ -2336,7 +2336,7 @@ pub struct PhysicalNic {
     /// `perfNicOffloadSupported`. Since API 9.1.0.0.
     pub perf_nic_offload_supported: Option<bool>,
 }
-d::object!(PhysicalNic: t::DynamicData, "PhysicalNic", 0, [
+d::object!(Vim25 PhysicalNic: t::DynamicData, "PhysicalNic", 0, [
     0 key "key" 0 false,
     1 device "device" 0 false,
     2 pci "pci" 0 false,
@@ -2433,7 +2433,7 @@ pub struct PhysicalNicCdpDeviceCapability {
     /// `repeater`.
     pub repeater: bool,
 }
-d::object!(PhysicalNicCdpDeviceCapability: t::DynamicData, "PhysicalNicCdpDeviceCapability", 0, [
+d::object!(Vim25 PhysicalNicCdpDeviceCapability: t::DynamicData, "PhysicalNicCdpDeviceCapability", 0, [
     0 router "router" 0 false,
     1 transparent_bridge "transparentBridge" 0 false,
     2 source_route_bridge "sourceRouteBridge" 0 false,
@@ -2489,7 +2489,7 @@ pub struct PhysicalNicCdpInfo {
     /// `location`.
     pub location: Option<String>,
 }
-d::object!(PhysicalNicCdpInfo: t::DynamicData, "PhysicalNicCdpInfo", 0, [
+d::object!(Vim25 PhysicalNicCdpInfo: t::DynamicData, "PhysicalNicCdpInfo", 0, [
     0 cdp_version "cdpVersion" 0 false,
     1 timeout "timeout" 0 false,
     2 ttl "ttl" 0 false,
@@ -2523,7 +2523,7 @@ pub struct PhysicalNicConfig {
     /// `spec`.
     pub spec: t::PhysicalNicSpec,
 }
-d::object!(PhysicalNicConfig: t::DynamicData, "PhysicalNicConfig", 0, [
+d::object!(Vim25 PhysicalNicConfig: t::DynamicData, "PhysicalNicConfig", 0, [
     0 device "device" 0 false,
     1 spec "spec" 0 false,
 ]);
@@ -2538,7 +2538,7 @@ pub struct PhysicalNicHint {
     /// `vlanId`.
     pub vlan_id: Option<i32>,
 }
-d::object!(PhysicalNicHint: t::DynamicData, "PhysicalNicHint", 0, [
+d::object!(Vim25 PhysicalNicHint: t::DynamicData, "PhysicalNicHint", 0, [
     0 vlan_id "vlanId" 0 false,
 ]);
 
@@ -2560,7 +2560,7 @@ pub struct PhysicalNicHintInfo {
     /// `lldpInfo`. Since API 5.0.
     pub lldp_info: Option<Box<t::LinkLayerDiscoveryProtocolInfo>>,
 }
-d::object!(PhysicalNicHintInfo: t::DynamicData, "PhysicalNicHintInfo", 0, [
+d::object!(Vim25 PhysicalNicHintInfo: t::DynamicData, "PhysicalNicHintInfo", 0, [
     0 device "device" 0 false,
     1 subnet "subnet" 0 false,
     2 network "network" 0 false,
@@ -2578,7 +2578,7 @@ pub struct PhysicalNicIpHint {
     /// `ipSubnet`.
     pub ip_subnet: String,
 }
-d::object!(PhysicalNicIpHint: t::PhysicalNicHint, "PhysicalNicIpHint", 0, [
+d::object!(Vim25 PhysicalNicIpHint: t::PhysicalNicHint, "PhysicalNicIpHint", 0, [
     0 ip_subnet "ipSubnet" 0 false,
 ]);
 
@@ -2594,7 +2594,7 @@ pub struct PhysicalNicLinkInfo {
     /// `duplex`.
     pub duplex: bool,
 }
-d::object!(PhysicalNicLinkInfo: t::DynamicData, "PhysicalNicLinkInfo", 0, [
+d::object!(Vim25 PhysicalNicLinkInfo: t::DynamicData, "PhysicalNicLinkInfo", 0, [
     0 speed_mb "speedMb" 0 false,
     1 duplex "duplex" 0 false,
 ]);
@@ -2615,7 +2615,7 @@ pub struct PhysicalNicNameHint {
     /// `network`.
     pub network: String,
 }
-d::object!(PhysicalNicNameHint: t::PhysicalNicHint, "PhysicalNicNameHint", 0, [
+d::object!(Vim25 PhysicalNicNameHint: t::PhysicalNicHint, "PhysicalNicNameHint", 0, [
     0 network "network" 0 false,
 ]);
 
@@ -2645,7 +2645,7 @@ pub struct PhysicalNicSpec {
     /// `ensInterruptEnabled`. Since API 7.0.0.0.
     pub ens_interrupt_enabled: Option<bool>,
 }
-d::object!(PhysicalNicSpec: t::DynamicData, "PhysicalNicSpec", 0, [
+d::object!(Vim25 PhysicalNicSpec: t::DynamicData, "PhysicalNicSpec", 0, [
     0 ip "ip" 0 false,
     1 link_speed "linkSpeed" 0 false,
     2 enable_enhanced_networking_stack "enableEnhancedNetworkingStack" 10 false,
@@ -2683,7 +2683,7 @@ pub struct PodVMInfo {
     /// `podVMOverheadInfo`.
     pub pod_vm_overhead_info: t::PodVMOverheadInfo,
 }
-d::object!(PodVMInfo: t::DynamicData, "PodVMInfo", 33, [
+d::object!(Vim25 PodVMInfo: t::DynamicData, "PodVMInfo", 33, [
     0 has_page_sharing_pod_vm "hasPageSharingPodVM" 33 false,
     1 pod_vm_overhead_info "podVMOverheadInfo" 33 false,
 ]);
@@ -2708,7 +2708,7 @@ pub struct PodVMOverheadInfo {
     /// `podVMOverheadWithPageSharing`.
     pub pod_vm_overhead_with_page_sharing: i32,
 }
-d::object!(PodVMOverheadInfo: t::DynamicData, "PodVMOverheadInfo", 33, [
+d::object!(Vim25 PodVMOverheadInfo: t::DynamicData, "PodVMOverheadInfo", 33, [
     0 crx_page_sharing_supported "crxPageSharingSupported" 33 false,
     1 pod_vm_overhead_without_page_sharing "podVMOverheadWithoutPageSharing" 33 false,
     2 pod_vm_overhead_with_page_sharing "podVMOverheadWithPageSharing" 33 false,
@@ -2744,7 +2744,7 @@ pub struct PowerSystemCapability {
     /// `availablePolicy`.
     pub available_policy: Vec<t::HostPowerPolicy>,
 }
-d::object!(PowerSystemCapability: t::DynamicData, "PowerSystemCapability", 4, [
+d::object!(Vim25 PowerSystemCapability: t::DynamicData, "PowerSystemCapability", 4, [
     0 available_policy "availablePolicy" 4 false,
 ]);
 impl<M, P> p::Property<M, t::PowerSystemCapability, P> {
@@ -2762,7 +2762,7 @@ pub struct PowerSystemInfo {
     /// `currentPolicy`.
     pub current_policy: t::HostPowerPolicy,
 }
-d::object!(PowerSystemInfo: t::DynamicData, "PowerSystemInfo", 4, [
+d::object!(Vim25 PowerSystemInfo: t::DynamicData, "PowerSystemInfo", 4, [
     0 current_policy "currentPolicy" 4 false,
 ]);
 impl<M, P> p::Property<M, t::PowerSystemInfo, P> {
@@ -2784,7 +2784,7 @@ pub struct Relation {
     /// `version`.
     pub version: Option<String>,
 }
-d::object!(Relation: t::DynamicData, "Relation", 9, [
+d::object!(Vim25 Relation: t::DynamicData, "Relation", 9, [
     0 constraint "constraint" 9 false,
     1 name "name" 9 false,
     2 version "version" 9 false,
@@ -2859,7 +2859,7 @@ pub struct ScsiLun {
     /// `deviceReservation`. Since API 8.0.3.0.
     pub device_reservation: Option<String>,
 }
-d::object!(ScsiLun: t::HostDevice, "ScsiLun", 0, [
+d::object!(Vim25 ScsiLun: t::HostDevice, "ScsiLun", 0, [
     0 key "key" 0 false,
     1 uuid "uuid" 0 false,
     2 descriptor "descriptor" 3 false,
@@ -2955,7 +2955,7 @@ pub struct ScsiLunCapabilities {
     /// `updateDisplayNameSupported`.
     pub update_display_name_supported: bool,
 }
-d::object!(ScsiLunCapabilities: t::DynamicData, "ScsiLunCapabilities", 3, [
+d::object!(Vim25 ScsiLunCapabilities: t::DynamicData, "ScsiLunCapabilities", 3, [
     0 update_display_name_supported "updateDisplayNameSupported" 3 false,
 ]);
 impl<M, P> p::Property<M, t::ScsiLunCapabilities, P> {
@@ -2975,7 +2975,7 @@ pub struct ScsiLunDescriptor {
     /// `id`.
     pub id: String,
 }
-d::object!(ScsiLunDescriptor: t::DynamicData, "ScsiLunDescriptor", 3, [
+d::object!(Vim25 ScsiLunDescriptor: t::DynamicData, "ScsiLunDescriptor", 3, [
     0 quality "quality" 3 false,
     1 id "id" 3 false,
 ]);

@@ -21,7 +21,7 @@ pub struct ScsiLunDurableName {
     /// `data`.
     pub data: Vec<i8>,
 }
-d::object!(ScsiLunDurableName: t::DynamicData, "ScsiLunDurableName", 0, [
+d::object!(Vim25 ScsiLunDurableName: t::DynamicData, "ScsiLunDurableName", 0, [
     0 namespace "namespace" 0 false,
     1 namespace_id "namespaceId" 0 false,
     2 data "data" 0 false,
@@ -109,7 +109,7 @@ pub struct ServiceConsoleReservationInfo {
     /// `unreserved`.
     pub unreserved: i64,
 }
-d::object!(ServiceConsoleReservationInfo: t::DynamicData, "ServiceConsoleReservationInfo", 0, [
+d::object!(Vim25 ServiceConsoleReservationInfo: t::DynamicData, "ServiceConsoleReservationInfo", 0, [
     0 service_console_reserved_cfg "serviceConsoleReservedCfg" 0 false,
     1 service_console_reserved "serviceConsoleReserved" 0 false,
     2 unreserved "unreserved" 0 false,
@@ -179,7 +179,7 @@ pub struct SoftwarePackage {
     /// `payload`.
     pub payload: Vec<String>,
 }
-d::object!(SoftwarePackage: t::DynamicData, "SoftwarePackage", 9, [
+d::object!(Vim25 SoftwarePackage: t::DynamicData, "SoftwarePackage", 9, [
     0 name "name" 9 false,
     1 version "version" 9 false,
     2 r#type "type" 9 false,
@@ -216,7 +216,7 @@ pub struct SoftwarePackageCapability {
     /// `overlay`.
     pub overlay: Option<bool>,
 }
-d::object!(SoftwarePackageCapability: t::DynamicData, "SoftwarePackageCapability", 9, [
+d::object!(Vim25 SoftwarePackageCapability: t::DynamicData, "SoftwarePackageCapability", 9, [
     0 live_install_allowed "liveInstallAllowed" 9 false,
     1 live_remove_allowed "liveRemoveAllowed" 9 false,
     2 stateless_ready "statelessReady" 9 false,
@@ -265,7 +265,7 @@ pub struct SystemEventInfo {
     /// `sensorNumber`.
     pub sensor_number: i64,
 }
-d::object!(SystemEventInfo: t::DynamicData, "SystemEventInfo", 9, [
+d::object!(Vim25 SystemEventInfo: t::DynamicData, "SystemEventInfo", 9, [
     0 record_id "recordId" 9 false,
     1 when "when" 9 false,
     2 sel_type "selType" 9 false,
@@ -281,7 +281,7 @@ pub struct TemplateConfigFileInfo {
     /// The fields of [`VmConfigFileInfo`](t::VmConfigFileInfo).
     pub base: t::VmConfigFileInfo,
 }
-d::object!(TemplateConfigFileInfo: t::VmConfigFileInfo, "TemplateConfigFileInfo", 0, [
+d::object!(Vim25 TemplateConfigFileInfo: t::VmConfigFileInfo, "TemplateConfigFileInfo", 0, [
 ]);
 impl d::IsA<t::FileInfo> for TemplateConfigFileInfo {}
 
@@ -293,7 +293,7 @@ pub struct TemplateConfigFileQuery {
     /// The fields of [`VmConfigFileQuery`](t::VmConfigFileQuery).
     pub base: t::VmConfigFileQuery,
 }
-d::object!(TemplateConfigFileQuery: t::VmConfigFileQuery, "TemplateConfigFileQuery", 0, [
+d::object!(Vim25 TemplateConfigFileQuery: t::VmConfigFileQuery, "TemplateConfigFileQuery", 0, [
 ]);
 impl d::IsA<t::FileQuery> for TemplateConfigFileQuery {}
 
@@ -309,7 +309,7 @@ pub struct VVolHostPE {
     /// `protocolEndpoint`.
     pub protocol_endpoint: Vec<t::HostProtocolEndpoint>,
 }
-d::object!(VVolHostPE: t::DynamicData, "VVolHostPE", 8, [
+d::object!(Vim25 VVolHostPE: t::DynamicData, "VVolHostPE", 8, [
     0 key "key" 8 false,
     1 protocol_endpoint "protocolEndpoint" 8 false,
 ]);
@@ -341,7 +341,7 @@ pub struct VirtualMachineMemoryReservationInfo {
     /// `allocationPolicy`.
     pub allocation_policy: String,
 }
-d::object!(VirtualMachineMemoryReservationInfo: t::DynamicData, "VirtualMachineMemoryReservationInfo", 0, [
+d::object!(Vim25 VirtualMachineMemoryReservationInfo: t::DynamicData, "VirtualMachineMemoryReservationInfo", 0, [
     0 virtual_machine_min "virtualMachineMin" 0 false,
     1 virtual_machine_max "virtualMachineMax" 0 false,
     2 virtual_machine_reserved "virtualMachineReserved" 0 false,
@@ -370,7 +370,7 @@ pub struct VirtualMachineMemoryReservationSpec {
     /// `allocationPolicy`.
     pub allocation_policy: Option<String>,
 }
-d::object!(VirtualMachineMemoryReservationSpec: t::DynamicData, "VirtualMachineMemoryReservationSpec", 0, [
+d::object!(Vim25 VirtualMachineMemoryReservationSpec: t::DynamicData, "VirtualMachineMemoryReservationSpec", 0, [
     0 virtual_machine_reserved "virtualMachineReserved" 0 false,
     1 allocation_policy "allocationPolicy" 0 false,
 ]);
@@ -391,7 +391,7 @@ pub struct VirtualNicManagerNetConfig {
     /// `selectedVnic`.
     pub selected_vnic: Vec<String>,
 }
-d::object!(VirtualNicManagerNetConfig: t::DynamicData, "VirtualNicManagerNetConfig", 3, [
+d::object!(Vim25 VirtualNicManagerNetConfig: t::DynamicData, "VirtualNicManagerNetConfig", 3, [
     0 nic_type "nicType" 3 false,
     1 multi_select_allowed "multiSelectAllowed" 3 false,
     2 candidate_vnic "candidateVnic" 3 false,
@@ -408,7 +408,7 @@ pub struct VmConfigFileEncryptionInfo {
     /// `keyId`.
     pub key_id: Option<Box<t::CryptoKeyId>>,
 }
-d::object!(VmConfigFileEncryptionInfo: t::DynamicData, "VmConfigFileEncryptionInfo", 9, [
+d::object!(Vim25 VmConfigFileEncryptionInfo: t::DynamicData, "VmConfigFileEncryptionInfo", 9, [
     0 key_id "keyId" 9 false,
 ]);
 
@@ -424,7 +424,7 @@ pub struct VmConfigFileInfo {
     /// `encryption`. Since API 6.5.
     pub encryption: Option<Box<t::VmConfigFileEncryptionInfo>>,
 }
-d::object!(VmConfigFileInfo: t::FileInfo, "VmConfigFileInfo", 0, [
+d::object!(Vim25 VmConfigFileInfo: t::FileInfo, "VmConfigFileInfo", 0, [
     0 config_version "configVersion" 0 false,
     1 encryption "encryption" 9 false,
 ]);
@@ -442,7 +442,7 @@ pub struct VmConfigFileQuery {
     /// `details`.
     pub details: Option<Box<t::VmConfigFileQueryFlags>>,
 }
-d::object!(VmConfigFileQuery: t::FileQuery, "VmConfigFileQuery", 0, [
+d::object!(Vim25 VmConfigFileQuery: t::FileQuery, "VmConfigFileQuery", 0, [
     0 filter "filter" 0 false,
     1 details "details" 0 false,
 ]);
@@ -460,7 +460,7 @@ pub struct VmConfigFileQueryFilter {
     /// `encrypted`. Since API 6.5.
     pub encrypted: Option<bool>,
 }
-d::object!(VmConfigFileQueryFilter: t::DynamicData, "VmConfigFileQueryFilter", 0, [
+d::object!(Vim25 VmConfigFileQueryFilter: t::DynamicData, "VmConfigFileQueryFilter", 0, [
     0 match_config_version "matchConfigVersion" 0 false,
     1 encrypted "encrypted" 9 false,
 ]);
@@ -477,7 +477,7 @@ pub struct VmConfigFileQueryFlags {
     /// `encryption`. Since API 6.5.
     pub encryption: Option<bool>,
 }
-d::object!(VmConfigFileQueryFlags: t::DynamicData, "VmConfigFileQueryFlags", 0, [
+d::object!(Vim25 VmConfigFileQueryFlags: t::DynamicData, "VmConfigFileQueryFlags", 0, [
     0 config_version "configVersion" 0 false,
     1 encryption "encryption" 9 false,
 ]);
@@ -492,7 +492,7 @@ pub struct VmDiskFileEncryptionInfo {
     /// `keyId`.
     pub key_id: Option<Box<t::CryptoKeyId>>,
 }
-d::object!(VmDiskFileEncryptionInfo: t::DynamicData, "VmDiskFileEncryptionInfo", 9, [
+d::object!(Vim25 VmDiskFileEncryptionInfo: t::DynamicData, "VmDiskFileEncryptionInfo", 9, [
     0 key_id "keyId" 9 false,
 ]);
 
@@ -520,7 +520,7 @@ pub struct VmDiskFileInfo {
     /// `sectorFormat`. Since API 9.0.0.0.
     pub sector_format: Option<String>,
 }
-d::object!(VmDiskFileInfo: t::FileInfo, "VmDiskFileInfo", 0, [
+d::object!(Vim25 VmDiskFileInfo: t::FileInfo, "VmDiskFileInfo", 0, [
     0 disk_type "diskType" 0 false,
     1 capacity_kb "capacityKb" 0 false,
     2 hardware_version "hardwareVersion" 0 false,
@@ -544,7 +544,7 @@ pub struct VmDiskFileQuery {
     /// `details`.
     pub details: Option<Box<t::VmDiskFileQueryFlags>>,
 }
-d::object!(VmDiskFileQuery: t::FileQuery, "VmDiskFileQuery", 0, [
+d::object!(Vim25 VmDiskFileQuery: t::FileQuery, "VmDiskFileQuery", 0, [
     0 filter "filter" 0 false,
     1 details "details" 0 false,
 ]);
@@ -568,7 +568,7 @@ pub struct VmDiskFileQueryFilter {
     /// `encrypted`. Since API 6.5.
     pub encrypted: Option<bool>,
 }
-d::object!(VmDiskFileQueryFilter: t::DynamicData, "VmDiskFileQueryFilter", 0, [
+d::object!(Vim25 VmDiskFileQueryFilter: t::DynamicData, "VmDiskFileQueryFilter", 0, [
     0 disk_type "diskType" 0 false,
     1 match_hardware_version "matchHardwareVersion" 0 false,
     2 controller_type "controllerType" 0 false,
@@ -600,7 +600,7 @@ pub struct VmDiskFileQueryFlags {
     /// `sectorFormat`. Since API 9.0.0.0.
     pub sector_format: Option<bool>,
 }
-d::object!(VmDiskFileQueryFlags: t::DynamicData, "VmDiskFileQueryFlags", 0, [
+d::object!(Vim25 VmDiskFileQueryFlags: t::DynamicData, "VmDiskFileQueryFlags", 0, [
     0 disk_type "diskType" 0 false,
     1 capacity_kb "capacityKb" 0 false,
     2 hardware_version "hardwareVersion" 0 false,
@@ -619,7 +619,7 @@ pub struct VmLogFileInfo {
     /// The fields of [`FileInfo`](t::FileInfo).
     pub base: t::FileInfo,
 }
-d::object!(VmLogFileInfo: t::FileInfo, "VmLogFileInfo", 0, [
+d::object!(Vim25 VmLogFileInfo: t::FileInfo, "VmLogFileInfo", 0, [
 ]);
 impl d::IsA<t::FileInfo> for VmLogFileInfo {}
 
@@ -631,7 +631,7 @@ pub struct VmLogFileQuery {
     /// The fields of [`FileQuery`](t::FileQuery).
     pub base: t::FileQuery,
 }
-d::object!(VmLogFileQuery: t::FileQuery, "VmLogFileQuery", 0, [
+d::object!(Vim25 VmLogFileQuery: t::FileQuery, "VmLogFileQuery", 0, [
 ]);
 impl d::IsA<t::FileQuery> for VmLogFileQuery {}
 
@@ -643,7 +643,7 @@ pub struct VmNvramFileInfo {
     /// The fields of [`FileInfo`](t::FileInfo).
     pub base: t::FileInfo,
 }
-d::object!(VmNvramFileInfo: t::FileInfo, "VmNvramFileInfo", 0, [
+d::object!(Vim25 VmNvramFileInfo: t::FileInfo, "VmNvramFileInfo", 0, [
 ]);
 impl d::IsA<t::FileInfo> for VmNvramFileInfo {}
 
@@ -655,7 +655,7 @@ pub struct VmNvramFileQuery {
     /// The fields of [`FileQuery`](t::FileQuery).
     pub base: t::FileQuery,
 }
-d::object!(VmNvramFileQuery: t::FileQuery, "VmNvramFileQuery", 0, [
+d::object!(Vim25 VmNvramFileQuery: t::FileQuery, "VmNvramFileQuery", 0, [
 ]);
 impl d::IsA<t::FileQuery> for VmNvramFileQuery {}
 
@@ -667,7 +667,7 @@ pub struct VmSnapshotFileInfo {
     /// The fields of [`FileInfo`](t::FileInfo).
     pub base: t::FileInfo,
 }
-d::object!(VmSnapshotFileInfo: t::FileInfo, "VmSnapshotFileInfo", 0, [
+d::object!(Vim25 VmSnapshotFileInfo: t::FileInfo, "VmSnapshotFileInfo", 0, [
 ]);
 impl d::IsA<t::FileInfo> for VmSnapshotFileInfo {}
 
@@ -679,7 +679,7 @@ pub struct VmSnapshotFileQuery {
     /// The fields of [`FileQuery`](t::FileQuery).
     pub base: t::FileQuery,
 }
-d::object!(VmSnapshotFileQuery: t::FileQuery, "VmSnapshotFileQuery", 0, [
+d::object!(Vim25 VmSnapshotFileQuery: t::FileQuery, "VmSnapshotFileQuery", 0, [
 ]);
 impl d::IsA<t::FileQuery> for VmSnapshotFileQuery {}
 
@@ -705,7 +705,7 @@ pub struct VmfsConfigOption {
     /// `unmapBandwidthUltraLow`. Since API 8.0.0.1.
     pub unmap_bandwidth_ultra_low: Option<i64>,
 }
-d::object!(VmfsConfigOption: t::DynamicData, "VmfsConfigOption", 9, [
+d::object!(Vim25 VmfsConfigOption: t::DynamicData, "VmfsConfigOption", 9, [
     0 block_size_option "blockSizeOption" 9 false,
     1 unmap_granularity_option "unmapGranularityOption" 9 false,
     2 unmap_bandwidth_fixed_value "unmapBandwidthFixedValue" 10 false,
@@ -723,7 +723,7 @@ pub struct VmfsDatastoreAllExtentOption {
     /// The fields of [`VmfsDatastoreSingleExtentOption`](t::VmfsDatastoreSingleExtentOption).
     pub base: t::VmfsDatastoreSingleExtentOption,
 }
-d::object!(VmfsDatastoreAllExtentOption: t::VmfsDatastoreSingleExtentOption, "VmfsDatastoreAllExtentOption", 0, [
+d::object!(Vim25 VmfsDatastoreAllExtentOption: t::VmfsDatastoreSingleExtentOption, "VmfsDatastoreAllExtentOption", 0, [
 ]);
 impl d::IsA<t::VmfsDatastoreBaseOption> for VmfsDatastoreAllExtentOption {}
 
@@ -739,7 +739,7 @@ pub struct VmfsDatastoreBaseOption {
     /// `partitionFormatChange`. Since API 5.0.
     pub partition_format_change: Option<bool>,
 }
-d::object!(VmfsDatastoreBaseOption: t::DynamicData, "VmfsDatastoreBaseOption", 0, [
+d::object!(Vim25 VmfsDatastoreBaseOption: t::DynamicData, "VmfsDatastoreBaseOption", 0, [
     0 layout "layout" 0 false,
     1 partition_format_change "partitionFormatChange" 5 false,
 ]);
@@ -759,7 +759,7 @@ pub struct VmfsDatastoreCreateSpec {
     /// `extent`.
     pub extent: Vec<t::HostScsiDiskPartition>,
 }
-d::object!(VmfsDatastoreCreateSpec: t::VmfsDatastoreSpec, "VmfsDatastoreCreateSpec", 0, [
+d::object!(Vim25 VmfsDatastoreCreateSpec: t::VmfsDatastoreSpec, "VmfsDatastoreCreateSpec", 0, [
     0 partition "partition" 0 false,
     1 vmfs "vmfs" 0 false,
     2 extent "extent" 0 false,
@@ -778,7 +778,7 @@ pub struct VmfsDatastoreExpandSpec {
     /// `extent`.
     pub extent: t::HostScsiDiskPartition,
 }
-d::object!(VmfsDatastoreExpandSpec: t::VmfsDatastoreSpec, "VmfsDatastoreExpandSpec", 3, [
+d::object!(Vim25 VmfsDatastoreExpandSpec: t::VmfsDatastoreSpec, "VmfsDatastoreExpandSpec", 3, [
     0 partition "partition" 3 false,
     1 extent "extent" 3 false,
 ]);
@@ -796,7 +796,7 @@ pub struct VmfsDatastoreExtendSpec {
     /// `extent`.
     pub extent: Vec<t::HostScsiDiskPartition>,
 }
-d::object!(VmfsDatastoreExtendSpec: t::VmfsDatastoreSpec, "VmfsDatastoreExtendSpec", 0, [
+d::object!(Vim25 VmfsDatastoreExtendSpec: t::VmfsDatastoreSpec, "VmfsDatastoreExtendSpec", 0, [
     0 partition "partition" 0 false,
     1 extent "extent" 0 false,
 ]);
@@ -816,7 +816,7 @@ pub struct VmfsDatastoreInfo {
     /// `vmfs`.
     pub vmfs: Option<Box<t::HostVmfsVolume>>,
 }
-d::object!(VmfsDatastoreInfo: t::DatastoreInfo, "VmfsDatastoreInfo", 0, [
+d::object!(Vim25 VmfsDatastoreInfo: t::DatastoreInfo, "VmfsDatastoreInfo", 0, [
     0 max_physical_rdm_file_size "maxPhysicalRDMFileSize" 6 false,
     1 max_virtual_rdm_file_size "maxVirtualRDMFileSize" 6 false,
     2 vmfs "vmfs" 0 false,
@@ -833,7 +833,7 @@ pub struct VmfsDatastoreMultipleExtentOption {
     /// `vmfsExtent`.
     pub vmfs_extent: Vec<t::HostDiskPartitionBlockRange>,
 }
-d::object!(VmfsDatastoreMultipleExtentOption: t::VmfsDatastoreBaseOption, "VmfsDatastoreMultipleExtentOption", 0, [
+d::object!(Vim25 VmfsDatastoreMultipleExtentOption: t::VmfsDatastoreBaseOption, "VmfsDatastoreMultipleExtentOption", 0, [
     0 vmfs_extent "vmfsExtent" 0 false,
 ]);
 impl d::IsA<t::VmfsDatastoreBaseOption> for VmfsDatastoreMultipleExtentOption {}
@@ -850,7 +850,7 @@ pub struct VmfsDatastoreOption {
     /// `spec`.
     pub spec: d::Poly<t::VmfsDatastoreSpec>,
 }
-d::object!(VmfsDatastoreOption: t::DynamicData, "VmfsDatastoreOption", 0, [
+d::object!(Vim25 VmfsDatastoreOption: t::DynamicData, "VmfsDatastoreOption", 0, [
     0 info "info" 0 false,
     1 spec "spec" 0 false,
 ]);
@@ -865,7 +865,7 @@ pub struct VmfsDatastoreSingleExtentOption {
     /// `vmfsExtent`.
     pub vmfs_extent: t::HostDiskPartitionBlockRange,
 }
-d::object!(VmfsDatastoreSingleExtentOption: t::VmfsDatastoreBaseOption, "VmfsDatastoreSingleExtentOption", 0, [
+d::object!(Vim25 VmfsDatastoreSingleExtentOption: t::VmfsDatastoreBaseOption, "VmfsDatastoreSingleExtentOption", 0, [
     0 vmfs_extent "vmfsExtent" 0 false,
 ]);
 impl d::IsA<t::VmfsDatastoreBaseOption> for VmfsDatastoreSingleExtentOption {}
@@ -880,7 +880,7 @@ pub struct VmfsDatastoreSpec {
     /// `diskUuid`.
     pub disk_uuid: String,
 }
-d::object!(VmfsDatastoreSpec: t::DynamicData, "VmfsDatastoreSpec", 0, [
+d::object!(Vim25 VmfsDatastoreSpec: t::DynamicData, "VmfsDatastoreSpec", 0, [
     0 disk_uuid "diskUuid" 0 false,
 ]);
 impl d::IsA<t::VmfsDatastoreSpec> for VmfsDatastoreSpec {}
@@ -901,7 +901,7 @@ pub struct VmfsUnmapBandwidthSpec {
     /// `dynamicMax`.
     pub dynamic_max: i64,
 }
-d::object!(VmfsUnmapBandwidthSpec: t::DynamicData, "VmfsUnmapBandwidthSpec", 10, [
+d::object!(Vim25 VmfsUnmapBandwidthSpec: t::DynamicData, "VmfsUnmapBandwidthSpec", 10, [
     0 policy "policy" 10 false,
     1 fixed_value "fixedValue" 10 false,
     2 dynamic_min "dynamicMin" 10 false,
@@ -920,7 +920,7 @@ pub struct VsanDatastoreInfo {
     /// `accessGenNo`.
     pub access_gen_no: Option<i32>,
 }
-d::object!(VsanDatastoreInfo: t::DatastoreInfo, "VsanDatastoreInfo", 18, [
+d::object!(Vim25 VsanDatastoreInfo: t::DatastoreInfo, "VsanDatastoreInfo", 18, [
     0 membership_uuid "membershipUuid" 18 false,
     1 access_gen_no "accessGenNo" 18 false,
 ]);
@@ -938,7 +938,7 @@ pub struct VsanNewPolicyBatch {
     /// `policy`.
     pub policy: Option<String>,
 }
-d::object!(VsanNewPolicyBatch: t::DynamicData, "VsanNewPolicyBatch", 7, [
+d::object!(Vim25 VsanNewPolicyBatch: t::DynamicData, "VsanNewPolicyBatch", 7, [
     0 size "size" 7 false,
     1 policy "policy" 7 false,
 ]);
@@ -955,7 +955,7 @@ pub struct VsanPolicyChangeBatch {
     /// `policy`.
     pub policy: Option<String>,
 }
-d::object!(VsanPolicyChangeBatch: t::DynamicData, "VsanPolicyChangeBatch", 7, [
+d::object!(Vim25 VsanPolicyChangeBatch: t::DynamicData, "VsanPolicyChangeBatch", 7, [
     0 uuid "uuid" 7 false,
     1 policy "policy" 7 false,
 ]);
@@ -984,7 +984,7 @@ pub struct VsanPolicyCost {
     /// `diskSpaceToAddressSpaceRatio`.
     pub disk_space_to_address_space_ratio: Option<f32>,
 }
-d::object!(VsanPolicyCost: t::DynamicData, "VsanPolicyCost", 7, [
+d::object!(Vim25 VsanPolicyCost: t::DynamicData, "VsanPolicyCost", 7, [
     0 change_data_size "changeDataSize" 7 false,
     1 current_data_size "currentDataSize" 7 false,
     2 temp_data_size "tempDataSize" 7 false,
@@ -1011,7 +1011,7 @@ pub struct VsanPolicySatisfiability {
     /// `cost`.
     pub cost: Option<Box<t::VsanPolicyCost>>,
 }
-d::object!(VsanPolicySatisfiability: t::DynamicData, "VsanPolicySatisfiability", 7, [
+d::object!(Vim25 VsanPolicySatisfiability: t::DynamicData, "VsanPolicySatisfiability", 7, [
     0 uuid "uuid" 7 false,
     1 is_satisfiable "isSatisfiable" 7 false,
     2 reason "reason" 7 false,
@@ -1028,7 +1028,7 @@ pub struct VvolDatastoreInfo {
     /// `vvolDS`.
     pub vvol_ds: Option<Box<t::HostVvolVolume>>,
 }
-d::object!(VvolDatastoreInfo: t::DatastoreInfo, "VvolDatastoreInfo", 8, [
+d::object!(Vim25 VvolDatastoreInfo: t::DatastoreInfo, "VvolDatastoreInfo", 8, [
     0 vvol_ds "vvolDS" 8 false,
 ]);
 impl d::IsA<t::DatastoreInfo> for VvolDatastoreInfo {}

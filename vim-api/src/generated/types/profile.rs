@@ -15,7 +15,7 @@ pub struct ActiveDirectoryProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
 }
-d::object!(ActiveDirectoryProfile: t::ApplyProfile, "ActiveDirectoryProfile", 4, [
+d::object!(Vim25 ActiveDirectoryProfile: t::ApplyProfile, "ActiveDirectoryProfile", 4, [
 ]);
 impl d::IsA<t::ApplyProfile> for ActiveDirectoryProfile {}
 impl<M, P> p::Property<M, t::ActiveDirectoryProfile, P> {
@@ -57,7 +57,7 @@ pub struct AnswerFile {
     /// `modifiedTime`.
     pub modified_time: d::DateTime,
 }
-d::object!(AnswerFile: t::DynamicData, "AnswerFile", 5, [
+d::object!(Vim25 AnswerFile: t::DynamicData, "AnswerFile", 5, [
     0 user_input "userInput" 5 false,
     1 created_time "createdTime" 5 false,
     2 modified_time "modifiedTime" 5 false,
@@ -73,7 +73,7 @@ pub struct AnswerFileCreateSpec {
     /// `validating`. Since API 6.0.
     pub validating: Option<bool>,
 }
-d::object!(AnswerFileCreateSpec: t::DynamicData, "AnswerFileCreateSpec", 5, [
+d::object!(Vim25 AnswerFileCreateSpec: t::DynamicData, "AnswerFileCreateSpec", 5, [
     0 validating "validating" 8 false,
 ]);
 impl d::IsA<t::AnswerFileCreateSpec> for AnswerFileCreateSpec {}
@@ -88,7 +88,7 @@ pub struct AnswerFileOptionsCreateSpec {
     /// `userInput`.
     pub user_input: Vec<t::ProfileDeferredPolicyOptionParameter>,
 }
-d::object!(AnswerFileOptionsCreateSpec: t::AnswerFileCreateSpec, "AnswerFileOptionsCreateSpec", 5, [
+d::object!(Vim25 AnswerFileOptionsCreateSpec: t::AnswerFileCreateSpec, "AnswerFileOptionsCreateSpec", 5, [
     0 user_input "userInput" 5 false,
 ]);
 impl d::IsA<t::AnswerFileCreateSpec> for AnswerFileOptionsCreateSpec {}
@@ -103,7 +103,7 @@ pub struct AnswerFileSerializedCreateSpec {
     /// `answerFileConfigString`.
     pub answer_file_config_string: String,
 }
-d::object!(AnswerFileSerializedCreateSpec: t::AnswerFileCreateSpec, "AnswerFileSerializedCreateSpec", 5, [
+d::object!(Vim25 AnswerFileSerializedCreateSpec: t::AnswerFileCreateSpec, "AnswerFileSerializedCreateSpec", 5, [
     0 answer_file_config_string "answerFileConfigString" 5 false,
 ]);
 impl d::IsA<t::AnswerFileCreateSpec> for AnswerFileSerializedCreateSpec {}
@@ -120,7 +120,7 @@ pub struct AnswerFileStatusError {
     /// `errMsg`.
     pub err_msg: t::LocalizableMessage,
 }
-d::object!(AnswerFileStatusError: t::DynamicData, "AnswerFileStatusError", 5, [
+d::object!(Vim25 AnswerFileStatusError: t::DynamicData, "AnswerFileStatusError", 5, [
     0 user_input_path "userInputPath" 5 false,
     1 err_msg "errMsg" 5 false,
 ]);
@@ -141,7 +141,7 @@ pub struct AnswerFileStatusResult {
     /// `error`.
     pub error: Vec<t::AnswerFileStatusError>,
 }
-d::object!(AnswerFileStatusResult: t::DynamicData, "AnswerFileStatusResult", 5, [
+d::object!(Vim25 AnswerFileStatusResult: t::DynamicData, "AnswerFileStatusResult", 5, [
     0 checked_time "checkedTime" 5 false,
     1 host "host" 5 false,
     2 status "status" 5 false,
@@ -187,7 +187,7 @@ pub struct ApplyHostProfileConfigurationResult {
     /// `errors`.
     pub errors: Vec<t::LocalizedMethodFault>,
 }
-d::object!(ApplyHostProfileConfigurationResult: t::DynamicData, "ApplyHostProfileConfigurationResult", 9, [
+d::object!(Vim25 ApplyHostProfileConfigurationResult: t::DynamicData, "ApplyHostProfileConfigurationResult", 9, [
     0 start_time "startTime" 9 false,
     1 complete_time "completeTime" 9 false,
     2 host "host" 9 false,
@@ -243,7 +243,7 @@ pub struct ApplyHostProfileConfigurationSpec {
     /// `faultData`.
     pub fault_data: Option<Box<t::LocalizedMethodFault>>,
 }
-d::object!(ApplyHostProfileConfigurationSpec: t::ProfileExecuteResult, "ApplyHostProfileConfigurationSpec", 9, [
+d::object!(Vim25 ApplyHostProfileConfigurationSpec: t::ProfileExecuteResult, "ApplyHostProfileConfigurationSpec", 9, [
     0 host "host" 9 false,
     1 task_list_requirement "taskListRequirement" 9 false,
     2 task_description "taskDescription" 9 false,
@@ -307,7 +307,7 @@ pub struct ApplyProfile {
     /// `hidden`. Since API 6.7.
     pub hidden: Option<bool>,
 }
-d::object!(ApplyProfile: t::DynamicData, "ApplyProfile", 3, [
+d::object!(Vim25 ApplyProfile: t::DynamicData, "ApplyProfile", 3, [
     0 enabled "enabled" 3 false,
     1 policy "policy" 3 false,
     2 profile_type_name "profileTypeName" 5 false,
@@ -332,7 +332,7 @@ pub struct AuthenticationProfile {
     /// `activeDirectory`.
     pub active_directory: Option<Box<t::ActiveDirectoryProfile>>,
 }
-d::object!(AuthenticationProfile: t::ApplyProfile, "AuthenticationProfile", 4, [
+d::object!(Vim25 AuthenticationProfile: t::ApplyProfile, "AuthenticationProfile", 4, [
     0 active_directory "activeDirectory" 4 false,
 ]);
 impl d::IsA<t::ApplyProfile> for AuthenticationProfile {}
@@ -373,7 +373,7 @@ pub struct ClusterProfileCompleteConfigSpec {
     /// `complyProfile`.
     pub comply_profile: Option<Box<t::ComplianceProfile>>,
 }
-d::object!(ClusterProfileCompleteConfigSpec: t::ClusterProfileConfigSpec, "ClusterProfileCompleteConfigSpec", 3, [
+d::object!(Vim25 ClusterProfileCompleteConfigSpec: t::ClusterProfileConfigSpec, "ClusterProfileCompleteConfigSpec", 3, [
     0 comply_profile "complyProfile" 3 false,
 ]);
 impl d::IsA<t::ClusterProfileConfigSpec> for ClusterProfileCompleteConfigSpec {}
@@ -389,7 +389,7 @@ pub struct ClusterProfileConfigInfo {
     /// `complyProfile`.
     pub comply_profile: Option<Box<t::ComplianceProfile>>,
 }
-d::object!(ClusterProfileConfigInfo: t::ProfileConfigInfo, "ClusterProfileConfigInfo", 3, [
+d::object!(Vim25 ClusterProfileConfigInfo: t::ProfileConfigInfo, "ClusterProfileConfigInfo", 3, [
     0 comply_profile "complyProfile" 3 false,
 ]);
 impl d::IsA<t::ProfileConfigInfo> for ClusterProfileConfigInfo {}
@@ -404,7 +404,7 @@ pub struct ClusterProfileConfigServiceCreateSpec {
     /// `serviceType`.
     pub service_type: Vec<String>,
 }
-d::object!(ClusterProfileConfigServiceCreateSpec: t::ClusterProfileConfigSpec, "ClusterProfileConfigServiceCreateSpec", 3, [
+d::object!(Vim25 ClusterProfileConfigServiceCreateSpec: t::ClusterProfileConfigSpec, "ClusterProfileConfigServiceCreateSpec", 3, [
     0 service_type "serviceType" 3 false,
 ]);
 impl d::IsA<t::ClusterProfileConfigSpec> for ClusterProfileConfigServiceCreateSpec {}
@@ -418,7 +418,7 @@ pub struct ClusterProfileConfigSpec {
     /// The fields of [`ClusterProfileCreateSpec`](t::ClusterProfileCreateSpec).
     pub base: t::ClusterProfileCreateSpec,
 }
-d::object!(ClusterProfileConfigSpec: t::ClusterProfileCreateSpec, "ClusterProfileConfigSpec", 3, [
+d::object!(Vim25 ClusterProfileConfigSpec: t::ClusterProfileCreateSpec, "ClusterProfileConfigSpec", 3, [
 ]);
 impl d::IsA<t::ClusterProfileConfigSpec> for ClusterProfileConfigSpec {}
 impl d::IsA<t::ProfileCreateSpec> for ClusterProfileConfigSpec {}
@@ -431,7 +431,7 @@ pub struct ClusterProfileCreateSpec {
     /// The fields of [`ProfileCreateSpec`](t::ProfileCreateSpec).
     pub base: t::ProfileCreateSpec,
 }
-d::object!(ClusterProfileCreateSpec: t::ProfileCreateSpec, "ClusterProfileCreateSpec", 3, [
+d::object!(Vim25 ClusterProfileCreateSpec: t::ProfileCreateSpec, "ClusterProfileCreateSpec", 3, [
 ]);
 impl d::IsA<t::ProfileCreateSpec> for ClusterProfileCreateSpec {}
 
@@ -463,7 +463,7 @@ pub struct ComplianceFailure {
     /// `failureValues`. Since API 6.5.
     pub failure_values: Vec<t::ComplianceFailureComplianceFailureValues>,
 }
-d::object!(ComplianceFailure: t::DynamicData, "ComplianceFailure", 3, [
+d::object!(Vim25 ComplianceFailure: t::DynamicData, "ComplianceFailure", 3, [
     0 failure_type "failureType" 3 false,
     1 message "message" 3 false,
     2 expression_name "expressionName" 3 false,
@@ -486,7 +486,7 @@ pub struct ComplianceFailureComplianceFailureValues {
     /// `profileValue`.
     pub profile_value: Option<d::Value>,
 }
-d::object!(ComplianceFailureComplianceFailureValues: t::DynamicData, "ComplianceFailureComplianceFailureValues", 9, [
+d::object!(Vim25 ComplianceFailureComplianceFailureValues: t::DynamicData, "ComplianceFailureComplianceFailureValues", 9, [
     0 comparison_identifier "comparisonIdentifier" 9 false,
     1 profile_instance "profileInstance" 9 false,
     2 host_value "hostValue" 9 false,
@@ -505,7 +505,7 @@ pub struct ComplianceLocator {
     /// `applyPath`.
     pub apply_path: t::ProfilePropertyPath,
 }
-d::object!(ComplianceLocator: t::DynamicData, "ComplianceLocator", 3, [
+d::object!(Vim25 ComplianceLocator: t::DynamicData, "ComplianceLocator", 3, [
     0 expression_name "expressionName" 3 false,
     1 apply_path "applyPath" 3 false,
 ]);
@@ -522,7 +522,7 @@ pub struct ComplianceProfile {
     /// `rootExpression`.
     pub root_expression: String,
 }
-d::object!(ComplianceProfile: t::DynamicData, "ComplianceProfile", 3, [
+d::object!(Vim25 ComplianceProfile: t::DynamicData, "ComplianceProfile", 3, [
     0 expression "expression" 3 false,
     1 root_expression "rootExpression" 3 false,
 ]);
@@ -545,7 +545,7 @@ pub struct ComplianceResult {
     /// `failure`.
     pub failure: Vec<t::ComplianceFailure>,
 }
-d::object!(ComplianceResult: t::DynamicData, "ComplianceResult", 3, [
+d::object!(Vim25 ComplianceResult: t::DynamicData, "ComplianceResult", 3, [
     0 profile "profile" 3 false,
     1 compliance_status "complianceStatus" 3 false,
     2 entity "entity" 3 false,
@@ -587,7 +587,7 @@ pub struct CompositePolicyOption {
     /// `option`.
     pub option: Vec<d::Poly<t::PolicyOption>>,
 }
-d::object!(CompositePolicyOption: t::PolicyOption, "CompositePolicyOption", 3, [
+d::object!(Vim25 CompositePolicyOption: t::PolicyOption, "CompositePolicyOption", 3, [
     0 option "option" 3 false,
 ]);
 impl d::IsA<t::PolicyOption> for CompositePolicyOption {}
@@ -600,7 +600,7 @@ pub struct DateTimeProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
 }
-d::object!(DateTimeProfile: t::ApplyProfile, "DateTimeProfile", 3, [
+d::object!(Vim25 DateTimeProfile: t::ApplyProfile, "DateTimeProfile", 3, [
 ]);
 impl d::IsA<t::ApplyProfile> for DateTimeProfile {}
 impl<M, P> p::Property<M, t::DateTimeProfile, P> {
@@ -636,7 +636,7 @@ pub struct DvsHostVNicProfile {
     /// The fields of [`DvsVNicProfile`](t::DvsVNicProfile).
     pub base: t::DvsVNicProfile,
 }
-d::object!(DvsHostVNicProfile: t::DvsVNicProfile, "DvsHostVNicProfile", 3, [
+d::object!(Vim25 DvsHostVNicProfile: t::DvsVNicProfile, "DvsHostVNicProfile", 3, [
 ]);
 impl d::IsA<t::ApplyProfile> for DvsHostVNicProfile {}
 impl<M, P> p::Property<M, t::DvsHostVNicProfile, P> {
@@ -686,7 +686,7 @@ pub struct DvsProfile {
     /// `uplink`.
     pub uplink: Vec<t::PnicUplinkProfile>,
 }
-d::object!(DvsProfile: t::ApplyProfile, "DvsProfile", 3, [
+d::object!(Vim25 DvsProfile: t::ApplyProfile, "DvsProfile", 3, [
     0 key "key" 3 false,
     1 name "name" 3 false,
     2 uplink "uplink" 3 false,
@@ -735,7 +735,7 @@ pub struct DvsServiceConsoleVNicProfile {
     /// The fields of [`DvsVNicProfile`](t::DvsVNicProfile).
     pub base: t::DvsVNicProfile,
 }
-d::object!(DvsServiceConsoleVNicProfile: t::DvsVNicProfile, "DvsServiceConsoleVNicProfile", 3, [
+d::object!(Vim25 DvsServiceConsoleVNicProfile: t::DvsVNicProfile, "DvsServiceConsoleVNicProfile", 3, [
 ]);
 impl d::IsA<t::ApplyProfile> for DvsServiceConsoleVNicProfile {}
 impl<M, P> p::Property<M, t::DvsServiceConsoleVNicProfile, P> {
@@ -783,7 +783,7 @@ pub struct DvsVNicProfile {
     /// `ipConfig`.
     pub ip_config: t::IpAddressProfile,
 }
-d::object!(DvsVNicProfile: t::ApplyProfile, "DvsVNicProfile", 3, [
+d::object!(Vim25 DvsVNicProfile: t::ApplyProfile, "DvsVNicProfile", 3, [
     0 key "key" 3 false,
     1 ip_config "ipConfig" 3 false,
 ]);
@@ -799,7 +799,7 @@ pub struct FirewallProfile {
     /// `ruleset`.
     pub ruleset: Vec<t::FirewallProfileRulesetProfile>,
 }
-d::object!(FirewallProfile: t::ApplyProfile, "FirewallProfile", 3, [
+d::object!(Vim25 FirewallProfile: t::ApplyProfile, "FirewallProfile", 3, [
     0 ruleset "ruleset" 3 false,
 ]);
 impl d::IsA<t::ApplyProfile> for FirewallProfile {}
@@ -840,7 +840,7 @@ pub struct FirewallProfileRulesetProfile {
     /// `key`.
     pub key: String,
 }
-d::object!(FirewallProfileRulesetProfile: t::ApplyProfile, "FirewallProfileRulesetProfile", 3, [
+d::object!(Vim25 FirewallProfileRulesetProfile: t::ApplyProfile, "FirewallProfileRulesetProfile", 3, [
     0 key "key" 3 false,
 ]);
 impl d::IsA<t::ApplyProfile> for FirewallProfileRulesetProfile {}
@@ -905,7 +905,7 @@ pub struct HostApplyProfile {
     /// `authentication`. Since API 4.1.
     pub authentication: Option<Box<t::AuthenticationProfile>>,
 }
-d::object!(HostApplyProfile: t::ApplyProfile, "HostApplyProfile", 3, [
+d::object!(Vim25 HostApplyProfile: t::ApplyProfile, "HostApplyProfile", 3, [
     0 memory "memory" 3 false,
     1 storage "storage" 3 false,
     2 network "network" 3 false,
@@ -974,7 +974,7 @@ pub struct HostMemoryProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
 }
-d::object!(HostMemoryProfile: t::ApplyProfile, "HostMemoryProfile", 3, [
+d::object!(Vim25 HostMemoryProfile: t::ApplyProfile, "HostMemoryProfile", 3, [
 ]);
 impl d::IsA<t::ApplyProfile> for HostMemoryProfile {}
 impl<M, P> p::Property<M, t::HostMemoryProfile, P> {
@@ -1012,7 +1012,7 @@ pub struct HostPortGroupProfile {
     /// `ipConfig`.
     pub ip_config: t::IpAddressProfile,
 }
-d::object!(HostPortGroupProfile: t::PortGroupProfile, "HostPortGroupProfile", 3, [
+d::object!(Vim25 HostPortGroupProfile: t::PortGroupProfile, "HostPortGroupProfile", 3, [
     0 ip_config "ipConfig" 3 false,
 ]);
 impl d::IsA<t::ApplyProfile> for HostPortGroupProfile {}
@@ -1079,7 +1079,7 @@ pub struct HostProfileCompleteConfigSpec {
     /// `hostConfig`. Since API 6.5.
     pub host_config: Option<Box<t::HostProfileConfigInfo>>,
 }
-d::object!(HostProfileCompleteConfigSpec: t::HostProfileConfigSpec, "HostProfileCompleteConfigSpec", 3, [
+d::object!(Vim25 HostProfileCompleteConfigSpec: t::HostProfileConfigSpec, "HostProfileCompleteConfigSpec", 3, [
     0 apply_profile "applyProfile" 3 false,
     1 custom_comply_profile "customComplyProfile" 3 false,
     2 disabled_expression_list_changed "disabledExpressionListChanged" 3 false,
@@ -1111,7 +1111,7 @@ pub struct HostProfileConfigInfo {
     /// `description`. Since API 6.5.
     pub description: Option<Box<t::ProfileDescription>>,
 }
-d::object!(HostProfileConfigInfo: t::ProfileConfigInfo, "HostProfileConfigInfo", 3, [
+d::object!(Vim25 HostProfileConfigInfo: t::ProfileConfigInfo, "HostProfileConfigInfo", 3, [
     0 apply_profile "applyProfile" 3 false,
     1 default_comply_profile "defaultComplyProfile" 3 false,
     2 default_comply_locator "defaultComplyLocator" 3 false,
@@ -1129,7 +1129,7 @@ pub struct HostProfileConfigSpec {
     /// The fields of [`ProfileCreateSpec`](t::ProfileCreateSpec).
     pub base: t::ProfileCreateSpec,
 }
-d::object!(HostProfileConfigSpec: t::ProfileCreateSpec, "HostProfileConfigSpec", 3, [
+d::object!(Vim25 HostProfileConfigSpec: t::ProfileCreateSpec, "HostProfileConfigSpec", 3, [
 ]);
 impl d::IsA<t::HostProfileConfigSpec> for HostProfileConfigSpec {}
 impl d::IsA<t::ProfileCreateSpec> for HostProfileConfigSpec {}
@@ -1146,7 +1146,7 @@ pub struct HostProfileHostBasedConfigSpec {
     /// `useHostProfileEngine`. Since API 5.0.
     pub use_host_profile_engine: Option<bool>,
 }
-d::object!(HostProfileHostBasedConfigSpec: t::HostProfileConfigSpec, "HostProfileHostBasedConfigSpec", 3, [
+d::object!(Vim25 HostProfileHostBasedConfigSpec: t::HostProfileConfigSpec, "HostProfileHostBasedConfigSpec", 3, [
     0 host "host" 3 false,
     1 use_host_profile_engine "useHostProfileEngine" 5 false,
 ]);
@@ -1176,7 +1176,7 @@ pub struct HostProfileManagerCompositionResult {
     /// `results`.
     pub results: Vec<t::HostProfileManagerCompositionResultResultElement>,
 }
-d::object!(HostProfileManagerCompositionResult: t::DynamicData, "HostProfileManagerCompositionResult", 9, [
+d::object!(Vim25 HostProfileManagerCompositionResult: t::DynamicData, "HostProfileManagerCompositionResult", 9, [
     0 errors "errors" 9 false,
     1 results "results" 9 false,
 ]);
@@ -1195,7 +1195,7 @@ pub struct HostProfileManagerCompositionResultResultElement {
     /// `errors`.
     pub errors: Vec<t::LocalizableMessage>,
 }
-d::object!(HostProfileManagerCompositionResultResultElement: t::DynamicData, "HostProfileManagerCompositionResultResultElement", 9, [
+d::object!(Vim25 HostProfileManagerCompositionResultResultElement: t::DynamicData, "HostProfileManagerCompositionResultResultElement", 9, [
     0 target "target" 9 false,
     1 status "status" 9 false,
     2 errors "errors" 9 false,
@@ -1223,7 +1223,7 @@ pub struct HostProfileManagerCompositionValidationResult {
     /// `errors`.
     pub errors: Vec<t::LocalizableMessage>,
 }
-d::object!(HostProfileManagerCompositionValidationResult: t::DynamicData, "HostProfileManagerCompositionValidationResult", 9, [
+d::object!(Vim25 HostProfileManagerCompositionValidationResult: t::DynamicData, "HostProfileManagerCompositionValidationResult", 9, [
     0 results "results" 9 false,
     1 errors "errors" 9 false,
 ]);
@@ -1256,7 +1256,7 @@ pub struct HostProfileManagerCompositionValidationResultResultElement {
     /// `toBeReenableCC`.
     pub to_be_reenable_cc: Option<Box<t::HostApplyProfile>>,
 }
-d::object!(HostProfileManagerCompositionValidationResultResultElement: t::DynamicData, "HostProfileManagerCompositionValidationResultResultElement", 9, [
+d::object!(Vim25 HostProfileManagerCompositionValidationResultResultElement: t::DynamicData, "HostProfileManagerCompositionValidationResultResultElement", 9, [
     0 target "target" 9 false,
     1 status "status" 9 false,
     2 errors "errors" 9 false,
@@ -1293,7 +1293,7 @@ pub struct HostProfileManagerConfigTaskList {
     /// `taskListRequirement`. Since API 6.0.
     pub task_list_requirement: Vec<String>,
 }
-d::object!(HostProfileManagerConfigTaskList: t::DynamicData, "HostProfileManagerConfigTaskList", 3, [
+d::object!(Vim25 HostProfileManagerConfigTaskList: t::DynamicData, "HostProfileManagerConfigTaskList", 3, [
     0 config_spec "configSpec" 3 false,
     1 task_description "taskDescription" 3 false,
     2 task_list_requirement "taskListRequirement" 8 false,
@@ -1311,7 +1311,7 @@ pub struct HostProfileManagerHostToConfigSpecMap {
     /// `configSpec`.
     pub config_spec: d::Poly<t::AnswerFileCreateSpec>,
 }
-d::object!(HostProfileManagerHostToConfigSpecMap: t::DynamicData, "HostProfileManagerHostToConfigSpecMap", 9, [
+d::object!(Vim25 HostProfileManagerHostToConfigSpecMap: t::DynamicData, "HostProfileManagerHostToConfigSpecMap", 9, [
     0 host "host" 9 false,
     1 config_spec "configSpec" 9 false,
 ]);
@@ -1338,7 +1338,7 @@ pub struct HostProfileSerializedHostProfileSpec {
     /// `validating`. Since API 6.0.
     pub validating: Option<bool>,
 }
-d::object!(HostProfileSerializedHostProfileSpec: t::ProfileSerializedCreateSpec, "HostProfileSerializedHostProfileSpec", 5, [
+d::object!(Vim25 HostProfileSerializedHostProfileSpec: t::ProfileSerializedCreateSpec, "HostProfileSerializedHostProfileSpec", 5, [
     0 validator_host "validatorHost" 5 false,
     1 validating "validating" 8 false,
 ]);
@@ -1366,7 +1366,7 @@ pub struct HostProfileValidationFailureInfo {
     /// `faults`.
     pub faults: Vec<t::LocalizedMethodFault>,
 }
-d::object!(HostProfileValidationFailureInfo: t::DynamicData, "HostProfileValidationFailureInfo", 10, [
+d::object!(Vim25 HostProfileValidationFailureInfo: t::DynamicData, "HostProfileValidationFailureInfo", 10, [
     0 name "name" 10 false,
     1 annotation "annotation" 10 false,
     2 update_type "updateType" 10 false,
@@ -1423,7 +1423,7 @@ pub struct HostProfilesEntityCustomizations {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(HostProfilesEntityCustomizations: t::DynamicData, "HostProfilesEntityCustomizations", 9, [
+d::object!(Vim25 HostProfilesEntityCustomizations: t::DynamicData, "HostProfilesEntityCustomizations", 9, [
 ]);
 
 /// Data object `vim.profile.host.HostSpecification`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
@@ -1444,7 +1444,7 @@ pub struct HostSpecification {
     /// `changeID`.
     pub change_id: Option<String>,
 }
-d::object!(HostSpecification: t::DynamicData, "HostSpecification", 9, [
+d::object!(Vim25 HostSpecification: t::DynamicData, "HostSpecification", 9, [
     0 created_time "createdTime" 9 false,
     1 last_modified "lastModified" 9 false,
     2 host "host" 9 false,
@@ -1468,7 +1468,7 @@ pub struct HostSubSpecification {
     /// `binaryData`. Since API 6.7.
     pub binary_data: Option<d::Binary>,
 }
-d::object!(HostSubSpecification: t::DynamicData, "HostSubSpecification", 9, [
+d::object!(Vim25 HostSubSpecification: t::DynamicData, "HostSubSpecification", 9, [
     0 name "name" 9 false,
     1 created_time "createdTime" 9 false,
     2 data "data" 9 false,
@@ -1483,7 +1483,7 @@ pub struct IpAddressProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
 }
-d::object!(IpAddressProfile: t::ApplyProfile, "IpAddressProfile", 3, [
+d::object!(Vim25 IpAddressProfile: t::ApplyProfile, "IpAddressProfile", 3, [
 ]);
 impl d::IsA<t::ApplyProfile> for IpAddressProfile {}
 impl<M, P> p::Property<M, t::IpAddressProfile, P> {
@@ -1521,7 +1521,7 @@ pub struct IpRouteProfile {
     /// `staticRoute`.
     pub static_route: Vec<t::StaticRouteProfile>,
 }
-d::object!(IpRouteProfile: t::ApplyProfile, "IpRouteProfile", 3, [
+d::object!(Vim25 IpRouteProfile: t::ApplyProfile, "IpRouteProfile", 3, [
     0 static_route "staticRoute" 3 false,
 ]);
 impl d::IsA<t::ApplyProfile> for IpRouteProfile {}
@@ -1560,7 +1560,7 @@ pub struct LinkProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
 }
-d::object!(LinkProfile: t::ApplyProfile, "LinkProfile", 3, [
+d::object!(Vim25 LinkProfile: t::ApplyProfile, "LinkProfile", 3, [
 ]);
 impl d::IsA<t::ApplyProfile> for LinkProfile {}
 impl<M, P> p::Property<M, t::LinkProfile, P> {
@@ -1598,7 +1598,7 @@ pub struct NasStorageProfile {
     /// `key`.
     pub key: String,
 }
-d::object!(NasStorageProfile: t::ApplyProfile, "NasStorageProfile", 3, [
+d::object!(Vim25 NasStorageProfile: t::ApplyProfile, "NasStorageProfile", 3, [
     0 key "key" 3 false,
 ]);
 impl d::IsA<t::ApplyProfile> for NasStorageProfile {}
@@ -1647,7 +1647,7 @@ pub struct NetStackInstanceProfile {
     /// `ipRouteConfig`.
     pub ip_route_config: t::IpRouteProfile,
 }
-d::object!(NetStackInstanceProfile: t::ApplyProfile, "NetStackInstanceProfile", 7, [
+d::object!(Vim25 NetStackInstanceProfile: t::ApplyProfile, "NetStackInstanceProfile", 7, [
     0 key "key" 7 false,
     1 dns_config "dnsConfig" 7 false,
     2 ip_route_config "ipRouteConfig" 7 false,
@@ -1696,7 +1696,7 @@ pub struct NetworkPolicyProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
 }
-d::object!(NetworkPolicyProfile: t::ApplyProfile, "NetworkPolicyProfile", 3, [
+d::object!(Vim25 NetworkPolicyProfile: t::ApplyProfile, "NetworkPolicyProfile", 3, [
 ]);
 impl d::IsA<t::ApplyProfile> for NetworkPolicyProfile {}
 impl<M, P> p::Property<M, t::NetworkPolicyProfile, P> {
@@ -1760,7 +1760,7 @@ pub struct NetworkProfile {
     /// `opaqueSwitch`. Since API 7.0.0.0.
     pub opaque_switch: Option<Box<t::OpaqueSwitchProfile>>,
 }
-d::object!(NetworkProfile: t::ApplyProfile, "NetworkProfile", 3, [
+d::object!(Vim25 NetworkProfile: t::ApplyProfile, "NetworkProfile", 3, [
     0 vswitch "vswitch" 3 false,
     1 vm_port_group "vmPortGroup" 3 false,
     2 host_port_group "hostPortGroup" 3 false,
@@ -1838,7 +1838,7 @@ pub struct NetworkProfileDnsConfigProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
 }
-d::object!(NetworkProfileDnsConfigProfile: t::ApplyProfile, "NetworkProfileDnsConfigProfile", 3, [
+d::object!(Vim25 NetworkProfileDnsConfigProfile: t::ApplyProfile, "NetworkProfileDnsConfigProfile", 3, [
 ]);
 impl d::IsA<t::ApplyProfile> for NetworkProfileDnsConfigProfile {}
 impl<M, P> p::Property<M, t::NetworkProfileDnsConfigProfile, P> {
@@ -1878,7 +1878,7 @@ pub struct NsxHostVNicProfile {
     /// `ipConfig`.
     pub ip_config: t::IpAddressProfile,
 }
-d::object!(NsxHostVNicProfile: t::ApplyProfile, "NsxHostVNicProfile", 10, [
+d::object!(Vim25 NsxHostVNicProfile: t::ApplyProfile, "NsxHostVNicProfile", 10, [
     0 key "key" 10 false,
     1 ip_config "ipConfig" 10 false,
 ]);
@@ -1924,7 +1924,7 @@ pub struct NumPortsProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
 }
-d::object!(NumPortsProfile: t::ApplyProfile, "NumPortsProfile", 3, [
+d::object!(Vim25 NumPortsProfile: t::ApplyProfile, "NumPortsProfile", 3, [
 ]);
 impl d::IsA<t::ApplyProfile> for NumPortsProfile {}
 impl<M, P> p::Property<M, t::NumPortsProfile, P> {
@@ -1960,7 +1960,7 @@ pub struct OpaqueSwitchProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
 }
-d::object!(OpaqueSwitchProfile: t::ApplyProfile, "OpaqueSwitchProfile", 16, [
+d::object!(Vim25 OpaqueSwitchProfile: t::ApplyProfile, "OpaqueSwitchProfile", 16, [
 ]);
 impl d::IsA<t::ApplyProfile> for OpaqueSwitchProfile {}
 impl<M, P> p::Property<M, t::OpaqueSwitchProfile, P> {
@@ -1998,7 +1998,7 @@ pub struct OptionProfile {
     /// `key`.
     pub key: String,
 }
-d::object!(OptionProfile: t::ApplyProfile, "OptionProfile", 3, [
+d::object!(Vim25 OptionProfile: t::ApplyProfile, "OptionProfile", 3, [
     0 key "key" 3 false,
 ]);
 impl d::IsA<t::ApplyProfile> for OptionProfile {}
@@ -2043,7 +2043,7 @@ pub struct PermissionProfile {
     /// `key`.
     pub key: String,
 }
-d::object!(PermissionProfile: t::ApplyProfile, "PermissionProfile", 4, [
+d::object!(Vim25 PermissionProfile: t::ApplyProfile, "PermissionProfile", 4, [
     0 key "key" 4 false,
 ]);
 impl d::IsA<t::ApplyProfile> for PermissionProfile {}
@@ -2088,7 +2088,7 @@ pub struct PhysicalNicProfile {
     /// `key`.
     pub key: String,
 }
-d::object!(PhysicalNicProfile: t::ApplyProfile, "PhysicalNicProfile", 3, [
+d::object!(Vim25 PhysicalNicProfile: t::ApplyProfile, "PhysicalNicProfile", 3, [
     0 key "key" 3 false,
 ]);
 impl d::IsA<t::ApplyProfile> for PhysicalNicProfile {}
@@ -2133,7 +2133,7 @@ pub struct PnicUplinkProfile {
     /// `key`.
     pub key: String,
 }
-d::object!(PnicUplinkProfile: t::ApplyProfile, "PnicUplinkProfile", 3, [
+d::object!(Vim25 PnicUplinkProfile: t::ApplyProfile, "PnicUplinkProfile", 3, [
     0 key "key" 3 false,
 ]);
 impl d::IsA<t::ApplyProfile> for PnicUplinkProfile {}
@@ -2180,7 +2180,7 @@ pub struct PolicyOption {
     /// `parameter`.
     pub parameter: Vec<t::KeyAnyValue>,
 }
-d::object!(PolicyOption: t::DynamicData, "PolicyOption", 3, [
+d::object!(Vim25 PolicyOption: t::DynamicData, "PolicyOption", 3, [
     0 id "id" 3 false,
     1 parameter "parameter" 3 false,
 ]);
@@ -2204,7 +2204,7 @@ pub struct PortGroupProfile {
     /// `networkPolicy`.
     pub network_policy: t::NetworkPolicyProfile,
 }
-d::object!(PortGroupProfile: t::ApplyProfile, "PortGroupProfile", 3, [
+d::object!(Vim25 PortGroupProfile: t::ApplyProfile, "PortGroupProfile", 3, [
     0 key "key" 3 false,
     1 name "name" 3 false,
     2 vlan "vlan" 3 false,
@@ -2223,7 +2223,7 @@ pub struct ProfileApplyProfileElement {
     /// `key`.
     pub key: String,
 }
-d::object!(ProfileApplyProfileElement: t::ApplyProfile, "ProfileApplyProfileElement", 5, [
+d::object!(Vim25 ProfileApplyProfileElement: t::ApplyProfile, "ProfileApplyProfileElement", 5, [
     0 key "key" 5 false,
 ]);
 impl d::IsA<t::ApplyProfile> for ProfileApplyProfileElement {}
@@ -2242,7 +2242,7 @@ pub struct ProfileApplyProfileProperty {
     /// `profile`.
     pub profile: Vec<d::Poly<t::ApplyProfile>>,
 }
-d::object!(ProfileApplyProfileProperty: t::DynamicData, "ProfileApplyProfileProperty", 5, [
+d::object!(Vim25 ProfileApplyProfileProperty: t::DynamicData, "ProfileApplyProfileProperty", 5, [
     0 property_name "propertyName" 5 false,
     1 array "array" 5 false,
     2 profile "profile" 5 false,
@@ -2260,7 +2260,7 @@ pub struct ProfileCompositeExpression {
     /// `expressionName`.
     pub expression_name: Vec<String>,
 }
-d::object!(ProfileCompositeExpression: t::ProfileExpression, "ProfileCompositeExpression", 3, [
+d::object!(Vim25 ProfileCompositeExpression: t::ProfileExpression, "ProfileCompositeExpression", 3, [
     0 operator "operator" 3 false,
     1 expression_name "expressionName" 3 false,
 ]);
@@ -2276,7 +2276,7 @@ pub struct ProfileCompositePolicyOptionMetadata {
     /// `option`.
     pub option: Vec<String>,
 }
-d::object!(ProfileCompositePolicyOptionMetadata: t::ProfilePolicyOptionMetadata, "ProfileCompositePolicyOptionMetadata", 3, [
+d::object!(Vim25 ProfileCompositePolicyOptionMetadata: t::ProfilePolicyOptionMetadata, "ProfileCompositePolicyOptionMetadata", 3, [
     0 option "option" 3 false,
 ]);
 impl d::IsA<t::ProfilePolicyOptionMetadata> for ProfileCompositePolicyOptionMetadata {}
@@ -2295,7 +2295,7 @@ pub struct ProfileConfigInfo {
     /// `enabled`.
     pub enabled: bool,
 }
-d::object!(ProfileConfigInfo: t::DynamicData, "ProfileConfigInfo", 3, [
+d::object!(Vim25 ProfileConfigInfo: t::DynamicData, "ProfileConfigInfo", 3, [
     0 name "name" 3 false,
     1 annotation "annotation" 3 false,
     2 enabled "enabled" 3 false,
@@ -2324,7 +2324,7 @@ pub struct ProfileCreateSpec {
     /// `enabled`.
     pub enabled: Option<bool>,
 }
-d::object!(ProfileCreateSpec: t::DynamicData, "ProfileCreateSpec", 3, [
+d::object!(Vim25 ProfileCreateSpec: t::DynamicData, "ProfileCreateSpec", 3, [
     0 name "name" 3 false,
     1 annotation "annotation" 3 false,
     2 enabled "enabled" 3 false,
@@ -2343,7 +2343,7 @@ pub struct ProfileDeferredPolicyOptionParameter {
     /// `parameter`.
     pub parameter: Vec<t::KeyAnyValue>,
 }
-d::object!(ProfileDeferredPolicyOptionParameter: t::DynamicData, "ProfileDeferredPolicyOptionParameter", 3, [
+d::object!(Vim25 ProfileDeferredPolicyOptionParameter: t::DynamicData, "ProfileDeferredPolicyOptionParameter", 3, [
     0 input_path "inputPath" 3 false,
     1 parameter "parameter" 3 false,
 ]);
@@ -2358,7 +2358,7 @@ pub struct ProfileDescription {
     /// `section`.
     pub section: Vec<t::ProfileDescriptionSection>,
 }
-d::object!(ProfileDescription: t::DynamicData, "ProfileDescription", 3, [
+d::object!(Vim25 ProfileDescription: t::DynamicData, "ProfileDescription", 3, [
     0 section "section" 3 false,
 ]);
 impl<M, P> p::Property<M, t::ProfileDescription, P> {
@@ -2378,7 +2378,7 @@ pub struct ProfileDescriptionSection {
     /// `message`.
     pub message: Vec<t::LocalizableMessage>,
 }
-d::object!(ProfileDescriptionSection: t::DynamicData, "ProfileDescriptionSection", 3, [
+d::object!(Vim25 ProfileDescriptionSection: t::DynamicData, "ProfileDescriptionSection", 3, [
     0 description "description" 3 false,
     1 message "message" 3 false,
 ]);
@@ -2395,7 +2395,7 @@ pub struct ProfileExecuteError {
     /// `message`.
     pub message: t::LocalizableMessage,
 }
-d::object!(ProfileExecuteError: t::DynamicData, "ProfileExecuteError", 3, [
+d::object!(Vim25 ProfileExecuteError: t::DynamicData, "ProfileExecuteError", 3, [
     0 path "path" 3 false,
     1 message "message" 3 false,
 ]);
@@ -2418,7 +2418,7 @@ pub struct ProfileExecuteResult {
     /// `error`.
     pub error: Vec<t::ProfileExecuteError>,
 }
-d::object!(ProfileExecuteResult: t::DynamicData, "ProfileExecuteResult", 3, [
+d::object!(Vim25 ProfileExecuteResult: t::DynamicData, "ProfileExecuteResult", 3, [
     0 status "status" 3 false,
     1 config_spec "configSpec" 3 false,
     2 inapplicable_path "inapplicablePath" 3 false,
@@ -2452,7 +2452,7 @@ pub struct ProfileExpression {
     /// `negated`.
     pub negated: bool,
 }
-d::object!(ProfileExpression: t::DynamicData, "ProfileExpression", 3, [
+d::object!(Vim25 ProfileExpression: t::DynamicData, "ProfileExpression", 3, [
     0 id "id" 3 false,
     1 display_name "displayName" 3 false,
     2 negated "negated" 3 false,
@@ -2471,7 +2471,7 @@ pub struct ProfileExpressionMetadata {
     /// `parameter`.
     pub parameter: Vec<t::ProfileParameterMetadata>,
 }
-d::object!(ProfileExpressionMetadata: t::DynamicData, "ProfileExpressionMetadata", 3, [
+d::object!(Vim25 ProfileExpressionMetadata: t::DynamicData, "ProfileExpressionMetadata", 3, [
     0 expression_id "expressionId" 3 false,
     1 parameter "parameter" 3 false,
 ]);
@@ -2498,7 +2498,7 @@ pub struct ProfileMetadata {
     /// `operationMessages`. Since API 6.7.
     pub operation_messages: Vec<t::ProfileMetadataProfileOperationMessage>,
 }
-d::object!(ProfileMetadata: t::DynamicData, "ProfileMetadata", 3, [
+d::object!(Vim25 ProfileMetadata: t::DynamicData, "ProfileMetadata", 3, [
     0 key "key" 3 false,
     1 profile_type_name "profileTypeName" 5 false,
     2 description "description" 3 false,
@@ -2520,7 +2520,7 @@ pub struct ProfileMetadataProfileOperationMessage {
     /// `message`.
     pub message: t::LocalizableMessage,
 }
-d::object!(ProfileMetadataProfileOperationMessage: t::DynamicData, "ProfileMetadataProfileOperationMessage", 10, [
+d::object!(Vim25 ProfileMetadataProfileOperationMessage: t::DynamicData, "ProfileMetadataProfileOperationMessage", 10, [
     0 operation_name "operationName" 10 false,
     1 message "message" 10 false,
 ]);
@@ -2537,7 +2537,7 @@ pub struct ProfileMetadataProfileSortSpec {
     /// `parameter`.
     pub parameter: String,
 }
-d::object!(ProfileMetadataProfileSortSpec: t::DynamicData, "ProfileMetadataProfileSortSpec", 5, [
+d::object!(Vim25 ProfileMetadataProfileSortSpec: t::DynamicData, "ProfileMetadataProfileSortSpec", 5, [
     0 policy_id "policyId" 5 false,
     1 parameter "parameter" 5 false,
 ]);
@@ -2580,7 +2580,7 @@ pub struct ProfileParameterMetadata {
     /// `parameterRelations`. Since API 6.7.
     pub parameter_relations: Vec<t::ProfileParameterMetadataParameterRelationMetadata>,
 }
-d::object!(ProfileParameterMetadata: t::DynamicData, "ProfileParameterMetadata", 3, [
+d::object!(Vim25 ProfileParameterMetadata: t::DynamicData, "ProfileParameterMetadata", 3, [
     0 id "id" 3 false,
     1 r#type "type" 3 false,
     2 optional "optional" 3 false,
@@ -2609,7 +2609,7 @@ pub struct ProfileParameterMetadataParameterRelationMetadata {
     /// `maxCount`.
     pub max_count: i32,
 }
-d::object!(ProfileParameterMetadataParameterRelationMetadata: t::DynamicData, "ProfileParameterMetadataParameterRelationMetadata", 10, [
+d::object!(Vim25 ProfileParameterMetadataParameterRelationMetadata: t::DynamicData, "ProfileParameterMetadataParameterRelationMetadata", 10, [
     0 relation_types "relationTypes" 10 false,
     1 values "values" 10 false,
     2 path "path" 10 false,
@@ -2642,7 +2642,7 @@ pub struct ProfilePolicy {
     /// `policyOption`.
     pub policy_option: d::Poly<t::PolicyOption>,
 }
-d::object!(ProfilePolicy: t::DynamicData, "ProfilePolicy", 3, [
+d::object!(Vim25 ProfilePolicy: t::DynamicData, "ProfilePolicy", 3, [
     0 id "id" 3 false,
     1 policy_option "policyOption" 3 false,
 ]);
@@ -2659,7 +2659,7 @@ pub struct ProfilePolicyMetadata {
     /// `possibleOption`.
     pub possible_option: Vec<d::Poly<t::ProfilePolicyOptionMetadata>>,
 }
-d::object!(ProfilePolicyMetadata: t::DynamicData, "ProfilePolicyMetadata", 3, [
+d::object!(Vim25 ProfilePolicyMetadata: t::DynamicData, "ProfilePolicyMetadata", 3, [
     0 id "id" 3 false,
     1 possible_option "possibleOption" 3 false,
 ]);
@@ -2676,7 +2676,7 @@ pub struct ProfilePolicyOptionMetadata {
     /// `parameter`.
     pub parameter: Vec<t::ProfileParameterMetadata>,
 }
-d::object!(ProfilePolicyOptionMetadata: t::DynamicData, "ProfilePolicyOptionMetadata", 3, [
+d::object!(Vim25 ProfilePolicyOptionMetadata: t::DynamicData, "ProfilePolicyOptionMetadata", 3, [
     0 id "id" 3 false,
     1 parameter "parameter" 3 false,
 ]);
@@ -2694,7 +2694,7 @@ pub struct ProfileProfileStructure {
     /// `child`.
     pub child: Vec<t::ProfileProfileStructureProperty>,
 }
-d::object!(ProfileProfileStructure: t::DynamicData, "ProfileProfileStructure", 5, [
+d::object!(Vim25 ProfileProfileStructure: t::DynamicData, "ProfileProfileStructure", 5, [
     0 profile_type_name "profileTypeName" 5 false,
     1 child "child" 5 false,
 ]);
@@ -2713,7 +2713,7 @@ pub struct ProfileProfileStructureProperty {
     /// `element`.
     pub element: t::ProfileProfileStructure,
 }
-d::object!(ProfileProfileStructureProperty: t::DynamicData, "ProfileProfileStructureProperty", 5, [
+d::object!(Vim25 ProfileProfileStructureProperty: t::DynamicData, "ProfileProfileStructureProperty", 5, [
     0 property_name "propertyName" 5 false,
     1 array "array" 5 false,
     2 element "element" 5 false,
@@ -2735,7 +2735,7 @@ pub struct ProfilePropertyPath {
     /// `policyOptionId`. Since API 6.7.
     pub policy_option_id: Option<String>,
 }
-d::object!(ProfilePropertyPath: t::DynamicData, "ProfilePropertyPath", 3, [
+d::object!(Vim25 ProfilePropertyPath: t::DynamicData, "ProfilePropertyPath", 3, [
     0 profile_path "profilePath" 3 false,
     1 policy_id "policyId" 3 false,
     2 parameter_id "parameterId" 6 false,
@@ -2752,7 +2752,7 @@ pub struct ProfileSerializedCreateSpec {
     /// `profileConfigString`.
     pub profile_config_string: String,
 }
-d::object!(ProfileSerializedCreateSpec: t::ProfileCreateSpec, "ProfileSerializedCreateSpec", 3, [
+d::object!(Vim25 ProfileSerializedCreateSpec: t::ProfileCreateSpec, "ProfileSerializedCreateSpec", 3, [
     0 profile_config_string "profileConfigString" 3 false,
 ]);
 impl d::IsA<t::ProfileCreateSpec> for ProfileSerializedCreateSpec {}
@@ -2769,7 +2769,7 @@ pub struct ProfileSimpleExpression {
     /// `parameter`.
     pub parameter: Vec<t::KeyAnyValue>,
 }
-d::object!(ProfileSimpleExpression: t::ProfileExpression, "ProfileSimpleExpression", 3, [
+d::object!(Vim25 ProfileSimpleExpression: t::ProfileExpression, "ProfileSimpleExpression", 3, [
     0 expression_type "expressionType" 3 false,
     1 parameter "parameter" 3 false,
 ]);
@@ -2785,7 +2785,7 @@ pub struct SecurityProfile {
     /// `permission`. Since API 4.1.
     pub permission: Vec<t::PermissionProfile>,
 }
-d::object!(SecurityProfile: t::ApplyProfile, "SecurityProfile", 3, [
+d::object!(Vim25 SecurityProfile: t::ApplyProfile, "SecurityProfile", 3, [
     0 permission "permission" 4 false,
 ]);
 impl d::IsA<t::ApplyProfile> for SecurityProfile {}
@@ -2826,7 +2826,7 @@ pub struct ServiceConsolePortGroupProfile {
     /// `ipConfig`.
     pub ip_config: t::IpAddressProfile,
 }
-d::object!(ServiceConsolePortGroupProfile: t::PortGroupProfile, "ServiceConsolePortGroupProfile", 3, [
+d::object!(Vim25 ServiceConsolePortGroupProfile: t::PortGroupProfile, "ServiceConsolePortGroupProfile", 3, [
     0 ip_config "ipConfig" 3 false,
 ]);
 impl d::IsA<t::ApplyProfile> for ServiceConsolePortGroupProfile {}
@@ -2881,7 +2881,7 @@ pub struct ServiceProfile {
     /// `key`.
     pub key: String,
 }
-d::object!(ServiceProfile: t::ApplyProfile, "ServiceProfile", 3, [
+d::object!(Vim25 ServiceProfile: t::ApplyProfile, "ServiceProfile", 3, [
     0 key "key" 3 false,
 ]);
 impl d::IsA<t::ApplyProfile> for ServiceProfile {}
@@ -2926,7 +2926,7 @@ pub struct StaticRouteProfile {
     /// `key`. Since API 5.1.
     pub key: Option<String>,
 }
-d::object!(StaticRouteProfile: t::ApplyProfile, "StaticRouteProfile", 3, [
+d::object!(Vim25 StaticRouteProfile: t::ApplyProfile, "StaticRouteProfile", 3, [
     0 key "key" 6 false,
 ]);
 impl d::IsA<t::ApplyProfile> for StaticRouteProfile {}

@@ -17,7 +17,7 @@ pub struct StorageProfile {
     /// `nasStorage`.
     pub nas_storage: Vec<t::NasStorageProfile>,
 }
-d::object!(StorageProfile: t::ApplyProfile, "StorageProfile", 3, [
+d::object!(Vim25 StorageProfile: t::ApplyProfile, "StorageProfile", 3, [
     0 nas_storage "nasStorage" 3 false,
 ]);
 impl d::IsA<t::ApplyProfile> for StorageProfile {}
@@ -60,7 +60,7 @@ pub struct StructuredCustomizations {
     /// `customizations`.
     pub customizations: Option<Box<t::AnswerFile>>,
 }
-d::object!(StructuredCustomizations: t::HostProfilesEntityCustomizations, "StructuredCustomizations", 9, [
+d::object!(Vim25 StructuredCustomizations: t::HostProfilesEntityCustomizations, "StructuredCustomizations", 9, [
     0 entity "entity" 9 false,
     1 customizations "customizations" 9 false,
 ]);
@@ -75,7 +75,7 @@ pub struct UserGroupProfile {
     /// `key`.
     pub key: String,
 }
-d::object!(UserGroupProfile: t::ApplyProfile, "UserGroupProfile", 3, [
+d::object!(Vim25 UserGroupProfile: t::ApplyProfile, "UserGroupProfile", 3, [
     0 key "key" 3 false,
 ]);
 impl d::IsA<t::ApplyProfile> for UserGroupProfile {}
@@ -120,7 +120,7 @@ pub struct UserInputRequiredParameterMetadata {
     /// `userInputParameter`.
     pub user_input_parameter: Vec<t::ProfileParameterMetadata>,
 }
-d::object!(UserInputRequiredParameterMetadata: t::ProfilePolicyOptionMetadata, "UserInputRequiredParameterMetadata", 3, [
+d::object!(Vim25 UserInputRequiredParameterMetadata: t::ProfilePolicyOptionMetadata, "UserInputRequiredParameterMetadata", 3, [
     0 user_input_parameter "userInputParameter" 3 false,
 ]);
 impl d::IsA<t::ProfilePolicyOptionMetadata> for UserInputRequiredParameterMetadata {}
@@ -135,7 +135,7 @@ pub struct UserProfile {
     /// `key`.
     pub key: String,
 }
-d::object!(UserProfile: t::ApplyProfile, "UserProfile", 3, [
+d::object!(Vim25 UserProfile: t::ApplyProfile, "UserProfile", 3, [
     0 key "key" 3 false,
 ]);
 impl d::IsA<t::ApplyProfile> for UserProfile {}
@@ -188,7 +188,7 @@ pub struct VirtualSwitchProfile {
     /// `networkPolicy`.
     pub network_policy: t::NetworkPolicyProfile,
 }
-d::object!(VirtualSwitchProfile: t::ApplyProfile, "VirtualSwitchProfile", 3, [
+d::object!(Vim25 VirtualSwitchProfile: t::ApplyProfile, "VirtualSwitchProfile", 3, [
     0 key "key" 3 false,
     1 name "name" 3 false,
     2 link "link" 3 false,
@@ -243,7 +243,7 @@ pub struct VirtualSwitchSelectionProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
 }
-d::object!(VirtualSwitchSelectionProfile: t::ApplyProfile, "VirtualSwitchSelectionProfile", 3, [
+d::object!(Vim25 VirtualSwitchSelectionProfile: t::ApplyProfile, "VirtualSwitchSelectionProfile", 3, [
 ]);
 impl d::IsA<t::ApplyProfile> for VirtualSwitchSelectionProfile {}
 impl<M, P> p::Property<M, t::VirtualSwitchSelectionProfile, P> {
@@ -279,7 +279,7 @@ pub struct VlanProfile {
     /// The fields of [`ApplyProfile`](t::ApplyProfile).
     pub base: t::ApplyProfile,
 }
-d::object!(VlanProfile: t::ApplyProfile, "VlanProfile", 3, [
+d::object!(Vim25 VlanProfile: t::ApplyProfile, "VlanProfile", 3, [
 ]);
 impl d::IsA<t::ApplyProfile> for VlanProfile {}
 impl<M, P> p::Property<M, t::VlanProfile, P> {
@@ -315,7 +315,7 @@ pub struct VmPortGroupProfile {
     /// The fields of [`PortGroupProfile`](t::PortGroupProfile).
     pub base: t::PortGroupProfile,
 }
-d::object!(VmPortGroupProfile: t::PortGroupProfile, "VmPortGroupProfile", 3, [
+d::object!(Vim25 VmPortGroupProfile: t::PortGroupProfile, "VmPortGroupProfile", 3, [
 ]);
 impl d::IsA<t::ApplyProfile> for VmPortGroupProfile {}
 impl<M, P> p::Property<M, t::VmPortGroupProfile, P> {

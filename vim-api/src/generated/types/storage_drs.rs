@@ -17,7 +17,7 @@ pub struct ApplyStorageRecommendationResult {
     /// `vm`.
     pub vm: Option<MoRef<m::VirtualMachine>>,
 }
-d::object!(ApplyStorageRecommendationResult: t::DynamicData, "ApplyStorageRecommendationResult", 5, [
+d::object!(Vim25 ApplyStorageRecommendationResult: t::DynamicData, "ApplyStorageRecommendationResult", 5, [
     0 vm "vm" 5 false,
 ]);
 
@@ -53,7 +53,7 @@ pub struct HbrDiskMigrationAction {
     /// `ioLatencyDstBefore`.
     pub io_latency_dst_before: Option<f32>,
 }
-d::object!(HbrDiskMigrationAction: t::ClusterAction, "HbrDiskMigrationAction", 8, [
+d::object!(Vim25 HbrDiskMigrationAction: t::ClusterAction, "HbrDiskMigrationAction", 8, [
     0 collection_id "collectionId" 8 false,
     1 collection_name "collectionName" 8 false,
     2 disk_ids "diskIds" 8 false,
@@ -85,7 +85,7 @@ pub struct PlacementAffinityRule {
     /// `keys`.
     pub keys: Vec<String>,
 }
-d::object!(PlacementAffinityRule: t::DynamicData, "PlacementAffinityRule", 8, [
+d::object!(Vim25 PlacementAffinityRule: t::DynamicData, "PlacementAffinityRule", 8, [
     0 rule_type "ruleType" 8 false,
     1 rule_scope "ruleScope" 8 false,
     2 vms "vms" 8 false,
@@ -138,7 +138,7 @@ pub struct PlacementRankResult {
     /// `faults`.
     pub faults: Vec<t::LocalizedMethodFault>,
 }
-d::object!(PlacementRankResult: t::DynamicData, "PlacementRankResult", 8, [
+d::object!(Vim25 PlacementRankResult: t::DynamicData, "PlacementRankResult", 8, [
     0 key "key" 8 false,
     1 candidate "candidate" 8 false,
     2 reserved_space_mb "reservedSpaceMB" 8 false,
@@ -164,7 +164,7 @@ pub struct PlacementRankSpec {
     /// `placementRankByVm`.
     pub placement_rank_by_vm: Vec<t::StorageDrsPlacementRankVmSpec>,
 }
-d::object!(PlacementRankSpec: t::DynamicData, "PlacementRankSpec", 8, [
+d::object!(Vim25 PlacementRankSpec: t::DynamicData, "PlacementRankSpec", 8, [
     0 specs "specs" 8 false,
     1 clusters "clusters" 8 false,
     2 rules "rules" 8 false,
@@ -187,7 +187,7 @@ pub struct PodDiskLocator {
     /// `profile`. Since API 5.5.
     pub profile: Vec<d::Poly<t::VirtualMachineProfileSpec>>,
 }
-d::object!(PodDiskLocator: t::DynamicData, "PodDiskLocator", 5, [
+d::object!(Vim25 PodDiskLocator: t::DynamicData, "PodDiskLocator", 5, [
     0 disk_id "diskId" 5 false,
     1 disk_move_type "diskMoveType" 5 false,
     2 disk_backing_info "diskBackingInfo" 5 false,
@@ -212,7 +212,7 @@ pub struct StorageDrsAutomationConfig {
     /// `vmEvacuationAutomationMode`.
     pub vm_evacuation_automation_mode: Option<String>,
 }
-d::object!(StorageDrsAutomationConfig: t::DynamicData, "StorageDrsAutomationConfig", 8, [
+d::object!(Vim25 StorageDrsAutomationConfig: t::DynamicData, "StorageDrsAutomationConfig", 8, [
     0 space_load_balance_automation_mode "spaceLoadBalanceAutomationMode" 8 false,
     1 io_load_balance_automation_mode "ioLoadBalanceAutomationMode" 8 false,
     2 rule_enforcement_automation_mode "ruleEnforcementAutomationMode" 8 false,
@@ -244,7 +244,7 @@ pub struct StorageDrsConfigInfo {
     /// `vmConfig`.
     pub vm_config: Vec<t::StorageDrsVmConfigInfo>,
 }
-d::object!(StorageDrsConfigInfo: t::DynamicData, "StorageDrsConfigInfo", 5, [
+d::object!(Vim25 StorageDrsConfigInfo: t::DynamicData, "StorageDrsConfigInfo", 5, [
     0 pod_config "podConfig" 5 false,
     1 vm_config "vmConfig" 5 false,
 ]);
@@ -267,7 +267,7 @@ pub struct StorageDrsConfigSpec {
     /// `vmConfigSpec`.
     pub vm_config_spec: Vec<t::StorageDrsVmConfigSpec>,
 }
-d::object!(StorageDrsConfigSpec: t::DynamicData, "StorageDrsConfigSpec", 5, [
+d::object!(Vim25 StorageDrsConfigSpec: t::DynamicData, "StorageDrsConfigSpec", 5, [
     0 pod_config_spec "podConfigSpec" 5 false,
     1 vm_config_spec "vmConfigSpec" 5 false,
 ]);
@@ -290,7 +290,7 @@ pub struct StorageDrsIoLoadBalanceConfig {
     /// `ioLoadImbalanceThreshold`.
     pub io_load_imbalance_threshold: Option<i32>,
 }
-d::object!(StorageDrsIoLoadBalanceConfig: t::DynamicData, "StorageDrsIoLoadBalanceConfig", 5, [
+d::object!(Vim25 StorageDrsIoLoadBalanceConfig: t::DynamicData, "StorageDrsIoLoadBalanceConfig", 5, [
     0 reservable_percent_threshold "reservablePercentThreshold" 8 false,
     1 reservable_iops_threshold "reservableIopsThreshold" 8 false,
     2 reservable_threshold_mode "reservableThresholdMode" 8 false,
@@ -320,7 +320,7 @@ pub struct StorageDrsOptionSpec {
     /// `option`.
     pub option: Option<d::Poly<t::OptionValue>>,
 }
-d::object!(StorageDrsOptionSpec: t::ArrayUpdateSpec, "StorageDrsOptionSpec", 5, [
+d::object!(Vim25 StorageDrsOptionSpec: t::ArrayUpdateSpec, "StorageDrsOptionSpec", 5, [
     0 option "option" 5 false,
 ]);
 
@@ -336,7 +336,7 @@ pub struct StorageDrsPlacementRankVmSpec {
     /// `vmClusters`.
     pub vm_clusters: Vec<MoRef<m::ClusterComputeResource>>,
 }
-d::object!(StorageDrsPlacementRankVmSpec: t::DynamicData, "StorageDrsPlacementRankVmSpec", 8, [
+d::object!(Vim25 StorageDrsPlacementRankVmSpec: t::DynamicData, "StorageDrsPlacementRankVmSpec", 8, [
     0 vm_placement_spec "vmPlacementSpec" 8 false,
     1 vm_clusters "vmClusters" 8 false,
 ]);
@@ -369,7 +369,7 @@ pub struct StorageDrsPodConfigInfo {
     /// `option`.
     pub option: Vec<d::Poly<t::OptionValue>>,
 }
-d::object!(StorageDrsPodConfigInfo: t::DynamicData, "StorageDrsPodConfigInfo", 5, [
+d::object!(Vim25 StorageDrsPodConfigInfo: t::DynamicData, "StorageDrsPodConfigInfo", 5, [
     0 enabled "enabled" 5 false,
     1 io_load_balance_enabled "ioLoadBalanceEnabled" 5 false,
     2 default_vm_behavior "defaultVmBehavior" 5 false,
@@ -442,7 +442,7 @@ pub struct StorageDrsPodConfigSpec {
     /// `option`.
     pub option: Vec<t::StorageDrsOptionSpec>,
 }
-d::object!(StorageDrsPodConfigSpec: t::DynamicData, "StorageDrsPodConfigSpec", 5, [
+d::object!(Vim25 StorageDrsPodConfigSpec: t::DynamicData, "StorageDrsPodConfigSpec", 5, [
     0 enabled "enabled" 5 false,
     1 io_load_balance_enabled "ioLoadBalanceEnabled" 5 false,
     2 default_vm_behavior "defaultVmBehavior" 5 false,
@@ -467,7 +467,7 @@ pub struct StorageDrsPodSelectionSpec {
     /// `storagePod`.
     pub storage_pod: Option<MoRef<m::StoragePod>>,
 }
-d::object!(StorageDrsPodSelectionSpec: t::DynamicData, "StorageDrsPodSelectionSpec", 5, [
+d::object!(Vim25 StorageDrsPodSelectionSpec: t::DynamicData, "StorageDrsPodSelectionSpec", 5, [
     0 initial_vm_config "initialVmConfig" 5 false,
     1 storage_pod "storagePod" 5 false,
 ]);
@@ -488,7 +488,7 @@ pub struct StorageDrsSpaceLoadBalanceConfig {
     /// `minSpaceUtilizationDifference`.
     pub min_space_utilization_difference: Option<i32>,
 }
-d::object!(StorageDrsSpaceLoadBalanceConfig: t::DynamicData, "StorageDrsSpaceLoadBalanceConfig", 5, [
+d::object!(Vim25 StorageDrsSpaceLoadBalanceConfig: t::DynamicData, "StorageDrsSpaceLoadBalanceConfig", 5, [
     0 space_threshold_mode "spaceThresholdMode" 8 false,
     1 space_utilization_threshold "spaceUtilizationThreshold" 5 false,
     2 free_space_threshold_gb "freeSpaceThresholdGB" 8 false,
@@ -535,7 +535,7 @@ pub struct StorageDrsVmConfigInfo {
     /// `virtualDiskRules`. Since API 6.7.
     pub virtual_disk_rules: Vec<t::VirtualDiskRuleSpec>,
 }
-d::object!(StorageDrsVmConfigInfo: t::DynamicData, "StorageDrsVmConfigInfo", 5, [
+d::object!(Vim25 StorageDrsVmConfigInfo: t::DynamicData, "StorageDrsVmConfigInfo", 5, [
     0 vm "vm" 5 false,
     1 enabled "enabled" 5 false,
     2 behavior "behavior" 5 false,
@@ -554,7 +554,7 @@ pub struct StorageDrsVmConfigSpec {
     /// `info`.
     pub info: Option<Box<t::StorageDrsVmConfigInfo>>,
 }
-d::object!(StorageDrsVmConfigSpec: t::ArrayUpdateSpec, "StorageDrsVmConfigSpec", 5, [
+d::object!(Vim25 StorageDrsVmConfigSpec: t::ArrayUpdateSpec, "StorageDrsVmConfigSpec", 5, [
     0 info "info" 5 false,
 ]);
 
@@ -588,7 +588,7 @@ pub struct StorageMigrationAction {
     /// `ioLatencyDstBefore`.
     pub io_latency_dst_before: Option<f32>,
 }
-d::object!(StorageMigrationAction: t::ClusterAction, "StorageMigrationAction", 5, [
+d::object!(Vim25 StorageMigrationAction: t::ClusterAction, "StorageMigrationAction", 5, [
     0 vm "vm" 5 false,
     1 relocate_spec "relocateSpec" 5 false,
     2 source "source" 5 false,
@@ -627,7 +627,7 @@ pub struct StoragePlacementAction {
     /// `ioLatencyBefore`.
     pub io_latency_before: Option<f32>,
 }
-d::object!(StoragePlacementAction: t::ClusterAction, "StoragePlacementAction", 5, [
+d::object!(Vim25 StoragePlacementAction: t::ClusterAction, "StoragePlacementAction", 5, [
     0 vm "vm" 5 false,
     1 relocate_spec "relocateSpec" 5 false,
     2 destination "destination" 5 false,
@@ -653,7 +653,7 @@ pub struct StoragePlacementResult {
     /// `task`.
     pub task: Option<MoRef<m::Task>>,
 }
-d::object!(StoragePlacementResult: t::DynamicData, "StoragePlacementResult", 5, [
+d::object!(Vim25 StoragePlacementResult: t::DynamicData, "StoragePlacementResult", 5, [
     0 recommendations "recommendations" 5 false,
     1 drs_fault "drsFault" 5 false,
     2 task "task" 5 false,
@@ -693,7 +693,7 @@ pub struct StoragePlacementSpec {
     /// `resourceLeaseDurationSec`. Since API 5.1.
     pub resource_lease_duration_sec: Option<i32>,
 }
-d::object!(StoragePlacementSpec: t::DynamicData, "StoragePlacementSpec", 5, [
+d::object!(Vim25 StoragePlacementSpec: t::DynamicData, "StoragePlacementSpec", 5, [
     0 r#type "type" 5 false,
     1 priority "priority" 5 false,
     2 vm "vm" 5 false,
@@ -731,7 +731,7 @@ pub struct VirtualDiskAntiAffinityRuleSpec {
     /// `diskId`.
     pub disk_id: Vec<i32>,
 }
-d::object!(VirtualDiskAntiAffinityRuleSpec: t::ClusterRuleInfo, "VirtualDiskAntiAffinityRuleSpec", 5, [
+d::object!(Vim25 VirtualDiskAntiAffinityRuleSpec: t::ClusterRuleInfo, "VirtualDiskAntiAffinityRuleSpec", 5, [
     0 disk_id "diskId" 5 false,
 ]);
 impl d::IsA<t::ClusterRuleInfo> for VirtualDiskAntiAffinityRuleSpec {}
@@ -748,7 +748,7 @@ pub struct VirtualDiskRuleSpec {
     /// `diskId`.
     pub disk_id: Vec<i32>,
 }
-d::object!(VirtualDiskRuleSpec: t::ClusterRuleInfo, "VirtualDiskRuleSpec", 10, [
+d::object!(Vim25 VirtualDiskRuleSpec: t::ClusterRuleInfo, "VirtualDiskRuleSpec", 10, [
     0 disk_rule_type "diskRuleType" 10 false,
     1 disk_id "diskId" 10 false,
 ]);
@@ -781,7 +781,7 @@ pub struct VmPodConfigForPlacement {
     /// `interVmRule`.
     pub inter_vm_rule: Vec<d::Poly<t::ClusterRuleInfo>>,
 }
-d::object!(VmPodConfigForPlacement: t::DynamicData, "VmPodConfigForPlacement", 5, [
+d::object!(Vim25 VmPodConfigForPlacement: t::DynamicData, "VmPodConfigForPlacement", 5, [
     0 storage_pod "storagePod" 5 false,
     1 disk "disk" 5 false,
     2 vm_config "vmConfig" 5 false,

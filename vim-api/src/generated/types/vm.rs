@@ -23,7 +23,7 @@ pub struct CheckResult {
     /// `error`.
     pub error: Vec<t::LocalizedMethodFault>,
 }
-d::object!(CheckResult: t::DynamicData, "CheckResult", 3, [
+d::object!(Vim25 CheckResult: t::DynamicData, "CheckResult", 3, [
     0 vm "vm" 3 false,
     1 host "host" 3 false,
     2 warning "warning" 3 false,
@@ -135,7 +135,7 @@ pub struct ConfigTarget {
     /// `vMotionBandwidth`. Since API 9.1.0.0.
     pub v_motion_bandwidth: Vec<i64>,
 }
-d::object!(ConfigTarget: t::DynamicData, "ConfigTarget", 0, [
+d::object!(Vim25 ConfigTarget: t::DynamicData, "ConfigTarget", 0, [
     0 num_cpus "numCpus" 0 false,
     1 num_cpu_cores "numCpuCores" 0 false,
     2 num_numa_nodes "numNumaNodes" 0 false,
@@ -192,7 +192,7 @@ pub struct CustomizationAdapterMapping {
     /// `adapter`.
     pub adapter: t::CustomizationIPSettings,
 }
-d::object!(CustomizationAdapterMapping: t::DynamicData, "CustomizationAdapterMapping", 0, [
+d::object!(Vim25 CustomizationAdapterMapping: t::DynamicData, "CustomizationAdapterMapping", 0, [
     0 mac_address "macAddress" 0 false,
     1 adapter "adapter" 0 false,
 ]);
@@ -205,7 +205,7 @@ pub struct CustomizationAutoIpV6Generator {
     /// The fields of [`CustomizationIpV6Generator`](t::CustomizationIpV6Generator).
     pub base: t::CustomizationIpV6Generator,
 }
-d::object!(CustomizationAutoIpV6Generator: t::CustomizationIpV6Generator, "CustomizationAutoIpV6Generator", 3, [
+d::object!(Vim25 CustomizationAutoIpV6Generator: t::CustomizationIpV6Generator, "CustomizationAutoIpV6Generator", 3, [
 ]);
 impl d::IsA<t::CustomizationIpV6Generator> for CustomizationAutoIpV6Generator {}
 
@@ -221,7 +221,7 @@ pub struct CustomizationCloudinitPrep {
     /// `userdata`.
     pub userdata: Option<String>,
 }
-d::object!(CustomizationCloudinitPrep: t::CustomizationIdentitySettings, "CustomizationCloudinitPrep", 22, [
+d::object!(Vim25 CustomizationCloudinitPrep: t::CustomizationIdentitySettings, "CustomizationCloudinitPrep", 22, [
     0 metadata "metadata" 22 false,
     1 userdata "userdata" 22 false,
 ]);
@@ -237,7 +237,7 @@ pub struct CustomizationCustomIpGenerator {
     /// `argument`.
     pub argument: Option<String>,
 }
-d::object!(CustomizationCustomIpGenerator: t::CustomizationIpGenerator, "CustomizationCustomIpGenerator", 0, [
+d::object!(Vim25 CustomizationCustomIpGenerator: t::CustomizationIpGenerator, "CustomizationCustomIpGenerator", 0, [
     0 argument "argument" 0 false,
 ]);
 impl d::IsA<t::CustomizationIpGenerator> for CustomizationCustomIpGenerator {}
@@ -252,7 +252,7 @@ pub struct CustomizationCustomIpV6Generator {
     /// `argument`.
     pub argument: Option<String>,
 }
-d::object!(CustomizationCustomIpV6Generator: t::CustomizationIpV6Generator, "CustomizationCustomIpV6Generator", 3, [
+d::object!(Vim25 CustomizationCustomIpV6Generator: t::CustomizationIpV6Generator, "CustomizationCustomIpV6Generator", 3, [
     0 argument "argument" 3 false,
 ]);
 impl d::IsA<t::CustomizationIpV6Generator> for CustomizationCustomIpV6Generator {}
@@ -267,7 +267,7 @@ pub struct CustomizationCustomName {
     /// `argument`.
     pub argument: Option<String>,
 }
-d::object!(CustomizationCustomName: t::CustomizationName, "CustomizationCustomName", 0, [
+d::object!(Vim25 CustomizationCustomName: t::CustomizationName, "CustomizationCustomName", 0, [
     0 argument "argument" 0 false,
 ]);
 impl d::IsA<t::CustomizationName> for CustomizationCustomName {}
@@ -280,7 +280,7 @@ pub struct CustomizationDhcpIpGenerator {
     /// The fields of [`CustomizationIpGenerator`](t::CustomizationIpGenerator).
     pub base: t::CustomizationIpGenerator,
 }
-d::object!(CustomizationDhcpIpGenerator: t::CustomizationIpGenerator, "CustomizationDhcpIpGenerator", 0, [
+d::object!(Vim25 CustomizationDhcpIpGenerator: t::CustomizationIpGenerator, "CustomizationDhcpIpGenerator", 0, [
 ]);
 impl d::IsA<t::CustomizationIpGenerator> for CustomizationDhcpIpGenerator {}
 
@@ -292,7 +292,7 @@ pub struct CustomizationDhcpIpV6Generator {
     /// The fields of [`CustomizationIpV6Generator`](t::CustomizationIpV6Generator).
     pub base: t::CustomizationIpV6Generator,
 }
-d::object!(CustomizationDhcpIpV6Generator: t::CustomizationIpV6Generator, "CustomizationDhcpIpV6Generator", 3, [
+d::object!(Vim25 CustomizationDhcpIpV6Generator: t::CustomizationIpV6Generator, "CustomizationDhcpIpV6Generator", 3, [
 ]);
 impl d::IsA<t::CustomizationIpV6Generator> for CustomizationDhcpIpV6Generator {}
 
@@ -304,7 +304,7 @@ pub struct CustomizationDisableIpV4 {
     /// The fields of [`CustomizationIpGenerator`](t::CustomizationIpGenerator).
     pub base: t::CustomizationIpGenerator,
 }
-d::object!(CustomizationDisableIpV4: t::CustomizationIpGenerator, "CustomizationDisableIpV4", 33, [
+d::object!(Vim25 CustomizationDisableIpV4: t::CustomizationIpGenerator, "CustomizationDisableIpV4", 33, [
 ]);
 impl d::IsA<t::CustomizationIpGenerator> for CustomizationDisableIpV4 {}
 
@@ -318,7 +318,7 @@ pub struct CustomizationFixedIp {
     /// `ipAddress`.
     pub ip_address: String,
 }
-d::object!(CustomizationFixedIp: t::CustomizationIpGenerator, "CustomizationFixedIp", 0, [
+d::object!(Vim25 CustomizationFixedIp: t::CustomizationIpGenerator, "CustomizationFixedIp", 0, [
     0 ip_address "ipAddress" 0 false,
 ]);
 impl d::IsA<t::CustomizationIpGenerator> for CustomizationFixedIp {}
@@ -335,7 +335,7 @@ pub struct CustomizationFixedIpV6 {
     /// `subnetMask`.
     pub subnet_mask: i32,
 }
-d::object!(CustomizationFixedIpV6: t::CustomizationIpV6Generator, "CustomizationFixedIpV6", 3, [
+d::object!(Vim25 CustomizationFixedIpV6: t::CustomizationIpV6Generator, "CustomizationFixedIpV6", 3, [
     0 ip_address "ipAddress" 3 false,
     1 subnet_mask "subnetMask" 3 false,
 ]);
@@ -351,7 +351,7 @@ pub struct CustomizationFixedName {
     /// `name`.
     pub name: String,
 }
-d::object!(CustomizationFixedName: t::CustomizationName, "CustomizationFixedName", 0, [
+d::object!(Vim25 CustomizationFixedName: t::CustomizationName, "CustomizationFixedName", 0, [
     0 name "name" 0 false,
 ]);
 impl d::IsA<t::CustomizationName> for CustomizationFixedName {}
@@ -368,7 +368,7 @@ pub struct CustomizationGlobalIPSettings {
     /// `dnsServerList`.
     pub dns_server_list: Vec<String>,
 }
-d::object!(CustomizationGlobalIPSettings: t::DynamicData, "CustomizationGlobalIPSettings", 0, [
+d::object!(Vim25 CustomizationGlobalIPSettings: t::DynamicData, "CustomizationGlobalIPSettings", 0, [
     0 dns_suffix_list "dnsSuffixList" 0 false,
     1 dns_server_list "dnsServerList" 0 false,
 ]);
@@ -383,7 +383,7 @@ pub struct CustomizationGuiRunOnce {
     /// `commandList`.
     pub command_list: Vec<String>,
 }
-d::object!(CustomizationGuiRunOnce: t::DynamicData, "CustomizationGuiRunOnce", 0, [
+d::object!(Vim25 CustomizationGuiRunOnce: t::DynamicData, "CustomizationGuiRunOnce", 0, [
     0 command_list "commandList" 0 false,
 ]);
 
@@ -403,7 +403,7 @@ pub struct CustomizationGuiUnattended {
     /// `autoLogonCount`.
     pub auto_logon_count: i32,
 }
-d::object!(CustomizationGuiUnattended: t::DynamicData, "CustomizationGuiUnattended", 0, [
+d::object!(Vim25 CustomizationGuiUnattended: t::DynamicData, "CustomizationGuiUnattended", 0, [
     0 password "password" 0 false,
     1 time_zone "timeZone" 0 false,
     2 auto_logon "autoLogon" 0 false,
@@ -436,7 +436,7 @@ pub struct CustomizationIPSettings {
     /// `netBIOS`.
     pub net_bios: Option<t::CustomizationNetBIOSMode>,
 }
-d::object!(CustomizationIPSettings: t::DynamicData, "CustomizationIPSettings", 0, [
+d::object!(Vim25 CustomizationIPSettings: t::DynamicData, "CustomizationIPSettings", 0, [
     0 ip "ip" 0 false,
     1 subnet_mask "subnetMask" 0 false,
     2 gateway "gateway" 0 false,
@@ -460,7 +460,7 @@ pub struct CustomizationIPSettingsIpV6AddressSpec {
     /// `gateway`.
     pub gateway: Vec<String>,
 }
-d::object!(CustomizationIPSettingsIpV6AddressSpec: t::DynamicData, "CustomizationIPSettingsIpV6AddressSpec", 3, [
+d::object!(Vim25 CustomizationIPSettingsIpV6AddressSpec: t::DynamicData, "CustomizationIPSettingsIpV6AddressSpec", 3, [
     0 ip "ip" 3 false,
     1 gateway "gateway" 3 false,
 ]);
@@ -483,7 +483,7 @@ pub struct CustomizationIdentification {
     /// `domainOU`. Since API 8.0.2.0.
     pub domain_ou: Option<String>,
 }
-d::object!(CustomizationIdentification: t::DynamicData, "CustomizationIdentification", 0, [
+d::object!(Vim25 CustomizationIdentification: t::DynamicData, "CustomizationIdentification", 0, [
     0 join_workgroup "joinWorkgroup" 0 false,
     1 join_domain "joinDomain" 0 false,
     2 domain_admin "domainAdmin" 0 false,
@@ -499,7 +499,7 @@ pub struct CustomizationIdentitySettings {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(CustomizationIdentitySettings: t::DynamicData, "CustomizationIdentitySettings", 0, [
+d::object!(Vim25 CustomizationIdentitySettings: t::DynamicData, "CustomizationIdentitySettings", 0, [
 ]);
 impl d::IsA<t::CustomizationIdentitySettings> for CustomizationIdentitySettings {}
 
@@ -511,7 +511,7 @@ pub struct CustomizationIpGenerator {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(CustomizationIpGenerator: t::DynamicData, "CustomizationIpGenerator", 0, [
+d::object!(Vim25 CustomizationIpGenerator: t::DynamicData, "CustomizationIpGenerator", 0, [
 ]);
 impl d::IsA<t::CustomizationIpGenerator> for CustomizationIpGenerator {}
 
@@ -523,7 +523,7 @@ pub struct CustomizationIpV6Generator {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(CustomizationIpV6Generator: t::DynamicData, "CustomizationIpV6Generator", 3, [
+d::object!(Vim25 CustomizationIpV6Generator: t::DynamicData, "CustomizationIpV6Generator", 3, [
 ]);
 impl d::IsA<t::CustomizationIpV6Generator> for CustomizationIpV6Generator {}
 
@@ -549,7 +549,7 @@ pub struct CustomizationLicenseFilePrintData {
     /// `autoUsers`.
     pub auto_users: Option<i32>,
 }
-d::object!(CustomizationLicenseFilePrintData: t::DynamicData, "CustomizationLicenseFilePrintData", 0, [
+d::object!(Vim25 CustomizationLicenseFilePrintData: t::DynamicData, "CustomizationLicenseFilePrintData", 0, [
     0 auto_mode "autoMode" 0 false,
     1 auto_users "autoUsers" 0 false,
 ]);
@@ -562,7 +562,7 @@ pub struct CustomizationLinuxFlexPrep {
     /// The fields of [`CustomizationIdentitySettings`](t::CustomizationIdentitySettings).
     pub base: t::CustomizationIdentitySettings,
 }
-d::object!(CustomizationLinuxFlexPrep: t::CustomizationIdentitySettings, "CustomizationLinuxFlexPrep", 33, [
+d::object!(Vim25 CustomizationLinuxFlexPrep: t::CustomizationIdentitySettings, "CustomizationLinuxFlexPrep", 33, [
 ]);
 impl d::IsA<t::CustomizationIdentitySettings> for CustomizationLinuxFlexPrep {}
 
@@ -574,7 +574,7 @@ pub struct CustomizationLinuxOptions {
     /// The fields of [`CustomizationOptions`](t::CustomizationOptions).
     pub base: t::CustomizationOptions,
 }
-d::object!(CustomizationLinuxOptions: t::CustomizationOptions, "CustomizationLinuxOptions", 0, [
+d::object!(Vim25 CustomizationLinuxOptions: t::CustomizationOptions, "CustomizationLinuxOptions", 0, [
 ]);
 impl d::IsA<t::CustomizationOptions> for CustomizationLinuxOptions {}
 
@@ -604,7 +604,7 @@ pub struct CustomizationLinuxPrep {
     /// `extraConfig`. Since API 9.1.0.0.
     pub extra_config: Vec<d::Poly<t::OptionValue>>,
 }
-d::object!(CustomizationLinuxPrep: t::CustomizationIdentitySettings, "CustomizationLinuxPrep", 0, [
+d::object!(Vim25 CustomizationLinuxPrep: t::CustomizationIdentitySettings, "CustomizationLinuxPrep", 0, [
     0 host_name "hostName" 0 false,
     1 domain "domain" 0 false,
     2 time_zone "timeZone" 3 false,
@@ -625,7 +625,7 @@ pub struct CustomizationName {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(CustomizationName: t::DynamicData, "CustomizationName", 0, [
+d::object!(Vim25 CustomizationName: t::DynamicData, "CustomizationName", 0, [
 ]);
 impl d::IsA<t::CustomizationName> for CustomizationName {}
 
@@ -648,7 +648,7 @@ pub struct CustomizationOptions {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(CustomizationOptions: t::DynamicData, "CustomizationOptions", 0, [
+d::object!(Vim25 CustomizationOptions: t::DynamicData, "CustomizationOptions", 0, [
 ]);
 impl d::IsA<t::CustomizationOptions> for CustomizationOptions {}
 
@@ -664,7 +664,7 @@ pub struct CustomizationPassword {
     /// `plainText`.
     pub plain_text: bool,
 }
-d::object!(CustomizationPassword: t::DynamicData, "CustomizationPassword", 0, [
+d::object!(Vim25 CustomizationPassword: t::DynamicData, "CustomizationPassword", 0, [
     0 value "value" 0 true,
     1 plain_text "plainText" 0 false,
 ]);
@@ -679,7 +679,7 @@ pub struct CustomizationPrefixName {
     /// `base`.
     pub base_: String,
 }
-d::object!(CustomizationPrefixName: t::CustomizationName, "CustomizationPrefixName", 0, [
+d::object!(Vim25 CustomizationPrefixName: t::CustomizationName, "CustomizationPrefixName", 0, [
     0 base_ "base" 0 false,
 ]);
 impl d::IsA<t::CustomizationName> for CustomizationPrefixName {}
@@ -702,7 +702,7 @@ pub struct CustomizationSpec {
     /// `encryptionKey`.
     pub encryption_key: Vec<i8>,
 }
-d::object!(CustomizationSpec: t::DynamicData, "CustomizationSpec", 0, [
+d::object!(Vim25 CustomizationSpec: t::DynamicData, "CustomizationSpec", 0, [
     0 options "options" 0 false,
     1 identity "identity" 0 false,
     2 global_ip_settings "globalIPSettings" 0 false,
@@ -718,7 +718,7 @@ pub struct CustomizationStatelessIpV6Generator {
     /// The fields of [`CustomizationIpV6Generator`](t::CustomizationIpV6Generator).
     pub base: t::CustomizationIpV6Generator,
 }
-d::object!(CustomizationStatelessIpV6Generator: t::CustomizationIpV6Generator, "CustomizationStatelessIpV6Generator", 3, [
+d::object!(Vim25 CustomizationStatelessIpV6Generator: t::CustomizationIpV6Generator, "CustomizationStatelessIpV6Generator", 3, [
 ]);
 impl d::IsA<t::CustomizationIpV6Generator> for CustomizationStatelessIpV6Generator {}
 
@@ -746,7 +746,7 @@ pub struct CustomizationSysprep {
     /// `extraConfig`. Since API 9.1.0.0.
     pub extra_config: Vec<d::Poly<t::OptionValue>>,
 }
-d::object!(CustomizationSysprep: t::CustomizationIdentitySettings, "CustomizationSysprep", 0, [
+d::object!(Vim25 CustomizationSysprep: t::CustomizationIdentitySettings, "CustomizationSysprep", 0, [
     0 gui_unattended "guiUnattended" 0 false,
     1 user_data "userData" 0 false,
     2 gui_run_once "guiRunOnce" 0 false,
@@ -779,7 +779,7 @@ pub struct CustomizationSysprepText {
     /// `value`.
     pub value: String,
 }
-d::object!(CustomizationSysprepText: t::CustomizationIdentitySettings, "CustomizationSysprepText", 0, [
+d::object!(Vim25 CustomizationSysprepText: t::CustomizationIdentitySettings, "CustomizationSysprepText", 0, [
     0 value "value" 0 false,
 ]);
 impl d::IsA<t::CustomizationIdentitySettings> for CustomizationSysprepText {}
@@ -792,7 +792,7 @@ pub struct CustomizationUnknownIpGenerator {
     /// The fields of [`CustomizationIpGenerator`](t::CustomizationIpGenerator).
     pub base: t::CustomizationIpGenerator,
 }
-d::object!(CustomizationUnknownIpGenerator: t::CustomizationIpGenerator, "CustomizationUnknownIpGenerator", 0, [
+d::object!(Vim25 CustomizationUnknownIpGenerator: t::CustomizationIpGenerator, "CustomizationUnknownIpGenerator", 0, [
 ]);
 impl d::IsA<t::CustomizationIpGenerator> for CustomizationUnknownIpGenerator {}
 
@@ -804,7 +804,7 @@ pub struct CustomizationUnknownIpV6Generator {
     /// The fields of [`CustomizationIpV6Generator`](t::CustomizationIpV6Generator).
     pub base: t::CustomizationIpV6Generator,
 }
-d::object!(CustomizationUnknownIpV6Generator: t::CustomizationIpV6Generator, "CustomizationUnknownIpV6Generator", 3, [
+d::object!(Vim25 CustomizationUnknownIpV6Generator: t::CustomizationIpV6Generator, "CustomizationUnknownIpV6Generator", 3, [
 ]);
 impl d::IsA<t::CustomizationIpV6Generator> for CustomizationUnknownIpV6Generator {}
 
@@ -816,7 +816,7 @@ pub struct CustomizationUnknownName {
     /// The fields of [`CustomizationName`](t::CustomizationName).
     pub base: t::CustomizationName,
 }
-d::object!(CustomizationUnknownName: t::CustomizationName, "CustomizationUnknownName", 0, [
+d::object!(Vim25 CustomizationUnknownName: t::CustomizationName, "CustomizationUnknownName", 0, [
 ]);
 impl d::IsA<t::CustomizationName> for CustomizationUnknownName {}
 
@@ -836,7 +836,7 @@ pub struct CustomizationUserData {
     /// `productId`.
     pub product_id: String,
 }
-d::object!(CustomizationUserData: t::DynamicData, "CustomizationUserData", 0, [
+d::object!(Vim25 CustomizationUserData: t::DynamicData, "CustomizationUserData", 0, [
     0 full_name "fullName" 0 false,
     1 org_name "orgName" 0 false,
     2 computer_name "computerName" 0 false,
@@ -851,7 +851,7 @@ pub struct CustomizationVirtualMachineName {
     /// The fields of [`CustomizationName`](t::CustomizationName).
     pub base: t::CustomizationName,
 }
-d::object!(CustomizationVirtualMachineName: t::CustomizationName, "CustomizationVirtualMachineName", 0, [
+d::object!(Vim25 CustomizationVirtualMachineName: t::CustomizationName, "CustomizationVirtualMachineName", 0, [
 ]);
 impl d::IsA<t::CustomizationName> for CustomizationVirtualMachineName {}
 
@@ -869,7 +869,7 @@ pub struct CustomizationWinOptions {
     /// `reboot`.
     pub reboot: Option<t::CustomizationSysprepRebootOption>,
 }
-d::object!(CustomizationWinOptions: t::CustomizationOptions, "CustomizationWinOptions", 0, [
+d::object!(Vim25 CustomizationWinOptions: t::CustomizationOptions, "CustomizationWinOptions", 0, [
     0 change_sid "changeSID" 0 false,
     1 delete_accounts "deleteAccounts" 0 false,
     2 reboot "reboot" 0 false,
@@ -884,7 +884,7 @@ pub struct CustomizationWindowsFlexPrep {
     /// The fields of [`CustomizationIdentitySettings`](t::CustomizationIdentitySettings).
     pub base: t::CustomizationIdentitySettings,
 }
-d::object!(CustomizationWindowsFlexPrep: t::CustomizationIdentitySettings, "CustomizationWindowsFlexPrep", 33, [
+d::object!(Vim25 CustomizationWindowsFlexPrep: t::CustomizationIdentitySettings, "CustomizationWindowsFlexPrep", 33, [
 ]);
 impl d::IsA<t::CustomizationIdentitySettings> for CustomizationWindowsFlexPrep {}
 
@@ -898,7 +898,7 @@ pub struct DatastoreOption {
     /// `unsupportedVolumes`.
     pub unsupported_volumes: Vec<t::VirtualMachineDatastoreVolumeOption>,
 }
-d::object!(DatastoreOption: t::DynamicData, "DatastoreOption", 0, [
+d::object!(Vim25 DatastoreOption: t::DynamicData, "DatastoreOption", 0, [
     0 unsupported_volumes "unsupportedVolumes" 0 false,
 ]);
 
@@ -912,7 +912,7 @@ pub struct DeviceGroupId {
     /// `id`.
     pub id: String,
 }
-d::object!(DeviceGroupId: t::DynamicData, "DeviceGroupId", 9, [
+d::object!(Vim25 DeviceGroupId: t::DynamicData, "DeviceGroupId", 9, [
     0 id "id" 9 false,
 ]);
 
@@ -926,7 +926,7 @@ pub struct FaultDomainId {
     /// `id`.
     pub id: String,
 }
-d::object!(FaultDomainId: t::DynamicData, "FaultDomainId", 9, [
+d::object!(Vim25 FaultDomainId: t::DynamicData, "FaultDomainId", 9, [
     0 id "id" 9 false,
 ]);
 
@@ -946,7 +946,7 @@ pub struct FaultToleranceConfigInfo {
     /// `orphaned`. Since API 6.0.
     pub orphaned: Option<bool>,
 }
-d::object!(FaultToleranceConfigInfo: t::DynamicData, "FaultToleranceConfigInfo", 3, [
+d::object!(Vim25 FaultToleranceConfigInfo: t::DynamicData, "FaultToleranceConfigInfo", 3, [
     0 role "role" 3 false,
     1 instance_uuids "instanceUuids" 3 false,
     2 config_paths "configPaths" 3 false,
@@ -980,7 +980,7 @@ pub struct FaultToleranceConfigSpec {
     /// `metroFtHostGroup`. Since API 8.0.3.0.
     pub metro_ft_host_group: Option<String>,
 }
-d::object!(FaultToleranceConfigSpec: t::DynamicData, "FaultToleranceConfigSpec", 8, [
+d::object!(Vim25 FaultToleranceConfigSpec: t::DynamicData, "FaultToleranceConfigSpec", 8, [
     0 meta_data_path "metaDataPath" 8 false,
     1 secondary_vm_spec "secondaryVmSpec" 8 false,
     2 metro_ft_enabled "metroFtEnabled" 30 false,
@@ -999,7 +999,7 @@ pub struct FaultToleranceDiskSpec {
     /// `datastore`.
     pub datastore: MoRef<m::Datastore>,
 }
-d::object!(FaultToleranceDiskSpec: t::DynamicData, "FaultToleranceDiskSpec", 8, [
+d::object!(Vim25 FaultToleranceDiskSpec: t::DynamicData, "FaultToleranceDiskSpec", 8, [
     0 disk "disk" 8 false,
     1 datastore "datastore" 8 false,
 ]);
@@ -1014,7 +1014,7 @@ pub struct FaultToleranceMetaSpec {
     /// `metaDataDatastore`.
     pub meta_data_datastore: MoRef<m::Datastore>,
 }
-d::object!(FaultToleranceMetaSpec: t::DynamicData, "FaultToleranceMetaSpec", 8, [
+d::object!(Vim25 FaultToleranceMetaSpec: t::DynamicData, "FaultToleranceMetaSpec", 8, [
     0 meta_data_datastore "metaDataDatastore" 8 false,
 ]);
 
@@ -1028,7 +1028,7 @@ pub struct FaultTolerancePrimaryConfigInfo {
     /// `secondaries`.
     pub secondaries: Vec<MoRef<m::VirtualMachine>>,
 }
-d::object!(FaultTolerancePrimaryConfigInfo: t::FaultToleranceConfigInfo, "FaultTolerancePrimaryConfigInfo", 3, [
+d::object!(Vim25 FaultTolerancePrimaryConfigInfo: t::FaultToleranceConfigInfo, "FaultTolerancePrimaryConfigInfo", 3, [
     0 secondaries "secondaries" 3 false,
 ]);
 impl d::IsA<t::FaultToleranceConfigInfo> for FaultTolerancePrimaryConfigInfo {}
@@ -1043,7 +1043,7 @@ pub struct FaultToleranceSecondaryConfigInfo {
     /// `primaryVM`.
     pub primary_vm: MoRef<m::VirtualMachine>,
 }
-d::object!(FaultToleranceSecondaryConfigInfo: t::FaultToleranceConfigInfo, "FaultToleranceSecondaryConfigInfo", 3, [
+d::object!(Vim25 FaultToleranceSecondaryConfigInfo: t::FaultToleranceConfigInfo, "FaultToleranceSecondaryConfigInfo", 3, [
     0 primary_vm "primaryVM" 3 false,
 ]);
 impl d::IsA<t::FaultToleranceConfigInfo> for FaultToleranceSecondaryConfigInfo {}
@@ -1062,7 +1062,7 @@ pub struct FaultToleranceSecondaryOpResult {
     /// `powerOnResult`.
     pub power_on_result: Option<Box<t::ClusterPowerOnVmResult>>,
 }
-d::object!(FaultToleranceSecondaryOpResult: t::DynamicData, "FaultToleranceSecondaryOpResult", 3, [
+d::object!(Vim25 FaultToleranceSecondaryOpResult: t::DynamicData, "FaultToleranceSecondaryOpResult", 3, [
     0 vm "vm" 3 false,
     1 power_on_attempted "powerOnAttempted" 3 false,
     2 power_on_result "powerOnResult" 3 false,
@@ -1080,7 +1080,7 @@ pub struct FaultToleranceVMConfigSpec {
     /// `disks`.
     pub disks: Vec<t::FaultToleranceDiskSpec>,
 }
-d::object!(FaultToleranceVMConfigSpec: t::DynamicData, "FaultToleranceVMConfigSpec", 8, [
+d::object!(Vim25 FaultToleranceVMConfigSpec: t::DynamicData, "FaultToleranceVMConfigSpec", 8, [
     0 vm_config "vmConfig" 8 false,
     1 disks "disks" 8 false,
 ]);
@@ -1099,7 +1099,7 @@ pub struct FileTransferInformation {
     /// `url`.
     pub url: String,
 }
-d::object!(FileTransferInformation: t::DynamicData, "FileTransferInformation", 5, [
+d::object!(Vim25 FileTransferInformation: t::DynamicData, "FileTransferInformation", 5, [
     0 attributes "attributes" 5 false,
     1 size "size" 5 false,
     2 url "url" 5 false,
@@ -1117,7 +1117,7 @@ pub struct GuestAliases {
     /// `aliases`.
     pub aliases: Vec<t::GuestAuthAliasInfo>,
 }
-d::object!(GuestAliases: t::DynamicData, "GuestAliases", 8, [
+d::object!(Vim25 GuestAliases: t::DynamicData, "GuestAliases", 8, [
     0 base64_cert "base64Cert" 8 false,
     1 aliases "aliases" 8 false,
 ]);
@@ -1134,7 +1134,7 @@ pub struct GuestAuthAliasInfo {
     /// `comment`.
     pub comment: String,
 }
-d::object!(GuestAuthAliasInfo: t::DynamicData, "GuestAuthAliasInfo", 8, [
+d::object!(Vim25 GuestAuthAliasInfo: t::DynamicData, "GuestAuthAliasInfo", 8, [
     0 subject "subject" 8 false,
     1 comment "comment" 8 false,
 ]);
@@ -1147,7 +1147,7 @@ pub struct GuestAuthAnySubject {
     /// The fields of [`GuestAuthSubject`](t::GuestAuthSubject).
     pub base: t::GuestAuthSubject,
 }
-d::object!(GuestAuthAnySubject: t::GuestAuthSubject, "GuestAuthAnySubject", 8, [
+d::object!(Vim25 GuestAuthAnySubject: t::GuestAuthSubject, "GuestAuthAnySubject", 8, [
 ]);
 impl d::IsA<t::GuestAuthSubject> for GuestAuthAnySubject {}
 
@@ -1161,7 +1161,7 @@ pub struct GuestAuthNamedSubject {
     /// `name`.
     pub name: String,
 }
-d::object!(GuestAuthNamedSubject: t::GuestAuthSubject, "GuestAuthNamedSubject", 8, [
+d::object!(Vim25 GuestAuthNamedSubject: t::GuestAuthSubject, "GuestAuthNamedSubject", 8, [
     0 name "name" 8 false,
 ]);
 impl d::IsA<t::GuestAuthSubject> for GuestAuthNamedSubject {}
@@ -1174,7 +1174,7 @@ pub struct GuestAuthSubject {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(GuestAuthSubject: t::DynamicData, "GuestAuthSubject", 8, [
+d::object!(Vim25 GuestAuthSubject: t::DynamicData, "GuestAuthSubject", 8, [
 ]);
 impl d::IsA<t::GuestAuthSubject> for GuestAuthSubject {}
 
@@ -1188,7 +1188,7 @@ pub struct GuestAuthentication {
     /// `interactiveSession`.
     pub interactive_session: bool,
 }
-d::object!(GuestAuthentication: t::DynamicData, "GuestAuthentication", 5, [
+d::object!(Vim25 GuestAuthentication: t::DynamicData, "GuestAuthentication", 5, [
     0 interactive_session "interactiveSession" 5 false,
 ]);
 impl d::IsA<t::GuestAuthentication> for GuestAuthentication {}
@@ -1211,7 +1211,7 @@ pub struct GuestDiskInfo {
     /// `mappings`. Since API 7.0.0.0.
     pub mappings: Vec<t::GuestInfoVirtualDiskMapping>,
 }
-d::object!(GuestDiskInfo: t::DynamicData, "GuestDiskInfo", 0, [
+d::object!(Vim25 GuestDiskInfo: t::DynamicData, "GuestDiskInfo", 0, [
     0 disk_path "diskPath" 0 false,
     1 capacity "capacity" 0 false,
     2 free_space "freeSpace" 0 false,
@@ -1233,7 +1233,7 @@ pub struct GuestFileAttributes {
     /// `symlinkTarget`.
     pub symlink_target: Option<String>,
 }
-d::object!(GuestFileAttributes: t::DynamicData, "GuestFileAttributes", 5, [
+d::object!(Vim25 GuestFileAttributes: t::DynamicData, "GuestFileAttributes", 5, [
     0 modification_time "modificationTime" 5 false,
     1 access_time "accessTime" 5 false,
     2 symlink_target "symlinkTarget" 5 false,
@@ -1256,7 +1256,7 @@ pub struct GuestFileInfo {
     /// `attributes`.
     pub attributes: d::Poly<t::GuestFileAttributes>,
 }
-d::object!(GuestFileInfo: t::DynamicData, "GuestFileInfo", 5, [
+d::object!(Vim25 GuestFileInfo: t::DynamicData, "GuestFileInfo", 5, [
     0 path "path" 5 false,
     1 r#type "type" 5 false,
     2 size "size" 5 false,
@@ -1336,7 +1336,7 @@ pub struct GuestInfo {
     /// `customizationInfo`. Since API 7.0.2.0.
     pub customization_info: Option<Box<t::GuestInfoCustomizationInfo>>,
 }
-d::object!(GuestInfo: t::DynamicData, "GuestInfo", 0, [
+d::object!(Vim25 GuestInfo: t::DynamicData, "GuestInfo", 0, [
     0 tools_status "toolsStatus" 0 false,
     1 tools_version_status "toolsVersionStatus" 3 false,
     2 tools_version_status2 "toolsVersionStatus2" 5 false,
@@ -1449,7 +1449,7 @@ pub struct GuestInfoCustomizationInfo {
     /// `errorMsg`.
     pub error_msg: Option<String>,
 }
-d::object!(GuestInfoCustomizationInfo: t::DynamicData, "GuestInfoCustomizationInfo", 20, [
+d::object!(Vim25 GuestInfoCustomizationInfo: t::DynamicData, "GuestInfoCustomizationInfo", 20, [
     0 customization_status "customizationStatus" 20 false,
     1 start_time "startTime" 20 false,
     2 end_time "endTime" 20 false,
@@ -1491,7 +1491,7 @@ pub struct GuestInfoNamespaceGenerationInfo {
     /// `generationNo`.
     pub generation_no: i32,
 }
-d::object!(GuestInfoNamespaceGenerationInfo: t::DynamicData, "GuestInfoNamespaceGenerationInfo", 6, [
+d::object!(Vim25 GuestInfoNamespaceGenerationInfo: t::DynamicData, "GuestInfoNamespaceGenerationInfo", 6, [
     0 key "key" 6 false,
     1 generation_no "generationNo" 6 false,
 ]);
@@ -1516,7 +1516,7 @@ pub struct GuestInfoVirtualDiskMapping {
     /// `key`.
     pub key: i32,
 }
-d::object!(GuestInfoVirtualDiskMapping: t::DynamicData, "GuestInfoVirtualDiskMapping", 16, [
+d::object!(Vim25 GuestInfoVirtualDiskMapping: t::DynamicData, "GuestInfoVirtualDiskMapping", 16, [
     0 key "key" 16 false,
 ]);
 
@@ -1532,7 +1532,7 @@ pub struct GuestListFileInfo {
     /// `remaining`.
     pub remaining: i32,
 }
-d::object!(GuestListFileInfo: t::DynamicData, "GuestListFileInfo", 5, [
+d::object!(Vim25 GuestListFileInfo: t::DynamicData, "GuestListFileInfo", 5, [
     0 files "files" 5 false,
     1 remaining "remaining" 5 false,
 ]);
@@ -1551,7 +1551,7 @@ pub struct GuestMappedAliases {
     /// `subjects`.
     pub subjects: Vec<d::Poly<t::GuestAuthSubject>>,
 }
-d::object!(GuestMappedAliases: t::DynamicData, "GuestMappedAliases", 8, [
+d::object!(Vim25 GuestMappedAliases: t::DynamicData, "GuestMappedAliases", 8, [
     0 base64_cert "base64Cert" 8 false,
     1 username "username" 8 false,
     2 subjects "subjects" 8 false,
@@ -1581,7 +1581,7 @@ pub struct GuestNicInfo {
     /// `netBIOSConfig`. Since API 4.1.
     pub net_bios_config: Option<d::Poly<t::NetBIOSConfigInfo>>,
 }
-d::object!(GuestNicInfo: t::DynamicData, "GuestNicInfo", 0, [
+d::object!(Vim25 GuestNicInfo: t::DynamicData, "GuestNicInfo", 0, [
     0 network "network" 0 false,
     1 ip_address "ipAddress" 0 false,
     2 mac_address "macAddress" 0 false,
@@ -1728,7 +1728,7 @@ pub struct GuestOsDescriptor {
     /// `vwdtSupported`. Since API 7.0.0.0.
     pub vwdt_supported: Option<bool>,
 }
-d::object!(GuestOsDescriptor: t::DynamicData, "GuestOsDescriptor", 0, [
+d::object!(Vim25 GuestOsDescriptor: t::DynamicData, "GuestOsDescriptor", 0, [
     0 id "id" 0 false,
     1 family "family" 0 false,
     2 full_name "fullName" 0 false,
@@ -1835,7 +1835,7 @@ pub struct GuestPosixFileAttributes {
     /// `permissions`.
     pub permissions: Option<i64>,
 }
-d::object!(GuestPosixFileAttributes: t::GuestFileAttributes, "GuestPosixFileAttributes", 5, [
+d::object!(Vim25 GuestPosixFileAttributes: t::GuestFileAttributes, "GuestPosixFileAttributes", 5, [
     0 owner_id "ownerId" 5 false,
     1 group_id "groupId" 5 false,
     2 permissions "permissions" 5 false,
@@ -1864,7 +1864,7 @@ pub struct GuestProcessInfo {
     /// `exitCode`.
     pub exit_code: Option<i32>,
 }
-d::object!(GuestProcessInfo: t::DynamicData, "GuestProcessInfo", 5, [
+d::object!(Vim25 GuestProcessInfo: t::DynamicData, "GuestProcessInfo", 5, [
     0 name "name" 5 false,
     1 pid "pid" 5 false,
     2 owner "owner" 5 false,
@@ -1890,7 +1890,7 @@ pub struct GuestProgramSpec {
     /// `envVariables`.
     pub env_variables: Vec<String>,
 }
-d::object!(GuestProgramSpec: t::DynamicData, "GuestProgramSpec", 5, [
+d::object!(Vim25 GuestProgramSpec: t::DynamicData, "GuestProgramSpec", 5, [
     0 program_path "programPath" 5 false,
     1 arguments "arguments" 5 false,
     2 working_directory "workingDirectory" 5 false,
@@ -1919,7 +1919,7 @@ pub struct GuestRegKeyNameSpec {
     /// `wowBitness`.
     pub wow_bitness: String,
 }
-d::object!(GuestRegKeyNameSpec: t::DynamicData, "GuestRegKeyNameSpec", 8, [
+d::object!(Vim25 GuestRegKeyNameSpec: t::DynamicData, "GuestRegKeyNameSpec", 8, [
     0 registry_path "registryPath" 8 false,
     1 wow_bitness "wowBitness" 8 false,
 ]);
@@ -1936,7 +1936,7 @@ pub struct GuestRegKeyRecordSpec {
     /// `fault`.
     pub fault: Option<Box<t::LocalizedMethodFault>>,
 }
-d::object!(GuestRegKeyRecordSpec: t::DynamicData, "GuestRegKeyRecordSpec", 8, [
+d::object!(Vim25 GuestRegKeyRecordSpec: t::DynamicData, "GuestRegKeyRecordSpec", 8, [
     0 key "key" 8 false,
     1 fault "fault" 8 false,
 ]);
@@ -1955,7 +1955,7 @@ pub struct GuestRegKeySpec {
     /// `lastWritten`.
     pub last_written: d::DateTime,
 }
-d::object!(GuestRegKeySpec: t::DynamicData, "GuestRegKeySpec", 8, [
+d::object!(Vim25 GuestRegKeySpec: t::DynamicData, "GuestRegKeySpec", 8, [
     0 key_name "keyName" 8 false,
     1 class_type "classType" 8 false,
     2 last_written "lastWritten" 8 false,
@@ -1982,7 +1982,7 @@ pub struct GuestRegValueBinarySpec {
     /// `value`.
     pub value: Option<d::Binary>,
 }
-d::object!(GuestRegValueBinarySpec: t::GuestRegValueDataSpec, "GuestRegValueBinarySpec", 8, [
+d::object!(Vim25 GuestRegValueBinarySpec: t::GuestRegValueDataSpec, "GuestRegValueBinarySpec", 8, [
     0 value "value" 8 false,
 ]);
 impl d::IsA<t::GuestRegValueDataSpec> for GuestRegValueBinarySpec {}
@@ -1995,7 +1995,7 @@ pub struct GuestRegValueDataSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(GuestRegValueDataSpec: t::DynamicData, "GuestRegValueDataSpec", 8, [
+d::object!(Vim25 GuestRegValueDataSpec: t::DynamicData, "GuestRegValueDataSpec", 8, [
 ]);
 impl d::IsA<t::GuestRegValueDataSpec> for GuestRegValueDataSpec {}
 
@@ -2009,7 +2009,7 @@ pub struct GuestRegValueDwordSpec {
     /// `value`.
     pub value: i32,
 }
-d::object!(GuestRegValueDwordSpec: t::GuestRegValueDataSpec, "GuestRegValueDwordSpec", 8, [
+d::object!(Vim25 GuestRegValueDwordSpec: t::GuestRegValueDataSpec, "GuestRegValueDwordSpec", 8, [
     0 value "value" 8 false,
 ]);
 impl d::IsA<t::GuestRegValueDataSpec> for GuestRegValueDwordSpec {}
@@ -2024,7 +2024,7 @@ pub struct GuestRegValueExpandStringSpec {
     /// `value`.
     pub value: Option<String>,
 }
-d::object!(GuestRegValueExpandStringSpec: t::GuestRegValueDataSpec, "GuestRegValueExpandStringSpec", 8, [
+d::object!(Vim25 GuestRegValueExpandStringSpec: t::GuestRegValueDataSpec, "GuestRegValueExpandStringSpec", 8, [
     0 value "value" 8 false,
 ]);
 impl d::IsA<t::GuestRegValueDataSpec> for GuestRegValueExpandStringSpec {}
@@ -2039,7 +2039,7 @@ pub struct GuestRegValueMultiStringSpec {
     /// `value`.
     pub value: Vec<String>,
 }
-d::object!(GuestRegValueMultiStringSpec: t::GuestRegValueDataSpec, "GuestRegValueMultiStringSpec", 8, [
+d::object!(Vim25 GuestRegValueMultiStringSpec: t::GuestRegValueDataSpec, "GuestRegValueMultiStringSpec", 8, [
     0 value "value" 8 false,
 ]);
 impl d::IsA<t::GuestRegValueDataSpec> for GuestRegValueMultiStringSpec {}
@@ -2056,7 +2056,7 @@ pub struct GuestRegValueNameSpec {
     /// `name`.
     pub name: String,
 }
-d::object!(GuestRegValueNameSpec: t::DynamicData, "GuestRegValueNameSpec", 8, [
+d::object!(Vim25 GuestRegValueNameSpec: t::DynamicData, "GuestRegValueNameSpec", 8, [
     0 key_name "keyName" 8 false,
     1 name "name" 8 false,
 ]);
@@ -2071,7 +2071,7 @@ pub struct GuestRegValueQwordSpec {
     /// `value`.
     pub value: i64,
 }
-d::object!(GuestRegValueQwordSpec: t::GuestRegValueDataSpec, "GuestRegValueQwordSpec", 8, [
+d::object!(Vim25 GuestRegValueQwordSpec: t::GuestRegValueDataSpec, "GuestRegValueQwordSpec", 8, [
     0 value "value" 8 false,
 ]);
 impl d::IsA<t::GuestRegValueDataSpec> for GuestRegValueQwordSpec {}
@@ -2088,7 +2088,7 @@ pub struct GuestRegValueSpec {
     /// `data`.
     pub data: d::Poly<t::GuestRegValueDataSpec>,
 }
-d::object!(GuestRegValueSpec: t::DynamicData, "GuestRegValueSpec", 8, [
+d::object!(Vim25 GuestRegValueSpec: t::DynamicData, "GuestRegValueSpec", 8, [
     0 name "name" 8 false,
     1 data "data" 8 false,
 ]);
@@ -2103,7 +2103,7 @@ pub struct GuestRegValueStringSpec {
     /// `value`.
     pub value: Option<String>,
 }
-d::object!(GuestRegValueStringSpec: t::GuestRegValueDataSpec, "GuestRegValueStringSpec", 8, [
+d::object!(Vim25 GuestRegValueStringSpec: t::GuestRegValueDataSpec, "GuestRegValueStringSpec", 8, [
     0 value "value" 8 false,
 ]);
 impl d::IsA<t::GuestRegValueDataSpec> for GuestRegValueStringSpec {}
@@ -2120,7 +2120,7 @@ pub struct GuestScreenInfo {
     /// `height`.
     pub height: i32,
 }
-d::object!(GuestScreenInfo: t::DynamicData, "GuestScreenInfo", 0, [
+d::object!(Vim25 GuestScreenInfo: t::DynamicData, "GuestScreenInfo", 0, [
     0 width "width" 0 false,
     1 height "height" 0 false,
 ]);
@@ -2147,7 +2147,7 @@ pub struct GuestStackInfo {
     /// `dhcpConfig`.
     pub dhcp_config: Option<Box<t::NetDhcpConfigInfo>>,
 }
-d::object!(GuestStackInfo: t::DynamicData, "GuestStackInfo", 4, [
+d::object!(Vim25 GuestStackInfo: t::DynamicData, "GuestStackInfo", 4, [
     0 dns_config "dnsConfig" 4 false,
     1 ip_route_config "ipRouteConfig" 4 false,
     2 ip_stack_config "ipStackConfig" 4 false,
@@ -2168,7 +2168,7 @@ pub struct GuestWindowsFileAttributes {
     /// `createTime`.
     pub create_time: Option<d::DateTime>,
 }
-d::object!(GuestWindowsFileAttributes: t::GuestFileAttributes, "GuestWindowsFileAttributes", 5, [
+d::object!(Vim25 GuestWindowsFileAttributes: t::GuestFileAttributes, "GuestWindowsFileAttributes", 5, [
     0 hidden "hidden" 5 false,
     1 read_only "readOnly" 5 false,
     2 create_time "createTime" 5 false,
@@ -2185,7 +2185,7 @@ pub struct GuestWindowsProgramSpec {
     /// `startMinimized`.
     pub start_minimized: bool,
 }
-d::object!(GuestWindowsProgramSpec: t::GuestProgramSpec, "GuestWindowsProgramSpec", 5, [
+d::object!(Vim25 GuestWindowsProgramSpec: t::GuestProgramSpec, "GuestWindowsProgramSpec", 5, [
     0 start_minimized "startMinimized" 5 false,
 ]);
 impl d::IsA<t::GuestProgramSpec> for GuestWindowsProgramSpec {}
@@ -2204,7 +2204,7 @@ pub struct HostDiskMappingInfo {
     /// `exclusive`.
     pub exclusive: Option<bool>,
 }
-d::object!(HostDiskMappingInfo: t::DynamicData, "HostDiskMappingInfo", 0, [
+d::object!(Vim25 HostDiskMappingInfo: t::DynamicData, "HostDiskMappingInfo", 0, [
     0 physical_partition "physicalPartition" 0 false,
     1 name "name" 0 false,
     2 exclusive "exclusive" 0 false,
@@ -2222,7 +2222,7 @@ pub struct HostDiskMappingOption {
     /// `name`.
     pub name: String,
 }
-d::object!(HostDiskMappingOption: t::DynamicData, "HostDiskMappingOption", 0, [
+d::object!(Vim25 HostDiskMappingOption: t::DynamicData, "HostDiskMappingOption", 0, [
     0 physical_partition "physicalPartition" 0 false,
     1 name "name" 0 false,
 ]);
@@ -2241,7 +2241,7 @@ pub struct HostDiskMappingPartitionInfo {
     /// `capacityInKb`.
     pub capacity_in_kb: i64,
 }
-d::object!(HostDiskMappingPartitionInfo: t::DynamicData, "HostDiskMappingPartitionInfo", 0, [
+d::object!(Vim25 HostDiskMappingPartitionInfo: t::DynamicData, "HostDiskMappingPartitionInfo", 0, [
     0 name "name" 0 false,
     1 file_system "fileSystem" 0 false,
     2 capacity_in_kb "capacityInKb" 0 false,
@@ -2261,7 +2261,7 @@ pub struct HostDiskMappingPartitionOption {
     /// `capacityInKb`.
     pub capacity_in_kb: i64,
 }
-d::object!(HostDiskMappingPartitionOption: t::DynamicData, "HostDiskMappingPartitionOption", 0, [
+d::object!(Vim25 HostDiskMappingPartitionOption: t::DynamicData, "HostDiskMappingPartitionOption", 0, [
     0 name "name" 0 false,
     1 file_system "fileSystem" 0 false,
     2 capacity_in_kb "capacityInKb" 0 false,
@@ -2279,7 +2279,7 @@ pub struct NamePasswordAuthentication {
     /// `password`. A secret: never printed.
     pub password: String,
 }
-d::object!(NamePasswordAuthentication: t::GuestAuthentication, "NamePasswordAuthentication", 5, [
+d::object!(Vim25 NamePasswordAuthentication: t::GuestAuthentication, "NamePasswordAuthentication", 5, [
     0 username "username" 5 false,
     1 password "password" 5 true,
 ]);
@@ -2297,7 +2297,7 @@ pub struct OpaqueNetworkTargetInfo {
     /// `networkReservationSupported`. Since API 6.0.
     pub network_reservation_supported: Option<bool>,
 }
-d::object!(OpaqueNetworkTargetInfo: t::VirtualMachineTargetInfo, "OpaqueNetworkTargetInfo", 7, [
+d::object!(Vim25 OpaqueNetworkTargetInfo: t::VirtualMachineTargetInfo, "OpaqueNetworkTargetInfo", 7, [
     0 network "network" 7 false,
     1 network_reservation_supported "networkReservationSupported" 8 false,
 ]);
@@ -2310,7 +2310,7 @@ pub struct ParaVirtualSCSIController {
     /// The fields of [`VirtualSCSIController`](t::VirtualSCSIController).
     pub base: t::VirtualSCSIController,
 }
-d::object!(ParaVirtualSCSIController: t::VirtualSCSIController, "ParaVirtualSCSIController", 2, [
+d::object!(Vim25 ParaVirtualSCSIController: t::VirtualSCSIController, "ParaVirtualSCSIController", 2, [
 ]);
 impl d::IsA<t::VirtualDevice> for ParaVirtualSCSIController {}
 
@@ -2322,7 +2322,7 @@ pub struct ParaVirtualSCSIControllerOption {
     /// The fields of [`VirtualSCSIControllerOption`](t::VirtualSCSIControllerOption).
     pub base: t::VirtualSCSIControllerOption,
 }
-d::object!(ParaVirtualSCSIControllerOption: t::VirtualSCSIControllerOption, "ParaVirtualSCSIControllerOption", 2, [
+d::object!(Vim25 ParaVirtualSCSIControllerOption: t::VirtualSCSIControllerOption, "ParaVirtualSCSIControllerOption", 2, [
 ]);
 impl d::IsA<t::VirtualDeviceOption> for ParaVirtualSCSIControllerOption {}
 
@@ -2368,7 +2368,7 @@ pub struct ReplicationConfigSpec {
     /// `disk`.
     pub disk: Vec<t::ReplicationInfoDiskSettings>,
 }
-d::object!(ReplicationConfigSpec: t::DynamicData, "ReplicationConfigSpec", 5, [
+d::object!(Vim25 ReplicationConfigSpec: t::DynamicData, "ReplicationConfigSpec", 5, [
     0 generation "generation" 5 false,
     1 vm_replication_id "vmReplicationId" 5 false,
     2 destination "destination" 5 false,
@@ -2436,7 +2436,7 @@ pub struct ReplicationGroupId {
     /// `deviceGroupId`.
     pub device_group_id: t::DeviceGroupId,
 }
-d::object!(ReplicationGroupId: t::DynamicData, "ReplicationGroupId", 9, [
+d::object!(Vim25 ReplicationGroupId: t::DynamicData, "ReplicationGroupId", 9, [
     0 fault_domain_id "faultDomainId" 9 false,
     1 device_group_id "deviceGroupId" 9 false,
 ]);
@@ -2453,7 +2453,7 @@ pub struct ReplicationInfoDiskSettings {
     /// `diskReplicationId`.
     pub disk_replication_id: String,
 }
-d::object!(ReplicationInfoDiskSettings: t::DynamicData, "ReplicationInfoDiskSettings", 5, [
+d::object!(Vim25 ReplicationInfoDiskSettings: t::DynamicData, "ReplicationInfoDiskSettings", 5, [
     0 key "key" 5 false,
     1 disk_replication_id "diskReplicationId" 5 false,
 ]);
@@ -2478,7 +2478,7 @@ pub struct ReplicationSpec {
     /// `replicationGroupId`.
     pub replication_group_id: t::ReplicationGroupId,
 }
-d::object!(ReplicationSpec: t::DynamicData, "ReplicationSpec", 9, [
+d::object!(Vim25 ReplicationSpec: t::DynamicData, "ReplicationSpec", 9, [
     0 replication_group_id "replicationGroupId" 9 false,
 ]);
 
@@ -2494,7 +2494,7 @@ pub struct SAMLTokenAuthentication {
     /// `username`.
     pub username: Option<String>,
 }
-d::object!(SAMLTokenAuthentication: t::GuestAuthentication, "SAMLTokenAuthentication", 8, [
+d::object!(Vim25 SAMLTokenAuthentication: t::GuestAuthentication, "SAMLTokenAuthentication", 8, [
     0 token "token" 8 true,
     1 username "username" 8 false,
 ]);
@@ -2510,7 +2510,7 @@ pub struct SSPIAuthentication {
     /// `sspiToken`.
     pub sspi_token: String,
 }
-d::object!(SSPIAuthentication: t::GuestAuthentication, "SSPIAuthentication", 5, [
+d::object!(Vim25 SSPIAuthentication: t::GuestAuthentication, "SSPIAuthentication", 5, [
     0 sspi_token "sspiToken" 5 false,
 ]);
 impl d::IsA<t::GuestAuthentication> for SSPIAuthentication {}
@@ -2531,7 +2531,7 @@ pub struct ScheduledHardwareUpgradeInfo {
     /// `fault`.
     pub fault: Option<Box<t::LocalizedMethodFault>>,
 }
-d::object!(ScheduledHardwareUpgradeInfo: t::DynamicData, "ScheduledHardwareUpgradeInfo", 6, [
+d::object!(Vim25 ScheduledHardwareUpgradeInfo: t::DynamicData, "ScheduledHardwareUpgradeInfo", 6, [
     0 upgrade_policy "upgradePolicy" 6 false,
     1 version_key "versionKey" 6 false,
     2 scheduled_hardware_upgrade_status "scheduledHardwareUpgradeStatus" 6 false,
@@ -2581,7 +2581,7 @@ pub struct SnapshotSelectionSpec {
     /// `retentionDays`.
     pub retention_days: Option<i32>,
 }
-d::object!(SnapshotSelectionSpec: t::DynamicData, "SnapshotSelectionSpec", 30, [
+d::object!(Vim25 SnapshotSelectionSpec: t::DynamicData, "SnapshotSelectionSpec", 30, [
     0 retention_days "retentionDays" 30 false,
 ]);
 
@@ -2603,7 +2603,7 @@ pub struct SubnetInfo {
     /// `rootFolderInfo`.
     pub root_folder_info: t::SubnetInfoFolderInfo,
 }
-d::object!(SubnetInfo: t::VirtualMachineTargetInfo, "SubnetInfo", 32, [
+d::object!(Vim25 SubnetInfo: t::VirtualMachineTargetInfo, "SubnetInfo", 32, [
     0 id "id" 32 false,
     1 subnet_folder_info "subnetFolderInfo" 32 false,
     2 vpc_folder_info "vpcFolderInfo" 32 false,
@@ -2623,7 +2623,7 @@ pub struct SubnetInfoFolderInfo {
     /// `folder`.
     pub folder: MoRef<m::Folder>,
 }
-d::object!(SubnetInfoFolderInfo: t::DynamicData, "SubnetInfoFolderInfo", 32, [
+d::object!(Vim25 SubnetInfoFolderInfo: t::DynamicData, "SubnetInfoFolderInfo", 32, [
     0 name "name" 32 false,
     1 folder "folder" 32 false,
 ]);
@@ -2638,7 +2638,7 @@ pub struct TicketedSessionAuthentication {
     /// `ticket`. A secret: never printed.
     pub ticket: String,
 }
-d::object!(TicketedSessionAuthentication: t::GuestAuthentication, "TicketedSessionAuthentication", 5, [
+d::object!(Vim25 TicketedSessionAuthentication: t::GuestAuthentication, "TicketedSessionAuthentication", 5, [
     0 ticket "ticket" 5 true,
 ]);
 impl d::IsA<t::GuestAuthentication> for TicketedSessionAuthentication {}
@@ -2677,7 +2677,7 @@ pub struct ToolsConfigInfo {
     /// `lastInstallInfo`. Since API 5.0.
     pub last_install_info: Option<Box<t::ToolsConfigInfoToolsLastInstallInfo>>,
 }
-d::object!(ToolsConfigInfo: t::DynamicData, "ToolsConfigInfo", 0, [
+d::object!(Vim25 ToolsConfigInfo: t::DynamicData, "ToolsConfigInfo", 0, [
     0 tools_version "toolsVersion" 0 false,
     1 tools_install_type "toolsInstallType" 9 false,
     2 after_power_on "afterPowerOn" 0 false,
@@ -2733,7 +2733,7 @@ pub struct ToolsConfigInfoToolsLastInstallInfo {
     /// `fault`.
     pub fault: Option<Box<t::LocalizedMethodFault>>,
 }
-d::object!(ToolsConfigInfoToolsLastInstallInfo: t::DynamicData, "ToolsConfigInfoToolsLastInstallInfo", 5, [
+d::object!(Vim25 ToolsConfigInfoToolsLastInstallInfo: t::DynamicData, "ToolsConfigInfoToolsLastInstallInfo", 5, [
     0 counter "counter" 5 false,
     1 fault "fault" 5 false,
 ]);
@@ -2764,7 +2764,7 @@ pub struct UsbScanCodeSpec {
     /// `keyEvents`.
     pub key_events: Vec<t::UsbScanCodeSpecKeyEvent>,
 }
-d::object!(UsbScanCodeSpec: t::DynamicData, "UsbScanCodeSpec", 9, [
+d::object!(Vim25 UsbScanCodeSpec: t::DynamicData, "UsbScanCodeSpec", 9, [
     0 key_events "keyEvents" 9 false,
 ]);
 
@@ -2780,7 +2780,7 @@ pub struct UsbScanCodeSpecKeyEvent {
     /// `modifiers`.
     pub modifiers: Option<Box<t::UsbScanCodeSpecModifierType>>,
 }
-d::object!(UsbScanCodeSpecKeyEvent: t::DynamicData, "UsbScanCodeSpecKeyEvent", 9, [
+d::object!(Vim25 UsbScanCodeSpecKeyEvent: t::DynamicData, "UsbScanCodeSpecKeyEvent", 9, [
     0 usb_hid_code "usbHidCode" 9 false,
     1 modifiers "modifiers" 9 false,
 ]);
@@ -2809,7 +2809,7 @@ pub struct UsbScanCodeSpecModifierType {
     /// `rightGui`.
     pub right_gui: Option<bool>,
 }
-d::object!(UsbScanCodeSpecModifierType: t::DynamicData, "UsbScanCodeSpecModifierType", 9, [
+d::object!(Vim25 UsbScanCodeSpecModifierType: t::DynamicData, "UsbScanCodeSpecModifierType", 9, [
     0 left_control "leftControl" 9 false,
     1 left_shift "leftShift" 9 false,
     2 left_alt "leftAlt" 9 false,
@@ -2828,7 +2828,7 @@ pub struct VirtualAHCIController {
     /// The fields of [`VirtualSATAController`](t::VirtualSATAController).
     pub base: t::VirtualSATAController,
 }
-d::object!(VirtualAHCIController: t::VirtualSATAController, "VirtualAHCIController", 7, [
+d::object!(Vim25 VirtualAHCIController: t::VirtualSATAController, "VirtualAHCIController", 7, [
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualAHCIController {}
 
@@ -2840,7 +2840,7 @@ pub struct VirtualAHCIControllerOption {
     /// The fields of [`VirtualSATAControllerOption`](t::VirtualSATAControllerOption).
     pub base: t::VirtualSATAControllerOption,
 }
-d::object!(VirtualAHCIControllerOption: t::VirtualSATAControllerOption, "VirtualAHCIControllerOption", 7, [
+d::object!(Vim25 VirtualAHCIControllerOption: t::VirtualSATAControllerOption, "VirtualAHCIControllerOption", 7, [
 ]);
 impl d::IsA<t::VirtualDeviceOption> for VirtualAHCIControllerOption {}
 
@@ -2852,7 +2852,7 @@ pub struct VirtualBusLogicController {
     /// The fields of [`VirtualSCSIController`](t::VirtualSCSIController).
     pub base: t::VirtualSCSIController,
 }
-d::object!(VirtualBusLogicController: t::VirtualSCSIController, "VirtualBusLogicController", 0, [
+d::object!(Vim25 VirtualBusLogicController: t::VirtualSCSIController, "VirtualBusLogicController", 0, [
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualBusLogicController {}
 
@@ -2864,7 +2864,7 @@ pub struct VirtualBusLogicControllerOption {
     /// The fields of [`VirtualSCSIControllerOption`](t::VirtualSCSIControllerOption).
     pub base: t::VirtualSCSIControllerOption,
 }
-d::object!(VirtualBusLogicControllerOption: t::VirtualSCSIControllerOption, "VirtualBusLogicControllerOption", 0, [
+d::object!(Vim25 VirtualBusLogicControllerOption: t::VirtualSCSIControllerOption, "VirtualBusLogicControllerOption", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceOption> for VirtualBusLogicControllerOption {}
 
@@ -2876,7 +2876,7 @@ pub struct VirtualCdrom {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
     pub base: t::VirtualDevice,
 }
-d::object!(VirtualCdrom: t::VirtualDevice, "VirtualCdrom", 0, [
+d::object!(Vim25 VirtualCdrom: t::VirtualDevice, "VirtualCdrom", 0, [
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualCdrom {}
 
@@ -2888,7 +2888,7 @@ pub struct VirtualCdromAtapiBackingInfo {
     /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
     pub base: t::VirtualDeviceDeviceBackingInfo,
 }
-d::object!(VirtualCdromAtapiBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualCdromAtapiBackingInfo", 0, [
+d::object!(Vim25 VirtualCdromAtapiBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualCdromAtapiBackingInfo", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualCdromAtapiBackingInfo {}
 
@@ -2900,7 +2900,7 @@ pub struct VirtualCdromAtapiBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
     pub base: t::VirtualDeviceDeviceBackingOption,
 }
-d::object!(VirtualCdromAtapiBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualCdromAtapiBackingOption", 0, [
+d::object!(Vim25 VirtualCdromAtapiBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualCdromAtapiBackingOption", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualCdromAtapiBackingOption {}
 
@@ -2912,7 +2912,7 @@ pub struct VirtualCdromIsoBackingInfo {
     /// The fields of [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo).
     pub base: t::VirtualDeviceFileBackingInfo,
 }
-d::object!(VirtualCdromIsoBackingInfo: t::VirtualDeviceFileBackingInfo, "VirtualCdromIsoBackingInfo", 0, [
+d::object!(Vim25 VirtualCdromIsoBackingInfo: t::VirtualDeviceFileBackingInfo, "VirtualCdromIsoBackingInfo", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualCdromIsoBackingInfo {}
 
@@ -2924,7 +2924,7 @@ pub struct VirtualCdromIsoBackingOption {
     /// The fields of [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption).
     pub base: t::VirtualDeviceFileBackingOption,
 }
-d::object!(VirtualCdromIsoBackingOption: t::VirtualDeviceFileBackingOption, "VirtualCdromIsoBackingOption", 0, [
+d::object!(Vim25 VirtualCdromIsoBackingOption: t::VirtualDeviceFileBackingOption, "VirtualCdromIsoBackingOption", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualCdromIsoBackingOption {}
 
@@ -2936,7 +2936,7 @@ pub struct VirtualCdromOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
     pub base: t::VirtualDeviceOption,
 }
-d::object!(VirtualCdromOption: t::VirtualDeviceOption, "VirtualCdromOption", 0, [
+d::object!(Vim25 VirtualCdromOption: t::VirtualDeviceOption, "VirtualCdromOption", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceOption> for VirtualCdromOption {}
 
@@ -2950,7 +2950,7 @@ pub struct VirtualCdromPassthroughBackingInfo {
     /// `exclusive`.
     pub exclusive: bool,
 }
-d::object!(VirtualCdromPassthroughBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualCdromPassthroughBackingInfo", 0, [
+d::object!(Vim25 VirtualCdromPassthroughBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualCdromPassthroughBackingInfo", 0, [
     0 exclusive "exclusive" 0 false,
 ]);
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualCdromPassthroughBackingInfo {}
@@ -2965,7 +2965,7 @@ pub struct VirtualCdromPassthroughBackingOption {
     /// `exclusive`.
     pub exclusive: t::BoolOption,
 }
-d::object!(VirtualCdromPassthroughBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualCdromPassthroughBackingOption", 0, [
+d::object!(Vim25 VirtualCdromPassthroughBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualCdromPassthroughBackingOption", 0, [
     0 exclusive "exclusive" 0 false,
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualCdromPassthroughBackingOption {}
@@ -2978,7 +2978,7 @@ pub struct VirtualCdromRemoteAtapiBackingInfo {
     /// The fields of [`VirtualDeviceRemoteDeviceBackingInfo`](t::VirtualDeviceRemoteDeviceBackingInfo).
     pub base: t::VirtualDeviceRemoteDeviceBackingInfo,
 }
-d::object!(VirtualCdromRemoteAtapiBackingInfo: t::VirtualDeviceRemoteDeviceBackingInfo, "VirtualCdromRemoteAtapiBackingInfo", 0, [
+d::object!(Vim25 VirtualCdromRemoteAtapiBackingInfo: t::VirtualDeviceRemoteDeviceBackingInfo, "VirtualCdromRemoteAtapiBackingInfo", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualCdromRemoteAtapiBackingInfo {}
 
@@ -2990,6 +2990,6 @@ pub struct VirtualCdromRemoteAtapiBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
     pub base: t::VirtualDeviceDeviceBackingOption,
 }
-d::object!(VirtualCdromRemoteAtapiBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualCdromRemoteAtapiBackingOption", 0, [
+d::object!(Vim25 VirtualCdromRemoteAtapiBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualCdromRemoteAtapiBackingOption", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualCdromRemoteAtapiBackingOption {}

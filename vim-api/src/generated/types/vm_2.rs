@@ -17,7 +17,7 @@ pub struct VirtualCdromRemotePassthroughBackingInfo {
     /// `exclusive`.
     pub exclusive: bool,
 }
-d::object!(VirtualCdromRemotePassthroughBackingInfo: t::VirtualDeviceRemoteDeviceBackingInfo, "VirtualCdromRemotePassthroughBackingInfo", 0, [
+d::object!(Vim25 VirtualCdromRemotePassthroughBackingInfo: t::VirtualDeviceRemoteDeviceBackingInfo, "VirtualCdromRemotePassthroughBackingInfo", 0, [
     0 exclusive "exclusive" 0 false,
 ]);
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualCdromRemotePassthroughBackingInfo {}
@@ -32,7 +32,7 @@ pub struct VirtualCdromRemotePassthroughBackingOption {
     /// `exclusive`.
     pub exclusive: t::BoolOption,
 }
-d::object!(VirtualCdromRemotePassthroughBackingOption: t::VirtualDeviceRemoteDeviceBackingOption, "VirtualCdromRemotePassthroughBackingOption", 0, [
+d::object!(Vim25 VirtualCdromRemotePassthroughBackingOption: t::VirtualDeviceRemoteDeviceBackingOption, "VirtualCdromRemotePassthroughBackingOption", 0, [
     0 exclusive "exclusive" 0 false,
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualCdromRemotePassthroughBackingOption {}
@@ -49,7 +49,7 @@ pub struct VirtualController {
     /// `device`.
     pub device: Vec<i32>,
 }
-d::object!(VirtualController: t::VirtualDevice, "VirtualController", 0, [
+d::object!(Vim25 VirtualController: t::VirtualDevice, "VirtualController", 0, [
     0 bus_number "busNumber" 0 false,
     1 device "device" 0 false,
 ]);
@@ -67,7 +67,7 @@ pub struct VirtualControllerOption {
     /// `supportedDevice`.
     pub supported_device: Vec<String>,
 }
-d::object!(VirtualControllerOption: t::VirtualDeviceOption, "VirtualControllerOption", 0, [
+d::object!(Vim25 VirtualControllerOption: t::VirtualDeviceOption, "VirtualControllerOption", 0, [
     0 devices "devices" 0 false,
     1 supported_device "supportedDevice" 0 false,
 ]);
@@ -99,7 +99,7 @@ pub struct VirtualDevice {
     /// `deviceGroupInfo`. Since API 8.0.0.1.
     pub device_group_info: Option<Box<t::VirtualDeviceDeviceGroupInfo>>,
 }
-d::object!(VirtualDevice: t::DynamicData, "VirtualDevice", 0, [
+d::object!(Vim25 VirtualDevice: t::DynamicData, "VirtualDevice", 0, [
     0 key "key" 0 false,
     1 device_info "deviceInfo" 0 false,
     2 backing "backing" 0 false,
@@ -144,7 +144,7 @@ pub struct VirtualDeviceBackingInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(VirtualDeviceBackingInfo: t::DynamicData, "VirtualDeviceBackingInfo", 0, [
+d::object!(Vim25 VirtualDeviceBackingInfo: t::DynamicData, "VirtualDeviceBackingInfo", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDeviceBackingInfo {}
 
@@ -158,7 +158,7 @@ pub struct VirtualDeviceBackingOption {
     /// `type`.
     pub r#type: String,
 }
-d::object!(VirtualDeviceBackingOption: t::DynamicData, "VirtualDeviceBackingOption", 0, [
+d::object!(Vim25 VirtualDeviceBackingOption: t::DynamicData, "VirtualDeviceBackingOption", 0, [
     0 r#type "type" 0 false,
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDeviceBackingOption {}
@@ -171,7 +171,7 @@ pub struct VirtualDeviceBusSlotInfo {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(VirtualDeviceBusSlotInfo: t::DynamicData, "VirtualDeviceBusSlotInfo", 6, [
+d::object!(Vim25 VirtualDeviceBusSlotInfo: t::DynamicData, "VirtualDeviceBusSlotInfo", 6, [
 ]);
 impl d::IsA<t::VirtualDeviceBusSlotInfo> for VirtualDeviceBusSlotInfo {}
 
@@ -185,7 +185,7 @@ pub struct VirtualDeviceBusSlotOption {
     /// `type`.
     pub r#type: String,
 }
-d::object!(VirtualDeviceBusSlotOption: t::DynamicData, "VirtualDeviceBusSlotOption", 6, [
+d::object!(Vim25 VirtualDeviceBusSlotOption: t::DynamicData, "VirtualDeviceBusSlotOption", 6, [
     0 r#type "type" 6 false,
 ]);
 
@@ -211,7 +211,7 @@ pub struct VirtualDeviceConfigSpec {
     /// `changeMode`. Since API 8.0.0.1.
     pub change_mode: Option<String>,
 }
-d::object!(VirtualDeviceConfigSpec: t::DynamicData, "VirtualDeviceConfigSpec", 0, [
+d::object!(Vim25 VirtualDeviceConfigSpec: t::DynamicData, "VirtualDeviceConfigSpec", 0, [
     0 operation "operation" 0 false,
     1 file_operation "fileOperation" 0 false,
     2 device "device" 0 false,
@@ -234,7 +234,7 @@ pub struct VirtualDeviceConfigSpecBackingSpec {
     /// `crypto`.
     pub crypto: Option<d::Poly<t::CryptoSpec>>,
 }
-d::object!(VirtualDeviceConfigSpecBackingSpec: t::DynamicData, "VirtualDeviceConfigSpecBackingSpec", 9, [
+d::object!(Vim25 VirtualDeviceConfigSpecBackingSpec: t::DynamicData, "VirtualDeviceConfigSpecBackingSpec", 9, [
     0 parent "parent" 9 false,
     1 crypto "crypto" 9 false,
 ]);
@@ -289,7 +289,7 @@ pub struct VirtualDeviceConnectInfo {
     /// `status`. Since API 4.0.
     pub status: Option<String>,
 }
-d::object!(VirtualDeviceConnectInfo: t::DynamicData, "VirtualDeviceConnectInfo", 0, [
+d::object!(Vim25 VirtualDeviceConnectInfo: t::DynamicData, "VirtualDeviceConnectInfo", 0, [
     0 migrate_connect "migrateConnect" 10 false,
     1 start_connected "startConnected" 0 false,
     2 allow_guest_control "allowGuestControl" 0 false,
@@ -344,7 +344,7 @@ pub struct VirtualDeviceConnectOption {
     /// `allowGuestControl`.
     pub allow_guest_control: t::BoolOption,
 }
-d::object!(VirtualDeviceConnectOption: t::DynamicData, "VirtualDeviceConnectOption", 0, [
+d::object!(Vim25 VirtualDeviceConnectOption: t::DynamicData, "VirtualDeviceConnectOption", 0, [
     0 start_connected "startConnected" 0 false,
     1 allow_guest_control "allowGuestControl" 0 false,
 ]);
@@ -361,7 +361,7 @@ pub struct VirtualDeviceDeviceBackingInfo {
     /// `useAutoDetect`.
     pub use_auto_detect: Option<bool>,
 }
-d::object!(VirtualDeviceDeviceBackingInfo: t::VirtualDeviceBackingInfo, "VirtualDeviceDeviceBackingInfo", 0, [
+d::object!(Vim25 VirtualDeviceDeviceBackingInfo: t::VirtualDeviceBackingInfo, "VirtualDeviceDeviceBackingInfo", 0, [
     0 device_name "deviceName" 0 false,
     1 use_auto_detect "useAutoDetect" 0 false,
 ]);
@@ -377,7 +377,7 @@ pub struct VirtualDeviceDeviceBackingOption {
     /// `autoDetectAvailable`.
     pub auto_detect_available: t::BoolOption,
 }
-d::object!(VirtualDeviceDeviceBackingOption: t::VirtualDeviceBackingOption, "VirtualDeviceDeviceBackingOption", 0, [
+d::object!(Vim25 VirtualDeviceDeviceBackingOption: t::VirtualDeviceBackingOption, "VirtualDeviceDeviceBackingOption", 0, [
     0 auto_detect_available "autoDetectAvailable" 0 false,
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDeviceDeviceBackingOption {}
@@ -394,7 +394,7 @@ pub struct VirtualDeviceDeviceGroupInfo {
     /// `sequenceId`.
     pub sequence_id: i32,
 }
-d::object!(VirtualDeviceDeviceGroupInfo: t::DynamicData, "VirtualDeviceDeviceGroupInfo", 26, [
+d::object!(Vim25 VirtualDeviceDeviceGroupInfo: t::DynamicData, "VirtualDeviceDeviceGroupInfo", 26, [
     0 group_instance_key "groupInstanceKey" 26 false,
     1 sequence_id "sequenceId" 26 false,
 ]);
@@ -419,7 +419,7 @@ pub struct VirtualDeviceFileBackingInfo {
     /// `backingObjectId`. Since API 5.5.
     pub backing_object_id: Option<String>,
 }
-d::object!(VirtualDeviceFileBackingInfo: t::VirtualDeviceBackingInfo, "VirtualDeviceFileBackingInfo", 0, [
+d::object!(Vim25 VirtualDeviceFileBackingInfo: t::VirtualDeviceBackingInfo, "VirtualDeviceFileBackingInfo", 0, [
     0 file_name "fileName" 0 false,
     1 datastore "datastore" 0 false,
     2 backing_object_id "backingObjectId" 7 false,
@@ -436,7 +436,7 @@ pub struct VirtualDeviceFileBackingOption {
     /// `fileNameExtensions`.
     pub file_name_extensions: Option<Box<t::ChoiceOption>>,
 }
-d::object!(VirtualDeviceFileBackingOption: t::VirtualDeviceBackingOption, "VirtualDeviceFileBackingOption", 0, [
+d::object!(Vim25 VirtualDeviceFileBackingOption: t::VirtualDeviceBackingOption, "VirtualDeviceFileBackingOption", 0, [
     0 file_name_extensions "fileNameExtensions" 0 false,
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDeviceFileBackingOption {}
@@ -486,7 +486,7 @@ pub struct VirtualDeviceOption {
     /// `numaSupported`. Since API 8.0.0.1.
     pub numa_supported: Option<bool>,
 }
-d::object!(VirtualDeviceOption: t::DynamicData, "VirtualDeviceOption", 0, [
+d::object!(Vim25 VirtualDeviceOption: t::DynamicData, "VirtualDeviceOption", 0, [
     0 r#type "type" 0 false,
     1 connect_option "connectOption" 0 false,
     2 bus_slot_option "busSlotOption" 6 false,
@@ -512,7 +512,7 @@ pub struct VirtualDevicePciBusSlotInfo {
     /// `pciSlotNumber`.
     pub pci_slot_number: i32,
 }
-d::object!(VirtualDevicePciBusSlotInfo: t::VirtualDeviceBusSlotInfo, "VirtualDevicePciBusSlotInfo", 6, [
+d::object!(Vim25 VirtualDevicePciBusSlotInfo: t::VirtualDeviceBusSlotInfo, "VirtualDevicePciBusSlotInfo", 6, [
     0 pci_slot_number "pciSlotNumber" 6 false,
 ]);
 impl d::IsA<t::VirtualDeviceBusSlotInfo> for VirtualDevicePciBusSlotInfo {}
@@ -527,7 +527,7 @@ pub struct VirtualDevicePipeBackingInfo {
     /// `pipeName`.
     pub pipe_name: String,
 }
-d::object!(VirtualDevicePipeBackingInfo: t::VirtualDeviceBackingInfo, "VirtualDevicePipeBackingInfo", 0, [
+d::object!(Vim25 VirtualDevicePipeBackingInfo: t::VirtualDeviceBackingInfo, "VirtualDevicePipeBackingInfo", 0, [
     0 pipe_name "pipeName" 0 false,
 ]);
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDevicePipeBackingInfo {}
@@ -540,7 +540,7 @@ pub struct VirtualDevicePipeBackingOption {
     /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
     pub base: t::VirtualDeviceBackingOption,
 }
-d::object!(VirtualDevicePipeBackingOption: t::VirtualDeviceBackingOption, "VirtualDevicePipeBackingOption", 0, [
+d::object!(Vim25 VirtualDevicePipeBackingOption: t::VirtualDeviceBackingOption, "VirtualDevicePipeBackingOption", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDevicePipeBackingOption {}
 
@@ -556,7 +556,7 @@ pub struct VirtualDeviceRemoteDeviceBackingInfo {
     /// `useAutoDetect`.
     pub use_auto_detect: Option<bool>,
 }
-d::object!(VirtualDeviceRemoteDeviceBackingInfo: t::VirtualDeviceBackingInfo, "VirtualDeviceRemoteDeviceBackingInfo", 0, [
+d::object!(Vim25 VirtualDeviceRemoteDeviceBackingInfo: t::VirtualDeviceBackingInfo, "VirtualDeviceRemoteDeviceBackingInfo", 0, [
     0 device_name "deviceName" 0 false,
     1 use_auto_detect "useAutoDetect" 0 false,
 ]);
@@ -572,7 +572,7 @@ pub struct VirtualDeviceRemoteDeviceBackingOption {
     /// `autoDetectAvailable`.
     pub auto_detect_available: t::BoolOption,
 }
-d::object!(VirtualDeviceRemoteDeviceBackingOption: t::VirtualDeviceBackingOption, "VirtualDeviceRemoteDeviceBackingOption", 0, [
+d::object!(Vim25 VirtualDeviceRemoteDeviceBackingOption: t::VirtualDeviceBackingOption, "VirtualDeviceRemoteDeviceBackingOption", 0, [
     0 auto_detect_available "autoDetectAvailable" 0 false,
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDeviceRemoteDeviceBackingOption {}
@@ -591,7 +591,7 @@ pub struct VirtualDeviceURIBackingInfo {
     /// `proxyURI`.
     pub proxy_uri: Option<String>,
 }
-d::object!(VirtualDeviceURIBackingInfo: t::VirtualDeviceBackingInfo, "VirtualDeviceURIBackingInfo", 4, [
+d::object!(Vim25 VirtualDeviceURIBackingInfo: t::VirtualDeviceBackingInfo, "VirtualDeviceURIBackingInfo", 4, [
     0 service_uri "serviceURI" 4 false,
     1 direction "direction" 4 false,
     2 proxy_uri "proxyURI" 4 false,
@@ -608,7 +608,7 @@ pub struct VirtualDeviceURIBackingOption {
     /// `directions`.
     pub directions: t::ChoiceOption,
 }
-d::object!(VirtualDeviceURIBackingOption: t::VirtualDeviceBackingOption, "VirtualDeviceURIBackingOption", 4, [
+d::object!(Vim25 VirtualDeviceURIBackingOption: t::VirtualDeviceBackingOption, "VirtualDeviceURIBackingOption", 4, [
     0 directions "directions" 4 false,
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDeviceURIBackingOption {}
@@ -659,7 +659,7 @@ pub struct VirtualDisk {
     /// `diskChainBrokenIssue`. Since API 9.1.0.0.
     pub disk_chain_broken_issue: Option<String>,
 }
-d::object!(VirtualDisk: t::VirtualDevice, "VirtualDisk", 0, [
+d::object!(Vim25 VirtualDisk: t::VirtualDevice, "VirtualDisk", 0, [
     0 capacity_in_kb "capacityInKB" 0 false,
     1 capacity_in_bytes "capacityInBytes" 7 false,
     2 shares "shares" 0 false,
@@ -699,7 +699,7 @@ pub struct VirtualDiskConfigSpec {
     /// `migrateCache`.
     pub migrate_cache: Option<bool>,
 }
-d::object!(VirtualDiskConfigSpec: t::VirtualDeviceConfigSpec, "VirtualDiskConfigSpec", 7, [
+d::object!(Vim25 VirtualDiskConfigSpec: t::VirtualDeviceConfigSpec, "VirtualDiskConfigSpec", 7, [
     0 disk_move_type "diskMoveType" 8 false,
     1 migrate_cache "migrateCache" 7 false,
 ]);
@@ -738,7 +738,7 @@ pub struct VirtualDiskDeltaDiskFormatsSupported {
     /// `deltaDiskFormat`.
     pub delta_disk_format: t::ChoiceOption,
 }
-d::object!(VirtualDiskDeltaDiskFormatsSupported: t::DynamicData, "VirtualDiskDeltaDiskFormatsSupported", 6, [
+d::object!(Vim25 VirtualDiskDeltaDiskFormatsSupported: t::DynamicData, "VirtualDiskDeltaDiskFormatsSupported", 6, [
     0 datastore_type "datastoreType" 6 false,
     1 delta_disk_format "deltaDiskFormat" 6 false,
 ]);
@@ -771,7 +771,7 @@ pub struct VirtualDiskFlatVer1BackingInfo {
     /// `parent`. Since API 4.0.
     pub parent: Option<Box<t::VirtualDiskFlatVer1BackingInfo>>,
 }
-d::object!(VirtualDiskFlatVer1BackingInfo: t::VirtualDeviceFileBackingInfo, "VirtualDiskFlatVer1BackingInfo", 0, [
+d::object!(Vim25 VirtualDiskFlatVer1BackingInfo: t::VirtualDeviceFileBackingInfo, "VirtualDiskFlatVer1BackingInfo", 0, [
     0 disk_mode "diskMode" 0 false,
     1 split "split" 0 false,
     2 write_through "writeThrough" 0 false,
@@ -796,7 +796,7 @@ pub struct VirtualDiskFlatVer1BackingOption {
     /// `growable`.
     pub growable: bool,
 }
-d::object!(VirtualDiskFlatVer1BackingOption: t::VirtualDeviceFileBackingOption, "VirtualDiskFlatVer1BackingOption", 0, [
+d::object!(Vim25 VirtualDiskFlatVer1BackingOption: t::VirtualDeviceFileBackingOption, "VirtualDiskFlatVer1BackingOption", 0, [
     0 disk_mode "diskMode" 0 false,
     1 split "split" 0 false,
     2 write_through "writeThrough" 0 false,
@@ -842,7 +842,7 @@ pub struct VirtualDiskFlatVer2BackingInfo {
     /// `keyId`. Since API 6.5.
     pub key_id: Option<Box<t::CryptoKeyId>>,
 }
-d::object!(VirtualDiskFlatVer2BackingInfo: t::VirtualDeviceFileBackingInfo, "VirtualDiskFlatVer2BackingInfo", 0, [
+d::object!(Vim25 VirtualDiskFlatVer2BackingInfo: t::VirtualDeviceFileBackingInfo, "VirtualDiskFlatVer2BackingInfo", 0, [
     0 disk_mode "diskMode" 0 false,
     1 split "split" 0 false,
     2 write_through "writeThrough" 0 false,
@@ -891,7 +891,7 @@ pub struct VirtualDiskFlatVer2BackingOption {
     /// `virtualDiskFormat`. Since API 9.0.0.0.
     pub virtual_disk_format: Option<Box<t::ChoiceOption>>,
 }
-d::object!(VirtualDiskFlatVer2BackingOption: t::VirtualDeviceFileBackingOption, "VirtualDiskFlatVer2BackingOption", 0, [
+d::object!(Vim25 VirtualDiskFlatVer2BackingOption: t::VirtualDeviceFileBackingOption, "VirtualDiskFlatVer2BackingOption", 0, [
     0 disk_mode "diskMode" 0 false,
     1 split "split" 0 false,
     2 write_through "writeThrough" 0 false,
@@ -918,7 +918,7 @@ pub struct VirtualDiskId {
     /// `diskId`.
     pub disk_id: i32,
 }
-d::object!(VirtualDiskId: t::DynamicData, "VirtualDiskId", 5, [
+d::object!(Vim25 VirtualDiskId: t::DynamicData, "VirtualDiskId", 5, [
     0 vm "vm" 5 false,
     1 disk_id "diskId" 5 false,
 ]);
@@ -939,7 +939,7 @@ pub struct VirtualDiskLocalPMemBackingInfo {
     /// `contentId`.
     pub content_id: Option<String>,
 }
-d::object!(VirtualDiskLocalPMemBackingInfo: t::VirtualDeviceFileBackingInfo, "VirtualDiskLocalPMemBackingInfo", 10, [
+d::object!(Vim25 VirtualDiskLocalPMemBackingInfo: t::VirtualDeviceFileBackingInfo, "VirtualDiskLocalPMemBackingInfo", 10, [
     0 disk_mode "diskMode" 10 false,
     1 uuid "uuid" 10 false,
     2 volume_uuid "volumeUUID" 10 false,
@@ -963,7 +963,7 @@ pub struct VirtualDiskLocalPMemBackingOption {
     /// `uuid`.
     pub uuid: bool,
 }
-d::object!(VirtualDiskLocalPMemBackingOption: t::VirtualDeviceFileBackingOption, "VirtualDiskLocalPMemBackingOption", 10, [
+d::object!(Vim25 VirtualDiskLocalPMemBackingOption: t::VirtualDeviceFileBackingOption, "VirtualDiskLocalPMemBackingOption", 10, [
     0 disk_mode "diskMode" 10 false,
     1 growable "growable" 10 false,
     2 hot_growable "hotGrowable" 10 false,
@@ -999,7 +999,7 @@ pub struct VirtualDiskOption {
     /// `vFlashCacheConfigOption`. Since API 5.5.
     pub v_flash_cache_config_option: Option<Box<t::VirtualDiskOptionVFlashCacheConfigOption>>,
 }
-d::object!(VirtualDiskOption: t::VirtualDeviceOption, "VirtualDiskOption", 0, [
+d::object!(Vim25 VirtualDiskOption: t::VirtualDeviceOption, "VirtualDiskOption", 0, [
     0 capacity_in_kb "capacityInKB" 0 false,
     1 io_allocation_option "ioAllocationOption" 4 false,
     2 v_flash_cache_config_option "vFlashCacheConfigOption" 7 false,
@@ -1022,7 +1022,7 @@ pub struct VirtualDiskOptionVFlashCacheConfigOption {
     /// `blockSizeInKB`.
     pub block_size_in_kb: t::LongOption,
 }
-d::object!(VirtualDiskOptionVFlashCacheConfigOption: t::DynamicData, "VirtualDiskOptionVFlashCacheConfigOption", 7, [
+d::object!(Vim25 VirtualDiskOptionVFlashCacheConfigOption: t::DynamicData, "VirtualDiskOptionVFlashCacheConfigOption", 7, [
     0 cache_consistency_type "cacheConsistencyType" 7 false,
     1 cache_mode "cacheMode" 7 false,
     2 reservation_in_mb "reservationInMB" 7 false,
@@ -1039,7 +1039,7 @@ pub struct VirtualDiskPartitionedRawDiskVer2BackingInfo {
     /// `partition`.
     pub partition: Vec<i32>,
 }
-d::object!(VirtualDiskPartitionedRawDiskVer2BackingInfo: t::VirtualDiskRawDiskVer2BackingInfo, "VirtualDiskPartitionedRawDiskVer2BackingInfo", 0, [
+d::object!(Vim25 VirtualDiskPartitionedRawDiskVer2BackingInfo: t::VirtualDiskRawDiskVer2BackingInfo, "VirtualDiskPartitionedRawDiskVer2BackingInfo", 0, [
     0 partition "partition" 0 false,
 ]);
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualDiskPartitionedRawDiskVer2BackingInfo {}
@@ -1052,7 +1052,7 @@ pub struct VirtualDiskPartitionedRawDiskVer2BackingOption {
     /// The fields of [`VirtualDiskRawDiskVer2BackingOption`](t::VirtualDiskRawDiskVer2BackingOption).
     pub base: t::VirtualDiskRawDiskVer2BackingOption,
 }
-d::object!(VirtualDiskPartitionedRawDiskVer2BackingOption: t::VirtualDiskRawDiskVer2BackingOption, "VirtualDiskPartitionedRawDiskVer2BackingOption", 0, [
+d::object!(Vim25 VirtualDiskPartitionedRawDiskVer2BackingOption: t::VirtualDiskRawDiskVer2BackingOption, "VirtualDiskPartitionedRawDiskVer2BackingOption", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualDiskPartitionedRawDiskVer2BackingOption {}
 
@@ -1086,7 +1086,7 @@ pub struct VirtualDiskRawDiskMappingVer1BackingInfo {
     /// `sharing`. Since API 6.0.
     pub sharing: Option<String>,
 }
-d::object!(VirtualDiskRawDiskMappingVer1BackingInfo: t::VirtualDeviceFileBackingInfo, "VirtualDiskRawDiskMappingVer1BackingInfo", 0, [
+d::object!(Vim25 VirtualDiskRawDiskMappingVer1BackingInfo: t::VirtualDeviceFileBackingInfo, "VirtualDiskRawDiskMappingVer1BackingInfo", 0, [
     0 lun_uuid "lunUuid" 0 false,
     1 device_name "deviceName" 0 false,
     2 compatibility_mode "compatibilityMode" 0 false,
@@ -1119,7 +1119,7 @@ pub struct VirtualDiskRawDiskMappingVer1BackingOption {
     /// `virtualDiskFormat`. Since API 9.0.0.0.
     pub virtual_disk_format: Option<Box<t::ChoiceOption>>,
 }
-d::object!(VirtualDiskRawDiskMappingVer1BackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualDiskRawDiskMappingVer1BackingOption", 0, [
+d::object!(Vim25 VirtualDiskRawDiskMappingVer1BackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualDiskRawDiskMappingVer1BackingOption", 0, [
     0 descriptor_file_name_extensions "descriptorFileNameExtensions" 0 false,
     1 compatibility_mode "compatibilityMode" 0 false,
     2 disk_mode "diskMode" 0 false,
@@ -1144,7 +1144,7 @@ pub struct VirtualDiskRawDiskVer2BackingInfo {
     /// `sharing`. Since API 6.0.
     pub sharing: Option<String>,
 }
-d::object!(VirtualDiskRawDiskVer2BackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualDiskRawDiskVer2BackingInfo", 0, [
+d::object!(Vim25 VirtualDiskRawDiskVer2BackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualDiskRawDiskVer2BackingInfo", 0, [
     0 descriptor_file_name "descriptorFileName" 0 false,
     1 uuid "uuid" 0 false,
     2 change_id "changeId" 3 false,
@@ -1164,7 +1164,7 @@ pub struct VirtualDiskRawDiskVer2BackingOption {
     /// `uuid`.
     pub uuid: bool,
 }
-d::object!(VirtualDiskRawDiskVer2BackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualDiskRawDiskVer2BackingOption", 0, [
+d::object!(Vim25 VirtualDiskRawDiskVer2BackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualDiskRawDiskVer2BackingOption", 0, [
     0 descriptor_file_name_extensions "descriptorFileNameExtensions" 0 false,
     1 uuid "uuid" 0 false,
 ]);
@@ -1198,7 +1198,7 @@ pub struct VirtualDiskSeSparseBackingInfo {
     /// `keyId`. Since API 6.5.
     pub key_id: Option<Box<t::CryptoKeyId>>,
 }
-d::object!(VirtualDiskSeSparseBackingInfo: t::VirtualDeviceFileBackingInfo, "VirtualDiskSeSparseBackingInfo", 6, [
+d::object!(Vim25 VirtualDiskSeSparseBackingInfo: t::VirtualDeviceFileBackingInfo, "VirtualDiskSeSparseBackingInfo", 6, [
     0 disk_mode "diskMode" 6 false,
     1 write_through "writeThrough" 6 false,
     2 uuid "uuid" 6 false,
@@ -1234,7 +1234,7 @@ pub struct VirtualDiskSeSparseBackingOption {
     /// `virtualDiskFormat`. Since API 9.0.0.0.
     pub virtual_disk_format: Option<Box<t::ChoiceOption>>,
 }
-d::object!(VirtualDiskSeSparseBackingOption: t::VirtualDeviceFileBackingOption, "VirtualDiskSeSparseBackingOption", 6, [
+d::object!(Vim25 VirtualDiskSeSparseBackingOption: t::VirtualDeviceFileBackingOption, "VirtualDiskSeSparseBackingOption", 6, [
     0 disk_mode "diskMode" 6 false,
     1 write_through "writeThrough" 6 false,
     2 growable "growable" 6 false,
@@ -1275,7 +1275,7 @@ pub struct VirtualDiskSparseVer1BackingInfo {
     /// `parent`. Since API 4.0.
     pub parent: Option<Box<t::VirtualDiskSparseVer1BackingInfo>>,
 }
-d::object!(VirtualDiskSparseVer1BackingInfo: t::VirtualDeviceFileBackingInfo, "VirtualDiskSparseVer1BackingInfo", 0, [
+d::object!(Vim25 VirtualDiskSparseVer1BackingInfo: t::VirtualDeviceFileBackingInfo, "VirtualDiskSparseVer1BackingInfo", 0, [
     0 disk_mode "diskMode" 0 false,
     1 split "split" 0 false,
     2 write_through "writeThrough" 0 false,
@@ -1301,7 +1301,7 @@ pub struct VirtualDiskSparseVer1BackingOption {
     /// `growable`.
     pub growable: bool,
 }
-d::object!(VirtualDiskSparseVer1BackingOption: t::VirtualDeviceFileBackingOption, "VirtualDiskSparseVer1BackingOption", 0, [
+d::object!(Vim25 VirtualDiskSparseVer1BackingOption: t::VirtualDeviceFileBackingOption, "VirtualDiskSparseVer1BackingOption", 0, [
     0 disk_modes "diskModes" 0 false,
     1 split "split" 0 false,
     2 write_through "writeThrough" 0 false,
@@ -1335,7 +1335,7 @@ pub struct VirtualDiskSparseVer2BackingInfo {
     /// `keyId`. Since API 6.5.
     pub key_id: Option<Box<t::CryptoKeyId>>,
 }
-d::object!(VirtualDiskSparseVer2BackingInfo: t::VirtualDeviceFileBackingInfo, "VirtualDiskSparseVer2BackingInfo", 0, [
+d::object!(Vim25 VirtualDiskSparseVer2BackingInfo: t::VirtualDeviceFileBackingInfo, "VirtualDiskSparseVer2BackingInfo", 0, [
     0 disk_mode "diskMode" 0 false,
     1 split "split" 0 false,
     2 write_through "writeThrough" 0 false,
@@ -1370,7 +1370,7 @@ pub struct VirtualDiskSparseVer2BackingOption {
     /// `virtualDiskFormat`. Since API 9.0.0.0.
     pub virtual_disk_format: Option<Box<t::ChoiceOption>>,
 }
-d::object!(VirtualDiskSparseVer2BackingOption: t::VirtualDeviceFileBackingOption, "VirtualDiskSparseVer2BackingOption", 0, [
+d::object!(Vim25 VirtualDiskSparseVer2BackingOption: t::VirtualDeviceFileBackingOption, "VirtualDiskSparseVer2BackingOption", 0, [
     0 disk_mode "diskMode" 0 false,
     1 split "split" 0 false,
     2 write_through "writeThrough" 0 false,
@@ -1399,7 +1399,7 @@ pub struct VirtualDiskVFlashCacheConfigInfo {
     /// `blockSizeInKB`.
     pub block_size_in_kb: Option<i64>,
 }
-d::object!(VirtualDiskVFlashCacheConfigInfo: t::DynamicData, "VirtualDiskVFlashCacheConfigInfo", 7, [
+d::object!(Vim25 VirtualDiskVFlashCacheConfigInfo: t::DynamicData, "VirtualDiskVFlashCacheConfigInfo", 7, [
     0 v_flash_module "vFlashModule" 7 false,
     1 reservation_in_mb "reservationInMB" 7 false,
     2 cache_consistency_type "cacheConsistencyType" 7 false,
@@ -1435,7 +1435,7 @@ pub struct VirtualE1000 {
     /// The fields of [`VirtualEthernetCard`](t::VirtualEthernetCard).
     pub base: t::VirtualEthernetCard,
 }
-d::object!(VirtualE1000: t::VirtualEthernetCard, "VirtualE1000", 0, [
+d::object!(Vim25 VirtualE1000: t::VirtualEthernetCard, "VirtualE1000", 0, [
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualE1000 {}
 
@@ -1447,7 +1447,7 @@ pub struct VirtualE1000Option {
     /// The fields of [`VirtualEthernetCardOption`](t::VirtualEthernetCardOption).
     pub base: t::VirtualEthernetCardOption,
 }
-d::object!(VirtualE1000Option: t::VirtualEthernetCardOption, "VirtualE1000Option", 0, [
+d::object!(Vim25 VirtualE1000Option: t::VirtualEthernetCardOption, "VirtualE1000Option", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceOption> for VirtualE1000Option {}
 
@@ -1459,7 +1459,7 @@ pub struct VirtualE1000e {
     /// The fields of [`VirtualEthernetCard`](t::VirtualEthernetCard).
     pub base: t::VirtualEthernetCard,
 }
-d::object!(VirtualE1000e: t::VirtualEthernetCard, "VirtualE1000e", 5, [
+d::object!(Vim25 VirtualE1000e: t::VirtualEthernetCard, "VirtualE1000e", 5, [
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualE1000e {}
 
@@ -1471,7 +1471,7 @@ pub struct VirtualE1000eOption {
     /// The fields of [`VirtualEthernetCardOption`](t::VirtualEthernetCardOption).
     pub base: t::VirtualEthernetCardOption,
 }
-d::object!(VirtualE1000eOption: t::VirtualEthernetCardOption, "VirtualE1000eOption", 5, [
+d::object!(Vim25 VirtualE1000eOption: t::VirtualEthernetCardOption, "VirtualE1000eOption", 5, [
 ]);
 impl d::IsA<t::VirtualDeviceOption> for VirtualE1000eOption {}
 
@@ -1483,7 +1483,7 @@ pub struct VirtualEnsoniq1371 {
     /// The fields of [`VirtualSoundCard`](t::VirtualSoundCard).
     pub base: t::VirtualSoundCard,
 }
-d::object!(VirtualEnsoniq1371: t::VirtualSoundCard, "VirtualEnsoniq1371", 0, [
+d::object!(Vim25 VirtualEnsoniq1371: t::VirtualSoundCard, "VirtualEnsoniq1371", 0, [
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualEnsoniq1371 {}
 
@@ -1495,7 +1495,7 @@ pub struct VirtualEnsoniq1371Option {
     /// The fields of [`VirtualSoundCardOption`](t::VirtualSoundCardOption).
     pub base: t::VirtualSoundCardOption,
 }
-d::object!(VirtualEnsoniq1371Option: t::VirtualSoundCardOption, "VirtualEnsoniq1371Option", 0, [
+d::object!(Vim25 VirtualEnsoniq1371Option: t::VirtualSoundCardOption, "VirtualEnsoniq1371Option", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceOption> for VirtualEnsoniq1371Option {}
 
@@ -1521,7 +1521,7 @@ pub struct VirtualEthernetCard {
     /// `subnetId`. Since API 9.0.0.0.
     pub subnet_id: Option<String>,
 }
-d::object!(VirtualEthernetCard: t::VirtualDevice, "VirtualEthernetCard", 0, [
+d::object!(Vim25 VirtualEthernetCard: t::VirtualDevice, "VirtualEthernetCard", 0, [
     0 address_type "addressType" 0 false,
     1 mac_address "macAddress" 0 false,
     2 wake_on_lan_enabled "wakeOnLanEnabled" 0 false,
@@ -1540,7 +1540,7 @@ pub struct VirtualEthernetCardDVPortBackingOption {
     /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
     pub base: t::VirtualDeviceBackingOption,
 }
-d::object!(VirtualEthernetCardDVPortBackingOption: t::VirtualDeviceBackingOption, "VirtualEthernetCardDVPortBackingOption", 3, [
+d::object!(Vim25 VirtualEthernetCardDVPortBackingOption: t::VirtualDeviceBackingOption, "VirtualEthernetCardDVPortBackingOption", 3, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualEthernetCardDVPortBackingOption {}
 
@@ -1554,7 +1554,7 @@ pub struct VirtualEthernetCardDistributedVirtualPortBackingInfo {
     /// `port`.
     pub port: t::DistributedVirtualSwitchPortConnection,
 }
-d::object!(VirtualEthernetCardDistributedVirtualPortBackingInfo: t::VirtualDeviceBackingInfo, "VirtualEthernetCardDistributedVirtualPortBackingInfo", 3, [
+d::object!(Vim25 VirtualEthernetCardDistributedVirtualPortBackingInfo: t::VirtualDeviceBackingInfo, "VirtualEthernetCardDistributedVirtualPortBackingInfo", 3, [
     0 port "port" 3 false,
 ]);
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualEthernetCardDistributedVirtualPortBackingInfo {}
@@ -1567,7 +1567,7 @@ pub struct VirtualEthernetCardLegacyNetworkBackingInfo {
     /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
     pub base: t::VirtualDeviceDeviceBackingInfo,
 }
-d::object!(VirtualEthernetCardLegacyNetworkBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualEthernetCardLegacyNetworkBackingInfo", 0, [
+d::object!(Vim25 VirtualEthernetCardLegacyNetworkBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualEthernetCardLegacyNetworkBackingInfo", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualEthernetCardLegacyNetworkBackingInfo {}
 
@@ -1579,7 +1579,7 @@ pub struct VirtualEthernetCardLegacyNetworkBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
     pub base: t::VirtualDeviceDeviceBackingOption,
 }
-d::object!(VirtualEthernetCardLegacyNetworkBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualEthernetCardLegacyNetworkBackingOption", 0, [
+d::object!(Vim25 VirtualEthernetCardLegacyNetworkBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualEthernetCardLegacyNetworkBackingOption", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualEthernetCardLegacyNetworkBackingOption {}
 
@@ -1617,7 +1617,7 @@ pub struct VirtualEthernetCardNetworkBackingInfo {
     /// `inPassthroughMode`. Since API 2.5u2server.
     pub in_passthrough_mode: Option<bool>,
 }
-d::object!(VirtualEthernetCardNetworkBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualEthernetCardNetworkBackingInfo", 0, [
+d::object!(Vim25 VirtualEthernetCardNetworkBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualEthernetCardNetworkBackingInfo", 0, [
     0 network "network" 0 false,
     1 in_passthrough_mode "inPassthroughMode" 2 false,
 ]);
@@ -1631,7 +1631,7 @@ pub struct VirtualEthernetCardNetworkBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
     pub base: t::VirtualDeviceDeviceBackingOption,
 }
-d::object!(VirtualEthernetCardNetworkBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualEthernetCardNetworkBackingOption", 0, [
+d::object!(Vim25 VirtualEthernetCardNetworkBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualEthernetCardNetworkBackingOption", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualEthernetCardNetworkBackingOption {}
 
@@ -1647,7 +1647,7 @@ pub struct VirtualEthernetCardOpaqueNetworkBackingInfo {
     /// `opaqueNetworkType`.
     pub opaque_network_type: String,
 }
-d::object!(VirtualEthernetCardOpaqueNetworkBackingInfo: t::VirtualDeviceBackingInfo, "VirtualEthernetCardOpaqueNetworkBackingInfo", 7, [
+d::object!(Vim25 VirtualEthernetCardOpaqueNetworkBackingInfo: t::VirtualDeviceBackingInfo, "VirtualEthernetCardOpaqueNetworkBackingInfo", 7, [
     0 opaque_network_id "opaqueNetworkId" 7 false,
     1 opaque_network_type "opaqueNetworkType" 7 false,
 ]);
@@ -1661,7 +1661,7 @@ pub struct VirtualEthernetCardOpaqueNetworkBackingOption {
     /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
     pub base: t::VirtualDeviceBackingOption,
 }
-d::object!(VirtualEthernetCardOpaqueNetworkBackingOption: t::VirtualDeviceBackingOption, "VirtualEthernetCardOpaqueNetworkBackingOption", 7, [
+d::object!(Vim25 VirtualEthernetCardOpaqueNetworkBackingOption: t::VirtualDeviceBackingOption, "VirtualEthernetCardOpaqueNetworkBackingOption", 7, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualEthernetCardOpaqueNetworkBackingOption {}
 
@@ -1683,7 +1683,7 @@ pub struct VirtualEthernetCardOption {
     /// `uptCompatibilityEnabled`. Since API 6.0.
     pub upt_compatibility_enabled: Option<Box<t::BoolOption>>,
 }
-d::object!(VirtualEthernetCardOption: t::VirtualDeviceOption, "VirtualEthernetCardOption", 0, [
+d::object!(Vim25 VirtualEthernetCardOption: t::VirtualDeviceOption, "VirtualEthernetCardOption", 0, [
     0 supported_oui "supportedOUI" 0 false,
     1 mac_type "macType" 0 false,
     2 wake_on_lan_enabled "wakeOnLanEnabled" 0 false,
@@ -1706,7 +1706,7 @@ pub struct VirtualEthernetCardResourceAllocation {
     /// `limit`.
     pub limit: Option<i64>,
 }
-d::object!(VirtualEthernetCardResourceAllocation: t::DynamicData, "VirtualEthernetCardResourceAllocation", 8, [
+d::object!(Vim25 VirtualEthernetCardResourceAllocation: t::DynamicData, "VirtualEthernetCardResourceAllocation", 8, [
     0 reservation "reservation" 8 false,
     1 share "share" 8 false,
     2 limit "limit" 8 false,
@@ -1720,7 +1720,7 @@ pub struct VirtualFloppy {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
     pub base: t::VirtualDevice,
 }
-d::object!(VirtualFloppy: t::VirtualDevice, "VirtualFloppy", 0, [
+d::object!(Vim25 VirtualFloppy: t::VirtualDevice, "VirtualFloppy", 0, [
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualFloppy {}
 
@@ -1732,7 +1732,7 @@ pub struct VirtualFloppyDeviceBackingInfo {
     /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
     pub base: t::VirtualDeviceDeviceBackingInfo,
 }
-d::object!(VirtualFloppyDeviceBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualFloppyDeviceBackingInfo", 0, [
+d::object!(Vim25 VirtualFloppyDeviceBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualFloppyDeviceBackingInfo", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualFloppyDeviceBackingInfo {}
 
@@ -1744,7 +1744,7 @@ pub struct VirtualFloppyDeviceBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
     pub base: t::VirtualDeviceDeviceBackingOption,
 }
-d::object!(VirtualFloppyDeviceBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualFloppyDeviceBackingOption", 0, [
+d::object!(Vim25 VirtualFloppyDeviceBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualFloppyDeviceBackingOption", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualFloppyDeviceBackingOption {}
 
@@ -1756,7 +1756,7 @@ pub struct VirtualFloppyImageBackingInfo {
     /// The fields of [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo).
     pub base: t::VirtualDeviceFileBackingInfo,
 }
-d::object!(VirtualFloppyImageBackingInfo: t::VirtualDeviceFileBackingInfo, "VirtualFloppyImageBackingInfo", 0, [
+d::object!(Vim25 VirtualFloppyImageBackingInfo: t::VirtualDeviceFileBackingInfo, "VirtualFloppyImageBackingInfo", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualFloppyImageBackingInfo {}
 
@@ -1768,7 +1768,7 @@ pub struct VirtualFloppyImageBackingOption {
     /// The fields of [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption).
     pub base: t::VirtualDeviceFileBackingOption,
 }
-d::object!(VirtualFloppyImageBackingOption: t::VirtualDeviceFileBackingOption, "VirtualFloppyImageBackingOption", 0, [
+d::object!(Vim25 VirtualFloppyImageBackingOption: t::VirtualDeviceFileBackingOption, "VirtualFloppyImageBackingOption", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualFloppyImageBackingOption {}
 
@@ -1780,7 +1780,7 @@ pub struct VirtualFloppyOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
     pub base: t::VirtualDeviceOption,
 }
-d::object!(VirtualFloppyOption: t::VirtualDeviceOption, "VirtualFloppyOption", 0, [
+d::object!(Vim25 VirtualFloppyOption: t::VirtualDeviceOption, "VirtualFloppyOption", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceOption> for VirtualFloppyOption {}
 
@@ -1792,7 +1792,7 @@ pub struct VirtualFloppyRemoteDeviceBackingInfo {
     /// The fields of [`VirtualDeviceRemoteDeviceBackingInfo`](t::VirtualDeviceRemoteDeviceBackingInfo).
     pub base: t::VirtualDeviceRemoteDeviceBackingInfo,
 }
-d::object!(VirtualFloppyRemoteDeviceBackingInfo: t::VirtualDeviceRemoteDeviceBackingInfo, "VirtualFloppyRemoteDeviceBackingInfo", 0, [
+d::object!(Vim25 VirtualFloppyRemoteDeviceBackingInfo: t::VirtualDeviceRemoteDeviceBackingInfo, "VirtualFloppyRemoteDeviceBackingInfo", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualFloppyRemoteDeviceBackingInfo {}
 
@@ -1804,7 +1804,7 @@ pub struct VirtualFloppyRemoteDeviceBackingOption {
     /// The fields of [`VirtualDeviceRemoteDeviceBackingOption`](t::VirtualDeviceRemoteDeviceBackingOption).
     pub base: t::VirtualDeviceRemoteDeviceBackingOption,
 }
-d::object!(VirtualFloppyRemoteDeviceBackingOption: t::VirtualDeviceRemoteDeviceBackingOption, "VirtualFloppyRemoteDeviceBackingOption", 0, [
+d::object!(Vim25 VirtualFloppyRemoteDeviceBackingOption: t::VirtualDeviceRemoteDeviceBackingOption, "VirtualFloppyRemoteDeviceBackingOption", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualFloppyRemoteDeviceBackingOption {}
 
@@ -1834,7 +1834,7 @@ pub struct VirtualHardware {
     /// `simultaneousThreads`. Since API 8.0.0.1.
     pub simultaneous_threads: Option<i32>,
 }
-d::object!(VirtualHardware: t::DynamicData, "VirtualHardware", 0, [
+d::object!(Vim25 VirtualHardware: t::DynamicData, "VirtualHardware", 0, [
     0 num_cpu "numCPU" 0 false,
     1 num_cores_per_socket "numCoresPerSocket" 5 false,
     2 auto_cores_per_socket "autoCoresPerSocket" 26 false,
@@ -1940,7 +1940,7 @@ pub struct VirtualHardwareOption {
     /// `deviceGroupTypes`. Since API 8.0.0.1.
     pub device_group_types: Vec<String>,
 }
-d::object!(VirtualHardwareOption: t::DynamicData, "VirtualHardwareOption", 0, [
+d::object!(Vim25 VirtualHardwareOption: t::DynamicData, "VirtualHardwareOption", 0, [
     0 hw_version "hwVersion" 0 false,
     1 virtual_device_option "virtualDeviceOption" 0 false,
     2 device_list_readonly "deviceListReadonly" 0 false,
@@ -1979,7 +1979,7 @@ pub struct VirtualHdAudioCard {
     /// The fields of [`VirtualSoundCard`](t::VirtualSoundCard).
     pub base: t::VirtualSoundCard,
 }
-d::object!(VirtualHdAudioCard: t::VirtualSoundCard, "VirtualHdAudioCard", 5, [
+d::object!(Vim25 VirtualHdAudioCard: t::VirtualSoundCard, "VirtualHdAudioCard", 5, [
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualHdAudioCard {}
 
@@ -1991,7 +1991,7 @@ pub struct VirtualHdAudioCardOption {
     /// The fields of [`VirtualSoundCardOption`](t::VirtualSoundCardOption).
     pub base: t::VirtualSoundCardOption,
 }
-d::object!(VirtualHdAudioCardOption: t::VirtualSoundCardOption, "VirtualHdAudioCardOption", 5, [
+d::object!(Vim25 VirtualHdAudioCardOption: t::VirtualSoundCardOption, "VirtualHdAudioCardOption", 5, [
 ]);
 impl d::IsA<t::VirtualDeviceOption> for VirtualHdAudioCardOption {}
 
@@ -2003,7 +2003,7 @@ pub struct VirtualIDEController {
     /// The fields of [`VirtualController`](t::VirtualController).
     pub base: t::VirtualController,
 }
-d::object!(VirtualIDEController: t::VirtualController, "VirtualIDEController", 0, [
+d::object!(Vim25 VirtualIDEController: t::VirtualController, "VirtualIDEController", 0, [
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualIDEController {}
 
@@ -2019,7 +2019,7 @@ pub struct VirtualIDEControllerOption {
     /// `numIDECdroms`.
     pub num_ide_cdroms: t::IntOption,
 }
-d::object!(VirtualIDEControllerOption: t::VirtualControllerOption, "VirtualIDEControllerOption", 0, [
+d::object!(Vim25 VirtualIDEControllerOption: t::VirtualControllerOption, "VirtualIDEControllerOption", 0, [
     0 num_ide_disks "numIDEDisks" 0 false,
     1 num_ide_cdroms "numIDECdroms" 0 false,
 ]);
@@ -2033,7 +2033,7 @@ pub struct VirtualKeyboard {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
     pub base: t::VirtualDevice,
 }
-d::object!(VirtualKeyboard: t::VirtualDevice, "VirtualKeyboard", 0, [
+d::object!(Vim25 VirtualKeyboard: t::VirtualDevice, "VirtualKeyboard", 0, [
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualKeyboard {}
 
@@ -2045,7 +2045,7 @@ pub struct VirtualKeyboardOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
     pub base: t::VirtualDeviceOption,
 }
-d::object!(VirtualKeyboardOption: t::VirtualDeviceOption, "VirtualKeyboardOption", 0, [
+d::object!(Vim25 VirtualKeyboardOption: t::VirtualDeviceOption, "VirtualKeyboardOption", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceOption> for VirtualKeyboardOption {}
 
@@ -2057,7 +2057,7 @@ pub struct VirtualLsiLogicController {
     /// The fields of [`VirtualSCSIController`](t::VirtualSCSIController).
     pub base: t::VirtualSCSIController,
 }
-d::object!(VirtualLsiLogicController: t::VirtualSCSIController, "VirtualLsiLogicController", 0, [
+d::object!(Vim25 VirtualLsiLogicController: t::VirtualSCSIController, "VirtualLsiLogicController", 0, [
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualLsiLogicController {}
 
@@ -2069,7 +2069,7 @@ pub struct VirtualLsiLogicControllerOption {
     /// The fields of [`VirtualSCSIControllerOption`](t::VirtualSCSIControllerOption).
     pub base: t::VirtualSCSIControllerOption,
 }
-d::object!(VirtualLsiLogicControllerOption: t::VirtualSCSIControllerOption, "VirtualLsiLogicControllerOption", 0, [
+d::object!(Vim25 VirtualLsiLogicControllerOption: t::VirtualSCSIControllerOption, "VirtualLsiLogicControllerOption", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceOption> for VirtualLsiLogicControllerOption {}
 
@@ -2081,7 +2081,7 @@ pub struct VirtualLsiLogicSASController {
     /// The fields of [`VirtualSCSIController`](t::VirtualSCSIController).
     pub base: t::VirtualSCSIController,
 }
-d::object!(VirtualLsiLogicSASController: t::VirtualSCSIController, "VirtualLsiLogicSASController", 2, [
+d::object!(Vim25 VirtualLsiLogicSASController: t::VirtualSCSIController, "VirtualLsiLogicSASController", 2, [
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualLsiLogicSASController {}
 
@@ -2093,7 +2093,7 @@ pub struct VirtualLsiLogicSASControllerOption {
     /// The fields of [`VirtualSCSIControllerOption`](t::VirtualSCSIControllerOption).
     pub base: t::VirtualSCSIControllerOption,
 }
-d::object!(VirtualLsiLogicSASControllerOption: t::VirtualSCSIControllerOption, "VirtualLsiLogicSASControllerOption", 2, [
+d::object!(Vim25 VirtualLsiLogicSASControllerOption: t::VirtualSCSIControllerOption, "VirtualLsiLogicSASControllerOption", 2, [
 ]);
 impl d::IsA<t::VirtualDeviceOption> for VirtualLsiLogicSASControllerOption {}
 
@@ -2107,7 +2107,7 @@ pub struct VirtualMachineAffinityInfo {
     /// `affinitySet`.
     pub affinity_set: Vec<i32>,
 }
-d::object!(VirtualMachineAffinityInfo: t::DynamicData, "VirtualMachineAffinityInfo", 0, [
+d::object!(Vim25 VirtualMachineAffinityInfo: t::DynamicData, "VirtualMachineAffinityInfo", 0, [
     0 affinity_set "affinitySet" 0 false,
 ]);
 impl<M, P> p::Property<M, t::VirtualMachineAffinityInfo, P> {
@@ -2123,7 +2123,7 @@ pub struct VirtualMachineBaseIndependentFilterSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(VirtualMachineBaseIndependentFilterSpec: t::DynamicData, "VirtualMachineBaseIndependentFilterSpec", 21, [
+d::object!(Vim25 VirtualMachineBaseIndependentFilterSpec: t::DynamicData, "VirtualMachineBaseIndependentFilterSpec", 21, [
 ]);
 impl d::IsA<t::VirtualMachineBaseIndependentFilterSpec> for VirtualMachineBaseIndependentFilterSpec {}
 
@@ -2149,7 +2149,7 @@ pub struct VirtualMachineBootOptions {
     /// `networkBootProtocol`. Since API 6.0.
     pub network_boot_protocol: Option<String>,
 }
-d::object!(VirtualMachineBootOptions: t::DynamicData, "VirtualMachineBootOptions", 0, [
+d::object!(Vim25 VirtualMachineBootOptions: t::DynamicData, "VirtualMachineBootOptions", 0, [
     0 boot_delay "bootDelay" 0 false,
     1 enter_bios_setup "enterBIOSSetup" 0 false,
     2 efi_secure_boot_enabled "efiSecureBootEnabled" 9 false,
@@ -2183,7 +2183,7 @@ pub struct VirtualMachineBootOptionsBootableCdromDevice {
     /// The fields of [`VirtualMachineBootOptionsBootableDevice`](t::VirtualMachineBootOptionsBootableDevice).
     pub base: t::VirtualMachineBootOptionsBootableDevice,
 }
-d::object!(VirtualMachineBootOptionsBootableCdromDevice: t::VirtualMachineBootOptionsBootableDevice, "VirtualMachineBootOptionsBootableCdromDevice", 5, [
+d::object!(Vim25 VirtualMachineBootOptionsBootableCdromDevice: t::VirtualMachineBootOptionsBootableDevice, "VirtualMachineBootOptionsBootableCdromDevice", 5, [
 ]);
 impl d::IsA<t::VirtualMachineBootOptionsBootableDevice> for VirtualMachineBootOptionsBootableCdromDevice {}
 
@@ -2195,7 +2195,7 @@ pub struct VirtualMachineBootOptionsBootableDevice {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(VirtualMachineBootOptionsBootableDevice: t::DynamicData, "VirtualMachineBootOptionsBootableDevice", 5, [
+d::object!(Vim25 VirtualMachineBootOptionsBootableDevice: t::DynamicData, "VirtualMachineBootOptionsBootableDevice", 5, [
 ]);
 impl d::IsA<t::VirtualMachineBootOptionsBootableDevice> for VirtualMachineBootOptionsBootableDevice {}
 
@@ -2209,7 +2209,7 @@ pub struct VirtualMachineBootOptionsBootableDiskDevice {
     /// `deviceKey`.
     pub device_key: i32,
 }
-d::object!(VirtualMachineBootOptionsBootableDiskDevice: t::VirtualMachineBootOptionsBootableDevice, "VirtualMachineBootOptionsBootableDiskDevice", 5, [
+d::object!(Vim25 VirtualMachineBootOptionsBootableDiskDevice: t::VirtualMachineBootOptionsBootableDevice, "VirtualMachineBootOptionsBootableDiskDevice", 5, [
     0 device_key "deviceKey" 5 false,
 ]);
 impl d::IsA<t::VirtualMachineBootOptionsBootableDevice> for VirtualMachineBootOptionsBootableDiskDevice {}
@@ -2224,7 +2224,7 @@ pub struct VirtualMachineBootOptionsBootableEthernetDevice {
     /// `deviceKey`.
     pub device_key: i32,
 }
-d::object!(VirtualMachineBootOptionsBootableEthernetDevice: t::VirtualMachineBootOptionsBootableDevice, "VirtualMachineBootOptionsBootableEthernetDevice", 5, [
+d::object!(Vim25 VirtualMachineBootOptionsBootableEthernetDevice: t::VirtualMachineBootOptionsBootableDevice, "VirtualMachineBootOptionsBootableEthernetDevice", 5, [
     0 device_key "deviceKey" 5 false,
 ]);
 impl d::IsA<t::VirtualMachineBootOptionsBootableDevice> for VirtualMachineBootOptionsBootableEthernetDevice {}
@@ -2237,7 +2237,7 @@ pub struct VirtualMachineBootOptionsBootableFloppyDevice {
     /// The fields of [`VirtualMachineBootOptionsBootableDevice`](t::VirtualMachineBootOptionsBootableDevice).
     pub base: t::VirtualMachineBootOptionsBootableDevice,
 }
-d::object!(VirtualMachineBootOptionsBootableFloppyDevice: t::VirtualMachineBootOptionsBootableDevice, "VirtualMachineBootOptionsBootableFloppyDevice", 5, [
+d::object!(Vim25 VirtualMachineBootOptionsBootableFloppyDevice: t::VirtualMachineBootOptionsBootableDevice, "VirtualMachineBootOptionsBootableFloppyDevice", 5, [
 ]);
 impl d::IsA<t::VirtualMachineBootOptionsBootableDevice> for VirtualMachineBootOptionsBootableFloppyDevice {}
 
@@ -2363,7 +2363,7 @@ pub struct VirtualMachineCapability {
     /// `ehvSecureBootSupported`. Since API 9.1.0.0.
     pub ehv_secure_boot_supported: Option<bool>,
 }
-d::object!(VirtualMachineCapability: t::DynamicData, "VirtualMachineCapability", 0, [
+d::object!(Vim25 VirtualMachineCapability: t::DynamicData, "VirtualMachineCapability", 0, [
     0 snapshot_operations_supported "snapshotOperationsSupported" 0 false,
     1 multiple_snapshots_supported "multipleSnapshotsSupported" 0 false,
     2 snapshot_config_supported "snapshotConfigSupported" 0 false,
@@ -2534,7 +2534,7 @@ pub struct VirtualMachineCdromInfo {
     /// `description`. Since API 6.5.
     pub description: Option<String>,
 }
-d::object!(VirtualMachineCdromInfo: t::VirtualMachineTargetInfo, "VirtualMachineCdromInfo", 0, [
+d::object!(Vim25 VirtualMachineCdromInfo: t::VirtualMachineTargetInfo, "VirtualMachineCdromInfo", 0, [
     0 description "description" 9 false,
 ]);
 
@@ -2550,7 +2550,7 @@ pub struct VirtualMachineCertThumbprint {
     /// `hashAlgorithm`.
     pub hash_algorithm: Option<String>,
 }
-d::object!(VirtualMachineCertThumbprint: t::DynamicData, "VirtualMachineCertThumbprint", 23, [
+d::object!(Vim25 VirtualMachineCertThumbprint: t::DynamicData, "VirtualMachineCertThumbprint", 23, [
     0 thumbprint "thumbprint" 23 false,
     1 hash_algorithm "hashAlgorithm" 23 false,
 ]);
@@ -2588,7 +2588,7 @@ pub struct VirtualMachineCloneSpec {
     /// `tpmProvisionPolicy`. Since API 8.0.0.1.
     pub tpm_provision_policy: Option<String>,
 }
-d::object!(VirtualMachineCloneSpec: t::DynamicData, "VirtualMachineCloneSpec", 0, [
+d::object!(Vim25 VirtualMachineCloneSpec: t::DynamicData, "VirtualMachineCloneSpec", 0, [
     0 location "location" 0 false,
     1 template "template" 0 false,
     2 config "config" 0 false,

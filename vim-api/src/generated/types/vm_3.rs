@@ -189,7 +189,7 @@ pub struct VirtualMachineConfigInfo {
     /// `guestArchitecture`. Since API 9.1.0.0.
     pub guest_architecture: Option<String>,
 }
-d::object!(VirtualMachineConfigInfo: t::DynamicData, "VirtualMachineConfigInfo", 0, [
+d::object!(Vim25 VirtualMachineConfigInfo: t::DynamicData, "VirtualMachineConfigInfo", 0, [
     0 change_version "changeVersion" 0 false,
     1 modified "modified" 0 false,
     2 name "name" 0 false,
@@ -467,7 +467,7 @@ pub struct VirtualMachineConfigInfoDatastoreUrlPair {
     /// `url`.
     pub url: String,
 }
-d::object!(VirtualMachineConfigInfoDatastoreUrlPair: t::DynamicData, "VirtualMachineConfigInfoDatastoreUrlPair", 0, [
+d::object!(Vim25 VirtualMachineConfigInfoDatastoreUrlPair: t::DynamicData, "VirtualMachineConfigInfoDatastoreUrlPair", 0, [
     0 name "name" 0 false,
     1 url "url" 0 false,
 ]);
@@ -495,7 +495,7 @@ pub struct VirtualMachineConfigInfoOverheadInfo {
     /// `initialSwapReservation`.
     pub initial_swap_reservation: Option<i64>,
 }
-d::object!(VirtualMachineConfigInfoOverheadInfo: t::DynamicData, "VirtualMachineConfigInfoOverheadInfo", 5, [
+d::object!(Vim25 VirtualMachineConfigInfoOverheadInfo: t::DynamicData, "VirtualMachineConfigInfoOverheadInfo", 5, [
     0 initial_memory_reservation "initialMemoryReservation" 5 false,
     1 initial_swap_reservation "initialSwapReservation" 5 false,
 ]);
@@ -549,7 +549,7 @@ pub struct VirtualMachineConfigOption {
     /// `propertyRelations`. Since API 6.7.
     pub property_relations: Vec<t::VirtualMachinePropertyRelation>,
 }
-d::object!(VirtualMachineConfigOption: t::DynamicData, "VirtualMachineConfigOption", 0, [
+d::object!(Vim25 VirtualMachineConfigOption: t::DynamicData, "VirtualMachineConfigOption", 0, [
     0 version "version" 0 false,
     1 description "description" 0 false,
     2 guest_os_descriptor "guestOSDescriptor" 0 false,
@@ -586,7 +586,7 @@ pub struct VirtualMachineConfigOptionDescriptor {
     /// `upgradeSupported`. Since API 5.1.
     pub upgrade_supported: Option<bool>,
 }
-d::object!(VirtualMachineConfigOptionDescriptor: t::DynamicData, "VirtualMachineConfigOptionDescriptor", 0, [
+d::object!(Vim25 VirtualMachineConfigOptionDescriptor: t::DynamicData, "VirtualMachineConfigOptionDescriptor", 0, [
     0 key "key" 0 false,
     1 description "description" 0 false,
     2 host "host" 0 false,
@@ -770,7 +770,7 @@ pub struct VirtualMachineConfigSpec {
     /// `vmPlacementPolicies`. Since API 9.1.0.0.
     pub vm_placement_policies: Vec<d::Poly<t::VmPlacementPolicy>>,
 }
-d::object!(VirtualMachineConfigSpec: t::DynamicData, "VirtualMachineConfigSpec", 0, [
+d::object!(Vim25 VirtualMachineConfigSpec: t::DynamicData, "VirtualMachineConfigSpec", 0, [
     0 change_version "changeVersion" 0 false,
     1 name "name" 0 false,
     2 version "version" 0 false,
@@ -940,7 +940,7 @@ pub struct VirtualMachineConfigSummary {
     /// `hwVersion`. Since API 6.9.1.
     pub hw_version: Option<String>,
 }
-d::object!(VirtualMachineConfigSummary: t::DynamicData, "VirtualMachineConfigSummary", 0, [
+d::object!(Vim25 VirtualMachineConfigSummary: t::DynamicData, "VirtualMachineConfigSummary", 0, [
     0 name "name" 0 false,
     1 template "template" 0 false,
     2 vm_path_name "vmPathName" 0 false,
@@ -1022,7 +1022,7 @@ pub struct VirtualMachineConsolePreferences {
     /// `closeOnPowerOffOrSuspend`.
     pub close_on_power_off_or_suspend: Option<bool>,
 }
-d::object!(VirtualMachineConsolePreferences: t::DynamicData, "VirtualMachineConsolePreferences", 0, [
+d::object!(Vim25 VirtualMachineConsolePreferences: t::DynamicData, "VirtualMachineConsolePreferences", 0, [
     0 power_on_when_opened "powerOnWhenOpened" 0 false,
     1 enter_full_screen_on_power_on "enterFullScreenOnPowerOn" 0 false,
     2 close_on_power_off_or_suspend "closeOnPowerOffOrSuspend" 0 false,
@@ -1048,7 +1048,7 @@ pub struct VirtualMachineContentLibraryItemInfo {
     /// `contentLibraryItemVersion`.
     pub content_library_item_version: Option<String>,
 }
-d::object!(VirtualMachineContentLibraryItemInfo: t::DynamicData, "VirtualMachineContentLibraryItemInfo", 16, [
+d::object!(Vim25 VirtualMachineContentLibraryItemInfo: t::DynamicData, "VirtualMachineContentLibraryItemInfo", 16, [
     0 content_library_item_uuid "contentLibraryItemUuid" 16 false,
     1 content_library_item_version "contentLibraryItemVersion" 16 false,
 ]);
@@ -1069,7 +1069,7 @@ pub struct VirtualMachineCpuIdInfoSpec {
     /// `info`.
     pub info: Option<Box<t::HostCpuIdInfo>>,
 }
-d::object!(VirtualMachineCpuIdInfoSpec: t::ArrayUpdateSpec, "VirtualMachineCpuIdInfoSpec", 0, [
+d::object!(Vim25 VirtualMachineCpuIdInfoSpec: t::ArrayUpdateSpec, "VirtualMachineCpuIdInfoSpec", 0, [
     0 info "info" 0 false,
 ]);
 
@@ -1099,7 +1099,7 @@ pub struct VirtualMachineDatastoreInfo {
     /// `supportedVDiskFormats`. Since API 9.0.0.0.
     pub supported_v_disk_formats: Vec<String>,
 }
-d::object!(VirtualMachineDatastoreInfo: t::VirtualMachineTargetInfo, "VirtualMachineDatastoreInfo", 0, [
+d::object!(Vim25 VirtualMachineDatastoreInfo: t::VirtualMachineTargetInfo, "VirtualMachineDatastoreInfo", 0, [
     0 datastore "datastore" 0 false,
     1 capability "capability" 0 false,
     2 max_file_size "maxFileSize" 0 false,
@@ -1123,7 +1123,7 @@ pub struct VirtualMachineDatastoreVolumeOption {
     /// `majorVersion`.
     pub major_version: Option<i32>,
 }
-d::object!(VirtualMachineDatastoreVolumeOption: t::DynamicData, "VirtualMachineDatastoreVolumeOption", 0, [
+d::object!(Vim25 VirtualMachineDatastoreVolumeOption: t::DynamicData, "VirtualMachineDatastoreVolumeOption", 0, [
     0 file_system_type "fileSystemType" 0 false,
     1 major_version "majorVersion" 0 false,
 ]);
@@ -1150,7 +1150,7 @@ pub struct VirtualMachineDefaultPowerOpInfo {
     /// `standbyAction`.
     pub standby_action: Option<String>,
 }
-d::object!(VirtualMachineDefaultPowerOpInfo: t::DynamicData, "VirtualMachineDefaultPowerOpInfo", 0, [
+d::object!(Vim25 VirtualMachineDefaultPowerOpInfo: t::DynamicData, "VirtualMachineDefaultPowerOpInfo", 0, [
     0 power_off_type "powerOffType" 0 false,
     1 suspend_type "suspendType" 0 false,
     2 reset_type "resetType" 0 false,
@@ -1184,7 +1184,7 @@ pub struct VirtualMachineDefaultProfileSpec {
     /// The fields of [`VirtualMachineProfileSpec`](t::VirtualMachineProfileSpec).
     pub base: t::VirtualMachineProfileSpec,
 }
-d::object!(VirtualMachineDefaultProfileSpec: t::VirtualMachineProfileSpec, "VirtualMachineDefaultProfileSpec", 8, [
+d::object!(Vim25 VirtualMachineDefaultProfileSpec: t::VirtualMachineProfileSpec, "VirtualMachineDefaultProfileSpec", 8, [
 ]);
 impl d::IsA<t::VirtualMachineProfileSpec> for VirtualMachineDefaultProfileSpec {}
 
@@ -1204,7 +1204,7 @@ pub struct VirtualMachineDefinedProfileSpec {
     /// `profileParams`. Since API 6.7.
     pub profile_params: Vec<t::KeyValue>,
 }
-d::object!(VirtualMachineDefinedProfileSpec: t::VirtualMachineProfileSpec, "VirtualMachineDefinedProfileSpec", 7, [
+d::object!(Vim25 VirtualMachineDefinedProfileSpec: t::VirtualMachineProfileSpec, "VirtualMachineDefinedProfileSpec", 7, [
     0 profile_id "profileId" 7 false,
     1 replication_spec "replicationSpec" 9 false,
     2 profile_data "profileData" 7 false,
@@ -1224,7 +1224,7 @@ pub struct VirtualMachineDeviceRuntimeInfo {
     /// `key`.
     pub key: i32,
 }
-d::object!(VirtualMachineDeviceRuntimeInfo: t::DynamicData, "VirtualMachineDeviceRuntimeInfo", 4, [
+d::object!(Vim25 VirtualMachineDeviceRuntimeInfo: t::DynamicData, "VirtualMachineDeviceRuntimeInfo", 4, [
     0 runtime_state "runtimeState" 4 false,
     1 key "key" 4 false,
 ]);
@@ -1247,7 +1247,7 @@ pub struct VirtualMachineDeviceRuntimeInfoDeviceRuntimeState {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(VirtualMachineDeviceRuntimeInfoDeviceRuntimeState: t::DynamicData, "VirtualMachineDeviceRuntimeInfoDeviceRuntimeState", 4, [
+d::object!(Vim25 VirtualMachineDeviceRuntimeInfoDeviceRuntimeState: t::DynamicData, "VirtualMachineDeviceRuntimeInfoDeviceRuntimeState", 4, [
 ]);
 impl d::IsA<t::VirtualMachineDeviceRuntimeInfoDeviceRuntimeState> for VirtualMachineDeviceRuntimeInfoDeviceRuntimeState {}
 
@@ -1279,7 +1279,7 @@ pub struct VirtualMachineDeviceRuntimeInfoVirtualEthernetCardRuntimeState {
     /// `featureRequirement`. Since API 6.7.
     pub feature_requirement: Vec<t::VirtualMachineFeatureRequirement>,
 }
-d::object!(VirtualMachineDeviceRuntimeInfoVirtualEthernetCardRuntimeState: t::VirtualMachineDeviceRuntimeInfoDeviceRuntimeState, "VirtualMachineDeviceRuntimeInfoVirtualEthernetCardRuntimeState", 4, [
+d::object!(Vim25 VirtualMachineDeviceRuntimeInfoVirtualEthernetCardRuntimeState: t::VirtualMachineDeviceRuntimeInfoDeviceRuntimeState, "VirtualMachineDeviceRuntimeInfoVirtualEthernetCardRuntimeState", 4, [
     0 vm_direct_path_gen2_active "vmDirectPathGen2Active" 4 false,
     1 vm_direct_path_gen2_inactive_reason_vm "vmDirectPathGen2InactiveReasonVm" 4 false,
     2 vm_direct_path_gen2_inactive_reason_other "vmDirectPathGen2InactiveReasonOther" 4 false,
@@ -1337,7 +1337,7 @@ pub struct VirtualMachineDiskDeviceInfo {
     /// `vm`.
     pub vm: Vec<MoRef<m::VirtualMachine>>,
 }
-d::object!(VirtualMachineDiskDeviceInfo: t::VirtualMachineTargetInfo, "VirtualMachineDiskDeviceInfo", 0, [
+d::object!(Vim25 VirtualMachineDiskDeviceInfo: t::VirtualMachineTargetInfo, "VirtualMachineDiskDeviceInfo", 0, [
     0 capacity "capacity" 0 false,
     1 vm "vm" 0 false,
 ]);
@@ -1358,7 +1358,7 @@ pub struct VirtualMachineDvxClassInfo {
     /// `configParams`.
     pub config_params: Vec<t::OptionDef>,
 }
-d::object!(VirtualMachineDvxClassInfo: t::DynamicData, "VirtualMachineDvxClassInfo", 26, [
+d::object!(Vim25 VirtualMachineDvxClassInfo: t::DynamicData, "VirtualMachineDvxClassInfo", 26, [
     0 device_class "deviceClass" 26 false,
     1 vendor_name "vendorName" 26 false,
     2 sriov_nic "sriovNic" 26 false,
@@ -1383,7 +1383,7 @@ pub struct VirtualMachineDynamicPassthroughInfo {
     /// `deviceId`.
     pub device_id: i32,
 }
-d::object!(VirtualMachineDynamicPassthroughInfo: t::VirtualMachineTargetInfo, "VirtualMachineDynamicPassthroughInfo", 16, [
+d::object!(Vim25 VirtualMachineDynamicPassthroughInfo: t::VirtualMachineTargetInfo, "VirtualMachineDynamicPassthroughInfo", 16, [
     0 vendor_name "vendorName" 16 false,
     1 device_name "deviceName" 16 false,
     2 custom_label "customLabel" 16 false,
@@ -1399,7 +1399,7 @@ pub struct VirtualMachineEmptyIndependentFilterSpec {
     /// The fields of [`VirtualMachineBaseIndependentFilterSpec`](t::VirtualMachineBaseIndependentFilterSpec).
     pub base: t::VirtualMachineBaseIndependentFilterSpec,
 }
-d::object!(VirtualMachineEmptyIndependentFilterSpec: t::VirtualMachineBaseIndependentFilterSpec, "VirtualMachineEmptyIndependentFilterSpec", 21, [
+d::object!(Vim25 VirtualMachineEmptyIndependentFilterSpec: t::VirtualMachineBaseIndependentFilterSpec, "VirtualMachineEmptyIndependentFilterSpec", 21, [
 ]);
 impl d::IsA<t::VirtualMachineBaseIndependentFilterSpec> for VirtualMachineEmptyIndependentFilterSpec {}
 
@@ -1411,7 +1411,7 @@ pub struct VirtualMachineEmptyProfileSpec {
     /// The fields of [`VirtualMachineProfileSpec`](t::VirtualMachineProfileSpec).
     pub base: t::VirtualMachineProfileSpec,
 }
-d::object!(VirtualMachineEmptyProfileSpec: t::VirtualMachineProfileSpec, "VirtualMachineEmptyProfileSpec", 7, [
+d::object!(Vim25 VirtualMachineEmptyProfileSpec: t::VirtualMachineProfileSpec, "VirtualMachineEmptyProfileSpec", 7, [
 ]);
 impl d::IsA<t::VirtualMachineProfileSpec> for VirtualMachineEmptyProfileSpec {}
 
@@ -1429,7 +1429,7 @@ pub struct VirtualMachineFeatureRequirement {
     /// `value`.
     pub value: String,
 }
-d::object!(VirtualMachineFeatureRequirement: t::DynamicData, "VirtualMachineFeatureRequirement", 6, [
+d::object!(Vim25 VirtualMachineFeatureRequirement: t::DynamicData, "VirtualMachineFeatureRequirement", 6, [
     0 key "key" 6 false,
     1 feature_name "featureName" 6 false,
     2 value "value" 6 false,
@@ -1465,7 +1465,7 @@ pub struct VirtualMachineFileInfo {
     /// `ftMetadataDirectory`. Since API 6.0.
     pub ft_metadata_directory: Option<String>,
 }
-d::object!(VirtualMachineFileInfo: t::DynamicData, "VirtualMachineFileInfo", 0, [
+d::object!(Vim25 VirtualMachineFileInfo: t::DynamicData, "VirtualMachineFileInfo", 0, [
     0 vm_path_name "vmPathName" 0 false,
     1 snapshot_directory "snapshotDirectory" 0 false,
     2 suspend_directory "suspendDirectory" 0 false,
@@ -1503,7 +1503,7 @@ pub struct VirtualMachineFileLayout {
     /// `swapFile`.
     pub swap_file: Option<String>,
 }
-d::object!(VirtualMachineFileLayout: t::DynamicData, "VirtualMachineFileLayout", 0, [
+d::object!(Vim25 VirtualMachineFileLayout: t::DynamicData, "VirtualMachineFileLayout", 0, [
     0 config_file "configFile" 0 false,
     1 log_file "logFile" 0 false,
     2 disk "disk" 0 false,
@@ -1535,7 +1535,7 @@ pub struct VirtualMachineFileLayoutDiskLayout {
     /// `diskFile`.
     pub disk_file: Vec<String>,
 }
-d::object!(VirtualMachineFileLayoutDiskLayout: t::DynamicData, "VirtualMachineFileLayoutDiskLayout", 0, [
+d::object!(Vim25 VirtualMachineFileLayoutDiskLayout: t::DynamicData, "VirtualMachineFileLayoutDiskLayout", 0, [
     0 key "key" 0 false,
     1 disk_file "diskFile" 0 false,
 ]);
@@ -1566,7 +1566,7 @@ pub struct VirtualMachineFileLayoutEx {
     /// `timestamp`.
     pub timestamp: d::DateTime,
 }
-d::object!(VirtualMachineFileLayoutEx: t::DynamicData, "VirtualMachineFileLayoutEx", 3, [
+d::object!(Vim25 VirtualMachineFileLayoutEx: t::DynamicData, "VirtualMachineFileLayoutEx", 3, [
     0 file "file" 3 false,
     1 disk "disk" 3 false,
     2 snapshot "snapshot" 3 false,
@@ -1597,7 +1597,7 @@ pub struct VirtualMachineFileLayoutExDiskLayout {
     /// `chain`.
     pub chain: Vec<t::VirtualMachineFileLayoutExDiskUnit>,
 }
-d::object!(VirtualMachineFileLayoutExDiskLayout: t::DynamicData, "VirtualMachineFileLayoutExDiskLayout", 3, [
+d::object!(Vim25 VirtualMachineFileLayoutExDiskLayout: t::DynamicData, "VirtualMachineFileLayoutExDiskLayout", 3, [
     0 key "key" 3 false,
     1 virtual_disk_format "virtualDiskFormat" 32 false,
     2 chain "chain" 3 false,
@@ -1625,7 +1625,7 @@ pub struct VirtualMachineFileLayoutExDiskUnit {
     /// `fileKey`.
     pub file_key: Vec<i32>,
 }
-d::object!(VirtualMachineFileLayoutExDiskUnit: t::DynamicData, "VirtualMachineFileLayoutExDiskUnit", 3, [
+d::object!(Vim25 VirtualMachineFileLayoutExDiskUnit: t::DynamicData, "VirtualMachineFileLayoutExDiskUnit", 3, [
     0 file_key "fileKey" 3 false,
 ]);
 
@@ -1651,7 +1651,7 @@ pub struct VirtualMachineFileLayoutExFileInfo {
     /// `accessible`. Since API 6.0.
     pub accessible: Option<bool>,
 }
-d::object!(VirtualMachineFileLayoutExFileInfo: t::DynamicData, "VirtualMachineFileLayoutExFileInfo", 3, [
+d::object!(Vim25 VirtualMachineFileLayoutExFileInfo: t::DynamicData, "VirtualMachineFileLayoutExFileInfo", 3, [
     0 key "key" 3 false,
     1 name "name" 3 false,
     2 r#type "type" 3 false,
@@ -1730,7 +1730,7 @@ pub struct VirtualMachineFileLayoutExSnapshotLayout {
     /// `disk`.
     pub disk: Vec<t::VirtualMachineFileLayoutExDiskLayout>,
 }
-d::object!(VirtualMachineFileLayoutExSnapshotLayout: t::DynamicData, "VirtualMachineFileLayoutExSnapshotLayout", 3, [
+d::object!(Vim25 VirtualMachineFileLayoutExSnapshotLayout: t::DynamicData, "VirtualMachineFileLayoutExSnapshotLayout", 3, [
     0 key "key" 3 false,
     1 data_key "dataKey" 3 false,
     2 memory_key "memoryKey" 8 false,
@@ -1749,7 +1749,7 @@ pub struct VirtualMachineFileLayoutSnapshotLayout {
     /// `snapshotFile`.
     pub snapshot_file: Vec<String>,
 }
-d::object!(VirtualMachineFileLayoutSnapshotLayout: t::DynamicData, "VirtualMachineFileLayoutSnapshotLayout", 0, [
+d::object!(Vim25 VirtualMachineFileLayoutSnapshotLayout: t::DynamicData, "VirtualMachineFileLayoutSnapshotLayout", 0, [
     0 key "key" 0 false,
     1 snapshot_file "snapshotFile" 0 false,
 ]);
@@ -1796,7 +1796,7 @@ pub struct VirtualMachineFlagInfo {
     /// `vbsEnabled`. Since API 6.7.
     pub vbs_enabled: Option<bool>,
 }
-d::object!(VirtualMachineFlagInfo: t::DynamicData, "VirtualMachineFlagInfo", 0, [
+d::object!(Vim25 VirtualMachineFlagInfo: t::DynamicData, "VirtualMachineFlagInfo", 0, [
     0 disable_acceleration "disableAcceleration" 0 false,
     1 enable_logging "enableLogging" 0 false,
     2 use_toe "useToe" 0 false,
@@ -1893,7 +1893,7 @@ pub struct VirtualMachineFloppyInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
     pub base: t::VirtualMachineTargetInfo,
 }
-d::object!(VirtualMachineFloppyInfo: t::VirtualMachineTargetInfo, "VirtualMachineFloppyInfo", 0, [
+d::object!(Vim25 VirtualMachineFloppyInfo: t::VirtualMachineTargetInfo, "VirtualMachineFloppyInfo", 0, [
 ]);
 
 /// Data object `vim.vm.ForkConfigInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.0.
@@ -1912,7 +1912,7 @@ pub struct VirtualMachineForkConfigInfo {
     /// `childType`.
     pub child_type: Option<String>,
 }
-d::object!(VirtualMachineForkConfigInfo: t::DynamicData, "VirtualMachineForkConfigInfo", 8, [
+d::object!(Vim25 VirtualMachineForkConfigInfo: t::DynamicData, "VirtualMachineForkConfigInfo", 8, [
     0 parent_enabled "parentEnabled" 8 false,
     1 child_fork_group_id "childForkGroupId" 8 false,
     2 parent_fork_group_id "parentForkGroupId" 9 false,
@@ -1960,7 +1960,7 @@ pub struct VirtualMachineGuestIntegrityInfo {
     /// `enabled`.
     pub enabled: Option<bool>,
 }
-d::object!(VirtualMachineGuestIntegrityInfo: t::DynamicData, "VirtualMachineGuestIntegrityInfo", 9, [
+d::object!(Vim25 VirtualMachineGuestIntegrityInfo: t::DynamicData, "VirtualMachineGuestIntegrityInfo", 9, [
     0 enabled "enabled" 9 false,
 ]);
 impl<M, P> p::Property<M, t::VirtualMachineGuestIntegrityInfo, P> {
@@ -1980,7 +1980,7 @@ pub struct VirtualMachineGuestMonitoringModeInfo {
     /// `gmmAppliance`.
     pub gmm_appliance: Option<String>,
 }
-d::object!(VirtualMachineGuestMonitoringModeInfo: t::DynamicData, "VirtualMachineGuestMonitoringModeInfo", 16, [
+d::object!(Vim25 VirtualMachineGuestMonitoringModeInfo: t::DynamicData, "VirtualMachineGuestMonitoringModeInfo", 16, [
     0 gmm_file "gmmFile" 16 false,
     1 gmm_appliance "gmmAppliance" 16 false,
 ]);
@@ -2234,7 +2234,7 @@ pub struct VirtualMachineGuestQuiesceSpec {
     /// `timeout`.
     pub timeout: Option<i32>,
 }
-d::object!(VirtualMachineGuestQuiesceSpec: t::DynamicData, "VirtualMachineGuestQuiesceSpec", 9, [
+d::object!(Vim25 VirtualMachineGuestQuiesceSpec: t::DynamicData, "VirtualMachineGuestQuiesceSpec", 9, [
     0 timeout "timeout" 9 false,
 ]);
 impl d::IsA<t::VirtualMachineGuestQuiesceSpec> for VirtualMachineGuestQuiesceSpec {}
@@ -2253,7 +2253,7 @@ pub struct VirtualMachineGuestRebootStatus {
     /// `requestTimestamp`.
     pub request_timestamp: Option<d::DateTime>,
 }
-d::object!(VirtualMachineGuestRebootStatus: t::DynamicData, "VirtualMachineGuestRebootStatus", 33, [
+d::object!(Vim25 VirtualMachineGuestRebootStatus: t::DynamicData, "VirtualMachineGuestRebootStatus", 33, [
     0 reboot_requested "rebootRequested" 33 false,
     1 requesting_components "requestingComponents" 33 false,
     2 request_timestamp "requestTimestamp" 33 false,
@@ -2307,7 +2307,7 @@ pub struct VirtualMachineGuestSummary {
     /// `hwVersion`. Since API 6.9.1.
     pub hw_version: Option<String>,
 }
-d::object!(VirtualMachineGuestSummary: t::DynamicData, "VirtualMachineGuestSummary", 0, [
+d::object!(Vim25 VirtualMachineGuestSummary: t::DynamicData, "VirtualMachineGuestSummary", 0, [
     0 guest_id "guestId" 0 false,
     1 guest_full_name "guestFullName" 0 false,
     2 tools_status "toolsStatus" 0 false,
@@ -2360,7 +2360,7 @@ pub struct VirtualMachineIdeDiskDeviceInfo {
     /// `partitionTable`.
     pub partition_table: Vec<t::VirtualMachineIdeDiskDevicePartitionInfo>,
 }
-d::object!(VirtualMachineIdeDiskDeviceInfo: t::VirtualMachineDiskDeviceInfo, "VirtualMachineIdeDiskDeviceInfo", 0, [
+d::object!(Vim25 VirtualMachineIdeDiskDeviceInfo: t::VirtualMachineDiskDeviceInfo, "VirtualMachineIdeDiskDeviceInfo", 0, [
     0 partition_table "partitionTable" 0 false,
 ]);
 
@@ -2376,7 +2376,7 @@ pub struct VirtualMachineIdeDiskDevicePartitionInfo {
     /// `capacity`.
     pub capacity: i32,
 }
-d::object!(VirtualMachineIdeDiskDevicePartitionInfo: t::DynamicData, "VirtualMachineIdeDiskDevicePartitionInfo", 0, [
+d::object!(Vim25 VirtualMachineIdeDiskDevicePartitionInfo: t::DynamicData, "VirtualMachineIdeDiskDevicePartitionInfo", 0, [
     0 id "id" 0 false,
     1 capacity "capacity" 0 false,
 ]);
@@ -2393,7 +2393,7 @@ pub struct VirtualMachineImportSpec {
     /// `resPoolEntity`. Since API 4.1.
     pub res_pool_entity: Option<MoRef<m::ResourcePool>>,
 }
-d::object!(VirtualMachineImportSpec: t::ImportSpec, "VirtualMachineImportSpec", 3, [
+d::object!(Vim25 VirtualMachineImportSpec: t::ImportSpec, "VirtualMachineImportSpec", 3, [
     0 config_spec "configSpec" 3 false,
     1 res_pool_entity "resPoolEntity" 4 false,
 ]);
@@ -2413,7 +2413,7 @@ pub struct VirtualMachineIndependentFilterSpec {
     /// `filterCapabilities`.
     pub filter_capabilities: Vec<t::KeyValue>,
 }
-d::object!(VirtualMachineIndependentFilterSpec: t::VirtualMachineBaseIndependentFilterSpec, "VirtualMachineIndependentFilterSpec", 21, [
+d::object!(Vim25 VirtualMachineIndependentFilterSpec: t::VirtualMachineBaseIndependentFilterSpec, "VirtualMachineIndependentFilterSpec", 21, [
     0 filter_name "filterName" 21 false,
     1 filter_class "filterClass" 21 false,
     2 filter_capabilities "filterCapabilities" 21 false,
@@ -2436,7 +2436,7 @@ pub struct VirtualMachineInstantCloneSpec {
     /// `biosUuid`.
     pub bios_uuid: Option<String>,
 }
-d::object!(VirtualMachineInstantCloneSpec: t::DynamicData, "VirtualMachineInstantCloneSpec", 10, [
+d::object!(Vim25 VirtualMachineInstantCloneSpec: t::DynamicData, "VirtualMachineInstantCloneSpec", 10, [
     0 name "name" 10 false,
     1 location "location" 10 false,
     2 config "config" 10 false,
@@ -2453,7 +2453,7 @@ pub struct VirtualMachineLegacyNetworkSwitchInfo {
     /// `name`.
     pub name: String,
 }
-d::object!(VirtualMachineLegacyNetworkSwitchInfo: t::DynamicData, "VirtualMachineLegacyNetworkSwitchInfo", 0, [
+d::object!(Vim25 VirtualMachineLegacyNetworkSwitchInfo: t::DynamicData, "VirtualMachineLegacyNetworkSwitchInfo", 0, [
     0 name "name" 0 false,
 ]);
 
@@ -2471,7 +2471,7 @@ pub struct VirtualMachineMessage {
     /// `text`. Since API 4.0.
     pub text: Option<String>,
 }
-d::object!(VirtualMachineMessage: t::DynamicData, "VirtualMachineMessage", 0, [
+d::object!(Vim25 VirtualMachineMessage: t::DynamicData, "VirtualMachineMessage", 0, [
     0 id "id" 0 false,
     1 argument "argument" 0 false,
     2 text "text" 3 false,
@@ -2489,7 +2489,7 @@ pub struct VirtualMachineMetadataManagerVmMetadata {
     /// `metadata`.
     pub metadata: Option<String>,
 }
-d::object!(VirtualMachineMetadataManagerVmMetadata: t::DynamicData, "VirtualMachineMetadataManagerVmMetadata", 7, [
+d::object!(Vim25 VirtualMachineMetadataManagerVmMetadata: t::DynamicData, "VirtualMachineMetadataManagerVmMetadata", 7, [
     0 vm_id "vmId" 7 false,
     1 metadata "metadata" 7 false,
 ]);
@@ -2506,7 +2506,7 @@ pub struct VirtualMachineMetadataManagerVmMetadataInput {
     /// `vmMetadata`.
     pub vm_metadata: t::VirtualMachineMetadataManagerVmMetadata,
 }
-d::object!(VirtualMachineMetadataManagerVmMetadataInput: t::DynamicData, "VirtualMachineMetadataManagerVmMetadataInput", 7, [
+d::object!(Vim25 VirtualMachineMetadataManagerVmMetadataInput: t::DynamicData, "VirtualMachineMetadataManagerVmMetadataInput", 7, [
     0 operation "operation" 7 false,
     1 vm_metadata "vmMetadata" 7 false,
 ]);
@@ -2531,7 +2531,7 @@ pub struct VirtualMachineMetadataManagerVmMetadataOwner {
     /// `name`.
     pub name: String,
 }
-d::object!(VirtualMachineMetadataManagerVmMetadataOwner: t::DynamicData, "VirtualMachineMetadataManagerVmMetadataOwner", 7, [
+d::object!(Vim25 VirtualMachineMetadataManagerVmMetadataOwner: t::DynamicData, "VirtualMachineMetadataManagerVmMetadataOwner", 7, [
     0 name "name" 7 false,
 ]);
 
@@ -2556,7 +2556,7 @@ pub struct VirtualMachineMetadataManagerVmMetadataResult {
     /// `error`.
     pub error: Option<Box<t::LocalizedMethodFault>>,
 }
-d::object!(VirtualMachineMetadataManagerVmMetadataResult: t::DynamicData, "VirtualMachineMetadataManagerVmMetadataResult", 7, [
+d::object!(Vim25 VirtualMachineMetadataManagerVmMetadataResult: t::DynamicData, "VirtualMachineMetadataManagerVmMetadataResult", 7, [
     0 vm_metadata "vmMetadata" 7 false,
     1 error "error" 7 false,
 ]);
@@ -2573,7 +2573,7 @@ pub struct VirtualMachineNetworkInfo {
     /// `vswitch`. Since API 6.5.
     pub vswitch: Option<String>,
 }
-d::object!(VirtualMachineNetworkInfo: t::VirtualMachineTargetInfo, "VirtualMachineNetworkInfo", 0, [
+d::object!(Vim25 VirtualMachineNetworkInfo: t::VirtualMachineTargetInfo, "VirtualMachineNetworkInfo", 0, [
     0 network "network" 0 false,
     1 vswitch "vswitch" 9 false,
 ]);
@@ -2594,7 +2594,7 @@ pub struct VirtualMachineNetworkShaperInfo {
     /// `burstSize`.
     pub burst_size: Option<i64>,
 }
-d::object!(VirtualMachineNetworkShaperInfo: t::DynamicData, "VirtualMachineNetworkShaperInfo", 0, [
+d::object!(Vim25 VirtualMachineNetworkShaperInfo: t::DynamicData, "VirtualMachineNetworkShaperInfo", 0, [
     0 enabled "enabled" 0 false,
     1 peak_bps "peakBps" 0 false,
     2 average_bps "averageBps" 0 false,
@@ -2619,7 +2619,7 @@ pub struct VirtualMachineParallelInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
     pub base: t::VirtualMachineTargetInfo,
 }
-d::object!(VirtualMachineParallelInfo: t::VirtualMachineTargetInfo, "VirtualMachineParallelInfo", 0, [
+d::object!(Vim25 VirtualMachineParallelInfo: t::VirtualMachineTargetInfo, "VirtualMachineParallelInfo", 0, [
 ]);
 
 /// Data object `vim.vm.PciPassthroughInfo`, which extends [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo). Since API 4.0.
@@ -2634,7 +2634,7 @@ pub struct VirtualMachinePciPassthroughInfo {
     /// `systemId`.
     pub system_id: String,
 }
-d::object!(VirtualMachinePciPassthroughInfo: t::VirtualMachineTargetInfo, "VirtualMachinePciPassthroughInfo", 3, [
+d::object!(Vim25 VirtualMachinePciPassthroughInfo: t::VirtualMachineTargetInfo, "VirtualMachinePciPassthroughInfo", 3, [
     0 pci_device "pciDevice" 3 false,
     1 system_id "systemId" 3 false,
 ]);
@@ -2650,7 +2650,7 @@ pub struct VirtualMachinePciSharedGpuPassthroughInfo {
     /// `vgpu`.
     pub vgpu: String,
 }
-d::object!(VirtualMachinePciSharedGpuPassthroughInfo: t::VirtualMachineTargetInfo, "VirtualMachinePciSharedGpuPassthroughInfo", 8, [
+d::object!(Vim25 VirtualMachinePciSharedGpuPassthroughInfo: t::VirtualMachineTargetInfo, "VirtualMachinePciSharedGpuPassthroughInfo", 8, [
     0 vgpu "vgpu" 8 false,
 ]);
 
@@ -2687,7 +2687,7 @@ pub struct VirtualMachinePrecisionClockInfo {
     /// `systemClockProtocol`.
     pub system_clock_protocol: Option<String>,
 }
-d::object!(VirtualMachinePrecisionClockInfo: t::VirtualMachineTargetInfo, "VirtualMachinePrecisionClockInfo", 16, [
+d::object!(Vim25 VirtualMachinePrecisionClockInfo: t::VirtualMachineTargetInfo, "VirtualMachinePrecisionClockInfo", 16, [
     0 system_clock_protocol "systemClockProtocol" 16 false,
 ]);
 
@@ -2703,7 +2703,7 @@ pub struct VirtualMachineProfileDetails {
     /// `diskProfileDetails`.
     pub disk_profile_details: Vec<t::VirtualMachineProfileDetailsDiskProfileDetails>,
 }
-d::object!(VirtualMachineProfileDetails: t::DynamicData, "VirtualMachineProfileDetails", 10, [
+d::object!(Vim25 VirtualMachineProfileDetails: t::DynamicData, "VirtualMachineProfileDetails", 10, [
     0 profile "profile" 10 false,
     1 disk_profile_details "diskProfileDetails" 10 false,
 ]);
@@ -2720,7 +2720,7 @@ pub struct VirtualMachineProfileDetailsDiskProfileDetails {
     /// `profile`.
     pub profile: Vec<d::Poly<t::VirtualMachineProfileSpec>>,
 }
-d::object!(VirtualMachineProfileDetailsDiskProfileDetails: t::DynamicData, "VirtualMachineProfileDetailsDiskProfileDetails", 10, [
+d::object!(Vim25 VirtualMachineProfileDetailsDiskProfileDetails: t::DynamicData, "VirtualMachineProfileDetailsDiskProfileDetails", 10, [
     0 disk_id "diskId" 10 false,
     1 profile "profile" 10 false,
 ]);
@@ -2737,7 +2737,7 @@ pub struct VirtualMachineProfileRawData {
     /// `objectData`.
     pub object_data: Option<String>,
 }
-d::object!(VirtualMachineProfileRawData: t::DynamicData, "VirtualMachineProfileRawData", 7, [
+d::object!(Vim25 VirtualMachineProfileRawData: t::DynamicData, "VirtualMachineProfileRawData", 7, [
     0 extension_key "extensionKey" 7 false,
     1 object_data "objectData" 7 false,
 ]);
@@ -2750,7 +2750,7 @@ pub struct VirtualMachineProfileSpec {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(VirtualMachineProfileSpec: t::DynamicData, "VirtualMachineProfileSpec", 7, [
+d::object!(Vim25 VirtualMachineProfileSpec: t::DynamicData, "VirtualMachineProfileSpec", 7, [
 ]);
 impl d::IsA<t::VirtualMachineProfileSpec> for VirtualMachineProfileSpec {}
 
@@ -2766,7 +2766,7 @@ pub struct VirtualMachinePropertyRelation {
     /// `relations`.
     pub relations: Vec<t::DynamicProperty>,
 }
-d::object!(VirtualMachinePropertyRelation: t::DynamicData, "VirtualMachinePropertyRelation", 10, [
+d::object!(Vim25 VirtualMachinePropertyRelation: t::DynamicData, "VirtualMachinePropertyRelation", 10, [
     0 key "key" 10 false,
     1 relations "relations" 10 false,
 ]);
@@ -2787,7 +2787,7 @@ pub struct VirtualMachineQuestionInfo {
     /// `message`.
     pub message: Vec<t::VirtualMachineMessage>,
 }
-d::object!(VirtualMachineQuestionInfo: t::DynamicData, "VirtualMachineQuestionInfo", 0, [
+d::object!(Vim25 VirtualMachineQuestionInfo: t::DynamicData, "VirtualMachineQuestionInfo", 0, [
     0 id "id" 0 false,
     1 text "text" 0 false,
     2 choice "choice" 0 false,
@@ -2860,7 +2860,7 @@ pub struct VirtualMachineQuickStats {
     /// `memoryTierStats`. Since API 7.0.3.0.
     pub memory_tier_stats: Vec<t::VirtualMachineQuickStatsMemoryTierStats>,
 }
-d::object!(VirtualMachineQuickStats: t::DynamicData, "VirtualMachineQuickStats", 0, [
+d::object!(Vim25 VirtualMachineQuickStats: t::DynamicData, "VirtualMachineQuickStats", 0, [
     0 overall_cpu_usage "overallCpuUsage" 0 false,
     1 overall_cpu_demand "overallCpuDemand" 3 false,
     2 overall_cpu_readiness "overallCpuReadiness" 16 false,
@@ -2949,7 +2949,7 @@ pub struct VirtualMachineQuickStatsMemoryTierStats {
     /// `readBandwidth`.
     pub read_bandwidth: i64,
 }
-d::object!(VirtualMachineQuickStatsMemoryTierStats: t::DynamicData, "VirtualMachineQuickStatsMemoryTierStats", 22, [
+d::object!(Vim25 VirtualMachineQuickStatsMemoryTierStats: t::DynamicData, "VirtualMachineQuickStatsMemoryTierStats", 22, [
     0 memory_tier_type "memoryTierType" 22 false,
     1 read_bandwidth "readBandwidth" 22 false,
 ]);

@@ -41,7 +41,7 @@ pub struct VirtualMachineRelocateSpec {
     /// `vmPlacementPolicies`. Since API 9.1.0.0.
     pub vm_placement_policies: Vec<d::Poly<t::VmPlacementPolicy>>,
 }
-d::object!(VirtualMachineRelocateSpec: t::DynamicData, "VirtualMachineRelocateSpec", 0, [
+d::object!(Vim25 VirtualMachineRelocateSpec: t::DynamicData, "VirtualMachineRelocateSpec", 0, [
     0 service "service" 8 false,
     1 folder "folder" 8 false,
     2 datastore "datastore" 0 false,
@@ -79,7 +79,7 @@ pub struct VirtualMachineRelocateSpecDiskLocator {
     /// `filterSpec`. Since API 7.0.2.1.
     pub filter_spec: Vec<d::Poly<t::VirtualMachineBaseIndependentFilterSpec>>,
 }
-d::object!(VirtualMachineRelocateSpecDiskLocator: t::DynamicData, "VirtualMachineRelocateSpecDiskLocator", 0, [
+d::object!(Vim25 VirtualMachineRelocateSpecDiskLocator: t::DynamicData, "VirtualMachineRelocateSpecDiskLocator", 0, [
     0 disk_id "diskId" 0 false,
     1 datastore "datastore" 0 false,
     2 disk_move_type "diskMoveType" 3 false,
@@ -101,7 +101,7 @@ pub struct VirtualMachineRelocateSpecDiskLocatorBackingSpec {
     /// `crypto`.
     pub crypto: Option<d::Poly<t::CryptoSpec>>,
 }
-d::object!(VirtualMachineRelocateSpecDiskLocatorBackingSpec: t::DynamicData, "VirtualMachineRelocateSpecDiskLocatorBackingSpec", 16, [
+d::object!(Vim25 VirtualMachineRelocateSpecDiskLocatorBackingSpec: t::DynamicData, "VirtualMachineRelocateSpecDiskLocatorBackingSpec", 16, [
     0 parent "parent" 16 false,
     1 crypto "crypto" 16 false,
 ]);
@@ -198,7 +198,7 @@ pub struct VirtualMachineRuntimeInfo {
     /// `diskChainBroken`. Since API 9.1.0.0.
     pub disk_chain_broken: Option<bool>,
 }
-d::object!(VirtualMachineRuntimeInfo: t::DynamicData, "VirtualMachineRuntimeInfo", 0, [
+d::object!(Vim25 VirtualMachineRuntimeInfo: t::DynamicData, "VirtualMachineRuntimeInfo", 0, [
     0 device "device" 4 false,
     1 host "host" 0 false,
     2 connection_state "connectionState" 0 false,
@@ -324,7 +324,7 @@ pub struct VirtualMachineRuntimeInfoDasProtectionState {
     /// `dasProtected`.
     pub das_protected: bool,
 }
-d::object!(VirtualMachineRuntimeInfoDasProtectionState: t::DynamicData, "VirtualMachineRuntimeInfoDasProtectionState", 5, [
+d::object!(Vim25 VirtualMachineRuntimeInfoDasProtectionState: t::DynamicData, "VirtualMachineRuntimeInfoDasProtectionState", 5, [
     0 das_protected "dasProtected" 5 false,
 ]);
 impl<M, P> p::Property<M, t::VirtualMachineRuntimeInfoDasProtectionState, P> {
@@ -346,7 +346,7 @@ pub struct VirtualMachineScsiDiskDeviceInfo {
     /// `lunNumber`. Since API 4.0.
     pub lun_number: Option<i32>,
 }
-d::object!(VirtualMachineScsiDiskDeviceInfo: t::VirtualMachineDiskDeviceInfo, "VirtualMachineScsiDiskDeviceInfo", 0, [
+d::object!(Vim25 VirtualMachineScsiDiskDeviceInfo: t::VirtualMachineDiskDeviceInfo, "VirtualMachineScsiDiskDeviceInfo", 0, [
     0 disk "disk" 0 false,
     1 transport_hint "transportHint" 3 false,
     2 lun_number "lunNumber" 3 false,
@@ -366,7 +366,7 @@ pub struct VirtualMachineScsiPassthroughInfo {
     /// `physicalUnitNumber`.
     pub physical_unit_number: i32,
 }
-d::object!(VirtualMachineScsiPassthroughInfo: t::VirtualMachineTargetInfo, "VirtualMachineScsiPassthroughInfo", 0, [
+d::object!(Vim25 VirtualMachineScsiPassthroughInfo: t::VirtualMachineTargetInfo, "VirtualMachineScsiPassthroughInfo", 0, [
     0 scsi_class "scsiClass" 0 false,
     1 vendor "vendor" 0 false,
     2 physical_unit_number "physicalUnitNumber" 0 false,
@@ -400,7 +400,7 @@ pub struct VirtualMachineSerialInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
     pub base: t::VirtualMachineTargetInfo,
 }
-d::object!(VirtualMachineSerialInfo: t::VirtualMachineTargetInfo, "VirtualMachineSerialInfo", 0, [
+d::object!(Vim25 VirtualMachineSerialInfo: t::VirtualMachineTargetInfo, "VirtualMachineSerialInfo", 0, [
 ]);
 
 /// Data object `vim.vm.SgxInfo`, which extends [`DynamicData`](t::DynamicData). Since API 7.0.0.0.
@@ -419,7 +419,7 @@ pub struct VirtualMachineSgxInfo {
     /// `requireAttestation`. Since API 8.0.0.1.
     pub require_attestation: Option<bool>,
 }
-d::object!(VirtualMachineSgxInfo: t::DynamicData, "VirtualMachineSgxInfo", 16, [
+d::object!(Vim25 VirtualMachineSgxInfo: t::DynamicData, "VirtualMachineSgxInfo", 16, [
     0 epc_size "epcSize" 16 false,
     1 flc_mode "flcMode" 16 false,
     2 le_pub_key_hash "lePubKeyHash" 16 false,
@@ -462,7 +462,7 @@ pub struct VirtualMachineSgxTargetInfo {
     /// `requireAttestationSupported`. Since API 8.0.0.1.
     pub require_attestation_supported: Option<bool>,
 }
-d::object!(VirtualMachineSgxTargetInfo: t::VirtualMachineTargetInfo, "VirtualMachineSgxTargetInfo", 16, [
+d::object!(Vim25 VirtualMachineSgxTargetInfo: t::VirtualMachineTargetInfo, "VirtualMachineSgxTargetInfo", 16, [
     0 max_epc_size "maxEpcSize" 16 false,
     1 flc_modes "flcModes" 16 false,
     2 le_pub_key_hashes "lePubKeyHashes" 16 false,
@@ -481,7 +481,7 @@ pub struct VirtualMachineSnapshotInfo {
     /// `rootSnapshotList`.
     pub root_snapshot_list: Vec<t::VirtualMachineSnapshotTree>,
 }
-d::object!(VirtualMachineSnapshotInfo: t::DynamicData, "VirtualMachineSnapshotInfo", 0, [
+d::object!(Vim25 VirtualMachineSnapshotInfo: t::DynamicData, "VirtualMachineSnapshotInfo", 0, [
     0 current_snapshot "currentSnapshot" 0 false,
     1 root_snapshot_list "rootSnapshotList" 0 false,
 ]);
@@ -522,7 +522,7 @@ pub struct VirtualMachineSnapshotTree {
     /// `replaySupported`. Since API 4.0.
     pub replay_supported: Option<bool>,
 }
-d::object!(VirtualMachineSnapshotTree: t::DynamicData, "VirtualMachineSnapshotTree", 0, [
+d::object!(Vim25 VirtualMachineSnapshotTree: t::DynamicData, "VirtualMachineSnapshotTree", 0, [
     0 snapshot "snapshot" 0 false,
     1 vm "vm" 0 false,
     2 name "name" 0 false,
@@ -544,7 +544,7 @@ pub struct VirtualMachineSoundInfo {
     /// The fields of [`VirtualMachineTargetInfo`](t::VirtualMachineTargetInfo).
     pub base: t::VirtualMachineTargetInfo,
 }
-d::object!(VirtualMachineSoundInfo: t::VirtualMachineTargetInfo, "VirtualMachineSoundInfo", 0, [
+d::object!(Vim25 VirtualMachineSoundInfo: t::VirtualMachineTargetInfo, "VirtualMachineSoundInfo", 0, [
 ]);
 
 /// Data object `vim.vm.SriovDevicePoolInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
@@ -557,7 +557,7 @@ pub struct VirtualMachineSriovDevicePoolInfo {
     /// `key`.
     pub key: String,
 }
-d::object!(VirtualMachineSriovDevicePoolInfo: t::DynamicData, "VirtualMachineSriovDevicePoolInfo", 9, [
+d::object!(Vim25 VirtualMachineSriovDevicePoolInfo: t::DynamicData, "VirtualMachineSriovDevicePoolInfo", 9, [
     0 key "key" 9 false,
 ]);
 impl d::IsA<t::VirtualMachineSriovDevicePoolInfo> for VirtualMachineSriovDevicePoolInfo {}
@@ -576,7 +576,7 @@ pub struct VirtualMachineSriovInfo {
     /// `devicePool`. Since API 6.5.
     pub device_pool: Option<d::Poly<t::VirtualMachineSriovDevicePoolInfo>>,
 }
-d::object!(VirtualMachineSriovInfo: t::VirtualMachinePciPassthroughInfo, "VirtualMachineSriovInfo", 7, [
+d::object!(Vim25 VirtualMachineSriovInfo: t::VirtualMachinePciPassthroughInfo, "VirtualMachineSriovInfo", 7, [
     0 virtual_function "virtualFunction" 7 false,
     1 pnic "pnic" 7 false,
     2 device_pool "devicePool" 9 false,
@@ -595,7 +595,7 @@ pub struct VirtualMachineSriovNetworkDevicePoolInfo {
     /// `switchUuid`.
     pub switch_uuid: Option<String>,
 }
-d::object!(VirtualMachineSriovNetworkDevicePoolInfo: t::VirtualMachineSriovDevicePoolInfo, "VirtualMachineSriovNetworkDevicePoolInfo", 9, [
+d::object!(Vim25 VirtualMachineSriovNetworkDevicePoolInfo: t::VirtualMachineSriovDevicePoolInfo, "VirtualMachineSriovNetworkDevicePoolInfo", 9, [
     0 switch_key "switchKey" 9 false,
     1 switch_uuid "switchUuid" 9 false,
 ]);
@@ -623,7 +623,7 @@ pub struct VirtualMachineStorageInfo {
     /// `timestamp`.
     pub timestamp: d::DateTime,
 }
-d::object!(VirtualMachineStorageInfo: t::DynamicData, "VirtualMachineStorageInfo", 3, [
+d::object!(Vim25 VirtualMachineStorageInfo: t::DynamicData, "VirtualMachineStorageInfo", 3, [
     0 per_datastore_usage "perDatastoreUsage" 3 false,
     1 timestamp "timestamp" 3 false,
 ]);
@@ -650,7 +650,7 @@ pub struct VirtualMachineStorageSummary {
     /// `timestamp`.
     pub timestamp: d::DateTime,
 }
-d::object!(VirtualMachineStorageSummary: t::DynamicData, "VirtualMachineStorageSummary", 3, [
+d::object!(Vim25 VirtualMachineStorageSummary: t::DynamicData, "VirtualMachineStorageSummary", 3, [
     0 committed "committed" 3 false,
     1 uncommitted "uncommitted" 3 false,
     2 unshared "unshared" 3 false,
@@ -691,7 +691,7 @@ pub struct VirtualMachineSummary {
     /// `customValue`.
     pub custom_value: Vec<d::Poly<t::CustomFieldValue>>,
 }
-d::object!(VirtualMachineSummary: t::DynamicData, "VirtualMachineSummary", 0, [
+d::object!(Vim25 VirtualMachineSummary: t::DynamicData, "VirtualMachineSummary", 0, [
     0 vm "vm" 0 false,
     1 runtime "runtime" 0 false,
     2 guest "guest" 0 false,
@@ -732,7 +732,7 @@ pub struct VirtualMachineTargetInfo {
     /// `configurationTag`.
     pub configuration_tag: Vec<String>,
 }
-d::object!(VirtualMachineTargetInfo: t::DynamicData, "VirtualMachineTargetInfo", 0, [
+d::object!(Vim25 VirtualMachineTargetInfo: t::DynamicData, "VirtualMachineTargetInfo", 0, [
     0 name "name" 0 false,
     1 configuration_tag "configurationTag" 0 false,
 ]);
@@ -816,7 +816,7 @@ pub struct VirtualMachineUsageOnDatastore {
     /// `unshared`.
     pub unshared: i64,
 }
-d::object!(VirtualMachineUsageOnDatastore: t::DynamicData, "VirtualMachineUsageOnDatastore", 3, [
+d::object!(Vim25 VirtualMachineUsageOnDatastore: t::DynamicData, "VirtualMachineUsageOnDatastore", 3, [
     0 datastore "datastore" 3 false,
     1 committed "committed" 3 false,
     2 uncommitted "uncommitted" 3 false,
@@ -845,7 +845,7 @@ pub struct VirtualMachineUsbInfo {
     /// `summary`.
     pub summary: Option<Box<t::VirtualMachineSummary>>,
 }
-d::object!(VirtualMachineUsbInfo: t::VirtualMachineTargetInfo, "VirtualMachineUsbInfo", 0, [
+d::object!(Vim25 VirtualMachineUsbInfo: t::VirtualMachineTargetInfo, "VirtualMachineUsbInfo", 0, [
     0 description "description" 0 false,
     1 vendor "vendor" 0 false,
     2 product "product" 0 false,
@@ -907,7 +907,7 @@ pub struct VirtualMachineVFlashModuleInfo {
     /// `vFlashModule`.
     pub v_flash_module: t::HostVFlashManagerVFlashCacheConfigInfoVFlashModuleConfigOption,
 }
-d::object!(VirtualMachineVFlashModuleInfo: t::VirtualMachineTargetInfo, "VirtualMachineVFlashModuleInfo", 7, [
+d::object!(Vim25 VirtualMachineVFlashModuleInfo: t::VirtualMachineTargetInfo, "VirtualMachineVFlashModuleInfo", 7, [
     0 v_flash_module "vFlashModule" 7 false,
 ]);
 
@@ -927,7 +927,7 @@ pub struct VirtualMachineVMCIDevice {
     /// `filterInfo`. Since API 6.0.
     pub filter_info: Option<Box<t::VirtualMachineVMCIDeviceFilterInfo>>,
 }
-d::object!(VirtualMachineVMCIDevice: t::VirtualDevice, "VirtualMachineVMCIDevice", 2, [
+d::object!(Vim25 VirtualMachineVMCIDevice: t::VirtualDevice, "VirtualMachineVMCIDevice", 2, [
     0 id "id" 2 false,
     1 allow_unrestricted_communication "allowUnrestrictedCommunication" 2 false,
     2 filter_enable "filterEnable" 8 false,
@@ -966,7 +966,7 @@ pub struct VirtualMachineVMCIDeviceFilterInfo {
     /// `filters`.
     pub filters: Vec<t::VirtualMachineVMCIDeviceFilterSpec>,
 }
-d::object!(VirtualMachineVMCIDeviceFilterInfo: t::DynamicData, "VirtualMachineVMCIDeviceFilterInfo", 8, [
+d::object!(Vim25 VirtualMachineVMCIDeviceFilterInfo: t::DynamicData, "VirtualMachineVMCIDeviceFilterInfo", 8, [
     0 filters "filters" 8 false,
 ]);
 
@@ -990,7 +990,7 @@ pub struct VirtualMachineVMCIDeviceFilterSpec {
     /// `upperDstPortBoundary`.
     pub upper_dst_port_boundary: Option<i64>,
 }
-d::object!(VirtualMachineVMCIDeviceFilterSpec: t::DynamicData, "VirtualMachineVMCIDeviceFilterSpec", 8, [
+d::object!(Vim25 VirtualMachineVMCIDeviceFilterSpec: t::DynamicData, "VirtualMachineVMCIDeviceFilterSpec", 8, [
     0 rank "rank" 8 false,
     1 action "action" 8 false,
     2 protocol "protocol" 8 false,
@@ -1013,7 +1013,7 @@ pub struct VirtualMachineVMCIDeviceOption {
     /// `filterSupported`. Since API 6.0.
     pub filter_supported: Option<Box<t::BoolOption>>,
 }
-d::object!(VirtualMachineVMCIDeviceOption: t::VirtualDeviceOption, "VirtualMachineVMCIDeviceOption", 2, [
+d::object!(Vim25 VirtualMachineVMCIDeviceOption: t::VirtualDeviceOption, "VirtualMachineVMCIDeviceOption", 2, [
     0 allow_unrestricted_communication "allowUnrestrictedCommunication" 2 false,
     1 filter_spec_option "filterSpecOption" 8 false,
     2 filter_supported "filterSupported" 8 false,
@@ -1038,7 +1038,7 @@ pub struct VirtualMachineVMCIDeviceOptionFilterSpecOption {
     /// `upperDstPortBoundary`.
     pub upper_dst_port_boundary: t::LongOption,
 }
-d::object!(VirtualMachineVMCIDeviceOptionFilterSpecOption: t::DynamicData, "VirtualMachineVMCIDeviceOptionFilterSpecOption", 8, [
+d::object!(Vim25 VirtualMachineVMCIDeviceOptionFilterSpecOption: t::DynamicData, "VirtualMachineVMCIDeviceOptionFilterSpecOption", 8, [
     0 action "action" 8 false,
     1 protocol "protocol" 8 false,
     2 direction "direction" 8 false,
@@ -1068,7 +1068,7 @@ pub struct VirtualMachineVMIROM {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
     pub base: t::VirtualDevice,
 }
-d::object!(VirtualMachineVMIROM: t::VirtualDevice, "VirtualMachineVMIROM", 0, [
+d::object!(Vim25 VirtualMachineVMIROM: t::VirtualDevice, "VirtualMachineVMIROM", 0, [
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualMachineVMIROM {}
 
@@ -1084,7 +1084,7 @@ pub struct VirtualMachineVMotionStunTimeInfo {
     /// `stunTime`.
     pub stun_time: i64,
 }
-d::object!(VirtualMachineVMotionStunTimeInfo: t::VirtualMachineTargetInfo, "VirtualMachineVMotionStunTimeInfo", 29, [
+d::object!(Vim25 VirtualMachineVMotionStunTimeInfo: t::VirtualMachineTargetInfo, "VirtualMachineVMotionStunTimeInfo", 29, [
     0 migration_bw "migrationBW" 29 false,
     1 stun_time "stunTime" 29 false,
 ]);
@@ -1099,7 +1099,7 @@ pub struct VirtualMachineVcpuConfig {
     /// `latencySensitivity`.
     pub latency_sensitivity: Option<Box<t::LatencySensitivity>>,
 }
-d::object!(VirtualMachineVcpuConfig: t::DynamicData, "VirtualMachineVcpuConfig", 16, [
+d::object!(Vim25 VirtualMachineVcpuConfig: t::DynamicData, "VirtualMachineVcpuConfig", 16, [
     0 latency_sensitivity "latencySensitivity" 16 false,
 ]);
 
@@ -1117,7 +1117,7 @@ pub struct VirtualMachineVendorDeviceGroupInfo {
     /// `componentDeviceInfo`.
     pub component_device_info: Vec<t::VirtualMachineVendorDeviceGroupInfoComponentDeviceInfo>,
 }
-d::object!(VirtualMachineVendorDeviceGroupInfo: t::VirtualMachineTargetInfo, "VirtualMachineVendorDeviceGroupInfo", 26, [
+d::object!(Vim25 VirtualMachineVendorDeviceGroupInfo: t::VirtualMachineTargetInfo, "VirtualMachineVendorDeviceGroupInfo", 26, [
     0 device_group_name "deviceGroupName" 26 false,
     1 device_group_description "deviceGroupDescription" 26 false,
     2 component_device_info "componentDeviceInfo" 26 false,
@@ -1141,7 +1141,7 @@ pub struct VirtualMachineVendorDeviceGroupInfoComponentDeviceInfo {
     /// `device`.
     pub device: d::Poly<t::VirtualDevice>,
 }
-d::object!(VirtualMachineVendorDeviceGroupInfoComponentDeviceInfo: t::DynamicData, "VirtualMachineVendorDeviceGroupInfoComponentDeviceInfo", 26, [
+d::object!(Vim25 VirtualMachineVendorDeviceGroupInfoComponentDeviceInfo: t::DynamicData, "VirtualMachineVendorDeviceGroupInfoComponentDeviceInfo", 26, [
     0 r#type "type" 26 false,
     1 vendor_name "vendorName" 26 false,
     2 device_name "deviceName" 26 false,
@@ -1183,7 +1183,7 @@ pub struct VirtualMachineVgpuDeviceInfo {
     /// `quadroProfileCapable`.
     pub quadro_profile_capable: bool,
 }
-d::object!(VirtualMachineVgpuDeviceInfo: t::VirtualMachineTargetInfo, "VirtualMachineVgpuDeviceInfo", 22, [
+d::object!(Vim25 VirtualMachineVgpuDeviceInfo: t::VirtualMachineTargetInfo, "VirtualMachineVgpuDeviceInfo", 22, [
     0 device_name "deviceName" 22 false,
     1 device_vendor_id "deviceVendorId" 22 false,
     2 max_fb_size_in_gib "maxFbSizeInGib" 22 false,
@@ -1213,7 +1213,7 @@ pub struct VirtualMachineVgpuProfileInfo {
     /// `stunTimeEstimates`. Since API 8.0.2.0.
     pub stun_time_estimates: Vec<t::VirtualMachineVMotionStunTimeInfo>,
 }
-d::object!(VirtualMachineVgpuProfileInfo: t::VirtualMachineTargetInfo, "VirtualMachineVgpuProfileInfo", 22, [
+d::object!(Vim25 VirtualMachineVgpuProfileInfo: t::VirtualMachineTargetInfo, "VirtualMachineVgpuProfileInfo", 22, [
     0 profile_name "profileName" 22 false,
     1 device_vendor_id "deviceVendorId" 22 false,
     2 fb_size_in_gib "fbSizeInGib" 22 false,
@@ -1262,7 +1262,7 @@ pub struct VirtualMachineVideoCard {
     /// `graphicsMemorySizeInKB`. Since API 6.0.
     pub graphics_memory_size_in_kb: Option<i64>,
 }
-d::object!(VirtualMachineVideoCard: t::VirtualDevice, "VirtualMachineVideoCard", 0, [
+d::object!(Vim25 VirtualMachineVideoCard: t::VirtualDevice, "VirtualMachineVideoCard", 0, [
     0 video_ram_size_in_kb "videoRamSizeInKB" 0 false,
     1 num_displays "numDisplays" 2 false,
     2 use_auto_detect "useAutoDetect" 2 false,
@@ -1293,7 +1293,7 @@ pub struct VirtualMachineVirtualDeviceGroups {
     /// `deviceGroup`.
     pub device_group: Vec<d::Poly<t::VirtualMachineVirtualDeviceGroupsDeviceGroup>>,
 }
-d::object!(VirtualMachineVirtualDeviceGroups: t::DynamicData, "VirtualMachineVirtualDeviceGroups", 26, [
+d::object!(Vim25 VirtualMachineVirtualDeviceGroups: t::DynamicData, "VirtualMachineVirtualDeviceGroups", 26, [
     0 device_group "deviceGroup" 26 false,
 ]);
 impl<M, P> p::Property<M, t::VirtualMachineVirtualDeviceGroups, P> {
@@ -1313,7 +1313,7 @@ pub struct VirtualMachineVirtualDeviceGroupsDeviceGroup {
     /// `deviceInfo`.
     pub device_info: Option<d::Poly<t::Description>>,
 }
-d::object!(VirtualMachineVirtualDeviceGroupsDeviceGroup: t::DynamicData, "VirtualMachineVirtualDeviceGroupsDeviceGroup", 0, [
+d::object!(Vim25 VirtualMachineVirtualDeviceGroupsDeviceGroup: t::DynamicData, "VirtualMachineVirtualDeviceGroupsDeviceGroup", 0, [
     0 group_instance_key "groupInstanceKey" 0 false,
     1 device_info "deviceInfo" 0 false,
 ]);
@@ -1329,7 +1329,7 @@ pub struct VirtualMachineVirtualDeviceGroupsVendorDeviceGroup {
     /// `deviceGroupName`.
     pub device_group_name: String,
 }
-d::object!(VirtualMachineVirtualDeviceGroupsVendorDeviceGroup: t::VirtualMachineVirtualDeviceGroupsDeviceGroup, "VirtualMachineVirtualDeviceGroupsVendorDeviceGroup", 0, [
+d::object!(Vim25 VirtualMachineVirtualDeviceGroupsVendorDeviceGroup: t::VirtualMachineVirtualDeviceGroupsDeviceGroup, "VirtualMachineVirtualDeviceGroupsVendorDeviceGroup", 0, [
     0 device_group_name "deviceGroupName" 0 false,
 ]);
 impl d::IsA<t::VirtualMachineVirtualDeviceGroupsDeviceGroup> for VirtualMachineVirtualDeviceGroupsVendorDeviceGroup {}
@@ -1344,7 +1344,7 @@ pub struct VirtualMachineVirtualDeviceSwap {
     /// `lsiToPvscsi`.
     pub lsi_to_pvscsi: Option<Box<t::VirtualMachineVirtualDeviceSwapDeviceSwapInfo>>,
 }
-d::object!(VirtualMachineVirtualDeviceSwap: t::DynamicData, "VirtualMachineVirtualDeviceSwap", 26, [
+d::object!(Vim25 VirtualMachineVirtualDeviceSwap: t::DynamicData, "VirtualMachineVirtualDeviceSwap", 26, [
     0 lsi_to_pvscsi "lsiToPvscsi" 26 false,
 ]);
 impl<M, P> p::Property<M, t::VirtualMachineVirtualDeviceSwap, P> {
@@ -1366,7 +1366,7 @@ pub struct VirtualMachineVirtualDeviceSwapDeviceSwapInfo {
     /// `status`.
     pub status: Option<String>,
 }
-d::object!(VirtualMachineVirtualDeviceSwapDeviceSwapInfo: t::DynamicData, "VirtualMachineVirtualDeviceSwapDeviceSwapInfo", 26, [
+d::object!(Vim25 VirtualMachineVirtualDeviceSwapDeviceSwapInfo: t::DynamicData, "VirtualMachineVirtualDeviceSwapDeviceSwapInfo", 26, [
     0 enabled "enabled" 26 false,
     1 applicable "applicable" 26 false,
     2 status "status" 26 false,
@@ -1405,7 +1405,7 @@ pub struct VirtualMachineVirtualNuma {
     /// `exposeVnumaOnCpuHotadd`.
     pub expose_vnuma_on_cpu_hotadd: Option<bool>,
 }
-d::object!(VirtualMachineVirtualNuma: t::DynamicData, "VirtualMachineVirtualNuma", 26, [
+d::object!(Vim25 VirtualMachineVirtualNuma: t::DynamicData, "VirtualMachineVirtualNuma", 26, [
     0 cores_per_numa_node "coresPerNumaNode" 26 false,
     1 expose_vnuma_on_cpu_hotadd "exposeVnumaOnCpuHotadd" 26 false,
 ]);
@@ -1424,7 +1424,7 @@ pub struct VirtualMachineVirtualNumaInfo {
     /// `vnumaOnCpuHotaddExposed`.
     pub vnuma_on_cpu_hotadd_exposed: Option<bool>,
 }
-d::object!(VirtualMachineVirtualNumaInfo: t::DynamicData, "VirtualMachineVirtualNumaInfo", 26, [
+d::object!(Vim25 VirtualMachineVirtualNumaInfo: t::DynamicData, "VirtualMachineVirtualNumaInfo", 26, [
     0 cores_per_numa_node "coresPerNumaNode" 26 false,
     1 auto_cores_per_numa_node "autoCoresPerNumaNode" 26 false,
     2 vnuma_on_cpu_hotadd_exposed "vnumaOnCpuHotaddExposed" 26 false,
@@ -1448,7 +1448,7 @@ pub struct VirtualMachineVirtualPMem {
     /// `snapshotMode`.
     pub snapshot_mode: Option<String>,
 }
-d::object!(VirtualMachineVirtualPMem: t::DynamicData, "VirtualMachineVirtualPMem", 22, [
+d::object!(Vim25 VirtualMachineVirtualPMem: t::DynamicData, "VirtualMachineVirtualPMem", 22, [
     0 snapshot_mode "snapshotMode" 22 false,
 ]);
 impl<M, P> p::Property<M, t::VirtualMachineVirtualPMem, P> {
@@ -1482,7 +1482,7 @@ pub struct VirtualMachineWindowsQuiesceSpec {
     /// `vssBackupContext`.
     pub vss_backup_context: Option<String>,
 }
-d::object!(VirtualMachineWindowsQuiesceSpec: t::VirtualMachineGuestQuiesceSpec, "VirtualMachineWindowsQuiesceSpec", 9, [
+d::object!(Vim25 VirtualMachineWindowsQuiesceSpec: t::VirtualMachineGuestQuiesceSpec, "VirtualMachineWindowsQuiesceSpec", 9, [
     0 vss_backup_type "vssBackupType" 9 false,
     1 vss_bootable_system_state "vssBootableSystemState" 9 false,
     2 vss_partial_file_support "vssPartialFileSupport" 9 false,
@@ -1513,7 +1513,7 @@ pub struct VirtualNVDIMM {
     /// `configuredCapacityInMB`. Since API 7.0.2.0.
     pub configured_capacity_in_mb: Option<i64>,
 }
-d::object!(VirtualNVDIMM: t::VirtualDevice, "VirtualNVDIMM", 10, [
+d::object!(Vim25 VirtualNVDIMM: t::VirtualDevice, "VirtualNVDIMM", 10, [
     0 capacity_in_mb "capacityInMB" 10 false,
     1 configured_capacity_in_mb "configuredCapacityInMB" 20 false,
 ]);
@@ -1531,7 +1531,7 @@ pub struct VirtualNVDIMMBackingInfo {
     /// `changeId`.
     pub change_id: Option<String>,
 }
-d::object!(VirtualNVDIMMBackingInfo: t::VirtualDeviceFileBackingInfo, "VirtualNVDIMMBackingInfo", 10, [
+d::object!(Vim25 VirtualNVDIMMBackingInfo: t::VirtualDeviceFileBackingInfo, "VirtualNVDIMMBackingInfo", 10, [
     0 parent "parent" 10 false,
     1 change_id "changeId" 10 false,
 ]);
@@ -1545,7 +1545,7 @@ pub struct VirtualNVDIMMController {
     /// The fields of [`VirtualController`](t::VirtualController).
     pub base: t::VirtualController,
 }
-d::object!(VirtualNVDIMMController: t::VirtualController, "VirtualNVDIMMController", 10, [
+d::object!(Vim25 VirtualNVDIMMController: t::VirtualController, "VirtualNVDIMMController", 10, [
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualNVDIMMController {}
 
@@ -1559,7 +1559,7 @@ pub struct VirtualNVDIMMControllerOption {
     /// `numNVDIMMControllers`.
     pub num_nvdimm_controllers: t::IntOption,
 }
-d::object!(VirtualNVDIMMControllerOption: t::VirtualControllerOption, "VirtualNVDIMMControllerOption", 10, [
+d::object!(Vim25 VirtualNVDIMMControllerOption: t::VirtualControllerOption, "VirtualNVDIMMControllerOption", 10, [
     0 num_nvdimm_controllers "numNVDIMMControllers" 10 false,
 ]);
 impl d::IsA<t::VirtualDeviceOption> for VirtualNVDIMMControllerOption {}
@@ -1580,7 +1580,7 @@ pub struct VirtualNVDIMMOption {
     /// `granularityInMB`.
     pub granularity_in_mb: i64,
 }
-d::object!(VirtualNVDIMMOption: t::VirtualDeviceOption, "VirtualNVDIMMOption", 10, [
+d::object!(Vim25 VirtualNVDIMMOption: t::VirtualDeviceOption, "VirtualNVDIMMOption", 10, [
     0 capacity_in_mb "capacityInMB" 10 false,
     1 growable "growable" 10 false,
     2 hot_growable "hotGrowable" 10 false,
@@ -1598,7 +1598,7 @@ pub struct VirtualNVMEController {
     /// `sharedBus`. Since API 8.0.2.0.
     pub shared_bus: Option<String>,
 }
-d::object!(VirtualNVMEController: t::VirtualController, "VirtualNVMEController", 9, [
+d::object!(Vim25 VirtualNVMEController: t::VirtualController, "VirtualNVMEController", 9, [
     0 shared_bus "sharedBus" 29 false,
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualNVMEController {}
@@ -1615,7 +1615,7 @@ pub struct VirtualNVMEControllerOption {
     /// `sharing`. Since API 8.0.2.0.
     pub sharing: Vec<String>,
 }
-d::object!(VirtualNVMEControllerOption: t::VirtualControllerOption, "VirtualNVMEControllerOption", 9, [
+d::object!(Vim25 VirtualNVMEControllerOption: t::VirtualControllerOption, "VirtualNVMEControllerOption", 9, [
     0 num_nvme_disks "numNVMEDisks" 9 false,
     1 sharing "sharing" 29 false,
 ]);
@@ -1639,7 +1639,7 @@ pub struct VirtualPCIController {
     /// The fields of [`VirtualController`](t::VirtualController).
     pub base: t::VirtualController,
 }
-d::object!(VirtualPCIController: t::VirtualController, "VirtualPCIController", 0, [
+d::object!(Vim25 VirtualPCIController: t::VirtualController, "VirtualPCIController", 0, [
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualPCIController {}
 
@@ -1677,7 +1677,7 @@ pub struct VirtualPCIControllerOption {
     /// `numVmxnet3VrdmaEthernetCards`. Since API 6.7.
     pub num_vmxnet3_vrdma_ethernet_cards: Option<Box<t::IntOption>>,
 }
-d::object!(VirtualPCIControllerOption: t::VirtualControllerOption, "VirtualPCIControllerOption", 0, [
+d::object!(Vim25 VirtualPCIControllerOption: t::VirtualControllerOption, "VirtualPCIControllerOption", 0, [
     0 num_scsi_controllers "numSCSIControllers" 0 false,
     1 num_ethernet_cards "numEthernetCards" 0 false,
     2 num_video_cards "numVideoCards" 0 false,
@@ -1702,7 +1702,7 @@ pub struct VirtualPCIPassthrough {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
     pub base: t::VirtualDevice,
 }
-d::object!(VirtualPCIPassthrough: t::VirtualDevice, "VirtualPCIPassthrough", 3, [
+d::object!(Vim25 VirtualPCIPassthrough: t::VirtualDevice, "VirtualPCIPassthrough", 3, [
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualPCIPassthrough {}
 
@@ -1724,7 +1724,7 @@ pub struct VirtualPCIPassthroughAllowedDevice {
     /// `revisionId`.
     pub revision_id: Option<i16>,
 }
-d::object!(VirtualPCIPassthroughAllowedDevice: t::DynamicData, "VirtualPCIPassthroughAllowedDevice", 16, [
+d::object!(Vim25 VirtualPCIPassthroughAllowedDevice: t::DynamicData, "VirtualPCIPassthroughAllowedDevice", 16, [
     0 vendor_id "vendorId" 16 false,
     1 device_id "deviceId" 16 false,
     2 sub_vendor_id "subVendorId" 16 false,
@@ -1748,7 +1748,7 @@ pub struct VirtualPCIPassthroughDeviceBackingInfo {
     /// `vendorId`.
     pub vendor_id: i16,
 }
-d::object!(VirtualPCIPassthroughDeviceBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualPCIPassthroughDeviceBackingInfo", 3, [
+d::object!(Vim25 VirtualPCIPassthroughDeviceBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualPCIPassthroughDeviceBackingInfo", 3, [
     0 id "id" 3 false,
     1 device_id "deviceId" 3 false,
     2 system_id "systemId" 3 false,
@@ -1764,7 +1764,7 @@ pub struct VirtualPCIPassthroughDeviceBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
     pub base: t::VirtualDeviceDeviceBackingOption,
 }
-d::object!(VirtualPCIPassthroughDeviceBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualPCIPassthroughDeviceBackingOption", 3, [
+d::object!(Vim25 VirtualPCIPassthroughDeviceBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualPCIPassthroughDeviceBackingOption", 3, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualPCIPassthroughDeviceBackingOption {}
 
@@ -1780,7 +1780,7 @@ pub struct VirtualPCIPassthroughDvxBackingInfo {
     /// `configParams`.
     pub config_params: Vec<d::Poly<t::OptionValue>>,
 }
-d::object!(VirtualPCIPassthroughDvxBackingInfo: t::VirtualDeviceBackingInfo, "VirtualPCIPassthroughDvxBackingInfo", 26, [
+d::object!(Vim25 VirtualPCIPassthroughDvxBackingInfo: t::VirtualDeviceBackingInfo, "VirtualPCIPassthroughDvxBackingInfo", 26, [
     0 device_class "deviceClass" 26 false,
     1 config_params "configParams" 26 false,
 ]);
@@ -1794,7 +1794,7 @@ pub struct VirtualPCIPassthroughDvxBackingOption {
     /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
     pub base: t::VirtualDeviceBackingOption,
 }
-d::object!(VirtualPCIPassthroughDvxBackingOption: t::VirtualDeviceBackingOption, "VirtualPCIPassthroughDvxBackingOption", 26, [
+d::object!(Vim25 VirtualPCIPassthroughDvxBackingOption: t::VirtualDeviceBackingOption, "VirtualPCIPassthroughDvxBackingOption", 26, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualPCIPassthroughDvxBackingOption {}
 
@@ -1812,7 +1812,7 @@ pub struct VirtualPCIPassthroughDynamicBackingInfo {
     /// `assignedId`.
     pub assigned_id: Option<String>,
 }
-d::object!(VirtualPCIPassthroughDynamicBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualPCIPassthroughDynamicBackingInfo", 16, [
+d::object!(Vim25 VirtualPCIPassthroughDynamicBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualPCIPassthroughDynamicBackingInfo", 16, [
     0 allowed_device "allowedDevice" 16 false,
     1 custom_label "customLabel" 16 false,
     2 assigned_id "assignedId" 16 false,
@@ -1827,7 +1827,7 @@ pub struct VirtualPCIPassthroughDynamicBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
     pub base: t::VirtualDeviceDeviceBackingOption,
 }
-d::object!(VirtualPCIPassthroughDynamicBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualPCIPassthroughDynamicBackingOption", 16, [
+d::object!(Vim25 VirtualPCIPassthroughDynamicBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualPCIPassthroughDynamicBackingOption", 16, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualPCIPassthroughDynamicBackingOption {}
 
@@ -1839,7 +1839,7 @@ pub struct VirtualPCIPassthroughOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
     pub base: t::VirtualDeviceOption,
 }
-d::object!(VirtualPCIPassthroughOption: t::VirtualDeviceOption, "VirtualPCIPassthroughOption", 3, [
+d::object!(Vim25 VirtualPCIPassthroughOption: t::VirtualDeviceOption, "VirtualPCIPassthroughOption", 3, [
 ]);
 impl d::IsA<t::VirtualDeviceOption> for VirtualPCIPassthroughOption {}
 
@@ -1851,7 +1851,7 @@ pub struct VirtualPCIPassthroughPluginBackingInfo {
     /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
     pub base: t::VirtualDeviceBackingInfo,
 }
-d::object!(VirtualPCIPassthroughPluginBackingInfo: t::VirtualDeviceBackingInfo, "VirtualPCIPassthroughPluginBackingInfo", 8, [
+d::object!(Vim25 VirtualPCIPassthroughPluginBackingInfo: t::VirtualDeviceBackingInfo, "VirtualPCIPassthroughPluginBackingInfo", 8, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualPCIPassthroughPluginBackingInfo {}
 
@@ -1863,7 +1863,7 @@ pub struct VirtualPCIPassthroughPluginBackingOption {
     /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
     pub base: t::VirtualDeviceBackingOption,
 }
-d::object!(VirtualPCIPassthroughPluginBackingOption: t::VirtualDeviceBackingOption, "VirtualPCIPassthroughPluginBackingOption", 8, [
+d::object!(Vim25 VirtualPCIPassthroughPluginBackingOption: t::VirtualDeviceBackingOption, "VirtualPCIPassthroughPluginBackingOption", 8, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualPCIPassthroughPluginBackingOption {}
 
@@ -1883,7 +1883,7 @@ pub struct VirtualPCIPassthroughVmiopBackingInfo {
     /// `enhancedMigrateCapability`. Since API 8.0.0.1.
     pub enhanced_migrate_capability: Option<bool>,
 }
-d::object!(VirtualPCIPassthroughVmiopBackingInfo: t::VirtualPCIPassthroughPluginBackingInfo, "VirtualPCIPassthroughVmiopBackingInfo", 8, [
+d::object!(Vim25 VirtualPCIPassthroughVmiopBackingInfo: t::VirtualPCIPassthroughPluginBackingInfo, "VirtualPCIPassthroughVmiopBackingInfo", 8, [
     0 vgpu "vgpu" 8 false,
     1 vgpu_migrate_data_size_mb "vgpuMigrateDataSizeMB" 26 false,
     2 migrate_supported "migrateSupported" 20 false,
@@ -1903,7 +1903,7 @@ pub struct VirtualPCIPassthroughVmiopBackingOption {
     /// `maxInstances`.
     pub max_instances: i32,
 }
-d::object!(VirtualPCIPassthroughVmiopBackingOption: t::VirtualPCIPassthroughPluginBackingOption, "VirtualPCIPassthroughVmiopBackingOption", 8, [
+d::object!(Vim25 VirtualPCIPassthroughVmiopBackingOption: t::VirtualPCIPassthroughPluginBackingOption, "VirtualPCIPassthroughVmiopBackingOption", 8, [
     0 vgpu "vgpu" 8 false,
     1 max_instances "maxInstances" 8 false,
 ]);
@@ -1917,7 +1917,7 @@ pub struct VirtualPCNet32 {
     /// The fields of [`VirtualEthernetCard`](t::VirtualEthernetCard).
     pub base: t::VirtualEthernetCard,
 }
-d::object!(VirtualPCNet32: t::VirtualEthernetCard, "VirtualPCNet32", 0, [
+d::object!(Vim25 VirtualPCNet32: t::VirtualEthernetCard, "VirtualPCNet32", 0, [
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualPCNet32 {}
 
@@ -1931,7 +1931,7 @@ pub struct VirtualPCNet32Option {
     /// `supportsMorphing`.
     pub supports_morphing: bool,
 }
-d::object!(VirtualPCNet32Option: t::VirtualEthernetCardOption, "VirtualPCNet32Option", 0, [
+d::object!(Vim25 VirtualPCNet32Option: t::VirtualEthernetCardOption, "VirtualPCNet32Option", 0, [
     0 supports_morphing "supportsMorphing" 0 false,
 ]);
 impl d::IsA<t::VirtualDeviceOption> for VirtualPCNet32Option {}
@@ -1944,7 +1944,7 @@ pub struct VirtualPS2Controller {
     /// The fields of [`VirtualController`](t::VirtualController).
     pub base: t::VirtualController,
 }
-d::object!(VirtualPS2Controller: t::VirtualController, "VirtualPS2Controller", 0, [
+d::object!(Vim25 VirtualPS2Controller: t::VirtualController, "VirtualPS2Controller", 0, [
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualPS2Controller {}
 
@@ -1960,7 +1960,7 @@ pub struct VirtualPS2ControllerOption {
     /// `numPointingDevices`.
     pub num_pointing_devices: t::IntOption,
 }
-d::object!(VirtualPS2ControllerOption: t::VirtualControllerOption, "VirtualPS2ControllerOption", 0, [
+d::object!(Vim25 VirtualPS2ControllerOption: t::VirtualControllerOption, "VirtualPS2ControllerOption", 0, [
     0 num_keyboards "numKeyboards" 0 false,
     1 num_pointing_devices "numPointingDevices" 0 false,
 ]);
@@ -1974,7 +1974,7 @@ pub struct VirtualParallelPort {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
     pub base: t::VirtualDevice,
 }
-d::object!(VirtualParallelPort: t::VirtualDevice, "VirtualParallelPort", 0, [
+d::object!(Vim25 VirtualParallelPort: t::VirtualDevice, "VirtualParallelPort", 0, [
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualParallelPort {}
 
@@ -1986,7 +1986,7 @@ pub struct VirtualParallelPortDeviceBackingInfo {
     /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
     pub base: t::VirtualDeviceDeviceBackingInfo,
 }
-d::object!(VirtualParallelPortDeviceBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualParallelPortDeviceBackingInfo", 0, [
+d::object!(Vim25 VirtualParallelPortDeviceBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualParallelPortDeviceBackingInfo", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualParallelPortDeviceBackingInfo {}
 
@@ -1998,7 +1998,7 @@ pub struct VirtualParallelPortDeviceBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
     pub base: t::VirtualDeviceDeviceBackingOption,
 }
-d::object!(VirtualParallelPortDeviceBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualParallelPortDeviceBackingOption", 0, [
+d::object!(Vim25 VirtualParallelPortDeviceBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualParallelPortDeviceBackingOption", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualParallelPortDeviceBackingOption {}
 
@@ -2010,7 +2010,7 @@ pub struct VirtualParallelPortFileBackingInfo {
     /// The fields of [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo).
     pub base: t::VirtualDeviceFileBackingInfo,
 }
-d::object!(VirtualParallelPortFileBackingInfo: t::VirtualDeviceFileBackingInfo, "VirtualParallelPortFileBackingInfo", 0, [
+d::object!(Vim25 VirtualParallelPortFileBackingInfo: t::VirtualDeviceFileBackingInfo, "VirtualParallelPortFileBackingInfo", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualParallelPortFileBackingInfo {}
 
@@ -2022,7 +2022,7 @@ pub struct VirtualParallelPortFileBackingOption {
     /// The fields of [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption).
     pub base: t::VirtualDeviceFileBackingOption,
 }
-d::object!(VirtualParallelPortFileBackingOption: t::VirtualDeviceFileBackingOption, "VirtualParallelPortFileBackingOption", 0, [
+d::object!(Vim25 VirtualParallelPortFileBackingOption: t::VirtualDeviceFileBackingOption, "VirtualParallelPortFileBackingOption", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualParallelPortFileBackingOption {}
 
@@ -2034,7 +2034,7 @@ pub struct VirtualParallelPortOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
     pub base: t::VirtualDeviceOption,
 }
-d::object!(VirtualParallelPortOption: t::VirtualDeviceOption, "VirtualParallelPortOption", 0, [
+d::object!(Vim25 VirtualParallelPortOption: t::VirtualDeviceOption, "VirtualParallelPortOption", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceOption> for VirtualParallelPortOption {}
 
@@ -2046,7 +2046,7 @@ pub struct VirtualPointingDevice {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
     pub base: t::VirtualDevice,
 }
-d::object!(VirtualPointingDevice: t::VirtualDevice, "VirtualPointingDevice", 0, [
+d::object!(Vim25 VirtualPointingDevice: t::VirtualDevice, "VirtualPointingDevice", 0, [
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualPointingDevice {}
 
@@ -2060,7 +2060,7 @@ pub struct VirtualPointingDeviceBackingOption {
     /// `hostPointingDevice`.
     pub host_pointing_device: t::ChoiceOption,
 }
-d::object!(VirtualPointingDeviceBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualPointingDeviceBackingOption", 0, [
+d::object!(Vim25 VirtualPointingDeviceBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualPointingDeviceBackingOption", 0, [
     0 host_pointing_device "hostPointingDevice" 0 false,
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualPointingDeviceBackingOption {}
@@ -2075,7 +2075,7 @@ pub struct VirtualPointingDeviceDeviceBackingInfo {
     /// `hostPointingDevice`.
     pub host_pointing_device: String,
 }
-d::object!(VirtualPointingDeviceDeviceBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualPointingDeviceDeviceBackingInfo", 0, [
+d::object!(Vim25 VirtualPointingDeviceDeviceBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualPointingDeviceDeviceBackingInfo", 0, [
     0 host_pointing_device "hostPointingDevice" 0 false,
 ]);
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualPointingDeviceDeviceBackingInfo {}
@@ -2104,7 +2104,7 @@ pub struct VirtualPointingDeviceOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
     pub base: t::VirtualDeviceOption,
 }
-d::object!(VirtualPointingDeviceOption: t::VirtualDeviceOption, "VirtualPointingDeviceOption", 0, [
+d::object!(Vim25 VirtualPointingDeviceOption: t::VirtualDeviceOption, "VirtualPointingDeviceOption", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceOption> for VirtualPointingDeviceOption {}
 
@@ -2116,7 +2116,7 @@ pub struct VirtualPrecisionClock {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
     pub base: t::VirtualDevice,
 }
-d::object!(VirtualPrecisionClock: t::VirtualDevice, "VirtualPrecisionClock", 16, [
+d::object!(Vim25 VirtualPrecisionClock: t::VirtualDevice, "VirtualPrecisionClock", 16, [
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualPrecisionClock {}
 
@@ -2128,7 +2128,7 @@ pub struct VirtualPrecisionClockOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
     pub base: t::VirtualDeviceOption,
 }
-d::object!(VirtualPrecisionClockOption: t::VirtualDeviceOption, "VirtualPrecisionClockOption", 16, [
+d::object!(Vim25 VirtualPrecisionClockOption: t::VirtualDeviceOption, "VirtualPrecisionClockOption", 16, [
 ]);
 impl d::IsA<t::VirtualDeviceOption> for VirtualPrecisionClockOption {}
 
@@ -2142,7 +2142,7 @@ pub struct VirtualPrecisionClockSystemClockBackingInfo {
     /// `protocol`.
     pub protocol: Option<String>,
 }
-d::object!(VirtualPrecisionClockSystemClockBackingInfo: t::VirtualDeviceBackingInfo, "VirtualPrecisionClockSystemClockBackingInfo", 16, [
+d::object!(Vim25 VirtualPrecisionClockSystemClockBackingInfo: t::VirtualDeviceBackingInfo, "VirtualPrecisionClockSystemClockBackingInfo", 16, [
     0 protocol "protocol" 16 false,
 ]);
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualPrecisionClockSystemClockBackingInfo {}
@@ -2157,7 +2157,7 @@ pub struct VirtualPrecisionClockSystemClockBackingOption {
     /// `protocol`.
     pub protocol: t::ChoiceOption,
 }
-d::object!(VirtualPrecisionClockSystemClockBackingOption: t::VirtualDeviceBackingOption, "VirtualPrecisionClockSystemClockBackingOption", 16, [
+d::object!(Vim25 VirtualPrecisionClockSystemClockBackingOption: t::VirtualDeviceBackingOption, "VirtualPrecisionClockSystemClockBackingOption", 16, [
     0 protocol "protocol" 16 false,
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualPrecisionClockSystemClockBackingOption {}
@@ -2170,7 +2170,7 @@ pub struct VirtualSATAController {
     /// The fields of [`VirtualController`](t::VirtualController).
     pub base: t::VirtualController,
 }
-d::object!(VirtualSATAController: t::VirtualController, "VirtualSATAController", 7, [
+d::object!(Vim25 VirtualSATAController: t::VirtualController, "VirtualSATAController", 7, [
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualSATAController {}
 
@@ -2186,7 +2186,7 @@ pub struct VirtualSATAControllerOption {
     /// `numSATACdroms`.
     pub num_sata_cdroms: t::IntOption,
 }
-d::object!(VirtualSATAControllerOption: t::VirtualControllerOption, "VirtualSATAControllerOption", 7, [
+d::object!(Vim25 VirtualSATAControllerOption: t::VirtualControllerOption, "VirtualSATAControllerOption", 7, [
     0 num_sata_disks "numSATADisks" 7 false,
     1 num_sata_cdroms "numSATACdroms" 7 false,
 ]);
@@ -2206,7 +2206,7 @@ pub struct VirtualSCSIController {
     /// `scsiCtlrUnitNumber`.
     pub scsi_ctlr_unit_number: Option<i32>,
 }
-d::object!(VirtualSCSIController: t::VirtualController, "VirtualSCSIController", 0, [
+d::object!(Vim25 VirtualSCSIController: t::VirtualController, "VirtualSCSIController", 0, [
     0 hot_add_remove "hotAddRemove" 0 false,
     1 shared_bus "sharedBus" 0 false,
     2 scsi_ctlr_unit_number "scsiCtlrUnitNumber" 0 false,
@@ -2235,7 +2235,7 @@ pub struct VirtualSCSIControllerOption {
     /// `scsiCtlrUnitNumber`.
     pub scsi_ctlr_unit_number: i32,
 }
-d::object!(VirtualSCSIControllerOption: t::VirtualControllerOption, "VirtualSCSIControllerOption", 0, [
+d::object!(Vim25 VirtualSCSIControllerOption: t::VirtualControllerOption, "VirtualSCSIControllerOption", 0, [
     0 num_scsi_disks "numSCSIDisks" 0 false,
     1 num_scsi_cdroms "numSCSICdroms" 0 false,
     2 num_scsi_passthrough "numSCSIPassthrough" 0 false,
@@ -2254,7 +2254,7 @@ pub struct VirtualSCSIPassthrough {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
     pub base: t::VirtualDevice,
 }
-d::object!(VirtualSCSIPassthrough: t::VirtualDevice, "VirtualSCSIPassthrough", 0, [
+d::object!(Vim25 VirtualSCSIPassthrough: t::VirtualDevice, "VirtualSCSIPassthrough", 0, [
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualSCSIPassthrough {}
 
@@ -2266,7 +2266,7 @@ pub struct VirtualSCSIPassthroughDeviceBackingInfo {
     /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
     pub base: t::VirtualDeviceDeviceBackingInfo,
 }
-d::object!(VirtualSCSIPassthroughDeviceBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualSCSIPassthroughDeviceBackingInfo", 0, [
+d::object!(Vim25 VirtualSCSIPassthroughDeviceBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualSCSIPassthroughDeviceBackingInfo", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualSCSIPassthroughDeviceBackingInfo {}
 
@@ -2278,7 +2278,7 @@ pub struct VirtualSCSIPassthroughDeviceBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
     pub base: t::VirtualDeviceDeviceBackingOption,
 }
-d::object!(VirtualSCSIPassthroughDeviceBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualSCSIPassthroughDeviceBackingOption", 0, [
+d::object!(Vim25 VirtualSCSIPassthroughDeviceBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualSCSIPassthroughDeviceBackingOption", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualSCSIPassthroughDeviceBackingOption {}
 
@@ -2290,7 +2290,7 @@ pub struct VirtualSCSIPassthroughOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
     pub base: t::VirtualDeviceOption,
 }
-d::object!(VirtualSCSIPassthroughOption: t::VirtualDeviceOption, "VirtualSCSIPassthroughOption", 0, [
+d::object!(Vim25 VirtualSCSIPassthroughOption: t::VirtualDeviceOption, "VirtualSCSIPassthroughOption", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceOption> for VirtualSCSIPassthroughOption {}
 
@@ -2313,7 +2313,7 @@ pub struct VirtualSIOController {
     /// The fields of [`VirtualController`](t::VirtualController).
     pub base: t::VirtualController,
 }
-d::object!(VirtualSIOController: t::VirtualController, "VirtualSIOController", 0, [
+d::object!(Vim25 VirtualSIOController: t::VirtualController, "VirtualSIOController", 0, [
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualSIOController {}
 
@@ -2331,7 +2331,7 @@ pub struct VirtualSIOControllerOption {
     /// `numParallelPorts`.
     pub num_parallel_ports: t::IntOption,
 }
-d::object!(VirtualSIOControllerOption: t::VirtualControllerOption, "VirtualSIOControllerOption", 0, [
+d::object!(Vim25 VirtualSIOControllerOption: t::VirtualControllerOption, "VirtualSIOControllerOption", 0, [
     0 num_floppy_drives "numFloppyDrives" 0 false,
     1 num_serial_ports "numSerialPorts" 0 false,
     2 num_parallel_ports "numParallelPorts" 0 false,
@@ -2348,7 +2348,7 @@ pub struct VirtualSerialPort {
     /// `yieldOnPoll`.
     pub yield_on_poll: bool,
 }
-d::object!(VirtualSerialPort: t::VirtualDevice, "VirtualSerialPort", 0, [
+d::object!(Vim25 VirtualSerialPort: t::VirtualDevice, "VirtualSerialPort", 0, [
     0 yield_on_poll "yieldOnPoll" 0 false,
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualSerialPort {}
@@ -2361,7 +2361,7 @@ pub struct VirtualSerialPortDeviceBackingInfo {
     /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
     pub base: t::VirtualDeviceDeviceBackingInfo,
 }
-d::object!(VirtualSerialPortDeviceBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualSerialPortDeviceBackingInfo", 0, [
+d::object!(Vim25 VirtualSerialPortDeviceBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualSerialPortDeviceBackingInfo", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualSerialPortDeviceBackingInfo {}
 
@@ -2373,7 +2373,7 @@ pub struct VirtualSerialPortDeviceBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
     pub base: t::VirtualDeviceDeviceBackingOption,
 }
-d::object!(VirtualSerialPortDeviceBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualSerialPortDeviceBackingOption", 0, [
+d::object!(Vim25 VirtualSerialPortDeviceBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualSerialPortDeviceBackingOption", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualSerialPortDeviceBackingOption {}
 
@@ -2395,7 +2395,7 @@ pub struct VirtualSerialPortFileBackingInfo {
     /// The fields of [`VirtualDeviceFileBackingInfo`](t::VirtualDeviceFileBackingInfo).
     pub base: t::VirtualDeviceFileBackingInfo,
 }
-d::object!(VirtualSerialPortFileBackingInfo: t::VirtualDeviceFileBackingInfo, "VirtualSerialPortFileBackingInfo", 0, [
+d::object!(Vim25 VirtualSerialPortFileBackingInfo: t::VirtualDeviceFileBackingInfo, "VirtualSerialPortFileBackingInfo", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualSerialPortFileBackingInfo {}
 
@@ -2407,7 +2407,7 @@ pub struct VirtualSerialPortFileBackingOption {
     /// The fields of [`VirtualDeviceFileBackingOption`](t::VirtualDeviceFileBackingOption).
     pub base: t::VirtualDeviceFileBackingOption,
 }
-d::object!(VirtualSerialPortFileBackingOption: t::VirtualDeviceFileBackingOption, "VirtualSerialPortFileBackingOption", 0, [
+d::object!(Vim25 VirtualSerialPortFileBackingOption: t::VirtualDeviceFileBackingOption, "VirtualSerialPortFileBackingOption", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualSerialPortFileBackingOption {}
 
@@ -2421,7 +2421,7 @@ pub struct VirtualSerialPortOption {
     /// `yieldOnPoll`.
     pub yield_on_poll: t::BoolOption,
 }
-d::object!(VirtualSerialPortOption: t::VirtualDeviceOption, "VirtualSerialPortOption", 0, [
+d::object!(Vim25 VirtualSerialPortOption: t::VirtualDeviceOption, "VirtualSerialPortOption", 0, [
     0 yield_on_poll "yieldOnPoll" 0 false,
 ]);
 impl d::IsA<t::VirtualDeviceOption> for VirtualSerialPortOption {}
@@ -2438,7 +2438,7 @@ pub struct VirtualSerialPortPipeBackingInfo {
     /// `noRxLoss`.
     pub no_rx_loss: Option<bool>,
 }
-d::object!(VirtualSerialPortPipeBackingInfo: t::VirtualDevicePipeBackingInfo, "VirtualSerialPortPipeBackingInfo", 0, [
+d::object!(Vim25 VirtualSerialPortPipeBackingInfo: t::VirtualDevicePipeBackingInfo, "VirtualSerialPortPipeBackingInfo", 0, [
     0 endpoint "endpoint" 0 false,
     1 no_rx_loss "noRxLoss" 0 false,
 ]);
@@ -2456,7 +2456,7 @@ pub struct VirtualSerialPortPipeBackingOption {
     /// `noRxLoss`.
     pub no_rx_loss: t::BoolOption,
 }
-d::object!(VirtualSerialPortPipeBackingOption: t::VirtualDevicePipeBackingOption, "VirtualSerialPortPipeBackingOption", 0, [
+d::object!(Vim25 VirtualSerialPortPipeBackingOption: t::VirtualDevicePipeBackingOption, "VirtualSerialPortPipeBackingOption", 0, [
     0 endpoint "endpoint" 0 false,
     1 no_rx_loss "noRxLoss" 0 false,
 ]);
@@ -2470,7 +2470,7 @@ pub struct VirtualSerialPortThinPrintBackingInfo {
     /// The fields of [`VirtualDeviceBackingInfo`](t::VirtualDeviceBackingInfo).
     pub base: t::VirtualDeviceBackingInfo,
 }
-d::object!(VirtualSerialPortThinPrintBackingInfo: t::VirtualDeviceBackingInfo, "VirtualSerialPortThinPrintBackingInfo", 6, [
+d::object!(Vim25 VirtualSerialPortThinPrintBackingInfo: t::VirtualDeviceBackingInfo, "VirtualSerialPortThinPrintBackingInfo", 6, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualSerialPortThinPrintBackingInfo {}
 
@@ -2482,7 +2482,7 @@ pub struct VirtualSerialPortThinPrintBackingOption {
     /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
     pub base: t::VirtualDeviceBackingOption,
 }
-d::object!(VirtualSerialPortThinPrintBackingOption: t::VirtualDeviceBackingOption, "VirtualSerialPortThinPrintBackingOption", 6, [
+d::object!(Vim25 VirtualSerialPortThinPrintBackingOption: t::VirtualDeviceBackingOption, "VirtualSerialPortThinPrintBackingOption", 6, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualSerialPortThinPrintBackingOption {}
 
@@ -2494,7 +2494,7 @@ pub struct VirtualSerialPortURIBackingInfo {
     /// The fields of [`VirtualDeviceURIBackingInfo`](t::VirtualDeviceURIBackingInfo).
     pub base: t::VirtualDeviceURIBackingInfo,
 }
-d::object!(VirtualSerialPortURIBackingInfo: t::VirtualDeviceURIBackingInfo, "VirtualSerialPortURIBackingInfo", 4, [
+d::object!(Vim25 VirtualSerialPortURIBackingInfo: t::VirtualDeviceURIBackingInfo, "VirtualSerialPortURIBackingInfo", 4, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualSerialPortURIBackingInfo {}
 
@@ -2506,7 +2506,7 @@ pub struct VirtualSerialPortURIBackingOption {
     /// The fields of [`VirtualDeviceURIBackingOption`](t::VirtualDeviceURIBackingOption).
     pub base: t::VirtualDeviceURIBackingOption,
 }
-d::object!(VirtualSerialPortURIBackingOption: t::VirtualDeviceURIBackingOption, "VirtualSerialPortURIBackingOption", 4, [
+d::object!(Vim25 VirtualSerialPortURIBackingOption: t::VirtualDeviceURIBackingOption, "VirtualSerialPortURIBackingOption", 4, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualSerialPortURIBackingOption {}
 
@@ -2518,7 +2518,7 @@ pub struct VirtualSoundBlaster16 {
     /// The fields of [`VirtualSoundCard`](t::VirtualSoundCard).
     pub base: t::VirtualSoundCard,
 }
-d::object!(VirtualSoundBlaster16: t::VirtualSoundCard, "VirtualSoundBlaster16", 0, [
+d::object!(Vim25 VirtualSoundBlaster16: t::VirtualSoundCard, "VirtualSoundBlaster16", 0, [
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualSoundBlaster16 {}
 
@@ -2530,7 +2530,7 @@ pub struct VirtualSoundBlaster16Option {
     /// The fields of [`VirtualSoundCardOption`](t::VirtualSoundCardOption).
     pub base: t::VirtualSoundCardOption,
 }
-d::object!(VirtualSoundBlaster16Option: t::VirtualSoundCardOption, "VirtualSoundBlaster16Option", 0, [
+d::object!(Vim25 VirtualSoundBlaster16Option: t::VirtualSoundCardOption, "VirtualSoundBlaster16Option", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceOption> for VirtualSoundBlaster16Option {}
 
@@ -2542,7 +2542,7 @@ pub struct VirtualSoundCard {
     /// The fields of [`VirtualDevice`](t::VirtualDevice).
     pub base: t::VirtualDevice,
 }
-d::object!(VirtualSoundCard: t::VirtualDevice, "VirtualSoundCard", 0, [
+d::object!(Vim25 VirtualSoundCard: t::VirtualDevice, "VirtualSoundCard", 0, [
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualSoundCard {}
 
@@ -2554,7 +2554,7 @@ pub struct VirtualSoundCardDeviceBackingInfo {
     /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
     pub base: t::VirtualDeviceDeviceBackingInfo,
 }
-d::object!(VirtualSoundCardDeviceBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualSoundCardDeviceBackingInfo", 0, [
+d::object!(Vim25 VirtualSoundCardDeviceBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualSoundCardDeviceBackingInfo", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualSoundCardDeviceBackingInfo {}
 
@@ -2566,7 +2566,7 @@ pub struct VirtualSoundCardDeviceBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
     pub base: t::VirtualDeviceDeviceBackingOption,
 }
-d::object!(VirtualSoundCardDeviceBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualSoundCardDeviceBackingOption", 0, [
+d::object!(Vim25 VirtualSoundCardDeviceBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualSoundCardDeviceBackingOption", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualSoundCardDeviceBackingOption {}
 
@@ -2578,7 +2578,7 @@ pub struct VirtualSoundCardOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
     pub base: t::VirtualDeviceOption,
 }
-d::object!(VirtualSoundCardOption: t::VirtualDeviceOption, "VirtualSoundCardOption", 0, [
+d::object!(Vim25 VirtualSoundCardOption: t::VirtualDeviceOption, "VirtualSoundCardOption", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceOption> for VirtualSoundCardOption {}
 
@@ -2596,7 +2596,7 @@ pub struct VirtualSriovEthernetCard {
     /// `dvxBackingInfo`. Since API 8.0.0.1.
     pub dvx_backing_info: Option<Box<t::VirtualPCIPassthroughDvxBackingInfo>>,
 }
-d::object!(VirtualSriovEthernetCard: t::VirtualEthernetCard, "VirtualSriovEthernetCard", 7, [
+d::object!(Vim25 VirtualSriovEthernetCard: t::VirtualEthernetCard, "VirtualSriovEthernetCard", 7, [
     0 allow_guest_os_mtu_change "allowGuestOSMtuChange" 7 false,
     1 sriov_backing "sriovBacking" 7 false,
     2 dvx_backing_info "dvxBackingInfo" 26 false,
@@ -2611,7 +2611,7 @@ pub struct VirtualSriovEthernetCardOption {
     /// The fields of [`VirtualEthernetCardOption`](t::VirtualEthernetCardOption).
     pub base: t::VirtualEthernetCardOption,
 }
-d::object!(VirtualSriovEthernetCardOption: t::VirtualEthernetCardOption, "VirtualSriovEthernetCardOption", 7, [
+d::object!(Vim25 VirtualSriovEthernetCardOption: t::VirtualEthernetCardOption, "VirtualSriovEthernetCardOption", 7, [
 ]);
 impl d::IsA<t::VirtualDeviceOption> for VirtualSriovEthernetCardOption {}
 
@@ -2629,7 +2629,7 @@ pub struct VirtualSriovEthernetCardSriovBackingInfo {
     /// `virtualFunctionIndex`.
     pub virtual_function_index: Option<i32>,
 }
-d::object!(VirtualSriovEthernetCardSriovBackingInfo: t::VirtualDeviceBackingInfo, "VirtualSriovEthernetCardSriovBackingInfo", 7, [
+d::object!(Vim25 VirtualSriovEthernetCardSriovBackingInfo: t::VirtualDeviceBackingInfo, "VirtualSriovEthernetCardSriovBackingInfo", 7, [
     0 physical_function_backing "physicalFunctionBacking" 7 false,
     1 virtual_function_backing "virtualFunctionBacking" 7 false,
     2 virtual_function_index "virtualFunctionIndex" 7 false,
@@ -2644,7 +2644,7 @@ pub struct VirtualSriovEthernetCardSriovBackingOption {
     /// The fields of [`VirtualDeviceBackingOption`](t::VirtualDeviceBackingOption).
     pub base: t::VirtualDeviceBackingOption,
 }
-d::object!(VirtualSriovEthernetCardSriovBackingOption: t::VirtualDeviceBackingOption, "VirtualSriovEthernetCardSriovBackingOption", 7, [
+d::object!(Vim25 VirtualSriovEthernetCardSriovBackingOption: t::VirtualDeviceBackingOption, "VirtualSriovEthernetCardSriovBackingOption", 7, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualSriovEthernetCardSriovBackingOption {}
 
@@ -2660,7 +2660,7 @@ pub struct VirtualTPM {
     /// `endorsementKeyCertificate`.
     pub endorsement_key_certificate: Vec<d::Binary>,
 }
-d::object!(VirtualTPM: t::VirtualDevice, "VirtualTPM", 10, [
+d::object!(Vim25 VirtualTPM: t::VirtualDevice, "VirtualTPM", 10, [
     0 endorsement_key_certificate_signing_request "endorsementKeyCertificateSigningRequest" 10 false,
     1 endorsement_key_certificate "endorsementKeyCertificate" 10 false,
 ]);
@@ -2676,7 +2676,7 @@ pub struct VirtualTPMOption {
     /// `supportedFirmware`.
     pub supported_firmware: Vec<String>,
 }
-d::object!(VirtualTPMOption: t::VirtualDeviceOption, "VirtualTPMOption", 10, [
+d::object!(Vim25 VirtualTPMOption: t::VirtualDeviceOption, "VirtualTPMOption", 10, [
     0 supported_firmware "supportedFirmware" 10 false,
 ]);
 impl d::IsA<t::VirtualDeviceOption> for VirtualTPMOption {}
@@ -2699,7 +2699,7 @@ pub struct VirtualUSB {
     /// `speed`. Since API 4.1.
     pub speed: Vec<String>,
 }
-d::object!(VirtualUSB: t::VirtualDevice, "VirtualUSB", 0, [
+d::object!(Vim25 VirtualUSB: t::VirtualDevice, "VirtualUSB", 0, [
     0 connected "connected" 0 false,
     1 vendor "vendor" 4 false,
     2 product "product" 4 false,
@@ -2720,7 +2720,7 @@ pub struct VirtualUSBController {
     /// `ehciEnabled`.
     pub ehci_enabled: Option<bool>,
 }
-d::object!(VirtualUSBController: t::VirtualController, "VirtualUSBController", 0, [
+d::object!(Vim25 VirtualUSBController: t::VirtualController, "VirtualUSBController", 0, [
     0 auto_connect_devices "autoConnectDevices" 0 false,
     1 ehci_enabled "ehciEnabled" 0 false,
 ]);
@@ -2740,7 +2740,7 @@ pub struct VirtualUSBControllerOption {
     /// `supportedSpeeds`. Since API 5.0.
     pub supported_speeds: Vec<String>,
 }
-d::object!(VirtualUSBControllerOption: t::VirtualControllerOption, "VirtualUSBControllerOption", 0, [
+d::object!(Vim25 VirtualUSBControllerOption: t::VirtualControllerOption, "VirtualUSBControllerOption", 0, [
     0 auto_connect_devices "autoConnectDevices" 0 false,
     1 ehci_supported "ehciSupported" 0 false,
     2 supported_speeds "supportedSpeeds" 5 false,
@@ -2757,7 +2757,7 @@ pub struct VirtualUSBControllerPciBusSlotInfo {
     /// `ehciPciSlotNumber`.
     pub ehci_pci_slot_number: Option<i32>,
 }
-d::object!(VirtualUSBControllerPciBusSlotInfo: t::VirtualDevicePciBusSlotInfo, "VirtualUSBControllerPciBusSlotInfo", 6, [
+d::object!(Vim25 VirtualUSBControllerPciBusSlotInfo: t::VirtualDevicePciBusSlotInfo, "VirtualUSBControllerPciBusSlotInfo", 6, [
     0 ehci_pci_slot_number "ehciPciSlotNumber" 6 false,
 ]);
 impl d::IsA<t::VirtualDeviceBusSlotInfo> for VirtualUSBControllerPciBusSlotInfo {}
@@ -2770,7 +2770,7 @@ pub struct VirtualUSBOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
     pub base: t::VirtualDeviceOption,
 }
-d::object!(VirtualUSBOption: t::VirtualDeviceOption, "VirtualUSBOption", 0, [
+d::object!(Vim25 VirtualUSBOption: t::VirtualDeviceOption, "VirtualUSBOption", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceOption> for VirtualUSBOption {}
 
@@ -2784,7 +2784,7 @@ pub struct VirtualUSBRemoteClientBackingInfo {
     /// `hostname`.
     pub hostname: String,
 }
-d::object!(VirtualUSBRemoteClientBackingInfo: t::VirtualDeviceRemoteDeviceBackingInfo, "VirtualUSBRemoteClientBackingInfo", 5, [
+d::object!(Vim25 VirtualUSBRemoteClientBackingInfo: t::VirtualDeviceRemoteDeviceBackingInfo, "VirtualUSBRemoteClientBackingInfo", 5, [
     0 hostname "hostname" 5 false,
 ]);
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualUSBRemoteClientBackingInfo {}
@@ -2797,7 +2797,7 @@ pub struct VirtualUSBRemoteClientBackingOption {
     /// The fields of [`VirtualDeviceRemoteDeviceBackingOption`](t::VirtualDeviceRemoteDeviceBackingOption).
     pub base: t::VirtualDeviceRemoteDeviceBackingOption,
 }
-d::object!(VirtualUSBRemoteClientBackingOption: t::VirtualDeviceRemoteDeviceBackingOption, "VirtualUSBRemoteClientBackingOption", 5, [
+d::object!(Vim25 VirtualUSBRemoteClientBackingOption: t::VirtualDeviceRemoteDeviceBackingOption, "VirtualUSBRemoteClientBackingOption", 5, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualUSBRemoteClientBackingOption {}
 
@@ -2811,7 +2811,7 @@ pub struct VirtualUSBRemoteHostBackingInfo {
     /// `hostname`.
     pub hostname: String,
 }
-d::object!(VirtualUSBRemoteHostBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualUSBRemoteHostBackingInfo", 4, [
+d::object!(Vim25 VirtualUSBRemoteHostBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualUSBRemoteHostBackingInfo", 4, [
     0 hostname "hostname" 4 false,
 ]);
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualUSBRemoteHostBackingInfo {}
@@ -2824,7 +2824,7 @@ pub struct VirtualUSBRemoteHostBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
     pub base: t::VirtualDeviceDeviceBackingOption,
 }
-d::object!(VirtualUSBRemoteHostBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualUSBRemoteHostBackingOption", 4, [
+d::object!(Vim25 VirtualUSBRemoteHostBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualUSBRemoteHostBackingOption", 4, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualUSBRemoteHostBackingOption {}
 
@@ -2836,7 +2836,7 @@ pub struct VirtualUSBUSBBackingInfo {
     /// The fields of [`VirtualDeviceDeviceBackingInfo`](t::VirtualDeviceDeviceBackingInfo).
     pub base: t::VirtualDeviceDeviceBackingInfo,
 }
-d::object!(VirtualUSBUSBBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualUSBUSBBackingInfo", 0, [
+d::object!(Vim25 VirtualUSBUSBBackingInfo: t::VirtualDeviceDeviceBackingInfo, "VirtualUSBUSBBackingInfo", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingInfo> for VirtualUSBUSBBackingInfo {}
 
@@ -2848,7 +2848,7 @@ pub struct VirtualUSBUSBBackingOption {
     /// The fields of [`VirtualDeviceDeviceBackingOption`](t::VirtualDeviceDeviceBackingOption).
     pub base: t::VirtualDeviceDeviceBackingOption,
 }
-d::object!(VirtualUSBUSBBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualUSBUSBBackingOption", 0, [
+d::object!(Vim25 VirtualUSBUSBBackingOption: t::VirtualDeviceDeviceBackingOption, "VirtualUSBUSBBackingOption", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceBackingOption> for VirtualUSBUSBBackingOption {}
 
@@ -2862,7 +2862,7 @@ pub struct VirtualUSBXHCIController {
     /// `autoConnectDevices`.
     pub auto_connect_devices: Option<bool>,
 }
-d::object!(VirtualUSBXHCIController: t::VirtualController, "VirtualUSBXHCIController", 5, [
+d::object!(Vim25 VirtualUSBXHCIController: t::VirtualController, "VirtualUSBXHCIController", 5, [
     0 auto_connect_devices "autoConnectDevices" 5 false,
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualUSBXHCIController {}
@@ -2879,7 +2879,7 @@ pub struct VirtualUSBXHCIControllerOption {
     /// `supportedSpeeds`.
     pub supported_speeds: Vec<String>,
 }
-d::object!(VirtualUSBXHCIControllerOption: t::VirtualControllerOption, "VirtualUSBXHCIControllerOption", 5, [
+d::object!(Vim25 VirtualUSBXHCIControllerOption: t::VirtualControllerOption, "VirtualUSBXHCIControllerOption", 5, [
     0 auto_connect_devices "autoConnectDevices" 5 false,
     1 supported_speeds "supportedSpeeds" 5 false,
 ]);
@@ -2893,7 +2893,7 @@ pub struct VirtualVMIROMOption {
     /// The fields of [`VirtualDeviceOption`](t::VirtualDeviceOption).
     pub base: t::VirtualDeviceOption,
 }
-d::object!(VirtualVMIROMOption: t::VirtualDeviceOption, "VirtualVMIROMOption", 0, [
+d::object!(Vim25 VirtualVMIROMOption: t::VirtualDeviceOption, "VirtualVMIROMOption", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceOption> for VirtualVMIROMOption {}
 
@@ -2919,7 +2919,7 @@ pub struct VirtualVideoCardOption {
     /// `graphicsMemorySizeSupported`. Since API 6.0.
     pub graphics_memory_size_supported: Option<Box<t::BoolOption>>,
 }
-d::object!(VirtualVideoCardOption: t::VirtualDeviceOption, "VirtualVideoCardOption", 0, [
+d::object!(Vim25 VirtualVideoCardOption: t::VirtualDeviceOption, "VirtualVideoCardOption", 0, [
     0 video_ram_size_in_kb "videoRamSizeInKB" 0 false,
     1 num_displays "numDisplays" 2 false,
     2 use_auto_detect "useAutoDetect" 2 false,
@@ -2938,7 +2938,7 @@ pub struct VirtualVmxnet {
     /// The fields of [`VirtualEthernetCard`](t::VirtualEthernetCard).
     pub base: t::VirtualEthernetCard,
 }
-d::object!(VirtualVmxnet: t::VirtualEthernetCard, "VirtualVmxnet", 0, [
+d::object!(Vim25 VirtualVmxnet: t::VirtualEthernetCard, "VirtualVmxnet", 0, [
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualVmxnet {}
 
@@ -2950,7 +2950,7 @@ pub struct VirtualVmxnet2 {
     /// The fields of [`VirtualVmxnet`](t::VirtualVmxnet).
     pub base: t::VirtualVmxnet,
 }
-d::object!(VirtualVmxnet2: t::VirtualVmxnet, "VirtualVmxnet2", 0, [
+d::object!(Vim25 VirtualVmxnet2: t::VirtualVmxnet, "VirtualVmxnet2", 0, [
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualVmxnet2 {}
 
@@ -2962,7 +2962,7 @@ pub struct VirtualVmxnet2Option {
     /// The fields of [`VirtualVmxnetOption`](t::VirtualVmxnetOption).
     pub base: t::VirtualVmxnetOption,
 }
-d::object!(VirtualVmxnet2Option: t::VirtualVmxnetOption, "VirtualVmxnet2Option", 0, [
+d::object!(Vim25 VirtualVmxnet2Option: t::VirtualVmxnetOption, "VirtualVmxnet2Option", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceOption> for VirtualVmxnet2Option {}
 
@@ -2978,7 +2978,7 @@ pub struct VirtualVmxnet3 {
     /// `strictLatencyConfig`. Since API 8.0.3.1.
     pub strict_latency_config: Option<Box<t::VirtualVmxnet3StrictLatencyConfig>>,
 }
-d::object!(VirtualVmxnet3: t::VirtualVmxnet, "VirtualVmxnet3", 2, [
+d::object!(Vim25 VirtualVmxnet3: t::VirtualVmxnet, "VirtualVmxnet3", 2, [
     0 uptv2_enabled "uptv2Enabled" 26 false,
     1 strict_latency_config "strictLatencyConfig" 31 false,
 ]);

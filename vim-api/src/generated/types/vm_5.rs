@@ -19,7 +19,7 @@ pub struct VirtualVmxnet3Option {
     /// `strictLatencyConfigOption`. Since API 8.0.3.1.
     pub strict_latency_config_option: Option<Box<t::VirtualVmxnet3OptionStrictLatencyConfigOption>>,
 }
-d::object!(VirtualVmxnet3Option: t::VirtualVmxnetOption, "VirtualVmxnet3Option", 2, [
+d::object!(Vim25 VirtualVmxnet3Option: t::VirtualVmxnetOption, "VirtualVmxnet3Option", 2, [
     0 uptv2_enabled "uptv2Enabled" 26 false,
     1 strict_latency_config_option "strictLatencyConfigOption" 31 false,
 ]);
@@ -47,7 +47,7 @@ pub struct VirtualVmxnet3OptionStrictLatencyConfigOption {
     /// `disableOffload`.
     pub disable_offload: t::ChoiceOption,
 }
-d::object!(VirtualVmxnet3OptionStrictLatencyConfigOption: t::DynamicData, "VirtualVmxnet3OptionStrictLatencyConfigOption", 31, [
+d::object!(Vim25 VirtualVmxnet3OptionStrictLatencyConfigOption: t::DynamicData, "VirtualVmxnet3OptionStrictLatencyConfigOption", 31, [
     0 allowed "allowed" 31 false,
     1 measure_latency "measureLatency" 31 false,
     2 max_tx_queues "maxTxQueues" 31 false,
@@ -79,7 +79,7 @@ pub struct VirtualVmxnet3StrictLatencyConfig {
     /// `disableOffload`.
     pub disable_offload: Option<String>,
 }
-d::object!(VirtualVmxnet3StrictLatencyConfig: t::DynamicData, "VirtualVmxnet3StrictLatencyConfig", 31, [
+d::object!(Vim25 VirtualVmxnet3StrictLatencyConfig: t::DynamicData, "VirtualVmxnet3StrictLatencyConfig", 31, [
     0 allowed "allowed" 31 false,
     1 measure_latency "measureLatency" 31 false,
     2 max_tx_queues "maxTxQueues" 31 false,
@@ -111,7 +111,7 @@ pub struct VirtualVmxnet3Vrdma {
     /// `deviceProtocol`. Since API 6.7.
     pub device_protocol: Option<String>,
 }
-d::object!(VirtualVmxnet3Vrdma: t::VirtualVmxnet3, "VirtualVmxnet3Vrdma", 9, [
+d::object!(Vim25 VirtualVmxnet3Vrdma: t::VirtualVmxnet3, "VirtualVmxnet3Vrdma", 9, [
     0 device_protocol "deviceProtocol" 10 false,
 ]);
 impl d::IsA<t::VirtualDevice> for VirtualVmxnet3Vrdma {}
@@ -126,7 +126,7 @@ pub struct VirtualVmxnet3VrdmaOption {
     /// `deviceProtocol`. Since API 6.7.
     pub device_protocol: Option<Box<t::ChoiceOption>>,
 }
-d::object!(VirtualVmxnet3VrdmaOption: t::VirtualVmxnet3Option, "VirtualVmxnet3VrdmaOption", 9, [
+d::object!(Vim25 VirtualVmxnet3VrdmaOption: t::VirtualVmxnet3Option, "VirtualVmxnet3VrdmaOption", 9, [
     0 device_protocol "deviceProtocol" 10 false,
 ]);
 impl d::IsA<t::VirtualDeviceOption> for VirtualVmxnet3VrdmaOption {}
@@ -149,7 +149,7 @@ pub struct VirtualVmxnetOption {
     /// The fields of [`VirtualEthernetCardOption`](t::VirtualEthernetCardOption).
     pub base: t::VirtualEthernetCardOption,
 }
-d::object!(VirtualVmxnetOption: t::VirtualEthernetCardOption, "VirtualVmxnetOption", 0, [
+d::object!(Vim25 VirtualVmxnetOption: t::VirtualEthernetCardOption, "VirtualVmxnetOption", 0, [
 ]);
 impl d::IsA<t::VirtualDeviceOption> for VirtualVmxnetOption {}
 
@@ -165,7 +165,7 @@ pub struct VirtualWDT {
     /// `running`.
     pub running: bool,
 }
-d::object!(VirtualWDT: t::VirtualDevice, "VirtualWDT", 16, [
+d::object!(Vim25 VirtualWDT: t::VirtualDevice, "VirtualWDT", 16, [
     0 run_on_boot "runOnBoot" 16 false,
     1 running "running" 16 false,
 ]);
@@ -181,7 +181,7 @@ pub struct VirtualWDTOption {
     /// `runOnBoot`.
     pub run_on_boot: t::BoolOption,
 }
-d::object!(VirtualWDTOption: t::VirtualDeviceOption, "VirtualWDTOption", 16, [
+d::object!(Vim25 VirtualWDTOption: t::VirtualDeviceOption, "VirtualWDTOption", 16, [
     0 run_on_boot "runOnBoot" 16 false,
 ]);
 impl d::IsA<t::VirtualDeviceOption> for VirtualWDTOption {}
@@ -194,7 +194,7 @@ pub struct VmPlacementPolicy {
     /// The fields of [`DynamicData`](t::DynamicData).
     pub base: t::DynamicData,
 }
-d::object!(VmPlacementPolicy: t::DynamicData, "VmPlacementPolicy", 33, [
+d::object!(Vim25 VmPlacementPolicy: t::DynamicData, "VmPlacementPolicy", 33, [
 ]);
 impl d::IsA<t::VmPlacementPolicy> for VmPlacementPolicy {}
 
@@ -235,7 +235,7 @@ pub struct VmToVmGroupsAntiAffinity {
     /// `policyTopology`.
     pub policy_topology: Option<String>,
 }
-d::object!(VmToVmGroupsAntiAffinity: t::VmPlacementPolicy, "VmToVmGroupsAntiAffinity", 33, [
+d::object!(Vim25 VmToVmGroupsAntiAffinity: t::VmPlacementPolicy, "VmToVmGroupsAntiAffinity", 33, [
     0 self_tag "selfTag" 33 false,
     1 anti_affined_vm_group_tags "antiAffinedVmGroupTags" 33 false,
     2 policy_strictness "policyStrictness" 33 false,
@@ -257,7 +257,7 @@ pub struct VmVmAffinity {
     /// `policyTopology`.
     pub policy_topology: Option<String>,
 }
-d::object!(VmVmAffinity: t::VmPlacementPolicy, "VmVmAffinity", 33, [
+d::object!(Vim25 VmVmAffinity: t::VmPlacementPolicy, "VmVmAffinity", 33, [
     0 affined_vms_tag "affinedVmsTag" 33 false,
     1 policy_strictness "policyStrictness" 33 false,
     2 policy_topology "policyTopology" 33 false,
@@ -278,7 +278,7 @@ pub struct VmVmAntiAffinity {
     /// `policyTopology`.
     pub policy_topology: Option<String>,
 }
-d::object!(VmVmAntiAffinity: t::VmPlacementPolicy, "VmVmAntiAffinity", 33, [
+d::object!(Vim25 VmVmAntiAffinity: t::VmPlacementPolicy, "VmVmAntiAffinity", 33, [
     0 anti_affined_vms_tag "antiAffinedVmsTag" 33 false,
     1 policy_strictness "policyStrictness" 33 false,
     2 policy_topology "policyTopology" 33 false,

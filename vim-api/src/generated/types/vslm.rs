@@ -37,7 +37,7 @@ pub struct BaseConfigInfo {
     /// `iofilter`. Since API 6.7.
     pub iofilter: Vec<String>,
 }
-d::object!(BaseConfigInfo: t::DynamicData, "BaseConfigInfo", 9, [
+d::object!(Vim25 BaseConfigInfo: t::DynamicData, "BaseConfigInfo", 9, [
     0 id "id" 9 false,
     1 name "name" 9 false,
     2 create_time "createTime" 9 false,
@@ -61,7 +61,7 @@ pub struct BaseConfigInfoBackingInfo {
     /// `datastore`.
     pub datastore: MoRef<m::Datastore>,
 }
-d::object!(BaseConfigInfoBackingInfo: t::DynamicData, "BaseConfigInfoBackingInfo", 9, [
+d::object!(Vim25 BaseConfigInfoBackingInfo: t::DynamicData, "BaseConfigInfoBackingInfo", 9, [
     0 datastore "datastore" 9 false,
 ]);
 impl d::IsA<t::BaseConfigInfoBackingInfo> for BaseConfigInfoBackingInfo {}
@@ -76,7 +76,7 @@ pub struct BaseConfigInfoDiskFileBackingInfo {
     /// `provisioningType`.
     pub provisioning_type: String,
 }
-d::object!(BaseConfigInfoDiskFileBackingInfo: t::BaseConfigInfoFileBackingInfo, "BaseConfigInfoDiskFileBackingInfo", 9, [
+d::object!(Vim25 BaseConfigInfoDiskFileBackingInfo: t::BaseConfigInfoFileBackingInfo, "BaseConfigInfoDiskFileBackingInfo", 9, [
     0 provisioning_type "provisioningType" 9 false,
 ]);
 impl d::IsA<t::BaseConfigInfoFileBackingInfo> for BaseConfigInfoDiskFileBackingInfo {}
@@ -113,7 +113,7 @@ pub struct BaseConfigInfoFileBackingInfo {
     /// `sharedFileBacking`. Since API 9.1.0.0.
     pub shared_file_backing: Option<bool>,
 }
-d::object!(BaseConfigInfoFileBackingInfo: t::BaseConfigInfoBackingInfo, "BaseConfigInfoFileBackingInfo", 9, [
+d::object!(Vim25 BaseConfigInfoFileBackingInfo: t::BaseConfigInfoBackingInfo, "BaseConfigInfoFileBackingInfo", 9, [
     0 file_path "filePath" 9 false,
     1 backing_object_id "backingObjectId" 9 false,
     2 parent "parent" 9 false,
@@ -136,7 +136,7 @@ pub struct BaseConfigInfoRawDiskMappingBackingInfo {
     /// `compatibilityMode`.
     pub compatibility_mode: String,
 }
-d::object!(BaseConfigInfoRawDiskMappingBackingInfo: t::BaseConfigInfoFileBackingInfo, "BaseConfigInfoRawDiskMappingBackingInfo", 9, [
+d::object!(Vim25 BaseConfigInfoRawDiskMappingBackingInfo: t::BaseConfigInfoFileBackingInfo, "BaseConfigInfoRawDiskMappingBackingInfo", 9, [
     0 lun_uuid "lunUuid" 9 false,
     1 compatibility_mode "compatibilityMode" 9 false,
 ]);
@@ -155,7 +155,7 @@ pub struct DiskCryptoSpec {
     /// `crypto`.
     pub crypto: d::Poly<t::CryptoSpec>,
 }
-d::object!(DiskCryptoSpec: t::DynamicData, "DiskCryptoSpec", 16, [
+d::object!(Vim25 DiskCryptoSpec: t::DynamicData, "DiskCryptoSpec", 16, [
     0 parent "parent" 16 false,
     1 crypto "crypto" 16 false,
 ]);
@@ -170,7 +170,7 @@ pub struct ID {
     /// `id`.
     pub id: String,
 }
-d::object!(ID: t::DynamicData, "ID", 9, [
+d::object!(Vim25 ID: t::DynamicData, "ID", 9, [
     0 id "id" 9 false,
 ]);
 
@@ -186,7 +186,7 @@ pub struct RetrieveVStorageObjSpec {
     /// `datastore`.
     pub datastore: MoRef<m::Datastore>,
 }
-d::object!(RetrieveVStorageObjSpec: t::DynamicData, "RetrieveVStorageObjSpec", 10, [
+d::object!(Vim25 RetrieveVStorageObjSpec: t::DynamicData, "RetrieveVStorageObjSpec", 10, [
     0 id "id" 10 false,
     1 datastore "datastore" 10 false,
 ]);
@@ -201,7 +201,7 @@ pub struct VStorageObject {
     /// `config`.
     pub config: t::VStorageObjectConfigInfo,
 }
-d::object!(VStorageObject: t::DynamicData, "VStorageObject", 9, [
+d::object!(Vim25 VStorageObject: t::DynamicData, "VStorageObject", 9, [
     0 config "config" 9 false,
 ]);
 
@@ -219,7 +219,7 @@ pub struct VStorageObjectAssociations {
     /// `fault`.
     pub fault: Option<Box<t::LocalizedMethodFault>>,
 }
-d::object!(VStorageObjectAssociations: t::DynamicData, "VStorageObjectAssociations", 10, [
+d::object!(Vim25 VStorageObjectAssociations: t::DynamicData, "VStorageObjectAssociations", 10, [
     0 id "id" 10 false,
     1 vm_disk_associations "vmDiskAssociations" 10 false,
     2 fault "fault" 10 false,
@@ -237,7 +237,7 @@ pub struct VStorageObjectAssociationsVmDiskAssociations {
     /// `diskKey`.
     pub disk_key: i32,
 }
-d::object!(VStorageObjectAssociationsVmDiskAssociations: t::DynamicData, "VStorageObjectAssociationsVmDiskAssociations", 10, [
+d::object!(Vim25 VStorageObjectAssociationsVmDiskAssociations: t::DynamicData, "VStorageObjectAssociationsVmDiskAssociations", 10, [
     0 vm_id "vmId" 10 false,
     1 disk_key "diskKey" 10 false,
 ]);
@@ -256,7 +256,7 @@ pub struct VStorageObjectAttachResult {
     /// `fault`.
     pub fault: Option<Box<t::LocalizedMethodFault>>,
 }
-d::object!(VStorageObjectAttachResult: t::DynamicData, "VStorageObjectAttachResult", 33, [
+d::object!(Vim25 VStorageObjectAttachResult: t::DynamicData, "VStorageObjectAttachResult", 33, [
     0 volume_id "volumeId" 33 false,
     1 disk_uuid "diskUUID" 33 false,
     2 fault "fault" 33 false,
@@ -282,7 +282,7 @@ pub struct VStorageObjectAttachSpec {
     /// `unitNumber`.
     pub unit_number: Option<i32>,
 }
-d::object!(VStorageObjectAttachSpec: t::DynamicData, "VStorageObjectAttachSpec", 33, [
+d::object!(Vim25 VStorageObjectAttachSpec: t::DynamicData, "VStorageObjectAttachSpec", 33, [
     0 volume_id "volumeId" 33 false,
     1 datastore "datastore" 33 false,
     2 disk_mode "diskMode" 33 false,
@@ -313,7 +313,7 @@ pub struct VStorageObjectConfigInfo {
     /// `linkedCloneParentId`. Since API 9.1.0.0.
     pub linked_clone_parent_id: Option<Box<t::ID>>,
 }
-d::object!(VStorageObjectConfigInfo: t::BaseConfigInfo, "VStorageObjectConfigInfo", 9, [
+d::object!(Vim25 VStorageObjectConfigInfo: t::BaseConfigInfo, "VStorageObjectConfigInfo", 9, [
     0 descriptor_version "descriptorVersion" 28 false,
     1 capacity_in_mb "capacityInMB" 9 false,
     2 consumption_type "consumptionType" 9 false,
@@ -342,7 +342,7 @@ pub struct VStorageObjectReconcileResult {
     /// `reconcileDetails`.
     pub reconcile_details: Vec<t::VStorageObjectReconcileResultReconcileDetail>,
 }
-d::object!(VStorageObjectReconcileResult: t::DynamicData, "VStorageObjectReconcileResult", 32, [
+d::object!(Vim25 VStorageObjectReconcileResult: t::DynamicData, "VStorageObjectReconcileResult", 32, [
     0 reconcile_details "reconcileDetails" 32 false,
 ]);
 
@@ -358,7 +358,7 @@ pub struct VStorageObjectReconcileResultInvalidDiskPath {
     /// `reason`.
     pub reason: String,
 }
-d::object!(VStorageObjectReconcileResultInvalidDiskPath: t::DynamicData, "VStorageObjectReconcileResultInvalidDiskPath", 32, [
+d::object!(Vim25 VStorageObjectReconcileResultInvalidDiskPath: t::DynamicData, "VStorageObjectReconcileResultInvalidDiskPath", 32, [
     0 path "path" 32 false,
     1 reason "reason" 32 false,
 ]);
@@ -387,7 +387,7 @@ pub struct VStorageObjectReconcileResultReconcileDetail {
     /// `invalidDiskPaths`.
     pub invalid_disk_paths: Vec<t::VStorageObjectReconcileResultInvalidDiskPath>,
 }
-d::object!(VStorageObjectReconcileResultReconcileDetail: t::DynamicData, "VStorageObjectReconcileResultReconcileDetail", 32, [
+d::object!(Vim25 VStorageObjectReconcileResultReconcileDetail: t::DynamicData, "VStorageObjectReconcileResultReconcileDetail", 32, [
     0 host_name "hostName" 32 false,
     1 reconcile_report_path "reconcileReportPath" 32 false,
     2 is_reconciled "isReconciled" 32 false,
@@ -418,7 +418,7 @@ pub struct VStorageObjectReconcileSpec {
     /// `generateReport`.
     pub generate_report: Option<i32>,
 }
-d::object!(VStorageObjectReconcileSpec: t::DynamicData, "VStorageObjectReconcileSpec", 32, [
+d::object!(Vim25 VStorageObjectReconcileSpec: t::DynamicData, "VStorageObjectReconcileSpec", 32, [
     0 datastore "datastore" 32 false,
     1 include_disk_paths "includeDiskPaths" 32 false,
     2 exclude_disk_paths "excludeDiskPaths" 32 false,
@@ -441,7 +441,7 @@ pub struct VStorageObjectSnapshot {
     /// `usedCapacity`. Since API 9.0.0.0.
     pub used_capacity: Option<i64>,
 }
-d::object!(VStorageObjectSnapshot: t::DynamicData, "VStorageObjectSnapshot", 29, [
+d::object!(Vim25 VStorageObjectSnapshot: t::DynamicData, "VStorageObjectSnapshot", 29, [
     0 id "id" 29 false,
     1 vclock "vclock" 29 false,
     2 used_capacity "usedCapacity" 32 false,
@@ -459,7 +459,7 @@ pub struct VStorageObjectSnapshotDetails {
     /// `changedBlockTrackingId`.
     pub changed_block_tracking_id: Option<String>,
 }
-d::object!(VStorageObjectSnapshotDetails: t::DynamicData, "VStorageObjectSnapshotDetails", 10, [
+d::object!(Vim25 VStorageObjectSnapshotDetails: t::DynamicData, "VStorageObjectSnapshotDetails", 10, [
     0 path "path" 10 false,
     1 changed_block_tracking_id "changedBlockTrackingId" 10 false,
 ]);
@@ -474,7 +474,7 @@ pub struct VStorageObjectSnapshotInfo {
     /// `snapshots`.
     pub snapshots: Vec<t::VStorageObjectSnapshotInfoVStorageObjectSnapshot>,
 }
-d::object!(VStorageObjectSnapshotInfo: t::DynamicData, "VStorageObjectSnapshotInfo", 10, [
+d::object!(Vim25 VStorageObjectSnapshotInfo: t::DynamicData, "VStorageObjectSnapshotInfo", 10, [
     0 snapshots "snapshots" 10 false,
 ]);
 
@@ -494,7 +494,7 @@ pub struct VStorageObjectSnapshotInfoVStorageObjectSnapshot {
     /// `description`.
     pub description: String,
 }
-d::object!(VStorageObjectSnapshotInfoVStorageObjectSnapshot: t::DynamicData, "VStorageObjectSnapshotInfoVStorageObjectSnapshot", 10, [
+d::object!(Vim25 VStorageObjectSnapshotInfoVStorageObjectSnapshot: t::DynamicData, "VStorageObjectSnapshotInfoVStorageObjectSnapshot", 10, [
     0 id "id" 10 false,
     1 backing_object_id "backingObjectId" 10 false,
     2 create_time "createTime" 10 false,
@@ -511,8 +511,34 @@ pub struct VStorageObjectStateInfo {
     /// `tentative`.
     pub tentative: Option<bool>,
 }
-d::object!(VStorageObjectStateInfo: t::DynamicData, "VStorageObjectStateInfo", 9, [
+d::object!(Vim25 VStorageObjectStateInfo: t::DynamicData, "VStorageObjectStateInfo", 9, [
     0 tentative "tentative" 9 false,
+]);
+
+/// Data object `vslm.AboutInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/virtual-storage-lifecycle-management-api/latest/vslm.AboutInfo.html)
+#[derive(Default)]
+pub struct VslmAboutInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `name`.
+    pub name: String,
+    /// `fullName`.
+    pub full_name: String,
+    /// `vendor`.
+    pub vendor: String,
+    /// `apiVersion`.
+    pub api_version: String,
+    /// `instanceUuid`.
+    pub instance_uuid: String,
+}
+d::object!(Vslm VslmAboutInfo: t::DynamicData, "VslmAboutInfo", 9, [
+    0 name "name" 9 false,
+    1 full_name "fullName" 9 false,
+    2 vendor "vendor" 9 false,
+    3 api_version "apiVersion" 9 false,
+    4 instance_uuid "instanceUuid" 9 false,
 ]);
 
 /// Data object `vim.vslm.CloneSpec`, which extends [`VslmMigrateSpec`](t::VslmMigrateSpec). Since API 6.5.
@@ -529,7 +555,7 @@ pub struct VslmCloneSpec {
     /// `metadata`. Since API 6.7.2.
     pub metadata: Vec<t::KeyValue>,
 }
-d::object!(VslmCloneSpec: t::VslmMigrateSpec, "VslmCloneSpec", 9, [
+d::object!(Vim25 VslmCloneSpec: t::VslmMigrateSpec, "VslmCloneSpec", 9, [
     0 name "name" 9 false,
     1 keep_after_delete_vm "keepAfterDeleteVm" 10 false,
     2 metadata "metadata" 12 false,
@@ -559,7 +585,7 @@ pub struct VslmCreateSpec {
     /// `metadata`. Since API 6.7.2.
     pub metadata: Vec<t::KeyValue>,
 }
-d::object!(VslmCreateSpec: t::DynamicData, "VslmCreateSpec", 9, [
+d::object!(Vim25 VslmCreateSpec: t::DynamicData, "VslmCreateSpec", 9, [
     0 id "id" 33 false,
     1 name "name" 9 false,
     2 keep_after_delete_vm "keepAfterDeleteVm" 10 false,
@@ -582,7 +608,7 @@ pub struct VslmCreateSpecBackingSpec {
     /// `path`. Since API 6.7.
     pub path: Option<String>,
 }
-d::object!(VslmCreateSpecBackingSpec: t::DynamicData, "VslmCreateSpecBackingSpec", 9, [
+d::object!(Vim25 VslmCreateSpecBackingSpec: t::DynamicData, "VslmCreateSpecBackingSpec", 9, [
     0 datastore "datastore" 9 false,
     1 path "path" 10 false,
 ]);
@@ -598,7 +624,7 @@ pub struct VslmCreateSpecDiskFileBackingSpec {
     /// `provisioningType`.
     pub provisioning_type: Option<String>,
 }
-d::object!(VslmCreateSpecDiskFileBackingSpec: t::VslmCreateSpecBackingSpec, "VslmCreateSpecDiskFileBackingSpec", 9, [
+d::object!(Vim25 VslmCreateSpecDiskFileBackingSpec: t::VslmCreateSpecBackingSpec, "VslmCreateSpecDiskFileBackingSpec", 9, [
     0 provisioning_type "provisioningType" 9 false,
 ]);
 impl d::IsA<t::VslmCreateSpecBackingSpec> for VslmCreateSpecDiskFileBackingSpec {}
@@ -615,11 +641,75 @@ pub struct VslmCreateSpecRawDiskMappingBackingSpec {
     /// `compatibilityMode`.
     pub compatibility_mode: String,
 }
-d::object!(VslmCreateSpecRawDiskMappingBackingSpec: t::VslmCreateSpecBackingSpec, "VslmCreateSpecRawDiskMappingBackingSpec", 9, [
+d::object!(Vim25 VslmCreateSpecRawDiskMappingBackingSpec: t::VslmCreateSpecBackingSpec, "VslmCreateSpecRawDiskMappingBackingSpec", 9, [
     0 lun_uuid "lunUuid" 9 false,
     1 compatibility_mode "compatibilityMode" 9 false,
 ]);
 impl d::IsA<t::VslmCreateSpecBackingSpec> for VslmCreateSpecRawDiskMappingBackingSpec {}
+
+/// Data object `vslm.vso.DatastoreSyncStatus`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.2.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/virtual-storage-lifecycle-management-api/latest/vslm.vso.DatastoreSyncStatus.html)
+#[derive(Default)]
+pub struct VslmDatastoreSyncStatus {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `datastoreURL`.
+    pub datastore_url: String,
+    /// `objectVClock`.
+    pub object_v_clock: i64,
+    /// `syncVClock`.
+    pub sync_v_clock: i64,
+    /// `syncTime`.
+    pub sync_time: Option<d::DateTime>,
+    /// `numberOfRetries`.
+    pub number_of_retries: Option<i32>,
+    /// `error`.
+    pub error: Option<Box<t::LocalizedMethodFault>>,
+}
+d::object!(Vslm VslmDatastoreSyncStatus: t::DynamicData, "VslmDatastoreSyncStatus", 12, [
+    0 datastore_url "datastoreURL" 12 false,
+    1 object_v_clock "objectVClock" 12 false,
+    2 sync_v_clock "syncVClock" 12 false,
+    3 sync_time "syncTime" 12 false,
+    4 number_of_retries "numberOfRetries" 12 false,
+    5 error "error" 12 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vslm.event.VslmEvent.VslmEventType`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/virtual-storage-lifecycle-management-api/latest/vslm.event.VslmEvent.VslmEventType.html)
+    VslmEventType, "VslmEventType", [
+        PreFcdMigrateEvent "preFcdMigrateEvent",
+        PostFcdMigrateEvent "postFcdMigrateEvent",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vslm.event.VslmEventInfo.State`. Since API 6.5.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/virtual-storage-lifecycle-management-api/latest/vslm.event.VslmEventInfo.State.html)
+    VslmEventVslmEventInfoState, "VslmEventVslmEventInfoState", [
+        Success "success",
+        Error "error",
+    ]
+);
+
+/// Fault `vslm.fault.VslmFault`, which extends [`MethodFault`](t::MethodFault). Since API 6.7.2.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/virtual-storage-lifecycle-management-api/latest/vslm.fault.VslmFault.html)
+#[derive(Default)]
+pub struct VslmFault {
+    /// The fields of [`MethodFault`](t::MethodFault).
+    pub base: t::MethodFault,
+    /// `msg`.
+    pub msg: Option<String>,
+}
+d::object!(Vslm VslmFault: t::MethodFault, "VslmFault", 12, [
+    0 msg "msg" 12 false,
+]);
+impl d::IsA<t::MethodFault> for VslmFault {}
 
 /// Data object `vim.vslm.MigrateSpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
 ///
@@ -639,12 +729,29 @@ pub struct VslmMigrateSpec {
     /// `service`. Since API 8.0.3.0.
     pub service: Option<Box<t::ServiceLocator>>,
 }
-d::object!(VslmMigrateSpec: t::DynamicData, "VslmMigrateSpec", 9, [
+d::object!(Vim25 VslmMigrateSpec: t::DynamicData, "VslmMigrateSpec", 9, [
     0 backing_spec "backingSpec" 9 false,
     1 profile "profile" 10 false,
     2 consolidate "consolidate" 9 false,
     3 disks_crypto "disksCrypto" 16 false,
     4 service "service" 30 false,
+]);
+
+/// Data object `vslm.QueryDatastoreInfoResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.2.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/virtual-storage-lifecycle-management-api/latest/vslm.QueryDatastoreInfoResult.html)
+#[derive(Default)]
+pub struct VslmQueryDatastoreInfoResult {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `datacenter`.
+    pub datacenter: MoRef<m::Datacenter>,
+    /// `datastore`.
+    pub datastore: MoRef<m::Datastore>,
+}
+d::object!(Vslm VslmQueryDatastoreInfoResult: t::DynamicData, "VslmQueryDatastoreInfoResult", 12, [
+    0 datacenter "datacenter" 12 false,
+    1 datastore "datastore" 12 false,
 ]);
 
 /// Data object `vim.vslm.RelocateSpec`, which extends [`VslmMigrateSpec`](t::VslmMigrateSpec). Since API 6.5.
@@ -655,8 +762,46 @@ pub struct VslmRelocateSpec {
     /// The fields of [`VslmMigrateSpec`](t::VslmMigrateSpec).
     pub base: t::VslmMigrateSpec,
 }
-d::object!(VslmRelocateSpec: t::VslmMigrateSpec, "VslmRelocateSpec", 9, [
+d::object!(Vim25 VslmRelocateSpec: t::VslmMigrateSpec, "VslmRelocateSpec", 9, [
 ]);
+
+/// Data object `vslm.ServiceInstanceContent`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.2.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/virtual-storage-lifecycle-management-api/latest/vslm.ServiceInstanceContent.html)
+#[derive(Default)]
+pub struct VslmServiceInstanceContent {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `aboutInfo`.
+    pub about_info: t::VslmAboutInfo,
+    /// `sessionManager`.
+    pub session_manager: MoRef<m::VslmSessionManager>,
+    /// `vStorageObjectManager`.
+    pub v_storage_object_manager: MoRef<m::VslmVStorageObjectManager>,
+    /// `storageLifecycleManager`.
+    pub storage_lifecycle_manager: MoRef<m::VslmStorageLifecycleManager>,
+}
+d::object!(Vslm VslmServiceInstanceContent: t::DynamicData, "VslmServiceInstanceContent", 12, [
+    0 about_info "aboutInfo" 12 false,
+    1 session_manager "sessionManager" 12 false,
+    2 v_storage_object_manager "vStorageObjectManager" 12 false,
+    3 storage_lifecycle_manager "storageLifecycleManager" 12 false,
+]);
+
+/// Fault `vslm.fault.SyncFault`, which extends [`VslmFault`](t::VslmFault). Since API 6.7.2.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/virtual-storage-lifecycle-management-api/latest/vslm.fault.SyncFault.html)
+#[derive(Default)]
+pub struct VslmSyncFault {
+    /// The fields of [`VslmFault`](t::VslmFault).
+    pub base: t::VslmFault,
+    /// `id`. Since API 7.0.0.0.
+    pub id: Option<Box<t::ID>>,
+}
+d::object!(Vslm VslmSyncFault: t::VslmFault, "VslmSyncFault", 12, [
+    0 id "id" 16 false,
+]);
+impl d::IsA<t::MethodFault> for VslmSyncFault {}
 
 /// Data object `vim.vslm.TagEntry`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
 ///
@@ -670,10 +815,183 @@ pub struct VslmTagEntry {
     /// `parentCategoryName`.
     pub parent_category_name: String,
 }
-d::object!(VslmTagEntry: t::DynamicData, "VslmTagEntry", 9, [
+d::object!(Vim25 VslmTagEntry: t::DynamicData, "VslmTagEntry", 9, [
     0 tag_name "tagName" 9 false,
     1 parent_category_name "parentCategoryName" 9 false,
 ]);
+
+/// Data object `vslm.TaskInfo`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.2.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/virtual-storage-lifecycle-management-api/latest/vslm.TaskInfo.html)
+#[derive(Default)]
+pub struct VslmTaskInfo {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `key`.
+    pub key: String,
+    /// `task`.
+    pub task: MoRef<m::VslmTask>,
+    /// `description`.
+    pub description: Option<Box<t::LocalizableMessage>>,
+    /// `name`.
+    pub name: Option<String>,
+    /// `descriptionId`.
+    pub description_id: String,
+    /// `entity`.
+    pub entity: Option<MoRef<m::ManagedEntity>>,
+    /// `entityName`.
+    pub entity_name: Option<String>,
+    /// `locked`.
+    pub locked: Vec<MoRef<m::ManagedEntity>>,
+    /// `state`.
+    pub state: t::VslmTaskInfoState,
+    /// `cancelled`.
+    pub cancelled: bool,
+    /// `cancelable`.
+    pub cancelable: bool,
+    /// `error`.
+    pub error: Option<Box<t::LocalizedMethodFault>>,
+    /// `result`.
+    pub result: Option<d::Value>,
+    /// `progress`.
+    pub progress: Option<i32>,
+    /// `reason`.
+    pub reason: d::Poly<t::VslmTaskReason>,
+    /// `queueTime`.
+    pub queue_time: d::DateTime,
+    /// `startTime`.
+    pub start_time: Option<d::DateTime>,
+    /// `completeTime`.
+    pub complete_time: Option<d::DateTime>,
+    /// `eventChainId`.
+    pub event_chain_id: i32,
+    /// `changeTag`.
+    pub change_tag: Option<String>,
+    /// `parentTaskKey`.
+    pub parent_task_key: Option<String>,
+    /// `rootTaskKey`.
+    pub root_task_key: Option<String>,
+    /// `activationId`.
+    pub activation_id: Option<String>,
+}
+d::object!(Vslm VslmTaskInfo: t::DynamicData, "VslmTaskInfo", 12, [
+    0 key "key" 12 false,
+    1 task "task" 12 false,
+    2 description "description" 12 false,
+    3 name "name" 12 false,
+    4 description_id "descriptionId" 12 false,
+    5 entity "entity" 12 false,
+    6 entity_name "entityName" 12 false,
+    7 locked "locked" 12 false,
+    8 state "state" 12 false,
+    9 cancelled "cancelled" 12 false,
+    10 cancelable "cancelable" 12 false,
+    11 error "error" 12 false,
+    12 result "result" 12 false,
+    13 progress "progress" 12 false,
+    14 reason "reason" 12 false,
+    15 queue_time "queueTime" 12 false,
+    16 start_time "startTime" 12 false,
+    17 complete_time "completeTime" 12 false,
+    18 event_chain_id "eventChainId" 12 false,
+    19 change_tag "changeTag" 12 false,
+    20 parent_task_key "parentTaskKey" 12 false,
+    21 root_task_key "rootTaskKey" 12 false,
+    22 activation_id "activationId" 12 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vslm.TaskInfo.State`. Since API 6.7.2.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/virtual-storage-lifecycle-management-api/latest/vslm.TaskInfo.State.html)
+    VslmTaskInfoState, "VslmTaskInfoState", [
+        Queued "queued",
+        Running "running",
+        Success "success",
+        Error "error",
+    ]
+);
+
+/// Data object `vslm.TaskReason`, which extends [`DynamicData`](t::DynamicData). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/virtual-storage-lifecycle-management-api/latest/vslm.TaskReason.html)
+#[derive(Default)]
+pub struct VslmTaskReason {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+}
+d::object!(Vslm VslmTaskReason: t::DynamicData, "VslmTaskReason", 9, [
+]);
+impl d::IsA<t::VslmTaskReason> for VslmTaskReason {}
+
+/// Data object `vslm.TaskReasonAlarm`, which extends [`VslmTaskReason`](t::VslmTaskReason). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/virtual-storage-lifecycle-management-api/latest/vslm.TaskReasonAlarm.html)
+#[derive(Default)]
+pub struct VslmTaskReasonAlarm {
+    /// The fields of [`VslmTaskReason`](t::VslmTaskReason).
+    pub base: t::VslmTaskReason,
+    /// `alarmName`.
+    pub alarm_name: String,
+    /// `alarm`.
+    pub alarm: MoRef<m::Alarm>,
+    /// `entityName`.
+    pub entity_name: String,
+    /// `entity`.
+    pub entity: MoRef<m::ManagedEntity>,
+}
+d::object!(Vslm VslmTaskReasonAlarm: t::VslmTaskReason, "VslmTaskReasonAlarm", 9, [
+    0 alarm_name "alarmName" 9 false,
+    1 alarm "alarm" 9 false,
+    2 entity_name "entityName" 9 false,
+    3 entity "entity" 9 false,
+]);
+impl d::IsA<t::VslmTaskReason> for VslmTaskReasonAlarm {}
+
+/// Data object `vslm.TaskReasonSchedule`, which extends [`VslmTaskReason`](t::VslmTaskReason). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/virtual-storage-lifecycle-management-api/latest/vslm.TaskReasonSchedule.html)
+#[derive(Default)]
+pub struct VslmTaskReasonSchedule {
+    /// The fields of [`VslmTaskReason`](t::VslmTaskReason).
+    pub base: t::VslmTaskReason,
+    /// `name`.
+    pub name: String,
+    /// `scheduledTask`.
+    pub scheduled_task: MoRef<m::ScheduledTask>,
+}
+d::object!(Vslm VslmTaskReasonSchedule: t::VslmTaskReason, "VslmTaskReasonSchedule", 9, [
+    0 name "name" 9 false,
+    1 scheduled_task "scheduledTask" 9 false,
+]);
+impl d::IsA<t::VslmTaskReason> for VslmTaskReasonSchedule {}
+
+/// Data object `vslm.TaskReasonSystem`, which extends [`VslmTaskReason`](t::VslmTaskReason). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/virtual-storage-lifecycle-management-api/latest/vslm.TaskReasonSystem.html)
+#[derive(Default)]
+pub struct VslmTaskReasonSystem {
+    /// The fields of [`VslmTaskReason`](t::VslmTaskReason).
+    pub base: t::VslmTaskReason,
+}
+d::object!(Vslm VslmTaskReasonSystem: t::VslmTaskReason, "VslmTaskReasonSystem", 9, [
+]);
+impl d::IsA<t::VslmTaskReason> for VslmTaskReasonSystem {}
+
+/// Data object `vslm.TaskReasonUser`, which extends [`VslmTaskReason`](t::VslmTaskReason). Since API 6.5.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/virtual-storage-lifecycle-management-api/latest/vslm.TaskReasonUser.html)
+#[derive(Default)]
+pub struct VslmTaskReasonUser {
+    /// The fields of [`VslmTaskReason`](t::VslmTaskReason).
+    pub base: t::VslmTaskReason,
+    /// `userName`.
+    pub user_name: String,
+}
+d::object!(Vslm VslmTaskReasonUser: t::VslmTaskReason, "VslmTaskReasonUser", 9, [
+    0 user_name "userName" 9 false,
+]);
+impl d::IsA<t::VslmTaskReason> for VslmTaskReasonUser {}
 
 d::enumeration!(
     /// Enumeration `vim.vslm.VsoPostRelocateChange.MetadataOperation`. Since API 2.5.
@@ -685,6 +1003,183 @@ d::enumeration!(
         NOOP "NO_OP",
     ]
 );
+
+/// Data object `vslm.vso.VStorageObjectAssociations`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.2.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/virtual-storage-lifecycle-management-api/latest/vslm.vso.VStorageObjectAssociations.html)
+#[derive(Default)]
+pub struct VslmVsoVStorageObjectAssociations {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `id`.
+    pub id: t::ID,
+    /// `vmDiskAssociation`.
+    pub vm_disk_association: Vec<t::VslmVsoVStorageObjectAssociationsVmDiskAssociation>,
+    /// `fault`.
+    pub fault: Option<Box<t::LocalizedMethodFault>>,
+}
+d::object!(Vslm VslmVsoVStorageObjectAssociations: t::DynamicData, "VslmVsoVStorageObjectAssociations", 12, [
+    0 id "id" 12 false,
+    1 vm_disk_association "vmDiskAssociation" 12 false,
+    2 fault "fault" 12 false,
+]);
+
+/// Data object `vslm.vso.VStorageObjectAssociations.VmDiskAssociation`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.2.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/virtual-storage-lifecycle-management-api/latest/vslm.vso.VStorageObjectAssociations.VmDiskAssociation.html)
+#[derive(Default)]
+pub struct VslmVsoVStorageObjectAssociationsVmDiskAssociation {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `vmId`.
+    pub vm_id: String,
+    /// `diskKey`.
+    pub disk_key: i32,
+}
+d::object!(Vslm VslmVsoVStorageObjectAssociationsVmDiskAssociation: t::DynamicData, "VslmVsoVStorageObjectAssociationsVmDiskAssociation", 12, [
+    0 vm_id "vmId" 12 false,
+    1 disk_key "diskKey" 12 false,
+]);
+
+/// Data object `vslm.vso.VStorageObjectQueryResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.2.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/virtual-storage-lifecycle-management-api/latest/vslm.vso.VStorageObjectQueryResult.html)
+#[derive(Default)]
+pub struct VslmVsoVStorageObjectQueryResult {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `allRecordsReturned`.
+    pub all_records_returned: bool,
+    /// `id`.
+    pub id: Vec<t::ID>,
+    /// `queryResults`.
+    pub query_results: Vec<t::VslmVsoVStorageObjectResult>,
+}
+d::object!(Vslm VslmVsoVStorageObjectQueryResult: t::DynamicData, "VslmVsoVStorageObjectQueryResult", 12, [
+    0 all_records_returned "allRecordsReturned" 12 false,
+    1 id "id" 12 false,
+    2 query_results "queryResults" 12 false,
+]);
+
+/// Data object `vslm.vso.VStorageObjectQuerySpec`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.2.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/virtual-storage-lifecycle-management-api/latest/vslm.vso.VStorageObjectQuerySpec.html)
+#[derive(Default)]
+pub struct VslmVsoVStorageObjectQuerySpec {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `queryField`.
+    pub query_field: String,
+    /// `queryOperator`.
+    pub query_operator: String,
+    /// `queryValue`.
+    pub query_value: Vec<String>,
+}
+d::object!(Vslm VslmVsoVStorageObjectQuerySpec: t::DynamicData, "VslmVsoVStorageObjectQuerySpec", 12, [
+    0 query_field "queryField" 12 false,
+    1 query_operator "queryOperator" 12 false,
+    2 query_value "queryValue" 12 false,
+]);
+
+d::enumeration!(
+    /// Enumeration `vslm.vso.VStorageObjectQuerySpec.QueryFieldEnum`. Since API 6.7.2.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/virtual-storage-lifecycle-management-api/latest/vslm.vso.VStorageObjectQuerySpec.QueryFieldEnum.html)
+    VslmVsoVStorageObjectQuerySpecQueryFieldEnum, "VslmVsoVStorageObjectQuerySpecQueryFieldEnum", [
+        Id "id",
+        Name "name",
+        Capacity "capacity",
+        CreateTime "createTime",
+        BackingObjectId "backingObjectId",
+        DatastoreMoId "datastoreMoId",
+        MetadataKey "metadataKey",
+        MetadataValue "metadataValue",
+    ]
+);
+
+d::enumeration!(
+    /// Enumeration `vslm.vso.VStorageObjectQuerySpec.QueryOperatorEnum`. Since API 6.7.2.
+    ///
+    /// [VMware's page](https://developer.broadcom.com/xapis/virtual-storage-lifecycle-management-api/latest/vslm.vso.VStorageObjectQuerySpec.QueryOperatorEnum.html)
+    VslmVsoVStorageObjectQuerySpecQueryOperatorEnum, "VslmVsoVStorageObjectQuerySpecQueryOperatorEnum", [
+        Equals "equals",
+        NotEquals "notEquals",
+        LessThan "lessThan",
+        GreaterThan "greaterThan",
+        LessThanOrEqual "lessThanOrEqual",
+        GreaterThanOrEqual "greaterThanOrEqual",
+        Contains "contains",
+        StartsWith "startsWith",
+        EndsWith "endsWith",
+    ]
+);
+
+/// Data object `vslm.vso.VStorageObjectResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.2.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/virtual-storage-lifecycle-management-api/latest/vslm.vso.VStorageObjectResult.html)
+#[derive(Default)]
+pub struct VslmVsoVStorageObjectResult {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `id`.
+    pub id: t::ID,
+    /// `name`.
+    pub name: Option<String>,
+    /// `capacityInMB`.
+    pub capacity_in_mb: i64,
+    /// `createTime`.
+    pub create_time: Option<d::DateTime>,
+    /// `datastoreUrl`.
+    pub datastore_url: Option<String>,
+    /// `diskPath`. Since API 7.0.1.0.
+    pub disk_path: Option<String>,
+    /// `usedCapacityInMB`. Since API 7.0.1.0.
+    pub used_capacity_in_mb: Option<i64>,
+    /// `backingObjectId`. Since API 6.7.3.
+    pub backing_object_id: Option<Box<t::ID>>,
+    /// `snapshotInfo`. Since API 6.7.3.
+    pub snapshot_info: Vec<t::VslmVsoVStorageObjectSnapshotResult>,
+    /// `metadata`.
+    pub metadata: Vec<t::KeyValue>,
+    /// `error`.
+    pub error: Option<Box<t::LocalizedMethodFault>>,
+}
+d::object!(Vslm VslmVsoVStorageObjectResult: t::DynamicData, "VslmVsoVStorageObjectResult", 12, [
+    0 id "id" 12 false,
+    1 name "name" 12 false,
+    2 capacity_in_mb "capacityInMB" 12 false,
+    3 create_time "createTime" 12 false,
+    4 datastore_url "datastoreUrl" 12 false,
+    5 disk_path "diskPath" 18 false,
+    6 used_capacity_in_mb "usedCapacityInMB" 18 false,
+    7 backing_object_id "backingObjectId" 13 false,
+    8 snapshot_info "snapshotInfo" 13 false,
+    9 metadata "metadata" 12 false,
+    10 error "error" 12 false,
+]);
+
+/// Data object `vslm.vso.VStorageObjectSnapshotResult`, which extends [`DynamicData`](t::DynamicData). Since API 6.7.3.
+///
+/// [VMware's page](https://developer.broadcom.com/xapis/virtual-storage-lifecycle-management-api/latest/vslm.vso.VStorageObjectSnapshotResult.html)
+#[derive(Default)]
+pub struct VslmVsoVStorageObjectSnapshotResult {
+    /// The fields of [`DynamicData`](t::DynamicData).
+    pub base: t::DynamicData,
+    /// `backingObjectId`.
+    pub backing_object_id: t::ID,
+    /// `description`. Since API 7.0.2.0.
+    pub description: Option<String>,
+    /// `snapshotId`. Since API 7.0.2.0.
+    pub snapshot_id: Option<Box<t::ID>>,
+    /// `diskPath`. Since API 7.0.2.0.
+    pub disk_path: Option<String>,
+}
+d::object!(Vslm VslmVsoVStorageObjectSnapshotResult: t::DynamicData, "VslmVsoVStorageObjectSnapshotResult", 13, [
+    0 backing_object_id "backingObjectId" 13 false,
+    1 description "description" 20 false,
+    2 snapshot_id "snapshotId" 20 false,
+    3 disk_path "diskPath" 20 false,
+]);
 
 d::enumeration!(
     /// Enumeration `vim.vslm.DiskInfoFlag`. Since API 8.0.0.1.
@@ -734,7 +1229,7 @@ pub struct VslmInfrastructureObjectPolicy {
     /// `error`.
     pub error: Option<Box<t::LocalizedMethodFault>>,
 }
-d::object!(VslmInfrastructureObjectPolicy: t::DynamicData, "vslmInfrastructureObjectPolicy", 10, [
+d::object!(Vim25 VslmInfrastructureObjectPolicy: t::DynamicData, "vslmInfrastructureObjectPolicy", 10, [
     0 name "name" 10 false,
     1 backing_object_id "backingObjectId" 10 false,
     2 profile_id "profileId" 10 false,
@@ -753,7 +1248,7 @@ pub struct VslmInfrastructureObjectPolicySpec {
     /// `profile`.
     pub profile: Vec<d::Poly<t::VirtualMachineProfileSpec>>,
 }
-d::object!(VslmInfrastructureObjectPolicySpec: t::DynamicData, "vslmInfrastructureObjectPolicySpec", 10, [
+d::object!(Vim25 VslmInfrastructureObjectPolicySpec: t::DynamicData, "vslmInfrastructureObjectPolicySpec", 10, [
     0 datastore "datastore" 10 false,
     1 profile "profile" 10 false,
 ]);
@@ -768,7 +1263,7 @@ pub struct VslmVClockInfo {
     /// `vClockTime`.
     pub v_clock_time: i64,
 }
-d::object!(VslmVClockInfo: t::DynamicData, "vslmVClockInfo", 12, [
+d::object!(Vim25 VslmVClockInfo: t::DynamicData, "vslmVClockInfo", 12, [
     0 v_clock_time "vClockTime" 12 false,
 ]);
 

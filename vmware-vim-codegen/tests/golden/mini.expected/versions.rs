@@ -6,3 +6,7 @@ pub const VERSIONS: &[&str] = &[
     "m7",
     "4.0",
 ];
+
+/// Version ids of the services beside, oldest first, each behind the version of the API that it builds on.
+pub const BESIDE: &[(crate::xml::Service, &[(u8, &str)])] = &[
+];

@@ -13,5 +13,5 @@ pub struct Tone {
     /// What the server sent beyond the known fields.
     pub extra: d::Extra,
 }
-d::root_object!(Tone, "Tone", 0, [
+d::root_object!(Vim25 Tone, "Tone", 0, [
 ]);

@@ -23,7 +23,7 @@ pub struct Animal {
     /// `friend`. Since API 4.0.
     pub friend: Vec<d::Poly<t::Animal>>,
 }
-d::object!(Animal: t::DynamicData, "Animal", 0, [
+d::object!(Vim25 Animal: t::DynamicData, "Animal", 0, [
     0 name "name" 0 false,
     1 mood "mood" 1 false,
     2 keeper "keeper" 0 false,
@@ -47,7 +47,7 @@ pub struct Ant {
     /// The fields of [`Animal`](t::Animal).
     pub base: t::Animal,
 }
-d::object!(Ant: t::Animal, "Ant", 0, [
+d::object!(Vim25 Ant: t::Animal, "Ant", 0, [
 ]);
 impl d::IsA<t::Animal> for Ant {}
 
@@ -57,7 +57,7 @@ pub struct Asleep {
     /// The fields of [`MethodFault`](t::MethodFault).
     pub base: t::MethodFault,
 }
-d::object!(Asleep: t::MethodFault, "Asleep", 0, [
+d::object!(Vim25 Asleep: t::MethodFault, "Asleep", 0, [
 ]);
 impl d::IsA<t::MethodFault> for Asleep {}
 
@@ -71,7 +71,7 @@ pub struct Bird {
     /// `song`.
     pub song: Vec<i8>,
 }
-d::object!(Bird: t::Animal, "Bird", 0, [
+d::object!(Vim25 Bird: t::Animal, "Bird", 0, [
     0 wingspan "wingspan" 0 false,
     1 song "song" 0 false,
 ]);
@@ -89,7 +89,7 @@ pub struct Cage {
     /// `inmate`.
     pub inmate: Option<d::Poly<t::Animal>>,
 }
-d::object!(Cage: t::DynamicData, "Cage", 0, [
+d::object!(Vim25 Cage: t::DynamicData, "Cage", 0, [
     0 key "key" 0 false,
     1 inmate "inmate" 0 false,
 ]);
@@ -112,7 +112,7 @@ pub struct DynamicData {
     /// What the server sent beyond the known fields.
     pub extra: d::Extra,
 }
-d::root_object!(DynamicData, "DynamicData", 0, [
+d::root_object!(Vim25 DynamicData, "DynamicData", 0, [
 ]);
 
 /// Data object `vim.Everything`, which extends [`DynamicData`](t::DynamicData). Since API m7.
@@ -155,7 +155,7 @@ pub struct Everything {
     /// `why`.
     pub why: Option<Box<t::LocalizedMethodFault>>,
 }
-d::object!(Everything: t::DynamicData, "Everything", 1, [
+d::object!(Vim25 Everything: t::DynamicData, "Everything", 1, [
     0 yes "yes" 1 false,
     1 tiny "tiny" 1 false,
     2 small "small" 1 false,
@@ -182,7 +182,7 @@ pub struct Hungry {
     /// `hours`.
     pub hours: i32,
 }
-d::object!(Hungry: t::MethodFault, "Hungry", 0, [
+d::object!(Vim25 Hungry: t::MethodFault, "Hungry", 0, [
     0 hours "hours" 0 false,
 ]);
 impl d::IsA<t::MethodFault> for Hungry {}
@@ -197,7 +197,7 @@ pub struct LocalizedMethodFault {
     /// `localizedMessage`.
     pub localized_message: Option<String>,
 }
-d::object!(LocalizedMethodFault: t::DynamicData, "LocalizedMethodFault", 0, [
+d::object!(Vim25 LocalizedMethodFault: t::DynamicData, "LocalizedMethodFault", 0, [
     0 fault "fault" 0 false,
     1 localized_message "localizedMessage" 0 false,
 ]);
@@ -218,7 +218,7 @@ pub struct MethodFault {
     /// `faultCause`. Since API 4.0.
     pub fault_cause: Option<Box<t::LocalizedMethodFault>>,
 }
-d::root_object!(MethodFault, "MethodFault", 0, [
+d::root_object!(Vim25 MethodFault, "MethodFault", 0, [
     0 fault_cause "faultCause" 2 false,
 ]);
 impl d::IsA<t::MethodFault> for MethodFault {}
@@ -244,6 +244,6 @@ pub struct RuntimeFault {
     /// The fields of [`MethodFault`](t::MethodFault).
     pub base: t::MethodFault,
 }
-d::object!(RuntimeFault: t::MethodFault, "RuntimeFault", 0, [
+d::object!(Vim25 RuntimeFault: t::MethodFault, "RuntimeFault", 0, [
 ]);
 impl d::IsA<t::MethodFault> for RuntimeFault {}
