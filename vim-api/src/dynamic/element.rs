@@ -12,16 +12,26 @@ pub trait Element: Sized + Default + Clone + fmt::Debug + Send + Sync + 'static 
     /// What a generated struct needs to give, and nothing else; every other type gives the methods below.
     const STRUCT: Option<Struct<Self>> = None;
 
+    /// Whether it is a generated struct. A condition on this constant alone keeps the other branch from being compiled, for
+    /// each of the types.
+    const IS_STRUCT: bool = Self::STRUCT.is_some();
+
     /// As an object, when it is one.
     #[inline]
     fn as_object(&self) -> Option<&dyn Object> {
-        Self::STRUCT.as_ref().and_then(|of| (of.as_object)(self))
+        match Self::STRUCT {
+            Some(of) => (of.as_object)(self),
+            None => None,
+        }
     }
 
     /// As an object to fill, when it is a generated struct.
     #[inline]
     fn as_object_mut(&mut self) -> Option<&mut dyn Object> {
-        Self::STRUCT.as_ref().and_then(|of| (of.as_object_mut)(self))
+        match Self::STRUCT {
+            Some(of) => (of.as_object_mut)(self),
+            None => None,
+        }
     }
 
     /// Reads the element that `start` began.
@@ -40,15 +50,15 @@ pub trait Element: Sized + Default + Clone + fmt::Debug + Send + Sync + 'static 
     /// Writes it as an element called `name`.
     #[inline]
     fn encode(&self, name: &str, writer: &mut Writer) {
-        if let Some(object) = self.as_object() {
-            encode_object(object, name, Self::STRUCT.map(|of| of.info), writer);
+        if let (Some(object), Some(of)) = (self.as_object(), Self::STRUCT) {
+            encode_object(object, name, Some(of.info), writer);
         }
     }
 
     /// As a value whose type is only known at run time.
     #[inline]
     fn to_value(&self) -> Value {
-        self.as_object().map_or(Value::Null, |object| Value::Object(object.boxed_clone()))
+        object_value(self.as_object())
     }
 
     /// From such a value.
@@ -69,18 +79,45 @@ pub struct Struct<T> {
 }
 
 impl<T: DataObject> Struct<T> {
-    pub(crate) const THIS: Self =
-        Self { info: T::INFO, as_object: |value| Some(value), as_object_mut: |value| Some(value) };
+    pub(crate) const THIS: Self = Self { info: T::INFO, as_object, as_object_mut };
+}
+
+impl<T> Clone for Struct<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Struct<T> {}
+
+// Functions and not closures: a pointer to a closure takes a second function for each type.
+
+fn as_object<T: DataObject>(value: &T) -> Option<&dyn Object> {
+    Some(value)
+}
+
+fn as_object_mut<T: DataObject>(value: &mut T) -> Option<&mut dyn Object> {
+    Some(value)
+}
+
+fn boxed_as_object<T: Element>(boxed: &Box<T>) -> Option<&dyn Object> {
+    (**boxed).as_object()
+}
+
+fn boxed_as_object_mut<T: Element>(boxed: &mut Box<T>) -> Option<&mut dyn Object> {
+    (**boxed).as_object_mut()
+}
+
+fn object_value(object: Option<&dyn Object>) -> Value {
+    object.map_or(Value::Null, |object| Value::Object(object.boxed_clone()))
 }
 
 impl<T: Element> Element for Box<T> {
     const NAME: &'static str = T::NAME;
     const STRUCT: Option<Struct<Self>> = match T::STRUCT {
-        Some(of) => Some(Struct {
-            info: of.info,
-            as_object: |boxed| (**boxed).as_object(),
-            as_object_mut: |boxed| (**boxed).as_object_mut(),
-        }),
+        Some(of) => {
+            Some(Struct { info: of.info, as_object: boxed_as_object, as_object_mut: boxed_as_object_mut })
+        }
         None => None,
     };
 

@@ -1,7 +1,7 @@
 use std::any::Any;
 use std::fmt;
 
-use super::{Element, Object, Value, decode_object};
+use super::{Element, Object, Value, copy_object, decode_object};
 use crate::xml::{Reader, Start, Writer, XmlError};
 
 /// A field of a generated struct, seen without its type.
@@ -27,6 +27,11 @@ pub trait Slot: Any {
     /// The field as an object, when it is set and is one.
     fn object(&self) -> Option<&dyn Object>;
 
+    /// An item of a list as an object, when there is one and it is one.
+    fn item(&self, _at: usize) -> Option<&dyn Object> {
+        None
+    }
+
     /// Whether the field has a value. A required field always has one.
     fn is_set(&self) -> bool;
 
@@ -45,12 +50,12 @@ impl fmt::Debug for dyn Slot + '_ {
 
 impl<T: Element> Slot for T {
     fn decode(&mut self, reader: &mut Reader<'_>, start: &Start<'_>) -> Result<(), XmlError> {
-        if T::STRUCT.is_none() {
-            *self = T::decode(reader, start)?;
-            return Ok(());
+        if T::IS_STRUCT {
+            clear(self);
+            return fill(self.as_object_mut(), reader, start);
         }
-        clear(self);
-        fill(self, reader, start)
+        *self = T::decode(reader, start)?;
+        Ok(())
     }
 
     fn set_nil(&mut self) {
@@ -58,6 +63,10 @@ impl<T: Element> Slot for T {
     }
 
     fn copy_from(&mut self, other: &dyn Slot) {
+        if T::IS_STRUCT {
+            clear(self);
+            return copy_into(self.as_object_mut(), other.object());
+        }
         copy(self, other);
     }
 
@@ -84,15 +93,11 @@ impl<T: Element> Slot for T {
 
 impl<T: Element> Slot for Option<T> {
     fn decode(&mut self, reader: &mut Reader<'_>, start: &Start<'_>) -> Result<(), XmlError> {
-        if T::STRUCT.is_none() {
-            *self = Some(T::decode(reader, start)?);
-            return Ok(());
+        if T::IS_STRUCT {
+            return fill(renew(self).as_object_mut(), reader, start);
         }
-        renew(self);
-        match self {
-            Some(new) => fill(new, reader, start),
-            None => reader.skip(),
-        }
+        *self = Some(T::decode(reader, start)?);
+        Ok(())
     }
 
     fn set_nil(&mut self) {
@@ -100,6 +105,9 @@ impl<T: Element> Slot for Option<T> {
     }
 
     fn copy_from(&mut self, other: &dyn Slot) {
+        if T::IS_STRUCT {
+            return copy_into(renew(self).as_object_mut(), other.object());
+        }
         copy(self, other);
     }
 
@@ -131,15 +139,12 @@ impl<T: Element> Slot for Option<T> {
 
 impl<T: Element> Slot for Vec<T> {
     fn decode(&mut self, reader: &mut Reader<'_>, start: &Start<'_>) -> Result<(), XmlError> {
-        if T::STRUCT.is_none() {
-            self.push(T::decode(reader, start)?);
-            return Ok(());
+        if T::IS_STRUCT {
+            grow(self);
+            return fill(self.last_mut().and_then(T::as_object_mut), reader, start);
         }
-        grow(self);
-        match self.last_mut() {
-            Some(new) => fill(new, reader, start),
-            None => reader.skip(),
-        }
+        self.push(T::decode(reader, start)?);
+        Ok(())
     }
 
     fn set_nil(&mut self) {
@@ -147,6 +152,14 @@ impl<T: Element> Slot for Vec<T> {
     }
 
     fn copy_from(&mut self, other: &dyn Slot) {
+        if T::IS_STRUCT {
+            self.clear();
+            while let Some(item) = other.item(self.len()) {
+                grow(self);
+                copy_into(self.last_mut().and_then(T::as_object_mut), Some(item));
+            }
+            return;
+        }
         copy(self, other);
     }
 
@@ -157,18 +170,15 @@ impl<T: Element> Slot for Vec<T> {
     }
 
     fn value(&self) -> Option<Value> {
-        if self.is_empty() {
-            return None;
-        }
-        let mut items = Vec::with_capacity(self.len());
-        for item in self {
-            items.push(item.to_value());
-        }
-        Some(Value::array(T::NAME, items))
+        list_value(T::NAME, &|at| self.get(at).map(Element::to_value))
     }
 
     fn object(&self) -> Option<&dyn Object> {
         None
+    }
+
+    fn item(&self, at: usize) -> Option<&dyn Object> {
+        self.get(at).and_then(T::as_object)
     }
 
     fn is_set(&self) -> bool {
@@ -176,21 +186,35 @@ impl<T: Element> Slot for Vec<T> {
     }
 
     fn debug(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut list = f.debug_list();
-        for item in self {
-            list.entry(item);
-        }
-        list.finish()
+        debug_list(f, &|at| self.get(at).map(|item| item as &dyn fmt::Debug))
     }
 }
 
 /// Reads a generated struct into its place, without a copy on the way.
-#[inline]
-fn fill<T: Element>(place: &mut T, reader: &mut Reader<'_>, start: &Start<'_>) -> Result<(), XmlError> {
-    match place.as_object_mut() {
+fn fill(place: Option<&mut dyn Object>, reader: &mut Reader<'_>, start: &Start<'_>) -> Result<(), XmlError> {
+    match place {
         Some(object) => decode_object(object, reader, start),
         None => reader.skip(),
     }
+}
+
+/// Makes a new generated struct equal to another one.
+fn copy_into(place: Option<&mut dyn Object>, from: Option<&dyn Object>) {
+    if let (Some(to), Some(from)) = (place, from) {
+        copy_object(from, to);
+    }
+}
+
+fn list_value(name: &str, item: &dyn Fn(usize) -> Option<Value>) -> Option<Value> {
+    let items: Vec<Value> = (0..).map_while(item).collect();
+    (!items.is_empty()).then(|| Value::array(name, items))
+}
+
+fn debug_list<'a>(
+    f: &mut fmt::Formatter<'_>,
+    item: &dyn Fn(usize) -> Option<&'a dyn fmt::Debug>,
+) -> fmt::Result {
+    f.debug_list().entries((0..).map_while(item)).finish()
 }
 
 // Functions of their own, so that the new value, which may have kilobytes, is off the stack before the descent into it.
@@ -199,8 +223,8 @@ fn clear<T: Default>(place: &mut T) {
     *place = T::default();
 }
 
-fn renew<T: Default>(place: &mut Option<T>) {
-    *place = Some(T::default());
+fn renew<T: Default>(place: &mut Option<T>) -> &mut T {
+    place.insert(T::default())
 }
 
 fn grow<T: Default>(list: &mut Vec<T>) {
