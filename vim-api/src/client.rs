@@ -166,7 +166,16 @@ impl Client {
     /// together; whether the call is then repeated is for [`replay`] to say.
     async fn execute_in_session(&self, request: &Request) -> Result<Reply, Error> {
         let generation = self.0.session.generation();
-        let error = match self.send(request).await {
+        let mut result = self.send(request).await;
+        let service = request.method.service;
+        if service != Service::Vim25
+            && result.as_ref().is_err_and(Error::is_session_lost)
+            && self.0.beside.forget(service)
+        {
+            // What was lost may be the service's own session behind ours, which lives: it must not be replaced for that.
+            result = self.send(request).await;
+        }
+        let error = match result {
             Err(error) if error.is_session_lost() => error,
             result => return result,
         };

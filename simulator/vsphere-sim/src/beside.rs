@@ -4,6 +4,7 @@
 pub(crate) mod disks;
 pub(crate) mod policies;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use vim_api::xml::Service;
@@ -13,7 +14,7 @@ use crate::fault::{Outcome, not_authenticated};
 use crate::random;
 use crate::session::{COOKIE, Caller};
 use crate::wire::{Answer, Call};
-use crate::world::Shared;
+use crate::world::{Shared, World};
 
 /// Carries out a call to one of the services. `session` is the API's, where there is a live one.
 pub(crate) async fn dispatch(
@@ -22,6 +23,12 @@ pub(crate) async fn dispatch(
     session: Option<&str>,
     call: &Call,
 ) -> Outcome<Answer> {
+    let own = |cookies: fn(&World) -> &BTreeSet<String>| {
+        caller.beside.as_ref().is_some_and(|cookie| shared.read(|world| cookies(world).contains(cookie)))
+    };
+    if own(|world| &world.ended_beside) {
+        return Err(not_authenticated(&call.this));
+    }
     let mut answer = match (call.this.type_name(), call.method.as_str()) {
         ("PbmServiceInstance", "PbmRetrieveServiceContent") => policies::content(shared, call),
         ("VslmServiceInstance", "RetrieveContent") => disks::content(shared, call),
@@ -30,9 +37,7 @@ pub(crate) async fn dispatch(
         ("VslmVStorageObjectManager" | "VslmTask", _) => disks::call(shared, call).await?,
         _ => return Err(method_not_found(call)),
     };
-    let known =
-        caller.beside.as_ref().is_some_and(|cookie| shared.read(|world| world.beside.contains(cookie)));
-    if !known {
+    if !own(|world| &world.beside) {
         let cookie = random::uuid();
         // The name of the API's cookie and no path, as seen of PBM.
         answer.set_cookie = Some(format!("{COOKIE}={cookie}; HttpOnly"));

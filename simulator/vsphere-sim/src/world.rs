@@ -58,6 +58,8 @@ pub(crate) struct World {
     pub(crate) disks: Disks,
     /// The cookies that the services beside have given out.
     pub(crate) beside: BTreeSet<String>,
+    /// Those of them whose sessions have ended.
+    pub(crate) ended_beside: BTreeSet<String>,
     /// What was put on new disks, by machine and device key.
     pub(crate) manifests: BTreeMap<(String, i32), Manifest>,
     /// Whether files have to be written.
@@ -96,6 +98,7 @@ impl Shared {
             policies: Policies::default(),
             disks: Disks::default(),
             beside: BTreeSet::new(),
+            ended_beside: BTreeSet::new(),
             manifests: BTreeMap::new(),
             dirty: true,
         };

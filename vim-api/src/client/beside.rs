@@ -44,6 +44,13 @@ impl Beside {
     }
 }
 
+impl Beside {
+    /// Lets the session that the service has of its own go. Whether there was one.
+    pub(super) fn forget(&self, service: Service) -> bool {
+        self.place(service).cookie.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()
+    }
+}
+
 impl Place {
     fn cookie(&self, generation: u64) -> Option<HeaderValue> {
         let cookie = self.cookie.lock().unwrap_or_else(PoisonError::into_inner);

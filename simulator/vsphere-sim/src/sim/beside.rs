@@ -45,6 +45,11 @@ impl Sim {
         with_disk(&self.shared, id, work)
     }
 
+    /// Ends the sessions of the services beside, and none of the API's.
+    pub fn end_sessions_beside(&self) {
+        self.shared.update(|world| world.ended_beside = world.beside.clone());
+    }
+
     /// How many sessions of their own the services beside have begun: a client that sends their cookies back needs one at
     /// each.
     pub fn sessions_beside(&self) -> usize {

@@ -75,6 +75,17 @@ async fn a_lost_session_is_renewed_for_the_services_too() {
     assert!(refused.fault::<t::NotAuthenticated>().is_some() && refused.is_session_lost(), "{refused}");
 }
 
+#[tokio::test]
+async fn a_session_that_only_the_service_lost_costs_none_of_ours() {
+    let sim = start(1).await;
+    sim.add_storage_policy("Gold", "");
+    let client = log_in(&sim).await;
+    let policies = client.storage_policies().await.unwrap();
+    sim.end_sessions_beside();
+    assert_eq!(policies.list().await.unwrap().len(), 1);
+    assert_eq!((client.session_generation(), sim.session_count(), sim.sessions_beside()), (1, 1, 2));
+}
+
 async fn disks(sim: &Sim) -> (Client, FirstClassDisks) {
     let client = log_in(sim).await;
     let disks = client.first_class_disks().await.unwrap();
