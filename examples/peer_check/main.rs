@@ -16,6 +16,7 @@ mod machines;
 mod policies;
 mod sessions;
 mod storage;
+mod tags;
 mod updates;
 
 use anyhow::{Context, bail};
@@ -61,9 +62,10 @@ async fn main() -> anyhow::Result<()> {
     storage::check(&client).await.context("storage")?;
     files::check(&client).await.context("files")?;
     policies::check(&client).await.context("policies")?;
+    tags::check(&peer, &client).await.context("tags")?;
     bookkeeping::check(&client).await.context("bookkeeping")?;
     let gaps = gaps::check(&client).await.context("gaps")?;
     client.logout().await?;
-    println!("ok: 10 themes; {gaps} known gaps are still there");
+    println!("ok: 11 themes; {gaps} known gaps are still there");
     Ok(())
 }

@@ -31,6 +31,8 @@ import (
 	"github.com/vmware/govmomi/simulator"
 	// Its STS: one token for everybody, that somebody was once given by a real one.
 	_ "github.com/vmware/govmomi/sts/simulator"
+	// REST sessions and tags.
+	_ "github.com/vmware/govmomi/vapi/simulator"
 )
 
 func main() {

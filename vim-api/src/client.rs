@@ -4,6 +4,8 @@ mod beside;
 mod connect;
 mod keep_alive;
 mod replay;
+#[cfg(feature = "rest")]
+mod rest;
 mod retry;
 mod session;
 mod span;
@@ -32,6 +34,8 @@ use beside::Beside;
 pub use connect::{Connect, DangerConnect};
 pub use keep_alive::KeepAlive;
 use replay::AfterLoss;
+#[cfg(feature = "rest")]
+pub(crate) use rest::{RestAnswer, RestRequest};
 pub use retry::Retry;
 use session::SessionState;
 use span::CallSpan;
@@ -49,6 +53,8 @@ struct Inner {
     content: OnceLock<ServiceContent>,
     session: SessionState,
     beside: Beside,
+    #[cfg(feature = "rest")]
+    rest: rest::RestState,
     retry: Retry,
     xml: Limits,
     calls: AtomicU64,
@@ -150,14 +156,27 @@ impl Client {
 
     /// Sends a call, and again as the client's [`Retry`] says.
     pub(crate) async fn execute(&self, request: &Request) -> Result<Reply, Error> {
+        let name = request.method.name;
+        self.retrying(name, replay::is_repeatable(name), || self.execute_in_session(request)).await
+    }
+
+    async fn retrying<T, F>(
+        &self,
+        method: &str,
+        repeatable: bool,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
         let mut pauses = self.0.retry.pauses();
         loop {
-            let error = match self.execute_in_session(request).await {
-                Err(error) if self.0.retry.allows(request.method.name, &error) => error,
+            let error = match attempt().await {
+                Err(error) if self.0.retry.allows(repeatable, &error) => error,
                 result => return result,
             };
             let Some(pause) = pauses.next() else { return Err(error) };
-            tracing::debug!(method = request.method.name, %error, ?pause, "trying again");
+            tracing::debug!(method, %error, ?pause, "trying again");
             tokio::time::sleep(pause).await;
         }
     }

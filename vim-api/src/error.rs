@@ -18,6 +18,8 @@ pub struct Error {
     advice: &'static str,
     fault: Option<Box<Fault>>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    #[cfg(feature = "rest")]
+    rest: Option<Box<crate::rest::RestFault>>,
 }
 
 /// The class of an [`Error`].
@@ -58,6 +60,9 @@ pub enum ErrorKind {
     Token,
     /// A file on a datastore cannot be read or written as asked: refused, cut short, or changed meanwhile.
     File,
+    /// A REST service refused what was asked of it: see [`Error::rest_fault`].
+    #[cfg(feature = "rest")]
+    Rest,
     /// A property that has to be there is not, or is of another type than the schema says.
     Property,
 }
@@ -100,6 +105,13 @@ impl Error {
     /// The fault, of whatever type.
     pub fn any_fault(&self) -> Option<&Fault> {
         self.fault.as_deref()
+    }
+
+    /// What a REST service said of the request that it did not carry out. The kind is `Rest`, or a more telling one such as
+    /// `NotFound`.
+    #[cfg(feature = "rest")]
+    pub fn rest_fault(&self) -> Option<&crate::rest::RestFault> {
+        self.rest.as_deref()
     }
 
     /// Whether the session is gone: logged out, expired, or never there.
@@ -161,6 +173,32 @@ impl Error {
         Self::new(ErrorKind::NotVsphere, context)
     }
 
+    #[cfg(feature = "rest")]
+    pub(crate) fn interrupted(context: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Interrupted, context)
+    }
+
+    #[cfg(feature = "rest")]
+    pub(crate) fn rest(context: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Rest, context)
+    }
+
+    #[cfg(feature = "rest")]
+    pub(crate) fn from_rest(
+        kind: ErrorKind,
+        context: impl Into<String>,
+        fault: crate::rest::RestFault,
+    ) -> Self {
+        Self { rest: Some(Box::new(fault)), ..Self::new(kind, context) }
+    }
+
+    /// The same error, of which is told what it stands in the way of.
+    #[cfg(feature = "rest")]
+    pub(crate) fn while_doing(mut self, what: &str) -> Self {
+        self.context = format!("{what}: {}", self.context);
+        self
+    }
+
     pub(crate) fn from_fault(context: impl Into<String>, fault: Fault) -> Self {
         Self { fault: Some(Box::new(fault)), ..Self::new(ErrorKind::Fault, context) }
     }
@@ -216,7 +254,15 @@ impl Error {
     }
 
     fn new(kind: ErrorKind, context: impl Into<String>) -> Self {
-        Self { kind, context: context.into(), advice: "", fault: None, source: None }
+        Self {
+            kind,
+            context: context.into(),
+            advice: "",
+            fault: None,
+            source: None,
+            #[cfg(feature = "rest")]
+            rest: None,
+        }
     }
 }
 
@@ -238,6 +284,10 @@ impl fmt::Display for Error {
                 write!(f, " (the account lacks the privilege {privilege})")?;
             }
         }
+        #[cfg(feature = "rest")]
+        if let Some(fault) = &self.rest {
+            write!(f, ": {fault}")?;
+        }
         if !self.advice.is_empty() {
             write!(f, " ({})", self.advice)?;
         }
@@ -247,12 +297,11 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Error")
-            .field("kind", &self.kind)
-            .field("context", &self.context)
-            .field("fault", &self.fault)
-            .field("source", &self.source)
-            .finish()
+        let mut shown = f.debug_struct("Error");
+        shown.field("kind", &self.kind).field("context", &self.context).field("fault", &self.fault);
+        #[cfg(feature = "rest")]
+        shown.field("rest", &self.rest);
+        shown.field("source", &self.source).finish()
     }
 }
 

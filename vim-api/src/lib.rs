@@ -55,6 +55,7 @@
 //! [`Inventory`], [`Retrieval`], [`Task`]) picks up where it was.
 //! **Open for newer servers.** A type, an enum value or an element that this crate does not know never fails a parse: see
 //! [`dynamic`]. **Bounded.** Replies are limited in size and depth, and are never trusted: see [`xml`].
+//! **Beside SOAP.** With the feature `rest`, [`Client::rest`](rest::Rest) reaches the REST services, tags among them.
 //! **Threads.** All types are `Send`; futures want a tokio runtime.
 #![forbid(unsafe_code)]
 
@@ -64,6 +65,8 @@ extern crate self as vim_api;
 
 pub mod dynamic;
 pub mod mo;
+#[cfg(feature = "rest")]
+pub mod rest;
 pub mod soap;
 pub mod traversal;
 pub mod xml;
@@ -80,6 +83,7 @@ mod identity;
 mod inventory;
 mod lease;
 mod moref;
+mod percent;
 mod policy;
 mod property;
 mod sso;

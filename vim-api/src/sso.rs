@@ -6,6 +6,8 @@
 //!
 //! No token is renewed: a new one takes the same proof.
 
+#[cfg(feature = "rest")]
+mod http_signature;
 mod identity;
 mod message;
 
@@ -201,12 +203,14 @@ impl Client {
     }
 }
 
-/// A request for a token; the STS wants this order.
+/// A request for a token; the STS wants this order. The token is delegatable, without which it opens no session of the REST
+/// services.
 fn wish(key: &str, lifetime: &str, key_to_use: &str) -> String {
     format!(
         "<RequestSecurityToken xmlns=\"{NS_TRUST}\"><TokenType>{SAML2}</TokenType>\
          <RequestType>{NS_TRUST}/Issue</RequestType><Lifetime>{lifetime}</Lifetime>\
-         <Renewing Allow=\"false\" OK=\"false\"></Renewing><KeyType>{NS_TRUST}/{key}</KeyType>\
+         <Renewing Allow=\"false\" OK=\"false\"></Renewing>\
+         <Delegatable>true</Delegatable><KeyType>{NS_TRUST}/{key}</KeyType>\
          <SignatureAlgorithm>{RSA_SHA256}</SignatureAlgorithm>{key_to_use}</RequestSecurityToken>"
     )
 }

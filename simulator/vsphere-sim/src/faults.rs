@@ -14,7 +14,8 @@ use crate::{Error, ErrorKind, Result};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FaultRule {
-    /// Method name, such as `QueryChangedDiskAreas`; `*` for every method.
+    /// Method name, such as `QueryChangedDiskAreas`; `*` for every method. `REST`, with the path as the object, for requests
+    /// to REST services, which have only the place `Http`.
     pub method: String,
     /// Only calls on this object (its managed object id, such as `vm-101`).
     pub object: Option<String>,

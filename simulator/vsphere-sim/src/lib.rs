@@ -50,6 +50,7 @@ mod signed;
 mod sim;
 mod snapshots;
 mod state_file;
+mod tagging;
 mod tasks;
 mod vmx;
 mod wire;

@@ -2,6 +2,7 @@
 
 pub(crate) mod certificate;
 mod http;
+pub(crate) mod rest;
 mod sts;
 
 use std::net::SocketAddr;

@@ -44,6 +44,8 @@ pub(crate) struct Sessions {
 pub(crate) struct Token {
     pub(crate) user: String,
     pub(crate) given: Moment,
+    /// Whether services may show it to others, which a session of the REST services wants.
+    pub(crate) delegatable: bool,
     /// The certificate, as DER, of the key that has to sign what shows the token.
     pub(crate) bound_to: Option<Vec<u8>>,
 }

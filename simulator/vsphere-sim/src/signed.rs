@@ -62,11 +62,7 @@ impl Signed {
                 tag.contains(&format!("Id=\"{id}\"")) && digest(&SHA256, part.as_bytes()).as_ref() == hash
             })
         };
-        let certificate = CertificateDer::from(certificate);
-        let Ok(parsed) = ParsedCertificate::try_from(&certificate) else { return false };
-        let info = parsed.subject_public_key_info();
-        let key = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, info.as_ref());
-        has(&self.timestamp) && has(&self.body) && key.verify(self.info.as_bytes(), &self.value).is_ok()
+        has(&self.timestamp) && has(&self.body) && verifies(certificate, self.info.as_bytes(), &self.value)
     }
 
     fn read_security(&mut self, reader: &mut Reader<'_>, whole: &str) -> Result<(), XmlError> {
@@ -124,6 +120,14 @@ impl Signed {
         }
         Ok(())
     }
+}
+
+/// Whether the holder of the certificate's key has signed the message.
+pub(crate) fn verifies(certificate: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    let certificate = CertificateDer::from(certificate);
+    let Ok(parsed) = ParsedCertificate::try_from(&certificate) else { return false };
+    let info = parsed.subject_public_key_info();
+    UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, info.as_ref()).verify(message, signature).is_ok()
 }
 
 fn raw(whole: &str, from: usize, reader: &Reader<'_>) -> String {

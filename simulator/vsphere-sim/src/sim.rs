@@ -139,6 +139,16 @@ impl Sim {
         self.shared.update(|world| world.expire_sessions(None))
     }
 
+    /// How many sessions are live that the REST services have to themselves.
+    pub fn rest_session_count(&self) -> usize {
+        self.shared.read(|world| world.rest.live.len())
+    }
+
+    /// Ends all sessions that the REST services have to themselves. Answers how many.
+    pub fn expire_rest_sessions(&self) -> usize {
+        self.shared.update(|world| world.rest.expire())
+    }
+
     /// Ends all sessions of a user. Answers how many.
     pub fn expire_sessions_of(&self, user: &str) -> usize {
         self.shared.update(|world| world.expire_sessions(Some(user)))

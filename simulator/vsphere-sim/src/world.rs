@@ -20,7 +20,9 @@ use crate::beside::policies::Policies;
 use crate::clock::Clock;
 use crate::faults::FaultBook;
 use crate::machine::{Machine, Snapshot};
+use crate::server::rest::RestSessions;
 use crate::session::Sessions;
+use crate::tagging::Tagging;
 use crate::tasks::Tasks;
 
 /// The state of one server, shared by all its connections.
@@ -54,6 +56,8 @@ pub(crate) struct World {
     pub(crate) stored: Stored,
     pub(crate) sessions: Sessions,
     pub(crate) tasks: Tasks,
+    pub(crate) rest: RestSessions,
+    pub(crate) tagging: Tagging,
     pub(crate) policies: Policies,
     pub(crate) disks: Disks,
     /// The cookies that the services beside have given out.
@@ -95,6 +99,8 @@ impl Shared {
             stored,
             sessions: Sessions::default(),
             tasks: Tasks::default(),
+            rest: RestSessions::default(),
+            tagging: Tagging::default(),
             policies: Policies::default(),
             disks: Disks::default(),
             beside: BTreeSet::new(),

@@ -23,6 +23,8 @@ mod live;
 mod properties;
 #[path = "server/raw.rs"]
 mod raw;
+#[path = "server/rest.rs"]
+mod rest;
 #[path = "server/retrieval.rs"]
 mod retrieval;
 #[path = "server/sessions.rs"]

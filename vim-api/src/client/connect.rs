@@ -210,6 +210,8 @@ fn client(transport: HttpTransport, version: ApiVersion, xml: Limits, retry: Ret
         content: OnceLock::new(),
         session: SessionState::default(),
         beside: Beside::default(),
+        #[cfg(feature = "rest")]
+        rest: Default::default(),
         retry,
         xml,
         calls: AtomicU64::new(0),

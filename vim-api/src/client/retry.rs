@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 
-use super::replay;
 use crate::error::{Error, ErrorKind};
 
 type Predicate = dyn Fn(&Error) -> bool + Send + Sync;
@@ -75,8 +74,8 @@ impl Retry {
             .build()
     }
 
-    pub(super) fn allows(&self, method: &str, error: &Error) -> bool {
-        let safe = replay::is_repeatable(method) || error.kind() == ErrorKind::Connect;
+    pub(super) fn allows(&self, repeatable: bool, error: &Error) -> bool {
+        let safe = repeatable || error.kind() == ErrorKind::Connect;
         safe && (self.when)(error)
     }
 }

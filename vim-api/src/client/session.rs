@@ -17,7 +17,7 @@ use crate::sso::{Holder, SamlToken, SigningIdentity};
 use crate::types::{NotAuthenticated, UserSession};
 
 /// Long enough for the one login that a token is asked for.
-const TOKEN_LIFETIME: Duration = Duration::from_secs(300);
+pub(super) const TOKEN_LIFETIME: Duration = Duration::from_secs(300);
 
 const COOKIE: &str = "vmware_soap_session";
 
@@ -25,7 +25,7 @@ const COOKIE: &str = "vmware_soap_session";
 pub(super) struct SessionState {
     cookie: Mutex<Option<SecretString>>,
     /// Held while logging in, so that many tasks that lose the session together log in once.
-    credentials: tokio::sync::Mutex<Option<Credentials>>,
+    pub(super) credentials: tokio::sync::Mutex<Option<Credentials>>,
     generation: AtomicU64,
 }
 
@@ -33,7 +33,7 @@ type TokenSource = dyn Fn() -> BoxFuture<'static, Result<SamlToken, Error>> + Se
 
 /// What a session can be had with, as often as it takes. A ticket or a cookie is none of these: it is good for one.
 #[derive(Clone)]
-enum Credentials {
+pub(super) enum Credentials {
     Password {
         user: String,
         password: SecretString,
@@ -148,6 +148,7 @@ impl Client {
     /// Fault `InvalidLogin` when the token has ended, is not of this vCenter's STS, or when this session is logged in
     /// already.
     pub async fn login_by_token(&self, token: &SamlToken) -> Result<UserSession, Error> {
+        self.end_beside().await;
         let mut credentials = self.0.session.credentials.lock().await;
         *credentials = None;
         let session = self.session_manager()?.login_by_token(None).with_token(token).await?;
@@ -174,6 +175,7 @@ impl Client {
     /// # Errors
     /// Fault `NotAuthenticated` when there is no such session (any more). Then this client has none.
     pub async fn resume(&self, cookie: &SecretString) -> Result<UserSession, Error> {
+        self.end_beside().await;
         *self.0.session.credentials.lock().await = None;
         self.0.session.set_cookie(cookie.clone());
         match self.current_session().await {
@@ -202,6 +204,7 @@ impl Client {
     /// # Errors
     /// Fault `InvalidLogin` when the ticket is unknown, used, or too old.
     pub async fn login_by_clone_ticket(&self, ticket: &SecretString) -> Result<UserSession, Error> {
+        self.end_beside().await;
         let mut credentials = self.0.session.credentials.lock().await;
         *credentials = None;
         self.0.session.forget_cookie();
@@ -253,6 +256,7 @@ impl Client {
     /// # Errors
     /// When the call fails. Fault `NotAuthenticated` when there was no session.
     pub async fn logout(&self) -> Result<(), Error> {
+        self.end_beside().await;
         let mut credentials = self.0.session.credentials.lock().await;
         *credentials = None;
         let result = self.session_manager()?.logout().await;
@@ -299,6 +303,7 @@ impl Client {
     }
 
     async fn login_with(&self, new: Credentials) -> Result<UserSession, Error> {
+        self.end_beside().await;
         let mut credentials = self.0.session.credentials.lock().await;
         let session = self.login_once(&new).await?;
         *credentials = Some(new);
@@ -324,6 +329,12 @@ impl Client {
         };
         self.0.session.generation.fetch_add(1, Ordering::AcqRel);
         Ok(session)
+    }
+
+    /// Ends what was begun beside the session, in the name of whoever had logged in.
+    async fn end_beside(&self) {
+        #[cfg(feature = "rest")]
+        self.end_rest_session().await;
     }
 
     fn session_manager(&self) -> Result<mo::SessionManager, Error> {

@@ -8,7 +8,7 @@ use tracing::field::Empty;
 use crate::call::Request;
 use crate::error::Error;
 
-/// The span of one SOAP call: method, object, bytes both ways, microseconds, and how it ended. Arguments and values are
+/// The span of one call: method, object, bytes both ways, microseconds, and how it ended. Arguments and values are
 /// not in it: they may be secrets.
 pub(super) struct CallSpan {
     span: Span,
@@ -17,10 +17,14 @@ pub(super) struct CallSpan {
 
 impl CallSpan {
     pub(super) fn of(request: &Request) -> Self {
+        Self::new(request.method.name, &request.this)
+    }
+
+    pub(super) fn new(method: &str, object: &dyn std::fmt::Display) -> Self {
         let span = tracing::debug_span!(
             "call",
-            method = request.method.name,
-            object = %request.this,
+            method,
+            object = %object,
             sent = Empty,
             received = Empty,
             micros = Empty,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::Error;
+use crate::percent::encode;
 
 /// The name of a file or folder on a datastore, as vSphere writes it: `[datastore1] web01/web01.vmx`.
 ///
@@ -143,20 +144,6 @@ fn split(text: &str) -> Option<(&str, &str)> {
     let end = matching.or_else(|| inner.match_indices(']').map(|(at, _)| at).find(closes))?;
     let rest = inner.get(end + 1..)?;
     Some((inner.get(..end)?, rest.strip_prefix(' ').unwrap_or(rest)))
-}
-
-/// Percent-encodes everything but RFC 3986's unreserved characters.
-fn encode(text: &str, into: &mut String) {
-    const DIGITS: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            into.push(char::from(byte));
-        } else {
-            into.push('%');
-            into.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ impl Endpoint {
     }
 
     /// The value of the `Host` header: the port is left out where the scheme implies it.
-    pub(super) fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         if self.port == default_port(self.plain) { self.bracketed_host() } else { self.host_and_port() }
     }
 

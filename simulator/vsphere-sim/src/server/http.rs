@@ -16,21 +16,21 @@ use hyper::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, RETRY_AFTER,
     SET_COOKIE, USER_AGENT,
 };
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, StatusCode};
 use vim_api::ApiVersion;
 use vim_api::xml::Service;
 
 use crate::beside;
 use crate::dispatch::dispatch;
 use crate::fault::invalid_request;
-use crate::faults::FaultPlace;
-use crate::server::sts;
+use crate::faults::{FaultPlace, FaultRule};
+use crate::server::{rest, sts};
 use crate::session::{self, Caller};
 use crate::wire::{self, Call, MAX_REQUEST};
 use crate::world::Shared;
 
-type Body = BoxBody<Bytes, io::Error>;
-type Answered = Result<Response<Body>, io::Error>;
+pub(super) type Response = hyper::Response<BoxBody<Bytes, io::Error>>;
+pub(super) type Answered = Result<Response, io::Error>;
 
 /// Bytes of an answer from which on it is compressed.
 const WORTH_COMPRESSING: usize = 1000;
@@ -57,6 +57,9 @@ pub(super) async fn answer(shared: Arc<Shared>, address: SocketAddr, request: Re
             let body = Limited::new(body, MAX_REQUEST).collect().await.map_err(io::Error::other)?.to_bytes();
             let (accepted, answer) = sts::answer(&shared, &body);
             Ok(xml(if accepted { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR }, answer))
+        }
+        (_, path) if path.starts_with("/api/") || path.starts_with("/rest/") => {
+            rest::answer(&shared, request).await
         }
         (_, "/sdk" | "/sdk/vimService") => Ok(plain(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -88,14 +91,7 @@ async fn soap(
         }
     };
     if let Some(rule) = shared.faults.strike(FaultPlace::Http, &call.method, call.this.value()) {
-        let Some(status) = rule.status.and_then(|status| StatusCode::from_u16(status).ok()) else {
-            return Err(io::Error::other("a fault rule closes the connection"));
-        };
-        let mut response = plain(status, "text/plain", rule.message.unwrap_or_default());
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(RETRY_AFTER, hyper::header::HeaderValue::from_static("1"));
-        }
-        return Ok(response);
+        return struck(rule);
     }
     let mut caller = caller(&head.headers, address);
     if service != Service::Vim25 {
@@ -120,8 +116,20 @@ async fn soap(
     Ok(response)
 }
 
+/// What a rule says instead of an answer.
+pub(super) fn struck(rule: FaultRule) -> Answered {
+    let Some(status) = rule.status.and_then(|status| StatusCode::from_u16(status).ok()) else {
+        return Err(io::Error::other("a fault rule closes the connection"));
+    };
+    let mut response = plain(status, "text/plain", rule.message.unwrap_or_default());
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(RETRY_AFTER, hyper::header::HeaderValue::from_static("1"));
+    }
+    Ok(response)
+}
+
 /// The same answer, smaller: for clients that take gzip, as a vCenter does it.
-async fn compressed(request: &HeaderMap, response: Response<Body>) -> Answered {
+async fn compressed(request: &HeaderMap, response: Response) -> Answered {
     let offered = request.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     if !offered.flat_map(|text| text.split(',')).any(|coding| coding.trim() == "gzip") {
         return Ok(response);
@@ -135,17 +143,17 @@ async fn compressed(request: &HeaderMap, response: Response<Body>) -> Answered {
         head.headers.insert(CONTENT_ENCODING, hyper::header::HeaderValue::from_static("gzip"));
     }
     let body = Full::new(plain).map_err(|never: Infallible| match never {}).boxed();
-    Ok(Response::from_parts(head, body))
+    Ok(hyper::Response::from_parts(head, body))
 }
 
 /// The same answer, of which only the first bytes arrive before the connection is closed.
-async fn cut(response: Response<Body>, after: usize) -> Answered {
+async fn cut(response: Response, after: usize) -> Answered {
     let (mut head, body) = response.into_parts();
     let bytes = body.collect().await?.to_bytes();
     head.headers.insert(CONTENT_LENGTH, bytes.len().into());
     let part = bytes.slice(..after.min(bytes.len()));
     let frames = [Ok(Frame::data(part)), Err(io::Error::other("a fault rule cuts the answer"))];
-    Ok(Response::from_parts(head, StreamBody::new(stream::iter(frames)).boxed()))
+    Ok(hyper::Response::from_parts(head, StreamBody::new(stream::iter(frames)).boxed()))
 }
 
 /// Cookie, address and program of the client. Some send the cookie's attributes back, or an empty header.
@@ -174,13 +182,13 @@ fn versions(newest: ApiVersion) -> String {
     )
 }
 
-fn xml(status: StatusCode, body: String) -> Response<Body> {
+fn xml(status: StatusCode, body: String) -> Response {
     plain(status, "text/xml; charset=utf-8", body)
 }
 
-fn plain(status: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
+pub(super) fn plain(status: StatusCode, content_type: &'static str, body: String) -> Response {
     let body = Full::new(Bytes::from(body)).map_err(|never: Infallible| match never {}).boxed();
-    let mut response = Response::new(body);
+    let mut response = hyper::Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
     response

@@ -30,7 +30,8 @@ pub(super) fn answer(shared: &Arc<Shared>, body: &[u8]) -> (bool, String) {
 fn issue(shared: &Arc<Shared>, body: &[u8]) -> Result<String, (&'static str, &'static str)> {
     let malformed = |_: XmlError| ("InvalidRequest", "The request cannot be read.");
     let message = Message::new(bytes::Bytes::copy_from_slice(body), Limits::default());
-    let (key_type, signature) = message.read(|_, reader| wish(reader)).map_err(malformed)?;
+    let Wish { key_type, signature, delegatable } =
+        message.read(|_, reader| wish(reader)).map_err(malformed)?;
     let bound_to = match key_type.strip_prefix(NS_TRUST) {
         Some("/Bearer") => None,
         Some("/PublicKey") => {
@@ -83,25 +84,33 @@ fn issue(shared: &Arc<Shared>, body: &[u8]) -> Result<String, (&'static str, &'s
              <wst:Lifetime xmlns:wsu=\"{NS_WSU}\"><wsu:Created>{from}</wsu:Created><wsu:Expires>{to}</wsu:Expires></wst:Lifetime>\
              </wst:RequestSecurityTokenResponse></wst:RequestSecurityTokenResponseCollection>"
         );
-        world.sessions.tokens.insert(assertion, Token { user, given: now, bound_to });
+        world.sessions.tokens.insert(assertion, Token { user, given: now, delegatable, bound_to });
         Ok(answer)
     })
 }
 
-/// The type of key, and the id of the signature whose key is meant.
-fn wish(reader: &mut Reader<'_>) -> Result<(String, String), XmlError> {
-    let (mut key_type, mut signature) = (String::new(), String::new());
+#[derive(Default)]
+struct Wish {
+    key_type: String,
+    /// The id of the signature whose key is meant.
+    signature: String,
+    delegatable: bool,
+}
+
+fn wish(reader: &mut Reader<'_>) -> Result<Wish, XmlError> {
+    let mut wish = Wish::default();
     while let Some(child) = reader.next_child()? {
         match child.local() {
-            "KeyType" => key_type = reader.text()?.into_owned(),
+            "KeyType" => wish.key_type = reader.text()?.into_owned(),
+            "Delegatable" => wish.delegatable = reader.text()? == "true",
             "UseKey" => {
-                signature = child.attribute("Sig")?.unwrap_or_default().into_owned();
+                wish.signature = child.attribute("Sig")?.unwrap_or_default().into_owned();
                 reader.skip()?;
             }
             _ => reader.skip()?,
         }
     }
-    Ok((key_type, signature))
+    Ok(wish)
 }
 
 fn child_text(reader: &mut Reader<'_>, name: &str) -> Result<Option<String>, XmlError> {

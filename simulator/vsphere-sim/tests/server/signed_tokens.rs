@@ -11,7 +11,7 @@ use crate::{connect, machine, start};
 const LIFETIME: Duration = Duration::from_secs(60);
 
 /// A new identity, and its certificate as DER.
-fn identity() -> (SigningIdentity, Vec<u8>) {
+pub(crate) fn identity() -> (SigningIdentity, Vec<u8>) {
     let key = KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap();
     let certificate = CertificateParams::new(vec!["backup".to_owned()]).unwrap().self_signed(&key).unwrap();
     let key = SecretString::from(key.serialize_pem());

@@ -3,12 +3,16 @@
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 use vim_api::mo::{self, Managed};
-use vim_api::{Client, ErrorKind};
+use vim_api::rest::TagId;
+use vim_api::{ApiVersion, Client, ErrorKind};
+use vsphere_sim::{DiskSpec, Sim, VmSpec};
 
 use crate::{log_in, machine, start};
 
@@ -92,6 +96,43 @@ async fn spans_tell_of_each_call_and_never_a_secret() {
     for secret in [sim.password(), &cookie, &ticket] {
         let secret = secret.expose_secret().trim_matches('"');
         assert!(secret.len() > 8 && !told.contains(secret), "a secret was told:{told}");
+    }
+}
+
+#[tokio::test]
+async fn requests_to_rest_services_are_told_of_without_their_secrets() {
+    for version in ["8.0.3.0", "7.0.3.0"] {
+        let sim = Sim::builder()
+            .vm(VmSpec::new("vm-1").disk(DiskSpec::empty(1 << 20)))
+            .api_version(ApiVersion::parse(version).unwrap())
+            .start()
+            .await
+            .unwrap();
+        let recorder = Recorder::default();
+        let told = Arc::clone(&recorder.0);
+        let guard = tracing::subscriber::set_default(recorder);
+        let client = log_in(&sim).await;
+        let cookie = client.session_cookie().unwrap();
+        let tags = client.rest().tags();
+        tags.attached(&[sim.vms()[0].moref()]).await.unwrap();
+        tags.tag(&TagId::new("urn:none")).await.unwrap_err();
+        client.close().await.unwrap();
+        drop(guard);
+
+        let told = told.lock().unwrap().clone();
+        for expected in [
+            "object=/api/cis/tagging/tag-association (list-attached-tags-on-objects)",
+            "object=/api/cis/tagging/tag/urn%3Anone",
+            "method=\"GET\"",
+            "outcome=NotFound",
+        ] {
+            assert!(told.contains(expected), "{expected} is not in:{told}");
+        }
+        let password = sim.password().expose_secret();
+        let basic = STANDARD.encode(format!("{}:{password}", sim.user()));
+        for secret in [password, cookie.expose_secret().trim_matches('"'), &basic] {
+            assert!(secret.len() > 8 && !told.contains(secret), "a secret was told:{told}");
+        }
     }
 }
 
