@@ -100,6 +100,10 @@ fn as_object_mut<T: DataObject>(value: &mut T) -> Option<&mut dyn Object> {
     Some(value)
 }
 
+#[allow(
+    clippy::borrowed_box,
+    reason = "the pointer's type is that of any element, and the box is the element"
+)]
 fn boxed_as_object<T: Element>(boxed: &Box<T>) -> Option<&dyn Object> {
     (**boxed).as_object()
 }
