@@ -40,6 +40,11 @@ pub(crate) async fn check(peer: &Peer) -> anyhow::Result<()> {
     ensure!(session.user_name.contains('@'), "the session is {}'s", session.user_name);
     by_token.close().await?;
     let renewable = peer.connect().await?;
+    let sts = renewable.discover_sts().await?;
+    ensure!(
+        sts.named && sts.port == renewable.port() && sts.path == "/sts/STSService/vsphere.local",
+        "the STS is at {sts:?}"
+    );
     renewable.login_sso(&peer.user, &peer.password).await?;
     renewable.close().await?;
 
@@ -64,6 +69,8 @@ pub(crate) async fn check(peer: &Peer) -> anyhow::Result<()> {
     let ended = second.current_session().await.err().context("a terminated session lives")?;
     ensure!(ended.is_session_lost() || ended.fault::<NotAuthenticated>().is_some(), "{ended}");
     first.logout().await?;
-    println!("sessions: password, token, extension, clone ticket, cookie; wrong ones refused");
+    println!(
+        "sessions: password, token of an STS that was looked up, extension, clone ticket, cookie; wrong ones refused"
+    );
     Ok(())
 }

@@ -26,6 +26,8 @@ import (
 	"strings"
 	"time"
 
+	// The lookup service, which tells where the STS is.
+	_ "github.com/vmware/govmomi/lookup/simulator"
 	// Storage policies.
 	_ "github.com/vmware/govmomi/pbm/simulator"
 	"github.com/vmware/govmomi/simulator"
@@ -72,6 +74,13 @@ func main() {
 	model.Service.Listen = &url.URL{Host: *listen, User: url.UserPassword(*user, os.Getenv(*passwordEnv))}
 	server := model.Service.NewServer()
 	defer server.Close()
+
+	// The library's setting has the port of a real vCenter; the lookup service reads it when it is first asked.
+	for _, option := range simulator.Map.OptionManager().Setting {
+		if value := option.GetOptionValue(); value.Key == "config.vpxd.sso.sts.uri" {
+			value.Value = "https://" + server.URL.Host + "/sts/STSService/vsphere.local"
+		}
+	}
 
 	leaf := certificate.Certificate[0]
 	address := *server.URL

@@ -13,7 +13,7 @@ mod web;
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, RwLock};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method};
@@ -25,6 +25,7 @@ use crate::error::Error;
 use crate::mo::{self, Handle, Managed};
 use crate::moref::MoRef;
 use crate::soap::{self, Message, Outcome};
+use crate::sso::Sts;
 use crate::transport::{self, HttpTransport, Response};
 use crate::types::ServiceContent;
 use crate::version::ApiVersion;
@@ -55,6 +56,8 @@ struct Inner {
     beside: Beside,
     #[cfg(feature = "rest")]
     rest: rest::RestState,
+    /// Where the STS was found, if it was looked for.
+    sts: RwLock<Option<Sts>>,
     retry: Retry,
     xml: Limits,
     calls: AtomicU64,
@@ -268,7 +271,7 @@ impl Client {
         let envelope = match (&request.token, service) {
             (Some(token), _) => token.envelope(NS_VIM, name, &content)?,
             (None, Service::Vim25) => soap::envelope(name, &content),
-            (None, _) => soap::envelope_of(service, &self.session_header(), name, &content),
+            (None, _) => soap::envelope_in(service.namespace(), &self.session_header(), name, &content),
         };
         Ok(Bytes::from_owner(zeroize::Zeroizing::new(envelope.into_bytes())))
     }

@@ -115,7 +115,7 @@ pub use policy::{MachinePolicies, StoragePolicies, StoragePolicy};
 pub use property::{
     Holds, Optional, Properties, Property, PropertyPath, Required, Retrieval, RetrievalAs, Retrieve,
 };
-pub use sso::{Holder, SamlToken, SigningIdentity};
+pub use sso::{Holder, SamlToken, SigningIdentity, StsEndpoint};
 pub use task::{Task, TaskResult, TaskStep};
 pub use transport::{PeerThumbprints, Thumbprint, TransportError, TransportErrorKind, Upload};
 pub use updates::{Change, Changes, Updates};

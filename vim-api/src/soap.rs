@@ -11,11 +11,11 @@ use crate::xml::{Limits, NS_SOAP, NS_XSD, NS_XSI, Reader, Service, Start, Writer
 
 /// An envelope around one element of the vim25 namespace, called `body_name`, that holds `content`, which is XML already.
 pub fn envelope(body_name: &str, content: &[&str]) -> String {
-    envelope_of(Service::Vim25, "", body_name, content)
+    envelope_in(Service::Vim25.namespace(), "", body_name, content)
 }
 
-/// The same for a service, with `header`, XML too, as what the envelope's header holds.
-pub fn envelope_of(service: Service, header: &str, body_name: &str, content: &[&str]) -> String {
+/// The same in the namespace of another service, with `header`, XML too, as what the envelope's header holds.
+pub fn envelope_in(namespace: &str, header: &str, body_name: &str, content: &[&str]) -> String {
     let size: usize = content.iter().map(|part| part.len()).sum::<usize>() + header.len();
     let mut out = String::with_capacity(size + 512);
     out.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
@@ -34,7 +34,7 @@ pub fn envelope_of(service: Service, header: &str, body_name: &str, content: &[&
     out.push_str("<soapenv:Body><");
     out.push_str(body_name);
     out.push_str(" xmlns=\"");
-    out.push_str(service.namespace());
+    out.push_str(namespace);
     out.push_str("\">");
     for part in content {
         out.push_str(part);

@@ -9,29 +9,24 @@
 #[cfg(feature = "rest")]
 mod http_signature;
 mod identity;
+mod lookup;
 mod message;
+mod sts;
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
-use http::{HeaderValue, Method};
 use secrecy::{ExposeSecret, SecretString};
-use zeroize::Zeroizing;
 
 use crate::client::Client;
-use crate::dynamic::{DateTime, Poly};
-use crate::error::{Error, Fault};
-use crate::soap::Message;
-use crate::transport;
-use crate::types::InvalidLogin;
+use crate::error::Error;
 use crate::xml::{Limits, Reader, XmlError};
 
 pub use identity::SigningIdentity;
+pub use lookup::StsEndpoint;
 use message::RSA_SHA256;
+pub(crate) use sts::Sts;
 
-/// Where the STS of a vCenter answers since 7.0.
-const STS_PATH: &str = "/sts/STSService";
 const NS_TRUST: &str = "http://docs.oasis-open.org/ws-sx/ws-trust/200512";
 const SAML2: &str = "urn:oasis:names:tc:SAML:2.0:assertion";
 
@@ -137,10 +132,11 @@ impl Client {
         password: &SecretString,
         lifetime: Duration,
     ) -> Result<SamlToken, Error> {
-        let context = format!("asking the STS of {} for a token", self.host());
+        let sts = self.sts();
+        let context = format!("asking {sts} for a token");
         let wish = wish("Bearer", &message::lifetime(lifetime), "");
         let envelope = message::with_password(user, password, &wish)?;
-        self.ask_sts(&context, domain_of(user), envelope).await
+        self.ask_sts(&sts, &context, sts::domain_of(user), envelope).await
     }
 
     /// Asks the vCenter's STS for a token that is bound to the key of `identity`. `lifetime` is a wish; a server gives 30
@@ -154,7 +150,8 @@ impl Client {
         holder: Holder<'_>,
         lifetime: Duration,
     ) -> Result<SamlToken, Error> {
-        let context = format!("asking the STS of {} for a token that is bound to a key", self.host());
+        let sts = self.sts();
+        let context = format!("asking {sts} for a token that is bound to a key");
         let user = match holder {
             Holder::SolutionUser => None,
             Holder::User { name, password } => Some((name, password)),
@@ -163,43 +160,8 @@ impl Client {
         let envelope = message::signed(identity, user, |signature| {
             wish("PublicKey", &lifetime, &format!("<UseKey Sig=\"{signature}\"></UseKey>"))
         })?;
-        let domain = user.and_then(|(name, _)| domain_of(name));
-        self.ask_sts(&context, domain, envelope).await?.bound_to(identity)
-    }
-
-    async fn ask_sts(
-        &self,
-        context: &str,
-        domain: Option<&str>,
-        mut envelope: Zeroizing<String>,
-    ) -> Result<SamlToken, Error> {
-        let mut request = transport::Request::new(Method::POST, STS_PATH);
-        // The envelope holds the password, and is wiped with the request.
-        request.body = Bytes::from_owner(Zeroizing::new(std::mem::take(&mut *envelope).into_bytes()));
-        request
-            .headers
-            .insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/xml; charset=\"utf-8\""));
-        // Without quotes: govmomi's simulator does not know it with them, and a vCenter takes it either way.
-        if let Ok(action) = HeaderValue::from_str(&format!("{NS_TRUST}/RST/Issue")) {
-            request.headers.insert("soapaction", action);
-        }
-        let mut response = self.post_beside(request.clone(), context).await?;
-        // By default the domain may be left out. Where it may not, it is most likely the user's own.
-        if response.status == 404
-            && let Some(domain) = domain
-        {
-            request.path = format!("{STS_PATH}/{domain}");
-            response = self.post_beside(request, context).await?;
-        }
-        match read_answer(response.body) {
-            Ok(Answer::Issued(token)) => Ok(token),
-            Ok(Answer::Refused { code, text }) => Err(refusal(context, &code, text)),
-            Err(_) if response.status != 200 => Err(Error::not_vsphere(format!(
-                "{context}: HTTP {} with something that is no SOAP: is this a vCenter?",
-                response.status
-            ))),
-            Err(error) => Err(Error::protocol(context, error)),
-        }
+        let domain = user.and_then(|(name, _)| sts::domain_of(name));
+        self.ask_sts(&sts, &context, domain, envelope).await?.bound_to(identity)
     }
 }
 
@@ -213,98 +175,4 @@ fn wish(key: &str, lifetime: &str, key_to_use: &str) -> String {
          <Delegatable>true</Delegatable><KeyType>{NS_TRUST}/{key}</KeyType>\
          <SignatureAlgorithm>{RSA_SHA256}</SignatureAlgorithm>{key_to_use}</RequestSecurityToken>"
     )
-}
-
-/// The domain of `user@domain`, if it can stand in a path.
-fn domain_of(user: &str) -> Option<&str> {
-    let (_, domain) = user.rsplit_once('@')?;
-    let usable = |b| matches!(b, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_');
-    Some(domain).filter(|domain| !domain.is_empty() && domain.bytes().all(usable))
-}
-
-/// What the STS says.
-enum Answer {
-    Issued(SamlToken),
-    Refused { code: String, text: String },
-}
-
-fn read_answer(body: Bytes) -> Result<Answer, XmlError> {
-    let input = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&body);
-    let whole = std::str::from_utf8(input).unwrap_or_default();
-    Message::new(body.clone(), Limits::default()).read(|start, reader| {
-        if start.local() == "Fault" {
-            let (mut code, mut text) = (String::new(), String::new());
-            while let Some(part) = reader.next_child()? {
-                match part.local() {
-                    "faultcode" => code = reader.text()?.trim().to_owned(),
-                    "faultstring" => text = reader.text()?.trim().to_owned(),
-                    _ => reader.skip()?,
-                }
-            }
-            let code = code.rsplit(':').next().unwrap_or_default().to_owned();
-            return Ok(Answer::Refused { code, text });
-        }
-        let mut found = Found::default();
-        // Issue answers with a collection, renewal without.
-        if start.local() == "RequestSecurityTokenResponse" {
-            read_response(reader, whole, &mut found)?;
-        } else {
-            while let Some(part) = reader.next_child()? {
-                match part.local() {
-                    "RequestSecurityTokenResponse" => read_response(reader, whole, &mut found)?,
-                    _ => reader.skip()?,
-                }
-            }
-        }
-        let Some(assertion) = found.assertion else {
-            return Err(reader.unexpected("an answer without a token".into()));
-        };
-        SamlToken::new(assertion, found.expires).map(Answer::Issued)
-    })
-}
-
-#[derive(Default)]
-struct Found {
-    assertion: Option<SecretString>,
-    expires: Option<SystemTime>,
-}
-
-fn read_response(reader: &mut Reader<'_>, whole: &str, found: &mut Found) -> Result<(), XmlError> {
-    while let Some(part) = reader.next_child()? {
-        match part.local() {
-            "Lifetime" => {
-                while let Some(end) = reader.next_child()? {
-                    let text = reader.text()?;
-                    if end.local() == "Expires" {
-                        found.expires = DateTime::from_text(text.trim()).to_system_time();
-                    }
-                }
-            }
-            "RequestedSecurityToken" => loop {
-                let from = reader.position();
-                if reader.next_child()?.is_none() {
-                    break;
-                }
-                reader.skip()?;
-                let raw = whole.get(from..reader.position()).unwrap_or_default().trim();
-                found.assertion = Some(SecretString::from(raw));
-            },
-            _ => reader.skip()?,
-        }
-    }
-    Ok(())
-}
-
-fn refusal(context: &str, code: &str, text: String) -> Error {
-    match code {
-        "FailedAuthentication" => {
-            let fault = Fault { fault: Poly::new(InvalidLogin::default()), message: text };
-            Error::from_fault(context, fault)
-        }
-        "InvalidTimeRange" | "MessageExpired" | "ExpiredData" => {
-            Error::token(format!("{context}: {code}: {text}"))
-                .with_advice("the clocks of this machine and the vCenter differ too much: set them by NTP")
-        }
-        _ => Error::token(format!("{context}: {code}: {text}")),
-    }
 }

@@ -57,7 +57,10 @@ struct Shared {
     host: String,
     authority: HeaderValue,
     user_agent: HeaderValue,
+    route: Route,
     limits: Limits,
+    /// The server is known by its certificate.
+    verified: bool,
     connector: Connector,
     pool: Pool,
 }
@@ -74,22 +77,41 @@ impl HttpTransport {
         limits: Limits,
     ) -> Result<Self, TransportError> {
         limits.check()?;
-        let user_agent = HeaderValue::try_from(route.user_agent).map_err(|source| {
+        let user_agent = HeaderValue::try_from(route.user_agent.as_str()).map_err(|source| {
             TransportError::input("the user agent holds characters that a header cannot carry")
                 .with_source(source)
         })?;
         let authority = HeaderValue::try_from(endpoint.authority())
             .map_err(|source| TransportError::input("the host name cannot be sent").with_source(source))?;
         let shared = Shared {
-            connector: Connector::new(endpoint.clone(), route.proxy, &tls, &limits)?,
+            connector: Connector::new(endpoint.clone(), route.proxy.clone(), &tls, &limits)?,
+            verified: endpoint.is_encrypted() && tls.is_verified(),
             pool: Pool::new(limits.max_connections, limits.idle_timeout),
             host: endpoint.host_and_port(),
             authority,
             user_agent,
             endpoint,
+            route,
             limits,
         };
         Ok(HttpTransport { shared: Arc::new(shared) })
+    }
+
+    /// A transport to another server, reached in the same way and within the same limits; it shows no certificate of the
+    /// client's.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub(crate) fn beside(&self, endpoint: Endpoint, trust: Trust) -> Result<Self, TransportError> {
+        let mut route = self.shared.route.clone();
+        // The tunnel ends at the first server, whatever it is asked for.
+        route.proxy = route.proxy.filter(|proxy| !proxy.is_sdk_tunnel());
+        Self::new(endpoint, TlsSettings::new(trust), route, self.shared.limits.clone())
+    }
+
+    /// Whether the server's certificate is checked, so that what it says can be relied on.
+    pub(crate) fn is_verified(&self) -> bool {
+        self.shared.verified
     }
 
     /// The server's address.

@@ -2,6 +2,7 @@
 
 pub(crate) mod certificate;
 mod http;
+mod lookup;
 pub(crate) mod rest;
 mod sts;
 
@@ -17,14 +18,23 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::world::Shared;
 
+/// What a listener is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The vCenter.
+    Vcenter,
+    /// A platform services controller, which has the STS.
+    Services,
+}
+
 /// Serves until it is dropped; its connections go with it.
-pub(crate) async fn serve(listener: TcpListener, tls: TlsAcceptor, shared: Arc<Shared>) {
+pub(crate) async fn serve(listener: TcpListener, tls: TlsAcceptor, shared: Arc<Shared>, role: Role) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => {
-                    connections.spawn(connection(stream, address, tls.clone(), Arc::clone(&shared)));
+                    connections.spawn(connection(stream, address, tls.clone(), Arc::clone(&shared), role));
                 }
                 Err(error) => {
                     // Out of file descriptors, most likely: let some connections end first.
@@ -37,7 +47,13 @@ pub(crate) async fn serve(listener: TcpListener, tls: TlsAcceptor, shared: Arc<S
     }
 }
 
-async fn connection(stream: TcpStream, address: SocketAddr, tls: TlsAcceptor, shared: Arc<Shared>) {
+async fn connection(
+    stream: TcpStream,
+    address: SocketAddr,
+    tls: TlsAcceptor,
+    shared: Arc<Shared>,
+    role: Role,
+) {
     let _ = stream.set_nodelay(true);
     let stream = match tls.accept(stream).await {
         Ok(stream) => stream,
@@ -46,7 +62,7 @@ async fn connection(stream: TcpStream, address: SocketAddr, tls: TlsAcceptor, sh
             return;
         }
     };
-    let service = service_fn(move |request| http::answer(Arc::clone(&shared), address, request));
+    let service = service_fn(move |request| http::answer(Arc::clone(&shared), role, address, request));
     let served =
         http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
     if let Err(error) = served {

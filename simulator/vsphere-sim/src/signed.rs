@@ -28,28 +28,25 @@ pub(crate) struct Signed {
 impl Signed {
     /// Reads an envelope; one without a signature verifies with no key.
     pub(crate) fn read(envelope: &[u8]) -> Result<Self, XmlError> {
-        let whole = std::str::from_utf8(envelope).unwrap_or_default();
         let mut reader = Reader::new(envelope, Limits::default())?;
         let mut signed = Self::default();
         reader.expect_child("Envelope")?;
-        let mut from = reader.position();
         while let Some(part) = reader.next_child()? {
             match part.local() {
                 "Header" => {
                     while let Some(header) = reader.next_child()? {
                         match header.local() {
-                            "Security" => signed.read_security(&mut reader, whole)?,
+                            "Security" => signed.read_security(&mut reader)?,
                             _ => reader.skip()?,
                         }
                     }
                 }
                 "Body" => {
                     reader.skip()?;
-                    signed.body = raw(whole, from, &reader);
+                    signed.body = reader.since(&part).to_owned();
                 }
                 _ => reader.skip()?,
             }
-            from = reader.position();
         }
         Ok(signed)
     }
@@ -65,28 +62,25 @@ impl Signed {
         has(&self.timestamp) && has(&self.body) && verifies(certificate, self.info.as_bytes(), &self.value)
     }
 
-    fn read_security(&mut self, reader: &mut Reader<'_>, whole: &str) -> Result<(), XmlError> {
-        let mut from = reader.position();
+    fn read_security(&mut self, reader: &mut Reader<'_>) -> Result<(), XmlError> {
         while let Some(part) = reader.next_child()? {
             match part.local() {
                 "Timestamp" => {
                     reader.skip()?;
-                    self.timestamp = raw(whole, from, reader);
+                    self.timestamp = reader.since(&part).to_owned();
                 }
                 "BinarySecurityToken" => self.certificate = Some(binary(reader, &part)?),
                 "Signature" => {
                     self.id = part.attribute("Id")?.unwrap_or_default().into_owned();
-                    self.read_signature(reader, whole)?;
+                    self.read_signature(reader)?;
                 }
                 _ => reader.skip()?,
             }
-            from = reader.position();
         }
         Ok(())
     }
 
-    fn read_signature(&mut self, reader: &mut Reader<'_>, whole: &str) -> Result<(), XmlError> {
-        let mut from = reader.position();
+    fn read_signature(&mut self, reader: &mut Reader<'_>) -> Result<(), XmlError> {
         while let Some(part) = reader.next_child()? {
             match part.local() {
                 "SignedInfo" => {
@@ -96,12 +90,11 @@ impl Signed {
                             _ => reader.skip()?,
                         }
                     }
-                    self.info = raw(whole, from, reader);
+                    self.info = reader.since(&part).to_owned();
                 }
                 "SignatureValue" => self.value = binary(reader, &part)?,
                 _ => reader.skip()?,
             }
-            from = reader.position();
         }
         Ok(())
     }
@@ -128,10 +121,6 @@ pub(crate) fn verifies(certificate: &[u8], message: &[u8], signature: &[u8]) -> 
     let Ok(parsed) = ParsedCertificate::try_from(&certificate) else { return false };
     let info = parsed.subject_public_key_info();
     UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, info.as_ref()).verify(message, signature).is_ok()
-}
-
-fn raw(whole: &str, from: usize, reader: &Reader<'_>) -> String {
-    whole.get(from..reader.position()).unwrap_or_default().trim().to_owned()
 }
 
 fn binary(reader: &mut Reader<'_>, start: &Start<'_>) -> Result<Vec<u8>, XmlError> {

@@ -77,6 +77,11 @@ impl Call {
         Ok(self.list(name)?.into_iter().next())
     }
 
+    /// An argument as XML, where its type is none of the API's.
+    pub(crate) fn raw(&self, name: &str) -> Option<&str> {
+        self.arguments.iter().find(|(argument, _)| argument == name).map(|(_, xml)| xml.as_str())
+    }
+
     /// An argument that may stand several times.
     pub(crate) fn list<T: Element>(&self, name: &str) -> Outcome<Vec<T>> {
         let found = self.arguments.iter().filter(|(argument, _)| argument == name);
@@ -111,7 +116,7 @@ impl Answer {
 
     /// The whole envelope.
     pub(crate) fn envelope(&self, call: &Call) -> String {
-        soap::envelope_of(call.service, "", &format!("{}Response", call.method), &[&self.xml])
+        soap::envelope_in(call.service.namespace(), "", &format!("{}Response", call.method), &[&self.xml])
     }
 }
 
@@ -155,7 +160,6 @@ pub(crate) fn in_header(body: &[u8], name: &str) -> Result<Option<String>, XmlEr
 
 /// The element called `name` in the security header of an envelope, as it was sent.
 pub(crate) fn in_security(body: &[u8], name: &str) -> Result<Option<String>, XmlError> {
-    let whole = std::str::from_utf8(body).unwrap_or_default();
     let mut reader = Reader::new(body, limits())?;
     reader.expect_child("Envelope")?;
     while let Some(part) = reader.next_child()? {
@@ -167,13 +171,10 @@ pub(crate) fn in_security(body: &[u8], name: &str) -> Result<Option<String>, Xml
                 reader.skip()?;
                 continue;
             }
-            loop {
-                let from = reader.position();
-                let Some(child) = reader.next_child()? else { break };
-                let found = child.local() == name;
+            while let Some(child) = reader.next_child()? {
                 reader.skip()?;
-                if found {
-                    return Ok(whole.get(from..reader.position()).map(|raw| raw.trim().to_owned()));
+                if child.local() == name {
+                    return Ok(Some(reader.since(&child).to_owned()));
                 }
             }
         }

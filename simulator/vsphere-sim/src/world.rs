@@ -46,6 +46,18 @@ pub(crate) struct Settings {
     pub(crate) task_duration: Duration,
     /// Most objects in one answer of `RetrievePropertiesEx`.
     pub(crate) property_page: usize,
+    /// Where the STS is.
+    pub(crate) sts: LookupEntry,
+}
+
+/// A service as the lookup service knows it.
+#[derive(Debug, Clone)]
+pub(crate) struct LookupEntry {
+    pub(crate) url: String,
+    /// In base64, of several lines.
+    pub(crate) certificate: String,
+    /// It is on an address of its own, and not at the API's.
+    pub(crate) apart: bool,
 }
 
 /// Everything that changes.

@@ -33,6 +33,8 @@ mod sessions;
 mod signed_tokens;
 #[path = "server/snapshots.rs"]
 mod snapshots;
+#[path = "server/sts.rs"]
+mod sts;
 #[path = "server/tasks.rs"]
 mod tasks;
 #[path = "server/traced.rs"]

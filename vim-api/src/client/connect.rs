@@ -1,7 +1,7 @@
 use std::future::IntoFuture;
 use std::pin::Pin;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
 
 use http::Method;
@@ -212,6 +212,7 @@ fn client(transport: HttpTransport, version: ApiVersion, xml: Limits, retry: Ret
         beside: Beside::default(),
         #[cfg(feature = "rest")]
         rest: Default::default(),
+        sts: RwLock::new(None),
         retry,
         xml,
         calls: AtomicU64::new(0),

@@ -247,7 +247,7 @@ impl Client {
         request.headers.insert(AUTHORIZATION, authorization);
         // Then the server sets no cookie, which a foreign page could make a browser send.
         request.headers.insert("vmware-use-header-authn", HeaderValue::from_static("true"));
-        let response = match accept(self.post_beside(request, &context).await?, &context) {
+        let response = match accept(self.post_beside(&self.0.transport, request, &context).await?, &context) {
             Err(error) if error.is_session_lost() => return Err(refusal(&context, proof, &error)),
             result => result?,
         };
@@ -283,7 +283,7 @@ impl Client {
         let span = CallSpan::new(request.method.as_str(), &label);
         span.sent(http.body.len());
         let result = async {
-            let response = self.post_beside(http, &context).await?;
+            let response = self.post_beside(&self.0.transport, http, &context).await?;
             span.received(response.body.len());
             accept(response, &context)
         };

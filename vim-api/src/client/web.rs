@@ -1,11 +1,14 @@
 //! Requests beside the API's SOAP: files, which belong to the session, and services that do not.
 
+use std::sync::PoisonError;
+
 use http::header::COOKIE;
 use http::{HeaderMap, Method};
 
 use super::Client;
 use crate::error::Error;
-use crate::transport::{Answer, Request, Response, Upload};
+use crate::sso::Sts;
+use crate::transport::{Answer, HttpTransport, Request, Response, Upload};
 
 impl Client {
     /// Sends a request with the session's cookie and gives the answer as it begins, whatever its status. When the session
@@ -44,10 +47,31 @@ impl Client {
         self.0.transport.upload(request, upload).await.map_err(|e| Error::transport(context, e))
     }
 
-    /// Sends a request to another service of the server, without the session's cookie.
-    pub(crate) async fn post_beside(&self, request: Request, context: &str) -> Result<Response, Error> {
+    /// Sends a request to another service, of this server or of one that it named, without the session's cookie.
+    pub(crate) async fn post_beside(
+        &self,
+        transport: &HttpTransport,
+        request: Request,
+        context: &str,
+    ) -> Result<Response, Error> {
         self.0.calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        self.0.transport.send(request).await.map_err(|e| Error::transport(context, e))
+        transport.send(request).await.map_err(|e| Error::transport(context, e))
+    }
+
+    /// The connection to this server.
+    pub(crate) fn transport(&self) -> &HttpTransport {
+        &self.0.transport
+    }
+
+    /// Where tokens are asked for.
+    pub(crate) fn sts(&self) -> Sts {
+        let found = self.0.sts.read().unwrap_or_else(PoisonError::into_inner).clone();
+        found.unwrap_or_else(|| Sts::usual(&self.0.transport))
+    }
+
+    /// From now on, tokens are asked for there.
+    pub(crate) fn set_sts(&self, sts: Sts) {
+        *self.0.sts.write().unwrap_or_else(PoisonError::into_inner) = Some(sts);
     }
 
     fn web_request(&self, method: Method, path: &str, headers: &HeaderMap) -> Request {

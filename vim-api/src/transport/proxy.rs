@@ -72,6 +72,11 @@ impl Proxy {
         Ok(self)
     }
 
+    /// Whether it leads to one server, whichever is asked for.
+    pub(super) fn is_sdk_tunnel(&self) -> bool {
+        self.target.is_some()
+    }
+
     pub(super) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }

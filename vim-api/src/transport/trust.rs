@@ -27,6 +27,8 @@ pub enum Trust {
     Ca(Vec<CertificateDer<'static>>),
     /// Exactly this certificate. Name, dates and issuer do not matter: the certificate itself is known.
     Thumbprint(Thumbprint),
+    /// Exactly one of these certificates, as above: for a server of which another one has told.
+    OneOf(Vec<Thumbprint>),
     /// Any certificate at all. Whoever answers gets the password.
     DangerAcceptAny,
 }
@@ -42,6 +44,11 @@ impl TlsSettings {
     /// Settings with this trust. The client shows no certificate of its own.
     pub fn new(trust: Trust) -> Self {
         TlsSettings { trust, client: None }
+    }
+
+    /// Whether what the server says comes from whom it is believed to come from.
+    pub(super) fn is_verified(&self) -> bool {
+        !matches!(self.trust, Trust::DangerAcceptAny)
     }
 
     /// The client shows this certificate to a server that asks for one.
@@ -123,7 +130,8 @@ pub(super) fn client_config(settings: &TlsSettings) -> Result<ClientConfig, Tran
 
 fn verifier(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<LeafVerifier, TransportError> {
     match trust {
-        Trust::Thumbprint(pin) => Ok(LeafVerifier::pinned(*pin, provider)),
+        Trust::Thumbprint(pin) => Ok(LeafVerifier::pinned(vec![*pin], provider)),
+        Trust::OneOf(pins) => Ok(LeafVerifier::pinned(pins.clone(), provider)),
         Trust::DangerAcceptAny => Ok(LeafVerifier::any(provider)),
         Trust::Ca(authorities) => LeafVerifier::chain(private_roots(authorities)?, provider),
         Trust::SystemRoots => LeafVerifier::chain(system_roots()?, provider),

@@ -26,13 +26,14 @@ pub(super) struct LeafVerifier {
 #[derive(Debug)]
 enum Policy {
     Chain(Arc<WebPkiServerVerifier>),
-    Pinned(Thumbprint),
+    /// One of these.
+    Pinned(Vec<Thumbprint>),
     Any,
 }
 
 impl LeafVerifier {
-    pub(super) fn pinned(pin: Thumbprint, provider: &CryptoProvider) -> Self {
-        LeafVerifier { policy: Policy::Pinned(pin), algorithms: provider.signature_verification_algorithms }
+    pub(super) fn pinned(pins: Vec<Thumbprint>, provider: &CryptoProvider) -> Self {
+        LeafVerifier { policy: Policy::Pinned(pins), algorithms: provider.signature_verification_algorithms }
     }
 
     pub(super) fn any(provider: &CryptoProvider) -> Self {
@@ -65,8 +66,10 @@ impl ServerCertVerifier for LeafVerifier {
     ) -> Result<ServerCertVerified, rustls::Error> {
         match &self.policy {
             Policy::Any => Ok(ServerCertVerified::assertion()),
-            Policy::Pinned(pin) if pin.matches(end_entity) => Ok(ServerCertVerified::assertion()),
-            Policy::Pinned(pin) => Err(Refusal::new(end_entity, Cause::Pin(*pin)).into()),
+            Policy::Pinned(pins) if pins.iter().any(|pin| pin.matches(end_entity)) => {
+                Ok(ServerCertVerified::assertion())
+            }
+            Policy::Pinned(pins) => Err(Refusal::new(end_entity, Cause::Pin(pins.clone())).into()),
             Policy::Chain(inner) => inner
                 .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
                 .map_err(|source| Refusal::new(end_entity, Cause::Chain(source)).into()),
@@ -108,7 +111,7 @@ pub(super) struct Refusal {
 
 #[derive(Debug, Clone)]
 enum Cause {
-    Pin(Thumbprint),
+    Pin(Vec<Thumbprint>),
     Chain(rustls::Error),
     Signature(rustls::Error),
 }
@@ -144,14 +147,19 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sha256 = self.presented.sha256;
         match &self.cause {
-            Cause::Pin(expected) => write!(
-                f,
-                "the server's certificate is not the pinned one: expected {} {expected}, presented {}. If the certificate \
-                 was replaced on purpose, read the new thumbprint on the server itself and pin that; if not, someone may \
-                 stand between you and the server",
-                expected.algorithm(),
-                self.presented.like(expected),
-            ),
+            Cause::Pin(pins) => {
+                f.write_str("the server's certificate is not the pinned one: expected ")?;
+                for (index, pin) in pins.iter().enumerate() {
+                    let before = if index > 0 { " or " } else { "" };
+                    write!(f, "{before}{} {pin}", pin.algorithm())?;
+                }
+                write!(
+                    f,
+                    ", presented {}. If the certificate was replaced on purpose, read the new thumbprint on the server itself \
+                     and pin that; if not, someone may stand between you and the server",
+                    pins.first().map_or(sha256, |pin| self.presented.like(pin))
+                )
+            }
             Cause::Signature(_) => write!(
                 f,
                 "the server could not prove that it holds the key of its certificate (SHA-256 {sha256}): the certificate \

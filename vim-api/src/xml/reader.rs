@@ -109,10 +109,9 @@ impl<'a> Reader<'a> {
             return Ok(None);
         }
         loop {
-            let from = self.scanner.position();
             match self.scanner.next()? {
-                Token::Start { local, attributes, empty } => {
-                    return self.enter(from, local, attributes, empty).map(Some);
+                Token::Start { at, local, attributes, empty } => {
+                    return self.enter(at, local, attributes, empty).map(Some);
                 }
                 Token::End => {
                     self.leave();
@@ -212,6 +211,12 @@ impl<'a> Reader<'a> {
         Ok(reader)
     }
 
+    /// The document from the start tag `start` to the current place, as it was sent: once the element was read to its end,
+    /// the whole element, to the byte.
+    pub fn since(&self, start: &Start<'a>) -> &'a str {
+        self.scanner.text().get(start.at..self.position()).unwrap_or_default()
+    }
+
     /// Byte offset of the next token, counted without a byte order mark.
     #[inline]
     pub fn position(&self) -> usize {
@@ -253,26 +258,26 @@ impl<'a> Reader<'a> {
     #[inline]
     fn enter(
         &mut self,
-        from: usize,
+        at: usize,
         local: &'a str,
         attributes: &'a str,
         empty: bool,
     ) -> Result<Start<'a>, XmlError> {
         if self.depth == 0 && std::mem::replace(&mut self.rooted, true) {
-            return Err(XmlError::new(XmlErrorKind::Malformed, from, "a second root element"));
+            return Err(XmlError::new(XmlErrorKind::Malformed, at, "a second root element"));
         }
         self.depth += 1;
         self.empty = empty;
         if self.depth > self.limits.max_depth {
             let detail = format!("more than {} levels deep", self.limits.max_depth);
-            return Err(XmlError::new(XmlErrorKind::TooLarge, from, detail));
+            return Err(XmlError::new(XmlErrorKind::TooLarge, at, detail));
         }
-        let mut start = Start { local, attributes, xsi_type: None, nil: false };
+        let mut start = Start { local, attributes, xsi_type: None, nil: false, at };
         if !attributes.is_empty() {
             let mut found = std::mem::take(&mut self.attributes);
             let read = attributes::split(attributes, &mut found)
                 .and_then(|()| self.namespaces(&found, &mut start))
-                .map_err(|e| e.at(from));
+                .map_err(|e| e.at(at));
             self.attributes = found;
             read?;
         }

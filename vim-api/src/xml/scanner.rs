@@ -14,8 +14,9 @@ pub(super) struct Scanner<'a> {
 }
 
 pub(super) enum Token<'a> {
-    /// A start tag: its name without the prefix, and what stands behind the name. The end of an empty one (`<a/>`) is no token.
-    Start { local: &'a str, attributes: &'a str, empty: bool },
+    /// A start tag: the byte offset of its `<`, its name without the prefix, and what stands behind the name. The end of an
+    /// empty one (`<a/>`) is no token.
+    Start { at: usize, local: &'a str, attributes: &'a str, empty: bool },
     /// The end tag of the element that was opened last.
     End,
     /// Text without references.
@@ -35,6 +36,11 @@ pub(super) enum Token<'a> {
 impl<'a> Scanner<'a> {
     pub(super) fn new(input: &'a str) -> Self {
         Self { input, at: 0, open: Vec::new() }
+    }
+
+    /// The whole document.
+    pub(super) fn text(&self) -> &'a str {
+        self.input
     }
 
     /// Byte offset of the next token.
@@ -90,7 +96,7 @@ impl<'a> Scanner<'a> {
 
     #[inline]
     fn start(&mut self) -> Result<Token<'a>, XmlError> {
-        let rest = self.rest();
+        let (at, rest) = (self.at, self.rest());
         let (length, has_colon) = name::measure(&rest[1..]);
         let name_end = 1 + length;
         let name = &rest[1..name_end];
@@ -100,7 +106,7 @@ impl<'a> Scanner<'a> {
             let Some((_, local)) = parts else { return Err(self.nameless()) };
             self.at += name_end + 1;
             self.open.push(name);
-            return Ok(Token::Start { local, attributes: "", empty: false });
+            return Ok(Token::Start { at, local, attributes: "", empty: false });
         }
         let Some(length) = tag_length(behind.as_bytes()) else { return Err(self.cut("a tag")) };
         let Some((_, local)) = parts else { return Err(self.nameless()) };
@@ -112,7 +118,7 @@ impl<'a> Scanner<'a> {
         if !empty {
             self.open.push(name);
         }
-        Ok(Token::Start { local, attributes, empty })
+        Ok(Token::Start { at, local, attributes, empty })
     }
 
     #[inline]

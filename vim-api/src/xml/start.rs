@@ -11,6 +11,8 @@ pub struct Start<'a> {
     pub(super) attributes: &'a str,
     pub(super) xsi_type: Option<TypeName<'a>>,
     pub(super) nil: bool,
+    /// Byte offset of the tag's `<`.
+    pub(super) at: usize,
 }
 
 /// The namespace of an `xsi:type`.

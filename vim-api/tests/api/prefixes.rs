@@ -3,7 +3,7 @@
 use vim_api::dynamic::Poly;
 use vim_api::dynamic::Value;
 use vim_api::types::{DynamicProperty, VirtualDevice, VirtualDisk};
-use vim_api::xml::{NS_VIM, NS_XSD, NS_XSI, XmlErrorKind};
+use vim_api::xml::{Limits, NS_VIM, NS_XSD, NS_XSI, Reader, XmlErrorKind};
 
 use crate::{decode, element};
 
@@ -100,4 +100,23 @@ fn nil_unsets_an_optional_field() {
     let list = val(&element("", "<val xsi:type=\"ArrayOfInt\"><int>1</int><int xsi:nil=\"true\"/></val>"));
     let Value::Array(list) = list else { panic!("{list:?}") };
     assert!(matches!(list.items(), [Value::Int(1), Value::Null]));
+}
+
+#[test]
+fn an_element_is_cut_out_to_the_byte() {
+    let document =
+        "\u{feff}<a:r xmlns:a='x'> <!-- <b> --> text <a:b c = \"1\"><d/ >\r\n&lt;</a:b ><?pi?><e/>f</a:r>";
+    let document = document.replace("<d/ >", "<d />");
+    let mut reader = Reader::new(document.as_bytes(), Limits::default()).unwrap();
+    let root = reader.expect_child("r").unwrap();
+    let first = reader.expect_child("b").unwrap();
+    assert_eq!(reader.since(&first), "<a:b c = \"1\">");
+    reader.skip().unwrap();
+    assert_eq!(reader.since(&first), "<a:b c = \"1\"><d />\r\n&lt;</a:b >");
+    let second = reader.expect_child("e").unwrap();
+    assert_eq!(reader.text().unwrap(), "");
+    assert_eq!(reader.since(&second), "<e/>");
+    assert!(reader.next_child().unwrap().is_none());
+    assert_eq!(reader.since(&root), document.trim_start_matches('\u{feff}'));
+    reader.finish().unwrap();
 }

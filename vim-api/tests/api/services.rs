@@ -1,7 +1,7 @@
 //! Messages of the services beside the API: what is of which namespace.
 
 use vim_api::dynamic::{Element, Poly, Value};
-use vim_api::soap::{Message, Outcome, envelope_of, reply};
+use vim_api::soap::{Message, Outcome, envelope_in, reply};
 use vim_api::types as t;
 use vim_api::xml::{Limits, Service, Writer};
 use vim_api::{ApiVersion, MoRef, mo};
@@ -70,7 +70,7 @@ fn types_of_the_service_itself_need_no_declaration() {
 fn prefixed_types_of_a_service_are_known() {
     let content = "<returnval xmlns:pbm=\"urn:pbm\" xsi:type=\"pbm:PbmCapabilityProfile\"><profileId><uniqueId>u</uniqueId>\
                    </profileId><name>Gold</name><profileCategory>REQUIREMENT</profileCategory></returnval>";
-    let answer = envelope_of(Service::Pbm, "", "PbmRetrieveContentResponse", &[content]);
+    let answer = envelope_in(Service::Pbm.namespace(), "", "PbmRetrieveContentResponse", &[content]);
     let message = Message::new(answer.into(), Limits::default());
     let read = reply(&message, |reader| {
         let start = reader.next_child()?.unwrap();

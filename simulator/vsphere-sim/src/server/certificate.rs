@@ -18,6 +18,8 @@ use crate::{Error, ErrorKind, Result};
 pub(crate) struct Identity {
     /// What to accept connections with.
     pub(crate) acceptor: TlsAcceptor,
+    /// The leaf in base64, of several lines.
+    pub(crate) base64: String,
     /// SHA-1 thumbprint of the leaf, `AA:BB:..`.
     pub(crate) sha1: String,
     /// SHA-256 thumbprint of the leaf, `AA:BB:..`.
@@ -61,6 +63,12 @@ fn make() -> std::result::Result<Identity, Box<dyn std::error::Error + Send + Sy
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Identity {
         acceptor: TlsAcceptor::from(Arc::new(config)),
+        base64: certificate
+            .pem()
+            .lines()
+            .filter(|line| !line.starts_with('-'))
+            .collect::<Vec<_>>()
+            .join("\n"),
         sha1: thumbprint(&digest::SHA1_FOR_LEGACY_USE_ONLY, certificate.der()),
         sha256: thumbprint(&digest::SHA256, certificate.der()),
         ca_pem: ca_certificate.pem(),

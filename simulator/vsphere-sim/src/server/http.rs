@@ -24,7 +24,7 @@ use crate::beside;
 use crate::dispatch::dispatch;
 use crate::fault::invalid_request;
 use crate::faults::{FaultPlace, FaultRule};
-use crate::server::{rest, sts};
+use crate::server::{Role, lookup, rest, sts};
 use crate::session::{self, Caller};
 use crate::wire::{self, Call, MAX_REQUEST};
 use crate::world::Shared;
@@ -42,21 +42,30 @@ const OLDER: [&str; 14] = [
 ];
 
 /// Answers one request. An error closes the connection without an answer.
-pub(super) async fn answer(shared: Arc<Shared>, address: SocketAddr, request: Request<Incoming>) -> Answered {
+pub(super) async fn answer(
+    shared: Arc<Shared>,
+    role: Role,
+    address: SocketAddr,
+    request: Request<Incoming>,
+) -> Answered {
+    let has_sts = (role == Role::Services) == shared.settings.sts.apart;
     let path = request.uri().path().trim_end_matches('/');
     match (request.method(), path) {
+        (&Method::POST, "/sts/STSService" | "/sts/STSService/vsphere.local") if has_sts => {
+            let (accepted, answer) = sts::answer(&shared, &whole(request).await?);
+            Ok(xml(if accepted { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR }, answer))
+        }
+        _ if role == Role::Services => Ok(not_found()),
+        (&Method::POST, "/lookupservice/sdk") => {
+            let (accepted, answer) = lookup::answer(&shared, whole(request).await?);
+            Ok(xml(if accepted { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR }, answer))
+        }
         (&Method::GET, "/sdk/vimServiceVersions.xml") => {
             Ok(plain(StatusCode::OK, "text/xml", versions(shared.settings.version)))
         }
         (&Method::POST, "/sdk" | "/sdk/vimService" | "/pbm/sdk" | "/pbm" | "/vslm/sdk") => {
             let service = beside::at(path).unwrap_or(Service::Vim25);
             soap(&shared, address, service, request).await
-        }
-        (&Method::POST, "/sts/STSService") => {
-            let (_, body) = request.into_parts();
-            let body = Limited::new(body, MAX_REQUEST).collect().await.map_err(io::Error::other)?.to_bytes();
-            let (accepted, answer) = sts::answer(&shared, &body);
-            Ok(xml(if accepted { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR }, answer))
         }
         (_, path) if path.starts_with("/api/") || path.starts_with("/rest/") => {
             rest::answer(&shared, request).await
@@ -66,8 +75,17 @@ pub(super) async fn answer(shared: Arc<Shared>, address: SocketAddr, request: Re
             "text/plain",
             "This is a SOAP service: use POST.".to_owned(),
         )),
-        _ => Ok(plain(StatusCode::NOT_FOUND, "text/plain", "404 Not Found".to_owned())),
+        _ => Ok(not_found()),
     }
+}
+
+async fn whole(request: Request<Incoming>) -> io::Result<Bytes> {
+    let body = Limited::new(request.into_body(), MAX_REQUEST);
+    Ok(body.collect().await.map_err(io::Error::other)?.to_bytes())
+}
+
+fn not_found() -> Response {
+    plain(StatusCode::NOT_FOUND, "text/plain", "404 Not Found".to_owned())
 }
 
 async fn soap(

@@ -23,6 +23,7 @@ pub struct Builder {
     pub(super) version: ApiVersion,
     pub(super) task_duration: Duration,
     pub(super) property_page: usize,
+    pub(super) sts_apart: bool,
 }
 
 /// A machine to be made.
@@ -72,6 +73,7 @@ impl Default for Builder {
             version: crate::inventory::default_version(),
             task_duration: Duration::from_millis(30),
             property_page: 1000,
+            sts_apart: false,
         }
     }
 }
@@ -125,6 +127,13 @@ impl Builder {
     /// it was asked for.
     pub fn property_page(mut self, objects: usize) -> Self {
         self.property_page = objects.max(1);
+        self
+    }
+
+    /// Puts the STS on a port of its own with a certificate of its own, as on a platform services controller of 6.7: the
+    /// lookup service tells where.
+    pub fn sts_apart(mut self) -> Self {
+        self.sts_apart = true;
         self
     }
 

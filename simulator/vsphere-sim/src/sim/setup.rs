@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,7 +18,8 @@ use super::{Sim, Thumbprints};
 use crate::faults::FaultBook;
 use crate::inventory::{FIRST_DISK, SCSI_OWN_UNIT};
 use crate::machine::{DiskState, Machine, Power, Settings};
-use crate::world::{self, DatastoreState, Shared, Stored};
+use crate::server::Role;
+use crate::world::{self, DatastoreState, LookupEntry, Shared, Stored};
 use crate::{Error, ErrorKind, Result, chain, control, random, server, state_file};
 
 /// Name of the datastore of a new data folder, and of its folder.
@@ -73,6 +75,19 @@ async fn prepare(builder: Builder) -> Result<Sim> {
     };
     let (address, control) = (local(&listener)?, control_listener.as_ref().map(local).transpose()?);
     let identity = server::certificate::generate()?;
+    let services = match builder.sts_apart {
+        true => Some((bind(SocketAddr::new(address.ip(), 0)).await?, server::certificate::generate()?)),
+        false => None,
+    };
+    let (sts_address, sts_certificate) = match &services {
+        Some((listener, identity)) => (local(listener)?, &identity.base64),
+        None => (address, &identity.base64),
+    };
+    let sts = LookupEntry {
+        url: format!("https://{sts_address}/sts/STSService/vsphere.local"),
+        certificate: sts_certificate.clone(),
+        apart: services.is_some(),
+    };
     let (acceptor, user) = (identity.acceptor, builder.user.clone());
     let password = builder.password.clone().unwrap_or_else(|| SecretString::from(random::hex(12)));
     let folder = match builder.data_dir {
@@ -88,9 +103,12 @@ async fn prepare(builder: Builder) -> Result<Sim> {
         (None, None) => return Err(Error::new(ErrorKind::Store, "there is no data folder")),
     };
     let secret = password.clone();
-    let made = tokio::task::spawn_blocking(move || populate(&builder, &data_dir, &secret)).await;
+    let made = tokio::task::spawn_blocking(move || populate(&builder, &data_dir, &secret, sts)).await;
     let shared = made.map_err(|error| Error::caused(ErrorKind::Store, "making the machines", error))??;
-    tokio::spawn(server::serve(listener, acceptor, Arc::clone(&shared)));
+    tokio::spawn(server::serve(listener, acceptor, Arc::clone(&shared), Role::Vcenter));
+    if let Some((listener, identity)) = services {
+        tokio::spawn(server::serve(listener, identity.acceptor, Arc::clone(&shared), Role::Services));
+    }
     if let Some(listener) = control_listener {
         tokio::spawn(control::serve(listener, Arc::clone(&shared)));
     }
@@ -108,7 +126,12 @@ async fn prepare(builder: Builder) -> Result<Sim> {
 }
 
 /// Takes up the state of the data folder or makes a new one, then adds the machines that are missing.
-fn populate(builder: &Builder, data_dir: &Path, password: &SecretString) -> Result<Arc<Shared>> {
+fn populate(
+    builder: &Builder,
+    data_dir: &Path,
+    password: &SecretString,
+    sts: LookupEntry,
+) -> Result<Arc<Shared>> {
     fs::create_dir_all(data_dir)
         .map_err(|error| Error::caused(ErrorKind::Store, format!("making {}", data_dir.display()), error))?;
     let mut stored = match state_file::load(data_dir)? {
@@ -123,6 +146,7 @@ fn populate(builder: &Builder, data_dir: &Path, password: &SecretString) -> Resu
         version: builder.version,
         task_duration: builder.task_duration,
         property_page: builder.property_page,
+        sts,
     };
     let shared = Arc::new(Shared::new(stored, settings, FaultBook::default()));
     for spec in &builder.vms {

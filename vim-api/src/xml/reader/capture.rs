@@ -67,10 +67,9 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         loop {
-            let from = self.position();
             match self.scanner.next()? {
-                Token::Start { local, attributes, empty } => {
-                    let start = self.enter(from, local, attributes, empty)?;
+                Token::Start { at, local, attributes, empty } => {
+                    let start = self.enter(at, local, attributes, empty)?;
                     self.element_into(&start, out)?;
                 }
                 Token::End => {
