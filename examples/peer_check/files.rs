@@ -45,6 +45,10 @@ pub(crate) async fn check(client: &Client) -> anyhow::Result<()> {
         "{machines:?}"
     );
 
+    let absent = client.browse(&browser, &root.join("nothing")?, &[]).await;
+    let absent = absent.err().context("a folder that is not there was looked through")?;
+    ensure!(absent.is_not_found() && absent.to_string().contains("[LocalDS_0] nothing"), "{absent}");
+
     println!(
         "files: {} bytes written, looked at, and read in whole and in part, found again by the browser with {} machines",
         content.len(),

@@ -5,9 +5,9 @@ use anyhow::{bail, ensure};
 use vim_api::mo::{Managed, Task, VirtualMachine};
 use vim_api::types::{
     ManagedObjectNotFound, MethodNotFound, NotSupported, ObjectSpec, PropertyFilterSpec, PropertySpec,
-    RetrieveOptions,
+    RetrieveOptions, VirtualDiskAdapterType, VirtualDiskType,
 };
-use vim_api::{Client, Error, MoRef};
+use vim_api::{Client, DatastorePath, DiskUuid, Error, MoRef};
 
 /// Counts them.
 pub(crate) async fn check(client: &Client) -> anyhow::Result<usize> {
@@ -37,6 +37,8 @@ pub(crate) async fn check(client: &Client) -> anyhow::Result<usize> {
     }
     let policies = client.storage_policies().await?;
     absent("PbmQueryAssociatedProfiles", policies.of_machine(&vm.moref(), &[]).await.err())?;
+    let disk = DatastorePath::new("LocalDS_0", "gap.vmdk")?;
+    absent("ExtendVirtualDisk_Task", client.datastore_disks("DC0").extend(&disk, 1 << 20).await.err())?;
     let name = vm.require(VirtualMachine::NAME).await?;
     let task = vm.rename_task("peer-gaps").await?;
     let task_object: Task = client.bind(task.moref());
@@ -61,7 +63,17 @@ pub(crate) async fn check(client: &Client) -> anyhow::Result<usize> {
         vms.len() > 1 && result.objects.len() == vms.len() && result.token.is_none(),
         "the server minds maxObjects now: check paging instead of expecting a gap"
     );
-    Ok(gaps + 1)
+
+    let disks = client.datastore_disks("DC0");
+    disks.create(&disk, 1 << 20, VirtualDiskType::Thin, VirtualDiskAdapterType::LsiLogic).await?;
+    let uuid: DiskUuid = "6000c293-7ba0-3a03-9f22-56c52993b727".parse()?;
+    disks.set_uuid(&disk, uuid).await?;
+    ensure!(
+        disks.uuid(&disk).await? != uuid,
+        "the server sets the uuid of a disk now: check it instead of expecting a gap"
+    );
+    disks.delete(&disk).await?;
+    Ok(gaps + 2)
 }
 
 fn object(obj: MoRef) -> ObjectSpec {

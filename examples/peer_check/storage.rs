@@ -1,50 +1,61 @@
 //! Files and disks of a datastore, and a lease to bring a machine in.
 
 use anyhow::{Context, ensure};
-use vim_api::Client;
 use vim_api::dynamic::Poly;
-use vim_api::mo::{Datacenter, Datastore, HttpNfcLease, Managed, VirtualMachine};
+use vim_api::mo::{Datastore, HttpNfcLease, Managed, VirtualMachine};
 use vim_api::types::{
-    FileBackedVirtualDiskSpec, HostDatastoreBrowserSearchSpec, VirtualDiskSpec, VirtualMachineConfigSpec,
-    VirtualMachineFileInfo, VirtualMachineImportSpec,
+    FileAlreadyExists, HostDatastoreBrowserSearchSpec, VirtualDiskAdapterType, VirtualDiskType,
+    VirtualMachineConfigSpec, VirtualMachineFileInfo, VirtualMachineImportSpec,
 };
+use vim_api::{Client, DatastorePath, IfExists};
 
 pub(crate) async fn check(client: &Client) -> anyhow::Result<()> {
     let root = client.content().root_folder.cast();
-    let datacenter = client.list::<Datacenter>(&root, &["name"]).await?.remove(0).object().clone();
     let store: Datastore = client.bind(client.list::<Datastore>(&root, &["name"]).await?.remove(0).object());
     let name = store.require(Datastore::NAME).await?;
+    let (files, disks) = (client.datastore_files("DC0"), client.datastore_disks("DC0"));
+    let folder = DatastorePath::new(&name, "peer folder/below")?;
+    files.make_directory(&folder).await?;
 
-    let files = client.bind(client.content().file_manager.as_ref().context("no file manager")?);
-    let folder = format!("[{name}] peer folder");
-    files.make_directory(&folder, Some(&datacenter), Some(true)).await?;
+    let disk = folder.join("a disk.vmdk")?;
+    disks.create(&disk, 1 << 20, VirtualDiskType::Thin, VirtualDiskAdapterType::LsiLogic).await?;
+    let there = disks.create(&disk, 1 << 20, VirtualDiskType::Thin, VirtualDiskAdapterType::LsiLogic).await;
+    let there = there.err().context("a disk was made twice")?;
+    ensure!(there.fault::<FileAlreadyExists>().is_some(), "{there}");
+    let uuid = disks.uuid(&disk).await?;
+    disks.set_uuid(&disk, uuid).await?;
+    let (copy, moved) = (folder.join("copy.vmdk")?, folder.join("moved.vmdk")?);
+    disks.copy(&disk, &copy, IfExists::Fail).await?;
+    disks.move_to(&copy, &moved, IfExists::Fail).await?;
+    let gone = disks.uuid(&copy).await.err().context("a disk that was moved away has a uuid")?;
+    ensure!(gone.is_not_found() && gone.to_string().contains(&copy.to_string()), "{gone}");
 
-    let disks = client.bind(client.content().virtual_disk_manager.as_ref().context("no disk manager")?);
-    let disk = format!("{folder}/a disk.vmdk");
-    let spec = FileBackedVirtualDiskSpec {
-        base: VirtualDiskSpec {
-            disk_type: "thin".into(),
-            adapter_type: "lsiLogic".into(),
-            ..Default::default()
-        },
-        capacity_kb: 1024,
-        ..Default::default()
-    };
-    disks.create_virtual_disk_task(&disk, Some(&datacenter), &Poly::new(spec)).await?.wait().await?;
-    ensure!(
-        !disks.query_virtual_disk_uuid(&disk, Some(&datacenter)).await?.is_empty(),
-        "a disk without uuid"
-    );
     let browser = client.bind(&store.require(Datastore::BROWSER).await?);
     // vcsim 0.24.2 closes the connection where there is no spec.
     let all = HostDatastoreBrowserSearchSpec { match_pattern: vec!["*".into()], ..Default::default() };
-    let found = browser.search_datastore_task(&folder, Some(&all)).await?.wait().await?;
-    ensure!(found.file.iter().any(|file| file.path == "a disk.vmdk"), "the disk is not listed: {found:?}");
-    disks.delete_virtual_disk_task(&disk, Some(&datacenter)).await?.wait().await?;
-    files.delete_datastore_file_task(&folder, Some(&datacenter)).await?.wait().await?;
+    let found = browser.search_datastore_task(&folder.to_string(), Some(&all)).await?.wait().await?;
+    for name in ["a disk.vmdk", "moved.vmdk"] {
+        ensure!(found.file.iter().any(|file| file.path == name), "{name} is not listed: {found:?}");
+    }
+
+    // To the server, the descriptor is a file like another.
+    let (one, other) = (folder.join("one.txt")?, folder.join("other.txt")?);
+    files.copy(&disk, &one, IfExists::Fail).await?;
+    files.move_to(&one, &other, IfExists::Fail).await?;
+    let kept = files.copy(&disk, &other, IfExists::Fail).await.err().context("a file was overwritten")?;
+    ensure!(kept.fault::<FileAlreadyExists>().is_some(), "{kept}");
+    files.copy(&disk, &other, IfExists::Replace).await?;
+    disks.delete(&disk).await?;
+    for absent in [files.delete(&one).await, disks.delete(&disk).await] {
+        let absent = absent.err().context("what is not there was deleted")?;
+        ensure!(absent.is_not_found(), "{absent}");
+    }
+    files.delete(&DatastorePath::new(&name, "peer folder")?).await?;
 
     lease(client, &name).await?;
-    println!("storage: folder and disk made, listed and removed; a machine brought in by a lease");
+    println!(
+        "storage: folders, files and disks made, copied, moved, listed and removed; a machine brought in by a lease"
+    );
     Ok(())
 }
 

@@ -17,7 +17,7 @@ use crate::xml::{Reader, Writer, XmlError};
 
 pub(crate) use argument::Argument;
 
-pub use crate::disks::DiskTask;
+pub use crate::fcd::DiskTask;
 pub use crate::task::Task;
 
 /// A method call with its arguments, not yet sent. Await it to send it.

@@ -149,6 +149,16 @@ impl Error {
         self
     }
 
+    /// Says what was being done to a file. That it is not there was found out by whoever named it, and is no failure of some
+    /// other work that needs it.
+    pub(crate) fn about_file(mut self, doing: &str) -> Self {
+        if self.fault::<crate::types::FileNotFound>().is_some() {
+            self.kind = ErrorKind::NotFound;
+        }
+        self.context = format!("{doing}: {}", self.context);
+        self
+    }
+
     pub(crate) fn not_found(context: impl Into<String>) -> Self {
         Self::new(ErrorKind::NotFound, context)
     }

@@ -75,8 +75,8 @@ mod call;
 mod client;
 mod collector;
 mod datastore;
-mod disks;
 mod error;
+mod fcd;
 mod finder;
 mod generated;
 mod identity;
@@ -103,9 +103,11 @@ pub mod types {
 
 pub use call::{Call, CallBuilder, Returned};
 pub use client::{Client, Connect, DangerConnect, KeepAlive, Retry};
-pub use datastore::{DatastoreEntry, DatastoreFiles, DatastorePath, Download, FileStatus};
-pub use disks::{DiskTask, FirstClassDisks};
+pub use datastore::{
+    DatastoreDisks, DatastoreEntry, DatastoreFiles, DatastorePath, DiskUuid, Download, FileStatus, IfExists,
+};
 pub use error::{Error, ErrorKind, Fault};
+pub use fcd::{DiskTask, FirstClassDisks};
 pub use finder::Found;
 pub use identity::{IdentityConflict, ResolvedBy, ResolvedVm, ServerIdentity, VmIdentity};
 pub use inventory::{Inventory, InventoryNode};

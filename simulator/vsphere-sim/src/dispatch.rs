@@ -13,7 +13,7 @@ use crate::property_collector as pc;
 use crate::session::{self, Caller};
 use crate::wire::{Answer, Call};
 use crate::world::Shared;
-use crate::{beside, cbt, power, reconfigure, snapshots, tasks};
+use crate::{beside, cbt, disks, files, power, reconfigure, snapshots, tasks};
 
 /// Carries a call out.
 pub(crate) async fn dispatch(shared: &Arc<Shared>, caller: &Caller, call: &Call) -> Outcome<Answer> {
@@ -99,6 +99,7 @@ async fn authenticated(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outco
         ("SearchIndex", "FindByInventoryPath") => search::by_inventory_path(shared, call),
         ("SearchIndex", "FindChild") => search::child(shared, call),
         ("Task", "CancelTask") => tasks::cancel(shared, call),
+        ("FileManager" | "VirtualDiskManager", _) => files(shared, cookie, call),
         ("VirtualMachine" | "VirtualMachineSnapshot", _) => machine(shared, cookie, call).await,
         _ => Err(method_not_found(call)),
     }
@@ -122,8 +123,7 @@ async fn property_collector(shared: &Shared, cookie: &str, call: &Call) -> Outco
 }
 
 async fn machine(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outcome<Answer> {
-    let user = shared.read(|world| world.sessions.get(cookie).map(|session| session.user.clone()));
-    let user = user.unwrap_or_default();
+    let user = user_of(shared, cookie);
     match (call.this.type_name(), call.method.as_str()) {
         ("VirtualMachine", "CreateSnapshot_Task" | "CreateSnapshotEx_Task") => {
             snapshots::create(shared, call, &user)
@@ -143,6 +143,29 @@ async fn machine(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outcome<Ans
         ("VirtualMachine", "QueryChangedDiskAreas") => cbt::query(shared, call).await,
         _ => Err(method_not_found(call)),
     }
+}
+
+fn files(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outcome<Answer> {
+    let user = user_of(shared, cookie);
+    match (call.this.type_name(), call.method.as_str()) {
+        ("FileManager", "MakeDirectory") => files::make_directory(shared, call),
+        ("FileManager", "CopyDatastoreFile_Task") => files::copy(shared, call, &user),
+        ("FileManager", "MoveDatastoreFile_Task") => files::rename(shared, call, &user),
+        ("FileManager", "DeleteDatastoreFile_Task") => files::delete(shared, call, &user),
+        ("VirtualDiskManager", "CreateVirtualDisk_Task") => disks::create(shared, call, &user),
+        ("VirtualDiskManager", "CopyVirtualDisk_Task") => disks::copy(shared, call, &user),
+        ("VirtualDiskManager", "MoveVirtualDisk_Task") => disks::rename(shared, call, &user),
+        ("VirtualDiskManager", "DeleteVirtualDisk_Task") => disks::delete(shared, call, &user),
+        ("VirtualDiskManager", "ExtendVirtualDisk_Task") => disks::extend(shared, call, &user),
+        ("VirtualDiskManager", "QueryVirtualDiskUuid") => disks::uuid(shared, call),
+        ("VirtualDiskManager", "SetVirtualDiskUuid") => disks::set_uuid(shared, call),
+        _ => Err(method_not_found(call)),
+    }
+}
+
+fn user_of(shared: &Shared, cookie: &str) -> String {
+    let user = shared.read(|world| world.sessions.get(cookie).map(|session| session.user.clone()));
+    user.unwrap_or_default()
 }
 
 pub(crate) fn method_not_found(call: &Call) -> crate::fault::Fault {

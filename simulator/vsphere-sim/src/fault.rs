@@ -88,6 +88,7 @@ pub(crate) fn from_store(error: &sim_store::Error, file: &str) -> Fault {
     match error.kind() {
         Kind::Locked => fault(t::FileLocked { base }, message),
         Kind::NotFound => fault(t::FileNotFound { base }, message),
+        Kind::AlreadyExists => fault(t::FileAlreadyExists { base }, message),
         Kind::NoSpace => fault(t::NoDiskSpace { base, ..Default::default() }, message),
         Kind::InvalidArgument => invalid_argument("disk", message),
         _ => fault(base, message),

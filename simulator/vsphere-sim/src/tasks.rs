@@ -137,38 +137,40 @@ pub(crate) fn start(
     work: Work,
 ) -> Outcome<Answer> {
     let id = shared.update(|world| {
-        let now = world.clock.now();
         let Some(found) = world.machine(machine) else { return Err(not_found(&call.this)) };
         if let Some(task) = &found.busy {
             return Err(task_in_progress(task));
         }
-        let (entity, name) = (machine_ref(found).cast(), found.settings.name.clone());
-        let id = world.tasks.add(|id| t::TaskInfo {
-            key: id.to_owned(),
-            task: moref(id),
-            name: Some(call.method.clone()),
-            description_id: description_id.to_owned(),
-            entity: Some(entity),
-            entity_name: Some(name),
-            state: t::TaskInfoState::Queued,
-            cancelled: false,
-            cancelable: true,
-            reason: Poly::new(t::TaskReasonUser { user_name: user.to_owned(), ..Default::default() }),
-            queue_time: now.date_time(),
-            event_chain_id: i32::try_from(world_chain(id)).unwrap_or(0),
-            ..Default::default()
-        });
+        let entity = (machine_ref(found).cast(), found.settings.name.clone());
+        let id = world.queue(call, user, description_id, Some(entity));
         if let Some(found) = world.machine_mut(machine) {
             found.busy = Some(id.clone());
         }
         Ok(id)
     })?;
-    let planned = shared.faults.strike(FaultPlace::Task, &call.method, machine).and_then(|rule| {
+    Ok(go(shared, Some(machine), call, id, work))
+}
+
+/// Starts a task that is about no machine and answers its reference.
+pub(crate) fn start_apart(
+    shared: &Arc<Shared>,
+    call: &Call,
+    user: &str,
+    description_id: &str,
+    work: Work,
+) -> Answer {
+    let id = shared.update(|world| world.queue(call, user, description_id, None));
+    go(shared, None, call, id, work)
+}
+
+fn go(shared: &Arc<Shared>, machine: Option<&str>, call: &Call, id: String, work: Work) -> Answer {
+    let object = machine.unwrap_or_else(|| call.this.value());
+    let planned = shared.faults.strike(FaultPlace::Task, &call.method, object).and_then(|rule| {
         rule.to_fault(&call.this).map(|fault| Planned { at: rule.progress.unwrap_or(0), fault })
     });
     let answer = Answer::one(call, &moref::<mo::Task>(&id));
-    tokio::spawn(run(Arc::clone(shared), machine.to_owned(), id, planned, work));
-    Ok(answer)
+    tokio::spawn(run(Arc::clone(shared), machine.map(str::to_owned), id, planned, work));
+    answer
 }
 
 /// `Task.CancelTask`. A task whose work has begun ends by itself.
@@ -184,7 +186,7 @@ pub(crate) fn cancel(shared: &Shared, call: &Call) -> Outcome<Answer> {
     })
 }
 
-async fn run(shared: Arc<Shared>, machine: String, id: String, planned: Option<Planned>, work: Work) {
+async fn run(shared: Arc<Shared>, machine: Option<String>, id: String, planned: Option<Planned>, work: Work) {
     let pause = shared.settings.task_duration / 5;
     tokio::time::sleep(pause).await;
     let outcome = match prepare(&shared, &id, &planned, pause).await {
@@ -207,7 +209,7 @@ async fn run(shared: Arc<Shared>, machine: String, id: String, planned: Option<P
         shared.update(|world| world.set_progress(&id, AFTER));
         tokio::time::sleep(pause).await;
     }
-    shared.update(|world| world.finish(&machine, &id, outcome));
+    shared.update(|world| world.finish(machine.as_deref(), &id, outcome));
 }
 
 /// The steps before the work, during which the task can still be canceled.
@@ -257,13 +259,40 @@ fn world_chain(id: &str) -> u32 {
 }
 
 impl World {
+    /// A new task, about an entity or about none.
+    fn queue(
+        &mut self,
+        call: &Call,
+        user: &str,
+        description_id: &str,
+        entity: Option<(MoRef<mo::ManagedEntity>, String)>,
+    ) -> String {
+        let now = self.clock.now();
+        let (entity, entity_name) = entity.unzip();
+        self.tasks.add(|id| t::TaskInfo {
+            key: id.to_owned(),
+            task: moref(id),
+            name: Some(call.method.clone()),
+            description_id: description_id.to_owned(),
+            entity,
+            entity_name,
+            state: t::TaskInfoState::Queued,
+            cancelled: false,
+            cancelable: true,
+            reason: Poly::new(t::TaskReasonUser { user_name: user.to_owned(), ..Default::default() }),
+            queue_time: now.date_time(),
+            event_chain_id: i32::try_from(world_chain(id)).unwrap_or(0),
+            ..Default::default()
+        })
+    }
+
     fn set_progress(&mut self, id: &str, percent: i32) {
         if let Some(task) = self.tasks.get_mut(id) {
             task.info.progress = Some(percent);
         }
     }
 
-    fn finish(&mut self, machine: &str, id: &str, outcome: Outcome<Option<Value>>) {
+    fn finish(&mut self, machine: Option<&str>, id: &str, outcome: Outcome<Option<Value>>) {
         let now = self.clock.now();
         if let Some(task) = self.tasks.get_mut(id) {
             let info = &mut task.info;
@@ -282,7 +311,7 @@ impl World {
                 }
             }
         }
-        if let Some(machine) = self.machine_mut(machine) {
+        if let Some(machine) = machine.and_then(|machine| self.machine_mut(machine)) {
             machine.busy = None;
         }
     }

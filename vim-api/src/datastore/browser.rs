@@ -39,7 +39,7 @@ impl Client {
     /// large. The account wants the privilege `Datastore.Browse`.
     ///
     /// # Errors
-    /// Those of a task. Fault `FileNotFound`: there is no such folder; `InvalidDatastore`: the browser does not know the
+    /// Those of a task. [`Error::is_not_found`]: there is no such folder. Fault `InvalidDatastore`: the browser does not know the
     /// datastore. Kind `Protocol`: an answer that names no file.
     pub async fn browse(
         &self,
@@ -60,9 +60,11 @@ impl Client {
             ..HostDatastoreBrowserSearchSpec::default()
         };
         let browser = self.bind(browser);
-        let task = browser.search_datastore_sub_folders_task(&folder.to_string(), Some(&spec)).await?;
+        let about = |error: Error| error.about_file(&format!("looking through {folder}"));
+        let call = browser.search_datastore_sub_folders_task(&folder.to_string(), Some(&spec));
+        let task = call.await.map_err(about)?;
         let mut entries = Vec::new();
-        for found in task.wait().await? {
+        for found in task.wait().await.map_err(about)? {
             add(folder, found, &mut entries)?;
         }
         Ok(entries)

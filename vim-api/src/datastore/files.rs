@@ -11,14 +11,15 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::transport::Upload;
 
-/// Files on the datastores of one datacenter, read and written over HTTPS within the client's session.
+/// Files on the datastores of one datacenter: read and written over HTTPS within the client's session, and made, copied,
+/// moved and deleted by the server.
 ///
 /// It takes the privileges `Datastore.Browse` and `Datastore.FileManagement`. What a running machine has locked cannot be
 /// read.
 #[derive(Debug, Clone)]
 pub struct DatastoreFiles {
-    client: Client,
-    datacenter: Option<String>,
+    pub(super) client: Client,
+    pub(super) datacenter: Option<String>,
 }
 
 /// What the server tells of a file without sending it.
@@ -35,8 +36,11 @@ impl Client {
     /// Files on the datastores of a datacenter, given by its inventory path such as `DC0` or `Europe/DC0`. A host alone
     /// has one datacenter only, and ignores the name.
     pub fn datastore_files(&self, datacenter: &str) -> DatastoreFiles {
-        let datacenter = self.is_vcenter().then(|| datacenter.trim_matches('/').to_owned());
-        DatastoreFiles { client: self.clone(), datacenter }
+        DatastoreFiles { client: self.clone(), datacenter: self.datacenter_path(datacenter) }
+    }
+
+    pub(super) fn datacenter_path(&self, datacenter: &str) -> Option<String> {
+        self.is_vcenter().then(|| datacenter.trim_matches('/').to_owned())
     }
 }
 

@@ -17,16 +17,20 @@ pub(crate) enum Singleton {
     Views,
     Search,
     Tasks,
+    Files,
+    Disks,
 }
 
 impl Singleton {
-    const ALL: [(Self, &'static str, &'static str); 6] = [
+    const ALL: [(Self, &'static str, &'static str); 8] = [
         (Self::Instance, "ServiceInstance", "ServiceInstance"),
         (Self::Properties, "PropertyCollector", "propertyCollector"),
         (Self::Sessions, "SessionManager", "SessionManager"),
         (Self::Views, "ViewManager", "ViewManager"),
         (Self::Search, "SearchIndex", "SearchIndex"),
         (Self::Tasks, "TaskManager", "TaskManager"),
+        (Self::Files, "FileManager", "FileManager"),
+        (Self::Disks, "VirtualDiskManager", "virtualDiskManager"),
     ];
 
     pub(super) fn of(object: &MoRef) -> Option<Self> {
@@ -47,6 +51,8 @@ impl World {
             session_manager: Some(moref("SessionManager")),
             search_index: Some(moref("SearchIndex")),
             task_manager: Some(moref("TaskManager")),
+            file_manager: Some(moref("FileManager")),
+            virtual_disk_manager: Some(moref("virtualDiskManager")),
             about: about(&self.stored.instance_uuid, self.version),
             ..Default::default()
         }
