@@ -55,8 +55,15 @@
 //! [`Inventory`], [`Retrieval`], [`Task`]) picks up where it was.
 //! **Open for newer servers.** A type, an enum value or an element that this crate does not know never fails a parse: see
 //! [`dynamic`]. **Bounded.** Replies are limited in size and depth, and are never trusted: see [`xml`].
-//! **Beside SOAP.** With the feature `rest`, [`Client::rest`](rest::Rest) reaches the REST services, tags among them.
+//! **Beside the API.** [`Client::storage_policies`] and [`Client::first_class_disks`] use the client's session at two services
+//! of a vCenter that are called like the API; with the feature `rest`, `Client::rest` reaches the REST services, tags among
+//! them.
 //! **Threads.** All types are `Send`; futures want a tokio runtime.
+//!
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `derive` | yes | `#[derive(Retrieve)]` for structs of properties |
+//! | `rest` | no | `Client::rest`: JSON calls to the REST services, and tags; brings serde |
 #![forbid(unsafe_code)]
 
 // The derive macro writes paths that begin with the name of this crate; its tests are in here.

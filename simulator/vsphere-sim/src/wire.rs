@@ -142,6 +142,28 @@ pub(crate) fn fault_envelope(fault: &Fault, version: ApiVersion) -> String {
 
 /// The text of the element called `name` in the header of an envelope.
 pub(crate) fn in_header(body: &[u8], name: &str) -> Result<Option<String>, XmlError> {
+    header_entry(body, name, |reader| reader.text().map(std::borrow::Cow::into_owned))
+}
+
+/// The element called `name` in the security header of an envelope, as it was sent.
+pub(crate) fn in_security(body: &[u8], name: &str) -> Result<Option<String>, XmlError> {
+    let found = header_entry(body, "Security", |reader| {
+        while let Some(child) = reader.next_child()? {
+            reader.skip()?;
+            if child.local() == name {
+                return Ok(Some(reader.since(&child).to_owned()));
+            }
+        }
+        Ok(None)
+    });
+    found.map(Option::flatten)
+}
+
+fn header_entry<'a, T>(
+    body: &'a [u8],
+    name: &str,
+    read: impl FnOnce(&mut Reader<'a>) -> Result<T, XmlError>,
+) -> Result<Option<T>, XmlError> {
     let mut reader = Reader::new(body, limits())?;
     reader.expect_child("Envelope")?;
     while let Some(part) = reader.next_child()? {
@@ -150,33 +172,9 @@ pub(crate) fn in_header(body: &[u8], name: &str) -> Result<Option<String>, XmlEr
         }
         while let Some(header) = reader.next_child()? {
             if header.local() == name {
-                return reader.text().map(|text| Some(text.into_owned()));
+                return read(&mut reader).map(Some);
             }
             reader.skip()?;
-        }
-    }
-    Ok(None)
-}
-
-/// The element called `name` in the security header of an envelope, as it was sent.
-pub(crate) fn in_security(body: &[u8], name: &str) -> Result<Option<String>, XmlError> {
-    let mut reader = Reader::new(body, limits())?;
-    reader.expect_child("Envelope")?;
-    while let Some(part) = reader.next_child()? {
-        if part.local() != "Header" {
-            return Ok(None);
-        }
-        while let Some(header) = reader.next_child()? {
-            if header.local() != "Security" {
-                reader.skip()?;
-                continue;
-            }
-            while let Some(child) = reader.next_child()? {
-                reader.skip()?;
-                if child.local() == name {
-                    return Ok(Some(reader.since(&child).to_owned()));
-                }
-            }
         }
     }
     Ok(None)
