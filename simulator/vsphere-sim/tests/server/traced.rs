@@ -1,7 +1,7 @@
 //! What those learn who trace the client: much of the calls, and no secret.
 
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -59,12 +59,23 @@ impl Subscriber for Recorder {
     fn exit(&self, _: &Id) {}
 }
 
+/// While there is one subscriber alone, a place that is first met on a thread without any is switched off on all threads.
+/// These keep it company.
+static OTHERS: LazyLock<[tracing::Dispatch; 2]> =
+    LazyLock::new(|| [(); 2].map(|()| tracing::Dispatch::new(Recorder::default())));
+
+/// Records what is told from here on, on this thread.
+fn recorded() -> (tracing::subscriber::DefaultGuard, Arc<Mutex<String>>) {
+    LazyLock::force(&OTHERS);
+    let recorder = Recorder::default();
+    let told = Arc::clone(&recorder.0);
+    (tracing::subscriber::set_default(recorder), told)
+}
+
 #[tokio::test]
 async fn spans_tell_of_each_call_and_never_a_secret() {
     let sim = start(1).await;
-    let recorder = Recorder::default();
-    let told = Arc::clone(&recorder.0);
-    let guard = tracing::subscriber::set_default(recorder);
+    let (guard, told) = recorded();
     let client = log_in(&sim).await;
     let cookie = client.session_cookie().unwrap();
     let vm = machine(&client, &sim);
@@ -108,9 +119,7 @@ async fn requests_to_rest_services_are_told_of_without_their_secrets() {
             .start()
             .await
             .unwrap();
-        let recorder = Recorder::default();
-        let told = Arc::clone(&recorder.0);
-        let guard = tracing::subscriber::set_default(recorder);
+        let (guard, told) = recorded();
         let client = log_in(&sim).await;
         let cookie = client.session_cookie().unwrap();
         let tags = client.rest().tags();
