@@ -1,0 +1,16 @@
+//! VMDK disks in safe Rust, both ways.
+
+#![forbid(unsafe_code)]
+
+mod error;
+mod io;
+mod sparse;
+
+pub use error::{Error, ErrorKind, Result};
+pub use io::{Memory, ReadAt, Window, WriteAt};
+
+/// Bytes of a sector. Everything in a VMDK counts in these, also on disks whose guest sees 4 KiB sectors.
+pub const SECTOR: u64 = 512;
+
+/// A number of sectors, as descriptors and headers have them.
+pub type Sectors = u64;
