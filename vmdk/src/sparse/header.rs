@@ -84,18 +84,25 @@ impl Header {
 
     fn validate(&self) -> Result<()> {
         if !(1..=3).contains(&self.version) {
-            return Err(Error::unsupported(format!("version {} of the sparse header; 1 to 3 are known", self.version)));
+            return Err(Error::unsupported(format!(
+                "version {} of the sparse header; 1 to 3 are known",
+                self.version
+            )));
         }
         let unknown = self.flags.0 & Flags::INCOMPATIBLE & !(Flags::COMPRESSED | Flags::MARKERS);
         if unknown != 0 {
-            return Err(Error::unsupported(format!("unknown incompatible flags {unknown:#x} in the sparse header")));
+            return Err(Error::unsupported(format!(
+                "unknown incompatible flags {unknown:#x} in the sparse header"
+            )));
         }
         if self.flags.has(Flags::MARKERS) && !self.flags.has(Flags::COMPRESSED) {
             return Err(Error::malformed("the header says that there are markers, but no compressed grains"));
         }
         match (self.flags.has(Flags::COMPRESSED), self.compression) {
             (false, _) | (true, 1) => {}
-            (true, other) => return Err(Error::unsupported(format!("compression algorithm {other}; 1 is known"))),
+            (true, other) => {
+                return Err(Error::unsupported(format!("compression algorithm {other}; 1 is known")));
+            }
         }
         if self.flags.has(Flags::COMPRESSED) && !self.flags.has(Flags::MARKERS) {
             return Err(Error::new(
@@ -110,10 +117,16 @@ impl Header {
             )));
         }
         if !(1..=512).contains(&self.entries_per_table) {
-            return Err(Error::malformed(format!("{} entries in a grain table; 1 to 512 work", self.entries_per_table)));
+            return Err(Error::malformed(format!(
+                "{} entries in a grain table; 1 to 512 work",
+                self.entries_per_table
+            )));
         }
         if self.capacity > MAX_CAPACITY {
-            return Err(Error::malformed(format!("a capacity of {} sectors is beyond every disk", self.capacity)));
+            return Err(Error::malformed(format!(
+                "a capacity of {} sectors is beyond every disk",
+                self.capacity
+            )));
         }
         Ok(())
     }
