@@ -1,6 +1,8 @@
 //! Descriptors as they are met: texts of VMware's and others' tools, rebuilt from their values, and the mistakes that
 //! other readers made with them.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test may panic, in its helpers too")]
+
 use vmdk::{Access, AdapterType, Cid, CreateType, Descriptor, ErrorKind, ExtentKind, ExtentLine, Geometry};
 
 const ESXI_BASE: &str = r#"# Disk DescriptorFile

@@ -1,5 +1,7 @@
 //! What holds for every descriptor.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test may panic, in its helpers too")]
+
 use proptest::prelude::*;
 use vmdk::{Access, AdapterType, Cid, CreateType, Descriptor, ExtentKind, ExtentLine, Geometry};
 

@@ -92,9 +92,6 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Descriptor> {
 impl Descriptor {
     /// Reads the values that the getters promise to be there.
     fn interpret(&mut self) -> Result<()> {
-        if self.extents.is_empty() {
-            return Err(Error::malformed("the descriptor has no extent, so the disk has no size"));
-        }
         if let Some(version) = self.value("version") {
             let digits = version.bytes().all(|digit| digit.is_ascii_digit());
             self.version = version.parse().ok().filter(|_| digits).ok_or_else(|| {
@@ -111,6 +108,19 @@ impl Descriptor {
         let create_type =
             self.value("createType").ok_or_else(|| Error::malformed("the descriptor has no createType"))?;
         self.create_type = create_type.into();
+        if self.value("parentCID").is_none() && self.parent_hint().is_some() {
+            return Err(Error::malformed(
+                "the descriptor names a parent, but not its content id (parentCID)",
+            ));
+        }
+        // qemu writes no extent for a disk of no size. Elsewhere, or without what follows the extents, the text was cut.
+        let of_qemu = matches!(
+            self.create_type,
+            CreateType::MonolithicFlat | CreateType::TwoGbMaxExtentSparse | CreateType::TwoGbMaxExtentFlat
+        );
+        if self.extents.is_empty() && !(of_qemu && self.ddb_keys().next().is_some()) {
+            return Err(Error::malformed("the descriptor has no extent, so the disk has no size"));
+        }
         Ok(())
     }
 }

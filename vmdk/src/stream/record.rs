@@ -1,0 +1,99 @@
+//! Grain records and markers: what a stream consists of behind its descriptor.
+
+use flate2::{Decompress, FlushDecompress, Status};
+
+use crate::SECTOR;
+use crate::error::{Error, Result};
+use crate::io::ReadAt;
+
+/// Bytes before the compressed data of a grain: its first guest sector, and the size of the data.
+pub(crate) const HEAD: usize = 12;
+
+/// The most that a grain of this size can take, compressed, as zlib stores it at worst.
+pub(crate) fn most_compressed(grain_bytes: usize) -> usize {
+    grain_bytes + grain_bytes / 1000 + 64
+}
+
+/// Inflates the grain whose record is at byte `at` of a file. It has to be the grain of guest sector `sector`. Leaves
+/// `wanted` bytes in `content`: all of a grain, or what the disk has of its last one.
+pub(crate) fn read_packed(
+    file: &dyn ReadAt,
+    file_size: u64,
+    at: u64,
+    sector: u64,
+    grain_bytes: usize,
+    wanted: usize,
+    content: &mut Vec<u8>,
+) -> Result<()> {
+    let reading = |error| Error::io(format!("reading the grain record at byte {at} failed"), error);
+    // Nearly all grains are shorter than this, so one read is enough.
+    let guess = (file_size.saturating_sub(at)).min((grain_bytes + SECTOR as usize) as u64) as usize;
+    let mut record = vec![0; guess];
+    file.read_exact_at(&mut record, at).map_err(reading)?;
+    let head = record.get(..HEAD).ok_or_else(|| cut(at))?;
+    let (own, size) = parse_head(head);
+    if own != sector {
+        return Err(Error::malformed(format!(
+            "the record at byte {at} is of guest sector {own}, and the tables say {sector}"
+        )));
+    }
+    check_size(size, grain_bytes, at)?;
+    let end = HEAD + size as usize;
+    if end > record.len() {
+        let have = record.len();
+        if at + end as u64 > file_size {
+            return Err(cut(at));
+        }
+        record.resize(end, 0);
+        file.read_exact_at(&mut record[have..], at + have as u64).map_err(reading)?;
+    }
+    inflate(&mut Decompress::new(true), &record[HEAD..end], sector, at, grain_bytes, wanted, content)
+}
+
+/// First guest sector and compressed size.
+pub(crate) fn parse_head(head: &[u8]) -> (u64, u32) {
+    let (mut sector, mut size) = ([0; 8], [0; 4]);
+    sector.copy_from_slice(&head[..8]);
+    size.copy_from_slice(&head[8..HEAD]);
+    (u64::from_le_bytes(sector), u32::from_le_bytes(size))
+}
+
+pub(crate) fn check_size(size: u32, grain_bytes: usize, at: u64) -> Result<()> {
+    if size == 0 || size as usize > most_compressed(grain_bytes) {
+        return Err(Error::malformed(format!(
+            "the record at byte {at} says that it has {size} bytes, which no grain has"
+        )));
+    }
+    Ok(())
+}
+
+/// Inflates one grain. Writers compress either all of the last grain or what the disk has of it.
+pub(crate) fn inflate(
+    zlib: &mut Decompress,
+    packed: &[u8],
+    sector: u64,
+    at: u64,
+    grain_bytes: usize,
+    wanted: usize,
+    content: &mut Vec<u8>,
+) -> Result<()> {
+    zlib.reset(true);
+    content.clear();
+    content.resize(grain_bytes, 0);
+    let status = zlib.decompress(packed, content, FlushDecompress::Finish);
+    let complete = matches!(status, Ok(Status::StreamEnd)) && zlib.total_in() == packed.len() as u64;
+    let length = zlib.total_out();
+    if !complete || (length != grain_bytes as u64 && length != wanted as u64) {
+        return Err(Error::malformed(format!(
+            "the grain of guest sector {sector}, at byte {at}, does not inflate to {wanted} bytes: it is damaged"
+        )));
+    }
+    content.truncate(wanted);
+    Ok(())
+}
+
+fn cut(at: u64) -> Error {
+    Error::malformed(format!(
+        "the grain record at byte {at} ends behind the end of the file: the stream was cut"
+    ))
+}
