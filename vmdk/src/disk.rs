@@ -114,6 +114,27 @@ impl Disk {
         Map::new(self, range)
     }
 
+    /// The first bytes from `offset` on that are stored and not known to be zero, as
+    /// [`StreamWriter::write_from`](crate::StreamWriter::write_from) asks for them. `None` if there are none.
+    ///
+    /// # Errors
+    /// As [`map`](Self::map).
+    pub fn next_data(&self, offset: u64) -> Result<Option<std::ops::Range<u64>>> {
+        // Not further than a while: each call begins anew.
+        let mut offset = offset;
+        while offset < self.capacity {
+            let end = self.capacity.min(offset.saturating_add(NEXT_DATA));
+            for span in self.map(offset..end) {
+                let span = span?;
+                if span.state == State::Data {
+                    return Ok(Some(span.offset..span.offset + span.length));
+                }
+            }
+            offset = end;
+        }
+        Ok(None)
+    }
+
     pub(crate) fn backing(&self) -> &Backing {
         &self.backing
     }
@@ -230,6 +251,9 @@ impl Link {
         self.extents.get(index).ok_or_else(|| Error::malformed("an extent is missing").in_file(&self.name))
     }
 }
+
+/// How far [`Disk::next_data`] looks at once.
+const NEXT_DATA: u64 = 64 << 20;
 
 /// The folder and the name in it of a local file.
 fn split_path(path: &Path) -> Result<(LocalFolder, String)> {

@@ -63,6 +63,7 @@ pub use folder::{Folder, LocalFolder, MemoryFolder};
 pub use geometry::{AdapterType, Geometry};
 pub use io::{Memory, ReadAt, Window, WriteAt};
 pub use policy::{EntryOne, Journal, Policy, Unmapped};
+pub use stream::{Grain, StreamOptions, StreamReader, StreamSummary, StreamWriter};
 
 /// Bytes of a sector. Everything in a VMDK counts in these, also on disks whose guest sees 4 KiB sectors.
 pub const SECTOR: u64 = 512;

@@ -19,6 +19,7 @@ use crate::policy::EntryOne;
 use header::{Flags, GD_AT_END, Header};
 
 pub(crate) use layout::{SparseSpec, create};
+pub(crate) use write::DESCRIPTOR_SECTORS;
 
 /// The tables of one extent, and what has changed of them since the last flush.
 pub(crate) struct Hosted {
@@ -148,7 +149,7 @@ fn read_header(backing: &Backing, file: FileId) -> Result<Header> {
 }
 
 /// Behind the footer there may be zeros: what a stream is carried in is filled up with them.
-const TRAILING_ZEROS: u64 = 1 << 20;
+pub(crate) const TRAILING_ZEROS: u64 = 1 << 20;
 
 fn read_footer(backing: &Backing, file: FileId, header: &Header) -> Result<Header> {
     let cut = || {

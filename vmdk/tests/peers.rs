@@ -7,7 +7,7 @@
 mod esxi_files;
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
@@ -17,8 +17,8 @@ use esxi_files::{Grain, cowd, descriptor, sesparse};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use vmdk::{
-    AdapterType, Copy, Create, Disk, Folder, LocalFolder, OpenOptions, Policy, ReadAt, Source, State,
-    Unmapped, Variant,
+    AdapterType, Copy, Create, Disk, Folder, LocalFolder, Memory, OpenOptions, Policy, ReadAt, Source, State,
+    StreamOptions, StreamReader, StreamWriter, Unmapped, Variant,
 };
 
 fn local(path: &Path) -> Arc<dyn Folder> {
@@ -329,4 +329,59 @@ fn thousands_of_extents_are_exchanged() {
     assert!(content(&Disk::open_path(path.join("x.vmdk")).unwrap()) == bytes);
     run(path, "qemu-img convert -f vmdk -O raw x.vmdk raw");
     assert!(fs::read(path.join("raw")).unwrap() == bytes);
+}
+
+/// Both ways through a pipe, at more than one level and with more than one thread.
+#[test]
+#[ignore = "needs qemu-img"]
+fn streams_are_exchanged() {
+    for_each_content(8, |folder, bytes| {
+        fs::write(folder.join("raw"), &bytes).unwrap();
+        run(folder, "qemu-img convert -f raw -O vmdk -o subformat=streamOptimized raw theirs.vmdk");
+        let mut reader = StreamReader::new(File::open(folder.join("theirs.vmdk")).unwrap()).unwrap();
+        let target = Memory::new(vec![0; bytes.len()]);
+        reader.copy_to(&target, 2).unwrap();
+        assert!(target.to_vec() == bytes);
+        for (level, threads) in [(0, 1), (1, 2), (6, 3), (9, 2)] {
+            let options = StreamOptions::new(bytes.len() as u64).level(level).threads(threads);
+            let output = File::create(folder.join("ours.vmdk")).unwrap();
+            let mut writer = StreamWriter::new(output, "ours.vmdk", options).unwrap();
+            writer
+                .write_from(&bytes, |offset| Ok((offset < bytes.len() as u64).then_some(offset..u64::MAX)))
+                .unwrap();
+            writer.finish().unwrap();
+            run(folder, "qemu-img check -f vmdk ours.vmdk");
+            run(folder, "qemu-img convert -f vmdk -O raw ours.vmdk back");
+            assert!(fs::read(folder.join("back")).unwrap() == bytes, "level {level}");
+        }
+    });
+}
+
+/// libvmdk has parsers of its own, and is stricter about texts.
+#[test]
+#[ignore = "needs vmdkinfo"]
+fn libvmdk_reads_what_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let size = 20 << 20;
+    for variant in [
+        Variant::MonolithicSparse,
+        Variant::MonolithicFlat,
+        Variant::SplitSparse,
+        Variant::SplitFlat,
+        Variant::Vmfs,
+    ] {
+        let name = format!("{variant:?}.vmdk");
+        let disk = Create::new(variant, size).split(8192).create(&local(path), &name).unwrap();
+        disk.write_all_at(&[1; 5000], 10_000_000).unwrap();
+        disk.close().unwrap();
+        let said = run(path, &format!("vmdkinfo {name}"));
+        assert!(said.contains("20971520 bytes") || said.contains("(20971520"), "{name}: {said}");
+    }
+    let output = File::create(path.join("stream.vmdk")).unwrap();
+    let mut writer = StreamWriter::new(output, "stream.vmdk", StreamOptions::new(size)).unwrap();
+    writer.write_grain(65_536, &[9; 65_536]).unwrap();
+    writer.finish().unwrap();
+    let said = run(path, "vmdkinfo stream.vmdk");
+    assert!(said.contains("20971520"), "{said}");
 }

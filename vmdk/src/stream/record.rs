@@ -9,9 +9,10 @@ use crate::io::ReadAt;
 /// Bytes before the compressed data of a grain: its first guest sector, and the size of the data.
 pub(crate) const HEAD: usize = 12;
 
-/// The most that a grain of this size can take, compressed, as zlib stores it at worst.
+/// The most that a grain of this size can take, compressed. qemu reads as much; zlib at its worst needs an eighth more than the
+/// grain.
 pub(crate) fn most_compressed(grain_bytes: usize) -> usize {
-    grain_bytes + grain_bytes / 1000 + 64
+    2 * grain_bytes
 }
 
 /// Inflates the grain whose record is at byte `at` of a file. It has to be the grain of guest sector `sector`. Leaves
@@ -96,4 +97,43 @@ fn cut(at: u64) -> Error {
     Error::malformed(format!(
         "the grain record at byte {at} ends behind the end of the file: the stream was cut"
     ))
+}
+
+/// What follows a marker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Marker {
+    EndOfStream,
+    Table,
+    Directory,
+    Footer,
+    /// Undocumented, seen from recent vSpheres; nothing follows it.
+    Progress,
+}
+
+impl Marker {
+    const ALL: [Self; 5] = [Self::EndOfStream, Self::Table, Self::Directory, Self::Footer, Self::Progress];
+
+    /// The marker that this sector is; its size field was seen to be zero.
+    pub(crate) fn parse(sector: &[u8; SECTOR as usize], at: u64) -> Result<Self> {
+        let kind = u32::from_le_bytes([sector[12], sector[13], sector[14], sector[15]]);
+        let found = usize::try_from(kind).ok().and_then(|kind| Self::ALL.get(kind).copied());
+        match found {
+            Some(Self::EndOfStream) if sector.iter().any(|byte| *byte != 0) => Err(Error::malformed(
+                format!("neither a grain nor a marker at byte {at}: the stream is damaged"),
+            )),
+            Some(marker) => Ok(marker),
+            None => Err(Error::malformed(format!(
+                "an unknown marker ({kind}) at byte {at}: the stream is damaged"
+            ))),
+        }
+    }
+
+    /// The marker's sector, before that many sectors of what it names.
+    pub(crate) fn encode(self, sectors: u64) -> [u8; SECTOR as usize] {
+        let mut bytes = [0; SECTOR as usize];
+        bytes[..8].copy_from_slice(&sectors.to_le_bytes());
+        let kind = Self::ALL.iter().position(|marker| *marker == self).unwrap_or_default() as u32;
+        bytes[12..16].copy_from_slice(&kind.to_le_bytes());
+        bytes
+    }
 }
