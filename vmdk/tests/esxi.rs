@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test may panic, in its helpers too")]
 
+#[path = "files/esxi.rs"]
 mod esxi_files;
 
 use std::sync::Arc;
