@@ -224,6 +224,10 @@ impl OpenOptions {
                 start += length;
             }
         }
+        check_apart(&extents).map_err(|file| {
+            let message = format!("two of its extents are the same bytes of \"{}\"", backing.name(file));
+            Error::malformed(message)
+        })?;
         Ok(Link::new(name, descriptor, None, extents))
     }
 
@@ -345,6 +349,22 @@ fn hosted_extent(
         grains.check_writable().map_err(|error| error.in_file(name))?;
     }
     Ok(Extent { start, length, writable, layout: Layout::Hosted { file, grains: Box::new(grains) } })
+}
+
+/// Two places of a disk that are one place of a file: a write to one would change the other, and two writers of one sparse file
+/// would overwrite each other's grains.
+fn check_apart(extents: &[Extent]) -> std::result::Result<(), FileId> {
+    let mut taken: Vec<(FileId, u64, u64)> = extents
+        .iter()
+        .filter_map(|extent| match extent.layout {
+            Layout::Zero => None,
+            Layout::Flat { file, offset } => Some((file, offset, offset.saturating_add(extent.length))),
+            _ => extent.file().map(|file| (file, 0, u64::MAX)),
+        })
+        .collect();
+    taken.sort_unstable();
+    let overlap = taken.windows(2).find(|pair| pair[0].0 == pair[1].0 && pair[1].1 < pair[0].2);
+    overlap.map_or(Ok(()), |pair| Err(pair[0].0))
 }
 
 /// Some writers round the capacity of the header up; less than the line says can't be.
