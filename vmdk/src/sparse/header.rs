@@ -176,8 +176,8 @@ impl Header {
     }
 }
 
-/// qemu-img's limit; VMware's own disks have 128.
-const MAX_GRAIN: Sectors = 0x20_0000;
+/// All known writers have 128, and a grain has to be kept in memory. qemu would read grains of 1 GiB.
+const MAX_GRAIN: Sectors = 1 << 14;
 /// 1 EiB. Keeps every product of what the header says within 64 bits.
 const MAX_CAPACITY: Sectors = 1 << 51;
 
