@@ -382,11 +382,13 @@ macro_rules! root_object {
 pub(crate) use root_object;
 
 /// What [`TypeInfo::instantiate`] calls.
+#[inline]
 pub(crate) fn instantiate<T: DataObject>() -> Box<dyn Object> {
     Box::new(T::default())
 }
 
 /// `Clone` of every generated type. A derived one would be as large as all the rest of a type's code.
+#[inline]
 pub(crate) fn copy<T: DataObject>(from: &T) -> T {
     let mut copy = T::default();
     copy_object(from, &mut copy);

@@ -92,10 +92,12 @@ impl<T> Copy for Struct<T> {}
 
 // Functions and not closures: a pointer to a closure takes a second function for each type.
 
+#[inline]
 fn as_object<T: DataObject>(value: &T) -> Option<&dyn Object> {
     Some(value)
 }
 
+#[inline]
 fn as_object_mut<T: DataObject>(value: &mut T) -> Option<&mut dyn Object> {
     Some(value)
 }
@@ -108,6 +110,7 @@ fn boxed_as_object<T: Element>(boxed: &Box<T>) -> Option<&dyn Object> {
     (**boxed).as_object()
 }
 
+#[inline]
 fn boxed_as_object_mut<T: Element>(boxed: &mut Box<T>) -> Option<&mut dyn Object> {
     (**boxed).as_object_mut()
 }
