@@ -34,25 +34,47 @@ pub use value::Value;
 
 use std::any::Any;
 use std::fmt;
+use std::ops::DerefMut;
 
 use crate::version::ApiVersion;
 pub use crate::xml::Service;
 
 /// A data object of the API: any generated struct.
 ///
-/// A value is made of levels: its own fields, those of the type that its type extends, and so on. What a generated struct
-/// implements is kept to what only it can know; the rest is on `dyn Object`.
-pub trait Object: Any + Send + Sync {
+/// What a generated struct implements is kept to what only it can know; the rest is on [`Level`] and on `dyn Object`.
+pub trait Object: Level {
+    /// The type's own field at `index` of [`TypeInfo::fields`].
+    fn slot(&self, index: usize) -> Option<&dyn Slot>;
+    /// The type's own field at `index` of [`TypeInfo::fields`].
+    fn slot_mut(&mut self, index: usize) -> Option<&mut dyn Slot>;
+}
+
+/// Where an object stands among the types. A value is made of levels: its own fields, those of the type that its type
+/// extends, and so on.
+///
+/// Implemented once for all types that extend another.
+pub trait Level: Any + Send + Sync {
     /// The table of the type.
     fn type_info(&self) -> &'static TypeInfo;
     /// What lies below the type's own fields.
     fn below(&self) -> Below<'_>;
     /// What lies below the type's own fields.
     fn below_mut(&mut self) -> BelowMut<'_>;
-    /// The type's own field at `index` of [`TypeInfo::fields`].
-    fn slot(&self, index: usize) -> Option<&dyn Slot>;
-    /// The type's own field at `index` of [`TypeInfo::fields`].
-    fn slot_mut(&mut self, index: usize) -> Option<&mut dyn Slot>;
+}
+
+/// A generated struct derefs to the part of it that belongs to the type it extends.
+impl<T: DataObject + DerefMut<Target: DataObject>> Level for T {
+    fn type_info(&self) -> &'static TypeInfo {
+        T::INFO
+    }
+
+    fn below(&self) -> Below<'_> {
+        Below::Base(&**self)
+    }
+
+    fn below_mut(&mut self) -> BelowMut<'_> {
+        BelowMut::Base(&mut **self)
+    }
 }
 
 /// What lies below the own fields of a type.
@@ -313,11 +335,6 @@ pub trait EnumValue: Sized {
 /// Each line here is compiled three thousand times: what a generic function can do stands in one.
 macro_rules! object {
     ($service:ident $type:ident: $base:ty, $name:literal, $since:literal, [$($index:literal $field:ident $wire:literal $fsince:literal $secret:literal,)*]) => {
-        impl $crate::dynamic::Object for $type {
-            fn below(&self) -> $crate::dynamic::Below<'_> { $crate::dynamic::Below::Base(&self.base) }
-            fn below_mut(&mut self) -> $crate::dynamic::BelowMut<'_> { $crate::dynamic::BelowMut::Base(&mut self.base) }
-            $crate::dynamic::object!(@slots [$($index $field,)*]);
-        }
         impl std::ops::Deref for $type {
             type Target = $base;
             #[inline]
@@ -327,20 +344,19 @@ macro_rules! object {
             #[inline]
             fn deref_mut(&mut self) -> &mut $base { &mut self.base }
         }
-        $crate::dynamic::object!(@data $service, $type, Some(<$base as $crate::dynamic::DataObject>::INFO), $name, $since, [$($wire $fsince $secret,)*]);
+        $crate::dynamic::object!(@any $service $type, Some(<$base as $crate::dynamic::DataObject>::INFO), $name, $since, [$($index $field $wire $fsince $secret,)*]);
     };
-    (@slots [$($index:literal $field:ident,)*]) => {
-        fn type_info(&self) -> &'static $crate::dynamic::TypeInfo { <Self as $crate::dynamic::DataObject>::INFO }
-        #[allow(unused_variables, clippy::match_single_binding)]
-        fn slot(&self, index: usize) -> Option<&dyn $crate::dynamic::Slot> {
-            match index { $($index => Some(&self.$field),)* _ => None }
+    (@any $service:ident $type:ident, $base:expr, $name:literal, $since:literal, [$($index:literal $field:ident $wire:literal $fsince:literal $secret:literal,)*]) => {
+        impl $crate::dynamic::Object for $type {
+            #[allow(unused_variables, clippy::match_single_binding)]
+            fn slot(&self, index: usize) -> Option<&dyn $crate::dynamic::Slot> {
+                match index { $($index => Some(&self.$field),)* _ => None }
+            }
+            #[allow(unused_variables, clippy::match_single_binding)]
+            fn slot_mut(&mut self, index: usize) -> Option<&mut dyn $crate::dynamic::Slot> {
+                match index { $($index => Some(&mut self.$field),)* _ => None }
+            }
         }
-        #[allow(unused_variables, clippy::match_single_binding)]
-        fn slot_mut(&mut self, index: usize) -> Option<&mut dyn $crate::dynamic::Slot> {
-            match index { $($index => Some(&mut self.$field),)* _ => None }
-        }
-    };
-    (@data $service:ident, $type:ident, $base:expr, $name:literal, $since:literal, [$($wire:literal $fsince:literal $secret:literal,)*]) => {
         impl $crate::dynamic::DataObject for $type {
             // A static behind the constant: as a constant alone, the table would be written out wherever it is used.
             const INFO: &'static $crate::dynamic::TypeInfo = {
@@ -356,7 +372,6 @@ macro_rules! object {
             };
         }
         impl $crate::dynamic::Element for $type {
-            const NAME: &'static str = $name;
             const STRUCT: Option<$crate::dynamic::Struct<Self>> = Some($crate::dynamic::Struct::THIS);
         }
         impl Clone for $type {
@@ -371,12 +386,12 @@ pub(crate) use object;
 
 macro_rules! root_object {
     ($service:ident $type:ident, $name:literal, $since:literal, [$($index:literal $field:ident $wire:literal $fsince:literal $secret:literal,)*]) => {
-        impl $crate::dynamic::Object for $type {
+        impl $crate::dynamic::Level for $type {
+            fn type_info(&self) -> &'static $crate::dynamic::TypeInfo { <Self as $crate::dynamic::DataObject>::INFO }
             fn below(&self) -> $crate::dynamic::Below<'_> { $crate::dynamic::Below::Root(&self.extra) }
             fn below_mut(&mut self) -> $crate::dynamic::BelowMut<'_> { $crate::dynamic::BelowMut::Root(&mut self.extra) }
-            $crate::dynamic::object!(@slots [$($index $field,)*]);
         }
-        $crate::dynamic::object!(@data $service, $type, None, $name, $since, [$($wire $fsince $secret,)*]);
+        $crate::dynamic::object!(@any $service $type, None, $name, $since, [$($index $field $wire $fsince $secret,)*]);
     };
 }
 pub(crate) use root_object;

@@ -7,9 +7,12 @@ use crate::xml::{Reader, Start, Writer, XmlError};
 /// [`Value`].
 pub trait Element: Sized + Default + Clone + fmt::Debug + Send + Sync + 'static {
     /// Wire name of the type, as it stands behind `ArrayOf` and on an array's elements.
-    const NAME: &'static str;
+    const NAME: &'static str = match Self::STRUCT {
+        Some(of) => of.info.name,
+        None => "",
+    };
 
-    /// What a generated struct needs to give, and nothing else; every other type gives the methods below.
+    /// What a generated struct needs to give, and nothing else; every other type gives its name, and the methods below.
     const STRUCT: Option<Struct<Self>> = None;
 
     /// Whether it is a generated struct. A condition on this constant alone keeps the other branch from being compiled, for
