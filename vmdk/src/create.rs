@@ -122,10 +122,10 @@ impl Create {
             )));
         }
         let sectors = self.capacity / SECTOR;
-        if self.split == 0
-            || !self.split.is_multiple_of(self.grain.max(1))
-            || sectors / self.split > MOST_PARTS
-        {
+        let is_split = matches!(self.variant, Variant::SplitSparse | Variant::SplitFlat);
+        let fits =
+            self.split.is_multiple_of(self.grain.max(1)) && sectors.div_ceil(self.split.max(1)) <= MOST_PARTS;
+        if is_split && (self.split == 0 || !fits) {
             return Err(Error::invalid(format!(
                 "parts of {} sectors; they have to be multiples of the grain, and at most {MOST_PARTS}",
                 self.split

@@ -124,12 +124,16 @@ impl Folder for LocalFolder {
     }
 
     fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        let path = self.new_path(name)?;
+        // What a link leads to is replaced, and not the link.
+        let path = self.existing(name).or_else(|_| self.new_path(name))?;
         let mut temporary = path.clone().into_os_string();
         temporary.push(".new");
         let temporary = PathBuf::from(temporary);
         let write = || {
             let mut file = File::create(&temporary)?;
+            if let Ok(before) = fs::metadata(&path) {
+                file.set_permissions(before.permissions())?;
+            }
             file.write_all(content)?;
             file.sync_all()?;
             fs::rename(&temporary, &path)?;

@@ -156,7 +156,7 @@ impl SeSparse {
                 let needed = self.grain.min(self.capacity.saturating_sub(guest));
                 let sector =
                     index.checked_mul(self.grain).and_then(|sectors| self.grains.checked_add(sectors));
-                let end = sector.and_then(|sector| (sector + needed).checked_mul(SECTOR));
+                let end = sector.and_then(|sector| sector.checked_add(needed)?.checked_mul(SECTOR));
                 match (sector, end) {
                     (Some(sector), Some(end)) if end <= lookup.file_size() => Ok(Place::At(sector * SECTOR)),
                     _ => malformed("leads behind the end of the file"),

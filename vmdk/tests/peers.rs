@@ -386,3 +386,18 @@ fn libvmdk_reads_what_is_written() {
     let said = run(path, "vmdkinfo stream.vmdk");
     assert!(said.contains("20971520"), "{said}");
 }
+
+/// The form that is written here, tables behind the grains, by another hand. Its extent says that it can only be read.
+#[test]
+#[ignore = "needs vmdkstream"]
+fn streams_of_vmdkstream_are_read() {
+    for_each_content(4, |folder, bytes| {
+        fs::write(folder.join("raw"), &bytes).unwrap();
+        run(folder, "/usr/bin/python3 /usr/lib/python3/dist-packages/VMDKstream.py raw theirs.vmdk");
+        assert!(content(&Disk::open_path(folder.join("theirs.vmdk")).unwrap()) == bytes);
+        let mut reader = StreamReader::new(File::open(folder.join("theirs.vmdk")).unwrap()).unwrap();
+        let target = Memory::new(vec![0; bytes.len()]);
+        reader.copy_to(&target, 2).unwrap();
+        assert!(target.to_vec() == bytes);
+    });
+}

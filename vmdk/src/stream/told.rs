@@ -45,7 +45,7 @@ impl Told {
         let entries = u64::from(header.entries_per_table);
         let grains = header.capacity.div_ceil(header.grain);
         let (mut tables, mut known) = (Vec::new(), BTreeSet::new());
-        let start = header.directory_offset.checked_mul(SECTOR);
+        let start = header.directory_offset.checked_mul(SECTOR).filter(|start| *start < front.len() as u64);
         let start = start.ok_or_else(|| Error::malformed("the grain directory lies behind every file"))?;
         for table in 0..header.tables() {
             let sector = u64::from(word(start + table * 4)?);
