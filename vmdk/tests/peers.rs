@@ -4,16 +4,18 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test may panic, in its helpers too")]
 
+#[path = "files/contents.rs"]
+mod contents;
 #[path = "files/esxi.rs"]
 mod esxi_files;
 
-use std::fmt;
 use std::fs::{self, File};
 use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
+use contents::contents;
 use esxi_files::{Grain, cowd, descriptor, sesparse};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -45,43 +47,15 @@ fn content(disk: &Disk) -> Vec<u8> {
     bytes
 }
 
-/// Contents with holes, text and noise, at positions that fit no grain.
-fn contents() -> impl Strategy<Value = Content> {
-    let part = (0..3_u8, 1..400_usize, any::<u32>());
-    prop::collection::vec(part, 1..8).prop_map(|parts| {
-        let mut bytes = Vec::new();
-        for (kind, sectors, seed) in parts {
-            let mut state = u64::from(seed) | 1;
-            bytes.extend((0..sectors * 512).map(|at| match kind {
-                0 => 0,
-                1 => (at / 700) as u8,
-                _ => {
-                    state ^= state << 13;
-                    state ^= state >> 7;
-                    state ^= state << 17;
-                    state as u8
-                }
-            }));
-        }
-        Content(bytes)
-    })
-}
-
-/// Nobody wants to read all of them when a test fails.
-struct Content(Vec<u8>);
-
-impl fmt::Debug for Content {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes", self.0.len())
-    }
-}
-
 fn for_each_content(cases: u32, test: impl Fn(&Path, Vec<u8>)) {
     let mut runner = TestRunner::new(ProptestConfig::with_cases(cases));
     runner
-        .run(&contents(), |bytes| {
+        .run(&contents(8), |bytes| {
             let folder = tempfile::tempdir().unwrap();
-            test(folder.path(), bytes.0);
+            // qemu can't open a disk of no size.
+            if !bytes.0.is_empty() {
+                test(folder.path(), bytes.0);
+            }
             Ok(())
         })
         .unwrap();

@@ -1,15 +1,16 @@
-//! `vmdk-core`, a reader by others, on what is written here.
+//! Readers by others, on what is written here: `vmdk-core`, and `imago`, which knows flat disks alone.
 //!
-//! It is not asked about children: in 0.8.4 what a delta does not have reads as zeros instead of as the parent, also where qemu
+//! `vmdk-core` is not asked about children: in 0.8.4 what a delta does not have reads as zeros instead of as the parent, also where qemu
 //! reads the parent.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test may panic, in its helpers too")]
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+use imago::FormatDriverBuilder;
 use proptest::prelude::*;
 use vmdk::{Create, Folder, LocalFolder, StreamOptions, StreamWriter, Variant};
 
@@ -20,6 +21,22 @@ fn local(path: &Path) -> Arc<dyn Folder> {
 fn theirs(path: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
     second_opinion::VmdkReader::open_path(path).unwrap().read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// It refuses two keys of ESXi's, so they are left out for it.
+fn imagos(path: &Path, capacity: usize) -> Vec<u8> {
+    let text = fs::read_to_string(path).unwrap();
+    let known =
+        text.lines().filter(|line| !line.starts_with("encoding=") && !line.starts_with("isNativeSnapshot="));
+    fs::write(path, known.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    let disk = imago::vmdk::Vmdk::<imago::file::File>::builder_path(path)
+        .open(imago::PermissiveImplicitOpenGate::default())
+        .unwrap();
+    let disk = imago::FormatAccess::new(disk);
+    assert_eq!(disk.size() as usize, capacity);
+    let mut bytes = vec![0xEE; capacity];
+    disk.read(bytes.as_mut_slice(), 0).unwrap();
     bytes
 }
 
@@ -45,6 +62,9 @@ proptest! {
             disk.write_all_at(&expected, 0).unwrap();
             disk.close().unwrap();
             prop_assert!(theirs(&folder.path().join(&name)) == expected, "{}", name);
+            if matches!(variant, Variant::MonolithicFlat | Variant::SplitFlat) {
+                prop_assert!(imagos(&folder.path().join(&name), expected.len()) == expected, "imago, {}", name);
+            }
         }
         let options = StreamOptions::new(capacity);
         let mut writer = StreamWriter::new(File::create(folder.path().join("s.vmdk")).unwrap(), "s.vmdk", options).unwrap();

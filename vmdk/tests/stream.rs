@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test may panic, in its helpers too")]
 
+#[path = "files/contents.rs"]
+mod contents;
 #[path = "files/stream.rs"]
 mod stream_files;
 
 use std::sync::Arc;
 
+use contents::contents;
 use proptest::prelude::*;
 use stream_files::{Style, stream};
 use vmdk::{
@@ -50,32 +53,12 @@ fn as_file(bytes: &[u8]) -> vmdk::Result<Vec<u8>> {
     Ok(content)
 }
 
-fn contents() -> impl Strategy<Value = Vec<u8>> {
-    let part = (0..3_u8, 1..500_usize, any::<u32>());
-    prop::collection::vec(part, 0..7).prop_map(|parts| {
-        let mut bytes = Vec::new();
-        for (kind, sectors, seed) in parts {
-            let mut state = u64::from(seed) | 1;
-            bytes.extend((0..sectors * 512).map(|at| match kind {
-                0 => 0,
-                1 => (at / 700) as u8,
-                _ => {
-                    state ^= state << 13;
-                    state ^= state >> 7;
-                    state ^= state << 17;
-                    state as u8
-                }
-            }));
-        }
-        bytes
-    })
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
-    fn what_is_written_is_read_forwards_and_as_a_file(content in contents(), threads in 1..4_usize, level in 0..10_u32) {
+    fn what_is_written_is_read_forwards_and_as_a_file(content in contents(7), threads in 1..4_usize, level in 0..10_u32) {
+        let content = content.0;
         let bytes = write(&content, threads, level);
         prop_assert!(forwards(&bytes).unwrap() == content);
         prop_assert!(as_file(&bytes).unwrap() == content);
