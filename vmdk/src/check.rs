@@ -52,13 +52,14 @@ pub enum Problem {
         /// The grain.
         grain: u64,
     },
-    /// The tables have a good entry and their redundant copy none, or a bad one. Repaired in the copy.
+    /// The tables have a good entry and their redundant copy none, or a bad one; or another good one in a file that was not
+    /// closed. Repaired in the copy.
     CopyLacks {
         /// The grain.
         grain: u64,
     },
-    /// The tables and their redundant copy both have a good entry for a grain, and not the same. It can't be known which is
-    /// right, so this is not repaired.
+    /// The tables and their redundant copy both have a good entry for a grain, and not the same, in a file that was closed. It
+    /// can't be known which is right, so this is not repaired.
     CopyDiffers {
         /// The grain.
         grain: u64,
@@ -204,7 +205,9 @@ impl fmt::Display for Problem {
                 write!(f, "grain table {table} would be at sector {sector}, behind the end of the file")
             }
             Self::OnlyInCopy { grain } => write!(f, "grain {grain} is known to the redundant tables only"),
-            Self::CopyLacks { grain } => write!(f, "grain {grain} is not known to the redundant tables"),
+            Self::CopyLacks { grain } => {
+                write!(f, "grain {grain} is not, or otherwise, known to the redundant tables")
+            }
             Self::CopyDiffers { grain } => {
                 write!(f, "grain {grain} has two places, one in the tables and one in their copy")
             }

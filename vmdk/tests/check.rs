@@ -90,6 +90,15 @@ fn two_good_entries_are_told_and_left() {
     assert_eq!(vmdk::repair(&folder, "x.vmdk").unwrap().repaired, 0);
     assert!(memory.content("x.vmdk").unwrap() == bytes);
 
+    // A file that was not closed tells why: a write has ended between the two, and what is read is the first.
+    let mut unclean = bytes.clone();
+    unclean[72] = 1;
+    memory.insert("x.vmdk", unclean);
+    assert_eq!(problems(&folder), [Problem::Unclean, Problem::CopyLacks { grain: 0 }]);
+    assert_eq!(vmdk::repair(&folder, "x.vmdk").unwrap().repaired, 2);
+    assert!(problems(&folder).is_empty());
+    assert_eq!(byte_at(&folder, 0).unwrap(), 1);
+
     // One sector for two grains: one of them is wrong.
     set(&mut bytes, TABLE, 1, first);
     set(&mut bytes, COPY_TABLE, 1, first);
