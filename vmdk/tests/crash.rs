@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test may panic, in its helpers too")]
 
+#[path = "files/campaign.rs"]
+mod campaign;
+
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -145,7 +148,7 @@ fn model(steps: &[Step], flushed: usize, begun: usize) -> Vec<Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(campaign::slice(200))]
 
     /// `kept` picks which of the writes after the last sync reached the disk, in whichever order a power loss leaves them: for a
     /// killed process all of them did, so that case is among the others.

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test may panic, in its helpers too")]
 
+#[path = "files/campaign.rs"]
+mod campaign;
+
 use proptest::prelude::*;
 use vmdk::{Access, AdapterType, Cid, CreateType, Descriptor, ExtentKind, ExtentLine, Geometry};
 
@@ -194,7 +197,7 @@ fn new_lines(before: &[u8], after: &[u8]) -> usize {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(campaign::slice(256))]
 
     #[test]
     fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..600)) {

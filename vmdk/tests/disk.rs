@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test may panic, in its helpers too")]
 
+#[path = "files/campaign.rs"]
+mod campaign;
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -56,7 +59,7 @@ fn changes(capacity: u64) -> impl Strategy<Value = Vec<Change>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(campaign::slice(96))]
 
     /// Whatever is done to a disk, also through children and after opening it again, it reads as bytes in memory would.
     #[test]

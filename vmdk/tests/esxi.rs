@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test may panic, in its helpers too")]
 
+#[path = "files/campaign.rs"]
+mod campaign;
 #[path = "files/esxi.rs"]
 mod esxi_files;
 
@@ -35,7 +37,7 @@ fn content(disk: &Disk) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(campaign::slice(48))]
 
     #[test]
     fn a_vmfs_sparse_delta_is_read_over_its_base(

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test may panic, in its helpers too")]
 
+#[path = "files/campaign.rs"]
+mod campaign;
 #[path = "files/contents.rs"]
 mod contents;
 #[path = "files/stream.rs"]
@@ -54,7 +56,7 @@ fn as_file(bytes: &[u8]) -> vmdk::Result<Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(campaign::slice(40))]
 
     #[test]
     fn what_is_written_is_read_forwards_and_as_a_file(content in contents(7), threads in 1..4_usize, level in 0..10_u32) {

@@ -1,4 +1,5 @@
-//! `cargo xtask campaign fuzz`: runs the fuzz targets for a bounded time, from a seed that it prints.
+//! `cargo xtask campaign fuzz | disks`: runs the fuzz targets for a bounded time, or the properties of disks on many cases,
+//! from a seed that is printed.
 //!
 //! The targets are built by a plain `cargo build` with the coverage that libFuzzer wants. That needs neither cargo-fuzz
 //! nor a nightly compiler; the sanitizers need one, and without unsafe code in what is tried there is little to find.
@@ -41,6 +42,31 @@ pub(crate) fn fuzz(seconds: u32, target: Option<&str>, seed: Option<u32>) -> any
     for name in targets.iter().filter(|name| target.is_none_or(|target| target == *name)) {
         run(&root, name, seconds, seed)?;
     }
+    Ok(())
+}
+
+/// Tests of `vmdk` that are properties.
+const DISK_PROPERTIES: &[&str] = &["crash", "disk", "stream", "esxi", "descriptor_properties"];
+
+/// Tries each property of the disk formats on that many cases.
+pub(crate) fn disks(cases: u32, seed: Option<u32>) -> anyhow::Result<()> {
+    let seed = seed.unwrap_or_else(seed_of_the_clock);
+    println!("campaign disks: seed {seed}, {cases} cases of each property");
+    let mut command = Command::new("cargo");
+    command.args(["test", "--quiet", "-p", "vadp-vmdk"]).current_dir(workspace::root()?);
+    for name in DISK_PROPERTIES {
+        command.args(["--test", name]);
+    }
+    let status = command
+        .env("PROPTEST_CASES", cases.to_string())
+        .env("PROPTEST_RNG_SEED", seed.to_string())
+        .status()
+        .context("cannot run cargo, which runs the tests")?;
+    ensure!(
+        status.success(),
+        "a property does not hold (seed {seed}); write a test of its own for it with the fix"
+    );
+    println!("campaign disks: found nothing");
     Ok(())
 }
 
