@@ -16,7 +16,7 @@ use vmdk::{
 };
 
 use crate::OpenArguments;
-use crate::progress::bar;
+use crate::progress::{bar, spinner};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -192,13 +192,13 @@ fn from_source(
 
 /// What comes through a pipe is inflated and put into its place, whatever the target is.
 fn from_pipe(arguments: &Arguments) -> anyhow::Result<u64> {
-    let mut reader = StreamReader::new(io::stdin().lock())?;
+    let progress = spinner(arguments.is_quiet());
+    let mut reader = StreamReader::new(progress.wrap_read(io::stdin().lock()))?;
     if arguments.to == Format::StreamOptimized {
         bail!("a stream that comes in and goes out as one needs no conversion");
     }
     let target =
         Target::create(arguments, reader.capacity(), arguments.adapter.unwrap_or(AdapterType::LsiLogic))?;
-    let progress = bar(0, arguments.is_quiet());
     let written = reader.copy_to(target.writer(), arguments.threads.unwrap_or(2))?;
     target.finish()?;
     progress.finish_and_clear();

@@ -10,6 +10,7 @@ use serde_json::json;
 use vmdk::{Disk, State};
 
 use crate::OpenArguments;
+use crate::progress::bar;
 
 /// Bytes that are compared at once.
 const PIECE: u64 = 1 << 20;
@@ -44,7 +45,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         _ => ranges.push(range),
     };
     let (mut a, mut b) = (Vec::new(), Vec::new());
-    for range in stored(&left, &right)? {
+    let stored = stored(&left, &right)?;
+    let progress = bar(stored.iter().map(|range| range.end - range.start).sum(), arguments.json);
+    for range in stored {
         let mut offset = range.start;
         while offset < range.end {
             let length = (range.end - offset).min(PIECE) as usize;
@@ -59,8 +62,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                 }
             }
             offset += length as u64;
+            progress.inc(length as u64);
         }
     }
+    progress.finish_and_clear();
     let bytes: u64 = ranges.iter().map(|range| range.end - range.start).sum();
     if arguments.json {
         let listed: Vec<_> = ranges
