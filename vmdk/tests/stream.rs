@@ -218,8 +218,19 @@ fn errors_of_the_target_and_of_the_pipe_are_told() {
         }
     }
     let bytes = write(&vec![3; 200 * GRAIN], 2, 1);
-    let error = StreamReader::new(bytes.as_slice()).unwrap().copy_to(&Full, 3).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+    // Also when every thread fails at once while the reader waits for room.
+    for threads in [1, 1, 1, 2, 3, 8] {
+        let mut reader = StreamReader::new(bytes.as_slice()).unwrap();
+        let error = reader.copy_to(&Full, threads).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+        assert!(reader.next_grain().is_err(), "a stream that has failed does not end well");
+        assert!(reader.copy_to(&Full, threads).is_err());
+    }
+    let mut cut = StreamReader::new(&bytes[..bytes.len() - 512]).unwrap();
+    while let Ok(grain) = cut.next_grain() {
+        assert!(grain.is_some(), "a stream that was cut does not end well");
+    }
+    assert!(cut.next_grain().is_err());
     let error = StreamWriter::new(Full, "x.vmdk", StreamOptions::new(1 << 20)).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Io, "{error}");
 }

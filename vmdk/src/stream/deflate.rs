@@ -1,6 +1,7 @@
 //! Compressing grains with several threads, and getting them back in order.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -107,7 +108,9 @@ impl Pool {
                     loop {
                         let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
                         let Ok((number, job)) = next else { return };
-                        if done.send((number, pack(&mut zlib, job))).is_err() {
+                        // A panic would leave the others waiting for this grain.
+                        let packed = catch_unwind(AssertUnwindSafe(|| pack(&mut zlib, job)));
+                        if done.send((number, packed.unwrap_or_else(|_| Err(gone())))).is_err() {
                             return;
                         }
                     }

@@ -3,7 +3,7 @@
 use std::io::{self, BufReader, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use flate2::Decompress;
 
@@ -50,6 +50,7 @@ pub struct StreamReader<R> {
     descriptor: Vec<u8>,
     told: Told,
     done: bool,
+    failed: bool,
     packed: Vec<u8>,
     content: Vec<u8>,
     zlib: Decompress,
@@ -114,6 +115,7 @@ impl<R: Read> StreamReader<R> {
             descriptor: text,
             told,
             done: false,
+            failed: false,
             packed: Vec::new(),
             content: Vec::new(),
             zlib: Decompress::new(true),
@@ -134,8 +136,8 @@ impl<R: Read> StreamReader<R> {
     /// What no grain has is zero.
     ///
     /// # Errors
-    /// `Unfinished` where the stream was cut; `Malformed` where it contradicts itself; `Io` from the reader. After an error there
-    /// is no more.
+    /// `Unfinished` where the stream was cut; `Malformed` where it contradicts itself; `Io` from the reader. After an error
+    /// every further call fails.
     pub fn next_grain(&mut self) -> Result<Option<Grain<'_>>> {
         let mut packed = std::mem::take(&mut self.packed);
         let next = self.next_packed(&mut packed);
@@ -144,7 +146,7 @@ impl<R: Read> StreamReader<R> {
         let (grain_bytes, wanted) = self.sizes(sector);
         let result =
             inflate(&mut self.zlib, &self.packed, sector, at, grain_bytes, wanted, &mut self.content);
-        self.done |= result.is_err();
+        self.failed |= result.is_err();
         result?;
         Ok(Some(Grain { offset: sector * SECTOR, data: &self.content }))
     }
@@ -157,12 +159,18 @@ impl<R: Read> StreamReader<R> {
     pub fn copy_to(&mut self, target: &dyn WriteAt, threads: usize) -> Result<u64> {
         let threads = threads.clamp(1, 64);
         let (sender, receiver) = sync_channel::<Packed>(threads * 4);
-        let receiver = Mutex::new(receiver);
+        // The workers own it, so that sending to it ends when all of them have.
+        let receiver = Arc::new(Mutex::new(receiver));
         let failed = AtomicBool::new(false);
         let header = self.header.clone();
         std::thread::scope(|scope| {
-            let workers: Vec<_> =
-                (0..threads).map(|_| scope.spawn(|| unpack(&receiver, &header, target, &failed))).collect();
+            let workers: Vec<_> = (0..threads)
+                .map(|_| {
+                    let (receiver, header, failed) = (Arc::clone(&receiver), &header, &failed);
+                    scope.spawn(move || unpack(&receiver, header, target, failed))
+                })
+                .collect();
+            drop(receiver);
             let mut sent = Ok(());
             while !failed.load(Ordering::Acquire) {
                 let mut bytes = Vec::new();
@@ -180,6 +188,8 @@ impl<R: Read> StreamReader<R> {
                 }
             }
             drop(sender);
+            // What the workers did not take is lost, so the rest of the stream is worth nothing.
+            self.failed |= failed.load(Ordering::Acquire);
             let mut written = 0;
             let mut first = sent;
             for worker in workers {
@@ -187,6 +197,7 @@ impl<R: Read> StreamReader<R> {
                     Ok(Ok(bytes)) => written += bytes,
                     Ok(Err(error)) => first = first.and(Err(error)),
                     Err(_) => {
+                        self.failed = true;
                         first = first.and(Err(Error::invalid("a thread has panicked: the target is broken")))
                     }
                 }
@@ -197,11 +208,16 @@ impl<R: Read> StreamReader<R> {
 
     /// The next grain as it is, into `bytes`: its guest sector, and where its record begins.
     fn next_packed(&mut self, bytes: &mut Vec<u8>) -> Result<Option<(u64, u64)>> {
+        if self.failed {
+            // Not `None`, which would say that everything was there.
+            return Err(Error::malformed("the stream has failed before; read it anew"));
+        }
         if self.done {
             return Ok(None);
         }
         let next = self.read_record(bytes);
-        self.done = !matches!(next, Ok(Some(_)));
+        self.done = matches!(next, Ok(None));
+        self.failed = next.is_err();
         next
     }
 
