@@ -132,13 +132,13 @@ impl Backing {
         if !file.dirty.swap(false, Ordering::AcqRel) {
             return Ok(());
         }
-        // The handle may be another one than wrote: what it syncs is the file.
-        let synced = match self.handle(id)? {
+        // The handle may be another one than wrote, and have to be opened again: what it syncs is the file.
+        let synced = self.handle(id).and_then(|handle| match handle {
             Handle::Write(handle) => {
                 handle.sync().map_err(|error| Error::io("syncing it", error).in_file(&file.name))
             }
             Handle::Read(_) => Ok(()),
-        };
+        });
         if synced.is_err() {
             file.dirty.store(true, Ordering::Release);
         }

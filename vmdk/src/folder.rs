@@ -26,7 +26,7 @@ pub trait Folder: Send + Sync {
     /// As [`open`](Self::open).
     fn open_writable(&self, name: &str) -> io::Result<Arc<dyn WriteAt>>;
 
-    /// Makes an empty file.
+    /// Makes an empty file, whose name survives a loss of power.
     ///
     /// # Errors
     /// `AlreadyExists` if there is one, which is left as it is.
@@ -120,7 +120,9 @@ impl Folder for LocalFolder {
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn WriteAt>> {
         let path = self.new_path(name)?;
-        Ok(Arc::new(OpenOptions::new().read(true).write(true).create_new(true).open(path)?))
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        sync_directory(path.parent())?;
+        Ok(Arc::new(file))
     }
 
     fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
@@ -150,7 +152,7 @@ impl Folder for LocalFolder {
     }
 }
 
-/// A rename survives a loss of power only with its directory.
+/// A name that is new survives a loss of power only with its directory.
 #[cfg(unix)]
 fn sync_directory(path: Option<&Path>) -> io::Result<()> {
     path.map_or(Ok(()), |path| File::open(path)?.sync_all())
