@@ -206,7 +206,7 @@ impl fmt::Display for Problem {
             }
             Self::OnlyInCopy { grain } => write!(f, "grain {grain} is known to the redundant tables only"),
             Self::CopyLacks { grain } => {
-                write!(f, "grain {grain} is not, or otherwise, known to the redundant tables")
+                write!(f, "the redundant tables do not have grain {grain}, or have it elsewhere")
             }
             Self::CopyDiffers { grain } => {
                 write!(f, "grain {grain} has two places, one in the tables and one in their copy")

@@ -31,11 +31,7 @@ pub struct Copy<'a> {
 
 impl Default for Copy<'_> {
     fn default() -> Self {
-        Self {
-            threads: std::thread::available_parallelism().map_or(1, usize::from).min(16),
-            onto_zeros: true,
-            progress: None,
-        }
+        Self { threads: usual_threads(), onto_zeros: true, progress: None }
     }
 }
 
@@ -73,21 +69,18 @@ impl<'a> Copy<'a> {
     /// The first one that any thread met, of reading or writing; the others stop then, and the target is not complete.
     pub fn run(&self, source: Source<'_>, target: &dyn WriteAt) -> Result<u64> {
         let pieces = Mutex::new(Pieces::new(source, self.onto_zeros)?);
-        let workers = || {
-            std::thread::scope(|scope| {
-                let started: Vec<_> =
-                    (1..self.threads).map(|_| scope.spawn(|| self.work(&pieces, source, target))).collect();
-                let own = self.work(&pieces, source, target);
-                started.into_iter().fold(own, |sum, thread| match (sum, thread.join()) {
-                    (Err(error), _) => Err(error),
-                    (Ok(sum), Ok(written)) => written.map(|written| sum + written),
-                    (Ok(_), Err(_)) => Err(Error::invalid(
-                        "a thread that copied has panicked: a reader, writer or progress is broken",
-                    )),
-                })
+        std::thread::scope(|scope| {
+            let started: Vec<_> =
+                (1..self.threads).map(|_| scope.spawn(|| self.work(&pieces, source, target))).collect();
+            let own = self.work(&pieces, source, target);
+            started.into_iter().fold(own, |sum, thread| match (sum, thread.join()) {
+                (Err(error), _) => Err(error),
+                (Ok(sum), Ok(written)) => written.map(|written| sum + written),
+                (Ok(_), Err(_)) => Err(Error::invalid(
+                    "a thread that copied has panicked: a reader, writer or progress is broken",
+                )),
             })
-        };
-        workers()
+        })
     }
 
     fn work(&self, pieces: &Mutex<Pieces<'_>>, source: Source<'_>, target: &dyn WriteAt) -> Result<u64> {
@@ -159,6 +152,11 @@ impl<'a> Copy<'a> {
         }
         Ok(written + put(from..bytes.len())?)
     }
+}
+
+/// As many as there are processors, 16 at most.
+pub(crate) fn usual_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(16)
 }
 
 /// A part of the disk, within one MiB of it.

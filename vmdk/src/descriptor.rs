@@ -23,6 +23,7 @@ pub use create_type::CreateType;
 use encoding::Encoding;
 pub use extent_line::{Access, ExtentKind, ExtentLine};
 use line::{Entry, Line};
+pub(crate) use parse::MAX_BYTES;
 
 /// A disk descriptor: its lines, and what they mean.
 ///

@@ -13,9 +13,8 @@ use crate::backing::{Backing, FileId};
 use crate::descriptor::{Cid, Descriptor};
 use crate::error::{Error, Result};
 use crate::extent::{Extent, Layout, Place};
-use crate::folder::{Folder, LocalFolder};
+use crate::folder::Folder;
 use crate::io::ReadAt;
-use crate::stream::read_packed;
 
 pub use map::{Map, Span, State};
 pub use open::OpenOptions;
@@ -186,25 +185,13 @@ impl Disk {
         let Layout::Hosted { file, grains } = &extent.layout else {
             return Err(Error::malformed("only a hosted sparse extent has compressed grains"));
         };
-        let start = offset - extent.start - skip;
-        let grain_bytes = grains.header().grain * SECTOR;
-        let length = grain_bytes.min(grains.header().capacity * SECTOR - start);
+        let grain = (offset - extent.start) / (grains.header().grain * SECTOR);
         let load = || {
-            let mut content = Vec::new();
-            let reader = self.backing.reader(*file)?;
-            read_packed(
-                &reader,
-                self.backing.size(*file),
-                record,
-                start / SECTOR,
-                grain_bytes as usize,
-                length as usize,
-                &mut content,
-            )
-            .map_err(|error| error.in_file(self.backing.name(*file)))?;
-            Ok(Arc::from(content))
+            let read = grains.read_packed(&self.backing, *file, record, grain);
+            read.map(|(content, _)| Arc::from(content))
+                .map_err(|error| error.in_file(self.backing.name(*file)))
         };
-        let content = match piece.len() as u64 == length {
+        let content = match piece.len() as u64 == grains.header().grain_needs(grain) * SECTOR {
             // Nothing is left that a later read could want.
             true => load()?,
             false => self.backing.grains.get_or_load(record / SECTOR + ((*file as u64) << 40), load)?,
@@ -254,14 +241,3 @@ impl Link {
 
 /// How far [`Disk::next_data`] looks at once.
 const NEXT_DATA: u64 = 64 << 20;
-
-/// The folder and the name in it of a local file.
-fn split_path(path: &Path) -> Result<(LocalFolder, String)> {
-    let name = path.file_name().and_then(|name| name.to_str());
-    let name =
-        name.ok_or_else(|| Error::invalid(format!("\"{}\" is not the name of a disk", path.display())))?;
-    let parent = path.parent().unwrap_or(Path::new("."));
-    let folder = LocalFolder::new(parent)
-        .map_err(|error| Error::io(format!("the folder \"{}\" can't be opened", parent.display()), error))?;
-    Ok((folder, name.to_owned()))
-}

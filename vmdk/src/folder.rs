@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::error::{Error, Result};
 use crate::io::{Memory, ReadAt, WriteAt};
 
 /// The files that one disk may reach, by names relative to it: `"x.vmdk"`, `"snapshots/x-flat.vmdk"`.
@@ -65,6 +66,22 @@ impl LocalFolder {
         let path = path.as_ref();
         let root = fs::canonicalize(if path.as_os_str().is_empty() { Path::new(".") } else { path })?;
         Ok(Self { root, outside: false })
+    }
+
+    /// The folder that holds this file, and the file's name in it.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a path without a name, or with one that is no text; `NotFound` if there is no such folder.
+    pub fn of_file(path: impl AsRef<Path>) -> Result<(Self, String)> {
+        let path = path.as_ref();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name =
+            name.ok_or_else(|| Error::invalid(format!("\"{}\" is not the name of a disk", path.display())))?;
+        let parent = path.parent().unwrap_or(Path::new("."));
+        let folder = Self::new(parent).map_err(|error| {
+            Error::io(format!("the folder \"{}\" can't be opened", parent.display()), error)
+        })?;
+        Ok((folder, name.to_owned()))
     }
 
     /// Lets names lead to every file and device that this process may open. For descriptors from a source that is trusted as

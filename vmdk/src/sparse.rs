@@ -16,10 +16,10 @@ use crate::cowd::disputed_entry;
 use crate::error::{Error, Result};
 use crate::extent::{Grains, Place};
 use crate::policy::EntryOne;
+use crate::stream::read_packed;
 use header::{Flags, GD_AT_END, Header};
 
-pub(crate) use layout::{SparseSpec, create};
-pub(crate) use write::DESCRIPTOR_SECTORS;
+pub(crate) use layout::{DESCRIPTOR_SECTORS, SparseSpec, create};
 
 /// The tables of one extent, and what has changed of them since the last flush.
 pub(crate) struct Hosted {
@@ -48,7 +48,6 @@ impl Hosted {
 
     /// Where the grain at this sector of the file is, if that can be.
     fn place_of(&self, lookup: &Lookup<'_>, sector: u32, grain: u64) -> Result<Place> {
-        let guest = grain * self.header.grain;
         match u64::from(sector) {
             0 => Ok(Place::Unallocated),
             1 if self.header.flags.has(Flags::ZEROED_GRAINS) || self.entry_one == EntryOne::Zero => {
@@ -56,17 +55,14 @@ impl Hosted {
             }
             1 => Err(disputed_entry(lookup, grain)),
             sector => {
-                // A record of a stream is at least one sector; its own size is checked when it is read. And what of the last
-                // grain lies behind the capacity need not be there.
-                let needed = match self.header.is_stream() {
-                    true => 1,
-                    false => self.header.grain.min(self.header.capacity.saturating_sub(guest)),
-                };
-                let outside = (sector + needed) * SECTOR > lookup.file_size();
-                if outside || sector < self.header.overhead {
+                if !self.fits(sector, grain, lookup.file_size() / SECTOR) {
                     let message = format!(
-                        "the grain of guest sector {guest} would be at sector {sector}, {}",
-                        if outside { "behind the end of the file: it was cut" } else { "among the tables" }
+                        "the grain of guest sector {} would be at sector {sector}, {}",
+                        grain * self.header.grain,
+                        match sector < self.header.overhead {
+                            true => "among the tables",
+                            false => "behind the end of the file: it was cut",
+                        }
                     );
                     return Err(Error::malformed(message).in_file(lookup.name()));
                 }
@@ -76,6 +72,25 @@ impl Hosted {
                 })
             }
         }
+    }
+
+    /// Whether a grain can be at this sector of a file of so many.
+    fn fits(&self, sector: u64, grain: u64, file_sectors: u64) -> bool {
+        // A record of a stream is at least one sector; its own size is checked when it is read. And what of the last grain lies
+        // behind the capacity need not be there.
+        let needed = if self.header.is_stream() { 1 } else { self.header.grain_needs(grain) };
+        sector >= self.header.overhead && sector + needed <= file_sectors
+    }
+
+    /// Inflates the grain whose record is at byte `record`. Also returns the sectors that the record takes.
+    pub(crate) fn read_packed(
+        &self,
+        backing: &Backing,
+        file: FileId,
+        record: u64,
+        grain: u64,
+    ) -> Result<(Vec<u8>, u64)> {
+        read_packed(&backing.reader(file)?, backing.size(file), record, grain, &self.header)
     }
 
     /// The byte where a grain table begins, of the directory at `directory`; `None` if there is none.
@@ -128,15 +143,10 @@ fn read_header(backing: &Backing, file: FileId) -> Result<Header> {
     if header.directory_offset == GD_AT_END {
         header = read_footer(backing, file, &header)?;
     }
-    let directories = match header.flags.has(Flags::REDUNDANT) {
-        true => [Some(header.directory_offset), Some(header.redundant_offset)],
-        false => [Some(header.directory_offset), None],
-    };
-    for directory in directories.into_iter().flatten() {
-        let end =
-            directory.checked_add(header.directory_sectors()).and_then(|sectors| sectors.checked_mul(SECTOR));
-        let needed = end.map(|end| end - header.directory_sectors() * SECTOR + header.tables() * 4);
-        if header.tables() > 0 && (directory == 0 || needed.is_none_or(|needed| needed > size)) {
+    let redundant = Some(header.redundant_offset).filter(|_| header.flags.has(Flags::REDUNDANT));
+    for directory in [Some(header.directory_offset), redundant].into_iter().flatten() {
+        let end = directory.checked_mul(SECTOR).and_then(|start| start.checked_add(header.tables() * 4));
+        if header.tables() > 0 && (directory == 0 || end.is_none_or(|end| end > size)) {
             return Err(Error::malformed(format!(
                 "its grain directory, at sector {directory}, lies behind the end of the file: it was cut"
             )));
@@ -174,10 +184,7 @@ fn read_footer(backing: &Backing, file: FileId, header: &Header) -> Result<Heade
         if footer.directory_offset == GD_AT_END {
             return Err(Error::malformed("its footer does not say where the grain directory is"));
         }
-        let (capacity, grain) = (footer.capacity, footer.grain);
-        if (capacity, grain, footer.entries_per_table)
-            != (header.capacity, header.grain, header.entries_per_table)
-        {
+        if !header.is_of_one_disk_with(&footer) {
             return Err(Error::malformed("its footer and its header are of two disks"));
         }
         // Where the descriptor is, is said by the header at the front.

@@ -23,17 +23,12 @@ pub(crate) struct Arguments {
 
 /// 0 if nothing was found, 1 if something was.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let path = &arguments.disk.path;
-    let name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .ok_or_else(|| anyhow::anyhow!("not the name of a disk"))?;
-    let folder = LocalFolder::new(path.parent().unwrap_or(path))?;
+    let (folder, name) = LocalFolder::of_file(&arguments.disk.path)?;
     let folder = if arguments.disk.open.follow_outside { folder.danger_follow_outside() } else { folder };
     let folder: Arc<dyn Folder> = Arc::new(folder);
     let report = match arguments.repair {
-        true => vmdk::repair(&folder, name)?,
-        false => vmdk::check(&folder, name, &arguments.disk.open.options(), arguments.deep)?,
+        true => vmdk::repair(&folder, &name)?,
+        false => vmdk::check(&folder, &name, &arguments.disk.open.options(), arguments.deep)?,
     };
     print(&report, arguments.disk.json);
     Ok(if report.problems == report.repaired { ExitCode::SUCCESS } else { ExitCode::FAILURE })

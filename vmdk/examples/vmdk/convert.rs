@@ -253,11 +253,9 @@ impl Target {
             file.set_size(capacity)?;
             return Ok(Self::Raw(file));
         };
-        let parent = arguments.target.parent().unwrap_or(Path::new(""));
-        let folder: Arc<dyn Folder> = Arc::new(LocalFolder::new(parent)?);
-        let name =
-            arguments.target.file_name().and_then(|name| name.to_str()).context("not the name of a disk")?;
-        Ok(Self::Disk(Box::new(Create::new(variant, capacity).adapter(adapter).create(&folder, name)?)))
+        let (folder, name) = LocalFolder::of_file(&arguments.target)?;
+        let folder: Arc<dyn Folder> = Arc::new(folder);
+        Ok(Self::Disk(Box::new(Create::new(variant, capacity).adapter(adapter).create(&folder, &name)?)))
     }
 
     fn writer(&self) -> &dyn WriteAt {

@@ -3,8 +3,8 @@
 use super::encoding::Encoding;
 use super::extent_line::{check_name, writable};
 use super::line::{self, Entry, Item, Line};
-use super::parse::{MAX_BYTES, MAX_EXTENTS, MAX_LINES};
-use super::{Cid, CreateType, Descriptor, ExtentLine};
+use super::parse::{MAX_EXTENTS, MAX_LINES};
+use super::{Cid, CreateType, Descriptor, ExtentLine, MAX_BYTES};
 use crate::error::{Error, ErrorKind, Result};
 use crate::geometry::{AdapterType, Geometry};
 

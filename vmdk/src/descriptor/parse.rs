@@ -7,7 +7,7 @@ use crate::SECTOR;
 use crate::error::{Error, ErrorKind, Result};
 
 /// 20,480 sectors. A 62 TiB disk split into parts of 2 GiB has 32,000 extents, which is 1.5 MiB.
-pub(super) const MAX_BYTES: usize = 20_480 * SECTOR as usize;
+pub(crate) const MAX_BYTES: usize = 20_480 * SECTOR as usize;
 /// Bytes of a line without its line end.
 pub(super) const MAX_LINE: usize = 1 << 20;
 /// Bounds what a text of nothing but line ends takes in memory.

@@ -4,14 +4,14 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use super::{Disk, Embedded, Link, split_path, write};
+use super::{Disk, Embedded, Link, write};
 use crate::SECTOR;
 use crate::backing::{Backing, FileId};
 use crate::cowd::{self, Cowd};
-use crate::descriptor::{Access, Descriptor, ExtentKind, ExtentLine};
+use crate::descriptor::{Access, Descriptor, ExtentKind, ExtentLine, MAX_BYTES};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extent::{Extent, Layout};
-use crate::folder::Folder;
+use crate::folder::{Folder, LocalFolder};
 use crate::name::{Reference, resolve};
 use crate::policy::Policy;
 use crate::sesparse::{self, SeSparse};
@@ -19,8 +19,6 @@ use crate::sparse::{Hosted, header};
 
 /// A chain of 32 links is what vSphere supports; more have been seen.
 const MOST_LINKS: usize = 256;
-/// Descriptors of the largest disks, in parts of 2 GB, have 2 MB.
-const MOST_DESCRIPTOR: u64 = 10 << 20;
 const CHANGE_TRACKING_MAGIC: [u8; 4] = [0xA2, 0x72, 0x19, 0xF6];
 
 /// How to open a disk.
@@ -137,7 +135,7 @@ impl OpenOptions {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_path(&self, path: impl AsRef<Path>) -> Result<Disk> {
-        let (folder, name) = split_path(path.as_ref())?;
+        let (folder, name) = LocalFolder::of_file(path)?;
         let folder = if self.follow_outside { folder.danger_follow_outside() } else { folder };
         self.open(&(Arc::new(folder) as Arc<dyn Folder>), &name)
     }
@@ -205,7 +203,7 @@ impl OpenOptions {
         if magic == (sesparse::MAGIC as u32).to_le_bytes() {
             return Err(is_data("the data of an SESparse snapshot"));
         }
-        if size > MOST_DESCRIPTOR {
+        if size > MAX_BYTES as u64 {
             let message = "no VMDK: it has no known magic and is too large for a descriptor. If it is the data of a flat disk, open \
                            that disk's descriptor";
             return Err(Error::new(ErrorKind::NotADisk, message));
@@ -214,15 +212,14 @@ impl OpenOptions {
         backing.read(file, &mut text, 0)?;
         let descriptor = Descriptor::parse(&text)?;
         refuse(&descriptor)?;
+        // Bounds the sums below.
+        descriptor.capacity()?;
         let mut extents = Vec::new();
         let mut start = 0;
-        for line in descriptor.extents() {
-            let length = line.sectors.checked_mul(SECTOR).filter(|length| start <= u64::MAX - length);
-            let length = length.ok_or_else(|| Error::malformed("its extents are larger than every disk"))?;
-            if length > 0 {
-                extents.push(self.open_extent(backing, name, line, start, length, writable)?);
-                start += length;
-            }
+        for line in descriptor.extents().iter().filter(|line| line.sectors > 0) {
+            let length = line.sectors * SECTOR;
+            extents.push(self.open_extent(backing, name, line, start, length, writable)?);
+            start += length;
         }
         check_apart(&extents).map_err(|file| {
             let message = format!("two of its extents are the same bytes of \"{}\"", backing.name(file));
@@ -237,7 +234,7 @@ impl OpenOptions {
         let Some(range) = grains.header().descriptor_range() else {
             return Err(is_data("one part of a split sparse disk"));
         };
-        if range.end > backing.size(file) || range.end - range.start > MOST_DESCRIPTOR {
+        if range.end > backing.size(file) || range.end - range.start > MAX_BYTES as u64 {
             return Err(Error::malformed(
                 "its descriptor reaches behind the end of the file, or is too large",
             ));
@@ -258,10 +255,9 @@ impl OpenOptions {
         if line.kind != ExtentKind::Sparse {
             return Err(Error::malformed(format!("a sparse file describes itself as {:?}", line.kind)));
         }
-        let length = line.sectors.saturating_mul(SECTOR);
-        let extents = match length {
+        let extents = match descriptor.capacity()? {
             0 => Vec::new(),
-            _ => vec![hosted_extent(backing, file, grains, line, 0, length, writable)?],
+            sectors => vec![hosted_extent(backing, file, grains, line, 0, sectors * SECTOR, writable)?],
         };
         Ok(Link::new(name, descriptor, Some(Embedded { file, range }), extents))
     }

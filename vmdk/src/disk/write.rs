@@ -5,7 +5,7 @@ use std::sync::{MutexGuard, PoisonError};
 
 use super::{Disk, Link};
 use crate::SECTOR;
-use crate::descriptor::Cid;
+use crate::descriptor::{Cid, Descriptor};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extent::{Extent, Layout, Place};
 use crate::io::WriteAt;
@@ -14,9 +14,8 @@ use crate::sparse::Hosted;
 /// What is known of a disk that is written to. Its lock is held for each write.
 #[derive(Debug, Default)]
 pub(crate) struct Writing {
-    /// Whether the content id was renewed.
+    /// Whether the content id was renewed, and there may be something to flush.
     begun: bool,
-    closed: bool,
 }
 
 impl Disk {
@@ -115,7 +114,7 @@ impl Disk {
                 }
             }
         }
-        writing.closed = true;
+        writing.begun = false;
         drop(writing);
         Ok(())
     }
@@ -153,11 +152,7 @@ impl Disk {
     }
 
     /// Writes a link's descriptor where it was read from.
-    pub(super) fn store_descriptor(
-        &self,
-        link: &Link,
-        descriptor: &crate::descriptor::Descriptor,
-    ) -> Result<()> {
+    pub(super) fn store_descriptor(&self, link: &Link, descriptor: &Descriptor) -> Result<()> {
         let mut text = descriptor.to_bytes();
         let Some(embedded) = &link.embedded else {
             return self
@@ -183,7 +178,7 @@ impl Disk {
     }
 
     /// Writes the descriptor of the top link anew, without changing its content id.
-    pub(crate) fn store_top_descriptor(&self, descriptor: &crate::descriptor::Descriptor) -> Result<()> {
+    pub(crate) fn store_top_descriptor(&self, descriptor: &Descriptor) -> Result<()> {
         match self.links.first() {
             Some(link) => self.store_descriptor(link, descriptor).map_err(|error| error.in_file(&link.name)),
             None => Ok(()),
@@ -282,11 +277,8 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        let pending = self.lock().is_some_and(|writing| writing.begun && !writing.closed);
-        if pending {
-            // `close` is for those who want to know.
-            let _ = self.flush_links();
-        }
+        // `close` is for those who want to know.
+        let _ = self.flush();
     }
 }
 

@@ -7,7 +7,6 @@ use crate::SECTOR;
 use crate::backing::{Backing, FileId};
 use crate::check::{Findings, Problem};
 use crate::error::Result;
-use crate::stream::read_packed;
 
 /// One directory's tables, as the file has them.
 struct Copy {
@@ -129,15 +128,7 @@ impl Hosted {
         match u64::from(entry) {
             0 => false,
             1 => self.header.flags.has(Flags::ZEROED_GRAINS),
-            sector => {
-                let needed = match self.header.is_stream() {
-                    true => 1,
-                    false => {
-                        self.header.grain.min(self.header.capacity.saturating_sub(grain * self.header.grain))
-                    }
-                };
-                sector >= self.header.overhead && sector + needed <= file_sectors
-            }
+            sector => self.fits(sector, grain, file_sectors),
         }
     }
 
@@ -150,20 +141,8 @@ impl Hosted {
         sector: u64,
         findings: &mut Findings,
     ) -> u64 {
-        let grain_bytes = self.header.grain * SECTOR;
-        let start = grain * self.header.grain;
-        let wanted = grain_bytes.min((self.header.capacity - start) * SECTOR);
-        let mut head = [0; 12];
-        let record = backing.read(file, &mut head, sector * SECTOR).and_then(|()| {
-            let reader = backing.reader(file)?;
-            let size = backing.size(file);
-            let at = sector * SECTOR;
-            read_packed(&reader, size, at, start, grain_bytes as usize, wanted as usize, &mut Vec::new())
-        });
-        match record {
-            Ok(()) => {
-                (u64::from(u32::from_le_bytes([head[8], head[9], head[10], head[11]])) + 12).div_ceil(SECTOR)
-            }
+        match self.read_packed(backing, file, sector * SECTOR, grain) {
+            Ok((_, sectors)) => sectors,
             Err(error) => {
                 findings.add(Problem::BadRecord { grain, what: error.to_string() });
                 1

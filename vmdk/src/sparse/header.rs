@@ -171,6 +171,24 @@ impl Header {
         (self.tables() * 4).div_ceil(SECTOR)
     }
 
+    /// Sectors that the disk has of a grain, which are fewer for the last one.
+    pub(crate) fn grain_needs(&self, grain: u64) -> Sectors {
+        self.grain.min(self.capacity.saturating_sub(grain.saturating_mul(self.grain)))
+    }
+
+    /// Whether a footer is that of a stream with this header.
+    pub(crate) fn is_of_one_disk_with(&self, footer: &Self) -> bool {
+        (self.capacity, self.grain, self.entries_per_table)
+            == (footer.capacity, footer.grain, footer.entries_per_table)
+    }
+
+    /// The descriptor's place in the file in bytes, if there is one within it.
+    pub(crate) fn descriptor_range(&self) -> Option<std::ops::Range<u64>> {
+        let start = self.descriptor_offset.checked_mul(SECTOR).filter(|start| *start != 0)?;
+        let size = self.descriptor_size.checked_mul(SECTOR).filter(|size| *size != 0)?;
+        Some(start..start.checked_add(size)?)
+    }
+
     pub(crate) fn is_stream(&self) -> bool {
         self.flags.has(Flags::COMPRESSED)
     }

@@ -2,10 +2,12 @@
 //! directory and tables, grains.
 
 use super::header::{Flags, Header};
-use super::write::DESCRIPTOR_SECTORS;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::WriteAt;
 use crate::{SECTOR, Sectors};
+
+/// Sectors of a descriptor area: what all writers reserve, and what qemu rewrites whatever the header says.
+pub(crate) const DESCRIPTOR_SECTORS: u64 = 20;
 
 /// What an extent is to be like.
 pub(crate) struct SparseSpec<'a> {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use super::Hosted;
-use super::header::{Flags, Header};
+use super::header::Flags;
 use crate::SECTOR;
 use crate::backing::{Backing, FileId};
 use crate::error::{Error, ErrorKind, Result};
@@ -47,9 +47,8 @@ impl Hosted {
         Ok(())
     }
 
-    /// Gives a grain this content, of a whole grain. It must have no place in the file yet.
+    /// Gives a grain this content, of a whole grain. It must have no place in the file yet, and the file be marked as unclean.
     pub(crate) fn allocate(&self, backing: &Backing, file: FileId, grain: u64, content: &[u8]) -> Result<()> {
-        self.mark_unclean(backing, file)?;
         let sector = {
             let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
             let sector = writer.next_free;
@@ -180,16 +179,4 @@ impl Hosted {
 fn too_large(name: &str) -> Error {
     let message = "a sparse extent can't be larger than 2 TiB: its tables have no numbers for more. Split the disk, or write a flat one";
     Error::new(ErrorKind::TooLarge, message).in_file(name)
-}
-
-/// Sectors of a descriptor area: what all writers reserve, and what qemu rewrites whatever the header says.
-pub(crate) const DESCRIPTOR_SECTORS: u64 = 20;
-
-impl Header {
-    /// The descriptor's place in the file in bytes, if there is one within it.
-    pub(crate) fn descriptor_range(&self) -> Option<std::ops::Range<u64>> {
-        let start = self.descriptor_offset.checked_mul(SECTOR).filter(|start| *start != 0)?;
-        let size = self.descriptor_size.checked_mul(SECTOR).filter(|size| *size != 0)?;
-        Some(start..start.checked_add(size)?)
-    }
 }

@@ -21,19 +21,25 @@ pub(super) struct Job {
     pub(super) bytes: Vec<u8>,
 }
 
-/// Threads that turn grains into records.
+/// Turns grains into records.
 pub(super) struct Deflate {
-    level: Compression,
-    /// `None` for compressing without threads.
-    pool: Option<Pool>,
+    means: Means,
     /// What came back before its turn.
     early: BTreeMap<u64, Job>,
     sent: u64,
     returned: u64,
 }
 
+enum Means {
+    /// Compresses at once.
+    Alone(Compress),
+    Pool(Pool),
+}
+
+/// Threads that compress.
 struct Pool {
-    jobs: SyncSender<(u64, Job)>,
+    /// `None` at the end.
+    jobs: Option<SyncSender<(u64, Job)>>,
     records: Receiver<(u64, Result<Job>)>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -41,18 +47,22 @@ struct Pool {
 impl Deflate {
     pub(super) fn new(level: u32, threads: usize) -> Self {
         let level = Compression::new(level.min(9));
-        let pool = (threads > 1).then(|| Pool::start(level, threads.min(64)));
-        Self { level, pool, early: BTreeMap::new(), sent: 0, returned: 0 }
+        let means = match threads {
+            0 | 1 => Means::Alone(Compress::new(level, true)),
+            threads => Means::Pool(Pool::start(level, threads.min(64))),
+        };
+        Self { means, early: BTreeMap::new(), sent: 0, returned: 0 }
     }
 
     /// Hands a grain over, and returns the records whose turn has come. Waits while too many grains are on their way.
     pub(super) fn put(&mut self, job: Job) -> Result<Vec<Job>> {
-        let Some(pool) = &self.pool else {
-            return Ok(vec![pack(&mut Compress::new(self.level, true), job)?]);
+        let pool = match &mut self.means {
+            Means::Alone(zlib) => return Ok(vec![pack(zlib, job)?]),
+            Means::Pool(pool) => pool,
         };
         let most = (pool.threads.len() * WAITING) as u64;
         let number = self.sent;
-        pool.jobs.send((number, job)).map_err(|_| gone())?;
+        pool.jobs.as_ref().and_then(|jobs| jobs.send((number, job)).ok()).ok_or_else(gone)?;
         self.sent += 1;
         self.collect(most)
     }
@@ -64,7 +74,7 @@ impl Deflate {
 
     /// The records whose turn has come, until at most `most` grains are on their way.
     fn collect(&mut self, most: u64) -> Result<Vec<Job>> {
-        let Some(pool) = &self.pool else { return Ok(Vec::new()) };
+        let Means::Pool(pool) = &self.means else { return Ok(Vec::new()) };
         let mut ready = Vec::new();
         loop {
             while let Some(job) = self.early.remove(&self.returned) {
@@ -81,15 +91,13 @@ impl Deflate {
     }
 }
 
-impl Drop for Deflate {
+impl Drop for Pool {
     fn drop(&mut self) {
-        if let Some(Pool { jobs, records, threads }) = self.pool.take() {
-            drop(jobs);
-            drop(records);
-            for thread in threads {
-                // One that has panicked has said so where its records were missed.
-                let _ = thread.join();
-            }
+        // Without jobs the threads end.
+        self.jobs = None;
+        for thread in self.threads.drain(..) {
+            // They let no panic through.
+            let _ = thread.join();
         }
     }
 }
@@ -117,7 +125,7 @@ impl Pool {
                 })
             })
             .collect();
-        Self { jobs, records, threads }
+        Self { jobs: Some(jobs), records, threads }
     }
 }
 

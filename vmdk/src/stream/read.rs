@@ -10,6 +10,7 @@ use flate2::Decompress;
 use super::record::{HEAD, Marker, check_size, inflate, parse_head};
 use super::told::{After, Told, cut};
 use crate::SECTOR;
+use crate::descriptor::MAX_BYTES;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::WriteAt;
 use crate::sparse::TRAILING_ZEROS;
@@ -17,7 +18,6 @@ use crate::sparse::header::{GD_AT_END, Header};
 
 /// Tables that stand before the grains are kept: 4 bytes for each grain, twice with their copy. Enough for 8 TiB.
 const MOST_FRONT: u64 = 1 << 30;
-const MOST_DESCRIPTOR: u64 = 10 << 20;
 
 /// Reads a streamOptimized disk that can't be sought in: a download, a pipe, a member of an OVA.
 ///
@@ -101,7 +101,7 @@ impl<R: Read> StreamReader<R> {
         input.append(&mut bytes, front - SECTOR)?;
         let range = header
             .descriptor_range()
-            .filter(|range| range.end <= front && range.end - range.start <= MOST_DESCRIPTOR);
+            .filter(|range| range.end <= front && range.end - range.start <= MAX_BYTES as u64);
         let range = range.ok_or_else(|| Error::malformed("it has no descriptor before its grains"))?;
         let text = bytes.get(range.start as usize..range.end as usize).unwrap_or_default();
         let text = text.split(|byte| *byte == 0).next().unwrap_or_default().to_vec();
@@ -143,9 +143,8 @@ impl<R: Read> StreamReader<R> {
         let next = self.next_packed(&mut packed);
         self.packed = packed;
         let Some((sector, at)) = next? else { return Ok(None) };
-        let (grain_bytes, wanted) = self.sizes(sector);
-        let result =
-            inflate(&mut self.zlib, &self.packed, sector, at, grain_bytes, wanted, &mut self.content);
+        let grain = sector / self.header.grain;
+        let result = inflate(&mut self.zlib, &self.packed, at, grain, &self.header, &mut self.content);
         self.failed |= result.is_err();
         result?;
         Ok(Some(Grain { offset: sector * SECTOR, data: &self.content }))
@@ -252,8 +251,7 @@ impl<R: Read> StreamReader<R> {
         sector: &[u8],
         bytes: &mut Vec<u8>,
     ) -> Result<()> {
-        let (grain_bytes, _) = self.sizes(0);
-        check_size(size, grain_bytes, at)?;
+        check_size(size, (self.header.grain * SECTOR) as usize, at)?;
         if guest >= self.header.capacity || !guest.is_multiple_of(self.header.grain) {
             return Err(Error::malformed(format!(
                 "the record at byte {at} is of guest sector {guest}, where no grain begins"
@@ -304,16 +302,6 @@ impl<R: Read> StreamReader<R> {
         }
         Ok(false)
     }
-
-    /// The bytes of a grain, and what the disk has of the one of this guest sector.
-    fn sizes(&self, guest: u64) -> (usize, usize) {
-        sizes(&self.header, guest)
-    }
-}
-
-fn sizes(header: &Header, guest: u64) -> (usize, usize) {
-    let wanted = header.grain.min(header.capacity.saturating_sub(guest));
-    ((header.grain * SECTOR) as usize, (wanted * SECTOR) as usize)
 }
 
 /// Inflates and writes grains until there are no more.
@@ -333,19 +321,18 @@ fn unpack(
         if failed.load(Ordering::Acquire) {
             continue;
         }
-        let (grain_bytes, wanted) = sizes(header, packed.sector);
+        let grain = packed.sector / header.grain;
         let result =
-            inflate(&mut zlib, &packed.bytes, packed.sector, packed.at, grain_bytes, wanted, &mut content)
-                .and_then(|()| {
-                    let at = packed.sector * SECTOR;
-                    let failed = |error| Error::io(format!("writing the target at byte {at} failed"), error);
-                    target.write_all_at(&content, at).map_err(failed)
-                });
+            inflate(&mut zlib, &packed.bytes, packed.at, grain, header, &mut content).and_then(|()| {
+                let at = packed.sector * SECTOR;
+                let failed = |error| Error::io(format!("writing the target at byte {at} failed"), error);
+                target.write_all_at(&content, at).map_err(failed)
+            });
         if let Err(error) = result {
             failed.store(true, Ordering::Release);
             return Err(error);
         }
-        written += wanted as u64;
+        written += content.len() as u64;
     }
 }
 

@@ -5,6 +5,7 @@ use flate2::{Decompress, FlushDecompress, Status};
 use crate::SECTOR;
 use crate::error::{Error, Result};
 use crate::io::ReadAt;
+use crate::sparse::header::Header;
 
 /// Bytes before the compressed data of a grain: its first guest sector, and the size of the data.
 pub(crate) const HEAD: usize = 12;
@@ -15,17 +16,17 @@ pub(crate) fn most_compressed(grain_bytes: usize) -> usize {
     2 * grain_bytes
 }
 
-/// Inflates the grain whose record is at byte `at` of a file. It has to be the grain of guest sector `sector`. Leaves
-/// `wanted` bytes in `content`: all of a grain, or what the disk has of its last one.
+/// Inflates a grain, whose record is at byte `at` of a file: all of it, or what the disk has of its last one. Also returns the
+/// sectors that the record takes.
 pub(crate) fn read_packed(
     file: &dyn ReadAt,
     file_size: u64,
     at: u64,
-    sector: u64,
-    grain_bytes: usize,
-    wanted: usize,
-    content: &mut Vec<u8>,
-) -> Result<()> {
+    grain: u64,
+    header: &Header,
+) -> Result<(Vec<u8>, u64)> {
+    let sector = grain * header.grain;
+    let grain_bytes = (header.grain * SECTOR) as usize;
     let reading = |error| Error::io(format!("reading the grain record at byte {at} failed"), error);
     // Nearly all grains are shorter than this, so one read is enough.
     let guess = (file_size.saturating_sub(at)).min((grain_bytes + SECTOR as usize) as u64) as usize;
@@ -48,7 +49,9 @@ pub(crate) fn read_packed(
         record.resize(end, 0);
         file.read_exact_at(&mut record[have..], at + have as u64).map_err(reading)?;
     }
-    inflate(&mut Decompress::new(true), &record[HEAD..end], sector, at, grain_bytes, wanted, content)
+    let mut content = Vec::new();
+    inflate(&mut Decompress::new(true), &record[HEAD..end], at, grain, header, &mut content)?;
+    Ok((content, (end as u64).div_ceil(SECTOR)))
 }
 
 /// First guest sector and compressed size.
@@ -68,28 +71,28 @@ pub(crate) fn check_size(size: u32, grain_bytes: usize, at: u64) -> Result<()> {
     Ok(())
 }
 
-/// Inflates one grain. Writers compress either all of the last grain or what the disk has of it.
+/// Inflates one grain, whose record is at byte `at`. Writers compress either all of the last grain or what the disk has of it.
 pub(crate) fn inflate(
     zlib: &mut Decompress,
     packed: &[u8],
-    sector: u64,
     at: u64,
-    grain_bytes: usize,
-    wanted: usize,
+    grain: u64,
+    header: &Header,
     content: &mut Vec<u8>,
 ) -> Result<()> {
+    let (whole, wanted) = (header.grain * SECTOR, header.grain_needs(grain) * SECTOR);
     zlib.reset(true);
     content.clear();
-    content.resize(grain_bytes, 0);
+    content.resize(whole as usize, 0);
     let status = zlib.decompress(packed, content, FlushDecompress::Finish);
     let complete = matches!(status, Ok(Status::StreamEnd)) && zlib.total_in() == packed.len() as u64;
-    let length = zlib.total_out();
-    if !complete || (length != grain_bytes as u64 && length != wanted as u64) {
+    if !complete || ![whole, wanted].contains(&zlib.total_out()) {
         return Err(Error::malformed(format!(
-            "the grain of guest sector {sector}, at byte {at}, does not inflate to {wanted} bytes: it is damaged"
+            "the grain of guest sector {}, at byte {at}, does not inflate to {wanted} bytes: it is damaged",
+            grain * header.grain
         )));
     }
-    content.truncate(wanted);
+    content.truncate(wanted as usize);
     Ok(())
 }
 

@@ -163,8 +163,7 @@ impl After {
 
     /// The footer: it names that directory.
     pub(super) fn footer(&mut self, header: &Header, footer: &Header) -> Result<()> {
-        let same = (header.capacity, header.grain, header.entries_per_table, header.flags)
-            == (footer.capacity, footer.grain, footer.entries_per_table, footer.flags);
+        let same = header.is_of_one_disk_with(footer) && header.flags == footer.flags;
         if !same || self.directory != Some(footer.directory_offset) {
             return Err(Error::malformed("the footer does not belong to this stream"));
         }

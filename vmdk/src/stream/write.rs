@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::deflate::{Deflate, Job};
 use super::record::Marker;
+use crate::copy::usual_threads;
 use crate::descriptor::{Cid, CreateType, Descriptor, ExtentLine};
 use crate::disk::is_zero;
 use crate::error::{Error, ErrorKind, Result};
@@ -27,8 +28,7 @@ impl StreamOptions {
     /// For a disk of `capacity` bytes, a multiple of 512: for an LSI Logic adapter, at zlib's level 6, with as many threads as
     /// there are processors, 16 at most.
     pub fn new(capacity: u64) -> Self {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(16);
-        Self { capacity, adapter: AdapterType::LsiLogic, level: 6, threads }
+        Self { capacity, adapter: AdapterType::LsiLogic, level: 6, threads: usual_threads() }
     }
 
     /// The adapter that the descriptor names.
