@@ -4,24 +4,12 @@
 
 #[path = "files/campaign.rs"]
 mod campaign;
+#[path = "files/disks.rs"]
+mod disks;
 
-use std::sync::Arc;
-
+use disks::{content, folder};
 use proptest::prelude::*;
-use vmdk::{Create, Disk, ErrorKind, Folder, MemoryFolder, OpenOptions, State, Variant};
-
-type Shared = Arc<dyn Folder>;
-
-fn folder() -> (MemoryFolder, Shared) {
-    let memory = MemoryFolder::new();
-    (memory.clone(), Arc::new(memory))
-}
-
-fn content(disk: &Disk) -> Vec<u8> {
-    let mut bytes = vec![0xEE; disk.capacity() as usize];
-    disk.read_exact_at(&mut bytes, 0).unwrap();
-    bytes
-}
+use vmdk::{Create, Disk, ErrorKind, OpenOptions, State, Variant};
 
 #[derive(Debug, Clone)]
 enum Change {

@@ -4,11 +4,14 @@
 
 #[path = "files/campaign.rs"]
 mod campaign;
+#[path = "files/disks.rs"]
+mod disks;
 #[path = "files/esxi.rs"]
 mod esxi_files;
 
 use std::sync::Arc;
 
+use disks::content;
 use esxi_files::{Grain, cowd, descriptor, sesparse};
 use proptest::prelude::*;
 use vmdk::{
@@ -16,24 +19,16 @@ use vmdk::{
     Variant,
 };
 
-type Shared = Arc<dyn Folder>;
-
 /// A flat base whose every sector is told from the others.
-fn base(sectors: u64) -> (MemoryFolder, Shared, Vec<u8>, String) {
+fn base(sectors: u64) -> (MemoryFolder, Arc<dyn Folder>, Vec<u8>, String) {
     let memory = MemoryFolder::new();
-    let folder: Shared = Arc::new(memory.clone());
+    let folder: Arc<dyn Folder> = Arc::new(memory.clone());
     let content: Vec<u8> = (0..sectors).flat_map(|sector| [(sector % 251) as u8 + 1; 512]).collect();
     let disk = Create::new(Variant::Vmfs, sectors * 512).create(&folder, "vm.vmdk").unwrap();
     disk.write_all_at(&content, 0).unwrap();
     disk.close().unwrap();
     let cid = Disk::open(&folder, "vm.vmdk").unwrap().links()[0].descriptor().cid().to_string();
     (memory, folder, content, cid)
-}
-
-fn content(disk: &Disk) -> Vec<u8> {
-    let mut bytes = vec![0xEE; disk.capacity() as usize];
-    disk.read_exact_at(&mut bytes, 0).unwrap();
-    bytes
 }
 
 proptest! {

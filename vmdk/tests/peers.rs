@@ -6,6 +6,8 @@
 
 #[path = "files/contents.rs"]
 mod contents;
+#[path = "files/disks.rs"]
+mod disks;
 #[path = "files/esxi.rs"]
 mod esxi_files;
 
@@ -13,20 +15,16 @@ use std::fs::{self, File};
 use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 
 use contents::contents;
+use disks::{content, local};
 use esxi_files::{Grain, cowd, descriptor, sesparse};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use vmdk::{
-    AdapterType, Copy, Create, Disk, Folder, LocalFolder, Memory, OpenOptions, Policy, ReadAt, Source, State,
-    StreamOptions, StreamReader, StreamWriter, Unmapped, Variant,
+    AdapterType, Copy, Create, Disk, Memory, OpenOptions, Policy, ReadAt, Source, State, StreamOptions,
+    StreamReader, StreamWriter, Unmapped, Variant,
 };
-
-fn local(path: &Path) -> Arc<dyn Folder> {
-    Arc::new(LocalFolder::new(path).unwrap())
-}
 
 /// Runs a command in the folder, with room for thousands of open files, and returns what it says.
 fn run(folder: &Path, command: &str) -> String {
@@ -39,12 +37,6 @@ fn run(folder: &Path, command: &str) -> String {
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{command}: {said}");
     said
-}
-
-fn content(disk: &Disk) -> Vec<u8> {
-    let mut bytes = vec![0xEE; disk.capacity() as usize];
-    disk.read_exact_at(&mut bytes, 0).unwrap();
-    bytes
 }
 
 fn for_each_content(cases: u32, test: impl Fn(&Path, Vec<u8>)) {

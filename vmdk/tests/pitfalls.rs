@@ -2,25 +2,18 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test may panic, in its helpers too")]
 
+#[path = "files/disks.rs"]
+mod disks;
+
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use disks::{content, folder};
 use vmdk::{
-    Create, Disk, ErrorKind, Folder, MemoryFolder, OpenOptions, ReadAt, State, StreamOptions, StreamWriter,
-    Variant, Window, WriteAt,
+    Create, Disk, ErrorKind, Folder, OpenOptions, ReadAt, State, StreamOptions, StreamWriter, Variant,
+    Window, WriteAt,
 };
-
-fn folder() -> (MemoryFolder, Arc<dyn Folder>) {
-    let memory = MemoryFolder::new();
-    (memory.clone(), Arc::new(memory))
-}
-
-fn content(disk: &Disk) -> Vec<u8> {
-    let mut bytes = vec![0xEE; disk.capacity() as usize];
-    disk.read_exact_at(&mut bytes, 0).unwrap();
-    bytes
-}
 
 /// Holes and read-only extents were dropped by others, and all that follows moved forwards.
 #[test]

@@ -5,18 +5,17 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test may panic, in its helpers too")]
 
+#[path = "files/disks.rs"]
+mod disks;
+
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
-use std::sync::Arc;
 
+use disks::local;
 use imago::FormatDriverBuilder;
 use proptest::prelude::*;
-use vmdk::{Create, Folder, LocalFolder, StreamOptions, StreamWriter, Variant};
-
-fn local(path: &Path) -> Arc<dyn Folder> {
-    Arc::new(LocalFolder::new(path).unwrap())
-}
+use vmdk::{Create, StreamOptions, StreamWriter, Variant};
 
 fn theirs(path: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
