@@ -9,7 +9,8 @@ pub trait Element: Sized + Default + Clone + fmt::Debug + Send + Sync + 'static 
     /// Wire name of the type, as it stands behind `ArrayOf` and on an array's elements.
     const NAME: &'static str = match Self::STRUCT {
         Some(of) => of.info.name,
-        None => "",
+        // Stops the compiler, and no program.
+        None => panic!("a type that is no generated struct has to give its name"),
     };
 
     /// What a generated struct needs to give, and nothing else; every other type gives its name, and the methods below.
