@@ -8,18 +8,23 @@ use vim_api::xml::Service;
 
 use crate::fault::{Outcome, fault, invalid_request, not_authenticated, not_found};
 use crate::faults::FaultPlace;
+use crate::history::collector;
 use crate::inventory::{search, views};
 use crate::property_collector as pc;
 use crate::session::{self, Caller};
 use crate::wire::{Answer, Call};
 use crate::world::Shared;
-use crate::{beside, cbt, disks, files, power, reconfigure, snapshots, tasks};
+use crate::{
+    authorization, beside, cbt, custom_fields, disks, events, extensions, files, options, power, reconfigure,
+    snapshots, tasks, users,
+};
 
 /// Carries a call out.
 pub(crate) async fn dispatch(shared: &Arc<Shared>, caller: &Caller, call: &Call) -> Outcome<Answer> {
     let name = call.method.as_str();
     let is_here = method(name).is_some_and(|method| method.service == call.service);
-    if !is_here && name != "Fetch" {
+    let is_extra = name == "Fetch" || authorization::disabled::METHODS.contains(&name);
+    if !is_here && !is_extra {
         return Err(invalid_request(format!("Unable to resolve WSDL method name {name}")));
     }
     if let Some(rule) = shared.faults.strike(FaultPlace::Call, name, call.this.value())
@@ -47,6 +52,7 @@ pub(crate) async fn dispatch(shared: &Arc<Shared>, caller: &Caller, call: &Call)
         Some(false) => return Err(not_found(&call.this)),
         Some(true) => {}
     }
+    shared.read(|world| authorization::admit(world, &cookie, call))?;
     let answer = authenticated(shared, &cookie, call).await;
     // A long wait counts as activity until its end.
     shared.read_mut(|world| world.note_activity(&cookie));
@@ -64,6 +70,9 @@ fn anonymous(shared: &Shared, caller: &Caller, cookie: Option<&str>, call: &Call
         ("SessionManager", "Login") => session::login(shared, caller, call)?,
         ("SessionManager", "LoginByToken") => session::login_by_token(shared, caller, call)?,
         ("SessionManager", "CloneSession") => session::clone(shared, caller, call)?,
+        ("SessionManager", "LoginExtensionByCertificate" | "LoginExtensionBySubjectName") => {
+            return Err(extensions::no_certificate());
+        }
         (_, "Fetch") if public(&call.this) => pc::fetch(shared, cookie, call)?,
         ("PropertyCollector", "RetrieveProperties" | "RetrievePropertiesEx") if cookie.is_none() => {
             let specs: Vec<t::PropertyFilterSpec> = call.list("specSet")?;
@@ -90,15 +99,33 @@ async fn authenticated(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outco
         ("SessionManager", "AcquireCloneTicket") => session::clone_ticket(shared, cookie, call),
         ("SessionManager", "SessionIsActive") => session::is_active(shared, call),
         ("SessionManager", "TerminateSession") => session::terminate(shared, cookie, call),
+        ("SessionManager", "SetLocale") => session::set_locale(shared, cookie, call),
+        ("SessionManager", "UpdateServiceMessage") => session::set_message(shared, call),
         ("PropertyCollector", _) => property_collector(shared, cookie, call).await,
         ("PropertyFilter", "DestroyPropertyFilter") => pc::destroy_filter(shared, cookie, call),
         ("ViewManager", "CreateContainerView") => views::create(shared, cookie, call),
         ("ContainerView", "DestroyView") => views::destroy(shared, cookie, call),
-        ("SearchIndex", "FindByUuid") => search::by_uuid(shared, call),
-        ("SearchIndex", "FindAllByUuid") => search::all_by_uuid(shared, call),
-        ("SearchIndex", "FindByInventoryPath") => search::by_inventory_path(shared, call),
-        ("SearchIndex", "FindChild") => search::child(shared, call),
+        ("SearchIndex", "FindByUuid") => search::by_uuid(shared, cookie, call),
+        ("SearchIndex", "FindAllByUuid") => search::all_by_uuid(shared, cookie, call),
+        ("SearchIndex", "FindByInventoryPath") => search::by_inventory_path(shared, cookie, call),
+        ("SearchIndex", "FindChild") => search::child(shared, cookie, call),
         ("Task", "CancelTask") => tasks::cancel(shared, call),
+        ("Task", "SetTaskState" | "SetTaskDescription" | "UpdateProgress") => {
+            tasks::external::change(shared, call)
+        }
+        (_, "setCustomValue") => custom_fields::set_by_name(shared, &user_of(shared, cookie), call),
+        (
+            "AuthorizationManager"
+            | "CustomFieldsManager"
+            | "EventHistoryCollector"
+            | "EventManager"
+            | "ExtensionManager"
+            | "OptionManager"
+            | "TaskHistoryCollector"
+            | "TaskManager"
+            | "UserDirectory",
+            _,
+        ) => manager(shared, cookie, call),
         ("FileManager" | "VirtualDiskManager", _) => files(shared, cookie, call),
         ("VirtualMachine" | "VirtualMachineSnapshot", _) => machine(shared, cookie, call).await,
         _ => Err(method_not_found(call)),
@@ -141,6 +168,22 @@ async fn machine(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outcome<Ans
         ("VirtualMachine", "ShutdownGuest") => power::shutdown_guest(shared, call),
         ("VirtualMachine", "ReconfigVM_Task") => reconfigure::start(shared, call, &user),
         ("VirtualMachine", "QueryChangedDiskAreas") => cbt::query(shared, call).await,
+        _ => Err(method_not_found(call)),
+    }
+}
+
+fn manager(shared: &Shared, cookie: &str, call: &Call) -> Outcome<Answer> {
+    let user = user_of(shared, cookie);
+    match (call.this.type_name(), call.method.as_str()) {
+        ("AuthorizationManager", _) => authorization::manager::call(shared, &user, call),
+        ("CustomFieldsManager", _) => custom_fields::call(shared, &user, call),
+        ("EventManager", _) => events::call(shared, cookie, &user, call),
+        ("EventHistoryCollector" | "TaskHistoryCollector", _) => collector::call(shared, cookie, call),
+        ("ExtensionManager", _) => extensions::call(shared, call),
+        ("OptionManager", _) => options::call(shared, call),
+        ("TaskManager", "CreateCollectorForTasks") => collector::create_for_tasks(shared, cookie, call),
+        ("TaskManager", "CreateTask") => tasks::external::create(shared, &user, call),
+        ("UserDirectory", _) => users::call(shared, call),
         _ => Err(method_not_found(call)),
     }
 }

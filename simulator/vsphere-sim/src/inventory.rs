@@ -24,7 +24,7 @@ use crate::tasks::TaskState;
 use crate::world::{DatastoreState, World};
 
 pub(crate) use devices::{FIRST_DISK, SCSI_OWN_UNIT};
-pub(crate) use service::default_version;
+pub(crate) use service::{Mode, default_version};
 pub(crate) use vm::power_state;
 
 /// Ids of the objects that every server has.
@@ -61,6 +61,7 @@ pub(crate) enum Node<'w> {
     View(&'w views::View),
     Collector(&'w crate::property_collector::Collector),
     Filter(&'w crate::property_collector::Filter),
+    History(&'w crate::history::collector::Collector),
 }
 
 impl World {
@@ -84,13 +85,16 @@ impl World {
             "ContainerView" => session?.views.get(id).map(Node::View),
             "PropertyCollector" => match session {
                 Some(session) => session.collectors.get(id).map(Node::Collector),
-                None => service::Singleton::of(object).map(Node::Service),
+                None => service::Singleton::of(object, self.mode()).map(Node::Service),
             },
+            kind @ ("EventHistoryCollector" | "TaskHistoryCollector") => {
+                session?.histories.get(id).filter(|collector| collector.is_a(kind)).map(Node::History)
+            }
             "PropertyFilter" => {
                 let mut collectors = session?.collectors.values();
                 collectors.find_map(|collector| collector.filter(id)).map(Node::Filter)
             }
-            _ => service::Singleton::of(object).map(Node::Service),
+            _ => service::Singleton::of(object, self.mode()).map(Node::Service),
         }
     }
 
@@ -112,6 +116,7 @@ impl World {
             Node::View(view) => self.view_property(view, name),
             Node::Collector(collector) => (name == "filter").then(|| refs(collector.filters())),
             Node::Filter(filter) => filter.property(name),
+            Node::History(collector) => collector.property(self, name, session),
         }
     }
 }

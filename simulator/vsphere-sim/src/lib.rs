@@ -29,19 +29,25 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod authorization;
 mod beside;
 mod cbt;
 mod chain;
 mod clock;
 mod control;
+mod custom_fields;
 mod disks;
 mod dispatch;
 mod error;
+mod events;
+mod extensions;
 mod fault;
 mod faults;
 mod files;
+mod history;
 mod inventory;
 mod machine;
+mod options;
 mod power;
 mod property_collector;
 mod random;
@@ -54,6 +60,7 @@ mod snapshots;
 mod state_file;
 mod tagging;
 mod tasks;
+mod users;
 mod vmx;
 mod wire;
 mod world;

@@ -68,6 +68,7 @@ pub(crate) fn power_on(shared: &Shared, id: &str) -> Outcome<()> {
             machine.power = Power::On;
             machine.booted = Some(now);
         }
+        world.post_of_machine(id, t::VmPoweredOnEvent::default(), "is powered on");
     });
     Ok(())
 }
@@ -85,6 +86,7 @@ fn power_off(shared: &Shared, id: &str, clean: bool) -> Outcome<()> {
             machine.booted = None;
             machine.clean_power_off = clean;
         }
+        world.post_of_machine(id, t::VmPoweredOffEvent::default(), "is powered off");
     });
     Ok(())
 }

@@ -36,6 +36,7 @@ pub(crate) fn start(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<An
                     message,
                 ));
             }
+            let (event, old_name) = (spec.clone(), machine.settings.name.clone());
             let settings = &mut machine.settings;
             if let Some(name) = spec.name {
                 settings.name = name;
@@ -53,6 +54,7 @@ pub(crate) fn start(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<An
                 settings.memory_mb = memory;
             }
             machine.generation += 1;
+            world.post_reconfigured(&id, &old_name, event);
             Ok(())
         })?;
         chain::write_text_files(shared, &id)?;

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use vim_api::types as t;
 
+use crate::authorization;
 use crate::clock::Moment;
+use crate::events::Draft;
 use crate::fault::{Outcome, fault};
+use crate::history;
 use crate::inventory::views::View;
 use crate::property_collector::Collector;
 use crate::random;
@@ -15,11 +18,11 @@ use crate::signed::Signed;
 use crate::wire::{self, Answer, Call};
 use crate::world::{Shared, World};
 
-/// A session that is idle for longer is forgotten, as on a vCenter.
-pub(crate) const IDLE_LIMIT: Duration = Duration::from_secs(30 * 60);
-
 /// The name of the cookie.
 pub(crate) const COOKIE: &str = "vmware_soap_session";
+
+/// The languages that a session may speak.
+pub(crate) const LOCALES: [&str; 2] = ["en", "en_US"];
 
 /// How long a token of the STS can be used.
 pub(crate) const TOKEN_LIMIT: Duration = Duration::from_secs(5 * 60);
@@ -65,6 +68,9 @@ pub(crate) struct Session {
     /// The PropertyCollectors, the one that every session has included.
     pub(crate) collectors: BTreeMap<String, Collector>,
     pub(crate) views: BTreeMap<String, View>,
+    /// Collectors of events and of tasks.
+    pub(crate) histories: BTreeMap<String, history::collector::Collector>,
+    locale: String,
     /// What `ContinueRetrievePropertiesEx` has yet to give out.
     pub(crate) pages: BTreeMap<String, Vec<t::ObjectContent>>,
 }
@@ -110,12 +116,10 @@ impl Sessions {
         self.live.get_mut(cookie)
     }
 
-    fn end(&mut self, cookie: &str, how: End) -> bool {
-        let ended = self.live.remove(cookie);
-        if let Some(session) = &ended {
-            let _ = session.end.set(how);
-        }
-        ended.is_some()
+    fn end(&mut self, cookie: &str, how: End) -> Option<Session> {
+        let ended = self.live.remove(cookie)?;
+        let _ = ended.end.set(how);
+        Some(ended)
     }
 }
 
@@ -128,8 +132,8 @@ impl Session {
             full_name: self.user.clone(),
             login_time: self.login.date_time(),
             last_active_time: self.last_active.date_time(),
-            locale: "en".to_owned(),
-            message_locale: "en".to_owned(),
+            locale: self.locale.clone(),
+            message_locale: self.locale.clone(),
             extension_session: Some(false),
             ip_address: Some(self.address.clone()),
             user_agent: Some(self.agent.clone()),
@@ -143,7 +147,8 @@ impl World {
     /// Ends the sessions that were idle for too long. Answers whether there was one.
     pub(crate) fn expire_idle(&mut self) -> bool {
         let now = self.clock.now();
-        let idle = |session: &Session| now.since(session.last_active) > IDLE_LIMIT;
+        let limit = self.stored.options.session_timeout();
+        let idle = |session: &Session| now.since(session.last_active) > limit;
         let due: Vec<String> = self
             .sessions
             .iter()
@@ -180,7 +185,15 @@ impl World {
         caller.cookie.as_deref().is_some_and(|cookie| self.sessions.get(cookie).is_some())
     }
 
-    fn begin_session(&mut self, user: String, caller: &Caller, call: &Call) -> Answer {
+    /// # Errors
+    /// `NoPermission` for a user who has no permission on anything.
+    fn begin_session(&mut self, user: String, caller: &Caller, call: &Call) -> Outcome<Answer> {
+        if !self.stored.authorization.knows(&user) {
+            let event = t::NoAccessUserEvent { ip_address: caller.address.clone(), ..Default::default() };
+            let text = format!("Cannot login user {user}@{}: no permission", caller.address);
+            self.post(Draft::new(event, &text).by(&user));
+            return Err(authorization::no_permission(&self.root(), authorization::VIEW));
+        }
         let cookie = random::hex(20);
         let now = self.clock.now();
         let session = Session {
@@ -194,19 +207,46 @@ impl World {
             end: Arc::default(),
             collectors: BTreeMap::from([(Collector::DEFAULT.to_owned(), Collector::default())]),
             views: BTreeMap::new(),
+            histories: BTreeMap::new(),
+            locale: LOCALES[0].to_owned(),
             pages: BTreeMap::new(),
         };
         let mut answer = Answer::one(call, &session.info());
         answer.set_cookie = Some(format!("{COOKIE}=\"{cookie}\"; Path=/; HttpOnly; Secure"));
+        let event = t::UserLoginSessionEvent {
+            ip_address: caller.address.clone(),
+            user_agent: Some(caller.agent.clone()),
+            locale: session.locale.clone(),
+            session_id: session.key.clone(),
+            ..Default::default()
+        };
+        let text = format!("User {}@{} logged in as {}", session.user, caller.address, caller.agent);
+        self.post(Draft::new(event, &text).by(&session.user));
         self.sessions.live.insert(cookie, session);
         self.touch();
-        answer
+        Ok(answer)
     }
 
     fn end_session(&mut self, cookie: &str, how: End) {
-        if self.sessions.end(cookie, how) {
-            self.touch();
-        }
+        let Some(session) = self.sessions.end(cookie, how) else { return };
+        let event = t::UserLogoutSessionEvent {
+            ip_address: Some(session.address.clone()),
+            user_agent: Some(session.agent.clone()),
+            call_count: Some(session.calls),
+            session_id: Some(session.key.clone()),
+            login_time: Some(session.login.date_time()),
+            ..Default::default()
+        };
+        let text = format!(
+            "User {}@{} logged out (login time: {}, number of API invocations: {}, user agent: {})",
+            session.user,
+            session.address,
+            session.login.date_time().as_str(),
+            session.calls,
+            session.agent
+        );
+        self.post(Draft::new(event, &text).by(&session.user));
+        self.touch();
     }
 }
 
@@ -220,9 +260,13 @@ pub(crate) fn login(shared: &Shared, caller: &Caller, call: &Call) -> Outcome<An
     shared.update(|world| {
         let known = world.stored.users.iter().find(|record| record.name == user);
         if world.is_live(caller) || !known.is_some_and(|record| record.password.verify(&password)) {
+            let event =
+                t::BadUsernameSessionEvent { ip_address: caller.address.clone(), ..Default::default() };
+            let text = format!("Cannot login {user}@{}", caller.address);
+            world.post(Draft::new(event, &text).by(&user));
             return Err(refused());
         }
-        Ok(world.begin_session(user, caller, call))
+        world.begin_session(user, caller, call)
     })
 }
 
@@ -242,7 +286,7 @@ pub(crate) fn login_by_token(shared: &Shared, caller: &Caller, call: &Call) -> O
         let token = assertion.as_ref().and_then(|assertion| world.sessions.tokens.get(assertion));
         match token.cloned() {
             Some(token) if !live && now.since(token.given) <= TOKEN_LIMIT && token.is_shown_rightly(call) => {
-                Ok(world.begin_session(token.user, caller, call))
+                world.begin_session(token.user, caller, call)
             }
             _ => Err(fault(
                 t::InvalidLogin::default(),
@@ -274,7 +318,7 @@ pub(crate) fn clone(shared: &Shared, caller: &Caller, call: &Call) -> Outcome<An
         let live = world.is_live(caller);
         match world.sessions.tickets.remove(&ticket) {
             Some((user, given)) if !live && now.since(given) <= TICKET_LIMIT => {
-                Ok(world.begin_session(user, caller, call))
+                world.begin_session(user, caller, call)
             }
             _ => Err(fault(t::InvalidLogin::default(), "The clone ticket is unknown, used or too old.")),
         }
@@ -308,8 +352,42 @@ pub(crate) fn terminate(shared: &Shared, cookie: &str, call: &Call) -> Outcome<A
             if found == cookie {
                 return Err(crate::fault::invalid_argument("sessionId", "A session cannot end itself."));
             }
+            let user = world.sessions.get(cookie).map(|session| session.user.clone()).unwrap_or_default();
+            let whose = world.sessions.get(&found).map(|session| session.user.clone()).unwrap_or_default();
+            let text = format!("A session for user '{whose}' has stopped");
+            let event = t::SessionTerminatedEvent {
+                session_id: key,
+                terminated_username: whose,
+                ..Default::default()
+            };
+            world.post(Draft::new(event, &text).by(&user));
             world.end_session(&found, End::Expired);
         }
         Ok(Answer::void())
     })
+}
+
+/// `SessionManager.SetLocale`.
+pub(crate) fn set_locale(shared: &Shared, cookie: &str, call: &Call) -> Outcome<Answer> {
+    let locale: String = call.required("locale")?;
+    if !LOCALES.contains(&locale.as_str()) {
+        let message = format!("The server does not speak \"{locale}\".");
+        return Err(fault(t::InvalidLocale::default(), message));
+    }
+    shared.update(|world| {
+        if let Some(session) = world.sessions.get_mut(cookie) {
+            session.locale = locale;
+        }
+    });
+    Ok(Answer::void())
+}
+
+/// `SessionManager.UpdateServiceMessage`.
+pub(crate) fn set_message(shared: &Shared, call: &Call) -> Outcome<Answer> {
+    let message: String = call.required("message")?;
+    shared.update(|world| {
+        world.stored.options.message = message;
+        world.touch();
+    });
+    Ok(Answer::void())
 }

@@ -158,6 +158,7 @@ impl Sim {
     pub fn register_solution_user(&self, name: &str, certificate: &[u8]) {
         self.shared.update(|world| {
             world.sessions.solution_users.insert(certificate.to_vec(), name.to_owned());
+            world.admit_solution_user(name);
         });
     }
 

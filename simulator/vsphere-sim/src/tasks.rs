@@ -1,5 +1,8 @@
 //! Tasks: work that goes on after its call was answered.
 
+mod description;
+pub(crate) mod external;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -7,11 +10,14 @@ use vim_api::dynamic::{Poly, Value};
 use vim_api::types as t;
 use vim_api::{MoRef, mo};
 
+use crate::events::Draft;
 use crate::fault::{Fault, Outcome, fault, localized, not_found, task_in_progress};
 use crate::faults::FaultPlace;
 use crate::inventory::{machine_ref, moref};
 use crate::wire::{Answer, Call};
 use crate::world::{Shared, World};
+
+pub(crate) use description::description;
 
 /// `TaskManager.recentTask` is no longer than this.
 const MAX_RECENT: usize = 200;
@@ -31,6 +37,8 @@ pub(crate) struct Tasks {
 pub(crate) struct TaskState {
     info: t::TaskInfo,
     canceled: bool,
+    /// An extension made it and moves it on.
+    external: bool,
 }
 
 /// What a task does: called on a thread that may block, it tells how far it is and what comes of it.
@@ -74,7 +82,7 @@ impl Tasks {
     fn add(&mut self, make: impl FnOnce(&str) -> t::TaskInfo) -> String {
         self.last += 1;
         let id = format!("task-{}", self.last);
-        self.list.push_back(TaskState { info: make(&id), canceled: false });
+        self.list.push_back(TaskState { info: make(&id), canceled: false, external: false });
         while self.list.len() > MAX_RECENT {
             self.list.pop_front();
         }
@@ -182,6 +190,8 @@ pub(crate) fn cancel(shared: &Shared, call: &Call) -> Outcome<Answer> {
             return Err(fault(t::NotSupported::default(), "The task cannot be canceled (any more)."));
         }
         task.canceled = true;
+        // An extension sees it there, and ends its task.
+        task.info.cancelled = task.external;
         Ok(Answer::void())
     })
 }
@@ -253,11 +263,6 @@ fn strike(planned: &Option<Planned>, percent: i32) -> Outcome<()> {
     }
 }
 
-/// A number that differs from task to task.
-fn world_chain(id: &str) -> u32 {
-    id.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(0)
-}
-
 impl World {
     /// A new task, about an entity or about none.
     fn queue(
@@ -269,7 +274,8 @@ impl World {
     ) -> String {
         let now = self.clock.now();
         let (entity, entity_name) = entity.unzip();
-        self.tasks.add(|id| t::TaskInfo {
+        let chain = self.events.ring.next_key();
+        let id = self.tasks.add(|id| t::TaskInfo {
             key: id.to_owned(),
             task: moref(id),
             name: Some(call.method.clone()),
@@ -281,9 +287,26 @@ impl World {
             cancelable: true,
             reason: Poly::new(t::TaskReasonUser { user_name: user.to_owned(), ..Default::default() }),
             queue_time: now.date_time(),
-            event_chain_id: i32::try_from(world_chain(id)).unwrap_or(0),
+            event_chain_id: chain,
             ..Default::default()
-        })
+        });
+        if let Some(info) = self.tasks.get(&id).map(|task| task.info.clone()) {
+            self.announce(&info);
+        }
+        id
+    }
+
+    /// Remembers a new task, and posts the event that begins its chain.
+    fn announce(&mut self, info: &t::TaskInfo) {
+        self.note_task(info);
+        let user = info.reason.downcast_ref::<t::TaskReasonUser>().map(|reason| reason.user_name.clone());
+        let event = t::TaskEvent { info: info.clone(), ..Default::default() };
+        let text = format!("Task: {}", description::label(&info.description_id));
+        let draft = Draft::new(event, &text).by(&user.unwrap_or_default());
+        self.post(match &info.entity {
+            Some(entity) => draft.on(&entity.cast()),
+            None => draft,
+        });
     }
 
     fn set_progress(&mut self, id: &str, percent: i32) {
@@ -310,6 +333,9 @@ impl World {
                     info.error = Some(Box::new(localized(&fault)));
                 }
             }
+        }
+        if let Some(info) = self.tasks.get(id).map(|task| task.info.clone()) {
+            self.note_task(&info);
         }
         if let Some(machine) = machine.and_then(|machine| self.machine_mut(machine)) {
             machine.busy = None;

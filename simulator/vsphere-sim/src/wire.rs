@@ -82,6 +82,12 @@ impl Call {
         self.arguments.iter().find(|(argument, _)| argument == name).map(|(_, xml)| xml.as_str())
     }
 
+    /// An argument that may stand several times, as XML.
+    pub(crate) fn raw_list(&self, name: &str) -> impl Iterator<Item = &str> {
+        let found = self.arguments.iter().filter(move |(argument, _)| argument == name);
+        found.map(|(_, xml)| xml.as_str())
+    }
+
     /// An argument that may stand several times.
     pub(crate) fn list<T: Element>(&self, name: &str) -> Outcome<Vec<T>> {
         let found = self.arguments.iter().filter(|(argument, _)| argument == name);

@@ -15,11 +15,18 @@ use sim_store::{Datastore, DatastorePath};
 use tokio::sync::watch;
 use vim_api::ApiVersion;
 
+use crate::authorization::Authorization;
 use crate::beside::disks::Disks;
 use crate::beside::policies::Policies;
 use crate::clock::Clock;
+use crate::custom_fields::CustomFields;
+use crate::events::Events;
+use crate::extensions::Extensions;
 use crate::faults::FaultBook;
+use crate::history::TaskHistory;
+use crate::inventory::Mode;
 use crate::machine::{Machine, Snapshot};
+use crate::options::Options;
 use crate::server::rest::RestSessions;
 use crate::session::Sessions;
 use crate::tagging::Tagging;
@@ -68,6 +75,8 @@ pub(crate) struct World {
     pub(crate) stored: Stored,
     pub(crate) sessions: Sessions,
     pub(crate) tasks: Tasks,
+    pub(crate) history: TaskHistory,
+    pub(crate) events: Events,
     pub(crate) rest: RestSessions,
     pub(crate) tagging: Tagging,
     pub(crate) policies: Policies,
@@ -91,6 +100,16 @@ pub(crate) struct Stored {
     pub(crate) machines: BTreeMap<String, Machine>,
     /// Number of the machine or snapshot made next.
     pub(crate) next_id: u32,
+    #[serde(default)]
+    pub(crate) mode: Mode,
+    #[serde(default)]
+    pub(crate) authorization: Authorization,
+    #[serde(default)]
+    pub(crate) extensions: Extensions,
+    #[serde(default)]
+    pub(crate) custom_fields: CustomFields,
+    #[serde(default)]
+    pub(crate) options: Options,
 }
 
 /// A datastore.
@@ -111,6 +130,8 @@ impl Shared {
             stored,
             sessions: Sessions::default(),
             tasks: Tasks::default(),
+            history: TaskHistory::default(),
+            events: Events::default(),
             rest: RestSessions::default(),
             tagging: Tagging::default(),
             policies: Policies::default(),

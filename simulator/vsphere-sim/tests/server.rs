@@ -7,20 +7,30 @@
     reason = "a failed test may panic, in its helpers too"
 )]
 
+#[path = "server/authorization.rs"]
+mod authorization;
 #[path = "server/beside.rs"]
 mod beside;
 #[path = "server/changed_areas.rs"]
 mod changed_areas;
 #[path = "server/control.rs"]
 mod control;
+#[path = "server/disabled_methods.rs"]
+mod disabled_methods;
+#[path = "server/events.rs"]
+mod events;
 #[path = "server/faults.rs"]
 mod faults;
 #[path = "server/find.rs"]
 mod find;
+#[path = "server/history.rs"]
+mod history;
 #[path = "server/live.rs"]
 mod live;
 #[path = "server/managed_files.rs"]
 mod managed_files;
+#[path = "server/managers.rs"]
+mod managers;
 #[path = "server/properties.rs"]
 mod properties;
 #[path = "server/raw.rs"]

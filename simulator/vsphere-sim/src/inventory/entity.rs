@@ -123,13 +123,12 @@ impl World {
             "name" => Value::String(escaped(entity_name)),
             "parent" => Value::MoRef(parent?),
             "overallStatus" | "configStatus" => t::ManagedEntityStatus::Green.to_value(),
-            "effectiveRole" => Value::array("int", vec![Value::Int(-1)]),
-            "disabledMethod" => strings(Vec::<String>::new()),
+            "disabledMethod" => strings(self.disabled_methods(this)),
             "recentTask" => refs(self.tasks.of_entity(this)),
             "alarmActionsEnabled" => Value::Bool(true),
-            "value" | "customValue" => Value::array("CustomFieldValue", Vec::new()),
-            "availableField" => Value::array("CustomFieldDef", Vec::new()),
-            "permission" => Value::array("Permission", Vec::new()),
+            "value" | "customValue" => array("CustomFieldValue", self.custom_values(this)),
+            "availableField" => array("CustomFieldDef", self.custom_fields_of(this)),
+            "permission" => array("Permission", self.permissions_on(this)),
             "declaredAlarmState" | "triggeredAlarmState" => Value::array("AlarmState", Vec::new()),
             "tag" => Value::array("Tag", Vec::new()),
             _ => return None,
@@ -139,6 +138,10 @@ impl World {
     pub(super) fn datastore_refs(&self) -> impl Iterator<Item = MoRef<mo::Datastore>> {
         self.stored.datastores.iter().map(|datastore| moref(&datastore.id))
     }
+}
+
+fn array(item_name: &str, items: Vec<impl Element>) -> Value {
+    Value::array(item_name, items.iter().map(Element::to_value).collect())
 }
 
 /// Names of inventory objects show three characters as their codes, so that they can stand in a path.

@@ -1,12 +1,26 @@
-//! The service instance and the managers that exist here.
+//! The service instance and the managers that exist here, and what the server says about itself.
 
+mod about;
+
+use serde::{Deserialize, Serialize};
 use vim_api::dynamic::{Element, Value};
 use vim_api::types as t;
 use vim_api::{ApiVersion, MoRef};
 
 use super::{ids, moref, refs, strings};
+use crate::history::collector;
 use crate::session::Session;
 use crate::world::World;
+
+/// What the server is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) enum Mode {
+    /// A vCenter.
+    #[default]
+    VirtualCenter,
+    /// A host by itself.
+    HostAgent,
+}
 
 /// The objects of which a server has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,42 +33,95 @@ pub(crate) enum Singleton {
     Tasks,
     Files,
     Disks,
+    Authorization,
+    Events,
+    Extensions,
+    CustomFields,
+    Options,
+    Users,
+    Licenses,
 }
 
 impl Singleton {
-    const ALL: [(Self, &'static str, &'static str); 8] = [
-        (Self::Instance, "ServiceInstance", "ServiceInstance"),
-        (Self::Properties, "PropertyCollector", "propertyCollector"),
-        (Self::Sessions, "SessionManager", "SessionManager"),
-        (Self::Views, "ViewManager", "ViewManager"),
-        (Self::Search, "SearchIndex", "SearchIndex"),
-        (Self::Tasks, "TaskManager", "TaskManager"),
-        (Self::Files, "FileManager", "FileManager"),
-        (Self::Disks, "VirtualDiskManager", "virtualDiskManager"),
+    /// Each with its type, and its id on a vCenter and on a host. A host knows no extensions and no custom fields.
+    const ALL: [(Self, &'static str, &'static str, Option<&'static str>); 15] = [
+        (Self::Instance, "ServiceInstance", "ServiceInstance", Some("ServiceInstance")),
+        // Sessions have their collector under this id in either mode.
+        (Self::Properties, "PropertyCollector", "propertyCollector", Some("propertyCollector")),
+        (Self::Sessions, "SessionManager", "SessionManager", Some("ha-sessionmgr")),
+        (Self::Views, "ViewManager", "ViewManager", Some("ViewManager")),
+        (Self::Search, "SearchIndex", "SearchIndex", Some("ha-searchindex")),
+        (Self::Tasks, "TaskManager", "TaskManager", Some("ha-taskmgr")),
+        (Self::Files, "FileManager", "FileManager", Some("ha-nfc-file-manager")),
+        (Self::Disks, "VirtualDiskManager", "virtualDiskManager", Some("ha-vdiskmanager")),
+        (Self::Authorization, "AuthorizationManager", "AuthorizationManager", Some("ha-authmgr")),
+        (Self::Events, "EventManager", "EventManager", Some("ha-eventmgr")),
+        (Self::Extensions, "ExtensionManager", "ExtensionManager", None),
+        (Self::CustomFields, "CustomFieldsManager", "CustomFieldsManager", None),
+        (Self::Options, "OptionManager", "VpxSettings", Some("HostAgentSettings")),
+        (Self::Users, "UserDirectory", "UserDirectory", Some("ha-user-directory")),
+        (Self::Licenses, "LicenseManager", "LicenseManager", Some("ha-license-manager")),
     ];
 
-    pub(super) fn of(object: &MoRef) -> Option<Self> {
-        let named = |(_, type_name, id): &&(Self, &str, &str)| {
-            *type_name == object.type_name() && *id == object.value()
-        };
-        Self::ALL.iter().find(named).map(|(manager, ..)| *manager)
+    pub(super) fn of(object: &MoRef, mode: Mode) -> Option<Self> {
+        let found = Self::ALL.iter().find(|(manager, type_name, ..)| {
+            *type_name == object.type_name() && manager.id(mode) == Some(object.value())
+        });
+        found.map(|(manager, ..)| *manager)
+    }
+
+    fn id(self, mode: Mode) -> Option<&'static str> {
+        let (.., center, host) = Self::ALL.iter().find(|(manager, ..)| *manager == self)?;
+        match mode {
+            Mode::VirtualCenter => Some(center),
+            Mode::HostAgent => *host,
+        }
     }
 }
 
 impl World {
+    /// What the server is.
+    pub(crate) fn mode(&self) -> Mode {
+        self.stored.mode
+    }
+
+    /// The root folder.
+    pub(crate) fn root(&self) -> MoRef {
+        moref::<vim_api::mo::Folder>(ids::ROOT).cast()
+    }
+
     /// What the server says about itself. Managers that are not simulated are left out.
     pub(crate) fn service_content(&self) -> t::ServiceContent {
+        fn manager<M: vim_api::mo::Managed>(singleton: Singleton, mode: Mode) -> Option<MoRef<M>> {
+            singleton.id(mode).map(moref)
+        }
+        let mode = self.mode();
         t::ServiceContent {
-            root_folder: moref(ids::ROOT),
-            property_collector: moref("propertyCollector"),
-            view_manager: Some(moref("ViewManager")),
-            session_manager: Some(moref("SessionManager")),
-            search_index: Some(moref("SearchIndex")),
-            task_manager: Some(moref("TaskManager")),
-            file_manager: Some(moref("FileManager")),
-            virtual_disk_manager: Some(moref("virtualDiskManager")),
-            about: about(&self.stored.instance_uuid, self.version),
+            root_folder: self.root().cast(),
+            property_collector: manager(Singleton::Properties, mode).unwrap_or_default(),
+            view_manager: manager(Singleton::Views, mode),
+            about: self.about(),
+            setting: manager(Singleton::Options, mode),
+            user_directory: manager(Singleton::Users, mode),
+            session_manager: manager(Singleton::Sessions, mode),
+            authorization_manager: manager(Singleton::Authorization, mode),
+            event_manager: manager(Singleton::Events, mode),
+            task_manager: manager(Singleton::Tasks, mode),
+            extension_manager: manager(Singleton::Extensions, mode),
+            custom_fields_manager: manager(Singleton::CustomFields, mode),
+            license_manager: manager(Singleton::Licenses, mode),
+            search_index: manager(Singleton::Search, mode),
+            file_manager: manager(Singleton::Files, mode),
+            virtual_disk_manager: manager(Singleton::Disks, mode),
             ..Default::default()
+        }
+    }
+
+    /// What the server is called, and of which version.
+    pub(crate) fn about(&self) -> t::AboutInfo {
+        match self.mode() {
+            Mode::VirtualCenter => about::center(&self.stored.instance_uuid, self.version),
+            Mode::HostAgent => about::host(self.version),
         }
     }
 
@@ -69,7 +136,11 @@ impl World {
             (Singleton::Instance, "serverClock") => self.clock.now().date_time().to_value(),
             (Singleton::Instance, "capability") => t::Capability {
                 provisioning_supported: true,
-                multi_host_supported: true,
+                multi_host_supported: self.mode() == Mode::VirtualCenter,
+                user_shell_access_supported: self.mode() == Mode::HostAgent,
+                network_backup_and_restore_supported: Some(false),
+                ft_drs_without_evc_supported: Some(false),
+                hci_workflow_supported: Some(false),
                 ..Default::default()
             }
             .to_value(),
@@ -78,14 +149,24 @@ impl World {
                 let sessions = self.sessions.iter().map(|(_, session)| session.info().to_value());
                 Value::array("UserSession", sessions.collect())
             }
-            (Singleton::Sessions, "message") => Value::String(String::new()),
+            (Singleton::Sessions, "message") => Value::String(self.stored.options.message.clone()),
             (Singleton::Sessions, "defaultLocale") => Value::String("en".to_owned()),
-            (Singleton::Sessions, "messageLocaleList" | "supportedLocaleList") => strings(["en"]),
+            (Singleton::Sessions, "messageLocaleList" | "supportedLocaleList") => {
+                strings(crate::session::LOCALES)
+            }
             (Singleton::Views, "viewList") => {
                 refs(session?.views.keys().map(|id| moref::<vim_api::mo::ContainerView>(id)))
             }
             (Singleton::Tasks, "recentTask") => refs(self.tasks.recent()),
-            (Singleton::Tasks, "maxCollector") => Value::Int(32),
+            (Singleton::Tasks, "maxCollector") => Value::Int(i32::try_from(collector::MOST).ok()?),
+            (Singleton::Tasks, "description") => crate::tasks::description().to_value(),
+            (Singleton::Authorization, _) => return self.authorization_property(name),
+            (Singleton::Events, _) => return self.event_property(name),
+            (Singleton::Extensions, _) => return self.extension_property(name),
+            (Singleton::CustomFields, _) => return self.custom_field_property(name),
+            (Singleton::Options, _) => return self.option_property(name),
+            (Singleton::Users, _) => return self.user_directory_property(name),
+            (Singleton::Licenses, _) => return about::license_property(self.version, name),
             _ => return None,
         })
     }
@@ -96,39 +177,7 @@ pub(crate) fn default_version() -> ApiVersion {
     ApiVersion::parse("8.0.3.0").unwrap_or(ApiVersion::LATEST)
 }
 
-fn about(instance_uuid: &str, version: ApiVersion) -> t::AboutInfo {
-    t::AboutInfo {
-        name: "VMware vCenter Server".to_owned(),
-        full_name: "VMware vCenter Server 8.0.3 build-24022515 (vsphere-sim)".to_owned(),
-        vendor: "VMware, Inc.".to_owned(),
-        version: "8.0.3".to_owned(),
-        patch_level: Some("00000".to_owned()),
-        build: "24022515".to_owned(),
-        locale_version: Some("INTL".to_owned()),
-        locale_build: Some("000".to_owned()),
-        os_type: "linux-x64".to_owned(),
-        product_line_id: "vpx".to_owned(),
-        api_type: "VirtualCenter".to_owned(),
-        api_version: version.id().to_owned(),
-        instance_uuid: Some(instance_uuid.to_owned()),
-        license_product_name: Some("VMware VirtualCenter Server".to_owned()),
-        license_product_version: Some("8.0".to_owned()),
-        ..Default::default()
-    }
-}
-
-/// What a host says about itself.
+/// What a host says about itself, to the vCenter that it belongs to.
 pub(super) fn about_host(version: ApiVersion) -> t::AboutInfo {
-    t::AboutInfo {
-        name: "VMware ESXi".to_owned(),
-        full_name: "VMware ESXi 8.0.3 build-24022510 (vsphere-sim)".to_owned(),
-        vendor: "VMware, Inc.".to_owned(),
-        version: "8.0.3".to_owned(),
-        build: "24022510".to_owned(),
-        os_type: "vmnix-x86".to_owned(),
-        product_line_id: "embeddedEsx".to_owned(),
-        api_type: "HostAgent".to_owned(),
-        api_version: version.id().to_owned(),
-        ..Default::default()
-    }
+    about::host(version)
 }

@@ -189,6 +189,11 @@ impl World {
                 ..Default::default()
             },
             overall_status: t::ManagedEntityStatus::Green,
+            custom_value: self
+                .custom_values(&machine_ref(machine).cast())
+                .into_iter()
+                .map(Poly::new)
+                .collect(),
             ..Default::default()
         }
     }

@@ -13,6 +13,9 @@ use crate::session::Session;
 use crate::wire::fingerprint;
 use crate::world::World;
 
+/// What the properties are now, each with its fingerprint.
+type State = HashMap<String, (String, Value)>;
+
 impl Filter {
     /// What the client does not know yet, at most `room` objects of it, and whether something was left over.
     pub(super) fn difference(
@@ -30,8 +33,9 @@ impl Filter {
         let mut cut = false;
         let present: HashSet<&MoRef> = selection.objects.iter().collect();
         for object in &selection.objects {
-            let now = self.state(world, session, object, version)?;
-            let Some(update) = compare(object, self.reported.get(object), &now) else { continue };
+            let (now, refused) = self.state(world, session, object, version)?;
+            let Some(mut update) = compare(object, self.reported.get(object), &now) else { continue };
+            update.missing_set = refused;
             if updates.len() == room {
                 cut = true;
                 break;
@@ -78,23 +82,22 @@ impl Filter {
         session: Option<&Session>,
         object: &MoRef,
         version: ApiVersion,
-    ) -> Outcome<HashMap<String, (String, Value)>> {
+    ) -> Outcome<(State, Vec<t::MissingProperty>)> {
         let mut state = HashMap::new();
+        let mut refused = Vec::new();
         for path in paths::wanted(&self.spec, object, version) {
-            if let Some(value) = paths::read(world, session, object, &path, version)? {
-                state.insert(path, (fingerprint(&value), value));
+            match paths::permitted(paths::read(world, session, object, &path, version))? {
+                Ok(Some(value)) => drop(state.insert(path, (fingerprint(&value), value))),
+                Ok(None) => {}
+                Err(fault) => refused.push(retrieve::missing_property(&path, &fault)),
             }
         }
-        Ok(state)
+        Ok((state, refused))
     }
 }
 
 /// The update that leads from what was told to what is; `None` if that is the same.
-fn compare(
-    object: &MoRef,
-    told: Option<&Reported>,
-    now: &HashMap<String, (String, Value)>,
-) -> Option<t::ObjectUpdate> {
+fn compare(object: &MoRef, told: Option<&Reported>, now: &State) -> Option<t::ObjectUpdate> {
     let mut changes = Vec::new();
     for (path, (print, value)) in now {
         if told.and_then(|told| told.get(path)) != Some(print) {

@@ -6,7 +6,8 @@ use vim_api::dynamic::{ManagedInfo, Value, get_path, managed_type};
 use vim_api::types as t;
 use vim_api::{ApiVersion, MoRef};
 
-use crate::fault::{Outcome, invalid_argument, invalid_property};
+use crate::authorization;
+use crate::fault::{Fault, Outcome, invalid_argument, invalid_property};
 use crate::session::Session;
 use crate::world::World;
 
@@ -58,7 +59,9 @@ pub(super) fn read(
 ) -> Outcome<Option<Value>> {
     let Some(info) = managed_type(object.type_name()) else { return Err(invalid_property(path)) };
     let (name, key, rest) = first_name(info, path, version)?;
-    let Some(value) = world.node(object, session).and_then(|node| world.property(node, name, session)) else {
+    let Some(property) = info.property(name) else { return Err(invalid_property(path)) };
+    let read = || world.node(object, session).and_then(|node| world.property(node, name, session));
+    let Some(value) = authorization::property(world, session, object, property, read)? else {
         return Ok(None);
     };
     let value = match key {
@@ -72,6 +75,20 @@ pub(super) fn read(
         (None, _) => Ok(Some(value)),
         (Some(rest), Some(found)) => get_path(found, rest).map_err(|_| invalid_property(path)),
         (Some(_), None) => Err(invalid_property(path)),
+    }
+}
+
+/// What was read, or the refusal where the privilege for it is missing; anything else that is wrong ends the call.
+pub(super) fn permitted<T>(read: Outcome<T>) -> Outcome<Result<T, Fault>> {
+    match read {
+        Ok(value) => Ok(Ok(value)),
+        // A lost session is a refusal of that type too, and not one to be passed over.
+        Err(refused)
+            if refused.fault.is::<t::NoPermission>() && !refused.fault.is::<t::NotAuthenticated>() =>
+        {
+            Ok(Err(refused))
+        }
+        Err(fault) => Err(fault),
     }
 }
 

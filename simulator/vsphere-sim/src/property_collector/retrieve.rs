@@ -4,7 +4,7 @@ use vim_api::types as t;
 use vim_api::{ApiVersion, MoRef};
 
 use super::{paths, select};
-use crate::fault::{Outcome, fault, invalid_argument, localized, not_found};
+use crate::fault::{Fault, Outcome, fault, invalid_argument, localized, not_found};
 use crate::random;
 use crate::session::Session;
 use crate::wire::{Answer, Call};
@@ -89,8 +89,12 @@ fn content(
 ) -> Outcome<t::ObjectContent> {
     let mut content = t::ObjectContent { obj: object.clone(), ..Default::default() };
     for path in paths {
-        if let Some(val) = paths::read(world, session, object, path, version)? {
-            content.prop_set.push(t::DynamicProperty { name: path.clone(), val, ..Default::default() });
+        match paths::permitted(paths::read(world, session, object, path, version))? {
+            Ok(Some(val)) => {
+                content.prop_set.push(t::DynamicProperty { name: path.clone(), val, ..Default::default() });
+            }
+            Ok(None) => {}
+            Err(refused) => content.missing_set.push(missing_property(path, &refused)),
         }
     }
     Ok(content)
@@ -133,6 +137,11 @@ fn page_size(options: &t::RetrieveOptions, most: usize) -> Outcome<usize> {
             _ => Err(invalid_argument("options.maxObjects", "A page has at least one object.")),
         },
     }
+}
+
+/// A property that may not be read.
+pub(super) fn missing_property(path: &str, refused: &Fault) -> t::MissingProperty {
+    t::MissingProperty { path: path.to_owned(), fault: localized(refused), ..Default::default() }
 }
 
 /// A fault about one object among others.

@@ -7,6 +7,7 @@ use vim_api::types as t;
 use vim_api::{ApiVersion, MoRef};
 
 use super::paths;
+use crate::authorization;
 use crate::fault::{Outcome, invalid_argument, not_found};
 use crate::session::Session;
 use crate::world::World;
@@ -34,6 +35,12 @@ pub(super) fn select(
                 return Err(not_found(&start.obj));
             }
             selection.missing.push(start.obj.clone());
+            continue;
+        }
+        if !authorization::sees(world, session, &start.obj) {
+            if spec.report_missing_objects_in_results != Some(true) {
+                return Err(authorization::no_permission(&start.obj, authorization::VIEW));
+            }
             continue;
         }
         let mut walk = Walk {
@@ -115,16 +122,27 @@ impl<'a> Walk<'a> {
     }
 
     fn targets(&self, object: &MoRef, traversal: &t::TraversalSpec) -> Outcome<Vec<MoRef>> {
-        Ok(match paths::read(self.world, self.session, object, &traversal.path, self.version)? {
-            Some(Value::MoRef(target)) => vec![target],
-            Some(Value::Array(array)) => {
-                let reference = |item| match item {
-                    Value::MoRef(target) => Some(target),
-                    _ => None,
-                };
-                array.into_items().into_iter().filter_map(reference).collect()
-            }
-            _ => Vec::new(),
-        })
+        // What may not be read leads nowhere.
+        Ok(
+            match paths::permitted(paths::read(
+                self.world,
+                self.session,
+                object,
+                &traversal.path,
+                self.version,
+            ))?
+            .unwrap_or_default()
+            {
+                Some(Value::MoRef(target)) => vec![target],
+                Some(Value::Array(array)) => {
+                    let reference = |item| match item {
+                        Value::MoRef(target) => Some(target),
+                        _ => None,
+                    };
+                    array.into_items().into_iter().filter_map(reference).collect()
+                }
+                _ => Vec::new(),
+            },
+        )
     }
 }

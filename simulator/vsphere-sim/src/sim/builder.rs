@@ -17,6 +17,10 @@ pub struct Builder {
     pub(super) vms: Vec<VmSpec>,
     pub(super) user: String,
     pub(super) password: Option<SecretString>,
+    /// Further users: name, password, name of the role.
+    pub(super) users: Vec<(String, SecretString, String)>,
+    /// Roles with the ids of their privileges.
+    pub(super) roles: Vec<(String, Vec<String>)>,
     pub(super) data_dir: Option<PathBuf>,
     pub(super) listen: SocketAddr,
     pub(super) control: Option<SocketAddr>,
@@ -67,6 +71,8 @@ impl Default for Builder {
             vms: Vec::new(),
             user: "administrator@vsphere.local".to_owned(),
             password: None,
+            users: Vec::new(),
+            roles: Vec::new(),
             data_dir: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             control: None,
@@ -90,6 +96,21 @@ impl Builder {
     pub fn user(mut self, name: &str, password: SecretString) -> Self {
         name.clone_into(&mut self.user);
         self.password = Some(password);
+        self
+    }
+
+    /// Adds a user who has a role on the root folder and all below it. The role is one that every server has (`Admin`,
+    /// `ReadOnly`, `NoAccess`, `NoCryptoAdmin`), or one of [`add_role`](Self::add_role). A user whose permissions are in
+    /// a data folder already keeps those.
+    pub fn add_user(mut self, name: &str, password: SecretString, role: &str) -> Self {
+        self.users.push((name.to_owned(), password, role.to_owned()));
+        self
+    }
+
+    /// Adds a role with these privileges, given by their ids, and with those that each role has. A role of that name in
+    /// a data folder stays as it is.
+    pub fn add_role(mut self, name: &str, privileges: &[&str]) -> Self {
+        self.roles.push((name.to_owned(), privileges.iter().map(|id| (*id).to_owned()).collect()));
         self
     }
 

@@ -20,7 +20,7 @@ use crate::inventory::{FIRST_DISK, SCSI_OWN_UNIT};
 use crate::machine::{DiskState, Machine, Power, Settings};
 use crate::server::Role;
 use crate::world::{self, DatastoreState, LookupEntry, Shared, Stored};
-use crate::{Error, ErrorKind, Result, chain, control, random, server, state_file};
+use crate::{Error, ErrorKind, Result, authorization, chain, control, random, server, state_file};
 
 /// Name of the datastore of a new data folder, and of its folder.
 const DATASTORE: &str = "datastore1";
@@ -138,9 +138,18 @@ fn populate(
         Some(stored) => stored,
         None => new_state(data_dir)?,
     };
-    let hash = PasswordHash::new(password.expose_secret())
-        .map_err(|error| Error::store("hashing the password", error))?;
-    stored.users = vec![UserRecord { name: builder.user.clone(), password: hash }];
+    let user = |name: &str, password: &SecretString| {
+        let hash = PasswordHash::new(password.expose_secret());
+        let password = hash.map_err(|error| Error::store("hashing a password", error))?;
+        Ok(UserRecord { name: name.to_owned(), password })
+    };
+    stored.users = vec![user(&builder.user, password)?];
+    for (name, password, _) in &builder.users {
+        if stored.users.iter().any(|known| authorization::same_principal(&known.name, name)) {
+            return Err(Error::new(ErrorKind::InvalidArgument, format!("there are two users {name:?}")));
+        }
+        stored.users.push(user(name, password)?);
+    }
     let settings = world::Settings {
         data_dir: data_dir.to_owned(),
         version: builder.version,
@@ -149,6 +158,7 @@ fn populate(
         sts,
     };
     let shared = Arc::new(Shared::new(stored, settings, FaultBook::default()));
+    grant(&shared, builder)?;
     for spec in &builder.vms {
         let known = shared
             .read(|world| world.stored.machines.values().any(|machine| machine.settings.name == spec.name));
@@ -159,6 +169,32 @@ fn populate(
     // Writes the files in any case: the users may be others than last time.
     shared.update(|world| world.touch());
     Ok(shared)
+}
+
+/// Adds the roles that are missing, and gives users theirs who have none. The first user may do everything.
+fn grant(shared: &Shared, builder: &Builder) -> Result<()> {
+    let wrong = |what: String| Error::new(ErrorKind::InvalidArgument, what);
+    shared.update(|world| {
+        for (name, privileges) in &builder.roles {
+            let privileges = authorization::manager::role_privileges(privileges.clone());
+            let privileges =
+                privileges.map_err(|fault| wrong(format!("the role {name:?}: {}", fault.message)))?;
+            if authorization::role_named(world, name).is_none() {
+                world.add_role(name.clone(), privileges).map_err(|fault| wrong(fault.message))?;
+            }
+        }
+        let root = world.root();
+        let admin = authorization::role_named(world, "Admin").unwrap_or_default();
+        world.stored.authorization.grant(&root, &builder.user, admin, true);
+        for (user, _, role) in &builder.users {
+            let id = authorization::role_named(world, role);
+            let id = id.ok_or_else(|| wrong(format!("{user:?}: there is no role {role:?}")))?;
+            if !world.stored.authorization.knows(user) {
+                world.stored.authorization.grant(&root, user, id, true);
+            }
+        }
+        Ok(())
+    })
 }
 
 fn new_state(data_dir: &Path) -> Result<Stored> {
@@ -176,6 +212,11 @@ fn new_state(data_dir: &Path) -> Result<Stored> {
                 datastores: vec![DatastoreState { id: "datastore-11".to_owned(), files, uuid }],
                 machines: BTreeMap::new(),
                 next_id: FIRST_ID,
+                mode: Default::default(),
+                authorization: Default::default(),
+                extensions: Default::default(),
+                custom_fields: Default::default(),
+                options: Default::default(),
             })
         })
 }

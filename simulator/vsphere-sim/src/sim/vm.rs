@@ -121,7 +121,7 @@ impl SimVm {
     /// `NotFound` if the machine is gone.
     pub fn unregister(self) -> Result<Unregistered> {
         let taken = self.shared.update(|world| {
-            world.touch();
+            world.forget(&self.moref().cast());
             world.stored.machines.remove(&self.id)
         });
         taken.map(|machine| Unregistered(Box::new(machine))).ok_or_else(|| self.gone())

@@ -150,7 +150,8 @@ fn settle(shared: &Shared, id: &str) -> Outcome<()> {
     }
     shared.update(|world| {
         let machine = world.machine_mut(id).ok_or_else(|| not_found(&machine_ref(&machine).cast()))?;
-        machine.consolidation_needed = needed;
+        let before = std::mem::replace(&mut machine.consolidation_needed, needed);
+        world.post_consolidation(id, before, needed);
         Ok(())
     })?;
     chain::apply_tracking(shared, &machine.settings)?;

@@ -12,7 +12,7 @@ use vsphere_sim::Sim;
 use crate::start;
 
 /// Trusts the simulator's CA, so that its certificate is judged by rustls and not by a thumbprint.
-async fn send(sim: &Sim, request: &str) -> String {
+pub(crate) async fn send(sim: &Sim, request: &str) -> String {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(rustls::pki_types::CertificateDer::from_pem_slice(sim.ca_pem().as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -30,14 +30,14 @@ async fn send(sim: &Sim, request: &str) -> String {
     answer
 }
 
-fn post(headers: &str, body: &str) -> String {
+pub(crate) fn post(headers: &str, body: &str) -> String {
     let length = body.len();
     format!(
         "POST /sdk HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
     )
 }
 
-fn envelope(body: &str) -> String {
+pub(crate) fn envelope(body: &str) -> String {
     format!(
         "<?xml version=\"1.0\"?><S:Envelope xmlns:S=\"http://schemas.xmlsoap.org/soap/envelope/\" \
          xmlns:i=\"http://www.w3.org/2001/XMLSchema-instance\" xmlns:xsd=\"http://www.w3.org/2001/XMLSchema\"><S:Header/><S:Body>{body}</S:Body></S:Envelope>"
