@@ -86,6 +86,19 @@ pub fn revert(current_top: &Path, target: &Path, owned: &[PathBuf]) -> Result<Pa
     Ok(child)
 }
 
+/// Puts a new, empty child over `target`, a snapshot's frozen link, beside whatever else is built over it. Where the
+/// target is tracked, the child's tracking starts under a new uuid.
+///
+/// # Errors
+/// Those of opening the chain; `Io`, `NoSpace`.
+pub fn branch(target: &Path) -> Result<PathBuf> {
+    let chain = Chain::open(target, false, false)?;
+    let held = FolderLock::exclusive(files::folder_of(target))?;
+    let child = next_child_path(&chain)?;
+    add_child(chain.top(), &child, &held, tracking::restart_in_child)?;
+    Ok(child)
+}
+
 /// Removes a link which no snapshot owns any more. `owned` are the links that snapshots still own; where the link
 /// had nothing over it, links below that only it needed go too. `progress(done, total)` in bytes is called as data
 /// moves.
