@@ -8,7 +8,7 @@ use vim_api::types as t;
 use vim_api::{MoRef, mo};
 
 use crate::fault::{Fault, Outcome, describe, fault, from_store, invalid_argument, not_found};
-use crate::faults::Mutation;
+use crate::faults::{Asked, Mutation};
 use crate::machine::Power;
 use crate::population;
 use crate::wire::{Answer, Call};
@@ -33,6 +33,14 @@ pub(crate) async fn answer(shared: &Arc<Shared>, call: &Call, disk: Target, obje
         .ok()
         .filter(|start| *start < disk.capacity)
         .ok_or_else(|| invalid_argument("startOffset", "The start is not inside the disk."))?;
+    let mutation = shared.faults.strike_areas(&Asked::on(call, object));
+    if mutation == Some(Mutation::RefuseAll) && change_id == "*" {
+        let value = t::FileFault { file: disk.file.clone(), ..Default::default() };
+        return Err(fault(
+            value,
+            format!("Error caused by file {}: what is allocated is not known.", disk.file),
+        ));
+    }
     let (host, since) = (disk.host.clone(), change_id.clone());
     let job = move || tracking::query(&host, &since, start, DEFAULT_MAX_EXTENTS);
     let window = match tokio::task::spawn_blocking(job).await {
@@ -41,7 +49,7 @@ pub(crate) async fn answer(shared: &Arc<Shared>, call: &Call, disk: Target, obje
         Err(error) => return Err(fault(t::SystemError::default(), format!("The query died: {error}"))),
     };
     let mut info = to_info(&window);
-    if let Some(mutation) = shared.faults.strike_areas(object) {
+    if let Some(mutation) = mutation {
         spoil(&mut info, mutation, disk.capacity);
     }
     Ok(Answer::one(call, &info))
@@ -136,6 +144,25 @@ fn spoil(info: &mut t::DiskChangeInfo, mutation: Mutation, capacity: u64) {
             let first = info.changed_area.first().cloned().unwrap_or_else(|| area(info.start_offset, 1024));
             info.changed_area = vec![first.clone(), area(first.start + first.length / 2, first.length)];
         }
+        Mutation::ExtraExtents => {
+            let end = info.start_offset + info.length;
+            let mut at = info.start_offset;
+            let mut all = Vec::new();
+            for changed in std::mem::take(&mut info.changed_area) {
+                // The first 64 KiB of every gap, which are said to have changed as well.
+                let gap = (changed.start - at).min(65_536);
+                if gap > 0 {
+                    all.push(area(at, gap));
+                }
+                at = changed.start + changed.length;
+                all.push(changed);
+            }
+            if at < end {
+                all.push(area(at, (end - at).min(65_536)));
+            }
+            info.changed_area = all;
+        }
+        Mutation::RefuseAll => {}
         Mutation::BeyondCapacity => info.changed_area.push(area(capacity - 512, 65_536)),
     }
 }

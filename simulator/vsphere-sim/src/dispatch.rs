@@ -7,7 +7,7 @@ use vim_api::types as t;
 use vim_api::xml::Service;
 
 use crate::fault::{Outcome, fault, invalid_request, not_authenticated, not_found};
-use crate::faults::FaultPlace;
+use crate::faults::{self, Asked, FaultPlace};
 use crate::inventory::{search, views};
 use crate::property_collector as pc;
 use crate::session::{self, Caller};
@@ -22,11 +22,14 @@ pub(crate) async fn dispatch(shared: &Arc<Shared>, caller: &Caller, call: &Call)
     if !is_here && name != "Fetch" {
         return Err(invalid_request(format!("Unable to resolve WSDL method name {name}")));
     }
-    if let Some(rule) = shared.faults.strike(FaultPlace::Call, name, call.this.value())
-        && let Some(fault) = rule.to_fault(&call.this)
-    {
-        return Err(fault);
+    faults::play(shared, call).await?;
+    match shared.faults.strike(FaultPlace::Call, &Asked::of(call)) {
+        Some(rule) => faults::suffer(&rule, shared, caller, call, carry_out(shared, caller, call)).await,
+        None => carry_out(shared, caller, call).await,
     }
+}
+
+async fn carry_out(shared: &Arc<Shared>, caller: &Caller, call: &Call) -> Outcome<Answer> {
     let cookie = shared.read_mut(|world| {
         let cookie = caller.cookie.as_deref().filter(|cookie| world.sessions.get(cookie).is_some())?;
         world.note_activity(cookie);

@@ -56,6 +56,7 @@ mod sim;
 mod snapshots;
 mod state_file;
 mod stored_xml;
+mod style;
 mod tagging;
 mod tasks;
 mod topology;
@@ -63,7 +64,9 @@ mod vmx;
 mod wire;
 mod world;
 
+pub use clock::Clock;
 pub use error::{Error, ErrorKind, Result};
-pub use faults::{FaultPlace, FaultRule, Mutation};
 pub use sim::{Builder, Content, DiskSpec, Generated, Sim, SimDisk, SimVm, Unregistered, VmSpec};
+pub use faults::{Action, Effect, Endpoint, FaultPlace, FaultRule, FaultState, LeaseEnd, Mutation};
+pub use style::{Chunked, Gzip, Prefix, WireStyle};
 pub use topology::Topology;

@@ -3,13 +3,13 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
-use vsphere_sim::{Generated, Sim, Topology};
+use vsphere_sim::{FaultRule, Generated, Sim, Topology, WireStyle};
 
 /// A vSphere that holds real disks. It prints its URL, its control port and its thumbprints, and runs until it is
 /// told to stop.
@@ -56,6 +56,12 @@ struct Arguments {
     /// Name of the environment variable with the user's password.
     #[arg(long, default_value = "VSPHERE_SIM_PASSWORD")]
     password_env: String,
+    /// How answers are written, such as `prefix=local,chunked=always,gzip=never,fraction=9`.
+    #[arg(long, default_value = "")]
+    wire: WireStyle,
+    /// A file with fault rules: a JSON array.
+    #[arg(long)]
+    faults: Option<PathBuf>,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -82,10 +88,12 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
             arguments.password_env, arguments.user
         )
     })?;
+    let rules = arguments.faults.as_deref().map(rules).transpose()?.unwrap_or_default();
     let mut builder = Sim::builder()
         .listen(arguments.listen)
         .control(arguments.control)
-        .user(&arguments.user, SecretString::from(password));
+        .user(&arguments.user, SecretString::from(password))
+        .wire(arguments.wire);
     if let Some(data) = arguments.data {
         builder = builder.data_dir(data);
     }
@@ -101,6 +109,9 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     // Listened for before anything is printed: who reads the lines may stop the program at once.
     let mut terminate = signal(SignalKind::terminate())?;
     let sim = builder.start().await?;
+    for rule in rules {
+        sim.add_fault(rule)?;
+    }
     let mut out = std::io::stdout().lock();
     writeln!(out, "url {}", sim.url())?;
     writeln!(out, "control {}", sim.control_url().unwrap_or_default())?;
@@ -113,4 +124,16 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         interrupted = tokio::signal::ctrl_c() => interrupted?,
     }
     Ok(())
+}
+
+/// The rules of a file.
+fn rules(path: &Path) -> Result<Vec<FaultRule>, Box<dyn std::error::Error>> {
+    let name = path.display();
+    let text = std::fs::read_to_string(path).map_err(|error| format!("reading {name}: {error}"))?;
+    let rules: Vec<serde_json::Value> = serde_json::from_str(&text)
+        .map_err(|error| format!("{name} is no JSON array of fault rules: {error}"))?;
+    let read = |(at, json)| {
+        FaultRule::from_json(json).map_err(|error| format!("rule {at} of {name}: {error}").into())
+    };
+    (1_usize..).zip(&rules).map(read).collect()
 }

@@ -47,7 +47,7 @@ pub(crate) fn shutdown_guest(shared: &Arc<Shared>, call: &Call) -> Outcome<Answe
     })?;
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
-        tokio::time::sleep(shared.settings.task_duration).await;
+        crate::clock::sleep(&shared, shared.settings.task_duration).await;
         let done = tokio::task::spawn_blocking(move || power_off(&shared, &id, true)).await;
         if let Ok(Err(fault)) = done {
             tracing::debug!(message = fault.message, "the guest was off before its shutdown ended");

@@ -1,14 +1,19 @@
 //! The HTTPS endpoint.
 
 pub(crate) mod certificate;
+mod connection;
+mod encode;
 mod http;
 mod lookup;
 pub(crate) mod rest;
+mod spoil;
 mod sts;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -16,6 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use self::connection::{Connection, Fate};
 use crate::world::Shared;
 
 /// What a listener is there for.
@@ -62,7 +68,12 @@ async fn connection(
             return;
         }
     };
-    let service = service_fn(move |request| http::answer(Arc::clone(&shared), role, address, request));
+    let fate = Fate::default();
+    let stream = Connection::new(stream, fate.clone());
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(fate.clone());
+        http::answer(Arc::clone(&shared), role, address, request)
+    });
     let served =
         http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
     if let Err(error) = served {

@@ -167,6 +167,11 @@ impl World {
         due.len()
     }
 
+    /// Ends one session as if it had been idle for too long.
+    pub(crate) fn expire_session(&mut self, cookie: &str) {
+        self.end_session(cookie, End::Expired);
+    }
+
     /// Notes that a session is in use.
     pub(crate) fn note_activity(&mut self, cookie: &str) {
         let now = self.clock.now();

@@ -15,7 +15,8 @@ use sim_store::state::{self, ServerRecord};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::faults::FaultRule;
+use crate::faults::{FaultRule, FaultState};
+use crate::style::WireStyle;
 use crate::world::Shared;
 use crate::{Error, ErrorKind, Result};
 
@@ -163,18 +164,38 @@ impl Sim {
 
     /// Moves the server's clock ahead: sessions that are idle for more than 30 minutes by it end.
     pub fn advance_clock(&self, by: Duration) {
-        self.shared.update(|world| {
-            world.clock.advance(by);
-            world.expire_idle();
-        });
+        self.shared.advance_clock(by);
     }
 
-    /// Adds a rule by which something goes wrong.
+    /// How answers are written now.
+    pub fn wire(&self) -> WireStyle {
+        self.shared.style()
+    }
+
+    /// Has answers written otherwise from now on.
+    pub fn set_wire(&self, style: WireStyle) {
+        self.shared.set_style(style);
+    }
+
+    /// Adds a rule by which something goes wrong, and answers its number.
     ///
     /// # Errors
     /// `InvalidArgument` for a rule that can never work, such as one with an unknown fault.
-    pub fn add_fault(&self, rule: FaultRule) -> Result<()> {
+    pub fn add_fault(&self, rule: FaultRule) -> Result<u64> {
         self.shared.faults.add(rule)
+    }
+
+    /// The rules by which something goes wrong, with what has become of them.
+    pub fn faults(&self) -> Vec<FaultState> {
+        self.shared.faults.list()
+    }
+
+    /// Takes a rule back.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no rule of this number.
+    pub fn remove_fault(&self, id: u64) -> Result<()> {
+        self.shared.faults.remove(id)
     }
 
     /// Adds a rule for the fake VDDK.

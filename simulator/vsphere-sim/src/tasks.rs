@@ -7,8 +7,9 @@ use vim_api::dynamic::{Poly, Value};
 use vim_api::types as t;
 use vim_api::{MoRef, mo};
 
+use crate::clock::{Moment, sleep_until};
 use crate::fault::{Fault, Outcome, fault, localized, not_found, task_in_progress};
-use crate::faults::FaultPlace;
+use crate::faults::{Asked, FaultPlace, FaultRule};
 use crate::inventory::{machine_ref, moref};
 use crate::wire::{Answer, Call};
 use crate::world::{Shared, World};
@@ -180,11 +181,13 @@ pub(crate) fn start_apart(
 
 fn go(shared: &Arc<Shared>, machine: Option<&str>, call: &Call, id: String, work: Work) -> Answer {
     let object = machine.unwrap_or_else(|| call.this.value());
-    let planned = shared.faults.strike(FaultPlace::Task, &call.method, object).and_then(|rule| {
+    let rule = shared.faults.strike(FaultPlace::Task, &Asked::on(call, object));
+    let begin = shared.now().after(rule.as_ref().map(FaultRule::delay).unwrap_or_default());
+    let planned = rule.and_then(|rule| {
         rule.to_fault(&call.this).map(|fault| Planned { at: rule.progress.unwrap_or(0), fault })
     });
     let answer = Answer::one(call, &moref::<mo::Task>(&id));
-    tokio::spawn(run(Arc::clone(shared), machine.map(str::to_owned), id, planned, work));
+    tokio::spawn(run(Arc::clone(shared), machine.map(str::to_owned), id, planned, begin, work));
     answer
 }
 
@@ -201,10 +204,19 @@ pub(crate) fn cancel(shared: &Shared, call: &Call) -> Outcome<Answer> {
     })
 }
 
-async fn run(shared: Arc<Shared>, machine: Option<String>, id: String, planned: Option<Planned>, work: Work) {
+async fn run(
+    shared: Arc<Shared>,
+    machine: Option<String>,
+    id: String,
+    planned: Option<Planned>,
+    begin: Moment,
+    work: Work,
+) {
+    // Each step has its own moment, counted from the beginning: a clock that jumps takes the task through all of them.
     let pause = shared.settings.task_duration / 5;
-    tokio::time::sleep(pause).await;
-    let outcome = match prepare(&shared, &id, &planned, pause).await {
+    let begin = begin.after(pause);
+    sleep_until(&shared, begin).await;
+    let outcome = match prepare(&shared, &id, &planned, begin, pause).await {
         Ok(()) => {
             let (worker, task, machine) = (Arc::clone(&shared), id.clone(), machine.clone());
             let job = tokio::task::spawn_blocking(move || {
@@ -225,7 +237,7 @@ async fn run(shared: Arc<Shared>, machine: Option<String>, id: String, planned: 
     };
     if outcome.is_ok() {
         shared.update(|world| world.set_progress(&id, AFTER));
-        tokio::time::sleep(pause).await;
+        sleep_until(&shared, begin.after(pause * 4)).await;
     }
     shared.update(|world| world.finish(machine.as_deref(), &id, outcome));
 }
@@ -235,6 +247,7 @@ async fn prepare(
     shared: &Shared,
     id: &str,
     planned: &Option<Planned>,
+    begin: Moment,
     pause: std::time::Duration,
 ) -> Outcome<()> {
     shared.update(|world| {
@@ -246,8 +259,8 @@ async fn prepare(
         }
     });
     strike(planned, 0)?;
-    for percent in BEFORE {
-        tokio::time::sleep(pause).await;
+    for (percent, step) in BEFORE.into_iter().zip(1..) {
+        sleep_until(shared, begin.after(pause * step)).await;
         let canceled = shared.update(|world| {
             world.set_progress(id, percent);
             world.tasks.get_mut(id).is_some_and(|task| {

@@ -25,6 +25,8 @@ pub(crate) struct Call {
     /// The version that the client speaks, at most the server's.
     pub(crate) version: ApiVersion,
     arguments: Vec<(String, String)>,
+    /// Whose session it is, where there is one.
+    pub(crate) user: Option<String>,
     /// The whole message, for what is signed and what stands in its header.
     pub(crate) envelope: Bytes,
 }
@@ -60,7 +62,7 @@ impl Call {
             parsed.map_err(|error| invalid_request(format!("The request cannot be read: {error}")))?;
         match this {
             Some(this) if !this.value().is_empty() => {
-                Ok(Self { method, this, service, version, arguments, envelope: body })
+                Ok(Self { method, this, service, version, arguments, user: None, envelope: body })
             }
             _ => Err(invalid_request("The request names no object in \"_this\".")),
         }

@@ -17,13 +17,14 @@ use vim_api::{ApiVersion, MoRef};
 
 use crate::beside::disks::Disks;
 use crate::beside::policies::Policies;
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment, ServerClock};
 use crate::faults::FaultBook;
 use crate::inventory::tree::Tree;
 use crate::machine::{Machine, Snapshot};
 use crate::population::Population;
 use crate::server::rest::RestSessions;
 use crate::session::Sessions;
+use crate::style::WireStyle;
 use crate::tagging::Tagging;
 use crate::tasks::Tasks;
 
@@ -31,6 +32,8 @@ use crate::tasks::Tasks;
 pub(crate) struct Shared {
     world: Mutex<World>,
     changes: watch::Sender<u64>,
+    /// How answers are written.
+    style: Mutex<WireStyle>,
     /// Fault rules, with their counters.
     pub(crate) faults: FaultBook,
     /// Settings that never change.
@@ -50,6 +53,10 @@ pub(crate) struct Settings {
     pub(crate) property_page: usize,
     /// Where the STS is.
     pub(crate) sts: LookupEntry,
+    /// What the server's clock goes by.
+    pub(crate) clock: Clock,
+    /// How answers are written at first.
+    pub(crate) style: WireStyle,
 }
 
 /// A service as the lookup service knows it.
@@ -64,7 +71,7 @@ pub(crate) struct LookupEntry {
 
 /// Everything that changes.
 pub(crate) struct World {
-    pub(crate) clock: Clock,
+    pub(crate) clock: ServerClock,
     /// The newest API version that is spoken.
     pub(crate) version: ApiVersion,
     pub(crate) stored: Stored,
@@ -114,7 +121,7 @@ impl Shared {
         faults: FaultBook,
     ) -> Self {
         let mut world = World {
-            clock: Clock::default(),
+            clock: ServerClock::new(settings.clock),
             version: settings.version,
             stored,
             machines: BTreeMap::new(),
@@ -136,7 +143,31 @@ impl Shared {
             world.note_snapshots(machine);
         }
         world.machines = machines;
-        Self { world: Mutex::new(world), changes: watch::Sender::new(0), faults, settings }
+        let style = Mutex::new(settings.style);
+        Self { world: Mutex::new(world), changes: watch::Sender::new(0), style, faults, settings }
+    }
+
+    /// What the server's clock shows.
+    pub(crate) fn now(&self) -> Moment {
+        self.read(|world| world.clock.now())
+    }
+
+    /// Moves the server's clock ahead, and ends the sessions that are idle for too long by it.
+    pub(crate) fn advance_clock(&self, by: Duration) {
+        self.update(|world| {
+            world.clock.advance(by);
+            world.expire_idle();
+        });
+    }
+
+    /// How answers are written now.
+    pub(crate) fn style(&self) -> WireStyle {
+        *self.style.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has answers written otherwise from now on.
+    pub(crate) fn set_style(&self, style: WireStyle) {
+        *self.style.lock().unwrap_or_else(PoisonError::into_inner) = style;
     }
 
     /// Looks at the state.

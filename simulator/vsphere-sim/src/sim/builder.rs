@@ -10,6 +10,8 @@ use vim_api::ApiVersion;
 
 use super::{Sim, setup};
 use crate::Result;
+use crate::clock::Clock;
+use crate::style::WireStyle;
 use crate::topology::Topology;
 
 /// A simulator that is being described.
@@ -27,6 +29,8 @@ pub struct Builder {
     pub(super) sts_apart: bool,
     pub(super) topology: Topology,
     pub(super) generated: Option<Generated>,
+    pub(super) clock: Clock,
+    pub(super) style: WireStyle,
 }
 
 /// Machines by the thousand, alike but for their names (`vm-1` and so on), uuids and places, and the same at every start.
@@ -102,6 +106,8 @@ impl Default for Builder {
             sts_apart: false,
             topology: Topology::default(),
             generated: None,
+            clock: Clock::Real,
+            style: WireStyle::default(),
         }
     }
 }
@@ -175,6 +181,18 @@ impl Builder {
     /// lookup service tells where.
     pub fn sts_apart(mut self) -> Self {
         self.sts_apart = true;
+        self
+    }
+
+    /// What the server's clock goes by; by default the real time.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// How answers are written.
+    pub fn wire(mut self, style: WireStyle) -> Self {
+        self.style = style;
         self
     }
 

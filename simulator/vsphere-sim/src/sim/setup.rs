@@ -155,6 +155,8 @@ fn populate(
         task_duration: builder.task_duration,
         property_page: builder.property_page,
         sts,
+        clock: builder.clock,
+        style: builder.style,
     };
     let shared = Arc::new(Shared::new(stored, machines, settings, FaultBook::default()));
     for spec in &builder.vms {
