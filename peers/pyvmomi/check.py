@@ -8,7 +8,7 @@ disagreement is an exception, and the exit status is then 1.
 
 pyvmomi's parser is strict: a missing required field, an empty enum or a wrong xsi:type in any answer fails the run.
 
-usage: check.py PATH-OF-VSPHERE-SIM        (pip install -r requirements.txt)
+usage: check.py PATH-OF-VSPHERE-SIM [WIRE-STYLE]        (pip install -r requirements.txt)
 """
 
 import json
@@ -36,9 +36,9 @@ START_SECONDS = 120
 
 
 def main():
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3):
         raise SystemExit(__doc__.splitlines()[-1])
-    with tempfile.TemporaryDirectory() as data, Simulator(sys.argv[1], data) as simulator:
+    with tempfile.TemporaryDirectory() as data, Simulator(*sys.argv[1:], data=data) as simulator:
         refuses_a_wrong_password(simulator)
         service = log_in(simulator, simulator.password)
         try:
@@ -60,10 +60,10 @@ class Simulator:
 
     KEYS = ("url", "control", "sha1", "sha256")
 
-    def __init__(self, program, data):
+    def __init__(self, program, wire="", *, data):
         self.password = secrets.token_hex(12)
         command = [program, "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--vms", str(MACHINES)]
-        command += ["--data", data, "--user", USER, "--password-env", "PEER_PASSWORD"]
+        command += ["--data", data, "--user", USER, "--password-env", "PEER_PASSWORD", "--wire", wire]
         environment = dict(os.environ, PEER_PASSWORD=self.password)
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 

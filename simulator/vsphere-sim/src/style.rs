@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::markup::attributes;
 use crate::{Error, ErrorKind, Result};
 
 /// How answers are written. Every client has to understand all of it.

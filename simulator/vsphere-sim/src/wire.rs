@@ -7,6 +7,7 @@ use vim_api::xml::{Limits, NS_SOAP, NS_XSD, NS_XSI, Reader, Service, Writer, Xml
 use vim_api::{ApiVersion, MoRef};
 
 use crate::fault::{Fault, Outcome, invalid_argument, invalid_request};
+use crate::style::attributes;
 
 /// Largest request, in bytes. The largest honest one is a filter with some thousand objects.
 pub(crate) const MAX_REQUEST: usize = 4 << 20;
@@ -58,8 +59,18 @@ impl Call {
             }
             Ok((method, this, arguments))
         });
-        let (method, this, arguments) =
-            parsed.map_err(|error| invalid_request(format!("The request cannot be read: {error}")))?;
+        let unreadable = |error: XmlError| invalid_request(format!("The request cannot be read: {error}"));
+        let (method, this, arguments) = parsed.map_err(unreadable)?;
+        match namespace_of_call(&body).map_err(unreadable)? {
+            Some(space) if space == service.namespace() => {}
+            Some(space) => {
+                let wanted = service.namespace();
+                return Err(invalid_request(format!(
+                    "{method} is of the namespace {space}, not of {wanted}."
+                )));
+            }
+            None => return Err(invalid_request(format!("{method} is of no namespace."))),
+        }
         match this {
             Some(this) if !this.value().is_empty() => {
                 Ok(Self { method, this, service, version, arguments, user: None, envelope: body })
@@ -159,6 +170,31 @@ pub(crate) fn in_security(body: &[u8], name: &str) -> Result<Option<String>, Xml
         Ok(None)
     });
     found.map(Option::flatten)
+}
+
+/// The namespace of the element in an envelope's body, by what is declared on it and around it.
+fn namespace_of_call(body: &[u8]) -> Result<Option<String>, XmlError> {
+    let mut reader = Reader::new(body, limits())?;
+    let envelope = reader.expect_child("Envelope")?;
+    let envelope = reader.since(&envelope);
+    while let Some(part) = reader.next_child()? {
+        if part.local() != "Body" {
+            reader.skip()?;
+            continue;
+        }
+        let part = reader.since(&part);
+        let Some(call) = reader.next_child()? else { break };
+        let call = reader.since(&call);
+        let name =
+            call.trim_start_matches('<').split([' ', '\t', '\r', '\n', '/', '>']).next().unwrap_or_default();
+        let declaration = match name.split_once(':') {
+            Some((prefix, _)) => format!("xmlns:{prefix}"),
+            None => "xmlns".to_owned(),
+        };
+        let declared = |tag| attributes(tag).find(|(name, _)| *name == declaration).map(|(_, value)| value);
+        return Ok([call, part, envelope].into_iter().find_map(declared).map(str::to_owned));
+    }
+    Ok(None)
 }
 
 fn header_entry<'a, T>(

@@ -19,7 +19,7 @@ use super::{Role, encode, lookup, rest, spoil, sts};
 use crate::beside;
 use crate::dispatch::dispatch;
 use crate::fault::{Fault, invalid_request};
-use crate::faults::{Asked, Endpoint, FaultPlace};
+use crate::faults::{Asked, Effect, Endpoint, FaultPlace, FaultRule, expire};
 use crate::session::{self, Caller};
 use crate::wire::{self, Call, MAX_REQUEST};
 use crate::world::Shared;
@@ -110,9 +110,23 @@ async fn transfer(
         Endpoint::Sdk | Endpoint::Folder | Endpoint::Nfc => not_found(),
     };
     match rule {
-        Some(rule) => Ok(spoil::spoil(response, &rule, shared, cookie.as_deref(), &fate).await),
+        Some(rule) => Ok(spoilt(response, &rule, shared, cookie.as_deref(), &fate).await),
         None => Ok(response),
     }
+}
+
+/// What a rule makes of an answer, and of the session that asked.
+async fn spoilt(
+    response: Response,
+    rule: &FaultRule,
+    shared: &Shared,
+    cookie: Option<&str>,
+    fate: &Fate,
+) -> Response {
+    if rule.effect == Some(Effect::ExpireSession) {
+        expire(shared, cookie);
+    }
+    spoil::spoil(response, rule, fate).await
 }
 
 fn user_of(shared: &Shared, cookie: Option<&str>) -> Option<String> {
@@ -176,7 +190,7 @@ async fn soap(
         Err(fault) => envelope(StatusCode::INTERNAL_SERVER_ERROR, failed(&fault)).await?,
     };
     match shared.faults.strike(FaultPlace::Body, &Asked::of(&call)) {
-        Some(rule) => Ok(spoil::spoil(response, &rule, shared, cookie, &fate).await),
+        Some(rule) => Ok(spoilt(response, &rule, shared, cookie, &fate).await),
         None => Ok(response),
     }
 }

@@ -66,14 +66,8 @@ pub(super) fn prepare<B>(request: &mut Request<B>, rule: &FaultRule) {
     }
 }
 
-/// The same answer, with what the rule makes of it. Nothing is collected: it streams as before.
-pub(super) async fn spoil(
-    response: Response,
-    rule: &FaultRule,
-    shared: &Shared,
-    cookie: Option<&str>,
-    fate: &Fate,
-) -> Response {
+/// The same answer, with what the rule makes of its bytes. Nothing is collected: it streams as before.
+pub(super) async fn spoil(response: Response, rule: &FaultRule, fate: &Fate) -> Response {
     tokio::time::sleep(rule.delay()).await;
     let (mut head, body) = response.into_parts();
     // A body that is passed on as a stream no longer knows its length, which the client was to be told.
@@ -94,7 +88,6 @@ pub(super) async fn spoil(
         over: false,
     };
     match rule.effect {
-        Some(Effect::ExpireSession) => expire(shared, cookie),
         Some(Effect::ResetAfterHead) => {
             fate.reset();
             spoilt.cut = Some(0);
@@ -124,7 +117,7 @@ pub(super) async fn spoil(
                 Range { first: range.first + 512, last: range.last + 512, ..range }.tell(&mut head.headers);
             }
         }
-        Some(Effect::IgnoreRange | Effect::Reset) | None => {}
+        Some(Effect::IgnoreRange | Effect::Reset | Effect::ExpireSession) | None => {}
     }
     hyper::Response::from_parts(head, spoilt.into_body())
 }
@@ -248,5 +241,81 @@ impl Spoilt {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http_body_util::Full;
+
+    use super::*;
+    use crate::faults::FaultPlace;
+
+    fn part(first: usize, last: usize) -> Response {
+        let bytes: Vec<u8> = (first..=last).map(|at| (at % 251) as u8).collect();
+        let body = Full::new(Bytes::from(bytes)).map_err(|never: Infallible| match never {}).boxed();
+        let mut response = hyper::Response::new(body);
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        Range { first: first as u64, last: last as u64, total: "5000".to_owned() }
+            .tell(response.headers_mut());
+        response
+    }
+
+    async fn spoilt(rule: FaultRule) -> (HeaderMap, Result<Bytes, io::Error>) {
+        let rule = FaultRule { at: FaultPlace::Body, ..rule };
+        let response = spoil(part(1000, 1999), &rule, &Fate::default()).await;
+        let (head, body) = response.into_parts();
+        (head.headers, body.collect().await.map(http_body_util::Collected::to_bytes))
+    }
+
+    fn told(headers: &HeaderMap) -> (&str, &str) {
+        let text = |name| headers.get(name).map_or("", |value| value.to_str().unwrap());
+        (text(CONTENT_RANGE), text(CONTENT_LENGTH))
+    }
+
+    fn effect(effect: Effect) -> FaultRule {
+        FaultRule { effect: Some(effect), ..FaultRule::default() }
+    }
+
+    #[tokio::test]
+    async fn parts_that_are_not_what_was_asked_for() {
+        let whole = part(1000, 1999).into_body().collect().await.unwrap().to_bytes();
+        let (headers, short) = spoilt(effect(Effect::ShortRange)).await;
+        assert_eq!(told(&headers), ("bytes 1000-1499/5000", "500"));
+        assert_eq!(short.unwrap(), whole[..500]);
+        let (headers, same) = spoilt(effect(Effect::WrongContentRange)).await;
+        assert_eq!(told(&headers), ("bytes 1512-2511/5000", "1000"));
+        assert_eq!(same.unwrap(), whole);
+        let (headers, shifted) = spoilt(effect(Effect::ShiftedBytes)).await;
+        assert_eq!(told(&headers), ("bytes 1000-1999/5000", "1000"));
+        let shifted = shifted.unwrap();
+        assert_eq!((shifted.len(), &shifted[..999]), (1000, &whole[1..]));
+        let mut request = Request::get("/folder/x").header(RANGE, "bytes=0-1").body(()).unwrap();
+        prepare(&mut request, &effect(Effect::ShortRange));
+        assert!(request.headers().contains_key(RANGE));
+        prepare(&mut request, &effect(Effect::IgnoreRange));
+        assert!(!request.headers().contains_key(RANGE));
+    }
+
+    #[tokio::test]
+    async fn bodies_that_end_or_stop_or_creep() {
+        let (headers, cut) = spoilt(FaultRule { cut_after: Some(10), ..FaultRule::default() }).await;
+        assert_eq!(told(&headers).1, "1000");
+        assert!(cut.is_err());
+        let (_, whole) = spoilt(FaultRule { cut_after: Some(2000), ..FaultRule::default() }).await;
+        assert_eq!(whole.unwrap().len(), 1000, "it ends before");
+        let begun = std::time::Instant::now();
+        let (_, slow) = spoilt(FaultRule { bytes_per_second: Some(4000), ..FaultRule::default() }).await;
+        assert_eq!(slow.unwrap().len(), 1000);
+        assert!(begun.elapsed() >= Duration::from_millis(240), "{:?}", begun.elapsed());
+        let stalled = spoilt(FaultRule { stall_after: Some(10), ..FaultRule::default() });
+        assert!(tokio::time::timeout(Duration::from_millis(100), stalled).await.is_err());
+        let (headers, garbage) = spoilt(effect(Effect::GzipGarbage)).await;
+        assert_eq!(headers.get(CONTENT_ENCODING).unwrap(), "gzip");
+        let mut plain = Vec::new();
+        let garbage = garbage.unwrap();
+        assert!(io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&garbage[..]), &mut plain).is_err());
     }
 }
