@@ -5,11 +5,12 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
 
 use clap::Parser;
 use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
-use vsphere_sim::{FaultRule, Generated, Sim, Topology, WireStyle};
+use vsphere_sim::{Clock, FaultRule, Generated, Sim, Topology, WireStyle};
 
 /// A vSphere that holds real disks. It prints its URL, its control port and its thumbprints, and runs until it is
 /// told to stop.
@@ -59,6 +60,9 @@ struct Arguments {
     /// How answers are written, such as `prefix=local,chunked=always,gzip=never,fraction=9`.
     #[arg(long, default_value = "")]
     wire: WireStyle,
+    /// Seconds since 1970: the server's clock shows them at first, and moves only when the control port moves it.
+    #[arg(long)]
+    clock_start: Option<u32>,
     /// A file with fault rules: a JSON array.
     #[arg(long)]
     faults: Option<PathBuf>,
@@ -94,6 +98,10 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         .control(arguments.control)
         .user(&arguments.user, SecretString::from(password))
         .wire(arguments.wire);
+    if let Some(start) = arguments.clock_start {
+        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(start.into());
+        builder = builder.clock(Clock::Virtual { start });
+    }
     if let Some(data) = arguments.data {
         builder = builder.data_dir(data);
     }

@@ -59,23 +59,24 @@ impl Call {
             }
             Ok((method, this, arguments))
         });
-        let unreadable = |error: XmlError| invalid_request(format!("The request cannot be read: {error}"));
         let (method, this, arguments) = parsed.map_err(unreadable)?;
-        match namespace_of_call(&body).map_err(unreadable)? {
-            Some(space) if space == service.namespace() => {}
-            Some(space) => {
-                let wanted = service.namespace();
-                return Err(invalid_request(format!(
-                    "{method} is of the namespace {space}, not of {wanted}."
-                )));
-            }
-            None => return Err(invalid_request(format!("{method} is of no namespace."))),
-        }
         match this {
             Some(this) if !this.value().is_empty() => {
                 Ok(Self { method, this, service, version, arguments, user: None, envelope: body })
             }
             _ => Err(invalid_request("The request names no object in \"_this\".")),
+        }
+    }
+
+    /// The same call, if its method is one of its service's namespace. Elements go by their names alone elsewhere.
+    pub(crate) fn in_namespace(self) -> Outcome<Self> {
+        let wanted = self.service.namespace();
+        match namespace_of_call(&self.envelope).map_err(unreadable)? {
+            Some(space) if space == wanted => Ok(self),
+            Some(space) => {
+                Err(invalid_request(format!("{} is of the namespace {space}, not of {wanted}.", self.method)))
+            }
+            None => Err(invalid_request(format!("{} is of no namespace.", self.method))),
         }
     }
 
@@ -229,6 +230,10 @@ pub(crate) fn fingerprint(value: &Value) -> String {
 pub(crate) fn version_of(soap_action: Option<&str>, server: ApiVersion) -> ApiVersion {
     let asked = soap_action.and_then(|action| action.trim().trim_matches('"').rsplit('/').next());
     asked.and_then(ApiVersion::parse).map_or(server, |asked| asked.min(server))
+}
+
+fn unreadable(error: XmlError) -> Fault {
+    invalid_request(format!("The request cannot be read: {error}"))
 }
 
 fn decode<T: Element>(xml: &str) -> Result<T, XmlError> {

@@ -81,7 +81,17 @@ async fn takes_rules_from_a_file_and_a_style_from_its_arguments() {
     let run = |rules: &str, style: &str| {
         std::fs::write(&file, rules).unwrap();
         let mut command = Command::new(PROGRAM);
-        command.args(["--vms", "0", "--password-env", "SIM_TEST_PASSWORD", "--wire", style, "--faults"]);
+        command.args([
+            "--vms",
+            "0",
+            "--password-env",
+            "SIM_TEST_PASSWORD",
+            "--clock-start",
+            "1893456000",
+            "--wire",
+            style,
+            "--faults",
+        ]);
         command.arg(&file).env("SIM_TEST_PASSWORD", "x").stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     };
@@ -98,6 +108,8 @@ async fn takes_rules_from_a_file_and_a_style_from_its_arguments() {
     let (user, password) = ("administrator@vsphere.local", SecretString::from("x"));
     assert!(client.login(user, &password).await.is_err(), "the rule of the file strikes once");
     client.login(user, &password).await.unwrap();
+    let clock = client.bind(&vim_api::MoRef::<vim_api::mo::ServiceInstance>::new("ServiceInstance"));
+    assert_eq!(clock.current_time().await.unwrap().as_str(), "2030-01-01T00:00:00.000000000Z");
     child.kill().unwrap();
     child.wait().unwrap();
 

@@ -93,65 +93,43 @@ pub(crate) async fn play(shared: &Arc<Shared>, call: &Call) -> Outcome<()> {
 
 impl Action {
     async fn happen(self, shared: &Arc<Shared>, call: &Call) -> Outcome<()> {
+        let failed = |error: crate::Error| invalid_argument("action", describe(&error));
+        let machine = |vm| find(shared, vm, call).map(|id| SimVm::new(Arc::clone(shared), id));
         match self {
+            Self::Vanish { vm } => machine(vm)?.unregister().map(|_| ()).map_err(failed),
+            Self::Rename { vm, name } => machine(vm)?.rename(&name).map_err(failed),
+            Self::TakeUuids { vm, of } => {
+                let other = named(shared, &of)?;
+                let uuids = shared.read(|world| {
+                    let machine = world.machine(&other)?;
+                    Some((machine.instance_uuid.clone(), machine.bios_uuid.clone()))
+                });
+                let (instance, bios) = uuids.ok_or_else(|| no_machine(&of))?;
+                machine(vm)?.set_uuids(&instance, &bios).map_err(failed)
+            }
             Self::UserSnapshot { vm, name } => take_snapshot(shared, &find(shared, vm, call)?, &name).await,
-            // The rest may wait for a disk that a guest writes to.
-            other => {
-                let vm = match &other {
-                    Self::AdvanceClock { .. } => None,
-                    other => Some(find(shared, other.vm(), call)?),
-                };
-                let shared = Arc::clone(shared);
-                let job = tokio::task::spawn_blocking(move || other.change(&shared, vm.as_deref()));
+            Self::GrowDisk { vm, disk, capacity } => {
+                let (vm, shared) = (find(shared, vm, call)?, Arc::clone(shared));
+                // The guest may be writing, which is waited for.
+                let job = tokio::task::spawn_blocking(move || grow(&shared, &vm, disk, capacity));
                 job.await.unwrap_or_else(|error| {
                     Err(fault(vim_api::types::SystemError::default(), format!("It died: {error}")))
                 })
             }
-        }
-    }
-
-    fn vm(&self) -> Option<String> {
-        match self {
-            Self::Vanish { vm }
-            | Self::Rename { vm, .. }
-            | Self::TakeUuids { vm, .. }
-            | Self::UserSnapshot { vm, .. }
-            | Self::GrowDisk { vm, .. }
-            | Self::ForgetChangeIds { vm } => vm.clone(),
-            Self::AdvanceClock { .. } => None,
-        }
-    }
-
-    fn change(self, shared: &Arc<Shared>, vm: Option<&str>) -> Outcome<()> {
-        let failed = |error: crate::Error| invalid_argument("action", describe(&error));
-        let machine = || SimVm::new(Arc::clone(shared), vm.unwrap_or_default().to_owned());
-        match self {
-            Self::Vanish { .. } => machine().unregister().map(|_| ()).map_err(failed),
-            Self::Rename { name, .. } => machine().rename(&name).map_err(failed),
-            Self::TakeUuids { of, .. } => {
-                let other = named(shared, &of)?;
-                let uuids = shared.read(|world| {
-                    world
-                        .machine(&other)
-                        .map(|machine| (machine.instance_uuid.clone(), machine.bios_uuid.clone()))
-                });
-                let (instance, bios) = uuids.ok_or_else(|| no_machine(&of))?;
-                machine().set_uuids(&instance, &bios).map_err(failed)
+            Self::ForgetChangeIds { vm } => {
+                let id = find(shared, vm, call)?;
+                shared.update(|world| {
+                    let machine = world.machine_mut(&id).ok_or_else(|| no_machine(&id))?;
+                    for snapshot in &mut machine.snapshots {
+                        snapshot.settings.disks.iter_mut().for_each(|disk| disk.change_id = None);
+                    }
+                    Ok(())
+                })
             }
-            Self::GrowDisk { disk, capacity, .. } => grow(shared, vm.unwrap_or_default(), disk, capacity),
-            Self::ForgetChangeIds { .. } => shared.update(|world| {
-                let id = vm.unwrap_or_default();
-                let machine = world.machine_mut(id).ok_or_else(|| no_machine(id))?;
-                for snapshot in &mut machine.snapshots {
-                    snapshot.settings.disks.iter_mut().for_each(|disk| disk.change_id = None);
-                }
-                Ok(())
-            }),
             Self::AdvanceClock { seconds } => {
                 shared.advance_clock(Duration::from_secs(seconds));
                 Ok(())
             }
-            Self::UserSnapshot { .. } => Ok(()),
         }
     }
 }

@@ -156,7 +156,7 @@ impl FaultRule {
             ));
         };
         match &self.fields {
-            Some(fields) => with_fields(&fault, fields).map(|_| ()).or_else(|why| refuse(why)),
+            Some(fields) => with_fields(&fault, fields).map(|_| ()).or_else(refuse),
             None => Ok(()),
         }
     }

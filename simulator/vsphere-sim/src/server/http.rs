@@ -160,7 +160,7 @@ async fn soap(
     let envelope = |status, text: String| encode::send(xml(status, style.dress(text)), &head.headers, style);
     let failed = |fault: &Fault| wire::fault_envelope(fault, version);
     let parsed = match read(&head.headers, body).await {
-        Ok(bytes) => Call::parse(bytes, service, version),
+        Ok(bytes) => Call::parse(bytes, service, version).and_then(Call::in_namespace),
         Err(fault) => Err(fault),
     };
     let mut call = match parsed {
