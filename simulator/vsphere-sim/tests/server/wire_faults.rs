@@ -295,6 +295,26 @@ async fn others_change_the_inventory() {
     assert!(sim.vm("vm-1").is_err());
 }
 
+/// The other endpoints are spoilt in the same way, whoever answers there.
+#[tokio::test]
+async fn what_is_no_soap_suffers_too() {
+    let sim = start(1).await;
+    let request = "GET /api/session HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let whole = crate::raw::send(&sim, request).await;
+    assert!(whole.starts_with("HTTP/1.1 401 ") && body(&whole).len() > 50, "{whole}");
+    let spoil = |effect| FaultRule {
+        effect: Some(effect),
+        object: Some("/api/*".to_owned()),
+        ..FaultRule::at(Endpoint::Rest, "GET", FaultPlace::Body)
+    };
+    sim.add_fault(spoil(Effect::ShiftedBytes)).unwrap();
+    let shifted = crate::raw::send(&sim, request).await;
+    assert_eq!(body(&shifted), format!("{}\0", &body(&whole)[1..]));
+    assert_eq!(sim.faults()[0].hits, 1);
+    let other = crate::raw::send(&sim, &request.replace("GET /api", "GET /rest")).await;
+    assert_eq!((sim.faults()[0].seen, other.contains("401")), (1, true));
+}
+
 /// What the book says is what can be sent.
 #[test]
 fn the_page_about_rules_is_true() {
