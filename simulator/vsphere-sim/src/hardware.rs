@@ -384,6 +384,12 @@ fn video() -> t::VirtualMachineVideoCard {
     }
 }
 
+/// Says of a disk how many bytes it has.
+pub(crate) fn set_capacity(disk: &mut t::VirtualDisk, capacity: u64) {
+    disk.capacity_in_kb = signed(capacity / 1024);
+    disk.capacity_in_bytes = Some(signed(capacity));
+}
+
 /// A device as one of the declared type.
 pub(crate) fn device(value: impl IsA<t::VirtualDevice>) -> Poly<t::VirtualDevice> {
     Poly::new(value)

@@ -66,7 +66,7 @@ mod world;
 
 pub use clock::Clock;
 pub use error::{Error, ErrorKind, Result};
-pub use sim::{Builder, Content, DiskSpec, Generated, Sim, SimDisk, SimVm, Unregistered, VmSpec};
 pub use faults::{Action, Effect, Endpoint, FaultPlace, FaultRule, FaultState, LeaseEnd, Mutation};
+pub use sim::{Builder, Content, DiskSpec, Generated, Sim, SimDisk, SimVm, Unregistered, VmSpec};
 pub use style::{Chunked, Gzip, Prefix, WireStyle};
 pub use topology::Topology;

@@ -140,3 +140,16 @@ fn name_of(name: String) -> Outcome<String> {
     }
     Ok(name)
 }
+
+/// The id that a snapshot stamped is the snapshot's, and not the live disk's.
+pub(crate) fn forget_change_ids(config: &mut t::VirtualMachineConfigInfo) {
+    for device in &mut config.hardware.device {
+        let disk = device.downcast_mut::<t::VirtualDisk>();
+        let backing = disk.and_then(|disk| disk.base.backing.as_mut());
+        if let Some(flat) =
+            backing.and_then(|backing| backing.downcast_mut::<t::VirtualDiskFlatVer2BackingInfo>())
+        {
+            flat.change_id = None;
+        }
+    }
+}

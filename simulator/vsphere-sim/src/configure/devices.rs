@@ -198,11 +198,11 @@ impl Work<'_> {
             };
             self.names.insert(path.clone());
             self.files.push(FileWork::Create { path: path.clone(), spec, replace });
-            set_capacity(disk, capacity);
+            hardware::set_capacity(disk, capacity);
         } else {
             let opened = Disk::open(&host, Access::ReadOnly, Scope::WholeChain)
                 .map_err(|error| from_store(&error, &path.to_string()))?;
-            set_capacity(disk, opened.capacity());
+            hardware::set_capacity(disk, opened.capacity());
             backing.uuid =
                 Some(opened.uuid().map_err(|error| from_store(&error, &path.to_string()))?.dashed());
             backing.thin_provisioned = Some(opened.provisioning() == sim_store::Provisioning::Thin);
@@ -388,7 +388,7 @@ impl Work<'_> {
             let path: DatastorePath = path.map_err(|error| from_store(&error, &backing.base.file_name))?;
             self.files.push(FileWork::Grow { path, capacity: now });
         }
-        set_capacity(disk, now);
+        hardware::set_capacity(disk, now);
         Ok(())
     }
 
@@ -474,11 +474,6 @@ fn wished_capacity(disk: &t::VirtualDisk, old: &t::VirtualDisk) -> u64 {
         _ if disk.capacity_in_kb != old.capacity_in_kb => kib,
         _ => machine::capacity(old),
     }
-}
-
-fn set_capacity(disk: &mut t::VirtualDisk, capacity: u64) {
-    disk.capacity_in_kb = hardware::signed(capacity / 1024);
-    disk.capacity_in_bytes = Some(hardware::signed(capacity));
 }
 
 fn invalid(index: i32, property: &str, message: &str) -> Fault {

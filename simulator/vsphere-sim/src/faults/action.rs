@@ -10,6 +10,7 @@ use vim_api::xml::{Service, Writer};
 
 use super::Asked;
 use crate::fault::{Fault, Outcome, describe, fault, from_store, invalid_argument};
+use crate::hardware;
 use crate::inventory::machine_ref;
 use crate::sim::SimVm;
 use crate::snapshots;
@@ -102,7 +103,10 @@ impl Action {
                 let other = named(shared, &of)?;
                 let uuids = shared.read(|world| {
                     let machine = world.machine(&other)?;
-                    Some((machine.instance_uuid.clone(), machine.bios_uuid.clone()))
+                    Some((
+                        machine.config.instance_uuid.clone().unwrap_or_default(),
+                        machine.config.uuid.clone(),
+                    ))
                 });
                 let (instance, bios) = uuids.ok_or_else(|| no_machine(&of))?;
                 machine(vm)?.set_uuids(&instance, &bios).map_err(failed)
@@ -121,7 +125,7 @@ impl Action {
                 shared.update(|world| {
                     let machine = world.machine_mut(&id).ok_or_else(|| no_machine(&id))?;
                     for snapshot in &mut machine.snapshots {
-                        snapshot.settings.disks.iter_mut().for_each(|disk| disk.change_id = None);
+                        snapshots::forget_change_ids(Arc::make_mut(&mut snapshot.config));
                     }
                     Ok(())
                 })
@@ -153,10 +157,7 @@ fn find(shared: &Shared, vm: Option<String>, call: &Call) -> Outcome<String> {
 /// The id of the machine with this id or name.
 fn named(shared: &Shared, vm: &str) -> Outcome<String> {
     let found = shared.read(|world| {
-        let mut machines = world.stored.machines.values();
-        machines
-            .find(|machine| machine.id == vm || machine.settings.name == vm)
-            .map(|machine| machine.id.clone())
+        world.machine(vm).or_else(|| world.machine_named(vm)).map(|machine| machine.id.clone())
     });
     found.ok_or_else(|| no_machine(vm))
 }
@@ -166,13 +167,14 @@ fn no_machine(vm: &str) -> Fault {
 }
 
 fn grow(shared: &Shared, vm: &str, key: i32, capacity: u64) -> Outcome<()> {
+    crate::population::materialize(shared, vm)?;
     let stun = shared.read(|world| world.machine(vm).map(|machine| Arc::clone(&machine.stun)));
     let stun = stun.ok_or_else(|| no_machine(vm))?;
     let _writing = stun.lock().unwrap_or_else(PoisonError::into_inner);
     let no_disk = || invalid_argument("action.disk", format!("{vm} has no disk {key}."));
     let path = shared.read(|world| {
-        let disks = world.machine(vm).map(|machine| machine.settings.disks.as_slice()).unwrap_or_default();
-        disks.iter().find(|disk| disk.key == key).map(|disk| disk.path.clone())
+        let disks = world.machine(vm)?.disks();
+        disks.into_iter().find(|disk| disk.key == key).map(|disk| disk.path)
     });
     let path = path.ok_or_else(no_disk)?;
     let failed = |error: sim_store::Error| from_store(&error, &path.to_string());
@@ -180,9 +182,10 @@ fn grow(shared: &Shared, vm: &str, key: i32, capacity: u64) -> Outcome<()> {
     sim_store::grow(&host, capacity).map_err(failed)?;
     shared.update(|world| {
         let machine = world.machine_mut(vm).ok_or_else(|| no_machine(vm))?;
-        machine.generation += 1;
-        let disk = machine.settings.disks.iter_mut().find(|disk| disk.key == key).ok_or_else(no_disk)?;
-        disk.capacity = capacity;
+        let devices = &mut machine.config_mut().hardware.device;
+        let device = devices.iter_mut().find(|device| device.key == key);
+        let disk = device.and_then(|device| device.downcast_mut()).ok_or_else(no_disk)?;
+        hardware::set_capacity(disk, capacity);
         Ok(())
     })
 }

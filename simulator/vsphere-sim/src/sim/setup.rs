@@ -15,7 +15,7 @@ use vim_api::types as t;
 
 use super::builder::{Builder, Content, DiskSpec, VmSpec};
 use super::{Sim, Thumbprints};
-use crate::clock::Clock;
+use crate::clock::ServerClock;
 use crate::faults::FaultBook;
 use crate::inventory::escaped;
 use crate::inventory::tree::Holds;
@@ -194,7 +194,7 @@ fn new_state(builder: &Builder, data_dir: &Path) -> Result<Stored> {
             first: stored.next_id,
             count: wish.count,
             seed: wish.seed,
-            created: Clock::default().now(),
+            created: ServerClock::new(builder.clock).now(),
             disks: wish.disks.clone(),
             tracked: wish.cbt,
             powered_on: wish.powered_on,

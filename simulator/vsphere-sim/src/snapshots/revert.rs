@@ -64,7 +64,7 @@ pub(super) fn revert(
         let path_of = |key| paths.iter().find(|(found, _)| *found == key).map(|(_, path)| path.clone());
         let reverted = Arc::make_mut(&mut config);
         chain::follow(world, reverted, &path_of);
-        forget_change_ids(reverted);
+        super::forget_change_ids(reverted);
         let now = world.clock.now();
         reverted.modified = now.date_time();
         hardware::connect(reverted, snapshot.power == Power::On);
@@ -77,17 +77,4 @@ pub(super) fn revert(
     });
     chain::apply_tracking(shared, &Held::take(shared, id)?.machine)?;
     chain::write_text_files(shared, id)
-}
-
-/// The id that a snapshot stamped is the snapshot's, and not the live disk's.
-fn forget_change_ids(config: &mut t::VirtualMachineConfigInfo) {
-    for device in &mut config.hardware.device {
-        let disk = device.downcast_mut::<t::VirtualDisk>();
-        let backing = disk.and_then(|disk| disk.base.backing.as_mut());
-        if let Some(flat) =
-            backing.and_then(|backing| backing.downcast_mut::<t::VirtualDiskFlatVer2BackingInfo>())
-        {
-            flat.change_id = None;
-        }
-    }
 }
