@@ -130,11 +130,9 @@ pub fn disable(top: &Path) -> Result<()> {
 pub fn renew(top: &Path) -> Result<()> {
     let link = Link::open(top, true)?;
     let path = map_path(&link)?;
-    let capacity = link.descriptor.capacity();
-    let granularity =
-        Map::open_for(&link, false).map_or_else(|_| default_granularity(capacity), |map| map.granularity());
+    let granularity = granularity(&link);
     files::remove(&path)?;
-    Map::create(&path, capacity, granularity, new_uuid()?, 1)
+    start_anew(&path, &link, granularity)
 }
 
 /// The change id of a link: for a snapshot's frozen link the id that the snapshot carries, for the live top the
@@ -203,13 +201,13 @@ pub(crate) fn continue_in_child(parent: &Link, child: &Path) -> Result<Option<St
         Ok(map) => map.copy_to(&path, map.next_id()?)?,
         Err(error) => {
             tracing::warn!(%error, "change tracking of the parent is broken: the child starts anew");
-            start_anew(&path, parent)?;
+            start_anew(&path, parent, granularity(parent))?;
         }
     }
     Ok(Some(name))
 }
 
-/// Gives a new child link an empty map under a new uuid, if its parent is tracked.
+/// Gives a new child link an empty map under a new uuid, of the parent's granularity, if its parent is tracked.
 pub(crate) fn restart_in_child(parent: &Link, child: &Path) -> Result<Option<String>> {
     if parent.descriptor.change_track.is_none() {
         return Ok(None);
@@ -217,7 +215,7 @@ pub(crate) fn restart_in_child(parent: &Link, child: &Path) -> Result<Option<Str
     let name = map_name(child)?;
     let path = files::sibling(child, &name);
     files::remove(&path)?;
-    start_anew(&path, parent)?;
+    start_anew(&path, parent, granularity(parent))?;
     Ok(Some(name))
 }
 
@@ -259,9 +257,14 @@ pub(crate) fn restart_grown(link: &Path, descriptor: &Descriptor) -> Result<()> 
     Map::create(&path, capacity, default_granularity(capacity), new_uuid()?, 1)
 }
 
-fn start_anew(path: &Path, link: &Link) -> Result<()> {
-    let capacity = link.descriptor.capacity();
-    Map::create(path, capacity, default_granularity(capacity), new_uuid()?, 1)
+/// That of a link's map; the default if it has none that can be opened.
+fn granularity(link: &Link) -> u64 {
+    let usual = |_| default_granularity(link.descriptor.capacity());
+    Map::open_for(link, false).map_or_else(usual, |map| map.granularity())
+}
+
+fn start_anew(path: &Path, link: &Link, granularity: u64) -> Result<()> {
+    Map::create(path, link.descriptor.capacity(), granularity, new_uuid()?, 1)
 }
 
 fn map_path(link: &Link) -> Result<std::path::PathBuf> {
