@@ -172,14 +172,12 @@ fn hostile_deltas_are_errors() {
         rw(&taken.child).write_at(0, &[1; 8192]).unwrap();
         let extent = ro(&taken.child).links()[0].extent.clone();
         let good = fs::read(&extent).unwrap();
-        // Every word of headers, directory and the first table.
-        for at in (0..good.len().min(64 << 10)).step_by(4) {
+        // Every word that says something, and some of those that do not.
+        let says = |at: &usize| good[*at..at + 4] != [0; 4] || at % 2036 == 0;
+        for at in (0..good.len() - 8192).step_by(4).filter(says) {
             for word in [1_u32, 5, 0x7fff_ffff, u32::MAX] {
                 let mut bytes = good.clone();
                 bytes[at..at + 4].copy_from_slice(&word.to_le_bytes());
-                if bytes == good {
-                    continue;
-                }
                 fs::write(&extent, &bytes).unwrap();
                 let Ok(disk) = Disk::open(&taken.child, Access::ReadWrite, Scope::WholeChain) else {
                     continue;
@@ -188,15 +186,7 @@ fn hostile_deltas_are_errors() {
                 // Whatever comes of it is an error or some bytes, not a panic.
                 let _ = disk.read_at(0, &mut buffer);
                 let _ = disk.allocated(0, 20 * MIB);
-                if at % 1024 == 0 {
-                    let _ = disk.write_at(4096, &buffer).and_then(|()| disk.zero_at(512, 16384));
-                }
-            }
-            if at > 8192 && at % 256 == 0 {
-                assert!(
-                    Disk::open(&taken.child, Access::ReadOnly, Scope::TopLink).is_ok(),
-                    "{format:?} {at}"
-                );
+                let _ = disk.write_at(4096, &buffer).and_then(|()| disk.zero_at(512, 16384));
             }
         }
     }
@@ -334,8 +324,8 @@ fn allocation_follows_writes_and_discards() {
         assert_eq!(only.allocated(0, 64 * MIB).unwrap(), &found[1..]);
         assert_eq!(byte_at(&only, 8 * MIB + MIB / 2), 0);
         // What the child itself had, too, and what is written there again.
-        disk.write_at(48 * MIB + 512, &vec![1; MIB as usize]).unwrap();
-        disk.zero_at(48 * MIB, 2 * MIB).unwrap();
+        disk.write_at(48 * MIB, &vec![1; MIB as usize]).unwrap();
+        disk.zero_at(48 * MIB - 512, 2 * MIB).unwrap();
         assert_eq!(disk.allocated(41 * MIB, 23 * MIB).unwrap(), []);
         disk.write_at(48 * MIB + 8192, &[3; 4096]).unwrap();
         let again = [Extent { offset: 48 * MIB + 8192, length: 4096 }];
