@@ -184,11 +184,10 @@ fn qemu_reads_every_chain() {
             "{said}"
         );
         fs::write(folder.join("expected.raw"), &*state.content).unwrap();
-        let compared = ["compare", "-s", "-f", "vmdk", "-F", "raw", name, "expected.raw"];
+        let compared = ["compare", "-f", "vmdk", "-F", "raw", name, "expected.raw"];
         assert!(qemu_img(folder, &compared).contains("Images are identical"));
         qemu_img(folder, &["convert", "-f", "vmdk", "-O", "raw", name, "found.raw"]);
         assert!(fs::read(folder.join("found.raw")).unwrap() == *state.content);
-        // No guess at the format: it recognises each file that is a link.
         fs::remove_file(folder.join("expected.raw")).unwrap();
         fs::remove_file(folder.join("found.raw")).unwrap();
     });
@@ -205,7 +204,7 @@ fn qemu_reads_base_disks() {
         let bytes: Vec<u8> = (0..CAPACITY).map(|at| (at / 4099) as u8).collect();
         Disk::create(&path, &spec).unwrap().write_at(0, &bytes).unwrap();
         fs::write(folder.path().join("expected.raw"), &bytes).unwrap();
-        let compare = || qemu_img(folder.path(), &["compare", "-s", "vm.vmdk", "expected.raw"]);
+        let compare = || qemu_img(folder.path(), &["compare", "vm.vmdk", "expected.raw"]);
         compare();
         tracking::enable(&path, None).unwrap();
         compare();
@@ -224,9 +223,8 @@ fn qemu_reads_three_tebibytes() {
     Disk::open(&child, Access::ReadWrite, Scope::WholeChain).unwrap().write_at(2 << 40, &[7; 4096]).unwrap();
     let said = qemu_img(folder.path(), &["info", "--backing-chain", "vm-000001.vmdk"]);
     assert!(said.contains("create type: seSparse") && said.contains("create type: vmfs"), "{said}");
-    let map = qemu_img(
-        folder.path(),
-        &["map", "--output=json", "--start-offset", "2199023255552", "vm-000001.vmdk"],
-    );
+    // Not the whole disk, which takes qemu minutes.
+    let here = ["map", "--output=json", "--start-offset", "2T", "--max-length", "1M", "vm-000001.vmdk"];
+    let map = qemu_img(folder.path(), &here);
     assert!(map.contains("\"start\": 2199023255552, \"length\": 4096, \"depth\": 0"), "{map}");
 }
