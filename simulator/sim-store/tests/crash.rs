@@ -281,11 +281,12 @@ fn read(path: &Path) -> Vec<u8> {
     found
 }
 
-/// All links of the folder.
+/// All links of the folder, without what a process was writing when it was killed.
 fn descriptors(beside: &Path) -> Vec<(PathBuf, Descriptor)> {
-    let entries = fs::read_dir(beside.parent().unwrap()).unwrap();
+    let entries = fs::read_dir(beside.parent().unwrap()).unwrap().map(|entry| entry.unwrap());
+    let whole = entries.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
     let load = |path: PathBuf| Descriptor::load(&path).ok().map(|descriptor| (path, descriptor));
-    entries.filter_map(|entry| load(entry.unwrap().path())).collect()
+    whole.filter_map(|entry| load(entry.path())).collect()
 }
 
 /// Starts the victim, kills it, and answers what it said. Half of the time it is killed while it changes the chain,
