@@ -8,6 +8,7 @@ mod devices;
 mod entity;
 mod files;
 mod guest;
+pub(crate) mod places;
 pub(crate) mod search;
 mod service;
 mod storage;

@@ -1,6 +1,7 @@
 //! The HTTPS endpoint.
 
 pub(crate) mod certificate;
+pub(crate) mod folder;
 mod http;
 mod lookup;
 pub(crate) mod rest;

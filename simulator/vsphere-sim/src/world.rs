@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::faults::FaultBook;
 use crate::machine::{Machine, Snapshot};
 use crate::server::rest::RestSessions;
+use crate::service_ticket::ServiceTickets;
 use crate::session::Sessions;
 use crate::tagging::Tagging;
 use crate::tasks::Tasks;
@@ -67,6 +68,7 @@ pub(crate) struct World {
     pub(crate) version: ApiVersion,
     pub(crate) stored: Stored,
     pub(crate) sessions: Sessions,
+    pub(crate) service_tickets: ServiceTickets,
     pub(crate) tasks: Tasks,
     pub(crate) rest: RestSessions,
     pub(crate) tagging: Tagging,
@@ -110,6 +112,7 @@ impl Shared {
             version: settings.version,
             stored,
             sessions: Sessions::default(),
+            service_tickets: ServiceTickets::default(),
             tasks: Tasks::default(),
             rest: RestSessions::default(),
             tagging: Tagging::default(),

@@ -89,7 +89,7 @@ impl World {
     }
 
     /// What a container contains, the way views see it.
-    fn contents(&self, container: &MoRef) -> Vec<MoRef> {
+    pub(super) fn contents(&self, container: &MoRef) -> Vec<MoRef> {
         let machines = || self.stored.machines.values().map(|machine| super::machine_ref(machine).cast());
         match self.node(container, None) {
             Some(Node::Folder(folder)) => self.folder_children(folder),

@@ -24,7 +24,7 @@ use crate::beside;
 use crate::dispatch::dispatch;
 use crate::fault::invalid_request;
 use crate::faults::{FaultPlace, FaultRule};
-use crate::server::{Role, lookup, rest, sts};
+use crate::server::{Role, folder, lookup, rest, sts};
 use crate::session::{self, Caller};
 use crate::wire::{self, Call, MAX_REQUEST};
 use crate::world::Shared;
@@ -70,6 +70,7 @@ pub(super) async fn answer(
         (_, path) if path.starts_with("/api/") || path.starts_with("/rest/") => {
             rest::answer(&shared, request).await
         }
+        (_, path) if folder::is_at(path) => folder::answer(&shared, address, request).await,
         (_, "/sdk" | "/sdk/vimService") => Ok(plain(
             StatusCode::METHOD_NOT_ALLOWED,
             "text/plain",
@@ -174,18 +175,23 @@ async fn cut(response: Response, after: usize) -> Answered {
     Ok(hyper::Response::from_parts(head, StreamBody::new(stream::iter(frames)).boxed()))
 }
 
-/// Cookie, address and program of the client. Some send the cookie's attributes back, or an empty header.
-fn caller(headers: &HeaderMap, address: SocketAddr) -> Caller {
+/// The value of a cookie, without quotes.
+pub(super) fn cookie(headers: &HeaderMap, wanted: &str) -> Option<String> {
     let pairs = headers
         .get_all(COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|text| text.split(';'));
-    let cookie = pairs
+    pairs
         .filter_map(|pair| pair.split_once('='))
-        .find(|(name, _)| name.trim() == session::COOKIE)
+        .find(|(name, _)| name.trim() == wanted)
         .map(|(_, value)| value.trim().trim_matches('"').to_owned())
-        .filter(|value| !value.is_empty());
+        .filter(|value| !value.is_empty())
+}
+
+/// Cookie, address and program of the client. Some send the cookie's attributes back, or an empty header.
+pub(super) fn caller(headers: &HeaderMap, address: SocketAddr) -> Caller {
+    let cookie = cookie(headers, session::COOKIE);
     let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     Caller { cookie, beside: None, address: address.ip().to_string(), agent }
 }
