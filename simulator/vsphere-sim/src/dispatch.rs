@@ -13,13 +13,13 @@ use crate::property_collector as pc;
 use crate::session::{self, Caller};
 use crate::wire::{Answer, Call};
 use crate::world::Shared;
-use crate::{beside, cbt, disks, files, power, reconfigure, service_ticket, snapshots, tasks};
+use crate::{beside, browser, cbt, disks, files, power, reconfigure, service_ticket, snapshots, tasks};
 
 /// Carries a call out.
 pub(crate) async fn dispatch(shared: &Arc<Shared>, caller: &Caller, call: &Call) -> Outcome<Answer> {
     let name = call.method.as_str();
     let is_here = method(name).is_some_and(|method| method.service == call.service);
-    if !is_here && name != "Fetch" {
+    if !is_here && !call.is_internal() && name != "Fetch" {
         return Err(invalid_request(format!("Unable to resolve WSDL method name {name}")));
     }
     if let Some(rule) = shared.faults.strike(FaultPlace::Call, name, call.this.value())
@@ -100,7 +100,10 @@ async fn authenticated(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outco
         ("SearchIndex", "FindByInventoryPath") => search::by_inventory_path(shared, call),
         ("SearchIndex", "FindChild") => search::child(shared, call),
         ("Task", "CancelTask") => tasks::cancel(shared, call),
-        ("FileManager" | "VirtualDiskManager", _) => files(shared, cookie, call),
+        ("FileManager", _) => files::call(shared, call, &user_of(shared, cookie)),
+        ("VirtualDiskManager", _) => disks::call(shared, call, &user_of(shared, cookie)),
+        ("HostDatastoreBrowser", _) => browser::call(shared, call, &user_of(shared, cookie)),
+        ("DatastoreNamespaceManager", _) => files::namespaces(call),
         ("VirtualMachine" | "VirtualMachineSnapshot", _) => machine(shared, cookie, call).await,
         _ => Err(method_not_found(call)),
     }
@@ -142,24 +145,6 @@ async fn machine(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outcome<Ans
         ("VirtualMachine", "ShutdownGuest") => power::shutdown_guest(shared, call),
         ("VirtualMachine", "ReconfigVM_Task") => reconfigure::start(shared, call, &user),
         ("VirtualMachine", "QueryChangedDiskAreas") => cbt::query(shared, call).await,
-        _ => Err(method_not_found(call)),
-    }
-}
-
-fn files(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outcome<Answer> {
-    let user = user_of(shared, cookie);
-    match (call.this.type_name(), call.method.as_str()) {
-        ("FileManager", "MakeDirectory") => files::make_directory(shared, call),
-        ("FileManager", "CopyDatastoreFile_Task") => files::copy(shared, call, &user),
-        ("FileManager", "MoveDatastoreFile_Task") => files::rename(shared, call, &user),
-        ("FileManager", "DeleteDatastoreFile_Task") => files::delete(shared, call, &user),
-        ("VirtualDiskManager", "CreateVirtualDisk_Task") => disks::create(shared, call, &user),
-        ("VirtualDiskManager", "CopyVirtualDisk_Task") => disks::copy(shared, call, &user),
-        ("VirtualDiskManager", "MoveVirtualDisk_Task") => disks::rename(shared, call, &user),
-        ("VirtualDiskManager", "DeleteVirtualDisk_Task") => disks::delete(shared, call, &user),
-        ("VirtualDiskManager", "ExtendVirtualDisk_Task") => disks::extend(shared, call, &user),
-        ("VirtualDiskManager", "QueryVirtualDiskUuid") => disks::uuid(shared, call),
-        ("VirtualDiskManager", "SetVirtualDiskUuid") => disks::set_uuid(shared, call),
         _ => Err(method_not_found(call)),
     }
 }

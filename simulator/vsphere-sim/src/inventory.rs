@@ -56,6 +56,7 @@ pub(crate) enum Node<'w> {
     Network,
     Browser,
     Datastore(&'w DatastoreState),
+    DatastoreBrowser(&'w DatastoreState),
     Machine(&'w Machine),
     Snapshot(&'w Machine, &'w Snapshot),
     Task(&'w TaskState),
@@ -77,6 +78,7 @@ impl World {
             "Network" => (id == ids::NETWORK).then_some(Node::Network),
             "EnvironmentBrowser" => (id == ids::BROWSER).then_some(Node::Browser),
             "Datastore" => self.stored.datastores.iter().find(|store| store.id == id).map(Node::Datastore),
+            "HostDatastoreBrowser" => self.browsed(id).map(Node::DatastoreBrowser),
             "VirtualMachine" => self.machine(id).map(Node::Machine),
             "VirtualMachineSnapshot" => {
                 self.snapshot(id).map(|(machine, snapshot)| Node::Snapshot(machine, snapshot))
@@ -107,6 +109,7 @@ impl World {
             Node::Network => self.network_property(name),
             Node::Browser => None,
             Node::Datastore(datastore) => self.datastore_property(datastore, name),
+            Node::DatastoreBrowser(datastore) => storage::browser_property(datastore, name),
             Node::Machine(machine) => self.machine_property(machine, name),
             Node::Snapshot(machine, snapshot) => self.snapshot_property(machine, snapshot, name),
             Node::Task(task) => (name == "info").then(|| task.info().to_value()),

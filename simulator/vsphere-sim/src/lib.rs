@@ -30,6 +30,7 @@
 #![forbid(unsafe_code)]
 
 mod beside;
+mod browser;
 mod cbt;
 mod chain;
 mod clock;

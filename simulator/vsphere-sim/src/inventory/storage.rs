@@ -6,6 +6,7 @@ use vim_api::types as t;
 
 use super::devices::signed;
 use super::{ids, machine_ref, moref, refs};
+use crate::browser;
 use crate::world::{DatastoreState, World};
 
 /// What a datastore says of its size in bytes, whatever the host's disk has.
@@ -61,12 +62,21 @@ impl World {
                 Value::array("DatastoreHostMount", vec![mount.to_value()])
             }
             "vm" => refs(on_it().map(machine_ref)),
+            "browser" => moref::<mo::HostDatastoreBrowser>(&browser::id_of(datastore)).to_value(),
             _ => {
                 let parent = Some(moref::<mo::Folder>(ids::DATASTORE_FOLDER).cast());
                 let this = moref::<mo::Datastore>(&datastore.id).cast();
                 return self.entity_property(&this, label, parent, name);
             }
         })
+    }
+}
+
+pub(super) fn browser_property(datastore: &DatastoreState, name: &str) -> Option<Value> {
+    match name {
+        "datastore" => Some(refs([moref::<mo::Datastore>(&datastore.id)])),
+        "supportedType" => Some(browser::supported()),
+        _ => None,
     }
 }
 
