@@ -5,7 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use sim_store::{Access, DatastorePath, Descriptor, Disk, LinkInfo, Provisioning, Scope};
+use sim_store::{Access, DatastorePath, Disk, LinkInfo, Provisioning, Scope};
 use vim_api::dynamic::{DateTime, Poly, type_info};
 use vim_api::types as t;
 
@@ -96,14 +96,13 @@ fn taken(path: &Path) -> u64 {
 }
 
 fn look(host: &Path) -> Option<Looked> {
-    let descriptor = Descriptor::load(host).ok()?;
     let disk = Disk::open(host, Access::ReadOnly, Scope::TopLink).ok()?;
     let adapter = disk.metadata("adapterType").unwrap_or_default();
     let version = disk.metadata("virtualHWVersion").ok();
     Some(Looked {
         link: disk.links().into_iter().next()?,
         capacity: disk.capacity(),
-        thin: descriptor.provisioning == Provisioning::Thin,
+        thin: disk.provisioning() == Provisioning::Thin,
         controller: match adapter.to_lowercase().as_str() {
             "ide" => "VirtualIDEController",
             "buslogic" => "VirtualBusLogicController",

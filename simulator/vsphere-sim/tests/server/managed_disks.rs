@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use sim_store::{Access, Disk, Provisioning, Scope};
 use vim_api::dynamic::Poly;
 use vim_api::mo::Managed;
-use vim_api::{Client, MoRef, mo, types as t};
+use vim_api::{ApiVersion, Client, MoRef, mo, types as t};
 use vsphere_sim::Sim;
 
 use crate::{MIB, log_in, machine, start};
@@ -55,7 +55,8 @@ impl Managers {
 
 #[tokio::test]
 async fn disks_that_cannot_be_made_are_refused_with_a_reason() {
-    let sim = start(1).await;
+    // Older versions do not know sector formats.
+    let sim = Sim::builder().api_version(ApiVersion::LATEST).start().await.unwrap();
     let managers = managers(&log_in(&sim).await).await;
     managers.create("bus.vmdk", Poly::new(spec("preallocated", "busLogic", 512))).await.unwrap();
     let made = open(&sim, "bus.vmdk", Access::ReadOnly);
