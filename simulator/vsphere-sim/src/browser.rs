@@ -8,33 +8,34 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sim_store::DatastorePath;
+use sim_store::{Datastore, DatastorePath};
 use vim_api::dynamic::{Element, Poly, Value};
 use vim_api::types as t;
 use vim_api::{MoRef, mo};
 
 use crate::dispatch::method_not_found;
 use crate::fault::{Fault, Outcome, fault, from_store, not_found};
-use crate::files::{self, from_io};
+use crate::files::{from_io, no_datastore};
 use crate::host_file::is_temporary;
 use crate::in_use;
+use crate::inventory::tree::Entity;
 use crate::tasks::{self, Progress};
 use crate::wire::{Answer, Call};
-use crate::world::{DatastoreState, Shared, World};
+use crate::world::{Shared, World};
 
 use pattern::Patterns;
 
 pub(crate) use kind::supported;
 
 /// The id of a datastore's browser.
-pub(crate) fn id_of(datastore: &DatastoreState) -> String {
+pub(crate) fn id_of(datastore: &Entity) -> String {
     format!("datastoreBrowser-{}", datastore.id)
 }
 
 impl World {
     /// The datastore that a browser browses.
-    pub(crate) fn browsed(&self, browser: &str) -> Option<&DatastoreState> {
-        self.stored.datastores.iter().find(|datastore| id_of(datastore) == browser)
+    pub(crate) fn browsed(&self, browser: &str) -> Option<(&Entity, &Datastore)> {
+        self.stored.tree.datastores().find(|(datastore, _)| id_of(datastore) == browser)
     }
 }
 
@@ -110,7 +111,7 @@ fn delete(shared: &Shared, call: &Call) -> Outcome<Answer> {
 
 fn asked(shared: &Shared, call: &Call) -> Outcome<(Folder, Search)> {
     let spec: t::HostDatastoreBrowserSearchSpec = call.optional("searchSpec")?.unwrap_or_default();
-    let browsed = shared.read(|world| world.browsed(call.this.value()).map(|found| found.id.clone()));
+    let browsed = shared.read(|world| world.browsed(call.this.value()).map(|(found, _)| found.id.clone()));
     let search = Search {
         datastore: MoRef::new(browsed.ok_or_else(|| not_found(&call.this))?),
         query: spec.query,
@@ -129,11 +130,11 @@ fn place(shared: &Shared, call: &Call) -> Outcome<Folder> {
         fault(value, format!("Invalid datastore path '{text}'."))
     })?;
     shared.read(|world| {
-        let datastore = world.browsed(call.this.value()).ok_or_else(|| not_found(&call.this))?;
-        if datastore.files.name() != path.datastore() {
-            return Err(files::no_datastore(path.datastore()));
+        let (_, files) = world.browsed(call.this.value()).ok_or_else(|| not_found(&call.this))?;
+        if files.name() != path.datastore() {
+            return Err(no_datastore(path.datastore()));
         }
-        let host = datastore.files.resolve(&path).map_err(|error| from_store(&error, &text))?;
+        let host = files.resolve(&path).map_err(|error| from_store(&error, &text))?;
         Ok(Folder { path, host })
     })
 }

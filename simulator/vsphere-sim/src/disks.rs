@@ -3,15 +3,17 @@
 mod ask;
 mod content;
 
+use std::path::Path;
 use std::sync::Arc;
 
-use sim_store::{Access, Disk, DiskSpec, DiskUuid, Provisioning, Scope};
+use sim_store::{Access, DatastorePath, Disk, DiskSpec, DiskUuid, Provisioning, Scope};
 use vim_api::dynamic::{Poly, Value};
 use vim_api::types as t;
 
 use crate::dispatch::method_not_found;
 use crate::fault::{Fault, Outcome, fault, from_store, invalid_argument};
 use crate::files::{self, Named};
+use crate::machine::Machine;
 use crate::tasks::{self, Progress};
 use crate::wire::{Answer, Call};
 use crate::world::Shared;
@@ -150,16 +152,32 @@ fn tell_machine(shared: &Shared, disk: &Named) -> Outcome<()> {
     let opened = open(disk, Access::ReadOnly)?;
     let (capacity, provisioning) = (opened.capacity(), opened.provisioning());
     shared.update(|world| {
-        let machines = world.stored.machines.values_mut();
-        let disks = machines.flat_map(|machine| &mut machine.settings.disks);
-        for found in disks.filter(|found| found.path == disk.path) {
-            found.capacity = capacity;
-            found.thin = provisioning == Provisioning::Thin;
-            found.eager = provisioning == Provisioning::EagerThick;
+        let has = |machine: &&Machine| machine.disks().iter().any(|found| found.path == disk.path);
+        let owners: Vec<_> = world.machines().filter(has).map(|machine| machine.id.clone()).collect();
+        for id in owners {
+            let Some(machine) = world.machine_mut(&id) else { continue };
+            let devices = machine.config_mut().hardware.device.iter_mut();
+            for found in devices.filter_map(|device| device.downcast_mut::<t::VirtualDisk>()) {
+                show(found, &disk.path, capacity, provisioning);
+            }
         }
-        world.touch();
     });
     Ok(())
+}
+
+/// Shows a disk as it is now, if it is the one at that path.
+fn show(disk: &mut t::VirtualDisk, path: &DatastorePath, capacity: u64, provisioning: Provisioning) {
+    let backing = disk.base.backing.as_mut();
+    let Some(backing) = backing.and_then(|b| b.downcast_mut::<t::VirtualDiskFlatVer2BackingInfo>()) else {
+        return;
+    };
+    if backing.file_name != path.to_string() {
+        return;
+    }
+    backing.thin_provisioned = Some(provisioning == Provisioning::Thin);
+    backing.eagerly_scrub = Some(provisioning == Provisioning::EagerThick);
+    disk.capacity_in_kb = i64::try_from(capacity / 1024).unwrap_or(i64::MAX);
+    disk.capacity_in_bytes = i64::try_from(capacity).ok();
 }
 
 fn pair(shared: &Shared, call: &Call) -> Outcome<(Named, Named, bool)> {
@@ -203,11 +221,43 @@ fn copy_disk(
         files::check_unused(shared, to)?;
         sim_store::delete(&to.host).map_err(of_target)?;
     }
-    let target = Disk::create(&to.host, &spec).map_err(of_target)?;
-    let copied = copy_bytes(&source, &target, progress, &of_source, &of_target);
+    fill(&source, &from.text, &to.host, &to.text, &spec, progress)
+}
+
+/// Makes a disk with the bytes of another, on an adapter and with space as there. `from_text` and `to_text` are the
+/// datastore paths, for what goes wrong; what was made of the copy is deleted then.
+pub(crate) fn copy_to(
+    from: &Path,
+    from_text: &str,
+    to: &Path,
+    to_text: &str,
+    spec: DiskSpec,
+    progress: &mut Progress<'_>,
+) -> Outcome<()> {
+    let of_source = |error| from_store(&error, from_text);
+    let source = Disk::open(from, Access::ReadOnly, Scope::WholeChain).map_err(of_source)?;
+    let spec = DiskSpec {
+        provisioning: source.provisioning(),
+        adapter: source.metadata("adapterType").map_err(of_source)?,
+        ..spec
+    };
+    fill(&source, from_text, to, to_text, &spec, progress)
+}
+
+fn fill(
+    source: &Disk,
+    from_text: &str,
+    to: &Path,
+    to_text: &str,
+    spec: &DiskSpec,
+    progress: &mut Progress<'_>,
+) -> Outcome<()> {
+    let of_target = |error| from_store(&error, to_text);
+    let target = Disk::create(to, spec).map_err(of_target)?;
+    let copied = copy_bytes(source, &target, progress, &|error| from_store(&error, from_text), &of_target);
     if copied.is_err() {
         drop(target);
-        sim_store::delete(&to.host).map_err(of_target)?;
+        sim_store::delete(to).map_err(of_target)?;
     }
     copied
 }

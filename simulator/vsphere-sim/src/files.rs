@@ -167,11 +167,11 @@ fn known(shared: &Shared, datacenter: MoRef) -> Outcome<MoRef> {
 
 fn resolve(world: &World, datacenter: &MoRef, path: DatastorePath, text: &str) -> Outcome<Named> {
     let mut datastores = world.datastores_of(datacenter);
-    let Some(datastore) = datastores.find(|datastore| datastore.files.name() == path.datastore()) else {
+    let Some((_, files)) = datastores.find(|(_, files)| files.name() == path.datastore()) else {
         return Err(no_datastore(path.datastore()));
     };
-    let host = datastore.files.resolve(&path).map_err(|error| from_store(&error, text))?;
-    let real = fs::canonicalize(&host).ok().and_then(|real| datastore.files.path_of(&real).ok());
+    let host = files.resolve(&path).map_err(|error| from_store(&error, text))?;
+    let real = fs::canonicalize(&host).ok().and_then(|real| files.path_of(&real).ok());
     Ok(Named { text: text.to_owned(), host, path: real.unwrap_or(path) })
 }
 

@@ -40,24 +40,26 @@ pub(crate) fn is_unwritable(shared: &Shared, path: &DatastorePath) -> bool {
     })
 }
 
-fn running<'w>(world: &'w World, datastore: &str) -> impl Iterator<Item = &'w Machine> {
+fn running<'w>(world: &'w World, datastore: &'w str) -> impl Iterator<Item = &'w Machine> {
     let on = |machine: &&Machine| machine.power == Power::On;
-    world.stored.machines.values().filter(on).filter(move |machine| machine.vmx.datastore() == datastore)
+    let at_home = move |machine: &&Machine| machine.vmx().is_some_and(|vmx| vmx.datastore() == datastore);
+    world.machines().filter(on).filter(at_home)
 }
 
 /// The live top links of machines that are on. A disk need not be on the datastore that its machine is on.
 fn open_disks(world: &World, datastore: &str, wanted: impl Fn(&DiskState) -> bool) -> Vec<DatastorePath> {
-    let on = world.stored.machines.values().filter(|machine| machine.power == Power::On);
-    let disks = on.flat_map(|machine| &machine.settings.disks);
+    let on = world.machines().filter(|machine| machine.power == Power::On);
+    let disks = on.flat_map(Machine::disks);
     let there = disks.filter(|disk| disk.path.datastore() == datastore && wanted(disk));
-    there.map(|disk| disk.path.clone()).collect()
+    there.map(|disk| disk.path).collect()
 }
 
 fn own_files(machine: &Machine) -> Vec<DatastorePath> {
-    let stem = machine.vmx.file_name().strip_suffix(".vmx").unwrap_or(machine.vmx.file_name());
+    let Some(vmx) = machine.vmx() else { return Vec::new() };
+    let stem = vmx.file_name().strip_suffix(".vmx").unwrap_or(vmx.file_name());
     let names = ["vmx", "vmxf", "vmsd", "nvram"].map(|suffix| format!("{stem}.{suffix}"));
     let log = "vmware.log".to_owned();
-    names.into_iter().chain([log]).filter_map(|name| machine.vmx.sibling(&name).ok()).collect()
+    names.into_iter().chain([log]).filter_map(|name| vmx.sibling(&name).ok()).collect()
 }
 
 /// The links of a disk; none if it is gone or broken, which is for others to say.

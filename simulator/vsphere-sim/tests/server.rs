@@ -23,6 +23,8 @@ mod find;
 mod folder;
 #[path = "server/live.rs"]
 mod live;
+#[path = "server/machines.rs"]
+mod machines;
 #[path = "server/managed_disks.rs"]
 mod managed_disks;
 #[path = "server/managed_files.rs"]

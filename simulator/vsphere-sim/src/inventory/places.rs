@@ -1,12 +1,10 @@
 //! Datacenters by their inventory paths, and the datastores that each has: how file services name places.
-//!
-//! Everything is read through nodes and their properties, so it holds for any shape that the inventory takes.
 
-use vim_api::dynamic::Value;
-use vim_api::{MoRef, mo};
+use sim_store::Datastore;
+use vim_api::MoRef;
 
-use super::{ids, moref};
-use crate::world::{DatastoreState, World};
+use super::tree::{Entity, Kind};
+use crate::world::World;
 
 /// The one datacenter of a host that is no vCenter's.
 pub(crate) const HOST_DATACENTER: &str = "ha-datacenter";
@@ -14,20 +12,16 @@ pub(crate) const HOST_DATACENTER: &str = "ha-datacenter";
 impl World {
     /// All datacenters with their inventory paths, such as `F0/DC0`.
     pub(crate) fn datacenters(&self) -> Vec<(String, MoRef)> {
-        let mut found = Vec::new();
-        let mut open = vec![(String::new(), moref::<mo::Folder>(ids::ROOT).cast())];
-        while let Some((path, container)) = open.pop() {
-            for child in self.contents(&container) {
-                let Some(name) = self.name_of(&child) else { continue };
-                let path = if path.is_empty() { name } else { format!("{path}/{name}") };
-                match child.type_name() {
-                    "Folder" => open.push((path, child)),
-                    "Datacenter" => found.push((path, child)),
-                    _ => {}
-                }
-            }
-        }
-        found.sort_by(|(one, _): &(String, _), (other, _)| one.cmp(other));
+        let tree = &self.stored.tree;
+        let all = tree.iter().filter(|entity| matches!(entity.kind, Kind::Datacenter));
+        let path_of = |datacenter: &Entity| {
+            let below_root = tree.upwards(&datacenter.id).filter(|entity| entity.parent.is_some());
+            let mut names: Vec<&str> = below_root.map(|entity| entity.name.as_str()).collect();
+            names.reverse();
+            names.join("/")
+        };
+        let mut found: Vec<_> = all.map(|entity| (path_of(entity), entity.reference())).collect();
+        found.sort_by(|(one, _), (other, _)| one.cmp(other));
         found
     }
 
@@ -40,27 +34,11 @@ impl World {
     }
 
     /// The datastores of a datacenter.
-    pub(crate) fn datastores_of(&self, datacenter: &MoRef) -> impl Iterator<Item = &DatastoreState> {
-        let listed = self.node(datacenter, None).and_then(|node| self.property(node, "datastore", None));
-        let ids: Vec<String> = match listed {
-            Some(Value::Array(array)) => array.items().iter().filter_map(id_of).collect(),
-            _ => Vec::new(),
-        };
-        self.stored.datastores.iter().filter(move |datastore| ids.contains(&datastore.id))
-    }
-
-    fn name_of(&self, object: &MoRef) -> Option<String> {
-        match self.property(self.node(object, None)?, "name", None)? {
-            Value::String(name) => Some(name),
-            _ => None,
-        }
-    }
-}
-
-fn id_of(value: &Value) -> Option<String> {
-    match value {
-        Value::MoRef(reference) => Some(reference.value().to_owned()),
-        _ => None,
+    pub(crate) fn datastores_of(&self, datacenter: &MoRef) -> impl Iterator<Item = (&Entity, &Datastore)> {
+        let tree = &self.stored.tree;
+        tree.datastores().filter(move |(entity, _)| {
+            tree.datacenter_of(&entity.id).is_some_and(|home| home.id == datacenter.value())
+        })
     }
 }
 

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use hyper::{StatusCode, Uri};
-use sim_store::DatastorePath;
+use sim_store::{Datastore, DatastorePath};
 
 use super::{Outcome, Refusal, is_at};
 use crate::inventory::places::{HOST_DATACENTER, percent_decoded};
-use crate::world::{DatastoreState, World};
+use crate::world::World;
 
 /// What a URL asks for, decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,22 +90,22 @@ impl Wanted {
             if !self.path.is_empty() {
                 return Err(missing("The URL names no datastore.".to_owned()));
             }
-            let names = world.datastores_of(&datacenter).map(|store| store.files.name().to_owned()).collect();
+            let names = world.datastores_of(&datacenter).map(|(_, files)| files.name().to_owned()).collect();
             return Ok(Place::Datastores { datacenter: name, names });
         };
-        let same = |store: &&DatastoreState| {
-            let own = store.files.name();
+        let same = |files: &&Datastore| {
+            let own = files.name();
             own == wanted || own.as_bytes() == percent_decoded(wanted)
         };
-        let store = world.datastores_of(&datacenter).find(same);
-        let store = store.ok_or_else(|| missing(format!("The datacenter has no datastore {wanted:?}.")))?;
-        let path = DatastorePath::new(store.files.name(), &self.path)
+        let files = world.datastores_of(&datacenter).map(|(_, files)| files).find(same);
+        let files = files.ok_or_else(|| missing(format!("The datacenter has no datastore {wanted:?}.")))?;
+        let path = DatastorePath::new(files.name(), &self.path)
             .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
         // What leads out of the datastore is not there, as far as anybody outside is concerned.
-        let host = store.files.resolve(&path).map_err(|error| missing(error.to_string()))?;
+        let host = files.resolve(&path).map_err(|error| missing(error.to_string()))?;
         let (path, host) = match std::fs::canonicalize(&host) {
             Ok(real) => {
-                let path = store.files.path_of(&real).map_err(|error| missing(error.to_string()))?;
+                let path = files.path_of(&real).map_err(|error| missing(error.to_string()))?;
                 (path, real)
             }
             Err(_) => (path, host),
