@@ -166,7 +166,7 @@ fn known(shared: &Shared, datacenter: MoRef) -> Outcome<MoRef> {
 }
 
 fn resolve(world: &World, datacenter: &MoRef, path: DatastorePath, text: &str) -> Outcome<Named> {
-    let mut datastores = world.datastores_of(datacenter);
+    let mut datastores = world.datastores_in(datacenter);
     let Some((_, files)) = datastores.find(|(_, files)| files.name() == path.datastore()) else {
         return Err(no_datastore(path.datastore()));
     };

@@ -34,7 +34,7 @@ impl World {
     }
 
     /// The datastores of a datacenter.
-    pub(crate) fn datastores_of(&self, datacenter: &MoRef) -> impl Iterator<Item = (&Entity, &Datastore)> {
+    pub(crate) fn datastores_in(&self, datacenter: &MoRef) -> impl Iterator<Item = (&Entity, &Datastore)> {
         let tree = &self.stored.tree;
         tree.datastores().filter(move |(entity, _)| {
             tree.datacenter_of(&entity.id).is_some_and(|home| home.id == datacenter.value())

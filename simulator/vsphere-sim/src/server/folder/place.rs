@@ -90,14 +90,14 @@ impl Wanted {
             if !self.path.is_empty() {
                 return Err(missing("The URL names no datastore.".to_owned()));
             }
-            let names = world.datastores_of(&datacenter).map(|(_, files)| files.name().to_owned()).collect();
+            let names = world.datastores_in(&datacenter).map(|(_, files)| files.name().to_owned()).collect();
             return Ok(Place::Datastores { datacenter: name, names });
         };
         let same = |files: &&Datastore| {
             let own = files.name();
             own == wanted || own.as_bytes() == percent_decoded(wanted)
         };
-        let files = world.datastores_of(&datacenter).map(|(_, files)| files).find(same);
+        let files = world.datastores_in(&datacenter).map(|(_, files)| files).find(same);
         let files = files.ok_or_else(|| missing(format!("The datacenter has no datastore {wanted:?}.")))?;
         let path = DatastorePath::new(files.name(), &self.path)
             .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
