@@ -19,6 +19,7 @@ use crate::files::{from_io, no_datastore};
 use crate::host_file::is_temporary;
 use crate::in_use;
 use crate::inventory::tree::Entity;
+use crate::population;
 use crate::tasks::{self, Progress};
 use crate::wire::{Answer, Call};
 use crate::world::{Shared, World};
@@ -59,16 +60,18 @@ pub(crate) fn call(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Ans
     match call.method.as_str() {
         "SearchDatastore_Task" => {
             let (folder, search) = asked(shared, call)?;
-            let work = move |_: &Shared, progress: &mut Progress<'_>| {
+            let work = move |shared: &Shared, progress: &mut Progress<'_>| {
                 progress.fail_early()?;
+                population::materialize_at(shared, &folder.path)?;
                 Ok(Some(search.look_into(&folder)?.0.to_value()))
             };
             Ok(tasks::start_apart(shared, call, user, "HostDatastoreBrowser.search", Box::new(work)))
         }
         "SearchDatastoreSubFolders_Task" => {
             let (folder, search) = asked(shared, call)?;
-            let work = move |_: &Shared, progress: &mut Progress<'_>| {
+            let work = move |shared: &Shared, progress: &mut Progress<'_>| {
                 progress.fail_early()?;
+                population::materialize_at(shared, &folder.path)?;
                 let found = search.look_below(folder)?;
                 let found = found.into_iter().map(|results| results.to_value()).collect();
                 Ok(Some(Value::array("HostDatastoreBrowserSearchResults", found)))
@@ -89,6 +92,7 @@ pub(crate) fn call(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Ans
 /// `DeleteFile`: a file, a folder with nothing in it, or a disk with all its parts.
 fn delete(shared: &Shared, call: &Call) -> Outcome<Answer> {
     let place = place(shared, call)?;
+    population::materialize_at(shared, &place.path)?;
     let text = place.path.to_string();
     let failed = |error: std::io::Error| from_io(&error, &text);
     let metadata = fs::symlink_metadata(&place.host).map_err(failed)?;

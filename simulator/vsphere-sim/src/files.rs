@@ -16,7 +16,7 @@ use crate::server::folder::Wanted;
 use crate::tasks::{self, Progress};
 use crate::wire::{Answer, Call};
 use crate::world::{Shared, World};
-use crate::{host_file, in_use};
+use crate::{host_file, in_use, population};
 
 /// Whom all files belong to.
 pub(crate) const OWNER: &str = "root";
@@ -133,7 +133,7 @@ pub(crate) fn named(shared: &Shared, call: &Call, name: &str, datacenter: &str) 
         fault(value, format!("Invalid datastore path '{text}'{why}."))
     };
     let is_url = text.starts_with("https://") || text.starts_with("http://");
-    let (path, datacenter) = if is_url {
+    let (path, datacenter): (DatastorePath, MoRef) = if is_url {
         let file = Wanted::parse(&text).and_then(Wanted::into_file);
         let (within, path) = file.map_err(|why| invalid(&format!(": {why}")))?;
         let within = within.unwrap_or_else(|| HOST_DATACENTER.to_owned());
@@ -148,6 +148,9 @@ pub(crate) fn named(shared: &Shared, call: &Call, name: &str, datacenter: &str) 
         };
         (text.parse().map_err(|_| invalid(""))?, datacenter)
     };
+    if !path.relative().is_empty() {
+        population::materialize_at(shared, &path)?;
+    }
     shared.read(|world| resolve(world, &datacenter, path, &text))
 }
 

@@ -7,7 +7,8 @@ use sim_store::{Datastore, DatastorePath};
 
 use super::{Outcome, Refusal, is_at};
 use crate::inventory::places::{HOST_DATACENTER, percent_decoded};
-use crate::world::World;
+use crate::population;
+use crate::world::{Shared, World};
 
 /// What a URL asks for, decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +74,15 @@ impl Wanted {
         let datastore = self.datastore.ok_or("The URL names no datastore.")?;
         let path = DatastorePath::new(&datastore, &self.path).map_err(|error| error.to_string())?;
         Ok((self.datacenter, path))
+    }
+
+    /// Makes the files of machines that nobody has used yet, so that they are found.
+    pub(super) fn prepare(&self, shared: &Shared) -> Outcome<()> {
+        let name = self.datastore.as_deref().unwrap_or_default();
+        // What is no path is for the search to refuse.
+        let Ok(path) = DatastorePath::new(name, &self.path) else { return Ok(()) };
+        population::materialize_at(shared, &path)
+            .map_err(|fault| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, fault.message))
     }
 
     /// Finds it. A vCenter has to be told the datacenter; a host has only one.

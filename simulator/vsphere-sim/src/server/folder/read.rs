@@ -40,6 +40,7 @@ pub(super) fn answer(
     method: &Method,
     headers: &HeaderMap,
 ) -> Outcome<Response> {
+    wanted.prepare(shared)?;
     let entry = match shared.read(|world| wanted.find(world))? {
         Place::Datacenters(names) => return Ok(listing::datacenters(&names)),
         Place::Datastores { datacenter, names } => return Ok(listing::datastores(&datacenter, &names)),

@@ -75,6 +75,7 @@ pub(super) fn delete(shared: &Shared, wanted: &Wanted) -> Outcome<Response> {
 }
 
 fn entry(shared: &Shared, wanted: &Wanted) -> Outcome<Entry> {
+    wanted.prepare(shared)?;
     match shared.read(|world| wanted.find(world))? {
         Place::Entry(entry) if !entry.path.relative().is_empty() => Ok(entry),
         _ => Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "Only files on a datastore can be changed.")),

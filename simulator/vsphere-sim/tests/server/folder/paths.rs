@@ -105,3 +105,15 @@ async fn no_path_leads_out_of_the_datastore() {
     assert!(!sim.data_dir().join("datastores/nothing").exists());
     assert!(names(&sim, "").contains(&"link".to_owned()));
 }
+
+/// Generated machines have no files until somebody looks.
+#[tokio::test]
+async fn the_files_of_generated_machines_are_there_when_they_are_asked_for() {
+    let sim = vsphere_sim::Sim::builder().generate(vsphere_sim::Generated::new(3)).start().await.unwrap();
+    let session = session(&sim).await;
+    assert!(names(&sim, "").is_empty());
+    assert_eq!(ask(&sim, "HEAD", &url("vm-2/vm-2.vmx"), &session, b"").await.status, 200);
+    assert_eq!(names(&sim, ""), ["vm-2"]);
+    let list = ask(&sim, "GET", "/folder?dcPath=DC0&dsName=datastore1", &session, b"").await;
+    assert!(["vm-1/", "vm-2/", "vm-3/"].iter().all(|name| list.text().contains(name)), "{}", list.text());
+}
