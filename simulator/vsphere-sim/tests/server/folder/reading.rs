@@ -182,3 +182,53 @@ async fn our_own_client_agrees() {
     // It notices, and logs in anew.
     assert_eq!(files.status(&path).await.unwrap().size, Some(300_000));
 }
+
+/// Calls that govmomi makes and the published API does not have: their namespace is another.
+#[tokio::test]
+async fn the_chain_of_a_disk_is_told_in_the_namespace_of_internal_calls() {
+    let sim = start(1).await;
+    let client = log_in(&sim).await;
+    crate::machine(&client, &sim)
+        .create_snapshot_task("s", None, false, false)
+        .await
+        .unwrap()
+        .wait()
+        .await
+        .unwrap();
+    let session = session(&sim).await;
+    let call = async |body: &str| {
+        let envelope = format!(
+            "<Envelope xmlns=\"http://schemas.xmlsoap.org/soap/envelope/\"><Body>{body}</Body></Envelope>"
+        );
+        let answer = ask(&sim, "POST", "/sdk", &session, envelope.as_bytes()).await;
+        answer.text().to_owned()
+    };
+    let datacenter = client.find_one::<vim_api::mo::Datacenter>("/DC0").await.unwrap().object;
+    let asked = call(&format!(
+        "<QueryVirtualDiskInfo_Task xmlns=\"urn:internalvim25\"><_this type=\"VirtualDiskManager\">virtualDiskManager</_this>\
+         <name>[datastore1] vm-1/vm-1-000001.vmdk</name><datacenter type=\"Datacenter\">{}</datacenter>\
+         <includeParents>true</includeParents></QueryVirtualDiskInfo_Task>",
+        datacenter.value()
+    ))
+    .await;
+    assert!(asked.contains("<QueryVirtualDiskInfo_TaskResponse xmlns=\"urn:internalvim25\">"), "{asked}");
+    let task = asked.split("type=\"Task\">").nth(1).unwrap().split('<').next().unwrap();
+    let fetch =
+        format!("<Fetch xmlns=\"urn:vim25\"><_this type=\"Task\">{task}</_this><prop>info</prop></Fetch>");
+    let info = async || loop {
+        let info = call(&fetch).await;
+        if !info.contains("<state>queued") && !info.contains("<state>running") {
+            return info;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    let info = tokio::time::timeout(Duration::from_secs(20), info()).await.unwrap();
+    assert!(info.contains("xsi:type=\"ArrayOfVirtualDiskInfo\""), "{info}");
+    assert!(
+        info.contains(
+            "<parent>[datastore1] vm-1/vm-1.vmdk</parent></VirtualDiskInfo><VirtualDiskInfo><unit>\
+             <name>[datastore1] vm-1/vm-1.vmdk</name></unit><diskType>thin</diskType></VirtualDiskInfo>"
+        ),
+        "{info}"
+    );
+}
