@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::header::CONTENT_RANGE;
+use hyper::header::{CONTENT_RANGE, EXPECT};
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use tokio::io::AsyncWriteExt;
@@ -18,6 +18,9 @@ use crate::host_file::Temporary;
 use crate::in_use;
 use crate::server::http::{Response, plain};
 use crate::world::Shared;
+
+/// Bytes that are taken of a file that is refused.
+const MAX_DRAINED: usize = 64 << 20;
 
 /// What becomes of a file that is there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +49,11 @@ pub(super) async fn put(
         _ => IfThere::Replace,
     };
     let to = Arc::clone(&shared);
-    let (entry, temporary, file) = blocking(move || begin(&to, &wanted, if_there)).await?;
+    let begun = blocking(move || begin(&to, &wanted, if_there)).await;
+    if begun.is_err() && !head.headers.contains_key(EXPECT) {
+        drain(&mut body).await;
+    }
+    let (entry, temporary, file) = begun?;
     let mut file = tokio::fs::File::from_std(file);
     let failed = |error: io::Error| Refusal::of_io(&error, &entry.path);
     while let Some(frame) = body.frame().await {
@@ -59,6 +66,19 @@ pub(super) async fn put(
     }
     file.flush().await.map_err(failed)?;
     blocking(move || finish(&shared, &entry, temporary, if_there)).await
+}
+
+/// Takes what a client sends that does not wait to be asked for it: it would find the connection closed, and not the
+/// refusal.
+async fn drain(body: &mut Incoming) {
+    let mut left = MAX_DRAINED;
+    while let Some(Ok(frame)) = body.frame().await {
+        let length = frame.data_ref().map_or(0, |bytes| bytes.len());
+        match left.checked_sub(length) {
+            Some(rest) => left = rest,
+            None => return,
+        }
+    }
 }
 
 /// Removes a file, or a folder with nothing in it.
