@@ -39,8 +39,8 @@ mod tests {
         let disk = Disk::create(&path, &DiskSpec::thin(1 << 20)).unwrap();
         disk.write_at(4096, b"kept").unwrap();
         assert_eq!(set_provisioning(&path, Provisioning::EagerThick).unwrap_err().kind(), ErrorKind::Locked);
-        let cid = disk.links()[0].cid;
         drop(disk);
+        let cid = Descriptor::load(&path).unwrap().cid;
         let look = || {
             let disk = Disk::open(&path, Access::ReadOnly, Scope::WholeChain).unwrap();
             let mut bytes = [0; 4];
