@@ -51,6 +51,7 @@ pub mod guest;
 mod hex;
 mod import;
 mod link;
+mod provision;
 pub mod snapshot;
 pub mod state;
 pub mod tracking;
@@ -63,3 +64,4 @@ pub use disk::{Access, Disk, DiskSpec, LinkInfo, MAX_CAPACITY, Scope, delete, gr
 pub use disk_uuid::DiskUuid;
 pub use error::{Error, ErrorKind, Result};
 pub use extent::Extent;
+pub use provision::set_provisioning;

@@ -13,13 +13,15 @@ use crate::property_collector as pc;
 use crate::session::{self, Caller};
 use crate::wire::{Answer, Call};
 use crate::world::Shared;
-use crate::{beside, cbt, configure, disks, files, lifecycle, power, snapshots, tasks};
+use crate::{
+    beside, browser, cbt, configure, disks, files, lifecycle, power, service_ticket, snapshots, tasks,
+};
 
 /// Carries a call out.
 pub(crate) async fn dispatch(shared: &Arc<Shared>, caller: &Caller, call: &Call) -> Outcome<Answer> {
     let name = call.method.as_str();
     let is_here = method(name).is_some_and(|method| method.service == call.service);
-    if !is_here && name != "Fetch" {
+    if !is_here && !call.is_internal() && name != "Fetch" {
         return Err(invalid_request(format!("Unable to resolve WSDL method name {name}")));
     }
     faults::play(shared, call).await?;
@@ -91,6 +93,7 @@ async fn authenticated(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outco
         }
         ("SessionManager", "Logout") => Ok(session::logout(shared, cookie)),
         ("SessionManager", "AcquireCloneTicket") => session::clone_ticket(shared, cookie, call),
+        ("SessionManager", "AcquireGenericServiceTicket") => service_ticket::acquire(shared, call),
         ("SessionManager", "SessionIsActive") => session::is_active(shared, call),
         ("SessionManager", "TerminateSession") => session::terminate(shared, cookie, call),
         ("PropertyCollector", _) => property_collector(shared, cookie, call).await,
@@ -106,7 +109,10 @@ async fn authenticated(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outco
             search::by_guest(shared, call)
         }
         ("Task", "CancelTask") => tasks::cancel(shared, call),
-        ("FileManager" | "VirtualDiskManager", _) => files(shared, cookie, call),
+        ("FileManager", _) => files::call(shared, call, &user_of(shared, cookie)),
+        ("VirtualDiskManager", _) => disks::call(shared, call, &user_of(shared, cookie)),
+        ("HostDatastoreBrowser", _) => browser::call(shared, call, &user_of(shared, cookie)),
+        ("DatastoreNamespaceManager", _) => files::namespaces(call),
         (_, "Rename_Task") => lifecycle::rename(shared, call, &user_of(shared, cookie)),
         ("VirtualMachine" | "VirtualMachineSnapshot", _) => machine(shared, cookie, call).await,
         ("Folder", _) => folder(shared, cookie, call),
@@ -175,24 +181,6 @@ fn folder(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outcome<Answer> {
         "CreateFolder" => lifecycle::create_folder(shared, call),
         "MoveIntoFolder_Task" => lifecycle::move_into(shared, call, &user),
         "Destroy_Task" => lifecycle::destroy_entity(shared, call, &user),
-        _ => Err(method_not_found(call)),
-    }
-}
-
-fn files(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outcome<Answer> {
-    let user = user_of(shared, cookie);
-    match (call.this.type_name(), call.method.as_str()) {
-        ("FileManager", "MakeDirectory") => files::make_directory(shared, call),
-        ("FileManager", "CopyDatastoreFile_Task") => files::copy(shared, call, &user),
-        ("FileManager", "MoveDatastoreFile_Task") => files::rename(shared, call, &user),
-        ("FileManager", "DeleteDatastoreFile_Task") => files::delete(shared, call, &user),
-        ("VirtualDiskManager", "CreateVirtualDisk_Task") => disks::create(shared, call, &user),
-        ("VirtualDiskManager", "CopyVirtualDisk_Task") => disks::copy(shared, call, &user),
-        ("VirtualDiskManager", "MoveVirtualDisk_Task") => disks::rename(shared, call, &user),
-        ("VirtualDiskManager", "DeleteVirtualDisk_Task") => disks::delete(shared, call, &user),
-        ("VirtualDiskManager", "ExtendVirtualDisk_Task") => disks::extend(shared, call, &user),
-        ("VirtualDiskManager", "QueryVirtualDiskUuid") => disks::uuid(shared, call),
-        ("VirtualDiskManager", "SetVirtualDiskUuid") => disks::set_uuid(shared, call),
         _ => Err(method_not_found(call)),
     }
 }

@@ -6,6 +6,7 @@ mod compute;
 mod entity;
 mod files;
 mod guest;
+pub(crate) mod places;
 pub(crate) mod search;
 mod service;
 mod storage;
@@ -34,6 +35,7 @@ pub(crate) enum Node<'w> {
     /// The service instance and the managers.
     Service(service::Singleton),
     Entity(&'w Entity),
+    DatastoreBrowser(&'w Entity),
     Browser,
     Machine(&'w Machine),
     Snapshot(&'w Machine, &'w Snapshot),
@@ -70,6 +72,7 @@ impl World {
                 let compute = self.stored.tree.get(id.strip_prefix(compute::BROWSER_PREFIX)?);
                 compute.filter(|compute| compute.has_browser()).map(|_| Node::Browser)
             }
+            "HostDatastoreBrowser" => self.browsed(id).map(|(entity, _)| Node::DatastoreBrowser(entity)),
             "Task" => self.tasks.get(id).map(Node::Task),
             "ContainerView" => session?.views.get(id).map(Node::View),
             "PropertyCollector" => match session {
@@ -99,6 +102,7 @@ impl World {
         match node {
             Node::Service(manager) => self.service_property(manager, name, session),
             Node::Entity(entity) => self.tree_property(entity, wanted),
+            Node::DatastoreBrowser(datastore) => storage::browser_property(datastore, name),
             Node::Browser => None,
             Node::Machine(machine) => self.machine_property(machine, wanted),
             Node::Snapshot(machine, snapshot) => self.snapshot_property(machine, snapshot, name),

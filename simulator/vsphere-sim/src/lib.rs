@@ -30,6 +30,7 @@
 #![forbid(unsafe_code)]
 
 mod beside;
+mod browser;
 mod cbt;
 mod chain;
 mod clock;
@@ -42,6 +43,8 @@ mod fault;
 mod faults;
 mod files;
 mod hardware;
+mod host_file;
+mod in_use;
 mod inventory;
 mod lifecycle;
 mod machine;
@@ -50,6 +53,7 @@ mod power;
 mod property_collector;
 mod random;
 mod server;
+mod service_ticket;
 mod session;
 mod signed;
 mod sim;

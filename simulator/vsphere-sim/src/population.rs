@@ -227,6 +227,19 @@ pub(crate) fn untouched_in(shared: &Shared, path: &sim_store::DatastorePath) -> 
     })
 }
 
+/// Makes the files that would be at a place of a datastore; at its root, those of all its machines.
+pub(crate) fn materialize_at(shared: &Shared, path: &sim_store::DatastorePath) -> Outcome<()> {
+    if !path.relative().is_empty() {
+        return untouched_in(shared, path).map_or(Ok(()), |id| materialize(shared, &id));
+    }
+    let is_there = |machine: &&Machine| {
+        machine.untouched && machine.vmx().is_some_and(|vmx| vmx.datastore() == path.datastore())
+    };
+    let all: Vec<String> =
+        shared.read(|world| world.machines().filter(is_there).map(|machine| machine.id.clone()).collect());
+    all.iter().try_for_each(|id| materialize(shared, id))
+}
+
 /// The uuid of a disk in the form of `backing.uuid`.
 pub(crate) fn parse_dashed(text: &str) -> Option<DiskUuid> {
     let number = u128::from_str_radix(&text.replace('-', ""), 16).ok()?;

@@ -3,6 +3,7 @@
 pub(crate) mod certificate;
 mod connection;
 mod encode;
+pub(crate) mod folder;
 mod http;
 mod lookup;
 pub(crate) mod rest;

@@ -69,6 +69,16 @@ pub(crate) struct Session {
     pub(crate) pages: BTreeMap<String, Vec<t::ObjectContent>>,
 }
 
+/// The cookie of a session that has just begun.
+pub(crate) struct Opened(String);
+
+impl Opened {
+    /// As a `Set-Cookie` header gives it out.
+    pub(crate) fn set_cookie(&self) -> String {
+        format!("{COOKIE}=\"{}\"; Path=/; HttpOnly; Secure", self.0)
+    }
+}
+
 /// How a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
@@ -186,6 +196,15 @@ impl World {
     }
 
     fn begin_session(&mut self, user: String, caller: &Caller, call: &Call) -> Answer {
+        let opened = self.open_session(user, caller);
+        let info = self.sessions.get(&opened.0).map(Session::info);
+        let mut answer = Answer::maybe(call, info.as_ref());
+        answer.set_cookie = Some(opened.set_cookie());
+        answer
+    }
+
+    /// Begins a session.
+    pub(crate) fn open_session(&mut self, user: String, caller: &Caller) -> Opened {
         let cookie = random::hex(20);
         let now = self.clock.now();
         let session = Session {
@@ -201,11 +220,9 @@ impl World {
             views: BTreeMap::new(),
             pages: BTreeMap::new(),
         };
-        let mut answer = Answer::one(call, &session.info());
-        answer.set_cookie = Some(format!("{COOKIE}=\"{cookie}\"; Path=/; HttpOnly; Secure"));
-        self.sessions.live.insert(cookie, session);
+        self.sessions.live.insert(cookie.clone(), session);
         self.touch();
-        answer
+        Opened(cookie)
     }
 
     fn end_session(&mut self, cookie: &str, how: End) {

@@ -15,6 +15,10 @@ pub(crate) const MAX_REQUEST: usize = 4 << 20;
 /// Deepest nesting in a request: a filter's traversal specs nest, but by name, not by depth.
 const MAX_DEPTH: usize = 64;
 
+/// Methods beside the published API, which have a namespace of their own.
+const INTERNAL: [&str; 3] = ["CreateChildDisk_Task", "QueryVirtualDiskInfo_Task", "ReparentDisks_Task"];
+const INTERNAL_NAMESPACE: &str = "urn:internalvim25";
+
 /// A method call, its arguments still as XML. Not `Debug`: an argument may be a password.
 pub(crate) struct Call {
     /// Method name, such as `CreateSnapshot_Task`.
@@ -73,11 +77,17 @@ impl Call {
         let wanted = self.service.namespace();
         match namespace_of_call(&self.envelope).map_err(unreadable)? {
             Some(space) if space == wanted => Ok(self),
+            Some(space) if self.is_internal() && space == INTERNAL_NAMESPACE => Ok(self),
             Some(space) => {
                 Err(invalid_request(format!("{} is of the namespace {space}, not of {wanted}.", self.method)))
             }
             None => Err(invalid_request(format!("{} is of no namespace.", self.method))),
         }
+    }
+
+    /// Whether the method is one of those that clients know and the published API does not have.
+    pub(crate) fn is_internal(&self) -> bool {
+        INTERNAL.contains(&self.method.as_str())
     }
 
     /// An argument that has to be there.
@@ -130,7 +140,8 @@ impl Answer {
 
     /// The whole envelope.
     pub(crate) fn envelope(&self, call: &Call) -> String {
-        soap::envelope_in(call.service.namespace(), "", &format!("{}Response", call.method), &[&self.xml])
+        let namespace = if call.is_internal() { INTERNAL_NAMESPACE } else { call.service.namespace() };
+        soap::envelope_in(namespace, "", &format!("{}Response", call.method), &[&self.xml])
     }
 }
 

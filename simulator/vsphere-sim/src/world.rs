@@ -23,6 +23,7 @@ use crate::inventory::tree::Tree;
 use crate::machine::{Machine, Snapshot};
 use crate::population::Population;
 use crate::server::rest::RestSessions;
+use crate::service_ticket::ServiceTickets;
 use crate::session::Sessions;
 use crate::style::WireStyle;
 use crate::tagging::Tagging;
@@ -82,6 +83,7 @@ pub(crate) struct World {
     /// The machine that each snapshot is of.
     snapshots: BTreeMap<String, String>,
     pub(crate) sessions: Sessions,
+    pub(crate) service_tickets: ServiceTickets,
     pub(crate) tasks: Tasks,
     pub(crate) rest: RestSessions,
     pub(crate) tagging: Tagging,
@@ -128,6 +130,7 @@ impl Shared {
             revision: 1,
             snapshots: BTreeMap::new(),
             sessions: Sessions::default(),
+            service_tickets: ServiceTickets::default(),
             tasks: Tasks::default(),
             rest: RestSessions::default(),
             tagging: Tagging::default(),

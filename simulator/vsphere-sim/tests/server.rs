@@ -9,6 +9,8 @@
 
 #[path = "server/beside.rs"]
 mod beside;
+#[path = "server/browse.rs"]
+mod browse;
 #[path = "server/changed_areas.rs"]
 mod changed_areas;
 #[path = "server/clock.rs"]
@@ -19,10 +21,14 @@ mod control;
 mod faults;
 #[path = "server/find.rs"]
 mod find;
+#[path = "server/folder.rs"]
+mod folder;
 #[path = "server/live.rs"]
 mod live;
 #[path = "server/machines.rs"]
 mod machines;
+#[path = "server/managed_disks.rs"]
+mod managed_disks;
 #[path = "server/managed_files.rs"]
 mod managed_files;
 #[path = "server/properties.rs"]

@@ -7,7 +7,8 @@ use vim_api::mo;
 use vim_api::types as t;
 
 use super::tree::{Entity, Kind};
-use super::{machine_ref, refs};
+use super::{machine_ref, moref, refs};
+use crate::browser;
 use crate::hardware::signed;
 use crate::machine::Machine;
 use crate::world::World;
@@ -70,6 +71,7 @@ impl World {
                 let on_it = self.machines().filter(|machine| uses(machine, label));
                 refs(on_it.map(machine_ref))
             }
+            "browser" => moref::<mo::HostDatastoreBrowser>(&browser::id_of(datastore)).to_value(),
             _ => return None,
         })
     }
@@ -108,6 +110,14 @@ pub(super) fn uses(machine: &Machine, label: &str) -> bool {
 fn is_at_home(machine: &Machine, label: &str) -> bool {
     let path = machine.config.files.vm_path_name.as_deref().unwrap_or_default();
     path.strip_prefix('[').and_then(|rest| rest.strip_prefix(label)).is_some_and(|rest| rest.starts_with(']'))
+}
+
+pub(super) fn browser_property(datastore: &Entity, name: &str) -> Option<Value> {
+    match name {
+        "datastore" => Some(refs([datastore.typed::<mo::Datastore>()])),
+        "supportedType" => Some(browser::supported()),
+        _ => None,
+    }
 }
 
 fn info(datastore: &Entity, uuid: &str, capacity: u64, free: u64) -> t::VmfsDatastoreInfo {

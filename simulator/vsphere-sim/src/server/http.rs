@@ -15,7 +15,7 @@ use vim_api::ApiVersion;
 use vim_api::xml::Service;
 
 use super::connection::Fate;
-use super::{Role, encode, lookup, rest, spoil, sts};
+use super::{Role, encode, folder, lookup, rest, spoil, sts};
 use crate::beside;
 use crate::dispatch::dispatch;
 use crate::fault::{Fault, invalid_request};
@@ -107,7 +107,8 @@ async fn transfer(
     }
     let response = match endpoint {
         Endpoint::Rest => rest::answer(shared, request).await?,
-        Endpoint::Sdk | Endpoint::Folder | Endpoint::Nfc => not_found(),
+        Endpoint::Folder => folder::answer(shared, address, request).await?,
+        Endpoint::Sdk | Endpoint::Nfc => not_found(),
     };
     match rule {
         Some(rule) => Ok(spoilt(response, &rule, shared, cookie.as_deref(), &fate).await),
@@ -215,18 +216,23 @@ async fn read(headers: &HeaderMap, body: Incoming) -> Result<Bytes, Fault> {
     }
 }
 
-/// Cookie, address and program of the client. Some send the cookie's attributes back, or an empty header.
-fn caller(headers: &HeaderMap, address: SocketAddr) -> Caller {
+/// The value of a cookie, without quotes.
+pub(super) fn cookie(headers: &HeaderMap, wanted: &str) -> Option<String> {
     let pairs = headers
         .get_all(COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|text| text.split(';'));
-    let cookie = pairs
+    pairs
         .filter_map(|pair| pair.split_once('='))
-        .find(|(name, _)| name.trim() == session::COOKIE)
+        .find(|(name, _)| name.trim() == wanted)
         .map(|(_, value)| value.trim().trim_matches('"').to_owned())
-        .filter(|value| !value.is_empty());
+        .filter(|value| !value.is_empty())
+}
+
+/// Cookie, address and program of the client. Some send the cookie's attributes back, or an empty header.
+pub(super) fn caller(headers: &HeaderMap, address: SocketAddr) -> Caller {
+    let cookie = cookie(headers, session::COOKIE);
     let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     Caller { cookie, beside: None, address: address.ip().to_string(), agent }
 }

@@ -134,7 +134,7 @@ async fn hostile_and_broken_requests() {
     }
     let answer = send(&sim, &post("", &envelope(call))).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    let answer = send(&sim, "GET /folder HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    let answer = send(&sim, "GET /folders HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
     let answer =
         send(&sim, "GET /sdk/vimServiceVersions.xml HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
