@@ -1,0 +1,279 @@
+#!/usr/bin/env python3
+"""Reads everything that vsphere-sim has to say, with pyvmomi, whose parser is strict.
+
+From the ServiceInstance on, every managed object is visited to which anything refers. Of each, every property that pyvmomi
+knows is read as an attribute, which is a call of its own, and walked through to its last value. Then all properties of all
+objects of a type are read in one RetrievePropertiesEx, which has to know the same ones. Findings are: any exception,
+a reference to what is not there, a required property or field that did not come, a property that one of the two ways
+has and the other has not. They are listed, and the exit status is then 1.
+
+usage: everything.py PATH-OF-VSPHERE-SIM [OPTION-OF-VSPHERE-SIM...]        (pip install -r requirements.txt)
+"""
+
+import collections
+import re
+import sys
+import tempfile
+
+from pyVim.connect import Disconnect
+from pyVim.task import WaitForTask
+from pyVmomi import vim, vmodl
+from pyVmomi.VmomiSupport import F_OPTIONAL, DataObject, IsChildVersion, ManagedMethod, ManagedObject, PropertyPath
+
+from simulator import Simulator, described
+
+OPTIONS = ["--vms", "3"]
+# Properties that change by themselves between two ways of reading them.
+RESTLESS = {("vim.Task", "info"), ("vim.TaskManager", "recentTask")}
+
+
+def main():
+    if len(sys.argv) < 2:
+        raise SystemExit(__doc__.splitlines()[-1])
+    options = sys.argv[2:] or OPTIONS
+    note_what_comes()
+    with tempfile.TemporaryDirectory() as data, Simulator(sys.argv[1], data, *options) as simulator:
+        service = simulator.log_in()
+        walk = Walk(service)
+        try:
+            for make in MAKERS:
+                populate(walk, service, make)
+            walk.visit_all(service)
+            walk.compare(service.content.propertyCollector)
+        finally:
+            Disconnect(service)
+    walk.report()
+    sys.exit(bool(walk.findings))
+
+
+def note_what_comes():
+    """Has each data object remember which of its fields were in the answer: pyvmomi itself fills absent booleans and
+    numbers with zeroes, even if they are required. Lists are appended to rather than set, and may be empty."""
+    original = DataObject.__setattr__
+
+    def noting(self, name, value):
+        original(self, name, value)
+        self.__dict__.setdefault("_came", set()).add(name)
+
+    DataObject.__setattr__ = noting
+
+
+class Walk:
+    def __init__(self, service):
+        self.version = service._stub.version
+        self.seen, self.queue, self.absent = {}, collections.deque(), set()
+        self.set, self.findings = {}, []
+        self.properties = self.values = self.newer = 0
+
+    def visit_all(self, *roots):
+        for root in roots:
+            self.meet(root, "the client")
+        while self.queue:
+            self.visit(self.queue.popleft())
+
+    def meet(self, thing, place):
+        if thing._moId == "":
+            self.find(place, "a reference without an id")
+        elif thing not in self.seen:
+            self.seen[thing] = place
+            self.queue.append(thing)
+
+    def visit(self, thing):
+        self.set[thing] = set()
+        for info in thing._GetPropertyList():
+            if not IsChildVersion(self.version, info.version):
+                self.newer += 1
+                continue
+            place = f"{named(thing)}.{info.name}"
+            self.properties += 1
+            try:
+                value = getattr(thing, info.name)
+            except vmodl.fault.ManagedObjectNotFound as fault:
+                about = "it" if fault.obj == thing else f"{fault.obj}"
+                self.find(place, f"{about} is not there, though referred to by {self.seen[thing]}")
+                self.absent.add(thing)
+                return
+            except Exception as error:  # Whatever a client trips over is what is looked for.
+                self.find(place, described(error))
+                continue
+            if value is not None:
+                self.set[thing].add(info.name)
+                self.go_through(value, info.type, place)
+            elif not info.flags & F_OPTIONAL:
+                self.find(place, "is required and not set")
+
+    def go_through(self, value, declared, place):
+        self.values += 1
+        if isinstance(value, ManagedObject):
+            self.meet(value, place)
+        elif isinstance(value, DataObject):
+            came = value.__dict__.get("_came", set())
+            for info in value._GetPropertyList():
+                inner, held = f"{place}.{info.name}", getattr(value, info.name)
+                if isinstance(held, list):
+                    if held:
+                        self.go_through(held, info.type, inner)
+                elif info.name in came:
+                    self.go_through(held, info.type, inner)
+                    self.check_text(value, info, held, inner)
+                elif not info.flags & F_OPTIONAL and IsChildVersion(self.version, info.version):
+                    self.find(inner, f"is required in {type(value).__name__} and did not come")
+        elif isinstance(value, list):
+            for number, item in enumerate(value):
+                self.go_through(item, declared, f"{place}[{getattr(item, 'key', number)}]")
+        elif declared is PropertyPath and not value:
+            self.find(place, "is an empty path")
+        elif isinstance(value, type) or isinstance(value, ManagedMethod):
+            pass
+
+    def check_text(self, owner, info, held, place):
+        # Keys and names are what other answers refer to.
+        if isinstance(held, str) and held == "" and info.name in ("key", "uuid", "instanceUuid", "guestId", "vmPathName"):
+            self.find(place, f"is empty in {type(owner).__name__}")
+
+    def compare(self, collector):
+        """All properties at once have to be those that came one by one."""
+        by_type = collections.defaultdict(list)
+        for thing in self.seen:
+            if thing not in self.absent:
+                by_type[type(thing)].append(thing)
+        Collector = vmodl.query.PropertyCollector
+        for kind, things in sorted(by_type.items(), key=lambda item: item[0].__name__):
+            spec = Collector.FilterSpec(
+                objectSet=[Collector.ObjectSpec(obj=thing) for thing in things],
+                propSet=[Collector.PropertySpec(type=kind, all=True)],
+            )
+            place = f"all of {kind.__name__}"
+            try:
+                page, found = collector.RetrievePropertiesEx([spec], Collector.RetrieveOptions()), []
+                while page:
+                    found += page.objects
+                    page = page.token and collector.ContinueRetrievePropertiesEx(page.token)
+            except Exception as error:  # Whatever a client trips over is what is looked for.
+                self.find(place, described(error))
+                continue
+            if sorted(str(content.obj) for content in found) != sorted(str(thing) for thing in things):
+                self.find(place, f"{len(things)} objects were asked for and {len(found)} came, or others")
+            for content in found:
+                self.compare_object(content)
+
+    def compare_object(self, content):
+        place = named(content.obj)
+        for absent in content.missingSet:
+            self.find(f"{place}.{absent.path}", f"is missing with {type(absent.fault).__name__}")
+        names = [prop.name for prop in content.propSet]
+        if len(set(names)) < len(names):
+            self.find(place, f"has properties twice: {sorted(names)}")
+        for prop in content.propSet:
+            try:
+                declared = content.obj._GetPropertyInfo(prop.name).type
+            except AttributeError as error:
+                self.find(f"{place}.{prop.name}", described(error))
+                continue
+            self.go_through(prop.val, declared, f"{place}.{prop.name}")
+        together, alone = set(names), self.set.get(content.obj, set())
+        for name in sorted(together ^ alone):
+            info = content.obj._GetPropertyInfo(name)
+            # An empty list may be left out, or come as one.
+            if (type(content.obj).__name__, name) not in RESTLESS and not issubclass(info.type, list):
+                self.find(f"{place}.{name}", "comes with all=True only" if name in together else "does not come with all=True")
+
+    def find(self, place, what):
+        self.findings.append((place, what))
+
+    def report(self):
+        # The same field of many objects is one finding.
+        kinds = collections.defaultdict(list)
+        for place, what in self.findings:
+            kinds[(generalised(place), generalised(what))].append((place, what))
+        for (_, _), found in sorted(kinds.items()):
+            place, what = found[0]
+            print(f"FOUND {place}: {what}" + (f" (and {len(found) - 1} more)" if len(found) > 1 else ""))
+        per_type = collections.Counter(type(thing).__name__ for thing in self.seen)
+        print("everything:", ", ".join(f"{count} {name}" for name, count in sorted(per_type.items())))
+        print(f"everything: {len(self.seen)} objects of {len(per_type)} types, {self.properties} properties read, "
+              f"{self.values} values, {self.newer} properties newer than the server, {len(kinds)} findings "
+              f"in {len(self.findings)} places")
+
+
+def named(thing):
+    return f"{type(thing).__name__}:{thing._moId}"
+
+
+def generalised(text):
+    """Without the ids and keys, by which the places of one finding differ."""
+    return re.sub(r":[^.\s]+", "", re.sub(r"\[[^]]*\]", "[]", text))
+
+
+def populate(walk, service, make):
+    """What makes objects that are not there by themselves. What the simulator does not have yet is said, and is no finding."""
+    try:
+        walk.visit_all(make(service.content))
+    except (vmodl.fault.MethodNotFound, vmodl.fault.NotSupported, AttributeError) as error:
+        print(f"everything: no {make.__name__}: {described(error)}")
+    except Exception as error:  # Whatever a client trips over is what is looked for.
+        walk.find(f"making {make.__name__}", described(error))
+
+
+def machines_of(content):
+    view = content.viewManager.CreateContainerView(content.rootFolder, [vim.VirtualMachine], True)
+    return [machine for machine in view.view if not machine.summary.config.template]
+
+
+def history(content):
+    """A machine that is on and has snapshots, two of them on one branch, and tasks that tell of it."""
+    machine = machines_of(content)[0]
+    if machine.runtime.powerState != "poweredOn":
+        WaitForTask(machine.PowerOnVM_Task())
+    WaitForTask(machine.ReconfigVM_Task(vim.vm.ConfigSpec(changeTrackingEnabled=True)))
+    for name in ("first", "second"):
+        WaitForTask(machine.CreateSnapshot_Task(name=name, description="", memory=False, quiesce=False))
+    return machine
+
+
+def container_view(content):
+    return content.viewManager.CreateContainerView(content.rootFolder, [], True)
+
+
+def list_view(content):
+    return content.viewManager.CreateListView(machines_of(content))
+
+
+def inventory_view(content):
+    return content.viewManager.CreateInventoryView()
+
+
+def property_filter(content):
+    Collector = vmodl.query.PropertyCollector
+    spec = Collector.FilterSpec(
+        objectSet=[Collector.ObjectSpec(obj=content.rootFolder)],
+        propSet=[Collector.PropertySpec(type=vim.Folder, pathSet=["name"])],
+    )
+    return content.propertyCollector.CreateFilter(spec, False)
+
+
+def property_collector(content):
+    return content.propertyCollector.CreatePropertyCollector()
+
+
+def event_collector(content):
+    return content.eventManager.CreateCollectorForEvents(vim.event.EventFilterSpec())
+
+
+def task_collector(content):
+    return content.taskManager.CreateCollectorForTasks(vim.TaskFilterSpec())
+
+
+def lease(content):
+    machine = machines_of(content)[-1]
+    if machine.runtime.powerState != "poweredOff":
+        WaitForTask(machine.PowerOffVM_Task())
+    return machine.ExportVm()
+
+
+MAKERS = (history, container_view, list_view, inventory_view, property_filter, property_collector, event_collector,
+          task_collector, lease)
+
+
+if __name__ == "__main__":
+    main()
