@@ -331,11 +331,16 @@ def disk_grow(peer):
 @check
 def disk_grow_under_a_snapshot_refused(peer):
     machine = peer.machine()
-    snapshot(machine, "holds it")
+    taken = snapshot(machine, "holds it")
     disk = disks_of(machine)[2001]
     disk.capacityInKB += 1024
     disk.capacityInBytes += MIB
     expect_fault(vmodl.MethodFault, lambda: reconfigure(machine, deviceChange=[DeviceSpec(operation="edit", device=disk)]))
+    WaitForTask(taken.RemoveSnapshot_Task(removeChildren=False))
+    disk = disks_of(machine)[2001]
+    disk.capacityInKB += 1024
+    disk.capacityInBytes += MIB
+    reconfigure(machine, deviceChange=[DeviceSpec(operation="edit", device=disk)])
 
 
 @check

@@ -61,11 +61,13 @@ def property_updates(peer):
         objectSet=[Collector.ObjectSpec(obj=view, skip=True, selectSet=[walk])],
         propSet=[Collector.PropertySpec(type=vim.VirtualMachine, pathSet=["config.annotation", "runtime.powerState", "snapshot"])],
     )
-    held = peer.collector.CreateFilter(spec, False)
+    # Not the one that every session has: WaitForTask makes a filter in it, and moves its version on.
+    collector = peer.collector.CreatePropertyCollector()
+    collector.CreateFilter(spec, False)
     options = Collector.WaitOptions(maxWaitSeconds=20)
     version, found = "", set()
     while True:
-        update = peer.collector.WaitForUpdatesEx(version, options)
+        update = collector.WaitForUpdatesEx(version, options)
         version = update.version
         for change in update.filterSet[0].objectSet:
             expect(change.kind == "enter", f"{change.obj} comes as {change.kind}")
@@ -73,18 +75,18 @@ def property_updates(peer):
         if not update.truncated:
             break
     expect(machine in found and len(found) == len(view.view), f"{len(found)} machines of {len(view.view)}")
-    told = peer.collector.WaitForUpdatesEx(version, Collector.WaitOptions(maxWaitSeconds=0))
+    told = collector.WaitForUpdatesEx(version, Collector.WaitOptions(maxWaitSeconds=0))
     expect(told is None, f"nothing has happened, and it says {told}")
     reconfigure(machine, annotation="told of")
-    update = peer.collector.WaitForUpdatesEx(version, options)
+    update = collector.WaitForUpdatesEx(version, options)
     changes = {(change.obj, one.name): one for change in update.filterSet[0].objectSet for one in change.changeSet}
     one = changes.get((machine, "config.annotation"))
     expect(one is not None and one.val == "told of" and one.op == "assign", f"{sorted(map(str, changes))}")
     # Asked with the version before, it says the same again.
-    again = peer.collector.WaitForUpdatesEx(version, options)
+    again = collector.WaitForUpdatesEx(version, options)
     expect(again.version == update.version, f"{again.version} instead of {update.version}")
-    expect_fault(vim.fault.InvalidCollectorVersion, lambda: peer.collector.WaitForUpdatesEx("9" * 20, options))
-    held.Destroy()
+    expect_fault(vmodl.query.InvalidCollectorVersion, lambda: collector.WaitForUpdatesEx("9" * 20, options))
+    collector.Destroy()
     view.Destroy()
 
 
