@@ -14,6 +14,7 @@ import collections
 import re
 import sys
 import tempfile
+import time
 
 from pyVim.connect import Disconnect
 from pyVim.task import WaitForTask
@@ -268,7 +269,10 @@ def lease(content):
     machine = machines_of(content)[-1]
     if machine.runtime.powerState != "poweredOff":
         WaitForTask(machine.PowerOffVM_Task())
-    return machine.ExportVm()
+    lease = machine.ExportVm()
+    while lease.state == vim.HttpNfcLease.State.initializing:
+        time.sleep(0.05)
+    return lease
 
 
 MAKERS = (history, container_view, list_view, inventory_view, property_filter, property_collector, event_collector,

@@ -74,8 +74,11 @@ class Peer:
 
     def request(self, method, url, body=None, **headers):
         """An HTTP request that the caller makes by himself: status, headers, body. `*` in a URL means our host."""
-        host = f"{self.simulator.url.hostname}:{self.simulator.url.port}"
-        request = urllib.request.Request(url.replace("//*/", f"//{host}/"), data=body, method=method,
+        address = self.simulator.url
+        split = urllib.parse.urlsplit(url)
+        if split.hostname == "*":
+            url = split._replace(netloc=f"{address.hostname}:{split.port or address.port}").geturl()
+        request = urllib.request.Request(url, data=body, method=method,
                                          headers={name.replace("_", "-"): value for name, value in headers.items()})
         try:
             with urllib.request.urlopen(request, timeout=60, context=ssl._create_unverified_context()) as answer:

@@ -22,7 +22,7 @@ def browse(peer):
     found = files_below(datastore, folder)
     name = machine.config.files.vmPathName.rsplit("/", 1)[1]
     expect(name in found and found[name].fileSize > 0 and found[name].modification, f"{sorted(found)}")
-    flags = vim.host.DatastoreBrowser.VmDiskInfo.Details(diskType=True, capacityKb=True, hardwareVersion=True, thin=True)
+    flags = vim.host.DatastoreBrowser.VmDiskQuery.Details(diskType=True, capacityKb=True, hardwareVersion=True, thin=True)
     Query = vim.host.DatastoreBrowser
     spec = Query.SearchSpec(query=[Query.VmDiskQuery(details=flags)], matchPattern=["*.vmdk"],
                             details=Query.FileInfo.Details(fileSize=True, fileType=True, fileOwner=True, modification=True))
