@@ -21,9 +21,10 @@ from pyVim.task import WaitForTask
 from pyVmomi import vim, vmodl
 from pyVmomi.VmomiSupport import F_OPTIONAL, DataObject, IsChildVersion, ManagedMethod, ManagedObject, PropertyPath
 
+from peer import new_card, new_controller, new_disk, new_machine_spec
 from simulator import Simulator, described
 
-OPTIONS = ["--vms", "3"]
+OPTIONS = ["--vms", "4"]
 # Properties that change by themselves between two ways of reading them.
 RESTLESS = {("vim.Task", "info"), ("vim.TaskManager", "recentTask")}
 
@@ -207,29 +208,127 @@ def generalised(text):
 
 
 def populate(walk, service, make):
-    """What makes objects that are not there by themselves. What the simulator does not have yet is said, and is no finding."""
+    """What makes objects that are not there by themselves, and calls whose answers have to be parsed. What the simulator does
+    not have yet is said, and is no finding."""
     try:
-        walk.visit_all(make(service.content))
-    except (vmodl.fault.MethodNotFound, vmodl.fault.NotSupported, AttributeError) as error:
-        print(f"everything: no {make.__name__}: {described(error)}")
+        walk.go_through(make(service.content), object, make.__name__)
+        walk.visit_all()
     except Exception as error:  # Whatever a client trips over is what is looked for.
-        walk.find(f"making {make.__name__}", described(error))
+        # A manager that is absent is an attribute of nothing.
+        absent = isinstance(error, AttributeError) and str(error).startswith("'NoneType'")
+        if absent or isinstance(error, (vmodl.fault.MethodNotFound, vmodl.fault.NotSupported)):
+            print(f"everything: no {make.__name__}: {described(error)}")
+        else:
+            walk.find(f"making {make.__name__}", described(error))
 
 
 def machines_of(content):
     view = content.viewManager.CreateContainerView(content.rootFolder, [vim.VirtualMachine], True)
-    return [machine for machine in view.view if not machine.summary.config.template]
+    machines = [machine for machine in view.view if not machine.summary.config.template]
+    view.Destroy()
+    return machines
 
 
 def history(content):
     """A machine that is on and has snapshots, two of them on one branch, and tasks that tell of it."""
     machine = machines_of(content)[0]
-    if machine.runtime.powerState != "poweredOn":
-        WaitForTask(machine.PowerOnVM_Task())
+    turn(machine, "poweredOn")
     WaitForTask(machine.ReconfigVM_Task(vim.vm.ConfigSpec(changeTrackingEnabled=True)))
     for name in ("first", "second"):
         WaitForTask(machine.CreateSnapshot_Task(name=name, description="", memory=False, quiesce=False))
     return machine
+
+
+def failed_task(content):
+    machine = machines_of(content)[0]
+    task = machine.PowerOnVM_Task()
+    while task.info.state not in (vim.TaskInfo.State.error, vim.TaskInfo.State.success):
+        time.sleep(0.05)
+    return task
+
+
+def memory_snapshot(content):
+    machine = machines_of(content)[1]
+    turn(machine, "poweredOn")
+    WaitForTask(machine.CreateSnapshot_Task(name="memory", description="", memory=True, quiesce=False))
+    return machine
+
+
+def suspended(content):
+    machine = machines_of(content)[1]
+    WaitForTask(machine.SuspendVM_Task())
+    return machine
+
+
+def new_devices(content):
+    machine = machines_of(content)[2]
+    turn(machine, "poweredOff")
+    network = machine.network[0] if machine.network else content.rootFolder.childEntity[0].network[0]
+    changes = [new_controller(), new_disk(16, -1, 0), new_card(network)]
+    ahci = vim.vm.device.VirtualAHCIController(key=-2, busNumber=0)
+    changes.append(vim.vm.device.VirtualDeviceSpec(operation="add", device=ahci))
+    WaitForTask(machine.ReconfigVM_Task(vim.vm.ConfigSpec(deviceChange=changes)))
+    return machine
+
+
+def new_machine(content):
+    machine = machines_of(content)[0]
+    datacenter = machine.parent
+    while not isinstance(datacenter, vim.Datacenter):
+        datacenter = datacenter.parent
+    spec = new_machine_spec("made by the walk", machine.datastore[0], datacenter.network[0])
+    task = datacenter.vmFolder.CreateVM_Task(spec, machine.resourcePool)
+    WaitForTask(task)
+    return task
+
+
+def new_template(content):
+    machine = machines_of(content)[-1]
+    turn(machine, "poweredOff")
+    spec = vim.vm.CloneSpec(location=vim.vm.RelocateSpec(pool=machine.resourcePool), powerOn=False, template=True)
+    task = machine.CloneVM_Task(folder=machine.parent, name="a template", spec=spec)
+    WaitForTask(task)
+    return task.info.result
+
+
+def new_folder(content):
+    return machines_of(content)[0].parent.CreateFolder("a folder")
+
+
+def custom_field(content):
+    machine = machines_of(content)[0]
+    field = content.customFieldsManager.AddCustomFieldDef("a field", vim.VirtualMachine, None, None)
+    content.customFieldsManager.SetField(machine, field.key, "a value")
+    return field
+
+
+def permissions(content):
+    return content.authorizationManager.RetrieveAllPermissions()
+
+
+def events(content):
+    return content.eventManager.QueryEvents(vim.event.EventFilterSpec())
+
+
+def sessions(content):
+    return content.sessionManager.sessionList
+
+
+def files(content):
+    """All files of a datastore, by whatever kind of them the browser knows."""
+    datastore, Browser = machines_of(content)[0].datastore[0], vim.host.DatastoreBrowser
+    details = Browser.FileInfo.Details(fileSize=True, fileType=True, fileOwner=True, modification=True)
+    task = datastore.browser.SearchDatastoreSubFolders_Task(f"[{datastore.name}]", Browser.SearchSpec(details=details))
+    WaitForTask(task)
+    return task.info.result
+
+
+def config_options(content):
+    return machines_of(content)[0].environmentBrowser.QueryConfigOption(None, None)
+
+
+def config_target(content):
+    return machines_of(content)[0].environmentBrowser.QueryConfigTarget(None)
 
 
 def container_view(content):
@@ -267,16 +366,21 @@ def task_collector(content):
 
 def lease(content):
     machine = machines_of(content)[-1]
-    if machine.runtime.powerState != "poweredOff":
-        WaitForTask(machine.PowerOffVM_Task())
-    lease = machine.ExportVm()
-    while lease.state == vim.HttpNfcLease.State.initializing:
+    turn(machine, "poweredOff")
+    made = machine.ExportVm()
+    while made.state == vim.HttpNfcLease.State.initializing:
         time.sleep(0.05)
-    return lease
+    return made
 
 
-MAKERS = (history, container_view, list_view, inventory_view, property_filter, property_collector, event_collector,
-          task_collector, lease)
+def turn(machine, state):
+    if machine.runtime.powerState != state:
+        WaitForTask(machine.PowerOnVM_Task() if state == "poweredOn" else machine.PowerOffVM_Task())
+
+
+MAKERS = (history, failed_task, memory_snapshot, suspended, new_devices, new_machine, new_template, new_folder, custom_field,
+          container_view, list_view, inventory_view, property_filter, property_collector, event_collector, task_collector,
+          lease, permissions, events, sessions, files, config_options, config_target)
 
 
 if __name__ == "__main__":
