@@ -2,7 +2,8 @@
 //
 // Called as main PATH-OF-VSPHERE-SIM FILE-OF-MISSING-CHECKS [NAME-OF-A-CHECK...]. It starts the simulator, runs the checks
 // one by one and prints how each went. The file names those that are known to fail, because the simulator lacks something,
-// one a line; one of them that passes is a failure too. It builds from Debian's packages alone, see the script `run`.
+// one a line; one of them that passes is a failure too. The environment's VSPHERE_SIM_OPTIONS holds further options of the
+// simulator, such as another style of the wire. It builds from Debian's packages alone, see the script `run`.
 package main
 
 import (
@@ -194,8 +195,10 @@ func start(program string) (*simulator, error) {
 		return nil, err
 	}
 	s := &simulator{data: data, password: hex.EncodeToString(secret)}
-	s.process = exec.Command(program, "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--vms", fmt.Sprint(machines),
-		"--data", data, "--user", user, "--password-env", "PEER_PASSWORD")
+	options := []string{"--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--vms", fmt.Sprint(machines),
+		"--data", data, "--user", user, "--password-env", "PEER_PASSWORD"}
+	options = append(options, strings.Fields(os.Getenv("VSPHERE_SIM_OPTIONS"))...)
+	s.process = exec.Command(program, options...)
 	s.process.Env = append(os.Environ(), "PEER_PASSWORD="+s.password)
 	s.process.Stderr = os.Stderr
 	out, err := s.process.StdoutPipe()

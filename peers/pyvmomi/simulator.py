@@ -20,13 +20,17 @@ START_SECONDS = 120
 
 
 class Simulator:
-    """The simulator as a child process. Its output names where it listens."""
+    """The simulator as a child process. Its output names where it listens.
+
+    The environment's VSPHERE_SIM_OPTIONS holds further options of it, such as another style of the wire.
+    """
 
     KEYS = ("url", "control", "sha1", "sha256")
 
     def __init__(self, program, data, *options):
         self.password = secrets.token_hex(12)
         command = [program, "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", *options]
+        command += os.environ.get("VSPHERE_SIM_OPTIONS", "").split()
         command += ["--data", data, "--user", USER, "--password-env", "PEER_PASSWORD"]
         environment = dict(os.environ, PEER_PASSWORD=self.password)
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
