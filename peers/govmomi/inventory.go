@@ -317,16 +317,19 @@ func checkAuthorization(ctx context.Context, p *peer) {
 	roles, err := manager.RoleList(ctx)
 	must(err)
 	expect(roles.ByName("Admin") != nil && roles.ByName("ReadOnly") != nil, "there is no Admin and ReadOnly")
-	id, err := manager.AddRole(ctx, "govmomi", []string{"VirtualMachine.State.CreateSnapshot"})
+	id, err := manager.AddRole(ctx, "govmomi", []string{"VirtualMachine.State.CreateSnapshot", "Authorization.ModifyPermissions"})
 	must(err)
-	given := types.Permission{Principal: "VSPHERE.LOCAL\\govmomi", RoleId: id, Propagate: true}
+	// What is needed to come out of it again is left to us.
+	given := types.Permission{Principal: user, RoleId: id, Propagate: true}
 	must(manager.SetEntityPermissions(ctx, machine.Reference(), []types.Permission{given}))
 	held, err := manager.RetrieveEntityPermissions(ctx, machine.Reference(), false)
 	must(err)
 	expect(len(held) == 1 && held[0].RoleId == id, "%+v", held)
 	privileges, err := manager.FetchUserPrivilegeOnEntities(ctx, []types.ManagedObjectReference{machine.Reference()}, user)
 	must(err)
-	expect(len(privileges) == 1 && len(privileges[0].Privileges) > 0, "%+v", privileges)
-	must(manager.RemoveEntityPermission(ctx, machine.Reference(), given.Principal, false))
+	expect(len(privileges) == 1 && contains(privileges[0].Privileges, "VirtualMachine.State.CreateSnapshot"), "%+v", privileges)
+	fault, ok := refused(ctx)(machine.PowerOn(ctx)).(*types.NoPermission)
+	expect(ok && fault.PrivilegeId == "VirtualMachine.Interact.PowerOn", "it is refused with %+v", fault)
+	must(manager.RemoveEntityPermission(ctx, machine.Reference(), held[0].Principal, false))
 	must(manager.RemoveRole(ctx, id, true))
 }

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"reflect"
 	"sort"
 	"strings"
 
@@ -96,8 +97,8 @@ func done(ctx context.Context) func(*object.Task, error) *types.TaskInfo {
 }
 
 // refused is the fault that a task has to end with, or that the call is answered with.
-func refused(ctx context.Context) func(*object.Task, error) types.BaseMethodFault {
-	return func(task *object.Task, err error) types.BaseMethodFault {
+func refused(ctx context.Context) func(*object.Task, error) interface{} {
+	return func(task *object.Task, err error) interface{} {
 		if err == nil {
 			var info *types.TaskInfo
 			info, err = task.WaitForResult(ctx)
@@ -107,9 +108,12 @@ func refused(ctx context.Context) func(*object.Task, error) types.BaseMethodFaul
 		}
 		expect(err != nil, "it succeeded, and has to be refused")
 		expect(soap.IsSoapFault(err), "it is no fault: %v", err)
-		fault, ok := soap.ToSoapFault(err).VimFault().(types.BaseMethodFault)
-		expect(ok, "it is no fault of the API: %v", err)
-		return fault
+		// That of a task comes as a pointer, and that of a call as a value.
+		fault := reflect.ValueOf(soap.ToSoapFault(err).VimFault())
+		expect(fault.IsValid(), "it is no fault of the API: %v", err)
+		pointer := reflect.New(fault.Type())
+		pointer.Elem().Set(fault)
+		return pointer.Interface()
 	}
 }
 
