@@ -363,6 +363,25 @@ def disk_detach_and_attach(peer):
 
 
 @check
+def disk_independent(peer):
+    """What is independent is left out of snapshots, and untouched by going back to one."""
+    machine = peer.machine()
+    added = new_disk(16, 1000, 2)
+    added.device.backing.diskMode = "independent_persistent"
+    reconfigure(machine, deviceChange=[added])
+    WaitForTask(machine.PowerOnVM_Task())
+    path = disks_of(machine)[2002].backing.fileName
+    taken = snapshot(machine, "without it")
+    live = disks_of(machine)
+    expect(live[2002].backing.fileName == path and live[2002].backing.parent is None, f"{live[2002].backing}")
+    expect(live[2000].backing.parent is not None, "the other disk has no delta")
+    peer.simulator.guest_write(machine, 2002, 0, MIB, seed=15)
+    written = peer.simulator.digest(machine, 2002)
+    WaitForTask(taken.RevertToSnapshot_Task())
+    expect(peer.simulator.digest(machine, 2002) == written, "going back has changed it")
+
+
+@check
 def disk_destroy(peer):
     machine = peer.machine()
     disk = disks_of(machine)[2001]

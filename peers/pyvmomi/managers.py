@@ -1,10 +1,11 @@
 """Checks of the managers: sessions, search, properties, tasks, events, fields, permissions, extensions, folders."""
 
 import datetime
+import ssl
 import time
 
 from pyVim.task import WaitForTask
-from pyVmomi import vim, vmodl
+from pyVmomi import SoapStubAdapter, vim, vmodl
 
 from peer import Collector, check, disks_of, reconfigure, snapshot
 from simulator import USER, expect, expect_fault
@@ -25,6 +26,35 @@ def session(peer):
     manager.TerminateSession(sessionId=[theirs])
     expect_fault(vim.fault.NotAuthenticated, other.CurrentTime)
     expect_fault(vim.fault.InvalidLogin, lambda: manager.Login(USER, peer.simulator.password))
+
+
+@check
+def session_expired(peer):
+    """As after half an hour: every call says so, and a new login goes on."""
+    other = peer.simulator.log_in()
+    machine = vim.VirtualMachine(peer.machine()._moId, other._stub)
+    expect(machine.name, "it has no name")
+    mine = other.content.sessionManager.currentSession.key
+    peer.content.sessionManager.TerminateSession([mine])
+    fault = expect_fault(vim.fault.NotAuthenticated, lambda: machine.name)
+    expect(fault.object == machine and fault.privilegeId == "System.View", f"{fault}")
+    manager = other.content.sessionManager
+    expect(manager.currentSession is None, f"{manager.currentSession}")
+    manager.Login(USER, peer.simulator.password)
+    expect(machine.name, "it has no name after a new login")
+    manager.Logout()
+
+
+@check
+def session_cloned(peer):
+    ticket = peer.content.sessionManager.AcquireCloneTicket()
+    stub = SoapStubAdapter(host=peer.simulator.url.hostname, port=peer.simulator.url.port, version=peer.service._stub.version,
+                           thumbprint=peer.simulator.sha256, sslContext=ssl._create_unverified_context())
+    content = vim.ServiceInstance("ServiceInstance", stub).RetrieveContent()
+    mine = content.sessionManager.CloneSession(ticket)
+    expect(mine.userName == peer.content.sessionManager.currentSession.userName, f"{mine.userName}")
+    expect_fault(vim.fault.InvalidLogin, lambda: content.sessionManager.CloneSession(ticket))
+    content.sessionManager.Logout()
 
 
 @check

@@ -102,6 +102,47 @@ def folder_by_ticket(peer):
 
 
 @check
+def folder_of_a_machine(peer):
+    """What a machine says of its files is what is there; its configuration is text; qemu-img reads its disks, deltas too."""
+    machine = peer.machine(on=True)
+    peer.simulator.guest_write(machine, 2001, 3 * MIB, 2 * MIB, seed=13)
+    snapshot(machine, "below")
+    peer.simulator.guest_write(machine, 2001, 4 * MIB, 2 * MIB, seed=14)
+    WaitForTask(machine.PowerOffVM_Task())
+    datacenter, _, _, datastore = peer.place_of(machine)
+    folder, cookie = folder_of(machine), peer.service._stub.cookie.split(";")[0]
+    there = files_below(datastore, folder)
+    layout = {file.key: file for file in machine.layoutEx.file}
+    for file in layout.values():
+        name = file.name.rsplit("/", 1)[1]
+        expect(name in there and there[name].fileSize == file.size, f"{file.name} has {file.size} bytes, or is not there")
+    sizes = {key: [layout[part].type for link in disk.chain for part in link.fileKey]
+             for key, disk in ((disk.key, disk) for disk in machine.layoutEx.disk)}
+    expect(set(sizes) == {2000, 2001} and all("diskDescriptor" in kinds and "diskExtent" in kinds for kinds in sizes.values()),
+           f"{sizes}")
+    status, _, text = peer.request("GET", peer.file_url(datacenter, datastore, machine.config.files.vmPathName.split("] ")[1]),
+                                   Cookie=cookie)
+    expect(status == 200, f"the configuration answers {status}")
+    lines = dict(line.split(" = ", 1) for line in text.decode().splitlines() if " = " in line)
+    plain = machine.config.uuid.replace("-", "")
+    held = lines["uuid.bios"].strip('"').replace(" ", "").replace("-", "")
+    expect(held == plain, f"uuid.bios is {lines['uuid.bios']}, and config.uuid {machine.config.uuid}")
+    expect(lines["scsi0:1.fileName"].strip('"') == disks_of(machine)[2001].backing.fileName.rsplit("/", 1)[1], f"{lines}")
+    with tempfile.TemporaryDirectory() as scratch:
+        chain = [disk for disk in machine.layoutEx.disk if disk.key == 2001][0].chain
+        for key in (key for link in chain for key in link.fileKey):
+            path = layout[key].name.split("] ")[1]
+            status, _, content = peer.request("GET", peer.file_url(datacenter, datastore, path), Cookie=cookie)
+            expect(status == 200, f"{path} answers {status}")
+            with open(os.path.join(scratch, os.path.basename(path)), "wb") as file:
+                file.write(content)
+        top = os.path.join(scratch, disks_of(machine)[2001].backing.fileName.rsplit("/", 1)[1])
+        raw = os.path.join(scratch, "raw")
+        qemu_img("convert", "-f", "vmdk", "-O", "raw", top, raw)
+        expect(sha256_of(raw) == peer.simulator.digest(machine, 2001), "qemu-img reads other bytes")
+
+
+@check
 def files(peer):
     datacenter, _, _, datastore = peer.place_of(peer.all_of(vim.VirtualMachine)[0])
     manager, path = peer.content.fileManager, f"[{datastore.name}] files/below"
@@ -218,6 +259,33 @@ def import_and_export_an_ovf(peer):
         machine = lease.info.entity
         lease.HttpNfcLeaseComplete()
     expect(peer.simulator.digest(machine, 2000) == peer.simulator.digest(source, 2000), "the disk's bytes are others")
+
+
+@check
+def first_class_disk(peer):
+    machine = peer.machine()
+    _, _, _, datastore = peer.place_of(machine)
+    manager = peer.content.vStorageObjectManager
+    backing = vim.vslm.CreateSpec.DiskFileBackingSpec(datastore=datastore, provisioningType="thin")
+    task = manager.CreateDisk_Task(vim.vslm.CreateSpec(name="of the peer", keepAfterDeleteVm=True, capacityInMB=16,
+                                                       backingSpec=backing))
+    WaitForTask(task)
+    disk = task.info.result.config
+    expect(disk.name == "of the peer" and disk.capacityInMB == 16 and disk.backing.filePath, f"{disk}")
+    expect(disk.id.id in [one.id for one in manager.ListVStorageObject(datastore)], "it is not listed")
+    expect(manager.RetrieveVStorageObject(disk.id, datastore).config.name == "of the peer", "it is called otherwise")
+    WaitForTask(machine.AttachDisk_Task(disk.id, datastore, 1000, 4))
+    held = disks_of(machine)[2004]
+    expect(held.vDiskId.id == disk.id.id and held.capacityInBytes == 16 * MIB, f"{held}")
+    WaitForTask(machine.DetachDisk_Task(disk.id))
+    expect(2004 not in disks_of(machine), "it is attached still")
+    task = manager.VStorageObjectCreateSnapshot_Task(disk.id, datastore, "of a disk")
+    WaitForTask(task)
+    listed = manager.RetrieveSnapshotInfo(disk.id, datastore).snapshots
+    expect([one.id.id for one in listed] == [task.info.result.id], f"{listed}")
+    WaitForTask(manager.DeleteSnapshot_Task(disk.id, datastore, task.info.result))
+    WaitForTask(manager.DeleteVStorageObject_Task(disk.id, datastore))
+    expect_fault(vim.fault.NotFound, lambda: manager.RetrieveVStorageObject(disk.id, datastore))
 
 
 def wait_for_lease(lease):
