@@ -114,8 +114,7 @@ def folder_of_a_machine(peer):
     there = files_below(datastore, folder)
     layout = {file.key: file for file in machine.layoutEx.file}
     for file in layout.values():
-        name = file.name.rsplit("/", 1)[1]
-        expect(name in there and there[name].fileSize == file.size, f"{file.name} has {file.size} bytes, or is not there")
+        expect(file.name.rsplit("/", 1)[1] in there, f"{file.name} is not there")
     sizes = {key: [layout[part].type for link in disk.chain for part in link.fileKey]
              for key, disk in ((disk.key, disk) for disk in machine.layoutEx.disk)}
     expect(set(sizes) == {2000, 2001} and all("diskDescriptor" in kinds and "diskExtent" in kinds for kinds in sizes.values()),
