@@ -8,9 +8,9 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crate::chain::{Chain, MAX_LINKS};
-use crate::descriptor::{Cid, Descriptor, LinkKind, Provisioning};
+use crate::descriptor::{Cid, DeltaFormat, Descriptor, LinkKind, Provisioning};
 use crate::files::{self, FolderLock};
-use crate::link::delta::Delta;
+use crate::link::delta::{Delta, Place};
 use crate::link::{Link, LinkData};
 use crate::tracking::{self, ChangeId};
 use crate::{Error, ErrorKind, Result};
@@ -42,27 +42,50 @@ pub enum Removal {
     Shared,
 }
 
-/// Freezes the top link and puts a new, empty child over it, numbered one above the highest number in use.
+/// Freezes the top link and puts a new, empty child over it, numbered one above the highest number in use. Its
+/// format is that of the chain's children, and for a first one seSparse for disks of 2 TiB or more, else vmfsSparse.
 ///
 /// # Errors
 /// `Locked` if the top is open for writing; `InUse` if it is no top; `InvalidArgument` if the chain is at
 /// [`MAX_LINKS`]; those of opening the chain.
 pub fn create(top: &Path) -> Result<NewLink> {
+    create_over(top, None)
+}
+
+/// Like [`create`], with a child of a format that the caller chooses. A virtual file system of version 6 has
+/// seSparse alone.
+///
+/// # Errors
+/// Those of [`create`]; `InvalidArgument` if the chain has children of the other format, or if the disk is too
+/// large for vmfsSparse.
+pub fn create_as(top: &Path, format: DeltaFormat) -> Result<NewLink> {
+    create_over(top, Some(format))
+}
+
+fn create_over(top: &Path, wish: Option<DeltaFormat>) -> Result<NewLink> {
     let chain = Chain::open(top, true, false)?;
     if chain.links().len() >= MAX_LINKS {
         let what = format!("the disk's chain has {MAX_LINKS} links already; remove snapshots first");
         return Err(Error::new(ErrorKind::InvalidArgument, what).at(top));
     }
+    let parent = chain.top();
+    let present = delta_format(&chain);
+    if let (Some(wish), Some(present)) = (wish, present)
+        && wish != present
+    {
+        let what = "the disk has children of the other format already; the two do not mix in a chain";
+        return Err(Error::new(ErrorKind::InvalidArgument, what).at(top));
+    }
+    let format = present.or(wish).unwrap_or_else(|| usual_format(&parent.descriptor));
     let held = FolderLock::exclusive(files::folder_of(top))?;
     if !children(top)?.is_empty() {
         return Err(
             Error::new(ErrorKind::InUse, "a snapshot is taken of the top link, and this is none").at(top)
         );
     }
-    let parent = chain.top();
     let change_id = tracking::map::Map::open_for(parent, false).ok().map(|map| map.change_id());
     let child = next_child_path(&chain)?;
-    add_child(parent, &child, &held, tracking::continue_in_child)?;
+    add_child(parent, &child, format, &held, tracking::continue_in_child)?;
     Ok(NewLink { frozen: top.to_owned(), child, change_id })
 }
 
@@ -81,8 +104,25 @@ pub fn revert(current_top: &Path, target: &Path, owned: &[PathBuf]) -> Result<Pa
         return Err(Error::new(ErrorKind::InvalidArgument, what).at(current_top));
     }
     let child = next_child_path(&chain)?;
-    add_child(chain.top(), &child, &held, tracking::restart_in_child)?;
+    let format = match top.descriptor.kind {
+        LinkKind::Delta(format) => delta_format(&chain).unwrap_or(format),
+        LinkKind::Flat => usual_format(&top.descriptor),
+    };
+    add_child(chain.top(), &child, format, &held, tracking::restart_in_child)?;
     drop_with_orphans(top, owned, &held)?;
+    Ok(child)
+}
+
+/// Puts a new, empty child over `target`, a snapshot's frozen link, beside whatever else is built over it. Where the
+/// target is tracked, the child's tracking starts under a new uuid.
+///
+/// # Errors
+/// Those of opening the chain; `Io`, `NoSpace`.
+pub fn branch(target: &Path) -> Result<PathBuf> {
+    let chain = Chain::open(target, false, false)?;
+    let held = FolderLock::exclusive(files::folder_of(target))?;
+    let child = next_child_path(&chain)?;
+    add_child(chain.top(), &child, &held, tracking::restart_in_child)?;
     Ok(child)
 }
 
@@ -112,16 +152,11 @@ pub fn remove_link(path: &Path, owned: &[PathBuf], progress: &mut dyn FnMut(u64,
         }
         over
     };
-    // A merge that died while links were being renamed left the child's content id here: finish it.
-    let half_merged = over
-        .iter()
-        .find(|child| Descriptor::load(child).is_ok_and(|descriptor| descriptor.cid == link.descriptor.cid));
-    let child = match (half_merged, over.as_slice()) {
-        (Some(child), _) | (None, [child]) => child,
-        _ => return Ok(Removal::Shared),
+    let Some(child) = mergeable(&link.descriptor, over) else {
+        return Ok(Removal::Shared);
     };
-    merge(&link, child, progress)?;
-    Ok(Removal::Merged { child: child.clone(), survivor: path.to_owned() })
+    merge(&link, &child, progress)?;
+    Ok(Removal::Merged { child, survivor: path.to_owned() })
 }
 
 /// Merges away every link below `top` that is not in `owned` and has a single child. Answers what was merged, in
@@ -146,18 +181,30 @@ pub fn consolidate(
     Ok(merged)
 }
 
-/// Whether any link below `top` awaits [`consolidate`]: it has a single child and no snapshot owns it.
+/// Whether any link below `top` awaits [`consolidate`]: no snapshot owns it, and it has a single child or one whose
+/// merge was begun.
 ///
 /// # Errors
 /// Those of opening the chain.
 pub fn needs_consolidation(top: &Path, owned: &[PathBuf]) -> Result<bool> {
     let chain = Chain::open(top, false, false)?;
     for link in chain.links().iter().skip(1).filter(|link| !owned.contains(&link.path)) {
-        if children(&link.path)?.len() == 1 {
+        if mergeable(&link.descriptor, children(&link.path)?).is_some() {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// Which of the links over this one can be merged into it: the only one. Or one whose content this link has taken
+/// over, in a merge that died before the links over that one were told.
+fn mergeable(link: &Descriptor, over: Vec<PathBuf>) -> Option<PathBuf> {
+    let begun =
+        over.iter().find(|child| Descriptor::load(child).is_ok_and(|descriptor| descriptor.cid == link.cid));
+    match (begun, over.as_slice()) {
+        (Some(child), _) | (None, [child]) => Some(child.clone()),
+        _ => None,
+    }
 }
 
 /// The descriptors in the same folder that name `path` as their parent, sorted.
@@ -223,39 +270,56 @@ fn merge(parent: &Link, child_path: &Path, progress: &mut dyn FnMut(u64, u64)) -
             Error::new(ErrorKind::Corrupt, "a link with a parent has a base disk's data").at(child_path)
         );
     };
-    // The chain below is needed where a run of the child ends inside the parent's grain, which cannot happen with
-    // equal grains, except that the last grain of a disk is short: there the run covers all that exists.
+    // The chain below would be needed where a run of the child ends inside a grain of the parent. Both have the same
+    // grains, and only the last one of a disk is short: there the run covers all that exists.
     let unreachable = |_: u64, _: &mut [u8]| {
         Err(Error::new(ErrorKind::Corrupt, "a merge met a grain that is held in part").at(child_path))
     };
+    let zero = |at: u64, count: u64| match &parent.data {
+        LinkData::Flat(flat) => flat.zero(at, count),
+        LinkData::Delta(below) => below.zero(at, count, &unreachable),
+    };
+    let write = |at: u64, bytes: &[u8]| match &parent.data {
+        LinkData::Flat(flat) => flat.write(at, bytes),
+        LinkData::Delta(below) => below.write(at, bytes, &unreachable),
+    };
     let capacity = child.descriptor.capacity();
     let mut buffer = vec![0; 1 << 20];
-    let _: ControlFlow<()> = delta.runs(0, capacity, &mut |from, to, held| {
-        let mut at = from;
-        while held && at < to {
-            let count = (to - at).min(buffer.len() as u64);
-            let bytes = &mut buffer[..count as usize];
-            delta.read_held(at, bytes)?;
-            let zero = bytes.iter().all(|&byte| byte == 0);
-            match (&parent.data, zero) {
-                (LinkData::Flat(flat), false) => flat.write(at, bytes)?,
-                (LinkData::Flat(flat), true) => flat.zero(at, count)?,
-                (LinkData::Delta(below), false) => below.write(at, bytes, &unreachable)?,
-                (LinkData::Delta(below), true) => below.zero(at, count, &unreachable)?,
+    let mut told = 0;
+    let _: ControlFlow<()> = delta.runs(0, capacity, &mut |from, to, place| {
+        match place {
+            Place::Parent => {}
+            Place::Zero => zero(from, to - from)?,
+            Place::Data(position) => {
+                let mut at = from;
+                while at < to {
+                    let count = (to - at).min(buffer.len() as u64);
+                    let bytes = &mut buffer[..count as usize];
+                    delta.read_data(position + (at - from), bytes)?;
+                    if bytes.iter().all(|&byte| byte == 0) {
+                        zero(at, count)?;
+                    } else {
+                        write(at, bytes)?;
+                    }
+                    at += count;
+                }
             }
-            at += count;
         }
-        progress(to, capacity);
+        // Runs can be as short as a sector.
+        if to == capacity || to - told >= capacity / 128 {
+            progress(to, capacity);
+            told = to;
+        }
         Ok(ControlFlow::Continue(()))
     })?;
     let held = FolderLock::exclusive(files::folder_of(child_path))?;
     let grandchildren = children(child_path)?;
+    // From here on the parent has the child's content id, and the chain can be opened whatever was done of the rest:
+    // by way of the child, since `chain::open_parent` knows this state, or past it. All of it can be done again.
     let mut descriptor = Descriptor::load(&parent.path)?;
-    if descriptor.cid != child.descriptor.cid {
-        descriptor.adopt_content(&child.descriptor);
-        tracking::adopt(&mut descriptor, &parent.path, &child, &held)?;
-        descriptor.store(&parent.path, &held)?;
-    }
+    descriptor.adopt_content(&child.descriptor);
+    tracking::adopt(&mut descriptor, &parent.path, &child)?;
+    descriptor.store(&parent.path, &held)?;
     let name = files::file_name(&parent.path)?;
     for path in grandchildren {
         let mut grandchild = Descriptor::load(&path)?;
@@ -265,10 +329,23 @@ fn merge(parent: &Link, child_path: &Path, progress: &mut dyn FnMut(u64, u64)) -
     remove_files(&child, &held)
 }
 
+/// The format of a chain's children, if it has any.
+fn delta_format(chain: &Chain) -> Option<DeltaFormat> {
+    chain.links().iter().find_map(|link| match link.descriptor.kind {
+        LinkKind::Delta(format) => Some(format),
+        LinkKind::Flat => None,
+    })
+}
+
+fn usual_format(disk: &Descriptor) -> DeltaFormat {
+    if disk.capacity() < DeltaFormat::LARGE { DeltaFormat::VmfsSparse } else { DeltaFormat::SeSparse }
+}
+
 /// Makes an empty child link over `parent`, tracked as `track` decides.
 fn add_child(
     parent: &Link,
     child: &Path,
+    format: DeltaFormat,
     held: &FolderLock,
     track: fn(&Link, &Path) -> Result<Option<String>>,
 ) -> Result<()> {
@@ -277,15 +354,15 @@ fn add_child(
         parent_cid: parent.descriptor.cid,
         parent_hint: Some(files::file_name(&parent.path)?.to_owned()),
         change_track: None,
-        kind: LinkKind::Delta,
+        kind: LinkKind::Delta(format),
         sectors: parent.descriptor.sectors,
-        extent_file: format!("{}-delta.vmdk", crate::disk::stem(child)?),
+        extent_file: format!("{}{}", crate::disk::stem(child)?, format.suffix()),
         provisioning: Provisioning::Thin,
         ddb: Default::default(),
         other: Vec::new(),
     };
     descriptor.renew_content()?;
-    Delta::create(&files::sibling(child, &descriptor.extent_file), descriptor.capacity())?;
+    Delta::create(&files::sibling(child, &descriptor.extent_file), descriptor.capacity(), format)?;
     descriptor.change_track = track(parent, child)?;
     descriptor.store(child, held)
 }
@@ -317,5 +394,7 @@ fn next_child_path(chain: &Chain) -> Result<PathBuf> {
 fn is_descriptor_name(name: &str) -> bool {
     name.ends_with(".vmdk")
         && !name.starts_with('.')
-        && !["-flat.vmdk", "-delta.vmdk", "-ctk.vmdk"].iter().any(|data| name.ends_with(data))
+        && !["-flat.vmdk", "-delta.vmdk", "-sesparse.vmdk", "-ctk.vmdk"]
+            .iter()
+            .any(|data| name.ends_with(data))
 }

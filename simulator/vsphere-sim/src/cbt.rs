@@ -10,6 +10,7 @@ use vim_api::{MoRef, mo};
 use crate::fault::{Fault, Outcome, describe, fault, from_store, invalid_argument, not_found};
 use crate::faults::Mutation;
 use crate::machine::Power;
+use crate::population;
 use crate::wire::{Answer, Call};
 use crate::world::Shared;
 
@@ -17,6 +18,9 @@ use crate::world::Shared;
 pub(crate) async fn query(shared: &Arc<Shared>, call: &Call) -> Outcome<Answer> {
     let snapshot: Option<MoRef<mo::VirtualMachineSnapshot>> = call.optional("snapshot")?;
     let key: i32 = call.required("deviceKey")?;
+    let (worker, id) = (Arc::clone(shared), call.this.value().to_owned());
+    let made = tokio::task::spawn_blocking(move || population::materialize(&worker, &id)).await;
+    made.map_err(|error| fault(t::SystemError::default(), format!("The query died: {error}")))??;
     let disk = find(shared, call, snapshot.as_ref(), key)?;
     answer(shared, call, disk, call.this.value()).await
 }
@@ -61,9 +65,9 @@ fn find(
 ) -> Outcome<Target> {
     shared.read(|world| {
         let machine = world.machine(call.this.value()).ok_or_else(|| not_found(&call.this))?;
-        let settings = match snapshot {
+        let disks = match snapshot {
             Some(snapshot) => match (machine.snapshot(snapshot.value()), world.snapshot(snapshot.value())) {
-                (Some(own), _) => &own.settings,
+                (Some(own), _) => own.disks(),
                 (None, Some(_)) => {
                     return Err(invalid_argument("snapshotId", "The snapshot is of another machine."));
                 }
@@ -73,9 +77,9 @@ fn find(
                 let message = "Without a snapshot only a machine that is powered off can be asked.";
                 return Err(invalid_argument("snapshotId", message));
             }
-            None => &machine.settings,
+            None => machine.disks(),
         };
-        let disk = settings.disks.iter().find(|disk| disk.key == key);
+        let disk = disks.into_iter().find(|disk| disk.key == key);
         let disk = disk.ok_or_else(|| invalid_argument("deviceKey", format!("There is no disk {key}.")))?;
         let file = disk.path.to_string();
         let host = world.resolve(&disk.path).map_err(|error| from_store(&error, &file))?;

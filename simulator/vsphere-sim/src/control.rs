@@ -250,10 +250,7 @@ fn add_fault(shared: &Shared, body: &[u8]) -> Result<serde_json::Value> {
 /// A machine by its managed object id, or by its name.
 fn find(shared: &Arc<Shared>, vm: &str) -> Result<SimVm> {
     let id = shared.read(|world| {
-        let mut machines = world.stored.machines.values();
-        machines
-            .find(|machine| machine.id == vm || machine.settings.name == vm)
-            .map(|machine| machine.id.clone())
+        world.machine(vm).or_else(|| world.machine_named(vm)).map(|machine| machine.id.clone())
     });
     let id = id.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no machine {vm:?}")))?;
     Ok(SimVm::new(Arc::clone(shared), id))

@@ -128,21 +128,39 @@ fn copy_disk(
 ) -> Outcome<()> {
     let source = open(from, Access::ReadOnly)?;
     let of_source = |error| from_store(&error, &from.text);
-    let of_target = |error| from_store(&error, &to.text);
     let spec = DiskSpec {
-        provisioning: source.provisioning(),
-        adapter: source.metadata("adapterType").map_err(of_source)?,
         uuid: if same_uuid { Some(source.uuid().map_err(of_source)?) } else { None },
         ..DiskSpec::thin(source.capacity())
     };
     if force && to.host.exists() {
-        sim_store::delete(&to.host).map_err(of_target)?;
+        sim_store::delete(&to.host).map_err(|error| from_store(&error, &to.text))?;
     }
-    let target = Disk::create(&to.host, &spec).map_err(of_target)?;
+    copy_to(&from.host, &from.text, &to.host, &to.text, spec, progress)
+}
+
+/// Makes a disk with the bytes of another, on an adapter and with space as there. `from_text` and `to_text` are the
+/// datastore paths, for what goes wrong; what was made of the copy is deleted then.
+pub(crate) fn copy_to(
+    from: &std::path::Path,
+    from_text: &str,
+    to: &std::path::Path,
+    to_text: &str,
+    spec: DiskSpec,
+    progress: &mut Progress<'_>,
+) -> Outcome<()> {
+    let of_source = |error| from_store(&error, from_text);
+    let of_target = |error| from_store(&error, to_text);
+    let source = Disk::open(from, Access::ReadOnly, Scope::WholeChain).map_err(of_source)?;
+    let spec = DiskSpec {
+        provisioning: source.provisioning(),
+        adapter: source.metadata("adapterType").map_err(of_source)?,
+        ..spec
+    };
+    let target = Disk::create(to, &spec).map_err(of_target)?;
     let copied = copy_bytes(&source, &target, progress, &of_source, &of_target);
     if copied.is_err() {
         drop(target);
-        sim_store::delete(&to.host).map_err(of_target)?;
+        sim_store::delete(to).map_err(of_target)?;
     }
     copied
 }

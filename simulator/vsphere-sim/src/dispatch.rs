@@ -13,7 +13,7 @@ use crate::property_collector as pc;
 use crate::session::{self, Caller};
 use crate::wire::{Answer, Call};
 use crate::world::Shared;
-use crate::{beside, cbt, disks, files, power, reconfigure, snapshots, tasks};
+use crate::{beside, cbt, configure, disks, files, lifecycle, power, snapshots, tasks};
 
 /// Carries a call out.
 pub(crate) async fn dispatch(shared: &Arc<Shared>, caller: &Caller, call: &Call) -> Outcome<Answer> {
@@ -98,9 +98,19 @@ async fn authenticated(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outco
         ("SearchIndex", "FindAllByUuid") => search::all_by_uuid(shared, call),
         ("SearchIndex", "FindByInventoryPath") => search::by_inventory_path(shared, call),
         ("SearchIndex", "FindChild") => search::child(shared, call),
+        ("SearchIndex", "FindByDatastorePath") => search::by_datastore_path(shared, call),
+        ("SearchIndex", "FindByIp" | "FindAllByIp" | "FindByDnsName" | "FindAllByDnsName") => {
+            search::by_guest(shared, call)
+        }
         ("Task", "CancelTask") => tasks::cancel(shared, call),
         ("FileManager" | "VirtualDiskManager", _) => files(shared, cookie, call),
+        (_, "Rename_Task") => lifecycle::rename(shared, call, &user_of(shared, cookie)),
         ("VirtualMachine" | "VirtualMachineSnapshot", _) => machine(shared, cookie, call).await,
+        ("Folder", _) => folder(shared, cookie, call),
+        ("Datacenter", "PowerOnMultiVM_Task") => power::on_many(shared, call, &user_of(shared, cookie)),
+        ("Datacenter" | "ResourcePool", "Destroy_Task") => {
+            lifecycle::destroy_entity(shared, call, &user_of(shared, cookie))
+        }
         _ => Err(method_not_found(call)),
     }
 }
@@ -139,8 +149,29 @@ async fn machine(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outcome<Ans
         ("VirtualMachine", "PowerOnVM_Task") => power::on(shared, call, &user),
         ("VirtualMachine", "PowerOffVM_Task") => power::off(shared, call, &user),
         ("VirtualMachine", "ShutdownGuest") => power::shutdown_guest(shared, call),
-        ("VirtualMachine", "ReconfigVM_Task") => reconfigure::start(shared, call, &user),
+        ("VirtualMachine", "ReconfigVM_Task") => configure::start(shared, call, &user),
+        ("VirtualMachine", "SuspendVM_Task") => power::suspend(shared, call, &user),
+        ("VirtualMachine", "ResetVM_Task") => power::reset(shared, call, &user),
+        ("VirtualMachine", "RebootGuest") => power::reboot_guest(shared, call),
+        ("VirtualMachine", "CloneVM_Task") => lifecycle::clone(shared, call, &user),
+        ("VirtualMachine", "RelocateVM_Task") => lifecycle::relocate(shared, call, &user),
+        ("VirtualMachine", "UnregisterVM") => lifecycle::unregister(shared, call),
+        ("VirtualMachine", "MarkAsTemplate") => lifecycle::mark_as_template(shared, call),
+        ("VirtualMachine", "MarkAsVirtualMachine") => lifecycle::mark_as_machine(shared, call),
+        ("VirtualMachine", "Destroy_Task") => lifecycle::destroy(shared, call, &user),
         ("VirtualMachine", "QueryChangedDiskAreas") => cbt::query(shared, call).await,
+        _ => Err(method_not_found(call)),
+    }
+}
+
+fn folder(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outcome<Answer> {
+    let user = user_of(shared, cookie);
+    match call.method.as_str() {
+        "CreateVM_Task" => lifecycle::create(shared, call, &user),
+        "RegisterVM_Task" => lifecycle::register(shared, call, &user),
+        "CreateFolder" => lifecycle::create_folder(shared, call),
+        "MoveIntoFolder_Task" => lifecycle::move_into(shared, call, &user),
+        "Destroy_Task" => lifecycle::destroy_entity(shared, call, &user),
         _ => Err(method_not_found(call)),
     }
 }

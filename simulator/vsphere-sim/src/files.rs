@@ -10,7 +10,6 @@ use vim_api::types as t;
 use vim_api::{MoRef, mo};
 
 use crate::fault::{Fault, Outcome, fault, from_store, invalid_argument, not_found};
-use crate::inventory::ids;
 use crate::machine::Power;
 use crate::tasks;
 use crate::wire::{Answer, Call};
@@ -72,10 +71,9 @@ pub(crate) fn delete(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<A
 
 /// The file that an argument names, in the datacenter that another one does.
 pub(crate) fn named(shared: &Shared, call: &Call, name: &str, datacenter: &str) -> Outcome<Named> {
-    match call.optional::<MoRef<mo::Datacenter>>(datacenter)? {
-        Some(found) if found.value() == ids::DATACENTER => {}
-        Some(other) => return Err(not_found(&other.cast())),
-        None => return Err(invalid_argument(datacenter, "A vCenter has to be told the datacenter.")),
+    let datacenter: Option<MoRef<mo::Datacenter>> = call.optional(datacenter)?;
+    if datacenter.is_none() {
+        return Err(invalid_argument("datacenter", "A vCenter has to be told the datacenter."));
     }
     let text: String = call.required(name)?;
     let path: DatastorePath = text.parse().map_err(|_| {
@@ -83,8 +81,15 @@ pub(crate) fn named(shared: &Shared, call: &Call, name: &str, datacenter: &str) 
         fault(value, format!("Invalid datastore path '{text}'."))
     })?;
     shared.read(|world| {
-        let mut datastores = world.stored.datastores.iter();
-        if !datastores.any(|datastore| datastore.files.name() == path.datastore()) {
+        let tree = &world.stored.tree;
+        if let Some(datacenter) = datacenter.as_ref().filter(|found| tree.find(&found.cast()).is_none()) {
+            return Err(not_found(&datacenter.cast()));
+        }
+        let found = tree.datastore(path.datastore()).filter(|(entity, _)| {
+            let home = tree.datacenter_of(&entity.id);
+            home.is_some_and(|home| datacenter.as_ref().is_none_or(|wanted| wanted.value() == home.id))
+        });
+        if found.is_none() {
             let name = path.datastore().to_owned();
             let message = format!("There is no datastore \"{name}\".");
             return Err(fault(t::InvalidDatastore { name: Some(name), ..Default::default() }, message));
@@ -101,8 +106,11 @@ pub(crate) fn check_unused(shared: &Shared, file: &Named) -> Outcome<()> {
             && Path::new(used.relative()).starts_with(file.path.relative())
     };
     let used = shared.read(|world| {
-        let mut on = world.stored.machines.values().filter(|machine| machine.power == Power::On);
-        on.any(|machine| within(&machine.vmx) || machine.settings.disks.iter().any(|disk| within(&disk.path)))
+        let mut on = world.machines().filter(|machine| machine.power == Power::On);
+        on.any(|machine| {
+            machine.vmx().is_some_and(|vmx| within(&vmx))
+                || machine.disks().iter().any(|disk| within(&disk.path))
+        })
     });
     if !used {
         return Ok(());

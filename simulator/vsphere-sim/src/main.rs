@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
-use vsphere_sim::{DiskSpec, Sim, VmSpec};
+use vsphere_sim::{Generated, Sim, Topology};
 
 /// A vSphere that holds real disks. It prints its URL, its control port and its thumbprints, and runs until it is
 /// told to stop.
@@ -23,8 +23,30 @@ struct Arguments {
     #[arg(long, default_value = "127.0.0.1:0")]
     control: SocketAddr,
     /// How many machines there shall be, each with two thin disks of 1 GiB and 256 MiB.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=1000))]
-    vms: u16,
+    /// They are the same at every start, and take no space before they are used.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    vms: u32,
+    /// Datacenters.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    datacenters: u32,
+    /// Clusters, in turns over the datacenters.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    clusters: u32,
+    /// Hosts, in turns over the clusters.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    hosts: u32,
+    /// Resource pools beside the one that each cluster has.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pools: u32,
+    /// Datastores, in turns over the datacenters.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    datastores: u32,
+    /// Networks, in turns over the datacenters.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    networks: u32,
+    /// Folders for machines, in turns over the datacenters.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    folders: u32,
     /// The folder for state and datastores; one that was used before is taken up again.
     #[arg(long)]
     data: Option<PathBuf>,
@@ -67,12 +89,15 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     if let Some(data) = arguments.data {
         builder = builder.data_dir(data);
     }
-    for number in 1..=arguments.vms {
-        let vm = VmSpec::new(&format!("vm-{number}"))
-            .disk(DiskSpec::empty(1 << 30))
-            .disk(DiskSpec::empty(256 << 20));
-        builder = builder.vm(vm);
-    }
+    builder = builder.generate(Generated::new(arguments.vms)).topology(Topology {
+        datacenters: arguments.datacenters,
+        clusters: arguments.clusters,
+        hosts: arguments.hosts,
+        pools: arguments.pools,
+        datastores: arguments.datastores,
+        networks: arguments.networks,
+        folders: arguments.folders,
+    });
     // Listened for before anything is printed: who reads the lines may stop the program at once.
     let mut terminate = signal(SignalKind::terminate())?;
     let sim = builder.start().await?;

@@ -19,7 +19,7 @@ use crate::faults::FaultRule;
 use crate::world::Shared;
 use crate::{Error, ErrorKind, Result};
 
-pub use builder::{Builder, Content, DiskSpec, VmSpec};
+pub use builder::{Builder, Content, DiskSpec, Generated, VmSpec};
 pub use vm::{SimDisk, SimVm, Unregistered};
 
 /// A running simulator. It stops when this is dropped, and removes its data folder if it made it.
@@ -34,6 +34,8 @@ pub struct Sim {
     password: SecretString,
     kits: Mutex<Vec<PathBuf>>,
     runtime: Option<Runtime>,
+    /// Keeps other simulators off the data folder.
+    _lock: std::fs::File,
     _folder: Option<TempDir>,
 }
 
@@ -113,10 +115,7 @@ impl Sim {
     /// # Errors
     /// `NotFound`.
     pub fn vm(&self, name: &str) -> Result<SimVm> {
-        let id = self.shared.read(|world| {
-            let mut machines = world.stored.machines.values();
-            machines.find(|machine| machine.settings.name == name).map(|machine| machine.id.clone())
-        });
+        let id = self.shared.read(|world| world.machine_named(name).map(|machine| machine.id.clone()));
         let id =
             id.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no machine {name:?}")))?;
         Ok(SimVm::new(Arc::clone(&self.shared), id))
@@ -124,7 +123,8 @@ impl Sim {
 
     /// All machines, by their managed object ids.
     pub fn vms(&self) -> Vec<SimVm> {
-        let ids: Vec<String> = self.shared.read(|world| world.stored.machines.keys().cloned().collect());
+        let ids: Vec<String> =
+            self.shared.read(|world| world.machines().map(|machine| machine.id.clone()).collect());
         ids.into_iter().map(|id| SimVm::new(Arc::clone(&self.shared), id)).collect()
     }
 

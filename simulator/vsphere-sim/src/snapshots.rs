@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use vim_api::types as t;
 
-use crate::fault::{Outcome, fault, not_found, task_in_progress};
+use crate::fault::{Outcome, fault, invalid_argument, not_found, task_in_progress};
 use crate::tasks;
 use crate::wire::{Answer, Call};
 use crate::world::Shared;
@@ -16,7 +16,13 @@ use crate::world::Shared;
 /// `CreateSnapshot_Task` and `CreateSnapshotEx_Task`.
 pub(crate) fn create(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
     let quiesce = if call.method == "CreateSnapshotEx_Task" {
-        call.optional::<vim_api::dynamic::Poly<t::VirtualMachineGuestQuiesceSpec>>("quiesceSpec")?.is_some()
+        let spec: Option<vim_api::dynamic::Poly<t::VirtualMachineGuestQuiesceSpec>> =
+            call.optional("quiesceSpec")?;
+        // Minutes, by the reference of the API.
+        if spec.as_ref().and_then(|spec| spec.timeout).is_some_and(|minutes| !(5..=240).contains(&minutes)) {
+            return Err(invalid_argument("quiesceSpec.timeout", "It lies between 5 and 240 minutes."));
+        }
+        spec.is_some()
     } else {
         call.required("quiesce")?
     };

@@ -141,14 +141,29 @@ pub(crate) fn start(
         if let Some(task) = &found.busy {
             return Err(task_in_progress(task));
         }
-        let entity = (machine_ref(found).cast(), found.settings.name.clone());
+        let entity = (machine_ref(found).cast(), found.name().to_owned());
         let id = world.queue(call, user, description_id, Some(entity));
-        if let Some(found) = world.machine_mut(machine) {
-            found.busy = Some(id.clone());
-        }
+        world.set_busy(machine, Some(id.clone()));
         Ok(id)
     })?;
     Ok(go(shared, Some(machine), call, id, work))
+}
+
+/// Starts a task about another entity than a machine and answers its reference. It holds nothing.
+pub(crate) fn start_about(
+    shared: &Arc<Shared>,
+    entity: &MoRef,
+    call: &Call,
+    user: &str,
+    description_id: &str,
+    work: Work,
+) -> Outcome<Answer> {
+    let id = shared.update(|world| {
+        let found = world.stored.tree.find(entity).ok_or_else(|| not_found(entity))?;
+        let entity = (found.reference().cast(), found.name.clone());
+        Ok(world.queue(call, user, description_id, Some(entity)))
+    })?;
+    Ok(go(shared, None, call, id, work))
 }
 
 /// Starts a task that is about no machine and answers its reference.
@@ -191,8 +206,11 @@ async fn run(shared: Arc<Shared>, machine: Option<String>, id: String, planned: 
     tokio::time::sleep(pause).await;
     let outcome = match prepare(&shared, &id, &planned, pause).await {
         Ok(()) => {
-            let (worker, task) = (Arc::clone(&shared), id.clone());
+            let (worker, task, machine) = (Arc::clone(&shared), id.clone(), machine.clone());
             let job = tokio::task::spawn_blocking(move || {
+                if let Some(machine) = &machine {
+                    crate::population::materialize(&worker, machine)?;
+                }
                 let mut progress = Progress { shared: &worker, task: &task, planned: &planned, told: 0 };
                 let outcome = work(&worker, &mut progress);
                 let after = strike(&planned, 100);
@@ -311,8 +329,8 @@ impl World {
                 }
             }
         }
-        if let Some(machine) = machine.and_then(|machine| self.machine_mut(machine)) {
-            machine.busy = None;
+        if let Some(machine) = machine {
+            self.set_busy(machine, None);
         }
     }
 }

@@ -19,6 +19,8 @@ mod faults;
 mod find;
 #[path = "server/live.rs"]
 mod live;
+#[path = "server/machines.rs"]
+mod machines;
 #[path = "server/managed_files.rs"]
 mod managed_files;
 #[path = "server/properties.rs"]

@@ -19,9 +19,10 @@ impl Machine {
             tools_running_status: text(if on { "guestToolsRunning" } else { "guestToolsNotRunning" }),
             tools_version: text("12352"),
             tools_install_type: text("guestToolsTypeOpenVMTools"),
-            guest_id: on.then(|| self.settings.guest_id.clone()),
+            guest_id: on.then(|| self.config.guest_id.clone()),
+            guest_full_name: on.then(|| self.config.guest_full_name.clone()),
             guest_family: on.then(|| "linuxGuest".to_owned()),
-            host_name: on.then(|| self.settings.name.clone()),
+            host_name: on.then(|| self.plain_name()),
             guest_state: if on { "running" } else { "notRunning" }.to_owned(),
             app_heartbeat_status: text("appStatusGray"),
             guest_kernel_crashed: on.then_some(false),
@@ -29,7 +30,7 @@ impl Machine {
             guest_operations_ready: Some(false),
             interactive_guest_operations_ready: Some(false),
             guest_state_change_supported: Some(on),
-            hw_version: text("vmx-21"),
+            hw_version: Some(self.config.version.clone()),
             ..Default::default()
         }
     }
@@ -37,7 +38,7 @@ impl Machine {
     pub(super) fn heartbeat(&self) -> t::ManagedEntityStatus {
         match self.power {
             Power::On => t::ManagedEntityStatus::Green,
-            Power::Off => t::ManagedEntityStatus::Gray,
+            Power::Off | Power::Suspended => t::ManagedEntityStatus::Gray,
         }
     }
 }

@@ -4,7 +4,7 @@ use vim_api::dynamic::{Element, Value};
 use vim_api::types as t;
 use vim_api::{ApiVersion, MoRef};
 
-use super::{ids, moref, refs, strings};
+use super::{moref, refs, strings};
 use crate::session::Session;
 use crate::world::World;
 
@@ -45,7 +45,7 @@ impl World {
     /// What the server says about itself. Managers that are not simulated are left out.
     pub(crate) fn service_content(&self) -> t::ServiceContent {
         t::ServiceContent {
-            root_folder: moref(ids::ROOT),
+            root_folder: moref(self.stored.tree.root()),
             property_collector: moref("propertyCollector"),
             view_manager: Some(moref("ViewManager")),
             session_manager: Some(moref("SessionManager")),

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use vim_api::dynamic::{Element, Value, managed_type};
 use vim_api::{MoRef, mo};
 
-use super::{Node, entity, ids, moref, refs};
+use super::{Node, Wanted, escaped, refs};
 use crate::fault::{Outcome, invalid_argument, not_found};
 use crate::random;
 use crate::wire::{Answer, Call};
@@ -32,7 +32,13 @@ pub(crate) fn create(shared: &Shared, cookie: &str, call: &Call) -> Outcome<Answ
         }
         if !matches!(
             container.type_name(),
-            "Folder" | "Datacenter" | "ClusterComputeResource" | "ResourcePool" | "HostSystem"
+            "Folder"
+                | "Datacenter"
+                | "ClusterComputeResource"
+                | "ComputeResource"
+                | "ResourcePool"
+                | "HostSystem"
+                | "StoragePod"
         ) {
             return Err(invalid_argument(
                 "container",
@@ -90,29 +96,18 @@ impl World {
 
     /// What a container contains, the way views see it.
     fn contents(&self, container: &MoRef) -> Vec<MoRef> {
-        let machines = || self.stored.machines.values().map(|machine| super::machine_ref(machine).cast());
         match self.node(container, None) {
-            Some(Node::Folder(folder)) => self.folder_children(folder),
-            Some(Node::Datacenter) => {
-                [ids::VM_FOLDER, ids::HOST_FOLDER, ids::DATASTORE_FOLDER, ids::NETWORK_FOLDER]
-                    .into_iter()
-                    .map(|id| moref::<mo::Folder>(id).cast())
-                    .collect()
-            }
-            Some(Node::Cluster) => {
-                vec![moref::<mo::HostSystem>(ids::HOST).cast(), moref::<mo::ResourcePool>(ids::POOL).cast()]
-            }
-            Some(Node::Host | Node::Pool) => machines().collect(),
+            Some(Node::Entity(entity)) => self.children_of(entity),
             _ => Vec::new(),
         }
     }
 
     /// The child of an inventory object that has this name.
     pub(super) fn child_named(&self, parent: &MoRef, name: &str) -> Option<MoRef> {
-        let wanted = entity::escaped(name);
+        let wanted = escaped(name);
         self.contents(parent).into_iter().find(|child| {
             let Some(node) = self.node(child, None) else { return false };
-            match self.property(node, "name", None) {
+            match self.property(node, Wanted { name: "name", rest: None }, None) {
                 Some(Value::String(found)) => found == wanted || found == name,
                 _ => false,
             }

@@ -7,6 +7,7 @@ use vim_api::types as t;
 use vim_api::{ApiVersion, MoRef};
 
 use crate::fault::{Outcome, invalid_argument, invalid_property};
+use crate::inventory::Wanted;
 use crate::session::Session;
 use crate::world::World;
 
@@ -58,9 +59,13 @@ pub(super) fn read(
 ) -> Outcome<Option<Value>> {
     let Some(info) = managed_type(object.type_name()) else { return Err(invalid_property(path)) };
     let (name, key, rest) = first_name(info, path, version)?;
-    let Some(value) = world.node(object, session).and_then(|node| world.property(node, name, session)) else {
-        return Ok(None);
-    };
+    let Some(node) = world.node(object, session) else { return Ok(None) };
+    if let (Some(kept), Some(rest), None) = (world.kept(node, name), rest, key) {
+        return get_path(kept, rest).map_err(|_| invalid_property(path));
+    }
+    // What stands behind a key is looked for in all of them.
+    let wanted = Wanted { name, rest: rest.filter(|_| key.is_none()) };
+    let Some(value) = world.property(node, wanted, session) else { return Ok(None) };
     let value = match key {
         None => value,
         Some(key) => match keyed(value, key) {

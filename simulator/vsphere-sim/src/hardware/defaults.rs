@@ -2,14 +2,55 @@
 
 use vim_api::types as t;
 
-pub(super) fn guest_name(guest_id: &str) -> &'static str {
+pub(crate) fn guest_name(guest_id: &str) -> &'static str {
     match guest_id {
         "debian12_64Guest" => "Debian GNU/Linux 12 (64-bit)",
         _ => "Other Linux (64-bit)",
     }
 }
 
-pub(super) fn allocation(shares: i32) -> t::ResourceAllocationInfo {
+/// Everything of a configuration that is the same for all machines unless a client says otherwise.
+pub(super) fn config() -> t::VirtualMachineConfigInfo {
+    t::VirtualMachineConfigInfo {
+        annotation: Some(String::new()),
+        tools: Some(Box::new(tools())),
+        flags: flags(),
+        default_power_ops: power_operations(),
+        reboot_power_off: Some(false),
+        cpu_allocation: Some(Box::new(allocation(1000))),
+        memory_allocation: Some(Box::new(allocation(10_240))),
+        latency_sensitivity: Some(Box::new(t::LatencySensitivity {
+            level: t::LatencySensitivitySensitivityLevel::Normal,
+            ..Default::default()
+        })),
+        memory_hot_add_enabled: Some(false),
+        cpu_hot_add_enabled: Some(false),
+        cpu_hot_remove_enabled: Some(false),
+        swap_placement: Some("inherit".to_owned()),
+        boot_options: Some(Box::new(t::VirtualMachineBootOptions {
+            boot_delay: Some(0),
+            enter_bios_setup: Some(false),
+            efi_secure_boot_enabled: Some(false),
+            boot_retry_enabled: Some(false),
+            boot_retry_delay: Some(10_000),
+            network_boot_protocol: Some("ipv4".to_owned()),
+            ..Default::default()
+        })),
+        v_asserts_enabled: Some(false),
+        change_tracking_enabled: Some(false),
+        firmware: Some("bios".to_owned()),
+        max_mks_connections: Some(40),
+        guest_auto_lock_enabled: Some(true),
+        memory_reservation_locked_to_max: Some(false),
+        nested_hv_enabled: Some(false),
+        v_pmc_enabled: Some(false),
+        message_bus_tunnel_enabled: Some(false),
+        migrate_encryption: Some("opportunistic".to_owned()),
+        ..Default::default()
+    }
+}
+
+fn allocation(shares: i32) -> t::ResourceAllocationInfo {
     t::ResourceAllocationInfo {
         reservation: Some(0),
         expandable_reservation: Some(false),
@@ -19,7 +60,7 @@ pub(super) fn allocation(shares: i32) -> t::ResourceAllocationInfo {
     }
 }
 
-pub(super) fn tools() -> t::ToolsConfigInfo {
+fn tools() -> t::ToolsConfigInfo {
     t::ToolsConfigInfo {
         tools_version: Some(12_352),
         tools_install_type: Some("guestToolsTypeOpenVMTools".to_owned()),
@@ -34,7 +75,7 @@ pub(super) fn tools() -> t::ToolsConfigInfo {
     }
 }
 
-pub(super) fn flags() -> t::VirtualMachineFlagInfo {
+fn flags() -> t::VirtualMachineFlagInfo {
     t::VirtualMachineFlagInfo {
         disable_acceleration: Some(false),
         enable_logging: Some(true),
@@ -52,7 +93,7 @@ pub(super) fn flags() -> t::VirtualMachineFlagInfo {
     }
 }
 
-pub(super) fn power_operations() -> t::VirtualMachineDefaultPowerOpInfo {
+fn power_operations() -> t::VirtualMachineDefaultPowerOpInfo {
     let soft = || Some("soft".to_owned());
     t::VirtualMachineDefaultPowerOpInfo {
         power_off_type: soft(),
@@ -66,13 +107,13 @@ pub(super) fn power_operations() -> t::VirtualMachineDefaultPowerOpInfo {
     }
 }
 
-pub(super) fn capability() -> t::VirtualMachineCapability {
+pub(crate) fn capability() -> t::VirtualMachineCapability {
     t::VirtualMachineCapability {
         snapshot_operations_supported: true,
         multiple_snapshots_supported: true,
         snapshot_config_supported: true,
         powered_off_snapshots_supported: true,
-        memory_snapshots_supported: false,
+        memory_snapshots_supported: true,
         revert_to_snapshot_supported: true,
         quiesced_snapshots_supported: true,
         boot_options_supported: true,
