@@ -122,7 +122,8 @@ pub fn branch(target: &Path) -> Result<PathBuf> {
     let chain = Chain::open(target, false, false)?;
     let held = FolderLock::exclusive(files::folder_of(target))?;
     let child = next_child_path(&chain)?;
-    add_child(chain.top(), &child, &held, tracking::restart_in_child)?;
+    let format = delta_format(&chain).unwrap_or_else(|| usual_format(&chain.top().descriptor));
+    add_child(chain.top(), &child, format, &held, tracking::restart_in_child)?;
     Ok(child)
 }
 
