@@ -195,7 +195,7 @@ func start(program string) (*simulator, error) {
 		return nil, err
 	}
 	s := &simulator{data: data, password: hex.EncodeToString(secret)}
-	options := []string{"--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--vms", fmt.Sprint(machines),
+	options := []string{"--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--vms", fmt.Sprint(machines), "--hosts", "2", "--datastores", "2",
 		"--data", data, "--user", user, "--password-env", "PEER_PASSWORD"}
 	options = append(options, strings.Fields(os.Getenv("VSPHERE_SIM_OPTIONS"))...)
 	s.process = exec.Command(program, options...)

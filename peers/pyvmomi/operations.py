@@ -22,13 +22,13 @@ from simulator import Simulator, run_checks
 
 MISSING = pathlib.Path(__file__).with_name("operations-missing.txt")
 # Some for each check: none meets what another has left behind.
-MACHINES = 80
+OPTIONS = "--vms 100 --hosts 2 --datastores 2".split()
 
 
 def main():
     if len(sys.argv) < 2:
         raise SystemExit(__doc__.splitlines()[-1])
-    with tempfile.TemporaryDirectory() as data, Simulator(sys.argv[1], data, "--vms", str(MACHINES)) as simulator:
+    with tempfile.TemporaryDirectory() as data, Simulator(sys.argv[1], data, *OPTIONS) as simulator:
         them = peer.Peer(simulator)
         good = run_checks(peer.CHECKS, sys.argv[2:], MISSING, them)
         Disconnect(them.service)

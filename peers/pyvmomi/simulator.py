@@ -146,4 +146,4 @@ def expect_fault(kind, call):
         call()
     except kind as fault:
         return fault
-    raise AssertionError(f"{kind.__name__} was expected, and the call succeeded")
+    raise AssertionError(f"{getattr(kind, '__name__', kind)} was expected, and the call succeeded")

@@ -71,7 +71,9 @@ impl World {
                 compute.filter(|compute| compute.has_browser()).map(|_| Node::Browser)
             }
             "Task" => self.tasks.get(id).map(Node::Task),
-            "ContainerView" => session?.views.get(id).map(Node::View),
+            "ContainerView" | "ListView" => {
+                session?.views.get(id).filter(|view| view.type_name() == object.type_name()).map(Node::View)
+            }
             "PropertyCollector" => match session {
                 Some(session) => session.collectors.get(id).map(Node::Collector),
                 None => service::Singleton::of(object).map(Node::Service),
