@@ -305,7 +305,7 @@ def disk_add_to_a_running_machine(peer):
 def disk_add_refused(peer):
     machine = peer.machine()
     # In use, the controller's own, and more than any has.
-    for unit in (0, 7, 64):
+    for unit in (0, 7, 65):
         expect_fault(vim.fault.InvalidDeviceSpec, lambda: reconfigure(machine, deviceChange=[new_disk(16, 1000, unit)]))
     fault = expect_fault(vim.fault.InvalidDeviceSpec, lambda: reconfigure(machine, deviceChange=[new_disk(16, 4711, 1)]))
     expect(fault.deviceIndex == 0, f"the fault is about device {fault.deviceIndex}")

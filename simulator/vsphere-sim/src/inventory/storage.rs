@@ -157,6 +157,5 @@ fn info(datastore: &Entity, uuid: &str, capacity: u64, free: u64) -> t::VmfsData
         vmfs: Some(Box::new(volume)),
         max_physical_rdm_file_size: Some(signed(sim_store::MAX_CAPACITY)),
         max_virtual_rdm_file_size: Some(signed(sim_store::MAX_CAPACITY)),
-        ..Default::default()
     }
 }
