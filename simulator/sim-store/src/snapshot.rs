@@ -3,6 +3,7 @@
 //! A snapshot owns the link that was on top when it was taken; the guest goes on in a new child. All functions
 //! take descriptors of links; which snapshot owns which link is the caller's to know.
 
+use std::collections::HashSet;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -160,8 +161,9 @@ pub fn remove_link(path: &Path, owned: &[PathBuf], progress: &mut dyn FnMut(u64,
     Ok(Removal::Merged { child, survivor: path.to_owned() })
 }
 
-/// Merges away every link below `top` that is not in `owned` and has a single child. Answers what was merged, in
-/// order; the last survivor that `top` turned into, if any, is found by following them.
+/// Merges away every link below `top`, or below another of the disk's links in `owned`, that is not in `owned` and has
+/// a single child, and finishes what a merge that died had begun. Answers what was merged, in order; the last survivor
+/// that `top` turned into, if any, is found by following them.
 ///
 /// # Errors
 /// As for [`remove_link`]; what was merged before stays merged.
@@ -171,10 +173,12 @@ pub fn consolidate(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Vec<Removal>> {
     let mut merged = Vec::new();
-    let below: Vec<PathBuf> =
-        Chain::open(top, false, false)?.links().iter().skip(1).map(|link| link.path.clone()).collect();
-    for path in below.iter().filter(|path| !owned.contains(path)) {
-        match remove_link(path, owned, progress)? {
+    for path in unowned(top, owned)? {
+        // One of the merges before may have been that of this link into its parent.
+        if !path.exists() {
+            continue;
+        }
+        match remove_link(&path, owned, progress)? {
             Removal::Shared => {}
             removal => merged.push(removal),
         }
@@ -182,19 +186,35 @@ pub fn consolidate(
     Ok(merged)
 }
 
-/// Whether any link below `top` awaits [`consolidate`]: no snapshot owns it, and it has a single child or one whose
-/// merge was begun.
+/// Whether there is anything to do for [`consolidate`].
 ///
 /// # Errors
 /// Those of opening the chain.
 pub fn needs_consolidation(top: &Path, owned: &[PathBuf]) -> Result<bool> {
-    let chain = Chain::open(top, false, false)?;
-    for link in chain.links().iter().skip(1).filter(|link| !owned.contains(&link.path)) {
-        if mergeable(&link.descriptor, children(&link.path)?).is_some() {
+    for path in unowned(top, owned)? {
+        if mergeable(&Descriptor::load(&path)?, children(&path)?).is_some() {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// The links of a disk that something is built over and that are not in `owned`, which may have links of other disks.
+fn unowned(top: &Path, owned: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let paths = |chain: &Chain| chain.links().iter().map(|link| link.path.clone()).collect::<Vec<_>>();
+    let live = paths(&Chain::open(top, false, false)?);
+    let mut found: Vec<PathBuf> = live[1..].to_vec();
+    for path in owned.iter().filter(|path| !live.contains(path)) {
+        // A chain that is broken is for whoever opens it to complain about; there is nothing to merge in it.
+        if let Ok(chain) = Chain::open(path, false, false)
+            && paths(&chain).last() == live.last()
+        {
+            found.extend(paths(&chain).into_iter().filter(|path| !live.contains(path)));
+        }
+    }
+    let mut seen = HashSet::new();
+    found.retain(|path| !owned.contains(path) && seen.insert(path.clone()));
+    Ok(found)
 }
 
 /// Which of the links over this one can be merged into it: the only one. Or one whose content this link has taken

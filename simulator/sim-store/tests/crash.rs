@@ -9,7 +9,7 @@
 #[path = "files/life.rs"]
 mod life;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -87,16 +87,17 @@ fn victim() {
             });
             tell(format!("begin remove {which}{}", parents.collect::<String>()));
             let removal = snapshot::remove_link(&path, &snapshots, &mut |_, _| {}).unwrap();
-            let mut moves = vec![removal];
-            moves.extend(snapshot::consolidate(&live, &snapshots, &mut |_, _| {}).unwrap());
             let mut text = "done".to_owned();
-            for removal in moves {
+            let mut follow = |removal: &Removal, live: &mut PathBuf, snapshots: &mut Vec<PathBuf>| {
                 if let Removal::Merged { child, survivor } = removal {
                     text = format!("{text} {}|{}", child.display(), survivor.display());
-                    snapshots.iter_mut().chain([&mut live]).filter(|path| **path == child).for_each(|path| {
-                        path.clone_from(&survivor);
-                    });
+                    let known = snapshots.iter_mut().chain([live]);
+                    known.filter(|path| *path == child).for_each(|path| path.clone_from(survivor));
                 }
+            };
+            follow(&removal, &mut live, &mut snapshots);
+            for removal in snapshot::consolidate(&live, &snapshots, &mut |_, _| {}).unwrap() {
+                follow(&removal, &mut live, &mut snapshots);
             }
             tell(text);
         } else if !snapshots.is_empty() {
@@ -287,8 +288,17 @@ fn descriptors(beside: &Path) -> Vec<(PathBuf, Descriptor)> {
     entries.filter_map(|entry| load(entry.unwrap().path())).collect()
 }
 
-/// Starts the victim, kills it after a while, and answers what it said.
-fn kill_one(seed: u64, format: DeltaFormat, state: &Acknowledged, after: Duration) -> Vec<String> {
+/// Starts the victim, kills it, and answers what it said. Half of the time it is killed while it changes the chain,
+/// which takes it but a moment.
+fn kill_one(chance: &mut Chance, format: DeltaFormat, state: &Acknowledged) -> Vec<String> {
+    let seed = chance.below(u64::from(u32::MAX));
+    let (kind, enough) = match chance.below(6) {
+        0 => ("begin snapshot", 1 + chance.below(3)),
+        1 => ("begin remove", 1),
+        2 => ("begin revert", 1),
+        _ => ("begin write", 1 + chance.below(40)),
+    };
+    let moment = Duration::from_micros(chance.below(6000));
     let mut text = format!("{seed}|{format:?}|{}", state.live.display());
     for path in state.owned() {
         text = format!("{text}|{}", path.display());
@@ -296,7 +306,9 @@ fn kill_one(seed: u64, format: DeltaFormat, state: &Acknowledged, after: Duratio
     let mut victim = Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "victim", "--nocapture"])
         .env(STATE, text)
+        .env("RUST_BACKTRACE", "0")
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let mut output = BufReader::new(victim.stdout.take().unwrap());
@@ -305,16 +317,21 @@ fn kill_one(seed: u64, format: DeltaFormat, state: &Acknowledged, after: Duratio
         line.clear();
         assert!(output.read_line(&mut line).unwrap() > 0, "the victim died by itself");
     }
-    // The pipe must not fill up meanwhile.
-    let said = std::thread::spawn(move || {
-        let mut said = String::new();
-        output.read_to_string(&mut said).map(|_| said)
-    });
-    std::thread::sleep(after);
+    let (mut said, mut seen) = (String::new(), 0);
+    while seen < enough {
+        line.clear();
+        if output.read_line(&mut line).unwrap() == 0 {
+            break;
+        }
+        seen += u64::from(line.starts_with(kind));
+        said.push_str(&line);
+    }
+    std::thread::sleep(moment);
     victim.kill().unwrap();
-    let status = victim.wait().unwrap();
-    assert_eq!(status.code(), None, "the victim died by itself");
-    let said = said.join().unwrap().unwrap();
+    output.read_to_string(&mut said).unwrap();
+    let ended = victim.wait_with_output().unwrap();
+    let complaints = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(ended.status.code().is_none() && complaints.is_empty(), "{complaints}");
     // The last line may be cut.
     said.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).map(ToOwned::to_owned).collect()
 }
@@ -324,6 +341,7 @@ fn killed_at_any_moment() {
     let rounds = std::env::var("SIM_STORE_CRASHES").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
     let RngSeed::Fixed(seed) = life::chance(0).rng_seed else { unreachable!() };
     let mut chance = Chance(seed);
+    let mut interrupted: BTreeMap<String, u32> = BTreeMap::new();
     for format in life::FORMATS {
         let folder = tempfile::tempdir().unwrap();
         let live = folder.path().join("vm.vmdk");
@@ -332,9 +350,10 @@ fn killed_at_any_moment() {
         let content = vec![0; CAPACITY as usize];
         let mut state = Acknowledged { live, content, ids: Vec::new(), snapshots: Vec::new() };
         for _ in 0..rounds / 2 {
-            let after = Duration::from_micros(chance.below(60_000));
-            let lines = kill_one(chance.below(u64::from(u32::MAX)), format, &state, after);
+            let lines = kill_one(&mut chance, format, &state);
             let begun = state.hear(&lines);
+            let what = begun.as_deref().and_then(|begun| begun.split(' ').next()).unwrap_or("nothing");
+            *interrupted.entry(what.to_owned()).or_insert(0) += 1;
             state.recover(begun.as_deref());
             state.check();
             // Merges that were begun are finished.
@@ -351,4 +370,5 @@ fn killed_at_any_moment() {
             state.ids.drain(..count.saturating_sub(6));
         }
     }
+    println!("interrupted: {interrupted:?}");
 }

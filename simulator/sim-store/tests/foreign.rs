@@ -176,7 +176,7 @@ fn qemu_img(folder: &Path, arguments: &[&str]) -> String {
 #[test]
 #[ignore = "needs qemu-img"]
 fn qemu_reads_every_chain() {
-    for_each_life(8, |folder, state| {
+    for_each_life(4, |folder, state| {
         let name = state.path.to_str().unwrap();
         let said = qemu_img(folder, &["info", name]);
         assert!(

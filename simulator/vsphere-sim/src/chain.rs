@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use sim_store::{DatastorePath, Descriptor, LinkKind, tracking};
+use sim_store::{DatastorePath, DeltaFormat, Descriptor, LinkKind, tracking};
 use vim_api::dynamic::{Poly, Value};
 use vim_api::types as t;
 
@@ -96,7 +96,11 @@ pub(crate) fn backing_at(
     for (path, descriptor) in chain.into_iter().rev() {
         let mut link = t::VirtualDiskFlatVer2BackingInfo {
             content_id: descriptor.ddb.get("longContentID").cloned(),
-            delta_disk_format: (descriptor.kind != LinkKind::Flat).then(|| "redoLogFormat".to_owned()),
+            delta_disk_format: match descriptor.kind {
+                LinkKind::Flat => None,
+                LinkKind::Delta(DeltaFormat::VmfsSparse) => Some("redoLogFormat".to_owned()),
+                LinkKind::Delta(DeltaFormat::SeSparse) => Some("seSparseFormat".to_owned()),
+            },
             parent: below.map(Box::new),
             change_id: None,
             ..before.clone()
