@@ -324,17 +324,6 @@ def folders(peer):
 
 
 @check
-def environment(peer):
-    """What clients ask before they describe a new machine."""
-    machine = peer.machine()
-    browser = machine.environmentBrowser
-    options = browser.QueryConfigOption(None, None)
-    expect(options.version and options.guestOSDescriptor and options.defaultDevice, f"{options.version}")
-    expect(any(one.key == options.version for one in browser.QueryConfigOptionDescriptor()), "its version is not listed")
-    expect(browser.QueryConfigTarget(None).datastore, "there is nowhere to put a machine")
-
-
-@check
 def clocks(peer):
     first = peer.service.CurrentTime()
     time.sleep(0.01)

@@ -2,7 +2,7 @@
 """What people do with a vSphere through pyvmomi, each thing a check of its own, against vsphere-sim.
 
 Faults are expected where the API's reference, or the sheets of facts, say that there is one. What the simulator is known to
-lack stands in operations-missing.txt; everything else has to pass.
+lack stands in operations-missing.txt; everything else has to pass. At the end everything is read, as in everything.py.
 
 usage: operations.py PATH-OF-VSPHERE-SIM [NAME-OF-A-CHECK...]        (pip install -r requirements.txt; qemu-img)
 """
@@ -18,6 +18,7 @@ import machines
 import managers
 import storage
 import peer
+from everything import Walk, note_what_comes
 from simulator import Simulator, run_checks
 
 MISSING = pathlib.Path(__file__).with_name("operations-missing.txt")
@@ -29,8 +30,13 @@ def main():
     if len(sys.argv) < 2:
         raise SystemExit(__doc__.splitlines()[-1])
     with tempfile.TemporaryDirectory() as data, Simulator(sys.argv[1], data, *OPTIONS) as simulator:
+        note_what_comes()
         them = peer.Peer(simulator)
         good = run_checks(peer.CHECKS, sys.argv[2:], MISSING, them)
+        if not sys.argv[2:]:
+            walk = Walk(them.service, history=True)
+            walk.visit_all()
+            good = walk.report() and good
         Disconnect(them.service)
     sys.exit(not good)
 
