@@ -249,7 +249,8 @@ func checkTaskView(ctx context.Context, p *peer) {
 }
 
 func checkEvents(ctx context.Context, p *peer) {
-	machine := p.machine(ctx, true)
+	machine := p.machine(ctx, false)
+	done(ctx)(machine.PowerOn(ctx))
 	manager := event.NewManager(p.Client.Client)
 	spec := types.EventFilterSpec{Entity: &types.EventFilterSpecByEntity{
 		Entity: machine.Reference(), Recursion: types.EventFilterSpecRecursionOptionSelf,

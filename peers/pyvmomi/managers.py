@@ -215,15 +215,16 @@ def task_of_an_extension(peer):
 
 @check
 def events(peer):
-    machine = peer.machine(on=True)
+    machine = peer.machine()
+    WaitForTask(machine.PowerOnVM_Task())
     manager = peer.content.eventManager
     entity = vim.event.EventFilterSpec.ByEntity(entity=machine, recursion="self")
     found = manager.QueryEvents(vim.event.EventFilterSpec(entity=entity))
     on = [event for event in found if isinstance(event, vim.event.VmPoweredOnEvent)]
     expect(len(on) == 1 and on[0].vm.vm == machine and on[0].vm.name == machine.name, f"{[type(event) for event in found]}")
     expect(on[0].fullFormattedMessage and on[0].createdTime and on[0].key > 0 and on[0].userName, f"{on[0]}")
-    kinds = vim.event.EventFilterSpec(entity=entity, eventTypeId=["VmPoweredOffEvent"])
-    expect(manager.QueryEvents(kinds) == [], "it was never off")
+    kinds = vim.event.EventFilterSpec(entity=entity, eventTypeId=["VmSuspendedEvent"])
+    expect(manager.QueryEvents(kinds) == [], "it was never suspended")
     collector = manager.CreateCollectorForEvents(vim.event.EventFilterSpec(entity=entity))
     expect(len(collector.ReadNextEvents(1000)) == len(found), "the collector has others")
     manager.LogUserEvent(machine, "a user says so")
