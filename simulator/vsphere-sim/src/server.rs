@@ -8,6 +8,7 @@ mod sts;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -17,6 +18,10 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::world::Shared;
+
+/// How long a connection may rest between two requests. pyvmomi takes one up again after up to 15 minutes, and does not try
+/// another when it is closed.
+const IDLE: Duration = Duration::from_secs(20 * 60);
 
 /// What a listener is there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,8 +68,11 @@ async fn connection(
         }
     };
     let service = service_fn(move |request| http::answer(Arc::clone(&shared), role, address, request));
-    let served =
-        http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
     if let Err(error) = served {
         tracing::debug!(%error, %address, "a connection ended early");
     }
