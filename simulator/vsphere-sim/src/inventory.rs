@@ -74,7 +74,9 @@ impl World {
             }
             "HostDatastoreBrowser" => self.browsed(id).map(|(entity, _)| Node::DatastoreBrowser(entity)),
             "Task" => self.tasks.get(id).map(Node::Task),
-            "ContainerView" => session?.views.get(id).map(Node::View),
+            "ContainerView" | "ListView" => {
+                session?.views.get(id).filter(|view| view.type_name() == object.type_name()).map(Node::View)
+            }
             "PropertyCollector" => match session {
                 Some(session) => session.collectors.get(id).map(Node::Collector),
                 None => service::Singleton::of(object).map(Node::Service),

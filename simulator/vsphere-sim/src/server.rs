@@ -12,6 +12,7 @@ mod sts;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::Incoming;
@@ -24,6 +25,10 @@ use tokio_rustls::TlsAcceptor;
 
 use self::connection::{Connection, Fate};
 use crate::world::Shared;
+
+/// How long a connection may rest between two requests. pyvmomi takes one up again after up to 15 minutes, and does not try
+/// another when it is closed.
+const IDLE: Duration = Duration::from_secs(20 * 60);
 
 /// What a listener is there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,8 +80,11 @@ async fn connection(
         request.extensions_mut().insert(fate.clone());
         http::answer(Arc::clone(&shared), role, address, request)
     });
-    let served =
-        http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
     if let Err(error) = served {
         tracing::debug!(%error, %address, "a connection ended early");
     }

@@ -119,6 +119,21 @@ pub(crate) fn capability() -> t::VirtualMachineCapability {
         boot_options_supported: true,
         disk_shares_supported: true,
         change_tracking_supported: Some(true),
+        // Later versions of the API added these; a server says each, as strict clients ask for them.
+        boot_retry_options_supported: Some(true),
+        multiple_cores_per_socket_supported: Some(true),
+        memory_reservation_lock_supported: Some(true),
+        se_sparse_disk_supported: Some(true),
+        guest_auto_lock_supported: Some(true),
+        vm_npiv_wwn_disable_supported: Some(false),
+        vm_npiv_wwn_update_supported: Some(false),
+        setting_display_topology_supported: Some(false),
+        record_replay_supported: Some(false),
+        host_based_replication_supported: Some(false),
+        feature_requirement_supported: Some(false),
+        powered_on_monitor_type_change_supported: Some(false),
+        nested_hv_supported: Some(false),
+        v_pmc_supported: Some(false),
         ..Default::default()
     }
 }

@@ -124,6 +124,15 @@ impl World {
             "config" => self.host_config(host).to_value(),
             "capability" => host_capability().to_value(),
             "configManager" => t::HostConfigManager::default().to_value(),
+            "licensableResource" => t::HostLicensableResourceInfo {
+                resource: vec![t::KeyAnyValue {
+                    key: "numCpuPackages".to_owned(),
+                    value: Value::Int(2),
+                    ..Default::default()
+                }],
+                ..Default::default()
+            }
+            .to_value(),
             "systemResources" => t::HostSystemResourceInfo {
                 key: "host".to_owned(),
                 config: Some(Box::new(pool_config(host))),
@@ -231,12 +240,42 @@ fn host_hardware(uuid: &str) -> t::HostHardwareInfo {
             ..Default::default()
         },
         memory_size: MEMORY,
+        smc_present: Some(false),
         ..Default::default()
     }
 }
 
 fn host_capability() -> t::HostCapability {
-    t::HostCapability { vmotion_supported: false, max_supported_vms: Some(1024), ..Default::default() }
+    t::HostCapability {
+        vmotion_supported: true,
+        max_supported_vms: Some(1024),
+        // Later versions of the API added these; a server says each, as strict clients ask for them.
+        storage_v_motion_supported: Some(true),
+        vmotion_with_storage_v_motion_supported: Some(false),
+        hbr_nic_selection_supported: Some(false),
+        vr_nfc_nic_selection_supported: Some(false),
+        record_replay_supported: Some(false),
+        ft_supported: Some(false),
+        smp_ft_supported: Some(false),
+        clone_from_snapshot_supported: Some(true),
+        delta_disk_backings_supported: Some(true),
+        per_vm_network_traffic_shaping_supported: Some(false),
+        tpm_supported: Some(false),
+        virtual_exec_usage_supported: Some(false),
+        storage_iorm_supported: Some(false),
+        v_storage_capable: Some(false),
+        snapshot_relayout_supported: Some(false),
+        vmfs_datastore_mount_capable: Some(false),
+        eight_plus_host_vmfs_shared_access_supported: Some(false),
+        nested_hv_supported: Some(false),
+        v_pmc_supported: Some(false),
+        inter_vm_communication_through_vmci_supported: Some(false),
+        feature_capabilities_supported: Some(false),
+        latency_sensitivity_supported: Some(false),
+        accel3d_supported: Some(false),
+        provisioning_nic_selection_supported: Some(false),
+        ..Default::default()
+    }
 }
 
 fn compute_summary(hosts: usize) -> t::ComputeResourceSummary {

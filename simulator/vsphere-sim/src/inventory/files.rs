@@ -96,6 +96,8 @@ impl World {
             machine.snapshots.iter().map(|snapshot| t::VirtualMachineFileLayoutExSnapshotLayout {
                 key: snapshot_ref(snapshot),
                 data_key: vmsn(machine, snapshot.number).map_or(-1, |path| key_of(&path.to_string())),
+                // There is no file with the memory.
+                memory_key: Some(-1),
                 disk: snapshot.disks().iter().map(layout).collect(),
                 ..Default::default()
             });

@@ -81,7 +81,7 @@ pub(crate) fn by_datastore_path(shared: &Shared, call: &Call) -> Outcome<Answer>
     Ok(Answer::maybe(call, found.as_ref()))
 }
 
-/// `FindByIp` and `FindByDnsName`, with their `FindAll` forms: what the guests' tools tell.
+/// `FindByIp` and `FindByDnsName`, with their `FindAll` forms: what the guests' tools tell, or what hosts are called.
 pub(crate) fn by_guest(shared: &Shared, call: &Call) -> Outcome<Answer> {
     let wanted: String = match call.method.as_str() {
         "FindByIp" | "FindAllByIp" => call.required("ip")?,
@@ -90,10 +90,17 @@ pub(crate) fn by_guest(shared: &Shared, call: &Call) -> Outcome<Answer> {
     let by_address = call.method.ends_with("Ip");
     let machines: bool = call.required("vmSearch")?;
     let found: Vec<MoRef> = shared.read(|world| {
+        if !machines {
+            let hosts = world.stored.tree.iter().filter(|entity| {
+                matches!(entity.kind, super::tree::Kind::Host { .. })
+                    && entity.name.eq_ignore_ascii_case(&wanted)
+            });
+            return hosts.map(super::tree::Entity::reference).collect();
+        }
         let matching = world.machines().filter(|machine| {
             let guest = machine.guest();
             let told = if by_address { guest.ip_address } else { guest.host_name };
-            machines && told.is_some_and(|told| told.eq_ignore_ascii_case(&wanted))
+            told.is_some_and(|told| told.eq_ignore_ascii_case(&wanted))
         });
         matching.map(|machine| machine_ref(machine).cast()).collect()
     });

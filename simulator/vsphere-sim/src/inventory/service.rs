@@ -85,7 +85,10 @@ impl World {
             (Singleton::Sessions, "defaultLocale") => Value::String("en".to_owned()),
             (Singleton::Sessions, "messageLocaleList" | "supportedLocaleList") => strings(["en"]),
             (Singleton::Views, "viewList") => {
-                refs(session?.views.keys().map(|id| moref::<vim_api::mo::ContainerView>(id)))
+                let views = session?.views.iter();
+                refs(views.map(|(id, view)| {
+                    MoRef::<vim_api::mo::ManagedObject>::of_type(view.type_name(), id.clone())
+                }))
             }
             (Singleton::Tasks, "recentTask") => refs(self.tasks.recent()),
             (Singleton::Tasks, "maxCollector") => Value::Int(32),

@@ -49,10 +49,20 @@ impl World {
                 directory_hierarchy_supported: true,
                 raw_disk_mappings_supported: false,
                 per_file_thin_provisioning_supported: true,
+                storage_iorm_supported: Some(false),
+                native_snapshot_supported: Some(false),
                 ..Default::default()
             }
             .to_value(),
-            "iormConfiguration" => t::StorageIORMInfo::default().to_value(),
+            "iormConfiguration" => t::StorageIORMInfo {
+                enabled: false,
+                congestion_threshold_mode: Some("automatic".to_owned()),
+                congestion_threshold: 30,
+                stats_collection_enabled: Some(false),
+                reservation_enabled: Some(false),
+                ..Default::default()
+            }
+            .to_value(),
             "host" => {
                 let mount = |key: MoRef<mo::HostSystem>| {
                     let mount_info = t::HostMountInfo {
@@ -151,9 +161,11 @@ fn info(datastore: &Entity, uuid: &str, capacity: u64, free: u64) -> t::VmfsData
             free_space: signed(free),
             max_file_size: signed(sim_store::MAX_CAPACITY),
             max_virtual_disk_capacity: Some(signed(sim_store::MAX_CAPACITY)),
+            max_memory_file_size: Some(signed(sim_store::MAX_CAPACITY)),
             ..Default::default()
         },
         vmfs: Some(Box::new(volume)),
-        ..Default::default()
+        max_physical_rdm_file_size: Some(signed(sim_store::MAX_CAPACITY)),
+        max_virtual_rdm_file_size: Some(signed(sim_store::MAX_CAPACITY)),
     }
 }
