@@ -13,7 +13,7 @@ use crate::property_collector as pc;
 use crate::session::{self, Caller};
 use crate::wire::{Answer, Call};
 use crate::world::Shared;
-use crate::{beside, cbt, disks, files, power, reconfigure, snapshots, tasks};
+use crate::{beside, cbt, disks, files, lease, power, reconfigure, snapshots, tasks};
 
 /// Carries a call out.
 pub(crate) async fn dispatch(shared: &Arc<Shared>, caller: &Caller, call: &Call) -> Outcome<Answer> {
@@ -99,6 +99,11 @@ async fn authenticated(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outco
         ("SearchIndex", "FindByInventoryPath") => search::by_inventory_path(shared, call),
         ("SearchIndex", "FindChild") => search::child(shared, call),
         ("Task", "CancelTask") => tasks::cancel(shared, call),
+        ("HttpNfcLease", _) => lease::call(shared, call).await,
+        ("VirtualMachine", "ExportVm") | ("VirtualMachineSnapshot", "ExportSnapshot") => {
+            lease::export(shared, cookie, &user_of(shared, cookie), call)
+        }
+        ("ResourcePool", "ImportVApp") => lease::import(shared, cookie, &user_of(shared, cookie), call).await,
         ("FileManager" | "VirtualDiskManager", _) => files(shared, cookie, call),
         ("VirtualMachine" | "VirtualMachineSnapshot", _) => machine(shared, cookie, call).await,
         _ => Err(method_not_found(call)),

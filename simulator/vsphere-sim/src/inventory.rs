@@ -18,6 +18,7 @@ use vim_api::MoRef;
 use vim_api::dynamic::{Element, Value};
 use vim_api::mo::{self, Managed};
 
+use crate::lease::Lease;
 use crate::machine::{Machine, Snapshot};
 use crate::session::Session;
 use crate::tasks::TaskState;
@@ -58,6 +59,7 @@ pub(crate) enum Node<'w> {
     Machine(&'w Machine),
     Snapshot(&'w Machine, &'w Snapshot),
     Task(&'w TaskState),
+    Lease(&'w Lease),
     View(&'w views::View),
     Collector(&'w crate::property_collector::Collector),
     Filter(&'w crate::property_collector::Filter),
@@ -81,6 +83,7 @@ impl World {
                 self.snapshot(id).map(|(machine, snapshot)| Node::Snapshot(machine, snapshot))
             }
             "Task" => self.tasks.get(id).map(Node::Task),
+            "HttpNfcLease" => self.leases.seen_by(session?, id).map(Node::Lease),
             "ContainerView" => session?.views.get(id).map(Node::View),
             "PropertyCollector" => match session {
                 Some(session) => session.collectors.get(id).map(Node::Collector),
@@ -108,6 +111,7 @@ impl World {
             Node::Datastore(datastore) => self.datastore_property(datastore, name),
             Node::Machine(machine) => self.machine_property(machine, name),
             Node::Snapshot(machine, snapshot) => self.snapshot_property(machine, snapshot, name),
+            Node::Lease(lease) => lease.property(self, name),
             Node::Task(task) => (name == "info").then(|| task.info().to_value()),
             Node::View(view) => self.view_property(view, name),
             Node::Collector(collector) => (name == "filter").then(|| refs(collector.filters())),

@@ -41,6 +41,7 @@ mod fault;
 mod faults;
 mod files;
 mod inventory;
+mod lease;
 mod machine;
 mod power;
 mod property_collector;

@@ -89,7 +89,8 @@ fn power_off(shared: &Shared, id: &str, clean: bool) -> Outcome<()> {
     Ok(())
 }
 
-fn wrong_state(requested: Power, existing: Power) -> Fault {
+/// A machine that is in another state than the one it should be in.
+pub(crate) fn wrong_state(requested: Power, existing: Power) -> Fault {
     let value = t::InvalidPowerState {
         requested_state: Some(power_state(requested)),
         existing_state: power_state(existing),

@@ -3,6 +3,7 @@
 pub(crate) mod certificate;
 mod http;
 mod lookup;
+mod nfc;
 pub(crate) mod rest;
 mod sts;
 

@@ -19,6 +19,7 @@ use crate::beside::disks::Disks;
 use crate::beside::policies::Policies;
 use crate::clock::Clock;
 use crate::faults::FaultBook;
+use crate::lease::Leases;
 use crate::machine::{Machine, Snapshot};
 use crate::server::rest::RestSessions;
 use crate::session::Sessions;
@@ -68,6 +69,7 @@ pub(crate) struct World {
     pub(crate) stored: Stored,
     pub(crate) sessions: Sessions,
     pub(crate) tasks: Tasks,
+    pub(crate) leases: Leases,
     pub(crate) rest: RestSessions,
     pub(crate) tagging: Tagging,
     pub(crate) policies: Policies,
@@ -111,6 +113,7 @@ impl Shared {
             stored,
             sessions: Sessions::default(),
             tasks: Tasks::default(),
+            leases: Leases::default(),
             rest: RestSessions::default(),
             tagging: Tagging::default(),
             policies: Policies::default(),

@@ -57,9 +57,25 @@ impl<'a> Start<'a> {
     /// # Errors
     /// When the attribute's value is malformed.
     pub fn attribute(&self, name: &str) -> Result<Option<Cow<'a, str>>, XmlError> {
+        self.attribute_where(|prefix, local| prefix.is_empty() && local == name)
+    }
+
+    /// An attribute by its local name, whatever its prefix: for documents that qualify their attributes, such as OVF's
+    /// `ovf:href`.
+    ///
+    /// # Errors
+    /// When the attribute's value is malformed.
+    pub fn attribute_local(&self, name: &str) -> Result<Option<Cow<'a, str>>, XmlError> {
+        self.attribute_where(|prefix, local| prefix != "xmlns" && local == name)
+    }
+
+    fn attribute_where(
+        &self,
+        wanted: impl Fn(&str, &str) -> bool,
+    ) -> Result<Option<Cow<'a, str>>, XmlError> {
         for attribute in Attributes(self.attributes) {
             let attribute = attribute?;
-            if attribute.prefix.is_empty() && attribute.local == name {
+            if wanted(attribute.prefix, attribute.local) {
                 return attributes::value(attribute.value).map(Some);
             }
         }

@@ -24,7 +24,7 @@ use crate::beside;
 use crate::dispatch::dispatch;
 use crate::fault::invalid_request;
 use crate::faults::{FaultPlace, FaultRule};
-use crate::server::{Role, lookup, rest, sts};
+use crate::server::{Role, lookup, nfc, rest, sts};
 use crate::session::{self, Caller};
 use crate::wire::{self, Call, MAX_REQUEST};
 use crate::world::Shared;
@@ -70,6 +70,7 @@ pub(super) async fn answer(
         (_, path) if path.starts_with("/api/") || path.starts_with("/rest/") => {
             rest::answer(&shared, request).await
         }
+        (_, path) if path.starts_with("/nfc/") => nfc::answer(&shared, request).await,
         (_, "/sdk" | "/sdk/vimService") => Ok(plain(
             StatusCode::METHOD_NOT_ALLOWED,
             "text/plain",

@@ -20,7 +20,7 @@ use crate::inventory::{FIRST_DISK, SCSI_OWN_UNIT};
 use crate::machine::{DiskState, Machine, Power, Settings};
 use crate::server::Role;
 use crate::world::{self, DatastoreState, LookupEntry, Shared, Stored};
-use crate::{Error, ErrorKind, Result, chain, control, random, server, state_file};
+use crate::{Error, ErrorKind, Result, chain, control, lease, random, server, state_file};
 
 /// Name of the datastore of a new data folder, and of its folder.
 const DATASTORE: &str = "datastore1";
@@ -105,6 +105,9 @@ async fn prepare(builder: Builder) -> Result<Sim> {
     let secret = password.clone();
     let made = tokio::task::spawn_blocking(move || populate(&builder, &data_dir, &secret, sts)).await;
     let shared = made.map_err(|error| Error::caused(ErrorKind::Store, "making the machines", error))??;
+    let endpoint = lease::Endpoint { port: address.port(), sha1: identity.sha1.clone() };
+    shared.read_mut(|world| world.leases.server = endpoint);
+    tokio::spawn(lease::keep(Arc::clone(&shared)));
     tokio::spawn(server::serve(listener, acceptor, Arc::clone(&shared), Role::Vcenter));
     if let Some((listener, identity)) = services {
         tokio::spawn(server::serve(listener, identity.acceptor, Arc::clone(&shared), Role::Services));

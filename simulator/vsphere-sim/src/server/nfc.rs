@@ -1,0 +1,173 @@
+//! `/nfc/`: the files of leases. An address is its own permit: no cookie is asked for, and none given out.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+use tokio::sync::mpsc;
+
+use super::http::{Answered, Response, plain, struck};
+use crate::faults::FaultPlace;
+use crate::lease::Way;
+use crate::lease::transfer::{self, Failure, Piece, Refusal, Transfer, WAITING};
+use crate::world::Shared;
+
+/// What a disk travels as.
+const STREAM: &str = "application/x-vnd.vmware-streamVmdk";
+
+/// The name under which fault rules are about these requests.
+const RULES: &str = "NFC";
+
+/// A client that is refused may go on sending before it looks at the answer. So much of it is listened to.
+const PATIENCE: usize = 64 << 20;
+
+/// Answers a request. A range is not looked at: the whole file comes, from its beginning.
+pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Answered {
+    let (head, body) = request.into_parts();
+    let path = head.uri.path();
+    if let Some(rule) = shared.faults.strike(FaultPlace::Http, RULES, path) {
+        return struck(rule);
+    }
+    let way = match head.method {
+        Method::GET => Way::Out,
+        Method::POST | Method::PUT => Way::In,
+        _ => return Ok(not_allowed("GET, POST, PUT")),
+    };
+    let Some((token, name)) = path.strip_prefix("/nfc/").and_then(|rest| rest.split_once('/')) else {
+        return Ok(text(StatusCode::NOT_FOUND, "There is no such lease."));
+    };
+    shared.update_if(|world| world.settle_leases());
+    let wrong = match way {
+        Way::Out => None,
+        Way::In => shared
+            .read(|world| world.upload_is_disk(token, name))
+            .and_then(|disk| unfit(disk, &head.method, &head.headers)),
+    };
+    if let Some(response) = wrong {
+        return Ok(response);
+    }
+    let transfer = match shared.update(|world| world.begin_transfer(token, name, way)) {
+        Ok(transfer) => transfer,
+        Err(refusal) => return Ok(refused(refusal)),
+    };
+    match way {
+        Way::Out => Ok(send(shared, transfer, shared.faults.strike_cut(RULES, path))),
+        Way::In => {
+            let overwrite = head
+                .headers
+                .get("overwrite")
+                .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"t"));
+            Ok(receive(shared, transfer, body, overwrite).await)
+        }
+    }
+}
+
+/// What is wrong with an upload before a byte of it came.
+fn unfit(disk: bool, method: &Method, headers: &HeaderMap) -> Option<Response> {
+    if !disk {
+        return (*method != Method::PUT).then(|| not_allowed("PUT"));
+    }
+    if *method != Method::POST {
+        return Some(not_allowed("POST"));
+    }
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    (!kind.eq_ignore_ascii_case(STREAM)).then(|| {
+        let message = format!("A disk is taken as {STREAM} only, and not as \"{kind}\".");
+        text(StatusCode::UNSUPPORTED_MEDIA_TYPE, message)
+    })
+}
+
+fn send(shared: &Arc<Shared>, transfer: Transfer, cut: Option<usize>) -> Response {
+    let (sender, mut receiver) = mpsc::channel::<io::Result<Bytes>>(WAITING);
+    let (is_disk, size) = (transfer.is_disk(), transfer.size());
+    let worker = Arc::clone(shared);
+    // Ends by itself: when all is sent, or when nobody takes it any more.
+    drop(tokio::task::spawn_blocking(move || transfer::send(&worker, &transfer, &sender, cut)));
+    let frames = stream::poll_fn(move |context| {
+        receiver.poll_recv(context).map(|piece| piece.map(|piece| piece.map(Frame::data)))
+    });
+    let mut response = hyper::Response::new(StreamBody::new(frames).boxed());
+    let kind = if is_disk { STREAM } else { "application/octet-stream" };
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    if let Some(size) = size {
+        response.headers_mut().insert(CONTENT_LENGTH, size.into());
+    }
+    response
+}
+
+async fn receive(shared: &Arc<Shared>, transfer: Transfer, mut body: Incoming, overwrite: bool) -> Response {
+    let (sender, pieces) = mpsc::channel(WAITING);
+    let (worker, is_disk) = (Arc::clone(shared), transfer.is_disk());
+    let received =
+        tokio::task::spawn_blocking(move || transfer::receive(&worker, &transfer, pieces, overwrite));
+    let mut ignored = 0;
+    let whole = loop {
+        match body.frame().await {
+            None => break true,
+            Some(Err(_)) => break false,
+            Some(Ok(frame)) => {
+                let Ok(data) = frame.into_data() else { continue };
+                let length = data.len();
+                // Nobody listens when the upload has failed.
+                if sender.send(Piece::Data(data)).await.is_err() {
+                    ignored += length;
+                    if ignored > PATIENCE {
+                        break false;
+                    }
+                }
+            }
+        }
+    };
+    if whole {
+        // As above.
+        let _ = sender.send(Piece::End).await;
+    }
+    drop(sender);
+    match received.await {
+        Ok(Ok(())) if is_disk => text(StatusCode::OK, ""),
+        Ok(Ok(())) => text(StatusCode::CREATED, ""),
+        Ok(Err(failure)) => failed(failure),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("The upload died: {error}")),
+    }
+}
+
+fn failed(failure: Failure) -> Response {
+    match failure {
+        Failure::Lost => text(StatusCode::BAD_REQUEST, "The connection broke off."),
+        Failure::Over => refused(Refusal::Over),
+        Failure::Exists => {
+            text(StatusCode::CONFLICT, "There is such a file, and no header says \"Overwrite: t\".")
+        }
+        Failure::Content(what) => text(StatusCode::BAD_REQUEST, what),
+        Failure::Storage(fault) if fault.fault.is::<vim_api::types::NoDiskSpace>() => {
+            text(StatusCode::INSUFFICIENT_STORAGE, fault.message)
+        }
+        Failure::Storage(fault) => text(StatusCode::INTERNAL_SERVER_ERROR, fault.message),
+    }
+}
+
+fn refused(refusal: Refusal) -> Response {
+    match refusal {
+        Refusal::Unknown => text(StatusCode::NOT_FOUND, "There is no such lease, or it has no such file."),
+        Refusal::Over => text(StatusCode::GONE, "The lease has ended."),
+        Refusal::WrongWay(Way::Out) => not_allowed("GET"),
+        Refusal::WrongWay(Way::In) => not_allowed("POST, PUT"),
+        Refusal::Busy => text(StatusCode::CONFLICT, "This file is being sent already."),
+    }
+}
+
+fn not_allowed(allowed: &'static str) -> Response {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, format!("Only {allowed} will do here."));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
+fn text(status: StatusCode, what: impl Into<String>) -> Response {
+    plain(status, "text/plain; charset=utf-8", what.into())
+}
