@@ -27,6 +27,7 @@ use rustls::pki_types::pem::PemObject;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use vim_api::mo::Managed;
 use vim_api::{Client, Error, LeaseFile, MoRef, NfcLease, mo};
 use vsphere_sim::{DiskSpec, Sim, VmSpec};
 

@@ -8,6 +8,7 @@ use futures::stream;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::{Method, Request, StatusCode};
 use tokio::sync::mpsc;
 
@@ -33,36 +34,47 @@ pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
     if let Some(rule) = shared.faults.strike(FaultPlace::Http, RULES, path) {
         return struck(rule);
     }
+    match open(shared, &head) {
+        Ok((transfer, Way::Out)) => Ok(send(shared, transfer, shared.faults.strike_cut(RULES, path))),
+        Ok((transfer, Way::In)) => {
+            let overwrite = head.headers.get("overwrite").map(HeaderValue::as_bytes);
+            let overwrite = overwrite.is_some_and(|value| value.eq_ignore_ascii_case(b"t"));
+            Ok(receive(shared, transfer, body, overwrite).await)
+        }
+        Err(response) => {
+            pass_over(body).await;
+            Ok(*response)
+        }
+    }
+}
+
+/// The file that a request is about, or the answer that it gets instead.
+fn open(shared: &Arc<Shared>, head: &Parts) -> Result<(Transfer, Way), Box<Response>> {
     let way = match head.method {
         Method::GET => Way::Out,
         Method::POST | Method::PUT => Way::In,
-        _ => return Ok(not_allowed("GET, POST, PUT")),
+        _ => return Err(Box::new(not_allowed("GET, POST, PUT"))),
     };
-    let Some((token, name)) = path.strip_prefix("/nfc/").and_then(|rest| rest.split_once('/')) else {
-        return Ok(text(StatusCode::NOT_FOUND, "There is no such lease."));
-    };
+    let named = head.uri.path().strip_prefix("/nfc/").and_then(|rest| rest.split_once('/'));
+    let (token, name) = named.ok_or_else(|| Box::new(refused(Refusal::Unknown)))?;
     shared.update_if(|world| world.settle_leases());
-    let wrong = match way {
-        Way::Out => None,
-        Way::In => shared
-            .read(|world| world.upload_is_disk(token, name))
-            .and_then(|disk| unfit(disk, &head.method, &head.headers)),
-    };
-    if let Some(response) = wrong {
-        return Ok(response);
+    if way == Way::In
+        && let Some(is_disk) = shared.read(|world| world.upload_is_disk(token, name))
+        && let Some(response) = unfit(is_disk, &head.method, &head.headers)
+    {
+        return Err(Box::new(response));
     }
-    let transfer = match shared.update(|world| world.begin_transfer(token, name, way)) {
-        Ok(transfer) => transfer,
-        Err(refusal) => return Ok(refused(refusal)),
-    };
-    match way {
-        Way::Out => Ok(send(shared, transfer, shared.faults.strike_cut(RULES, path))),
-        Way::In => {
-            let overwrite = head
-                .headers
-                .get("overwrite")
-                .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"t"));
-            Ok(receive(shared, transfer, body, overwrite).await)
+    let transfer = shared.update(|world| world.begin_transfer(token, name, way));
+    transfer.map(|transfer| (transfer, way)).map_err(|refusal| Box::new(refused(refusal)))
+}
+
+/// Most clients look at an answer only when they have sent everything.
+async fn pass_over(mut body: Incoming) {
+    let mut passed = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        passed += frame.data_ref().map_or(0, Bytes::len);
+        if passed > PATIENCE {
+            return;
         }
     }
 }

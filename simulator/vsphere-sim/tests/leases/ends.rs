@@ -7,7 +7,7 @@ use vim_api::types as t;
 use super::*;
 
 async fn state(lease: &mo::HttpNfcLease) -> t::HttpNfcLeaseState {
-    lease.get(mo::HttpNfcLease::STATE).await.unwrap()
+    lease.require(mo::HttpNfcLease::STATE).await.unwrap()
 }
 
 /// Answers the name of the fault that the lease shows.
@@ -25,15 +25,15 @@ async fn completed() {
     assert_eq!(fault_name(&early), "InvalidState");
     assert_eq!(lease.get(mo::HttpNfcLease::INFO).await.unwrap().map(|info| info.lease), None);
     let guard = client.nfc_lease(&lease.moref()).await.unwrap();
-    assert_eq!(lease.get(mo::HttpNfcLease::INITIALIZE_PROGRESS).await.unwrap(), 100);
-    assert_eq!(lease.get(mo::HttpNfcLease::MODE).await.unwrap(), "pushOrGet");
-    assert!(!lease.get(mo::HttpNfcLease::CAPABILITIES).await.unwrap().pull_mode_supported);
+    assert_eq!(lease.require(mo::HttpNfcLease::INITIALIZE_PROGRESS).await.unwrap(), 100);
+    assert_eq!(lease.require(mo::HttpNfcLease::MODE).await.unwrap(), "pushOrGet");
+    assert!(!lease.require(mo::HttpNfcLease::CAPABILITIES).await.unwrap().pull_mode_supported);
     for percent in [-1, 101] {
         let refused = lease.http_nfc_lease_progress(percent).await.unwrap_err();
         assert_eq!(fault_name(&refused), "InvalidArgument");
     }
     lease.http_nfc_lease_progress(30).await.unwrap();
-    assert_eq!(lease.get(mo::HttpNfcLease::TRANSFER_PROGRESS).await.unwrap(), 30);
+    assert_eq!(lease.require(mo::HttpNfcLease::TRANSFER_PROGRESS).await.unwrap(), 30);
     for (key, value) in [("/vm-101/nothing", "sha1"), (guard.files()[0].key.as_str(), "md5")] {
         let pair = t::KeyValue { key: key.to_owned(), value: value.to_owned(), ..Default::default() };
         let refused = lease.http_nfc_lease_set_manifest_checksum_type(&[pair]).await.unwrap_err();

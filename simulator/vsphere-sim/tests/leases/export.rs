@@ -59,7 +59,7 @@ async fn every_disk_comes_out_as_it_is() {
     assert_eq!(manifest[1].checksum_type.as_deref(), Some("sha256"));
     assert_eq!(manifest[1].checksum, Some(hex(&aws_lc_rs::digest::SHA256, &streams.1)));
     lease.complete().await.unwrap();
-    assert_eq!(handle.get(mo::HttpNfcLease::STATE).await.unwrap(), t::HttpNfcLeaseState::Done);
+    assert_eq!(handle.require(mo::HttpNfcLease::STATE).await.unwrap(), t::HttpNfcLeaseState::Done);
     assert_eq!(answer(&sim, "GET", &files[0].url, &[], "").await.0, 410);
 }
 
@@ -108,7 +108,7 @@ async fn a_machine_is_held_until_its_lease_ends() {
     let second = handle.export_vm().await.unwrap_err();
     let fault = second.any_fault().unwrap().fault.downcast_ref::<t::TaskInProgress>().unwrap().clone();
     let task: mo::Task = client.bind(&fault.task);
-    let info = task.get(mo::Task::INFO).await.unwrap();
+    let info = task.require(mo::Task::INFO).await.unwrap();
     assert_eq!(info.state, t::TaskInfoState::Running);
     assert_eq!(info.name.as_deref(), Some("ExportVm"));
     for refused in [
@@ -118,7 +118,7 @@ async fn a_machine_is_held_until_its_lease_ends() {
         assert_eq!(fault_name(&refused.unwrap()), "TaskInProgress");
     }
     lease.complete().await.unwrap();
-    assert_eq!(task.get(mo::Task::INFO).await.unwrap().state, t::TaskInfoState::Success);
+    assert_eq!(task.require(mo::Task::INFO).await.unwrap().state, t::TaskInfoState::Success);
     handle.power_on_vm_task(None).await.unwrap().wait().await.unwrap();
 }
 
@@ -203,6 +203,6 @@ async fn downloads_go_wrong_by_rule() {
     let own: mo::HttpNfcLease = client.bind(&lease.info().lease);
     own.http_nfc_lease_progress(39).await.unwrap();
     assert_eq!(fault_name(&own.http_nfc_lease_progress(40).await.unwrap_err()), "HostCommunication");
-    assert_eq!(own.get(mo::HttpNfcLease::STATE).await.unwrap(), t::HttpNfcLeaseState::Error);
+    assert_eq!(own.require(mo::HttpNfcLease::STATE).await.unwrap(), t::HttpNfcLeaseState::Error);
     assert_eq!(answer(&sim, "GET", &url, &[], "").await.0, 410);
 }

@@ -61,7 +61,7 @@ fn spec(name: &str, capacities: &[u64]) -> Poly<t::ImportSpec> {
                 vm_path_name: Some("[datastore1]".to_owned()),
                 ..Default::default()
             })),
-            device_change: changes,
+            device_change: changes.into_iter().map(Poly::new).collect(),
             extra_config: vec![Poly::new(nvram)],
             ..Default::default()
         },
@@ -166,7 +166,11 @@ async fn streams_that_cannot_be() {
         let (status, text) = post(&sim, &lease.files()[0].url, body).await;
         assert_eq!(status, 400, "{what}: {text}");
         assert!(text.len() > 10, "{what}: {text}");
-        assert_eq!(own.get(mo::HttpNfcLease::STATE).await.unwrap(), t::HttpNfcLeaseState::Error, "{what}");
+        assert_eq!(
+            own.require(mo::HttpNfcLease::STATE).await.unwrap(),
+            t::HttpNfcLeaseState::Error,
+            "{what}"
+        );
         let error = own.get(mo::HttpNfcLease::ERROR).await.unwrap().unwrap();
         assert_eq!(error.fault.type_name(), "FileFault");
         assert!(error.localized_message.unwrap().contains("disk-0.vmdk"));
