@@ -13,7 +13,7 @@ use crate::property_collector as pc;
 use crate::session::{self, Caller};
 use crate::wire::{Answer, Call};
 use crate::world::Shared;
-use crate::{beside, cbt, disks, files, lease, power, reconfigure, snapshots, tasks};
+use crate::{beside, cbt, disks, files, lease, ovf, power, reconfigure, snapshots, tasks};
 
 /// Carries a call out.
 pub(crate) async fn dispatch(shared: &Arc<Shared>, caller: &Caller, call: &Call) -> Outcome<Answer> {
@@ -104,6 +104,7 @@ async fn authenticated(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outco
             lease::export(shared, cookie, &user_of(shared, cookie), call)
         }
         ("ResourcePool", "ImportVApp") => lease::import(shared, cookie, &user_of(shared, cookie), call).await,
+        ("OvfManager", _) => ovf::call(shared, call),
         ("FileManager" | "VirtualDiskManager", _) => files(shared, cookie, call),
         ("VirtualMachine" | "VirtualMachineSnapshot", _) => machine(shared, cookie, call).await,
         _ => Err(method_not_found(call)),

@@ -32,7 +32,7 @@ use crate::wire::{Answer, Call};
 use crate::world::{Shared, World};
 
 pub(crate) use export::export;
-pub(crate) use files::{LeaseFile, device_path, disks_of, text};
+pub(crate) use files::{DiskDevice, LeaseFile, device_path, disks_of, text};
 pub(crate) use import::import;
 pub(crate) use methods::call;
 

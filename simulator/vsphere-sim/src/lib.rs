@@ -43,6 +43,7 @@ mod files;
 mod inventory;
 mod lease;
 mod machine;
+mod ovf;
 mod power;
 mod property_collector;
 mod random;

@@ -13,6 +13,8 @@ mod ends;
 mod export;
 #[path = "leases/import.rs"]
 mod import;
+#[path = "leases/ovf.rs"]
+mod ovf;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -19,10 +19,11 @@ pub(crate) enum Singleton {
     Tasks,
     Files,
     Disks,
+    Ovf,
 }
 
 impl Singleton {
-    const ALL: [(Self, &'static str, &'static str); 8] = [
+    const ALL: [(Self, &'static str, &'static str); 9] = [
         (Self::Instance, "ServiceInstance", "ServiceInstance"),
         (Self::Properties, "PropertyCollector", "propertyCollector"),
         (Self::Sessions, "SessionManager", "SessionManager"),
@@ -31,6 +32,7 @@ impl Singleton {
         (Self::Tasks, "TaskManager", "TaskManager"),
         (Self::Files, "FileManager", "FileManager"),
         (Self::Disks, "VirtualDiskManager", "virtualDiskManager"),
+        (Self::Ovf, "OvfManager", "OvfManager"),
     ];
 
     pub(super) fn of(object: &MoRef) -> Option<Self> {
@@ -53,6 +55,7 @@ impl World {
             task_manager: Some(moref("TaskManager")),
             file_manager: Some(moref("FileManager")),
             virtual_disk_manager: Some(moref("virtualDiskManager")),
+            ovf_manager: Some(moref("OvfManager")),
             about: about(&self.stored.instance_uuid, self.version),
             ..Default::default()
         }
@@ -85,6 +88,7 @@ impl World {
                 refs(session?.views.keys().map(|id| moref::<vim_api::mo::ContainerView>(id)))
             }
             (Singleton::Tasks, "recentTask") => refs(self.tasks.recent()),
+            (Singleton::Ovf, name) => return crate::ovf::property(name),
             (Singleton::Tasks, "maxCollector") => Value::Int(32),
             _ => return None,
         })
