@@ -14,9 +14,9 @@ mod target;
 pub(crate) mod transfer;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use vim_api::dynamic::{Element, EnumValue, Value};
 use vim_api::types as t;
 use vim_api::{MoRef, mo};
@@ -84,8 +84,8 @@ pub(crate) struct Lease {
     files: Vec<LeaseFile>,
     /// A fault that a rule wants, and the progress at which it strikes.
     planned: Option<(i32, Fault)>,
-    /// Transfers look at it, and stop when it is set.
-    over: Arc<AtomicBool>,
+    /// Transfers stop when it is set.
+    over: watch::Sender<bool>,
     remains: Remains,
 }
 
@@ -289,9 +289,13 @@ impl World {
             error: None,
             files: wish.files,
             planned,
-            over: Arc::default(),
+            over: watch::Sender::new(false),
             remains: Remains::Nothing,
         };
+        if lease.way == Way::In {
+            self.stored.half_made.push(lease.machine.clone());
+            self.touch();
+        }
         self.leases.list.push(lease);
         Ok(id)
     }
@@ -302,7 +306,7 @@ impl World {
         let Some(lease) = self.leases.get_mut(id).filter(|lease| lease.is_live()) else { return };
         lease.stage = stage;
         lease.error.clone_from(&fault);
-        lease.over.store(true, Ordering::Release);
+        lease.over.send_replace(true);
         let (machine, task, way) = (lease.machine.clone(), lease.task.clone(), lease.way);
         let held = lease.snapshot.is_none().then_some(machine.as_str());
         let outcome = match (fault, way) {
@@ -311,15 +315,15 @@ impl World {
             (None, Way::Out) => Ok(None),
         };
         let failed = outcome.is_err();
+        self.stored.half_made.retain(|other| *other != machine);
+        self.touch();
         self.finish(held, &task, outcome);
         if failed
             && way == Way::In
             && let Some(machine) = self.stored.machines.remove(&machine)
+            && let Some(lease) = self.leases.get_mut(id)
         {
-            self.touch();
-            if let Some(lease) = self.leases.get_mut(id) {
-                lease.remains = Remains::Files(Box::new(machine));
-            }
+            lease.remains = Remains::Files(Box::new(machine));
         }
     }
 
@@ -339,6 +343,21 @@ pub(crate) fn check_chains(shared: &Shared, machine: &str) -> Outcome<()> {
         Some(task) => Err(task_in_progress(task)),
         None => Ok(()),
     })
+}
+
+/// Removes the machines whose imports ended with the process before this one: their leases are gone, so nobody else can.
+pub(crate) fn sweep(shared: &Shared) {
+    let left: Vec<Machine> = shared.update(|world| {
+        let ids = std::mem::take(&mut world.stored.half_made);
+        world.touch();
+        ids.iter().filter_map(|id| world.stored.machines.remove(id)).collect()
+    });
+    for machine in left {
+        tracing::info!(machine = machine.id, "removing a machine whose import was never completed");
+        if let Err(fault) = target::remove(shared, &machine) {
+            tracing::error!(message = fault.message, "a half made machine leaves files behind");
+        }
+    }
 }
 
 /// Ends leases as their time comes, and removes what failed imports left, until it is dropped.

@@ -91,6 +91,9 @@ pub(crate) struct Stored {
     pub(crate) users: Vec<UserRecord>,
     pub(crate) datastores: Vec<DatastoreState>,
     pub(crate) machines: BTreeMap<String, Machine>,
+    /// Machines that are being imported: what is still here at the next start goes.
+    #[serde(default)]
+    pub(crate) half_made: Vec<String>,
     /// Number of the machine or snapshot made next.
     pub(crate) next_id: u32,
 }

@@ -69,10 +69,7 @@ impl<'a> Start<'a> {
         self.attribute_where(|prefix, local| prefix != "xmlns" && local == name)
     }
 
-    fn attribute_where(
-        &self,
-        wanted: impl Fn(&str, &str) -> bool,
-    ) -> Result<Option<Cow<'a, str>>, XmlError> {
+    fn attribute_where(&self, wanted: impl Fn(&str, &str) -> bool) -> Result<Option<Cow<'a, str>>, XmlError> {
         for attribute in Attributes(self.attributes) {
             let attribute = attribute?;
             if wanted(attribute.prefix, attribute.local) {
@@ -80,5 +77,21 @@ impl<'a> Start<'a> {
             }
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::xml::{Limits, Reader};
+
+    #[test]
+    fn attributes_by_their_local_names() {
+        let xml = b"<a xmlns:id='urn:x' o:id='one &amp; more' other='two'/>";
+        let mut reader = Reader::new(xml, Limits::default()).unwrap();
+        let start = reader.next_child().unwrap().unwrap();
+        assert_eq!(start.attribute("id").unwrap(), None);
+        assert_eq!(start.attribute_local("id").unwrap().as_deref(), Some("one & more"));
+        assert_eq!(start.attribute_local("other").unwrap().as_deref(), Some("two"));
+        assert_eq!(start.attribute_local("absent").unwrap(), None);
     }
 }

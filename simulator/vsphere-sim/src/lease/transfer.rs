@@ -4,12 +4,10 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::ops::Range;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Buf, Bytes};
 use sim_store::{Access, Disk, Extent, Scope};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use vim_api::types as t;
 use vmdk::{ReadAt, StreamOptions, StreamReader, StreamWriter};
 
@@ -62,7 +60,7 @@ pub(crate) enum Failure {
 pub(crate) struct Transfer {
     lease: String,
     file: LeaseFile,
-    over: Arc<AtomicBool>,
+    over: watch::Receiver<bool>,
 }
 
 /// A piece of a body, or its end: a connection that breaks off sends no end.
@@ -85,8 +83,7 @@ impl World {
         if file.receiving {
             return Err(Refusal::Busy);
         }
-        let transfer =
-            Transfer { lease: lease.id.clone(), file: file.clone(), over: Arc::clone(&lease.over) };
+        let transfer = Transfer { lease: lease.id.clone(), file: file.clone(), over: lease.over.subscribe() };
         if way == Way::In {
             file.receiving = true;
             file.touched = true;
@@ -115,8 +112,13 @@ impl Transfer {
         self.file.size
     }
 
+    /// Becomes true when the lease ends.
+    pub(crate) fn over(&self) -> watch::Receiver<bool> {
+        self.over.clone()
+    }
+
     fn check(&self) -> io::Result<()> {
-        match self.over.load(Ordering::Acquire) {
+        match *self.over.borrow() {
             true => Err(io::Error::other("the lease has ended")),
             false => Ok(()),
         }
@@ -285,7 +287,7 @@ pub(crate) fn receive(
     };
     let received = received.map_err(|failure| match failure {
         // What was behind the failure comes first.
-        Failure::Content(_) | Failure::Storage(_) if transfer.over.load(Ordering::Acquire) => Failure::Over,
+        Failure::Content(_) | Failure::Storage(_) if *transfer.over.borrow() => Failure::Over,
         Failure::Content(_) if inlet.lost => Failure::Lost,
         other => other,
     });

@@ -115,23 +115,23 @@ fn send(shared: &Arc<Shared>, transfer: Transfer, cut: Option<usize>) -> Respons
 
 async fn receive(shared: &Arc<Shared>, transfer: Transfer, mut body: Incoming, overwrite: bool) -> Response {
     let (sender, pieces) = mpsc::channel(WAITING);
-    let (worker, is_disk) = (Arc::clone(shared), transfer.is_disk());
+    let (worker, is_disk, mut over) = (Arc::clone(shared), transfer.is_disk(), transfer.over());
     let received =
         tokio::task::spawn_blocking(move || transfer::receive(&worker, &transfer, pieces, overwrite));
-    let mut ignored = 0;
     let whole = loop {
-        match body.frame().await {
+        let frame = tokio::select! {
+            frame = body.frame() => frame,
+            // A client that sends nothing more must not keep the machine from being removed.
+            _ = over.wait_for(|over| *over) => break false,
+        };
+        match frame {
             None => break true,
             Some(Err(_)) => break false,
             Some(Ok(frame)) => {
                 let Ok(data) = frame.into_data() else { continue };
-                let length = data.len();
                 // Nobody listens when the upload has failed.
                 if sender.send(Piece::Data(data)).await.is_err() {
-                    ignored += length;
-                    if ignored > PATIENCE {
-                        break false;
-                    }
+                    break false;
                 }
             }
         }
@@ -141,7 +141,9 @@ async fn receive(shared: &Arc<Shared>, transfer: Transfer, mut body: Incoming, o
         let _ = sender.send(Piece::End).await;
     }
     drop(sender);
-    match received.await {
+    let received = received.await;
+    pass_over(body).await;
+    match received {
         Ok(Ok(())) if is_disk => text(StatusCode::OK, ""),
         Ok(Ok(())) => text(StatusCode::CREATED, ""),
         Ok(Err(failure)) => failed(failure),

@@ -152,6 +152,7 @@ fn populate(
         sts,
     };
     let shared = Arc::new(Shared::new(stored, settings, FaultBook::default()));
+    lease::sweep(&shared);
     for spec in &builder.vms {
         let known = shared
             .read(|world| world.stored.machines.values().any(|machine| machine.settings.name == spec.name));
@@ -178,6 +179,7 @@ fn new_state(data_dir: &Path) -> Result<Stored> {
                 users: Vec::new(),
                 datastores: vec![DatastoreState { id: "datastore-11".to_owned(), files, uuid }],
                 machines: BTreeMap::new(),
+                half_made: Vec::new(),
                 next_id: FIRST_ID,
             })
         })

@@ -268,6 +268,53 @@ async fn what_is_not_completed_is_removed() {
     drop(lease);
 }
 
+/// A client that stops in the middle keeps nothing from being removed.
+#[tokio::test]
+async fn an_upload_that_stalls() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let sim = two_disks().await;
+    let client = log_in(&sim).await;
+    let [stream, _] = streams(&client, &sim).await;
+    let (lease, folder) = begin(&client, &sim, "stalled", &[64 * MIB]).await;
+    let url = lease.files()[0].url.clone();
+    let path = url.split_once(&format!(":{}", sim.port())).unwrap().1;
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {STREAM}\r\nContent-Length: {}\r\n\r\n",
+        stream.len()
+    );
+    let mut connection = tls(&sim).await;
+    connection.write_all(head.as_bytes()).await.unwrap();
+    connection.write_all(&stream[..70_000]).await.unwrap();
+    connection.flush().await.unwrap();
+    while answer(&sim, "POST", &url, &[("content-type", STREAM)], stream.clone()).await.0 == 200 {}
+    tokio::time::timeout(std::time::Duration::from_secs(20), lease.abort(None)).await.unwrap().unwrap();
+    gone(&sim, "stalled", &folder);
+    // It learns why once it goes on.
+    connection.write_all(&stream[70_000..]).await.unwrap();
+    let mut answer = [0; 12];
+    connection.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 410");
+}
+
+#[tokio::test]
+async fn a_server_that_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let build = || {
+        let spec = VmSpec::new("vm-1").disk(DiskSpec::empty(64 * MIB)).powered_off();
+        Sim::builder().vm(spec).data_dir(folder.path()).start()
+    };
+    let sim = build().await.unwrap();
+    let client = log_in(&sim).await;
+    let (kept, kept_folder) = begin(&client, &sim, "kept", &[64 * MIB]).await;
+    kept.complete().await.unwrap();
+    let (lease, half_made) = begin(&client, &sim, "half made", &[64 * MIB]).await;
+    drop(sim);
+    let sim = build().await.unwrap();
+    gone(&sim, "half made", &half_made);
+    assert!(kept_folder.exists() && sim.vm("kept").is_ok() && sim.vm("vm-1").is_ok());
+    drop(lease);
+}
+
 #[tokio::test]
 async fn specifications_that_cannot_be() {
     let sim = two_disks().await;
