@@ -16,7 +16,6 @@ mod import;
 #[path = "leases/ovf.rs"]
 mod ovf;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -30,7 +29,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use vim_api::mo::Managed;
-use vim_api::{Client, Error, LeaseFile, MoRef, NfcLease, mo};
+use vim_api::{Client, Error, MoRef, NfcLease, mo};
 use vsphere_sim::{DiskSpec, Sim, VmSpec};
 
 const MIB: u64 = 1 << 20;
@@ -143,10 +142,6 @@ fn digest_of(stream: &[u8]) -> (String, u64) {
 
 fn hex(algorithm: &'static aws_lc_rs::digest::Algorithm, bytes: &[u8]) -> String {
     aws_lc_rs::digest::digest(algorithm, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn by_key(files: Vec<LeaseFile>) -> BTreeMap<String, LeaseFile> {
-    files.into_iter().map(|file| (file.key.clone(), file)).collect()
 }
 
 fn fault_name(error: &Error) -> String {

@@ -1,5 +1,7 @@
 //! Packages: descriptors out of machines, and machines out of descriptors.
 
+use std::collections::BTreeMap;
+
 use vim_api::dynamic::{Poly, Value};
 use vim_api::types as t;
 
