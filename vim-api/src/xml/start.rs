@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn attributes_by_their_local_names() {
-        let xml = b"<a xmlns:id='urn:x' o:id='one &amp; more' other='two'/>";
+        let xml = b"<a xmlns:o='urn:o' xmlns:id='urn:x' o:id='one &amp; more' other='two'/>";
         let mut reader = Reader::new(xml, Limits::default()).unwrap();
         let start = reader.next_child().unwrap().unwrap();
         assert_eq!(start.attribute("id").unwrap(), None);
