@@ -14,7 +14,8 @@ use crate::session::{self, Caller};
 use crate::wire::{Answer, Call};
 use crate::world::Shared;
 use crate::{
-    beside, browser, cbt, configure, disks, files, lifecycle, power, service_ticket, snapshots, tasks,
+    beside, browser, cbt, configure, disks, files, lease, lifecycle, ovf, power, service_ticket, snapshots,
+    tasks,
 };
 
 /// Carries a call out.
@@ -119,6 +120,12 @@ async fn authenticated(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outco
         ("HostDatastoreBrowser", _) => browser::call(shared, call, &user_of(shared, cookie)),
         ("DatastoreNamespaceManager", _) => files::namespaces(call),
         (_, "Rename_Task") => lifecycle::rename(shared, call, &user_of(shared, cookie)),
+        ("HttpNfcLease", _) => lease::call(shared, call).await,
+        ("VirtualMachine", "ExportVm") | ("VirtualMachineSnapshot", "ExportSnapshot") => {
+            lease::export(shared, cookie, &user_of(shared, cookie), call)
+        }
+        ("ResourcePool", "ImportVApp") => lease::import(shared, cookie, &user_of(shared, cookie), call).await,
+        ("OvfManager", _) => ovf::call(shared, call),
         ("VirtualMachine" | "VirtualMachineSnapshot", _) => machine(shared, cookie, call).await,
         ("Folder", _) => folder(shared, cookie, call),
         ("Datacenter", "PowerOnMultiVM_Task") => power::on_many(shared, call, &user_of(shared, cookie)),

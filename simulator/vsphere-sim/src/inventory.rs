@@ -18,6 +18,7 @@ use vim_api::MoRef;
 use vim_api::dynamic::{Element, Object, Value};
 use vim_api::mo::{self, Managed};
 
+use crate::lease::Lease;
 use crate::machine::{Machine, Snapshot};
 use crate::session::Session;
 use crate::tasks::TaskState;
@@ -40,6 +41,7 @@ pub(crate) enum Node<'w> {
     Machine(&'w Machine),
     Snapshot(&'w Machine, &'w Snapshot),
     Task(&'w TaskState),
+    Lease(&'w Lease),
     View(&'w views::View),
     Collector(&'w crate::property_collector::Collector),
     Filter(&'w crate::property_collector::Filter),
@@ -52,7 +54,12 @@ pub(crate) struct Wanted<'p> {
     pub(crate) rest: Option<&'p str>,
 }
 
-impl Wanted<'_> {
+impl<'p> Wanted<'p> {
+    /// All of a property.
+    pub(crate) fn whole(name: &'p str) -> Self {
+        Self { name, rest: None }
+    }
+
     /// Whether a field of the property is needed.
     pub(crate) fn needs(self, field: &str) -> bool {
         self.rest.is_none_or(|rest| rest.split(['.', '[']).next() == Some(field))
@@ -77,6 +84,7 @@ impl World {
             "ContainerView" | "ListView" => {
                 session?.views.get(id).filter(|view| view.type_name() == object.type_name()).map(Node::View)
             }
+            "HttpNfcLease" => self.leases.seen_by(session?, id).map(Node::Lease),
             "PropertyCollector" => match session {
                 Some(session) => session.collectors.get(id).map(Node::Collector),
                 None => service::Singleton::of(object).map(Node::Service),
@@ -108,6 +116,7 @@ impl World {
             Node::Browser => None,
             Node::Machine(machine) => self.machine_property(machine, wanted),
             Node::Snapshot(machine, snapshot) => self.snapshot_property(machine, snapshot, name),
+            Node::Lease(lease) => lease.property(self, name),
             Node::Task(task) => (name == "info").then(|| task.info().to_value()),
             Node::View(view) => self.view_property(view, name),
             Node::Collector(collector) => (name == "filter").then(|| refs(collector.filters())),

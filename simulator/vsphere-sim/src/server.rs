@@ -6,6 +6,7 @@ mod encode;
 pub(crate) mod folder;
 mod http;
 mod lookup;
+mod nfc;
 pub(crate) mod rest;
 mod spoil;
 mod sts;

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use vim_api::types as t;
 
 use crate::fault::{Outcome, fault, invalid_argument, not_found, task_in_progress};
-use crate::tasks;
 use crate::wire::{Answer, Call};
 use crate::world::Shared;
+use crate::{lease, tasks};
 
 /// `CreateSnapshot_Task` and `CreateSnapshotEx_Task`.
 pub(crate) fn create(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
@@ -44,6 +44,7 @@ pub(crate) fn remove(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<A
     let children: bool = call.required("removeChildren")?;
     let consolidate = call.optional("consolidate")?.unwrap_or(true);
     let (machine, snapshot) = owner(shared, call)?;
+    lease::check_chains(shared, &machine)?;
     let id = machine.clone();
     let work = Box::new(move |shared: &Shared, progress: &mut tasks::Progress<'_>| {
         let doomed = if children { remove::Doomed::Subtree(snapshot) } else { remove::Doomed::One(snapshot) };
@@ -55,6 +56,7 @@ pub(crate) fn remove(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<A
 /// `RemoveAllSnapshots_Task`.
 pub(crate) fn remove_all(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
     let consolidate = call.optional("consolidate")?.unwrap_or(true);
+    lease::check_chains(shared, call.this.value())?;
     let id = call.this.value().to_owned();
     let work = Box::new(move |shared: &Shared, progress: &mut tasks::Progress<'_>| {
         remove::remove(shared, &id, &remove::Doomed::All, consolidate, progress).map(|()| None)
@@ -65,6 +67,7 @@ pub(crate) fn remove_all(shared: &Arc<Shared>, call: &Call, user: &str) -> Outco
 /// `ConsolidateVMDisks_Task`.
 pub(crate) fn consolidate(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
     let id = call.this.value().to_owned();
+    lease::check_chains(shared, &id)?;
     let work = Box::new(move |shared: &Shared, progress: &mut tasks::Progress<'_>| {
         remove::consolidate(shared, &id, progress).map(|()| None)
     });
@@ -116,6 +119,7 @@ fn start_revert(
     snapshot: Option<String>,
     description_id: &str,
 ) -> Outcome<Answer> {
+    lease::check_chains(shared, machine)?;
     let id = machine.to_owned();
     let work = Box::new(move |shared: &Shared, progress: &mut tasks::Progress<'_>| {
         revert::revert(shared, &id, snapshot.as_deref(), progress).map(|()| None)

@@ -90,7 +90,15 @@ impl TaskState {
     }
 }
 
-impl Progress<'_> {
+/// Where nothing shall go wrong on purpose.
+static UNPLANNED: Option<Planned> = None;
+
+impl<'a> Progress<'a> {
+    /// Of work that no task stands for.
+    pub(crate) fn untold(shared: &'a Shared) -> Self {
+        Self { shared, task: "", planned: &UNPLANNED, told: i32::MAX }
+    }
+
     /// For work that cannot stop in its middle: where the task shall fail during the work, it fails here.
     ///
     /// # Errors
@@ -317,13 +325,32 @@ impl World {
         })
     }
 
-    fn set_progress(&mut self, id: &str, percent: i32) {
+    /// A task whose work is done by others, until [`finish`](Self::finish): it runs at once, and cannot be canceled.
+    pub(crate) fn open_task(
+        &mut self,
+        call: &Call,
+        user: &str,
+        description_id: &str,
+        entity: Option<(MoRef<mo::ManagedEntity>, String)>,
+    ) -> String {
+        let id = self.queue(call, user, description_id, entity);
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.info.state = t::TaskInfoState::Running;
+            task.info.start_time = Some(task.info.queue_time.clone());
+            task.info.progress = Some(0);
+            task.info.cancelable = false;
+        }
+        id
+    }
+
+    pub(crate) fn set_progress(&mut self, id: &str, percent: i32) {
         if let Some(task) = self.tasks.get_mut(id) {
             task.info.progress = Some(percent);
         }
     }
 
-    fn finish(&mut self, machine: Option<&str>, id: &str, outcome: Outcome<Option<Value>>) {
+    /// Ends a task, and lets go of the machine that it has held.
+    pub(crate) fn finish(&mut self, machine: Option<&str>, id: &str, outcome: Outcome<Option<Value>>) {
         let now = self.clock.now();
         if let Some(task) = self.tasks.get_mut(id) {
             let info = &mut task.info;

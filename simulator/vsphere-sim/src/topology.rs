@@ -54,6 +54,7 @@ pub(crate) fn new_state(data_dir: &Path, topology: &Topology) -> Result<Stored> 
         users: Vec::new(),
         tree: maker.tree,
         population: None,
+        half_made: Vec::new(),
         next_id: FIRST_MACHINE,
         next_entity: maker.next,
     })

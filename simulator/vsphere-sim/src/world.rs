@@ -20,6 +20,7 @@ use crate::beside::policies::Policies;
 use crate::clock::{Clock, Moment, ServerClock};
 use crate::faults::FaultBook;
 use crate::inventory::tree::Tree;
+use crate::lease::Leases;
 use crate::machine::{Machine, Snapshot};
 use crate::population::Population;
 use crate::server::rest::RestSessions;
@@ -85,6 +86,7 @@ pub(crate) struct World {
     pub(crate) sessions: Sessions,
     pub(crate) service_tickets: ServiceTickets,
     pub(crate) tasks: Tasks,
+    pub(crate) leases: Leases,
     pub(crate) rest: RestSessions,
     pub(crate) tagging: Tagging,
     pub(crate) policies: Policies,
@@ -109,6 +111,9 @@ pub(crate) struct Stored {
     pub(crate) tree: Tree,
     /// The machines that are made anew, the same ones, at each start until somebody changes them.
     pub(crate) population: Option<Population>,
+    /// Machines that are being imported: what is still here at the next start goes.
+    #[serde(default)]
+    pub(crate) half_made: Vec<String>,
     /// Number of the machine or snapshot made next.
     pub(crate) next_id: u32,
     /// Number of the next entity of the tree.
@@ -132,6 +137,7 @@ impl Shared {
             sessions: Sessions::default(),
             service_tickets: ServiceTickets::default(),
             tasks: Tasks::default(),
+            leases: Leases::default(),
             rest: RestSessions::default(),
             tagging: Tagging::default(),
             policies: Policies::default(),

@@ -20,10 +20,11 @@ pub(crate) enum Singleton {
     Files,
     Disks,
     Namespaces,
+    Ovf,
 }
 
 impl Singleton {
-    const ALL: [(Self, &'static str, &'static str); 9] = [
+    const ALL: [(Self, &'static str, &'static str); 10] = [
         (Self::Instance, "ServiceInstance", "ServiceInstance"),
         (Self::Properties, "PropertyCollector", "propertyCollector"),
         (Self::Sessions, "SessionManager", "SessionManager"),
@@ -33,6 +34,7 @@ impl Singleton {
         (Self::Files, "FileManager", "FileManager"),
         (Self::Disks, "VirtualDiskManager", "virtualDiskManager"),
         (Self::Namespaces, "DatastoreNamespaceManager", "DatastoreNamespaceManager"),
+        (Self::Ovf, "OvfManager", "OvfManager"),
     ];
 
     pub(super) fn of(object: &MoRef) -> Option<Self> {
@@ -56,6 +58,7 @@ impl World {
             file_manager: Some(moref("FileManager")),
             virtual_disk_manager: Some(moref("virtualDiskManager")),
             datastore_namespace_manager: Some(moref("DatastoreNamespaceManager")),
+            ovf_manager: Some(moref("OvfManager")),
             about: about(&self.stored.instance_uuid, self.version),
             ..Default::default()
         }
@@ -91,6 +94,7 @@ impl World {
                 }))
             }
             (Singleton::Tasks, "recentTask") => refs(self.tasks.recent()),
+            (Singleton::Ovf, name) => return crate::ovf::property(name),
             (Singleton::Tasks, "maxCollector") => Value::Int(32),
             _ => return None,
         })

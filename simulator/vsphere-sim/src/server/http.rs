@@ -15,7 +15,7 @@ use vim_api::ApiVersion;
 use vim_api::xml::Service;
 
 use super::connection::Fate;
-use super::{Role, encode, folder, lookup, rest, spoil, sts};
+use super::{Role, encode, folder, lookup, nfc, rest, spoil, sts};
 use crate::beside;
 use crate::dispatch::dispatch;
 use crate::fault::{Fault, invalid_request};
@@ -108,7 +108,8 @@ async fn transfer(
     let response = match endpoint {
         Endpoint::Rest => rest::answer(shared, request).await?,
         Endpoint::Folder => folder::answer(shared, address, request).await?,
-        Endpoint::Sdk | Endpoint::Nfc => not_found(),
+        Endpoint::Nfc => nfc::answer(shared, request).await?,
+        Endpoint::Sdk => not_found(),
     };
     match rule {
         Some(rule) => Ok(spoilt(response, &rule, shared, cookie.as_deref(), &fate).await),

@@ -25,7 +25,8 @@ use crate::population::Population;
 use crate::server::Role;
 use crate::world::{self, LookupEntry, Shared, Stored};
 use crate::{
-    Error, ErrorKind, Result, chain, configure, control, hardware, random, server, state_file, topology,
+    Error, ErrorKind, Result, chain, configure, control, hardware, lease, random, server, state_file,
+    topology,
 };
 
 /// More disks than a SCSI controller has units for.
@@ -106,6 +107,9 @@ async fn prepare(builder: Builder) -> Result<Sim> {
     let made = tokio::task::spawn_blocking(move || populate(&builder, &data_dir, &secret, sts)).await;
     let (shared, lock) =
         made.map_err(|error| Error::caused(ErrorKind::Store, "making the machines", error))??;
+    let endpoint = lease::Endpoint { port: address.port(), sha1: identity.sha1.clone() };
+    shared.read_mut(|world| world.leases.server = endpoint);
+    tokio::spawn(lease::keep(Arc::clone(&shared)));
     tokio::spawn(server::serve(listener, acceptor, Arc::clone(&shared), Role::Vcenter));
     if let Some((listener, identity)) = services {
         tokio::spawn(server::serve(listener, identity.acceptor, Arc::clone(&shared), Role::Services));
@@ -159,6 +163,7 @@ fn populate(
         style: builder.style,
     };
     let shared = Arc::new(Shared::new(stored, machines, settings, FaultBook::default()));
+    lease::sweep(&shared);
     for spec in &builder.vms {
         if shared.read(|world| world.machine_named(&spec.name).is_none()) {
             add_machine(&shared, spec)?;
