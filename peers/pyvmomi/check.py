@@ -11,36 +11,29 @@ pyvmomi's parser is strict: a missing required field, an empty enum or a wrong x
 usage: check.py PATH-OF-VSPHERE-SIM        (pip install -r requirements.txt)
 """
 
-import json
-import os
-import secrets
 import ssl
-import subprocess
 import sys
 import tempfile
-import threading
 import time
-import urllib.parse
-import urllib.request
 
-from pyVim.connect import Disconnect, SmartConnect
+from pyVim.connect import Disconnect
 from pyVim.task import WaitForTask
 from pyVmomi import SoapStubAdapter, pbm, vim, vmodl, vslm
 
-USER = "peer@vsphere.local"
+from simulator import Simulator, expect, expect_fault
+
 MACHINES = 2
 SECTOR = 512
 # More areas than one answer of QueryChangedDiskAreas may hold, so that the paging is exercised.
 WRITES = 2100
-START_SECONDS = 120
 
 
 def main():
     if len(sys.argv) != 2:
         raise SystemExit(__doc__.splitlines()[-1])
-    with tempfile.TemporaryDirectory() as data, Simulator(sys.argv[1], data) as simulator:
+    with tempfile.TemporaryDirectory() as data, Simulator(sys.argv[1], data, "--vms", str(MACHINES)) as simulator:
         refuses_a_wrong_password(simulator)
-        service = log_in(simulator, simulator.password)
+        service = simulator.log_in()
         try:
             content = service.RetrieveContent()
             machine = list_machines(content)[0]
@@ -55,72 +48,8 @@ def main():
     print("pyvmomi: agrees with vsphere-sim")
 
 
-class Simulator:
-    """The simulator as a child process. Its output names where it listens."""
-
-    KEYS = ("url", "control", "sha1", "sha256")
-
-    def __init__(self, program, data):
-        self.password = secrets.token_hex(12)
-        command = [program, "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--vms", str(MACHINES)]
-        command += ["--data", data, "--user", USER, "--password-env", "PEER_PASSWORD"]
-        environment = dict(os.environ, PEER_PASSWORD=self.password)
-        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-
-    def __enter__(self):
-        timer = threading.Timer(START_SECONDS, self.process.kill)
-        timer.start()
-        said = {}
-        for line in self.process.stdout:
-            key, _, value = line.strip().partition(" ")
-            said[key] = value
-            if all(key in said for key in self.KEYS):
-                break
-        timer.cancel()
-        missing = [key for key in self.KEYS if key not in said]
-        if missing:
-            self.__exit__()
-            raise RuntimeError(f"vsphere-sim did not say its {', '.join(missing)} within {START_SECONDS} s")
-        self.url, self.control = urllib.parse.urlsplit(said["url"]), said["control"]
-        self.sha256 = said["sha256"]
-        # Whatever it says later is of no interest, but the pipe must not fill up.
-        threading.Thread(target=self.process.stdout.read, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-
-    def guest_write(self, machine, key, offset, length, seed):
-        self.tell("guest-write", vm=machine._moId, disk=key, offset=offset, length=length, seed=seed)
-
-    def tell(self, what, **body):
-        """Asks the control port."""
-        request = urllib.request.Request(
-            f"{self.control}/v1/{what}",
-            data=json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
-            method="POST",
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            expect(200 <= answer.status < 300, f"{what} answered {answer.status}")
-            return json.load(answer)
-
-
-def log_in(simulator, password):
-    """pyvmomi pins the certificate itself when it is told the thumbprint; its own chain check has no root for it."""
-    return SmartConnect(
-        host=simulator.url.hostname,
-        port=simulator.url.port,
-        user=USER,
-        pwd=password,
-        thumbprint=simulator.sha256,
-        sslContext=ssl._create_unverified_context(),
-    )
-
-
 def refuses_a_wrong_password(simulator):
-    expect_fault(vim.fault.InvalidLogin, lambda: log_in(simulator, "not " + simulator.password))
+    expect_fault(vim.fault.InvalidLogin, lambda: simulator.log_in("not " + simulator.password))
 
 
 def list_machines(content):
@@ -348,19 +277,6 @@ def refuses_bad_ids(machine, snapshot, disk):
 
 def logged_out(service):
     expect_fault(vim.fault.NotAuthenticated, lambda: service.CurrentTime())
-
-
-def expect(holds, otherwise):
-    if not holds:
-        raise AssertionError(otherwise)
-
-
-def expect_fault(kind, call):
-    try:
-        call()
-    except kind:
-        return
-    raise AssertionError(f"{kind.__name__} was expected, and the call succeeded")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::descriptor::{Cid, LinkKind};
 use crate::files::{self, FolderLock};
+use crate::link::delta::Place;
 use crate::link::{Link, LinkData};
 use crate::{Error, ErrorKind, Result};
 
@@ -26,7 +27,7 @@ impl Chain {
         let _held = FolderLock::shared(files::folder_of(top))?;
         let mut links = vec![Link::open(top, write)?];
         while let Some(child) = links.last()
-            && child.descriptor.kind == LinkKind::Delta
+            && child.descriptor.kind != LinkKind::Flat
         {
             match open_parent(&links) {
                 Ok(parent) => links.push(parent),
@@ -58,11 +59,24 @@ impl Chain {
         }
     }
 
+    /// Makes a range read as zeros. What reads as zeros in all parents is not held for that.
     pub(crate) fn zero(&self, offset: u64, length: u64) -> Result<()> {
-        match &self.top().data {
-            LinkData::Flat(flat) => flat.zero(offset, length),
-            LinkData::Delta(delta) => delta.zero(offset, length, &|at, buffer| self.read_below(at, buffer)),
-        }
+        let delta = match &self.top().data {
+            LinkData::Flat(flat) => return flat.zero(offset, length),
+            LinkData::Delta(delta) => delta,
+        };
+        let zero = |from: u64, to: u64| {
+            delta.zero(from, to - from, &|at, buffer| self.read_below(at, buffer))?;
+            Ok(ControlFlow::Continue(()))
+        };
+        let zeroed = delta.runs(offset, offset + length, &mut |from, to, place| {
+            if place == Place::Parent && self.is_complete() {
+                self.allocated_from(1, self.links.len(), from, to, &mut |from, to| zero(from, to))
+            } else {
+                zero(from, to)
+            }
+        });
+        zeroed.map(|_| ())
     }
 
     /// Visits the allocated runs of `start..end`, ascending; neighbours may touch.
@@ -72,29 +86,27 @@ impl Chain {
         end: u64,
         visit: &mut dyn FnMut(u64, u64) -> Result<ControlFlow<()>>,
     ) -> Result<ControlFlow<()>> {
-        self.allocated_from(0, start, end, visit)
+        self.allocated_from(0, self.visible, start, end, visit)
     }
 
     fn allocated_from(
         &self,
         index: usize,
+        last: usize,
         start: u64,
         end: u64,
         visit: &mut dyn FnMut(u64, u64) -> Result<ControlFlow<()>>,
     ) -> Result<ControlFlow<()>> {
         let link = match self.links.get(index) {
-            Some(link) if index < self.visible => link,
+            Some(link) if index < last => link,
             _ => return Ok(ControlFlow::Continue(())),
         };
         match &link.data {
             LinkData::Flat(flat) => flat.allocated(start, end, visit),
-            // A held grain without data was zeroed: it hides what the parents have there.
-            LinkData::Delta(delta) => delta.runs(start, end, &mut |from, to, held| {
-                if held {
-                    files::data_ranges(delta.file(), from, to, visit)
-                } else {
-                    self.allocated_from(index + 1, from, to, visit)
-                }
+            LinkData::Delta(delta) => delta.runs(start, end, &mut |from, to, place| match place {
+                Place::Parent => self.allocated_from(index + 1, last, from, to, visit),
+                Place::Zero => Ok(ControlFlow::Continue(())),
+                Place::Data(position) => delta.data_ranges(from, to, position, visit),
             }),
         }
     }
@@ -111,12 +123,12 @@ impl Chain {
             LinkData::Flat(flat) => flat.read(offset, buffer),
             LinkData::Delta(delta) => {
                 let stop = offset + buffer.len() as u64;
-                let mut visit = |from: u64, to: u64, held| {
+                let mut visit = |from: u64, to: u64, place| {
                     let part = &mut buffer[(from - offset) as usize..(to - offset) as usize];
-                    if held {
-                        delta.read_held(from, part)?;
-                    } else {
-                        self.read_from(index + 1, end, from, part)?;
+                    match place {
+                        Place::Parent => self.read_from(index + 1, end, from, part)?,
+                        Place::Zero => part.fill(0),
+                        Place::Data(position) => delta.read_data(position, part)?,
                     }
                     Ok(ControlFlow::Continue(()))
                 };
@@ -125,9 +137,14 @@ impl Chain {
         }
     }
 
+    /// Whether the chain goes down to a base disk.
+    fn is_complete(&self) -> bool {
+        self.links.last().is_some_and(|last| last.descriptor.kind == LinkKind::Flat)
+    }
+
     /// The bytes below the top link, whether reads see them or not.
     fn read_below(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        if self.links.last().is_some_and(|last| last.descriptor.kind == LinkKind::Delta) {
+        if !self.is_complete() {
             let what = "the write covers a grain in part and the parent that has the rest cannot be opened";
             return Err(Error::new(ErrorKind::ChainBroken, what).at(&self.top().path));
         }
@@ -153,8 +170,13 @@ fn open_parent(links: &[Link]) -> Result<Link> {
     }
     let parent = Link::open(&path, false)
         .map_err(|error| broken(child, "the disk's parent cannot be opened").because(error))?;
-    if parent.descriptor.cid != child.descriptor.parent_cid || child.descriptor.parent_cid == Cid::NO_PARENT {
+    // A merge that died has left the child over a parent that has the child's content already, and its content id.
+    let fits = [child.descriptor.parent_cid, child.descriptor.cid].contains(&parent.descriptor.cid);
+    if !fits || child.descriptor.parent_cid == Cid::NO_PARENT {
         return Err(broken(child, "the parent disk has been changed since the child was made over it"));
+    }
+    if parent.descriptor.kind != LinkKind::Flat && parent.descriptor.kind != child.descriptor.kind {
+        return Err(broken(child, "the disk's chain mixes vmfsSparse and seSparse links"));
     }
     if parent.descriptor.sectors != child.descriptor.sectors {
         return Err(broken(child, "the capacity of the disk's links differs"));

@@ -117,21 +117,40 @@ impl From<DatastorePath> for String {
     }
 }
 
-/// A datastore: a name and the host folder that holds its files.
+/// A datastore: a name, the host folder that holds its files, and how large it says it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Datastore {
     name: String,
     root: PathBuf,
+    #[serde(default = "usual_capacity")]
+    capacity: u64,
+}
+
+/// That of a datastore for which nobody has another wish, in bytes: 4 TiB.
+fn usual_capacity() -> u64 {
+    4 << 40
 }
 
 impl Datastore {
-    /// A datastore over a folder, which must exist when paths are resolved.
+    /// A datastore of 4 TiB over a folder, which must exist when paths are resolved.
     ///
     /// # Errors
     /// `BadPath` for a name that cannot stand between brackets.
     pub fn new(name: &str, root: impl Into<PathBuf>) -> Result<Self> {
         DatastorePath::new(name, "")?;
-        Ok(Self { name: name.to_owned(), root: root.into() })
+        Ok(Self { name: name.to_owned(), root: root.into(), capacity: usual_capacity() })
+    }
+
+    /// The same with another capacity in bytes. It is what a server tells, and compares with what is in use; nothing
+    /// here enforces it.
+    #[must_use]
+    pub fn with_capacity(self, capacity: u64) -> Self {
+        Self { capacity, ..self }
+    }
+
+    /// The capacity in bytes.
+    pub fn capacity(&self) -> u64 {
+        self.capacity
     }
 
     /// The name.
@@ -212,6 +231,15 @@ mod tests {
             let error = bad.parse::<DatastorePath>().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::BadPath, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn remembers_its_capacity_and_has_a_usual_one() {
+        let store = Datastore::new("ds", "/folder").unwrap().with_capacity(1 << 30);
+        let text = serde_json::to_string(&store).unwrap();
+        assert_eq!(serde_json::from_str::<Datastore>(&text).unwrap(), store);
+        let before: Datastore = serde_json::from_str(r#"{"name":"ds","root":"/folder"}"#).unwrap();
+        assert_eq!(before.capacity(), 4 << 40);
     }
 
     #[test]

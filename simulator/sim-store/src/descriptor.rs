@@ -65,8 +65,44 @@ impl Provisioning {
 pub enum LinkKind {
     /// A base disk: `-flat.vmdk`, every byte at its own offset.
     Flat,
-    /// A child over a parent: `-delta.vmdk`, only the grains that were written.
-    Delta,
+    /// A child over a parent: only the grains that were written.
+    Delta(DeltaFormat),
+}
+
+/// The format of a child's data file. The links of a chain have the same, as vSphere wants it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeltaFormat {
+    /// `-delta.vmdk`, magic `COWD`, grains of a sector: disks below 2 TiB.
+    VmfsSparse,
+    /// `-sesparse.vmdk`, grains of 4 KiB: any disk, and what a disk of 2 TiB or more must have.
+    SeSparse,
+}
+
+impl DeltaFormat {
+    /// The smallest capacity in bytes that vmfsSparse cannot have: its sectors are counted in 32 bits.
+    pub(crate) const LARGE: u64 = 2 << 40;
+
+    /// The end of the data file's name.
+    pub(crate) fn suffix(self) -> &'static str {
+        match self {
+            Self::VmfsSparse => "-delta.vmdk",
+            Self::SeSparse => "-sesparse.vmdk",
+        }
+    }
+}
+
+impl LinkKind {
+    const ALL: [Self; 3] =
+        [Self::Flat, Self::Delta(DeltaFormat::VmfsSparse), Self::Delta(DeltaFormat::SeSparse)];
+
+    /// `createType`, and the type in the extent line.
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Flat => ("vmfs", "VMFS"),
+            Self::Delta(DeltaFormat::VmfsSparse) => ("vmfsSparse", "VMFSSPARSE"),
+            Self::Delta(DeltaFormat::SeSparse) => ("seSparse", "SESPARSE"),
+        }
+    }
 }
 
 /// A parsed descriptor. What this crate has no use for is kept and written back.
@@ -154,11 +190,11 @@ impl Descriptor {
                 .map(Cid)
                 .map_err(|_| corrupt(format!("{key}={value} is not a content id of hex digits")))
         };
-        let kind = match required("createType")? {
-            "vmfs" => LinkKind::Flat,
-            "vmfsSparse" => LinkKind::Delta,
-            other => return Err(corrupt(format!("createType {other:?} is not one the simulator writes"))),
-        };
+        let create_type = required("createType")?;
+        let kind = LinkKind::ALL
+            .into_iter()
+            .find(|kind| kind.names().0 == create_type)
+            .ok_or_else(|| corrupt(format!("createType {create_type:?} is not one the simulator writes")))?;
         let [extent] = extents.as_slice() else {
             return Err(corrupt(format!("the descriptor has {} extent lines, not one", extents.len())));
         };
@@ -197,10 +233,7 @@ impl Descriptor {
         line(format_args!("encoding=\"UTF-8\""));
         line(format_args!("CID={:08x}", self.cid.0));
         line(format_args!("parentCID={:08x}", self.parent_cid.0));
-        let (create_type, extent_type) = match self.kind {
-            LinkKind::Flat => ("vmfs", "VMFS"),
-            LinkKind::Delta => ("vmfsSparse", "VMFSSPARSE"),
-        };
+        let (create_type, extent_type) = self.kind.names();
         line(format_args!("createType=\"{create_type}\""));
         if let Some(hint) = &self.parent_hint {
             line(format_args!("parentFileNameHint=\"{hint}\""));
@@ -301,17 +334,13 @@ const KNOWN_HEADERS: &[&str] = &[
 fn parse_extent(line: &str, kind: LinkKind) -> Result<(u64, String)> {
     let corrupt = || Error::new(ErrorKind::Corrupt, format!("the extent line {line:?} is not understood"));
     let mut words = line.splitn(4, ' ');
-    let expected = match kind {
-        LinkKind::Flat => "VMFS",
-        LinkKind::Delta => "VMFSSPARSE",
-    };
     let (Some("RW"), Some(sectors), Some(form), Some(name)) =
         (words.next(), words.next(), words.next(), words.next())
     else {
         return Err(corrupt());
     };
     let sectors: u64 = sectors.parse().map_err(|_| corrupt())?;
-    if form != expected || sectors == 0 || sectors > crate::disk::MAX_CAPACITY / SECTOR {
+    if form != kind.names().1 || sectors == 0 || sectors > crate::disk::MAX_CAPACITY / SECTOR {
         return Err(corrupt());
     }
     let name = name.strip_prefix('"').and_then(|name| name.strip_suffix('"')).ok_or_else(corrupt)?;
@@ -358,6 +387,8 @@ mod tests {
             ("4192256", "0"),
             ("RW ", "RDONLY "),
             ("VMFSSPARSE", "SPARSE"),
+            ("VMFSSPARSE", "SESPARSE"),
+            ("vmfsSparse", "vsanSparse"),
             ("version=1", "version=9"),
             ("CID=fb183c20", "CID=fb183c20ff"),
             ("createType=\"vmfsSparse\"", "createType"),

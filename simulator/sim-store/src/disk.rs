@@ -67,7 +67,7 @@ impl DiskSpec {
 pub struct LinkInfo {
     /// The descriptor.
     pub descriptor: PathBuf,
-    /// The data file: `-flat.vmdk` or `-delta.vmdk`.
+    /// The data file: `-flat.vmdk`, `-delta.vmdk` or `-sesparse.vmdk`.
     pub extent: PathBuf,
     /// The change tracking file, while tracking is on.
     pub change_track: Option<PathBuf>,
@@ -149,7 +149,7 @@ impl Disk {
         let write = access == Access::ReadWrite;
         let chain = Chain::open(path, write, scope == Scope::TopLink)?;
         let map = if write && chain.top().descriptor.change_track.is_some() {
-            // A broken map stays broken: queries refuse it, so a write that goes unrecorded misleads nobody.
+            // The first write makes sure that a broken map stays broken: queries refuse it, so nobody is misled.
             Map::open_for(chain.top(), true)
                 .inspect_err(|error| tracing::warn!(%error, "writing a disk whose change tracking is broken"))
                 .ok()
@@ -321,7 +321,16 @@ impl Disk {
         self.check_writable()?;
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         if !*written && length > 0 {
-            Descriptor::update(&self.path, Descriptor::renew_content)?;
+            if self.map.is_none() && self.chain.top().descriptor.change_track.is_some() {
+                tracking::give_up(self.chain.top())?;
+            }
+            Descriptor::update(&self.path, |descriptor| {
+                // A merge that died has left the parent with this link's content id; see `chain::open_parent`.
+                if let Some(parent) = self.chain.links().get(1) {
+                    descriptor.parent_cid = parent.descriptor.cid;
+                }
+                descriptor.renew_content()
+            })?;
             *written = true;
         }
         if let Some(map) = &self.map {
@@ -376,7 +385,7 @@ pub fn grow(path: &Path, capacity: u64) -> Result<()> {
         );
     }
     let held = FolderLock::exclusive(files::folder_of(path))?;
-    if link.descriptor.kind == LinkKind::Delta || !snapshot::children(path)?.is_empty() {
+    if link.descriptor.kind != LinkKind::Flat || !snapshot::children(path)?.is_empty() {
         return wrong(ErrorKind::InUse, "a disk with snapshots cannot grow; remove its snapshots first");
     }
     let mut descriptor = Descriptor::load(path)?;

@@ -8,12 +8,14 @@
 //! ```text
 //! vm.vmdk          vm-000001.vmdk            descriptors (text): content ids, parent, metadata
 //! vm-flat.vmdk     vm-000001-delta.vmdk      data: sparse host files; a delta holds the grains written since
+//!                  (or -sesparse.vmdk)
 //! vm-ctk.vmdk      vm-000001-ctk.vmdk        change maps: for each grain the number of its last write
 //!   base  <── parent ──  child (live top)
 //! ```
 //!
-//! It is not a VMDK library: base disks are real (`qemu-img` reads them), deltas and change maps have formats of
-//! our own, described in the modules that write them. Everything is synchronous.
+//! It is not a VMDK library: it writes the few forms that ESXi has on its datastores, and reads those back. `qemu-img`
+//! and `vadp-vmdk` read all of them (tests/foreign.rs). Change maps have a format of our own, described where they are
+//! written: no client ever reads the real one. Everything is synchronous.
 //!
 //! ```
 //! use sim_store::{Access, Disk, DiskSpec, Scope, snapshot, tracking};
@@ -49,15 +51,17 @@ pub mod guest;
 mod hex;
 mod import;
 mod link;
+mod provision;
 pub mod snapshot;
 pub mod state;
 pub mod tracking;
 
 pub use chain::MAX_LINKS;
 pub use datastore::{Datastore, DatastorePath};
-pub use descriptor::{Cid, Descriptor, LinkKind, Provisioning, SECTOR};
+pub use descriptor::{Cid, DeltaFormat, Descriptor, LinkKind, Provisioning, SECTOR};
 pub use digest::Sha256;
 pub use disk::{Access, Disk, DiskSpec, LinkInfo, MAX_CAPACITY, Scope, delete, grow};
 pub use disk_uuid::DiskUuid;
 pub use error::{Error, ErrorKind, Result};
 pub use extent::Extent;
+pub use provision::set_provisioning;

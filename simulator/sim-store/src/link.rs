@@ -38,7 +38,9 @@ impl Link {
             LinkKind::Flat => {
                 LinkData::Flat(Flat::new(file, extent, descriptor.capacity(), descriptor.provisioning))
             }
-            LinkKind::Delta => LinkData::Delta(Delta::open(file, extent, descriptor.capacity())?),
+            LinkKind::Delta(format) => {
+                LinkData::Delta(Delta::open(file, extent, descriptor.capacity(), format)?)
+            }
         };
         Ok(Self { path: path.to_owned(), descriptor, data })
     }

@@ -3,14 +3,15 @@
 //! A snapshot owns the link that was on top when it was taken; the guest goes on in a new child. All functions
 //! take descriptors of links; which snapshot owns which link is the caller's to know.
 
+use std::collections::HashSet;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crate::chain::{Chain, MAX_LINKS};
-use crate::descriptor::{Cid, Descriptor, LinkKind, Provisioning};
+use crate::descriptor::{Cid, DeltaFormat, Descriptor, LinkKind, Provisioning};
 use crate::files::{self, FolderLock};
-use crate::link::delta::Delta;
+use crate::link::delta::{Delta, Place};
 use crate::link::{Link, LinkData};
 use crate::tracking::{self, ChangeId};
 use crate::{Error, ErrorKind, Result};
@@ -42,27 +43,50 @@ pub enum Removal {
     Shared,
 }
 
-/// Freezes the top link and puts a new, empty child over it, numbered one above the highest number in use.
+/// Freezes the top link and puts a new, empty child over it, numbered one above the highest number in use. Its
+/// format is that of the chain's children, and for a first one seSparse for disks of 2 TiB or more, else vmfsSparse.
 ///
 /// # Errors
 /// `Locked` if the top is open for writing; `InUse` if it is no top; `InvalidArgument` if the chain is at
 /// [`MAX_LINKS`]; those of opening the chain.
 pub fn create(top: &Path) -> Result<NewLink> {
+    create_over(top, None)
+}
+
+/// Like [`create`], with a child of a format that the caller chooses. A virtual file system of version 6 has
+/// seSparse alone.
+///
+/// # Errors
+/// Those of [`create`]; `InvalidArgument` if the chain has children of the other format, or if the disk is too
+/// large for vmfsSparse.
+pub fn create_as(top: &Path, format: DeltaFormat) -> Result<NewLink> {
+    create_over(top, Some(format))
+}
+
+fn create_over(top: &Path, wish: Option<DeltaFormat>) -> Result<NewLink> {
     let chain = Chain::open(top, true, false)?;
     if chain.links().len() >= MAX_LINKS {
         let what = format!("the disk's chain has {MAX_LINKS} links already; remove snapshots first");
         return Err(Error::new(ErrorKind::InvalidArgument, what).at(top));
     }
+    let parent = chain.top();
+    let present = delta_format(&chain);
+    if let (Some(wish), Some(present)) = (wish, present)
+        && wish != present
+    {
+        let what = "the disk has children of the other format already; the two do not mix in a chain";
+        return Err(Error::new(ErrorKind::InvalidArgument, what).at(top));
+    }
+    let format = present.or(wish).unwrap_or_else(|| usual_format(&parent.descriptor));
     let held = FolderLock::exclusive(files::folder_of(top))?;
     if !children(top)?.is_empty() {
         return Err(
             Error::new(ErrorKind::InUse, "a snapshot is taken of the top link, and this is none").at(top)
         );
     }
-    let parent = chain.top();
     let change_id = tracking::map::Map::open_for(parent, false).ok().map(|map| map.change_id());
     let child = next_child_path(&chain)?;
-    add_child(parent, &child, &held, tracking::continue_in_child)?;
+    add_child(parent, &child, format, &held, tracking::continue_in_child)?;
     Ok(NewLink { frozen: top.to_owned(), child, change_id })
 }
 
@@ -81,8 +105,26 @@ pub fn revert(current_top: &Path, target: &Path, owned: &[PathBuf]) -> Result<Pa
         return Err(Error::new(ErrorKind::InvalidArgument, what).at(current_top));
     }
     let child = next_child_path(&chain)?;
-    add_child(chain.top(), &child, &held, tracking::restart_in_child)?;
+    let format = match top.descriptor.kind {
+        LinkKind::Delta(format) => delta_format(&chain).unwrap_or(format),
+        LinkKind::Flat => usual_format(&top.descriptor),
+    };
+    add_child(chain.top(), &child, format, &held, tracking::restart_in_child)?;
     drop_with_orphans(top, owned, &held)?;
+    Ok(child)
+}
+
+/// Puts a new, empty child over `target`, a snapshot's frozen link, beside whatever else is built over it. Where the
+/// target is tracked, the child's tracking starts under a new uuid.
+///
+/// # Errors
+/// Those of opening the chain; `Io`, `NoSpace`.
+pub fn branch(target: &Path) -> Result<PathBuf> {
+    let chain = Chain::open(target, false, false)?;
+    let held = FolderLock::exclusive(files::folder_of(target))?;
+    let child = next_child_path(&chain)?;
+    let format = delta_format(&chain).unwrap_or_else(|| usual_format(&chain.top().descriptor));
+    add_child(chain.top(), &child, format, &held, tracking::restart_in_child)?;
     Ok(child)
 }
 
@@ -112,20 +154,16 @@ pub fn remove_link(path: &Path, owned: &[PathBuf], progress: &mut dyn FnMut(u64,
         }
         over
     };
-    // A merge that died while links were being renamed left the child's content id here: finish it.
-    let half_merged = over
-        .iter()
-        .find(|child| Descriptor::load(child).is_ok_and(|descriptor| descriptor.cid == link.descriptor.cid));
-    let child = match (half_merged, over.as_slice()) {
-        (Some(child), _) | (None, [child]) => child,
-        _ => return Ok(Removal::Shared),
+    let Some(child) = mergeable(&link.descriptor, over) else {
+        return Ok(Removal::Shared);
     };
-    merge(&link, child, progress)?;
-    Ok(Removal::Merged { child: child.clone(), survivor: path.to_owned() })
+    merge(&link, &child, progress)?;
+    Ok(Removal::Merged { child, survivor: path.to_owned() })
 }
 
-/// Merges away every link below `top` that is not in `owned` and has a single child. Answers what was merged, in
-/// order; the last survivor that `top` turned into, if any, is found by following them.
+/// Merges away every link below `top`, or below another of the disk's links in `owned`, that is not in `owned` and has
+/// a single child, and finishes what a merge that died had begun. Answers what was merged, in order; the last survivor
+/// that `top` turned into, if any, is found by following them.
 ///
 /// # Errors
 /// As for [`remove_link`]; what was merged before stays merged.
@@ -135,10 +173,12 @@ pub fn consolidate(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Vec<Removal>> {
     let mut merged = Vec::new();
-    let below: Vec<PathBuf> =
-        Chain::open(top, false, false)?.links().iter().skip(1).map(|link| link.path.clone()).collect();
-    for path in below.iter().filter(|path| !owned.contains(path)) {
-        match remove_link(path, owned, progress)? {
+    for path in unowned(top, owned)? {
+        // One of the merges before may have been that of this link into its parent.
+        if !path.exists() {
+            continue;
+        }
+        match remove_link(&path, owned, progress)? {
             Removal::Shared => {}
             removal => merged.push(removal),
         }
@@ -146,18 +186,46 @@ pub fn consolidate(
     Ok(merged)
 }
 
-/// Whether any link below `top` awaits [`consolidate`]: it has a single child and no snapshot owns it.
+/// Whether there is anything to do for [`consolidate`].
 ///
 /// # Errors
 /// Those of opening the chain.
 pub fn needs_consolidation(top: &Path, owned: &[PathBuf]) -> Result<bool> {
-    let chain = Chain::open(top, false, false)?;
-    for link in chain.links().iter().skip(1).filter(|link| !owned.contains(&link.path)) {
-        if children(&link.path)?.len() == 1 {
+    for path in unowned(top, owned)? {
+        if mergeable(&Descriptor::load(&path)?, children(&path)?).is_some() {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// The links of a disk that something is built over and that are not in `owned`, which may have links of other disks.
+fn unowned(top: &Path, owned: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let paths = |chain: &Chain| chain.links().iter().map(|link| link.path.clone()).collect::<Vec<_>>();
+    let live = paths(&Chain::open(top, false, false)?);
+    let mut found: Vec<PathBuf> = live[1..].to_vec();
+    for path in owned.iter().filter(|path| !live.contains(path)) {
+        // A chain that is broken is for whoever opens it to complain about; there is nothing to merge in it.
+        if let Ok(chain) = Chain::open(path, false, false)
+            && paths(&chain).last() == live.last()
+        {
+            found.extend(paths(&chain).into_iter().filter(|path| !live.contains(path)));
+        }
+    }
+    let mut seen = HashSet::new();
+    found.retain(|path| !owned.contains(path) && seen.insert(path.clone()));
+    Ok(found)
+}
+
+/// Which of the links over this one can be merged into it: the only one. Or one whose content this link has taken
+/// over, in a merge that died before the links over that one were told.
+fn mergeable(link: &Descriptor, over: Vec<PathBuf>) -> Option<PathBuf> {
+    let begun =
+        over.iter().find(|child| Descriptor::load(child).is_ok_and(|descriptor| descriptor.cid == link.cid));
+    match (begun, over.as_slice()) {
+        (Some(child), _) | (None, [child]) => Some(child.clone()),
+        _ => None,
+    }
 }
 
 /// The descriptors in the same folder that name `path` as their parent, sorted.
@@ -223,39 +291,56 @@ fn merge(parent: &Link, child_path: &Path, progress: &mut dyn FnMut(u64, u64)) -
             Error::new(ErrorKind::Corrupt, "a link with a parent has a base disk's data").at(child_path)
         );
     };
-    // The chain below is needed where a run of the child ends inside the parent's grain, which cannot happen with
-    // equal grains, except that the last grain of a disk is short: there the run covers all that exists.
+    // The chain below would be needed where a run of the child ends inside a grain of the parent. Both have the same
+    // grains, and only the last one of a disk is short: there the run covers all that exists.
     let unreachable = |_: u64, _: &mut [u8]| {
         Err(Error::new(ErrorKind::Corrupt, "a merge met a grain that is held in part").at(child_path))
     };
+    let zero = |at: u64, count: u64| match &parent.data {
+        LinkData::Flat(flat) => flat.zero(at, count),
+        LinkData::Delta(below) => below.zero(at, count, &unreachable),
+    };
+    let write = |at: u64, bytes: &[u8]| match &parent.data {
+        LinkData::Flat(flat) => flat.write(at, bytes),
+        LinkData::Delta(below) => below.write(at, bytes, &unreachable),
+    };
     let capacity = child.descriptor.capacity();
     let mut buffer = vec![0; 1 << 20];
-    let _: ControlFlow<()> = delta.runs(0, capacity, &mut |from, to, held| {
-        let mut at = from;
-        while held && at < to {
-            let count = (to - at).min(buffer.len() as u64);
-            let bytes = &mut buffer[..count as usize];
-            delta.read_held(at, bytes)?;
-            let zero = bytes.iter().all(|&byte| byte == 0);
-            match (&parent.data, zero) {
-                (LinkData::Flat(flat), false) => flat.write(at, bytes)?,
-                (LinkData::Flat(flat), true) => flat.zero(at, count)?,
-                (LinkData::Delta(below), false) => below.write(at, bytes, &unreachable)?,
-                (LinkData::Delta(below), true) => below.zero(at, count, &unreachable)?,
+    let mut told = 0;
+    let _: ControlFlow<()> = delta.runs(0, capacity, &mut |from, to, place| {
+        match place {
+            Place::Parent => {}
+            Place::Zero => zero(from, to - from)?,
+            Place::Data(position) => {
+                let mut at = from;
+                while at < to {
+                    let count = (to - at).min(buffer.len() as u64);
+                    let bytes = &mut buffer[..count as usize];
+                    delta.read_data(position + (at - from), bytes)?;
+                    if bytes.iter().all(|&byte| byte == 0) {
+                        zero(at, count)?;
+                    } else {
+                        write(at, bytes)?;
+                    }
+                    at += count;
+                }
             }
-            at += count;
         }
-        progress(to, capacity);
+        // Runs can be as short as a sector.
+        if to == capacity || to - told >= capacity / 128 {
+            progress(to, capacity);
+            told = to;
+        }
         Ok(ControlFlow::Continue(()))
     })?;
     let held = FolderLock::exclusive(files::folder_of(child_path))?;
     let grandchildren = children(child_path)?;
+    // From here on the parent has the child's content id, and the chain can be opened whatever was done of the rest:
+    // by way of the child, since `chain::open_parent` knows this state, or past it. All of it can be done again.
     let mut descriptor = Descriptor::load(&parent.path)?;
-    if descriptor.cid != child.descriptor.cid {
-        descriptor.adopt_content(&child.descriptor);
-        tracking::adopt(&mut descriptor, &parent.path, &child, &held)?;
-        descriptor.store(&parent.path, &held)?;
-    }
+    descriptor.adopt_content(&child.descriptor);
+    tracking::adopt(&mut descriptor, &parent.path, &child)?;
+    descriptor.store(&parent.path, &held)?;
     let name = files::file_name(&parent.path)?;
     for path in grandchildren {
         let mut grandchild = Descriptor::load(&path)?;
@@ -265,10 +350,23 @@ fn merge(parent: &Link, child_path: &Path, progress: &mut dyn FnMut(u64, u64)) -
     remove_files(&child, &held)
 }
 
+/// The format of a chain's children, if it has any.
+fn delta_format(chain: &Chain) -> Option<DeltaFormat> {
+    chain.links().iter().find_map(|link| match link.descriptor.kind {
+        LinkKind::Delta(format) => Some(format),
+        LinkKind::Flat => None,
+    })
+}
+
+fn usual_format(disk: &Descriptor) -> DeltaFormat {
+    if disk.capacity() < DeltaFormat::LARGE { DeltaFormat::VmfsSparse } else { DeltaFormat::SeSparse }
+}
+
 /// Makes an empty child link over `parent`, tracked as `track` decides.
 fn add_child(
     parent: &Link,
     child: &Path,
+    format: DeltaFormat,
     held: &FolderLock,
     track: fn(&Link, &Path) -> Result<Option<String>>,
 ) -> Result<()> {
@@ -277,15 +375,15 @@ fn add_child(
         parent_cid: parent.descriptor.cid,
         parent_hint: Some(files::file_name(&parent.path)?.to_owned()),
         change_track: None,
-        kind: LinkKind::Delta,
+        kind: LinkKind::Delta(format),
         sectors: parent.descriptor.sectors,
-        extent_file: format!("{}-delta.vmdk", crate::disk::stem(child)?),
+        extent_file: format!("{}{}", crate::disk::stem(child)?, format.suffix()),
         provisioning: Provisioning::Thin,
         ddb: Default::default(),
         other: Vec::new(),
     };
     descriptor.renew_content()?;
-    Delta::create(&files::sibling(child, &descriptor.extent_file), descriptor.capacity())?;
+    Delta::create(&files::sibling(child, &descriptor.extent_file), descriptor.capacity(), format)?;
     descriptor.change_track = track(parent, child)?;
     descriptor.store(child, held)
 }
@@ -317,5 +415,7 @@ fn next_child_path(chain: &Chain) -> Result<PathBuf> {
 fn is_descriptor_name(name: &str) -> bool {
     name.ends_with(".vmdk")
         && !name.starts_with('.')
-        && !["-flat.vmdk", "-delta.vmdk", "-ctk.vmdk"].iter().any(|data| name.ends_with(data))
+        && !["-flat.vmdk", "-delta.vmdk", "-sesparse.vmdk", "-ctk.vmdk"]
+            .iter()
+            .any(|data| name.ends_with(data))
 }

@@ -15,7 +15,7 @@ use std::str::FromStr;
 use crate::chain::Chain;
 use crate::descriptor::{Descriptor, fill_random};
 use crate::extent::Collector;
-use crate::files::{self, FolderLock};
+use crate::files;
 use crate::link::Link;
 use crate::{Error, ErrorKind, Extent, Result, hex};
 use map::Map;
@@ -130,11 +130,9 @@ pub fn disable(top: &Path) -> Result<()> {
 pub fn renew(top: &Path) -> Result<()> {
     let link = Link::open(top, true)?;
     let path = map_path(&link)?;
-    let capacity = link.descriptor.capacity();
-    let granularity =
-        Map::open_for(&link, false).map_or_else(|_| default_granularity(capacity), |map| map.granularity());
+    let granularity = granularity(&link);
     files::remove(&path)?;
-    Map::create(&path, capacity, granularity, new_uuid()?, 1)
+    start_anew(&path, &link, granularity)
 }
 
 /// The change id of a link: for a snapshot's frozen link the id that the snapshot carries, for the live top the
@@ -200,16 +198,16 @@ pub(crate) fn continue_in_child(parent: &Link, child: &Path) -> Result<Option<St
     let path = files::sibling(child, &name);
     files::remove(&path)?;
     match Map::open_for(parent, false) {
-        Ok(map) => map.copy_to(&path)?,
+        Ok(map) => map.copy_to(&path, map.next_id()?)?,
         Err(error) => {
             tracing::warn!(%error, "change tracking of the parent is broken: the child starts anew");
-            start_anew(&path, parent)?;
+            start_anew(&path, parent, granularity(parent))?;
         }
     }
     Ok(Some(name))
 }
 
-/// Gives a new child link an empty map under a new uuid, if its parent is tracked.
+/// Gives a new child link an empty map under a new uuid, of the parent's granularity, if its parent is tracked.
 pub(crate) fn restart_in_child(parent: &Link, child: &Path) -> Result<Option<String>> {
     if parent.descriptor.change_track.is_none() {
         return Ok(None);
@@ -217,32 +215,35 @@ pub(crate) fn restart_in_child(parent: &Link, child: &Path) -> Result<Option<Str
     let name = map_name(child)?;
     let path = files::sibling(child, &name);
     files::remove(&path)?;
-    start_anew(&path, parent)?;
+    start_anew(&path, parent, granularity(parent))?;
     Ok(Some(name))
 }
 
-/// Moves the tracking of `child` to `parent` when the child was merged into it. The caller stores the descriptor.
-pub(crate) fn adopt(
-    parent: &mut Descriptor,
-    parent_path: &Path,
-    child: &Link,
-    _held: &FolderLock,
-) -> Result<()> {
+/// Gives `parent`, into which `child` was merged, a copy of the child's map. The caller stores the descriptor, and
+/// removes the child after that: killed at any point, the child has its map as long as it is there.
+pub(crate) fn adopt(parent: &mut Descriptor, parent_path: &Path, child: &Link) -> Result<()> {
     if let Some(old) = parent.change_track.take() {
         files::remove(&files::sibling(parent_path, &old))?;
     }
-    let Some(name) = &child.descriptor.change_track else {
+    if child.descriptor.change_track.is_none() {
         return Ok(());
-    };
-    let (from, new) = (files::sibling(&child.path, name), map_name(parent_path)?);
-    match std::fs::rename(&from, files::sibling(parent_path, &new)) {
-        Ok(()) => {}
-        // A missing map is a broken one, before and after; queries say so.
-        Err(source) if source.kind() == std::io::ErrorKind::NotFound => {}
-        Err(source) => return Err(Error::io("the change tracking file cannot be moved", source).at(from)),
     }
-    parent.change_track = Some(new);
+    let name = map_name(parent_path)?;
+    let path = files::sibling(parent_path, &name);
+    files::remove(&path)?;
+    match Map::open_for(child, false) {
+        Ok(map) => map.copy_to(&path, map.change_id())?,
+        // A missing map is a broken one, as the child's was; queries say so.
+        Err(error) => tracing::warn!(%error, "the change tracking of a merged link is broken, and stays so"),
+    }
+    parent.change_track = Some(name);
     Ok(())
+}
+
+/// Removes a map that cannot be opened before a write goes unrecorded. Were it only out of reach for a moment, it
+/// would not know of the write, and a later query would leave it out.
+pub(crate) fn give_up(link: &Link) -> Result<()> {
+    files::remove(&map_path(link)?)
 }
 
 /// Replaces a map after the disk grew: another capacity, hence another uuid.
@@ -256,9 +257,14 @@ pub(crate) fn restart_grown(link: &Path, descriptor: &Descriptor) -> Result<()> 
     Map::create(&path, capacity, default_granularity(capacity), new_uuid()?, 1)
 }
 
-fn start_anew(path: &Path, link: &Link) -> Result<()> {
-    let capacity = link.descriptor.capacity();
-    Map::create(path, capacity, default_granularity(capacity), new_uuid()?, 1)
+/// That of a link's map; the default if it has none that can be opened.
+fn granularity(link: &Link) -> u64 {
+    let usual = |_| default_granularity(link.descriptor.capacity());
+    Map::open_for(link, false).map_or_else(usual, |map| map.granularity())
+}
+
+fn start_anew(path: &Path, link: &Link, granularity: u64) -> Result<()> {
+    Map::create(path, link.descriptor.capacity(), granularity, new_uuid()?, 1)
 }
 
 fn map_path(link: &Link) -> Result<std::path::PathBuf> {

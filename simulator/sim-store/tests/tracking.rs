@@ -211,6 +211,7 @@ fn a_broken_map_is_refused_and_replaced_by_the_next_snapshot() {
     broken(&damaged);
     // Writing goes on; the next link starts a map of its own.
     write(&base, 0, b"unrecorded");
+    assert!(!map.exists(), "a map that was only out of reach would not know of the write");
     let taken = snapshot::create(&base).unwrap();
     assert_eq!(taken.change_id, None);
     let next = snapshot::create(&taken.child).unwrap();

@@ -227,18 +227,9 @@ pub(crate) fn property(
     info: &PropertyInfo,
     read: impl FnOnce() -> Option<Value>,
 ) -> Outcome<Option<Value>> {
-    let Some(session) = session else {
-        return match info.privilege {
-            None | Some(ANONYMOUS) => Ok(read()),
-            Some(_) => Err(not_authenticated(object)),
-        };
-    };
+    may_read(world, session, object, info)?;
+    let Some(session) = session else { return Ok(read()) };
     let rights = world.rights(&session.user);
-    if rights.everywhere != Some(roles::ADMIN) {
-        // What the schema says nothing about takes the privilege to read, where there is one to give.
-        let otherwise = if is_guarded(world, object) { READ } else { VIEW };
-        rights.require(object, info.privilege.unwrap_or(otherwise))?;
-    }
     if info.name == "effectiveRole" {
         return Ok(Some(Value::array("int", vec![Value::Int(rights.role_on(object))])));
     }
@@ -259,38 +250,51 @@ pub(crate) fn property(
     })
 }
 
+/// Whether a session may read a property.
+///
+/// # Errors
+/// `NoPermission`, or `NotAuthenticated` without a session.
+pub(crate) fn may_read(
+    world: &World,
+    session: Option<&Session>,
+    object: &MoRef,
+    info: &PropertyInfo,
+) -> Outcome<()> {
+    let Some(session) = session else {
+        return match info.privilege {
+            None | Some(ANONYMOUS) => Ok(()),
+            Some(_) => Err(not_authenticated(object)),
+        };
+    };
+    let rights = world.rights(&session.user);
+    if rights.everywhere == Some(roles::ADMIN) {
+        return Ok(());
+    }
+    // What the schema says nothing about takes the privilege to read, where there is one to give.
+    let otherwise = if is_guarded(world, object) { READ } else { VIEW };
+    rights.require(object, info.privilege.unwrap_or(otherwise))
+}
+
 /// Whether a session sees an object. Without a session there is nothing to hide: only the front door answers.
 pub(crate) fn sees(world: &World, session: Option<&Session>, object: &MoRef) -> bool {
     session.is_none_or(|session| world.rights(&session.user).sees(object))
 }
 
-/// What is above an object in the inventory.
-pub(crate) fn parent_of(world: &World, object: &MoRef) -> Option<MoRef> {
-    reference(world, object, "parent")
-}
-
 /// An inventory object and all that is above it, the root last.
 pub(crate) fn lineage(world: &World, entity: &MoRef) -> Vec<MoRef> {
-    std::iter::successors(Some(entity.clone()), |at| parent_of(world, at)).take(MAX_DEPTH).collect()
+    std::iter::successors(Some(entity.clone()), |at| world.parent_of(at)).take(MAX_DEPTH).collect()
 }
 
 /// The inventory object that decides about an object: a snapshot's machine, a task's entity, the root for managers.
 pub(crate) fn subject_of(world: &World, object: &MoRef) -> MoRef {
     let owner = match object.type_name() {
-        "VirtualMachineSnapshot" => reference(world, object, "vm"),
+        "VirtualMachineSnapshot" => world.parent_of(object),
         "Task" => {
             world.tasks.get(object.value()).and_then(|task| task.info().entity.as_ref().map(MoRef::cast))
         }
         _ => is_entity(object).then(|| object.clone()),
     };
     owner.unwrap_or_else(|| world.root())
-}
-
-fn reference(world: &World, object: &MoRef, property: &str) -> Option<MoRef> {
-    match world.property(world.node(object, None)?, property, None)? {
-        Value::MoRef(found) => Some(found),
-        _ => None,
-    }
 }
 
 /// Whether seeing an object takes a permission.

@@ -8,8 +8,9 @@ use vim_api::types as t;
 use vim_api::{MoRef, mo};
 
 use crate::fault::{Fault, Outcome, describe, fault, from_store, invalid_argument, not_found};
-use crate::faults::Mutation;
+use crate::faults::{Asked, Mutation};
 use crate::machine::Power;
+use crate::population;
 use crate::wire::{Answer, Call};
 use crate::world::Shared;
 
@@ -17,6 +18,9 @@ use crate::world::Shared;
 pub(crate) async fn query(shared: &Arc<Shared>, call: &Call) -> Outcome<Answer> {
     let snapshot: Option<MoRef<mo::VirtualMachineSnapshot>> = call.optional("snapshot")?;
     let key: i32 = call.required("deviceKey")?;
+    let (worker, id) = (Arc::clone(shared), call.this.value().to_owned());
+    let made = tokio::task::spawn_blocking(move || population::materialize(&worker, &id)).await;
+    made.map_err(|error| fault(t::SystemError::default(), format!("The query died: {error}")))??;
     let disk = find(shared, call, snapshot.as_ref(), key)?;
     answer(shared, call, disk, call.this.value()).await
 }
@@ -29,6 +33,14 @@ pub(crate) async fn answer(shared: &Arc<Shared>, call: &Call, disk: Target, obje
         .ok()
         .filter(|start| *start < disk.capacity)
         .ok_or_else(|| invalid_argument("startOffset", "The start is not inside the disk."))?;
+    let mutation = shared.faults.strike_areas(&Asked::on(call, object));
+    if mutation == Some(Mutation::RefuseAll) && change_id == "*" {
+        let value = t::FileFault { file: disk.file.clone(), ..Default::default() };
+        return Err(fault(
+            value,
+            format!("Error caused by file {}: what is allocated is not known.", disk.file),
+        ));
+    }
     let (host, since) = (disk.host.clone(), change_id.clone());
     let job = move || tracking::query(&host, &since, start, DEFAULT_MAX_EXTENTS);
     let window = match tokio::task::spawn_blocking(job).await {
@@ -37,7 +49,7 @@ pub(crate) async fn answer(shared: &Arc<Shared>, call: &Call, disk: Target, obje
         Err(error) => return Err(fault(t::SystemError::default(), format!("The query died: {error}"))),
     };
     let mut info = to_info(&window);
-    if let Some(mutation) = shared.faults.strike_areas(object) {
+    if let Some(mutation) = mutation {
         spoil(&mut info, mutation, disk.capacity);
     }
     Ok(Answer::one(call, &info))
@@ -61,9 +73,9 @@ fn find(
 ) -> Outcome<Target> {
     shared.read(|world| {
         let machine = world.machine(call.this.value()).ok_or_else(|| not_found(&call.this))?;
-        let settings = match snapshot {
+        let disks = match snapshot {
             Some(snapshot) => match (machine.snapshot(snapshot.value()), world.snapshot(snapshot.value())) {
-                (Some(own), _) => &own.settings,
+                (Some(own), _) => own.disks(),
                 (None, Some(_)) => {
                     return Err(invalid_argument("snapshotId", "The snapshot is of another machine."));
                 }
@@ -73,9 +85,9 @@ fn find(
                 let message = "Without a snapshot only a machine that is powered off can be asked.";
                 return Err(invalid_argument("snapshotId", message));
             }
-            None => &machine.settings,
+            None => machine.disks(),
         };
-        let disk = settings.disks.iter().find(|disk| disk.key == key);
+        let disk = disks.into_iter().find(|disk| disk.key == key);
         let disk = disk.ok_or_else(|| invalid_argument("deviceKey", format!("There is no disk {key}.")))?;
         let file = disk.path.to_string();
         let host = world.resolve(&disk.path).map_err(|error| from_store(&error, &file))?;
@@ -132,6 +144,25 @@ fn spoil(info: &mut t::DiskChangeInfo, mutation: Mutation, capacity: u64) {
             let first = info.changed_area.first().cloned().unwrap_or_else(|| area(info.start_offset, 1024));
             info.changed_area = vec![first.clone(), area(first.start + first.length / 2, first.length)];
         }
+        Mutation::ExtraExtents => {
+            let end = info.start_offset + info.length;
+            let mut at = info.start_offset;
+            let mut all = Vec::new();
+            for changed in std::mem::take(&mut info.changed_area) {
+                // The first 64 KiB of every gap, which are said to have changed as well.
+                let gap = (changed.start - at).min(65_536);
+                if gap > 0 {
+                    all.push(area(at, gap));
+                }
+                at = changed.start + changed.length;
+                all.push(changed);
+            }
+            if at < end {
+                all.push(area(at, (end - at).min(65_536)));
+            }
+            info.changed_area = all;
+        }
+        Mutation::RefuseAll => {}
         Mutation::BeyondCapacity => info.changed_area.push(area(capacity - 512, 65_536)),
     }
 }

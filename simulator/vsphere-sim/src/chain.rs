@@ -1,15 +1,17 @@
-//! A machine's disks as files: host paths, pending change tracking, and the text files beside them.
+//! A machine's disks as files: host paths, backings, pending change tracking, and the text files beside them.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use sim_store::{DatastorePath, tracking};
+use sim_store::{DatastorePath, DeltaFormat, Descriptor, LinkKind, tracking};
+use vim_api::dynamic::{Poly, Value};
 use vim_api::types as t;
 
 use crate::fault::{Fault, Outcome, fault, from_store, not_found};
 use crate::inventory::machine_ref;
-use crate::machine::{DiskState, Machine, Settings};
+use crate::machine::{self, DiskState, Machine, Snapshot};
 use crate::world::{Shared, World};
 
 /// A copy of what work on a machine's disks needs, taken before the work begins.
@@ -24,6 +26,8 @@ pub(crate) struct HostLink {
     pub(crate) key: i32,
     pub(crate) path: DatastorePath,
     pub(crate) host: PathBuf,
+    /// In bytes.
+    pub(crate) capacity: u64,
 }
 
 impl Held {
@@ -36,33 +40,151 @@ impl Held {
             Ok(Self { machine: machine.clone(), stun: Arc::clone(&machine.stun) })
         })
     }
+}
 
-    /// The links of some disks with their host paths.
-    pub(crate) fn links(shared: &Shared, disks: &[DiskState]) -> Outcome<Vec<HostLink>> {
-        shared.read(|world| disks.iter().map(|disk| host_link(world, disk)).collect())
+/// The links of some disks with their host paths.
+pub(crate) fn links(shared: &Shared, disks: &[DiskState]) -> Outcome<Vec<HostLink>> {
+    shared.read(|world| disks.iter().map(|disk| host_link(world, disk)).collect())
+}
+
+/// The host paths of all links that snapshots own. Independent disks are nobody's.
+pub(crate) fn owned(shared: &Shared, machine: &Machine) -> Outcome<Vec<PathBuf>> {
+    let disks = machine.snapshots.iter().flat_map(Snapshot::disks);
+    let disks: Vec<DiskState> = disks.filter(|disk| !disk.independent).collect();
+    Ok(links(shared, &disks)?.into_iter().map(|link| link.host).collect())
+}
+
+/// The backing of a new disk, without its file.
+pub(crate) fn new_backing(thin: bool, eager: bool) -> t::VirtualDiskFlatVer2BackingInfo {
+    t::VirtualDiskFlatVer2BackingInfo {
+        base: t::VirtualDeviceFileBackingInfo {
+            backing_object_id: Some(String::new()),
+            ..Default::default()
+        },
+        disk_mode: "persistent".to_owned(),
+        split: Some(false),
+        write_through: Some(false),
+        thin_provisioned: Some(thin),
+        eagerly_scrub: Some(eager),
+        digest_enabled: Some(false),
+        sharing: Some("sharingNone".to_owned()),
+        ..Default::default()
     }
+}
 
-    /// The host paths of all links that snapshots own.
-    pub(crate) fn owned(shared: &Shared, machine: &Machine) -> Outcome<Vec<PathBuf>> {
-        shared.read(|world| {
-            let disks = machine.snapshots.iter().flat_map(|snapshot| &snapshot.settings.disks);
-            disks.map(|disk| host_link(world, disk).map(|link| link.host)).collect()
+/// A backing as it is after its file became `path`: with the content id of that link, and with all links below.
+pub(crate) fn backing_at(
+    world: &World,
+    before: &t::VirtualDiskFlatVer2BackingInfo,
+    path: &DatastorePath,
+) -> t::VirtualDiskFlatVer2BackingInfo {
+    let mut chain = Vec::new();
+    let mut at = path.clone();
+    while chain.len() < sim_store::MAX_LINKS {
+        let Some(descriptor) = world.resolve(&at).ok().and_then(|host| Descriptor::load(&host).ok()) else {
+            break;
+        };
+        let parent = descriptor.parent_hint.as_deref().and_then(|hint| at.sibling(hint).ok());
+        chain.push((at, descriptor));
+        match parent {
+            Some(parent) => at = parent,
+            None => break,
+        }
+    }
+    let datastore = world.stored.tree.datastore(path.datastore()).map(|(entity, _)| entity.typed());
+    let mut below = None;
+    for (path, descriptor) in chain.into_iter().rev() {
+        let mut link = t::VirtualDiskFlatVer2BackingInfo {
+            content_id: descriptor.ddb.get("longContentID").cloned(),
+            delta_disk_format: match descriptor.kind {
+                LinkKind::Flat => None,
+                LinkKind::Delta(DeltaFormat::VmfsSparse) => Some("redoLogFormat".to_owned()),
+                LinkKind::Delta(DeltaFormat::SeSparse) => Some("seSparseFormat".to_owned()),
+            },
+            parent: below.map(Box::new),
+            change_id: None,
+            ..before.clone()
+        };
+        link.base.file_name = path.to_string();
+        link.base.datastore = datastore.clone();
+        below = Some(link);
+    }
+    below.unwrap_or_else(|| {
+        let mut alone = t::VirtualDiskFlatVer2BackingInfo { parent: None, change_id: None, ..before.clone() };
+        alone.base.file_name = path.to_string();
+        alone.base.datastore = datastore;
+        alone
+    })
+}
+
+/// Gives the disks of a configuration other files: `path_of` says of each key which, where it has changed.
+pub(crate) fn follow(
+    world: &World,
+    config: &mut t::VirtualMachineConfigInfo,
+    path_of: &dyn Fn(i32) -> Option<DatastorePath>,
+) {
+    let disks = config.hardware.device.iter().filter_map(|device| device.downcast_ref::<t::VirtualDisk>());
+    let changed: Vec<_> = disks
+        .filter_map(|disk| {
+            let before = machine::flat(disk)?;
+            let path = path_of(disk.base.key)?;
+            let mut backing = backing_at(world, before, &path);
+            backing.change_id.clone_from(&before.change_id);
+            Some((disk.base.key, backing))
         })
+        .collect();
+    for (key, backing) in changed {
+        machine::set_backing(config, key, backing);
     }
+}
+
+/// Reads what the descriptors say of all disks of a machine and its snapshots.
+pub(crate) fn refresh(shared: &Shared, id: &str) -> Outcome<()> {
+    let mut machine = Held::take(shared, id)?.machine;
+    shared.read(|world| {
+        let renew = |config: &mut machine::Config| {
+            let paths: Vec<_> =
+                machine::disks(config).into_iter().map(|disk| (disk.key, disk.path)).collect();
+            let path_of = |key| paths.iter().find(|(found, _)| *found == key).map(|(_, path)| path.clone());
+            follow(world, Arc::make_mut(config), &path_of);
+        };
+        renew(&mut machine.config);
+        machine.snapshots.iter_mut().for_each(|snapshot| renew(&mut snapshot.config));
+    });
+    shared.update(|world| {
+        if let Some(found) = world.machine_mut(id) {
+            found.config = machine.config;
+            found.snapshots = machine.snapshots;
+        }
+    });
+    Ok(())
 }
 
 /// Brings the tracking of the live links in line with what is configured. It happens whenever the machine is
 /// stunned; the disks must not be open for writing.
-pub(crate) fn apply_tracking(shared: &Shared, settings: &Settings) -> Outcome<()> {
-    for link in Held::links(shared, &settings.disks)? {
-        let done = if settings.change_tracking {
-            tracking::enable(&link.host, None)
-        } else {
-            tracking::disable(&link.host)
+pub(crate) fn apply_tracking(shared: &Shared, machine: &Machine) -> Outcome<()> {
+    for link in links(shared, &machine.disks())? {
+        let done = match machine.is_tracked() {
+            true => tracking::enable(&link.host, None),
+            false => tracking::disable(&link.host),
         };
         done.map_err(|error| from_store(&error, &link.path.to_string()))?;
     }
     Ok(())
+}
+
+/// Keeps the entries of `extraConfig` that say what is tracked in line with the setting, as a host does.
+pub(crate) fn note_tracking(config: &mut t::VirtualMachineConfigInfo) {
+    config.extra_config.retain(|option| option.key != "ctkEnabled" && !option.key.ends_with(".ctkEnabled"));
+    if config.change_tracking_enabled != Some(true) {
+        return;
+    }
+    let mut keys = vec!["ctkEnabled".to_owned()];
+    keys.extend(crate::vmx::disk_nodes(config).into_iter().map(|(node, _)| format!("{node}.ctkEnabled")));
+    let option = |key| {
+        Poly::new(t::OptionValue { key, value: Some(Value::String("TRUE".to_owned())), ..Default::default() })
+    };
+    config.extra_config.extend(keys.into_iter().map(option));
 }
 
 /// The datastore path of a file beside another.
@@ -73,25 +195,42 @@ pub(crate) fn beside(path: &DatastorePath, host: &Path) -> Outcome<DatastorePath
 
 /// Writes the `.vmx` and the snapshot list of a machine anew.
 pub(crate) fn write_text_files(shared: &Shared, id: &str) -> Outcome<()> {
-    let (machine, vmx) = shared.read(|world| {
-        let machine = world.machine(id).cloned();
-        let path = machine.as_ref().map(|machine| world.resolve(&machine.vmx));
-        (machine, path)
+    let found = shared.read(|world| {
+        let machine = world.machine(id).filter(|machine| !machine.untouched)?.clone();
+        let vmx = machine.vmx()?;
+        Some((machine, world.resolve(&vmx)))
     });
-    let (Some(machine), Some(vmx)) = (machine, vmx) else { return Ok(()) };
-    let vmx = vmx.map_err(|error| from_store(&error, &machine.vmx.to_string()))?;
+    let Some((machine, vmx)) = found else { return Ok(()) };
+    let vmx = vmx.map_err(|error| from_store(&error, &file_of(&machine)))?;
     write(&vmx, &crate::vmx::render(&machine), &machine)?;
     write(&vmx.with_extension("vmsd"), &crate::vmx::snapshot_list(&machine), &machine)
 }
 
+/// The fault where a file of a machine cannot be written.
+pub(crate) fn unwritable(machine: &Machine, error: &io::Error) -> Fault {
+    let base = t::FileFault { file: file_of(machine), ..Default::default() };
+    let message = format!("The files of {} cannot be written: {error}", machine_ref(machine));
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            fault(t::NoDiskSpace { base, ..Default::default() }, message)
+        }
+        _ => fault(base, message),
+    }
+}
+
+/// Replaces a small file in one step: a reader, or the next start, finds the old text or the new one.
 fn write(path: &Path, text: &str, machine: &Machine) -> Outcome<()> {
-    fs::write(path, text).map_err(|error| {
-        let value = t::FileFault { file: machine.vmx.to_string(), ..Default::default() };
-        fault(value, format!("The files of {} cannot be written: {error}", machine_ref(machine)))
-    })
+    let temporary = path.with_extension("tmp~");
+    fs::write(&temporary, text)
+        .and_then(|()| fs::rename(&temporary, path))
+        .map_err(|error| unwritable(machine, &error))
+}
+
+fn file_of(machine: &Machine) -> String {
+    machine.config.files.vm_path_name.clone().unwrap_or_default()
 }
 
 fn host_link(world: &World, disk: &DiskState) -> Result<HostLink, Fault> {
     let host = world.resolve(&disk.path).map_err(|error| from_store(&error, &disk.path.to_string()))?;
-    Ok(HostLink { key: disk.key, path: disk.path.clone(), host })
+    Ok(HostLink { key: disk.key, path: disk.path.clone(), host, capacity: disk.capacity })
 }

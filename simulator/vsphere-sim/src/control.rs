@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 
 use crate::faults::FaultRule;
 use crate::sim::{SimVm, beside};
+use crate::style::WireStyle;
 use crate::world::Shared;
 use crate::{Error, ErrorKind, Result};
 
@@ -113,7 +114,14 @@ fn route(
         (&Method::POST, "/v1/guest-write") => guest_write(shared, &parse(body)?),
         (&Method::GET, "/v1/disk-extents") => disk_extents(shared, query),
         (&Method::POST, "/v1/faults") => add_fault(shared, body),
+        (&Method::GET, "/v1/faults") => list_faults(shared),
         (&Method::DELETE, "/v1/faults") => clear_faults(shared).map(|()| serde_json::json!({})),
+        (&Method::DELETE, path) if path.starts_with("/v1/faults/") => {
+            let id = path.trim_start_matches("/v1/faults/");
+            let missing = || Error::new(ErrorKind::NotFound, format!("there is no fault rule {id}"));
+            shared.faults.remove(id.parse().map_err(|_| missing())?)?;
+            Ok(serde_json::json!({}))
+        }
         (&Method::POST, "/v1/sessions/expire") => {
             let wish: Expire = parse(body)?;
             let expired = shared.update(|world| world.expire_sessions(wish.user.as_deref()));
@@ -121,11 +129,15 @@ fn route(
         }
         (&Method::POST, "/v1/clock/advance") => {
             let wish: Advance = parse(body)?;
-            shared.update(|world| {
-                world.clock.advance(Duration::from_secs(wish.seconds));
-                world.expire_idle();
-            });
+            shared.advance_clock(Duration::from_secs(wish.seconds));
             Ok(serde_json::json!({}))
+        }
+        (&Method::GET, "/v1/clock") => Ok(serde_json::json!({ "now": shared.now().date_time().as_str() })),
+        (&Method::GET, "/v1/wire") => Ok(serde_json::json!(shared.style())),
+        (&Method::POST, "/v1/wire") => {
+            let style = parse::<WireStyle>(body)?.check()?;
+            shared.set_style(style);
+            Ok(serde_json::json!(style))
         }
         (&Method::POST, "/v1/storage-policies") => add_policy(shared, &parse(body)?),
         (&Method::POST, "/v1/first-class-disks") => {
@@ -241,19 +253,24 @@ fn add_fault(shared: &Shared, body: &[u8]) -> Result<serde_json::Value> {
     let rule: serde_json::Value = parse(body)?;
     if rule.get("function").is_some() {
         add_vddk_fault(shared, parse(body)?)?;
-    } else {
-        shared.faults.add(parse::<FaultRule>(body)?)?;
+        return Ok(serde_json::json!({}));
     }
-    Ok(serde_json::json!({}))
+    let id = shared.faults.add(FaultRule::from_json(&rule)?)?;
+    Ok(serde_json::json!({ "id": id }))
+}
+
+/// The rules of the server with what has become of them, and those of the fake VDDK, which counts for itself.
+fn list_faults(shared: &Shared) -> Result<serde_json::Value> {
+    let failed = |error| Error::store("reading the rules of the fake VDDK", error);
+    let rules: Vec<_> = shared.faults.list().into_iter().map(|state| state.to_json()).collect();
+    let vddk = state::load_faults(&shared.settings.data_dir).map_err(failed)?;
+    Ok(serde_json::json!({ "rules": rules, "vddk": vddk }))
 }
 
 /// A machine by its managed object id, or by its name.
 fn find(shared: &Arc<Shared>, vm: &str) -> Result<SimVm> {
     let id = shared.read(|world| {
-        let mut machines = world.stored.machines.values();
-        machines
-            .find(|machine| machine.id == vm || machine.settings.name == vm)
-            .map(|machine| machine.id.clone())
+        world.machine(vm).or_else(|| world.machine_named(vm)).map(|machine| machine.id.clone())
     });
     let id = id.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no machine {vm:?}")))?;
     Ok(SimVm::new(Arc::clone(shared), id))

@@ -1,13 +1,19 @@
 //! `VirtualDiskManager`: disks of a datastore, without a machine.
 
+mod ask;
+mod content;
+
+use std::path::Path;
 use std::sync::Arc;
 
-use sim_store::{Access, Disk, DiskSpec, DiskUuid, Provisioning, Scope};
+use sim_store::{Access, DatastorePath, Disk, DiskSpec, DiskUuid, Provisioning, Scope};
 use vim_api::dynamic::{Poly, Value};
 use vim_api::types as t;
 
-use crate::fault::{Outcome, from_store, invalid_argument};
+use crate::dispatch::method_not_found;
+use crate::fault::{Fault, Outcome, fault, from_store, invalid_argument};
 use crate::files::{self, Named};
+use crate::machine::Machine;
 use crate::tasks::{self, Progress};
 use crate::wire::{Answer, Call};
 use crate::world::Shared;
@@ -15,23 +21,44 @@ use crate::world::Shared;
 /// Bytes that are copied at once.
 const PIECE: u64 = 1 << 20;
 
+/// Carries out a call to the manager.
+pub(crate) fn call(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
+    match call.method.as_str() {
+        "CreateVirtualDisk_Task" => create(shared, call, user),
+        "CopyVirtualDisk_Task" => copy(shared, call, user),
+        "MoveVirtualDisk_Task" => rename(shared, call, user),
+        "DeleteVirtualDisk_Task" => delete(shared, call, user),
+        "ExtendVirtualDisk_Task" => extend(shared, call, user),
+        "InflateVirtualDisk_Task" => content::inflate(shared, call, user),
+        "EagerZeroVirtualDisk_Task" => content::eager_zero(shared, call, user),
+        "ZeroFillVirtualDisk_Task" => content::zero_fill(shared, call, user),
+        "ShrinkVirtualDisk_Task" => content::shrink(shared, call, user),
+        "DefragmentVirtualDisk_Task" => content::defragment(shared, call, user),
+        "QueryVirtualDiskUuid" => ask::uuid(shared, call),
+        "QueryVirtualDiskGeometry" => ask::geometry(shared, call),
+        "QueryVirtualDiskFragmentation" => ask::fragmentation(shared, call),
+        "QueryVirtualDiskInfo_Task" => ask::info(shared, call, user),
+        "SetVirtualDiskUuid" => set_uuid(shared, call),
+        "ImportUnmanagedSnapshot" | "ReleaseManagedSnapshot" => {
+            Err(unsupported("Only virtual volumes have snapshots of their own."))
+        }
+        "CreateChildDisk_Task" | "ReparentDisks_Task" => {
+            Err(unsupported("Children of disks are made by snapshots of machines only."))
+        }
+        _ => Err(method_not_found(call)),
+    }
+}
+
 /// `CreateVirtualDisk_Task`.
-pub(crate) fn create(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
+fn create(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
     let disk = files::named(shared, call, "name", "datacenter")?;
     let spec: Poly<t::VirtualDiskSpec> = call.required("spec")?;
-    let Some(spec) = spec.downcast_ref::<t::FileBackedVirtualDiskSpec>() else {
-        return Err(invalid_argument("spec", "Only disks in files are made here."));
-    };
-    let provisioning = match spec.disk_type.as_str() {
-        "thin" => Provisioning::Thin,
-        "preallocated" => Provisioning::LazyThick,
-        "eagerZeroedThick" => Provisioning::EagerThick,
-        other => return Err(invalid_argument("spec.diskType", format!("{other} is not made here."))),
-    };
+    let file = check_spec("spec", &spec)?;
+    let Some(file) = file else { return Err(unsupported("A new disk is made in a file, with a capacity.")) };
     let spec = DiskSpec {
-        provisioning,
-        adapter: spec.adapter_type.to_lowercase(),
-        ..DiskSpec::thin(bytes("spec.capacityKb", spec.capacity_kb)?)
+        provisioning: provisioning("spec.diskType", &spec.disk_type)?,
+        adapter: adapter("spec.adapterType", &spec.adapter_type)?,
+        ..DiskSpec::thin(bytes("spec.capacityKb", file.capacity_kb)?)
     };
     let work = move |_: &Shared, progress: &mut Progress<'_>| {
         progress.fail_early()?;
@@ -41,22 +68,31 @@ pub(crate) fn create(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<A
     Ok(tasks::start_apart(shared, call, user, "VirtualDiskManager.createVirtualDisk", Box::new(work)))
 }
 
-/// `CopyVirtualDisk_Task`. The copy is a disk of its own, with another uuid.
-pub(crate) fn copy(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
+/// `CopyVirtualDisk_Task`. The copy is a disk of its own, with another uuid and without parents; `destSpec` may give it
+/// another format and adapter, but not another capacity.
+fn copy(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
     let (from, to, force) = pair(shared, call)?;
-    let work = move |_: &Shared, progress: &mut Progress<'_>| {
-        copy_disk(&from, &to, force, false, progress)?;
+    let mut shape = Shape::default();
+    if let Some(spec) = call.optional::<Poly<t::VirtualDiskSpec>>("destSpec")? {
+        check_spec("destSpec", &spec)?;
+        shape.provisioning = Some(provisioning("destSpec.diskType", &spec.disk_type)?);
+        shape.adapter = Some(adapter("destSpec.adapterType", &spec.adapter_type)?);
+    }
+    let work = move |shared: &Shared, progress: &mut Progress<'_>| {
+        files::check_readable(shared, &from)?;
+        copy_disk(shared, &from, &to, force, shape, progress)?;
         Ok(Some(Value::String(to.text)))
     };
     Ok(tasks::start_apart(shared, call, user, "VirtualDiskManager.copyVirtualDisk", Box::new(work)))
 }
 
 /// `MoveVirtualDisk_Task`.
-pub(crate) fn rename(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
+fn rename(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
     let (from, to, force) = pair(shared, call)?;
     let work = move |shared: &Shared, progress: &mut Progress<'_>| {
         files::check_unused(shared, &from)?;
-        copy_disk(&from, &to, force, true, progress)?;
+        let shape = Shape { same_uuid: true, ..Shape::default() };
+        copy_disk(shared, &from, &to, force, shape, progress)?;
         sim_store::delete(&from.host).map_err(|error| from_store(&error, &from.text))?;
         Ok(Some(Value::String(to.text)))
     };
@@ -64,7 +100,7 @@ pub(crate) fn rename(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<A
 }
 
 /// `DeleteVirtualDisk_Task`.
-pub(crate) fn delete(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
+fn delete(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
     let disk = files::named(shared, call, "name", "datacenter")?;
     let work = move |shared: &Shared, progress: &mut Progress<'_>| {
         progress.fail_early()?;
@@ -75,28 +111,29 @@ pub(crate) fn delete(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<A
     Ok(tasks::start_apart(shared, call, user, "VirtualDiskManager.deleteVirtualDisk", Box::new(work)))
 }
 
-/// `ExtendVirtualDisk_Task`.
-pub(crate) fn extend(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
+/// `ExtendVirtualDisk_Task`. What is added to an eagerly zeroed disk is zeroed only if that is asked for; otherwise the
+/// disk does not count as eagerly zeroed any more. [K, uncertain]
+fn extend(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
     let disk = files::named(shared, call, "name", "datacenter")?;
     let capacity = bytes("newCapacityKb", call.required("newCapacityKb")?)?;
+    let eager = call.optional("eagerZero")?.unwrap_or(false);
     let work = move |shared: &Shared, progress: &mut Progress<'_>| {
         progress.fail_early()?;
         files::check_unused(shared, &disk)?;
-        sim_store::grow(&disk.host, capacity).map_err(|error| from_store(&error, &disk.text))?;
+        let failed = |error| from_store(&error, &disk.text);
+        let provisioning = open(&disk, Access::ReadOnly)?.provisioning();
+        sim_store::grow(&disk.host, capacity).map_err(failed)?;
+        if provisioning == Provisioning::EagerThick && !eager {
+            sim_store::set_provisioning(&disk.host, Provisioning::LazyThick).map_err(failed)?;
+        }
+        tell_machine(shared, &disk)?;
         Ok(None)
     };
     Ok(tasks::start_apart(shared, call, user, "VirtualDiskManager.extendVirtualDisk", Box::new(work)))
 }
 
-/// `QueryVirtualDiskUuid`, in the form of the descriptor.
-pub(crate) fn uuid(shared: &Shared, call: &Call) -> Outcome<Answer> {
-    let disk = files::named(shared, call, "name", "datacenter")?;
-    let uuid = open(&disk, Access::ReadOnly)?.uuid().map_err(|error| from_store(&error, &disk.text))?;
-    Ok(Answer::one(call, &uuid.to_string()))
-}
-
 /// `SetVirtualDiskUuid`.
-pub(crate) fn set_uuid(shared: &Shared, call: &Call) -> Outcome<Answer> {
+fn set_uuid(shared: &Shared, call: &Call) -> Outcome<Answer> {
     let disk = files::named(shared, call, "name", "datacenter")?;
     let uuid: String = call.required("uuid")?;
     let uuid: DiskUuid =
@@ -110,6 +147,39 @@ fn open(disk: &Named, access: Access) -> Outcome<Disk> {
     Disk::open(&disk.host, access, Scope::WholeChain).map_err(|error| from_store(&error, &disk.text))
 }
 
+/// Lets a machine that is off and has the disk know what the disk has become.
+fn tell_machine(shared: &Shared, disk: &Named) -> Outcome<()> {
+    let opened = open(disk, Access::ReadOnly)?;
+    let (capacity, provisioning) = (opened.capacity(), opened.provisioning());
+    shared.update(|world| {
+        let has = |machine: &&Machine| machine.disks().iter().any(|found| found.path == disk.path);
+        let owners: Vec<_> = world.machines().filter(has).map(|machine| machine.id.clone()).collect();
+        for id in owners {
+            let Some(machine) = world.machine_mut(&id) else { continue };
+            let devices = machine.config_mut().hardware.device.iter_mut();
+            for found in devices.filter_map(|device| device.downcast_mut::<t::VirtualDisk>()) {
+                show(found, &disk.path, capacity, provisioning);
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Shows a disk as it is now, if it is the one at that path.
+fn show(disk: &mut t::VirtualDisk, path: &DatastorePath, capacity: u64, provisioning: Provisioning) {
+    let backing = disk.base.backing.as_mut();
+    let Some(backing) = backing.and_then(|b| b.downcast_mut::<t::VirtualDiskFlatVer2BackingInfo>()) else {
+        return;
+    };
+    if backing.file_name != path.to_string() {
+        return;
+    }
+    backing.thin_provisioned = Some(provisioning == Provisioning::Thin);
+    backing.eagerly_scrub = Some(provisioning == Provisioning::EagerThick);
+    disk.capacity_in_kb = i64::try_from(capacity / 1024).unwrap_or(i64::MAX);
+    disk.capacity_in_bytes = i64::try_from(capacity).ok();
+}
+
 fn pair(shared: &Shared, call: &Call) -> Outcome<(Named, Named, bool)> {
     let from = files::named(shared, call, "sourceName", "sourceDatacenter")?;
     let to = files::named(shared, call, "destName", "destDatacenter")?;
@@ -119,30 +189,75 @@ fn pair(shared: &Shared, call: &Call) -> Outcome<(Named, Named, bool)> {
     Ok((from, to, call.optional("force")?.unwrap_or(false)))
 }
 
+/// In what a copy differs from its source.
+#[derive(Default)]
+struct Shape {
+    provisioning: Option<Provisioning>,
+    adapter: Option<String>,
+    same_uuid: bool,
+}
+
 fn copy_disk(
+    shared: &Shared,
     from: &Named,
     to: &Named,
     force: bool,
-    same_uuid: bool,
+    shape: Shape,
     progress: &mut Progress<'_>,
 ) -> Outcome<()> {
     let source = open(from, Access::ReadOnly)?;
     let of_source = |error| from_store(&error, &from.text);
     let of_target = |error| from_store(&error, &to.text);
     let spec = DiskSpec {
-        provisioning: source.provisioning(),
-        adapter: source.metadata("adapterType").map_err(of_source)?,
-        uuid: if same_uuid { Some(source.uuid().map_err(of_source)?) } else { None },
+        provisioning: shape.provisioning.unwrap_or(source.provisioning()),
+        adapter: match shape.adapter {
+            Some(adapter) => adapter,
+            None => source.metadata("adapterType").map_err(of_source)?,
+        },
+        uuid: if shape.same_uuid { Some(source.uuid().map_err(of_source)?) } else { None },
         ..DiskSpec::thin(source.capacity())
     };
     if force && to.host.exists() {
+        files::check_unused(shared, to)?;
         sim_store::delete(&to.host).map_err(of_target)?;
     }
-    let target = Disk::create(&to.host, &spec).map_err(of_target)?;
-    let copied = copy_bytes(&source, &target, progress, &of_source, &of_target);
+    fill(&source, &from.text, &to.host, &to.text, &spec, progress)
+}
+
+/// Makes a disk with the bytes of another, on an adapter and with space as there. `from_text` and `to_text` are the
+/// datastore paths, for what goes wrong; what was made of the copy is deleted then.
+pub(crate) fn copy_to(
+    from: &Path,
+    from_text: &str,
+    to: &Path,
+    to_text: &str,
+    spec: DiskSpec,
+    progress: &mut Progress<'_>,
+) -> Outcome<()> {
+    let of_source = |error| from_store(&error, from_text);
+    let source = Disk::open(from, Access::ReadOnly, Scope::WholeChain).map_err(of_source)?;
+    let spec = DiskSpec {
+        provisioning: source.provisioning(),
+        adapter: source.metadata("adapterType").map_err(of_source)?,
+        ..spec
+    };
+    fill(&source, from_text, to, to_text, &spec, progress)
+}
+
+fn fill(
+    source: &Disk,
+    from_text: &str,
+    to: &Path,
+    to_text: &str,
+    spec: &DiskSpec,
+    progress: &mut Progress<'_>,
+) -> Outcome<()> {
+    let of_target = |error| from_store(&error, to_text);
+    let target = Disk::create(to, spec).map_err(of_target)?;
+    let copied = copy_bytes(source, &target, progress, &|error| from_store(&error, from_text), &of_target);
     if copied.is_err() {
         drop(target);
-        sim_store::delete(&to.host).map_err(of_target)?;
+        sim_store::delete(to).map_err(of_target)?;
     }
     copied
 }
@@ -151,8 +266,8 @@ fn copy_bytes(
     source: &Disk,
     target: &Disk,
     progress: &mut Progress<'_>,
-    of_source: &dyn Fn(sim_store::Error) -> crate::fault::Fault,
-    of_target: &dyn Fn(sim_store::Error) -> crate::fault::Fault,
+    of_source: &dyn Fn(sim_store::Error) -> Fault,
+    of_target: &dyn Fn(sim_store::Error) -> Fault,
 ) -> Outcome<()> {
     let capacity = source.capacity();
     let mut buffer = vec![0; usize::try_from(PIECE).unwrap_or(usize::MAX)];
@@ -163,12 +278,70 @@ fn copy_bytes(
             let length = PIECE.min(end - at);
             let piece = &mut buffer[..usize::try_from(length).unwrap_or(usize::MAX)];
             source.read_at(at, piece).map_err(of_source)?;
-            target.write_at(at, piece).map_err(of_target)?;
+            // An eagerly zeroed disk is allocated everywhere, and mostly zeros.
+            if piece.iter().any(|&byte| byte != 0) {
+                target.write_at(at, piece).map_err(of_target)?;
+            }
             at += length;
             progress.step(at, capacity)?;
         }
     }
     Ok(())
+}
+
+/// Refuses the kinds of disks that are not made here. Answers what a spec says of a disk in a file.
+fn check_spec<'s>(
+    argument: &str,
+    spec: &'s Poly<t::VirtualDiskSpec>,
+) -> Outcome<Option<&'s t::FileBackedVirtualDiskSpec>> {
+    if spec.is::<t::DeviceBackedVirtualDiskSpec>() {
+        return Err(unsupported("The host has no devices that a disk could be mapped to."));
+    }
+    if spec.is::<t::SeSparseVirtualDiskSpec>() {
+        return Err(unsupported("The format seSparse is for snapshots, and not for disks of their own."));
+    }
+    let file = spec.downcast_ref::<t::FileBackedVirtualDiskSpec>();
+    if file.is_some_and(|file| file.crypto.is_some()) {
+        return Err(unsupported("Disks are not encrypted here."));
+    }
+    match file.and_then(|file| file.sector_format.as_deref()) {
+        None | Some("native_512" | "emulated_512") => Ok(file),
+        Some("native_4k") => Err(unsupported("Disks have sectors of 512 bytes here.")),
+        Some(other) => Err(invalid_argument(
+            &format!("{argument}.sectorFormat"),
+            format!("There is no format {other:?}."),
+        )),
+    }
+}
+
+fn provisioning(argument: &str, disk_type: &str) -> Outcome<Provisioning> {
+    match disk_type {
+        "thin" => Ok(Provisioning::Thin),
+        "preallocated" | "thick" => Ok(Provisioning::LazyThick),
+        "eagerZeroedThick" => Ok(Provisioning::EagerThick),
+        "seSparse" | "delta" => Err(unsupported(&format!(
+            "The format {disk_type} is for snapshots, and not for disks of their own."
+        ))),
+        "rdm" | "rdmp" | "raw" => Err(unsupported("The host has no devices that a disk could be mapped to.")),
+        "sparse2Gb" | "thick2Gb" | "sparseMonolithic" | "flatMonolithic" => {
+            Err(unsupported(&format!("Disks of the format {disk_type} are not for datastores.")))
+        }
+        other => Err(invalid_argument(argument, format!("There is no disk type {other:?}."))),
+    }
+}
+
+/// As descriptors write it.
+fn adapter(argument: &str, adapter: &str) -> Outcome<String> {
+    let known = ["ide", "buslogic", "lsilogic", "pvscsi"];
+    let wanted = adapter.to_lowercase();
+    if known.contains(&wanted.as_str()) {
+        return Ok(wanted);
+    }
+    Err(invalid_argument(argument, format!("There is no adapter type {adapter:?}.")))
+}
+
+fn unsupported(why: &str) -> Fault {
+    fault(t::NotSupported::default(), why)
 }
 
 fn bytes(property: &str, kib: i64) -> Outcome<u64> {

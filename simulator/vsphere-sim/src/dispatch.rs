@@ -7,7 +7,7 @@ use vim_api::types as t;
 use vim_api::xml::Service;
 
 use crate::fault::{Outcome, fault, invalid_request, not_authenticated, not_found};
-use crate::faults::FaultPlace;
+use crate::faults::{self, Asked, FaultPlace};
 use crate::history::collector;
 use crate::inventory::{search, views};
 use crate::property_collector as pc;
@@ -15,23 +15,26 @@ use crate::session::{self, Caller};
 use crate::wire::{Answer, Call};
 use crate::world::Shared;
 use crate::{
-    authorization, beside, cbt, custom_fields, disks, events, extensions, files, options, power, reconfigure,
-    snapshots, tasks, users,
+    authorization, beside, browser, cbt, configure, custom_fields, disks, events, extensions, files, lease,
+    lifecycle, options, ovf, power, service_ticket, snapshots, tasks, users,
 };
 
 /// Carries a call out.
 pub(crate) async fn dispatch(shared: &Arc<Shared>, caller: &Caller, call: &Call) -> Outcome<Answer> {
     let name = call.method.as_str();
     let is_here = method(name).is_some_and(|method| method.service == call.service);
-    let is_extra = name == "Fetch" || authorization::disabled::METHODS.contains(&name);
+    let is_extra = name == "Fetch" || call.is_internal() || authorization::disabled::METHODS.contains(&name);
     if !is_here && !is_extra {
         return Err(invalid_request(format!("Unable to resolve WSDL method name {name}")));
     }
-    if let Some(rule) = shared.faults.strike(FaultPlace::Call, name, call.this.value())
-        && let Some(fault) = rule.to_fault(&call.this)
-    {
-        return Err(fault);
+    faults::play(shared, call).await?;
+    match shared.faults.strike(FaultPlace::Call, &Asked::of(call)) {
+        Some(rule) => faults::suffer(&rule, shared, caller, call, carry_out(shared, caller, call)).await,
+        None => carry_out(shared, caller, call).await,
     }
+}
+
+async fn carry_out(shared: &Arc<Shared>, caller: &Caller, call: &Call) -> Outcome<Answer> {
     let cookie = shared.read_mut(|world| {
         let cookie = caller.cookie.as_deref().filter(|cookie| world.sessions.get(cookie).is_some())?;
         world.note_activity(cookie);
@@ -97,6 +100,7 @@ async fn authenticated(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outco
         }
         ("SessionManager", "Logout") => Ok(session::logout(shared, cookie)),
         ("SessionManager", "AcquireCloneTicket") => session::clone_ticket(shared, cookie, call),
+        ("SessionManager", "AcquireGenericServiceTicket") => service_ticket::acquire(shared, call),
         ("SessionManager", "SessionIsActive") => session::is_active(shared, call),
         ("SessionManager", "TerminateSession") => session::terminate(shared, cookie, call),
         ("SessionManager", "SetLocale") => session::set_locale(shared, cookie, call),
@@ -104,11 +108,20 @@ async fn authenticated(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outco
         ("PropertyCollector", _) => property_collector(shared, cookie, call).await,
         ("PropertyFilter", "DestroyPropertyFilter") => pc::destroy_filter(shared, cookie, call),
         ("ViewManager", "CreateContainerView") => views::create(shared, cookie, call),
-        ("ContainerView", "DestroyView") => views::destroy(shared, cookie, call),
+        ("ViewManager", "CreateListView") => views::create_list(shared, cookie, call),
+        ("ViewManager", "CreateListViewFromView") => views::create_list_from(shared, cookie, call),
+        ("ListView", "ModifyListView") => views::modify_list(shared, cookie, call),
+        ("ListView", "ResetListView") => views::reset_list(shared, cookie, call),
+        ("ListView", "ResetListViewFromView") => views::reset_list_from(shared, cookie, call),
+        ("ContainerView" | "ListView", "DestroyView") => views::destroy(shared, cookie, call),
         ("SearchIndex", "FindByUuid") => search::by_uuid(shared, cookie, call),
         ("SearchIndex", "FindAllByUuid") => search::all_by_uuid(shared, cookie, call),
         ("SearchIndex", "FindByInventoryPath") => search::by_inventory_path(shared, cookie, call),
         ("SearchIndex", "FindChild") => search::child(shared, cookie, call),
+        ("SearchIndex", "FindByDatastorePath") => search::by_datastore_path(shared, cookie, call),
+        ("SearchIndex", "FindByIp" | "FindAllByIp" | "FindByDnsName" | "FindAllByDnsName") => {
+            search::by_guest(shared, cookie, call)
+        }
         ("Task", "CancelTask") => tasks::cancel(shared, call),
         ("Task", "SetTaskState" | "SetTaskDescription" | "UpdateProgress") => {
             tasks::external::change(shared, call)
@@ -126,8 +139,23 @@ async fn authenticated(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outco
             | "UserDirectory",
             _,
         ) => manager(shared, cookie, call),
-        ("FileManager" | "VirtualDiskManager", _) => files(shared, cookie, call),
+        ("FileManager", _) => files::call(shared, call, &user_of(shared, cookie)),
+        ("VirtualDiskManager", _) => disks::call(shared, call, &user_of(shared, cookie)),
+        ("HostDatastoreBrowser", _) => browser::call(shared, call, &user_of(shared, cookie)),
+        ("DatastoreNamespaceManager", _) => files::namespaces(call),
+        (_, "Rename_Task") => lifecycle::rename(shared, call, &user_of(shared, cookie)),
+        ("HttpNfcLease", _) => lease::call(shared, call).await,
+        ("VirtualMachine", "ExportVm") | ("VirtualMachineSnapshot", "ExportSnapshot") => {
+            lease::export(shared, cookie, &user_of(shared, cookie), call)
+        }
+        ("ResourcePool", "ImportVApp") => lease::import(shared, cookie, &user_of(shared, cookie), call).await,
+        ("OvfManager", _) => ovf::call(shared, call),
         ("VirtualMachine" | "VirtualMachineSnapshot", _) => machine(shared, cookie, call).await,
+        ("Folder", _) => folder(shared, cookie, call),
+        ("Datacenter", "PowerOnMultiVM_Task") => power::on_many(shared, call, &user_of(shared, cookie)),
+        ("Datacenter" | "ResourcePool", "Destroy_Task") => {
+            lifecycle::destroy_entity(shared, call, &user_of(shared, cookie))
+        }
         _ => Err(method_not_found(call)),
     }
 }
@@ -166,7 +194,16 @@ async fn machine(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outcome<Ans
         ("VirtualMachine", "PowerOnVM_Task") => power::on(shared, call, &user),
         ("VirtualMachine", "PowerOffVM_Task") => power::off(shared, call, &user),
         ("VirtualMachine", "ShutdownGuest") => power::shutdown_guest(shared, call),
-        ("VirtualMachine", "ReconfigVM_Task") => reconfigure::start(shared, call, &user),
+        ("VirtualMachine", "ReconfigVM_Task") => configure::start(shared, call, &user),
+        ("VirtualMachine", "SuspendVM_Task") => power::suspend(shared, call, &user),
+        ("VirtualMachine", "ResetVM_Task") => power::reset(shared, call, &user),
+        ("VirtualMachine", "RebootGuest") => power::reboot_guest(shared, call),
+        ("VirtualMachine", "CloneVM_Task") => lifecycle::clone(shared, call, &user),
+        ("VirtualMachine", "RelocateVM_Task") => lifecycle::relocate(shared, call, &user),
+        ("VirtualMachine", "UnregisterVM") => lifecycle::unregister(shared, call),
+        ("VirtualMachine", "MarkAsTemplate") => lifecycle::mark_as_template(shared, call),
+        ("VirtualMachine", "MarkAsVirtualMachine") => lifecycle::mark_as_machine(shared, call),
+        ("VirtualMachine", "Destroy_Task") => lifecycle::destroy(shared, call, &user),
         ("VirtualMachine", "QueryChangedDiskAreas") => cbt::query(shared, call).await,
         _ => Err(method_not_found(call)),
     }
@@ -188,20 +225,14 @@ fn manager(shared: &Shared, cookie: &str, call: &Call) -> Outcome<Answer> {
     }
 }
 
-fn files(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outcome<Answer> {
+fn folder(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outcome<Answer> {
     let user = user_of(shared, cookie);
-    match (call.this.type_name(), call.method.as_str()) {
-        ("FileManager", "MakeDirectory") => files::make_directory(shared, call),
-        ("FileManager", "CopyDatastoreFile_Task") => files::copy(shared, call, &user),
-        ("FileManager", "MoveDatastoreFile_Task") => files::rename(shared, call, &user),
-        ("FileManager", "DeleteDatastoreFile_Task") => files::delete(shared, call, &user),
-        ("VirtualDiskManager", "CreateVirtualDisk_Task") => disks::create(shared, call, &user),
-        ("VirtualDiskManager", "CopyVirtualDisk_Task") => disks::copy(shared, call, &user),
-        ("VirtualDiskManager", "MoveVirtualDisk_Task") => disks::rename(shared, call, &user),
-        ("VirtualDiskManager", "DeleteVirtualDisk_Task") => disks::delete(shared, call, &user),
-        ("VirtualDiskManager", "ExtendVirtualDisk_Task") => disks::extend(shared, call, &user),
-        ("VirtualDiskManager", "QueryVirtualDiskUuid") => disks::uuid(shared, call),
-        ("VirtualDiskManager", "SetVirtualDiskUuid") => disks::set_uuid(shared, call),
+    match call.method.as_str() {
+        "CreateVM_Task" => lifecycle::create(shared, call, &user),
+        "RegisterVM_Task" => lifecycle::register(shared, call, &user),
+        "CreateFolder" => lifecycle::create_folder(shared, call),
+        "MoveIntoFolder_Task" => lifecycle::move_into(shared, call, &user),
+        "Destroy_Task" => lifecycle::destroy_entity(shared, call, &user),
         _ => Err(method_not_found(call)),
     }
 }

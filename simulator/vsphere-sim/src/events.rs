@@ -142,7 +142,10 @@ impl World {
     }
 
     fn name_of(&self, entity: &MoRef) -> String {
-        match self.node(entity, None).and_then(|node| self.property(node, "name", None)) {
+        match self
+            .node(entity, None)
+            .and_then(|node| self.property(node, crate::inventory::Wanted::whole("name"), None))
+        {
             Some(Value::String(name)) => name,
             _ => String::new(),
         }

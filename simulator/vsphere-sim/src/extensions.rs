@@ -70,14 +70,10 @@ impl World {
     /// The machines that an extension manages.
     fn managed_by(&self, extension: &str) -> Vec<MoRef> {
         let managed = |machine: &&crate::machine::Machine| {
-            let reference: MoRef = MoRef::<mo::VirtualMachine>::new(machine.id.as_str()).cast();
-            let config = self.node(&reference, None).and_then(|node| self.property(node, "config", None));
-            let config = config.as_ref().and_then(Value::as_object);
-            let config = config.and_then(|config| config.downcast_ref::<t::VirtualMachineConfigInfo>());
-            let by = config.and_then(|config| config.managed_by.as_ref());
+            let by = machine.config.managed_by.as_ref();
             by.is_some_and(|by| by.extension_key == extension)
         };
-        let machines = self.stored.machines.values().filter(managed);
+        let machines = self.machines().filter(managed);
         machines.map(|machine| MoRef::<mo::VirtualMachine>::new(machine.id.as_str()).cast()).collect()
     }
 }

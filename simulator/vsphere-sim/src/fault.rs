@@ -1,9 +1,12 @@
 //! Faults as they go over the wire, and how failures of the store become faults.
 
+mod fields;
+
 use vim_api::dynamic::{IsA, Poly, type_info};
 use vim_api::types as t;
 use vim_api::{MoRef, mo};
 
+pub(crate) use fields::with_fields;
 pub(crate) use vim_api::Fault;
 
 /// Shorthand for what a method of a managed object answers.

@@ -1,191 +1,230 @@
-//! Faults on demand: rules that make calls, tasks and answers go wrong.
+//! Faults on demand: rules that make calls, tasks, answers, leases and the inventory go wrong.
+//!
+//! Whoever serves something asks the book: [`FaultBook::strike`] with the place and what is [`Asked`]. It counts the call
+//! and answers the rule that strikes, if one does.
+
+mod action;
+mod call;
+mod check;
+mod rule;
 
 use std::sync::{Mutex, PoisonError};
 
-use serde::{Deserialize, Serialize};
-use vim_api::MoRef;
-
-use crate::fault::{Fault, by_name};
+use crate::fault::Fault;
+use crate::wire::Call;
 use crate::{Error, ErrorKind, Result};
 
-/// One rule: what goes wrong, where, and how often.
-///
-/// As JSON: `{"method": "CreateSnapshot_Task", "where": "task", "progress": 40, "fault": "SnapshotFault"}`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct FaultRule {
-    /// Method name, such as `QueryChangedDiskAreas`; `*` for every method. `REST`, with the path as the object, for requests
-    /// to REST services, which have only the place `Http`.
-    pub method: String,
-    /// Only calls on this object (its managed object id, such as `vm-101`).
-    pub object: Option<String>,
-    /// The first call to suffer, counted from 1 over the calls that match; 1 if absent.
-    pub nth: Option<u64>,
-    /// How many calls suffer from then on. If absent: one where `nth` is given, otherwise all.
-    pub count: Option<u64>,
-    /// Where it strikes.
-    #[serde(rename = "where")]
-    pub at: FaultPlace,
-    /// For a call or a task: name of the fault's type, such as `NotAuthenticated`.
-    pub fault: Option<String>,
-    /// The words that go with the fault.
-    pub message: Option<String>,
-    /// For a task: it fails when it has got this far, in percent; 0 if absent.
-    pub progress: Option<i32>,
-    /// For HTTP: the status to answer, such as 503. If absent, the connection is closed without an answer.
-    pub status: Option<u16>,
-    /// For a body: the connection is closed after this many bytes of it.
-    pub cut_after: Option<usize>,
-    /// For the body of `QueryChangedDiskAreas`: what is wrong with it.
-    pub mutate: Option<Mutation>,
+pub use action::Action;
+pub(crate) use action::play;
+pub(crate) use call::{expire, suffer};
+pub use rule::{Effect, Endpoint, FaultPlace, FaultRule, LeaseEnd, Mutation};
+
+/// What is asked for, as rules select it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) endpoint: Endpoint,
+    /// At `/sdk` the method, elsewhere the HTTP method.
+    pub(crate) method: &'a str,
+    /// At `/sdk` the managed object id, elsewhere the path of the URL.
+    pub(crate) object: &'a str,
+    /// Whose session it is, where there is one.
+    pub(crate) user: Option<&'a str>,
 }
 
-/// Where a fault strikes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FaultPlace {
-    /// The call itself is answered with a fault.
-    #[default]
-    Call,
-    /// The call succeeds, its task fails.
-    Task,
-    /// The HTTP exchange fails; the call is not carried out.
-    Http,
-    /// The call is carried out, its answer is spoilt.
-    Body,
+/// A rule in force, and what has become of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FaultState {
+    /// Its number, by which it can be taken back.
+    pub id: u64,
+    /// What it says.
+    pub rule: FaultRule,
+    /// Calls that matched so far.
+    pub seen: u64,
+    /// Calls that suffered so far.
+    pub hits: u64,
 }
 
-/// A wrong answer of `QueryChangedDiskAreas`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mutation {
-    /// The window is empty: whoever goes on from its end never gets anywhere.
-    Stall,
-    /// The window begins beyond what was asked for.
-    Gap,
-    /// The windows do not add up to the capacity: the first ends too early, the others past the end of the disk.
-    ShortSum,
-    /// Two areas overlap.
-    Overlap,
-    /// An area reaches past the end of the disk.
-    BeyondCapacity,
+/// How a lease is to end before its time.
+#[allow(dead_code, reason = "leases come with the /nfc endpoint")]
+#[derive(Debug, Clone)]
+pub(crate) struct LeaseFault {
+    pub(crate) end: LeaseEnd,
+    /// For [`LeaseEnd::Error`]: what stands in the lease's `error`.
+    pub(crate) fault: Option<Fault>,
 }
 
 /// The rules in force, with their counters.
 #[derive(Debug, Default)]
-pub(crate) struct FaultBook(Mutex<Vec<(FaultRule, u64)>>);
+pub(crate) struct FaultBook(Mutex<Book>);
 
-impl FaultRule {
-    /// A rule that answers every call of `method` with the fault called `fault`.
-    pub fn call(method: &str, fault: &str) -> Self {
-        Self { method: method.to_owned(), fault: Some(fault.to_owned()), ..Self::default() }
+#[derive(Debug, Default)]
+struct Book {
+    entries: Vec<Entry>,
+    last: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    state: FaultState,
+    chance: Chance,
+}
+
+/// A small deterministic generator, SplitMix64: a rule with the same seed strikes at the same calls on every machine.
+#[derive(Debug)]
+struct Chance(u64);
+
+impl<'a> Asked<'a> {
+    /// A method call.
+    pub(crate) fn of(call: &'a Call) -> Self {
+        Self::on(call, call.this.value())
     }
 
-    /// A rule that lets the task of every call of `method` fail when it is `progress` percent done.
-    pub fn task(method: &str, fault: &str, progress: i32) -> Self {
-        Self { at: FaultPlace::Task, progress: Some(progress), ..Self::call(method, fault) }
-    }
-
-    /// A rule that spoils the answers of `QueryChangedDiskAreas`.
-    pub fn changed_areas(mutation: Mutation) -> Self {
-        Self {
-            method: "QueryChangedDiskAreas".to_owned(),
-            at: FaultPlace::Body,
-            mutate: Some(mutation),
-            ..Self::default()
-        }
-    }
-
-    /// The same rule, for `count` calls from the `nth` on.
-    #[must_use]
-    pub fn times(self, nth: u64, count: u64) -> Self {
-        Self { nth: Some(nth), count: Some(count), ..self }
-    }
-
-    /// The fault that the rule names, about `object`.
-    pub(crate) fn to_fault(&self, object: &MoRef) -> Option<Fault> {
-        by_name(self.fault.as_deref()?, self.message.as_deref().unwrap_or("Injected fault."), object)
-    }
-
-    fn check(&self) -> Result<()> {
-        let refuse = |why: String| Err(Error::new(ErrorKind::InvalidArgument, why));
-        if self.method.is_empty() {
-            return refuse("a fault rule must name a method, or \"*\"".to_owned());
-        }
-        match self.at {
-            FaultPlace::Call | FaultPlace::Task if self.to_fault(&MoRef::default()).is_none() => {
-                refuse(format!("{:?} is not the name of a fault's type", self.fault.as_deref().unwrap_or("")))
-            }
-            FaultPlace::Body if self.cut_after.is_none() && self.mutate.is_none() => {
-                refuse("a rule for a body must say where to cut it or how to spoil it".to_owned())
-            }
-            FaultPlace::Http if self.status.is_some_and(|status| !(100..=599).contains(&status)) => {
-                refuse("an HTTP status lies between 100 and 599".to_owned())
-            }
-            _ => Ok(()),
-        }
+    /// A method call that counts as one on `object`, such as the machine of the snapshot that is called.
+    pub(crate) fn on(call: &'a Call, object: &'a str) -> Self {
+        Self { endpoint: Endpoint::Sdk, method: &call.method, object, user: call.user.as_deref() }
     }
 }
 
 impl FaultBook {
-    /// Adds a rule.
-    pub(crate) fn add(&self, rule: FaultRule) -> Result<()> {
+    /// Adds a rule and answers its number.
+    pub(crate) fn add(&self, rule: FaultRule) -> Result<u64> {
         rule.check()?;
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((rule, 0));
+        let mut book = self.lock();
+        book.last += 1;
+        let id = book.last;
+        let chance = Chance(rule.seed.unwrap_or(0));
+        book.entries.push(Entry { state: FaultState { id, rule, seen: 0, hits: 0 }, chance });
+        Ok(id)
+    }
+
+    /// Drops a rule.
+    pub(crate) fn remove(&self, id: u64) -> Result<()> {
+        let mut book = self.lock();
+        let at = book.entries.iter().position(|entry| entry.state.id == id);
+        let at = at.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no fault rule {id}")))?;
+        book.entries.remove(at);
         Ok(())
     }
 
     /// Drops all rules.
     pub(crate) fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.lock().entries.clear();
     }
 
-    /// Counts a call for the rules of that place, and answers the first rule that strikes.
-    pub(crate) fn strike(&self, at: FaultPlace, method: &str, object: &str) -> Option<FaultRule> {
-        self.strike_where(method, object, |rule| rule.at == at)
+    /// All rules, the oldest first.
+    pub(crate) fn list(&self) -> Vec<FaultState> {
+        self.lock().entries.iter().map(|entry| entry.state.clone()).collect()
     }
 
-    /// Where to cut an answer's bytes, if a rule says so.
-    pub(crate) fn strike_cut(&self, method: &str, object: &str) -> Option<usize> {
-        let cuts = |rule: &FaultRule| rule.at == FaultPlace::Body && rule.cut_after.is_some();
-        self.strike_where(method, object, cuts)?.cut_after
+    /// Counts a call for the rules of that place, and answers the first rule that strikes. The others have counted it
+    /// too, but are not used up by it.
+    pub(crate) fn strike(&self, at: FaultPlace, asked: &Asked<'_>) -> Option<FaultRule> {
+        self.strikes(asked, 1, |rule| rule.at == at && rule.mutate.is_none()).pop()
     }
 
     /// How to spoil an answer of `QueryChangedDiskAreas`, if a rule says so.
-    pub(crate) fn strike_areas(&self, object: &str) -> Option<Mutation> {
-        let spoils = |rule: &FaultRule| rule.at == FaultPlace::Body && rule.mutate.is_some();
-        self.strike_where("QueryChangedDiskAreas", object, spoils)?.mutate
+    pub(crate) fn strike_areas(&self, asked: &Asked<'_>) -> Option<Mutation> {
+        // First-class disks have a method of their own for it.
+        let asked = Asked { method: "QueryChangedDiskAreas", ..*asked };
+        self.strikes(&asked, 1, |rule| rule.mutate.is_some()).pop()?.mutate
     }
 
-    fn strike_where(
-        &self,
-        method: &str,
-        object: &str,
-        suits: impl Fn(&FaultRule) -> bool,
-    ) -> Option<FaultRule> {
-        let mut rules = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut hit = None;
-        for (rule, seen) in rules.iter_mut() {
-            let matches = suits(rule)
-                && (rule.method == method || rule.method == "*")
-                && rule.object.as_deref().is_none_or(|wanted| wanted == object);
-            if !matches {
+    /// How a lease ends, if a rule says so. To be asked whenever something is done with the lease: `asked` is the method
+    /// call on it, or the transfer at `/nfc`; `percent` is how far the lease has got.
+    #[allow(dead_code, reason = "leases come with the /nfc endpoint")]
+    pub(crate) fn strike_lease(&self, asked: &Asked<'_>, percent: i32) -> Option<LeaseFault> {
+        let due = |rule: &FaultRule| rule.at == FaultPlace::Lease && rule.progress.unwrap_or(0) <= percent;
+        let rule = self.strikes(asked, 1, due).pop()?;
+        let object = vim_api::MoRef::of_type("HttpNfcLease", asked.object);
+        Some(LeaseFault { end: rule.lease?, fault: rule.to_fault(&object) })
+    }
+
+    /// What happens to the inventory before a call is carried out: every rule that strikes, not only the first.
+    fn strike_inventory(&self, asked: &Asked<'_>) -> Vec<FaultRule> {
+        self.strikes(asked, usize::MAX, |rule| rule.at == FaultPlace::Inventory)
+    }
+
+    fn strikes(&self, asked: &Asked<'_>, most: usize, suits: impl Fn(&FaultRule) -> bool) -> Vec<FaultRule> {
+        let mut hit = Vec::new();
+        for entry in &mut self.lock().entries {
+            let Entry { state, chance } = entry;
+            if !suits(&state.rule) || !state.rule.selects(asked) {
                 continue;
             }
-            *seen += 1;
-            let first = rule.nth.unwrap_or(1).max(1);
-            let count = rule.count.unwrap_or(if rule.nth.is_some() { 1 } else { u64::MAX });
-            if hit.is_none() && *seen >= first && *seen - first < count {
-                hit = Some(rule.clone());
+            state.seen += 1;
+            if hit.len() < most && state.is_due() && chance.is_for(state.rule.probability) {
+                state.hits += 1;
+                hit.push(state.rule.clone());
             }
         }
         hit
     }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Book> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl FaultState {
+    /// As the control port shows it, without the fields that the rule leaves out.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        let mut rule = serde_json::json!(self.rule);
+        if let Some(fields) = rule.as_object_mut() {
+            fields.retain(|_, value| !value.is_null());
+        }
+        serde_json::json!({ "id": self.id, "seen": self.seen, "hits": self.hits, "rule": rule })
+    }
+
+    /// Whether the call that was counted last is one of those that suffer, unless chance has it otherwise.
+    fn is_due(&self) -> bool {
+        let skipped = self.rule.skip.unwrap_or_else(|| self.rule.nth.map_or(0, |nth| nth.saturating_sub(1)));
+        let count = self.rule.count.unwrap_or(if self.rule.nth.is_some() { 1 } else { u64::MAX });
+        self.seen > skipped && self.hits < count
+    }
+}
+
+impl FaultRule {
+    fn selects(&self, asked: &Asked<'_>) -> bool {
+        let method = if self.method.is_empty() { "*" } else { &self.method };
+        self.endpoint == asked.endpoint
+            && fits(method, asked.method)
+            && self.object.as_deref().is_none_or(|wanted| fits(wanted, asked.object))
+            && self.user.as_deref().is_none_or(|wanted| asked.user.is_some_and(|user| fits(wanted, user)))
+    }
+}
+
+impl Chance {
+    fn is_for(&mut self, probability: Option<f64>) -> bool {
+        let Some(probability) = probability else { return true };
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        // 53 bits fill a fraction exactly.
+        probability > (mixed >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+/// Whether `text` is what `pattern` says, in which `*` stands for any text.
+fn fits(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or_default()) else { return false };
+    let Some(last) = parts.next_back() else { return rest.is_empty() };
+    for part in parts {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn asked<'a>(method: &'a str, object: &'a str) -> Asked<'a> {
+        Asked { endpoint: Endpoint::Sdk, method, object, user: Some("me") }
+    }
 
     #[test]
     fn rules_strike_as_often_as_asked() {
@@ -193,38 +232,170 @@ mod tests {
         book.add(FaultRule::call("A", "NotAuthenticated").times(2, 2)).unwrap();
         book.add(FaultRule { object: Some("vm-1".to_owned()), ..FaultRule::call("*", "TaskInProgress") })
             .unwrap();
-        let struck =
-            |method, object| book.strike(FaultPlace::Call, method, object).and_then(|rule| rule.fault);
+        let struck = |method, object| {
+            book.strike(FaultPlace::Call, &asked(method, object)).and_then(|rule| rule.fault)
+        };
         assert_eq!(struck("A", "x"), None);
         assert_eq!(struck("A", "x").as_deref(), Some("NotAuthenticated"));
         assert_eq!(struck("A", "x").as_deref(), Some("NotAuthenticated"));
         assert_eq!(struck("A", "x"), None);
         assert_eq!(struck("B", "vm-1").as_deref(), Some("TaskInProgress"));
-        assert_eq!(book.strike(FaultPlace::Task, "B", "vm-1"), None);
-        book.clear();
+        assert_eq!(book.strike(FaultPlace::Task, &asked("B", "vm-1")), None);
+        let states: Vec<_> =
+            book.list().into_iter().map(|state| (state.id, state.seen, state.hits)).collect();
+        assert_eq!(states, [(1, 4, 2), (2, 1, 1)]);
+        book.remove(2).unwrap();
         assert_eq!(struck("B", "vm-1"), None);
+        assert_eq!(book.remove(2).unwrap_err().kind(), ErrorKind::NotFound);
+        book.clear();
+        assert!(book.list().is_empty());
     }
 
     #[test]
-    fn rules_that_cannot_work_are_refused() {
+    fn selectors() {
         let book = FaultBook::default();
-        for rule in [
-            FaultRule::call("A", "NoSuchFault"),
-            FaultRule::call("A", "VirtualMachineConfigInfo"),
-            FaultRule::call("", "NotAuthenticated"),
-            FaultRule { method: "A".to_owned(), at: FaultPlace::Body, ..FaultRule::default() },
+        let rule = |rule| book.add(rule).unwrap();
+        rule(FaultRule { user: Some("someone*".to_owned()), ..FaultRule::call("A", "NoPermission") });
+        assert_eq!(book.strike(FaultPlace::Call, &asked("A", "x")), None);
+        let someone = Asked { user: Some("someone@else"), ..asked("A", "x") };
+        assert!(book.strike(FaultPlace::Call, &someone).is_some());
+        assert_eq!(book.strike(FaultPlace::Call, &Asked { user: None, ..someone }), None);
+        let folder = Asked { endpoint: Endpoint::Folder, ..asked("GET", "/folder/a/b-flat.vmdk") };
+        rule(FaultRule::at(Endpoint::Sdk, "*", FaultPlace::Http));
+        assert_eq!(book.strike(FaultPlace::Http, &folder), None);
+        rule(FaultRule {
+            object: Some("*-flat.vmdk".to_owned()),
+            ..FaultRule::at(Endpoint::Folder, "", FaultPlace::Http)
+        });
+        assert!(book.strike(FaultPlace::Http, &folder).is_some());
+        for (pattern, text, is_fit) in [
+            ("a", "a", true),
+            ("a", "ab", false),
+            ("*", "", true),
+            ("a*c", "abbc", true),
+            ("a*b*c", "a-b-c-c", true),
+            ("a*b*c", "a-c-c", false),
+            ("ab*ba", "aba", false),
         ] {
-            assert_eq!(book.add(rule).unwrap_err().kind(), ErrorKind::InvalidArgument);
+            assert_eq!(fits(pattern, text), is_fit, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn chance_is_the_same_for_the_same_seed() {
+        let strikes = |seed| {
+            let book = FaultBook::default();
+            let rule = FaultRule::call("A", "NotAuthenticated");
+            book.add(FaultRule { probability: Some(0.3), seed: Some(seed), ..rule }).unwrap();
+            (0..1000).map(|_| book.strike(FaultPlace::Call, &asked("A", "x")).is_some()).collect::<Vec<_>>()
+        };
+        assert_eq!(strikes(7), strikes(7));
+        assert_ne!(strikes(7), strikes(8));
+        let hits = strikes(7).iter().filter(|hit| **hit).count();
+        assert!((230..370).contains(&hits), "{hits}");
+    }
+
+    #[test]
+    fn skipping_counts_calls_and_counting_hits() {
+        let book = FaultBook::default();
+        let rule = FaultRule::call("A", "NotAuthenticated");
+        book.add(FaultRule { skip: Some(2), count: Some(1), ..rule }).unwrap();
+        let struck: Vec<bool> =
+            (0..5).map(|_| book.strike(FaultPlace::Call, &asked("A", "x")).is_some()).collect();
+        assert_eq!(struck, [false, false, true, false, false]);
+    }
+
+    #[test]
+    fn a_lease_ends_when_it_has_got_far_enough() {
+        let book = FaultBook::default();
+        book.add(FaultRule {
+            at: FaultPlace::Lease,
+            lease: Some(LeaseEnd::Error),
+            progress: Some(50),
+            ..FaultRule::call("*", "FileFault")
+        })
+        .unwrap();
+        assert!(book.strike_lease(&asked("HttpNfcLeaseProgress", "session[1]2"), 49).is_none());
+        let struck = book.strike_lease(&asked("HttpNfcLeaseProgress", "session[1]2"), 50).unwrap();
+        assert_eq!(struck.end, LeaseEnd::Error);
+        assert_eq!(struck.fault.unwrap().fault.type_name(), "FileFault");
+    }
+
+    #[test]
+    fn what_can_never_work_is_refused_by_the_name_of_its_field() {
+        for (json, field, hint) in [
+            (r#"{"method": "A", "wher": "task"}"#, "\"wher\"", "expected one of"),
+            (r#"{"method": "A", "where": "tsak", "fault": "FileFault"}"#, "\"where\"", "`task`"),
+            (r#"{"method": "A", "nth": "two", "fault": "FileFault"}"#, "\"nth\"", "u64"),
+            (r#"{"method": "A", "nth": 0, "fault": "FileFault"}"#, "\"nth\"", "from 1"),
+            (r#"{"method": "A", "nth": 1, "skip": 1, "fault": "FileFault"}"#, "\"skip\"", "exclude"),
+            (r#"{"method": "A", "probability": 1.5, "fault": "FileFault"}"#, "\"probability\"", "0 and 1"),
+            (r#"{"method": "A", "seed": 1, "fault": "FileFault"}"#, "\"seed\"", "\"probability\""),
+            (r#"{"fault": "FileFault"}"#, "\"method\"", "\"*\""),
+            (r#"{"endpoint": "/file", "where": "http"}"#, "\"endpoint\"", "`/folder`"),
+            (r#"{"endpoint": "/folder", "fault": "FileFault"}"#, "\"endpoint\"", "\"http\""),
+            (r#"{"method": "A"}"#, "\"fault\"", "\"expire_session\""),
+            (r#"{"method": "A", "fault": "NoSuchFault"}"#, "\"fault\"", "FileFault"),
+            (r#"{"method": "A", "fault": "VirtualMachineConfigInfo"}"#, "\"fault\"", "name of a fault"),
+            (r#"{"method": "A", "fault": "FileFault", "fields": {"fil": "x"}}"#, "\"fil\"", "\"file\""),
+            (r#"{"method": "A", "fault": "TaskInProgress", "fields": {"task": 1}}"#, "\"task\"", "type"),
+            (r#"{"method": "A", "fault": "FileFault", "cut_after": 1}"#, "\"cut_after\"", "\"body\""),
+            (r#"{"method": "A", "where": "task"}"#, "\"fault\"", "\"delay_ms\""),
+            (
+                r#"{"method": "A", "where": "task", "fault": "FileFault", "progress": 101}"#,
+                "\"progress\"",
+                "100",
+            ),
+            (r#"{"method": "A", "where": "http", "status": 99}"#, "\"status\"", "200 to 599"),
+            (r#"{"method": "A", "where": "http", "retry_after": 9}"#, "\"retry_after\"", "\"status\""),
+            (r#"{"method": "A", "where": "http", "effect": "gzip_garbage"}"#, "\"effect\"", "\"reset\""),
+            (r#"{"method": "A", "where": "http", "effect": "explode"}"#, "\"effect\"", "`reset`"),
+            (r#"{"method": "A", "where": "body"}"#, "body", "\"cut_after\""),
+            (
+                r#"{"method": "A", "where": "body", "bytes_per_second": 0}"#,
+                "\"bytes_per_second\"",
+                "at least 1",
+            ),
+            (
+                r#"{"method": "A", "where": "body", "mutate": "gap"}"#,
+                "\"mutate\"",
+                "\"QueryChangedDiskAreas\"",
+            ),
+            (r#"{"method": "A", "where": "lease"}"#, "\"lease\"", "\"timeout\""),
+            (r#"{"method": "A", "where": "lease", "lease": "error"}"#, "\"fault\"", "name of a fault"),
+            (r#"{"method": "A", "where": "inventory"}"#, "\"action\"", "\"vanish\""),
+            (
+                r#"{"method": "A", "where": "inventory", "action": {"do": "explode"}}"#,
+                "\"action\"",
+                "`vanish`",
+            ),
+            (r#"{"method": "A", "where": "inventory", "action": {"do": "rename"}}"#, "\"action\"", "`name`"),
+            (r#"{"method": "A", "after_ms": 5, "delay_ms": 1}"#, "\"after_ms\"", "\"fault\""),
+            (r#"["method"]"#, "object", "fields"),
+        ] {
+            let refused = FaultRule::from_json(&serde_json::from_str(json).unwrap()).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
+            let text = refused.to_string();
+            assert!(text.contains(field) && text.contains(hint), "{json}: {text}");
         }
     }
 
     #[test]
     fn json_form() {
-        let rule: FaultRule = serde_json::from_str(
-            r#"{"method": "CreateSnapshot_Task", "where": "task", "progress": 40, "fault": "SnapshotFault"}"#,
-        )
-        .unwrap();
-        assert_eq!(rule, FaultRule::task("CreateSnapshot_Task", "SnapshotFault", 40));
-        assert!(serde_json::from_str::<FaultRule>(r#"{"method": "X", "wher": "task"}"#).is_err());
+        let rule = FaultRule::from_json(&serde_json::json!({
+            "method": "CreateSnapshot_Task", "where": "task", "progress": 40, "fault": "SnapshotFault"
+        }));
+        assert_eq!(rule.unwrap(), FaultRule::task("CreateSnapshot_Task", "SnapshotFault", 40));
+    }
+
+    #[test]
+    fn fields_fill_the_fault_in() {
+        let rule = FaultRule::from_json(&serde_json::json!({
+            "method": "A", "fault": "TaskInProgress", "message": "busy",
+            "fields": { "task": { "type": "Task", "value": "task-77" } }
+        }));
+        let fault = rule.unwrap().to_fault(&vim_api::MoRef::default()).unwrap();
+        let busy = fault.fault.downcast_ref::<vim_api::types::TaskInProgress>().unwrap();
+        assert_eq!((busy.task.value(), fault.message.as_str()), ("task-77", "busy"));
     }
 }

@@ -114,8 +114,6 @@ impl World {
         if entity.type_name() != "VirtualMachine" {
             return None;
         }
-        let runtime = self.property(self.node(entity, None)?, "runtime", None)?;
-        let host = runtime.as_object()?.downcast_ref::<t::VirtualMachineRuntimeInfo>()?.host.clone();
-        host.map(|host| moref(host.value()))
+        self.machine(entity.value()).map(|machine| moref(&machine.host))
     }
 }

@@ -3,65 +3,68 @@
 //! Properties are made when they are asked for, out of the state, as typed structs of `vim_api`.
 
 mod compute;
-mod defaults;
-mod devices;
 mod entity;
 mod files;
 mod guest;
+pub(crate) mod places;
 pub(crate) mod search;
 mod service;
 mod storage;
+pub(crate) mod tree;
 pub(crate) mod views;
 mod vm;
 
 use vim_api::MoRef;
-use vim_api::dynamic::{Element, Value};
+use vim_api::dynamic::{Element, Object, Value};
 use vim_api::mo::{self, Managed};
 
+use crate::lease::Lease;
 use crate::machine::{Machine, Snapshot};
 use crate::session::Session;
 use crate::tasks::TaskState;
-use crate::world::{DatastoreState, World};
+use crate::world::World;
+use tree::Entity;
 
-pub(crate) use devices::{FIRST_DISK, SCSI_OWN_UNIT};
+pub(crate) use files::vmsn;
 pub(crate) use service::{Mode, default_version};
+pub(crate) use storage::datastore_url;
 pub(crate) use vm::power_state;
-
-/// Ids of the objects that every server has.
-pub(crate) mod ids {
-    pub(crate) const ROOT: &str = "group-d1";
-    pub(crate) const DATACENTER: &str = "datacenter-2";
-    pub(crate) const VM_FOLDER: &str = "group-v3";
-    pub(crate) const HOST_FOLDER: &str = "group-h4";
-    pub(crate) const DATASTORE_FOLDER: &str = "group-s5";
-    pub(crate) const NETWORK_FOLDER: &str = "group-n6";
-    pub(crate) const CLUSTER: &str = "domain-c8";
-    pub(crate) const POOL: &str = "resgroup-9";
-    pub(crate) const HOST: &str = "host-21";
-    pub(crate) const NETWORK: &str = "network-31";
-    pub(crate) const BROWSER: &str = "envbrowser-8";
-}
 
 /// A managed object with what its properties are made of.
 #[derive(Clone, Copy)]
 pub(crate) enum Node<'w> {
     /// The service instance and the managers.
     Service(service::Singleton),
-    Folder(entity::Folder),
-    Datacenter,
-    Cluster,
-    Pool,
-    Host,
-    Network,
+    Entity(&'w Entity),
+    DatastoreBrowser(&'w Entity),
     Browser,
-    Datastore(&'w DatastoreState),
     Machine(&'w Machine),
     Snapshot(&'w Machine, &'w Snapshot),
     Task(&'w TaskState),
+    Lease(&'w Lease),
     View(&'w views::View),
     Collector(&'w crate::property_collector::Collector),
     Filter(&'w crate::property_collector::Filter),
     History(&'w crate::history::collector::Collector),
+}
+
+/// What a property is asked for: its name, and the path behind it if not all of it is wanted.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'p> {
+    pub(crate) name: &'p str,
+    pub(crate) rest: Option<&'p str>,
+}
+
+impl<'p> Wanted<'p> {
+    /// All of a property.
+    pub(crate) fn whole(name: &'p str) -> Self {
+        Self { name, rest: None }
+    }
+
+    /// Whether a field of the property is needed.
+    pub(crate) fn needs(self, field: &str) -> bool {
+        self.rest.is_none_or(|rest| rest.split(['.', '[']).next() == Some(field))
+    }
 }
 
 impl World {
@@ -69,20 +72,20 @@ impl World {
     pub(crate) fn node<'w>(&'w self, object: &MoRef, session: Option<&'w Session>) -> Option<Node<'w>> {
         let id = object.value();
         match object.type_name() {
-            "Folder" => entity::Folder::of(id).map(Node::Folder),
-            "Datacenter" => (id == ids::DATACENTER).then_some(Node::Datacenter),
-            "ClusterComputeResource" => (id == ids::CLUSTER).then_some(Node::Cluster),
-            "ResourcePool" => (id == ids::POOL).then_some(Node::Pool),
-            "HostSystem" => (id == ids::HOST).then_some(Node::Host),
-            "Network" => (id == ids::NETWORK).then_some(Node::Network),
-            "EnvironmentBrowser" => (id == ids::BROWSER).then_some(Node::Browser),
-            "Datastore" => self.stored.datastores.iter().find(|store| store.id == id).map(Node::Datastore),
             "VirtualMachine" => self.machine(id).map(Node::Machine),
             "VirtualMachineSnapshot" => {
                 self.snapshot(id).map(|(machine, snapshot)| Node::Snapshot(machine, snapshot))
             }
+            "EnvironmentBrowser" => {
+                let compute = self.stored.tree.get(id.strip_prefix(compute::BROWSER_PREFIX)?);
+                compute.filter(|compute| compute.has_browser()).map(|_| Node::Browser)
+            }
+            "HostDatastoreBrowser" => self.browsed(id).map(|(entity, _)| Node::DatastoreBrowser(entity)),
             "Task" => self.tasks.get(id).map(Node::Task),
-            "ContainerView" => session?.views.get(id).map(Node::View),
+            "ContainerView" | "ListView" => {
+                session?.views.get(id).filter(|view| view.type_name() == object.type_name()).map(Node::View)
+            }
+            "HttpNfcLease" => self.leases.seen_by(session?, id).map(Node::Lease),
             "PropertyCollector" => match session {
                 Some(session) => session.collectors.get(id).map(Node::Collector),
                 None => service::Singleton::of(object, self.mode()).map(Node::Service),
@@ -94,24 +97,30 @@ impl World {
                 let mut collectors = session?.collectors.values();
                 collectors.find_map(|collector| collector.filter(id)).map(Node::Filter)
             }
-            _ => service::Singleton::of(object, self.mode()).map(Node::Service),
+            _ => match self.stored.tree.find(object) {
+                Some(entity) => Some(Node::Entity(entity)),
+                None => service::Singleton::of(object, self.mode()).map(Node::Service),
+            },
         }
     }
 
-    /// A property of an object, by its first name. `None` if it is not set, or if the simulator does not have it.
-    pub(crate) fn property(&self, node: Node<'_>, name: &str, session: Option<&Session>) -> Option<Value> {
+    /// A property of an object. `None` if it is not set, or if the simulator does not have it. Where only a part is
+    /// wanted, the others may be missing.
+    pub(crate) fn property(
+        &self,
+        node: Node<'_>,
+        wanted: Wanted<'_>,
+        session: Option<&Session>,
+    ) -> Option<Value> {
+        let name = wanted.name;
         match node {
             Node::Service(manager) => self.service_property(manager, name, session),
-            Node::Folder(folder) => self.folder_property(folder, name),
-            Node::Datacenter => self.datacenter_property(name),
-            Node::Cluster => self.cluster_property(name),
-            Node::Pool => self.pool_property(name),
-            Node::Host => self.host_property(name),
-            Node::Network => self.network_property(name),
+            Node::Entity(entity) => self.tree_property(entity, wanted),
+            Node::DatastoreBrowser(datastore) => storage::browser_property(datastore, name),
             Node::Browser => None,
-            Node::Datastore(datastore) => self.datastore_property(datastore, name),
-            Node::Machine(machine) => self.machine_property(machine, name),
+            Node::Machine(machine) => self.machine_property(machine, wanted),
             Node::Snapshot(machine, snapshot) => self.snapshot_property(machine, snapshot, name),
+            Node::Lease(lease) => lease.property(self, name),
             Node::Task(task) => (name == "info").then(|| task.info().to_value()),
             Node::View(view) => self.view_property(view, name),
             Node::Collector(collector) => (name == "filter").then(|| refs(collector.filters())),
@@ -119,6 +128,53 @@ impl World {
             Node::History(collector) => collector.property(self, name, session),
         }
     }
+
+    /// A property that is kept as it is shown: a part of it can be read without a copy of the whole.
+    pub(crate) fn kept<'w>(&self, node: Node<'w>, name: &str) -> Option<&'w dyn Object> {
+        match node {
+            Node::Machine(machine) if name == "config" => Some(&*machine.config),
+            Node::Snapshot(_, snapshot) if name == "config" => Some(&*snapshot.config),
+            _ => None,
+        }
+    }
+
+    /// When an object was changed last, by [`World::revision`]; `None` for what can change without being counted.
+    pub(crate) fn changed_at(&self, object: &MoRef) -> Option<u64> {
+        match object.type_name() {
+            "VirtualMachine" => self.machine(object.value()).map(|machine| machine.revision),
+            _ => None,
+        }
+    }
+}
+
+/// Names of inventory objects show three characters as their codes, so that they can stand in a path.
+pub(crate) fn escaped(name: &str) -> String {
+    name.replace('%', "%25").replace('/', "%2f").replace('\\', "%5c")
+}
+
+/// A name as a client gives it: a `%` that begins no code stands for itself.
+pub(crate) fn escaped_name(name: &str) -> String {
+    escaped(&plain(name))
+}
+
+/// The name behind an escaped one.
+pub(crate) fn plain(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    let mut rest = name;
+    while let Some(at) = rest.find('%') {
+        text.push_str(&rest[..at]);
+        let code = rest.get(at + 1..at + 3).unwrap_or_default().to_ascii_lowercase();
+        let (c, length) = match code.as_str() {
+            "2f" => ('/', 3),
+            "5c" => ('\\', 3),
+            "25" => ('%', 3),
+            _ => ('%', 1),
+        };
+        text.push(c);
+        rest = &rest[at + length..];
+    }
+    text.push_str(rest);
+    text
 }
 
 /// A reference of a known type.

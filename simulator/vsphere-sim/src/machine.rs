@@ -1,28 +1,38 @@
-//! The state of a machine, in types of its own: it is stored, and wire types are not.
+//! The state of a machine. Its configuration is kept as the API shows it: what a client has set is what it reads again,
+//! and what a snapshot keeps is a copy.
 
 use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 use sim_store::DatastorePath;
 use sim_store::state::{DisabledMethod, SnapshotRecord, VmDisk, VmRecord};
+use vim_api::dynamic::Poly;
+use vim_api::types as t;
 
 use crate::clock::Moment;
+use crate::stored_xml;
+
+/// A configuration, shared until somebody changes it.
+pub(crate) type Config = Arc<t::VirtualMachineConfigInfo>;
 
 /// A machine with its snapshots.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Machine {
     /// Managed object id, such as `vm-101`.
     pub(crate) id: String,
-    pub(crate) instance_uuid: String,
-    pub(crate) bios_uuid: String,
+    /// Id of the folder that it is in.
+    pub(crate) folder: String,
+    /// Id of its resource pool; a template has none.
+    pub(crate) pool: Option<String>,
+    /// Id of its host.
+    pub(crate) host: String,
     pub(crate) created: Moment,
-    /// Counts the changes of the configuration: `config.changeVersion`.
-    pub(crate) generation: u64,
-    pub(crate) vmx: DatastorePath,
     pub(crate) power: Power,
     pub(crate) booted: Option<Moment>,
+    pub(crate) suspended: Option<Moment>,
     pub(crate) clean_power_off: bool,
-    pub(crate) settings: Settings,
+    #[serde(with = "stored_xml")]
+    pub(crate) config: Config,
     /// In the order of creation, parents before their children.
     pub(crate) snapshots: Vec<Snapshot>,
     pub(crate) current_snapshot: Option<String>,
@@ -30,6 +40,12 @@ pub(crate) struct Machine {
     pub(crate) last_snapshot: u32,
     pub(crate) consolidation_needed: bool,
     pub(crate) disabled_methods: Vec<DisabledMethod>,
+    /// It was generated and nobody has touched it: it has no files yet, and none on record.
+    #[serde(skip)]
+    pub(crate) untouched: bool,
+    /// When it was changed last, by [`World::revision`](crate::world::World::revision).
+    #[serde(skip)]
+    pub(crate) revision: u64,
     /// The task that holds the machine.
     #[serde(skip)]
     pub(crate) busy: Option<String>,
@@ -38,37 +54,19 @@ pub(crate) struct Machine {
     pub(crate) stun: Arc<Mutex<()>>,
 }
 
-/// What a snapshot copies and a revert brings back.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Settings {
-    pub(crate) name: String,
-    pub(crate) annotation: String,
-    pub(crate) guest_id: String,
-    pub(crate) cpus: i32,
-    pub(crate) memory_mb: i32,
-    /// As configured. It takes effect when the machine is stunned next.
-    pub(crate) change_tracking: bool,
-    pub(crate) disks: Vec<DiskState>,
-    pub(crate) mac: String,
-}
-
-/// A disk of a machine or of a snapshot.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// A disk, as far as its files go.
+#[derive(Debug, Clone)]
 pub(crate) struct DiskState {
-    /// Device key, 2000 and up.
+    /// Device key, such as 2000.
     pub(crate) key: i32,
-    /// Unit on the SCSI controller; 7 is the controller's own.
-    pub(crate) unit: i32,
     /// Bytes.
     pub(crate) capacity: u64,
     /// Descriptor of the live top link, or of a snapshot's frozen one.
     pub(crate) path: DatastorePath,
     /// `backing.uuid`.
     pub(crate) uuid: String,
-    pub(crate) thin: bool,
-    pub(crate) eager: bool,
-    /// For a snapshot's disk: the change id that the snapshot stamped.
-    pub(crate) change_id: Option<String>,
+    /// Snapshots leave it out.
+    pub(crate) independent: bool,
 }
 
 /// A snapshot.
@@ -81,10 +79,12 @@ pub(crate) struct Snapshot {
     pub(crate) name: String,
     pub(crate) description: String,
     pub(crate) created: Moment,
+    /// The state that a revert brings back: off, unless the memory was kept.
     pub(crate) power: Power,
     pub(crate) quiesced: bool,
     pub(crate) parent: Option<String>,
-    pub(crate) settings: Settings,
+    #[serde(with = "stored_xml")]
+    pub(crate) config: Config,
 }
 
 /// Power state of a machine.
@@ -92,9 +92,40 @@ pub(crate) struct Snapshot {
 pub(crate) enum Power {
     Off,
     On,
+    Suspended,
 }
 
 impl Machine {
+    /// The name, as the API shows it.
+    pub(crate) fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    /// The name as people write it.
+    pub(crate) fn plain_name(&self) -> String {
+        crate::inventory::plain(&self.config.name)
+    }
+
+    /// The configuration, to be changed.
+    pub(crate) fn config_mut(&mut self) -> &mut t::VirtualMachineConfigInfo {
+        Arc::make_mut(&mut self.config)
+    }
+
+    /// The `.vmx` file.
+    pub(crate) fn vmx(&self) -> Option<DatastorePath> {
+        self.config.files.vm_path_name.as_deref()?.parse().ok()
+    }
+
+    /// The disks that have files.
+    pub(crate) fn disks(&self) -> Vec<DiskState> {
+        disks(&self.config)
+    }
+
+    /// Whether changes of blocks are tracked, as configured. It takes effect when the machine is stunned next.
+    pub(crate) fn is_tracked(&self) -> bool {
+        self.config.change_tracking_enabled == Some(true)
+    }
+
     /// A snapshot by its managed object id.
     pub(crate) fn snapshot(&self, id: &str) -> Option<&Snapshot> {
         self.snapshots.iter().find(|snapshot| snapshot.id == id)
@@ -105,24 +136,70 @@ impl Machine {
         self.snapshots.iter().filter(move |snapshot| snapshot.parent.as_deref() == parent)
     }
 
-    /// What other processes are told of the machine.
-    pub(crate) fn record(&self) -> VmRecord {
-        let disks = |settings: &Settings| {
-            settings.disks.iter().map(|disk| VmDisk { key: disk.key, path: disk.path.clone() }).collect()
+    /// What other processes are told of the machine; `None` for one without a `.vmx`.
+    pub(crate) fn record(&self) -> Option<VmRecord> {
+        let disks = |disks: Vec<DiskState>| {
+            disks.into_iter().map(|disk| VmDisk { key: disk.key, path: disk.path }).collect()
         };
         let snapshot = |snapshot: &Snapshot| SnapshotRecord {
             moref: snapshot.id.clone(),
-            disks: disks(&snapshot.settings),
+            disks: disks(snapshot.disks()),
         };
-        VmRecord {
+        Some(VmRecord {
             moref: self.id.clone(),
-            instance_uuid: self.instance_uuid.clone(),
-            name: self.settings.name.clone(),
+            instance_uuid: self.config.instance_uuid.clone().unwrap_or_default(),
+            name: self.plain_name(),
             power_on: self.power == Power::On,
-            vmx: self.vmx.clone(),
-            disks: disks(&self.settings),
+            vmx: self.vmx()?,
+            disks: disks(self.disks()),
             snapshots: self.snapshots.iter().map(snapshot).collect(),
             disabled_methods: self.disabled_methods.clone(),
-        }
+        })
+    }
+}
+
+impl Snapshot {
+    /// The disks that it owns: the independent ones are not among them.
+    pub(crate) fn disks(&self) -> Vec<DiskState> {
+        disks(&self.config)
+    }
+}
+
+/// The disks of a configuration that have files.
+pub(crate) fn disks(config: &t::VirtualMachineConfigInfo) -> Vec<DiskState> {
+    let disks = config.hardware.device.iter().filter_map(|device| device.downcast_ref::<t::VirtualDisk>());
+    disks.filter_map(disk_state).collect()
+}
+
+fn disk_state(disk: &t::VirtualDisk) -> Option<DiskState> {
+    let backing = flat(disk)?;
+    Some(DiskState {
+        key: disk.base.key,
+        capacity: capacity(disk),
+        path: backing.base.file_name.parse().ok()?,
+        uuid: backing.uuid.clone().unwrap_or_default(),
+        independent: backing.disk_mode.starts_with("independent"),
+    })
+}
+
+/// Capacity of a disk in bytes.
+pub(crate) fn capacity(disk: &t::VirtualDisk) -> u64 {
+    let bytes = disk.capacity_in_bytes.unwrap_or_else(|| disk.capacity_in_kb.saturating_mul(1024));
+    u64::try_from(bytes).unwrap_or(0)
+}
+
+/// The backing of a disk in files.
+pub(crate) fn flat(disk: &t::VirtualDisk) -> Option<&t::VirtualDiskFlatVer2BackingInfo> {
+    disk.base.backing.as_ref()?.downcast_ref()
+}
+
+/// Gives a disk another backing in files.
+pub(crate) fn set_backing(
+    config: &mut t::VirtualMachineConfigInfo,
+    key: i32,
+    backing: t::VirtualDiskFlatVer2BackingInfo,
+) {
+    if let Some(device) = config.hardware.device.iter_mut().find(|device| device.key == key) {
+        device.backing = Some(Poly::new(backing));
     }
 }

@@ -3,13 +3,14 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
 
 use clap::Parser;
 use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
-use vsphere_sim::{DiskSpec, Sim, VmSpec};
+use vsphere_sim::{Clock, FaultRule, Generated, Sim, Topology, WireStyle};
 
 /// A vSphere that holds real disks. It prints its URL, its control port and its thumbprints, and runs until it is
 /// told to stop.
@@ -23,8 +24,30 @@ struct Arguments {
     #[arg(long, default_value = "127.0.0.1:0")]
     control: SocketAddr,
     /// How many machines there shall be, each with two thin disks of 1 GiB and 256 MiB.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=1000))]
-    vms: u16,
+    /// They are the same at every start, and take no space before they are used.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    vms: u32,
+    /// Datacenters.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    datacenters: u32,
+    /// Clusters, in turns over the datacenters.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    clusters: u32,
+    /// Hosts, in turns over the clusters.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    hosts: u32,
+    /// Resource pools beside the one that each cluster has.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pools: u32,
+    /// Datastores, in turns over the datacenters.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    datastores: u32,
+    /// Networks, in turns over the datacenters.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    networks: u32,
+    /// Folders for machines, in turns over the datacenters.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    folders: u32,
     /// The folder for state and datastores; one that was used before is taken up again.
     #[arg(long)]
     data: Option<PathBuf>,
@@ -34,6 +57,15 @@ struct Arguments {
     /// Name of the environment variable with the user's password.
     #[arg(long, default_value = "VSPHERE_SIM_PASSWORD")]
     password_env: String,
+    /// How answers are written, such as `prefix=local,chunked=always,gzip=never,fraction=9`.
+    #[arg(long, default_value = "")]
+    wire: WireStyle,
+    /// Seconds since 1970: the server's clock shows them at first, and moves only when the control port moves it.
+    #[arg(long)]
+    clock_start: Option<u32>,
+    /// A file with fault rules: a JSON array.
+    #[arg(long)]
+    faults: Option<PathBuf>,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -60,22 +92,34 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
             arguments.password_env, arguments.user
         )
     })?;
+    let rules = arguments.faults.as_deref().map(rules).transpose()?.unwrap_or_default();
     let mut builder = Sim::builder()
         .listen(arguments.listen)
         .control(arguments.control)
-        .user(&arguments.user, SecretString::from(password));
+        .user(&arguments.user, SecretString::from(password))
+        .wire(arguments.wire);
+    if let Some(start) = arguments.clock_start {
+        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(start.into());
+        builder = builder.clock(Clock::Virtual { start });
+    }
     if let Some(data) = arguments.data {
         builder = builder.data_dir(data);
     }
-    for number in 1..=arguments.vms {
-        let vm = VmSpec::new(&format!("vm-{number}"))
-            .disk(DiskSpec::empty(1 << 30))
-            .disk(DiskSpec::empty(256 << 20));
-        builder = builder.vm(vm);
-    }
+    builder = builder.generate(Generated::new(arguments.vms)).topology(Topology {
+        datacenters: arguments.datacenters,
+        clusters: arguments.clusters,
+        hosts: arguments.hosts,
+        pools: arguments.pools,
+        datastores: arguments.datastores,
+        networks: arguments.networks,
+        folders: arguments.folders,
+    });
     // Listened for before anything is printed: who reads the lines may stop the program at once.
     let mut terminate = signal(SignalKind::terminate())?;
     let sim = builder.start().await?;
+    for rule in rules {
+        sim.add_fault(rule)?;
+    }
     let mut out = std::io::stdout().lock();
     writeln!(out, "url {}", sim.url())?;
     writeln!(out, "control {}", sim.control_url().unwrap_or_default())?;
@@ -88,4 +132,16 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         interrupted = tokio::signal::ctrl_c() => interrupted?,
     }
     Ok(())
+}
+
+/// The rules of a file.
+fn rules(path: &Path) -> Result<Vec<FaultRule>, Box<dyn std::error::Error>> {
+    let name = path.display();
+    let text = std::fs::read_to_string(path).map_err(|error| format!("reading {name}: {error}"))?;
+    let rules: Vec<serde_json::Value> = serde_json::from_str(&text)
+        .map_err(|error| format!("{name} is no JSON array of fault rules: {error}"))?;
+    let read = |(at, json)| {
+        FaultRule::from_json(json).map_err(|error| format!("rule {at} of {name}: {error}").into())
+    };
+    (1_usize..).zip(&rules).map(read).collect()
 }

@@ -42,6 +42,8 @@ pub(crate) struct Filter {
     partial_updates: bool,
     reported: HashMap<MoRef, Reported>,
     missing: Vec<MoRef>,
+    /// What has not changed since this revision of the world need not be compared.
+    looked_at: u64,
 }
 
 /// The fingerprint of each property that was told.
@@ -103,8 +105,14 @@ pub(crate) fn create_filter(shared: &Shared, cookie: &str, call: &Call) -> Outco
         paths::check(&spec, call.version)?;
         select::select(world, Some(session), &spec, call.version)?;
         let id = random::session_object();
-        let filter =
-            Filter { id: id.clone(), spec, partial_updates, reported: HashMap::new(), missing: Vec::new() };
+        let filter = Filter {
+            id: id.clone(),
+            spec,
+            partial_updates,
+            reported: HashMap::new(),
+            missing: Vec::new(),
+            looked_at: 0,
+        };
         let session = world.sessions.get_mut(cookie).ok_or_else(|| not_authenticated(&call.this))?;
         let collector = session.collectors.get_mut(call.this.value()).ok_or_else(|| not_found(&call.this))?;
         collector.filters.push(filter);

@@ -1,14 +1,22 @@
 //! The HTTPS endpoint.
 
 pub(crate) mod certificate;
+mod connection;
+mod encode;
+pub(crate) mod folder;
 mod http;
 mod lookup;
+mod nfc;
 pub(crate) mod rest;
+mod spoil;
 mod sts;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -16,7 +24,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use self::connection::{Connection, Fate};
 use crate::world::Shared;
+
+/// How long a connection may rest between two requests. pyvmomi takes one up again after up to 15 minutes, and does not try
+/// another when it is closed.
+const IDLE: Duration = Duration::from_secs(20 * 60);
 
 /// What a listener is there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,9 +75,17 @@ async fn connection(
             return;
         }
     };
-    let service = service_fn(move |request| http::answer(Arc::clone(&shared), role, address, request));
-    let served =
-        http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+    let fate = Fate::default();
+    let stream = Connection::new(stream, fate.clone());
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(fate.clone());
+        http::answer(Arc::clone(&shared), role, address, request)
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
     if let Err(error) = served {
         tracing::debug!(%error, %address, "a connection ended early");
     }

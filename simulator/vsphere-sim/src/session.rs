@@ -75,6 +75,16 @@ pub(crate) struct Session {
     pub(crate) pages: BTreeMap<String, Vec<t::ObjectContent>>,
 }
 
+/// The cookie of a session that has just begun.
+pub(crate) struct Opened(String);
+
+impl Opened {
+    /// As a `Set-Cookie` header gives it out.
+    pub(crate) fn set_cookie(&self) -> String {
+        format!("{COOKIE}=\"{}\"; Path=/; HttpOnly; Secure", self.0)
+    }
+}
+
 /// How a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
@@ -172,6 +182,11 @@ impl World {
         due.len()
     }
 
+    /// Ends one session as if it had been idle for too long.
+    pub(crate) fn expire_session(&mut self, cookie: &str) {
+        self.end_session(cookie, End::Expired);
+    }
+
     /// Notes that a session is in use.
     pub(crate) fn note_activity(&mut self, cookie: &str) {
         let now = self.clock.now();
@@ -194,6 +209,15 @@ impl World {
             self.post(Draft::new(event, &text).by(&user));
             return Err(authorization::no_permission(&self.root(), authorization::VIEW));
         }
+        let opened = self.open_session(user, caller);
+        let info = self.sessions.get(&opened.0).map(Session::info);
+        let mut answer = Answer::maybe(call, info.as_ref());
+        answer.set_cookie = Some(opened.set_cookie());
+        Ok(answer)
+    }
+
+    /// Begins a session.
+    pub(crate) fn open_session(&mut self, user: String, caller: &Caller) -> Opened {
         let cookie = random::hex(20);
         let now = self.clock.now();
         let session = Session {
@@ -211,8 +235,6 @@ impl World {
             locale: LOCALES[0].to_owned(),
             pages: BTreeMap::new(),
         };
-        let mut answer = Answer::one(call, &session.info());
-        answer.set_cookie = Some(format!("{COOKIE}=\"{cookie}\"; Path=/; HttpOnly; Secure"));
         let event = t::UserLoginSessionEvent {
             ip_address: caller.address.clone(),
             user_agent: Some(caller.agent.clone()),
@@ -222,9 +244,9 @@ impl World {
         };
         let text = format!("User {}@{} logged in as {}", session.user, caller.address, caller.agent);
         self.post(Draft::new(event, &text).by(&session.user));
-        self.sessions.live.insert(cookie, session);
+        self.sessions.live.insert(cookie.clone(), session);
         self.touch();
-        Ok(answer)
+        Opened(cookie)
     }
 
     fn end_session(&mut self, cookie: &str, how: End) {

@@ -15,11 +15,12 @@ use sim_store::state::{self, ServerRecord};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::faults::FaultRule;
+use crate::faults::{FaultRule, FaultState};
+use crate::style::WireStyle;
 use crate::world::Shared;
 use crate::{Error, ErrorKind, Result};
 
-pub use builder::{Builder, Content, DiskSpec, VmSpec};
+pub use builder::{Builder, Content, DiskSpec, Generated, VmSpec};
 pub use vm::{SimDisk, SimVm, Unregistered};
 
 /// A running simulator. It stops when this is dropped, and removes its data folder if it made it.
@@ -34,6 +35,8 @@ pub struct Sim {
     password: SecretString,
     kits: Mutex<Vec<PathBuf>>,
     runtime: Option<Runtime>,
+    /// Keeps other simulators off the data folder.
+    _lock: std::fs::File,
     _folder: Option<TempDir>,
 }
 
@@ -113,10 +116,7 @@ impl Sim {
     /// # Errors
     /// `NotFound`.
     pub fn vm(&self, name: &str) -> Result<SimVm> {
-        let id = self.shared.read(|world| {
-            let mut machines = world.stored.machines.values();
-            machines.find(|machine| machine.settings.name == name).map(|machine| machine.id.clone())
-        });
+        let id = self.shared.read(|world| world.machine_named(name).map(|machine| machine.id.clone()));
         let id =
             id.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no machine {name:?}")))?;
         Ok(SimVm::new(Arc::clone(&self.shared), id))
@@ -124,7 +124,8 @@ impl Sim {
 
     /// All machines, by their managed object ids.
     pub fn vms(&self) -> Vec<SimVm> {
-        let ids: Vec<String> = self.shared.read(|world| world.stored.machines.keys().cloned().collect());
+        let ids: Vec<String> =
+            self.shared.read(|world| world.machines().map(|machine| machine.id.clone()).collect());
         ids.into_iter().map(|id| SimVm::new(Arc::clone(&self.shared), id)).collect()
     }
 
@@ -164,18 +165,38 @@ impl Sim {
 
     /// Moves the server's clock ahead: sessions that are idle for more than 30 minutes by it end.
     pub fn advance_clock(&self, by: Duration) {
-        self.shared.update(|world| {
-            world.clock.advance(by);
-            world.expire_idle();
-        });
+        self.shared.advance_clock(by);
     }
 
-    /// Adds a rule by which something goes wrong.
+    /// How answers are written now.
+    pub fn wire(&self) -> WireStyle {
+        self.shared.style()
+    }
+
+    /// Has answers written otherwise from now on.
+    pub fn set_wire(&self, style: WireStyle) {
+        self.shared.set_style(style);
+    }
+
+    /// Adds a rule by which something goes wrong, and answers its number.
     ///
     /// # Errors
     /// `InvalidArgument` for a rule that can never work, such as one with an unknown fault.
-    pub fn add_fault(&self, rule: FaultRule) -> Result<()> {
+    pub fn add_fault(&self, rule: FaultRule) -> Result<u64> {
         self.shared.faults.add(rule)
+    }
+
+    /// The rules by which something goes wrong, with what has become of them.
+    pub fn faults(&self) -> Vec<FaultState> {
+        self.shared.faults.list()
+    }
+
+    /// Takes a rule back.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no rule of this number.
+    pub fn remove_fault(&self, id: u64) -> Result<()> {
+        self.shared.faults.remove(id)
     }
 
     /// Adds a rule for the fake VDDK.

@@ -8,15 +8,21 @@ use std::sync::Arc;
 
 use vim_api::types as t;
 
-use crate::fault::{Outcome, fault, not_found, task_in_progress};
-use crate::tasks;
+use crate::fault::{Outcome, fault, invalid_argument, not_found, task_in_progress};
 use crate::wire::{Answer, Call};
 use crate::world::Shared;
+use crate::{lease, tasks};
 
 /// `CreateSnapshot_Task` and `CreateSnapshotEx_Task`.
 pub(crate) fn create(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
     let quiesce = if call.method == "CreateSnapshotEx_Task" {
-        call.optional::<vim_api::dynamic::Poly<t::VirtualMachineGuestQuiesceSpec>>("quiesceSpec")?.is_some()
+        let spec: Option<vim_api::dynamic::Poly<t::VirtualMachineGuestQuiesceSpec>> =
+            call.optional("quiesceSpec")?;
+        // Minutes, by the reference of the API.
+        if spec.as_ref().and_then(|spec| spec.timeout).is_some_and(|minutes| !(5..=240).contains(&minutes)) {
+            return Err(invalid_argument("quiesceSpec.timeout", "It lies between 5 and 240 minutes."));
+        }
+        spec.is_some()
     } else {
         call.required("quiesce")?
     };
@@ -38,6 +44,7 @@ pub(crate) fn remove(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<A
     let children: bool = call.required("removeChildren")?;
     let consolidate = call.optional("consolidate")?.unwrap_or(true);
     let (machine, snapshot) = owner(shared, call)?;
+    lease::check_chains(shared, &machine)?;
     let id = machine.clone();
     let work = Box::new(move |shared: &Shared, progress: &mut tasks::Progress<'_>| {
         let doomed = if children { remove::Doomed::Subtree(snapshot) } else { remove::Doomed::One(snapshot) };
@@ -49,6 +56,7 @@ pub(crate) fn remove(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<A
 /// `RemoveAllSnapshots_Task`.
 pub(crate) fn remove_all(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
     let consolidate = call.optional("consolidate")?.unwrap_or(true);
+    lease::check_chains(shared, call.this.value())?;
     let id = call.this.value().to_owned();
     let work = Box::new(move |shared: &Shared, progress: &mut tasks::Progress<'_>| {
         remove::remove(shared, &id, &remove::Doomed::All, consolidate, progress).map(|()| None)
@@ -59,6 +67,7 @@ pub(crate) fn remove_all(shared: &Arc<Shared>, call: &Call, user: &str) -> Outco
 /// `ConsolidateVMDisks_Task`.
 pub(crate) fn consolidate(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
     let id = call.this.value().to_owned();
+    lease::check_chains(shared, &id)?;
     let work = Box::new(move |shared: &Shared, progress: &mut tasks::Progress<'_>| {
         remove::consolidate(shared, &id, progress).map(|()| None)
     });
@@ -110,6 +119,7 @@ fn start_revert(
     snapshot: Option<String>,
     description_id: &str,
 ) -> Outcome<Answer> {
+    lease::check_chains(shared, machine)?;
     let id = machine.to_owned();
     let work = Box::new(move |shared: &Shared, progress: &mut tasks::Progress<'_>| {
         revert::revert(shared, &id, snapshot.as_deref(), progress).map(|()| None)
@@ -133,4 +143,17 @@ fn name_of(name: String) -> Outcome<String> {
         ));
     }
     Ok(name)
+}
+
+/// The id that a snapshot stamped is the snapshot's, and not the live disk's.
+pub(crate) fn forget_change_ids(config: &mut t::VirtualMachineConfigInfo) {
+    for device in &mut config.hardware.device {
+        let disk = device.downcast_mut::<t::VirtualDisk>();
+        let backing = disk.and_then(|disk| disk.base.backing.as_mut());
+        if let Some(flat) =
+            backing.and_then(|backing| backing.downcast_mut::<t::VirtualDiskFlatVer2BackingInfo>())
+        {
+            flat.change_id = None;
+        }
+    }
 }

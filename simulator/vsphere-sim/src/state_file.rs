@@ -1,19 +1,89 @@
-//! `DATA/vsphere.json`: what a restarted simulator takes up again.
+//! What a restarted simulator takes up again: `DATA/vsphere.json`, and `DATA/machines/ID.json` for each machine.
+//!
+//! Each file is replaced in one step, and a machine is written whole, so a process that dies leaves every machine as it
+//! was before or after a change.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sim_store::state::{Inventory, VmRecord};
+
+use crate::machine::Machine;
 use crate::world::Stored;
 use crate::{Error, ErrorKind, Result};
 
 const NAME: &str = "vsphere.json";
 
+/// A machine's file. `record` is what the fake VDDK reads.
+#[derive(Serialize, Deserialize)]
+struct MachineFile<M> {
+    record: Option<VmRecord>,
+    /// `None` where a machine that would be generated anew is gone.
+    machine: Option<M>,
+}
+
 /// Reads the state of a data folder; `None` if there is none yet.
 pub(crate) fn load(data_dir: &Path) -> Result<Option<Stored>> {
-    let path = data_dir.join(NAME);
+    read(&data_dir.join(NAME))
+}
+
+/// Reads the machines of a data folder, by id; `None` for those that are gone for good.
+pub(crate) fn load_machines(data_dir: &Path) -> Result<BTreeMap<String, Option<Machine>>> {
+    let folder = Inventory::machines_path(data_dir);
+    let failed = |error| Error::caused(ErrorKind::Store, format!("listing {}", folder.display()), error);
+    let mut machines = BTreeMap::new();
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(machines),
+        Err(error) => return Err(failed(error)),
+    };
+    for entry in entries {
+        let path = entry.map_err(failed)?.path();
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        if path.extension().is_none_or(|extension| extension != "json") || stem.starts_with('.') {
+            continue;
+        }
+        if let Some(file) = read::<MachineFile<Machine>>(&path)? {
+            machines.insert(stem.to_owned(), file.machine);
+        }
+    }
+    Ok(machines)
+}
+
+/// Replaces the state of a data folder in one step.
+pub(crate) fn store(data_dir: &Path, stored: &Stored) -> Result<()> {
+    write(data_dir, NAME, stored)
+}
+
+/// Replaces the file of a machine in one step.
+pub(crate) fn store_machine(data_dir: &Path, machine: &Machine) -> Result<()> {
+    let folder = Inventory::machines_path(data_dir);
+    let file = MachineFile { record: machine.record(), machine: Some(machine) };
+    write(&folder, &format!("{}.json", machine.id), &file)
+}
+
+/// Removes the file of a machine. One that was generated leaves a note, so that it is not made again.
+pub(crate) fn remove_machine(data_dir: &Path, id: &str, generated: bool) -> Result<()> {
+    let folder = Inventory::machines_path(data_dir);
+    let name = format!("{id}.json");
+    if generated {
+        return write(&folder, &name, &MachineFile::<Machine> { record: None, machine: None });
+    }
+    match fs::remove_file(folder.join(&name)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::caused(ErrorKind::Store, format!("removing {name}"), error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let failed = |what: &str| format!("{what} {}", path.display());
-    let bytes = match fs::read(&path) {
+    let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::caused(ErrorKind::Store, failed("reading"), error)),
@@ -23,14 +93,13 @@ pub(crate) fn load(data_dir: &Path) -> Result<Option<Stored>> {
         .map_err(|error| Error::caused(ErrorKind::Store, failed("understanding"), error))
 }
 
-/// Replaces the state of a data folder in one step.
-pub(crate) fn store(data_dir: &Path, stored: &Stored) -> Result<()> {
+fn write(folder: &Path, name: &str, value: &impl Serialize) -> Result<()> {
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
-        Error::caused(ErrorKind::Store, format!("writing {NAME} in {}", data_dir.display()), error)
+        Error::caused(ErrorKind::Store, format!("writing {name} in {}", folder.display()), error)
     };
-    let bytes = serde_json::to_vec_pretty(stored).map_err(|error| failed(error.into()))?;
-    let mut file = tempfile::NamedTempFile::new_in(data_dir).map_err(|error| failed(error.into()))?;
+    let bytes = serde_json::to_vec_pretty(value).map_err(|error| failed(error.into()))?;
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|error| failed(error.into()))?;
     file.write_all(&bytes).map_err(|error| failed(error.into()))?;
-    file.persist(data_dir.join(NAME)).map_err(|error| failed(error.into()))?;
+    file.persist(folder.join(name)).map_err(|error| failed(error.into()))?;
     Ok(())
 }

@@ -10,9 +10,10 @@ use vim_api::dynamic::{Poly, Value};
 use vim_api::types as t;
 use vim_api::{MoRef, mo};
 
+use crate::clock::{Moment, sleep_until};
 use crate::events::Draft;
 use crate::fault::{Fault, Outcome, fault, localized, not_found, task_in_progress};
-use crate::faults::FaultPlace;
+use crate::faults::{Asked, FaultPlace, FaultRule};
 use crate::inventory::{machine_ref, moref};
 use crate::wire::{Answer, Call};
 use crate::world::{Shared, World};
@@ -97,7 +98,15 @@ impl TaskState {
     }
 }
 
-impl Progress<'_> {
+/// Where nothing shall go wrong on purpose.
+static UNPLANNED: Option<Planned> = None;
+
+impl<'a> Progress<'a> {
+    /// Of work that no task stands for.
+    pub(crate) fn untold(shared: &'a Shared) -> Self {
+        Self { shared, task: "", planned: &UNPLANNED, told: i32::MAX }
+    }
+
     /// For work that cannot stop in its middle: where the task shall fail during the work, it fails here.
     ///
     /// # Errors
@@ -149,14 +158,29 @@ pub(crate) fn start(
         if let Some(task) = &found.busy {
             return Err(task_in_progress(task));
         }
-        let entity = (machine_ref(found).cast(), found.settings.name.clone());
+        let entity = (machine_ref(found).cast(), found.name().to_owned());
         let id = world.queue(call, user, description_id, Some(entity));
-        if let Some(found) = world.machine_mut(machine) {
-            found.busy = Some(id.clone());
-        }
+        world.set_busy(machine, Some(id.clone()));
         Ok(id)
     })?;
     Ok(go(shared, Some(machine), call, id, work))
+}
+
+/// Starts a task about another entity than a machine and answers its reference. It holds nothing.
+pub(crate) fn start_about(
+    shared: &Arc<Shared>,
+    entity: &MoRef,
+    call: &Call,
+    user: &str,
+    description_id: &str,
+    work: Work,
+) -> Outcome<Answer> {
+    let id = shared.update(|world| {
+        let found = world.stored.tree.find(entity).ok_or_else(|| not_found(entity))?;
+        let entity = (found.reference().cast(), found.name.clone());
+        Ok(world.queue(call, user, description_id, Some(entity)))
+    })?;
+    Ok(go(shared, None, call, id, work))
 }
 
 /// Starts a task that is about no machine and answers its reference.
@@ -173,11 +197,13 @@ pub(crate) fn start_apart(
 
 fn go(shared: &Arc<Shared>, machine: Option<&str>, call: &Call, id: String, work: Work) -> Answer {
     let object = machine.unwrap_or_else(|| call.this.value());
-    let planned = shared.faults.strike(FaultPlace::Task, &call.method, object).and_then(|rule| {
+    let rule = shared.faults.strike(FaultPlace::Task, &Asked::on(call, object));
+    let begin = shared.now().after(rule.as_ref().map(FaultRule::delay).unwrap_or_default());
+    let planned = rule.and_then(|rule| {
         rule.to_fault(&call.this).map(|fault| Planned { at: rule.progress.unwrap_or(0), fault })
     });
     let answer = Answer::one(call, &moref::<mo::Task>(&id));
-    tokio::spawn(run(Arc::clone(shared), machine.map(str::to_owned), id, planned, work));
+    tokio::spawn(run(Arc::clone(shared), machine.map(str::to_owned), id, planned, begin, work));
     answer
 }
 
@@ -196,13 +222,25 @@ pub(crate) fn cancel(shared: &Shared, call: &Call) -> Outcome<Answer> {
     })
 }
 
-async fn run(shared: Arc<Shared>, machine: Option<String>, id: String, planned: Option<Planned>, work: Work) {
+async fn run(
+    shared: Arc<Shared>,
+    machine: Option<String>,
+    id: String,
+    planned: Option<Planned>,
+    begin: Moment,
+    work: Work,
+) {
+    // Each step has its own moment, counted from the beginning: a clock that jumps takes the task through all of them.
     let pause = shared.settings.task_duration / 5;
-    tokio::time::sleep(pause).await;
-    let outcome = match prepare(&shared, &id, &planned, pause).await {
+    let begin = begin.after(pause);
+    sleep_until(&shared, begin).await;
+    let outcome = match prepare(&shared, &id, &planned, begin, pause).await {
         Ok(()) => {
-            let (worker, task) = (Arc::clone(&shared), id.clone());
+            let (worker, task, machine) = (Arc::clone(&shared), id.clone(), machine.clone());
             let job = tokio::task::spawn_blocking(move || {
+                if let Some(machine) = &machine {
+                    crate::population::materialize(&worker, machine)?;
+                }
                 let mut progress = Progress { shared: &worker, task: &task, planned: &planned, told: 0 };
                 let outcome = work(&worker, &mut progress);
                 let after = strike(&planned, 100);
@@ -217,7 +255,7 @@ async fn run(shared: Arc<Shared>, machine: Option<String>, id: String, planned: 
     };
     if outcome.is_ok() {
         shared.update(|world| world.set_progress(&id, AFTER));
-        tokio::time::sleep(pause).await;
+        sleep_until(&shared, begin.after(pause * 4)).await;
     }
     shared.update(|world| world.finish(machine.as_deref(), &id, outcome));
 }
@@ -227,6 +265,7 @@ async fn prepare(
     shared: &Shared,
     id: &str,
     planned: &Option<Planned>,
+    begin: Moment,
     pause: std::time::Duration,
 ) -> Outcome<()> {
     shared.update(|world| {
@@ -238,8 +277,8 @@ async fn prepare(
         }
     });
     strike(planned, 0)?;
-    for percent in BEFORE {
-        tokio::time::sleep(pause).await;
+    for (percent, step) in BEFORE.into_iter().zip(1..) {
+        sleep_until(shared, begin.after(pause * step)).await;
         let canceled = shared.update(|world| {
             world.set_progress(id, percent);
             world.tasks.get_mut(id).is_some_and(|task| {
@@ -309,13 +348,32 @@ impl World {
         });
     }
 
-    fn set_progress(&mut self, id: &str, percent: i32) {
+    /// A task whose work is done by others, until [`finish`](Self::finish): it runs at once, and cannot be canceled.
+    pub(crate) fn open_task(
+        &mut self,
+        call: &Call,
+        user: &str,
+        description_id: &str,
+        entity: Option<(MoRef<mo::ManagedEntity>, String)>,
+    ) -> String {
+        let id = self.queue(call, user, description_id, entity);
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.info.state = t::TaskInfoState::Running;
+            task.info.start_time = Some(task.info.queue_time.clone());
+            task.info.progress = Some(0);
+            task.info.cancelable = false;
+        }
+        id
+    }
+
+    pub(crate) fn set_progress(&mut self, id: &str, percent: i32) {
         if let Some(task) = self.tasks.get_mut(id) {
             task.info.progress = Some(percent);
         }
     }
 
-    fn finish(&mut self, machine: Option<&str>, id: &str, outcome: Outcome<Option<Value>>) {
+    /// Ends a task, and lets go of the machine that it has held.
+    pub(crate) fn finish(&mut self, machine: Option<&str>, id: &str, outcome: Outcome<Option<Value>>) {
         let now = self.clock.now();
         if let Some(task) = self.tasks.get_mut(id) {
             let info = &mut task.info;
@@ -337,8 +395,8 @@ impl World {
         if let Some(info) = self.tasks.get(id).map(|task| task.info.clone()) {
             self.note_task(&info);
         }
-        if let Some(machine) = machine.and_then(|machine| self.machine_mut(machine)) {
-            machine.busy = None;
+        if let Some(machine) = machine {
+            self.set_busy(machine, None);
         }
     }
 }

@@ -7,12 +7,17 @@ use vim_api::xml::{Limits, NS_SOAP, NS_XSD, NS_XSI, Reader, Service, Writer, Xml
 use vim_api::{ApiVersion, MoRef};
 
 use crate::fault::{Fault, Outcome, invalid_argument, invalid_request};
+use crate::style::attributes;
 
 /// Largest request, in bytes. The largest honest one is a filter with some thousand objects.
 pub(crate) const MAX_REQUEST: usize = 4 << 20;
 
 /// Deepest nesting in a request: a filter's traversal specs nest, but by name, not by depth.
 const MAX_DEPTH: usize = 64;
+
+/// Methods beside the published API, which have a namespace of their own.
+const INTERNAL: [&str; 3] = ["CreateChildDisk_Task", "QueryVirtualDiskInfo_Task", "ReparentDisks_Task"];
+const INTERNAL_NAMESPACE: &str = "urn:internalvim25";
 
 /// A method call, its arguments still as XML. Not `Debug`: an argument may be a password.
 pub(crate) struct Call {
@@ -25,6 +30,8 @@ pub(crate) struct Call {
     /// The version that the client speaks, at most the server's.
     pub(crate) version: ApiVersion,
     arguments: Vec<(String, String)>,
+    /// Whose session it is, where there is one.
+    pub(crate) user: Option<String>,
     /// The whole message, for what is signed and what stands in its header.
     pub(crate) envelope: Bytes,
 }
@@ -56,14 +63,31 @@ impl Call {
             }
             Ok((method, this, arguments))
         });
-        let (method, this, arguments) =
-            parsed.map_err(|error| invalid_request(format!("The request cannot be read: {error}")))?;
+        let (method, this, arguments) = parsed.map_err(unreadable)?;
         match this {
             Some(this) if !this.value().is_empty() => {
-                Ok(Self { method, this, service, version, arguments, envelope: body })
+                Ok(Self { method, this, service, version, arguments, user: None, envelope: body })
             }
             _ => Err(invalid_request("The request names no object in \"_this\".")),
         }
+    }
+
+    /// The same call, if its method is one of its service's namespace. Elements go by their names alone elsewhere.
+    pub(crate) fn in_namespace(self) -> Outcome<Self> {
+        let wanted = self.service.namespace();
+        match namespace_of_call(&self.envelope).map_err(unreadable)? {
+            Some(space) if space == wanted => Ok(self),
+            Some(space) if self.is_internal() && space == INTERNAL_NAMESPACE => Ok(self),
+            Some(space) => {
+                Err(invalid_request(format!("{} is of the namespace {space}, not of {wanted}.", self.method)))
+            }
+            None => Err(invalid_request(format!("{} is of no namespace.", self.method))),
+        }
+    }
+
+    /// Whether the method is one of those that clients know and the published API does not have.
+    pub(crate) fn is_internal(&self) -> bool {
+        INTERNAL.contains(&self.method.as_str())
     }
 
     /// An argument that has to be there.
@@ -122,7 +146,8 @@ impl Answer {
 
     /// The whole envelope.
     pub(crate) fn envelope(&self, call: &Call) -> String {
-        soap::envelope_in(call.service.namespace(), "", &format!("{}Response", call.method), &[&self.xml])
+        let namespace = if call.is_internal() { INTERNAL_NAMESPACE } else { call.service.namespace() };
+        soap::envelope_in(namespace, "", &format!("{}Response", call.method), &[&self.xml])
     }
 }
 
@@ -165,6 +190,31 @@ pub(crate) fn in_security(body: &[u8], name: &str) -> Result<Option<String>, Xml
     found.map(Option::flatten)
 }
 
+/// The namespace of the element in an envelope's body, by what is declared on it and around it.
+fn namespace_of_call(body: &[u8]) -> Result<Option<String>, XmlError> {
+    let mut reader = Reader::new(body, limits())?;
+    let envelope = reader.expect_child("Envelope")?;
+    let envelope = reader.since(&envelope);
+    while let Some(part) = reader.next_child()? {
+        if part.local() != "Body" {
+            reader.skip()?;
+            continue;
+        }
+        let part = reader.since(&part);
+        let Some(call) = reader.next_child()? else { break };
+        let call = reader.since(&call);
+        let name =
+            call.trim_start_matches('<').split([' ', '\t', '\r', '\n', '/', '>']).next().unwrap_or_default();
+        let declaration = match name.split_once(':') {
+            Some((prefix, _)) => format!("xmlns:{prefix}"),
+            None => "xmlns".to_owned(),
+        };
+        let declared = |tag| attributes(tag).find(|(name, _)| *name == declaration).map(|(_, value)| value);
+        return Ok([call, part, envelope].into_iter().find_map(declared).map(str::to_owned));
+    }
+    Ok(None)
+}
+
 fn header_entry<'a, T>(
     body: &'a [u8],
     name: &str,
@@ -197,6 +247,10 @@ pub(crate) fn fingerprint(value: &Value) -> String {
 pub(crate) fn version_of(soap_action: Option<&str>, server: ApiVersion) -> ApiVersion {
     let asked = soap_action.and_then(|action| action.trim().trim_matches('"').rsplit('/').next());
     asked.and_then(ApiVersion::parse).map_or(server, |asked| asked.min(server))
+}
+
+fn unreadable(error: XmlError) -> Fault {
+    invalid_request(format!("The request cannot be read: {error}"))
 }
 
 fn decode<T: Element>(xml: &str) -> Result<T, XmlError> {

@@ -9,26 +9,31 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use sim_store::DatastorePath;
 use sim_store::guest::image::Manifest;
 use sim_store::state::{CookieHash, Inventory, SessionRecord, UserRecord};
-use sim_store::{Datastore, DatastorePath};
 use tokio::sync::watch;
-use vim_api::ApiVersion;
+use vim_api::{ApiVersion, MoRef};
 
 use crate::authorization::Authorization;
 use crate::beside::disks::Disks;
 use crate::beside::policies::Policies;
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment, ServerClock};
 use crate::custom_fields::CustomFields;
 use crate::events::Events;
 use crate::extensions::Extensions;
 use crate::faults::FaultBook;
 use crate::history::TaskHistory;
 use crate::inventory::Mode;
+use crate::inventory::tree::Tree;
+use crate::lease::Leases;
 use crate::machine::{Machine, Snapshot};
 use crate::options::Options;
+use crate::population::Population;
 use crate::server::rest::RestSessions;
+use crate::service_ticket::ServiceTickets;
 use crate::session::Sessions;
+use crate::style::WireStyle;
 use crate::tagging::Tagging;
 use crate::tasks::Tasks;
 
@@ -36,6 +41,8 @@ use crate::tasks::Tasks;
 pub(crate) struct Shared {
     world: Mutex<World>,
     changes: watch::Sender<u64>,
+    /// How answers are written.
+    style: Mutex<WireStyle>,
     /// Fault rules, with their counters.
     pub(crate) faults: FaultBook,
     /// Settings that never change.
@@ -45,7 +52,7 @@ pub(crate) struct Shared {
 /// What was decided when the server was started.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    /// Where `inventory.json`, `vsphere.json` and the datastores are.
+    /// Where the state and the datastores are.
     pub(crate) data_dir: PathBuf,
     /// The newest API version that is spoken.
     pub(crate) version: ApiVersion,
@@ -55,6 +62,10 @@ pub(crate) struct Settings {
     pub(crate) property_page: usize,
     /// Where the STS is.
     pub(crate) sts: LookupEntry,
+    /// What the server's clock goes by.
+    pub(crate) clock: Clock,
+    /// How answers are written at first.
+    pub(crate) style: WireStyle,
 }
 
 /// A service as the lookup service knows it.
@@ -69,14 +80,22 @@ pub(crate) struct LookupEntry {
 
 /// Everything that changes.
 pub(crate) struct World {
-    pub(crate) clock: Clock,
+    pub(crate) clock: ServerClock,
     /// The newest API version that is spoken.
     pub(crate) version: ApiVersion,
     pub(crate) stored: Stored,
+    /// The machines, by their managed object ids.
+    machines: BTreeMap<String, Machine>,
+    /// Counts every change of a machine or of the tree.
+    revision: u64,
+    /// The machine that each snapshot is of.
+    snapshots: BTreeMap<String, String>,
     pub(crate) sessions: Sessions,
+    pub(crate) service_tickets: ServiceTickets,
     pub(crate) tasks: Tasks,
     pub(crate) history: TaskHistory,
     pub(crate) events: Events,
+    pub(crate) leases: Leases,
     pub(crate) rest: RestSessions,
     pub(crate) tagging: Tagging,
     pub(crate) policies: Policies,
@@ -87,17 +106,23 @@ pub(crate) struct World {
     pub(crate) ended_beside: BTreeSet<String>,
     /// What was put on new disks, by machine and device key.
     pub(crate) manifests: BTreeMap<(String, i32), Manifest>,
-    /// Whether files have to be written.
+    /// Whether the server's own file has to be written.
     dirty: bool,
+    /// The machines whose files have to be written.
+    changed: BTreeSet<String>,
 }
 
-/// The part of the state that outlives the process.
+/// The part of the state that outlives the process, but for the machines: these have a file each.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Stored {
     pub(crate) instance_uuid: String,
     pub(crate) users: Vec<UserRecord>,
-    pub(crate) datastores: Vec<DatastoreState>,
-    pub(crate) machines: BTreeMap<String, Machine>,
+    pub(crate) tree: Tree,
+    /// The machines that are made anew, the same ones, at each start until somebody changes them.
+    pub(crate) population: Option<Population>,
+    /// Machines that are being imported: what is still here at the next start goes.
+    #[serde(default)]
+    pub(crate) half_made: Vec<String>,
     /// Number of the machine or snapshot made next.
     pub(crate) next_id: u32,
     #[serde(default)]
@@ -110,28 +135,30 @@ pub(crate) struct Stored {
     pub(crate) custom_fields: CustomFields,
     #[serde(default)]
     pub(crate) options: Options,
-}
-
-/// A datastore.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct DatastoreState {
-    /// Managed object id, such as `datastore-11`.
-    pub(crate) id: String,
-    pub(crate) files: Datastore,
-    /// The uuid in its URL.
-    pub(crate) uuid: String,
+    /// Number of the next entity of the tree.
+    pub(crate) next_entity: u32,
 }
 
 impl Shared {
-    pub(crate) fn new(stored: Stored, settings: Settings, faults: FaultBook) -> Self {
-        let world = World {
-            clock: Clock::default(),
+    pub(crate) fn new(
+        stored: Stored,
+        machines: BTreeMap<String, Machine>,
+        settings: Settings,
+        faults: FaultBook,
+    ) -> Self {
+        let mut world = World {
+            clock: ServerClock::new(settings.clock),
             version: settings.version,
             stored,
+            machines: BTreeMap::new(),
+            revision: 1,
+            snapshots: BTreeMap::new(),
             sessions: Sessions::default(),
+            service_tickets: ServiceTickets::default(),
             tasks: Tasks::default(),
             history: TaskHistory::default(),
             events: Events::default(),
+            leases: Leases::default(),
             rest: RestSessions::default(),
             tagging: Tagging::default(),
             policies: Policies::default(),
@@ -140,8 +167,37 @@ impl Shared {
             ended_beside: BTreeSet::new(),
             manifests: BTreeMap::new(),
             dirty: true,
+            changed: BTreeSet::new(),
         };
-        Self { world: Mutex::new(world), changes: watch::Sender::new(0), faults, settings }
+        for machine in machines.values() {
+            world.note_snapshots(machine);
+        }
+        world.machines = machines;
+        let style = Mutex::new(settings.style);
+        Self { world: Mutex::new(world), changes: watch::Sender::new(0), style, faults, settings }
+    }
+
+    /// What the server's clock shows.
+    pub(crate) fn now(&self) -> Moment {
+        self.read(|world| world.clock.now())
+    }
+
+    /// Moves the server's clock ahead, and ends the sessions that are idle for too long by it.
+    pub(crate) fn advance_clock(&self, by: Duration) {
+        self.update(|world| {
+            world.clock.advance(by);
+            world.expire_idle();
+        });
+    }
+
+    /// How answers are written now.
+    pub(crate) fn style(&self) -> WireStyle {
+        *self.style.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has answers written otherwise from now on.
+    pub(crate) fn set_style(&self, style: WireStyle) {
+        *self.style.lock().unwrap_or_else(PoisonError::into_inner) = style;
     }
 
     /// Looks at the state.
@@ -153,12 +209,12 @@ impl Shared {
     pub(crate) fn update<R>(&self, change: impl FnOnce(&mut World) -> R) -> R {
         let mut world = self.lock();
         let answer = change(&mut world);
-        if std::mem::take(&mut world.dirty)
-            && let Err(error) = world.store(&self.settings)
-        {
+        if let Err(error) = world.store(&self.settings) {
             // The change itself stands; the next one tries to write again.
-            tracing::error!(%error, "the simulator's state could not be written");
-            world.dirty = true;
+            tracing::error!(
+                error = crate::fault::describe(&error),
+                "the simulator's state could not be written"
+            );
         }
         drop(world);
         self.changes.send_modify(|count| *count += 1);
@@ -190,46 +246,163 @@ impl Shared {
 }
 
 impl World {
-    /// Says that what is on file has changed.
+    /// Says that the server's own file has to be written.
     pub(crate) fn touch(&mut self) {
         self.dirty = true;
+        self.revision += 1;
+    }
+
+    /// Counts the changes: an object that has not changed since a certain count need not be looked at again.
+    pub(crate) fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// The next number for a machine or snapshot.
     pub(crate) fn next_id(&mut self) -> u32 {
         let id = self.stored.next_id;
         self.stored.next_id += 1;
+        self.dirty = true;
         id
+    }
+
+    /// The tree, to be changed.
+    pub(crate) fn tree_mut(&mut self) -> &mut Tree {
+        self.touch();
+        &mut self.stored.tree
+    }
+
+    /// A new id for an entity of the tree, such as `group-v1001`.
+    pub(crate) fn next_entity(&mut self, prefix: &str) -> String {
+        let number = self.stored.next_entity;
+        self.stored.next_entity += 1;
+        self.dirty = true;
+        format!("{prefix}{number}")
+    }
+
+    /// All machines, by id.
+    pub(crate) fn machines(&self) -> impl Iterator<Item = &Machine> {
+        self.machines.values()
     }
 
     /// A machine by its managed object id.
     pub(crate) fn machine(&self, id: &str) -> Option<&Machine> {
-        self.stored.machines.get(id)
+        self.machines.get(id)
     }
 
-    /// A machine by its managed object id, to be changed: the files will be written.
+    /// A machine by its name, escaped or not.
+    pub(crate) fn machine_named(&self, name: &str) -> Option<&Machine> {
+        let escaped = crate::inventory::escaped(name);
+        self.machines.values().find(|machine| machine.name() == escaped || machine.name() == name)
+    }
+
+    /// A machine by its managed object id, to be changed: its file will be written.
     pub(crate) fn machine_mut(&mut self, id: &str) -> Option<&mut Machine> {
-        self.dirty = true;
-        self.stored.machines.get_mut(id)
+        let machine = self.machines.get_mut(id)?;
+        self.changed.insert(id.to_owned());
+        self.revision += 1;
+        machine.revision = self.revision;
+        Some(machine)
+    }
+
+    /// Notes that something about a machine is to be looked at again which is not in its file.
+    pub(crate) fn bump(&mut self, id: &str) {
+        self.revision += 1;
+        if let Some(machine) = self.machines.get_mut(id) {
+            machine.revision = self.revision;
+        }
+    }
+
+    /// Holds a machine for a task, or sets it free.
+    pub(crate) fn set_busy(&mut self, id: &str, task: Option<String>) {
+        self.bump(id);
+        if let Some(machine) = self.machines.get_mut(id) {
+            machine.busy = task;
+        }
+    }
+
+    /// Puts a machine into the inventory.
+    pub(crate) fn insert_machine(&mut self, mut machine: Machine) {
+        self.revision += 1;
+        machine.revision = self.revision;
+        self.note_snapshots(&machine);
+        self.changed.insert(machine.id.clone());
+        self.machines.insert(machine.id.clone(), machine);
+    }
+
+    /// Takes a machine out of the inventory.
+    pub(crate) fn remove_machine(&mut self, id: &str) -> Option<Machine> {
+        let machine = self.machines.remove(id)?;
+        self.forget(&crate::inventory::machine_ref(&machine).cast());
+        self.revision += 1;
+        self.changed.insert(id.to_owned());
+        self.snapshots.retain(|_, owner| owner != id);
+        Some(machine)
+    }
+
+    /// Adds a snapshot to its machine and makes it the current one.
+    pub(crate) fn add_snapshot(&mut self, machine: &str, snapshot: Snapshot) {
+        self.snapshots.insert(snapshot.id.clone(), machine.to_owned());
+        if let Some(machine) = self.machine_mut(machine) {
+            machine.current_snapshot = Some(snapshot.id.clone());
+            machine.snapshots.push(snapshot);
+        }
     }
 
     /// A snapshot and its machine.
     pub(crate) fn snapshot(&self, id: &str) -> Option<(&Machine, &Snapshot)> {
-        let mut machines = self.stored.machines.values();
-        machines.find_map(|machine| machine.snapshot(id).map(|snapshot| (machine, snapshot)))
+        let machine = self.machines.get(self.snapshots.get(id)?)?;
+        machine.snapshot(id).map(|snapshot| (machine, snapshot))
     }
 
     /// The host path of a datastore path.
     pub(crate) fn resolve(&self, path: &DatastorePath) -> sim_store::Result<PathBuf> {
-        let mut datastores = self.stored.datastores.iter();
-        match datastores.find(|datastore| datastore.files.name() == path.datastore()) {
-            Some(datastore) => datastore.files.resolve(path),
+        match self.stored.tree.datastore(path.datastore()) {
+            Some((_, files)) => files.resolve(path),
             // Lets the store say in its own words that there is no such datastore.
             None => Inventory::default().resolve(path),
         }
     }
 
-    fn store(&self, settings: &Settings) -> crate::Result<()> {
+    /// What is above an object in the inventory.
+    pub(crate) fn parent_of(&self, object: &MoRef) -> Option<MoRef> {
+        let parent = match object.type_name() {
+            "VirtualMachine" => self.machine(object.value())?.folder.as_str(),
+            "VirtualMachineSnapshot" => {
+                return Some(crate::inventory::machine_ref(self.snapshot(object.value())?.0).cast());
+            }
+            _ => self.stored.tree.find(object)?.parent.as_deref()?,
+        };
+        self.stored.tree.get(parent).map(crate::inventory::tree::Entity::reference)
+    }
+
+    fn note_snapshots(&mut self, machine: &Machine) {
+        for snapshot in &machine.snapshots {
+            self.snapshots.insert(snapshot.id.clone(), machine.id.clone());
+        }
+    }
+
+    /// Writes what has changed. What cannot be written stays noted.
+    fn store(&mut self, settings: &Settings) -> crate::Result<()> {
+        if self.dirty {
+            self.store_server(settings)?;
+            self.dirty = false;
+        }
+        while let Some(id) = self.changed.first().cloned() {
+            match self.machines.get(&id) {
+                Some(machine) if machine.untouched => {}
+                Some(machine) => crate::state_file::store_machine(&settings.data_dir, machine)?,
+                None => {
+                    let generated =
+                        self.stored.population.as_ref().is_some_and(|population| population.has_made(&id));
+                    crate::state_file::remove_machine(&settings.data_dir, &id, generated)?;
+                }
+            }
+            self.changed.remove(&id);
+        }
+        Ok(())
+    }
+
+    fn store_server(&self, settings: &Settings) -> crate::Result<()> {
         let session = |(cookie, session): (&String, &crate::session::Session)| {
             CookieHash::new(cookie).ok().map(|cookie| SessionRecord { cookie, user: session.user.clone() })
         };
@@ -237,8 +410,8 @@ impl World {
             server_uuid: self.stored.instance_uuid.clone(),
             users: self.stored.users.clone(),
             sessions: self.sessions.iter().filter_map(session).collect(),
-            datastores: self.stored.datastores.iter().map(|datastore| datastore.files.clone()).collect(),
-            vms: self.stored.machines.values().map(Machine::record).collect(),
+            datastores: self.stored.tree.datastores().map(|(_, files)| files.clone()).collect(),
+            vms: Vec::new(),
         };
         crate::state_file::store(&settings.data_dir, &self.stored)?;
         inventory

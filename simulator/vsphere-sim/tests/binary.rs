@@ -73,3 +73,53 @@ fn says_what_is_missing() {
     assert!(!output.status.success());
     assert!(String::from_utf8(output.stderr).unwrap().contains("loopback"));
 }
+
+#[tokio::test]
+async fn takes_rules_from_a_file_and_a_style_from_its_arguments() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rules.json");
+    let run = |rules: &str, style: &str| {
+        std::fs::write(&file, rules).unwrap();
+        let mut command = Command::new(PROGRAM);
+        command.args([
+            "--vms",
+            "0",
+            "--password-env",
+            "SIM_TEST_PASSWORD",
+            "--clock-start",
+            "1893456000",
+            "--wire",
+            style,
+            "--faults",
+        ]);
+        command.arg(&file).env("SIM_TEST_PASSWORD", "x").stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    let rules = r#"[{"method": "Login", "fault": "InvalidLogin", "count": 1}, {"method": "*", "where": "http", "nth": 99}]"#;
+    let mut child = run(rules, "prefix=vim25,chunked=always,gzip=always,fraction=9").spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut lines = [String::new(), String::new(), String::new(), String::new()];
+    for line in &mut lines {
+        out.read_line(line).unwrap();
+    }
+    let value = |line: &String| line.trim_end().split_once(' ').unwrap().1.to_owned();
+    let client =
+        Client::connect(&value(&lines[0])).thumbprint(value(&lines[3]).parse().unwrap()).await.unwrap();
+    let (user, password) = ("administrator@vsphere.local", SecretString::from("x"));
+    assert!(client.login(user, &password).await.is_err(), "the rule of the file strikes once");
+    client.login(user, &password).await.unwrap();
+    let clock = client.bind(&vim_api::MoRef::<vim_api::mo::ServiceInstance>::new("ServiceInstance"));
+    assert_eq!(clock.current_time().await.unwrap().as_str(), "2030-01-01T00:00:00.000000000Z");
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    for (rules, style, hint) in [
+        (r#"{"method": "Login"}"#, "", "array"),
+        (r#"[{"method": "Login", "fault": "InvalidLogin"}, {"method": "A", "nht": 1}]"#, "", "rule 2"),
+        ("[]", "prefix=soap", "vim25"),
+    ] {
+        let output = run(rules, style).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && error.contains(hint), "{error}");
+    }
+}

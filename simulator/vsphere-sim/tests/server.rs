@@ -11,8 +11,12 @@
 mod authorization;
 #[path = "server/beside.rs"]
 mod beside;
+#[path = "server/browse.rs"]
+mod browse;
 #[path = "server/changed_areas.rs"]
 mod changed_areas;
+#[path = "server/clock.rs"]
+mod clock;
 #[path = "server/control.rs"]
 mod control;
 #[path = "server/disabled_methods.rs"]
@@ -23,10 +27,16 @@ mod events;
 mod faults;
 #[path = "server/find.rs"]
 mod find;
+#[path = "server/folder.rs"]
+mod folder;
 #[path = "server/history.rs"]
 mod history;
 #[path = "server/live.rs"]
 mod live;
+#[path = "server/machines.rs"]
+mod machines;
+#[path = "server/managed_disks.rs"]
+mod managed_disks;
 #[path = "server/managed_files.rs"]
 mod managed_files;
 #[path = "server/managers.rs"]
@@ -35,6 +45,8 @@ mod managers;
 mod properties;
 #[path = "server/raw.rs"]
 mod raw;
+#[path = "server/requests.rs"]
+mod requests;
 #[path = "server/rest.rs"]
 mod rest;
 #[path = "server/retrieval.rs"]
@@ -47,6 +59,8 @@ mod signed_tokens;
 mod snapshots;
 #[path = "server/sts.rs"]
 mod sts;
+#[path = "server/styles.rs"]
+mod styles;
 #[path = "server/tasks.rs"]
 mod tasks;
 #[path = "server/traced.rs"]
@@ -55,15 +69,19 @@ mod traced;
 mod typed;
 #[path = "server/updates.rs"]
 mod updates;
+#[path = "server/wire_faults.rs"]
+mod wire_faults;
 
 use vim_api::{Client, mo};
 use vsphere_sim::{DiskSpec, Sim, VmSpec};
 
 const MIB: u64 = 1 << 20;
 
-/// A simulator with `count` machines `vm-1` .. of one 64 MiB disk, tracked from the start.
+/// A simulator with `count` machines `vm-1` .. of one 64 MiB disk, tracked from the start. Its answers are written as the
+/// environment variable `VSPHERE_SIM_WIRE` says, so that every test can be run in every style.
 async fn start(count: usize) -> Sim {
-    let mut builder = Sim::builder();
+    let style = std::env::var("VSPHERE_SIM_WIRE").unwrap_or_default();
+    let mut builder = Sim::builder().wire(style.parse().unwrap());
     for number in 1..=count {
         builder = builder.vm(VmSpec::new(&format!("vm-{number}")).disk(DiskSpec::empty(64 * MIB)).cbt());
     }

@@ -340,6 +340,8 @@ impl<'a> Reader<'a> {
         // Without a default namespace the API's own is meant: there is no other type without a prefix.
         let space = match self.resolve(prefix) {
             Ok(Space::Xsd) => TypeSpace::Xsd,
+            // govmomi names a value's type so without declaring the prefix, and vCenter takes it.
+            Err(_) if prefix == "xsd" => TypeSpace::Xsd,
             Err(e) if !prefix.is_empty() => return Err(e),
             _ => TypeSpace::Api,
         };

@@ -57,12 +57,41 @@ impl<'a> Start<'a> {
     /// # Errors
     /// When the attribute's value is malformed.
     pub fn attribute(&self, name: &str) -> Result<Option<Cow<'a, str>>, XmlError> {
+        self.attribute_where(|prefix, local| prefix.is_empty() && local == name)
+    }
+
+    /// An attribute by its local name, whatever its prefix: for documents that qualify their attributes, such as OVF's
+    /// `ovf:href`.
+    ///
+    /// # Errors
+    /// When the attribute's value is malformed.
+    pub fn attribute_local(&self, name: &str) -> Result<Option<Cow<'a, str>>, XmlError> {
+        self.attribute_where(|prefix, local| prefix != "xmlns" && local == name)
+    }
+
+    fn attribute_where(&self, wanted: impl Fn(&str, &str) -> bool) -> Result<Option<Cow<'a, str>>, XmlError> {
         for attribute in Attributes(self.attributes) {
             let attribute = attribute?;
-            if attribute.prefix.is_empty() && attribute.local == name {
+            if wanted(attribute.prefix, attribute.local) {
                 return attributes::value(attribute.value).map(Some);
             }
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::xml::{Limits, Reader};
+
+    #[test]
+    fn attributes_by_their_local_names() {
+        let xml = b"<a xmlns:o='urn:o' xmlns:id='urn:x' o:id='one &amp; more' other='two'/>";
+        let mut reader = Reader::new(xml, Limits::default()).unwrap();
+        let start = reader.next_child().unwrap().unwrap();
+        assert_eq!(start.attribute("id").unwrap(), None);
+        assert_eq!(start.attribute_local("id").unwrap().as_deref(), Some("one & more"));
+        assert_eq!(start.attribute_local("other").unwrap().as_deref(), Some("two"));
+        assert_eq!(start.attribute_local("absent").unwrap(), None);
     }
 }

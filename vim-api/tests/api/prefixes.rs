@@ -80,6 +80,14 @@ fn a_type_without_a_prefix_follows_the_default_namespace() {
 }
 
 #[test]
+fn the_prefix_of_simple_types_need_not_be_declared() {
+    let document = format!("<v xmlns:i=\"{NS_XSI}\"><val i:type=\"xsd:int\">7</val></v>");
+    assert!(matches!(val(&document), Value::Int(7)));
+    let document = format!("<v xmlns:i=\"{NS_XSI}\"><val i:type=\"other:int\">7</val></v>");
+    assert!(decode::<DynamicProperty>(&document).is_err());
+}
+
+#[test]
 fn elements_go_by_their_local_name() {
     let document = format!("<a:v xmlns:a=\"{NS_VIM}\" xmlns:b=\"urn:x\"><b:name>n</b:name></a:v>");
     assert_eq!(decode::<DynamicProperty>(document).unwrap().name, "n");

@@ -1,217 +1,246 @@
-//! The data of a child link: a sparse host file with the written grains at their guest offsets, followed by a
-//! header and a bitmap that tells which grains the link holds.
+//! The data of a child link: the grains that were written since its parent was frozen, in one of ESXi's two formats.
 //!
 //! ```text
-//! 0                    data, capacity rounded up to whole grains
-//! data_end             header: magic, version, grain size, capacity (4096 bytes)
-//! data_end + 4096      bitmap: one bit a grain, lowest bit first
+//! directory       table: 4096 entries      grains, in the order of their first write
+//! [ . | t | . ] -> [ . | g | 0 | g ] -----> [ data ][ data ] ...
+//!   no table: all of its grains are the parent's         vmfsSparse (cowd):  u32 entries, grains of 512 bytes
+//!                                                        SESparse:           u64 entries, grains of 4 KiB
 //! ```
-//! A bit is set after its grain's data is written, so a process that dies between the two loses only that write.
-//! The bitmap is read from the file at every use: another process may be the writer.
+//! A write goes in this order: data behind everything that is in use, the header's word of how far that is, table
+//! entries, directory entry. So whoever reads meanwhile, or after the writer was killed, finds every entry leading to
+//! data. A grain keeps its place as long as the file lives: were it given to other bytes, a reader that had just
+//! looked up its entry would read those. Tables are read from the file at every use, since another process may be
+//! the writer; entries are aligned words, which a host copies whole.
+
+mod cowd;
+mod sesparse;
+mod write;
 
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::descriptor::DeltaFormat;
 use crate::{Error, ErrorKind, Result, files};
 
-/// Bytes of a grain, the unit of copy-on-write.
-pub(crate) const GRAIN: u64 = 64 << 10;
-const HEADER: u64 = 4096;
-const MAGIC: &[u8; 8] = b"SIMDELTA";
-const VERSION: u32 = 1;
-/// Bitmap bytes read at once: 32 KiB cover 16 GiB of disk.
-const BITMAP_CHUNK: u64 = 32 << 10;
+/// Entries of a table, in both formats.
+const ENTRIES: u64 = 4096;
+/// Directory entries read at once.
+const DIRECTORY_CHUNK: u64 = 16 << 10;
+
+/// Where the bytes of a run are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Not in this link.
+    Parent,
+    /// Held as zeros, without data.
+    Zero,
+    /// Held, from this byte of the file on.
+    Data(u64),
+}
+
+/// What the two formats do differently. Entries are their numbers, positions are bytes of the file.
+trait Format: Send + Sync {
+    /// Bytes of a grain, the unit of copy-on-write.
+    fn grain(&self) -> u64;
+    /// Bytes of an entry of the directory, and of a table.
+    fn entry(&self) -> u64;
+    /// Where the directory begins.
+    fn directory(&self) -> u64;
+    /// Where the table of a directory entry other than 0 begins; `None` for an entry that this crate does not write.
+    fn table(&self, entry: u64) -> Option<u64>;
+    /// What a table entry means; `None` as above.
+    fn place(&self, entry: u64) -> Option<Place>;
+    /// The entry of a grain with data; `None` if the format cannot count so far.
+    fn data_entry(&self, position: u64) -> Option<u64>;
+    /// The entry of a grain of zeros, if the format has one.
+    fn zero_entry(&self) -> Option<u64>;
+    /// Hands out a table: its directory entry and where it begins. `free` is where unused space begins.
+    fn claim_table(&self, file: &File, free: u64) -> Result<(u64, u64)>;
+    /// Where the data of grains from guest byte `guest` on may go, if unused space begins at `free`.
+    fn data_start(&self, free: u64, guest: u64) -> u64;
+    /// Notes in the header that the file is in use up to `end`.
+    fn note_end(&self, file: &File, end: u64) -> std::io::Result<()>;
+}
 
 pub(crate) struct Delta {
     file: File,
     path: PathBuf,
     capacity: u64,
+    format: Box<dyn Format>,
 }
+
+/// Supplies the parent's bytes from a guest offset on.
+pub(crate) type Below<'a> = &'a dyn Fn(u64, &mut [u8]) -> Result<()>;
 
 impl Delta {
     /// Makes an empty delta file for a disk of `capacity` bytes.
-    pub(crate) fn create(path: &Path, capacity: u64) -> Result<()> {
-        let file = files::create_sparse(path, total_length(capacity))?;
-        file.write_all_at(&header(capacity), data_end(capacity)).map_err(|source| {
+    pub(crate) fn create(path: &Path, capacity: u64, format: DeltaFormat) -> Result<()> {
+        let (length, headers) = match format {
+            DeltaFormat::VmfsSparse => cowd::empty(capacity)?,
+            DeltaFormat::SeSparse => sesparse::empty(capacity),
+        };
+        let file = files::create_sparse(path, length)?;
+        file.write_all_at(&headers, 0).map_err(|source| {
             // The write's failure is the one to report; a leftover file blocks only this name.
             let _ = files::remove(path);
             Error::io("a delta file cannot be written", source).at(path)
         })
     }
 
-    pub(crate) fn open(file: File, path: PathBuf, capacity: u64) -> Result<Self> {
-        let length = file
-            .metadata()
-            .map_err(|source| Error::io("a data file cannot be examined", source).at(&path))?
-            .len();
-        if length < total_length(capacity) {
-            let what = "the delta file is shorter than its disk needs; restore the file";
-            return Err(Error::new(ErrorKind::Truncated, what).at(path));
+    pub(crate) fn open(file: File, path: PathBuf, capacity: u64, format: DeltaFormat) -> Result<Self> {
+        let opened: Result<(Box<dyn Format>, u64)> = match format {
+            DeltaFormat::VmfsSparse => cowd::open(&file, capacity),
+            DeltaFormat::SeSparse => sesparse::open(&file, capacity),
+        };
+        let (format, end) = opened.map_err(|error| error.at(&path))?;
+        let delta = Self { file, path, capacity, format };
+        // Asked for after the header was read, so that a writer can only have made it longer.
+        if delta.length()? < end {
+            let what = "the delta file is shorter than its header says; restore the file";
+            return Err(Error::new(ErrorKind::Truncated, what).at(delta.path));
         }
-        let mut found = [0; 28];
-        file.read_exact_at(&mut found, data_end(capacity))
-            .map_err(|source| Error::io("the delta file's header cannot be read", source).at(&path))?;
-        if found != header(capacity) {
-            let what = "the delta file's header is not one this version writes";
-            return Err(Error::new(ErrorKind::Corrupt, what).at(path));
-        }
-        Ok(Self { file, path, capacity })
+        Ok(delta)
     }
 
     pub(crate) fn file(&self) -> &File {
         &self.file
     }
 
-    /// Calls `visit(start, end, held)` for each run of `start..end` in which the link holds all grains or none.
+    /// Calls `visit` with the runs of `start..end`, ascending, each as long as its bytes are in one place.
     pub(crate) fn runs(
         &self,
         start: u64,
         end: u64,
-        visit: &mut dyn FnMut(u64, u64, bool) -> Result<ControlFlow<()>>,
+        visit: &mut dyn FnMut(u64, u64, Place) -> Result<ControlFlow<()>>,
     ) -> Result<ControlFlow<()>> {
-        if start >= end {
-            return Ok(ControlFlow::Continue(()));
-        }
-        let last = (end - 1) / GRAIN;
-        let mut run: Option<(u64, bool)> = None;
-        let mut byte_at = start / GRAIN / 8;
-        while byte_at <= last / 8 {
-            let count = (last / 8 + 1 - byte_at).min(BITMAP_CHUNK);
-            let bitmap = self.bitmap(byte_at, count as usize)?;
-            for (index, &byte) in bitmap.iter().enumerate() {
-                let first = (byte_at + index as u64) * 8;
-                if let Some((_, held)) = run
-                    && byte == if held { 0xff } else { 0 }
-                {
-                    continue;
-                }
-                for bit in 0..8 {
-                    let grain = first + bit;
-                    if grain < start / GRAIN || grain > last {
-                        continue;
-                    }
-                    let held = byte >> bit & 1 == 1;
-                    match run {
-                        Some((_, state)) if state == held => {}
-                        Some((from, state)) => {
-                            if visit(from, grain * GRAIN, state)?.is_break() {
-                                return Ok(ControlFlow::Break(()));
-                            }
-                            run = Some((grain * GRAIN, held));
-                        }
-                        None => run = Some((start, held)),
-                    }
+        let (grain, reach) = (self.format.grain(), self.reach());
+        let mut run: Option<(u64, u64, Place)> = None;
+        let mut push = |from: u64, to: u64, place: Place| {
+            if let Some((first, last, before)) = &mut run {
+                let joins = match (*before, place) {
+                    (Place::Data(at), Place::Data(next)) => at + (*last - *first) == next,
+                    (before, place) => before == place,
+                };
+                if joins {
+                    *last = to;
+                    return Ok(ControlFlow::Continue(()));
                 }
             }
-            byte_at += count;
+            match run.replace((from, to, place)) {
+                Some((from, to, place)) => visit(from, to, place),
+                None => Ok(ControlFlow::Continue(())),
+            }
+        };
+        let mut at = start;
+        while at < end {
+            let first = at / reach;
+            let count = ((end - 1) / reach + 1 - first).min(DIRECTORY_CHUNK);
+            let directory = self.entries(self.format.directory() + first * self.format.entry(), count)?;
+            for (number, entry) in (first..).zip(directory) {
+                let to = ((number + 1) * reach).min(end);
+                if entry == 0 {
+                    if push(at, to, Place::Parent)?.is_break() {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                    at = to;
+                    continue;
+                }
+                let places = self.places(self.table(entry)?, at / grain, (to - 1) / grain)?;
+                for place in places {
+                    let next = ((at / grain + 1) * grain).min(to);
+                    let place = match place {
+                        Place::Data(position) => Place::Data(position + at % grain),
+                        other => other,
+                    };
+                    if push(at, next, place)?.is_break() {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                    at = next;
+                }
+            }
         }
         match run {
-            Some((from, held)) => visit(from, end, held),
+            Some((from, to, place)) => visit(from, to, place),
             None => Ok(ControlFlow::Continue(())),
         }
     }
 
-    /// Reads bytes of grains that the link holds.
-    pub(crate) fn read_held(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+    /// Reads bytes that [`Delta::runs`] found at a position.
+    pub(crate) fn read_data(&self, position: u64, buffer: &mut [u8]) -> Result<()> {
         self.file
-            .read_exact_at(buffer, offset)
+            .read_exact_at(buffer, position)
             .map_err(|source| Error::io("the delta's data cannot be read in full", source).at(&self.path))
     }
 
-    /// Writes; `below` supplies the parent's bytes of a grain that is only partly covered and not yet held.
-    pub(crate) fn write(
+    /// Visits what of the guest's `start..end`, found at `position`, the host's file system has data for: holes were
+    /// zeroed. Bytes past the end of a truncated file count as data, so that a reader comes by and fails.
+    pub(crate) fn data_ranges(
         &self,
-        offset: u64,
-        bytes: &[u8],
-        below: &dyn Fn(u64, &mut [u8]) -> Result<()>,
-    ) -> Result<()> {
-        let end = offset + bytes.len() as u64;
-        self.fill_edges(offset, end, below)?;
-        self.file
-            .write_all_at(bytes, offset)
-            .map_err(|source| Error::io("the delta's data cannot be written", source).at(&self.path))?;
-        self.hold(offset, end)
-    }
-
-    /// Makes a range read as zeros, whatever the parent holds there.
-    pub(crate) fn zero(
-        &self,
-        offset: u64,
-        length: u64,
-        below: &dyn Fn(u64, &mut [u8]) -> Result<()>,
-    ) -> Result<()> {
-        self.fill_edges(offset, offset + length, below)?;
-        files::punch(&self.file, offset, length).map_err(|error| error.at(&self.path))?;
-        self.hold(offset, offset + length)
-    }
-
-    /// Copies the parent's bytes into the first and the last grain of a range, where the range covers only a part
-    /// of them and the link does not hold them yet.
-    fn fill_edges(&self, start: u64, end: u64, below: &dyn Fn(u64, &mut [u8]) -> Result<()>) -> Result<()> {
-        let (first, last) = (start / GRAIN, (end - 1) / GRAIN);
-        let edges = if first == last { &[first][..] } else { &[first, last][..] };
-        for &grain in edges {
-            let from = grain * GRAIN;
-            let to = (from + GRAIN).min(self.capacity);
-            let covered = start <= from && end >= to;
-            if covered || self.bitmap(grain / 8, 1)?[0] >> (grain % 8) & 1 == 1 {
-                continue;
-            }
-            let mut buffer = vec![0; (to - from) as usize];
-            below(from, &mut buffer)?;
-            if buffer.iter().all(|&byte| byte == 0) {
-                // Not merely left alone: a writer that died may have left bytes here without setting the bit.
-                files::punch(&self.file, from, to - from).map_err(|error| error.at(&self.path))?;
-            } else {
-                self.file.write_all_at(&buffer, from).map_err(|source| {
-                    Error::io("the delta's data cannot be written", source).at(&self.path)
-                })?;
-            }
+        start: u64,
+        end: u64,
+        position: u64,
+        visit: &mut dyn FnMut(u64, u64) -> Result<ControlFlow<()>>,
+    ) -> Result<ControlFlow<()>> {
+        let stop = position + (end - start);
+        if self.length()? < stop {
+            return visit(start, end);
         }
-        Ok(())
+        files::data_ranges(&self.file, position, stop, &mut |from, to| {
+            visit(start + (from - position), start + (to - position))
+        })
     }
 
-    /// Sets the bits of all grains that `start..end` touches. The caller holds the writer's lock.
-    fn hold(&self, start: u64, end: u64) -> Result<()> {
-        let (first, last) = (start / GRAIN, (end - 1) / GRAIN);
-        let mut bitmap = self.bitmap(first / 8, (last / 8 - first / 8 + 1) as usize)?;
-        let before = bitmap.clone();
-        for grain in first..=last {
-            bitmap[(grain / 8 - first / 8) as usize] |= 1 << (grain % 8);
-        }
-        if bitmap == before {
-            return Ok(());
-        }
-        self.file
-            .write_all_at(&bitmap, data_end(self.capacity) + HEADER + first / 8)
-            .map_err(|source| Error::io("the delta's bitmap cannot be written", source).at(&self.path))
+    /// Bytes of the disk that one table covers.
+    fn reach(&self) -> u64 {
+        ENTRIES * self.format.grain()
     }
 
-    fn bitmap(&self, first_byte: u64, count: usize) -> Result<Vec<u8>> {
-        let mut bytes = vec![0; count];
+    fn table(&self, entry: u64) -> Result<u64> {
+        self.format.table(entry).ok_or_else(|| self.corrupt("directory", entry))
+    }
+
+    fn place(&self, entry: u64) -> Result<Place> {
+        self.format.place(entry).ok_or_else(|| self.corrupt("table", entry))
+    }
+
+    fn places(&self, table: u64, first: u64, last: u64) -> Result<Vec<Place>> {
+        let entries = self.entries(table + first % ENTRIES * self.format.entry(), last - first + 1)?;
+        entries.into_iter().map(|entry| self.place(entry)).collect()
+    }
+
+    fn corrupt(&self, kind: &str, entry: u64) -> Error {
+        let what = format!("the delta's {kind} entry {entry:#x} leads nowhere");
+        Error::new(ErrorKind::Corrupt, what).at(&self.path)
+    }
+
+    fn entries(&self, position: u64, count: u64) -> Result<Vec<u64>> {
+        let size = self.format.entry() as usize;
+        let mut bytes = vec![0; count as usize * size];
         self.file
-            .read_exact_at(&mut bytes, data_end(self.capacity) + HEADER + first_byte)
-            .map_err(|source| Error::io("the delta's bitmap cannot be read", source).at(&self.path))?;
-        Ok(bytes)
+            .read_exact_at(&mut bytes, position)
+            .map_err(|source| Error::io("the delta's tables cannot be read", source).at(&self.path))?;
+        Ok(bytes.chunks_exact(size).map(word).collect())
+    }
+
+    fn length(&self) -> Result<u64> {
+        let metadata = self.file.metadata();
+        Ok(metadata
+            .map_err(|source| Error::io("a data file cannot be examined", source).at(&self.path))?
+            .len())
     }
 }
 
-fn header(capacity: u64) -> [u8; 28] {
-    let mut bytes = [0; 28];
-    bytes[..8].copy_from_slice(MAGIC);
-    bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
-    bytes[12..20].copy_from_slice(&GRAIN.to_le_bytes());
-    bytes[20..].copy_from_slice(&capacity.to_le_bytes());
-    bytes
+/// A little-endian number of at most 8 bytes.
+fn word(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |sum, &byte| sum << 8 | u64::from(byte))
 }
 
-/// Capacities are bounded by `MAX_CAPACITY`, so none of these sums can overflow.
-fn data_end(capacity: u64) -> u64 {
-    capacity.next_multiple_of(GRAIN)
-}
-
-fn total_length(capacity: u64) -> u64 {
-    data_end(capacity) + HEADER + capacity.div_ceil(GRAIN).div_ceil(8)
+/// A header that is no delta's of this format.
+fn unknown_header(what: &str) -> Error {
+    let what = format!(
+        "{what}: it is damaged, or from an older simulator, whose snapshots cannot be used any more; begin with a new data folder"
+    );
+    Error::new(ErrorKind::Corrupt, what)
 }

@@ -1,5 +1,6 @@
 //! The part of the server's inventory that other processes need.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -7,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::{CookieHash, PasswordHash, load_json, store_json};
 use crate::{Datastore, DatastorePath, Error, ErrorKind, Result};
 
-/// Everything in `inventory.json`.
+/// Everything in `inventory.json`, and the machines that have files of their own beside it.
+///
+/// A server with thousands of machines rewrites one small file when one of them changes: `machines/ID.json` is an object
+/// whose `record` is a [`VmRecord`], and whose other entries are the server's own.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Inventory {
@@ -21,6 +25,13 @@ pub struct Inventory {
     pub datastores: Vec<Datastore>,
     /// The machines.
     pub vms: Vec<VmRecord>,
+}
+
+/// What of a machine's file is for other processes; nothing where the machine is gone.
+#[derive(Deserialize)]
+struct MachineFile {
+    #[serde(default)]
+    record: Option<VmRecord>,
 }
 
 /// A user.
@@ -96,12 +107,38 @@ impl Inventory {
         data_dir.join("inventory.json")
     }
 
-    /// Reads the inventory of a data folder.
+    /// The folder of the machines' files in a server's data folder.
+    pub fn machines_path(data_dir: &Path) -> PathBuf {
+        data_dir.join("machines")
+    }
+
+    /// Reads the inventory of a data folder, with the machines that have files of their own.
     ///
     /// # Errors
     /// `NotFound`, `Corrupt`, `Io`.
     pub fn load(data_dir: &Path) -> Result<Self> {
-        load_json(&Self::path(data_dir))
+        let mut inventory: Self = load_json(&Self::path(data_dir))?;
+        let folder = Self::machines_path(data_dir);
+        let unreadable = |source| Error::io("the folder of machines cannot be listed", source).at(&folder);
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(inventory),
+            Err(source) => return Err(unreadable(source)),
+        };
+        for entry in entries {
+            let path = entry.map_err(unreadable)?.path();
+            let is_machine = path.extension().is_some_and(|extension| extension == "json")
+                && path.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(b"."));
+            if is_machine {
+                match load_json::<MachineFile>(&path) {
+                    Ok(file) => inventory.vms.extend(file.record),
+                    // Removed between the listing and the look.
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(inventory)
     }
 
     /// Replaces the inventory of a data folder in one step.

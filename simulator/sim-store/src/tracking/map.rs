@@ -149,12 +149,18 @@ impl Map {
         Ok(())
     }
 
-    /// Copies the map to a new file with the sequence counted up by one; holes stay holes.
-    pub(crate) fn copy_to(&self, path: &Path) -> Result<()> {
+    /// The id that a child's map begins with.
+    pub(crate) fn next_id(&self) -> Result<ChangeId> {
         let sequence = self.id.sequence.checked_add(1).ok_or_else(|| {
             Error::new(ErrorKind::TrackingBroken, "the tracking's numbers are used up; restart tracking")
                 .at(&self.path)
         })?;
+        Ok(ChangeId { sequence, ..self.id })
+    }
+
+    /// Copies the map to a new file under another id; holes stay holes. The header comes last: before it, the file is
+    /// no map.
+    pub(crate) fn copy_to(&self, path: &Path, id: ChangeId) -> Result<()> {
         let failed = |source| Error::io("the change tracking file cannot be copied", source).at(path);
         let end = length(self.capacity, self.granularity);
         let copy = files::create_sparse(path, end)?;
@@ -163,7 +169,7 @@ impl Map {
             Ok(ControlFlow::Continue(()))
         };
         let _: ControlFlow<()> = files::data_ranges(&self.file, HEADER, end, &mut visit)?;
-        write_header(&copy, self.capacity, self.granularity, ChangeId { sequence, ..self.id }).map_err(failed)
+        write_header(&copy, self.capacity, self.granularity, id).map_err(failed)
     }
 }
 

@@ -10,9 +10,10 @@ use vim_api::MoRef;
 use vim_api::dynamic::{get_path, method};
 use vim_api::types as t;
 
-use super::{VIEW, parent_of, subject_of};
+use super::{VIEW, subject_of};
 use crate::dispatch::method_not_found;
 use crate::fault::Outcome;
+use crate::inventory::Wanted;
 use crate::session::Session;
 use crate::wire::Call;
 use crate::world::World;
@@ -179,9 +180,8 @@ impl Asked<'_> {
     /// everywhere, and its method says what is wrong with it.
     fn store_of(&self, path: &str) -> MoRef {
         let name = path.trim_start().strip_prefix('[').and_then(|rest| rest.split(']').next());
-        let mut known = self.world.stored.datastores.iter();
-        match known.find(|store| Some(store.files.name()) == name) {
-            Some(store) => MoRef::of_type("Datastore", store.id.clone()),
+        match name.and_then(|name| self.world.stored.tree.datastore(name)) {
+            Some((store, _)) => store.reference(),
             None => self.world.root(),
         }
     }
@@ -220,7 +220,7 @@ fn destroy(asked: &Asked<'_>) -> Outcome<Needs> {
         _ => return Err(method_not_found(asked.call)),
     };
     let mut needs = vec![asked.on_this(privilege)];
-    needs.extend(parent_of(asked.world, &asked.call.this).map(|parent| (parent, privilege.to_owned())));
+    needs.extend(asked.world.parent_of(&asked.call.this).map(|parent| (parent, privilege.to_owned())));
     Ok(needs)
 }
 
@@ -262,7 +262,7 @@ fn move_into(asked: &Asked<'_>) -> Outcome<Needs> {
         };
         needs.push(asked.on_this(privilege));
         if !to_pool {
-            needs.extend(parent_of(asked.world, &object).map(|from| (from, privilege.to_owned())));
+            needs.extend(asked.world.parent_of(&object).map(|from| (from, privilege.to_owned())));
         }
         needs.push((object, privilege.to_owned()));
     }
@@ -277,7 +277,7 @@ fn property_path(
     path: &str,
 ) -> Option<vim_api::dynamic::Value> {
     let subject = subject_of(world, object);
-    let value = world.property(world.node(&subject, None)?, property, None)?;
+    let value = world.property(world.node(&subject, None)?, Wanted::whole(property), None)?;
     get_path(value.as_object()?, path).ok().flatten()
 }
 

@@ -173,7 +173,7 @@ fn entry(id_text: &str, disk: &Disk) -> t::VslmVsoVStorageObjectResult {
 }
 
 fn object(world: &World, id_text: &str, disk: &Disk) -> t::VStorageObject {
-    let datastore = world.stored.datastores.first().map(|datastore| moref(&datastore.id));
+    let datastore = world.stored.tree.datastore(disk.path.datastore()).map(|(entity, _)| entity.typed());
     let file = t::BaseConfigInfoFileBackingInfo {
         base: t::BaseConfigInfoBackingInfo { datastore: datastore.unwrap_or_default(), ..Default::default() },
         file_path: disk.path.to_string(),

@@ -1,102 +1,176 @@
-//! The cluster, its host, its resource pool and its network.
+//! Clusters, hosts, resource pools and networks.
 
+use vim_api::MoRef;
 use vim_api::dynamic::{Element, Value};
 use vim_api::mo;
 use vim_api::types as t;
 
-use super::{ids, machine_ref, moref, refs};
+use super::tree::{Entity, Kind};
+use super::{machine_ref, moref, refs};
 use crate::world::World;
+
+/// What stands before the id of a cluster in the id of its environment browser.
+pub(super) const BROWSER_PREFIX: &str = "envbrowser-";
 
 const MEMORY: i64 = 256 << 30;
 const CORES: i16 = 32;
 const MHZ: i32 = 2600;
 
+impl Entity {
+    /// Whether it has an environment browser.
+    pub(super) fn has_browser(&self) -> bool {
+        matches!(self.kind, Kind::Cluster | Kind::Standalone)
+    }
+
+    /// The reference of its environment browser.
+    pub(super) fn browser(&self) -> MoRef<mo::EnvironmentBrowser> {
+        moref(&format!("{BROWSER_PREFIX}{}", self.id))
+    }
+}
+
 impl World {
-    pub(super) fn cluster_property(&self, name: &str) -> Option<Value> {
+    pub(super) fn compute_property(&self, compute: &Entity, name: &str) -> Option<Value> {
+        let tree = &self.stored.tree;
+        let is_cluster = matches!(compute.kind, Kind::Cluster);
         Some(match name {
-            "resourcePool" => moref::<mo::ResourcePool>(ids::POOL).to_value(),
-            "host" => refs([moref::<mo::HostSystem>(ids::HOST)]),
-            "datastore" => refs(self.datastore_refs()),
-            "network" => refs([moref::<mo::Network>(ids::NETWORK)]),
-            "environmentBrowser" => moref::<mo::EnvironmentBrowser>(ids::BROWSER).to_value(),
-            "summary" => cluster_summary().to_value(),
-            _ => {
-                let parent = Some(moref::<mo::Folder>(ids::HOST_FOLDER).cast());
-                let this = moref::<mo::ClusterComputeResource>(ids::CLUSTER).cast();
-                return self.entity_property(&this, "Cluster0", parent, name);
+            "resourcePool" => tree.root_pool(&compute.id)?.typed::<mo::ResourcePool>().to_value(),
+            "host" => refs(tree.hosts_of(&compute.id).map(Entity::typed::<mo::HostSystem>)),
+            "datastore" => refs(self.datastores_of(&compute.id)),
+            "network" => refs(self.networks_of(&compute.id)),
+            "environmentBrowser" => compute.browser().to_value(),
+            "summary" => {
+                let base = compute_summary(tree.hosts_of(&compute.id).count());
+                match is_cluster {
+                    true => t::ClusterComputeResourceSummary { base, ..Default::default() }.to_value(),
+                    false => base.to_value(),
+                }
             }
+            "configuration" if is_cluster => cluster_configuration().to_value(),
+            "configurationEx" => {
+                let base = t::ComputeResourceConfigInfo {
+                    vm_swap_placement: "vmDirectory".to_owned(),
+                    spbm_enabled: Some(false),
+                    default_hardware_version_key: Some(crate::hardware::VERSION.to_owned()),
+                    ..Default::default()
+                };
+                match is_cluster {
+                    true => t::ClusterConfigInfoEx {
+                        base,
+                        das_config: t::ClusterDasConfigInfo { enabled: Some(false), ..Default::default() },
+                        drs_config: t::ClusterDrsConfigInfo { enabled: Some(false), ..Default::default() },
+                        ..Default::default()
+                    }
+                    .to_value(),
+                    false => base.to_value(),
+                }
+            }
+            "drsRecommendation" | "recommendation" | "migrationHistory" | "actionHistory" | "drsFault"
+                if is_cluster =>
+            {
+                let item = match name {
+                    "drsRecommendation" => "ClusterDrsRecommendation",
+                    "recommendation" => "ClusterRecommendation",
+                    "migrationHistory" => "ClusterDrsMigration",
+                    "actionHistory" => "ClusterActionHistory",
+                    _ => "ClusterDrsFaults",
+                };
+                Value::array(item, Vec::new())
+            }
+            _ => return None,
         })
     }
 
-    pub(super) fn pool_property(&self, name: &str) -> Option<Value> {
+    pub(super) fn pool_property(&self, pool: &Entity, name: &str) -> Option<Value> {
+        let tree = &self.stored.tree;
         Some(match name {
-            "owner" => moref::<mo::ClusterComputeResource>(ids::CLUSTER).to_value(),
-            "resourcePool" => refs(Vec::<vim_api::MoRef<mo::ResourcePool>>::new()),
-            "vm" => refs(self.stored.machines.values().map(machine_ref)),
-            "config" => pool_config().to_value(),
+            "owner" => {
+                let owner = tree.owner_of(&pool.id)?;
+                Value::MoRef(owner.reference())
+            }
+            "resourcePool" => {
+                let pools = tree.children(&pool.id).filter(|child| matches!(child.kind, Kind::Pool));
+                refs(pools.map(Entity::typed::<mo::ResourcePool>))
+            }
+            "vm" => {
+                let machines = self.machines().filter(|machine| machine.pool.as_ref() == Some(&pool.id));
+                refs(machines.map(machine_ref))
+            }
+            "config" => pool_config(pool).to_value(),
+            "childConfiguration" => {
+                let pools = tree.children(&pool.id).filter(|child| matches!(child.kind, Kind::Pool));
+                Value::array("ResourceConfigSpec", pools.map(|child| pool_config(child).to_value()).collect())
+            }
             "runtime" => pool_runtime().to_value(),
             "summary" => t::ResourcePoolSummary {
-                name: "Resources".to_owned(),
-                config: pool_config(),
+                name: pool.name.clone(),
+                config: pool_config(pool),
                 runtime: pool_runtime(),
+                configured_memory_mb: Some(MEMORY.try_into().map_or(i32::MAX, |memory: i32| memory)),
                 ..Default::default()
             }
             .to_value(),
-            _ => {
-                let parent = Some(moref::<mo::ClusterComputeResource>(ids::CLUSTER).cast());
-                return self.entity_property(
-                    &moref::<mo::ResourcePool>(ids::POOL).cast(),
-                    "Resources",
-                    parent,
-                    name,
-                );
-            }
+            _ => return None,
         })
     }
 
-    pub(super) fn host_property(&self, name: &str) -> Option<Value> {
+    pub(super) fn host_property(&self, host: &Entity, uuid: &str, name: &str) -> Option<Value> {
         Some(match name {
-            "datastore" => refs(self.datastore_refs()),
-            "network" => refs([moref::<mo::Network>(ids::NETWORK)]),
-            "vm" => refs(self.stored.machines.values().map(machine_ref)),
+            "datastore" => refs(self.datastores_of(&host.id)),
+            "network" => refs(self.networks_of(&host.id)),
+            "vm" => refs(self.machines().filter(|machine| machine.host == host.id).map(machine_ref)),
             "runtime" => host_runtime().to_value(),
-            "summary" => self.host_summary().to_value(),
-            _ => {
-                let parent = Some(moref::<mo::ClusterComputeResource>(ids::CLUSTER).cast());
-                return self.entity_property(
-                    &moref::<mo::HostSystem>(ids::HOST).cast(),
-                    "127.0.0.1",
-                    parent,
-                    name,
-                );
-            }
-        })
-    }
-
-    pub(super) fn network_property(&self, name: &str) -> Option<Value> {
-        Some(match name {
-            "host" => refs([moref::<mo::HostSystem>(ids::HOST)]),
-            "vm" => refs(self.stored.machines.values().map(machine_ref)),
-            "summary" => t::NetworkSummary {
-                network: Some(moref(ids::NETWORK)),
-                name: super::devices::NETWORK_NAME.to_owned(),
-                accessible: true,
+            "summary" => self.host_summary(host, uuid).to_value(),
+            "hardware" => host_hardware(uuid).to_value(),
+            "config" => self.host_config(host).to_value(),
+            "capability" => host_capability().to_value(),
+            "configManager" => t::HostConfigManager::default().to_value(),
+            "licensableResource" => t::HostLicensableResourceInfo {
+                resource: vec![t::KeyAnyValue {
+                    key: "numCpuPackages".to_owned(),
+                    value: Value::Int(2),
+                    ..Default::default()
+                }],
                 ..Default::default()
             }
             .to_value(),
-            _ => {
-                let parent = Some(moref::<mo::Folder>(ids::NETWORK_FOLDER).cast());
-                let this = moref::<mo::Network>(ids::NETWORK).cast();
-                return self.entity_property(&this, super::devices::NETWORK_NAME, parent, name);
+            "systemResources" => t::HostSystemResourceInfo {
+                key: "host".to_owned(),
+                config: Some(Box::new(pool_config(host))),
+                ..Default::default()
             }
+            .to_value(),
+            _ => return None,
         })
     }
 
-    fn host_summary(&self) -> t::HostListSummary {
+    pub(super) fn network_property(&self, network: &Entity, name: &str) -> Option<Value> {
+        Some(match name {
+            "host" => refs(self.hosts_in(&network.id)),
+            "vm" => {
+                let on_it = |machine: &&crate::machine::Machine| {
+                    machine.config.hardware.device.iter().any(|device| {
+                        super::vm::network_of(device).is_some_and(|found| found.value() == network.id)
+                    })
+                };
+                refs(self.machines().filter(on_it).map(machine_ref))
+            }
+            "summary" => t::NetworkSummary {
+                network: Some(network.typed()),
+                name: network.name.clone(),
+                accessible: true,
+                ip_pool_name: Some(String::new()),
+                ..Default::default()
+            }
+            .to_value(),
+            _ => return None,
+        })
+    }
+
+    fn host_summary(&self, host: &Entity, uuid: &str) -> t::HostListSummary {
         let hardware = t::HostHardwareSummary {
             vendor: "VADP suite".to_owned(),
             model: "Simulated host".to_owned(),
-            uuid: self.stored.instance_uuid.clone(),
+            uuid: uuid.to_owned(),
             memory_size: MEMORY,
             cpu_model: "Simulated CPU".to_owned(),
             cpu_mhz: MHZ,
@@ -108,7 +182,7 @@ impl World {
             ..Default::default()
         };
         let config = t::HostConfigSummary {
-            name: "127.0.0.1".to_owned(),
+            name: host.name.clone(),
             port: 443,
             product: Some(Box::new(super::service::about_host(self.version))),
             vmotion_enabled: false,
@@ -116,7 +190,7 @@ impl World {
             ..Default::default()
         };
         t::HostListSummary {
-            host: Some(moref(ids::HOST)),
+            host: Some(host.typed()),
             hardware: Some(Box::new(hardware)),
             runtime: Some(Box::new(host_runtime())),
             config,
@@ -124,6 +198,15 @@ impl World {
             reboot_required: false,
             maintenance_mode_required: Some(false),
             management_server_ip: Some("127.0.0.1".to_owned()),
+            max_evc_mode_key: None,
+            ..Default::default()
+        }
+    }
+
+    fn host_config(&self, host: &Entity) -> t::HostConfigInfo {
+        t::HostConfigInfo {
+            host: host.typed(),
+            product: super::service::about_host(self.version),
             ..Default::default()
         }
     }
@@ -141,23 +224,88 @@ fn host_runtime() -> t::HostRuntimeInfo {
     }
 }
 
-fn cluster_summary() -> t::ClusterComputeResourceSummary {
-    let base = t::ComputeResourceSummary {
-        total_cpu: i32::from(CORES) * MHZ,
-        total_memory: MEMORY,
-        num_cpu_cores: CORES,
-        num_cpu_threads: CORES * 2,
-        effective_cpu: i32::from(CORES) * MHZ,
-        effective_memory: MEMORY >> 20,
-        num_hosts: 1,
-        num_effective_hosts: 1,
-        overall_status: t::ManagedEntityStatus::Green,
+fn host_hardware(uuid: &str) -> t::HostHardwareInfo {
+    t::HostHardwareInfo {
+        system_info: t::HostSystemInfo {
+            vendor: "VADP suite".to_owned(),
+            model: "Simulated host".to_owned(),
+            uuid: uuid.to_owned(),
+            ..Default::default()
+        },
+        cpu_info: t::HostCpuInfo {
+            num_cpu_packages: 2,
+            num_cpu_cores: CORES,
+            num_cpu_threads: CORES * 2,
+            hz: i64::from(MHZ) * 1_000_000,
+            ..Default::default()
+        },
+        memory_size: MEMORY,
+        smc_present: Some(false),
         ..Default::default()
-    };
-    t::ClusterComputeResourceSummary { base, ..Default::default() }
+    }
 }
 
-fn pool_config() -> t::ResourceConfigSpec {
+fn host_capability() -> t::HostCapability {
+    t::HostCapability {
+        vmotion_supported: true,
+        max_supported_vms: Some(1024),
+        // Later versions of the API added these; a server says each, as strict clients ask for them.
+        storage_v_motion_supported: Some(true),
+        vmotion_with_storage_v_motion_supported: Some(false),
+        hbr_nic_selection_supported: Some(false),
+        vr_nfc_nic_selection_supported: Some(false),
+        record_replay_supported: Some(false),
+        ft_supported: Some(false),
+        smp_ft_supported: Some(false),
+        clone_from_snapshot_supported: Some(true),
+        delta_disk_backings_supported: Some(true),
+        per_vm_network_traffic_shaping_supported: Some(false),
+        tpm_supported: Some(false),
+        virtual_exec_usage_supported: Some(false),
+        storage_iorm_supported: Some(false),
+        v_storage_capable: Some(false),
+        snapshot_relayout_supported: Some(false),
+        vmfs_datastore_mount_capable: Some(false),
+        eight_plus_host_vmfs_shared_access_supported: Some(false),
+        nested_hv_supported: Some(false),
+        v_pmc_supported: Some(false),
+        inter_vm_communication_through_vmci_supported: Some(false),
+        feature_capabilities_supported: Some(false),
+        latency_sensitivity_supported: Some(false),
+        accel3d_supported: Some(false),
+        provisioning_nic_selection_supported: Some(false),
+        ..Default::default()
+    }
+}
+
+fn compute_summary(hosts: usize) -> t::ComputeResourceSummary {
+    let count = i16::try_from(hosts).unwrap_or(i16::MAX);
+    let hosts = i32::try_from(hosts).unwrap_or(i32::MAX);
+    let cpu = i32::from(CORES).saturating_mul(MHZ).saturating_mul(hosts);
+    let memory = MEMORY.saturating_mul(i64::from(hosts));
+    t::ComputeResourceSummary {
+        total_cpu: cpu,
+        total_memory: memory,
+        num_cpu_cores: CORES.saturating_mul(count),
+        num_cpu_threads: (CORES * 2).saturating_mul(count),
+        effective_cpu: cpu,
+        effective_memory: memory >> 20,
+        num_hosts: hosts,
+        num_effective_hosts: hosts,
+        overall_status: t::ManagedEntityStatus::Green,
+        ..Default::default()
+    }
+}
+
+fn cluster_configuration() -> t::ClusterConfigInfo {
+    t::ClusterConfigInfo {
+        das_config: t::ClusterDasConfigInfo { enabled: Some(false), ..Default::default() },
+        drs_config: t::ClusterDrsConfigInfo { enabled: Some(false), ..Default::default() },
+        ..Default::default()
+    }
+}
+
+fn pool_config(entity: &Entity) -> t::ResourceConfigSpec {
     let allocation = |shares| t::ResourceAllocationInfo {
         reservation: Some(0),
         expandable_reservation: Some(true),
@@ -166,7 +314,7 @@ fn pool_config() -> t::ResourceConfigSpec {
         ..Default::default()
     };
     t::ResourceConfigSpec {
-        entity: Some(moref::<mo::ResourcePool>(ids::POOL).cast()),
+        entity: Some(entity.reference().cast()),
         cpu_allocation: allocation(4000),
         memory_allocation: allocation(163_840),
         ..Default::default()

@@ -1,127 +1,109 @@
-//! What every inventory object has, and the folders.
+//! What every inventory object has, and the folders and datacenters.
 
+use vim_api::MoRef;
 use vim_api::dynamic::{Element, Value};
+use vim_api::mo;
 use vim_api::types as t;
-use vim_api::{MoRef, mo};
 
-use super::{ids, moref, refs, strings};
+use super::tree::{Entity, Holds, Kind};
+use super::{Wanted, machine_ref, refs, strings};
 use crate::world::World;
 
-/// The folders that every server has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Folder {
-    Root,
-    Vms,
-    Hosts,
-    Datastores,
-    Networks,
-}
+impl World {
+    /// A property of an entity of the tree.
+    pub(super) fn tree_property(&self, entity: &Entity, wanted: Wanted<'_>) -> Option<Value> {
+        let name = wanted.name;
+        let own = match &entity.kind {
+            Kind::Folder(holds) => self.folder_property(entity, *holds, name),
+            Kind::Datacenter => self.datacenter_property(entity, name),
+            Kind::Cluster | Kind::Standalone => self.compute_property(entity, name),
+            Kind::Host { uuid } => self.host_property(entity, uuid, name),
+            Kind::Pool => self.pool_property(entity, name),
+            Kind::Network => self.network_property(entity, name),
+            Kind::Datastore { files, uuid, capacity } => {
+                self.datastore_property(entity, files, uuid, *capacity, name)
+            }
+            Kind::Pod => self.pod_property(entity, name),
+        };
+        own.or_else(|| self.entity_property(&entity.reference(), &entity.name, name))
+    }
 
-impl Folder {
-    /// The folder with this id.
-    pub(super) fn of(id: &str) -> Option<Self> {
-        Some(match id {
-            ids::ROOT => Self::Root,
-            ids::VM_FOLDER => Self::Vms,
-            ids::HOST_FOLDER => Self::Hosts,
-            ids::DATASTORE_FOLDER => Self::Datastores,
-            ids::NETWORK_FOLDER => Self::Networks,
+    fn folder_property(&self, folder: &Entity, holds: Holds, name: &str) -> Option<Value> {
+        Some(match name {
+            "childType" => strings(holds.child_types().iter().copied()),
+            "childEntity" => refs(self.children_of(folder)),
             _ => return None,
         })
     }
 
-    fn id(self) -> &'static str {
-        match self {
-            Self::Root => ids::ROOT,
-            Self::Vms => ids::VM_FOLDER,
-            Self::Hosts => ids::HOST_FOLDER,
-            Self::Datastores => ids::DATASTORE_FOLDER,
-            Self::Networks => ids::NETWORK_FOLDER,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Root => "Datacenters",
-            Self::Vms => "vm",
-            Self::Hosts => "host",
-            Self::Datastores => "datastore",
-            Self::Networks => "network",
-        }
-    }
-
-    fn child_types(self) -> &'static [&'static str] {
-        match self {
-            Self::Root => &["Folder", "Datacenter"],
-            Self::Vms => &["Folder", "VirtualMachine", "VirtualApp"],
-            Self::Hosts => &["Folder", "ComputeResource"],
-            Self::Datastores => &["Folder", "Datastore", "StoragePod"],
-            Self::Networks => &["Folder", "Network", "DistributedVirtualSwitch"],
-        }
-    }
-}
-
-impl World {
-    pub(super) fn folder_property(&self, folder: Folder, name: &str) -> Option<Value> {
-        Some(match name {
-            "childType" => strings(folder.child_types().iter().copied()),
-            "childEntity" => refs(self.folder_children(folder)),
-            _ => {
-                let parent = match folder {
-                    Folder::Root => None,
-                    _ => Some(moref::<mo::Datacenter>(ids::DATACENTER).cast()),
-                };
-                return self.entity_property(
-                    &moref::<mo::Folder>(folder.id()).cast(),
-                    folder.name(),
-                    parent,
-                    name,
-                );
+    /// What a folder, datacenter, cluster, host or pool holds, the way views see it.
+    pub(crate) fn children_of(&self, entity: &Entity) -> Vec<MoRef> {
+        let mut found: Vec<MoRef> =
+            self.stored.tree.children(&entity.id).map(|child| child.reference()).collect();
+        match entity.kind {
+            Kind::Folder(Holds::Vms) => {
+                let machines = self.machines().filter(|machine| machine.folder == entity.id);
+                found.extend(machines.map(|machine| machine_ref(machine).cast()));
             }
-        })
-    }
-
-    /// What a folder holds.
-    pub(super) fn folder_children(&self, folder: Folder) -> Vec<MoRef> {
-        match folder {
-            Folder::Root => vec![moref::<mo::Datacenter>(ids::DATACENTER).cast()],
-            Folder::Vms => {
-                self.stored.machines.values().map(|machine| super::machine_ref(machine).cast()).collect()
+            Kind::Host { .. } => {
+                let machines = self.machines().filter(|machine| machine.host == entity.id);
+                found.extend(machines.map(|machine| machine_ref(machine).cast()));
             }
-            Folder::Hosts => vec![moref::<mo::ClusterComputeResource>(ids::CLUSTER).cast()],
-            Folder::Datastores => self.datastore_refs().map(|datastore| datastore.cast()).collect(),
-            Folder::Networks => vec![moref::<mo::Network>(ids::NETWORK).cast()],
+            Kind::Pool => {
+                let machines = self.machines().filter(|machine| machine.pool.as_ref() == Some(&entity.id));
+                found.extend(machines.map(|machine| machine_ref(machine).cast()));
+            }
+            _ => {}
         }
+        found
     }
 
-    pub(super) fn datacenter_property(&self, name: &str) -> Option<Value> {
+    fn datacenter_property(&self, datacenter: &Entity, name: &str) -> Option<Value> {
+        let folder = |holds| {
+            let folder = self.stored.tree.folder_of(&datacenter.id, holds);
+            folder.map(|folder| folder.typed::<mo::Folder>().to_value())
+        };
         Some(match name {
-            "vmFolder" => moref::<mo::Folder>(ids::VM_FOLDER).to_value(),
-            "hostFolder" => moref::<mo::Folder>(ids::HOST_FOLDER).to_value(),
-            "datastoreFolder" => moref::<mo::Folder>(ids::DATASTORE_FOLDER).to_value(),
-            "networkFolder" => moref::<mo::Folder>(ids::NETWORK_FOLDER).to_value(),
-            "datastore" => refs(self.datastore_refs()),
-            "network" => refs([moref::<mo::Network>(ids::NETWORK)]),
+            "vmFolder" => folder(Holds::Vms)?,
+            "hostFolder" => folder(Holds::Hosts)?,
+            "datastoreFolder" => folder(Holds::Datastores)?,
+            "networkFolder" => folder(Holds::Networks)?,
+            "datastore" => refs(self.datastores_of(&datacenter.id)),
+            "network" => refs(self.networks_of(&datacenter.id)),
             "configuration" => t::DatacenterConfigInfo::default().to_value(),
-            _ => {
-                let parent = Some(moref::<mo::Folder>(ids::ROOT).cast());
-                let this = moref::<mo::Datacenter>(ids::DATACENTER).cast();
-                return self.entity_property(&this, "DC0", parent, name);
-            }
+            _ => return None,
         })
     }
 
-    /// The properties of `ManagedEntity`.
-    pub(super) fn entity_property(
-        &self,
-        this: &MoRef,
-        entity_name: &str,
-        parent: Option<MoRef>,
-        name: &str,
-    ) -> Option<Value> {
+    /// The datastores of the datacenter that something is in: all hosts of a datacenter mount all of them.
+    pub(crate) fn datastores_of(&self, id: &str) -> Vec<MoRef<mo::Datastore>> {
+        self.in_datacenter(id, |kind| matches!(kind, Kind::Datastore { .. }))
+    }
+
+    /// The networks of the datacenter that something is in.
+    pub(crate) fn networks_of(&self, id: &str) -> Vec<MoRef<mo::Network>> {
+        self.in_datacenter(id, |kind| matches!(kind, Kind::Network))
+    }
+
+    /// The hosts of the datacenter that something is in.
+    pub(crate) fn hosts_in(&self, id: &str) -> Vec<MoRef<mo::HostSystem>> {
+        self.in_datacenter(id, |kind| matches!(kind, Kind::Host { .. }))
+    }
+
+    fn in_datacenter<M: mo::Managed>(&self, id: &str, suits: impl Fn(&Kind) -> bool) -> Vec<MoRef<M>> {
+        let tree = &self.stored.tree;
+        let Some(datacenter) = tree.datacenter_of(id) else { return Vec::new() };
+        let mut found: Vec<&Entity> =
+            tree.below(&datacenter.id).into_iter().filter(|entity| suits(&entity.kind)).collect();
+        found.sort_by_key(|entity| &entity.id);
+        found.into_iter().map(Entity::typed).collect()
+    }
+
+    /// The properties of `ManagedEntity`. `entity_name` is escaped already.
+    pub(super) fn entity_property(&self, this: &MoRef, entity_name: &str, name: &str) -> Option<Value> {
         Some(match name {
-            "name" => Value::String(escaped(entity_name)),
-            "parent" => Value::MoRef(parent?),
+            "name" => Value::String(entity_name.to_owned()),
+            "parent" => Value::MoRef(self.parent_of(this)?),
             "overallStatus" | "configStatus" => t::ManagedEntityStatus::Green.to_value(),
             "disabledMethod" => strings(self.disabled_methods(this)),
             "recentTask" => refs(self.tasks.of_entity(this)),
@@ -130,21 +112,13 @@ impl World {
             "availableField" => array("CustomFieldDef", self.custom_fields_of(this)),
             "permission" => array("Permission", self.permissions_on(this)),
             "declaredAlarmState" | "triggeredAlarmState" => Value::array("AlarmState", Vec::new()),
+            "configIssue" => Value::array("Event", Vec::new()),
             "tag" => Value::array("Tag", Vec::new()),
             _ => return None,
         })
-    }
-
-    pub(super) fn datastore_refs(&self) -> impl Iterator<Item = MoRef<mo::Datastore>> {
-        self.stored.datastores.iter().map(|datastore| moref(&datastore.id))
     }
 }
 
 fn array(item_name: &str, items: Vec<impl Element>) -> Value {
     Value::array(item_name, items.iter().map(Element::to_value).collect())
-}
-
-/// Names of inventory objects show three characters as their codes, so that they can stand in a path.
-pub(crate) fn escaped(name: &str) -> String {
-    name.replace('%', "%25").replace('/', "%2f").replace('\\', "%5c")
 }

@@ -7,9 +7,8 @@ use sim_store::{Access, DatastorePath, Disk, Scope};
 use vim_api::mo;
 use vim_api::types as t;
 
-use super::devices::signed;
-use super::moref;
 use super::vm::snapshot_ref;
+use crate::hardware::signed;
 use crate::machine::{DiskState, Machine};
 use crate::world::World;
 
@@ -21,18 +20,21 @@ pub(super) struct Usage {
 
 impl World {
     pub(super) fn usage(&self, machine: &Machine) -> Usage {
+        let capacity: u64 = machine.disks().iter().map(|disk| disk.capacity).sum();
+        if machine.untouched {
+            return Usage { committed: 0, uncommitted: capacity };
+        }
         let files = self.files(machine);
         let committed = files.iter().map(|file| u64::try_from(file.size).unwrap_or(0)).sum();
-        let capacity: u64 = machine.settings.disks.iter().map(|disk| disk.capacity).sum();
         Usage { committed, uncommitted: capacity.saturating_sub(committed) }
     }
 
     pub(super) fn storage(&self, machine: &Machine) -> t::VirtualMachineStorageInfo {
         let usage = self.usage(machine);
-        let name = machine.vmx.datastore();
-        let datastore = self.stored.datastores.iter().find(|store| store.files.name() == name);
+        let home = machine.vmx();
+        let datastore = home.and_then(|vmx| Some(self.stored.tree.datastore(vmx.datastore())?.0));
         let usage = t::VirtualMachineUsageOnDatastore {
-            datastore: datastore.map(|store| moref::<mo::Datastore>(&store.id)).unwrap_or_default(),
+            datastore: datastore.map(|store| store.typed::<mo::Datastore>()).unwrap_or_default(),
             committed: signed(usage.committed),
             uncommitted: signed(usage.uncommitted),
             unshared: signed(usage.committed),
@@ -41,6 +43,32 @@ impl World {
         t::VirtualMachineStorageInfo {
             per_datastore_usage: vec![usage],
             timestamp: self.clock.now().date_time(),
+            ..Default::default()
+        }
+    }
+
+    /// The older form of the layout: files by name, without sizes.
+    pub(super) fn layout(&self, machine: &Machine) -> t::VirtualMachineFileLayout {
+        let files = self.files(machine);
+        let named = |suffixes: &[&str]| {
+            let found = files.iter().filter(|file| suffixes.iter().any(|suffix| file.name.ends_with(suffix)));
+            found.filter_map(|file| Some(file.name.rsplit('/').next()?.to_owned())).collect()
+        };
+        let disk = |disk: &DiskState| t::VirtualMachineFileLayoutDiskLayout {
+            key: disk.key,
+            disk_file: self.chain(disk).into_iter().flatten().map(|path| path.to_string()).collect(),
+            ..Default::default()
+        };
+        let snapshot = |snapshot: &crate::machine::Snapshot| t::VirtualMachineFileLayoutSnapshotLayout {
+            key: snapshot_ref(snapshot),
+            snapshot_file: vmsn(machine, snapshot.number).map(|path| path.to_string()).into_iter().collect(),
+            ..Default::default()
+        };
+        t::VirtualMachineFileLayout {
+            config_file: named(&[".vmx", ".vmxf", ".nvram", ".vmsd"]),
+            log_file: named(&[".log"]),
+            disk: machine.disks().iter().map(disk).collect(),
+            snapshot: machine.snapshots.iter().map(snapshot).collect(),
             ..Default::default()
         }
     }
@@ -67,13 +95,15 @@ impl World {
         let snapshots =
             machine.snapshots.iter().map(|snapshot| t::VirtualMachineFileLayoutExSnapshotLayout {
                 key: snapshot_ref(snapshot),
-                data_key: machine.vmsn(snapshot.number).map_or(-1, |path| key_of(&path.to_string())),
-                disk: snapshot.settings.disks.iter().map(layout).collect(),
+                data_key: vmsn(machine, snapshot.number).map_or(-1, |path| key_of(&path.to_string())),
+                // There is no file with the memory.
+                memory_key: Some(-1),
+                disk: snapshot.disks().iter().map(layout).collect(),
                 ..Default::default()
             });
         t::VirtualMachineFileLayoutEx {
             snapshot: snapshots.collect(),
-            disk: machine.settings.disks.iter().map(layout).collect(),
+            disk: machine.disks().iter().map(layout).collect(),
             timestamp: self.clock.now().date_time(),
             file: files,
             ..Default::default()
@@ -82,7 +112,8 @@ impl World {
 
     /// What is in the machine's folder, sorted by name.
     fn files(&self, machine: &Machine) -> Vec<t::VirtualMachineFileLayoutExFileInfo> {
-        let folder = self.resolve(&machine.vmx).ok().and_then(|path| path.parent().map(ToOwned::to_owned));
+        let Some(vmx) = machine.vmx().filter(|_| !machine.untouched) else { return Vec::new() };
+        let folder = self.resolve(&vmx).ok().and_then(|path| path.parent().map(ToOwned::to_owned));
         // Files come and go while a task runs: one that is gone again is not listed.
         let Some(Ok(entries)) = folder.map(fs::read_dir) else { return Vec::new() };
         let mut found: Vec<(String, u64)> = entries
@@ -93,7 +124,7 @@ impl World {
             .collect();
         found.sort();
         let info = |(key, (name, size)): (usize, (String, u64))| {
-            let path = machine.vmx.sibling(&name).ok()?;
+            let path = vmx.sibling(&name).ok()?;
             Some(t::VirtualMachineFileLayoutExFileInfo {
                 key: i32::try_from(key).ok()?,
                 name: path.to_string(),
@@ -123,16 +154,15 @@ impl World {
     }
 }
 
-impl Machine {
-    /// The file that a snapshot's state is in.
-    pub(crate) fn vmsn(&self, number: u32) -> Option<DatastorePath> {
-        let stem = self.vmx.file_name().strip_suffix(".vmx")?;
-        self.vmx.sibling(&format!("{stem}-Snapshot{number}.vmsn")).ok()
-    }
+/// The file that a snapshot's state is in.
+pub(crate) fn vmsn(machine: &Machine, number: u32) -> Option<DatastorePath> {
+    let vmx = machine.vmx()?;
+    let stem = vmx.file_name().strip_suffix(".vmx")?;
+    vmx.sibling(&format!("{stem}-Snapshot{number}.vmsn")).ok()
 }
 
 fn kind(name: &str) -> &'static str {
-    let data = ["-flat.vmdk", "-delta.vmdk", "-ctk.vmdk"];
+    let data = ["-flat.vmdk", "-delta.vmdk", "-sesparse.vmdk", "-ctk.vmdk"];
     match name.rsplit_once('.').map_or("", |(_, suffix)| suffix) {
         "vmx" => "config",
         "vmxf" => "extendedConfig",

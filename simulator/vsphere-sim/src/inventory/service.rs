@@ -7,7 +7,7 @@ use vim_api::dynamic::{Element, Value};
 use vim_api::types as t;
 use vim_api::{ApiVersion, MoRef};
 
-use super::{ids, moref, refs, strings};
+use super::{moref, refs, strings};
 use crate::history::collector;
 use crate::session::Session;
 use crate::world::World;
@@ -40,11 +40,13 @@ pub(crate) enum Singleton {
     Options,
     Users,
     Licenses,
+    Namespaces,
+    Ovf,
 }
 
 impl Singleton {
     /// Each with its type, and its id on a vCenter and on a host. A host knows no extensions and no custom fields.
-    const ALL: [(Self, &'static str, &'static str, Option<&'static str>); 15] = [
+    const ALL: [(Self, &'static str, &'static str, Option<&'static str>); 17] = [
         (Self::Instance, "ServiceInstance", "ServiceInstance", Some("ServiceInstance")),
         // Sessions have their collector under this id in either mode.
         (Self::Properties, "PropertyCollector", "propertyCollector", Some("propertyCollector")),
@@ -61,6 +63,13 @@ impl Singleton {
         (Self::Options, "OptionManager", "VpxSettings", Some("HostAgentSettings")),
         (Self::Users, "UserDirectory", "UserDirectory", Some("ha-user-directory")),
         (Self::Licenses, "LicenseManager", "LicenseManager", Some("ha-license-manager")),
+        (
+            Self::Namespaces,
+            "DatastoreNamespaceManager",
+            "DatastoreNamespaceManager",
+            Some("ha-datastore-namespace-manager"),
+        ),
+        (Self::Ovf, "OvfManager", "OvfManager", Some("ha-ovf-manager")),
     ];
 
     pub(super) fn of(object: &MoRef, mode: Mode) -> Option<Self> {
@@ -87,7 +96,7 @@ impl World {
 
     /// The root folder.
     pub(crate) fn root(&self) -> MoRef {
-        moref::<vim_api::mo::Folder>(ids::ROOT).cast()
+        moref::<vim_api::mo::Folder>(self.stored.tree.root()).cast()
     }
 
     /// What the server says about itself. Managers that are not simulated are left out.
@@ -113,6 +122,8 @@ impl World {
             search_index: manager(Singleton::Search, mode),
             file_manager: manager(Singleton::Files, mode),
             virtual_disk_manager: manager(Singleton::Disks, mode),
+            datastore_namespace_manager: manager(Singleton::Namespaces, mode),
+            ovf_manager: manager(Singleton::Ovf, mode),
             ..Default::default()
         }
     }
@@ -155,7 +166,10 @@ impl World {
                 strings(crate::session::LOCALES)
             }
             (Singleton::Views, "viewList") => {
-                refs(session?.views.keys().map(|id| moref::<vim_api::mo::ContainerView>(id)))
+                let views = session?.views.iter();
+                refs(views.map(|(id, view)| {
+                    MoRef::<vim_api::mo::ManagedObject>::of_type(view.type_name(), id.clone())
+                }))
             }
             (Singleton::Tasks, "recentTask") => refs(self.tasks.recent()),
             (Singleton::Tasks, "maxCollector") => Value::Int(i32::try_from(collector::MOST).ok()?),
@@ -167,6 +181,7 @@ impl World {
             (Singleton::Options, _) => return self.option_property(name),
             (Singleton::Users, _) => return self.user_directory_property(name),
             (Singleton::Licenses, _) => return about::license_property(self.version, name),
+            (Singleton::Ovf, name) => return crate::ovf::property(name),
             _ => return None,
         })
     }

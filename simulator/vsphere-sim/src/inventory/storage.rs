@@ -1,81 +1,141 @@
 //! Datastores.
 
+use sim_store::Datastore;
+use vim_api::MoRef;
 use vim_api::dynamic::{Element, Value};
 use vim_api::mo;
 use vim_api::types as t;
 
-use super::devices::signed;
-use super::{ids, machine_ref, moref, refs};
-use crate::world::{DatastoreState, World};
+use super::tree::{Entity, Kind};
+use super::{machine_ref, moref, refs};
+use crate::browser;
+use crate::hardware::signed;
+use crate::machine::Machine;
+use crate::world::World;
 
-/// What a datastore says of its size in bytes, whatever the host's disk has.
-const CAPACITY: u64 = 4 << 40;
-
-impl DatastoreState {
-    /// The URL by which it is mounted on the host.
-    pub(crate) fn url(&self) -> String {
-        format!("ds:///vmfs/volumes/{}/", self.uuid)
-    }
+/// The URL by which a datastore is mounted on its hosts.
+pub(crate) fn datastore_url(uuid: &str) -> String {
+    format!("ds:///vmfs/volumes/{uuid}/")
 }
 
 impl World {
-    pub(super) fn datastore_property(&self, datastore: &DatastoreState, name: &str) -> Option<Value> {
-        let label = datastore.files.name();
-        let on_it = || {
-            let machines = self.stored.machines.values();
-            machines.filter(move |machine| machine.vmx.datastore() == label)
-        };
-        let free = || CAPACITY.saturating_sub(on_it().map(|machine| self.usage(machine).committed).sum());
+    pub(super) fn datastore_property(
+        &self,
+        datastore: &Entity,
+        files: &Datastore,
+        uuid: &str,
+        capacity: u64,
+        name: &str,
+    ) -> Option<Value> {
+        let label = files.name();
+        let free = || capacity.saturating_sub(self.used_on(label));
         Some(match name {
             "summary" => t::DatastoreSummary {
-                datastore: Some(moref(&datastore.id)),
-                name: label.to_owned(),
-                url: datastore.url(),
-                capacity: signed(CAPACITY),
+                datastore: Some(datastore.typed()),
+                name: datastore.name.clone(),
+                url: datastore_url(uuid),
+                capacity: signed(capacity),
                 free_space: signed(free()),
                 uncommitted: Some(0),
                 accessible: true,
-                multiple_host_access: Some(false),
+                multiple_host_access: Some(self.hosts_in(&datastore.id).len() > 1),
                 r#type: "VMFS".to_owned(),
                 maintenance_mode: Some("normal".to_owned()),
                 ..Default::default()
             }
             .to_value(),
-            "info" => info(datastore, free()).to_value(),
+            "info" => info(datastore, uuid, capacity, free()).to_value(),
             "capability" => t::DatastoreCapability {
                 directory_hierarchy_supported: true,
                 raw_disk_mappings_supported: false,
                 per_file_thin_provisioning_supported: true,
+                storage_iorm_supported: Some(false),
+                native_snapshot_supported: Some(false),
+                ..Default::default()
+            }
+            .to_value(),
+            "iormConfiguration" => t::StorageIORMInfo {
+                enabled: false,
+                congestion_threshold_mode: Some("automatic".to_owned()),
+                congestion_threshold: 30,
+                stats_collection_enabled: Some(false),
+                reservation_enabled: Some(false),
                 ..Default::default()
             }
             .to_value(),
             "host" => {
-                let mount_info = t::HostMountInfo {
-                    path: Some(format!("/vmfs/volumes/{}", datastore.uuid)),
-                    access_mode: "readWrite".to_owned(),
-                    mounted: Some(true),
-                    accessible: Some(true),
-                    ..Default::default()
+                let mount = |key: MoRef<mo::HostSystem>| {
+                    let mount_info = t::HostMountInfo {
+                        path: Some(format!("/vmfs/volumes/{uuid}")),
+                        access_mode: "readWrite".to_owned(),
+                        mounted: Some(true),
+                        accessible: Some(true),
+                        ..Default::default()
+                    };
+                    t::DatastoreHostMount { key, mount_info, ..Default::default() }.to_value()
                 };
-                let mount = t::DatastoreHostMount { key: moref(ids::HOST), mount_info, ..Default::default() };
-                Value::array("DatastoreHostMount", vec![mount.to_value()])
+                let mounts = self.hosts_in(&datastore.id).into_iter().map(mount).collect();
+                Value::array("DatastoreHostMount", mounts)
             }
-            "vm" => refs(on_it().map(machine_ref)),
-            _ => {
-                let parent = Some(moref::<mo::Folder>(ids::DATASTORE_FOLDER).cast());
-                let this = moref::<mo::Datastore>(&datastore.id).cast();
-                return self.entity_property(&this, label, parent, name);
+            "vm" => {
+                let on_it = self.machines().filter(|machine| uses(machine, label));
+                refs(on_it.map(machine_ref))
             }
+            "browser" => moref::<mo::HostDatastoreBrowser>(&browser::id_of(datastore)).to_value(),
+            _ => return None,
         })
+    }
+
+    pub(super) fn pod_property(&self, pod: &Entity, name: &str) -> Option<Value> {
+        Some(match name {
+            "childType" => super::strings(["Datastore"]),
+            "childEntity" => refs(self.children_of(pod)),
+            "summary" => {
+                let mut summary = t::StoragePodSummary { name: pod.name.clone(), ..Default::default() };
+                for child in self.stored.tree.children(&pod.id) {
+                    if let Kind::Datastore { files, capacity, .. } = &child.kind {
+                        summary.capacity += signed(*capacity);
+                        summary.free_space += signed(capacity.saturating_sub(self.used_on(files.name())));
+                    }
+                }
+                summary.to_value()
+            }
+            _ => return None,
+        })
+    }
+
+    /// Bytes that machines take on a datastore.
+    fn used_on(&self, label: &str) -> u64 {
+        let on_it = self.machines().filter(|machine| is_at_home(machine, label));
+        on_it.map(|machine| self.usage(machine).committed).sum()
     }
 }
 
-fn info(datastore: &DatastoreState, free: u64) -> t::VmfsDatastoreInfo {
+/// Whether a machine has any file on a datastore.
+pub(super) fn uses(machine: &Machine, label: &str) -> bool {
+    is_at_home(machine, label) || machine.disks().iter().any(|disk| disk.path.datastore() == label)
+}
+
+/// Whether a machine's folder is on a datastore. Its path is looked at as text: there may be thousands of them.
+fn is_at_home(machine: &Machine, label: &str) -> bool {
+    let path = machine.config.files.vm_path_name.as_deref().unwrap_or_default();
+    path.strip_prefix('[').and_then(|rest| rest.strip_prefix(label)).is_some_and(|rest| rest.starts_with(']'))
+}
+
+pub(super) fn browser_property(datastore: &Entity, name: &str) -> Option<Value> {
+    match name {
+        "datastore" => Some(refs([datastore.typed::<mo::Datastore>()])),
+        "supportedType" => Some(browser::supported()),
+        _ => None,
+    }
+}
+
+fn info(datastore: &Entity, uuid: &str, capacity: u64, free: u64) -> t::VmfsDatastoreInfo {
     let volume = t::HostVmfsVolume {
         base: t::HostFileSystemVolume {
             r#type: "VMFS".to_owned(),
-            name: datastore.files.name().to_owned(),
-            capacity: signed(CAPACITY),
+            name: datastore.name.clone(),
+            capacity: signed(capacity),
             ..Default::default()
         },
         block_size_mb: 1,
@@ -83,7 +143,7 @@ fn info(datastore: &DatastoreState, free: u64) -> t::VmfsDatastoreInfo {
         max_blocks: 63_963_136,
         major_version: 6,
         version: "6.82".to_owned(),
-        uuid: datastore.uuid.clone(),
+        uuid: uuid.to_owned(),
         extent: vec![t::HostScsiDiskPartition {
             disk_name: "mpx.vmhba0:C0:T0:L0".to_owned(),
             partition: 1,
@@ -96,14 +156,16 @@ fn info(datastore: &DatastoreState, free: u64) -> t::VmfsDatastoreInfo {
     };
     t::VmfsDatastoreInfo {
         base: t::DatastoreInfo {
-            name: datastore.files.name().to_owned(),
-            url: datastore.url(),
+            name: datastore.name.clone(),
+            url: datastore_url(uuid),
             free_space: signed(free),
             max_file_size: signed(sim_store::MAX_CAPACITY),
             max_virtual_disk_capacity: Some(signed(sim_store::MAX_CAPACITY)),
+            max_memory_file_size: Some(signed(sim_store::MAX_CAPACITY)),
             ..Default::default()
         },
         vmfs: Some(Box::new(volume)),
-        ..Default::default()
+        max_physical_rdm_file_size: Some(signed(sim_store::MAX_CAPACITY)),
+        max_virtual_rdm_file_size: Some(signed(sim_store::MAX_CAPACITY)),
     }
 }

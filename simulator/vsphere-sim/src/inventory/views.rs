@@ -1,21 +1,37 @@
-//! ContainerViews: what is below an object, by type.
+//! Views: what is below an object, by type, and lists that a client makes.
 
 use std::collections::HashSet;
 
 use vim_api::dynamic::{Element, Value, managed_type};
 use vim_api::{MoRef, mo};
 
-use super::{Node, entity, ids, moref, refs};
-use crate::fault::{Outcome, invalid_argument, not_found};
+use super::{Node, Wanted, escaped, refs};
+use crate::fault::{Outcome, invalid_argument, not_authenticated, not_found};
 use crate::random;
 use crate::wire::{Answer, Call};
 use crate::world::{Shared, World};
 
 /// A view of one session.
-pub(crate) struct View {
-    container: MoRef,
+pub(crate) enum View {
+    Container(Container),
+    List(Vec<MoRef>),
+}
+
+/// What a ContainerView shows.
+pub(crate) struct Container {
+    root: MoRef,
     types: Vec<String>,
     recursive: bool,
+}
+
+impl View {
+    /// Its managed object type.
+    pub(super) fn type_name(&self) -> &'static str {
+        match self {
+            Self::Container(_) => "ContainerView",
+            Self::List(_) => "ListView",
+        }
+    }
 }
 
 /// `ViewManager.CreateContainerView`.
@@ -32,19 +48,110 @@ pub(crate) fn create(shared: &Shared, cookie: &str, call: &Call) -> Outcome<Answ
         }
         if !matches!(
             container.type_name(),
-            "Folder" | "Datacenter" | "ClusterComputeResource" | "ResourcePool" | "HostSystem"
+            "Folder"
+                | "Datacenter"
+                | "ClusterComputeResource"
+                | "ComputeResource"
+                | "ResourcePool"
+                | "HostSystem"
+                | "StoragePod"
         ) {
             return Err(invalid_argument(
                 "container",
                 format!("A {} contains nothing.", container.type_name()),
             ));
         }
-        let id = random::session_object();
-        let session =
-            world.sessions.get_mut(cookie).ok_or_else(|| crate::fault::not_authenticated(&call.this))?;
-        session.views.insert(id.clone(), View { container, types, recursive });
-        Ok(Answer::one(call, &MoRef::<mo::ContainerView>::new(id)))
+        let view = View::Container(Container { root: container, types, recursive });
+        Ok(Answer::one(call, &MoRef::<mo::ContainerView>::new(add(world, cookie, call, view)?)))
     })
+}
+
+/// `ViewManager.CreateListView`.
+pub(crate) fn create_list(shared: &Shared, cookie: &str, call: &Call) -> Outcome<Answer> {
+    let objects: Vec<MoRef> = call.list("obj")?;
+    shared.update(|world| {
+        let (known, unknown) = sorted_out(world, cookie, objects);
+        if let Some(unknown) = unknown.first() {
+            return Err(not_found(unknown));
+        }
+        Ok(Answer::one(call, &MoRef::<mo::ListView>::new(add(world, cookie, call, View::List(known))?)))
+    })
+}
+
+/// `ViewManager.CreateListViewFromView`: a list of what another view shows now.
+pub(crate) fn create_list_from(shared: &Shared, cookie: &str, call: &Call) -> Outcome<Answer> {
+    let from: MoRef = call.required("view")?;
+    shared.update(|world| {
+        let objects = shown(world, cookie, &from)?;
+        Ok(Answer::one(call, &MoRef::<mo::ListView>::new(add(world, cookie, call, View::List(objects))?)))
+    })
+}
+
+/// `ListView.ModifyListView`. Answers what it was to add and is not there.
+pub(crate) fn modify_list(shared: &Shared, cookie: &str, call: &Call) -> Outcome<Answer> {
+    let (more, less): (Vec<MoRef>, Vec<MoRef>) = (call.list("add")?, call.list("remove")?);
+    shared.update(|world| {
+        let (known, unknown) = sorted_out(world, cookie, more);
+        let list = list_of(world, cookie, call)?;
+        list.retain(|object| !less.contains(object));
+        for object in known {
+            if !list.contains(&object) {
+                list.push(object);
+            }
+        }
+        Ok(Answer::many(call, &unknown))
+    })
+}
+
+/// `ListView.ResetListView`. Answers what is not there.
+pub(crate) fn reset_list(shared: &Shared, cookie: &str, call: &Call) -> Outcome<Answer> {
+    let objects: Vec<MoRef> = call.list("obj")?;
+    shared.update(|world| {
+        let (known, unknown) = sorted_out(world, cookie, objects);
+        *list_of(world, cookie, call)? = known;
+        Ok(Answer::many(call, &unknown))
+    })
+}
+
+/// `ListView.ResetListViewFromView`.
+pub(crate) fn reset_list_from(shared: &Shared, cookie: &str, call: &Call) -> Outcome<Answer> {
+    let from: MoRef = call.required("view")?;
+    shared.update(|world| {
+        let objects = shown(world, cookie, &from)?;
+        *list_of(world, cookie, call)? = objects;
+        Ok(Answer::void())
+    })
+}
+
+fn add(world: &mut World, cookie: &str, call: &Call, view: View) -> Outcome<String> {
+    let id = random::session_object();
+    let session = world.sessions.get_mut(cookie).ok_or_else(|| not_authenticated(&call.this))?;
+    session.views.insert(id.clone(), view);
+    Ok(id)
+}
+
+/// What is there, each once, and what is not.
+fn sorted_out(world: &World, cookie: &str, objects: Vec<MoRef>) -> (Vec<MoRef>, Vec<MoRef>) {
+    let session = world.sessions.get(cookie);
+    let mut seen = HashSet::new();
+    let once = objects.into_iter().filter(|object| seen.insert(object.clone()));
+    once.partition(|object| world.node(object, session).is_some())
+}
+
+/// What another view of the session shows.
+fn shown(world: &World, cookie: &str, view: &MoRef) -> Outcome<Vec<MoRef>> {
+    match world.node(view, world.sessions.get(cookie)) {
+        Some(Node::View(view)) => Ok(world.view_objects(view)),
+        _ => Err(not_found(view)),
+    }
+}
+
+fn list_of<'w>(world: &'w mut World, cookie: &str, call: &Call) -> Outcome<&'w mut Vec<MoRef>> {
+    let session = world.sessions.get_mut(cookie).ok_or_else(|| not_authenticated(&call.this))?;
+    match session.views.get_mut(call.this.value()) {
+        Some(View::List(list)) => Ok(list),
+        _ => Err(not_found(&call.this)),
+    }
 }
 
 /// `View.DestroyView`.
@@ -57,19 +164,29 @@ pub(crate) fn destroy(shared: &Shared, cookie: &str, call: &Call) -> Outcome<Ans
 
 impl World {
     pub(super) fn view_property(&self, view: &View, name: &str) -> Option<Value> {
-        Some(match name {
-            "view" => refs(self.view_objects(view)),
-            "container" => view.container.to_value(),
-            "type" => super::strings(view.types.iter().cloned()),
-            "recursive" => Value::Bool(view.recursive),
+        Some(match (view, name) {
+            (_, "view") => refs(self.view_objects(view)),
+            (View::Container(container), "container") => container.root.to_value(),
+            (View::Container(container), "type") => super::strings(container.types.iter().cloned()),
+            (View::Container(container), "recursive") => Value::Bool(container.recursive),
             _ => return None,
         })
     }
 
     fn view_objects(&self, view: &View) -> Vec<MoRef> {
+        match view {
+            View::Container(container) => self.contained(container),
+            // What is gone leaves the list.
+            View::List(list) => {
+                list.iter().filter(|object| self.node(object, None).is_some()).cloned().collect()
+            }
+        }
+    }
+
+    fn contained(&self, view: &Container) -> Vec<MoRef> {
         let mut found = Vec::new();
-        let mut open = vec![view.container.clone()];
-        let mut seen = HashSet::from([view.container.clone()]);
+        let mut open = vec![view.root.clone()];
+        let mut seen = HashSet::from([view.root.clone()]);
         while let Some(container) = open.pop() {
             for child in self.contents(&container) {
                 if !seen.insert(child.clone()) {
@@ -90,29 +207,18 @@ impl World {
 
     /// What a container contains, the way views see it.
     fn contents(&self, container: &MoRef) -> Vec<MoRef> {
-        let machines = || self.stored.machines.values().map(|machine| super::machine_ref(machine).cast());
         match self.node(container, None) {
-            Some(Node::Folder(folder)) => self.folder_children(folder),
-            Some(Node::Datacenter) => {
-                [ids::VM_FOLDER, ids::HOST_FOLDER, ids::DATASTORE_FOLDER, ids::NETWORK_FOLDER]
-                    .into_iter()
-                    .map(|id| moref::<mo::Folder>(id).cast())
-                    .collect()
-            }
-            Some(Node::Cluster) => {
-                vec![moref::<mo::HostSystem>(ids::HOST).cast(), moref::<mo::ResourcePool>(ids::POOL).cast()]
-            }
-            Some(Node::Host | Node::Pool) => machines().collect(),
+            Some(Node::Entity(entity)) => self.children_of(entity),
             _ => Vec::new(),
         }
     }
 
     /// The child of an inventory object that has this name.
     pub(super) fn child_named(&self, parent: &MoRef, name: &str) -> Option<MoRef> {
-        let wanted = entity::escaped(name);
+        let wanted = escaped(name);
         self.contents(parent).into_iter().find(|child| {
             let Some(node) = self.node(child, None) else { return false };
-            match self.property(node, "name", None) {
+            match self.property(node, Wanted { name: "name", rest: None }, None) {
                 Some(Value::String(found)) => found == wanted || found == name,
                 _ => false,
             }

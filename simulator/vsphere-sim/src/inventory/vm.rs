@@ -1,51 +1,45 @@
 //! A machine's properties, and a snapshot's.
 
 use vim_api::dynamic::{Element, Poly, Value};
-use vim_api::mo;
 use vim_api::types as t;
+use vim_api::{MoRef, mo};
 
-use super::defaults::{allocation, capability, flags, guest_name, power_operations, tools};
-use super::devices::signed;
-use super::{ids, machine_ref, moref, refs};
-use crate::machine::{Machine, Power, Settings, Snapshot};
+use super::tree::Kind;
+use super::{Wanted, escaped, machine_ref, moref, refs};
+use crate::hardware::{capability, is_nic, signed};
+use crate::machine::{Machine, Power, Snapshot};
 use crate::world::World;
 
-const HARDWARE_VERSION: &str = "vmx-21";
-
 impl World {
-    pub(super) fn machine_property(&self, machine: &Machine, name: &str) -> Option<Value> {
-        Some(match name {
+    pub(super) fn machine_property(&self, machine: &Machine, wanted: Wanted<'_>) -> Option<Value> {
+        Some(match wanted.name {
             "capability" => capability().to_value(),
-            "config" => self.config(machine, &machine.settings, true).to_value(),
+            "config" => machine.config.as_ref().to_value(),
             "layoutEx" => self.layout_ex(machine).to_value(),
+            "layout" => self.layout(machine).to_value(),
             "storage" => self.storage(machine).to_value(),
-            "environmentBrowser" => moref::<mo::EnvironmentBrowser>(ids::BROWSER).to_value(),
-            "resourcePool" => moref::<mo::ResourcePool>(ids::POOL).to_value(),
+            "environmentBrowser" => self.stored.tree.owner_of(&machine.host)?.browser().to_value(),
+            "resourcePool" => moref::<mo::ResourcePool>(machine.pool.as_deref()?).to_value(),
+            "resourceConfig" => resource_config(machine).to_value(),
             "runtime" => runtime(machine).to_value(),
             "guest" => machine.guest().to_value(),
             "guestHeartbeatStatus" => machine.heartbeat().to_value(),
-            "summary" => self.summary(machine).to_value(),
+            "summary" => self.summary(machine, wanted).to_value(),
             "datastore" => {
-                let used =
-                    |name: &str| machine.settings.disks.iter().any(|disk| disk.path.datastore() == name);
-                let is_used = |store: &&crate::world::DatastoreState| {
-                    used(store.files.name()) || store.files.name() == machine.vmx.datastore()
-                };
-                let used = self.stored.datastores.iter().filter(is_used);
-                refs(used.map(|store| moref::<mo::Datastore>(&store.id)))
+                let used = self.stored.tree.datastores();
+                let used = used.filter(|(_, files)| super::storage::uses(machine, files.name()));
+                refs(used.map(|(entity, _)| entity.typed::<mo::Datastore>()))
             }
-            "network" => refs([moref::<mo::Network>(ids::NETWORK)]),
+            "network" => {
+                let mut networks: Vec<_> =
+                    machine.config.hardware.device.iter().filter_map(network_of).collect();
+                networks.dedup();
+                refs(networks)
+            }
             "snapshot" => snapshot_info(machine)?.to_value(),
             "rootSnapshot" => refs(machine.children(None).map(snapshot_ref)),
-            _ => {
-                let parent = Some(moref::<mo::Folder>(ids::VM_FOLDER).cast());
-                return self.entity_property(
-                    &machine_ref(machine).cast(),
-                    &machine.settings.name,
-                    parent,
-                    name,
-                );
-            }
+            "parentVApp" => return None,
+            name => return self.entity_property(&machine_ref(machine).cast(), machine.name(), name),
         })
     }
 
@@ -56,7 +50,7 @@ impl World {
         name: &str,
     ) -> Option<Value> {
         Some(match name {
-            "config" => self.config(machine, &snapshot.settings, false).to_value(),
+            "config" => snapshot.config.as_ref().to_value(),
             "childSnapshot" => refs(machine.children(Some(&snapshot.id)).map(snapshot_ref)),
             "vm" => machine_ref(machine).to_value(),
             "value" => Value::array("CustomFieldValue", Vec::new()),
@@ -65,106 +59,75 @@ impl World {
         })
     }
 
-    fn config(&self, machine: &Machine, settings: &Settings, live: bool) -> t::VirtualMachineConfigInfo {
-        let folder = machine.vmx.parent();
-        let files = t::VirtualMachineFileInfo {
-            vm_path_name: Some(machine.vmx.to_string()),
-            snapshot_directory: Some(format!("{folder}/")),
-            suspend_directory: Some(format!("{folder}/")),
-            log_directory: Some(format!("{folder}/")),
-            ..Default::default()
-        };
-        let url = |store: &crate::world::DatastoreState| t::VirtualMachineConfigInfoDatastoreUrlPair {
-            name: store.files.name().to_owned(),
-            url: store.url(),
-            ..Default::default()
-        };
-        t::VirtualMachineConfigInfo {
-            change_version: format!("{}.{:06}Z", machine.created.date_time(), machine.generation),
-            modified: machine.created.date_time(),
-            name: super::entity::escaped(&settings.name),
-            guest_full_name: guest_name(&settings.guest_id).to_owned(),
-            version: HARDWARE_VERSION.to_owned(),
-            uuid: machine.bios_uuid.clone(),
-            create_date: Some(machine.created.date_time()),
-            instance_uuid: Some(machine.instance_uuid.clone()),
-            location_id: Some(format!("564d{}", machine.bios_uuid.get(4..).unwrap_or_default())),
-            guest_id: settings.guest_id.clone(),
-            alternate_guest_name: String::new(),
-            annotation: Some(settings.annotation.clone()),
-            files,
-            tools: Some(Box::new(tools())),
-            flags: flags(),
-            default_power_ops: power_operations(),
-            reboot_power_off: Some(false),
-            hardware: t::VirtualHardware {
-                num_cpu: settings.cpus,
-                num_cores_per_socket: Some(1),
-                memory_mb: settings.memory_mb,
-                virtual_ich7_m_present: Some(false),
-                virtual_smc_present: Some(false),
-                device: self.devices(machine, settings, live),
-                motherboard_layout: Some("i440bxHostBridge".to_owned()),
-                simultaneous_threads: Some(1),
+    /// The URLs of the datastores that a configuration names.
+    pub(crate) fn datastore_urls(
+        &self,
+        config: &t::VirtualMachineConfigInfo,
+    ) -> Vec<t::VirtualMachineConfigInfoDatastoreUrlPair> {
+        let mut names: Vec<String> =
+            crate::machine::disks(config).iter().map(|disk| disk.path.datastore().to_owned()).collect();
+        let home = config.files.vm_path_name.as_deref().and_then(|path| path.parse().ok());
+        names.extend(home.map(|path: sim_store::DatastorePath| path.datastore().to_owned()));
+        names.sort();
+        names.dedup();
+        let url = |name: String| match &self.stored.tree.datastore(&name)?.0.kind {
+            Kind::Datastore { uuid, .. } => Some(t::VirtualMachineConfigInfoDatastoreUrlPair {
+                name,
+                url: super::datastore_url(uuid),
                 ..Default::default()
-            },
-            cpu_allocation: Some(Box::new(allocation(settings.cpus.saturating_mul(1000)))),
-            memory_allocation: Some(Box::new(allocation(settings.memory_mb.saturating_mul(10)))),
-            memory_hot_add_enabled: Some(false),
-            cpu_hot_add_enabled: Some(false),
-            cpu_hot_remove_enabled: Some(false),
-            extra_config: extra_config(settings),
-            datastore_url: self.stored.datastores.iter().map(url).collect(),
-            swap_placement: Some("inherit".to_owned()),
-            boot_options: Some(Box::new(t::VirtualMachineBootOptions {
-                boot_delay: Some(0),
-                enter_bios_setup: Some(false),
-                efi_secure_boot_enabled: Some(false),
-                boot_retry_enabled: Some(false),
-                boot_retry_delay: Some(10_000),
-                ..Default::default()
-            })),
-            v_asserts_enabled: Some(false),
-            change_tracking_enabled: Some(settings.change_tracking),
-            firmware: Some("bios".to_owned()),
-            max_mks_connections: Some(40),
-            guest_auto_lock_enabled: Some(true),
-            memory_reservation_locked_to_max: Some(false),
-            nested_hv_enabled: Some(false),
-            v_pmc_enabled: Some(false),
-            message_bus_tunnel_enabled: Some(false),
-            ..Default::default()
-        }
+            }),
+            _ => None,
+        };
+        names.into_iter().filter_map(url).collect()
     }
 
-    fn summary(&self, machine: &Machine) -> t::VirtualMachineSummary {
-        let settings = &machine.settings;
-        let guest = machine.guest();
-        let config = t::VirtualMachineConfigSummary {
-            name: super::entity::escaped(&settings.name),
-            template: false,
-            vm_path_name: machine.vmx.to_string(),
-            memory_size_mb: Some(settings.memory_mb),
-            cpu_reservation: Some(0),
-            memory_reservation: Some(0),
-            num_cpu: Some(settings.cpus),
-            num_ethernet_cards: Some(1),
-            num_virtual_disks: i32::try_from(settings.disks.len()).ok(),
-            uuid: Some(machine.bios_uuid.clone()),
-            instance_uuid: Some(machine.instance_uuid.clone()),
-            guest_id: Some(settings.guest_id.clone()),
-            guest_full_name: Some(guest_name(&settings.guest_id).to_owned()),
-            annotation: Some(settings.annotation.clone()),
-            install_boot_required: Some(false),
-            num_vmiop_backings: Some(0),
-            hw_version: Some(HARDWARE_VERSION.to_owned()),
+    fn summary(&self, machine: &Machine, wanted: Wanted<'_>) -> t::VirtualMachineSummary {
+        let of = &machine.config;
+        let mut summary = t::VirtualMachineSummary {
+            vm: Some(machine_ref(machine)),
+            overall_status: t::ManagedEntityStatus::Green,
+            custom_value: self
+                .custom_values(&machine_ref(machine).cast())
+                .into_iter()
+                .map(Poly::new)
+                .collect(),
+            quick_stats: t::VirtualMachineQuickStats {
+                guest_heartbeat_status: machine.heartbeat(),
+                ..Default::default()
+            },
             ..Default::default()
         };
-        let usage = self.usage(machine);
-        t::VirtualMachineSummary {
-            vm: Some(machine_ref(machine)),
-            runtime: runtime(machine),
-            guest: Some(Box::new(t::VirtualMachineGuestSummary {
+        if wanted.needs("runtime") {
+            summary.runtime = runtime(machine);
+        }
+        if wanted.needs("config") {
+            let devices = &of.hardware.device;
+            let disks = devices.iter().filter(|device| device.is::<t::VirtualDisk>()).count();
+            summary.config = t::VirtualMachineConfigSummary {
+                name: of.name.clone(),
+                template: of.template,
+                vm_path_name: of.files.vm_path_name.clone().unwrap_or_default(),
+                memory_size_mb: Some(of.hardware.memory_mb),
+                cpu_reservation: Some(0),
+                memory_reservation: Some(0),
+                num_cpu: Some(of.hardware.num_cpu),
+                num_ethernet_cards: count(devices.iter().filter(|device| is_nic(device)).count()),
+                num_virtual_disks: count(disks),
+                uuid: Some(of.uuid.clone()),
+                instance_uuid: of.instance_uuid.clone(),
+                guest_id: Some(of.guest_id.clone()),
+                guest_full_name: Some(of.guest_full_name.clone()),
+                annotation: of.annotation.clone(),
+                managed_by: of.managed_by.clone(),
+                install_boot_required: Some(false),
+                num_vmiop_backings: Some(0),
+                hw_version: Some(of.version.clone()),
+                ..Default::default()
+            };
+        }
+        if wanted.needs("guest") {
+            let guest = machine.guest();
+            summary.guest = Some(Box::new(t::VirtualMachineGuestSummary {
                 guest_id: guest.guest_id,
                 guest_full_name: guest.guest_full_name,
                 tools_status: guest.tools_status,
@@ -175,27 +138,41 @@ impl World {
                 ip_address: guest.ip_address,
                 hw_version: guest.hw_version,
                 ..Default::default()
-            })),
-            config,
-            storage: Some(Box::new(t::VirtualMachineStorageSummary {
+            }));
+        }
+        if wanted.needs("storage") {
+            let usage = self.usage(machine);
+            summary.storage = Some(Box::new(t::VirtualMachineStorageSummary {
                 committed: signed(usage.committed),
                 uncommitted: signed(usage.uncommitted),
                 unshared: signed(usage.committed),
                 timestamp: self.clock.now().date_time(),
                 ..Default::default()
-            })),
-            quick_stats: t::VirtualMachineQuickStats {
-                guest_heartbeat_status: machine.heartbeat(),
-                ..Default::default()
-            },
-            overall_status: t::ManagedEntityStatus::Green,
-            custom_value: self
-                .custom_values(&machine_ref(machine).cast())
-                .into_iter()
-                .map(Poly::new)
-                .collect(),
-            ..Default::default()
+            }));
         }
+        summary
+    }
+}
+
+fn count(number: usize) -> Option<i32> {
+    i32::try_from(number).ok()
+}
+
+/// The network that a device is connected to, if it is a network adapter.
+pub(super) fn network_of(device: &Poly<t::VirtualDevice>) -> Option<MoRef<mo::Network>> {
+    let backing = device.backing.as_ref()?;
+    backing.downcast_ref::<t::VirtualEthernetCardNetworkBackingInfo>()?.network.clone()
+}
+
+fn resource_config(machine: &Machine) -> t::ResourceConfigSpec {
+    let allocation =
+        |found: &Option<Box<t::ResourceAllocationInfo>>| found.as_deref().cloned().unwrap_or_default();
+    t::ResourceConfigSpec {
+        entity: Some(machine_ref(machine).cast()),
+        change_version: Some(machine.config.change_version.clone()),
+        cpu_allocation: allocation(&machine.config.cpu_allocation),
+        memory_allocation: allocation(&machine.config.memory_allocation),
+        ..Default::default()
     }
 }
 
@@ -209,19 +186,22 @@ pub(crate) fn power_state(power: Power) -> t::VirtualMachinePowerState {
     match power {
         Power::Off => t::VirtualMachinePowerState::PoweredOff,
         Power::On => t::VirtualMachinePowerState::PoweredOn,
+        Power::Suspended => t::VirtualMachinePowerState::Suspended,
     }
 }
 
 fn runtime(machine: &Machine) -> t::VirtualMachineRuntimeInfo {
+    let hardware = &machine.config.hardware;
     t::VirtualMachineRuntimeInfo {
-        host: Some(moref(ids::HOST)),
+        host: Some(moref(&machine.host)),
         connection_state: t::VirtualMachineConnectionState::Connected,
         power_state: power_state(machine.power),
         fault_tolerance_state: Some(t::VirtualMachineFaultToleranceState::NotConfigured),
         tools_installer_mounted: false,
         boot_time: machine.booted.filter(|_| machine.power == Power::On).map(|moment| moment.date_time()),
-        max_cpu_usage: Some(machine.settings.cpus.saturating_mul(2600)),
-        max_memory_usage: Some(machine.settings.memory_mb),
+        suspend_time: machine.suspended.map(|moment| moment.date_time()),
+        max_cpu_usage: Some(hardware.num_cpu.saturating_mul(2600)),
+        max_memory_usage: Some(hardware.memory_mb),
         num_mks_connections: 0,
         record_replay_state: Some(t::VirtualMachineRecordReplayState::Inactive),
         clean_power_off: (machine.power == Power::Off).then_some(machine.clean_power_off),
@@ -248,7 +228,7 @@ fn snapshot_tree(machine: &Machine, parent: Option<&str>) -> Vec<t::VirtualMachi
     let branch = |snapshot: &Snapshot| t::VirtualMachineSnapshotTree {
         snapshot: snapshot_ref(snapshot),
         vm: machine_ref(machine),
-        name: super::entity::escaped(&snapshot.name),
+        name: escaped(&snapshot.name),
         description: snapshot.description.clone(),
         id: i32::try_from(snapshot.number).ok(),
         create_time: snapshot.created.date_time(),
@@ -259,18 +239,4 @@ fn snapshot_tree(machine: &Machine, parent: Option<&str>) -> Vec<t::VirtualMachi
         ..Default::default()
     };
     machine.children(parent).map(branch).collect()
-}
-
-fn extra_config(settings: &Settings) -> Vec<Poly<t::OptionValue>> {
-    let mut pairs = vec![("nvram".to_owned(), format!("{}.nvram", settings.name))];
-    if settings.change_tracking {
-        pairs.push(("ctkEnabled".to_owned(), "TRUE".to_owned()));
-        pairs.extend(
-            settings.disks.iter().map(|disk| (format!("scsi0:{}.ctkEnabled", disk.unit), "TRUE".to_owned())),
-        );
-    }
-    let option = |(key, value)| {
-        Poly::new(t::OptionValue { key, value: Some(Value::String(value)), ..Default::default() })
-    };
-    pairs.into_iter().map(option).collect()
 }

@@ -29,10 +29,15 @@ impl Filter {
         let lenient =
             t::PropertyFilterSpec { report_missing_objects_in_results: Some(true), ..self.spec.clone() };
         let selection = select::select(world, session, &lenient, version)?;
+        let looked_at = std::mem::replace(&mut self.looked_at, world.revision());
         let mut updates = Vec::new();
         let mut cut = false;
         let present: HashSet<&MoRef> = selection.objects.iter().collect();
         for object in &selection.objects {
+            let unchanged = world.changed_at(object).is_some_and(|changed| changed <= looked_at);
+            if unchanged && self.reported.contains_key(object) {
+                continue;
+            }
             let (now, refused) = self.state(world, session, object, version)?;
             let Some(mut update) = compare(object, self.reported.get(object), &now) else { continue };
             update.missing_set = refused;
@@ -57,6 +62,10 @@ impl Filter {
                 obj: object,
                 ..Default::default()
             });
+        }
+        if cut {
+            // What was left over may have changed before this look.
+            self.looked_at = looked_at;
         }
         let mut missing = Vec::new();
         if self.spec.report_missing_objects_in_results == Some(true) {

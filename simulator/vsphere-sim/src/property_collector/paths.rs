@@ -8,6 +8,7 @@ use vim_api::{ApiVersion, MoRef};
 
 use crate::authorization;
 use crate::fault::{Fault, Outcome, invalid_argument, invalid_property};
+use crate::inventory::Wanted;
 use crate::session::Session;
 use crate::world::World;
 
@@ -60,7 +61,14 @@ pub(super) fn read(
     let Some(info) = managed_type(object.type_name()) else { return Err(invalid_property(path)) };
     let (name, key, rest) = first_name(info, path, version)?;
     let Some(property) = info.property(name) else { return Err(invalid_property(path)) };
-    let read = || world.node(object, session).and_then(|node| world.property(node, name, session));
+    let Some(node) = world.node(object, session) else { return Ok(None) };
+    if let (Some(kept), Some(rest), None) = (world.kept(node, name), rest, key) {
+        authorization::may_read(world, session, object, property)?;
+        return get_path(kept, rest).map_err(|_| invalid_property(path));
+    }
+    // What stands behind a key is looked for in all of them.
+    let wanted = Wanted { name, rest: rest.filter(|_| key.is_none()) };
+    let read = || world.property(node, wanted, session);
     let Some(value) = authorization::property(world, session, object, property, read)? else {
         return Ok(None);
     };

@@ -201,6 +201,7 @@ impl Collector {
                 for filter in &mut self.filters {
                     filter.reported.clear();
                     filter.missing.clear();
+                    filter.looked_at = 0;
                 }
                 Ok(None)
             }

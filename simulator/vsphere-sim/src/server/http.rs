@@ -1,39 +1,31 @@
 //! HTTP: routes, cookies, and the shapes of answers.
 
 use std::convert::Infallible;
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use futures::stream;
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full, Limited, StreamBody};
-use hyper::body::{Frame, Incoming};
-use hyper::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, RETRY_AFTER,
-    SET_COOKIE, USER_AGENT,
-};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HeaderMap, SET_COOKIE, USER_AGENT};
 use hyper::{Method, Request, StatusCode};
 use vim_api::ApiVersion;
 use vim_api::xml::Service;
 
+use super::connection::Fate;
+use super::{Role, encode, folder, lookup, nfc, rest, spoil, sts};
 use crate::beside;
 use crate::dispatch::dispatch;
-use crate::fault::invalid_request;
-use crate::faults::{FaultPlace, FaultRule};
-use crate::server::{Role, lookup, rest, sts};
+use crate::fault::{Fault, invalid_request};
+use crate::faults::{Asked, Effect, Endpoint, FaultPlace, FaultRule, expire};
 use crate::session::{self, Caller};
 use crate::wire::{self, Call, MAX_REQUEST};
 use crate::world::Shared;
 
 pub(super) type Response = hyper::Response<BoxBody<Bytes, io::Error>>;
 pub(super) type Answered = Result<Response, io::Error>;
-
-/// Bytes of an answer from which on it is compressed.
-const WORTH_COMPRESSING: usize = 1000;
 
 /// Versions before the newest that a server says it understands, where they are older than that.
 const OLDER: [&str; 14] = [
@@ -67,16 +59,83 @@ pub(super) async fn answer(
             let service = beside::at(path).unwrap_or(Service::Vim25);
             soap(&shared, address, service, request).await
         }
-        (_, path) if path.starts_with("/api/") || path.starts_with("/rest/") => {
-            rest::answer(&shared, request).await
-        }
         (_, "/sdk" | "/sdk/vimService") => Ok(plain(
             StatusCode::METHOD_NOT_ALLOWED,
             "text/plain",
             "This is a SOAP service: use POST.".to_owned(),
         )),
-        _ => Ok(not_found()),
+        (_, path) => match endpoint(path) {
+            Some(endpoint) => transfer(&shared, endpoint, address, request).await,
+            None => Ok(not_found()),
+        },
     }
+}
+
+/// The endpoint that a path belongs to, as fault rules name it.
+fn endpoint(path: &str) -> Option<Endpoint> {
+    match path.split('/').nth(1)? {
+        "folder" => Some(Endpoint::Folder),
+        "nfc" => Some(Endpoint::Nfc),
+        "rest" | "api" => Some(Endpoint::Rest),
+        _ => None,
+    }
+}
+
+/// What is no SOAP: fault rules are asked here, whoever answers.
+async fn transfer(
+    shared: &Arc<Shared>,
+    endpoint: Endpoint,
+    address: SocketAddr,
+    mut request: Request<Incoming>,
+) -> Answered {
+    let fate = request.extensions().get::<Fate>().cloned().unwrap_or_default();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let cookie = match endpoint {
+        Endpoint::Rest => rest::session_of(request.headers()),
+        _ => caller(request.headers(), address).cookie,
+    };
+    let user = user_of(shared, cookie.as_deref());
+    let asked = Asked { endpoint, method: method.as_str(), object: &path, user: user.as_deref() };
+    if let Some(rule) = shared.faults.strike(FaultPlace::Http, &asked)
+        && let Some(answer) = spoil::struck(rule, shared, cookie.as_deref(), &fate).await
+    {
+        return answer;
+    }
+    let rule = shared.faults.strike(FaultPlace::Body, &asked);
+    if let Some(rule) = &rule {
+        spoil::prepare(&mut request, rule);
+    }
+    let response = match endpoint {
+        Endpoint::Rest => rest::answer(shared, request).await?,
+        Endpoint::Folder => folder::answer(shared, address, request).await?,
+        Endpoint::Nfc => nfc::answer(shared, request).await?,
+        Endpoint::Sdk => not_found(),
+    };
+    match rule {
+        Some(rule) => Ok(spoilt(response, &rule, shared, cookie.as_deref(), &fate).await),
+        None => Ok(response),
+    }
+}
+
+/// What a rule makes of an answer, and of the session that asked.
+async fn spoilt(
+    response: Response,
+    rule: &FaultRule,
+    shared: &Shared,
+    cookie: Option<&str>,
+    fate: &Fate,
+) -> Response {
+    if rule.effect == Some(Effect::ExpireSession) {
+        expire(shared, cookie);
+    }
+    spoil::spoil(response, rule, fate).await
+}
+
+fn user_of(shared: &Shared, cookie: Option<&str>) -> Option<String> {
+    shared.read(|world| {
+        let rest = || world.rest.live.get(cookie?).map(|session| session.user.clone());
+        world.sessions.get(cookie?).map(|session| session.user.clone()).or_else(rest)
+    })
 }
 
 async fn whole(request: Request<Incoming>) -> io::Result<Bytes> {
@@ -95,97 +154,86 @@ async fn soap(
     request: Request<Incoming>,
 ) -> Answered {
     let (head, body) = request.into_parts();
+    let fate = head.extensions.get::<Fate>().cloned().unwrap_or_default();
+    let style = shared.style();
     let action = head.headers.get("soapaction").and_then(|value| value.to_str().ok());
     let version = wire::version_of(action, shared.settings.version);
     shared.update_if(|world| world.expire_idle());
-    let parsed = match Limited::new(body, MAX_REQUEST).collect().await {
-        Ok(collected) => Call::parse(collected.to_bytes(), service, version),
-        Err(error) => Err(invalid_request(format!("The request cannot be read: {error}"))),
+    let envelope = |status, text: String| encode::send(xml(status, style.dress(text)), &head.headers, style);
+    let failed = |fault: &Fault| wire::fault_envelope(fault, version);
+    let parsed = match read(&head.headers, body).await {
+        Ok(bytes) => Call::parse(bytes, service, version).and_then(Call::in_namespace),
+        Err(fault) => Err(fault),
     };
-    let call = match parsed {
+    let mut call = match parsed {
         Ok(call) => call,
-        Err(fault) => {
-            return Ok(xml(StatusCode::INTERNAL_SERVER_ERROR, wire::fault_envelope(&fault, version)));
-        }
+        Err(fault) => return envelope(StatusCode::INTERNAL_SERVER_ERROR, failed(&fault)).await,
     };
-    if let Some(rule) = shared.faults.strike(FaultPlace::Http, &call.method, call.this.value()) {
-        return struck(rule);
-    }
     let mut caller = caller(&head.headers, address);
     if service != Service::Vim25 {
         let named = wire::in_header(&call.envelope, "vcSessionCookie").unwrap_or_default();
         caller.beside = std::mem::replace(&mut caller.cookie, named);
     }
+    let cookie = caller.cookie.as_deref();
+    call.user = user_of(shared, cookie);
+    if let Some(rule) = shared.faults.strike(FaultPlace::Http, &Asked::of(&call))
+        && let Some(answer) = spoil::struck(rule, shared, cookie, &fate).await
+    {
+        return answer;
+    }
     let response = match dispatch(shared, &caller, &call).await {
         Ok(answer) => {
-            let mut response = xml(StatusCode::OK, answer.envelope(&call));
+            let mut response = envelope(StatusCode::OK, answer.envelope(&call)).await?;
             if let Some(cookie) = answer.set_cookie.and_then(|cookie| cookie.parse().ok()) {
                 response.headers_mut().insert(SET_COOKIE, cookie);
             }
             response
         }
-        Err(fault) => xml(StatusCode::INTERNAL_SERVER_ERROR, wire::fault_envelope(&fault, version)),
+        Err(fault) => envelope(StatusCode::INTERNAL_SERVER_ERROR, failed(&fault)).await?,
     };
-    let response = compressed(&head.headers, response).await?;
-    // A rule without a place to cut is for the method itself, which has struck already.
-    if let Some(after) = shared.faults.strike_cut(&call.method, call.this.value()) {
-        return cut(response, after).await;
+    match shared.faults.strike(FaultPlace::Body, &Asked::of(&call)) {
+        Some(rule) => Ok(spoilt(response, &rule, shared, cookie, &fate).await),
+        None => Ok(response),
     }
-    Ok(response)
 }
 
-/// What a rule says instead of an answer.
-pub(super) fn struck(rule: FaultRule) -> Answered {
-    let Some(status) = rule.status.and_then(|status| StatusCode::from_u16(status).ok()) else {
-        return Err(io::Error::other("a fault rule closes the connection"));
-    };
-    let mut response = plain(status, "text/plain", rule.message.unwrap_or_default());
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(RETRY_AFTER, hyper::header::HeaderValue::from_static("1"));
+/// The body of a request, if it is one that can be read: neither compressed nor too large, which its head tells already.
+async fn read(headers: &HeaderMap, body: Incoming) -> Result<Bytes, Fault> {
+    let coding = headers.get(CONTENT_ENCODING).and_then(|coding| coding.to_str().ok());
+    if let Some(coding) = coding.filter(|coding| !coding.eq_ignore_ascii_case("identity")) {
+        return Err(invalid_request(format!(
+            "The request cannot be read: its body is compressed (Content-Encoding: {coding}), which is not supported."
+        )));
     }
-    Ok(response)
+    let too_large =
+        || invalid_request(format!("The request cannot be read: it is longer than {MAX_REQUEST} bytes."));
+    if body.size_hint().exact().is_some_and(|length| length > MAX_REQUEST as u64) {
+        return Err(too_large());
+    }
+    match Limited::new(body, MAX_REQUEST).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(error) => Err(invalid_request(format!("The request cannot be read: {error}"))),
+    }
 }
 
-/// The same answer, smaller: for clients that take gzip, as a vCenter does it.
-async fn compressed(request: &HeaderMap, response: Response) -> Answered {
-    let offered = request.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    if !offered.flat_map(|text| text.split(',')).any(|coding| coding.trim() == "gzip") {
-        return Ok(response);
-    }
-    let (mut head, body) = response.into_parts();
-    let mut plain = body.collect().await?.to_bytes();
-    if plain.len() > WORTH_COMPRESSING {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-        encoder.write_all(&plain)?;
-        plain = encoder.finish()?.into();
-        head.headers.insert(CONTENT_ENCODING, hyper::header::HeaderValue::from_static("gzip"));
-    }
-    let body = Full::new(plain).map_err(|never: Infallible| match never {}).boxed();
-    Ok(hyper::Response::from_parts(head, body))
-}
-
-/// The same answer, of which only the first bytes arrive before the connection is closed.
-async fn cut(response: Response, after: usize) -> Answered {
-    let (mut head, body) = response.into_parts();
-    let bytes = body.collect().await?.to_bytes();
-    head.headers.insert(CONTENT_LENGTH, bytes.len().into());
-    let part = bytes.slice(..after.min(bytes.len()));
-    let frames = [Ok(Frame::data(part)), Err(io::Error::other("a fault rule cuts the answer"))];
-    Ok(hyper::Response::from_parts(head, StreamBody::new(stream::iter(frames)).boxed()))
-}
-
-/// Cookie, address and program of the client. Some send the cookie's attributes back, or an empty header.
-fn caller(headers: &HeaderMap, address: SocketAddr) -> Caller {
+/// The value of a cookie, without quotes.
+pub(super) fn cookie(headers: &HeaderMap, wanted: &str) -> Option<String> {
     let pairs = headers
         .get_all(COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|text| text.split(';'));
-    let cookie = pairs
+    pairs
         .filter_map(|pair| pair.split_once('='))
-        .find(|(name, _)| name.trim() == session::COOKIE)
+        .find(|(name, _)| name.trim() == wanted)
         .map(|(_, value)| value.trim().trim_matches('"').to_owned())
-        .filter(|value| !value.is_empty());
+        .filter(|value| !value.is_empty())
+}
+
+/// Cookie, address and program of the client. Some send the cookie's attributes back, or an empty header.
+pub(super) fn caller(headers: &HeaderMap, address: SocketAddr) -> Caller {
+    let cookie = cookie(headers, session::COOKIE);
     let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     Caller { cookie, beside: None, address: address.ip().to_string(), agent }
 }

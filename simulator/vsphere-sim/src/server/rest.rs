@@ -9,15 +9,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper::header::{HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 use vim_api::ApiVersion;
 
-use super::http::{Answered, plain, struck};
+use super::http::{Answered, plain};
 use crate::clock::Moment;
-use crate::faults::FaultPlace;
 use crate::random;
 use crate::tagging::{Operation, Refusal, Reply};
 use crate::wire::MAX_REQUEST;
@@ -34,7 +33,7 @@ pub(crate) struct RestSessions {
 }
 
 pub(crate) struct RestSession {
-    user: String,
+    pub(crate) user: String,
     begun: Moment,
 }
 
@@ -61,13 +60,15 @@ impl RestSessions {
     }
 }
 
+/// The session that a request shows, live or not.
+pub(super) fn session_of(headers: &HeaderMap) -> Option<String> {
+    headers.get(SESSION_ID).and_then(|id| id.to_str().ok()).map(str::to_owned)
+}
+
 /// Answers a request below `/api` or `/rest`.
 pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Answered {
     let (head, body) = request.into_parts();
     let body = Limited::new(body, MAX_REQUEST).collect().await.map_err(io::Error::other)?.to_bytes();
-    if let Some(rule) = shared.faults.strike(FaultPlace::Http, "REST", head.uri.path()) {
-        return struck(rule);
-    }
     let since = |id| ApiVersion::parse(id).is_some_and(|since| shared.settings.version >= since);
     let path = head.uri.path().to_owned();
     let (style, path) = match (path.strip_prefix("/api/"), path.strip_prefix("/rest/")) {

@@ -71,12 +71,11 @@ pub(crate) fn give_policy(shared: &Shared, vm: &str, disk: Option<i32>, policy: 
 
 pub(crate) fn add_disk(shared: &Shared, name: &str, capacity: u64) -> Result<String> {
     let failed = |error| Error::store(format!("making the first-class disk {name:?}"), error);
-    let datastore = shared.read(|world| world.stored.datastores.first().cloned());
-    let datastore =
-        datastore.ok_or_else(|| Error::new(ErrorKind::Store, "the data folder has no datastore"))?;
+    let files = shared.read(|world| world.stored.tree.datastores().next().map(|(_, files)| files.clone()));
+    let files = files.ok_or_else(|| Error::new(ErrorKind::Store, "the data folder has no datastore"))?;
     let id = random::uuid();
-    let path = DatastorePath::new(datastore.files.name(), &format!("{FOLDER}/{id}.vmdk")).map_err(failed)?;
-    let folder = datastore.files.root().join(FOLDER);
+    let path = DatastorePath::new(files.name(), &format!("{FOLDER}/{id}.vmdk")).map_err(failed)?;
+    let folder = files.root().join(FOLDER);
     fs::create_dir_all(&folder)
         .map_err(|error| Error::caused(ErrorKind::Store, format!("making {}", folder.display()), error))?;
     let top = folder.join(format!("{id}.vmdk"));

@@ -10,6 +10,9 @@ use vim_api::ApiVersion;
 
 use super::{Sim, setup};
 use crate::Result;
+use crate::clock::Clock;
+use crate::style::WireStyle;
+use crate::topology::Topology;
 
 /// A simulator that is being described.
 #[must_use = "nothing runs until it is started"]
@@ -28,6 +31,33 @@ pub struct Builder {
     pub(super) task_duration: Duration,
     pub(super) property_page: usize,
     pub(super) sts_apart: bool,
+    pub(super) topology: Topology,
+    pub(super) generated: Option<Generated>,
+    pub(super) clock: Clock,
+    pub(super) style: WireStyle,
+}
+
+/// Machines by the thousand, alike but for their names (`vm-1` and so on), uuids and places, and the same at every start.
+/// Their disks are empty, and take no space before somebody uses the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Generated {
+    /// How many there are.
+    pub count: u32,
+    /// What their uuids and addresses are drawn from.
+    pub seed: u64,
+    /// Capacities of their disks, in bytes, multiples of 512.
+    pub disks: Vec<u64>,
+    /// Whether change tracking is on from the start.
+    pub cbt: bool,
+    /// Whether they are on.
+    pub powered_on: bool,
+}
+
+impl Generated {
+    /// `count` machines that are on, of two disks of 1 GiB and 256 MiB.
+    pub fn new(count: u32) -> Self {
+        Self { count, seed: 0, disks: vec![1 << 30, 256 << 20], cbt: false, powered_on: true }
+    }
 }
 
 /// A machine to be made.
@@ -80,6 +110,10 @@ impl Default for Builder {
             task_duration: Duration::from_millis(30),
             property_page: 1000,
             sts_apart: false,
+            topology: Topology::default(),
+            generated: None,
+            clock: Clock::Real,
+            style: WireStyle::default(),
         }
     }
 }
@@ -89,6 +123,19 @@ impl Builder {
     /// they are.
     pub fn vm(mut self, spec: VmSpec) -> Self {
         self.vms.push(spec);
+        self
+    }
+
+    /// Adds machines by the thousand. With a data folder that is in use already, it has those that it was made with.
+    pub fn generate(mut self, machines: Generated) -> Self {
+        self.generated = Some(machines);
+        self
+    }
+
+    /// How many datacenters, hosts and the like there are; by default one of each. With a data folder that is in use
+    /// already, it has those that it was made with.
+    pub fn topology(mut self, topology: Topology) -> Self {
+        self.topology = topology;
         self
     }
 
@@ -155,6 +202,18 @@ impl Builder {
     /// lookup service tells where.
     pub fn sts_apart(mut self) -> Self {
         self.sts_apart = true;
+        self
+    }
+
+    /// What the server's clock goes by; by default the real time.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// How answers are written.
+    pub fn wire(mut self, style: WireStyle) -> Self {
+        self.style = style;
         self
     }
 

@@ -1,6 +1,5 @@
 //! Making the disks and machines of a new simulator, and starting it.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,24 +8,26 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret, SecretString};
 use sim_store::guest::DiskCursor;
 use sim_store::guest::image::{self, Manifest};
-use sim_store::state::{PasswordHash, UserRecord};
-use sim_store::{Datastore, DatastorePath, Disk, Provisioning, tracking};
+use sim_store::state::{Inventory, PasswordHash, UserRecord};
+use sim_store::{DatastorePath, Disk, Provisioning, tracking};
 use tokio::net::TcpListener;
+use vim_api::types as t;
 
 use super::builder::{Builder, Content, DiskSpec, VmSpec};
 use super::{Sim, Thumbprints};
+use crate::clock::ServerClock;
 use crate::faults::FaultBook;
-use crate::inventory::{FIRST_DISK, SCSI_OWN_UNIT};
-use crate::machine::{DiskState, Machine, Power, Settings};
+use crate::inventory::escaped;
+use crate::inventory::tree::Holds;
+use crate::lifecycle::file_stem;
+use crate::machine::{Machine, Power};
+use crate::population::Population;
 use crate::server::Role;
-use crate::world::{self, DatastoreState, LookupEntry, Shared, Stored};
-use crate::{Error, ErrorKind, Result, authorization, chain, control, random, server, state_file};
-
-/// Name of the datastore of a new data folder, and of its folder.
-const DATASTORE: &str = "datastore1";
-
-/// The first machine is `vm-101`.
-const FIRST_ID: u32 = 101;
+use crate::world::{self, LookupEntry, Shared, Stored};
+use crate::{
+    Error, ErrorKind, Result, authorization, chain, configure, control, hardware, lease, random, server,
+    state_file, topology,
+};
 
 /// More disks than a SCSI controller has units for.
 const MAX_DISKS: usize = 15;
@@ -104,7 +105,11 @@ async fn prepare(builder: Builder) -> Result<Sim> {
     };
     let secret = password.clone();
     let made = tokio::task::spawn_blocking(move || populate(&builder, &data_dir, &secret, sts)).await;
-    let shared = made.map_err(|error| Error::caused(ErrorKind::Store, "making the machines", error))??;
+    let (shared, lock) =
+        made.map_err(|error| Error::caused(ErrorKind::Store, "making the machines", error))??;
+    let endpoint = lease::Endpoint { port: address.port(), sha1: identity.sha1.clone() };
+    shared.read_mut(|world| world.leases.server = endpoint);
+    tokio::spawn(lease::keep(Arc::clone(&shared)));
     tokio::spawn(server::serve(listener, acceptor, Arc::clone(&shared), Role::Vcenter));
     if let Some((listener, identity)) = services {
         tokio::spawn(server::serve(listener, identity.acceptor, Arc::clone(&shared), Role::Services));
@@ -121,6 +126,7 @@ async fn prepare(builder: Builder) -> Result<Sim> {
         password,
         kits: Default::default(),
         runtime: None,
+        _lock: lock,
         _folder: folder,
     })
 }
@@ -131,12 +137,14 @@ fn populate(
     data_dir: &Path,
     password: &SecretString,
     sts: LookupEntry,
-) -> Result<Arc<Shared>> {
-    fs::create_dir_all(data_dir)
-        .map_err(|error| Error::caused(ErrorKind::Store, format!("making {}", data_dir.display()), error))?;
+) -> Result<(Arc<Shared>, fs::File)> {
+    let machines = Inventory::machines_path(data_dir);
+    fs::create_dir_all(&machines)
+        .map_err(|error| Error::caused(ErrorKind::Store, format!("making {}", machines.display()), error))?;
+    let lock = lock(data_dir)?;
     let mut stored = match state_file::load(data_dir)? {
         Some(stored) => stored,
-        None => new_state(data_dir)?,
+        None => new_state(builder, data_dir)?,
     };
     let user = |name: &str, password: &SecretString| {
         let hash = PasswordHash::new(password.expose_secret());
@@ -150,25 +158,30 @@ fn populate(
         }
         stored.users.push(user(name, password)?);
     }
+    let on_record = state_file::load_machines(data_dir)?;
+    let generated = stored.population.as_ref().map(|wish| wish.machines(&stored.tree, &on_record));
+    let machines = on_record.into_values().flatten().chain(generated.into_iter().flatten());
+    let machines = machines.map(|machine| (machine.id.clone(), machine)).collect();
     let settings = world::Settings {
         data_dir: data_dir.to_owned(),
         version: builder.version,
         task_duration: builder.task_duration,
         property_page: builder.property_page,
         sts,
+        clock: builder.clock,
+        style: builder.style,
     };
-    let shared = Arc::new(Shared::new(stored, settings, FaultBook::default()));
+    let shared = Arc::new(Shared::new(stored, machines, settings, FaultBook::default()));
     grant(&shared, builder)?;
+    lease::sweep(&shared);
     for spec in &builder.vms {
-        let known = shared
-            .read(|world| world.stored.machines.values().any(|machine| machine.settings.name == spec.name));
-        if !known {
+        if shared.read(|world| world.machine_named(&spec.name).is_none()) {
             add_machine(&shared, spec)?;
         }
     }
     // Writes the files in any case: the users may be others than last time.
     shared.update(|world| world.touch());
-    Ok(shared)
+    Ok((shared, lock))
 }
 
 /// Adds the roles that are missing, and gives users theirs who have none. The first user may do everything.
@@ -197,28 +210,39 @@ fn grant(shared: &Shared, builder: &Builder) -> Result<()> {
     })
 }
 
-fn new_state(data_dir: &Path) -> Result<Stored> {
-    let root = data_dir.join("datastores").join(DATASTORE);
-    fs::create_dir_all(&root)
-        .and_then(|()| fs::canonicalize(&root))
-        .map_err(|error| Error::caused(ErrorKind::Store, format!("making {}", root.display()), error))
-        .and_then(|root| {
-            let files = Datastore::new(DATASTORE, root)
-                .map_err(|error| Error::store("naming the datastore", error))?;
-            let uuid = format!("{}-{}-{}-{}", random::hex(4), random::hex(4), random::hex(2), random::hex(6));
-            Ok(Stored {
-                instance_uuid: random::uuid(),
-                users: Vec::new(),
-                datastores: vec![DatastoreState { id: "datastore-11".to_owned(), files, uuid }],
-                machines: BTreeMap::new(),
-                next_id: FIRST_ID,
-                mode: Default::default(),
-                authorization: Default::default(),
-                extensions: Default::default(),
-                custom_fields: Default::default(),
-                options: Default::default(),
-            })
-        })
+/// One data folder belongs to one simulator at a time. The lock goes with the process.
+fn lock(data_dir: &Path) -> Result<fs::File> {
+    let path = data_dir.join(".lock");
+    let failed = |error| Error::caused(ErrorKind::Store, format!("locking {}", path.display()), error);
+    let file = fs::File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => {
+            let what = format!(
+                "{} is in use by another simulator; stop that one, or choose another folder",
+                data_dir.display()
+            );
+            Err(Error::new(ErrorKind::InvalidState, what))
+        }
+        Err(fs::TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+fn new_state(builder: &Builder, data_dir: &Path) -> Result<Stored> {
+    let mut stored = topology::new_state(data_dir, &builder.topology)?;
+    if let Some(wish) = &builder.generated {
+        stored.population = Some(Population {
+            first: stored.next_id,
+            count: wish.count,
+            seed: wish.seed,
+            created: ServerClock::new(builder.clock).now(),
+            disks: wish.disks.clone(),
+            tracked: wish.cbt,
+            powered_on: wish.powered_on,
+        });
+        stored.next_id = stored.next_id.saturating_add(wish.count);
+    }
+    Ok(stored)
 }
 
 fn add_machine(shared: &Shared, spec: &VmSpec) -> Result<()> {
@@ -228,73 +252,88 @@ fn add_machine(shared: &Shared, spec: &VmSpec) -> Result<()> {
         return Err(Error::new(ErrorKind::InvalidArgument, what));
     }
     let failed = |error| Error::store(format!("making the machine {:?}", spec.name), error);
-    let datastore = shared.read(|world| world.stored.datastores.first().cloned());
-    let datastore =
-        datastore.ok_or_else(|| Error::new(ErrorKind::Store, "the data folder has no datastore"))?;
+    let missing = |what: &str| Error::new(ErrorKind::Store, format!("the data folder has no {what}"));
+    let found = shared.read(|world| {
+        let tree = &world.stored.tree;
+        let (entity, files) = tree.datastores().next()?;
+        let home = tree.datacenter_of(&entity.id)?;
+        let folder = tree.folder_of(&home.id, Holds::Vms)?.id.clone();
+        let host = world.hosts_in(&entity.id).into_iter().next()?.value().to_owned();
+        let pool = tree.root_pool(&tree.owner_of(&host)?.id)?.id.clone();
+        let network = world.networks_of(&entity.id).into_iter().next();
+        Some((files.clone(), folder, host, pool, network))
+    });
+    let (files, folder_id, host, pool, network) = found.ok_or_else(|| missing("complete inventory"))?;
     let id = shared.update(|world| format!("vm-{}", world.next_id()));
     let stem = file_stem(&spec.name);
     let mut folder = stem.clone();
-    if datastore.files.root().join(&folder).exists() {
+    if files.root().join(&folder).exists() {
         folder = format!("{stem}_{id}");
     }
-    let path = |file: String| DatastorePath::new(datastore.files.name(), &format!("{folder}/{file}"));
-    let root = datastore.files.root().join(&folder);
+    let path = |file: String| DatastorePath::new(files.name(), &format!("{folder}/{file}"));
+    let root = files.root().join(&folder);
     fs::create_dir_all(&root)
         .map_err(|error| Error::caused(ErrorKind::Store, format!("making {}", root.display()), error))?;
-    let mut disks = Vec::new();
+    let vmx = path(format!("{stem}.vmx")).map_err(failed)?;
+    let mut config = hardware::new_config(&escaped(&spec.name), &vmx, "debian12_64Guest");
+    config.hardware.num_cpu = 2;
+    config.hardware.memory_mb = 2048;
+    config.change_tracking_enabled = Some(spec.cbt);
+    config.uuid = random::uuid();
+    config.location_id = Some(format!("564d{}", config.uuid.get(4..).unwrap_or_default()));
+    config.instance_uuid = Some(random::uuid());
+    config.create_date = Some(shared.read(|world| world.clock.now()).date_time());
+    config.hardware.device.push(hardware::pvscsi(0));
     for (at, disk) in spec.disks.iter().enumerate() {
         let name = if at == 0 { format!("{stem}.vmdk") } else { format!("{stem}_{at}.vmdk") };
         let path = path(name).map_err(failed)?;
-        let (disk, manifest) = add_disk(&root.join(path.file_name()), path, at, disk, spec.cbt)?;
+        let (disk, manifest) = add_disk(&root.join(path.file_name()), &path, at, disk, spec.cbt)?;
         if let Some(manifest) = manifest {
-            shared.update(|world| world.manifests.insert((id.clone(), disk.key), manifest));
+            shared.update(|world| world.manifests.insert((id.clone(), disk.base.key), manifest));
         }
-        disks.push(disk);
+        config.hardware.device.push(hardware::device(disk));
     }
-    let vmx = path(format!("{stem}.vmx")).map_err(failed)?;
+    if let Some(network) = network {
+        let name =
+            shared.read(|world| world.stored.tree.get(network.value()).map(|found| found.name.clone()));
+        config.hardware.device.push(hardware::nic(network, &name.unwrap_or_default(), &random::mac()));
+    }
+    let power = if spec.powered_on { Power::On } else { Power::Off };
+    let config = configure::finished(shared, &id, power, config);
     shared.update(|world| {
         let now = world.clock.now();
-        let machine = Machine {
+        world.insert_machine(Machine {
             id: id.clone(),
-            instance_uuid: random::uuid(),
-            bios_uuid: random::uuid(),
+            folder: folder_id,
+            pool: Some(pool),
+            host,
             created: now,
-            generation: 1,
-            vmx,
-            power: if spec.powered_on { Power::On } else { Power::Off },
+            power,
             booted: spec.powered_on.then_some(now),
+            suspended: None,
             clean_power_off: true,
-            settings: Settings {
-                name: spec.name.clone(),
-                annotation: String::new(),
-                guest_id: "debian12_64Guest".to_owned(),
-                cpus: 2,
-                memory_mb: 2048,
-                change_tracking: spec.cbt,
-                disks,
-                mac: random::mac(),
-            },
+            config,
             snapshots: Vec::new(),
             current_snapshot: None,
             last_snapshot: 0,
             consolidation_needed: false,
             disabled_methods: Vec::new(),
+            untouched: false,
+            revision: 0,
             busy: None,
             stun: Arc::default(),
-        };
-        world.stored.machines.insert(id.clone(), machine);
-        world.touch();
+        });
     });
     chain::write_text_files(shared, &id).map_err(|fault| Error::new(ErrorKind::Store, fault.message))
 }
 
 fn add_disk(
     host: &Path,
-    path: DatastorePath,
+    path: &DatastorePath,
     at: usize,
     spec: &DiskSpec,
     cbt: bool,
-) -> Result<(DiskState, Option<Manifest>)> {
+) -> Result<(t::VirtualDisk, Option<Manifest>)> {
     let failed = |error| Error::store(format!("making the disk {path}"), error);
     let provisioning = if spec.thin { Provisioning::Thin } else { Provisioning::LazyThick };
     let store_spec = sim_store::DiskSpec { provisioning, ..sim_store::DiskSpec::thin(spec.capacity_bytes) };
@@ -317,26 +356,9 @@ fn add_disk(
         tracking::enable(host, None).map_err(failed)?;
     }
     let at = i32::try_from(at).unwrap_or(i32::MAX);
-    let unit = at + i32::from(at >= SCSI_OWN_UNIT);
-    let state = DiskState {
-        key: FIRST_DISK + unit,
-        unit,
-        capacity,
-        path,
-        uuid: uuid.dashed(),
-        thin: spec.thin,
-        eager: false,
-        change_id: None,
-    };
-    Ok((state, manifest))
-}
-
-/// A machine's name as the name of files: what cannot stand in one becomes an underscore.
-fn file_stem(name: &str) -> String {
-    let plain = |c: char| if c.is_control() || "/\\\"[]".contains(c) { '_' } else { c };
-    let stem: String = name.chars().map(plain).collect();
-    match stem.trim_matches(['.', ' ']) {
-        "" => "vm".to_owned(),
-        stem => stem.to_owned(),
-    }
+    let unit = at + i32::from(at >= hardware::SCSI_OWN_UNIT);
+    let mut backing = chain::new_backing(spec.thin, false);
+    backing.base.file_name = path.to_string();
+    backing.uuid = Some(uuid.dashed());
+    Ok((hardware::disk(hardware::FIRST_DISK + unit, hardware::SCSI, unit, capacity, backing), manifest))
 }

@@ -6,7 +6,9 @@ use sim_store::guest::image::Manifest;
 use sim_store::{Access, Disk, Extent, Scope};
 use vim_api::{MoRef, mo};
 
+use crate::inventory::escaped;
 use crate::machine::{DiskState, Machine, Power};
+use crate::population;
 use crate::sim::Sim;
 use crate::world::Shared;
 use crate::{Error, ErrorKind, Result};
@@ -41,8 +43,7 @@ impl Sim {
     pub fn register(&self, machine: Unregistered) -> SimVm {
         let id = self.shared.update(|world| {
             let id = format!("vm-{}", world.next_id());
-            world.touch();
-            world.stored.machines.insert(id.clone(), Machine { id: id.clone(), ..*machine.0 });
+            world.insert_machine(Machine { id: id.clone(), ..*machine.0 });
             id
         });
         SimVm::new(Arc::clone(&self.shared), id)
@@ -70,9 +71,9 @@ impl SimVm {
             path: disk.path.to_string(),
             uuid: disk.uuid.clone(),
         };
-        let disks = self.shared.read(|world| {
-            world.machine(&self.id).map(|machine| machine.settings.disks.iter().map(disk).collect())
-        });
+        let disks = self
+            .shared
+            .read(|world| world.machine(&self.id).map(|machine| machine.disks().iter().map(disk).collect()));
         disks.ok_or_else(|| self.gone())
     }
 
@@ -81,8 +82,7 @@ impl SimVm {
     /// # Errors
     /// `NotFound` if the machine is gone.
     pub fn name(&self) -> Result<String> {
-        let name =
-            self.shared.read(|world| world.machine(&self.id).map(|machine| machine.settings.name.clone()));
+        let name = self.shared.read(|world| world.machine(&self.id).map(Machine::plain_name));
         name.ok_or_else(|| self.gone())
     }
 
@@ -93,8 +93,7 @@ impl SimVm {
     pub fn rename(&self, name: &str) -> Result<()> {
         let renamed = self.shared.update(|world| {
             let machine = world.machine_mut(&self.id)?;
-            machine.settings.name = name.to_owned();
-            machine.generation += 1;
+            machine.config_mut().name = escaped(name);
             Some(())
         });
         renamed.ok_or_else(|| self.gone())
@@ -107,9 +106,9 @@ impl SimVm {
     pub fn set_uuids(&self, instance_uuid: &str, bios_uuid: &str) -> Result<()> {
         let done = self.shared.update(|world| {
             let machine = world.machine_mut(&self.id)?;
-            instance_uuid.clone_into(&mut machine.instance_uuid);
-            bios_uuid.clone_into(&mut machine.bios_uuid);
-            machine.generation += 1;
+            let config = machine.config_mut();
+            config.instance_uuid = Some(instance_uuid.to_owned());
+            bios_uuid.clone_into(&mut config.uuid);
             Some(())
         });
         done.ok_or_else(|| self.gone())
@@ -120,10 +119,8 @@ impl SimVm {
     /// # Errors
     /// `NotFound` if the machine is gone.
     pub fn unregister(self) -> Result<Unregistered> {
-        let taken = self.shared.update(|world| {
-            world.forget(&self.moref().cast());
-            world.stored.machines.remove(&self.id)
-        });
+        self.materialize()?;
+        let taken = self.shared.update(|world| world.remove_machine(&self.id));
         taken.map(|machine| Unregistered(Box::new(machine))).ok_or_else(|| self.gone())
     }
 
@@ -151,6 +148,7 @@ impl SimVm {
     /// # Errors
     /// `NotFound` if there is no such disk; `Store` if it is open for writing elsewhere, or broken.
     pub fn with_live_disk<R>(&self, key: i32, work: impl FnOnce(&mut Disk) -> R) -> Result<R> {
+        self.materialize()?;
         let stun = self.shared.read(|world| world.machine(&self.id).map(|machine| Arc::clone(&machine.stun)));
         let stun = stun.ok_or_else(|| self.gone())?;
         let _writing = stun.lock().unwrap_or_else(PoisonError::into_inner);
@@ -192,22 +190,29 @@ impl SimVm {
     }
 
     fn open(&self, key: i32, snapshot: Option<&str>, access: Access) -> Result<Disk> {
+        self.materialize()?;
         let path = self.shared.read(|world| {
             let machine = world.machine(&self.id).ok_or_else(|| self.gone())?;
-            let settings = match snapshot {
-                None => &machine.settings,
+            let disks = match snapshot {
+                None => machine.disks(),
                 Some(id) => {
                     let found = machine.snapshot(id);
                     let missing = || Error::new(ErrorKind::NotFound, format!("there is no snapshot {id:?}"));
-                    &found.ok_or_else(missing)?.settings
+                    found.ok_or_else(missing)?.disks()
                 }
             };
-            let disk = settings.disks.iter().find(|disk| disk.key == key);
+            let disk = disks.into_iter().find(|disk| disk.key == key);
             let disk = disk
                 .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("{} has no disk {key}", self.id)))?;
             world.resolve(&disk.path).map_err(|error| Error::store("finding a disk", error))
         })?;
         Disk::open(path, access, Scope::WholeChain).map_err(|error| Error::store("opening a disk", error))
+    }
+
+    /// A generated machine gets its files when it is used first.
+    fn materialize(&self) -> Result<()> {
+        population::materialize(&self.shared, &self.id)
+            .map_err(|fault| Error::new(ErrorKind::Store, fault.message))
     }
 
     fn gone(&self) -> Error {

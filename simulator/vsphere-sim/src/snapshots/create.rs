@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use sim_store::snapshot::{self, NewLink};
 use vim_api::dynamic::{Element, Value};
@@ -10,8 +10,8 @@ use vim_api::types as t;
 
 use crate::chain::{self, Held, HostLink};
 use crate::fault::{Fault, Outcome, fault, from_store, not_found};
-use crate::inventory::{machine_ref, moref};
-use crate::machine::{Power, Snapshot};
+use crate::inventory::{machine_ref, moref, vmsn};
+use crate::machine::{DiskState, Machine, Power, Snapshot};
 use crate::tasks::Progress;
 use crate::world::Shared;
 
@@ -27,54 +27,80 @@ pub(super) struct Wish {
 pub(super) fn create(shared: &Shared, id: &str, wish: Wish, progress: &mut Progress<'_>) -> Outcome<Value> {
     let Held { machine, stun } = Held::take(shared, id)?;
     let running = machine.power == Power::On;
-    if wish.memory && running {
-        return Err(fault(t::NotSupported::default(), "A snapshot of the memory is not supported."));
+    let disks: Vec<DiskState> = machine.disks().into_iter().filter(|disk| !disk.independent).collect();
+    if wish.memory && running && disks.len() < machine.disks().len() {
+        let message = "The memory of a machine that is on cannot be kept where it has independent disks.";
+        return Err(fault(t::SnapshotFault::default(), message));
     }
-    let links = Held::links(shared, &machine.settings.disks)?;
+    let links = chain::links(shared, &disks)?;
     // From here on the guest stands still, so that all disks show the same moment.
     let stunned = stun.lock().unwrap_or_else(PoisonError::into_inner);
+    let number = machine.last_snapshot + 1;
     let mut made: Vec<NewLink> = Vec::new();
-    let frozen = freeze(&links, &mut made, progress).and_then(|()| write_state(shared, &machine, &wish));
+    let frozen = freeze(&links, &mut made, progress)
+        .and_then(|()| write_state(shared, &machine, number, "vmsn", &wish.name))
+        .and_then(|()| match wish.memory && running {
+            true => write_state(shared, &machine, number, "vmem", &wish.name),
+            false => Ok(()),
+        });
     if let Err(fault) = frozen {
         return Err(roll_back(&made, fault));
     }
-    let children: Outcome<Vec<_>> =
-        links.iter().zip(&made).map(|(link, new)| chain::beside(&link.path, &new.child)).collect();
+    let children: Outcome<Vec<_>> = links
+        .iter()
+        .zip(&made)
+        .map(|(link, new)| Ok((link.key, chain::beside(&link.path, &new.child)?)))
+        .collect();
     let children = match children {
         Ok(children) => children,
         Err(fault) => return Err(roll_back(&made, fault)),
     };
+    let mut kept = machine.config.clone();
+    for (link, new) in links.iter().zip(&made) {
+        stamp(Arc::make_mut(&mut kept), link.key, new.change_id.map(|change_id| change_id.to_string()));
+    }
     let reference = shared.update(|world| {
         let now = world.clock.now();
         let snapshot_id = format!("snapshot-{}", world.next_id());
-        let machine = world.machine_mut(id).ok_or_else(|| not_found(&machine_ref(&machine).cast()))?;
-        let mut settings = machine.settings.clone();
-        for (disk, new) in settings.disks.iter_mut().zip(&made) {
-            disk.change_id = new.change_id.map(|change_id| change_id.to_string());
+        let mut live =
+            world.machine(id).ok_or_else(|| not_found(&machine_ref(&machine).cast()))?.config.clone();
+        let path_of = |key| children.iter().find(|(found, _)| *found == key).map(|(_, path)| path.clone());
+        chain::follow(world, Arc::make_mut(&mut live), &path_of);
+        if let Some(machine) = world.machine_mut(id) {
+            machine.config = live;
+            machine.last_snapshot = number;
         }
-        for (disk, child) in machine.settings.disks.iter_mut().zip(children) {
-            disk.path = child;
-        }
-        machine.last_snapshot += 1;
-        machine.snapshots.push(Snapshot {
+        let snapshot = Snapshot {
             id: snapshot_id.clone(),
-            number: machine.last_snapshot,
+            number,
             name: wish.name,
             description: wish.description,
             created: now,
-            power: Power::Off,
+            power: if wish.memory { machine.power } else { Power::Off },
             quiesced: wish.quiesce && running,
-            parent: machine.current_snapshot.take(),
-            settings,
-        });
-        machine.current_snapshot = Some(snapshot_id.clone());
+            parent: machine.current_snapshot.clone(),
+            config: kept,
+        };
+        world.add_snapshot(id, snapshot);
         Ok(moref::<vim_api::mo::VirtualMachineSnapshot>(&snapshot_id))
     })?;
-    let machine = Held::take(shared, id)?.machine;
-    chain::apply_tracking(shared, &machine.settings)?;
+    chain::apply_tracking(shared, &Held::take(shared, id)?.machine)?;
     drop(stunned);
     chain::write_text_files(shared, id)?;
     Ok(reference.to_value())
+}
+
+/// Writes the id that a snapshot stamped into the backing of a disk that it keeps.
+fn stamp(config: &mut t::VirtualMachineConfigInfo, key: i32, change_id: Option<String>) {
+    let mut disks =
+        config.hardware.device.iter_mut().filter_map(|device| device.downcast_mut::<t::VirtualDisk>());
+    let disk = disks.find(|disk| disk.base.key == key);
+    let backing = disk.and_then(|disk| disk.base.backing.as_mut());
+    if let Some(flat) =
+        backing.and_then(|backing| backing.downcast_mut::<t::VirtualDiskFlatVer2BackingInfo>())
+    {
+        flat.change_id = change_id;
+    }
 }
 
 fn freeze(links: &[HostLink], made: &mut Vec<NewLink>, progress: &mut Progress<'_>) -> Outcome<()> {
@@ -85,15 +111,13 @@ fn freeze(links: &[HostLink], made: &mut Vec<NewLink>, progress: &mut Progress<'
     Ok(())
 }
 
-/// The file that a real server keeps the devices' state in; here it only says which snapshot it is.
-fn write_state(shared: &Shared, machine: &crate::machine::Machine, wish: &Wish) -> Outcome<()> {
-    let Some(path) = machine.vmsn(machine.last_snapshot + 1) else { return Ok(()) };
+/// The files that a real host keeps the devices' state and the memory in; here they only say which snapshot they are of.
+fn write_state(shared: &Shared, machine: &Machine, number: u32, kind: &str, name: &str) -> Outcome<()> {
+    let Some(path) = vmsn(machine, number) else { return Ok(()) };
     let host =
         shared.read(|world| world.resolve(&path)).map_err(|error| from_store(&error, &path.to_string()))?;
-    fs::write(&host, format!("snapshot state of {:?}\n", wish.name)).map_err(|error| {
-        let value = t::FileFault { file: path.to_string(), ..Default::default() };
-        fault(value, format!("The snapshot's state cannot be written: {error}"))
-    })
+    fs::write(host.with_extension(kind), format!("snapshot state of {name:?}\n"))
+        .map_err(|error| chain::unwritable(machine, &error))
 }
 
 /// Takes the new links away again. The fault stays the one that led here.

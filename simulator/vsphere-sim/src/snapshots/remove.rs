@@ -3,14 +3,14 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use sim_store::snapshot::{self, Removal};
 
 use crate::chain::{self, Held};
 use crate::fault::{Outcome, from_store, not_found};
-use crate::inventory::machine_ref;
-use crate::machine::{DiskState, Machine};
+use crate::inventory::{machine_ref, vmsn};
+use crate::machine::{self, DiskState, Machine};
 use crate::tasks::Progress;
 use crate::world::Shared;
 
@@ -44,14 +44,19 @@ pub(super) fn remove(
         ));
     }
     shared.update(|world| world.machine_mut(id).map(|machine| prune(machine, &ids)));
-    let disks: Vec<DiskState> = gone.iter().flat_map(|snapshot| snapshot.settings.disks.clone()).collect();
+    let disks: Vec<DiskState> =
+        gone.iter().flat_map(|snapshot| snapshot.disks()).filter(|disk| !disk.independent).collect();
     let merged = if merge { merge_links(shared, id, &disks, progress) } else { Ok(()) };
     let settled = settle(shared, id);
-    for path in gone.iter().filter_map(|snapshot| machine.vmsn(snapshot.number)) {
-        if let Ok(host) = shared.read(|world| world.resolve(&path))
-            && let Err(error) = fs::remove_file(&host)
-        {
-            tracing::warn!(%error, %path, "the state of a removed snapshot is left behind");
+    for path in gone.iter().filter_map(|snapshot| vmsn(&machine, snapshot.number)) {
+        let Ok(host) = shared.read(|world| world.resolve(&path)) else { continue };
+        for file in [host.with_extension("vmem"), host] {
+            match fs::remove_file(&file) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    tracing::warn!(%error, %path, "the state of a removed snapshot is left behind");
+                }
+                _ => {}
+            }
         }
     }
     drop(stunned);
@@ -67,7 +72,7 @@ pub(super) fn consolidate(shared: &Shared, id: &str, progress: &mut Progress<'_>
 
 /// Merges the links of the disks that removed snapshots had, then whatever else nobody owns below the live links.
 fn merge_links(shared: &Shared, id: &str, disks: &[DiskState], progress: &mut Progress<'_>) -> Outcome<()> {
-    let mut links = Held::links(shared, disks)?;
+    let mut links = chain::links(shared, disks)?;
     let total = links.len() as u64 + 1;
     progress.fail_early()?;
     for at in 0..links.len() {
@@ -76,7 +81,7 @@ fn merge_links(shared: &Shared, id: &str, disks: &[DiskState], progress: &mut Pr
             // Merged already, as the parent of another.
             continue;
         }
-        let owned = Held::owned(shared, &Held::take(shared, id)?.machine)?;
+        let owned = chain::owned(shared, &Held::take(shared, id)?.machine)?;
         let removal = snapshot::remove_link(&host, &owned, &mut |done, of| {
             progress.tell((at as u64 * of).saturating_add(done), total.saturating_mul(of));
         })
@@ -93,8 +98,8 @@ fn merge_links(shared: &Shared, id: &str, disks: &[DiskState], progress: &mut Pr
 
 fn merge_unowned(shared: &Shared, id: &str) -> Outcome<()> {
     let machine = Held::take(shared, id)?.machine;
-    for link in Held::links(shared, &machine.settings.disks)? {
-        let owned = Held::owned(shared, &Held::take(shared, id)?.machine)?;
+    for link in chain::links(shared, &machine.disks())? {
+        let owned = chain::owned(shared, &Held::take(shared, id)?.machine)?;
         let merged = snapshot::consolidate(&link.host, &owned, &mut |_, _| {})
             .map_err(|error| from_store(&error, &link.path.to_string()))?;
         follow(shared, id, &merged)?;
@@ -112,40 +117,45 @@ fn follow(shared: &Shared, id: &str, merged: &[Removal]) -> Outcome<()> {
     if moves.is_empty() {
         return Ok(());
     }
-    let machine = Held::take(shared, id)?.machine;
-    let resolved = |disk: &DiskState| shared.read(|world| world.resolve(&disk.path)).ok();
-    let rename = |disk: &mut DiskState| -> Outcome<()> {
-        let Some(mut host) = resolved(disk) else { return Ok(()) };
-        let old = host.clone();
-        for (child, survivor) in &moves {
-            if host == *child {
-                host.clone_from(survivor);
+    let mut machine = Held::take(shared, id)?.machine;
+    shared.read(|world| {
+        let renamed = |config: &mut machine::Config| -> Outcome<()> {
+            let mut paths = Vec::new();
+            for disk in machine::disks(config) {
+                let Ok(mut host) = world.resolve(&disk.path) else { continue };
+                let old = host.clone();
+                for (child, survivor) in &moves {
+                    if host == *child {
+                        host.clone_from(survivor);
+                    }
+                }
+                if host != old {
+                    paths.push((disk.key, chain::beside(&disk.path, &host)?));
+                }
             }
-        }
-        if host != old {
-            disk.path = chain::beside(&disk.path, &host)?;
-        }
-        Ok(())
-    };
-    let mut settings = machine.settings;
-    settings.disks.iter_mut().try_for_each(rename)?;
-    let mut snapshots = machine.snapshots;
-    snapshots.iter_mut().flat_map(|snapshot| &mut snapshot.settings.disks).try_for_each(rename)?;
+            let path_of = |key| paths.iter().find(|(found, _)| *found == key).map(|(_, path)| path.clone());
+            chain::follow(world, Arc::make_mut(config), &path_of);
+            Ok(())
+        };
+        renamed(&mut machine.config)?;
+        machine.snapshots.iter_mut().try_for_each(|snapshot| renamed(&mut snapshot.config))
+    })?;
     shared.update(|world| {
-        if let Some(machine) = world.machine_mut(id) {
-            machine.settings.disks = settings.disks;
-            machine.snapshots = snapshots;
+        if let Some(found) = world.machine_mut(id) {
+            found.config = machine.config;
+            found.snapshots = machine.snapshots;
         }
     });
-    Ok(())
+    // The links above a merged one name another parent now.
+    chain::refresh(shared, id)
 }
 
 /// What is due after every removal: whether more has to be merged, pending change tracking, the text files.
 fn settle(shared: &Shared, id: &str) -> Outcome<()> {
     let machine = Held::take(shared, id)?.machine;
-    let owned = Held::owned(shared, &machine)?;
+    let owned = chain::owned(shared, &machine)?;
     let mut needed = false;
-    for link in Held::links(shared, &machine.settings.disks)? {
+    for link in chain::links(shared, &machine.disks())? {
         needed |= needs(&link.host, &owned).map_err(|error| from_store(&error, &link.path.to_string()))?;
     }
     shared.update(|world| {
@@ -154,7 +164,7 @@ fn settle(shared: &Shared, id: &str) -> Outcome<()> {
         world.post_consolidation(id, before, needed);
         Ok(())
     })?;
-    chain::apply_tracking(shared, &machine.settings)?;
+    chain::apply_tracking(shared, &machine)?;
     chain::write_text_files(shared, id)
 }
 

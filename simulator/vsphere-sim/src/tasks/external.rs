@@ -32,7 +32,7 @@ pub(crate) fn create(shared: &Shared, user: &str, call: &Call) -> Outcome<Answer
             },
         };
         let is_entity = managed_type(object.type_name()).is_some_and(|info| info.is_a("ManagedEntity"));
-        let name = match world.property(node, "name", None) {
+        let name = match world.property(node, crate::inventory::Wanted::whole("name"), None) {
             Some(Value::String(name)) if is_entity => Some(name),
             _ => None,
         };

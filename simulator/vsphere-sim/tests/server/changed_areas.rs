@@ -1,3 +1,4 @@
+use vim_api::dynamic::Poly;
 use vim_api::dynamic::{Value, get_path};
 use vim_api::mo::{self, Managed};
 use vim_api::types as t;
@@ -142,8 +143,16 @@ async fn what_cannot_be_reconfigured_is_refused() {
     let config = vm.require(mo::VirtualMachine::CONFIG).await.unwrap();
     assert_eq!(config.annotation.as_deref(), Some("a note"));
     let spec = t::VirtualMachineConfigSpec { firmware: Some("efi".to_owned()), ..Default::default() };
-    let refused = vm.reconfig_vm_task(&spec).await.unwrap_err();
+    let refused = vm.reconfig_vm_task(&spec).await.unwrap().wait().await.unwrap_err();
+    assert!(refused.fault::<t::InvalidPowerState>().is_some(), "{refused}");
+    let crypto = Some(Poly::new(t::CryptoSpecDecrypt::default()));
+    let spec = t::VirtualMachineConfigSpec { crypto, ..Default::default() };
+    let refused = vm.reconfig_vm_task(&spec).await.unwrap().wait().await.unwrap_err();
     assert!(refused.fault::<t::NotSupported>().is_some(), "{refused}");
+    let old = Some("0".to_owned());
+    let spec = t::VirtualMachineConfigSpec { change_version: old, ..Default::default() };
+    let refused = vm.reconfig_vm_task(&spec).await.unwrap().wait().await.unwrap_err();
+    assert!(refused.fault::<t::ConcurrentAccess>().is_some(), "{refused}");
 }
 
 #[tokio::test]

@@ -77,3 +77,56 @@ async fn sessions_clock_and_faults() {
     client.login(sim.user(), sim.password()).await.unwrap();
     assert_eq!(ask(&sim, "GET", "/v1/nothing", "").0, 404);
 }
+
+#[tokio::test]
+async fn rules_are_listed_with_their_counters_and_taken_back() {
+    let sim = controlled().await;
+    let add = |body: &str| ask(&sim, "POST", "/v1/faults", body);
+    let (status, told) = add(r#"{"method": "Login", "skip": 1, "fault": "InvalidLogin", "message": "no"}"#);
+    assert_eq!((status, &told["id"]), (200, &serde_json::json!(1)));
+    assert_eq!(add(r#"{"method": "*", "where": "http", "status": 503, "nth": 900}"#).1["id"], 2);
+    assert_eq!(add(r#"{"function": "Read", "code": 13}"#).0, 200);
+    let client = crate::connect(&sim).await;
+    client.login(sim.user(), sim.password()).await.unwrap();
+    client.logout().await.unwrap();
+    assert!(client.login(sim.user(), sim.password()).await.is_err());
+    let (status, told) = ask(&sim, "GET", "/v1/faults", "");
+    assert_eq!(status, 200);
+    let first = &told["rules"][0];
+    assert_eq!((&first["id"], &first["seen"], &first["hits"]), (&1.into(), &2.into(), &1.into()), "{told}");
+    let rule = serde_json::json!({ "method": "Login", "endpoint": "/sdk", "where": "call", "skip": 1,
+        "fault": "InvalidLogin", "message": "no" });
+    assert_eq!(first["rule"], rule);
+    assert_eq!(told["vddk"][0]["function"], "Read");
+    assert_eq!(ask(&sim, "DELETE", "/v1/faults/1", "").0, 200);
+    client.login(sim.user(), sim.password()).await.unwrap();
+    assert_eq!(ask(&sim, "GET", "/v1/faults", "").1["rules"].as_array().unwrap().len(), 1);
+    for id in ["1", "x", ""] {
+        assert_eq!(ask(&sim, "DELETE", &format!("/v1/faults/{id}"), "").0, 404);
+    }
+    let (status, told) = add(r#"{"method": "Login", "fault": "InvalidLogin", "where": "bod"}"#);
+    let error = told["error"].as_str().unwrap();
+    assert!(status == 400 && error.contains("\"where\"") && error.contains("`body`"), "{told}");
+}
+
+#[tokio::test]
+async fn answers_are_written_otherwise() {
+    let sim = controlled().await;
+    let (_, told) = ask(&sim, "GET", "/v1/wire", "");
+    assert_eq!(
+        told,
+        serde_json::json!({ "prefix": "xsi", "chunked": "never", "gzip": "offered", "fraction": 6 })
+    );
+    let wish = r#"{"prefix": "vcsim", "chunked": "always", "gzip": "never"}"#;
+    let (status, told) = ask(&sim, "POST", "/v1/wire", wish);
+    assert_eq!((status, &told["prefix"]), (200, &serde_json::json!("local")));
+    assert_eq!(serde_json::json!(sim.wire()), told);
+    log_in(&sim).await.logout().await.unwrap();
+    for wrong in [r#"{"prefix": "soap"}"#, r#"{"fraction": 7}"#, r#"{"chunk": "always"}"#] {
+        assert_eq!(ask(&sim, "POST", "/v1/wire", wrong).0, 400);
+    }
+    assert_eq!(ask(&sim, "GET", "/v1/wire", "").1, told, "what is refused changes nothing");
+    let now = ask(&sim, "GET", "/v1/clock", "").1["now"].as_str().unwrap().to_owned();
+    ask(&sim, "POST", "/v1/clock/advance", r#"{"seconds": 400000000}"#);
+    assert!(ask(&sim, "GET", "/v1/clock", "").1["now"].as_str().unwrap() > now.as_str());
+}

@@ -7,12 +7,18 @@ use rustls::pki_types::pem::PemObject;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use vsphere_sim::Sim;
+use tokio_rustls::client::TlsStream;
+use vsphere_sim::{Sim, WireStyle};
 
-use crate::start;
+/// A simulator whose answers are written in the usual way, to the byte.
+pub(crate) async fn start(count: usize) -> Sim {
+    let sim = crate::start(count).await;
+    sim.set_wire(WireStyle::default());
+    sim
+}
 
-/// Trusts the simulator's CA, so that its certificate is judged by rustls and not by a thumbprint.
-pub(crate) async fn send(sim: &Sim, request: &str) -> String {
+/// A connection that trusts the simulator's CA, so that its certificate is judged by rustls and not by a thumbprint.
+pub(crate) async fn open(sim: &Sim) -> TlsStream<TcpStream> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(rustls::pki_types::CertificateDer::from_pem_slice(sim.ca_pem().as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -23,7 +29,12 @@ pub(crate) async fn send(sim: &Sim, request: &str) -> String {
         .with_no_client_auth();
     let stream = TcpStream::connect((sim.host(), sim.port())).await.unwrap();
     let name = ServerName::try_from("127.0.0.1").unwrap();
-    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+}
+
+/// Sends a request and reads until the server ends the connection.
+pub(crate) async fn send(sim: &Sim, request: &str) -> String {
+    let mut stream = open(sim).await;
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
@@ -44,7 +55,7 @@ pub(crate) fn envelope(body: &str) -> String {
     )
 }
 
-fn login(sim: &Sim) -> String {
+pub(crate) fn login(sim: &Sim) -> String {
     use secrecy::ExposeSecret;
     envelope(&format!(
         "<v:Login xmlns:v=\"urn:vim25\"><v:_this type=\"SessionManager\" versionId=\"8.0.3.0\">SessionManager</v:_this>\
@@ -123,7 +134,7 @@ async fn hostile_and_broken_requests() {
     }
     let answer = send(&sim, &post("", &envelope(call))).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    let answer = send(&sim, "GET /folder HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    let answer = send(&sim, "GET /folders HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
     let answer =
         send(&sim, "GET /sdk/vimServiceVersions.xml HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;

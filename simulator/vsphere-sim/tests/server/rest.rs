@@ -7,7 +7,7 @@ use vim_api::mo::VirtualMachine;
 use vim_api::rest::{Cardinality, NewCategory, RestStyle, TagAssignment, TagId, Tags};
 use vim_api::types as t;
 use vim_api::{ApiVersion, Client, ErrorKind, Holder, MoRef, Retry, SamlToken};
-use vsphere_sim::{FaultPlace, FaultRule, Sim};
+use vsphere_sim::{Endpoint, FaultPlace, FaultRule, Sim};
 
 use crate::connect;
 use crate::signed_tokens::identity;
@@ -328,11 +328,9 @@ async fn a_service_that_is_starting_is_asked_again_for_reads_only() {
     client.login(sim.user(), sim.password()).await.unwrap();
     client.rest().style().await.unwrap();
     let rule = FaultRule {
-        method: "REST".to_owned(),
-        at: FaultPlace::Http,
         status: Some(503),
         count: Some(2),
-        ..FaultRule::default()
+        ..FaultRule::at(Endpoint::Rest, "*", FaultPlace::Http)
     };
     sim.add_fault(rule.clone()).unwrap();
     assert!(client.rest().tags().categories().await.unwrap().is_empty());

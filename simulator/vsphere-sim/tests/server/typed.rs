@@ -3,7 +3,7 @@
 use futures::StreamExt;
 use vim_api::dynamic::Poly;
 use vim_api::mo::{self, Managed};
-use vim_api::types::{HostConfigManager, VirtualDevice, VirtualDisk, VirtualMachinePowerState};
+use vim_api::types::{VirtualDevice, VirtualDisk, VirtualMachinePowerState};
 use vim_api::{MoRef, Retrieve};
 
 use crate::{log_in, machine, start};
@@ -71,8 +71,8 @@ async fn structs_come_page_by_page() {
 #[derive(Debug, Retrieve)]
 #[retrieve(mo::HostSystem)]
 struct Host {
-    #[retrieve(config_manager)]
-    _managers: HostConfigManager,
+    #[retrieve(datastore_browser)]
+    _browser: MoRef<mo::HostDatastoreBrowser>,
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn what_the_server_left_out_is_named_and_passed_over() {
     let client = log_in(&sim).await;
     let root = client.content().root_folder.cast();
     let error = client.list_as::<Host>(&root).await.unwrap_err().to_string();
-    assert!(error.contains("HostSystem:host-") && error.contains("\"configManager\""), "{error}");
+    assert!(error.contains("HostSystem:host-") && error.contains("\"datastoreBrowser\""), "{error}");
     let mut pages = client.list_pages_as::<Host>(&root);
     assert!(pages.next().await.is_err());
     assert!(pages.next().await.unwrap().is_none());

@@ -1,0 +1,220 @@
+//! `HostDatastoreBrowser`: looking for files on a datastore by name, type and content. Every datastore has its own.
+
+mod info;
+mod kind;
+mod pattern;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sim_store::{Datastore, DatastorePath};
+use vim_api::dynamic::{Element, Poly, Value};
+use vim_api::types as t;
+use vim_api::{MoRef, mo};
+
+use crate::dispatch::method_not_found;
+use crate::fault::{Fault, Outcome, fault, from_store, not_found};
+use crate::files::{from_io, no_datastore};
+use crate::host_file::is_temporary;
+use crate::in_use;
+use crate::inventory::tree::Entity;
+use crate::population;
+use crate::tasks::{self, Progress};
+use crate::wire::{Answer, Call};
+use crate::world::{Shared, World};
+
+use pattern::Patterns;
+
+pub(crate) use kind::supported;
+
+/// The id of a datastore's browser.
+pub(crate) fn id_of(datastore: &Entity) -> String {
+    format!("datastoreBrowser-{}", datastore.id)
+}
+
+impl World {
+    /// The datastore that a browser browses.
+    pub(crate) fn browsed(&self, browser: &str) -> Option<(&Entity, &Datastore)> {
+        self.stored.tree.datastores().find(|(datastore, _)| id_of(datastore) == browser)
+    }
+}
+
+/// A place that is looked at.
+struct Folder {
+    path: DatastorePath,
+    host: PathBuf,
+}
+
+/// What is looked for, and what is wanted of it.
+struct Search {
+    datastore: MoRef<mo::Datastore>,
+    query: Vec<Poly<t::FileQuery>>,
+    details: t::FileQueryFlags,
+    patterns: Patterns,
+    folders_first: bool,
+}
+
+/// Carries out a call to a browser.
+pub(crate) fn call(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
+    match call.method.as_str() {
+        "SearchDatastore_Task" => {
+            let (folder, search) = asked(shared, call)?;
+            let work = move |shared: &Shared, progress: &mut Progress<'_>| {
+                progress.fail_early()?;
+                population::materialize_at(shared, &folder.path)?;
+                Ok(Some(search.look_into(&folder)?.0.to_value()))
+            };
+            Ok(tasks::start_apart(shared, call, user, "HostDatastoreBrowser.search", Box::new(work)))
+        }
+        "SearchDatastoreSubFolders_Task" => {
+            let (folder, search) = asked(shared, call)?;
+            let work = move |shared: &Shared, progress: &mut Progress<'_>| {
+                progress.fail_early()?;
+                population::materialize_at(shared, &folder.path)?;
+                let found = search.look_below(folder)?;
+                let found = found.into_iter().map(|results| results.to_value()).collect();
+                Ok(Some(Value::array("HostDatastoreBrowserSearchResults", found)))
+            };
+            Ok(tasks::start_apart(
+                shared,
+                call,
+                user,
+                "HostDatastoreBrowser.searchSubFolders",
+                Box::new(work),
+            ))
+        }
+        "DeleteFile" => delete(shared, call),
+        _ => Err(method_not_found(call)),
+    }
+}
+
+/// `DeleteFile`: a file, a folder with nothing in it, or a disk with all its parts.
+fn delete(shared: &Shared, call: &Call) -> Outcome<Answer> {
+    let place = place(shared, call)?;
+    population::materialize_at(shared, &place.path)?;
+    let text = place.path.to_string();
+    let failed = |error: std::io::Error| from_io(&error, &text);
+    let metadata = fs::symlink_metadata(&place.host).map_err(failed)?;
+    let base = || t::FileFault { file: text.clone(), ..Default::default() };
+    if place.path.relative().is_empty() {
+        return Err(fault(t::CannotDeleteFile { base: base() }, "A whole datastore cannot be deleted."));
+    }
+    if in_use::is_unwritable(shared, &place.path) {
+        return Err(fault(t::FileLocked { base: base() }, format!("A machine that is on uses {text}.")));
+    }
+    if metadata.is_dir() {
+        fs::remove_dir(&place.host).map_err(failed)?;
+    } else if kind::Kind::of(place.path.file_name(), false) == kind::Kind::Disk {
+        sim_store::delete(&place.host).map_err(|error| from_store(&error, &text))?;
+    } else {
+        fs::remove_file(&place.host).map_err(failed)?;
+    }
+    Ok(Answer::void())
+}
+
+fn asked(shared: &Shared, call: &Call) -> Outcome<(Folder, Search)> {
+    let spec: t::HostDatastoreBrowserSearchSpec = call.optional("searchSpec")?.unwrap_or_default();
+    let browsed = shared.read(|world| world.browsed(call.this.value()).map(|(found, _)| found.id.clone()));
+    let search = Search {
+        datastore: MoRef::new(browsed.ok_or_else(|| not_found(&call.this))?),
+        query: spec.query,
+        details: spec.details.map(|details| *details).unwrap_or_default(),
+        patterns: Patterns::new(spec.match_pattern, spec.search_case_insensitive == Some(true)),
+        folders_first: spec.sort_folders_first == Some(true),
+    };
+    Ok((place(shared, call)?, search))
+}
+
+/// What the call names: on the browser's own datastore, or nothing it knows.
+fn place(shared: &Shared, call: &Call) -> Outcome<Folder> {
+    let text: String = call.required("datastorePath")?;
+    let path: DatastorePath = text.parse().map_err(|_| {
+        let value = t::InvalidDatastorePath { datastore_path: text.clone(), ..Default::default() };
+        fault(value, format!("Invalid datastore path '{text}'."))
+    })?;
+    shared.read(|world| {
+        let (_, files) = world.browsed(call.this.value()).ok_or_else(|| not_found(&call.this))?;
+        if files.name() != path.datastore() {
+            return Err(no_datastore(path.datastore()));
+        }
+        let host = files.resolve(&path).map_err(|error| from_store(&error, &text))?;
+        Ok(Folder { path, host })
+    })
+}
+
+impl Search {
+    /// Looks into a folder and all folders below it, each a result of its own.
+    fn look_below(&self, folder: Folder) -> Outcome<Vec<t::HostDatastoreBrowserSearchResults>> {
+        let mut results = Vec::new();
+        let mut open = vec![folder];
+        while let Some(folder) = open.pop() {
+            match self.look_into(&folder) {
+                Ok((found, mut inside)) => {
+                    results.push(found);
+                    // So that they come out in the order of their names.
+                    inside.reverse();
+                    open.append(&mut inside);
+                }
+                // One below the first was removed meanwhile.
+                Err(fault)
+                    if !results.is_empty() && fault.fault.downcast_ref::<t::FileNotFound>().is_some() => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(results)
+    }
+
+    /// What fits in a folder, and the folders that are in it.
+    fn look_into(&self, folder: &Folder) -> Outcome<(t::HostDatastoreBrowserSearchResults, Vec<Folder>)> {
+        let failed = |error: std::io::Error| -> Fault { from_io(&error, &folder.path.to_string()) };
+        let mut entries: Vec<(bool, String)> = Vec::new();
+        for entry in fs::read_dir(&folder.host).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let (Ok(name), Ok(kind)) = (entry.file_name().into_string(), entry.file_type()) else { continue };
+            // A symbolic link may lead anywhere.
+            if !is_temporary(&name) && !kind.is_symlink() {
+                entries.push((kind.is_dir(), name));
+            }
+        }
+        entries.sort_by(|one, other| {
+            let folders = other.0.cmp(&one.0);
+            if self.folders_first { folders.then_with(|| one.1.cmp(&other.1)) } else { one.1.cmp(&other.1) }
+        });
+        let below = |name: &str| -> Option<Folder> {
+            let path = format!("{}/{name}", folder.path.relative());
+            let path = DatastorePath::new(folder.path.datastore(), path.trim_start_matches('/')).ok()?;
+            Some(Folder { path, host: folder.host.join(name) })
+        };
+        let mut found = t::HostDatastoreBrowserSearchResults {
+            datastore: Some(self.datastore.clone()),
+            folder_path: Some(shown(&folder.path)),
+            ..Default::default()
+        };
+        let mut inside = Vec::new();
+        for (is_folder, name) in entries {
+            let Some(entry) = below(&name) else { continue };
+            if self.patterns.fit(&name)
+                && let Some(info) = self.info(&entry.path, &entry.host, is_folder)
+            {
+                found.file.push(info);
+            }
+            if is_folder {
+                inside.push(entry);
+            }
+        }
+        Ok((found, inside))
+    }
+
+    fn info(&self, path: &DatastorePath, host: &Path, is_folder: bool) -> Option<Poly<t::FileInfo>> {
+        info::info(&self.query, &self.details, path, host, is_folder)
+    }
+}
+
+/// As servers write it: with a slash at its end, but for the root. [K, uncertain]
+fn shown(path: &DatastorePath) -> String {
+    match path.relative() {
+        "" => format!("[{}]", path.datastore()),
+        _ => format!("{path}/"),
+    }
+}

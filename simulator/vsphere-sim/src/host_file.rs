@@ -1,0 +1,151 @@
+//! Files of this machine: where sparse ones have data, copies that keep holes, and files that appear when they are whole.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+
+/// Bytes that are copied at once.
+const PIECE: u64 = 1 << 20;
+
+/// A file in the making, under a name that nobody looks for. It goes when this is dropped.
+pub(crate) struct Temporary(PathBuf);
+
+impl Temporary {
+    /// Makes one in the folder where the file shall be.
+    ///
+    /// # Errors
+    /// Those of making a file.
+    pub(crate) fn create(folder: &Path) -> io::Result<(Self, File)> {
+        static COUNTER: AtomicU64 = AtomicU64::new(0);
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let path = folder.join(format!(".upload.{}-{number}.tmp", std::process::id()));
+        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        Ok((Self(path), file))
+    }
+
+    /// Puts it where it belongs, in one step, in the place of what may be there. Answers whether there was something.
+    ///
+    /// # Errors
+    /// Those of renaming.
+    pub(crate) fn replace(self, path: &Path) -> io::Result<bool> {
+        let there = fs::symlink_metadata(path).is_ok();
+        fs::rename(&self.0, path).map(|()| there)
+    }
+
+    /// Puts it where it belongs if nothing is there.
+    ///
+    /// # Errors
+    /// `AlreadyExists`, and those of linking.
+    pub(crate) fn add(self, path: &Path) -> io::Result<()> {
+        fs::hard_link(&self.0, path)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        match fs::remove_file(&self.0) {
+            // It has got its name.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::warn!(%error, path = %self.0.display(), "part of an upload is left behind")
+            }
+            Ok(()) => {}
+        }
+    }
+}
+
+/// Whether a name is one under which files are made, here or in `sim_store`. No list shows them.
+pub(crate) fn is_temporary(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(".tmp")
+}
+
+/// Where the run of data or of a hole that `range` begins with ends, and whether it is data.
+///
+/// A file system that cannot tell has data everywhere, which is always right.
+///
+/// # Errors
+/// `UnexpectedEof` where the file ends before the range begins: bytes that are gone must not be taken for zeros.
+pub(crate) fn run(file: &File, range: Range<u64>) -> io::Result<(u64, bool)> {
+    let length = file.metadata()?.len();
+    if range.start >= length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let end = range.end.min(length);
+    match rustix::fs::seek(file, SeekFrom::Data(range.start)) {
+        Ok(data) if data > range.start => Ok((data.min(end), false)),
+        Ok(_) => match rustix::fs::seek(file, SeekFrom::Hole(range.start)) {
+            Ok(hole) => Ok((hole.clamp(range.start + 1, end), true)),
+            Err(error) => Err(error.into()),
+        },
+        Err(Errno::NXIO) => Ok((end, false)),
+        Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok((end, true)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Copies a file to a new one; its holes stay holes.
+///
+/// # Errors
+/// `AlreadyExists`, and those of reading and writing. What was begun is removed again.
+pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let source = File::open(from)?;
+    let target = OpenOptions::new().write(true).create_new(true).open(to)?;
+    let copied = copy_bytes(&source, &target);
+    if copied.is_err() {
+        fs::remove_file(to)?;
+    }
+    copied
+}
+
+fn copy_bytes(source: &File, target: &File) -> io::Result<()> {
+    let length = source.metadata()?.len();
+    target.set_len(length)?;
+    let mut buffer = vec![0; usize::try_from(PIECE).unwrap_or(usize::MAX)];
+    let mut at = 0;
+    while at < length {
+        let (end, data) = run(source, at..length)?;
+        while data && at < end {
+            let piece = &mut buffer[..usize::try_from(PIECE.min(end - at)).unwrap_or(usize::MAX)];
+            source.read_exact_at(piece, at)?;
+            target.write_all_at(piece, at)?;
+            at += piece.len() as u64;
+        }
+        at = end;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn holes_stay_holes_and_missing_bytes_are_no_zeros() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        let file = File::options().read(true).write(true).create_new(true).open(&from).unwrap();
+        file.set_len(1 << 40).unwrap();
+        file.write_all_at(b"in the middle", 1 << 39).unwrap();
+        copy(&from, &to).unwrap();
+        let copied = std::fs::metadata(&to).unwrap();
+        assert_eq!(copied.len(), 1 << 40);
+        assert!(copied.blocks() * 512 < 1 << 20, "{} blocks", copied.blocks());
+        let mut bytes = [0; 13];
+        File::open(&to).unwrap().read_exact_at(&mut bytes, 1 << 39).unwrap();
+        assert_eq!(&bytes, b"in the middle");
+        assert_eq!(copy(&from, &to).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+
+        assert_eq!(run(&file, 0..4096).unwrap(), (4096, false));
+        file.set_len(100).unwrap();
+        assert_eq!(run(&file, 0..4096).unwrap(), (100, false));
+        assert_eq!(run(&file, 100..4096).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

@@ -1,0 +1,85 @@
+//! The files that machines which are on have open.
+//!
+//! As on a real host, the data of a live top link is locked: nobody else reads or writes it. The links below are open
+//! for reading, so they can be read and not changed. The other files of the machine are its own to write. [K, uncertain:
+//! which of the text files a host lets others write while the machine runs.]
+
+use sim_store::{Access, DatastorePath, Disk, LinkInfo, Scope};
+
+use crate::machine::{DiskState, Machine, Power};
+use crate::world::{Shared, World};
+
+/// Whether a machine that is on keeps others from reading the file, or one within the folder.
+pub(crate) fn is_unreadable(shared: &Shared, path: &DatastorePath) -> bool {
+    let near = |disk: &DiskState| {
+        let folder = disk.path.parent();
+        is_within(&folder, path) || folder == path.parent()
+    };
+    let tops = shared.read(|world| open_disks(world, path.datastore(), near));
+    tops.iter().any(|disk| {
+        let links = links(shared, disk, Scope::TopLink);
+        let locked =
+            links.iter().flat_map(|link| beside(disk, &[Some(&link.extent), link.change_track.as_ref()]));
+        locked.into_iter().any(|file| is_within(&file, path))
+    })
+}
+
+/// Whether a machine that is on keeps others from writing, moving or deleting the file, or one within the folder.
+pub(crate) fn is_unwritable(shared: &Shared, path: &DatastorePath) -> bool {
+    let (own, disks) = shared.read(|world| {
+        let own = running(world, path.datastore()).flat_map(own_files).any(|file| is_within(&file, path));
+        (own, open_disks(world, path.datastore(), |_| true))
+    });
+    own || disks.iter().any(|disk| {
+        // The descriptor is the machine's even if it cannot be opened any more.
+        is_within(disk, path)
+            || links(shared, disk, Scope::WholeChain).iter().any(|link| {
+                let files = [Some(&link.descriptor), Some(&link.extent), link.change_track.as_ref()];
+                beside(disk, &files).iter().any(|file| is_within(file, path))
+            })
+    })
+}
+
+fn running<'w>(world: &'w World, datastore: &'w str) -> impl Iterator<Item = &'w Machine> {
+    let on = |machine: &&Machine| machine.power == Power::On;
+    let at_home = move |machine: &&Machine| machine.vmx().is_some_and(|vmx| vmx.datastore() == datastore);
+    world.machines().filter(on).filter(at_home)
+}
+
+/// The live top links of machines that are on. A disk need not be on the datastore that its machine is on.
+fn open_disks(world: &World, datastore: &str, wanted: impl Fn(&DiskState) -> bool) -> Vec<DatastorePath> {
+    let on = world.machines().filter(|machine| machine.power == Power::On);
+    let disks = on.flat_map(Machine::disks);
+    let there = disks.filter(|disk| disk.path.datastore() == datastore && wanted(disk));
+    there.map(|disk| disk.path).collect()
+}
+
+fn own_files(machine: &Machine) -> Vec<DatastorePath> {
+    let Some(vmx) = machine.vmx() else { return Vec::new() };
+    let stem = vmx.file_name().strip_suffix(".vmx").unwrap_or(vmx.file_name());
+    let names = ["vmx", "vmxf", "vmsd", "nvram"].map(|suffix| format!("{stem}.{suffix}"));
+    let log = "vmware.log".to_owned();
+    names.into_iter().chain([log]).filter_map(|name| vmx.sibling(&name).ok()).collect()
+}
+
+/// The links of a disk; none if it is gone or broken, which is for others to say.
+fn links(shared: &Shared, disk: &DatastorePath, scope: Scope) -> Vec<LinkInfo> {
+    let opened =
+        shared.read(|world| world.resolve(disk)).and_then(|host| Disk::open(host, Access::ReadOnly, scope));
+    let mut links = opened.map(|disk| disk.links()).unwrap_or_default();
+    if scope == Scope::TopLink {
+        links.truncate(1);
+    }
+    links
+}
+
+/// Files in the folder of a disk, as datastore paths.
+fn beside(disk: &DatastorePath, files: &[Option<&std::path::PathBuf>]) -> Vec<DatastorePath> {
+    let names = files.iter().flatten().filter_map(|file| file.file_name()?.to_str());
+    names.filter_map(|name| disk.sibling(name).ok()).collect()
+}
+
+/// Whether `file` is `path`, or below it.
+fn is_within(file: &DatastorePath, path: &DatastorePath) -> bool {
+    file.datastore() == path.datastore() && std::path::Path::new(file.relative()).starts_with(path.relative())
+}

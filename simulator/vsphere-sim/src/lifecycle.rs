@@ -1,0 +1,463 @@
+//! Machines that come and go: creating, registering, copying, moving, removing; and folders.
+
+mod copy;
+mod folders;
+mod register;
+
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+
+use sim_store::DatastorePath;
+use vim_api::dynamic::{Element, Poly};
+use vim_api::types as t;
+use vim_api::{MoRef, mo};
+
+use crate::chain::{self, Held};
+use crate::configure::{self, FileWork, Target};
+use crate::fault::{Fault, Outcome, fault, from_store, invalid_argument, not_found};
+use crate::hardware;
+use crate::inventory::tree::{Entity, Holds, Kind};
+use crate::inventory::{escaped_name, machine_ref, moref, plain};
+use crate::machine::{Config, Machine, Power};
+use crate::random;
+use crate::tasks::{self, Progress};
+use crate::wire::{Answer, Call};
+use crate::world::{Shared, World};
+
+pub(crate) use copy::{clone, relocate};
+pub(crate) use folders::{create_folder, destroy_entity, move_into, rename};
+pub(crate) use register::register;
+
+/// Where a machine is to be in the inventory.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) folder: String,
+    pub(crate) pool: Option<String>,
+    pub(crate) host: String,
+}
+
+/// `Folder.CreateVM_Task`.
+pub(crate) fn create(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
+    let spec: t::VirtualMachineConfigSpec = call.required("config")?;
+    let pool: MoRef<mo::ResourcePool> = call.required("pool")?;
+    let host: Option<MoRef<mo::HostSystem>> = call.optional("host")?;
+    let place = shared.read(|world| place(world, &call.this, Some(&pool), host.as_ref()))?;
+    let work = Box::new(move |shared: &Shared, progress: &mut Progress<'_>| {
+        progress.step(1, 4)?;
+        let id = create_machine(shared, &place, &spec, progress)?;
+        Ok(Some(moref::<mo::VirtualMachine>(&id).to_value()))
+    });
+    tasks::start_about(shared, &call.this, call, user, "Folder.createVm", work)
+}
+
+/// Makes a machine of a specification and answers its id. If anything fails, nothing of it stays.
+pub(crate) fn create_machine(
+    shared: &Shared,
+    place: &Place,
+    spec: &t::VirtualMachineConfigSpec,
+    progress: &mut Progress<'_>,
+) -> Outcome<String> {
+    let wish =
+        spec.name.as_deref().ok_or_else(|| invalid_argument("config.name", "A machine has a name."))?;
+    let name = check_name(shared, &place.folder, wish, None)?;
+    let vmx = home(shared, place, &name, spec.files.as_deref())?;
+    let guest_id = spec.guest_id.as_deref().unwrap_or("otherGuest64");
+    let mut base = hardware::new_config(&name, &vmx, guest_id);
+    base.version = spec.version.clone().unwrap_or(base.version);
+    new_identity(shared, &mut base);
+    let id = shared.update(|world| format!("vm-{}", world.next_id()));
+    let target = Target { vmx: &vmx, power: Power::Off, has_snapshots: false };
+    let plan = shared.read(|world| configure::plan(world, &target, &base, spec))?;
+    let folder = host_of(shared, &vmx.parent())?;
+    let is_new = !folder.exists();
+    let io_failed = |error: &std::io::Error| file_fault(&vmx, error);
+    fs::create_dir_all(&folder).map_err(|error| io_failed(&error))?;
+    let made = configure::carry_out(shared, &plan.files, progress).and_then(|()| {
+        let mut config = plan.config;
+        config.name.clone_from(&name);
+        let config = configure::finished(shared, &id, Power::Off, config);
+        insert(shared, &id, place, config)
+    });
+    if made.is_ok() {
+        shared.update(|world| world.post_of_machine(&id, t::VmCreatedEvent::default(), "is created"));
+    }
+    if let Err(fault) = made {
+        abandon(shared, &id, &plan.files, is_new.then_some(folder.as_path()));
+        return Err(fault);
+    }
+    Ok(id)
+}
+
+/// Takes away what was made of a machine that could not be finished.
+fn abandon(shared: &Shared, id: &str, files: &[FileWork], folder: Option<&Path>) {
+    shared.update(|world| world.remove_machine(id));
+    let made = files.iter().filter_map(|work| match work {
+        FileWork::Create { path, .. } => shared.read(|world| world.resolve(path)).ok(),
+        _ => None,
+    });
+    for host in made.filter(|host| host.exists()) {
+        if let Err(error) = sim_store::delete(&host) {
+            tracing::error!(%error, "a disk of a machine that was not made is left behind");
+        }
+    }
+    if let Some(folder) = folder
+        && let Err(error) = fs::remove_dir_all(folder)
+    {
+        tracing::error!(%error, "the folder of a machine that was not made is left behind");
+    }
+}
+
+/// Puts a configured machine into the inventory, off, and writes its files.
+fn insert(shared: &Shared, id: &str, place: &Place, config: Config) -> Outcome<()> {
+    shared.update(|world| {
+        let created = world.clock.now();
+        world.insert_machine(Machine {
+            id: id.to_owned(),
+            folder: place.folder.clone(),
+            pool: place.pool.clone(),
+            host: place.host.clone(),
+            created,
+            power: Power::Off,
+            booted: None,
+            suspended: None,
+            clean_power_off: true,
+            config,
+            snapshots: Vec::new(),
+            current_snapshot: None,
+            last_snapshot: 0,
+            consolidation_needed: false,
+            disabled_methods: Vec::new(),
+            untouched: false,
+            revision: 0,
+            busy: None,
+            stun: Arc::default(),
+        });
+    });
+    write_nvram(shared, id)?;
+    chain::write_text_files(shared, id)
+}
+
+/// A host makes the file at the first start; programs that save it want it to be there before.
+fn write_nvram(shared: &Shared, id: &str) -> Outcome<()> {
+    let machine = Held::take(shared, id)?.machine;
+    let Some(vmx) = machine.vmx() else { return Ok(()) };
+    let host = host_of(shared, &vmx)?.with_extension("nvram");
+    if host.exists() {
+        return Ok(());
+    }
+    fs::write(&host, b"MRVN").map_err(|error| chain::unwritable(&machine, &error))
+}
+
+/// Gives a configuration uuids of its own, and the times of its making.
+fn new_identity(shared: &Shared, config: &mut t::VirtualMachineConfigInfo) {
+    let bios = random::uuid();
+    config.location_id = Some(format!("564d{}", bios.get(4..).unwrap_or_default()));
+    config.uuid = bios;
+    config.instance_uuid = Some(random::uuid());
+    let now = shared.read(|world| world.clock.now()).date_time();
+    config.change_version = format!("{}#0", now.as_str());
+    config.create_date = Some(now.clone());
+    config.modified = now;
+}
+
+/// `VirtualMachine.UnregisterVM`: the machine leaves the inventory, its files stay.
+pub(crate) fn unregister(shared: &Shared, call: &Call) -> Outcome<Answer> {
+    let id = call.this.value();
+    crate::population::materialize(shared, id)?;
+    shared.update(|world| {
+        let machine = world.machine(id).ok_or_else(|| not_found(&call.this))?;
+        if let Some(task) = &machine.busy {
+            return Err(crate::fault::task_in_progress(task));
+        }
+        if machine.power != Power::Off {
+            return Err(crate::power::wrong_state(Power::Off, machine.power));
+        }
+        world.post_of_machine(id, t::VmRemovedEvent::default(), "is removed");
+        world.remove_machine(id);
+        Ok(Answer::void())
+    })
+}
+
+/// `ManagedEntity.Destroy_Task` of a machine: it goes with its files.
+pub(crate) fn destroy(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
+    let id = call.this.value().to_owned();
+    let work = Box::new(move |shared: &Shared, progress: &mut Progress<'_>| {
+        progress.step(1, 2)?;
+        destroy_machine(shared, &id).map(|()| None)
+    });
+    tasks::start(shared, call.this.value(), call, user, "VirtualMachine.destroy", work)
+}
+
+/// Removes a machine and its files, but for independent disks on which another machine stands.
+pub(crate) fn destroy_machine(shared: &Shared, id: &str) -> Outcome<()> {
+    let Held { machine, stun } = Held::take(shared, id)?;
+    if machine.power != Power::Off {
+        return Err(crate::power::wrong_state(Power::Off, machine.power));
+    }
+    let _stunned = stun.lock().unwrap_or_else(PoisonError::into_inner);
+    let vmx = machine.vmx();
+    // The machine goes first: what is left of its files misleads nobody then.
+    shared.update(|world| {
+        world.post_of_machine(id, t::VmRemovedEvent::default(), "is removed");
+        world.remove_machine(id);
+    });
+    let Some(vmx) = vmx else { return Ok(()) };
+    for link in chain::links(shared, &machine.disks())? {
+        remove_chain(&link.host).map_err(|error| from_store(&error, &link.path.to_string()))?;
+    }
+    let folder = vmx.parent();
+    if folder.relative().is_empty() {
+        return Ok(());
+    }
+    let host = host_of(shared, &folder)?;
+    let shared_folder = shared.read(|world| {
+        world.machines().any(|other| other.vmx().is_some_and(|other| other.parent() == folder))
+    });
+    match host.exists() && !shared_folder {
+        true => fs::remove_dir_all(&host).map_err(|error| file_fault(&vmx, &error)),
+        false => Ok(()),
+    }
+}
+
+/// Deletes the links of a disk from the top down, as far as nothing else is built over them.
+fn remove_chain(top: &Path) -> sim_store::Result<()> {
+    let disk = sim_store::Disk::open(top, sim_store::Access::ReadOnly, sim_store::Scope::TopLink);
+    let links = match disk {
+        Ok(disk) => disk.links(),
+        Err(error) if error.kind() == sim_store::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for link in links {
+        match sim_store::delete(&link.descriptor) {
+            Err(error) if error.kind() == sim_store::ErrorKind::InUse => return Ok(()),
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
+/// `MarkAsTemplate`.
+pub(crate) fn mark_as_template(shared: &Shared, call: &Call) -> Outcome<Answer> {
+    crate::population::materialize(shared, call.this.value())?;
+    change_off(shared, call, |machine| {
+        machine.config_mut().template = true;
+        machine.pool = None;
+    })
+}
+
+/// `MarkAsVirtualMachine`.
+pub(crate) fn mark_as_machine(shared: &Shared, call: &Call) -> Outcome<Answer> {
+    let pool: MoRef<mo::ResourcePool> = call.required("pool")?;
+    let host: Option<MoRef<mo::HostSystem>> = call.optional("host")?;
+    let place = shared.read(|world| {
+        let machine = world.machine(call.this.value()).ok_or_else(|| not_found(&call.this))?;
+        let folder: MoRef = moref::<mo::Folder>(&machine.folder).cast();
+        place(world, &folder, Some(&pool), host.as_ref())
+    })?;
+    change_off(shared, call, |machine| {
+        machine.config_mut().template = false;
+        machine.pool = place.pool;
+        machine.host = place.host;
+    })
+}
+
+fn change_off(shared: &Shared, call: &Call, change: impl FnOnce(&mut Machine)) -> Outcome<Answer> {
+    shared.update(|world| {
+        let machine = world.machine(call.this.value()).ok_or_else(|| not_found(&call.this))?;
+        if let Some(task) = &machine.busy {
+            return Err(crate::fault::task_in_progress(task));
+        }
+        if machine.power != Power::Off {
+            return Err(crate::power::wrong_state(Power::Off, machine.power));
+        }
+        if let Some(machine) = world.machine_mut(call.this.value()) {
+            change(machine);
+        }
+        Ok(Answer::void())
+    })
+}
+
+/// Where a machine goes that is to be in a folder: a pool names a cluster, of which the host is any if none is named.
+pub(crate) fn place(
+    world: &World,
+    folder: &MoRef,
+    pool: Option<&MoRef<mo::ResourcePool>>,
+    host: Option<&MoRef<mo::HostSystem>>,
+) -> Outcome<Place> {
+    let tree = &world.stored.tree;
+    let found = tree.find(folder).ok_or_else(|| not_found(folder))?;
+    if !matches!(found.kind, Kind::Folder(Holds::Vms)) {
+        return Err(fault(t::NotSupported::default(), "The folder does not hold machines."));
+    }
+    let entity = |object: MoRef| tree.find(&object).ok_or_else(|| not_found(&object));
+    let pool = pool.map(|pool| entity(pool.cast())).transpose()?;
+    let host = host.map(|host| entity(host.cast())).transpose()?;
+    let owner = |id: &Entity| tree.owner_of(&id.id).map(|owner| owner.id.clone());
+    if let (Some(pool), Some(host)) = (pool, host)
+        && owner(pool) != owner(host)
+    {
+        return Err(invalid_argument("host", "The host is not in the cluster of the resource pool."));
+    }
+    let cluster = pool.or(host).and_then(owner);
+    let cluster = cluster.ok_or_else(|| invalid_argument("pool", "A pool or a host has to be named."))?;
+    let host = match host {
+        Some(host) => host,
+        None => tree
+            .hosts_of(&cluster)
+            .next()
+            .ok_or_else(|| invalid_argument("pool", "The cluster has no host."))?,
+    };
+    if tree.datacenter_of(&found.id).map(|home| &home.id) != tree.datacenter_of(&host.id).map(|home| &home.id)
+    {
+        return Err(invalid_argument("host", "The folder is in another datacenter."));
+    }
+    let root = tree.root_pool(&cluster).map(|pool| pool.id.clone());
+    Ok(Place {
+        folder: found.id.clone(),
+        pool: pool.map(|pool| pool.id.clone()).or(root),
+        host: host.id.clone(),
+    })
+}
+
+/// A name that a machine or folder can have in a folder, as the API shows it.
+pub(crate) fn check_name(shared: &Shared, folder: &str, name: &str, except: Option<&str>) -> Outcome<String> {
+    let shown = escaped_name(name);
+    let length = plain(&shown).chars().count();
+    if !(1..=80).contains(&length) {
+        let value = t::InvalidName { name: name.to_owned(), ..Default::default() };
+        return Err(fault(
+            value,
+            format!("The name \"{name}\" is invalid: it must have 1 to 80 characters."),
+        ));
+    }
+    let taken = shared.read(|world| {
+        let mut machines = world.machines();
+        let machine = machines
+            .find(|other| {
+                other.folder == folder && other.name() == shown && Some(other.id.as_str()) != except
+            })
+            .map(|other| machine_ref(other).cast());
+        let mut entities = world.stored.tree.children(folder);
+        machine.or_else(|| {
+            let other = entities.find(|other| other.name == shown && Some(other.id.as_str()) != except);
+            other.map(Entity::reference)
+        })
+    });
+    match taken {
+        None => Ok(shown),
+        Some(object) => {
+            let value = t::DuplicateName { name: shown, object: object.cast(), ..Default::default() };
+            Err(fault(value, format!("The name '{name}' already exists.")))
+        }
+    }
+}
+
+/// The `.vmx` of a new machine: where its specification says, or in a folder of its name on the first datastore.
+fn home(
+    shared: &Shared,
+    place: &Place,
+    name: &str,
+    files: Option<&t::VirtualMachineFileInfo>,
+) -> Outcome<DatastorePath> {
+    let wish = files.and_then(|files| files.vm_path_name.as_deref()).unwrap_or_default();
+    let invalid = |text: &str| {
+        let value = t::InvalidDatastorePath { datastore_path: text.to_owned(), ..Default::default() };
+        fault(value, format!("Invalid datastore path '{text}'."))
+    };
+    let wish: Option<DatastorePath> = match wish.trim() {
+        "" => None,
+        text => Some(text.parse().map_err(|_| invalid(text))?),
+    };
+    if let Some(path) = wish.as_ref().filter(|path| path.file_name().ends_with(".vmx")) {
+        let host = host_of(shared, path)?;
+        if host.exists() {
+            let base = t::FileFault { file: path.to_string(), ..Default::default() };
+            return Err(fault(t::FileAlreadyExists { base }, format!("File {path} already exists")));
+        }
+        return Ok(path.clone());
+    }
+    let datastore = match &wish {
+        Some(path) => path.datastore().to_owned(),
+        None => shared
+            .read(|world| {
+                let first = world.datastores_of(&place.host).into_iter().next()?;
+                Some(world.stored.tree.get(first.value())?.files()?.name().to_owned())
+            })
+            .ok_or_else(|| invalid_argument("config.files", "The host has no datastore."))?,
+    };
+    let stem = file_stem(&plain(name));
+    let parent = wish.map(|path| path.relative().to_owned()).filter(|folder| !folder.is_empty());
+    for number in 0..1000 {
+        let folder = match (&parent, number) {
+            (Some(parent), 0) => parent.clone(),
+            (Some(parent), number) => format!("{parent}_{number}"),
+            (None, 0) => stem.clone(),
+            (None, number) => format!("{stem}_{number}"),
+        };
+        let path = DatastorePath::new(&datastore, &format!("{folder}/{stem}.vmx"))
+            .map_err(|error| from_store(&error, &folder))?;
+        let is_free = !host_of(shared, &path.parent())?.exists()
+            || parent.is_some() && !host_of(shared, &path)?.exists();
+        if is_free && crate::population::untouched_in(shared, &path).is_none() {
+            return Ok(path);
+        }
+    }
+    Err(invalid_argument("config.files", "All folders of that name are taken."))
+}
+
+/// A machine's name as the name of files: what cannot stand in one becomes an underscore.
+pub(crate) fn file_stem(name: &str) -> String {
+    let plain = |c: char| if c.is_control() || "/\\\"[]".contains(c) { '_' } else { c };
+    let stem: String = name.chars().map(plain).collect();
+    match stem.trim_matches(['.', ' ']) {
+        "" => "vm".to_owned(),
+        stem => stem.to_owned(),
+    }
+}
+
+fn host_of(shared: &Shared, path: &DatastorePath) -> Outcome<std::path::PathBuf> {
+    shared.read(|world| {
+        if world.stored.tree.datastore(path.datastore()).is_none() {
+            let name = path.datastore().to_owned();
+            let message = format!("There is no datastore \"{name}\".");
+            return Err(fault(t::InvalidDatastore { name: Some(name), ..Default::default() }, message));
+        }
+        world.resolve(path).map_err(|error| from_store(&error, &path.to_string()))
+    })
+}
+
+fn file_fault(path: &DatastorePath, error: &std::io::Error) -> Fault {
+    let base = t::FileFault { file: path.to_string(), ..Default::default() };
+    let message = format!("{path}: {error}");
+    match error.kind() {
+        std::io::ErrorKind::NotFound => fault(t::FileNotFound { base }, message),
+        std::io::ErrorKind::StorageFull => fault(t::NoDiskSpace { base, ..Default::default() }, message),
+        _ => fault(base, message),
+    }
+}
+
+/// Gives every network adapter whose address was handed out another one.
+fn new_addresses(config: &mut t::VirtualMachineConfigInfo) {
+    for device in &mut config.hardware.device {
+        if let Some(card) = device.downcast_mut::<t::VirtualEthernetCard>()
+            && card.address_type.as_deref() != Some("manual")
+        {
+            card.mac_address = Some(random::mac());
+        }
+    }
+}
+
+/// A disk's device with another backing.
+fn with_file(disk: &mut t::VirtualDisk, path: &DatastorePath, uuid: String) {
+    if let Some(before) = crate::machine::flat(disk) {
+        let mut backing = before.clone();
+        backing.base.file_name = path.to_string();
+        backing.base.datastore = None;
+        backing.uuid = Some(uuid);
+        backing.parent = None;
+        backing.change_id = None;
+        disk.base.backing = Some(Poly::new(backing));
+        disk.disk_object_id = None;
+    }
+}
