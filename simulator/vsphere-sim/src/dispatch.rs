@@ -23,8 +23,7 @@ use crate::{
 pub(crate) async fn dispatch(shared: &Arc<Shared>, caller: &Caller, call: &Call) -> Outcome<Answer> {
     let name = call.method.as_str();
     let is_here = method(name).is_some_and(|method| method.service == call.service);
-    let is_extra = name == "Fetch" || call.is_internal() || authorization::disabled::METHODS.contains(&name);
-    if !is_here && !is_extra {
+    if !is_here && !call.is_internal() && name != "Fetch" {
         return Err(invalid_request(format!("Unable to resolve WSDL method name {name}")));
     }
     faults::play(shared, call).await?;

@@ -2,7 +2,7 @@
 
 use sim_store::DatastorePath;
 use vim_api::MoRef;
-use vim_api::dynamic::{IsA, Poly};
+use vim_api::dynamic::{IsA, Poly, Value};
 use vim_api::mo;
 use vim_api::types as t;
 
@@ -36,19 +36,11 @@ pub(crate) const VERSION: &str = "vmx-21";
 
 /// A configuration without disks and network adapters, as a host makes it of an empty specification.
 pub(crate) fn new_config(name: &str, vmx: &DatastorePath, guest_id: &str) -> t::VirtualMachineConfigInfo {
-    let folder = format!("{}/", vmx.parent());
-    t::VirtualMachineConfigInfo {
+    let mut config = t::VirtualMachineConfigInfo {
         name: name.to_owned(),
         guest_full_name: guest_name(guest_id).to_owned(),
         guest_id: guest_id.to_owned(),
         version: VERSION.to_owned(),
-        files: t::VirtualMachineFileInfo {
-            vm_path_name: Some(vmx.to_string()),
-            snapshot_directory: Some(folder.clone()),
-            suspend_directory: Some(folder.clone()),
-            log_directory: Some(folder),
-            ..Default::default()
-        },
         hardware: t::VirtualHardware {
             num_cpu: 1,
             num_cores_per_socket: Some(1),
@@ -61,7 +53,28 @@ pub(crate) fn new_config(name: &str, vmx: &DatastorePath, guest_id: &str) -> t::
             ..Default::default()
         },
         ..defaults::config()
-    }
+    };
+    set_home(&mut config, vmx);
+    config
+}
+
+/// Says where a machine's files are.
+pub(crate) fn set_home(config: &mut t::VirtualMachineConfigInfo, vmx: &DatastorePath) {
+    let folder = format!("{}/", vmx.parent());
+    config.files = t::VirtualMachineFileInfo {
+        vm_path_name: Some(vmx.to_string()),
+        snapshot_directory: Some(folder.clone()),
+        suspend_directory: Some(folder.clone()),
+        log_directory: Some(folder),
+        ..Default::default()
+    };
+    let value = Some(Value::String(format!("{}.nvram", vmx.file_name().trim_end_matches(".vmx"))));
+    config.extra_config.retain(|option| option.key != "nvram");
+    config.extra_config.push(Poly::new(t::OptionValue {
+        key: "nvram".to_owned(),
+        value,
+        ..Default::default()
+    }));
 }
 
 /// The devices that every machine has.

@@ -134,12 +134,11 @@ fn insert(shared: &Shared, id: &str, place: &Place, config: Config) -> Outcome<(
             stun: Arc::default(),
         });
     });
-    write_nvram(shared, id)?;
     chain::write_text_files(shared, id)
 }
 
-/// A host makes the file at the first start; programs that save it want it to be there before.
-fn write_nvram(shared: &Shared, id: &str) -> Outcome<()> {
+/// The firmware's settings, which a host writes when a machine is started first.
+pub(crate) fn write_nvram(shared: &Shared, id: &str) -> Outcome<()> {
     let machine = Held::take(shared, id)?.machine;
     let Some(vmx) = machine.vmx() else { return Ok(()) };
     let host = host_of(shared, &vmx)?.with_extension("nvram");

@@ -6,7 +6,7 @@ use std::fs;
 use std::sync::{Arc, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use sim_store::{Disk, DiskSpec, DiskUuid, Provisioning, tracking};
+use sim_store::{DatastorePath, Disk, DiskSpec, DiskUuid, Provisioning, tracking};
 use vim_api::types as t;
 
 use crate::chain;
@@ -116,13 +116,8 @@ impl Population {
         config.uuid = uuid("4210", draw(1));
         config.location_id = Some(uuid("564d", draw(1)));
         config.instance_uuid = Some(uuid("5010", draw(2)));
-        config.files = t::VirtualMachineFileInfo {
-            vm_path_name: Some(format!("{folder}/{name}.vmx")),
-            snapshot_directory: Some(format!("{folder}/")),
-            suspend_directory: Some(format!("{folder}/")),
-            log_directory: Some(format!("{folder}/")),
-            ..Default::default()
-        };
+        let vmx = DatastorePath::new(files.name(), &format!("{name}/{name}.vmx")).ok()?;
+        hardware::set_home(&mut config, &vmx);
         let mut disks = 0;
         for device in &mut config.hardware.device {
             let Some(disk) = device.downcast_mut::<t::VirtualDisk>() else { continue };

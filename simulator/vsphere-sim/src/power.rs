@@ -67,6 +67,7 @@ pub(crate) fn power_on(shared: &Shared, id: &str) -> Outcome<()> {
     }
     let _stunned = stun.lock().unwrap_or_else(PoisonError::into_inner);
     chain::apply_tracking(shared, &machine)?;
+    crate::lifecycle::write_nvram(shared, id)?;
     shared.update(|world| {
         let now = world.clock.now();
         if let Some(machine) = world.machine_mut(id) {

@@ -16,7 +16,14 @@ pub(crate) const MAX_REQUEST: usize = 4 << 20;
 const MAX_DEPTH: usize = 64;
 
 /// Methods beside the published API, which have a namespace of their own.
-const INTERNAL: [&str; 3] = ["CreateChildDisk_Task", "QueryVirtualDiskInfo_Task", "ReparentDisks_Task"];
+pub(crate) const INTERNAL: [&str; 6] = [
+    "CreateChildDisk_Task",
+    "DisableMethods",
+    "EnableMethods",
+    "QueryDisabledMethods",
+    "QueryVirtualDiskInfo_Task",
+    "ReparentDisks_Task",
+];
 const INTERNAL_NAMESPACE: &str = "urn:internalvim25";
 
 /// A method call, its arguments still as XML. Not `Debug`: an argument may be a password.

@@ -68,6 +68,7 @@ const RULES: &[(&str, Rule)] = &[
     ("HttpNfcLeaseComplete", Rule::Session),
     ("HttpNfcLeaseGetManifest", Rule::Session),
     ("HttpNfcLeaseProbeUrls", Rule::Session),
+    ("HttpNfcLeasePullFromUrls_Task", Rule::Session),
     ("HttpNfcLeaseProgress", Rule::Session),
     ("HttpNfcLeaseSetManifestChecksumType", Rule::Session),
     ("RetrieveUserGroups", Rule::Session),
@@ -91,6 +92,10 @@ const RULES: &[(&str, Rule)] = &[
     ("setCustomValue", Rule::This("Global.SetCustomField")),
     // Files.
     ("MakeDirectory", Rule::Stores(FILES, NAMES)),
+    ("CreateDirectory", Rule::Each(FILES, "datastore")),
+    // On VMFS, and so here, these two are refused whoever calls.
+    ("DeleteDirectory", Rule::Session),
+    ("ReparentDisks_Task", Rule::Session),
     ("ChangeOwner", Rule::Stores(FILES, NAMES)),
     ("CopyDatastoreFile_Task", Rule::Stores(FILES, NAMES)),
     ("MoveDatastoreFile_Task", Rule::Stores(FILES, NAMES)),
@@ -99,6 +104,8 @@ const RULES: &[(&str, Rule)] = &[
     ("SearchDatastoreSubFolders_Task", Rule::Stores("Datastore.Browse", &["datastorePath"])),
     ("CreateVirtualDisk_Task", Rule::Stores(FILES, NAMES)),
     ("CopyVirtualDisk_Task", Rule::Stores(FILES, NAMES)),
+    ("CreateChildDisk_Task", Rule::Stores(FILES, NAMES)),
+    ("QueryVirtualDiskInfo_Task", Rule::Stores(FILES, NAMES)),
     ("MoveVirtualDisk_Task", Rule::Stores(FILES, NAMES)),
     ("DeleteVirtualDisk_Task", Rule::Stores(FILES, NAMES)),
     ("ExtendVirtualDisk_Task", Rule::Stores(FILES, NAMES)),

@@ -16,6 +16,7 @@ use crate::chain::{self, Held};
 use crate::configure::{self, Target};
 use crate::disks;
 use crate::fault::{Outcome, fault, from_store, invalid_argument, not_found};
+use crate::hardware;
 use crate::inventory::moref;
 use crate::machine::{DiskState, Machine, Power};
 use crate::power;
@@ -74,7 +75,7 @@ fn clone_machine(
         config.template = spec.template;
         config.managed_by = None;
         new_identity(shared, &mut config);
-        set_home(&mut config, &vmx);
+        hardware::set_home(&mut config, &vmx);
         new_addresses(&mut config);
         // A copy is tracked anew, once somebody asks for it.
         config.change_tracking_enabled = Some(false);
@@ -158,7 +159,7 @@ fn move_files(
     let folder = host_of(shared, &vmx.parent())?;
     fs::create_dir_all(&folder).map_err(|error| file_fault(&vmx, &error))?;
     let mut config = (*machine.config).clone();
-    set_home(&mut config, &vmx);
+    hardware::set_home(&mut config, &vmx);
     if let Err(fault) = copy_disks(shared, &mut config, &vmx, false, progress) {
         if let Err(error) = fs::remove_dir_all(&folder) {
             tracing::error!(%error, "the folder of a failed move is left behind");
@@ -209,17 +210,6 @@ fn copy_disks(
         }
     }
     Ok(())
-}
-
-fn set_home(config: &mut t::VirtualMachineConfigInfo, vmx: &DatastorePath) {
-    let folder = format!("{}/", vmx.parent());
-    config.files = t::VirtualMachineFileInfo {
-        vm_path_name: Some(vmx.to_string()),
-        snapshot_directory: Some(folder.clone()),
-        suspend_directory: Some(folder.clone()),
-        log_directory: Some(folder),
-        ..Default::default()
-    };
 }
 
 fn on(shared: &Shared, datastore: &MoRef<mo::Datastore>) -> Option<String> {

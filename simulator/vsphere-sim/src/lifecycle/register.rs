@@ -301,6 +301,7 @@ fn add_extra(config: &mut t::VirtualMachineConfigInfo, entries: &Entries) {
         })
     };
     let extra = entries.iter().filter(|(key, _)| !known.contains(&key.as_str()) && !is_device(key));
+    config.extra_config.retain(|option| !entries.contains_key(&option.key.to_lowercase()));
     config.extra_config.extend(extra.map(|(key, value)| {
         let value = Some(Value::String(value.clone()));
         Poly::new(t::OptionValue { key: key.clone(), value, ..Default::default() })

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use vim_api::types as t;
-use vsphere_sim::{FaultPlace, FaultRule};
+use vsphere_sim::{Endpoint, FaultPlace, FaultRule};
 
 use super::*;
 
@@ -181,7 +181,7 @@ async fn downloads_go_wrong_by_rule() {
     let client = log_in(&sim).await;
     let lease = ready(&client, machine(&client, &sim).export_vm().await).await;
     let url = lease.files()[0].url.clone();
-    let nfc = FaultRule { method: "NFC".to_owned(), nth: Some(1), ..FaultRule::default() };
+    let nfc = FaultRule { endpoint: Endpoint::Nfc, nth: Some(1), ..FaultRule::default() };
     sim.add_fault(FaultRule { at: FaultPlace::Http, status: Some(503), ..nfc.clone() }).unwrap();
     assert_eq!(answer(&sim, "GET", &url, &[], "").await.0, 503);
     sim.add_fault(FaultRule { at: FaultPlace::Body, cut_after: Some(1000), ..nfc }).unwrap();

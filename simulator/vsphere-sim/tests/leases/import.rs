@@ -325,9 +325,9 @@ async fn specifications_that_cannot_be() {
     let empty = pool.import_v_app(&spec("", &[MIB]), None, None).await.unwrap_err();
     assert_eq!(fault_name(&empty), "InvalidName");
     let zero = pool.import_v_app(&spec("zero", &[0]), None, None).await.unwrap_err();
-    assert_eq!(fault_name(&zero), "InvalidArgument");
+    assert_eq!(fault_name(&zero), "InvalidDeviceSpec");
     let odd = pool.import_v_app(&spec("odd", &[1000]), None, None).await.unwrap_err();
-    assert_eq!(fault_name(&odd), "InvalidArgument");
+    assert_eq!(fault_name(&odd), "InvalidDeviceSpec");
     let app = Poly::new(t::VirtualAppImportSpec::default());
     let app = pool.import_v_app(&app, None, None).await.unwrap_err();
     assert_eq!(fault_name(&app), "NotSupported");

@@ -8,7 +8,7 @@ use vim_api::dynamic::method;
 use vim_api::xml::Service;
 
 use super::{RULES, Rule, privilege_of};
-use crate::authorization::{disabled, privileges};
+use crate::authorization::privileges;
 
 /// Each name of a method that the sources speak of, which are all that are dispatched, and some more. Left out are the
 /// files whose names need not be methods: the table, which would vouch for itself, and the privileges.
@@ -34,7 +34,8 @@ fn methods_in_sources() -> BTreeSet<String> {
 }
 
 fn is_method(name: &str) -> bool {
-    method(name).is_some_and(|method| method.service == Service::Vim25) || disabled::METHODS.contains(&name)
+    method(name).is_some_and(|method| method.service == Service::Vim25)
+        || crate::wire::INTERNAL.contains(&name)
 }
 
 #[test]

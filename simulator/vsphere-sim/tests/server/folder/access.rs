@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use vim_api::dynamic::Poly;
 use vim_api::{mo, types as t};
-use vsphere_sim::{FaultPlace, FaultRule};
+use vsphere_sim::{Endpoint, FaultPlace, FaultRule};
 
 use super::{ask, basic, url};
 use crate::{log_in, start};
@@ -115,7 +115,8 @@ async fn fault_rules_strike_files_too() {
     let sim = start(1).await;
     let session = super::session(&sim).await;
     let rule = FaultRule {
-        method: "FOLDER".to_owned(),
+        endpoint: Endpoint::Folder,
+        method: "*".to_owned(),
         object: Some("/folder/vm-1/vm-1.vmx".to_owned()),
         at: FaultPlace::Http,
         status: Some(503),
