@@ -120,8 +120,12 @@ async fn what_went_out_comes_in_again() {
     let held = handle.power_on_vm_task(None).await.unwrap_err();
     assert_eq!(fault_name(&held), "TaskInProgress");
 
-    assert_eq!(post(&sim, &files[0].url, streams[0].clone()).await, (200, String::new()));
-    // Sent twice, the second time for good; what the first time brought is not seen any more.
+    // Something else first: nothing of it is seen any more when the right one has come.
+    let options = vmdk::StreamOptions::new(64 * MIB);
+    let mut wrong = vmdk::StreamWriter::new(Vec::new(), "wrong.vmdk", options).unwrap();
+    wrong.write_grain(20 * MIB, &[b'w'; 65_536]).unwrap();
+    let (wrong, _) = wrong.finish().unwrap();
+    assert_eq!(post(&sim, &files[0].url, wrong).await, (200, String::new()));
     assert_eq!(post(&sim, &files[0].url, streams[0].clone()).await.0, 200);
     assert_eq!(post(&sim, &files[1].url, streams[1].clone()).await.0, 200);
     for (overwrite, status) in [("f", 201), ("f", 409), ("t", 201)] {
