@@ -1,4 +1,5 @@
-//! `HostDatastoreBrowser`: looking for files on a datastore by name, type and content. Every datastore has its own.
+//! `HostDatastoreBrowser`: looking for files on a datastore by name, type and content. Every datastore has its own, and
+//! every host one for all that it mounts.
 
 mod info;
 mod kind;
@@ -18,7 +19,7 @@ use crate::fault::{Fault, Outcome, fault, from_store, not_found};
 use crate::files::{from_io, no_datastore};
 use crate::host_file::is_temporary;
 use crate::in_use;
-use crate::inventory::tree::Entity;
+use crate::inventory::tree::{Entity, Kind};
 use crate::population;
 use crate::tasks::{self, Progress};
 use crate::wire::{Answer, Call};
@@ -28,15 +29,34 @@ use pattern::Patterns;
 
 pub(crate) use kind::supported;
 
-/// The id of a datastore's browser.
-pub(crate) fn id_of(datastore: &Entity) -> String {
-    format!("datastoreBrowser-{}", datastore.id)
+/// What stands before the id of a datastore or host in the id of its browser.
+const PREFIX: &str = "datastoreBrowser-";
+
+/// The id of the browser of a datastore or host.
+pub(crate) fn id_of(owner: &Entity) -> String {
+    format!("{PREFIX}{}", owner.id)
 }
 
 impl World {
-    /// The datastore that a browser browses.
-    pub(crate) fn browsed(&self, browser: &str) -> Option<(&Entity, &Datastore)> {
-        self.stored.tree.datastores().find(|(datastore, _)| id_of(datastore) == browser)
+    /// The datastore or host whose browser this is.
+    pub(crate) fn browsing(&self, browser: &str) -> Option<&Entity> {
+        let owner = self.stored.tree.get(browser.strip_prefix(PREFIX)?)?;
+        matches!(owner.kind, Kind::Datastore { .. } | Kind::Host { .. }).then_some(owner)
+    }
+
+    /// The datastores that a browser browses.
+    pub(crate) fn browsed(&self, owner: &Entity) -> Vec<MoRef<mo::Datastore>> {
+        match owner.kind {
+            Kind::Host { .. } => self.datastores_of(&owner.id),
+            _ => vec![owner.typed()],
+        }
+    }
+
+    /// The datastore of a path, as far as a browser browses it.
+    fn browsed_at(&self, browser: &str, path: &DatastorePath) -> Option<(&Entity, &Datastore)> {
+        let among = self.browsed(self.browsing(browser)?);
+        let found = self.stored.tree.datastore(path.datastore())?;
+        among.iter().any(|datastore| datastore.value() == found.0.id).then_some(found)
     }
 }
 
@@ -115,18 +135,20 @@ fn delete(shared: &Shared, call: &Call) -> Outcome<Answer> {
 
 fn asked(shared: &Shared, call: &Call) -> Outcome<(Folder, Search)> {
     let spec: t::HostDatastoreBrowserSearchSpec = call.optional("searchSpec")?.unwrap_or_default();
-    let browsed = shared.read(|world| world.browsed(call.this.value()).map(|(found, _)| found.id.clone()));
+    let folder = place(shared, call)?;
+    let browsed = shared
+        .read(|world| world.browsed_at(call.this.value(), &folder.path).map(|(found, _)| found.typed()));
     let search = Search {
-        datastore: MoRef::new(browsed.ok_or_else(|| not_found(&call.this))?),
+        datastore: browsed.ok_or_else(|| not_found(&call.this))?,
         query: spec.query,
         details: spec.details.map(|details| *details).unwrap_or_default(),
         patterns: Patterns::new(spec.match_pattern, spec.search_case_insensitive == Some(true)),
         folders_first: spec.sort_folders_first == Some(true),
     };
-    Ok((place(shared, call)?, search))
+    Ok((folder, search))
 }
 
-/// What the call names: on the browser's own datastore, or nothing it knows.
+/// What the call names: on a datastore that the browser browses, or nothing it knows.
 fn place(shared: &Shared, call: &Call) -> Outcome<Folder> {
     let text: String = call.required("datastorePath")?;
     let path: DatastorePath = text.parse().map_err(|_| {
@@ -134,10 +156,8 @@ fn place(shared: &Shared, call: &Call) -> Outcome<Folder> {
         fault(value, format!("Invalid datastore path '{text}'."))
     })?;
     shared.read(|world| {
-        let (_, files) = world.browsed(call.this.value()).ok_or_else(|| not_found(&call.this))?;
-        if files.name() != path.datastore() {
-            return Err(no_datastore(path.datastore()));
-        }
+        let browsed = world.browsed_at(call.this.value(), &path);
+        let (_, files) = browsed.ok_or_else(|| no_datastore(path.datastore()))?;
         let host = files.resolve(&path).map_err(|error| from_store(&error, &text))?;
         Ok(Folder { path, host })
     })

@@ -80,7 +80,7 @@ impl World {
                 let compute = self.stored.tree.get(id.strip_prefix(compute::BROWSER_PREFIX)?);
                 compute.filter(|compute| compute.has_browser()).map(|_| Node::Browser)
             }
-            "HostDatastoreBrowser" => self.browsed(id).map(|(entity, _)| Node::DatastoreBrowser(entity)),
+            "HostDatastoreBrowser" => self.browsing(id).map(Node::DatastoreBrowser),
             "Task" => self.tasks.get(id).map(Node::Task),
             "ContainerView" | "ListView" => {
                 session?.views.get(id).filter(|view| view.type_name() == object.type_name()).map(Node::View)
@@ -116,7 +116,7 @@ impl World {
         match node {
             Node::Service(manager) => self.service_property(manager, name, session),
             Node::Entity(entity) => self.tree_property(entity, wanted),
-            Node::DatastoreBrowser(datastore) => storage::browser_property(datastore, name),
+            Node::DatastoreBrowser(datastore) => self.browser_property(datastore, name),
             Node::Browser => None,
             Node::Machine(machine) => self.machine_property(machine, wanted),
             Node::Snapshot(machine, snapshot) => self.snapshot_property(machine, snapshot, name),

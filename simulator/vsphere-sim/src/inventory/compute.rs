@@ -116,6 +116,7 @@ impl World {
     pub(super) fn host_property(&self, host: &Entity, uuid: &str, name: &str) -> Option<Value> {
         Some(match name {
             "datastore" => refs(self.datastores_of(&host.id)),
+            "datastoreBrowser" => moref::<mo::HostDatastoreBrowser>(&crate::browser::id_of(host)).to_value(),
             "network" => refs(self.networks_of(&host.id)),
             "vm" => refs(self.machines().filter(|machine| machine.host == host.id).map(machine_ref)),
             "runtime" => host_runtime().to_value(),

@@ -104,6 +104,14 @@ impl World {
         })
     }
 
+    pub(super) fn browser_property(&self, owner: &Entity, name: &str) -> Option<Value> {
+        match name {
+            "datastore" => Some(refs(self.browsed(owner))),
+            "supportedType" => Some(browser::supported()),
+            _ => None,
+        }
+    }
+
     /// Bytes that machines take on a datastore.
     fn used_on(&self, label: &str) -> u64 {
         let on_it = self.machines().filter(|machine| is_at_home(machine, label));
@@ -120,14 +128,6 @@ pub(super) fn uses(machine: &Machine, label: &str) -> bool {
 fn is_at_home(machine: &Machine, label: &str) -> bool {
     let path = machine.config.files.vm_path_name.as_deref().unwrap_or_default();
     path.strip_prefix('[').and_then(|rest| rest.strip_prefix(label)).is_some_and(|rest| rest.starts_with(']'))
-}
-
-pub(super) fn browser_property(datastore: &Entity, name: &str) -> Option<Value> {
-    match name {
-        "datastore" => Some(refs([datastore.typed::<mo::Datastore>()])),
-        "supportedType" => Some(browser::supported()),
-        _ => None,
-    }
 }
 
 fn info(datastore: &Entity, uuid: &str, capacity: u64, free: u64) -> t::VmfsDatastoreInfo {

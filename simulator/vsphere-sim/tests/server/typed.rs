@@ -1,12 +1,14 @@
 //! Structs read from properties, and paths that the compiler knows.
 
 use futures::StreamExt;
+use secrecy::SecretString;
 use vim_api::dynamic::Poly;
 use vim_api::mo::{self, Managed};
-use vim_api::types::{VirtualDevice, VirtualDisk, VirtualMachinePowerState};
+use vim_api::types::{HostConfigManager, VirtualDevice, VirtualDisk, VirtualMachinePowerState};
 use vim_api::{MoRef, Retrieve};
+use vsphere_sim::{Sim, VmSpec};
 
-use crate::{log_in, machine, start};
+use crate::{connect, log_in, machine, start};
 
 #[derive(Debug, Retrieve)]
 #[retrieve(mo::VirtualMachine)]
@@ -67,21 +69,24 @@ async fn structs_come_page_by_page() {
     assert!(rest.len() == 4 && rest.iter().all(Result::is_ok), "{rest:?}");
 }
 
-/// What the schema promises of every host, and this server does not have.
+/// What the schema promises of every host, to those who may read it.
 #[derive(Debug, Retrieve)]
 #[retrieve(mo::HostSystem)]
 struct Host {
-    #[retrieve(datastore_browser)]
-    _browser: MoRef<mo::HostDatastoreBrowser>,
+    #[retrieve(config_manager)]
+    _managers: HostConfigManager,
 }
 
 #[tokio::test]
 async fn what_the_server_left_out_is_named_and_passed_over() {
-    let sim = start(1).await;
-    let client = log_in(&sim).await;
+    let password = SecretString::from("a password");
+    let viewer = Sim::builder().add_user("viewer", password.clone(), "View");
+    let sim = viewer.vm(VmSpec::new("vm-1")).start().await.unwrap();
+    let client = connect(&sim).await;
+    client.login("viewer", &password).await.unwrap();
     let root = client.content().root_folder.cast();
     let error = client.list_as::<Host>(&root).await.unwrap_err().to_string();
-    assert!(error.contains("HostSystem:host-") && error.contains("\"datastoreBrowser\""), "{error}");
+    assert!(error.contains("HostSystem:host-") && error.contains("\"configManager\""), "{error}");
     let mut pages = client.list_pages_as::<Host>(&root);
     assert!(pages.next().await.is_err());
     assert!(pages.next().await.unwrap().is_none());
