@@ -66,8 +66,7 @@ fn main() -> ExitCode {
 /// The server: says where it is, and goes when its input ends.
 #[tokio::main(flavor = "current_thread")]
 async fn serve_until_told() -> Result<(), Box<dyn Error>> {
-    let topology =
-        Topology { datacenters: 2, clusters: 10, hosts: 100, folders: 50, ..Topology::default() };
+    let topology = Topology { datacenters: 2, clusters: 10, hosts: 100, folders: 50, ..Topology::default() };
     let sim = Sim::builder()
         .user(USER, SecretString::from(PASSWORD))
         .topology(topology)
