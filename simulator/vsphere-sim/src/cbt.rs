@@ -9,6 +9,7 @@ use vim_api::{MoRef, mo};
 
 use crate::fault::{Fault, Outcome, describe, fault, from_store, invalid_argument, not_found};
 use crate::faults::{Asked, Mutation};
+use crate::hardware::signed;
 use crate::machine::Power;
 use crate::population;
 use crate::wire::{Answer, Call};
@@ -165,8 +166,4 @@ fn spoil(info: &mut t::DiskChangeInfo, mutation: Mutation, capacity: u64) {
         Mutation::RefuseAll => {}
         Mutation::BeyondCapacity => info.changed_area.push(area(capacity - 512, 65_536)),
     }
-}
-
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }

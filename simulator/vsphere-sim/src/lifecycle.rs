@@ -19,7 +19,7 @@ use crate::fault::{Fault, Outcome, fault, from_store, invalid_argument, not_foun
 use crate::hardware;
 use crate::inventory::tree::{Entity, Holds, Kind};
 use crate::inventory::{escaped_name, machine_ref, moref, plain};
-use crate::machine::{Config, Machine, Power};
+use crate::machine::{Config, Machine, Place, Power};
 use crate::random;
 use crate::tasks::{self, Progress};
 use crate::wire::{Answer, Call};
@@ -28,14 +28,6 @@ use crate::world::{Shared, World};
 pub(crate) use copy::{clone, relocate};
 pub(crate) use folders::{create_folder, destroy_entity, move_into, rename};
 pub(crate) use register::register;
-
-/// Where a machine is to be in the inventory.
-#[derive(Debug, Clone)]
-pub(crate) struct Place {
-    pub(crate) folder: String,
-    pub(crate) pool: Option<String>,
-    pub(crate) host: String,
-}
 
 /// `Folder.CreateVM_Task`.
 pub(crate) fn create(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
@@ -112,27 +104,7 @@ fn abandon(shared: &Shared, id: &str, files: &[FileWork], folder: Option<&Path>)
 fn insert(shared: &Shared, id: &str, place: &Place, config: Config) -> Outcome<()> {
     shared.update(|world| {
         let created = world.clock.now();
-        world.insert_machine(Machine {
-            id: id.to_owned(),
-            folder: place.folder.clone(),
-            pool: place.pool.clone(),
-            host: place.host.clone(),
-            created,
-            power: Power::Off,
-            booted: None,
-            suspended: None,
-            clean_power_off: true,
-            config,
-            snapshots: Vec::new(),
-            current_snapshot: None,
-            last_snapshot: 0,
-            consolidation_needed: false,
-            disabled_methods: Vec::new(),
-            untouched: false,
-            revision: 0,
-            busy: None,
-            stun: Arc::default(),
-        });
+        world.insert_machine(Machine::new(id, place, created, Power::Off, config));
     });
     chain::write_text_files(shared, id)
 }

@@ -54,6 +54,14 @@ pub(crate) struct Machine {
     pub(crate) stun: Arc<Mutex<()>>,
 }
 
+/// Where a machine is to be in the inventory.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) folder: String,
+    pub(crate) pool: Option<String>,
+    pub(crate) host: String,
+}
+
 /// A disk, as far as its files go.
 #[derive(Debug, Clone)]
 pub(crate) struct DiskState {
@@ -96,6 +104,31 @@ pub(crate) enum Power {
 }
 
 impl Machine {
+    /// A machine without snapshots that nobody holds, and whose files there are.
+    pub(crate) fn new(id: &str, place: &Place, created: Moment, power: Power, config: Config) -> Self {
+        Self {
+            id: id.to_owned(),
+            folder: place.folder.clone(),
+            pool: place.pool.clone(),
+            host: place.host.clone(),
+            created,
+            power,
+            booted: (power == Power::On).then_some(created),
+            suspended: None,
+            clean_power_off: true,
+            config,
+            snapshots: Vec::new(),
+            current_snapshot: None,
+            last_snapshot: 0,
+            consolidation_needed: false,
+            disabled_methods: Vec::new(),
+            untouched: false,
+            revision: 0,
+            busy: None,
+            stun: Arc::default(),
+        }
+    }
+
     /// The name, as the API shows it.
     pub(crate) fn name(&self) -> &str {
         &self.config.name

@@ -14,7 +14,7 @@ use crate::clock::Moment;
 use crate::fault::{Outcome, from_store};
 use crate::hardware;
 use crate::inventory::tree::{Entity, Holds, Kind, Tree};
-use crate::machine::{self, Machine, Power};
+use crate::machine::{self, Machine, Place, Power};
 use crate::world::Shared;
 
 /// Machines that are alike but for their names, uuids and places.
@@ -146,27 +146,14 @@ impl Population {
         hardware::arrange(&mut config, &id);
         hardware::connect(&mut config, self.powered_on);
         let host = place.hosts.get(turn % place.hosts.len().max(1))?;
-        Some(Machine {
-            id,
+        let place = Place {
             folder: place.folders.get(turn % place.folders.len().max(1))?.id.clone(),
             pool: tree.root_pool(&tree.owner_of(&host.id)?.id).map(|pool| pool.id.clone()),
             host: host.id.clone(),
-            created: self.created,
-            power: if self.powered_on { Power::On } else { Power::Off },
-            booted: self.powered_on.then_some(self.created),
-            suspended: None,
-            clean_power_off: true,
-            config: Arc::new(config),
-            snapshots: Vec::new(),
-            current_snapshot: None,
-            last_snapshot: 0,
-            consolidation_needed: false,
-            disabled_methods: Vec::new(),
-            untouched: true,
-            revision: 0,
-            busy: None,
-            stun: Arc::default(),
-        })
+        };
+        let power = if self.powered_on { Power::On } else { Power::Off };
+        let machine = Machine::new(&id, &place, self.created, power, Arc::new(config));
+        Some(Machine { untouched: true, ..machine })
     }
 }
 

@@ -9,16 +9,14 @@ use vim_api::dynamic::Element;
 use vim_api::types as t;
 use vim_api::{MoRef, mo};
 
-use super::{
-    Place, check_name, file_fault, home, host_of, insert, new_addresses, new_identity, place, with_file,
-};
+use super::{check_name, file_fault, home, host_of, insert, new_addresses, new_identity, place, with_file};
 use crate::chain::{self, Held};
 use crate::configure::{self, Target};
 use crate::disks;
 use crate::fault::{Outcome, fault, from_store, invalid_argument, not_found};
 use crate::hardware;
 use crate::inventory::moref;
-use crate::machine::{DiskState, Machine, Power};
+use crate::machine::{DiskState, Machine, Place, Power};
 use crate::power;
 use crate::tasks::{self, Progress};
 use crate::wire::{Answer, Call};

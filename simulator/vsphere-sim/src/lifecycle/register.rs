@@ -8,13 +8,13 @@ use vim_api::dynamic::{Element, Poly, Value};
 use vim_api::types as t;
 use vim_api::{MoRef, mo};
 
-use super::{Place, check_name, file_fault, host_of, insert, new_identity, place};
+use super::{check_name, file_fault, host_of, insert, new_identity, place};
 use crate::chain;
 use crate::configure;
 use crate::fault::{Outcome, fault, from_store, invalid_argument};
 use crate::hardware;
 use crate::inventory::moref;
-use crate::machine::Power;
+use crate::machine::{Place, Power};
 use crate::random;
 use crate::tasks::{self, Progress};
 use crate::vmx;

@@ -20,7 +20,7 @@ use crate::faults::FaultBook;
 use crate::inventory::escaped;
 use crate::inventory::tree::Holds;
 use crate::lifecycle::file_stem;
-use crate::machine::{Machine, Power};
+use crate::machine::{Machine, Place, Power};
 use crate::population::Population;
 use crate::server::Role;
 use crate::world::{self, LookupEntry, Shared, Stored};
@@ -302,27 +302,8 @@ fn add_machine(shared: &Shared, spec: &VmSpec) -> Result<()> {
     let config = configure::finished(shared, &id, power, config);
     shared.update(|world| {
         let now = world.clock.now();
-        world.insert_machine(Machine {
-            id: id.clone(),
-            folder: folder_id,
-            pool: Some(pool),
-            host,
-            created: now,
-            power,
-            booted: spec.powered_on.then_some(now),
-            suspended: None,
-            clean_power_off: true,
-            config,
-            snapshots: Vec::new(),
-            current_snapshot: None,
-            last_snapshot: 0,
-            consolidation_needed: false,
-            disabled_methods: Vec::new(),
-            untouched: false,
-            revision: 0,
-            busy: None,
-            stun: Arc::default(),
-        });
+        let place = Place { folder: folder_id, pool: Some(pool), host };
+        world.insert_machine(Machine::new(&id, &place, now, power, config));
     });
     chain::write_text_files(shared, &id).map_err(|fault| Error::new(ErrorKind::Store, fault.message))
 }
