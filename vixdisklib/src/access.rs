@@ -48,17 +48,17 @@ impl Library {
     /// When the machine is still disabled from a job that died, its access is ended once and prepared anew.
     ///
     /// # Errors
-    /// [`ErrorKind::AccessDisabled`] when another identity holds the machine; [`ErrorKind::InvalidArgument`] for local
-    /// parameters and for an identity that is empty or longer than 50 characters; otherwise what the server reports.
+    /// [`ErrorKind::AccessDisabled`] when another identity holds the machine; [`ErrorKind::InvalidArgument`] for parameters
+    /// that name no machine and for an identity that is empty or longer than 50 characters; otherwise what the server reports.
     pub fn prepare_for_access(
         self: &Arc<Self>,
         params: &ConnectParams,
         identity: &str,
     ) -> Result<AccessGuard> {
         let length = identity.chars().count();
-        if params.is_local() || length == 0 || length > IDENTITY_LENGTH {
+        if !params.names_machine() || length == 0 || length > IDENTITY_LENGTH {
             let text = format!(
-                "it takes a server, and an identity of 1 to {IDENTITY_LENGTH} characters, not {length}"
+                "it takes a machine on a server, and an identity of 1 to {IDENTITY_LENGTH} characters, not {length}"
             );
             return Err(Error::new(ErrorKind::InvalidArgument, PREPARE, text).with_subject(params.place()));
         }

@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::{CallError, ParamsBlock, RawConnection};
 use crate::library::Library;
 use crate::log;
+use crate::management::check_absolute;
 use crate::params::ConnectParams;
 use crate::transport::{self, TransportMode};
 
@@ -30,6 +31,7 @@ pub struct Connection {
     raw: Arc<RawConnection>,
     options: ConnectOptions,
     place: String,
+    local: bool,
 }
 
 impl ConnectOptions {
@@ -94,12 +96,18 @@ impl Library {
     pub fn connect(self: &Arc<Self>, params: &ConnectParams, options: ConnectOptions) -> Result<Connection> {
         const OPERATION: &str = "connect to";
         let place = params.place();
+        params.check_version(OPERATION, self.version())?;
+        if options.snapshot.is_some() && !params.names_machine() {
+            let text = "a snapshot means something only for a virtual machine";
+            return Err(Error::new(ErrorKind::InvalidArgument, OPERATION, text).with_subject(place));
+        }
         let snapshot =
             options.snapshot.as_deref().map(|snapshot| c_string(OPERATION, snapshot)).transpose()?;
         let modes = match options.transports.as_slice() {
             [] => None,
             modes => Some(c_string(OPERATION, &transport::join(modes)?)?),
         };
+        self.warn_of_unlisted(&options.transports);
         let api = self.api();
         let mark = log::mark();
         let fail = |error: CallError| api.error(OPERATION, error, mark).with_subject(place.clone());
@@ -109,7 +117,15 @@ impl Library {
             RawConnection::connect(api, block, read_only, snapshot.as_deref(), modes.as_deref())
         })?;
         let raw = Arc::new(connected.map_err(fail)?);
-        Ok(Connection { library: Arc::clone(self), raw, options, place })
+        Ok(Connection { library: Arc::clone(self), raw, options, place, local: params.is_local() })
+    }
+
+    /// A list may name transports that only other machines have; but whoever wonders about the one taken should find out why.
+    fn warn_of_unlisted(&self, wanted: &[TransportMode]) {
+        let Ok(offered) = self.transport_modes() else { return };
+        for mode in wanted.iter().filter(|mode| !offered.contains(mode)) {
+            tracing::warn!(%mode, "this library does not offer a transport that was asked for");
+        }
     }
 }
 
@@ -147,6 +163,32 @@ impl Connection {
     #[must_use]
     pub fn library(&self) -> &Arc<Library> {
         &self.library
+    }
+
+    /// Whether it is for disks on this machine.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.local
+    }
+
+    /// Refuses what the library does to disks on this machine alone.
+    pub(crate) fn check_local(&self, operation: &'static str, path: &str) -> Result<()> {
+        if self.local {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            operation,
+            "VixDiskLib does this to disks on this machine only",
+        )
+        .with_subject(path)
+        .with_advice(
+            "on a server, make, change and delete disks through the vSphere API, then open or clone them",
+        ))
+    }
+
+    pub(crate) fn check_path(&self, operation: &'static str, path: &str) -> Result<()> {
+        if self.local { check_absolute(operation, path) } else { Ok(()) }
     }
 
     pub(crate) fn raw(&self) -> &Arc<RawConnection> {

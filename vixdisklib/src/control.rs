@@ -3,10 +3,9 @@
 //! VixDiskLib wants these calls serialised process-wide and made from one thread; opening and closing from different
 //! threads fails or hangs (section 1.3 of the fact sheet).
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -25,21 +24,37 @@ static CONTROL: OnceLock<std::result::Result<Control, String>> = OnceLock::new()
 ///
 /// A panic of `job` goes on in the caller.
 pub(crate) fn run<R: Send + 'static>(job: impl FnOnce() -> R + Send + 'static) -> Result<R> {
+    start(job)?.finish()
+}
+
+/// A job that was handed to the control thread.
+pub(crate) struct Running<R>(Receiver<std::thread::Result<R>>);
+
+/// Like [`run`], for callers who have something to do before they wait.
+pub(crate) fn start<R: Send + 'static>(job: impl FnOnce() -> R + Send + 'static) -> Result<Running<R>> {
     let control = control()?;
-    if thread::current().id() == control.thread {
-        return Ok(job());
-    }
-    let (sender, receiver) = channel::<std::result::Result<R, Box<dyn Any + Send>>>();
+    let (sender, receiver) = channel();
     let job: Job = Box::new(move || {
         let outcome = catch_unwind(AssertUnwindSafe(job));
         if sender.send(outcome).is_err() {
             tracing::error!("the caller of a control operation vanished while it waited");
         }
     });
-    control.jobs.send(job).map_err(|_| gone())?;
-    match receiver.recv().map_err(|_| gone())? {
-        Ok(result) => Ok(result),
-        Err(panic) => std::panic::resume_unwind(panic),
+    if thread::current().id() == control.thread {
+        job();
+    } else {
+        control.jobs.send(job).map_err(|_| gone())?;
+    }
+    Ok(Running(receiver))
+}
+
+impl<R> Running<R> {
+    /// Waits for the result.
+    pub(crate) fn finish(self) -> Result<R> {
+        match self.0.recv().map_err(|_| gone())? {
+            Ok(result) => Ok(result),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
     }
 }
 

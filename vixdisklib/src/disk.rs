@@ -1,8 +1,10 @@
 //! Open disks.
 
 mod blocks;
+mod changes;
 mod info;
 mod io;
+mod management;
 mod metadata;
 mod options;
 mod worker;
@@ -40,6 +42,7 @@ pub struct Disk {
     /// Whether allocation can be asked for; found out once.
     allocation: OnceLock<bool>,
     library: Arc<Library>,
+    local: bool,
 }
 
 impl Disk {
@@ -49,7 +52,9 @@ impl Disk {
         if !options.is_read_only() && connection.options().is_read_only() {
             return Err(fail_here(ErrorKind::InvalidArgument, "the connection allows reading only"));
         }
+        connection.check_path(OPERATION, path)?;
         let c_path = c_string(OPERATION, path)?;
+        let change_id = options.change_id().map(|id| c_string(OPERATION, id)).transpose()?;
         let library = Arc::clone(connection.library());
         let api = library.api();
         let raw_connection = Arc::clone(connection.raw());
@@ -57,7 +62,7 @@ impl Disk {
         let has_sector_sizes = library.version().has_sector_sizes();
         let mark = log::mark();
         let opened = control::run(move || -> std::result::Result<_, CallError> {
-            let mut raw = RawDisk::open(raw_connection, &c_path, flags)?;
+            let mut raw = RawDisk::open(raw_connection, &c_path, flags, change_id.as_deref())?;
             let described = raw.transport_mode().and_then(|mode| Ok((mode, raw.info(has_sector_sizes)?)));
             match described {
                 Ok((mode, info)) => Ok((raw, mode, info)),
@@ -72,7 +77,9 @@ impl Disk {
         let transport = TransportMode::from_name(&mode.unwrap_or_default());
         let worker = Worker::start(raw, api, path, &options)?;
         let allocation = OnceLock::new();
-        let disk = Disk { worker, info: DiskInfo::from_raw(info), transport, options, allocation, library };
+        let local = connection.is_local();
+        let disk =
+            Disk { worker, info: DiskInfo::from_raw(info), transport, options, allocation, library, local };
         if !connection.options().accepts(&disk.transport) {
             let asked: Vec<&str> =
                 connection.options().asked_transports().iter().map(TransportMode::as_str).collect();

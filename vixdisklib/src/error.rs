@@ -213,7 +213,7 @@ impl Error {
     /// A result word of VixDiskLib that means failure, with its text for it.
     pub(crate) fn from_vddk(operation: &'static str, raw: u64, text: Option<String>) -> Error {
         let code = code_of(raw);
-        let advice = table::advice(code).map(Cow::Borrowed);
+        let advice = table::advice(code, operation).map(Cow::Borrowed);
         let kind = lookup(code).map_or(ErrorKind::Failed, |info| info.kind);
         Error {
             inner: Box::new(Inner {
@@ -345,8 +345,8 @@ mod tests {
 
     #[test]
     fn an_undocumented_code_keeps_its_number() {
-        let error = Error::from_vddk("read", 3001, None);
-        assert_eq!((error.kind(), error.code()), (ErrorKind::Failed, Some(3001)));
-        assert!(error.to_string().contains("VDDK code 3001"));
+        let error = Error::from_vddk("read", 3002, None);
+        assert_eq!((error.kind(), error.code()), (ErrorKind::Failed, Some(3002)));
+        assert!(error.to_string().contains("VDDK code 3002"));
     }
 }

@@ -23,6 +23,7 @@ mod disk;
 mod layout;
 mod library;
 mod loader;
+mod management;
 mod stats;
 mod symbols;
 mod trampoline;
@@ -32,7 +33,7 @@ pub use symbols::{Since, Symbol, SymbolInfo, Table, raw};
 
 pub(crate) use batch::{Batch, Direction, Failure, Piece};
 pub(crate) use connection::{Block, ParamsBlock, RawConnection};
-pub(crate) use disk::{RawDisk, RawInfo};
+pub(crate) use disk::{RawChanges, RawDisk, RawInfo};
 pub(crate) use library::{Api, CallError};
 pub(crate) use loader::load;
 pub(crate) use stats::Missing;

@@ -12,7 +12,7 @@
 //!                              │ open
 //!                              ▼
 //!   OpenOptions ───────────▶ Disk ──────────▶ worker thread: everything else on the handle, in order
-//!                              │ read, write, read_async, write_async, flush, allocated_blocks, metadata
+//!                              │ read, write, read_async, write_async, flush, allocated_blocks, changed_areas, metadata
 //!                              ▼
 //!                            close
 //! ```
@@ -36,8 +36,11 @@
 //! The foreign library has rules about threads, most of them unwritten (section 1.3 of the project's fact sheet). They are
 //! kept here, not by the caller:
 //! - Starting, connecting, opening, closing and disconnecting happen on one thread of this crate, one after the other.
+//! - Creating, cloning, growing, checking, renaming and deleting disks happen there too, since they open and close disks
+//!   inside: while one of them runs, no other disk can be opened or closed. What hears of their progress runs on the caller's
+//!   own thread, never below C.
 //! - Each open disk has a thread of its own that makes all other calls on its handle. Requests queue in order, and their
-//!   number is bounded.
+//!   number is bounded. While the control thread works on an open disk (child, shrink, attach) that thread waits.
 //! - [`Library`], [`Connection`] and [`Disk`] are `Send` and `Sync`. Methods block, except for the futures of
 //!   [`Disk::read_async`] and [`Disk::write_async`], which need no particular runtime.
 //! - Dropping a connection or a disk blocks until it is closed. A `tracing` subscriber must not call this crate: it runs on
@@ -47,6 +50,13 @@
 //! # Units
 //! The library counts in sectors of 512 bytes: [`Sectors`]. Positions in bytes are [`ByteOffset`]. Buffers may be any memory;
 //! [`AlignedBuf`] is what unbuffered transports want.
+//!
+//! # What runs where
+//! Creating, growing, shrinking, defragmenting, checking, deleting and attaching are for disks on this machine; over a
+//! connection to a server they are refused before the library is asked. First-class disks want VDDK 6.7, folders of datastores
+//! 8.0.1, certificates and changed areas 9.0; older libraries are not asked either. `GetConnectParams` and
+//! `GetConnectionFromDisk` have no method here: the caller has the parameters, a disk keeps its connection, and nobody
+//! documents who owns what they give.
 //!
 //! # Errors
 //! [`Error`] has a [kind](ErrorKind) to act on, the library's code, name and text, what is known about its causes, and the
@@ -58,24 +68,30 @@ mod access;
 mod config;
 mod connection;
 mod control;
+mod create;
 mod disk;
 mod error;
 pub mod ffi;
 mod library;
 mod log;
+mod management;
 mod params;
 mod permits;
+mod progress;
 mod transport;
 mod units;
 mod version;
 
 pub use access::{AccessGuard, CleanupReport};
 pub use connection::{ConnectOptions, Connection};
+pub use create::{CreateSpec, DiskType, HardwareVersion};
 pub use disk::{Adapter, AllocatedBlocks, Compression, Disk, DiskInfo, Geometry, IoMode, OpenOptions};
 pub use error::{CODES, CodeInfo, Error, ErrorKind, Result, lookup};
 pub use ffi::{AlignedBuf, Since, SymbolInfo};
 pub use library::{CallStatistics, Capability, Library, LibraryOptions};
-pub use params::{ConnectParams, Credentials, RemoteBuilder, Thumbprint, VmSpec};
+pub use params::{
+    ConnectParams, Credentials, DatastoreFolder, RemoteBuilder, StorageObject, Thumbprint, VmSpec,
+};
 pub use transport::TransportMode;
 pub use units::{ByteOffset, SECTOR_BYTES, SectorRange, Sectors};
 pub use version::Version;

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::version::Version;
 
 const OPERATION: &str = "build connection parameters";
 
@@ -41,6 +42,28 @@ pub enum Credentials {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct VmSpec(String);
 
+/// A first-class disk, which belongs to no machine (VDDK 6.7 and later).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct StorageObject {
+    /// The disk's id, a UUID.
+    pub id: String,
+    /// The managed object id of its datastore, such as `datastore-12`.
+    pub datastore: String,
+    /// The id of one of its snapshots, or its present content.
+    pub snapshot: Option<String>,
+}
+
+/// A folder of a datastore, whose disks are opened without a machine (VDDK 8.0.1 and later).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct DatastoreFolder {
+    /// The managed object id of the datastore, such as `datastore-12`.
+    pub datastore: String,
+    /// The folder on it that holds the disk.
+    pub folder: String,
+}
+
 /// SHA-1 thumbprint of a server certificate: 20 bytes, written as hexadecimal pairs with colons between.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Thumbprint(String);
@@ -56,9 +79,18 @@ pub(crate) struct Remote {
     pub(crate) server: String,
     pub(crate) port: u16,
     pub(crate) nfc_port: u16,
-    pub(crate) vm: VmSpec,
+    pub(crate) target: Target,
     pub(crate) credentials: Credentials,
     pub(crate) thumbprint: Option<Thumbprint>,
+    pub(crate) certificate: Option<String>,
+}
+
+/// Whose disks are meant.
+#[derive(Debug, Clone)]
+pub(crate) enum Target {
+    Machine(VmSpec),
+    StorageObject(StorageObject),
+    Datastore(DatastoreFolder),
 }
 
 impl ConnectParams {
@@ -71,9 +103,27 @@ impl ConnectParams {
     /// The disks of `vm` on `server`, a vCenter or an ESXi host given by name or address without a port.
     #[must_use]
     pub fn remote(server: impl Into<String>, vm: VmSpec, credentials: Credentials) -> RemoteBuilder {
-        let remote =
-            Remote { server: server.into(), port: 0, nfc_port: 0, vm, credentials, thumbprint: None };
-        RemoteBuilder { remote }
+        RemoteBuilder::new(server.into(), Target::Machine(vm), credentials)
+    }
+
+    /// A first-class disk on `server`. Needs VDDK 6.7; an older library is not asked.
+    #[must_use]
+    pub fn storage_object(
+        server: impl Into<String>,
+        disk: StorageObject,
+        credentials: Credentials,
+    ) -> RemoteBuilder {
+        RemoteBuilder::new(server.into(), Target::StorageObject(disk), credentials)
+    }
+
+    /// The disks in a folder of a datastore of `server`. Needs VDDK 8.0.1; an older library is not asked.
+    #[must_use]
+    pub fn datastore(
+        server: impl Into<String>,
+        folder: DatastoreFolder,
+        credentials: Credentials,
+    ) -> RemoteBuilder {
+        RemoteBuilder::new(server.into(), Target::Datastore(folder), credentials)
     }
 
     /// Whether these are for files on this machine.
@@ -89,13 +139,73 @@ impl ConnectParams {
     /// Names the place in errors, without secrets.
     pub(crate) fn place(&self) -> String {
         match self.server() {
-            Some(remote) => format!("{} ({})", remote.server, remote.vm.as_str()),
+            Some(Remote { server, target: Target::Machine(vm), .. }) => format!("{server} ({})", vm.as_str()),
+            Some(Remote { server, target: Target::StorageObject(disk), .. }) => {
+                format!("{server} (first-class disk {} on {})", disk.id, disk.datastore)
+            }
+            Some(Remote { server, target: Target::Datastore(store), .. }) => {
+                format!("{server} ({}/{})", store.datastore, store.folder)
+            }
             None => "local disks".into(),
         }
+    }
+
+    /// Whether these name a virtual machine.
+    pub(crate) fn names_machine(&self) -> bool {
+        matches!(self.server(), Some(Remote { target: Target::Machine(_), .. }))
+    }
+
+    /// Refuses what a library of this version would misread, or has no room for.
+    pub(crate) fn check_version(&self, operation: &'static str, version: Version) -> Result<()> {
+        let Some(remote) = self.server() else { return Ok(()) };
+        let lacks = match &remote.target {
+            Target::StorageObject(_) if !version.has_storage_objects() => Some(("first-class disks", "6.7")),
+            Target::Datastore(_) if !version.has_datastore_folders() => {
+                Some(("folders of datastores", "8.0.1"))
+            }
+            _ if remote.certificate.is_some() && !version.has_certificate() => {
+                Some(("a certificate beside the thumbprint", "9.0"))
+            }
+            _ => None,
+        };
+        lacks.map_or(Ok(()), |(what, since)| {
+            Err(Error::new(ErrorKind::Unsupported, operation, format!("VDDK {version} does not know {what}"))
+                .with_subject(self.place())
+                .with_advice(format!("use VDDK {since} or newer")))
+        })
+    }
+}
+
+impl StorageObject {
+    /// The present content of the disk `id` on `datastore`, a managed object id.
+    #[must_use]
+    pub fn new(id: impl Into<String>, datastore: impl Into<String>) -> StorageObject {
+        StorageObject { id: id.into(), datastore: datastore.into(), snapshot: None }
+    }
+
+    /// A snapshot of it instead.
+    #[must_use]
+    pub fn snapshot(mut self, id: impl Into<String>) -> StorageObject {
+        self.snapshot = Some(id.into());
+        self
+    }
+}
+
+impl DatastoreFolder {
+    /// `folder` on `datastore`, a managed object id.
+    #[must_use]
+    pub fn new(datastore: impl Into<String>, folder: impl Into<String>) -> DatastoreFolder {
+        DatastoreFolder { datastore: datastore.into(), folder: folder.into() }
     }
 }
 
 impl RemoteBuilder {
+    fn new(server: String, target: Target, credentials: Credentials) -> RemoteBuilder {
+        let remote =
+            Remote { server, port: 0, nfc_port: 0, target, credentials, thumbprint: None, certificate: None };
+        RemoteBuilder { remote }
+    }
+
     /// The port of the SOAP service; 443 unless set, and 0 means 443.
     #[must_use]
     pub fn port(mut self, port: u16) -> RemoteBuilder {
@@ -118,13 +228,35 @@ impl RemoteBuilder {
         self
     }
 
+    /// The certificate that `server` must have, in PEM form, instead of a thumbprint. Needs VDDK 9.0; an older library is not
+    /// asked.
+    #[must_use]
+    pub fn certificate(mut self, pem: impl Into<String>) -> RemoteBuilder {
+        self.remote.certificate = Some(pem.into());
+        self
+    }
+
     /// Checks what was given.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] when the server, the user or a secret is empty or holds a zero byte.
+    /// [`ErrorKind::InvalidArgument`] when the server, the user, a secret, the certificate or a part of what names the disk is
+    /// empty or holds a zero byte.
     pub fn build(self) -> Result<ConnectParams> {
         let remote = self.remote;
         check("the server", &remote.server)?;
+        match &remote.target {
+            Target::Machine(_) => {}
+            Target::StorageObject(disk) => {
+                check("the disk's id", &disk.id)?;
+                check("the datastore", &disk.datastore)?;
+                disk.snapshot.as_deref().map_or(Ok(()), |snapshot| check("the snapshot", snapshot))?;
+            }
+            Target::Datastore(store) => {
+                check("the datastore", &store.datastore)?;
+                check("the folder", &store.folder)?;
+            }
+        }
+        remote.certificate.as_deref().map_or(Ok(()), |pem| check("the certificate", pem))?;
         match &remote.credentials {
             Credentials::Password { user, password } => {
                 check("the user", user)?;
@@ -234,6 +366,33 @@ mod tests {
         let params = ConnectParams::remote("esx", vm(), password("hush")).build().unwrap();
         assert_eq!(params.place(), "esx (moref=vm-16)");
         assert!(!format!("{params:?}").contains("hush"));
+    }
+
+    #[test]
+    fn what_a_library_has_no_room_for_is_refused() {
+        let version = |major, minor, patch| Version { major, minor, patch };
+        let disk =
+            ConnectParams::storage_object("vc", StorageObject::new("1-2", "datastore-1"), password("x"));
+        let folder = ConnectParams::datastore("vc", DatastoreFolder::new("datastore-1", "a"), password("x"));
+        let certified =
+            ConnectParams::remote("vc", VmSpec::moref("vm-1").unwrap(), password("x")).certificate("PEM");
+        for (params, too_old, first) in [
+            (disk.build().unwrap(), version(6, 5, 9), version(6, 7, 0)),
+            // 2 means "unknown" to 6.7, and a folder from 8.0.1 on.
+            (folder.build().unwrap(), version(8, 0, 0), version(8, 0, 1)),
+            (certified.build().unwrap(), version(8, 0, 3), version(9, 0, 0)),
+        ] {
+            let error = params.check_version("connect to", too_old).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.to_string().contains("use VDDK"), "{error}");
+            params.check_version("connect to", first).unwrap();
+        }
+        assert!(
+            ConnectParams::datastore("vc", DatastoreFolder::new("d", ""), password("x")).build().is_err()
+        );
+        assert!(
+            ConnectParams::storage_object("vc", StorageObject::new("", "d"), password("x")).build().is_err()
+        );
     }
 
     #[test]

@@ -35,6 +35,22 @@ impl Version {
         self.major >= 7
     }
 
+    /// Whether connection parameters end with a certificate (9.0 on). Writing it for an older library would be past the end of
+    /// its structure.
+    pub(crate) fn has_certificate(self) -> bool {
+        self.major >= 9
+    }
+
+    /// Whether first-class disks can be opened (6.7 on).
+    pub(crate) fn has_storage_objects(self) -> bool {
+        self >= Version { major: 6, minor: 7, patch: 0 }
+    }
+
+    /// Whether folders of datastores can be opened (8.0.1 on). To 6.7 the same number means "unknown".
+    pub(crate) fn has_datastore_folders(self) -> bool {
+        self >= Version { major: 8, minor: 0, patch: 1 }
+    }
+
     fn parse(text: &str) -> Option<Version> {
         let mut numbers = text.split('.').map(|part| part.parse::<u32>());
         let major = numbers.next()?.ok()?;

@@ -6,6 +6,7 @@ use crate::units::SECTOR_BYTES;
 /// How to open a disk. Made by [`OpenOptions::read_only`] or [`OpenOptions::read_write`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenOptions {
+    change_id: Option<String>,
     read_only: bool,
     single_link: bool,
     unbuffered: bool,
@@ -47,6 +48,7 @@ impl OpenOptions {
     #[must_use]
     pub fn read_only() -> OpenOptions {
         OpenOptions {
+            change_id: None,
             read_only: true,
             single_link: false,
             unbuffered: false,
@@ -67,6 +69,15 @@ impl OpenOptions {
     #[must_use]
     pub fn single_link(mut self, single: bool) -> OpenOptions {
         self.single_link = single;
+        self
+    }
+
+    /// Opens the disk so that [`Disk::changed_areas`](crate::Disk::changed_areas) tells what changed since this change id;
+    /// `*` asks for what is in use. From VDDK 9.0 on; an older library refuses with
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
+    #[must_use]
+    pub fn changed_since(mut self, change_id: impl Into<String>) -> OpenOptions {
+        self.change_id = Some(change_id.into());
         self
     }
 
@@ -113,6 +124,10 @@ impl OpenOptions {
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         self.read_only
+    }
+
+    pub(super) fn change_id(&self) -> Option<&str> {
+        self.change_id.as_deref()
     }
 
     pub(super) fn is_async(&self) -> bool {

@@ -11,6 +11,8 @@ use crate::ffi::{Api, CallError, Piece, RawDisk};
 use crate::log;
 use crate::permits::Permits;
 
+const CLOSE: &str = "close the disk";
+
 type Call = Box<dyn FnOnce(&mut RawDisk) + Send>;
 
 enum Job {
@@ -88,6 +90,15 @@ impl Worker {
         operation: &'static str,
         call: impl FnOnce(&mut RawDisk) -> R + Send + 'static,
     ) -> Result<R> {
+        self.start_call(operation, call)?.finish(operation)
+    }
+
+    /// Like [`Worker::call_raw`], for callers who have something to do before they wait.
+    pub(super) fn start_call<R: Send + 'static>(
+        &self,
+        operation: &'static str,
+        call: impl FnOnce(&mut RawDisk) -> R + Send + 'static,
+    ) -> Result<Running<'_, R>> {
         let (sender, receiver) = channel();
         self.queue.send(
             operation,
@@ -97,7 +108,15 @@ impl Worker {
                 }
             })),
         )?;
-        receiver.recv().map_err(|_| self.queue.closed(operation))
+        Ok(Running { receiver, queue: &self.queue })
+    }
+
+    /// Ends the worker and gives the handle, which is open.
+    pub(super) fn into_raw(mut self) -> Result<RawDisk> {
+        let mark = log::mark();
+        let Some((raw, waited)) = self.stop()? else { return Err(self.queue.closed(CLOSE)) };
+        waited.map_err(|error| self.queue.api.error(CLOSE, error, mark).with_subject(self.path()))?;
+        Ok(raw)
     }
 
     /// Ends the worker and closes the disk.
@@ -106,18 +125,34 @@ impl Worker {
     }
 
     fn finish(&mut self) -> Result<()> {
-        const OPERATION: &str = "close the disk";
-        let Some(thread) = self.thread.take() else { return Ok(()) };
         let mark = log::mark();
-        drop(self.queue.jobs.write().unwrap_or_else(PoisonError::into_inner).take());
-        let (raw, waited) = thread.join().map_err(|_| {
-            let text = "its worker thread panicked; the handle was closed on the way out";
-            Error::new(ErrorKind::Failed, OPERATION, text).with_subject(self.path())
-        })?;
+        let Some((raw, waited)) = self.stop()? else { return Ok(()) };
         let closed = control::run(move || raw.close())?;
-        waited
-            .and(closed)
-            .map_err(|error| self.queue.api.error(OPERATION, error, mark).with_subject(self.path()))
+        waited.and(closed).map_err(|error| self.queue.api.error(CLOSE, error, mark).with_subject(self.path()))
+    }
+
+    /// Lets the worker finish what it has, and ends it; `None` when that was done before.
+    fn stop(&mut self) -> Result<Option<Served>> {
+        let Some(thread) = self.thread.take() else { return Ok(None) };
+        drop(self.queue.jobs.write().unwrap_or_else(PoisonError::into_inner).take());
+        let served = thread.join().map_err(|_| {
+            let text = "its worker thread panicked; the handle was closed on the way out";
+            Error::new(ErrorKind::Failed, CLOSE, text).with_subject(self.path())
+        })?;
+        Ok(Some(served))
+    }
+}
+
+/// A call that was handed to the worker.
+pub(super) struct Running<'a, R> {
+    receiver: Receiver<R>,
+    queue: &'a Queue,
+}
+
+impl<R> Running<'_, R> {
+    /// Waits for the result.
+    pub(super) fn finish(self, operation: &'static str) -> Result<R> {
+        self.receiver.recv().map_err(|_| self.queue.closed(operation))
     }
 }
 

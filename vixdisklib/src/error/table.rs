@@ -1,8 +1,7 @@
 //! Every result code that VixDiskLib documents, with what it means and, where that is known, what to do.
 //!
-//! Codes and names are those of the 6.5 to 9.0 libraries; the meanings are ours (section 4.3 of the fact sheet). The codes
-//! of guest operations, screen capture and installers, which disk calls never return, are left out: an error that
-//! carries one still shows the number.
+//! Codes and names are those of the 6.5 to 9.0 libraries; the meanings are ours (section 4.3 of the fact sheet). Codes of guest
+//! operations, screen capture, installers and service providers, which disk calls never return, share a name for each group.
 
 use super::ErrorKind::{
     self, Access, AccessDisabled, AlreadyExists, Authentication, Busy, Cancelled, ConnectionLost, Corrupt,
@@ -16,7 +15,7 @@ use super::ErrorKind::{
 pub struct CodeInfo {
     /// The code: the low 16 bits of a result.
     pub code: u16,
-    /// The library's name for it, without the `VIX_E_` prefix.
+    /// The library's name for it, without the `VIX_E_` prefix; that of its group in lower case where disk calls never return it.
     pub name: &'static str,
     /// The kind of error that it makes.
     pub kind: ErrorKind,
@@ -66,8 +65,45 @@ pub const CODES: &[CodeInfo] = &[
     row(2000, "NOT_FOUND", NotFound, "not found (property/list)"),
     row(2001, "TYPE_MISMATCH", InvalidArgument, "type mismatch"),
     row(2002, "INVALID_XML", InvalidArgument, "invalid XML"),
+    guest(3000),
+    guest(3001),
+    guest(3003),
+    guest(3004),
+    guest(3005),
+    guest(3006),
+    guest(3007),
+    guest(3008),
+    guest(3009),
+    guest(3010),
+    guest(3011),
+    guest(3012),
+    guest(3013),
     row(3014, "HOST_USER_PERMISSIONS", Permission, "host user lacks privileges"),
     row(3015, "GUEST_USER_PERMISSIONS", Permission, "guest user lacks privileges"),
+    guest(3016),
+    guest(3017),
+    guest(3018),
+    guest(3019),
+    guest(3023),
+    guest(3024),
+    guest(3025),
+    guest(3026),
+    guest(3027),
+    guest(3028),
+    guest(3029),
+    guest(3030),
+    guest(3031),
+    guest(3032),
+    guest(3033),
+    guest(3034),
+    guest(3035),
+    guest(3039),
+    guest(3041),
+    guest(3043),
+    guest(3044),
+    guest(3045),
+    guest(3046),
+    guest(3047),
     row(4000, "VM_NOT_FOUND", NotFound, "VM not found"),
     row(4001, "NOT_SUPPORTED_FOR_VM_VERSION", Unsupported, "VM version does not support operation"),
     row(4002, "CANNOT_READ_VM_CONFIG", Failed, "VM config unreadable"),
@@ -174,6 +210,10 @@ pub const CODES: &[CodeInfo] = &[
     row(18000, "CANNOT_CONNECT_TO_HOST", Network, "cannot connect to host (login step)"),
     row(18001, "NOT_FOR_REMOTE_HOST", Unsupported, "not for remote host"),
     row(18002, "INVALID_HOSTNAME_SPECIFICATION", InvalidArgument, "host name specification invalid"),
+    screen(19000),
+    screen(19001),
+    screen(19002),
+    screen(19003),
     row(20000, "GUEST_VOLUMES_NOT_FROZEN", Failed, "guest volumes not frozen (quiesce)"),
     row(20001, "NOT_A_FILE", InvalidArgument, "not a file"),
     row(20002, "NOT_A_DIRECTORY", InvalidArgument, "not a directory"),
@@ -185,6 +225,25 @@ pub const CODES: &[CodeInfo] = &[
         AccessDisabled,
         "the operation is disabled; access was prepared before and not ended",
     ),
+    tools(21000),
+    tools(21001),
+    tools(21002),
+    tools(21003),
+    tools(21004),
+    tools(21005),
+    tools(21006),
+    tools(21007),
+    tools(21008),
+    tools(21009),
+    tools(21010),
+    tools(21011),
+    tools(21012),
+    provider(22001),
+    provider(22002),
+    provider(22003),
+    provider(22004),
+    provider(22005),
+    provider(22006),
     row(24000, "MNTAPI_MOUNTPT_NOT_FOUND", NotFound, "mount: mount point not found"),
     row(24001, "MNTAPI_MOUNTPT_IN_USE", Busy, "mount: mount point in use"),
     row(24002, "MNTAPI_DISK_NOT_FOUND", NotFound, "mount: disk not found"),
@@ -263,47 +322,98 @@ pub fn lookup(code: u16) -> Option<&'static CodeInfo> {
     CODES.binary_search_by_key(&code, |row| row.code).ok().and_then(|index| CODES.get(index))
 }
 
-/// Probable causes of `code`, and what to check. Field knowledge, section 4.2 of the fact sheet.
-pub(super) fn advice(code: u16) -> Option<&'static str> {
+/// Probable causes of `code` while doing `operation`, and what to check. Field knowledge, sections 4.2 and 7 of the fact sheet.
+pub(super) fn advice(code: u16, operation: &str) -> Option<&'static str> {
+    let makes_disk = operation.starts_with("create") || operation.starts_with("clone");
     Some(match code {
         1 => {
-            "check the thumbprint (SHA-1 of the certificate of the server you connect to); with VDDK 6.7 or older, upgrade; \
-             otherwise the server's reason is in the log lines"
+            "check the thumbprint (SHA-1 of the certificate of the server you connect to, of the vCenter if that is it); with VDDK \
+             6.7 or older, upgrade; otherwise the server's reason is in the log lines"
         }
         2 => {
-            "the host's NFC service has no memory left: use smaller requests, open fewer disks at once on this host, or \
-             raise the host's limit"
+            "the host's NFC service has no memory left: use smaller requests (2 MiB through a vCenter), open fewer disks at once on \
+             this host, or raise the host's limit"
         }
         3 => {
             "if this was a query of allocated blocks: start and length must be multiples of a chunk of 128 sectors or more"
         }
-        6 | 20 => "remote disks are created through the vSphere API, not through VDDK",
+        4 => {
+            "check the path; with a snapshot it is the one in the snapshot's configuration, not that of the machine's present disk"
+        }
+        6 | 20 if makes_disk => "remote disks are created through the vSphere API, not through VDDK",
+        20 => "disks on a server are changed through the vSphere API, not through VDDK",
+        11 => {
+            "open the disk, and the connection, for writing; a stream and a snapshot of ESXi can only be read"
+        }
+        12 => "remove the file, or let the clone overwrite it",
         13 => {
-            "before VDDK 8.0.2 this hides any network failure (check port 902 to the ESXi host); with HotAdd it means that \
-             the proxy has no free SCSI slot"
+            "before VDDK 8.0.2 this hides any network failure (check DNS, and port 902 to the ESXi host); with HotAdd it means that \
+             the proxy has no free SCSI slot (15 on each of 4 controllers), or no controller that takes the disk"
         }
         15 => {
             "another program, another open of this one, or a running machine holds the disk: open a snapshot's disk \
-             read-only, or power the machine off"
+             read-only, or power the machine off; after a crash of a HotAdd job, clean up first"
+        }
+        25 => "check the managed object ids of machine and snapshot, and that this account sees them",
+        27 | 16061 => "names must be valid in the disk's encoding; try one without special characters",
+        30 | 16014 | 16017 => {
+            "an encrypted machine wants a proxy that is encrypted too, and an account with crypto privileges"
         }
         32 | 16064 => {
-            "free ESXi has no storage interface; a missing privilege Global.DisableMethods is reported like this as well"
+            "free ESXi has no storage interface; a missing privilege Global.DisableMethods (or Global.EnableMethods) is reported like \
+             this as well"
         }
         35 => "check user and password, or whether the session behind the cookie still lives",
-        14008 => "check the host name and DNS on this machine",
-        14009 | 18000 => "check that ports 443 (server) and 902 (ESXi host) are reachable from this machine",
+        3014 => {
+            "the account needs VirtualMachine.Config.DiskLease and VirtualMachine.Provisioning.DiskRandomRead, DiskRandomAccess and \
+             GetVmFiles"
+        }
+        14008 | 18002 => "check the host name and DNS on this machine",
+        14006 | 14009 | 14010 | 18000 => {
+            "check that ports 443 (server) and 902 (ESXi host) are reachable from this machine, and that it resolves the host's name"
+        }
         36 | 14011 => "connect and open again; look at the network and the host's state if it repeats",
-        14014 => "the host goes down or into maintenance: retry later, or through another host",
+        14014 | 14015 => "the host goes down or into maintenance: retry later, or through another host",
         14005 | 16007 => "ask the disk for its capacity, and stay below it",
+        16003 => "open the disk with its parents, not as a single link",
+        16008 => {
+            "the parent was written to after its child was made: restore it as it was, or go back to a full copy"
+        }
+        16009 => "only a disk without a parent can be shrunk",
+        16012 => "put the parent where the child's descriptor says, or beside the child",
         16053 => {
             "give the kit's top folder, not its lib64, and start the program with LD_LIBRARY_PATH=<kit>/lib64"
         }
+        16069 => "the child must be a delta that was opened as a single link",
         20005 => {
             "a job that crashed left the machine's methods disabled: end the access of its identity once, then prepare again"
         }
+        24014 | 24015 => "only one program at a time can mount disks on this machine",
+        24017 => "mounting needs root",
         26000 => "open one handle for synchronous and another for asynchronous requests",
         _ => return None,
     })
+}
+
+const fn guest(code: u16) -> CodeInfo {
+    row(
+        code,
+        "guest operation",
+        Failed,
+        "a guest operation or a power state, which disk calls know nothing of",
+    )
+}
+
+const fn screen(code: u16) -> CodeInfo {
+    row(code, "screen capture", Failed, "screen capture, which disk calls know nothing of")
+}
+
+const fn tools(code: u16) -> CodeInfo {
+    row(code, "tools installer", Failed, "the installer of VMware Tools, which disk calls know nothing of")
+}
+
+const fn provider(code: u16) -> CodeInfo {
+    row(code, "service provider", Failed, "looking up a service provider, which disk calls know nothing of")
 }
 
 const fn row(code: u16, name: &'static str, kind: ErrorKind, meaning: &'static str) -> CodeInfo {
@@ -320,6 +430,67 @@ mod tests {
         for row in CODES {
             assert_eq!(lookup(row.code), Some(row));
         }
-        assert_eq!(lookup(3001), None);
+        assert_eq!(lookup(17), None);
+    }
+
+    /// The counts of section 4.3: 274 values in all, by thousands.
+    #[test]
+    fn the_table_has_every_code_of_the_sheet_once() {
+        let mut counts = std::collections::BTreeMap::new();
+        for row in CODES {
+            *counts.entry(row.code / 1000).or_insert(0) += 1;
+        }
+        let expected = [
+            (0, 34),
+            (1, 3),
+            (2, 3),
+            (3, 39),
+            (4, 7),
+            (6, 6),
+            (8, 1),
+            (10, 2),
+            (13, 24),
+            (14, 13),
+            (16, 37),
+            (17, 13),
+            (18, 3),
+            (19, 4),
+            (20, 6),
+            (21, 13),
+            (22, 6),
+            (24, 46),
+            (25, 1),
+            (26, 1),
+            (30, 12),
+        ];
+        assert_eq!(counts.into_iter().collect::<Vec<_>>(), expected);
+        assert_eq!(CODES.len(), 274);
+        let mut names: Vec<&str> =
+            CODES.iter().map(|row| row.name).filter(|name| !name.contains(' ')).collect();
+        names.sort_unstable();
+        names.dedup();
+        // All but the four groups have a name of their own.
+        assert_eq!(names.len(), 274 - 60);
+    }
+
+    #[test]
+    fn what_reads_like_something_else_is_explained() {
+        for (code, operation, word) in [
+            (1, "open the disk", "thumbprint"),
+            (2, "read from", "NFC"),
+            (13, "open the disk", "SCSI slot"),
+            (13, "open the disk", "port 902"),
+            (14009, "open the disk", "902"),
+            (14008, "connect to", "DNS"),
+            (32, "connect to", "Global.DisableMethods"),
+            (16064, "connect to", "Global.DisableMethods"),
+            (20005, "prepare the access to", "end the access"),
+            (6, "create the disk", "vSphere API"),
+        ] {
+            let advice = advice(code, operation).unwrap();
+            assert!(advice.contains(word), "{code}: {advice}");
+        }
+        assert_eq!(advice(6, "shrink"), None);
+        assert_eq!(advice(0, ""), None);
     }
 }

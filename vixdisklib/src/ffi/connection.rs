@@ -7,13 +7,15 @@ use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use super::bindings::{
-    VDDK_CREDENTIALS_PASSWORD, VDDK_CREDENTIALS_SESSION, VddkConnectParams, VddkConnectParamsHead,
-    VddkConnection, VddkCredentials, VddkPasswordCredentials, VddkSessionCredentials,
+    VDDK_CREDENTIALS_PASSWORD, VDDK_CREDENTIALS_SESSION, VDDK_SPEC_DATASTORE, VDDK_SPEC_STORAGE_OBJECT,
+    VDDK_SPEC_VM, VddkConnectParams, VddkConnectParamsHead, VddkConnection, VddkCredentials,
+    VddkDatastoreSpec, VddkPasswordCredentials, VddkSessionCredentials, VddkSpec, VddkSpecType,
+    VddkStorageObjectSpec,
 };
 use super::library::{Api, CallError, check};
 use crate::control;
 use crate::log::{self, Scrubbed};
-use crate::params::{ConnectParams, Credentials, Remote};
+use crate::params::{ConnectParams, Credentials, Remote, Target};
 
 /// A run of sectors as the library reports it.
 pub(crate) use super::bindings::VddkBlock as Block;
@@ -25,6 +27,9 @@ pub(crate) struct ParamsBlock {
     origin: Origin,
     // Field order matters to nobody: `drop` clears the pointers before the strings go.
     strings: Vec<Zeroizing<Vec<u8>>>,
+    /// Which of the fields that only newer libraries have were filled, and have to be cleared.
+    has_spec: bool,
+    has_certificate: bool,
     /// Keeps the secrets out of the log for as long as the library knows them.
     hidden: Vec<Scrubbed>,
 }
@@ -47,7 +52,15 @@ impl ParamsBlock {
             Ok(block) => (block, Origin::Library),
             Err(_) => (zeroed_block(), Origin::Own),
         };
-        let mut params_block = ParamsBlock { api, block, origin, strings: Vec::new(), hidden: Vec::new() };
+        let mut params_block = ParamsBlock {
+            api,
+            block,
+            origin,
+            strings: Vec::new(),
+            has_spec: false,
+            has_certificate: false,
+            hidden: Vec::new(),
+        };
         if let Some(remote) = params.server() {
             params_block.fill(remote);
         }
@@ -67,7 +80,10 @@ impl ParamsBlock {
     }
 
     fn fill(&mut self, remote: &Remote) {
-        let vm = self.keep(remote.vm.as_str());
+        let vm = match &remote.target {
+            Target::Machine(vm) => self.keep(vm.as_str()),
+            Target::StorageObject(_) | Target::Datastore(_) => ptr::null_mut(),
+        };
         let server = self.keep(&remote.server);
         let thumbprint =
             remote.thumbprint.as_ref().map_or(ptr::null_mut(), |thumbprint| self.keep(thumbprint.as_str()));
@@ -94,6 +110,56 @@ impl ParamsBlock {
         head.credentials = credentials;
         head.port = remote.port.into();
         head.nfc_port = remote.nfc_port.into();
+        self.fill_tail(remote);
+    }
+
+    /// What only newer libraries have. [`ConnectParams::check_version`] has seen to it that this one does.
+    fn fill_tail(&mut self, remote: &Remote) {
+        let spec = match &remote.target {
+            Target::Machine(_) => None,
+            Target::StorageObject(disk) => {
+                let storage_object = VddkStorageObjectSpec {
+                    id: self.keep(&disk.id),
+                    datastore: self.keep(&disk.datastore),
+                    snapshot: disk.snapshot.as_ref().map_or(ptr::null_mut(), |snapshot| self.keep(snapshot)),
+                };
+                Some((VDDK_SPEC_STORAGE_OBJECT, VddkSpec { storage_object }))
+            }
+            Target::Datastore(store) => {
+                let datastore = VddkDatastoreSpec {
+                    datastore: self.keep(&store.datastore),
+                    folder: self.keep(&store.folder),
+                };
+                Some((VDDK_SPEC_DATASTORE, VddkSpec { datastore }))
+            }
+        };
+        if let Some((spec_type, spec)) = spec {
+            self.has_spec = true;
+            self.set_spec(spec_type, spec);
+        }
+        if let Some(certificate) = &remote.certificate {
+            self.has_certificate = true;
+            let certificate = self.keep(certificate);
+            self.set_certificate(certificate);
+        }
+    }
+
+    fn set_spec(&mut self, spec_type: VddkSpecType, spec: VddkSpec) {
+        // SAFETY: the version was checked: the block reaches behind these fields, and only this value refers to it.
+        let place = unsafe { &raw mut (*self.block).spec };
+        // SAFETY: as above.
+        unsafe { place.write(spec) };
+        // SAFETY: as above.
+        let place = unsafe { &raw mut (*self.block).spec_type };
+        // SAFETY: as above.
+        unsafe { place.write(spec_type) };
+    }
+
+    fn set_certificate(&mut self, certificate: *mut c_char) {
+        // SAFETY: the version was checked: the block ends with this field, and only this value refers to it.
+        let place = unsafe { &raw mut (*self.block).certificate };
+        // SAFETY: as above.
+        unsafe { place.write(certificate) };
     }
 
     /// Stores a copy with its zero byte and gives the pointer. The vector's own growth does not move the bytes.
@@ -135,6 +201,17 @@ impl Drop for ParamsBlock {
                 key: ptr::null_mut(),
             },
         };
+        if self.has_spec {
+            let empty = VddkStorageObjectSpec {
+                id: ptr::null_mut(),
+                datastore: ptr::null_mut(),
+                snapshot: ptr::null_mut(),
+            };
+            self.set_spec(VDDK_SPEC_VM, VddkSpec { storage_object: empty });
+        }
+        if self.has_certificate {
+            self.set_certificate(ptr::null_mut());
+        }
         match self.origin {
             Origin::Library => {
                 // SAFETY: the block came from the library's allocator and is not used again.

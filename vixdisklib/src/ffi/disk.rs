@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::batch::{Direction, Piece};
 use super::bindings::{
     VDDK_ASYNC_QUEUED, VDDK_E_BUFFER_TOO_SMALL, VDDK_E_FAIL, VddkAdapterType, VddkBlock, VddkBlockList,
-    VddkDisk, VddkGeometry, VddkInfo, VddkInfoHead,
+    VddkChangeInfo, VddkChangedAreaParams, VddkDisk, VddkGeometry, VddkInfo, VddkInfoHead, VddkOpenParams,
 };
 use super::connection::RawConnection;
 use super::library::{Api, CallError, check, copy_string};
@@ -23,17 +23,24 @@ pub(crate) struct RawDisk {
     api: &'static Api,
     handle: Handle,
     open: bool,
-    /// Keeps the connection open: a disk must not outlive it.
-    _connection: Arc<RawConnection>,
+    /// Keeps the connection open: a disk must not outlive it, nor those of disks that were attached to it.
+    connections: Vec<Arc<RawConnection>>,
 }
 
 /// A disk handle in transit. Null is a legal value: libraries exist that hand it out.
 #[derive(Clone, Copy)]
-struct Handle(VddkDisk);
+pub(crate) struct Handle(VddkDisk);
 
 // SAFETY: a handle may be used on other threads than the one that opened it, as long as access is serialised, which
 // `&mut RawDisk` does. Open and close are made on the control thread.
 unsafe impl Send for Handle {}
+
+impl Handle {
+    /// The handle itself. A method, so that closures take the whole of this value along, which may go to other threads.
+    pub(super) fn get(self) -> VddkDisk {
+        self.0
+    }
+}
 
 /// What the library says of a disk, copied out of its memory.
 pub(crate) struct RawInfo {
@@ -48,19 +55,58 @@ pub(crate) struct RawInfo {
     pub(crate) sector_bytes: Option<(u32, u32)>,
 }
 
+/// One answer about changed areas.
+pub(crate) struct RawChanges {
+    pub(crate) start: u64,
+    pub(crate) length: u64,
+    pub(crate) areas: Vec<VddkBlock>,
+}
+
 impl RawDisk {
-    /// Opens a disk. To be called on the control thread.
+    /// Opens a disk, with a change id when changed areas will be asked for. To be called on the control thread.
     pub(crate) fn open(
         connection: Arc<RawConnection>,
         path: &CStr,
         flags: u32,
+        change_id: Option<&CStr>,
     ) -> Result<RawDisk, CallError> {
         let api = connection.api();
         let mut handle = ptr::null_mut();
-        // SAFETY: the connection is open, since its value exists; the path lives through the call.
-        let raw = unsafe { api.calls.open(connection.handle(), path.as_ptr(), flags, &raw mut handle) }?;
+        let raw = match change_id {
+            None => {
+                // SAFETY: the connection is open, since its value exists; the path lives through the call.
+                unsafe { api.calls.open(connection.handle(), path.as_ptr(), flags, &raw mut handle) }?
+            }
+            Some(change_id) => {
+                let params = VddkOpenParams {
+                    path: path.as_ptr().cast_mut(),
+                    flags,
+                    change_id: change_id.as_ptr().cast_mut(),
+                };
+                // SAFETY: as above; structure and strings live through the call, and the library only reads them.
+                unsafe { api.calls.open_ex(connection.handle(), &raw const params, &raw mut handle) }?
+            }
+        };
         check(raw)?;
-        Ok(RawDisk { api, handle: Handle(handle), open: true, _connection: connection })
+        Ok(RawDisk { api, handle: Handle(handle), open: true, connections: vec![connection] })
+    }
+
+    pub(super) fn api(&self) -> &'static Api {
+        self.api
+    }
+
+    pub(crate) fn handle(&self) -> Handle {
+        self.handle
+    }
+
+    /// From now on this disk needs what `other` needed.
+    pub(super) fn keep_connections_of(&mut self, other: &mut RawDisk) {
+        self.connections.append(&mut other.connections);
+    }
+
+    /// Gives up a handle that the library has taken back by itself.
+    pub(super) fn forget(mut self) {
+        self.open = false;
     }
 
     /// Closes the disk. To be called on the control thread, with nothing under way. The handle is gone even on failure.
@@ -174,19 +220,36 @@ impl RawDisk {
         if list.is_null() {
             return Err(CallError::Code(VDDK_E_FAIL.into()));
         }
-        // SAFETY: the count comes first, and is there even when the list is empty.
-        let length = unsafe { list.cast::<u32>().read() } as usize;
-        let blocks = if length == 0 {
-            Vec::new()
-        } else {
-            // SAFETY: a list of n blocks has them right behind the (padded) count.
-            let first = unsafe { list.cast::<u8>().add(std::mem::offset_of!(VddkBlockList, blocks)) };
-            // SAFETY: the library says that there are this many, aligned as its structure is.
-            unsafe { std::slice::from_raw_parts(first.cast::<VddkBlock>(), length) }.to_vec()
-        };
+        // SAFETY: a list of the library.
+        let blocks = unsafe { copy_blocks(list) };
         // SAFETY: from the query, and not used again.
         check(unsafe { self.api.calls.free_block_list(list) }?)?;
         Ok(blocks)
+    }
+
+    /// The changed areas from `start` on: the window that the answer covers, and what changed in it.
+    pub(crate) fn changed_areas(&mut self, start: u64) -> Result<RawChanges, CallError> {
+        let params = VddkChangedAreaParams { start };
+        let mut changes: *mut VddkChangeInfo = ptr::null_mut();
+        // SAFETY: the handle is open; the structure lives through the call, and the result has a place to go.
+        let raw = unsafe {
+            self.api.calls.query_changed_areas(self.handle.0, &raw const params, &raw mut changes)
+        }?;
+        check(raw)?;
+        if changes.is_null() {
+            return Err(CallError::Code(VDDK_E_FAIL.into()));
+        }
+        // SAFETY: not null: a structure of the library.
+        let info = unsafe { changes.read() };
+        let areas = if info.areas.is_null() {
+            Vec::new()
+        } else {
+            // SAFETY: not null: a list of the library, which lives until the structure is freed.
+            unsafe { copy_blocks(info.areas) }
+        };
+        // SAFETY: from the query, and not used again. It takes the list with it.
+        unsafe { self.api.calls.free_changed_areas(changes) }?;
+        Ok(RawChanges { start: info.start, length: info.length, areas })
     }
 
     /// The value of a metadata key, as the library stores it.
@@ -258,6 +321,20 @@ fn two_calls(
         buffer = vec![0; required];
     }
     Err(CallError::Code(VDDK_E_BUFFER_TOO_SMALL.into()))
+}
+
+/// # Safety
+/// `list` must come from the library, and not be freed yet.
+unsafe fn copy_blocks(list: *const VddkBlockList) -> Vec<VddkBlock> {
+    // SAFETY: the count comes first, and is there even when the list is empty.
+    let length = unsafe { list.cast::<u32>().read() } as usize;
+    if length == 0 {
+        return Vec::new();
+    }
+    // SAFETY: a list of n blocks has them right behind the (padded) count.
+    let first = unsafe { list.cast::<u8>().add(std::mem::offset_of!(VddkBlockList, blocks)) };
+    // SAFETY: the library says that there are this many, aligned as its structure is.
+    unsafe { std::slice::from_raw_parts(first.cast::<VddkBlock>(), length) }.to_vec()
 }
 
 fn until_zero(mut bytes: Vec<u8>) -> Vec<u8> {

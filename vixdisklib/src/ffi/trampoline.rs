@@ -1,10 +1,12 @@
-//! The functions that VixDiskLib calls: log lines and completions. None of them lets a panic pass into C.
+//! The functions that VixDiskLib calls: log lines, completions and progress. None of them lets a panic pass into C.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::batch::Piece;
+use super::bindings::VddkBool;
 use crate::log::{self, Level};
+use crate::progress::Reporter;
 
 /// Longest log line that is kept, in bytes; the rest of a longer one is cut.
 const LINE: usize = 4096;
@@ -57,6 +59,23 @@ pub(super) unsafe extern "C" fn on_completion(data: *mut c_void, result: u64) {
         piece.finish(result);
     }));
     swallow(outcome);
+}
+
+/// Passes a percentage on to who waits for the call. What it answers is of no consequence to the library.
+///
+/// # Safety
+/// `data` must point to a [`Reporter`] that lives through the call.
+pub(super) unsafe extern "C" fn on_progress(data: *mut c_void, percent: c_int) -> VddkBool {
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: the caller's promise.
+        let reporter = unsafe { &*data.cast::<Reporter>() };
+        let percent = u8::try_from(percent.clamp(0, 100)).unwrap_or(100);
+        if reporter.send(percent).is_err() {
+            tracing::trace!("nobody listens to the progress of a call");
+        }
+    }));
+    swallow(outcome);
+    1
 }
 
 /// # Safety
