@@ -244,9 +244,25 @@ const MOST_PARTS: u64 = 1 << 16;
 /// # Errors
 /// Those of opening the parent; `AlreadyExists` if the child is there.
 pub fn create_child(folder: &Arc<dyn Folder>, parent: &str, child: &str) -> Result<Disk> {
+    create_child_as(folder, parent, child, Variant::MonolithicSparse)
+}
+
+/// Makes a child like [`create_child`], of this form: monolithicSparse or split sparse.
+///
+/// # Errors
+/// As [`create_child`], and `InvalidInput` for a form that can't leave anything to a parent.
+pub fn create_child_as(
+    folder: &Arc<dyn Folder>,
+    parent: &str,
+    child: &str,
+    variant: Variant,
+) -> Result<Disk> {
+    if !matches!(variant, Variant::MonolithicSparse | Variant::SplitSparse) {
+        return Err(Error::invalid("only a sparse disk can be a child"));
+    }
     let opened = Disk::open(folder, parent)?;
     let top = opened.links().first().ok_or_else(|| Error::invalid("a chain without links"))?;
-    let mut create = Create::new(Variant::MonolithicSparse, opened.capacity());
+    let mut create = Create::new(variant, opened.capacity());
     create.adapter = top.descriptor().adapter().unwrap_or(AdapterType::LsiLogic);
     // So that zeros can be told from what the parent has without being stored.
     create.zeroed_grains = true;

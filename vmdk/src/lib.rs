@@ -55,7 +55,7 @@ mod stream;
 pub use check::{Finding, Problem, Report, check, repair};
 pub use commit::commit;
 pub use copy::{Copy, Source};
-pub use create::{Create, SPLIT_SECTORS, Variant, create_child};
+pub use create::{Create, SPLIT_SECTORS, Variant, create_child, create_child_as};
 pub use descriptor::{Access, Cid, CreateType, Descriptor, ExtentKind, ExtentLine};
 pub use disk::{Disk, Link, Map, OpenOptions, Span, State};
 pub use error::{Error, ErrorKind, Result};

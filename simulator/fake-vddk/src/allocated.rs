@@ -26,12 +26,12 @@ pub(crate) fn query(disk: &OpenDisk, start: u64, count: u64, chunk: u64) -> Answ
     if start.checked_add(count).is_none_or(|end| end > disk.sectors()) {
         return Err(Code::OUT_OF_RANGE);
     }
-    let extents = disk.told("QueryAllocatedBlocks", disk.disk.allocated(start * SECTOR, count * SECTOR))?;
+    let extents = disk.content.allocated(start * SECTOR, count * SECTOR)?;
     let step = chunk * SECTOR;
     let mut runs: Vec<(u64, u64)> = Vec::new();
-    for extent in extents {
-        let from = extent.offset / step * chunk;
-        let to = extent.end().div_ceil(step) * chunk;
+    for (offset, length) in extents {
+        let from = offset / step * chunk;
+        let to = (offset + length).div_ceil(step) * chunk;
         match runs.last_mut() {
             Some((last, length)) if from <= *last + *length => *length = (to - *last).max(*length),
             _ => runs.push((from, to - from)),

@@ -1,5 +1,7 @@
 //! Result codes, and which of them a failure of the store becomes.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use sim_store::{Error, ErrorKind};
 
 /// A result word other than success.
@@ -22,6 +24,7 @@ impl Code {
     pub(crate) const FILE_ACCESS_ERROR: Code = Code(13);
     pub(crate) const FILE_ALREADY_LOCKED: Code = Code(15);
     pub(crate) const NOT_SUPPORTED_ON_REMOTE_OBJECT: Code = Code(20);
+    pub(crate) const FILE_TOO_BIG: Code = Code(21);
     pub(crate) const FILE_NAME_INVALID: Code = Code(22);
     pub(crate) const BUFFER_TOO_SMALL: Code = Code(24);
     pub(crate) const OBJECT_NOT_FOUND: Code = Code(25);
@@ -32,10 +35,16 @@ impl Code {
     pub(crate) const NOT_INITIALISED: Code = Code(16001);
     pub(crate) const OUT_OF_RANGE: Code = Code(16007);
     pub(crate) const CID_MISMATCH: Code = Code(16008);
+    pub(crate) const CANNOT_SHRINK: Code = Code(16009);
+    pub(crate) const CANNOT_OPEN_PARENT: Code = Code(16012);
     pub(crate) const TYPE_NOT_SUPPORTED: Code = Code(16013);
+    pub(crate) const NEED_KEY: Code = Code(16014);
     pub(crate) const KEY_NOT_FOUND: Code = Code(16052);
     pub(crate) const INVALID_CONNECTION: Code = Code(16054);
     pub(crate) const INVALID_DISK: Code = Code(16063);
+    pub(crate) const UNSUPPORTED_DEVICE: Code = Code(16066);
+    pub(crate) const CAPACITY_MISMATCH: Code = Code(16067);
+    pub(crate) const ATTACH_ROOT_LINK: Code = Code(16069);
     pub(crate) const CANNOT_CONNECT: Code = Code(18000);
     pub(crate) const OPERATION_DISABLED: Code = Code(20005);
     pub(crate) const ASYNC_QUEUED: Code = Code(25000);
@@ -63,9 +72,21 @@ impl Code {
     }
 }
 
-/// The word that the caller gets.
+/// What failures carry in their upper bits, which the real library leaves undocumented.
+static UPPER_BITS: AtomicU64 = AtomicU64::new(0);
+
+/// Lets every failure from now on carry `bits` above its code.
+pub(crate) fn set_upper_bits(bits: u32) {
+    UPPER_BITS.store(u64::from(bits) << 32, Ordering::Relaxed);
+}
+
+/// The word that the caller gets. That a request was queued is no failure, and is compared as a whole.
 pub(crate) fn word(answer: Answer<()>) -> u64 {
-    answer.map_or_else(|code| code.0, |()| 0)
+    match answer {
+        Ok(()) => 0,
+        Err(Code::ASYNC_QUEUED) => Code::ASYNC_QUEUED.0,
+        Err(code) => code.0 | UPPER_BITS.load(Ordering::Relaxed),
+    }
 }
 
 /// What the library says of a result word.

@@ -18,6 +18,17 @@ pub(crate) struct Params {
     pub(crate) login: Login,
     pub(crate) port: u32,
     pub(crate) nfc_port: u32,
+    pub(crate) spec: Spec,
+    /// What 9.0 takes instead of a thumbprint, in PEM form.
+    pub(crate) certificate: Option<String>,
+}
+
+/// What newer clients name other than a machine.
+pub(crate) enum Spec {
+    Machine,
+    StorageObject { id: Option<String>, datastore: Option<String> },
+    Datastore { datastore: Option<String>, folder: Option<String> },
+    Other(u32),
 }
 
 /// The credentials, by their type.
@@ -32,6 +43,8 @@ pub(crate) struct Connection {
     pub(crate) target: Target,
     pub(crate) read_only: bool,
     pub(crate) faults: Faults,
+    /// What a remote one was made with.
+    pub(crate) params: Option<Params>,
 }
 
 pub(crate) enum Target {
@@ -42,11 +55,21 @@ pub(crate) enum Target {
 /// A connection to a simulated server.
 pub(crate) struct Remote {
     pub(crate) server: Server,
-    pub(crate) vm: VmSpec,
+    pub(crate) object: Object,
     pub(crate) snapshot: Option<String>,
     pub(crate) thumbprint: Option<String>,
+    pub(crate) certificate: Option<String>,
     pub(crate) transport: Option<&'static str>,
     pub(crate) nfc_port: u32,
+}
+
+/// Whose disks are meant.
+pub(crate) enum Object {
+    Machine(VmSpec),
+    /// A first-class disk, by its id.
+    StorageObject(String),
+    /// A folder of a datastore.
+    DatastoreFolder(String),
 }
 
 /// A server and a login that it accepted.
@@ -80,7 +103,7 @@ impl Connection {
     /// when a disk is opened, as the real library does.
     pub(crate) fn open(
         library: &Library,
-        params: Option<&Params>,
+        params: Option<Params>,
         read_only: bool,
         snapshot: Option<&str>,
         modes: Option<&str>,
@@ -88,22 +111,50 @@ impl Connection {
         let Some(params) = params.filter(|params| !params.is_local()) else {
             let faults = library.kit().map_or(Faults(None), |kit| library.faults_of(kit));
             faults.suffer("ConnectEx", "")?.settle()?;
-            return Ok(Connection { target: Target::Local, read_only, faults });
+            return Ok(Connection { target: Target::Local, read_only, faults, params: None });
         };
-        let vm = params.vm.as_deref().ok_or_else(|| missing("vmxSpec"))?;
-        let vm = VmSpec::parse(vm)?;
-        let (server, _) = Server::log_in(library, params)?;
+        let object = Object::of(&params)?;
+        let (server, _) = Server::log_in(library, &params)?;
         let faults = library.faults_of(&server.data_dir);
         faults.suffer("ConnectEx", "")?.settle()?;
         let remote = Remote {
             server,
-            vm,
+            object,
+            certificate: params.certificate.clone(),
             snapshot: snapshot.map(str::to_owned),
             thumbprint: params.thumbprint.clone(),
             transport: transport::choose(modes),
             nfc_port: if params.nfc_port == 0 { 902 } else { params.nfc_port },
         };
-        Ok(Connection { target: Target::Remote(Box::new(remote)), read_only, faults })
+        Ok(Connection { target: Target::Remote(Box::new(remote)), read_only, faults, params: Some(params) })
+    }
+}
+
+impl Connection {
+    pub(crate) fn is_remote(&self) -> bool {
+        matches!(self.target, Target::Remote(_))
+    }
+}
+
+impl Object {
+    fn of(params: &Params) -> Answer<Object> {
+        match &params.spec {
+            Spec::Machine => {
+                let vm = params.vm.as_deref().ok_or_else(|| missing("vmxSpec"))?;
+                VmSpec::parse(vm).map(Object::Machine)
+            }
+            Spec::StorageObject { id: Some(id), datastore: Some(_) } => Ok(Object::StorageObject(id.clone())),
+            Spec::Datastore { datastore: Some(_), folder: Some(folder) } => {
+                Ok(Object::DatastoreFolder(folder.clone()))
+            }
+            Spec::StorageObject { .. } | Spec::Datastore { .. } => {
+                Err(missing("a part of the specification"))
+            }
+            Spec::Other(number) => {
+                log::warn(&format!("a specification of type {number} is not known"));
+                Err(Code::INVALID_ARG)
+            }
+        }
     }
 }
 

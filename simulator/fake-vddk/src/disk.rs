@@ -1,21 +1,26 @@
 //! Open disks.
 
+use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock};
 
-use sim_store::{Disk, ErrorKind, SECTOR, Scope};
+use sim_store::SECTOR;
 
 use crate::code::{Answer, Code};
+use crate::content::Content;
 use crate::ffi::log;
 use crate::library::{Faults, Suffering, lock};
 use crate::queue::{Job, Queue};
 
 /// An open disk.
 pub(crate) struct OpenDisk {
-    pub(crate) disk: Disk,
+    pub(crate) content: Content,
     /// The path as the client gave it.
     pub(crate) path: String,
     pub(crate) transport: &'static str,
-    scope: Scope,
+    /// The connection that it was opened over.
+    pub(crate) connection: usize,
+    /// File and change id of a disk for which changed areas can be asked.
+    pub(crate) tracked: Option<(PathBuf, String)>,
     faults: Faults,
     /// The family of calls that the first transfer used; the other one is refused from then on.
     mode: Mutex<Option<Mode>>,
@@ -42,13 +47,15 @@ pub(crate) struct Info {
 
 impl OpenDisk {
     pub(crate) fn new(
-        disk: Disk,
+        content: Content,
         path: String,
         transport: &'static str,
-        scope: Scope,
+        connection: usize,
+        tracked: Option<(PathBuf, String)>,
         faults: Faults,
     ) -> OpenDisk {
-        OpenDisk { disk, path, transport, scope, faults, mode: Mutex::new(None), queue: OnceLock::new() }
+        let (mode, queue) = (Mutex::new(None), OnceLock::new());
+        OpenDisk { content, path, transport, connection, tracked, faults, mode, queue }
     }
 
     /// Settles whether this family of calls may be used, and whether the sectors exist; gives the byte offset.
@@ -73,7 +80,7 @@ impl OpenDisk {
         let suffering = self.suffer_transfer(function, "Read")?;
         let length = if suffering.is_partial() { buffer.len() / 2 } else { buffer.len() };
         if suffering.is_partial() || suffering.settle().is_ok() {
-            self.told(function, self.disk.read_at(offset, &mut buffer[..length]))?;
+            self.content.read_at(offset, &mut buffer[..length])?;
         }
         suffering.settle()
     }
@@ -83,7 +90,7 @@ impl OpenDisk {
         let suffering = self.suffer_transfer(function, "Write")?;
         let length = if suffering.is_partial() { buffer.len() / 2 } else { buffer.len() };
         if suffering.is_partial() || suffering.settle().is_ok() {
-            self.told(function, self.disk.write_at(offset, &buffer[..length]))?;
+            self.content.write_at(offset, &buffer[..length])?;
         }
         suffering.settle()
     }
@@ -105,7 +112,7 @@ impl OpenDisk {
 
     pub(crate) fn flush(&self) -> Answer<()> {
         self.faults.suffer("Flush", &self.path)?.settle()?;
-        self.told("Flush", self.disk.flush())
+        self.content.flush()
     }
 
     /// Before the handle goes: the real library wants no request under way here.
@@ -115,51 +122,28 @@ impl OpenDisk {
             log::warn(&format!("Close was called with {pending} requests under way; call Wait first"));
         }
         self.drain();
+        self.content.close()?;
         self.faults.suffer("Close", &self.path)?.settle()
     }
 
     pub(crate) fn info(&self) -> Answer<Info> {
         self.faults.suffer("GetInfo", &self.path)?.settle()?;
-        let links = self.disk.links();
-        let number =
-            |key: &str| self.disk.metadata(key).ok().and_then(|value| value.parse().ok()).unwrap_or(0);
-        let adapter = match self.disk.metadata("adapterType").as_deref() {
-            Ok("ide") => 1,
-            Ok("buslogic") => 2,
-            Ok("lsilogic") => 3,
-            _ => 256,
-        };
-        let geometry = [number("geometry.cylinders"), number("geometry.heads"), number("geometry.sectors")];
-        let bios = ["geometry.biosCylinders", "geometry.biosHeads", "geometry.biosSectors"].map(number);
-        let parent = links.get(1).map(|parent| parent.descriptor.display().to_string());
-        let visible = if self.scope == Scope::TopLink { 1 } else { links.len() };
-        Ok(Info {
-            sectors: self.sectors(),
-            adapter,
-            links: i32::try_from(visible).unwrap_or(i32::MAX),
-            geometry,
-            bios_geometry: if bios.contains(&0) { geometry } else { bios },
-            parent,
-            uuid: self.disk.uuid().ok().map(|uuid| uuid.to_string()),
-        })
+        self.content.info()
     }
 
     pub(crate) fn metadata(&self, key: &str) -> Answer<String> {
         self.faults.suffer("ReadMetadata", &self.path)?.settle()?;
-        self.disk.metadata(key).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => Code::KEY_NOT_FOUND,
-            _ => Code::of(&error),
-        })
+        self.content.metadata(key)
     }
 
     pub(crate) fn metadata_keys(&self) -> Answer<Vec<String>> {
         self.faults.suffer("GetMetadataKeys", &self.path)?.settle()?;
-        self.told("GetMetadataKeys", self.disk.metadata_keys())
+        self.content.metadata_keys()
     }
 
     pub(crate) fn set_metadata(&self, key: &str, value: &str) -> Answer<()> {
         self.faults.suffer("WriteMetadata", &self.path)?.settle()?;
-        self.told("WriteMetadata", self.disk.set_metadata(key, value))
+        self.content.set_metadata(key, value)
     }
 
     pub(crate) fn faults(&self) -> &Faults {
@@ -167,15 +151,7 @@ impl OpenDisk {
     }
 
     pub(crate) fn sectors(&self) -> u64 {
-        self.disk.capacity() / SECTOR
-    }
-
-    /// Turns a failure of the store into its code, and says in the log what it was.
-    pub(crate) fn told<T>(&self, function: &str, result: sim_store::Result<T>) -> Answer<T> {
-        result.map_err(|error| {
-            log::warn(&format!("{function} on {} failed: {error}", self.path));
-            Code::of(&error)
-        })
+        self.content.capacity() / SECTOR
     }
 
     /// Rules for `Read` and `Write` mean transfers of either family, so that a rule need not know how its client reads;

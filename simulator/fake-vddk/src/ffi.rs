@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 mod arguments;
+mod blocks;
 mod connections;
 mod disks;
 mod lifetime;

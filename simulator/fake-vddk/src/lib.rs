@@ -2,7 +2,7 @@
 //!
 //! The shared library that this crate builds exports the whole VixDiskLib interface, so that the production path (`dlopen`,
 //! C structures, foreign threads, log callbacks with real `va_list`s) runs without VMware's kit. It is a stand-in for tests
-//! and demonstrations, not a VDDK: it knows only the machines of this project's simulator and local disks in its format.
+//! and demonstrations, not a VDDK: it knows only the machines of this project's simulator and local disks.
 //!
 //! ```text
 //!   KIT/lib64/libvixDiskLib.so.8     this library, put there by install()
@@ -19,7 +19,10 @@
 //!   running machine's disk or a snapshot's (15).
 //! - Reads and writes, synchronously or on a thread of its own, and refuses both on one handle (26000); queries of allocated
 //!   blocks with the strict alignment rules (3); information, metadata, transport modes, access, texts of errors.
-//! - Creates, grows and deletes local disks. Functions that are not built answer 6.
+//! - Local disks are files of every form that the crate `vmdk` reads. They are created (all types but 6 and 8), cloned (from
+//!   servers too, to streams too), given children, grown, shrunk, defragmented, renamed, checked, attached and deleted. A disk
+//!   that is open for writing has a lock file `NAME.vmdk.lck`; a second writer gets 15, one that a crash left is taken over.
+//! - Changed areas of a server's disks by `OpenEx` and `QueryChangedAreas`, over the simulator's change tracking.
 //! - Writes log lines like the real library's, the two that other programs parse among them.
 //!
 //! # Faults
@@ -27,7 +30,12 @@
 //! transfers of either family, `ReadAsync` and `WriteAsync` the asynchronous ones alone. A rule with
 //! `partial` fills the first half of a read, or writes the first half, before it answers its code: the short read.
 //!
+//! # Settings
+//! Lines of the configuration file of InitEx: `fakeVddk.version` is the version that it says it is (`8.0.3`; nothing else
+//! changes), `fakeVddk.upperBits` a number that all failures carry above their code, as the real library's may.
+//!
 //! # Limits
+//! First-class disks and certificates are taken but there are none to find or compare.
 //! One process may start it once. All data goes through the files of `sim-store`; the library holds no state that another
 //! process could not see, except open handles.
 
@@ -35,8 +43,10 @@
 
 mod access;
 mod allocated;
+mod changed;
 mod code;
 mod connection;
+mod content;
 mod disk;
 mod ffi;
 mod install;

@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sim_store::state::{FaultHit, FaultSet};
 
-use crate::code::{Answer, Code};
+use crate::code::{self, Answer, Code};
 use crate::connection::Connection;
 use crate::disk::OpenDisk;
 use crate::ffi::log;
 
 /// The newest interface level that this library speaks.
 const LEVEL: (u32, u32) = (8, 0);
-/// The version that it says it is.
+/// The version that it says it is, unless its configuration has another.
 pub(crate) const VERSION: &str = "8.0.3";
 const BUILD: u32 = 23_950_268;
 
@@ -42,16 +42,13 @@ pub(crate) fn init(major: u32, minor: u32, kit: Option<&str>, config: Option<&st
         log::warn("InitEx was called twice; once is all a process may");
         return Err(Code::OPERATION_ALREADY_IN_PROGRESS);
     }
-    log::line(&format!("VMware VixDiskLib ({VERSION}) Release build-{BUILD}"));
+    let settings = config.map_or(Ok(Settings::default()), Settings::load)?;
+    code::set_upper_bits(settings.upper_bits);
+    let version = settings.version.as_deref().unwrap_or(VERSION);
+    log::line(&format!("VMware VixDiskLib ({version}) Release build-{BUILD}"));
     if (major, minor) > LEVEL {
         log::warn(&format!("the interface level {major}.{minor} is newer than {}.{}", LEVEL.0, LEVEL.1));
         return Err(Code::NOT_SUPPORTED);
-    }
-    if let Some(config) = config
-        && let Err(error) = std::fs::metadata(config)
-    {
-        log::warn(&format!("the configuration file {config} cannot be read: {error}"));
-        return Err(Code::FILE_NOT_FOUND);
     }
     let kit = kit.map(PathBuf::from);
     if !kit.as_ref().is_some_and(|kit| kit.is_dir()) {
@@ -64,6 +61,32 @@ pub(crate) fn init(major: u32, minor: u32, kit: Option<&str>, config: Option<&st
     }
     *library = Some(Arc::new(started));
     Ok(())
+}
+
+/// What the configuration file says to this library alone. All other keys are the real one's.
+#[derive(Default)]
+struct Settings {
+    version: Option<String>,
+    upper_bits: u32,
+}
+
+impl Settings {
+    fn load(file: &str) -> Answer<Settings> {
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            log::warn(&format!("the configuration file {file} cannot be read: {error}"));
+            Code::FILE_NOT_FOUND
+        })?;
+        let mut settings = Settings::default();
+        for (key, value) in text.lines().filter_map(|line| line.split_once('=')) {
+            let value = value.trim().trim_matches('"');
+            match key.trim() {
+                "fakeVddk.version" => settings.version = Some(value.to_owned()),
+                "fakeVddk.upperBits" => settings.upper_bits = value.parse().map_err(|_| Code::INVALID_ARG)?,
+                _ => {}
+            }
+        }
+        Ok(settings)
+    }
 }
 
 /// Ends the library. Open handles become invalid.

@@ -1,75 +1,98 @@
-//! Making, growing and deleting local disks.
+//! Disks of this machine: VMDK files of every form that the crate `vmdk` knows.
+
+mod attach;
+mod copy;
+mod disk;
+mod files;
+mod lock;
+mod manage;
+mod rebuild;
 
 use std::path::Path;
+use std::sync::Arc;
 
-use sim_store::{Disk, DiskSpec, Provisioning, SECTOR};
+use vmdk::{ErrorKind, Folder, LocalFolder};
 
 use crate::code::{Answer, Code};
 use crate::connection::{Connection, Target};
 use crate::ffi::log;
 
-const VMFS_FLAT: u32 = 5;
-const VMFS_THIN: u32 = 7;
+pub(crate) use attach::{attach, check_attach};
+pub(crate) use copy::{clone, space_needed};
+pub(crate) use disk::LocalDisk;
+pub(crate) use files::{rename, unlink};
+pub(crate) use manage::{Spec, check_repair, create, create_child, grow};
+pub(crate) use rebuild::{defragment, shrink};
 
-/// What to create.
-pub(crate) struct Spec {
-    pub(crate) disk_type: u32,
-    pub(crate) adapter: u32,
-    pub(crate) hardware_version: u16,
-    pub(crate) sectors: u64,
+/// Hears percentages.
+pub(crate) type Progress<'a> = &'a mut dyn FnMut(i32);
+
+/// The whole machine as one folder: a local client may open whatever its user may.
+fn root() -> Answer<Arc<dyn Folder>> {
+    let folder = LocalFolder::new("/").map_err(|error| {
+        log::warn(&format!("the root folder cannot be opened: {error}"));
+        Code::FILE_ERROR
+    })?;
+    Ok(Arc::new(folder.danger_follow_outside()))
 }
 
-/// Creates a disk of the two types that the store can write: thin and thick VMFS disks.
-pub(crate) fn create(connection: &Connection, path: &str, spec: &Spec) -> Answer<()> {
-    check(connection, "Create", path)?;
-    let provisioning = match spec.disk_type {
-        VMFS_THIN => Provisioning::Thin,
-        VMFS_FLAT => Provisioning::LazyThick,
-        other => {
-            log::warn(&format!("disks of type {other} cannot be created here"));
-            return Err(Code::TYPE_NOT_SUPPORTED);
-        }
-    };
-    let adapter = match spec.adapter {
-        1 => "ide",
-        2 => "buslogic",
-        3 => "lsilogic",
-        _ => return Err(Code::INVALID_ARG),
-    };
-    let capacity = spec.sectors.checked_mul(SECTOR).ok_or(Code::INVALID_ARG)?;
-    let spec = DiskSpec {
-        provisioning,
-        adapter: adapter.to_owned(),
-        hardware_version: spec.hardware_version.into(),
-        ..DiskSpec::thin(capacity)
-    };
-    told(path, Disk::create(path, &spec).map(drop))
+/// The name below [`root`] of an absolute path.
+fn name_of(path: &str) -> Answer<String> {
+    if !Path::new(path).is_absolute() || path.ends_with('/') {
+        log::warn("the path of a local disk must be absolute");
+        return Err(Code::FILE_NAME_INVALID);
+    }
+    Ok(path.trim_start_matches('/').to_owned())
 }
 
-pub(crate) fn grow(connection: &Connection, path: &str, sectors: u64) -> Answer<()> {
-    check(connection, "Grow", path)?;
-    let capacity = sectors.checked_mul(SECTOR).ok_or(Code::INVALID_ARG)?;
-    told(path, sim_store::grow(Path::new(path), capacity))
-}
-
-pub(crate) fn unlink(connection: &Connection, path: &str) -> Answer<()> {
-    check(connection, "Unlink", path)?;
-    told(path, sim_store::delete(Path::new(path)))
-}
-
+/// Whether a disk may be changed as a whole over this connection.
 fn check(connection: &Connection, function: &str, path: &str) -> Answer<()> {
     connection.faults.suffer(function, path)?.settle()?;
     match connection.target {
         Target::Remote(_) => Err(Code::NOT_SUPPORTED_ON_REMOTE_OBJECT),
         Target::Local if connection.read_only => Err(Code::FILE_READ_ONLY),
-        Target::Local if !Path::new(path).is_absolute() => Err(Code::FILE_NAME_INVALID),
-        Target::Local => Ok(()),
+        Target::Local => name_of(path).map(drop),
     }
 }
 
-fn told(path: &str, result: sim_store::Result<()>) -> Answer<()> {
+/// Turns a failure of `vmdk` into its code, and says in the log what it was.
+fn told<T>(what: &str, result: vmdk::Result<T>) -> Answer<T> {
     result.map_err(|error| {
-        log::warn(&format!("{path}: {error}"));
-        Code::of(&error)
+        log::warn(&format!("{what}: {error}"));
+        match error.kind() {
+            ErrorKind::NotADisk | ErrorKind::Unfinished | ErrorKind::Malformed => Code::INVALID_DISK,
+            ErrorKind::Unsupported | ErrorKind::Disputed => Code::TYPE_NOT_SUPPORTED,
+            ErrorKind::RemoteExtent | ErrorKind::DeviceMapping => Code::UNSUPPORTED_DEVICE,
+            ErrorKind::Encrypted => Code::NEED_KEY,
+            ErrorKind::OutsideFolder | ErrorKind::ParentMissing => Code::CANNOT_OPEN_PARENT,
+            ErrorKind::ParentModified => Code::CID_MISMATCH,
+            ErrorKind::CapacityDiffers => Code::CAPACITY_MISMATCH,
+            ErrorKind::InvalidInput => Code::INVALID_ARG,
+            ErrorKind::ReadOnly => Code::FILE_READ_ONLY,
+            ErrorKind::TooLarge => Code::FILE_TOO_BIG,
+            ErrorKind::NotFound => Code::FILE_NOT_FOUND,
+            ErrorKind::AlreadyExists => Code::FILE_ALREADY_EXISTS,
+            _ => std::error::Error::source(&error)
+                .and_then(|source| source.downcast_ref::<std::io::Error>())
+                .map_or(Code::FAIL, of_io),
+        }
     })
+}
+
+/// The same for the operating system's failures.
+fn told_io<T>(what: &str, result: std::io::Result<T>) -> Answer<T> {
+    result.map_err(|error| {
+        log::warn(&format!("{what}: {error}"));
+        of_io(&error)
+    })
+}
+
+fn of_io(error: &std::io::Error) -> Code {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => Code::FILE_NOT_FOUND,
+        std::io::ErrorKind::AlreadyExists => Code::FILE_ALREADY_EXISTS,
+        std::io::ErrorKind::PermissionDenied => Code::FILE_ACCESS_ERROR,
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Code::DISK_FULL,
+        _ => Code::FILE_ERROR,
+    }
 }

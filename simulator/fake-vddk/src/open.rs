@@ -1,78 +1,114 @@
 //! Opening disks: which file is meant, and whether it may be opened.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use sim_store::state::{Inventory, VmRecord};
 use sim_store::{Access, DatastorePath, Disk, Scope};
 
 use crate::code::{Answer, Code};
-use crate::connection::{Connection, Remote, Target};
+use crate::connection::{Connection, Object, Remote, Target};
+use crate::content::{Content, StoreDisk};
 use crate::disk::OpenDisk;
 use crate::ffi::log;
+use crate::local::LocalDisk;
 use crate::transport;
 
 const SINGLE_LINK: u32 = 0x002;
 const READ_ONLY: u32 = 0x004;
 const COMPRESSION: u32 = 0x3f0;
 
-/// Opens a disk over a connection.
-pub(crate) fn open(connection: &Connection, path: &str, flags: u32) -> Answer<OpenDisk> {
+/// Opens a disk over a connection, whose handle it remembers.
+pub(crate) fn open(
+    connection: &Connection,
+    handle: usize,
+    path: &str,
+    flags: u32,
+    change_id: Option<String>,
+) -> Answer<OpenDisk> {
     connection.faults.suffer("Open", path)?.settle()?;
     if (flags & COMPRESSION).count_ones() > 1 {
         log::warn("more than one compression was asked for");
         return Err(Code::INVALID_ARG);
     }
     let read_only = connection.read_only || flags & READ_ONLY != 0;
-    let access = if read_only { Access::ReadOnly } else { Access::ReadWrite };
-    let scope = if flags & SINGLE_LINK != 0 { Scope::TopLink } else { Scope::WholeChain };
-    let (file, transport, origin) = match &connection.target {
-        Target::Local => (local_file(path)?, transport::LOCAL, path.to_owned()),
-        Target::Remote(remote) => {
-            let transport = remote.transport.ok_or_else(|| {
-                log::warn("none of the transport modes asked for can reach the disk");
-                Code::FILE_ACCESS_ERROR
-            })?;
-            let origin = format!("vpxa-nfcssl://{path}@{}:{}", remote.server.host, remote.nfc_port);
-            (remote_file(remote, path, access)?, transport, origin)
-        }
+    let content = content(connection, path, read_only, flags & SINGLE_LINK != 0)?;
+    let (transport, origin) = match &connection.target {
+        Target::Local => (transport::LOCAL, path.to_owned()),
+        Target::Remote(remote) => (
+            remote.transport.unwrap_or(transport::LOCAL),
+            format!("vpxa-nfcssl://{path}@{}:{}", remote.server.host, remote.nfc_port),
+        ),
     };
-    let disk = Disk::open(&file, access, scope).map_err(|error| {
-        log::warn(&format!("cannot open {path}: {error}"));
-        Code::of(&error)
-    })?;
-    let sectors = disk.capacity() / sim_store::SECTOR;
+    let tracked = match (&content, change_id) {
+        (Content::Store(store), Some(id)) => Some((store.disk.path().to_owned(), id)),
+        _ => None,
+    };
+    let sectors = content.capacity() / sim_store::SECTOR;
     // Other programs look for this line; its form is the real library's.
     log::line(&format!(
         "DISKLIB-LINK  : Opened '{origin}' (0x{:x}): custom, {sectors} sectors / {:.1} GB.",
         flags | 0x8,
-        disk.capacity() as f64 / (1u64 << 30) as f64
+        content.capacity() as f64 / (1u64 << 30) as f64
     ));
-    Ok(OpenDisk::new(disk, path.to_owned(), transport, scope, connection.faults.clone()))
+    Ok(OpenDisk::new(content, path.to_owned(), transport, handle, tracked, connection.faults.clone()))
 }
 
-fn local_file(path: &str) -> Answer<PathBuf> {
-    let file = Path::new(path);
-    if file.is_absolute() {
-        return Ok(file.to_owned());
+/// The bytes behind a path, on this machine or on the connection's server.
+pub(crate) fn content(
+    connection: &Connection,
+    path: &str,
+    read_only: bool,
+    single_link: bool,
+) -> Answer<Content> {
+    let remote = match &connection.target {
+        Target::Local => return Ok(Content::File(LocalDisk::open(path, !read_only, single_link)?)),
+        Target::Remote(remote) => remote,
+    };
+    if remote.transport.is_none() {
+        log::warn("none of the transport modes asked for can reach the disk");
+        return Err(Code::FILE_ACCESS_ERROR);
     }
-    log::warn("the path of a local disk must be absolute");
-    Err(Code::FILE_NAME_INVALID)
+    let access = if read_only { Access::ReadOnly } else { Access::ReadWrite };
+    let scope = if single_link { Scope::TopLink } else { Scope::WholeChain };
+    let file = remote_file(remote, path, access)?;
+    let disk = Disk::open(&file, access, scope).map_err(|error| {
+        log::warn(&format!("cannot open {path}: {error}"));
+        Code::of(&error)
+    })?;
+    Ok(Content::Store(Box::new(StoreDisk { disk, scope })))
 }
 
 fn remote_file(remote: &Remote, path: &str, access: Access) -> Answer<PathBuf> {
-    if !same_thumbprint(remote.thumbprint.as_deref(), &remote.server.thumbprint) {
+    // A certificate is what 9.0 takes instead; the simulator keeps none to compare it with.
+    let vouched = remote.certificate.is_some()
+        || same_thumbprint(remote.thumbprint.as_deref(), &remote.server.thumbprint);
+    if !vouched {
         log::warn("[NFC ERROR] the certificate's thumbprint is not the expected one");
         return Err(Code::FAIL);
     }
     let inventory = remote.server.inventory()?;
-    let vm = remote.vm.find(&inventory)?;
+    let vm = match &remote.object {
+        Object::Machine(vm) => Some(vm.find(&inventory)?),
+        Object::DatastoreFolder(_) => None,
+        Object::StorageObject(id) => {
+            log::warn(&format!("this server has no first-class disk {id}"));
+            return Err(Code::OBJECT_NOT_FOUND);
+        }
+    };
     let path: DatastorePath = path.parse().map_err(|error| {
         log::warn(&format!("{error}"));
         Code::FILE_NAME_INVALID
     })?;
-    check_ownership(vm, remote.snapshot.as_deref(), &path)?;
-    if access == Access::ReadWrite {
-        check_writable(vm, &path)?;
+    if let Some(vm) = vm {
+        check_ownership(vm, remote.snapshot.as_deref(), &path)?;
+        if access == Access::ReadWrite {
+            check_writable(vm, &path)?;
+        }
+    } else if access == Access::ReadWrite {
+        // Without a machine there is none whose disk it may be.
+        for vm in inventory.vms.iter().filter(|vm| check_ownership(vm, None, &path).is_ok()) {
+            check_writable(vm, &path)?;
+        }
     }
     resolve(&inventory, &path)
 }

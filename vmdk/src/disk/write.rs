@@ -119,6 +119,34 @@ impl Disk {
         Ok(())
     }
 
+    /// Changes the descriptor of the top link, such as its disk data base. Extents are named by it, not moved: whoever changes
+    /// those has to open the disk anew. The content id is what `edit` makes of it, until the first write renews it.
+    ///
+    /// # Errors
+    /// `ReadOnly` if the disk was opened for reading; those of `edit`; `TooLarge` for a text that the file has no room for; `Io`
+    /// from the storage. The descriptor is then as it was.
+    pub fn edit_descriptor(&mut self, edit: impl FnOnce(&mut Descriptor) -> Result<()>) -> Result<()> {
+        let read_only = || Error::new(ErrorKind::ReadOnly, "the disk was opened for reading");
+        let begun = self.lock().ok_or_else(read_only)?.begun;
+        let link = self.links.first().ok_or_else(read_only)?;
+        let mut descriptor = link.descriptor.clone();
+        if begun {
+            // What the file has since the first change.
+            descriptor.set_cid(link.next_cid);
+            if descriptor.change_track_path().is_some() || descriptor.version() == 3 {
+                descriptor.drop_change_tracking();
+            }
+        }
+        edit(&mut descriptor)?;
+        self.store_top_descriptor(&descriptor)?;
+        if let Some(link) = self.links.first_mut() {
+            // Of what was changed already, the id is the one that stands now.
+            link.next_cid = if begun { descriptor.cid() } else { descriptor.cid().random_but() };
+            link.descriptor = descriptor;
+        }
+        Ok(())
+    }
+
     /// Renews the content id now, and says what it has become.
     pub(crate) fn begin_changes(&self) -> Result<Cid> {
         self.begin().map(|(_, link)| link.next_cid)

@@ -7,7 +7,7 @@ use vixdisklib::ffi::bindings::{
     VDDK_CREDENTIALS_PASSWORD, VDDK_CREDENTIALS_SESSION, VddkConnectParams, VddkConnectParamsHead,
 };
 
-use super::log;
+use super::{blocks, log};
 use crate::code::{Answer, Code, word};
 use crate::connection::{Login, Params};
 
@@ -89,7 +89,10 @@ pub(super) unsafe fn params(params: *const VddkConnectParams) -> Answer<Option<P
         }
         other => Login::Other(other),
     };
-    Ok(Some(Params { vm, server, thumbprint, login, port: head.port, nfc_port: head.nfc_port }))
+    // SAFETY: the caller's promise.
+    let (spec, certificate) = unsafe { blocks::tail(params) }?;
+    let (port, nfc_port) = (head.port, head.nfc_port);
+    Ok(Some(Params { vm, server, thumbprint, login, port, nfc_port, spec, certificate }))
 }
 
 /// Stores a result where the caller wants it.

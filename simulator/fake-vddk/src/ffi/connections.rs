@@ -6,7 +6,7 @@ use std::ptr;
 use vixdisklib::ffi::bindings::{VddkBool, VddkConnectParams, VddkConnection, VddkDisk};
 
 use super::arguments::{caught, guarded, params, required, store, string};
-use super::memory;
+use super::blocks;
 use crate::code::{Answer, Code};
 use crate::connection::Connection;
 use crate::{access, library};
@@ -14,17 +14,17 @@ use crate::{access, library};
 /// At least 136 zeroed bytes: what the newest clients know.
 #[unsafe(no_mangle)]
 pub extern "C" fn VixDiskLib_AllocateConnectParams() -> *mut VddkConnectParams {
-    caught(ptr::null_mut(), || memory::connect_params().unwrap_or(ptr::null_mut()))
+    caught(ptr::null_mut(), || blocks::allocate().unwrap_or(ptr::null_mut()))
 }
 
-/// Frees the block; the strings in it are the client's.
+/// Frees the block; the strings in it are the client's, but for those of GetConnectParams.
 ///
 /// # Safety
 /// `params` must be null or come from the function above, and not be used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn VixDiskLib_FreeConnectParams(params: *mut VddkConnectParams) {
     // SAFETY: the caller's promise.
-    unsafe { memory::free(params.cast()) };
+    unsafe { blocks::free(params) };
 }
 
 /// # Safety
@@ -58,13 +58,8 @@ pub unsafe extern "C" fn VixDiskLib_ConnectEx(
         let snapshot = unsafe { string(snapshot) }?;
         // SAFETY: as above.
         let modes = unsafe { string(modes) }?;
-        let opened = Connection::open(
-            &library,
-            parameters.as_ref(),
-            read_only != 0,
-            snapshot.as_deref(),
-            modes.as_deref(),
-        )?;
+        let opened =
+            Connection::open(&library, parameters, read_only != 0, snapshot.as_deref(), modes.as_deref())?;
         let handle = library.add_connection(opened);
         // SAFETY: as above.
         unsafe { store(connection, handle as VddkConnection) }
@@ -131,16 +126,46 @@ pub unsafe extern "C" fn VixDiskLib_Cleanup(
     })
 }
 
-/// Not built.
+/// A block of its own with what the connection was made with; to be freed like every other.
+///
+/// # Safety
+/// `parameters` must take a pointer.
 #[unsafe(no_mangle)]
-pub extern "C" fn VixDiskLib_GetConnectParams(_: VddkConnection, _: *mut *mut VddkConnectParams) -> u64 {
-    Code::NOT_SUPPORTED.0
+pub unsafe extern "C" fn VixDiskLib_GetConnectParams(
+    connection: VddkConnection,
+    parameters: *mut *mut VddkConnectParams,
+) -> u64 {
+    guarded(|| {
+        // SAFETY: the caller's promise.
+        unsafe { store(parameters, ptr::null_mut()) }?;
+        let connection = library::current()?.connection(connection as usize)?;
+        let block = match &connection.params {
+            Some(params) => blocks::filled(params)?,
+            None => blocks::allocate()?,
+        };
+        // SAFETY: as above.
+        unsafe { store(parameters, block) }
+    })
 }
 
-/// Not built.
+/// The handle of the connection that the disk was opened over, if it is still open.
+///
+/// # Safety
+/// `connection` must take a handle.
 #[unsafe(no_mangle)]
-pub extern "C" fn VixDiskLib_GetConnectionFromDisk(_: VddkDisk, _: *mut VddkConnection) -> u64 {
-    Code::NOT_SUPPORTED.0
+pub unsafe extern "C" fn VixDiskLib_GetConnectionFromDisk(
+    disk: VddkDisk,
+    connection: *mut VddkConnection,
+) -> u64 {
+    guarded(|| {
+        // SAFETY: the caller's promise.
+        unsafe { store(connection, ptr::null_mut()) }?;
+        let library = library::current()?;
+        let handle = library.disk(disk as usize)?.connection;
+        library.connection(handle)?;
+        // SAFETY: as above.
+        unsafe { store(connection, handle as VddkConnection) }
+    })
 }
 
 /// # Safety

@@ -8,10 +8,10 @@ use vixdisklib::ffi::bindings::{
     VddkSectors,
 };
 
-use super::arguments::{caught, guarded, required, store};
+use super::arguments::{caught, guarded, required, store, string};
 use super::memory;
 use crate::code::{Answer, Code};
-use crate::{allocated, library, open};
+use crate::{allocated, changed, library, open};
 
 /// # Safety
 /// As the interface says: `path` ends with a zero byte, `disk` takes a handle.
@@ -26,19 +26,43 @@ pub unsafe extern "C" fn VixDiskLib_Open(
         // SAFETY: the caller's promise. Null is what a client sees when this fails.
         unsafe { store(disk, ptr::null_mut()) }?;
         let library = library::current()?;
-        let connection = library.connection(connection as usize)?;
+        let number = connection as usize;
+        let connection = library.connection(number)?;
         // SAFETY: as above.
         let path = unsafe { required(path) }?;
-        let handle = library.add_disk(open::open(&connection, &path, flags)?);
+        let handle = library.add_disk(open::open(&connection, number, &path, flags, None)?);
         // SAFETY: as above.
         unsafe { store(disk, handle as VddkDisk) }
     })
 }
 
-/// Not built.
+/// # Safety
+/// As for [`VixDiskLib_Open`]; `params` is null or points to the structure, whose strings end with a zero byte.
 #[unsafe(no_mangle)]
-pub extern "C" fn VixDiskLib_OpenEx(_: VddkConnection, _: *const VddkOpenParams, _: *mut VddkDisk) -> u64 {
-    Code::NOT_SUPPORTED.0
+pub unsafe extern "C" fn VixDiskLib_OpenEx(
+    connection: VddkConnection,
+    params: *const VddkOpenParams,
+    disk: *mut VddkDisk,
+) -> u64 {
+    guarded(|| {
+        // SAFETY: the caller's promise. Null is what a client sees when this fails.
+        unsafe { store(disk, ptr::null_mut()) }?;
+        let library = library::current()?;
+        let number = connection as usize;
+        let connection = library.connection(number)?;
+        if params.is_null() {
+            return Err(Code::INVALID_ARG);
+        }
+        // SAFETY: not null, and the caller's promise.
+        let params = unsafe { params.read() };
+        // SAFETY: as above.
+        let path = unsafe { required(params.path) }?;
+        // SAFETY: as above.
+        let change_id = unsafe { string(params.change_id) }?;
+        let handle = library.add_disk(open::open(&connection, number, &path, params.flags, change_id)?);
+        // SAFETY: as above.
+        unsafe { store(disk, handle as VddkDisk) }
+    })
 }
 
 /// The handle is gone even when this fails.
@@ -113,19 +137,36 @@ pub unsafe extern "C" fn VixDiskLib_FreeBlockList(list: *mut VddkBlockList) -> u
     0
 }
 
-/// Not built.
+/// # Safety
+/// `params` is null or points to the structure; `changes` must take a pointer.
 #[unsafe(no_mangle)]
-pub extern "C" fn VixDiskLib_QueryChangedAreas(
-    _: VddkDisk,
-    _: *const VddkChangedAreaParams,
-    _: *mut *mut VddkChangeInfo,
+pub unsafe extern "C" fn VixDiskLib_QueryChangedAreas(
+    disk: VddkDisk,
+    params: *const VddkChangedAreaParams,
+    changes: *mut *mut VddkChangeInfo,
 ) -> u64 {
-    Code::NOT_SUPPORTED.0
+    guarded(|| {
+        // SAFETY: the caller's promise.
+        unsafe { store(changes, ptr::null_mut()) }?;
+        let disk = library::current()?.disk(disk as usize)?;
+        if params.is_null() {
+            return Err(Code::INVALID_ARG);
+        }
+        // SAFETY: not null, and the caller's promise.
+        let start = unsafe { params.read() }.start;
+        let found = changed::query(&disk, start)?;
+        // SAFETY: as above.
+        unsafe { store(changes, memory::change_info(&found)?) }
+    })
 }
 
-/// There is never anything to free.
+/// # Safety
+/// `changes` must be null or come from [`VixDiskLib_QueryChangedAreas`], and not be used again.
 #[unsafe(no_mangle)]
-pub extern "C" fn VixDiskLib_FreeChangedAreas(_: *mut VddkChangeInfo) {}
+pub unsafe extern "C" fn VixDiskLib_FreeChangedAreas(changes: *mut VddkChangeInfo) {
+    // SAFETY: the caller's promise.
+    unsafe { memory::free_change_info(changes) };
+}
 
 /// # Safety
 /// `key` ends with a zero byte, `buffer` is null or has `size` bytes, `needed` is null or takes a number.

@@ -1,4 +1,4 @@
-//! Making and changing disks; local ones only.
+//! Making and changing disks as a whole.
 
 use std::ffi::{c_char, c_void};
 
@@ -6,8 +6,8 @@ use vixdisklib::ffi::bindings::{
     VddkBool, VddkConnection, VddkCreateParams, VddkDisk, VddkDiskType, VddkProgressCallback, VddkSectors,
 };
 
-use super::arguments::{guarded, required};
-use crate::code::Code;
+use super::arguments::{guarded, required, store};
+use crate::code::{Answer, Code};
 use crate::library;
 use crate::local::{self, Spec};
 
@@ -25,21 +25,59 @@ pub unsafe extern "C" fn VixDiskLib_Create(
         let connection = library::current()?.connection(connection as usize)?;
         // SAFETY: the caller's promise.
         let path = unsafe { required(path) }?;
-        if params.is_null() {
-            return Err(Code::INVALID_ARG);
-        }
-        // SAFETY: not null; the part that clients of 6.x have is read and no more.
-        let head = unsafe { params.cast::<CreateHead>().read() };
-        let spec = Spec {
-            disk_type: head.disk_type,
-            adapter: head.adapter_type,
-            hardware_version: head.hardware_version,
-            sectors: head.capacity,
-        };
-        local::create(&connection, &path, &spec)?;
+        // SAFETY: as above.
+        let spec = unsafe { spec(params) }?;
+        local::create(&connection, &path, &spec, &mut reporter(progress, data))
+    })
+}
+
+/// # Safety
+/// `path` ends with a zero byte.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn VixDiskLib_CreateChild(
+    disk: VddkDisk,
+    path: *const c_char,
+    disk_type: VddkDiskType,
+    progress: VddkProgressCallback,
+    data: *mut c_void,
+) -> u64 {
+    guarded(|| {
+        let disk = library::current()?.disk(disk as usize)?;
         // SAFETY: the caller's promise.
-        unsafe { report_end(progress, data) };
-        Ok(())
+        let path = unsafe { required(path) }?;
+        local::create_child(&disk, &path, disk_type, &mut reporter(progress, data))
+    })
+}
+
+/// # Safety
+/// As for [`VixDiskLib_Create`], for both paths. A server's disk ignores `params`, which may then be null.
+#[allow(clippy::too_many_arguments, reason = "the interface wants them")]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn VixDiskLib_Clone(
+    to: VddkConnection,
+    to_path: *const c_char,
+    from: VddkConnection,
+    from_path: *const c_char,
+    params: *const VddkCreateParams,
+    progress: VddkProgressCallback,
+    data: *mut c_void,
+    overwrite: VddkBool,
+) -> u64 {
+    guarded(|| {
+        let library = library::current()?;
+        let (to, from) = (library.connection(to as usize)?, library.connection(from as usize)?);
+        // SAFETY: the caller's promise.
+        let to_path = unsafe { required(to_path) }?;
+        // SAFETY: as above.
+        let from_path = unsafe { required(from_path) }?;
+        let spec = if params.is_null() && to.is_remote() {
+            Spec { disk_type: 0, adapter: 0, hardware_version: 0, sectors: 0 }
+        } else {
+            // SAFETY: as above.
+            unsafe { spec(params) }?
+        };
+        let mut progress = reporter(progress, data);
+        local::clone(&to, &to_path, &from, &from_path, &spec, overwrite != 0, &mut progress)
     })
 }
 
@@ -50,7 +88,7 @@ pub unsafe extern "C" fn VixDiskLib_Grow(
     connection: VddkConnection,
     path: *const c_char,
     capacity: VddkSectors,
-    _update_geometry: VddkBool,
+    update_geometry: VddkBool,
     progress: VddkProgressCallback,
     data: *mut c_void,
 ) -> u64 {
@@ -58,10 +96,35 @@ pub unsafe extern "C" fn VixDiskLib_Grow(
         let connection = library::current()?.connection(connection as usize)?;
         // SAFETY: the caller's promise.
         let path = unsafe { required(path) }?;
-        local::grow(&connection, &path, capacity)?;
-        // SAFETY: as above.
-        unsafe { report_end(progress, data) };
-        Ok(())
+        local::grow(&connection, &path, capacity, update_geometry != 0, &mut reporter(progress, data))
+    })
+}
+
+/// # Safety
+/// The callback must accept `data`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn VixDiskLib_Shrink(
+    disk: VddkDisk,
+    progress: VddkProgressCallback,
+    data: *mut c_void,
+) -> u64 {
+    guarded(|| {
+        let disk = library::current()?.disk(disk as usize)?;
+        local::shrink(&disk, &mut reporter(progress, data))
+    })
+}
+
+/// # Safety
+/// The callback must accept `data`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn VixDiskLib_Defragment(
+    disk: VddkDisk,
+    progress: VddkProgressCallback,
+    data: *mut c_void,
+) -> u64 {
+    guarded(|| {
+        let disk = library::current()?.disk(disk as usize)?;
+        local::defragment(&disk, &mut reporter(progress, data))
     })
 }
 
@@ -74,6 +137,76 @@ pub unsafe extern "C" fn VixDiskLib_Unlink(connection: VddkConnection, path: *co
         // SAFETY: the caller's promise.
         let path = unsafe { required(path) }?;
         local::unlink(&connection, &path)
+    })
+}
+
+/// # Safety
+/// Both paths end with a zero byte.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn VixDiskLib_Rename(from: *const c_char, to: *const c_char) -> u64 {
+    guarded(|| {
+        let library = library::current()?;
+        // SAFETY: the caller's promise.
+        let from = unsafe { required(from) }?;
+        // SAFETY: as above.
+        let to = unsafe { required(to) }?;
+        if let Some(kit) = library.kit() {
+            library.faults_of(kit).suffer("Rename", &from)?.settle()?;
+        }
+        local::rename(&from, &to)
+    })
+}
+
+/// Any pointer is safe to pass: handles are numbers that are looked up.
+#[unsafe(no_mangle)]
+pub extern "C" fn VixDiskLib_IsAttachPossible(parent: VddkDisk, child: VddkDisk) -> u64 {
+    guarded(|| {
+        let library = library::current()?;
+        local::check_attach(&*library.disk(parent as usize)?, &*library.disk(child as usize)?)
+    })
+}
+
+/// The parent's handle is gone when this succeeds.
+#[unsafe(no_mangle)]
+pub extern "C" fn VixDiskLib_Attach(parent: VddkDisk, child: VddkDisk) -> u64 {
+    guarded(|| {
+        let library = library::current()?;
+        if parent == child {
+            return Err(Code::INVALID_ARG);
+        }
+        local::attach(&*library.disk(parent as usize)?, &*library.disk(child as usize)?)?;
+        library.take_disk(parent as usize).map(drop)
+    })
+}
+
+/// # Safety
+/// `bytes` must take a number.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn VixDiskLib_SpaceNeededForClone(
+    disk: VddkDisk,
+    disk_type: VddkDiskType,
+    bytes: *mut u64,
+) -> u64 {
+    guarded(|| {
+        let disk = library::current()?.disk(disk as usize)?;
+        // SAFETY: the caller's promise.
+        unsafe { store(bytes, local::space_needed(&disk, disk_type)?) }
+    })
+}
+
+/// # Safety
+/// `path` ends with a zero byte.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn VixDiskLib_CheckRepair(
+    connection: VddkConnection,
+    path: *const c_char,
+    repair: VddkBool,
+) -> u64 {
+    guarded(|| {
+        let connection = library::current()?.connection(connection as usize)?;
+        // SAFETY: the caller's promise.
+        let path = unsafe { required(path) }?;
+        local::check_repair(&connection, &path, repair != 0)
     })
 }
 
@@ -90,49 +223,27 @@ const _: () =
     assert!(size_of::<CreateHead>() == std::mem::offset_of!(VddkCreateParams, logical_sector_bytes));
 
 /// # Safety
-/// The callback must accept `data`.
-unsafe fn report_end(progress: VddkProgressCallback, data: *mut c_void) {
-    if let Some(progress) = progress {
-        // SAFETY: the caller's promise. The result is of no consequence.
-        unsafe { progress(data, 100) };
+/// `params` must be null or have the bytes that clients of 6.x have.
+unsafe fn spec(params: *const VddkCreateParams) -> Answer<Spec> {
+    if params.is_null() {
+        return Err(Code::INVALID_ARG);
     }
+    // SAFETY: not null; the part that clients of 6.x have is read and no more.
+    let head = unsafe { params.cast::<CreateHead>().read() };
+    Ok(Spec {
+        disk_type: head.disk_type,
+        adapter: head.adapter_type,
+        hardware_version: head.hardware_version,
+        sectors: head.capacity,
+    })
 }
 
-macro_rules! not_built {
-    ($($name:ident($($type:ty),*);)*) => {
-        $(
-            /// Not built: answers 6.
-            #[unsafe(no_mangle)]
-            pub extern "C" fn $name($(_: $type),*) -> u64 {
-                Code::NOT_SUPPORTED.0
-            }
-        )*
-    };
-}
-
-not_built! {
-    VixDiskLib_CreateChild(VddkDisk, *const c_char, VddkDiskType, VddkProgressCallback, *mut c_void);
-    VixDiskLib_Shrink(VddkDisk, VddkProgressCallback, *mut c_void);
-    VixDiskLib_Defragment(VddkDisk, VddkProgressCallback, *mut c_void);
-    VixDiskLib_Rename(*const c_char, *const c_char);
-    VixDiskLib_IsAttachPossible(VddkDisk, VddkDisk);
-    VixDiskLib_Attach(VddkDisk, VddkDisk);
-    VixDiskLib_SpaceNeededForClone(VddkDisk, VddkDiskType, *mut u64);
-    VixDiskLib_CheckRepair(VddkConnection, *const c_char, VddkBool);
-}
-
-/// Not built: answers 6.
-#[allow(clippy::too_many_arguments, reason = "the interface wants them")]
-#[unsafe(no_mangle)]
-pub extern "C" fn VixDiskLib_Clone(
-    _: VddkConnection,
-    _: *const c_char,
-    _: VddkConnection,
-    _: *const c_char,
-    _: *const VddkCreateParams,
-    _: VddkProgressCallback,
-    _: *mut c_void,
-    _: VddkBool,
-) -> u64 {
-    Code::NOT_SUPPORTED.0
+/// What passes percentages on to the client, on the thread of its call.
+fn reporter(progress: VddkProgressCallback, data: *mut c_void) -> impl FnMut(i32) {
+    move |percent| {
+        if let Some(progress) = progress {
+            // SAFETY: the client gave callback and data for this call, which is still going on. The answer is of no consequence.
+            unsafe { progress(data, percent) };
+        }
+    }
 }

@@ -4,15 +4,16 @@
 use std::ffi::{c_char, c_void};
 use std::ptr;
 
-use vixdisklib::ffi::bindings::{VddkBlock, VddkBlockList, VddkConnectParams, VddkGeometry, VddkInfo};
+use vixdisklib::ffi::bindings::{VddkBlock, VddkBlockList, VddkChangeInfo, VddkGeometry, VddkInfo};
 
+use crate::changed::Changes;
 use crate::code::{Answer, Code};
 use crate::disk::Info;
 
 const OUT_OF_MEMORY: Code = Code(2);
 
 /// Zeroed memory for `count` values.
-fn zeroed<T>(bytes: usize) -> Answer<*mut T> {
+pub(super) fn zeroed<T>(bytes: usize) -> Answer<*mut T> {
     // SAFETY: any size is a valid argument.
     let memory = unsafe { libc::calloc(1, bytes.max(size_of::<T>())) };
     if memory.is_null() { Err(OUT_OF_MEMORY) } else { Ok(memory.cast()) }
@@ -25,11 +26,6 @@ fn zeroed<T>(bytes: usize) -> Answer<*mut T> {
 pub(super) unsafe fn free(memory: *mut c_void) {
     // SAFETY: the caller's promise; everything here comes from the C allocator.
     unsafe { libc::free(memory) };
-}
-
-/// An empty block of connection parameters.
-pub(super) fn connect_params() -> Answer<*mut VddkConnectParams> {
-    zeroed(size_of::<VddkConnectParams>())
 }
 
 /// A C copy of a text. A zero byte in it ends it early.
@@ -84,6 +80,34 @@ pub(super) unsafe fn free_info(info: *mut VddkInfo) {
         // SAFETY: all three came from this module.
         unsafe { free(part) };
     }
+}
+
+/// A window of changed areas with its list.
+pub(super) fn change_info(changes: &Changes) -> Answer<*mut VddkChangeInfo> {
+    let areas = block_list(&changes.areas)?;
+    let memory = zeroed::<VddkChangeInfo>(0).inspect_err(|_| {
+        // SAFETY: the list is ours and nobody else's.
+        unsafe { free(areas.cast()) }
+    })?;
+    // SAFETY: the memory is new and large enough.
+    unsafe { memory.write(VddkChangeInfo { start: changes.start, length: changes.length, areas }) };
+    Ok(memory)
+}
+
+/// Frees a window and its list.
+///
+/// # Safety
+/// `changes` must be null or come from [`change_info`], and not be used again.
+pub(super) unsafe fn free_change_info(changes: *mut VddkChangeInfo) {
+    if changes.is_null() {
+        return;
+    }
+    // SAFETY: not null, and the caller's promise.
+    let content = unsafe { changes.read() };
+    // SAFETY: both came from this module.
+    unsafe { free(content.areas.cast()) };
+    // SAFETY: as above.
+    unsafe { free(changes.cast()) };
 }
 
 /// A list of blocks: as long as it has to be, which may be shorter than the structure in the header.

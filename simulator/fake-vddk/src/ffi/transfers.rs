@@ -166,5 +166,5 @@ fn queued(
             client.tell(caught(Err(Code::FAIL), || transfer(&worked_on, offset, &memory)));
         }))
     });
-    submitted.map_or_else(|code| code.0, |()| Code::ASYNC_QUEUED.0)
+    word(submitted.and(Err(Code::ASYNC_QUEUED)))
 }
