@@ -89,7 +89,13 @@ fn remote_file(remote: &Remote, path: &str, access: Access) -> Answer<PathBuf> {
     let inventory = remote.server.inventory()?;
     let vm = match &remote.object {
         Object::Machine(vm) => Some(vm.find(&inventory)?),
-        Object::DatastoreFolder(_) => None,
+        Object::DatastoreFolder(folder) => {
+            if !path.contains(&format!("] {}/", folder.trim_matches('/'))) {
+                log::warn(&format!("{path} is not in the folder {folder} of the connection"));
+                return Err(Code::FILE_NOT_FOUND);
+            }
+            None
+        }
         Object::StorageObject(id) => {
             log::warn(&format!("this server has no first-class disk {id}"));
             return Err(Code::OBJECT_NOT_FOUND);

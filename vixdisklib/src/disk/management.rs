@@ -77,6 +77,9 @@ impl Disk {
     pub fn is_attach_possible(&self, parent: &Disk) -> Result<()> {
         self.check_local(ASK_ATTACH)?;
         parent.check_local(ASK_ATTACH)?;
+        if std::ptr::eq(self, parent) {
+            return Err(self.refusal(ErrorKind::InvalidArgument, ASK_ATTACH, "a disk is not its own parent"));
+        }
         let mark = log::mark();
         let _alone = ONE_PAIR_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         // The parent's worker waits within its job, and that is what keeps the handle from being used meanwhile.

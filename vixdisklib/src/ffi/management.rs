@@ -121,7 +121,9 @@ impl RawDisk {
         self.on_control(move |api, handle| {
             let (progress, data) = callback(&reporter);
             // SAFETY: as in `create_child`.
-            unsafe { api.calls.defragment(handle.get(), progress, data) }.map_err(CallError::from).and_then(check)
+            unsafe { api.calls.defragment(handle.get(), progress, data) }
+                .map_err(CallError::from)
+                .and_then(check)
         })
     }
 

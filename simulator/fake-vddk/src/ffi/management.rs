@@ -171,9 +171,6 @@ pub extern "C" fn VixDiskLib_IsAttachPossible(parent: VddkDisk, child: VddkDisk)
 pub extern "C" fn VixDiskLib_Attach(parent: VddkDisk, child: VddkDisk) -> u64 {
     guarded(|| {
         let library = library::current()?;
-        if parent == child {
-            return Err(Code::INVALID_ARG);
-        }
         local::attach(&*library.disk(parent as usize)?, &*library.disk(child as usize)?)?;
         library.take_disk(parent as usize).map(drop)
     })

@@ -123,8 +123,8 @@ fn local_disks_are_made_and_grown(connection: VddkConnection, path: &CStr) {
     };
     assert_eq!(create(&spec), 0);
     assert_eq!(create(&spec), 12);
-    spec.disk_type = 1;
-    assert_eq!(create(&spec), 16013);
+    spec.disk_type = 256;
+    assert_eq!(create(&spec), 3);
     // SAFETY: as above.
     assert_eq!(unsafe { VixDiskLib_Grow(connection, path.as_ptr(), 1280, 0, None, ptr::null_mut()) }, 0);
 }

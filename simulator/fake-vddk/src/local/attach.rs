@@ -30,6 +30,9 @@ fn possible<'a>(parent: &'a OpenDisk, child: &'a OpenDisk) -> Answer<(&'a LocalD
     let (Content::File(lower), Content::File(upper)) = (&parent.content, &child.content) else {
         return Err(Code::NOT_SUPPORTED_ON_REMOTE_OBJECT);
     };
+    if std::ptr::eq(lower, upper) {
+        return Err(Code::INVALID_ARG);
+    }
     let parent_cid =
         upper.with(|disk| Ok(disk.links().first().ok_or(Code::FAIL)?.descriptor().parent_cid()))?;
     let Some(parent_cid) = parent_cid.filter(|_| upper.is_alone()) else {

@@ -2,7 +2,7 @@
 
 use vixdisklib::ErrorKind;
 
-use crate::world::{World, library};
+use super::world::{World, library};
 
 fn prepared(world: &World) -> String {
     std::fs::read_to_string(world.data.path().join("access.json")).unwrap()

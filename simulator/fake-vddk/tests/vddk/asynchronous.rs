@@ -11,7 +11,7 @@ use futures::task::noop_waker;
 use sim_store::state::FaultRule;
 use vixdisklib::{AlignedBuf, ErrorKind, IoMode, OpenOptions, Sectors};
 
-use crate::world::{World, pattern};
+use super::world::{World, pattern};
 
 fn buffer(length: usize) -> AlignedBuf {
     AlignedBuf::zeroed(length).unwrap()

@@ -4,7 +4,7 @@ use sim_store::state::FaultRule;
 use sim_store::{Disk, DiskSpec};
 use vixdisklib::{ConnectOptions, ConnectParams, OpenOptions, SectorRange, Sectors};
 
-use crate::world::{FROZEN, World, library};
+use super::world::{FROZEN, World, library};
 
 fn range(start: u64, end: u64) -> SectorRange {
     SectorRange::between(Sectors(start), Sectors(end)).unwrap()

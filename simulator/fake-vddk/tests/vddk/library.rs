@@ -2,14 +2,14 @@
 
 use vixdisklib::{ErrorKind, Library, LibraryOptions, TransportMode};
 
-use crate::world::{World, library};
+use super::world::{World, library};
 
 #[test]
 fn the_library_is_loaded_once_and_says_what_it_is() {
     let first = library();
     let second = library();
     assert!(std::sync::Arc::ptr_eq(&first, &second));
-    assert_eq!(first.version().to_string(), "8.0.3");
+    assert_eq!(first.version().to_string(), crate::SETUP.version);
     assert!(first.file().ends_with("lib64/libvixDiskLib.so.8.0.3"), "{}", first.file().display());
     assert!(first.capabilities().iter().all(|capability| capability.present));
     assert_eq!(
@@ -44,7 +44,7 @@ fn calls_are_counted() {
     let before = calls("VixDiskLib_Open");
     let world = World::new();
     let connection = world.connect_to_snapshot();
-    connection.open(crate::world::FROZEN, vixdisklib::OpenOptions::read_only()).unwrap().close().unwrap();
+    connection.open(super::world::FROZEN, vixdisklib::OpenOptions::read_only()).unwrap().close().unwrap();
     connection.open("[ds] none/none.vmdk", vixdisklib::OpenOptions::read_only()).unwrap_err();
     let after = calls("VixDiskLib_Open");
     // Other tests of this process count too.

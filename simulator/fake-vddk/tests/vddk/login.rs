@@ -2,7 +2,7 @@
 
 use vixdisklib::{ConnectOptions, Credentials, ErrorKind, OpenOptions, Thumbprint, TransportMode};
 
-use crate::world::{COOKIE, FROZEN, LIVE, OFF, World, cookie, library, password, thumbprint};
+use super::world::{COOKIE, FROZEN, LIVE, OFF, World, cookie, library, password, thumbprint};
 
 #[test]
 fn a_wrong_password_is_an_authentication_failure() {

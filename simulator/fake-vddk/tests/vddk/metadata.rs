@@ -2,7 +2,7 @@
 
 use vixdisklib::{ErrorKind, OpenOptions};
 
-use crate::world::World;
+use super::world::World;
 
 #[test]
 fn values_are_read_written_and_listed() {

@@ -7,7 +7,7 @@ use vixdisklib::{
     TransportMode,
 };
 
-use crate::world::{CAPACITY, FROZEN, World, library, pattern};
+use super::world::{CAPACITY, FROZEN, World, library, pattern};
 
 const MODES: [IoMode; 2] = [IoMode::Sync, IoMode::Async];
 
@@ -103,7 +103,8 @@ fn a_lost_connection_is_told_apart() {
     }]);
     let error = disk.read(Sectors(0), &mut [0; 512]).unwrap_err();
     assert!(error.is_connection_lost() && !error.is_retryable());
-    assert_eq!((error.code(), error.raw()), (Some(14011), Some(0x7_0000_0000 | 14011)));
+    let upper = (u64::from(crate::SETUP.upper_bits) | 7) << 32;
+    assert_eq!((error.code(), error.raw()), (Some(14011), Some(upper | 14011)));
 }
 
 #[test]
@@ -157,7 +158,7 @@ fn one_disk_serves_many_threads() {
 #[test]
 fn a_disk_says_what_it_is() {
     let world = World::new();
-    let disk = world.connect("vm-101").open(crate::world::LIVE, OpenOptions::read_only()).unwrap();
+    let disk = world.connect("vm-101").open(super::world::LIVE, OpenOptions::read_only()).unwrap();
     let info = disk.info();
     assert_eq!((info.capacity.bytes(), info.links, info.adapter), (Some(CAPACITY), 2, Adapter::LsiLogic));
     assert_eq!((info.logical_sector_bytes, info.physical_sector_bytes), (Some(512), Some(512)));
@@ -165,6 +166,6 @@ fn a_disk_says_what_it_is() {
     assert!(info.uuid.as_deref().is_some_and(|uuid| uuid.starts_with("60 00 C2 9")), "{info:?}");
     assert!(info.bios_geometry.cylinders > 0);
     assert_eq!(disk.transport_mode(), &TransportMode::NbdSsl);
-    let base = world.connect("vm-201").open(crate::world::OFF, OpenOptions::read_only()).unwrap();
+    let base = world.connect("vm-201").open(super::world::OFF, OpenOptions::read_only()).unwrap();
     assert_eq!((base.info().links, base.info().parent.as_deref()), (1, None));
 }

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use secrecy::SecretString;
 use sim_store::state::{
@@ -11,10 +10,10 @@ use sim_store::state::{
 };
 use sim_store::{Access, Datastore, Disk, DiskSpec, Scope, snapshot};
 use tempfile::TempDir;
-use vixdisklib::{
-    ConnectOptions, ConnectParams, Connection, Credentials, Library, LibraryOptions, OpenOptions, Thumbprint,
-    VmSpec,
-};
+use vixdisklib::{ConnectOptions, ConnectParams, Connection, Credentials, OpenOptions, Thumbprint, VmSpec};
+
+use super::setup::kit;
+pub(crate) use super::setup::library;
 
 pub(crate) const PASSWORD: &str = "correct horse";
 pub(crate) const COOKIE: &str = "52ab99cc";
@@ -27,26 +26,11 @@ pub(crate) const OFF: &str = "[ds] off/off.vmdk";
 /// 8 MiB and a tail of 5 sectors that fills no chunk.
 pub(crate) const CAPACITY: u64 = (8 << 20) + 5 * 512;
 
-const HOST: &str = "127.0.0.1";
+pub(crate) const HOST: &str = "127.0.0.1";
 
 pub(crate) struct World {
     pub(crate) data: TempDir,
-    port: u16,
-}
-
-/// The one library of this process.
-pub(crate) fn library() -> Arc<Library> {
-    Library::open(LibraryOptions::new(kit()).temp_directory(kit().join("tmp"))).unwrap()
-}
-
-pub(crate) fn kit() -> PathBuf {
-    static KIT: OnceLock<TempDir> = OnceLock::new();
-    let kit = KIT.get_or_init(|| {
-        let kit = tempfile::tempdir().unwrap();
-        fake_vddk::install(kit.path()).unwrap();
-        kit
-    });
-    kit.path().to_owned()
+    pub(crate) port: u16,
 }
 
 /// Bytes that differ from sector to sector.
