@@ -279,3 +279,60 @@ fn links_of_two_capacities_are_refused() {
     let error = Disk::open(&folder, "child.vmdk").err().unwrap();
     assert_eq!(error.kind(), ErrorKind::CapacityDiffers, "{error}");
 }
+
+/// What stands in the text is changed while the disk is open, before and after it was written to, and lost by neither.
+#[test]
+fn the_descriptor_of_an_open_disk_is_edited() {
+    for variant in [Variant::MonolithicSparse, Variant::SplitFlat] {
+        let (_, folder) = folder();
+        let mut disk = Create::new(variant, 1 << 20).create(&folder, "a.vmdk").unwrap();
+        let first = disk.links()[0].descriptor().cid();
+        disk.edit_descriptor(|descriptor| descriptor.set_ddb("before", "1")).unwrap();
+        disk.write_all_at(b"text", 512).unwrap();
+        disk.edit_descriptor(|descriptor| descriptor.set_ddb("after", "2")).unwrap();
+        let renewed = disk.links()[0].descriptor().cid();
+        assert_ne!(renewed, first);
+        disk.write_all_at(b"more", 1024).unwrap();
+        let refused = disk.edit_descriptor(|descriptor| {
+            descriptor.set_ddb("lost", "3")?;
+            descriptor.set_ddb("no key", "")
+        });
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidInput);
+        disk.close().unwrap();
+        let mut disk = Disk::open(&folder, "a.vmdk").unwrap();
+        let descriptor = disk.links()[0].descriptor().clone();
+        assert_eq!((descriptor.ddb("before"), descriptor.ddb("after")), (Some("1"), Some("2")));
+        assert_eq!((descriptor.ddb("lost"), descriptor.cid()), (None, renewed));
+        assert_eq!(&content(&disk)[512..516], b"text");
+        let error = disk.edit_descriptor(|_| Ok(())).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ReadOnly);
+        // Not written to again, so the next write renews the id once more.
+        let mut disk = OpenOptions::new().writable(true).open(&folder, "a.vmdk").unwrap();
+        disk.edit_descriptor(|descriptor| descriptor.set_ddb("again", "4")).unwrap();
+        disk.write_all_at(b"last", 0).unwrap();
+        disk.close().unwrap();
+        let descriptor = Disk::open(&folder, "a.vmdk").unwrap().links()[0].descriptor().clone();
+        assert_eq!(descriptor.ddb("again"), Some("4"));
+        assert_ne!(descriptor.cid(), renewed);
+    }
+}
+
+#[test]
+fn a_child_is_split_or_in_one_file_and_nothing_else() {
+    let (memory, folder) = folder();
+    let base = Create::new(Variant::MonolithicSparse, 3 << 30).create(&folder, "a.vmdk").unwrap();
+    base.write_all_at(b"base", 0).unwrap();
+    base.close().unwrap();
+    let child = vmdk::create_child_as(&folder, "a.vmdk", "b.vmdk", Variant::SplitSparse).unwrap();
+    child.write_all_at(b"child", 2 << 30).unwrap();
+    child.close().unwrap();
+    let child = Disk::open(&folder, "b.vmdk").unwrap();
+    let mut bytes = [0; 5];
+    child.read_exact_at(&mut bytes, 0).unwrap();
+    assert_eq!(&bytes[..4], b"base");
+    child.read_exact_at(&mut bytes, 2 << 30).unwrap();
+    assert_eq!(&bytes, b"child");
+    assert!(memory.content("b-s002.vmdk").is_some());
+    let error = vmdk::create_child_as(&folder, "a.vmdk", "c.vmdk", Variant::VmfsThin).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+}
