@@ -10,18 +10,17 @@ fn ranges(pairs: &[(u64, u64)]) -> Vec<SectorRange> {
     pairs.iter().map(|&(start, end)| SectorRange::between(Sectors(start), Sectors(end)).unwrap()).collect()
 }
 
-/// The machine that is off, tracked, with a snapshot's change id, and some blocks written after it. What is on disk as its live
-/// link then is what the inventory names.
-fn tracked() -> (World, String) {
+/// The machine that is off, tracked in grains of so many bytes, with a snapshot's change id, and what was written after it.
+fn tracked(granularity: Option<u64>, offsets: impl Iterator<Item = u64>) -> (World, String) {
     let world = World::new();
     let live = world.host_path("off");
-    tracking::enable(&live, None).unwrap();
+    tracking::enable(&live, granularity).unwrap();
     let id = snapshot::create(&live).unwrap();
     let change_id = id.change_id.unwrap().to_string();
     // The snapshot is removed again: the disk has one file, and remembers what was written since.
     let top = Disk::open(&id.child, Access::ReadWrite, Scope::WholeChain).unwrap();
-    for offset in [0, 3 << 20] {
-        top.write_at(offset, &[1; 4096]).unwrap();
+    for offset in offsets {
+        top.write_at(offset, &[1; 512]).unwrap();
     }
     drop(top);
     snapshot::remove_link(&live, &[], &mut |_, _| {}).unwrap();
@@ -30,7 +29,7 @@ fn tracked() -> (World, String) {
 
 #[test]
 fn what_changed_since_an_id_is_told_in_full() {
-    let (world, change_id) = tracked();
+    let (world, change_id) = tracked(None, [0, 3 << 20].into_iter());
     let areas = |id: &str| {
         let options = OpenOptions::read_only().changed_since(id);
         world.connect("vm-201").open(OFF, options).and_then(|disk| disk.changed_areas())
@@ -58,20 +57,12 @@ fn without_a_change_id_the_library_is_not_asked() {
 
 #[test]
 fn a_disk_of_many_areas_is_asked_in_windows() {
-    let world = World::new();
-    let live = world.host_path("off");
-    tracking::enable(&live, Some(512)).unwrap();
-    let id = tracking::change_id(&live).unwrap().unwrap().to_string();
-    let disk = Disk::open(&live, Access::ReadWrite, Scope::WholeChain).unwrap();
     // Every other sector of 3 MiB: 3,072 areas, and one answer has 2,000.
-    for sector in (0..6144u64).step_by(2) {
-        disk.write_at(sector * 512, &[1; 512]).unwrap();
-    }
-    drop(disk);
+    let (world, id) = tracked(Some(512), (0..6144u64).step_by(2).map(|sector| sector * 512));
     let disk = world.connect("vm-201").open(OFF, OpenOptions::read_only().changed_since(&id)).unwrap();
     let areas = disk.changed_areas().unwrap();
     let expected: Vec<(u64, u64)> = (0..6144).step_by(2).map(|sector| (sector, sector + 1)).collect();
-    assert_eq!(areas, ranges(&expected));
+    assert!(areas == ranges(&expected), "{} areas", areas.len());
     world.faults(&[FaultRule {
         function: "QueryChangedAreas".to_owned(),
         nth: Some(2),

@@ -209,7 +209,7 @@ fn disks_are_renamed_with_their_files() {
 fn a_chain_is_attached_and_the_parent_is_gone() {
     let folder = Folder::new();
     let base = folder.create("a.vmdk", DiskType::MonolithicSparse);
-    folder.write(&base, 0, &pattern(1, 4096));
+    folder.write(&base, 4096, &pattern(1, 4096));
     let child = folder.path("b.vmdk");
     let disk = folder.open(&base, OpenOptions::read_only());
     disk.create_child(&child, DiskType::MonolithicSparse, |_| {}).unwrap();
