@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn texts_follow_the_table_and_ignore_the_upper_bits() {
         assert_eq!(text(0xABCD_0000_0000_0023), "the server refused the login");
-        assert_eq!(text(3001), "Unknown error 0xbb9");
+        assert_eq!(text(3002), "Unknown error 0xbba");
         assert_eq!(word(Err(Code::MIXED_MODE)), 26000);
     }
 }
