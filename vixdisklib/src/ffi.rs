@@ -36,3 +36,4 @@ pub(crate) use disk::{RawDisk, RawInfo};
 pub(crate) use library::{Api, CallError};
 pub(crate) use loader::load;
 pub(crate) use stats::Missing;
+pub(crate) use trampoline::log_callbacks;

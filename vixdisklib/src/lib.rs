@@ -65,6 +65,8 @@ mod library;
 mod log;
 mod params;
 mod permits;
+#[doc(hidden)]
+pub mod sibling;
 mod transport;
 mod units;
 mod version;
