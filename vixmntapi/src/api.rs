@@ -218,7 +218,9 @@ impl MountApi {
         if gate.set_open {
             return Err(Error::new(ErrorKind::Busy, OPEN, "another disk set is open in this process")
                 .with_subject(path)
-                .with_advice("close it first, or use another process: one set at a time is what VixMntapi bears"));
+                .with_advice(
+                    "close it first, or use another process: one set at a time is what VixMntapi bears",
+                ));
         }
         gate.set_open = true;
         Ok(Slot(Arc::clone(self)))
@@ -246,9 +248,7 @@ fn refuse_if_missing(missing: &[Requirement], subject: &str) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let list = |of: fn(&Requirement) -> &'static str| {
-        missing.iter().map(of).collect::<Vec<_>>().join("; ")
-    };
+    let list = |of: fn(&Requirement) -> &'static str| missing.iter().map(of).collect::<Vec<_>>().join("; ");
     let text = format!("this machine cannot mount: {}", list(|requirement| requirement.what()));
     Err(Error::new(ErrorKind::Unsupported, START, text)
         .with_subject(subject)

@@ -89,6 +89,9 @@ impl DiskSet {
 
 impl std::fmt::Debug for DiskSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DiskSet").field("path", &self.path).field("access", &self.access).finish_non_exhaustive()
+        f.debug_struct("DiskSet")
+            .field("path", &self.path)
+            .field("access", &self.access)
+            .finish_non_exhaustive()
     }
 }

@@ -118,8 +118,7 @@ impl From<RawVolumeInfo> for VolumeInfo {
 
 impl From<RawVolumeInfoEx> for VolumeInfoEx {
     fn from(raw: RawVolumeInfoEx) -> VolumeInfoEx {
-        let sizes =
-            VolumeSizes { capacity: raw.capacity, used: raw.used, cluster: raw.cluster_bytes };
+        let sizes = VolumeSizes { capacity: raw.capacity, used: raw.used, cluster: raw.cluster_bytes };
         VolumeInfoEx {
             sizes: raw.volume.is_mounted.then_some(sizes),
             volume: raw.volume.into(),

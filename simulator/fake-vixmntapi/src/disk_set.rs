@@ -166,10 +166,10 @@ fn copy(disk: &mut RawDisk, path: &Path) -> io::Result<()> {
 
 /// Whether this process has a file open there.
 fn is_in_use(folder: &Path) -> bool {
-    let Ok(open) = fs::read_dir("/proc/self/fd") else { return false };
+    let (Ok(folder), Ok(open)) = (folder.canonicalize(), fs::read_dir("/proc/self/fd")) else { return false };
     open.filter_map(Result::ok)
         .filter_map(|entry| fs::read_link(entry.path()).ok())
-        .any(|target| target.starts_with(folder))
+        .any(|target| target.starts_with(&folder))
 }
 
 /// Folders must be writable for what is in them to be removed; for root they always are.

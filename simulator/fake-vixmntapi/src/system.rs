@@ -49,7 +49,7 @@ pub(crate) fn find(volume: &Path) -> Option<Windows> {
 /// An entry of a folder by its name in any case: FAT does not tell cases apart.
 fn entry(folder: &Path, name: &str) -> Option<PathBuf> {
     let entries = fs::read_dir(folder).ok()?.filter_map(std::result::Result::ok);
-    entries.map(|entry| entry.path()).find(|path| {
-        path.file_name().is_some_and(|found| found.to_string_lossy().eq_ignore_ascii_case(name))
-    })
+    entries
+        .map(|entry| entry.path())
+        .find(|path| path.file_name().is_some_and(|found| found.to_string_lossy().eq_ignore_ascii_case(name)))
 }

@@ -40,9 +40,8 @@ impl Api {
         let [log, warn, panic] = sibling::log_callbacks();
         // SAFETY: the strings live through the call, and the callbacks live as long as the program. The caller keeps
         // to one call per process.
-        let raw = unsafe {
-            self.calls.init(major, minor, log, warn, panic, directory.as_ptr(), config.as_ptr())
-        }?;
+        let raw =
+            unsafe { self.calls.init(major, minor, log, warn, panic, directory.as_ptr(), config.as_ptr()) }?;
         check(raw)
     }
 

@@ -48,14 +48,12 @@ impl RawVolumes {
         // SAFETY: the set is open, and the results have places to go.
         let raw = unsafe { set.api.calls.get_volume_handles(set.handle(), &raw mut count, &raw mut first) }?;
         check(raw)?;
-        if count > VOLUME_LIMIT || (count > 0 && first.is_null()) {
-            return Err(CallError::Nonsense("its list of volumes cannot be true"));
-        }
-        Ok(RawVolumes {
-            set,
-            list: List { first, count },
-            mounted: Mutex::new(vec![Mounted::No; count]),
-        })
+        let believed = count <= VOLUME_LIMIT && !(count > 0 && first.is_null());
+        let count = if believed { count } else { 0 };
+        // From here on its drop gives the list back.
+        let volumes =
+            RawVolumes { set, list: List { first, count }, mounted: Mutex::new(vec![Mounted::No; count]) };
+        if believed { Ok(volumes) } else { Err(CallError::Nonsense("its list of volumes cannot be true")) }
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -51,8 +51,14 @@ impl DiskLibrary {
     pub(crate) fn find(kit: Option<&Path>) -> Option<DiskLibrary> {
         let places = kit.into_iter().flat_map(|kit| [kit.join("lib64"), kit.to_owned()]);
         let names = places.flat_map(|place| {
-            ["libvixDiskLib.so", "libvixDiskLib.so.9", "libvixDiskLib.so.8", "libvixDiskLib.so.7", "libvixDiskLib.so.6"]
-                .map(|name| place.join(name))
+            [
+                "libvixDiskLib.so",
+                "libvixDiskLib.so.9",
+                "libvixDiskLib.so.8",
+                "libvixDiskLib.so.7",
+                "libvixDiskLib.so.6",
+            ]
+            .map(|name| place.join(name))
         });
         DiskLibrary::of(Library::this())
             .or_else(|| names.filter_map(|file| loaded(&file)).find_map(DiskLibrary::of))

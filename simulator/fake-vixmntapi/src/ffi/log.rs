@@ -28,7 +28,9 @@ pub(crate) fn warn(text: &str) {
 /// Sends the text as a format without arguments.
 fn send(callback: VddkLogCallback, text: &str) {
     let Some(callback) = callback else { return };
-    let Ok(format) = CString::new(format!("{}\n", text.replace('\0', " ").replace('%', "%%"))) else { return };
+    let Ok(format) = CString::new(format!("{}\n", text.replace('\0', " ").replace('%', "%%"))) else {
+        return;
+    };
     // A `va_list` of x86-64 System V, which is 24 bytes, of nothing: the format takes no argument from it.
     let mut nothing = [0u64; 3];
     // SAFETY: the client gave the callback for this; both arguments outlive the call.

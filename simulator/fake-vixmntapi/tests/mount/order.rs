@@ -114,9 +114,11 @@ fn a_thousand_rounds_leak_nothing() {
     };
     let count = |folder: &str| fs::read_dir(folder).unwrap().count();
     round(0);
-    let before = (count("/proc/self/fd"), count("/proc/self/task"), fs::read_dir(temporary()).unwrap().count());
+    let before =
+        (count("/proc/self/fd"), count("/proc/self/task"), fs::read_dir(temporary()).unwrap().count());
     (1..=1000).for_each(round);
-    let after = (count("/proc/self/fd"), count("/proc/self/task"), fs::read_dir(temporary()).unwrap().count());
+    let after =
+        (count("/proc/self/fd"), count("/proc/self/task"), fs::read_dir(temporary()).unwrap().count());
     // Other tests wait for their turn meanwhile: each has its thread, and nothing else. The harness starts a thread for a
     // test that it had no place for, so threads may come and go, but not by the thousand.
     assert_eq!((before.0, before.2), (after.0, after.2));

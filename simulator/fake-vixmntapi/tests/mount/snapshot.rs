@@ -31,8 +31,7 @@ fn a_running_machine_is_mounted_through_its_snapshot() {
     // The guest goes on after the snapshot, and wrecks its disk: the mount does not see it.
     vm.with_live_disk(disk.key, |disk| disk.write_at(MIB, &vec![0xff; 1 << 20])).unwrap().unwrap();
 
-    let credentials =
-        Credentials::Password { user: sim.user().to_owned(), password: sim.password().clone() };
+    let credentials = Credentials::Password { user: sim.user().to_owned(), password: sim.password().clone() };
     let spec = VmSpec::moref(vm.moref().value()).unwrap();
     let params = ConnectParams::remote(sim.host(), spec, credentials)
         .port(sim.port())

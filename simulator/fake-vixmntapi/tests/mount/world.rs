@@ -74,8 +74,11 @@ impl World {
     pub(crate) fn mbr_disk(&self, files: &[(&str, &[u8])]) -> String {
         let path = self.path("mbr.vmdk");
         let disk = Disk::create(&path, &DiskSpec::thin(16 * MIB)).unwrap();
-        disk.write_at(0, &mbr(&[(0x06, 2048, 16384), (0x8e, 18432, 2048), (0x82, 20480, 2048), (0x83, 22528, 2048)]))
-            .unwrap();
+        disk.write_at(
+            0,
+            &mbr(&[(0x06, 2048, 16384), (0x8e, 18432, 2048), (0x82, 20480, 2048), (0x83, 22528, 2048)]),
+        )
+        .unwrap();
         disk.write_at(MIB, &fat(8 * MIB, files)).unwrap();
         let noise: Vec<u8> = (0..MIB).map(|at| (at % 251) as u8).collect();
         disk.write_at(22528 * 512, &noise).unwrap();
