@@ -38,12 +38,15 @@ fn tables_that_are_none() {
 #[test]
 fn file_systems_that_are_damaged() {
     let world = World::new();
-    let good = fat(8 * MIB, &[("A.TXT", b"a")]);
-    // Numbers of the boot sector; all of the first table of clusters and the root folder.
-    for range in [11..62, 512..200_000] {
+    let good = fat(8 * MIB, &[("A.TXT", &[7; 100_000])]);
+    let word = |at: usize| usize::from(u16::from_le_bytes([good[at], good[at + 1]]));
+    // The tables of clusters, without their first two entries, which are none.
+    let tables = word(14) * 512 + 4..(word(14) + usize::from(good[16]) * word(22)) * 512;
+    // Numbers of the boot sector; the chain of the file; a chain that leads to itself.
+    for (range, damage) in [(11..62, 0xff), (tables.clone(), 0), (tables, 0x02)] {
         let mut content = mbr(&[(0x06, 1, 16384)]);
         content.extend_from_slice(&good);
-        content[512 + range.start..512 + range.end].fill(0xff);
+        content[512 + range.start..512 + range.end].fill(damage);
         let path = disk(&world, &content);
         let connection = world.connect();
         let mut set = world.mounting.open_disks(&connection, &[&path], Access::ReadOnly).unwrap();

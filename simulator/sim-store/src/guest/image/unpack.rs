@@ -82,28 +82,35 @@ impl Work {
                 self.folder(&entry.to_dir(), &place, depth + 1)?;
             } else {
                 self.files += 1;
-                self.file(&mut entry.to_file(), &place)?;
+                self.file(&mut entry.to_file(), entry.len(), &place)?;
             }
         }
         Ok(())
     }
 
-    fn file(&mut self, from: &mut impl Read, place: &Path) -> Result<()> {
+    fn file(&mut self, from: &mut impl Read, length: u64, place: &Path) -> Result<()> {
         let mut to = File::create_new(place).map_err(|source| refused(place, source))?;
         let mut buffer = vec![0; 64 << 10];
+        let mut found = 0;
         loop {
             let count = from
                 .read(&mut buffer)
                 .map_err(|source| damaged(&format!("{} cannot be read", place.display())).because(source))?;
             if count == 0 {
-                return Ok(());
+                break;
             }
+            found += count as u64;
             self.bytes_left = self
                 .bytes_left
                 .checked_sub(count as u64)
                 .ok_or_else(|| damaged("its files are longer than it is"))?;
             to.write_all(&buffer[..count]).map_err(|source| refused(place, source))?;
         }
+        // Where the chain of clusters breaks off, the reader below ends the file without a word.
+        if found != length {
+            return Err(damaged(&format!("{} has {found} of {length} bytes", place.display())));
+        }
+        Ok(())
     }
 }
 
