@@ -314,10 +314,10 @@ pub(super) fn advice(code: u16) -> Option<&'static str> {
         24007 => {
             "the disk has no readable MBR or GPT: whole-disk file systems, LVM on the bare disk and dynamic disks are not mounted"
         }
+        24008 => "install umount (package util-linux or mount) in /bin or /usr/bin",
         24010 => {
             "LVM, swap, extended containers and dynamic disks are never mounted; check what the partitions hold"
         }
-        24008 => "install umount (package util-linux or mount) in /bin or /usr/bin",
         24012 | 24017 => "run the program as root",
         24013 | 24014 => {
             "only one program may mount on a machine at a time: end the other one; a dead one's lock is in the temporary folder"
