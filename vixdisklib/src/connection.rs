@@ -77,6 +77,10 @@ impl ConnectOptions {
         self.read_only
     }
 
+    pub(crate) fn is_of_snapshot(&self) -> bool {
+        self.snapshot.is_some()
+    }
+
     /// Whether `mode` is what the caller insisted on.
     pub(crate) fn accepts(&self, mode: &TransportMode) -> bool {
         !self.insist || self.transports.is_empty() || self.transports.contains(mode)

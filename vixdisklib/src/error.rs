@@ -199,7 +199,9 @@ impl Error {
 
 impl Error {
     /// A failure found on this side of the boundary.
-    pub(crate) fn new(kind: ErrorKind, operation: &'static str, text: impl Into<String>) -> Error {
+    #[doc(hidden)]
+    #[must_use]
+    pub fn new(kind: ErrorKind, operation: &'static str, text: impl Into<String>) -> Error {
         Error {
             inner: Box::new(Inner {
                 operation,
@@ -245,12 +247,16 @@ impl Error {
         Error::new(ErrorKind::Closed, operation, "the disk was closed")
     }
 
-    pub(crate) fn with_subject(mut self, subject: impl Into<String>) -> Error {
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_subject(mut self, subject: impl Into<String>) -> Error {
         self.inner.subject = Some(subject.into());
         self
     }
 
-    pub(crate) fn with_advice(mut self, advice: impl Into<Cow<'static, str>>) -> Error {
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_advice(mut self, advice: impl Into<Cow<'static, str>>) -> Error {
         self.inner.advice = Some(advice.into());
         self
     }
@@ -260,7 +266,9 @@ impl Error {
         self
     }
 
-    pub(crate) fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
         self.inner.source = Some(source.into());
         self
     }

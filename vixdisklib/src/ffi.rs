@@ -37,3 +37,4 @@ pub(crate) use disk::{RawChanges, RawDisk, RawInfo};
 pub(crate) use library::{Api, CallError};
 pub(crate) use loader::load;
 pub(crate) use stats::Missing;
+pub(crate) use trampoline::log_callbacks;

@@ -78,6 +78,8 @@ mod management;
 mod params;
 mod permits;
 mod progress;
+#[doc(hidden)]
+pub mod sibling;
 mod transport;
 mod units;
 mod version;

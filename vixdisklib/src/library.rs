@@ -32,6 +32,7 @@ pub struct Library {
     api: &'static Api,
     options: LibraryOptions,
     file: PathBuf,
+    config: PathBuf,
     version: Version,
 }
 
@@ -168,6 +169,11 @@ impl Library {
         Symbol::ALL.iter().filter_map(count).collect()
     }
 
+    /// The configuration file that the library was started with.
+    pub(crate) fn config_file(&self) -> &Path {
+        &self.config
+    }
+
     pub(crate) fn api(&self) -> &'static Api {
         self.api
     }
@@ -178,9 +184,9 @@ impl Library {
         let api = loaded.api;
         let config = config::write(options.temp_directory.as_deref(), &options.config)?;
         let directory = c_path(&options.directory)?;
-        let config = c_path(&config)?;
+        let c_config = c_path(&config)?;
         let mark = log::mark();
-        control::run(move || api.init(API_LEVEL, &directory, &config))?.map_err(|error| {
+        control::run(move || api.init(API_LEVEL, &directory, &c_config))?.map_err(|error| {
             api.error(OPERATION, error, mark).with_subject(options.directory.display().to_string())
         })?;
         let version = match log::banner().as_deref().and_then(Version::from_log_line) {
@@ -193,7 +199,7 @@ impl Library {
             None => loaded.version,
         };
         tracing::debug!(%version, file = %loaded.file.display(), "VixDiskLib runs");
-        Ok(Library { api, options, file: loaded.file, version })
+        Ok(Library { api, options, file: loaded.file, config, version })
     }
 }
 

@@ -11,8 +11,15 @@ use crate::library::VERSION;
 const BUILT: &str = "libfake_vddk.so";
 const OVERRIDE: &str = "FAKE_VDDK_LIBRARY";
 
-/// Makes `kit_dir` a kit: puts this library into `kit_dir/lib64`, with the names and links of a real one. A library that is
-/// there already is replaced in one step, so running programs keep theirs.
+/// The library that mounts volumes, when its crate was built too.
+const BUILT_MOUNT: &str = "libfake_vixmntapi.so";
+/// The version in its file's name, which is the same in every kit.
+const MOUNT_VERSION: &str = "1.1.0";
+
+/// Makes `kit_dir` a kit: puts this library into `kit_dir/lib64`, with the names and links of a real one, and the
+/// `libvixMntapi.so.1` of the crate `fake-vixmntapi` beside it, if that was built into the same folder as this one: a
+/// program that mounts depends on that crate, and then it was. A library that is there already is replaced in one step, so
+/// running programs keep theirs.
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`] when the built library cannot be found (see [`library_file`]); otherwise what the file system says.
@@ -21,13 +28,25 @@ pub fn install(kit_dir: &Path) -> Result<()> {
     let folder = kit_dir.join("lib64");
     fs::create_dir_all(&folder)?;
     let name = format!("libvixDiskLib.so.{VERSION}");
-    let temporary = temporary(&folder, &name);
-    // A copy, not a link: a rebuild must not change a library that a running program has loaded.
-    fs::copy(&built, &temporary)
-        .map_err(|error| Error::new(error.kind(), format!("cannot copy {}: {error}", built.display())))?;
-    fs::rename(&temporary, folder.join(&name))?;
+    copy(&built, &folder, &name)?;
     link(&folder, "libvixDiskLib.so.8", &name)?;
-    link(&folder, "libvixDiskLib.so", "libvixDiskLib.so.8")
+    link(&folder, "libvixDiskLib.so", "libvixDiskLib.so.8")?;
+    let mount = built.with_file_name(BUILT_MOUNT);
+    if mount.is_file() {
+        let name = format!("libvixMntapi.so.{MOUNT_VERSION}");
+        copy(&mount, &folder, &name)?;
+        link(&folder, "libvixMntapi.so.1", &name)?;
+        link(&folder, "libvixMntapi.so", "libvixMntapi.so.1")?;
+    }
+    Ok(())
+}
+
+/// A copy, not a link: a rebuild must not change a library that a running program has loaded.
+fn copy(built: &Path, folder: &Path, name: &str) -> Result<()> {
+    let temporary = temporary(folder, name);
+    fs::copy(built, &temporary)
+        .map_err(|error| Error::new(error.kind(), format!("cannot copy {}: {error}", built.display())))?;
+    fs::rename(&temporary, folder.join(name))
 }
 
 /// The shared library that cargo built of this crate: what the environment variable `FAKE_VDDK_LIBRARY` names, or else the

@@ -388,8 +388,47 @@ pub(super) fn advice(code: u16, operation: &str) -> Option<&'static str> {
         20005 => {
             "a job that crashed left the machine's methods disabled: end the access of its identity once, then prepare again"
         }
-        24014 | 24015 => "only one program at a time can mount disks on this machine",
-        24017 => "mounting needs root",
+        24000 | 24003 | 24304 => "it is dismounted already: mount it before this call",
+        24001 | 24009 | 24015 => {
+            "a program has a file or its working folder on the mounted volume: close it, or dismount by force"
+        }
+        24002 => "check the disk's path; with a snapshot, it is the one in the snapshot's configuration",
+        24004 => "dismount the volumes first",
+        24005 => "take a snapshot of the machine, connect to that, and mount its disk read-only",
+        24006 => {
+            "the log lines have VixDiskLib's own code for the disk; encrypted and compressed disks cannot be mounted"
+        }
+        24007 => {
+            "the disk has no readable MBR or GPT: whole-disk file systems, LVM on the bare disk and dynamic disks are not mounted"
+        }
+        24008 => "install umount (package util-linux or mount) in /bin or /usr/bin",
+        24010 => {
+            "LVM, swap, extended containers and dynamic disks are never mounted; check what the partitions hold"
+        }
+        24012 | 24017 => "run the program as root",
+        24013 | 24014 => {
+            "only one program may mount on a machine at a time: end the other one; a dead one's lock is in the temporary folder"
+        }
+        24016 => "make /var/run/vmware/fuse, or the folder above it writable",
+        24018 => {
+            "load the module loop, raise its max_loop, and give containers /dev/loop-control and /dev/loop*"
+        }
+        24019 => {
+            "load the module fuse, give containers /dev/fuse, and check that the kit's folder is complete"
+        }
+        24020 | 24021 | 24301 => {
+            "the kernel of this machine must know the volume's file system; see the log lines, and the kernel's log"
+        }
+        24022 => {
+            "VixMntapi must come from the same kit as the running VixDiskLib, and the connection must be open"
+        }
+        24300 => "use the libvixMntapi of the same kit as VixDiskLib",
+        24305 => {
+            "it is mounted: asking for the operating system mounts volumes; dismount it first to choose how it is mounted"
+        }
+        24308 => "close the disk set that is open on this disk, or free its volumes, first",
+        24311 => "only Windows guests are recognised; the volumes can be mounted all the same",
+        24322 => "mount it read-only, or open the disk set for writing and on the machine's present disk",
         26000 => "open one handle for synchronous and another for asynchronous requests",
         _ => return None,
     })

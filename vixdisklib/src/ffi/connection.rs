@@ -285,7 +285,7 @@ impl RawConnection {
         }
     }
 
-    pub(super) fn handle(&self) -> VddkConnection {
+    pub(crate) fn handle(&self) -> VddkConnection {
         self.handle.0
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::batch::Piece;
-use super::bindings::VddkBool;
+use super::bindings::{VddkBool, VddkLogCallback};
 use crate::log::{self, Level};
 use crate::progress::Reporter;
 
@@ -15,6 +15,11 @@ unsafe extern "C" {
     /// The C library's formatter. A `va_list` parameter is a pointer on this platform (x86-64, System V), so the one
     /// that VixDiskLib hands to its callbacks can be passed on as it is.
     fn vsnprintf(buffer: *mut c_char, size: usize, format: *const c_char, arguments: *mut c_void) -> c_int;
+}
+
+/// The functions for ordinary lines, for warnings and for what ends the process, as a library's start wants them.
+pub(crate) fn log_callbacks() -> [VddkLogCallback; 3] {
+    [Some(on_log), Some(on_warn), Some(on_panic)]
 }
 
 /// # Safety

@@ -2,9 +2,11 @@
 //!
 //! [`populate`] formats and fills, [`mutate`] works on the files as a guest would, and [`verify`] reads partition
 //! table, file system and files back and compares them with what was meant to be there. All three work on anything
-//! that reads, writes and seeks; use a [`DiskCursor`](super::DiskCursor) for a disk.
+//! that reads, writes and seeks; use a [`DiskCursor`](super::DiskCursor) for a disk. [`unpack`] takes the files out of
+//! any FAT volume.
 
 mod content;
+mod unpack;
 mod volume;
 
 use std::collections::btree_map::Entry;
@@ -18,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::random::Random;
 use crate::digest::Hasher;
 use crate::{Error, ErrorKind, Result, Sha256};
+pub use unpack::{Unpacked, unpack};
 use volume::{ReadOnly, Volume};
 
 /// What [`populate`] shall make. The same plan gives the same bytes.

@@ -81,11 +81,32 @@ pub(super) fn tidy_folders<T: Read + Write + Seek>(disk: &mut T) -> Result<()> {
 
 impl<'a, T: Read + Write + Seek> Volume<'a, T> {
     pub(super) fn mount(disk: &'a mut T) -> Result<Self> {
+        Self::of(first_partition(disk)?)
+    }
+
+    /// The same for `length` bytes from `start` on, whatever the partition table says.
+    pub(super) fn mount_at(disk: &'a mut T, start: u64, length: u64) -> Result<Self> {
+        Self::of(Partition::new(disk, start, length))
+    }
+
+    fn of(partition: Partition<'a, T>) -> Result<Self> {
         let options = FsOptions::new().time_provider(&MIDNIGHT);
-        let system = FileSystem::new(first_partition(disk)?, options).map_err(|source| {
+        let system = FileSystem::new(partition, options).map_err(|source| {
             Error::new(ErrorKind::Corrupt, "the partition holds no readable file system").because(source)
         })?;
         Ok(Self { system })
+    }
+
+    pub(super) fn root(&self) -> Dir<'_, Partition<'a, T>> {
+        self.system.root_dir()
+    }
+
+    /// Bytes in a cluster, number of clusters, and of free ones.
+    pub(super) fn clusters(&self) -> Result<(u32, u32, u32)> {
+        let stats = self.system.stats().map_err(|source| {
+            Error::new(ErrorKind::Corrupt, "the volume's clusters cannot be counted").because(source)
+        })?;
+        Ok((stats.cluster_size(), stats.total_clusters(), stats.free_clusters()))
     }
 
     /// All files, by path.
@@ -167,7 +188,7 @@ fn first_partition<T: Read + Seek>(disk: &mut T) -> Result<Partition<'_, T>> {
 }
 
 /// Keeps to a partition of the disk below it.
-struct Partition<'a, T> {
+pub(super) struct Partition<'a, T> {
     disk: &'a mut T,
     start: u64,
     length: u64,

@@ -1,0 +1,89 @@
+//! What the crate `vixmntapi` needs of this one: its calls go to a second library of the same kit, which works on this
+//! crate's connections and must keep to this crate's thread. No part of the public interface, and free to change.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::connection::Connection;
+use crate::control;
+use crate::error::{Error, Result};
+use crate::ffi::bindings::{VddkConnection, VddkLogCallback};
+use crate::ffi::{self, CallError, RawConnection};
+use crate::library::Library;
+use crate::log;
+
+/// A share in a connection: it stays open for as long as this lives.
+pub struct Link {
+    raw: Arc<RawConnection>,
+    read_only: bool,
+    of_snapshot: bool,
+}
+
+/// A moment in the stream of log lines.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment(log::Mark);
+
+impl Link {
+    /// A share in `connection`.
+    #[must_use]
+    pub fn of(connection: &Connection) -> Link {
+        let options = connection.options();
+        Link {
+            raw: Arc::clone(connection.raw()),
+            read_only: options.is_read_only(),
+            of_snapshot: options.is_of_snapshot(),
+        }
+    }
+
+    /// The library's name for the connection; good while this lives. Null is possible.
+    #[must_use]
+    pub fn handle(&self) -> VddkConnection {
+        self.raw.handle()
+    }
+
+    /// Whether it was connected for reading only.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// Whether it leads to a snapshot's disks.
+    #[must_use]
+    pub fn is_of_snapshot(&self) -> bool {
+        self.of_snapshot
+    }
+}
+
+impl Moment {
+    /// The present one.
+    #[must_use]
+    pub fn now() -> Moment {
+        Moment(log::mark())
+    }
+}
+
+/// Runs `job` on the control thread, on which connections and disks are opened and closed, and waits for it.
+///
+/// # Errors
+/// When there is no such thread.
+pub fn on_control_thread<R: Send + 'static>(job: impl FnOnce() -> R + Send + 'static) -> Result<R> {
+    control::run(job)
+}
+
+/// Callbacks for ordinary lines, warnings and the end of the process.
+#[must_use]
+pub fn log_callbacks() -> [VddkLogCallback; 3] {
+    ffi::log_callbacks()
+}
+
+/// The configuration file that `library` was started with.
+#[must_use]
+pub fn config_file(library: &Library) -> &Path {
+    library.config_file()
+}
+
+/// The error for a result word, with the library's text for it and the log lines since `since`.
+#[must_use]
+pub fn failure(library: &Library, operation: &'static str, raw: u64, since: Moment) -> Error {
+    library.api().error(operation, CallError::Code(raw), since.0)
+}
