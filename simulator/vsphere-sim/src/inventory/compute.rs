@@ -50,7 +50,9 @@ impl World {
                 let base = t::ComputeResourceConfigInfo {
                     vm_swap_placement: "vmDirectory".to_owned(),
                     spbm_enabled: Some(false),
-                    default_hardware_version_key: Some(crate::hardware::VERSION.to_owned()),
+                    default_hardware_version_key: Some(
+                        crate::hardware::newest_version(self.version).to_owned(),
+                    ),
                     ..Default::default()
                 };
                 match is_cluster {
@@ -198,7 +200,7 @@ impl World {
             overall_status: t::ManagedEntityStatus::Green,
             reboot_required: false,
             maintenance_mode_required: Some(false),
-            management_server_ip: Some("127.0.0.1".to_owned()),
+            management_server_ip: (!self.mode().is_host()).then(|| "127.0.0.1".to_owned()),
             max_evc_mode_key: None,
             ..Default::default()
         }
