@@ -38,8 +38,14 @@ func checkSession(ctx context.Context, p *peer) {
 	must(err)
 	expect(mine != nil && mine.UserName != "" && mine.Key != "", "the session is %+v", mine)
 	active, err := p.SessionManager.SessionIsActive(ctx)
-	must(err)
-	expect(active, "it is not active")
+	if p.IsVC() {
+		must(err)
+		expect(active, "it is not active")
+	} else {
+		fault := refused(ctx)(nil, err)
+		_, isNotImplemented := fault.(*types.NotImplemented)
+		expect(isNotImplemented, "a host answers with %T", fault)
+	}
 	other, err := p.simulator.logIn(ctx)
 	must(err)
 	must(other.Logout(ctx))
@@ -65,9 +71,18 @@ func checkFinderLists(ctx context.Context, p *peer) {
 	pools, err := finder.ResourcePoolList(ctx, "*/Resources")
 	must(err)
 	expect(len(pools) > 0, "there are no pools")
-	clusters, err := finder.ClusterComputeResourceList(ctx, "*")
-	must(err)
-	expect(len(clusters) > 0, "there are no clusters")
+	if p.IsVC() {
+		clusters, err := finder.ClusterComputeResourceList(ctx, "*")
+		must(err)
+		expect(len(clusters) > 0, "there are no clusters")
+	} else {
+		resources, err := finder.ComputeResourceList(ctx, "*")
+		must(err)
+		expect(len(resources) == 1 && resources[0].Reference().Value == "ha-compute-res", "compute resources: %v", resources)
+		only, err := finder.DefaultDatacenter(ctx)
+		must(err)
+		expect(only.Reference().Value == "ha-datacenter", "the datacenter is %v", only)
+	}
 	networks, err := finder.NetworkList(ctx, "*")
 	must(err)
 	expect(len(networks) > 0, "there are no networks")
@@ -143,7 +158,7 @@ func checkAllProperties(ctx context.Context, p *peer) {
 	expect(len(hosts) > 0 && hosts[0].Summary.Hardware != nil, "the host has no hardware")
 	var clusters []mo.ClusterComputeResource
 	must(all.Retrieve(ctx, []string{"ClusterComputeResource"}, nil, &clusters))
-	expect(len(clusters) > 0 && clusters[0].Summary != nil, "the cluster has no summary")
+	expect(!p.IsVC() || len(clusters) > 0 && clusters[0].Summary != nil, "the cluster has no summary")
 	var pools []mo.ResourcePool
 	must(all.Retrieve(ctx, []string{"ResourcePool"}, nil, &pools))
 	expect(len(pools) > 0 && pools[0].Summary != nil, "the pool has no summary")

@@ -1,9 +1,10 @@
 // govmomi's client, unmodified, against vsphere-sim: each thing that people do with it is a check of its own.
 //
-// Called as main PATH-OF-VSPHERE-SIM FILE-OF-MISSING-CHECKS [NAME-OF-A-CHECK...]. It starts the simulator, runs the checks
-// one by one and prints how each went. The file names those that are known to fail, because the simulator lacks something,
-// one a line; one of them that passes is a failure too. The environment's VSPHERE_SIM_OPTIONS holds further options of the
-// simulator, such as another style of the wire. It builds from Debian's packages alone, see the script `run`.
+// Called as main PATH-OF-VSPHERE-SIM FOLDER [NAME-OF-A-CHECK...]. It starts the simulator, runs the checks
+// one by one and prints how each went. The folder's missing.txt names those that are known to fail, because the simulator
+// lacks something, one a line, and its host.txt those of what a host by itself lacks; one of them that passes is a failure
+// too. The environment's VSPHERE_SIM_OPTIONS holds further options of the simulator, such as another style of the wire, or
+// --esxi. It builds from Debian's packages alone, see the script `run`.
 package main
 
 import (
@@ -16,6 +17,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -45,7 +47,7 @@ type failure string
 
 func main() {
 	if len(os.Args) < 3 {
-		fmt.Fprintln(os.Stderr, "usage: main PATH-OF-VSPHERE-SIM FILE-OF-MISSING-CHECKS [NAME-OF-A-CHECK...]")
+		fmt.Fprintln(os.Stderr, "usage: main PATH-OF-VSPHERE-SIM FOLDER-OF-MISSING-CHECKS [NAME-OF-A-CHECK...]")
 		os.Exit(2)
 	}
 	good, err := runAll(os.Args[1], os.Args[2], os.Args[3:])
@@ -57,10 +59,17 @@ func main() {
 	}
 }
 
-func runAll(program, missingFile string, wanted []string) (bool, error) {
-	known, err := readMissing(missingFile)
-	if err != nil {
-		return false, err
+func runAll(program, folder string, wanted []string) (bool, error) {
+	files := []string{"missing.txt"}
+	if isHost() {
+		files = append(files, "host.txt")
+	}
+	missing := strings.Join(files, " and ")
+	known := map[string]bool{}
+	for _, file := range files {
+		if err := readMissing(filepath.Join(folder, file), known); err != nil {
+			return false, err
+		}
 	}
 	simulator, err := start(program)
 	if err != nil {
@@ -91,7 +100,7 @@ func runAll(program, missingFile string, wanted []string) (bool, error) {
 			fmt.Printf("ok   %s (%.1f s)\n", one.name, time.Since(began).Seconds())
 		case said == "":
 			failed++
-			fmt.Printf("FAIL %s: passes, take it out of %s\n", one.name, missingFile)
+			fmt.Printf("FAIL %s: passes, take it out of %s\n", one.name, missing)
 		case isKnown:
 			lacking++
 			fmt.Printf("lack %s: %s\n", one.name, said)
@@ -103,7 +112,7 @@ func runAll(program, missingFile string, wanted []string) (bool, error) {
 	if len(wanted) == 0 {
 		for name := range known {
 			failed++
-			fmt.Printf("FAIL %s: is named in %s, and there is no such check\n", name, missingFile)
+			fmt.Printf("FAIL %s: is named in %s, and there is no such check\n", name, missing)
 		}
 	}
 	if err := client.Logout(context.Background()); err != nil {
@@ -161,19 +170,27 @@ func contains(list []string, wanted string) bool {
 	return false
 }
 
-func readMissing(path string) (map[string]bool, error) {
+// isHost says whether the simulator is a host by itself.
+func isHost() bool {
+	return contains(furtherOptions(), "--esxi")
+}
+
+func furtherOptions() []string {
+	return strings.Fields(os.Getenv("VSPHERE_SIM_OPTIONS"))
+}
+
+func readMissing(path string, known map[string]bool) error {
 	content, err := os.ReadFile(path)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	known := map[string]bool{}
 	for _, line := range strings.Split(string(content), "\n") {
 		name := strings.TrimSpace(strings.SplitN(line, "#", 2)[0])
 		if name != "" {
 			known[name] = true
 		}
 	}
-	return known, nil
+	return nil
 }
 
 // simulator is vsphere-sim as a child process.
@@ -195,9 +212,12 @@ func start(program string) (*simulator, error) {
 		return nil, err
 	}
 	s := &simulator{data: data, password: hex.EncodeToString(secret)}
-	options := []string{"--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--vms", fmt.Sprint(machines), "--hosts", "2", "--datastores", "2",
+	options := []string{"--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--vms", fmt.Sprint(machines), "--datastores", "2",
 		"--data", data, "--user", user, "--password-env", "PEER_PASSWORD"}
-	options = append(options, strings.Fields(os.Getenv("VSPHERE_SIM_OPTIONS"))...)
+	if !isHost() {
+		options = append(options, "--hosts", "2")
+	}
+	options = append(options, furtherOptions()...)
 	s.process = exec.Command(program, options...)
 	s.process.Env = append(os.Environ(), "PEER_PASSWORD="+s.password)
 	s.process.Stderr = os.Stderr

@@ -36,12 +36,14 @@ def main():
         service = simulator.log_in()
         try:
             content = service.RetrieveContent()
-            machine = list_machines(content)[0]
+            machine = list_machines(simulator, content)[0]
             power_on(machine)
             enable_change_tracking(machine)
             follow_changes(simulator, content, machine)
-            read_policies(simulator, service, machine)
-            follow_a_disk(simulator, service)
+            if not simulator.is_host:
+                # Services beside the API, which only a vCenter has.
+                read_policies(simulator, service, machine)
+                follow_a_disk(simulator, service)
         finally:
             Disconnect(service)
         logged_out(service)
@@ -52,9 +54,10 @@ def refuses_a_wrong_password(simulator):
     expect_fault(vim.fault.InvalidLogin, lambda: simulator.log_in("not " + simulator.password))
 
 
-def list_machines(content):
+def list_machines(simulator, content):
     """By attribute access (one Fetch for each attribute), by RetrieveContents and by RetrievePropertiesEx."""
-    expect(content.about.apiType == "VirtualCenter", f"apiType is {content.about.apiType}")
+    wanted = "HostAgent" if simulator.is_host else "VirtualCenter"
+    expect(content.about.apiType == wanted, f"apiType is {content.about.apiType}")
     view = content.viewManager.CreateContainerView(content.rootFolder, [vim.VirtualMachine], True)
     machines = list(view.view)
     by_attribute = sorted(machine.name for machine in machines)

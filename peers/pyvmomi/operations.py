@@ -2,7 +2,8 @@
 """What people do with a vSphere through pyvmomi, each thing a check of its own, against vsphere-sim.
 
 Faults are expected where the API's reference, or the sheets of facts, say that there is one. What the simulator is known to
-lack stands in operations-missing.txt; everything else has to pass. At the end everything is read, as in everything.py.
+lack stands in operations-missing.txt, and what a host by itself lacks in operations-host.txt; everything else has to pass. At
+the end everything is read, as in everything.py.
 
 usage: operations.py PATH-OF-VSPHERE-SIM [NAME-OF-A-CHECK...]        (pip install -r requirements.txt; qemu-img)
 """
@@ -22,6 +23,7 @@ from everything import Walk, note_what_comes
 from simulator import Simulator, run_checks
 
 MISSING = pathlib.Path(__file__).with_name("operations-missing.txt")
+OF_A_HOST = pathlib.Path(__file__).with_name("operations-host.txt")
 # Some for each check: none meets what another has left behind.
 OPTIONS = "--vms 100 --hosts 2 --datastores 2".split()
 
@@ -32,7 +34,8 @@ def main():
     with tempfile.TemporaryDirectory() as data, Simulator(sys.argv[1], data, *OPTIONS) as simulator:
         note_what_comes()
         them = peer.Peer(simulator)
-        good = run_checks(peer.CHECKS, sys.argv[2:], MISSING, them)
+        missing = [MISSING, OF_A_HOST] if simulator.is_host else [MISSING]
+        good = run_checks(peer.CHECKS, sys.argv[2:], missing, them)
         if not sys.argv[2:]:
             walk = Walk(them.service, history=True)
             walk.visit_all()

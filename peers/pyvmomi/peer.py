@@ -34,7 +34,7 @@ class Peer:
         self.collector = self.content.propertyCollector
         self._machines = [machine for machine in self.all_of(vim.VirtualMachine) if not machine.config.template]
         # The largest number last, so that `machine` hands them out from the end.
-        self._machines.sort(key=lambda machine: int(machine._moId.rsplit("-", 1)[1]))
+        self._machines.sort(key=lambda machine: int(machine._moId.rsplit("-", 1)[-1]))
 
     def all_of(self, kind, root=None):
         view = self.content.viewManager.CreateContainerView(root or self.content.rootFolder, [kind], True)

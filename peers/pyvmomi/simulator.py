@@ -17,20 +17,26 @@ from pyVim.connect import SmartConnect
 
 USER = "peer@vsphere.local"
 START_SECONDS = 120
+# Options of a vCenter's inventory, with a number behind each: a host by itself has one of everything.
+OF_A_CENTER = ("--datacenters", "--clusters", "--hosts", "--pools", "--folders")
 
 
 class Simulator:
     """The simulator as a child process. Its output names where it listens.
 
-    The environment's VSPHERE_SIM_OPTIONS holds further options of it, such as another style of the wire.
+    The environment's VSPHERE_SIM_OPTIONS holds further options of it, such as another style of the wire. With `--esxi` among
+    them it is a host by itself, for which checks have to allow.
     """
 
     KEYS = ("url", "control", "sha1", "sha256")
 
     def __init__(self, program, data, *options):
         self.password = secrets.token_hex(12)
-        command = [program, "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", *options]
-        command += os.environ.get("VSPHERE_SIM_OPTIONS", "").split()
+        more = os.environ.get("VSPHERE_SIM_OPTIONS", "").split()
+        self.is_host = "--esxi" in more
+        if self.is_host:
+            options = without_center(options)
+        command = [program, "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", *options, *more]
         command += ["--data", data, "--user", USER, "--password-env", "PEER_PASSWORD"]
         environment = dict(os.environ, PEER_PASSWORD=self.password)
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
@@ -94,18 +100,30 @@ class Simulator:
         )
 
 
-def run_checks(checks, wanted, missing_file, *arguments):
+def without_center(options):
+    """The options but for those of a vCenter's inventory."""
+    kept, rest = [], iter(options)
+    for option in rest:
+        if option in OF_A_CENTER:
+            next(rest)
+        else:
+            kept.append(option)
+    return kept
+
+
+def run_checks(checks, wanted, missing_files, *arguments):
     """Calls each check, or those whose names are wanted, and prints how it went. True if all did as they should.
 
-    The file names checks that are known to fail because the simulator lacks something, one a line, text after `#` aside. A
-    name in it that passes is a failure too, and so is one that no check has.
+    The files name checks that are known to fail because the server lacks something, one a line, text after `#` aside. A
+    name in them that passes is a failure too, and so is one that no check has.
     """
-    lines = pathlib.Path(missing_file).read_text(encoding="utf-8").splitlines()
+    lines = [line for file in missing_files for line in pathlib.Path(file).read_text(encoding="utf-8").splitlines()]
     known = {line.partition("#")[0].strip() for line in lines} - {""}
+    where = " and ".join(pathlib.Path(file).name for file in missing_files)
     passed, missing, failed = 0, 0, 0
     for name in sorted(known - {check.__name__ for check in checks}):
         failed += 1
-        print(f"FAIL {name}: is named in {missing_file}, and there is no such check")
+        print(f"FAIL {name}: is named in {where}, and there is no such check")
     for check in checks:
         if wanted and check.__name__ not in wanted:
             continue
@@ -119,7 +137,7 @@ def run_checks(checks, wanted, missing_file, *arguments):
         else:
             lacking = name in known
             passed, failed = passed + (not lacking), failed + lacking
-            print(f"FAIL {name}: passes, take it out of {missing_file}" if lacking else
+            print(f"FAIL {name}: passes, take it out of {where}" if lacking else
                   f"ok   {name} ({time.monotonic() - began:.1f} s)")
         sys.stdout.flush()
     print(f"{passed} passed, {failed} failed, {missing} known to be lacking")

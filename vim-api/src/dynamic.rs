@@ -25,7 +25,7 @@ pub use element::{ArrayOf, Element, FromValue, Struct};
 pub(crate) use engine::{copy_object, decode_object, encode_object, fmt_object};
 pub use extra::{Extra, RawElement};
 pub(crate) use path::set_below;
-pub use path::{PathError, get_path, set_path};
+pub use path::{PathError, get_path, get_path_in, set_path};
 pub use poly::{IsA, Poly};
 pub use primitive::{Binary, DateTime};
 pub use registry::{managed_type, method, type_info, type_infos};
@@ -108,6 +108,15 @@ impl dyn Object {
         match self.below_mut() {
             BelowMut::Base(base) => Some(base),
             BelowMut::Root(_) => None,
+        }
+    }
+
+    /// The value as who speaks `version` knows it: itself, or the part of it that belongs to the nearest type that it
+    /// extends and that is not newer.
+    pub fn as_of(&self, version: ApiVersion) -> &dyn Object {
+        match self.base() {
+            Some(base) if self.type_info().since() > version => base.as_of(version),
+            _ => self,
         }
     }
 

@@ -18,6 +18,11 @@ impl ApiVersion {
     /// The version that this crate was generated from.
     pub const LATEST: Self = Self((VERSIONS.len() - 1) as u8);
 
+    /// All versions that this crate knows, the oldest first.
+    pub fn all() -> impl DoubleEndedIterator<Item = Self> {
+        (Self::OLDEST.0..=Self::LATEST.0).map(Self)
+    }
+
     /// The version with this wire id, if it is known.
     pub fn parse(id: &str) -> Option<Self> {
         let index = VERSIONS.iter().position(|known| *known == id)?;

@@ -14,6 +14,7 @@ mod api {
     mod hostile;
     #[cfg(target_os = "linux")]
     mod memory;
+    mod older;
     mod paths;
     mod prefixes;
     mod round_trip;

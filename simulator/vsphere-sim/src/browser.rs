@@ -32,15 +32,22 @@ pub(crate) use kind::supported;
 /// What stands before the id of a datastore or host in the id of its browser.
 const PREFIX: &str = "datastoreBrowser-";
 
+/// The browser of a host by itself.
+const OF_HOST: &str = "ha-host-datastorebrowser";
+
 /// The id of the browser of a datastore or host.
 pub(crate) fn id_of(owner: &Entity) -> String {
-    format!("{PREFIX}{}", owner.id)
+    match owner.id.as_str() {
+        "ha-host" => OF_HOST.to_owned(),
+        id => format!("{PREFIX}{id}"),
+    }
 }
 
 impl World {
     /// The datastore or host whose browser this is.
     pub(crate) fn browsing(&self, browser: &str) -> Option<&Entity> {
-        let owner = self.stored.tree.get(browser.strip_prefix(PREFIX)?)?;
+        let owner = if browser == OF_HOST { "ha-host" } else { browser.strip_prefix(PREFIX)? };
+        let owner = self.stored.tree.get(owner)?;
         matches!(owner.kind, Kind::Datastore { .. } | Kind::Host { .. }).then_some(owner)
     }
 

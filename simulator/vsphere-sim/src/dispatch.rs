@@ -10,6 +10,7 @@ use crate::fault::{Outcome, fault, invalid_request, not_authenticated, not_found
 use crate::faults::{self, Asked, FaultPlace};
 use crate::history::collector;
 use crate::inventory::{search, views};
+use crate::mode::lacks;
 use crate::property_collector as pc;
 use crate::session::{self, Caller};
 use crate::wire::{Answer, Call};
@@ -21,15 +22,33 @@ use crate::{
 
 /// Carries a call out.
 pub(crate) async fn dispatch(shared: &Arc<Shared>, caller: &Caller, call: &Call) -> Outcome<Answer> {
-    let name = call.method.as_str();
-    let is_here = method(name).is_some_and(|method| method.service == call.service);
-    if !is_here && !call.is_internal() && name != "Fetch" {
-        return Err(invalid_request(format!("Unable to resolve WSDL method name {name}")));
-    }
+    is_known(call)?;
     faults::play(shared, call).await?;
     match shared.faults.strike(FaultPlace::Call, &Asked::of(call)) {
         Some(rule) => faults::suffer(&rule, shared, caller, call, carry_out(shared, caller, call)).await,
         None => carry_out(shared, caller, call).await,
+    }
+}
+
+/// Refuses what is no method of the service, or of a later version than the client speaks.
+fn is_known(call: &Call) -> Outcome<()> {
+    let name = call.method.as_str();
+    let Some(known) = method(name).filter(|method| method.service == call.service) else {
+        return match call.is_internal() || name == "Fetch" {
+            true => Ok(()),
+            false => Err(invalid_request(format!("Unable to resolve WSDL method name {name}"))),
+        };
+    };
+    if known.since() > call.version {
+        return Err(method_not_found(call));
+    }
+    let newer =
+        |name: &&str| known.params.iter().any(|param| param.name == *name && param.since() > call.version);
+    match call.argument_names().find(newer) {
+        Some(unknown) => {
+            Err(invalid_request(format!("{name} has no parameter \"{unknown}\" in {}.", call.version)))
+        }
+        None => Ok(()),
     }
 }
 
@@ -39,8 +58,12 @@ async fn carry_out(shared: &Arc<Shared>, caller: &Caller, call: &Call) -> Outcom
         world.note_activity(cookie);
         Some(cookie.to_owned())
     });
+    let mode = shared.read(|world| world.mode());
     if call.service != Service::Vim25 {
         return beside::dispatch(shared, caller, cookie.as_deref(), call).await;
+    }
+    if call.this.type_name() == "SessionManager" {
+        lacks::check(mode, call)?;
     }
     if let Some(answer) = anonymous(shared, caller, cookie.as_deref(), call)? {
         return Ok(answer);
@@ -54,6 +77,7 @@ async fn carry_out(shared: &Arc<Shared>, caller: &Caller, call: &Call) -> Outcom
         Some(false) => return Err(not_found(&call.this)),
         Some(true) => {}
     }
+    lacks::check(mode, call)?;
     shared.read(|world| authorization::admit(world, &cookie, call))?;
     let answer = authenticated(shared, &cookie, call).await;
     // A long wait counts as activity until its end.

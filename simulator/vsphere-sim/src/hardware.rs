@@ -1,10 +1,10 @@
 //! The virtual hardware: what a new machine has, and the keys, labels and lists that a host gives its devices.
 
 use sim_store::DatastorePath;
-use vim_api::MoRef;
 use vim_api::dynamic::{IsA, Poly, Value};
 use vim_api::mo;
 use vim_api::types as t;
+use vim_api::{ApiVersion, MoRef};
 
 mod defaults;
 
@@ -31,16 +31,37 @@ const VMCI: i32 = 12000;
 const SATA: i32 = 15000;
 const NVME: i32 = 31000;
 
-/// The version of a new machine's hardware unless it is said otherwise.
-pub(crate) const VERSION: &str = "vmx-21";
+/// The hardware of new machines unless it is said otherwise, which is the newest that a server knows: the version of the
+/// API from which on there is each.
+const VERSIONS: &[(&str, &str)] = &[
+    ("6.7", "vmx-14"),
+    ("6.7.2", "vmx-15"),
+    ("7.0.0.0", "vmx-17"),
+    ("7.0.1.0", "vmx-18"),
+    ("7.0.2.0", "vmx-19"),
+    ("8.0.0.0", "vmx-20"),
+    ("8.0.2.0", "vmx-21"),
+    ("9.0.0.0", "vmx-22"),
+];
+
+/// The newest version of hardware that a server of an API version knows.
+pub(crate) fn newest_version(api: ApiVersion) -> &'static str {
+    let is_there = |id: &str| ApiVersion::parse(id).is_some_and(|since| since <= api);
+    VERSIONS.iter().rfind(|(since, _)| is_there(since)).map_or("vmx-14", |(_, version)| version)
+}
 
 /// A configuration without disks and network adapters, as a host makes it of an empty specification.
-pub(crate) fn new_config(name: &str, vmx: &DatastorePath, guest_id: &str) -> t::VirtualMachineConfigInfo {
+pub(crate) fn new_config(
+    name: &str,
+    vmx: &DatastorePath,
+    guest_id: &str,
+    api: ApiVersion,
+) -> t::VirtualMachineConfigInfo {
     let mut config = t::VirtualMachineConfigInfo {
         name: name.to_owned(),
         guest_full_name: guest_name(guest_id).to_owned(),
         guest_id: guest_id.to_owned(),
-        version: VERSION.to_owned(),
+        version: newest_version(api).to_owned(),
         hardware: t::VirtualHardware {
             num_cpu: 1,
             num_cores_per_socket: Some(1),

@@ -26,8 +26,7 @@ use crate::world::World;
 use tree::Entity;
 
 pub(crate) use files::vmsn;
-pub(crate) use service::{Mode, default_version};
-pub(crate) use storage::datastore_url;
+pub(crate) use service::{default_version, served_versions, versions_before};
 pub(crate) use vm::power_state;
 
 /// A managed object with what its properties are made of.

@@ -55,10 +55,10 @@ pub(crate) fn create_machine(
     let name = check_name(shared, &place.folder, wish, None)?;
     let vmx = home(shared, place, &name, spec.files.as_deref())?;
     let guest_id = spec.guest_id.as_deref().unwrap_or("otherGuest64");
-    let mut base = hardware::new_config(&name, &vmx, guest_id);
+    let mut base = hardware::new_config(&name, &vmx, guest_id, shared.settings.version);
     base.version = spec.version.clone().unwrap_or(base.version);
     new_identity(shared, &mut base);
-    let id = shared.update(|world| format!("vm-{}", world.next_id()));
+    let id = shared.update(|world| world.next_machine_id());
     let target = Target { vmx: &vmx, power: Power::Off, has_snapshots: false };
     let plan = shared.read(|world| configure::plan(world, &target, &base, spec))?;
     let folder = host_of(shared, &vmx.parent())?;

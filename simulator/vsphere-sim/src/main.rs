@@ -10,13 +10,20 @@ use std::time::{Duration, SystemTime};
 use clap::Parser;
 use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
-use vsphere_sim::{Clock, FaultRule, Generated, Sim, Topology, WireStyle};
+use vim_api::ApiVersion;
+use vsphere_sim::{Builder, Clock, FaultRule, Generated, Mode, Sim, Topology, WireStyle};
 
 /// A vSphere that holds real disks. It prints its URL, its control port and its thumbprints, and runs until it is
 /// told to stop.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
+    /// Be an ESXi host by itself instead of a vCenter: one host in one datacenter, without what only a vCenter does.
+    #[arg(long)]
+    esxi: bool,
+    /// The newest API version to speak, from 6.7 to 9.1: what is newer than it is not there.
+    #[arg(long, value_parser = api_version, default_value = "8.0.3.0")]
+    api_version: ApiVersion,
     /// Where to listen for SOAP over TLS.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
@@ -51,9 +58,9 @@ struct Arguments {
     /// The folder for state and datastores; one that was used before is taken up again.
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Who may log in.
-    #[arg(long, default_value = "administrator@vsphere.local")]
-    user: String,
+    /// Who may log in: administrator@vsphere.local, or root with --esxi, unless this says otherwise.
+    #[arg(long)]
+    user: Option<String>,
     /// Name of the environment variable with the user's password.
     #[arg(long, default_value = "VSPHERE_SIM_PASSWORD")]
     password_env: String,
@@ -86,17 +93,18 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let mode = if arguments.esxi { Mode::HostAgent } else { Mode::VirtualCenter };
+    let user = arguments.user.as_deref().unwrap_or_else(|| mode.first_user());
     let password = std::env::var(&arguments.password_env).map_err(|_| {
-        format!(
-            "set the environment variable {} to the password of {}",
-            arguments.password_env, arguments.user
-        )
+        format!("set the environment variable {} to the password of {user}", arguments.password_env)
     })?;
     let rules = arguments.faults.as_deref().map(rules).transpose()?.unwrap_or_default();
     let mut builder = Sim::builder()
+        .mode(mode)
+        .api_version(arguments.api_version)
         .listen(arguments.listen)
         .control(arguments.control)
-        .user(&arguments.user, SecretString::from(password))
+        .user(user, SecretString::from(password))
         .wire(arguments.wire);
     if let Some(start) = arguments.clock_start {
         let start = SystemTime::UNIX_EPOCH + Duration::from_secs(start.into());
@@ -132,6 +140,16 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         interrupted = tokio::signal::ctrl_c() => interrupted?,
     }
     Ok(())
+}
+
+/// A version by its id, of which zeroes at the end may be left out.
+fn api_version(text: &str) -> Result<ApiVersion, String> {
+    let served = |id: &str| Builder::api_versions().find(|version| version.id() == id);
+    let found = ["", ".0", ".0.0"].iter().find_map(|zeroes| served(&format!("{text}{zeroes}")));
+    found.ok_or_else(|| {
+        let known: Vec<&str> = Builder::api_versions().map(ApiVersion::id).collect();
+        format!("there are {}", known.join(", "))
+    })
 }
 
 /// The rules of a file.

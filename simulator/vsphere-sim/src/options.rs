@@ -9,20 +9,32 @@ use vim_api::types as t;
 
 use crate::dispatch::method_not_found;
 use crate::fault::{Outcome, fault, invalid_argument};
+use crate::mode::Mode;
 use crate::wire::{Answer, Call};
 use crate::world::{Shared, World};
 
 const SESSION_TIMEOUT: &str = "config.vmacore.soap.sessionTimeout";
+/// The same on a host.
+const SESSION_TIMEOUT_OF_HOST: &str = "Config.HostAgent.vmacore.soap.sessionTimeout";
 const INSTANCE_NAME: &str = "VirtualCenter.InstanceName";
 
-/// What there is: key, what it is for, its value at first.
-const KNOWN: &[(&str, &str, Setting)] = &[
-    ("config.log.level", "Level of the server's log", Setting::Text("info")),
-    (
-        SESSION_TIMEOUT,
-        "Minutes after which an idle session ends",
-        Setting::Number { min: 1, max: 1440, first: 30 },
-    ),
+/// A setting: its key, what it is for, its value at first.
+type Known = (&'static str, &'static str, Setting);
+
+const LOG_LEVEL: &str = "Level of the server's log";
+const IDLE: &str = "Minutes after which an idle session ends";
+const IDLE_MINUTES: Setting = Setting::Number { min: 1, max: 1440, first: 30 };
+
+/// What a host by itself has.
+const OF_HOST: &[Known] = &[
+    ("Config.HostAgent.log.level", LOG_LEVEL, Setting::Text("info")),
+    (SESSION_TIMEOUT_OF_HOST, IDLE, IDLE_MINUTES),
+];
+
+/// What a vCenter has.
+const OF_CENTER: &[Known] = &[
+    ("config.log.level", LOG_LEVEL, Setting::Text("info")),
+    (SESSION_TIMEOUT, IDLE, IDLE_MINUTES),
     (
         "config.vpxd.hostPasswordLength",
         "Length of the passwords that are set on hosts",
@@ -78,11 +90,20 @@ impl Options {
 
     /// After how long an idle session ends.
     pub(crate) fn session_timeout(&self) -> Duration {
-        let minutes = match self.changed.get(SESSION_TIMEOUT) {
+        let changed =
+            [SESSION_TIMEOUT, SESSION_TIMEOUT_OF_HOST].iter().find_map(|key| self.changed.get(*key));
+        let minutes = match changed {
             Some(Changed::Number(minutes)) => u64::try_from(*minutes).unwrap_or(30),
             _ => 30,
         };
         Duration::from_secs(minutes * 60)
+    }
+}
+
+fn known(mode: Mode) -> &'static [Known] {
+    match mode {
+        Mode::VirtualCenter => OF_CENTER,
+        Mode::HostAgent => OF_HOST,
     }
 }
 
@@ -95,7 +116,9 @@ impl World {
                 Some(Value::array("OptionValue", all.collect()))
             }
             "supportedOption" => {
-                let all = KNOWN.iter().map(|(key, what, setting)| definition(key, what, *setting).to_value());
+                let all = known(self.mode())
+                    .iter()
+                    .map(|(key, what, setting)| definition(key, what, *setting).to_value());
                 Some(Value::array("OptionDef", all.collect()))
             }
             _ => None,
@@ -107,8 +130,8 @@ impl World {
         let wanted = |key: &str| {
             prefix.is_empty() || key == prefix || (prefix.ends_with('.') && key.starts_with(prefix))
         };
-        let known = KNOWN.iter().filter(|(key, ..)| wanted(key));
-        let option = |(key, _, setting): &(&str, &str, Setting)| t::OptionValue {
+        let known = known(self.mode()).iter().filter(|(key, ..)| wanted(key));
+        let option = |(key, _, setting): &Known| t::OptionValue {
             key: (*key).to_owned(),
             value: Some(self.stored.options.value(key, *setting, "vsphere-sim")),
             ..Default::default()
@@ -130,7 +153,8 @@ pub(crate) fn call(shared: &Shared, call: &Call) -> Outcome<Answer> {
         }
         "UpdateOptions" => {
             let wanted: Vec<Poly<t::OptionValue>> = call.list("changedValue")?;
-            let checked = wanted.iter().map(|option| check(option)).collect::<Outcome<Vec<_>>>()?;
+            let mode = shared.read(|world| world.mode());
+            let checked = wanted.iter().map(|option| check(mode, option)).collect::<Outcome<Vec<_>>>()?;
             shared.update(|world| {
                 world.stored.options.changed.extend(checked);
                 world.touch();
@@ -141,8 +165,8 @@ pub(crate) fn call(shared: &Shared, call: &Call) -> Outcome<Answer> {
     }
 }
 
-fn check(option: &t::OptionValue) -> Outcome<(String, Changed)> {
-    let known = KNOWN.iter().find(|(key, ..)| *key == option.key);
+fn check(mode: Mode, option: &t::OptionValue) -> Outcome<(String, Changed)> {
+    let known = known(mode).iter().find(|(key, ..)| *key == option.key);
     let (_, _, setting) = known.ok_or_else(|| unknown(&option.key))?;
     let changed = match (setting, &option.value) {
         (Setting::Text(_), Some(Value::String(text))) => Changed::Text(text.clone()),

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use sim_store::{DatastorePath, Disk, DiskSpec, DiskUuid, Provisioning, tracking};
+use vim_api::ApiVersion;
 use vim_api::types as t;
 
 use crate::chain;
@@ -15,6 +16,7 @@ use crate::fault::{Outcome, from_store};
 use crate::hardware;
 use crate::inventory::tree::{Entity, Holds, Kind, Tree};
 use crate::machine::{self, Machine, Place, Power};
+use crate::mode::Mode;
 use crate::world::Shared;
 
 /// Machines that are alike but for their names, uuids and places.
@@ -34,6 +36,9 @@ pub(crate) struct Population {
     pub(crate) tracked: bool,
     /// Whether the machines are on.
     pub(crate) powered_on: bool,
+    /// What the server is: its ids are those of such a one.
+    #[serde(default)]
+    pub(crate) mode: Mode,
 }
 
 /// Where machines can be, in turns.
@@ -47,24 +52,25 @@ struct Places<'t> {
 impl Population {
     /// Whether a machine of this id was made here.
     pub(crate) fn has_made(&self, id: &str) -> bool {
-        let number = id.strip_prefix("vm-").and_then(|number| number.parse::<u32>().ok());
-        number.is_some_and(|number| number >= self.first && number - self.first < self.count)
+        let number = id.strip_prefix("vm-").unwrap_or(id).parse::<u32>();
+        number.is_ok_and(|number| number >= self.first && number - self.first < self.count)
     }
 
-    /// Makes all machines, but for those that are on record.
+    /// Makes all machines, but for those that are on record, with the hardware that a server of that version gives.
     pub(crate) fn machines(
         &self,
         tree: &Tree,
         on_record: &BTreeMap<String, Option<Machine>>,
+        api: ApiVersion,
     ) -> Vec<Machine> {
         let places = places(tree);
         let mut made = Vec::with_capacity(self.count as usize);
         if places.is_empty() {
             return made;
         }
-        let model = self.model();
+        let model = self.model(api);
         for number in 0..self.count {
-            let id = format!("vm-{}", self.first + number);
+            let id = self.mode.machine_id(self.first + number);
             if on_record.contains_key(&id) {
                 continue;
             }
@@ -75,10 +81,10 @@ impl Population {
     }
 
     /// What all machines have in common.
-    fn model(&self) -> t::VirtualMachineConfigInfo {
+    fn model(&self, api: ApiVersion) -> t::VirtualMachineConfigInfo {
         let mut config = t::VirtualMachineConfigInfo::default();
         if let Ok(vmx) = "[model] model/model.vmx".parse() {
-            config = hardware::new_config("model", &vmx, "debian12_64Guest");
+            config = hardware::new_config("model", &vmx, "debian12_64Guest", api);
         }
         config.hardware.num_cpu = 2;
         config.hardware.memory_mb = 2048;
@@ -138,7 +144,7 @@ impl Population {
         if let Kind::Datastore { uuid, .. } = &place.datastore.kind {
             config.datastore_url = vec![t::VirtualMachineConfigInfoDatastoreUrlPair {
                 name: files.name().to_owned(),
-                url: crate::inventory::datastore_url(uuid),
+                url: self.mode.datastore_url(uuid),
                 ..Default::default()
             }];
         }

@@ -50,9 +50,6 @@ pub(crate) struct Filter {
 type Reported = HashMap<String, String>;
 
 impl Collector {
-    /// Id of the one that every session has.
-    pub(crate) const DEFAULT: &'static str = "propertyCollector";
-
     /// The filters' references.
     pub(crate) fn filters(&self) -> impl Iterator<Item = MoRef<mo::PropertyFilter>> {
         self.filters.iter().map(|filter| moref(&filter.id))
@@ -88,7 +85,7 @@ pub(crate) fn create(shared: &Shared, cookie: &str, call: &Call) -> Outcome<Answ
 /// `DestroyPropertyCollector`. The one that every session has stays.
 pub(crate) fn destroy(shared: &Shared, cookie: &str, call: &Call) -> Outcome<Answer> {
     let id = call.this.value();
-    if id == Collector::DEFAULT {
+    if shared.read(|world| world.mode().collector_id() == id) {
         return Err(crate::fault::fault(t::NotSupported::default(), "This collector cannot be destroyed."));
     }
     let gone = shared

@@ -229,7 +229,7 @@ impl World {
             agent: caller.agent.clone(),
             calls: 1,
             end: Arc::default(),
-            collectors: BTreeMap::from([(Collector::DEFAULT.to_owned(), Collector::default())]),
+            collectors: BTreeMap::from([(self.mode().collector_id().to_owned(), Collector::default())]),
             views: BTreeMap::new(),
             histories: BTreeMap::new(),
             locale: LOCALES[0].to_owned(),

@@ -80,9 +80,9 @@ impl Tasks {
         self.list.iter_mut().find(|task| task.info.key == id)
     }
 
-    fn add(&mut self, make: impl FnOnce(&str) -> t::TaskInfo) -> String {
+    fn add(&mut self, name: impl FnOnce(u32) -> String, make: impl FnOnce(&str) -> t::TaskInfo) -> String {
         self.last += 1;
-        let id = format!("task-{}", self.last);
+        let id = name(self.last);
         self.list.push_back(TaskState { info: make(&id), canceled: false, external: false });
         while self.list.len() > MAX_RECENT {
             self.list.pop_front();
@@ -314,12 +314,14 @@ impl World {
         let now = self.clock.now();
         let (entity, entity_name) = entity.unzip();
         let chain = self.events.ring.next_key();
-        let id = self.tasks.add(|id| t::TaskInfo {
+        let mode = self.mode();
+        let name = |number| mode.task_id(number, description_id, entity.as_ref());
+        let id = self.tasks.add(name, |id| t::TaskInfo {
             key: id.to_owned(),
             task: moref(id),
             name: Some(call.method.clone()),
             description_id: description_id.to_owned(),
-            entity,
+            entity: entity.clone(),
             entity_name,
             state: t::TaskInfoState::Queued,
             cancelled: false,

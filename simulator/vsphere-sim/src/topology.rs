@@ -5,15 +5,21 @@ use std::path::Path;
 
 use sim_store::Datastore;
 
+use crate::inventory::places::HOST_DATACENTER;
 use crate::inventory::tree::{Entity, Holds, Kind, Tree};
+use crate::mode::Mode;
 use crate::world::Stored;
 use crate::{Error, ErrorKind, Result, random};
 
 /// What a datastore says of its size in bytes, whatever the host's disk has.
 const CAPACITY: u64 = 4 << 40;
 
-/// The first machine is `vm-101`.
+/// The first machine of a vCenter is `vm-101`, and of a host `1`.
 const FIRST_MACHINE: u32 = 101;
+const FIRST_MACHINE_OF_HOST: u32 = 1;
+
+/// What a host is called that nobody gave a name.
+const HOST_NAME: &str = "localhost.localdomain";
 
 /// What has no id of its own counts from here.
 const FIRST_ENTITY: u32 = 1001;
@@ -45,22 +51,47 @@ impl Default for Topology {
     }
 }
 
+impl Topology {
+    /// # Errors
+    /// `InvalidArgument` for more than a host by itself has.
+    pub(crate) fn check(&self, mode: Mode) -> Result<()> {
+        let most = [
+            ("datacenters", self.datacenters, 1),
+            ("clusters", self.clusters, 1),
+            ("hosts", self.hosts, 1),
+            ("pools", self.pools, 0),
+            ("folders", self.folders, 0),
+        ];
+        let too_many = most.iter().find(|(_, wanted, most)| mode.is_host() && wanted > most);
+        let Some((what, wanted, _)) = too_many else { return Ok(()) };
+        let message = format!(
+            "{wanted} {what} do not fit {}: it has one datacenter, one host and one resource pool, and only datastores, \
+             networks and machines can be chosen",
+            mode.title()
+        );
+        Err(Error::new(ErrorKind::InvalidArgument, message))
+    }
+}
+
 /// Makes the state of a new server and the folders of its datastores.
-pub(crate) fn new_state(data_dir: &Path, topology: &Topology) -> Result<Stored> {
+pub(crate) fn new_state(data_dir: &Path, mode: Mode, topology: &Topology) -> Result<Stored> {
     let mut maker = Maker { tree: Tree::default(), next: FIRST_ENTITY, data_dir };
-    maker.make(topology)?;
+    match mode {
+        Mode::VirtualCenter => maker.center(topology)?,
+        Mode::HostAgent => maker.host(topology)?,
+    }
     Ok(Stored {
         instance_uuid: random::uuid(),
         users: Vec::new(),
         tree: maker.tree,
         population: None,
         half_made: Vec::new(),
-        mode: Default::default(),
+        mode,
         authorization: Default::default(),
         extensions: Default::default(),
         custom_fields: Default::default(),
         options: Default::default(),
-        next_id: FIRST_MACHINE,
+        next_id: if mode.is_host() { FIRST_MACHINE_OF_HOST } else { FIRST_MACHINE },
         next_entity: maker.next,
     })
 }
@@ -72,7 +103,7 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    fn make(&mut self, wish: &Topology) -> Result<()> {
+    fn center(&mut self, wish: &Topology) -> Result<()> {
         self.add("group-d", Some("group-d1"), "Datacenters", None, Kind::Folder(Holds::Datacenters));
         let datacenters: Vec<_> =
             (0..wish.datacenters.max(1)).map(|number| self.datacenter(number)).collect();
@@ -106,11 +137,8 @@ impl Maker<'_> {
         }
         for number in 0..wish.networks.max(wish.datacenters) {
             let parent = datacenters[turn(number, datacenters.len())].networks.clone();
-            let (id, name) = match number {
-                0 => (Some("network-31"), "VM Network".to_owned()),
-                _ => (None, format!("VM Network {number}")),
-            };
-            self.add("network-", id, &name, Some(&parent), Kind::Network);
+            let id = (number == 0).then_some("network-31");
+            self.add("network-", id, &network_name(number), Some(&parent), Kind::Network);
         }
         for number in 0..wish.datastores.max(wish.datacenters) {
             let parent = datacenters[turn(number, datacenters.len())].datastores.clone();
@@ -118,6 +146,39 @@ impl Maker<'_> {
             let name = format!("datastore{}", number + 1);
             let kind = self.datastore(&name)?;
             self.add("datastore-", id, &name, Some(&parent), kind);
+        }
+        Ok(())
+    }
+
+    /// A host names its objects by what they are, its networks by their names, and its datastores by their uuids.
+    fn host(&mut self, wish: &Topology) -> Result<()> {
+        let mut named = |id: &str, name: &str, parent, kind| {
+            self.add("", Some(id), name, parent, kind);
+        };
+        named("ha-folder-root", "ha-folder-root", None, Kind::Folder(Holds::Datacenters));
+        named(HOST_DATACENTER, HOST_DATACENTER, Some("ha-folder-root"), Kind::Datacenter);
+        for (id, name, holds) in [
+            ("ha-folder-vm", "vm", Holds::Vms),
+            ("ha-folder-host", "host", Holds::Hosts),
+            ("ha-folder-datastore", "datastore", Holds::Datastores),
+            ("ha-folder-network", "network", Holds::Networks),
+        ] {
+            named(id, name, Some(HOST_DATACENTER), Kind::Folder(holds));
+        }
+        named("ha-compute-res", HOST_NAME, Some("ha-folder-host"), Kind::Standalone);
+        named("ha-root-pool", "Resources", Some("ha-compute-res"), Kind::Pool);
+        named("ha-host", HOST_NAME, Some("ha-compute-res"), Kind::Host { uuid: random::uuid() });
+        for number in 0..wish.networks.max(1) {
+            let name = network_name(number);
+            let id = format!("HaNetwork-{name}");
+            self.add("", Some(&id), &name, Some("ha-folder-network"), Kind::Network);
+        }
+        for number in 0..wish.datastores.max(1) {
+            let name = format!("datastore{}", number + 1);
+            let kind = self.datastore(&name)?;
+            let Kind::Datastore { uuid, .. } = &kind else { continue };
+            let id = uuid.clone();
+            self.add("", Some(&id), &name, Some("ha-folder-datastore"), kind);
         }
         Ok(())
     }
@@ -171,6 +232,13 @@ impl Maker<'_> {
         let (name, parent) = (name.to_owned(), parent.map(str::to_owned));
         self.tree.insert(Entity { id: id.clone(), name, parent, kind });
         id
+    }
+}
+
+fn network_name(number: u32) -> String {
+    match number {
+        0 => "VM Network".to_owned(),
+        _ => format!("VM Network {number}"),
     }
 }
 

@@ -97,6 +97,11 @@ impl Call {
         INTERNAL.contains(&self.method.as_str())
     }
 
+    /// The names of the arguments, each as often as it was sent.
+    pub(crate) fn argument_names(&self) -> impl Iterator<Item = &str> {
+        self.arguments.iter().map(|(name, _)| name.as_str())
+    }
+
     /// An argument that has to be there.
     pub(crate) fn required<T: Element>(&self, name: &str) -> Outcome<T> {
         self.optional(name)?
@@ -144,7 +149,7 @@ impl Answer {
 
     /// Any number of values.
     pub(crate) fn many(call: &Call, values: &[impl Element]) -> Self {
-        let mut writer = Writer::of(call.service, call.version);
+        let mut writer = Writer::of_answer(call.service, call.version);
         for value in values {
             value.encode("returnval", &mut writer);
         }
@@ -162,11 +167,12 @@ impl Answer {
 pub(crate) fn fault_envelope(fault: &Fault, version: ApiVersion) -> String {
     let mut text = Writer::new(version);
     text.text(&fault.message);
-    let service = fault.fault.as_object().type_info().service;
-    let mut detail = Writer::of(service, version);
-    let name = format!("{}Fault", fault.fault.type_name());
+    let value = fault.fault.as_object().as_of(version);
+    let service = value.type_info().service;
+    let mut detail = Writer::of_answer(service, version);
+    let name = format!("{}Fault", value.type_name());
     // As an anyType, so that the type stands on the element even where it is the declared one.
-    fault.fault.to_value().encode(&name, &mut detail);
+    Value::Object(value.boxed_clone()).encode(&name, &mut detail);
     // The detail belongs to the namespace of its service, the fault around it to SOAP's.
     let detail = detail.finish().replacen(&name, &format!("{name} xmlns=\"{}\"", service.namespace()), 1);
     format!(

@@ -24,10 +24,10 @@ use crate::events::Events;
 use crate::extensions::Extensions;
 use crate::faults::FaultBook;
 use crate::history::TaskHistory;
-use crate::inventory::Mode;
 use crate::inventory::tree::Tree;
 use crate::lease::Leases;
 use crate::machine::{Machine, Snapshot};
+use crate::mode::Mode;
 use crate::options::Options;
 use crate::population::Population;
 use crate::server::rest::RestSessions;
@@ -263,6 +263,20 @@ impl World {
         self.stored.next_id += 1;
         self.dirty = true;
         id
+    }
+
+    /// The id of a new machine, such as `vm-101`.
+    pub(crate) fn next_machine_id(&mut self) -> String {
+        let number = self.next_id();
+        self.mode().machine_id(number)
+    }
+
+    /// The id of a new snapshot, which is the machine's one of that number.
+    pub(crate) fn next_snapshot_id(&mut self, machine: &str, number: u32) -> String {
+        match self.mode() {
+            Mode::VirtualCenter => format!("snapshot-{}", self.next_id()),
+            Mode::HostAgent => format!("{machine}-snapshot-{number}"),
+        }
     }
 
     /// The tree, to be changed.

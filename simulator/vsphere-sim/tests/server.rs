@@ -31,6 +31,8 @@ mod find;
 mod folder;
 #[path = "server/history.rs"]
 mod history;
+#[path = "server/host_agent.rs"]
+mod host_agent;
 #[path = "server/live.rs"]
 mod live;
 #[path = "server/machines.rs"]
@@ -69,6 +71,8 @@ mod traced;
 mod typed;
 #[path = "server/updates.rs"]
 mod updates;
+#[path = "server/versions.rs"]
+mod versions;
 #[path = "server/wire_faults.rs"]
 mod wire_faults;
 

@@ -95,6 +95,7 @@ pub(crate) fn encode_object(
     declared: Option<&'static TypeInfo>,
     writer: &mut Writer,
 ) {
+    let object = if writer.is_answer() { object.as_of(writer.version()) } else { object };
     let type_name = object.type_name();
     if declared.is_some_and(|d| d.name == type_name) {
         writer.open(name);

@@ -28,22 +28,32 @@ impl std::error::Error for PathError {}
 /// # Errors
 /// When a segment is no field of the type that is met there, or the brackets are not closed.
 pub fn get_path(object: &dyn Object, path: &str) -> Result<Option<Value>, PathError> {
+    get_path_in(ApiVersion::LATEST, object, path)
+}
+
+/// As [`get_path`], for who speaks `version` of the API: fields that are newer are not there.
+///
+/// # Errors
+/// As [`get_path`].
+pub fn get_path_in(version: ApiVersion, object: &dyn Object, path: &str) -> Result<Option<Value>, PathError> {
     let no_field =
         |name: &str| PathError { segment: name.to_owned(), type_name: object.type_name().to_owned() };
     let segment = Segment::first_of(path).ok_or_else(|| no_field(path))?;
-    let slot = find_slot(object, segment.name).ok_or_else(|| no_field(segment.name))?;
+    let slot = find_slot(version, object, segment.name).ok_or_else(|| no_field(segment.name))?;
     if let Some(key) = segment.key {
         let Some(Value::Array(array)) = slot.value() else { return Ok(None) };
         let item = array.into_items().into_iter().find(|item| key_of(item).as_deref() == Some(key));
         return match (item, segment.rest) {
             (Some(item), None) => Ok(Some(item)),
-            (Some(item), Some(rest)) => item.as_object().map_or(Ok(None), |object| get_path(object, rest)),
+            (Some(item), Some(rest)) => {
+                item.as_object().map_or(Ok(None), |object| get_path_in(version, object, rest))
+            }
             (None, _) => Ok(None),
         };
     }
     match segment.rest {
         None => Ok(slot.value()),
-        Some(rest) => slot.object().map_or(Ok(None), |object| get_path(object, rest)),
+        Some(rest) => slot.object().map_or(Ok(None), |object| get_path_in(version, object, rest)),
     }
 }
 
@@ -181,10 +191,11 @@ impl<'a> Segment<'a> {
     }
 }
 
-fn find_slot<'a>(object: &'a dyn Object, name: &str) -> Option<&'a dyn Slot> {
+fn find_slot<'a>(version: ApiVersion, object: &'a dyn Object, name: &str) -> Option<&'a dyn Slot> {
     let mut at = object;
     loop {
-        if let Some(index) = at.type_info().fields.iter().position(|field| field.name == name) {
+        let mut fields = at.type_info().fields.iter();
+        if let Some(index) = fields.position(|field| field.name == name && field.since() <= version) {
             return at.slot(index);
         }
         at = at.base()?;
@@ -217,7 +228,7 @@ fn find_slot_mut<'a>(object: &'a mut dyn Object, name: &str) -> Option<Found<'a>
 }
 
 fn key_of(item: &Value) -> Option<String> {
-    match find_slot(item.as_object()?, "key")?.value()? {
+    match find_slot(ApiVersion::LATEST, item.as_object()?, "key")?.value()? {
         Value::Int(key) => Some(key.to_string()),
         Value::String(key) => Some(key),
         _ => None,

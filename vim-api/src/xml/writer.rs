@@ -12,6 +12,7 @@ use crate::version::ApiVersion;
 pub struct Writer {
     buffer: String,
     version: ApiVersion,
+    answers: bool,
     /// The service whose namespace unprefixed names have here.
     in_force: Service,
     /// The one that the elements to come belong to.
@@ -29,8 +30,23 @@ impl Writer {
 
     /// An empty writer for `version`, of what will stand in a message of `service`.
     pub fn of(service: Service, version: ApiVersion) -> Self {
-        let buffer = String::new();
-        Self { buffer, version, in_force: service, wanted: service, depth: 0, changed: Vec::new() }
+        Self {
+            buffer: String::new(),
+            version,
+            answers: false,
+            in_force: service,
+            wanted: service,
+            depth: 0,
+            changed: Vec::new(),
+        }
+    }
+
+    /// An empty writer of what a server answers to a client of `version`: an object whose type is newer is written as one
+    /// of the nearest type that it extends and that the client knows. What a client sends is never changed like that.
+    pub fn of_answer(service: Service, version: ApiVersion) -> Self {
+        let mut writer = Self::of(service, version);
+        writer.answers = true;
+        writer
     }
 
     /// Writes elements of `service`: where another one's namespace is in force, each declares its own.
@@ -43,6 +59,11 @@ impl Writer {
     /// The version that is written for.
     pub fn version(&self) -> ApiVersion {
         self.version
+    }
+
+    /// Whether objects are written as older types where theirs are too new.
+    pub(crate) fn is_answer(&self) -> bool {
+        self.answers
     }
 
     /// What was written.

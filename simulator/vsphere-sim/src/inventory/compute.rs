@@ -13,6 +13,7 @@ use crate::world::World;
 pub(super) const BROWSER_PREFIX: &str = "envbrowser-";
 
 const MEMORY: i64 = 256 << 30;
+const PACKAGES: i16 = 2;
 const CORES: i16 = 32;
 const MHZ: i32 = 2600;
 
@@ -50,7 +51,9 @@ impl World {
                 let base = t::ComputeResourceConfigInfo {
                     vm_swap_placement: "vmDirectory".to_owned(),
                     spbm_enabled: Some(false),
-                    default_hardware_version_key: Some(crate::hardware::VERSION.to_owned()),
+                    default_hardware_version_key: Some(
+                        crate::hardware::newest_version(self.version).to_owned(),
+                    ),
                     ..Default::default()
                 };
                 match is_cluster {
@@ -128,7 +131,7 @@ impl World {
             "licensableResource" => t::HostLicensableResourceInfo {
                 resource: vec![t::KeyAnyValue {
                     key: "numCpuPackages".to_owned(),
-                    value: Value::Int(2),
+                    value: Value::Int(PACKAGES.into()),
                     ..Default::default()
                 }],
                 ..Default::default()
@@ -175,7 +178,7 @@ impl World {
             memory_size: MEMORY,
             cpu_model: "Simulated CPU".to_owned(),
             cpu_mhz: MHZ,
-            num_cpu_pkgs: 2,
+            num_cpu_pkgs: PACKAGES,
             num_cpu_cores: CORES,
             num_cpu_threads: CORES * 2,
             num_nics: 1,
@@ -198,7 +201,7 @@ impl World {
             overall_status: t::ManagedEntityStatus::Green,
             reboot_required: false,
             maintenance_mode_required: Some(false),
-            management_server_ip: Some("127.0.0.1".to_owned()),
+            management_server_ip: (!self.mode().is_host()).then(|| "127.0.0.1".to_owned()),
             max_evc_mode_key: None,
             ..Default::default()
         }
@@ -234,14 +237,28 @@ fn host_hardware(uuid: &str) -> t::HostHardwareInfo {
             ..Default::default()
         },
         cpu_info: t::HostCpuInfo {
-            num_cpu_packages: 2,
+            num_cpu_packages: PACKAGES,
             num_cpu_cores: CORES,
             num_cpu_threads: CORES * 2,
             hz: i64::from(MHZ) * 1_000_000,
             ..Default::default()
         },
+        cpu_pkg: (0..PACKAGES).map(cpu_package).collect(),
         memory_size: MEMORY,
         smc_present: Some(false),
+        ..Default::default()
+    }
+}
+
+fn cpu_package(index: i16) -> t::HostCpuPackage {
+    let threads = CORES * 2 / PACKAGES;
+    t::HostCpuPackage {
+        index,
+        vendor: "unknown".to_owned(),
+        hz: i64::from(MHZ) * 1_000_000,
+        bus_hz: 100_000_000,
+        description: "Simulated CPU".to_owned(),
+        thread_id: (index * threads..(index + 1) * threads).collect(),
         ..Default::default()
     }
 }

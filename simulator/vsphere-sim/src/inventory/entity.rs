@@ -30,7 +30,7 @@ impl World {
 
     fn folder_property(&self, folder: &Entity, holds: Holds, name: &str) -> Option<Value> {
         Some(match name {
-            "childType" => strings(holds.child_types().iter().copied()),
+            "childType" => strings(holds.child_types(self.mode())),
             "childEntity" => refs(self.children_of(folder)),
             _ => return None,
         })
@@ -107,7 +107,7 @@ impl World {
             "overallStatus" | "configStatus" => t::ManagedEntityStatus::Green.to_value(),
             "disabledMethod" => strings(self.disabled_methods(this)),
             "recentTask" => refs(self.tasks.of_entity(this)),
-            "alarmActionsEnabled" => Value::Bool(true),
+            "alarmActionsEnabled" if !self.mode().is_host() => Value::Bool(true),
             "value" | "customValue" => array("CustomFieldValue", self.custom_values(this)),
             "availableField" => array("CustomFieldDef", self.custom_fields_of(this)),
             "permission" => array("Permission", self.permissions_on(this)),

@@ -89,6 +89,8 @@ impl World {
                         .collect(),
                     ..Default::default()
                 })
+                // A link has files, or it is not there.
+                .filter(|unit| !unit.file_key.is_empty())
                 .collect(),
             ..Default::default()
         };

@@ -2,25 +2,15 @@
 
 mod about;
 
-use serde::{Deserialize, Serialize};
 use vim_api::dynamic::{Element, Value};
 use vim_api::types as t;
 use vim_api::{ApiVersion, MoRef};
 
 use super::{moref, refs, strings};
 use crate::history::collector;
+use crate::mode::Mode;
 use crate::session::Session;
 use crate::world::World;
-
-/// What the server is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(crate) enum Mode {
-    /// A vCenter.
-    #[default]
-    VirtualCenter,
-    /// A host by itself.
-    HostAgent,
-}
 
 /// The objects of which a server has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,8 +38,12 @@ impl Singleton {
     /// Each with its type, and its id on a vCenter and on a host. A host knows no extensions and no custom fields.
     const ALL: [(Self, &'static str, &'static str, Option<&'static str>); 17] = [
         (Self::Instance, "ServiceInstance", "ServiceInstance", Some("ServiceInstance")),
-        // Sessions have their collector under this id in either mode.
-        (Self::Properties, "PropertyCollector", "propertyCollector", Some("propertyCollector")),
+        (
+            Self::Properties,
+            "PropertyCollector",
+            Mode::VirtualCenter.collector_id(),
+            Some(Mode::HostAgent.collector_id()),
+        ),
         (Self::Sessions, "SessionManager", "SessionManager", Some("ha-sessionmgr")),
         (Self::Views, "ViewManager", "ViewManager", Some("ViewManager")),
         (Self::Search, "SearchIndex", "SearchIndex", Some("ha-searchindex")),
@@ -180,11 +174,28 @@ impl World {
             (Singleton::CustomFields, _) => return self.custom_field_property(name),
             (Singleton::Options, _) => return self.option_property(name),
             (Singleton::Users, _) => return self.user_directory_property(name),
-            (Singleton::Licenses, _) => return about::license_property(self.version, name),
+            (Singleton::Licenses, _) => return about::license_property(&self.about(), name),
             (Singleton::Ovf, name) => return crate::ovf::property(name),
             _ => return None,
         })
     }
+}
+
+/// The versions that a server can be started with, the oldest first. Milestones between releases are none of them.
+pub(crate) fn served_versions() -> impl DoubleEndedIterator<Item = ApiVersion> {
+    let oldest = ApiVersion::parse("6.7").unwrap_or(ApiVersion::LATEST);
+    ApiVersion::all().filter(move |version| *version >= oldest && is_release(*version))
+}
+
+/// What `vimServiceVersions.xml` lists beside the newest version, the newest of them first: servers understand all that
+/// were there since 4.0.
+pub(crate) fn versions_before(newest: ApiVersion) -> impl Iterator<Item = ApiVersion> {
+    let oldest = ApiVersion::parse("4.0").unwrap_or(ApiVersion::OLDEST);
+    ApiVersion::all().rev().filter(move |version| (oldest..newest).contains(version) && is_release(*version))
+}
+
+fn is_release(version: ApiVersion) -> bool {
+    version.id().starts_with(|first: char| first.is_ascii_digit())
 }
 
 /// The newest version that is spoken unless the builder says otherwise.

@@ -13,11 +13,6 @@ use crate::hardware::signed;
 use crate::machine::Machine;
 use crate::world::World;
 
-/// The URL by which a datastore is mounted on its hosts.
-pub(crate) fn datastore_url(uuid: &str) -> String {
-    format!("ds:///vmfs/volumes/{uuid}/")
-}
-
 impl World {
     pub(super) fn datastore_property(
         &self,
@@ -33,7 +28,7 @@ impl World {
             "summary" => t::DatastoreSummary {
                 datastore: Some(datastore.typed()),
                 name: datastore.name.clone(),
-                url: datastore_url(uuid),
+                url: self.mode().datastore_url(uuid),
                 capacity: signed(capacity),
                 free_space: signed(free()),
                 uncommitted: Some(0),
@@ -44,7 +39,7 @@ impl World {
                 ..Default::default()
             }
             .to_value(),
-            "info" => info(datastore, uuid, capacity, free()).to_value(),
+            "info" => info(datastore, uuid, self.mode().datastore_url(uuid), capacity, free()).to_value(),
             "capability" => t::DatastoreCapability {
                 directory_hierarchy_supported: true,
                 raw_disk_mappings_supported: false,
@@ -130,7 +125,7 @@ fn is_at_home(machine: &Machine, label: &str) -> bool {
     path.strip_prefix('[').and_then(|rest| rest.strip_prefix(label)).is_some_and(|rest| rest.starts_with(']'))
 }
 
-fn info(datastore: &Entity, uuid: &str, capacity: u64, free: u64) -> t::VmfsDatastoreInfo {
+fn info(datastore: &Entity, uuid: &str, url: String, capacity: u64, free: u64) -> t::VmfsDatastoreInfo {
     let volume = t::HostVmfsVolume {
         base: t::HostFileSystemVolume {
             r#type: "VMFS".to_owned(),
@@ -157,7 +152,7 @@ fn info(datastore: &Entity, uuid: &str, capacity: u64, free: u64) -> t::VmfsData
     t::VmfsDatastoreInfo {
         base: t::DatastoreInfo {
             name: datastore.name.clone(),
-            url: datastore_url(uuid),
+            url,
             free_space: signed(free),
             max_file_size: signed(sim_store::MAX_CAPACITY),
             max_virtual_disk_capacity: Some(signed(sim_store::MAX_CAPACITY)),

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use sim_store::Datastore;
 use vim_api::MoRef;
 
+use crate::mode::Mode;
+
 /// The tree. Machines are leaves that name their folder, host and pool themselves.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<Entity>", into = "Vec<Entity>")]
@@ -62,14 +64,18 @@ pub(crate) enum Holds {
 
 impl Holds {
     /// `Folder.childType`.
-    pub(crate) fn child_types(self) -> &'static [&'static str] {
-        match self {
-            Self::Datacenters => &["Folder", "Datacenter"],
-            Self::Vms => &["Folder", "VirtualMachine", "VirtualApp"],
-            Self::Hosts => &["Folder", "ComputeResource"],
-            Self::Datastores => &["Folder", "Datastore", "StoragePod"],
-            Self::Networks => &["Folder", "Network", "DistributedVirtualSwitch"],
-        }
+    pub(crate) fn child_types(self, mode: Mode) -> impl Iterator<Item = &'static str> {
+        let (own, of_center) = match self {
+            Self::Datacenters => ("Datacenter", None),
+            Self::Vms => ("VirtualMachine", Some("VirtualApp")),
+            Self::Hosts => ("ComputeResource", None),
+            Self::Datastores => ("Datastore", Some("StoragePod")),
+            Self::Networks => ("Network", Some("DistributedVirtualSwitch")),
+        };
+        // The folders of a host hold no folders, and nothing that only a vCenter has.
+        let is_center = !mode.is_host();
+        let folder = is_center.then_some("Folder");
+        folder.into_iter().chain([own]).chain(of_center.filter(move |_| is_center))
     }
 
     /// What stands before the number in a folder's id.

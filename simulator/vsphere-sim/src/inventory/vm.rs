@@ -73,7 +73,7 @@ impl World {
         let url = |name: String| match &self.stored.tree.datastore(&name)?.0.kind {
             Kind::Datastore { uuid, .. } => Some(t::VirtualMachineConfigInfoDatastoreUrlPair {
                 name,
-                url: super::datastore_url(uuid),
+                url: self.mode().datastore_url(uuid),
                 ..Default::default()
             }),
             _ => None,

@@ -10,7 +10,7 @@ use super::Endpoint;
 use super::digest::Carried;
 use crate::fault::{Fault, Outcome, fault, from_store};
 use crate::inventory::tree::Kind;
-use crate::inventory::{Node, Wanted, datastore_url};
+use crate::inventory::{Node, Wanted};
 use crate::world::World;
 
 /// A file of a lease.
@@ -133,7 +133,7 @@ impl World {
         let parsed: DatastorePath = path.parse().map_err(failed)?;
         let host = self.resolve(&parsed).map_err(failed)?;
         let datastore = match self.stored.tree.datastore(parsed.datastore()).map(|(entity, _)| &entity.kind) {
-            Some(Kind::Datastore { uuid, .. }) => datastore_url(uuid),
+            Some(Kind::Datastore { uuid, .. }) => self.mode().datastore_url(uuid),
             _ => String::new(),
         };
         Ok(LeaseFile {

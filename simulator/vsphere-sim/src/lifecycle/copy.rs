@@ -78,7 +78,7 @@ fn clone_machine(
         // A copy is tracked anew, once somebody asks for it.
         config.change_tracking_enabled = Some(false);
         copy_disks(shared, &mut config, &vmx, true, progress)?;
-        let made = shared.update(|world| format!("vm-{}", world.next_id()));
+        let made = shared.update(|world| world.next_machine_id());
         if let Some(wish) = &spec.config {
             let target = Target { vmx: &vmx, power: Power::Off, has_snapshots: false };
             let plan = shared.read(|world| configure::plan(world, &target, &config, wish))?;

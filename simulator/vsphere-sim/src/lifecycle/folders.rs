@@ -52,7 +52,7 @@ fn move_one(shared: &Shared, object: &MoRef, folder: &MoRef) -> Outcome<()> {
         let target = tree.find(folder).ok_or_else(|| not_found(folder))?;
         let refused = || Err(fault(t::NotSupported::default(), format!("{folder} does not hold {object}.")));
         let Kind::Folder(holds) = &target.kind else { return refused() };
-        let fits = holds.child_types().iter().any(|name| {
+        let fits = holds.child_types(world.mode()).any(|name| {
             vim_api::dynamic::managed_type(object.type_name()).is_some_and(|info| info.is_a(name))
         });
         if !fits {

@@ -77,7 +77,7 @@ pub(crate) fn register_machine(
     let name = check_name(shared, &place.folder, shown, None)?;
     let mut config = read(shared, &name, path, &entries)?;
     config.template = as_template;
-    let id = shared.update(|world| format!("vm-{}", world.next_id()));
+    let id = shared.update(|world| world.next_machine_id());
     let config = configure::finished(shared, &id, Power::Off, config);
     insert(shared, &id, place, config)?;
     shared.update(|world| world.post_of_machine(&id, t::VmRegisteredEvent::default(), "is registered"));
@@ -96,7 +96,7 @@ fn read(
     let number = |key: &str| text(key).and_then(|value| value.parse::<i32>().ok());
     let is_set = |key: &str| text(key).is_some_and(|value| value.eq_ignore_ascii_case("true"));
     let guest = vmx::guest_id(text("guestos").unwrap_or("other-64"));
-    let mut config = hardware::new_config(name, path, &guest);
+    let mut config = hardware::new_config(name, path, &guest, shared.settings.version);
     new_identity(shared, &mut config);
     if let Some(version) = number("virtualhw.version") {
         config.version = format!("vmx-{version:02}");

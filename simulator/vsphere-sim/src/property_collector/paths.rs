@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use vim_api::dynamic::{ManagedInfo, Value, get_path, managed_type};
+use vim_api::dynamic::{ManagedInfo, Value, get_path, get_path_in, managed_type};
 use vim_api::types as t;
 use vim_api::{ApiVersion, MoRef};
 
@@ -64,7 +64,7 @@ pub(super) fn read(
     let Some(node) = world.node(object, session) else { return Ok(None) };
     if let (Some(kept), Some(rest), None) = (world.kept(node, name), rest, key) {
         authorization::may_read(world, session, object, property)?;
-        return get_path(kept, rest).map_err(|_| invalid_property(path));
+        return get_path_in(version, kept, rest).map_err(|_| invalid_property(path));
     }
     // What stands behind a key is looked for in all of them.
     let wanted = Wanted { name, rest: rest.filter(|_| key.is_none()) };
@@ -81,7 +81,7 @@ pub(super) fn read(
     };
     match (rest, value.as_object()) {
         (None, _) => Ok(Some(value)),
-        (Some(rest), Some(found)) => get_path(found, rest).map_err(|_| invalid_property(path)),
+        (Some(rest), Some(found)) => get_path_in(version, found, rest).map_err(|_| invalid_property(path)),
         (Some(_), None) => Err(invalid_property(path)),
     }
 }

@@ -20,18 +20,13 @@ use crate::beside;
 use crate::dispatch::dispatch;
 use crate::fault::{Fault, invalid_request};
 use crate::faults::{Asked, Effect, Endpoint, FaultPlace, FaultRule, expire};
+use crate::inventory::versions_before;
 use crate::session::{self, Caller};
 use crate::wire::{self, Call, MAX_REQUEST};
 use crate::world::Shared;
 
 pub(super) type Response = hyper::Response<BoxBody<Bytes, io::Error>>;
 pub(super) type Answered = Result<Response, io::Error>;
-
-/// Versions before the newest that a server says it understands, where they are older than that.
-const OLDER: [&str; 14] = [
-    "8.0.2.0", "8.0.1.0", "8.0.0.1", "8.0.0.0", "7.0.3.2", "7.0.3.0", "7.0.2.0", "7.0.1.0", "7.0.0.0",
-    "6.7.3", "6.7", "6.5", "6.0", "5.5",
-];
 
 /// Answers one request. An error closes the connection without an answer.
 pub(super) async fn answer(
@@ -40,7 +35,8 @@ pub(super) async fn answer(
     address: SocketAddr,
     request: Request<Incoming>,
 ) -> Answered {
-    let has_sts = (role == Role::Services) == shared.settings.sts.apart;
+    let is_host = shared.read(|world| world.mode().is_host());
+    let has_sts = !is_host && (role == Role::Services) == shared.settings.sts.apart;
     let path = request.uri().path().trim_end_matches('/');
     match (request.method(), path) {
         (&Method::POST, "/sts/STSService" | "/sts/STSService/vsphere.local") if has_sts => {
@@ -48,6 +44,10 @@ pub(super) async fn answer(
             Ok(xml(if accepted { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR }, answer))
         }
         _ if role == Role::Services => Ok(not_found()),
+        // What a vCenter has beside its API.
+        (_, path) if is_host && ["lookupservice", "pbm", "vslm", "rest", "api"].contains(&first_of(path)) => {
+            Ok(not_found())
+        }
         (&Method::POST, "/lookupservice/sdk") => {
             let (accepted, answer) = lookup::answer(&shared, whole(request).await?);
             Ok(xml(if accepted { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR }, answer))
@@ -71,9 +71,14 @@ pub(super) async fn answer(
     }
 }
 
+/// The first name of a path.
+fn first_of(path: &str) -> &str {
+    path.split('/').nth(1).unwrap_or_default()
+}
+
 /// The endpoint that a path belongs to, as fault rules name it.
 fn endpoint(path: &str) -> Option<Endpoint> {
-    match path.split('/').nth(1)? {
+    match first_of(path) {
         "folder" => Some(Endpoint::Folder),
         "nfc" => Some(Endpoint::Nfc),
         "rest" | "api" => Some(Endpoint::Rest),
@@ -239,8 +244,8 @@ pub(super) fn caller(headers: &HeaderMap, address: SocketAddr) -> Caller {
 }
 
 fn versions(newest: ApiVersion) -> String {
-    let older = OLDER.iter().filter(|id| ApiVersion::parse(id).is_some_and(|version| version < newest));
-    let older: String = older.map(|id| format!("<version>{id}</version>")).collect();
+    let older = versions_before(newest).map(|version| format!("<version>{version}</version>"));
+    let older: String = older.collect();
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\" ?>\n<namespaces version=\"1.0\"><namespace>\
          <name>urn:vim25</name><version>{newest}</version><priorVersions>{older}</priorVersions>\

@@ -11,14 +11,16 @@ use vim_api::ApiVersion;
 use super::{Sim, setup};
 use crate::Result;
 use crate::clock::Clock;
+use crate::mode::Mode;
 use crate::style::WireStyle;
 use crate::topology::Topology;
 
 /// A simulator that is being described.
 #[must_use = "nothing runs until it is started"]
 pub struct Builder {
+    pub(super) mode: Mode,
     pub(super) vms: Vec<VmSpec>,
-    pub(super) user: String,
+    pub(super) user: Option<String>,
     pub(super) password: Option<SecretString>,
     /// Further users: name, password, name of the role.
     pub(super) users: Vec<(String, SecretString, String)>,
@@ -98,8 +100,9 @@ pub enum Content {
 impl Default for Builder {
     fn default() -> Self {
         Self {
+            mode: Mode::default(),
             vms: Vec::new(),
-            user: "administrator@vsphere.local".to_owned(),
+            user: None,
             password: None,
             users: Vec::new(),
             roles: Vec::new(),
@@ -119,6 +122,12 @@ impl Default for Builder {
 }
 
 impl Builder {
+    /// What the simulator is: a vCenter unless this says otherwise. A data folder is of one mode for good.
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
     /// Adds a machine. With a data folder that is in use already, machines that it has by that name are kept as
     /// they are.
     pub fn vm(mut self, spec: VmSpec) -> Self {
@@ -133,15 +142,16 @@ impl Builder {
     }
 
     /// How many datacenters, hosts and the like there are; by default one of each. With a data folder that is in use
-    /// already, it has those that it was made with.
+    /// already, it has those that it was made with. A host by itself has one of each; only its datastores and networks can
+    /// be more.
     pub fn topology(mut self, topology: Topology) -> Self {
         self.topology = topology;
         self
     }
 
-    /// Who may log in; by default `administrator@vsphere.local` with a random password.
+    /// Who may log in; by default `administrator@vsphere.local`, or `root` on a host, with a random password.
     pub fn user(mut self, name: &str, password: SecretString) -> Self {
-        name.clone_into(&mut self.user);
+        self.user = Some(name.to_owned());
         self.password = Some(password);
         self
     }
@@ -179,7 +189,14 @@ impl Builder {
         self
     }
 
-    /// The newest API version that the server speaks, 8.0.3.0 by default.
+    /// The versions of the API that a simulator can be started with, the oldest first: 6.7 to 9.1.
+    pub fn api_versions() -> impl DoubleEndedIterator<Item = ApiVersion> {
+        crate::inventory::served_versions()
+    }
+
+    /// The newest API version that the server speaks, one of [`api_versions`](Self::api_versions); 8.0.3.0 by default. What
+    /// is newer is not there: fields, types, properties and methods. The release, build and hardware that such a server has
+    /// come with it. A client that speaks an older version is answered in that one.
     pub fn api_version(mut self, version: ApiVersion) -> Self {
         self.version = version;
         self
@@ -220,7 +237,8 @@ impl Builder {
     /// Makes the disks and starts to listen.
     ///
     /// # Errors
-    /// `InvalidArgument` for machines that cannot be; `Store` when a file cannot be read or written; `Network` when
+    /// `InvalidArgument` for machines that cannot be, for an API version that is not served, and for a topology that does
+    /// not fit the mode; `InvalidState` for a data folder of the other mode, or in use; `Store` when a file cannot be read or written; `Network` when
     /// no socket can be bound.
     pub async fn start(self) -> Result<Sim> {
         setup::start(self).await

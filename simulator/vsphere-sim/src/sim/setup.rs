@@ -37,6 +37,13 @@ pub(super) async fn start(builder: Builder) -> Result<Sim> {
     if builder.control.is_some_and(|address| !address.ip().is_loopback()) {
         return Err(Error::new(ErrorKind::InvalidArgument, "the control port must be on a loopback address"));
     }
+    builder.topology.check(builder.mode)?;
+    if !Builder::api_versions().any(|version| version == builder.version) {
+        let known: Vec<&str> = Builder::api_versions().map(vim_api::ApiVersion::id).collect();
+        let message =
+            format!("the API version {} is not served; there are {}", builder.version, known.join(", "));
+        return Err(Error::new(ErrorKind::InvalidArgument, message));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("vsphere-sim")
@@ -89,7 +96,7 @@ async fn prepare(builder: Builder) -> Result<Sim> {
         certificate: sts_certificate.clone(),
         apart: services.is_some(),
     };
-    let (acceptor, user) = (identity.acceptor, builder.user.clone());
+    let (acceptor, user) = (identity.acceptor, first_user(&builder).to_owned());
     let password = builder.password.clone().unwrap_or_else(|| SecretString::from(random::hex(12)));
     let folder = match builder.data_dir {
         Some(_) => None,
@@ -143,6 +150,15 @@ fn populate(
         .map_err(|error| Error::caused(ErrorKind::Store, format!("making {}", machines.display()), error))?;
     let lock = lock(data_dir)?;
     let mut stored = match state_file::load(data_dir)? {
+        Some(stored) if stored.mode != builder.mode => {
+            let message = format!(
+                "{} holds the state of {}, and {} is to be started; choose another folder",
+                data_dir.display(),
+                stored.mode.title(),
+                builder.mode.title()
+            );
+            return Err(Error::new(ErrorKind::InvalidState, message));
+        }
         Some(stored) => stored,
         None => new_state(builder, data_dir)?,
     };
@@ -151,7 +167,7 @@ fn populate(
         let password = hash.map_err(|error| Error::store("hashing a password", error))?;
         Ok(UserRecord { name: name.to_owned(), password })
     };
-    stored.users = vec![user(&builder.user, password)?];
+    stored.users = vec![user(first_user(builder), password)?];
     for (name, password, _) in &builder.users {
         if stored.users.iter().any(|known| authorization::same_principal(&known.name, name)) {
             return Err(Error::new(ErrorKind::InvalidArgument, format!("there are two users {name:?}")));
@@ -159,7 +175,8 @@ fn populate(
         stored.users.push(user(name, password)?);
     }
     let on_record = state_file::load_machines(data_dir)?;
-    let generated = stored.population.as_ref().map(|wish| wish.machines(&stored.tree, &on_record));
+    let generated =
+        stored.population.as_ref().map(|wish| wish.machines(&stored.tree, &on_record, builder.version));
     let machines = on_record.into_values().flatten().chain(generated.into_iter().flatten());
     let machines = machines.map(|machine| (machine.id.clone(), machine)).collect();
     let settings = world::Settings {
@@ -198,7 +215,7 @@ fn grant(shared: &Shared, builder: &Builder) -> Result<()> {
         }
         let root = world.root();
         let admin = authorization::role_named(world, "Admin").unwrap_or_default();
-        world.stored.authorization.grant(&root, &builder.user, admin, true);
+        world.stored.authorization.grant(&root, first_user(builder), admin, true);
         for (user, _, role) in &builder.users {
             let id = authorization::role_named(world, role);
             let id = id.ok_or_else(|| wrong(format!("{user:?}: there is no role {role:?}")))?;
@@ -228,8 +245,12 @@ fn lock(data_dir: &Path) -> Result<fs::File> {
     }
 }
 
+fn first_user(builder: &Builder) -> &str {
+    builder.user.as_deref().unwrap_or_else(|| builder.mode.first_user())
+}
+
 fn new_state(builder: &Builder, data_dir: &Path) -> Result<Stored> {
-    let mut stored = topology::new_state(data_dir, &builder.topology)?;
+    let mut stored = topology::new_state(data_dir, builder.mode, &builder.topology)?;
     if let Some(wish) = &builder.generated {
         stored.population = Some(Population {
             first: stored.next_id,
@@ -239,6 +260,7 @@ fn new_state(builder: &Builder, data_dir: &Path) -> Result<Stored> {
             disks: wish.disks.clone(),
             tracked: wish.cbt,
             powered_on: wish.powered_on,
+            mode: builder.mode,
         });
         stored.next_id = stored.next_id.saturating_add(wish.count);
     }
@@ -264,7 +286,7 @@ fn add_machine(shared: &Shared, spec: &VmSpec) -> Result<()> {
         Some((files.clone(), folder, host, pool, network))
     });
     let (files, folder_id, host, pool, network) = found.ok_or_else(|| missing("complete inventory"))?;
-    let id = shared.update(|world| format!("vm-{}", world.next_id()));
+    let id = shared.update(|world| world.next_machine_id());
     let stem = file_stem(&spec.name);
     let mut folder = stem.clone();
     if files.root().join(&folder).exists() {
@@ -275,7 +297,8 @@ fn add_machine(shared: &Shared, spec: &VmSpec) -> Result<()> {
     fs::create_dir_all(&root)
         .map_err(|error| Error::caused(ErrorKind::Store, format!("making {}", root.display()), error))?;
     let vmx = path(format!("{stem}.vmx")).map_err(failed)?;
-    let mut config = hardware::new_config(&escaped(&spec.name), &vmx, "debian12_64Guest");
+    let mut config =
+        hardware::new_config(&escaped(&spec.name), &vmx, "debian12_64Guest", shared.settings.version);
     config.hardware.num_cpu = 2;
     config.hardware.memory_mb = 2048;
     config.change_tracking_enabled = Some(spec.cbt);

@@ -42,7 +42,7 @@ impl Sim {
     /// a moRef does not survive this on a real server either.
     pub fn register(&self, machine: Unregistered) -> SimVm {
         let id = self.shared.update(|world| {
-            let id = format!("vm-{}", world.next_id());
+            let id = world.next_machine_id();
             world.insert_machine(Machine { id: id.clone(), ..*machine.0 });
             id
         });

@@ -61,7 +61,7 @@ pub(super) fn create(shared: &Shared, id: &str, wish: Wish, progress: &mut Progr
     }
     let reference = shared.update(|world| {
         let now = world.clock.now();
-        let snapshot_id = format!("snapshot-{}", world.next_id());
+        let snapshot_id = world.next_snapshot_id(id, number);
         let mut live =
             world.machine(id).ok_or_else(|| not_found(&machine_ref(&machine).cast()))?.config.clone();
         let path_of = |key| children.iter().find(|(found, _)| *found == key).map(|(_, path)| path.clone());

@@ -7,6 +7,7 @@ use vim_api::types as t;
 use super::TaskState;
 use crate::fault::{Outcome, fault, invalid_argument, not_found};
 use crate::inventory::moref;
+use crate::mode::Mode;
 use crate::wire::{Answer, Call};
 use crate::world::{Shared, World};
 
@@ -38,7 +39,9 @@ pub(crate) fn create(shared: &Shared, user: &str, call: &Call) -> Outcome<Answer
         };
         let now = world.clock.now().date_time();
         let chain = world.events.ring.next_key();
-        let id = world.tasks.add(|id| t::TaskInfo {
+        // A host makes no such tasks.
+        let number = |number| Mode::VirtualCenter.task_id(number, "", None);
+        let id = world.tasks.add(number, |id| t::TaskInfo {
             key: id.to_owned(),
             task: moref(id),
             description_id: type_id,

@@ -21,6 +21,7 @@ const RELEASES: &[(&str, &str, &str, &str)] = &[
     ("9.0.0.0", "9.0.0", "24755230", "24755229"),
     // Later builds are not known to us: these are made up.
     ("9.1.0.0", "9.1.0", "25000001", "25000000"),
+    ("9.1.1.0", "9.1.1", "25100001", "25100000"),
 ];
 
 /// The newest release that is not newer than the version; the oldest for what is older still.
@@ -82,13 +83,12 @@ pub(super) fn host(version: ApiVersion) -> t::AboutInfo {
 }
 
 /// A property of `LicenseManager`. The server is being evaluated, for as long as it likes.
-pub(super) fn license_property(version: ApiVersion, name: &str) -> Option<Value> {
-    let (product, ..) = release(version);
+pub(super) fn license_property(about: &t::AboutInfo, name: &str) -> Option<Value> {
     let fact = |key: &str, value: Value| t::KeyAnyValue { key: key.to_owned(), value, ..Default::default() };
     let text = |text: &str| Value::String(text.to_owned());
     let facts = vec![
-        fact("ProductName", text("VMware VirtualCenter Server")),
-        fact("ProductVersion", Value::String(license_version(product))),
+        fact("ProductName", text(about.license_product_name.as_deref().unwrap_or_default())),
+        fact("ProductVersion", text(about.license_product_version.as_deref().unwrap_or_default())),
         fact("expirationHours", Value::Int(1440)),
     ];
     Some(match name {
@@ -130,6 +130,6 @@ mod tests {
         let between = ApiVersion::parse("8.0.3.1").expect("a version of the API");
         assert_eq!(super::release(between).0, "8.0.3");
         assert_eq!(super::license_version("6.7.0"), "6.0");
-        assert_eq!(super::release(ApiVersion::LATEST).0, "9.1.0");
+        assert_eq!(super::release(ApiVersion::LATEST).0, "9.1.1");
     }
 }
