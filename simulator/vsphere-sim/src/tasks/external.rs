@@ -38,7 +38,7 @@ pub(crate) fn create(shared: &Shared, user: &str, call: &Call) -> Outcome<Answer
         };
         let now = world.clock.now().date_time();
         let chain = world.events.ring.next_key();
-        let id = world.tasks.add(|id| t::TaskInfo {
+        let id = world.add_task(|id| t::TaskInfo {
             key: id.to_owned(),
             task: moref(id),
             description_id: type_id,

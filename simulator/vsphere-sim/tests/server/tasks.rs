@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use vim_api::mo::Managed as _;
 use vim_api::types as t;
 use vim_api::{Client, ErrorKind, Task, TaskStep, mo};
-use vsphere_sim::{DiskSpec, FaultRule, Sim, VmSpec};
+use vsphere_sim::{DiskSpec, Endpoint, FaultPlace, FaultRule, Sim, VmSpec};
 
 use crate::{MIB, log_in, machine};
 
@@ -84,4 +85,67 @@ async fn a_busy_machine_is_waited_for_within_a_budget() {
     assert!(refused.fault::<t::TaskInProgress>().is_some(), "{refused}");
     assert!(refused.to_string().contains("still not free"), "{refused}");
     assert!(began.elapsed() >= Duration::from_millis(700) && began.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn only_so_many_tasks_are_remembered_and_none_that_runs() {
+    let vm = VmSpec::new("vm-1").disk(DiskSpec::empty(MIB));
+    let sim = Sim::builder().vm(vm).task_duration(Duration::from_millis(1)).start().await.unwrap();
+    let client = log_in(&sim).await;
+    let vm = machine(&client, &sim);
+    // This one takes as long as the clock stands.
+    let rule = FaultRule::at(Endpoint::Sdk, "CreateSnapshot_Task", FaultPlace::Task);
+    sim.add_fault(FaultRule { delay_ms: Some(3_600_000), ..rule }).unwrap();
+    let slow = vm.create_snapshot_task("slow", None, false, false).await.unwrap();
+    let browser: mo::Datastore = client.bind(&vim_api::MoRef::new("datastore-11"));
+    let browser = client.bind(&browser.require(mo::Datastore::BROWSER).await.unwrap());
+    for _ in 0..205 {
+        browser.search_datastore_task("[datastore1]", None).await.unwrap().wait().await.unwrap();
+    }
+    let manager: mo::TaskManager = client.bind(client.content().task_manager.as_ref().unwrap());
+    let recent = manager.require(mo::TaskManager::RECENT_TASK).await.unwrap();
+    assert_eq!(recent.len(), 200);
+    assert!(recent.contains(slow.moref()), "a task that goes on is not forgotten");
+    assert_eq!(vm.require(mo::VirtualMachine::RECENT_TASK).await.unwrap(), [slow.moref().clone()]);
+}
+
+#[tokio::test]
+async fn a_copy_that_is_called_back_leaves_nothing() {
+    let vm = VmSpec::new("vm-1").disk(DiskSpec::empty(512 * MIB)).powered_off();
+    let sim = Sim::builder().vm(vm).task_duration(Duration::from_millis(10)).start().await.unwrap();
+    let fill = |disk: &mut sim_store::Disk| {
+        for at in 0..512 {
+            disk.write_at(at * MIB, &vec![7; MIB as usize]).unwrap();
+        }
+    };
+    sim.vm("vm-1").unwrap().with_live_disk(2000, fill).unwrap();
+    let client = log_in(&sim).await;
+    let disks: mo::VirtualDiskManager = client.bind(client.content().virtual_disk_manager.as_ref().unwrap());
+    let datacenter = vim_api::MoRef::new("datacenter-2");
+    let task = disks
+        .copy_virtual_disk_task(
+            "[datastore1] vm-1/vm-1.vmdk",
+            Some(&datacenter),
+            "[datastore1] vm-1/copy.vmdk",
+            Some(&datacenter),
+            None,
+            None,
+        )
+        .await
+        .unwrap();
+    let bound: mo::Task = client.bind(task.moref());
+    loop {
+        let info = bound.require(mo::Task::INFO).await.unwrap();
+        if info.progress.is_some_and(|percent| percent > 40) && info.cancelable {
+            break;
+        }
+        assert!(info.state != t::TaskInfoState::Success, "the copy was done before it could be called back");
+    }
+    bound.cancel_task().await.unwrap();
+    let canceled = task.wait().await.unwrap_err();
+    assert!(canceled.find_fault::<t::RequestCanceled>().is_some(), "{canceled}");
+    assert!(bound.require(mo::Task::INFO).await.unwrap().cancelled);
+    let names = std::fs::read_dir(sim.data_dir().join("datastores/datastore1/vm-1")).unwrap();
+    let left = names.filter(|name| name.as_ref().unwrap().file_name().to_string_lossy().starts_with("copy"));
+    assert_eq!(left.count(), 0);
 }

@@ -83,38 +83,42 @@ pub(super) fn host(version: ApiVersion) -> t::AboutInfo {
 
 /// A property of `LicenseManager`. The server is being evaluated, for as long as it likes.
 pub(super) fn license_property(version: ApiVersion, name: &str) -> Option<Value> {
-    let (product, ..) = release(version);
-    let fact = |key: &str, value: Value| t::KeyAnyValue { key: key.to_owned(), value, ..Default::default() };
-    let text = |text: &str| Value::String(text.to_owned());
-    let facts = vec![
-        fact("ProductName", text("VMware VirtualCenter Server")),
-        fact("ProductVersion", Value::String(license_version(product))),
-        fact("expirationHours", Value::Int(1440)),
-    ];
     Some(match name {
         "source" => {
             t::EvaluationLicenseSource { remaining_hours: Some(1440), ..Default::default() }.to_value()
         }
         "sourceAvailable" => Value::Bool(true),
-        "licensedEdition" => text("eval"),
-        "licenses" => {
-            let evaluation = t::LicenseManagerLicenseInfo {
-                license_key: "00000-00000-00000-00000-00000".to_owned(),
-                edition_key: "eval".to_owned(),
-                name: "Evaluation Mode".to_owned(),
-                total: 0,
-                used: Some(0),
-                cost_unit: String::new(),
-                properties: facts,
-                ..Default::default()
-            };
-            Value::array("LicenseManagerLicenseInfo", vec![evaluation.to_value()])
-        }
+        "licensedEdition" => Value::String("eval".to_owned()),
+        "licenses" => Value::array("LicenseManagerLicenseInfo", vec![license(version).to_value()]),
         "evaluation" => {
-            t::LicenseManagerEvaluationInfo { properties: facts, ..Default::default() }.to_value()
+            t::LicenseManagerEvaluationInfo { properties: facts(version), ..Default::default() }.to_value()
         }
         _ => return None,
     })
+}
+
+/// The license by which everything runs here.
+pub(super) fn license(version: ApiVersion) -> t::LicenseManagerLicenseInfo {
+    t::LicenseManagerLicenseInfo {
+        license_key: "00000-00000-00000-00000-00000".to_owned(),
+        edition_key: "eval".to_owned(),
+        name: "Evaluation Mode".to_owned(),
+        total: 0,
+        used: Some(0),
+        cost_unit: String::new(),
+        properties: facts(version),
+        ..Default::default()
+    }
+}
+
+fn facts(version: ApiVersion) -> Vec<t::KeyAnyValue> {
+    let (product, ..) = release(version);
+    let fact = |key: &str, value: Value| t::KeyAnyValue { key: key.to_owned(), value, ..Default::default() };
+    vec![
+        fact("ProductName", Value::String("VMware VirtualCenter Server".to_owned())),
+        fact("ProductVersion", Value::String(license_version(product))),
+        fact("expirationHours", Value::Int(1440)),
+    ]
 }
 
 #[cfg(test)]
