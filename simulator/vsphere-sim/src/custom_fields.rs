@@ -199,7 +199,7 @@ fn add(shared: &Shared, user: &str, call: &Call) -> Outcome<Answer> {
         let field = Field { key: FIRST_KEY + all.made, name, on, policies };
         all.made += 1;
         all.fields.push(field.clone());
-        world.touch();
+        world.touch_all();
         let text = format!("Created new custom field definition {}", field.name);
         let event = t::CustomFieldDefAddedEvent { base: definition(&field) };
         world.post(Draft::new(event, &text).by(user));

@@ -1,4 +1,7 @@
 //! The PropertyCollector: what updates say, whom they are for, and how long they are kept.
+//!
+//! Reading, traversals, paths and pages are in `properties`; redelivery, truncation, waiting and cancelling in `updates`;
+//! `missingSet` for what may not be read in `authorization`; `Fetch` in `raw`; all of it at once in `replica`.
 
 use vim_api::dynamic::{Poly, Value};
 use vim_api::mo::{self, Managed};
@@ -81,7 +84,7 @@ async fn partial_updates_say_what_changed_inside() {
     for told in &mut told {
         next(told).await;
     }
-    reconfigure(&vm, t::VirtualMachineConfigSpec { num_cpus: Some(2), ..Default::default() }).await;
+    reconfigure(&vm, t::VirtualMachineConfigSpec { num_cpus: Some(4), ..Default::default() }).await;
     assert_eq!(next(&mut told[0]).await, one("config.hardware.numCPU", Op::Assign));
     assert_eq!(next(&mut told[1]).await, one("config.hardware", Op::Assign));
 
@@ -219,15 +222,8 @@ async fn paths_are_judged_when_a_filter_is_made() {
     let client = log_in(&sim).await;
     let vm = machine(&client, &sim).moref().cast();
     let collector = client.property_collector();
-    for bad in
-        ["nonsense", "snapshot.nonsense", "name.x", "name[1]", "datastore.name", "runtime.powerState.x.y."]
-    {
-        let refused = collector.create_filter(&of(&vm, "VirtualMachine", &[bad]), false).await;
-        // What is deeper than a type tells shows when it is read.
-        let refused = match refused {
-            Err(refused) => refused,
-            Ok(_) => collector.check_for_updates(None).await.unwrap_err(),
-        };
+    for bad in ["nonsense", "snapshot.nonsense", "name.x", "name[1]", "datastore.name", "runtime.nonsense"] {
+        let refused = collector.create_filter(&of(&vm, "VirtualMachine", &[bad]), false).await.unwrap_err();
         let fault = refused.fault::<t::InvalidProperty>().unwrap_or_else(|| panic!("{bad}: {refused}"));
         assert_eq!(fault.name, bad);
     }
@@ -331,4 +327,31 @@ async fn fields_and_permissions_are_told_too() {
     };
     manager.set_entity_permissions(&vm.moref().cast(), &[permission]).await.unwrap();
     assert_eq!(told(&client).await, ["permission"]);
+}
+
+#[tokio::test]
+async fn what_may_not_be_read_is_named_beside_what_may() {
+    let password = secrecy::SecretString::from("a password");
+    let viewer = vsphere_sim::Sim::builder().add_user("viewer", password.clone(), "View");
+    let sim = viewer.start().await.unwrap();
+    let client = crate::connect(&sim).await;
+    client.login("viewer", &password).await.unwrap();
+    let collector = client.property_collector();
+    let host = MoRef::<mo::HostSystem>::new("host-21");
+    let spec = of(&host.cast(), "HostSystem", &["name", "configManager"]);
+    let options = t::RetrieveOptions::default();
+    let read =
+        collector.retrieve_properties_ex(std::slice::from_ref(&spec), &options).await.unwrap().unwrap();
+    collector.create_filter(&spec, false).await.unwrap();
+    let told = collector.check_for_updates(None).await.unwrap().unwrap();
+    let update = &told.filter_set[0].object_set[0];
+    assert_eq!(read.objects[0].prop_set[0].name, "name");
+    assert_eq!(update.change_set[0].name, "name");
+    for missing in [&read.objects[0].missing_set, &update.missing_set] {
+        let [missing] = missing.as_slice() else { panic!("{missing:?}") };
+        assert_eq!(missing.path, "configManager");
+        let fault = missing.fault.fault.downcast_ref::<t::NoPermission>().unwrap();
+        assert_eq!(fault.object.as_ref().unwrap().value(), "host-21");
+        assert!(fault.privilege_id.is_some());
+    }
 }
