@@ -359,7 +359,7 @@ def datastores_of_a_host(peer):
     expect(made.summary.type == "NFS" and made.info.nas.remotePath == "/exports/peer", f"{made.summary}")
     expect_fault(vim.fault.AlreadyExists, lambda: system.CreateNasDatastore(
         vim.host.NasVolume.Specification(remoteHost="nas.example", remotePath="/exports/peer", localPath="other", accessMode="readWrite")))
-    expect_fault(vim.fault.ResourceInUse, lambda: system.RemoveDatastore(host.datastore[0]))
+    expect_fault(vim.fault.ResourceInUse, lambda: system.RemoveDatastore(peer.machine().datastore[0]))
     pod = peer.datacenter_of(host).datastoreFolder.CreateStoragePod("peer-pod")
     WaitForTask(pod.MoveIntoFolder_Task([made]))
     placement = vim.storageDrs.StoragePlacementSpec(
