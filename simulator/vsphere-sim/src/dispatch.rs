@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use vim_api::dynamic::{managed_type, method};
+use vim_api::dynamic::method;
 use vim_api::types as t;
 use vim_api::xml::Service;
 
@@ -162,7 +162,7 @@ async fn authenticated(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outco
         // What they have to see to is always so here: properties are made when they are read.
         ("VirtualMachine", "RefreshStorageInfo")
         | ("Datastore", "RefreshDatastore" | "RefreshDatastoreStorageInfo") => Ok(Answer::void()),
-        (_, "Reload") if is_entity(&call.this) => Ok(Answer::void()),
+        (_, "Reload") if authorization::is_entity(&call.this) => Ok(Answer::void()),
         (_, "Rename_Task") => lifecycle::rename(shared, call, &user_of(shared, cookie)),
         ("HttpNfcLease", _) => lease::call(shared, call).await,
         ("VirtualMachine", "ExportVm") | ("VirtualMachineSnapshot", "ExportSnapshot") => {
@@ -263,10 +263,6 @@ fn folder(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outcome<Answer> {
         "Destroy_Task" => lifecycle::destroy_entity(shared, call, &user),
         _ => Err(method_not_found(call)),
     }
-}
-
-fn is_entity(object: &vim_api::MoRef) -> bool {
-    managed_type(object.type_name()).is_some_and(|info| info.is_a("ManagedEntity"))
 }
 
 fn user_of(shared: &Shared, cookie: &str) -> String {
