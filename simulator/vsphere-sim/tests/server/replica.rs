@@ -184,7 +184,7 @@ async fn administrate(
         }
         7 => {
             let folder: mo::Folder = client.bind(&MoRef::new("group-v3"));
-            let folder = folder.create_folder(&format!("folder-{round}")).await.unwrap();
+            let folder = folder.create_folder(&format!("folder-{round}-{}", dice.roll())).await.unwrap();
             client
                 .bind(&folder)
                 .move_into_folder_task(&[vm.moref().cast()])
