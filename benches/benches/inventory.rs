@@ -16,27 +16,10 @@ use std::process::{Command, ExitCode, Stdio};
 
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
+use vadp_benches::{BACKUP_SET, Usage};
 use vim_api::{Client, mo};
 
 const MACHINES: usize = 5000;
-/// What a backup product reads of each machine before it decides anything.
-const PATHS: [&str; 15] = [
-    "name",
-    "parent",
-    "config.instanceUuid",
-    "config.uuid",
-    "config.template",
-    "config.version",
-    "config.guestId",
-    "config.changeTrackingEnabled",
-    "config.extraConfig",
-    "config.hardware.device",
-    "layoutEx",
-    "runtime.powerState",
-    "runtime.host",
-    "snapshot",
-    "datastore",
-];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -71,7 +54,7 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
             figures.insert(name, figure);
         }
     }
-    println!("{MACHINES} machines, {} properties of each", PATHS.len());
+    println!("{MACHINES} machines, {} properties of each", BACKUP_SET.len());
     println!("{:<12} {:>14} {:>10}", "", "processor s", "peak MB");
     for (name, prefix) in [("vim-api", ""), ("govmomi", "govmomi_"), ("pyvmomi", "pyvmomi_")] {
         let figure =
@@ -93,7 +76,7 @@ fn on_vcsim(command: &[&std::ffi::OsStr]) -> Result<Map<String, Value>, Box<dyn 
         .args(command)
         // Two pools.
         .env("VCSIM_OPTIONS", format!("-vms {}", MACHINES / 2))
-        .env("INVENTORY_PATHS", PATHS.join(","))
+        .env("INVENTORY_PATHS", BACKUP_SET.join(","))
         .stderr(Stdio::inherit())
         .output()
         .map_err(|error| format!("{}: {error}", script.display()))?;
@@ -114,7 +97,8 @@ async fn measure(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     let password = SecretString::from(std::env::var("PEER_PASSWORD")?);
     let client = Client::connect(url).thumbprint(thumbprint.parse()?).await?;
     client.login(user, &password).await?;
-    let mut machines = client.list_pages::<mo::VirtualMachine>(&client.content().root_folder.cast(), &PATHS);
+    let mut machines =
+        client.list_pages::<mo::VirtualMachine>(&client.content().root_folder.cast(), &BACKUP_SET);
     let (mut count, mut devices, mut files) = (0, 0, 0);
     while let Some(mut vm) = machines.next().await? {
         count += 1;
@@ -130,24 +114,9 @@ async fn measure(arguments: &[String]) -> Result<(), Box<dyn Error>> {
             format!("{count} machines, {devices} devices and {files} files are not what was made").into()
         );
     }
-    let (seconds, megabytes) = used()?;
-    println!("{}", json!({ "retrieve_5000_cpu_s": seconds, "retrieve_5000_peak_mb": megabytes }));
+    let usage = Usage::of("self")?;
+    println!("{}", json!({ "retrieve_5000_cpu_s": usage.seconds, "retrieve_5000_peak_mb": usage.peak_mb }));
     Ok(())
-}
-
-/// Processor time of this process in seconds, and the most memory that it had, in megabytes (10^6 bytes).
-fn used() -> Result<(f64, f64), Box<dyn Error>> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    // The name in parentheses may hold blanks; the 14th and 15th field are ticks of a hundredth of a second.
-    let fields: Vec<&str> =
-        stat.rsplit_once(')').ok_or("an odd /proc/self/stat")?.1.split_whitespace().collect();
-    let ticks = |index: usize| -> Result<f64, Box<dyn Error>> {
-        Ok(fields.get(index).ok_or("a short /proc/self/stat")?.parse()?)
-    };
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
-    let kibibytes: f64 = peak.trim().trim_end_matches("kB").trim().parse()?;
-    Ok(((ticks(11)? + ticks(12)?) / 100.0, kibibytes * 1024.0 / 1e6))
 }
 
 fn repository() -> PathBuf {

@@ -18,6 +18,7 @@ use std::time::Instant;
 
 use secrecy::SecretString;
 use serde_json::json;
+use vadp_benches::{BACKUP_SET, Usage};
 use vim_api::{Client, mo};
 use vsphere_sim::{Generated, Sim, Topology};
 
@@ -27,24 +28,6 @@ const USER: &str = "bench@vsphere.local";
 const PASSWORD: &str = "benchmark";
 /// What a list of machines shows.
 const SMALL: [&str; 3] = ["name", "runtime.powerState", "config.uuid"];
-/// What a backup product reads of each machine before it decides anything.
-const BACKUP: [&str; 15] = [
-    "name",
-    "parent",
-    "config.instanceUuid",
-    "config.uuid",
-    "config.template",
-    "config.version",
-    "config.guestId",
-    "config.changeTrackingEnabled",
-    "config.extraConfig",
-    "config.hardware.device",
-    "layoutEx",
-    "runtime.powerState",
-    "runtime.host",
-    "snapshot",
-    "datastore",
-];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -107,24 +90,8 @@ impl Server {
         Ok(Self { process, url, thumbprint })
     }
 
-    /// Processor time so far, in seconds.
-    fn seconds(&self) -> Result<f64, Box<dyn Error>> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
-        // The name in parentheses may hold blanks; the 14th and 15th field are ticks of a hundredth of a second.
-        let fields: Vec<&str> =
-            stat.rsplit_once(')').ok_or("an odd /proc/PID/stat")?.1.split_whitespace().collect();
-        let ticks = |index: usize| -> Result<f64, Box<dyn Error>> {
-            Ok(fields.get(index).ok_or("a short /proc/PID/stat")?.parse()?)
-        };
-        Ok((ticks(11)? + ticks(12)?) / 100.0)
-    }
-
-    /// The most memory that it had, in megabytes (10^6 bytes).
-    fn peak(&self) -> Result<f64, Box<dyn Error>> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
-        let kibibytes: f64 = peak.trim().trim_end_matches("kB").trim().parse()?;
-        Ok(kibibytes * 1024.0 / 1e6)
+    fn usage(&self) -> Result<Usage, Box<dyn Error>> {
+        Usage::of(&self.process.id().to_string())
     }
 }
 
@@ -136,13 +103,13 @@ async fn measure(with_json: bool) -> Result<(), Box<dyn Error>> {
     let client = Client::connect(&server.url).thumbprint(server.thumbprint.parse()?).await?;
     client.login(USER, &SecretString::from(PASSWORD)).await?;
     let small = read(&server, &client, &SMALL).await?;
-    let backup = read(&server, &client, &BACKUP).await?;
-    let peak = server.peak()?;
+    let backup = read(&server, &client, &BACKUP_SET).await?;
+    let peak = server.usage()?.peak_mb;
     client.close().await?;
     println!("{MACHINES} machines on 100 hosts");
     println!("start                {start:>7.2} s");
     println!("{:>2} properties        {small:>7.2} s of the server's processor", SMALL.len());
-    println!("{:>2} properties        {backup:>7.2} s of the server's processor", BACKUP.len());
+    println!("{:>2} properties        {backup:>7.2} s of the server's processor", BACKUP_SET.len());
     println!("most memory          {peak:>7.0} MB");
     if with_json {
         println!(
@@ -160,7 +127,7 @@ async fn measure(with_json: bool) -> Result<(), Box<dyn Error>> {
 
 /// Reads properties of all machines, and answers what processor time that took the server.
 async fn read(server: &Server, client: &Client, paths: &[&str]) -> Result<f64, Box<dyn Error>> {
-    let before = server.seconds()?;
+    let before = server.usage()?.seconds;
     let mut machines = client.list_pages::<mo::VirtualMachine>(&client.content().root_folder.cast(), paths);
     let mut count = 0;
     while let Some(mut vm) = machines.next().await? {
@@ -168,7 +135,7 @@ async fn read(server: &Server, client: &Client, paths: &[&str]) -> Result<f64, B
         let _: String = vm.take_required("config.uuid")?;
     }
     match count == MACHINES {
-        true => Ok(server.seconds()? - before),
+        true => Ok(server.usage()?.seconds - before),
         false => Err(format!("{count} machines are not the {MACHINES} that were made").into()),
     }
 }

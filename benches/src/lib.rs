@@ -8,9 +8,13 @@
 pub mod inventory;
 
 mod answer;
+mod backup_set;
 mod options;
+mod process;
 mod turns;
 
 pub use answer::decode;
+pub use backup_set::BACKUP_SET;
 pub use options::Options;
+pub use process::Usage;
 pub use turns::{Best, take_turns};

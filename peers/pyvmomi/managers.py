@@ -334,3 +334,128 @@ def clocks(peer):
     expect(first.tzinfo is not None and first <= peer.service.CurrentTime(), "time goes backwards")
     taken = snapshot(peer.machine(), "when")
     expect(taken.vm.snapshot.rootSnapshotList[0].createTime >= first, "it was taken before it was asked for")
+
+
+@check
+def environment(peer):
+    """What a restore asks before it makes a machine."""
+    machine = peer.machine()
+    browser = machine.environmentBrowser
+    default = [option for option in browser.QueryConfigOptionDescriptor() if option.defaultConfigOption]
+    expect(len(default) == 1 and default[0].host, f"{default}")
+    option = browser.QueryConfigOption()
+    expect(option.version == default[0].key and option.guestOSDescriptor and option.hardwareOptions.hwVersion, f"{option.version}")
+    target = browser.QueryConfigTarget()
+    expect({store.name for store in target.datastore} == {store.name for store in peer.datacenter_of(machine).datastore},
+           "not the datacenter's datastores")
+    expect(target.network[0].network.network and browser.QueryTargetCapabilities().vmotionSupported, "no network")
+    expect(browser.datastoreBrowser.datastore, "no datastore to browse")
+
+
+@check
+def datastores_of_a_host(peer):
+    host = peer.all_of(vim.HostSystem)[0]
+    system = host.configManager.datastoreSystem
+    spec = vim.host.NasVolume.Specification(remoteHost="nas.example", remotePath="/exports/peer", localPath="peer-nas",
+                                            accessMode="readWrite")
+    made = system.CreateNasDatastore(spec)
+    expect(made.summary.type == "NFS" and made.info.nas.remotePath == "/exports/peer", f"{made.summary}")
+    expect_fault(vim.fault.AlreadyExists, lambda: system.CreateNasDatastore(
+        vim.host.NasVolume.Specification(remoteHost="nas.example", remotePath="/exports/peer", localPath="other", accessMode="readWrite")))
+    expect_fault(vim.fault.ResourceInUse, lambda: system.RemoveDatastore(peer.machine().datastore[0]))
+    pod = peer.datacenter_of(host).datastoreFolder.CreateStoragePod("peer-pod")
+    WaitForTask(pod.MoveIntoFolder_Task([made]))
+    placement = vim.storageDrs.StoragePlacementSpec(
+        type="create", podSelectionSpec=vim.storageDrs.PodSelectionSpec(storagePod=pod))
+    advice = peer.content.storageResourceManager.RecommendDatastores(placement)
+    expect(advice.recommendations[0].action[0].destination == made, f"{advice}")
+    system.RemoveDatastore(made)
+    expect(made not in host.datastore, "it is still there")
+
+
+@check
+def guest_operations(peer):
+    machine = peer.machine(on=True)
+    manager = peer.content.guestOperationsManager
+    login = vim.vm.guest.NamePasswordAuthentication(username="root", password="secret", interactiveSession=False)
+    expect_fault(vim.fault.GuestOperationsUnavailable,
+                 lambda: manager.authManager.ValidateCredentialsInGuest(machine, login))
+    expect_fault(vim.fault.GuestOperationsUnavailable, lambda: manager.processManager.StartProgramInGuest(
+        machine, login, vim.vm.guest.ProcessManager.ProgramSpec(programPath="/sbin/freeze", arguments="")))
+
+
+@check
+def inventory_view_and_licenses(peer):
+    view = peer.content.viewManager.CreateInventoryView()
+    root = peer.content.rootFolder
+    expect(list(view.view) == [root], f"{view.view}")
+    expect(not view.OpenInventoryViewFolder([root]), "the root is not there")
+    expect(root.childEntity[0] in view.view, "what is in the root does not show")
+    view.CloseInventoryViewFolder([root])
+    expect(list(view.view) == [root], f"{view.view}")
+    view.Destroy()
+    assigned = peer.content.licenseManager.licenseAssignmentManager.QueryAssignedLicenses()
+    expect(len(assigned) == 1 + len(peer.all_of(vim.HostSystem)), f"{assigned}")
+
+
+def folded(whole, path, change):
+    """Applies a partial update to the value of a property; `path` is what follows the property's own."""
+    head, _, rest = path.lstrip(".").partition(".") if path.startswith(".") else ("", "", "")
+    if path.startswith("["):
+        key, _, rest = path[1:].partition("]")
+        at = next((at for at, item in enumerate(whole) if str(item.key) == key.strip('"')), None)
+        if rest:
+            folded(whole[at], rest, change)
+        elif change.op == "remove":
+            del whole[at]
+        elif at is None:
+            whole.append(change.val)
+        else:
+            whole[at] = change.val
+        return
+    name, bracket, key = head.partition("[")
+    # A key may hold dots.
+    if bracket:
+        inside = path.lstrip(".")[len(name):]
+        folded(getattr(whole, name), inside, change)
+    elif rest:
+        folded(getattr(whole, name), "." + rest, change)
+    else:
+        setattr(whole, name, change.val if change.val is not None else type(getattr(whole, name))() if
+                isinstance(getattr(whole, name), list) else None)
+
+
+@check
+def partial_updates(peer):
+    """A client that applies what it is told inside of a configuration has what it would read."""
+    machine = peer.tracked()
+    collector = peer.collector.CreatePropertyCollector()
+    spec = Collector.FilterSpec(
+        objectSet=[Collector.ObjectSpec(obj=machine)],
+        propSet=[Collector.PropertySpec(type=vim.VirtualMachine, pathSet=["config"])])
+    collector.CreateFilter(spec, True)
+    told = collector.WaitForUpdatesEx("", Collector.WaitOptions(maxWaitSeconds=0))
+    config = told.filterSet[0].objectSet[0].changeSet[0].val
+    version, names = told.version, set()
+
+    def catch_up():
+        nonlocal version
+        while (told := collector.WaitForUpdatesEx(version, Collector.WaitOptions(maxWaitSeconds=0))) is not None:
+            version = told.version
+            for change in told.filterSet[0].objectSet[0].changeSet:
+                names.add(change.name)
+                folded(config, change.name[len("config"):], change)
+        now = machine.config
+        expect(str(config) == str(now), "what was folded is not what is read")
+
+    reconfigure(machine, annotation="told in part")
+    catch_up()
+    expect("config.annotation" in names and "config" not in names, f"{names}")
+    reconfigure(machine, extraConfig=[vim.option.OptionValue(key="guestinfo.peer", value="1")])
+    catch_up()
+    snapshot(machine, "in part")
+    catch_up()
+    expect("config.hardware.device[2000].backing.fileName" in names, f"{names}")
+    WaitForTask(machine.RemoveAllSnapshots_Task())
+    catch_up()
+    collector.Destroy()

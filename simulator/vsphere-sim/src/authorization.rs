@@ -303,6 +303,7 @@ fn is_guarded(world: &World, object: &MoRef) -> bool {
     is_entity(object) || subject != world.root()
 }
 
-fn is_entity(object: &MoRef) -> bool {
+/// Whether an object is of the inventory.
+pub(crate) fn is_entity(object: &MoRef) -> bool {
     managed_type(object.type_name()).is_some_and(|info| info.is_a("ManagedEntity"))
 }

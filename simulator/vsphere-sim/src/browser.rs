@@ -1,5 +1,6 @@
 //! `HostDatastoreBrowser`: looking for files on a datastore by name, type and content. Every datastore has its own, and
-//! every host one for all that it mounts.
+//! every host
+//! and cluster one for all that they mount.
 
 mod info;
 mod kind;
@@ -44,18 +45,22 @@ pub(crate) fn id_of(owner: &Entity) -> String {
 }
 
 impl World {
-    /// The datastore or host whose browser this is.
+    /// The datastore, host or cluster whose browser this is.
     pub(crate) fn browsing(&self, browser: &str) -> Option<&Entity> {
         let owner = if browser == OF_HOST { "ha-host" } else { browser.strip_prefix(PREFIX)? };
         let owner = self.stored.tree.get(owner)?;
-        matches!(owner.kind, Kind::Datastore { .. } | Kind::Host { .. }).then_some(owner)
+        let has_one = matches!(
+            owner.kind,
+            Kind::Datastore { .. } | Kind::Host { .. } | Kind::Cluster | Kind::Standalone
+        );
+        has_one.then_some(owner)
     }
 
     /// The datastores that a browser browses.
     pub(crate) fn browsed(&self, owner: &Entity) -> Vec<MoRef<mo::Datastore>> {
         match owner.kind {
-            Kind::Host { .. } => self.datastores_of(&owner.id),
-            _ => vec![owner.typed()],
+            Kind::Datastore { .. } => vec![owner.typed()],
+            _ => self.datastores_of(&owner.id),
         }
     }
 

@@ -110,7 +110,7 @@ pub(crate) fn call(shared: &Shared, user: &str, call: &Call) -> Outcome<Answer> 
                 let all = &mut world.stored.custom_fields;
                 all.fields.retain(|field| field.key != key);
                 all.values.values_mut().for_each(|values| drop(values.remove(&key)));
-                world.touch();
+                world.touch_all();
                 let text = format!("Removed field definition {}", field.name);
                 let event = t::CustomFieldDefRemovedEvent { base: definition(&field) };
                 world.post(Draft::new(event, &text).by(user));
@@ -125,7 +125,7 @@ pub(crate) fn call(shared: &Shared, user: &str, call: &Call) -> Outcome<Answer> 
                 let field = field(world, key)?;
                 let base = definition(field);
                 name.clone_into(&mut field.name);
-                world.touch();
+                world.touch_all();
                 let text = format!("Renamed field definition from {} to {name}", base.name);
                 let event = t::CustomFieldDefRenamedEvent { base, new_name: name };
                 world.post(Draft::new(event, &text).by(user));
@@ -165,6 +165,7 @@ fn set(world: &mut World, user: &str, entity: &MoRef, key: i32, value: String) -
     let values = world.stored.custom_fields.values.entry(id_of(entity)).or_default();
     let before = if value.is_empty() { values.remove(&key) } else { values.insert(key, value.clone()) };
     world.touch();
+    world.bump(entity.value());
     let text = format!("Changed custom field {} on {entity} to {value}", field.name);
     let event = t::CustomFieldValueChangedEvent {
         entity: world.entity_argument(entity),
@@ -198,7 +199,7 @@ fn add(shared: &Shared, user: &str, call: &Call) -> Outcome<Answer> {
         let field = Field { key: FIRST_KEY + all.made, name, on, policies };
         all.made += 1;
         all.fields.push(field.clone());
-        world.touch();
+        world.touch_all();
         let text = format!("Created new custom field definition {}", field.name);
         let event = t::CustomFieldDefAddedEvent { base: definition(&field) };
         world.post(Draft::new(event, &text).by(user));

@@ -254,7 +254,9 @@ fn fill(
 ) -> Outcome<()> {
     let of_target = |error| from_store(&error, to_text);
     let target = Disk::create(to, spec).map_err(of_target)?;
-    let copied = copy_bytes(source, &target, progress, &|error| from_store(&error, from_text), &of_target);
+    progress.allow_cancel();
+    let copied = copy_bytes(source, &target, progress, &|error| from_store(&error, from_text), &of_target)
+        .and_then(|()| progress.forbid_cancel());
     if copied.is_err() {
         drop(target);
         sim_store::delete(to).map_err(of_target)?;

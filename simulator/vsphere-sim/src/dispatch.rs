@@ -9,15 +9,16 @@ use vim_api::xml::Service;
 use crate::fault::{Outcome, fault, invalid_request, not_authenticated, not_found};
 use crate::faults::{self, Asked, FaultPlace};
 use crate::history::collector;
-use crate::inventory::{search, views};
+use crate::inventory::{search, service, views};
 use crate::mode::lacks;
 use crate::property_collector as pc;
 use crate::session::{self, Caller};
 use crate::wire::{Answer, Call};
 use crate::world::Shared;
 use crate::{
-    authorization, beside, browser, cbt, configure, custom_fields, disks, events, extensions, files, lease,
-    lifecycle, options, ovf, power, service_ticket, snapshots, tasks, users,
+    authorization, beside, browser, cbt, configure, console, custom_fields, disks, environment, events,
+    extensions, files, guest_operations, host_datastores, lease, lifecycle, options, ovf, power,
+    service_ticket, snapshots, storage_pods, tasks, users,
 };
 
 /// Carries a call out.
@@ -99,6 +100,7 @@ fn anonymous(shared: &Shared, caller: &Caller, cookie: Option<&str>, call: &Call
         ("SessionManager", "LoginExtensionByCertificate" | "LoginExtensionBySubjectName") => {
             return Err(extensions::no_certificate());
         }
+        ("SessionManager", "AcquireLocalTicket") => return Err(session::no_local_tickets()),
         (_, "Fetch") if public(&call.this) => pc::fetch(shared, cookie, call)?,
         ("PropertyCollector", "RetrieveProperties" | "RetrievePropertiesEx") if cookie.is_none() => {
             let specs: Vec<t::PropertyFilterSpec> = call.list("specSet")?;
@@ -121,6 +123,7 @@ async fn authenticated(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outco
         ("ServiceInstance", "CurrentTime") => {
             Ok(Answer::one(call, &shared.read(|world| world.clock.now().date_time())))
         }
+        ("ServiceInstance", "RetrieveInternalContent") => Ok(service::internal_content(shared, call)),
         ("SessionManager", "Logout") => Ok(session::logout(shared, cookie)),
         ("SessionManager", "AcquireCloneTicket") => session::clone_ticket(shared, cookie, call),
         ("SessionManager", "AcquireGenericServiceTicket") => service_ticket::acquire(shared, call),
@@ -133,10 +136,16 @@ async fn authenticated(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outco
         ("ViewManager", "CreateContainerView") => views::create(shared, cookie, call),
         ("ViewManager", "CreateListView") => views::create_list(shared, cookie, call),
         ("ViewManager", "CreateListViewFromView") => views::create_list_from(shared, cookie, call),
+        ("ViewManager", "CreateInventoryView") => views::create_inventory(shared, cookie, call),
+        ("InventoryView", "OpenInventoryViewFolder" | "CloseInventoryViewFolder") => {
+            views::turn_folders(shared, cookie, call)
+        }
         ("ListView", "ModifyListView") => views::modify_list(shared, cookie, call),
         ("ListView", "ResetListView") => views::reset_list(shared, cookie, call),
         ("ListView", "ResetListViewFromView") => views::reset_list_from(shared, cookie, call),
-        ("ContainerView" | "ListView", "DestroyView") => views::destroy(shared, cookie, call),
+        ("ContainerView" | "ListView" | "InventoryView", "DestroyView") => {
+            views::destroy(shared, cookie, call)
+        }
         ("SearchIndex", "FindByUuid") => search::by_uuid(shared, cookie, call),
         ("SearchIndex", "FindAllByUuid") => search::all_by_uuid(shared, cookie, call),
         ("SearchIndex", "FindByInventoryPath") => search::by_inventory_path(shared, cookie, call),
@@ -166,6 +175,18 @@ async fn authenticated(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outco
         ("VirtualDiskManager", _) => disks::call(shared, call, &user_of(shared, cookie)),
         ("HostDatastoreBrowser", _) => browser::call(shared, call, &user_of(shared, cookie)),
         ("DatastoreNamespaceManager", _) => files::namespaces(call),
+        ("EnvironmentBrowser", _) => environment::call(shared, call),
+        ("HostDatastoreSystem", _) => host_datastores::call(shared, call),
+        ("Datastore", "DestroyDatastore") => host_datastores::destroy(shared, call),
+        ("StorageResourceManager", _) => storage_pods::call(shared, call),
+        ("GuestAuthManager" | "GuestFileManager" | "GuestProcessManager", _) => {
+            guest_operations::call(shared, call)
+        }
+        ("LicenseAssignmentManager", "QueryAssignedLicenses") => service::assigned_licenses(shared, call),
+        // What they have to see to is always so here: properties are made when they are read.
+        ("VirtualMachine", "RefreshStorageInfo")
+        | ("Datastore", "RefreshDatastore" | "RefreshDatastoreStorageInfo") => Ok(Answer::void()),
+        (_, "Reload") if authorization::is_entity(&call.this) => Ok(Answer::void()),
         (_, "Rename_Task") => lifecycle::rename(shared, call, &user_of(shared, cookie)),
         ("HttpNfcLease", _) => lease::call(shared, call).await,
         ("VirtualMachine", "ExportVm") | ("VirtualMachineSnapshot", "ExportSnapshot") => {
@@ -174,7 +195,8 @@ async fn authenticated(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outco
         ("ResourcePool", "ImportVApp") => lease::import(shared, cookie, &user_of(shared, cookie), call).await,
         ("OvfManager", _) => ovf::call(shared, call),
         ("VirtualMachine" | "VirtualMachineSnapshot", _) => machine(shared, cookie, call).await,
-        ("Folder", _) => folder(shared, cookie, call),
+        ("Folder" | "StoragePod", _) => folder(shared, cookie, call),
+        ("ResourcePool", "CreateResourcePool") => lifecycle::create_pool(shared, call),
         ("Datacenter", "PowerOnMultiVM_Task") => power::on_many(shared, call, &user_of(shared, cookie)),
         ("Datacenter" | "ResourcePool", "Destroy_Task") => {
             lifecycle::destroy_entity(shared, call, &user_of(shared, cookie))
@@ -210,6 +232,9 @@ async fn machine(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outcome<Ans
         ("VirtualMachine", "RevertToCurrentSnapshot_Task") => {
             snapshots::revert_to_current(shared, call, &user)
         }
+        ("VirtualMachine", "EstimateStorageForConsolidateSnapshots_Task") => {
+            snapshots::estimate(shared, call, &user)
+        }
         ("VirtualMachine", "ConsolidateVMDisks_Task") => snapshots::consolidate(shared, call, &user),
         ("VirtualMachineSnapshot", "RemoveSnapshot_Task") => snapshots::remove(shared, call, &user),
         ("VirtualMachineSnapshot", "RevertToSnapshot_Task") => snapshots::revert(shared, call, &user),
@@ -217,6 +242,9 @@ async fn machine(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outcome<Ans
         ("VirtualMachine", "PowerOnVM_Task") => power::on(shared, call, &user),
         ("VirtualMachine", "PowerOffVM_Task") => power::off(shared, call, &user),
         ("VirtualMachine", "ShutdownGuest") => power::shutdown_guest(shared, call),
+        ("VirtualMachine", "StandbyGuest") => power::standby_guest(shared, call),
+        ("VirtualMachine", "AnswerVM" | "AcquireTicket" | "AcquireMksTicket") => console::call(shared, call),
+        ("VirtualMachine", "reloadVirtualMachineFromPath_Task") => lifecycle::reload(shared, call, &user),
         ("VirtualMachine", "ReconfigVM_Task") => configure::start(shared, call, &user),
         ("VirtualMachine", "SuspendVM_Task") => power::suspend(shared, call, &user),
         ("VirtualMachine", "ResetVM_Task") => power::reset(shared, call, &user),
@@ -253,6 +281,7 @@ fn folder(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outcome<Answer> {
     match call.method.as_str() {
         "CreateVM_Task" => lifecycle::create(shared, call, &user),
         "RegisterVM_Task" => lifecycle::register(shared, call, &user),
+        "CreateStoragePod" => storage_pods::create(shared, call),
         "CreateFolder" => lifecycle::create_folder(shared, call),
         "MoveIntoFolder_Task" => lifecycle::move_into(shared, call, &user),
         "Destroy_Task" => lifecycle::destroy_entity(shared, call, &user),

@@ -2,13 +2,13 @@
 //!
 //! Properties are made when they are asked for, out of the state, as typed structs of `vim_api`.
 
-mod compute;
+pub(crate) mod compute;
 mod entity;
 mod files;
 mod guest;
 pub(crate) mod places;
 pub(crate) mod search;
-mod service;
+pub(crate) mod service;
 mod storage;
 pub(crate) mod tree;
 pub(crate) mod views;
@@ -27,6 +27,7 @@ use tree::Entity;
 
 pub(crate) use files::vmsn;
 pub(crate) use service::{default_version, served_versions, versions_before};
+pub(crate) use storage::{datastore_capability, uses};
 pub(crate) use vm::power_state;
 
 /// A managed object with what its properties are made of.
@@ -36,7 +37,10 @@ pub(crate) enum Node<'w> {
     Service(service::Singleton),
     Entity(&'w Entity),
     DatastoreBrowser(&'w Entity),
-    Browser,
+    /// Of a cluster, or of a host by itself.
+    Environment(&'w Entity),
+    /// Of a host.
+    HostDatastores(&'w Entity),
     Machine(&'w Machine),
     Snapshot(&'w Machine, &'w Snapshot),
     Task(&'w TaskState),
@@ -75,13 +79,11 @@ impl World {
             "VirtualMachineSnapshot" => {
                 self.snapshot(id).map(|(machine, snapshot)| Node::Snapshot(machine, snapshot))
             }
-            "EnvironmentBrowser" => {
-                let compute = self.stored.tree.get(id.strip_prefix(compute::BROWSER_PREFIX)?);
-                compute.filter(|compute| compute.has_browser()).map(|_| Node::Browser)
-            }
+            "EnvironmentBrowser" => self.environment(id).map(Node::Environment),
+            "HostDatastoreSystem" => self.storage_host(id).map(Node::HostDatastores),
             "HostDatastoreBrowser" => self.browsing(id).map(Node::DatastoreBrowser),
             "Task" => self.tasks.get(id).map(Node::Task),
-            "ContainerView" | "ListView" => {
+            "ContainerView" | "ListView" | "InventoryView" => {
                 session?.views.get(id).filter(|view| view.type_name() == object.type_name()).map(Node::View)
             }
             "HttpNfcLease" => self.leases.seen_by(session?, id).map(Node::Lease),
@@ -116,7 +118,8 @@ impl World {
             Node::Service(manager) => self.service_property(manager, name, session),
             Node::Entity(entity) => self.tree_property(entity, wanted),
             Node::DatastoreBrowser(datastore) => self.browser_property(datastore, name),
-            Node::Browser => None,
+            Node::Environment(compute) => self.environment_property(compute, name),
+            Node::HostDatastores(host) => self.host_datastores_property(host, name),
             Node::Machine(machine) => self.machine_property(machine, wanted),
             Node::Snapshot(machine, snapshot) => self.snapshot_property(machine, snapshot, name),
             Node::Lease(lease) => lease.property(self, name),
@@ -140,7 +143,9 @@ impl World {
     /// When an object was changed last, by [`World::revision`]; `None` for what can change without being counted.
     pub(crate) fn changed_at(&self, object: &MoRef) -> Option<u64> {
         match object.type_name() {
-            "VirtualMachine" => self.machine(object.value()).map(|machine| machine.revision),
+            "VirtualMachine" => {
+                self.machine(object.value()).map(|machine| machine.revision.max(self.all_changed()))
+            }
             _ => None,
         }
     }

@@ -26,8 +26,8 @@ use crate::wire::{Answer, Call};
 use crate::world::{Shared, World};
 
 pub(crate) use copy::{clone, relocate};
-pub(crate) use folders::{create_folder, destroy_entity, move_into, rename};
-pub(crate) use register::register;
+pub(crate) use folders::{create_folder, create_pool, destroy_entity, move_into, rename};
+pub(crate) use register::{register, reload};
 
 /// `Folder.CreateVM_Task`.
 pub(crate) fn create(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {

@@ -36,6 +36,11 @@ pub(crate) fn off(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answ
 
 /// `ShutdownGuest`: answered at once, the machine goes off a little later.
 pub(crate) fn shutdown_guest(shared: &Arc<Shared>, call: &Call) -> Outcome<Answer> {
+    later(shared, call, |shared, id| power_off(shared, id, true))
+}
+
+/// What the guest of a machine that is on does by itself, after it was asked to.
+fn later(shared: &Arc<Shared>, call: &Call, act: fn(&Shared, &str) -> Outcome<()>) -> Outcome<Answer> {
     let id = call.this.value().to_owned();
     shared.read(|world| {
         let machine = world.machine(&id).ok_or_else(|| not_found(&call.this))?;
@@ -48,9 +53,9 @@ pub(crate) fn shutdown_guest(shared: &Arc<Shared>, call: &Call) -> Outcome<Answe
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
         crate::clock::sleep(&shared, shared.settings.task_duration).await;
-        let done = tokio::task::spawn_blocking(move || power_off(&shared, &id, true)).await;
+        let done = tokio::task::spawn_blocking(move || act(&shared, &id)).await;
         if let Ok(Err(fault)) = done {
-            tracing::debug!(message = fault.message, "the guest was off before its shutdown ended");
+            tracing::debug!(message = fault.message, "the guest was off before it had ended");
         }
     });
     Ok(Answer::void())
@@ -103,27 +108,37 @@ fn power_off(shared: &Shared, id: &str, clean: bool) -> Outcome<()> {
     Ok(())
 }
 
+/// `StandbyGuest`: answered at once, the guest lies down a little later, which suspends the machine.
+pub(crate) fn standby_guest(shared: &Arc<Shared>, call: &Call) -> Outcome<Answer> {
+    later(shared, call, suspend_machine)
+}
+
 /// `SuspendVM_Task`.
 pub(crate) fn suspend(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
     let id = call.this.value().to_owned();
     let work = Box::new(move |shared: &Shared, progress: &mut Progress<'_>| {
         progress.step(1, 2)?;
-        let Held { machine, stun } = Held::take(shared, &id)?;
-        if machine.power != Power::On {
-            return Err(wrong_state(Power::On, machine.power));
-        }
-        let _stunned = stun.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.update(|world| {
-            let now = world.clock.now();
-            if let Some(machine) = world.machine_mut(&id) {
-                machine.power = Power::Suspended;
-                machine.suspended = Some(now);
-                hardware::connect(machine.config_mut(), false);
-            }
-        });
-        Ok(None)
+        suspend_machine(shared, &id).map(|()| None)
     });
     tasks::start(shared, call.this.value(), call, user, "VirtualMachine.suspend", work)
+}
+
+fn suspend_machine(shared: &Shared, id: &str) -> Outcome<()> {
+    let Held { machine, stun } = Held::take(shared, id)?;
+    if machine.power != Power::On {
+        return Err(wrong_state(Power::On, machine.power));
+    }
+    let _stunned = stun.lock().unwrap_or_else(PoisonError::into_inner);
+    shared.update(|world| {
+        let now = world.clock.now();
+        if let Some(machine) = world.machine_mut(id) {
+            machine.power = Power::Suspended;
+            machine.suspended = Some(now);
+            hardware::connect(machine.config_mut(), false);
+        }
+        world.post_of_machine(id, t::VmSuspendedEvent::default(), "is suspended");
+    });
+    Ok(())
 }
 
 /// `ResetVM_Task`: the machine stays on, and its guest begins anew.

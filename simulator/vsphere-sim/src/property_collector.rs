@@ -1,6 +1,7 @@
 //! The PropertyCollector: reading properties of many objects, and being told of their changes.
 
 mod difference;
+mod nested;
 mod paths;
 mod retrieve;
 mod select;
@@ -33,6 +34,8 @@ pub(crate) struct Collector {
     last: Option<t::UpdateSet>,
     /// Counts `CancelWaitForUpdates`.
     cancels: u64,
+    /// What `ContinueRetrievePropertiesEx` has yet to give out, by token.
+    pages: HashMap<String, Vec<t::ObjectContent>>,
 }
 
 /// A filter, with what its client has been told.
@@ -46,8 +49,15 @@ pub(crate) struct Filter {
     looked_at: u64,
 }
 
-/// The fingerprint of each property that was told.
-type Reported = HashMap<String, String>;
+/// Each property that was told.
+type Reported = HashMap<String, Told>;
+
+/// What was told of a property.
+struct Told {
+    fingerprint: String,
+    /// Kept only where changes inside of it are told by themselves.
+    value: Option<Value>,
+}
 
 impl Collector {
     /// The filters' references.

@@ -71,8 +71,6 @@ pub(crate) struct Session {
     /// Collectors of events and of tasks.
     pub(crate) histories: BTreeMap<String, history::collector::Collector>,
     locale: String,
-    /// What `ContinueRetrievePropertiesEx` has yet to give out.
-    pub(crate) pages: BTreeMap<String, Vec<t::ObjectContent>>,
 }
 
 /// The cookie of a session that has just begun.
@@ -233,7 +231,6 @@ impl World {
             views: BTreeMap::new(),
             histories: BTreeMap::new(),
             locale: LOCALES[0].to_owned(),
-            pages: BTreeMap::new(),
         };
         let event = t::UserLoginSessionEvent {
             ip_address: caller.address.clone(),
@@ -387,6 +384,11 @@ pub(crate) fn terminate(shared: &Shared, cookie: &str, call: &Call) -> Outcome<A
         }
         Ok(Answer::void())
     })
+}
+
+/// `SessionManager.AcquireLocalTicket`: the way in without a password, for programs on the server itself.
+pub(crate) fn no_local_tickets() -> crate::fault::Fault {
+    fault(t::NotSupported::default(), "Local tickets are for programs that run on the server's own machine.")
 }
 
 /// `SessionManager.SetLocale`.

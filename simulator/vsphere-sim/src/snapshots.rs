@@ -6,6 +6,7 @@ mod revert;
 
 use std::sync::Arc;
 
+use vim_api::dynamic::{Element, Value};
 use vim_api::types as t;
 
 use crate::fault::{Outcome, fault, invalid_argument, not_found, task_in_progress};
@@ -72,6 +73,25 @@ pub(crate) fn consolidate(shared: &Arc<Shared>, call: &Call, user: &str) -> Outc
         remove::consolidate(shared, &id, progress).map(|()| None)
     });
     tasks::start(shared, call.this.value(), call, user, "VirtualMachine.consolidateDisks", work)
+}
+
+/// `EstimateStorageForConsolidateSnapshots_Task`: the space that is needed on each datastore while links are merged.
+pub(crate) fn estimate(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
+    let id = call.this.value().to_owned();
+    let work = Box::new(move |shared: &Shared, progress: &mut tasks::Progress<'_>| {
+        progress.fail_early()?;
+        let needed = remove::space_to_consolidate(shared, &id)?;
+        let needed = needed.into_iter().map(|needed| needed.to_value()).collect();
+        Ok(Some(Value::array("StorageRequirement", needed)))
+    });
+    tasks::start(
+        shared,
+        call.this.value(),
+        call,
+        user,
+        "VirtualMachine.estimateStorageRequirementForConsolidate",
+        work,
+    )
 }
 
 /// `RevertToSnapshot_Task`.

@@ -51,6 +51,8 @@ pub(crate) struct Progress<'a> {
     task: &'a str,
     planned: &'a Option<Planned>,
     told: i32,
+    /// Whether the work can be called back where it is.
+    may_stop: bool,
 }
 
 /// A fault that a rule wants a task to end with.
@@ -76,19 +78,38 @@ impl Tasks {
         self.list.iter().filter(of_it).map(|task| task.info.task.clone())
     }
 
+    fn is_canceled(&self, id: &str) -> bool {
+        self.get(id).is_some_and(|task| task.canceled)
+    }
+
+    fn set_cancelable(&mut self, id: &str, cancelable: bool) {
+        if let Some(task) = self.get_mut(id) {
+            task.info.cancelable = cancelable;
+        }
+    }
+
     fn get_mut(&mut self, id: &str) -> Option<&mut TaskState> {
         self.list.iter_mut().find(|task| task.info.key == id)
     }
 
-    fn add(&mut self, name: impl FnOnce(u32) -> String, make: impl FnOnce(&str) -> t::TaskInfo) -> String {
+    /// Adds a task. Answers its id, and what the task was about that had to make room: the oldest one that has ended.
+    fn add(
+        &mut self,
+        name: impl FnOnce(u32) -> String,
+        make: impl FnOnce(&str) -> t::TaskInfo,
+    ) -> (String, Option<MoRef<mo::ManagedEntity>>) {
         self.last += 1;
         let id = name(self.last);
         self.list.push_back(TaskState { info: make(&id), canceled: false, external: false });
-        while self.list.len() > MAX_RECENT {
-            self.list.pop_front();
-        }
-        id
+        let ended = |task: &TaskState| task.info.complete_time.is_some();
+        let oldest = (self.list.len() > MAX_RECENT).then(|| self.list.iter().position(ended)).flatten();
+        (id, oldest.and_then(|at| self.list.remove(at)?.info.entity))
     }
+}
+
+/// The fault of a task that was called back.
+fn canceled() -> Fault {
+    fault(t::RequestCanceled::default(), "The task was canceled by a user.")
 }
 
 impl TaskState {
@@ -104,7 +125,7 @@ static UNPLANNED: Option<Planned> = None;
 impl<'a> Progress<'a> {
     /// Of work that no task stands for.
     pub(crate) fn untold(shared: &'a Shared) -> Self {
-        Self { shared, task: "", planned: &UNPLANNED, told: i32::MAX }
+        Self { shared, task: "", planned: &UNPLANNED, told: i32::MAX, may_stop: false }
     }
 
     /// For work that cannot stop in its middle: where the task shall fail during the work, it fails here.
@@ -127,7 +148,30 @@ impl<'a> Progress<'a> {
     /// The fault that the task shall end with, once it has got that far.
     pub(crate) fn step(&mut self, done: u64, total: u64) -> Outcome<()> {
         let percent = self.tell(done, total);
-        strike(self.planned, percent)
+        strike(self.planned, percent)?;
+        if self.may_stop && self.shared.read(|world| world.tasks.is_canceled(self.task)) {
+            return Err(canceled());
+        }
+        Ok(())
+    }
+
+    /// From here on a client may call the task back: whoever does the work undoes it when a step fails.
+    pub(crate) fn allow_cancel(&mut self) {
+        self.may_stop = true;
+        self.shared.update(|world| world.tasks.set_cancelable(self.task, true));
+    }
+
+    /// From here on the task goes to its end.
+    ///
+    /// # Errors
+    /// `RequestCanceled`, if it was called back before.
+    pub(crate) fn forbid_cancel(&mut self) -> Outcome<()> {
+        self.may_stop = false;
+        let called_back = self.shared.update(|world| {
+            world.tasks.set_cancelable(self.task, false);
+            world.tasks.is_canceled(self.task)
+        });
+        if called_back { Err(canceled()) } else { Ok(()) }
     }
 
     /// Says that `done` of `total` of the work is behind, and answers what that is in percent of the whole task.
@@ -207,7 +251,7 @@ fn go(shared: &Arc<Shared>, machine: Option<&str>, call: &Call, id: String, work
     answer
 }
 
-/// `Task.CancelTask`. A task whose work has begun ends by itself.
+/// `Task.CancelTask`. A task whose work has begun ends by itself, unless the work can be undone.
 pub(crate) fn cancel(shared: &Shared, call: &Call) -> Outcome<Answer> {
     shared.update(|world| {
         let task = world.tasks.get_mut(call.this.value()).ok_or_else(|| not_found(&call.this))?;
@@ -241,7 +285,8 @@ async fn run(
                 if let Some(machine) = &machine {
                     crate::population::materialize(&worker, machine)?;
                 }
-                let mut progress = Progress { shared: &worker, task: &task, planned: &planned, told: 0 };
+                let mut progress =
+                    Progress { shared: &worker, task: &task, planned: &planned, told: 0, may_stop: false };
                 let outcome = work(&worker, &mut progress);
                 let after = strike(&planned, 100);
                 outcome.and_then(|value| after.map(|()| value))
@@ -279,7 +324,7 @@ async fn prepare(
     strike(planned, 0)?;
     for (percent, step) in BEFORE.into_iter().zip(1..) {
         sleep_until(shared, begin.after(pause * step)).await;
-        let canceled = shared.update(|world| {
+        let called_back = shared.update(|world| {
             world.set_progress(id, percent);
             world.tasks.get_mut(id).is_some_and(|task| {
                 // With the last of these steps the work begins, and cannot be called back.
@@ -287,8 +332,8 @@ async fn prepare(
                 task.canceled
             })
         });
-        if canceled {
-            return Err(fault(t::RequestCanceled::default(), "The task was canceled by a user."));
+        if called_back {
+            return Err(canceled());
         }
         strike(planned, percent)?;
     }
@@ -316,7 +361,7 @@ impl World {
         let chain = self.events.ring.next_key();
         let mode = self.mode();
         let name = |number| mode.task_id(number, description_id, entity.as_ref());
-        let id = self.tasks.add(name, |id| t::TaskInfo {
+        let id = self.add_task(name, |id| t::TaskInfo {
             key: id.to_owned(),
             task: moref(id),
             name: Some(call.method.clone()),
@@ -333,6 +378,19 @@ impl World {
         });
         if let Some(info) = self.tasks.get(&id).map(|task| task.info.clone()) {
             self.announce(&info);
+        }
+        id
+    }
+
+    /// Adds a task. What another was about that makes room for it shows one less.
+    fn add_task(
+        &mut self,
+        name: impl FnOnce(u32) -> String,
+        make: impl FnOnce(&str) -> t::TaskInfo,
+    ) -> String {
+        let (id, forgotten) = self.tasks.add(name, make);
+        if let Some(entity) = forgotten {
+            self.bump(entity.value());
         }
         id
     }

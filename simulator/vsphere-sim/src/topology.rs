@@ -5,6 +5,7 @@ use std::path::Path;
 
 use sim_store::Datastore;
 
+use crate::host_datastores::Remote;
 use crate::inventory::places::HOST_DATACENTER;
 use crate::inventory::tree::{Entity, Holds, Kind, Tree};
 use crate::mode::Mode;
@@ -94,6 +95,12 @@ pub(crate) fn new_state(data_dir: &Path, mode: Mode, topology: &Topology) -> Res
         next_id: if mode.is_host() { FIRST_MACHINE_OF_HOST } else { FIRST_MACHINE },
         next_entity: maker.next,
     })
+}
+
+/// A new datastore over its files.
+pub(crate) fn datastore_kind(files: Datastore, remote: Option<Remote>) -> Kind {
+    let uuid = format!("{}-{}-{}-{}", random::hex(4), random::hex(4), random::hex(2), random::hex(6));
+    Kind::Datastore { files, uuid, capacity: CAPACITY, remote }
 }
 
 struct Maker<'a> {
@@ -210,8 +217,7 @@ impl Maker<'_> {
             .map_err(|error| Error::caused(ErrorKind::Store, format!("making {}", root.display()), error))?;
         let files =
             Datastore::new(name, root).map_err(|error| Error::store("naming the datastore", error))?;
-        let uuid = format!("{}-{}-{}-{}", random::hex(4), random::hex(4), random::hex(2), random::hex(6));
-        Ok(Kind::Datastore { files, uuid, capacity: CAPACITY })
+        Ok(datastore_kind(files, None))
     }
 
     fn add(

@@ -16,13 +16,14 @@ pub(crate) const MAX_REQUEST: usize = 4 << 20;
 const MAX_DEPTH: usize = 64;
 
 /// Methods beside the published API, which have a namespace of their own.
-pub(crate) const INTERNAL: [&str; 6] = [
+pub(crate) const INTERNAL: [&str; 7] = [
     "CreateChildDisk_Task",
     "DisableMethods",
     "EnableMethods",
     "QueryDisabledMethods",
     "QueryVirtualDiskInfo_Task",
     "ReparentDisks_Task",
+    "RetrieveInternalContent",
 ];
 const INTERNAL_NAMESPACE: &str = "urn:internalvim25";
 
@@ -158,7 +159,10 @@ impl Answer {
 
     /// The whole envelope.
     pub(crate) fn envelope(&self, call: &Call) -> String {
-        let namespace = if call.is_internal() { INTERNAL_NAMESPACE } else { call.service.namespace() };
+        // Clients ask for what is internal by either name, and are answered by theirs.
+        let asked = namespace_of_call(&call.envelope).ok().flatten();
+        let internal = call.is_internal() && asked.as_deref() == Some(INTERNAL_NAMESPACE);
+        let namespace = if internal { INTERNAL_NAMESPACE } else { call.service.namespace() };
         soap::envelope_in(namespace, "", &format!("{}Response", call.method), &[&self.xml])
     }
 }

@@ -88,6 +88,10 @@ pub(crate) struct World {
     machines: BTreeMap<String, Machine>,
     /// Counts every change of a machine or of the tree.
     revision: u64,
+    /// When something changed last that every object shows.
+    all_changed: u64,
+    /// The version of the last update set that any collector gave out.
+    last_version: u64,
     /// The machine that each snapshot is of.
     snapshots: BTreeMap<String, String>,
     pub(crate) sessions: Sessions,
@@ -152,6 +156,8 @@ impl Shared {
             stored,
             machines: BTreeMap::new(),
             revision: 1,
+            all_changed: 0,
+            last_version: 0,
             snapshots: BTreeMap::new(),
             sessions: Sessions::default(),
             service_tickets: ServiceTickets::default(),
@@ -250,6 +256,23 @@ impl World {
     pub(crate) fn touch(&mut self) {
         self.dirty = true;
         self.revision += 1;
+    }
+
+    /// The same for what every object shows, such as who may see it.
+    pub(crate) fn touch_all(&mut self) {
+        self.touch();
+        self.all_changed = self.revision;
+    }
+
+    /// When something changed last that every object shows.
+    pub(crate) fn all_changed(&self) -> u64 {
+        self.all_changed
+    }
+
+    /// A version for an update set: no collector of any session has given it out before.
+    pub(crate) fn next_version(&mut self) -> u64 {
+        self.last_version += 1;
+        self.last_version
     }
 
     /// Counts the changes: an object that has not changed since a certain count need not be looked at again.

@@ -15,19 +15,14 @@ mod export;
 mod import;
 #[path = "leases/ovf.rs"]
 mod ovf;
-
-use std::sync::Arc;
+#[path = "server/tls.rs"]
+mod tls;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
-use rustls::pki_types::pem::PemObject;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 use vim_api::mo::Managed;
 use vim_api::{Client, Error, MoRef, NfcLease, mo};
 use vsphere_sim::{DiskSpec, Sim, VmSpec};
@@ -76,20 +71,6 @@ async fn ready(client: &Client, lease: Result<MoRef<mo::HttpNfcLease>, Error>) -
     client.nfc_lease(&lease.unwrap()).await.unwrap()
 }
 
-async fn tls(sim: &Sim) -> TlsStream<TcpStream> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(rustls::pki_types::CertificateDer::from_pem_slice(sim.ca_pem().as_bytes()).unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let stream = TcpStream::connect((sim.host(), sim.port())).await.unwrap();
-    let name = ServerName::try_from("127.0.0.1").unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
-}
-
 /// One request on a connection of its own. The address has to be one of this simulator.
 async fn request(
     sim: &Sim,
@@ -101,7 +82,7 @@ async fn request(
     let origin = format!("https://{}:{}", sim.host(), sim.port());
     let path = url.strip_prefix(&origin).unwrap_or_else(|| panic!("{url} is not at {origin}"));
     let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(tls(sim).await)).await.unwrap();
+        hyper::client::conn::http1::handshake(TokioIo::new(tls::open(sim).await)).await.unwrap();
     tokio::spawn(connection);
     let mut request = Request::builder().method(method).uri(path).header("host", "simulator");
     for (name, value) in headers {

@@ -13,10 +13,14 @@ mod authorization;
 mod beside;
 #[path = "server/browse.rs"]
 mod browse;
+#[path = "server/calls.rs"]
+mod calls;
 #[path = "server/changed_areas.rs"]
 mod changed_areas;
 #[path = "server/clock.rs"]
 mod clock;
+#[path = "server/collector.rs"]
+mod collector;
 #[path = "server/control.rs"]
 mod control;
 #[path = "server/disabled_methods.rs"]
@@ -47,6 +51,8 @@ mod managers;
 mod properties;
 #[path = "server/raw.rs"]
 mod raw;
+#[path = "server/replica.rs"]
+mod replica;
 #[path = "server/requests.rs"]
 mod requests;
 #[path = "server/rest.rs"]
@@ -65,6 +71,8 @@ mod sts;
 mod styles;
 #[path = "server/tasks.rs"]
 mod tasks;
+#[path = "server/tls.rs"]
+mod tls;
 #[path = "server/traced.rs"]
 mod traced;
 #[path = "server/typed.rs"]

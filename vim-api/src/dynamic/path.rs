@@ -215,6 +215,10 @@ impl Found<'_> {
         let fresh = self.level.instantiate();
         if let Some(fresh) = fresh.slot(self.index) {
             self.slot.copy_from(fresh);
+            // An object that is not set is copied as an empty one.
+            if self.slot.is_set() && !fresh.is_set() {
+                self.slot.set_nil();
+            }
         }
     }
 }

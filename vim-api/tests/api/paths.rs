@@ -102,6 +102,16 @@ fn values_are_set_below_fields_and_items() {
 }
 
 #[test]
+fn an_object_that_is_unset_is_not_there() {
+    let mut config = VirtualMachineConfigInfo {
+        boot_options: Some(Box::default()),
+        ..VirtualMachineConfigInfo::default()
+    };
+    set_path(&mut config, "bootOptions", None).unwrap();
+    assert!(config.boot_options.is_none());
+}
+
+#[test]
 fn items_come_and_go_by_key() {
     let floppy = get_path(&config(), "hardware.device[3000]").unwrap();
     let gone = changed("hardware.device[3000]", None);

@@ -177,7 +177,7 @@ fn replace(world: &mut World, next: super::Authorization) -> Outcome<()> {
         return Err(fault(t::AuthMinimumAdminPermission::default(), message));
     }
     world.stored.authorization = next;
-    world.touch();
+    world.touch_all();
     Ok(())
 }
 
@@ -265,7 +265,7 @@ fn update_role(shared: &Shared, call: &Call) -> Outcome<Answer> {
         }
         let role = added_role(world, id)?;
         (role.name, role.privileges) = (name, privileges);
-        world.touch();
+        world.touch_all();
         Ok(Answer::void())
     })
 }

@@ -86,6 +86,7 @@ const KINDS: &[(&str, &str, &str, &str)] = &[
     ("VmRegisteredEvent", "info", "VM registered", "{vm.name} on {host.name} is registered"),
     ("VmRemovedEvent", "info", "VM removed", "{vm.name} on {host.name} is removed from the inventory"),
     ("VmRenamedEvent", "warning", "VM renamed", "{vm.name} on {host.name} is renamed from {oldName}"),
+    ("VmSuspendedEvent", "info", "VM suspended", "{vm.name} on {host.name} is suspended"),
 ];
 
 /// Whether it is an error, a warning, an information or a user's own.

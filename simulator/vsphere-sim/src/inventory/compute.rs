@@ -10,16 +10,16 @@ use super::{machine_ref, moref, refs};
 use crate::world::World;
 
 /// What stands before the id of a cluster in the id of its environment browser.
-pub(super) const BROWSER_PREFIX: &str = "envbrowser-";
+pub(crate) const BROWSER_PREFIX: &str = "envbrowser-";
 
 const MEMORY: i64 = 256 << 30;
 const PACKAGES: i16 = 2;
-const CORES: i16 = 32;
+pub(crate) const CORES: i16 = 32;
 const MHZ: i32 = 2600;
 
 impl Entity {
     /// Whether it has an environment browser.
-    pub(super) fn has_browser(&self) -> bool {
+    pub(crate) fn has_browser(&self) -> bool {
         matches!(self.kind, Kind::Cluster | Kind::Standalone)
     }
 
@@ -127,7 +127,11 @@ impl World {
             "hardware" => host_hardware(uuid).to_value(),
             "config" => self.host_config(host).to_value(),
             "capability" => host_capability().to_value(),
-            "configManager" => t::HostConfigManager::default().to_value(),
+            "configManager" => t::HostConfigManager {
+                datastore_system: Some(moref(&crate::host_datastores::id_of(host))),
+                ..Default::default()
+            }
+            .to_value(),
             "licensableResource" => t::HostLicensableResourceInfo {
                 resource: vec![t::KeyAnyValue {
                     key: "numCpuPackages".to_owned(),
@@ -158,16 +162,19 @@ impl World {
                 };
                 refs(self.machines().filter(on_it).map(machine_ref))
             }
-            "summary" => t::NetworkSummary {
-                network: Some(network.typed()),
-                name: network.name.clone(),
-                accessible: true,
-                ip_pool_name: Some(String::new()),
-                ..Default::default()
-            }
-            .to_value(),
+            "summary" => self.network_summary(network).to_value(),
             _ => return None,
         })
+    }
+
+    pub(crate) fn network_summary(&self, network: &Entity) -> t::NetworkSummary {
+        t::NetworkSummary {
+            network: Some(network.typed()),
+            name: network.name.clone(),
+            accessible: true,
+            ip_pool_name: Some(String::new()),
+            ..Default::default()
+        }
     }
 
     fn host_summary(&self, host: &Entity, uuid: &str) -> t::HostListSummary {
@@ -263,7 +270,7 @@ fn cpu_package(index: i16) -> t::HostCpuPackage {
     }
 }
 
-fn host_capability() -> t::HostCapability {
+pub(crate) fn host_capability() -> t::HostCapability {
     t::HostCapability {
         vmotion_supported: true,
         max_supported_vms: Some(1024),
@@ -339,7 +346,7 @@ fn pool_config(entity: &Entity) -> t::ResourceConfigSpec {
     }
 }
 
-fn pool_runtime() -> t::ResourcePoolRuntimeInfo {
+pub(crate) fn pool_runtime() -> t::ResourcePoolRuntimeInfo {
     let usage = |max_usage| t::ResourcePoolResourceUsage {
         unreserved_for_pool: max_usage,
         unreserved_for_vm: max_usage,

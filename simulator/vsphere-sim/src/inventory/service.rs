@@ -4,13 +4,16 @@ mod about;
 
 use vim_api::dynamic::{Element, Value};
 use vim_api::types as t;
+use vim_api::xml::Writer;
 use vim_api::{ApiVersion, MoRef};
 
 use super::{moref, refs, strings};
+use crate::fault::Outcome;
 use crate::history::collector;
 use crate::mode::Mode;
 use crate::session::Session;
-use crate::world::World;
+use crate::wire::{Answer, Call};
+use crate::world::{Shared, World};
 
 /// The objects of which a server has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,11 +35,17 @@ pub(crate) enum Singleton {
     Licenses,
     Namespaces,
     Ovf,
+    LicenseAssignments,
+    StorageResources,
+    GuestOperations,
+    GuestAuth,
+    GuestFiles,
+    GuestProcesses,
 }
 
 impl Singleton {
     /// Each with its type, and its id on a vCenter and on a host. A host knows no extensions and no custom fields.
-    const ALL: [(Self, &'static str, &'static str, Option<&'static str>); 17] = [
+    const ALL: [(Self, &'static str, &'static str, Option<&'static str>); 23] = [
         (Self::Instance, "ServiceInstance", "ServiceInstance", Some("ServiceInstance")),
         (
             Self::Properties,
@@ -64,13 +73,54 @@ impl Singleton {
             Some("ha-datastore-namespace-manager"),
         ),
         (Self::Ovf, "OvfManager", "OvfManager", Some("ha-ovf-manager")),
+        (
+            Self::LicenseAssignments,
+            "LicenseAssignmentManager",
+            "LicenseAssignmentManager",
+            Some("ha-license-assignment-manager"),
+        ),
+        (
+            Self::StorageResources,
+            "StorageResourceManager",
+            "StorageResourceManager",
+            Some("ha-storage-resource-manager"),
+        ),
+        (
+            Self::GuestOperations,
+            "GuestOperationsManager",
+            "guestOperationsManager",
+            Some("ha-guest-operations-manager"),
+        ),
+        (
+            Self::GuestAuth,
+            "GuestAuthManager",
+            "guestOperationsAuthManager",
+            Some("ha-guest-operations-auth-manager"),
+        ),
+        (
+            Self::GuestFiles,
+            "GuestFileManager",
+            "guestOperationsFileManager",
+            Some("ha-guest-operations-file-manager"),
+        ),
+        (
+            Self::GuestProcesses,
+            "GuestProcessManager",
+            "guestOperationsProcessManager",
+            Some("ha-guest-operations-process-manager"),
+        ),
     ];
 
-    pub(super) fn of(object: &MoRef, mode: Mode) -> Option<Self> {
+    pub(crate) fn of(object: &MoRef, mode: Mode) -> Option<Self> {
         let found = Self::ALL.iter().find(|(manager, type_name, ..)| {
             *type_name == object.type_name() && manager.id(mode) == Some(object.value())
         });
         found.map(|(manager, ..)| *manager)
+    }
+
+    /// Its reference, by the type that the caller knows it to be of.
+    pub(crate) fn reference<M: vim_api::mo::Managed>(self, mode: Mode) -> Option<MoRef<M>> {
+        self.id(mode).map(moref)
     }
 
     fn id(self, mode: Mode) -> Option<&'static str> {
@@ -96,7 +146,7 @@ impl World {
     /// What the server says about itself. Managers that are not simulated are left out.
     pub(crate) fn service_content(&self) -> t::ServiceContent {
         fn manager<M: vim_api::mo::Managed>(singleton: Singleton, mode: Mode) -> Option<MoRef<M>> {
-            singleton.id(mode).map(moref)
+            singleton.reference(mode)
         }
         let mode = self.mode();
         t::ServiceContent {
@@ -118,6 +168,8 @@ impl World {
             virtual_disk_manager: manager(Singleton::Disks, mode),
             datastore_namespace_manager: manager(Singleton::Namespaces, mode),
             ovf_manager: manager(Singleton::Ovf, mode),
+            storage_resource_manager: manager(Singleton::StorageResources, mode),
+            guest_operations_manager: manager(Singleton::GuestOperations, mode),
             ..Default::default()
         }
     }
@@ -174,6 +226,12 @@ impl World {
             (Singleton::CustomFields, _) => return self.custom_field_property(name),
             (Singleton::Options, _) => return self.option_property(name),
             (Singleton::Users, _) => return self.user_directory_property(name),
+            (Singleton::Licenses, "licenseAssignmentManager") => Singleton::LicenseAssignments
+                .reference::<vim_api::mo::LicenseAssignmentManager>(self.mode())?
+                .to_value(),
+            (Singleton::GuestOperations, name) => {
+                return crate::guest_operations::property(self.mode(), name);
+            }
             (Singleton::Licenses, _) => return about::license_property(&self.about(), name),
             (Singleton::Ovf, name) => return crate::ovf::property(name),
             _ => return None,
@@ -201,6 +259,43 @@ fn is_release(version: ApiVersion) -> bool {
 /// The newest version that is spoken unless the builder says otherwise.
 pub(crate) fn default_version() -> ApiVersion {
     ApiVersion::parse("8.0.3.0").unwrap_or(ApiVersion::LATEST)
+}
+
+/// `ServiceInstance.RetrieveInternalContent`, which the published API does not have: where the service is that hands out
+/// tickets for NFC, of all that real servers name.
+pub(crate) fn internal_content(shared: &Shared, call: &Call) -> Answer {
+    let nfc = match shared.read(World::mode) {
+        Mode::VirtualCenter => "nfcService",
+        Mode::HostAgent => "ha-nfc-service",
+    };
+    let mut writer = Writer::new(call.version);
+    writer.open_typed("returnval", false, "InternalServiceInstanceContent");
+    writer.open_with("nfcService", &[("type", "NfcService")]);
+    writer.text(nfc);
+    writer.close("nfcService");
+    writer.close("returnval");
+    Answer { xml: writer.finish(), ..Default::default() }
+}
+
+/// `LicenseAssignmentManager.QueryAssignedLicenses`: the server and its hosts, or the one whose id is asked for.
+pub(crate) fn assigned_licenses(shared: &Shared, call: &Call) -> Outcome<Answer> {
+    let wanted: Option<String> = call.optional("entityId")?;
+    let assigned = shared.read(|world| {
+        let hosts = world.stored.tree.iter().filter(|entity| entity.type_name() == "HostSystem");
+        let mut all: Vec<(String, String)> = hosts.map(|host| (host.id.clone(), host.name.clone())).collect();
+        all.insert(0, (world.stored.instance_uuid.clone(), world.about().full_name));
+        let license = about::license(&world.about());
+        let assignment = |(entity_id, name): (String, String)| t::LicenseAssignmentManagerLicenseAssignment {
+            entity_id,
+            scope: Some(world.stored.instance_uuid.clone()),
+            entity_display_name: Some(name),
+            assigned_license: license.clone(),
+            ..Default::default()
+        };
+        let asked = all.into_iter().filter(|(id, _)| wanted.as_ref().is_none_or(|wanted| wanted == id));
+        asked.map(assignment).collect::<Vec<_>>()
+    });
+    Ok(Answer::many(call, &assigned))
 }
 
 /// What a host says about itself, to the vCenter that it belongs to.

@@ -10,6 +10,7 @@ use super::tree::{Entity, Kind};
 use super::{machine_ref, moref, refs};
 use crate::browser;
 use crate::hardware::signed;
+use crate::host_datastores::Remote;
 use crate::machine::Machine;
 use crate::world::World;
 
@@ -20,35 +21,21 @@ impl World {
         files: &Datastore,
         uuid: &str,
         capacity: u64,
+        remote: Option<&Remote>,
         name: &str,
     ) -> Option<Value> {
         let label = files.name();
         let free = || capacity.saturating_sub(self.used_on(label));
         Some(match name {
-            "summary" => t::DatastoreSummary {
-                datastore: Some(datastore.typed()),
-                name: datastore.name.clone(),
-                url: self.mode().datastore_url(uuid),
-                capacity: signed(capacity),
-                free_space: signed(free()),
-                uncommitted: Some(0),
-                accessible: true,
-                multiple_host_access: Some(self.hosts_in(&datastore.id).len() > 1),
-                r#type: "VMFS".to_owned(),
-                maintenance_mode: Some("normal".to_owned()),
-                ..Default::default()
+            "summary" => self.datastore_summary(datastore, files, uuid, capacity, remote).to_value(),
+            "info" => {
+                let url = self.mode().datastore_url(uuid);
+                match remote {
+                    Some(remote) => nas_info(datastore, url, capacity, free(), remote).to_value(),
+                    None => info(datastore, uuid, url, capacity, free()).to_value(),
+                }
             }
-            .to_value(),
-            "info" => info(datastore, uuid, self.mode().datastore_url(uuid), capacity, free()).to_value(),
-            "capability" => t::DatastoreCapability {
-                directory_hierarchy_supported: true,
-                raw_disk_mappings_supported: false,
-                per_file_thin_provisioning_supported: true,
-                storage_iorm_supported: Some(false),
-                native_snapshot_supported: Some(false),
-                ..Default::default()
-            }
-            .to_value(),
+            "capability" => datastore_capability().to_value(),
             "iormConfiguration" => t::StorageIORMInfo {
                 enabled: false,
                 congestion_threshold_mode: Some("automatic".to_owned()),
@@ -81,9 +68,40 @@ impl World {
         })
     }
 
+    pub(crate) fn datastore_summary(
+        &self,
+        datastore: &Entity,
+        files: &Datastore,
+        uuid: &str,
+        capacity: u64,
+        remote: Option<&Remote>,
+    ) -> t::DatastoreSummary {
+        t::DatastoreSummary {
+            datastore: Some(datastore.typed()),
+            name: datastore.name.clone(),
+            url: self.mode().datastore_url(uuid),
+            capacity: signed(capacity),
+            free_space: signed(capacity.saturating_sub(self.used_on(files.name()))),
+            uncommitted: Some(0),
+            accessible: true,
+            multiple_host_access: Some(self.hosts_in(&datastore.id).len() > 1),
+            r#type: if remote.is_some() { "NFS" } else { "VMFS" }.to_owned(),
+            maintenance_mode: Some("normal".to_owned()),
+            ..Default::default()
+        }
+    }
+
     pub(super) fn pod_property(&self, pod: &Entity, name: &str) -> Option<Value> {
         Some(match name {
             "childType" => super::strings(["Datastore"]),
+            "podStorageDrsEntry" => {
+                let pod_config = t::StorageDrsPodConfigInfo {
+                    default_vm_behavior: "manual".to_owned(),
+                    ..Default::default()
+                };
+                let storage_drs_config = t::StorageDrsConfigInfo { pod_config, ..Default::default() };
+                t::PodStorageDrsEntry { storage_drs_config, ..Default::default() }.to_value()
+            }
             "childEntity" => refs(self.children_of(pod)),
             "summary" => {
                 let mut summary = t::StoragePodSummary { name: pod.name.clone(), ..Default::default() };
@@ -108,14 +126,14 @@ impl World {
     }
 
     /// Bytes that machines take on a datastore.
-    fn used_on(&self, label: &str) -> u64 {
+    pub(crate) fn used_on(&self, label: &str) -> u64 {
         let on_it = self.machines().filter(|machine| is_at_home(machine, label));
         on_it.map(|machine| self.usage(machine).committed).sum()
     }
 }
 
 /// Whether a machine has any file on a datastore.
-pub(super) fn uses(machine: &Machine, label: &str) -> bool {
+pub(crate) fn uses(machine: &Machine, label: &str) -> bool {
     is_at_home(machine, label) || machine.disks().iter().any(|disk| disk.path.datastore() == label)
 }
 
@@ -123,6 +141,55 @@ pub(super) fn uses(machine: &Machine, label: &str) -> bool {
 fn is_at_home(machine: &Machine, label: &str) -> bool {
     let path = machine.config.files.vm_path_name.as_deref().unwrap_or_default();
     path.strip_prefix('[').and_then(|rest| rest.strip_prefix(label)).is_some_and(|rest| rest.starts_with(']'))
+}
+
+/// What all datastores can do.
+pub(crate) fn datastore_capability() -> t::DatastoreCapability {
+    t::DatastoreCapability {
+        directory_hierarchy_supported: true,
+        raw_disk_mappings_supported: false,
+        per_file_thin_provisioning_supported: true,
+        storage_iorm_supported: Some(false),
+        native_snapshot_supported: Some(false),
+        ..Default::default()
+    }
+}
+
+fn datastore_info(datastore: &Entity, url: String, free: u64) -> t::DatastoreInfo {
+    t::DatastoreInfo {
+        name: datastore.name.clone(),
+        url,
+        free_space: signed(free),
+        max_file_size: signed(sim_store::MAX_CAPACITY),
+        max_virtual_disk_capacity: Some(signed(sim_store::MAX_CAPACITY)),
+        max_memory_file_size: Some(signed(sim_store::MAX_CAPACITY)),
+        ..Default::default()
+    }
+}
+
+fn nas_info(
+    datastore: &Entity,
+    url: String,
+    capacity: u64,
+    free: u64,
+    remote: &Remote,
+) -> t::NasDatastoreInfo {
+    let base = t::HostFileSystemVolume {
+        r#type: "NFS".to_owned(),
+        name: datastore.name.clone(),
+        capacity: signed(capacity),
+        ..Default::default()
+    };
+    let volume = t::HostNasVolume {
+        base,
+        remote_host: remote.host.clone(),
+        remote_path: remote.path.clone(),
+        remote_host_names: vec![remote.host.clone()],
+        security_type: Some("AUTH_SYS".to_owned()),
+        protocol_endpoint: Some(false),
+        ..Default::default()
+    };
+    t::NasDatastoreInfo { base: datastore_info(datastore, url, free), nas: Some(Box::new(volume)) }
 }
 
 fn info(datastore: &Entity, uuid: &str, url: String, capacity: u64, free: u64) -> t::VmfsDatastoreInfo {
@@ -150,15 +217,7 @@ fn info(datastore: &Entity, uuid: &str, url: String, capacity: u64, free: u64) -
         ..Default::default()
     };
     t::VmfsDatastoreInfo {
-        base: t::DatastoreInfo {
-            name: datastore.name.clone(),
-            url,
-            free_space: signed(free),
-            max_file_size: signed(sim_store::MAX_CAPACITY),
-            max_virtual_disk_capacity: Some(signed(sim_store::MAX_CAPACITY)),
-            max_memory_file_size: Some(signed(sim_store::MAX_CAPACITY)),
-            ..Default::default()
-        },
+        base: datastore_info(datastore, url, free),
         vmfs: Some(Box::new(volume)),
         max_physical_rdm_file_size: Some(signed(sim_store::MAX_CAPACITY)),
         max_virtual_rdm_file_size: Some(signed(sim_store::MAX_CAPACITY)),

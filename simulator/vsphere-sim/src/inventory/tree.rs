@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sim_store::Datastore;
 use vim_api::MoRef;
 
+use crate::host_datastores::Remote;
 use crate::mode::Mode;
 
 /// The tree. Machines are leaves that name their folder, host and pool themselves.
@@ -48,6 +49,9 @@ pub(crate) enum Kind {
         uuid: String,
         /// What it says of its size, in bytes, whatever the host's disk has.
         capacity: u64,
+        /// Where the files are said to be, if not on disks of the hosts.
+        #[serde(default)]
+        remote: Option<Remote>,
     },
     Pod,
 }

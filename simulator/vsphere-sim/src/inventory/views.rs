@@ -15,6 +15,8 @@ use crate::world::{Shared, World};
 pub(crate) enum View {
     Container(Container),
     List(Vec<MoRef>),
+    /// The containers that are open. What is in one shows if the container does.
+    Inventory(Vec<MoRef>),
 }
 
 /// What a ContainerView shows.
@@ -30,6 +32,7 @@ impl View {
         match self {
             Self::Container(_) => "ContainerView",
             Self::List(_) => "ListView",
+            Self::Inventory(_) => "InventoryView",
         }
     }
 }
@@ -123,6 +126,32 @@ pub(crate) fn reset_list_from(shared: &Shared, cookie: &str, call: &Call) -> Out
     })
 }
 
+/// `ViewManager.CreateInventoryView`: it shows the root folder, and what is opened below.
+pub(crate) fn create_inventory(shared: &Shared, cookie: &str, call: &Call) -> Outcome<Answer> {
+    shared.update(|world| {
+        let view = add(world, cookie, call, View::Inventory(Vec::new()))?;
+        Ok(Answer::one(call, &MoRef::<mo::InventoryView>::new(view)))
+    })
+}
+
+/// `OpenInventoryViewFolder` and `CloseInventoryViewFolder`. Both answer what is not there.
+pub(crate) fn turn_folders(shared: &Shared, cookie: &str, call: &Call) -> Outcome<Answer> {
+    let folders: Vec<MoRef> = call.list("entity")?;
+    let opens = call.method == "OpenInventoryViewFolder";
+    shared.update(|world| {
+        let (known, unknown) = sorted_out(world, cookie, folders);
+        let session = world.sessions.get_mut(cookie).ok_or_else(|| not_authenticated(&call.this))?;
+        let Some(View::Inventory(open)) = session.views.get_mut(call.this.value()) else {
+            return Err(not_found(&call.this));
+        };
+        open.retain(|folder| !known.contains(folder));
+        if opens {
+            open.extend(known);
+        }
+        Ok(Answer::many(call, &unknown))
+    })
+}
+
 fn add(world: &mut World, cookie: &str, call: &Call, view: View) -> Outcome<String> {
     let id = random::session_object();
     let session = world.sessions.get_mut(cookie).ok_or_else(|| not_authenticated(&call.this))?;
@@ -176,6 +205,20 @@ impl World {
     fn view_objects(&self, view: &View) -> Vec<MoRef> {
         match view {
             View::Container(container) => self.contained(container),
+            View::Inventory(open) => {
+                let mut shown = vec![self.root()];
+                let mut at = 0;
+                while let Some(object) = shown.get(at) {
+                    if open.contains(object) {
+                        shown.extend(self.contents(object));
+                    }
+                    at += 1;
+                }
+                // A machine is in a folder and on a host.
+                let mut seen = HashSet::new();
+                shown.retain(|object| seen.insert(object.clone()));
+                shown
+            }
             // What is gone leaves the list.
             View::List(list) => {
                 list.iter().filter(|object| self.node(object, None).is_some()).cloned().collect()

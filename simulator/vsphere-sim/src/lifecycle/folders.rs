@@ -32,6 +32,22 @@ pub(crate) fn create_folder(shared: &Shared, call: &Call) -> Outcome<Answer> {
     Ok(Answer::one(call, &MoRef::<mo::Folder>::new(made)))
 }
 
+/// `ResourcePool.CreateResourcePool`. What the pool may use is not kept: nothing here uses much.
+pub(crate) fn create_pool(shared: &Shared, call: &Call) -> Outcome<Answer> {
+    let name: String = call.required("name")?;
+    let _: t::ResourceConfigSpec = call.required("spec")?;
+    let parent = call.this.value();
+    let name = check_name(shared, parent, &name, None)?;
+    let made = shared.update(|world| {
+        world.stored.tree.find(&call.this).ok_or_else(|| not_found(&call.this))?;
+        let id = world.next_entity("resgroup-");
+        let entity = Entity { id: id.clone(), name, parent: Some(parent.to_owned()), kind: Kind::Pool };
+        world.tree_mut().insert(entity);
+        Ok::<_, crate::fault::Fault>(id)
+    })?;
+    Ok(Answer::one(call, &MoRef::<mo::ResourcePool>::new(made)))
+}
+
 /// `Folder.MoveIntoFolder_Task`.
 pub(crate) fn move_into(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
     let list: Vec<MoRef> = call.list("list")?;
@@ -51,8 +67,12 @@ fn move_one(shared: &Shared, object: &MoRef, folder: &MoRef) -> Outcome<()> {
         let tree = &world.stored.tree;
         let target = tree.find(folder).ok_or_else(|| not_found(folder))?;
         let refused = || Err(fault(t::NotSupported::default(), format!("{folder} does not hold {object}.")));
-        let Kind::Folder(holds) = &target.kind else { return refused() };
-        let fits = holds.child_types(world.mode()).any(|name| {
+        let held: Vec<&str> = match &target.kind {
+            Kind::Folder(holds) => holds.child_types(world.mode()).collect(),
+            Kind::Pod => vec!["Datastore"],
+            _ => return refused(),
+        };
+        let fits = held.iter().any(|name| {
             vim_api::dynamic::managed_type(object.type_name()).is_some_and(|info| info.is_a(name))
         });
         if !fits {

@@ -9,12 +9,12 @@ use vim_api::types as t;
 use vim_api::{MoRef, mo};
 
 use super::{check_name, file_fault, host_of, insert, new_identity, place};
-use crate::chain;
+use crate::chain::{self, Held};
 use crate::configure;
-use crate::fault::{Outcome, fault, from_store, invalid_argument};
+use crate::fault::{Fault, Outcome, fault, from_store, invalid_argument};
 use crate::hardware;
 use crate::inventory::moref;
-use crate::machine::{Place, Power};
+use crate::machine::{Machine, Place, Power};
 use crate::random;
 use crate::tasks::{self, Progress};
 use crate::vmx;
@@ -59,18 +59,10 @@ pub(crate) fn register_machine(
     name: Option<&str>,
     as_template: bool,
 ) -> Outcome<String> {
-    let host = host_of(shared, path)?;
-    let length = fs::metadata(&host).map_err(|error| file_fault(path, &error))?.len();
-    if length > MAX_VMX {
-        let base = t::FileFault { file: path.to_string(), ..Default::default() };
-        return Err(fault(base, format!("{path} has {length} bytes, and is no .vmx file.")));
-    }
-    let bytes = fs::read(&host).map_err(|error| file_fault(path, &error))?;
-    let entries = vmx::parse(&String::from_utf8_lossy(&bytes));
+    let entries = load(shared, path)?;
     let known = shared.read(|world| world.machines().any(|machine| machine.vmx().as_ref() == Some(path)));
     if known {
-        let value = t::AlreadyExists { name: Some(path.to_string()), ..Default::default() };
-        return Err(fault(value, format!("{path} is a registered machine already.")));
+        return Err(registered(path));
     }
     let stem = path.file_name().trim_end_matches(".vmx").to_owned();
     let shown = name.or(entries.get("displayname").map(String::as_str)).unwrap_or(&stem);
@@ -82,6 +74,71 @@ pub(crate) fn register_machine(
     insert(shared, &id, place, config)?;
     shared.update(|world| world.post_of_machine(&id, t::VmRegisteredEvent::default(), "is registered"));
     Ok(id)
+}
+
+/// `VirtualMachine.reloadVirtualMachineFromPath_Task`: the machine stays, with what another `.vmx` says of it.
+pub(crate) fn reload(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
+    let text: String = call.required("configurationPath")?;
+    let path: DatastorePath = text.parse().map_err(|_| {
+        let value = t::InvalidDatastorePath { datastore_path: text.clone(), ..Default::default() };
+        fault(value, format!("Invalid datastore path '{text}'."))
+    })?;
+    let id = call.this.value().to_owned();
+    let work = Box::new(move |shared: &Shared, progress: &mut Progress<'_>| {
+        progress.fail_early()?;
+        reload_machine(shared, &id, &path).map(|()| None)
+    });
+    tasks::start(shared, call.this.value(), call, user, "VirtualMachine.reloadFromPath", work)
+}
+
+fn reload_machine(shared: &Shared, id: &str, path: &DatastorePath) -> Outcome<()> {
+    let machine = Held::take(shared, id)?.machine;
+    if machine.power != Power::Off {
+        return Err(crate::power::wrong_state(Power::Off, machine.power));
+    }
+    let is_elsewhere = machine.vmx().as_ref() != Some(path);
+    if is_elsewhere && !machine.snapshots.is_empty() {
+        let message = "The snapshots of a machine stay with its files.";
+        return Err(fault(t::InvalidState::default(), message));
+    }
+    let entries = load(shared, path)?;
+    let taken = |other: &Machine| other.id != id && other.vmx().as_ref() == Some(path);
+    if shared.read(|world| world.machines().any(taken)) {
+        return Err(registered(path));
+    }
+    let stem = path.file_name().trim_end_matches(".vmx").to_owned();
+    let shown = entries.get("displayname").unwrap_or(&stem);
+    let name = check_name(shared, &machine.folder, shown, Some(id))?;
+    let mut config = read(shared, &name, path, &entries)?;
+    let own = machine.config.instance_uuid.clone();
+    if own.is_some() && entries.get("vc.uuid").and_then(|uuid| vmx::dashed(uuid)) == own {
+        config.instance_uuid = own;
+    }
+    config.template = machine.config.template;
+    let config = configure::finished(shared, id, Power::Off, config);
+    shared.update(|world| {
+        if let Some(machine) = world.machine_mut(id) {
+            machine.config = config;
+        }
+    });
+    chain::write_text_files(shared, id)
+}
+
+/// Reads a `.vmx` file.
+fn load(shared: &Shared, path: &DatastorePath) -> Outcome<Entries> {
+    let host = host_of(shared, path)?;
+    let length = fs::metadata(&host).map_err(|error| file_fault(path, &error))?.len();
+    if length > MAX_VMX {
+        let base = t::FileFault { file: path.to_string(), ..Default::default() };
+        return Err(fault(base, format!("{path} has {length} bytes, and is no .vmx file.")));
+    }
+    let bytes = fs::read(&host).map_err(|error| file_fault(path, &error))?;
+    Ok(vmx::parse(&String::from_utf8_lossy(&bytes)))
+}
+
+fn registered(path: &DatastorePath) -> Fault {
+    let value = t::AlreadyExists { name: Some(path.to_string()), ..Default::default() };
+    fault(value, format!("{path} is a registered machine already."))
 }
 
 type Entries = std::collections::BTreeMap<String, String>;

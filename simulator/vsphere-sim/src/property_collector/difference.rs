@@ -6,7 +6,7 @@ use vim_api::dynamic::Value;
 use vim_api::types as t;
 use vim_api::{ApiVersion, MoRef};
 
-use super::{Filter, Reported, paths, retrieve, select};
+use super::{Filter, Reported, Told, nested, paths, retrieve, select};
 use crate::fault::Outcome;
 use crate::inventory::moref;
 use crate::session::Session;
@@ -39,14 +39,19 @@ impl Filter {
                 continue;
             }
             let (now, refused) = self.state(world, session, object, version)?;
-            let Some(mut update) = compare(object, self.reported.get(object), &now) else { continue };
+            let Some(mut update) = compare(object, self.reported.get(object), &now, version) else {
+                continue;
+            };
             update.missing_set = refused;
             if updates.len() == room {
                 cut = true;
                 break;
             }
             updates.push(update);
-            let reported = now.into_iter().map(|(path, (print, _))| (path, print)).collect();
+            let keep = self.partial_updates;
+            let told =
+                |(path, (fingerprint, value))| (path, Told { fingerprint, value: keep.then_some(value) });
+            let reported = now.into_iter().map(told).collect();
             self.reported.insert(object.clone(), reported);
         }
         let gone: Vec<MoRef> =
@@ -106,16 +111,26 @@ impl Filter {
 }
 
 /// The update that leads from what was told to what is; `None` if that is the same.
-fn compare(object: &MoRef, told: Option<&Reported>, now: &State) -> Option<t::ObjectUpdate> {
+fn compare(
+    object: &MoRef,
+    told: Option<&Reported>,
+    now: &State,
+    version: ApiVersion,
+) -> Option<t::ObjectUpdate> {
     let mut changes = Vec::new();
     for (path, (print, value)) in now {
-        if told.and_then(|told| told.get(path)) != Some(print) {
-            changes.push(t::PropertyChange {
+        let before = told.and_then(|told| told.get(path));
+        match before {
+            Some(before) if before.fingerprint == *print => {}
+            Some(Told { value: Some(before), .. }) => {
+                changes.extend(nested::changes(path, before, value, version));
+            }
+            _ => changes.push(t::PropertyChange {
                 name: path.clone(),
                 op: t::PropertyChangeOp::Assign,
                 val: Some(value.clone()),
                 ..Default::default()
-            });
+            }),
         }
     }
     for path in told.into_iter().flat_map(HashMap::keys).filter(|path| !now.contains_key(*path)) {

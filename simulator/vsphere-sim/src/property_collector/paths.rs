@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use vim_api::dynamic::{ManagedInfo, Value, get_path, get_path_in, managed_type};
+use vim_api::dynamic::{
+    ManagedInfo, TypeInfo, Value, get_path, get_path_in, managed_type, type_info, type_infos,
+};
 use vim_api::types as t;
 use vim_api::{ApiVersion, MoRef};
 
@@ -20,10 +22,32 @@ pub(super) fn check(spec: &t::PropertyFilterSpec, version: ApiVersion) -> Outcom
             return Err(invalid_argument("specSet.propSet.type", message));
         };
         for path in &set.path_set {
-            first_name(info, path, version)?;
+            let (name, key, rest) = first_name(info, path, version)?;
+            let property = info.property(name).ok_or_else(|| invalid_property(path))?;
+            if !may_lead_on(property.type_name, key, rest) {
+                return Err(invalid_property(path));
+            }
         }
     }
     Ok(())
+}
+
+/// Whether a property of some type can have a key in brackets, and the name that follows. What is declared may be a base of
+/// what is there, so that a field of any of its extensions will do.
+fn may_lead_on(type_name: &str, key: Option<&str>, rest: Option<&str>) -> bool {
+    let item = type_name.strip_suffix("[]");
+    if item.is_none() && key.is_some() {
+        return false;
+    }
+    let Some(rest) = rest else { return true };
+    if item.is_some() && key.is_none() {
+        return false;
+    }
+    let Some(declared) = type_info(item.unwrap_or(type_name)) else { return false };
+    let name = rest.split(['.', '[']).next().unwrap_or(rest);
+    let has = |info: &TypeInfo| info.fields.iter().any(|field| field.name == name);
+    std::iter::successors(Some(declared), |info| info.base).any(has)
+        || type_infos().any(|info| has(info) && info.is_a(declared))
 }
 
 /// The paths that a filter asks of an object, each once. Specs of several types may be about the same object.

@@ -1,5 +1,7 @@
 //! Reading once: `RetrievePropertiesEx` with its pages, the older `RetrieveProperties`, and `Fetch`.
 
+use std::collections::HashMap;
+
 use vim_api::types as t;
 use vim_api::{ApiVersion, MoRef};
 
@@ -14,7 +16,9 @@ use crate::world::{Shared, World};
 pub(crate) fn retrieve(shared: &Shared, cookie: Option<&str>, call: &Call) -> Outcome<Answer> {
     let specs: Vec<t::PropertyFilterSpec> = call.list("specSet")?;
     let options: t::RetrieveOptions = call.optional("options")?.unwrap_or_default();
-    let page = page_size(&options, shared.settings.property_page)?;
+    // Nothing can be kept for whoever has no session.
+    let most = cookie.map_or(usize::MAX, |_| shared.settings.property_page);
+    let page = page_size(&options, most)?;
     let mut objects = read_all(shared, cookie, &specs, call.version)?;
     if objects.is_empty() {
         return Ok(Answer::void());
@@ -32,7 +36,7 @@ pub(crate) fn retrieve_plain(shared: &Shared, cookie: Option<&str>, call: &Call)
 /// `ContinueRetrievePropertiesEx`. A token is good for one page, which is as large as the first.
 pub(crate) fn continue_page(shared: &Shared, cookie: &str, call: &Call) -> Outcome<Answer> {
     let token: String = call.required("token")?;
-    let mut objects = take_page(shared, cookie, &token)?;
+    let mut objects = take_page(shared, cookie, call, &token)?;
     // The size of a page is part of the token.
     let page =
         token.split('-').next().and_then(|size| size.parse().ok()).unwrap_or(shared.settings.property_page);
@@ -43,7 +47,7 @@ pub(crate) fn continue_page(shared: &Shared, cookie: &str, call: &Call) -> Outco
 /// `CancelRetrievePropertiesEx`.
 pub(crate) fn cancel_page(shared: &Shared, cookie: &str, call: &Call) -> Outcome<Answer> {
     let token: String = call.required("token")?;
-    take_page(shared, cookie, &token).map(|_| Answer::void())
+    take_page(shared, cookie, call, &token).map(|_| Answer::void())
 }
 
 /// The undocumented `Fetch`, by which pyvmomi reads an attribute.
@@ -67,17 +71,39 @@ fn read_all(
 ) -> Outcome<Vec<t::ObjectContent>> {
     shared.read(|world| {
         let session = cookie.and_then(|cookie| world.sessions.get(cookie));
-        let mut found = Vec::new();
+        let mut found: Vec<t::ObjectContent> = Vec::new();
+        let mut at = HashMap::new();
         for spec in specs {
             paths::check(spec, version)?;
             let selection = select::select(world, session, spec, version)?;
             for object in &selection.objects {
                 let paths = paths::wanted(spec, object, version);
-                found.push(content(world, session, object, &paths, version)?);
+                let more = content(world, session, object, &paths, version)?;
+                match at.get(object) {
+                    Some(&at) => merge(&mut found[at], more),
+                    None => {
+                        at.insert(object.clone(), found.len());
+                        found.push(more);
+                    }
+                }
             }
         }
         Ok(found)
     })
+}
+
+/// An object comes once, with what any of the filters wants of it.
+fn merge(content: &mut t::ObjectContent, more: t::ObjectContent) {
+    for property in more.prop_set {
+        if !content.prop_set.iter().any(|known| known.name == property.name) {
+            content.prop_set.push(property);
+        }
+    }
+    for missing in more.missing_set {
+        if !content.missing_set.iter().any(|known| known.path == missing.path) {
+            content.missing_set.push(missing);
+        }
+    }
 }
 
 fn content(
@@ -110,9 +136,11 @@ fn turn_page(
     let mut token = None;
     if !rest.is_empty() {
         let name = format!("{}-{}", objects.len(), random::uuid());
-        shared.update(|world| {
-            if let Some(session) = cookie.and_then(|cookie| world.sessions.get_mut(cookie)) {
-                session.pages.insert(name.clone(), rest);
+        shared.read_mut(|world| {
+            let session = cookie.and_then(|cookie| world.sessions.get_mut(cookie));
+            if let Some(collector) = session.and_then(|session| session.collectors.get_mut(call.this.value()))
+            {
+                collector.pages.insert(name.clone(), rest);
                 token = Some(name);
             }
         });
@@ -120,9 +148,12 @@ fn turn_page(
     Ok(Answer::one(call, &t::RetrieveResult { token, objects, ..Default::default() }))
 }
 
-fn take_page(shared: &Shared, cookie: &str, token: &str) -> Outcome<Vec<t::ObjectContent>> {
-    let page =
-        shared.update(|world| world.sessions.get_mut(cookie).and_then(|session| session.pages.remove(token)));
+/// The rest behind a token, which is good for the collector that gave it out.
+fn take_page(shared: &Shared, cookie: &str, call: &Call, token: &str) -> Outcome<Vec<t::ObjectContent>> {
+    let page = shared.read_mut(|world| {
+        let session = world.sessions.get_mut(cookie)?;
+        session.collectors.get_mut(call.this.value())?.pages.remove(token)
+    });
     page.ok_or_else(|| {
         let value = t::InvalidProperty { name: "token".to_owned(), ..Default::default() };
         fault(value, "The token is unknown, or was used before.")

@@ -141,7 +141,8 @@ fn attempt(
     let taken = world.sessions.get_mut(cookie).and_then(|session| session.collectors.remove(id));
     let Some(mut collector) = taken else { return Err(not_found(&call.this)) };
     let outcome = if collector.cancels == cancels {
-        collector.look(world, world.sessions.get(cookie), wish, first, call.version)
+        let next = world.next_version();
+        collector.look(world, world.sessions.get(cookie), wish, first, call.version, next)
     } else {
         Ok(Attempt::Canceled)
     };
@@ -159,6 +160,7 @@ impl Collector {
         wish: &Wish,
         first: bool,
         version: ApiVersion,
+        next: u64,
     ) -> Outcome<Attempt> {
         if first && let Some(again) = self.judge(wish.version.as_deref())? {
             return Ok(Attempt::Found(again));
@@ -177,7 +179,6 @@ impl Collector {
         if set.filter_set.is_empty() {
             return Ok(Attempt::Nothing);
         }
-        let next = self.version.unwrap_or(0) + 1;
         set.version = next.to_string();
         set.truncated = truncated.then_some(true);
         self.before = self.version;

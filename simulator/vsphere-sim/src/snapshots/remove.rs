@@ -1,11 +1,14 @@
 //! Removing snapshots, and merging the links that nobody owns any more.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use sim_store::snapshot::{self, Removal};
+use sim_store::{Access, Disk, Scope};
+use vim_api::types as t;
 
 use crate::chain::{self, Held};
 use crate::fault::{Outcome, from_store, not_found};
@@ -68,6 +71,36 @@ pub(super) fn consolidate(shared: &Shared, id: &str, progress: &mut Progress<'_>
     let Held { stun, .. } = Held::take(shared, id)?;
     let _stunned = stun.lock().unwrap_or_else(PoisonError::into_inner);
     merge_links(shared, id, &[], progress).and(settle(shared, id))
+}
+
+/// For each datastore, the bytes of the links that merging would write into others, in KiB.
+pub(super) fn space_to_consolidate(shared: &Shared, id: &str) -> Outcome<Vec<t::StorageRequirement>> {
+    let machine = Held::take(shared, id)?.machine;
+    let owned = chain::owned(shared, &machine)?;
+    let mut needed: BTreeMap<String, u64> = BTreeMap::new();
+    for link in chain::links(shared, &machine.disks())? {
+        let failed = |error| from_store(&error, &link.path.to_string());
+        let bytes = needed.entry(link.path.datastore().to_owned()).or_default();
+        if !needs(&link.host, &owned).map_err(failed)? {
+            continue;
+        }
+        let disk = Disk::open(&link.host, Access::ReadOnly, Scope::TopLink).map_err(failed)?;
+        for below in disk.links().iter().skip(1).filter(|below| !owned.contains(&below.descriptor)) {
+            // A link that goes meanwhile takes no space.
+            *bytes += fs::metadata(&below.extent).map_or(0, |file| file.blocks() * 512);
+        }
+    }
+    Ok(shared.read(|world| {
+        let known = needed.into_iter().filter_map(|(name, bytes)| {
+            let (entity, _) = world.stored.tree.datastore(&name)?;
+            Some(t::StorageRequirement {
+                datastore: entity.typed(),
+                free_space_required_in_kb: i64::try_from(bytes.div_ceil(1024)).unwrap_or(i64::MAX),
+                ..Default::default()
+            })
+        });
+        known.collect()
+    }))
 }
 
 /// Merges the links of the disks that removed snapshots had, then whatever else nobody owns below the live links.

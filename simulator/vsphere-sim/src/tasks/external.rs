@@ -41,7 +41,7 @@ pub(crate) fn create(shared: &Shared, user: &str, call: &Call) -> Outcome<Answer
         let chain = world.events.ring.next_key();
         // A host makes no such tasks.
         let number = |number| Mode::VirtualCenter.task_id(number, "", None);
-        let id = world.tasks.add(number, |id| t::TaskInfo {
+        let id = world.add_task(number, |id| t::TaskInfo {
             key: id.to_owned(),
             task: moref(id),
             description_id: type_id,

@@ -204,7 +204,7 @@ async fn uploads_of_another_form() {
     }
     // None of it has done harm. A connection that breaks off does none either.
     use tokio::io::AsyncWriteExt;
-    let mut connection = tls(&sim).await;
+    let mut connection = crate::tls::open(&sim).await;
     let path = disk.split_once(&format!(":{}", sim.port())).unwrap().1;
     let head = format!(
         "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {STREAM}\r\nContent-Length: {}\r\n\r\n",
@@ -286,7 +286,7 @@ async fn an_upload_that_stalls() {
         "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {STREAM}\r\nContent-Length: {}\r\n\r\n",
         stream.len()
     );
-    let mut connection = tls(&sim).await;
+    let mut connection = crate::tls::open(&sim).await;
     connection.write_all(head.as_bytes()).await.unwrap();
     connection.write_all(&stream[..70_000]).await.unwrap();
     connection.flush().await.unwrap();

@@ -12,18 +12,14 @@ mod reading;
 mod writing;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rustls::pki_types::ServerName;
-use rustls::pki_types::pem::PemObject;
 use secrecy::ExposeSecret;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 use vsphere_sim::Sim;
+
+use crate::tls::open;
 
 /// Where most of the tests' files are.
 const PLACE: &str = "dcPath=DC0&dsName=datastore1";
@@ -45,23 +41,9 @@ impl Answer {
     }
 }
 
-async fn connect(sim: &Sim) -> TlsStream<TcpStream> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(rustls::pki_types::CertificateDer::from_pem_slice(sim.ca_pem().as_bytes()).unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let stream = TcpStream::connect((sim.host(), sim.port())).await.unwrap();
-    let name = ServerName::try_from("127.0.0.1").unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
-}
-
 /// One request on a connection of its own. `headers` are whole lines.
 async fn ask(sim: &Sim, method: &str, url: &str, headers: &str, body: &[u8]) -> Answer {
-    let mut stream = connect(sim).await;
+    let mut stream = open(sim).await;
     let length = match body {
         [] if !matches!(method, "PUT" | "POST") => String::new(),
         _ if headers.contains("Transfer-Encoding") => String::new(),

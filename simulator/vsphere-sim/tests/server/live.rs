@@ -218,10 +218,10 @@ async fn an_omniscient_observer_agrees() {
 }
 
 /// Xorshift: the run has to be repeatable, nothing more.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn roll(&mut self) -> u32 {
+    pub(crate) fn roll(&mut self) -> u32 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

@@ -3,7 +3,8 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use vsphere_sim::{Chunked, Sim, WireStyle};
 
-use crate::raw::{envelope, login, open, post, send, start};
+use crate::raw::{envelope, login, post, send, start};
+use crate::tls::open;
 
 const SOAP: &str = "http://schemas.xmlsoap.org/soap/envelope/";
 const TIME: &str =

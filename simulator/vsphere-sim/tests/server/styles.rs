@@ -139,7 +139,7 @@ async fn each_style_is_what_it_says() {
 /// The head of an answer whose body may be compressed.
 async fn head_of(sim: &Sim, request: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut stream = crate::raw::open(sim).await;
+    let mut stream = crate::tls::open(sim).await;
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use vim_api::mo::Managed as _;
 use vim_api::types as t;
 use vim_api::{Client, ErrorKind, Task, TaskStep, mo};
-use vsphere_sim::{DiskSpec, FaultRule, Sim, VmSpec};
+use vsphere_sim::{DiskSpec, Endpoint, FaultPlace, FaultRule, Sim, VmSpec};
 
 use crate::{MIB, log_in, machine};
 
@@ -84,4 +85,75 @@ async fn a_busy_machine_is_waited_for_within_a_budget() {
     assert!(refused.fault::<t::TaskInProgress>().is_some(), "{refused}");
     assert!(refused.to_string().contains("still not free"), "{refused}");
     assert!(began.elapsed() >= Duration::from_millis(700) && began.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn only_so_many_tasks_are_remembered_and_none_that_runs() {
+    let vm = VmSpec::new("vm-1").disk(DiskSpec::empty(MIB));
+    let sim = Sim::builder().vm(vm).task_duration(Duration::from_millis(1)).start().await.unwrap();
+    let client = log_in(&sim).await;
+    let vm = machine(&client, &sim);
+    // This one takes as long as the clock stands.
+    let rule = FaultRule::at(Endpoint::Sdk, "CreateSnapshot_Task", FaultPlace::Task);
+    sim.add_fault(FaultRule { delay_ms: Some(3_600_000), ..rule }).unwrap();
+    let slow = vm.create_snapshot_task("slow", None, false, false).await.unwrap();
+    let browser: mo::Datastore = client.bind(&vim_api::MoRef::new("datastore-11"));
+    let browser = client.bind(&browser.require(mo::Datastore::BROWSER).await.unwrap());
+    for _ in 0..205 {
+        browser.search_datastore_task("[datastore1]", None).await.unwrap().wait().await.unwrap();
+    }
+    let manager: mo::TaskManager = client.bind(client.content().task_manager.as_ref().unwrap());
+    let recent = manager.require(mo::TaskManager::RECENT_TASK).await.unwrap();
+    assert_eq!(recent.len(), 200);
+    assert!(recent.contains(slow.moref()), "a task that goes on is not forgotten");
+    assert_eq!(vm.require(mo::VirtualMachine::RECENT_TASK).await.unwrap(), [slow.moref().clone()]);
+}
+
+#[tokio::test]
+async fn a_copy_that_is_called_back_leaves_nothing() {
+    const SIZE: u64 = 128 * MIB;
+    let vm = VmSpec::new("vm-1").disk(DiskSpec::empty(SIZE)).powered_off();
+    let sim = Sim::builder().vm(vm).task_duration(Duration::from_millis(1)).start().await.unwrap();
+    let fill = |disk: &mut sim_store::Disk| {
+        for at in 0..SIZE / MIB {
+            disk.write_at(at * MIB, &vec![7; MIB as usize]).unwrap();
+        }
+    };
+    sim.vm("vm-1").unwrap().with_live_disk(2000, fill).unwrap();
+    let client = log_in(&sim).await;
+    let disks: mo::VirtualDiskManager = client.bind(client.content().virtual_disk_manager.as_ref().unwrap());
+    let datacenter = vim_api::MoRef::new("datacenter-2");
+    // A copy may be done before anybody has seen it at work: then another is begun.
+    for attempt in 0..20 {
+        let copy = format!("[datastore1] vm-1/copy-{attempt}.vmdk");
+        let source = "[datastore1] vm-1/vm-1.vmdk";
+        let copied =
+            disks.copy_virtual_disk_task(source, Some(&datacenter), &copy, Some(&datacenter), None, None);
+        let task = copied.await.unwrap();
+        let bound: mo::Task = client.bind(task.moref());
+        let at_work = loop {
+            let info = bound.require(mo::Task::INFO).await.unwrap();
+            if info.complete_time.is_some() {
+                break false;
+            }
+            if info.progress.is_some_and(|percent| percent > 40) && info.cancelable {
+                break true;
+            }
+        };
+        if !at_work || bound.cancel_task().await.is_err() {
+            continue;
+        }
+        let Err(canceled) = task.wait().await else { continue };
+        assert!(canceled.find_fault::<t::RequestCanceled>().is_some(), "{canceled}");
+        assert!(bound.require(mo::Task::INFO).await.unwrap().cancelled);
+        let folder = sim.data_dir().join("datastores/datastore1/vm-1");
+        let names: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.starts_with(&format!("copy-{attempt}")))
+            .collect();
+        assert!(names.is_empty(), "{names:?}");
+        return;
+    }
+    panic!("no copy was ever seen at work");
 }

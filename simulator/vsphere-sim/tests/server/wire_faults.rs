@@ -8,7 +8,8 @@ use vim_api::types as t;
 use vim_api::{ErrorKind, MoRef};
 use vsphere_sim::{Action, Effect, Endpoint, FaultPlace, FaultRule, Mutation, Sim};
 
-use crate::raw::{envelope, open, post, start};
+use crate::raw::{envelope, post, start};
+use crate::tls::open;
 use crate::{MIB, log_in, machine};
 
 const CONTENT: &str = "<RetrieveServiceContent xmlns=\"urn:vim25\"><_this type=\"ServiceInstance\">ServiceInstance</_this></RetrieveServiceContent>";

@@ -84,37 +84,42 @@ pub(super) fn host(version: ApiVersion) -> t::AboutInfo {
 
 /// A property of `LicenseManager`. The server is being evaluated, for as long as it likes.
 pub(super) fn license_property(about: &t::AboutInfo, name: &str) -> Option<Value> {
-    let fact = |key: &str, value: Value| t::KeyAnyValue { key: key.to_owned(), value, ..Default::default() };
-    let text = |text: &str| Value::String(text.to_owned());
-    let facts = vec![
-        fact("ProductName", text(about.license_product_name.as_deref().unwrap_or_default())),
-        fact("ProductVersion", text(about.license_product_version.as_deref().unwrap_or_default())),
-        fact("expirationHours", Value::Int(1440)),
-    ];
     Some(match name {
         "source" => {
             t::EvaluationLicenseSource { remaining_hours: Some(1440), ..Default::default() }.to_value()
         }
         "sourceAvailable" => Value::Bool(true),
-        "licensedEdition" => text("eval"),
-        "licenses" => {
-            let evaluation = t::LicenseManagerLicenseInfo {
-                license_key: "00000-00000-00000-00000-00000".to_owned(),
-                edition_key: "eval".to_owned(),
-                name: "Evaluation Mode".to_owned(),
-                total: 0,
-                used: Some(0),
-                cost_unit: String::new(),
-                properties: facts,
-                ..Default::default()
-            };
-            Value::array("LicenseManagerLicenseInfo", vec![evaluation.to_value()])
-        }
+        "licensedEdition" => Value::String("eval".to_owned()),
+        "licenses" => Value::array("LicenseManagerLicenseInfo", vec![license(about).to_value()]),
         "evaluation" => {
-            t::LicenseManagerEvaluationInfo { properties: facts, ..Default::default() }.to_value()
+            t::LicenseManagerEvaluationInfo { properties: facts(about), ..Default::default() }.to_value()
         }
         _ => return None,
     })
+}
+
+/// The license by which everything runs here.
+pub(super) fn license(about: &t::AboutInfo) -> t::LicenseManagerLicenseInfo {
+    t::LicenseManagerLicenseInfo {
+        license_key: "00000-00000-00000-00000-00000".to_owned(),
+        edition_key: "eval".to_owned(),
+        name: "Evaluation Mode".to_owned(),
+        total: 0,
+        used: Some(0),
+        cost_unit: String::new(),
+        properties: facts(about),
+        ..Default::default()
+    }
+}
+
+fn facts(about: &t::AboutInfo) -> Vec<t::KeyAnyValue> {
+    let fact = |key: &str, value: Value| t::KeyAnyValue { key: key.to_owned(), value, ..Default::default() };
+    let text = |text: &Option<String>| Value::String(text.clone().unwrap_or_default());
+    vec![
+        fact("ProductName", text(&about.license_product_name)),
+        fact("ProductVersion", text(&about.license_product_version)),
+        fact("expirationHours", Value::Int(1440)),
+    ]
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 
-use super::{ask, connect, names, on_host, session, url};
+use super::{ask, names, on_host, session, url};
 use crate::start;
+use crate::tls::open;
 
 #[tokio::test]
 async fn a_file_is_made_replaced_kept_and_deleted() {
@@ -63,7 +64,7 @@ async fn an_upload_that_breaks_leaves_what_was_there() {
     let before = names(&sim, "");
     for (name, length) in [("old.bin", "Content-Length: 2000000"), ("new.bin", "Transfer-Encoding: chunked")]
     {
-        let mut stream = connect(&sim).await;
+        let mut stream = open(&sim).await;
         let head = format!("PUT {} HTTP/1.1\r\nHost: x\r\n{length}\r\n{session}\r\n", url(name));
         stream.write_all(head.as_bytes()).await.unwrap();
         let body = if length.starts_with("C") { vec![7; 500_000] } else { b"5\r\nhello\r\n".to_vec() };
