@@ -97,10 +97,10 @@ class Simulator:
 def run_checks(checks, wanted, missing_file, *arguments):
     """Calls each check, or those whose names are wanted, and prints how it went. True if all did as they should.
 
-    The file names checks that are known to fail because the simulator lacks something, one a line, text after `#` aside. A
+    The file, if there is one, names checks that are known to fail because the simulator lacks something, one a line, text after `#` aside. A
     name in it that passes is a failure too, and so is one that no check has.
     """
-    lines = pathlib.Path(missing_file).read_text(encoding="utf-8").splitlines()
+    lines = pathlib.Path(missing_file).read_text(encoding="utf-8").splitlines() if missing_file else []
     known = {line.partition("#")[0].strip() for line in lines} - {""}
     passed, missing, failed = 0, 0, 0
     for name in sorted(known - {check.__name__ for check in checks}):

@@ -180,7 +180,8 @@ impl Arguments {
 fn address(text: &str) -> Result<SocketAddr, String> {
     let found = text.to_socket_addrs().ok().and_then(|mut found| found.next());
     found.ok_or_else(|| {
-        "this is no address with a port, such as 127.0.0.1:8989 or [::1]:8989; port 0 takes a free one".to_owned()
+        "this is no address with a port, such as 127.0.0.1:8989 or [::1]:8989; port 0 takes a free one"
+            .to_owned()
     })
 }
 
@@ -188,9 +189,11 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
     let found = address(text)?;
     match found.ip().is_loopback() {
         true => Ok(found),
-        false => Err("the control port has no login, so it must be on a loopback address, such as 127.0.0.1:8990; \
+        false => Err(
+            "the control port has no login, so it must be on a loopback address, such as 127.0.0.1:8990; \
                       from elsewhere it can be reached through ssh -L"
-            .to_owned()),
+                .to_owned(),
+        ),
     }
 }
 

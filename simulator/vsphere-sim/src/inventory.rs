@@ -27,8 +27,8 @@ use tree::Entity;
 
 pub(crate) use files::vmsn;
 pub(crate) use service::{Mode, default_version};
-pub(crate) use storage::datastore_url;
-pub(crate) use vm::power_state;
+pub(crate) use storage::{datastore_url, uses};
+pub(crate) use vm::{network_of, power_state};
 
 /// A managed object with what its properties are made of.
 #[derive(Clone, Copy)]

@@ -61,7 +61,9 @@ pub(crate) fn start(format: Format, filter: Option<Filter>) -> Result<(), String
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let layer = match format {
         Format::Text => layer.with_ansi(false).boxed(),
-        Format::Json => layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+        Format::Json => {
+            layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+        }
     };
     tracing_subscriber::registry().with(layer.with_filter(filter)).init();
     Ok(())

@@ -120,7 +120,7 @@ impl World {
 }
 
 /// Whether a machine has any file on a datastore.
-pub(super) fn uses(machine: &Machine, label: &str) -> bool {
+pub(crate) fn uses(machine: &Machine, label: &str) -> bool {
     is_at_home(machine, label) || machine.disks().iter().any(|disk| disk.path.datastore() == label)
 }
 

@@ -11,6 +11,7 @@ const METHODS: &[(&str, &str)] = &[
     ("FileManager.moveFile", "Move file"),
     ("Folder.createVm", "Create virtual machine"),
     ("Folder.registerVm", "Register virtual machine"),
+    ("ResourcePool.ImportVAppLRO", "Deploy OVF template"),
     ("VirtualDiskManager.copyVirtualDisk", "Copy virtual disk"),
     ("VirtualDiskManager.createVirtualDisk", "Create virtual disk"),
     ("VirtualDiskManager.deleteVirtualDisk", "Delete virtual disk"),
@@ -20,6 +21,7 @@ const METHODS: &[(&str, &str)] = &[
     ("VirtualMachine.consolidateDisks", "Consolidate virtual machine disk files"),
     ("VirtualMachine.createSnapshot", "Create virtual machine snapshot"),
     ("VirtualMachine.destroy", "Delete virtual machine"),
+    ("VirtualMachine.exportVm", "Export virtual machine"),
     ("VirtualMachine.powerOff", "Power off virtual machine"),
     ("VirtualMachine.powerOn", "Power on virtual machine"),
     ("VirtualMachine.reconfigure", "Reconfigure virtual machine"),
@@ -45,7 +47,7 @@ const REASONS: [(&str, &str); 4] = [
 ];
 
 /// What people call a task; its id if it is of an extension's own type.
-pub(super) fn label(description_id: &str) -> &str {
+pub(crate) fn label(description_id: &str) -> &str {
     METHODS.iter().find(|(id, _)| *id == description_id).map_or(description_id, |(_, label)| label)
 }
 
