@@ -85,6 +85,7 @@ class Visit:
                        f"{machine._moId} is not shown")
         self.tab.write("#filter", "")
         self.tab.run("document.querySelector('#filter').value = ''; document.querySelector('#filter').dispatchEvent(new Event('input'))")
+        self.tab.until("document.querySelector('[role=treeitem]').dataset.id.startsWith('datacenter')", "the tree does not come back")
 
     def bars(self):
         """Of the first disk's bars: what they are of, and the cells that are marked."""

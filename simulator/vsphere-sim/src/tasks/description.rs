@@ -32,6 +32,7 @@ const METHODS: &[(&str, &str)] = &[
     ("VirtualMachine.revertToCurrentSnapshot", "Revert to current snapshot"),
     ("VirtualMachine.suspend", "Suspend virtual machine"),
     ("VirtualMachine.unregister", "Unregister virtual machine"),
+    ("vm.Snapshot.exportSnapshot", "Export snapshot"),
     ("vm.Snapshot.remove", "Remove snapshot"),
     ("vm.Snapshot.revert", "Revert snapshot"),
 ];

@@ -67,8 +67,9 @@ async fn all_is_told_and_no_secret() {
     assert_eq!(status, 201);
     let rest: String = serde_json::from_slice(&rest).unwrap();
 
-    machine(&client, &sim).create_snapshot_task("s", None, false, false).await.unwrap();
+    let task = machine(&client, &sim).create_snapshot_task("s", None, false, false).await.unwrap();
     machine(&client, &sim).create_snapshot_task("s", None, false, false).await.unwrap_err();
+    task.wait().await.unwrap();
     client.logout().await.unwrap();
     let client = log_in(&sim).await;
     let slow = FaultRule {
@@ -77,9 +78,6 @@ async fn all_is_told_and_no_secret() {
         ..FaultRule::at(Endpoint::Nfc, "GET", FaultPlace::Body)
     };
     sim.add_fault(slow).unwrap();
-    while sim.vm("vm-1").unwrap().snapshot_count() == 0 {
-        tokio::task::yield_now().await;
-    }
     let snapshot: mo::VirtualMachineSnapshot =
         client.bind(&MoRef::new(sim.vm("vm-1").unwrap().snapshots()[0].as_str()));
     let lease = ready(&client, snapshot.export_snapshot().await).await;

@@ -171,7 +171,7 @@ async fn chains_and_maps_are_those_of_the_disk() {
     let snapshot = async || {
         let machine: mo::VirtualMachine = client.bind(&vm.moref());
         let task = machine.create_snapshot_task("s<1>", None, false, false).await.unwrap();
-        client.task(&task).until_done().await.unwrap();
+        task.wait().await.unwrap();
         vm.snapshots().pop().unwrap()
     };
     write(0, MIB);
@@ -212,9 +212,9 @@ async fn tasks_and_sessions_are_shown_without_secrets() {
     let client = log_in(&sim).await;
     let machine: mo::VirtualMachine = client.bind(&sim.vm("off").unwrap().moref());
     let task = machine.power_on_vm_task(None).await.unwrap();
-    client.task(&task).until_done().await.unwrap();
+    task.wait().await.unwrap();
     let task = machine.power_on_vm_task(None).await.unwrap();
-    client.task(&task).until_done().await.unwrap_err();
+    task.wait().await.unwrap_err();
     let told = get(&sim, "/v1/tasks");
     let tasks = told["tasks"].as_array().unwrap();
     assert_eq!(tasks.len(), 2, "{told}");

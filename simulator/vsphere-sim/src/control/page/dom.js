@@ -26,17 +26,27 @@ function fill(element, classes, attributes, children) {
 
 export const at = (id) => document.getElementById(id);
 
-// Puts something else into an element, unless it would look the same: what is hovered over, marked or in focus stays so. What has
-// the focus is found again by its data-focus.
+// What the pointer is pressed on: a click is one only if both its ends meet the same element.
+let pressed = null;
+addEventListener("pointerdown", (event) => { pressed = event.target; }, true);
+for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => setTimeout(() => { pressed = null; }), true);
+
+export const isHeld = (element) => pressed !== null && element.contains(pressed);
+
+// Puts something else into an element, unless it would look the same. What is open stays open, what was typed stays there, and
+// what has the focus has it again: all by names that outlast the elements, in data-open and data-focus. Answers whether it did.
 export function show(element, state, make) {
   const text = JSON.stringify(state);
-  if (element.shownState === text) return;
+  if (element.shownState === text || isHeld(element)) return false;
   element.shownState = text;
   const focused = element.contains(document.activeElement) ? document.activeElement.dataset.focus : null;
   const open = new Set([...element.querySelectorAll("details[open][data-open]")].map((found) => found.dataset.open));
+  const typed = new Map([...element.querySelectorAll("input[data-focus]")].map((found) => [found.dataset.focus, found.value]));
   element.replaceChildren(...[make()].flat(Infinity).filter(Boolean));
   for (const details of element.querySelectorAll("details[data-open]")) details.open = open.has(details.dataset.open);
+  for (const input of element.querySelectorAll("input[data-focus]")) input.value = typed.get(input.dataset.focus) ?? input.value;
   if (focused) [...element.querySelectorAll("[data-focus]")].find((found) => found.dataset.focus === focused)?.focus();
+  return true;
 }
 
 // Asks the control port. An error has the words of the answer.

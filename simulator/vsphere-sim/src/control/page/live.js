@@ -48,8 +48,8 @@ async function act(event, place, work) {
   }
 }
 
-const button = (text, focus, label, work) => el("button.small", {
-  type: "button", "data-focus": focus, "aria-label": label, onclick: (event) => act(event, "fault-error", work),
+const button = (text, focus, label, place, work) => el("button.small", {
+  type: "button", "data-focus": focus, "aria-label": label, onclick: (event) => act(event, place, work),
 }, text);
 
 export function tasks({ tasks }, server) {
@@ -96,8 +96,8 @@ export function sessions({ sessions, timeout_seconds: timeout }) {
         el("p.note", null, [session.address, session.agent, session.calls !== undefined && many(session.calls, "call"), `since ${time(session.login)}`]
           .filter(Boolean).join(" · "))))),
       el("div.row", null, [...users].slice(0, 5).map((user) =>
-        button(`Expire ${user}`, `expire ${user}`, `Expire the sessions of ${user}`, () => ask("POST", "/v1/sessions/expire", { user }))),
-      users.size > 1 && button("Expire all", "expire all", "Expire all sessions", () => ask("POST", "/v1/sessions/expire", {}))),
+        button(`Expire ${user}`, `expire ${user}`, `Expire the sessions of ${user}`, "sessions-error", () => ask("POST", "/v1/sessions/expire", { user }))),
+      users.size > 1 && button("Expire all", "expire all", "Expire all sessions", "sessions-error", () => ask("POST", "/v1/sessions/expire", {}))),
       el("p.note", null, `Idle sessions end after ${duration(timeout)} of the server’s clock.`),
     ];
   });
@@ -110,7 +110,7 @@ export function faults({ rules, vddk }) {
     return [
       el("ul.rules", null, rules.map((state) => rule(state)), vddk.map((each) => el("li", null,
         el("p", null, el("b", null, each.function ?? "VDDK"), el("span.badge", null, "fake VDDK")), el("code", null, JSON.stringify(each))))),
-      button("Take all back", "all rules", "Take all fault rules back", () => ask("DELETE", "/v1/faults")),
+      button("Take all back", "all rules", "Take all fault rules back", "fault-error", () => ask("DELETE", "/v1/faults")),
     ];
   });
 }
@@ -122,7 +122,7 @@ function rule({ id, seen, hits, rule }) {
     el("p", null, el("b", null, rule.method || "*"), ` ${rule.where} → `, el("b", null, what),
       el(`span.state${hits ? ".bad" : ""}`, { title: "calls that suffered, of those that matched" }, `${number(hits)} of ${many(seen, "call")}`)),
     el("code", null, JSON.stringify(rule)),
-    button("Take back", `rule ${id}`, `Take rule ${id} back`, () => ask("DELETE", `/v1/faults/${id}`)));
+    button("Take back", `rule ${id}`, `Take rule ${id} back`, "fault-error", () => ask("DELETE", `/v1/faults/${id}`)));
 }
 
 export function server(server) {

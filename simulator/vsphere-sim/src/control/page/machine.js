@@ -1,7 +1,7 @@
 // A machine: what it is, its snapshots, and its disks with their chains and maps.
 
 import { ask, at, bytes, draw, el, many, moment, show } from "/dom.js";
-import { axis, bar, sum } from "/map.js";
+import { axis, bar, sum, tip } from "/map.js";
 
 // Disks are asked for every so many rounds: their files are read for it.
 const ROUNDS = 2;
@@ -12,7 +12,6 @@ const NODE = 15;
 
 let id = null;
 let round = 0;
-let problem = null;
 
 export function start() {
   show(at("detail"), null, () => el("div.empty", null,
@@ -23,7 +22,6 @@ export function start() {
 export function select(wanted) {
   id = wanted;
   round = 0;
-  problem = null;
   refresh([]).catch(() => {});
 }
 
@@ -72,7 +70,7 @@ async function chain(path, machine, disk) {
   }
   const card = at(`disk-${disk.key}`);
   if (!card || id !== machine.id) return;
-  show(card, [drawn, disk, machine.snapshots, machine.power, problem], () => diskCard(machine, disk, drawn));
+  if (show(card, [drawn, disk, machine.snapshots, machine.power], () => diskCard(machine, disk, drawn))) tip(null);
 }
 
 function head(machine, task) {
@@ -208,7 +206,7 @@ function parsed(text) {
 function guest(machine, disk) {
   const field = (name, label, value) => el("label", null, `${label} `,
     el("input", { name, value, size: 8, required: true, autocomplete: "off", "data-focus": `${disk.key} ${name}` }));
-  const wrong = el("p.error", { role: "alert" }, problem?.key === disk.key ? problem.text : "");
+  const wrong = el("p.error", { role: "alert" });
   const submit = async (event) => {
     event.preventDefault();
     const told = new FormData(event.target);

@@ -1,6 +1,6 @@
 // The inventory as a tree. What is below an object is asked for when it is opened, a page at a time.
 
-import { ask, at, draw, el, many, number } from "/dom.js";
+import { ask, at, draw, el, isHeld, many, number } from "/dom.js";
 
 const PAGE = 100;
 const PAUSE = 200;
@@ -50,7 +50,7 @@ export function start(onSelect) {
 
 // Shows what has changed, if the server's count of changes says that something may have.
 export async function refresh(now) {
-  if (now === revision || busy) return;
+  if (now === revision || busy || isHeld(root.list)) return;
   busy = true;
   try {
     if (revision === null) await first();
