@@ -43,7 +43,8 @@ class Visit:
         self.branched = self.peer.tracked()
         self.off = self.peer.machine()
         self.hostile = self.peer.machine()
-        WaitForTask(self.hostile.Rename_Task(HOSTILE))
+        for machine, name in ((self.hostile, HOSTILE), (self.tracked, "web-01"), (self.branched, "db-01"), (self.off, "build-agent")):
+            WaitForTask(machine.Rename_Task(name))
         self.first = self.grow(self.tracked)
         self.branch(self.branched)
         self.tab.open(simulator.control + "/")
@@ -282,8 +283,15 @@ def screenshots(visit):
     visit.simulator.tell("faults", method="CurrentTime", delay_ms=1)
     visit.peer.service.CurrentTime()
     visit.tab.until("document.querySelectorAll('[data-rule]').length === 2 && document.querySelector('.tasks progress')", "all is not there")
-    visit.tab.run("""document.querySelectorAll("#tree [role=group] [role=group] [aria-expanded=true] > .line").forEach((line) => line.click());
-        scrollTo(0, 0); document.activeElement.blur(); document.querySelector("#tree").scrollTop = 0""")
+    # The tree as somebody has opened it who looks at this machine, and nothing else in it.
+    visit.tab.run("document.querySelectorAll('#tree [role=group] [aria-expanded=true] > .line').forEach((line) => line.click())")
+    for step in ("datacenter-2", visit.tracked.parent.parent._moId, visit.tracked.parent._moId):
+        visit.tab.until(f"document.querySelector(\"[data-id='{step}']\")", f"{step} is not in the tree")
+        visit.tab.run(f"(() => {{ const item = document.querySelector(\"[data-id='{step}']\");"
+                      "if (item.getAttribute('aria-expanded') !== 'true') item.firstChild.click(); })()")
+    marked = f"document.querySelector(\"[data-id='{visit.tracked._moId}']\")"
+    visit.tab.until(marked, "the machine is not in the tree")
+    visit.tab.run(f"{marked}.scrollIntoView({{ block: 'center' }}); scrollTo(0, 0); document.activeElement.blur()")
     for name, width, dark, height in (("page", 1280, False, 1000), ("page-dark", 1280, True, 1000), ("page-narrow", 480, False, 1600),
                                       ("page-middle", 1000, True, 1400)):
         visit.tab.look(width, dark, height)

@@ -70,7 +70,12 @@ async function chain(path, machine, disk) {
   }
   const card = at(`disk-${disk.key}`);
   if (!card || id !== machine.id) return;
-  if (show(card, [drawn, disk, machine.snapshots, machine.power], () => diskCard(machine, disk, drawn))) tip(null);
+  if (show(card, [drawn, disk, machine.snapshots, machine.power], () => diskCard(machine, disk, drawn))) {
+    tip(null);
+    // All maps stand below each other, behind the lines of the chain.
+    const lines = card.querySelector(".gutter");
+    if (lines) card.style.setProperty("--gutter", `${lines.getAttribute("width")}px`);
+  }
 }
 
 function head(machine, task) {
@@ -144,7 +149,7 @@ function row(name, detail, map, disk, what, more) {
   return el("div.maprow", { "data-row": detail ?? name },
     el("p", null, el("b", null, name), detail && el("small", null, ` ${detail}`), el("span.numbers", null, sum(map, what))),
     bar(map, disk, what, name),
-    more && el("p.mono.note", null, more));
+    el("p.note", { class: detail ? "mono note" : "note" }, more));
 }
 
 // The links, the live one on top, with the lines that lead down to their parents.
