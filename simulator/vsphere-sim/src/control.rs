@@ -184,7 +184,8 @@ fn route(
         }
         (&Method::POST, "/v1/sessions/expire") => {
             let wish: Expire = parse(body)?;
-            let expired = shared.update(|world| world.expire_sessions(wish.user.as_deref()));
+            let user = wish.user.as_deref();
+            let expired = shared.update(|world| world.expire_sessions(user) + world.rest.expire(user));
             Ok(json!({ "expired": expired }))
         }
         (&Method::POST, "/v1/clock/advance") => {

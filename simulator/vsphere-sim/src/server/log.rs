@@ -27,7 +27,7 @@ pub(super) fn call(
     let bytes = answer.ok().and_then(|response| response.body().size_hint().exact());
     tracing::info!(
         method = call.method,
-        object = %call.this,
+        object = call.this.to_string(),
         user = call.user,
         address = caller.address,
         received,

@@ -54,10 +54,14 @@ struct Asked {
 }
 
 impl RestSessions {
-    /// Ends all. Answers how many.
-    pub(crate) fn expire(&mut self) -> usize {
-        let ended = std::mem::take(&mut self.live).len();
-        tracing::info!(sessions = ended, "REST sessions end");
+    /// Ends those of a user, or with `None` of everybody. Answers how many.
+    pub(crate) fn expire(&mut self, user: Option<&str>) -> usize {
+        let before = self.live.len();
+        self.live.retain(|_, session| user.is_some_and(|user| session.user != user));
+        let ended = before - self.live.len();
+        if ended > 0 {
+            tracing::info!(user, sessions = ended, "REST sessions end");
+        }
         ended
     }
 }

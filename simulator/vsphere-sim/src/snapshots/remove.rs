@@ -121,7 +121,7 @@ fn follow(shared: &Shared, id: &str, merged: &[Removal]) -> Outcome<()> {
         return Ok(());
     }
     for (child, survivor) in &moves {
-        tracing::info!(machine = id, child = %child.display(), into = %survivor.display(), "disk links merged");
+        tracing::info!(machine = id, child = ?child, into = ?survivor, "disk links merged");
     }
     let mut machine = Held::take(shared, id)?.machine;
     shared.read(|world| {

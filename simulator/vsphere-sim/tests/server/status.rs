@@ -244,3 +244,30 @@ async fn tasks_and_sessions_are_shown_without_secrets() {
     );
     assert_eq!(server["clock"]["stands"], false);
 }
+
+#[tokio::test]
+async fn rest_sessions_are_shown_and_end_with_the_others() {
+    let sim = Sim::builder()
+        .control("127.0.0.1:0".parse().unwrap())
+        .vm(VmSpec::new("vm-1"))
+        // Releases before 8.0.3 have sessions apart for their REST services.
+        .api_version(vim_api::ApiVersion::parse("7.0.3.0").unwrap())
+        .start()
+        .await
+        .unwrap();
+    let client = log_in(&sim).await;
+    client.rest().tags().attached(&[sim.vms()[0].moref()]).await.unwrap();
+    let kinds = |told: Value| -> Vec<String> {
+        told["sessions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|session| session["kind"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(kinds(get(&sim, "/v1/sessions")), ["api", "rest"]);
+    assert_eq!(ask(&sim, "POST", "/v1/sessions/expire", r#"{"user": "somebody"}"#).1["expired"], 0);
+    let body = format!(r#"{{"user": "{}"}}"#, sim.user());
+    assert_eq!(ask(&sim, "POST", "/v1/sessions/expire", &body).1["expired"], 2);
+    assert!(kinds(get(&sim, "/v1/sessions")).is_empty());
+}
