@@ -82,37 +82,37 @@ pub(crate) struct Arguments {
     /// goes when the simulator stops.
     #[arg(long, value_name = "FOLDER", help_heading = INVENTORY)]
     data: Option<PathBuf>,
-    /// Machines, each with two thin disks of 1 GiB and 256 MiB
+    /// Machines, up to 100000, each with two thin disks of 1 GiB and 256 MiB
     ///
     /// They are the same at every start, and take no space before they are used.
     #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=100_000),
         help_heading = INVENTORY)]
     vms: u32,
-    /// Datacenters
+    /// Datacenters, up to 1000
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000),
         help_heading = INVENTORY)]
     datacenters: u32,
-    /// Clusters, in turns over the datacenters
+    /// Clusters, up to 1000, in turns over the datacenters
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000),
         help_heading = INVENTORY)]
     clusters: u32,
-    /// Hosts, in turns over the clusters
+    /// Hosts, up to 10000, in turns over the clusters
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000),
         help_heading = INVENTORY)]
     hosts: u32,
-    /// Resource pools beside the one that each cluster has
+    /// Resource pools, up to 10000, beside the one that each cluster has
     #[arg(long, value_name = "COUNT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000),
         help_heading = INVENTORY)]
     pools: u32,
-    /// Datastores, in turns over the datacenters
+    /// Datastores, up to 1000, in turns over the datacenters
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000),
         help_heading = INVENTORY)]
     datastores: u32,
-    /// Networks, in turns over the datacenters
+    /// Networks, up to 1000, in turns over the datacenters
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000),
         help_heading = INVENTORY)]
     networks: u32,
-    /// Folders for machines, in turns over the datacenters
+    /// Folders for machines, up to 10000, in turns over the datacenters
     #[arg(long, value_name = "COUNT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000),
         help_heading = INVENTORY)]
     folders: u32,
@@ -132,10 +132,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE", help_heading = BEHAVIOUR)]
     faults: Option<PathBuf>,
 
-    /// Least level: off, error, warn, info, debug or trace; or by module, such as `warn,vsphere_sim=info`
+    /// Least level: off, error, warn, info, debug or trace, or by module [default: RUST_LOG, or warn]
     ///
-    /// info has a line for each call, session, task, change of a disk and fault rule that strikes; debug has each HTTP
-    /// request too. Secrets are in none of them. Where it is not given, RUST_LOG says it; without that it is warn.
+    /// By module it is a list such as warn,vsphere_sim=info. info has a line for each call, session, task, change of a disk and fault rule that strikes; debug has each HTTP
+    /// request too. Secrets are in none of them.
     #[arg(long, value_name = "LEVEL", help_heading = LOGS)]
     pub(crate) log_level: Option<Filter>,
     /// How a line is written: for people, or as an object of JSON
