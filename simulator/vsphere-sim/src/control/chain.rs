@@ -3,6 +3,7 @@
 //! What the world knows is copied first, and the files are read outside of its lock, as everybody else reads them.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -10,7 +11,7 @@ use sim_store::{Access, DatastorePath, DeltaFormat, Disk, Extent, LinkKind, Scop
 
 use super::query::Query;
 use crate::fault::describe;
-use crate::machine::{DiskState, Machine};
+use crate::machine::DiskState;
 use crate::world::{Shared, World};
 use crate::{Error, ErrorKind, Result, chain};
 
@@ -99,11 +100,7 @@ fn known(world: &World, id: &str, key: i32) -> Result<Known> {
             path: disk.path,
         });
     }
-    Ok(Known { host: host(&disk.path)?, has_files: has_files(machine), disk, frozen })
-}
-
-fn has_files(machine: &Machine) -> bool {
-    !machine.untouched
+    Ok(Known { host: host(&disk.path)?, has_files: !machine.untouched, disk, frozen })
 }
 
 fn draw(known: &Known, cells: u64) -> Result<Value> {
@@ -167,10 +164,10 @@ fn links(known: &Known) -> Result<Vec<(PathBuf, Found)>> {
         for link in disk.links().into_iter().rev() {
             let path = chain::beside(top, &link.descriptor)
                 .map_err(|fault| Error::new(ErrorKind::Store, fault.message))?;
-            if !found.contains_key(&link.descriptor) {
-                order.push(link.descriptor.clone());
+            if let Entry::Vacant(place) = found.entry(link.descriptor) {
+                order.push(place.key().clone());
                 let cid = format!("{:08x}", link.cid.0);
-                found.insert(link.descriptor, Found { path: path.clone(), parent, kind: link.kind, cid });
+                place.insert(Found { path: path.clone(), parent, kind: link.kind, cid });
             }
             parent = Some(path);
         }

@@ -2,7 +2,7 @@
 
 import { ask, at, duration, el, many, moment, number, show, time } from "/dom.js";
 
-const SHOWN_TASKS = 12;
+const SHOWN_TASKS = 6;
 
 const EXAMPLES = [
   ["a call fails once", { method: "CreateSnapshot_Task", fault: "TaskInProgress", count: 1 }],

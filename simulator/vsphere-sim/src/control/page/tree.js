@@ -64,8 +64,11 @@ export async function refresh(now) {
 // Marks an object wherever it is shown.
 export function mark(id) {
   marked = id;
-  for (const item of root.list.querySelectorAll("[role=treeitem]")) {
-    item.setAttribute("aria-selected", String(item.dataset.id === id));
+  // Those too that are not shown while something is sought.
+  for (const { list } of nodes.values()) {
+    for (const item of list?.children ?? []) {
+      if (item.dataset.id) item.setAttribute("aria-selected", String(item.dataset.id === id));
+    }
   }
 }
 
