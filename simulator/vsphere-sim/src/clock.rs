@@ -50,6 +50,11 @@ impl ServerClock {
         Moment(u64::try_from(micros).unwrap_or(u64::MAX))
     }
 
+    /// Whether it moves only when it is moved.
+    pub(crate) fn stands(&self) -> bool {
+        matches!(self.base, Clock::Virtual { .. })
+    }
+
     /// Moves the clock ahead.
     pub(crate) fn advance(&mut self, by: Duration) {
         self.ahead = self.ahead.saturating_add(by);

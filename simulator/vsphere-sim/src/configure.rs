@@ -218,12 +218,17 @@ fn one(shared: &Shared, work: &FileWork, made: &mut Vec<std::path::PathBuf>) -> 
                 sim_store::delete(&host).map_err(|error| failed(&error))?;
             }
             Disk::create(&host, spec).map_err(|error| failed(&error))?;
+            tracing::info!(disk = path.to_string(), capacity = spec.capacity, "disk made");
             made.push(host);
         }
         FileWork::Grow { capacity, .. } => {
             sim_store::grow(&host, *capacity).map_err(|error| failed(&error))?;
+            tracing::info!(disk = path.to_string(), capacity, "disk grown");
         }
-        FileWork::Delete { .. } => sim_store::delete(&host).map_err(|error| failed(&error))?,
+        FileWork::Delete { .. } => {
+            sim_store::delete(&host).map_err(|error| failed(&error))?;
+            tracing::info!(disk = path.to_string(), "disk deleted");
+        }
     }
     Ok(())
 }

@@ -63,6 +63,7 @@ fn create(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
     let work = move |_: &Shared, progress: &mut Progress<'_>| {
         progress.fail_early()?;
         Disk::create(&disk.host, &spec).map_err(|error| from_store(&error, &disk.text))?;
+        tracing::info!(disk = disk.text, capacity = spec.capacity, "disk made");
         Ok(Some(Value::String(disk.text)))
     };
     Ok(tasks::start_apart(shared, call, user, "VirtualDiskManager.createVirtualDisk", Box::new(work)))
@@ -81,6 +82,7 @@ fn copy(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
     let work = move |shared: &Shared, progress: &mut Progress<'_>| {
         files::check_readable(shared, &from)?;
         copy_disk(shared, &from, &to, force, shape, progress)?;
+        tracing::info!(from = from.text, to = to.text, "disk copied");
         Ok(Some(Value::String(to.text)))
     };
     Ok(tasks::start_apart(shared, call, user, "VirtualDiskManager.copyVirtualDisk", Box::new(work)))
@@ -94,6 +96,7 @@ fn rename(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
         let shape = Shape { same_uuid: true, ..Shape::default() };
         copy_disk(shared, &from, &to, force, shape, progress)?;
         sim_store::delete(&from.host).map_err(|error| from_store(&error, &from.text))?;
+        tracing::info!(from = from.text, to = to.text, "disk moved");
         Ok(Some(Value::String(to.text)))
     };
     Ok(tasks::start_apart(shared, call, user, "VirtualDiskManager.moveVirtualDisk", Box::new(work)))
@@ -106,6 +109,7 @@ fn delete(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
         progress.fail_early()?;
         files::check_unused(shared, &disk)?;
         sim_store::delete(&disk.host).map_err(|error| from_store(&error, &disk.text))?;
+        tracing::info!(disk = disk.text, "disk deleted");
         Ok(None)
     };
     Ok(tasks::start_apart(shared, call, user, "VirtualDiskManager.deleteVirtualDisk", Box::new(work)))
@@ -123,6 +127,7 @@ fn extend(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
         let failed = |error| from_store(&error, &disk.text);
         let provisioning = open(&disk, Access::ReadOnly)?.provisioning();
         sim_store::grow(&disk.host, capacity).map_err(failed)?;
+        tracing::info!(disk = disk.text, capacity, "disk grown");
         if provisioning == Provisioning::EagerThick && !eager {
             sim_store::set_provisioning(&disk.host, Provisioning::LazyThick).map_err(failed)?;
         }

@@ -93,6 +93,7 @@ impl FaultBook {
         book.last += 1;
         let id = book.last;
         let chance = Chance(rule.seed.unwrap_or(0));
+        tracing::info!(rule = id, place = ?rule.at, method = rule.method, "fault rule added");
         book.entries.push(Entry { state: FaultState { id, rule, seen: 0, hits: 0 }, chance });
         Ok(id)
     }
@@ -103,12 +104,14 @@ impl FaultBook {
         let at = book.entries.iter().position(|entry| entry.state.id == id);
         let at = at.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no fault rule {id}")))?;
         book.entries.remove(at);
+        tracing::info!(rule = id, "fault rule taken back");
         Ok(())
     }
 
     /// Drops all rules.
     pub(crate) fn clear(&self) {
         self.lock().entries.clear();
+        tracing::info!("all fault rules taken back");
     }
 
     /// All rules, the oldest first.
@@ -154,6 +157,15 @@ impl FaultBook {
             state.seen += 1;
             if hit.len() < most && state.is_due() && chance.is_for(state.rule.probability) {
                 state.hits += 1;
+                tracing::info!(
+                    rule = state.id,
+                    place = ?state.rule.at,
+                    method = asked.method,
+                    object = crate::lease::without_token(asked.object),
+                    user = asked.user,
+                    hits = state.hits,
+                    "fault rule strikes"
+                );
                 hit.push(state.rule.clone());
             }
         }

@@ -28,7 +28,7 @@ use tree::Entity;
 pub(crate) use files::vmsn;
 pub(crate) use service::{default_version, served_versions, versions_before};
 pub(crate) use storage::{datastore_capability, uses};
-pub(crate) use vm::power_state;
+pub(crate) use vm::{network_of, power_state};
 
 /// A managed object with what its properties are made of.
 #[derive(Clone, Copy)]

@@ -343,6 +343,15 @@ pub(crate) fn check_chains(shared: &Shared, machine: &str) -> Outcome<()> {
     })
 }
 
+/// A path as others may see it: of an address of a lease, without the part that lets in who knows it.
+pub(crate) fn without_token(path: &str) -> String {
+    match path.strip_prefix("/nfc/").map(|rest| rest.split_once('/')) {
+        Some(Some((_, name))) => format!("/nfc/*/{name}"),
+        Some(None) => "/nfc/*".to_owned(),
+        None => path.to_owned(),
+    }
+}
+
 /// Removes the machines whose imports ended with the process before this one: their leases are gone, so nobody else can.
 pub(crate) fn sweep(shared: &Shared) {
     let left: Vec<Machine> = shared.update(|world| {

@@ -84,6 +84,7 @@ pub(crate) fn power_on(shared: &Shared, id: &str) -> Outcome<()> {
             hardware::connect(machine.config_mut(), true);
         }
         world.post_of_machine(id, t::VmPoweredOnEvent::default(), "is powered on");
+        tracing::info!(machine = id, "powered on");
     });
     Ok(())
 }
@@ -104,6 +105,7 @@ fn power_off(shared: &Shared, id: &str, clean: bool) -> Outcome<()> {
             hardware::connect(machine.config_mut(), false);
         }
         world.post_of_machine(id, t::VmPoweredOffEvent::default(), "is powered off");
+        tracing::info!(machine = id, clean, "powered off");
     });
     Ok(())
 }

@@ -5,6 +5,7 @@ mod connection;
 mod encode;
 pub(crate) mod folder;
 mod http;
+mod log;
 mod lookup;
 mod nfc;
 pub(crate) mod rest;

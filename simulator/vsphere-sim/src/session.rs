@@ -58,11 +58,11 @@ pub(crate) struct Session {
     /// `UserSession.key`, which is not the cookie.
     pub(crate) key: String,
     pub(crate) user: String,
-    login: Moment,
-    last_active: Moment,
-    address: String,
-    agent: String,
-    calls: i64,
+    pub(crate) login: Moment,
+    pub(crate) last_active: Moment,
+    pub(crate) address: String,
+    pub(crate) agent: String,
+    pub(crate) calls: i64,
     /// How the session ended, for those who still hold on to it.
     pub(crate) end: Arc<OnceLock<End>>,
     /// The PropertyCollectors, the one that every session has included.
@@ -205,6 +205,7 @@ impl World {
             let event = t::NoAccessUserEvent { ip_address: caller.address.clone(), ..Default::default() };
             let text = format!("Cannot login user {user}@{}: no permission", caller.address);
             self.post(Draft::new(event, &text).by(&user));
+            tracing::info!(user, address = caller.address, "login refused: no permission");
             return Err(authorization::no_permission(&self.root(), authorization::VIEW));
         }
         let opened = self.open_session(user, caller);
@@ -241,6 +242,12 @@ impl World {
         };
         let text = format!("User {}@{} logged in as {}", session.user, caller.address, caller.agent);
         self.post(Draft::new(event, &text).by(&session.user));
+        tracing::info!(
+            user = session.user,
+            address = session.address,
+            agent = session.agent,
+            "session begins"
+        );
         self.sessions.live.insert(cookie.clone(), session);
         self.touch();
         Opened(cookie)
@@ -265,6 +272,7 @@ impl World {
             session.agent
         );
         self.post(Draft::new(event, &text).by(&session.user));
+        tracing::info!(user = session.user, address = session.address, calls = session.calls, how = ?how, "session ends");
         self.touch();
     }
 }
@@ -283,6 +291,7 @@ pub(crate) fn login(shared: &Shared, caller: &Caller, call: &Call) -> Outcome<An
                 t::BadUsernameSessionEvent { ip_address: caller.address.clone(), ..Default::default() };
             let text = format!("Cannot login {user}@{}", caller.address);
             world.post(Draft::new(event, &text).by(&user));
+            tracing::info!(user, address = caller.address, "login refused");
             return Err(refused());
         }
         world.begin_session(user, caller, call)

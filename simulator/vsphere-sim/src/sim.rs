@@ -147,7 +147,7 @@ impl Sim {
 
     /// Ends all sessions that the REST services have to themselves. Answers how many.
     pub fn expire_rest_sessions(&self) -> usize {
-        self.shared.update(|world| world.rest.expire())
+        self.shared.update(|world| world.rest.expire(None))
     }
 
     /// Ends all sessions of a user. Answers how many.

@@ -18,7 +18,7 @@ use crate::inventory::{machine_ref, moref};
 use crate::wire::{Answer, Call};
 use crate::world::{Shared, World};
 
-pub(crate) use description::description;
+pub(crate) use description::{description, label};
 
 /// `TaskManager.recentTask` is no longer than this.
 const MAX_RECENT: usize = 200;
@@ -72,6 +72,11 @@ impl Tasks {
         self.list.iter().map(|task| task.info.task.clone())
     }
 
+    /// What is known of the recent tasks, the oldest first.
+    pub(crate) fn infos(&self) -> impl DoubleEndedIterator<Item = &t::TaskInfo> {
+        self.list.iter().map(TaskState::info)
+    }
+
     /// The recent tasks of an entity.
     pub(crate) fn of_entity(&self, entity: &MoRef) -> impl Iterator<Item = MoRef<mo::Task>> {
         let of_it = move |task: &&TaskState| task.info.entity.as_ref().is_some_and(|other| other == entity);
@@ -116,6 +121,23 @@ impl TaskState {
     /// `Task.info`.
     pub(crate) fn info(&self) -> &t::TaskInfo {
         &self.info
+    }
+
+    /// Tells the log what has become of it.
+    fn tell(&self, what: &'static str) {
+        let info = &self.info;
+        let user = info.reason.downcast_ref::<t::TaskReasonUser>().map(|reason| reason.user_name.as_str());
+        let error = info.error.as_ref();
+        tracing::info!(
+            task = info.key,
+            method = info.name,
+            entity = info.entity.as_ref().map(|entity| entity.value()),
+            user,
+            state = ?info.state,
+            fault = error.map(|error| error.fault.type_name()),
+            message = error.and_then(|error| error.localized_message.as_deref()),
+            "{what}"
+        );
     }
 }
 
@@ -319,6 +341,7 @@ async fn prepare(
             task.info.state = t::TaskInfoState::Running;
             task.info.start_time = Some(now.date_time());
             task.info.progress = Some(0);
+            task.tell("task begins");
         }
     });
     strike(planned, 0)?;
@@ -422,6 +445,7 @@ impl World {
             task.info.start_time = Some(task.info.queue_time.clone());
             task.info.progress = Some(0);
             task.info.cancelable = false;
+            task.tell("task begins");
         }
         id
     }
@@ -451,6 +475,7 @@ impl World {
                     info.error = Some(Box::new(localized(&fault)));
                 }
             }
+            task.tell("task ends");
         }
         if let Some(info) = self.tasks.get(id).map(|task| task.info.clone()) {
             self.note_task(&info);

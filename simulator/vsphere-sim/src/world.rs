@@ -363,12 +363,14 @@ impl World {
         machine.revision = self.revision;
         self.note_snapshots(&machine);
         self.changed.insert(machine.id.clone());
+        tracing::info!(machine = machine.id, name = machine.name(), "machine added");
         self.machines.insert(machine.id.clone(), machine);
     }
 
     /// Takes a machine out of the inventory.
     pub(crate) fn remove_machine(&mut self, id: &str) -> Option<Machine> {
         let machine = self.machines.remove(id)?;
+        tracing::info!(machine = id, name = machine.name(), "machine removed");
         self.forget(&crate::inventory::machine_ref(&machine).cast());
         self.revision += 1;
         self.changed.insert(id.to_owned());
@@ -379,6 +381,13 @@ impl World {
     /// Adds a snapshot to its machine and makes it the current one.
     pub(crate) fn add_snapshot(&mut self, machine: &str, snapshot: Snapshot) {
         self.snapshots.insert(snapshot.id.clone(), machine.to_owned());
+        tracing::info!(
+            machine,
+            snapshot = snapshot.id,
+            name = snapshot.name,
+            quiesced = snapshot.quiesced,
+            "snapshot taken"
+        );
         if let Some(machine) = self.machine_mut(machine) {
             machine.current_snapshot = Some(snapshot.id.clone());
             machine.snapshots.push(snapshot);

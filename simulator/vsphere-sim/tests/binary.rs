@@ -16,7 +16,7 @@ use vim_api::Client;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_vsphere-sim");
 
 #[tokio::test]
-async fn prints_four_lines_and_runs_until_it_is_told_to_stop() {
+async fn prints_where_it_is_and_runs_until_it_is_told_to_stop() {
     let data = tempfile::tempdir().unwrap();
     let mut child = Command::new(PROGRAM)
         .args(["--vms", "3", "--user", "me", "--password-env", "SIM_TEST_PASSWORD", "--data"])
@@ -51,7 +51,7 @@ async fn prints_four_lines_and_runs_until_it_is_told_to_stop() {
     assert!(told.success());
     let mut rest = String::new();
     out.read_to_string(&mut rest).unwrap();
-    assert_eq!(rest, "", "nothing but the four lines is printed");
+    assert_eq!(rest, format!("page {}/\n", values[1]), "nothing else is printed");
     assert!(child.wait().unwrap().success());
     for file in ["inventory.json", "vsphere.json"] {
         let text = std::fs::read_to_string(data.path().join(file)).unwrap();
@@ -59,10 +59,103 @@ async fn prints_four_lines_and_runs_until_it_is_told_to_stop() {
     }
 }
 
+/// Runs the program until it has said where it is, and ends it. Answers its output line by line, and its log.
+fn run_briefly(command: &mut Command) -> (Vec<String>, String) {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
+    let lines: Vec<String> = out.by_ref().take(5).map(Result::unwrap).collect();
+    let told = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(told.success());
+    let output = child.wait_with_output().unwrap();
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{lines:?}\n{log}");
+    (lines, log)
+}
+
+#[test]
+fn help_is_worth_reading() {
+    let help = |option: &str| {
+        let output = Command::new(PROGRAM).arg(option).output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (short, long) = (help("-h"), help("--help"));
+    assert!(short.len() * 2 < long.len());
+    for part in [
+        "Where it listens:",
+        "Who may log in:",
+        "How it behaves:",
+        "VSPHERE_SIM_PASSWORD",
+        "Exit status:",
+        "page ",
+    ] {
+        assert!(long.contains(part), "{part} is not in:\n{long}");
+    }
+    // The commands of the examples work; only their ports may be taken by somebody else.
+    let folder = tempfile::tempdir().unwrap();
+    let beside = std::path::Path::new(PROGRAM).parent().unwrap().display().to_string();
+    let path = format!("{beside}:{}", std::env::var("PATH").unwrap());
+    let examples: Vec<&str> =
+        long.lines().map(str::trim).filter(|line| line.contains("secret vsphere-sim")).collect();
+    assert_eq!(examples.len(), 3, "{long}");
+    for example in examples {
+        let example = example
+            .replace(":8989", ":0")
+            .replace(":8990", ":0")
+            .replace("secret vsphere", "secret exec vsphere");
+        let mut shell = Command::new("sh");
+        let (lines, _) = run_briefly(shell.args(["-c", &example]).env("PATH", &path).current_dir(&folder));
+        assert_eq!(lines.len(), 5, "{example}: {lines:?}");
+    }
+    assert!(folder.path().join("sim-data").exists());
+}
+
+#[test]
+fn logs_are_json_if_asked_for_and_quiet_otherwise() {
+    let run = |options: &[&str], variable: &str| {
+        let mut command = Command::new(PROGRAM);
+        command.args(["--vms", "1", "--password-env", "SIM_TEST_PASSWORD"]).args(options);
+        command.env("SIM_TEST_PASSWORD", "a secret of the test").env("RUST_LOG", variable);
+        run_briefly(&mut command).1
+    };
+    assert_eq!(run(&[], ""), "");
+    let log = run(&["--log-format", "json", "--log-level", "trace"], "off");
+    let events: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let said: Vec<_> = events.iter().filter_map(|event| event["message"].as_str()).collect();
+    assert!(said.contains(&"listening") && said.contains(&"told to stop"), "{log}");
+    for event in &events {
+        for field in ["timestamp", "level", "target", "message"] {
+            assert!(event[field].is_string(), "{field}: {event}");
+        }
+    }
+    assert!(!log.contains("a secret of the test"));
+    assert!(run(&[], "warn,vsphere_sim=info").contains(" INFO vsphere_sim: listening"));
+}
+
+#[test]
+fn says_what_is_wrong_with_an_argument() {
+    for (arguments, hints) in [
+        (["--listen", "8989"], ["127.0.0.1:8989", "port 0"]),
+        (["--listen", "nowhere.invalid:1"], ["no address", "[::1]"]),
+        (["--control", "0.0.0.0:0"], ["loopback", "ssh -L"]),
+        (["--vms", "many"], ["--vms", "invalid digit"]),
+        (["--vms", "100001"], ["0..=100000", "--vms"]),
+        (["--wire", "prefix=soap"], ["--wire", "vim25"]),
+        (["--log-level", "loud"], ["off, error, warn, info", "vsphere_sim=info"]),
+        (["--log-format", "xml"], ["text, json", "--log-format"]),
+    ] {
+        let output = Command::new(PROGRAM).args(arguments).env("VSPHERE_SIM_PASSWORD", "x").output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {error}");
+        assert!(hints.iter().all(|hint| error.contains(hint)), "{arguments:?}: {error}");
+    }
+}
+
 #[test]
 fn says_what_is_missing() {
     let output = Command::new(PROGRAM).args(["--password-env", "SIM_TEST_UNSET"]).output().unwrap();
-    assert!(!output.status.success());
+    assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.contains("SIM_TEST_UNSET"), "{error}");
     let output = Command::new(PROGRAM)

@@ -13,6 +13,8 @@ mod ends;
 mod export;
 #[path = "leases/import.rs"]
 mod import;
+#[path = "leases/logs.rs"]
+mod logs;
 #[path = "leases/ovf.rs"]
 mod ovf;
 #[path = "server/tls.rs"]

@@ -65,6 +65,8 @@ mod sessions;
 mod signed_tokens;
 #[path = "server/snapshots.rs"]
 mod snapshots;
+#[path = "server/status.rs"]
+mod status;
 #[path = "server/sts.rs"]
 mod sts;
 #[path = "server/styles.rs"]

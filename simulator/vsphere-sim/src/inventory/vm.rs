@@ -159,7 +159,7 @@ fn count(number: usize) -> Option<i32> {
 }
 
 /// The network that a device is connected to, if it is a network adapter.
-pub(super) fn network_of(device: &Poly<t::VirtualDevice>) -> Option<MoRef<mo::Network>> {
+pub(crate) fn network_of(device: &Poly<t::VirtualDevice>) -> Option<MoRef<mo::Network>> {
     let backing = device.backing.as_ref()?;
     backing.downcast_ref::<t::VirtualEthernetCardNetworkBackingInfo>()?.network.clone()
 }

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
@@ -15,7 +16,7 @@ use vim_api::ApiVersion;
 use vim_api::xml::Service;
 
 use super::connection::Fate;
-use super::{Role, encode, folder, lookup, nfc, rest, spoil, sts};
+use super::{Role, encode, folder, log, lookup, nfc, rest, spoil, sts};
 use crate::beside;
 use crate::dispatch::dispatch;
 use crate::fault::{Fault, invalid_request};
@@ -35,6 +36,13 @@ pub(super) async fn answer(
     address: SocketAddr,
     request: Request<Incoming>,
 ) -> Answered {
+    let (began, method, path) = (Instant::now(), request.method().clone(), request.uri().path().to_owned());
+    let answered = route(shared, role, address, request).await;
+    log::request(&method, &path, address, began, &answered);
+    answered
+}
+
+async fn route(shared: Arc<Shared>, role: Role, address: SocketAddr, request: Request<Incoming>) -> Answered {
     let is_host = shared.read(|world| world.mode().is_host());
     let has_sts = !is_host && (role == Role::Services) == shared.settings.sts.apart;
     let path = request.uri().path().trim_end_matches('/');
@@ -158,7 +166,9 @@ async fn soap(
     service: Service,
     request: Request<Incoming>,
 ) -> Answered {
+    let began = Instant::now();
     let (head, body) = request.into_parts();
+    let mut caller = caller(&head.headers, address);
     let fate = head.extensions.get::<Fate>().cloned().unwrap_or_default();
     let style = shared.style();
     let action = head.headers.get("soapaction").and_then(|value| value.to_str().ok());
@@ -172,9 +182,11 @@ async fn soap(
     };
     let mut call = match parsed {
         Ok(call) => call,
-        Err(fault) => return envelope(StatusCode::INTERNAL_SERVER_ERROR, failed(&fault)).await,
+        Err(fault) => {
+            log::unreadable(&caller, &fault);
+            return envelope(StatusCode::INTERNAL_SERVER_ERROR, failed(&fault)).await;
+        }
     };
-    let mut caller = caller(&head.headers, address);
     if service != Service::Vim25 {
         let named = wire::in_header(&call.envelope, "vcSessionCookie").unwrap_or_default();
         caller.beside = std::mem::replace(&mut caller.cookie, named);
@@ -192,9 +204,13 @@ async fn soap(
             if let Some(cookie) = answer.set_cookie.and_then(|cookie| cookie.parse().ok()) {
                 response.headers_mut().insert(SET_COOKIE, cookie);
             }
+            log::call(&call, &caller, began, call.envelope.len(), Ok(&response));
             response
         }
-        Err(fault) => envelope(StatusCode::INTERNAL_SERVER_ERROR, failed(&fault)).await?,
+        Err(fault) => {
+            log::call(&call, &caller, began, call.envelope.len(), Err(&fault));
+            envelope(StatusCode::INTERNAL_SERVER_ERROR, failed(&fault)).await?
+        }
     };
     match shared.faults.strike(FaultPlace::Body, &Asked::of(&call)) {
         Some(rule) => Ok(spoilt(response, &rule, shared, cookie, &fate).await),

@@ -34,7 +34,7 @@ pub(crate) struct RestSessions {
 
 pub(crate) struct RestSession {
     pub(crate) user: String,
-    begun: Moment,
+    pub(crate) begun: Moment,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,9 +54,15 @@ struct Asked {
 }
 
 impl RestSessions {
-    /// Ends all. Answers how many.
-    pub(crate) fn expire(&mut self) -> usize {
-        std::mem::take(&mut self.live).len()
+    /// Ends those of a user, or with `None` of everybody. Answers how many.
+    pub(crate) fn expire(&mut self, user: Option<&str>) -> usize {
+        let before = self.live.len();
+        self.live.retain(|_, session| user.is_some_and(|user| session.user != user));
+        let ended = before - self.live.len();
+        if ended > 0 {
+            tracing::info!(user, sessions = ended, "REST sessions end");
+        }
+        ended
     }
 }
 
@@ -113,6 +119,7 @@ impl Asked {
         }
         if is_session && self.head.method == Method::DELETE && own.is_some() {
             world.rest.live.remove(shown);
+            tracing::info!(user, "REST session ends");
             return Ok(Reply::Nothing);
         }
         self.tagging(world)
@@ -122,6 +129,7 @@ impl Asked {
         let user = proof::user(world, &self.head, &self.body).ok_or_else(Refusal::unauthenticated)?;
         let id = random::hex(16);
         let begun = world.clock.now();
+        tracing::info!(user, "REST session begins");
         world.rest.live.insert(id.clone(), RestSession { user, begun });
         Ok(Reply::Created(json!(id)))
     }

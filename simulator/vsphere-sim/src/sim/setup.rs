@@ -4,6 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use secrecy::{ExposeSecret, SecretString};
 use sim_store::guest::DiskCursor;
@@ -122,7 +123,13 @@ async fn prepare(builder: Builder) -> Result<Sim> {
         tokio::spawn(server::serve(listener, identity.acceptor, Arc::clone(&shared), Role::Services));
     }
     if let Some(listener) = control_listener {
-        tokio::spawn(control::serve(listener, Arc::clone(&shared)));
+        let about = control::About {
+            url: format!("https://{address}/sdk"),
+            sha1: identity.sha1.clone(),
+            sha256: identity.sha256.clone(),
+            started: Instant::now(),
+        };
+        tokio::spawn(control::serve(listener, Arc::clone(&shared), about));
     }
     Ok(Sim {
         shared,

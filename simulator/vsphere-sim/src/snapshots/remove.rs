@@ -47,6 +47,9 @@ pub(super) fn remove(
         ));
     }
     shared.update(|world| world.machine_mut(id).map(|machine| prune(machine, &ids)));
+    for snapshot in &gone {
+        tracing::info!(machine = id, snapshot = snapshot.id, name = snapshot.name, merge, "snapshot removed");
+    }
     let disks: Vec<DiskState> =
         gone.iter().flat_map(|snapshot| snapshot.disks()).filter(|disk| !disk.independent).collect();
     let merged = if merge { merge_links(shared, id, &disks, progress) } else { Ok(()) };
@@ -149,6 +152,9 @@ fn follow(shared: &Shared, id: &str, merged: &[Removal]) -> Outcome<()> {
     let moves: Vec<(PathBuf, PathBuf)> = merged.iter().filter_map(moved).collect();
     if moves.is_empty() {
         return Ok(());
+    }
+    for (child, survivor) in &moves {
+        tracing::info!(machine = id, child = ?child, into = ?survivor, "disk links merged");
     }
     let mut machine = Held::take(shared, id)?.machine;
     shared.read(|world| {

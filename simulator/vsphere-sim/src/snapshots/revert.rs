@@ -60,6 +60,7 @@ pub(super) fn revert(
         progress.step(at as u64 + 1, total)?;
     }
     let target = target.to_owned();
+    tracing::info!(machine = id, snapshot = target, disks = total, "snapshot reverted to");
     shared.update(|world| {
         let path_of = |key| paths.iter().find(|(found, _)| *found == key).map(|(_, path)| path.clone());
         let reverted = Arc::make_mut(&mut config);

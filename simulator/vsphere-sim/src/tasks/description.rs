@@ -64,7 +64,7 @@ const REASONS: [(&str, &str); 4] = [
 ];
 
 /// What people call a task; its id if it is of an extension's own type.
-pub(super) fn label(description_id: &str) -> &str {
+pub(crate) fn label(description_id: &str) -> &str {
     METHODS.iter().find(|(id, _)| *id == description_id).map_or(description_id, |(_, label)| label)
 }
 

@@ -5,7 +5,7 @@ use vsphere_sim::{DiskSpec, Sim, VmSpec};
 
 use crate::{MIB, log_in};
 
-async fn controlled() -> Sim {
+pub(crate) async fn controlled() -> Sim {
     Sim::builder()
         .control("127.0.0.1:0".parse().unwrap())
         .vm(VmSpec::new("on").disk(DiskSpec::empty(MIB)))
@@ -15,13 +15,14 @@ async fn controlled() -> Sim {
         .unwrap()
 }
 
-fn ask(sim: &Sim, method: &str, path: &str, body: &str) -> (u16, serde_json::Value) {
+pub(crate) fn ask(sim: &Sim, method: &str, path: &str, body: &str) -> (u16, serde_json::Value) {
     let url = sim.control_url().unwrap();
     let mut stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
     let length = body.len();
     write!(
         stream,
-        "{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
     )
     .unwrap();
     let mut answer = String::new();
