@@ -390,7 +390,7 @@ def main():
         visit = Visit(simulator, browser)
         visit.folder = pathlib.Path(rest[0] if rest else data)
         visit.folder.mkdir(parents=True, exist_ok=True)
-        sys.exit(0 if run_checks(CHECKS, rest[1:], None, visit) else 1)
+        sys.exit(0 if run_checks(CHECKS, rest[1:], [], visit) else 1)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ use vim_api::{MoRef, mo};
 
 use crate::dispatch::method_not_found;
 use crate::fault::{Outcome, fault, not_found};
-use crate::inventory::Mode;
+use crate::mode::Mode;
 use crate::inventory::service::Singleton;
 use crate::machine::Power;
 use crate::power;
