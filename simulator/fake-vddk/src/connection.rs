@@ -67,7 +67,7 @@ pub(crate) struct Remote {
 pub(crate) enum Object {
     Machine(VmSpec),
     /// A first-class disk, by its id.
-    StorageObject(String),
+    FirstClassDisk(String),
     /// A folder of a datastore.
     DatastoreFolder(String),
 }
@@ -143,7 +143,9 @@ impl Object {
                 let vm = params.vm.as_deref().ok_or_else(|| missing("vmxSpec"))?;
                 VmSpec::parse(vm).map(Object::Machine)
             }
-            Spec::StorageObject { id: Some(id), datastore: Some(_) } => Ok(Object::StorageObject(id.clone())),
+            Spec::StorageObject { id: Some(id), datastore: Some(_) } => {
+                Ok(Object::FirstClassDisk(id.clone()))
+            }
             Spec::Datastore { datastore: Some(_), folder: Some(folder) } => {
                 Ok(Object::DatastoreFolder(folder.clone()))
             }

@@ -8,6 +8,7 @@ use crate::ffi::log;
 use crate::local::LocalDisk;
 
 /// The bytes behind a handle.
+#[allow(clippy::large_enum_variant, reason = "there is one for each open disk, on the heap")]
 pub(crate) enum Content {
     Store(Box<StoreDisk>),
     File(LocalDisk),

@@ -96,7 +96,7 @@ fn remote_file(remote: &Remote, path: &str, access: Access) -> Answer<PathBuf> {
             }
             None
         }
-        Object::StorageObject(id) => {
+        Object::FirstClassDisk(id) => {
             log::warn(&format!("this server has no first-class disk {id}"));
             return Err(Code::OBJECT_NOT_FOUND);
         }
