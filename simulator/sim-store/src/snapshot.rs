@@ -90,6 +90,14 @@ fn create_over(top: &Path, wish: Option<DeltaFormat>) -> Result<NewLink> {
     Ok(NewLink { frozen: top.to_owned(), child, change_id })
 }
 
+/// The new top that [`create`] or [`branch`] would make for the disk now.
+///
+/// # Errors
+/// Those of opening the chain and of listing its folder.
+pub fn next_child(top: &Path) -> Result<PathBuf> {
+    next_child_path(&Chain::open(top, false, false)?)
+}
+
 /// Drops the current top link and puts a new, empty child over `target`, a snapshot's frozen link. Where the
 /// target is tracked, the child's tracking starts under a new uuid. Links that only the dropped top needed go
 /// too, unless they are in `owned` (all links that snapshots own) or are base disks.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use vim_api::types as t;
 
 use crate::fault::{Outcome, fault, invalid_argument, not_found, task_in_progress};
+use crate::recovery::{self, Intent};
 use crate::wire::{Answer, Call};
 use crate::world::Shared;
 use crate::{lease, tasks};
@@ -92,22 +93,23 @@ pub(crate) fn rename(shared: &Shared, call: &Call) -> Outcome<Answer> {
     let description: Option<String> = call.optional("description")?;
     let name = name.map(name_of).transpose()?;
     let (machine, snapshot) = owner(shared, call)?;
-    shared.update(|world| {
-        let machine = world.machine_mut(&machine).ok_or_else(|| not_found(&call.this))?;
-        if let Some(task) = &machine.busy {
-            return Err(task_in_progress(task));
-        }
-        let found = machine.snapshots.iter_mut().find(|found| found.id == snapshot);
-        let found = found.ok_or_else(|| not_found(&call.this))?;
-        if let Some(name) = name {
-            found.name = name;
-        }
-        if let Some(description) = description {
-            found.description = description;
-        }
-        Ok(())
+    recovery::carry_out(shared, Intent::of(&machine), |_| {
+        shared.update(|world| {
+            let machine = world.machine_mut(&machine).ok_or_else(|| not_found(&call.this))?;
+            if let Some(task) = &machine.busy {
+                return Err(task_in_progress(task));
+            }
+            let found = machine.snapshots.iter_mut().find(|found| found.id == snapshot);
+            let found = found.ok_or_else(|| not_found(&call.this))?;
+            if let Some(name) = name {
+                found.name = name;
+            }
+            if let Some(description) = description {
+                found.description = description;
+            }
+            Ok(())
+        })
     })?;
-    crate::chain::write_text_files(shared, &machine)?;
     Ok(Answer::void())
 }
 

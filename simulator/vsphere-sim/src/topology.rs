@@ -54,7 +54,6 @@ pub(crate) fn new_state(data_dir: &Path, topology: &Topology) -> Result<Stored> 
         users: Vec::new(),
         tree: maker.tree,
         population: None,
-        half_made: Vec::new(),
         mode: Default::default(),
         authorization: Default::default(),
         extensions: Default::default(),

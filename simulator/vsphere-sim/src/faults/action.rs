@@ -10,8 +10,8 @@ use vim_api::xml::{Service, Writer};
 
 use super::Asked;
 use crate::fault::{Fault, Outcome, describe, fault, from_store, invalid_argument};
-use crate::hardware;
 use crate::inventory::machine_ref;
+use crate::recovery::{self, Intent};
 use crate::sim::SimVm;
 use crate::snapshots;
 use crate::wire::Call;
@@ -179,14 +179,8 @@ fn grow(shared: &Shared, vm: &str, key: i32, capacity: u64) -> Outcome<()> {
     let path = path.ok_or_else(no_disk)?;
     let failed = |error: sim_store::Error| from_store(&error, &path.to_string());
     let host = shared.read(|world| world.resolve(&path)).map_err(failed)?;
-    sim_store::grow(&host, capacity).map_err(failed)?;
-    shared.update(|world| {
-        let machine = world.machine_mut(vm).ok_or_else(|| no_machine(vm))?;
-        let devices = &mut machine.config_mut().hardware.device;
-        let device = devices.iter_mut().find(|device| device.key == key);
-        let disk = device.and_then(|device| device.downcast_mut()).ok_or_else(no_disk)?;
-        hardware::set_capacity(disk, capacity);
-        Ok(())
+    recovery::carry_out(shared, Intent::of(vm).shows(&path), |_| {
+        sim_store::grow(&host, capacity).map_err(failed)
     })
 }
 

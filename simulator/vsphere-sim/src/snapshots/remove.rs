@@ -1,16 +1,15 @@
 //! Removing snapshots, and merging the links that nobody owns any more.
 
 use std::collections::HashSet;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
 use sim_store::snapshot::{self, Removal};
 
 use crate::chain::{self, Held};
 use crate::fault::{Outcome, from_store, not_found};
-use crate::inventory::{machine_ref, vmsn};
 use crate::machine::{self, DiskState, Machine};
+use crate::recovery::{self, Intent};
 use crate::tasks::Progress;
 use crate::world::Shared;
 
@@ -31,7 +30,7 @@ pub(super) fn remove(
     progress: &mut Progress<'_>,
 ) -> Outcome<()> {
     let Held { machine, stun } = Held::take(shared, id)?;
-    let stunned = stun.lock().unwrap_or_else(PoisonError::into_inner);
+    let _stunned = stun.lock().unwrap_or_else(PoisonError::into_inner);
     let ids = match doomed {
         Doomed::All => machine.snapshots.iter().map(|snapshot| snapshot.id.clone()).collect(),
         Doomed::One(one) => HashSet::from([one.clone()]),
@@ -43,31 +42,21 @@ pub(super) fn remove(
             &vim_api::MoRef::<vim_api::mo::VirtualMachineSnapshot>::new(one.as_str()).cast(),
         ));
     }
-    shared.update(|world| world.machine_mut(id).map(|machine| prune(machine, &ids)));
     let disks: Vec<DiskState> =
         gone.iter().flat_map(|snapshot| snapshot.disks()).filter(|disk| !disk.independent).collect();
-    let merged = if merge { merge_links(shared, id, &disks, progress) } else { Ok(()) };
-    let settled = settle(shared, id);
-    for path in gone.iter().filter_map(|snapshot| vmsn(&machine, snapshot.number)) {
-        let Ok(host) = shared.read(|world| world.resolve(&path)) else { continue };
-        for file in [host.with_extension("vmem"), host] {
-            match fs::remove_file(&file) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    tracing::warn!(%error, %path, "the state of a removed snapshot is left behind");
-                }
-                _ => {}
-            }
-        }
-    }
-    drop(stunned);
-    merged.and(settled)
+    recovery::carry_out(shared, Intent::of(id).changes_chains(shared, &machine)?, |_| {
+        shared.update(|world| world.machine_mut(id).map(|machine| prune(machine, &ids)));
+        if merge { merge_links(shared, id, &disks, progress) } else { Ok(()) }
+    })
 }
 
 /// Merges the links that nobody owns.
 pub(super) fn consolidate(shared: &Shared, id: &str, progress: &mut Progress<'_>) -> Outcome<()> {
-    let Held { stun, .. } = Held::take(shared, id)?;
+    let Held { machine, stun } = Held::take(shared, id)?;
     let _stunned = stun.lock().unwrap_or_else(PoisonError::into_inner);
-    merge_links(shared, id, &[], progress).and(settle(shared, id))
+    recovery::carry_out(shared, Intent::of(id).changes_chains(shared, &machine)?, |_| {
+        merge_links(shared, id, &[], progress)
+    })
 }
 
 /// Merges the links of the disks that removed snapshots had, then whatever else nobody owns below the live links.
@@ -148,28 +137,6 @@ fn follow(shared: &Shared, id: &str, merged: &[Removal]) -> Outcome<()> {
     });
     // The links above a merged one name another parent now.
     chain::refresh(shared, id)
-}
-
-/// What is due after every removal: whether more has to be merged, pending change tracking, the text files.
-fn settle(shared: &Shared, id: &str) -> Outcome<()> {
-    let machine = Held::take(shared, id)?.machine;
-    let owned = chain::owned(shared, &machine)?;
-    let mut needed = false;
-    for link in chain::links(shared, &machine.disks())? {
-        needed |= needs(&link.host, &owned).map_err(|error| from_store(&error, &link.path.to_string()))?;
-    }
-    shared.update(|world| {
-        let machine = world.machine_mut(id).ok_or_else(|| not_found(&machine_ref(&machine).cast()))?;
-        let before = std::mem::replace(&mut machine.consolidation_needed, needed);
-        world.post_consolidation(id, before, needed);
-        Ok(())
-    })?;
-    chain::apply_tracking(shared, &machine)?;
-    chain::write_text_files(shared, id)
-}
-
-fn needs(top: &Path, owned: &[PathBuf]) -> sim_store::Result<bool> {
-    snapshot::needs_consolidation(top, owned)
 }
 
 /// A snapshot and all that were taken over it.
