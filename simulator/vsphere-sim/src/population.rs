@@ -177,11 +177,13 @@ pub(crate) fn materialize(shared: &Shared, id: &str) -> Outcome<()> {
         intent = intent.makes_disk(shared, &disk.path)?;
     }
     recovery::carry_out(shared, intent, |_| {
+        if let Some(vmx) = machine.vmx() {
+            let home = shared.read(|world| world.resolve(&vmx.parent()));
+            let home = home.map_err(|error| from_store(&error, &vmx.to_string()))?;
+            fs::create_dir_all(home).map_err(|error| chain::unwritable(&machine, &error))?;
+        }
         for link in chain::links(shared, &machine.disks())? {
             let failed = |error: &sim_store::Error| from_store(error, &link.path.to_string());
-            if let Some(folder) = link.host.parent() {
-                fs::create_dir_all(folder).map_err(|error| chain::unwritable(&machine, &error))?;
-            }
             let uuid = machine.disks().into_iter().find(|disk| disk.key == link.key);
             let uuid = uuid.and_then(|disk| parse_dashed(&disk.uuid));
             let spec = DiskSpec { provisioning: Provisioning::Thin, uuid, ..DiskSpec::thin(link.capacity) };

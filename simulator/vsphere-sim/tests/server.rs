@@ -31,6 +31,8 @@ mod find;
 mod folder;
 #[path = "server/history.rs"]
 mod history;
+#[path = "server/hostile_paths.rs"]
+mod hostile_paths;
 #[path = "server/live.rs"]
 mod live;
 #[path = "server/machines.rs"]

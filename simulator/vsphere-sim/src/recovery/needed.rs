@@ -19,6 +19,14 @@ pub(super) fn needed(shared: &Shared, intent: &Intent) -> Outcome<BTreeSet<Datas
         for machine in world.machines().filter(|machine| !machine.untouched) {
             let near = |path: &DatastorePath| folders.contains(&path.parent());
             texts.extend(machine.own_files().into_iter().filter(near));
+            // A folder in which nothing is yet may be somebody's home.
+            let mut home = machine.vmx().map(|vmx| vmx.parent());
+            while let Some(at) = home.filter(|at| !at.relative().is_empty()) {
+                home = Some(at.parent());
+                if intent.files.contains(&at) {
+                    texts.insert(at);
+                }
+            }
             disks.extend(disks_of(machine).filter(near));
         }
         (texts, disks)

@@ -73,8 +73,13 @@ fn merge_links(shared: &Shared, id: &str, disks: &[DiskState], progress: &mut Pr
         let owned = chain::owned(shared, &Held::take(shared, id)?.machine)?;
         let removal = snapshot::remove_link(&host, &owned, &mut |done, of| {
             progress.tell((at as u64 * of).saturating_add(done), total.saturating_mul(of));
-        })
-        .map_err(|error| from_store(&error, &path))?;
+        });
+        let removal = match removal {
+            // The base of a disk that the machine does not have any more, and no snapshot: like one that was taken off
+            // the machine, it is left to whoever wants it.
+            Err(error) if error.kind() == sim_store::ErrorKind::InUse => continue,
+            removal => removal.map_err(|error| from_store(&error, &path))?,
+        };
         follow(shared, id, std::slice::from_ref(&removal))?;
         if let Removal::Merged { child, survivor } = &removal {
             for link in links.iter_mut().filter(|link| link.host == *child) {
