@@ -90,22 +90,21 @@ fn rename(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
         progress.fail_early()?;
         check_unused(shared, &from)?;
         check_way(shared, &from, &to, force)?;
-        recovery::carry_out(shared, Intent::default().makes_tree(&to.path), |begun| {
-            make_way(&to)?;
-            match fs::rename(&from.host, &to.host) {
-                // Datastores may be on different file systems.
-                Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+        if fs::symlink_metadata(&to.host).is_ok() {
+            recovery::carry_out(shared, Intent::default().removes_tree(&to.path), |_| make_way(&to))?;
+        }
+        match fs::rename(&from.host, &to.host) {
+            // Datastores may be on different file systems.
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                recovery::carry_out(shared, Intent::default().makes_tree(&to.path), |begun| {
                     copy_all(&from.host, &to.host).map_err(|error| from_io(&error, &to.text))?;
                     begun.replace(shared, Intent::default().removes_tree(&from.path))?;
                     // A machine's files go too, as they do where nothing has to be copied.
                     remove(&from.host).map_err(|error| from_io(&error, &from.text))
-                }
-                moved => {
-                    moved.map_err(|error| from_io(&error, &to.text))?;
-                    begun.replace(shared, Intent::default())
-                }
+                })?;
             }
-        })?;
+            moved => moved.map_err(|error| from_io(&error, &to.text))?,
+        }
         Ok(None)
     };
     Ok(tasks::start_apart(shared, call, user, "FileManager.moveFile", Box::new(work)))

@@ -25,6 +25,8 @@ pub(super) fn settle(shared: &Shared, intent: &Intent) -> Outcome<()> {
     let id = id.filter(|id| shared.read(|world| world.machine(id).is_some()));
     if let Some(id) = id.filter(|_| intent.stunned) {
         follow_links(shared, id, intent)?;
+        finish_merges(shared, id)?;
+        follow_links(shared, id, intent)?;
     }
     remove(shared, intent)?;
     for disk in &intent.disks {
@@ -71,6 +73,17 @@ fn follow_links(shared: &Shared, id: &str, intent: &Intent) -> Outcome<()> {
                 found.snapshots = machine.snapshots;
             }
         });
+    }
+    Ok(())
+}
+
+/// A merge that died in its last steps leaves a disk that other readers of the format refuse.
+fn finish_merges(shared: &Shared, id: &str) -> Outcome<()> {
+    let machine = Held::take(shared, id)?.machine;
+    let owned = chain::owned(shared, &machine)?;
+    for link in chain::links(shared, &machine.disks())? {
+        snapshot::finish_merges(&link.host, &owned)
+            .map_err(|error| from_store(&error, &link.path.to_string()))?;
     }
     Ok(())
 }

@@ -274,11 +274,11 @@ impl Operation {
     async fn call(&self, program: &Program) -> Result<(), vim_api::Error> {
         let client = &program.client;
         let root = client.content().root_folder.cast();
-        let vm = |name: &String| async move {
+        let vm = async |name: &String| {
             let found = client.find_one::<mo::VirtualMachine>(&format!("/DC0/vm/{name}")).await?;
             Ok::<mo::VirtualMachine, vim_api::Error>(client.bind(&found.object))
         };
-        let snapshot = |vm: mo::VirtualMachine, name: String| async move {
+        let snapshot = async |vm: mo::VirtualMachine, name: String| {
             let tree = vm.get(mo::VirtualMachine::SNAPSHOT).await?.unwrap();
             let mut trees = tree.root_snapshot_list.clone();
             while let Some(at) = trees.pop() {
@@ -289,12 +289,12 @@ impl Operation {
             }
             panic!("no snapshot {name}")
         };
-        let pool = || async {
+        let pool = async || {
             let pools =
                 client.list::<mo::ResourcePool>(&client.content().root_folder.cast(), &["name"]).await?;
             Ok::<MoRef<mo::ResourcePool>, vim_api::Error>(pools[0].object().cast())
         };
-        let folder = || async {
+        let folder = async || {
             let datacenters =
                 client.list::<mo::Datacenter>(&client.content().root_folder.cast(), &["name"]).await?;
             let datacenter: mo::Datacenter = client.bind(&datacenters[0].object().cast());
