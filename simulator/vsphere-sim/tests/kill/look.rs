@@ -126,11 +126,12 @@ fn read(path: &Path) -> Vec<u8> {
     let mut content = vec![0; disk.capacity() as usize];
     disk.read_exact_at(&mut content, 0).unwrap();
     if std::env::var_os("SIM_KILLS_QEMU").is_some() {
-        let output =
-            Command::new("qemu-img").args(["convert", "-O", "raw"]).arg(path).arg("/dev/stdout").output();
+        let raw = tempfile::NamedTempFile::new().unwrap();
+        let mut qemu = Command::new("qemu-img");
+        let output = qemu.args(["convert", "-O", "raw"]).arg(path).arg(raw.path()).output();
         let output = output.expect("SIM_KILLS_QEMU needs qemu-img");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        assert!(output.stdout == content, "qemu-img reads {} otherwise", path.display());
+        assert!(fs::read(raw.path()).unwrap() == content, "qemu-img reads {} otherwise", path.display());
     }
     content
 }
