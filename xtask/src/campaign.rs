@@ -1,5 +1,5 @@
-//! `cargo xtask campaign fuzz | disks`: runs the fuzz targets for a bounded time, or the properties of disks on many cases,
-//! from a seed that is printed.
+//! `cargo xtask campaign fuzz | disks | kills`: runs the fuzz targets for a bounded time, the properties of disks on many
+//! cases, or the simulator until it is killed many times, from a seed that is printed.
 //!
 //! The targets are built by a plain `cargo build` with the coverage that libFuzzer wants. That needs neither cargo-fuzz
 //! nor a nightly compiler; the sanitizers need one, and without unsafe code in what is tried there is little to find.
@@ -67,6 +67,27 @@ pub(crate) fn disks(cases: u32, seed: Option<u32>) -> anyhow::Result<()> {
         "a property does not hold (seed {seed}); write a test of its own for it with the fix"
     );
     println!("campaign disks: found nothing");
+    Ok(())
+}
+
+/// Kills the simulator that many times at random moments, and once at each step of each operation; with `qemu`, qemu-img
+/// reads every disk after each.
+pub(crate) fn kills(count: u32, qemu: bool, seed: Option<u32>) -> anyhow::Result<()> {
+    let seed = seed.unwrap_or_else(seed_of_the_clock);
+    println!("campaign kills: seed {seed}, {count} kills at random and one at each step of each operation");
+    let mut command = Command::new("cargo");
+    command
+        .args(["test", "--quiet", "-p", "vsphere-sim", "--test", "kill", "--", "--nocapture"])
+        .current_dir(workspace::root()?)
+        .env("SIM_KILLS", count.to_string())
+        .env("SIM_KILLS_STEPS", "1000")
+        .env("SIM_KILLS_SEED", seed.to_string());
+    if qemu {
+        command.env("SIM_KILLS_QEMU", "1");
+    }
+    let status = command.status().context("cannot run cargo, which runs the tests")?;
+    ensure!(status.success(), "something acknowledged is lost, or something is left (seed {seed})");
+    println!("campaign kills: found nothing");
     Ok(())
 }
 

@@ -70,6 +70,18 @@ enum Search {
         #[arg(long)]
         seed: Option<u32>,
     },
+    /// Kill the simulator at any moment, and see what it has kept.
+    Kills {
+        /// Kills at random moments.
+        #[arg(long, default_value_t = 300)]
+        count: u32,
+        /// Have qemu-img read every disk after each kill.
+        #[arg(long)]
+        qemu: bool,
+        /// Repeat the run that printed this seed.
+        #[arg(long)]
+        seed: Option<u32>,
+    },
     /// Run the fuzz targets in fuzz/, on Linux.
     Fuzz {
         /// How long each target runs.
@@ -92,6 +104,7 @@ fn main() -> ExitCode {
             campaign::fuzz(seconds, target.as_deref(), seed)
         }
         Chore::Campaign { search: Search::Disks { cases, seed } } => campaign::disks(cases, seed),
+        Chore::Campaign { search: Search::Kills { count, qemu, seed } } => campaign::kills(count, qemu, seed),
         Chore::FieldTables { wsdl, out, beside, check } => field_tables::run(&wsdl, &beside, &out, check),
         Chore::Tidy => tidy::run(),
     };

@@ -392,6 +392,7 @@ pub fn grow(path: &Path, capacity: u64) -> Result<()> {
     link.file()
         .set_len(capacity)
         .map_err(|source| Error::io("the disk's data file cannot grow", source).at(path))?;
+    crate::crash::point();
     descriptor.set_geometry(capacity / SECTOR);
     descriptor.renew_content()?;
     tracking::restart_grown(path, &descriptor)?;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{FallocateFlags, SeekFrom};
 use rustix::io::Errno;
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, crash};
 
 /// Buffer size of copies in bytes.
 const COPY_CHUNK: usize = 1 << 20;
@@ -24,7 +24,11 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let name = file_name(path)?;
     let number = COUNTER.fetch_add(1, Ordering::Relaxed);
     let temporary = path.with_file_name(format!(".{name}.{}-{number}.tmp", std::process::id()));
-    let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    let written = fs::write(&temporary, bytes).and_then(|()| {
+        crash::point();
+        fs::rename(&temporary, path)
+    });
+    crash::point();
     written.map_err(|source| {
         // The first failure is the one to report; a leftover temporary file harms nobody.
         let _ = fs::remove_file(&temporary);
@@ -61,16 +65,20 @@ pub(crate) fn open(path: &Path, write: bool) -> Result<File> {
 pub(crate) fn create_sparse(path: &Path, length: u64) -> Result<File> {
     let made = OpenOptions::new().read(true).write(true).create_new(true).open(path);
     let file = made.map_err(|source| Error::io("a file of the disk cannot be made", source).at(path))?;
+    crash::point();
     file.set_len(length).map_err(|source| {
         let _ = fs::remove_file(path);
         Error::io("a file cannot be given its size; the file system may not support it", source).at(path)
     })?;
+    crash::point();
     Ok(file)
 }
 
 /// Removes a file; that it is gone already is fine.
 pub(crate) fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
+    let removed = fs::remove_file(path);
+    crash::point();
+    match removed {
         Err(source) if source.kind() != IoKind::NotFound => {
             Err(Error::io("a file cannot be removed", source).at(path))
         }

@@ -39,6 +39,7 @@
 #![forbid(unsafe_code)]
 
 mod chain;
+pub mod crash;
 mod datastore;
 mod descriptor;
 mod digest;

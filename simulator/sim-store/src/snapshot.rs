@@ -90,6 +90,14 @@ fn create_over(top: &Path, wish: Option<DeltaFormat>) -> Result<NewLink> {
     Ok(NewLink { frozen: top.to_owned(), child, change_id })
 }
 
+/// The new top that [`create`] or [`branch`] would make for the disk now.
+///
+/// # Errors
+/// Those of opening the chain and of listing its folder.
+pub fn next_child(top: &Path) -> Result<PathBuf> {
+    next_child_path(&Chain::open(top, false, false)?)
+}
+
 /// Drops the current top link and puts a new, empty child over `target`, a snapshot's frozen link. Where the
 /// target is tracked, the child's tracking starts under a new uuid. Links that only the dropped top needed go
 /// too, unless they are in `owned` (all links that snapshots own) or are base disks.
@@ -186,6 +194,21 @@ pub fn consolidate(
     Ok(merged)
 }
 
+/// Finishes the merges below `top` that died when the content had moved already, and nothing else: until then, only this
+/// crate can read the disk. Answers what was merged, in order.
+///
+/// # Errors
+/// As for [`remove_link`].
+pub fn finish_merges(top: &Path, owned: &[PathBuf]) -> Result<Vec<Removal>> {
+    let mut merged = Vec::new();
+    for path in unowned(top, owned)? {
+        if path.exists() && begun(&Descriptor::load(&path)?, &children(&path)?).is_some() {
+            merged.push(remove_link(&path, owned, &mut |_, _| {})?);
+        }
+    }
+    Ok(merged)
+}
+
 /// Whether there is anything to do for [`consolidate`].
 ///
 /// # Errors
@@ -217,15 +240,17 @@ fn unowned(top: &Path, owned: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Which of the links over this one can be merged into it: the only one. Or one whose content this link has taken
-/// over, in a merge that died before the links over that one were told.
+/// Which of the links over this one can be merged into it: the only one, or one with which that was begun.
 fn mergeable(link: &Descriptor, over: Vec<PathBuf>) -> Option<PathBuf> {
-    let begun =
-        over.iter().find(|child| Descriptor::load(child).is_ok_and(|descriptor| descriptor.cid == link.cid));
-    match (begun, over.as_slice()) {
+    match (begun(link, &over), over.as_slice()) {
         (Some(child), _) | (None, [child]) => Some(child.clone()),
         _ => None,
     }
+}
+
+/// The link whose content this one has taken over, in a merge that died before the links over that one were told.
+fn begun<'c>(link: &Descriptor, over: &'c [PathBuf]) -> Option<&'c PathBuf> {
+    over.iter().find(|child| Descriptor::load(child).is_ok_and(|descriptor| descriptor.cid == link.cid))
 }
 
 /// The descriptors in the same folder that name `path` as their parent, sorted.

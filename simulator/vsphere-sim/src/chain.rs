@@ -1,15 +1,15 @@
 //! A machine's disks as files: host paths, backings, pending change tracking, and the text files beside them.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use sim_store::{DatastorePath, DeltaFormat, Descriptor, LinkKind, tracking};
+use sim_store::{Access, DatastorePath, DeltaFormat, Descriptor, Disk, ErrorKind, LinkKind, Scope, tracking};
 use vim_api::dynamic::{Poly, Value};
 use vim_api::types as t;
 
 use crate::fault::{Fault, Outcome, fault, from_store, not_found};
+use crate::host_file;
 use crate::inventory::machine_ref;
 use crate::machine::{self, DiskState, Machine, Snapshot};
 use crate::world::{Shared, World};
@@ -52,6 +52,14 @@ pub(crate) fn owned(shared: &Shared, machine: &Machine) -> Outcome<Vec<PathBuf>>
     let disks = machine.snapshots.iter().flat_map(Snapshot::disks);
     let disks: Vec<DiskState> = disks.filter(|disk| !disk.independent).collect();
     Ok(links(shared, &disks)?.into_iter().map(|link| link.host).collect())
+}
+
+/// Refuses to take away what another process has open for writing. A disk that is not there is free.
+pub(crate) fn check_free(host: &Path, path: &DatastorePath) -> Outcome<()> {
+    match Disk::open(host, Access::ReadWrite, Scope::TopLink) {
+        Err(error) if error.kind() == ErrorKind::Locked => Err(from_store(&error, &path.to_string())),
+        _ => Ok(()),
+    }
 }
 
 /// The backing of a new disk, without its file.
@@ -202,8 +210,10 @@ pub(crate) fn write_text_files(shared: &Shared, id: &str) -> Outcome<()> {
     });
     let Some((machine, vmx)) = found else { return Ok(()) };
     let vmx = vmx.map_err(|error| from_store(&error, &file_of(&machine)))?;
-    write(&vmx, &crate::vmx::render(&machine), &machine)?;
-    write(&vmx.with_extension("vmsd"), &crate::vmx::snapshot_list(&machine), &machine)
+    let list = vmx.with_extension("vmsd");
+    host_file::replace(&vmx, crate::vmx::render(&machine).as_bytes())
+        .and_then(|()| host_file::replace(&list, crate::vmx::snapshot_list(&machine).as_bytes()))
+        .map_err(|error| unwritable(&machine, &error))
 }
 
 /// The fault where a file of a machine cannot be written.
@@ -216,14 +226,6 @@ pub(crate) fn unwritable(machine: &Machine, error: &io::Error) -> Fault {
         }
         _ => fault(base, message),
     }
-}
-
-/// Replaces a small file in one step: a reader, or the next start, finds the old text or the new one.
-fn write(path: &Path, text: &str, machine: &Machine) -> Outcome<()> {
-    let temporary = path.with_extension("tmp~");
-    fs::write(&temporary, text)
-        .and_then(|()| fs::rename(&temporary, path))
-        .map_err(|error| unwritable(machine, &error))
 }
 
 fn file_of(machine: &Machine) -> String {

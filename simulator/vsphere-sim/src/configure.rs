@@ -12,9 +12,10 @@ use vim_api::dynamic::{DataObject, Object, Value, get_path, set_path};
 use vim_api::types as t;
 
 use crate::chain::{self, Held};
-use crate::fault::{Fault, Outcome, fault, from_store, invalid_argument, not_found};
+use crate::fault::{Outcome, fault, from_store, invalid_argument, not_found};
 use crate::hardware;
 use crate::machine::{Config, Power};
+use crate::recovery::{self, Intent};
 use crate::tasks::{self, Progress};
 use crate::wire::{Answer, Call};
 use crate::world::{Shared, World};
@@ -103,17 +104,32 @@ pub(crate) fn reconfigure(
         plan.config.name = crate::lifecycle::check_name(shared, &machine.folder, name, Some(id))?;
     }
     let _stunned = stun.lock().unwrap_or_else(PoisonError::into_inner);
-    carry_out(shared, &plan.files, progress)?;
-    let config = finished(shared, id, machine.power, plan.config);
+    recovery::carry_out(shared, plan.intent(shared, Intent::of(id))?, |_| {
+        make(shared, &plan.files, progress)?;
+        for work in &plan.files {
+            if let FileWork::Delete { path } = work {
+                chain::check_free(&host_of(shared, path)?, path)?;
+            }
+        }
+        let config = finished(shared, id, machine.power, plan.config);
+        set_config(shared, id, config)?;
+        grow(shared, &plan.files).or_else(|fault| {
+            set_config(shared, id, Arc::clone(&machine_before.config))?;
+            Err(fault)
+        })?;
+        shared.update(|world| world.post_reconfigured(id, machine_before.name(), spec.clone()));
+        Ok(())
+    })
+}
+
+fn set_config(shared: &Shared, id: &str, config: Config) -> Outcome<()> {
     shared.update(|world| {
         let machine = world
             .machine_mut(id)
             .ok_or_else(|| not_found(&vim_api::MoRef::<vim_api::mo::VirtualMachine>::new(id).cast()))?;
         machine.config = config;
-        world.post_reconfigured(id, machine_before.name(), spec.clone());
-        Ok::<_, Fault>(())
-    })?;
-    chain::write_text_files(shared, id)
+        Ok(())
+    })
 }
 
 /// A planned configuration, with what the files and the host add to it.
@@ -188,49 +204,56 @@ pub(crate) fn plan(
     Ok(Plan { config, files })
 }
 
-/// Makes, grows and deletes what a plan says. Where something fails, what was made is deleted again.
-pub(crate) fn carry_out(shared: &Shared, files: &[FileWork], progress: &mut Progress<'_>) -> Outcome<()> {
-    let mut made = Vec::new();
-    for (at, work) in files.iter().enumerate() {
-        let done =
-            one(shared, work, &mut made).and_then(|()| progress.step(at as u64 + 1, files.len() as u64));
-        if let Err(fault) = done {
-            for host in made {
-                if let Err(error) = sim_store::delete(&host) {
-                    tracing::error!(%error, "a disk of a failed change is left behind");
+impl Plan {
+    /// Names the files of the plan in an intent. What the plan deletes goes when that is settled.
+    pub(crate) fn intent(&self, shared: &Shared, mut intent: Intent) -> Outcome<Intent> {
+        for work in &self.files {
+            intent = match work {
+                FileWork::Create { path, replace, .. } => {
+                    if *replace && host_of(shared, path)?.exists() {
+                        intent = intent.removes_link(shared, path)?;
+                    }
+                    intent.makes_disk(shared, path)?
                 }
+                FileWork::Grow { path, .. } => intent.shows(path),
+                FileWork::Delete { path } => intent.removes_link(shared, path)?,
+            };
+        }
+        Ok(intent)
+    }
+}
+
+/// Makes the disks of a plan.
+pub(crate) fn make(shared: &Shared, files: &[FileWork], progress: &mut Progress<'_>) -> Outcome<()> {
+    for (at, work) in files.iter().enumerate() {
+        if let FileWork::Create { path, spec, replace } = work {
+            let failed = |error: sim_store::Error| from_store(&error, &path.to_string());
+            let host = host_of(shared, path)?;
+            if *replace && host.exists() {
+                sim_store::delete(&host).map_err(failed)?;
             }
-            return Err(fault);
+            Disk::create(&host, spec).map_err(failed)?;
+            tracing::info!(disk = path.to_string(), capacity = spec.capacity, "disk made");
+        }
+        progress.step(at as u64 + 1, files.len() as u64)?;
+    }
+    Ok(())
+}
+
+/// Grows the disks of a plan: what has grown cannot shrink again, so it comes last.
+fn grow(shared: &Shared, files: &[FileWork]) -> Outcome<()> {
+    for work in files {
+        if let FileWork::Grow { path, capacity } = work {
+            sim_store::grow(&host_of(shared, path)?, *capacity)
+                .map_err(|error| from_store(&error, &path.to_string()))?;
+            tracing::info!(disk = path.to_string(), capacity, "disk grown");
         }
     }
     Ok(())
 }
 
-fn one(shared: &Shared, work: &FileWork, made: &mut Vec<std::path::PathBuf>) -> Outcome<()> {
-    let path = match work {
-        FileWork::Create { path, .. } | FileWork::Grow { path, .. } | FileWork::Delete { path } => path,
-    };
-    let failed = |error: &sim_store::Error| from_store(error, &path.to_string());
-    let host = shared.read(|world| world.resolve(path)).map_err(|error| failed(&error))?;
-    match work {
-        FileWork::Create { spec, replace, .. } => {
-            if *replace && host.exists() {
-                sim_store::delete(&host).map_err(|error| failed(&error))?;
-            }
-            Disk::create(&host, spec).map_err(|error| failed(&error))?;
-            tracing::info!(disk = path.to_string(), capacity = spec.capacity, "disk made");
-            made.push(host);
-        }
-        FileWork::Grow { capacity, .. } => {
-            sim_store::grow(&host, *capacity).map_err(|error| failed(&error))?;
-            tracing::info!(disk = path.to_string(), capacity, "disk grown");
-        }
-        FileWork::Delete { .. } => {
-            sim_store::delete(&host).map_err(|error| failed(&error))?;
-            tracing::info!(disk = path.to_string(), "disk deleted");
-        }
-    }
-    Ok(())
+fn host_of(shared: &Shared, path: &DatastorePath) -> Outcome<std::path::PathBuf> {
+    shared.read(|world| world.resolve(path)).map_err(|error| from_store(&error, &path.to_string()))
 }
 
 fn check(

@@ -10,10 +10,12 @@ use sim_store::{Access, DatastorePath, Disk, DiskSpec, DiskUuid, Provisioning, S
 use vim_api::dynamic::{Poly, Value};
 use vim_api::types as t;
 
+use crate::chain;
 use crate::dispatch::method_not_found;
 use crate::fault::{Fault, Outcome, fault, from_store, invalid_argument};
 use crate::files::{self, Named};
 use crate::machine::Machine;
+use crate::recovery::{self, Intent};
 use crate::tasks::{self, Progress};
 use crate::wire::{Answer, Call};
 use crate::world::Shared;
@@ -60,9 +62,12 @@ fn create(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
         adapter: adapter("spec.adapterType", &spec.adapter_type)?,
         ..DiskSpec::thin(bytes("spec.capacityKb", file.capacity_kb)?)
     };
-    let work = move |_: &Shared, progress: &mut Progress<'_>| {
+    let work = move |shared: &Shared, progress: &mut Progress<'_>| {
         progress.fail_early()?;
-        Disk::create(&disk.host, &spec).map_err(|error| from_store(&error, &disk.text))?;
+        recovery::carry_out(shared, Intent::default().makes_disk(shared, &disk.path)?, |begun| {
+            Disk::create(&disk.host, &spec).map_err(|error| from_store(&error, &disk.text))?;
+            begun.replace(shared, Intent::default())
+        })?;
         tracing::info!(disk = disk.text, capacity = spec.capacity, "disk made");
         Ok(Some(Value::String(disk.text)))
     };
@@ -81,7 +86,7 @@ fn copy(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
     }
     let work = move |shared: &Shared, progress: &mut Progress<'_>| {
         files::check_readable(shared, &from)?;
-        copy_disk(shared, &from, &to, force, shape, progress)?;
+        copy_disk(shared, &from, &to, force, shape, progress, |_| Ok(Intent::default()))?;
         tracing::info!(from = from.text, to = to.text, "disk copied");
         Ok(Some(Value::String(to.text)))
     };
@@ -94,8 +99,9 @@ fn rename(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
     let work = move |shared: &Shared, progress: &mut Progress<'_>| {
         files::check_unused(shared, &from)?;
         let shape = Shape { same_uuid: true, ..Shape::default() };
-        copy_disk(shared, &from, &to, force, shape, progress)?;
-        sim_store::delete(&from.host).map_err(|error| from_store(&error, &from.text))?;
+        chain::check_free(&from.host, &from.path)?;
+        let after = |shared: &Shared| Intent::default().removes_link(shared, &from.path);
+        copy_disk(shared, &from, &to, force, shape, progress, after)?;
         tracing::info!(from = from.text, to = to.text, "disk moved");
         Ok(Some(Value::String(to.text)))
     };
@@ -108,7 +114,9 @@ fn delete(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
     let work = move |shared: &Shared, progress: &mut Progress<'_>| {
         progress.fail_early()?;
         files::check_unused(shared, &disk)?;
-        sim_store::delete(&disk.host).map_err(|error| from_store(&error, &disk.text))?;
+        recovery::carry_out(shared, Intent::default().removes_link(shared, &disk.path)?, |_| {
+            sim_store::delete(&disk.host).map_err(|error| from_store(&error, &disk.text))
+        })?;
         tracing::info!(disk = disk.text, "disk deleted");
         Ok(None)
     };
@@ -126,12 +134,14 @@ fn extend(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
         files::check_unused(shared, &disk)?;
         let failed = |error| from_store(&error, &disk.text);
         let provisioning = open(&disk, Access::ReadOnly)?.provisioning();
-        sim_store::grow(&disk.host, capacity).map_err(failed)?;
+        recovery::carry_out(shared, Intent::default().shows(&disk.path), |_| {
+            sim_store::grow(&disk.host, capacity).map_err(failed)?;
+            if provisioning == Provisioning::EagerThick && !eager {
+                sim_store::set_provisioning(&disk.host, Provisioning::LazyThick).map_err(failed)?;
+            }
+            Ok(())
+        })?;
         tracing::info!(disk = disk.text, capacity, "disk grown");
-        if provisioning == Provisioning::EagerThick && !eager {
-            sim_store::set_provisioning(&disk.host, Provisioning::LazyThick).map_err(failed)?;
-        }
-        tell_machine(shared, &disk)?;
         Ok(None)
     };
     Ok(tasks::start_apart(shared, call, user, "VirtualDiskManager.extendVirtualDisk", Box::new(work)))
@@ -152,18 +162,20 @@ fn open(disk: &Named, access: Access) -> Outcome<Disk> {
     Disk::open(&disk.host, access, Scope::WholeChain).map_err(|error| from_store(&error, &disk.text))
 }
 
-/// Lets a machine that is off and has the disk know what the disk has become.
-fn tell_machine(shared: &Shared, disk: &Named) -> Outcome<()> {
-    let opened = open(disk, Access::ReadOnly)?;
+/// Lets the machines that have a disk show what it has become.
+pub(crate) fn show_machines(shared: &Shared, path: &DatastorePath) -> Outcome<()> {
+    let failed = |error: sim_store::Error| from_store(&error, &path.to_string());
+    let host = shared.read(|world| world.resolve(path)).map_err(failed)?;
+    let opened = Disk::open(&host, Access::ReadOnly, Scope::WholeChain).map_err(failed)?;
     let (capacity, provisioning) = (opened.capacity(), opened.provisioning());
     shared.update(|world| {
-        let has = |machine: &&Machine| machine.disks().iter().any(|found| found.path == disk.path);
+        let has = |machine: &&Machine| machine.disks().iter().any(|found| found.path == *path);
         let owners: Vec<_> = world.machines().filter(has).map(|machine| machine.id.clone()).collect();
         for id in owners {
             let Some(machine) = world.machine_mut(&id) else { continue };
             let devices = machine.config_mut().hardware.device.iter_mut();
             for found in devices.filter_map(|device| device.downcast_mut::<t::VirtualDisk>()) {
-                show(found, &disk.path, capacity, provisioning);
+                show(found, path, capacity, provisioning);
             }
         }
     });
@@ -209,6 +221,7 @@ fn copy_disk(
     force: bool,
     shape: Shape,
     progress: &mut Progress<'_>,
+    after: impl FnOnce(&Shared) -> Outcome<Intent>,
 ) -> Outcome<()> {
     let source = open(from, Access::ReadOnly)?;
     let of_source = |error| from_store(&error, &from.text);
@@ -222,15 +235,23 @@ fn copy_disk(
         uuid: if shape.same_uuid { Some(source.uuid().map_err(of_source)?) } else { None },
         ..DiskSpec::thin(source.capacity())
     };
-    if force && to.host.exists() {
+    let mut intent = Intent::default();
+    let replaces = force && to.host.exists();
+    if replaces {
         files::check_unused(shared, to)?;
-        sim_store::delete(&to.host).map_err(of_target)?;
+        intent = intent.removes_link(shared, &to.path)?;
     }
-    fill(&source, &from.text, &to.host, &to.text, &spec, progress)
+    recovery::carry_out(shared, intent.makes_disk(shared, &to.path)?, |begun| {
+        if replaces {
+            sim_store::delete(&to.host).map_err(of_target)?;
+        }
+        fill(&source, &from.text, &to.host, &to.text, &spec, progress)?;
+        begun.replace(shared, after(shared)?)
+    })
 }
 
 /// Makes a disk with the bytes of another, on an adapter and with space as there. `from_text` and `to_text` are the
-/// datastore paths, for what goes wrong; what was made of the copy is deleted then.
+/// datastore paths, for what goes wrong.
 pub(crate) fn copy_to(
     from: &Path,
     from_text: &str,
@@ -260,13 +281,8 @@ fn fill(
     let of_target = |error| from_store(&error, to_text);
     let target = Disk::create(to, spec).map_err(of_target)?;
     progress.allow_cancel();
-    let copied = copy_bytes(source, &target, progress, &|error| from_store(&error, from_text), &of_target)
-        .and_then(|()| progress.forbid_cancel());
-    if copied.is_err() {
-        drop(target);
-        sim_store::delete(to).map_err(of_target)?;
-    }
-    copied
+    copy_bytes(source, &target, progress, &|error| from_store(&error, from_text), &of_target)?;
+    progress.forbid_cancel()
 }
 
 fn copy_bytes(

@@ -3,7 +3,7 @@
 use sim_store::DatastorePath;
 use vim_api::dynamic::{Element, Value};
 use vim_api::types as t;
-use vim_api::{MoRef, mo};
+use vim_api::{ApiVersion, MoRef, mo};
 
 use crate::dispatch::method_not_found;
 use crate::fault::{Outcome, invalid_argument, not_found};
@@ -15,17 +15,26 @@ use crate::wire::{Answer, Call};
 use crate::world::{Shared, World};
 
 /// The versions of virtual hardware, with the first release of ESXi that has each.
-const VERSIONS: [(&str, &str); 9] = [
+const VERSIONS: [(&str, &str); 11] = [
     ("vmx-10", "5.5"),
     ("vmx-11", "6.0"),
     ("vmx-13", "6.5"),
     ("vmx-14", "6.7"),
     ("vmx-15", "6.7 U2"),
     ("vmx-17", "7.0"),
+    ("vmx-18", "7.0 U1"),
     ("vmx-19", "7.0 U2"),
     ("vmx-20", "8.0"),
-    (hardware::VERSION, "8.0 U2"),
+    ("vmx-21", "8.0 U2"),
+    ("vmx-22", "9.0"),
 ];
+
+/// Those that a server of an API version knows, the newest last.
+fn known(api: ApiVersion) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let newest = hardware::newest_version(api);
+    let end = VERSIONS.iter().position(|(version, _)| *version == newest).map_or(0, |at| at + 1);
+    VERSIONS.into_iter().take(end)
+}
 
 /// Guests, with their families and full names.
 const GUESTS: [(&str, &str, &str); 5] = [
@@ -105,16 +114,19 @@ pub(crate) fn call(shared: &Shared, call: &Call) -> Outcome<Answer> {
             _ => Ok(()),
         };
         Ok(match call.method.as_str() {
-            "QueryConfigOptionDescriptor" => Answer::many(call, &descriptors(&hosts)),
+            "QueryConfigOptionDescriptor" => Answer::many(call, &descriptors(world.version, &hosts)),
             "QueryConfigOption" => {
                 among(call.optional("host")?)?;
-                Answer::one(call, &config_option(call.optional::<String>("key")?.as_deref(), &[])?)
+                Answer::one(
+                    call,
+                    &config_option(world.version, call.optional::<String>("key")?.as_deref(), &[])?,
+                )
             }
             "QueryConfigOptionEx" => {
                 let spec: t::EnvironmentBrowserConfigOptionQuerySpec =
                     call.optional("spec")?.unwrap_or_default();
                 among(spec.host)?;
-                Answer::one(call, &config_option(spec.key.as_deref(), &spec.guest_id)?)
+                Answer::one(call, &config_option(world.version, spec.key.as_deref(), &spec.guest_id)?)
             }
             "QueryConfigTarget" => {
                 let host: Option<MoRef<mo::HostSystem>> = call.optional("host")?;
@@ -131,24 +143,31 @@ pub(crate) fn call(shared: &Shared, call: &Call) -> Outcome<Answer> {
     })
 }
 
-fn descriptors(hosts: &[MoRef<mo::HostSystem>]) -> Vec<t::VirtualMachineConfigOptionDescriptor> {
+fn descriptors(
+    api: ApiVersion,
+    hosts: &[MoRef<mo::HostSystem>],
+) -> Vec<t::VirtualMachineConfigOptionDescriptor> {
     let descriptor = |(key, release): (&str, &str)| t::VirtualMachineConfigOptionDescriptor {
         key: key.to_owned(),
         description: Some(format!("ESXi {release} virtual machine")),
         host: hosts.to_vec(),
         create_supported: Some(true),
-        default_config_option: Some(key == hardware::VERSION),
+        default_config_option: Some(key == hardware::newest_version(api)),
         run_supported: Some(true),
         upgrade_supported: Some(true),
         ..Default::default()
     };
-    VERSIONS.into_iter().map(descriptor).collect()
+    known(api).map(descriptor).collect()
 }
 
 /// What a version of virtual hardware offers; the newest if none is named. With `guests`, only those are described.
-fn config_option(key: Option<&str>, guests: &[String]) -> Outcome<t::VirtualMachineConfigOption> {
-    let key = key.unwrap_or(hardware::VERSION);
-    let Some((version, release)) = VERSIONS.into_iter().find(|(version, _)| *version == key) else {
+fn config_option(
+    api: ApiVersion,
+    key: Option<&str>,
+    guests: &[String],
+) -> Outcome<t::VirtualMachineConfigOption> {
+    let key = key.unwrap_or_else(|| hardware::newest_version(api));
+    let Some((version, release)) = known(api).find(|(version, _)| *version == key) else {
         return Err(invalid_argument("key", format!("There is no virtual hardware \"{key}\".")));
     };
     let wanted = |id: &str| guests.is_empty() || guests.iter().any(|guest| guest == id);
@@ -160,7 +179,7 @@ fn config_option(key: Option<&str>, guests: &[String]) -> Outcome<t::VirtualMach
         guest_os_descriptor: GUESTS.into_iter().filter(|(id, ..)| wanted(id)).map(guest).collect(),
         hardware_options: hardware_options(version),
         capabilities: hardware::capability(),
-        default_device: hardware::new_config("machine", &home, GUESTS[0].0).hardware.device,
+        default_device: hardware::new_config("machine", &home, GUESTS[0].0, api).hardware.device,
         supported_monitor_type: vec!["release".to_owned()],
         ..Default::default()
     })

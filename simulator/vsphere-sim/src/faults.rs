@@ -45,7 +45,6 @@ pub struct FaultState {
 }
 
 /// How a lease is to end before its time.
-#[allow(dead_code, reason = "leases come with the /nfc endpoint")]
 #[derive(Debug, Clone)]
 pub(crate) struct LeaseFault {
     pub(crate) end: LeaseEnd,
@@ -132,14 +131,16 @@ impl FaultBook {
         self.strikes(&asked, 1, |rule| rule.mutate.is_some()).pop()?.mutate
     }
 
-    /// How a lease ends, if a rule says so. To be asked whenever something is done with the lease: `asked` is the method
-    /// call on it, or the transfer at `/nfc`; `percent` is how far the lease has got.
-    #[allow(dead_code, reason = "leases come with the /nfc endpoint")]
+    /// How a lease ends, if a rule says so. To be asked at each call on a lease: `percent` is how far it has got.
     pub(crate) fn strike_lease(&self, asked: &Asked<'_>, percent: i32) -> Option<LeaseFault> {
         let due = |rule: &FaultRule| rule.at == FaultPlace::Lease && rule.progress.unwrap_or(0) <= percent;
-        let rule = self.strikes(asked, 1, due).pop()?;
-        let object = vim_api::MoRef::of_type("HttpNfcLease", asked.object);
-        Some(LeaseFault { end: rule.lease?, fault: rule.to_fault(&object) })
+        LeaseFault::of(self.strikes(asked, 1, due).pop()?, asked)
+    }
+
+    /// How a lease will end during a transfer, if a rule says so, and how far the transfer gets, in percent.
+    pub(crate) fn plan_lease(&self, asked: &Asked<'_>) -> Option<(i32, LeaseFault)> {
+        let rule = self.strike(FaultPlace::Lease, asked)?;
+        Some((rule.progress.unwrap_or(0), LeaseFault::of(rule, asked)?))
     }
 
     /// What happens to the inventory before a call is carried out: every rule that strikes, not only the first.
@@ -174,6 +175,13 @@ impl FaultBook {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Book> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LeaseFault {
+    fn of(rule: FaultRule, asked: &Asked<'_>) -> Option<Self> {
+        let object = vim_api::MoRef::of_type("HttpNfcLease", asked.object);
+        Some(Self { end: rule.lease?, fault: rule.to_fault(&object) })
     }
 }
 

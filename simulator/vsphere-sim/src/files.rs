@@ -12,6 +12,7 @@ use vim_api::{MoRef, mo};
 use crate::dispatch::method_not_found;
 use crate::fault::{Fault, Outcome, fault, from_store, invalid_argument, not_found};
 use crate::inventory::places::HOST_DATACENTER;
+use crate::recovery::{self, Intent};
 use crate::server::folder::Wanted;
 use crate::tasks::{self, Progress};
 use crate::wire::{Answer, Call};
@@ -71,8 +72,12 @@ fn copy(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
     let work = move |shared: &Shared, progress: &mut Progress<'_>| {
         progress.fail_early()?;
         check_readable(shared, &from)?;
-        make_way(shared, &from, &to, force)?;
-        copy_whole(&from, &to)?;
+        check_way(shared, &from, &to, force)?;
+        recovery::carry_out(shared, Intent::default().makes_tree(&to.path), |begun| {
+            make_way(&to)?;
+            copy_all(&from.host, &to.host).map_err(|error| from_io(&error, &to.text))?;
+            begun.replace(shared, Intent::default())
+        })?;
         Ok(None)
     };
     Ok(tasks::start_apart(shared, call, user, "FileManager.copyFile", Box::new(work)))
@@ -84,12 +89,19 @@ fn rename(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
     let work = move |shared: &Shared, progress: &mut Progress<'_>| {
         progress.fail_early()?;
         check_unused(shared, &from)?;
-        make_way(shared, &from, &to, force)?;
+        check_way(shared, &from, &to, force)?;
+        if fs::symlink_metadata(&to.host).is_ok() {
+            recovery::carry_out(shared, Intent::default().removes_tree(&to.path), |_| make_way(&to))?;
+        }
         match fs::rename(&from.host, &to.host) {
             // Datastores may be on different file systems.
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                copy_whole(&from, &to)?;
-                remove(&from.host).map_err(|error| from_io(&error, &from.text))?;
+                recovery::carry_out(shared, Intent::default().makes_tree(&to.path), |begun| {
+                    copy_all(&from.host, &to.host).map_err(|error| from_io(&error, &to.text))?;
+                    begun.replace(shared, Intent::default().removes_tree(&from.path))?;
+                    // A machine's files go too, as they do where nothing has to be copied.
+                    remove(&from.host).map_err(|error| from_io(&error, &from.text))
+                })?;
             }
             moved => moved.map_err(|error| from_io(&error, &to.text))?,
         }
@@ -104,7 +116,9 @@ fn delete(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
     let work = move |shared: &Shared, progress: &mut Progress<'_>| {
         progress.fail_early()?;
         check_unused(shared, &file)?;
-        remove(&file.host).map_err(|error| from_io(&error, &file.text))?;
+        recovery::carry_out(shared, Intent::default().removes_tree(&file.path), |_| {
+            remove(&file.host).map_err(|error| from_io(&error, &file.text))
+        })?;
         Ok(None)
     };
     Ok(tasks::start_apart(shared, call, user, "FileManager.deleteFile", Box::new(work)))
@@ -205,8 +219,8 @@ fn pair(shared: &Shared, call: &Call) -> Outcome<(Named, Named, bool)> {
     Ok((from, to, call.optional("force")?.unwrap_or(false)))
 }
 
-/// The source is there, and the destination is not, or is removed.
-fn make_way(shared: &Shared, from: &Named, to: &Named, force: bool) -> Outcome<()> {
+/// The source is there, and the destination is not, or may be replaced.
+fn check_way(shared: &Shared, from: &Named, to: &Named, force: bool) -> Outcome<()> {
     fs::symlink_metadata(&from.host).map_err(|error| from_io(&error, &from.text))?;
     if to.host.starts_with(&from.host) || from.host.starts_with(&to.host) {
         return Err(invalid_argument("destinationName", "One of the two paths is within the other."));
@@ -217,27 +231,23 @@ fn make_way(shared: &Shared, from: &Named, to: &Named, force: bool) -> Outcome<(
     if !force {
         return Err(from_io(&io::ErrorKind::AlreadyExists.into(), &to.text));
     }
-    check_unused(shared, to)?;
-    remove(&to.host).map_err(|error| from_io(&error, &to.text))
+    check_unused(shared, to)
 }
 
-fn remove(path: &Path) -> io::Result<()> {
+/// Removes what is replaced.
+fn make_way(to: &Named) -> Outcome<()> {
+    match remove(&to.host) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(|error| from_io(&error, &to.text)),
+    }
+}
+
+/// Removes a file, or a folder with all that is in it.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path)?.is_dir() {
         true => fs::remove_dir_all(path),
         false => fs::remove_file(path),
     }
-}
-
-/// Copies to where nothing is. If it fails, nothing is there again.
-fn copy_whole(from: &Named, to: &Named) -> Outcome<()> {
-    copy_all(&from.host, &to.host).map_err(|error| {
-        if let Err(error) = remove(&to.host)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(%error, path = %to.host.display(), "part of a copy is left behind");
-        }
-        from_io(&error, &to.text)
-    })
 }
 
 fn copy_all(from: &Path, to: &Path) -> io::Result<()> {

@@ -7,9 +7,9 @@ use vim_api::{MoRef, mo};
 
 use crate::dispatch::method_not_found;
 use crate::fault::{Outcome, fault, not_found};
-use crate::mode::Mode;
 use crate::inventory::service::Singleton;
 use crate::machine::Power;
+use crate::mode::Mode;
 use crate::power;
 use crate::wire::{Answer, Call};
 use crate::world::Shared;

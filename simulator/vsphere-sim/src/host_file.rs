@@ -1,7 +1,7 @@
 //! Files of this machine: where sparse ones have data, copies that keep holes, and files that appear when they are whole.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
+use sim_store::crash;
 
 /// Bytes that are copied at once.
 const PIECE: u64 = 1 << 20;
@@ -35,7 +36,10 @@ impl Temporary {
     /// Those of renaming.
     pub(crate) fn replace(self, path: &Path) -> io::Result<bool> {
         let there = fs::symlink_metadata(path).is_ok();
-        fs::rename(&self.0, path).map(|()| there)
+        crash::point();
+        let renamed = fs::rename(&self.0, path).map(|()| there);
+        crash::point();
+        renamed
     }
 
     /// Puts it where it belongs if nothing is there.
@@ -43,7 +47,9 @@ impl Temporary {
     /// # Errors
     /// `AlreadyExists`, and those of linking.
     pub(crate) fn add(self, path: &Path) -> io::Result<()> {
-        fs::hard_link(&self.0, path)
+        let linked = fs::hard_link(&self.0, path);
+        crash::point();
+        linked
     }
 }
 
@@ -63,6 +69,26 @@ impl Drop for Temporary {
 /// Whether a name is one under which files are made, here or in `sim_store`. No list shows them.
 pub(crate) fn is_temporary(name: &str) -> bool {
     name.starts_with('.') && name.ends_with(".tmp")
+}
+
+/// Whether a name is one under which a process that is dead was making a file.
+pub(crate) fn is_abandoned(name: &str) -> bool {
+    let maker = || name.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.')?.1.split_once('-');
+    let Some((process, number)) = maker() else { return false };
+    let (Ok(process), Ok(_)) = (process.parse::<u32>(), number.parse::<u64>()) else { return false };
+    // A dead process may have had the number that this one has now.
+    process == std::process::id() || !Path::new("/proc").join(process.to_string()).exists()
+}
+
+/// Replaces a small file in one step: a reader, or the next start, finds the old text or the new one.
+///
+/// # Errors
+/// Those of making, writing and renaming a file.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let (temporary, mut file) = Temporary::create(folder)?;
+    file.write_all(bytes)?;
+    temporary.replace(path).map(|_| ())
 }
 
 /// Where the run of data or of a hole that `range` begins with ends, and whether it is data.

@@ -27,7 +27,10 @@ pub(crate) fn is_unreadable(shared: &Shared, path: &DatastorePath) -> bool {
 /// Whether a machine that is on keeps others from writing, moving or deleting the file, or one within the folder.
 pub(crate) fn is_unwritable(shared: &Shared, path: &DatastorePath) -> bool {
     let (own, disks) = shared.read(|world| {
-        let own = running(world, path.datastore()).flat_map(own_files).any(|file| is_within(&file, path));
+        let own = running(world, path.datastore())
+            .filter_map(Machine::vmx)
+            .flat_map(|vmx| Machine::text_files(&vmx))
+            .any(|file| is_within(&file, path));
         (own, open_disks(world, path.datastore(), |_| true))
     });
     own || disks.iter().any(|disk| {
@@ -52,14 +55,6 @@ fn open_disks(world: &World, datastore: &str, wanted: impl Fn(&DiskState) -> boo
     let disks = on.flat_map(Machine::disks);
     let there = disks.filter(|disk| disk.path.datastore() == datastore && wanted(disk));
     there.map(|disk| disk.path).collect()
-}
-
-fn own_files(machine: &Machine) -> Vec<DatastorePath> {
-    let Some(vmx) = machine.vmx() else { return Vec::new() };
-    let stem = vmx.file_name().strip_suffix(".vmx").unwrap_or(vmx.file_name());
-    let names = ["vmx", "vmxf", "vmsd", "nvram"].map(|suffix| format!("{stem}.{suffix}"));
-    let log = "vmware.log".to_owned();
-    names.into_iter().chain([log]).filter_map(|name| vmx.sibling(&name).ok()).collect()
 }
 
 /// The links of a disk; none if it is gone or broken, which is for others to say.

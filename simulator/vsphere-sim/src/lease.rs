@@ -23,10 +23,10 @@ use vim_api::{MoRef, mo};
 
 use crate::clock::Moment;
 use crate::fault::{Fault, Outcome, fault, localized, not_found, task_in_progress};
-use crate::faults::{Asked, FaultPlace};
+use crate::faults::{Asked, FaultPlace, LeaseEnd, LeaseFault};
 use crate::inventory::{machine_ref, moref};
-use crate::machine::Machine;
 use crate::random;
+use crate::recovery::Begun;
 use crate::session::Session;
 use crate::wire::{Answer, Call};
 use crate::world::{Shared, World};
@@ -86,6 +86,8 @@ pub(crate) struct Lease {
     planned: Option<(i32, Fault)>,
     /// Transfers stop when it is set.
     over: watch::Sender<bool>,
+    /// The machine that is being imported, until it is complete.
+    import: Option<Begun>,
     remains: Remains,
 }
 
@@ -110,7 +112,7 @@ enum Stage {
 /// What a failed import left behind.
 enum Remains {
     Nothing,
-    Files(Box<Machine>),
+    Files(Begun),
     BeingRemoved,
 }
 
@@ -197,6 +199,7 @@ struct Wish {
     snapshot: Option<String>,
     way: Way,
     files: Vec<LeaseFile>,
+    import: Option<Begun>,
     description_id: &'static str,
 }
 
@@ -288,12 +291,9 @@ impl World {
             files: wish.files,
             planned,
             over: watch::Sender::new(false),
+            import: wish.import,
             remains: Remains::Nothing,
         };
-        if lease.way == Way::In {
-            self.stored.half_made.push(lease.machine.clone());
-            self.touch();
-        }
         self.leases.list.push(lease);
         Ok(id)
     }
@@ -313,16 +313,31 @@ impl World {
             (None, Way::Out) => Ok(None),
         };
         let failed = outcome.is_err();
-        self.stored.half_made.retain(|other| *other != machine);
-        self.touch();
         self.finish(held, &task, outcome);
-        if failed
-            && way == Way::In
-            && let Some(machine) = self.remove_machine(&machine)
-            && let Some(lease) = self.leases.get_mut(id)
-        {
-            lease.remains = Remains::Files(Box::new(machine));
+        if failed && way == Way::In {
+            self.remove_machine(&machine);
+            if let Some(lease) = self.leases.get_mut(id)
+                && let Some(import) = lease.import.take()
+            {
+                lease.remains = Remains::Files(import);
+            }
         }
+    }
+
+    /// Ends a lease before its time, as a rule says.
+    fn end_lease_early(&mut self, id: &str, early: LeaseFault) {
+        let (stage, fault) = match early.end {
+            LeaseEnd::Error => {
+                let plain = || fault(t::SystemError::default(), "The lease has failed.");
+                (Stage::Failed, early.fault.unwrap_or_else(plain))
+            }
+            LeaseEnd::Timeout => (Stage::TimedOut, timed_out()),
+            LeaseEnd::Abort => {
+                let message = "The lease was aborted by another client.";
+                (Stage::Aborted, fault(t::RequestCanceled::default(), message))
+            }
+        };
+        self.end_lease(id, stage, Some(fault));
     }
 
     /// The task of a lease on one of the machine's snapshots. While there is one, nothing may change the chains below.
@@ -352,36 +367,17 @@ pub(crate) fn without_token(path: &str) -> String {
     }
 }
 
-/// Removes the machines whose imports ended with the process before this one: their leases are gone, so nobody else can.
-pub(crate) fn sweep(shared: &Shared) {
-    let left: Vec<Machine> = shared.update(|world| {
-        let ids = std::mem::take(&mut world.stored.half_made);
-        world.touch();
-        ids.iter().filter_map(|id| world.remove_machine(id)).collect()
-    });
-    for machine in left {
-        tracing::info!(machine = machine.id, "removing a machine whose import was never completed");
-        if let Err(fault) = target::remove(shared, &machine) {
-            tracing::error!(message = fault.message, "a half made machine leaves files behind");
-        }
-    }
-}
-
 /// Ends leases as their time comes, and removes what failed imports left, until it is dropped.
 pub(crate) async fn keep(shared: Arc<Shared>) {
     let mut changes = shared.watch();
     loop {
         changes.borrow_and_update();
         shared.update_if(|world| world.settle_leases());
-        while let Some((id, machine)) = shared.read_mut(World::take_remains) {
+        while let Some((id, import)) = shared.read_mut(World::take_remains) {
             let worker = Arc::clone(&shared);
-            let removed = tokio::task::spawn_blocking(move || target::remove(&worker, &machine)).await;
-            match removed {
-                Ok(Ok(())) => {}
-                Ok(Err(fault)) => {
-                    tracing::error!(message = fault.message, "a failed import leaves files behind")
-                }
-                Err(error) => tracing::error!(%error, "a failed import leaves files behind"),
+            let removed = tokio::task::spawn_blocking(move || import.give_up(&worker)).await;
+            if let Err(error) = removed {
+                tracing::error!(%error, "a failed import leaves files behind");
             }
             shared.update(|world| {
                 if let Some(lease) = world.leases.get_mut(&id) {
@@ -396,13 +392,13 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
 
 impl World {
     /// What is to be removed next: no transfer writes to it any more.
-    fn take_remains(&mut self) -> Option<(String, Box<Machine>)> {
+    fn take_remains(&mut self) -> Option<(String, Begun)> {
         let still = |lease: &Lease| lease.files.iter().any(|file| file.receiving);
         for lease in self.leases.list.iter_mut().filter(|lease| !still(lease)) {
             if matches!(lease.remains, Remains::Files(_))
-                && let Remains::Files(machine) = std::mem::replace(&mut lease.remains, Remains::BeingRemoved)
+                && let Remains::Files(import) = std::mem::replace(&mut lease.remains, Remains::BeingRemoved)
             {
-                return Some((lease.id.clone(), machine));
+                return Some((lease.id.clone(), import));
             }
         }
         None

@@ -65,6 +65,7 @@ mod population;
 mod power;
 mod property_collector;
 mod random;
+mod recovery;
 mod server;
 mod service_ticket;
 mod session;

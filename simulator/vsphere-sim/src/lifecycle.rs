@@ -5,7 +5,6 @@ mod folders;
 mod register;
 
 use std::fs;
-use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
 use sim_store::DatastorePath;
@@ -14,13 +13,16 @@ use vim_api::types as t;
 use vim_api::{MoRef, mo};
 
 use crate::chain::{self, Held};
-use crate::configure::{self, FileWork, Target};
+use crate::configure::{self, Target};
 use crate::fault::{Fault, Outcome, fault, from_store, invalid_argument, not_found};
 use crate::hardware;
+use crate::host_file;
 use crate::inventory::tree::{Entity, Holds, Kind};
 use crate::inventory::{escaped_name, machine_ref, moref, plain};
+use crate::lease;
 use crate::machine::{Config, Machine, Place, Power};
 use crate::random;
+use crate::recovery::{self, Begun, Intent};
 use crate::tasks::{self, Progress};
 use crate::wire::{Answer, Call};
 use crate::world::{Shared, World};
@@ -37,19 +39,21 @@ pub(crate) fn create(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<A
     let place = shared.read(|world| place(world, &call.this, Some(&pool), host.as_ref()))?;
     let work = Box::new(move |shared: &Shared, progress: &mut Progress<'_>| {
         progress.step(1, 4)?;
-        let id = create_machine(shared, &place, &spec, progress)?;
+        let (id, begun) = create_machine(shared, &place, &spec, progress)?;
+        begun.finish(shared)?;
         Ok(Some(moref::<mo::VirtualMachine>(&id).to_value()))
     });
     tasks::start_about(shared, &call.this, call, user, "Folder.createVm", work)
 }
 
-/// Makes a machine of a specification and answers its id. If anything fails, nothing of it stays.
+/// Makes a machine of a specification and answers its id. If anything fails, nothing of it stays; nor does it, until
+/// the change that has begun is confirmed.
 pub(crate) fn create_machine(
     shared: &Shared,
     place: &Place,
     spec: &t::VirtualMachineConfigSpec,
     progress: &mut Progress<'_>,
-) -> Outcome<String> {
+) -> Outcome<(String, Begun)> {
     let wish =
         spec.name.as_deref().ok_or_else(|| invalid_argument("config.name", "A machine has a name."))?;
     let name = check_name(shared, &place.folder, wish, None)?;
@@ -62,41 +66,24 @@ pub(crate) fn create_machine(
     let target = Target { vmx: &vmx, power: Power::Off, has_snapshots: false };
     let plan = shared.read(|world| configure::plan(world, &target, &base, spec))?;
     let folder = host_of(shared, &vmx.parent())?;
-    let is_new = !folder.exists();
-    let io_failed = |error: &std::io::Error| file_fault(&vmx, error);
-    fs::create_dir_all(&folder).map_err(|error| io_failed(&error))?;
-    let made = configure::carry_out(shared, &plan.files, progress).and_then(|()| {
+    let intent = Intent::provisional(&id).makes_home(shared, &vmx)?;
+    let begun = recovery::begin(shared, plan.intent(shared, intent)?)?;
+    let made = fs::create_dir_all(&folder).map_err(|error| file_fault(&vmx, &error));
+    let made = made.and_then(|()| configure::make(shared, &plan.files, progress)).and_then(|()| {
         let mut config = plan.config;
         config.name.clone_from(&name);
         let config = configure::finished(shared, &id, Power::Off, config);
         insert(shared, &id, place, config)
     });
-    if made.is_ok() {
-        shared.update(|world| world.post_of_machine(&id, t::VmCreatedEvent::default(), "is created"));
-    }
-    if let Err(fault) = made {
-        abandon(shared, &id, &plan.files, is_new.then_some(folder.as_path()));
-        return Err(fault);
-    }
-    Ok(id)
-}
-
-/// Takes away what was made of a machine that could not be finished.
-fn abandon(shared: &Shared, id: &str, files: &[FileWork], folder: Option<&Path>) {
-    shared.update(|world| world.remove_machine(id));
-    let made = files.iter().filter_map(|work| match work {
-        FileWork::Create { path, .. } => shared.read(|world| world.resolve(path)).ok(),
-        _ => None,
-    });
-    for host in made.filter(|host| host.exists()) {
-        if let Err(error) = sim_store::delete(&host) {
-            tracing::error!(%error, "a disk of a machine that was not made is left behind");
+    match made {
+        Ok(()) => {
+            shared.update(|world| world.post_of_machine(&id, t::VmCreatedEvent::default(), "is created"));
+            Ok((id, begun))
         }
-    }
-    if let Some(folder) = folder
-        && let Err(error) = fs::remove_dir_all(folder)
-    {
-        tracing::error!(%error, "the folder of a machine that was not made is left behind");
+        Err(fault) => {
+            begun.give_up(shared);
+            Err(fault)
+        }
     }
 }
 
@@ -117,7 +104,7 @@ pub(crate) fn write_nvram(shared: &Shared, id: &str) -> Outcome<()> {
     if host.exists() {
         return Ok(());
     }
-    fs::write(&host, b"MRVN").map_err(|error| chain::unwritable(&machine, &error))
+    host_file::replace(&host, b"MRVN").map_err(|error| chain::unwritable(&machine, &error))
 }
 
 /// Gives a configuration uuids of its own, and the times of its making.
@@ -135,6 +122,7 @@ fn new_identity(shared: &Shared, config: &mut t::VirtualMachineConfigInfo) {
 /// `VirtualMachine.UnregisterVM`: the machine leaves the inventory, its files stay.
 pub(crate) fn unregister(shared: &Shared, call: &Call) -> Outcome<Answer> {
     let id = call.this.value();
+    lease::check_chains(shared, id)?;
     crate::population::materialize(shared, id)?;
     shared.update(|world| {
         let machine = world.machine(id).ok_or_else(|| not_found(&call.this))?;
@@ -153,6 +141,7 @@ pub(crate) fn unregister(shared: &Shared, call: &Call) -> Outcome<Answer> {
 /// `ManagedEntity.Destroy_Task` of a machine: it goes with its files.
 pub(crate) fn destroy(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
     let id = call.this.value().to_owned();
+    lease::check_chains(shared, &id)?;
     let work = Box::new(move |shared: &Shared, progress: &mut Progress<'_>| {
         progress.step(1, 2)?;
         destroy_machine(shared, &id).map(|()| None)
@@ -160,52 +149,26 @@ pub(crate) fn destroy(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<
     tasks::start(shared, call.this.value(), call, user, "VirtualMachine.destroy", work)
 }
 
-/// Removes a machine and its files, but for independent disks on which another machine stands.
+/// Removes a machine and its files, but for links on which another machine or disk stands. What else is in its folder
+/// stays there.
 pub(crate) fn destroy_machine(shared: &Shared, id: &str) -> Outcome<()> {
+    lease::check_chains(shared, id)?;
     let Held { machine, stun } = Held::take(shared, id)?;
     if machine.power != Power::Off {
         return Err(crate::power::wrong_state(Power::Off, machine.power));
     }
     let _stunned = stun.lock().unwrap_or_else(PoisonError::into_inner);
-    let vmx = machine.vmx();
-    // The machine goes first: what is left of its files misleads nobody then.
-    shared.update(|world| {
-        world.post_of_machine(id, t::VmRemovedEvent::default(), "is removed");
-        world.remove_machine(id);
-    });
-    let Some(vmx) = vmx else { return Ok(()) };
     for link in chain::links(shared, &machine.disks())? {
-        remove_chain(&link.host).map_err(|error| from_store(&error, &link.path.to_string()))?;
+        chain::check_free(&link.host, &link.path)?;
     }
-    let folder = vmx.parent();
-    if folder.relative().is_empty() {
-        return Ok(());
-    }
-    let host = host_of(shared, &folder)?;
-    let shared_folder = shared.read(|world| {
-        world.machines().any(|other| other.vmx().is_some_and(|other| other.parent() == folder))
-    });
-    match host.exists() && !shared_folder {
-        true => fs::remove_dir_all(&host).map_err(|error| file_fault(&vmx, &error)),
-        false => Ok(()),
-    }
-}
-
-/// Deletes the links of a disk from the top down, as far as nothing else is built over them.
-fn remove_chain(top: &Path) -> sim_store::Result<()> {
-    let disk = sim_store::Disk::open(top, sim_store::Access::ReadOnly, sim_store::Scope::TopLink);
-    let links = match disk {
-        Ok(disk) => disk.links(),
-        Err(error) if error.kind() == sim_store::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    for link in links {
-        match sim_store::delete(&link.descriptor) {
-            Err(error) if error.kind() == sim_store::ErrorKind::InUse => return Ok(()),
-            done => done?,
-        }
-    }
-    Ok(())
+    let intent = Intent::default().removes_all(shared, &machine)?;
+    recovery::carry_out(shared, intent, |_| {
+        shared.update(|world| {
+            world.post_of_machine(id, t::VmRemovedEvent::default(), "is removed");
+            world.remove_machine(id);
+        });
+        Ok(())
+    })
 }
 
 /// `MarkAsTemplate`.

@@ -149,6 +149,28 @@ impl Machine {
         self.config.files.vm_path_name.as_deref()?.parse().ok()
     }
 
+    /// The text files of a machine, and what its host writes beside them.
+    pub(crate) fn text_files(vmx: &DatastorePath) -> Vec<DatastorePath> {
+        let stem = vmx.file_name().strip_suffix(".vmx").unwrap_or(vmx.file_name());
+        let names = ["vmx", "vmxf", "vmsd", "nvram"].map(|suffix| format!("{stem}.{suffix}"));
+        let log = "vmware.log".to_owned();
+        names.into_iter().chain([log]).filter_map(|name| vmx.sibling(&name).ok()).collect()
+    }
+
+    /// What a host keeps the devices' state and the memory of a snapshot in.
+    pub(crate) fn snapshot_files(&self, number: u32) -> Vec<DatastorePath> {
+        let Some(state) = crate::inventory::vmsn(self, number) else { return Vec::new() };
+        let memory = state.sibling(&state.file_name().replace(".vmsn", ".vmem"));
+        std::iter::once(state).chain(memory.ok()).collect()
+    }
+
+    /// All files of the machine but for those of its disks.
+    pub(crate) fn own_files(&self) -> Vec<DatastorePath> {
+        let mut files = self.vmx().map(|vmx| Self::text_files(&vmx)).unwrap_or_default();
+        files.extend(self.snapshots.iter().flat_map(|snapshot| self.snapshot_files(snapshot.number)));
+        files
+    }
+
     /// The disks that have files.
     pub(crate) fn disks(&self) -> Vec<DiskState> {
         disks(&self.config)

@@ -17,6 +17,7 @@ use crate::hardware;
 use crate::inventory::tree::{Entity, Holds, Kind, Tree};
 use crate::machine::{self, Machine, Place, Power};
 use crate::mode::Mode;
+use crate::recovery::{self, Intent};
 use crate::world::Shared;
 
 /// Machines that are alike but for their names, uuids and places.
@@ -174,31 +175,36 @@ pub(crate) fn materialize(shared: &Shared, id: &str) -> Outcome<()> {
     // Another may have made them while this one waited.
     let machine = shared.read(|world| world.machine(id).filter(|machine| machine.untouched).cloned());
     let Some(machine) = machine else { return Ok(()) };
-    for link in chain::links(shared, &machine.disks())? {
-        let failed = |error: &sim_store::Error| from_store(error, &link.path.to_string());
-        if let Some(folder) = link.host.parent() {
-            fs::create_dir_all(folder).map_err(|error| chain::unwritable(&machine, &error))?;
-        }
-        let uuid = machine.disks().into_iter().find(|disk| disk.key == link.key);
-        let uuid = uuid.and_then(|disk| parse_dashed(&disk.uuid));
-        let spec = DiskSpec { provisioning: Provisioning::Thin, uuid, ..DiskSpec::thin(link.capacity) };
-        match Disk::create(&link.host, &spec) {
-            Ok(_) => {}
-            // A run that died in its midst has made it already.
-            Err(error) if error.kind() == sim_store::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(failed(&error)),
-        }
-        if machine.is_tracked() {
-            tracking::enable(&link.host, None).map_err(|error| failed(&error))?;
-        }
+    let mut intent = Intent::of(id);
+    if let Some(vmx) = machine.vmx() {
+        intent = intent.makes_home(shared, &vmx)?;
     }
-    shared.update(|world| {
-        if let Some(machine) = world.machine_mut(id) {
-            machine.untouched = false;
+    for disk in machine.disks() {
+        intent = intent.makes_disk(shared, &disk.path)?;
+    }
+    recovery::carry_out(shared, intent, |_| {
+        if let Some(vmx) = machine.vmx() {
+            let home = shared.read(|world| world.resolve(&vmx.parent()));
+            let home = home.map_err(|error| from_store(&error, &vmx.to_string()))?;
+            fs::create_dir_all(home).map_err(|error| chain::unwritable(&machine, &error))?;
         }
-    });
-    chain::refresh(shared, id)?;
-    chain::write_text_files(shared, id)
+        for link in chain::links(shared, &machine.disks())? {
+            let failed = |error: &sim_store::Error| from_store(error, &link.path.to_string());
+            let uuid = machine.disks().into_iter().find(|disk| disk.key == link.key);
+            let uuid = uuid.and_then(|disk| parse_dashed(&disk.uuid));
+            let spec = DiskSpec { provisioning: Provisioning::Thin, uuid, ..DiskSpec::thin(link.capacity) };
+            Disk::create(&link.host, &spec).map_err(|error| failed(&error))?;
+            if machine.is_tracked() {
+                tracking::enable(&link.host, None).map_err(|error| failed(&error))?;
+            }
+        }
+        shared.update(|world| {
+            if let Some(machine) = world.machine_mut(id) {
+                machine.untouched = false;
+            }
+        });
+        chain::refresh(shared, id)
+    })
 }
 
 /// The machine whose files would be in a folder of a datastore, if they are not made yet.

@@ -10,6 +10,7 @@ use vim_api::dynamic::{Element, Value};
 use vim_api::types as t;
 
 use crate::fault::{Outcome, fault, invalid_argument, not_found, task_in_progress};
+use crate::recovery::{self, Intent};
 use crate::wire::{Answer, Call};
 use crate::world::Shared;
 use crate::{lease, tasks};
@@ -112,22 +113,23 @@ pub(crate) fn rename(shared: &Shared, call: &Call) -> Outcome<Answer> {
     let description: Option<String> = call.optional("description")?;
     let name = name.map(name_of).transpose()?;
     let (machine, snapshot) = owner(shared, call)?;
-    shared.update(|world| {
-        let machine = world.machine_mut(&machine).ok_or_else(|| not_found(&call.this))?;
-        if let Some(task) = &machine.busy {
-            return Err(task_in_progress(task));
-        }
-        let found = machine.snapshots.iter_mut().find(|found| found.id == snapshot);
-        let found = found.ok_or_else(|| not_found(&call.this))?;
-        if let Some(name) = name {
-            found.name = name;
-        }
-        if let Some(description) = description {
-            found.description = description;
-        }
-        Ok(())
+    recovery::carry_out(shared, Intent::of(&machine), |_| {
+        shared.update(|world| {
+            let machine = world.machine_mut(&machine).ok_or_else(|| not_found(&call.this))?;
+            if let Some(task) = &machine.busy {
+                return Err(task_in_progress(task));
+            }
+            let found = machine.snapshots.iter_mut().find(|found| found.id == snapshot);
+            let found = found.ok_or_else(|| not_found(&call.this))?;
+            if let Some(name) = name {
+                found.name = name;
+            }
+            if let Some(description) = description {
+                found.description = description;
+            }
+            Ok(())
+        })
     })?;
-    crate::chain::write_text_files(shared, &machine)?;
     Ok(Answer::void())
 }
 

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -14,7 +13,7 @@ use sim_store::state::{Inventory, VmRecord};
 
 use crate::machine::Machine;
 use crate::world::Stored;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, host_file};
 
 const NAME: &str = "vsphere.json";
 
@@ -73,7 +72,9 @@ pub(crate) fn remove_machine(data_dir: &Path, id: &str, generated: bool) -> Resu
     if generated {
         return write(&folder, &name, &MachineFile::<Machine> { record: None, machine: None });
     }
-    match fs::remove_file(folder.join(&name)) {
+    let removed = fs::remove_file(folder.join(&name));
+    sim_store::crash::point();
+    match removed {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(Error::caused(ErrorKind::Store, format!("removing {name}"), error))
         }
@@ -81,7 +82,8 @@ pub(crate) fn remove_machine(data_dir: &Path, id: &str, generated: bool) -> Resu
     }
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+/// Reads a file of JSON; `None` if there is none.
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let failed = |what: &str| format!("{what} {}", path.display());
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
@@ -93,13 +95,11 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
         .map_err(|error| Error::caused(ErrorKind::Store, failed("understanding"), error))
 }
 
-fn write(folder: &Path, name: &str, value: &impl Serialize) -> Result<()> {
-    let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
+/// Replaces a file of JSON in one step.
+pub(crate) fn write(folder: &Path, name: &str, value: &impl Serialize) -> Result<()> {
+    let failed = |error: std::io::Error| {
         Error::caused(ErrorKind::Store, format!("writing {name} in {}", folder.display()), error)
     };
     let bytes = serde_json::to_vec_pretty(value).map_err(|error| failed(error.into()))?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|error| failed(error.into()))?;
-    file.write_all(&bytes).map_err(|error| failed(error.into()))?;
-    file.persist(folder.join(name)).map_err(|error| failed(error.into()))?;
-    Ok(())
+    host_file::replace(&folder.join(name), &bytes).map_err(failed)
 }

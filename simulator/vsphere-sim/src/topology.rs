@@ -86,7 +86,6 @@ pub(crate) fn new_state(data_dir: &Path, mode: Mode, topology: &Topology) -> Res
         users: Vec::new(),
         tree: maker.tree,
         population: None,
-        half_made: Vec::new(),
         mode,
         authorization: Default::default(),
         extensions: Default::default(),

@@ -30,6 +30,7 @@ use crate::machine::{Machine, Snapshot};
 use crate::mode::Mode;
 use crate::options::Options;
 use crate::population::Population;
+use crate::recovery::Journal;
 use crate::server::rest::RestSessions;
 use crate::service_ticket::ServiceTickets;
 use crate::session::Sessions;
@@ -47,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) faults: FaultBook,
     /// Settings that never change.
     pub(crate) settings: Settings,
+    /// Changes of files that are under way.
+    pub(crate) journal: Journal,
 }
 
 /// What was decided when the server was started.
@@ -124,9 +127,6 @@ pub(crate) struct Stored {
     pub(crate) tree: Tree,
     /// The machines that are made anew, the same ones, at each start until somebody changes them.
     pub(crate) population: Option<Population>,
-    /// Machines that are being imported: what is still here at the next start goes.
-    #[serde(default)]
-    pub(crate) half_made: Vec<String>,
     /// Number of the machine or snapshot made next.
     pub(crate) next_id: u32,
     #[serde(default)]
@@ -149,6 +149,7 @@ impl Shared {
         machines: BTreeMap<String, Machine>,
         settings: Settings,
         faults: FaultBook,
+        journal: Journal,
     ) -> Self {
         let mut world = World {
             clock: ServerClock::new(settings.clock),
@@ -180,7 +181,7 @@ impl Shared {
         }
         world.machines = machines;
         let style = Mutex::new(settings.style);
-        Self { world: Mutex::new(world), changes: watch::Sender::new(0), style, faults, settings }
+        Self { world: Mutex::new(world), changes: watch::Sender::new(0), style, faults, settings, journal }
     }
 
     /// What the server's clock shows.

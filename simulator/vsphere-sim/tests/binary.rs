@@ -47,6 +47,15 @@ async fn prints_where_it_is_and_runs_until_it_is_told_to_stop() {
         assert_eq!(found.len(), 3);
         client.logout().await.unwrap();
     }
+    // A second one on the same folder is told why it cannot be, and the first goes on.
+    let second = Command::new(PROGRAM)
+        .args(["--password-env", "SIM_TEST_PASSWORD", "--data"])
+        .arg(data.path())
+        .env("SIM_TEST_PASSWORD", "x")
+        .output()
+        .unwrap();
+    let error = String::from_utf8(second.stderr).unwrap();
+    assert!(!second.status.success() && error.contains("in use by another simulator"), "{error}");
     let told = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
     assert!(told.success());
     let mut rest = String::new();

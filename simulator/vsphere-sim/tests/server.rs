@@ -37,6 +37,8 @@ mod folder;
 mod history;
 #[path = "server/host_agent.rs"]
 mod host_agent;
+#[path = "server/hostile_paths.rs"]
+mod hostile_paths;
 #[path = "server/live.rs"]
 mod live;
 #[path = "server/machines.rs"]

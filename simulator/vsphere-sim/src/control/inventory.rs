@@ -138,7 +138,7 @@ fn show(world: &World, homes: &Homes<'_>, item: Item<'_>) -> Value {
             let mut shown = json!({ "children": children });
             match &entity.kind {
                 Kind::Datastore { capacity, .. } => shown["capacity"] = json!(capacity),
-                Kind::Folder(holds) => shown["holds"] = json!(holds.child_types().last()),
+                Kind::Folder(holds) => shown["holds"] = json!(holds.child_types(world.mode()).last()),
                 _ => {}
             }
             (shown, entity.parent.as_deref())

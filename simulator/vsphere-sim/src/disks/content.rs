@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use sim_store::{Access, Provisioning};
 
-use super::{PIECE, open, tell_machine, unsupported};
+use super::{PIECE, open, unsupported};
 use crate::fault::{Outcome, from_store};
 use crate::files::{self, Named};
+use crate::recovery::{self, Intent};
 use crate::tasks::{self, Progress};
 use crate::wire::{Answer, Call};
 use crate::world::Shared;
@@ -94,9 +95,10 @@ fn begin(
 }
 
 fn become_eager(shared: &Shared, disk: &Named) -> Outcome<()> {
-    sim_store::set_provisioning(&disk.host, Provisioning::EagerThick)
-        .map_err(|error| from_store(&error, &disk.text))?;
-    tell_machine(shared, disk)
+    recovery::carry_out(shared, Intent::default().shows(&disk.path), |_| {
+        sim_store::set_provisioning(&disk.host, Provisioning::EagerThick)
+            .map_err(|error| from_store(&error, &disk.text))
+    })
 }
 
 fn check_thin(provisioning: Provisioning) -> Outcome<()> {

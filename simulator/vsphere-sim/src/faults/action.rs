@@ -4,16 +4,20 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use vim_api::dynamic::Element;
+use vim_api::dynamic::{Element, Poly};
 use vim_api::soap;
+use vim_api::types as t;
 use vim_api::xml::{Service, Writer};
 
 use super::Asked;
+use crate::chain;
 use crate::fault::{Fault, Outcome, describe, fault, from_store, invalid_argument};
-use crate::hardware;
 use crate::inventory::machine_ref;
+use crate::inventory::tree::Kind;
+use crate::recovery::{self, Intent};
 use crate::sim::SimVm;
 use crate::snapshots;
+use crate::tasks::Progress;
 use crate::wire::Call;
 use crate::world::Shared;
 
@@ -63,6 +67,20 @@ pub enum Action {
         disk: i32,
         /// The new capacity in bytes.
         capacity: u64,
+    },
+    /// The machine gets another disk, thin and empty, on a controller that it has.
+    AddDisk {
+        /// Which machine.
+        vm: Option<String>,
+        /// Bytes, a multiple of 1024.
+        capacity: u64,
+    },
+    /// The machine moves to another host.
+    MoveHost {
+        /// Which machine.
+        vm: Option<String>,
+        /// The name or id of the host; without it, any other one of the cluster.
+        host: Option<String>,
     },
     /// The snapshots that there are have no change ids any more.
     ForgetChangeIds {
@@ -120,6 +138,14 @@ impl Action {
                     Err(fault(vim_api::types::SystemError::default(), format!("It died: {error}")))
                 })
             }
+            Self::AddDisk { vm, capacity } => {
+                let (vm, shared) = (find(shared, vm, call)?, Arc::clone(shared));
+                let job = tokio::task::spawn_blocking(move || add_disk(&shared, &vm, capacity));
+                job.await.unwrap_or_else(|error| {
+                    Err(fault(vim_api::types::SystemError::default(), format!("It died: {error}")))
+                })
+            }
+            Self::MoveHost { vm, host } => move_host(shared, &find(shared, vm, call)?, host.as_deref()),
             Self::ForgetChangeIds { vm } => {
                 let id = find(shared, vm, call)?;
                 shared.update(|world| {
@@ -179,13 +205,69 @@ fn grow(shared: &Shared, vm: &str, key: i32, capacity: u64) -> Outcome<()> {
     let path = path.ok_or_else(no_disk)?;
     let failed = |error: sim_store::Error| from_store(&error, &path.to_string());
     let host = shared.read(|world| world.resolve(&path)).map_err(failed)?;
-    sim_store::grow(&host, capacity).map_err(failed)?;
+    recovery::carry_out(shared, Intent::of(vm).shows(&path), |_| {
+        sim_store::grow(&host, capacity).map_err(failed)
+    })
+}
+
+fn add_disk(shared: &Shared, vm: &str, capacity: u64) -> Outcome<()> {
+    crate::population::materialize(shared, vm)?;
+    let controller = shared.read(|world| {
+        let devices = &world.machine(vm)?.config.hardware.device;
+        let found = devices.iter().find(|device| device.is::<t::VirtualSCSIController>());
+        found
+            .or_else(|| devices.iter().find(|device| device.is::<t::VirtualController>()))
+            .map(|found| found.key)
+    });
+    let no_place = || invalid_argument("action.vm", format!("{vm} has no controller for a disk."));
+    let backing = chain::new_backing(true, false);
+    let disk = t::VirtualDisk {
+        base: t::VirtualDevice {
+            key: -1,
+            controller_key: Some(controller.ok_or_else(no_place)?),
+            backing: Some(Poly::new(backing)),
+            ..Default::default()
+        },
+        capacity_in_kb: i64::try_from(capacity / 1024).unwrap_or(i64::MAX),
+        ..Default::default()
+    };
+    let change = t::VirtualDeviceConfigSpec {
+        operation: Some(t::VirtualDeviceConfigSpecOperation::Add),
+        file_operation: Some(t::VirtualDeviceConfigSpecFileOperation::Create),
+        device: Poly::new(disk),
+        ..Default::default()
+    };
+    let spec = t::VirtualMachineConfigSpec { device_change: vec![Poly::new(change)], ..Default::default() };
+    crate::configure::reconfigure(shared, vm, &spec, &mut Progress::untold(shared))
+}
+
+fn move_host(shared: &Shared, vm: &str, wish: Option<&str>) -> Outcome<()> {
+    let (host, pool) = shared.read(|world| {
+        let tree = &world.stored.tree;
+        let now = world.machine(vm).ok_or_else(|| no_machine(vm))?.host.as_str();
+        let cluster = |host: &str| tree.owner_of(host).map(|owner| owner.id.as_str());
+        let mut hosts = tree.iter().filter(|entity| matches!(entity.kind, Kind::Host { .. }));
+        let found = match wish {
+            Some(wish) => hosts.find(|host| host.id == wish || host.name == wish),
+            None => hosts.find(|host| host.id != now && cluster(&host.id) == cluster(now)),
+        };
+        let host = found.ok_or_else(|| {
+            let which = wish.map_or_else(
+                || "There is no other host".to_owned(),
+                |wish| format!("There is no host {wish:?}"),
+            );
+            invalid_argument("action.host", format!("{which} for {vm}."))
+        })?;
+        let moved = cluster(&host.id).filter(|there| Some(*there) != cluster(now));
+        let pool = moved.and_then(|there| tree.root_pool(there)).map(|pool| pool.id.clone());
+        Ok((host.id.clone(), pool))
+    })?;
     shared.update(|world| {
         let machine = world.machine_mut(vm).ok_or_else(|| no_machine(vm))?;
-        let devices = &mut machine.config_mut().hardware.device;
-        let device = devices.iter_mut().find(|device| device.key == key);
-        let disk = device.and_then(|device| device.downcast_mut()).ok_or_else(no_disk)?;
-        hardware::set_capacity(disk, capacity);
+        machine.host = host;
+        if machine.pool.is_some() && pool.is_some() {
+            machine.pool = pool;
+        }
         Ok(())
     })
 }

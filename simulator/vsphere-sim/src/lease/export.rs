@@ -34,6 +34,7 @@ pub(crate) fn export(shared: &Arc<Shared>, cookie: &str, user: &str, call: &Call
             snapshot: snapshot.map(|snapshot| snapshot.id.clone()),
             way: Way::Out,
             files: world.lease_files(&machine.id, &config)?,
+            import: None,
             description_id: match snapshot {
                 None => "VirtualMachine.exportVm",
                 Some(_) => "vm.Snapshot.exportSnapshot",

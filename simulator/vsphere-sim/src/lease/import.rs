@@ -35,7 +35,8 @@ pub(crate) async fn import(shared: &Arc<Shared>, cookie: &str, user: &str, call:
     let config_spec = spec.config_spec.clone();
     let made = tokio::task::spawn_blocking(move || target::create(&worker, &config_spec, &place)).await;
     let died = |error| fault(t::SystemError::default(), format!("The machine could not be made: {error}"));
-    let id = made.map_err(died)??;
+    let (id, begun) = made.map_err(died)??;
+    let mut import = Some(begun);
     let started = start(shared, cookie, user, call, |world| {
         let gone: MoRef<mo::VirtualMachine> = MoRef::new(id.as_str());
         let machine = world.machine(&id).ok_or_else(|| not_found(&gone.cast()))?;
@@ -44,17 +45,15 @@ pub(crate) async fn import(shared: &Arc<Shared>, cookie: &str, user: &str, call:
             snapshot: None,
             way: Way::In,
             files: files(world, machine, &spec.config_spec)?,
+            import: import.take(),
             description_id: "ResourcePool.ImportVAppLRO",
         })
     });
-    if started.is_err()
-        && let Some(machine) = shared.update(|world| world.remove_machine(&id))
-    {
+    if let Some(begun) = import {
+        shared.update(|world| world.remove_machine(&id));
         let worker = Arc::clone(shared);
-        let removed = tokio::task::spawn_blocking(move || target::remove(&worker, &machine)).await;
-        if !matches!(removed, Ok(Ok(()))) {
-            tracing::error!(machine = id, "an import that did not begin leaves files behind");
-        }
+        let removed = tokio::task::spawn_blocking(move || begun.give_up(&worker)).await;
+        removed.map_err(died)?;
     }
     started
 }

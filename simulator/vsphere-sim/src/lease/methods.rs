@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use vim_api::types as t;
 
-use super::{Lease, Remains, Stage, Way, timed_out};
+use super::{Lease, Remains, Stage, timed_out};
 use crate::dispatch::method_not_found;
 use crate::fault::{Fault, Outcome, fault, invalid_argument, not_found};
+use crate::faults::Asked;
 use crate::wire::{Answer, Call};
 use crate::world::{Shared, World};
 
 /// Carries out a method of `HttpNfcLease`.
 pub(crate) async fn call(shared: &Arc<Shared>, call: &Call) -> Outcome<Answer> {
     shared.update_if(|world| world.settle_leases());
+    suffer(shared, call)?;
     match call.method.as_str() {
         "HttpNfcLeaseProgress" => progress(shared, call),
         "HttpNfcLeaseComplete" => complete(shared, call),
@@ -25,6 +27,20 @@ pub(crate) async fn call(shared: &Arc<Shared>, call: &Call) -> Outcome<Answer> {
         }
         _ => Err(method_not_found(call)),
     }
+}
+
+/// Ends the lease before the call is carried out, if a rule says so.
+fn suffer(shared: &Shared, call: &Call) -> Outcome<()> {
+    let id = call.this.value();
+    let told: Option<i32> = match call.method.as_str() {
+        "HttpNfcLeaseProgress" => call.optional("percent")?,
+        _ => None,
+    };
+    let got = shared.read(|world| world.leases.get(id).map(|lease| lease.transferred)).unwrap_or(0);
+    if let Some(early) = shared.faults.strike_lease(&Asked::of(call), told.unwrap_or(0).max(got)) {
+        shared.update(|world| world.end_lease_early(id, early));
+    }
+    Ok(())
 }
 
 impl Lease {
@@ -73,13 +89,16 @@ fn complete(shared: &Shared, call: &Call) -> Outcome<Answer> {
         if lease.files.iter().any(|file| file.receiving) {
             return Err(invalid_state("A file is still being sent."));
         }
+        if let Some(import) = &mut lease.import {
+            import.confirm(shared)?;
+        }
         lease.transferred = 100;
-        let (id, machine) = (lease.id.clone(), (lease.way == Way::In).then(|| lease.machine.clone()));
+        let (id, import) = (lease.id.clone(), lease.import.take());
         world.end_lease(&id, Stage::Done, None);
-        Ok(machine)
+        Ok(import)
     })?;
-    if let Some(machine) = imported {
-        crate::chain::write_text_files(shared, &machine)?;
+    if let Some(import) = imported {
+        import.finish(shared)?;
     }
     Ok(Answer::void())
 }

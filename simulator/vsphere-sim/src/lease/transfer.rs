@@ -14,6 +14,8 @@ use vmdk::{ReadAt, StreamOptions, StreamReader, StreamWriter};
 use super::digest::{Carried, Digests};
 use super::{LeaseFile, Stage, Way};
 use crate::fault::{Fault, describe, fault, from_store};
+use crate::faults::LeaseFault;
+use crate::host_file::Temporary;
 use crate::world::{Shared, World};
 
 /// Bytes that are handed on at once.
@@ -61,6 +63,8 @@ pub(crate) struct Transfer {
     lease: String,
     file: LeaseFile,
     over: watch::Receiver<bool>,
+    /// How a rule wants the lease to end, and at which percentage of the file.
+    planned: Option<(i32, LeaseFault)>,
 }
 
 /// A piece of a body, or its end: a connection that breaks off sends no end.
@@ -71,7 +75,23 @@ pub(crate) enum Piece {
 
 impl World {
     /// Begins to carry the file behind an address.
-    pub(crate) fn begin_transfer(&mut self, token: &str, name: &str, way: Way) -> Result<Transfer, Refusal> {
+    pub(crate) fn begin_transfer(
+        &mut self,
+        token: &str,
+        name: &str,
+        way: Way,
+        planned: Option<(i32, LeaseFault)>,
+    ) -> Result<Transfer, Refusal> {
+        let planned = match planned {
+            Some((0, early)) => {
+                let found = self.leases.list.iter().find(|lease| lease.token == token);
+                if let Some(id) = found.map(|lease| lease.id.clone()) {
+                    self.end_lease_early(&id, early);
+                }
+                None
+            }
+            later => later,
+        };
         let lease = self.leases.list.iter_mut().find(|lease| lease.token == token).ok_or(Refusal::Unknown)?;
         if lease.stage != Stage::Ready {
             return Err(Refusal::Over);
@@ -83,7 +103,8 @@ impl World {
         if file.receiving {
             return Err(Refusal::Busy);
         }
-        let transfer = Transfer { lease: lease.id.clone(), file: file.clone(), over: lease.over.subscribe() };
+        let (id, over) = (lease.id.clone(), lease.over.subscribe());
+        let transfer = Transfer { lease: id, file: file.clone(), over, planned };
         if way == Way::In {
             file.receiving = true;
             file.touched = true;
@@ -117,6 +138,18 @@ impl Transfer {
         self.over.clone()
     }
 
+    /// Ends the lease if a rule wants that when so much of the file is carried.
+    fn reach(&self, shared: &Shared, done: u64, total: u64) -> io::Result<()> {
+        let percent = done.saturating_mul(100) / total.max(1);
+        match &self.planned {
+            Some((at, early)) if percent >= u64::try_from(*at).unwrap_or(0) => {
+                shared.update(|world| world.end_lease_early(&self.lease, early.clone()));
+                self.check()
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn check(&self) -> io::Result<()> {
         match *self.over.borrow() {
             true => Err(io::Error::other("the lease has ended")),
@@ -140,11 +173,12 @@ impl Transfer {
 pub(crate) fn send(shared: &Shared, transfer: &Transfer, sender: &mpsc::Sender<io::Result<Bytes>>) {
     let mut outlet = Outlet { transfer, sender, waiting: Vec::with_capacity(PIECE), digests: Digests::new() };
     let sent = match transfer.file.capacity {
-        Some(_) => send_disk(transfer, &mut outlet),
+        Some(_) => send_disk(shared, transfer, &mut outlet),
         None => File::open(&transfer.file.host)
             .and_then(|mut file| io::copy(&mut file, &mut outlet))
             .map(|_| None),
     };
+    let sent = sent.and_then(|populated| transfer.reach(shared, 1, 1).map(|()| populated));
     match sent.and_then(|populated| outlet.flush().map(|()| populated)) {
         Ok(populated) => {
             // Before the client can know that it has all of it.
@@ -160,20 +194,27 @@ pub(crate) fn send(shared: &Shared, transfer: &Transfer, sender: &mpsc::Sender<i
 }
 
 /// Answers how many bytes of the disk have content.
-fn send_disk(transfer: &Transfer, outlet: &mut Outlet<'_>) -> io::Result<Option<u64>> {
+fn send_disk(shared: &Shared, transfer: &Transfer, outlet: &mut Outlet<'_>) -> io::Result<Option<u64>> {
     let disk =
         Disk::open(&transfer.file.host, Access::ReadOnly, Scope::WholeChain).map_err(io::Error::other)?;
     let options = StreamOptions::new(disk.capacity()).level(LEVEL).threads(2);
     let mut areas = Areas { disk: &disk, known: Vec::new(), until: 0, populated: 0 };
     let mut writer = StreamWriter::new(outlet, &transfer.file.name, options)?;
     // The writer knows no failures but its own, so one of the areas waits here.
-    let mut failed = None;
+    let (mut failed, mut over) = (None, None);
     writer.write_from(&Guest(&disk), |offset| {
+        if let Err(error) = transfer.reach(shared, offset, disk.capacity()) {
+            over = Some(error);
+            return Ok(None);
+        }
         Ok(areas.next(offset).unwrap_or_else(|error| {
             failed = Some(error);
             None
         }))
     })?;
+    if let Some(error) = over {
+        return Err(error);
+    }
     if let Some(error) = failed {
         return Err(io::Error::other(error));
     }
@@ -265,9 +306,11 @@ pub(crate) fn receive(
     let mut inlet =
         Inlet { transfer, pieces, piece: Bytes::new(), ended: false, lost: false, digests: Digests::new() };
     let received = match transfer.is_disk() {
-        true => receive_disk(transfer, &mut inlet).map(Some),
+        true => receive_disk(shared, transfer, &mut inlet).map(Some),
         false => receive_file(transfer, &mut inlet, overwrite).map(|()| None),
     };
+    let received =
+        received.and_then(|done| transfer.reach(shared, 1, 1).map(|()| done).map_err(|_| Failure::Over));
     let received = received.map_err(|failure| match failure {
         // What was behind the failure comes first.
         Failure::Content(_) | Failure::Storage(_) if *transfer.over.borrow() => Failure::Over,
@@ -298,7 +341,7 @@ pub(crate) fn receive(
 }
 
 /// Answers how many bytes of the disk have content.
-fn receive_disk(transfer: &Transfer, inlet: &mut Inlet<'_>) -> Result<u64, Failure> {
+fn receive_disk(shared: &Shared, transfer: &Transfer, inlet: &mut Inlet<'_>) -> Result<u64, Failure> {
     let stored = |error: sim_store::Error| Failure::Storage(from_store(&error, &transfer.file.path));
     let read = |error: vmdk::Error| Failure::Content(describe(&error));
     let disk = Disk::open(&transfer.file.host, Access::ReadWrite, Scope::WholeChain).map_err(stored)?;
@@ -315,6 +358,7 @@ fn receive_disk(transfer: &Transfer, inlet: &mut Inlet<'_>) -> Result<u64, Failu
     }
     let mut populated = 0;
     while let Some(grain) = reader.next_grain().map_err(read)? {
+        transfer.reach(shared, grain.offset, disk.capacity()).map_err(|_| Failure::Over)?;
         disk.write_at(grain.offset, grain.data).map_err(stored)?;
         populated += grain.data.len() as u64;
     }
@@ -327,18 +371,11 @@ fn receive_file(transfer: &Transfer, inlet: &mut Inlet<'_>, overwrite: bool) -> 
     if !overwrite && path.exists() {
         return Err(Failure::Exists);
     }
-    // Under another name until all of it is there. A leading dot hides it from the listings of a machine's files.
-    let part = path.with_file_name(format!(".{}.part", transfer.file.name));
-    let written = File::create(&part)
-        .map_err(|error| storage(transfer, &error))
-        .and_then(|mut file| pour(inlet, &mut file, |error| storage(transfer, error)))
-        .and_then(|()| std::fs::rename(&part, path).map_err(|error| storage(transfer, &error)));
-    if written.is_err()
-        && let Err(error) = std::fs::remove_file(&part)
-    {
-        tracing::warn!(%error, path = %part.display(), "a part of a file is left behind");
-    }
-    written
+    // Under another name until all of it is there.
+    let folder = path.parent().unwrap_or(std::path::Path::new("/"));
+    let (temporary, mut file) = Temporary::create(folder).map_err(|error| storage(transfer, &error))?;
+    pour(inlet, &mut file, |error| storage(transfer, error))?;
+    temporary.replace(path).map(|_| ()).map_err(|error| storage(transfer, &error))
 }
 
 /// Copies all of a body, and tells a body that broke off from a file that takes no more.

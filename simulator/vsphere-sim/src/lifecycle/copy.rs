@@ -15,9 +15,12 @@ use crate::configure::{self, Target};
 use crate::disks;
 use crate::fault::{Outcome, fault, from_store, invalid_argument, not_found};
 use crate::hardware;
+use crate::host_file;
 use crate::inventory::moref;
+use crate::lease;
 use crate::machine::{DiskState, Machine, Place, Power};
 use crate::power;
+use crate::recovery::{self, Intent};
 use crate::tasks::{self, Progress};
 use crate::wire::{Answer, Call};
 use crate::world::{Shared, World};
@@ -66,8 +69,10 @@ fn clone_machine(
     let files = t::VirtualMachineFileInfo { vm_path_name: wish, ..Default::default() };
     let vmx = home(shared, place, name, Some(&files))?;
     let folder = host_of(shared, &vmx.parent())?;
-    fs::create_dir_all(&folder).map_err(|error| file_fault(&vmx, &error))?;
-    let made = (|| {
+    let made = shared.update(World::next_machine_id);
+    let intent = Intent::provisional(&made).makes_home(shared, &vmx)?;
+    recovery::carry_out(shared, makes_copies(shared, intent, &source, &vmx)?, |begun| {
+        fs::create_dir_all(&folder).map_err(|error| file_fault(&vmx, &error))?;
         let mut config = (*source).clone();
         name.clone_into(&mut config.name);
         config.template = spec.template;
@@ -78,11 +83,11 @@ fn clone_machine(
         // A copy is tracked anew, once somebody asks for it.
         config.change_tracking_enabled = Some(false);
         copy_disks(shared, &mut config, &vmx, true, progress)?;
-        let made = shared.update(|world| world.next_machine_id());
         if let Some(wish) = &spec.config {
             let target = Target { vmx: &vmx, power: Power::Off, has_snapshots: false };
             let plan = shared.read(|world| configure::plan(world, &target, &config, wish))?;
-            configure::carry_out(shared, &plan.files, progress)?;
+            begun.replace(shared, plan.intent(shared, begun.intent().clone())?)?;
+            configure::make(shared, &plan.files, progress)?;
             config = plan.config;
         }
         let config = configure::finished(shared, &made, Power::Off, config);
@@ -95,14 +100,8 @@ fn clone_machine(
             let event = t::VmClonedEvent { source_vm: source, ..Default::default() };
             world.post_of_machine(&made, event, "is cloned");
         });
-        Ok(made)
-    })();
-    if made.is_err()
-        && let Err(error) = fs::remove_dir_all(&folder)
-    {
-        tracing::error!(%error, "the folder of a failed copy is left behind");
-    }
-    made
+        Ok(made.clone())
+    })
 }
 
 /// `VirtualMachine.RelocateVM_Task`: to another host or pool at once; to another datastore by copying.
@@ -110,6 +109,7 @@ pub(crate) fn relocate(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome
     let spec: t::VirtualMachineRelocateSpec = call.required("spec")?;
     check_moves(&spec)?;
     let id = call.this.value().to_owned();
+    lease::check_chains(shared, &id)?;
     let place = shared.read(|world| {
         let machine = world.machine(&id).ok_or_else(|| not_found(&call.this))?;
         let folder = spec.folder.as_ref().map_or(machine.folder.as_str(), |folder| folder.value());
@@ -118,63 +118,103 @@ pub(crate) fn relocate(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome
     })?;
     let work = Box::new(move |shared: &Shared, progress: &mut Progress<'_>| {
         progress.step(1, 100)?;
-        if let Some(datastore) = &spec.datastore {
-            move_files(shared, &id, datastore, progress)?;
+        match moved_home(shared, &id, spec.datastore.as_ref())? {
+            Some(target) => move_files(shared, &id, &target, &place, progress)?,
+            None => shared.update(|world| {
+                if let Some(machine) = world.machine_mut(&id) {
+                    settle_at(machine, &place);
+                }
+            }),
         }
-        shared.update(|world| {
-            if let Some(machine) = world.machine_mut(&id) {
-                machine.folder = place.folder;
-                machine.pool = place.pool;
-                machine.host = place.host;
-            }
-        });
         Ok(None)
     });
     tasks::start(shared, call.this.value(), call, user, "VirtualMachine.relocate", work)
 }
 
+/// Where the files of a machine go that is moved to a datastore, unless they are there.
+fn moved_home(
+    shared: &Shared,
+    id: &str,
+    datastore: Option<&MoRef<mo::Datastore>>,
+) -> Outcome<Option<String>> {
+    let Some(datastore) = datastore else { return Ok(None) };
+    let machine = Held::take(shared, id)?.machine;
+    let old = machine.vmx().ok_or_else(|| invalid_argument("datastore", "The machine has no files."))?;
+    let target = on(shared, datastore).ok_or_else(|| not_found(&datastore.cast()))?;
+    Ok((target != format!("[{}]", old.datastore())).then_some(target))
+}
+
+fn settle_at(machine: &mut Machine, place: &Place) {
+    machine.folder.clone_from(&place.folder);
+    machine.pool.clone_from(&place.pool);
+    machine.host.clone_from(&place.host);
+}
+
 fn move_files(
     shared: &Shared,
     id: &str,
-    datastore: &MoRef<mo::Datastore>,
+    target: &str,
+    place: &Place,
     progress: &mut Progress<'_>,
 ) -> Outcome<()> {
     let Held { machine, stun } = Held::take(shared, id)?;
-    let old = machine.vmx().ok_or_else(|| invalid_argument("datastore", "The machine has no files."))?;
-    let target = on(shared, datastore).ok_or_else(|| not_found(&datastore.cast()))?;
-    if target == format!("[{}]", old.datastore()) {
-        return Ok(());
-    }
     if !machine.snapshots.is_empty() {
         let message = "The simulator does not move a machine with snapshots to another datastore.";
         return Err(fault(t::NotSupported::default(), message));
     }
     let _stunned = stun.lock().unwrap_or_else(PoisonError::into_inner);
-    let place =
-        Place { folder: machine.folder.clone(), pool: machine.pool.clone(), host: machine.host.clone() };
-    let files = t::VirtualMachineFileInfo { vm_path_name: Some(target), ..Default::default() };
-    let vmx = home(shared, &place, machine.name(), Some(&files))?;
-    let folder = host_of(shared, &vmx.parent())?;
-    fs::create_dir_all(&folder).map_err(|error| file_fault(&vmx, &error))?;
-    let mut config = (*machine.config).clone();
-    hardware::set_home(&mut config, &vmx);
-    if let Err(fault) = copy_disks(shared, &mut config, &vmx, false, progress) {
-        if let Err(error) = fs::remove_dir_all(&folder) {
-            tracing::error!(%error, "the folder of a failed move is left behind");
-        }
-        return Err(fault);
+    for link in chain::links(shared, &machine.disks())? {
+        chain::check_free(&link.host, &link.path)?;
     }
-    let config = configure::finished(shared, id, machine.power, config);
-    shared.update(|world| {
-        if let Some(machine) = world.machine_mut(id) {
-            machine.config = config;
-        }
-    });
+    let files = t::VirtualMachineFileInfo { vm_path_name: Some(target.to_owned()), ..Default::default() };
+    let vmx = home(shared, place, machine.name(), Some(&files))?;
+    let folder = host_of(shared, &vmx.parent())?;
     // The disks are others, so their changes are tracked anew.
-    chain::apply_tracking(shared, &Held::take(shared, id)?.machine)?;
-    chain::write_text_files(shared, id)?;
-    let before = host_of(shared, &old.parent())?;
-    fs::remove_dir_all(&before).map_err(|error| file_fault(&old, &error))
+    let intent = Intent::of(id).stunned().removes_all(shared, &machine)?.makes_home(shared, &vmx)?;
+    recovery::carry_out(shared, makes_copies(shared, intent, &machine.config, &vmx)?, |_| {
+        fs::create_dir_all(&folder).map_err(|error| file_fault(&vmx, &error))?;
+        copy_nvram(shared, &machine, &vmx)?;
+        let mut config = (*machine.config).clone();
+        hardware::set_home(&mut config, &vmx);
+        copy_disks(shared, &mut config, &vmx, false, progress)?;
+        let config = configure::finished(shared, id, machine.power, config);
+        shared.update(|world| {
+            if let Some(machine) = world.machine_mut(id) {
+                machine.config = config;
+                settle_at(machine, place);
+            }
+        });
+        Ok(())
+    })
+}
+
+fn copy_nvram(shared: &Shared, machine: &Machine, vmx: &DatastorePath) -> Outcome<()> {
+    let Some(old) = machine.vmx() else { return Ok(()) };
+    let from = host_of(shared, &old)?.with_extension("nvram");
+    if !from.exists() {
+        return Ok(());
+    }
+    let to = host_of(shared, vmx)?.with_extension("nvram");
+    host_file::copy(&from, &to).map_err(|error| file_fault(vmx, &error))
+}
+
+/// The copies of a configuration's disks beside a `.vmx`, in the order of the disks.
+fn copies(config: &t::VirtualMachineConfigInfo, vmx: &DatastorePath) -> Outcome<Vec<DatastorePath>> {
+    let stem = vmx.file_name().trim_end_matches(".vmx");
+    let names = (0..crate::machine::disks(config).len()).map(|at| match at {
+        0 => format!("{stem}.vmdk"),
+        at => format!("{stem}_{at}.vmdk"),
+    });
+    names.map(|name| vmx.sibling(&name).map_err(|error| from_store(&error, &name))).collect()
+}
+
+fn makes_copies(
+    shared: &Shared,
+    intent: Intent,
+    config: &t::VirtualMachineConfigInfo,
+    vmx: &DatastorePath,
+) -> Outcome<Intent> {
+    copies(config, vmx)?.iter().try_fold(intent, |intent, path| intent.makes_disk(shared, path))
 }
 
 /// Copies the disks of a configuration beside another `.vmx`, and lets it name the copies.
@@ -185,20 +225,18 @@ fn copy_disks(
     new_uuid: bool,
     progress: &mut Progress<'_>,
 ) -> Outcome<()> {
-    let stem = vmx.file_name().trim_end_matches(".vmx").to_owned();
     let disks: Vec<DiskState> = crate::machine::disks(config);
-    for (at, link) in chain::links(shared, &disks)?.into_iter().enumerate() {
-        let name = if at == 0 { format!("{stem}.vmdk") } else { format!("{stem}_{at}.vmdk") };
-        let path = vmx.sibling(&name).map_err(|error| from_store(&error, &name))?;
+    for (path, link) in copies(config, vmx)?.into_iter().zip(chain::links(shared, &disks)?) {
+        let name = path.file_name();
         let host: PathBuf = host_of(shared, &path)?;
         let uuid = match new_uuid {
-            true => DiskUuid::random().map_err(|error| from_store(&error, &name))?,
+            true => DiskUuid::random().map_err(|error| from_store(&error, name))?,
             false => disks
                 .iter()
                 .find(|disk| disk.key == link.key)
                 .and_then(|disk| crate::population::parse_dashed(&disk.uuid))
                 .map_or_else(DiskUuid::random, Ok)
-                .map_err(|error| from_store(&error, &name))?,
+                .map_err(|error| from_store(&error, name))?,
         };
         let spec = DiskSpec { uuid: Some(uuid), ..DiskSpec::thin(link.capacity) };
         disks::copy_to(&link.host, &link.path.to_string(), &host, &path.to_string(), spec, progress)?;

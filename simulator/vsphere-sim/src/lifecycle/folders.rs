@@ -8,6 +8,7 @@ use vim_api::{MoRef, mo};
 use super::check_name;
 use crate::fault::{Outcome, fault, not_found};
 use crate::inventory::tree::{Entity, Kind};
+use crate::recovery::{self, Intent};
 use crate::tasks::{self, Progress};
 use crate::wire::{Answer, Call};
 use crate::world::Shared;
@@ -110,20 +111,23 @@ pub(crate) fn rename(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<A
 fn rename_entity(shared: &Shared, object: &MoRef, name: &str) -> Outcome<()> {
     let parent = shared.read(|world| world.parent_of(object)).ok_or_else(|| not_found(object))?;
     let shown = check_name(shared, parent.value(), name, Some(object.value()))?;
+    if object.type_name() == "VirtualMachine" {
+        return recovery::carry_out(shared, Intent::of(object.value()), |_| {
+            shared.update(|world| {
+                let machine = world.machine_mut(object.value()).ok_or_else(|| not_found(object))?;
+                machine.config_mut().name = shown;
+                Ok(())
+            })
+        });
+    }
     shared.update(|world| {
-        if object.type_name() == "VirtualMachine" {
-            let machine = world.machine_mut(object.value()).ok_or_else(|| not_found(object))?;
-            machine.config_mut().name = shown;
-            return Ok(());
-        }
         let entity = world.tree_mut().get_mut(object.value()).ok_or_else(|| not_found(object))?;
         if matches!(entity.kind, Kind::Datastore { .. }) {
             return Err(fault(t::NotSupported::default(), "The simulator's datastores keep their names."));
         }
         entity.name = shown;
         Ok(())
-    })?;
-    crate::chain::write_text_files(shared, object.value())
+    })
 }
 
 /// `ManagedEntity.Destroy_Task` of a folder, pool or the like; machines in it go with it.

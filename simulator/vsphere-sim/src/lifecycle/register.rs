@@ -16,6 +16,7 @@ use crate::hardware;
 use crate::inventory::moref;
 use crate::machine::{Machine, Place, Power};
 use crate::random;
+use crate::recovery::{self, Intent};
 use crate::tasks::{self, Progress};
 use crate::vmx;
 use crate::wire::{Answer, Call};
@@ -71,7 +72,7 @@ pub(crate) fn register_machine(
     config.template = as_template;
     let id = shared.update(|world| world.next_machine_id());
     let config = configure::finished(shared, &id, Power::Off, config);
-    insert(shared, &id, place, config)?;
+    recovery::carry_out(shared, Intent::provisional(&id), |_| insert(shared, &id, place, config))?;
     shared.update(|world| world.post_of_machine(&id, t::VmRegisteredEvent::default(), "is registered"));
     Ok(id)
 }

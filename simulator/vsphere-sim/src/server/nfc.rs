@@ -13,6 +13,7 @@ use hyper::{Method, Request, StatusCode};
 use tokio::sync::mpsc;
 
 use super::http::{Answered, Response, plain};
+use crate::faults::{Asked, Endpoint};
 use crate::lease::Way;
 use crate::lease::transfer::{self, Failure, Piece, Refusal, Transfer, WAITING};
 use crate::world::Shared;
@@ -56,7 +57,9 @@ fn open(shared: &Arc<Shared>, head: &Parts) -> Result<(Transfer, Way), Box<Respo
     {
         return Err(Box::new(response));
     }
-    let transfer = shared.update(|world| world.begin_transfer(token, name, way));
+    let (method, object) = (head.method.as_str(), head.uri.path());
+    let planned = shared.faults.plan_lease(&Asked { endpoint: Endpoint::Nfc, method, object, user: None });
+    let transfer = shared.update(|world| world.begin_transfer(token, name, way, planned));
     transfer.map(|transfer| (transfer, way)).map_err(|refusal| Box::new(refused(refusal)))
 }
 

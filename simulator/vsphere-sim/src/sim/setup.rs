@@ -23,6 +23,7 @@ use crate::inventory::tree::Holds;
 use crate::lifecycle::file_stem;
 use crate::machine::{Machine, Place, Power};
 use crate::population::Population;
+use crate::recovery::{self, Intent, Journal};
 use crate::server::Role;
 use crate::world::{self, LookupEntry, Shared, Stored};
 use crate::{
@@ -195,9 +196,10 @@ fn populate(
         clock: builder.clock,
         style: builder.style,
     };
-    let shared = Arc::new(Shared::new(stored, machines, settings, FaultBook::default()));
+    let journal = Journal::open(data_dir)?;
+    let shared = Arc::new(Shared::new(stored, machines, settings, FaultBook::default(), journal));
+    recovery::start(&shared)?;
     grant(&shared, builder)?;
-    lease::sweep(&shared);
     for spec in &builder.vms {
         if shared.read(|world| world.machine_named(&spec.name).is_none()) {
             add_machine(&shared, spec)?;
@@ -301,9 +303,16 @@ fn add_machine(shared: &Shared, spec: &VmSpec) -> Result<()> {
     }
     let path = |file: String| DatastorePath::new(files.name(), &format!("{folder}/{file}"));
     let root = files.root().join(&folder);
+    let vmx = path(format!("{stem}.vmx")).map_err(failed)?;
+    let name_of = |at: usize| if at == 0 { format!("{stem}.vmdk") } else { format!("{stem}_{at}.vmdk") };
+    let refused = |fault: crate::fault::Fault| Error::new(ErrorKind::Store, fault.message);
+    let mut intent = Intent::provisional(&id).makes_home(shared, &vmx).map_err(refused)?;
+    for at in 0..spec.disks.len() {
+        intent = intent.makes_disk(shared, &path(name_of(at)).map_err(failed)?).map_err(refused)?;
+    }
+    let begun = recovery::begin(shared, intent).map_err(refused)?;
     fs::create_dir_all(&root)
         .map_err(|error| Error::caused(ErrorKind::Store, format!("making {}", root.display()), error))?;
-    let vmx = path(format!("{stem}.vmx")).map_err(failed)?;
     let mut config =
         hardware::new_config(&escaped(&spec.name), &vmx, "debian12_64Guest", shared.settings.version);
     config.hardware.num_cpu = 2;
@@ -315,8 +324,7 @@ fn add_machine(shared: &Shared, spec: &VmSpec) -> Result<()> {
     config.create_date = Some(shared.read(|world| world.clock.now()).date_time());
     config.hardware.device.push(hardware::pvscsi(0));
     for (at, disk) in spec.disks.iter().enumerate() {
-        let name = if at == 0 { format!("{stem}.vmdk") } else { format!("{stem}_{at}.vmdk") };
-        let path = path(name).map_err(failed)?;
+        let path = path(name_of(at)).map_err(failed)?;
         let (disk, manifest) = add_disk(&root.join(path.file_name()), &path, at, disk, spec.cbt)?;
         if let Some(manifest) = manifest {
             shared.update(|world| world.manifests.insert((id.clone(), disk.base.key), manifest));
@@ -335,7 +343,7 @@ fn add_machine(shared: &Shared, spec: &VmSpec) -> Result<()> {
         let place = Place { folder: folder_id, pool: Some(pool), host };
         world.insert_machine(Machine::new(&id, &place, now, power, config));
     });
-    chain::write_text_files(shared, &id).map_err(|fault| Error::new(ErrorKind::Store, fault.message))
+    begun.finish(shared).map_err(refused)
 }
 
 fn add_disk(

@@ -1,7 +1,6 @@
 //! Taking a snapshot.
 
 use std::fs;
-use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
 use sim_store::snapshot::{self, NewLink};
@@ -9,9 +8,10 @@ use vim_api::dynamic::{Element, Value};
 use vim_api::types as t;
 
 use crate::chain::{self, Held, HostLink};
-use crate::fault::{Fault, Outcome, fault, from_store, not_found};
+use crate::fault::{Outcome, fault, from_store, not_found};
 use crate::inventory::{machine_ref, moref, vmsn};
 use crate::machine::{DiskState, Machine, Power, Snapshot};
+use crate::recovery::{self, Intent};
 use crate::tasks::Progress;
 use crate::world::Shared;
 
@@ -34,36 +34,46 @@ pub(super) fn create(shared: &Shared, id: &str, wish: Wish, progress: &mut Progr
     }
     let links = chain::links(shared, &disks)?;
     // From here on the guest stands still, so that all disks show the same moment.
-    let stunned = stun.lock().unwrap_or_else(PoisonError::into_inner);
+    let _stunned = stun.lock().unwrap_or_else(PoisonError::into_inner);
     let number = machine.last_snapshot + 1;
-    let mut made: Vec<NewLink> = Vec::new();
-    let frozen = freeze(&links, &mut made, progress)
-        .and_then(|()| write_state(shared, &machine, number, "vmsn", &wish.name))
-        .and_then(|()| match wish.memory && running {
-            true => write_state(shared, &machine, number, "vmem", &wish.name),
-            false => Ok(()),
-        });
-    if let Err(fault) = frozen {
-        return Err(roll_back(&made, fault));
-    }
-    let children: Outcome<Vec<_>> = links
+    let intent = Intent::of(id)
+        .changes_chains(shared, &machine)?
+        .makes_children(shared, &disks)?
+        .makes_snapshot(shared, &machine, number)?;
+    recovery::carry_out(shared, intent, |_| {
+        let made = freeze(&links, progress)?;
+        write_state(shared, &machine, number, "vmsn", &wish.name)?;
+        if wish.memory && running {
+            write_state(shared, &machine, number, "vmem", &wish.name)?;
+        }
+        note(shared, &machine, number, wish, &links, &made)
+    })
+}
+
+/// Takes the snapshot into the inventory, and lets the live disks be the new links.
+fn note(
+    shared: &Shared,
+    machine: &Machine,
+    number: u32,
+    wish: Wish,
+    links: &[HostLink],
+    made: &[NewLink],
+) -> Outcome<Value> {
+    let (id, running) = (machine.id.as_str(), machine.power == Power::On);
+    let children: Vec<_> = links
         .iter()
-        .zip(&made)
+        .zip(made)
         .map(|(link, new)| Ok((link.key, chain::beside(&link.path, &new.child)?)))
-        .collect();
-    let children = match children {
-        Ok(children) => children,
-        Err(fault) => return Err(roll_back(&made, fault)),
-    };
+        .collect::<Outcome<_>>()?;
     let mut kept = machine.config.clone();
-    for (link, new) in links.iter().zip(&made) {
+    for (link, new) in links.iter().zip(made) {
         stamp(Arc::make_mut(&mut kept), link.key, new.change_id.map(|change_id| change_id.to_string()));
     }
     let reference = shared.update(|world| {
         let now = world.clock.now();
         let snapshot_id = world.next_snapshot_id(id, number);
         let mut live =
-            world.machine(id).ok_or_else(|| not_found(&machine_ref(&machine).cast()))?.config.clone();
+            world.machine(id).ok_or_else(|| not_found(&machine_ref(machine).cast()))?.config.clone();
         let path_of = |key| children.iter().find(|(found, _)| *found == key).map(|(_, path)| path.clone());
         chain::follow(world, Arc::make_mut(&mut live), &path_of);
         if let Some(machine) = world.machine_mut(id) {
@@ -84,9 +94,6 @@ pub(super) fn create(shared: &Shared, id: &str, wish: Wish, progress: &mut Progr
         world.add_snapshot(id, snapshot);
         Ok(moref::<vim_api::mo::VirtualMachineSnapshot>(&snapshot_id))
     })?;
-    chain::apply_tracking(shared, &Held::take(shared, id)?.machine)?;
-    drop(stunned);
-    chain::write_text_files(shared, id)?;
     Ok(reference.to_value())
 }
 
@@ -103,12 +110,13 @@ fn stamp(config: &mut t::VirtualMachineConfigInfo, key: i32, change_id: Option<S
     }
 }
 
-fn freeze(links: &[HostLink], made: &mut Vec<NewLink>, progress: &mut Progress<'_>) -> Outcome<()> {
+fn freeze(links: &[HostLink], progress: &mut Progress<'_>) -> Outcome<Vec<NewLink>> {
+    let mut made = Vec::new();
     for link in links {
         made.push(snapshot::create(&link.host).map_err(|error| from_store(&error, &link.path.to_string()))?);
         progress.step(made.len() as u64, links.len() as u64)?;
     }
-    Ok(())
+    Ok(made)
 }
 
 /// The files that a real host keeps the devices' state and the memory in; here they only say which snapshot they are of.
@@ -118,15 +126,4 @@ fn write_state(shared: &Shared, machine: &Machine, number: u32, kind: &str, name
         shared.read(|world| world.resolve(&path)).map_err(|error| from_store(&error, &path.to_string()))?;
     fs::write(host.with_extension(kind), format!("snapshot state of {name:?}\n"))
         .map_err(|error| chain::unwritable(machine, &error))
-}
-
-/// Takes the new links away again. The fault stays the one that led here.
-fn roll_back(made: &[NewLink], fault: Fault) -> Fault {
-    for new in made {
-        let child: &PathBuf = &new.child;
-        if let Err(error) = sim_store::delete(child) {
-            tracing::error!(%error, "a link of a failed snapshot is left behind");
-        }
-    }
-    fault
 }

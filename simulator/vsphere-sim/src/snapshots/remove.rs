@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
 use sim_store::snapshot::{self, Removal};
@@ -12,8 +12,8 @@ use vim_api::types as t;
 
 use crate::chain::{self, Held};
 use crate::fault::{Outcome, from_store, not_found};
-use crate::inventory::{machine_ref, vmsn};
 use crate::machine::{self, DiskState, Machine};
+use crate::recovery::{self, Intent};
 use crate::tasks::Progress;
 use crate::world::Shared;
 
@@ -34,7 +34,7 @@ pub(super) fn remove(
     progress: &mut Progress<'_>,
 ) -> Outcome<()> {
     let Held { machine, stun } = Held::take(shared, id)?;
-    let stunned = stun.lock().unwrap_or_else(PoisonError::into_inner);
+    let _stunned = stun.lock().unwrap_or_else(PoisonError::into_inner);
     let ids = match doomed {
         Doomed::All => machine.snapshots.iter().map(|snapshot| snapshot.id.clone()).collect(),
         Doomed::One(one) => HashSet::from([one.clone()]),
@@ -46,34 +46,30 @@ pub(super) fn remove(
             &vim_api::MoRef::<vim_api::mo::VirtualMachineSnapshot>::new(one.as_str()).cast(),
         ));
     }
-    shared.update(|world| world.machine_mut(id).map(|machine| prune(machine, &ids)));
-    for snapshot in &gone {
-        tracing::info!(machine = id, snapshot = snapshot.id, name = snapshot.name, merge, "snapshot removed");
-    }
     let disks: Vec<DiskState> =
         gone.iter().flat_map(|snapshot| snapshot.disks()).filter(|disk| !disk.independent).collect();
-    let merged = if merge { merge_links(shared, id, &disks, progress) } else { Ok(()) };
-    let settled = settle(shared, id);
-    for path in gone.iter().filter_map(|snapshot| vmsn(&machine, snapshot.number)) {
-        let Ok(host) = shared.read(|world| world.resolve(&path)) else { continue };
-        for file in [host.with_extension("vmem"), host] {
-            match fs::remove_file(&file) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    tracing::warn!(%error, %path, "the state of a removed snapshot is left behind");
-                }
-                _ => {}
-            }
+    recovery::carry_out(shared, Intent::of(id).changes_chains(shared, &machine)?, |_| {
+        shared.update(|world| world.machine_mut(id).map(|machine| prune(machine, &ids)));
+        for snapshot in &gone {
+            tracing::info!(
+                machine = id,
+                snapshot = snapshot.id,
+                name = snapshot.name,
+                merge,
+                "snapshot removed"
+            );
         }
-    }
-    drop(stunned);
-    merged.and(settled)
+        if merge { merge_links(shared, id, &disks, progress) } else { Ok(()) }
+    })
 }
 
 /// Merges the links that nobody owns.
 pub(super) fn consolidate(shared: &Shared, id: &str, progress: &mut Progress<'_>) -> Outcome<()> {
-    let Held { stun, .. } = Held::take(shared, id)?;
+    let Held { machine, stun } = Held::take(shared, id)?;
     let _stunned = stun.lock().unwrap_or_else(PoisonError::into_inner);
-    merge_links(shared, id, &[], progress).and(settle(shared, id))
+    recovery::carry_out(shared, Intent::of(id).changes_chains(shared, &machine)?, |_| {
+        merge_links(shared, id, &[], progress)
+    })
 }
 
 /// For each datastore, the bytes of the links that merging would write into others, in KiB.
@@ -84,7 +80,7 @@ pub(super) fn space_to_consolidate(shared: &Shared, id: &str) -> Outcome<Vec<t::
     for link in chain::links(shared, &machine.disks())? {
         let failed = |error| from_store(&error, &link.path.to_string());
         let bytes = needed.entry(link.path.datastore().to_owned()).or_default();
-        if !needs(&link.host, &owned).map_err(failed)? {
+        if !snapshot::needs_consolidation(&link.host, &owned).map_err(failed)? {
             continue;
         }
         let disk = Disk::open(&link.host, Access::ReadOnly, Scope::TopLink).map_err(failed)?;
@@ -120,8 +116,13 @@ fn merge_links(shared: &Shared, id: &str, disks: &[DiskState], progress: &mut Pr
         let owned = chain::owned(shared, &Held::take(shared, id)?.machine)?;
         let removal = snapshot::remove_link(&host, &owned, &mut |done, of| {
             progress.tell((at as u64 * of).saturating_add(done), total.saturating_mul(of));
-        })
-        .map_err(|error| from_store(&error, &path))?;
+        });
+        let removal = match removal {
+            // The base of a disk that the machine does not have any more, and no snapshot: like one that was taken off
+            // the machine, it is left to whoever wants it.
+            Err(error) if error.kind() == sim_store::ErrorKind::InUse => continue,
+            removal => removal.map_err(|error| from_store(&error, &path))?,
+        };
         follow(shared, id, std::slice::from_ref(&removal))?;
         if let Removal::Merged { child, survivor } = &removal {
             for link in links.iter_mut().filter(|link| link.host == *child) {
@@ -187,28 +188,6 @@ fn follow(shared: &Shared, id: &str, merged: &[Removal]) -> Outcome<()> {
     });
     // The links above a merged one name another parent now.
     chain::refresh(shared, id)
-}
-
-/// What is due after every removal: whether more has to be merged, pending change tracking, the text files.
-fn settle(shared: &Shared, id: &str) -> Outcome<()> {
-    let machine = Held::take(shared, id)?.machine;
-    let owned = chain::owned(shared, &machine)?;
-    let mut needed = false;
-    for link in chain::links(shared, &machine.disks())? {
-        needed |= needs(&link.host, &owned).map_err(|error| from_store(&error, &link.path.to_string()))?;
-    }
-    shared.update(|world| {
-        let machine = world.machine_mut(id).ok_or_else(|| not_found(&machine_ref(&machine).cast()))?;
-        let before = std::mem::replace(&mut machine.consolidation_needed, needed);
-        world.post_consolidation(id, before, needed);
-        Ok(())
-    })?;
-    chain::apply_tracking(shared, &machine)?;
-    chain::write_text_files(shared, id)
-}
-
-fn needs(top: &Path, owned: &[PathBuf]) -> sim_store::Result<bool> {
-    snapshot::needs_consolidation(top, owned)
 }
 
 /// A snapshot and all that were taken over it.

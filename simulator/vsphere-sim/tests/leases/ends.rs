@@ -146,3 +146,91 @@ async fn its_machine_goes() {
     assert_eq!(answer(&sim, "GET", &guard.files()[0].url, &[], "").await.0, 410);
     assert_eq!(shown(&lease).await.as_deref(), Some("ManagedObjectNotFound"));
 }
+
+fn lease_rule(json: serde_json::Value) -> vsphere_sim::FaultRule {
+    vsphere_sim::FaultRule::from_json(&json).unwrap()
+}
+
+#[tokio::test]
+async fn by_a_rule_at_a_call() {
+    let sim = two_disks().await;
+    let client = log_in(&sim).await;
+    let vm = machine(&client, &sim);
+    for (end, shows, then) in [
+        ("error", "FileFault", "InvalidState"),
+        ("timeout", "Timedout", "Timedout"),
+        ("abort", "RequestCanceled", "InvalidState"),
+    ] {
+        let mut rule = serde_json::json!({
+            "method": "HttpNfcLeaseProgress", "where": "lease", "lease": end, "progress": 50
+        });
+        if end == "error" {
+            rule["fault"] = "FileFault".into();
+        }
+        sim.add_fault(lease_rule(rule)).unwrap();
+        let guard = ready(&client, vm.export_vm().await).await;
+        let lease: mo::HttpNfcLease = client.bind(&guard.info().lease);
+        lease.http_nfc_lease_progress(49).await.unwrap();
+        let refused = lease.http_nfc_lease_progress(50).await.unwrap_err();
+        assert_eq!(fault_name(&refused), then, "{end}");
+        assert_eq!(
+            (state(&lease).await, shown(&lease).await.as_deref()),
+            (t::HttpNfcLeaseState::Error, Some(shows))
+        );
+        let (status, _) = answer(&sim, "GET", &guard.files()[0].url, &[], "").await;
+        assert_eq!(status, 410, "{end}");
+        sim.clear_faults().unwrap();
+        drop(guard);
+    }
+    let lease = ready(&client, vm.export_vm().await).await;
+    lease.complete().await.unwrap();
+}
+
+#[tokio::test]
+async fn by_a_rule_at_a_transfer() {
+    let sim = two_disks().await;
+    let client = log_in(&sim).await;
+    let vm = machine(&client, &sim);
+    // At once: the address is gone.
+    let at_once = serde_json::json!({ "endpoint": "/nfc", "where": "lease", "lease": "timeout", "nth": 1 });
+    sim.add_fault(lease_rule(at_once)).unwrap();
+    let guard = ready(&client, vm.export_vm().await).await;
+    let lease: mo::HttpNfcLease = client.bind(&guard.info().lease);
+    assert_eq!(answer(&sim, "GET", &guard.files()[0].url, &[], "").await.0, 410);
+    assert_eq!(shown(&lease).await.as_deref(), Some("Timedout"));
+    sim.clear_faults().unwrap();
+    drop(guard);
+
+    // In its midst: the body ends early.
+    sim.add_fault(lease_rule(serde_json::json!({
+        "endpoint": "/nfc", "method": "GET", "where": "lease", "lease": "error", "progress": 50, "fault": "FileFault"
+    })))
+    .unwrap();
+    let guard = ready(&client, vm.export_vm().await).await;
+    let lease: mo::HttpNfcLease = client.bind(&guard.info().lease);
+    let response = request(&sim, "GET", &guard.files()[0].url, &[], "").await;
+    assert_eq!(response.status().as_u16(), 200);
+    assert!(response.into_body().collect().await.is_err(), "the body is cut");
+    assert_eq!(shown(&lease).await.as_deref(), Some("FileFault"));
+    assert_eq!(answer(&sim, "GET", &guard.files()[1].url, &[], "").await.0, 410);
+}
+
+#[tokio::test]
+async fn what_is_exported_stays_where_it_is() {
+    let sim = two_disks().await;
+    let client = log_in(&sim).await;
+    let vm = machine(&client, &sim);
+    let snapshot = vm.create_snapshot_task("s", None, false, false).await.unwrap().wait().await.unwrap();
+    let snapshot: mo::VirtualMachineSnapshot = client.bind(&snapshot);
+    let lease = ready(&client, snapshot.export_snapshot().await).await;
+    let spec = t::VirtualMachineRelocateSpec::default();
+    for refused in [
+        vm.unregister_vm().await.unwrap_err(),
+        vm.destroy_task().await.err().unwrap(),
+        vm.relocate_vm_task(&spec, None).await.err().unwrap(),
+    ] {
+        assert_eq!(fault_name(&refused), "TaskInProgress");
+    }
+    lease.complete().await.unwrap();
+    vm.destroy_task().await.unwrap().wait().await.unwrap();
+}

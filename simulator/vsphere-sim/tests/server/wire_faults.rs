@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use vim_api::mo::{self, Managed};
 use vim_api::types as t;
 use vim_api::{ErrorKind, MoRef};
-use vsphere_sim::{Action, Effect, Endpoint, FaultPlace, FaultRule, Mutation, Sim};
+use vsphere_sim::{Action, Effect, Endpoint, FaultPlace, FaultRule, Generated, Mutation, Sim, Topology};
 
 use crate::raw::{envelope, post, start};
 use crate::tls::open;
@@ -271,6 +271,16 @@ async fn others_change_the_inventory() {
     assert_eq!(second.disks().unwrap()[0].capacity_bytes, 128 * MIB);
     assert_eq!(second.open_disk(2000, None).unwrap().capacity(), 128 * MIB);
 
+    on_snapshot(serde_json::json!({ "do": "add_disk", "vm": "vm-2", "capacity": 16 * MIB }));
+    snapshot().await.unwrap().wait().await.unwrap();
+    assert_eq!(second.disks().unwrap()[1].capacity_bytes, 16 * MIB);
+    assert_eq!(second.open_disk(2001, None).unwrap().capacity(), 16 * MIB);
+
+    // There is but one host.
+    on_snapshot(serde_json::json!({ "do": "move_host", "vm": "vm-2" }));
+    let refused = snapshot().await.unwrap_err();
+    assert!(refused.to_string().contains("no other host"), "{refused}");
+
     on_snapshot(serde_json::json!({ "do": "take_uuids", "vm": "vm-2", "of": "vm-1" }));
     snapshot().await.unwrap().wait().await.unwrap();
     let uuid = async |vm: &mo::VirtualMachine| {
@@ -294,6 +304,22 @@ async fn others_change_the_inventory() {
     let gone = snapshot().await.unwrap_err();
     assert!(gone.fault::<t::ManagedObjectNotFound>().is_some(), "{gone}");
     assert!(sim.vm("vm-1").is_err());
+}
+
+#[tokio::test]
+async fn a_machine_moves_to_another_host() {
+    let topology = Topology { hosts: 2, ..Topology::default() };
+    let sim = Sim::builder().topology(topology).generate(Generated::new(1)).start().await.unwrap();
+    let client = log_in(&sim).await;
+    let vm = machine(&client, &sim);
+    let host = async || vm.require(mo::VirtualMachine::RUNTIME).await.unwrap().host.clone().unwrap();
+    let before = host().await;
+    sim.add_fault(rule(serde_json::json!({
+        "method": "CreateSnapshot_Task", "where": "inventory", "nth": 1, "action": { "do": "move_host" }
+    })))
+    .unwrap();
+    vm.create_snapshot_task("ours", None, false, false).await.unwrap().wait().await.unwrap();
+    assert_ne!(host().await, before);
 }
 
 /// The other endpoints are spoilt in the same way, whoever answers there.

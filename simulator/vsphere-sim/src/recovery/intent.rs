@@ -1,0 +1,208 @@
+//! What a change may make and remove.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sim_store::{DatastorePath, Descriptor, snapshot};
+
+use crate::fault::{Outcome, from_store};
+use crate::machine::{DiskState, Machine, Snapshot};
+use crate::world::Shared;
+
+/// Data files of a disk, by what follows the stem of the descriptor's name.
+const DATA: [&str; 4] = ["-flat.vmdk", "-delta.vmdk", "-sesparse.vmdk", "-ctk.vmdk"];
+
+/// A change that is written down before it begins.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Intent {
+    /// The machine that is changed.
+    pub(super) machine: Option<String>,
+    /// The machine is there for this change only, and goes with it unless it is confirmed.
+    pub(super) provisional: bool,
+    /// The machine stands still: pending change tracking takes effect, and its chains are gone through.
+    pub(super) stunned: bool,
+    /// Files; and folders, which go if nothing is in them.
+    pub(super) files: Vec<DatastorePath>,
+    /// Files and folders that go with all that is in them.
+    pub(super) trees: Vec<DatastorePath>,
+    /// Disks whose capacity and format the machines that have them are to show.
+    pub(super) disks: Vec<DatastorePath>,
+    /// The links of the machine's disks, each with its parent: where a link is gone, its parent has its content.
+    pub(super) links: BTreeMap<DatastorePath, DatastorePath>,
+}
+
+impl Intent {
+    /// Changes a machine.
+    pub(crate) fn of(machine: &str) -> Self {
+        Self { machine: Some(machine.to_owned()), ..Self::default() }
+    }
+
+    /// Makes a machine.
+    pub(crate) fn provisional(machine: &str) -> Self {
+        Self { provisional: true, ..Self::of(machine) }
+    }
+
+    /// The machine stands still meanwhile.
+    pub(crate) fn stunned(self) -> Self {
+        Self { stunned: true, ..self }
+    }
+
+    /// Makes the text files of a machine, and the folder that they are in.
+    pub(crate) fn makes_home(mut self, shared: &Shared, vmx: &DatastorePath) -> Outcome<Self> {
+        self.makes_folder(shared, &vmx.parent())?;
+        for path in Machine::text_files(vmx) {
+            self.makes(shared, path)?;
+        }
+        Ok(self)
+    }
+
+    /// Makes a disk, and the folder that it is in. Files that are there already are not its own.
+    pub(crate) fn makes_disk(mut self, shared: &Shared, path: &DatastorePath) -> Outcome<Self> {
+        self.makes_folder(shared, &path.parent())?;
+        for file in disk_files(path)? {
+            self.makes(shared, file)?;
+        }
+        Ok(self)
+    }
+
+    /// Makes a file or folder where nothing is, or replaces what is there.
+    pub(crate) fn makes_tree(mut self, path: &DatastorePath) -> Self {
+        self.trees.push(path.clone());
+        self
+    }
+
+    /// Removes a file or folder with all that is in it.
+    pub(crate) fn removes_tree(self, path: &DatastorePath) -> Self {
+        self.makes_tree(path)
+    }
+
+    /// Removes one link of a disk.
+    pub(crate) fn removes_link(mut self, shared: &Shared, path: &DatastorePath) -> Outcome<Self> {
+        self.removes(&host(shared, path)?, path)?;
+        Ok(self)
+    }
+
+    /// Changes what a disk is like.
+    pub(crate) fn shows(mut self, disk: &DatastorePath) -> Self {
+        self.disks.push(disk.clone());
+        self
+    }
+
+    /// Removes a machine with all of its files, and its folder if nothing else is in it.
+    pub(crate) fn removes_all(mut self, shared: &Shared, machine: &Machine) -> Outcome<Self> {
+        self = self.with_links(shared, machine, true)?;
+        self.files.extend(machine.own_files());
+        self.files.extend(machine.vmx().map(|vmx| vmx.parent()));
+        Ok(self)
+    }
+
+    /// Changes the chains of a machine's disks: each link over another, and the files of each snapshot, may go.
+    pub(crate) fn changes_chains(mut self, shared: &Shared, machine: &Machine) -> Outcome<Self> {
+        self = self.with_links(shared, machine, false)?.stunned();
+        self.files
+            .extend(machine.snapshots.iter().flat_map(|snapshot| machine.snapshot_files(snapshot.number)));
+        Ok(self)
+    }
+
+    /// Puts new links over some disks.
+    pub(crate) fn makes_children(mut self, shared: &Shared, disks: &[DiskState]) -> Outcome<Self> {
+        for disk in disks {
+            let child = snapshot::next_child(&host(shared, &disk.path)?)
+                .map_err(|error| from_store(&error, &disk.path.to_string()))?;
+            for file in disk_files(&crate::chain::beside(&disk.path, &child)?)? {
+                self.makes(shared, file)?;
+            }
+        }
+        Ok(self)
+    }
+
+    /// Makes the files of a snapshot.
+    pub(crate) fn makes_snapshot(mut self, shared: &Shared, machine: &Machine, number: u32) -> Outcome<Self> {
+        for path in machine.snapshot_files(number) {
+            self.makes(shared, path)?;
+        }
+        Ok(self)
+    }
+
+    /// Names the links of all of a machine's disks. The bases are among the files only if `bases` says so.
+    fn with_links(mut self, shared: &Shared, machine: &Machine, bases: bool) -> Outcome<Self> {
+        let kept = machine.snapshots.iter().flat_map(Snapshot::disks);
+        let disks: Vec<DiskState> = machine.disks().into_iter().chain(kept).collect();
+        for disk in disks {
+            let mut at = disk.path;
+            while !self.links.contains_key(&at) {
+                let host = host(shared, &at)?;
+                let Ok(descriptor) = Descriptor::load(&host) else { break };
+                match &descriptor.parent_hint {
+                    Some(parent) => {
+                        let parent = sibling(&at, parent)?;
+                        self.removes(&host, &at)?;
+                        self.links.insert(at, parent.clone());
+                        at = parent;
+                    }
+                    None => {
+                        if bases && !self.files.contains(&at) {
+                            self.removes(&host, &at)?;
+                        } else if !bases {
+                            self.files.push(data_of(&at, "-ctk.vmdk")?);
+                        }
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(self)
+    }
+
+    fn removes(&mut self, host: &Path, path: &DatastorePath) -> Outcome<()> {
+        let descriptor = Descriptor::load(host).map_err(|error| from_store(&error, &path.to_string()))?;
+        self.files.push(path.clone());
+        self.files.push(sibling(path, &descriptor.extent_file)?);
+        self.files.push(match &descriptor.change_track {
+            Some(name) => sibling(path, name)?,
+            // It may be switched on meanwhile.
+            None => data_of(path, "-ctk.vmdk")?,
+        });
+        Ok(())
+    }
+
+    fn makes(&mut self, shared: &Shared, path: DatastorePath) -> Outcome<()> {
+        if fs::symlink_metadata(host(shared, &path)?).is_err() {
+            self.files.push(path);
+        }
+        Ok(())
+    }
+
+    fn makes_folder(&mut self, shared: &Shared, folder: &DatastorePath) -> Outcome<()> {
+        let mut at = folder.clone();
+        while !at.relative().is_empty() && !host(shared, &at)?.exists() {
+            self.files.push(at.clone());
+            at = at.parent();
+        }
+        Ok(())
+    }
+}
+
+/// The files that a disk, or a link of one, can have.
+fn disk_files(path: &DatastorePath) -> Outcome<Vec<DatastorePath>> {
+    let mut files = vec![path.clone()];
+    for data in DATA {
+        files.push(data_of(path, data)?);
+    }
+    Ok(files)
+}
+
+fn data_of(path: &DatastorePath, suffix: &str) -> Outcome<DatastorePath> {
+    let stem = path.file_name().strip_suffix(".vmdk").unwrap_or(path.file_name());
+    sibling(path, &format!("{stem}{suffix}"))
+}
+
+pub(super) fn sibling(path: &DatastorePath, name: &str) -> Outcome<DatastorePath> {
+    path.sibling(name).map_err(|error| from_store(&error, &path.to_string()))
+}
+
+pub(super) fn host(shared: &Shared, path: &DatastorePath) -> Outcome<std::path::PathBuf> {
+    shared.read(|world| world.resolve(path)).map_err(|error| from_store(&error, &path.to_string()))
+}

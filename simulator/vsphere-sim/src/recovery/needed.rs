@@ -1,0 +1,99 @@
+//! Which files somebody needs.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use sim_store::{DatastorePath, Descriptor, ErrorKind};
+
+use super::intent::{Intent, host, sibling};
+use crate::fault::{Outcome, from_store};
+use crate::machine::{Machine, Snapshot};
+use crate::world::Shared;
+
+/// Of the files that an intent names, those that are needed by a machine, or by a disk that the intent does not name.
+pub(super) fn needed(shared: &Shared, intent: &Intent) -> Outcome<BTreeSet<DatastorePath>> {
+    let folders: BTreeSet<DatastorePath> = intent.files.iter().map(DatastorePath::parent).collect();
+    let (mut needed, mut disks) = shared.read(|world| {
+        let (mut texts, mut disks) = (BTreeSet::new(), BTreeSet::new());
+        for machine in world.machines().filter(|machine| !machine.untouched) {
+            let near = |path: &DatastorePath| folders.contains(&path.parent());
+            texts.extend(machine.own_files().into_iter().filter(near));
+            // A folder in which nothing is yet may be somebody's home.
+            let mut home = machine.vmx().map(|vmx| vmx.parent());
+            while let Some(at) = home.filter(|at| !at.relative().is_empty()) {
+                home = Some(at.parent());
+                if intent.files.contains(&at) {
+                    texts.insert(at);
+                }
+            }
+            disks.extend(disks_of(machine).filter(near));
+        }
+        (texts, disks)
+    });
+    for folder in &folders {
+        disks.extend(strangers(shared, intent, folder)?);
+    }
+    while let Some(path) = disks.pop_first() {
+        if needed.contains(&path) {
+            continue;
+        }
+        match Descriptor::load(&host(shared, &path)?) {
+            Ok(descriptor) => {
+                needed.insert(sibling(&path, &descriptor.extent_file)?);
+                if let Some(track) = &descriptor.change_track {
+                    needed.insert(sibling(&path, track)?);
+                }
+                if let Some(parent) = &descriptor.parent_hint {
+                    disks.insert(sibling(&path, parent)?);
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            // Nothing is removed where it is not known what is needed.
+            Err(error) => return Err(from_store(&error, &path.to_string())),
+        }
+        needed.insert(path);
+    }
+    Ok(needed)
+}
+
+/// Whether a machine has a file in a folder, or is the file's.
+pub(super) fn is_lived_in(shared: &Shared, tree: &DatastorePath) -> bool {
+    let within = |path: &DatastorePath| {
+        path.datastore() == tree.datastore() && Path::new(path.relative()).starts_with(tree.relative())
+    };
+    shared.read(|world| {
+        let mut machines = world.machines().filter(|machine| !machine.untouched);
+        machines.any(|machine| {
+            machine.vmx().is_some_and(|vmx| within(&vmx)) || disks_of(machine).any(|disk| within(&disk))
+        })
+    })
+}
+
+fn disks_of(machine: &Machine) -> impl Iterator<Item = DatastorePath> {
+    let kept = machine.snapshots.iter().flat_map(Snapshot::disks);
+    machine.disks().into_iter().chain(kept).map(|disk| disk.path)
+}
+
+/// The disks of a folder that an intent does not name: somebody else put them there, and what is below them stays.
+fn strangers(shared: &Shared, intent: &Intent, folder: &DatastorePath) -> Outcome<Vec<DatastorePath>> {
+    let mut found = Vec::new();
+    if !intent.files.iter().any(|file| file.parent() == *folder && file.file_name().ends_with(".vmdk")) {
+        return Ok(found);
+    }
+    let Ok(entries) = fs::read_dir(host(shared, folder)?) else { return Ok(found) };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let relative = match folder.relative() {
+            "" => name,
+            relative => format!("{relative}/{name}"),
+        };
+        let Ok(path) = DatastorePath::new(folder.datastore(), &relative) else { continue };
+        let is_other = relative.ends_with(".vmdk") && !intent.files.contains(&path);
+        // What cannot be read is no descriptor.
+        if is_other && Descriptor::load(&entry.path()).is_ok() {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
