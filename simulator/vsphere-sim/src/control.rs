@@ -1,5 +1,7 @@
 //! The control port: plain HTTP on loopback, for programs that are not written in Rust.
 
+mod guest_writers;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,7 +79,11 @@ async fn answer(
     let outcome = match Limited::new(body, MAX_REQUEST).collect().await {
         Ok(body) => {
             let body = body.to_bytes();
-            let job = move || route(&shared, &head.method, &path, &query, &body);
+            let job = move || {
+                let unwritten = shared.unwritten();
+                let done = route(&shared, &head.method, &path, &query, &body)?;
+                shared.check_written(unwritten).map(|()| done)
+            };
             match tokio::task::spawn_blocking(job).await {
                 Ok(outcome) => outcome,
                 Err(error) => Err(Error::caused(ErrorKind::Store, "carrying out the request", error)),
@@ -110,6 +116,9 @@ fn route(
     query: &str,
     body: &[u8],
 ) -> Result<serde_json::Value> {
+    if let Some(answer) = guest_writers::route(shared, method, path, body) {
+        return answer;
+    }
     match (method, path) {
         (&Method::POST, "/v1/guest-write") => guest_write(shared, &parse(body)?),
         (&Method::GET, "/v1/disk-extents") => disk_extents(shared, query),

@@ -6,7 +6,7 @@ use vim_api::dynamic::method;
 use vim_api::types as t;
 use vim_api::xml::Service;
 
-use crate::fault::{Outcome, fault, invalid_request, not_authenticated, not_found};
+use crate::fault::{Outcome, fault, invalid_request, not_authenticated, not_found, not_kept};
 use crate::faults::{self, Asked, FaultPlace};
 use crate::history::collector;
 use crate::inventory::{search, views};
@@ -27,10 +27,13 @@ pub(crate) async fn dispatch(shared: &Arc<Shared>, caller: &Caller, call: &Call)
         return Err(invalid_request(format!("Unable to resolve WSDL method name {name}")));
     }
     faults::play(shared, call).await?;
-    match shared.faults.strike(FaultPlace::Call, &Asked::of(call)) {
+    let unwritten = shared.unwritten();
+    let answer = match shared.faults.strike(FaultPlace::Call, &Asked::of(call)) {
         Some(rule) => faults::suffer(&rule, shared, caller, call, carry_out(shared, caller, call)).await,
         None => carry_out(shared, caller, call).await,
-    }
+    };
+    // What is not written would be lost with the process.
+    answer.and_then(|answer| shared.check_written(unwritten).map(|()| answer).map_err(|error| not_kept(&error)))
 }
 
 async fn carry_out(shared: &Arc<Shared>, caller: &Caller, call: &Call) -> Outcome<Answer> {

@@ -38,6 +38,7 @@ mod clock;
 mod configure;
 mod control;
 mod custom_fields;
+mod datastores;
 mod disks;
 mod dispatch;
 mod error;
@@ -46,6 +47,7 @@ mod extensions;
 mod fault;
 mod faults;
 mod files;
+mod guest;
 mod hardware;
 mod history;
 mod host_file;
@@ -78,8 +80,12 @@ mod wire;
 mod world;
 
 pub use clock::Clock;
+pub use datastores::{AllAreas, DatastoreKind, DatastoreSpec};
 pub use error::{Error, ErrorKind, Result};
 pub use faults::{Action, Effect, Endpoint, FaultPlace, FaultRule, FaultState, LeaseEnd, Mutation};
-pub use sim::{Builder, Content, DiskSpec, Generated, Sim, SimDisk, SimVm, Unregistered, VmSpec};
+pub use guest::{GuestWriter, GuestWriterState};
+pub use sim::{
+    Builder, Content, DiskSpec, Generated, Sim, SimDisk, SimVm, TrackingRules, Unregistered, VmSpec,
+};
 pub use style::{Chunked, Gzip, Prefix, WireStyle};
 pub use topology::Topology;

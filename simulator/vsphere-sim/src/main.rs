@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime};
 use clap::Parser;
 use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
-use vsphere_sim::{Clock, FaultRule, Generated, Sim, Topology, WireStyle};
+use sim_store::guest::writer::Workload;
+use vsphere_sim::{Clock, DatastoreSpec, FaultRule, Generated, Sim, Topology, TrackingRules, WireStyle};
 
 /// A vSphere that holds real disks. It prints its URL, its control port and its thumbprints, and runs until it is
 /// told to stop.
@@ -63,6 +64,21 @@ struct Arguments {
     /// Seconds since 1970: the server's clock shows them at first, and moves only when the control port moves it.
     #[arg(long)]
     clock_start: Option<u32>,
+    /// What a datastore is like, such as `datastore1,type=nfs,capacity=20G,all=whole`: vmfs or nfs; bytes, after which
+    /// nothing fits; and what `*` answers to who asks for changed areas: allocated, whole or refused. May be given several
+    /// times.
+    #[arg(long)]
+    datastore: Vec<DatastoreSpec>,
+    /// Change ids of before are refused after a machine was powered off without a shutdown.
+    #[arg(long)]
+    power_loss_renews_tracking: bool,
+    /// Change ids of before are answered after a machine's files moved to another datastore.
+    #[arg(long)]
+    relocation_keeps_tracking: bool,
+    /// Has the guests of all machines that are on write by themselves, each so often: milliseconds of the server's clock.
+    /// The machines get their files then.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    guest_writers: Option<u64>,
     /// A file with fault rules: a JSON array.
     #[arg(long)]
     faults: Option<PathBuf>,
@@ -114,11 +130,23 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         networks: arguments.networks,
         folders: arguments.folders,
     });
+    for spec in arguments.datastore {
+        builder = builder.datastore(spec);
+    }
+    builder = builder.tracking(TrackingRules {
+        renewed_by_power_loss: arguments.power_loss_renews_tracking,
+        renewed_by_relocation: !arguments.relocation_keeps_tracking,
+    });
     // Listened for before anything is printed: who reads the lines may stop the program at once.
     let mut terminate = signal(SignalKind::terminate())?;
     let sim = builder.start().await?;
     for rule in rules {
         sim.add_fault(rule)?;
+    }
+    if let Some(interval) = arguments.guest_writers.map(Duration::from_millis) {
+        for vm in sim.vms().iter().filter(|vm| vm.is_powered_on()) {
+            vm.guest_writer(Workload::default(), Some(interval))?;
+        }
     }
     let mut out = std::io::stdout().lock();
     writeln!(out, "url {}", sim.url())?;

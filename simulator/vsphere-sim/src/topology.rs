@@ -150,7 +150,7 @@ impl Maker<'_> {
         let files =
             Datastore::new(name, root).map_err(|error| Error::store("naming the datastore", error))?;
         let uuid = format!("{}-{}-{}-{}", random::hex(4), random::hex(4), random::hex(2), random::hex(6));
-        Ok(Kind::Datastore { files, uuid, capacity: CAPACITY })
+        Ok(Kind::Datastore { files, uuid, capacity: CAPACITY, volume: Default::default() })
     }
 
     fn add(

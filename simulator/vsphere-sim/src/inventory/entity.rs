@@ -20,8 +20,8 @@ impl World {
             Kind::Host { uuid } => self.host_property(entity, uuid, name),
             Kind::Pool => self.pool_property(entity, name),
             Kind::Network => self.network_property(entity, name),
-            Kind::Datastore { files, uuid, capacity } => {
-                self.datastore_property(entity, files, uuid, *capacity, name)
+            Kind::Datastore { files, uuid, capacity, volume } => {
+                self.datastore_property(entity, files, uuid, (*capacity, *volume), name)
             }
             Kind::Pod => self.pod_property(entity, name),
         };

@@ -9,6 +9,7 @@ use vim_api::types as t;
 use super::tree::{Entity, Kind};
 use super::{machine_ref, moref, refs};
 use crate::browser;
+use crate::datastores::{DatastoreKind, Volume};
 use crate::hardware::signed;
 use crate::machine::Machine;
 use crate::world::World;
@@ -24,11 +25,11 @@ impl World {
         datastore: &Entity,
         files: &Datastore,
         uuid: &str,
-        capacity: u64,
+        (capacity, volume): (u64, Volume),
         name: &str,
     ) -> Option<Value> {
         let label = files.name();
-        let free = || capacity.saturating_sub(self.used_on(label));
+        let free = || capacity.saturating_sub(self.used_on(datastore, label));
         Some(match name {
             "summary" => t::DatastoreSummary {
                 datastore: Some(datastore.typed()),
@@ -36,15 +37,18 @@ impl World {
                 url: datastore_url(uuid),
                 capacity: signed(capacity),
                 free_space: signed(free()),
-                uncommitted: Some(0),
+                uncommitted: Some(signed(self.uncommitted_on(label))),
                 accessible: true,
                 multiple_host_access: Some(self.hosts_in(&datastore.id).len() > 1),
-                r#type: "VMFS".to_owned(),
+                r#type: volume.type_name().to_owned(),
                 maintenance_mode: Some("normal".to_owned()),
                 ..Default::default()
             }
             .to_value(),
-            "info" => info(datastore, uuid, capacity, free()).to_value(),
+            "info" => match volume.kind {
+                DatastoreKind::Vmfs => vmfs_info(datastore, uuid, capacity, free()).to_value(),
+                DatastoreKind::Nfs => nas_info(datastore, uuid, capacity, free()).to_value(),
+            },
             "capability" => t::DatastoreCapability {
                 directory_hierarchy_supported: true,
                 raw_disk_mappings_supported: false,
@@ -95,7 +99,7 @@ impl World {
                 for child in self.stored.tree.children(&pod.id) {
                     if let Kind::Datastore { files, capacity, .. } = &child.kind {
                         summary.capacity += signed(*capacity);
-                        summary.free_space += signed(capacity.saturating_sub(self.used_on(files.name())));
+                        summary.free_space += signed(capacity.saturating_sub(self.used_on(child, files.name())));
                     }
                 }
                 summary.to_value()
@@ -112,10 +116,18 @@ impl World {
         }
     }
 
-    /// Bytes that machines take on a datastore.
-    fn used_on(&self, label: &str) -> u64 {
+    /// Bytes that are taken on a datastore: all that is there where there is a limit, else what machines take.
+    fn used_on(&self, datastore: &Entity, label: &str) -> u64 {
+        self.counted_on(datastore).unwrap_or_else(|| {
+            let on_it = self.machines().filter(|machine| is_at_home(machine, label));
+            on_it.map(|machine| self.usage(machine).committed).sum()
+        })
+    }
+
+    /// Bytes that the thin disks of machines may still take on a datastore.
+    fn uncommitted_on(&self, label: &str) -> u64 {
         let on_it = self.machines().filter(|machine| is_at_home(machine, label));
-        on_it.map(|machine| self.usage(machine).committed).sum()
+        on_it.map(|machine| self.usage(machine).uncommitted).sum()
     }
 }
 
@@ -130,7 +142,38 @@ fn is_at_home(machine: &Machine, label: &str) -> bool {
     path.strip_prefix('[').and_then(|rest| rest.strip_prefix(label)).is_some_and(|rest| rest.starts_with(']'))
 }
 
-fn info(datastore: &Entity, uuid: &str, capacity: u64, free: u64) -> t::VmfsDatastoreInfo {
+/// A folder of a file server that nobody needs to reach.
+fn nas_info(datastore: &Entity, uuid: &str, capacity: u64, free: u64) -> t::NasDatastoreInfo {
+    let volume = t::HostNasVolume {
+        base: t::HostFileSystemVolume {
+            r#type: "NFS".to_owned(),
+            name: datastore.name.clone(),
+            capacity: signed(capacity),
+            ..Default::default()
+        },
+        remote_host: "nas.sim.example".to_owned(),
+        remote_path: format!("/export/{}", datastore.name),
+        remote_host_names: vec!["nas.sim.example".to_owned()],
+        security_type: Some("AUTH_SYS".to_owned()),
+        protocol_endpoint: Some(false),
+        ..Default::default()
+    };
+    t::NasDatastoreInfo { base: base_info(datastore, uuid, free), nas: Some(Box::new(volume)) }
+}
+
+fn base_info(datastore: &Entity, uuid: &str, free: u64) -> t::DatastoreInfo {
+    t::DatastoreInfo {
+        name: datastore.name.clone(),
+        url: datastore_url(uuid),
+        free_space: signed(free),
+        max_file_size: signed(sim_store::MAX_CAPACITY),
+        max_virtual_disk_capacity: Some(signed(sim_store::MAX_CAPACITY)),
+        max_memory_file_size: Some(signed(sim_store::MAX_CAPACITY)),
+        ..Default::default()
+    }
+}
+
+fn vmfs_info(datastore: &Entity, uuid: &str, capacity: u64, free: u64) -> t::VmfsDatastoreInfo {
     let volume = t::HostVmfsVolume {
         base: t::HostFileSystemVolume {
             r#type: "VMFS".to_owned(),
@@ -155,15 +198,7 @@ fn info(datastore: &Entity, uuid: &str, capacity: u64, free: u64) -> t::VmfsData
         ..Default::default()
     };
     t::VmfsDatastoreInfo {
-        base: t::DatastoreInfo {
-            name: datastore.name.clone(),
-            url: datastore_url(uuid),
-            free_space: signed(free),
-            max_file_size: signed(sim_store::MAX_CAPACITY),
-            max_virtual_disk_capacity: Some(signed(sim_store::MAX_CAPACITY)),
-            max_memory_file_size: Some(signed(sim_store::MAX_CAPACITY)),
-            ..Default::default()
-        },
+        base: base_info(datastore, uuid, free),
         vmfs: Some(Box::new(volume)),
         max_physical_rdm_file_size: Some(signed(sim_store::MAX_CAPACITY)),
         max_virtual_rdm_file_size: Some(signed(sim_store::MAX_CAPACITY)),

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use sim_store::Datastore;
 use vim_api::MoRef;
 
+use crate::datastores::Volume;
+
 /// The tree. Machines are leaves that name their folder, host and pool themselves.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<Entity>", into = "Vec<Entity>")]
@@ -46,6 +48,8 @@ pub(crate) enum Kind {
         uuid: String,
         /// What it says of its size, in bytes, whatever the host's disk has.
         capacity: u64,
+        #[serde(default)]
+        volume: Volume,
     },
     Pod,
 }

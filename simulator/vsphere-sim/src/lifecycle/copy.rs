@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
-use sim_store::{DatastorePath, DiskSpec, DiskUuid};
+use sim_store::{DatastorePath, DiskSpec, DiskUuid, tracking};
 use vim_api::dynamic::Element;
 use vim_api::types as t;
 use vim_api::{MoRef, mo};
@@ -170,8 +170,18 @@ fn move_files(
             machine.config = config;
         }
     });
-    // The disks are others, so their changes are tracked anew.
-    chain::apply_tracking(shared, &Held::take(shared, id)?.machine)?;
+    // The disks are others, so their changes are tracked anew, unless that is not wanted.
+    let moved = Held::take(shared, id)?.machine;
+    if !shared.settings.tracking.renewed_by_relocation {
+        let (from, to) = (chain::links(shared, &machine.disks())?, chain::links(shared, &moved.disks())?);
+        for (from, to) in from.iter().zip(&to) {
+            match tracking::carry_over(&from.host, &to.host) {
+                Err(error) if error.is_file_fault() => {}
+                done => done.map_err(|error| from_store(&error, &to.path.to_string()))?,
+            }
+        }
+    }
+    chain::apply_tracking(shared, &moved)?;
     chain::write_text_files(shared, id)?;
     let before = host_of(shared, &old.parent())?;
     fs::remove_dir_all(&before).map_err(|error| file_fault(&old, &error))

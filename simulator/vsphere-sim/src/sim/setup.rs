@@ -25,7 +25,7 @@ use crate::population::Population;
 use crate::server::Role;
 use crate::world::{self, LookupEntry, Shared, Stored};
 use crate::{
-    Error, ErrorKind, Result, authorization, chain, configure, control, hardware, lease, random, server,
+    Error, ErrorKind, Result, authorization, chain, configure, control, datastores, hardware, lease, random, server,
     state_file, topology,
 };
 
@@ -170,6 +170,7 @@ fn populate(
         sts,
         clock: builder.clock,
         style: builder.style,
+        tracking: builder.tracking,
     };
     let shared = Arc::new(Shared::new(stored, machines, settings, FaultBook::default()));
     grant(&shared, builder)?;
@@ -181,6 +182,7 @@ fn populate(
     }
     // Writes the files in any case: the users may be others than last time.
     shared.update(|world| world.touch());
+    shared.check_written(0)?;
     Ok((shared, lock))
 }
 
@@ -230,6 +232,7 @@ fn lock(data_dir: &Path) -> Result<fs::File> {
 
 fn new_state(builder: &Builder, data_dir: &Path) -> Result<Stored> {
     let mut stored = topology::new_state(data_dir, &builder.topology)?;
+    datastores::shape(&mut stored, &builder.datastores)?;
     if let Some(wish) = &builder.generated {
         stored.population = Some(Population {
             first: stored.next_id,
