@@ -33,7 +33,8 @@ pub(crate) async fn dispatch(shared: &Arc<Shared>, caller: &Caller, call: &Call)
         None => carry_out(shared, caller, call).await,
     };
     // What is not written would be lost with the process.
-    answer.and_then(|answer| shared.check_written(unwritten).map(|()| answer).map_err(|error| not_kept(&error)))
+    answer
+        .and_then(|answer| shared.check_written(unwritten).map(|()| answer).map_err(|error| not_kept(&error)))
 }
 
 async fn carry_out(shared: &Arc<Shared>, caller: &Caller, call: &Call) -> Outcome<Answer> {

@@ -13,9 +13,9 @@ use sim_store::guest::writer::{self, Counter, Workload};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use crate::clock::Moment;
 use crate::fault::describe;
 use crate::sim::{Sim, SimVm};
-use crate::world::Shared;
 use crate::{Error, ErrorKind, Result, clock};
 
 /// Ticks that are made up for at once when the clock was moved ahead.
@@ -121,8 +121,7 @@ impl GuestWriter {
 
     /// Ends it. A tick that is being done is done first.
     pub fn stop(&self) {
-        self.vm.shared().guests.stop(self.vm.id());
-        self.writer.stopped.send_replace(true);
+        self.vm.shared().guests.end(self.vm.id(), &self.writer);
         drop(self.writer.pause());
     }
 }
@@ -152,10 +151,20 @@ impl Guests {
         lock(&self.list).iter().map(|(id, writer)| state(id, writer)).collect()
     }
 
-    /// Ends the writer of a machine. Answers whether there was one.
-    pub(crate) fn stop(&self, vm: &str) -> bool {
-        let writer = lock(&self.list).remove(vm);
-        writer.inspect(|writer| drop(writer.stopped.send_replace(true))).is_some()
+    /// Puts a writer in the place of the one that a machine has.
+    fn put(&self, vm: &str, writer: &Arc<Writer>) {
+        if let Some(before) = lock(&self.list).insert(vm.to_owned(), Arc::clone(writer)) {
+            before.stopped.send_replace(true);
+        }
+    }
+
+    /// Ends a writer. Another that has taken its place goes on.
+    fn end(&self, vm: &str, writer: &Arc<Writer>) {
+        let mut list = lock(&self.list);
+        if list.get(vm).is_some_and(|found| Arc::ptr_eq(found, writer)) {
+            list.remove(vm);
+        }
+        writer.stopped.send_replace(true);
     }
 }
 
@@ -188,20 +197,20 @@ pub(crate) fn start(vm: &SimVm, workload: Workload, interval: Option<Duration>) 
         told: Mutex::default(),
         stopped: watch::Sender::new(false),
     });
-    shared.guests.stop(vm.id());
-    lock(&shared.guests.list).insert(vm.id().to_owned(), Arc::clone(&writer));
+    shared.guests.put(vm.id(), &writer);
     let started = GuestWriter { vm: vm.clone(), writer };
     if let Some(interval) = interval {
-        let runtime = runtime.ok_or_else(|| Error::new(ErrorKind::InvalidState, "nothing can be waited for"))?;
-        runtime.spawn(run(started.clone(), interval));
+        let runtime =
+            runtime.ok_or_else(|| Error::new(ErrorKind::InvalidState, "nothing can be waited for"))?;
+        let due = shared.now().after(interval);
+        runtime.spawn(run(started.clone(), interval, due));
     }
     Ok(started)
 }
 
-async fn run(guest: GuestWriter, interval: Duration) {
+async fn run(guest: GuestWriter, interval: Duration, mut due: Moment) {
     let shared = Arc::clone(guest.vm.shared());
     let mut stopped = guest.writer.stopped.subscribe();
-    let mut due = shared.now().after(interval);
     loop {
         tokio::select! {
             () = clock::sleep_until(&shared, due) => {}
@@ -210,7 +219,7 @@ async fn run(guest: GuestWriter, interval: Duration) {
         let stepping = guest.clone();
         match tokio::task::spawn_blocking(move || stepping.step()).await {
             Ok(Err(error)) if error.kind() == ErrorKind::NotFound => {
-                shared.guests.stop(guest.vm.id());
+                shared.guests.end(guest.vm.id(), &guest.writer);
                 return;
             }
             // It stands in the state; the tick is tried again.

@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use clap::Parser;
 use secrecy::SecretString;
-use tokio::signal::unix::{SignalKind, signal};
 use sim_store::guest::writer::Workload;
+use tokio::signal::unix::{SignalKind, signal};
 use vsphere_sim::{Clock, DatastoreSpec, FaultRule, Generated, Sim, Topology, TrackingRules, WireStyle};
 
 /// A vSphere that holds real disks. It prints its URL, its control port and its thumbprints, and runs until it is

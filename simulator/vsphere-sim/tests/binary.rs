@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 
 use secrecy::SecretString;
 use vim_api::Client;
+use vim_api::mo::Managed;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_vsphere-sim");
 
@@ -138,14 +139,16 @@ async fn what_cannot_be_written_is_no_success_and_the_next_start_opens() {
     let ready = async |child: &mut std::process::Child| {
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut lines = [String::new(), String::new(), String::new(), String::new()];
-        lines.iter_mut().for_each(|line| drop(out.read_line(line).unwrap()));
+        for line in &mut lines {
+            out.read_line(line).unwrap();
+        }
         let value = |line: &String| line.trim_end().split_once(' ').unwrap().1.to_owned();
         let client =
             Client::connect(&value(&lines[0])).thumbprint(value(&lines[3]).parse().unwrap()).await.unwrap();
         client.login("administrator@vsphere.local", &SecretString::from("x")).await.unwrap();
         let root = client.content().root_folder.cast();
         let found = client.list::<vim_api::mo::VirtualMachine>(&root, &["name"]).await.unwrap();
-        let vm: vim_api::mo::VirtualMachine = client.bind(&found[0].object);
+        let vm: vim_api::mo::VirtualMachine = client.bind(found[0].object());
         (client, vm)
     };
     let note = |length: usize| vim_api::types::VirtualMachineConfigSpec {

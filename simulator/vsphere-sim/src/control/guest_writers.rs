@@ -18,12 +18,7 @@ const PATH: &str = "/v1/guest-writers";
 const MAX_TICKS: u32 = 100_000;
 
 /// Answers what belongs here; `None` for anything else.
-pub(super) fn route(
-    shared: &Arc<Shared>,
-    method: &Method,
-    path: &str,
-    body: &[u8],
-) -> Option<Result<Value>> {
+pub(super) fn route(shared: &Arc<Shared>, method: &Method, path: &str, body: &[u8]) -> Option<Result<Value>> {
     Some(match (method, path) {
         (&Method::POST, PATH) => start(shared, body),
         (&Method::GET, PATH) => Ok(json!(shared.guests.states())),

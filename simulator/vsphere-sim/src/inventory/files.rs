@@ -117,7 +117,9 @@ impl World {
         let Some(Ok(entries)) = folder.map(fs::read_dir) else { return Vec::new() };
         let mut found: Vec<(String, u64)> = entries
             .flatten()
-            .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path(), entry.metadata().ok()?)))
+            .filter_map(|entry| {
+                Some((entry.file_name().into_string().ok()?, entry.path(), entry.metadata().ok()?))
+            })
             .filter(|(name, _, metadata)| metadata.is_file() && !name.starts_with('.'))
             .map(|(name, path, metadata)| (name, space::taken(&path, &metadata)))
             .collect();

@@ -99,7 +99,8 @@ impl World {
                 for child in self.stored.tree.children(&pod.id) {
                     if let Kind::Datastore { files, capacity, .. } = &child.kind {
                         summary.capacity += signed(*capacity);
-                        summary.free_space += signed(capacity.saturating_sub(self.used_on(child, files.name())));
+                        summary.free_space +=
+                            signed(capacity.saturating_sub(self.used_on(child, files.name())));
                     }
                 }
                 summary.to_value()

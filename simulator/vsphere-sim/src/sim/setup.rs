@@ -25,8 +25,8 @@ use crate::population::Population;
 use crate::server::Role;
 use crate::world::{self, LookupEntry, Shared, Stored};
 use crate::{
-    Error, ErrorKind, Result, authorization, chain, configure, control, datastores, hardware, lease, random, server,
-    state_file, topology,
+    Error, ErrorKind, Result, authorization, chain, configure, control, datastores, hardware, lease, random,
+    server, state_file, topology,
 };
 
 /// More disks than a SCSI controller has units for.

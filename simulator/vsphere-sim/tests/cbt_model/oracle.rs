@@ -150,19 +150,24 @@ impl Oracle {
 
     /// Whether the id is to be answered for a disk in this state.
     pub fn answers(known: &Known, at: &DiskState) -> bool {
-        at.tracked
-            .is_some_and(|now| now.life == known.moment.life && known.moment.number <= now.number)
+        at.tracked.is_some_and(|now| now.life == known.moment.life && known.moment.number <= now.number)
     }
 }
 
-/// The runs of bytes that differ, which has to be nothing of the code under test: byte by byte.
+/// The runs of bytes that differ, or that are new. By nothing of the code under test: pages, then byte by byte.
 pub fn differing(before: &[u8], after: &[u8]) -> Vec<(usize, usize)> {
     let mut runs: Vec<(usize, usize)> = Vec::new();
-    for (at, byte) in after.iter().enumerate() {
-        if before.get(at) != Some(byte) {
-            match runs.last_mut() {
-                Some((_, end)) if *end == at => *end = at + 1,
-                _ => runs.push((at, at + 1)),
+    for (number, page) in after.chunks(4096).enumerate() {
+        let first = number * 4096;
+        if before.get(first..first + page.len()) == Some(page) {
+            continue;
+        }
+        for (at, byte) in (first..).zip(page) {
+            if before.get(at) != Some(byte) {
+                match runs.last_mut() {
+                    Some((_, end)) if *end == at => *end = at + 1,
+                    _ => runs.push((at, at + 1)),
+                }
             }
         }
     }

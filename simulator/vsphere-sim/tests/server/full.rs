@@ -22,7 +22,9 @@ fn below(sim: &Sim) -> Vec<String> {
     let mut names = Vec::new();
     for folder in folder::names(sim, "") {
         match folder::on_host(sim, &folder).is_dir() {
-            true => names.extend(folder::names(sim, &folder).into_iter().map(|name| format!("{folder}/{name}"))),
+            true => {
+                names.extend(folder::names(sim, &folder).into_iter().map(|name| format!("{folder}/{name}")))
+            }
             false => names.push(folder),
         }
     }
@@ -125,7 +127,11 @@ async fn nothing_fits_a_full_datastore_and_nothing_half_done_is_left() {
     let copied = managers.disks.copy_virtual_disk_task(from, center, to, center, None, None).await;
     no_space(&copied.unwrap().wait().await.unwrap_err(), "copy.vmdk");
     let copied = managers.files.copy_datastore_file_task(
-        "[datastore1] vm-1/vm-1-flat.vmdk", center, "[datastore1] flat.bin", center, None,
+        "[datastore1] vm-1/vm-1-flat.vmdk",
+        center,
+        "[datastore1] flat.bin",
+        center,
+        None,
     );
     no_space(&copied.await.unwrap().wait().await.unwrap_err(), "flat.bin");
     let made = vm.reconfig_vm_task(&t::VirtualMachineConfigSpec { name: None, ..thick_disk(4096) }).await;
@@ -216,7 +222,8 @@ async fn tracking_begins_anew_when_the_rules_say_so() {
             let snapshot =
                 vm.create_snapshot_task("id", None, false, false).await.unwrap().wait().await.unwrap();
             let config = client.bind(&snapshot).require(mo::VirtualMachineSnapshot::CONFIG).await.unwrap();
-            let found = vim_api::dynamic::get_path(&config, "hardware.device[2000].backing.changeId").unwrap();
+            let found =
+                vim_api::dynamic::get_path(&config, "hardware.device[2000].backing.changeId").unwrap();
             client.bind(&snapshot).remove_snapshot_task(false, None).await.unwrap().wait().await.unwrap();
             match found {
                 Some(vim_api::dynamic::Value::String(id)) => id,

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use sim_store::guest::expected_sector;
 use sim_store::guest::writer::{self, Counter, Workload};
-use vim_api::mo;
+use vim_api::mo::{self, Managed};
 use vsphere_sim::{Clock, DatastoreSpec, DiskSpec, ErrorKind, Sim, SimVm, VmSpec};
 
 use crate::control::ask;
@@ -72,7 +72,9 @@ async fn all_disks_of_a_snapshot_are_of_one_moment() {
     let state = guest.state();
     assert_eq!((state.failed, state.error), (0, None));
     assert!(sim.guest_writers().is_empty());
-    KEYS.iter().for_each(|key| drop(checked(&handle, *key, None, &small())));
+    for key in KEYS {
+        checked(&handle, key, None, &small());
+    }
 }
 
 #[tokio::test]
@@ -96,7 +98,10 @@ async fn a_guest_writes_while_its_machine_is_on_and_goes_on_after_a_revert() {
     assert_eq!(KEYS.map(|key| checked(&handle, key, None, &small()).tick), [3; 3]);
     // A machine without a guest that is on can be quiesced all the same.
     vm.create_snapshot_task("three", None, false, true).await.unwrap().wait().await.unwrap();
-    assert_eq!(handle.guest_writer(Workload { patterns: vec![], ..small() }, None).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert_eq!(
+        handle.guest_writer(Workload { patterns: vec![], ..small() }, None).unwrap_err().kind(),
+        ErrorKind::InvalidArgument
+    );
     vm.power_off_vm_task().await.unwrap().wait().await.unwrap();
     vm.destroy_task().await.unwrap().wait().await.unwrap();
     assert_eq!(guest.step().unwrap_err().kind(), ErrorKind::NotFound);
