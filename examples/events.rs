@@ -1,10 +1,9 @@
 //! What happened lately, newest last.
 //!
 //! ```text
+//! cargo run --example events
 //! VSPHERE_PASSWORD=... cargo run --example events -- --url https://vcenter.example.org/sdk --user me@vsphere.local
 //! ```
-//!
-//! The simulator keeps no events: this one needs a vCenter, an ESXi, or govmomi's vcsim (`peers/vcsim/run`).
 
 mod connect;
 
@@ -36,7 +35,7 @@ async fn main() -> anyhow::Result<()> {
     let connection = options.server.connect().await?;
     let client = &connection.client;
     let manager = client.content().event_manager.as_ref();
-    let manager = client.bind(manager.context("this server keeps no events (the simulator does not)")?);
+    let manager = client.bind(manager.context("this server keeps no events")?);
     let filter = EventFilterSpec { event_type_id: options.types, ..Default::default() };
     let collector: EventHistoryCollector = client.bind(&manager.create_collector_for_events(&filter).await?);
     collector.set_collector_page_size(options.count).await?;

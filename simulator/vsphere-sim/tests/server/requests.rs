@@ -140,7 +140,10 @@ async fn bodies_that_are_not_taken() {
     stream.write_all(head.as_bytes()).await.unwrap();
     let chunk = format!("100000\r\n{}\r\n", "x".repeat(1 << 20));
     for _ in 0..5 {
-        stream.write_all(chunk.as_bytes()).await.unwrap();
+        // The server may have answered and hung up by then.
+        if stream.write_all(chunk.as_bytes()).await.is_err() {
+            break;
+        }
     }
     let mut answer = vec![0; 12];
     stream.read_exact(&mut answer).await.unwrap();
