@@ -162,6 +162,21 @@ pub fn remove_link(path: &Path, owned: &[PathBuf], progress: &mut dyn FnMut(u64,
     Ok(Removal::Merged { child, survivor: path.to_owned() })
 }
 
+/// Removes a link which no snapshot owns any more if nothing is built over it, with the links below that only it needed.
+/// Answers whether it did. Unlike [`remove_link`] it merges nothing; such a link would be found by nobody later.
+///
+/// # Errors
+/// As for [`remove_link`].
+pub fn drop_unused(path: &Path, owned: &[PathBuf]) -> Result<bool> {
+    let link = Link::open(path, true)?;
+    let held = FolderLock::exclusive(files::folder_of(path))?;
+    if link.descriptor.kind == LinkKind::Flat || !children(path)?.is_empty() {
+        return Ok(false);
+    }
+    drop_with_orphans(link, owned, &held)?;
+    Ok(true)
+}
+
 /// Merges away every link below `top`, or below another of the disk's links in `owned`, that is not in `owned` and has
 /// a single child, and finishes what a merge that died had begun. Answers what was merged, in order; the last survivor
 /// that `top` turned into, if any, is found by following them.

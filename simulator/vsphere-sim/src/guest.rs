@@ -94,10 +94,13 @@ impl GuestWriter {
     /// Does a tick on all disks, and answers its number.
     ///
     /// # Errors
-    /// `InvalidState` if the machine is not on; `NotFound` if it is gone; `Store` if a disk cannot be written: the tick is
+    /// `InvalidState` if the machine is not on, or the writer was ended; `NotFound` if it is gone; `Store` if a disk cannot be written: the tick is
     /// finished by the next step then.
     pub fn step(&self) -> Result<u64> {
         let _turn = self.writer.pause();
+        if *self.writer.stopped.borrow() {
+            return Err(Error::new(ErrorKind::InvalidState, "this guest writer was ended"));
+        }
         let done = tick(&self.vm, &self.writer.workload);
         let mut told = lock(&self.writer.told);
         match &done {

@@ -46,7 +46,10 @@ pub(super) fn remove(
     shared.update(|world| world.machine_mut(id).map(|machine| prune(machine, &ids)));
     let disks: Vec<DiskState> =
         gone.iter().flat_map(|snapshot| snapshot.disks()).filter(|disk| !disk.independent).collect();
-    let merged = if merge { merge_links(shared, id, &disks, progress) } else { Ok(()) };
+    let merged = match merge {
+        true => merge_links(shared, id, &disks, progress),
+        false => drop_unused(shared, id, &disks),
+    };
     let settled = settle(shared, id);
     for path in gone.iter().filter_map(|snapshot| vmsn(&machine, snapshot.number)) {
         let Ok(host) = shared.read(|world| world.resolve(&path)) else { continue };
@@ -68,6 +71,18 @@ pub(super) fn consolidate(shared: &Shared, id: &str, progress: &mut Progress<'_>
     let Held { stun, .. } = Held::take(shared, id)?;
     let _stunned = stun.lock().unwrap_or_else(PoisonError::into_inner);
     merge_links(shared, id, &[], progress).and(settle(shared, id))
+}
+
+/// Removes those links of removed snapshots over which nothing is built: a consolidation looks below the live links and
+/// below those of snapshots, and would not find them.
+fn drop_unused(shared: &Shared, id: &str, disks: &[DiskState]) -> Outcome<()> {
+    let owned = chain::owned(shared, &Held::take(shared, id)?.machine)?;
+    // Children come after their parents.
+    for link in chain::links(shared, disks)?.iter().rev().filter(|link| link.host.exists()) {
+        snapshot::drop_unused(&link.host, &owned)
+            .map_err(|error| from_store(&error, &link.path.to_string()))?;
+    }
+    Ok(())
 }
 
 /// Merges the links of the disks that removed snapshots had, then whatever else nobody owns below the live links.

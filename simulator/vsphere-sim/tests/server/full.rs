@@ -241,11 +241,13 @@ async fn tracking_begins_anew_when_the_rules_say_so() {
         vm.power_off_vm_task().await.unwrap().wait().await.unwrap();
         assert_eq!(answered(&first).await, !renewed);
         let second = id().await;
-        let store: MoRef<mo::Datastore> =
-            client.find_one::<mo::Datastore>("/DC0/datastore/datastore2").await.unwrap().object;
+        let here = || sim.vm("vm-1").unwrap().disks().unwrap()[0].path.clone();
+        let there = if here().starts_with("[datastore1]") { "datastore2" } else { "datastore1" };
+        let path = format!("/DC0/datastore/{there}");
+        let store: MoRef<mo::Datastore> = client.find_one::<mo::Datastore>(&path).await.unwrap().object;
         let spec = t::VirtualMachineRelocateSpec { datastore: Some(store), ..Default::default() };
         vm.relocate_vm_task(&spec, None).await.unwrap().wait().await.unwrap();
-        assert!(sim.vm("vm-1").unwrap().disks().unwrap()[0].path.starts_with("[datastore2]"));
+        assert!(here().starts_with(&format!("[{there}]")), "{}", here());
         assert_eq!(answered(&second).await, !renewed);
     }
 }
