@@ -32,9 +32,12 @@ pub(crate) async fn dispatch(shared: &Arc<Shared>, caller: &Caller, call: &Call)
         Some(rule) => faults::suffer(&rule, shared, caller, call, carry_out(shared, caller, call)).await,
         None => carry_out(shared, caller, call).await,
     };
-    // What is not written would be lost with the process.
-    answer
-        .and_then(|answer| shared.check_written(unwritten).map(|()| answer).map_err(|error| not_kept(&error)))
+    // What is not written would be lost with the process. Who only reads, and may wait for long, has changed nothing.
+    if name == "Fetch" || call.this.type_name() == "PropertyCollector" {
+        return answer;
+    }
+    let written = || shared.check_written(unwritten).map_err(|error| not_kept(&error));
+    answer.and_then(|answer| written().map(|()| answer))
 }
 
 async fn carry_out(shared: &Arc<Shared>, caller: &Caller, call: &Call) -> Outcome<Answer> {

@@ -274,7 +274,7 @@ fn newest(counters: &[(i32, Option<Counter>)]) -> (u64, bool) {
 
 fn counters(vm: &SimVm) -> Result<Vec<(i32, Option<Counter>)>> {
     let keys = vm.disks()?.into_iter().map(|disk| disk.key);
-    keys.map(|key| Ok((key, on_disk(vm, key, |disk| writer::counter(disk))?))).collect()
+    keys.map(|key| Ok((key, on_disk(vm, key, writer::counter)?))).collect()
 }
 
 /// Works on a live disk of a machine that is on, as long as it is.
