@@ -9,7 +9,7 @@ import time
 from pyVim.task import WaitForTask
 from pyVmomi import vim
 
-from peer import (MIB, check, create, disks_of, files_below, folder_of, new_machine_spec, qemu_img, sha256_of, snapshot)
+from peer import (MIB, changed_areas, check, create, disks_of, files_below, folder_of, new_machine_spec, qemu_img, sha256_of, snapshot)
 from simulator import expect, expect_fault
 
 STREAM = "application/x-vnd.vmware-streamVmdk"
@@ -354,3 +354,65 @@ def stream_of(folder, mebibytes):
             file.write(os.urandom(MIB // 2))
     qemu_img("convert", "-f", "raw", "-O", "vmdk", "-o", "subformat=streamOptimized", raw, stream)
     return stream, sha256_of(raw)
+
+
+@check
+def full_datastore(peer):
+    """What does not fit is refused, with the datastore and the file, and leaves nothing."""
+    machine = peer.tracked()
+    datacenter, _, _, datastore = peer.place_of(machine)
+    before, folder = datastore.summary, folder_of(machine)
+    expect(before.type == "VMFS" and before.capacity > before.freeSpace >= 0 and before.uncommitted > 0, f"{before}")
+    files = set(files_below(datastore, folder))
+    # What is on it already is more than this.
+    small = 4096
+    peer.simulator.tell("datastore-capacity", name=datastore.name, capacity=small)
+    try:
+        summary = datastore.summary
+        expect(summary.capacity == small and summary.freeSpace == 0, f"{summary}")
+        fault = expect_fault(vim.fault.NoDiskSpace, lambda: snapshot(machine, "none"))
+        expect(fault.datastore == datastore.name and folder in fault.file, f"{fault}")
+        expect(machine.snapshot is None and not machine.runtime.consolidationNeeded, "something of it is left")
+        expect(set(files_below(datastore, folder)) == files, f"{files_below(datastore, folder)}")
+        spec = vim.VirtualDiskManager.FileBackedVirtualDiskSpec(diskType="eagerZeroedThick", adapterType="lsiLogic",
+                                                                capacityKb=64 * 1024)
+        name = f"[{datastore.name}] does not fit.vmdk"
+        make = peer.content.virtualDiskManager.CreateVirtualDisk_Task
+        fault = expect_fault(vim.fault.NoDiskSpace, lambda: WaitForTask(make(name, datacenter, spec)))
+        expect(fault.datastore == datastore.name and fault.file == name, f"{fault}")
+        expect_fault(vim.fault.NoDiskSpace, lambda: create(peer, "does not fit", beside=machine))
+        expect(peer.by_name("does not fit") is None, "a machine of it is left")
+        value = peer.service._stub.cookie.split("=", 1)[1].split(";", 1)[0]
+        url = peer.file_url(datacenter, datastore, "does not fit.bin")
+        status, _, _ = peer.request("PUT", url, bytes(MIB), Cookie=f"vmware_soap_session={value}")
+        expect(status in (500, 507), f"PUT answered {status}")
+    finally:
+        peer.simulator.tell("datastore-capacity", name=datastore.name, capacity=before.capacity)
+    # A list of the whole datastore makes the machines that nobody has used yet, which needs room.
+    left = [name for name in files_below(datastore, "") if "does not fit" in name]
+    expect(not left, f"{left} is left")
+    snapshot(machine, "fits")
+
+
+@check
+def changed_areas_while_the_guest_writes(peer):
+    """The guest goes on while a chain of snapshots is asked for what changed: what differs is covered, and each is frozen."""
+    machine = peer.tracked()
+    disk = disks_of(machine)[2001]
+    peer.simulator.tell("guest-writers", vm=machine._moId, seed=3, interval_ms=5)
+    taken = []
+    for number in range(3):
+        # The guest's own ticks come as well: these are at least so many.
+        peer.simulator.tell("guest-writers/step", vm=machine._moId, ticks=3)
+        taken.append(snapshot(machine, f"cut {number}", quiesce=number == 1))
+    digests = [peer.simulator.digest(machine, 2001, one) for one in taken]
+    expect(len(set(digests)) == 3, f"{digests}")
+    change_id = disks_of(taken[0])[2001].backing.changeId
+    before = None
+    for one in taken:
+        areas = [(start, start + length) for start, length in changed_areas(machine, one, disk, change_id)]
+        expect(bool(areas) == (one is not taken[0]), f"{len(areas)} areas")
+        expect(before is None or all(any(begin <= start and end <= stop for begin, stop in areas) for start, end in before),
+               "what has changed once is not there any more")
+        before = areas
+    expect(digests == [peer.simulator.digest(machine, 2001, one) for one in taken], "a frozen disk has changed")

@@ -1,5 +1,5 @@
-//! `cargo xtask campaign fuzz | disks | kills`: runs the fuzz targets for a bounded time, the properties of disks on many
-//! cases, or the simulator until it is killed many times, from a seed that is printed.
+//! `cargo xtask campaign fuzz | disks | cbt | kills`: runs the fuzz targets for a bounded time, the properties of disks or of
+//! changed block tracking on many cases, or the simulator until it is killed many times, from a seed that is printed.
 //!
 //! The targets are built by a plain `cargo build` with the coverage that libFuzzer wants. That needs neither cargo-fuzz
 //! nor a nightly compiler; the sanitizers need one, and without unsafe code in what is tried there is little to find.
@@ -88,6 +88,26 @@ pub(crate) fn kills(count: u32, qemu: bool, seed: Option<u32>) -> anyhow::Result
     let status = command.status().context("cannot run cargo, which runs the tests")?;
     ensure!(status.success(), "something acknowledged is lost, or something is left (seed {seed})");
     println!("campaign kills: found nothing");
+    Ok(())
+}
+
+/// Tries the simulator's changed block tracking on that many lives of a machine.
+pub(crate) fn cbt(cases: u32, seed: Option<u32>) -> anyhow::Result<()> {
+    let seed = seed.unwrap_or_else(seed_of_the_clock);
+    println!("campaign cbt: seed {seed}, {cases} cases");
+    let status = Command::new("cargo")
+        .args(["test", "--quiet", "-p", "vsphere-sim", "--test", "cbt_model", "--", "--nocapture"])
+        .current_dir(workspace::root()?)
+        .env("CBT_MODEL_CASES", cases.to_string())
+        .env("CBT_MODEL_SEED", seed.to_string())
+        .status()
+        .context("cannot run cargo, which runs the test")?;
+    ensure!(
+        status.success(),
+        "changed block tracking is wrong: the last line with CBT_MODEL_SEED repeats the case; write a test of its own for it \
+         with the fix"
+    );
+    println!("campaign cbt: found nothing");
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! The workspace's own chores: regenerate what is generated, and hold the house rules.
 //!
 //! `cargo xtask codegen [--check]`, `cargo xtask bindings [--check]`, `cargo xtask field-tables`, `cargo xtask campaign
-//! fuzz | disks`, `cargo xtask tidy`.
+//! fuzz | disks | cbt`, `cargo xtask tidy`.
 #![forbid(unsafe_code)]
 
 mod bindings;
@@ -61,6 +61,16 @@ enum Chore {
 
 #[derive(Subcommand)]
 enum Search {
+    /// Changed block tracking of the simulator over the wire, in lives of a machine by chance
+    /// (simulator/vsphere-sim/tests/cbt_model.rs).
+    Cbt {
+        /// Lives.
+        #[arg(long, default_value_t = 500)]
+        cases: u32,
+        /// Repeat the run that printed this seed.
+        #[arg(long)]
+        seed: Option<u32>,
+    },
     /// Disks that are written, stopped at any write, chained and streamed by chance (vmdk/tests).
     Disks {
         /// Cases of each property.
@@ -103,6 +113,7 @@ fn main() -> ExitCode {
         Chore::Campaign { search: Search::Fuzz { seconds, target, seed } } => {
             campaign::fuzz(seconds, target.as_deref(), seed)
         }
+        Chore::Campaign { search: Search::Cbt { cases, seed } } => campaign::cbt(cases, seed),
         Chore::Campaign { search: Search::Disks { cases, seed } } => campaign::disks(cases, seed),
         Chore::Campaign { search: Search::Kills { count, qemu, seed } } => campaign::kills(count, qemu, seed),
         Chore::FieldTables { wsdl, out, beside, check } => field_tables::run(&wsdl, &beside, &out, check),

@@ -141,8 +141,8 @@ impl Datastore {
         Ok(Self { name: name.to_owned(), root: root.into(), capacity: usual_capacity() })
     }
 
-    /// The same with another capacity in bytes. It is what a server tells, and compares with what is in use; nothing
-    /// here enforces it.
+    /// The same with another capacity in bytes. It is what a server tells;
+    /// [`Space::set_limit`](crate::Space::set_limit) is what makes writes fail.
     #[must_use]
     pub fn with_capacity(self, capacity: u64) -> Self {
         Self { capacity, ..self }

@@ -10,6 +10,7 @@ use crate::descriptor::{Cid, Descriptor, LinkKind, Provisioning, SECTOR};
 use crate::extent::Collector;
 use crate::files::{self, FolderLock};
 use crate::link::Link;
+use crate::space::{NEW_FILE, Space};
 use crate::tracking::map::Map;
 use crate::{DiskUuid, Error, ErrorKind, Extent, Result, snapshot, tracking};
 
@@ -84,6 +85,8 @@ pub struct Disk {
     capacity: u64,
     access: Access,
     map: Option<Map>,
+    /// The room on its datastore, if it is limited and the disk is open for writing.
+    space: Option<Space>,
     written: Mutex<bool>,
 }
 
@@ -129,6 +132,8 @@ impl Disk {
         if path.exists() {
             return Err(Error::new(ErrorKind::AlreadyExists, "a file of that name exists already").at(path));
         }
+        let room = if spec.provisioning == Provisioning::Thin { NEW_FILE } else { spec.capacity };
+        claim(path, room)?;
         let extent = files::sibling(path, &descriptor.extent_file);
         files::create_sparse(&extent, spec.capacity)?;
         if let Err(error) = descriptor.store(path, &held) {
@@ -157,7 +162,8 @@ impl Disk {
             None
         };
         let capacity = chain.top().descriptor.capacity();
-        Ok(Self { chain, path: path.to_owned(), capacity, access, map, written: Mutex::new(false) })
+        let space = if write { Space::of(path)? } else { None };
+        Ok(Self { chain, path: path.to_owned(), capacity, access, map, space, written: Mutex::new(false) })
     }
 
     /// Capacity in bytes.
@@ -216,6 +222,7 @@ impl Disk {
     /// `ReadOnly`, `OutOfRange`, `Truncated`, `NoSpace`, `Io`.
     pub fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         self.check_range(offset, bytes.len() as u64)?;
+        self.claim(offset, bytes.len() as u64)?;
         let _turn = self.begin_write(offset, bytes.len() as u64)?;
         if bytes.is_empty() {
             return Ok(());
@@ -339,6 +346,14 @@ impl Disk {
         Ok(written)
     }
 
+    /// Sees that there is room for a write on a datastore with a limit.
+    fn claim(&self, offset: u64, length: u64) -> Result<()> {
+        match &self.space {
+            Some(space) if length > 0 => self.chain.top().claim(space, offset, offset + length),
+            _ => Ok(()),
+        }
+    }
+
     fn check_writable(&self) -> Result<()> {
         match self.access {
             Access::ReadWrite => Ok(()),
@@ -389,6 +404,9 @@ pub fn grow(path: &Path, capacity: u64) -> Result<()> {
         return wrong(ErrorKind::InUse, "a disk with snapshots cannot grow; remove its snapshots first");
     }
     let mut descriptor = Descriptor::load(path)?;
+    if descriptor.provisioning != Provisioning::Thin {
+        claim(path, capacity - link.descriptor.capacity())?;
+    }
     link.file()
         .set_len(capacity)
         .map_err(|source| Error::io("the disk's data file cannot grow", source).at(path))?;
@@ -397,6 +415,14 @@ pub fn grow(path: &Path, capacity: u64) -> Result<()> {
     descriptor.renew_content()?;
     tracking::restart_grown(path, &descriptor)?;
     descriptor.store(path, &held)
+}
+
+/// Sees that a file at this path may take so many bytes more.
+pub(crate) fn claim(path: &Path, bytes: u64) -> Result<()> {
+    match Space::of(path)? {
+        Some(space) => space.claim(bytes),
+        None => Ok(()),
+    }
 }
 
 /// Deletes the files of one link: descriptor, data and change map.

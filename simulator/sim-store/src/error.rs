@@ -42,7 +42,7 @@ pub enum ErrorKind {
     ForeignChangeId,
     /// User name, password or cookie are wrong.
     Denied,
-    /// The host file system is full.
+    /// The host's file system is full, or a datastore is by its limit.
     NoSpace,
     /// Any other failure of the host file system; see the source.
     Io,
@@ -88,7 +88,9 @@ impl Error {
         let kind = match source.kind() {
             io::ErrorKind::NotFound => ErrorKind::NotFound,
             io::ErrorKind::AlreadyExists => ErrorKind::AlreadyExists,
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::NoSpace,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                ErrorKind::NoSpace
+            }
             io::ErrorKind::UnexpectedEof => ErrorKind::Truncated,
             _ => ErrorKind::Io,
         };

@@ -54,6 +54,7 @@ mod import;
 mod link;
 mod provision;
 pub mod snapshot;
+pub mod space;
 pub mod state;
 pub mod tracking;
 
@@ -66,3 +67,4 @@ pub use disk_uuid::DiskUuid;
 pub use error::{Error, ErrorKind, Result};
 pub use extent::Extent;
 pub use provision::set_provisioning;
+pub use space::Space;

@@ -4,12 +4,17 @@ pub(crate) mod delta;
 pub(crate) mod flat;
 
 use std::fs::File;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use crate::descriptor::{Descriptor, LinkKind};
+use crate::descriptor::{Descriptor, LinkKind, Provisioning};
+use crate::space::Space;
 use crate::{Result, files};
-use delta::Delta;
+use delta::{Delta, Place};
 use flat::Flat;
+
+/// In such pieces the host's file system gives out space, in bytes.
+const BLOCK: u64 = 4096;
 
 /// An opened link.
 pub(crate) struct Link {
@@ -43,6 +48,33 @@ impl Link {
             }
         };
         Ok(Self { path: path.to_owned(), descriptor, data })
+    }
+
+    /// Sees that a datastore has room for what a write of `start..end` adds to the data file.
+    pub(crate) fn claim(&self, space: &Space, start: u64, end: u64) -> Result<()> {
+        let thick =
+            self.descriptor.kind == LinkKind::Flat && self.descriptor.provisioning != Provisioning::Thin;
+        if thick {
+            // It has had its space from the beginning.
+            return Ok(());
+        }
+        let (from, to) = (start / BLOCK * BLOCK, end.next_multiple_of(BLOCK));
+        space.claim_at_most(to - from, || {
+            let mut present = 0;
+            let mut visit = |from: u64, to: u64| {
+                present += to - from;
+                Ok(ControlFlow::Continue(()))
+            };
+            let to_end = to.min(self.descriptor.capacity());
+            let _: ControlFlow<()> = match &self.data {
+                LinkData::Flat(flat) => flat.allocated(from, to_end, &mut visit)?,
+                LinkData::Delta(delta) => delta.runs(from, to_end, &mut |from, to, place| match place {
+                    Place::Data(position) => delta.data_ranges(from, to, position, &mut visit),
+                    Place::Parent | Place::Zero => Ok(ControlFlow::Continue(())),
+                })?,
+            };
+            Ok((to - from).saturating_sub(present))
+        })
     }
 
     pub(crate) fn file(&self) -> &File {

@@ -1,5 +1,6 @@
 //! How a base disk takes its space, changed after it was made.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::descriptor::{Descriptor, LinkKind, Provisioning};
@@ -19,6 +20,13 @@ pub fn set_provisioning(path: &Path, provisioning: Provisioning) -> Result<()> {
         return Err(Error::new(ErrorKind::InUse, what).at(path));
     }
     let mut descriptor = Descriptor::load(path)?;
+    if descriptor.provisioning == Provisioning::Thin && provisioning != Provisioning::Thin {
+        let metadata = link.file().metadata();
+        let metadata =
+            metadata.map_err(|source| Error::io("a data file cannot be examined", source).at(path))?;
+        let has = metadata.blocks() * 512;
+        crate::disk::claim(path, descriptor.capacity().saturating_sub(has))?;
+    }
     descriptor.provisioning = provisioning;
     match provisioning {
         Provisioning::Thin => descriptor.ddb.insert("thinProvisioned".to_owned(), "1".to_owned()),

@@ -13,6 +13,7 @@ use crate::descriptor::{Cid, DeltaFormat, Descriptor, LinkKind, Provisioning};
 use crate::files::{self, FolderLock};
 use crate::link::delta::{Delta, Place};
 use crate::link::{Link, LinkData};
+use crate::space::{NEW_FILE, Space};
 use crate::tracking::{self, ChangeId};
 use crate::{Error, ErrorKind, Result};
 
@@ -167,6 +168,21 @@ pub fn remove_link(path: &Path, owned: &[PathBuf], progress: &mut dyn FnMut(u64,
     };
     merge(&link, &child, progress)?;
     Ok(Removal::Merged { child, survivor: path.to_owned() })
+}
+
+/// Removes a link which no snapshot owns any more if nothing is built over it, with the links below that only it needed.
+/// Answers whether it did. Unlike [`remove_link`] it merges nothing; such a link would be found by nobody later.
+///
+/// # Errors
+/// As for [`remove_link`].
+pub fn drop_unused(path: &Path, owned: &[PathBuf]) -> Result<bool> {
+    let link = Link::open(path, true)?;
+    let held = FolderLock::exclusive(files::folder_of(path))?;
+    if link.descriptor.kind == LinkKind::Flat || !children(path)?.is_empty() {
+        return Ok(false);
+    }
+    drop_with_orphans(link, owned, &held)?;
+    Ok(true)
 }
 
 /// Merges away every link below `top`, or below another of the disk's links in `owned`, that is not in `owned` and has
@@ -325,9 +341,15 @@ fn merge(parent: &Link, child_path: &Path, progress: &mut dyn FnMut(u64, u64)) -
         LinkData::Flat(flat) => flat.zero(at, count),
         LinkData::Delta(below) => below.zero(at, count, &unreachable),
     };
-    let write = |at: u64, bytes: &[u8]| match &parent.data {
-        LinkData::Flat(flat) => flat.write(at, bytes),
-        LinkData::Delta(below) => below.write(at, bytes, &unreachable),
+    let space = Space::of(&parent.path)?;
+    let write = |at: u64, bytes: &[u8]| {
+        if let Some(space) = &space {
+            parent.claim(space, at, at + bytes.len() as u64)?;
+        }
+        match &parent.data {
+            LinkData::Flat(flat) => flat.write(at, bytes),
+            LinkData::Delta(below) => below.write(at, bytes, &unreachable),
+        }
     };
     let capacity = child.descriptor.capacity();
     let mut buffer = vec![0; 1 << 20];
@@ -408,9 +430,23 @@ fn add_child(
         other: Vec::new(),
     };
     descriptor.renew_content()?;
-    Delta::create(&files::sibling(child, &descriptor.extent_file), descriptor.capacity(), format)?;
-    descriptor.change_track = track(parent, child)?;
-    descriptor.store(child, held)
+    // The data and the change map, each with what it has at first.
+    crate::disk::claim(child, 2 * NEW_FILE)?;
+    let extent = files::sibling(child, &descriptor.extent_file);
+    Delta::create(&extent, descriptor.capacity(), format)?;
+    let made = track(parent, child).and_then(|map| {
+        descriptor.change_track = map;
+        descriptor.store(child, held)
+    });
+    if made.is_err() {
+        // Without a descriptor they are nobody's. The first failure is the one to report.
+        for litter in [Some(extent), descriptor.change_track.map(|map| files::sibling(child, &map))] {
+            if let Some(Err(error)) = litter.map(|path| files::remove(&path)) {
+                tracing::warn!(%error, "a file of a link that was not made is left behind");
+            }
+        }
+    }
+    made
 }
 
 /// `vm-00000N.vmdk` beside the base disk `vm.vmdk`, N one above the highest that any file there uses.

@@ -135,6 +135,25 @@ pub fn renew(top: &Path) -> Result<()> {
     start_anew(&path, &link, granularity)
 }
 
+/// Gives a disk that was copied from another the other's tracking, so that change ids of the other go on to be answered:
+/// for a move that keeps them. What may have been written to the copy beyond the copying is not in its map.
+///
+/// # Errors
+/// `Locked` while someone has the copy open for writing; `TrackingOff`, `TrackingBroken` if the original has no map.
+pub fn carry_over(from: &Path, to: &Path) -> Result<()> {
+    let (original, copy) = (Link::open(from, false)?, Link::open(to, true)?);
+    let map = Map::open_for(&original, false)?;
+    let name = map_name(&copy.path)?;
+    let path = files::sibling(to, &name);
+    files::remove(&path)?;
+    map.copy_to(&path, map.change_id())?;
+    Descriptor::update(to, |descriptor| {
+        descriptor.change_track = Some(name);
+        Ok(())
+    })?;
+    Ok(())
+}
+
 /// The change id of a link: for a snapshot's frozen link the id that the snapshot carries, for the live top the
 /// moment "now". `None` if the link is not tracked or its map is broken.
 ///

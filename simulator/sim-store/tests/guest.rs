@@ -8,8 +8,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use sim_store::guest::image::{Difference, ImagePlan, Manifest, mutate, populate, verify};
+use sim_store::guest::writer::{self, Counter, Pattern, Work, Workload};
 use sim_store::guest::{DiskCursor, expected_sector, write_pattern};
-use sim_store::{Access, Disk, DiskSpec, ErrorKind, Scope, Sha256, snapshot, tracking};
+use sim_store::{Access, Disk, DiskSpec, ErrorKind, Extent, Scope, Sha256, snapshot, tracking};
 
 const MIB: u64 = 1 << 20;
 
@@ -230,4 +231,79 @@ fn digests_as_text() {
     assert_eq!(digest.to_string(), text);
     assert_eq!(text.parse::<Sha256>().unwrap(), digest);
     assert!("e3".parse::<Sha256>().is_err());
+}
+
+#[test]
+fn a_guest_that_works_by_itself_can_be_computed_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vm.vmdk");
+    let disk = Disk::create(&path, &DiskSpec::thin(4 * MIB + 1536)).unwrap();
+    drop(disk);
+    tracking::enable(&path, None).unwrap();
+    let workload = Workload { seed: 11, bytes: 64 << 10, ..Workload::default() };
+    let mut counter = Counter { first: 1, tick: 0, span: 4 * MIB + 1536 };
+    let run = |path: &Path, counter: &mut Counter, ticks: u64| {
+        let disk = Disk::open(path, Access::ReadWrite, Scope::WholeChain).unwrap();
+        for _ in 0..ticks {
+            counter.tick += 1;
+            workload.perform(&disk, counter).unwrap();
+        }
+    };
+    run(&path, &mut counter, 9);
+    let old = counter;
+    let taken = snapshot::create(&path).unwrap();
+    run(&taken.child, &mut counter, 7);
+    for (path, counter) in [(&path, old), (&taken.child, counter)] {
+        let disk = Disk::open(path, Access::ReadOnly, Scope::WholeChain).unwrap();
+        assert_eq!(writer::counter(&disk).unwrap(), Some(counter));
+        let (uuid, made) = (disk.uuid().unwrap(), workload.replay(disk.uuid().unwrap(), &counter));
+        for lba in 8..disk.capacity() / 512 {
+            let mut sector = [0; 512];
+            disk.read_at(lba * 512, &mut sector).unwrap();
+            let wanted = match made.get(&lba) {
+                Some(Some(tick)) => expected_sector(workload.seed, uuid, lba, *tick),
+                _ => [0; 512],
+            };
+            assert_eq!(sector, wanted, "{path:?}, sector {lba}");
+        }
+    }
+    // Every kind of work changes something of its own.
+    let all: Vec<_> = Pattern::ALL.into_iter().map(|pattern| one_tick(pattern, 5)).collect();
+    for (at, areas) in all.iter().enumerate() {
+        assert!(!areas.is_empty() && areas.iter().all(|(_, area)| area.offset >= 4096), "{at}");
+        assert!(areas.iter().all(|(_, area)| area.offset % 512 == 0 && area.end() <= 4 * MIB));
+    }
+    let straddles = |area: &Extent| area.offset / 65_536 != (area.end() - 1) / 65_536;
+    assert!(all[7].iter().filter(|(_, area)| area.end() < 4 * MIB).all(|(_, area)| straddles(area)));
+}
+
+fn one_tick(pattern: Pattern, tick: u64) -> Vec<(Work, Extent)> {
+    let workload = Workload { patterns: vec![pattern], ..Workload::default() };
+    workload.operations(sim_store::DiskUuid([3; 16]), 4 * MIB, tick)
+}
+
+#[test]
+fn what_a_guest_discards_over_a_snapshot_is_zero_changed_and_not_allocated() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vm.vmdk");
+    let disk = Disk::create(&path, &DiskSpec::thin(4 * MIB)).unwrap();
+    disk.write_at(MIB, &vec![5; MIB as usize]).unwrap();
+    drop(disk);
+    tracking::enable(&path, None).unwrap();
+    let taken = snapshot::create(&path).unwrap();
+    let live = Disk::open(&taken.child, Access::ReadWrite, Scope::WholeChain).unwrap();
+    live.zero_at(MIB + 65_536, 4 * 65_536).unwrap();
+    drop(live);
+    let later = snapshot::create(&taken.child).unwrap();
+    let seen = Disk::open(&later.frozen, Access::ReadOnly, Scope::WholeChain).unwrap();
+    let mut bytes = vec![1; 4 * 65_536];
+    seen.read_at(MIB + 65_536, &mut bytes).unwrap();
+    assert!(bytes.iter().all(|byte| *byte == 0));
+    let hole = Extent { offset: MIB + 65_536, length: 4 * 65_536 };
+    let since = taken.change_id.unwrap().to_string();
+    assert_eq!(tracking::query(&later.frozen, &since, 0, 2000).unwrap().extents, [hole]);
+    let all = tracking::query(&later.frozen, "*", 0, 2000).unwrap().extents;
+    assert!(all.iter().all(|area| area.end() <= hole.offset || area.offset >= hole.end()), "{all:?}");
+    let frozen = tracking::query(&taken.frozen, "*", 0, 2000).unwrap().extents;
+    assert_eq!(frozen, [Extent { offset: MIB, length: MIB }]);
 }

@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime};
 use clap::Parser;
 use secrecy::SecretString;
 use vim_api::ApiVersion;
-use vsphere_sim::{Builder, Clock, FaultRule, Generated, Mode, Sim, Topology, WireStyle};
+use vsphere_sim::{
+    Builder, Clock, DatastoreSpec, FaultRule, Generated, Mode, Sim, Topology, TrackingRules, WireStyle,
+};
 
 use crate::logs::{Filter, Format};
 
@@ -142,6 +144,24 @@ pub(crate) struct Arguments {
     /// It moves only when the control port moves it. Sessions, leases and tasks go by it.
     #[arg(long, value_name = "SECONDS", help_heading = BEHAVIOUR)]
     clock_start: Option<u32>,
+    /// What a datastore is like, such as `datastore1,type=nfs,capacity=20G,all=whole`; may be given several times
+    ///
+    /// type is vmfs or nfs; capacity is the bytes after which nothing fits any more, with M, G or T; all is what `*` answers to
+    /// who asks for changed areas: allocated, whole or refused.
+    #[arg(long, value_name = "NAME,KEY=VALUE", help_heading = BEHAVIOUR)]
+    datastore: Vec<DatastoreSpec>,
+    /// Refuse change ids of before after a machine was powered off without a shutdown
+    #[arg(long, help_heading = BEHAVIOUR)]
+    power_loss_renews_tracking: bool,
+    /// Answer change ids of before after a machine's files moved to another datastore
+    #[arg(long, help_heading = BEHAVIOUR)]
+    relocation_keeps_tracking: bool,
+    /// Has the guests of all machines that are on write by themselves, each so often: milliseconds of the server's clock
+    ///
+    /// The machines get their files then.
+    #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u64).range(1..),
+        help_heading = BEHAVIOUR)]
+    pub(crate) guest_writers: Option<u64>,
     /// File with fault rules that hold from the start: a JSON array
     #[arg(long, value_name = "FILE", help_heading = BEHAVIOUR)]
     faults: Option<PathBuf>,
@@ -189,6 +209,13 @@ impl Arguments {
             datastores: self.datastores,
             networks: self.networks,
             folders: self.folders,
+        });
+        for spec in self.datastore {
+            builder = builder.datastore(spec);
+        }
+        builder = builder.tracking(TrackingRules {
+            renewed_by_power_loss: self.power_loss_renews_tracking,
+            renewed_by_relocation: !self.relocation_keeps_tracking,
         });
         Ok((builder, rules))
     }

@@ -7,6 +7,7 @@ use sim_store::tracking::{self, DEFAULT_MAX_EXTENTS, Window};
 use vim_api::types as t;
 use vim_api::{MoRef, mo};
 
+use crate::datastores::AllAreas;
 use crate::fault::{Fault, Outcome, describe, fault, from_store, invalid_argument, not_found};
 use crate::faults::{Asked, Mutation};
 use crate::hardware::signed;
@@ -35,7 +36,9 @@ pub(crate) async fn answer(shared: &Arc<Shared>, call: &Call, disk: Target, obje
         .filter(|start| *start < disk.capacity)
         .ok_or_else(|| invalid_argument("startOffset", "The start is not inside the disk."))?;
     let mutation = shared.faults.strike_areas(&Asked::on(call, object));
-    if mutation == Some(Mutation::RefuseAll) && change_id == "*" {
+    let areas = shared.read(|world| world.all_areas(&disk.file));
+    let refuses = mutation == Some(Mutation::RefuseAll) || areas == AllAreas::Refused;
+    if refuses && change_id == "*" {
         let value = t::FileFault { file: disk.file.clone(), ..Default::default() };
         return Err(fault(
             value,
@@ -49,7 +52,15 @@ pub(crate) async fn answer(shared: &Arc<Shared>, call: &Call, disk: Target, obje
         Ok(Err(error)) => return Err(refused(&error, &disk.file)),
         Err(error) => return Err(fault(t::SystemError::default(), format!("The query died: {error}"))),
     };
-    let mut info = to_info(&window);
+    let info = match (change_id.as_str(), areas) {
+        ("*", AllAreas::Whole) => {
+            let length = disk.capacity - start;
+            let extents = vec![sim_store::Extent { offset: start, length }];
+            Window { start, length, extents }
+        }
+        _ => window,
+    };
+    let mut info = to_info(&info);
     if let Some(mutation) = mutation {
         spoil(&mut info, mutation, disk.capacity);
     }

@@ -8,7 +8,7 @@ use sim_store::{Access, DatastorePath, DeltaFormat, Descriptor, Disk, ErrorKind,
 use vim_api::dynamic::{Poly, Value};
 use vim_api::types as t;
 
-use crate::fault::{Fault, Outcome, fault, from_store, not_found};
+use crate::fault::{Fault, Outcome, fault, from_store, no_disk_space, not_found};
 use crate::host_file;
 use crate::inventory::machine_ref;
 use crate::machine::{self, DiskState, Machine, Snapshot};
@@ -181,6 +181,17 @@ pub(crate) fn apply_tracking(shared: &Shared, machine: &Machine) -> Outcome<()> 
     Ok(())
 }
 
+/// Has the tracking of the live links begin anew, where it is on.
+pub(crate) fn renew_tracking(shared: &Shared, machine: &Machine) -> Outcome<()> {
+    for link in links(shared, &machine.disks())? {
+        match tracking::renew(&link.host) {
+            Err(error) if error.kind() == sim_store::ErrorKind::TrackingOff => {}
+            done => done.map_err(|error| from_store(&error, &link.path.to_string()))?,
+        }
+    }
+    Ok(())
+}
+
 /// Keeps the entries of `extraConfig` that say what is tracked in line with the setting, as a host does.
 pub(crate) fn note_tracking(config: &mut t::VirtualMachineConfigInfo) {
     config.extra_config.retain(|option| option.key != "ctkEnabled" && !option.key.ends_with(".ctkEnabled"));
@@ -218,13 +229,13 @@ pub(crate) fn write_text_files(shared: &Shared, id: &str) -> Outcome<()> {
 
 /// The fault where a file of a machine cannot be written.
 pub(crate) fn unwritable(machine: &Machine, error: &io::Error) -> Fault {
-    let base = t::FileFault { file: file_of(machine), ..Default::default() };
-    let message = format!("The files of {} cannot be written: {error}", machine_ref(machine));
+    let file = file_of(machine);
+    let message = format!("The files of {} cannot be written: {file}: {error}", machine_ref(machine));
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            fault(t::NoDiskSpace { base, ..Default::default() }, message)
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            no_disk_space(&file, message)
         }
-        _ => fault(base, message),
+        _ => fault(t::FileFault { file, ..Default::default() }, message),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod chain;
 mod guard;
+mod guest_writers;
 mod inventory;
 mod live;
 mod machine;
@@ -131,8 +132,10 @@ async fn carry_out(
         Ok(body) => {
             let body = body.to_bytes();
             let job = move || {
+                let unwritten = shared.unwritten();
                 let query = head.uri.query().unwrap_or_default();
-                route(&shared, &about, &head.method, head.uri.path(), query, &body)
+                let done = route(&shared, &about, &head.method, head.uri.path(), query, &body)?;
+                shared.check_written(unwritten).map(|()| done)
             };
             match tokio::task::spawn_blocking(job).await {
                 Ok(outcome) => outcome,
@@ -163,6 +166,9 @@ fn route(
     query: &str,
     body: &[u8],
 ) -> Result<serde_json::Value> {
+    if let Some(answer) = guest_writers::route(shared, method, path, body) {
+        return answer;
+    }
     match (method, path) {
         (&Method::GET, "/v1/server") => Ok(live::server(shared, about)),
         (&Method::GET, "/v1/tasks") => Ok(live::tasks(shared)),

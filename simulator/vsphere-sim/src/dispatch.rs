@@ -6,7 +6,7 @@ use vim_api::dynamic::method;
 use vim_api::types as t;
 use vim_api::xml::Service;
 
-use crate::fault::{Outcome, fault, invalid_request, not_authenticated, not_found};
+use crate::fault::{Outcome, fault, invalid_request, not_authenticated, not_found, not_kept};
 use crate::faults::{self, Asked, FaultPlace};
 use crate::history::collector;
 use crate::inventory::{search, service, views};
@@ -25,10 +25,17 @@ use crate::{
 pub(crate) async fn dispatch(shared: &Arc<Shared>, caller: &Caller, call: &Call) -> Outcome<Answer> {
     is_known(call)?;
     faults::play(shared, call).await?;
-    match shared.faults.strike(FaultPlace::Call, &Asked::of(call)) {
+    let unwritten = shared.unwritten();
+    let answer = match shared.faults.strike(FaultPlace::Call, &Asked::of(call)) {
         Some(rule) => faults::suffer(&rule, shared, caller, call, carry_out(shared, caller, call)).await,
         None => carry_out(shared, caller, call).await,
+    };
+    // What is not written would be lost with the process. Who only reads, and may wait for long, has changed nothing.
+    if call.method == "Fetch" || call.this.type_name() == "PropertyCollector" {
+        return answer;
     }
+    let written = || shared.check_written(unwritten).map_err(|error| not_kept(&error));
+    answer.and_then(|answer| written().map(|()| answer))
 }
 
 /// Refuses what is no method of the service, or of a later version than the client speaks.

@@ -63,7 +63,7 @@ impl World {
     fn config_target(&self, compute: &Entity, hosts: i32) -> t::ConfigTarget {
         let datastore = |datastore: MoRef<mo::Datastore>| {
             let entity = self.stored.tree.get(datastore.value())?;
-            let Kind::Datastore { files, uuid, capacity, remote } = &entity.kind else { return None };
+            let Kind::Datastore { files, uuid, capacity, remote, .. } = &entity.kind else { return None };
             let base = t::VirtualMachineTargetInfo { name: entity.name.clone(), ..Default::default() };
             let most = hardware::signed(sim_store::MAX_CAPACITY);
             Some(t::VirtualMachineDatastoreInfo {

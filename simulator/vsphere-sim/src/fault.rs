@@ -92,10 +92,24 @@ pub(crate) fn from_store(error: &sim_store::Error, file: &str) -> Fault {
         Kind::Locked => fault(t::FileLocked { base }, message),
         Kind::NotFound => fault(t::FileNotFound { base }, message),
         Kind::AlreadyExists => fault(t::FileAlreadyExists { base }, message),
-        Kind::NoSpace => fault(t::NoDiskSpace { base, ..Default::default() }, message),
+        Kind::NoSpace => no_disk_space(file, message),
         Kind::InvalidArgument => invalid_argument("disk", message),
         _ => fault(base, message),
     }
+}
+
+/// A change that was made, and would be lost with the process, since it could not be written.
+pub(crate) fn not_kept(error: &crate::Error) -> Fault {
+    let message = describe(error);
+    fault(t::SystemError { reason: message.clone(), ..Default::default() }, message)
+}
+
+/// A datastore without room for a file, which is given by its datastore path.
+pub(crate) fn no_disk_space(file: &str, message: impl Into<String>) -> Fault {
+    let base = t::FileFault { file: file.to_owned(), ..Default::default() };
+    let path = file.parse::<sim_store::DatastorePath>();
+    let datastore = path.map(|path| path.datastore().to_owned()).unwrap_or_default();
+    fault(t::NoDiskSpace { base, datastore }, message)
 }
 
 /// The error with its causes, as one sentence after the other.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use vim_api::types as t;
 use vim_api::{MoRef, mo};
 
 use crate::dispatch::method_not_found;
-use crate::fault::{Fault, Outcome, fault, from_store, invalid_argument, not_found};
+use crate::fault::{Fault, Outcome, fault, from_store, invalid_argument, no_disk_space, not_found};
 use crate::inventory::places::HOST_DATACENTER;
 use crate::recovery::{self, Intent};
 use crate::server::folder::Wanted;
@@ -252,6 +253,7 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
 
 fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
     if !fs::metadata(from)?.is_dir() {
+        host_file::claim(to, fs::metadata(from)?.blocks() * 512)?;
         return host_file::copy(from, to);
     }
     fs::create_dir(to)?;
@@ -279,13 +281,8 @@ pub(crate) fn from_io(error: &io::Error, file: &str) -> Fault {
             fault(t::FileAlreadyExists { base }, format!("File {file} already exists"))
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            let value = t::NoDiskSpace { base, datastore: datastore_of(file) };
-            fault(value, format!("The datastore of {file} is full"))
+            no_disk_space(file, format!("The datastore of {file} is full: {error}"))
         }
         _ => fault(base, format!("{file}: {error}")),
     }
-}
-
-fn datastore_of(file: &str) -> String {
-    file.parse::<DatastorePath>().map(|path| path.datastore().to_owned()).unwrap_or_default()
 }

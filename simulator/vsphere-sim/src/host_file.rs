@@ -66,6 +66,21 @@ impl Drop for Temporary {
     }
 }
 
+/// Sees that a file may take so many bytes more on its datastore.
+///
+/// # Errors
+/// `StorageFull` where they do not fit.
+pub(crate) fn claim(path: &Path, bytes: u64) -> io::Result<()> {
+    let room = sim_store::Space::of(path).and_then(|space| match space {
+        Some(space) => space.claim(bytes),
+        None => Ok(()),
+    });
+    room.map_err(|error| match error.kind() {
+        sim_store::ErrorKind::NoSpace => io::Error::new(io::ErrorKind::StorageFull, error),
+        _ => io::Error::other(error),
+    })
+}
+
 /// Whether a name is one under which files are made, here or in `sim_store`. No list shows them.
 pub(crate) fn is_temporary(name: &str) -> bool {
     name.starts_with('.') && name.ends_with(".tmp")

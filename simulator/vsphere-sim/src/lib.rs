@@ -39,6 +39,7 @@ mod configure;
 mod console;
 mod control;
 mod custom_fields;
+mod datastores;
 mod disks;
 mod dispatch;
 mod environment;
@@ -48,6 +49,7 @@ mod extensions;
 mod fault;
 mod faults;
 mod files;
+mod guest;
 mod guest_operations;
 mod hardware;
 mod history;
@@ -85,9 +87,13 @@ mod wire;
 mod world;
 
 pub use clock::Clock;
+pub use datastores::{AllAreas, DatastoreKind, DatastoreSpec};
 pub use error::{Error, ErrorKind, Result};
 pub use faults::{Action, Effect, Endpoint, FaultPlace, FaultRule, FaultState, LeaseEnd, Mutation};
+pub use guest::{GuestWriter, GuestWriterState};
 pub use mode::Mode;
-pub use sim::{Builder, Content, DiskSpec, Generated, Sim, SimDisk, SimVm, Unregistered, VmSpec};
+pub use sim::{
+    Builder, Content, DiskSpec, Generated, Sim, SimDisk, SimVm, TrackingRules, Unregistered, VmSpec,
+};
 pub use style::{Chunked, Gzip, Prefix, WireStyle};
 pub use topology::Topology;

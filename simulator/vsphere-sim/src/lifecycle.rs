@@ -14,7 +14,7 @@ use vim_api::{MoRef, mo};
 
 use crate::chain::{self, Held};
 use crate::configure::{self, Target};
-use crate::fault::{Fault, Outcome, fault, from_store, invalid_argument, not_found};
+use crate::fault::{Fault, Outcome, fault, from_store, invalid_argument, no_disk_space, not_found};
 use crate::hardware;
 use crate::host_file;
 use crate::inventory::tree::{Entity, Holds, Kind};
@@ -366,7 +366,7 @@ fn file_fault(path: &DatastorePath, error: &std::io::Error) -> Fault {
     let message = format!("{path}: {error}");
     match error.kind() {
         std::io::ErrorKind::NotFound => fault(t::FileNotFound { base }, message),
-        std::io::ErrorKind::StorageFull => fault(t::NoDiskSpace { base, ..Default::default() }, message),
+        std::io::ErrorKind::StorageFull => no_disk_space(&path.to_string(), message),
         _ => fault(base, message),
     }
 }

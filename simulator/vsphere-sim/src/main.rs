@@ -6,8 +6,10 @@ mod logs;
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
+use sim_store::guest::writer::Workload;
 use tokio::signal::unix::{SignalKind, signal};
 
 use arguments::Arguments;
@@ -31,12 +33,18 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     logs::start(arguments.log_format, arguments.log_level.clone())?;
+    let guest_writers = arguments.guest_writers;
     let (builder, rules) = arguments.builder()?;
     // Listened for before anything is printed: who reads the lines may stop the program at once.
     let mut terminate = signal(SignalKind::terminate())?;
     let sim = builder.start().await?;
     for rule in rules {
         sim.add_fault(rule)?;
+    }
+    if let Some(interval) = guest_writers.map(Duration::from_millis) {
+        for vm in sim.vms().iter().filter(|vm| vm.is_powered_on()) {
+            vm.guest_writer(Workload::default(), Some(interval))?;
+        }
     }
     let control = sim.control_url().unwrap_or_default();
     tracing::info!(url = sim.url(), control, data = %sim.data_dir().display(), "listening");

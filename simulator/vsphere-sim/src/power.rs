@@ -96,6 +96,9 @@ fn power_off(shared: &Shared, id: &str, clean: bool) -> Outcome<()> {
     }
     // Waits until the guest has ended the write it is at.
     let _stunned = stun.lock().unwrap_or_else(PoisonError::into_inner);
+    if !clean && machine.power == Power::On && shared.settings.tracking.renewed_by_power_loss {
+        chain::renew_tracking(shared, &machine)?;
+    }
     shared.update(|world| {
         if let Some(machine) = world.machine_mut(id) {
             machine.power = Power::Off;

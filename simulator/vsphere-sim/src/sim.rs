@@ -20,14 +20,14 @@ use crate::style::WireStyle;
 use crate::world::Shared;
 use crate::{Error, ErrorKind, Result};
 
-pub use builder::{Builder, Content, DiskSpec, Generated, VmSpec};
+pub use builder::{Builder, Content, DiskSpec, Generated, TrackingRules, VmSpec};
 pub use vm::{SimDisk, SimVm, Unregistered};
 
 /// A running simulator. It stops when this is dropped, and removes its data folder if it made it.
 ///
 /// It runs on threads of its own, so callers may block theirs. All methods may be called from any thread.
 pub struct Sim {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     address: SocketAddr,
     control: Option<SocketAddr>,
     identity: Thumbprints,

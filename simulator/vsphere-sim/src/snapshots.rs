@@ -9,11 +9,12 @@ use std::sync::Arc;
 use vim_api::dynamic::{Element, Value};
 use vim_api::types as t;
 
-use crate::fault::{Outcome, fault, invalid_argument, not_found, task_in_progress};
+use crate::fault::{Outcome, describe, fault, invalid_argument, not_found, task_in_progress};
 use crate::recovery::{self, Intent};
+use crate::sim::SimVm;
 use crate::wire::{Answer, Call};
 use crate::world::Shared;
-use crate::{lease, tasks};
+use crate::{guest, lease, tasks};
 
 /// `CreateSnapshot_Task` and `CreateSnapshotEx_Task`.
 pub(crate) fn create(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
@@ -35,7 +36,14 @@ pub(crate) fn create(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<A
         quiesce,
     };
     let id = call.this.value().to_owned();
+    let vm = SimVm::new(Arc::clone(shared), id.clone());
     let work = Box::new(move |shared: &Shared, progress: &mut tasks::Progress<'_>| {
+        let writer = guest::handle(&vm).filter(|_| wish.quiesce && vm.is_powered_on());
+        // The guest goes on when the snapshot is taken.
+        let _frozen = writer.as_ref().map(guest::GuestWriter::freeze).transpose().map_err(|error| {
+            let message = format!("The guest could not be quiesced: {}", describe(&error));
+            fault(t::ApplicationQuiesceFault::default(), message)
+        })?;
         create::create(shared, &id, wish, progress).map(Some)
     });
     tasks::start(shared, call.this.value(), call, user, "VirtualMachine.createSnapshot", work)

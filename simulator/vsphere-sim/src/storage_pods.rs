@@ -60,7 +60,7 @@ fn recommend(shared: &Shared, call: &Call) -> Outcome<Answer> {
             .children(&pod.id)
             .filter_map(|child| match &child.kind {
                 Kind::Datastore { files, capacity, .. } => {
-                    Some((capacity.saturating_sub(world.used_on(files.name())), *capacity, child))
+                    Some((capacity.saturating_sub(world.used_on(child, files.name())), *capacity, child))
                 }
                 _ => None,
             })

@@ -12,7 +12,7 @@ use vim_api::{MoRef, mo};
 
 use crate::clock::{Moment, sleep_until};
 use crate::events::Draft;
-use crate::fault::{Fault, Outcome, fault, localized, not_found, task_in_progress};
+use crate::fault::{Fault, Outcome, fault, localized, not_found, not_kept, task_in_progress};
 use crate::faults::{Asked, FaultPlace, FaultRule};
 use crate::inventory::{machine_ref, moref};
 use crate::wire::{Answer, Call};
@@ -297,6 +297,7 @@ async fn run(
     work: Work,
 ) {
     // Each step has its own moment, counted from the beginning: a clock that jumps takes the task through all of them.
+    let unwritten = shared.unwritten();
     let pause = shared.settings.task_duration / 5;
     let begin = begin.after(pause);
     sleep_until(&shared, begin).await;
@@ -320,6 +321,8 @@ async fn run(
         }
         Err(fault) => Err(fault),
     };
+    let written = || shared.check_written(unwritten).map_err(|error| not_kept(&error));
+    let outcome = outcome.and_then(|value| written().map(|()| value));
     if outcome.is_ok() {
         shared.update(|world| world.set_progress(&id, AFTER));
         sleep_until(&shared, begin.after(pause * 4)).await;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use sim_store::Datastore;
 
+use crate::datastores::Volume;
 use crate::host_datastores::Remote;
 use crate::inventory::places::HOST_DATACENTER;
 use crate::inventory::tree::{Entity, Holds, Kind, Tree};
@@ -99,7 +100,7 @@ pub(crate) fn new_state(data_dir: &Path, mode: Mode, topology: &Topology) -> Res
 /// A new datastore over its files.
 pub(crate) fn datastore_kind(files: Datastore, remote: Option<Remote>) -> Kind {
     let uuid = format!("{}-{}-{}-{}", random::hex(4), random::hex(4), random::hex(2), random::hex(6));
-    Kind::Datastore { files, uuid, capacity: CAPACITY, remote }
+    Kind::Datastore { files, uuid, capacity: CAPACITY, remote, volume: Volume::default() }
 }
 
 struct Maker<'a> {

@@ -23,6 +23,7 @@ use crate::custom_fields::CustomFields;
 use crate::events::Events;
 use crate::extensions::Extensions;
 use crate::faults::FaultBook;
+use crate::guest::Guests;
 use crate::history::TaskHistory;
 use crate::inventory::tree::Tree;
 use crate::lease::Leases;
@@ -34,6 +35,7 @@ use crate::recovery::Journal;
 use crate::server::rest::RestSessions;
 use crate::service_ticket::ServiceTickets;
 use crate::session::Sessions;
+use crate::sim::TrackingRules;
 use crate::style::WireStyle;
 use crate::tagging::Tagging;
 use crate::tasks::Tasks;
@@ -50,6 +52,10 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     /// Changes of files that are under way.
     pub(crate) journal: Journal,
+    /// The guests that write by themselves.
+    pub(crate) guests: Guests,
+    /// How often the state could not be written, and why not.
+    unwritten: Mutex<(u64, String)>,
 }
 
 /// What was decided when the server was started.
@@ -69,6 +75,8 @@ pub(crate) struct Settings {
     pub(crate) clock: Clock,
     /// How answers are written at first.
     pub(crate) style: WireStyle,
+    /// When change tracking begins anew.
+    pub(crate) tracking: TrackingRules,
 }
 
 /// A service as the lookup service knows it.
@@ -181,7 +189,16 @@ impl Shared {
         }
         world.machines = machines;
         let style = Mutex::new(settings.style);
-        Self { world: Mutex::new(world), changes: watch::Sender::new(0), style, faults, settings, journal }
+        Self {
+            world: Mutex::new(world),
+            changes: watch::Sender::new(0),
+            style,
+            faults,
+            settings,
+            journal,
+            guests: Guests::new(),
+            unwritten: Mutex::default(),
+        }
     }
 
     /// What the server's clock shows.
@@ -217,11 +234,11 @@ impl Shared {
         let mut world = self.lock();
         let answer = change(&mut world);
         if let Err(error) = world.store(&self.settings) {
-            // The change itself stands; the next one tries to write again.
-            tracing::error!(
-                error = crate::fault::describe(&error),
-                "the simulator's state could not be written"
-            );
+            // The change itself stands, and the next one tries to write again. Who asked for it is not told that all is well.
+            let why = crate::fault::describe(&error);
+            tracing::error!(error = why, "the simulator's state could not be written");
+            let mut unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
+            *unwritten = (unwritten.0 + 1, why);
         }
         drop(world);
         self.changes.send_modify(|count| *count += 1);
@@ -240,6 +257,26 @@ impl Shared {
     /// Changes what only one session can see and nobody waits for: nothing is written, nobody is woken.
     pub(crate) fn read_mut<R>(&self, change: impl FnOnce(&mut World) -> R) -> R {
         change(&mut self.lock())
+    }
+
+    /// How often the state could not be written so far.
+    pub(crate) fn unwritten(&self) -> u64 {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Whether all changes were written since [`unwritten`](Self::unwritten) answered `before`.
+    ///
+    /// # Errors
+    /// `Store`, with the file and why it could not be written.
+    pub(crate) fn check_written(&self, before: u64) -> crate::Result<()> {
+        let unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
+        match unwritten.0 == before {
+            true => Ok(()),
+            false => {
+                let what = format!("the simulator's state could not be written: {}", unwritten.1);
+                Err(crate::Error::new(crate::ErrorKind::Store, what))
+            }
+        }
     }
 
     /// Is told of each change from now on.

@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 
 use secrecy::SecretString;
 use vim_api::Client;
+use vim_api::mo::Managed;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_vsphere-sim");
 
@@ -224,4 +225,75 @@ async fn takes_rules_from_a_file_and_a_style_from_its_arguments() {
         let error = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success() && error.contains(hint), "{error}");
     }
+}
+
+/// The data folder is full: a file system on which no file may become larger does that to one process alone.
+#[tokio::test]
+async fn what_cannot_be_written_is_no_success_and_the_next_start_opens() {
+    let data = tempfile::tempdir().unwrap();
+    let run = |blocks: &str| {
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, PROGRAM, "--vms", "1", "--password-env", "SIM_TEST_PASSWORD", "--data"]);
+        command.arg(data.path()).env("SIM_TEST_PASSWORD", "x").stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    let ready = async |child: &mut std::process::Child| {
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut lines = [String::new(), String::new(), String::new(), String::new()];
+        for line in &mut lines {
+            out.read_line(line).unwrap();
+        }
+        let value = |line: &String| line.trim_end().split_once(' ').unwrap().1.to_owned();
+        let client =
+            Client::connect(&value(&lines[0])).thumbprint(value(&lines[3]).parse().unwrap()).await.unwrap();
+        client.login("administrator@vsphere.local", &SecretString::from("x")).await.unwrap();
+        let root = client.content().root_folder.cast();
+        let found = client.list::<vim_api::mo::VirtualMachine>(&root, &["name"]).await.unwrap();
+        let vm: vim_api::mo::VirtualMachine = client.bind(found[0].object());
+        (client, vm)
+    };
+    let note = |length: usize| vim_api::types::VirtualMachineConfigSpec {
+        annotation: Some("n".repeat(length)),
+        ..Default::default()
+    };
+    let annotation = async |vm: &vim_api::mo::VirtualMachine| {
+        vm.require(vim_api::mo::VirtualMachine::CONFIG).await.unwrap().annotation.unwrap_or_default().len()
+    };
+    // The disks are sparse, and as large to this limit as they are to a reader.
+    let mut child = run("unlimited").spawn().unwrap();
+    let (_client, vm) = ready(&mut child).await;
+    vm.reconfig_vm_task(&note(10)).await.unwrap().wait().await.unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let machine = std::fs::read_dir(data.path().join("machines")).unwrap().next().unwrap().unwrap().path();
+    let largest = |path: &std::path::Path| std::fs::metadata(path).unwrap().len() / 512 + 8;
+    let blocks = largest(&machine).max(largest(&data.path().join("vsphere.json")));
+    let mut child = run(&blocks.to_string()).spawn().unwrap();
+    let (_client, vm) = ready(&mut child).await;
+    let failed = vm.reconfig_vm_task(&note(2_000_000)).await.unwrap().wait().await.unwrap_err();
+    let text = failed.to_string();
+    assert!(text.contains(data.path().to_str().unwrap()) || text.contains(".vmx"), "{text}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let mut child = run("unlimited").spawn().unwrap();
+    let (_client, vm) = ready(&mut child).await;
+    assert_eq!(annotation(&vm).await, 10, "what was acknowledged, and nothing else");
+    vm.reconfig_vm_task(&note(2000)).await.unwrap().wait().await.unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    // With no room at all there is no start, and the reason says where.
+    let empty = tempfile::tempdir().unwrap();
+    let output = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\"", PROGRAM])
+        .args(["--password-env", "SIM_TEST_PASSWORD", "--data"])
+        .arg(empty.path())
+        .env("SIM_TEST_PASSWORD", "x")
+        .output()
+        .unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && error.contains(empty.path().to_str().unwrap()), "{error}");
 }

@@ -33,6 +33,10 @@ mod faults;
 mod find;
 #[path = "server/folder.rs"]
 mod folder;
+#[path = "server/full.rs"]
+mod full;
+#[path = "server/guest_writers.rs"]
+mod guest_writers;
 #[path = "server/history.rs"]
 mod history;
 #[path = "server/host_agent.rs"]

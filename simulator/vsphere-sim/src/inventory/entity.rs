@@ -20,7 +20,7 @@ impl World {
             Kind::Host { uuid } => self.host_property(entity, uuid, name),
             Kind::Pool => self.pool_property(entity, name),
             Kind::Network => self.network_property(entity, name),
-            Kind::Datastore { files, uuid, capacity, remote } => {
+            Kind::Datastore { files, uuid, capacity, remote, .. } => {
                 self.datastore_property(entity, files, uuid, *capacity, remote.as_ref(), name)
             }
             Kind::Pod => self.pod_property(entity, name),

@@ -1,9 +1,8 @@
 //! The files of a machine, as `layoutEx` and `storage` list them.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 
-use sim_store::{Access, DatastorePath, Disk, Scope};
+use sim_store::{Access, DatastorePath, Disk, Scope, space};
 use vim_api::mo;
 use vim_api::types as t;
 
@@ -120,9 +119,11 @@ impl World {
         let Some(Ok(entries)) = folder.map(fs::read_dir) else { return Vec::new() };
         let mut found: Vec<(String, u64)> = entries
             .flatten()
-            .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.metadata().ok()?)))
-            .filter(|(name, metadata)| metadata.is_file() && !name.starts_with('.'))
-            .map(|(name, metadata)| (name, metadata.blocks() * 512))
+            .filter_map(|entry| {
+                Some((entry.file_name().into_string().ok()?, entry.path(), entry.metadata().ok()?))
+            })
+            .filter(|(name, _, metadata)| metadata.is_file() && !name.starts_with('.'))
+            .map(|(name, path, metadata)| (name, space::taken(&path, &metadata)))
             .collect();
         found.sort();
         let info = |(key, (name, size)): (usize, (String, u64))| {

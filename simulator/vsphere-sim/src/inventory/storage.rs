@@ -25,7 +25,7 @@ impl World {
         name: &str,
     ) -> Option<Value> {
         let label = files.name();
-        let free = || capacity.saturating_sub(self.used_on(label));
+        let free = || capacity.saturating_sub(self.used_on(datastore, label));
         Some(match name {
             "summary" => self.datastore_summary(datastore, files, uuid, capacity, remote).to_value(),
             "info" => {
@@ -81,8 +81,8 @@ impl World {
             name: datastore.name.clone(),
             url: self.mode().datastore_url(uuid),
             capacity: signed(capacity),
-            free_space: signed(capacity.saturating_sub(self.used_on(files.name()))),
-            uncommitted: Some(0),
+            free_space: signed(capacity.saturating_sub(self.used_on(datastore, files.name()))),
+            uncommitted: Some(signed(self.uncommitted_on(files.name()))),
             accessible: true,
             multiple_host_access: Some(self.hosts_in(&datastore.id).len() > 1),
             r#type: if remote.is_some() { "NFS" } else { "VMFS" }.to_owned(),
@@ -108,7 +108,8 @@ impl World {
                 for child in self.stored.tree.children(&pod.id) {
                     if let Kind::Datastore { files, capacity, .. } = &child.kind {
                         summary.capacity += signed(*capacity);
-                        summary.free_space += signed(capacity.saturating_sub(self.used_on(files.name())));
+                        summary.free_space +=
+                            signed(capacity.saturating_sub(self.used_on(child, files.name())));
                     }
                 }
                 summary.to_value()
@@ -125,10 +126,18 @@ impl World {
         }
     }
 
-    /// Bytes that machines take on a datastore.
-    pub(crate) fn used_on(&self, label: &str) -> u64 {
+    /// Bytes that are taken on a datastore: all that is there where there is a limit, else what machines take.
+    pub(crate) fn used_on(&self, datastore: &Entity, label: &str) -> u64 {
+        self.counted_on(datastore).unwrap_or_else(|| {
+            let on_it = self.machines().filter(|machine| is_at_home(machine, label));
+            on_it.map(|machine| self.usage(machine).committed).sum()
+        })
+    }
+
+    /// Bytes that the thin disks of machines may still take on a datastore.
+    fn uncommitted_on(&self, label: &str) -> u64 {
         let on_it = self.machines().filter(|machine| is_at_home(machine, label));
-        on_it.map(|machine| self.usage(machine).committed).sum()
+        on_it.map(|machine| self.usage(machine).uncommitted).sum()
     }
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sim_store::Datastore;
 use vim_api::MoRef;
 
+use crate::datastores::Volume;
 use crate::host_datastores::Remote;
 use crate::mode::Mode;
 
@@ -52,6 +53,8 @@ pub(crate) enum Kind {
         /// Where the files are said to be, if not on disks of the hosts.
         #[serde(default)]
         remote: Option<Remote>,
+        #[serde(default)]
+        volume: Volume,
     },
     Pod,
 }

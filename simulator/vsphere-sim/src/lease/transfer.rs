@@ -13,9 +13,9 @@ use vmdk::{ReadAt, StreamOptions, StreamReader, StreamWriter};
 
 use super::digest::{Carried, Digests};
 use super::{LeaseFile, Stage, Way};
-use crate::fault::{Fault, describe, fault, from_store};
+use crate::fault::{Fault, describe, fault, from_store, no_disk_space};
 use crate::faults::LeaseFault;
-use crate::host_file::Temporary;
+use crate::host_file::{self, Temporary};
 use crate::world::{Shared, World};
 
 /// Bytes that are handed on at once.
@@ -388,7 +388,9 @@ fn pour(
     loop {
         match inlet.read(&mut buffer) {
             Ok(0) => return file.sync_data().map_err(|error| failed(&error)),
-            Ok(read) => file.write_all(&buffer[..read]).map_err(|error| failed(&error))?,
+            Ok(read) => host_file::claim(&inlet.transfer.file.host, read as u64)
+                .and_then(|()| file.write_all(&buffer[..read]))
+                .map_err(|error| failed(&error))?,
             Err(error) => return Err(Failure::Content(error.to_string())),
         }
     }
@@ -398,7 +400,7 @@ fn storage(transfer: &Transfer, error: &io::Error) -> Failure {
     let base = t::FileFault { file: transfer.file.path.clone(), ..Default::default() };
     Failure::Storage(match error.kind() {
         io::ErrorKind::StorageFull => {
-            fault(t::NoDiskSpace { base, ..Default::default() }, format!("{}: {error}", transfer.file.path))
+            no_disk_space(&transfer.file.path, format!("{}: {error}", transfer.file.path))
         }
         _ => fault(base, format!("{}: {error}", transfer.file.path)),
     })

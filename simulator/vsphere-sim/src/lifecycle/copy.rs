@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
-use sim_store::{DatastorePath, DiskSpec, DiskUuid};
+use sim_store::{DatastorePath, DiskSpec, DiskUuid, tracking};
 use vim_api::dynamic::Element;
 use vim_api::types as t;
 use vim_api::{MoRef, mo};
@@ -169,7 +169,7 @@ fn move_files(
     let files = t::VirtualMachineFileInfo { vm_path_name: Some(target.to_owned()), ..Default::default() };
     let vmx = home(shared, place, machine.name(), Some(&files))?;
     let folder = host_of(shared, &vmx.parent())?;
-    // The disks are others, so their changes are tracked anew.
+    // The disks are others, so their changes are tracked anew, unless that is not wanted.
     let intent = Intent::of(id).stunned().removes_all(shared, &machine)?.makes_home(shared, &vmx)?;
     recovery::carry_out(shared, makes_copies(shared, intent, &machine.config, &vmx)?, |_| {
         fs::create_dir_all(&folder).map_err(|error| file_fault(&vmx, &error))?;
@@ -184,8 +184,23 @@ fn move_files(
                 settle_at(machine, place);
             }
         });
-        Ok(())
+        match shared.settings.tracking.renewed_by_relocation {
+            true => Ok(()),
+            false => keep_tracking(shared, &machine, &Held::take(shared, id)?.machine),
+        }
     })
+}
+
+/// Has the moved disks go on with the changes that were tracked before.
+fn keep_tracking(shared: &Shared, before: &Machine, moved: &Machine) -> Outcome<()> {
+    let (from, to) = (chain::links(shared, &before.disks())?, chain::links(shared, &moved.disks())?);
+    for (from, to) in from.iter().zip(&to) {
+        match tracking::carry_over(&from.host, &to.host) {
+            Err(error) if error.is_file_fault() => {}
+            done => done.map_err(|error| from_store(&error, &to.path.to_string()))?,
+        }
+    }
+    Ok(())
 }
 
 fn copy_nvram(shared: &Shared, machine: &Machine, vmx: &DatastorePath) -> Outcome<()> {

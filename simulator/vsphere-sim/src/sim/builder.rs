@@ -11,6 +11,7 @@ use vim_api::ApiVersion;
 use super::{Sim, setup};
 use crate::Result;
 use crate::clock::Clock;
+use crate::datastores::DatastoreSpec;
 use crate::mode::Mode;
 use crate::style::WireStyle;
 use crate::topology::Topology;
@@ -37,6 +38,24 @@ pub struct Builder {
     pub(super) generated: Option<Generated>,
     pub(super) clock: Clock,
     pub(super) style: WireStyle,
+    pub(super) datastores: Vec<DatastoreSpec>,
+    pub(super) tracking: TrackingRules,
+}
+
+/// When the tracking of a machine's disks begins anew beside the times when it always does, so that change ids of before
+/// are refused. Servers differ here, by release and by storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrackingRules {
+    /// When the power goes while the guest runs, by `PowerOffVM_Task`. Not so by default.
+    pub renewed_by_power_loss: bool,
+    /// When the files of the machine move to another datastore. So by default.
+    pub renewed_by_relocation: bool,
+}
+
+impl Default for TrackingRules {
+    fn default() -> Self {
+        Self { renewed_by_power_loss: false, renewed_by_relocation: true }
+    }
 }
 
 /// Machines by the thousand, alike but for their names (`vm-1` and so on), uuids and places, and the same at every start.
@@ -117,6 +136,8 @@ impl Default for Builder {
             generated: None,
             clock: Clock::Real,
             style: WireStyle::default(),
+            datastores: Vec::new(),
+            tracking: TrackingRules::default(),
         }
     }
 }
@@ -231,6 +252,18 @@ impl Builder {
     /// How answers are written.
     pub fn wire(mut self, style: WireStyle) -> Self {
         self.style = style;
+        self
+    }
+
+    /// Makes a datastore otherwise than usual. With a data folder that is in use already, datastores stay what they are.
+    pub fn datastore(mut self, spec: DatastoreSpec) -> Self {
+        self.datastores.push(spec);
+        self
+    }
+
+    /// When change tracking begins anew.
+    pub fn tracking(mut self, rules: TrackingRules) -> Self {
+        self.tracking = rules;
         self
     }
 

@@ -27,8 +27,8 @@ use crate::recovery::{self, Intent, Journal};
 use crate::server::Role;
 use crate::world::{self, LookupEntry, Shared, Stored};
 use crate::{
-    Error, ErrorKind, Result, authorization, chain, configure, control, hardware, lease, random, server,
-    state_file, topology,
+    Error, ErrorKind, Result, authorization, chain, configure, control, datastores, hardware, lease, random,
+    server, state_file, topology,
 };
 
 /// More disks than a SCSI controller has units for.
@@ -195,6 +195,7 @@ fn populate(
         sts,
         clock: builder.clock,
         style: builder.style,
+        tracking: builder.tracking,
     };
     let journal = Journal::open(data_dir)?;
     let shared = Arc::new(Shared::new(stored, machines, settings, FaultBook::default(), journal));
@@ -207,6 +208,7 @@ fn populate(
     }
     // Writes the files in any case: the users may be others than last time.
     shared.update(|world| world.touch());
+    shared.check_written(0)?;
     Ok((shared, lock))
 }
 
@@ -260,6 +262,7 @@ fn first_user(builder: &Builder) -> &str {
 
 fn new_state(builder: &Builder, data_dir: &Path) -> Result<Stored> {
     let mut stored = topology::new_state(data_dir, builder.mode, &builder.topology)?;
+    datastores::shape(&mut stored, &builder.datastores)?;
     if let Some(wish) = &builder.generated {
         stored.population = Some(Population {
             first: stored.next_id,

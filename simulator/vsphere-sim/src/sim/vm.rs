@@ -55,6 +55,15 @@ impl SimVm {
         Self { shared, id }
     }
 
+    /// Its managed object id.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// The machine's reference.
     pub fn moref(&self) -> MoRef<mo::VirtualMachine> {
         MoRef::new(self.id.as_str())

@@ -59,7 +59,10 @@ pub(super) fn remove(
                 "snapshot removed"
             );
         }
-        if merge { merge_links(shared, id, &disks, progress) } else { Ok(()) }
+        match merge {
+            true => merge_links(shared, id, &disks, progress),
+            false => drop_unused(shared, id, &disks),
+        }
     })
 }
 
@@ -100,6 +103,18 @@ pub(super) fn space_to_consolidate(shared: &Shared, id: &str) -> Outcome<Vec<t::
         });
         known.collect()
     }))
+}
+
+/// Removes those links of removed snapshots over which nothing is built: a consolidation looks below the live links and
+/// below those of snapshots, and would not find them.
+fn drop_unused(shared: &Shared, id: &str, disks: &[DiskState]) -> Outcome<()> {
+    let owned = chain::owned(shared, &Held::take(shared, id)?.machine)?;
+    // Children come after their parents.
+    for link in chain::links(shared, disks)?.iter().rev().filter(|link| link.host.exists()) {
+        snapshot::drop_unused(&link.host, &owned)
+            .map_err(|error| from_store(&error, &link.path.to_string()))?;
+    }
+    Ok(())
 }
 
 /// Merges the links of the disks that removed snapshots had, then whatever else nobody owns below the live links.

@@ -343,3 +343,27 @@ async fn specifications_that_cannot_be() {
     assert_eq!(names, ["vm-1"], "nothing half made is left");
     assert_eq!(sim.vms().len(), 1);
 }
+
+#[tokio::test]
+async fn a_datastore_that_fills_up_ends_the_lease() {
+    let sim = two_disks().await;
+    let client = log_in(&sim).await;
+    let options = vmdk::StreamOptions::new(64 * MIB);
+    let mut full = vmdk::StreamWriter::new(Vec::new(), "full.vmdk", options).unwrap();
+    for at in 0..200 {
+        full.write_grain(at * 65_536, &[7; 65_536]).unwrap();
+    }
+    let (full, _) = full.finish().unwrap();
+    let (lease, folder) = begin(&client, &sim, "copy", &[64 * MIB]).await;
+    let own: mo::HttpNfcLease = client.bind(&lease.info().lease);
+    let root = sim.data_dir().join("datastores/datastore1");
+    sim.set_datastore_capacity("datastore1", sim_store::space::used(&root).unwrap() + 4 * MIB).unwrap();
+    let (status, text) = post(&sim, &lease.files()[0].url, full).await;
+    assert_eq!(status, 507, "{text}");
+    assert_eq!(own.require(mo::HttpNfcLease::STATE).await.unwrap(), t::HttpNfcLeaseState::Error);
+    let error = own.get(mo::HttpNfcLease::ERROR).await.unwrap().unwrap();
+    let fault = error.fault.downcast_ref::<t::NoDiskSpace>().unwrap_or_else(|| panic!("{text}"));
+    assert_eq!(fault.datastore, "datastore1");
+    lease.abort(None).await.unwrap();
+    gone(&sim, "copy", &folder);
+}

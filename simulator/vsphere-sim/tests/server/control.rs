@@ -15,7 +15,7 @@ pub(crate) async fn controlled() -> Sim {
         .unwrap()
 }
 
-pub(crate) fn ask(sim: &Sim, method: &str, path: &str, body: &str) -> (u16, serde_json::Value) {
+pub fn ask(sim: &Sim, method: &str, path: &str, body: &str) -> (u16, serde_json::Value) {
     let url = sim.control_url().unwrap();
     let mut stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
     let length = body.len();

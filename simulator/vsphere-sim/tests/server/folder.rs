@@ -24,8 +24,8 @@ use crate::tls::open;
 /// Where most of the tests' files are.
 const PLACE: &str = "dcPath=DC0&dsName=datastore1";
 
-struct Answer {
-    status: u16,
+pub struct Answer {
+    pub status: u16,
     head: String,
     body: Vec<u8>,
 }
@@ -36,13 +36,13 @@ impl Answer {
         lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
     }
 
-    fn text(&self) -> &str {
+    pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 }
 
 /// One request on a connection of its own. `headers` are whole lines.
-async fn ask(sim: &Sim, method: &str, url: &str, headers: &str, body: &[u8]) -> Answer {
+pub async fn ask(sim: &Sim, method: &str, url: &str, headers: &str, body: &[u8]) -> Answer {
     let mut stream = open(sim).await;
     let length = match body {
         [] if !matches!(method, "PUT" | "POST") => String::new(),
@@ -68,19 +68,19 @@ fn basic(sim: &Sim) -> String {
 }
 
 /// The `Cookie` line of a new session.
-async fn session(sim: &Sim) -> String {
+pub async fn session(sim: &Sim) -> String {
     let answer = ask(sim, "HEAD", "/folder", &basic(sim), b"").await;
     let cookie = answer.header("set-cookie").unwrap().split(';').next().unwrap();
     format!("Cookie: {cookie}\r\n")
 }
 
 /// Where a file of the datastore is on this machine.
-fn on_host(sim: &Sim, text: &str) -> PathBuf {
+pub fn on_host(sim: &Sim, text: &str) -> PathBuf {
     sim.data_dir().join("datastores/datastore1").join(text)
 }
 
 /// The names in a folder of the datastore.
-fn names(sim: &Sim, folder: &str) -> Vec<String> {
+pub fn names(sim: &Sim, folder: &str) -> Vec<String> {
     let entries = std::fs::read_dir(on_host(sim, folder)).unwrap();
     let mut names: Vec<String> =
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -88,6 +88,6 @@ fn names(sim: &Sim, folder: &str) -> Vec<String> {
     names
 }
 
-fn url(path: &str) -> String {
+pub fn url(path: &str) -> String {
     format!("/folder/{path}?{PLACE}")
 }

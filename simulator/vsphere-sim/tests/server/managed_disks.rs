@@ -18,13 +18,13 @@ fn open(sim: &Sim, name: &str, access: Access) -> Disk {
     Disk::open(on_host(sim, name), access, Scope::WholeChain).unwrap()
 }
 
-struct Managers {
-    disks: mo::VirtualDiskManager,
-    files: mo::FileManager,
-    datacenter: MoRef<mo::Datacenter>,
+pub struct Managers {
+    pub disks: mo::VirtualDiskManager,
+    pub files: mo::FileManager,
+    pub datacenter: MoRef<mo::Datacenter>,
 }
 
-async fn managers(client: &Client) -> Managers {
+pub async fn managers(client: &Client) -> Managers {
     let content = client.content();
     Managers {
         disks: client.bind(&content.virtual_disk_manager.clone().unwrap()),
@@ -33,7 +33,7 @@ async fn managers(client: &Client) -> Managers {
     }
 }
 
-fn spec(disk_type: &str, adapter_type: &str, capacity_kb: i64) -> t::FileBackedVirtualDiskSpec {
+pub fn spec(disk_type: &str, adapter_type: &str, capacity_kb: i64) -> t::FileBackedVirtualDiskSpec {
     let base = t::VirtualDiskSpec {
         disk_type: disk_type.to_owned(),
         adapter_type: adapter_type.to_owned(),
@@ -43,7 +43,7 @@ fn spec(disk_type: &str, adapter_type: &str, capacity_kb: i64) -> t::FileBackedV
 }
 
 impl Managers {
-    async fn create(&self, name: &str, spec: Poly<t::VirtualDiskSpec>) -> Result<String, vim_api::Error> {
+    pub async fn create(&self, name: &str, spec: Poly<t::VirtualDiskSpec>) -> Result<String, vim_api::Error> {
         let name = format!("[datastore1] {name}");
         self.disks.create_virtual_disk_task(&name, Some(&self.datacenter), &spec).await?.wait().await
     }

@@ -206,3 +206,19 @@ async fn a_restarted_simulator_takes_up_where_it_was() {
     remove(&client, &snapshot).await;
     assert_eq!(sim.vm("vm-1").unwrap().disk_sha256(2000, None).unwrap(), digest);
 }
+
+/// Found by the model of change tracking: seed 59927425.
+#[tokio::test]
+async fn a_branch_that_is_removed_without_merging_leaves_no_link() {
+    let sim = start(1).await;
+    let client = log_in(&sim).await;
+    let vm = machine(&client, &sim);
+    let (trunk, branch) = (take(&vm, "trunk").await, take(&vm, "branch").await);
+    client.bind(&trunk).revert_to_snapshot_task(None, None).await.unwrap().wait().await.unwrap();
+    client.bind(&branch).remove_snapshot_task(false, Some(false)).await.unwrap().wait().await.unwrap();
+    vm.remove_all_snapshots_task(Some(true), None).await.unwrap().wait().await.unwrap();
+    let folder = sim.data_dir().join("datastores/datastore1/vm-1");
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let links: Vec<_> = names.filter(|name| name.to_str().unwrap().contains("-0000")).collect();
+    assert!(links.is_empty(), "{links:?}");
+}

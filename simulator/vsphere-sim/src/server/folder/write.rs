@@ -14,7 +14,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::place::{Entry, Place};
 use super::{Outcome, Refusal, Wanted, blocking};
-use crate::host_file::Temporary;
+use crate::host_file::{self, Temporary};
 use crate::in_use;
 use crate::server::http::{Response, plain};
 use crate::world::Shared;
@@ -61,6 +61,10 @@ pub(super) async fn put(
             Refusal::new(StatusCode::BAD_REQUEST, format!("The file did not arrive whole: {error}"))
         })?;
         if let Some(bytes) = frame.data_ref() {
+            if let Err(error) = host_file::claim(&entry.host, bytes.len() as u64) {
+                drain(&mut body).await;
+                return Err(failed(error));
+            }
             file.write_all(bytes).await.map_err(failed)?;
         }
     }
