@@ -219,6 +219,27 @@ fn guest((id, family, name): (&str, &str, &str)) -> t::GuestOsDescriptor {
         supported_for_create: Some(true),
         supports_secure_boot: Some(true),
         // Later versions of the API added these; a server says each, as strict clients ask for them.
+        supports3_d: Some(false),
+        recommended3_d: Some(false),
+        smc_required: Some(false),
+        smc_recommended: Some(false),
+        ich7m_recommended: Some(false),
+        usb_recommended: Some(true),
+        support_level: Some("supported".to_owned()),
+        v_ram_size_in_kb: Some(Box::new(t::IntOption {
+            min: 2 << 10,
+            max: 256 << 10,
+            default_value: 8 << 10,
+            ..Default::default()
+        })),
+        num_supported_floppy_devices: Some(2),
+        supports_vmi: Some(false),
+        supports_cpu_hot_add: Some(true),
+        supports_cpu_hot_remove: Some(true),
+        supports_memory_hot_add: Some(true),
+        supports_pvscsi_controller_for_boot: Some(true),
+        supports_hot_plug_pci: Some(true),
+        disk_uuid_enabled: Some(false),
         default_secure_boot: Some(false),
         persistent_memory_supported: Some(false),
         persistent_memory_hot_add_supported: Some(false),
@@ -236,7 +257,25 @@ fn guest((id, family, name): (&str, &str, &str)) -> t::GuestOsDescriptor {
 fn hardware_options(version: &str) -> t::VirtualHardwareOption {
     let option = |most| t::IntOption { min: most, max: most, default_value: most, ..Default::default() };
     let upto = |max| t::IntOption { min: 0, max, default_value: 0, ..Default::default() };
+    let shares = |levels: (i32, i32, i32)| t::ResourceAllocationOption {
+        shares_option: t::SharesOption {
+            shares_option: t::IntOption {
+                min: levels.0,
+                max: levels.1,
+                default_value: levels.2,
+                ..Default::default()
+            },
+            default_level: t::SharesLevel::Normal,
+            ..Default::default()
+        },
+        ..Default::default()
+    };
     t::VirtualHardwareOption {
+        resource_config_option: Some(Box::new(t::ResourceConfigOption {
+            cpu_allocation_option: shares((0, 1_000_000, 4000)),
+            memory_allocation_option: shares((0, 1_000_000, 163_840)),
+            ..Default::default()
+        })),
         hw_version: version.trim_start_matches("vmx-").parse().unwrap_or_default(),
         num_cpu: (1..=128).collect(),
         num_cores_per_socket: Some(Box::new(t::IntOption {

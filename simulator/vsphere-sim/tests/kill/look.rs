@@ -1,5 +1,6 @@
 //! What the program shows after a start, against the model.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -238,9 +239,9 @@ fn first(wanted: &Disks, found: &Disks) -> String {
 pub(crate) async fn learn_ids(program: &Program, model: &mut Model, seen: &Seen) {
     for (name, machine) in &mut model.machines {
         let notes = format!("{}/notes-{}.txt", machine.vmx.rsplit_once('/').unwrap().0, machine.moref);
-        if !model.files.contains_key(&notes) {
-            fs::write(program.host(&notes), name).unwrap();
-            model.files.insert(notes, name.clone().into_bytes());
+        if let Entry::Vacant(unknown) = model.files.entry(notes) {
+            fs::write(program.host(unknown.key()), name).unwrap();
+            unknown.insert(name.clone().into_bytes());
         }
         for (snapshot, object) in &seen.machines[name].snapshots {
             if machine.looked_up.contains(snapshot) || machine.current.as_ref() != Some(snapshot) {

@@ -119,14 +119,15 @@ impl Operation {
                     return Some(Self::Revert { vm, name });
                 }
                 let mut names = vec![name];
-                while kind == "remove children" {
+                let with_children = kind == "remove children";
+                loop {
                     let more = snapshots.iter().find(|(name, snapshot)| {
                         !names.contains(name)
                             && snapshot.parent.as_ref().is_some_and(|parent| names.contains(parent))
                     });
                     match more {
-                        Some((name, _)) => names.push(name.clone()),
-                        None => break,
+                        Some((name, _)) if with_children => names.push(name.clone()),
+                        _ => break,
                     }
                 }
                 Self::Remove { vm, names, all: false }
