@@ -110,13 +110,16 @@ def cells_of(areas, cell):
 def the_inventory_is_pyvmomis(visit):
     tab = visit.tab
     # Everything is opened, page after page, until nothing more is there to be opened.
-    for _ in range(40):
+    # What was asked for may take a while to come, so it has to be quiet for some time.
+    quiet = 0
+    for _ in range(100):
         left = tab.run("""(() => {
             const closed = [...document.querySelectorAll("#tree [aria-expanded=false] > .line, #tree .note button")];
             closed.forEach((found) => found.click());
             return closed.length;
         })()""")
-        if not left:
+        quiet = 0 if left else quiet + 1
+        if quiet == 6:
             break
         tab.run("new Promise((done) => setTimeout(done, 300))")
     expect(left == 0, f"{left} objects are not opened yet")

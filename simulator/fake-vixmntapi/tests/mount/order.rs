@@ -49,7 +49,7 @@ fn values_travel_between_threads() {
         let volumes = set.volumes().unwrap();
         std::thread::scope(|scope| {
             let mounted = volumes.get(0).unwrap().mount(Access::ReadOnly).unwrap();
-            let other = scope.spawn(|| volumes.iter().map(|v| v.info().unwrap()).count());
+            let other = scope.spawn(|| volumes.iter().filter(|volume| volume.info().is_ok()).count());
             scope.spawn(move || drop(mounted));
             assert_eq!(other.join().unwrap(), 4);
         });
