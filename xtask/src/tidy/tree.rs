@@ -10,27 +10,29 @@ use crate::workspace;
 /// All tracked text files of the workspace, sorted by path.
 pub(super) struct Tree {
     files: Vec<File>,
+    /// Paths of files that are no text, such as pictures. No rule speaks of them, but links may lead there.
+    others: Vec<String>,
 }
 
 impl Tree {
-    /// Reads every tracked file below `root`. Files that are not UTF-8 text are left out: no rule speaks of them.
+    /// Reads every tracked file below `root`.
     pub(super) fn read(root: &Path) -> anyhow::Result<Self> {
-        let mut files = Vec::new();
+        let (mut files, mut others) = (Vec::new(), Vec::new());
         for path in workspace::tracked_files(root)? {
             let bytes = std::fs::read(root.join(&path)).with_context(|| format!("cannot read {path}"))?;
-            if let Ok(text) = String::from_utf8(bytes)
-                && !text.contains('\0')
-            {
-                files.push(File::new(path, text));
+            match String::from_utf8(bytes) {
+                Ok(text) if !text.contains('\0') => files.push(File::new(path, text)),
+                _ => others.push(path),
             }
         }
-        Ok(Self { files })
+        Ok(Self { files, others })
     }
 
     /// A tree made of (path, text) pairs, for tests.
     #[cfg(test)]
     pub(super) fn of(files: &[(&str, &str)]) -> Self {
-        Self { files: files.iter().map(|(path, text)| File::new((*path).into(), (*text).into())).collect() }
+        let files = files.iter().map(|(path, text)| File::new((*path).into(), (*text).into())).collect();
+        Self { files, others: Vec::new() }
     }
 
     pub(super) fn files(&self) -> &[File] {
@@ -44,7 +46,8 @@ impl Tree {
     /// Whether `path` is a tracked file, or a folder that holds one.
     pub(super) fn has(&self, path: &str) -> bool {
         let folder = format!("{}/", path.trim_end_matches('/'));
-        path.is_empty() || self.files.iter().any(|file| file.path == path || file.path.starts_with(&folder))
+        let mut paths = self.files.iter().map(|file| &file.path).chain(&self.others);
+        path.is_empty() || paths.any(|known| known == path || known.starts_with(&folder))
     }
 
     /// Rust files that people write: not generated, but tests included.
