@@ -35,6 +35,6 @@ pub(crate) use batch::{Batch, Direction, Failure, Piece};
 pub(crate) use connection::{Block, ParamsBlock, RawConnection};
 pub(crate) use disk::{RawChanges, RawDisk, RawInfo};
 pub(crate) use library::{Api, CallError};
-pub(crate) use loader::load;
+pub(crate) use loader::{load, open as open_library};
 pub(crate) use stats::Missing;
 pub(crate) use trampoline::log_callbacks;

@@ -70,6 +70,14 @@ pub fn on_control_thread<R: Send + 'static>(job: impl FnOnce() -> R + Send + 'st
     control::run(job)
 }
 
+/// Loads another library of the kit.
+///
+/// # Errors
+/// [`LibraryUnusable`](crate::ErrorKind::LibraryUnusable) when the dynamic linker refuses it.
+pub fn open_library(operation: &'static str, file: &Path) -> Result<libloading::Library> {
+    ffi::open_library(operation, file)
+}
+
 /// Callbacks for ordinary lines, warnings and the end of the process.
 #[must_use]
 pub fn log_callbacks() -> [VddkLogCallback; 3] {

@@ -31,14 +31,7 @@ pub(crate) fn load(directory: &Path) -> Result<Loaded> {
     let unusable = |text: String| {
         Error::new(ErrorKind::LibraryUnusable, OPERATION, text).with_subject(file.display().to_string())
     };
-    let library = open(&file).map_err(|error| {
-        unusable("the dynamic linker refused it".into())
-            .with_advice(format!(
-                "{error}; the kit's libraries look for each other: start the program with LD_LIBRARY_PATH={}",
-                file.parent().unwrap_or(directory).display()
-            ))
-            .with_source(error)
-    })?;
+    let library = open(OPERATION, &file)?;
     // SAFETY: the file carries VixDiskLib's name in a folder that the caller called a VDDK kit; symbols of these names have
     // the ABI's signatures. It is never unloaded.
     let table = unsafe { Table::resolve(&library) };
@@ -76,7 +69,23 @@ fn find(directory: &Path) -> Result<(PathBuf, Version)> {
     ))
 }
 
-fn open(file: &Path) -> std::result::Result<libloading::Library, libloading::Error> {
+/// Loads a library of a kit.
+///
+/// # Errors
+/// [`ErrorKind::LibraryUnusable`] when the dynamic linker refuses it, with what the linker says.
+pub(crate) fn open(operation: &'static str, file: &Path) -> Result<libloading::Library> {
+    link(file).map_err(|error| {
+        Error::new(ErrorKind::LibraryUnusable, operation, "the dynamic linker refused it")
+            .with_subject(file.display().to_string())
+            .with_advice(format!(
+                "{error}; the kit's libraries look for each other: start the program with LD_LIBRARY_PATH={}",
+                file.parent().unwrap_or(file).display()
+            ))
+            .with_source(error)
+    })
+}
+
+fn link(file: &Path) -> std::result::Result<libloading::Library, libloading::Error> {
     #[cfg(unix)]
     {
         use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use vixdisklib::{Error, ErrorKind, Result};
+use vixdisklib::{Error, ErrorKind, Result, sibling};
 
 use super::library::Api;
 use super::symbols::Table;
@@ -31,17 +31,7 @@ pub(crate) fn load(disk_library: &Path) -> Result<Loaded> {
         .with_subject(folder.display().to_string())
         .with_advice("use a complete VDDK kit for Linux: libvixMntapi.so.1 lies beside libvixDiskLib.so"));
     };
-    let unusable = |text: String| {
-        Error::new(ErrorKind::LibraryUnusable, OPERATION, text).with_subject(file.display().to_string())
-    };
-    let library = open(&file).map_err(|error| {
-        unusable("the dynamic linker refused it".into())
-            .with_advice(format!(
-                "{error}; the kit's libraries look for each other: start the program with LD_LIBRARY_PATH={}",
-                folder.display()
-            ))
-            .with_source(error)
-    })?;
+    let library = sibling::open_library(OPERATION, &file)?;
     // SAFETY: the file carries VixMntapi's name in a folder that the caller called a VDDK kit; symbols of these names have
     // the interface's signatures. It is never unloaded.
     let table = unsafe { Table::resolve(&library) };
@@ -50,23 +40,12 @@ pub(crate) fn load(disk_library: &Path) -> Result<Loaded> {
     let missing = table.missing_required();
     if !missing.is_empty() {
         let names: Vec<&str> = missing.iter().map(|symbol| symbol.info().name).collect();
-        return Err(unusable(format!("it lacks {}", names.join(", "))).with_advice("use VDDK 6.5 or newer"));
+        let text = format!("it lacks {}", names.join(", "));
+        return Err(Error::new(ErrorKind::LibraryUnusable, OPERATION, text)
+            .with_subject(file.display().to_string())
+            .with_advice("use VDDK 6.5 or newer"));
     }
     Ok(Loaded { api: Box::leak(Box::new(Api::new(table))), file })
-}
-
-fn open(file: &Path) -> std::result::Result<libloading::Library, libloading::Error> {
-    #[cfg(unix)]
-    {
-        use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
-        // SAFETY: loading runs the library's initialisers. The caller asked for this file by naming its kit.
-        unsafe { Library::open(Some(file), RTLD_NOW | RTLD_LOCAL) }.map(libloading::Library::from)
-    }
-    #[cfg(not(unix))]
-    {
-        // SAFETY: as above; never reached, since VixDiskLib runs on Linux only.
-        unsafe { libloading::Library::new(file) }
-    }
 }
 
 #[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]

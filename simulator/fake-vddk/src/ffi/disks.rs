@@ -25,14 +25,10 @@ pub unsafe extern "C" fn VixDiskLib_Open(
     guarded(|| {
         // SAFETY: the caller's promise. Null is what a client sees when this fails.
         unsafe { store(disk, ptr::null_mut()) }?;
-        let library = library::current()?;
-        let number = connection as usize;
-        let connection = library.connection(number)?;
         // SAFETY: as above.
-        let path = unsafe { required(path) }?;
-        let handle = library.add_disk(open::open(&connection, number, &path, flags, None)?);
+        let handle = opened(connection, || Ok((unsafe { required(path) }?, flags, None)))?;
         // SAFETY: as above.
-        unsafe { store(disk, handle as VddkDisk) }
+        unsafe { store(disk, handle) }
     })
 }
 
@@ -47,22 +43,32 @@ pub unsafe extern "C" fn VixDiskLib_OpenEx(
     guarded(|| {
         // SAFETY: the caller's promise. Null is what a client sees when this fails.
         unsafe { store(disk, ptr::null_mut()) }?;
-        let library = library::current()?;
-        let number = connection as usize;
-        let connection = library.connection(number)?;
-        if params.is_null() {
-            return Err(Code::INVALID_ARG);
-        }
-        // SAFETY: not null, and the caller's promise.
-        let params = unsafe { params.read() };
+        let handle = opened(connection, || {
+            if params.is_null() {
+                return Err(Code::INVALID_ARG);
+            }
+            // SAFETY: not null, and the caller's promise.
+            let params = unsafe { params.read() };
+            // SAFETY: as above.
+            let path = unsafe { required(params.path) }?;
+            // SAFETY: as above.
+            Ok((path, params.flags, unsafe { string(params.change_id) }?))
+        })?;
         // SAFETY: as above.
-        let path = unsafe { required(params.path) }?;
-        // SAFETY: as above.
-        let change_id = unsafe { string(params.change_id) }?;
-        let handle = library.add_disk(open::open(&connection, number, &path, params.flags, change_id)?);
-        // SAFETY: as above.
-        unsafe { store(disk, handle as VddkDisk) }
+        unsafe { store(disk, handle) }
     })
+}
+
+/// Opens a disk over a connection, which is looked for before anything else: path, flags, change id.
+fn opened(
+    connection: VddkConnection,
+    asked: impl FnOnce() -> Answer<(String, u32, Option<String>)>,
+) -> Answer<VddkDisk> {
+    let library = library::current()?;
+    let number = connection as usize;
+    let connection = library.connection(number)?;
+    let (path, flags, change_id) = asked()?;
+    Ok(library.add_disk(open::open(&connection, number, &path, flags, change_id)?) as VddkDisk)
 }
 
 /// The handle is gone even when this fails.
