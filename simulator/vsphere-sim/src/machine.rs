@@ -220,6 +220,14 @@ impl Snapshot {
     }
 }
 
+/// The name of a machine's disk by its number, beside a `.vmx` whose name without the ending is `stem`.
+pub(crate) fn disk_name(stem: &str, number: usize) -> String {
+    match number {
+        0 => format!("{stem}.vmdk"),
+        number => format!("{stem}_{number}.vmdk"),
+    }
+}
+
 /// The disks of a configuration that have files.
 pub(crate) fn disks(config: &t::VirtualMachineConfigInfo) -> Vec<DiskState> {
     let disks = config.hardware.device.iter().filter_map(|device| device.downcast_ref::<t::VirtualDisk>());

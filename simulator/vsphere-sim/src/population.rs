@@ -37,9 +37,6 @@ pub(crate) struct Population {
     pub(crate) tracked: bool,
     /// Whether the machines are on.
     pub(crate) powered_on: bool,
-    /// What the server is: its ids are those of such a one.
-    #[serde(default)]
-    pub(crate) mode: Mode,
 }
 
 /// Where machines can be, in turns.
@@ -47,6 +44,7 @@ struct Places<'t> {
     folders: Vec<&'t Entity>,
     hosts: Vec<&'t Entity>,
     datastore: &'t Entity,
+    datastore_url: String,
     network: Option<&'t Entity>,
 }
 
@@ -57,21 +55,22 @@ impl Population {
         number.is_ok_and(|number| number >= self.first && number - self.first < self.count)
     }
 
-    /// Makes all machines, but for those that are on record, with the hardware that a server of that version gives.
+    /// Makes all machines, but for those that are on record, with the ids of such a server and the hardware that its version gives.
     pub(crate) fn machines(
         &self,
         tree: &Tree,
         on_record: &BTreeMap<String, Option<Machine>>,
+        mode: Mode,
         api: ApiVersion,
     ) -> Vec<Machine> {
-        let places = places(tree);
+        let places = places(tree, mode);
         let mut made = Vec::with_capacity(self.count as usize);
         if places.is_empty() {
             return made;
         }
         let model = self.model(api);
         for number in 0..self.count {
-            let id = self.mode.machine_id(self.first + number);
+            let id = mode.machine_id(self.first + number);
             if on_record.contains_key(&id) {
                 continue;
             }
@@ -142,13 +141,11 @@ impl Population {
             config.hardware.device.push(hardware::nic(network.typed(), &network.name, &mac));
         }
         config.name = name;
-        if let Kind::Datastore { uuid, .. } = &place.datastore.kind {
-            config.datastore_url = vec![t::VirtualMachineConfigInfoDatastoreUrlPair {
-                name: files.name().to_owned(),
-                url: self.mode.datastore_url(uuid),
-                ..Default::default()
-            }];
-        }
+        config.datastore_url = vec![t::VirtualMachineConfigInfoDatastoreUrlPair {
+            name: files.name().to_owned(),
+            url: place.datastore_url.clone(),
+            ..Default::default()
+        }];
         chain::note_tracking(&mut config);
         hardware::arrange(&mut config, &id);
         hardware::connect(&mut config, self.powered_on);
@@ -240,7 +237,7 @@ pub(crate) fn parse_dashed(text: &str) -> Option<DiskUuid> {
     Some(DiskUuid(number.to_be_bytes()))
 }
 
-fn places(tree: &Tree) -> Vec<Places<'_>> {
+fn places(tree: &Tree, mode: Mode) -> Vec<Places<'_>> {
     let datacenters = sorted(tree, tree.root()).into_iter();
     let datacenters = datacenters.filter(|entity| matches!(entity.kind, Kind::Datacenter));
     let place = |datacenter: &'_ Entity| {
@@ -251,10 +248,14 @@ fn places(tree: &Tree) -> Vec<Places<'_>> {
             // Where there are folders, machines are in them.
             folders.retain(|folder| folder.parent.as_deref() != Some(&datacenter.id));
         }
+        let is_store = |entity: &&Entity| matches!(entity.kind, Kind::Datastore { .. });
+        let datastore = below.iter().copied().find(is_store)?;
+        let Kind::Datastore { uuid, .. } = &datastore.kind else { return None };
         Some(Places {
             folders,
             hosts: below.iter().copied().filter(|entity| matches!(entity.kind, Kind::Host { .. })).collect(),
-            datastore: below.iter().copied().find(|entity| matches!(entity.kind, Kind::Datastore { .. }))?,
+            datastore,
+            datastore_url: mode.datastore_url(uuid),
             network: below.iter().copied().find(|entity| matches!(entity.kind, Kind::Network)),
         })
     };

@@ -297,3 +297,43 @@ async fn what_cannot_be_written_is_no_success_and_the_next_start_opens() {
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && error.contains(empty.path().to_str().unwrap()), "{error}");
 }
+
+#[test]
+fn a_host_and_a_version_are_chosen_by_options_that_say_what_is_wrong() {
+    for (options, hints) in [
+        (&["--api-version", "6.5"][..], &["6.7.3", "7.0.3.0", "9.1.0.0"][..]),
+        (&["--api-version", "newest"], &["8.0.3.0"]),
+        (&["--esxi", "--hosts", "2"], &["2 hosts", "an ESXi host by itself"]),
+        (&["--esxi", "--password-env", "SIM_TEST_UNSET"], &["SIM_TEST_UNSET", "root"]),
+    ] {
+        let mut command = Command::new(PROGRAM);
+        command.args(["--vms", "0"]).args(options).env("VSPHERE_SIM_PASSWORD", "x");
+        let output = command.output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            !output.status.success() && hints.iter().all(|hint| error.contains(hint)),
+            "{options:?}: {error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_host_of_an_older_version() {
+    let mut child = Command::new(PROGRAM)
+        .args(["--esxi", "--api-version", "7.0.2", "--vms", "2"])
+        .env("VSPHERE_SIM_PASSWORD", "x")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut value = || lines.next().unwrap().split_once(' ').unwrap().1.to_owned();
+    let (url, _, pin) = (value(), value(), value());
+    let client = Client::connect(&url).thumbprint(pin.parse().unwrap()).await.unwrap();
+    let about = &client.content().about;
+    assert_eq!((about.api_type.as_str(), about.api_version.as_str()), ("HostAgent", "7.0.2.0"));
+    client.login("root", &SecretString::from("x")).await.unwrap();
+    let found = client.find_all::<vim_api::mo::VirtualMachine>("/ha-datacenter/vm/*").await.unwrap();
+    assert_eq!(found.iter().map(|one| one.object.value()).collect::<Vec<_>>(), ["1", "2"]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

@@ -256,7 +256,7 @@ impl Work<'_> {
         let folder = home.parent();
         let stem = home.file_name().strip_suffix(".vmx").unwrap_or("disk");
         for number in 0..1000 {
-            let name = if number == 0 { format!("{stem}.vmdk") } else { format!("{stem}_{number}.vmdk") };
+            let name = machine::disk_name(stem, number);
             let path = DatastorePath::new(datastore, &format!("{}/{name}", folder.relative()))
                 .map_err(|error| from_store(&error, &name))?;
             let is_free =

@@ -18,7 +18,7 @@ use crate::hardware;
 use crate::host_file;
 use crate::inventory::moref;
 use crate::lease;
-use crate::machine::{DiskState, Machine, Place, Power};
+use crate::machine::{self, DiskState, Machine, Place, Power};
 use crate::power;
 use crate::recovery::{self, Intent};
 use crate::tasks::{self, Progress};
@@ -216,10 +216,7 @@ fn copy_nvram(shared: &Shared, machine: &Machine, vmx: &DatastorePath) -> Outcom
 /// The copies of a configuration's disks beside a `.vmx`, in the order of the disks.
 fn copies(config: &t::VirtualMachineConfigInfo, vmx: &DatastorePath) -> Outcome<Vec<DatastorePath>> {
     let stem = vmx.file_name().trim_end_matches(".vmx");
-    let names = (0..crate::machine::disks(config).len()).map(|at| match at {
-        0 => format!("{stem}.vmdk"),
-        at => format!("{stem}_{at}.vmdk"),
-    });
+    let names = (0..machine::disks(config).len()).map(|at| machine::disk_name(stem, at));
     names.map(|name| vmx.sibling(&name).map_err(|error| from_store(&error, &name))).collect()
 }
 
@@ -240,7 +237,7 @@ fn copy_disks(
     new_uuid: bool,
     progress: &mut Progress<'_>,
 ) -> Outcome<()> {
-    let disks: Vec<DiskState> = crate::machine::disks(config);
+    let disks: Vec<DiskState> = machine::disks(config);
     for (path, link) in copies(config, vmx)?.into_iter().zip(chain::links(shared, &disks)?) {
         let name = path.file_name();
         let host: PathBuf = host_of(shared, &path)?;

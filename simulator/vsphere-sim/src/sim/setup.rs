@@ -21,7 +21,7 @@ use crate::faults::FaultBook;
 use crate::inventory::escaped;
 use crate::inventory::tree::Holds;
 use crate::lifecycle::file_stem;
-use crate::machine::{Machine, Place, Power};
+use crate::machine::{self, Machine, Place, Power};
 use crate::population::Population;
 use crate::recovery::{self, Intent, Journal};
 use crate::server::Role;
@@ -183,8 +183,10 @@ fn populate(
         stored.users.push(user(name, password)?);
     }
     let on_record = state_file::load_machines(data_dir)?;
-    let generated =
-        stored.population.as_ref().map(|wish| wish.machines(&stored.tree, &on_record, builder.version));
+    let generated = stored
+        .population
+        .as_ref()
+        .map(|wish| wish.machines(&stored.tree, &on_record, builder.mode, builder.version));
     let machines = on_record.into_values().flatten().chain(generated.into_iter().flatten());
     let machines = machines.map(|machine| (machine.id.clone(), machine)).collect();
     let settings = world::Settings {
@@ -272,7 +274,6 @@ fn new_state(builder: &Builder, data_dir: &Path) -> Result<Stored> {
             disks: wish.disks.clone(),
             tracked: wish.cbt,
             powered_on: wish.powered_on,
-            mode: builder.mode,
         });
         stored.next_id = stored.next_id.saturating_add(wish.count);
     }
@@ -307,7 +308,7 @@ fn add_machine(shared: &Shared, spec: &VmSpec) -> Result<()> {
     let path = |file: String| DatastorePath::new(files.name(), &format!("{folder}/{file}"));
     let root = files.root().join(&folder);
     let vmx = path(format!("{stem}.vmx")).map_err(failed)?;
-    let name_of = |at: usize| if at == 0 { format!("{stem}.vmdk") } else { format!("{stem}_{at}.vmdk") };
+    let name_of = |at: usize| machine::disk_name(&stem, at);
     let refused = |fault: crate::fault::Fault| Error::new(ErrorKind::Store, fault.message);
     let mut intent = Intent::provisional(&id).makes_home(shared, &vmx).map_err(refused)?;
     for at in 0..spec.disks.len() {
