@@ -54,6 +54,11 @@ pub(crate) fn owned(shared: &Shared, machine: &Machine) -> Outcome<Vec<PathBuf>>
     Ok(links(shared, &disks)?.into_iter().map(|link| link.host).collect())
 }
 
+/// Where a file of a datastore is on this machine.
+pub(crate) fn host_of(shared: &Shared, path: &DatastorePath) -> Outcome<PathBuf> {
+    shared.read(|world| world.resolve(path)).map_err(|error| from_store(&error, &path.to_string()))
+}
+
 /// Refuses to take away what another process has open for writing. A disk that is not there is free.
 pub(crate) fn check_free(host: &Path, path: &DatastorePath) -> Outcome<()> {
     match Disk::open(host, Access::ReadWrite, Scope::TopLink) {

@@ -11,7 +11,7 @@ use sim_store::{DatastorePath, Disk, DiskSpec, Provisioning};
 use vim_api::dynamic::{DataObject, Object, Value, get_path, set_path};
 use vim_api::types as t;
 
-use crate::chain::{self, Held};
+use crate::chain::{self, Held, host_of};
 use crate::fault::{Outcome, fault, from_store, invalid_argument, not_found};
 use crate::hardware;
 use crate::machine::{Config, Power};
@@ -250,10 +250,6 @@ fn grow(shared: &Shared, files: &[FileWork]) -> Outcome<()> {
         }
     }
     Ok(())
-}
-
-fn host_of(shared: &Shared, path: &DatastorePath) -> Outcome<std::path::PathBuf> {
-    shared.read(|world| world.resolve(path)).map_err(|error| from_store(&error, &path.to_string()))
 }
 
 fn check(

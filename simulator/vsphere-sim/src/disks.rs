@@ -165,8 +165,8 @@ fn open(disk: &Named, access: Access) -> Outcome<Disk> {
 /// Lets the machines that have a disk show what it has become.
 pub(crate) fn show_machines(shared: &Shared, path: &DatastorePath) -> Outcome<()> {
     let failed = |error: sim_store::Error| from_store(&error, &path.to_string());
-    let host = shared.read(|world| world.resolve(path)).map_err(failed)?;
-    let opened = Disk::open(&host, Access::ReadOnly, Scope::WholeChain).map_err(failed)?;
+    let opened =
+        Disk::open(&chain::host_of(shared, path)?, Access::ReadOnly, Scope::WholeChain).map_err(failed)?;
     let (capacity, provisioning) = (opened.capacity(), opened.provisioning());
     shared.update(|world| {
         let has = |machine: &&Machine| machine.disks().iter().any(|found| found.path == *path);

@@ -18,7 +18,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::fault::{Fault, Outcome, describe, fault};
+use vim_api::types::FileFault;
+
+use crate::fault::{Fault, Outcome, describe, fault, no_disk_space};
 use crate::state_file;
 use crate::world::Shared;
 use crate::{Error, ErrorKind, Result};
@@ -190,13 +192,12 @@ fn left(folder: &Path) -> Result<Vec<(u64, String)>> {
 }
 
 fn unwritable(error: &Error) -> Fault {
-    let base = vim_api::types::FileFault { file: FOLDER.to_owned(), ..Default::default() };
     let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
     let message = describe(error);
     match cause.map(std::io::Error::kind) {
         Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) => {
-            fault(vim_api::types::NoDiskSpace { base, ..Default::default() }, message)
+            no_disk_space(FOLDER, message)
         }
-        _ => fault(base, message),
+        _ => fault(FileFault { file: FOLDER.to_owned(), ..Default::default() }, message),
     }
 }

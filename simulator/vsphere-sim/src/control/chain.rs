@@ -7,7 +7,7 @@ use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use sim_store::{Access, DatastorePath, DeltaFormat, Disk, Extent, LinkKind, Scope, tracking};
+use sim_store::{Access, DatastorePath, DeltaFormat, Disk, Extent, LinkKind, SECTOR, Scope, tracking};
 
 use super::query::Query;
 use crate::fault::describe;
@@ -20,8 +20,6 @@ const CELLS: u64 = 256;
 
 /// Parts at most.
 const MOST_CELLS: u64 = 4096;
-
-const SECTOR: u64 = 512;
 
 /// Who reads while links come and go begins anew so many times.
 const ATTEMPTS: usize = 3;

@@ -117,12 +117,14 @@ fn reload_machine(shared: &Shared, id: &str, path: &DatastorePath) -> Outcome<()
     }
     config.template = machine.config.template;
     let config = configure::finished(shared, id, Power::Off, config);
-    shared.update(|world| {
-        if let Some(machine) = world.machine_mut(id) {
-            machine.config = config;
-        }
-    });
-    chain::write_text_files(shared, id)
+    recovery::carry_out(shared, Intent::of(id), |_| {
+        shared.update(|world| {
+            if let Some(machine) = world.machine_mut(id) {
+                machine.config = config;
+            }
+        });
+        Ok(())
+    })
 }
 
 /// Reads a `.vmx` file.

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sim_store::{DatastorePath, Descriptor, snapshot};
 
+use crate::chain::host_of;
 use crate::fault::{Outcome, from_store};
 use crate::machine::{DiskState, Machine, Snapshot};
 use crate::world::Shared;
@@ -80,7 +81,7 @@ impl Intent {
 
     /// Removes one link of a disk.
     pub(crate) fn removes_link(mut self, shared: &Shared, path: &DatastorePath) -> Outcome<Self> {
-        self.removes(&host(shared, path)?, path)?;
+        self.removes(&host_of(shared, path)?, path)?;
         Ok(self)
     }
 
@@ -109,7 +110,7 @@ impl Intent {
     /// Puts new links over some disks.
     pub(crate) fn makes_children(mut self, shared: &Shared, disks: &[DiskState]) -> Outcome<Self> {
         for disk in disks {
-            let child = snapshot::next_child(&host(shared, &disk.path)?)
+            let child = snapshot::next_child(&host_of(shared, &disk.path)?)
                 .map_err(|error| from_store(&error, &disk.path.to_string()))?;
             for file in disk_files(&crate::chain::beside(&disk.path, &child)?)? {
                 self.makes(shared, file)?;
@@ -133,7 +134,7 @@ impl Intent {
         for disk in disks {
             let mut at = disk.path;
             while !self.links.contains_key(&at) {
-                let host = host(shared, &at)?;
+                let host = host_of(shared, &at)?;
                 let Ok(descriptor) = Descriptor::load(&host) else { break };
                 match &descriptor.parent_hint {
                     Some(parent) => {
@@ -169,7 +170,7 @@ impl Intent {
     }
 
     fn makes(&mut self, shared: &Shared, path: DatastorePath) -> Outcome<()> {
-        if fs::symlink_metadata(host(shared, &path)?).is_err() {
+        if fs::symlink_metadata(host_of(shared, &path)?).is_err() {
             self.files.push(path);
         }
         Ok(())
@@ -177,7 +178,7 @@ impl Intent {
 
     fn makes_folder(&mut self, shared: &Shared, folder: &DatastorePath) -> Outcome<()> {
         let mut at = folder.clone();
-        while !at.relative().is_empty() && !host(shared, &at)?.exists() {
+        while !at.relative().is_empty() && !host_of(shared, &at)?.exists() {
             self.files.push(at.clone());
             at = at.parent();
         }
@@ -201,8 +202,4 @@ fn data_of(path: &DatastorePath, suffix: &str) -> Outcome<DatastorePath> {
 
 pub(super) fn sibling(path: &DatastorePath, name: &str) -> Outcome<DatastorePath> {
     path.sibling(name).map_err(|error| from_store(&error, &path.to_string()))
-}
-
-pub(super) fn host(shared: &Shared, path: &DatastorePath) -> Outcome<std::path::PathBuf> {
-    shared.read(|world| world.resolve(path)).map_err(|error| from_store(&error, &path.to_string()))
 }

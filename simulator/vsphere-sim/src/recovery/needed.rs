@@ -6,7 +6,8 @@ use std::path::Path;
 
 use sim_store::{DatastorePath, Descriptor, ErrorKind};
 
-use super::intent::{Intent, host, sibling};
+use super::intent::{Intent, sibling};
+use crate::chain::host_of;
 use crate::fault::{Outcome, from_store};
 use crate::machine::{Machine, Snapshot};
 use crate::world::Shared;
@@ -38,7 +39,7 @@ pub(super) fn needed(shared: &Shared, intent: &Intent) -> Outcome<BTreeSet<Datas
         if needed.contains(&path) {
             continue;
         }
-        match Descriptor::load(&host(shared, &path)?) {
+        match Descriptor::load(&host_of(shared, &path)?) {
             Ok(descriptor) => {
                 needed.insert(sibling(&path, &descriptor.extent_file)?);
                 if let Some(track) = &descriptor.change_track {
@@ -81,7 +82,7 @@ fn strangers(shared: &Shared, intent: &Intent, folder: &DatastorePath) -> Outcom
     if !intent.files.iter().any(|file| file.parent() == *folder && file.file_name().ends_with(".vmdk")) {
         return Ok(found);
     }
-    let Ok(entries) = fs::read_dir(host(shared, folder)?) else { return Ok(found) };
+    let Ok(entries) = fs::read_dir(host_of(shared, folder)?) else { return Ok(found) };
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let relative = match folder.relative() {

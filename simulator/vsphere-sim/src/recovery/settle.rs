@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use sim_store::{Access, DatastorePath, Disk, Scope, snapshot};
 
-use super::intent::{Intent, host};
+use super::intent::Intent;
 use super::needed::{is_lived_in, needed};
-use crate::chain::{self, Held};
+use crate::chain::{self, Held, host_of};
 use crate::fault::{Outcome, from_store};
 use crate::machine::{self, Machine};
 use crate::world::Shared;
@@ -44,7 +44,7 @@ fn follow_links(shared: &Shared, id: &str, intent: &Intent) -> Outcome<()> {
     let mut machine = Held::take(shared, id)?.machine;
     let survivor = |path: &DatastorePath| -> Outcome<Option<DatastorePath>> {
         let mut at = path;
-        while !host(shared, at)?.exists() {
+        while !host_of(shared, at)?.exists() {
             match intent.links.get(at) {
                 Some(parent) => at = parent,
                 None => return Ok(None),
@@ -98,13 +98,13 @@ fn remove(shared: &Shared, intent: &Intent) -> Outcome<()> {
         if path.relative().is_empty() {
             continue;
         }
-        remove_one(&host(shared, path)?).map_err(|error| files::from_io(&error, &path.to_string()))?;
+        remove_one(&host_of(shared, path)?).map_err(|error| files::from_io(&error, &path.to_string()))?;
     }
     for tree in intent.trees.iter().filter(|tree| !tree.relative().is_empty()) {
         if is_lived_in(shared, tree) {
             continue;
         }
-        match files::remove(&host(shared, tree)?) {
+        match files::remove(&host_of(shared, tree)?) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(files::from_io(&error, &tree.to_string()));
             }
@@ -130,7 +130,7 @@ fn remove_one(path: &Path) -> io::Result<()> {
 /// what the disk is like.
 fn agree(shared: &Shared, path: &DatastorePath) -> Outcome<()> {
     let failed = |error: sim_store::Error| from_store(&error, &path.to_string());
-    let host = host(shared, path)?;
+    let host = host_of(shared, path)?;
     let capacity = match Disk::open(&host, Access::ReadOnly, Scope::WholeChain) {
         Ok(disk) => disk.capacity(),
         // A disk that was to be made or removed meanwhile.
