@@ -7,7 +7,8 @@ use vixdisklib::{ErrorKind, Library, LibraryOptions};
 #[test]
 fn vddk_folder_without_a_library() {
     let folder = tempfile::tempdir().unwrap();
-    let options = || LibraryOptions::new(folder.path()).temp_directory(folder.path().join("tmp"));
+    let options =
+        || LibraryOptions::new(folder.path()).in_process().temp_directory(folder.path().join("tmp"));
     let error = Library::open(options()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LibraryNotFound);
     let shown = error.to_string();

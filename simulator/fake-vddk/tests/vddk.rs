@@ -6,4 +6,4 @@
 #[path = "vddk/suite.rs"]
 mod suite;
 
-const SETUP: suite::setup::Setup = suite::setup::Setup { version: "8.0.3", upper_bits: 0 };
+const SETUP: suite::setup::Setup = suite::setup::Setup { version: "8.0.3", upper_bits: 0, isolated: false };
