@@ -135,6 +135,9 @@ impl Library {
 
     /// A list may name transports that only other machines have; but whoever wonders about the one taken should find out why.
     fn warn_of_unlisted(&self, wanted: &[TransportMode]) {
+        if wanted.is_empty() {
+            return;
+        }
         let Ok(offered) = self.transport_modes() else { return };
         for mode in wanted.iter().filter(|mode| !offered.contains(mode)) {
             tracing::warn!(%mode, "this library does not offer a transport that was asked for");

@@ -70,6 +70,9 @@
 
 #![deny(unsafe_code)]
 
+#[cfg(not(target_os = "linux"))]
+compile_error!("vixdisklib is for Linux: VDDK and its worker process are driven nowhere else");
+
 mod access;
 mod config;
 mod connection;

@@ -22,6 +22,9 @@ struct State {
     end: u64,
     kept: Vec<Chunk>,
     kept_bytes: usize,
+    /// Given up, and the worker does not know it yet. Regions are dropped on the thread that reads from the worker too, which
+    /// must not wait for it to read.
+    given_up: Vec<u64>,
 }
 
 #[derive(Clone)]
@@ -39,7 +42,7 @@ pub(crate) struct Region {
 
 impl Memory {
     pub(super) fn new(file: SharedFile) -> Memory {
-        let state = State { next_region: 1, end: 0, kept: Vec::new(), kept_bytes: 0 };
+        let state = State { next_region: 1, end: 0, kept: Vec::new(), kept_bytes: 0, given_up: Vec::new() };
         Memory { file, state: Mutex::new(state) }
     }
 
@@ -50,18 +53,19 @@ impl Memory {
             .max(1)
             .checked_next_multiple_of(PAGE)
             .ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
-        let (number, offset) = {
+        let (number, offset, given_up) = {
             let mut state = memory.state.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(place) = state.kept.iter().rposition(|chunk| chunk.mapping.length() == length) {
                 state.kept_bytes -= length;
                 let chunk = state.kept.swap_remove(place);
                 return Ok(Region { chunk, process: Arc::clone(process) });
             }
-            let place = (state.next_region, state.end);
+            let place = (state.next_region, state.end, std::mem::take(&mut state.given_up));
             state.next_region += 1;
             state.end = state.end.saturating_add(length as u64);
             place
         };
+        given_up.into_iter().for_each(|region| process.tell(&ToWorker::Unmap { region }));
         memory.file.reserve(offset, length)?;
         let mapping = memory.file.map(offset, length)?;
         // A worker that does not hear of it is dead, and says so to whoever uses the region.
@@ -70,7 +74,7 @@ impl Memory {
         Ok(Region { chunk, process: Arc::clone(process) })
     }
 
-    fn take_back(&self, process: &Shared, chunk: Chunk) {
+    fn take_back(&self, chunk: Chunk) {
         let length = chunk.mapping.length();
         {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,8 +83,8 @@ impl Memory {
                 state.kept.push(chunk);
                 return;
             }
+            state.given_up.push(chunk.number);
         }
-        process.tell(&ToWorker::Unmap { region: chunk.number });
         // The last share is the region's own, which is being dropped.
         if let Err(error) = self.file.release(chunk.offset, length) {
             tracing::warn!(%error, "shared memory could not be given back");
@@ -107,6 +111,6 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
-        self.process.memory.take_back(&self.process, self.chunk.clone());
+        self.process.memory.take_back(self.chunk.clone());
     }
 }

@@ -6,6 +6,7 @@ use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -281,7 +282,8 @@ impl Shared {
                     }
                     continue;
                 }
-                Ok(Some(message)) => self.take(message),
+                // A `tracing` subscriber runs in here. When it panics this thread must go on: others wait for it.
+                Ok(Some(message)) => catch_unwind(AssertUnwindSafe(|| self.take(message))).unwrap_or(Ok(())),
                 Ok(None) => break,
                 Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
                     Err("it sent what is no message")

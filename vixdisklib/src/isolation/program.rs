@@ -115,6 +115,8 @@ fn command(candidate: &Candidate, directory: &Path) -> Command {
     command.env(SEARCH_PATH, search_path(&libraries, std::env::var_os(SEARCH_PATH).as_deref()));
     // Standard error is where dying C libraries leave their last words; standard output is the program's.
     command.stdin(Stdio::null()).stdout(Stdio::null());
+    // What a terminal sends to the program (an interrupt) is for the program to act on, with the library at hand.
+    command.process_group(0);
     command
 }
 

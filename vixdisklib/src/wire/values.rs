@@ -1,6 +1,7 @@
 //! How plain values are written.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -118,19 +119,8 @@ impl Wire for PathBuf {
     }
 
     fn take(reader: &mut Reader<'_>) -> Option<PathBuf> {
-        path(take_bytes(reader)?)
+        Some(PathBuf::from(OsStr::from_bytes(take_bytes(reader)?)))
     }
-}
-
-#[cfg(unix)]
-fn path(bytes: &[u8]) -> Option<PathBuf> {
-    use std::os::unix::ffi::OsStrExt;
-    Some(PathBuf::from(std::ffi::OsStr::from_bytes(bytes)))
-}
-
-#[cfg(not(unix))]
-fn path(bytes: &[u8]) -> Option<PathBuf> {
-    std::str::from_utf8(bytes).ok().map(PathBuf::from)
 }
 
 impl<T: Wire> Wire for Option<T> {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use futures::executor::block_on;
 use vixdisklib::{AlignedBuf, ConnectParams, ErrorKind, IoMode, Library, OpenOptions, Sectors, TimeLimits};
 
-use super::stage::{ENTRY, Stage, connect, pattern, runs, signal, wait_until};
+use super::stage::{Stage, connect, pattern, runs, signal, wait_until};
 
 /// Stops the worker, so that whatever is asked of it stays under way.
 fn stopped(library: &Library) -> u32 {
@@ -76,7 +76,8 @@ fn a_segmentation_fault_is_told_apart_from_an_abort() {
 #[test]
 fn a_worker_that_hangs_is_killed_in_time() {
     let stage = Stage::new();
-    let second = Some(Duration::from_millis(300));
+    stage.disk(&stage.library());
+    let second = Some(Duration::from_secs(1));
     let limits = TimeLimits::none().io(second).control(Some(Duration::from_secs(60)));
     let library = Library::open(stage.options().time_limits(limits)).unwrap();
     let disk = stage.open(&library, OpenOptions::read_only().queue_depth(2).max_request(64 << 10));
@@ -85,9 +86,9 @@ fn a_worker_that_hangs_is_killed_in_time() {
     let error = disk.read(Sectors(0), &mut vec![0; 1 << 20]).unwrap_err();
     assert_eq!((error.kind(), error.signal()), (ErrorKind::TimedOut, Some(9)));
     let took = began.elapsed();
-    assert!((Duration::from_millis(300)..Duration::from_secs(20)).contains(&took), "{took:?}");
+    assert!((Duration::from_secs(1)..Duration::from_secs(20)).contains(&took), "{took:?}");
     let shown = error.to_string();
-    assert!(shown.contains("Read within 0.3 s") && shown.contains("time_limits"), "{shown}");
+    assert!(shown.contains("Read within 1 s") && shown.contains("time_limits"), "{shown}");
     wait_until("the worker is gone", || !runs(worker));
     drop(disk);
     stage.open(&library, OpenOptions::read_only()).read(Sectors(0), &mut [0; 512]).unwrap();
@@ -96,11 +97,11 @@ fn a_worker_that_hangs_is_killed_in_time() {
 #[test]
 fn a_connect_that_hangs_is_ended_too() {
     let stage = Stage::new();
-    let limits = TimeLimits::none().control(Some(Duration::from_millis(300)));
+    let limits = TimeLimits::none().control(Some(Duration::from_secs(5)));
     let library = Library::open(stage.options().time_limits(limits)).unwrap();
     stopped(&library);
     let error = library.connect(&ConnectParams::local(), vixdisklib::ConnectOptions::new()).unwrap_err();
-    assert_eq!((error.kind(), error.operation()), (ErrorKind::TimedOut, "list the transport modes"));
+    assert_eq!((error.kind(), error.operation()), (ErrorKind::TimedOut, "connect to"));
     connect(&library);
 }
 
@@ -201,5 +202,4 @@ fn no_worker_outlives_its_program() {
     program.wait().unwrap();
     wait_until("the worker has ended", || !runs(worker));
     std::fs::remove_dir_all(root).unwrap();
-    assert!(ENTRY.contains("worker_entry"));
 }

@@ -60,6 +60,7 @@ fn every_sort_of_buffer_serves_and_memory_is_reused() {
         disk.read(Sectors(0), &mut whole).unwrap();
         drop(disk.buffer(1 << 20).unwrap());
     }
-    assert_eq!(mapped(), before);
+    // Less when the other worker's has gone meanwhile.
+    assert!(mapped() <= before);
     assert_ne!(stage.options(), LibraryOptions::new(stage.kit()));
 }

@@ -70,9 +70,9 @@ pub(crate) fn pattern() -> Vec<u8> {
     (0..SECTORS as usize * 512).map(|at| (at / 512) as u8 ^ (at % 253) as u8).collect()
 }
 
-/// Sends a signal by the system's own program.
+/// Sends a signal by the shell.
 pub(crate) fn signal(worker: u32, name: &str) {
-    let sent = Command::new("kill").args([&format!("-{name}"), &worker.to_string()]).status().unwrap();
+    let sent = Command::new("sh").args(["-c", &format!("kill -{name} {worker}")]).status().unwrap();
     assert!(sent.success());
 }
 
