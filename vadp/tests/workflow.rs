@@ -11,3 +11,5 @@ mod harness;
 mod bad_input;
 #[path = "workflow/journey.rs"]
 mod journey;
+#[path = "workflow/privileges.rs"]
+mod privileges;

@@ -35,6 +35,8 @@ mod find;
 mod folder;
 #[path = "server/full.rs"]
 mod full;
+#[path = "server/groups.rs"]
+mod groups;
 #[path = "server/guest_writers.rs"]
 mod guest_writers;
 #[path = "server/history.rs"]
@@ -53,6 +55,8 @@ mod managed_disks;
 mod managed_files;
 #[path = "server/managers.rs"]
 mod managers;
+#[path = "server/privileges.rs"]
+mod privileges;
 #[path = "server/properties.rs"]
 mod properties;
 #[path = "server/raw.rs"]

@@ -19,6 +19,8 @@ const KEYS: [i32; 2] = [2000, 2001];
 /// In bytes: the last grain is short, and so is the last sector's page.
 const CAPACITIES: [usize; 2] = [(1 << 20) + 1536, 640 << 10];
 const GRAIN: usize = 64 << 10;
+/// Few, so that windows are cut.
+const AREAS_IN_ANSWER: usize = 3;
 const MOST_SNAPSHOTS: usize = 4;
 /// Change ids that are remembered of each disk.
 const MOST_KNOWN: usize = 6;
@@ -179,7 +181,10 @@ impl Life {
                         let sector = match work {
                             Work::Write => expected_sector(workload.seed, uuid, lba, tick),
                             Work::Zero | Work::Discard => [0; 512],
-                            Work::Rewrite => continue,
+                            Work::Rewrite => {
+                                self.oracle.touch(disk, lba as usize * 512, 512);
+                                continue;
+                            }
                         };
                         self.oracle.write(disk, lba as usize * 512, &sector);
                     }
@@ -346,6 +351,9 @@ impl Life {
                     told.answered += 1;
                     let differs = differing(&known.content, &state.content);
                     assert!(covers(&areas, &differs), "{}: {areas:?} for {differs:?}", self.story());
+                    let touched = Oracle::touched_since(known.moment, state);
+                    let more = beyond(&areas, &touched);
+                    assert!(more.is_none(), "{}: {more:?} was not written since {}", self.story(), known.id);
                 }
                 (None, false) => told.refused += 1,
                 (areas, wanted) => panic!(
@@ -366,6 +374,8 @@ impl Life {
                     false => differing(&vec![0; state.content.len()], &state.content),
                 };
                 assert!(covers(&areas, &wanted), "{}: * is {areas:?} for {wanted:?}", self.story());
+                let more = beyond(&areas, &state.used).filter(|_| !self.nfs);
+                assert!(more.is_none(), "{}: {more:?} was never written", self.story());
             }
             None if refused => told.refused += 1,
             areas => panic!("{}: * refused {refused}: {areas:?}", self.story()),
@@ -384,13 +394,17 @@ impl Life {
         // Anywhere, so that a window that begins within a grain is seen too.
         let first = if self.chance.one_in(2) { 0 } else { self.chance.below(capacity) };
         let mut all = Vec::new();
-        // A window from the middle on does not tell of what is before it: that is asked for from the beginning.
+        // A window from the middle on does not tell of what is before it: that is asked for from the beginning, and has to say
+        // the same of what is behind.
+        let mut behind = None;
         let mut rounds = vec![first as i64];
         if first > 0 {
             rounds = vec![first as i64, 0];
         }
         for begin in rounds {
-            all.clear();
+            if begin == 0 && first > 0 {
+                behind = Some(joined(&std::mem::take(&mut all)));
+            }
             let mut at = begin;
             while at < capacity as i64 {
                 let window = match vm.query_changed_disk_areas(snapshot, KEYS[disk], at, id).await {
@@ -401,7 +415,7 @@ impl Life {
                     }
                 };
                 assert_eq!(window.start_offset, at, "{}", self.story());
-                assert!(window.length > 0 && window.changed_area.len() <= 2000, "{}", self.story());
+                assert!(window.length > 0 && window.changed_area.len() <= AREAS_IN_ANSWER, "{}", self.story());
                 let mut last = at;
                 for area in &window.changed_area {
                     let end = area.start + area.length;
@@ -413,6 +427,10 @@ impl Life {
                 at += window.length;
             }
             assert_eq!(at, capacity as i64, "windows sum to the capacity: {}", self.story());
+        }
+        if let Some(behind) = behind {
+            let clipped = all.iter().filter(|(_, end)| *end > first).map(|(start, end)| ((*start).max(first), *end));
+            assert_eq!(behind, joined(&clipped.collect::<Vec<_>>()), "{}: from {first}", self.story());
         }
         Some(all)
     }
@@ -474,8 +492,8 @@ impl Life {
     }
 }
 
-fn covers(areas: &[(usize, usize)], wanted: &[(usize, usize)]) -> bool {
-    // Areas that touch are one.
+/// Areas that touch are one.
+fn joined(areas: &[(usize, usize)]) -> Vec<(usize, usize)> {
     let mut joined: Vec<(usize, usize)> = Vec::new();
     for (start, end) in areas {
         match joined.last_mut() {
@@ -483,7 +501,21 @@ fn covers(areas: &[(usize, usize)], wanted: &[(usize, usize)]) -> bool {
             _ => joined.push((*start, *end)),
         }
     }
+    joined
+}
+
+fn covers(areas: &[(usize, usize)], wanted: &[(usize, usize)]) -> bool {
+    let joined = joined(areas);
     wanted.iter().all(|(from, to)| joined.iter().any(|(start, end)| start <= from && to <= end))
+}
+
+/// The first grain in the areas of which nothing was written.
+fn beyond(areas: &[(usize, usize)], written: &[(usize, usize)]) -> Option<usize> {
+    let mut grains = areas.iter().flat_map(|(start, end)| start / GRAIN..end.div_ceil(GRAIN));
+    grains.find(|grain| {
+        let (from, to) = (grain * GRAIN, (grain + 1) * GRAIN);
+        !written.iter().any(|(start, end)| *start < to && from < *end)
+    })
 }
 
 async fn start(folder: &std::path::Path, nfs: bool, all: Option<AllAreas>, power_loss_renews: bool) -> Sim {
@@ -496,7 +528,11 @@ async fn start(folder: &std::path::Path, nfs: bool, all: Option<AllAreas>, power
     Sim::builder()
         .data_dir(folder)
         .datastore(store)
-        .tracking(TrackingRules { renewed_by_power_loss: power_loss_renews, ..Default::default() })
+        .tracking(TrackingRules {
+            renewed_by_power_loss: power_loss_renews,
+            areas_in_answer: AREAS_IN_ANSWER,
+            ..Default::default()
+        })
         .control("127.0.0.1:0".parse().unwrap())
         .user("model", SecretString::from("of changes"))
         .task_duration(Duration::from_millis(1))
