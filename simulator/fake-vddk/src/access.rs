@@ -28,14 +28,16 @@ pub(crate) fn prepare(library: &Library, params: &Params, identity: &str) -> Ans
 
 /// Ends the access of the same identity. That there is none is fine: crash clean-up calls this too.
 pub(crate) fn end(library: &Library, params: &Params, identity: &str) -> Answer<()> {
-    change(library, params, identity, "EndAccess", ENABLE_METHODS, |prepared, machine| match prepared.get(machine) {
-        Some(holder) if holder != identity => {
-            log::warn(&format!("{machine} was prepared by {holder:?}, not by {identity:?}"));
-            Err(Code::OPERATION_DISABLED)
-        }
-        _ => {
-            prepared.remove(machine);
-            Ok(())
+    change(library, params, identity, "EndAccess", ENABLE_METHODS, |prepared, machine| {
+        match prepared.get(machine) {
+            Some(holder) if holder != identity => {
+                log::warn(&format!("{machine} was prepared by {holder:?}, not by {identity:?}"));
+                Err(Code::OPERATION_DISABLED)
+            }
+            _ => {
+                prepared.remove(machine);
+                Ok(())
+            }
         }
     })
 }

@@ -103,7 +103,8 @@ impl Permission {
 impl Authorization {
     /// Gives a permission, in place of the one that the principal has on the object.
     pub(crate) fn grant(&mut self, new: Permission) {
-        self.permissions.retain(|known| known.entity != new.entity || !known.is_of(&new.principal, new.group));
+        self.permissions
+            .retain(|known| known.entity != new.entity || !known.is_of(&new.principal, new.group));
         self.permissions.push(new);
     }
 

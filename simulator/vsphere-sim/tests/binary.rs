@@ -141,11 +141,16 @@ fn further_users_come_from_a_file_and_their_passwords_do_not() {
     assert!(!kept.contains("another secret"));
     let kept: serde_json::Value = serde_json::from_str(&kept).unwrap();
     let given: Vec<_> = kept["authorization"]["permissions"].as_array().unwrap().iter().collect();
-    let of = |name: &str| given.iter().find(|known| known["principal"] == name).map(|known| known["group"].clone());
+    let of = |name: &str| {
+        given.iter().find(|known| known["principal"] == name).map(|known| known["group"].clone())
+    };
     assert_eq!((of("job@d"), of("readers@d"), of("ann@d")), (Some(false.into()), Some(true.into()), None));
     for (json, said) in [
         (r#"{"users": {"a": {"password": "secret"}}}"#, "unknown field `password`"),
-        (r#"{"users": {"a": {"password_env": "NOT_SET_ANYWHERE"}}}"#, "NOT_SET_ANYWHERE to the password of a"),
+        (
+            r#"{"users": {"a": {"password_env": "NOT_SET_ANYWHERE"}}}"#,
+            "NOT_SET_ANYWHERE to the password of a",
+        ),
         (r#"{"roles": {"r": ["No.Such"]}}"#, "No.Such"),
         (r#"{"groups": {"g": {"members": ["stranger"]}}}"#, "stranger"),
         (r#"{"users": {"a": {"password_env": "JOB_PASSWORD", "role": "NoSuchRole"}}}"#, "NoSuchRole"),

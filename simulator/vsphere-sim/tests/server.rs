@@ -27,6 +27,8 @@ mod control;
 mod disabled_methods;
 #[path = "server/events.rs"]
 mod events;
+#[path = "server/fault_table.rs"]
+mod fault_table;
 #[path = "server/faults.rs"]
 mod faults;
 #[path = "server/find.rs"]

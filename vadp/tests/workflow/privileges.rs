@@ -18,7 +18,7 @@ const BACKUP: [&str; 6] = [
 const USER: &str = "backup@vsphere.local";
 
 /// A user with these privileges.
-async fn world(privileges: &[&str]) -> World {
+async fn world_of(privileges: &[&str]) -> World {
     let password = SecretString::from("a password");
     let with_user = |builder: vsphere_sim::Builder| {
         builder.add_role("backup", privileges).add_user(USER, password.clone(), "backup")
@@ -34,7 +34,7 @@ fn all_but(missing: &str) -> Vec<&'static str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_guides_privileges_suffice_for_backups() {
-    let world = world(&BACKUP).await;
+    let world = world_of(&BACKUP).await;
     world.write(0, 0, MIB, 1);
     world.full().await.unwrap();
     world.write(0, 4 * MIB, 4096, 2);
@@ -50,8 +50,8 @@ async fn without_one_of_them_the_backup_fails_cleanly_and_says_what_to_check() {
         ("VirtualMachine.Provisioning.DiskRandomRead", "3014"),
         ("VirtualMachine.Config.DiskLease", "VirtualMachine.Config.DiskLease"),
     ] {
-        let world = world(&all_but(missing)).await;
-        let error = world.full().await.unwrap_err();
+        let world = world_of(&all_but(missing)).await;
+        let error = world.full().await.err().unwrap();
         assert!(story(&error).contains(said), "{missing}: {}", story(&error));
         assert_eq!(world.points().await, 0);
         world.assert_clean();
@@ -60,13 +60,13 @@ async fn without_one_of_them_the_backup_fails_cleanly_and_says_what_to_check() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reading_is_not_writing() {
-    let world = world(&[&BACKUP[..], &["VirtualMachine.Interact.PowerOff"]].concat()).await;
+    let world = world_of(&[&BACKUP[..], &["VirtualMachine.Interact.PowerOff"]].concat()).await;
     world.write(0, 0, MIB, 1);
     let full = world.full().await.unwrap();
     world.write(0, 0, MIB, 2);
     let before = world.digests();
     world.power_off().await;
-    let error = world.revert(&full.point).await.unwrap_err();
+    let error = world.revert(&full.point).await.err().unwrap();
     assert!(story(&error).contains("DiskRandomAccess"), "{}", story(&error));
     assert_eq!(world.digests(), before, "nothing was written");
 }

@@ -27,7 +27,8 @@ fn of_user(world: &World, user: &str) -> UserRights {
     if rights.are_alike_everywhere() {
         return UserRights { elsewhere, on: BTreeMap::new() };
     }
-    let on = world.machines().map(|machine| (machine.id.clone(), held(&rights, &machine_ref(machine).cast())));
+    let on =
+        world.machines().map(|machine| (machine.id.clone(), held(&rights, &machine_ref(machine).cast())));
     let on = on.filter(|(_, here)| *here != elsewhere).collect();
     UserRights { elsewhere, on }
 }

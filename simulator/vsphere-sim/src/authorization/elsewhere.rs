@@ -45,7 +45,8 @@ const ABOUT_NO_DISK: [&str; 4] =
 /// # Errors
 /// `NotAuthenticated`, `NoPermission`, `PbmFaultNoPermission`.
 pub(crate) fn admit_beside(world: &World, cookie: Option<&str>, call: &Call) -> Outcome<()> {
-    let session = cookie.and_then(|cookie| world.sessions.get(cookie)).ok_or_else(|| not_authenticated(&call.this))?;
+    let session =
+        cookie.and_then(|cookie| world.sessions.get(cookie)).ok_or_else(|| not_authenticated(&call.this))?;
     let rights = world.rights(&session.user);
     let name = call.method.as_str();
     if call.service == Service::Pbm {

@@ -62,7 +62,8 @@ impl Rights<'_> {
         }
         let entity = subject_of(self.world, object);
         let upwards = lineage(self.world, &entity);
-        let nearest = upwards.iter().map(|at| self.roles_at(at, *at != entity)).find(|roles| !roles.is_empty());
+        let nearest =
+            upwards.iter().map(|at| self.roles_at(at, *at != entity)).find(|roles| !roles.is_empty());
         if let Some(roles) = nearest {
             return roles.into();
         }

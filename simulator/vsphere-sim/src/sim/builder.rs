@@ -200,12 +200,7 @@ impl Builder {
     /// Adds a group of users, who have its role on the root folder and all below it. On an object where a user and its
     /// groups have permissions, the user's own counts alone; where only groups have some, what any of them may do. `members`
     /// are users of this builder. As with users, permissions in a data folder stay, and `None` gives none.
-    pub fn add_group<'a>(
-        mut self,
-        name: &str,
-        members: &[&str],
-        role: impl Into<Option<&'a str>>,
-    ) -> Self {
+    pub fn add_group<'a>(mut self, name: &str, members: &[&str], role: impl Into<Option<&'a str>>) -> Self {
         let members = members.iter().map(|member| (*member).to_owned()).collect();
         self.groups.push((Group { name: name.to_owned(), members }, role.into().map(str::to_owned)));
         self

@@ -16,6 +16,7 @@ use vim_api::types as t;
 
 use super::builder::{Builder, Content, DiskSpec, VmSpec};
 use super::{Sim, Thumbprints};
+use crate::authorization::Permission;
 use crate::clock::ServerClock;
 use crate::faults::FaultBook;
 use crate::inventory::escaped;
@@ -24,7 +25,6 @@ use crate::lifecycle::file_stem;
 use crate::machine::{self, Machine, Place, Power};
 use crate::population::Population;
 use crate::recovery::{self, Intent, Journal};
-use crate::authorization::Permission;
 use crate::server::Role;
 use crate::users::Group;
 use crate::world::{self, LookupEntry, Shared, Stored};
@@ -226,9 +226,8 @@ fn groups(builder: &Builder, users: &[UserRecord]) -> Result<Vec<Group>> {
         if groups.iter().any(|known| authorization::same_principal(&known.name, name)) {
             return wrong(format!("there are two groups {name:?}"));
         }
-        let is_user = |member: &&String| {
-            users.iter().any(|user| authorization::same_principal(&user.name, member))
-        };
+        let is_user =
+            |member: &&String| users.iter().any(|user| authorization::same_principal(&user.name, member));
         if let Some(stranger) = group.members.iter().find(|member| !is_user(member)) {
             return wrong(format!("the group {name:?}: there is no user {stranger:?}"));
         }

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use sim_store::state::Inventory;
 use sim_store::state::rights::{DISABLE_METHODS, DISK_LEASE, DISK_RANDOM_ACCESS, DISK_RANDOM_READ};
 use vim_api::dynamic::Poly;
-use vim_api::mo;
+use vim_api::mo::{self, Managed};
 use vim_api::rest::{Cardinality, NewCategory};
 use vim_api::types as t;
 use vim_api::{Client, Error, MoRef};
@@ -97,13 +97,13 @@ async fn lists_show_what_the_user_sees() {
     assert!(empty.status == 200 && !empty.text().contains("DC0"), "{}", empty.text());
     assert_eq!(list("nobody", "/folder?dcPath=DC0").await.status, 403);
     // One machine alone: the way to it is seen, and no datastore.
-    allow(&sim, "nobody", "browser", &sim.vm("vm-1").unwrap().moref().cast()).await;
-    assert!(list("nobody", "/folder").await.text().contains(">DC0<"));
-    let stores = list("nobody", "/folder?dcPath=DC0").await;
+    allow(&sim, "stranger", "browser", &sim.vm("vm-1").unwrap().moref().cast()).await;
+    assert!(list("stranger", "/folder").await.text().contains(">DC0<"));
+    let stores = list("stranger", "/folder?dcPath=DC0").await;
     assert!(stores.status == 200 && !stores.text().contains("datastore1"), "{}", stores.text());
-    assert_eq!(list("nobody", &url("vm-1/vm-1.vmx")).await.status, 403);
-    allow(&sim, "nobody", "browser", &MoRef::of_type("Datastore", "datastore-11")).await;
-    assert_eq!(list("nobody", &url("vm-1/vm-1.vmx")).await.status, 200);
+    assert_eq!(list("stranger", &url("vm-1/vm-1.vmx")).await.status, 403);
+    allow(&sim, "stranger", "browser", &MoRef::of_type("Datastore", "datastore-11")).await;
+    assert_eq!(list("stranger", &url("vm-1/vm-1.vmx")).await.status, 200);
 }
 
 #[tokio::test]
@@ -112,7 +112,8 @@ async fn a_ticket_is_as_good_as_its_user() {
     let get = async |user: &str| {
         let client = log_in(&sim, user).await;
         let manager: mo::SessionManager = client.bind(&client.content().session_manager.clone().unwrap());
-        let spec = t::SessionManagerHttpServiceRequestSpec { url: url("vm-1/vm-1.vmx"), ..Default::default() };
+        let spec =
+            t::SessionManagerHttpServiceRequestSpec { url: url("vm-1/vm-1.vmx"), ..Default::default() };
         let ticket = manager.acquire_generic_service_ticket(&Poly::new(spec)).await.unwrap();
         let cookie = format!("Cookie: vmware_cgi_ticket=\"{}\"\r\n", ticket.id);
         ask(&sim, "GET", &url("vm-1/vm-1.vmx"), &cookie, b"").await.status
@@ -125,7 +126,8 @@ async fn a_ticket_is_as_good_as_its_user() {
 async fn a_lease_was_allowed_when_it_was_made() {
     let sim = start(&[("exporter", &["VApp.Export"])]).await;
     let client = log_in(&sim, "exporter").await;
-    let lease = client.bind::<mo::VirtualMachine>(&sim.vm("vm-1").unwrap().moref()).export_vm().await.unwrap();
+    let lease =
+        client.bind::<mo::VirtualMachine>(&sim.vm("vm-1").unwrap().moref()).export_vm().await.unwrap();
     let lease: mo::HttpNfcLease = client.bind(&lease);
     while lease.require(mo::HttpNfcLease::STATE).await.unwrap() != t::HttpNfcLeaseState::Ready {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
@@ -209,9 +211,10 @@ async fn policies_want_their_view() {
     // Who has no privilege there gets as far as the service, and no further.
     let policies = log_in(&sim, "other").await.storage_policies().await.unwrap();
     let vm = sim.vm("vm-1").unwrap().moref();
-    for refused in
-        [policies.list().await.map(drop).unwrap_err(), policies.of_machine(&vm, &[]).await.map(drop).unwrap_err()]
-    {
+    for refused in [
+        policies.list().await.map(drop).unwrap_err(),
+        policies.of_machine(&vm, &[]).await.map(drop).unwrap_err(),
+    ] {
         let fault = refused.find_fault::<t::PbmFaultNoPermission>().unwrap_or_else(|| panic!("{refused:?}"));
         assert_eq!(fault.missing_privileges[0].privilege_ids, ["StorageProfile.View"]);
     }

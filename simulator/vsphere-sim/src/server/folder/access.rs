@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hyper::{Method, StatusCode};
 use hyper::header::{AUTHORIZATION, HeaderMap};
 use hyper::http::request::Parts;
+use hyper::{Method, StatusCode};
 
 use super::{Outcome, Refusal, Wanted, blocking};
 use crate::authorization::elsewhere;

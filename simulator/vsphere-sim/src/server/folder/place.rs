@@ -7,8 +7,8 @@ use sim_store::{Datastore, DatastorePath};
 use vim_api::MoRef;
 
 use super::{Outcome, Refusal, is_at};
-use crate::inventory::tree::Entity;
 use crate::inventory::places::{HOST_DATACENTER, percent_decoded};
+use crate::inventory::tree::Entity;
 use crate::population;
 use crate::world::{Shared, World};
 
