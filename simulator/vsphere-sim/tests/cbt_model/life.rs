@@ -20,7 +20,7 @@ const KEYS: [i32; 2] = [2000, 2001];
 const CAPACITIES: [usize; 2] = [(1 << 20) + 1536, 640 << 10];
 const GRAIN: usize = 64 << 10;
 /// Few, so that windows are cut.
-const AREAS_IN_ANSWER: usize = 3;
+const AREAS_IN_ANSWER: usize = 2;
 const MOST_SNAPSHOTS: usize = 4;
 /// Change ids that are remembered of each disk.
 const MOST_KNOWN: usize = 6;
@@ -134,13 +134,16 @@ impl Life {
     fn write(&mut self) {
         let disk = self.disk();
         let capacity = self.oracle.live[disk].content.len();
-        let kind = self.chance.below(6);
+        let kind = self.chance.below(7);
         let (offset, length) = match kind {
             0 => (self.chance.below(capacity), 1 + self.chance.below(5000)),
             1 => (self.chance.below(capacity), 1 + self.chance.below(200_000)),
-            2 => {
-                let edge = GRAIN * (1 + self.chance.below(capacity / GRAIN));
-                (edge - 1 - self.chance.below(3000), 2 + self.chance.below(6000))
+            2 | 6 => {
+                // At an edge of a grain or the disk's end, to the byte: up to it, over it, or just before and behind.
+                let edge = (GRAIN * (1 + self.chance.below(capacity / GRAIN + 1))).min(capacity);
+                let before = [0, 1, 511, self.chance.below(3000)][self.chance.below(4)];
+                let length = [1, before + 1, before + 2, 2 + self.chance.below(6000)][self.chance.below(4)];
+                (edge - 1 - before, length)
             }
             _ => (self.chance.below(capacity) / 4096 * 4096, 4096 * (1 + self.chance.below(40))),
         };
