@@ -19,3 +19,5 @@ mod journey;
 mod preflight;
 #[path = "workflow/quiescing.rs"]
 mod quiescing;
+#[path = "workflow/privileges.rs"]
+mod privileges;

@@ -27,6 +27,8 @@ mod control;
 mod disabled_methods;
 #[path = "server/events.rs"]
 mod events;
+#[path = "server/fault_table.rs"]
+mod fault_table;
 #[path = "server/faults.rs"]
 mod faults;
 #[path = "server/find.rs"]
@@ -35,6 +37,8 @@ mod find;
 mod folder;
 #[path = "server/full.rs"]
 mod full;
+#[path = "server/groups.rs"]
+mod groups;
 #[path = "server/guest_writers.rs"]
 mod guest_writers;
 #[path = "server/history.rs"]
@@ -53,6 +57,8 @@ mod managed_disks;
 mod managed_files;
 #[path = "server/managers.rs"]
 mod managers;
+#[path = "server/privileges.rs"]
+mod privileges;
 #[path = "server/properties.rs"]
 mod properties;
 #[path = "server/raw.rs"]
