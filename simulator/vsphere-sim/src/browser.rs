@@ -210,7 +210,7 @@ impl Search {
             }
         }
         let mut unmade = population::unmade_folders(shared, &folder.path);
-        entries.iter().for_each(|(_, name)| drop(unmade.remove(name)));
+        unmade.retain(|name| !entries.iter().any(|(_, made)| made == name));
         entries.extend(unmade.into_iter().map(|name| (true, name)));
         entries.sort_by(|one, other| {
             let folders = other.0.cmp(&one.0);

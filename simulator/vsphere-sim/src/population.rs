@@ -274,7 +274,8 @@ fn places(tree: &Tree, mode: Mode) -> Vec<Places<'_>> {
             folders.retain(|folder| folder.parent.as_deref() != Some(&datacenter.id));
         }
         let is_store = |entity: &&Entity| matches!(entity.kind, Kind::Datastore { .. });
-        let datastore = below.iter().copied().find(is_store)?;
+        // The ids of a host's datastores say nothing of their order.
+        let datastore = tree.below(&datacenter.id).into_iter().find(is_store)?;
         let Kind::Datastore { uuid, .. } = &datastore.kind else { return None };
         Some(Places {
             folders,

@@ -35,7 +35,7 @@ pub async fn clone_as(
 }
 
 async fn source() -> (Sim, Client, mo::VirtualMachine, MoRef<mo::VirtualMachineSnapshot>) {
-    let sim = Sim::builder().vm(VmSpec::new("vm-1").disk(DiskSpec::empty(64 * MIB)).disk(DiskSpec::empty(MIB)).cbt());
+    let sim = Sim::builder().vm(VmSpec::new("vm-1").disk(DiskSpec::empty(64 * MIB)).disk(DiskSpec::empty(MIB)).cbt().powered_off());
     let sim = sim.start().await.unwrap();
     let client = log_in(&sim).await;
     let vm = machine(&client, &sim);
@@ -100,7 +100,8 @@ async fn a_linked_clone_is_what_its_source_was_at_a_snapshot() {
         assert!(hint.contains("=\"/vmfs/volumes/") && hint.ends_with("/vm-1/vm-1.vmdk\""), "{hint}");
         let both = [datastore(&client, "datastore1").await, at.clone()];
         let uses = clone.require(mo::VirtualMachine::DATASTORE).await.unwrap();
-        assert_eq!(uses.iter().collect::<BTreeSet<_>>(), both.iter().collect());
+        let ids = |all: &[MoRef<mo::Datastore>]| all.iter().map(|one| one.value().to_owned()).collect::<BTreeSet<_>>();
+        assert_eq!(ids(&uses), ids(&both));
 
         // It goes its own way.
         write(&sim, &name, 0, 9);
@@ -146,7 +147,7 @@ async fn changes_of_a_linked_clone_are_tracked_by_another_uuid() {
 async fn what_a_linked_clone_stands_on_outlives_its_owner() {
     let data = tempfile::tempdir().unwrap();
     let builder = || {
-        let spec = VmSpec::new("vm-1").disk(DiskSpec::empty(4 * MIB)).cbt();
+        let spec = VmSpec::new("vm-1").disk(DiskSpec::empty(4 * MIB)).cbt().powered_off();
         Sim::builder().data_dir(data.path()).vm(spec)
     };
     let sim = builder().start().await.unwrap();

@@ -61,7 +61,7 @@ async fn relocate(
 }
 
 async fn begin(rules: TrackingRules) -> (Sim, Client, mo::VirtualMachine) {
-    let spec = VmSpec::new("vm-1").disk(DiskSpec::empty(16 * MIB)).disk(DiskSpec::empty(MIB)).cbt();
+    let spec = VmSpec::new("vm-1").disk(DiskSpec::empty(16 * MIB)).disk(DiskSpec::empty(MIB)).cbt().powered_off();
     let sim = Sim::builder().tracking(rules).vm(spec).start().await.unwrap();
     let client = log_in(&sim).await;
     let vm = machine(&client, &sim);
@@ -267,7 +267,7 @@ async fn linked_clones_and_their_sources_go_apart() {
 async fn a_move_that_fails_leaves_all_where_it_was() {
     let builder = Sim::builder()
         .datastore(DatastoreSpec::new("datastore2").capacity(2 * MIB))
-        .vm(VmSpec::new("vm-1").disk(DiskSpec::empty(16 * MIB)).disk(DiskSpec::empty(MIB)).cbt());
+        .vm(VmSpec::new("vm-1").disk(DiskSpec::empty(16 * MIB)).disk(DiskSpec::empty(MIB)).cbt().powered_off());
     let sim = builder.start().await.unwrap();
     let client = log_in(&sim).await;
     let vm = machine(&client, &sim);
