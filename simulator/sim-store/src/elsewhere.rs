@@ -99,8 +99,7 @@ fn copy_data(
     let length = link.file().metadata().map_err(unreadable)?.len();
     let space = Space::of(to)?;
     // Such a disk has its space from the beginning.
-    let whole =
-        link.descriptor.kind == LinkKind::Flat && link.descriptor.provisioning != Provisioning::Thin;
+    let whole = link.descriptor.kind == LinkKind::Flat && link.descriptor.provisioning != Provisioning::Thin;
     if let Some(space) = &space {
         space.claim(if whole { link.descriptor.capacity() } else { NEW_FILE })?;
     }

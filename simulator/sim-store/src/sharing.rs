@@ -162,7 +162,8 @@ fn living(link: &Path, line: &str) -> Option<PathBuf> {
     let child = volumes::resolve(link, line).ok()?;
     let parent = Descriptor::load(&child).ok()?.parent(&child).ok()??;
     let same = |one: &Path, other: &Path| {
-        one == other || fs::canonicalize(one).ok().is_some_and(|one| fs::canonicalize(other).ok() == Some(one))
+        one == other
+            || fs::canonicalize(one).ok().is_some_and(|one| fs::canonicalize(other).ok() == Some(one))
     };
     same(&parent, link).then_some(child)
 }

@@ -469,7 +469,8 @@ pub(crate) fn add_child(
 fn next_child_path(chain: &Chain) -> Result<PathBuf> {
     let top = &chain.top().path;
     let folder = files::folder_of(top);
-    let near = chain.links().iter().map(|link| &link.path).take_while(|path| files::folder_of(path) == folder);
+    let near =
+        chain.links().iter().map(|link| &link.path).take_while(|path| files::folder_of(path) == folder);
     let base = near.last().unwrap_or(top);
     let stem = crate::disk::stem(base)?;
     let unreadable = |source| Error::io("the disk's folder cannot be listed", source).at(folder);

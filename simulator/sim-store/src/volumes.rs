@@ -108,7 +108,8 @@ mod tests {
         assert_eq!(name, "/vmfs/volumes/uuid-two/vm/base.vmdk");
         assert_eq!(resolve(&from, &name).unwrap(), to);
         std::os::unix::fs::symlink("/etc", data.join("two/out")).unwrap();
-        for bad in ["uuid-two/out/passwd", "uuid-two/../x", "uuid-two", "../x", "uuid-two//x", "uuid-two/./x"] {
+        for bad in ["uuid-two/out/passwd", "uuid-two/../x", "uuid-two", "../x", "uuid-two//x", "uuid-two/./x"]
+        {
             let error = resolve(&from, &format!("{PREFIX}{bad}")).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::BadPath, "{bad}");
         }

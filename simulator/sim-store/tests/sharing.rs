@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use sim_store::elsewhere::{self, Copy};
 use sim_store::snapshot::Removal;
 use sim_store::{
-    Access, Descriptor, Disk, DiskSpec, DiskUuid, ErrorKind, Scope, Space, sharing, snapshot, tracking, volumes,
+    Access, Descriptor, Disk, DiskSpec, DiskUuid, ErrorKind, Scope, Space, sharing, snapshot, tracking,
+    volumes,
 };
 
 const CAPACITY: u64 = 4 << 20;
@@ -148,9 +149,8 @@ fn links_are_copied_one_by_one_with_what_they_hold_and_track() {
     let wrong = Copy { parent: None, ..over };
     let refused = elsewhere::copy_link(&live, &server.file("two/x/x.vmdk"), wrong, &mut quiet).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
-    let broken = elsewhere::copy_link(&base, &server.file("two/y/y.vmdk"), plain, &mut |_, _| {
-        ControlFlow::Break(())
-    });
+    let broken =
+        elsewhere::copy_link(&base, &server.file("two/y/y.vmdk"), plain, &mut |_, _| ControlFlow::Break(()));
     assert!(broken.unwrap().is_break());
     Space::set_limit(&server.root.join("two"), Some(200 << 10)).unwrap();
     let full = elsewhere::copy_link(&base, &server.file("two/z/z.vmdk"), plain, &mut quiet).unwrap_err();

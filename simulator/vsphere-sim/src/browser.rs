@@ -177,7 +177,11 @@ fn place(shared: &Shared, call: &Call) -> Outcome<Folder> {
 
 impl Search {
     /// Looks into a folder and all folders below it, each a result of its own.
-    fn look_below(&self, shared: &Shared, folder: Folder) -> Outcome<Vec<t::HostDatastoreBrowserSearchResults>> {
+    fn look_below(
+        &self,
+        shared: &Shared,
+        folder: Folder,
+    ) -> Outcome<Vec<t::HostDatastoreBrowserSearchResults>> {
         let mut results = Vec::new();
         let mut open = vec![folder];
         while let Some(folder) = open.pop() {
@@ -198,7 +202,11 @@ impl Search {
     }
 
     /// What fits in a folder, and the folders that are in it.
-    fn look_into(&self, shared: &Shared, folder: &Folder) -> Outcome<(t::HostDatastoreBrowserSearchResults, Vec<Folder>)> {
+    fn look_into(
+        &self,
+        shared: &Shared,
+        folder: &Folder,
+    ) -> Outcome<(t::HostDatastoreBrowserSearchResults, Vec<Folder>)> {
         let failed = |error: std::io::Error| -> Fault { from_io(&error, &folder.path.to_string()) };
         let mut entries: Vec<(bool, String)> = Vec::new();
         for entry in fs::read_dir(&folder.host).map_err(failed)? {

@@ -33,14 +33,15 @@ pub(crate) fn is_unwritable(shared: &Shared, path: &DatastorePath) -> bool {
             .any(|file| is_within(&file, path));
         (own, open_disks(world, path.datastore(), |_| true))
     });
-    own || is_shared(shared, path) || disks.iter().any(|disk| {
-        // The descriptor is the machine's even if it cannot be opened any more.
-        is_within(disk, path)
-            || links(shared, disk, Scope::WholeChain).iter().any(|link| {
-                let files = [Some(&link.descriptor), Some(&link.extent), link.change_track.as_ref()];
-                beside(disk, &files).iter().any(|file| is_within(file, path))
-            })
-    })
+    own || is_shared(shared, path)
+        || disks.iter().any(|disk| {
+            // The descriptor is the machine's even if it cannot be opened any more.
+            is_within(disk, path)
+                || links(shared, disk, Scope::WholeChain).iter().any(|link| {
+                    let files = [Some(&link.descriptor), Some(&link.extent), link.change_track.as_ref()];
+                    beside(disk, &files).iter().any(|file| is_within(file, path))
+                })
+        })
 }
 
 /// Whether disks in other folders need the file, or one within the folder: as parents of linked clones, on or off.

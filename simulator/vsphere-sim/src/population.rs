@@ -247,10 +247,7 @@ pub(crate) fn unmade_folders(shared: &Shared, folder: &DatastorePath) -> BTreeSe
 }
 
 /// The machines on the datastore of a path that have no files yet, each with its `.vmx`.
-fn unmade<'w>(
-    world: &'w World,
-    at: &'w DatastorePath,
-) -> impl Iterator<Item = (&'w Machine, DatastorePath)> {
+fn unmade<'w>(world: &'w World, at: &'w DatastorePath) -> impl Iterator<Item = (&'w Machine, DatastorePath)> {
     let machines = world.machines().filter(|machine| machine.untouched);
     let placed = machines.filter_map(|machine| Some((machine, machine.vmx()?)));
     placed.filter(|(_, vmx)| vmx.datastore() == at.datastore())

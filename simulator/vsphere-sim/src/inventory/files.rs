@@ -165,7 +165,8 @@ impl World {
                 continue;
             }
             for path in self.chain(&disk).into_iter().flatten() {
-                let metadata = self.resolve(&path).ok().and_then(|host| Some((fs::metadata(&host).ok()?, host)));
+                let metadata =
+                    self.resolve(&path).ok().and_then(|host| Some((fs::metadata(&host).ok()?, host)));
                 if let Some((metadata, host)) = metadata {
                     found.insert(path, space::taken(&host, &metadata));
                 }

@@ -35,7 +35,10 @@ pub(crate) fn clone(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<An
     let wishes = Wishes::of(shared, &source, &spec.location, Way::Flat)?;
     if wishes.make_children() && spec.snapshot.is_none() {
         // The words of a vCenter 5.5. [K]
-        return Err(invalid_argument("spec.snapshot", "A specified parameter was not correct: spec.snapshot"));
+        return Err(invalid_argument(
+            "spec.snapshot",
+            "A specified parameter was not correct: spec.snapshot",
+        ));
     }
     let place = shared.read(|world| {
         let machine = world.machine(&id).ok_or_else(|| not_found(&call.this))?;
@@ -209,8 +212,8 @@ fn relocate_machine(
         }
         moves.carry_out(shared, tracked, progress)?;
         shared.read(|world| {
-            for config in
-                std::iter::once(&mut after.config).chain(after.snapshots.iter_mut().map(|kept| &mut kept.config))
+            for config in std::iter::once(&mut after.config)
+                .chain(after.snapshots.iter_mut().map(|kept| &mut kept.config))
             {
                 follow_moves(world, Arc::make_mut(config), &moves, tracked);
             }
@@ -290,9 +293,7 @@ fn destination(
 
 fn check_service(spec: &t::VirtualMachineRelocateSpec) -> Outcome<()> {
     match &spec.service {
-        Some(_) => {
-            Err(fault(t::NotSupported::default(), "The simulator has no moves to another vCenter."))
-        }
+        Some(_) => Err(fault(t::NotSupported::default(), "The simulator has no moves to another vCenter.")),
         None => Ok(()),
     }
 }

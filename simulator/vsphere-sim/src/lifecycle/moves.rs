@@ -88,9 +88,8 @@ impl Wishes {
         usual: Way,
     ) -> Outcome<Self> {
         let name = |datastore: &MoRef<mo::Datastore>| {
-            let name = shared.read(|world| {
-                Some(world.stored.tree.get(datastore.value())?.files()?.name().to_owned())
-            });
+            let name = shared
+                .read(|world| Some(world.stored.tree.get(datastore.value())?.files()?.name().to_owned()));
             name.ok_or_else(|| not_found(&datastore.cast()))
         };
         let way = Way::parse(spec.disk_move_type.as_deref(), usual, "spec.diskMoveType")?;
@@ -164,7 +163,8 @@ impl<'a> Planner<'a> {
     /// The plan for a machine that moves with its snapshots.
     pub(super) fn relocate(mut self, machine: &Machine, wishes: &Wishes) -> Outcome<Moves> {
         let of_snapshots: Vec<DiskState> = machine.snapshots.iter().flat_map(Snapshot::disks).collect();
-        self.kept = of_snapshots.iter().filter(|disk| !disk.independent).map(|disk| disk.path.clone()).collect();
+        self.kept =
+            of_snapshots.iter().filter(|disk| !disk.independent).map(|disk| disk.path.clone()).collect();
         let live = machine.disks();
         let mut keys: Vec<i32> = live.iter().chain(&of_snapshots).map(|disk| disk.key).collect();
         keys.sort_unstable();
@@ -258,7 +258,10 @@ impl<'a> Planner<'a> {
                 parent = Some(link.clone());
                 continue;
             }
-            if way == Way::Share && !is_top && !self.kept.contains(link) && !parent_moved
+            if way == Way::Share
+                && !is_top
+                && !self.kept.contains(link)
+                && !parent_moved
                 && let Some(like) = self.like(link, datastore)?
             {
                 if like != *link {
@@ -338,7 +341,9 @@ impl<'a> Planner<'a> {
     fn above(&mut self, parent: &DatastorePath) -> Outcome<DatastorePath> {
         let stem = parent.file_name().trim_end_matches(".vmdk");
         let stem = match stem.rsplit_once('-') {
-            Some((stem, digits)) if digits.len() == 6 && digits.bytes().all(|byte| byte.is_ascii_digit()) => stem,
+            Some((stem, digits)) if digits.len() == 6 && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                stem
+            }
             _ => stem,
         };
         let stem = stem.to_owned();
@@ -373,7 +378,12 @@ impl Moves {
     }
 
     /// Makes what is new. With `tracked`, change ids stay valid.
-    pub(super) fn carry_out(&self, shared: &Shared, tracked: bool, progress: &mut Progress<'_>) -> Outcome<()> {
+    pub(super) fn carry_out(
+        &self,
+        shared: &Shared,
+        tracked: bool,
+        progress: &mut Progress<'_>,
+    ) -> Outcome<()> {
         progress.allow_cancel();
         let total = self.steps.len() as u64;
         for (at, step) in self.steps.iter().enumerate() {
@@ -381,7 +391,10 @@ impl Moves {
             fs::create_dir_all(&folder).map_err(|error| file_fault(&step.to, &error))?;
             step.carry_out(shared, tracked, &mut |done, of| {
                 // The links count alike, whatever they hold.
-                progress.step((at as u64 * 1000).saturating_add(done.saturating_mul(1000) / of.max(1)), total * 1000)
+                progress.step(
+                    (at as u64 * 1000).saturating_add(done.saturating_mul(1000) / of.max(1)),
+                    total * 1000,
+                )
             })?;
         }
         progress.forbid_cancel()

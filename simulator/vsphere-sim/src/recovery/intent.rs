@@ -155,7 +155,13 @@ impl Intent {
     }
 
     /// Names a link and those below it, unless that was done. `left` says that only links in other folders have it.
-    fn names_chain(&mut self, shared: &Shared, top: DatastorePath, bases: bool, mut left: bool) -> Outcome<()> {
+    fn names_chain(
+        &mut self,
+        shared: &Shared,
+        top: DatastorePath,
+        bases: bool,
+        mut left: bool,
+    ) -> Outcome<()> {
         let mut at = top;
         while self.had.insert(at.clone()) {
             let host = host_of(shared, &at)?;

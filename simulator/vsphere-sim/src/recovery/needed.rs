@@ -72,8 +72,7 @@ fn add_chains(
                 if let Some(track) = &descriptor.change_track {
                     needed.insert(sibling(&path, track)?);
                 }
-                if let (Some(parent), Some(_)) =
-                    (&descriptor.parent_hint, descriptor.parent_in_folder(&host))
+                if let (Some(parent), Some(_)) = (&descriptor.parent_hint, descriptor.parent_in_folder(&host))
                 {
                     disks.insert(sibling(&path, parent)?);
                 }

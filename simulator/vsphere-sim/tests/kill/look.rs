@@ -276,8 +276,7 @@ fn difference(model: &Model, seen: &Seen) -> Option<String> {
         return Some(format!("disks {:?} instead of {:?}", paths(&seen.disks), paths(&model.disks)));
     }
     let uploads = |path: &&String| path.starts_with("[datastore1] upload-");
-    let wanted: BTreeMap<&String, &Vec<u8>> =
-        model.files.iter().filter(|(path, _)| uploads(path)).collect();
+    let wanted: BTreeMap<&String, &Vec<u8>> = model.files.iter().filter(|(path, _)| uploads(path)).collect();
     if wanted != seen.uploads.iter().collect() {
         let lengths = |all: BTreeMap<&String, &Vec<u8>>| {
             all.into_iter().map(|(path, bytes)| (path.clone(), bytes.len())).collect::<Vec<_>>()

@@ -42,29 +42,92 @@ const MANY: usize = 5;
 
 #[derive(Debug, Clone)]
 pub(crate) enum Operation {
-    Create { name: String, import: bool },
-    Clone { vm: String, name: String },
+    Create {
+        name: String,
+        import: bool,
+    },
+    Clone {
+        vm: String,
+        name: String,
+    },
     /// Of a snapshot, on the second datastore if `away`.
-    Link { vm: String, snapshot: String, name: String, away: bool },
-    Destroy { vm: String },
-    Rename { vm: String, name: String },
-    Unregister { vm: String },
-    Register { vmx: String },
-    Relocate { vm: String },
+    Link {
+        vm: String,
+        snapshot: String,
+        name: String,
+        away: bool,
+    },
+    Destroy {
+        vm: String,
+    },
+    Rename {
+        vm: String,
+        name: String,
+    },
+    Unregister {
+        vm: String,
+    },
+    Register {
+        vmx: String,
+    },
+    Relocate {
+        vm: String,
+    },
     /// One disk, to the other datastore.
-    RelocateDisk { vm: String, key: i32 },
-    AddDisk { vm: String, key: i32 },
-    RemoveDisk { vm: String, key: i32 },
-    Grow { vm: String, key: i32 },
-    Snapshot { vm: String, name: String },
-    Remove { vm: String, names: Vec<String>, all: bool },
-    Revert { vm: String, name: String },
-    Consolidate { vm: String },
-    Write { vm: String, key: i32, sector: u64, sectors: u64, seed: u64 },
-    CreateDisk { path: String },
-    CopyDisk { from: String, to: String, keep: bool },
-    DeleteDisk { path: String },
-    Upload { path: String, bytes: Vec<u8> },
+    RelocateDisk {
+        vm: String,
+        key: i32,
+    },
+    AddDisk {
+        vm: String,
+        key: i32,
+    },
+    RemoveDisk {
+        vm: String,
+        key: i32,
+    },
+    Grow {
+        vm: String,
+        key: i32,
+    },
+    Snapshot {
+        vm: String,
+        name: String,
+    },
+    Remove {
+        vm: String,
+        names: Vec<String>,
+        all: bool,
+    },
+    Revert {
+        vm: String,
+        name: String,
+    },
+    Consolidate {
+        vm: String,
+    },
+    Write {
+        vm: String,
+        key: i32,
+        sector: u64,
+        sectors: u64,
+        seed: u64,
+    },
+    CreateDisk {
+        path: String,
+    },
+    CopyDisk {
+        from: String,
+        to: String,
+        keep: bool,
+    },
+    DeleteDisk {
+        path: String,
+    },
+    Upload {
+        path: String,
+        bytes: Vec<u8>,
+    },
 }
 
 impl Operation {
@@ -391,7 +454,8 @@ impl Operation {
                 let vm = vm(name).await?;
                 let disk = device(&vm, *key).await?;
                 let backing = disk.backing.as_ref().unwrap();
-                let file = &backing.downcast_ref::<t::VirtualDiskFlatVer2BackingInfo>().unwrap().base.file_name;
+                let file =
+                    &backing.downcast_ref::<t::VirtualDiskFlatVer2BackingInfo>().unwrap().base.file_name;
                 let other = if file.starts_with("[datastore1]") { "datastore2" } else { "datastore1" };
                 let path = format!("/DC0/datastore/{other}");
                 let locator = t::VirtualMachineRelocateSpecDiskLocator {

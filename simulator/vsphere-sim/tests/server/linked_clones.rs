@@ -7,7 +7,7 @@ use vim_api::types as t;
 use vim_api::{Client, MoRef};
 use vsphere_sim::{DiskSpec, Sim, VmSpec};
 
-use crate::relocation::{backings, datastore, files, snapshot, write};
+use crate::relocation::{backings, datastore, files, snapshot, two_datastores, write};
 use crate::{MIB, folder, log_in, machine};
 
 const CHILD: &str = "createNewChildDiskBacking";
@@ -25,17 +25,17 @@ pub async fn clone_as(
         datastore,
         ..Default::default()
     };
-    let spec = t::VirtualMachineCloneSpec {
-        location,
-        snapshot: snapshot.cloned(),
-        ..Default::default()
-    };
+    let spec = t::VirtualMachineCloneSpec { location, snapshot: snapshot.cloned(), ..Default::default() };
     let made = of.clone_vm_task(&MoRef::new("group-v3"), name, &spec).await?.wait().await?;
     Ok(client.bind(&made))
 }
 
 async fn source() -> (Sim, Client, mo::VirtualMachine, MoRef<mo::VirtualMachineSnapshot>) {
-    let sim = Sim::builder().vm(VmSpec::new("vm-1").disk(DiskSpec::empty(64 * MIB)).disk(DiskSpec::empty(MIB)).cbt().powered_off());
+    let sim = two_datastores().vm(VmSpec::new("vm-1")
+        .disk(DiskSpec::empty(64 * MIB))
+        .disk(DiskSpec::empty(MIB))
+        .cbt()
+        .powered_off());
     let sim = sim.start().await.unwrap();
     let client = log_in(&sim).await;
     let vm = machine(&client, &sim);
@@ -100,7 +100,9 @@ async fn a_linked_clone_is_what_its_source_was_at_a_snapshot() {
         assert!(hint.contains("=\"/vmfs/volumes/") && hint.ends_with("/vm-1/vm-1.vmdk\""), "{hint}");
         let both = [datastore(&client, "datastore1").await, at.clone()];
         let uses = clone.require(mo::VirtualMachine::DATASTORE).await.unwrap();
-        let ids = |all: &[MoRef<mo::Datastore>]| all.iter().map(|one| one.value().to_owned()).collect::<BTreeSet<_>>();
+        let ids = |all: &[MoRef<mo::Datastore>]| {
+            all.iter().map(|one| one.value().to_owned()).collect::<BTreeSet<_>>()
+        };
         assert_eq!(ids(&uses), ids(&both));
 
         // It goes its own way.
@@ -138,7 +140,10 @@ async fn changes_of_a_linked_clone_are_tracked_by_another_uuid() {
     let all = clone.query_changed_disk_areas(None, 2000, 0, "*").await.unwrap();
     for at in [MIB, 3 * MIB] {
         let at = at as i64;
-        assert!(all.changed_area.iter().any(|area| area.start <= at && at < area.start + area.length), "{all:?}");
+        assert!(
+            all.changed_area.iter().any(|area| area.start <= at && at < area.start + area.length),
+            "{all:?}"
+        );
     }
     assert_eq!(all.length, 64 * MIB as i64);
 }
@@ -148,7 +153,7 @@ async fn what_a_linked_clone_stands_on_outlives_its_owner() {
     let data = tempfile::tempdir().unwrap();
     let builder = || {
         let spec = VmSpec::new("vm-1").disk(DiskSpec::empty(4 * MIB)).cbt().powered_off();
-        Sim::builder().data_dir(data.path()).vm(spec)
+        two_datastores().data_dir(data.path()).vm(spec)
     };
     let sim = builder().start().await.unwrap();
     let client = log_in(&sim).await;
@@ -203,7 +208,8 @@ async fn a_source_merges_when_the_last_clone_is_gone() {
     let live = sim.vm("vm-1").unwrap().disk_sha256(2000, None).unwrap();
     let clone = clone_as(&client, &vm, "linked", CHILD, Some(&taken), None).await.unwrap();
     client.bind(&taken).remove_snapshot_task(false, None).await.unwrap().wait().await.unwrap();
-    let needed = async || vm.require(mo::VirtualMachine::RUNTIME).await.unwrap().consolidation_needed.unwrap();
+    let needed =
+        async || vm.require(mo::VirtualMachine::RUNTIME).await.unwrap().consolidation_needed.unwrap();
     assert!(!needed().await, "nothing can be merged under a clone");
     assert_eq!(sim.vm("vm-1").unwrap().disks().unwrap()[0].path, "[datastore1] vm-1/vm-1-000001.vmdk");
     // A clone of the clone's top, whose own snapshot is merged.

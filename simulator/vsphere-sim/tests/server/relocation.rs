@@ -5,10 +5,15 @@ use std::collections::BTreeMap;
 use vim_api::mo::{self, Managed};
 use vim_api::types as t;
 use vim_api::{Client, MoRef};
-use vsphere_sim::{DatastoreSpec, DiskSpec, FaultRule, Sim, TrackingRules, VmSpec};
+use vsphere_sim::{Builder, DatastoreSpec, DiskSpec, FaultRule, Sim, Topology, TrackingRules, VmSpec};
 
 use crate::linked_clones::clone_as;
 use crate::{MIB, log_in, machine};
+
+/// For a simulator with two datastores.
+pub fn two_datastores() -> Builder {
+    Sim::builder().topology(Topology { datastores: 2, ..Topology::default() })
+}
 
 pub async fn snapshot(vm: &mo::VirtualMachine, name: &str) -> MoRef<mo::VirtualMachineSnapshot> {
     vm.create_snapshot_task(name, None, false, false).await.unwrap().wait().await.unwrap()
@@ -26,7 +31,8 @@ pub async fn datastore(client: &Client, name: &str) -> MoRef<mo::Datastore> {
 /// The backings of a configuration's disks, by device key.
 pub fn backings(config: &t::VirtualMachineConfigInfo) -> BTreeMap<i32, t::VirtualDiskFlatVer2BackingInfo> {
     let disks = config.hardware.device.iter().filter_map(|device| device.downcast_ref::<t::VirtualDisk>());
-    let backing = |disk: &t::VirtualDisk| disk.base.backing.as_ref().unwrap().downcast_ref().cloned().unwrap();
+    let backing =
+        |disk: &t::VirtualDisk| disk.base.backing.as_ref().unwrap().downcast_ref().cloned().unwrap();
     disks.map(|disk| (disk.base.key, backing(disk))).collect()
 }
 
@@ -46,11 +52,12 @@ async fn relocate(
     way: Option<&str>,
     disks: &[(i32, &MoRef<mo::Datastore>)],
 ) -> Result<(), vim_api::Error> {
-    let locator = |(key, datastore): &(i32, &MoRef<mo::Datastore>)| t::VirtualMachineRelocateSpecDiskLocator {
-        disk_id: *key,
-        datastore: (*datastore).clone(),
-        ..Default::default()
-    };
+    let locator =
+        |(key, datastore): &(i32, &MoRef<mo::Datastore>)| t::VirtualMachineRelocateSpecDiskLocator {
+            disk_id: *key,
+            datastore: (*datastore).clone(),
+            ..Default::default()
+        };
     let spec = t::VirtualMachineRelocateSpec {
         datastore: datastore.cloned(),
         disk_move_type: way.map(str::to_owned),
@@ -61,8 +68,9 @@ async fn relocate(
 }
 
 async fn begin(rules: TrackingRules) -> (Sim, Client, mo::VirtualMachine) {
-    let spec = VmSpec::new("vm-1").disk(DiskSpec::empty(16 * MIB)).disk(DiskSpec::empty(MIB)).cbt().powered_off();
-    let sim = Sim::builder().tracking(rules).vm(spec).start().await.unwrap();
+    let spec =
+        VmSpec::new("vm-1").disk(DiskSpec::empty(16 * MIB)).disk(DiskSpec::empty(MIB)).cbt().powered_off();
+    let sim = two_datastores().tracking(rules).vm(spec).start().await.unwrap();
     let client = log_in(&sim).await;
     let vm = machine(&client, &sim);
     (sim, client, vm)
@@ -107,9 +115,8 @@ async fn snapshots_go_with_their_machine_and_change_ids_by_the_rules() {
             client.bind(&snapshots[at]).require(mo::VirtualMachineSnapshot::CONFIG).await.unwrap()
         };
         let id = backings(&config_of(2).await)[&2000].change_id.clone().unwrap();
-        let allocated = |at: usize| {
-            sim.vm("vm-1").unwrap().disk_allocated(2000, Some(snapshots[at].value())).unwrap()
-        };
+        let allocated =
+            |at: usize| sim.vm("vm-1").unwrap().disk_allocated(2000, Some(snapshots[at].value())).unwrap();
         let areas = [allocated(0), allocated(1), allocated(2)];
 
         let there = datastore(&client, "datastore2").await;
@@ -136,7 +143,8 @@ async fn snapshots_go_with_their_machine_and_change_ids_by_the_rules() {
         }
         let kept = on || !renewed;
         assert_eq!(backings(&config_of(2).await)[&2000].change_id.is_some(), kept);
-        let asked = vm.query_changed_disk_areas(None, 2000, 0, &id).await;
+        let now = if on { Some(snapshot(&vm, "after the move").await) } else { None };
+        let asked = vm.query_changed_disk_areas(now.as_ref(), 2000, 0, &id).await;
         match kept {
             true => {
                 let changed = asked.unwrap().changed_area;
@@ -218,7 +226,11 @@ async fn only_the_top_link_goes_and_a_child_is_put_over_all() {
         // One disk again, with all of it in one place.
         relocate(&vm, Some(&there), Some("moveAllDiskBackingsAndConsolidate"), &[]).await.unwrap();
         let config = vm.require(mo::VirtualMachine::CONFIG).await.unwrap();
-        assert!(backings(&config).values().all(|disk| disk.parent.is_none()), "{way}: {:?}", backings(&config));
+        assert!(
+            backings(&config).values().all(|disk| disk.parent.is_none()),
+            "{way}: {:?}",
+            backings(&config)
+        );
         assert_eq!(sim.vm("vm-1").unwrap().disk_sha256(2000, None).unwrap(), live);
         assert_eq!(files(&sim, "datastore1", ""), Vec::<String>::new(), "{way}");
         vm.destroy_task().await.unwrap().wait().await.unwrap();
@@ -231,7 +243,8 @@ async fn linked_clones_and_their_sources_go_apart() {
     let (sim, client, vm) = begin(TrackingRules::default()).await;
     write(&sim, "vm-1", 0, 1);
     let taken = snapshot(&vm, "of the clone").await;
-    let clone = clone_as(&client, &vm, "linked", "createNewChildDiskBacking", Some(&taken), None).await.unwrap();
+    let clone =
+        clone_as(&client, &vm, "linked", "createNewChildDiskBacking", Some(&taken), None).await.unwrap();
     write(&sim, "linked", MIB, 2);
     let digest = || sim.vm("linked").unwrap().disk_sha256(2000, None).unwrap();
     let before = digest();
@@ -265,9 +278,9 @@ async fn linked_clones_and_their_sources_go_apart() {
 
 #[tokio::test]
 async fn a_move_that_fails_leaves_all_where_it_was() {
-    let builder = Sim::builder()
-        .datastore(DatastoreSpec::new("datastore2").capacity(2 * MIB))
-        .vm(VmSpec::new("vm-1").disk(DiskSpec::empty(16 * MIB)).disk(DiskSpec::empty(MIB)).cbt().powered_off());
+    let builder = two_datastores().datastore(DatastoreSpec::new("datastore2").capacity(2 * MIB)).vm(
+        VmSpec::new("vm-1").disk(DiskSpec::empty(16 * MIB)).disk(DiskSpec::empty(MIB)).cbt().powered_off(),
+    );
     let sim = builder.start().await.unwrap();
     let client = log_in(&sim).await;
     let vm = machine(&client, &sim);
@@ -294,7 +307,6 @@ async fn a_move_that_fails_leaves_all_where_it_was() {
         assert!(failed.fault::<t::MigrationFault>().is_some(), "{failed}");
         unchanged();
     }
-    vm.power_off_vm_task().await.ok();
     relocate(&vm, Some(&there), None, &[]).await.unwrap();
     assert_eq!(contents(&sim, &snapshots), before.0);
 }
