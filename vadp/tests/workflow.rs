@@ -17,7 +17,9 @@ mod eligibility;
 mod journey;
 #[path = "workflow/preflight.rs"]
 mod preflight;
-#[path = "workflow/quiescing.rs"]
-mod quiescing;
 #[path = "workflow/privileges.rs"]
 mod privileges;
+#[path = "workflow/quiescing.rs"]
+mod quiescing;
+#[path = "workflow/sweeping.rs"]
+mod sweeping;

@@ -2,20 +2,12 @@
 
 use secrecy::SecretString;
 use vadp::cbt::Decision;
+use vadp::privileges::{BACKUP, RESTORE, role};
 
 use crate::harness::{MIB, World, story};
 
-/// What VMware's guide wants on a machine for its backup.
-const BACKUP: [&str; 6] = [
-    "VirtualMachine.Config.ChangeTracking",
-    "VirtualMachine.Config.DiskLease",
-    "VirtualMachine.Provisioning.DiskRandomRead",
-    "VirtualMachine.Provisioning.GetVmFiles",
-    "VirtualMachine.State.CreateSnapshot",
-    "VirtualMachine.State.RemoveSnapshot",
-];
-
 const USER: &str = "backup@vsphere.local";
+const POWER_OFF: &str = "VirtualMachine.Interact.PowerOff";
 
 /// A user with these privileges.
 async fn world_of(privileges: &[&str]) -> World {
@@ -29,12 +21,12 @@ async fn world_of(privileges: &[&str]) -> World {
 }
 
 fn all_but(missing: &str) -> Vec<&'static str> {
-    BACKUP.into_iter().filter(|privilege| *privilege != missing).collect()
+    role(&[BACKUP]).into_iter().filter(|privilege| *privilege != missing).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_guides_privileges_suffice_for_backups() {
-    let world = world_of(&BACKUP).await;
+async fn the_privileges_that_we_name_suffice_for_backups() {
+    let world = world_of(&role(&[BACKUP])).await;
     world.write(0, 0, MIB, 1);
     world.full().await.unwrap();
     world.write(0, 4 * MIB, 4096, 2);
@@ -60,7 +52,7 @@ async fn without_one_of_them_the_backup_fails_cleanly_and_says_what_to_check() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reading_is_not_writing() {
-    let world = world_of(&[&BACKUP[..], &["VirtualMachine.Interact.PowerOff"]].concat()).await;
+    let world = world_of(&[role(&[BACKUP]), vec![POWER_OFF]].concat()).await;
     world.write(0, 0, MIB, 1);
     let full = world.full().await.unwrap();
     world.write(0, 0, MIB, 2);
@@ -69,4 +61,16 @@ async fn reading_is_not_writing() {
     let error = world.revert(&full.point).await.err().unwrap();
     assert!(story(&error).contains("DiskRandomAccess"), "{}", story(&error));
     assert_eq!(world.digests(), before, "nothing was written");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_privileges_that_we_name_suffice_for_restores() {
+    let world = world_of(&[role(&[BACKUP, RESTORE]), vec![POWER_OFF]].concat()).await;
+    world.write(0, 0, MIB, 1);
+    let full = world.full().await.unwrap();
+    let before = world.digests();
+    world.write(0, 0, 2 * MIB, 2);
+    world.power_off().await;
+    world.revert(&full.point).await.unwrap();
+    assert_eq!(world.digests(), before);
 }
