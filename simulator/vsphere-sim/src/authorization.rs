@@ -215,6 +215,16 @@ pub(crate) fn admit(world: &World, cookie: &str, call: &Call) -> Outcome<()> {
     disabled::check(world, call)
 }
 
+/// The same for a call to VSLM, whose disks are those of the API.
+pub(crate) fn admit_to_disks(world: &World, cookie: &str, call: &Call) -> Outcome<()> {
+    let session = world.sessions.get(cookie).ok_or_else(|| not_authenticated(&call.this))?;
+    let rights = world.rights(&session.user);
+    for (object, privilege) in table::needs_at_disks(world, session, call)? {
+        rights.require(&object, &privilege)?;
+    }
+    Ok(())
+}
+
 /// Reads a property as far as a session may: `read` is asked only if its user has the property's privilege, and
 /// references to what the user does not see are left out.
 ///

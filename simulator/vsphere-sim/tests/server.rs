@@ -31,6 +31,8 @@ mod events;
 mod faults;
 #[path = "server/find.rs"]
 mod find;
+#[path = "server/first_class_disks.rs"]
+mod first_class_disks;
 #[path = "server/folder.rs"]
 mod folder;
 #[path = "server/full.rs"]

@@ -30,7 +30,7 @@ pub(crate) struct Intent {
     pub(super) trees: Vec<DatastorePath>,
     /// Disks whose capacity and format the machines that have them are to show.
     pub(super) disks: Vec<DatastorePath>,
-    /// The links of the machine's disks, each with its parent: where a link is gone, its parent has its content.
+    /// The links of the disks, each with its parent: where a link is gone, its parent has its content.
     pub(super) links: BTreeMap<DatastorePath, DatastorePath>,
 }
 
@@ -93,7 +93,8 @@ impl Intent {
 
     /// Removes a machine with all of its files, and its folder if nothing else is in it.
     pub(crate) fn removes_all(mut self, shared: &Shared, machine: &Machine) -> Outcome<Self> {
-        self = self.with_links(shared, machine, true)?;
+        let links: Vec<_> = links_of(machine).chain(crate::fcd::doomed_links(shared, machine)).collect();
+        self = self.with_links(shared, links, true)?;
         self.files.extend(machine.own_files());
         self.files.extend(machine.vmx().map(|vmx| vmx.parent()));
         Ok(self)
@@ -101,20 +102,41 @@ impl Intent {
 
     /// Changes the chains of a machine's disks: each link over another, and the files of each snapshot, may go.
     pub(crate) fn changes_chains(mut self, shared: &Shared, machine: &Machine) -> Outcome<Self> {
-        self = self.with_links(shared, machine, false)?.stunned();
+        self = self.with_links(shared, links_of(machine), false)?.stunned();
         self.files
             .extend(machine.snapshots.iter().flat_map(|snapshot| machine.snapshot_files(snapshot.number)));
         Ok(self)
     }
 
+    /// Changes the chains of a disk that no machine need have: each link over another may go.
+    pub(crate) fn changes_links<'p>(
+        self,
+        shared: &Shared,
+        links: impl IntoIterator<Item = &'p DatastorePath>,
+    ) -> Outcome<Self> {
+        self.with_links(shared, links.into_iter().cloned(), false)
+    }
+
+    /// Removes a disk that no machine has, with all of its links.
+    pub(crate) fn removes_links<'p>(
+        self,
+        shared: &Shared,
+        links: impl IntoIterator<Item = &'p DatastorePath>,
+    ) -> Outcome<Self> {
+        self.with_links(shared, links.into_iter().cloned(), true)
+    }
+
     /// Puts new links over some disks.
-    pub(crate) fn makes_children(mut self, shared: &Shared, disks: &[DiskState]) -> Outcome<Self> {
-        for disk in disks {
-            let child = snapshot::next_child(&host_of(shared, &disk.path)?)
-                .map_err(|error| from_store(&error, &disk.path.to_string()))?;
-            for file in disk_files(&crate::chain::beside(&disk.path, &child)?)? {
-                self.makes(shared, file)?;
-            }
+    pub(crate) fn makes_children(self, shared: &Shared, disks: &[DiskState]) -> Outcome<Self> {
+        disks.iter().try_fold(self, |intent, disk| intent.makes_child(shared, &disk.path))
+    }
+
+    /// Puts a new link over another.
+    pub(crate) fn makes_child(mut self, shared: &Shared, path: &DatastorePath) -> Outcome<Self> {
+        let child = snapshot::next_child(&host_of(shared, path)?)
+            .map_err(|error| from_store(&error, &path.to_string()))?;
+        for file in disk_files(&crate::chain::beside(path, &child)?)? {
+            self.makes(shared, file)?;
         }
         Ok(self)
     }
@@ -127,12 +149,14 @@ impl Intent {
         Ok(self)
     }
 
-    /// Names the links of all of a machine's disks. The bases are among the files only if `bases` says so.
-    fn with_links(mut self, shared: &Shared, machine: &Machine, bases: bool) -> Outcome<Self> {
-        let kept = machine.snapshots.iter().flat_map(Snapshot::disks);
-        let disks: Vec<DiskState> = machine.disks().into_iter().chain(kept).collect();
-        for disk in disks {
-            let mut at = disk.path;
+    /// Names the links that these are, and those below them. The bases are among the files only if `bases` says so.
+    fn with_links(
+        mut self,
+        shared: &Shared,
+        links: impl IntoIterator<Item = DatastorePath>,
+        bases: bool,
+    ) -> Outcome<Self> {
+        for mut at in links {
             while !self.links.contains_key(&at) {
                 let host = host_of(shared, &at)?;
                 let Ok(descriptor) = Descriptor::load(&host) else { break };
@@ -184,6 +208,12 @@ impl Intent {
         }
         Ok(())
     }
+}
+
+/// The links that a machine's disks are on top of, now and in its snapshots.
+fn links_of(machine: &Machine) -> impl Iterator<Item = DatastorePath> {
+    let kept = machine.snapshots.iter().flat_map(Snapshot::disks);
+    machine.disks().into_iter().chain(kept).map(|disk| disk.path)
 }
 
 /// The files that a disk, or a link of one, can have.

@@ -9,10 +9,11 @@ use sim_store::{DatastorePath, Descriptor, ErrorKind};
 use super::intent::{Intent, sibling};
 use crate::chain::host_of;
 use crate::fault::{Outcome, from_store};
+use crate::fcd::FirstClassDisk;
 use crate::machine::{Machine, Snapshot};
 use crate::world::Shared;
 
-/// Of the files that an intent names, those that are needed by a machine, or by a disk that the intent does not name.
+/// Of the files that an intent names, those that are needed by a machine, by a first-class disk, or by a disk that the intent does not name.
 pub(super) fn needed(shared: &Shared, intent: &Intent) -> Outcome<BTreeSet<DatastorePath>> {
     let folders: BTreeSet<DatastorePath> = intent.files.iter().map(DatastorePath::parent).collect();
     let (mut needed, mut disks) = shared.read(|world| {
@@ -30,6 +31,8 @@ pub(super) fn needed(shared: &Shared, intent: &Intent) -> Outcome<BTreeSet<Datas
             }
             disks.extend(disks_of(machine).filter(near));
         }
+        let first_class = world.first_class.iter().flat_map(FirstClassDisk::paths);
+        disks.extend(first_class.filter(|path| folders.contains(&path.parent())).cloned());
         (texts, disks)
     });
     for folder in &folders {
@@ -58,16 +61,17 @@ pub(super) fn needed(shared: &Shared, intent: &Intent) -> Outcome<BTreeSet<Datas
     Ok(needed)
 }
 
-/// Whether a machine has a file in a folder, or is the file's.
+/// Whether a machine or a first-class disk has a file in a folder, or is the file's.
 pub(super) fn is_lived_in(shared: &Shared, tree: &DatastorePath) -> bool {
     let within = |path: &DatastorePath| {
         path.datastore() == tree.datastore() && Path::new(path.relative()).starts_with(tree.relative())
     };
     shared.read(|world| {
         let mut machines = world.machines().filter(|machine| !machine.untouched);
-        machines.any(|machine| {
+        let has_machine = machines.any(|machine| {
             machine.vmx().is_some_and(|vmx| within(&vmx)) || disks_of(machine).any(|disk| within(&disk))
-        })
+        });
+        has_machine || world.first_class.iter().flat_map(FirstClassDisk::paths).any(within)
     })
 }
 
