@@ -218,7 +218,8 @@ async fn first_class_disks_killed_at_each_step() {
             let seen = scene.look(&program).await;
             // Two of the kinds make a disk first, which may be there alone.
             let mut others = seen.clone();
-            let halfway = ["extend", "relocate"].contains(&kind) && others.remove("new").is_some() && others == before;
+            let halfway =
+                ["extend", "relocate"].contains(&kind) && others.remove("new").is_some() && others == before;
             assert!(seen == before || seen == after || halfway, "{kind}, step {step}: {seen:?}");
         }
     }

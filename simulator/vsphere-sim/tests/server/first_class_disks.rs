@@ -22,9 +22,9 @@ struct World {
     store: MoRef<mo::Datastore>,
 }
 
-/// A vCenter with two machines and two datastores.
+/// A vCenter with two machines, which are off, and two datastores.
 async fn world() -> World {
-    let vm = |name: &str| VmSpec::new(name).disk(DiskSpec::empty(16 * MIB));
+    let vm = |name: &str| VmSpec::new(name).disk(DiskSpec::empty(16 * MIB)).powered_off();
     let topology = Topology { datastores: 2, ..Topology::default() };
     let builder = Sim::builder().vm(vm("vm-1")).vm(vm("vm-2")).topology(topology);
     over(builder.start().await.unwrap()).await
@@ -416,6 +416,8 @@ async fn what_is_told_as_changed_covers_all_that_differs() {
     let mut taken: Vec<(t::ID, String, Vec<u8>)> = Vec::new();
     for step in 0..8 {
         if step == 4 {
+            let vm = machine(&world.client, &world.sim);
+            vm.power_on_vm_task(None).await.unwrap().wait().await.unwrap();
             world.attach("vm-1", &disk).await.unwrap();
         }
         for _ in 0..6 {
@@ -614,7 +616,9 @@ async fn files_become_disks_and_disks_without_files_are_dropped() {
     assert_eq!(&world.content(&disk, None)[..5], b"loose");
     let again = world.manager.register_disk(&url, Some("again"), None).await.unwrap_err();
     assert_fault::<t::AlreadyExists>(&again);
-    let of_a_machine = url.replace("loose/loose", "vm-1/vm-1");
+    let theirs = world.sim.vm("vm-1").unwrap().disks().unwrap()[0].path.clone();
+    let (theirs, file) = theirs.trim_start_matches('[').split_once("] ").unwrap();
+    let of_a_machine = url.replace("loose/loose.vmdk", file).replace("datastore1", theirs);
     assert_fault::<t::FileLocked>(&world.manager.register_disk(&of_a_machine, None, None).await.unwrap_err());
     let nothing = url.replace("loose/loose", "none/none");
     assert_fault::<t::FileNotFound>(&world.manager.register_disk(&nothing, None, None).await.unwrap_err());
