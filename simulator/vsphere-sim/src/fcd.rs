@@ -218,15 +218,21 @@ impl World {
             }
             _ => BTreeSet::new(),
         };
+        let mut claimed = BTreeSet::new();
         for device in &mut config.hardware.device {
             let Some(disk) = device.downcast_mut::<t::VirtualDisk>() else { continue };
-            if disk.v_disk_id.as_ref().is_some_and(|id| before.contains(&id.id)) {
+            if let Some(kept) = disk.v_disk_id.as_ref().filter(|id| before.contains(&id.id))
+                && claimed.insert(kept.id.clone())
+            {
                 continue;
             }
             let file = machine::flat(disk).map(|backing| backing.file_name.as_str());
             let of_it = |known: &&FirstClassDisk| file == Some(known.path.to_string().as_str());
             let found = self.first_class.iter().find(of_it);
-            let free = found.filter(|known| self.consumer_of(&known.id).is_none());
+            let free = found.filter(|known| {
+                let others = self.consumer_of(&known.id).is_some_and(|(other, _)| other.id != machine);
+                !others && claimed.insert(known.id.clone())
+            });
             disk.v_disk_id = free.map(|known| Box::new(id(&known.id)));
         }
     }

@@ -591,6 +591,8 @@ async fn whether_a_disk_goes_with_its_machine_is_its_own_to_say() {
     let registered = register.await.unwrap().wait().await.unwrap();
     assert_eq!(world.attached("vm-1").await.len(), 2);
     let vm: mo::VirtualMachine = world.client.bind(&registered);
+    vm.reload_virtual_machine_from_path_task(&vmx).await.unwrap().wait().await.unwrap();
+    assert_eq!(world.attached("vm-1").await.len(), 2);
     vm.destroy_task().await.unwrap().wait().await.unwrap();
     assert_eq!(world.list().await, [stays.id.clone()]);
     assert_eq!(&world.content(&stays, None)[..4], b"here");
@@ -720,6 +722,16 @@ async fn disks_outlive_the_simulator() {
     assert_eq!(world.get(&disk).await.config.base.name, "disk");
     assert_eq!(&world.content(&disk, None)[..4], b"kept");
     assert!(change_id.is_some() && world.change_id(&disk, &snapshot).await == change_id);
+    // Other processes, such as the fake VDDK, are told of them.
+    let told = sim_store::state::Inventory::load(world.sim.data_dir()).unwrap();
+    let record = told.disk(&disk.id).unwrap();
+    assert_eq!(
+        (record.datastore.as_str(), record.path.to_string()),
+        (world.store.value(), path_of(&world.get(&disk).await))
+    );
+    assert!(record.snapshot(&snapshot.id).is_ok() && record.snapshot("none").is_err());
+    world.delete(&disk).await.unwrap();
+    assert!(sim_store::state::Inventory::load(world.sim.data_dir()).unwrap().disk(&disk.id).is_err());
 }
 
 #[tokio::test]
