@@ -226,3 +226,19 @@ async fn first_class_disks_killed_at_each_step() {
     println!("died {kills} times");
     assert!(kills > 4, "{kills}");
 }
+
+#[tokio::test]
+async fn what_a_killed_program_was_making_goes_and_after_an_end_nobody_looks() {
+    let mut program = Program::start().await;
+    // No process has this number.
+    let part = program.host("[datastore1] .upload.4999999-1.tmp");
+    for killed in [true, false] {
+        std::fs::write(&part, "part of a file").unwrap();
+        match killed {
+            true => program.kill().await,
+            false => program.end().await,
+        }
+        program.restart().await;
+        assert_eq!(part.exists(), !killed);
+    }
+}
