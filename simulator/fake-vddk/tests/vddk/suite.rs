@@ -6,6 +6,7 @@ mod blocks;
 mod c_program;
 mod changed;
 mod cloning;
+mod first_class;
 mod folder;
 mod library;
 mod login;

@@ -1,12 +1,10 @@
 //! What is needed where no method of the API is called: for files over HTTP, for tags, and at the services beside.
 
-use vim_api::MoRef;
 use vim_api::dynamic::method;
 use vim_api::types as t;
 use vim_api::xml::Service;
 
-use super::{READ, VIEW};
-use crate::beside::disks::Disks;
+use super::{READ, VIEW, table};
 use crate::fault::{Fault, Outcome, fault, not_authenticated};
 use crate::tagging::Operation;
 use crate::wire::Call;
@@ -14,7 +12,7 @@ use crate::world::World;
 
 /// To list and to read files of a datastore over HTTP.
 pub(crate) const READ_FILES: &str = "Datastore.Browse";
-/// To write and to delete them. First-class disks are files as well.
+/// To write and to delete them.
 pub(crate) const CHANGE_FILES: &str = "Datastore.FileManagement";
 /// To see that a datacenter is there.
 pub(crate) const SEE: &str = VIEW;
@@ -36,10 +34,6 @@ pub(crate) fn of_tags(operation: &Operation<'_>) -> &'static str {
     }
 }
 
-/// Calls of the first-class disks that are about none: whoever knows a task may look at it, and a list is of all.
-const ABOUT_NO_DISK: [&str; 4] =
-    ["VslmListVStorageObjectForSpec", "VslmQueryInfo", "VslmQueryTaskResult", "VslmCancelTask"];
-
 /// Refuses a call at a service beside that the session's user has no privilege for.
 ///
 /// # Errors
@@ -56,18 +50,8 @@ pub(crate) fn admit_beside(world: &World, cookie: Option<&str>, call: &Call) -> 
             false => Err(no_policy_permission(privilege)),
         };
     }
-    if ABOUT_NO_DISK.contains(&name) {
-        return Ok(());
-    }
-    let disk: Option<t::ID> = call.optional("id")?;
-    let store = disk.and_then(|disk| store_of(world, &world.disks, &disk.id));
-    rights.require(&store.unwrap_or_else(|| world.root()), CHANGE_FILES)
-}
-
-/// The datastore that a first-class disk is on.
-fn store_of(world: &World, disks: &Disks, id: &str) -> Option<MoRef> {
-    let disk = disks.known.get(id)?;
-    Some(world.stored.tree.datastore(disk.path.datastore())?.0.reference())
+    let needs = table::needs_at_disks(world, session, call)?;
+    needs.iter().try_for_each(|(object, privilege)| rights.require(object, privilege))
 }
 
 /// Storage policies have a fault of their own for it.

@@ -224,14 +224,16 @@ async fn policies_want_their_view() {
 async fn first_class_disks_are_files_of_their_datastore() {
     let sim = start(&[("files", &["Datastore.FileManagement"]), ("other", &["Datastore.Browse"])]).await;
     let id = sim.add_first_class_disk("data", MIB).unwrap();
-    let read = async |user: &str| {
+    let change = async |user: &str| {
         let disks = log_in(&sim, user).await.first_class_disks().await.unwrap();
         let listed: Vec<_> = disks.list().try_collect().await.unwrap();
         assert_eq!(listed.len(), 1);
-        disks.get(&listed[0].id.id).await.map(|disk| disk.config.name.clone())
+        assert_eq!(disks.get(&listed[0].id.id).await.unwrap().config.name, "data");
+        disks.track_changes(&listed[0].id.id).await
     };
-    assert_eq!(read("files").await.unwrap(), "data");
-    let refused = read("other").await.unwrap_err();
+    change("files").await.unwrap();
+    // Whoever sees the datastore sees its disks; changing one is changing a file.
+    let refused = change("other").await.unwrap_err();
     let fault = refused.find_fault::<t::NoPermission>().unwrap_or_else(|| panic!("{refused:?}"));
     assert_eq!(fault.privilege_id.as_deref(), Some("Datastore.FileManagement"));
     assert_eq!(fault.object.as_ref().unwrap().value(), "datastore-11", "{id}");
