@@ -61,6 +61,7 @@
 
 mod check;
 mod codec;
+pub mod conformance;
 mod crypto;
 mod error;
 mod format;
@@ -88,6 +89,11 @@ pub use read::{
 pub use repository::{InitOptions, Limits, Repository};
 pub use secret::{KeyFuture, KeyProvider, Secret};
 pub use statistics::Statistics;
-pub use store::{ChunkStore, LocalStore, ObjectName, StoreFuture, StoredObject};
+pub use store::{
+    Backoff, CachePlace, ChunkStore, FaultPlan, FaultStore, LocalStore, MemoryStore, ObjectName, ReadCache,
+    Retry, StoreFuture, StoredObject, Throttle,
+};
+#[cfg(any(feature = "s3", feature = "azure", feature = "gcs"))]
+pub use store::{CloudOptions, CloudStore};
 pub use summary::DiskSummary;
 pub use write::{DiskSpec, DiskWriter, PointDraft, PointWriter};
