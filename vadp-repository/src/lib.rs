@@ -68,6 +68,7 @@ mod format;
 mod geometry;
 mod ids;
 mod index;
+mod prune;
 mod read;
 mod repository;
 #[doc(hidden)]
@@ -82,6 +83,10 @@ mod write;
 pub use check::{CheckDepth, CheckReport, Damage, Leftovers, LostRange};
 pub use error::{DamageLocation, Error, ErrorKind, Result};
 pub use ids::{ChunkId, IndexId, KeySlotId, MachineId, PackId, PointId, RepositoryId};
+pub use prune::{
+    KeepReason, PackAction, PackPlan, PointVerdict, PruneOptions, PrunePlan, PruneReport, Retention,
+    SHORTEST_GRACE,
+};
 pub use read::{
     AllocatedChunks, Chunk, DamagedPoint, DiskMap, DiskReader, MapEntry, PointDisk, PointInfo, PointListing,
     RestorePoint,
