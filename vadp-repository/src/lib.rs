@@ -15,6 +15,8 @@
 //! - Nothing is handed out that was not verified. Damage is an [`Error`] that names pack, chunk, disk and byte range.
 //! - Chunks of zeros cost nothing, equal chunks are stored once, and an incremental reads and stores only what it is given.
 //! - Encryption is always on. Whoever runs the store can destroy backups, but neither read nor change them.
+//! - [`Repository::plan_prune`] says what no point needs any more, and [`PrunePlan::apply`] gives it back, beside backups that go on.
+//! - A [`ChunkStore`] is a directory, a bucket, or what you make of one; [`conformance`] judges it.
 //! - Memory is bounded by [`Limits`], besides the index: some 60 to 120 MB for each TiB of stored 1 MiB chunks.
 //!
 //! ```

@@ -194,6 +194,7 @@ impl Repository {
     /// [`InvalidInput`](ErrorKind::InvalidInput) when it is the last readable one of its machine and `even_the_last` is not set;
     /// [`NotFound`](ErrorKind::NotFound); [`Denied`](ErrorKind::Denied) when the store keeps it.
     pub async fn remove_point(&self, id: PointId, even_the_last: bool) -> Result<()> {
+        self.shared.require_writable()?;
         let listing = self.list_points(None).await?;
         let own = listing.points.iter().find(|point| point.id == id);
         if own.is_none() && !listing.unreadable.iter().any(|point| point.id == id) {
@@ -247,6 +248,7 @@ impl PrunePlan {
     pub async fn apply(self) -> Result<PruneReport> {
         let grace = self.options.grace()?;
         let Self { repository, options, survey, points, packs } = self;
+        repository.shared.require_writable()?;
         let going: BTreeSet<PointId> =
             points.iter().filter(|verdict| !verdict.stays()).map(|verdict| verdict.point.id).collect();
         let work = apply::Work {

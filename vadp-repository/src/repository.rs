@@ -202,6 +202,17 @@ impl Shared {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Fails when the repository has features that this version cannot write.
+    pub(crate) fn require_writable(&self) -> Result<()> {
+        match self.config.writable {
+            true => Ok(()),
+            false => Err(Error::new(
+                ErrorKind::UnsupportedFormat,
+                "the repository can be read but not written by this version: use a newer program",
+            )),
+        }
+    }
+
     /// The header of a new object.
     pub(crate) fn new_header(&self, kind: ObjectKind) -> Result<ObjectHeader> {
         let (epoch, repository) = (self.keyring.current_epoch(), self.config.repository);

@@ -69,12 +69,7 @@ impl Repository {
     /// [`UnsupportedFormat`](ErrorKind::UnsupportedFormat) when the repository has features that this version cannot write;
     /// [`Store`](ErrorKind::Store); [`InvalidInput`](ErrorKind::InvalidInput) for too many tags.
     pub async fn begin(&self, draft: PointDraft) -> Result<PointWriter> {
-        if !self.shared.config.writable {
-            return Err(Error::new(
-                ErrorKind::UnsupportedFormat,
-                "the repository can be read but not written by this version: use a newer program",
-            ));
-        }
+        self.shared.require_writable()?;
         if draft.tags.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() > MAX_TAG_BYTES {
             return Err(Error::invalid("the tags of a restore point have at most 1 MiB"));
         }

@@ -32,7 +32,7 @@ impl Oracle {
 
     fn next_image(&mut self, machine: u8, chance: &mut Chance) -> Image {
         let mut image = self.images.get(&machine).copied().unwrap_or_default();
-        chance.change(&mut image);
+        chance.change(&mut image, 20);
         self.clock += 1;
         image
     }
@@ -143,7 +143,7 @@ fn rules(last: u32, below: u8) -> vadp_repository::PruneOptions {
 async fn nothing_needed_goes_and_nothing_else_stays() {
     let seed = seed();
     let (mut commits, mut conflicts) = (0, 0);
-    for life in 0..setting("PRUNE_LIVES", 6) {
+    for life in 0..setting("PRUNE_LIVES", 5) {
         println!("PRUNE_SEED={} PRUNE_LIVES=1", seed.wrapping_add(life));
         let mut life = Life::begin(seed.wrapping_add(life)).await;
         for _ in 0..30 {
@@ -162,7 +162,7 @@ async fn nothing_needed_goes_and_nothing_else_stays() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_at_any_operation_loses_nothing_and_leaves_nothing_for_ever() {
     let seed = seed();
-    for life in 0..setting("PRUNE_CRASHES", 2) {
+    for life in 0..setting("PRUNE_CRASHES", 1) {
         println!("PRUNE_SEED={} PRUNE_CRASHES=1", seed.wrapping_add(life));
         let mut life = Life::begin(seed.wrapping_add(life)).await;
         for _ in 0..12 {

@@ -155,10 +155,10 @@ impl Chance {
         (mixed ^ (mixed >> 31)) % bound
     }
 
-    /// Some chunks changed, out of few contents, so that much is deduplicated.
-    pub fn change(&mut self, image: &mut Image) {
+    /// Some chunks changed, out of so many contents: the fewer there are, the more is deduplicated.
+    pub fn change(&mut self, image: &mut Image, contents: u64) {
         for _ in 0..=self.below(3) {
-            image[self.below(CHUNKS) as usize] = self.below(20) as u8;
+            image[self.below(CHUNKS) as usize] = self.below(contents) as u8;
         }
     }
 }
