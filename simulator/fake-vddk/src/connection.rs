@@ -201,6 +201,28 @@ impl Server {
         })?;
         Ok(inventory)
     }
+
+    /// Refuses what the login's user has no privilege for on a machine. The server has judged it; how the refusal reads is
+    /// for the caller to say.
+    pub(crate) fn require(
+        &self,
+        inventory: &Inventory,
+        machine: &VmRecord,
+        privilege: &str,
+        refusal: Code,
+    ) -> Answer<()> {
+        let user = match &self.login {
+            CheckedLogin::Password { user, .. } => user,
+            CheckedLogin::Session { cookie } => {
+                &inventory.session(cookie).map_err(|error| Code::of(&error))?.user
+            }
+        };
+        if inventory.allows(user, &machine.moref, privilege) {
+            return Ok(());
+        }
+        log::warn(&format!("{user} lacks the privilege {privilege} on {}", machine.moref));
+        Err(refusal)
+    }
 }
 
 impl CheckedLogin {

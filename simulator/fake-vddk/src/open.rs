@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use sim_store::state::rights::{DISK_LEASE, DISK_RANDOM_ACCESS, DISK_RANDOM_READ};
 use sim_store::state::{Inventory, VmRecord};
 use sim_store::{Access, DatastorePath, Disk, Scope};
 
@@ -88,7 +89,17 @@ fn remote_file(remote: &Remote, path: &str, access: Access) -> Answer<PathBuf> {
     }
     let inventory = remote.server.inventory()?;
     let vm = match &remote.object {
-        Object::Machine(vm) => Some(vm.find(&inventory)?),
+        Object::Machine(vm) => {
+            let vm = vm.find(&inventory)?;
+            let to_transfer = match access {
+                Access::ReadOnly => DISK_RANDOM_READ,
+                Access::ReadWrite => DISK_RANDOM_ACCESS,
+            };
+            for privilege in [DISK_LEASE, to_transfer] {
+                remote.server.require(&inventory, vm, privilege, Code::HOST_USER_PERMISSIONS)?;
+            }
+            Some(vm)
+        }
         Object::DatastoreFolder(folder) => {
             if !path.contains(&format!("] {}/", folder.trim_matches('/'))) {
                 log::warn(&format!("{path} is not in the folder {folder} of the connection"));

@@ -12,6 +12,7 @@ mod credentials;
 mod faults;
 mod inventory;
 mod registry;
+pub mod rights;
 
 pub use credentials::{CookieHash, PasswordHash};
 pub use faults::{FaultHit, FaultRule, FaultSet, load_faults, store_faults};

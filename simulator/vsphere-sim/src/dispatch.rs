@@ -133,7 +133,9 @@ async fn authenticated(shared: &Arc<Shared>, cookie: &str, call: &Call) -> Outco
         ("ServiceInstance", "RetrieveInternalContent") => Ok(service::internal_content(shared, call)),
         ("SessionManager", "Logout") => Ok(session::logout(shared, cookie)),
         ("SessionManager", "AcquireCloneTicket") => session::clone_ticket(shared, cookie, call),
-        ("SessionManager", "AcquireGenericServiceTicket") => service_ticket::acquire(shared, call),
+        ("SessionManager", "AcquireGenericServiceTicket") => {
+            service_ticket::acquire(shared, user_of(shared, cookie), call)
+        }
         ("SessionManager", "SessionIsActive") => session::is_active(shared, call),
         ("SessionManager", "TerminateSession") => session::terminate(shared, cookie, call),
         ("SessionManager", "SetLocale") => session::set_locale(shared, cookie, call),

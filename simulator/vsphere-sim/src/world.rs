@@ -4,7 +4,7 @@
 //! Every change counts [`Shared`]'s counter up, which wakes those who wait for updates.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -39,6 +39,7 @@ use crate::sim::TrackingRules;
 use crate::style::WireStyle;
 use crate::tagging::Tagging;
 use crate::tasks::Tasks;
+use crate::users::Group;
 
 /// The state of one server, shared by all its connections.
 pub(crate) struct Shared {
@@ -132,6 +133,8 @@ pub(crate) struct World {
 pub(crate) struct Stored {
     pub(crate) instance_uuid: String,
     pub(crate) users: Vec<UserRecord>,
+    #[serde(default)]
+    pub(crate) groups: Vec<Group>,
     pub(crate) tree: Tree,
     /// The machines that are made anew, the same ones, at each start until somebody changes them.
     pub(crate) population: Option<Population>,
@@ -447,6 +450,11 @@ impl World {
         }
     }
 
+    /// The datastore path of a host path; `None` if it is on no datastore.
+    pub(crate) fn path_of(&self, host: &Path) -> Option<DatastorePath> {
+        self.stored.tree.datastores().find_map(|(_, files)| files.path_of(host).ok())
+    }
+
     /// What is above an object in the inventory.
     pub(crate) fn parent_of(&self, object: &MoRef) -> Option<MoRef> {
         let parent = match object.type_name() {
@@ -467,7 +475,8 @@ impl World {
 
     /// Writes what has changed. What cannot be written stays noted.
     fn store(&mut self, settings: &Settings) -> crate::Result<()> {
-        if self.dirty {
+        // A machine that is new or elsewhere may be one that users have other rights on.
+        if self.dirty || (!self.changed.is_empty() && self.disk_rights_differ()) {
             self.store_server(settings)?;
             self.dirty = false;
         }
@@ -493,6 +502,7 @@ impl World {
         let inventory = Inventory {
             server_uuid: self.stored.instance_uuid.clone(),
             users: self.stored.users.clone(),
+            rights: self.disk_rights(),
             sessions: self.sessions.iter().filter_map(session).collect(),
             datastores: self.stored.tree.datastores().map(|(_, files)| files.clone()).collect(),
             vms: Vec::new(),

@@ -12,6 +12,7 @@ mod login;
 mod management;
 mod metadata;
 mod pitfalls;
+mod privileges;
 pub(crate) mod setup;
 mod transfer;
 mod world;

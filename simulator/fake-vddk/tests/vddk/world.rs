@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use secrecy::SecretString;
+use sim_store::state::rights::UserRights;
 use sim_store::state::{
     CookieHash, FaultRule, Inventory, PasswordHash, ServerRecord, SessionRecord, SnapshotRecord, UserRecord,
     VmDisk, VmRecord, store_faults,
@@ -75,6 +76,13 @@ impl World {
         store_faults(self.data.path(), rules).unwrap();
     }
 
+    /// What the user may do from now on, as the server would say it.
+    pub(crate) fn grant(&self, rights: UserRights) {
+        let mut inventory = self.inventory();
+        inventory.rights.insert("root".to_owned(), rights);
+        inventory.store(self.data.path()).unwrap();
+    }
+
     pub(crate) fn params(&self, vm: &str) -> ConnectParams {
         self.params_with(vm, password(PASSWORD), thumbprint())
     }
@@ -123,6 +131,7 @@ impl World {
                 name: "root".to_owned(),
                 password: PasswordHash::new(PASSWORD).unwrap(),
             }],
+            rights: [("root".to_owned(), UserRights::all())].into(),
             sessions: vec![SessionRecord {
                 cookie: CookieHash::new(COOKIE).unwrap(),
                 user: "root".to_owned(),

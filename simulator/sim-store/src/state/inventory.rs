@@ -1,10 +1,12 @@
 //! The part of the server's inventory that other processes need.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::rights::UserRights;
 use super::{CookieHash, PasswordHash, load_json, store_json};
 use crate::{Datastore, DatastorePath, Error, ErrorKind, Result};
 
@@ -19,6 +21,8 @@ pub struct Inventory {
     pub server_uuid: String,
     /// Who may log in.
     pub users: Vec<UserRecord>,
+    /// What each user may do, by name. Who is not among them may do nothing.
+    pub rights: BTreeMap<String, UserRights>,
     /// Who is logged in now.
     pub sessions: Vec<SessionRecord>,
     /// The datastores.
@@ -172,6 +176,11 @@ impl Inventory {
             || Error::new(ErrorKind::Denied, "the session cookie is unknown or has expired; log in again");
         let hash = CookieHash::new(cookie).map_err(|_| denied())?;
         self.sessions.iter().find(|session| session.cookie.matches(&hash)).ok_or_else(denied)
+    }
+
+    /// Whether a user has one of [`DISK_PRIVILEGES`](super::rights::DISK_PRIVILEGES) on a machine, by its managed object id.
+    pub fn allows(&self, user: &str, machine: &str, privilege: &str) -> bool {
+        self.rights.get(user).is_some_and(|rights| rights.has(machine, privilege))
     }
 
     /// A machine by its managed object id.
