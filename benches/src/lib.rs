@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod inventory;
+pub mod pipeline;
 
 mod answer;
 mod backup_set;
