@@ -6,8 +6,9 @@
 //!
 //! needs a C compiler (`CC` names another than `cc`) and memory for two disks of 4 GiB; without it, room in the folder for temporary
 //! files. The library is the fake one, whose reading is copying: the bytes of the disk are in memory. `c/loop.c` calls it without
-//! anything in between, so its rate is what the library can do, and the wrapper is measured against that. Both take turns, and the
-//! fastest turn of each counts. Nothing waits for storage: the disk and the copies are in `/dev/shm`, if that has room.
+//! anything in between, so its rate is what the library can do, and the wrapper is measured against that. Both are programs, this one
+//! with `--measure`; they take turns, and the fastest turn of each counts. Nothing waits for storage: the disk and the copies are in
+//! `/dev/shm`, if that has room.
 #![forbid(unsafe_code)]
 
 use std::error::Error;
@@ -15,15 +16,14 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 use vadp_benches::Options;
 use vadp_benches::pipeline::read_in_order;
 use vixdisklib::{
-    ConnectOptions, ConnectParams, Connection, CreateSpec, Disk, DiskType, Library, LibraryOptions,
-    OpenOptions, SECTOR_BYTES, Sectors,
+    ConnectOptions, ConnectParams, Connection, CreateSpec, DiskType, Library, LibraryOptions, OpenOptions,
+    SECTOR_BYTES, Sectors,
 };
 
 type Failure = Box<dyn Error>;
@@ -32,11 +32,17 @@ const SIZE: u64 = 4 << 30;
 const PIECE: usize = 1 << 20;
 const ROUNDS: u32 = 3;
 const CALLS: u32 = 50_000;
+const MEASURE: &str = "--measure";
 /// Pieces under way at once. One would leave the worker idle while its answer is on the way.
 const DEPTH: usize = 4;
 
 fn main() -> ExitCode {
-    match run() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let done = match arguments.iter().position(|argument| argument == MEASURE) {
+        Some(at) => measure(&arguments[at + 1..]),
+        None => run(arguments),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("vddk: {error}");
@@ -45,28 +51,27 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<(), Failure> {
-    let options = Options::parse(std::env::args().skip(1))?;
+fn run(arguments: Vec<String>) -> Result<(), Failure> {
+    let options = Options::parse(arguments)?;
     let folder = tempfile::Builder::new().prefix("vddk-bench").tempdir_in(place()?)?;
     let stage = Stage::new(folder.path())?;
     let mut figures = Map::new();
     let mut keep = |name: &str, value: f64| figures.insert(name.to_owned(), json!(value));
 
-    let (ours, plain) = best(|| stage.read(), || stage.plain(&["read"]))?;
-    show("read to memory", ours, plain, SIZE);
+    let (ours, plain) = stage.compare(&["read"])?;
+    show("read to memory", ours, plain);
     keep("read_vs_memcpy_in_process", plain / ours);
     keep("read_mb_s", SIZE as f64 / 1e6 / ours);
 
-    let copy = folder.path().join("copy");
-    let name = copy.to_str().ok_or("the temporary folder's name is not UTF-8")?;
-    let (ours, plain) = best(|| stage.copy(&copy), || stage.plain(&["copy", name]))?;
-    show("copy to a file", ours, plain, SIZE);
+    let copy = text(folder.path().join("copy"))?;
+    let (ours, plain) = stage.compare(&["copy", &copy])?;
+    show("copy to a file", ours, plain);
     keep("copy_vs_c_loop", plain / ours);
     keep("copy_mb_s", SIZE as f64 / 1e6 / ours);
 
-    let (ours, plain) = best(|| stage.call(), || stage.plain(&["calls", &CALLS.to_string()]))?;
+    let (ours, plain) = stage.compare(&["calls", &CALLS.to_string()])?;
     let nanoseconds = |seconds: f64| seconds / f64::from(CALLS) * 1e9;
-    println!("{:<16} {:>9.0} ns  plain C {:>9.0} ns", "one call", nanoseconds(ours), nanoseconds(plain));
+    println!("{:<14} {:>9.0} ns    plain C {:>9.0} ns", "one call", nanoseconds(ours), nanoseconds(plain));
     keep("call_ns", nanoseconds(ours));
     keep("plain_call_ns", nanoseconds(plain));
 
@@ -76,21 +81,9 @@ fn run() -> Result<(), Failure> {
     Ok(())
 }
 
-fn show(what: &str, ours: f64, plain: f64, bytes: u64) {
-    let rate = |seconds: f64| bytes as f64 / 1e6 / seconds;
-    println!("{what:<16} {:>9.0} MB/s  plain C {:>9.0} MB/s  {:>6.2}", rate(ours), rate(plain), plain / ours);
-}
-
-/// The fewest seconds of each, in turns.
-fn best(
-    mut ours: impl FnMut() -> Result<f64, Failure>,
-    mut plain: impl FnMut() -> Result<f64, Failure>,
-) -> Result<(f64, f64), Failure> {
-    let mut best = (f64::INFINITY, f64::INFINITY);
-    for _ in 0..ROUNDS {
-        best = (best.0.min(ours()?), best.1.min(plain()?));
-    }
-    Ok(best)
+fn show(what: &str, ours: f64, plain: f64) {
+    let rate = |seconds: f64| SIZE as f64 / 1e6 / seconds;
+    println!("{what:<14} {:>9.0} MB/s  plain C {:>9.0} MB/s  {:>6.2}", rate(ours), rate(plain), plain / ours);
 }
 
 /// Where the disk is: in memory if two of it fit there with as much to spare, else where temporary files are.
@@ -104,95 +97,90 @@ fn place() -> Result<PathBuf, Failure> {
     Ok(if fits { shared } else { std::env::temp_dir() })
 }
 
-/// The fake library, running, with a disk of [`SIZE`] without holes.
+fn text(path: PathBuf) -> Result<String, Failure> {
+    path.into_os_string().into_string().map_err(|_| "the temporary folder's name is not UTF-8".into())
+}
+
+/// A kit of the fake library, a disk of [`SIZE`] without holes, and the two programs that read it.
 struct Stage {
-    kit: PathBuf,
+    kit: String,
     disk: String,
-    program: PathBuf,
-    connection: Connection,
+    plain: PathBuf,
+    ours: PathBuf,
 }
 
 impl Stage {
     fn new(folder: &Path) -> Result<Stage, Failure> {
-        let kit = folder.join("kit");
-        fake_vddk::install(&kit)?;
-        let library: Arc<Library> =
-            Library::open(LibraryOptions::new(&kit).temp_directory(folder.join("tmp")))?;
-        let connection = library.connect(&ConnectParams::local(), ConnectOptions::new())?;
-        let disk =
-            folder.join("disk.vmdk").to_str().ok_or("the temporary folder's name is not UTF-8")?.to_owned();
+        let (kit, disk) = (text(folder.join("kit"))?, text(folder.join("disk.vmdk"))?);
+        fake_vddk::install(Path::new(&kit))?;
+        let connection = connect(&kit)?;
         let spec = CreateSpec::new(DiskType::MonolithicFlat, Sectors(SIZE / SECTOR_BYTES));
         connection.create(&disk, &spec, |_| {})?;
         let opened = connection.open(&disk, OpenOptions::read_write())?;
         for number in 0..SIZE / PIECE as u64 {
-            // Nothing compresses here, so any content that is not zeros and not twice the same will do.
-            let piece = vec![(number % 251) as u8 + 1; PIECE];
-            opened.write(Sectors(number * PIECE as u64 / SECTOR_BYTES), &piece)?;
+            opened.write(Sectors(number * PIECE as u64 / SECTOR_BYTES), &vec![content(number); PIECE])?;
         }
         opened.close()?;
-        Ok(Stage { kit, disk, program: build(folder)?, connection })
+        Ok(Stage { kit, disk, plain: build(folder)?, ours: std::env::current_exe()? })
     }
 
-    fn open(&self) -> Result<Disk, Failure> {
-        // The same requests as those of the plain program, which reads synchronously too.
-        let options = OpenOptions::read_only().max_request(PIECE).queue_depth(DEPTH);
-        Ok(self.connection.open(&self.disk, options)?)
-    }
-
-    fn read(&self) -> Result<f64, Failure> {
-        let disk = self.open()?;
-        let mut check = 0_u64;
-        let seconds = timed(|| {
-            read_in_order(&disk, PIECE, DEPTH, |_, piece| {
-                check += u64::from(piece[0]);
-                Ok(())
-            })
-        })?;
-        let expected: u64 = (0..SIZE / PIECE as u64).map(|number| number % 251 + 1).sum();
-        if check != expected {
-            return Err("what was read is not what was written".into());
-        }
-        disk.close()?;
-        Ok(seconds)
-    }
-
-    fn copy(&self, to: &Path) -> Result<f64, Failure> {
-        let disk = self.open()?;
-        let seconds = timed(|| {
-            let file = File::create(to)?;
-            read_in_order(&disk, PIECE, DEPTH, |offset, piece| Ok(file.write_all_at(piece, offset)?))
-        })?;
-        disk.close()?;
-        Ok(seconds)
-    }
-
-    fn call(&self) -> Result<f64, Failure> {
-        let disk = self.open()?;
-        let mut sector = [0; SECTOR_BYTES as usize];
-        let seconds = timed(|| {
-            for _ in 0..CALLS {
-                disk.read(Sectors::ZERO, &mut sector)?;
+    /// The fewest seconds of ours and of the plain program, in turns.
+    fn compare(&self, work: &[&str]) -> Result<(f64, f64), Failure> {
+        let run = |program: &mut Command| -> Result<f64, Failure> {
+            let ran = program.args([&self.kit, &self.disk]).args(work).output()?;
+            if !ran.status.success() {
+                return Err(format!("{work:?}: {}", String::from_utf8_lossy(&ran.stderr)).into());
             }
-            Ok(())
-        })?;
-        disk.close()?;
-        Ok(seconds)
-    }
-
-    /// The seconds that the plain program says it took.
-    fn plain(&self, arguments: &[&str]) -> Result<f64, Failure> {
-        let ran = Command::new(&self.program).arg(&self.kit).arg(&self.disk).args(arguments).output()?;
-        if !ran.status.success() {
-            return Err(format!("the plain program: {}", String::from_utf8_lossy(&ran.stderr)).into());
+            Ok(String::from_utf8(ran.stdout)?.trim().parse()?)
+        };
+        let mut best = (f64::INFINITY, f64::INFINITY);
+        for _ in 0..ROUNDS {
+            best.0 = best.0.min(run(Command::new(&self.ours).arg(MEASURE))?);
+            best.1 = best.1.min(run(&mut Command::new(&self.plain))?);
         }
-        Ok(String::from_utf8(ran.stdout)?.trim().parse()?)
+        Ok(best)
     }
 }
 
-fn timed(work: impl FnOnce() -> Result<(), Failure>) -> Result<f64, Failure> {
+/// What a piece is full of: anything that is not zeros, and not the same twice.
+fn content(piece: u64) -> u8 {
+    (piece % 251) as u8 + 1
+}
+
+fn connect(kit: &str) -> Result<Connection, Failure> {
+    let library = Library::open(LibraryOptions::new(kit).temp_directory(Path::new(kit).join("tmp")))?;
+    Ok(library.connect(&ConnectParams::local(), ConnectOptions::new())?)
+}
+
+/// As `c/loop.c` does it, with the same requests: `KIT DISK read | copy FILE | calls COUNT`.
+fn measure(arguments: &[String]) -> Result<(), Failure> {
+    let [kit, disk, what, rest @ ..] = arguments else { return Err("KIT DISK WORK are wanted".into()) };
+    let connection = connect(kit)?;
+    let options = OpenOptions::read_only().max_request(PIECE).queue_depth(DEPTH);
+    let disk = connection.open(disk, options)?;
     let began = Instant::now();
-    work()?;
-    Ok(began.elapsed().as_secs_f64())
+    match (what.as_str(), rest) {
+        ("read", []) => read_in_order(&disk, PIECE, DEPTH, |offset, piece| {
+            match piece[0] == content(offset / PIECE as u64) {
+                true => Ok(()),
+                false => Err("what was read is not what was written".into()),
+            }
+        })?,
+        ("copy", [to]) => {
+            let file = File::create(to)?;
+            read_in_order(&disk, PIECE, DEPTH, |offset, piece| Ok(file.write_all_at(piece, offset)?))?;
+        }
+        ("calls", [count]) => {
+            let mut sector = [0; SECTOR_BYTES as usize];
+            for _ in 0..count.parse::<u32>()? {
+                disk.read(Sectors::ZERO, &mut sector)?;
+            }
+        }
+        _ => return Err(format!("{what} is not understood").into()),
+    }
+    println!("{:.9}", began.elapsed().as_secs_f64());
+    disk.close()?;
+    Ok(connection.close()?)
 }
 
 fn build(folder: &Path) -> Result<PathBuf, Failure> {
