@@ -20,11 +20,13 @@ use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 use vadp_benches::Options;
-use vadp_benches::pipeline::read_in_order;
 use vixdisklib::{
     ConnectOptions, ConnectParams, Connection, CreateSpec, DiskType, Library, LibraryOptions, OpenOptions,
-    SECTOR_BYTES, Sectors,
+    SECTOR_BYTES, SectorRange, Sectors,
 };
+
+#[path = "../../examples/disks/pipeline.rs"]
+mod pipeline;
 
 type Failure = Box<dyn Error>;
 
@@ -158,17 +160,20 @@ fn measure(arguments: &[String]) -> Result<(), Failure> {
     let connection = connect(kit)?;
     let options = OpenOptions::read_only().max_request(PIECE).queue_depth(DEPTH);
     let disk = connection.open(disk, options)?;
+    let whole = [SectorRange::between(Sectors::ZERO, disk.capacity()).ok_or("a disk without sectors")?];
     let began = Instant::now();
     match (what.as_str(), rest) {
-        ("read", []) => read_in_order(&disk, PIECE, DEPTH, |offset, piece| {
-            match piece[0] == content(offset / PIECE as u64) {
-                true => Ok(()),
+        ("read", []) => pipeline::read(&disk, &whole, PIECE, DEPTH, |start, piece| {
+            match piece[0] == content(start.0 * SECTOR_BYTES / PIECE as u64) {
+                true => Ok::<_, Failure>(()),
                 false => Err("what was read is not what was written".into()),
             }
         })?,
         ("copy", [to]) => {
             let file = File::create(to)?;
-            read_in_order(&disk, PIECE, DEPTH, |offset, piece| Ok(file.write_all_at(piece, offset)?))?;
+            pipeline::read(&disk, &whole, PIECE, DEPTH, |start, piece| {
+                Ok::<_, Failure>(file.write_all_at(piece, start.0 * SECTOR_BYTES)?)
+            })?;
         }
         ("calls", [count]) => {
             let mut sector = [0; SECTOR_BYTES as usize];

@@ -6,7 +6,6 @@
 #![forbid(unsafe_code)]
 
 pub mod inventory;
-pub mod pipeline;
 
 mod answer;
 mod backup_set;

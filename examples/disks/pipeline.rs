@@ -1,13 +1,13 @@
-//! Requests to a disk, several under way at once, answered in order.
+//! Requests to a disk, several under way at once, answered in order. `benches/vddk.rs` measures with it.
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::task::Poll;
 
-use anyhow::Context;
 use futures::executor::block_on;
-use vixdisklib::{AlignedBuf, Disk, SectorRange, Sectors};
+use vixdisklib::{AlignedBuf, Disk, SECTOR_BYTES, SectorRange, Sectors};
 
 type Running = Pin<Box<dyn Future<Output = vixdisklib::Result<AlignedBuf>> + Send>>;
 
@@ -46,26 +46,30 @@ impl Pipeline {
     }
 }
 
-/// Reads `ranges` in pieces of at most `piece` bytes, in order.
-pub(crate) fn read(
+/// Reads `ranges` in pieces of at most `piece` bytes, and hands them over in order. Buffers are used again.
+pub(crate) fn read<E: From<vixdisklib::Error> + From<io::Error>>(
     disk: &Disk,
     ranges: &[SectorRange],
     piece: usize,
     depth: usize,
-    mut take: impl FnMut(Sectors, &[u8]) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    let mut pipeline = Pipeline::new(depth);
-    let step = (piece as u64 / vixdisklib::SECTOR_BYTES).max(1);
+    mut take: impl FnMut(Sectors, &[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let (mut pipeline, mut free) = (Pipeline::new(depth), Vec::<AlignedBuf>::new());
+    let step = (piece as u64 / SECTOR_BYTES).max(1);
     for range in ranges {
         let mut start = range.start().0;
         while start < range.end().0 {
             let count = step.min(range.end().0 - start);
-            let bytes = usize::try_from(count * vixdisklib::SECTOR_BYTES)?;
-            let buffer = AlignedBuf::zeroed(bytes).context("no memory for a buffer")?;
+            let bytes = (count * SECTOR_BYTES) as usize;
+            let buffer = match free.pop() {
+                Some(buffer) if buffer.len() == bytes => buffer,
+                _ => AlignedBuf::zeroed(bytes).ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?,
+            };
             if let Some((at, buffer)) =
                 pipeline.add(Sectors(start), disk.read_async(Sectors(start), buffer))?
             {
                 take(at, &buffer)?;
+                free.push(buffer);
             }
             start += count;
         }

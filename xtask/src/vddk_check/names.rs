@@ -185,6 +185,15 @@ pub(super) const CONSTANTS: &[(&str, &str, bool)] = &[
     ("VDDK_OPEN_COMPRESS_FASTLZ", "FLAG_OPEN_COMPRESSION_FASTLZ", true),
     ("VDDK_OPEN_COMPRESS_SKIPZ", "FLAG_OPEN_COMPRESSION_SKIPZ", true),
     ("VDDK_OPEN_COMPRESS_MASK", "FLAG_OPEN_COMPRESSION_MASK", true),
+    ("HardwareVersion::WORKSTATION_4", "HWVERSION_WORKSTATION_4", true),
+    ("HardwareVersion::WORKSTATION_5", "HWVERSION_WORKSTATION_5", true),
+    ("HardwareVersion::WORKSTATION_6", "HWVERSION_WORKSTATION_6", true),
+    ("HardwareVersion::ESX_4", "HWVERSION_ESX4X", true),
+    ("HardwareVersion::ESX_5_0", "HWVERSION_ESX50", true),
+    ("HardwareVersion::ESX_5_1", "HWVERSION_ESX51", true),
+    ("HardwareVersion::ESX_5_5", "HWVERSION_ESX55", true),
+    ("HardwareVersion::ESX_6_0", "HWVERSION_ESX60", false),
+    ("HardwareVersion::ESX_6_5", "HWVERSION_ESX65", false),
 ];
 
 /// What the kit's constants of [`CONSTANTS`] begin with.

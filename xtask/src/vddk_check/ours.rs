@@ -5,7 +5,7 @@ use std::fs;
 
 use anyhow::{Context, ensure};
 
-use super::interface::{Function, Interface};
+use super::interface::{Constant, Function, Interface};
 use crate::workspace;
 
 /// What we say of the interface.
@@ -36,6 +36,7 @@ pub(super) fn load() -> anyhow::Result<Ours> {
     for file in ["vixdisklib/src/ffi/bindings.rs", "vixmntapi/src/ffi/types.rs"] {
         interface.add(&read(file)?).with_context(|| format!("{file} cannot be understood"))?;
     }
+    hardware_versions(&read("vixdisklib/src/create.rs")?, &mut interface)?;
     let mut symbols = symbols(&read("vixdisklib/src/ffi/symbols.rs")?, "VixDiskLib_")?;
     symbols.extend(self::symbols(&read("vixmntapi/src/ffi/symbols.rs")?, "VixMntapi_")?);
     Ok(Ours { interface, symbols, codes: codes(&read("vixdisklib/src/error/table.rs")?)? })
@@ -44,6 +45,24 @@ pub(super) fn load() -> anyhow::Result<Ours> {
 fn read(file: &str) -> anyhow::Result<String> {
     let path = workspace::root()?.join(file);
     fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))
+}
+
+/// The named versions of virtual hardware: `pub const NAME: HardwareVersion = HardwareVersion(NUMBER);`.
+fn hardware_versions(text: &str, interface: &mut Interface) -> anyhow::Result<()> {
+    for line in text.lines() {
+        let Some((name, value)) =
+            line.trim().strip_prefix("pub const ").and_then(|line| line.split_once(": HardwareVersion = "))
+        else {
+            continue;
+        };
+        let number = value.strip_prefix("HardwareVersion(").and_then(|value| value.strip_suffix(");"));
+        let value =
+            number.and_then(|number| number.parse().ok()).with_context(|| format!("{name} is no number"))?;
+        interface
+            .constants
+            .insert(format!("HardwareVersion::{name}"), Constant { value, ty: "u16".to_owned() });
+    }
+    Ok(())
 }
 
 /// The rows of a symbol table: `field = NAME: [Type, ]Since, class, (argument: Type, ...) -> Result;`, each on a line.

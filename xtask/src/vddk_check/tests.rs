@@ -57,7 +57,7 @@ fn an_equal_kit_is_equal_to_the_last_constant() {
     assert_eq!(report.lacks, ["VixMntapi_OpenDiskSet (first seen: 1.0)"]);
     let shown = report.to_string();
     assert!(
-        shown.ends_with("63 functions, 76 fields, 260 constants compared: 0 differ, 1 lacking, 0 more\n"),
+        shown.ends_with("63 functions, 76 fields, 269 constants compared: 0 differ, 1 lacking, 0 more\n"),
         "{shown}"
     );
     super::run(kit(DISKS, Some(MOUNTS)).path()).unwrap();
@@ -121,6 +121,10 @@ fn constants_members_and_codes_are_compared_by_value() {
     assert_eq!(
         wrong("VIXDISKLIB_DISK_VMFS_THIN = 7", "VIXDISKLIB_DISK_VMFS_THIN = 9"),
         ["VDDK_DISK_VMFS_THIN: 7 here, VIXDISKLIB_DISK_VMFS_THIN is 9"]
+    );
+    assert_eq!(
+        wrong("HWVERSION_ESX60 11", "HWVERSION_ESX60 12"),
+        ["HardwareVersion::ESX_6_0: 11 here, VIXDISKLIB_HWVERSION_ESX60 is 12"]
     );
     let kit = kit(DISKS, Some(MOUNTS));
     let header = kit.path().join("include/vixDiskLib.h");
