@@ -1,7 +1,7 @@
 //! The workspace's own chores: regenerate what is generated, and hold the house rules.
 //!
 //! `cargo xtask codegen [--check]`, `cargo xtask bindings [--check]`, `cargo xtask field-tables`, `cargo xtask campaign
-//! fuzz | disks | cbt | kills | repository`, `cargo xtask tidy`.
+//! fuzz | disks | cbt | kills | repository`, `cargo xtask tidy`, `cargo xtask vddk-check DIR`.
 #![forbid(unsafe_code)]
 
 mod bindings;
@@ -9,6 +9,7 @@ mod campaign;
 mod codegen;
 mod field_tables;
 mod tidy;
+mod vddk_check;
 mod workspace;
 
 use std::path::PathBuf;
@@ -57,6 +58,12 @@ enum Chore {
     },
     /// Check the house rules over every tracked file, and print the figures.
     Tidy,
+    /// Compare the headers of a VDDK kit with our description of the interface: what differs, what an older kit lacks, what a
+    /// newer one has more. Fails if anything differs. Needs libclang.
+    VddkCheck {
+        /// The folder vmware-vix-disklib-distrib of an unpacked kit, or that of its headers.
+        directory: PathBuf,
+    },
 }
 
 #[derive(Subcommand)]
@@ -136,6 +143,7 @@ fn main() -> ExitCode {
         }
         Chore::FieldTables { wsdl, out, beside, check } => field_tables::run(&wsdl, &beside, &out, check),
         Chore::Tidy => tidy::run(),
+        Chore::VddkCheck { directory } => vddk_check::run(&directory),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -13,6 +13,7 @@ use sim_store::{Access, Datastore, Disk, DiskSpec, Scope, snapshot};
 use tempfile::TempDir;
 use vixdisklib::{ConnectOptions, ConnectParams, Connection, Credentials, OpenOptions, Thumbprint, VmSpec};
 
+pub(crate) use super::local::folder::pattern;
 use super::setup::kit;
 pub(crate) use super::setup::library;
 
@@ -34,11 +35,6 @@ pub(crate) const HOST: &str = "127.0.0.1";
 pub(crate) struct World {
     pub(crate) data: TempDir,
     pub(crate) port: u16,
-}
-
-/// Bytes that differ from sector to sector.
-pub(crate) fn pattern(seed: u8, length: usize) -> Vec<u8> {
-    (0..length).map(|at| (at / 512) as u8 ^ (at % 251) as u8 ^ seed).collect()
 }
 
 impl World {
