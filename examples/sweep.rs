@@ -33,14 +33,22 @@ async fn main() -> anyhow::Result<()> {
     let client = &connection.client;
     let sweeper = Sweeper::new(&journal);
     let swept = sweeper.sweep(client).await?;
-    println!("owner {}: {} snapshots removed, {} were gone", journal.owner(), swept.snapshots_removed.len(), swept.already_gone);
+    println!(
+        "owner {}: {} snapshots removed, {} were gone",
+        journal.owner(),
+        swept.snapshots_removed.len(),
+        swept.already_gone
+    );
     if let Some(owner) = &options.take_over {
         for name in sweeper.take_over(client, owner).await?.snapshots_removed {
             println!("removed {name}");
         }
     }
     for snapshot in sweeper.foreign(client).await? {
-        println!("{} of owner {} on {}, since {}", snapshot.name, snapshot.owner, snapshot.machine, snapshot.created);
+        println!(
+            "{} of owner {} on {}, since {}",
+            snapshot.name, snapshot.owner, snapshot.machine, snapshot.created
+        );
     }
     client.logout().await?;
     Ok(())
