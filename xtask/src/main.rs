@@ -1,7 +1,7 @@
 //! The workspace's own chores: regenerate what is generated, and hold the house rules.
 //!
 //! `cargo xtask codegen [--check]`, `cargo xtask bindings [--check]`, `cargo xtask field-tables`, `cargo xtask campaign
-//! fuzz | disks | cbt`, `cargo xtask tidy`, `cargo xtask vddk-check DIR`.
+//! fuzz | disks | cbt | kills | repository`, `cargo xtask tidy`, `cargo xtask vddk-check DIR`.
 #![forbid(unsafe_code)]
 
 mod bindings;
@@ -99,6 +99,21 @@ enum Search {
         #[arg(long)]
         seed: Option<u32>,
     },
+    /// Back up and prune by chance, with crashes and kills, beside an oracle.
+    Repository {
+        /// Lives of a repository.
+        #[arg(long, default_value_t = 100)]
+        lives: u32,
+        /// Lives that end with a crash at each operation of the store.
+        #[arg(long, default_value_t = 10)]
+        crashes: u32,
+        /// Runs of two writers and a pruner that are killed.
+        #[arg(long, default_value_t = 200)]
+        kills: u32,
+        /// Repeat the run that printed this seed.
+        #[arg(long)]
+        seed: Option<u32>,
+    },
     /// Run the fuzz targets in fuzz/, on Linux.
     Fuzz {
         /// How long each target runs.
@@ -123,6 +138,9 @@ fn main() -> ExitCode {
         Chore::Campaign { search: Search::Cbt { cases, seed } } => campaign::cbt(cases, seed),
         Chore::Campaign { search: Search::Disks { cases, seed } } => campaign::disks(cases, seed),
         Chore::Campaign { search: Search::Kills { count, qemu, seed } } => campaign::kills(count, qemu, seed),
+        Chore::Campaign { search: Search::Repository { lives, crashes, kills, seed } } => {
+            campaign::repository(lives, crashes, kills, seed)
+        }
         Chore::FieldTables { wsdl, out, beside, check } => field_tables::run(&wsdl, &beside, &out, check),
         Chore::Tidy => tidy::run(),
         Chore::VddkCheck { directory } => vddk_check::run(&directory),

@@ -6,6 +6,7 @@ mod blocks;
 mod c_program;
 mod changed;
 mod cloning;
+mod first_class;
 mod folder;
 mod library;
 /// What any library has to do with disks of this machine; also run against a real kit, by `vixdisklib`.
@@ -15,6 +16,7 @@ mod login;
 mod management;
 mod metadata;
 mod pitfalls;
+mod privileges;
 pub(crate) mod setup;
 mod transfer;
 mod world;
