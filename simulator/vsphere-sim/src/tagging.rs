@@ -185,9 +185,7 @@ impl Tagging {
                 Ok(Reply::Nothing)
             }
             (Some(id), "detach") => {
-                let object = seen(read(field("object_id"))?)?;
-                self.tags.get(id).ok_or_else(|| missing(id))?;
-                self.attached.remove(&(id.to_owned(), object));
+                self.detach(id, seen(read(field("object_id"))?)?)?;
                 Ok(Reply::Nothing)
             }
             (None, "attach-multiple-tags-to-object") => {
@@ -220,6 +218,12 @@ impl Tagging {
             }
             _ => Err(Refusal::not_found("There is no such operation.")),
         }
+    }
+
+    fn detach(&mut self, id: &str, object: Object) -> Outcome<()> {
+        self.tags.get(id).ok_or_else(|| missing(id))?;
+        self.attached.remove(&(id.to_owned(), object));
+        Ok(())
     }
 
     fn attach(&mut self, id: &str, object: Object) -> Outcome<()> {

@@ -3,18 +3,16 @@
 use vim_api::MoRef;
 use vim_api::dynamic::method;
 use vim_api::types as t;
-use vim_api::xml::Service;
 
 use super::{READ, VIEW};
-use crate::beside::disks::Disks;
-use crate::fault::{Fault, Outcome, fault, not_authenticated};
+use crate::fault::{Outcome, fault, not_authenticated};
 use crate::tagging::Operation;
 use crate::wire::Call;
 use crate::world::World;
 
 /// To list and to read files of a datastore over HTTP.
 pub(crate) const READ_FILES: &str = "Datastore.Browse";
-/// To write and to delete them. First-class disks are files as well.
+/// To write and to delete them.
 pub(crate) const CHANGE_FILES: &str = "Datastore.FileManagement";
 /// To see that a datacenter is there.
 pub(crate) const SEE: &str = VIEW;
@@ -36,46 +34,46 @@ pub(crate) fn of_tags(operation: &Operation<'_>) -> &'static str {
     }
 }
 
-/// Calls of the first-class disks that are about none: whoever knows a task may look at it, and a list is of all.
-const ABOUT_NO_DISK: [&str; 4] =
-    ["VslmListVStorageObjectForSpec", "VslmQueryInfo", "VslmQueryTaskResult", "VslmCancelTask"];
-
-/// Refuses a call at a service beside that the session's user has no privilege for.
+/// Refuses a call about storage policies, as the schema says.
 ///
 /// # Errors
-/// `NotAuthenticated`, `NoPermission`, `PbmFaultNoPermission`.
-pub(crate) fn admit_beside(world: &World, cookie: Option<&str>, call: &Call) -> Outcome<()> {
-    let session =
-        cookie.and_then(|cookie| world.sessions.get(cookie)).ok_or_else(|| not_authenticated(&call.this))?;
-    let rights = world.rights(&session.user);
-    let name = call.method.as_str();
-    if call.service == Service::Pbm {
-        let privilege = method(name).and_then(|method| method.privilege).unwrap_or(READ);
-        return match rights.has(&world.root(), privilege) {
-            true => Ok(()),
-            false => Err(no_policy_permission(privilege)),
-        };
-    }
-    if ABOUT_NO_DISK.contains(&name) {
+/// `NotAuthenticated`, `PbmFaultNoPermission`: they have a fault of their own for it.
+pub(crate) fn admit_to_policies(world: &World, cookie: &str, call: &Call) -> Outcome<()> {
+    let session = world.sessions.get(cookie).ok_or_else(|| not_authenticated(&call.this))?;
+    let privilege = method(&call.method).and_then(|method| method.privilege).unwrap_or(READ);
+    if world.rights(&session.user).has(&world.root(), privilege) {
         return Ok(());
     }
-    let disk: Option<t::ID> = call.optional("id")?;
-    let store = disk.and_then(|disk| store_of(world, &world.disks, &disk.id));
-    rights.require(&store.unwrap_or_else(|| world.root()), CHANGE_FILES)
-}
-
-/// The datastore that a first-class disk is on.
-fn store_of(world: &World, disks: &Disks, id: &str) -> Option<MoRef> {
-    let disk = disks.known.get(id)?;
-    Some(world.stored.tree.datastore(disk.path.datastore())?.0.reference())
-}
-
-/// Storage policies have a fault of their own for it.
-fn no_policy_permission(privilege: &str) -> Fault {
     let missing = t::PbmFaultNoPermissionEntityPrivileges {
         privilege_ids: vec![privilege.to_owned()],
         ..Default::default()
     };
     let value = t::PbmFaultNoPermission { missing_privileges: vec![missing], ..Default::default() };
-    fault(value, "Permission to perform this operation was denied.")
+    Err(fault(value, "Permission to perform this operation was denied."))
+}
+
+/// Calls about first-class disks that are about none: whoever knows a task may look at it, and a list is of all.
+const ABOUT_NO_DISK: [&str; 4] =
+    ["VslmListVStorageObjectForSpec", "VslmQueryInfo", "VslmQueryTaskResult", "VslmCancelTask"];
+
+/// Refuses a call about a first-class disk: it takes what reading its datastore takes, or changing files there.
+///
+/// # Errors
+/// `NotAuthenticated`, `NoPermission`.
+pub(crate) fn admit_to_disks(world: &World, cookie: &str, call: &Call) -> Outcome<()> {
+    let session = world.sessions.get(cookie).ok_or_else(|| not_authenticated(&call.this))?;
+    let name = call.method.as_str();
+    if ABOUT_NO_DISK.contains(&name) {
+        return Ok(());
+    }
+    let only_reads = name.starts_with("VslmRetrieve") || name.starts_with("VslmQuery");
+    let disk: Option<t::ID> = call.optional("id")?;
+    let store = disk.and_then(|disk| store_of(world, &disk.id)).unwrap_or_else(|| world.root());
+    world.rights(&session.user).require(&store, if only_reads { READ } else { CHANGE_FILES })
+}
+
+/// The datastore that a first-class disk is on.
+fn store_of(world: &World, id: &str) -> Option<MoRef> {
+    let disk = world.disks.known.get(id)?;
+    Some(world.stored.tree.datastore(disk.path.datastore())?.0.reference())
 }

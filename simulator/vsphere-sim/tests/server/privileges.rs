@@ -222,19 +222,22 @@ async fn policies_want_their_view() {
 
 #[tokio::test]
 async fn first_class_disks_are_files_of_their_datastore() {
-    let sim = start(&[("files", &["Datastore.FileManagement"]), ("other", &["Datastore.Browse"])]).await;
+    let sim = start(&[("files", &["Datastore.FileManagement"]), ("other", &[])]).await;
     let id = sim.add_first_class_disk("data", MIB).unwrap();
-    let read = async |user: &str| {
-        let disks = log_in(&sim, user).await.first_class_disks().await.unwrap();
-        let listed: Vec<_> = disks.list().try_collect().await.unwrap();
-        assert_eq!(listed.len(), 1);
-        disks.get(&listed[0].id.id).await.map(|disk| disk.config.name.clone())
+    let disks = async |user: &str| log_in(&sim, user).await.first_class_disks().await.unwrap();
+    let lacks = |refused: Error, privilege: &str| {
+        let fault = refused.find_fault::<t::NoPermission>().unwrap_or_else(|| panic!("{refused:?}"));
+        assert_eq!(fault.privilege_id.as_deref(), Some(privilege));
+        assert_eq!(fault.object.as_ref().unwrap().value(), "datastore-11");
     };
-    assert_eq!(read("files").await.unwrap(), "data");
-    let refused = read("other").await.unwrap_err();
-    let fault = refused.find_fault::<t::NoPermission>().unwrap_or_else(|| panic!("{refused:?}"));
-    assert_eq!(fault.privilege_id.as_deref(), Some("Datastore.FileManagement"));
-    assert_eq!(fault.object.as_ref().unwrap().value(), "datastore-11", "{id}");
+    for user in ["files", "other"] {
+        let listed: Vec<_> = disks(user).await.list().try_collect().await.unwrap();
+        assert_eq!(listed.len(), 1);
+        assert_eq!(disks(user).await.get(&id).await.unwrap().config.name, "data");
+    }
+    disks("files").await.track_changes(&id).await.unwrap();
+    lacks(disks("other").await.track_changes(&id).await.unwrap_err(), "Datastore.FileManagement");
+    lacks(disks("nobody").await.get(&id).await.unwrap_err(), "System.Read");
 }
 
 #[tokio::test]
