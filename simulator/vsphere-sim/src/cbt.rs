@@ -157,6 +157,7 @@ fn spoil(info: &mut t::DiskChangeInfo, mutation: Mutation, capacity: u64) {
             let first = info.changed_area.first().cloned().unwrap_or_else(|| area(info.start_offset, 1024));
             info.changed_area = vec![first.clone(), area(first.start + first.length / 2, first.length)];
         }
+        Mutation::Omit => info.changed_area.clear(),
         Mutation::ExtraExtents => {
             let end = info.start_offset + info.length;
             let mut at = info.start_offset;

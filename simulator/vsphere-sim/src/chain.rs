@@ -85,28 +85,44 @@ pub(crate) fn new_backing(thin: bool, eager: bool) -> t::VirtualDiskFlatVer2Back
     }
 }
 
+/// The links of a disk as far as they can be read, the top one first, each with what its descriptor says.
+pub(crate) fn descriptors(world: &World, top: &DatastorePath) -> Vec<(DatastorePath, Descriptor)> {
+    let mut chain: Vec<(DatastorePath, Descriptor)> = Vec::new();
+    let mut next = Some(top.clone());
+    while let Some(path) = next.take().filter(|_| chain.len() < sim_store::MAX_LINKS) {
+        let Ok(host) = world.resolve(&path) else { break };
+        let Ok(descriptor) = Descriptor::load(&host) else { break };
+        next = parent(world, &path, &host, &descriptor);
+        chain.push((path, descriptor));
+    }
+    chain
+}
+
+/// The parent of a link, wherever it is. A disk need not be on one datastore.
+pub(crate) fn parent(
+    world: &World,
+    path: &DatastorePath,
+    host: &Path,
+    descriptor: &Descriptor,
+) -> Option<DatastorePath> {
+    match (&descriptor.parent_hint, descriptor.parent_in_folder(host)) {
+        (Some(name), Some(_)) => path.sibling(name).ok(),
+        (Some(_), None) => world.path_of(&descriptor.parent(host).ok()??),
+        (None, _) => None,
+    }
+}
+
 /// A backing as it is after its file became `path`: with the content id of that link, and with all links below.
 pub(crate) fn backing_at(
     world: &World,
     before: &t::VirtualDiskFlatVer2BackingInfo,
     path: &DatastorePath,
 ) -> t::VirtualDiskFlatVer2BackingInfo {
-    let mut chain = Vec::new();
-    let mut at = path.clone();
-    while chain.len() < sim_store::MAX_LINKS {
-        let Some(descriptor) = world.resolve(&at).ok().and_then(|host| Descriptor::load(&host).ok()) else {
-            break;
-        };
-        let parent = descriptor.parent_hint.as_deref().and_then(|hint| at.sibling(hint).ok());
-        chain.push((at, descriptor));
-        match parent {
-            Some(parent) => at = parent,
-            None => break,
-        }
-    }
-    let datastore = world.stored.tree.datastore(path.datastore()).map(|(entity, _)| entity.typed());
+    let datastore_of = |path: &DatastorePath| {
+        world.stored.tree.datastore(path.datastore()).map(|(entity, _)| entity.typed())
+    };
     let mut below = None;
-    for (path, descriptor) in chain.into_iter().rev() {
+    for (path, descriptor) in descriptors(world, path).into_iter().rev() {
         let mut link = t::VirtualDiskFlatVer2BackingInfo {
             content_id: descriptor.ddb.get("longContentID").cloned(),
             delta_disk_format: match descriptor.kind {
@@ -119,13 +135,13 @@ pub(crate) fn backing_at(
             ..before.clone()
         };
         link.base.file_name = path.to_string();
-        link.base.datastore = datastore.clone();
+        link.base.datastore = datastore_of(&path);
         below = Some(link);
     }
     below.unwrap_or_else(|| {
         let mut alone = t::VirtualDiskFlatVer2BackingInfo { parent: None, change_id: None, ..before.clone() };
         alone.base.file_name = path.to_string();
-        alone.base.datastore = datastore;
+        alone.base.datastore = datastore_of(path);
         alone
     })
 }

@@ -245,7 +245,9 @@ fn copy_disk(
         if replaces {
             sim_store::delete(&to.host).map_err(of_target)?;
         }
-        fill(&source, &from.text, &to.host, &to.text, &spec, progress)?;
+        progress.allow_cancel();
+        fill(&source, &from.text, &to.host, &to.text, &spec, &mut |done, of| progress.step(done, of))?;
+        progress.forbid_cancel()?;
         begun.replace(shared, after(shared)?)
     })
 }
@@ -258,7 +260,7 @@ pub(crate) fn copy_to(
     to: &Path,
     to_text: &str,
     spec: DiskSpec,
-    progress: &mut Progress<'_>,
+    progress: &mut dyn FnMut(u64, u64) -> Outcome<()>,
 ) -> Outcome<()> {
     let of_source = |error| from_store(&error, from_text);
     let source = Disk::open(from, Access::ReadOnly, Scope::WholeChain).map_err(of_source)?;
@@ -276,19 +278,17 @@ fn fill(
     to: &Path,
     to_text: &str,
     spec: &DiskSpec,
-    progress: &mut Progress<'_>,
+    progress: &mut dyn FnMut(u64, u64) -> Outcome<()>,
 ) -> Outcome<()> {
     let of_target = |error| from_store(&error, to_text);
     let target = Disk::create(to, spec).map_err(of_target)?;
-    progress.allow_cancel();
-    copy_bytes(source, &target, progress, &|error| from_store(&error, from_text), &of_target)?;
-    progress.forbid_cancel()
+    copy_bytes(source, &target, progress, &|error| from_store(&error, from_text), &of_target)
 }
 
 fn copy_bytes(
     source: &Disk,
     target: &Disk,
-    progress: &mut Progress<'_>,
+    progress: &mut dyn FnMut(u64, u64) -> Outcome<()>,
     of_source: &dyn Fn(sim_store::Error) -> Fault,
     of_target: &dyn Fn(sim_store::Error) -> Fault,
 ) -> Outcome<()> {
@@ -306,7 +306,7 @@ fn copy_bytes(
                 target.write_at(at, piece).map_err(of_target)?;
             }
             at += length;
-            progress.step(at, capacity)?;
+            progress(at, capacity)?;
         }
     }
     Ok(())

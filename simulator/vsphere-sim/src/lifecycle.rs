@@ -2,6 +2,7 @@
 
 mod copy;
 mod folders;
+mod moves;
 mod register;
 
 use std::fs;

@@ -4,7 +4,7 @@
 //! Every change counts [`Shared`]'s counter up, which wakes those who wait for updates.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -448,6 +448,11 @@ impl World {
             // Lets the store say in its own words that there is no such datastore.
             None => Inventory::default().resolve(path),
         }
+    }
+
+    /// The datastore path of a host path; `None` if it is on no datastore.
+    pub(crate) fn path_of(&self, host: &Path) -> Option<DatastorePath> {
+        self.stored.tree.datastores().find_map(|(_, files)| files.path_of(host).ok())
     }
 
     /// What is above an object in the inventory.

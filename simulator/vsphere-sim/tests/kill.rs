@@ -184,3 +184,19 @@ async fn killed_at_each_step() {
     println!("died at so many steps of each: {steps:?}");
     assert!(steps.values().sum::<u64>() > KINDS.len() as u64 / 2, "{steps:?}");
 }
+
+#[tokio::test]
+async fn what_a_killed_program_was_making_goes_and_after_an_end_nobody_looks() {
+    let mut program = Program::start().await;
+    // No process has this number.
+    let part = program.host("[datastore1] .upload.4999999-1.tmp");
+    for killed in [true, false] {
+        std::fs::write(&part, "part of a file").unwrap();
+        match killed {
+            true => program.kill().await,
+            false => program.end().await,
+        }
+        program.restart().await;
+        assert_eq!(part.exists(), !killed);
+    }
+}

@@ -47,6 +47,8 @@ mod history;
 mod host_agent;
 #[path = "server/hostile_paths.rs"]
 mod hostile_paths;
+#[path = "server/linked_clones.rs"]
+mod linked_clones;
 #[path = "server/live.rs"]
 mod live;
 #[path = "server/machines.rs"]
@@ -63,6 +65,8 @@ mod privileges;
 mod properties;
 #[path = "server/raw.rs"]
 mod raw;
+#[path = "server/relocation.rs"]
+mod relocation;
 #[path = "server/replica.rs"]
 mod replica;
 #[path = "server/requests.rs"]

@@ -1,13 +1,13 @@
 //! What a change may make and remove.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use sim_store::{DatastorePath, Descriptor, snapshot};
+use sim_store::{DatastorePath, Descriptor, sharing, snapshot};
 
-use crate::chain::host_of;
+use crate::chain::{self, host_of};
 use crate::fault::{Outcome, from_store};
 use crate::machine::{DiskState, Machine, Snapshot};
 use crate::world::Shared;
@@ -32,6 +32,13 @@ pub(crate) struct Intent {
     pub(super) disks: Vec<DatastorePath>,
     /// The links of the machine's disks, each with its parent: where a link is gone, its parent has its content.
     pub(super) links: BTreeMap<DatastorePath, DatastorePath>,
+    /// All links that the machine has. Those that it does not have in the end, and on which links in other folders stand,
+    /// are left to these.
+    #[serde(default)]
+    pub(super) had: BTreeSet<DatastorePath>,
+    /// Links in other folders on which the machine's disks stand: those who have them may be able to merge them.
+    #[serde(default)]
+    pub(super) beneath: BTreeSet<DatastorePath>,
 }
 
 impl Intent {
@@ -81,7 +88,16 @@ impl Intent {
 
     /// Removes one link of a disk.
     pub(crate) fn removes_link(mut self, shared: &Shared, path: &DatastorePath) -> Outcome<Self> {
-        self.removes(&host_of(shared, path)?, path)?;
+        let host = host_of(shared, path)?;
+        self.removes(&host, path)?;
+        self.had.insert(path.clone());
+        let descriptor = Descriptor::load(&host).map_err(|error| from_store(&error, &path.to_string()))?;
+        if descriptor.parent_in_folder(&host).is_none()
+            && let Some(parent) = shared.read(|world| chain::parent(world, path, &host, &descriptor))
+            && self.stands_on(shared, &parent)?
+        {
+            self.names_chain(shared, parent, false, true)?;
+        }
         Ok(self)
     }
 
@@ -112,7 +128,7 @@ impl Intent {
         for disk in disks {
             let child = snapshot::next_child(&host_of(shared, &disk.path)?)
                 .map_err(|error| from_store(&error, &disk.path.to_string()))?;
-            for file in disk_files(&crate::chain::beside(&disk.path, &child)?)? {
+            for file in disk_files(&chain::beside(&disk.path, &child)?)? {
                 self.makes(shared, file)?;
             }
         }
@@ -127,39 +143,62 @@ impl Intent {
         Ok(self)
     }
 
-    /// Names the links of all of a machine's disks. The bases are among the files only if `bases` says so.
+    /// Names the links of all of a machine's disks. The bases are among the files only if `bases` says so. What is in other
+    /// folders than a disk is named if it was left to those who stand on it.
     fn with_links(mut self, shared: &Shared, machine: &Machine, bases: bool) -> Outcome<Self> {
         let kept = machine.snapshots.iter().flat_map(Snapshot::disks);
         let disks: Vec<DiskState> = machine.disks().into_iter().chain(kept).collect();
         for disk in disks {
-            let mut at = disk.path;
-            while !self.links.contains_key(&at) {
-                let host = host_of(shared, &at)?;
-                let Ok(descriptor) = Descriptor::load(&host) else { break };
-                match &descriptor.parent_hint {
-                    Some(parent) => {
-                        let parent = sibling(&at, parent)?;
-                        self.removes(&host, &at)?;
-                        self.links.insert(at, parent.clone());
-                        at = parent;
-                    }
-                    None => {
-                        if bases && !self.files.contains(&at) {
-                            self.removes(&host, &at)?;
-                        } else if !bases {
-                            self.files.push(data_of(&at, "-ctk.vmdk")?);
-                        }
-                        break;
-                    }
-                }
-            }
+            self.names_chain(shared, disk.path, bases, false)?;
         }
         Ok(self)
+    }
+
+    /// Names a link and those below it, unless that was done. `left` says that only links in other folders have it.
+    fn names_chain(
+        &mut self,
+        shared: &Shared,
+        top: DatastorePath,
+        bases: bool,
+        mut left: bool,
+    ) -> Outcome<()> {
+        let mut at = top;
+        while self.had.insert(at.clone()) {
+            let host = host_of(shared, &at)?;
+            let Ok(descriptor) = Descriptor::load(&host) else { break };
+            let parent = shared.read(|world| chain::parent(world, &at, &host, &descriptor));
+            if parent.is_some() || left || bases {
+                self.removes(&host, &at)?;
+            } else {
+                self.files.push(data_of(&at, "-ctk.vmdk")?);
+            }
+            if bases || left {
+                self.files.push(at.parent());
+            }
+            let Some(parent) = parent else { break };
+            if descriptor.parent_in_folder(&host).is_some() {
+                self.links.insert(at, parent.clone());
+            } else {
+                left = self.stands_on(shared, &parent)?;
+                if !left {
+                    break;
+                }
+            }
+            at = parent;
+        }
+        Ok(())
+    }
+
+    /// Notes a link in another folder than one of the machine's. Answers whether it was left to those who stand on it.
+    fn stands_on(&mut self, shared: &Shared, parent: &DatastorePath) -> Outcome<bool> {
+        self.beneath.insert(parent.clone());
+        sharing::is_left(&host_of(shared, parent)?).map_err(|error| from_store(&error, &parent.to_string()))
     }
 
     fn removes(&mut self, host: &Path, path: &DatastorePath) -> Outcome<()> {
         let descriptor = Descriptor::load(host).map_err(|error| from_store(&error, &path.to_string()))?;
         self.files.push(path.clone());
+        self.files.push(list_of(path)?);
         self.files.push(sibling(path, &descriptor.extent_file)?);
         self.files.push(match &descriptor.change_track {
             Some(name) => sibling(path, name)?,
@@ -198,6 +237,12 @@ fn disk_files(path: &DatastorePath) -> Outcome<Vec<DatastorePath>> {
 fn data_of(path: &DatastorePath, suffix: &str) -> Outcome<DatastorePath> {
     let stem = path.file_name().strip_suffix(".vmdk").unwrap_or(path.file_name());
     sibling(path, &format!("{stem}{suffix}"))
+}
+
+/// Where the children of a link are listed that are in other folders.
+pub(super) fn list_of(path: &DatastorePath) -> Outcome<DatastorePath> {
+    let list = sharing::list_of(Path::new(path.file_name()));
+    sibling(path, &list.to_string_lossy())
 }
 
 pub(super) fn sibling(path: &DatastorePath, name: &str) -> Outcome<DatastorePath> {

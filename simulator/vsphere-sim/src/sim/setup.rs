@@ -20,7 +20,7 @@ use crate::authorization::Permission;
 use crate::clock::ServerClock;
 use crate::faults::FaultBook;
 use crate::inventory::escaped;
-use crate::inventory::tree::Holds;
+use crate::inventory::tree::{Holds, Kind};
 use crate::lifecycle::file_stem;
 use crate::machine::{self, Machine, Place, Power};
 use crate::population::Population;
@@ -202,6 +202,12 @@ fn populate(
         style: builder.style,
         tracking: builder.tracking,
     };
+    for (entity, files) in stored.tree.datastores() {
+        if let Kind::Datastore { uuid, .. } = &entity.kind {
+            sim_store::volumes::add(files.root(), uuid)
+                .map_err(|error| Error::store("making a datastore known by its uuid", error))?;
+        }
+    }
     let journal = Journal::open(data_dir)?;
     let shared = Arc::new(Shared::new(stored, machines, settings, FaultBook::default(), journal));
     recovery::start(&shared)?;

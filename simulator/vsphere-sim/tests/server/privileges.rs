@@ -185,7 +185,10 @@ async fn tags_are_made_given_and_read_by_privilege() {
         lacks_tag_privilege(&refused, "InventoryService.Tagging.DeleteCategory");
 
         let reader = log_in(&sim, "reader").await.rest().tags();
-        assert_eq!(reader.attached(std::slice::from_ref(&vm)).await.unwrap()[0].1, [gold.clone()]);
+        assert_eq!(
+            reader.attached(std::slice::from_ref(&vm)).await.unwrap()[0].1,
+            std::slice::from_ref(&gold)
+        );
         let refused = reader.detach(&gold, &vm).await.unwrap_err();
         lacks_tag_privilege(&refused, "InventoryService.Tagging.AttachTag");
 
@@ -194,7 +197,7 @@ async fn tags_are_made_given_and_read_by_privilege() {
         assert!(giver.attached(std::slice::from_ref(&vm)).await.unwrap()[0].1.is_empty());
         assert!(giver.objects(std::slice::from_ref(&gold)).await.unwrap()[0].1.is_empty());
         lacks_tag_privilege(&giver.attach(&gold, &vm).await.unwrap_err(), "System.Read");
-        assert_eq!(admin.objects(std::slice::from_ref(&gold)).await.unwrap()[0].1, [vm.clone()]);
+        assert_eq!(admin.objects(std::slice::from_ref(&gold)).await.unwrap()[0].1, std::slice::from_ref(&vm));
 
         let nobody = log_in(&sim, "nobody").await.rest().tags();
         lacks_tag_privilege(&nobody.categories().await.unwrap_err(), "System.Read");

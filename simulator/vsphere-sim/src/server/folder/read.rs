@@ -24,6 +24,7 @@ use super::range::Part;
 use super::{Outcome, Refusal, Wanted, date, listing};
 use crate::host_file;
 use crate::in_use;
+use crate::population;
 use crate::server::http::Response;
 use crate::world::{Shared, World};
 
@@ -63,7 +64,7 @@ pub(super) fn answer(
     // Opening a pipe would wait for whoever writes into it.
     let metadata = std::fs::metadata(&entry.host).map_err(|error| failed(&error))?;
     if metadata.is_dir() {
-        return listing::folder(&entry);
+        return listing::folder(&entry, population::unmade_folders(shared, &entry.path));
     }
     if !metadata.is_file() {
         return Err(Refusal::new(StatusCode::NOT_FOUND, format!("{} is no file.", entry.path)));
