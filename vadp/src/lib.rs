@@ -64,7 +64,8 @@ pub use preflight::{Finding, Level, Preflight, PreflightReport, Topic};
 pub use progress::{Event, Phase};
 pub use restore::{Restore, RestoreOutcome, RestorePlan, RestoredDisk};
 pub use snapshot::{
-    Consistency, Quiesce, QuiescePolicy, SnapshotAttempt, Sweeper, Swept, VssBackup, VssContext, VssSpec,
+    Consistency, ForeignSnapshot, Quiesce, QuiescePolicy, SnapshotAttempt, Sweeper, Swept, VssBackup,
+    VssContext, VssSpec,
 };
 pub use stored::{DiskMetadata, MachineMetadata};
 pub use transport::{Vddk, VddkCredentials};

@@ -15,7 +15,7 @@ use crate::machine::ProtectedVm;
 use crate::progress::{Event, Report};
 
 pub use policy::{Consistency, Quiesce, QuiescePolicy, SnapshotAttempt, VssBackup, VssContext, VssSpec};
-pub use sweep::{Sweeper, Swept};
+pub use sweep::{ForeignSnapshot, Sweeper, Swept};
 
 use policy::FaultClass;
 
@@ -70,7 +70,7 @@ impl SnapshotGuard {
         policy: &QuiescePolicy,
         report: &Report<'_>,
     ) -> Result<Self, Error> {
-        let name = format!("{NAME_PREFIX}{}", journal.unique_name());
+        let name = format!("{NAME_PREFIX}{}-{}", journal.owner(), journal.unique_name());
         let context = || format!("taking the snapshot {name} of {}", vm.name());
         let mut attempts = Vec::new();
         let (mut quiesced, otherwise) = can_be_quiesced(vm, policy, &mut attempts).await?;

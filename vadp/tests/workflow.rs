@@ -21,3 +21,5 @@ mod preflight;
 mod privileges;
 #[path = "workflow/quiescing.rs"]
 mod quiescing;
+#[path = "workflow/sweeping.rs"]
+mod sweeping;

@@ -26,7 +26,7 @@ pub(crate) struct Params {
 /// What newer clients name other than a machine.
 pub(crate) enum Spec {
     Machine,
-    StorageObject { id: Option<String>, datastore: Option<String> },
+    StorageObject { id: Option<String>, datastore: Option<String>, snapshot: Option<String> },
     Datastore { datastore: Option<String>, folder: Option<String> },
     Other(u32),
 }
@@ -66,10 +66,17 @@ pub(crate) struct Remote {
 /// Whose disks are meant.
 pub(crate) enum Object {
     Machine(VmSpec),
-    /// A first-class disk, by its id.
-    FirstClassDisk(String),
+    FirstClassDisk(FirstClassDisk),
     /// A folder of a datastore.
     DatastoreFolder(String),
+}
+
+/// A first-class disk, or a snapshot of one, as the client names it.
+pub(crate) struct FirstClassDisk {
+    pub(crate) id: String,
+    /// The managed object id of the datastore that it is on.
+    pub(crate) datastore: String,
+    pub(crate) snapshot: Option<String>,
 }
 
 /// A server and a login that it accepted.
@@ -143,8 +150,12 @@ impl Object {
                 let vm = params.vm.as_deref().ok_or_else(|| missing("vmxSpec"))?;
                 VmSpec::parse(vm).map(Object::Machine)
             }
-            Spec::StorageObject { id: Some(id), datastore: Some(_) } => {
-                Ok(Object::FirstClassDisk(id.clone()))
+            Spec::StorageObject { id: Some(id), datastore: Some(datastore), snapshot } => {
+                Ok(Object::FirstClassDisk(FirstClassDisk {
+                    id: id.clone(),
+                    datastore: datastore.clone(),
+                    snapshot: snapshot.clone().filter(|snapshot| !snapshot.is_empty()),
+                }))
             }
             Spec::Datastore { datastore: Some(_), folder: Some(folder) } => {
                 Ok(Object::DatastoreFolder(folder.clone()))

@@ -9,6 +9,7 @@ use vim_api::dynamic::{Poly, Value};
 use vim_api::types as t;
 
 use crate::fault::{Fault, Outcome, fault, from_store, no_disk_space, not_found};
+use crate::fcd;
 use crate::host_file;
 use crate::inventory::machine_ref;
 use crate::machine::{self, DiskState, Machine, Snapshot};
@@ -47,11 +48,15 @@ pub(crate) fn links(shared: &Shared, disks: &[DiskState]) -> Outcome<Vec<HostLin
     shared.read(|world| disks.iter().map(|disk| host_link(world, disk)).collect())
 }
 
-/// The host paths of all links that snapshots own. Independent disks are nobody's.
+/// The host paths of all links that snapshots own, be they the machine's or those of first-class disks that it has.
+/// Independent disks are nobody's.
 pub(crate) fn owned(shared: &Shared, machine: &Machine) -> Outcome<Vec<PathBuf>> {
     let disks = machine.snapshots.iter().flat_map(Snapshot::disks);
     let disks: Vec<DiskState> = disks.filter(|disk| !disk.independent).collect();
-    Ok(links(shared, &disks)?.into_iter().map(|link| link.host).collect())
+    let mut owned: Vec<PathBuf> = links(shared, &disks)?.into_iter().map(|link| link.host).collect();
+    let first_class = fcd::of_machine(machine);
+    owned.extend(shared.read(|world| fcd::owned(world, first_class.iter().map(String::as_str))));
+    Ok(owned)
 }
 
 /// Where a file of a datastore is on this machine.
@@ -189,11 +194,16 @@ pub(crate) fn refresh(shared: &Shared, id: &str) -> Outcome<()> {
     Ok(())
 }
 
-/// Brings the tracking of the live links in line with what is configured. It happens whenever the machine is
+/// Brings the tracking of the live links in line with what is configured, for the machine or for a first-class disk. It happens whenever the machine is
 /// stunned; the disks must not be open for writing.
 pub(crate) fn apply_tracking(shared: &Shared, machine: &Machine) -> Outcome<()> {
+    let first_class = shared.read(|world| {
+        let held = fcd::held_disks(&machine.config).into_iter();
+        let tracked = held.filter(|(id, _)| world.first_class.get(id).is_some_and(|disk| disk.tracked));
+        tracked.map(|(_, disk)| disk.key).collect::<Vec<_>>()
+    });
     for link in links(shared, &machine.disks())? {
-        let done = match machine.is_tracked() {
+        let done = match machine.is_tracked() || first_class.contains(&link.key) {
             true => tracking::enable(&link.host, None),
             false => tracking::disable(&link.host),
         };

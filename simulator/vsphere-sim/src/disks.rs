@@ -13,6 +13,7 @@ use vim_api::types as t;
 use crate::chain;
 use crate::dispatch::method_not_found;
 use crate::fault::{Fault, Outcome, fault, from_store, invalid_argument};
+use crate::fcd;
 use crate::files::{self, Named};
 use crate::machine::Machine;
 use crate::recovery::{self, Intent};
@@ -162,13 +163,14 @@ fn open(disk: &Named, access: Access) -> Outcome<Disk> {
     Disk::open(&disk.host, access, Scope::WholeChain).map_err(|error| from_store(&error, &disk.text))
 }
 
-/// Lets the machines that have a disk show what it has become.
+/// Lets the machines that have a disk, and the first-class disk that it is, show what it has become.
 pub(crate) fn show_machines(shared: &Shared, path: &DatastorePath) -> Outcome<()> {
     let failed = |error: sim_store::Error| from_store(&error, &path.to_string());
     let opened =
         Disk::open(&chain::host_of(shared, path)?, Access::ReadOnly, Scope::WholeChain).map_err(failed)?;
     let (capacity, provisioning) = (opened.capacity(), opened.provisioning());
     shared.update(|world| {
+        fcd::show(world, path, capacity, provisioning);
         let has = |machine: &&Machine| machine.disks().iter().any(|found| found.path == *path);
         let owners: Vec<_> = world.machines().filter(has).map(|machine| machine.id.clone()).collect();
         for id in owners {
@@ -272,7 +274,8 @@ pub(crate) fn copy_to(
     fill(&source, from_text, to, to_text, &spec, progress)
 }
 
-fn fill(
+/// Makes a disk of a specification with the bytes of another.
+pub(crate) fn fill(
     source: &Disk,
     from_text: &str,
     to: &Path,

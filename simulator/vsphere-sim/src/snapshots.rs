@@ -16,6 +16,8 @@ use crate::wire::{Answer, Call};
 use crate::world::Shared;
 use crate::{guest, lease, tasks};
 
+pub(crate) use remove::follow;
+
 /// `CreateSnapshot_Task` and `CreateSnapshotEx_Task`.
 pub(crate) fn create(shared: &Arc<Shared>, call: &Call, user: &str) -> Outcome<Answer> {
     let quiesce = if call.method == "CreateSnapshotEx_Task" {

@@ -36,7 +36,7 @@ struct Tag {
 }
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct Object {
+pub(crate) struct Object {
     #[serde(rename = "type")]
     type_name: String,
     id: String,
@@ -72,7 +72,7 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
 }
 
-type Outcome<T = Reply> = Result<T, Refusal>;
+pub(crate) type Outcome<T = Reply> = Result<T, Refusal>;
 
 impl Refusal {
     pub(crate) fn unauthenticated() -> Self {
@@ -97,7 +97,36 @@ impl Refusal {
     }
 }
 
+impl Object {
+    pub(crate) fn new(type_name: &str, id: &str) -> Self {
+        Self { type_name: type_name.to_owned(), id: id.to_owned() }
+    }
+}
+
 impl Tagging {
+    /// The id of a tag, by its category's name and its own.
+    pub(crate) fn tag_named(&self, category: &str, name: &str) -> Option<String> {
+        let of_it = |tag: &Tag| {
+            tag.name == name
+                && self.categories.get(&tag.category_id).is_some_and(|found| found.name == category)
+        };
+        self.tags.iter().find(|(_, tag)| of_it(tag)).map(|(id, _)| id.clone())
+    }
+
+    /// The tags on an object, each with its category's name before its own.
+    pub(crate) fn names_on(&self, object: &Object) -> Vec<(String, String)> {
+        let on = self.attached.iter().filter(|(_, on)| on == object);
+        let tags = on.filter_map(|(tag, _)| self.tags.get(tag));
+        tags.filter_map(|tag| Some((self.categories.get(&tag.category_id)?.name.clone(), tag.name.clone())))
+            .collect()
+    }
+
+    /// The ids of the objects of a type that a tag is on.
+    pub(crate) fn on_tag(&self, tag: &str, type_name: &str) -> Vec<String> {
+        let on = self.attached.iter().filter(|(id, on)| id == tag && on.type_name == type_name);
+        on.map(|(_, on)| on.id.clone()).collect()
+    }
+
     /// Does what is asked for, as far as a user's rights go: what is not the user's to read is left out of lists.
     pub(crate) fn carry_out(&mut self, asked: Operation<'_>, rights: &Rights<'_>, root: &MoRef) -> Outcome {
         let privilege = elsewhere::of_tags(&asked);
@@ -220,13 +249,13 @@ impl Tagging {
         }
     }
 
-    fn detach(&mut self, id: &str, object: Object) -> Outcome<()> {
+    pub(crate) fn detach(&mut self, id: &str, object: Object) -> Outcome<()> {
         self.tags.get(id).ok_or_else(|| missing(id))?;
         self.attached.remove(&(id.to_owned(), object));
         Ok(())
     }
 
-    fn attach(&mut self, id: &str, object: Object) -> Outcome<()> {
+    pub(crate) fn attach(&mut self, id: &str, object: Object) -> Outcome<()> {
         let tag = self.tags.get(id).ok_or_else(|| missing(id))?;
         let category = self.categories.get(&tag.category_id).ok_or_else(|| missing(&tag.category_id))?;
         if !category.associable_types.is_empty() && !category.associable_types.contains(&object.type_name) {

@@ -16,13 +16,14 @@ use tokio::sync::watch;
 use vim_api::{ApiVersion, MoRef};
 
 use crate::authorization::Authorization;
-use crate::beside::disks::Disks;
+use crate::beside::disks::DiskTasks;
 use crate::beside::policies::Policies;
 use crate::clock::{Clock, Moment, ServerClock};
 use crate::custom_fields::CustomFields;
 use crate::events::Events;
 use crate::extensions::Extensions;
 use crate::faults::FaultBook;
+use crate::fcd::{Catalogue, FirstClassDisk};
 use crate::guest::Guests;
 use crate::history::TaskHistory;
 use crate::inventory::tree::Tree;
@@ -115,7 +116,9 @@ pub(crate) struct World {
     pub(crate) rest: RestSessions,
     pub(crate) tagging: Tagging,
     pub(crate) policies: Policies,
-    pub(crate) disks: Disks,
+    /// The tasks of VSLM.
+    pub(crate) disk_tasks: DiskTasks,
+    pub(crate) first_class: Catalogue,
     /// The cookies that the services beside have given out.
     pub(crate) beside: BTreeSet<String>,
     /// Those of them whose sessions have ended.
@@ -158,6 +161,7 @@ impl Shared {
     pub(crate) fn new(
         stored: Stored,
         machines: BTreeMap<String, Machine>,
+        disks: BTreeMap<String, FirstClassDisk>,
         settings: Settings,
         faults: FaultBook,
         journal: Journal,
@@ -180,7 +184,8 @@ impl Shared {
             rest: RestSessions::default(),
             tagging: Tagging::default(),
             policies: Policies::default(),
-            disks: Disks::default(),
+            disk_tasks: DiskTasks::default(),
+            first_class: Catalogue::new(disks),
             beside: BTreeSet::new(),
             ended_beside: BTreeSet::new(),
             manifests: BTreeMap::new(),
@@ -189,6 +194,7 @@ impl Shared {
         };
         for machine in machines.values() {
             world.note_snapshots(machine);
+            world.first_class.follow(machine);
         }
         world.machines = machines;
         let style = Mutex::new(settings.style);
@@ -402,6 +408,7 @@ impl World {
     pub(crate) fn insert_machine(&mut self, mut machine: Machine) {
         self.revision += 1;
         machine.revision = self.revision;
+        self.adopt_disks(&mut machine);
         self.note_snapshots(&machine);
         self.changed.insert(machine.id.clone());
         tracing::info!(machine = machine.id, name = machine.name(), "machine added");
@@ -480,6 +487,17 @@ impl World {
             self.store_server(settings)?;
             self.dirty = false;
         }
+        for machine in self.changed.iter().filter_map(|id| self.machines.get(id)) {
+            self.first_class.follow(machine);
+        }
+        // Before the machines: what a machine has let go of is where it was last.
+        while let Some(id) = self.first_class.changed.first().cloned() {
+            let tree = &self.stored.tree;
+            let datastore =
+                |name: &str| tree.datastore(name).map(|(found, _)| found.id.clone()).unwrap_or_default();
+            crate::state_file::store_disk(&settings.data_dir, &id, self.first_class.get(&id), datastore)?;
+            self.first_class.changed.remove(&id);
+        }
         while let Some(id) = self.changed.first().cloned() {
             match self.machines.get(&id) {
                 Some(machine) if machine.untouched => {}
@@ -506,6 +524,7 @@ impl World {
             sessions: self.sessions.iter().filter_map(session).collect(),
             datastores: self.stored.tree.datastores().map(|(_, files)| files.clone()).collect(),
             vms: Vec::new(),
+            disks: Vec::new(),
         };
         crate::state_file::store(&settings.data_dir, &self.stored)?;
         inventory

@@ -33,6 +33,8 @@ mod fault_table;
 mod faults;
 #[path = "server/find.rs"]
 mod find;
+#[path = "server/first_class_disks.rs"]
+mod first_class_disks;
 #[path = "server/folder.rs"]
 mod folder;
 #[path = "server/full.rs"]

@@ -8,6 +8,7 @@ use vadp::privileges::{BACKUP, RESTORE, role};
 use crate::harness::{MIB, World, story};
 
 const USER: &str = "backup@vsphere.local";
+const POWER_OFF: &str = "VirtualMachine.Interact.PowerOff";
 
 /// A user with these privileges.
 async fn world_of(privileges: &[&str]) -> World {
@@ -23,8 +24,7 @@ async fn world_of(privileges: &[&str]) -> World {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_roles_suffice() {
     // A restore wants a machine that is off; that it is, is for its owner to see to.
-    let world =
-        world_of(&[&role(&[BACKUP, RESTORE])[..], &["VirtualMachine.Interact.PowerOff"]].concat()).await;
+    let world = world_of(&[role(&[BACKUP, RESTORE]), vec![POWER_OFF]].concat()).await;
     world.write(0, 0, MIB, 1);
     let full = world.full().await.unwrap();
     let first = world.digests();
@@ -57,7 +57,7 @@ async fn without_one_of_them_the_backup_fails_cleanly_and_says_what_to_check() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reading_is_not_writing() {
-    let world = world_of(&[&role(&[BACKUP])[..], &["VirtualMachine.Interact.PowerOff"]].concat()).await;
+    let world = world_of(&[role(&[BACKUP]), vec![POWER_OFF]].concat()).await;
     world.write(0, 0, MIB, 1);
     let full = world.full().await.unwrap();
     world.write(0, 0, MIB, 2);
@@ -66,4 +66,16 @@ async fn reading_is_not_writing() {
     let error = world.revert(&full.point).await.err().unwrap();
     assert!(story(&error).contains("DiskRandomAccess"), "{}", story(&error));
     assert_eq!(world.digests(), before, "nothing was written");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_privileges_that_we_name_suffice_for_restores() {
+    let world = world_of(&[role(&[BACKUP, RESTORE]), vec![POWER_OFF]].concat()).await;
+    world.write(0, 0, MIB, 1);
+    let full = world.full().await.unwrap();
+    let before = world.digests();
+    world.write(0, 0, 2 * MIB, 2);
+    world.power_off().await;
+    world.revert(&full.point).await.unwrap();
+    assert_eq!(world.digests(), before);
 }

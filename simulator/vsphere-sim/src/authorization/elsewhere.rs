@@ -1,10 +1,9 @@
 //! What is needed where no method of the API is called: for files over HTTP, for tags, and at the services beside.
 
-use vim_api::MoRef;
 use vim_api::dynamic::method;
 use vim_api::types as t;
 
-use super::{READ, VIEW};
+use super::{READ, VIEW, table};
 use crate::fault::{Outcome, fault, not_authenticated};
 use crate::tagging::Operation;
 use crate::wire::Call;
@@ -52,28 +51,13 @@ pub(crate) fn admit_to_policies(world: &World, cookie: &str, call: &Call) -> Out
     Err(fault(value, "Permission to perform this operation was denied."))
 }
 
-/// Calls about first-class disks that are about none: whoever knows a task may look at it, and a list is of all.
-const ABOUT_NO_DISK: [&str; 4] =
-    ["VslmListVStorageObjectForSpec", "VslmQueryInfo", "VslmQueryTaskResult", "VslmCancelTask"];
-
-/// Refuses a call about a first-class disk: it takes what reading its datastore takes, or changing files there.
+/// Refuses a call to VSLM, whose disks are those of the API.
 ///
 /// # Errors
 /// `NotAuthenticated`, `NoPermission`.
 pub(crate) fn admit_to_disks(world: &World, cookie: &str, call: &Call) -> Outcome<()> {
     let session = world.sessions.get(cookie).ok_or_else(|| not_authenticated(&call.this))?;
-    let name = call.method.as_str();
-    if ABOUT_NO_DISK.contains(&name) {
-        return Ok(());
-    }
-    let only_reads = name.starts_with("VslmRetrieve") || name.starts_with("VslmQuery");
-    let disk: Option<t::ID> = call.optional("id")?;
-    let store = disk.and_then(|disk| store_of(world, &disk.id)).unwrap_or_else(|| world.root());
-    world.rights(&session.user).require(&store, if only_reads { READ } else { CHANGE_FILES })
-}
-
-/// The datastore that a first-class disk is on.
-fn store_of(world: &World, id: &str) -> Option<MoRef> {
-    let disk = world.disks.known.get(id)?;
-    Some(world.stored.tree.datastore(disk.path.datastore())?.0.reference())
+    let rights = world.rights(&session.user);
+    let needs = table::needs_at_disks(world, session, call)?;
+    needs.iter().try_for_each(|(object, privilege)| rights.require(object, privilege))
 }

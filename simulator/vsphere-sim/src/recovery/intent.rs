@@ -30,7 +30,7 @@ pub(crate) struct Intent {
     pub(super) trees: Vec<DatastorePath>,
     /// Disks whose capacity and format the machines that have them are to show.
     pub(super) disks: Vec<DatastorePath>,
-    /// The links of the machine's disks, each with its parent: where a link is gone, its parent has its content.
+    /// The links of the disks, each with its parent: where a link is gone, its parent has its content.
     pub(super) links: BTreeMap<DatastorePath, DatastorePath>,
     /// All links that the machine has. Those that it does not have in the end, and on which links in other folders stand,
     /// are left to these.
@@ -109,7 +109,8 @@ impl Intent {
 
     /// Removes a machine with all of its files, and its folder if nothing else is in it.
     pub(crate) fn removes_all(mut self, shared: &Shared, machine: &Machine) -> Outcome<Self> {
-        self = self.with_links(shared, machine, true)?;
+        let links: Vec<_> = links_of(machine).chain(crate::fcd::doomed_links(shared, machine)).collect();
+        self = self.with_links(shared, links, true)?;
         self.files.extend(machine.own_files());
         self.files.extend(machine.vmx().map(|vmx| vmx.parent()));
         Ok(self)
@@ -117,20 +118,41 @@ impl Intent {
 
     /// Changes the chains of a machine's disks: each link over another, and the files of each snapshot, may go.
     pub(crate) fn changes_chains(mut self, shared: &Shared, machine: &Machine) -> Outcome<Self> {
-        self = self.with_links(shared, machine, false)?.stunned();
+        self = self.with_links(shared, links_of(machine), false)?.stunned();
         self.files
             .extend(machine.snapshots.iter().flat_map(|snapshot| machine.snapshot_files(snapshot.number)));
         Ok(self)
     }
 
+    /// Changes the chains of a disk that no machine need have: each link over another may go.
+    pub(crate) fn changes_links<'p>(
+        self,
+        shared: &Shared,
+        links: impl IntoIterator<Item = &'p DatastorePath>,
+    ) -> Outcome<Self> {
+        self.with_links(shared, links.into_iter().cloned(), false)
+    }
+
+    /// Removes a disk that no machine has, with all of its links.
+    pub(crate) fn removes_links<'p>(
+        self,
+        shared: &Shared,
+        links: impl IntoIterator<Item = &'p DatastorePath>,
+    ) -> Outcome<Self> {
+        self.with_links(shared, links.into_iter().cloned(), true)
+    }
+
     /// Puts new links over some disks.
-    pub(crate) fn makes_children(mut self, shared: &Shared, disks: &[DiskState]) -> Outcome<Self> {
-        for disk in disks {
-            let child = snapshot::next_child(&host_of(shared, &disk.path)?)
-                .map_err(|error| from_store(&error, &disk.path.to_string()))?;
-            for file in disk_files(&chain::beside(&disk.path, &child)?)? {
-                self.makes(shared, file)?;
-            }
+    pub(crate) fn makes_children(self, shared: &Shared, disks: &[DiskState]) -> Outcome<Self> {
+        disks.iter().try_fold(self, |intent, disk| intent.makes_child(shared, &disk.path))
+    }
+
+    /// Puts a new link over another.
+    pub(crate) fn makes_child(mut self, shared: &Shared, path: &DatastorePath) -> Outcome<Self> {
+        let child = snapshot::next_child(&host_of(shared, path)?)
+            .map_err(|error| from_store(&error, &path.to_string()))?;
+        for file in disk_files(&chain::beside(path, &child)?)? {
+            self.makes(shared, file)?;
         }
         Ok(self)
     }
@@ -143,13 +165,16 @@ impl Intent {
         Ok(self)
     }
 
-    /// Names the links of all of a machine's disks. The bases are among the files only if `bases` says so. What is in other
-    /// folders than a disk is named if it was left to those who stand on it.
-    fn with_links(mut self, shared: &Shared, machine: &Machine, bases: bool) -> Outcome<Self> {
-        let kept = machine.snapshots.iter().flat_map(Snapshot::disks);
-        let disks: Vec<DiskState> = machine.disks().into_iter().chain(kept).collect();
-        for disk in disks {
-            self.names_chain(shared, disk.path, bases, false)?;
+    /// Names the links that these are, and those below them. The bases are among the files only if `bases` says so. What is
+    /// in other folders than a disk is named if it was left to those who stand on it.
+    fn with_links(
+        mut self,
+        shared: &Shared,
+        links: impl IntoIterator<Item = DatastorePath>,
+        bases: bool,
+    ) -> Outcome<Self> {
+        for link in links {
+            self.names_chain(shared, link, bases, false)?;
         }
         Ok(self)
     }
@@ -223,6 +248,12 @@ impl Intent {
         }
         Ok(())
     }
+}
+
+/// The links that a machine's disks are on top of, now and in its snapshots.
+fn links_of(machine: &Machine) -> impl Iterator<Item = DatastorePath> {
+    let kept = machine.snapshots.iter().flat_map(Snapshot::disks);
+    machine.disks().into_iter().chain(kept).map(|disk| disk.path)
 }
 
 /// The files that a disk, or a link of one, can have.

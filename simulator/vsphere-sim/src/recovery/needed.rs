@@ -9,6 +9,7 @@ use sim_store::{DatastorePath, Descriptor, ErrorKind, sharing};
 use super::intent::{Intent, list_of, sibling};
 use crate::chain::host_of;
 use crate::fault::{Outcome, from_store};
+use crate::fcd::FirstClassDisk;
 use crate::machine::{Machine, Snapshot};
 use crate::world::Shared;
 
@@ -20,8 +21,8 @@ pub(super) struct Needed {
     pub(super) elsewhere: Vec<DatastorePath>,
 }
 
-/// Of the files that an intent names, those that are needed by a machine, by a disk that the intent does not name, or by a
-/// link in another folder.
+/// Of the files that an intent names, those that are needed by a machine, by a first-class disk, by a disk that the intent
+/// does not name, or by a link in another folder.
 pub(super) fn needed(shared: &Shared, intent: &Intent) -> Outcome<Needed> {
     let folders: BTreeSet<DatastorePath> = intent.files.iter().map(DatastorePath::parent).collect();
     let (mut needed, mut disks) = shared.read(|world| {
@@ -39,6 +40,8 @@ pub(super) fn needed(shared: &Shared, intent: &Intent) -> Outcome<Needed> {
             }
             disks.extend(disks_of(machine).filter(near));
         }
+        let first_class = world.first_class.iter().flat_map(FirstClassDisk::paths);
+        disks.extend(first_class.filter(|path| folders.contains(&path.parent())).cloned());
         (texts, disks)
     });
     for folder in &folders {
@@ -108,16 +111,17 @@ fn needed_elsewhere(
     Ok(None)
 }
 
-/// Whether a machine has a file in a folder, or is the file's.
+/// Whether a machine or a first-class disk has a file in a folder, or is the file's.
 pub(super) fn is_lived_in(shared: &Shared, tree: &DatastorePath) -> bool {
     let within = |path: &DatastorePath| {
         path.datastore() == tree.datastore() && Path::new(path.relative()).starts_with(tree.relative())
     };
     shared.read(|world| {
         let mut machines = world.machines().filter(|machine| !machine.untouched);
-        machines.any(|machine| {
+        let has_machine = machines.any(|machine| {
             machine.vmx().is_some_and(|vmx| within(&vmx)) || disks_of(machine).any(|disk| within(&disk))
-        })
+        });
+        has_machine || world.first_class.iter().flat_map(FirstClassDisk::paths).any(within)
     })
 }
 

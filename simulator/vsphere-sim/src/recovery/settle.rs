@@ -1,6 +1,7 @@
 //! Settling an intent.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -12,6 +13,7 @@ use super::intent::Intent;
 use super::needed::{is_lived_in, needed};
 use crate::chain::{self, Held, host_of};
 use crate::fault::{Outcome, from_store};
+use crate::fcd::{self, FirstClassDisk};
 use crate::machine::{self, DiskState, Machine};
 use crate::world::Shared;
 use crate::{disks, files};
@@ -28,6 +30,7 @@ pub(super) fn settle(shared: &Shared, intent: &Intent) -> Outcome<()> {
         finish_merges(shared, id)?;
         follow_links(shared, id, intent)?;
     }
+    settle_first_class(shared, intent)?;
     remove(shared, intent)?;
     for link in &intent.beneath {
         look_over(shared, link)?;
@@ -78,6 +81,45 @@ fn follow_links(shared: &Shared, id: &str, intent: &Intent) -> Outcome<()> {
         });
     }
     Ok(())
+}
+
+/// The same for the first-class disks that have some of the links, whether a machine has the disks or not.
+fn settle_first_class(shared: &Shared, intent: &Intent) -> Outcome<()> {
+    if intent.links.is_empty() {
+        return Ok(());
+    }
+    follow_first_class(shared, intent);
+    let concerned = |disk: &&FirstClassDisk| disk.paths().any(|path| intent.links.contains_key(path));
+    let disks: Vec<FirstClassDisk> =
+        shared.read(|world| world.first_class.iter().filter(concerned).cloned().collect());
+    for disk in disks {
+        let owned = fcd::owned_links(shared, &disk)?;
+        let host = host_of(shared, &disk.path)?;
+        if host.exists() {
+            snapshot::finish_merges(&host, &owned)
+                .map_err(|error| from_store(&error, &disk.path.to_string()))?;
+        }
+    }
+    follow_first_class(shared, intent);
+    Ok(())
+}
+
+fn follow_first_class(shared: &Shared, intent: &Intent) {
+    shared.update(|world| {
+        let paths = world.first_class.iter().flat_map(FirstClassDisk::paths);
+        let survivor = |path: &DatastorePath| {
+            let mut at = path;
+            while world.resolve(at).is_ok_and(|host| !host.exists()) {
+                at = intent.links.get(at)?;
+            }
+            (at != path).then(|| at.clone())
+        };
+        let moves: BTreeMap<DatastorePath, DatastorePath> =
+            paths.filter_map(|path| Some((path.clone(), survivor(path)?))).collect();
+        if !moves.is_empty() {
+            world.first_class.rename_links(|path| moves.get(path).cloned());
+        }
+    });
 }
 
 /// A merge that died in its last steps leaves a disk that other readers of the format refuse.

@@ -31,7 +31,8 @@ pub(super) fn temporaries(shared: &Shared) {
     let data = &shared.settings.data_dir;
     let mut folders: Vec<PathBuf> = shared
         .read(|world| world.stored.tree.datastores().map(|(_, files)| files.root().to_owned()).collect());
-    for folder in [data.clone(), data.join("machines"), data.join("intents")] {
+    for folder in [data.clone(), data.join("machines"), data.join("first-class-disks"), data.join("intents")]
+    {
         sweep(&folder, &mut |_| {});
     }
     while let Some(folder) = folders.pop() {

@@ -155,9 +155,11 @@ fn populate(
     password: &SecretString,
     sts: LookupEntry,
 ) -> Result<(Arc<Shared>, fs::File)> {
-    let machines = Inventory::machines_path(data_dir);
-    fs::create_dir_all(&machines)
-        .map_err(|error| Error::caused(ErrorKind::Store, format!("making {}", machines.display()), error))?;
+    for folder in [Inventory::machines_path(data_dir), Inventory::disks_path(data_dir)] {
+        fs::create_dir_all(&folder).map_err(|error| {
+            Error::caused(ErrorKind::Store, format!("making {}", folder.display()), error)
+        })?;
+    }
     let lock = lock(data_dir)?;
     let mut stored = match state_file::load(data_dir)? {
         Some(stored) if stored.mode != builder.mode => {
@@ -184,6 +186,7 @@ fn populate(
         }
         stored.users.push(user(name, password)?);
     }
+    let disks = state_file::load_disks(data_dir)?;
     stored.groups = groups(builder, &stored.users)?;
     let on_record = state_file::load_machines(data_dir)?;
     let generated = stored
@@ -209,7 +212,7 @@ fn populate(
         }
     }
     let journal = Journal::open(data_dir)?;
-    let shared = Arc::new(Shared::new(stored, machines, settings, FaultBook::default(), journal));
+    let shared = Arc::new(Shared::new(stored, machines, disks, settings, FaultBook::default(), journal));
     recovery::start(&shared)?;
     grant(&shared, builder)?;
     for spec in &builder.vms {
