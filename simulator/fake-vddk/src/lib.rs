@@ -35,7 +35,7 @@
 //! changes), `fakeVddk.upperBits` a number that all failures carry above their code, as the real library's may.
 //!
 //! # Limits
-//! First-class disks and certificates are taken but there are none to find or compare.
+//! First-class disks are found by id, datastore and snapshot. Certificates are taken, and there are none to compare.
 //! One process may start it once. All data goes through the files of `sim-store`; the library holds no state that another
 //! process could not see, except open handles.
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use vim_api::xml::Service;
 
+use crate::authorization::elsewhere;
 use crate::dispatch::method_not_found;
 use crate::fault::{Outcome, not_authenticated};
 use crate::random;
@@ -32,10 +33,20 @@ pub(crate) async fn dispatch(
     let mut answer = match (call.this.type_name(), call.method.as_str()) {
         ("PbmServiceInstance", "PbmRetrieveServiceContent") => policies::content(shared, call),
         ("VslmServiceInstance", "RetrieveContent") => disks::content(shared, call),
-        _ if session.is_none() => return Err(not_authenticated(&call.this)),
-        ("PbmProfileProfileManager", _) => policies::call(shared, call)?,
-        ("VslmVStorageObjectManager" | "VslmTask", _) => disks::call(shared, call).await?,
-        _ => return Err(method_not_found(call)),
+        (kind, _) => {
+            let Some(cookie) = session else { return Err(not_authenticated(&call.this)) };
+            match kind {
+                "PbmProfileProfileManager" => {
+                    shared.read(|world| elsewhere::admit_to_policies(world, cookie, call))?;
+                    policies::call(shared, call)?
+                }
+                "VslmVStorageObjectManager" | "VslmTask" => {
+                    shared.read(|world| elsewhere::admit_to_disks(world, cookie, call))?;
+                    disks::call(shared, call).await?
+                }
+                _ => return Err(method_not_found(call)),
+            }
+        }
     };
     if !own(|world| &world.beside) {
         let cookie = random::uuid();

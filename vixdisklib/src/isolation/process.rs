@@ -310,7 +310,10 @@ impl Shared {
         // Nothing is entered any more.
         let entries = std::mem::take(&mut self.lock().entries);
         self.changed.notify_all();
-        entries.into_values().for_each(|entry| entry.fail(&gone));
+        for entry in entries.into_values() {
+            // A waker that panics must not keep the others waiting.
+            drop(catch_unwind(AssertUnwindSafe(|| entry.fail(&gone))));
+        }
     }
 
     /// Takes one message; an error says how it breaks the rules.

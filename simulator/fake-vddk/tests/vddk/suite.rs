@@ -6,12 +6,33 @@ mod blocks;
 mod c_program;
 mod changed;
 mod cloning;
+mod first_class;
 mod folder;
 mod library;
+/// What any library has to do with disks of this machine; also run against a real kit, by `vixdisklib`.
+#[path = "../../../../vixdisklib/tests/local/cases.rs"]
+mod local;
 mod login;
 mod management;
 mod metadata;
 mod pitfalls;
+mod privileges;
 pub(crate) mod setup;
 mod transfer;
 mod world;
+
+macro_rules! tests {
+    ($($module:ident: $($case:ident),*;)*) => {
+        mod any_library {
+            $(mod $module {
+                $(
+                    #[test]
+                    fn $case() {
+                        super::super::local::$module::$case();
+                    }
+                )*
+            })*
+        }
+    };
+}
+local::for_each_local_case!(tests);
