@@ -100,10 +100,17 @@ pub(crate) fn send(to: &mut impl Write, message: &impl Wire) -> io::Result<()> {
 /// Reads the next message; `None` when the other side has ended between two of them.
 pub(crate) fn receive<T: Wire>(from: &mut impl Read) -> io::Result<Option<T>> {
     let mut length = [0; LENGTH];
-    match from.read(&mut length)? {
-        0 => return Ok(None),
-        read => from.read_exact(&mut length[read..])?,
+    let read = loop {
+        match from.read(&mut length) {
+            // A signal with a handler came in between.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            read => break read?,
+        }
+    };
+    if read == 0 {
+        return Ok(None);
     }
+    from.read_exact(&mut length[read..])?;
     let length = u32::from_le_bytes(length) as usize;
     if length > FRAME_LIMIT {
         return Err(io::Error::new(ErrorKind::InvalidData, format!("a frame claims {length} bytes")));

@@ -146,6 +146,24 @@ fn numbers_alone_make_no_room() {
     assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
 }
 
+/// A reader whose every other read is cut off by a signal.
+struct Signalled<'a>(Cursor<&'a [u8]>, bool);
+
+impl std::io::Read for Signalled<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.1 = !self.1;
+        if self.1 { Err(ErrorKind::Interrupted.into()) } else { self.0.read(buffer) }
+    }
+}
+
+#[test]
+fn a_signal_does_not_end_a_stream() {
+    let frame = encode(&ToHost::Progress { id: 1, percent: 1 }).unwrap();
+    let mut from = Signalled(Cursor::new(&frame), false);
+    assert!(receive::<ToHost>(&mut from).unwrap().is_some());
+    assert!(receive::<ToHost>(&mut from).unwrap().is_none());
+}
+
 #[test]
 fn a_stream_ends_between_messages_only() {
     let frame = encode(&ToHost::Progress { id: 1, percent: 1 }).unwrap();

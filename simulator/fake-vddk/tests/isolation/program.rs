@@ -9,7 +9,7 @@ use vixdisklib::{ErrorKind, Library, LibraryOptions};
 use super::stage::Stage;
 
 fn script(path: &Path, text: &str) {
-    std::fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
+    std::fs::write(path, format!("#!/usr/bin/env bash\n{text}\n")).unwrap();
     std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
 }
 
