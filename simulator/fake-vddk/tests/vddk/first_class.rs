@@ -26,8 +26,8 @@ fn a_disk_and_its_snapshot_are_each_of_their_time() {
     let connection = connect(&world, now.clone());
     let disk = connection.open(NOW, OpenOptions::read_write()).unwrap();
     assert_eq!(&beginning(&disk), b"at now");
-    disk.write_at(ByteOffset(0), b"writes").unwrap();
-    assert_eq!(&beginning(&disk), b"writes");
+    disk.write_at(ByteOffset(0), &[b'w'; 512]).unwrap();
+    assert_eq!(&beginning(&disk), b"wwwwww");
     disk.close().unwrap();
     let connection = connect(&world, now.snapshot("5-6"));
     assert_eq!(&beginning(&connection.open(THEN, OpenOptions::read_only()).unwrap()), b"frozen");
