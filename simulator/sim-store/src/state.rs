@@ -14,7 +14,7 @@ mod inventory;
 mod registry;
 
 pub use credentials::{CookieHash, PasswordHash};
-pub use faults::{FaultHit, FaultRule, FaultSet, load_faults, store_faults};
+pub use faults::{FaultCall, FaultEffect, FaultRule, FaultSet, load_faults, store_faults};
 pub use inventory::{DisabledMethod, Inventory, SessionRecord, SnapshotRecord, UserRecord, VmDisk, VmRecord};
 pub use registry::ServerRecord;
 
