@@ -58,3 +58,32 @@ impl Settings {
         Err(Code::FAIL)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Answer<Settings> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        Settings::load(file.path().to_str().unwrap())
+    }
+
+    #[test]
+    fn buffers_of_one_session_have_a_bound() {
+        let text = |size, count| {
+            format!(
+                "vixDiskLib.nfcAio.Session.BufSizeIn64KB = \"{size}\"\nvixDiskLib.nfcAio.Session.BufCount={count}\n"
+            )
+        };
+        assert!(load(&text(32, 8)).unwrap().check_aio().is_ok());
+        assert_eq!(load(&text(32, 9)).unwrap().check_aio(), Err(Code::FAIL));
+        assert!(load("").unwrap().check_aio().is_ok());
+    }
+
+    #[test]
+    fn what_is_no_number_is_refused() {
+        assert!(load("fakeVddk.strict = \"1\"\nother = x\n").unwrap().strict);
+        assert_eq!(load("fakeVddk.strict = \"yes\"\n").err(), Some(Code::INVALID_ARG));
+    }
+}
