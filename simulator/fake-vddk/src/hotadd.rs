@@ -55,7 +55,12 @@ pub(crate) fn clean_up(settings: &Settings, server: &Server) -> Answer<Report> {
     let (mut cleaned, mut remaining) = (BTreeSet::new(), BTreeSet::new());
     for entry in entries {
         let path = entry.map_err(|error| failed(&folder, &error))?.path();
-        let note = fs::read_to_string(&path).map_err(|error| failed(&path, &error))?;
+        let note = match fs::read_to_string(&path) {
+            Ok(note) => note,
+            // Another program has just detached it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(failed(&path, &error)),
+        };
         let Some((data_dir, disk)) = note.split_once('\n') else { continue };
         if Path::new(data_dir) != server.data_dir {
             continue;
